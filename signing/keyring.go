@@ -1,0 +1,126 @@
+package signing
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"strings"
+	"sync"
+)
+
+// Errors that a caller can act on. A hostile signature of any form (not ASCII,
+// not base64, of the wrong length) is ErrInvalidSignature, never more.
+var (
+	ErrNoSecret         = errors.New("signing secret is missing or blank")
+	ErrMissingSignature = errors.New("signature is missing")
+	ErrInvalidSignature = errors.New("signature is invalid")
+)
+
+// keyIDDomain separates the public key identifier from every signed message.
+const keyIDDomain = "weatherlight key id"
+
+// Keyring signs with the current secret and accepts that one and any previous
+// ones, so that a secret can be rotated while messages are in flight. It is
+// safe for concurrent use and never changes.
+type Keyring struct {
+	keys []*key
+	id   string
+}
+
+// key holds one secret as reusable MAC states: setting up an HMAC costs as much
+// as signing a short message with it.
+type key struct {
+	macs sync.Pool
+}
+
+func newKey(secret string) *key {
+	return &key{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(secret)) }}}
+}
+
+// NewKeyring returns a keyring that signs with current. Blank previous secrets
+// are left out. It fails with ErrNoSecret when current is blank.
+func NewKeyring(current string, previous ...string) (*Keyring, error) {
+	if strings.TrimSpace(current) == "" {
+		return nil, ErrNoSecret
+	}
+	ring := &Keyring{keys: []*key{newKey(current)}, id: keyID(current)}
+	for _, secret := range previous {
+		if strings.TrimSpace(secret) != "" {
+			ring.keys = append(ring.keys, newKey(secret))
+		}
+	}
+	return ring, nil
+}
+
+// KeyID is a short public name of the current secret: eight hex digits that
+// reveal nothing about it.
+func (k *Keyring) KeyID() string { return k.id }
+
+func keyID(secret string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(keyIDDomain))
+	return hex.EncodeToString(mac.Sum(nil)[:4])
+}
+
+// SignEnvelope returns the signature text of a serialised BusEnvelope: 44
+// characters that travel in the entry field "signature".
+func (k *Keyring) SignEnvelope(envelope []byte) string { return k.sign(envelope) }
+
+// VerifyEnvelope checks the signature of envelope over the bytes as received.
+// It returns nil, ErrMissingSignature or ErrInvalidSignature.
+func (k *Keyring) VerifyEnvelope(envelope []byte, signature string) error {
+	return k.verify(envelope, signature)
+}
+
+func (k *Keyring) sign(message []byte) string {
+	var digest [sha256.Size]byte
+	k.keys[0].sum(message, &digest)
+	return base64.StdEncoding.EncodeToString(digest[:])
+}
+
+func (k *Keyring) verify(message []byte, signature string) error {
+	if signature == "" {
+		return ErrMissingSignature
+	}
+	claimed, ok := decodeSignature(signature)
+	if !ok {
+		return ErrInvalidSignature
+	}
+	for _, key := range k.keys {
+		var digest [sha256.Size]byte
+		key.sum(message, &digest)
+		if hmac.Equal(digest[:], claimed[:]) {
+			return nil
+		}
+	}
+	return ErrInvalidSignature
+}
+
+// decodeSignature accepts only the one canonical text of a 32-byte digest, so
+// that a signature has no second spelling.
+func decodeSignature(text string) (digest [sha256.Size]byte, ok bool) {
+	if len(text) != base64.StdEncoding.EncodedLen(sha256.Size) {
+		return digest, false
+	}
+	var buffer [sha256.Size + 1]byte
+	n, err := base64.StdEncoding.Strict().Decode(buffer[:], []byte(text))
+	if err != nil || n != sha256.Size {
+		return digest, false
+	}
+	copy(digest[:], buffer[:])
+	return digest, true
+}
+
+func (k *key) sum(message []byte, digest *[sha256.Size]byte) {
+	mac, ok := k.macs.Get().(hash.Hash)
+	if !ok {
+		return
+	}
+	mac.Reset()
+	mac.Write(message)
+	mac.Sum(digest[:0])
+	k.macs.Put(mac)
+}

@@ -1,0 +1,102 @@
+// Package telemetry builds Leyline telemetry packets and holds the one rule
+// that gives a packet its priority on the bus.
+package telemetry
+
+import (
+	"strconv"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Packet collects the parts of one telemetry packet. Its methods return the
+// packet itself so that calls chain. It belongs to one goroutine.
+type Packet struct {
+	packet *leyline.TelemetryPacket
+}
+
+// New starts a packet from source with the identifier "<idPrefix>-<uuid4>",
+// level INFO and health HEALTHY.
+func New(source, idPrefix string) *Packet {
+	return &Packet{packet: &leyline.TelemetryPacket{
+		PacketId:        idPrefix + "-" + uuid.NewString(),
+		SourceSubsystem: source,
+		Level:           leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
+		SystemHealth:    &leyline.SystemHealth{Status: leyline.HealthStatus_HEALTH_STATUS_HEALTHY},
+	}}
+}
+
+// WithID replaces the packet's identifier.
+func (p *Packet) WithID(id string) *Packet {
+	p.packet.PacketId = id
+	return p
+}
+
+// Level sets the packet's level.
+func (p *Packet) Level(level leyline.TelemetryLevel) *Packet {
+	p.packet.Level = level
+	return p
+}
+
+// Metric adds a metric point. An empty unit is left out. The pairs are names
+// and texts of its attributes.
+func (p *Packet) Metric(name string, value float64, unit string, pairs ...string) *Packet {
+	p.packet.Metrics = append(p.packet.Metrics, &leyline.MetricPoint{
+		Name: name, Value: value, Unit: unit, Attributes: attributes(pairs),
+	})
+	return p
+}
+
+// Event adds an event. Events are numbered evt-1, evt-2 and so on. The pairs
+// are names and texts of its attributes.
+func (p *Packet) Event(description string, level leyline.TelemetryLevel, pairs ...string) *Packet {
+	return p.Events(&leyline.TelemetryEvent{Description: description, Level: level, Attributes: attributes(pairs)})
+}
+
+// Events adds prepared events and numbers them.
+func (p *Packet) Events(events ...*leyline.TelemetryEvent) *Packet {
+	for _, event := range events {
+		event.EventId = "evt-" + strconv.Itoa(len(p.packet.Events)+1)
+		if event.Level == leyline.TelemetryLevel_TELEMETRY_LEVEL_UNSPECIFIED {
+			event.Level = leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO
+		}
+		p.packet.Events = append(p.packet.Events, event)
+	}
+	return p
+}
+
+// Health sets the health block's status and summary.
+func (p *Packet) Health(status leyline.HealthStatus, summary string) *Packet {
+	p.packet.SystemHealth.Status = status
+	p.packet.SystemHealth.Summary = summary
+	return p
+}
+
+// Indicator sets one indicator of the health block.
+func (p *Packet) Indicator(name, text string) *Packet {
+	if p.packet.SystemHealth.Indicators == nil {
+		p.packet.SystemHealth.Indicators = make(map[string]string)
+	}
+	p.packet.SystemHealth.Indicators[name] = text
+	return p
+}
+
+// Build stamps the packet with the current time and returns it. The builder
+// must not be used afterwards.
+func (p *Packet) Build() *leyline.TelemetryPacket {
+	p.packet.Timestamp = timestamppb.Now()
+	return p.packet
+}
+
+func attributes(pairs []string) map[string]string {
+	if len(pairs) < 2 {
+		return nil
+	}
+	named := make(map[string]string, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		named[pairs[i]] = pairs[i+1]
+	}
+	return named
+}
