@@ -1,0 +1,93 @@
+package karn_test
+
+import (
+	"errors"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+func TestChooseGoldenSelections(t *testing.T) {
+	contexts := []string{"control-run", "run-1", "training-run-42", "esper", "漢字"}
+	cases := []struct {
+		name  string
+		query karn.Query
+		want  []string
+	}{
+		{"default", karn.Query{}, []string{"BP001", "BP018", "BP014", "BP018", "BP034"}},
+		{"conservative", karn.Query{Conservative: true}, []string{"BP005", "BP002", "BP002", "BP010", "BP008"}},
+		{"experimental", karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL},
+			[]string{"BP036", "BP039", "BP042", "BP039", "BP041"}},
+		{"adversarial", karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_HIGH_RISK, AllowAdversarial: true},
+			[]string{"BP045", "BP046", "BP044", "BP044", "BP044"}},
+	}
+	catalog := karn.NewCatalog()
+	for _, c := range cases {
+		for i, context := range contexts {
+			query := c.query
+			query.Context = context
+			d, err := catalog.Choose(query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.BlueprintId != c.want[i] {
+				t.Errorf("%s, context %q: chose %s, want %s", c.name, context, d.BlueprintId, c.want[i])
+			}
+		}
+	}
+}
+
+func TestChooseWithoutContextIsTheFirstCandidate(t *testing.T) {
+	d, err := karn.NewCatalog().Choose(karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL})
+	if err != nil || d.BlueprintId != "BP036" {
+		t.Errorf("got %s, %v", d.GetBlueprintId(), err)
+	}
+}
+
+func TestChooseHasNoCandidate(t *testing.T) {
+	cases := map[string]karn.Query{
+		"adversarial tier without permission": {Tier: leyline.BlueprintTier_BLUEPRINT_TIER_HIGH_RISK},
+		"no such tier":                        {Tier: 9},
+		"a conservative caller who names a tier that is not safe": {
+			Tier: leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL, Conservative: true,
+		},
+	}
+	for name, query := range cases {
+		if _, err := karn.NewCatalog().Choose(query); !errors.Is(err, karn.ErrNoCandidate) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestChooseProperties(t *testing.T) {
+	catalog := karn.NewCatalog()
+	rapid.Check(t, func(t *rapid.T) {
+		query := karn.Query{
+			Tier:             leyline.BlueprintTier(rapid.Int32Range(0, 3).Draw(t, "tier")),
+			Context:          rapid.String().Draw(t, "context"),
+			AllowAdversarial: rapid.Bool().Draw(t, "adversarial"),
+			Conservative:     rapid.Bool().Draw(t, "conservative"),
+		}
+		d, err := catalog.Choose(query)
+		if errors.Is(err, karn.ErrNoCandidate) {
+			return
+		}
+		again, _ := karn.NewCatalog().Choose(query)
+		if !proto.Equal(d, again) {
+			t.Fatalf("chose %s, then %s", d.GetBlueprintId(), again.GetBlueprintId())
+		}
+		if query.Tier != 0 && d.Tier != query.Tier {
+			t.Fatalf("tier %s chosen for %s", d.Tier, query.Tier)
+		}
+		if !query.AllowAdversarial && d.QuarantineOnly {
+			t.Fatalf("adversarial %s chosen unasked", d.BlueprintId)
+		}
+		if query.Conservative && (d.Tier != leyline.BlueprintTier_BLUEPRINT_TIER_SAFE || d.BlueprintId > "BP010") {
+			t.Fatalf("conservative choice is %s", d.BlueprintId)
+		}
+	})
+}
