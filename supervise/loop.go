@@ -1,0 +1,230 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// own runs the worker until it settles. It alone moves the worker.
+func (w *worker) own() {
+	defer w.hurry(ErrStopped) // frees the contexts
+	for w.turn() {
+	}
+}
+
+// turn runs the worker once, and reports whether to do so again, after the delay that its failure earned.
+func (w *worker) turn() bool {
+	if w.fetch.Err() != nil {
+		return w.settleStopped(nil)
+	}
+	r := w.newRun()
+	defer r.cancel()
+	w.history = w.history.Probe()
+	w.move(Starting, nil, 0)
+	err, returned := w.attend(r)
+	switch {
+	case !returned:
+		return w.abandon(r)
+	case w.fetch.Err() != nil:
+		return w.settleStopped(w.afterStop(err))
+	}
+	return w.judge(err)
+}
+
+// newRun makes the contexts of one call of Run. They end with it, so that what it leaves behind is told to go.
+func (w *worker) newRun() *run {
+	r := &run{ready: make(chan struct{}), done: make(chan error, 1)}
+	work, endWork := context.WithCancel(w.work)
+	fetch, endFetch := context.WithCancel(w.fetch)
+	r.work, r.fetch = work, context.WithValue(fetch, runKey{}, r)
+	r.cancel = func() { endFetch(); endWork() }
+	return r
+}
+
+// execute calls Run and tells how it ended, whichever way it ended.
+func (r *run) execute(w Worker) {
+	err := ErrGoexit
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		r.done <- err
+	}()
+	err = w.Run(r.fetch)
+}
+
+// attend calls Run, on a goroutine of its own because it may never return, and waits for its end or for a stop, which
+// it carries out. It reports whether Run returned.
+func (w *worker) attend(r *run) (error, bool) {
+	var ready <-chan struct{}
+	var healthy <-chan time.Time
+	if w.spec.AwaitReady {
+		ready = r.ready
+	} else {
+		healthy = w.becomeReady()
+	}
+	go r.execute(w.spec.Worker)
+	for {
+		select {
+		case <-ready:
+			ready, healthy = nil, w.becomeReady()
+		case <-healthy:
+			w.history = w.history.Recover()
+			w.move(Running, nil, 0)
+		case err := <-r.done:
+			w.seeReady(ready)
+			return err, true
+		case <-w.fetch.Done():
+			w.seeReady(ready)
+			return w.wind(r)
+		case <-w.probe:
+		}
+	}
+}
+
+// becomeReady returns the channel that says when the run has lasted long enough to forgive earlier failures; nil when
+// there are none.
+func (w *worker) becomeReady() <-chan time.Time {
+	w.move(Running, nil, 0)
+	w.markStarted()
+	if w.history.Streak == 0 {
+		return nil
+	}
+	return time.After(w.policy.ResetAfter)
+}
+
+// seeReady keeps a worker that was ready and ended in one instant from looking as if it had never been.
+func (w *worker) seeReady(ready <-chan struct{}) {
+	select {
+	case <-ready:
+		w.becomeReady()
+	default:
+	}
+}
+
+func (w *worker) markStarted() {
+	select {
+	case <-w.started:
+	default:
+		close(w.started)
+	}
+}
+
+// wind stops a run: work in hand may finish, then it is cancelled, then it is given up.
+func (w *worker) wind(r *run) (error, bool) {
+	w.move(Stopping, nil, 0)
+	if err, returned := w.wait(r, w.supervisor.config.SoftStop, w.work.Done()); returned {
+		return err, true
+	}
+	w.endWork(ErrStopped)
+	if err, returned := w.wait(r, w.supervisor.config.HardStop, w.urgent.Done()); returned || w.urgent.Err() == nil {
+		return err, returned
+	}
+	return w.wait(r, interruptGrace, nil)
+}
+
+// wait waits for the end of a run, at most limit, and no longer than until cut.
+func (w *worker) wait(r *run, limit time.Duration, cut <-chan struct{}) (error, bool) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-r.done:
+			return err, true
+		case <-timer.C:
+			return nil, false
+		case <-cut:
+			return nil, false
+		case <-w.probe:
+		}
+	}
+}
+
+// judge does what the policy decides about a run that returned unasked.
+func (w *worker) judge(err error) bool {
+	outcome := Outcome{Err: err, Finite: w.spec.Finite, Healthy: w.uptime()}
+	history, decision := w.policy.Next(w.history, outcome, time.Now(), w.rng)
+	w.history = history
+	switch decision.Verdict {
+	case Restart:
+		return w.backOff(decision)
+	case Finish:
+		w.move(Finished, nil, 0)
+		w.markStarted()
+	default:
+		w.move(Failed, decision.Err, 0)
+		w.reportFatal(decision.Err)
+	}
+	close(w.settled)
+	return false
+}
+
+// backOff waits out the delay; a stop cuts it short.
+func (w *worker) backOff(d Decision) bool {
+	state := BackingOff
+	if w.history.Circuit == Open {
+		state = Degraded
+	}
+	w.move(state, d.Err, d.Delay)
+	timer := time.NewTimer(d.Delay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-w.fetch.Done():
+			return w.settleStopped(nil)
+		case <-w.probe:
+		}
+	}
+}
+
+// settleStopped ends the life of a worker that was asked to stop, from whatever it was doing.
+func (w *worker) settleStopped(err error) bool {
+	if s := w.state(); s != Created && s != Stopping {
+		w.move(Stopping, nil, 0)
+	}
+	w.move(Stopped, err, 0)
+	close(w.settled)
+	return false
+}
+
+// abandon gives up a run that ignores its contexts. The owner stays behind to tell should it come back.
+func (w *worker) abandon(r *run) bool {
+	w.move(Abandoned, ErrAbandoned, 0)
+	close(w.settled)
+	w.move(Stopped, w.afterStop(<-r.done), 0)
+	return false
+}
+
+// afterStop is what an error means once the worker was asked to stop: a context error is the expected answer.
+func (w *worker) afterStop(err error) error {
+	w.reportFatal(err)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrStopped) {
+		return nil
+	}
+	return err
+}
+
+func (w *worker) reportFatal(err error) {
+	if !IsFatal(err) {
+		return
+	}
+	select {
+	case w.supervisor.fatal <- fmt.Errorf("worker %q: %w", w.spec.Name, err):
+	default: // the first one stops the process, the rest are in the status table
+	}
+}
+
+// move makes a move and tells it.
+func (w *worker) move(to State, err error, delay time.Duration) {
+	e := w.record(to, change{err: err, delay: delay, history: w.history})
+	var thrown *PanicError
+	if errors.As(err, &thrown) {
+		e.Stack = thrown.Stack
+	}
+	w.supervisor.events.publish(e)
+}
