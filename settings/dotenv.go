@@ -1,0 +1,58 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/joho/godotenv"
+)
+
+// maxEnvFile bounds a .env file; a bigger one is some other file.
+const maxEnvFile = 64 << 10
+
+// readEnvFile returns the assignments of a .env file; a missing file has none.
+func readEnvFile(path string) (map[string]string, error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, maxEnvFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	if len(text) > maxEnvFile {
+		return nil, fmt.Errorf("is larger than %d bytes", maxEnvFile)
+	}
+	return parseEnvFile(string(text))
+}
+
+func parseEnvFile(text string) (map[string]string, error) {
+	values, err := godotenv.Unmarshal(text)
+	if _, nameless := values[""]; err == nil && !nameless {
+		return values, nil
+	}
+	// The parser's own words repeat the rest of the file, secret included.
+	return nil, fmt.Errorf("line %d is not KEY=value, or its quote is not closed", faultyLine(text))
+}
+
+// faultyLine returns the number of the line that starts the first statement
+// that no continuation completes.
+func faultyLine(text string) int {
+	lines := strings.SplitAfter(text, "\n")
+	start := 0
+	for end := range lines {
+		values, err := godotenv.Unmarshal(strings.Join(lines[start:end+1], ""))
+		if _, nameless := values[""]; err == nil && !nameless {
+			start = end + 1
+		}
+	}
+	return min(start+1, len(lines))
+}

@@ -1,0 +1,127 @@
+package settings
+
+import "time"
+
+// Settings is the whole configuration, one group for each part. The tags of a
+// field are its documentation: env names the variable, envDefault its default,
+// doc says what it means, unit is the unit of a bare number, and min, max,
+// form and schemes say what is accepted.
+//
+// A blank value means the default. A bare number in a variable with a unit
+// counts that unit (the prototype's form); 1h30m, 10s and 250ms are accepted
+// too.
+type Settings struct {
+	Secret Secret `env:"ESPER_LEYLINE_SECRET" envDefault:"" doc:"The shared secret that signs envelopes and commands. Required."`
+
+	Redis        Redis
+	Oona         Oona
+	Kernel       Kernel
+	Tamiyo       Tamiyo
+	Tezzeret     Tezzeret
+	Urza         Urza
+	Tolaria      Tolaria
+	Workers      Workers
+	Weatherlight Weatherlight
+	Nissa        Nissa
+	Log          Log
+
+	fields []Field
+}
+
+// Redis says which broker carries the bus.
+type Redis struct {
+	URL URL `env:"REDIS_URL" envDefault:"redis://localhost:6379/0" schemes:"redis rediss unix embedded" doc:"The broker. embedded: starts a volatile one inside the process."`
+}
+
+// Embedded reports whether the process is to start its own broker.
+func (r Redis) Embedded() bool { return r.URL.scheme() == "embedded" }
+
+// Oona holds the names and limits of the message bus.
+type Oona struct {
+	NormalStream       string        `env:"OONA_NORMAL_STREAM" envDefault:"oona.normal" form:"name" doc:"Stream of states, commands and field reports."`
+	EmergencyStream    string        `env:"OONA_EMERGENCY_STREAM" envDefault:"oona.emergency" form:"name" doc:"Stream of emergencies and of what has the highest priority."`
+	TelemetryStream    string        `env:"OONA_TELEMETRY_STREAM" envDefault:"oona.telemetry" form:"name" doc:"Stream of telemetry packets."`
+	PolicyStream       string        `env:"OONA_POLICY_STREAM" envDefault:"oona.policy" form:"name" doc:"Stream of policy updates."`
+	EmergencyPerMinute int           `env:"OONA_EMERGENCY_MAX_PER_MIN" envDefault:"0" min:"0" doc:"Most emergency messages published in a minute; 0 is unlimited."`
+	EmergencyThreshold int           `env:"OONA_EMERGENCY_THRESHOLD" envDefault:"0" min:"0" doc:"Backlog of the normal stream from which a critical message takes the emergency stream; 0 is off."`
+	MessageTTL         time.Duration `env:"OONA_MESSAGE_TTL_MS" envDefault:"900000" unit:"ms" min:"0" doc:"Age at which housekeeping trims messages; 0 is off."`
+}
+
+// Kernel bounds the age and the repetition of kernel requests.
+type Kernel struct {
+	FreshnessWindow time.Duration `env:"KERNEL_FRESHNESS_WINDOW_MS" envDefault:"60000" unit:"ms" min:"0" doc:"Oldest kernel request that is served; 0 is off."`
+	NonceCacheSize  int           `env:"KERNEL_NONCE_CACHE_SIZE" envDefault:"4096" min:"1" max:"16777216" doc:"Request and command ids remembered to refuse replays."`
+}
+
+// Tamiyo configures the controller, its policies and its field reports.
+type Tamiyo struct {
+	PolicyDir              string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies and of the field-report log."`
+	ConservativeMode       bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode."`
+	FieldReportRetention   time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
+	FieldReportMaxRetries  int           `env:"TAMIYO_FIELD_REPORT_MAX_RETRIES" envDefault:"3" min:"0" max:"1000" doc:"Publish attempts after the first failed one."`
+	ObservationEpochs      int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written."`
+	RetryBackoff           time.Duration `env:"TAMIYO_FR_RETRY_BACKOFF_MS" envDefault:"1000" unit:"ms" min:"1ms" doc:"Pause before a field report is published again."`
+	RetryBackoffMultiplier float64       `env:"TAMIYO_FR_RETRY_BACKOFF_MULT" envDefault:"2.0" min:"1" max:"100" doc:"Growth of that pause with each retry."`
+	StrictWAL              bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read."`
+	VerifyUpdates          bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates of another architecture version or past the freshness bound. Signature, order and size are always checked."`
+	UpdateFreshness        time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
+	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take."`
+}
+
+// Tezzeret configures the forge.
+type Tezzeret struct {
+	ForgeOnStart bool `env:"TEZZERET_FORGE_ON_START" envDefault:"true" doc:"Compile what the library lacks once the service is ready."`
+	Features     int  `env:"TEZZERET_FEATURES" envDefault:"32" min:"1" max:"65536" doc:"Width of the host layer that kernels are compiled for."`
+}
+
+// Urza configures the kernel library.
+type Urza struct {
+	DatabaseURL URL           `env:"URZA_DATABASE_URL" envDefault:"sqlite:///./var/urza/catalog.db" schemes:"sqlite postgres postgresql" doc:"Catalogue of the kernel library."`
+	ArtifactDir string        `env:"URZA_ARTIFACT_DIR" envDefault:"./var/urza/artifacts" doc:"Folder of the compiled kernels."`
+	CacheTTL    time.Duration `env:"URZA_CACHE_TTL_SECONDS" envDefault:"0" unit:"s" min:"0" doc:"Age at which cached catalogue rows are read again; 0 is never."`
+}
+
+// Tolaria names the shared-memory signals that a trainer may raise. A blank
+// name means that the signal is not watched.
+type Tolaria struct {
+	RollbackSignal  string `env:"TOLARIA_ROLLBACK_SIGNAL_NAME" envDefault:"" form:"signal" doc:"Shared-memory name of the rollback signal; blank is none."`
+	EmergencySignal string `env:"TOLARIA_EMERGENCY_SIGNAL_NAME" envDefault:"" form:"signal" doc:"Shared-memory name of the emergency signal; blank is none."`
+}
+
+// Workers bounds the work that one worker does at a time.
+type Workers struct {
+	MaxConcurrency  int           `env:"ASYNC_WORKER_MAX_CONCURRENCY" envDefault:"8" min:"1" max:"4096" doc:"Messages that one worker handles at a time."`
+	ShutdownTimeout time.Duration `env:"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S" envDefault:"5.0" unit:"s" min:"1ms" doc:"Time that a worker gets to finish what it holds before it is cancelled."`
+}
+
+// Weatherlight configures the foundation service.
+type Weatherlight struct {
+	HTTPAddr             Addr          `env:"WEATHERLIGHT_HTTP_ADDR" envDefault:"127.0.0.1:9180" empty:"off" doc:"Address of /healthz, /readyz, /metrics and /status. Set but empty (or off) turns it off."`
+	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of the lock file and of the ledgers."`
+	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes."`
+	TelemetryInterval    time.Duration `env:"WEATHERLIGHT_TELEMETRY_INTERVAL" envDefault:"10s" unit:"s" min:"1ms" doc:"Pause between two summary packets."`
+	HousekeepingInterval time.Duration `env:"WEATHERLIGHT_HOUSEKEEPING_INTERVAL" envDefault:"60s" unit:"s" min:"1ms" doc:"Pause between two rounds of housekeeping."`
+	BootTimeout          time.Duration `env:"WEATHERLIGHT_BOOT_TIMEOUT" envDefault:"30s" unit:"s" min:"1ms" doc:"Time that the boot may take."`
+	ShutdownTimeout      time.Duration `env:"WEATHERLIGHT_SHUTDOWN_TIMEOUT" envDefault:"10s" unit:"s" min:"1ms" doc:"Time that the stop may take."`
+}
+
+// Consumer is the stable name of this instance's consumer in its groups, so
+// that a restart finds what it had not acknowledged.
+func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
+
+// Nissa configures the observability service.
+type Nissa struct {
+	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz and /readyz."`
+	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents."`
+	PushgatewayURL       URL      `env:"PROMETHEUS_PUSHGATEWAY" envDefault:"http://localhost:9091" schemes:"http https" doc:"Prometheus push gateway."`
+	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules."`
+	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert."`
+	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert."`
+	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated."`
+	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all."`
+}
+
+// Log configures the log of every service.
+type Log struct {
+	Level Level `env:"ESP_LOG_LEVEL" envDefault:"INFO" doc:"DEBUG, INFO, WARNING, ERROR or CRITICAL."`
+}

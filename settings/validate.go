@@ -1,0 +1,31 @@
+package settings
+
+import "fmt"
+
+// validate adds the faults that concern more than one variable, or none.
+func (s *Settings) validate(faults *Faults, secretOptional bool) {
+	if s.Secret.Reveal() == "" && !secretOptional {
+		faults.List = append([]Fault{{Env: SecretEnv, Err: ErrNoSecret}}, faults.List...)
+	}
+	s.Oona.validate(faults)
+}
+
+// validate refuses one stream in two roles: a stream's role decides which
+// messages are valid on it, so each role would poison the other.
+func (o Oona) validate(faults *Faults) {
+	roles := []struct{ env, stream string }{
+		{"OONA_NORMAL_STREAM", o.NormalStream},
+		{"OONA_EMERGENCY_STREAM", o.EmergencyStream},
+		{"OONA_TELEMETRY_STREAM", o.TelemetryStream},
+		{"OONA_POLICY_STREAM", o.PolicyStream},
+	}
+	taken := map[string]string{}
+	for _, role := range roles {
+		other, twice := taken[role.stream]
+		if twice && !faults.has(role.env) && !faults.has(other) {
+			faults.add(role.env, fmt.Errorf("%q is already the stream of %s", role.stream, other))
+			continue
+		}
+		taken[role.stream] = role.env
+	}
+}
