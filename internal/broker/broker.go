@@ -1,0 +1,67 @@
+// Package broker is the embedded bus: an in-process Redis on loopback, for one
+// machine and trial runs. It keeps nothing when the process ends.
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// Config says where the broker listens.
+type Config struct {
+	Port int           // on 127.0.0.1; 0 picks a free one
+	Tick time.Duration // step of the clock that expires keys [100 ms]
+}
+
+// Broker is a running embedded bus.
+type Broker struct {
+	server *miniredis.Miniredis
+	tick   time.Duration
+	close  sync.Once
+}
+
+// Start listens and serves. Keys only expire while Run moves the clock.
+func Start(cfg Config) (*Broker, error) {
+	if cfg.Tick <= 0 {
+		cfg.Tick = 100 * time.Millisecond
+	}
+	server := miniredis.NewMiniRedis()
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port))
+	if err := server.StartAddr(addr); err != nil {
+		return nil, fmt.Errorf("start embedded bus on %s: %w", addr, err)
+	}
+	return &Broker{server: server, tick: cfg.Tick}, nil
+}
+
+// Addr is the host and port to connect to.
+func (b *Broker) Addr() string { return b.server.Addr() }
+
+// URL is the address in the form every Esper process takes.
+func (b *Broker) URL() string { return "redis://" + b.server.Addr() + "/0" }
+
+// Run moves the clock of the broker with the real one until ctx is done: its
+// keys do not expire by themselves.
+func (b *Broker) Run(ctx context.Context) error {
+	ticker := time.NewTicker(b.tick)
+	defer ticker.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			now := time.Now()
+			b.server.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+// Close stops serving and forgets everything. It can be called more than once.
+func (b *Broker) Close() { b.close.Do(b.server.Close) }

@@ -1,0 +1,134 @@
+// Package redistest runs a real redis-server for one test: its own process, its
+// own folder, a free loopback port.
+package redistest
+
+import (
+	"context"
+	"net"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startTimeout bounds the wait for a server to answer.
+const startTimeout = 10 * time.Second
+
+// AOF makes every acknowledged write survive Kill.
+func AOF() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
+
+// Server is one redis-server. It is stopped when the test ends.
+type Server struct {
+	Addr string // 127.0.0.1:port
+	URL  string // redis://127.0.0.1:port/0
+
+	t    testing.TB
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start runs a server without persistence, unless args say otherwise, and waits
+// until it answers.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatal("redis-server not found: apt-get install redis-server")
+	}
+	addr := freeAddr(t)
+	s := &Server{Addr: addr, URL: "redis://" + addr + "/0", t: t, dir: t.TempDir(), args: args}
+	s.launch()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("find a free port: %v", err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func (s *Server) launch() {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(s.Addr)
+	args := []string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no"}
+	s.cmd = exec.Command("redis-server", append(args, s.args...)...)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("start redis-server: %v", err)
+	}
+	s.awaitAnswer()
+}
+
+// awaitAnswer polls until the server says PONG: while it loads its data it
+// accepts connections and says LOADING.
+func (s *Server) awaitAnswer() {
+	s.t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); <-poll.C {
+		if s.answers() {
+			return
+		}
+	}
+	s.t.Fatalf("redis-server on %s did not answer within %s", s.Addr, startTimeout)
+}
+
+func (s *Server) answers() bool {
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	reply := make([]byte, 5)
+	_, err = conn.Read(reply)
+	return err == nil && string(reply) == "+PONG"
+}
+
+// Pid is the process id of the running server.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Kill ends the server as a power cut would, and waits for it.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Stop ends the server in good order, and waits for it.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+func (s *Server) end(signal syscall.Signal) {
+	if s.cmd == nil {
+		return
+	}
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Errorf("end redis-server %s: %v", strconv.Itoa(s.Pid()), err)
+	}
+	_ = s.cmd.Wait() // its exit status is the signal
+	s.cmd = nil
+}
+
+// Freeze stops the process without closing its connections; Thaw goes on.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatalf("signal redis-server: %v", err)
+	}
+}
+
+// Restart ends the server, if it runs, and starts it again on the same port and
+// folder: with AOF it comes back with its data, without it comes back empty.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Kill()
+	s.launch()
+}

@@ -1,0 +1,144 @@
+package oona
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// blockingConnections bounds the connections of blocked reads: one for each
+// subscription.
+const blockingConnections = 64
+
+// Client is one connection pool to the bus. It is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	rdb    rueidis.Client
+	log    *slog.Logger
+	meters *meters
+	drops  *dropLedger
+	guard  *guard
+	load   *loadSampler
+	seen   *answered
+	closed atomic.Bool
+}
+
+// Connect dials the bus and asks it for a sign of life, both within
+// DialTimeout. A failure is a *ConnectError and leaves nothing running.
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	option, err := clientOption(ctx, cfg)
+	if err != nil {
+		return nil, &ConnectError{Addr: maskedAddress(cfg.URL), Err: err}
+	}
+	addr := strings.Join(option.InitAddress, ",")
+	rdb, err := rueidis.NewClient(option)
+	if err != nil {
+		return nil, &ConnectError{Addr: addr, Err: err}
+	}
+	c := newClient(cfg, rdb)
+	if err := c.Ping(ctx); err != nil {
+		rdb.Close()
+		return nil, &ConnectError{Addr: addr, Err: err}
+	}
+	return c, nil
+}
+
+func newClient(cfg Config, rdb rueidis.Client) *Client {
+	c := &Client{cfg: cfg, rdb: rdb, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
+	c.guard = newGuard(cfg, c.log)
+	c.load = newLoadSampler(rdb, cfg.MaxStreamLength)
+	c.seen = newAnswered(cfg.ReplayCapacity)
+	return c
+}
+
+func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error) {
+	option, err := rueidis.ParseURL(cfg.URL)
+	if err != nil {
+		var malformed *url.Error
+		if errors.As(err, &malformed) {
+			// Its text repeats the URL, password included.
+			err = errors.New("the URL cannot be parsed")
+		}
+		return option, err
+	}
+	if err := ctx.Err(); err != nil {
+		return option, err
+	}
+	timeout := cfg.DialTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	option.Dialer.Timeout = max(timeout, time.Millisecond)
+	option.ConnWriteTimeout = max(cfg.DialTimeout, time.Second)
+	option.ForceSingleClient = len(option.InitAddress) == 1 && option.Sentinel.MasterSet == ""
+	option.DisableCache = true
+	// Errors come back at once: who retries, and when, is decided here.
+	option.DisableRetry = true
+	option.BlockingPoolSize = blockingConnections
+	return option, nil
+}
+
+// maskedAddress is the host part of an address that may be too broken to parse.
+func maskedAddress(raw string) string {
+	if at := strings.LastIndexByte(raw, '@'); at >= 0 {
+		raw = raw[at+1:]
+	}
+	raw = strings.TrimPrefix(raw[strings.LastIndex(raw, "://")+1:], "//")
+	if end := strings.IndexAny(raw, "/?"); end >= 0 {
+		raw = raw[:end]
+	}
+	if raw == "" {
+		return "(no address)"
+	}
+	return strings.TrimPrefix(raw, ":")
+}
+
+// Ping asks the bus for a sign of life, within DialTimeout.
+func (c *Client) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+	defer cancel()
+	if err := c.rdb.Do(ctx, c.rdb.B().Ping().Build()).Error(); err != nil {
+		return fmt.Errorf("ping bus: %w", err)
+	}
+	return nil
+}
+
+// EnsureGroups creates a consumer group on each stream, and the stream with it.
+// A new group starts at the beginning of what the stream holds, so nothing that
+// was published before the first start is missed. Groups that exist stay as
+// they are.
+func (c *Client) EnsureGroups(ctx context.Context, group string, streams ...string) error {
+	for _, stream := range streams {
+		command := c.rdb.B().XgroupCreate().Key(stream).Group(group).Id("0").Mkstream().Build()
+		err := c.rdb.Do(ctx, command).Error()
+		if err != nil && !isRedisError(err, "BUSYGROUP") {
+			return fmt.Errorf("create group %s on %s: %w", group, stream, err)
+		}
+	}
+	return nil
+}
+
+func isRedisError(err error, code string) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(reply.Error(), code)
+}
+
+// Close releases the connections. Consume calls must have returned before. It
+// can be called more than once.
+func (c *Client) Close() error {
+	if !c.closed.Swap(true) {
+		c.rdb.Close()
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+-- Commits finished deliveries of one group. For each: acknowledge, and only if
+-- that removed the entry (nobody else finished it before) publish its answers
+-- and remember its request id, or keep it as a dead letter.
+-- KEYS: stream, dead letters, then answer streams and marks by index.
+-- Result: 1 done, 0 not ours any more, 2 refused as a replay, -1 could not be
+-- stored and is pending again.
+local stream, dead = KEYS[1], KEYS[2]
+local group, consumer, bound, dead_bound = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local window, now, max_payload = ARGV[5], ARGV[6], tonumber(ARGV[7])
+
+local function failed(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+local function bury(id, reason, message, attempts)
+  local payload, signature = '', ''
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  local fields = entry and entry[2] or {}
+  for i = 1, #fields, 2 do
+    if fields[i] == 'payload' then payload = fields[i + 1] end
+    if fields[i] == 'signature' then signature = fields[i + 1] end
+  end
+  return redis.pcall('XADD', dead, 'MAXLEN', '~', dead_bound, '*',
+    'payload', string.sub(payload, 1, max_payload), 'signature', string.sub(signature, 1, max_payload),
+    'origin_stream', stream, 'entry_id', id, 'group', group, 'reason', reason,
+    'error', message, 'attempts', attempts, 'time', now)
+end
+
+local function settle(id, mark, reason, message, attempts, first, last)
+  if reason ~= '' then
+    return failed(bury(id, reason, message, attempts)) and -1 or 1
+  end
+  local holder = mark > 0 and redis.call('GET', KEYS[mark])
+  if holder and holder ~= id then
+    local reply = bury(id, 'replay', 'request was answered for entry ' .. holder, attempts)
+    return failed(reply) and -1 or 2
+  end
+  for i = first, last, 3 do
+    local reply = redis.pcall('XADD', KEYS[tonumber(ARGV[i])], 'MAXLEN', '~', bound, '*',
+      'payload', ARGV[i + 1], 'signature', ARGV[i + 2])
+    if failed(reply) then return -1 end
+  end
+  if mark > 0 then redis.call('SET', KEYS[mark], id, 'PX', window) end
+  return 1
+end
+
+local results = {}
+local at = 8
+while at <= #ARGV do
+  local id, first = ARGV[at], at + 6
+  local last = first + 3 * tonumber(ARGV[at + 5]) - 1
+  local status = 0
+  if redis.call('XACK', stream, group, id) == 1 then
+    status = settle(id, tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], first, last)
+  end
+  if status == -1 then
+    redis.pcall('XCLAIM', stream, group, consumer, 0, id, 'FORCE', 'JUSTID')
+  end
+  results[#results + 1] = status
+  at = last + 1
+end
+return results

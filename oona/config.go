@@ -1,0 +1,78 @@
+package oona
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+// Config says which bus to talk to and how. Zero values take the default in
+// brackets.
+type Config struct {
+	URL        string           // redis://, rediss:// or unix:// address, credentials included
+	Group      string           // default consumer group of subscriptions
+	Consumer   string           // stable consumer name: what it had in hand is found again after a restart [oona-client]
+	Streams    Streams          // [DefaultStreams]
+	DeadLetter string           // stream of refused and exhausted entries [oona.deadletter]
+	Keyring    *signing.Keyring // signs and verifies; required
+
+	MaxStreamLength  int64         // bound of every stream, in entries [10 000]
+	MessageTTL       time.Duration // age at which Trim removes what every group has read; 0 = never
+	FreshnessWindow  time.Duration // oldest kernel request that is answered; <= 0 = any age
+	ClockSkew        time.Duration // how far in the future a request may be dated [5 s]
+	ReplayCapacity   int           // answered request ids remembered in memory, beside Redis [4096]
+	RetryAttempts    int           // deliveries before an entry is dead-lettered [5]
+	RetryBackoff     time.Duration // pause before the first retry, then doubling up to 30 s [250 ms]
+	ClaimIdle        time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
+	MaxPayload       int           // largest envelope, in bytes [256 KiB]
+	EmergencyPerMinute int         // emergency messages a minute; 0 = unlimited
+	// EmergencyThreshold is accepted for compatibility: the prototype diverted
+	// ordinary traffic to the emergency stream above this depth. Typed traffic
+	// is never diverted here; reaching it puts the client in conservative mode.
+	EmergencyThreshold int64
+	DialTimeout        time.Duration // bound of connecting, and of one publish [3 s]
+	Logger             *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Streams = c.Streams.withDefaults()
+	setDefault(&c.Consumer, "oona-client")
+	setDefault(&c.DeadLetter, "oona.deadletter")
+	setDefault(&c.MaxStreamLength, 10_000)
+	setDefault(&c.ClockSkew, 5*time.Second)
+	setDefault(&c.ReplayCapacity, 4096)
+	setDefault(&c.RetryAttempts, 5)
+	setDefault(&c.RetryBackoff, 250*time.Millisecond)
+	setDefault(&c.ClaimIdle, time.Minute)
+	setDefault(&c.MaxPayload, 256<<10)
+	setDefault(&c.DialTimeout, 3*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate reports every fault at once.
+func (c Config) validate() error {
+	var faults []error
+	if c.Keyring == nil {
+		faults = append(faults, errors.New("no keyring: an unsigned bus accepts forgeries"))
+	}
+	if c.MaxStreamLength < 0 || c.RetryAttempts < 0 || c.MaxPayload < 0 {
+		faults = append(faults, errors.New("a bound is negative"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("oona configuration: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package oona
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What a publisher may act on. Each message that was not published has one
+// *PublishError in the joined error, which wraps one of these.
+var (
+	// ErrUnavailable: Redis could not be reached, refused the write, or the
+	// breaker is open. The message may or may not have been stored when the
+	// connection broke on the way back.
+	ErrUnavailable = errors.New("bus unavailable")
+	// ErrOverloaded: the readers of the stream are so far behind that a message
+	// of this priority is not admitted. Nothing is wrong with the bus.
+	ErrOverloaded = errors.New("stream overloaded")
+	// ErrRateLimited: the emergency budget is spent.
+	ErrRateLimited = errors.New("emergency rate limit reached")
+	// ErrTooLarge: the envelope exceeds MaxPayload; it will never be accepted.
+	ErrTooLarge = errors.New("message too large")
+	// ErrNotPublishable: the payload is no bus message.
+	ErrNotPublishable = errors.New("payload is no bus message")
+	// ErrClosed: the client was closed.
+	ErrClosed = errors.New("bus client closed")
+)
+
+// ConnectError says which address could not be used, and why. It never holds a
+// password.
+type ConnectError struct {
+	Addr string
+	Err  error
+}
+
+func (e *ConnectError) Error() string { return fmt.Sprintf("connect to bus at %s: %v", e.Addr, e.Err) }
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+// PublishError says which message of a Publish call was not published.
+type PublishError struct {
+	Index  int // position among the messages of the call
+	Stream string
+	Err    error
+}
+
+func (e *PublishError) Error() string { return fmt.Sprintf("publish to %s: %v", e.Stream, e.Err) }
+func (e *PublishError) Unwrap() error { return e.Err }
+
+// Permanent marks an error of a handler as one that no retry can cure: the
+// entry is dead-lettered at once. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+func isPermanent(err error) bool {
+	var permanent *permanentError
+	return errors.As(err, &permanent)
+}

@@ -1,0 +1,58 @@
+package oona
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Message is one payload to publish. Its type follows from the payload.
+type Message struct {
+	Stream     string            // empty: where Route sends the type
+	Payload    proto.Message     // one of the thirteen bus payloads
+	Attributes map[string]string // travel in the signed envelope, beside those the client sets
+	Priority   leyline.MessagePriority
+}
+
+// Delivery is one message handed to a handler.
+type Delivery struct {
+	Stream, ID string // where the entry lies
+	Type       leyline.BusMessageType
+	Payload    proto.Message
+	Attributes map[string]string
+	Attempt    int       // 1 for the first delivery within the group
+	Published  time.Time // when Redis stored it, by the server's clock
+}
+
+// Handler processes one delivery. On nil its messages, the replay mark and the
+// acknowledgement are committed together; an error brings the same entry back
+// after a pause, to this group only; Permanent(err) dead-letters it. A panic
+// counts as an error. ctx is cancelled only when time to finish has run out.
+type Handler func(ctx context.Context, d *Delivery) ([]Message, error)
+
+// Subscription says what to consume and how.
+type Subscription struct {
+	Stream string
+	Group  string // empty: the client's
+	// Handlers by type. A type that is valid on the stream and has no handler
+	// is acknowledged and ignored; one that is not valid there is poison.
+	Handlers    map[leyline.BusMessageType]Handler
+	Batch       int           // entries of one read [100]
+	Concurrency int           // handlers at the same time [16]
+	Block       time.Duration // longest wait of one read [500 ms]; the fetch context ends it at once
+	OnReady     func()        // called once, when groups exist and own pending entries were taken up
+}
+
+func (s Subscription) withDefaults(c Config) Subscription {
+	setDefault(&s.Group, c.Group)
+	setDefault(&s.Batch, 100)
+	setDefault(&s.Concurrency, 16)
+	setDefault(&s.Block, 500*time.Millisecond)
+	if s.OnReady == nil {
+		s.OnReady = func() {}
+	}
+	return s
+}

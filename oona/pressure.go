@@ -1,0 +1,149 @@
+package oona
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+const (
+	sampleEvery   = time.Second            // how old a sample may be while there is room
+	resampleEvery = 5 * time.Millisecond   // and while there seems to be none
+	sampleTimeout = 500 * time.Millisecond // a slow bus must not hold up admission
+	deadAfter     = 5 * time.Minute        // silence of all its consumers after which a group exerts no pressure
+)
+
+// admissionShare is the part of a stream's bound up to which a priority is
+// admitted.
+func admissionShare(p leyline.MessagePriority) float64 {
+	switch p {
+	case leyline.MessagePriority_MESSAGE_PRIORITY_LOW:
+		return 0.50
+	case leyline.MessagePriority_MESSAGE_PRIORITY_HIGH:
+		return 0.85
+	case leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL:
+		return 0.95
+	default:
+		return 0.75
+	}
+}
+
+// loadSampler knows how far the slowest live group of each stream is behind,
+// from samples and from what this process has added since.
+type loadSampler struct {
+	rdb       rueidis.Client
+	bound     int64
+	boundText string
+
+	mu      sync.Mutex
+	streams map[string]*streamLoad
+}
+
+type streamLoad struct {
+	mu       sync.Mutex
+	backlog  int64 // at the last sample
+	added    int64 // since then, by us
+	sampled  time.Time
+	sampling bool
+}
+
+func newLoadSampler(rdb rueidis.Client, bound int64) *loadSampler {
+	return &loadSampler{rdb: rdb, bound: bound, boundText: strconv.FormatInt(bound, 10), streams: map[string]*streamLoad{}}
+}
+
+// admit reports whether a message of this priority has room on the stream.
+func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.MessagePriority) bool {
+	limit := max(1, int64(admissionShare(p)*float64(l.bound)))
+	load := l.of(stream)
+	load.mu.Lock()
+	defer load.mu.Unlock()
+	age := time.Since(load.sampled)
+	crowded := load.backlog+load.added >= limit
+	if !load.sampling && (age >= sampleEvery || crowded && age >= resampleEvery) {
+		l.refresh(ctx, stream, load)
+	}
+	if load.backlog+load.added >= limit {
+		return false
+	}
+	load.added++
+	return true
+}
+
+func (l *loadSampler) of(stream string) *streamLoad {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	load := l.streams[stream]
+	if load == nil {
+		load = &streamLoad{}
+		l.streams[stream] = load
+	}
+	return load
+}
+
+// refresh samples with load.mu released, so that others go by the old figure
+// meanwhile. A failed sample counts as an empty stream: it is the publish that
+// must report a bus that is down.
+func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLoad) {
+	load.sampling = true
+	load.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	backlog := l.sample(ctx, stream)
+	cancel()
+	load.mu.Lock()
+	load.sampling, load.sampled = false, time.Now()
+	load.backlog, load.added = backlog, 0
+}
+
+// sample returns the backlog of the slowest live group.
+func (l *loadSampler) sample(ctx context.Context, stream string) int64 {
+	groups, err := groupsOf(ctx, l.rdb, stream)
+	if err != nil {
+		return 0
+	}
+	var backlog int64
+	for _, g := range groups {
+		behind := g.pending + l.lag(ctx, stream, g)
+		if behind > backlog && l.alive(ctx, stream, g.name) {
+			backlog = behind
+		}
+	}
+	return backlog
+}
+
+func (l *loadSampler) lag(ctx context.Context, stream string, g groupInfo) int64 {
+	if g.lagKnown {
+		return g.lag
+	}
+	n, err := lagScript.Exec(ctx, l.rdb, []string{stream}, []string{g.lastDelivered, l.boundText}).AsInt64()
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// alive tells a group that is read from one that was abandoned, or that a peer
+// created on every stream and never reads: its backlog only ever grows to the
+// bound of the stream, and must not shut out the publishers for good.
+func (l *loadSampler) alive(ctx context.Context, stream, group string) bool {
+	consumers, err := l.rdb.Do(ctx, l.rdb.B().XinfoConsumers().Key(stream).Group(group).Build()).ToArray()
+	if err != nil {
+		return false
+	}
+	for _, consumer := range consumers {
+		info, err := consumer.AsMap()
+		if err != nil {
+			continue
+		}
+		idle := info["idle"]
+		ms, err := idle.AsInt64()
+		if err != nil || time.Duration(ms)*time.Millisecond < deadAfter {
+			return true
+		}
+	}
+	return false
+}

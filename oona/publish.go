@@ -1,0 +1,145 @@
+package oona
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/sony/gobreaker/v2"
+)
+
+// Entry fields of a message, as every Esper peer writes them.
+const (
+	entryPayload   = "payload"
+	entrySignature = "signature"
+	entryBootstrap = "bootstrap" // the one field of an entry that only creates its stream
+)
+
+// draft is one message that passed admission and is ready for the wire.
+type draft struct {
+	index              int
+	stream             string
+	payload, signature string
+}
+
+// Publish sends messages in one pipeline and returns when Redis has stored
+// them, or within DialTimeout. Each message that was not stored has a
+// *PublishError in the joined error, wrapping ErrUnavailable, ErrOverloaded,
+// ErrRateLimited, ErrTooLarge or ErrNotPublishable; the others are stored.
+// Messages for the emergency stream pass breaker and backpressure.
+func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	started := time.Now()
+	urgent, ordinary, failed := c.admit(ctx, msgs, started)
+	failed = append(failed, c.send(ctx, urgent)...)
+	failed = append(failed, c.sendGuarded(ctx, ordinary)...)
+	c.meters.publishLatency.observe(time.Since(started))
+	return errors.Join(failed...)
+}
+
+// admit turns messages into drafts, or into the reason they may not go.
+func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urgent, ordinary []draft, failed []error) {
+	ordinary = make([]draft, 0, len(msgs))
+	for i, m := range msgs {
+		if m.Stream == "" {
+			m.Stream = c.Route(m.Payload, m.Priority).Stream
+		}
+		emergency := m.Stream == c.cfg.Streams.Emergency
+		d := draft{index: i, stream: m.Stream}
+		err := c.allow(ctx, m, emergency)
+		if err == nil {
+			d.payload, d.signature, err = c.encode(m, now)
+		}
+		switch {
+		case err != nil:
+			c.meters.refused(m, err, emergency)
+			failed = append(failed, &PublishError{Index: i, Stream: m.Stream, Err: err})
+		case emergency:
+			urgent = append(urgent, d)
+		default:
+			ordinary = append(ordinary, d)
+		}
+		if emergency && err == nil {
+			c.meters.sources.count(&c.meters.emergencyPublished, sourceOf(m), emergencySent)
+		}
+	}
+	return urgent, ordinary, failed
+}
+
+func (c *Client) allow(ctx context.Context, m Message, emergency bool) error {
+	if emergency {
+		if !c.guard.allowEmergency() {
+			return ErrRateLimited
+		}
+		return nil
+	}
+	if !c.load.admit(ctx, m.Stream, m.Priority) {
+		return ErrOverloaded
+	}
+	return nil
+}
+
+// sendGuarded sends through the breaker: while it is open, nothing is tried.
+func (c *Client) sendGuarded(ctx context.Context, drafts []draft) []error {
+	if len(drafts) == 0 {
+		return nil
+	}
+	var failed []error
+	_, err := c.guard.breaker.Execute(func() (struct{}, error) {
+		failed = c.send(ctx, drafts)
+		if len(failed) > 0 && ctx.Err() != nil {
+			return struct{}{}, fmt.Errorf("%w: %w", errCaller, failed[0])
+		}
+		return struct{}{}, errors.Join(failed...)
+	})
+	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		c.meters.breakerRefused.Add(int64(len(drafts)))
+		return failAll(drafts, fmt.Errorf("%w: %w", ErrUnavailable, err))
+	}
+	return failed
+}
+
+// errCaller marks a failure that says nothing about the bus: the caller left.
+var errCaller = errors.New("caller gave up")
+
+func isCallersOwn(err error) bool { return errors.Is(err, errCaller) }
+
+func failAll(drafts []draft, err error) []error {
+	failed := make([]error, len(drafts))
+	for i, d := range drafts {
+		failed[i] = &PublishError{Index: d.index, Stream: d.stream, Err: err}
+	}
+	return failed
+}
+
+// send writes drafts in one pipeline and returns what failed.
+func (c *Client) send(ctx context.Context, drafts []draft) []error {
+	if len(drafts) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+	defer cancel()
+	commands := make(rueidis.Commands, len(drafts))
+	for i, d := range drafts {
+		commands[i] = c.add(d)
+	}
+	var failed []error
+	for i, reply := range c.rdb.DoMulti(ctx, commands...) {
+		if err := reply.Error(); err != nil {
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+			failed = append(failed, &PublishError{Index: drafts[i].index, Stream: drafts[i].stream, Err: err})
+		}
+	}
+	c.meters.publishFailed.Add(int64(len(failed)))
+	c.meters.published.Add(int64(len(drafts) - len(failed)))
+	return failed
+}
+
+func (c *Client) add(d draft) rueidis.Completed {
+	return c.rdb.B().Xadd().Key(d.stream).Maxlen().Almost().Threshold(c.load.boundText).Id("*").
+		FieldValue().FieldValue(entryPayload, d.payload).FieldValue(entrySignature, d.signature).Build()
+}

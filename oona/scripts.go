@@ -1,0 +1,19 @@
+package oona
+
+import (
+	_ "embed"
+
+	"github.com/redis/rueidis"
+)
+
+//go:embed commit.lua
+var commitSource string
+
+//go:embed lag.lua
+var lagSource string
+
+// The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
+var (
+	commitScript = rueidis.NewLuaScript(commitSource)
+	lagScript    = rueidis.NewLuaScript(lagSource)
+)

@@ -1,0 +1,85 @@
+package oona
+
+import (
+	"slices"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Streams names the Redis stream of each role.
+type Streams struct {
+	Normal, Emergency, Telemetry, Policy      string
+	KernelRequests, KernelReady, KernelErrors string
+}
+
+// DefaultStreams returns the names every Esper process uses by default.
+func DefaultStreams() Streams {
+	return Streams{
+		Normal:         "oona.normal",
+		Emergency:      "oona.emergency",
+		Telemetry:      "oona.telemetry",
+		Policy:         "oona.policy",
+		KernelRequests: "oona.kernels.requests",
+		KernelReady:    "oona.kernels.ready",
+		KernelErrors:   "oona.kernels.errors",
+	}
+}
+
+func (s Streams) withDefaults() Streams {
+	d := DefaultStreams()
+	setDefault(&s.Normal, d.Normal)
+	setDefault(&s.Emergency, d.Emergency)
+	setDefault(&s.Telemetry, d.Telemetry)
+	setDefault(&s.Policy, d.Policy)
+	setDefault(&s.KernelRequests, d.KernelRequests)
+	setDefault(&s.KernelReady, d.KernelReady)
+	setDefault(&s.KernelErrors, d.KernelErrors)
+	return s
+}
+
+// Names returns the distinct stream names, in the order of the fields.
+func (s Streams) Names() []string {
+	var names []string
+	for _, name := range []string{s.Normal, s.Emergency, s.Telemetry, s.Policy,
+		s.KernelRequests, s.KernelReady, s.KernelErrors} {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// stream returns where messages of type t travel when they are no emergency.
+func (s Streams) stream(t leyline.BusMessageType) string {
+	switch t {
+	case leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:
+		return s.Telemetry
+	case leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:
+		return s.Policy
+	case leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST:
+		return s.KernelRequests
+	case leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY,
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE:
+		return s.KernelReady
+	case leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR:
+		return s.KernelErrors
+	case leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:
+		return s.Emergency
+	default:
+		return s.Normal
+	}
+}
+
+// carries reports whether type t is valid on the stream. Prototype peers divert
+// any type to the emergency stream; a stream outside the table is private to
+// its users and carries what they like. Streams configured under one name carry
+// the union of their types.
+func (s Streams) carries(stream string, t leyline.BusMessageType) bool {
+	if leyline.NewMessage(t) == nil {
+		return false
+	}
+	if stream == s.Emergency || !slices.Contains(s.Names(), stream) {
+		return true
+	}
+	return s.stream(t) == stream
+}

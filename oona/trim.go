@@ -1,0 +1,77 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Trim removes entries older than MessageTTL that every group of the stream has
+// read and finished, and returns how many went from each stream. What one group
+// has not read stays, up to the bound of the stream.
+func (c *Client) Trim(ctx context.Context) (map[string]int64, error) {
+	trimmed := make(map[string]int64)
+	if c.cfg.MessageTTL <= 0 {
+		return trimmed, nil
+	}
+	oldest := entryID{ms: uint64(max(0, time.Now().Add(-c.cfg.MessageTTL).UnixMilli()))}
+	for _, stream := range c.cfg.Streams.Names() {
+		n, err := c.trimStream(ctx, stream, oldest)
+		if err != nil {
+			return trimmed, err
+		}
+		trimmed[stream] = n
+	}
+	return trimmed, nil
+}
+
+func (c *Client) trimStream(ctx context.Context, stream string, keep entryID) (int64, error) {
+	groups, err := groupsOf(ctx, c.rdb, stream)
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range groups {
+		needed, err := c.oldestNeeded(ctx, stream, g)
+		if err != nil {
+			return 0, err
+		}
+		keep = keep.min(needed)
+	}
+	command := c.rdb.B().Xtrim().Key(stream).Minid().Exact().Threshold(keep.String()).Build()
+	n, err := c.rdb.Do(ctx, command).AsInt64()
+	if err != nil {
+		return 0, fmt.Errorf("trim %s: %w", stream, err)
+	}
+	return n, nil
+}
+
+// oldestNeeded is the smallest id a group still has to finish or to read.
+func (c *Client) oldestNeeded(ctx context.Context, stream string, g groupInfo) (entryID, error) {
+	last, err := parseID(g.lastDelivered)
+	if err != nil {
+		return entryID{}, err
+	}
+	if g.pending == 0 {
+		return last.next(), nil
+	}
+	summary, err := c.rdb.Do(ctx, c.rdb.B().Xpending().Key(stream).Group(g.name).Build()).ToArray()
+	if err != nil {
+		return entryID{}, fmt.Errorf("read pending of %s: %w", g.name, err)
+	}
+	if len(summary) < 2 {
+		return last.next(), nil
+	}
+	first, err := summary[1].ToString()
+	if rueidis.IsRedisNil(err) {
+		return last.next(), nil
+	}
+	if err != nil {
+		return entryID{}, fmt.Errorf("read pending of %s: %w", g.name, err)
+	}
+	return parseID(first)
+}
+
+func unixMilliText(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }

@@ -1,0 +1,101 @@
+package oona
+
+import (
+	"context"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Route says where a payload travels: by its type, except that telemetry of
+// HIGH or CRITICAL priority goes to the emergency stream. Emergency signals
+// carry origin, reason and level as attributes.
+func (c *Client) Route(payload proto.Message, priority leyline.MessagePriority) Message {
+	t := leyline.TypeOf(payload)
+	m := Message{Stream: c.cfg.Streams.stream(t), Payload: payload, Priority: priority}
+	if t == leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY && priority >= leyline.MessagePriority_MESSAGE_PRIORITY_HIGH {
+		m.Stream = c.cfg.Streams.Emergency
+	}
+	if signal, ok := payload.(*leyline.EmergencySignal); ok {
+		m.Attributes = map[string]string{
+			"origin": signal.GetOrigin(),
+			"reason": signal.GetReason(),
+			"level":  strconv.Itoa(int(signal.GetLevel())),
+		}
+	}
+	return m
+}
+
+func (c *Client) publishRouted(ctx context.Context, payload proto.Message) error {
+	return c.Publish(ctx, c.Route(payload, leyline.MessagePriority_MESSAGE_PRIORITY_UNSPECIFIED))
+}
+
+// PublishState publishes a training state.
+func (c *Client) PublishState(ctx context.Context, m *leyline.SystemStatePacket) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishCommand publishes a command to the seed manager.
+func (c *Client) PublishCommand(ctx context.Context, m *leyline.AdaptationCommand) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishFieldReport publishes the outcome of a command.
+func (c *Client) PublishFieldReport(ctx context.Context, m *leyline.FieldReport) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishTelemetry publishes telemetry; HIGH and CRITICAL take the emergency
+// stream.
+func (c *Client) PublishTelemetry(ctx context.Context, m *leyline.TelemetryPacket,
+	priority leyline.MessagePriority) error {
+	return c.Publish(ctx, c.Route(m, priority))
+}
+
+// PublishPolicyUpdate publishes a new controller policy.
+func (c *Client) PublishPolicyUpdate(ctx context.Context, m *leyline.PolicyUpdate) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishEmergencySignal publishes an emergency; breaker and backpressure do
+// not hold it up.
+func (c *Client) PublishEmergencySignal(ctx context.Context, m *leyline.EmergencySignal) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishKernelPrefetchRequest asks the kernel library for a kernel.
+func (c *Client) PublishKernelPrefetchRequest(ctx context.Context, m *leyline.KernelPrefetchRequest) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishKernelArtifactReady answers a request with a kernel.
+func (c *Client) PublishKernelArtifactReady(ctx context.Context, m *leyline.KernelArtifactReady) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishKernelArtifactError answers a request that cannot be met.
+func (c *Client) PublishKernelArtifactError(ctx context.Context, m *leyline.KernelArtifactError) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishKernelCatalogUpdate announces a kernel nobody asked for yet.
+func (c *Client) PublishKernelCatalogUpdate(ctx context.Context, m *leyline.KernelCatalogUpdate) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishBSDSIssued announces a blueprint safety data sheet.
+func (c *Client) PublishBSDSIssued(ctx context.Context, m *leyline.BSDSIssued) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishBSDSFailed announces that no safety data sheet could be made.
+func (c *Client) PublishBSDSFailed(ctx context.Context, m *leyline.BSDSFailed) error {
+	return c.publishRouted(ctx, m)
+}
+
+// PublishBenchmarkReport announces the measurements of a blueprint.
+func (c *Client) PublishBenchmarkReport(ctx context.Context, m *leyline.BenchmarkReport) error {
+	return c.publishRouted(ctx, m)
+}
