@@ -1,0 +1,128 @@
+package archtest
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// subsystem is what a subsystem may import: contracts, never a neighbour.
+var subsystem = []string{"leyline", "telemetry", "signing", "kernel"}
+
+// allowedImports is the import table of docs/architecture.md: what the
+// production code below each folder may import of this module. A folder
+// always reaches what is below itself.
+var allowedImports = map[string][]string{
+	"leyline":   {},
+	"settings":  {},
+	"supervise": {},
+	"kernel":    {},
+	"signing":   {"leyline"},
+	"telemetry": {"leyline"},
+	"oona":      {"leyline", "signing"},
+	"karn":      subsystem,
+	"tezzeret":  subsystem,
+	"urza":      subsystem,
+	"kasmina":   subsystem,
+	"tamiyo":    subsystem,
+	"tolaria":   subsystem,
+	"weatherlight": {
+		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
+		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "tolaria", "internal/broker",
+	},
+	"nissa":    {"leyline", "telemetry", "oona", "supervise"},
+	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
+	"cmd":      {"*"},
+	"examples": {"*"},
+}
+
+// onlyImporter names the one folder that may import a library.
+var onlyImporter = map[string]string{
+	"github.com/redis/rueidis":     "oona",
+	"github.com/caarlos0/env":      "settings",
+	"github.com/joho/godotenv":     "settings",
+	"github.com/alicebob/":         "internal",
+	"github.com/spf13/cobra":       "cmd",
+	"modernc.org/sqlite":           "urza",
+	"github.com/jackc/pgx":         "urza",
+	"github.com/pressly/goose":     "urza",
+	"github.com/minio/minio-go":    "urza",
+	"gonum.org/v1/gonum":           "kernel",
+	"charm.land/":                  "cmd",
+	"github.com/lmittmann/tint":    "cmd",
+	"github.com/coreos/go-systemd": "cmd",
+}
+
+// importExceptions lists single imports that break the table, with reasons.
+var importExceptions = map[string]string{}
+
+func TestImportTable(t *testing.T) { hold(t, production, importRule, importExceptions) }
+
+func TestImportRuleSeesForbiddenEdges(t *testing.T) {
+	for text, want := range map[string]int{
+		`package kasmina; import "github.com/esper-lite/weatherlight/oona"`:                 1,
+		`package kasmina; import "github.com/esper-lite/weatherlight/leyline"`:              0,
+		`package kasmina; import "github.com/redis/rueidis"`:                                1,
+		`package kasmina; import "github.com/esper-lite/weatherlight/kasmina/internal/fsm"`: 0,
+	} {
+		if got := check(t, "kasmina/x.go", text, importRule); len(got) != want {
+			t.Errorf("%s: %d findings %v, want %d", text, len(got), got, want)
+		}
+	}
+	if got := check(t, "supervise/x.go", `package supervise; import "golang.org/x/sync/errgroup"`, importRule); len(got) != 1 {
+		t.Error("supervise may import the standard library only")
+	}
+	if got := check(t, "helpers/x.go", `package helpers`, importRule); len(got) != 1 {
+		t.Error("a folder outside the table must be named")
+	}
+}
+
+func importRule(s *source) []finding {
+	owner, allowed, known := rowOf(s.dir)
+	if !known {
+		return []finding{s.find(s.file.Name, "folder", "folder %s is not in the import table", s.dir)}
+	}
+	var found []finding
+	for _, spec := range s.file.Imports {
+		imported, _ := strconv.Unquote(spec.Path.Value) // the parser accepted it
+		if why := refuse(owner, allowed, imported); why != "" {
+			found = append(found, s.find(spec, imported, "imports %s: %s", imported, why))
+		}
+	}
+	return found
+}
+
+// rowOf returns the row of the table that governs a folder.
+func rowOf(dir string) (owner string, allowed []string, known bool) {
+	owner, _, _ = strings.Cut(dir, "/")
+	allowed, known = allowedImports[owner]
+	return owner, allowed, known
+}
+
+func refuse(owner string, allowed []string, imported string) string {
+	ours, isOurs := strings.CutPrefix(imported, module+"/")
+	if isOurs {
+		return refuseOurs(owner, allowed, ours)
+	}
+	if owner == "supervise" && strings.Contains(imported, ".") {
+		return "supervise stands on the standard library alone"
+	}
+	for library, importer := range onlyImporter {
+		if strings.HasPrefix(imported, library) && owner != importer {
+			return "only " + importer + " may"
+		}
+	}
+	return ""
+}
+
+func refuseOurs(owner string, allowed []string, imported string) string {
+	if under(imported, owner) {
+		return ""
+	}
+	for _, folder := range allowed {
+		if folder == "*" || under(imported, folder) {
+			return ""
+		}
+	}
+	return "the import table does not have this edge"
+}
