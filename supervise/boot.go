@@ -77,14 +77,13 @@ func (s Step) start(ctx context.Context) error {
 		return nil
 	}
 	done, abandoned := make(chan error), make(chan struct{})
-	go func() {
-		err := guard(ctx, s.Start)
+	go guard(func() error { return s.Start(ctx) }, func(err error) {
 		select {
 		case done <- err:
 		case <-abandoned:
 			s.stopLate(err)
 		}
-	}()
+	})
 	if err, returned := await(ctx, done, s.stopTimeout()); returned {
 		return err
 	}

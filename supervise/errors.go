@@ -9,8 +9,8 @@ import (
 var (
 	// ErrReturned is the failure of a worker that returned nil although it was neither finite nor asked to stop.
 	ErrReturned = errors.New("worker returned without being asked to stop")
-	// ErrGoexit is the failure of a worker that left Run through runtime.Goexit.
-	ErrGoexit = errors.New("worker called runtime.Goexit")
+	// ErrGoexit is the failure of a worker or a boot step that ended its goroutine with runtime.Goexit.
+	ErrGoexit = errors.New("called runtime.Goexit")
 	// ErrStopped is returned by Start when the supervisor or the worker was stopped, and is the cause of the contexts
 	// that a stop ends.
 	ErrStopped = errors.New("supervisor stopped")
@@ -64,15 +64,6 @@ func classify(c class, err error) error {
 }
 
 func is(c class, err error) bool { return errors.Is(err, c) }
-
-// PanicError is the failure of a worker or a boot step that panicked. It does not unwrap to the panic's value: an
-// error that was thrown is not one that was returned, so it is never taken for Permanent or Fatal.
-type PanicError struct {
-	Value any    // what was given to panic
-	Stack []byte // of the goroutine that panicked
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // UnstoppedError names what did not stop within its bounds, in start order. It is still running.
 type UnstoppedError struct{ Names []string }

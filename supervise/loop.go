@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 )
 
@@ -44,18 +43,6 @@ func (w *worker) newRun() *run {
 	return r
 }
 
-// execute calls Run and tells how it ended, whichever way it ended.
-func (r *run) execute(w Worker) {
-	err := ErrGoexit
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-		r.done <- err
-	}()
-	err = w.Run(r.fetch)
-}
-
 // attend calls Run, on a goroutine of its own because it may never return, and waits for its end or for a stop, which
 // it carries out. It reports whether Run returned.
 func (w *worker) attend(r *run) (error, bool) {
@@ -66,7 +53,7 @@ func (w *worker) attend(r *run) (error, bool) {
 	} else {
 		healthy = w.becomeReady()
 	}
-	go r.execute(w.spec.Worker)
+	go guard(func() error { return w.spec.Worker.Run(r.fetch) }, func(err error) { r.done <- err })
 	for {
 		select {
 		case <-ready:
@@ -123,7 +110,7 @@ func (w *worker) wind(r *run) (error, bool) {
 	if err, returned := w.wait(r, w.supervisor.config.HardStop, w.urgent.Done()); returned || w.urgent.Err() == nil {
 		return err, returned
 	}
-	return w.wait(r, interruptGrace, nil)
+	return w.wait(r, min(interruptGrace, w.supervisor.config.HardStop), nil)
 }
 
 // wait waits for the end of a run, at most limit, and no longer than until cut.

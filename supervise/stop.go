@@ -30,8 +30,8 @@ func (s *Supervisor) StopWorker(ctx context.Context, name string) error {
 
 // Stop stops all workers in reverse start order, each as StopWorker does and only when its successor has settled, so
 // that a worker drains into neighbours that are still there. When ctx ends, all that are left are interrupted
-// together. The error is an *UnstoppedError with all that were abandoned. Every call gives the same answer; after the
-// first no worker can be started. OnEvent has seen the stop when Stop returns.
+// together. The error is an *UnstoppedError with all that were abandoned. It may be called
+// again and at once with others; after the first call no worker can be started. OnEvent has seen the stop when Stop returns.
 func (s *Supervisor) Stop(ctx context.Context) error {
 	workers := s.close()
 	var abandoned []string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -62,7 +61,7 @@ func (s Step) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.stopTimeout())
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- guard(ctx, s.Stop) }()
+	go guard(func() error { return s.Stop(ctx) }, func(err error) { done <- err })
 	if err, returned := await(ctx, done, stepGrace); returned {
 		return err
 	}
@@ -84,14 +83,4 @@ func await(ctx context.Context, done <-chan error, grace time.Duration) (error, 
 	case <-timer.C:
 		return nil, false
 	}
-}
-
-// guard calls f and makes a panic an error.
-func guard(ctx context.Context, f func(context.Context) error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return f(ctx)
 }
