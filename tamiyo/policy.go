@@ -1,0 +1,211 @@
+package tamiyo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// ErrNoPreviousPolicy is returned by Rollback when there is nothing to go back to.
+var ErrNoPreviousPolicy = errors.New("no previous policy to roll back to")
+
+// ErrNoActivePolicy is returned by Payload before the first activation.
+var ErrNoActivePolicy = errors.New("no policy is active")
+
+// PolicyConfig configures a [Policies].
+type PolicyConfig struct {
+	Dir                 string        // holds active.json and payloads/; created when missing
+	Verify              bool          // refuse versions other than ArchitectureVersion
+	ArchitectureVersion string        // accepted tamiyo_policy_version; empty accepts any
+	Freshness           time.Duration // oldest accepted issued_at; 0 accepts any age
+	ClockSkew           time.Duration // how far in the future issued_at may lie; default 5 s
+	MaxPayload          int           // bytes; default 1 MiB
+	MaxHistory          int           // updates remembered by History; default 64
+	Emit                func(*leyline.TelemetryPacket)
+	Logger              *slog.Logger
+}
+
+func (c PolicyConfig) withDefaults() PolicyConfig {
+	if c.ClockSkew <= 0 {
+		c.ClockSkew = 5 * time.Second
+	}
+	if c.MaxPayload <= 0 {
+		c.MaxPayload = 1 << 20
+	}
+	if c.MaxHistory <= 0 {
+		c.MaxHistory = 64
+	}
+	if c.Emit == nil {
+		c.Emit = func(*leyline.TelemetryPacket) {}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Policies receives policy updates, keeps their payloads by digest and knows
+// which one is active. Payloads are opaque: they are stored and handed on,
+// never interpreted. It is safe for concurrent use.
+type Policies struct {
+	config PolicyConfig
+
+	mu      sync.Mutex
+	journal policyJournal
+	history []Policy
+}
+
+// NewPolicies opens the policy store in config.Dir and restores what was
+// active. An unreadable journal is an error: going on without it would accept
+// every old update again.
+func NewPolicies(config PolicyConfig) (*Policies, error) {
+	config = config.withDefaults()
+	if err := os.MkdirAll(filepath.Join(config.Dir, payloadFolder), 0o700); err != nil {
+		return nil, fmt.Errorf("create policy folder: %w", err)
+	}
+	journal, err := readPolicyJournal(filepath.Join(config.Dir, journalName))
+	if err != nil {
+		return nil, fmt.Errorf("read policy journal: %w", err)
+	}
+	return &Policies{config: config, journal: journal}, nil
+}
+
+// HandleUpdate checks update, stores its payload and makes it the active
+// policy; an update without payload only announces its version. A refused
+// update is a *RejectedError and changes nothing: acknowledge it. Any other
+// error means that the disk failed and that trying again may help.
+func (p *Policies) HandleUpdate(ctx context.Context, update *leyline.PolicyUpdate) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("handle policy update: %w", err)
+	}
+	policy, err := p.accept(update)
+	var rejected *RejectedError
+	if errors.As(err, &rejected) {
+		p.config.Emit(rejectedPacket(rejected))
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("activate policy %q: %w", update.GetPolicyId(), err)
+	}
+	p.config.Emit(acceptedPacket(policy))
+	return nil
+}
+
+func (p *Policies) accept(update *leyline.PolicyUpdate) (Policy, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if reason := p.refusal(update, now); reason != "" {
+		return Policy{}, &RejectedError{Reason: reason, PolicyID: update.GetPolicyId()}
+	}
+	policy := newPolicy(update, now)
+	if err := storePayload(p.config.Dir, policy, update.GetPayload()); err != nil {
+		return Policy{}, err
+	}
+	next := p.journal.accept(policy)
+	if err := p.commit(next); err != nil {
+		return Policy{}, err
+	}
+	p.remember(policy)
+	return policy, nil
+}
+
+// commit is the moment of activation: memory follows the disk, never leads it.
+func (p *Policies) commit(next policyJournal) error {
+	if err := next.write(filepath.Join(p.config.Dir, journalName)); err != nil {
+		return fmt.Errorf("write policy journal: %w", err)
+	}
+	p.journal = next
+	if err := removePayloadsBut(p.config.Dir, next.digests()); err != nil {
+		p.config.Logger.Warn("old policy payloads stay on disk", "dir", p.config.Dir, "error", err)
+	}
+	return nil
+}
+
+func (p *Policies) remember(policy Policy) {
+	p.history = append(p.history, policy)
+	if surplus := len(p.history) - p.config.MaxHistory; surplus > 0 {
+		p.history = slices.Delete(p.history, 0, surplus)
+	}
+}
+
+// Rollback makes the policy active that was active before the current one. The
+// policy left behind cannot come back by replaying its old update.
+func (p *Policies) Rollback(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("roll back policy: %w", err)
+	}
+	policy, err := p.rollback()
+	if err != nil {
+		return fmt.Errorf("roll back policy: %w", err)
+	}
+	p.config.Emit(policyPacket("policy_rolled_back", policy))
+	return nil
+}
+
+func (p *Policies) rollback() (Policy, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.journal.Previous == nil {
+		return Policy{}, ErrNoPreviousPolicy
+	}
+	next := p.journal
+	next.Active, next.Previous = next.Previous, nil
+	if err := p.commit(next); err != nil {
+		return Policy{}, err
+	}
+	return *next.Active, nil
+}
+
+// Active returns the policy whose payload is in force; false before the first.
+func (p *Policies) Active() (Policy, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return valueOf(p.journal.Active)
+}
+
+// Announced returns the newest policy that was accepted, with or without
+// payload; false before the first.
+func (p *Policies) Announced() (Policy, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return valueOf(p.journal.Announced)
+}
+
+// History returns the updates accepted since the start, oldest first, without
+// their payloads.
+func (p *Policies) History() []Policy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.history)
+}
+
+// ActiveVersion returns the version in force, or empty before the first.
+func (p *Policies) ActiveVersion() string {
+	policy, _ := p.Active()
+	return policy.Update.GetTamiyoPolicyVersion()
+}
+
+// Payload returns the active payload, verified against its digest.
+func (p *Policies) Payload() ([]byte, error) {
+	active, found := p.Active()
+	if !found {
+		return nil, ErrNoActivePolicy
+	}
+	return readPayload(p.config.Dir, active.Digest)
+}
+
+func valueOf(policy *Policy) (Policy, bool) {
+	if policy == nil {
+		return Policy{}, false
+	}
+	return *policy, true
+}

@@ -1,0 +1,172 @@
+package tamiyo
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+const (
+	journalName   = "active.json"
+	payloadFolder = "payloads"
+	// maxPolicyIDs bounds the journal; beyond it the oldest positions merge
+	// into one floor, which keeps their updates refused.
+	maxPolicyIDs = 1024
+)
+
+// Policy is one accepted update: its metadata without the payload, and where
+// the payload is found.
+type Policy struct {
+	Update    *leyline.PolicyUpdate // payload is always empty here
+	Digest    string                // hex SHA-256 of the payload; empty for an announcement
+	Size      int                   // bytes of the payload
+	AppliedAt time.Time
+}
+
+func newPolicy(update *leyline.PolicyUpdate, now time.Time) Policy {
+	metadata := proto.CloneOf(update)
+	metadata.Payload = nil
+	policy := Policy{Update: metadata, Size: len(update.GetPayload()), AppliedAt: now.UTC()}
+	if policy.Size > 0 {
+		policy.Digest = digestOf(update.GetPayload())
+	}
+	return policy
+}
+
+// position orders the updates of one policy id: by time issued, then version.
+type position struct {
+	IssuedAt int64  `json:"issued_at_ns"`
+	Version  uint32 `json:"version"`
+}
+
+func positionOf(update *leyline.PolicyUpdate) position {
+	return position{IssuedAt: issuedAt(update).UnixNano(), Version: update.GetVersion()}
+}
+
+func (p position) compare(other position) int {
+	return cmp.Or(cmp.Compare(p.IssuedAt, other.IssuedAt), cmp.Compare(p.Version, other.Version))
+}
+
+// policyJournal is the content of active.json. Its values are replaced, never
+// changed in place.
+type policyJournal struct {
+	Active    *Policy             `json:"active,omitempty"`
+	Previous  *Policy             `json:"previous,omitempty"`
+	Announced *Policy             `json:"announced,omitempty"`
+	Seen      map[string]position `json:"seen,omitempty"`
+	Floor     *position           `json:"floor,omitempty"`
+}
+
+// newer reports whether update lies after everything accepted under its id.
+func (j policyJournal) newer(update *leyline.PolicyUpdate) bool {
+	here := positionOf(update)
+	if last, found := j.Seen[update.GetPolicyId()]; found {
+		return here.compare(last) > 0
+	}
+	return j.Floor == nil || here.compare(*j.Floor) > 0
+}
+
+func (j policyJournal) accept(policy Policy) policyJournal {
+	next := j
+	next.Announced = &policy
+	if policy.Digest != "" {
+		next.Active, next.Previous = &policy, j.Active
+	}
+	next.Seen = maps.Clone(j.Seen)
+	if next.Seen == nil {
+		next.Seen = map[string]position{}
+	}
+	next.Seen[policy.Update.GetPolicyId()] = positionOf(policy.Update)
+	return next.bounded()
+}
+
+func (j policyJournal) bounded() policyJournal {
+	for len(j.Seen) > maxPolicyIDs {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(j.Seen)), func(a, b string) int {
+			return cmp.Or(j.Seen[a].compare(j.Seen[b]), strings.Compare(a, b))
+		})
+		floor := j.Seen[oldest]
+		if j.Floor == nil || floor.compare(*j.Floor) > 0 {
+			j.Floor = &floor
+		}
+		delete(j.Seen, oldest)
+	}
+	return j
+}
+
+func (j policyJournal) digests() []string {
+	var digests []string
+	for _, policy := range []*Policy{j.Active, j.Previous} {
+		if policy != nil {
+			digests = append(digests, policy.Digest)
+		}
+	}
+	return digests
+}
+
+func (j policyJournal) write(path string) error {
+	content, err := json.MarshalIndent(j, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(path, content)
+}
+
+func readPolicyJournal(path string) (policyJournal, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return policyJournal{}, nil
+	}
+	if err != nil {
+		return policyJournal{}, err
+	}
+	var journal policyJournal
+	if err := json.Unmarshal(content, &journal); err != nil {
+		return policyJournal{}, fmt.Errorf("parse %s: %w", path, err)
+	}
+	return journal, nil
+}
+
+// policyFile is a Policy as it stands in active.json: the update in the JSON
+// form of protobuf with the contract's own field names.
+type policyFile struct {
+	Update    json.RawMessage `json:"update"`
+	Digest    string          `json:"digest,omitempty"`
+	Size      int             `json:"size,omitempty"`
+	AppliedAt time.Time       `json:"applied_at"`
+}
+
+// MarshalJSON writes the form that active.json holds.
+func (p Policy) MarshalJSON() ([]byte, error) {
+	update, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(p.Update)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(policyFile{Update: update, Digest: p.Digest, Size: p.Size, AppliedAt: p.AppliedAt})
+}
+
+// UnmarshalJSON reads the form that active.json holds.
+func (p *Policy) UnmarshalJSON(content []byte) error {
+	var file policyFile
+	if err := json.Unmarshal(content, &file); err != nil {
+		return err
+	}
+	update := new(leyline.PolicyUpdate)
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(file.Update, update); err != nil {
+		return err
+	}
+	*p = Policy{Update: update, Digest: file.Digest, Size: file.Size, AppliedAt: file.AppliedAt}
+	return nil
+}

@@ -1,0 +1,61 @@
+package tamiyo
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// ErrCorruptPayload is returned when a stored payload no longer has the digest
+// it was stored under.
+var ErrCorruptPayload = errors.New("stored policy payload is corrupt")
+
+func digestOf(payload []byte) string {
+	sum := sha256.Sum256(payload)
+	return hex.EncodeToString(sum[:])
+}
+
+func payloadPath(dir, digest string) string {
+	return filepath.Join(dir, payloadFolder, digest)
+}
+
+// storePayload writes over a file of the same digest too: the old one may have
+// rotted, and the content is the same otherwise.
+func storePayload(dir string, policy Policy, payload []byte) error {
+	if policy.Digest == "" {
+		return nil
+	}
+	if err := replaceFile(payloadPath(dir, policy.Digest), payload); err != nil {
+		return fmt.Errorf("store policy payload: %w", err)
+	}
+	return nil
+}
+
+func readPayload(dir, digest string) ([]byte, error) {
+	payload, err := os.ReadFile(payloadPath(dir, digest))
+	if err != nil {
+		return nil, fmt.Errorf("read policy payload: %w", err)
+	}
+	if digestOf(payload) != digest {
+		return nil, fmt.Errorf("read policy payload %s: %w", digest, ErrCorruptPayload)
+	}
+	return payload, nil
+}
+
+func removePayloadsBut(dir string, keep []string) error {
+	entries, err := os.ReadDir(filepath.Join(dir, payloadFolder))
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, entry := range entries {
+		if !slices.Contains(keep, entry.Name()) {
+			failed = append(failed, removeIfPresent(payloadPath(dir, entry.Name())))
+		}
+	}
+	return errors.Join(failed...)
+}
