@@ -20,10 +20,10 @@ func (w *worker) turn() bool {
 		return w.settleStopped(nil)
 	}
 	r := w.newRun()
-	defer r.cancel()
 	w.history = w.history.Probe()
 	w.move(Starting, nil, 0)
 	err, returned := w.attend(r)
+	r.cancel() // now: the delay that follows may be long
 	switch {
 	case !returned:
 		return w.abandon(r)

@@ -32,7 +32,7 @@ func TestPanicInOneWorkerLeavesTheOthersAlone(t *testing.T) {
 			t.Errorf("%+v: want a probe at least every 30 s", got)
 		}
 		for _, e := range r.of("wild") {
-			if e.To == supervise.BackingOff && !strings.Contains(string(e.Stack), "panics.func") {
+			if e.To == supervise.BackingOff && !strings.Contains(string(e.Stack), "main_test.go") {
 				t.Fatalf("the stack does not show where it happened:\n%s", e.Stack)
 			}
 		}
