@@ -31,6 +31,15 @@ func refuse(format string, args ...any) error {
 	return &ProfileError{Reason: fmt.Sprintf(format, args...)}
 }
 
+// reasonOf is the reason of a refusal, for the refusal that names its place.
+func reasonOf(err error) string {
+	var profile *ProfileError
+	if errors.As(err, &profile) {
+		return profile.Reason
+	}
+	return err.Error()
+}
+
 func shapeError(op, format string, args ...any) error {
 	return fmt.Errorf("%s: %w: %s", op, ErrShape, fmt.Sprintf(format, args...))
 }

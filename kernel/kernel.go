@@ -3,12 +3,24 @@ package kernel
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"slices"
 )
 
 // Kernel is a loaded ONNX file: an immutable template, safe for any number of
 // goroutines.
 type Kernel struct {
-	checksum string
+	name         string
+	checksum     string
+	metadata     []metadataEntry
+	input        Spec
+	output       Spec
+	initializers []initializer
+	steps        []step
+	slots        int // host, initialisers and node outputs
+	result       int // slot of the output
+	rowElements  int64
+	multiplyAdds int64
 }
 
 // Spec describes a graph input or output; -1 in Shape is the batch.
@@ -17,12 +29,39 @@ type Spec struct {
 	Shape []int
 }
 
+type metadataEntry struct{ key, value string }
+
+// initializer is a float constant of the file and the slot it fills.
+type initializer struct {
+	name   string
+	slot   int
+	value  *Tensor
+	frozen bool
+}
+
+// step is one operator application on slots; absent marks an optional operand
+// that is left out.
+type step struct {
+	op    string
+	in    []int
+	out   []int
+	apply apply
+}
+
+const absent = -1
+
+// apply runs an operator: in holds the zero Value where an operand is absent
+// or a constant list of int64.
+type apply func(t *Tape, in, out []Value) error
+
 // Instance is one use of a kernel with parameters of its own. It belongs to
 // one goroutine.
-type Instance struct{ parameters []*Parameter }
-
-// Load reads an ONNX file strictly; every refusal is ErrProfile.
-func Load(onnx []byte) (*Kernel, error) { return nil, errTodo }
+type Instance struct {
+	kernel     *Kernel
+	parameters []*Parameter
+	values     []Value
+	in, out    []Value
+}
 
 // Checksum is the lower-case hexadecimal SHA-256 of b, the address of a kernel.
 func Checksum(b []byte) string {
@@ -33,32 +72,119 @@ func Checksum(b []byte) string {
 // Checksum is the address of the file the kernel was loaded from.
 func (k *Kernel) Checksum() string { return k.checksum }
 
+// Name is the graph's name.
+func (k *Kernel) Name() string { return k.name }
+
 // Input describes "host".
-func (k *Kernel) Input() Spec { return Spec{} }
+func (k *Kernel) Input() Spec { return k.input.clone() }
 
 // Output describes "seed".
-func (k *Kernel) Output() Spec { return Spec{} }
+func (k *Kernel) Output() Spec { return k.output.clone() }
 
-// Name is the graph's name.
-func (k *Kernel) Name() string { return "" }
+func (s Spec) clone() Spec { return Spec{Name: s.Name, Shape: slices.Clone(s.Shape)} }
 
 // Metadata returns an entry of the file's metadata.
-func (k *Kernel) Metadata(key string) (string, bool) { return "", false }
+func (k *Kernel) Metadata(key string) (string, bool) {
+	for _, e := range k.metadata {
+		if e.key == key {
+			return e.value, true
+		}
+	}
+	return "", false
+}
 
 // ParameterCount is the number of trainable elements.
-func (k *Kernel) ParameterCount() int { return 0 }
+func (k *Kernel) ParameterCount() int {
+	count := 0
+	for _, init := range k.initializers {
+		if !init.frozen {
+			count += len(init.value.Data)
+		}
+	}
+	return count
+}
 
 // Nodes is the number of operators.
-func (k *Kernel) Nodes() int { return 0 }
+func (k *Kernel) Nodes() int { return len(k.steps) }
 
-// MultiplyAdds is the number of multiply-adds of one forward pass of one row.
-func (k *Kernel) MultiplyAdds() int64 { return 0 }
+// MultiplyAdds is the number of multiply-adds in the matrix products of one
+// forward pass of one row.
+func (k *Kernel) MultiplyAdds() int64 { return k.multiplyAdds }
 
 // Instantiate copies the trainable initialisers into a new instance.
-func (k *Kernel) Instantiate() *Instance { return nil }
+func (k *Kernel) Instantiate() *Instance {
+	i := &Instance{kernel: k, values: make([]Value, k.slots)}
+	for _, init := range k.initializers {
+		if !init.frozen {
+			i.parameters = append(i.parameters, NewParameter(init.name, init.value.Clone()))
+		}
+	}
+	return i
+}
+
+// Kernel is the template the instance was made from.
+func (i *Instance) Kernel() *Kernel { return i.kernel }
 
 // Parameters are the instance's own, in the file's order.
 func (i *Instance) Parameters() []*Parameter { return i.parameters }
 
-// Forward runs the kernel on x, [N, features].
-func (i *Instance) Forward(t *Tape, x Value) (Value, error) { return Value{}, errTodo }
+// Forward runs the kernel on x, whose shape fits Input, and returns a value
+// whose shape fits Output. ErrShape reports an x that does not fit, ErrTooLarge
+// a batch beyond the memory bound.
+func (i *Instance) Forward(t *Tape, x Value) (Value, error) {
+	if err := i.kernel.admit(x.Shape()); err != nil {
+		return Value{}, fmt.Errorf("kernel %q: %w", i.kernel.name, err)
+	}
+	i.values[0] = x
+	i.recordInitializers(t)
+	for n := range i.kernel.steps {
+		if err := i.run(t, &i.kernel.steps[n]); err != nil {
+			return Value{}, fmt.Errorf("kernel %q: node %d (%s): %w", i.kernel.name, n, i.kernel.steps[n].op, err)
+		}
+	}
+	return i.values[i.kernel.result], nil
+}
+
+func (k *Kernel) admit(shape []int) error {
+	if len(shape) != len(k.input.Shape) || !slices.Equal(shape[1:], k.input.Shape[1:]) || shape[0] < 1 {
+		return shapeError("forward", "input %v, want %v", shape, k.input.Shape)
+	}
+	if int64(shape[0]) > maxBatchElements/max(k.rowElements, 1) {
+		return fmt.Errorf("%w: %d rows of %d values", ErrTooLarge, shape[0], k.rowElements)
+	}
+	return nil
+}
+
+func (i *Instance) recordInitializers(t *Tape) {
+	next := 0
+	for n := range i.kernel.initializers {
+		init := &i.kernel.initializers[n]
+		if init.frozen {
+			i.values[init.slot] = t.Constant(init.value)
+			continue
+		}
+		i.values[init.slot] = t.Parameter(i.parameters[next])
+		next++
+	}
+}
+
+func (i *Instance) run(t *Tape, s *step) error {
+	i.in, i.out = i.in[:0], i.out[:0]
+	for _, slot := range s.in {
+		v := Value{}
+		if slot != absent {
+			v = i.values[slot]
+		}
+		i.in = append(i.in, v)
+	}
+	for range s.out {
+		i.out = append(i.out, Value{})
+	}
+	if err := s.apply(t, i.in, i.out); err != nil {
+		return err
+	}
+	for n, slot := range s.out {
+		i.values[slot] = i.out[n]
+	}
+	return nil
+}

@@ -17,20 +17,22 @@ type Tape struct {
 // node is one recorded value: what it holds, what it was made from, and how
 // its gradient flows back.
 type node struct {
-	value  Tensor
-	grad   Tensor
-	hasGrd bool
-	leaf   *Parameter
-	in     []*node
-	back   func(n *node)
+	value   Tensor
+	grad    Tensor
+	hasGrad bool // whether grad has storage; without it no gradient can exist
+	reached bool // whether the running Backward has come here
+	leaf    bool // grad belongs to a Parameter and is never cleared here
+	in      []*node
+	back    func(n *node) // adds to the gradients of in; nil for a leaf
 
-	buffer  []float32 // owned storage behind value, kept across Reset
-	gbuffer []float32 // owned storage behind grad, kept across Reset
-	saved   []float32 // what the backward pass needs besides inputs and value
-	ints    []int
-	scalars [2]float32
-	unary   *unary
-	binary  *binary
+	dims       []int     // owned storage behind value.Shape
+	buffer     []float32 // owned storage behind value.Data
+	gradBuffer []float32 // owned storage behind grad.Data
+	saved      []float32 // what back needs besides operands and value
+	ints       []int
+	scalars    [2]float32
+	pointwise  *pointwise
+	pairwise   *pairwise
 }
 
 // Value is a handle to one recorded tensor. The zero Value stands for "none"
@@ -63,7 +65,7 @@ func (t *Tape) Constant(x *Tensor) Value {
 func (t *Tape) Input(x *Tensor) Value {
 	n, v := t.next()
 	n.share(x)
-	n.allocGrad()
+	n.allocateGrad()
 	return v
 }
 
@@ -74,8 +76,7 @@ func (t *Tape) Parameter(p *Parameter) Value {
 	if p.Grad == nil || !slices.Equal(p.Grad.Shape, p.Value.Shape) {
 		p.Grad = NewTensor(p.Value.Shape...)
 	}
-	n.leaf, n.hasGrd = p, true
-	n.grad = *p.Grad
+	n.grad, n.hasGrad, n.leaf = *p.Grad, true, true
 	return v
 }
 
@@ -112,7 +113,7 @@ func (v Value) Grad() *Tensor {
 		return nil
 	}
 	n, err := v.tape.node(v)
-	if err != nil || !n.hasGrd {
+	if err != nil || !n.hasGrad {
 		return nil
 	}
 	return &n.grad
@@ -142,25 +143,87 @@ func (t *Tape) next() (*node, Value) {
 		t.nodes = append(t.nodes, &node{})
 	}
 	n := t.nodes[t.used]
-	n.value, n.grad, n.hasGrd, n.leaf, n.back = Tensor{}, Tensor{}, false, nil, nil
-	n.in, n.ints, n.unary, n.binary = n.in[:0], n.ints[:0], nil, nil
+	n.value, n.grad, n.hasGrad, n.leaf = Tensor{}, Tensor{}, false, false
+	n.in, n.ints, n.back, n.pointwise, n.pairwise = n.in[:0], n.ints[:0], nil, nil, nil
 	v := Value{tape: t, index: t.used, epoch: t.epoch}
 	t.used++
 	return n, v
 }
 
-// operands resolves the inputs of op.
-func (t *Tape) operands(op string, values ...Value) ([]*node, error) {
-	nodes := make([]*node, len(values))
-	for i, v := range values {
-		n, err := t.node(v)
-		if err != nil {
-			return nil, fmt.Errorf("%s: operand %d: %w", op, i, err)
+// record takes the next node for op over operands, all checked. Its value is
+// the caller's to allocate.
+func (t *Tape) record(op string, operands ...Value) (*node, Value, error) {
+	for i, v := range operands {
+		if _, err := t.operand(op, i, v); err != nil {
+			return nil, Value{}, err
 		}
-		if !n.value.valid() {
-			return nil, shapeError(op, "operand %d holds %d elements, shape %v", i, len(n.value.Data), n.value.Shape)
-		}
-		nodes[i] = n
 	}
-	return nodes, nil
+	n, out := t.next()
+	for _, v := range operands {
+		n.in = append(n.in, t.nodes[v.index])
+	}
+	return n, out, nil
+}
+
+// operand resolves and checks one operand of op.
+func (t *Tape) operand(op string, i int, v Value) (*node, error) {
+	n, err := t.node(v)
+	if err != nil {
+		return nil, fmt.Errorf("%s: operand %d: %w", op, i, err)
+	}
+	if !n.value.valid() {
+		return nil, shapeError(op, "operand %d has %d elements", i, len(n.value.Data))
+	}
+	return n, nil
+}
+
+// recordOptional records values and, when it is given, optional after them.
+func (t *Tape) recordOptional(op string, optional Value, values ...Value) (*node, Value, error) {
+	n, out, err := t.record(op, values...)
+	if err != nil || optional == (Value{}) {
+		return n, out, err
+	}
+	src, err := t.operand(op, len(values), optional)
+	if err != nil {
+		return nil, Value{}, err
+	}
+	n.in = append(n.in, src)
+	return n, out, nil
+}
+
+// share makes x the node's value without a copy.
+func (n *node) share(x *Tensor) { n.value = *x }
+
+// allocate gives the node storage for a value of that shape, with whatever the
+// buffer held before, and for a gradient when an operand has one.
+func (n *node) allocate(shape ...int) {
+	n.buffer = resize(n.buffer, sizeOf(shape))
+	n.view(n.buffer, shape...)
+}
+
+// view makes data the node's value, and gives it storage for a gradient when
+// an operand has one.
+func (n *node) view(data []float32, shape ...int) {
+	n.dims = append(n.dims[:0], shape...)
+	n.value = Tensor{Shape: n.dims, Data: data}
+	for _, src := range n.in {
+		if src.hasGrad {
+			n.allocateGrad()
+			return
+		}
+	}
+}
+
+func (n *node) allocateGrad() {
+	n.gradBuffer = resize(n.gradBuffer, len(n.value.Data))
+	n.grad = Tensor{Shape: n.value.Shape, Data: n.gradBuffer}
+	n.hasGrad = true
+	clear(n.gradBuffer)
+}
+
+func resize(buffer []float32, size int) []float32 {
+	if cap(buffer) < size {
+		return make([]float32, size)
+	}
+	return buffer[:size]
 }

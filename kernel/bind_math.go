@@ -1,0 +1,255 @@
+package kernel
+
+import (
+	"math"
+	"slices"
+)
+
+func pointwiseBinder(run func(t *Tape, x Value) (Value, error)) func(b *binding) (apply, error) {
+	return func(b *binding) (apply, error) {
+		b.yields(b.shape(0))
+		return single(run), nil
+	}
+}
+
+// single runs an operation of one operand and one result.
+func single(run func(t *Tape, x Value) (Value, error)) apply {
+	return func(t *Tape, in, out []Value) (err error) {
+		out[0], err = run(t, in[0])
+		return err
+	}
+}
+
+func pairwiseBinder(run func(t *Tape, a, b Value) (Value, error)) func(b *binding) (apply, error) {
+	return func(b *binding) (apply, error) {
+		var dims [maxRank]int
+		shape, ok := broadcastShape(&dims, b.shape(0), b.shape(1))
+		if !ok {
+			return nil, refuse("shapes %v and %v do not broadcast", b.shape(0), b.shape(1))
+		}
+		b.yields(slices.Clone(shape))
+		return func(t *Tape, in, out []Value) (err error) {
+			out[0], err = run(t, in[0], in[1])
+			return err
+		}, nil
+	}
+}
+
+func bindClip(b *binding) (apply, error) {
+	low, err := b.constant(1, -math.MaxFloat32)
+	if err != nil {
+		return nil, err
+	}
+	high, err := b.constant(2, math.MaxFloat32)
+	if err != nil {
+		return nil, err
+	}
+	b.yields(b.shape(0))
+	return single(func(t *Tape, x Value) (Value, error) { return t.Clip(x, low, high) }), nil
+}
+
+// bindDropout accepts a ratio and runs the inference form.
+func bindDropout(b *binding) (apply, error) {
+	ratio, err := b.constant(1, 0.5)
+	if err != nil {
+		return nil, err
+	}
+	if ratio < 0 || ratio >= 1 {
+		return nil, refuse("dropout ratio %v, allowed are 0 up to 1", ratio)
+	}
+	b.yields(b.shape(0))
+	return single((*Tape).Dropout), nil
+}
+
+func bindMatMul(b *binding) (apply, error) {
+	x, y := b.shape(0), b.shape(1)
+	var dims [maxRank]int
+	shape, ok := matmulShape(&dims, x, y)
+	if !ok {
+		return nil, refuse("product of %v and %v", x, y)
+	}
+	b.yields(slices.Clone(shape))
+	size, _ := rowSize(shape)
+	b.cost = saturated(size, max(int64(x[len(x)-1]), 1))
+	return func(t *Tape, in, out []Value) (err error) {
+		out[0], err = t.MatMul(in[0], in[1])
+		return err
+	}, nil
+}
+
+func bindGemm(b *binding) (apply, error) {
+	alpha, err := b.float("alpha", 1)
+	if err != nil {
+		return nil, err
+	}
+	beta, err := b.float("beta", 1)
+	if err != nil {
+		return nil, err
+	}
+	transA, err := b.flag("transA", 0)
+	if err != nil {
+		return nil, err
+	}
+	transB, err := b.flag("transB", 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.gemmShape(transA, transB); err != nil {
+		return nil, err
+	}
+	return func(t *Tape, in, out []Value) (err error) {
+		c := Value{}
+		if len(in) > 2 {
+			c = in[2]
+		}
+		out[0], err = t.Gemm(in[0], in[1], c, alpha, beta, transA, transB)
+		return err
+	}, nil
+}
+
+func (b *binding) gemmShape(transA, transB bool) error {
+	x, y := b.shape(0), b.shape(1)
+	m, n, ok := gemmShape(x, y, transA, transB)
+	if !ok {
+		return refuse("product of %v and %v", x, y)
+	}
+	shape := []int{m, n}
+	if b.has(2) {
+		var dims [maxRank]int
+		sum, ok := broadcastShape(&dims, shape, b.shape(2))
+		if !ok || !slices.Equal(sum, shape) {
+			return refuse("%v does not broadcast to %v", b.shape(2), shape)
+		}
+	}
+	b.yields(shape)
+	inner := x[1]
+	if transA {
+		inner = x[0]
+	}
+	size, _ := rowSize(shape)
+	b.cost = saturated(size, max(int64(inner), 1))
+	return nil
+}
+
+func bindSoftmax(b *binding) (apply, error) {
+	axis, err := b.axis(-1, len(b.shape(0)))
+	if err != nil {
+		return nil, err
+	}
+	b.yields(b.shape(0))
+	return single(func(t *Tape, x Value) (Value, error) { return t.Softmax(x, axis) }), nil
+}
+
+func bindLayerNorm(b *binding) (apply, error) {
+	x := b.shape(0)
+	axis, err := b.axis(-1, len(x))
+	if err != nil {
+		return nil, err
+	}
+	epsilon, err := b.epsilon()
+	if err != nil {
+		return nil, err
+	}
+	if stash, err := b.int("stash_type", typeFloat); err != nil || stash != typeFloat {
+		return nil, refuse("stash_type %d", stash)
+	}
+	for i := 1; i < len(b.in); i++ {
+		if b.has(i) && !slices.Equal(b.shape(i), x[axis:]) {
+			return nil, refuse("input %d is %v, want %v", i, b.shape(i), x[axis:])
+		}
+	}
+	b.yields(x)
+	return func(t *Tape, in, out []Value) (err error) {
+		bias := Value{}
+		if len(in) > 2 {
+			bias = in[2]
+		}
+		out[0], err = t.layerNorm(in[0], in[1], bias, axis, epsilon)
+		return err
+	}, nil
+}
+
+func (b *binding) epsilon() (float32, error) {
+	epsilon, err := b.float("epsilon", 1e-5)
+	if err == nil && epsilon <= 0 {
+		err = refuse("epsilon %v", epsilon)
+	}
+	return epsilon, err
+}
+
+// bindBatchNorm takes the inference form; the statistics are never trained.
+func bindBatchNorm(b *binding) (apply, error) {
+	epsilon, err := b.epsilon()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.float("momentum", 0.9); err != nil {
+		return nil, err
+	}
+	if training, err := b.flag("training_mode", 0); err != nil || training {
+		return nil, refuse("batch normalisation in training mode")
+	}
+	x := b.shape(0)
+	if len(x) < 2 {
+		return nil, refuse("%v has no channels", x)
+	}
+	for i := 1; i < 5; i++ {
+		if !slices.Equal(b.shape(i), x[1:2]) || x[1] == batch {
+			return nil, refuse("input %d is %v, want [%d]", i, b.shape(i), x[1])
+		}
+	}
+	for _, s := range b.in[3:] {
+		if s.value == nil {
+			return nil, refuse("statistics %q must be an initialiser", s.name)
+		}
+		s.frozen = true
+	}
+	if slices.Min(b.in[4].value.Data) < 0 {
+		return nil, refuse("variance %q is negative", b.in[4].name)
+	}
+	b.yields(x)
+	return func(t *Tape, in, out []Value) (err error) {
+		out[0], err = t.BatchNorm(in[0], in[1], in[2], in[3], in[4], epsilon)
+		return err
+	}, nil
+}
+
+func bindReduceMean(b *binding) (apply, error) {
+	x := b.shape(0)
+	axes, err := b.list("axes")
+	if err != nil {
+		return nil, err
+	}
+	keep, err := b.flag("keepdims", 1)
+	if err != nil {
+		return nil, err
+	}
+	reduced, ok := reducedAxes(len(x), axes)
+	if !ok {
+		return nil, refuse("axes %v of %v", axes, x)
+	}
+	shape := []int{}
+	for i, d := range x {
+		switch {
+		case !reduced[i]:
+			shape = append(shape, d)
+		case keep:
+			shape = append(shape, 1)
+		}
+	}
+	b.yields(shape)
+	return single(func(t *Tape, x Value) (Value, error) { return t.ReduceMean(x, keep, axes...) }), nil
+}
+
+func bindGlobalAveragePool(b *binding) (apply, error) {
+	x := b.shape(0)
+	if len(x) < 3 {
+		return nil, refuse("%v has no space to pool", x)
+	}
+	shape := slices.Clone(x)
+	for i := range shape[2:] {
+		shape[2+i] = 1
+	}
+	b.yields(shape)
+	return single((*Tape).GlobalAveragePool), nil
+}

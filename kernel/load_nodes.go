@@ -1,0 +1,145 @@
+package kernel
+
+import (
+	"slices"
+
+	"github.com/esper-lite/weatherlight/kernel/internal/onnxpb"
+)
+
+func (l *loader) addNodes(nodes []*onnxpb.NodeProto) error {
+	if len(nodes) == 0 || len(nodes) > MaxNodes {
+		return refuse("%d nodes, allowed are 1 to %d", len(nodes), MaxNodes)
+	}
+	seen := make(map[string]bool) // only ever looked up by name
+	for i, n := range nodes {
+		if n.Name != "" && seen[n.Name] {
+			return refuse("node %q twice", n.Name)
+		}
+		seen[n.Name] = true
+		if err := l.addNode(n); err != nil {
+			return refuse("node %d (%.40q): %s", i, n.OpType, reasonOf(err))
+		}
+	}
+	return nil
+}
+
+func (l *loader) addNode(n *onnxpb.NodeProto) error {
+	op, ok := operators[n.OpType]
+	if !ok || n.Domain != "" {
+		return refuse("operator %.40q of domain %.40q is not in the profile", n.OpType, n.Domain)
+	}
+	if err := checkNodeText(n); err != nil {
+		return err
+	}
+	if !op.inputs.holds(len(n.Input)) || !op.outputs.holds(len(n.Output)) {
+		return refuse("%d inputs and %d outputs", len(n.Input), len(n.Output))
+	}
+	attributes, err := readAttributes(op, n.Attribute)
+	if err != nil {
+		return err
+	}
+	b := &binding{attributes: attributes, out: make([][]int, len(n.Output))}
+	s := step{op: n.OpType}
+	for i, name := range n.Input {
+		index, err := l.use(b, op, i, name)
+		if err != nil {
+			return err
+		}
+		s.in = append(s.in, index)
+	}
+	if s.apply, err = op.bind(b); err != nil {
+		return err
+	}
+	for i, name := range n.Output {
+		index, err := l.define(&slot{name: name, shape: b.out[i]})
+		if err != nil {
+			return err
+		}
+		s.out = append(s.out, index)
+	}
+	l.kernel.steps = append(l.kernel.steps, s)
+	return l.charge(b)
+}
+
+func checkNodeText(n *onnxpb.NodeProto) error {
+	if n.Name != "" {
+		if err := checkName("node", n.Name); err != nil {
+			return err
+		}
+	}
+	if len(n.DocString) > maxTextBytes {
+		return refuse("a text of %d bytes", len(n.DocString))
+	}
+	return nil
+}
+
+// use resolves an input, which something before must have defined: that alone
+// rules out cycles.
+func (l *loader) use(b *binding, op operator, i int, name string) (int, error) {
+	if name == "" && i >= op.required {
+		b.in = append(b.in, nil)
+		return absent, nil
+	}
+	index, ok := l.names[name]
+	if !ok {
+		return 0, refuse("input %.140q is not defined before it is used", name)
+	}
+	s := l.slots[index]
+	if s.isInts != slices.Contains(op.ints, i) {
+		return 0, refuse("input %q has the wrong element type", name)
+	}
+	s.used = true
+	b.in = append(b.in, s)
+	if s.isInts {
+		return absent, nil
+	}
+	return index, nil
+}
+
+// charge adds what the node costs to the kernel and holds it to the bounds.
+func (l *loader) charge(b *binding) error {
+	for _, shape := range b.out {
+		size, _ := rowSize(shape)
+		l.kernel.rowElements += size
+	}
+	if l.kernel.rowElements > maxRowElements {
+		return refuse("the values of one row pass %d elements", maxRowElements)
+	}
+	if b.cost > maxRowMultiplyAdds-l.kernel.multiplyAdds {
+		return refuse("one row takes more than %d multiply-adds", maxRowMultiplyAdds)
+	}
+	l.kernel.multiplyAdds += b.cost
+	return nil
+}
+
+// readAttributes checks every attribute against the operator's list.
+func readAttributes(op operator, list []*onnxpb.AttributeProto) ([]*onnxpb.AttributeProto, error) {
+	for i, a := range list {
+		at := slices.IndexFunc(op.attributes, func(s attribute) bool { return s.name == a.Name })
+		if at < 0 {
+			return nil, refuse("attribute %.40q is not in the profile", a.Name)
+		}
+		if slices.ContainsFunc(list[:i], func(b *onnxpb.AttributeProto) bool { return b.Name == a.Name }) {
+			return nil, refuse("attribute %q twice", a.Name)
+		}
+		if !holdsOnly(a, op.attributes[at].kind) {
+			return nil, refuse("attribute %q has the wrong type", a.Name)
+		}
+	}
+	return list, nil
+}
+
+// holdsOnly reports whether an attribute is of one type and carries nothing of
+// another: no tensor, no string, no second value.
+func holdsOnly(a *onnxpb.AttributeProto, kind int32) bool {
+	switch {
+	case a.Type != kind,
+		a.T != nil, len(a.S) > 0, len(a.Floats) > 0, len(a.Strings) > 0, len(a.DocString) > maxTextBytes,
+		kind != attrInt && a.I != 0,
+		kind != attrFloat && a.F != 0,
+		kind != attrInts && len(a.Ints) > 0,
+		len(a.Ints) > maxConstantInts:
+		return false
+	}
+	return true
+}
