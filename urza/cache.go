@@ -1,0 +1,141 @@
+package urza
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// entry is one record in memory with what its hot path needs worked out already.
+// row, record and answer never change; a changed row makes a new entry.
+type entry struct {
+	row    row
+	record *Record
+	answer answer
+
+	generation atomic.Uint64 // of the catalogue, when the row was last seen equal
+	loaded     atomic.Int64  // nanoseconds since the epoch, likewise
+	used       atomic.Bool   // since the cache's hand last passed
+	verdict    atomic.Pointer[verdict]
+
+	slot int // in the cache's ring; guarded by the cache
+}
+
+// answer holds the parts of a KernelArtifactReady that depend on the row alone.
+type answer struct {
+	guardDigest string
+	p50, p95    float32
+}
+
+func newEntry(r row, record *Record) *entry {
+	sorted := slices.Sorted(slices.Values(record.PrewarmSamples))
+	return &entry{row: r, record: record, answer: answer{
+		guardDigest: record.announcedDigest(),
+		p50:         float32(percentile(sorted, 0.50)),
+		p95:         float32(percentile(sorted, 0.95)),
+	}}
+}
+
+// known is what is already known about the file as it is now: one stat, no read.
+func (e *entry) known() *verdict {
+	v := e.verdict.Load()
+	if v == nil {
+		return nil
+	}
+	if now, err := identify(e.record.ArtifactRef); err != nil || now != v.identity {
+		return nil
+	}
+	return v
+}
+
+func (e *entry) expired(now time.Time, ttl time.Duration) bool {
+	return ttl > 0 && now.UnixNano()-e.loaded.Load() > int64(ttl)
+}
+
+// cache keeps the most useful records, by the clock algorithm: a hand walks the
+// ring and takes the first entry that was not used since its last visit.
+type cache struct {
+	limit int
+
+	mu      sync.RWMutex
+	entries map[string]*entry
+	ring    []*entry
+	hand    int
+}
+
+func newCache(limit int) *cache {
+	return &cache{limit: max(limit, 1), entries: map[string]*entry{}}
+}
+
+func (c *cache) get(id string) *entry {
+	c.mu.RLock()
+	e := c.entries[id]
+	c.mu.RUnlock()
+	if e != nil && !e.used.Load() { // a plain load keeps the hot line shared between cores
+		e.used.Store(true)
+	}
+	return e
+}
+
+// put stores the entry and reports how many others it pushed out.
+func (c *cache) put(e *entry) (evicted int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.entries[e.row.id]; old != nil {
+		c.remove(old)
+	}
+	for len(c.ring) >= c.limit {
+		c.remove(c.victim())
+		evicted++
+	}
+	e.slot = len(c.ring)
+	c.ring = append(c.ring, e)
+	c.entries[e.row.id] = e
+	return evicted
+}
+
+func (c *cache) drop(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; e != nil {
+		c.remove(e)
+	}
+}
+
+// expire drops what is older than the ttl and reports how many that were.
+func (c *cache) expire(now time.Time, ttl time.Duration) (expired int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.ring) - 1; i >= 0; i-- { // backwards: remove fills the gap from the end
+		if c.ring[i].expired(now, ttl) {
+			c.remove(c.ring[i])
+			expired++
+		}
+	}
+	return expired
+}
+
+func (c *cache) size() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.ring)
+}
+
+func (c *cache) victim() *entry {
+	for {
+		c.hand = (c.hand + 1) % len(c.ring)
+		if e := c.ring[c.hand]; !e.used.Swap(false) {
+			return e
+		}
+	}
+}
+
+func (c *cache) remove(e *entry) {
+	last := len(c.ring) - 1
+	c.ring[e.slot] = c.ring[last]
+	c.ring[e.slot].slot = e.slot
+	c.ring[last] = nil
+	c.ring = c.ring[:last]
+	delete(c.entries, e.row.id)
+}

@@ -1,0 +1,125 @@
+package urza
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"golang.org/x/sys/unix"
+
+	_ "modernc.org/sqlite" // driver "sqlite"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// connections bounds the pool: readers beside the one writer and the watcher.
+const connections = 6
+
+// openDatabase opens, or creates, the SQLite file and brings its tables up to date.
+func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
+	if err := writableFolder(filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("catalogue folder: %w", err)
+	}
+	db, err := sql.Open("sqlite", dataSource(file))
+	if err != nil {
+		return nil, fmt.Errorf("catalogue %s: %w", file, err)
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	if err := prepareDatabase(ctx, db, file); err != nil {
+		_ = db.Close() // the reason it is unusable matters more
+		return nil, fmt.Errorf("catalogue %s: %w", file, err)
+	}
+	return db, nil
+}
+
+// dataSource is the driver's name for the file. WAL lets readers and one writer
+// work side by side, also across processes. synchronous is FULL because in WAL
+// mode NORMAL may forget the last commits when the power fails, and a save that
+// was announced must not be forgotten: an imported artifact cannot be compiled
+// again. Transactions take the write lock at once, so that a read-modify-write
+// never has to be given up half way.
+func dataSource(file string) string {
+	options := "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + options
+}
+
+func prepareDatabase(ctx context.Context, db *sql.DB, file string) error {
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	if err := migrate(ctx, db, file+".lock"); err != nil {
+		return err
+	}
+	return checkTable(ctx, db)
+}
+
+// migrate brings the tables up to date, one process at a time.
+func migrate(ctx context.Context, db *sql.DB, lockFile string) error {
+	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return fmt.Errorf("migration lock: %w", err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("migration lock: %w", err)
+	}
+	provider, err := newMigrations(db)
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+func newMigrations(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	store, err := database.NewStore(database.DialectSQLite3, "urza_schema_version")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	provider, err := goose.NewProvider("", db, files, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	return provider, nil
+}
+
+// checkTable refuses a database whose blueprints table is somebody else's.
+func checkTable(ctx context.Context, db *sql.DB) error {
+	rows, err := db.QueryContext(ctx, selectRows+" LIMIT 0")
+	if err != nil {
+		return fmt.Errorf("blueprints table: %w", err)
+	}
+	defer rows.Close()
+	return rows.Err()
+}
+
+// writableFolder makes the folder when it is missing and proves that it can be
+// written to, so that a wrong mount fails at start and not at the first save.
+func writableFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	probe, err := os.CreateTemp(dir, tempPattern)
+	if err != nil {
+		return fmt.Errorf("%s is not writable: %w", dir, err)
+	}
+	if err := probe.Close(); err != nil {
+		return fmt.Errorf("%s is not writable: %w", dir, err)
+	}
+	return os.Remove(probe.Name())
+}

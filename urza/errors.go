@@ -1,0 +1,38 @@
+package urza
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotFound: the catalogue was asked and holds no usable row for the blueprint.
+	ErrNotFound = errors.New("blueprint not in the catalogue")
+	// ErrUnavailable: the catalogue could not be asked (breaker open, database or
+	// disk failing, library closed). Retry; it never means that a kernel is missing.
+	ErrUnavailable = errors.New("catalogue unavailable")
+	// ErrArtifactMissing: the row is there, its file is not.
+	ErrArtifactMissing = errors.New("artifact file missing")
+	// ErrChecksumMismatch: the file's content is, or was when it was set aside, not
+	// what the row promises.
+	ErrChecksumMismatch = errors.New("artifact checksum mismatch")
+	// ErrUnsupportedDatabase: the database URL names a server this build cannot use.
+	ErrUnsupportedDatabase = errors.New("database not supported yet")
+
+	// errChanged: row or file changed while it was being examined; look again.
+	errChanged = errors.New("changed while being examined")
+)
+
+// RowError is a catalogue row that cannot be read. It is an ErrNotFound: there is
+// no usable record, and saving the blueprint again replaces the row.
+type RowError struct {
+	BlueprintID string
+	Reason      string
+}
+
+func (e *RowError) Error() string {
+	return fmt.Sprintf("catalogue row %q unreadable: %s", e.BlueprintID, e.Reason)
+}
+
+// Is makes errors.Is(err, ErrNotFound) true.
+func (e *RowError) Is(target error) bool { return target == ErrNotFound }

@@ -1,0 +1,103 @@
+package urza
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// entry finds a record: in memory while nothing was committed since it was read,
+// in the database otherwise.
+func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
+	if l.closed.Load() {
+		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
+	}
+	now := time.Now()
+	generation, err := l.watch.current(ctx, now)
+	if err != nil {
+		l.counts.errors.Add(1)
+	}
+	cached := l.fresh(id, now)
+	if cached != nil && cached.generation.Load() == generation {
+		l.counts.hits.Add(1)
+		return cached, nil
+	}
+	e, err := l.read(ctx, id, generation)
+	if errors.Is(err, ErrUnavailable) && cached != nil {
+		// The file is still verified before it is announced, so what is remembered
+		// cannot become a wrong answer while the database is away.
+		l.counts.hits.Add(1)
+		return cached, nil
+	}
+	return e, err
+}
+
+// fresh is the record in memory, unless its time has passed.
+func (l *Library) fresh(id string, now time.Time) *entry {
+	e := l.cache.get(id)
+	if e == nil || !e.expired(now, l.cfg.CacheTTL) {
+		return e
+	}
+	l.cache.drop(id)
+	l.counts.expired.Add(1)
+	l.counts.evictions.Add(1)
+	return nil
+}
+
+// reload reads a record from the database whatever memory holds.
+func (l *Library) reload(ctx context.Context, id string) (*entry, error) {
+	if l.closed.Load() {
+		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
+	}
+	return l.read(ctx, id, l.watch.generation.Load())
+}
+
+// read asks the database. A row equal to the remembered one keeps its entry, and
+// with it what is known about the file.
+func (l *Library) read(ctx context.Context, id string, generation uint64) (*entry, error) {
+	var found row
+	err := l.breaker.guard(func() (err error) {
+		found, err = l.catalogue.row(ctx, id)
+		return err
+	})
+	if err != nil {
+		return nil, l.lost(id, err)
+	}
+	e := l.cache.get(id)
+	if e == nil || e.row != found {
+		if e, err = l.remember(found); err != nil {
+			return nil, err
+		}
+	} else {
+		l.counts.hits.Add(1)
+	}
+	e.generation.Store(generation)
+	e.loaded.Store(time.Now().UnixNano())
+	return e, nil
+}
+
+// remember decodes a row that is new to memory.
+func (l *Library) remember(found row) (*entry, error) {
+	l.counts.misses.Add(1)
+	record, err := found.decode()
+	if err != nil {
+		l.cache.drop(found.id)
+		return nil, err
+	}
+	e := newEntry(found, record)
+	e.loaded.Store(time.Now().UnixNano())
+	l.counts.evictions.Add(int64(l.cache.put(e)))
+	return e, nil
+}
+
+// lost counts a look-up that brought nothing and forgets a record that is gone.
+func (l *Library) lost(id string, err error) error {
+	if errors.Is(err, ErrNotFound) {
+		l.cache.drop(id)
+		l.counts.misses.Add(1)
+		return err
+	}
+	l.counts.errors.Add(1)
+	return err
+}

@@ -1,0 +1,73 @@
+package urza
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// Maintenance is what one pass of Maintain found. Nothing it lists was deleted.
+type Maintenance struct {
+	Rows        int        // readable rows
+	Expired     int        // records dropped from memory
+	Missing     []string   // blueprints whose file is not there, in order
+	Quarantined []string   // blueprints whose file was set aside, in order
+	Skipped     []RowError // rows that cannot be read, in order
+	Swept       int        // temporary files of crashed saves removed
+}
+
+// Maintain drops expired records from memory and reports rows without a file,
+// quarantined ones and unreadable ones. Rows and artifacts stay.
+func (l *Library) Maintain(ctx context.Context) (Maintenance, error) {
+	var report Maintenance
+	if l.cfg.CacheTTL > 0 {
+		report.Expired = l.cache.expire(time.Now(), l.cfg.CacheTTL)
+		l.counts.expired.Add(int64(report.Expired))
+		l.counts.evictions.Add(int64(report.Expired))
+	}
+	files, err := l.survey(ctx, &report)
+	if err != nil {
+		return report, fmt.Errorf("urza: maintain: %w", err)
+	}
+	report.inspect(files)
+	l.counts.missing.Store(int64(len(report.Missing)))
+	l.counts.quarantined.Store(int64(len(report.Quarantined)))
+	l.counts.skipped.Store(int64(len(report.Skipped)))
+	if report.Swept, err = l.store.sweep(time.Now()); err != nil {
+		return report, fmt.Errorf("urza: maintain: %w", err)
+	}
+	return report, nil
+}
+
+type surveyed struct {
+	id, path    string
+	quarantined bool
+}
+
+// survey reads the rows first and leaves the files for later, so that no read
+// cursor is held open while a slow disk is asked.
+func (l *Library) survey(ctx context.Context, report *Maintenance) (files []surveyed, err error) {
+	good := func(r row, record *Record) {
+		files = append(files, surveyed{r.id, record.ArtifactRef, r.quarantined})
+	}
+	bad := func(unreadable *RowError) {
+		l.reportRow(unreadable)
+		report.Skipped = append(report.Skipped, *unreadable)
+	}
+	return files, l.scan(ctx, good, bad)
+}
+
+func (m *Maintenance) inspect(files []surveyed) {
+	m.Rows = len(files)
+	for _, file := range files {
+		_, err := identify(file.path)
+		switch {
+		case file.quarantined:
+			m.Quarantined = append(m.Quarantined, file.id)
+		case errors.Is(err, fs.ErrNotExist):
+			m.Missing = append(m.Missing, file.id)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package urza
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// saveAttempts bounds how often a file is written again because it was moved away
+// before its row was committed.
+const saveAttempts = 5
+
+// Save stores an artifact and its row, replacing the row there was, and returns
+// the update to announce: the caller's, with blueprint id, checksum and the
+// absolute artifact_ref filled in. The file's extension follows update.artifact_ref
+// (default .onnx), so that an imported file keeps its kind.
+//
+// extras are stored beside the descriptor; checksum and guard_digest are the
+// library's own and cannot be set through them. NaN and infinities become null.
+// When Save returns nil, file and row are on disk. An update whose checksum is not
+// the artifact's is refused with ErrChecksumMismatch.
+func (l *Library) Save(
+	ctx context.Context, descriptor *leyline.BlueprintDescriptor, artifact []byte,
+	update *leyline.KernelCatalogUpdate, extras map[string]any,
+) (*leyline.KernelCatalogUpdate, error) {
+	id := descriptor.GetBlueprintId()
+	announced, err := l.announcement(descriptor, artifact, update)
+	if err == nil {
+		err = l.saveUntilStable(ctx, descriptor, artifact, announced, extras)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("urza: save %q: %w", id, err)
+	}
+	l.cache.drop(id)
+	return announced, nil
+}
+
+// announcement checks what is to be saved and completes the update.
+func (l *Library) announcement(
+	descriptor *leyline.BlueprintDescriptor, artifact []byte, update *leyline.KernelCatalogUpdate,
+) (*leyline.KernelCatalogUpdate, error) {
+	id := descriptor.GetBlueprintId()
+	switch {
+	case l.closed.Load():
+		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
+	case id == "":
+		return nil, errors.New("descriptor without blueprint id")
+	case len(artifact) == 0:
+		return nil, errors.New("empty artifact")
+	case leyline.BlueprintTier_name[int32(descriptor.GetTier())] == "":
+		return nil, fmt.Errorf("unknown tier %d", descriptor.GetTier())
+	case update.GetBlueprintId() != "" && update.GetBlueprintId() != id:
+		return nil, fmt.Errorf("update is for blueprint %q", update.GetBlueprintId())
+	}
+	sum := checksum(artifact)
+	if promised := update.GetChecksum(); promised != "" && promised != sum {
+		return nil, fmt.Errorf("%w: update promises %s, artifact is %s", ErrChecksumMismatch, promised, sum)
+	}
+	announced := &leyline.KernelCatalogUpdate{}
+	if update != nil {
+		announced = proto.CloneOf(update)
+	}
+	announced.BlueprintId = id
+	announced.Checksum = sum
+	announced.ArtifactRef = l.store.path(sum, update.GetArtifactRef())
+	return announced, nil
+}
+
+// saveUntilStable makes the file durable, then commits the row. The row is only
+// committed while the file is in place; nobody moves files aside during a
+// transaction, so a committed row has its file.
+func (l *Library) saveUntilStable(
+	ctx context.Context, descriptor *leyline.BlueprintDescriptor, artifact []byte,
+	announced *leyline.KernelCatalogUpdate, extras map[string]any,
+) error {
+	for range saveAttempts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.store.write(announced.GetArtifactRef(), artifact); err != nil {
+			return err
+		}
+		err := l.catalogue.write(ctx, func(tx *sql.Tx) error {
+			return l.commitRow(ctx, tx, descriptor, announced, extras)
+		})
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: artifact keeps disappearing", ErrUnavailable)
+}
+
+func (l *Library) commitRow(
+	ctx context.Context, tx *sql.Tx, descriptor *leyline.BlueprintDescriptor,
+	announced *leyline.KernelCatalogUpdate, extras map[string]any,
+) error {
+	path := announced.GetArtifactRef()
+	file, err := l.store.files.identify(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errChanged, err)
+	}
+	previous, err := previousSamples(ctx, tx, descriptor.GetBlueprintId())
+	if err != nil {
+		return err
+	}
+	metadata, err := encodeMetadata(descriptor, storedExtras(announced, extras, previous, file))
+	if err != nil {
+		return err
+	}
+	id := descriptor.GetBlueprintId()
+	tier := descriptor.GetTier().String()
+	if _, err := tx.ExecContext(ctx, upsertRow, id, descriptor.GetName(), tier, path, metadata); err != nil {
+		return fmt.Errorf("%w: write row: %w", ErrUnavailable, err)
+	}
+	if _, err := tx.ExecContext(ctx, deleteQuarantine, id, path); err != nil {
+		return fmt.Errorf("%w: heal quarantine: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// previousSamples are the pre-warm times of the row about to be replaced; a row
+// that cannot be read has none.
+func previousSamples(ctx context.Context, tx *sql.Tx, id string) ([]float64, error) {
+	old, err := scanRow(tx.QueryRowContext(ctx, selectRow, id))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, extras, err := splitMetadata(old.metadata)
+	if err != nil {
+		return nil, nil //nolint:nilerr // saving again is how such a row is healed
+	}
+	return samples(extras["prewarm_samples"]), nil
+}
+
+// storedExtras are the caller's extras with the library's own on top or below:
+// what the library measured itself may be refined by the caller, what identifies
+// the artifact may not.
+func storedExtras(
+	announced *leyline.KernelCatalogUpdate, extras map[string]any, previous []float64, file identity,
+) map[string]any {
+	stored := map[string]any{
+		"artifact_mtime": float64(file.mtime) / 1e9,
+		"compile_ms":     float64(announced.GetCompileMs()),
+		"prewarm_ms":     float64(announced.GetPrewarmMs()),
+	}
+	maps.Copy(stored, extras)
+	fresh := samples([]float64{float64(announced.GetPrewarmMs())})
+	if announced.GetPrewarmMs() == 0 { // not measured
+		fresh = nil
+	}
+	if given, found := extras["prewarm_samples"]; found {
+		fresh = samples(given)
+	}
+	stored["prewarm_samples"] = samples(append(append([]float64{}, previous...), fresh...))
+	stored["checksum"] = announced.GetChecksum()
+	stored["guard_digest"] = nil
+	if digest := announced.GetGuardDigest(); digest != "" {
+		stored["guard_digest"] = digest
+	}
+	return stored
+}

@@ -1,0 +1,109 @@
+package urza
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testConfig is a library below dir that asks the database on every read, so that
+// no test has to wait for memory to be revalidated.
+func testConfig(dir string) Config {
+	return Config{
+		DatabaseURL: "sqlite:///" + filepath.Join(dir, "catalog.db"), // dir is absolute: four slashes
+		ArtifactDir: filepath.Join(dir, "artifacts"),
+		Revalidate:  -1,
+	}
+}
+
+func openTest(t testing.TB, cfg Config) *Library {
+	t.Helper()
+	library, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := library.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return library
+}
+
+func descriptor(id string) *leyline.BlueprintDescriptor {
+	return &leyline.BlueprintDescriptor{
+		BlueprintId: id, Name: "linear_projection", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE,
+		Risk: 0.1, Stage: 2, Description: "Linear <projection> 漢字",
+		AllowedParameters: map[string]*leyline.BlueprintParameterBounds{"scale": {MinValue: 0.5, MaxValue: 2}},
+	}
+}
+
+func save(t testing.TB, library *Library, id, content string) *leyline.KernelCatalogUpdate {
+	t.Helper()
+	update := &leyline.KernelCatalogUpdate{BlueprintId: id, GuardDigest: "guard-" + id, PrewarmMs: 24, CompileMs: 3}
+	saved, err := library.Save(context.Background(), descriptor(id), []byte(content), update, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+func ask(t testing.TB, prefetcher *Prefetcher, id string) proto.Message {
+	t.Helper()
+	request := &leyline.KernelPrefetchRequest{RequestId: "prefetch-" + id, BlueprintId: id, TrainingRunId: "run-1"}
+	answer, err := prefetcher.Answer(context.Background(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func wantReady(t testing.TB, answer proto.Message, checksum string) *leyline.KernelArtifactReady {
+	t.Helper()
+	ready, ok := answer.(*leyline.KernelArtifactReady)
+	if !ok {
+		t.Fatalf("answer %v, want ready", answer)
+	}
+	if ready.GetChecksum() != checksum {
+		t.Fatalf("announced checksum %s, want %s", ready.GetChecksum(), checksum)
+	}
+	return ready
+}
+
+func wantRefused(t testing.TB, answer proto.Message, reason string) {
+	t.Helper()
+	refused, ok := answer.(*leyline.KernelArtifactError)
+	if !ok || refused.GetReason() != reason {
+		t.Fatalf("answer %v, want refusal %s", answer, reason)
+	}
+}
+
+// flipBit damages a file in place, as a failing disk does.
+func flipBit(t testing.TB, path string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func has(t testing.TB, library *Library, id string) bool {
+	t.Helper()
+	found, err := library.Has(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
