@@ -108,7 +108,7 @@ func (v *variable) assign() error {
 		return v.reason(err)
 	}
 	v.value.Set(holder.Elem().Field(0))
-	if words, isList := v.value.Interface().([]string); isList {
+	if words, isList := reflect.TypeAssert[[]string](v.value); isList {
 		v.value.Set(reflect.ValueOf(trimmed(words)))
 	}
 	return nil
@@ -137,8 +137,7 @@ func (v *variable) reason(err error) error {
 	case URL:
 		return errScheme(v.schemes)
 	}
-	var parse env.ParseError
-	if errors.As(err, &parse) {
+	if parse, found := errors.AsType[env.ParseError](err); found {
 		return parse.Err
 	}
 	return err

@@ -119,7 +119,7 @@ func checkScheme(u URL, accepted string) error {
 
 // errScheme does not repeat the URL: what did not parse cannot be masked.
 func errScheme(accepted string) error {
-	return fmt.Errorf("must be a whole URL that starts with %s:", strings.Join(strings.Fields(accepted), ": or "))
+	return fmt.Errorf("must be a whole URL with the scheme %s", strings.Join(strings.Fields(accepted), " or "))
 }
 
 // maxName is far above any stream or signal name in use.

@@ -27,7 +27,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 				t.Errorf("%s: bound %q does not parse", v.env, bound)
 			}
 		}
-		if _, timed := v.value.Interface().(time.Duration); timed != (v.unit != "") {
+		if _, timed := reflect.TypeAssert[time.Duration](v.value); timed != (v.unit != "") {
 			t.Errorf("%s: durations and only durations have a unit", v.env)
 		}
 		if v.value.Type() == reflect.TypeFor[int]() && v.minimum == "" {
@@ -41,14 +41,13 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 
 // TestEveryFieldHasADefaultTag finds fields whose default is only implied.
 func TestEveryFieldHasADefaultTag(t *testing.T) {
-	for i := range reflect.TypeFor[Settings]().NumField() {
-		group := reflect.TypeFor[Settings]().Field(i)
+	for group := range reflect.TypeFor[Settings]().Fields() {
 		if !group.IsExported() || group.Tag.Get("env") != "" {
 			continue
 		}
-		for j := range group.Type.NumField() {
-			if _, found := group.Type.Field(j).Tag.Lookup("envDefault"); !found {
-				t.Errorf("%s.%s has no envDefault", group.Name, group.Type.Field(j).Name)
+		for field := range group.Type.Fields() {
+			if _, found := field.Tag.Lookup("envDefault"); !found {
+				t.Errorf("%s.%s has no envDefault", group.Name, field.Name)
 			}
 		}
 	}
@@ -56,8 +55,8 @@ func TestEveryFieldHasADefaultTag(t *testing.T) {
 
 func countLeaves(group reflect.Type) int {
 	leaves := 0
-	for i := range group.NumField() {
-		switch field := group.Field(i); {
+	for field := range group.Fields() {
+		switch {
 		case !field.IsExported():
 		case field.Type.Kind() == reflect.Struct && field.Type != reflect.TypeFor[Secret]() && field.Type != reflect.TypeFor[URL]():
 			leaves += countLeaves(field.Type)

@@ -1,0 +1,81 @@
+# Every target installs what it needs from Debian and the package registries;
+# Go is all that must be there. The linter has a module file of its own.
+
+GO       ?= go
+FUZZTIME ?= 30s
+ARGS     ?=
+LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
+# Packages that start goroutines watch for leaks; those run under the race detector.
+RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain(m' ./*/)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run build test race bench bench-smoke fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
+
+help: ## show this help
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: ## grow a small network through the whole system (ARGS="--json --seed 1")
+	@$(GO) build -o bin/esperctl ./cmd/esperctl
+	@bin/esperctl demo $(ARGS)
+
+run: ## start the foundation service (settings from the environment and .env)
+	@$(GO) build -o bin/esper-weatherlight-service ./cmd/esper-weatherlight-service
+	@bin/esper-weatherlight-service $(ARGS)
+
+build: ## build the commands into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+test: ## run every test (installs redis-server when it is missing)
+	@tools/ensure.sh redis-server
+	$(GO) test -count=1 ./...
+
+race: ## run the tests of what is concurrent under the race detector
+	@tools/ensure.sh redis-server gcc
+	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
+
+bench: ## run the benchmarks
+	@tools/ensure.sh redis-server
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-smoke: ## run each benchmark once, to see that it works
+	@tools/ensure.sh redis-server
+	$(GO) test -run '^$$' -bench . -benchtime=1x ./...
+
+fuzz: ## fuzz each target for FUZZTIME
+	@tools/fuzz.sh $(FUZZTIME)
+
+lint: ## run the linter
+	$(LINT) run
+
+fmt: ## format the sources
+	gofmt -w $$(git ls-files '*.go')
+
+fmt-check: ## fail when a source is not formatted
+	@files="$$(gofmt -l $$(git ls-files '*.go'))"; \
+	if [ -n "$$files" ]; then echo "not formatted (make fmt):"; echo "$$files"; exit 1; fi
+
+gen: node_modules/.bin/buf ## generate the code of the protobuf contracts
+	node_modules/.bin/buf generate
+
+verify: verify-proto tidy-check ## fail when generated code, contract or modules are not as they must be
+
+verify-proto: node_modules/.bin/buf
+	node_modules/.bin/buf lint
+	node_modules/.bin/buf breaking --against proto/baseline.binpb
+	@tools/verify-generated.sh
+
+tidy-check: ## fail when go.mod or go.sum is not tidy
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+baseline: node_modules/.bin/buf ## accept the Leyline contract as it is as the baseline of later changes
+	node_modules/.bin/buf build --path proto/esper --exclude-source-info -o proto/baseline.binpb
+
+# npm ci would want every platform of buf in the lock file; not all of them can be had everywhere.
+node_modules/.bin/buf: package.json package-lock.json
+	@tools/ensure.sh node npm
+	npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+clean: ## remove what was built
+	rm -rf bin node_modules

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Fails when the committed generated code is not what the contracts generate.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+node_modules/.bin/buf generate -o "$fresh"
+
+stale=0
+files=$({ (cd "$fresh" && find . -name '*.pb.go'); git ls-files '*.pb.go' | sed 's|^|./|'; } | sort -u)
+for file in $files; do
+  cmp -s "$fresh/$file" "$file" || { echo "$file is not what the contract generates (make gen)" >&2; stale=1; }
+done
+exit "$stale"
