@@ -1,0 +1,87 @@
+package kasmina
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+const (
+	maxArtifactBytes = 16 << 20
+	artifactTimeout  = 10 * time.Second
+)
+
+// artifactError tells why an announced artifact was not taken.
+type artifactError struct {
+	reason string // the gate's failure reason
+	err    error
+}
+
+func (e *artifactError) Error() string { return e.reason + ": " + e.err.Error() }
+func (e *artifactError) Unwrap() error { return e.err }
+
+type opener func(ctx context.Context, ref string) (io.ReadCloser, error)
+
+// openFile opens a regular file; anything else could block for ever.
+func openFile(_ context.Context, ref string) (io.ReadCloser, error) {
+	path := strings.TrimPrefix(ref, "file://")
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	return os.Open(path)
+}
+
+// loadArtifact reads the announced bytes and takes them as a kernel when they
+// are what was announced. Its errors are *artifactError.
+func loadArtifact(ctx context.Context, open opener, ready *leyline.KernelArtifactReady) (*kernel.Kernel, error) {
+	content, err := readArtifact(ctx, open, ready.GetArtifactRef())
+	if err != nil {
+		return nil, &artifactError{"artifact_unreadable", err}
+	}
+	if sum := kernel.Checksum(content); !strings.EqualFold(sum, ready.GetChecksum()) {
+		return nil, &artifactError{"checksum_mismatch", fmt.Errorf("announced %q, read %q", ready.GetChecksum(), sum)}
+	}
+	loaded, err := kernel.Load(content)
+	if err != nil {
+		return nil, &artifactError{"kernel_invalid", err}
+	}
+	return loaded, nil
+}
+
+func readArtifact(ctx context.Context, open opener, ref string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, artifactTimeout)
+	defer cancel()
+	reader, err := open(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("open %q: %w", ref, err)
+	}
+	content, err := io.ReadAll(io.LimitReader(reader, maxArtifactBytes+1))
+	if err = errors.Join(err, reader.Close()); err != nil {
+		return nil, fmt.Errorf("read %q: %w", ref, err)
+	}
+	if len(content) > maxArtifactBytes {
+		return nil, fmt.Errorf("read %q: more than %d bytes", ref, maxArtifactBytes)
+	}
+	return content, nil
+}
+
+// fitsHost checks a kernel's shapes against the host's slot; empty is a fit.
+func fitsHost(k *kernel.Kernel, features int) string {
+	for _, spec := range []kernel.Spec{k.Input(), k.Output()} {
+		if width := spec.Shape; len(width) != 2 || width[1] != features {
+			return fmt.Sprintf("kernel's %s is %v, the host has %d features", spec.Name, width, features)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,71 @@
+package kasmina
+
+import (
+	"fmt"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// RejectedError tells that a message was understood and refused. It stays
+// refused: the caller acknowledges it and does not try again. No state changed.
+type RejectedError struct {
+	CommandID string
+	SeedID    string
+	Reason    string // one of the Reason constants
+	Detail    string // what exactly, may be empty
+
+	event string // the telemetry event's description, empty for command_rejected
+	level leyline.TelemetryLevel
+}
+
+func (e *RejectedError) Error() string {
+	text := fmt.Sprintf("command %q rejected: %s", e.CommandID, e.Reason)
+	if e.Detail != "" {
+		text += " (" + e.Detail + ")"
+	}
+	return text
+}
+
+// Reasons for which a command is refused.
+const (
+	ReasonVerifierUnavailable = "verifier_unavailable"
+	ReasonMissingSignature    = "missing_signature"
+	ReasonInvalidSignature    = "invalid_signature"
+	ReasonMissingCommandID    = "missing_command_id"
+	ReasonNonceReplayed       = "nonce_replayed"
+	ReasonMissingTimestamp    = "missing_timestamp"
+	ReasonIssuedInFuture      = "issued_in_future"
+	ReasonStaleCommand        = "stale_command"
+
+	ReasonMissingSeedID        = "missing_seed_id"
+	ReasonMissingBlueprintID   = "missing_blueprint_id"
+	ReasonMissingTrainingRunID = "missing_training_run_id"
+	ReasonMissingMeshLayers    = "missing_mesh_layers"
+	ReasonInvalidMeshLayers    = "invalid_mesh_layers"
+	ReasonMissingLogits        = "missing_confidence_logits"
+	ReasonInvalidBlend         = "invalid_blend"
+
+	ReasonUnsupportedCommand   = "unsupported_command"
+	ReasonUnsupportedOperation = "unsupported_seed_operation"
+	ReasonUnknownSeed          = "unknown_seed"
+	ReasonSeedLive             = "seed_live"
+	ReasonSeedEmbargoed        = "seed_embargoed"
+	ReasonStageMismatch        = "stage_mismatch"
+	ReasonNotEarned            = "not_earned"
+	ReasonTooManySeeds         = "too_many_seeds"
+	ReasonBreakerOpen          = "breaker_open"
+	ReasonPrefetchUnavailable  = "prefetch_unavailable"
+	ReasonFallbackKernel       = "fallback_kernel_used"
+	ReasonInvalidBreakerState  = "breaker_command_invalid"
+	ReasonPreflight            = "sanity_gate_failed"
+)
+
+// Reasons for which a seed is culled, besides those of the gates.
+const (
+	reasonMeshIncomplete  = "mesh_incomplete"
+	reasonResidence       = "residence_exceeded"
+	reasonForwardFault    = "seed_forward_error"
+	reasonPrefetchTimeout = "prefetch_timeout"
+	reasonHostReplaced    = "host_replaced"
+	reasonRetired         = "retired"
+)
