@@ -1,0 +1,78 @@
+package tezzeret
+
+import "github.com/esper-lite/weatherlight/leyline"
+
+// Strategies of a compilation.
+const (
+	// StrategyStandard pre-warms several times and measures the median.
+	StrategyStandard = "standard"
+
+	// StrategyConservative pre-warms once; the forge uses it, one kernel at a
+	// time, after failures.
+	StrategyConservative = "conservative"
+)
+
+// Compiled is a kernel that was built, loaded again from its bytes, and run.
+type Compiled struct {
+	Descriptor *leyline.BlueprintDescriptor
+	Parameters map[string]float64
+
+	// Artifact is the ONNX file, Checksum its lower-case hexadecimal SHA-256.
+	Artifact []byte
+	Checksum string
+
+	// The guard says which input the kernel was proved with.
+	GuardDigest  string
+	GuardSpec    []GuardTensor
+	GuardSummary []string
+
+	// CompileMs is the time to build, write and load; PrewarmMs the median of
+	// PrewarmSamples, each one forward pass of a batch of 8. Milliseconds.
+	CompileMs, PrewarmMs float64
+	PrewarmSamples       []float64
+
+	// ParameterCount is the number of trainable elements, MultiplyAdds the
+	// number of multiply-adds of one forward pass of one row.
+	ParameterCount int
+	MultiplyAdds   int64
+
+	// Architecture and Reference say what was built and where it is described.
+	Architecture, Reference string
+
+	Strategy      string
+	GraphMetadata map[string]any
+}
+
+// Update is the catalogue announcement of the kernel; who stores it fills in
+// the artifact's reference.
+func (c *Compiled) Update() *leyline.KernelCatalogUpdate {
+	return &leyline.KernelCatalogUpdate{
+		BlueprintId: c.Descriptor.GetBlueprintId(),
+		Checksum:    c.Checksum,
+		GuardDigest: c.GuardDigest,
+		CompileMs:   float32(c.CompileMs),
+		PrewarmMs:   float32(c.PrewarmMs),
+	}
+}
+
+// Extras are the facts stored beside the descriptor: the prototype's keys, and
+// the parameters, counts and architecture that it did not keep.
+func (c *Compiled) Extras() map[string]any {
+	return map[string]any{
+		"guard_spec":         c.GuardSpec,
+		"guard_digest":       c.GuardDigest,
+		"guard_spec_summary": c.GuardSummary,
+		"compile_ms":         c.CompileMs,
+		"prewarm_ms":         c.PrewarmMs,
+		"prewarm_samples":    c.PrewarmSamples,
+		"compile_strategy":   c.Strategy,
+		"eager_fallback":     false,
+		"inductor_cache_dir": nil,
+		"graph_metadata":     c.GraphMetadata,
+		"parameters":         c.Parameters,
+		"parameter_count":    c.ParameterCount,
+		"multiply_adds":      c.MultiplyAdds,
+		"architecture":       c.Architecture,
+		"reference":          c.Reference,
+	}
+}

@@ -1,0 +1,247 @@
+package tezzeret_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tezzeret"
+)
+
+// blueprint is a descriptor of one declared parameter or none.
+func blueprint(id, name string, bounds ...any) *leyline.BlueprintDescriptor {
+	d := &leyline.BlueprintDescriptor{
+		BlueprintId: id, Name: name, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE,
+		AllowedParameters: map[string]*leyline.BlueprintParameterBounds{},
+	}
+	for i := 0; i < len(bounds); i += 3 {
+		d.AllowedParameters[bounds[i].(string)] = &leyline.BlueprintParameterBounds{
+			MinValue: bounds[i+1].(float64), MaxValue: bounds[i+2].(float64),
+		}
+	}
+	return d
+}
+
+// experimental marks a blueprint as one that needs an approval.
+func experimental(d *leyline.BlueprintDescriptor) *leyline.BlueprintDescriptor {
+	d.Tier, d.ApprovalRequired = leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL, true
+	return d
+}
+
+// compilable is every blueprint that has an architecture.
+func compilable() []*leyline.BlueprintDescriptor {
+	return []*leyline.BlueprintDescriptor{
+		blueprint("BP001", "identity_passthrough"),
+		blueprint("BP002", "linear_projection", "scale", 0.5, 2.0),
+		blueprint("BP003", "layer_norm_basic", "epsilon", 1e-06, 0.001),
+		blueprint("BP004", "dropout_light", "dropout", 0.0, 0.4),
+		blueprint("BP005", "relu_activation"),
+		blueprint("BP006", "batch_norm_1d", "momentum", 0.5, 0.99),
+		blueprint("BP008", "skip_connection"),
+		blueprint("BP009", "residual_block", "depth", 1.0, 4.0),
+		blueprint("BP010", "concat_fusion", "branches", 2.0, 4.0),
+		blueprint("BP011", "gelu_activation"),
+		blueprint("BP012", "layer_scaling", "scale", 0.8, 1.2),
+		blueprint("BP014", "highway_gate", "gate_bias", -3.0, 3.0),
+		blueprint("BP016", "squeeze_excitation", "reduction", 4.0, 16.0),
+		blueprint("BP021", "feedforward_gated", "hidden_multiple", 2.0, 6.0),
+		blueprint("BP028", "dense_connection", "growth_rate", 8.0, 48.0),
+		blueprint("BP035", "learned_positional", "frequency", 0.1, 1.0),
+		experimental(blueprint("BP036", "mixture_of_experts_4", "experts", 4.0, 8.0, "capacity", 1.0, 2.0)),
+		experimental(blueprint("BP038", "memory_augmented", "memory_slots", 32.0, 128.0)),
+		experimental(blueprint("BP039", "neural_ode_block", "steps", 1.0, 10.0)),
+		experimental(blueprint("BP040", "differentiable_nas", "temperature", 0.5, 2.0)),
+		experimental(blueprint("BP041", "meta_learning_layer", "adapt_steps", 1.0, 5.0)),
+		experimental(blueprint("BP042", "recursive_processing", "depth", 2.0, 6.0)),
+	}
+}
+
+// find returns the blueprint of one name.
+func find(t *testing.T, name string) *leyline.BlueprintDescriptor {
+	t.Helper()
+	for _, d := range compilable() {
+		if d.GetName() == name {
+			return d
+		}
+	}
+	t.Fatalf("no blueprint %s", name)
+	return nil
+}
+
+// approvedCompiler builds for slots of the given width, experimental ones too.
+func approvedCompiler(features int) *tezzeret.Compiler {
+	return tezzeret.NewCompiler(tezzeret.Config{
+		Features: features,
+		Approved: []string{"BP036", "BP038", "BP039", "BP040", "BP041", "BP042"},
+	})
+}
+
+// compile compiles a blueprint for 32 features.
+func compile(t *testing.T, d *leyline.BlueprintDescriptor, params map[string]float64) *tezzeret.Compiled {
+	t.Helper()
+	compiled, err := approvedCompiler(32).Compile(t.Context(), d, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+func TestCompiledRecord(t *testing.T) {
+	d := find(t, "highway_gate")
+	c := compile(t, d, map[string]float64{"gate_bias": -1})
+	if c.Checksum != kernel.Checksum(c.Artifact) {
+		t.Error("checksum is not that of the artifact")
+	}
+	if c.GuardDigest != "c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f" {
+		t.Errorf("guard digest %s", c.GuardDigest)
+	}
+	if diff := cmp.Diff([]string{"float32[8x32]"}, c.GuardSummary); diff != "" {
+		t.Error(diff)
+	}
+	if c.ParameterCount != 2*(32*32+32) || c.MultiplyAdds < 2*32*32 {
+		t.Errorf("%d parameters, %d multiply-adds", c.ParameterCount, c.MultiplyAdds)
+	}
+	if len(c.PrewarmSamples) < 3 || !slices.Contains(c.PrewarmSamples, c.PrewarmMs) || c.CompileMs <= 0 {
+		t.Errorf("timings: compile %v, pre-warm %v of %v", c.CompileMs, c.PrewarmMs, c.PrewarmSamples)
+	}
+	if c.Strategy != "standard" || c.Parameters["gate_bias"] != -1 || c.Descriptor.GetBlueprintId() != "BP014" {
+		t.Errorf("record: %+v", c)
+	}
+	if c.Architecture == "" || !strings.Contains(c.Reference, "Highway") {
+		t.Errorf("documented as %q, %q", c.Architecture, c.Reference)
+	}
+}
+
+func TestUpdateAnnouncesWhatWasMeasured(t *testing.T) {
+	c := compile(t, find(t, "skip_connection"), nil)
+	update := c.Update()
+	if update.GetBlueprintId() != "BP008" || update.GetChecksum() != c.Checksum ||
+		update.GetGuardDigest() != c.GuardDigest || update.GetCompileMs() != float32(c.CompileMs) ||
+		update.GetPrewarmMs() != float32(c.PrewarmMs) || update.GetArtifactRef() != "" {
+		t.Errorf("update: %v", update)
+	}
+}
+
+func TestConservativeCompileGivesTheSameArtifact(t *testing.T) {
+	d := find(t, "residual_block")
+	conservative, err := approvedCompiler(32).CompileConservative(t.Context(), d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conservative.Checksum != compile(t, d, nil).Checksum {
+		t.Error("the strategy changed the artifact")
+	}
+	if conservative.Strategy != "conservative" || len(conservative.PrewarmSamples) != 1 {
+		t.Errorf("strategy %s, %d samples", conservative.Strategy, len(conservative.PrewarmSamples))
+	}
+}
+
+func TestGraphMetadataDescribesTheRealNetwork(t *testing.T) {
+	c := compile(t, find(t, "residual_block"), map[string]float64{"depth": 2})
+	text, err := json.Marshal(c.Extras())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var extras struct {
+		GuardSpec     []map[string]any `json:"guard_spec"`
+		EagerFallback *bool            `json:"eager_fallback"`
+		GraphMetadata struct {
+			Layers []struct {
+				LayerID string `json:"layer_id"`
+				Type    string `json:"type"`
+				Depth   int    `json:"depth"`
+				Input   int    `json:"input_channels"`
+				Output  int    `json:"output_channels"`
+				Count   int    `json:"parameter_count"`
+			} `json:"layers"`
+			Activations  []map[string]any         `json:"activations"`
+			Parameters   []map[string]any         `json:"parameters"`
+			Adjacency    struct{ Layer [][2]int } `json:"adjacency"`
+			Capabilities map[string]any           `json:"capabilities"`
+			Source       string                   `json:"source"`
+		} `json:"graph_metadata"`
+	}
+	if err := json.Unmarshal(text, &extras); err != nil {
+		t.Fatal(err)
+	}
+	graph := extras.GraphMetadata
+	var types []string
+	total := 0
+	for _, l := range graph.Layers {
+		types = append(types, l.Type)
+		total += l.Count
+	}
+	want := []string{"gemm", "relu", "gemm", "add", "gemm", "relu", "gemm", "add"}
+	if diff := cmp.Diff(want, types); diff != "" || total != c.ParameterCount {
+		t.Errorf("%d of %d parameters in layers %s", total, c.ParameterCount, diff)
+	}
+	edges := [][2]int{{0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 5}, {5, 6}, {3, 7}, {6, 7}}
+	if diff := cmp.Diff(edges, graph.Adjacency.Layer); diff != "" {
+		t.Errorf("edges: %s", diff)
+	}
+	parameter := map[string]any{"name": "depth", "min": 1.0, "max": 4.0, "default": 2.5, "span": 3.0}
+	if diff := cmp.Diff([]map[string]any{parameter}, graph.Parameters); diff != "" {
+		t.Error(diff)
+	}
+	if first := graph.Layers[0]; first.LayerID != "BP009-L0" || first.Input != 32 || first.Output != 32 {
+		t.Errorf("first layer: %+v", first)
+	}
+	if graph.Source != "tezzeret" || graph.Capabilities == nil || len(graph.Activations) != len(graph.Layers) {
+		t.Errorf("graph metadata: %+v", graph)
+	}
+	if extras.EagerFallback == nil || *extras.EagerFallback || len(extras.GuardSpec) != 1 {
+		t.Errorf("extras: %s", text)
+	}
+}
+
+func TestParametersOutsideTheDeclaredBoundsAreNotCompiled(t *testing.T) {
+	cases := map[string]map[string]float64{
+		"missing":      {},
+		"undeclared":   {"scale": 1, "bias": 0},
+		"below":        {"scale": 0.4},
+		"above":        {"scale": 2.1},
+		"not a number": {"scale": math.NaN()},
+		"infinite":     {"scale": math.Inf(1)},
+	}
+	for name, params := range cases {
+		_, err := approvedCompiler(32).Compile(t.Context(), find(t, "linear_projection"), params)
+		if !errors.Is(err, tezzeret.ErrParameters) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestCompileStopsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := approvedCompiler(32).Compile(ctx, find(t, "relu_activation"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSlotsOfOtherWidths(t *testing.T) {
+	for _, features := range []int{1, 3, 64} {
+		for _, d := range compilable() {
+			c, err := approvedCompiler(features).Compile(t.Context(), d, nil)
+			if err != nil {
+				t.Errorf("%d features: %v", features, err)
+				continue
+			}
+			loaded, err := kernel.Load(c.Artifact)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := []int{-1, features}; !slices.Equal(loaded.Output().Shape, want) {
+				t.Errorf("%s: output %v, want %v", d.GetName(), loaded.Output().Shape, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,12 @@
+// Package tezzeret is the forge: it turns blueprints into kernels.
+//
+// A Compiler builds the network that a blueprint's name promises, honours each
+// declared parameter, writes it as an ONNX kernel, and proves the bytes by
+// loading and running them. Weights come from a generator that is seeded by the
+// blueprint's id, its parameters and the slot, so equal requests give equal
+// checksums. What cannot be built is refused by name; it is never replaced by
+// something else.
+//
+// A Forge goes through a catalogue once and compiles what a library lacks. A
+// blueprint that fails is parked, and the next one has its turn.
+package tezzeret

@@ -1,0 +1,76 @@
+package tezzeret
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/esper-lite/weatherlight/kernel"
+)
+
+// gentle scales the last layer of a residual branch: small enough that the
+// block starts near the identity, not zero, so that every layer before it
+// receives a gradient from the first step.
+const gentle = 0.05
+
+// weights draws initial values. Each value is one exact integer times one
+// bound, rounded once, so that every machine draws the same bits.
+type weights struct{ source *rand.PCG }
+
+// newWeights seeds the generator with the SHA-256 of what identifies a kernel.
+func newWeights(blueprintID string, params map[string]float64, features int) *weights {
+	text := fmt.Sprintf("%s\n%s\n[N,%d]", blueprintID, canonical(params), features)
+	digest := sha256.Sum256([]byte(text))
+	high, low := binary.BigEndian.Uint64(digest[:8]), binary.BigEndian.Uint64(digest[8:16])
+	return &weights{source: rand.NewPCG(high, low)}
+}
+
+// uniform returns a tensor of values in [-bound, bound).
+func (w *weights) uniform(bound float64, shape ...int) *kernel.Tensor {
+	const half = 1 << 23
+	t := kernel.NewTensor(shape...)
+	for i := range t.Data {
+		signed := int64(w.source.Uint64()>>40) - half
+		t.Data[i] = float32(float64(signed) * (bound / half))
+	}
+	return t
+}
+
+// he is the uniform initialisation for a ReLU layer of the given inputs
+// (He et al. 2015, "Delving deep into rectifiers").
+func (w *weights) he(in, out int) *kernel.Tensor {
+	return w.uniform(math.Sqrt(6/float64(in)), in, out)
+}
+
+// glorot is the uniform initialisation for a saturating or linear layer
+// (Glorot and Bengio 2010, "Understanding the difficulty of training deep
+// feedforward neural networks").
+func (w *weights) glorot(in, out int) *kernel.Tensor {
+	return w.uniform(math.Sqrt(6/float64(in+out)), in, out)
+}
+
+// small is the last layer of a residual branch.
+func (w *weights) small(in, out int) *kernel.Tensor {
+	return w.uniform(gentle*math.Sqrt(6/float64(in+out)), in, out)
+}
+
+// nearIdentity is factor times the identity plus a little noise, for layers
+// that should start by passing their first out inputs on.
+func (w *weights) nearIdentity(factor float64, in, out int) *kernel.Tensor {
+	t := w.small(in, out)
+	for i := range out {
+		t.Data[i*out+i] = float32(float64(t.Data[i*out+i]) + factor)
+	}
+	return t
+}
+
+// filled returns a tensor of one value.
+func filled(value float64, shape ...int) *kernel.Tensor {
+	t := kernel.NewTensor(shape...)
+	for i := range t.Data {
+		t.Data[i] = float32(value)
+	}
+	return t
+}
