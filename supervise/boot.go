@@ -84,7 +84,7 @@ func (s Step) start(ctx context.Context) error {
 			s.stopLate(err)
 		}
 	})
-	if err, returned := await(ctx, done, s.stopTimeout()); returned {
+	if returned, err := await(ctx, done, s.stopTimeout()); returned {
 		return err
 	}
 	close(abandoned)

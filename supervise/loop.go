@@ -22,7 +22,7 @@ func (w *worker) turn() bool {
 	r := w.newRun()
 	w.history = w.history.Probe()
 	w.move(Starting, nil, 0)
-	err, returned := w.attend(r)
+	returned, err := w.attend(r)
 	r.cancel() // now: the delay that follows may be long
 	switch {
 	case !returned:
@@ -38,14 +38,14 @@ func (w *worker) newRun() *run {
 	r := &run{ready: make(chan struct{}), done: make(chan error, 1)}
 	work, endWork := context.WithCancel(w.work)
 	fetch, endFetch := context.WithCancel(w.fetch)
-	r.work, r.fetch = work, context.WithValue(fetch, runKey{}, r)
+	r.work, r.fetch = context.WithValue(work, runKey{}, r), context.WithValue(fetch, runKey{}, r)
 	r.cancel = func() { endFetch(); endWork() }
 	return r
 }
 
 // attend calls Run, on a goroutine of its own because it may never return, and waits for its end or for a stop, which
 // it carries out. It reports whether Run returned.
-func (w *worker) attend(r *run) (error, bool) {
+func (w *worker) attend(r *run) (returned bool, err error) {
 	var ready <-chan struct{}
 	var healthy <-chan time.Time
 	if w.spec.AwaitReady {
@@ -63,7 +63,7 @@ func (w *worker) attend(r *run) (error, bool) {
 			w.move(Running, nil, 0)
 		case err := <-r.done:
 			w.seeReady(ready)
-			return err, true
+			return true, err
 		case <-w.fetch.Done():
 			w.seeReady(ready)
 			return w.wind(r)
@@ -101,30 +101,30 @@ func (w *worker) markStarted() {
 }
 
 // wind stops a run: work in hand may finish, then it is cancelled, then it is given up.
-func (w *worker) wind(r *run) (error, bool) {
+func (w *worker) wind(r *run) (returned bool, err error) {
 	w.move(Stopping, nil, 0)
-	if err, returned := w.wait(r, w.supervisor.config.SoftStop, w.work.Done()); returned {
-		return err, true
+	if returned, err := w.wait(r, w.supervisor.config.SoftStop, w.work.Done()); returned {
+		return true, err
 	}
 	w.endWork(ErrStopped)
-	if err, returned := w.wait(r, w.supervisor.config.HardStop, w.urgent.Done()); returned || w.urgent.Err() == nil {
-		return err, returned
+	if returned, err := w.wait(r, w.supervisor.config.HardStop, w.urgent.Done()); returned || w.urgent.Err() == nil {
+		return returned, err
 	}
 	return w.wait(r, min(interruptGrace, w.supervisor.config.HardStop), nil)
 }
 
 // wait waits for the end of a run, at most limit, and no longer than until cut.
-func (w *worker) wait(r *run, limit time.Duration, cut <-chan struct{}) (error, bool) {
+func (w *worker) wait(r *run, limit time.Duration, cut <-chan struct{}) (returned bool, err error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
 		select {
 		case err := <-r.done:
-			return err, true
+			return true, err
 		case <-timer.C:
-			return nil, false
+			return false, nil
 		case <-cut:
-			return nil, false
+			return false, nil
 		case <-w.probe:
 		}
 	}

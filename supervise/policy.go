@@ -12,7 +12,7 @@ type Policy struct {
 	Base         time.Duration // delay after the first failure, doubled by each further one. Default: 1 s
 	Cap          time.Duration // the longest delay. Default: 30 s
 	ResetAfter   time.Duration // a run that was ready this long forgives all failures before it. Default: 60 s
-	Budget       int           // failures within BudgetWindow that are still borne; one more opens the circuit. Default: 10
+	Budget       int           // failures within BudgetWindow still borne; one more opens the circuit. Default: 10
 	BudgetWindow time.Duration // Default: 5 min
 }
 

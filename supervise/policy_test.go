@@ -188,7 +188,7 @@ func TestPolicyHoldsItsBounds(t *testing.T) {
 			if drawn.Delay > upper.Delay || drawn.Delay < upper.Delay/2 || upper.Delay > limit {
 				t.Fatalf("delay %v outside [%v/2, %v], cap %v", drawn.Delay, upper.Delay, upper.Delay, limit)
 			}
-			if max := policy.Budget + 1; policy.Budget > 0 && len(next.Failures) > max {
+			if policy.Budget > 0 && len(next.Failures) > policy.Budget+1 {
 				t.Fatalf("history grew to %d, budget %d", len(next.Failures), policy.Budget)
 			}
 			history, now = next, now.Add(drawn.Delay)

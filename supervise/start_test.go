@@ -179,6 +179,30 @@ func TestContextsEndWithTheRun(t *testing.T) {
 	})
 }
 
+func TestNestedSupervisorHasItsOwnContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer, inner := newSupervisor(&recorder{}), newSupervisor(&recorder{})
+		defer mustStop(t, outer)
+		defer mustStop(t, inner)
+		leaf := func(ctx context.Context) error {
+			if work := supervise.Work(ctx); supervise.Work(work) != work {
+				t.Error("the work context of the work context is another one")
+			}
+			supervise.Ready(supervise.Work(ctx))
+			return waits(ctx)
+		}
+		tree := func(ctx context.Context) error {
+			return errors.Join(inner.Start(ctx, supervise.Spec{Name: "leaf", Worker: script(leaf), AwaitReady: true}),
+				waits(ctx))
+		}
+		mustStart(t, outer, supervise.Spec{Name: "root", Worker: script(tree)})
+		synctest.Wait()
+		if got := statusOf(t, inner, "leaf").State; got != supervise.Running {
+			t.Errorf("leaf is %v", got)
+		}
+	})
+}
+
 func TestAliveOnlyWhileEveryOwnerAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, release := newSupervisor(&recorder{}), make(chan struct{})

@@ -30,10 +30,10 @@ func (s *Supervisor) StopWorker(ctx context.Context, name string) error {
 
 // Stop stops all workers in reverse start order, each as StopWorker does and only when its successor has settled, so
 // that a worker drains into neighbours that are still there. When ctx ends, all that are left are interrupted
-// together. The error is an *UnstoppedError with all that were abandoned. It may be called
-// again and at once with others; after the first call no worker can be started. OnEvent has seen the stop when Stop returns.
+// together. The error is an *UnstoppedError with all that were abandoned. It may be called again and at once with
+// others; after the first call no worker can be started. OnEvent has seen the stop when Stop returns.
 func (s *Supervisor) Stop(ctx context.Context) error {
-	workers := s.close()
+	workers := s.refuse()
 	var abandoned []string
 	for _, w := range slices.Backward(workers) {
 		if ctx.Err() != nil {
@@ -54,13 +54,13 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 // Interrupt is for the second signal: it ends both contexts of all workers at once, and leaves a stop under way with
 // only a moment to wait. It does not wait itself. No worker can be started afterwards.
 func (s *Supervisor) Interrupt() {
-	for _, w := range slices.Backward(s.close()) {
+	for _, w := range slices.Backward(s.refuse()) {
 		w.hurry(ErrStopped)
 	}
 }
 
-// close refuses new workers and returns those there are.
-func (s *Supervisor) close() []*worker {
+// refuse lets no new worker in, and returns those there are.
+func (s *Supervisor) refuse() []*worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true

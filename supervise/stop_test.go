@@ -124,7 +124,8 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 		if !errors.As(err, &unstopped) || !cmp.Equal(unstopped.Names, []string{"deaf"}) {
 			t.Errorf("Stop = %v", err)
 		}
-		if err := s.Start(t.Context(), supervise.Spec{Name: "late", Worker: script(waits)}); !errors.Is(err, supervise.ErrStopped) {
+		err = s.Start(t.Context(), supervise.Spec{Name: "late", Worker: script(waits)})
+		if !errors.Is(err, supervise.ErrStopped) {
 			t.Errorf("Start after Interrupt = %v", err)
 		}
 	})

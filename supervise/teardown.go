@@ -62,25 +62,25 @@ func (s Step) stop(ctx context.Context) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go guard(func() error { return s.Stop(ctx) }, func(err error) { done <- err })
-	if err, returned := await(ctx, done, stepGrace); returned {
+	if returned, err := await(ctx, done, stepGrace); returned {
 		return err
 	}
 	return &UnstoppedError{Names: []string{s.Name}}
 }
 
 // await waits for an answer until ctx is done, and then a moment longer for one who notices that.
-func await(ctx context.Context, done <-chan error, grace time.Duration) (error, bool) {
+func await(ctx context.Context, done <-chan error, grace time.Duration) (returned bool, err error) {
 	select {
 	case err := <-done:
-		return err, true
+		return true, err
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		return err, true
+		return true, err
 	case <-timer.C:
-		return nil, false
+		return false, nil
 	}
 }
