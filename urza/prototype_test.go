@@ -2,6 +2,7 @@ package urza
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"math"
@@ -94,6 +95,9 @@ func TestStandInGuardDigest(t *testing.T) {
 	}
 }
 
+//go:embed testdata/read_catalogue.py
+var readCatalogue string
+
 // readByPython reads a row as the prototype would and returns what it saw.
 func readByPython(t *testing.T, database, id string) (seen struct {
 	Tier               string
@@ -104,7 +108,7 @@ func readByPython(t *testing.T, database, id string) (seen struct {
 	if err != nil {
 		t.Fatal("python3 is needed to prove that the prototype can read our rows: ", err)
 	}
-	command := exec.Command(python, "testdata/read_catalogue.py", database, id)
+	command := exec.Command(python, "-c", readCatalogue, database, id)
 	command.Stderr = os.Stderr
 	out, err := command.Output()
 	if err != nil {
