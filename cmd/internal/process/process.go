@@ -1,0 +1,110 @@
+// Package process holds what every Esper command does around its work: exit
+// codes, the logger, and the translation of signals.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// Exit codes of every command.
+const (
+	ExitClean         = 0 // did what it was asked to do
+	ExitFailed        = 1 // failed after it had started
+	ExitConfiguration = 2 // the configuration is wrong
+	ExitDependency    = 3 // something it needs was not there at boot
+)
+
+// ExitCode is the exit code that an error stands for.
+func ExitCode(err error) int {
+	var faults *settings.Faults
+	var boot *supervise.BootError
+	switch {
+	case err == nil:
+		return ExitClean
+	case errors.As(err, &faults), errors.Is(err, signing.ErrNoSecret):
+		return ExitConfiguration
+	case errors.As(err, &boot):
+		return ExitDependency
+	default:
+		return ExitFailed
+	}
+}
+
+// Report writes an error to w: for each fault of a configuration one line, else
+// one line in all, so that the first line names the part and the cause.
+func Report(w io.Writer, name string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		_, _ = fmt.Fprintf(w, "%s: %s\n", name, strings.TrimRight(line, "\n"))
+	}
+}
+
+// NewLogger writes coloured text to a terminal and JSON to anything else.
+func NewLogger(w *os.File, level slog.Leveler) *slog.Logger {
+	if IsTerminal(w) {
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// IsTerminal reports whether a person is likely to read what is written to f.
+func IsTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// repeatWindow is how soon after a signal the same request may arrive again
+// without being a second one: timeout(1), for one, signals the process and then
+// its whole group.
+const repeatWindow = 300 * time.Millisecond
+
+// ErrSignal is the cause of a context that ended with a signal.
+var ErrSignal = errors.New("signal")
+
+// OnSignal returns a context that ends with the first SIGINT or SIGTERM, and
+// calls interrupt on the second. The returned function gives the signals back.
+func OnSignal(ctx context.Context, interrupt func()) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 2)
+	done := make(chan struct{})
+	finished := make(chan struct{})
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		defer close(finished)
+		var first time.Time
+		for {
+			select {
+			case received := <-signals:
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					cancel(fmt.Errorf("%w: %v", ErrSignal, received))
+				case time.Since(first) > repeatWindow:
+					interrupt()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		<-finished
+		cancel(nil)
+	}
+}

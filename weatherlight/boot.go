@@ -1,0 +1,185 @@
+package weatherlight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+
+	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+// steps is the boot list. It is read from top to bottom to boot and from bottom
+// to top to stop; a step that fails rolls back the steps above it.
+//
+// Each step finds everything above it running. So the bus closes after the last
+// packet was sent, that packet goes out after the workers stopped, and the
+// workers stop before what they work on closes.
+func (s *Service) steps() []supervise.Step {
+	return []supervise.Step{
+		{Name: "data folder and HTTP listener", Start: s.openHouse, Stop: s.closeHouse},
+		{Name: "oona connection", Start: s.connectBus, Stop: s.disconnectBus},
+		{Name: "streams and groups", Start: s.ensureGroups, Stop: s.sendLastPacket},
+		{Name: "urza catalogue", Start: s.openLibrary, Stop: s.closeLibrary},
+		{Name: "urza prefetch worker", Start: s.startWorkers(s.prefetchWorkers), Stop: s.stopWorkers(s.prefetchWorkers)},
+		{Name: "kasmina coordinator", Start: s.startSeeds, Stop: s.stopWorkers(s.seedWorkers)},
+		{Name: "tamiyo and command consumer", Start: s.startController, Stop: s.stopController},
+		{Name: "tezzeret forwarder", Start: s.startForwarder, Stop: s.stopWorkers(s.forwarderWorkers)},
+		{Name: "loops", Start: s.startWorkers(s.loops), Stop: s.stopWorkers(s.loops)},
+		{Name: "ready", Start: s.open, Stop: s.close},
+	}
+}
+
+// openHouse takes the data folder and opens the HTTP side, not ready yet, so
+// that an operator can watch the boot.
+func (s *Service) openHouse(ctx context.Context) error {
+	s.logger.Info("settings", "settings", s.settings)
+	lock, err := lockDataDir(s.settings.Weatherlight.DataDir)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	if err := s.listen(ctx); err != nil {
+		return errors.Join(err, s.lock.Release())
+	}
+	return nil
+}
+
+func (s *Service) listen(ctx context.Context) error {
+	address := string(s.settings.Weatherlight.HTTPAddr)
+	if address == "" {
+		return nil
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", address, err)
+	}
+	s.listener = listener
+	if err := s.supervisor.Start(ctx, s.httpWorker()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return nil
+}
+
+func (s *Service) closeHouse(ctx context.Context) error {
+	var err error
+	if s.listener != nil {
+		err = s.supervisor.StopWorker(ctx, workerHTTP)
+	}
+	return errors.Join(err, s.supervisor.Stop(ctx), s.lock.Release())
+}
+
+func (s *Service) connectBus(ctx context.Context) error {
+	if s.settings.Redis.Embedded() {
+		if err := s.startBroker(ctx); err != nil {
+			return err
+		}
+	}
+	bus, err := oona.Connect(ctx, s.busConfig())
+	if err != nil {
+		return errors.Join(err, s.stopBroker(ctx))
+	}
+	s.bus = bus
+	s.telemetry.publish = bus.PublishTelemetry
+	return nil
+}
+
+func (s *Service) startBroker(ctx context.Context) error {
+	embedded, err := broker.Start(broker.Config{})
+	if err != nil {
+		return fmt.Errorf("start embedded broker: %w", err)
+	}
+	s.broker = embedded
+	s.logger.Info("embedded broker: volatile, nothing in it survives this process", "url", embedded.URL())
+	return s.supervisor.Start(ctx, supervise.Spec{Name: workerBroker, Worker: embedded})
+}
+
+func (s *Service) stopBroker(ctx context.Context) error {
+	if s.broker == nil {
+		return nil
+	}
+	err := s.supervisor.StopWorker(ctx, workerBroker)
+	s.broker.Close()
+	return err
+}
+
+func (s *Service) disconnectBus(ctx context.Context) error {
+	return errors.Join(s.bus.Close(), s.stopBroker(ctx))
+}
+
+func (s *Service) busConfig() oona.Config {
+	set := s.settings
+	streams := oona.DefaultStreams()
+	streams.Normal = set.Oona.NormalStream
+	streams.Emergency = set.Oona.EmergencyStream
+	streams.Telemetry = set.Oona.TelemetryStream
+	streams.Policy = set.Oona.PolicyStream
+	return oona.Config{
+		URL:                s.BusURL(),
+		Group:              Group,
+		Consumer:           set.Weatherlight.Consumer(),
+		Streams:            streams,
+		Keyring:            s.keyring,
+		MessageTTL:         set.Oona.MessageTTL,
+		FreshnessWindow:    set.Kernel.FreshnessWindow,
+		ReplayCapacity:     set.Kernel.NonceCacheSize,
+		EmergencyPerMinute: set.Oona.EmergencyPerMinute,
+		EmergencyThreshold: int64(set.Oona.EmergencyThreshold),
+		Logger:             s.logger.With("part", "oona"),
+	}
+}
+
+func (s *Service) ensureGroups(ctx context.Context) error {
+	if err := s.bus.EnsureGroups(ctx, Group, s.busConfig().Streams.Names()...); err != nil {
+		return fmt.Errorf("create consumer groups: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) openLibrary(ctx context.Context) error {
+	s.catalog = karn.NewCatalog()
+	library, err := urza.Open(ctx, urza.Config{
+		DatabaseURL: s.settings.Urza.DatabaseURL.Reveal(),
+		ArtifactDir: s.settings.Urza.ArtifactDir,
+		CacheTTL:    s.settings.Urza.CacheTTL,
+		Logger:      s.logger.With("part", "urza"),
+	})
+	if err != nil {
+		return fmt.Errorf("open kernel library: %w", err)
+	}
+	s.library = library
+	s.prefetcher = urza.NewPrefetcher(library)
+	return nil
+}
+
+func (s *Service) closeLibrary(context.Context) error { return s.library.Close() }
+
+func (s *Service) open(context.Context) error {
+	s.booted.Store(true)
+	s.accepting.Store(true)
+	close(s.ready)
+	return s.notify(notifyReady)
+}
+
+// close turns readiness off before anything stops, so that whoever sends work
+// here can turn away first.
+func (s *Service) close(context.Context) error {
+	s.accepting.Store(false)
+	return s.notify(notifyStopping)
+}
+
+// ledgerPath is where the ids of verified commands are kept across restarts.
+func (s *Service) ledgerPath() string {
+	return filepath.Join(s.settings.Weatherlight.DataDir, "command-ledger.log")
+}
+
+// tamiyoDir is the folder of the field-report log: the parent of the policies.
+func (s *Service) tamiyoDir() string {
+	return filepath.Dir(filepath.Clean(s.settings.Tamiyo.PolicyDir))
+}

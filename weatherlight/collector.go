@@ -1,0 +1,68 @@
+package weatherlight
+
+import (
+	"context"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector shows the points of the summary packet on /metrics. It measures
+// when it is asked, so a scrape is never older than itself.
+type collector struct {
+	service *Service
+}
+
+// Describe names nothing in advance: the set of points depends on the parts.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect measures. Before the boot is over there is nothing to measure.
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	if !c.service.booted.Load() {
+		return
+	}
+	// The collector interface carries no context; busPoints bounds what it asks.
+	seen := make(map[string]bool)
+	for _, point := range c.service.points(context.Background()) {
+		metric, key := point.metric()
+		if metric != nil && !seen[key] {
+			seen[key] = true
+			metrics <- metric
+		}
+	}
+}
+
+// metric is the point as a Prometheus metric, with the key that tells it from
+// every other.
+func (p point) metric() (prometheus.Metric, string) {
+	name, labels := p.series, p.seriesLabels
+	if name == "" {
+		name, labels = seriesName(p.name), p.labels
+	}
+	names := make([]string, 0, len(labels)/2)
+	texts := make([]string, 0, len(labels)/2)
+	for i := 0; i+1 < len(labels); i += 2 {
+		names = append(names, seriesName(labels[i]))
+		texts = append(texts, strings.ToValidUTF8(labels[i+1], "?"))
+	}
+	kind := prometheus.GaugeValue
+	if strings.HasSuffix(name, "_total") {
+		kind = prometheus.CounterValue
+	}
+	// One name must have one help text, whatever labels it carries.
+	metric, err := prometheus.NewConstMetric(prometheus.NewDesc(name, "Weatherlight "+name, names, nil), kind, p.value, texts...)
+	if err != nil {
+		return nil, ""
+	}
+	return metric, name + "\x00" + strings.Join(texts, "\x00")
+}
+
+// seriesName replaces what a Prometheus name may not hold.
+func seriesName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
+}

@@ -1,0 +1,137 @@
+package weatherlight
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// chore is one part of housekeeping. It returns what it came to, by name.
+type chore struct {
+	name string
+	do   func(context.Context) (map[string]float64, error)
+}
+
+// choreState is what is known of a chore's runs.
+type choreState struct {
+	runs, failures int64
+	took           time.Duration
+	lastError      string
+	result         map[string]float64
+}
+
+// housekeeper runs its chores once an interval. Each chore stands alone: its
+// error is counted and logged, and the next chore still runs.
+type housekeeper struct {
+	interval time.Duration
+	logger   *slog.Logger
+	chores   []chore
+
+	mu     sync.Mutex
+	states []choreState
+}
+
+func newHousekeeper(interval time.Duration, logger *slog.Logger, chores []chore) *housekeeper {
+	return &housekeeper{interval: interval, logger: logger, chores: chores, states: make([]choreState, len(chores))}
+}
+
+// Run does the chores once an interval until ctx is done.
+func (h *housekeeper) Run(ctx context.Context) error {
+	ticker := time.NewTicker(h.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			h.round(ctx)
+		}
+	}
+}
+
+func (h *housekeeper) round(ctx context.Context) {
+	for i, chore := range h.chores {
+		if ctx.Err() != nil {
+			return
+		}
+		begun := time.Now()
+		result, err := chore.do(ctx)
+		h.record(i, result, err, time.Since(begun))
+		if err != nil {
+			h.logger.Warn("housekeeping failed", "chore", chore.name, "error", err)
+		}
+	}
+}
+
+func (h *housekeeper) record(i int, result map[string]float64, err error, took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	state := &h.states[i]
+	state.runs++
+	state.took = took
+	state.result = result
+	if err != nil {
+		state.failures++
+		state.lastError = err.Error()
+	}
+}
+
+// points report every chore's runs, failures, duration and last result.
+func (h *housekeeper) points() []point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var points []point
+	for i, chore := range h.chores {
+		state := h.states[i]
+		label := []string{"chore", chore.name}
+		points = append(points,
+			point{name: "weatherlight.housekeeping.runs_total", value: float64(state.runs), unit: "count", labels: label},
+			point{name: "weatherlight.housekeeping.failures_total", value: float64(state.failures), unit: "count", labels: label},
+			point{name: "weatherlight.housekeeping.duration_ms", value: state.took.Seconds() * 1e3, unit: "ms", labels: label})
+		for _, name := range sortedNames(state.result) {
+			points = append(points, point{
+				name: "weatherlight.housekeeping.result", value: state.result[name], unit: "count",
+				labels: []string{"chore", chore.name, "item", name},
+			})
+		}
+	}
+	return points
+}
+
+// choreList is what there is to do.
+func (s *Service) choreList() []chore {
+	return []chore{
+		{"oona_trim", s.trimBus},
+		{"urza_maintenance", s.maintainLibrary},
+		{"capability_fanout", s.fanOutCapabilities},
+	}
+}
+
+func (s *Service) trimBus(ctx context.Context) (map[string]float64, error) {
+	trimmed, err := s.bus.Trim(ctx)
+	result := make(map[string]float64, len(trimmed))
+	for stream, count := range trimmed {
+		result[stream] = float64(count)
+	}
+	if err != nil {
+		return result, fmt.Errorf("trim streams: %w", err)
+	}
+	return result, nil
+}
+
+func (s *Service) maintainLibrary(ctx context.Context) (map[string]float64, error) {
+	done, err := s.library.Maintain(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("maintain kernel library: %w", err)
+	}
+	return map[string]float64{
+		"rows":        float64(done.Rows),
+		"expired":     float64(done.Expired),
+		"skipped":     float64(len(done.Skipped)),
+		"swept":       float64(done.Swept),
+		"missing":     float64(len(done.Missing)),
+		"quarantined": float64(len(done.Quarantined)),
+	}, nil
+}

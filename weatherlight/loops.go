@@ -1,0 +1,92 @@
+package weatherlight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// lastPacketTimeout bounds the final flush, so that a dead bus cannot use up
+// the time for stopping.
+const lastPacketTimeout = 2 * time.Second
+
+// loops are the workers that look after the others.
+func (s *Service) loops() []supervise.Spec {
+	if s.emergency == nil {
+		s.emergency = newEmergencyWatch(s.telemetry.Offer)
+		s.chores = newHousekeeper(s.settings.Weatherlight.HousekeepingInterval, s.logger, s.choreList())
+	}
+	specs := []supervise.Spec{
+		{Name: workerTelemetry, Worker: s.telemetry},
+		{Name: workerSummary, Worker: supervise.WorkerFunc(s.summarize)},
+		{Name: workerHousekeeping, Worker: s.chores},
+		s.consumer(workerEmergency, oona.Subscription{
+			Stream:   s.busConfig().Streams.Emergency,
+			Handlers: s.emergencyHandlers(),
+		}),
+	}
+	if s.settings.Tezzeret.ForgeOnStart {
+		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
+	}
+	s.markForged()
+	return specs
+}
+
+func (s *Service) markForged() { s.forgedOnce.Do(func() { close(s.forged) }) }
+
+// emergencyHandlers dispatch by type whatever arrives on the emergency stream:
+// older peers divert any message to it, and what they divert must still reach
+// its handler.
+func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
+	return map[leyline.BusMessageType]oona.Handler{
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        typed(s.emergency.Signal),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.emergency.Telemetry),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      typed(s.handleCommand),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            typed(s.handleState),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(s.handlePolicy),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY:   typed(s.seedReady),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR:   typed(s.seedError),
+	}
+}
+
+// telemetryMessage routes a packet that commits together with something else.
+func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message {
+	return s.bus.Route(packet, telemetry.Priority(packet))
+}
+
+// summarize offers the summary packet once an interval.
+func (s *Service) summarize(ctx context.Context) error {
+	ticker := time.NewTicker(s.settings.Weatherlight.TelemetryInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			s.telemetry.Offer(s.summaryPacket(ctx))
+		}
+	}
+}
+
+// sendLastPacket publishes what is still queued and one last summary, after all
+// workers have stopped and before the bus closes.
+func (s *Service) sendLastPacket(ctx context.Context) error {
+	if !s.booted.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastPacketTimeout)
+	defer cancel()
+	flushed := s.telemetry.Flush(ctx)
+	packet := s.summaryPacket(ctx)
+	if err := s.bus.PublishTelemetry(ctx, packet, telemetry.Priority(packet)); err != nil {
+		return errors.Join(flushed, fmt.Errorf("publish last summary: %w", err))
+	}
+	return flushed
+}

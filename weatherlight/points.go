@@ -1,0 +1,163 @@
+package weatherlight
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// busMetricsTimeout bounds the look at the bus: a slow bus makes a snapshot
+// partial, it does not hold it up.
+const busMetricsTimeout = time.Second
+
+// point is one measurement. The summary packet and /metrics are both made from
+// the same list of points.
+type point struct {
+	name  string
+	value float64
+	unit  string
+	// labels are pairs of attribute name and text.
+	labels []string
+	// series, when set, is the name on /metrics, with seriesLabels: the
+	// packet's name then holds the label in itself, as its readers expect.
+	series       string
+	seriesLabels []string
+}
+
+// points measures everything at once. What cannot be asked is left out.
+func (s *Service) points(ctx context.Context) []point {
+	points := s.workerPoints()
+	points = append(points, s.libraryPoints()...)
+	points = append(points, s.busPoints(ctx)...)
+	points = append(points, s.emergency.points()...)
+	points = append(points, s.forgePoints()...)
+	points = append(points, s.seedPoints()...)
+	points = append(points, s.telemetryPoints()...)
+	return append(points, s.chores.points()...)
+}
+
+func (s *Service) workerPoints() []point {
+	health := s.workerHealth()
+	points := []point{
+		{name: "weatherlight.tasks.running", value: float64(health.running), unit: "count"},
+		{name: "weatherlight.tasks.backing_off", value: float64(health.backingOff), unit: "count"},
+		{name: "weatherlight.uptime_s", value: time.Since(s.begun).Seconds(), unit: "seconds"},
+		{name: "weatherlight.restarts_total", value: float64(health.restarts), unit: "count"},
+	}
+	if !health.lastErrorAt.IsZero() {
+		at := float64(health.lastErrorAt.UnixMilli()) / 1e3
+		points = append(points, point{name: "weatherlight.last_error_ts", value: at, unit: "unix_s"})
+	}
+	for _, worker := range health.workers {
+		points = append(points, workerStatusPoints(worker)...)
+	}
+	return points
+}
+
+func workerStatusPoints(worker supervise.Status) []point {
+	measure := func(what, unit string, value float64) point {
+		return point{
+			name: "weatherlight.worker." + worker.Name + "." + what, value: value, unit: unit,
+			series: "weatherlight_worker_" + what, seriesLabels: []string{"worker", worker.Name},
+		}
+	}
+	points := []point{
+		measure("running", "bool", flag(worker.State == supervise.Running)),
+		measure("restarts", "count", float64(worker.Restarts)),
+	}
+	if worker.Backoff > 0 {
+		points = append(points, measure("backoff_seconds", "seconds", worker.Backoff.Seconds()))
+	}
+	return points
+}
+
+func (s *Service) libraryPoints() []point {
+	points := prefixed("urza.prefetch.", s.prefetcher.Metrics(), func(name string) string {
+		if name == "latency_ms" {
+			return "ms"
+		}
+		return "count"
+	})
+	return append(points, prefixed("urza.library.", s.library.Metrics(), noUnit)...)
+}
+
+func (s *Service) busPoints(ctx context.Context) []point {
+	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
+	defer cancel()
+	// A bus that is down gives its own counters and leaves the depths out; the
+	// error is told by the breaker's state and by the workers.
+	metrics, err := s.bus.Metrics(ctx)
+	points := prefixed("oona.", metrics, noUnit)
+	points = append(points, point{name: "oona.metrics_complete", value: flag(err == nil), unit: "bool"})
+	for _, drop := range s.bus.Drops() {
+		points = append(points, point{
+			name: "oona.refused_total", value: float64(drop.Count), unit: "count",
+			labels: []string{"reason", drop.Reason, "stream", drop.Stream},
+		})
+	}
+	return points
+}
+
+func (s *Service) forgePoints() []point { return prefixed("", s.forge.Metrics(), noUnit) }
+
+// seedPoints are Kasmina's counters for /metrics; on the bus they travel in its
+// own packets.
+func (s *Service) seedPoints() []point {
+	points := []point{}
+	for _, measured := range s.seeds.MetricPoints() {
+		points = append(points, point{
+			name: measured.GetName(), value: measured.GetValue(), unit: measured.GetUnit(),
+			labels: pairs(measured.GetAttributes()),
+		})
+	}
+	return points
+}
+
+func (s *Service) telemetryPoints() []point {
+	points := []point{
+		{name: "weatherlight.telemetry.dropped_total", value: float64(s.telemetry.dropped.Load()), unit: "count"},
+		{name: "weatherlight.telemetry.publish_failures_total", value: float64(s.telemetry.failed.Load()), unit: "count"},
+	}
+	for number := range s.telemetry.byPriority {
+		if count := s.telemetry.byPriority[number].Load(); count > 0 {
+			priority := leyline.MessagePriority(number).String()
+			points = append(points, point{
+				name: "weatherlight.telemetry.published_total", value: float64(count), unit: "count",
+				labels: []string{"priority", priority},
+			})
+		}
+	}
+	return points
+}
+
+// prefixed turns named figures into points, in the order of their names.
+func prefixed(prefix string, figures map[string]float64, unit func(string) string) []point {
+	points := make([]point, 0, len(figures))
+	for _, name := range sortedNames(figures) {
+		points = append(points, point{name: prefix + name, value: figures[name], unit: unit(name)})
+	}
+	return points
+}
+
+func noUnit(string) string { return "" }
+
+func flag(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+func sortedNames[V any](named map[string]V) []string { return slices.Sorted(maps.Keys(named)) }
+
+func pairs(attributes map[string]string) []string {
+	list := make([]string, 0, 2*len(attributes))
+	for _, name := range sortedNames(attributes) {
+		list = append(list, name, attributes[name])
+	}
+	return list
+}

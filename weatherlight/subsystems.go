@@ -1,0 +1,275 @@
+package weatherlight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+// reportInterval is the pause between two looks for unsent field reports.
+const reportInterval = time.Second
+
+// startSeeds sets up the seed manager and what feeds it the answers to its
+// kernel requests.
+func (s *Service) startSeeds(ctx context.Context) error {
+	seeds, err := kasmina.NewManager(kasmina.Config{
+		Keyring:        s.keyring,
+		Requests:       s.bus,
+		Emit:           s.telemetry.Offer,
+		LedgerPath:     s.ledgerPath(),
+		LedgerCapacity: s.settings.Kernel.NonceCacheSize,
+		Logger:         s.logger.With("part", "kasmina"),
+	})
+	if err != nil {
+		return fmt.Errorf("seed manager: %w", err)
+	}
+	s.seeds = seeds
+	return s.startWorkers(s.seedWorkers)(ctx)
+}
+
+func (s *Service) seedWorkers() []supervise.Spec {
+	streams := s.busConfig().Streams
+	return []supervise.Spec{
+		{Name: workerSeeds, Worker: s.seeds},
+		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: typed(s.seedReady),
+		}}),
+		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR: typed(s.seedError),
+		}}),
+	}
+}
+
+func (s *Service) seedReady(ctx context.Context, ready *leyline.KernelArtifactReady) ([]oona.Message, error) {
+	return nil, s.seeds.HandleReady(ctx, ready)
+}
+
+func (s *Service) seedError(ctx context.Context, failed *leyline.KernelArtifactError) ([]oona.Message, error) {
+	return nil, s.seeds.HandleError(ctx, failed)
+}
+
+// handleCommand applies a command. A command that is refused will be refused
+// again, so it goes to the dead letters instead of being retried.
+func (s *Service) handleCommand(ctx context.Context, command *leyline.AdaptationCommand) ([]oona.Message, error) {
+	err := s.seeds.HandleCommand(ctx, command)
+	var rejected *kasmina.RejectedError
+	if errors.As(err, &rejected) {
+		return nil, oona.Permanent(err)
+	}
+	return nil, err
+}
+
+// handleState lets the controller decide on an epoch. Its commands and its
+// packet commit together with the acknowledgement of the state; its reports are
+// made durable first, because their log decides when they are sent.
+func (s *Service) handleState(ctx context.Context, state *leyline.SystemStatePacket) ([]oona.Message, error) {
+	decision, err := s.controller.HandleState(ctx, state)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate epoch %d: %w", state.GetCurrentEpoch(), err)
+	}
+	for _, report := range decision.Reports {
+		if err := s.reports.Append(report); err != nil {
+			return nil, fmt.Errorf("keep field report: %w", err)
+		}
+	}
+	messages := make([]oona.Message, 0, len(decision.Commands)+len(decision.Packets))
+	for _, command := range decision.Commands {
+		messages = append(messages, oona.Message{Payload: command})
+	}
+	for _, packet := range decision.Packets {
+		messages = append(messages, s.telemetryMessage(packet))
+	}
+	return messages, nil
+}
+
+// candidates are the kernels that the controller may choose from: what the
+// library can serve.
+func (s *Service) candidates(ctx context.Context) ([]tamiyo.Candidate, error) {
+	records, err := s.library.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list kernels: %w", err)
+	}
+	candidates := make([]tamiyo.Candidate, 0, len(records))
+	for _, record := range records {
+		blueprint := record.Descriptor
+		candidates = append(candidates, tamiyo.Candidate{
+			BlueprintID:      blueprint.GetBlueprintId(),
+			Tier:             blueprint.GetTier(),
+			Risk:             float64(blueprint.GetRisk()),
+			ParameterCount:   parameterCount(record),
+			ApprovalRequired: blueprint.GetApprovalRequired(),
+			QuarantineOnly:   blueprint.GetQuarantineOnly(),
+		})
+	}
+	return candidates, nil
+}
+
+// parameterCount is how many weights of a kernel can be trained, as its maker
+// noted; an imported artifact may not say.
+func parameterCount(record *urza.Record) int {
+	switch count := record.Extras["parameter_count"].(type) {
+	case int:
+		return count
+	case int64:
+		return int(count)
+	case float64:
+		return int(count)
+	default:
+		return 0
+	}
+}
+
+// startController sets up the policies, the field-report log and the controller,
+// and the consumers of the policy stream and of the normal stream. The latter
+// brings the seeds' commands as well as the trainers' states: they share a
+// stream and a group, so they share a consumer.
+func (s *Service) startController(ctx context.Context) error {
+	if err := s.openController(); err != nil {
+		return err
+	}
+	if err := s.startWorkers(s.controllerWorkers)(ctx); err != nil {
+		return errors.Join(err, s.reports.Close())
+	}
+	return nil
+}
+
+func (s *Service) openController() error {
+	logger := s.logger.With("part", "tamiyo")
+	var err error
+	s.policies, err = tamiyo.NewPolicies(tamiyo.PolicyConfig{
+		Dir:       s.settings.Tamiyo.PolicyDir,
+		Verify:    s.settings.Tamiyo.VerifyUpdates,
+		Freshness: s.settings.Tamiyo.UpdateFreshness,
+		Emit:      s.telemetry.Offer,
+		Logger:    logger,
+	})
+	if err != nil {
+		return fmt.Errorf("policy store: %w", err)
+	}
+	s.controller, err = tamiyo.NewController(tamiyo.Config{
+		Keyring:       s.keyring,
+		Candidates:    s.candidates,
+		MeshLayers:    s.meshLayers,
+		PolicyVersion: s.policies.ActiveVersion,
+		Logger:        logger,
+	})
+	if err != nil {
+		return fmt.Errorf("controller: %w", err)
+	}
+	s.reports, err = tamiyo.NewReportLog(filepath.Join(s.tamiyoDir(), "field_reports.log"), tamiyo.ReportConfig{
+		Retention:         s.settings.Tamiyo.FieldReportRetention,
+		Backoff:           s.settings.Tamiyo.RetryBackoff,
+		BackoffMultiplier: s.settings.Tamiyo.RetryBackoffMultiplier,
+		MaxRetries:        s.settings.Tamiyo.FieldReportMaxRetries,
+		Emit:              s.telemetry.Offer,
+		Logger:            logger,
+	})
+	if err != nil {
+		return fmt.Errorf("field-report log: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) stopController(ctx context.Context) error {
+	return errors.Join(s.stopWorkers(s.controllerWorkers)(ctx), s.reports.Close())
+}
+
+func (s *Service) controllerWorkers() []supervise.Spec {
+	streams := s.busConfig().Streams
+	return []supervise.Spec{
+		s.consumer(workerPolicies, oona.Subscription{
+			Stream: streams.Policy,
+			// One at a time: policies are ordered.
+			Concurrency: 1,
+			Handlers: map[leyline.BusMessageType]oona.Handler{
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: typed(s.handlePolicy),
+			},
+		}),
+		s.consumer(workerControl, oona.Subscription{
+			Stream: streams.Normal,
+			// One at a time: the commands of a seed and the states of a run must
+			// take effect in the order in which they were sent.
+			Concurrency: 1,
+			Handlers: map[leyline.BusMessageType]oona.Handler{
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: typed(s.handleCommand),
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       typed(s.handleState),
+			},
+		}),
+		{Name: workerReports, Worker: supervise.WorkerFunc(s.publishReports)},
+	}
+}
+
+func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
+	err := s.policies.HandleUpdate(ctx, update)
+	var rejected *tamiyo.RejectedError
+	if errors.As(err, &rejected) {
+		return nil, oona.Permanent(err)
+	}
+	return nil, err
+}
+
+// publishReports sends the field reports that are due, once more when the
+// worker is asked to stop.
+func (s *Service) publishReports(ctx context.Context) error {
+	ticker := time.NewTicker(reportInterval)
+	defer ticker.Stop()
+	for {
+		// The log keeps what could not be sent and says when to try again, so a
+		// refused report is no failure of this worker.
+		if _, err := s.reports.PublishPending(supervise.Work(ctx), s.bus); err != nil {
+			s.logger.Debug("field reports pending", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// startForwarder sets up the forge and the worker that announces its kernels.
+// The forge itself starts with the loops, once the service is ready.
+func (s *Service) startForwarder(ctx context.Context) error {
+	s.updates = newCatalogForwarder(s.bus)
+	s.forge = tezzeret.NewForge(tezzeret.ForgeConfig{
+		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: s.settings.Tezzeret.Features}),
+		Blueprints: s.catalog.List,
+		Library:    s.library,
+		Announce:   s.updates.Announce,
+		Progress:   s.config.OnForge,
+		Logger:     s.logger.With("part", "tezzeret"),
+	})
+	return s.startWorkers(s.forwarderWorkers)(ctx)
+}
+
+func (s *Service) forwarderWorkers() []supervise.Spec {
+	return []supervise.Spec{{Name: workerForwarder, Worker: s.updates}}
+}
+
+// runForge waits until the service is ready, so that compiling never delays the
+// boot, and compiles what the library lacks.
+func (s *Service) runForge(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.ready:
+	}
+	if err := s.forge.Run(ctx); err != nil {
+		return fmt.Errorf("forge: %w", err)
+	}
+	if ctx.Err() == nil {
+		s.telemetry.Offer(s.forge.Packet())
+		s.markForged()
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package weatherlight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// Worker names: metrics, logs and the status page use them.
+const (
+	workerHTTP         = "http"
+	workerBroker       = "embedded_broker"
+	workerPrefetch     = "urza_prefetch"
+	workerSeeds        = "kasmina_manager"
+	workerSeedReady    = "kasmina_prefetch_ready"
+	workerSeedErrors   = "kasmina_prefetch_errors"
+	workerControl      = "control_stream"
+	workerPolicies     = "tamiyo_policy"
+	workerReports      = "tamiyo_reports"
+	workerForwarder    = "tezzeret_forwarder"
+	workerForge        = "tezzeret_forge"
+	workerTelemetry    = "telemetry"
+	workerSummary      = "summary"
+	workerHousekeeping = "housekeeping"
+	workerEmergency    = "emergency_stream"
+)
+
+// startWorkers is a boot step that starts a list of workers in order. The list
+// is made when the step runs, because it needs what the steps before set up.
+func (s *Service) startWorkers(list func() []supervise.Spec) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for i, spec := range list() {
+			if err := s.supervisor.Start(ctx, spec); err != nil {
+				return errors.Join(fmt.Errorf("start worker %s: %w", spec.Name, err), s.stopSpecs(ctx, list()[:i+1]))
+			}
+		}
+		return nil
+	}
+}
+
+// stopWorkers stops the same list backwards.
+func (s *Service) stopWorkers(list func() []supervise.Spec) func(context.Context) error {
+	return func(ctx context.Context) error { return s.stopSpecs(ctx, list()) }
+}
+
+func (s *Service) stopSpecs(ctx context.Context, specs []supervise.Spec) error {
+	var failures []error
+	for _, spec := range slices.Backward(specs) {
+		if err := s.supervisor.StopWorker(ctx, spec.Name); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// consumer is a worker that reads one stream. It is ready once its group exists
+// and its own pending entries were read.
+func (s *Service) consumer(name string, subscription oona.Subscription) supervise.Spec {
+	run := func(ctx context.Context) error {
+		subscription.OnReady = func() { supervise.Ready(ctx) }
+		return s.bus.Consume(ctx, supervise.Work(ctx), subscription)
+	}
+	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}
+}
+
+// typed adapts a function of one message type to the bus.
+func typed[M proto.Message](handle func(context.Context, M) ([]oona.Message, error)) oona.Handler {
+	return func(ctx context.Context, delivery *oona.Delivery) ([]oona.Message, error) {
+		message, ok := delivery.Payload.(M)
+		if !ok {
+			return nil, oona.Permanent(fmt.Errorf("payload is %T, want %T", delivery.Payload, message))
+		}
+		return handle(ctx, message)
+	}
+}
+
+// prefetchWorkers answer kernel requests.
+func (s *Service) prefetchWorkers() []supervise.Spec {
+	return []supervise.Spec{s.consumer(workerPrefetch, oona.Subscription{
+		Stream: s.busConfig().Streams.KernelRequests,
+		Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
+		},
+	})}
+}
+
+// answerRequest answers one kernel request. The answer, the replay mark and the
+// acknowledgement commit together; an error means that the library is down and
+// brings the request back.
+func (s *Service) answerRequest(ctx context.Context, request *leyline.KernelPrefetchRequest) ([]oona.Message, error) {
+	answer, err := s.prefetcher.Answer(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("answer request for %s: %w", request.GetBlueprintId(), err)
+	}
+	return []oona.Message{{Payload: answer}}, nil
+}
