@@ -1,0 +1,195 @@
+package kernel_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/kernel"
+)
+
+func TestShapesThatDoNotFitAreAnErrorAndNeverAPanic(t *testing.T) {
+	cases := []struct {
+		name string
+		run  func(t *tape, a, b value) (value, error) // a is [3 4], b is [5 2]
+	}{
+		{"matmul", of2twice((*tape).MatMul)},
+		{"add", of2twice((*tape).Add)},
+		{"gemm", func(t *tape, a, b value) (value, error) { return t.Gemm(a, b, value{}, 1, 1, false, false) }},
+		{"gemm c", func(t *tape, a, b value) (value, error) { return t.Gemm(a, a, b, 1, 1, false, true) }},
+		{"softmax", func(t *tape, a, _ value) (value, error) { return t.Softmax(a, 2) }},
+		{"layernorm", func(t *tape, a, b value) (value, error) { return t.LayerNorm(a, b, value{}, 1) }},
+		{"batchnorm", func(t *tape, a, b value) (value, error) { return t.BatchNorm(a, b, b, b, b, 1) }},
+		{"concat", func(t *tape, a, b value) (value, error) { return t.Concat(1, a, b) }},
+		{"concat nothing", func(t *tape, _, _ value) (value, error) { return t.Concat(0) }},
+		{"concat axis", func(t *tape, a, _ value) (value, error) { return t.Concat(5, a) }},
+		{"slice", func(t *tape, a, _ value) (value, error) { return t.Slice(a, 1, 3, 5) }},
+		{"slice backwards", func(t *tape, a, _ value) (value, error) { return t.Slice(a, 1, 3, 2) }},
+		{"reshape", func(t *tape, a, _ value) (value, error) { return t.Reshape(a, 5, 5) }},
+		{"reshape twice open", func(t *tape, a, _ value) (value, error) { return t.Reshape(a, -1, -1) }},
+		{"reshape negative", func(t *tape, a, _ value) (value, error) { return t.Reshape(a, -3, -4) }},
+		{"transpose", func(t *tape, a, _ value) (value, error) { return t.Transpose(a, 1, 1) }},
+		{"mean", func(t *tape, a, _ value) (value, error) { return t.ReduceMean(a, true, 0, -2) }},
+		{"pool", func(t *tape, a, _ value) (value, error) { return t.GlobalAveragePool(a) }},
+		{"cross entropy rows", func(t *tape, a, _ value) (value, error) { return t.SoftmaxCrossEntropy(a, []int{1}) }},
+		{"cross entropy label", func(t *tape, a, _ value) (value, error) {
+			return t.SoftmaxCrossEntropy(a, []int{0, 4, 0})
+		}},
+		{"a tensor whose data does not fill its shape", func(t *tape, a, _ value) (value, error) {
+			return t.Add(a, t.Constant(kernel.FromSlice([]float32{1}, 3, 4)))
+		}},
+		{"a loss of many elements", func(t *tape, a, _ value) (value, error) { return a, t.Backward(a) }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			tp := kernel.NewTape()
+			a, b := tp.Input(kernel.NewTensor(3, 4)), tp.Input(kernel.NewTensor(5, 2))
+			if _, err := c.run(tp, a, b); !errors.Is(err, kernel.ErrShape) {
+				t.Errorf("error %v, want ErrShape", err)
+			}
+		})
+	}
+}
+
+func of2twice(f func(t *tape, a, b value) (value, error)) func(t *tape, a, b value) (value, error) {
+	return f
+}
+
+func TestValueOfAnotherTapeOrBeforeResetIsRefused(t *testing.T) {
+	tp, other := kernel.NewTape(), kernel.NewTape()
+	stale := tp.Input(kernel.NewTensor(2))
+	tp.Reset()
+	live := tp.Input(kernel.NewTensor(2))
+	for name, v := range map[string]value{"stale": stale, "foreign": other.Input(kernel.NewTensor(2)), "zero": {}} {
+		if _, err := tp.Add(live, v); !errors.Is(err, kernel.ErrValue) {
+			t.Errorf("%s: error %v, want ErrValue", name, err)
+		}
+		if err := tp.Backward(v); !errors.Is(err, kernel.ErrValue) {
+			t.Errorf("%s: Backward gives %v, want ErrValue", name, err)
+		}
+	}
+	if stale.Tensor() != nil || stale.Grad() != nil || stale.Shape() != nil || tp.Detach(stale).Valid() {
+		t.Error("a stale value still shows data")
+	}
+}
+
+func TestParameterGradientsAddUpUntilTheyAreCleared(t *testing.T) {
+	p := kernel.NewParameter("p", kernel.FromSlice([]float32{3}, 1))
+	tp := kernel.NewTape()
+	v := tp.Parameter(p)
+	square := must(t)(tp.Mul(v, v))
+	for step := range 2 {
+		if err := tp.Backward(square); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := p.Grad.Data[0], float32(6*(step+1)); got != want {
+			t.Errorf("after %d passes: %v, want %v", step+1, got, want)
+		}
+	}
+	if p.ZeroGrad(); p.Grad.Data[0] != 0 {
+		t.Error("ZeroGrad left a gradient")
+	}
+}
+
+func TestInputGradientIsThatOfTheLastBackward(t *testing.T) {
+	tp := kernel.NewTape()
+	x := tp.Input(kernel.FromSlice([]float32{2}, 1))
+	double, triple := must(t)(tp.Scale(x, 2)), must(t)(tp.Scale(x, 3))
+	for _, c := range []struct {
+		loss value
+		want float32
+	}{{double, 2}, {triple, 3}, {double, 2}} {
+		if err := tp.Backward(c.loss); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.Grad().Data[0]; got != c.want {
+			t.Errorf("gradient %v, want %v", got, c.want)
+		}
+	}
+}
+
+func TestLossWithoutAnythingTrainableIsNoError(t *testing.T) {
+	tp := kernel.NewTape()
+	x := tp.Input(kernel.FromSlice([]float32{2}, 1))
+	if err := tp.Backward(tp.Detach(x)); err != nil {
+		t.Fatal(err)
+	}
+	if x.Grad().Data[0] != 0 {
+		t.Error("a gradient passed a detached value")
+	}
+}
+
+func TestRepeatedStepsGiveTheSameBits(t *testing.T) {
+	run := func() []float32 {
+		c := newClassifier()
+		c.step(t)
+		c.step(t)
+		return slices.Clone(c.layers[0].Grad.Data)
+	}
+	first := run()
+	old := runtime.GOMAXPROCS(1)
+	defer runtime.GOMAXPROCS(old)
+	for range 3 {
+		if !slices.Equal(first, run()) {
+			t.Fatal("the same step gave other bits")
+		}
+	}
+}
+
+func TestSteadyStepsReuseTheirBuffers(t *testing.T) {
+	instance := loaded(t, gated(t, 8, 16)).Instantiate()
+	tp, x := kernel.NewTape(), random(rand.New(rand.NewPCG(1, 1)), 16, 8)
+	step := func() {
+		tp.Reset()
+		y, err := instance.Forward(tp, tp.Input(x))
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss, err := tp.ReduceMean(y, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tp.Backward(loss); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	if allocs := testing.AllocsPerRun(100, step); allocs > 2 {
+		t.Errorf("%v allocations a step, want next to none", allocs)
+	}
+}
+
+func TestTapeServesBatchesOfAnySize(t *testing.T) {
+	instance := loaded(t, gated(t, 3, 5)).Instantiate()
+	rng := rand.New(rand.NewPCG(9, 9))
+	reused := kernel.NewTape()
+	for _, rows := range []int{4, 1, 9, 2, 9} {
+		x := random(rng, rows, 3)
+		reused.Reset()
+		fresh := kernel.NewTape()
+		a := must(t)(instance.Forward(reused, reused.Constant(x)))
+		b := must(t)(instance.Forward(fresh, fresh.Constant(x)))
+		if !slices.Equal(a.Tensor().Data, b.Tensor().Data) || !slices.Equal(a.Shape(), []int{rows, 3}) {
+			t.Errorf("%d rows: the reused tape gives another result", rows)
+		}
+	}
+}
+
+func TestForwardRefusesWhatDoesNotFitTheKernel(t *testing.T) {
+	instance := loaded(t, gated(t, 4, 4)).Instantiate()
+	tp := kernel.NewTape()
+	for _, shape := range [][]int{{2, 5}, {4}, {2, 4, 1}, {0, 4}} {
+		if _, err := instance.Forward(tp, tp.Constant(kernel.NewTensor(shape...))); !errors.Is(err, kernel.ErrShape) {
+			t.Errorf("%v: error %v, want ErrShape", shape, err)
+		}
+	}
+	huge := kernel.FromSlice(nil, 1<<40, 4) // a claim, with no memory behind it
+	if _, err := instance.Forward(tp, tp.Constant(huge)); !errors.Is(err, kernel.ErrTooLarge) {
+		t.Errorf("huge batch: error %v, want ErrTooLarge", err)
+	}
+	if _, err := instance.Forward(tp, value{}); err == nil {
+		t.Error("the zero value ran")
+	}
+}
