@@ -141,6 +141,35 @@ func TestBootOrderIsTheSameEveryTime(t *testing.T) {
 	}
 }
 
+func TestBootThatIsOverBeforeItBeganStartsNothing(t *testing.T) {
+	h := newHouse(1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBoom)
+	if _, err := supervise.Boot(ctx, h.steps, nil); !errors.Is(err, errBoom) || len(h.log) != 0 {
+		t.Errorf("Boot = %v, did %v", err, h.log)
+	}
+}
+
+func TestRollbackHasTimeAlthoughTheBootHasNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		flushed := false
+		flush := func(ctx context.Context) error {
+			select {
+			case <-time.After(time.Second):
+				flushed = true
+			case <-ctx.Done():
+			}
+			return nil
+		}
+		steps := []supervise.Step{{Name: "bus", Stop: flush}, {Name: "slow", Start: waits}, {Name: "not reached"}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := supervise.Boot(ctx, steps, nil); !errors.Is(err, context.DeadlineExceeded) || !flushed {
+			t.Errorf("Boot = %v, flushed %v", err, flushed)
+		}
+	})
+}
+
 func TestBootErrorSaysItInOneLine(t *testing.T) {
 	h := newHouse(2)
 	h.steps[1].Start = func(context.Context) error { return errBoom }

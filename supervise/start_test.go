@@ -95,6 +95,23 @@ func TestStartThatFailsLeavesNothingRunning(t *testing.T) {
 	}
 }
 
+// Many times, because it is a matter of which of two things the engine sees first.
+func TestWorkerThatWasReadyForAnInstantWasReady(t *testing.T) {
+	readyThenDown := func(ctx context.Context) error {
+		supervise.Ready(ctx)
+		return supervise.Permanent(errBoom)
+	}
+	for range 100 {
+		r := &recorder{}
+		s := newSupervisor(r)
+		mustStart(t, s, supervise.Spec{Name: "w", Worker: supervise.WorkerFunc(readyThenDown), AwaitReady: true})
+		mustStop(t, s)
+		if got := r.states("w"); len(got) < 2 || got[1] != supervise.Running {
+			t.Fatalf("states %v", got)
+		}
+	}
+}
+
 func TestStartIsRefused(t *testing.T) {
 	worker := supervise.WorkerFunc(waits)
 	s := newSupervisor(&recorder{})

@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -60,26 +59,5 @@ func TestIllegalMoveIsNamed(t *testing.T) {
 	err := &IllegalMoveError{Worker: "w", From: Stopped, To: Running}
 	if want := `worker "w" cannot go from stopped to running`; err.Error() != want {
 		t.Errorf("%q, want %q", err.Error(), want)
-	}
-}
-
-func TestSupervisorThatLostAWorkerIsNotAlive(t *testing.T) {
-	s := New(Config{})
-	spec := Spec{Name: "w", Worker: WorkerFunc(func(context.Context) error { return nil })}
-	w, err := s.admit(t.Context(), spec) // and nobody owns it
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if s.Alive(ctx) {
-		t.Error("alive although an owner does not answer")
-	}
-	go w.own()
-	if !s.Alive(t.Context()) {
-		t.Error("not alive although the owner answers")
-	}
-	if err := s.Stop(t.Context()); err != nil {
-		t.Error(err)
 	}
 }
