@@ -50,7 +50,7 @@ var onlyImporter = map[string]string{
 	"gonum.org/v1/gonum":           "kernel",
 	"charm.land/":                  "cmd",
 	"github.com/lmittmann/tint":    "cmd",
-	"github.com/coreos/go-systemd": "cmd",
+	"github.com/coreos/go-systemd": "weatherlight",
 }
 
 // importExceptions lists single imports that break the table, with reasons.

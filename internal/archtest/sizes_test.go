@@ -80,7 +80,7 @@ func TestGoroutinesAreWatchedForLeaks(t *testing.T) {
 		if s.test && len(s.uses("go.uber.org/goleak", "VerifyTestMain")) > 0 {
 			watched[s.dir] = true
 		}
-		if where := firstGoroutine(s); where != "" && !s.test && starts[s.dir] == "" {
+		if where := firstGoroutine(s); where != "" && !s.machinery() && starts[s.dir] == "" {
 			starts[s.dir] = where
 		}
 	}
