@@ -57,7 +57,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 func newClient(cfg Config, rdb rueidis.Client) *Client {
 	c := &Client{cfg: cfg, rdb: rdb, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
 	c.guard = newGuard(cfg, c.log)
-	c.load = newLoadSampler(rdb, cfg.MaxStreamLength)
+	c.load = newLoadSampler(rdb, cfg, c.guard.caution)
 	c.seen = newAnswered(cfg.ReplayCapacity)
 	return c
 }

@@ -19,16 +19,16 @@ type Config struct {
 	DeadLetter string           // stream of refused and exhausted entries [oona.deadletter]
 	Keyring    *signing.Keyring // signs and verifies; required
 
-	MaxStreamLength  int64         // bound of every stream, in entries [10 000]
-	MessageTTL       time.Duration // age at which Trim removes what every group has read; 0 = never
-	FreshnessWindow  time.Duration // oldest kernel request that is answered; <= 0 = any age
-	ClockSkew        time.Duration // how far in the future a request may be dated [5 s]
-	ReplayCapacity   int           // answered request ids remembered in memory, beside Redis [4096]
-	RetryAttempts    int           // deliveries before an entry is dead-lettered [5]
-	RetryBackoff     time.Duration // pause before the first retry, then doubling up to 30 s [250 ms]
-	ClaimIdle        time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
-	MaxPayload       int           // largest envelope, in bytes [256 KiB]
-	EmergencyPerMinute int         // emergency messages a minute; 0 = unlimited
+	MaxStreamLength    int64         // bound of every stream, in entries [10 000]
+	MessageTTL         time.Duration // age at which Trim removes what every group has read; 0 = never
+	FreshnessWindow    time.Duration // oldest kernel request that is answered; <= 0 = any age
+	ClockSkew          time.Duration // how far in the future a request may be dated [5 s]
+	ReplayCapacity     int           // answered request ids remembered in memory, beside Redis [4096]
+	RetryAttempts      int           // deliveries before an entry is dead-lettered [5]
+	RetryBackoff       time.Duration // pause before the first retry, then doubling up to 30 s [250 ms]
+	ClaimIdle          time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
+	MaxPayload         int           // largest envelope, in bytes [256 KiB]
+	EmergencyPerMinute int           // emergency messages a minute; 0 = unlimited
 	// EmergencyThreshold is accepted for compatibility: the prototype diverted
 	// ordinary traffic to the emergency stream above this depth. Typed traffic
 	// is never diverted here; reaching it puts the client in conservative mode.

@@ -1,9 +1,90 @@
 package oona
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
 
-// Consume (stub)
+// Consume reads a stream for a group until fetch is done, finishes what it has
+// read, and returns nil. work is the context of the handlers: when it is done
+// too, the rest stays pending and is taken up again by the next Consume of the
+// same consumer. Outages and lost groups heal inside; the only errors are those
+// of a subscription that could never work.
 func (c *Client) Consume(fetch, work context.Context, sub Subscription) error {
-	<-fetch.Done()
+	sub = sub.withDefaults(c.cfg)
+	if err := c.checkSubscription(sub); err != nil {
+		return err
+	}
+	s := newConsumer(c, sub)
+	s.run(fetch, work)
 	return nil
+}
+
+func (c *Client) checkSubscription(sub Subscription) error {
+	var faults []error
+	if sub.Stream == "" || sub.Group == "" {
+		faults = append(faults, errors.New("stream and group must be named"))
+	}
+	if sub.Batch < 1 || sub.Concurrency < 1 || sub.Block < 0 {
+		faults = append(faults, errors.New("batch, concurrency and block must be positive"))
+	}
+	for kind := range sub.Handlers {
+		if !c.cfg.Streams.carries(sub.Stream, kind) {
+			faults = append(faults, fmt.Errorf("%s never travels on %s", kind, sub.Stream))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("subscription: %w", err)
+	}
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// consumer is one running subscription: a reader and a minder take entries in,
+// workers run the handlers, a committer reports to Redis what came of them.
+type consumer struct {
+	c       *Client
+	sub     Subscription
+	log     *slog.Logger
+	batches chan []entry
+	jobs    chan *job
+	flights *flights
+	outbox  *outbox
+}
+
+func newConsumer(c *Client, sub Subscription) *consumer {
+	return &consumer{
+		c:       c,
+		sub:     sub,
+		log:     c.log.With("stream", sub.Stream, "group", sub.Group),
+		batches: make(chan []entry, 1),
+		jobs:    make(chan *job, sub.Batch),
+		flights: newFlights(),
+		outbox:  newOutbox(),
+	}
+}
+
+func (s *consumer) run(fetch, work context.Context) {
+	var intake, workers, committer sync.WaitGroup
+	intake.Go(func() { s.takeAll(work) })
+	intake.Go(func() {
+		defer close(s.batches)
+		s.read(fetch, work)
+	})
+	intake.Go(func() { s.mind(fetch, work) })
+	for range s.sub.Concurrency {
+		workers.Go(func() { s.handleAll(work) })
+	}
+	committer.Go(func() { s.commitAll(fetch, work) })
+
+	intake.Wait()
+	close(s.jobs)
+	workers.Wait()
+	s.outbox.close()
+	committer.Wait()
 }

@@ -2,7 +2,6 @@ package oona
 
 import (
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -14,7 +13,6 @@ import (
 const (
 	breakerFailures = 3                // consecutive failed publishes that open the breaker
 	breakerOpenFor  = 30 * time.Second // then one probe decides
-	calmFor         = 10 * time.Second // quiet time before conservative mode ends
 )
 
 // guard decides whether a publish may be tried, and keeps the conservative
@@ -23,16 +21,12 @@ type guard struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	bucket  *rate.Limiter // nil = unlimited
 	perMin  int
+	caution *caution
 	log     *slog.Logger
-
-	mu         sync.Mutex
-	cautious   bool
-	calmSince  time.Time // zero while the cause lasts
-	overloaded bool
 }
 
 func newGuard(cfg Config, log *slog.Logger) *guard {
-	g := &guard{log: log, perMin: cfg.EmergencyPerMinute}
+	g := &guard{log: log, caution: newCaution(), perMin: cfg.EmergencyPerMinute}
 	if g.perMin > 0 {
 		g.bucket = rate.NewLimiter(rate.Limit(float64(g.perMin)/60), g.perMin)
 	}
@@ -50,28 +44,20 @@ func newGuard(cfg Config, log *slog.Logger) *guard {
 
 func (g *guard) allowEmergency() bool { return g.bucket == nil || g.bucket.Allow() }
 
+// breakerCause names the breaker among the causes of conservative mode.
+const breakerCause = "breaker"
+
 func (g *guard) breakerChanged(to gobreaker.State) {
 	g.log.Warn("publish breaker changed", "state", to.String())
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if to == gobreaker.StateOpen {
-		g.cautious, g.calmSince = true, time.Time{}
-	}
-	if to == gobreaker.StateClosed {
-		g.calmSince = time.Now()
+	switch to {
+	case gobreaker.StateOpen:
+		g.caution.enter(breakerCause)
+	case gobreaker.StateClosed:
+		g.caution.leave(breakerCause, time.Now())
 	}
 }
 
-// conservative reports the mode: on while the breaker is open, off once it has
-// been closed for a while. It changes nothing about where messages go.
-func (g *guard) conservative() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.cautious && !g.calmSince.IsZero() && time.Since(g.calmSince) >= calmFor {
-		g.cautious = false
-	}
-	return g.cautious
-}
+func (g *guard) conservative() bool { return g.caution.on(time.Now()) }
 
 func breakerState(s gobreaker.State) leyline.CircuitBreakerState {
 	switch s {

@@ -143,7 +143,8 @@ func (g *guard) fill(values map[string]float64) {
 	}
 }
 
-// depths asks for the length of every stream in one pipeline.
+// depths asks for the length of every stream in one pipeline, and for how far
+// the slowest live group is behind on each.
 func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 	s := c.cfg.Streams
 	roles := []struct{ name, stream string }{
@@ -164,6 +165,9 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 		}
 		values["queue_depth_"+roles[i].name] = float64(n)
 		storeMax(&c.meters.depthMax, n)
+	}
+	for _, role := range roles[:len(roles)-1] {
+		values["queue_backlog_"+role.name] = float64(c.load.measure(ctx, role.stream))
 	}
 	return nil
 }

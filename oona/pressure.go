@@ -39,6 +39,9 @@ type loadSampler struct {
 	rdb       rueidis.Client
 	bound     int64
 	boundText string
+	caution   *caution
+	// strainBound is what conservative mode takes for a full stream.
+	strainBound int64
 
 	mu      sync.Mutex
 	streams map[string]*streamLoad
@@ -52,8 +55,14 @@ type streamLoad struct {
 	sampling bool
 }
 
-func newLoadSampler(rdb rueidis.Client, bound int64) *loadSampler {
-	return &loadSampler{rdb: rdb, bound: bound, boundText: strconv.FormatInt(bound, 10), streams: map[string]*streamLoad{}}
+func newLoadSampler(rdb rueidis.Client, cfg Config, caution *caution) *loadSampler {
+	l := &loadSampler{rdb: rdb, bound: cfg.MaxStreamLength, caution: caution, streams: make(map[string]*streamLoad)}
+	l.boundText = strconv.FormatInt(l.bound, 10)
+	l.strainBound = l.bound
+	if cfg.EmergencyThreshold > 0 {
+		l.strainBound = cfg.EmergencyThreshold
+	}
+	return l
 }
 
 // admit reports whether a message of this priority has room on the stream.
@@ -72,6 +81,17 @@ func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.Messag
 	}
 	load.added++
 	return true
+}
+
+// measure samples a stream now.
+func (l *loadSampler) measure(ctx context.Context, stream string) int64 {
+	load := l.of(stream)
+	load.mu.Lock()
+	defer load.mu.Unlock()
+	if !load.sampling {
+		l.refresh(ctx, stream, load)
+	}
+	return load.backlog
 }
 
 func (l *loadSampler) of(stream string) *streamLoad {
@@ -97,6 +117,7 @@ func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLo
 	load.mu.Lock()
 	load.sampling, load.sampled = false, time.Now()
 	load.backlog, load.added = backlog, 0
+	l.caution.strained(stream, backlog, l.strainBound, load.sampled)
 }
 
 // sample returns the backlog of the slowest live group.

@@ -22,6 +22,7 @@ type draft struct {
 	index              int
 	stream             string
 	payload, signature string
+	source             string // who raised it, for emergencies
 }
 
 // Publish sends messages in one pipeline and returns when Redis has stored
@@ -45,11 +46,12 @@ func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urgent, ordinary []draft, failed []error) {
 	ordinary = make([]draft, 0, len(msgs))
 	for i, m := range msgs {
-		if m.Stream == "" {
-			m.Stream = c.Route(m.Payload, m.Priority).Stream
-		}
+		m = c.addressed(m)
 		emergency := m.Stream == c.cfg.Streams.Emergency
 		d := draft{index: i, stream: m.Stream}
+		if emergency {
+			d.source = sourceOf(m)
+		}
 		err := c.allow(ctx, m, emergency)
 		if err == nil {
 			d.payload, d.signature, err = c.encode(m, now)
@@ -62,9 +64,6 @@ func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urge
 			urgent = append(urgent, d)
 		default:
 			ordinary = append(ordinary, d)
-		}
-		if emergency && err == nil {
-			c.meters.sources.count(&c.meters.emergencyPublished, sourceOf(m), emergencySent)
 		}
 	}
 	return urgent, ordinary, failed
@@ -132,6 +131,8 @@ func (c *Client) send(ctx context.Context, drafts []draft) []error {
 		if err := reply.Error(); err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 			failed = append(failed, &PublishError{Index: drafts[i].index, Stream: drafts[i].stream, Err: err})
+		} else if drafts[i].source != "" {
+			c.meters.sources.count(&c.meters.emergencyPublished, drafts[i].source, emergencySent)
 		}
 	}
 	c.meters.publishFailed.Add(int64(len(failed)))

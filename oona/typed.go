@@ -28,6 +28,18 @@ func (c *Client) Route(payload proto.Message, priority leyline.MessagePriority) 
 	return m
 }
 
+// addressed fills in where a message travels, unless it says so itself.
+func (c *Client) addressed(m Message) Message {
+	if m.Stream != "" {
+		return m
+	}
+	routed := c.Route(m.Payload, m.Priority)
+	if m.Attributes != nil {
+		routed.Attributes = m.Attributes
+	}
+	return routed
+}
+
 func (c *Client) publishRouted(ctx context.Context, payload proto.Message) error {
 	return c.Publish(ctx, c.Route(payload, leyline.MessagePriority_MESSAGE_PRIORITY_UNSPECIFIED))
 }

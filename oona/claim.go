@@ -1,0 +1,243 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// pendingPage is how many pending entries are looked at, or claimed, at once.
+const pendingPage = 100
+
+// pendingEntry is an entry of the group's pending list.
+type pendingEntry struct {
+	id, owner  string
+	deliveries int
+	guard      time.Duration // claim only when idle for at least this
+}
+
+// mind brings entries back: those whose retry is due, and on a timer those of
+// consumers that are gone.
+func (s *consumer) mind(fetch, work context.Context) {
+	scan := time.NewTicker(claimPeriod(s.c.cfg.ClaimIdle))
+	defer scan.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next := s.retryDue(fetch, work)
+		timer.Reset(untilNext(next))
+		select {
+		case <-fetch.Done():
+			return
+		case <-s.flights.wake:
+		case <-timer.C:
+		case <-scan.C:
+			s.scanPending(fetch, work)
+		}
+	}
+}
+
+func claimPeriod(idle time.Duration) time.Duration {
+	if idle < 0 {
+		return time.Hour
+	}
+	return min(max(idle/4, 20*time.Millisecond), 15*time.Second)
+}
+
+func untilNext(next time.Time) time.Duration {
+	if next.IsZero() {
+		return time.Hour
+	}
+	// Not below a millisecond: a due entry that cannot be claimed now must not
+	// make a hot loop.
+	return max(time.Until(next), time.Millisecond)
+}
+
+// retryDue takes in the entries whose pause is over, and returns when to look
+// again.
+func (s *consumer) retryDue(fetch, work context.Context) time.Time {
+	ready, next := s.flights.due(time.Now(), pendingPage)
+	if len(ready) == 0 {
+		return next
+	}
+	groups := make(map[time.Duration][]pendingEntry)
+	for _, p := range ready {
+		groups[p.guard] = append(groups[p.guard], p)
+	}
+	for guard, entries := range groups {
+		if err := s.reclaim(fetch, work, entries, guard); err != nil {
+			// The bus is down or the group is gone, which the reader reports.
+			return time.Now().Add(healPauseMax / 2)
+		}
+	}
+	return time.Now()
+}
+
+// adopt takes in what Redis believes this consumer has in hand and it has not.
+func (s *consumer) adopt(fetch, work context.Context) error {
+	return s.eachPending(fetch, work, s.c.cfg.Consumer, 0)
+}
+
+// scanPending takes over the entries nobody has touched for ClaimIdle, and
+// keeps the own long-running ones from being taken over by others.
+func (s *consumer) scanPending(fetch, work context.Context) {
+	idle := s.c.cfg.ClaimIdle
+	if idle < 0 {
+		return
+	}
+	s.extend(fetch, s.flights.olderThan(time.Now().Add(-idle/3)))
+	if err := s.eachPending(fetch, work, "", idle); err != nil && fetch.Err() == nil {
+		s.log.Debug("claim scan failed", "error", err)
+	}
+}
+
+func (s *consumer) eachPending(fetch, work context.Context, owner string, idle time.Duration) error {
+	start := "-"
+	for fetch.Err() == nil {
+		page, err := s.pendingPage(fetch, owner, idle, start)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		start = "(" + page[len(page)-1].id
+		full := len(page) == pendingPage
+		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.flights.known(p.id) })
+		if err := s.reclaim(fetch, work, page, idle); err != nil {
+			return err
+		}
+		if !full {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *consumer) pendingPage(fetch context.Context, owner string, idle time.Duration, start string) ([]pendingEntry, error) {
+	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	defer cancel()
+	args := []string{s.sub.Group}
+	if idle > 0 {
+		args = append(args, "IDLE", strconv.FormatInt(idle.Milliseconds(), 10))
+	}
+	args = append(args, start, "+", strconv.Itoa(pendingPage))
+	if owner != "" {
+		args = append(args, owner)
+	}
+	command := s.c.rdb.B().Arbitrary("XPENDING").Keys(s.sub.Stream).Args(args...).Build()
+	rows, err := s.c.rdb.Do(ctx, command).ToArray()
+	if err != nil {
+		return nil, fmt.Errorf("list pending of %s: %w", s.sub.Stream, err)
+	}
+	page := make([]pendingEntry, 0, len(rows))
+	for _, row := range rows {
+		p, err := parsePending(row)
+		if err != nil {
+			return nil, fmt.Errorf("list pending of %s: %w", s.sub.Stream, err)
+		}
+		page = append(page, p)
+	}
+	return page, nil
+}
+
+func parsePending(row rueidis.RedisMessage) (p pendingEntry, err error) {
+	fields, err := row.ToArray()
+	if err != nil {
+		return p, err
+	}
+	if len(fields) != 4 {
+		return p, fmt.Errorf("%d fields, 4 expected", len(fields))
+	}
+	if p.id, err = fields[0].ToString(); err != nil {
+		return p, err
+	}
+	if p.owner, err = fields[1].ToString(); err != nil {
+		return p, err
+	}
+	deliveries, err := fields[3].AsInt64()
+	p.deliveries = int(deliveries)
+	return p, err
+}
+
+// reclaim makes entries ours, each only if it was idle for guard, and takes
+// them in as their next attempt.
+func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, guard time.Duration) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	attempts := make(map[string]int, len(entries))
+	ids := make([]string, len(entries))
+	for i, p := range entries {
+		ids[i] = p.id
+		attempts[p.id] = p.deliveries + 1
+	}
+	slices.SortFunc(ids, compareIDs)
+	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	defer cancel()
+	command := s.c.rdb.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
+		MinIdleTime(strconv.FormatInt(guard.Milliseconds(), 10)).Id(ids...).Build()
+	replies, err := s.c.rdb.Do(ctx, command).ToArray()
+	if err != nil {
+		return fmt.Errorf("claim on %s: %w", s.sub.Stream, err)
+	}
+	claimed := make([]entry, 0, len(replies))
+	for _, reply := range replies {
+		// An old server answers nil for an entry that was deleted.
+		if e, err := reply.AsXRangeSlice(); err == nil {
+			claimed = append(claimed, entry{id: e.ID, fields: e.FieldValues, attempt: attempts[e.ID]})
+			delete(attempts, e.ID)
+		}
+	}
+	s.take(work, claimed)
+	return s.dropMissing(ctx, attempts)
+}
+
+func compareIDs(a, b string) int {
+	left, _ := parseID(a)
+	right, _ := parseID(b)
+	switch {
+	case left == right:
+		return strings.Compare(a, b)
+	case left.min(right) == left:
+		return -1
+	default:
+		return 1
+	}
+}
+
+// dropMissing looks after entries that could not be claimed: what was deleted
+// while pending is acknowledged, what another consumer took is its own.
+func (s *consumer) dropMissing(ctx context.Context, missing map[string]int) error {
+	for id := range missing {
+		found, err := s.c.rdb.Do(ctx, s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(id).End(id).Build()).ToArray()
+		if err != nil {
+			return fmt.Errorf("look for %s: %w", id, err)
+		}
+		if len(found) == 0 {
+			ack := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(id).Build()
+			if err := s.c.rdb.Do(ctx, ack).Error(); err != nil {
+				return fmt.Errorf("acknowledge %s: %w", id, err)
+			}
+		}
+		s.flights.forget(id)
+	}
+	return nil
+}
+
+// extend renews the lease on entries whose handlers take long, so that nobody
+// takes them for abandoned. It does not count as a delivery.
+func (s *consumer) extend(fetch context.Context, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	defer cancel()
+	command := s.c.rdb.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
+		MinIdleTime("0").Id(ids...).Justid().Build()
+	if err := s.c.rdb.Do(ctx, command).Error(); err != nil && fetch.Err() == nil {
+		s.log.Debug("lease not renewed", "entries", len(ids), "error", err)
+	}
+}

@@ -1,0 +1,199 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	commitBatch  = 256             // outcomes of one script call, so that Redis is never held up for long
+	commitPause  = healPauseFirst  // before a failed commit is tried again
+	commitLinger = 5 * time.Second // how long a stop waits for a bus that is down
+)
+
+// Results of the commit script for one outcome.
+const (
+	commitLost     = 0  // acknowledged before by somebody else: nothing was done
+	commitDone     = 1  //
+	commitReplay   = 2  // its request id was answered meanwhile
+	commitUnstored = -1 // an answer or dead letter could not be stored: pending again
+)
+
+// commitAll reports outcomes to Redis until the outbox is closed and empty.
+func (s *consumer) commitAll(fetch, work context.Context) {
+	var spare []outcome
+	for {
+		items := s.outbox.take(spare)
+		if len(items) == 0 {
+			return
+		}
+		for rest := items; len(rest) > 0; {
+			n := min(len(rest), commitBatch)
+			s.commit(fetch, work, rest[:n])
+			rest = rest[n:]
+		}
+		spare = items
+	}
+}
+
+// commit settles outcomes. It tries again while the bus is down: an outcome
+// that is given up stays pending, and its handler runs again.
+func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
+	var plain, scripted []outcome
+	for _, o := range batch {
+		if o.plain() {
+			plain = append(plain, o)
+		} else {
+			scripted = append(scripted, o)
+		}
+	}
+	s.untilDone(fetch, work, plain, s.acknowledge)
+	s.untilDone(fetch, work, scripted, s.runScript)
+}
+
+type commitFunc func(ctx context.Context, batch []outcome) ([]int64, error)
+
+func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commit commitFunc) {
+	if len(batch) == 0 {
+		return
+	}
+	// Not work itself: a handler that finished in time keeps its result.
+	base := context.WithoutCancel(work)
+	trouble := outage{log: s.log.With("step", "commit"), failures: new(atomic.Int64)}
+	var deadline time.Time
+	for {
+		ctx, cancel := context.WithTimeout(base, s.c.cfg.DialTimeout)
+		results, err := commit(ctx, batch)
+		cancel()
+		if err == nil {
+			trouble.over()
+			s.conclude(batch, results)
+			return
+		}
+		if deadline.IsZero() && fetch.Err() != nil {
+			deadline = time.Now().Add(commitLinger)
+		}
+		if work.Err() != nil || !deadline.IsZero() && time.Now().After(deadline) {
+			s.log.Warn("outcomes stay pending", "entries", len(batch), "error", err)
+			s.abandon(batch)
+			return
+		}
+		trouble.pause(work, err)
+	}
+}
+
+func (s *consumer) abandon(batch []outcome) {
+	for _, o := range batch {
+		s.flights.end(o.id, o.mark)
+	}
+}
+
+// acknowledge settles outcomes that publish nothing, in one command.
+func (s *consumer) acknowledge(ctx context.Context, batch []outcome) ([]int64, error) {
+	ids := make([]string, len(batch))
+	for i, o := range batch {
+		ids[i] = o.id
+	}
+	command := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
+	if err := s.c.rdb.Do(ctx, command).Error(); err != nil {
+		return nil, fmt.Errorf("acknowledge on %s: %w", s.sub.Stream, err)
+	}
+	results := make([]int64, len(batch))
+	for i := range results {
+		results[i] = commitDone
+	}
+	return results, nil
+}
+
+// runScript settles outcomes atomically: see commit.lua.
+func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, error) {
+	keys, args := s.scriptInput(batch, time.Now())
+	results, err := commitScript.Exec(ctx, s.c.rdb, keys, args).AsIntSlice()
+	if err != nil {
+		return nil, fmt.Errorf("commit on %s: %w", s.sub.Stream, err)
+	}
+	if len(results) != len(batch) {
+		return nil, fmt.Errorf("commit on %s: %d results for %d outcomes", s.sub.Stream, len(results), len(batch))
+	}
+	return results, nil
+}
+
+func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
+	cfg := s.c.cfg
+	keys = make([]string, 0, len(batch)+4)
+	keys = append(keys, s.sub.Stream, cfg.DeadLetter)
+	args = make([]string, 0, 7+9*len(batch))
+	bound := s.c.load.boundText
+	args = append(args, s.sub.Group, cfg.Consumer, bound, bound,
+		strconv.FormatInt(markLife(cfg).Milliseconds(), 10), unixMilliText(now), strconv.Itoa(cfg.MaxPayload))
+	index := make(map[string]string)
+	keyIndex := func(key string) string {
+		text, known := index[key]
+		if !known {
+			keys = append(keys, key)
+			text = strconv.Itoa(len(keys))
+			index[key] = text
+		}
+		return text
+	}
+	for _, o := range batch {
+		args = o.appendArgs(args, keyIndex)
+	}
+	return keys, args
+}
+
+func (o outcome) appendArgs(args []string, keyIndex func(string) string) []string {
+	mark := "0"
+	if o.mark != "" {
+		mark = keyIndex(o.mark)
+	}
+	args = append(args, o.id, mark)
+	if o.refusal != nil {
+		args = append(args, o.refusal.reason, o.refusal.err, strconv.Itoa(o.refusal.attempts))
+	} else {
+		args = append(args, "", "", strconv.Itoa(o.attempt))
+	}
+	args = append(args, strconv.Itoa(len(o.answers)))
+	for _, answer := range o.answers {
+		args = append(args, keyIndex(answer.stream), answer.payload, answer.signature)
+	}
+	return args
+}
+
+// conclude draws the consequences of a commit in this process.
+func (s *consumer) conclude(batch []outcome, results []int64) {
+	for i, o := range batch {
+		switch results[i] {
+		case commitDone:
+			s.done(o)
+		case commitReplay:
+			s.buried(ReasonReplay)
+		case commitUnstored:
+			s.log.Error("an answer could not be stored", "entry", o.id)
+			s.postpone(o.id, o.mark, max(1, o.attempt))
+			continue
+		}
+		s.flights.end(o.id, o.mark)
+	}
+	s.c.meters.consumeLatency.observe(time.Since(batch[len(batch)-1].started))
+}
+
+func (s *consumer) done(o outcome) {
+	if o.refusal != nil {
+		s.buried(o.refusal.reason)
+		return
+	}
+	s.c.meters.consumed.Add(1)
+	s.c.meters.published.Add(int64(len(o.answers)))
+	if o.mark != "" {
+		s.c.seen.remember(o.mark, o.id)
+	}
+}
+
+func (s *consumer) buried(reason string) {
+	s.c.drops.add(reason, s.sub.Stream)
+	s.c.meters.deadLettered.Add(1)
+}

@@ -1,0 +1,43 @@
+package oona_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona/oonatest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRedis(t *testing.T) {
+	t.Parallel()
+	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true}
+	oonatest.Run(t, features, func(t *testing.T) oonatest.Server {
+		server := redistest.Start(t, redistest.AOF()...)
+		return oonatest.Server{URL: server.URL, Restart: server.Restart}
+	})
+}
+
+func TestEmbeddedBroker(t *testing.T) {
+	t.Parallel()
+	oonatest.Run(t, oonatest.Features{}, func(t *testing.T) oonatest.Server {
+		b, err := broker.Start(broker.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		var clock sync.WaitGroup
+		clock.Go(func() { _ = b.Run(ctx) })
+		t.Cleanup(func() {
+			stop()
+			clock.Wait()
+			b.Close()
+		})
+		return oonatest.Server{URL: b.URL()}
+	})
+}

@@ -1,0 +1,92 @@
+package oona
+
+import (
+	"sync"
+	"time"
+)
+
+// flights knows every entry this consumer has in hand: running, waiting to be
+// committed, or waiting for its next attempt. What is in hand is never taken
+// in a second time.
+type flights struct {
+	mu      sync.Mutex
+	running map[string]time.Time // entry id -> since when
+	marks   map[string]string    // request mark -> the entry that is being handled for it
+	waiting map[string]retry     // entry id -> its next attempt
+	wake    chan struct{}        // the earliest due time may have changed
+}
+
+func newFlights() *flights {
+	return &flights{
+		running: make(map[string]time.Time),
+		marks:   make(map[string]string),
+		waiting: make(map[string]retry),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// begin takes an entry in hand; false means it already is.
+func (f *flights) begin(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, running := f.running[id]; running {
+		return false
+	}
+	delete(f.waiting, id)
+	f.running[id] = time.Now()
+	return true
+}
+
+// claimMark takes a request id for an entry, and returns the entry that has it.
+func (f *flights) claimMark(mark, id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if holder, held := f.marks[mark]; held {
+		return holder
+	}
+	f.marks[mark] = id
+	return id
+}
+
+// end lets go of an entry, and of its request id if it holds that.
+func (f *flights) end(id, mark string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.release(id, mark)
+}
+
+func (f *flights) release(id, mark string) {
+	delete(f.running, id)
+	if mark != "" && f.marks[mark] == id {
+		delete(f.marks, mark)
+	}
+}
+
+// forget drops an entry whose retry found that it is gone, or another's.
+func (f *flights) forget(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.waiting, id)
+}
+
+// known reports whether an entry is in hand in any way.
+func (f *flights) known(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, running := f.running[id]
+	_, waiting := f.waiting[id]
+	return running || waiting
+}
+
+// olderThan lists the entries in hand since before a time.
+func (f *flights) olderThan(limit time.Time) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ids []string
+	for id, since := range f.running {
+		if since.Before(limit) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

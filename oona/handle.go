@@ -1,0 +1,87 @@
+package oona
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// handleAll runs handlers until the queue is closed. Once work is done, what is
+// left stays pending.
+func (s *consumer) handleAll(work context.Context) {
+	for j := range s.jobs {
+		if work.Err() != nil {
+			s.flights.end(j.id, j.mark)
+			continue
+		}
+		s.handle(work, j)
+	}
+}
+
+func (s *consumer) handle(work context.Context, j *job) {
+	messages, err := call(work, j)
+	var answers []draft
+	if err == nil {
+		answers, err = s.drafts(messages)
+	}
+	if err != nil {
+		s.fail(work, j, err)
+		return
+	}
+	s.outbox.add(outcome{id: j.id, mark: j.mark, answers: answers, attempt: j.delivery.Attempt, started: j.started})
+}
+
+// call runs one handler; a panic becomes its error.
+func call(work context.Context, j *job) (messages []Message, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("handler panicked: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return j.handler(work, j.delivery)
+}
+
+// drafts encodes the answers of a handler. An answer that can never be sent
+// would fail the same way on each retry.
+func (s *consumer) drafts(messages []Message) ([]draft, error) {
+	if len(messages) == 0 {
+		return nil, nil
+	}
+	now := time.Now()
+	drafts := make([]draft, len(messages))
+	for i, m := range messages {
+		m = s.c.addressed(m)
+		payload, signature, err := s.c.encode(m, now)
+		if err != nil {
+			return nil, Permanent(fmt.Errorf("answer for %s: %w", m.Stream, err))
+		}
+		drafts[i] = draft{stream: m.Stream, payload: payload, signature: signature}
+	}
+	return drafts, nil
+}
+
+// fail decides what a handler error means: later, never, or, when the handlers
+// are being stopped, nothing at all.
+func (s *consumer) fail(work context.Context, j *job, err error) {
+	attempt := j.delivery.Attempt
+	switch {
+	case isPermanent(err):
+		j.refusal = refuse(ReasonPermanent, err.Error(), attempt)
+		s.settle(j)
+	case work.Err() != nil && errors.Is(err, work.Err()):
+		s.flights.end(j.id, j.mark)
+	case attempt >= s.c.cfg.RetryAttempts:
+		j.refusal = refuse(ReasonExhausted, err.Error(), attempt)
+		s.settle(j)
+	default:
+		s.postpone(j.id, j.mark, attempt)
+	}
+}
+
+// postpone leaves an entry pending and sets the time of its next attempt.
+func (s *consumer) postpone(id, mark string, attempt int) {
+	s.c.meters.retried.Add(1)
+	s.flights.postpone(id, mark, attempt, time.Now(), retryPause(s.c.cfg, attempt))
+}

@@ -1,0 +1,106 @@
+package oona
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+// job is one delivery on its way through the consumer.
+type job struct {
+	id       string
+	mark     string // Redis key of its request id, "" when it has none
+	delivery *Delivery
+	handler  Handler  // nil: acknowledge and ignore
+	refusal  *refusal // not nil: dead-letter
+	started  time.Time
+}
+
+// judge decides what becomes of an entry. Nothing in an entry can make it fail:
+// the worst is a refusal.
+func (s *consumer) judge(e entry, now time.Time) *job {
+	j := &job{id: e.id, started: now}
+	payload, signature, found := entryFields(e)
+	if !found && isBootstrap(e) {
+		return j
+	}
+	fail := func(reason string, err error) *job {
+		j.refusal = refuse(reason, err.Error(), e.attempt)
+		return j
+	}
+	env, reason, err := s.open(payload, signature, found)
+	if err != nil {
+		return fail(reason, err)
+	}
+	handler := s.sub.Handlers[env.kind]
+	if handler == nil {
+		return j
+	}
+	message := leyline.NewMessage(env.kind)
+	if err := proto.Unmarshal(env.payload, message); err != nil {
+		return fail(ReasonUndecodable, fmt.Errorf("decode %s: %w", env.kind, err))
+	}
+	if e.attempt > s.c.cfg.RetryAttempts {
+		return fail(ReasonExhausted, errors.New("every process that handled it ended before it was done"))
+	}
+	j.handler = handler
+	j.delivery = &Delivery{
+		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
+		Attributes: env.attributes, Attempt: e.attempt, Published: publishedAt(e.id),
+	}
+	who := identify(message)
+	if reason := who.refuse(s.c.cfg, e.attempt, j.delivery.Published, now); reason != "" {
+		return fail(reason, fmt.Errorf("request %q issued at %s", who.id, who.issued.AsTime().Format(time.RFC3339Nano)))
+	}
+	j.mark = who.mark(s.sub.Group)
+	return j
+}
+
+// open verifies the trust of an entry and decodes its envelope; a failure comes
+// with its reason.
+func (s *consumer) open(payload, signature string, found bool) (envelope, string, error) {
+	if !found {
+		return envelope{}, ReasonUndecodable, errors.New("entry has no payload field")
+	}
+	if len(payload) > s.c.cfg.MaxPayload {
+		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(payload), s.c.cfg.MaxPayload)
+	}
+	if err := s.c.cfg.Keyring.VerifyEnvelope([]byte(payload), signature); err != nil {
+		if errors.Is(err, signing.ErrMissingSignature) {
+			return envelope{}, ReasonUnsigned, err
+		}
+		return envelope{}, ReasonBadSignature, err
+	}
+	env, err := decodeEnvelope(payload)
+	if err != nil {
+		return env, ReasonUndecodable, err
+	}
+	if origin, bound := env.attributes[attributeStream]; bound && origin != s.sub.Stream {
+		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin)
+	}
+	if !s.c.cfg.Streams.carries(s.sub.Stream, env.kind) {
+		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
+	}
+	return env, "", nil
+}
+
+func entryFields(e entry) (payload, signature string, found bool) {
+	for _, field := range e.fields {
+		switch field.Field {
+		case entryPayload:
+			payload, found = field.Value, true
+		case entrySignature:
+			signature = field.Value
+		}
+	}
+	return payload, signature, found
+}
+
+func isBootstrap(e entry) bool {
+	return len(e.fields) == 1 && e.fields[0].Field == entryBootstrap && e.fields[0].Value == ""
+}

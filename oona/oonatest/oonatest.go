@@ -1,0 +1,77 @@
+// Package oonatest holds what every bus must do for package oona, as one suite
+// that runs on Redis and on the embedded broker alike.
+package oonatest
+
+import "testing"
+
+// Features says what a bus promises beyond the suite. It is the honest list of
+// what a user gets from it.
+type Features struct {
+	Durable      bool // survives Kill and Restart with its data
+	GuardedClaim bool // XCLAIM honours its idle guard
+	CountsLag    bool // XINFO GROUPS counts the lag of a group
+}
+
+// Server is a running bus.
+type Server struct {
+	URL     string
+	Restart func() // ends it without warning and starts it again; nil when it cannot
+}
+
+// Run holds a bus to the suite. newServer starts an empty one for each test.
+func Run(t *testing.T, features Features, newServer func(t *testing.T) Server) {
+	t.Helper()
+	for _, test := range suite {
+		if test.needs != nil && !test.needs(features) {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, newBus(t, newServer(t)))
+		})
+	}
+}
+
+type conformanceTest struct {
+	name  string
+	needs func(Features) bool
+	run   func(t *testing.T, b *bus)
+}
+
+func durable(f Features) bool { return f.Durable }
+
+var suite = []conformanceTest{
+	{"EnvelopeOfThePrototypeIsUnderstood", nil, testGoldenVectors},
+	{"PublishedEntryHasThePrototypesForm", nil, testEntryForm},
+	{"EveryTypeArrivesByItsTypedMethod", nil, testEveryType},
+	{"WhatWasPublishedBeforeTheFirstStartIsDelivered", nil, testHistory},
+	{"OneMalformedEntryDoesNotStallTheBatch", nil, testPoison},
+	{"RefusedEntryCanBeInspectedWithItsOrigin", nil, testDeadLetterFields},
+	{"BootstrapEntryNeverReachesAHandler", nil, testBootstrap},
+	{"CatalogUpdateIsNotParsedAsReady", nil, testDispatchByType},
+	{"EmergencyStreamCarriesWhatPeersDivert", nil, testEmergencyStream},
+	{"EntryMovedToAnotherStreamIsRefused", nil, testForeignStream},
+	{"OldFutureAndNamelessRequestsAreRefused", nil, testFreshness},
+	{"ReadyAfterErrorOfTheSameRequestIsStillAnAnswer", nil, testSpaces},
+	{"ReplayIsRefusedAlsoAfterRestart", nil, testReplay},
+	{"SameRequestTwiceInOneBatchIsAnsweredOnce", nil, testSameBatch},
+	{"RetriedRequestIsNotItsOwnReplay", nil, testRetryIsNoReplay},
+	{"RetryInOneGroupIsInvisibleToAnother", nil, testGroupsApart},
+	{"RetriesWaitBetweenAttempts", nil, testBackoff},
+	{"ExhaustedAndPermanentFailuresAreKept", nil, testGivingUp},
+	{"PanickingHandlerDoesNotEndTheConsumer", nil, testPanic},
+	{"WorkOfACrashedConsumerIsTakenOver", nil, testClaim},
+	{"OwnPendingEntriesComeFirstAfterARestart", nil, testOwnPending},
+	{"EntryThatKillsItsProcessIsGivenUp", nil, testCrashLoop},
+	{"EntryOwnedTwiceIsAnsweredOnce", nil, testOwnedTwice},
+	{"AbandonedHandlerAnswersOnce", nil, testAbandoned},
+	{"EntryDeletedWhilePendingIsLetGo", nil, testDeletedPending},
+	{"StopFinishesWhatWasRead", nil, testDrain},
+	{"StopIsPromptWhileABlockedReadWaits", nil, testPromptStop},
+	{"ConsumerHealsAfterFlush", nil, testFlush},
+	{"FullStreamShedsByPriorityAndNeverTripsTheBreaker", nil, testPressure},
+	{"DeadGroupDoesNotShutOutPublishers", nil, testUnreadGroup},
+	{"TrimKeepsWhatAGroupHasNotRead", nil, testTrim},
+	{"MetricsNameEveryFigure", nil, testMetrics},
+	{"AcknowledgedSurvivesAKill", durable, testKill},
+}

@@ -1,0 +1,93 @@
+package oonatest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+func testSpaces(t *testing.T, b *bus) {
+	c := b.client(nil)
+	seen := newJournal()
+	note := func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		seen.add(d.Type.String())
+		return nil, nil
+	}
+	b.publish(c, oona.Message{Payload: &leyline.KernelArtifactError{RequestId: "r"}})
+	b.publish(c, oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: "r"}})
+	b.publish(c, oona.Message{Payload: &leyline.KernelArtifactReady{}}, oona.Message{Payload: &leyline.KernelArtifactReady{}})
+	b.consume(c, oona.Subscription{Stream: streams.KernelErrors, Handlers: handlers(typeError, note)})
+	b.consume(c, oona.Subscription{Stream: streams.KernelReady, Handlers: handlers(typeReady, note)})
+	b.settled(streams.KernelErrors, "g")
+	b.settled(streams.KernelReady, "g")
+	if diff := cmp.Diff(map[string]int{typeError.String(): 1, typeReady.String(): 3}, seen.all()); diff != "" {
+		t.Errorf("handled (-want +got):\n%s", diff)
+	}
+}
+
+func testReplay(t *testing.T, b *bus) {
+	seen := newJournal()
+	sub := oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))}
+	c := b.client(nil)
+	stop := b.consume(c, sub)
+	b.publish(c, oona.Message{Payload: request("r")})
+	b.settled(streams.KernelRequests, "g")
+	first := b.entries(streams.KernelRequests)[0].FieldValues
+	replay := func() { b.add(streams.KernelRequests, "payload", first["payload"], "signature", first["signature"]) }
+	replay()
+	b.publish(c, oona.Message{Payload: request("r")}) // the same id, newly dated
+	b.settled(streams.KernelRequests, "g")
+	stop()
+	replay()
+	restarted := b.client(func(cfg *oona.Config) { cfg.Consumer = "other" })
+	b.consume(restarted, sub)
+	b.settled(streams.KernelRequests, "g")
+	if seen.count("r") != 1 || b.answers() != 1 {
+		t.Errorf("handled %d times, answered %d times", seen.count("r"), b.answers())
+	}
+	if got := b.deadReasons(); !slices.Equal(got, []string{"replay", "replay", "replay"}) {
+		t.Errorf("dead letters = %v", got)
+	}
+}
+
+func testSameBatch(t *testing.T, b *bus) {
+	c := b.client(nil)
+	b.publish(c, oona.Message{Payload: request("r")}, oona.Message{Payload: request("r")}, oona.Message{Payload: request("q")})
+	seen := newJournal()
+	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	b.settled(streams.KernelRequests, "g")
+	if diff := cmp.Diff(map[string]int{"r": 1, "q": 1}, seen.all()); diff != "" || b.answers() != 2 {
+		t.Errorf("%d answers, handled (-want +got):\n%s", b.answers(), diff)
+	}
+	if got := b.deadReasons(); !slices.Equal(got, []string{"replay"}) {
+		t.Errorf("dead letters = %v", got)
+	}
+}
+
+func testRetryIsNoReplay(t *testing.T, b *bus) {
+	c := b.client(nil)
+	seen := newJournal()
+	answer := answering(newJournal())
+	flaky := func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		if seen.add("run") < 3 {
+			return nil, errors.New("catalogue is down")
+		}
+		return answer(ctx, d)
+	}
+	b.publish(c, oona.Message{Payload: request("r")})
+	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, flaky)})
+	b.settled(streams.KernelRequests, "g")
+	if seen.count("run") != 3 || b.answers() != 1 || len(b.deadReasons()) != 0 {
+		t.Errorf("runs %d, answers %d, dead letters %v", seen.count("run"), b.answers(), b.deadReasons())
+	}
+	metrics, err := c.Metrics(context.Background())
+	if err != nil || metrics["retry_total"] != 2 || metrics["kernel_replay_dropped"] != 0 {
+		t.Errorf("metrics %v, error %v", metrics, err)
+	}
+}

@@ -1,0 +1,179 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+const (
+	healPauseFirst = 50 * time.Millisecond
+	healPauseMax   = time.Second // a bus that is back is noticed within this
+)
+
+// entry is one stream entry as read, not judged yet.
+type entry struct {
+	id      string
+	fields  []rueidis.XRangeFieldValue
+	attempt int
+}
+
+// read takes in new entries until fetch is done. Whatever fails, it starts over
+// from the group and the own pending entries: a reply that was lost on the way
+// leaves entries delivered to nobody.
+func (s *consumer) read(fetch, work context.Context) {
+	outage := outage{log: s.log, failures: &s.c.meters.readFailures}
+	begun, announced := false, false
+	for fetch.Err() == nil {
+		err := s.readOnce(fetch, work, &begun)
+		if fetch.Err() != nil {
+			return
+		}
+		if err != nil {
+			begun = false
+			s.c.meters.readRefused.Add(1)
+			outage.pause(fetch, err)
+			continue
+		}
+		outage.over()
+		if !announced {
+			announced = true
+			s.sub.OnReady()
+		}
+	}
+}
+
+// readOnce makes one step: the beginning, or one batch.
+func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
+	if !*begun {
+		if err := s.begin(fetch, work); err != nil {
+			return err
+		}
+		*begun = true
+		return nil
+	}
+	entries, err := s.readBatch(fetch)
+	if err != nil {
+		return err
+	}
+	if len(entries) > 0 {
+		select {
+		case s.batches <- entries:
+		case <-work.Done():
+		}
+	}
+	return nil
+}
+
+// begin makes sure the group exists and takes up what this consumer had in hand
+// when it last ended.
+func (s *consumer) begin(fetch, work context.Context) error {
+	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	defer cancel()
+	if err := s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream); err != nil {
+		return err
+	}
+	return s.adopt(fetch, work)
+}
+
+func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
+	// The bound catches a connection that is dead without having been closed.
+	ctx, cancel := context.WithTimeout(fetch, s.sub.Block+s.c.cfg.DialTimeout)
+	defer cancel()
+	command := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).
+		Count(int64(s.sub.Batch)).Block(max(1, s.sub.Block.Milliseconds())).
+		Streams().Key(s.sub.Stream).Id(">").Build()
+	streams, err := s.c.rdb.Do(ctx, command).AsXReadSlices()
+	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
+	}
+	read := streams[s.sub.Stream]
+	entries := make([]entry, len(read))
+	for i, e := range read {
+		entries[i] = entry{id: e.ID, fields: e.FieldValues, attempt: 1}
+	}
+	return entries, nil
+}
+
+// takeAll takes in batches, while the reader already waits for the next one.
+func (s *consumer) takeAll(work context.Context) {
+	for entries := range s.batches {
+		s.take(work, entries)
+	}
+}
+
+// take judges entries, settles those that need no handler, and queues the rest.
+func (s *consumer) take(work context.Context, entries []entry) {
+	now := time.Now()
+	jobs := make([]*job, 0, len(entries))
+	for _, e := range entries {
+		if !s.flights.begin(e.id) {
+			continue // still in hand: it was claimed or read a second time
+		}
+		j := s.judge(e, now)
+		if j.handler == nil || j.refusal != nil {
+			s.settle(j)
+			continue
+		}
+		jobs = append(jobs, j)
+	}
+	s.refuseReplays(work, jobs)
+	for _, j := range jobs {
+		if j.refusal != nil {
+			s.settle(j)
+			continue
+		}
+		select {
+		case s.jobs <- j:
+		case <-work.Done():
+			s.flights.end(j.id, j.mark)
+		}
+	}
+}
+
+// refuseReplays looks up the marks of a whole batch in one command. A failure
+// is no harm: the commit looks again.
+func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
+	var marks []string
+	var marked []*job
+	for _, j := range jobs {
+		if j.mark == "" {
+			continue
+		}
+		if holder := s.flights.claimMark(j.mark, j.id); holder != j.id {
+			j.refuseReplay(holder)
+		} else if holder = s.c.seen.by(j.mark); holder != "" && holder != j.id {
+			j.refuseReplay(holder)
+		} else {
+			marks, marked = append(marks, j.mark), append(marked, j)
+		}
+	}
+	if len(marks) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.DialTimeout)
+	defer cancel()
+	holders, err := s.c.rdb.Do(ctx, s.c.rdb.B().Mget().Key(marks...).Build()).ToArray()
+	if err != nil || len(holders) != len(marked) {
+		return
+	}
+	for i, j := range marked {
+		if holder, err := holders[i].ToString(); err == nil && holder != j.id {
+			j.refuseReplay(holder)
+		}
+	}
+}
+
+func (j *job) refuseReplay(holder string) {
+	j.refusal = refuse(ReasonReplay, "request belongs to entry "+holder, j.delivery.Attempt)
+}
+
+// settle hands an entry without a handler run to the committer.
+func (s *consumer) settle(j *job) {
+	s.outbox.add(outcome{id: j.id, mark: j.mark, refusal: j.refusal, started: j.started})
+}
