@@ -12,7 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
-// What users of the earlier prototype suffered, and must not suffer again.
+// Each of these tests is named after what a user would suffer.
 
 func TestWorkerThatReturnedIsNotShownAsRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
