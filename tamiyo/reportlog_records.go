@@ -41,6 +41,9 @@ func readRecord(content []byte, maxRecord int) (*leyline.FieldReport, int, error
 		return nil, 0, errTornRecord
 	}
 	length := uint64(binary.LittleEndian.Uint32(content))
+	if length == 0 { // what a power cut leaves: a tail of zeros
+		return nil, 0, errTornRecord
+	}
 	if length > uint64(maxRecord) {
 		return nil, 0, errOversizeRecord
 	}

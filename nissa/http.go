@@ -1,0 +1,144 @@
+package nissa
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+const (
+	probeTimeout    = time.Second
+	shutdownTimeout = 2 * time.Second
+)
+
+// handler answers /metrics, /healthz and /readyz. Health says whether the
+// process does its work, readiness whether what it shows is current.
+func (s *Service) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.recorder.registry, promhttp.HandlerOpts{
+		// One series that cannot be shown must not hide the others.
+		ErrorHandling:       promhttp.ContinueOnError,
+		ErrorLog:            slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
+		MaxRequestsInFlight: 4,
+		Timeout:             10 * time.Second,
+	}))
+	mux.HandleFunc("GET /healthz", s.serveHealth)
+	mux.HandleFunc("GET /readyz", s.serveReadiness)
+	return mux
+}
+
+func (s *Service) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	workers := map[string]string{}
+	healthy := true
+	for _, status := range s.supervisor.Status() {
+		workers[status.Name] = status.State.String()
+		switch status.State {
+		case supervise.Degraded, supervise.Failed, supervise.Abandoned:
+			healthy = false
+		}
+	}
+	if !healthy {
+		respond(w, http.StatusServiceUnavailable, map[string]any{"status": "degraded", "workers": workers})
+		return
+	}
+	respond(w, http.StatusOK, map[string]any{"status": "ok", "workers": workers})
+}
+
+func (s *Service) serveReadiness(w http.ResponseWriter, r *http.Request) {
+	if err := s.ready(r.Context()); err != nil {
+		respond(w, http.StatusServiceUnavailable, map[string]any{"status": "not_ready", "reason": err.Error()})
+		return
+	}
+	respond(w, http.StatusOK, map[string]any{"status": "ready"})
+}
+
+// ready returns why what the service shows may be out of date, or nil.
+func (s *Service) ready(ctx context.Context) error {
+	if s.stopping.Load() {
+		return errors.New("stopping")
+	}
+	if missing := s.reading.missing(s.streams()); len(missing) > 0 {
+		return fmt.Errorf("not reading %v yet", missing)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if err := s.config.Bus.Ping(ctx); err != nil {
+		return fmt.Errorf("bus does not answer: %w", err)
+	}
+	return nil
+}
+
+func respond(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client went away; nothing to tell it
+}
+
+// httpServer is the worker that serves HTTP. Its first run takes the listener
+// that was opened before the boot; a restart opens the same address again.
+type httpServer struct {
+	addr    string
+	first   net.Listener
+	handler http.Handler
+	logger  *slog.Logger
+}
+
+func (h *httpServer) Run(ctx context.Context) error {
+	listener, err := h.listener(ctx)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           h.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(h.logger.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	supervise.Ready(ctx)
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve HTTP on %s: %w", h.addr, err)
+	case <-ctx.Done():
+	}
+	return stopServer(supervise.Work(ctx), server, served)
+}
+
+func (h *httpServer) listener(ctx context.Context) (net.Listener, error) {
+	if first := h.first; first != nil {
+		h.first = nil
+		return first, nil
+	}
+	return listen(ctx, h.addr)
+}
+
+// stopServer lets requests finish for a while, then cuts them off.
+func stopServer(ctx context.Context, server *http.Server, served <-chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("stop HTTP: %w", err), server.Close())
+	}
+	<-served
+	return err
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("open HTTP address %s: %w", addr, err)
+	}
+	return listener, nil
+}

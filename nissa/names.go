@@ -1,0 +1,131 @@
+package nissa
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxAttributes = 16  // labels of one series beside its source
+	maxLabelValue = 128 // bytes
+	maxSeriesName = 200 // bytes
+)
+
+// aliases are the metric names whose series carried another name before.
+var aliases = map[string]string{
+	"tolaria.train.graph_enabled": "tolaria_graph_enabled",
+	"simic.training.iterations":   "esper_simic_training_iterations_total",
+}
+
+// coveragePrefixes begin the metrics that name a feature in their last part.
+var coveragePrefixes = []string{"tamiyo.gnn.feature_coverage.", "tamiyo.gnn.coverage."}
+
+const coverageSeries = "tamiyo_gnn_feature_coverage_by_type"
+
+// label is one label of a series.
+type label struct{ name, value string }
+
+// seriesOf returns the Prometheus name and labels of a metric point: its
+// source first, then its attributes by name.
+func seriesOf(source, metric string, attributes map[string]string) (string, []label) {
+	labels := []label{{"source", labelValue(source)}}
+	for _, prefix := range coveragePrefixes {
+		if feature, found := strings.CutPrefix(metric, prefix); found {
+			labels = append(labels, label{"feature", labelValue(feature)})
+			return coverageSeries, appendAttributes(labels, attributes)
+		}
+	}
+	name, found := aliases[metric]
+	if !found {
+		name = seriesName(metric)
+	}
+	return name, appendAttributes(labels, attributes)
+}
+
+// appendAttributes adds attributes as labels. Names that fall together after
+// cleaning keep the first by order; names already taken move aside.
+func appendAttributes(labels []label, attributes map[string]string) []label {
+	names := make([]string, 0, len(attributes))
+	for name := range attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	fixed := len(labels)
+	for _, name := range names[:min(len(names), maxAttributes)] {
+		cleaned := labelName(name)
+		if cleaned != "" && hasLabel(labels[:fixed], cleaned) {
+			cleaned = "attribute_" + cleaned
+		}
+		if cleaned != "" && !hasLabel(labels, cleaned) {
+			labels = append(labels, label{cleaned, labelValue(attributes[name])})
+		}
+	}
+	slices.SortFunc(labels[fixed:], func(a, b label) int { return strings.Compare(a.name, b.name) })
+	return labels
+}
+
+func hasLabel(labels []label, name string) bool {
+	return slices.ContainsFunc(labels, func(l label) bool { return l.name == name })
+}
+
+// seriesName turns a metric name into a Prometheus one; empty when nothing of
+// it is left or when it is too long to be a name.
+func seriesName(metric string) string {
+	if len(metric) > maxSeriesName {
+		return ""
+	}
+	return identifier(metric)
+}
+
+// labelName is identifier without the leading underscores that Prometheus
+// keeps for itself.
+func labelName(attribute string) string {
+	if len(attribute) > maxLabelValue {
+		return ""
+	}
+	return strings.TrimLeft(identifier(attribute), "_")
+}
+
+func identifier(text string) string {
+	cleaned := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		default:
+			return '_'
+		}
+	}, text)
+	if strings.Trim(cleaned, "_") == "" {
+		return ""
+	}
+	if cleaned[0] >= '0' && cleaned[0] <= '9' {
+		return "n" + cleaned
+	}
+	return cleaned
+}
+
+func labelValue(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= maxLabelValue {
+		return text
+	}
+	end := maxLabelValue
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}
+
+// reservedPrefixes begin the names of the service's own series.
+var reservedPrefixes = []string{"nissa_", "go_", "process_", "promhttp_"}
+
+func reserved(name string, own map[string]struct{}) bool {
+	for _, prefix := range reservedPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	_, taken := own[name]
+	return taken
+}

@@ -1,0 +1,151 @@
+package nissa
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Reasons why a metric point is not shown.
+const (
+	dropLimit    = "series_limit"
+	dropReserved = "reserved_name"
+	dropInvalid  = "invalid_name"
+)
+
+// series is one gauge: the last value of a metric under one set of labels.
+type series struct {
+	desc   *prometheus.Desc
+	values []string
+	value  float64
+	said   time.Time // by the sender's clock
+	heard  time.Time // by ours
+}
+
+// seriesTable holds the gauges that come from metric points. It is a Prometheus
+// collector of series that are not known in advance.
+type seriesTable struct {
+	limits Limits
+	own    map[string]struct{} // names it must not take
+	drops  *prometheus.CounterVec
+
+	mu    sync.Mutex
+	table map[string]*series
+}
+
+func newSeriesTable(limits Limits, drops *prometheus.CounterVec) *seriesTable {
+	return &seriesTable{limits: limits, own: map[string]struct{}{}, drops: drops, table: map[string]*series{}}
+}
+
+// record takes a packet's metric points. A point that was said before the one
+// shown does not replace it: packets may overtake each other.
+func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
+	said := now
+	if stamp := packet.GetTimestamp(); stamp.IsValid() && stamp.AsTime().Before(now) {
+		said = stamp.AsTime()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, point := range packet.GetMetrics() {
+		name, labels := seriesOf(packet.GetSourceSubsystem(), point.GetName(), point.GetAttributes())
+		if reason := t.set(name, labels, point.GetValue(), said, now); reason != "" {
+			t.drops.WithLabelValues(reason).Inc()
+		}
+	}
+}
+
+// set returns why the value is not shown, or empty.
+func (t *seriesTable) set(name string, labels []label, value float64, said, now time.Time) string {
+	if name == "" {
+		return dropInvalid
+	}
+	if reserved(name, t.own) {
+		return dropReserved
+	}
+	key := seriesKey(name, labels)
+	s, known := t.table[key]
+	if !known {
+		if !t.room(now) {
+			return dropLimit
+		}
+		s = newSeries(name, labels)
+		t.table[key] = s
+	}
+	if said.Before(s.said) {
+		return ""
+	}
+	s.value, s.said, s.heard = value, said, now
+	return ""
+}
+
+func (t *seriesTable) room(now time.Time) bool {
+	if len(t.table) < t.limits.Series {
+		return true
+	}
+	t.expire(now)
+	return len(t.table) < t.limits.Series
+}
+
+func (t *seriesTable) expire(now time.Time) {
+	for key, s := range t.table {
+		if now.Sub(s.heard) > t.limits.SeriesTTL {
+			delete(t.table, key)
+		}
+	}
+}
+
+func newSeries(name string, labels []label) *series {
+	names, values := make([]string, len(labels)), make([]string, len(labels))
+	for i, l := range labels {
+		names[i], values[i] = l.name, l.value
+	}
+	// One help text for all: series of one name must not differ in it.
+	desc := prometheus.NewDesc(name, "Last value of the Esper telemetry metric.", names, nil)
+	return &series{desc: desc, values: values}
+}
+
+func seriesKey(name string, labels []label) string {
+	var key strings.Builder
+	key.WriteString(name)
+	for _, l := range labels {
+		key.WriteString("\x00" + l.name + "\x00" + l.value)
+	}
+	return key.String()
+}
+
+// Describe sends nothing: which series there are depends on who speaks.
+func (t *seriesTable) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the gauges that are not stale.
+func (t *seriesTable) Collect(metrics chan<- prometheus.Metric) {
+	for _, metric := range t.current(time.Now()) {
+		metrics <- metric
+	}
+}
+
+// current does not hold the lock while a slow scrape reads.
+func (t *seriesTable) current(now time.Time) []prometheus.Metric {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expire(now)
+	metrics := make([]prometheus.Metric, 0, len(t.table))
+	for _, s := range t.table {
+		metric, err := prometheus.NewConstMetric(s.desc, prometheus.GaugeValue, s.value, s.values...)
+		if err != nil {
+			t.drops.WithLabelValues(dropInvalid).Inc()
+			continue
+		}
+		metrics = append(metrics, metric)
+	}
+	return metrics
+}
+
+func (t *seriesTable) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.table)
+}

@@ -1,0 +1,111 @@
+package nissa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// ErrNoBus is returned by New without a bus client.
+var ErrNoBus = errors.New("nissa needs a bus client")
+
+// Service reads the bus and serves what it heard over HTTP.
+type Service struct {
+	config     Config
+	recorder   *recorder
+	supervisor *supervise.Supervisor
+	reading    reading
+	stopping   atomic.Bool
+	addr       atomic.Value // string
+}
+
+// New returns a service that Run starts.
+func New(config Config) (*Service, error) {
+	if config.Bus == nil {
+		return nil, ErrNoBus
+	}
+	config = config.withDefaults()
+	s := &Service{config: config, recorder: newRecorder(config.Limits)}
+	s.supervisor = supervise.New(supervise.Config{
+		SoftStop: config.Stop / 2, HardStop: config.Stop / 4, OnEvent: s.logEvent,
+	})
+	return s, nil
+}
+
+// Run opens the HTTP address, reads the bus until ctx ends, and stops within
+// the configured bound. It returns an error at once when the address cannot be
+// had, and nil after a stop in good order. Run may be called once.
+func (s *Service) Run(ctx context.Context) error {
+	listener, err := listen(ctx, s.config.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("start nissa: %w", err)
+	}
+	s.addr.Store(listener.Addr().String())
+	server := &httpServer{
+		addr: listener.Addr().String(), first: listener, handler: s.handler(), logger: s.config.Logger,
+	}
+	err = s.start(ctx, server)
+	if err == nil {
+		err = s.wait(ctx)
+	}
+	s.stopping.Store(true)
+	err = errors.Join(err, s.stop(ctx))
+	if server.first != nil { // the worker never took it
+		err = errors.Join(err, listener.Close())
+	}
+	return err
+}
+
+// Addr returns the HTTP address in use once Run has opened it; empty before.
+func (s *Service) Addr() string {
+	addr, _ := s.addr.Load().(string)
+	return addr
+}
+
+// start runs HTTP first: while consumers come up, readiness is asked for.
+func (s *Service) start(ctx context.Context, server *httpServer) error {
+	specs := []supervise.Spec{{Name: "http", Worker: server, AwaitReady: true}}
+	for _, stream := range s.streams() {
+		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
+	}
+	for _, spec := range specs {
+		if err := s.supervisor.Start(ctx, spec); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("start nissa: %w", err)
+		}
+	}
+	s.config.Logger.Info("nissa started", "http", server.addr, "group", s.config.Group, "streams", s.streams())
+	return nil
+}
+
+func (s *Service) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.supervisor.Fatal():
+		return fmt.Errorf("nissa: %w", err)
+	}
+}
+
+func (s *Service) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Stop)
+	defer cancel()
+	if err := s.supervisor.Stop(ctx); err != nil {
+		return fmt.Errorf("stop nissa: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) logEvent(event supervise.Event) {
+	if event.Err != nil {
+		s.config.Logger.Warn("worker failed", "worker", event.Worker, "state", event.To.String(),
+			"error", event.Err, "retry_in", event.Delay)
+		return
+	}
+	s.config.Logger.Debug("worker moved", "worker", event.Worker, "state", event.To.String())
+}
