@@ -151,7 +151,7 @@ func TestBuilderMistakesAreReported(t *testing.T) {
 			b.InitInts("shape", -1, 2)
 			b.Node("Reshape", []string{"host", "shape"}, "seed")
 		}},
-		{"a clip bound that is computed", "must be a constant", func(b *kernel.Builder) {
+		{"a clip bound that is computed", "must be a constant scalar", func(b *kernel.Builder) {
 			b.Node("Clip", []string{"host", "host"}, "seed")
 		}},
 	}
@@ -178,6 +178,37 @@ func TestEqualCallsGiveEqualBytes(t *testing.T) {
 	bytesOf(t, b)
 	if !bytes.Equal(first, bytesOf(t, b)) {
 		t.Error("Bytes changed the builder")
+	}
+}
+
+// TestFileBytesAreFixed holds the address of one small kernel, which other
+// machines compute too.
+func TestFileBytesAreFixed(t *testing.T) {
+	b := kernel.NewBuilder("fixed", 2)
+	b.Init("w", kernel.FromSlice([]float32{1, 2, 3, 4}, 2, 2))
+	b.Frozen("half", scalar(0.5))
+	b.Metadata("blueprint_id", "BP002")
+	b.Node("MatMul", []string{"host", "w"}, "h")
+	b.Node("Mul", []string{"h", "half"}, "seed")
+	const want = "b6ce708606be07f127734fccd3f4a79bc07a32ead92419b5e2820e0389c3f183"
+	if got := kernel.Checksum(bytesOf(t, b)); got != want {
+		t.Errorf("checksum %s, want %s", got, want)
+	}
+}
+
+func TestZeroAttributeIsWrittenOut(t *testing.T) {
+	b := kernel.NewBuilder("zero", 2)
+	b.Node("Softmax", []string{"host"}, "s", kernel.IntAttr("axis", 0))
+	b.Init("w", ones(2, 2))
+	b.Node("Gemm", []string{"s", "w"}, "seed", kernel.FloatAttr("beta", 0))
+	file := bytesOf(t, b)
+	for name, field := range map[string][]byte{
+		"axis": {0x0a, 4, 'a', 'x', 'i', 's', 0xa0, 1, 2, 0x18, 0},
+		"beta": {0x0a, 4, 'b', 'e', 't', 'a', 0xa0, 1, 1, 0x15, 0, 0, 0, 0},
+	} {
+		if !bytes.Contains(file, field) {
+			t.Errorf("%s: ONNX wants the value present even when it is zero", name)
+		}
 	}
 }
 

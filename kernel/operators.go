@@ -168,14 +168,14 @@ func (b *binding) list(name string) ([]int, error) {
 	return list, nil
 }
 
-// constant is a float input that must be a single constant; it is not trained.
+// constant is a float input that must be a scalar constant; it is not trained.
 func (b *binding) constant(i int, absent float32) (float32, error) {
 	if !b.has(i) {
 		return absent, nil
 	}
 	s := b.in[i]
-	if s.value == nil || len(s.value.Data) != 1 {
-		return 0, refuse("input %q must be a constant of one element", s.name)
+	if s.value == nil || len(s.shape) != 0 {
+		return 0, refuse("input %q must be a constant scalar", s.name)
 	}
 	s.frozen = true
 	return s.value.Data[0], nil
