@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -72,34 +71,40 @@ func (c *Compiler) compile(ctx context.Context, d *leyline.BlueprintDescriptor,
 	if err := checkParameters(d, params); err != nil {
 		return nil, err
 	}
-	compiled, err := c.prove(ctx, d, params, strategy)
+	p, err := c.prove(ctx, d, params, strategy)
 	if err != nil {
 		return nil, fmt.Errorf("tezzeret: compile %s (%s): %w", d.GetBlueprintId(), d.GetName(), err)
 	}
-	return compiled, nil
+	return c.describe(d, params, p, strategy), nil
+}
+
+// proof is a kernel that was written, loaded and run, with what that took.
+type proof struct {
+	graph     *graph
+	artifact  []byte
+	kernel    *kernel.Kernel
+	compileMs float64
+	samples   []float64
 }
 
 // prove builds the kernel, loads it from its bytes, and runs it.
 func (c *Compiler) prove(ctx context.Context, d *leyline.BlueprintDescriptor,
-	params map[string]float64, strategy string) (*Compiled, error) {
+	params map[string]float64, strategy string) (p proof, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return proof{}, err
 	}
 	start := time.Now()
-	g, artifact, err := c.build(d, params)
-	if err != nil {
-		return nil, fmt.Errorf("write: %w", err)
+	if p.graph, p.artifact, err = c.build(d, params); err != nil {
+		return proof{}, fmt.Errorf("write: %w", err)
 	}
-	loaded, err := kernel.Load(artifact)
-	if err != nil {
-		return nil, fmt.Errorf("load what was written: %w", err)
+	if p.kernel, err = kernel.Load(p.artifact); err != nil {
+		return proof{}, fmt.Errorf("load what was written: %w", err)
 	}
-	compileMs := milliseconds(time.Since(start))
-	samples, err := c.prewarm(ctx, loaded, strategy)
-	if err != nil {
-		return nil, fmt.Errorf("pre-warm: %w", err)
+	p.compileMs = milliseconds(time.Since(start))
+	if p.samples, err = c.prewarm(ctx, p.kernel, strategy); err != nil {
+		return proof{}, fmt.Errorf("pre-warm: %w", err)
 	}
-	return c.describe(d, params, g, loaded, artifact, compileMs, samples, strategy), nil
+	return p, nil
 }
 
 // build composes the network and writes it.
@@ -117,28 +122,28 @@ func (c *Compiler) build(d *leyline.BlueprintDescriptor, params map[string]float
 	return g, artifact, err
 }
 
-func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]float64, g *graph, loaded *kernel.Kernel,
-	artifact []byte, compileMs float64, samples []float64, strategy string) *Compiled {
+func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]float64,
+	p proof, strategy string) *Compiled {
 	architecture, _ := architectureOf(d.GetName())
 	spec := guardSpec([]int{guardBatch, c.config.Features})
-	prewarmMs := median(samples)
+	prewarmMs := median(p.samples)
 	return &Compiled{
 		Descriptor:     proto.CloneOf(d),
 		Parameters:     maps.Clone(params),
-		Artifact:       artifact,
-		Checksum:       kernel.Checksum(artifact),
+		Artifact:       p.artifact,
+		Checksum:       p.kernel.Checksum(),
 		GuardDigest:    guardDigest(spec),
 		GuardSpec:      spec,
 		GuardSummary:   guardSummary(spec),
-		CompileMs:      compileMs,
+		CompileMs:      p.compileMs,
 		PrewarmMs:      prewarmMs,
-		PrewarmSamples: samples,
-		ParameterCount: loaded.ParameterCount(),
-		MultiplyAdds:   loaded.MultiplyAdds(),
+		PrewarmSamples: p.samples,
+		ParameterCount: p.kernel.ParameterCount(),
+		MultiplyAdds:   p.kernel.MultiplyAdds(),
 		Architecture:   architecture.formula,
 		Reference:      architecture.reference,
 		Strategy:       strategy,
-		GraphMetadata:  g.graphMetadata(d, prewarmMs),
+		GraphMetadata:  p.graph.graphMetadata(d, prewarmMs),
 	}
 }
 
@@ -177,7 +182,7 @@ func checkOutput(out *kernel.Tensor, shape []int) error {
 	}
 	for i, v := range out.Data {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("output element %s is %v", strconv.Itoa(i), v)
+			return fmt.Errorf("output element %d is %v", i, v)
 		}
 	}
 	return nil

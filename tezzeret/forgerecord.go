@@ -22,7 +22,7 @@ type forgeRecord struct {
 	events   []*leyline.TelemetryEvent
 
 	conservative bool
-	streak       int // successes in a row
+	streak       int // conservative successes in a row
 }
 
 func newForgeRecord(recovery int) *forgeRecord {
@@ -87,12 +87,14 @@ func (r *forgeRecord) succeeded(j *job) {
 	attributes["compile_ms"] = fmt.Sprintf("%.2f", c.CompileMs)
 	attributes["prewarm_ms"] = fmt.Sprintf("%.2f", c.PrewarmMs)
 	r.add("tezzeret.compile_succeeded", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, attributes)
-	r.recover()
+	if strategy == StrategyConservative {
+		r.countRecovery()
+	}
 }
 
-// recover ends conservative mode after enough successes in a row: one could be
-// luck.
-func (r *forgeRecord) recover() {
+// countRecovery ends conservative mode after enough of its successes in a row: one
+// could be luck, and one from before the circuit opened says nothing.
+func (r *forgeRecord) countRecovery() {
 	r.streak++
 	if r.conservative && r.streak >= r.recovery {
 		r.conservative = false
