@@ -18,7 +18,7 @@ type groupInfo struct {
 
 func groupsOf(ctx context.Context, rdb rueidis.Client, stream string) ([]groupInfo, error) {
 	replies, err := rdb.Do(ctx, rdb.B().XinfoGroups().Key(stream).Build()).ToArray()
-	if isRedisError(err, "ERR no such key") {
+	if isRedisError(err, "no such key") {
 		return nil, nil
 	}
 	if err != nil {

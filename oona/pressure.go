@@ -72,8 +72,11 @@ func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.Messag
 	load.mu.Lock()
 	defer load.mu.Unlock()
 	age := time.Since(load.sampled)
-	crowded := load.backlog+load.added >= limit
-	if !load.sampling && (age >= sampleEvery || crowded && age >= resampleEvery) {
+	// What this process added may long have been read: that takes a look at
+	// once. A backlog that was there at the last look is not asked for again by
+	// every refused message.
+	full, crowded := load.backlog >= limit, load.backlog+load.added >= limit
+	if !load.sampling && (age >= sampleEvery || crowded && (!full || age >= resampleEvery)) {
 		l.refresh(ctx, stream, load)
 	}
 	if load.backlog+load.added >= limit {

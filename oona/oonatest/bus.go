@@ -101,6 +101,13 @@ func (b *bus) consume(c *oona.Client, sub oona.Subscription) (stop func()) {
 // do runs a raw command.
 func (b *bus) do(words ...string) rueidis.RedisResult {
 	b.t.Helper()
+	for range 10 {
+		reply := b.raw.Do(context.Background(), b.raw.B().Arbitrary(words...).Build())
+		if _, answered := rueidis.IsRedisErr(reply.Error()); answered || reply.Error() == nil || words[0] == "XADD" {
+			return reply
+		}
+		// The server was restarted: each pooled connection finds out by itself.
+	}
 	return b.raw.Do(context.Background(), b.raw.B().Arbitrary(words...).Build())
 }
 

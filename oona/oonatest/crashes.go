@@ -2,6 +2,7 @@ package oonatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -198,7 +199,13 @@ func testKill(t *testing.T, b *bus) {
 			b.Restart()
 			b.eventually("the client is connected again", func() bool { return c.Ping(context.Background()) == nil })
 		}
-		b.publish(c, oona.Message{Payload: request(strconv.Itoa(i))})
+		b.eventually("the request is published", func() bool {
+			err := c.Publish(context.Background(), oona.Message{Payload: request(strconv.Itoa(i))})
+			if err != nil && !errors.Is(err, oona.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
 	}
 	b.eventually("every request is answered", func() bool { return b.answers() >= 40 })
 	b.settled(streams.KernelRequests, "g")

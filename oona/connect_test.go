@@ -1,0 +1,292 @@
+package oona_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+func keyring(t testing.TB) *signing.Keyring {
+	t.Helper()
+	ring, err := signing.NewKeyring("test-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func silentListener(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
+}
+
+func closedPort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func TestConnectErrorNamesAddressAndCauseAndNoPassword(t *testing.T) {
+	t.Parallel()
+	refused, silent := closedPort(t), silentListener(t)
+	for _, test := range []struct{ name, url, addr string }{
+		{"nobody listens", "redis://user:hunter2@" + refused + "/0", refused},
+		{"nobody answers", "redis://:hunter2@" + silent, silent},
+		{"not a URL", "redis://:hunter2@host:1x/0", "host:1x"},
+		{"password with odd characters", "redis://user:hunter2/%zz@host:1/0", "host:1"},
+		{"not a scheme", "http://user:hunter2@host/0", "host"},
+		{"nothing", "", "(no address)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			begun := time.Now()
+			_, err := oona.Connect(context.Background(), oona.Config{URL: test.url, Keyring: keyring(t), DialTimeout: 200 * time.Millisecond})
+			var connect *oona.ConnectError
+			if !errors.As(err, &connect) || connect.Addr != test.addr {
+				t.Fatalf("error = %v", err)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the password is told: %v", err)
+			}
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func TestConnectWithoutKeyringIsRefused(t *testing.T) {
+	t.Parallel()
+	if _, err := oona.Connect(context.Background(), oona.Config{URL: "redis://127.0.0.1:1"}); err == nil {
+		t.Fatal("connected to a bus that accepts forgeries")
+	}
+}
+
+// lines counts log lines.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(p))
+	return len(p), nil
+}
+
+func (l *lines) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all)
+}
+
+func connect(t testing.TB, url string, edit func(*oona.Config)) *oona.Client {
+	t.Helper()
+	cfg := oona.Config{URL: url, Group: "g", Consumer: "c", Keyring: keyring(t), DialTimeout: 500 * time.Millisecond}
+	if edit != nil {
+		edit(&cfg)
+	}
+	c, err := oona.Connect(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func start(t testing.TB, c *oona.Client, sub oona.Subscription) {
+	t.Helper()
+	fetch, stop := context.WithCancel(context.Background())
+	ready := make(chan struct{})
+	sub.OnReady = func() { close(ready) }
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := c.Consume(fetch, context.Background(), sub); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+	})
+	<-ready
+}
+
+func TestOutageIsHealedQuietlyAndWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	log := &lines{}
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	handled := make(chan struct{}, 10)
+	start(t, c, oona.Subscription{Stream: "oona.normal", Handlers: map[leyline.BusMessageType]oona.Handler{
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+			handled <- struct{}{}
+			return nil, nil
+		}}})
+	server.Kill()
+	down := time.NewTimer(1500 * time.Millisecond) // an outage worth the name
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-poll.C:
+			_ = c.Ping(context.Background())
+		case <-down.C:
+			waiting = false
+		}
+	}
+	if state := c.Health().ConsumeState; state != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+		t.Errorf("consume state during the outage = %v", state)
+	}
+	server.Restart()
+	back := time.Now()
+	for err := errors.New("first"); err != nil; {
+		err = c.PublishState(context.Background(), &leyline.SystemStatePacket{})
+	}
+	<-handled
+	if took := time.Since(back); took > 2*time.Second {
+		t.Errorf("healed after %v", took)
+	}
+	if n := log.count(); n > 10 {
+		t.Errorf("%d log lines for one outage:\n%s", n, strings.Join(log.all, ""))
+	}
+}
+
+func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, nil)
+	ctx := context.Background()
+	server.Freeze()
+	for range 3 {
+		begun := time.Now()
+		if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
+			t.Fatalf("error = %v", err)
+		}
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("publish took %v", took)
+		}
+	}
+	begun := time.Now()
+	err := c.PublishState(ctx, &leyline.SystemStatePacket{})
+	if !errors.Is(err, oona.ErrUnavailable) || time.Since(begun) > 100*time.Millisecond {
+		t.Errorf("open breaker: %v after %v", err, time.Since(begun))
+	}
+	if h := c.Health(); h.PublishState != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN || !h.Conservative {
+		t.Errorf("health = %+v", h)
+	}
+	server.Thaw()
+	for err = errors.New("first"); err != nil; {
+		err = c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"})
+	}
+	if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
+		t.Errorf("the breaker closed early: %v", err)
+	}
+	server.Kill()
+	metrics, err := c.Metrics(ctx)
+	if err == nil || metrics["publish_failed"] < 3 || metrics["breaker_publish_open"] != 2 || metrics["conservative_mode"] != 1 {
+		t.Errorf("metrics %v, error %v", metrics, err)
+	}
+}
+
+func TestTooLargeMessageIsRefusedBeforeItIsSent(t *testing.T) {
+	t.Parallel()
+	c := connect(t, redistest.Start(t).URL, func(cfg *oona.Config) { cfg.MaxPayload = 1000 })
+	err := c.Publish(context.Background(),
+		oona.Message{Payload: &leyline.SystemStatePacket{PacketId: strings.Repeat("x", 2000)}},
+		oona.Message{Payload: &leyline.SystemStatePacket{}}, oona.Message{Payload: &leyline.HardwareContext{}})
+	if !errors.Is(err, oona.ErrTooLarge) || !errors.Is(err, oona.ErrNotPublishable) {
+		t.Errorf("error = %v", err)
+	}
+	metrics, _ := c.Metrics(context.Background())
+	if metrics["publish_total"] != 1 {
+		t.Errorf("published %v: the good message suffered", metrics["publish_total"])
+	}
+}
+
+func TestCallerWhoGivesUpDoesNotTripTheBreaker(t *testing.T) {
+	t.Parallel()
+	c := connect(t, redistest.Start(t).URL, nil)
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 5 {
+		if err := c.PublishState(gone, &leyline.SystemStatePacket{}); err == nil {
+			t.Fatal("published for a caller who left")
+		}
+	}
+	if err := c.PublishState(context.Background(), &leyline.SystemStatePacket{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCloseTwiceAndPublishAfterwards(t *testing.T) {
+	t.Parallel()
+	c := connect(t, redistest.Start(t).URL, nil)
+	if err := errors.Join(c.Close(), c.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := c.PublishState(context.Background(), &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrClosed) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestSubscriptionThatCanNeverWorkIsRefused(t *testing.T) {
+	t.Parallel()
+	c := connect(t, redistest.Start(t).URL, nil)
+	handlers := map[leyline.BusMessageType]oona.Handler{
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+			return nil, nil
+		},
+	}
+	for _, sub := range []oona.Subscription{{}, {Stream: "oona.normal", Handlers: handlers}, {Stream: "x", Batch: -1}} {
+		if err := c.Consume(context.Background(), context.Background(), sub); err == nil {
+			t.Errorf("%+v was accepted", sub)
+		}
+	}
+}
+
+func TestStreamsConfiguredAsOneCarryTheUnion(t *testing.T) {
+	t.Parallel()
+	c := connect(t, redistest.Start(t).URL, func(cfg *oona.Config) {
+		cfg.Streams.Telemetry, cfg.Streams.Policy = "oona.normal", "oona.normal"
+	})
+	got := make(chan leyline.BusMessageType, 3)
+	note := func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		got <- d.Type
+		return nil, nil
+	}
+	ctx := context.Background()
+	err := errors.Join(c.PublishState(ctx, &leyline.SystemStatePacket{}), c.PublishPolicyUpdate(ctx, &leyline.PolicyUpdate{}),
+		c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, oona.Subscription{Stream: "oona.normal",
+		Handlers: map[leyline.BusMessageType]oona.Handler{1: note, 4: note, 5: note}})
+	for range 3 {
+		<-got
+	}
+	if drops := c.Drops(); len(drops) != 0 {
+		t.Errorf("drops = %v", drops)
+	}
+}
