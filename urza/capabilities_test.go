@@ -84,7 +84,8 @@ func TestMergeCapabilitiesOfOddRows(t *testing.T) {
 		t.Errorf("JSON text: %v, %v", got, changed)
 	}
 	saveWithGraph(t, library, "BP003", map[string]any{}) // knows no names: all are kept
-	if got, _ := merge(t, library, "BP003", map[string][]string{"a": {"x"}}); !cmp.Equal(got, map[string]any{"a": []any{"x"}}) {
+	got, _ := merge(t, library, "BP003", map[string][]string{"a": {"x"}})
+	if !cmp.Equal(got, map[string]any{"a": []any{"x"}}) {
 		t.Errorf("no known names: %v", got)
 	}
 	if _, err := library.MergeCapabilities(context.Background(), "BP404", nil); !errors.Is(err, ErrNotFound) {

@@ -132,7 +132,8 @@ func TestFailedSaveCleansUpAfterItself(t *testing.T) {
 	cancelled, cancel := context.WithCancel(context.Background())
 	library := openTest(t, cfg)
 	cancel()
-	if _, err := library.Save(cancelled, descriptor("BP001"), []byte("kernel"), nil, nil); !errors.Is(err, context.Canceled) {
+	_, err := library.Save(cancelled, descriptor("BP001"), []byte("kernel"), nil, nil)
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	left, err := filepath.Glob(filepath.Join(cfg.ArtifactDir, "*"))

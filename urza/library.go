@@ -81,8 +81,9 @@ func (l *Library) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	l.watch.close()
-	if err := l.catalogue.close(); err != nil {
+	err := l.catalogue.close()
+	l.watch.close() // last: with the pool closed it cannot take a new connection
+	if err != nil {
 		return fmt.Errorf("urza: close catalogue: %w", err)
 	}
 	return nil

@@ -98,6 +98,8 @@ func (l *Library) lost(id string, err error) error {
 		l.counts.misses.Add(1)
 		return err
 	}
-	l.counts.errors.Add(1)
+	if !errors.Is(err, context.Canceled) { // the caller gave up; nothing failed
+		l.counts.errors.Add(1)
+	}
 	return err
 }

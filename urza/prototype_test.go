@@ -66,7 +66,8 @@ func TestPrototypeRecordsAreRead(t *testing.T) {
 		t.Fatal(diff)
 	}
 	identity, projection, router := records[0], records[1], records[5]
-	if identity.CompileMs != 12.5 || identity.PrewarmMs != 24 || identity.Bytes != 27 || identity.Descriptor.GetRisk() != 0 {
+	if identity.CompileMs != 12.5 || identity.PrewarmMs != 24 || identity.Bytes != 27 ||
+		identity.Descriptor.GetRisk() != 0 {
 		t.Errorf("BP001: %+v", identity)
 	}
 	if got := identity.Extras["tags"]; !cmp.Equal(got, []any{"Safe", "漢字"}) {
@@ -83,7 +84,8 @@ func TestPrototypeRecordsAreRead(t *testing.T) {
 		t.Errorf("BP002: %v", projection.Descriptor)
 	}
 	// The tier column wins over the JSON, which says SAFE.
-	if router.Descriptor.GetTier() != leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL || router.Descriptor.GetStage() != 3 {
+	if router.Descriptor.GetTier() != leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL ||
+		router.Descriptor.GetStage() != 3 {
 		t.Errorf("BP036: %v", router.Descriptor)
 	}
 }
@@ -158,7 +160,9 @@ func TestPythonReadsOurRows(t *testing.T) {
 func TestDefaultValuesAreLeftOut(t *testing.T) {
 	dir := t.TempDir()
 	library := openTest(t, testConfig(dir))
-	plain := &leyline.BlueprintDescriptor{BlueprintId: "BP001", Name: "identity", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE}
+	plain := &leyline.BlueprintDescriptor{
+		BlueprintId: "BP001", Name: "identity", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE,
+	}
 	if _, err := library.Save(context.Background(), plain, []byte("kernel"), nil, nil); err != nil {
 		t.Fatal(err)
 	}

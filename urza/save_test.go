@@ -25,7 +25,8 @@ func TestSavedRecordComesBack(t *testing.T) {
 	want := proto.CloneOf(update)
 	want.Checksum = checksum([]byte("kernel"))
 	want.ArtifactRef = filepath.Join(cfg.ArtifactDir, want.GetChecksum()+".onnx")
-	saved, err := openTest(t, cfg).Save(ctx, descriptor("BP002"), []byte("kernel"), update, map[string]any{"tags": []string{"a"}})
+	extras := map[string]any{"tags": []string{"a"}}
+	saved, err := openTest(t, cfg).Save(ctx, descriptor("BP002"), []byte("kernel"), update, extras)
 	if err != nil {
 		t.Fatal(err)
 	}
