@@ -12,7 +12,7 @@ type Config struct {
 	Bus      *oona.Client  // connected; stays the caller's to close
 	HTTPAddr string        // default 127.0.0.1:9100
 	Group    string        // consumer group; default "nissa-service"
-	Streams  oona.Streams  // empty names get their defaults
+	Streams  oona.Streams  // those of the bus client; empty names get their defaults
 	Limits   Limits        // bounds of what is kept
 	Stop     time.Duration // bound of a stop; default 8 s
 	Logger   *slog.Logger

@@ -13,13 +13,35 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
-// streams are the streams the service reads, each once: a deployment may give
+// role is a stream and the types that are heard on it.
+type role struct {
+	stream string
+	types  []leyline.BusMessageType
+}
+
+// roles is the table of what the service listens to. Urgent packets of any type
+// travel on the emergency stream instead of their own.
+func roles(streams oona.Streams) []role {
+	const (
+		telemetry = leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY
+		state     = leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE
+		report    = leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT
+		emergency = leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL
+	)
+	return []role{
+		{streams.Telemetry, []leyline.BusMessageType{telemetry}},
+		{streams.Normal, []leyline.BusMessageType{state, report}},
+		{streams.Emergency, []leyline.BusMessageType{emergency, telemetry, state, report}},
+	}
+}
+
+// streams are the names of the streams, each once: a deployment may give
 // several roles one name.
 func (s *Service) streams() []string {
 	var names []string
-	for _, name := range []string{s.config.Streams.Telemetry, s.config.Streams.Normal, s.config.Streams.Emergency} {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, role := range roles(s.config.Streams) {
+		if !slices.Contains(names, role.stream) {
+			names = append(names, role.stream)
 		}
 	}
 	return names
@@ -32,25 +54,27 @@ func (s *Service) consumer(stream string) supervise.Worker {
 		err := s.config.Bus.Consume(ctx, supervise.Work(ctx), oona.Subscription{
 			Stream:   stream,
 			Group:    s.config.Group,
-			Handlers: s.handlers(),
+			Handlers: s.handlers(stream),
 			OnReady:  func() { s.reading.set(stream, true) },
 		})
-		if err != nil {
-			return fmt.Errorf("consume %s: %w", stream, err)
+		if err != nil { // outages heal inside: this subscription can never work
+			return supervise.Fatal(fmt.Errorf("consume %s: %w", stream, err))
 		}
 		return nil
 	})
 }
 
-// handlers are the same on every stream: urgent packets of a type travel on
-// another stream than the others.
-func (s *Service) handlers() map[leyline.BusMessageType]oona.Handler {
-	return map[leyline.BusMessageType]oona.Handler{
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:        s.handle,
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:     s.handle,
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT:     s.handle,
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL: s.handle,
+func (s *Service) handlers(stream string) map[leyline.BusMessageType]oona.Handler {
+	handlers := map[leyline.BusMessageType]oona.Handler{}
+	for _, role := range roles(s.config.Streams) {
+		if role.stream != stream {
+			continue
+		}
+		for _, kind := range role.types {
+			handlers[kind] = s.handle
+		}
 	}
+	return handlers
 }
 
 func (s *Service) handle(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {

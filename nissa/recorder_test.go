@@ -1,0 +1,293 @@
+package nissa
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// scrape returns the lines of an exposition by their series, "name{labels}".
+func scrape(t testing.TB, r *recorder) map[string]string {
+	t.Helper()
+	response := httptest.NewRecorder()
+	handler := promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{})
+	handler.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if response.Code != http.StatusOK {
+		t.Fatalf("scrape answered %d: %s", response.Code, response.Body)
+	}
+	lines := map[string]string{}
+	for line := range strings.Lines(response.Body.String()) {
+		line = strings.TrimSpace(line)
+		if at := strings.LastIndexByte(line, ' '); at > 0 && !strings.HasPrefix(line, "#") {
+			lines[line[:at]] = line[at+1:]
+		}
+	}
+	return lines
+}
+
+func wantSeries(t testing.TB, r *recorder, want map[string]string) {
+	t.Helper()
+	lines := scrape(t, r)
+	for _, series := range slices.Sorted(maps.Keys(want)) {
+		if got, found := lines[series]; got != want[series] {
+			t.Errorf("%s is %q (%v), want %q", series, got, found, want[series])
+		}
+	}
+}
+
+func wantNoSeries(t testing.TB, r *recorder, prefix string) {
+	t.Helper()
+	for series, value := range scrape(t, r) {
+		if strings.HasPrefix(series, prefix) {
+			t.Errorf("%s is shown as %s", series, value)
+		}
+	}
+}
+
+func packet(source string) *telemetry.Packet { return telemetry.New(source, source) }
+
+func TestEveryMetricPointIsShown(t *testing.T) {
+	r := newRecorder(Limits{})
+	r.recordTelemetry(packet("weatherlight").
+		Metric("weatherlight.tasks.running", 7, "count").
+		Metric("tolaria.train.graph_enabled", 1, "bool").
+		Metric("tolaria.graph.replay_ms", 0.3, "ms").
+		Metric("tamiyo.gnn.feature_coverage", 0.9, "ratio").
+		Metric("tamiyo.gnn.feature_coverage.edges.layer_connects", 0.5, "ratio").
+		Metric("tamiyo.gnn.coverage.global.loss", 0.25, "ratio").
+		Metric("simic.training.iterations", 40, "").
+		Build())
+	wantSeries(t, r, map[string]string{
+		`weatherlight_tasks_running{source="weatherlight"}`:                                         "7",
+		`tolaria_graph_enabled{source="weatherlight"}`:                                              "1",
+		`tolaria_graph_replay_ms{source="weatherlight"}`:                                            "0.3",
+		`tamiyo_gnn_feature_coverage{source="weatherlight"}`:                                        "0.9",
+		`tamiyo_gnn_feature_coverage_by_type{feature="edges.layer_connects",source="weatherlight"}`: "0.5",
+		`tamiyo_gnn_feature_coverage_by_type{feature="global.loss",source="weatherlight"}`:          "0.25",
+		`esper_simic_training_iterations_total{source="weatherlight"}`:                              "40",
+		`esper_telemetry_packets_total{source="weatherlight"}`:                                      "1",
+		`nissa_ingest_latency_ms_count{type="telemetry"}`:                                           "1",
+		`nissa_series`: "7",
+	})
+}
+
+func TestMetricAttributesAreLabels(t *testing.T) {
+	r := newRecorder(Limits{})
+	r.recordTelemetry(packet("kasmina").
+		Metric("kasmina.prefetch.requests_total", 3, "count", "status", "scheduled").
+		Metric("kasmina.prefetch.requests_total", 2, "count", "status", "ready").
+		Metric("odd", 1, "", "source", "me", "a.b", "1", "a-b", "2", "__x", "3", "", "4", "9", "5").
+		Build())
+	wantSeries(t, r, map[string]string{
+		`kasmina_prefetch_requests_total{source="kasmina",status="scheduled"}`: "3",
+		`kasmina_prefetch_requests_total{source="kasmina",status="ready"}`:     "2",
+		`odd{a_b="2",attribute_source="me",n9="5",source="kasmina",x="3"}`:     "1",
+	})
+}
+
+func TestNothingIsShownBeforeItWasHeard(t *testing.T) {
+	r := newRecorder(Limits{})
+	for _, prefix := range []string{"tamiyo", "tolaria", "esper", "simic", "kasmina"} {
+		wantNoSeries(t, r, prefix)
+	}
+}
+
+func TestPacketDeliveredTwiceCountsOnce(t *testing.T) {
+	r := newRecorder(Limits{})
+	told := packet("tolaria").Event("tolaria.graph_fallback", 0).Build()
+	sameID := packet("tamiyo").WithID(told.GetPacketId()).Build()
+	report := &leyline.FieldReport{ReportId: "r", Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS}
+	state := &leyline.SystemStatePacket{PacketId: "s", TrainingRunId: "run", SourceSubsystem: "Tolaria"}
+	for range 3 {
+		r.recordTelemetry(told)
+		r.recordTelemetry(sameID)
+		r.recordReport(report)
+		r.recordState(state)
+		r.recordEmergency(&leyline.EmergencySignal{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT}, "entry")
+	}
+	wantSeries(t, r, map[string]string{
+		`esper_telemetry_packets_total{source="tolaria"}`:   "1",
+		`esper_telemetry_packets_total{source="tamiyo"}`:    "1",
+		`tolaria_graph_fallback_total`:                      "1",
+		`esper_field_reports_total{outcome="success"}`:      "1",
+		`esper_system_state_packets_total{phase="tolaria"}`: "1",
+		`esper_emergency_signals_total{level="halt"}`:       "1",
+		`nissa_repeated_messages_total{type="telemetry"}`:   "4",
+	})
+}
+
+func TestTrainingRunsAreCountedNotTheirPackets(t *testing.T) {
+	r := newRecorder(Limits{})
+	for i := range 6 {
+		r.recordState(&leyline.SystemStatePacket{PacketId: fmt.Sprint(i), TrainingRunId: fmt.Sprint("run-", i%2)})
+	}
+	wantSeries(t, r, map[string]string{
+		`esper_training_runs_total`:                         "2",
+		`esper_system_state_packets_total{phase="unknown"}`: "6",
+	})
+}
+
+func TestUnspecifiedOutcomeIsUnknown(t *testing.T) {
+	r := newRecorder(Limits{})
+	r.recordReport(&leyline.FieldReport{})
+	r.recordReport(&leyline.FieldReport{})
+	wantSeries(t, r, map[string]string{`esper_field_reports_total{outcome="unknown"}`: "2"})
+}
+
+func TestQuarantineIsNotLiftedByWhoeverSpeaksNext(t *testing.T) {
+	r := newRecorder(Limits{})
+	critical := leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL
+	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.blueprint.risk", 0.9, "").Event("bp_quarantine", critical).Build())
+	r.recordTelemetry(packet("kasmina").Build())
+	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.validation_loss", 1, "").Build())
+	wantSeries(t, r, map[string]string{"tamiyo_bsds_quarantine_active": "1", "tamiyo_bsds_elevated_risk": "1"})
+	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.blueprint.risk", 0.1, "").Build())
+	wantSeries(t, r, map[string]string{"tamiyo_bsds_quarantine_active": "0", "tamiyo_bsds_elevated_risk": "0"})
+}
+
+func TestHazardsAreCountedByProvenance(t *testing.T) {
+	r := newRecorder(Limits{})
+	warning := leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
+	r.recordTelemetry(packet("tamiyo").
+		Event("bsds_hazard_high", warning, "provenance", "URABRASK").
+		Event("bsds_hazard_critical", warning).Build())
+	wantSeries(t, r, map[string]string{
+		`esper_tamiyo_bsds_hazard_high_total{provenance="urabrask"}`:    "1",
+		`esper_tamiyo_bsds_hazard_critical_total{provenance="unknown"}`: "1",
+	})
+}
+
+func TestNegativeRewardIsNotAFault(t *testing.T) {
+	r := newRecorder(Limits{})
+	for _, reward := range []float64{2, -5} {
+		r.recordTelemetry(packet("simic").
+			Metric("simic.training.reward", reward, "").Metric("simic.training.iterations", 10, "").Build())
+	}
+	wantSeries(t, r, map[string]string{
+		`esper_simic_training_reward_total`:                     "-3",
+		`simic_training_reward{source="simic"}`:                 "-5",
+		`esper_simic_training_iterations_total{source="simic"}`: "10", // cumulative already
+	})
+}
+
+func TestManySendersCannotFillTheMemory(t *testing.T) {
+	r := newRecorder(Limits{Series: 50, LabelValues: 5, Recent: 10})
+	for i := range 200 {
+		name := fmt.Sprint("sender-", i)
+		r.recordTelemetry(packet(name).Metric("m", float64(i), "").
+			Event("bsds_hazard_high", 0, "provenance", name).Build())
+		r.recordState(&leyline.SystemStatePacket{PacketId: name, TrainingRunId: name, SourceSubsystem: name})
+	}
+	wantSeries(t, r, map[string]string{
+		`nissa_series`: "50",
+		`nissa_points_dropped_total{reason="series_limit"}`:       "150",
+		`esper_telemetry_packets_total{source="other"}`:           "195",
+		`esper_tamiyo_bsds_hazard_high_total{provenance="other"}`: "195",
+		`esper_system_state_packets_total{phase="other"}`:         "195",
+	})
+	if len(r.telemetry.known) != 10 || len(r.runs.known) != 10 {
+		t.Errorf("%d ids and %d runs remembered", len(r.telemetry.known), len(r.runs.known))
+	}
+}
+
+func TestSeriesNobodySpeaksOfDisappears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(Limits{Series: 2, SeriesTTL: time.Minute})
+		r.recordTelemetry(packet("a").Metric("gone", 1, "").Metric("kept", 1, "").Build())
+		time.Sleep(40 * time.Second)
+		r.recordTelemetry(packet("a").Metric("kept", 2, "").Build())
+		time.Sleep(40 * time.Second)
+		wantNoSeries(t, r, "gone")
+		wantSeries(t, r, map[string]string{`kept{source="a"}`: "2"})
+		r.recordTelemetry(packet("a").Metric("new", 3, "").Build())
+		wantSeries(t, r, map[string]string{`new{source="a"}`: "3"})
+	})
+}
+
+func TestOvertakenPacketDoesNotTurnTheClockBack(t *testing.T) {
+	r := newRecorder(Limits{})
+	older := packet("a").Metric("m", 1, "").Build()
+	newer := packet("a").Metric("m", 2, "").Build()
+	older.Timestamp = timestamppb.New(newer.GetTimestamp().AsTime().Add(-time.Second))
+	r.recordTelemetry(newer)
+	r.recordTelemetry(older)
+	wantSeries(t, r, map[string]string{`m{source="a"}`: "2"})
+}
+
+func TestSenderWithAFastClockDoesNotFreezeItsGauges(t *testing.T) {
+	r := newRecorder(Limits{})
+	fast := packet("a").Metric("m", 1, "").Build()
+	fast.Timestamp = timestamppb.New(time.Now().Add(time.Hour))
+	r.recordTelemetry(fast)
+	r.recordTelemetry(packet("a").Metric("m", 2, "").Build())
+	wantSeries(t, r, map[string]string{`m{source="a"}`: "2"})
+}
+
+func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
+	r := newRecorder(Limits{})
+	r.recordTelemetry(packet("a").
+		Metric("esper.telemetry_packets_total", 9, "").
+		Metric("nissa.ingest_latency_ms_bucket", 9, "").
+		Metric("go.goroutines", 9, "").
+		Metric("...", 9, "").
+		Metric("", 9, "").
+		Metric(strings.Repeat("x", 300), 9, "").
+		Build())
+	wantSeries(t, r, map[string]string{
+		`esper_telemetry_packets_total{source="a"}`:          "1",
+		`nissa_points_dropped_total{reason="reserved_name"}`: "3",
+		`nissa_points_dropped_total{reason="invalid_name"}`:  "3",
+	})
+}
+
+func TestHostileTelemetryNeverBreaksTheScrape(t *testing.T) {
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
+		"source", "a.b", "a_b", "\xff\xfe", "__name__", "le", "feature", "tamiyo.gnn.coverage.", "esper.field_reports_total",
+		"nissa_series", "9lives", strings.Repeat("é", 300), "line\nbreak", `quote"`,
+	}))
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRecorder(Limits{Series: 8, LabelValues: 3, Recent: 4})
+		for range rapid.IntRange(1, 8).Draw(rt, "packets") {
+			p := packet(text.Draw(rt, "source"))
+			for range rapid.IntRange(0, 4).Draw(rt, "points") {
+				value := rapid.SampledFrom([]float64{0, 1, math.NaN(), math.Inf(-1)}).Draw(rt, "value")
+				p.Metric(text.Draw(rt, "name"), value, "", text.Draw(rt, "key"), text.Draw(rt, "text"),
+					text.Draw(rt, "key"), text.Draw(rt, "text"))
+			}
+			built := p.Build()
+			if rapid.Bool().Draw(rt, "undated") {
+				built.Timestamp = &timestamppb.Timestamp{Nanos: -1}
+			}
+			r.recordTelemetry(built)
+			r.recordState(&leyline.SystemStatePacket{SourceSubsystem: text.Draw(rt, "phase")})
+		}
+		if r.series.size() > 8 {
+			rt.Fatalf("%d series", r.series.size())
+		}
+		scrape(t, r)
+	})
+}
+
+func FuzzSeriesNames(f *testing.F) {
+	f.Add("kasmina", "kasmina.prefetch.requests_total", "status", "ready")
+	f.Add("", "tamiyo.gnn.coverage.", "source", "\xff")
+	f.Fuzz(func(t *testing.T, source, metric, key, value string) {
+		r := newRecorder(Limits{})
+		r.recordTelemetry(packet(source).Metric(metric, 1, "", key, value).Build())
+		scrape(t, r)
+	})
+}
