@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -112,5 +113,26 @@ func TestTwoSeedsOfOneBlueprintDoNotShareParameters(t *testing.T) {
 	}
 	if !slices.Equal(k.Instantiate().Parameters()[0].Value.Data, before) {
 		t.Error("training an instance changed the template")
+	}
+}
+
+func TestOneTemplateServesManyGoroutines(t *testing.T) {
+	k := loaded(t, gated(t, 4, 8))
+	x := random(rand.New(rand.NewPCG(1, 2)), 5, 4)
+	results := make([][]float32, 8)
+	var group sync.WaitGroup
+	for i := range results {
+		group.Go(func() {
+			tape := kernel.NewTape()
+			if y, err := k.Instantiate().Forward(tape, tape.Constant(x)); err == nil {
+				results[i] = y.Tensor().Data
+			}
+		})
+	}
+	group.Wait()
+	for i, got := range results {
+		if len(got) != 20 || !slices.Equal(got, results[0]) {
+			t.Errorf("goroutine %d got another result", i)
+		}
 	}
 }

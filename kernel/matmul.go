@@ -80,7 +80,7 @@ func backMatMul(n *node) {
 				1, matrix(a.grad.Data[ia:], p.m, p.k))
 		}
 		if b.hasGrad {
-			product(blas.Trans, blas.NoTrans, 1, matrix(a.value.Data[ia:], p.m, p.k), dy,
+			product(blas.NoTrans, blas.NoTrans, 1, n.turned(matrix(a.value.Data[ia:], p.m, p.k)), dy,
 				1, matrix(b.grad.Data[ib:], p.k, p.n))
 		}
 	})
@@ -157,12 +157,33 @@ func backGemm(n *node) {
 	}
 	if b.hasGrad {
 		if transB == 0 {
-			product(transpose(1-transA), blas.NoTrans, alpha, whole(&a.value), dy, 1, whole(&b.grad))
+			left := whole(&a.value)
+			if transA == 0 {
+				left = n.turned(left)
+			}
+			product(blas.NoTrans, blas.NoTrans, alpha, left, dy, 1, whole(&b.grad))
 		} else {
 			product(blas.Trans, transpose(transA), alpha, dy, whole(&a.value), 1, whole(&b.grad))
 		}
 	}
 	n.backBias()
+}
+
+// turned copies the transpose of m into the node's own scratch: the copy costs
+// less than BLAS loses on a left operand that it has to read by columns.
+func (n *node) turned(m blas32.General) blas32.General {
+	n.saved = resize(n.saved, len(m.Data))
+	const tile = 16 // rows whose elements stay in one cache line of the copy
+	for top := 0; top < m.Rows; top += tile {
+		bottom := min(top+tile, m.Rows)
+		for col := range m.Cols {
+			line := n.saved[col*m.Rows:][:m.Rows]
+			for row := top; row < bottom; row++ {
+				line[row] = m.Data[row*m.Cols+col]
+			}
+		}
+	}
+	return matrix(n.saved, m.Cols, m.Rows)
 }
 
 func (n *node) backBias() {
