@@ -59,7 +59,6 @@ func (d *dense) forward(t *kernel.Tape, x kernel.Value, frozen bool) (kernel.Val
 // neck's rank can tell apart. That leaves a measurable gap for a seed to close.
 type Host struct {
 	trunk, neck, head *dense
-	features          int
 }
 
 // HostConfig sizes a host.
@@ -94,19 +93,15 @@ func (c HostConfig) withDefaults() HostConfig {
 func NewHost(config HostConfig, rng *rand.Rand) *Host {
 	config = config.withDefaults()
 	return &Host{
-		trunk:    newDense(layerTrunk, config.Inputs, config.Features, rng),
-		neck:     newDense(layerNeck, config.Features, config.Neck, rng),
-		head:     newDense(layerHead, config.Neck, config.Classes, rng),
-		features: config.Features,
+		trunk: newDense(layerTrunk, config.Inputs, config.Features, rng),
+		neck:  newDense(layerNeck, config.Features, config.Neck, rng),
+		head:  newDense(layerHead, config.Neck, config.Classes, rng),
 	}
 }
 
-// LayerNames lists the host's layers, input side first. A germination command
-// names them as its mesh.
-func (h *Host) LayerNames() []string { return []string{layerTrunk, layerNeck, layerHead} }
-
-// Features is the width of the seed slot.
-func (h *Host) Features() int { return h.features }
+// LayerNames lists the layers of every host, input side first. A germination
+// command names them as its mesh.
+func LayerNames() []string { return []string{layerTrunk, layerNeck, layerHead} }
 
 // Parameters lists every weight of the host.
 func (h *Host) Parameters() []*kernel.Parameter {

@@ -44,8 +44,8 @@ type Config struct {
 	Graft Graft
 	// Bus receives a state packet an epoch. Default: none is sent.
 	Bus Bus
-	// Host is the network to train. Default: a new one from Seed.
-	Host *Host
+	// Host sizes the network to train. Its weights follow from Seed.
+	Host HostConfig
 	// Settle, when set, is called after each epoch's report and may wait until
 	// the controller has acted on it. It makes a run repeatable; without it the
 	// trainer never waits for anybody.
@@ -61,7 +61,7 @@ type Config struct {
 	// MaxEpochs bounds the run. Default: 300.
 	MaxEpochs int
 	// SettledEpochs is how many epochs the run goes on after a seed has become
-	// part of the network. Default: 5.
+	// part of the network. Default: 3.
 	SettledEpochs int
 	// BatchSize is the number of examples a step. Default: 64.
 	BatchSize int
@@ -82,7 +82,7 @@ func (c Config) withDefaults() Config {
 		c.MaxEpochs = 300
 	}
 	if c.SettledEpochs <= 0 {
-		c.SettledEpochs = 5
+		c.SettledEpochs = 3
 	}
 	if c.BatchSize <= 0 {
 		c.BatchSize = 64
@@ -136,24 +136,19 @@ func NewTrainer(config Config) (*Trainer, error) {
 	// One stream of random numbers a purpose: a longer split must not change
 	// the weights.
 	split := digits.Split(rand.New(rand.NewPCG(config.Seed, 1)))
-	if config.Host == nil {
-		config.Host = NewHost(HostConfig{}, rand.New(rand.NewPCG(config.Seed, 2)))
-	}
+	host := NewHost(config.Host, rand.New(rand.NewPCG(config.Seed, 2)))
 	return &Trainer{
 		config:         config,
 		data:           split,
-		host:           config.Host,
+		host:           host,
 		rng:            rand.New(rand.NewPCG(config.Seed, 3)),
 		tape:           kernel.NewTape(),
-		hostOptimizer:  newAdam(config.Host.Parameters(), config.HostRate),
+		hostOptimizer:  newAdam(host.Parameters(), config.HostRate),
 		seedOptimizers: make(map[string]*adam),
 		latestEvidence: make(map[string]map[string]float32),
 		result:         Result{RunID: config.RunID, HostUnchanged: true},
 	}, nil
 }
-
-// Host is the network being trained.
-func (t *Trainer) Host() *Host { return t.host }
 
 // RunID names the run on the bus.
 func (t *Trainer) RunID() string { return t.config.RunID }

@@ -189,6 +189,10 @@ func (s *Service) meshLayers(string) []string {
 // ForgeResult is what the forge's last pass over the catalogue came to.
 func (s *Service) ForgeResult() tezzeret.ForgeResult { return s.forge.Result() }
 
+// PrefetchMetrics counts the kernel requests answered so far: hits, misses,
+// errors, and the latency of the last look-up in milliseconds.
+func (s *Service) PrefetchMetrics() map[string]float64 { return s.prefetcher.Metrics() }
+
 // BusURL is the address under which other processes reach the bus.
 func (s *Service) BusURL() string {
 	if s.broker != nil {

@@ -19,6 +19,11 @@ import (
 // reportInterval is the pause between two looks for unsent field reports.
 const reportInterval = time.Second
 
+// probationEpochs is how long the controller watches a seed on probation before
+// it asks to keep it. The seed manager counts from the epoch after the promotion
+// and wants two, so one less would be refused.
+const probationEpochs = 3
+
 // startSeeds sets up the seed manager and what feeds it the answers to its
 // kernel requests.
 func (s *Service) startSeeds(ctx context.Context) error {
@@ -161,7 +166,9 @@ func (s *Service) openController() error {
 		Candidates:    s.candidates,
 		MeshLayers:    s.meshLayers,
 		PolicyVersion: s.policies.ActiveVersion,
-		Logger:        logger,
+
+		ProbationEpochs: probationEpochs,
+		Logger:          logger,
 	})
 	if err != nil {
 		return fmt.Errorf("controller: %w", err)
@@ -264,11 +271,12 @@ func (s *Service) runForge(ctx context.Context) error {
 		return nil
 	case <-s.ready:
 	}
-	if err := s.forge.Run(ctx); err != nil {
+	err := s.forge.Run(ctx)
+	s.telemetry.Offer(s.forge.Packet())
+	if err != nil {
 		return fmt.Errorf("forge: %w", err)
 	}
 	if ctx.Err() == nil {
-		s.telemetry.Offer(s.forge.Packet())
 		s.markForged()
 	}
 	return nil
