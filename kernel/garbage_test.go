@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,17 @@ func TestGarbageIsRefused(t *testing.T) {
 				t.Errorf("reason %q, want it to say %q", reason, c.reason)
 			}
 		})
+	}
+}
+
+func TestBombOfEmptyMessagesTakesNoMemory(t *testing.T) {
+	file := bytes.Repeat([]byte{0x42, 0x00}, kernel.MaxFileBytes/2)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	refusal(t, file)
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 1<<20 {
+		t.Errorf("refusing the file took %d bytes", taken)
 	}
 }
 

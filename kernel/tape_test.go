@@ -110,6 +110,18 @@ func TestInputGradientIsThatOfTheLastBackward(t *testing.T) {
 	}
 }
 
+func TestGradientOfTheStepBeforeIsNotShownAfterReset(t *testing.T) {
+	tp, x := kernel.NewTape(), kernel.FromSlice([]float32{2}, 1)
+	loss := must(t)(tp.Scale(tp.Input(x), 2))
+	if err := tp.Backward(loss); err != nil {
+		t.Fatal(err)
+	}
+	tp.Reset()
+	if got := tp.Input(x).Grad().Data[0]; got != 0 {
+		t.Errorf("gradient %v before any Backward", got)
+	}
+}
+
 func TestLossWithoutAnythingTrainableIsNoError(t *testing.T) {
 	tp := kernel.NewTape()
 	x := tp.Input(kernel.FromSlice([]float32{2}, 1))
