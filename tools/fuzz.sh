@@ -11,6 +11,6 @@ while IFS=: read -r file target; do
   "${GO:-go}" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 1x "./$(dirname "$file")"
   count=$((count + 1))
 done < <(git ls-files --cached --others --exclude-standard -- '*_test.go' ':!bench' ':!tools' |
-  xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/' | sort)
+  xargs grep -HoE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/' | sort)
 [ "$count" -gt 0 ] || { echo "no fuzz target found" >&2; exit 1; }
 echo "$count fuzz targets, $time each"
