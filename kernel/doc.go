@@ -23,6 +23,12 @@
 // unless the metadata entry "frozen" names it (a comma-separated list) or an
 // operator needs it constant (batch statistics, clip bounds, a dropout ratio).
 //
+// The operators: Abs, Add, BatchNormalization (inference), Clip, Concat, Cos,
+// Div, Dropout (inference), Erf, Exp, Flatten, Gemm, GlobalAveragePool,
+// Identity, LayerNormalization, MatMul, Mul, Neg, Pow, ReduceMean, Relu,
+// Reshape, Sigmoid, Sin, Slice (in steps of 1), Softmax, Split, Sqrt, Squeeze,
+// Sub, Tanh, Transpose, Unsqueeze. Shapes, axes and sizes are constants.
+//
 // A refused file gives an error that is ErrProfile and carries a *ProfileError
 // with the reason.
 //

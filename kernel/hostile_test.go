@@ -260,7 +260,8 @@ func encodedEntry(key, value string) []byte {
 func chain(count int) []*onnxpb.NodeProto {
 	nodes := make([]*onnxpb.NodeProto, count)
 	for i := range nodes {
-		nodes[i] = &onnxpb.NodeProto{OpType: "Relu", Input: []string{fmt.Sprint("v", i)}, Output: []string{fmt.Sprint("v", i+1)}}
+		in, out := fmt.Sprint("v", i), fmt.Sprint("v", i+1)
+		nodes[i] = &onnxpb.NodeProto{OpType: "Relu", Input: []string{in}, Output: []string{out}}
 	}
 	nodes[0].Input[0], nodes[count-1].Output[0] = "host", "seed"
 	return nodes
