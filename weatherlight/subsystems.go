@@ -24,6 +24,13 @@ const reportInterval = time.Second
 // and wants two, so one less would be refused.
 const probationEpochs = 3
 
+// A host is given time to come to rest by itself before a seed is spent on it:
+// eight epochs in which its validation loss did not fall by half a per cent.
+const (
+	stallPatience = 8
+	stallMinDelta = 0.005
+)
+
 // startSeeds sets up the seed manager and what feeds it the answers to its
 // kernel requests.
 func (s *Service) startSeeds(ctx context.Context) error {
@@ -167,6 +174,8 @@ func (s *Service) openController() error {
 		MeshLayers:    s.meshLayers,
 		PolicyVersion: s.policies.ActiveVersion,
 
+		Patience:        stallPatience,
+		MinDelta:        stallMinDelta,
 		ProbationEpochs: probationEpochs,
 		Logger:          logger,
 	})

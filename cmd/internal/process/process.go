@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/lmittmann/tint"
 
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -32,17 +34,29 @@ const (
 // ExitCode is the exit code that an error stands for.
 func ExitCode(err error) int {
 	var faults *settings.Faults
-	var boot *supervise.BootError
 	switch {
 	case err == nil:
 		return ExitClean
 	case errors.As(err, &faults), errors.Is(err, signing.ErrNoSecret):
 		return ExitConfiguration
-	case errors.As(err, &boot):
+	case atBoot(err):
 		return ExitDependency
 	default:
 		return ExitFailed
 	}
+}
+
+// atBoot says whether err is about something that a service needs to start.
+func atBoot(err error) bool {
+	var boot *supervise.BootError
+	var bus *oona.ConnectError
+	var network *net.OpError
+	return errors.As(err, &boot) || errors.As(err, &bus) || errors.As(err, &network) && network.Op == "listen"
+}
+
+// Misconfigured is a fault of one variable that only the command can see.
+func Misconfigured(variable string, err error) error {
+	return &settings.Faults{List: []settings.Fault{{Env: variable, Err: err}}}
 }
 
 // Report writes an error to w: for each fault of a configuration one line, else

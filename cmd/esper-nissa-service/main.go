@@ -1,0 +1,78 @@
+// Command esper-nissa-service runs the observability service of Esper-Lite: it
+// reads telemetry from the bus and shows every metric point to Prometheus.
+//
+// It is configured by environment variables or a .env file; see
+// docs/operations.md. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
+// 3 a dependency at boot.
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/nissa"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+const (
+	name  = "esper-nissa-service"
+	group = "nissa-service"
+)
+
+func main() {
+	err := run(context.Background())
+	if err != nil {
+		process.Report(os.Stderr, name, err)
+	}
+	os.Exit(process.ExitCode(err))
+}
+
+func run(ctx context.Context) error {
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		return err
+	}
+	if resolved.Redis.Embedded() {
+		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
+	}
+	keyring, err := signing.NewKeyring(resolved.Secret.Reveal())
+	if err != nil {
+		return err
+	}
+	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) })
+	defer release()
+	logger := process.NewLogger(os.Stderr, resolved.Log.Level)
+	logger.Info("settings", "settings", resolved)
+	streams := busStreams(resolved)
+	bus, err := oona.Connect(ctx, oona.Config{
+		URL:      resolved.Redis.URL.Reveal(),
+		Group:    group,
+		Consumer: "nissa-" + resolved.Weatherlight.Instance,
+		Streams:  streams,
+		Keyring:  keyring,
+		Logger:   logger.With("part", "oona"),
+	})
+	if err != nil {
+		return err
+	}
+	service, err := nissa.New(nissa.Config{
+		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
+	})
+	if err != nil {
+		return errors.Join(err, bus.Close())
+	}
+	return errors.Join(service.Run(ctx), bus.Close())
+}
+
+func busStreams(resolved *settings.Settings) oona.Streams {
+	streams := oona.DefaultStreams()
+	streams.Normal = resolved.Oona.NormalStream
+	streams.Emergency = resolved.Oona.EmergencyStream
+	streams.Telemetry = resolved.Oona.TelemetryStream
+	streams.Policy = resolved.Oona.PolicyStream
+	return streams
+}
