@@ -103,6 +103,12 @@ func (l *ledger) open() error {
 		return nil
 	}
 	file, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // someone removed it: memory has all that counts
+		if err := l.compact(); err != nil {
+			return err
+		}
+		file, err = os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0o600)
+	}
 	if err != nil {
 		return err
 	}

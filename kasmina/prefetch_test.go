@@ -102,11 +102,11 @@ func TestSlowLibraryGetsMoreTime(t *testing.T) {
 
 func TestRequestThatCannotBePublishedIsRolledBackAndTriedAgain(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.refuse = errors.New("bus is down")
+		w.busFails(errors.New("bus is down"))
 		w.do(opGerminate, "s")
 		w.wantStage("s", stageGerminated)
 		wait(2 * time.Second)
-		w.refuse = nil
+		w.busFails(nil)
 		wait(2 * time.Second)
 		w.answer(w.ready(w.lastRequest()))
 		w.wantStage("s", stageTraining)
@@ -115,7 +115,7 @@ func TestRequestThatCannotBePublishedIsRolledBackAndTriedAgain(t *testing.T) {
 
 func TestBusThatStaysDownDoesNotLeaveTheSeedBehind(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.refuse = errors.New("bus is down")
+		w.busFails(errors.New("bus is down"))
 		w.do(opGerminate, "s")
 		wait(11 * time.Second)
 		w.wantStage("s", stageEmbargoed)

@@ -37,6 +37,7 @@ type world struct {
 	files    map[string][]byte
 
 	commands int
+	stop     func()
 }
 
 // inWorld runs a test in virtual time.
@@ -72,12 +73,13 @@ func (w *world) start() {
 	done := make(chan error, 1)
 	go func() { done <- w.manager.Run(ctx) }()
 	w.ctx = context.Background()
-	w.t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Errorf("Run: %v", err)
 		}
 	})
+	w.t.Cleanup(w.stop)
 }
 
 func (w *world) PublishKernelPrefetchRequest(_ context.Context, request *leyline.KernelPrefetchRequest) error {
@@ -88,6 +90,13 @@ func (w *world) PublishKernelPrefetchRequest(_ context.Context, request *leyline
 	}
 	w.requests = append(w.requests, request)
 	return nil
+}
+
+// busFails makes publications fail from now on; nil heals the bus.
+func (w *world) busFails(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refuse = err
 }
 
 func (w *world) emit(packet *leyline.TelemetryPacket) {
