@@ -104,8 +104,11 @@ func BenchmarkRawPublish(b *testing.B) {
 	b.ReportMetric(float64(b.N*benchBatch)/b.Elapsed().Seconds(), "msg/s")
 }
 
-func BenchmarkConsume(b *testing.B) {
-	c := benchClient(b, redistest.Start(b).URL)
+func BenchmarkConsume(b *testing.B) { benchConsume(b, redistest.Start(b).URL) }
+
+func benchConsume(b *testing.B, url string) {
+	b.Helper()
+	c := benchClient(b, url)
 	msgs := benchMessages()
 	for n := 0; n < b.N; n += benchBatch {
 		if err := c.Publish(context.Background(), msgs...); err != nil {

@@ -78,16 +78,10 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 		}
 		if work.Err() != nil || !deadline.IsZero() && time.Now().After(deadline) {
 			s.log.Warn("outcomes stay pending", "entries", len(batch), "error", err)
-			s.abandon(batch)
+			s.flights.endAll(batch)
 			return
 		}
 		trouble.pause(work, err)
-	}
-}
-
-func (s *consumer) abandon(batch []outcome) {
-	for _, o := range batch {
-		s.flights.end(o.id, o.mark)
 	}
 }
 
@@ -173,11 +167,10 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 			s.buried(ReasonReplay)
 		case commitUnstored:
 			s.log.Error("an answer could not be stored", "entry", o.id)
-			s.postpone(o.id, o.mark, max(1, o.attempt))
-			continue
+			defer s.postpone(o.id, o.mark, max(1, o.attempt))
 		}
-		s.flights.end(o.id, o.mark)
 	}
+	s.flights.endAll(batch)
 	s.c.meters.consumeLatency.observe(time.Since(batch[len(batch)-1].started))
 }
 

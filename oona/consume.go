@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // Consume reads a stream for a group until fetch is done, finishes what it has
@@ -51,8 +53,9 @@ type consumer struct {
 	c       *Client
 	sub     Subscription
 	log     *slog.Logger
+	valid   map[leyline.BusMessageType]bool // what the stream may carry
 	batches chan []entry
-	jobs    chan *job
+	jobs    chan *workload
 	flights *flights
 	outbox  *outbox
 }
@@ -62,8 +65,9 @@ func newConsumer(c *Client, sub Subscription) *consumer {
 		c:       c,
 		sub:     sub,
 		log:     c.log.With("stream", sub.Stream, "group", sub.Group),
+		valid:   c.cfg.Streams.validOn(sub.Stream),
 		batches: make(chan []entry, 1),
-		jobs:    make(chan *job, sub.Batch),
+		jobs:    make(chan *workload, sub.Concurrency),
 		flights: newFlights(),
 		outbox:  newOutbox(),
 	}

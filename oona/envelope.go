@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -34,7 +35,7 @@ const (
 var errMalformedEnvelope = errors.New("malformed envelope")
 
 // envelope is a decoded BusEnvelope. Its strings share the memory of the bytes
-// it was decoded from.
+// the text it was decoded from.
 type envelope struct {
 	kind       leyline.BusMessageType
 	payload    []byte
@@ -43,17 +44,16 @@ type envelope struct {
 
 // decodeEnvelope reads a BusEnvelope by hand: reflection would cost more than
 // everything else the client does to a message. It accepts exactly what
-// proto.Unmarshal accepts.
-func decodeEnvelope(raw string) (envelope, error) {
+// proto.Unmarshal accepts. raw and text are the same bytes.
+func decodeEnvelope(raw []byte, text string) (envelope, error) {
 	var e envelope
-	buf := []byte(raw)
-	for rest := buf; len(rest) > 0; {
+	for rest := raw; len(rest) > 0; {
 		number, wire, n := protowire.ConsumeTag(rest)
-		if n < 0 {
+		if n < 0 || number > protowire.MaxValidNumber {
 			return envelope{}, errMalformedEnvelope
 		}
 		rest = rest[n:]
-		n, err := e.decodeField(number, wire, rest, raw[len(raw)-len(rest):])
+		n, err := e.decodeField(number, wire, rest, text[len(text)-len(rest):])
 		if err != nil {
 			return envelope{}, err
 		}
@@ -84,7 +84,7 @@ func (e *envelope) decodeAttribute(b []byte, s string) error {
 	var key, value string
 	for len(b) > 0 {
 		number, wire, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || number > protowire.MaxValidNumber {
 			return errMalformedEnvelope
 		}
 		b, s = b[n:], s[n:]
@@ -134,7 +134,7 @@ func (c *Client) encode(m Message, now time.Time) (payload, signature string, er
 	if len(buf) > c.cfg.MaxPayload {
 		return "", "", fmt.Errorf("%w: %d bytes, %d allowed", ErrTooLarge, len(buf), c.cfg.MaxPayload)
 	}
-	return string(buf), c.cfg.Keyring.SignEnvelope(buf), nil
+	return rueidis.BinaryString(buf), c.cfg.Keyring.SignEnvelope(buf), nil
 }
 
 func (c *Client) appendAttributes(buf []byte, m Message, now time.Time) []byte {

@@ -25,7 +25,7 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := decodeEnvelope(string(raw))
+		got, err := decodeEnvelope(raw, string(raw))
 		var want leyline.BusEnvelope
 		wantErr := proto.Unmarshal(raw, &want)
 		if (err == nil) != (wantErr == nil) {

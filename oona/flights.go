@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,16 +26,19 @@ func newFlights() *flights {
 	}
 }
 
-// begin takes an entry in hand; false means it already is.
-func (f *flights) begin(id string) bool {
+// begin takes entries in hand and returns them without those that already are:
+// read or claimed a second time.
+func (f *flights) begin(entries []entry, now time.Time) []entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, running := f.running[id]; running {
+	return slices.DeleteFunc(entries, func(e entry) bool {
+		if _, running := f.running[e.id]; running {
+			return true
+		}
+		delete(f.waiting, e.id)
+		f.running[e.id] = now
 		return false
-	}
-	delete(f.waiting, id)
-	f.running[id] = time.Now()
-	return true
+	})
 }
 
 // claimMark takes a request id for an entry, and returns the entry that has it.
@@ -53,6 +57,15 @@ func (f *flights) end(id, mark string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.release(id, mark)
+}
+
+// endAll lets go of the entries of a whole commit.
+func (f *flights) endAll(outcomes []outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range outcomes {
+		f.release(o.id, o.mark)
+	}
 }
 
 func (f *flights) release(id, mark string) {

@@ -5,18 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
+
+// workload is the jobs of one batch, shared by the workers: each takes the next one
+// when it is free, so that a slow handler holds up nothing but itself.
+type workload struct {
+	jobs  []*job
+	taken atomic.Int64
+}
+
+func (l *workload) next() *job {
+	if i := int(l.taken.Add(1)) - 1; i < len(l.jobs) {
+		return l.jobs[i]
+	}
+	return nil
+}
 
 // handleAll runs handlers until the queue is closed. Once work is done, what is
 // left stays pending.
 func (s *consumer) handleAll(work context.Context) {
-	for j := range s.jobs {
-		if work.Err() != nil {
-			s.flights.end(j.id, j.mark)
-			continue
+	for l := range s.jobs {
+		for j := l.next(); j != nil; j = l.next() {
+			if work.Err() != nil {
+				s.flights.end(j.id, j.mark)
+				continue
+			}
+			s.handle(work, j)
 		}
-		s.handle(work, j)
 	}
 }
 

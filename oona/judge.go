@@ -70,20 +70,21 @@ func (s *consumer) open(payload, signature string, found bool) (envelope, string
 	if len(payload) > s.c.cfg.MaxPayload {
 		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(payload), s.c.cfg.MaxPayload)
 	}
-	if err := s.c.cfg.Keyring.VerifyEnvelope([]byte(payload), signature); err != nil {
+	raw := []byte(payload)
+	if err := s.c.cfg.Keyring.VerifyEnvelope(raw, signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
 			return envelope{}, ReasonUnsigned, err
 		}
 		return envelope{}, ReasonBadSignature, err
 	}
-	env, err := decodeEnvelope(payload)
+	env, err := decodeEnvelope(raw, payload)
 	if err != nil {
 		return env, ReasonUndecodable, err
 	}
 	if origin, bound := env.attributes[attributeStream]; bound && origin != s.sub.Stream {
 		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin)
 	}
-	if !s.c.cfg.Streams.carries(s.sub.Stream, env.kind) {
+	if !s.valid[env.kind] {
 		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
 	}
 	return env, "", nil

@@ -3,6 +3,7 @@ package oona
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -79,12 +80,14 @@ func (s *consumer) begin(fetch, work context.Context) error {
 }
 
 func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
-	// The bound catches a connection that is dead without having been closed.
+	// The bound catches a connection that is dead without having been closed. The
+	// mark on the command ends the wait as soon as fetch is done and keeps the
+	// connection, so that no entry is handed to a reader that has gone.
 	ctx, cancel := context.WithTimeout(fetch, s.sub.Block+s.c.cfg.DialTimeout)
 	defer cancel()
 	command := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).
 		Count(int64(s.sub.Batch)).Block(max(1, s.sub.Block.Milliseconds())).
-		Streams().Key(s.sub.Stream).Id(">").Build()
+		Streams().Key(s.sub.Stream).Id(">").Build().UnblockOnCancel()
 	streams, err := s.c.rdb.Do(ctx, command).AsXReadSlices()
 	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
 		return nil, nil
@@ -110,11 +113,9 @@ func (s *consumer) takeAll(work context.Context) {
 // take judges entries, settles those that need no handler, and queues the rest.
 func (s *consumer) take(work context.Context, entries []entry) {
 	now := time.Now()
+	entries = s.flights.begin(entries, now)
 	jobs := make([]*job, 0, len(entries))
 	for _, e := range entries {
-		if !s.flights.begin(e.id) {
-			continue // still in hand: it was claimed or read a second time
-		}
 		j := s.judge(e, now)
 		if j.handler == nil || j.refusal != nil {
 			s.settle(j)
@@ -123,15 +124,23 @@ func (s *consumer) take(work context.Context, entries []entry) {
 		jobs = append(jobs, j)
 	}
 	s.refuseReplays(work, jobs)
-	for _, j := range jobs {
+	s.dispatch(work, slices.DeleteFunc(jobs, func(j *job) bool {
 		if j.refusal != nil {
 			s.settle(j)
-			continue
 		}
+		return j.refusal != nil
+	}))
+}
+
+// dispatch offers jobs to as many workers as it can use. Once work is done,
+// what nobody has begun stays pending.
+func (s *consumer) dispatch(work context.Context, jobs []*job) {
+	l := &workload{jobs: jobs}
+	for range min(len(jobs), s.sub.Concurrency) {
 		select {
-		case s.jobs <- j:
+		case s.jobs <- l:
 		case <-work.Done():
-			s.flights.end(j.id, j.mark)
+			return
 		}
 	}
 }

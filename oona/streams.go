@@ -70,6 +70,17 @@ func (s Streams) stream(t leyline.BusMessageType) string {
 	}
 }
 
+// validOn returns every type the stream may carry.
+func (s Streams) validOn(stream string) map[leyline.BusMessageType]bool {
+	valid := make(map[leyline.BusMessageType]bool)
+	for number := range leyline.BusMessageType_name {
+		if t := leyline.BusMessageType(number); s.carries(stream, t) {
+			valid[t] = true
+		}
+	}
+	return valid
+}
+
 // carries reports whether type t is valid on the stream. Prototype peers divert
 // any type to the emergency stream; a stream outside the table is private to
 // its users and carries what they like. Streams configured under one name carry
