@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -68,6 +69,9 @@ func (s *Service) ready(ctx context.Context) error {
 	}
 	if missing := s.reading.missing(s.streams()); len(missing) > 0 {
 		return fmt.Errorf("not reading %v yet", missing)
+	}
+	if health := s.config.Bus.Health(); health.ConsumeState == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+		return fmt.Errorf("reading failed %d times in a row", health.ConsumeFailures)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

@@ -59,6 +59,9 @@ func (s *Service) Run(ctx context.Context) error {
 	return err
 }
 
+// Interrupt cuts a stop short: what still runs is cancelled at once.
+func (s *Service) Interrupt() { s.supervisor.Interrupt() }
+
 // Addr returns the HTTP address in use once Run has opened it; empty before.
 func (s *Service) Addr() string {
 	addr, _ := s.addr.Load().(string)
@@ -93,6 +96,7 @@ func (s *Service) wait(ctx context.Context) error {
 }
 
 func (s *Service) stop(ctx context.Context) error {
+	// ctx has ended, which is why we are here; the stop has a bound of its own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Stop)
 	defer cancel()
 	if err := s.supervisor.Stop(ctx); err != nil {

@@ -1,6 +1,7 @@
 package nissa
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,8 +28,9 @@ const (
 )
 
 func onEveryBus(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("redis", func(t *testing.T) { test(t, redistest.Start(t).URL) })
-	t.Run("embedded", func(t *testing.T) { test(t, embedded(t)) })
+	t.Parallel()
+	t.Run("redis", func(t *testing.T) { t.Parallel(); test(t, redistest.Start(t).URL) })
+	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, embedded(t)) })
 }
 
 func embedded(t testing.TB) string {
@@ -177,6 +179,7 @@ func TestWhatWasSaidBeforeTheStartIsShown(t *testing.T) {
 }
 
 func TestForgedTelemetryIsNotShown(t *testing.T) {
+	t.Parallel()
 	url := embedded(t)
 	r := run(t, url).ready()
 	normal := leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL
@@ -189,6 +192,7 @@ func TestForgedTelemetryIsNotShown(t *testing.T) {
 }
 
 func TestBusThatLostItsGroupsIsReadAgain(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	r := run(t, server.URL).ready()
 	server.Kill()
@@ -206,7 +210,48 @@ func TestBusThatLostItsGroupsIsReadAgain(t *testing.T) {
 	r.shows(`esper_telemetry_packets_total{source="after"} 5`)
 }
 
+func TestStreamThatCannotBeReadMakesTheServiceUnready(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	r := run(t, server.URL).ready()
+	command(t, server.Addr, "SET oona.telemetry not-a-stream")
+	r.eventually("unreadiness", func() bool { status, _ := r.get("/readyz"); return status == http.StatusServiceUnavailable })
+	command(t, server.Addr, "DEL oona.telemetry")
+	r.ready()
+}
+
+// command sends one command past the client.
+func command(t *testing.T, addr, line string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "%s\r\n", line); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := bufio.NewReader(conn).ReadString('\n'); err != nil || reply[0] == '-' {
+		t.Fatalf("%s: %q, %v", line, reply, err)
+	}
+}
+
+func TestInterruptCutsAStopShort(t *testing.T) {
+	t.Parallel()
+	service, err := New(Config{Bus: connect(t, embedded(t), secret), HTTPAddr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	service.Interrupt()
+	if err := service.Run(ctx); err != nil {
+		t.Errorf("run after its end: %v", err)
+	}
+}
+
 func TestHealthNamesTheWorkers(t *testing.T) {
+	t.Parallel()
 	r := run(t, embedded(t)).ready()
 	status, body := r.get("/healthz")
 	var health struct {
@@ -257,6 +302,7 @@ func TestServiceNeedsABus(t *testing.T) {
 }
 
 func TestStopIsCleanAtAnyTime(t *testing.T) {
+	t.Parallel()
 	url := embedded(t)
 	for range 3 {
 		run(t, url).stop() // as early as possible
