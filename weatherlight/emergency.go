@@ -1,19 +1,33 @@
 package weatherlight
 
 import (
+	"cmp"
 	"context"
-	"strconv"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// emergencyWatch counts and reports what arrives on the emergency stream.
+const (
+	// sharedOrigin marks alarms that came through shared memory.
+	sharedOrigin = "shared_signal"
+	// sightingsKept bounds how many alarms are remembered to know them again.
+	sightingsKept = 64
+	// sightingSpreadMs is how far apart a trainer may stamp one emergency that it
+	// raises both in shared memory and on the bus.
+	sightingSpreadMs = 100
+)
+
+// emergencyWatch counts and reports emergencies, from the bus and from shared
+// memory. One that comes both ways, or twice, counts once.
 type emergencyWatch struct {
-	emit func(*leyline.TelemetryPacket)
+	// offer queues a packet; false means that it found no room.
+	offer func(*leyline.TelemetryPacket) bool
 
 	mu         sync.Mutex
 	detections int64
@@ -23,43 +37,88 @@ type emergencyWatch struct {
 	packets    int64
 	tamiyo     int64
 	tamiyoAt   time.Time
+	sightings  []sighting
 }
 
-func newEmergencyWatch(emit func(*leyline.TelemetryPacket)) *emergencyWatch {
-	return &emergencyWatch{emit: emit}
+func newEmergencyWatch(offer func(*leyline.TelemetryPacket) bool) *emergencyWatch {
+	return &emergencyWatch{offer: offer}
 }
 
-// Signal counts an emergency signal and reports it as telemetry.
+// Signal takes an emergency from the bus. Its latency is taken from wall
+// clocks: the monotonic clocks of two hosts have nothing in common. An error
+// means that the report found no room, and brings the signal back.
 func (e *emergencyWatch) Signal(_ context.Context, signal *leyline.EmergencySignal) ([]oona.Message, error) {
-	reason := signal.GetReason()
-	if reason == "" {
-		reason = "unspecified"
+	raised := alarm{
+		level: signal.GetLevel(), reason: cmp.Or(signal.GetReason(), "unspecified"),
+		origin: "stream:" + signal.GetOrigin(), atMs: signal.GetMonotonicTimeMs(), untimed: true, triggers: 1,
 	}
-	e.mu.Lock()
-	e.detections++
-	e.lastAt, e.lastLevel, e.lastReason = time.Now(), signal.GetLevel(), reason
-	e.mu.Unlock()
-	e.emit(emergencyPacket(signal, reason))
+	seen := sighting{alarm: raised, run: signal.GetRunId()}
+	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
+		seen.wall = triggered.AsTime()
+		raised.latency, raised.untimed = max(0, time.Since(seen.wall)), false
+	}
+	if !e.raise(raised, seen) {
+		return nil, fmt.Errorf("report emergency %q: telemetry queue is full", raised.reason)
+	}
 	return nil, nil
 }
 
-// emergencyPacket reports one signal. Its latency is taken from wall clocks:
-// the monotonic clocks of two hosts have nothing in common.
-func emergencyPacket(signal *leyline.EmergencySignal, reason string) *leyline.TelemetryPacket {
-	origin := "stream:" + signal.GetOrigin()
-	packet := telemetry.New("weatherlight", "weatherlight-emergency").
-		Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).
-		Metric("weatherlight.emergency.level", float64(signal.GetLevel()), "count").
-		Event("emergency_signal_received", leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL,
-			"reason", reason, "origin", origin, "level", strconv.Itoa(int(signal.GetLevel()))).
-		Health(leyline.HealthStatus_HEALTH_STATUS_CRITICAL, "emergency_detected").
-		Indicator(telemetry.PriorityIndicator, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL.String()).
-		Indicator("origin", origin)
-	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
-		latency := max(0, time.Since(triggered.AsTime()))
-		packet.Metric("weatherlight.emergency.latency_ms", latency.Seconds()*1e3, "ms")
+// Shared takes an emergency from shared memory. It returns false when the
+// report found no room.
+func (e *emergencyWatch) Shared(raised alarm) bool {
+	raised.origin = sharedOrigin
+	raised.reason = cmp.Or(raised.reason, sharedOrigin)
+	return e.raise(raised, sighting{alarm: raised})
+}
+
+// raise reports an alarm and counts it, once.
+func (e *emergencyWatch) raise(raised alarm, seen sighting) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if slices.ContainsFunc(e.sightings, seen.same) {
+		return true
 	}
-	return packet.Build()
+	if !e.offer(raised.emergencyPacket()) {
+		return false
+	}
+	e.detections++
+	e.lastAt, e.lastLevel, e.lastReason = time.Now(), raised.level, raised.reason
+	e.sightings = append(e.sightings, seen)
+	if len(e.sightings) > sightingsKept {
+		e.sightings = slices.Delete(e.sightings, 0, 1)
+	}
+	return true
+}
+
+// sighting is what tells one emergency from another.
+type sighting struct {
+	alarm
+
+	run  string
+	wall time.Time
+}
+
+// same reports whether two sightings are of one emergency: the same message
+// again, or the one in shared memory and the other on the bus. A signal without
+// any time is never the same as another.
+func (s sighting) same(other sighting) bool {
+	if s.level != other.level {
+		return false
+	}
+	if s.origin == other.origin {
+		timed := s.atMs != 0 || !s.wall.IsZero()
+		return timed && s.atMs == other.atMs && s.wall.Equal(other.wall) && s.run == other.run && s.reason == other.reason
+	}
+	if s.origin != sharedOrigin && other.origin != sharedOrigin || s.atMs == 0 || other.atMs == 0 {
+		return false
+	}
+	spread := max(s.atMs, other.atMs) - min(s.atMs, other.atMs)
+	return spread <= sightingSpreadMs && sharedReason(s.reason) == sharedReason(other.reason)
+}
+
+// sharedReason is a reason as far as it fits into shared memory.
+func sharedReason(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), emergencySize-emergencyHeader)], "")
 }
 
 // Telemetry counts an urgent packet by where it came from. It publishes

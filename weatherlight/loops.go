@@ -19,7 +19,7 @@ const lastPacketTimeout = 2 * time.Second
 // loops are the workers that look after the others.
 func (s *Service) loops() []supervise.Spec {
 	if s.emergency == nil {
-		s.emergency = newEmergencyWatch(s.telemetry.Offer)
+		s.emergency = newEmergencyWatch(s.telemetry.TryOffer)
 		s.chores = newHousekeeper(s.settings.Weatherlight.HousekeepingInterval, s.logger, s.choreList())
 	}
 	specs := []supervise.Spec{
@@ -31,6 +31,7 @@ func (s *Service) loops() []supervise.Spec {
 			Handlers: s.emergencyHandlers(),
 		}),
 	}
+	specs = append(specs, s.signalMonitors()...)
 	if s.settings.Tezzeret.ForgeOnStart {
 		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
 	}

@@ -43,13 +43,19 @@ func newTelemetryQueue(logger *slog.Logger) *telemetryQueue {
 
 // Offer queues a packet for publication. It never blocks.
 func (q *telemetryQueue) Offer(packet *leyline.TelemetryPacket) {
-	if packet == nil {
-		return
+	if packet != nil && !q.TryOffer(packet) {
+		q.dropped.Add(1)
 	}
+}
+
+// TryOffer queues a packet, or returns false when there is no room: the caller
+// keeps it then.
+func (q *telemetryQueue) TryOffer(packet *leyline.TelemetryPacket) bool {
 	select {
 	case q.packets <- packet:
+		return true
 	default:
-		q.dropped.Add(1)
+		return false
 	}
 }
 

@@ -66,6 +66,10 @@ type Service struct {
 	emergency  *emergencyWatch
 	chores     *housekeeper
 
+	// The monitors of shared memory, nil when their signal has no name.
+	rollbackSignal  *signalMonitor
+	emergencySignal *signalMonitor
+
 	hostLayers atomic.Pointer[[]string]
 
 	booted     atomic.Bool

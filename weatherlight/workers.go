@@ -30,6 +30,9 @@ const (
 	workerSummary      = "summary"
 	workerHousekeeping = "housekeeping"
 	workerEmergency    = "emergency_stream"
+	workerRollback     = "rollback_monitor"
+
+	workerEmergencySignal = "emergency_monitor"
 )
 
 // startWorkers is a boot step that starts a list of workers in order. The list

@@ -1,0 +1,161 @@
+package weatherlight
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sharedMemoryDir is where Linux keeps POSIX shared memory.
+const sharedMemoryDir = "/dev/shm"
+
+// errSegmentGone says that the memory behind a mapping went away: its owner
+// made the file shorter.
+var errSegmentGone = errors.New("shared memory was taken away while it was read")
+
+// segment is a trainer's piece of shared memory, mapped by name. The trainer
+// makes and removes it; we only look, and clear what we have seen. It belongs
+// to one goroutine.
+type segment struct {
+	path string
+	size int // of the record, a multiple of 8 bytes
+
+	data   []byte // nil while not attached
+	device uint64
+	inode  uint64
+}
+
+// newSegment names a segment; a leading slash is how POSIX writes the name.
+func newSegment(dir, name string, size int) *segment {
+	return &segment{path: filepath.Join(dir, strings.TrimPrefix(name, "/")), size: size}
+}
+
+func (s *segment) attached() bool { return s.data != nil }
+
+// follow attaches to whatever lies under the name now, and lets go of what lay
+// there before. It reports whether there is anything.
+func (s *segment) follow() (bool, error) {
+	var found unix.Stat_t
+	err := unix.Stat(s.path, &found)
+	if errors.Is(err, unix.ENOENT) || err == nil && found.Size == 0 {
+		// A segment without size was created this instant.
+		return false, s.detach()
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for shared memory %s: %w", s.path, err)
+	}
+	if s.attached() && found.Dev == s.device && found.Ino == s.inode && found.Size >= int64(s.size) {
+		return true, nil
+	}
+	if err := s.detach(); err != nil {
+		return false, err
+	}
+	if err := s.attach(); err != nil {
+		return false, fmt.Errorf("attach shared memory %s: %w", s.path, err)
+	}
+	return true, nil
+}
+
+// attach maps the file itself. Python's own way of attaching would also remove
+// the segment when this process ends.
+func (s *segment) attach() error {
+	fd, err := unix.Open(s.path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) // The mapping stays.
+	var found unix.Stat_t
+	if err := unix.Fstat(fd, &found); err != nil {
+		return err
+	}
+	if err := s.fits(found); err != nil {
+		return err
+	}
+	data, err := unix.Mmap(fd, 0, s.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map: %w", err)
+	}
+	s.data, s.device, s.inode = data, found.Dev, found.Ino
+	return nil
+}
+
+// fits refuses what cannot be the record. Some systems round a segment up to
+// whole pages.
+func (s *segment) fits(found unix.Stat_t) error {
+	if found.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("not a regular file")
+	}
+	if found.Size != int64(s.size) && (found.Size == 0 || found.Size%int64(os.Getpagesize()) != 0) {
+		return fmt.Errorf("%d bytes, want %d", found.Size, s.size)
+	}
+	return nil
+}
+
+func (s *segment) detach() error {
+	if !s.attached() {
+		return nil
+	}
+	data := s.data
+	s.data = nil
+	if err := unix.Munmap(data); err != nil {
+		return fmt.Errorf("detach shared memory %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// read copies the record. Each of its words is read whole; that the words
+// belong together is for the caller to find out by reading again.
+func (s *segment) read() ([]byte, error) {
+	record := make([]byte, 0, s.size)
+	err := s.touch(func() {
+		for i := range s.words() {
+			record = binary.NativeEndian.AppendUint64(record, atomic.LoadUint64(&s.words()[i]))
+		}
+	})
+	return record, err
+}
+
+// clear zeroes the record if it still is what was seen, and reports whether it
+// did. The first word, which holds the flag, decides; the others follow as long
+// as nobody begins to write the next record.
+func (s *segment) clear(seen []byte) (bool, error) {
+	cleared := false
+	err := s.touch(func() {
+		words := s.words()
+		cleared = swapWord(&words[0], seen, 0)
+		for i := 1; cleared && i < len(words) && atomic.LoadUint64(&words[0]) == 0; i++ {
+			swapWord(&words[i], seen, i)
+		}
+	})
+	return cleared, err
+}
+
+func swapWord(word *uint64, seen []byte, i int) bool {
+	return atomic.CompareAndSwapUint64(word, binary.NativeEndian.Uint64(seen[8*i:]), 0)
+}
+
+// words is the record as the machine words that can be read and swapped whole.
+func (s *segment) words() []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(&s.data[0])), s.size/8) //nolint:gosec // a mapping begins at a page and holds size bytes
+}
+
+// touch runs an access to the mapping. Memory that its owner took away raises a
+// fault, which would end the process if it did not become an error here.
+func (s *segment) touch(access func()) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%w: %s: %v", errSegmentGone, s.path, fault)
+		}
+	}()
+	access()
+	return nil
+}
