@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 ARGS     ?=
 LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 # Packages that start goroutines watch for leaks; those run under the race detector.
-RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain(m' ./*/)))
+RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run build test race bench bench-smoke fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
