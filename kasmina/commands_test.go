@@ -17,7 +17,7 @@ func TestSecondGerminationLeavesALiveSeedAlone(t *testing.T) {
 		w.do(opGerminate, "s")
 		w.rejects(w.command(opGerminate, "s"), ReasonSeedLive)
 		w.answer(w.ready(w.lastRequest()))
-		w.manager.Finalize(w.ctx, 1)
+		w.finalize(1)
 		w.rejects(w.command(opGerminate, "s"), ReasonSeedLive)
 		w.grow("s", stageProbationary)
 		w.rejects(w.command(opGerminate, "s"), ReasonSeedLive)
@@ -62,7 +62,7 @@ func TestRefusedCommandLeavesNoPhantomSeed(t *testing.T) {
 		if states := w.manager.SeedStates(); len(states) != 0 {
 			t.Errorf("phantoms %v", states)
 		}
-		w.manager.Finalize(w.ctx, 1)
+		w.finalize(1)
 		for _, packet := range w.emitted() {
 			if id := packet.GetSystemHealth().GetIndicators()["seed_id"]; id != "" {
 				t.Errorf("phantom packet of %q", id)
@@ -75,7 +75,7 @@ func TestRefusedCommandLeavesNoPhantomSeed(t *testing.T) {
 func TestRefusedValidationIsTold(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.rejects(w.command(opGerminate, "s", annotate("mesh_host_layers", "{}")), ReasonInvalidMeshLayers)
-		w.manager.Finalize(w.ctx, -1)
+		w.finalize(-1)
 		told := events(w.emitted(), "command_validation_failed")
 		if len(told) != 1 || told[0].GetAttributes()["reason"] != ReasonInvalidMeshLayers ||
 			told[0].GetAttributes()["seed_id"] != "s" || told[0].GetLevel() != levelError {
@@ -168,7 +168,7 @@ func TestPausedSeedIsLeftOutUntilItIsResumed(t *testing.T) {
 			t.Error("a resumed seed does not blend")
 		}
 		packets := w.emitted()
-		w.manager.Finalize(w.ctx, -1)
+		w.finalize(-1)
 		packets = append(packets, w.emitted()...)
 		if len(events(packets, "seed_paused")) != 1 || len(events(packets, "seed_resumed")) != 1 {
 			t.Error("pause and resume were not told")
@@ -192,7 +192,7 @@ func TestBreakerFollowsACommand(t *testing.T) {
 		w.do(opGerminate, "", force(circuitClosed))
 		w.do(opGerminate, "s")
 		w.rejects(w.command(opGerminate, "", force(0)), ReasonInvalidBreakerState)
-		w.manager.Finalize(w.ctx, -1)
+		w.finalize(-1)
 		packets := w.emitted()
 		told := events(packets, "breaker_event")
 		if len(told) != 2 || told[0].GetAttributes()["breaker_state"] != "CIRCUIT_STATE_OPEN" ||

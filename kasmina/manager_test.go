@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/supervise/supervisetest"
 )
 
 func TestCallersWaitForTheManagerOnlyAsLongAsTheyLike(t *testing.T) {
@@ -35,6 +38,17 @@ func TestCallersWaitForTheManagerOnlyAsLongAsTheyLike(t *testing.T) {
 		if len(manager.SeedStates()) != 0 || manager.Metrics()["kasmina.seeds.active"] != 0 {
 			t.Error("readers see nothing before Run")
 		}
+	})
+}
+
+func TestManagerStartsAndStopsUnderStress(t *testing.T) {
+	t.Parallel()
+	supervisetest.Stress(t, func() supervise.Worker {
+		manager, err := NewManager(Config{LedgerPath: filepath.Join(t.TempDir(), "nonces")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return manager
 	})
 }
 

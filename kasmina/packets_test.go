@@ -107,7 +107,7 @@ func TestPriorityCountsTheEventsThatTheBuilderAdds(t *testing.T) {
 		leak := goodEvidence()
 		leak["host_gradient_max"] = 1
 		w.observe("s", 1, leak)
-		w.manager.Finalize(w.ctx, 1)
+		w.finalize(1)
 		packets := w.emitted()
 		index := slices.IndexFunc(packets, func(p *leyline.TelemetryPacket) bool {
 			return strings.HasPrefix(p.GetPacketId(), "kasmina-global-")
@@ -131,7 +131,7 @@ func TestEachPacketIsEmittedOnce(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.plant("s")
 		w.grow("s", stageShadowing)
-		w.manager.Finalize(w.ctx, 1)
+		w.finalize(1)
 		seen := map[string]bool{}
 		for _, packet := range w.emitted() {
 			if seen[packet.GetPacketId()] {
@@ -151,7 +151,7 @@ func TestFinalizeReportsEachSeedOncePerStep(t *testing.T) {
 			step    int64
 			packets int
 		}{{1, 2}, {1, 0}, {2, 2}, {-1, 0}} {
-			w.manager.Finalize(w.ctx, want.step)
+			w.finalize(want.step)
 			packets := w.emitted()
 			if len(packets) != want.packets {
 				t.Errorf("step %d: %d packets, want %d", want.step, len(packets), want.packets)

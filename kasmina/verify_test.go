@@ -46,7 +46,7 @@ func TestCommandsAreVerifiedInOrder(t *testing.T) {
 					t.Error("the caller's command was changed")
 				}
 				wait(time.Second)
-				w.manager.Finalize(w.ctx, -1)
+				w.finalize(-1)
 				told := events(w.emitted(), "command_rejected")
 				if len(told) != 1 || told[0].GetLevel() != tt.level || told[0].GetAttributes()["reason"] != tt.reason ||
 					told[0].GetAttributes()["command_id"] != command.GetCommandId() {
@@ -177,7 +177,7 @@ func TestFullLedgerIsToldAndStaysSafe(t *testing.T) {
 		wait(time.Second)
 		w.do(opGerminate, "b")
 		w.rejects(first, ReasonStaleCommand)
-		w.manager.Finalize(w.ctx, -1)
+		w.finalize(-1)
 		told := events(w.emitted(), "nonce_ledger_truncated")
 		if len(told) == 0 || told[0].GetLevel() != levelWarning || told[0].GetAttributes()["removed"] != "1" {
 			t.Errorf("events %v", told)

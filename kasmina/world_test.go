@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
@@ -236,6 +235,14 @@ func (w *world) observe(seedID string, epoch uint32, evidence map[string]float32
 	settle()
 }
 
+// finalize ends a training step.
+func (w *world) finalize(step int64) {
+	w.t.Helper()
+	if err := w.manager.Finalize(w.ctx, step); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // grow takes a planted seed to a stage with good evidence, and returns the
 // next epoch.
 func (w *world) grow(seedID string, to leyline.SeedLifecycleStage) uint32 {
@@ -253,68 +260,4 @@ func (w *world) grow(seedID string, to leyline.SeedLifecycleStage) uint32 {
 	}
 	w.t.Fatalf("%s never came to %s, is in %s", seedID, to, w.stage(seedID))
 	return 0
-}
-
-// stage is a seed's stage, UNKNOWN when it is not registered.
-func (w *world) stage(seedID string) leyline.SeedLifecycleStage {
-	settle()
-	for _, state := range w.manager.SeedStates() {
-		if state.GetSeedId() == seedID {
-			return state.GetStage()
-		}
-	}
-	return stageUnknown
-}
-
-func (w *world) wantStage(seedID string, want leyline.SeedLifecycleStage) {
-	w.t.Helper()
-	if got := w.stage(seedID); got != want {
-		w.t.Errorf("seed %s is in %s, want %s", seedID, got, want)
-	}
-}
-
-func (w *world) wantAttached(seedIDs ...string) {
-	w.t.Helper()
-	var attached []string
-	for _, state := range w.graft.Seeds() {
-		attached = append(attached, state.GetSeedId())
-	}
-	if fmt.Sprint(attached) != fmt.Sprint(seedIDs) {
-		w.t.Errorf("attached are %v, want %v", attached, seedIDs)
-	}
-}
-
-// emitted takes the packets emitted so far.
-func (w *world) emitted() []*leyline.TelemetryPacket {
-	settle()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	packets := w.packets
-	w.packets = nil
-	return packets
-}
-
-// events are all events of some packets with a description.
-func events(packets []*leyline.TelemetryPacket, description string) []*leyline.TelemetryEvent {
-	var found []*leyline.TelemetryEvent
-	for _, packet := range packets {
-		for _, event := range packet.GetEvents() {
-			if event.GetDescription() == description {
-				found = append(found, event)
-			}
-		}
-	}
-	return found
-}
-
-// stages are the stages that packets told of a seed, repetitions left out.
-func stages(packets []*leyline.TelemetryPacket, seedID string) []string {
-	var told []string
-	for _, event := range events(packets, "seed_stage") {
-		stage := event.GetAttributes()["stage"]
-		if event.GetAttributes()["seed_id"] == seedID && (len(told) == 0 || told[len(told)-1] != stage) {
-			told = append(told, stage)
-		}
-	}
-	return told
 }
