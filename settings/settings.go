@@ -56,16 +56,16 @@ type Kernel struct {
 // Tamiyo configures the controller, its policies and its field reports.
 type Tamiyo struct {
 	PolicyDir              string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies and of the field-report log."`
-	ConservativeMode       bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode."`
+	ConservativeMode       bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
 	FieldReportRetention   time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
 	FieldReportMaxRetries  int           `env:"TAMIYO_FIELD_REPORT_MAX_RETRIES" envDefault:"3" min:"0" max:"1000" doc:"Publish attempts after the first failed one."`
-	ObservationEpochs      int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written."`
+	ObservationEpochs      int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`
 	RetryBackoff           time.Duration `env:"TAMIYO_FR_RETRY_BACKOFF_MS" envDefault:"1000" unit:"ms" min:"1ms" doc:"Pause before a field report is published again."`
 	RetryBackoffMultiplier float64       `env:"TAMIYO_FR_RETRY_BACKOFF_MULT" envDefault:"2.0" min:"1" max:"100" doc:"Growth of that pause with each retry."`
-	StrictWAL              bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read."`
+	StrictWAL              bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read. Checked, not used yet."`
 	VerifyUpdates          bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates of another architecture version or past the freshness bound. Signature, order and size are always checked."`
 	UpdateFreshness        time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
-	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take."`
+	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
 }
 
 // Tezzeret configures the forge.
@@ -112,13 +112,13 @@ func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
 // Nissa configures the observability service.
 type Nissa struct {
 	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz and /readyz."`
-	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents."`
-	PushgatewayURL       URL      `env:"PROMETHEUS_PUSHGATEWAY" envDefault:"http://localhost:9091" schemes:"http https" doc:"Prometheus push gateway."`
-	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules."`
-	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert."`
-	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert."`
-	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated."`
-	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all."`
+	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents. Checked, not used yet."`
+	PushgatewayURL       URL      `env:"PROMETHEUS_PUSHGATEWAY" envDefault:"http://localhost:9091" schemes:"http https" doc:"Prometheus push gateway. Checked, not used yet."`
+	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules. Checked, not used yet."`
+	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert. Checked, not used yet."`
+	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert. Checked, not used yet."`
+	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated. Checked, not used yet."`
+	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all. Checked, not used yet."`
 }
 
 // Log configures the log of every service.

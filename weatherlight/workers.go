@@ -66,6 +66,9 @@ func (s *Service) stopSpecs(ctx context.Context, specs []supervise.Spec) error {
 // consumer is a worker that reads one stream. It is ready once its group exists
 // and its own pending entries were read.
 func (s *Service) consumer(name string, subscription oona.Subscription) supervise.Spec {
+	if subscription.Concurrency == 0 {
+		subscription.Concurrency = s.settings.Workers.MaxConcurrency
+	}
 	run := func(ctx context.Context) error {
 		subscription.OnReady = func() { supervise.Ready(ctx) }
 		return s.bus.Consume(ctx, supervise.Work(ctx), subscription)
