@@ -94,6 +94,14 @@ func (r *running) ready() *running {
 	return r
 }
 
+func (r *running) unready() {
+	r.t.Helper()
+	r.eventually("unreadiness", func() bool {
+		status, _ := r.get("/readyz")
+		return status == http.StatusServiceUnavailable
+	})
+}
+
 func (r *running) get(path string) (int, string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	response, err := client.Get("http://" + r.addr + path)
@@ -196,7 +204,7 @@ func TestBusThatLostItsGroupsIsReadAgain(t *testing.T) {
 	server := redistest.Start(t)
 	r := run(t, server.URL).ready()
 	server.Kill()
-	r.eventually("unreadiness", func() bool { status, _ := r.get("/readyz"); return status == http.StatusServiceUnavailable })
+	r.unready()
 	if status, body := r.get("/healthz"); status != http.StatusOK {
 		t.Errorf("an outage of the bus is not a fault of the process: %d %s", status, body)
 	}
@@ -215,7 +223,7 @@ func TestStreamThatCannotBeReadMakesTheServiceUnready(t *testing.T) {
 	server := redistest.Start(t)
 	r := run(t, server.URL).ready()
 	command(t, server.Addr, "SET oona.telemetry not-a-stream")
-	r.eventually("unreadiness", func() bool { status, _ := r.get("/readyz"); return status == http.StatusServiceUnavailable })
+	r.unready()
 	command(t, server.Addr, "DEL oona.telemetry")
 	r.ready()
 }
@@ -321,8 +329,9 @@ func TestEveryWorkerPassesTheStress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			addr := listener.Addr().String()
-			return &httpServer{addr: addr, first: listener, handler: service.handler(), logger: service.config.withDefaults().Logger}
+			return &httpServer{
+				addr: listener.Addr().String(), first: listener, handler: service.handler(), logger: service.config.Logger,
+			}
 		})
 	})
 	t.Run("consumer", func(t *testing.T) {

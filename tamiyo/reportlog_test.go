@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -115,70 +114,6 @@ func TestFieldReportLogReadsThePrototypesBytes(t *testing.T) {
 	if diff := cmp.Diff([]*leyline.FieldReport{goldenReport()}, pending, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
-}
-
-func TestReportsAfterTheFirstPublishAreStillSent(t *testing.T) {
-	log := openLog(t, logPath(t), ReportConfig{})
-	b := new(bus)
-	for _, id := range []string{"a", "b", "c"} {
-		appendAll(t, log, id)
-		if sent, err := log.PublishPending(t.Context(), b); sent != 1 || err != nil {
-			t.Fatalf("published %d, %v", sent, err)
-		}
-	}
-	if !slices.Equal(b.sent, []string{"a", "b", "c"}) {
-		t.Errorf("sent %v", b.sent)
-	}
-}
-
-func TestRefusedReportIsNotMarkedSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := logPath(t)
-		var heard emitted
-		log := openLog(t, path, ReportConfig{Emit: heard.emit})
-		appendAll(t, log, "a", "b")
-		b := &bus{refuse: func(id string) error {
-			if id == "a" {
-				return errBusDown
-			}
-			return nil
-		}}
-		sent, err := log.PublishPending(t.Context(), b)
-		if sent != 1 || !errors.Is(err, errBusDown) {
-			t.Fatalf("published %d, %v", sent, err)
-		}
-		if got := pendingIDs(log); !slices.Equal(got, []string{"a"}) {
-			t.Errorf("pending %v", got)
-		}
-		if event, attributes := heard.last(t); event != "field_report_retry" || attributes["report_id"] != "a" {
-			t.Errorf("emitted %s %v", event, attributes)
-		}
-		if got := pendingIDs(openLog(t, path, ReportConfig{})); !slices.Equal(got, []string{"a"}) {
-			t.Errorf("pending after restart %v", got)
-		}
-	})
-}
-
-func TestRefusedReportWaitsLongerEachTimeAndIsNeverGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := openLog(t, logPath(t), ReportConfig{MaxRetries: 2})
-		appendAll(t, log, "a")
-		b := &bus{refuse: down}
-		for _, wait := range []time.Duration{2 * time.Second, 4 * time.Second, 4 * time.Second, 4 * time.Second} {
-			if _, err := log.PublishPending(t.Context(), b); !errors.Is(err, errBusDown) {
-				t.Fatalf("attempt: %v", err)
-			}
-			time.Sleep(wait - time.Millisecond)
-			if _, err := log.PublishPending(t.Context(), b); err != nil {
-				t.Fatalf("attempted again before %s: %v", wait, err)
-			}
-			time.Sleep(time.Millisecond)
-		}
-		b.refuse = nil
-		if sent, err := log.PublishPending(t.Context(), b); sent != 1 || err != nil {
-			t.Fatalf("after the outage %d sent, %v", sent, err)
-		}
-	})
 }
 
 func TestUnsentReportIsNotPurgedByAge(t *testing.T) {
@@ -314,163 +249,6 @@ func TestReportAppendedTwiceIsSentOnce(t *testing.T) {
 	}
 }
 
-func TestCrashBetweenTwoPublishesSendsNoReportTwice(t *testing.T) {
-	path := logPath(t)
-	log := openLog(t, path, ReportConfig{})
-	appendAll(t, log, "a", "b")
-	ctx, cancel := context.WithCancel(t.Context())
-	b := new(bus)
-	b.refuse = func(id string) error {
-		if id == "b" {
-			cancel() // the process is told to leave
-			return ctx.Err()
-		}
-		return nil
-	}
-	if sent, err := log.PublishPending(ctx, b); sent != 1 || !errors.Is(err, context.Canceled) {
-		t.Fatalf("published %d, %v", sent, err)
-	}
-	b.refuse = nil
-	if sent, err := openLog(t, path, ReportConfig{}).PublishPending(t.Context(), b); sent != 1 || err != nil {
-		t.Fatalf("after restart %d sent, %v", sent, err)
-	}
-	if !slices.Equal(b.sent, []string{"a", "b"}) {
-		t.Errorf("sent %v", b.sent)
-	}
-}
-
-func TestUnreadableIndexIsSurfacedNotTakenForEmpty(t *testing.T) {
-	path := logPath(t)
-	log := openLog(t, path, ReportConfig{})
-	appendAll(t, log, "a")
-	if err := os.WriteFile(log.indexPath(), []byte("{torn"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var heard emitted
-	reopened := openLog(t, path, ReportConfig{Emit: heard.emit})
-	if event, _ := heard.last(t); event != "field_report_sidecar_validation_warning" {
-		t.Errorf("emitted %s", event)
-	}
-	if got := reopened.Metrics()["tamiyo.field_reports.retry_index_load_errors"]; got != 1 {
-		t.Errorf("load errors %v, want 1", got)
-	}
-	if aside, err := os.ReadFile(log.indexPath() + ".corrupt-1"); err != nil || string(aside) != "{torn" {
-		t.Errorf("set aside %q, %v", aside, err)
-	}
-	if got := pendingIDs(reopened); !slices.Equal(got, []string{"a"}) {
-		t.Errorf("pending %v", got)
-	}
-}
-
-func TestIndexOfThePrototypeIsUnderstood(t *testing.T) {
-	index, faults := parseIndex([]byte(`{
-		"sent":{"published":true,"retry_count":0,"next_attempt_ms":0},
-		"texts":{"published":false,"retry_count":"2","next_attempt_ms":"1700000000000","last_error":"x"},
-		"given-up":{"published":false,"retry_count":3,"next_attempt_ms":5,"dropped":true},
-		"bad":7,"null":null,"negative":{"retry_count":-1}}`))
-	want := map[string]delivery{
-		"sent":     {Published: true},
-		"texts":    {RetryCount: 2, NextAttemptMs: 1_700_000_000_000, LastError: "x"},
-		"given-up": {RetryCount: 3, NextAttemptMs: 5, Dropped: true},
-	}
-	if diff := cmp.Diff(want, index); diff != "" || faults != 3 {
-		t.Errorf("%d faults %s", faults, diff)
-	}
-}
-
-func TestReportGivenUpByThePrototypeDoesNotComeBack(t *testing.T) {
-	path := logPath(t)
-	appendAll(t, openLog(t, path, ReportConfig{}), "a")
-	index := filepath.Join(filepath.Dir(path), "field_reports.index.json")
-	if err := os.WriteFile(index, []byte(`{"a":{"dropped":true}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log := openLog(t, path, ReportConfig{})
-	if got := pendingIDs(log); len(got) != 0 {
-		t.Errorf("pending %v", got)
-	}
-	if got := log.Metrics()["tamiyo.field_reports.dropped_total"]; got != 1 {
-		t.Errorf("dropped %v, want 1", got)
-	}
-}
-
-func TestMarkSentOfAnUnknownReport(t *testing.T) {
-	if err := openLog(t, logPath(t), ReportConfig{}).MarkSent("nobody"); !errors.Is(err, ErrUnknownReport) {
-		t.Errorf("got %v", err)
-	}
-}
-
-// TestEveryReportIsSentWhateverFails: reports, refusals and restarts in any
-// order; once the bus accepts, each report went out, and only once.
-func TestEveryReportIsSentWhateverFails(t *testing.T) {
-	root := t.TempDir()
-	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(root, "")
-		if err != nil {
-			rt.Fatal(err)
-		}
-		path := filepath.Join(dir, "field_reports.log")
-		config := ReportConfig{Backoff: time.Nanosecond}
-		log, err := NewReportLog(path, config)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		b := new(bus)
-		var want []string
-		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 3).Draw(rt, "step") {
-			case 0:
-				id := fmt.Sprint(len(want))
-				want = append(want, id)
-				if err := log.Append(fieldReport(id)); err != nil {
-					rt.Fatal(err)
-				}
-			case 1:
-				b.refuse = func(string) error {
-					if rapid.Bool().Draw(rt, "refused") {
-						return errBusDown
-					}
-					return nil
-				}
-				_, _ = log.PublishPending(t.Context(), b)
-			case 2:
-				_ = log.Close()
-				if log, err = NewReportLog(path, config); err != nil {
-					rt.Fatal(err)
-				}
-			case 3:
-				_ = log.Close()
-				appendRaw(rt, path, rapid.SliceOfN(rapid.Byte(), 1, 3).Draw(rt, "torn"))
-				if log, err = NewReportLog(path, config); err != nil {
-					rt.Fatal(err)
-				}
-			}
-		}
-		b.refuse = nil
-		for len(log.Pending()) > 0 {
-			if _, err := log.PublishPending(t.Context(), b); err != nil {
-				rt.Fatal(err)
-			}
-		}
-		_ = log.Close()
-		slices.Sort(b.sent)
-		slices.Sort(want)
-		if !slices.Equal(b.sent, want) {
-			rt.Fatalf("sent %v, want %v", b.sent, want)
-		}
-	})
-}
-
-func appendRaw(t *rapid.T, path string, tail []byte) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, append(content, tail...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func FuzzReportRecords(f *testing.F) {
 	golden, _ := hex.DecodeString(goldenRecord)
 	f.Add(golden)
@@ -500,16 +278,4 @@ func hasNaN(report *leyline.FieldReport) bool {
 		}
 	}
 	return false
-}
-
-func FuzzReportIndex(f *testing.F) {
-	f.Add([]byte(`{"a":{"published":true,"retry_count":"1","next_attempt_ms":3.0}}`))
-	f.Fuzz(func(t *testing.T, content []byte) {
-		index, _ := parseIndex(content)
-		for id, entry := range index {
-			if entry.RetryCount < 0 || entry.NextAttemptMs < 0 {
-				t.Fatalf("%q: %+v", id, entry)
-			}
-		}
-	})
 }
