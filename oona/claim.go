@@ -14,6 +14,10 @@ import (
 // pendingPage is how many pending entries are looked at, or claimed, at once.
 const pendingPage = 100
 
+// orphanPeriod is how often, and after which idle time, own entries are looked
+// for that this consumer never received: far longer than a reply is under way.
+const orphanPeriod = time.Second
+
 // pendingEntry is an entry of the group's pending list.
 type pendingEntry struct {
 	id, owner  string
@@ -26,6 +30,8 @@ type pendingEntry struct {
 func (s *consumer) mind(fetch, work context.Context) {
 	scan := time.NewTicker(claimPeriod(s.c.cfg.ClaimIdle))
 	defer scan.Stop()
+	orphans := time.NewTicker(orphanPeriod)
+	defer orphans.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -38,6 +44,10 @@ func (s *consumer) mind(fetch, work context.Context) {
 		case <-timer.C:
 		case <-scan.C:
 			s.scanPending(fetch, work)
+		case <-orphans.C:
+			if err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
+				s.log.Debug("scan of own entries failed", "error", err)
+			}
 		}
 	}
 }
@@ -78,9 +88,10 @@ func (s *consumer) retryDue(fetch, work context.Context) time.Time {
 	return time.Now()
 }
 
-// adopt takes in what Redis believes this consumer has in hand and it has not.
-func (s *consumer) adopt(fetch, work context.Context) error {
-	return s.eachPending(fetch, work, s.c.cfg.Consumer, 0)
+// adopt takes in what Redis believes this consumer has in hand and it has not:
+// work of an earlier run, and replies that went to a connection that was gone.
+func (s *consumer) adopt(fetch, work context.Context, idle time.Duration) error {
+	return s.eachPending(fetch, work, s.c.cfg.Consumer, idle)
 }
 
 // scanPending takes over the entries nobody has touched for ClaimIdle, and
@@ -191,7 +202,7 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 			delete(attempts, e.ID)
 		}
 	}
-	s.take(work, claimed)
+	s.take(work, s.flights.begin(claimed, time.Now()))
 	return s.dropMissing(ctx, attempts)
 }
 

@@ -30,7 +30,7 @@ func (s *consumer) read(fetch, work context.Context) {
 	for fetch.Err() == nil {
 		err := s.readOnce(fetch, work, &begun)
 		if fetch.Err() != nil {
-			return
+			break
 		}
 		if err != nil {
 			begun = false
@@ -43,6 +43,10 @@ func (s *consumer) read(fetch, work context.Context) {
 			announced = true
 			s.sub.OnReady()
 		}
+	}
+	if begun {
+		// The server may have answered the read that was just cut off.
+		_ = s.adopt(work, work, 0) // what fails here is found by the next start
 	}
 }
 
@@ -59,7 +63,7 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
 	if err != nil {
 		return err
 	}
-	if len(entries) > 0 {
+	if entries = s.flights.begin(entries, time.Now()); len(entries) > 0 {
 		select {
 		case s.batches <- entries:
 		case <-work.Done():
@@ -76,7 +80,7 @@ func (s *consumer) begin(fetch, work context.Context) error {
 	if err := s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream); err != nil {
 		return err
 	}
-	return s.adopt(fetch, work)
+	return s.adopt(fetch, work, 0)
 }
 
 func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
@@ -110,10 +114,9 @@ func (s *consumer) takeAll(work context.Context) {
 	}
 }
 
-// take judges entries, settles those that need no handler, and queues the rest.
+// take judges entries in hand, settles those that need no handler, and queues the rest.
 func (s *consumer) take(work context.Context, entries []entry) {
 	now := time.Now()
-	entries = s.flights.begin(entries, now)
 	jobs := make([]*job, 0, len(entries))
 	for _, e := range entries {
 		j := s.judge(e, now)

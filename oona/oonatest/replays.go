@@ -45,7 +45,7 @@ func testReplay(t *testing.T, b *bus) {
 	b.settled(streams.KernelRequests, "g")
 	stop()
 	replay()
-	restarted := b.client(func(cfg *oona.Config) { cfg.Consumer = "other" })
+	restarted := b.client(nil)
 	b.consume(restarted, sub)
 	b.settled(streams.KernelRequests, "g")
 	if seen.count("r") != 1 || b.answers() != 1 {
