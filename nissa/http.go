@@ -135,7 +135,7 @@ func stopServer(ctx context.Context, server *http.Server, served <-chan error) e
 	if err != nil {
 		err = errors.Join(fmt.Errorf("stop HTTP: %w", err), server.Close())
 	}
-	<-served
+	_ = <-served // http.ErrServerClosed, for it was told to
 	return err
 }
 

@@ -87,8 +87,7 @@ func (p *Policies) HandleUpdate(ctx context.Context, update *leyline.PolicyUpdat
 		return fmt.Errorf("handle policy update: %w", err)
 	}
 	policy, err := p.accept(update)
-	var rejected *RejectedError
-	if errors.As(err, &rejected) {
+	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		p.config.Emit(rejectedPacket(rejected))
 		return err
 	}
