@@ -135,7 +135,9 @@ func stopServer(ctx context.Context, server *http.Server, served <-chan error) e
 	if err != nil {
 		err = errors.Join(fmt.Errorf("stop HTTP: %w", err), server.Close())
 	}
-	_ = <-served // http.ErrServerClosed, for it was told to
+	if cause := <-served; !errors.Is(cause, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve HTTP: %w", cause))
+	}
 	return err
 }
 
