@@ -39,7 +39,7 @@ type BlendConfig struct {
 var ErrBlendShape = errors.New("blend does not fit")
 
 // fits checks the configuration against the number of features of the host.
-func (c BlendConfig) fits(features int) error {
+func (c *BlendConfig) fits(features int) error {
 	if c.Mode == BlendChannel && len(c.Channels) != features {
 		return fmt.Errorf("%w: %d channel weights for %d features", ErrBlendShape, len(c.Channels), features)
 	}

@@ -129,10 +129,11 @@ func TestBlendThatDoesNotFitIsAnErrorNotAConvexBlend(t *testing.T) {
 	tape := kernel.NewTape()
 	two, three := tape.Constant(kernel.NewTensor(1, 2)), tape.Constant(kernel.NewTensor(1, 3))
 	channels := BlendConfig{Mode: BlendChannel, Channels: []float32{1, 1, 1}}
+	gate := BlendConfig{Mode: BlendConfidence}
 	for name, err := range map[string]error{
 		"channels":      secondOf(blend(tape, channels, 0.5, two, two)),
 		"shapes":        secondOf(blend(tape, BlendConfig{}, 0.5, two, three)),
-		"host too slim": BlendConfig{Mode: BlendConfidence}.fits(1),
+		"host too slim": gate.fits(1),
 		"host vector":   channels.fits(2),
 	} {
 		if !errors.Is(err, ErrBlendShape) {

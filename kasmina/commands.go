@@ -21,8 +21,8 @@ func (r commandRequest) handle(m *Manager, done func(error)) {
 // noteRejection counts a refusal and queues its event. Repetitions of the same
 // refusal share one event with a count.
 func (m *Manager) noteRejection(err error) {
-	var rejected *RejectedError
-	if !errors.As(err, &rejected) {
+	rejected, ok := errors.AsType[*RejectedError](err)
+	if !ok {
 		return
 	}
 	m.rejected[rejected.Reason]++

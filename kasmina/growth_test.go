@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -188,6 +189,9 @@ func TestObservationsCountOncePerEpoch(t *testing.T) {
 		}
 		if err := w.manager.Observe(w.ctx, 4, "s", goodEvidence()); err == nil {
 			t.Error("an epoch went back")
+		}
+		if err := w.manager.Observe(w.ctx, 4, "unknown", goodEvidence()); !errors.Is(err, ErrUnknownSeed) {
+			t.Errorf("an unknown seed was observed: %v", err)
 		}
 	})
 }

@@ -107,13 +107,10 @@ func (l *ledger) truncate() int {
 
 // sweep forgets what has expired. The queue is in the order of expiry, so only
 // its head is looked at.
-func (l *ledger) sweep(now time.Time) int {
-	removed := 0
+func (l *ledger) sweep(now time.Time) {
 	for len(l.queue) > 0 && !l.queue[0].expires.After(now) {
 		l.forgetFirst()
-		removed++
 	}
-	return removed
 }
 
 func (l *ledger) forgetFirst() {

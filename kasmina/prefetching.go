@@ -119,8 +119,7 @@ func (r artifactRead) settle(m *Manager) {
 }
 
 func reasonOf(err error) string {
-	var artifact *artifactError
-	if errors.As(err, &artifact) {
+	if artifact, ok := errors.AsType[*artifactError](err); ok {
 		return artifact.reason
 	}
 	return "artifact_unreadable"

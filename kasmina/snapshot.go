@@ -1,6 +1,8 @@
 package kasmina
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -67,11 +69,11 @@ func (m *Manager) SeedStates() []*leyline.SeedState {
 func (m *Manager) Metrics() map[string]float64 {
 	metrics := make(map[string]float64)
 	for _, p := range m.latest.Load().metrics {
-		name := p.name
+		parts := []string{p.name}
 		for i := 1; i < len(p.pairs); i += 2 {
-			name += "." + p.pairs[i]
+			parts = append(parts, p.pairs[i])
 		}
-		metrics[name] = p.value
+		metrics[strings.Join(parts, ".")] = p.value
 	}
 	return metrics
 }
