@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+)
+
+// demoReport is the object that esperctl demo --json prints.
+type demoReport struct {
+	HostAccuracy    float64  `json:"host_accuracy"`
+	GrownAccuracy   float64  `json:"grown_accuracy"`
+	HostGradientMax *float64 `json:"host_gradient_max"`
+	HostUnchanged   bool     `json:"host_unchanged"`
+	Seeds           []struct {
+		SeedID      string   `json:"seed_id"`
+		BlueprintID string   `json:"blueprint_id"`
+		Stages      []string `json:"stages"`
+	} `json:"seeds"`
+	Prefetch struct {
+		Requests int     `json:"requests"`
+		Ready    int     `json:"ready"`
+		Errors   int     `json:"errors"`
+		P50Ms    float64 `json:"p50_ms"`
+		P99Ms    float64 `json:"p99_ms"`
+	} `json:"prefetch"`
+	KernelsCompiled int     `json:"kernels_compiled"`
+	KernelsRefused  int     `json:"kernels_refused"`
+	DurationS       float64 `json:"duration_s"`
+}
+
+// runDemo runs the demo in an empty folder, which it must leave empty.
+func runDemo(t *testing.T, environ []string, args ...string) (report demoReport) {
+	t.Helper()
+	folder := t.TempDir()
+	printed := run(t, folder, environ, "esperctl", append([]string{"demo", "--json"}, args...)...)
+	decoder := json.NewDecoder(strings.NewReader(printed))
+	if err := decoder.Decode(&report); err != nil {
+		t.Fatalf("demo --json: %v\n%s", err, printed)
+	}
+	if rest, _ := io.ReadAll(io.MultiReader(decoder.Buffered())); strings.TrimSpace(string(rest)) != "" {
+		t.Errorf("demo --json prints more than one object: %q", rest)
+	}
+	mustBeEmpty(t, filepath.Join(folder, "tmp"))
+	if _, err := os.Stat(filepath.Join(folder, "var")); err == nil {
+		t.Error("the demo wrote into the folder it was started in")
+	}
+	t.Logf("%v: host %.4f, grown %.4f, %d kernels, %.1f s", args,
+		report.HostAccuracy, report.GrownAccuracy, report.KernelsCompiled, report.DurationS)
+	return report
+}
+
+func mustBeEmpty(t testing.TB, folder string) {
+	t.Helper()
+	left, err := os.ReadDir(folder)
+	if err != nil || len(left) > 0 {
+		t.Errorf("%s is left with %v (%v)", folder, left, err)
+	}
+}
+
+// holds checks what the demo promises of every run.
+func (r demoReport) holds(t *testing.T) {
+	t.Helper()
+	if gain := r.GrownAccuracy - r.HostAccuracy; gain < 0.05 || r.GrownAccuracy > 1 || r.HostAccuracy <= 0.1 {
+		t.Errorf("accuracy went from %g to %g: a gain of %g, want at least 0.05", r.HostAccuracy, r.GrownAccuracy, gain)
+	}
+	if r.HostGradientMax == nil || *r.HostGradientMax != 0 || !r.HostUnchanged {
+		t.Errorf("host_gradient_max is %v and host_unchanged %v", r.HostGradientMax, r.HostUnchanged)
+	}
+	if !slices.ContainsFunc(r.Seeds, func(seed struct {
+		SeedID      string   `json:"seed_id"`
+		BlueprintID string   `json:"blueprint_id"`
+		Stages      []string `json:"stages"`
+	}) bool {
+		return seed.SeedID != "" && seed.BlueprintID != "" && fossilizedInOrder(seed.Stages)
+	}) {
+		t.Errorf("no seed was fossilised in order: %+v", r.Seeds)
+	}
+	if r.KernelsCompiled < 10 || r.KernelsCompiled+r.KernelsRefused != blueprints {
+		t.Errorf("%d kernels compiled, %d refused", r.KernelsCompiled, r.KernelsRefused)
+	}
+	p := r.Prefetch
+	if p.Requests == 0 || p.Ready+p.Errors != p.Requests || p.P50Ms <= 0 || p.P99Ms < p.P50Ms || r.DurationS <= 0 {
+		t.Errorf("prefetch %+v, duration %g", p, r.DurationS)
+	}
+}
+
+func fossilizedInOrder(stages []string) bool {
+	at := -1
+	for _, stage := range []string{"TRAINING", "BLENDING", "SHADOWING", "PROBATIONARY", "FOSSILIZED"} {
+		next := slices.Index(stages, "SEED_STAGE_"+stage)
+		if next <= at {
+			return false
+		}
+		at = next
+	}
+	return at == len(stages)-1
+}
+
+// paths are the stages of every seed, whose names differ from run to run.
+func (r demoReport) paths() (paths [][]string) {
+	for _, seed := range r.Seeds {
+		paths = append(paths, append([]string{seed.BlueprintID}, seed.Stages...))
+	}
+	return paths
+}
+
+// TestDemoGrowsTheSameNetworkAgain runs one seed three times: twice on the
+// embedded broker and once on Redis.
+func TestDemoGrowsTheSameNetworkAgain(t *testing.T) {
+	begin(t)
+	curve := filepath.Join(t.TempDir(), "curve.svg")
+	first := runDemo(t, nil, "--seed", "1", "--curve", curve)
+	first.holds(t)
+	mustBeCurve(t, curve)
+	server := redistest.Start(t)
+	for name, environ := range map[string][]string{"embedded": nil, "redis": {"REDIS_URL=" + server.URL}} {
+		again := runDemo(t, environ, "--seed", "1")
+		again.holds(t)
+		if again.HostAccuracy != first.HostAccuracy || again.GrownAccuracy != first.GrownAccuracy {
+			t.Errorf("%s: accuracies %g and %g, the first run had %g and %g", name,
+				again.HostAccuracy, again.GrownAccuracy, first.HostAccuracy, first.GrownAccuracy)
+		}
+		if !reflect.DeepEqual(again.paths(), first.paths()) {
+			t.Errorf("%s: stages %v, the first run had %v", name, again.paths(), first.paths())
+		}
+	}
+	if n := newRedisClient(t, server.Addr).length(streamReady); n == 0 {
+		t.Error("the demo did not use REDIS_URL")
+	}
+}
+
+func TestDemoGrowsWithOtherSeeds(t *testing.T) {
+	begin(t)
+	second, third := runDemo(t, nil, "--seed", "2"), runDemo(t, nil, "--seed", "3")
+	second.holds(t)
+	third.holds(t)
+	if second.HostAccuracy == third.HostAccuracy && second.GrownAccuracy == third.GrownAccuracy {
+		t.Error("--seed changes nothing")
+	}
+}
+
+// mustBeCurve checks for a well-formed SVG with a line and the stage changes.
+func mustBeCurve(t testing.TB, path string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	elements := map[string]int{}
+	for decoder := xml.NewDecoder(bytes.NewReader(content)); ; {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Errorf("the curve is not well-formed: %v", err)
+			return
+		}
+		if start, isStart := token.(xml.StartElement); isStart {
+			elements[start.Name.Local]++
+		}
+	}
+	if elements["svg"] != 1 || elements["polyline"]+elements["path"] == 0 {
+		t.Errorf("the curve consists of %v", elements)
+	}
+	mustSay(t, "the curve", strings.ToLower(string(content)), "training", "blending", "fossilized")
+}
+
+// TestInterruptedDemoCleansUp presses Ctrl-C in the middle.
+func TestInterruptedDemoCleansUp(t *testing.T) {
+	begin(t)
+	folder := t.TempDir()
+	p := launch(t, folder, nil, "esperctl", "demo")
+	eventually(t, "the demo trains", patience, func() bool { return strings.Contains(p.stdout.String(), "epoch") })
+	p.signal(syscall.SIGINT)
+	if code, _ := p.exit(stopBound); code == 0 {
+		t.Error("an interrupted demo says that it went well")
+	}
+	mustBeEmpty(t, filepath.Join(folder, "tmp"))
+}

@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+)
+
+const (
+	exitConfiguration = 2
+	exitDependency    = 3
+	password          = "hunter2-top-secret"
+	nissaService      = "esper-nissa-service"
+)
+
+func TestConfigurationFaultsExitTwo(t *testing.T) {
+	begin(t)
+	withSecret := "ESPER_LEYLINE_SECRET=" + secret
+	for name, table := range map[string]struct {
+		environ []string
+		says    []string
+		lines   int // 0: any number
+	}{
+		"missing secret": {nil, []string{"ESPER_LEYLINE_SECRET"}, 1},
+		"empty secret":   {[]string{"ESPER_LEYLINE_SECRET="}, []string{"ESPER_LEYLINE_SECRET"}, 1},
+		"blank secret":   {[]string{"ESPER_LEYLINE_SECRET=  \t "}, []string{"ESPER_LEYLINE_SECRET"}, 1},
+		"three malformed settings": {
+			[]string{withSecret, "REDIS_URL=gopher://x", "KERNEL_NONCE_CACHE_SIZE=many", "WEATHERLIGHT_TELEMETRY_INTERVAL=soon"},
+			[]string{"REDIS_URL", "KERNEL_NONCE_CACHE_SIZE", "WEATHERLIGHT_TELEMETRY_INTERVAL"}, 0,
+		},
+		"malformed settings and no secret": {
+			[]string{"KERNEL_NONCE_CACHE_SIZE=many"}, []string{"KERNEL_NONCE_CACHE_SIZE", "ESPER_LEYLINE_SECRET"}, 0,
+		},
+		"malformed URL with a password": {
+			[]string{withSecret, "REDIS_URL=redis://user:" + password + "@host:port:port/0"}, []string{"REDIS_URL"}, 0,
+		},
+	} {
+		for _, command := range []string{service, nissaService} {
+			p := launch(t, t.TempDir(), table.environ, command)
+			if code, _ := p.exit(patience); code != exitConfiguration {
+				t.Errorf("%s, %s: exit code %d, want %d", command, name, code, exitConfiguration)
+			}
+			said := p.stderr.String()
+			mustSay(t, command+", "+name, said, table.says...)
+			mustNotSay(t, command+", "+name, said+p.stdout.String(), password)
+			if lines := strings.Count(said, "\n"); table.lines > 0 && lines != table.lines {
+				t.Errorf("%s, %s: %d lines, want %d:\n%s", command, name, lines, table.lines, said)
+			}
+		}
+	}
+}
+
+func TestSecretFromTheEnvFileIsEnough(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.environ = slices.DeleteFunc(w.environ, func(pair string) bool { return strings.HasPrefix(pair, "ESPER_LEYLINE_SECRET") })
+	file := filepath.Join(w.folder, ".env")
+	if err := os.WriteFile(file, []byte("ESPER_LEYLINE_SECRET="+secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.boot()
+	w.ask("dotenv", missing, patience)
+	mustNotSay(t, "the log", w.process.stderr.String(), secret)
+	w.stop()
+}
+
+// TestUnreachableRedisExitsThree: closed says no, deaf takes the connection and
+// says nothing.
+func TestUnreachableRedisExitsThree(t *testing.T) {
+	begin(t)
+	closed := freeAddr(t)
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	locked := redistest.Start(t)
+	newRedisClient(t, locked.Addr).do("CONFIG", "SET", "requirepass", "another")
+	for name, table := range map[string]struct{ addr, cause string }{
+		"closed":         {closed, "refused"},
+		"deaf":           {deaf.Addr().String(), ""},
+		"wrong password": {locked.Addr, "WRONGPASS"},
+	} {
+		for _, command := range []string{service, nissaService} {
+			environ := []string{
+				"ESPER_LEYLINE_SECRET=" + secret, "REDIS_URL=redis://:" + password + "@" + table.addr + "/0",
+				"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=" + freeAddr(t),
+			}
+			begun := time.Now()
+			p := launch(t, t.TempDir(), environ, command)
+			code, _ := p.exit(patience)
+			if took := time.Since(begun); code != exitDependency || took > 5*time.Second {
+				t.Errorf("%s, %s: exit code %d after %s, want %d within 5 s", command, name, code, took, exitDependency)
+			}
+			mustSay(t, command+", "+name, reportLines(p.stderr.String()), table.addr, table.cause)
+			mustNotSay(t, command+", "+name, p.stderr.String()+p.stdout.String(), password)
+		}
+	}
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func TestPasswordOfRedisIsNeverPrinted(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.bus.do("CONFIG", "SET", "requirepass", password)
+	w.bus.do("AUTH", password)
+	w.environ = append(w.environ, "REDIS_URL=redis://:"+password+"@"+w.redis.Addr+"/0", "ESP_LOG_LEVEL=DEBUG")
+	w.boot()
+	w.ask("locked", missing, patience)
+	for _, path := range []string{"/status", "/metrics", "/readyz", "/healthz"} {
+		_, body := w.get(path)
+		mustNotSay(t, path, body, password)
+	}
+	w.stop()
+	mustNotSay(t, "the log", w.process.stderr.String()+w.process.stdout.String(), password)
+}
+
+func TestSecondServiceLeavesTheFirstAlone(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.boot()
+	for name, table := range map[string]struct{ folder, http, says string }{
+		"same data folder": {w.folder, "127.0.0.1:0", "in use"},
+		"same port":        {t.TempDir(), w.http, "WEATHERLIGHT_HTTP_ADDR"},
+	} {
+		environ := append(slices.Clone(w.environ), "WEATHERLIGHT_HTTP_ADDR="+table.http)
+		p := launch(t, table.folder, environ, service)
+		if code, _ := p.exit(patience); code != exitDependency {
+			t.Errorf("%s: exit code %d, want %d", name, code, exitDependency)
+		}
+		mustSay(t, name, reportLines(p.stderr.String()), table.says)
+		if code, _ := w.get("/readyz"); code != http.StatusOK {
+			t.Errorf("%s: /readyz of the first service is %d", name, code)
+		}
+		w.ask("first still answers: "+name, missing, patience)
+	}
+	w.stop()
+}

@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestNissaShowsWhatWeatherlightMeasures compares Nissa's /metrics with a
+// summary packet read from the bus by hand.
+func TestNissaShowsWhatWeatherlightMeasures(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.bootForged()
+	addr := freeAddr(t)
+	p := launch(t, t.TempDir(), append(w.environ, "NISSA_HTTP_ADDR="+addr), nissaService)
+	eventually(t, "Nissa is ready", patience, func() bool {
+		code, _, err := get(addr, "/readyz")
+		return err == nil && code == http.StatusOK
+	})
+	var summary packet
+	eventually(t, "a summary packet is on the bus", patience, func() bool {
+		summary = w.lastSummary()
+		return len(summary.points) > 0
+	})
+	var shown string
+	eventually(t, "Nissa shows the points of the packet", patience, func() bool {
+		_, body, err := get(addr, "/metrics")
+		shown = body
+		return err == nil && strings.Contains(body, "weatherlight_uptime_s{")
+	})
+	for _, point := range summary.points {
+		if !showsSeries(shown, strings.NewReplacer(".", "_", "-", "_").Replace(point.name)) {
+			t.Errorf("Nissa does not show %s of the summary packet", point.name)
+		}
+	}
+	if code, _, err := get(addr, "/healthz"); err != nil || code != http.StatusOK {
+		t.Errorf("/healthz is %d (%v)", code, err)
+	}
+	p.signal(syscall.SIGTERM)
+	if code, took := p.exit(stopBound); code != 0 {
+		t.Errorf("Nissa stopped with exit code %d after %s", code, took)
+	}
+	mustNotSay(t, "Nissa", p.stderr.String(), secret)
+}
+
+// showsSeries looks for a series of that name from the service.
+func showsSeries(body, name string) bool {
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, name+"{") && strings.Contains(line, `source="weatherlight"`) {
+			return true
+		}
+	}
+	return false
+}

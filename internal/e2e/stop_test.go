@@ -1,0 +1,219 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+)
+
+// watchReadiness asks /readyz over and over until nobody listens any more, and
+// then gives every code that it was told.
+func watchReadiness(addr string) <-chan []int {
+	seen := make(chan []int, 1)
+	go func() {
+		var codes []int
+		for {
+			code, _, err := get(addr, "/readyz")
+			if err != nil {
+				seen <- codes
+				return
+			}
+			codes = append(codes, code)
+		}
+	}()
+	return seen
+}
+
+func TestStopTurnsReadinessOffFirstAndReportsLast(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.bootForged()
+	w.ask("before", compiled, patience)
+	codes := watchReadiness(w.http)
+	asked := time.Now()
+	w.stop()
+	if seen := <-codes; !slices.Contains(seen, http.StatusServiceUnavailable) {
+		t.Errorf("/readyz never said 503 before the process ended: %d answers, the last %v", len(seen), seen[max(0, len(seen)-5):])
+	}
+	last := w.lastSummary()
+	if !last.at.After(asked) {
+		t.Errorf("the last summary packet is of %s, the stop was asked for at %s", last.at, asked)
+	}
+	if running := last.value("weatherlight.worker.urza_prefetch.running"); running != 0 {
+		t.Errorf("the last summary packet was made while workers still ran: urza_prefetch.running is %g", running)
+	}
+	w.nothingPending()
+}
+
+// nothingPending checks every stream of the group.
+func (w *world) nothingPending() {
+	w.t.Helper()
+	streams := []string{streamNormal, "oona.emergency", streamTelemetry, "oona.policy", streamRequests, streamReady, streamErrors}
+	for _, stream := range streams {
+		if g := w.bus.group(stream, group); g["pending"] != "0" {
+			w.t.Errorf("%s has pending entries after the stop: %v", stream, g)
+		}
+	}
+}
+
+func TestStopUnderLoadFinishesWhatItTook(t *testing.T) {
+	begin(t)
+	w := newWorld(t, redistest.AOF()...)
+	w.bootForged()
+	before := w.bus.length(streamReady)
+	load := startLoad(w)
+	eventually(t, "the load is being answered", patience, func() bool { return w.bus.length(streamReady) > before+500 })
+	codes := watchReadiness(w.http)
+	w.stop()
+	sent := load.end(t)
+	if seen := <-codes; !slices.Contains(seen, http.StatusServiceUnavailable) {
+		t.Errorf("/readyz never said 503 before the process ended: %d answers", len(seen))
+	}
+	w.nothingPending()
+	taken := w.bus.group(streamRequests, group)["last-delivered-id"]
+	ids := make([]string, 0, len(sent))
+	answers := w.answers()
+	late := 0
+	for _, one := range sent {
+		ids = append(ids, one.request)
+		switch n := len(answers[one.request]); {
+		case compareEntryIDs(one.entry, taken) <= 0 && n != 1:
+			t.Errorf("request %s was taken and answered %d times", one.request, n)
+		case compareEntryIDs(one.entry, taken) > 0 && n != 0:
+			t.Errorf("request %s was not taken and answered %d times", one.request, n)
+		case n == 0:
+			late++
+		}
+	}
+	w.boot()
+	w.settled(streamRequests, patience)
+	lost, duplicated := w.mustBeAnsweredOnce(ids)
+	t.Logf("%d requests, %d of them answered after the restart, lost %d, duplicated %d", len(sent), late, lost, duplicated)
+}
+
+// sentRequest is a request and the entry that carries it.
+type sentRequest struct{ request, entry string }
+
+// load sends requests until it is told to end.
+type load struct {
+	done   chan struct{}
+	result chan error
+	sent   []sentRequest
+}
+
+// startLoad sends 4,000 requests a second, at most 6,000: the stream of answers
+// keeps 10,000 entries.
+func startLoad(w *world) *load {
+	l := &load{done: make(chan struct{}), result: make(chan error, 1)}
+	sender := newRedisClient(w.t, w.redis.Addr)
+	go func() { l.result <- l.run(sender) }()
+	return l
+}
+
+func (l *load) run(sender *redisClient) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for number := 0; ; number++ {
+		select {
+		case <-l.done:
+			return nil
+		case <-tick.C:
+		}
+		if number == 300 {
+			<-l.done
+			return nil
+		}
+		ids, commands := burstOf(fmt.Sprintf("load-%d", number), 20)
+		replies, err := sender.pipeline(commands)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			l.sent = append(l.sent, sentRequest{request: id, entry: replies[i].(string)})
+		}
+	}
+}
+
+func (l *load) end(t testing.TB) []sentRequest {
+	t.Helper()
+	close(l.done)
+	if err := <-l.result; err != nil {
+		t.Fatalf("load: %v", err)
+	}
+	return l.sent
+}
+
+// compareEntryIDs orders stream entry ids.
+func compareEntryIDs(a, b string) int {
+	var left, right [2]uint64
+	_, _ = fmt.Sscanf(a, "%d-%d", &left[0], &left[1])
+	_, _ = fmt.Sscanf(b, "%d-%d", &right[0], &right[1])
+	return slices.Compare(left[:], right[:])
+}
+
+// TestSecondSignalLeavesAtOnce keeps the drain busy with a Redis that is frozen.
+func TestSecondSignalLeavesAtOnce(t *testing.T) {
+	begin(t)
+	w := newWorld(t, redistest.AOF()...)
+	w.bootForged()
+	t.Cleanup(w.redis.Thaw)
+	ids, commands := burstOf("second", 300)
+	if _, err := w.bus.pipeline(commands); err != nil {
+		t.Fatal(err)
+	}
+	w.redis.Freeze()
+	first := time.Now()
+	w.process.signal(syscall.SIGTERM)
+	// A repeated signal within 300 ms is the first one heard twice.
+	eventually(t, "the first signal is 400 ms old", patience, func() bool { return time.Since(first) > 400*time.Millisecond })
+	if !w.process.running() {
+		t.Fatal("the drain was over before the second signal")
+	}
+	w.process.signal(syscall.SIGTERM)
+	if code, took := w.process.exit(stopBound); code != 1 || took > 2*time.Second {
+		t.Errorf("after the second signal: exit code %d after %s, want 1 at once", code, took)
+	}
+	w.redis.Thaw()
+	w.boot()
+	w.settled(streamRequests, patience)
+	w.mustBeAnsweredOnce(ids)
+}
+
+// TestStopWithoutRedisIsBounded: the last packet cannot be sent, and that is
+// said.
+func TestStopWithoutRedisIsBounded(t *testing.T) {
+	begin(t)
+	w := newWorld(t, redistest.AOF()...)
+	w.bootForged()
+	w.redis.Kill()
+	t.Cleanup(w.redis.Restart) // its own end is part of the test's end
+	eventually(t, "/readyz says 503 without Redis", patience, func() bool {
+		code, _ := w.get("/readyz")
+		return code == http.StatusServiceUnavailable
+	})
+	w.process.signal(syscall.SIGTERM)
+	code, took := w.process.exit(stopBound)
+	t.Logf("exit code %d after %s", code, took)
+	if code == 0 {
+		return
+	}
+	if lines := strings.Count(reportLines(w.process.stderr.String()), "\n"); code != 1 || lines == 0 {
+		t.Errorf("exit code %d with %d lines that say why", code, lines)
+	}
+}
+
+// reportLines are the lines that a command wrote about its own end.
+func reportLines(stderr string) (report string) {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "esper") {
+			report += line
+		}
+	}
+	return report
+}
