@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+func (t *traffic) interleavePublish(ctx context.Context) error {
+	if !t.table.wants("publish", "publish_p99_us", "publish_allocs") {
+		return nil
+	}
+	many, few := t.pick(50_000, 5000), t.pick(10_000, 1000)
+	turns := []turn{
+		{ours, func(column string) error { return t.publishRun(ctx, column, many, t.publishOurs) }},
+		{raw, func(column string) error { return t.publishRun(ctx, column, many, t.fill) }},
+		{watermillPeer, func(column string) error { return t.publishRun(ctx, column, few, t.mill.publish) }},
+	}
+	return t.interleave(turns, func() error { return t.publishOurs(ctx, 1000) })
+}
+
+// publishRun times a stream's worth of messages and then, where it can be
+// compared, single ones.
+func (t *traffic) publishRun(ctx context.Context, column string, n int, publish func(context.Context, int) error) error {
+	if err := t.clear(ctx); err != nil {
+		return err
+	}
+	rate, allocations, err := timed(n, func() error { return publish(ctx, n) })
+	if err != nil {
+		return err
+	}
+	t.table.sample("publish", column, rate)
+	t.table.sample("publish_allocs", column, allocations)
+	one := map[string]func(context.Context) error{
+		ours: t.publishOne,
+		raw:  func(ctx context.Context) error { return t.addRaw(ctx, 1) },
+	}[column]
+	if one == nil || !t.table.wants("publish_p99_us") {
+		return nil
+	}
+	took, err := latenciesOf(t.pick(5000, 500), func() error { return one(ctx) })
+	if err != nil {
+		return err
+	}
+	t.table.sample("publish_p99_us", column, quantile(took, 0.99))
+	return nil
+}
+
+// latenciesOf calls one n times and returns how long each took, in microseconds.
+func latenciesOf(n int, one func() error) ([]float64, error) {
+	took := make([]float64, n)
+	for i := range took {
+		begun := time.Now()
+		if err := one(); err != nil {
+			return nil, err
+		}
+		took[i] = time.Since(begun).Seconds() * 1e6
+	}
+	return took, nil
+}
+
+func (t *traffic) publishOne(ctx context.Context) error {
+	return t.client.PublishTelemetry(ctx, t.packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
+}
+
+func (t *traffic) publishOurs(ctx context.Context, n int) error {
+	messages := make([]oona.Message, busBatch)
+	for i := range messages {
+		messages[i] = oona.Message{Payload: t.packet}
+	}
+	for ; n > 0; n -= busBatch {
+		if err := t.client.Publish(ctx, messages[:min(n, busBatch)]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *traffic) interleaveConsume(ctx context.Context) error {
+	if !t.table.wants("consume", "consume_allocs") {
+		return nil
+	}
+	many, few := t.pick(50_000, 5000), t.pick(10_000, 1000)
+	turns := []turn{
+		{ours, func(column string) error { return t.consumeRun(ctx, column, many, t.fill, t.consumeOurs) }},
+		{raw, func(column string) error { return t.consumeRun(ctx, column, many, t.fill, t.consumeRaw) }},
+		{watermillPeer, func(column string) error {
+			return t.consumeRun(ctx, column, few, t.mill.publish, t.mill.consume)
+		}},
+	}
+	return t.interleave(turns, func() error { return nil })
+}
+
+// consumeRun fills the stream and times how long it takes to empty it.
+func (t *traffic) consumeRun(
+	ctx context.Context, column string, n int, fill, consume func(context.Context, int) error,
+) error {
+	if err := t.clear(ctx); err != nil {
+		return err
+	}
+	if err := fill(ctx, n); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	rate, allocations, err := timed(n, func() error { return consume(ctx, n) })
+	if err != nil {
+		return err
+	}
+	t.table.sample("consume", column, rate)
+	t.table.sample("consume_allocs", column, allocations)
+	return nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+func lifecycleRows() []row {
+	return []row{
+		{"boot_to_ready_ms", "ms", lower, map[string]float64{prototype: 2000}},
+		{"boot_steps_ms", "ms", lower, nil},
+		{"boot_to_ready_redis_ms", "ms", lower, map[string]float64{prototype: 2000}},
+		{"resident_mb", "MiB", lower, map[string]float64{prototype: 315}},
+		{"idle_cpu_percent", "% of one core", lower, nil},
+		{"shutdown_idle_ms", "ms", lower, map[string]float64{prototype: 5000}},
+	}
+}
+
+// measureLifecycle boots a service on an empty data folder, leaves it alone once
+// its forge is done, and stops it.
+func measureLifecycle(ctx context.Context, b *bench) error {
+	for i := range b.runs {
+		folder := filepath.Join(b.folder, fmt.Sprintf("life-%d", i))
+		if err := b.measureRedisBoot(ctx, folder+"-redis"); err != nil {
+			return err
+		}
+		if err := b.measureLife(ctx, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureRedisBoot takes the boot alone, on a real Redis.
+func (b *bench) measureRedisBoot(ctx context.Context, folder string) error {
+	if !b.table.wants("boot_to_ready_redis_ms") {
+		return nil
+	}
+	s, err := b.startService(ctx, folder, b.redis.url, false, "")
+	if err != nil {
+		return err
+	}
+	b.table.sample("boot_to_ready_redis_ms", ours, milliseconds(time.Since(s.begun)))
+	return s.quit()
+}
+
+func (b *bench) measureLife(ctx context.Context, folder string) error {
+	s, err := b.startService(ctx, folder, "embedded:", true, "")
+	if err != nil {
+		return err
+	}
+	b.table.sample("boot_to_ready_ms", ours, milliseconds(time.Since(s.begun)))
+	if err := b.measureIdle(ctx, s); err != nil {
+		return errors.Join(err, s.quit())
+	}
+	took, err := s.stop()
+	b.table.sample("shutdown_idle_ms", ours, milliseconds(took))
+	return err
+}
+
+func (b *bench) measureIdle(ctx context.Context, s *service) error {
+	status, err := s.status(ctx)
+	if err != nil {
+		return err
+	}
+	steps := 0.0
+	for _, step := range status.Boot {
+		steps += step.TookMs
+	}
+	b.table.sample("boot_steps_ms", ours, steps)
+	if !b.table.wants("resident_mb", "idle_cpu_percent") {
+		return nil
+	}
+	if err := s.awaitForge(ctx); err != nil {
+		return err
+	}
+	if err := rest(ctx, time.Duration(b.pick(3000, 500))*time.Millisecond); err != nil {
+		return err
+	}
+	before, err := s.cpuTime()
+	if err != nil {
+		return err
+	}
+	idle := time.Duration(b.pick(5000, 1000)) * time.Millisecond
+	if err := rest(ctx, idle); err != nil {
+		return err
+	}
+	after, err := s.cpuTime()
+	if err != nil {
+		return err
+	}
+	b.table.sample("idle_cpu_percent", ours, 100*float64(after-before)/float64(idle))
+	resident, err := s.residentMB()
+	b.table.sample("resident_mb", ours, resident)
+	return err
+}
+
+func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }

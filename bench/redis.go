@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// startTimeout bounds the wait for anything that is started here.
+const startTimeout = 10 * time.Second
+
+// redisServer is a redis-server of our own: loopback, no persistence.
+type redisServer struct {
+	addr, url string
+	command   *exec.Cmd
+}
+
+func startRedis(ctx context.Context, folder string) (*redisServer, error) {
+	addr, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("free port: %w", err)
+	}
+	folder = filepath.Join(folder, "redis")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, fmt.Errorf("make folder of redis-server: %w", err)
+	}
+	command := exec.Command("redis-server", "--bind", host, "--port", port, "--dir", folder,
+		"--save", "", "--appendonly", "no", "--daemonize", "no")
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("start redis-server (apt-get install redis-server): %w", err)
+	}
+	server := &redisServer{addr: addr, url: "redis://" + addr + "/0", command: command}
+	if err := poll(ctx, server.answers); err != nil {
+		return nil, errors.Join(fmt.Errorf("redis-server on %s does not answer: %w", addr, err), server.stop())
+	}
+	return server, nil
+}
+
+func (s *redisServer) answers(ctx context.Context) error {
+	client, err := connect(s.url)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Do(ctx, client.B().Ping().Build()).Error()
+}
+
+func (s *redisServer) stop() error {
+	if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop redis-server: %w", err)
+	}
+	_ = s.command.Wait() // Its exit status says that it was stopped.
+	return nil
+}
+
+// connect opens the client that every peer uses.
+func connect(url string) (rueidis.Client, error) {
+	option, err := rueidis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("bus address: %w", err)
+	}
+	option.DisableCache, option.ForceSingleClient, option.DisableRetry = true, true, true
+	client, err := rueidis.NewClient(option)
+	if err != nil {
+		return nil, fmt.Errorf("connect to bus: %w", err)
+	}
+	return client, nil
+}
+
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress(ctx context.Context) (string, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// poll tries every millisecond until try succeeds or startTimeout is over.
+func poll(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// firstError is the first failure among pipelined replies.
+func firstError(replies []rueidis.RedisResult) error {
+	for _, reply := range replies {
+		if err := reply.Error(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
