@@ -26,16 +26,15 @@ build: ## build the commands into bin/
 	$(GO) build -o bin/ ./cmd/...
 
 test: ## run every test (installs redis-server when it is missing)
-	@tools/ensure.sh redis-server
-	$(GO) test -count=1 ./...
+	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
 	@tools/ensure.sh redis-server gcc
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
 
-bench: ## run the benchmarks
+bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")
 	@tools/ensure.sh redis-server
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	cd bench && $(GO) run . -o results.json $(ARGS)
 
 bench-smoke: ## run each benchmark once, to see that it works
 	@tools/ensure.sh redis-server

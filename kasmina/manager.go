@@ -107,6 +107,7 @@ func (m *Manager) loop(ctx context.Context) error {
 			e.request.handle(m, func(err error) { e.reply <- err })
 		case <-sweep.C:
 			m.sweep(time.Now())
+			m.flushGlobal()
 		case <-report:
 			m.report("", true)
 		}
@@ -119,6 +120,8 @@ func (m *Manager) loop(ctx context.Context) error {
 func (m *Manager) stop(cancel context.CancelFunc) {
 	cancel()
 	m.tasks.Wait()
+	// What was noted since the last packets would otherwise be told to nobody.
+	m.report("", false)
 	for _, p := range m.prefetch.waiting {
 		p.loading = false // what was being read is redelivered or times out
 	}

@@ -98,6 +98,15 @@ func (m *Manager) report(step string, all bool) {
 	}
 }
 
+// flushGlobal emits the events that belong to no seed. It is called once a
+// sweep, so that an operator hears of a refused command at once and a flood of
+// them makes a few packets a second.
+func (m *Manager) flushGlobal() {
+	if !m.global.empty() {
+		m.emitGlobal("")
+	}
+}
+
 // flushUrgent emits the packets of seeds for which a CRITICAL event waits.
 func (m *Manager) flushUrgent() {
 	for _, s := range m.seeds {

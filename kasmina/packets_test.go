@@ -235,3 +235,29 @@ func TestReadersSeeASnapshotOfTheirOwn(t *testing.T) {
 		}
 	})
 }
+
+func TestRefusedCommandIsToldAtOnce(t *testing.T) {
+	inWorld(t, func(c *Config) { c.TelemetryInterval = time.Hour }, func(w *world) {
+		w.emitted()
+		command := w.command(opGerminate, "s")
+		command.Annotations["signature"] = "AAAA"
+		w.rejects(command, ReasonInvalidSignature)
+		wait(300 * time.Millisecond)
+		if told := events(w.emitted(), "command_rejected"); len(told) != 1 {
+			t.Errorf("%d events within a sweep of the refusal, want 1", len(told))
+		}
+	})
+}
+
+func TestLastEventsAreToldWhenTheManagerStops(t *testing.T) {
+	inWorld(t, func(c *Config) { c.SweepInterval = time.Hour }, func(w *world) {
+		w.emitted()
+		command := w.command(opGerminate, "s")
+		command.Annotations["signature"] = "AAAA"
+		w.rejects(command, ReasonInvalidSignature)
+		w.stop()
+		if told := events(w.emitted(), "command_rejected"); len(told) != 1 {
+			t.Errorf("%d events after the stop, want 1", len(told))
+		}
+	})
+}

@@ -3,6 +3,7 @@ package signing_test
 import (
 	"encoding/hex"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -278,13 +279,9 @@ func TestSignedBytesNeverDependOnMapOrder(t *testing.T) {
 		build := func() *leyline.AdaptationCommand {
 			cmd := goldenCommand()
 			cmd.Annotations = make(map[string]string)
-			for name, text := range annotations {
-				cmd.Annotations[name] = text
-			}
+			maps.Copy(cmd.Annotations, annotations)
 			cmd.GetSeedOperation().Parameters = make(map[string]float32)
-			for name, number := range parameters {
-				cmd.GetSeedOperation().Parameters[name] = number
-			}
+			maps.Copy(cmd.GetSeedOperation().Parameters, parameters)
 			return cmd
 		}
 		first, err := signing.CommandBytes(build())

@@ -95,6 +95,7 @@ func (s Step) start(ctx context.Context) error {
 // there is nobody left to tell.
 func (s Step) stopLate(err error) {
 	if err == nil {
+		// The boot's context has ended; the step's own bound applies.
 		_ = s.stop(context.Background())
 	}
 }

@@ -69,6 +69,7 @@ func (s *Supervisor) refuse() []*worker {
 
 // flush lets the hook see the end, unless the hook itself hangs.
 func (s *Supervisor) flush() {
+	// The stop's own context may have ended long ago.
 	limit, cancel := context.WithTimeout(context.Background(), interruptGrace)
 	defer cancel()
 	s.events.flush(limit.Done())

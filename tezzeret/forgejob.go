@@ -155,6 +155,7 @@ func (f *Forge) park(j *job) {
 // store saves the kernel and announces it. A bus that is away does not undo
 // what is stored: the update waits for the next pass.
 func (f *Forge) store(ctx context.Context, j *job) (*leyline.KernelCatalogUpdate, error) {
+	// A stop must not leave a kernel stored and unannounced.
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	update, err := f.config.Library.Save(bounded, j.descriptor, j.compiled.Artifact,

@@ -21,8 +21,8 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	if !c.service.booted.Load() {
 		return
 	}
-	// The collector interface carries no context; busPoints bounds what it asks.
 	seen := make(map[string]bool)
+	// The collector interface carries no context; busPoints bounds what it asks.
 	for _, point := range c.service.points(context.Background()) {
 		metric, key := point.metric()
 		if metric != nil && !seen[key] {

@@ -38,6 +38,7 @@ func (s *Service) points(ctx context.Context) []point {
 	points = append(points, s.emergencySignal.skippedPoints("weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
 	points = append(points, s.seedPoints()...)
+	points = append(points, prefixed("", s.reports.Metrics(), noUnit)...)
 	points = append(points, s.telemetryPoints()...)
 	return append(points, s.chores.points()...)
 }

@@ -74,8 +74,7 @@ func (s *Service) seedError(ctx context.Context, failed *leyline.KernelArtifactE
 // again, so it goes to the dead letters instead of being retried.
 func (s *Service) handleCommand(ctx context.Context, command *leyline.AdaptationCommand) ([]oona.Message, error) {
 	err := s.seeds.HandleCommand(ctx, command)
-	var rejected *kasmina.RejectedError
-	if errors.As(err, &rejected) {
+	if _, rejected := errors.AsType[*kasmina.RejectedError](err); rejected {
 		return nil, oona.Permanent(err)
 	}
 	return nil, err
@@ -86,6 +85,9 @@ func (s *Service) handleCommand(ctx context.Context, command *leyline.Adaptation
 // made durable first, because their log decides when they are sent.
 func (s *Service) handleState(ctx context.Context, state *leyline.SystemStatePacket) ([]oona.Message, error) {
 	decision, err := s.controller.HandleState(ctx, state)
+	if errors.Is(err, tamiyo.ErrNoTrainingRun) {
+		return nil, oona.Permanent(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("evaluate epoch %d: %w", state.GetCurrentEpoch(), err)
 	}
@@ -227,8 +229,7 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 
 func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
 	err := s.policies.HandleUpdate(ctx, update)
-	var rejected *tamiyo.RejectedError
-	if errors.As(err, &rejected) {
+	if _, rejected := errors.AsType[*tamiyo.RejectedError](err); rejected {
 		return nil, oona.Permanent(err)
 	}
 	return nil, err

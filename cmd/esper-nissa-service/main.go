@@ -43,6 +43,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The second signal leaves at once, whatever is still going on.
 	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) })
 	defer release()
 	logger := process.NewLogger(os.Stderr, resolved.Log.Level)

@@ -14,9 +14,15 @@ const (
 	curveWidth  = 860
 	curveHeight = 420
 	curveLeft   = 56
-	curveRight  = 24
+	curveRight  = 64
 	curveTop    = 64
 	curveBottom = 44
+)
+
+const (
+	hostColour  = "#9aa0a6"
+	modelColour = "#1a73e8"
+	stageColour = "#188038"
 )
 
 // drawCurve draws the validation accuracy of the whole model and of the host
@@ -24,26 +30,35 @@ const (
 func drawCurve(r *report) []byte {
 	epochs := r.result.Epochs
 	var svg bytes.Buffer
-	fmt.Fprintf(&svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n",
-		curveWidth, curveHeight, curveWidth, curveHeight)
+	fmt.Fprintf(&svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 0 %[1]d %[2]d"`+
+		` font-family="sans-serif" font-size="12">`+"\n", curveWidth, curveHeight)
 	fmt.Fprintf(&svg, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
-	fmt.Fprintf(&svg, `<text x="%d" y="22" font-size="15">Validation accuracy: host alone and grown (test set: %.1f %% to %.1f %%)</text>`+"\n",
-		curveLeft, 100*r.HostAccuracy, 100*r.GrownAccuracy)
+	title := fmt.Sprintf("Validation accuracy: host alone and grown (test set: %.1f %% to %.1f %%)", 100*r.HostAccuracy, 100*r.GrownAccuracy)
+	drawText(&svg, curveLeft, 22, title, `font-size="15"`)
 	drawGrid(&svg)
 	drawStages(&svg, epochs)
-	drawLine(&svg, epochs, "#9aa0a6", func(e tolaria.Epoch) float64 { return e.HostAccuracy })
-	drawLine(&svg, epochs, "#1a73e8", func(e tolaria.Epoch) float64 { return e.Accuracy })
-	fmt.Fprintf(&svg, `<text x="%d" y="%d" fill="#9aa0a6">host alone</text><text x="%d" y="%d" fill="#1a73e8">whole model</text>`+"\n",
-		curveLeft, curveHeight-12, curveLeft+90, curveHeight-12)
-	fmt.Fprintf(&svg, `<text x="%d" y="%d" text-anchor="end">epoch %d</text>`+"\n</svg>\n", curveWidth-curveRight, curveHeight-12, len(epochs))
+	drawLine(&svg, epochs, hostColour, func(e tolaria.Epoch) float64 { return e.HostAccuracy })
+	drawLine(&svg, epochs, modelColour, func(e tolaria.Epoch) float64 { return e.Accuracy })
+	drawText(&svg, curveLeft, curveHeight-12, "host alone", `fill="`+hostColour+`"`)
+	drawText(&svg, curveLeft+90, curveHeight-12, "whole model", `fill="`+modelColour+`"`)
+	drawText(&svg, curveWidth-curveRight, curveHeight-12, fmt.Sprintf("epoch %d", len(epochs)), `text-anchor="end"`)
+	svg.WriteString("</svg>\n")
 	return svg.Bytes()
+}
+
+func drawText(svg *bytes.Buffer, x, y float64, text, attributes string) {
+	fmt.Fprintf(svg, `<text x="%.1f" y="%.1f" %s>%s</text>`+"\n", x, y, attributes, html.EscapeString(text))
+}
+
+func drawRule(svg *bytes.Buffer, x1, y1, x2, y2 float64, attributes string) {
+	fmt.Fprintf(svg, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" %s/>`+"\n", x1, y1, x2, y2, attributes)
 }
 
 func drawGrid(svg *bytes.Buffer) {
 	for tenths := 0; tenths <= 10; tenths += 2 {
 		y := accuracyY(float64(tenths) / 10)
-		fmt.Fprintf(svg, `<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#e8eaed"/><text x="%d" y="%.1f" text-anchor="end">%d %%</text>`+"\n",
-			curveLeft, y, curveWidth-curveRight, y, curveLeft-8, y+4, tenths*10)
+		drawRule(svg, curveLeft, y, curveWidth-curveRight, y, `stroke="#e8eaed"`)
+		drawText(svg, curveLeft-8, y+4, fmt.Sprintf("%d %%", tenths*10), `text-anchor="end"`)
 	}
 }
 
@@ -59,11 +74,9 @@ func drawStages(svg *bytes.Buffer, epochs []tolaria.Epoch) {
 			}
 			stages[seed.GetSeedId()] = stage
 			x := epochX(i, len(epochs))
-			fmt.Fprintf(svg, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#188038" stroke-dasharray="3 3"/>`+"\n",
-				x, curveTop-18, x, curveHeight-curveBottom)
+			drawRule(svg, x, curveTop-18, x, curveHeight-curveBottom, `stroke="`+stageColour+`" stroke-dasharray="3 3"`)
 			// Two rows of names keep neighbours apart.
-			fmt.Fprintf(svg, `<text x="%.1f" y="%d" font-size="10" fill="#188038">%s</text>`+"\n",
-				x+2, curveTop-20+12*(marks%2), html.EscapeString(strings.ToLower(strings.TrimPrefix(stage, "SEED_STAGE_"))))
+			drawText(svg, x+2, float64(curveTop-20+12*(marks%2)), shortStage(stage), `font-size="10" fill="`+stageColour+`"`)
 			marks++
 		}
 	}

@@ -26,8 +26,7 @@ type screen struct {
 	quiet  bool
 	colour bool
 
-	mu     sync.Mutex // the service and the trainer both write
-	forges int
+	mu sync.Mutex // the service and the trainer both write
 }
 
 func newScreen(out io.Writer, quiet bool) *screen {
@@ -99,7 +98,7 @@ func (s *screen) bar(accuracy float64) string {
 }
 
 func (s *screen) stage(seedID, blueprintID, stage string) {
-	s.print("seed   %s %s %s", seedID, blueprintID, s.paint(green, strings.TrimPrefix(stage, "SEED_STAGE_")))
+	s.print("seed   %s %s %s", seedID, blueprintID, s.paint(green, shortStage(stage)))
 }
 
 func (s *screen) summary(r *report) {
@@ -128,9 +127,14 @@ func unchanged(same bool) string {
 func stagePath(stages []string) string {
 	short := make([]string, len(stages))
 	for i, stage := range stages {
-		short[i] = strings.ToLower(strings.TrimPrefix(stage, "SEED_STAGE_"))
+		short[i] = shortStage(stage)
 	}
 	return strings.Join(short, " > ")
+}
+
+// shortStage is a stage as a person reads it.
+func shortStage(stage string) string {
+	return strings.ToLower(strings.TrimPrefix(stage, "SEED_STAGE_"))
 }
 
 func milliseconds(took time.Duration) string {

@@ -70,7 +70,7 @@ func Report(w io.Writer, name string, err error) {
 // NewLogger writes coloured text to a terminal and JSON to anything else.
 func NewLogger(w *os.File, level slog.Leveler) *slog.Logger {
 	if IsTerminal(w) {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
