@@ -1,0 +1,85 @@
+package weatherlight
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSecondServiceOnOneFolderIsToldWhoHasIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	first, err := lockDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // A refused holder must not spoil what the first wrote.
+		_, err = lockDataDir(dir)
+		var inUse *InUseError
+		if !errors.As(err, &inUse) || inUse.PID != os.Getpid() || inUse.Dir != dir {
+			t.Fatalf("second lock = %v, want InUseError of process %d", err, os.Getpid())
+		}
+	}
+	if err := first.Release(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := lockDataDir(dir)
+	if err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	if err := second.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServiceThatWasKilledLeavesNoStaleLock(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, lockFile), []byte("4194304999999999999999\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, lockFile))
+	if err != nil || strings.Count(string(content), "\n") != 1 {
+		t.Errorf("lock file %q, %v", content, err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockWithoutReadablePidStillSaysWhichFolder(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	_, err = lockDataDir(dir)
+	if want := "data folder " + dir + " is in use by another Weatherlight"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	if err := lock.Release(); err != nil {
+		t.Error(err)
+	}
+	var none *dataLock
+	if err := none.Release(); err != nil {
+		t.Errorf("release of nothing: %v", err)
+	}
+}
+
+func TestDataFolderThatCannotBeMadeIsNamed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := lockDataDir(filepath.Join(file, "data"))
+	if err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("error %v does not name %s", err, file)
+	}
+}

@@ -1,0 +1,195 @@
+package weatherlight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// fakeBus is a bus that can be down, and that refuses some messages.
+type fakeBus struct {
+	mu      sync.Mutex
+	down    bool
+	refused map[string]error // by packet or blueprint id
+	taken   []string
+	tries   int
+}
+
+func (b *fakeBus) set(down bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down = down
+}
+
+func (b *fakeBus) take(ctx context.Context, id string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tries++
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", oona.ErrUnavailable, ctx.Err())
+	}
+	if b.down {
+		return fmt.Errorf("publish: %w", oona.ErrUnavailable)
+	}
+	if err := b.refused[id]; err != nil {
+		return err
+	}
+	b.taken = append(b.taken, id)
+	return nil
+}
+
+func (b *fakeBus) ids() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.taken...)
+}
+
+func (b *fakeBus) publish(ctx context.Context, packet *leyline.TelemetryPacket, _ leyline.MessagePriority) error {
+	return b.take(ctx, packet.GetPacketId())
+}
+
+func (b *fakeBus) PublishKernelCatalogUpdate(ctx context.Context, update *leyline.KernelCatalogUpdate) error {
+	return b.take(ctx, update.GetBlueprintId())
+}
+
+func newTestQueue(bus *fakeBus) *telemetryQueue {
+	queue := newTelemetryQueue(slog.New(slog.DiscardHandler))
+	queue.publish = bus.publish
+	return queue
+}
+
+func packetNamed(id string) *leyline.TelemetryPacket {
+	return telemetry.New("test", "test").WithID(id).Build()
+}
+
+func numbered(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("p%04d", i)
+	}
+	return ids
+}
+
+func offerAll(queue *telemetryQueue, ids []string) {
+	for _, id := range ids {
+		queue.Offer(packetNamed(id))
+	}
+}
+
+func TestDeadBusNeverHoldsUpWhoReports(t *testing.T) {
+	queue := newTestQueue(&fakeBus{down: true})
+	offerAll(queue, numbered(telemetryQueueSize+50)) // would hang here
+	if got := queue.dropped.Load(); got != 50 {
+		t.Errorf("%d packets counted as dropped, want 50", got)
+	}
+	queue.Offer(nil)
+	if got := queue.dropped.Load(); got != 50 {
+		t.Error("nothing at all was counted as a dropped packet")
+	}
+}
+
+func TestOutageKeepsPacketsAndTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := &fakeBus{down: true}
+		queue := newTestQueue(bus)
+		stop := run(t, queue)
+		ids := numbered(100)
+		offerAll(queue, ids)
+		time.Sleep(time.Minute)
+		if got := bus.ids(); len(got) != 0 {
+			t.Errorf("a dead bus took %v", got)
+		}
+		bus.set(false)
+		time.Sleep(telemetryRetry)
+		stop()
+		if diff := cmp.Diff(ids, bus.ids()); diff != "" {
+			t.Error("published (-want +got):", diff)
+		}
+		if bus.tries > 100+2+int(time.Minute/telemetryRetry) {
+			t.Errorf("%d attempts: a dead bus is hammered", bus.tries)
+		}
+	})
+}
+
+func TestRefusedPacketDoesNotHoldUpTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := &fakeBus{refused: map[string]error{"p0001": oona.ErrTooLarge, "p0002": oona.ErrRateLimited, "p0003": errors.New("odd")}}
+		queue := newTestQueue(bus)
+		stop := run(t, queue)
+		offerAll(queue, numbered(5))
+		synctest.Wait()
+		stop()
+		if diff := cmp.Diff([]string{"p0000", "p0004"}, bus.ids()); diff != "" {
+			t.Error("published (-want +got):", diff)
+		}
+		if got := queue.failed.Load(); got != 3 {
+			t.Errorf("%d failures counted, want 3", got)
+		}
+	})
+}
+
+func TestPacketInHandSurvivesTheStopOfItsWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := &fakeBus{down: true}
+		queue := newTestQueue(bus)
+		ids := numbered(3)
+		offerAll(queue, ids)
+		stop := run(t, queue)
+		time.Sleep(time.Second)
+		stop()
+		if err := queue.Flush(t.Context()); !errors.Is(err, oona.ErrUnavailable) {
+			t.Errorf("flush to a dead bus = %v", err)
+		}
+		bus.set(false)
+		if err := queue.Flush(t.Context()); err != nil {
+			t.Errorf("flush: %v", err)
+		}
+		if diff := cmp.Diff(ids, bus.ids()); diff != "" {
+			t.Error("published (-want +got):", diff)
+		}
+	})
+}
+
+func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
+	bus := &fakeBus{}
+	queue := newTestQueue(bus)
+	for level, times := range map[leyline.TelemetryLevel]int{
+		leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO:     3,
+		leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING:  2,
+		leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL: 1,
+	} {
+		for range times {
+			queue.Offer(telemetry.New("test", "test").Level(level).Build())
+		}
+	}
+	if err := queue.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	service := &Service{telemetry: queue}
+	got := map[string]float64{}
+	for _, p := range service.telemetryPoints() {
+		key := p.name
+		if len(p.labels) == 2 {
+			key = p.labels[1]
+		}
+		got[key] = p.value
+	}
+	want := map[string]float64{
+		"weatherlight.telemetry.dropped_total": 0, "weatherlight.telemetry.publish_failures_total": 0,
+		"MESSAGE_PRIORITY_NORMAL": 3, "MESSAGE_PRIORITY_HIGH": 2, "MESSAGE_PRIORITY_CRITICAL": 1,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("points (-want +got):", diff)
+	}
+}

@@ -1,0 +1,154 @@
+package weatherlight
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestRecreatedSegmentIsWatchedAgain(t *testing.T) {
+	d := emergencyDeck(t)
+	for i := range 3 {
+		d.write(0, make([]byte, emergencySize))
+		d.look(signalSearch)
+		d.write(0, emergencyRecord(1, uint64(i)+1, "again"))
+		d.look(2 * emergencyCooldown)
+		if got := len(d.list()); got != i+1 {
+			t.Fatalf("%d alarms after the trainer started %d times", got, i+1)
+		}
+		if err := os.Remove(d.path); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			d.look(2 * signalSearch) // gone for a while; else recreated at once
+		}
+	}
+}
+
+func TestLastAlarmOfATrainerThatEndsIsHeard(t *testing.T) {
+	d := emergencyDeck(t)
+	d.write(0, make([]byte, emergencySize))
+	d.look(20 * time.Millisecond)
+	d.write(0, emergencyRecord(4, 3, "dying"))
+	if err := os.Remove(d.path); err != nil {
+		t.Fatal(err)
+	}
+	d.look(20 * time.Millisecond)
+	d.wantAlarms(alarm{level: halt, reason: "dying", atMs: 3, triggers: 1})
+}
+
+func TestAlarmWaitsUntilTelemetryHasRoom(t *testing.T) {
+	d := emergencyDeck(t)
+	d.setFull(true)
+	d.write(0, emergencyRecord(1, 1, "first"))
+	d.look(time.Second)
+	d.write(0, emergencyRecord(4, 2, "second"))
+	d.look(time.Second)
+	d.wantAlarms()
+	d.setFull(false)
+	d.look(time.Second)
+	d.wantAlarms(alarm{level: halt, reason: "second", atMs: 2, triggers: 2})
+}
+
+func TestHeldAlarmIsReportedWhenWeStop(t *testing.T) {
+	d := emergencyDeck(t)
+	for at := uint64(1); at <= 2; at++ {
+		d.write(0, emergencyRecord(1, at, "again"))
+		d.look(20 * time.Millisecond)
+	}
+	if got := len(d.list()); got != 1 {
+		t.Fatalf("%d alarms within the cooldown", got)
+	}
+	stop := run(t, d.monitor)
+	stop()
+	if got := len(d.list()); got != 2 {
+		t.Errorf("%d alarms after the stop, want 2", got)
+	}
+}
+
+func TestForeignSegmentIsRefusedWithItsSize(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		make func(path string) error
+		want string
+	}{
+		{"too short", func(path string) error { return os.WriteFile(path, make([]byte, 16), 0o600) }, "16 bytes, want 64"},
+		{"too long", func(path string) error { return os.WriteFile(path, make([]byte, 65), 0o600) }, "65 bytes, want 64"},
+		{"a folder", func(path string) error { return os.Mkdir(path, 0o700) }, "directory"},
+		{"a link", func(path string) error { return os.Symlink("/etc/hostname", path) }, "symbolic"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := emergencyDeck(t)
+			if err := test.make(d.path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := d.monitor.look(d.now)
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), d.path) {
+				t.Errorf("error %v, want %q and the path", err, test.want)
+			}
+		})
+	}
+}
+
+func TestSegmentRoundedUpToAPageIsRead(t *testing.T) {
+	d := emergencyDeck(t)
+	page := make([]byte, os.Getpagesize())
+	copy(page, emergencyRecord(1, 2, "mac"))
+	if err := os.WriteFile(d.path, page, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.look(20 * time.Millisecond)
+	d.wantAlarms(alarm{level: notice, reason: "mac", atMs: 2, triggers: 1})
+}
+
+func TestSegmentCutShortDoesNotEndTheProcess(t *testing.T) {
+	d := emergencyDeck(t)
+	d.write(0, make([]byte, emergencySize))
+	d.look(10 * time.Millisecond)
+	if err := os.Truncate(d.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.monitor.look(d.now); err == nil {
+		t.Error("nothing was said about memory that went away")
+	}
+	if err := d.monitor.segment.detach(); err != nil { // as the end of Run does
+		t.Fatal(err)
+	}
+	d.write(0, emergencyRecord(1, 2, "back"))
+	d.look(signalSearch)
+	d.wantAlarms(alarm{level: notice, reason: "back", atMs: 2, triggers: 1})
+}
+
+func TestSegmentWithoutSizeYetIsWaitedFor(t *testing.T) {
+	d := emergencyDeck(t)
+	if err := os.WriteFile(d.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if pause, err := d.monitor.look(d.now); err != nil || pause != signalSearch {
+		t.Errorf("look = %v, %v", pause, err)
+	}
+}
+
+func FuzzDecodeSharedSignals(f *testing.F) {
+	f.Add(emergencyRecord(4, 0x0102030405060708, "rollback_deadline_ü"))
+	f.Add(bytes.Repeat([]byte{0xff}, emergencySize))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		if len(record) < emergencySize {
+			return
+		}
+		record = record[:emergencySize]
+		signal := decodeEmergency(record)
+		if !utf8.ValidString(signal.reason) || len(signal.reason) > emergencySize-emergencyHeader {
+			t.Errorf("reason %q", signal.reason)
+		}
+		if signal.level < 0 || signal.level > 255 {
+			t.Errorf("level %d", signal.level)
+		}
+		if raised := decodeDeadline(record[:deadlineSize]).raised; raised != (record[0] == 1) {
+			t.Errorf("raised %v with flag %d", raised, record[0])
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package weatherlight
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// trainer is a Python process with nothing but its standard library that makes
+// a segment and raises a signal in the order of the prototype: flag first.
+const trainer = `
+import mmap, os, struct, sys, time
+kind, path, level, stamp, reason = sys.argv[1:6]
+fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+os.ftruncate(fd, 16 if kind == "rollback" else 64)
+shm = mmap.mmap(fd, 0)
+stamp = int(stamp, 0) or time.monotonic_ns() // 1_000_000
+shm[0] = 1
+if kind == "rollback":
+    struct.pack_into("<Q", shm, 8, stamp)
+else:
+    data = reason.encode()[:53]
+    shm[1] = int(level)
+    struct.pack_into("<Q", shm, 2, stamp)
+    shm[10] = len(data)
+    shm[11:11 + len(data)] = data
+print(stamp)
+`
+
+// raiseInPython has a Python trainer raise a signal and returns its time in ms.
+func raiseInPython(t *testing.T, kind, path string, level int, stamp, reason string) uint64 {
+	t.Helper()
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Fatal("python3 not found: apt-get install python3")
+	}
+	command := exec.Command("python3", "-c", trainer, kind, path, strconv.Itoa(level), stamp, reason)
+	command.Stderr = os.Stderr
+	output, err := command.Output()
+	if err != nil {
+		t.Fatalf("python trainer: %v", err)
+	}
+	at, err := strconv.ParseUint(strings.TrimSpace(string(output)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// sharedName is a name in shared memory that nobody else uses.
+func sharedName(t *testing.T) (name, path string) {
+	t.Helper()
+	name = fmt.Sprintf("esper-test-%d-%d", os.Getpid(), time.Now().UnixNano())
+	path = filepath.Join(sharedMemoryDir, name)
+	t.Cleanup(func() { _ = os.Remove(path) })
+	return name, path
+}
+
+func TestEmergencyOfPythonTrainerIsReadByteByByte(t *testing.T) {
+	d := emergencyDeck(t)
+	raiseInPython(t, "emergency", d.path, 4, "0x0102030405060708", "rollback_deadline_ü")
+	golden := "01040807060504030201" + "14" + hex.EncodeToString([]byte("rollback_deadline_ü"))
+	want, err := hex.DecodeString(golden + strings.Repeat("00", emergencySize-len(golden)/2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.content(); !bytes.Equal(got, want) {
+		t.Fatalf("the trainer wrote\n%x, want\n%x", got, want)
+	}
+	d.look(50 * time.Millisecond)
+	d.wantAlarms(alarm{level: halt, reason: "rollback_deadline_ü", atMs: 0x0102030405060708, triggers: 1})
+	if got := d.content(); !bytes.Equal(got, make([]byte, emergencySize)) {
+		t.Errorf("after it was taken the segment holds %x", got)
+	}
+}
+
+func TestRollbackOfPythonTrainerIsReadByteByByte(t *testing.T) {
+	d := rollbackDeck(t)
+	raiseInPython(t, "rollback", d.path, 0, "0x0102030405060708", "")
+	if got, want := hex.EncodeToString(d.content()), "0100000000000000"+"0807060504030201"; got != want {
+		t.Fatalf("the trainer wrote %s, want %s", got, want)
+	}
+	d.look(50 * time.Millisecond)
+	d.wantAlarms(alarm{atMs: 0x0102030405060708, triggers: 1})
+	if got := d.content(); !bytes.Equal(got, make([]byte, deadlineSize)) {
+		t.Errorf("after it was taken the segment holds %x", got)
+	}
+}
+
+// The real thing: shared memory, a Python trainer, the monitors as workers, the
+// latency that both clocks agree on.
+func TestTrainerInAnotherProcessIsHeard(t *testing.T) {
+	name, path := sharedName(t)
+	heard := &alarms{}
+	monitor := &signalMonitor{
+		segment: newSegment(sharedMemoryDir, name, emergencySize), decode: decodeEmergency,
+		damper: damper{cooldown: emergencyCooldown}, report: heard.report,
+	}
+	stop := run(t, monitor)
+	began := time.Now()
+	at := raiseInPython(t, "emergency", path, 3, "0", "loss_spike")
+	eventually(t, "the alarm", func() bool { return len(heard.list()) == 1 })
+	got := heard.list()[0]
+	if got.level != leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE || got.reason != "loss_spike" || got.atMs != at {
+		t.Errorf("alarm %+v, want level 3, loss_spike, %d", got, at)
+	}
+	if got.latency <= 0 || got.latency > time.Since(began) {
+		t.Errorf("latency %v of %v", got.latency, time.Since(began))
+	}
+	stop()
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("stopping us took the trainer's segment away: %v", err)
+	}
+}
