@@ -58,7 +58,7 @@ func goldenDescriptor(t *testing.T, row []string) *leyline.BlueprintDescriptor {
 func goldenBounds(t *testing.T, column string) map[string]*leyline.BlueprintParameterBounds {
 	t.Helper()
 	var bounds map[string]*leyline.BlueprintParameterBounds
-	for _, field := range strings.Fields(column) {
+	for field := range strings.FieldsSeq(column) {
 		name, limits, _ := strings.Cut(field, "=")
 		low, high, _ := strings.Cut(limits, ":")
 		lowest, errLow := strconv.ParseFloat(low, 64)

@@ -33,8 +33,7 @@ func refuse(format string, args ...any) error {
 
 // reasonOf is the reason of a refusal, for the refusal that names its place.
 func reasonOf(err error) string {
-	var profile *ProfileError
-	if errors.As(err, &profile) {
+	if profile, ok := errors.AsType[*ProfileError](err); ok {
 		return profile.Reason
 	}
 	return err.Error()

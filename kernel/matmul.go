@@ -21,7 +21,7 @@ func (t *Tape) MatMul(a, b Value) (Value, error) {
 	n.allocate(shape...)
 	n.back = backMatMul
 	p := newProducts(n)
-	p.each(n, func(c, a, b int) {
+	p.each(func(c, a, b int) {
 		product(blas.NoTrans, blas.NoTrans, 1,
 			matrix(n.in[0].value.Data[a:], p.m, p.k), matrix(n.in[1].value.Data[b:], p.k, p.n),
 			0, matrix(n.value.Data[c:], p.m, p.n))
@@ -61,7 +61,7 @@ func newProducts(n *node) products {
 }
 
 // each calls visit with the offsets of output and operands of each product.
-func (p *products) each(n *node, visit func(c, a, b int)) {
+func (p *products) each(visit func(c, a, b int)) {
 	count, sa, sb := p.batch.inner()
 	p.batch.rows(func(o, ia, ib int) {
 		for i := range count {
@@ -73,7 +73,7 @@ func (p *products) each(n *node, visit func(c, a, b int)) {
 func backMatMul(n *node) {
 	p := newProducts(n)
 	a, b := n.in[0], n.in[1]
-	p.each(n, func(c, ia, ib int) {
+	p.each(func(c, ia, ib int) {
 		dy := matrix(n.grad.Data[c:], p.m, p.n)
 		if a.hasGrad {
 			product(blas.NoTrans, blas.Trans, 1, dy, matrix(b.value.Data[ib:], p.k, p.n),

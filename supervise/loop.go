@@ -209,8 +209,7 @@ func (w *worker) reportFatal(err error) {
 // move makes a move and tells it.
 func (w *worker) move(to State, err error, delay time.Duration) {
 	e := w.record(to, change{err: err, delay: delay, history: w.history})
-	var thrown *PanicError
-	if errors.As(err, &thrown) {
+	if thrown, ok := errors.AsType[*PanicError](err); ok {
 		e.Stack = thrown.Stack
 	}
 	w.supervisor.events.publish(e)

@@ -107,9 +107,9 @@ func (c *cache) drop(id string) {
 func (c *cache) expire(now time.Time, ttl time.Duration) (expired int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := len(c.ring) - 1; i >= 0; i-- { // backwards: remove fills the gap from the end
-		if c.ring[i].expired(now, ttl) {
-			c.remove(c.ring[i])
+	for _, v := range slices.Backward(c.ring) { // backwards: remove fills the gap from the end
+		if v.expired(now, ttl) {
+			c.remove(v)
 			expired++
 		}
 	}

@@ -158,8 +158,7 @@ func (l *Library) scan(ctx context.Context, good func(row, *Record), bad func(*R
 	}
 	return l.catalogue.each(ctx, func(r row) {
 		record, err := r.decode()
-		var unreadable *RowError
-		if errors.As(err, &unreadable) {
+		if unreadable, ok := errors.AsType[*RowError](err); ok {
 			bad(unreadable)
 			return
 		}

@@ -33,7 +33,8 @@ func drawCurve(r *report) []byte {
 	fmt.Fprintf(&svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 0 %[1]d %[2]d"`+
 		` font-family="sans-serif" font-size="12">`+"\n", curveWidth, curveHeight)
 	fmt.Fprintf(&svg, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
-	title := fmt.Sprintf("Validation accuracy: host alone and grown (test set: %.1f %% to %.1f %%)", 100*r.HostAccuracy, 100*r.GrownAccuracy)
+	title := fmt.Sprintf("Validation accuracy: host alone and grown (test set: %.1f %% to %.1f %%)",
+		100*r.HostAccuracy, 100*r.GrownAccuracy)
 	drawText(&svg, curveLeft, 22, title, `font-size="15"`)
 	drawGrid(&svg)
 	drawStages(&svg, epochs)
