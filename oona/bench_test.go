@@ -66,7 +66,7 @@ func BenchmarkPublishOne(b *testing.B) {
 	perMessage(b)
 }
 
-func rawClient(b *testing.B, url string) rueidis.Client {
+func rawClient(b testing.TB, url string) rueidis.Client {
 	b.Helper()
 	option := rueidis.MustParseURL(url)
 	option.DisableCache, option.ForceSingleClient = true, true

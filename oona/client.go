@@ -130,8 +130,8 @@ func (c *Client) EnsureGroups(ctx context.Context, group string, streams ...stri
 }
 
 func isRedisError(err error, code string) bool {
-	reply, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(reply.Error(), code)
+	var reply *rueidis.RedisError
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)
 }
 
 // Close releases the connections. Consume calls must have returned before. It

@@ -224,6 +224,45 @@ func TestTooLargeMessageIsRefusedBeforeItIsSent(t *testing.T) {
 	}
 }
 
+func TestAnswerIsStoredEvenWhenRedisIsOutOfMemory(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, nil)
+	ctx := context.Background()
+	if err := c.PublishKernelArtifactReady(ctx, &leyline.KernelArtifactReady{RequestId: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.EnsureGroups(ctx, "g", "oona.kernels.ready", "oona.kernels.errors"); err != nil {
+		t.Fatal(err)
+	}
+	raw := rawClient(t, server.URL)
+	limit := raw.B().ConfigSet().ParameterValue().ParameterValue("maxmemory", "1").Build()
+	if err := raw.Do(ctx, limit).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
+		t.Errorf("publishing into a full Redis: %v", err)
+	}
+	answer := func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+		return []oona.Message{{Payload: &leyline.KernelArtifactError{RequestId: "r"}}}, nil
+	}
+	start(t, c, oona.Subscription{Stream: "oona.kernels.ready",
+		Handlers: map[leyline.BusMessageType]oona.Handler{leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: answer}})
+	deadline := time.After(5 * time.Second)
+	for stored := 0.0; stored != 1; {
+		metrics, err := c.Metrics(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = metrics["queue_depth_kernel_errors"]
+		select {
+		case <-deadline:
+			t.Fatal("the answer was never stored")
+		default:
+		}
+	}
+}
+
 func TestCallerWhoGivesUpDoesNotTripTheBreaker(t *testing.T) {
 	t.Parallel()
 	c := connect(t, redistest.Start(t).URL, nil)

@@ -46,7 +46,7 @@ func (s *consumer) judge(e entry, now time.Time) *job {
 		return fail(ReasonUndecodable, fmt.Errorf("decode %s: %w", env.kind, err))
 	}
 	if e.attempt > s.c.cfg.RetryAttempts {
-		return fail(ReasonExhausted, errors.New("every process that handled it ended before it was done"))
+		return fail(ReasonExhausted, fmt.Errorf("not done after %d deliveries", e.attempt-1))
 	}
 	j.handler = handler
 	j.delivery = &Delivery{

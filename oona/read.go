@@ -72,15 +72,17 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
 	return nil
 }
 
-// begin makes sure the group exists and takes up what this consumer had in hand
-// when it last ended.
+// begin takes up what this consumer had in hand when it last ended, and creates
+// the group only when it is missing: a Redis that is out of memory refuses to
+// create groups, even those that exist, but still serves them.
 func (s *consumer) begin(fetch, work context.Context) error {
-	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
-	defer cancel()
-	if err := s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream); err != nil {
+	err := s.adopt(fetch, work, 0)
+	if !isRedisError(err, "NOGROUP") {
 		return err
 	}
-	return s.adopt(fetch, work, 0)
+	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	defer cancel()
+	return s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 }
 
 func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {

@@ -42,6 +42,9 @@ func Start(cfg Config) (*Broker, error) {
 // Addr is the host and port to connect to.
 func (b *Broker) Addr() string { return b.server.Addr() }
 
+// Port is the port it listens on.
+func (b *Broker) Port() int { return b.server.Server().Addr().Port }
+
 // URL is the address in the form every Esper process takes.
 func (b *Broker) URL() string { return "redis://" + b.server.Addr() + "/0" }
 

@@ -108,7 +108,8 @@ func (s *Server) end(signal syscall.Signal) {
 	if err := s.cmd.Process.Signal(signal); err != nil {
 		s.t.Errorf("end redis-server %s: %v", strconv.Itoa(s.Pid()), err)
 	}
-	_ = s.cmd.Wait() // its exit status is the signal
+	_ = s.cmd.Process.Signal(syscall.SIGCONT) // a frozen server ends too
+	_ = s.cmd.Wait()                          // its exit status is the signal
 	s.cmd = nil
 }
 

@@ -64,6 +64,8 @@ var suite = []conformanceTest{
 	{"OwnPendingEntriesComeFirstAfterARestart", nil, testOwnPending},
 	{"EntryThatKillsItsProcessIsGivenUp", nil, testCrashLoop},
 	{"EntryOwnedTwiceIsAnsweredOnce", nil, testOwnedTwice},
+	{"SlowHandlerIsNotTakenForDead", nil, testLease},
+	{"AnswerThatCannotBeStoredIsNotLost", nil, testUnstorable},
 	{"AbandonedHandlerAnswersOnce", nil, testAbandoned},
 	{"EntryDeletedWhilePendingIsLetGo", nil, testDeletedPending},
 	{"StopFinishesWhatWasRead", nil, testDrain},

@@ -1,0 +1,45 @@
+package oonatest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+func testLease(t *testing.T, b *bus) {
+	seen := newJournal()
+	answer := answering(seen)
+	sub := oona.Subscription{Stream: streams.KernelRequests,
+		Handlers: handlers(typeRequest, func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+			<-time.After(2500 * time.Millisecond) // a handler that takes its time
+			return answer(ctx, d)
+		})}
+	for _, name := range []string{"one", "two"} {
+		c := b.client(func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = name, time.Second })
+		b.consume(c, sub)
+		if name == "one" {
+			b.publish(c, oona.Message{Payload: request("r")})
+		}
+	}
+	b.eventually("it is answered", func() bool { return b.answers() == 1 })
+	if n := seen.count("r"); n != 1 {
+		t.Errorf("handled %d times", n)
+	}
+}
+
+func testUnstorable(t *testing.T, b *bus) {
+	c := b.client(func(cfg *oona.Config) { cfg.RetryAttempts = 1000 })
+	b.must("SET", streams.KernelReady, "not a stream")
+	seen := newJournal()
+	b.publish(c, oona.Message{Payload: request("r")})
+	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	b.eventually("its answer was refused twice", func() bool { return seen.count("r") >= 2 })
+	b.must("DEL", streams.KernelReady)
+	b.eventually("it is answered", func() bool { return b.answers() == 1 })
+	b.settled(streams.KernelRequests, "g")
+	if b.answers() != 1 || len(b.deadReasons()) != 0 {
+		t.Errorf("%d answers, dead letters %v", b.answers(), b.deadReasons())
+	}
+}
