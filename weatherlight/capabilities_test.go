@@ -1,0 +1,152 @@
+package weatherlight
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tezzeret"
+)
+
+// garden is a running service with one compiled blueprint and a grafted host.
+type garden struct {
+	*running
+
+	t         *testing.T
+	graft     *kasmina.Graft
+	blueprint *leyline.BlueprintDescriptor
+}
+
+func newGarden(t *testing.T, blueprintID string) *garden {
+	t.Helper()
+	g := &garden{t: t, running: start(t, newService(t, map[string]string{"TEZZERET_FEATURES": "4"}))}
+	var err error
+	if g.blueprint, err = g.catalog.Get(blueprintID); err != nil {
+		t.Fatal(err)
+	}
+	forge := tezzeret.NewForge(tezzeret.ForgeConfig{
+		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: 4}),
+		Blueprints: func() []*leyline.BlueprintDescriptor { return []*leyline.BlueprintDescriptor{g.blueprint} },
+		Library:    g.library,
+		Announce:   g.updates.Announce,
+	})
+	if err := forge.Run(t.Context()); err != nil || len(forge.Result().Compiled) != 1 {
+		t.Fatalf("forge: %v, %+v", err, forge.Result())
+	}
+	g.graft = kasmina.NewGraft([]string{"hidden"}, 4)
+	if err := g.RegisterHost(t.Context(), g.graft); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// command sends a signed seed command over the bus.
+func (g *garden) command(id, seedID string, operation leyline.SeedOperation) {
+	g.t.Helper()
+	command := &leyline.AdaptationCommand{
+		Version: 1, CommandId: id, CommandType: leyline.CommandType_COMMAND_SEED, TargetSeedId: seedID,
+		IssuedAt:    timestamppb.Now(),
+		Annotations: map[string]string{"training_run_id": "run-1", "mesh_host_layers": `["hidden"]`},
+		Payload: &leyline.AdaptationCommand_SeedOperation{SeedOperation: &leyline.CommandSeedOperation{
+			Operation: operation, BlueprintId: g.blueprint.GetBlueprintId(),
+		}},
+	}
+	if err := g.keyring.SignCommand(command); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := g.bus.PublishCommand(g.t.Context(), command); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *garden) stage(seedID string) leyline.SeedLifecycleStage {
+	for _, seed := range g.seeds.SeedStates() {
+		if seed.GetSeedId() == seedID {
+			return seed.GetStage()
+		}
+	}
+	return leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN
+}
+
+func (g *garden) await(seedID string, stage leyline.SeedLifecycleStage) {
+	g.t.Helper()
+	eventually(g.t, seedID+" reaches "+stage.String(), func() bool { return g.stage(seedID) == stage })
+}
+
+// blend grows a seed into BLENDING over the bus and with good evidence.
+func (g *garden) blend(seedID string) {
+	g.t.Helper()
+	g.command("germinate-"+seedID, seedID, leyline.SeedOperation_SEED_OP_GERMINATE)
+	g.await(seedID, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
+	for epoch := uint32(1); epoch < 60 && g.stage(seedID) != leyline.SeedLifecycleStage_SEED_STAGE_BLENDING; epoch++ {
+		evidence := map[string]float32{
+			"loss_before": 1, "loss_after": 0.5, "accuracy_before": 0.5, "accuracy_after": 0.8,
+			"gradient_norm": 1, "host_gradient_max": 0, "train_loss": 1 / float32(epoch),
+		}
+		if err := g.graft.Observe(g.t.Context(), epoch, seedID, evidence); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	g.await(seedID, leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
+}
+
+// fanOut runs the chore and returns what the library says then.
+func (g *garden) fanOut(wantChanged float64) map[string][]string {
+	g.t.Helper()
+	result, err := g.fanOutCapabilities(g.t.Context())
+	if err != nil || result["changed"] != wantChanged {
+		g.t.Fatalf("fan-out = %v, %v, want %v changed", result, err, wantChanged)
+	}
+	record, err := g.library.Get(g.t.Context(), g.blueprint.GetBlueprintId())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var extras struct {
+		Graph struct {
+			Capabilities struct {
+				BySeed map[string][]string `json:"allowed_parameters_by_seed_id"`
+			} `json:"capabilities"`
+		} `json:"graph_metadata"`
+	}
+	text, err := json.Marshal(record.Extras)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &extras); err != nil {
+		g.t.Fatal(err)
+	}
+	return extras.Graph.Capabilities.BySeed
+}
+
+func TestSeedThatNoLongerBlendsLosesItsCapabilities(t *testing.T) {
+	g := newGarden(t, "BP002")
+	names := sortedNames(g.blueprint.GetAllowedParameters())
+	if len(names) == 0 {
+		t.Fatal("the blueprint has no parameters to grant")
+	}
+	if got := g.fanOut(0); len(got) != 0 {
+		t.Errorf("before any seed blends: %v", got)
+	}
+	g.blend("seed-1")
+	if diff := cmp.Diff(map[string][]string{"seed-1": names}, g.fanOut(1)); diff != "" {
+		t.Error("while it blends (-want +got):", diff)
+	}
+	g.fanOut(0) // nothing is written again
+	g.command("cull-1", "seed-1", leyline.SeedOperation_SEED_OP_CULL)
+	eventually(t, "the cull", func() bool { return len(g.seeds.BlendingSeeds()) == 0 })
+	if got := g.fanOut(1); slices.ContainsFunc(slices.Collect(maps.Values(got)), func(names []string) bool { return len(names) > 0 }) {
+		t.Errorf("after the cull: %v", got)
+	}
+	if len(g.granted) != 0 {
+		t.Errorf("still granted: %v", g.granted)
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
