@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/karn"
@@ -13,6 +14,9 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/urza"
 )
+
+// drainNotice is how long readiness is off before the first worker stops.
+const drainNotice = 50 * time.Millisecond
 
 // steps is the boot list. It is read from top to bottom to boot and from bottom
 // to top to stop; a step that fails rolls back the steps above it.
@@ -167,11 +171,13 @@ func (s *Service) open(context.Context) error {
 	return s.notify(notifyReady)
 }
 
-// close turns readiness off before anything stops, so that whoever sends work
-// here can turn away first.
-func (s *Service) close(context.Context) error {
+// close turns readiness off before anything stops, and leaves whoever asks for
+// it a moment to see that and turn away.
+func (s *Service) close(ctx context.Context) error {
 	s.accepting.Store(false)
-	return s.notify(notifyStopping)
+	err := s.notify(notifyStopping)
+	sleep(ctx, drainNotice)
+	return err
 }
 
 // ledgerPath is where the ids of verified commands are kept across restarts.

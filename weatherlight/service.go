@@ -125,6 +125,10 @@ func (s *Service) Run(ctx context.Context) error {
 	bootCtx, cancel := context.WithTimeout(ctx, s.settings.Weatherlight.BootTimeout)
 	defer cancel()
 	booted, err := supervise.Boot(bootCtx, s.steps(), s.traceStep)
+	if err != nil && ctx.Err() != nil {
+		s.logger.Info("stopped while booting", "reason", context.Cause(ctx), "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
