@@ -21,9 +21,14 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	if !c.service.booted.Load() {
 		return
 	}
-	seen := make(map[string]bool)
 	// The collector interface carries no context; busPoints bounds what it asks.
-	for _, point := range c.service.points(context.Background()) {
+	collectPoints(c.service.points(context.Background()), metrics)
+}
+
+// collectPoints shows each series once: a second one would fail the scrape.
+func collectPoints(points []point, metrics chan<- prometheus.Metric) {
+	seen := make(map[string]bool)
+	for _, point := range points {
 		metric, key := point.metric()
 		if metric != nil && !seen[key] {
 			seen[key] = true
@@ -59,6 +64,9 @@ func (p point) metric() (prometheus.Metric, string) {
 
 // seriesName replaces what a Prometheus name may not hold.
 func seriesName(name string) string {
+	if name != "" && name[0] >= '0' && name[0] <= '9' {
+		name = "_" + name
+	}
 	return strings.Map(func(r rune) rune {
 		if r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r

@@ -1,0 +1,123 @@
+package weatherlight
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// scrape parses /metrics as Prometheus does and returns its series, "name" or
+// "name{label=text,...}", with their values.
+func scrape(t *testing.T, service *Service) map[string]float64 {
+	t.Helper()
+	code, body := ask(t, service, "/metrics")
+	if code != 200 {
+		t.Fatalf("/metrics answers %d %s", code, body)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("parse /metrics: %v", err)
+	}
+	series := make(map[string]float64)
+	for name, family := range families {
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetName()+"="+label.GetValue())
+			}
+			key := name
+			if len(labels) > 0 {
+				slices.Sort(labels)
+				key += "{" + strings.Join(labels, ",") + "}"
+			}
+			if _, twice := series[key]; twice {
+				t.Errorf("series %s is there twice", key)
+			}
+			series[key] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+		}
+	}
+	return series
+}
+
+func TestScrapeShowsEveryPointOnce(t *testing.T) {
+	r := start(t, newService(t, nil))
+	series := scrape(t, r.Service)
+	for name, want := range map[string]float64{
+		"weatherlight_worker_running{worker=" + workerHTTP + "}":           1,
+		"weatherlight_worker_restarts{worker=" + workerControl + "}":       0,
+		"weatherlight_restarts_total":                                      0,
+		"weatherlight_tasks_backing_off":                                   0,
+		"urza_prefetch_hits":                                               0,
+		"oona_metrics_complete":                                            1,
+		"oona_publish_breaker_state":                                       1,
+		"weatherlight_telemetry_dropped_total":                             0,
+		"weatherlight_housekeeping_runs_total{chore=oona_trim}":            0,
+		"weatherlight_housekeeping_failures_total{chore=urza_maintenance}": 0,
+	} {
+		if got, found := series[name]; !found || got != want {
+			t.Errorf("%s is %v (found %v), want %v", name, got, found, want)
+		}
+	}
+	if series["go_goroutines"] == 0 || series["process_resident_memory_bytes"] == 0 {
+		t.Error("the process is not on the page")
+	}
+	if len(series) < 80 {
+		t.Errorf("only %d series", len(series))
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// fixedPoints is a collector of given points, as the service's is of its own.
+type fixedPoints []point
+
+func (fixedPoints) Describe(chan<- *prometheus.Desc) {}
+
+func (f fixedPoints) Collect(metrics chan<- prometheus.Metric) { collectPoints(f, metrics) }
+
+func TestOneNameWithTwoSetsOfLabelsDoesNotBreakTheScrape(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(fixedPoints{
+		{name: "kasmina.seeds", value: 1},
+		{name: "kasmina.seeds", value: 2, labels: []string{"stage", "TRAINING"}},
+		{name: "kasmina.seeds", value: 3, labels: []string{"stage", "BLENDING", "seed", "s"}},
+		{name: "kasmina.seeds", value: 4, labels: []string{"stage", "TRAINING"}}, // twice
+		{name: "kasmina-seeds", value: 5},                                        // the same name on this page
+		{name: "odd", value: 6, labels: []string{"a.b", "\xff", "9", "x"}},
+		{name: "broken", value: 7, labels: []string{"same", "1", "same", "2"}},
+		{name: "", value: 8},
+	})
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatalf("the scrape fails: %v", err)
+	}
+	count := map[string]int{}
+	for _, family := range families {
+		count[family.GetName()] = len(family.GetMetric())
+	}
+	if count["kasmina_seeds"] != 3 || count["odd"] != 1 {
+		t.Errorf("series %v", count)
+	}
+}
+
+func TestScrapeWorksWithoutTheBus(t *testing.T) {
+	r := start(t, newService(t, nil))
+	r.broker.Close()
+	series := scrape(t, r.Service)
+	if got, found := series["oona_metrics_complete"]; !found || got != 0 {
+		t.Errorf("oona_metrics_complete is %v (found %v)", got, found)
+	}
+	if _, found := series["weatherlight_uptime_s"]; !found {
+		t.Error("nothing else is on the page")
+	}
+	if err := r.stop(t); err == nil || errors.Is(err, errBroken) {
+		t.Errorf("stop = %v, want that the last summary was lost", err)
+	}
+}
