@@ -1,0 +1,266 @@
+package weatherlight
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// summaryNames are the metrics of the summary packet that dashboards rely on,
+// for a service in which everything has happened once.
+func summaryNames(workers []supervise.Status) []string {
+	names := []string{
+		"weatherlight.tasks.running", "weatherlight.tasks.backing_off", "weatherlight.uptime_s", "weatherlight.restarts_total",
+		"weatherlight.last_error_ts", "weatherlight.worker.broken.backoff_seconds",
+		"urza.prefetch.hits", "urza.prefetch.misses", "urza.prefetch.errors", "urza.prefetch.latency_ms",
+		"weatherlight.rollback.detections_total", "weatherlight.rollback.skipped_total", "weatherlight.rollback.last_detect_ms_ago",
+		"weatherlight.emergency.detections_total", "weatherlight.emergency.skipped_total",
+		"weatherlight.emergency.last_detect_ms_ago", "weatherlight.emergency.telemetry_total",
+		"weatherlight.emergency.tamiyo_total", "weatherlight.emergency.tamiyo_last_ms_ago", "weatherlight.emergency.last_level",
+	}
+	for _, worker := range workers {
+		names = append(names, "weatherlight.worker."+worker.Name+".running", "weatherlight.worker."+worker.Name+".restarts")
+	}
+	for _, name := range strings.Fields(`cache_hits cache_misses cache_errors cache_expired lookup_latency_ms evictions
+		integrity_failures slow_queries breaker_open_total breaker_denied breaker_state conservative_mode cache_size
+		query_duration_ms`) {
+		names = append(names, "urza.library."+name)
+	}
+	for _, name := range strings.Fields(`publish_total publish_rerouted publish_dropped queue_depth_max retry_total
+		dead_letter_total breaker_publish_open breaker_consume_open publish_latency_ms consume_latency_ms
+		kernel_stale_dropped kernel_replay_dropped emergency_published emergency_rate_dropped queue_depth_normal
+		queue_depth_emergency queue_depth_kernel_requests queue_depth_kernel_ready queue_depth_kernel_errors
+		publish_breaker_state consume_breaker_state conservative_mode emergency_published.src.weatherlight
+		emergency_tokens_remaining emergency_refill_rate_per_s emergency_bucket_capacity_per_min`) {
+		names = append(names, "oona."+name)
+	}
+	return names
+}
+
+// eventful is a running service in which everything has happened once.
+func eventful(t *testing.T, bus string) *running {
+	t.Helper()
+	rollback, rollbackPath := sharedName(t)
+	emergency, emergencyPath := sharedName(t)
+	service := newService(t, map[string]string{
+		"REDIS_URL": bus, "OONA_EMERGENCY_MAX_PER_MIN": "600",
+		"TOLARIA_ROLLBACK_SIGNAL_NAME": "/" + rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
+	})
+	r := start(t, service)
+	broken := supervise.WorkerFunc(func(context.Context) error { return errBroken })
+	policy := supervise.Policy{Base: time.Hour, Cap: time.Hour}
+	if err := r.supervisor.Start(t.Context(), supervise.Spec{Name: "broken", Worker: broken, Policy: policy}); err != nil {
+		t.Fatal(err)
+	}
+	packet := telemetry.New("tamiyo", "tamiyo").Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).Build()
+	if err := r.bus.PublishTelemetry(t.Context(), packet, telemetry.Priority(packet)); err != nil {
+		t.Fatal(err)
+	}
+	raise(t, r.rollbackSignal, rollbackPath, deadlineRecord)
+	raise(t, r.emergencySignal, emergencyPath, func(at uint64) []byte { return emergencyRecord(3, at, "loss_spike") })
+	eventually(t, "the packet of tamiyo", func() bool {
+		return strings.Contains(fmt.Sprint(r.emergency.points()), "tamiyo_total")
+	})
+	return r
+}
+
+// raise raises a signal of shared memory twice.
+func raise(t *testing.T, monitor *signalMonitor, path string, record func(at uint64) []byte) {
+	t.Helper()
+	taken := func() int {
+		monitor.mu.Lock()
+		defer monitor.mu.Unlock()
+		return int(monitor.detections + monitor.skipped)
+	}
+	for at := 1; at <= 2; at++ {
+		if err := os.WriteFile(path, record(uint64(1000*at)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the shared signal is taken", func() bool { return taken() >= at })
+	}
+}
+
+func TestSummaryHasEveryNameOfTheDashboards(t *testing.T) {
+	redis := redistest.Start(t)
+	r := eventful(t, redis.URL)
+	packet := r.summaryPacket(t.Context())
+	found := map[string]int{}
+	for _, point := range packet.GetMetrics() {
+		found[point.GetName()+fmt.Sprint(point.GetAttributes())]++
+	}
+	for key, times := range found {
+		if times > 1 {
+			t.Errorf("%s is there %d times", key, times)
+		}
+	}
+	got := metrics(packet)
+	for _, name := range summaryNames(r.supervisor.Status()) {
+		if _, there := got[name]; !there {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if got["weatherlight.emergency.last_level"] != 3 || got["weatherlight.rollback.detections_total"] < 1 {
+		t.Errorf("metrics %v", got)
+	}
+	wantHealth(t, packet, leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "backoff", "degraded", "1")
+	events := map[string]map[string]string{}
+	for _, event := range packet.GetEvents() {
+		events[event.GetDescription()] = event.GetAttributes()
+	}
+	if got := events["worker_error"]["last_error_ts"]; len(got) < 14 || got[len(got)-4] != '.' {
+		t.Errorf("last_error_ts %q, want three decimals", got)
+	}
+	if got := events["emergency_last_reason"]["reason"]; got != "loss_spike" {
+		t.Errorf("reason %q", got)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func wantHealth(t *testing.T, packet *leyline.TelemetryPacket, status leyline.HealthStatus, summary, mode, backingOff string) {
+	t.Helper()
+	health := packet.GetSystemHealth()
+	if health.GetStatus() != status || health.GetSummary() != summary {
+		t.Errorf("health %s %q, want %s %q", health.GetStatus(), health.GetSummary(), status, summary)
+	}
+	indicators := health.GetIndicators()
+	if indicators["system_mode"] != mode || indicators["workers_backing_off"] != backingOff || indicators["workers_running"] == "" {
+		t.Errorf("indicators %v, want mode %s and %s backing off", indicators, mode, backingOff)
+	}
+	if packet.GetLevel() != leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO || packet.GetSourceSubsystem() != "weatherlight" {
+		t.Errorf("packet of %s, level %s", packet.GetSourceSubsystem(), packet.GetLevel())
+	}
+}
+
+func TestQuietSummaryIsSteadyAndLeavesOutWhatNeverHappened(t *testing.T) {
+	r := start(t, newService(t, nil))
+	packet := r.summaryPacket(t.Context())
+	wantHealth(t, packet, leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "steady", "operational", "0")
+	if len(packet.GetEvents()) != 0 {
+		t.Errorf("events %v", packet.GetEvents())
+	}
+	for name := range metrics(packet) {
+		for _, absent := range []string{"weatherlight.rollback.", "weatherlight.emergency.", "backoff_seconds", "last_error_ts"} {
+			if strings.Contains(name, absent) {
+				t.Errorf("%s is there though nothing happened", name)
+			}
+		}
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSummaryStillGoesOutWhileRedisIsDown(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_TELEMETRY_INTERVAL": "50ms"}))
+	redis.Kill()
+	got := metrics(r.summaryPacket(t.Context()))
+	for _, name := range []string{"weatherlight.uptime_s", "urza.library.cache_size", "oona.publish_total", "weatherlight.telemetry.dropped_total"} {
+		if _, found := got[name]; !found {
+			t.Errorf("%s is missing without redis", name)
+		}
+	}
+	if complete, found := got["oona.metrics_complete"]; !found || complete != 0 {
+		t.Errorf("oona.metrics_complete is %v (found %v)", complete, found)
+	}
+	eventually(t, "summaries pile up for the bus", func() bool { return len(r.Service.telemetry.packets) > 3 })
+	redis.Restart()
+	heard := listen(t, connect(t, redis.URL, "nissa"), "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	eventually(t, "the summary of the outage arrives", func() bool {
+		for _, packet := range summaries(heard) {
+			if metrics(packet)["oona.metrics_complete"] == 0 {
+				return true
+			}
+		}
+		return false
+	})
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// supervised is a service that is nothing but its workers.
+func supervised() *Service {
+	return &Service{supervisor: supervise.New(supervise.Config{})}
+}
+
+func TestOneOldErrorDoesNotKeepTheSystemDegraded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervised()
+		var runs atomic.Int64
+		once := supervise.WorkerFunc(func(ctx context.Context) error {
+			if runs.Add(1) == 1 {
+				return errBroken
+			}
+			<-ctx.Done()
+			return nil
+		})
+		if err := s.supervisor.Start(t.Context(), supervise.Spec{Name: "once", Worker: once}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		says := func(when string, want leyline.HealthStatus, summary, mode string) {
+			t.Helper()
+			health := s.workerHealth()
+			if status, text := health.status(); status != want || text != summary || health.mode() != mode {
+				t.Errorf("%s: %s %q, mode %s", when, status, text, health.mode())
+			}
+		}
+		says("after the failure", leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "backoff", "degraded")
+		time.Sleep(10 * time.Second)
+		says("while it has just come back", leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "recent_error", "operational")
+		time.Sleep(2 * time.Minute)
+		says("when it is well again", leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "steady", "operational")
+		if s.workerHealth().lastErrorAt.IsZero() {
+			t.Error("the time of the last error was forgotten")
+		}
+		if err := s.supervisor.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWorkerThatEndsIsNotReportedAsRunning(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		err    error
+		finite bool
+		want   leyline.HealthStatus
+		mode   string
+	}{
+		{"returned unasked", nil, false, leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "degraded"},
+		{"gave up", supervise.Permanent(errBroken), false, leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, "degraded"},
+		{"finished", nil, true, leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "operational"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := supervised()
+				ends := supervise.WorkerFunc(func(context.Context) error { return test.err })
+				spec := supervise.Spec{Name: "ends", Worker: ends, Finite: test.finite}
+				if err := s.supervisor.Start(t.Context(), spec); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				health := s.workerHealth()
+				if status, _ := health.status(); status != test.want || health.mode() != test.mode || health.running != 0 {
+					t.Errorf("%s, mode %s, %d running", status, health.mode(), health.running)
+				}
+				if err := s.supervisor.Stop(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
