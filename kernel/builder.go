@@ -27,6 +27,7 @@ const (
 const (
 	typeFloat = 1
 	typeInt64 = 7
+	typeBool  = 9
 
 	attrFloat = 1
 	attrInt   = 2
@@ -62,27 +63,36 @@ func IntsAttr(name string, v ...int64) Attr { return Attr{name: name, number: at
 
 // NewBuilder starts a kernel whose input "host" and output "seed" are both
 // [N, features], N being the batch.
-func NewBuilder(name string, features int) *Builder {
+func NewBuilder(name string, features int) *Builder { return NewBuilderFor(name, features) }
+
+// NewBuilderFor starts a kernel whose input "host" and output "seed" are both
+// [N, shape...], N being the batch: [N, F] features, [N, T, D] sequences, or
+// [N, C, H, W] maps.
+func NewBuilderFor(name string, shape ...int) *Builder {
 	b := &Builder{model: &onnxpb.ModelProto{
 		IrVersion:    irVersion,
 		ProducerName: producerName,
 		OpsetImport:  []*onnxpb.OperatorSetIdProto{{Version: opsetVersion}},
 		Graph: &onnxpb.GraphProto{
 			Name:   name,
-			Input:  []*onnxpb.ValueInfoProto{batchInfo(inputName, features)},
-			Output: []*onnxpb.ValueInfoProto{batchInfo(outputName, features)},
+			Input:  []*onnxpb.ValueInfoProto{batchInfo(inputName, shape)},
+			Output: []*onnxpb.ValueInfoProto{batchInfo(outputName, shape)},
 		},
 	}}
-	if features < 1 {
-		b.fail("%d features", features)
+	if len(shape) == 0 || slices.Min(shape) < 1 {
+		b.fail("a slot of shape %v", slices.Clone(shape))
 	}
 	return b
 }
 
-func batchInfo(name string, features int) *onnxpb.ValueInfoProto {
+func batchInfo(name string, shape []int) *onnxpb.ValueInfoProto {
 	dims := []*onnxpb.TensorShapeProto_Dimension{
 		{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: batchSymbol}},
-		{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(features)}},
+	}
+	for _, d := range shape {
+		dims = append(dims, &onnxpb.TensorShapeProto_Dimension{
+			Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)},
+		})
 	}
 	tensor := &onnxpb.TypeProto_Tensor{ElemType: typeFloat, Shape: &onnxpb.TensorShapeProto{Dim: dims}}
 	return &onnxpb.ValueInfoProto{
@@ -114,12 +124,33 @@ func (b *Builder) Frozen(name string, t *Tensor) {
 }
 
 // InitInts adds a constant list of int64 (a shape, axes, sizes).
-func (b *Builder) InitInts(name string, v ...int64) {
+func (b *Builder) InitInts(name string, v ...int64) { b.InitIndices(name, v, len(v)) }
+
+// InitIndices adds a constant int64 array of a shape (the indices of Gather).
+// No shape makes it a scalar.
+func (b *Builder) InitIndices(name string, v []int64, shape ...int) {
+	if len(v) != sizeOf(shape) {
+		b.fail("initialiser %q: %d indices do not fill %v", name, len(v), slices.Clone(shape))
+		return
+	}
 	raw := make([]byte, 0, 8*len(v))
 	for _, i := range v {
 		raw = binary.LittleEndian.AppendUint64(raw, uint64(i))
 	}
-	b.addInitializer(name, typeInt64, raw, len(v))
+	b.addInitializer(name, typeInt64, raw, shape...)
+}
+
+// InitBools adds a constant bool array (a mask for Where).
+func (b *Builder) InitBools(name string, v []bool, shape ...int) {
+	if len(v) != sizeOf(shape) {
+		b.fail("initialiser %q: %d bools do not fill %v", name, len(v), slices.Clone(shape))
+		return
+	}
+	raw := make([]byte, len(v))
+	for i, set := range v {
+		raw[i] = byte(flag(set))
+	}
+	b.addInitializer(name, typeBool, raw, shape...)
 }
 
 func (b *Builder) addInitializer(name string, dataType int32, raw []byte, shape ...int) {

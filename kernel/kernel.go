@@ -31,12 +31,14 @@ type Spec struct {
 
 type metadataEntry struct{ key, value string }
 
-// initializer is a float constant of the file and the slot it fills.
+// initializer is a constant of the file and the slot it fills. A statistic is
+// frozen for the optimiser and moved by training itself.
 type initializer struct {
-	name   string
-	slot   int
-	value  *Tensor
-	frozen bool
+	name      string
+	slot      int
+	value     *Tensor
+	frozen    bool
+	statistic bool
 }
 
 // step is one operator application on slots; absent marks an optional operand
@@ -59,6 +61,7 @@ type apply func(t *Tape, in, out []Value) error
 type Instance struct {
 	kernel     *Kernel
 	parameters []*Parameter
+	statistics []*Parameter
 	values     []Value
 	in, out    []Value
 }
@@ -107,15 +110,18 @@ func (k *Kernel) ParameterCount() int {
 // Nodes is the number of operators.
 func (k *Kernel) Nodes() int { return len(k.steps) }
 
-// MultiplyAdds is the number of multiply-adds in the matrix products of one
-// forward pass of one row.
+// MultiplyAdds is the number of multiply-adds in the matrix products and
+// convolutions of one forward pass of one row.
 func (k *Kernel) MultiplyAdds() int64 { return k.multiplyAdds }
 
 // Instantiate copies the trainable initialisers into a new instance.
 func (k *Kernel) Instantiate() *Instance {
 	i := &Instance{kernel: k, values: make([]Value, k.slots)}
 	for _, init := range k.initializers {
-		if !init.frozen {
+		switch {
+		case init.statistic:
+			i.statistics = append(i.statistics, &Parameter{Name: init.name, Value: init.value.Clone()})
+		case !init.frozen:
 			i.parameters = append(i.parameters, NewParameter(init.name, init.value.Clone()))
 		}
 	}
@@ -127,6 +133,11 @@ func (i *Instance) Kernel() *Kernel { return i.kernel }
 
 // Parameters are the instance's own, in the file's order.
 func (i *Instance) Parameters() []*Parameter { return i.parameters }
+
+// Statistics are the instance's running means and variances of batch
+// normalisation, in the file's order. They have no gradient: a forward pass on a
+// tape in training mode moves them.
+func (i *Instance) Statistics() []*Parameter { return i.statistics }
 
 // Forward runs the kernel on x, whose shape fits Input, and returns a value
 // whose shape fits Output. ErrShape reports an x that does not fit, ErrTooLarge
@@ -156,15 +167,19 @@ func (k *Kernel) admit(shape []int) error {
 }
 
 func (i *Instance) recordInitializers(t *Tape) {
-	next := 0
+	parameter, statistic := 0, 0
 	for n := range i.kernel.initializers {
 		init := &i.kernel.initializers[n]
-		if init.frozen {
+		switch {
+		case init.statistic:
+			i.values[init.slot] = t.Constant(i.statistics[statistic].Value)
+			statistic++
+		case init.frozen:
 			i.values[init.slot] = t.Constant(init.value)
-			continue
+		default:
+			i.values[init.slot] = t.Parameter(i.parameters[parameter])
+			parameter++
 		}
-		i.values[init.slot] = t.Parameter(i.parameters[next])
-		next++
 	}
 }
 

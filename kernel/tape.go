@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -12,6 +13,7 @@ type Tape struct {
 	nodes []*node
 	used  int
 	epoch uint64
+	rng   *rand.Rand // not nil in training mode
 }
 
 // node is one recorded value: what it holds, what it was made from, and how
