@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -12,6 +13,9 @@ import (
 // of each blueprint: those that blend it. A blueprint that no seed blends any
 // more gets empty lists, so capabilities are taken back as well as given.
 func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, error) {
+	if err := s.recallGranted(ctx); err != nil {
+		return nil, err
+	}
 	blending := s.seeds.BlendingSeeds()
 	for blueprint := range blending {
 		s.granted[blueprint] = true
@@ -38,6 +42,43 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 		}
 	}
 	return map[string]float64{"blending": float64(len(blending)), "changed": float64(changes)}, errors.Join(failures...)
+}
+
+// recallGranted finds, once, what an earlier run granted: its seeds are gone, so
+// nobody else would take it back.
+func (s *Service) recallGranted(ctx context.Context) error {
+	if s.granted != nil {
+		return nil
+	}
+	records, err := s.library.List(ctx)
+	if err != nil {
+		return fmt.Errorf("recall capabilities: %w", err)
+	}
+	s.granted = make(map[string]bool)
+	for _, record := range records {
+		if grants(record.Extras["graph_metadata"]) {
+			s.granted[record.Descriptor.GetBlueprintId()] = true
+		}
+	}
+	return nil
+}
+
+// grants reports whether graph metadata allows any seed any parameter. Some
+// writers keep it as JSON text: that is not looked into, only at.
+func grants(graph any) bool {
+	const key = "allowed_parameters_by_seed_id"
+	if text, ok := graph.(string); ok {
+		return strings.Contains(text, key)
+	}
+	fields, _ := graph.(map[string]any)
+	capabilities, _ := fields["capabilities"].(map[string]any)
+	bySeed, _ := capabilities[key].(map[string]any)
+	for _, names := range bySeed {
+		if list, _ := names.([]any); len(list) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // parameterNames are the parameters that a blueprint declares, in order.

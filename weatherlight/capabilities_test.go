@@ -25,7 +25,7 @@ type garden struct {
 
 func newGarden(t *testing.T, blueprintID string) *garden {
 	t.Helper()
-	g := &garden{t: t, running: start(t, newService(t, map[string]string{"TEZZERET_FEATURES": "4"}))}
+	g := &garden{t: t, running: start(t, newService(t, nil))}
 	var err error
 	if g.blueprint, err = g.catalog.Get(blueprintID); err != nil {
 		t.Fatal(err)
@@ -146,6 +146,27 @@ func TestSeedThatNoLongerBlendsLosesItsCapabilities(t *testing.T) {
 	if len(g.granted) != 0 {
 		t.Errorf("still granted: %v", g.granted)
 	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCapabilitiesOfAnEarlierRunAreTakenBack(t *testing.T) {
+	g := newGarden(t, "BP002")
+	g.blend("seed-1")
+	g.fanOut(1)
+	if err := g.stop(t); err != nil {
+		t.Fatal(err)
+	}
+	next, err := New(Config{Settings: g.settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.running = start(t, next)
+	if got := g.fanOut(1); len(got["seed-1"]) != 0 {
+		t.Errorf("a seed that is gone still has %v", got)
+	}
+	g.fanOut(0)
 	if err := g.stop(t); err != nil {
 		t.Error(err)
 	}

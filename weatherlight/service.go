@@ -79,7 +79,7 @@ type Service struct {
 	forgedOnce sync.Once
 
 	// granted are the blueprints whose capabilities were written and not yet
-	// taken back. Only housekeeping uses it.
+	// taken back, nil until the library was asked. Only housekeeping uses it.
 	granted map[string]bool
 
 	traceMu sync.Mutex
@@ -107,7 +107,6 @@ func New(config Config) (*Service, error) {
 		begun:    time.Now(),
 		ready:    make(chan struct{}),
 		forged:   make(chan struct{}),
-		granted:  make(map[string]bool),
 	}
 	service.telemetry = newTelemetryQueue(config.Logger)
 	service.supervisor = supervise.New(supervise.Config{
