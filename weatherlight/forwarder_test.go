@@ -33,7 +33,7 @@ func TestKernelCompiledDuringAnOutageIsAnnouncedOnceAndInOrder(t *testing.T) {
 		announceAll(t, forwarder, ids)
 		time.Sleep(time.Minute)
 		bus.set(false)
-		time.Sleep(forwardRetry)
+		time.Sleep(2 * forwardRetry)
 		stop()
 		if diff := cmp.Diff(ids, bus.ids()); diff != "" {
 			t.Error("announced (-want +got):", diff)

@@ -111,7 +111,7 @@ func TestOutageKeepsPacketsAndTheirOrder(t *testing.T) {
 			t.Errorf("a dead bus took %v", got)
 		}
 		bus.set(false)
-		time.Sleep(telemetryRetry)
+		time.Sleep(2 * telemetryRetry)
 		stop()
 		if diff := cmp.Diff(ids, bus.ids()); diff != "" {
 			t.Error("published (-want +got):", diff)

@@ -110,55 +110,58 @@ func summaries(heard *listener) []*leyline.TelemetryPacket {
 }
 
 func TestReadinessSaysWhatTheServiceIsDoing(t *testing.T) {
-	redis := redistest.Start(t)
-	var service *Service
-	probe := func(when string, code int, reason string) {
-		t.Helper()
-		if alive, _ := ask(t, service, "/healthz"); alive != http.StatusOK {
-			t.Errorf("%s: /healthz answers %d", when, alive)
-		}
-		got, body := ask(t, service, "/readyz")
-		if got != code || !strings.Contains(body, reason) {
-			t.Errorf("%s: /readyz answers %d %s, want %d %s", when, got, body, code, reason)
-		}
-		if got, body := ask(t, service, "/status"); got != http.StatusOK || !json.Valid([]byte(body)) {
-			t.Errorf("%s: /status answers %d %s", when, got, body)
-		}
-		if got, _ := ask(t, service, "/metrics"); got != http.StatusOK {
-			t.Errorf("%s: /metrics answers %d", when, got)
-		}
-	}
-	service = newService(t, map[string]string{"REDIS_URL": redis.URL})
-	steps := service.steps()
-	for i, step := range steps[:len(steps)-1] {
-		steps[i].Start = func(ctx context.Context) error {
-			err := step.Start(ctx)
-			probe("after step "+step.Name, http.StatusServiceUnavailable, "booting")
-			return err
-		}
-	}
-	for i, step := range steps[1 : len(steps)-1] {
-		steps[i+1].Stop = func(ctx context.Context) error {
-			probe("before the stop of "+step.Name, http.StatusServiceUnavailable, "draining")
-			if step.Stop == nil {
-				return nil
+	for name, url := range map[string]string{"redis": redistest.Start(t).URL, "embedded": "embedded:"} {
+		t.Run(name, func(t *testing.T) {
+			service := newService(t, map[string]string{"REDIS_URL": url})
+			steps := service.steps()
+			last := len(steps) - 1
+			for i, step := range steps[:last] {
+				steps[i].Start = func(ctx context.Context) error {
+					err := step.Start(ctx)
+					probe(t, service, "after step "+step.Name, http.StatusServiceUnavailable, "booting")
+					return err
+				}
+				steps[i].Stop = func(ctx context.Context) error {
+					probe(t, service, "before the stop of "+step.Name, http.StatusServiceUnavailable, "draining")
+					return step.Stop(ctx)
+				}
 			}
-			return step.Stop(ctx)
+			booted, err := supervise.Boot(t.Context(), steps, service.traceStep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			probe(t, service, "when it is up", http.StatusOK, "ready")
+			if err := booted.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// probe asks every page; none of them may fail whatever is closed already.
+func probe(t *testing.T, service *Service, when string, code int, reason string) {
+	t.Helper()
+	if got, body := ask(t, service, "/readyz"); got != code || !strings.Contains(body, reason) {
+		t.Errorf("%s: /readyz answers %d %s, want %d %s", when, got, body, code, reason)
+	}
+	for _, page := range []string{"/healthz", "/status", "/metrics"} {
+		if got, _ := ask(t, service, page); got != http.StatusOK {
+			t.Errorf("%s: %s answers %d", when, page, got)
 		}
 	}
-	booted, err := supervise.Boot(t.Context(), steps, service.traceStep)
-	if err != nil {
-		t.Fatal(err)
-	}
-	probe("ready", http.StatusOK, "ready")
+}
+
+func TestReadinessFollowsTheBus(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
 	redis.Kill()
-	probe("without redis", http.StatusServiceUnavailable, "bus: ")
+	probe(t, r.Service, "without redis", http.StatusServiceUnavailable, "bus: ")
 	redis.Restart()
 	eventually(t, "readiness comes back with redis", func() bool {
-		code, _ := ask(t, service, "/readyz")
+		code, _ := ask(t, r.Service, "/readyz")
 		return code == http.StatusOK
 	})
-	if err := booted.Stop(t.Context()); err != nil {
+	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
 }

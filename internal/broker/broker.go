@@ -22,6 +22,7 @@ type Config struct {
 // Broker is a running embedded bus.
 type Broker struct {
 	server *miniredis.Miniredis
+	addr   string // kept apart: a closed server has none
 	tick   time.Duration
 	close  sync.Once
 }
@@ -36,17 +37,17 @@ func Start(cfg Config) (*Broker, error) {
 	if err := server.StartAddr(addr); err != nil {
 		return nil, fmt.Errorf("start embedded bus on %s: %w", addr, err)
 	}
-	return &Broker{server: server, tick: cfg.Tick}, nil
+	return &Broker{server: server, addr: server.Addr(), tick: cfg.Tick}, nil
 }
 
-// Addr is the host and port to connect to.
-func (b *Broker) Addr() string { return b.server.Addr() }
+// Addr is the host and port to connect to, also after Close.
+func (b *Broker) Addr() string { return b.addr }
 
 // Port is the port it listens on.
 func (b *Broker) Port() int { return b.server.Server().Addr().Port }
 
 // URL is the address in the form every Esper process takes.
-func (b *Broker) URL() string { return "redis://" + b.server.Addr() + "/0" }
+func (b *Broker) URL() string { return "redis://" + b.addr + "/0" }
 
 // Run moves the clock of the broker with the real one until ctx is done: its
 // keys do not expire by themselves.
