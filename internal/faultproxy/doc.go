@@ -1,0 +1,4 @@
+// Package faultproxy is a scripted TCP proxy on loopback that stands between a
+// client and its server and does to their connections what networks do: cuts
+// them, lets them go silent, delays, throttles or refuses them.
+package faultproxy

@@ -1,0 +1,138 @@
+package faultproxy
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// chunkSize is the most that is forwarded at once, in bytes.
+const chunkSize = 32 << 10
+
+// link is one client connection with its server connection.
+type link struct {
+	proxy          *Proxy
+	client, server net.Conn
+	ctx            context.Context // done once the link is cut
+	end            context.CancelFunc
+	silent         atomic.Bool // it lost bytes, and can never make sense again
+}
+
+func newLink(p *Proxy, client, server net.Conn) *link {
+	l := &link{proxy: p, client: client, server: server}
+	l.ctx, l.end = context.WithCancel(p.ctx)
+	return l
+}
+
+// cut closes both sides at once; forward ends.
+func (l *link) cut() {
+	l.end()
+	reset(l.client)
+	reset(l.server)
+}
+
+// forward copies both directions until one of them ends.
+func (l *link) forward() {
+	var pumps sync.WaitGroup
+	pumps.Go(func() { l.pump(l.server, l.client) })
+	pumps.Go(func() { l.pump(l.client, l.server) })
+	pumps.Wait()
+}
+
+func (l *link) pump(to, from net.Conn) {
+	defer l.cut()
+	buffer := make([]byte, chunkSize)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 && !l.pass(to, buffer[:n]) {
+			return
+		}
+		if err != nil {
+			l.awaitHealing()
+			return
+		}
+	}
+}
+
+// awaitHealing keeps the end of one side from the other while a fault would
+// keep it from arriving. A silent link tells nobody anything, ever.
+func (l *link) awaitHealing() {
+	for l.ctx.Err() == nil {
+		fault, changed := l.proxy.current()
+		if !fault.HalfOpen && !fault.Freeze && !l.silent.Load() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-l.ctx.Done():
+		}
+	}
+}
+
+// pass forwards one chunk as the fault of the moment allows.
+func (l *link) pass(to net.Conn, chunk []byte) bool {
+	fault, ok := l.thaw()
+	if !ok {
+		return false
+	}
+	if fault.HalfOpen || l.silent.Load() {
+		l.silent.Store(true)
+		return true
+	}
+	if !l.wait(fault.Delay) {
+		return false
+	}
+	return l.write(to, chunk, fault.BytesPerSecond)
+}
+
+// thaw waits while everything is held back, and returns the fault that rules.
+func (l *link) thaw() (Fault, bool) {
+	for {
+		fault, changed := l.proxy.current()
+		if !fault.Freeze {
+			return fault, true
+		}
+		select {
+		case <-changed:
+		case <-l.ctx.Done():
+			return Fault{}, false
+		}
+	}
+}
+
+// write sends a chunk, in pieces of a hundredth of a second when a rate is set.
+func (l *link) write(to net.Conn, chunk []byte, bytesPerSecond int) bool {
+	if bytesPerSecond <= 0 {
+		_, err := to.Write(chunk)
+		return err == nil
+	}
+	piece := max(1, bytesPerSecond/100)
+	for len(chunk) > 0 {
+		n := min(piece, len(chunk))
+		if _, err := to.Write(chunk[:n]); err != nil {
+			return false
+		}
+		if !l.wait(time.Duration(n) * time.Second / time.Duration(bytesPerSecond)) {
+			return false
+		}
+		chunk = chunk[n:]
+	}
+	return true
+}
+
+// wait pauses, unless the link is cut.
+func (l *link) wait(pause time.Duration) bool {
+	if pause <= 0 {
+		return true
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}

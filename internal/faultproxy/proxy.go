@@ -1,0 +1,139 @@
+package faultproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// dialTimeout bounds connecting to the server behind the proxy.
+const dialTimeout = 3 * time.Second
+
+// Proxy forwards connections to one server. It is safe for concurrent use.
+type Proxy struct {
+	target   string
+	listener net.Listener
+	running  sync.WaitGroup
+	ctx      context.Context // done once the proxy is closed
+	end      context.CancelFunc
+
+	mu      sync.Mutex
+	fault   Fault
+	changed chan struct{} // closed when fault changes
+	links   map[*link]struct{}
+}
+
+// Start listens on a free loopback port and forwards to target, a host:port.
+func Start(target string) (*Proxy, error) {
+	// The proxy lives until Close, whoever started it.
+	ctx, end := context.WithCancel(context.Background())
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("start fault proxy: %w", err)
+	}
+	p := &Proxy{
+		target: target, listener: listener, ctx: ctx, end: end,
+		changed: make(chan struct{}), links: make(map[*link]struct{}),
+	}
+	p.running.Go(p.accept)
+	return p, nil
+}
+
+// Addr is the host and port clients connect to.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Set replaces the fault, for open connections and new ones.
+func (p *Proxy) Set(fault Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = fault
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Cut closes every open connection on both sides and returns how many.
+func (p *Proxy) Cut() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.cut()
+	}
+	return len(p.links)
+}
+
+// Close ends every connection and waits for all of them. It can be called more
+// than once.
+func (p *Proxy) Close() error {
+	p.end()
+	err := p.listener.Close()
+	p.Cut()
+	p.running.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (p *Proxy) current() (Fault, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault, p.changed
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return // the listener was closed
+		}
+		if fault, _ := p.current(); fault.Refuse {
+			reset(client)
+			continue
+		}
+		p.running.Go(func() { p.serve(client) })
+	}
+}
+
+func (p *Proxy) serve(client net.Conn) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	server, err := dialer.DialContext(p.ctx, "tcp", p.target)
+	if err != nil {
+		reset(client)
+		return
+	}
+	l := newLink(p, client, server)
+	if !p.add(l) {
+		l.cut()
+		return
+	}
+	l.forward()
+	p.remove(l)
+}
+
+func (p *Proxy) add(l *link) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return false
+	}
+	p.links[l] = struct{}{}
+	return true
+}
+
+func (p *Proxy) remove(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+}
+
+// reset closes a connection so that the other side gets an error, not an end.
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // the close below does the rest
+	}
+	_ = conn.Close()
+}
