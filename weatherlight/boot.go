@@ -101,7 +101,11 @@ func (s *Service) startBroker(ctx context.Context) error {
 	}
 	s.broker = embedded
 	s.logger.Info("embedded broker: volatile, nothing in it survives this process", "url", embedded.URL())
-	return s.supervisor.Start(ctx, supervise.Spec{Name: workerBroker, Worker: embedded})
+	if err := s.supervisor.Start(ctx, supervise.Spec{Name: workerBroker, Worker: embedded}); err != nil {
+		embedded.Close()
+		return err
+	}
+	return nil
 }
 
 func (s *Service) stopBroker(ctx context.Context) error {

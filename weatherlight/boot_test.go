@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -196,6 +197,28 @@ func TestSignalDuringTheBootIsACleanStop(t *testing.T) {
 			goleak.VerifyNone(t, leaks)
 		})
 	}
+}
+
+func TestSignalAtAnyMomentOfTheBootLeavesNothingBehind(t *testing.T) {
+	leaks := goleak.IgnoreCurrent()
+	for i := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+		if err := newService(t, nil).Run(ctx); err != nil {
+			t.Errorf("stopped after %d ms: %v", i, err)
+		}
+		cancel()
+	}
+	goleak.VerifyNone(t, leaks)
+}
+
+func TestBrokerThatNobodyWaitsForIsClosed(t *testing.T) {
+	leaks := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newService(t, nil).startBroker(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("startBroker = %v", err)
+	}
+	goleak.VerifyNone(t, leaks)
 }
 
 func TestBlankSecretIsAFaultOfTheConfiguration(t *testing.T) {

@@ -26,6 +26,9 @@ const (
 	// signalPatience is how long a record may lack its time: writers raise the
 	// flag first.
 	signalPatience = 10 * time.Millisecond
+	// signalStorm is how long a record may keep changing before it is taken as
+	// it is: a writer that never rests must still be heard.
+	signalStorm = 100 * time.Millisecond
 
 	rollbackCooldown  = 500 * time.Millisecond
 	emergencyCooldown = 200 * time.Millisecond
@@ -147,7 +150,8 @@ func (m *signalMonitor) settled(record []byte, signal sharedSignal, now time.Tim
 	}
 	same := bytes.Equal(record, m.unsettled)
 	m.unsettled = record
-	return same && (signal.atMs != 0 || now.Sub(m.since) >= signalPatience)
+	waited := now.Sub(m.since)
+	return same && (signal.atMs != 0 || waited >= signalPatience) || waited >= signalStorm
 }
 
 // take clears a record and reports it. A record that changed meanwhile is left

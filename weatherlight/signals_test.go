@@ -44,6 +44,20 @@ func TestFlagWithoutTimeIsReportedAfterAMoment(t *testing.T) {
 	}
 }
 
+func TestWriterThatNeverRestsIsHeard(t *testing.T) {
+	d := rollbackDeck(t)
+	for at := uint64(1); at < 200; at++ {
+		d.write(0, deadlineRecord(at))
+		if _, err := d.monitor.look(d.now); err != nil {
+			t.Fatal(err)
+		}
+		d.now = d.now.Add(signalSettle)
+	}
+	if len(d.list()) == 0 {
+		t.Error("a trigger every millisecond was never told of")
+	}
+}
+
 func TestTriggerWhileWeClearIsNotWiped(t *testing.T) {
 	d := emergencyDeck(t)
 	d.write(0, emergencyRecord(1, 5, "first"))
