@@ -1,0 +1,217 @@
+package chaos_test
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/internal/chaos"
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+const (
+	publishers  = 4
+	consumers   = 2
+	outstanding = 4000 // published but not answered, at most
+	maxBatch    = 64   // messages of one publish
+)
+
+// run is one chaos run: publishers here, consumers in processes of their own.
+type run struct {
+	t        *testing.T
+	server   *redistest.Server
+	raw      rueidis.Client
+	history  *chaos.History
+	rng      *rand.Rand
+	acked    atomic.Int64
+	answered atomic.Int64 // length of the ready stream when it was last asked
+	workers  []*process
+}
+
+// TestNothingAcknowledgedIsLostOrTakesEffectTwice kills consumer processes and
+// Redis at random points of a run and then reads the whole history.
+func TestNothingAcknowledgedIsLostOrTakesEffectTwice(t *testing.T) {
+	server := redistest.Start(t, redistest.AOF()...)
+	r := &run{t: t, server: server, raw: raw(t, server.URL), history: chaos.NewHistory(), rng: random(0)}
+	for i := range consumers {
+		r.workers = append(r.workers, startConsumer(t, server.URL, "consumer-"+strconv.Itoa(i)))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
+	defer stop()
+	for i := range publishers {
+		client := connect(t, oona.Config{URL: server.URL, MaxStreamLength: unbounded})
+		publishing.Go(func() { r.publish(ctx, client, i, random(uint64(i)+1)) })
+	}
+	begun := time.Now()
+	for _, e := range r.schedule() {
+		r.awaitProgress(func() bool { return int(r.answered.Load()) >= e.at })
+		pause(ctx, time.Duration(r.rng.IntN(20_000))*time.Microsecond)
+		e.strike(r)
+	}
+	r.awaitProgress(func() bool {
+		return r.acked.Load() == int64(options.messages) && idle(r.raw, streams.KernelRequests)
+	})
+	for _, w := range r.workers {
+		w.stop()
+	}
+	r.judge(time.Since(begun))
+}
+
+// event is one strike of the schedule.
+type event struct {
+	at     int // answers
+	strike func(*run)
+}
+
+// schedule spreads kills and restarts over the run, from the seed.
+func (r *run) schedule() []event {
+	var events []event
+	for range options.kills {
+		victim := r.rng.IntN(consumers)
+		events = append(events, event{r.rng.IntN(options.messages), func(r *run) {
+			r.workers[victim].kill()
+			r.workers[victim].start()
+		}})
+	}
+	for range options.restarts {
+		events = append(events, event{r.rng.IntN(options.messages), func(r *run) { r.server.Restart() }})
+	}
+	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
+	return events
+}
+
+// publish publishes the share of one publisher until all of it is acknowledged.
+// What may or may not have been stored is published again, as it is.
+func (r *run) publish(ctx context.Context, client *oona.Client, publisher int, rng *rand.Rand) {
+	share := options.messages / publishers
+	if publisher < options.messages%publishers {
+		share++
+	}
+	for n := 0; n < share && ctx.Err() == nil; {
+		if r.acked.Load()-r.answered.Load() > outstanding {
+			pause(ctx, time.Millisecond)
+			continue
+		}
+		batch := make([]oona.Message, 0, maxBatch)
+		for range min(1+rng.IntN(maxBatch), share-n) {
+			batch = append(batch, oona.Message{Payload: request(publisher, n)})
+			n++
+		}
+		r.insist(ctx, client, batch)
+	}
+}
+
+func (r *run) insist(ctx context.Context, client *oona.Client, batch []oona.Message) {
+	for len(batch) > 0 && ctx.Err() == nil {
+		failed := unsent(batch, client.Publish(ctx, batch...))
+		missing := make(map[string]bool, len(failed))
+		for _, m := range failed {
+			missing[requestID(m)] = true
+		}
+		for _, m := range batch {
+			if !missing[requestID(m)] {
+				r.history.Acknowledge(requestID(m))
+				r.acked.Add(1)
+			}
+		}
+		if batch = failed; len(batch) == 0 {
+			return
+		}
+		// Waiting for a sign of life keeps the breaker closed: how long an open
+		// one stays open is not what this run is about.
+		for pause(ctx, 20*time.Millisecond); ctx.Err() == nil && client.Ping(ctx) != nil; {
+			pause(ctx, 20*time.Millisecond)
+		}
+	}
+}
+
+func requestID(m oona.Message) string {
+	named, _ := m.Payload.(interface{ GetRequestId() string })
+	return named.GetRequestId()
+}
+
+// awaitProgress waits for something, as long as answers keep coming.
+func (r *run) awaitProgress(holds func() bool) {
+	r.t.Helper()
+	poll := time.NewTicker(3 * time.Millisecond)
+	defer poll.Stop()
+	for moved := time.Now(); time.Since(moved) < patient; <-poll.C {
+		if n, err := length(r.raw, streams.KernelReady); err == nil && int64(n) != r.answered.Load() {
+			r.answered.Store(int64(n))
+			moved = time.Now()
+		}
+		if holds() {
+			return
+		}
+	}
+	r.t.Errorf("stuck: %d acknowledged, %d answered", r.acked.Load(), r.answered.Load())
+}
+
+// judge reads every answer and reports.
+func (r *run) judge(took time.Duration) {
+	r.t.Helper()
+	readAnswers(r.t, r.raw, func(id string) { r.history.Effect(messageOf(id)) })
+	v := r.history.Verdict()
+	refused := deadReasons(r.t, r.raw)
+	r.t.Logf("%d messages in %v: lost %d, twice %d, reordered %d; published again and refused as replays %v",
+		v.Acknowledged, took.Round(time.Millisecond), v.Lost, v.Twice, v.Reordered, refused)
+	report("chaos messages=%d kills=%d restarts=%d lost=%d twice=%d seed=%d",
+		v.Acknowledged, options.kills, options.restarts, v.Lost, v.Twice, options.seed)
+	if v.Lost > 0 || v.Twice > 0 || v.Unpublished > 0 || v.Acknowledged != options.messages {
+		r.t.Errorf("verdict %+v, %d messages expected; again with -seed %d", v, options.messages, options.seed)
+	}
+	for reason, n := range refused {
+		if reason != oona.ReasonReplay {
+			r.t.Errorf("%d messages were refused as %s", n, reason)
+		}
+	}
+}
+
+// readAnswers calls f with the request id of every answer, in their order.
+func readAnswers(t testing.TB, client rueidis.Client, f func(requestID string)) {
+	t.Helper()
+	ring := keyring(t)
+	eachEntry(t, client, streams.KernelReady, func(e rueidis.XRangeEntry) {
+		id, err := answerID(ring, e)
+		if err != nil {
+			t.Errorf("answer %s: %v", e.ID, err)
+			return
+		}
+		f(id)
+	})
+}
+
+func eachEntry(t testing.TB, client rueidis.Client, stream string, f func(rueidis.XRangeEntry)) {
+	t.Helper()
+	for start := "-"; ; {
+		page, err := command(client, "XRANGE", stream, start, "+", "COUNT", "1000").AsXRange()
+		if err != nil {
+			t.Fatalf("read %s: %v", stream, err)
+		}
+		for _, e := range page {
+			f(e)
+		}
+		if len(page) < 1000 {
+			return
+		}
+		start = "(" + page[len(page)-1].ID
+	}
+}
+
+func deadReasons(t testing.TB, client rueidis.Client) map[string]int {
+	t.Helper()
+	reasons := make(map[string]int)
+	eachEntry(t, client, "oona.deadletter", func(e rueidis.XRangeEntry) { reasons[e.FieldValues["reason"]]++ })
+	return reasons
+}
