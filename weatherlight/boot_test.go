@@ -202,11 +202,12 @@ func TestSignalDuringTheBootIsACleanStop(t *testing.T) {
 func TestSignalAtAnyMomentOfTheBootLeavesNothingBehind(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
 	for i := range 40 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
 		if err := newService(t, nil).Run(ctx); err != nil {
 			t.Errorf("stopped after %d ms: %v", i, err)
 		}
-		cancel()
+		timer.Stop()
 	}
 	goleak.VerifyNone(t, leaks)
 }

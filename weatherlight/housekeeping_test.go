@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,18 +25,18 @@ func chorePoints(h *housekeeper) map[string]float64 {
 
 func TestFailedTrimmingDoesNotStopMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var maintained int
+		var maintained atomic.Int64
 		keeper := newHousekeeper(time.Minute, slog.New(slog.DiscardHandler), []chore{
 			{"trim", func(context.Context) (map[string]float64, error) { return map[string]float64{"partly": 1}, errBroken }},
 			{"maintain", func(context.Context) (map[string]float64, error) {
-				maintained++
+				n := maintained.Add(1)
 				time.Sleep(2 * time.Second)
-				return map[string]float64{"rows": float64(maintained)}, nil
+				return map[string]float64{"rows": float64(n)}, nil
 			}},
 		})
 		stop := run(t, keeper)
 		time.Sleep(59 * time.Second)
-		if maintained != 0 {
+		if maintained.Load() != 0 {
 			t.Error("housekeeping before its time")
 		}
 		time.Sleep(3*time.Minute + 30*time.Second)
