@@ -9,6 +9,7 @@ import (
 	"hash"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Errors that a caller can act on. A hostile signature of any form (not ASCII,
@@ -24,9 +25,14 @@ const keyIDDomain = "weatherlight key id"
 
 // Keyring signs with the current secret and accepts that one and any previous
 // ones, so that a secret can be rotated while messages are in flight. It is
-// safe for concurrent use and never changes.
+// safe for concurrent use; everything that holds it sees a rotation at once.
 type Keyring struct {
-	keys []*key
+	secrets atomic.Pointer[secrets]
+}
+
+// secrets is one state of a keyring; it never changes.
+type secrets struct {
+	keys []*key // the current one first
 	id   string
 }
 
@@ -43,21 +49,49 @@ func newKey(secret string) *key {
 // NewKeyring returns a keyring that signs with current. Blank previous secrets
 // are left out. It fails with ErrNoSecret when current is blank.
 func NewKeyring(current string, previous ...string) (*Keyring, error) {
-	if strings.TrimSpace(current) == "" {
-		return nil, ErrNoSecret
-	}
-	ring := &Keyring{keys: []*key{newKey(current)}, id: keyID(current)}
-	for _, secret := range previous {
-		if strings.TrimSpace(secret) != "" {
-			ring.keys = append(ring.keys, newKey(secret))
-		}
+	ring := new(Keyring)
+	if err := ring.Rotate(current, previous...); err != nil {
+		return nil, err
 	}
 	return ring, nil
 }
 
+// Rotate replaces all secrets at once. It fails with ErrNoSecret when current
+// is blank, and then changes nothing.
+//
+// No message is refused when a new secret reaches every process in three steps:
+// first as a previous one, then as the current one with the old one previous,
+// and at last alone, when nothing signed with the old one is under way.
+func (k *Keyring) Rotate(current string, previous ...string) error {
+	if strings.TrimSpace(current) == "" {
+		return ErrNoSecret
+	}
+	next := &secrets{keys: []*key{newKey(current)}, id: keyID(current)}
+	for _, secret := range previous {
+		if strings.TrimSpace(secret) != "" {
+			next.keys = append(next.keys, newKey(secret))
+		}
+	}
+	k.secrets.Store(next)
+	return nil
+}
+
 // KeyID is a short public name of the current secret: eight hex digits that
 // reveal nothing about it.
-func (k *Keyring) KeyID() string { return k.id }
+func (k *Keyring) KeyID() string { return k.secrets.Load().id }
+
+// Signer is the current secret of a moment: what names the key in a message and
+// what signs that message stay one, whatever is rotated in between.
+type Signer struct{ secrets *secrets }
+
+// Signer returns the current secret as it is now.
+func (k *Keyring) Signer() Signer { return Signer{k.secrets.Load()} }
+
+// KeyID is the short public name of the secret.
+func (s Signer) KeyID() string { return s.secrets.id }
+
+// SignEnvelope is Keyring.SignEnvelope with this secret.
+func (s Signer) SignEnvelope(envelope []byte) string { return s.secrets.keys[0].sign(envelope) }
 
 func keyID(secret string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -75,9 +109,11 @@ func (k *Keyring) VerifyEnvelope(envelope []byte, signature string) error {
 	return k.verify(envelope, signature)
 }
 
-func (k *Keyring) sign(message []byte) string {
+func (k *Keyring) sign(message []byte) string { return k.secrets.Load().keys[0].sign(message) }
+
+func (k *key) sign(message []byte) string {
 	var digest [sha256.Size]byte
-	k.keys[0].sum(message, &digest)
+	k.sum(message, &digest)
 	return base64.StdEncoding.EncodeToString(digest[:])
 }
 
@@ -89,7 +125,7 @@ func (k *Keyring) verify(message []byte, signature string) error {
 	if !ok {
 		return ErrInvalidSignature
 	}
-	for _, key := range k.keys {
+	for _, key := range k.secrets.Load().keys {
 		var digest [sha256.Size]byte
 		key.sum(message, &digest)
 		if hmac.Equal(digest[:], claimed[:]) {
