@@ -119,10 +119,9 @@ func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []str
 	cfg := s.c.cfg
 	keys = make([]string, 0, len(batch)+4)
 	keys = append(keys, s.sub.Stream, cfg.DeadLetter)
-	args = make([]string, 0, 7+9*len(batch))
+	args = make([]string, 0, 6+10*len(batch))
 	bound := s.c.load.boundText
-	args = append(args, s.sub.Group, cfg.Consumer, bound, bound,
-		strconv.FormatInt(markLife(cfg).Milliseconds(), 10), unixMilliText(now), strconv.Itoa(cfg.MaxPayload))
+	args = append(args, s.sub.Group, cfg.Consumer, bound, bound, unixMilliText(now), strconv.Itoa(cfg.MaxPayload))
 	index := make(map[string]string)
 	keyIndex := func(key string) string {
 		text, known := index[key]
@@ -140,11 +139,11 @@ func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []str
 }
 
 func (o outcome) appendArgs(args []string, keyIndex func(string) string) []string {
-	mark := "0"
+	mark, life := "0", "0"
 	if o.mark != "" {
-		mark = keyIndex(o.mark)
+		mark, life = keyIndex(o.mark), strconv.FormatInt(o.life.Milliseconds(), 10)
 	}
-	args = append(args, o.id, mark)
+	args = append(args, o.id, mark, life)
 	if o.refusal != nil {
 		args = append(args, o.refusal.reason, o.refusal.err, strconv.Itoa(o.refusal.attempts))
 	} else {

@@ -6,7 +6,7 @@
 -- stored and is pending again.
 local stream, dead = KEYS[1], KEYS[2]
 local group, consumer, bound, dead_bound = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local window, now, max_payload = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local now, max_payload = ARGV[5], tonumber(ARGV[6])
 
 local function failed(reply)
   return type(reply) == 'table' and reply.err
@@ -26,7 +26,7 @@ local function bury(id, reason, message, attempts)
     'error', message, 'attempts', attempts, 'time', now)
 end
 
-local function settle(id, mark, reason, message, attempts, first, last)
+local function settle(id, mark, life, reason, message, attempts, first, last)
   if reason ~= '' then
     return failed(bury(id, reason, message, attempts)) and -1 or 1
   end
@@ -40,18 +40,18 @@ local function settle(id, mark, reason, message, attempts, first, last)
       'payload', ARGV[i + 1], 'signature', ARGV[i + 2])
     if failed(reply) then return -1 end
   end
-  if mark > 0 then redis.call('SET', KEYS[mark], id, 'PX', window) end
+  if mark > 0 then redis.call('SET', KEYS[mark], id, 'PX', life) end
   return 1
 end
 
 local results = {}
-local at = 8
+local at = 7
 while at <= #ARGV do
-  local id, first = ARGV[at], at + 6
-  local last = first + 3 * tonumber(ARGV[at + 5]) - 1
+  local id, first = ARGV[at], at + 7
+  local last = first + 3 * tonumber(ARGV[at + 6]) - 1
   local status = 0
   if redis.call('XACK', stream, group, id) == 1 then
-    status = settle(id, tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], first, last)
+    status = settle(id, tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], first, last)
   end
   if status == -1 then
     redis.pcall('XCLAIM', stream, group, consumer, 0, id, 'FORCE', 'JUSTID')

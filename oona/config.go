@@ -19,6 +19,11 @@ type Config struct {
 	DeadLetter string           // stream of refused and exhausted entries [oona.deadletter]
 	Keyring    *signing.Keyring // signs and verifies; required
 
+	Trust         Trust         // whether envelopes without our signed attributes are taken [TrustCompatible]
+	ControlWindow time.Duration // longest time between signing and storing a control message [2 min]; < 0 = any
+	DeadLetterTTL time.Duration // age at which Trim removes dead letters [7 days]; < 0 = never
+	ConsumerIdle  time.Duration // silence after which Trim removes a consumer that owns nothing [24 h]; < 0 = never
+
 	MaxStreamLength    int64         // bound of every stream, in entries [10 000]
 	MessageTTL         time.Duration // age at which Trim removes what every group has read; 0 = never
 	FreshnessWindow    time.Duration // oldest kernel request that is answered; <= 0 = any age
@@ -37,10 +42,26 @@ type Config struct {
 	Logger             *slog.Logger
 }
 
+// Trust says how much of an envelope must be signed. Whatever it is, an
+// envelope without a valid signature is refused.
+type Trust int
+
+const (
+	// TrustCompatible takes envelopes of prototype peers, which sign the payload
+	// but neither stream nor time: those can be replayed elsewhere and later.
+	TrustCompatible Trust = iota
+	// TrustStrict takes only envelopes that carry the signed attributes key_id,
+	// stream, issued_at_ms and nonce.
+	TrustStrict
+)
+
 func (c Config) withDefaults() Config {
 	c.Streams = c.Streams.withDefaults()
 	setDefault(&c.Consumer, "oona-client")
 	setDefault(&c.DeadLetter, "oona.deadletter")
+	setDefault(&c.ControlWindow, 2*time.Minute)
+	setDefault(&c.DeadLetterTTL, 7*24*time.Hour)
+	setDefault(&c.ConsumerIdle, 24*time.Hour)
 	setDefault(&c.MaxStreamLength, 10_000)
 	setDefault(&c.ClockSkew, 5*time.Second)
 	setDefault(&c.ReplayCapacity, 4096)
@@ -67,6 +88,9 @@ func (c Config) validate() error {
 	var faults []error
 	if c.Keyring == nil {
 		faults = append(faults, errors.New("no keyring: an unsigned bus accepts forgeries"))
+	}
+	if c.Trust != TrustCompatible && c.Trust != TrustStrict {
+		faults = append(faults, errors.New("unknown trust"))
 	}
 	if c.MaxStreamLength < 0 || c.RetryAttempts < 0 || c.MaxPayload < 0 {
 		faults = append(faults, errors.New("a bound is negative"))

@@ -15,6 +15,7 @@ const (
 	ReasonUndecodable   = "undecodable"
 	ReasonWrongType     = "wrong_type"
 	ReasonOversized     = "oversized" // its dead letter holds the first MaxPayload bytes only
+	ReasonUnbound       = "unbound"   // strict trust: an envelope without our signed attributes
 	ReasonStale         = "stale"
 	ReasonFuture        = "future"
 	ReasonReplay        = "replay"

@@ -23,6 +23,10 @@ const (
 	attributeStream   = "stream"
 	attributeIssuedAt = "issued_at_ms" // unix milliseconds
 	attributeNonce    = "nonce"
+
+	attributeOnce        = "once"          // the nonce is the name of the message, for good
+	attributeReplayedOf  = "replayed_from" // id of the dead letter this is the replay of
+	attributeReplayGroup = "replay_group"  // the one group the replay is for
 )
 
 // Field numbers of BusEnvelope.
@@ -34,8 +38,8 @@ const (
 
 var errMalformedEnvelope = errors.New("malformed envelope")
 
-// envelope is a decoded BusEnvelope. Its strings share the memory of the bytes
-// the text it was decoded from.
+// envelope is a decoded BusEnvelope. Its strings share the memory of the text
+// it was decoded from.
 type envelope struct {
 	kind       leyline.BusMessageType
 	payload    []byte
@@ -122,30 +126,45 @@ func (c *Client) encode(m Message, now time.Time) (payload, signature string, er
 	if size > c.cfg.MaxPayload {
 		return "", "", fmt.Errorf("%w: %d bytes, %d allowed", ErrTooLarge, size, c.cfg.MaxPayload)
 	}
-	buf := make([]byte, 0, size+160)
-	buf = protowire.AppendTag(buf, fieldType, protowire.VarintType)
-	buf = protowire.AppendVarint(buf, uint64(kind)) //nolint:gosec // known types are positive
-	buf = protowire.AppendTag(buf, fieldPayload, protowire.BytesType)
-	buf = protowire.AppendVarint(buf, uint64(size)) //nolint:gosec // sizes are positive
+	buf := appendEnvelope(make([]byte, 0, size+192), kind, size)
 	if buf, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(buf, m.Payload); err != nil {
 		return "", "", fmt.Errorf("encode %s: %w", kind, err)
 	}
-	buf = c.appendAttributes(buf, m, now)
+	return c.seal(buf, m, now)
+}
+
+// appendEnvelope begins an envelope, up to the payload of the given size.
+func appendEnvelope(buf []byte, kind leyline.BusMessageType, size int) []byte {
+	buf = protowire.AppendTag(buf, fieldType, protowire.VarintType)
+	buf = protowire.AppendVarint(buf, uint64(kind)) //nolint:gosec // known types are positive
+	buf = protowire.AppendTag(buf, fieldPayload, protowire.BytesType)
+	return protowire.AppendVarint(buf, uint64(size)) //nolint:gosec // sizes are positive
+}
+
+// seal ends an envelope with its attributes and signs it.
+func (c *Client) seal(buf []byte, m Message, now time.Time) (payload, signature string, err error) {
+	signer := c.cfg.Keyring.Signer()
+	buf = appendAttributes(buf, m, signer.KeyID(), now)
 	if len(buf) > c.cfg.MaxPayload {
 		return "", "", fmt.Errorf("%w: %d bytes, %d allowed", ErrTooLarge, len(buf), c.cfg.MaxPayload)
 	}
-	return rueidis.BinaryString(buf), c.cfg.Keyring.SignEnvelope(buf), nil
+	return rueidis.BinaryString(buf), signer.SignEnvelope(buf), nil
 }
 
-func (c *Client) appendAttributes(buf []byte, m Message, now time.Time) []byte {
+func appendAttributes(buf []byte, m Message, keyID string, now time.Time) []byte {
 	for _, key := range sortedKeys(m.Attributes) {
 		buf = appendAttribute(buf, key, m.Attributes[key])
 	}
 	// Last wins in a map field: ours cannot be overridden by the caller.
-	buf = appendAttribute(buf, attributeKeyID, c.cfg.Keyring.KeyID())
+	buf = appendAttribute(buf, attributeKeyID, keyID)
 	buf = appendAttribute(buf, attributeStream, m.Stream)
-	buf = appendAttribute(buf, attributeIssuedAt, strconv.FormatInt(now.UnixMilli(), 10))
-	return appendAttribute(buf, attributeNonce, strconv.FormatUint(rand.Uint64(), 36))
+	var digits [20]byte
+	buf = appendAttribute(buf, attributeIssuedAt, string(strconv.AppendInt(digits[:0], now.UnixMilli(), 10)))
+	if m.Once == "" {
+		return appendAttribute(buf, attributeNonce, string(strconv.AppendUint(digits[:0], rand.Uint64(), 36)))
+	}
+	buf = appendAttribute(buf, attributeOnce, "1")
+	return appendAttribute(buf, attributeNonce, m.Once)
 }
 
 func sortedKeys(attributes map[string]string) []string {

@@ -47,7 +47,8 @@ func (s *consumer) handle(work context.Context, j *job) {
 		s.fail(work, j, err)
 		return
 	}
-	s.outbox.add(outcome{id: j.id, mark: j.mark, answers: answers, attempt: j.delivery.Attempt, started: j.started})
+	s.outbox.add(outcome{id: j.id, mark: j.mark, life: j.markLife, answers: answers,
+		attempt: j.delivery.Attempt, started: j.started})
 }
 
 // call runs one handler; a panic becomes its error.

@@ -15,6 +15,7 @@ import (
 type job struct {
 	id       string
 	mark     string // Redis key of its request id, "" when it has none
+	markLife time.Duration
 	delivery *Delivery
 	handler  Handler  // nil: acknowledge and ignore
 	refusal  *refusal // not nil: dead-letter
@@ -38,7 +39,7 @@ func (s *consumer) judge(e entry, now time.Time) *job {
 		return fail(reason, err)
 	}
 	handler := s.sub.Handlers[env.kind]
-	if handler == nil {
+	if handler == nil || !env.meantFor(s.sub.Group) {
 		return j
 	}
 	message := leyline.NewMessage(env.kind)
@@ -53,12 +54,20 @@ func (s *consumer) judge(e entry, now time.Time) *job {
 		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
 		Attributes: env.attributes, Attempt: e.attempt, Published: publishedAt(e.id),
 	}
-	who := identify(message)
+	who := identify(message, env.attributes)
 	if reason := who.refuse(s.c.cfg, e.attempt, j.delivery.Published, now); reason != "" {
-		return fail(reason, fmt.Errorf("request %q issued at %s", who.id, who.issued.AsTime().Format(time.RFC3339Nano)))
+		return fail(reason, fmt.Errorf("%s %q issued at %s", who.space, who.id, who.issued.Format(time.RFC3339Nano)))
 	}
 	j.mark = who.mark(s.sub.Group)
+	j.markLife = who.life(s.c.cfg)
 	return j
+}
+
+// meantFor reports whether a group handles the message: the replay of a dead
+// letter is for the group that gave up, and invisible to the others.
+func (e envelope) meantFor(group string) bool {
+	target, targeted := e.attributes[attributeReplayGroup]
+	return !targeted || target == group
 }
 
 // open verifies the trust of an entry and decodes its envelope; a failure comes
@@ -81,6 +90,9 @@ func (s *consumer) open(payload, signature string, found bool) (envelope, string
 	if err != nil {
 		return env, ReasonUndecodable, err
 	}
+	if s.c.cfg.Trust == TrustStrict && !env.bound() {
+		return env, ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
+	}
 	if origin, bound := env.attributes[attributeStream]; bound && origin != s.sub.Stream {
 		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin)
 	}
@@ -88,6 +100,17 @@ func (s *consumer) open(payload, signature string, found bool) (envelope, string
 		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
 	}
 	return env, "", nil
+}
+
+// bound reports whether the envelope carries every attribute that keeps it from
+// being replayed elsewhere or later.
+func (e envelope) bound() bool {
+	for _, name := range [...]string{attributeKeyID, attributeStream, attributeIssuedAt, attributeNonce} {
+		if e.attributes[name] == "" {
+			return false
+		}
+	}
+	return true
 }
 
 func entryFields(e entry) (payload, signature string, found bool) {

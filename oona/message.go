@@ -15,6 +15,10 @@ type Message struct {
 	Payload    proto.Message     // one of the thirteen bus payloads
 	Attributes map[string]string // travel in the signed envelope, beside those the client sets
 	Priority   leyline.MessagePriority
+	// Once names the message for good: consumers of this package handle one
+	// name once in a group, however often it is published. Empty: a random
+	// nonce, and a message of its own each time.
+	Once string
 }
 
 // Delivery is one message handed to a handler.

@@ -9,6 +9,7 @@ import (
 type outcome struct {
 	id      string
 	mark    string
+	life    time.Duration // of the mark
 	attempt int
 	answers []draft
 	refusal *refusal

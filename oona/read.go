@@ -189,5 +189,5 @@ func (j *job) refuseReplay(holder string) {
 
 // settle hands an entry without a handler run to the committer.
 func (s *consumer) settle(j *job) {
-	s.outbox.add(outcome{id: j.id, mark: j.mark, refusal: j.refusal, started: j.started})
+	s.outbox.add(outcome{id: j.id, mark: j.mark, life: j.markLife, refusal: j.refusal, started: j.started})
 }

@@ -1,66 +1,117 @@
 package oona
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// Spaces of request ids: the same id in two spaces is two messages.
+// Spaces of ids: the same id in two spaces is two messages.
 const (
 	spaceRequest = "request"
 	spaceReady   = "ready"
 	spaceError   = "error"
+	spaceNonce   = "nonce"
 )
+
+// nonceMemory is how long the nonce of a handled message is remembered: control
+// messages are few, and an old one must never take effect again.
+const nonceMemory = 24 * time.Hour
 
 // identity is what the replay guard knows a message by.
 type identity struct {
-	space, id string // empty id: not guarded
-	dated     bool   // must carry a fresh issue time, and an id
-	issued    *timestamppb.Timestamp
+	space, id string    // empty id: not guarded
+	dated     bool      // a request: must carry a fresh issue time, and an id
+	control   bool      // must have been stored soon after it was signed
+	issued    time.Time // zero: not told
 }
 
-func identify(payload proto.Message) identity {
+func identify(payload proto.Message, attributes map[string]string) identity {
 	switch m := payload.(type) {
 	case *leyline.KernelPrefetchRequest:
-		return identity{space: spaceRequest, id: m.GetRequestId(), dated: true, issued: m.GetIssuedAt()}
+		return identity{space: spaceRequest, id: m.GetRequestId(), dated: true, issued: requestIssued(m, attributes)}
 	case *leyline.KernelArtifactReady:
 		return identity{space: spaceReady, id: m.GetRequestId()}
 	case *leyline.KernelArtifactError:
 		return identity{space: spaceError, id: m.GetRequestId()}
+	case *leyline.AdaptationCommand, *leyline.PolicyUpdate, *leyline.EmergencySignal:
+		return identity{space: spaceNonce, id: attributes[attributeNonce], control: true, issued: signedAt(attributes)}
+	}
+	if attributes[attributeOnce] != "" {
+		return identity{space: spaceNonce, id: attributes[attributeNonce]}
+	}
+	return identity{}
+}
+
+// requestIssued dates a request. The replay of a dead letter is as old as the
+// decision to replay it.
+func requestIssued(m *leyline.KernelPrefetchRequest, attributes map[string]string) time.Time {
+	if attributes[attributeReplayedOf] != "" {
+		return signedAt(attributes)
+	}
+	if issued := m.GetIssuedAt(); issued.GetSeconds() != 0 || issued.GetNanos() != 0 {
+		return issued.AsTime()
+	}
+	return time.Time{}
+}
+
+// signedAt reads the issue time out of the signed attributes: zero when it is
+// not told, the beginning of time when it cannot be read.
+func signedAt(attributes map[string]string) time.Time {
+	text, told := attributes[attributeIssuedAt]
+	if !told {
+		return time.Time{}
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		ms = 0
+	}
+	return time.UnixMilli(ms)
+}
+
+// refuse returns the reason a message may not be handled, or "".
+func (i identity) refuse(cfg Config, attempt int, published, now time.Time) string {
+	switch {
+	case i.control && !i.issued.IsZero():
+		// Against the time of storing: a command that waits for its consumer does
+		// not age, one that is stored again later does.
+		return i.age(cfg.ControlWindow, cfg.ClockSkew, published, published)
+	case !i.dated:
+		return ""
+	case i.id == "":
+		return ReasonMissingID
+	case i.issued.IsZero():
+		return ReasonStale
+	case attempt > 1:
+		// Waiting for its retry does not make a request stale.
+		return i.age(cfg.FreshnessWindow, cfg.ClockSkew, now, published)
 	default:
-		return identity{}
+		return i.age(cfg.FreshnessWindow, cfg.ClockSkew, now, now)
 	}
 }
 
-// refuse returns the reason a message may not be handled, or "". The age of a
-// redelivery is taken when it was published: waiting for its retry does not
-// make it stale.
-func (i identity) refuse(cfg Config, attempt int, published, now time.Time) string {
-	if !i.dated {
-		return ""
-	}
-	if i.id == "" {
-		return ReasonMissingID
-	}
-	if i.issued.GetSeconds() == 0 && i.issued.GetNanos() == 0 {
-		return ReasonStale
-	}
-	issued := i.issued.AsTime()
-	if issued.After(now.Add(cfg.ClockSkew)) {
+// age bounds the issue time both ways: not after latest, and not older than
+// window at the time seen.
+func (i identity) age(window, skew time.Duration, latest, seen time.Time) string {
+	if i.issued.After(latest.Add(skew)) {
 		return ReasonFuture
 	}
-	if attempt > 1 {
-		now = published
-	}
-	if cfg.FreshnessWindow > 0 && now.Sub(issued) > cfg.FreshnessWindow {
+	if window > 0 && seen.Sub(i.issued) > window {
 		return ReasonStale
 	}
 	return ""
+}
+
+// life is how long the mark of the message is kept.
+func (i identity) life(cfg Config) time.Duration {
+	if i.space == spaceNonce {
+		return nonceMemory
+	}
+	return markLife(cfg)
 }
 
 // mark is the Redis key that remembers which entry a request id was answered

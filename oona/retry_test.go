@@ -3,8 +3,6 @@ package oona
 import (
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 func TestRetryPauseDoublesAndStaysBelowTheClaimTime(t *testing.T) {
@@ -27,7 +25,7 @@ func TestRequestThatWaitedForItsRetryIsNotStale(t *testing.T) {
 	t.Parallel()
 	cfg := Config{FreshnessWindow: time.Minute}.withDefaults()
 	published := time.UnixMilli(1_700_000_000_000)
-	who := identity{space: spaceRequest, id: "r", dated: true, issued: timestamppb.New(published)}
+	who := identity{space: spaceRequest, id: "r", dated: true, issued: published}
 	late := published.Add(10 * time.Minute)
 	if got := who.refuse(cfg, 1, published, late); got != ReasonStale {
 		t.Errorf("first delivery: %q", got)

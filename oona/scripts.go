@@ -12,8 +12,12 @@ var commitSource string
 //go:embed lag.lua
 var lagSource string
 
+//go:embed replaydead.lua
+var replaySource string
+
 // The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
 var (
 	commitScript = rueidis.NewLuaScript(commitSource)
 	lagScript    = rueidis.NewLuaScript(lagSource)
+	replayScript = rueidis.NewLuaScript(replaySource)
 )

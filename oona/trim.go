@@ -11,9 +11,17 @@ import (
 
 // Trim removes entries older than MessageTTL that every group of the stream has
 // read and finished, and returns how many went from each stream. What one group
-// has not read stays, up to the bound of the stream.
+// has not read stays, up to the bound of the stream. Dead letters go when they
+// are older than DeadLetterTTL.
 func (c *Client) Trim(ctx context.Context) (map[string]int64, error) {
 	trimmed := make(map[string]int64)
+	if c.cfg.DeadLetterTTL > 0 {
+		n, err := c.PurgeDeadLettersBefore(ctx, time.Now().Add(-c.cfg.DeadLetterTTL))
+		if err != nil {
+			return trimmed, err
+		}
+		trimmed[c.cfg.DeadLetter] = n
+	}
 	if c.cfg.MessageTTL <= 0 {
 		return trimmed, nil
 	}

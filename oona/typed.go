@@ -34,6 +34,7 @@ func (c *Client) addressed(m Message) Message {
 		return m
 	}
 	routed := c.Route(m.Payload, m.Priority)
+	routed.Once = m.Once
 	if m.Attributes != nil {
 		routed.Attributes = m.Attributes
 	}
