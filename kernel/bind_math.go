@@ -48,7 +48,7 @@ func bindClip(b *binding) (apply, error) {
 	return single(func(t *Tape, x Value) (Value, error) { return t.Clip(x, low, high) }), nil
 }
 
-// bindDropout accepts a ratio and runs the inference form.
+// bindDropout makes noise on a tape in training mode only.
 func bindDropout(b *binding) (apply, error) {
 	ratio, err := b.constant(1, 0.5)
 	if err != nil {
@@ -58,7 +58,7 @@ func bindDropout(b *binding) (apply, error) {
 		return nil, refuse("dropout ratio %v, allowed are 0 up to 1", ratio)
 	}
 	b.yields(b.shape(0))
-	return single((*Tape).Dropout), nil
+	return single(func(t *Tape, x Value) (Value, error) { return t.DropoutNoise(x, ratio) }), nil
 }
 
 func bindMatMul(b *binding) (apply, error) {
@@ -175,70 +175,6 @@ func (b *binding) epsilon() (float32, error) {
 		err = refuse("epsilon %v", epsilon)
 	}
 	return epsilon, err
-}
-
-// bindBatchNorm takes the inference form; the statistics are never trained.
-func bindBatchNorm(b *binding) (apply, error) {
-	epsilon, err := b.epsilon()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := b.float("momentum", 0.9); err != nil {
-		return nil, err
-	}
-	if training, err := b.flag("training_mode", 0); err != nil || training {
-		return nil, refuse("batch normalisation in training mode")
-	}
-	x := b.shape(0)
-	if len(x) < 2 {
-		return nil, refuse("%v has no channels", x)
-	}
-	for i := 1; i < 5; i++ {
-		if !slices.Equal(b.shape(i), x[1:2]) || x[1] == batch {
-			return nil, refuse("input %d is %v, want [%d]", i, b.shape(i), x[1])
-		}
-	}
-	for _, s := range b.in[3:] {
-		if s.value == nil {
-			return nil, refuse("statistics %q must be an initialiser", s.name)
-		}
-		s.frozen = true
-	}
-	if slices.Min(b.in[4].value.Data) < 0 {
-		return nil, refuse("variance %q is negative", b.in[4].name)
-	}
-	b.yields(x)
-	return func(t *Tape, in, out []Value) (err error) {
-		out[0], err = t.BatchNorm(in[0], in[1], in[2], in[3], in[4], epsilon)
-		return err
-	}, nil
-}
-
-func bindReduceMean(b *binding) (apply, error) {
-	x := b.shape(0)
-	axes, err := b.list("axes")
-	if err != nil {
-		return nil, err
-	}
-	keep, err := b.flag("keepdims", 1)
-	if err != nil {
-		return nil, err
-	}
-	reduced, ok := reducedAxes(len(x), axes)
-	if !ok {
-		return nil, refuse("axes %v of %v", axes, x)
-	}
-	shape := []int{}
-	for i, d := range x {
-		switch {
-		case !reduced[i]:
-			shape = append(shape, d)
-		case keep:
-			shape = append(shape, 1)
-		}
-	}
-	b.yields(shape)
-	return single(func(t *Tape, x Value) (Value, error) { return t.ReduceMean(x, keep, axes...) }), nil
 }
 
 func bindGlobalAveragePool(b *binding) (apply, error) {

@@ -18,7 +18,9 @@ const (
 	maxMetadata        = 64
 	maxOperands        = 64
 	maxDim             = 1 << 20
-	maxConstantInts    = 64
+	maxConstantInts    = 64      // of a list that is a shape, axes, sizes
+	minSlotRank        = 2       // [N, F]
+	maxSlotRank        = 4       // [N, C, H, W]
 	maxRowElements     = 1 << 22 // of all values of a forward pass of one row
 	maxRowMultiplyAdds = 1 << 30
 	maxBatchElements   = 1 << 28 // of all values of a forward pass of one batch

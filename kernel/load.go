@@ -29,18 +29,30 @@ type loader struct {
 	kernel *Kernel
 	slots  []*slot
 	names  map[string]int // only ever looked up by name
+	visits int64          // elements that pooling windows visit for one row
 }
 
 // slot is one named value of the graph.
 type slot struct {
 	name   string
 	shape  []int
-	value  *Tensor // a float initialiser
+	kind   kind
+	value  *Tensor // a float or bool initialiser
 	ints   []int   // an int64 initialiser
-	isInts bool
 	frozen bool
 	used   bool
+
+	statistic bool // a running statistic, which training moves
 }
+
+// kind is the element type of a slot.
+type kind int
+
+const (
+	floats kind = iota
+	ints
+	bools
+)
 
 func (l *loader) load(model *onnxpb.ModelProto) error {
 	if err := checkHeader(model); err != nil {
@@ -145,8 +157,8 @@ func readSpec(info *onnxpb.ValueInfoProto, name string) (Spec, error) {
 		}
 		spec.Shape = append(spec.Shape, int(size))
 	}
-	if len(spec.Shape) < 2 || spec.Shape[0] != batch {
-		return Spec{}, refuse("%q is %v, its first of two or more dimensions must be the free batch", name, spec.Shape)
+	if len(spec.Shape) < minSlotRank || len(spec.Shape) > maxSlotRank || spec.Shape[0] != batch {
+		return Spec{}, refuse("%q is %v, its first of two to four dimensions must be the free batch", name, spec.Shape)
 	}
 	return spec, checkShape(name, spec.Shape)
 }
@@ -176,7 +188,7 @@ func (l *loader) freeze() error {
 	}
 	for name := range strings.SplitSeq(list, ",") {
 		index, ok := l.names[name]
-		if !ok || l.slots[index].value == nil || l.slots[index].frozen {
+		if !ok || l.slots[index].value == nil || l.slots[index].kind != floats || l.slots[index].frozen {
 			return refuse("frozen name %q is no float initialiser, or is there twice", name)
 		}
 		l.slots[index].frozen = true
@@ -192,7 +204,7 @@ func (l *loader) finish() error {
 		return refuse("nothing computes the output %q", outputName)
 	}
 	result := l.slots[index]
-	if result.value != nil || result.isInts || !slices.Equal(result.shape, l.kernel.output.Shape) {
+	if result.value != nil || result.kind != floats || !slices.Equal(result.shape, l.kernel.output.Shape) {
 		return refuse("the output is %v, declared is %v", result.shape, l.kernel.output.Shape)
 	}
 	result.used = true
@@ -201,7 +213,8 @@ func (l *loader) finish() error {
 	}
 	for i, s := range l.slots {
 		if s.value != nil {
-			init := initializer{name: s.name, slot: i, value: s.value, frozen: s.frozen}
+			frozen := s.frozen || s.kind == bools
+			init := initializer{name: s.name, slot: i, value: s.value, frozen: frozen, statistic: s.statistic}
 			l.kernel.initializers = append(l.kernel.initializers, init)
 		}
 	}
@@ -211,7 +224,7 @@ func (l *loader) finish() error {
 
 func (l *loader) refuseUnused() error {
 	for _, s := range l.slots[1:] {
-		if (s.value != nil || s.isInts) && !s.used {
+		if (s.value != nil || s.kind == ints) && !s.used {
 			return refuse("initialiser %q is not used", s.name)
 		}
 	}

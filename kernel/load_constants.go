@@ -44,8 +44,10 @@ func readInitializer(t *onnxpb.TensorProto) (*slot, error) {
 		return readFloats(t, shape)
 	case typeInt64:
 		return readInts(t, shape)
+	case typeBool:
+		return readBools(t, shape)
 	}
-	return nil, refuse("initialiser %q: element type %d; float32 and int64 are in the profile", t.Name, t.DataType)
+	return nil, refuse("initialiser %q: element type %d; float32, int64 and bool are in the profile", t.Name, t.DataType)
 }
 
 func readDims(t *onnxpb.TensorProto) ([]int, error) {
@@ -80,15 +82,28 @@ func readFloats(t *onnxpb.TensorProto, shape []int) (*slot, error) {
 
 func readInts(t *onnxpb.TensorProto, shape []int) (*slot, error) {
 	count := sizeOf(shape)
-	if len(shape) > 1 || count > maxConstantInts {
-		return nil, refuse("initialiser %q: int64 constants are lists of at most %d", t.Name, maxConstantInts)
-	}
 	if len(t.RawData) != 8*count {
 		return nil, refuse("initialiser %q: %d bytes for %d int64", t.Name, len(t.RawData), count)
 	}
-	ints := make([]int, count)
-	for i := range ints {
-		ints[i] = int(int64(binary.LittleEndian.Uint64(t.RawData[8*i:])))
+	list := make([]int, count)
+	for i := range list {
+		list[i] = int(int64(binary.LittleEndian.Uint64(t.RawData[8*i:])))
 	}
-	return &slot{name: t.Name, shape: shape, ints: ints, isInts: true}, nil
+	return &slot{name: t.Name, shape: shape, kind: ints, ints: list}, nil
+}
+
+// readBools keeps truth values as the tape does, 1 and 0.
+func readBools(t *onnxpb.TensorProto, shape []int) (*slot, error) {
+	count := sizeOf(shape)
+	if len(t.RawData) != count {
+		return nil, refuse("initialiser %q: %d bytes for %d bool", t.Name, len(t.RawData), count)
+	}
+	data := make([]float32, count)
+	for i, v := range t.RawData {
+		if v > 1 {
+			return nil, refuse("initialiser %q: element %d is %d, neither true nor false", t.Name, i, v)
+		}
+		data[i] = float32(v)
+	}
+	return &slot{name: t.Name, shape: shape, kind: bools, value: &Tensor{Shape: shape, Data: data}}, nil
 }

@@ -51,7 +51,7 @@ func (l *loader) addNode(n *onnxpb.NodeProto) error {
 		return err
 	}
 	for i, name := range n.Output {
-		index, err := l.define(&slot{name: name, shape: b.out[i]})
+		index, err := l.define(&slot{name: name, shape: b.out[i], kind: op.yields()})
 		if err != nil {
 			return err
 		}
@@ -85,15 +85,37 @@ func (l *loader) use(b *binding, op operator, i int, name string) (int, error) {
 		return 0, refuse("input %.140q is not defined before it is used", name)
 	}
 	s := l.slots[index]
-	if s.isInts != slices.Contains(op.ints, i) {
+	if s.kind != op.takes(i) {
 		return 0, refuse("input %q has the wrong element type", name)
 	}
 	s.used = true
 	b.in = append(b.in, s)
-	if s.isInts {
-		return absent, nil
+	if s.kind != ints {
+		return index, nil
 	}
-	return index, nil
+	if !op.indices && (len(s.shape) > 1 || len(s.ints) > maxConstantInts) {
+		return 0, refuse("input %q is %v, a list of at most %d is allowed", name, s.shape, maxConstantInts)
+	}
+	return absent, nil
+}
+
+// takes is the kind of input i.
+func (op *operator) takes(i int) kind {
+	switch {
+	case slices.Contains(op.ints, i):
+		return ints
+	case slices.Contains(op.bools, i):
+		return bools
+	}
+	return floats
+}
+
+// yields is the kind of the outputs.
+func (op *operator) yields() kind {
+	if op.truth {
+		return bools
+	}
+	return floats
 }
 
 // charge adds what the node costs to the kernel and holds it to the bounds.
@@ -102,9 +124,16 @@ func (l *loader) charge(b *binding) error {
 		size, _ := rowSize(shape)
 		l.kernel.rowElements += size
 	}
-	if l.kernel.rowElements > maxRowElements {
+	if b.scratch > maxRowElements {
+		return refuse("one row takes columns of more than %d elements", maxRowElements)
+	}
+	if l.kernel.rowElements += b.scratch; l.kernel.rowElements > maxRowElements {
 		return refuse("the values of one row pass %d elements", maxRowElements)
 	}
+	if b.visits > maxRowMultiplyAdds-l.visits {
+		return refuse("one row takes more than %d visits of pooling windows", maxRowMultiplyAdds)
+	}
+	l.visits += b.visits
 	if b.cost > maxRowMultiplyAdds-l.kernel.multiplyAdds {
 		return refuse("one row takes more than %d multiply-adds", maxRowMultiplyAdds)
 	}

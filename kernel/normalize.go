@@ -175,13 +175,8 @@ func (t *Tape) BatchNorm(x, scale, bias, mean, variance Value, epsilon float32) 
 		return Value{}, err
 	}
 	src := &n.in[0].value
-	if len(src.Shape) < 2 {
-		return Value{}, shapeError("batchnorm", "%v has no channels", src.Shape)
-	}
-	for _, p := range n.in[1:] {
-		if len(p.value.Shape) != 1 || p.value.Shape[0] != src.Shape[1] {
-			return Value{}, shapeError("batchnorm", "parameter %v for %v", p.value.Shape, src.Shape)
-		}
+	if err := checkChannels(n); err != nil {
+		return Value{}, err
 	}
 	n.allocate(src.Shape...)
 	n.scalars[0], n.back = epsilon, backBatchNorm
@@ -192,6 +187,20 @@ func (t *Tape) BatchNorm(x, scale, bias, mean, variance Value, epsilon float32) 
 		}
 	})
 	return out, nil
+}
+
+// checkChannels wants one element of every parameter for each channel.
+func checkChannels(n *node) error {
+	x := n.in[0].value.Shape
+	if len(x) < 2 {
+		return shapeError("batchnorm", "%v has no channels", x)
+	}
+	for _, p := range n.in[1:] {
+		if len(p.value.Shape) != 1 || p.value.Shape[0] != x[1] {
+			return shapeError("batchnorm", "parameter %v for %v", p.value.Shape, x)
+		}
+	}
+	return nil
 }
 
 // eachChannel visits the run of elements of every sample and channel.

@@ -12,7 +12,10 @@ type operator struct {
 	inputs     arity
 	required   int // inputs from here on may be left out by an empty name
 	outputs    arity
-	ints       []int // inputs that are int64 initialisers; all others are float32
+	ints       []int // inputs that are int64 initialisers
+	bools      []int // inputs that are truth values; all others are float32
+	truth      bool  // whether the output is truth values
+	indices    bool  // whether int64 inputs may be arrays of any shape and length
 	attributes []attribute
 	bind       func(b *binding) (apply, error)
 }
@@ -33,12 +36,16 @@ type binding struct {
 	attributes []*onnxpb.AttributeProto
 	out        [][]int
 	cost       int64 // multiply-adds of one row
+	visits     int64 // elements that a window visits for one row
+	scratch    int64 // elements that the operator needs besides its outputs
 }
 
 var (
-	one      = arity{1, 1}
-	two      = arity{2, 2}
-	onlyAxis = []attribute{{"axis", attrInt}}
+	one        = arity{1, 1}
+	two        = arity{2, 2}
+	onlyAxis   = []attribute{{"axis", attrInt}}
+	pooling    = []attribute{{"kernel_shape", attrInts}, {"pads", attrInts}, {"strides", attrInts}}
+	reductions = []attribute{{"axes", attrInts}, {"keepdims", attrInt}}
 )
 
 // operators is the profile's list. It is only ever looked up by name.
@@ -63,6 +70,25 @@ var operators = map[string]operator{
 	"Mul": {inputs: two, required: 2, outputs: one, bind: pairwiseBinder((*Tape).Mul)},
 	"Div": {inputs: two, required: 2, outputs: one, bind: pairwiseBinder((*Tape).Div)},
 	"Pow": {inputs: two, required: 2, outputs: one, bind: pairwiseBinder((*Tape).Pow)},
+	"Max": {inputs: two, required: 2, outputs: one, bind: pairwiseBinder((*Tape).Max)},
+	"Min": {inputs: two, required: 2, outputs: one, bind: pairwiseBinder((*Tape).Min)},
+
+	"Greater": {inputs: two, required: 2, outputs: one, truth: true, bind: pairwiseBinder((*Tape).Greater)},
+	"Less":    {inputs: two, required: 2, outputs: one, truth: true, bind: pairwiseBinder((*Tape).Less)},
+	"Equal":   {inputs: two, required: 2, outputs: one, truth: true, bind: pairwiseBinder((*Tape).Equal)},
+	"And": {inputs: two, required: 2, outputs: one, bools: []int{0, 1}, truth: true,
+		bind: pairwiseBinder((*Tape).And)},
+	"Or": {inputs: two, required: 2, outputs: one, bools: []int{0, 1}, truth: true,
+		bind: pairwiseBinder((*Tape).Or)},
+	"Not":   {inputs: one, required: 1, outputs: one, bools: []int{0}, truth: true, bind: pointwiseBinder((*Tape).Not)},
+	"Where": {inputs: arity{3, 3}, required: 3, outputs: one, bools: []int{0}, bind: bindWhere},
+
+	"Conv": {inputs: arity{2, 3}, required: 2, outputs: one, bind: bindConv, attributes: []attribute{
+		{"dilations", attrInts}, {"group", attrInt}, {"kernel_shape", attrInts}, {"pads", attrInts},
+		{"strides", attrInts}}},
+	"MaxPool": {inputs: one, required: 1, outputs: one, bind: bindMaxPool, attributes: pooling},
+	"AveragePool": {inputs: one, required: 1, outputs: one, bind: bindAveragePool,
+		attributes: append([]attribute{{"count_include_pad", attrInt}}, pooling...)},
 
 	"MatMul": {inputs: two, required: 2, outputs: one, bind: bindMatMul},
 	"Gemm": {inputs: arity{2, 3}, required: 2, outputs: one, bind: bindGemm, attributes: []attribute{
@@ -73,8 +99,12 @@ var operators = map[string]operator{
 		attributes: []attribute{{"axis", attrInt}, {"epsilon", attrFloat}, {"stash_type", attrInt}}},
 	"BatchNormalization": {inputs: arity{5, 5}, required: 5, outputs: one, bind: bindBatchNorm,
 		attributes: []attribute{{"epsilon", attrFloat}, {"momentum", attrFloat}, {"training_mode", attrInt}}},
-	"ReduceMean": {inputs: one, required: 1, outputs: one, bind: bindReduceMean,
-		attributes: []attribute{{"axes", attrInts}, {"keepdims", attrInt}}},
+	"ReduceMean": {inputs: one, required: 1, outputs: one, bind: reduceBinder((*Tape).ReduceMean),
+		attributes: reductions},
+	"ReduceMax": {inputs: one, required: 1, outputs: one, bind: reduceBinder((*Tape).ReduceMax),
+		attributes: reductions},
+	"ReduceSum": {inputs: arity{1, 2}, required: 1, outputs: one, ints: []int{1},
+		bind: reduceBinder((*Tape).ReduceSum), attributes: []attribute{{"keepdims", attrInt}}},
 	"GlobalAveragePool": {inputs: one, required: 1, outputs: one, bind: bindGlobalAveragePool},
 
 	"Concat": {inputs: arity{1, maxOperands}, required: maxOperands, outputs: one, bind: bindConcat,
@@ -89,6 +119,10 @@ var operators = map[string]operator{
 	"Unsqueeze": {inputs: two, required: 2, outputs: one, ints: []int{1}, bind: bindUnsqueeze},
 	"Transpose": {inputs: one, required: 1, outputs: one, bind: bindTranspose,
 		attributes: []attribute{{"perm", attrInts}}},
+	"Gather": {inputs: two, required: 2, outputs: one, ints: []int{1}, indices: true, bind: bindGather,
+		attributes: onlyAxis},
+	"Expand": {inputs: two, required: 2, outputs: one, ints: []int{1}, bind: bindExpand},
+	"Pad":    {inputs: arity{2, 3}, required: 2, outputs: one, ints: []int{1}, bind: bindPad},
 }
 
 // shape is the shape of input i.
@@ -174,7 +208,7 @@ func (b *binding) constant(i int, absent float32) (float32, error) {
 		return absent, nil
 	}
 	s := b.in[i]
-	if s.value == nil || len(s.shape) != 0 {
+	if s.value == nil || s.kind != floats || len(s.shape) != 0 {
 		return 0, refuse("input %q must be a constant scalar", s.name)
 	}
 	s.frozen = true

@@ -26,6 +26,14 @@ func (t *Tape) Div(a, b Value) (Value, error) { return t.pairwise("div", &divisi
 // a is not positive.
 func (t *Tape) Pow(a, b Value) (Value, error) { return t.pairwise("pow", &power, a, b) }
 
+// Max is the larger of a and b by element, broadcast; a has the gradient where
+// both are equal, and a NaN is kept.
+func (t *Tape) Max(a, b Value) (Value, error) { return t.pairwise("max", &larger, a, b) }
+
+// Min is the smaller of a and b by element, broadcast; a has the gradient where
+// both are equal, and a NaN is kept.
+func (t *Tape) Min(a, b Value) (Value, error) { return t.pairwise("min", &smaller, a, b) }
+
 func (t *Tape) pairwise(op string, kind *pairwise, a, b Value) (Value, error) {
 	n, out, err := t.record(op, a, b)
 	if err != nil {
@@ -201,4 +209,38 @@ func pow(base, exponent float32) float32 {
 		return float32(math.Sqrt(float64(base)))
 	}
 	return float32(math.Pow(float64(base), float64(exponent)))
+}
+
+var larger = pairwise{
+	forward: func(y, a, b []float32, sa, sb int) {
+		for i := range y {
+			y[i] = max(a[i*sa], b[i*sb])
+		}
+	},
+	backward: func(da, db, dy, a, b, _ []float32, sa, sb int) {
+		addChosen(da, db, dy, sa, sb, func(i int) bool { return !(a[i*sa] < b[i*sb]) })
+	},
+}
+
+var smaller = pairwise{
+	forward: func(y, a, b []float32, sa, sb int) {
+		for i := range y {
+			y[i] = min(a[i*sa], b[i*sb])
+		}
+	},
+	backward: func(da, db, dy, a, b, _ []float32, sa, sb int) {
+		addChosen(da, db, dy, sa, sb, func(i int) bool { return !(a[i*sa] > b[i*sb]) })
+	},
+}
+
+// addChosen adds each element of dy to da or to db.
+func addChosen(da, db, dy []float32, sa, sb int, first func(i int) bool) {
+	for i, g := range dy {
+		switch chosen := first(i); {
+		case chosen && da != nil:
+			da[i*sa] += g
+		case !chosen && db != nil:
+			db[i*sb] += g
+		}
+	}
 }

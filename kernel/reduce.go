@@ -5,14 +5,69 @@ import "slices"
 // ReduceMean is the mean over axes, over all of them when none is given.
 // keepDims leaves reduced dimensions in place with size 1.
 func (t *Tape) ReduceMean(x Value, keepDims bool, axes ...int) (Value, error) {
-	n, out, err := t.record("reducemean", x)
+	n, out, err := t.reduce("reducemean", x, keepDims, axes)
+	if err != nil {
+		return Value{}, err
+	}
+	n.sumUp(float32(len(n.value.Data)) / float32(max(len(n.in[0].value.Data), 1)))
+	return out, nil
+}
+
+// ReduceSum is the sum over axes, over all of them when none is given.
+// keepDims leaves reduced dimensions in place with size 1.
+func (t *Tape) ReduceSum(x Value, keepDims bool, axes ...int) (Value, error) {
+	n, out, err := t.reduce("reducesum", x, keepDims, axes)
+	if err != nil {
+		return Value{}, err
+	}
+	n.sumUp(1)
+	return out, nil
+}
+
+// ReduceMax is the largest element over axes, over all of them when none is
+// given; the gradient goes to the first of equal ones. keepDims leaves reduced
+// dimensions in place with size 1.
+func (t *Tape) ReduceMax(x Value, keepDims bool, axes ...int) (Value, error) {
+	n, out, err := t.reduce("reducemax", x, keepDims, axes)
 	if err != nil {
 		return Value{}, err
 	}
 	src := &n.in[0].value
+	if len(src.Data) == 0 {
+		return Value{}, shapeError("reducemax", "nothing in %v", src.Shape)
+	}
+	w := n.reduction()
+	n.back = backTaken
+	n.ints = slices.Grow(n.ints[:0], len(n.value.Data))[:len(n.value.Data)]
+	for i := range n.ints {
+		n.ints[i] = -1
+	}
+	length, _, stride := w.inner()
+	w.rows(func(o, _, at int) {
+		for i := o; i < o+length; i++ {
+			best := &n.ints[at+(i-o)*stride]
+			if *best < 0 || src.Data[i] > src.Data[*best] || src.Data[i] != src.Data[i] {
+				*best = i
+			}
+		}
+	})
+	for i, from := range n.ints {
+		n.value.Data[i] = src.Data[from]
+	}
+	return out, nil
+}
+
+// reduce takes a node whose value has the reduced shape, and keeps that shape
+// with the reduced dimensions at 1.
+func (t *Tape) reduce(op string, x Value, keepDims bool, axes []int) (*node, Value, error) {
+	n, out, err := t.record(op, x)
+	if err != nil {
+		return nil, Value{}, err
+	}
+	src := &n.in[0].value
 	reduced, ok := reducedAxes(len(src.Shape), axes)
 	if !ok {
-		return Value{}, shapeError("reducemean", "axes %v of %v", slices.Clone(axes), src.Shape)
+		return nil, Value{}, shapeError(op, "axes %v of %v", slices.Clone(axes), src.Shape)
 	}
 	var kept, dims [maxRank]int
 	keep, shape := kept[:0], dims[:0]
@@ -27,9 +82,14 @@ func (t *Tape) ReduceMean(x Value, keepDims bool, axes ...int) (Value, error) {
 		keep, shape = append(keep, d), append(shape, d)
 	}
 	n.allocate(shape...)
-	n.ints, n.back = append(n.ints, keep...), backReduceMean
-	n.mean()
-	return out, nil
+	n.ints = append(n.ints, keep...)
+	return n, out, nil
+}
+
+// reduction walks the operand with the result as the second of the walk.
+func (n *node) reduction() walk {
+	src := n.in[0].value.Shape
+	return broadcastWalk(src, src, n.ints)
 }
 
 // reducedAxes marks the axes to reduce.
@@ -50,29 +110,25 @@ func reducedAxes(rank int, axes []int) (reduced [maxRank]bool, ok bool) {
 	return reduced, true
 }
 
-// mean sums into the output, a run of a reduced dimension in float64.
-func (n *node) mean() {
+// sumUp sums into the output, a run of a reduced dimension in float64, and
+// multiplies the sums.
+func (n *node) sumUp(factor float32) {
 	src := n.in[0].value
+	n.scalars[0], n.back = factor, backSum
 	clear(n.value.Data)
-	w := broadcastWalk(src.Shape, src.Shape, n.ints)
+	w := n.reduction()
 	length, _, stride := w.inner()
 	w.rows(func(o, _, at int) {
 		addTo(n.value.Data[at:], src.Data[o:o+length], 1, stride)
 	})
-	factor := n.meanFactor()
 	for i := range n.value.Data {
 		n.value.Data[i] *= factor
 	}
 }
 
-// meanFactor is one over the number of elements behind each mean.
-func (n *node) meanFactor() float32 {
-	return float32(len(n.value.Data)) / float32(max(len(n.in[0].value.Data), 1))
-}
-
-func backReduceMean(n *node) {
-	src, factor := n.in[0], n.meanFactor()
-	w := broadcastWalk(src.value.Shape, src.value.Shape, n.ints)
+func backSum(n *node) {
+	src, factor := n.in[0], n.scalars[0]
+	w := n.reduction()
 	length, _, stride := w.inner()
 	w.rows(func(o, _, at int) {
 		for i := range length {

@@ -35,6 +35,8 @@ type node struct {
 	scalars    [2]float32
 	pointwise  *pointwise
 	pairwise   *pairwise
+	geometry   geometry
+	groups     int
 }
 
 // Value is a handle to one recorded tensor. The zero Value stands for "none"

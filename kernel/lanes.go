@@ -1,0 +1,81 @@
+package kernel
+
+import (
+	"sync"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+const (
+	// lanes is how many goroutines share the samples of a batch. It is fixed, so
+	// that sums over samples have one order on any number of processors.
+	lanes = 4
+	// laneWork is the number of multiply-adds below which goroutines cost more
+	// than they bring.
+	laneWork = 1 << 18
+)
+
+// eachLane calls visit for every sample. Lane l has the samples l, l+lanes, ...
+// in order; lanes run side by side when there is work for it.
+func eachLane(samples int, work int64, visit func(lane, sample int)) {
+	run := func(lane int) {
+		for sample := lane; sample < samples; sample += lanes {
+			visit(lane, sample)
+		}
+	}
+	if work < laneWork {
+		for lane := range lanes {
+			run(lane)
+		}
+		return
+	}
+	var group sync.WaitGroup
+	for lane := range min(lanes, samples) {
+		group.Go(func() { run(lane) })
+	}
+	group.Wait()
+}
+
+// block is the side of the blocks that BLAS shares among goroutines, from
+// parallelBlocks blocks on.
+const (
+	block          = 64
+	parallelBlocks = 4
+)
+
+// striped is c = a'*b' + beta*c within one lane: the columns are done in
+// stripes that BLAS keeps on the calling goroutine, the lanes being what runs in
+// parallel. A single row is a matrix-vector product.
+func striped(ta, tb blas.Transpose, a, b blas32.General, beta float32, c blas32.General) {
+	if c.Rows == 1 && ta == blas.NoTrans {
+		turn := blas.Trans
+		if tb == blas.Trans {
+			turn = blas.NoTrans
+		}
+		blas32.Gemv(turn, 1, b, vector(a.Data), beta, vector(c.Data))
+		return
+	}
+	width := c.Cols
+	if rows := (c.Rows + block - 1) / block; rows < parallelBlocks {
+		width = (parallelBlocks - 1) / rows * block
+	}
+	for from := 0; from < c.Cols; from += width {
+		to := min(from+width, c.Cols)
+		blas32.Gemm(ta, tb, 1, a, stripe(b, tb, from, to), beta, columns(c, from, to))
+	}
+}
+
+func vector(data []float32) blas32.Vector { return blas32.Vector{N: len(data), Inc: 1, Data: data} }
+
+// stripe is the part of b that makes columns from..to-1 of the product.
+func stripe(b blas32.General, tb blas.Transpose, from, to int) blas32.General {
+	if tb == blas.NoTrans {
+		return columns(b, from, to)
+	}
+	return blas32.General{Rows: to - from, Cols: b.Cols, Stride: b.Stride, Data: b.Data[from*b.Stride:]}
+}
+
+func columns(m blas32.General, from, to int) blas32.General {
+	return blas32.General{Rows: m.Rows, Cols: to - from, Stride: m.Stride, Data: m.Data[from:]}
+}
