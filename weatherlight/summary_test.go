@@ -31,12 +31,12 @@ func summaryNames(workers []supervise.Status) []string {
 	for _, worker := range workers {
 		names = append(names, "weatherlight.worker."+worker.Name+".running", "weatherlight.worker."+worker.Name+".restarts")
 	}
-	for _, name := range strings.Fields(`cache_hits cache_misses cache_errors cache_expired lookup_latency_ms evictions
+	for name := range strings.FieldsSeq(`cache_hits cache_misses cache_errors cache_expired lookup_latency_ms evictions
 		integrity_failures slow_queries breaker_open_total breaker_denied breaker_state conservative_mode cache_size
 		query_duration_ms`) {
 		names = append(names, "urza.library."+name)
 	}
-	for _, name := range strings.Fields(`publish_total publish_rerouted publish_dropped queue_depth_max retry_total
+	for name := range strings.FieldsSeq(`publish_total publish_rerouted publish_dropped queue_depth_max retry_total
 		dead_letter_total breaker_publish_open breaker_consume_open publish_latency_ms consume_latency_ms
 		kernel_stale_dropped kernel_replay_dropped emergency_published emergency_rate_dropped queue_depth_normal
 		queue_depth_emergency queue_depth_kernel_requests queue_depth_kernel_ready queue_depth_kernel_errors
@@ -175,7 +175,7 @@ func TestSummaryStillGoesOutWhileRedisIsDown(t *testing.T) {
 	if complete, found := got["oona.metrics_complete"]; !found || complete != 0 {
 		t.Errorf("oona.metrics_complete is %v (found %v)", complete, found)
 	}
-	eventually(t, "summaries pile up for the bus", func() bool { return len(r.Service.telemetry.packets) > 3 })
+	eventually(t, "summaries pile up for the bus", func() bool { return len(r.telemetry.packets) > 3 })
 	redis.Restart()
 	heard := listen(t, connect(t, redis.URL, "nissa"), "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
 	eventually(t, "the summary of the outage arrives", func() bool {
