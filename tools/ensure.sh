@@ -1,19 +1,34 @@
 #!/usr/bin/env bash
-# Installs commands that are missing from Debian's packages.
-# Usage: tools/ensure.sh COMMAND...
+# Installs what is missing from Debian's packages: commands, modules of Debian's
+# own Python (whatever python3 is on the path) and header files.
+# Usage: tools/ensure.sh COMMAND|python:MODULE|/FILE...
 set -euo pipefail
 
-# package_of COMMAND prints the Debian package that holds it.
+# package_of NEED prints the Debian package that holds it.
 package_of() {
   case "$1" in
     node) echo nodejs ;;
+    protoc) echo protobuf-compiler ;;
+    /usr/bin/python3) echo python3 ;;
+    python:redis) echo python3-redis ;;
+    python:google.protobuf) echo python3-protobuf ;;
+    /usr/include/google/protobuf/*) echo libprotobuf-dev ;;
     *) echo "$1" ;;
   esac
 }
 
+# present NEED tells whether it is there.
+present() {
+  case "$1" in
+    python:*) /usr/bin/python3 -c "import ${1#python:}" ;;
+    /*) [ -e "$1" ] ;;
+    *) command -v "$1" ;;
+  esac >/dev/null 2>&1
+}
+
 missing=()
-for command in "$@"; do
-  command -v "$command" >/dev/null 2>&1 || missing+=("$(package_of "$command")")
+for need in "$@"; do
+  present "$need" || missing+=("$(package_of "$need")")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -5,5 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools/ensure.sh redis-server python3
+tools/ensure.sh redis-server python3 /usr/bin/python3 python:redis python:google.protobuf \
+  protoc /usr/include/google/protobuf/struct.proto
 exec "${GO:-go}" test -count=1 "$@" ./...
