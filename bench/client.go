@@ -18,6 +18,9 @@ import (
 // answerTimeout ends a measurement whose answers do not come.
 const answerTimeout = 10 * time.Second
 
+// clientGroup is the consumer group in which answers are read.
+const clientGroup = "bench-client"
+
 // streams are where requests go and where their answers come from.
 type streams struct {
 	requests, ready string
@@ -35,7 +38,7 @@ type requester struct {
 }
 
 // newRequester asks for the kernels whose checksums are given.
-func newRequester(url string, on streams, checksums map[string]string, check bool) (*requester, error) {
+func newRequester(ctx context.Context, url string, on streams, checksums map[string]string) (*requester, error) {
 	keyring, err := signing.NewKeyring(secret)
 	if err != nil {
 		return nil, err
@@ -44,14 +47,15 @@ func newRequester(url string, on streams, checksums map[string]string, check boo
 	if err != nil {
 		return nil, err
 	}
+	if err := createGroup(ctx, client, on.ready, clientGroup); err != nil {
+		client.Close()
+		return nil, err
+	}
 	r := &requester{client: client, on: on, keyring: keyring}
 	for id := range checksums {
 		r.blueprints = append(r.blueprints, id)
 	}
 	slices.Sort(r.blueprints)
-	if check {
-		r.checksums = checksums
-	}
 	return r, nil
 }
 
@@ -80,17 +84,13 @@ func (r *requester) rate(ctx context.Context, n, inFlight int) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	last, err := r.lastAnswer(ctx)
-	if err != nil {
-		return 0, err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answered := make(chan int, n)
 	sent := make(chan error, 1)
 	begun := time.Now()
 	go func() { sent <- r.sendAll(ctx, entries, inFlight, answered) }()
-	answers, err := r.collect(ctx, last, n, answered)
+	answers, err := r.collect(ctx, n, answered)
 	took := time.Since(begun)
 	if err != nil {
 		cancel()
@@ -127,32 +127,34 @@ func (r *requester) sendAll(ctx context.Context, entries []entry, inFlight int, 
 }
 
 // collect reads n answers and tells how many came at a time.
-func (r *requester) collect(ctx context.Context, last string, n int, answered chan<- int) ([]map[string]string, error) {
+func (r *requester) collect(ctx context.Context, n int, answered chan<- int) ([]map[string]string, error) {
 	answers := make([]map[string]string, 0, n)
 	for len(answers) < n {
-		read, err := r.read(ctx, last)
+		read, err := r.read(ctx)
 		if err != nil {
 			return answers, fmt.Errorf("after %d answers: %w", len(answers), err)
 		}
 		for _, e := range read {
 			answers = append(answers, e.FieldValues)
-			last = e.ID
 		}
 		answered <- len(read)
 	}
 	return answers, nil
 }
 
-func (r *requester) read(ctx context.Context, last string) ([]rueidis.XRangeEntry, error) {
-	read, err := r.client.Do(ctx, r.readCommand(last)).AsXRead()
+func (r *requester) read(ctx context.Context) ([]rueidis.XRangeEntry, error) {
+	read, err := r.client.Do(ctx, r.readCommand()).AsXRead()
 	if err != nil {
 		return nil, fmt.Errorf("read answers: %w", err)
 	}
 	return read[r.on.ready], nil
 }
 
-func (r *requester) readCommand(last string) rueidis.Completed {
-	return r.client.B().Xread().Count(1000).Block(answerTimeout.Milliseconds()).Streams().Key(r.on.ready).Id(last).Build()
+// readCommand reads through a group: the embedded broker looks through the whole
+// stream for a reader that only names an id.
+func (r *requester) readCommand() rueidis.Completed {
+	return r.client.B().Xreadgroup().Group(clientGroup, clientGroup).Count(1000).Block(answerTimeout.Milliseconds()).
+		Noack().Streams().Key(r.on.ready).Id(">").Build()
 }
 
 // latencies sends n requests one after the other and returns how long each
@@ -163,15 +165,11 @@ func (r *requester) latencies(ctx context.Context, n int) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, err := r.lastAnswer(ctx)
-	if err != nil {
-		return nil, err
-	}
 	took := make([]float64, n)
 	answers := make([]map[string]string, n)
 	for i, e := range entries {
 		begun := time.Now()
-		replies := r.client.DoMulti(ctx, add(r.client, r.on.requests, e), r.readCommand(last))
+		replies := r.client.DoMulti(ctx, add(r.client, r.on.requests, e), r.readCommand())
 		took[i] = time.Since(begun).Seconds() * 1e3
 		if err := replies[0].Error(); err != nil {
 			return nil, fmt.Errorf("send request: %w", err)
@@ -180,21 +178,9 @@ func (r *requester) latencies(ctx context.Context, n int) ([]float64, error) {
 		if err != nil || len(read[r.on.ready]) != 1 {
 			return nil, errors.Join(err, fmt.Errorf("%d answers to one request", len(read[r.on.ready])))
 		}
-		answers[i], last = read[r.on.ready][0].FieldValues, read[r.on.ready][0].ID
+		answers[i] = read[r.on.ready][0].FieldValues
 	}
 	return took, r.checkAll(entries, answers)
-}
-
-// lastAnswer is the entry after which answers are new.
-func (r *requester) lastAnswer(ctx context.Context) (string, error) {
-	found, err := r.client.Do(ctx, r.client.B().Xrevrange().Key(r.on.ready).End("+").Start("-").Count(1).Build()).AsXRange()
-	if err != nil {
-		return "", fmt.Errorf("look for the last answer: %w", err)
-	}
-	if len(found) == 0 {
-		return "0", nil
-	}
-	return found[0].ID, nil
 }
 
 // checkAll makes sure that each request was answered once, and with the right

@@ -80,19 +80,12 @@ func (b *bench) measureIdle(ctx context.Context, s *service) error {
 	if err := rest(ctx, time.Duration(b.pick(3000, 500))*time.Millisecond); err != nil {
 		return err
 	}
-	before, err := s.cpuTime()
-	if err != nil {
-		return err
-	}
 	idle := time.Duration(b.pick(5000, 1000)) * time.Millisecond
-	if err := rest(ctx, idle); err != nil {
-		return err
-	}
-	after, err := s.cpuTime()
+	ran, err := s.running(func() error { return rest(ctx, idle) })
 	if err != nil {
 		return err
 	}
-	b.table.sample("idle_cpu_percent", ours, 100*float64(after-before)/float64(idle))
+	b.table.sample("idle_cpu_percent", ours, 100*ran/float64(idle.Microseconds()))
 	resident, err := s.residentMB()
 	b.table.sample("resident_mb", ours, resident)
 	return err

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"syscall"
 )
@@ -51,7 +52,7 @@ func parseOptions(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "one short run, to see that everything works")
 	flags.StringVar(&only, "only", "", "measure only rows whose name matches this regular expression")
 	flags.StringVar(&o.out, "o", "results.json", "file to write the results to")
-	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the service at 100 requests in flight to this file")
+	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of the service under requests to this name with .redis and .embedded appended")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -62,6 +63,11 @@ func parseOptions(args []string) (options, error) {
 		o.runs = 1
 	}
 	var err error
+	if o.profile != "" {
+		if o.profile, err = filepath.Abs(o.profile); err != nil { // children run elsewhere
+			return o, err
+		}
+	}
 	if o.only, err = regexp.Compile(only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: -only:", err)
 	}
@@ -126,7 +132,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 }
 
 func (b *bench) close() error {
-	return errors.Join(b.redis.stop(), os.RemoveAll(b.folder))
+	return errors.Join(b.redis.quit(), os.RemoveAll(b.folder))
 }
 
 // measureAll runs the groups of which a row is asked for.

@@ -93,6 +93,12 @@ func (c *child) stop() (time.Duration, error) {
 	return took, nil
 }
 
+// quit stops the child and forgets how long it took.
+func (c *child) quit() error {
+	_, err := c.stop()
+	return err
+}
+
 // residentMB is the memory that the child occupies, in MiB.
 func (c *child) residentMB() (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.command.Process.Pid))
@@ -132,4 +138,18 @@ func (c *child) cpuTime() (time.Duration, error) {
 		total += time.Duration(ran)
 	}
 	return total, nil
+}
+
+// running is the time, in microseconds, that the child's threads run while work
+// is done.
+func (c *child) running(work func() error) (float64, error) {
+	before, err := c.cpuTime()
+	if err != nil {
+		return 0, err
+	}
+	if err := work(); err != nil {
+		return 0, err
+	}
+	after, err := c.cpuTime()
+	return float64(after-before) / float64(time.Microsecond), err
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -19,8 +17,8 @@ const startTimeout = 10 * time.Second
 
 // redisServer is a redis-server of our own: loopback, no persistence.
 type redisServer struct {
+	*child
 	addr, url string
-	command   *exec.Cmd
 }
 
 func startRedis(ctx context.Context, folder string) (*redisServer, error) {
@@ -36,14 +34,14 @@ func startRedis(ctx context.Context, folder string) (*redisServer, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder of redis-server: %w", err)
 	}
-	command := exec.Command("redis-server", "--bind", host, "--port", port, "--dir", folder,
-		"--save", "", "--appendonly", "no", "--daemonize", "no")
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("start redis-server (apt-get install redis-server): %w", err)
+	process, err := startChild("redis-server", []string{"--bind", host, "--port", port, "--dir", folder,
+		"--save", "", "--appendonly", "no", "--daemonize", "no"}, nil, folder)
+	if err != nil {
+		return nil, fmt.Errorf("%w (apt-get install redis-server)", err)
 	}
-	server := &redisServer{addr: addr, url: "redis://" + addr + "/0", command: command}
+	server := &redisServer{child: process, addr: addr, url: "redis://" + addr + "/0"}
 	if err := poll(ctx, server.answers); err != nil {
-		return nil, errors.Join(fmt.Errorf("redis-server on %s does not answer: %w", addr, err), server.stop())
+		return nil, errors.Join(fmt.Errorf("redis-server on %s does not answer: %w", addr, err), server.quit())
 	}
 	return server, nil
 }
@@ -55,14 +53,6 @@ func (s *redisServer) answers(ctx context.Context) error {
 	}
 	defer client.Close()
 	return client.Do(ctx, client.B().Ping().Build()).Error()
-}
-
-func (s *redisServer) stop() error {
-	if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("stop redis-server: %w", err)
-	}
-	_ = s.command.Wait() // Its exit status says that it was stopped.
-	return nil
 }
 
 // connect opens the client that every peer uses.

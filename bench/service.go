@@ -142,12 +142,6 @@ func (s *service) refused(ctx context.Context) error {
 	return nil
 }
 
-// quit stops the service and forgets how long it took.
-func (s *service) quit() error {
-	_, err := s.stop()
-	return err
-}
-
 // rest waits, so that a process comes to rest.
 func rest(ctx context.Context, pause time.Duration) error {
 	timer := time.NewTimer(pause)
