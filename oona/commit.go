@@ -78,6 +78,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 		}
 		if work.Err() != nil || !deadline.IsZero() && time.Now().After(deadline) {
 			s.log.Warn("outcomes stay pending", "entries", len(batch), "error", err)
+			s.lanes.abandon()
 			s.flights.endAll(batch)
 			return
 		}
@@ -158,6 +159,8 @@ func (o outcome) appendArgs(args []string, keyIndex func(string) string) []strin
 
 // conclude draws the consequences of a commit in this process.
 func (s *consumer) conclude(batch []outcome, results []int64) {
+	s.c.meters.consumeLatency.observe(time.Since(batch[len(batch)-1].started))
+	ended := batch[:0]
 	for i, o := range batch {
 		switch results[i] {
 		case commitDone:
@@ -166,11 +169,12 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 			s.buried(ReasonReplay)
 		case commitUnstored:
 			s.log.Error("an answer could not be stored", "entry", o.id)
-			defer s.postpone(o.id, o.mark, max(1, o.attempt))
+			s.postpone(o.id, o.mark, max(1, o.attempt))
+			continue
 		}
+		ended = append(ended, o)
 	}
-	s.flights.endAll(batch)
-	s.c.meters.consumeLatency.observe(time.Since(batch[len(batch)-1].started))
+	s.flights.endAll(ended)
 }
 
 func (s *consumer) done(o outcome) {

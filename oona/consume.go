@@ -58,10 +58,11 @@ type consumer struct {
 	jobs    chan *workload
 	flights *flights
 	outbox  *outbox
+	lanes   *lanes // nil when the subscription has no key
 }
 
 func newConsumer(c *Client, sub Subscription) *consumer {
-	return &consumer{
+	s := &consumer{
 		c:       c,
 		sub:     sub,
 		log:     c.log.With("stream", sub.Stream, "group", sub.Group),
@@ -71,10 +72,18 @@ func newConsumer(c *Client, sub Subscription) *consumer {
 		flights: newFlights(),
 		outbox:  newOutbox(),
 	}
+	if sub.Key != nil {
+		s.lanes = newLanes()
+		s.flights.lanes = s.lanes
+	}
+	return s
 }
 
 func (s *consumer) run(fetch, work context.Context) {
-	var intake, workers, committer sync.WaitGroup
+	var intake, usher, workers, committer sync.WaitGroup
+	if s.lanes != nil {
+		usher.Go(func() { s.usher(work) })
+	}
 	intake.Go(func() { s.takeAll(work) })
 	intake.Go(func() {
 		defer close(s.batches)
@@ -87,6 +96,10 @@ func (s *consumer) run(fetch, work context.Context) {
 	committer.Go(func() { s.commitAll(fetch, work) })
 
 	intake.Wait()
+	if s.lanes != nil {
+		s.lanes.close()
+		usher.Wait()
+	}
 	close(s.jobs)
 	workers.Wait()
 	s.outbox.close()

@@ -15,6 +15,7 @@ type flights struct {
 	marks   map[string]string    // request mark -> the entry that is being handled for it
 	waiting map[string]retry     // entry id -> its next attempt
 	wake    chan struct{}        // the earliest due time may have changed
+	lanes   *lanes               // told when an entry is let go; nil without keys
 }
 
 func newFlights() *flights {
@@ -57,6 +58,7 @@ func (f *flights) end(id, mark string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.release(id, mark)
+	f.lanes.leave(id)
 }
 
 // endAll lets go of the entries of a whole commit.
@@ -65,6 +67,7 @@ func (f *flights) endAll(outcomes []outcome) {
 	defer f.mu.Unlock()
 	for _, o := range outcomes {
 		f.release(o.id, o.mark)
+		f.lanes.leave(o.id)
 	}
 }
 
@@ -80,6 +83,7 @@ func (f *flights) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.waiting, id)
+	f.lanes.leave(id)
 }
 
 // known reports whether an entry is in hand in any way.

@@ -17,6 +17,7 @@ type job struct {
 	mark     string // Redis key of its request id, "" when it has none
 	markLife time.Duration
 	delivery *Delivery
+	key      string   // of its lane, "" when it has none
 	handler  Handler  // nil: acknowledge and ignore
 	refusal  *refusal // not nil: dead-letter
 	started  time.Time
@@ -60,6 +61,7 @@ func (s *consumer) judge(e entry, now time.Time) *job {
 	}
 	j.mark = who.mark(s.sub.Group)
 	j.markLife = who.life(s.c.cfg)
+	s.keyed(j)
 	return j
 }
 

@@ -43,7 +43,13 @@ type Subscription struct {
 	Group  string // empty: the client's
 	// Handlers by type. A type that is valid on the stream and has no handler
 	// is acknowledged and ignored; one that is not valid there is poison.
-	Handlers    map[leyline.BusMessageType]Handler
+	Handlers map[leyline.BusMessageType]Handler
+	// Key, when not nil, names what a delivery is about (a seed, a blueprint, a
+	// run). Deliveries of one key are handled strictly in the order of their
+	// entries by this consumer, each when the one before is committed: a retry
+	// holds back the later ones until it succeeds or is given up. Deliveries of
+	// different keys, and of the key "", run beside each other.
+	Key         func(*Delivery) string
 	Batch       int           // entries of one read [100]
 	Concurrency int           // handlers at the same time [16]
 	Block       time.Duration // longest wait of one read [500 ms]; the fetch context ends it at once

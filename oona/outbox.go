@@ -36,7 +36,7 @@ func (b *outbox) add(o outcome) {
 	b.mu.Lock()
 	b.items = append(b.items, o)
 	b.mu.Unlock()
-	b.signal()
+	signal(b.wake)
 }
 
 // close lets the committer end once it has taken everything.
@@ -44,14 +44,7 @@ func (b *outbox) close() {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	b.signal()
-}
-
-func (b *outbox) signal() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	signal(b.wake)
 }
 
 // take waits for outcomes and returns all there are. It returns none only when

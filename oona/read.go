@@ -59,6 +59,9 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
 		*begun = true
 		return nil
 	}
+	if s.lanes.awaitRoom(fetch); fetch.Err() != nil {
+		return nil
+	}
 	entries, err := s.readBatch(fetch)
 	if err != nil {
 		return err
@@ -129,12 +132,13 @@ func (s *consumer) take(work context.Context, entries []entry) {
 		jobs = append(jobs, j)
 	}
 	s.refuseReplays(work, jobs)
-	s.dispatch(work, slices.DeleteFunc(jobs, func(j *job) bool {
+	jobs = slices.DeleteFunc(jobs, func(j *job) bool {
 		if j.refusal != nil {
 			s.settle(j)
 		}
 		return j.refusal != nil
-	}))
+	})
+	s.dispatch(work, s.lanes.enter(jobs))
 }
 
 // dispatch offers jobs to as many workers as it can use. Once work is done,

@@ -35,11 +35,9 @@ func (f *flights) postpone(id, mark string, attempts int, now time.Time, pause t
 	f.mu.Lock()
 	f.release(id, mark)
 	f.waiting[id] = retry{attempts: attempts, pause: pause, due: now.Add(pause)}
+	f.lanes.wait(id)
 	f.mu.Unlock()
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
+	signal(f.wake)
 }
 
 // due lists up to limit entries whose time has come, and when the next one is

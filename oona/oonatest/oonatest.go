@@ -85,5 +85,9 @@ var suite = []conformanceTest{
 	{"ControlMessagesOfPrototypePeersAreTaken", nil, testControlOfPrototype},
 	{"CommandThatWaitedForItsConsumerIsNotStale", nil, testWaitingCommandDoesNotAge},
 	{"MessagePublishedTwiceUnderOneNameIsHandledOnce", nil, testOnce},
+	{"MessagesOfOneKeyStayInOrder", nil, testOrderPerKey},
+	{"SlowKeyDoesNotHoldUpTheOthers", nil, testKeysRunBesideEachOther},
+	{"GivenUpEntryFreesItsKey", nil, testGivenUpEntryFreesItsKey},
+	{"OrderSurvivesAStopDuringARetry", nil, testOrderSurvivesAStop},
 	{"AcknowledgedSurvivesAKill", durable, testKill},
 }
