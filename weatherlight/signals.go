@@ -21,6 +21,9 @@ const (
 	// signalSettle that before a record that was just raised is looked at again.
 	signalPoll   = 5 * time.Millisecond
 	signalSettle = time.Millisecond
+	// signalFollow is the pause between two questions whether the trainer has
+	// made its segment anew. Unlike a look at the memory, each is a system call.
+	signalFollow = 50 * time.Millisecond
 	// signalSearch is the pause between two looks for a missing segment.
 	signalSearch = 250 * time.Millisecond
 	// signalPatience is how long a record may lack its time: writers raise the
@@ -82,6 +85,8 @@ type signalMonitor struct {
 	// The last signal taken, and when.
 	last    sharedSignal
 	takenAt time.Time
+	// When the segment's name was last looked at.
+	followed time.Time
 
 	mu         sync.Mutex
 	detections int64
@@ -126,13 +131,22 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 	signal := m.decode(record)
 	if !m.pending(signal, now) {
 		m.unsettled = nil
-		_, err := m.segment.follow()
-		return signalPoll, err
+		return signalPoll, m.follow(now)
 	}
 	if !m.settled(record, signal, now) {
 		return signalSettle, nil
 	}
 	return m.take(record, signal, now)
+}
+
+// follow looks for a new segment under the old name, now and then.
+func (m *signalMonitor) follow(now time.Time) error {
+	if now.Sub(m.followed) < signalFollow {
+		return nil
+	}
+	m.followed = now
+	_, err := m.segment.follow()
+	return err
 }
 
 // pending reports whether a record is raised. A time without a flag shortly
