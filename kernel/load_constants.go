@@ -69,9 +69,9 @@ func readFloats(t *onnxpb.TensorProto, shape []int) (*slot, error) {
 	if len(t.RawData) != 4*count {
 		return nil, refuse("initialiser %q: %d bytes for %d float32", t.Name, len(t.RawData), count)
 	}
-	data := make([]float32, count)
+	data, raw := make([]float32, count), t.RawData
 	for i := range data {
-		bits := binary.LittleEndian.Uint32(t.RawData[4*i:])
+		bits := binary.LittleEndian.Uint32(raw[4*i : 4*i+4])
 		if bits&0x7f800000 == 0x7f800000 { // an exponent of ones: infinity or NaN
 			return nil, refuse("initialiser %q: element %d is not finite", t.Name, i)
 		}
