@@ -1,63 +1,92 @@
 package tezzeret
 
+import (
+	"fmt"
+	"slices"
+)
+
 // architecture is how one blueprint is built.
 type architecture struct {
-	// build composes the network from hostInput and returns its output.
+	// build composes the network from the graph's input, which is the slot in
+	// the view below, and returns its output in the same view.
 	build func(g *graph) string
+
+	// view is how the architecture looks at a slot.
+	view view
 
 	// formula and reference document the kernel, in its metadata too.
 	formula, reference string
+
+	// refuses says why a slot makes no sense here, "" when it does.
+	refuses func(s Slot, params map[string]float64) string
+
+	// poisons marks a stressor whose output is not finite on purpose.
+	poisons bool
+}
+
+// refusal is why the architecture cannot be built for a slot, or "".
+func (a architecture) refusal(s Slot, params map[string]float64) string {
+	if s.Kind() == "" {
+		return fmt.Sprintf("slot %+v is neither features, nor a sequence, nor an image", s)
+	}
+	if a.refuses == nil {
+		return ""
+	}
+	return a.refuses(s, params)
 }
 
 // architectureOf returns the architecture that a blueprint's name promises.
 func architectureOf(name string) (architecture, bool) {
-	a, ok := architectures()[name]
-	return a, ok
+	for _, family := range []func() map[string]architecture{
+		pointwiseArchitectures, denseArchitectures, convolutions, attentions, experiments, stressors,
+	} {
+		if a, ok := family()[name]; ok {
+			return a, true
+		}
+	}
+	return architecture{}, false
 }
 
-// architectures holds every network the compiler can build, by blueprint name.
-func architectures() map[string]architecture {
-	return map[string]architecture{
-		"identity_passthrough": {identityPassthrough, "y = x", "-"},
-		"linear_projection":    {linearProjection, "y = xW + b, W = scale·I at start", "-"},
-		"layer_norm_basic": {layerNormBasic, "y = γ(x-mean)/sqrt(var+epsilon) + β",
-			"Ba et al. 2016, Layer normalization"},
-		"dropout_light": {dropoutLight, "y = x at inference, dropout at ratio while training",
-			"Srivastava et al. 2014, Dropout"},
-		"relu_activation": {reluActivation, "y = max(x, 0)", "Nair and Hinton 2010"},
-		"batch_norm_1d": {batchNorm1D, "y = γ(x-μ)/sqrt(σ²+1e-5) + β",
-			"Ioffe and Szegedy 2015, Batch normalization"},
-		"skip_connection": {skipConnection, "y = x + (xW + b)",
-			"He et al. 2016, Identity mappings in deep residual networks"},
-		"residual_block": {residualBlock, "x += W₂relu(W₁x), depth times",
-			"He et al. 2016, Deep residual learning"},
-		"concat_fusion": {concatFusion, "y = x + P[relu, tanh, silu, gelu branches]",
-			"Szegedy et al. 2017, Inception-ResNet"},
-		"gelu_activation": {geluActivation, "y = xΦ(x)",
-			"Hendrycks and Gimpel 2016, Gaussian error linear units"},
-		"layer_scaling": {layerScaling, "y = γx, γ = scale at start",
-			"Touvron et al. 2021, Going deeper with image transformers"},
-		"highway_gate": {highwayGate, "y = T relu(Wx) + (1-T)x, T = σ(W'x + gate_bias)",
-			"Srivastava et al. 2015, Highway networks"},
-		"squeeze_excitation": {squeezeExcitation, "y = x·2σ(W₂relu(W₁x)), bottleneck F/reduction",
-			"Hu et al. 2018, Squeeze-and-excitation networks"},
-		"feedforward_gated": {feedForwardGated, "y = x + W₃(silu(W₁x)·W₂x), hidden = multiple·F",
-			"Shazeer 2020, GLU variants improve transformer"},
-		"dense_connection": {denseConnection, "y = W[x, h₁, h₂], growth_rate features each",
-			"Huang et al. 2017, Densely connected convolutional networks"},
-		"learned_positional": {learnedPositional, "y = x + p, p sinusoidal at start",
-			"Gehring et al. 2017, Convolutional sequence to sequence learning"},
-		"mixture_of_experts_4": {mixtureOfExperts, "y = x + Σ gₑWₑrelu(Vₑx), g = softmax(Gx)",
-			"Jacobs et al. 1991; Shazeer et al. 2017"},
-		"memory_augmented": {memoryAugmented, "y = x + softmax(q(x)Kᵀ/√F)V",
-			"Miller et al. 2016, Key-value memory networks"},
-		"neural_ode_block": {neuralODE, "dx/dt = W₂tanh(W₁x), midpoint rule",
-			"Chen et al. 2018, Neural ordinary differential equations"},
-		"differentiable_nas": {differentiableNAS, "y = x + Σ softmax(a/temperature)·oₖ(x)",
-			"Liu et al. 2019, DARTS"},
-		"meta_learning_layer": {metaLearning, "y = x + cW, c fitted to x in adapt_steps",
-			"Zintgraf et al. 2019, Fast context adaptation via meta-learning"},
-		"recursive_processing": {recursiveProcessing, "h += W tanh(Uh + Vx), depth times",
-			"Liao and Poggio 2016; Dehghani et al. 2019"},
+// gridOf is the grid of positions that a slot has in a view.
+func gridOf(s Slot, v view) []int {
+	g := newGraph(s, nil, nil)
+	g.enter(v)
+	return g.grid
+}
+
+// maxAttended bounds the positions that attend to each other: the scores grow
+// with the square.
+const maxAttended = 512
+
+// atMost refuses slots of more positions than limit.
+func atMost(limit int, v view) func(Slot, map[string]float64) string {
+	return func(s Slot, _ map[string]float64) string {
+		if n := volume(gridOf(s, v)); n > limit {
+			return fmt.Sprintf("compares every position with every other; the slot %s has %d, at most %d are built",
+				s, n, limit)
+		}
+		return ""
 	}
 }
+
+// noTime refuses images.
+func noTime(s Slot, _ map[string]float64) string {
+	if s.Kind() == KindImage {
+		return fmt.Sprintf("has causal order in time; the slot %s has no time axis", s)
+	}
+	return ""
+}
+
+// tooSmallForPyramid refuses slots that cannot be halved often enough.
+func tooSmallForPyramid(s Slot, params map[string]float64) string {
+	levels := count(params["levels"])
+	if least := 1 << (levels - 1); slices.Min(gridOf(s, inChannels)) < least {
+		return fmt.Sprintf("a pyramid of %d levels wants %d positions along each axis; the slot %s has fewer",
+			levels, least, s)
+	}
+	return ""
+}
+
+// maxSampled bounds the positions of a deformable convolution, whose sampling
+// is a matrix over all positions.
+const maxSampled = 196

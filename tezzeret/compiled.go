@@ -39,6 +39,10 @@ type Compiled struct {
 	// Architecture and Reference say what was built and where it is described.
 	Architecture, Reference string
 
+	// Slot is what the kernel fits into; BuildDigest is that of its request.
+	Slot        Slot
+	BuildDigest string
+
 	Strategy      string
 	GraphMetadata map[string]any
 }
@@ -65,6 +69,8 @@ func (c *Compiled) Extras() map[string]any {
 		"compile_ms":         c.CompileMs,
 		"prewarm_ms":         c.PrewarmMs,
 		"prewarm_samples":    c.PrewarmSamples,
+		"prewarm_p50_ms":     percentile(c.PrewarmSamples, 50),
+		"prewarm_p95_ms":     percentile(c.PrewarmSamples, 95),
 		"compile_strategy":   c.Strategy,
 		"eager_fallback":     false,
 		"inductor_cache_dir": nil,
@@ -74,5 +80,7 @@ func (c *Compiled) Extras() map[string]any {
 		"multiply_adds":      c.MultiplyAdds,
 		"architecture":       c.Architecture,
 		"reference":          c.Reference,
+		"slot":               c.Slot.Shape(),
+		"build_digest":       c.BuildDigest,
 	}
 }

@@ -3,6 +3,9 @@ package tezzeret
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -16,16 +19,27 @@ import (
 )
 
 const (
-	guardBatch       = 8 // rows of the pre-warm batch
-	standardPrewarms = 5 // timed forward passes of the standard strategy
+	guardBatch = 8 // examples of the pre-warm batch
+
+	// Timed forward passes of the standard strategy: enough for a 95th
+	// percentile, but no more than a slow network has time for.
+	leastPrewarms, mostPrewarms = 5, 20
+	prewarmBudget               = 40 * time.Millisecond
+
+	// compilerVersion is part of every build digest. It changes when a kernel
+	// that is built from the same request may come out different.
+	compilerVersion = 1
 )
 
 // Config is the slot that kernels are built for, and what may be built. The
 // zero value is ready to use.
 type Config struct {
-	// Features is the width F of the host slot; kernels map [N, F] to [N, F].
-	// Defaults to 32.
+	// Features is the width F of a host slot of feature vectors; kernels map
+	// [N, F] to [N, F]. Defaults to 32. It is not read when Slot is set.
 	Features int
+
+	// Slot is the shape of the host slot. The zero slot means Features.
+	Slot Slot
 
 	// Approved lists the blueprint ids whose approval requirement is met.
 	Approved []string
@@ -40,9 +54,12 @@ type Compiler struct{ config Config }
 
 // NewCompiler returns a compiler for the configured slot.
 func NewCompiler(config Config) *Compiler {
-	config.Features = cmp.Or(config.Features, 32)
+	config.Slot = cmp.Or(config.Slot, Slot{Features: cmp.Or(config.Features, 32)})
 	return &Compiler{config: config}
 }
+
+// Slot is the slot that the compiler builds for.
+func (c *Compiler) Slot() Slot { return c.config.Slot }
 
 // Compile builds the kernel of a blueprint with the standard strategy. Nil
 // params mean the midpoints of the declared bounds. Errors are
@@ -71,7 +88,13 @@ func (c *Compiler) compile(ctx context.Context, d *leyline.BlueprintDescriptor,
 	if err := checkParameters(d, params); err != nil {
 		return nil, err
 	}
+	if reason := c.unfit(d, params); reason != "" {
+		return nil, notCompilable(d, reason)
+	}
 	p, err := c.prove(ctx, d, params, strategy)
+	if errors.Is(err, kernel.ErrProfile) {
+		return nil, notCompilable(d, fmt.Sprintf("too much for a kernel in the slot %s: %v", c.config.Slot, err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("tezzeret: compile %s (%s): %w", d.GetBlueprintId(), d.GetName(), err)
 	}
@@ -97,11 +120,15 @@ func (c *Compiler) prove(ctx context.Context, d *leyline.BlueprintDescriptor,
 	if p.graph, p.artifact, err = c.build(d, params); err != nil {
 		return proof{}, fmt.Errorf("write: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return proof{}, err
+	}
 	if p.kernel, err = kernel.Load(p.artifact); err != nil {
 		return proof{}, fmt.Errorf("load what was written: %w", err)
 	}
 	p.compileMs = milliseconds(time.Since(start))
-	if p.samples, err = c.prewarm(ctx, p.kernel, strategy); err != nil {
+	architecture, _ := architectureOf(d.GetName())
+	if p.samples, err = c.prewarm(ctx, p.kernel, strategy, architecture.poisons); err != nil {
 		return proof{}, fmt.Errorf("pre-warm: %w", err)
 	}
 	return p, nil
@@ -110,8 +137,9 @@ func (c *Compiler) prove(ctx context.Context, d *leyline.BlueprintDescriptor,
 // build composes the network and writes it.
 func (c *Compiler) build(d *leyline.BlueprintDescriptor, params map[string]float64) (*graph, []byte, error) {
 	architecture, _ := architectureOf(d.GetName())
-	g := newGraph(c.config.Features, params, newWeights(d.GetBlueprintId(), params, c.config.Features))
-	g.finish(architecture.build(g))
+	g := newGraph(c.config.Slot, params, newWeights(d.GetBlueprintId(), params, c.config.Slot))
+	g.enter(architecture.view)
+	g.finish(g.leave(architecture.view, architecture.build(g)))
 	artifact, err := g.bytes(d.GetName(), [][2]string{
 		{"blueprint_id", d.GetBlueprintId()},
 		{"blueprint_name", d.GetName()},
@@ -125,7 +153,7 @@ func (c *Compiler) build(d *leyline.BlueprintDescriptor, params map[string]float
 func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]float64,
 	p proof, strategy string) *Compiled {
 	architecture, _ := architectureOf(d.GetName())
-	spec := guardSpec([]int{guardBatch, c.config.Features})
+	spec := guardSpec(c.config.Slot.batched(guardBatch))
 	prewarmMs := median(p.samples)
 	return &Compiled{
 		Descriptor:     proto.CloneOf(d),
@@ -142,21 +170,21 @@ func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]fl
 		MultiplyAdds:   p.kernel.MultiplyAdds(),
 		Architecture:   architecture.formula,
 		Reference:      architecture.reference,
+		Slot:           c.config.Slot,
+		BuildDigest:    c.BuildDigest(d, params),
 		Strategy:       strategy,
 		GraphMetadata:  p.graph.graphMetadata(d, prewarmMs),
 	}
 }
 
 // prewarm times forward passes of one fixed batch, and returns milliseconds.
-func (c *Compiler) prewarm(ctx context.Context, loaded *kernel.Kernel, strategy string) ([]float64, error) {
-	runs := standardPrewarms
-	if strategy == StrategyConservative {
-		runs = 1
-	}
-	batch := newWeights("prewarm", nil, c.config.Features).uniform(1, guardBatch, c.config.Features)
+func (c *Compiler) prewarm(ctx context.Context, loaded *kernel.Kernel, strategy string,
+	poisons bool) ([]float64, error) {
+	batch := newWeights("prewarm", nil, c.config.Slot).uniform(1, c.config.Slot.batched(guardBatch)...)
 	instance, tape := loaded.Instantiate(), kernel.NewTape()
-	samples := make([]float64, runs)
-	for i := range samples {
+	var samples []float64
+	begin := time.Now()
+	for !warm(strategy, len(samples), time.Since(begin)) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -166,19 +194,31 @@ func (c *Compiler) prewarm(ctx context.Context, loaded *kernel.Kernel, strategy 
 		if err != nil {
 			return nil, err
 		}
-		samples[i] = milliseconds(time.Since(start))
-		if err := checkOutput(out.Tensor(), batch.Shape); err != nil {
+		samples = append(samples, milliseconds(time.Since(start)))
+		if err := checkOutput(out.Tensor(), batch.Shape, poisons); err != nil {
 			return nil, err
 		}
 	}
 	return samples, nil
 }
 
+// warm says whether enough passes were timed.
+func warm(strategy string, passes int, took time.Duration) bool {
+	if strategy == StrategyConservative {
+		return passes > 0
+	}
+	return passes >= mostPrewarms || passes >= leastPrewarms && took > prewarmBudget
+}
+
 // checkOutput wants finite values in the shape of the input: a seed must fit
-// where it is blended in.
-func checkOutput(out *kernel.Tensor, shape []int) error {
+// where it is blended in. A stressor that poisons its output on purpose must
+// fit only.
+func checkOutput(out *kernel.Tensor, shape []int, poisons bool) error {
 	if !slices.Equal(out.Shape, shape) {
 		return fmt.Errorf("output has shape %s, want %s", joined(out.Shape, "x"), joined(shape, "x"))
+	}
+	if poisons {
+		return nil
 	}
 	for i, v := range out.Data {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
@@ -188,8 +228,25 @@ func checkOutput(out *kernel.Tensor, shape []int) error {
 	return nil
 }
 
-func median(samples []float64) float64 {
-	return slices.Sorted(slices.Values(samples))[len(samples)/2]
+func median(samples []float64) float64 { return percentile(samples, 50) }
+
+// percentile is the sample that the given share, in percent, of all samples
+// does not exceed.
+func percentile(samples []float64, percent int) float64 {
+	return slices.Sorted(slices.Values(samples))[max(0, ceilDiv(percent*len(samples), 100)-1)]
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// BuildDigest identifies what Compile would build: the lower-case hexadecimal
+// SHA-256 of the compiler's version, the blueprint, its parameters and the slot.
+// A stored kernel with another digest is out of date. Nil params mean the
+// midpoints.
+func (c *Compiler) BuildDigest(d *leyline.BlueprintDescriptor, params map[string]float64) string {
+	if params == nil {
+		params = Midpoints(d)
+	}
+	digest := sha256.Sum256(fmt.Appendf(nil, "%d\n%s\n%s\n%s\n%s",
+		compilerVersion, d.GetBlueprintId(), d.GetName(), canonical(params), c.config.Slot))
+	return hex.EncodeToString(digest[:])
+}

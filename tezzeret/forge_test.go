@@ -54,16 +54,16 @@ func TestASecondPassCompilesOnlyWhatIsMissing(t *testing.T) {
 
 func TestRefusedBlueprintIsNotReplacedByAnotherNetwork(t *testing.T) {
 	blueprints := []*leyline.BlueprintDescriptor{
-		blueprint("BP007", "pooling_max", "kernel", 2.0, 5.0),
+		blueprint("BP048", "deadlock_pattern", "threads", 2.0, 16.0),
 		find(t, "relu_activation"),
-		adversarial(blueprint("BP045", "nan_injection", "frequency", 0.01, 0.1)),
+		adversarial(blueprint("BP051", "nan_injection", "frequency", 0.01, 0.1)),
 	}
 	b := newBench(t, blueprints, nil)
 	if err := b.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantIDs(t, "saved", b.library.ids(), "BP005")
-	wantIDs(t, "refused", jobIDs(b.Result().Refused), "BP007", "BP045")
+	wantIDs(t, "refused", jobIDs(b.Result().Refused), "BP048", "BP051")
 	for _, job := range b.Result().Refused {
 		var refused *tezzeret.NotCompilableError
 		if !errors.As(job.Err, &refused) || refused.Name != job.Name {
@@ -74,7 +74,7 @@ func TestRefusedBlueprintIsNotReplacedByAnotherNetwork(t *testing.T) {
 
 func TestProgressTellsEachStep(t *testing.T) {
 	blueprints := []*leyline.BlueprintDescriptor{
-		find(t, "identity_passthrough"), blueprint("BP007", "pooling_max"),
+		find(t, "identity_passthrough"), blueprint("BP048", "deadlock_pattern"),
 		find(t, "relu_activation"), find(t, "gelu_activation"),
 	}
 	b := newBench(t, blueprints, func(c *tezzeret.ForgeConfig) { c.Parallel, c.Attempts = 1, 1 })
@@ -95,7 +95,7 @@ func TestProgressTellsEachStep(t *testing.T) {
 	}
 	want := []entry{
 		{"BP001", tezzeret.StatePresent, 1, 4, false},
-		{"BP007", tezzeret.StateRefused, 2, 4, true},
+		{"BP048", tezzeret.StateRefused, 2, 4, true},
 		{"BP005", tezzeret.StateCompiling, 3, 4, false},
 		{"BP005", tezzeret.StateCompiled, 3, 4, false},
 		{"BP011", tezzeret.StateCompiling, 4, 4, false},

@@ -16,10 +16,10 @@ func concatFusion(g *graph) string {
 	var branches []string
 	for i := range count(g.params["branches"]) {
 		activate := activations[i%len(activations)]
-		branches = append(branches, activate(g.linear(hostInput, g.weights.glorot(g.features, g.features), 0)))
+		branches = append(branches, activate(g.linear(g.input, g.weights.glorot(g.features, g.features), 0)))
 	}
 	joined := g.concat(branches...)
-	return g.binary("Add", hostInput, g.linear(joined, g.weights.small(g.width[joined], g.features), 0))
+	return g.binary("Add", g.input, g.linear(joined, g.weights.small(g.width(joined), g.features), 0))
 }
 
 // denseConnection adds growth_rate features twice, each time computed from all
@@ -27,12 +27,12 @@ func concatFusion(g *graph) string {
 // starts by passing x (Huang et al. 2017, "Densely connected convolutional
 // networks").
 func denseConnection(g *graph) string {
-	growth, joined := count(g.params["growth_rate"]), hostInput
+	growth, joined := count(g.params["growth_rate"]), g.input
 	for range 2 {
-		grown := g.unary("Relu", g.linear(joined, g.weights.he(g.width[joined], growth), 0))
+		grown := g.unary("Relu", g.linear(joined, g.weights.he(g.width(joined), growth), 0))
 		joined = g.concat(joined, grown)
 	}
-	return g.linear(joined, g.weights.nearIdentity(1, g.width[joined], g.features), 0)
+	return g.linear(joined, g.weights.nearIdentity(1, g.width(joined), g.features), 0)
 }
 
 // mixtureOfExperts is y = x + Σₑ gₑ·Wₑ·relu(Vₑ·x) with g = softmax(G·x): every
@@ -42,13 +42,13 @@ func denseConnection(g *graph) string {
 // "Outrageously large neural networks").
 func mixtureOfExperts(g *graph) string {
 	experts, width := count(g.params["experts"]), count(g.params["capacity"]*float64(g.features))
-	gate := g.softmax(g.linear(hostInput, g.weights.glorot(g.features, experts), 0))
+	gate := g.softmax(g.linear(g.input, g.weights.glorot(g.features, experts), 0))
 	// One wide layer holds all experts side by side; the gate of an expert is
 	// spread over its columns by a constant matrix.
-	hidden := g.unary("Relu", g.linear(hostInput, g.weights.he(g.features, experts*width), 0))
+	hidden := g.unary("Relu", g.linear(g.input, g.weights.he(g.features, experts*width), 0))
 	spread := g.apply("MatMul", experts*width, []string{gate, g.frozen("spread", blockRows(experts, width))})
 	branch := g.linear(g.binary("Mul", hidden, spread), g.weights.small(experts*width, g.features), 0)
-	return g.binary("Add", hostInput, branch)
+	return g.binary("Add", g.input, branch)
 }
 
 // blockRows is a [rows, rows·width] matrix with ones in each row's own block.
@@ -74,11 +74,11 @@ func differentiableNAS(g *graph) string {
 	}
 	n := len(candidates)
 	preferences := g.trainable("preference", kernel.NewTensor(1, n))
-	g.width[preferences] = n
+	g.shape[preferences] = []int{n}
 	shares := g.softmax(g.binary("Div", preferences, g.scalar(g.params["temperature"])))
-	sum := hostInput
+	sum := g.input
 	for k, activate := range candidates {
-		output := activate(g.linear(hostInput, g.weights.uniform(gentle, g.features, g.features), 0))
+		output := activate(g.linear(g.input, g.weights.uniform(gentle, g.features, g.features), 0))
 		share := g.apply("MatMul", 1, []string{shares, g.frozen("pick", unitColumn(k, n))})
 		sum = g.binary("Add", sum, g.binary("Mul", output, share))
 	}
@@ -102,11 +102,20 @@ func metaLearning(g *graph) string {
 	decoder := g.trainable("decoder", g.weights.glorot(context, g.features))
 	rate := g.trainable("rate", filled(0.1, context))
 	// The first step starts from c = 0, where the residual is x itself.
-	c := g.binary("Mul", g.apply("Gemm", context, []string{hostInput, decoder}, kernel.IntAttr("transB", 1)), rate)
+	c := g.binary("Mul", g.encode(g.input, decoder, context), rate)
 	for range count(g.params["adapt_steps"]) - 1 {
-		residual := g.binary("Sub", hostInput, g.apply("MatMul", g.features, []string{c, decoder}))
-		gradient := g.apply("Gemm", context, []string{residual, decoder}, kernel.IntAttr("transB", 1))
+		residual := g.binary("Sub", g.input, g.apply("MatMul", g.features, []string{c, decoder}))
+		gradient := g.encode(residual, decoder, context)
 		c = g.binary("Add", c, g.binary("Mul", gradient, rate))
 	}
-	return g.binary("Add", hostInput, g.linear(c, g.weights.small(context, g.features), 0))
+	return g.binary("Add", g.input, g.linear(c, g.weights.small(context, g.features), 0))
+}
+
+// encode is x·Dᵀ, which is context wide.
+func (g *graph) encode(x, decoder string, context int) string {
+	if len(g.shape[x]) == 1 {
+		return g.apply("Gemm", context, []string{x, decoder}, kernel.IntAttr("transB", 1))
+	}
+	turned := g.applyTo("Transpose", []int{context}, []string{decoder}, kernel.IntsAttr("perm", 1, 0))
+	return g.apply("MatMul", context, []string{x, turned})
 }

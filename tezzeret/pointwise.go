@@ -7,11 +7,11 @@ import (
 )
 
 // identityPassthrough is y = x.
-func identityPassthrough(g *graph) string { return g.unary("Identity", hostInput) }
+func identityPassthrough(g *graph) string { return g.unary("Identity", g.input) }
 
 // linearProjection is y = x·W + b with W started at scale times the identity.
 func linearProjection(g *graph) string {
-	return g.linear(hostInput, g.weights.nearIdentity(g.params["scale"], g.features, g.features), 0)
+	return g.linear(g.input, g.weights.nearIdentity(g.params["scale"], g.features, g.features), 0)
 }
 
 // layerNormBasic is y = γ·(x-mean)/sqrt(variance+epsilon) + β over the
@@ -19,7 +19,7 @@ func linearProjection(g *graph) string {
 func layerNormBasic(g *graph) string {
 	gamma := g.trainable("gamma", filled(1, g.features))
 	beta := g.trainable("beta", filled(0, g.features))
-	return g.apply("LayerNormalization", g.features, []string{hostInput, gamma, beta},
+	return g.apply("LayerNormalization", g.features, []string{g.input, gamma, beta},
 		kernel.IntAttr("axis", -1), kernel.FloatAttr("epsilon", float32(g.params["epsilon"])))
 }
 
@@ -27,51 +27,71 @@ func layerNormBasic(g *graph) string {
 // them on otherwise (Srivastava et al. 2014, "Dropout").
 func dropoutLight(g *graph) string {
 	ratio := g.frozen("ratio", filled(g.params["dropout"]))
-	return g.apply("Dropout", g.features, []string{hostInput, ratio})
+	return g.applyTo("Dropout", g.shape[g.input], []string{g.input, ratio})
 }
 
 // reluActivation is y = max(x, 0) (Nair and Hinton 2010, "Rectified linear
 // units improve restricted Boltzmann machines").
-func reluActivation(g *graph) string { return g.unary("Relu", hostInput) }
+func reluActivation(g *graph) string { return g.unary("Relu", g.input) }
 
 // batchNorm1D is y = γ·(x-μ)/sqrt(σ²+1e-5) + β with running statistics μ = 0
 // and σ² = 1 at the start, which move by the given momentum where a runtime
-// updates them (Ioffe and Szegedy 2015, "Batch normalization").
+// updates them; the statistics are those of a feature or a channel, over all
+// positions (Ioffe and Szegedy 2015, "Batch normalization").
 func batchNorm1D(g *graph) string {
+	x := g.input
+	if g.slot.Kind() == KindSequence { // the operator wants channels first
+		x = g.channels(x)
+	}
 	inputs := []string{
-		hostInput,
+		x,
 		g.trainable("gamma", filled(1, g.features)),
 		g.trainable("beta", filled(0, g.features)),
 		g.frozen("mean", filled(0, g.features)),
 		g.frozen("variance", filled(1, g.features)),
 	}
-	return g.apply("BatchNormalization", g.features, inputs,
+	return g.applyTo("BatchNormalization", g.shape[x], inputs,
 		kernel.FloatAttr("epsilon", 1e-5), kernel.FloatAttr("momentum", float32(g.params["momentum"])))
 }
 
 // geluActivation is y = x·Φ(x) (Hendrycks and Gimpel 2016, "Gaussian error
 // linear units").
-func geluActivation(g *graph) string { return g.gelu(hostInput) }
+func geluActivation(g *graph) string { return g.gelu(g.input) }
 
 // layerScaling is y = γ⊙x with one learned factor a feature, started at scale
 // (Touvron et al. 2021, "Going deeper with image transformers").
 func layerScaling(g *graph) string {
-	return g.binary("Mul", hostInput, g.trainable("gamma", filled(g.params["scale"], g.features)))
+	return g.binary("Mul", g.input, g.trainable("gamma", filled(g.params["scale"], g.features)))
 }
 
-// learnedPositional is y = x + p with one learned offset a feature position,
-// started at a tenth of the sine (even) and cosine (odd) of frequency times
-// position (Gehring et al. 2017, "Convolutional sequence to sequence
-// learning"; the start from Vaswani et al. 2017, "Attention is all you need").
+// learnedPositional is y = x + p with one learned offset a feature and
+// position. A feature vector's offsets start at a tenth of the sine (even) and
+// cosine (odd) of frequency times the feature's place; with positions, the
+// angle is frequency times the position, slower for later features (Gehring et
+// al. 2017, "Convolutional sequence to sequence learning"; the start from
+// Vaswani et al. 2017, "Attention is all you need").
 func learnedPositional(g *graph) string {
-	offsets := kernel.NewTensor(g.features)
-	for i := range offsets.Data {
-		wave := math.Sin
-		if i%2 == 1 {
-			wave = math.Cos
+	if g.grid == nil {
+		offsets := kernel.NewTensor(g.features)
+		for i := range offsets.Data {
+			offsets.Data[i] = wave(i, g.params["frequency"]*float64(i))
 		}
-		// Rounded to 2^-20, so that the last bit of a machine's sine is no matter.
-		offsets.Data[i] = float32(math.Round(0.1*wave(g.params["frequency"]*float64(i))*(1<<20)) / (1 << 20))
+		return g.binary("Add", g.input, g.trainable("position", offsets))
 	}
-	return g.binary("Add", hostInput, g.trainable("position", offsets))
+	offsets := kernel.NewTensor(g.positions(), g.features)
+	for i := range offsets.Data {
+		position, feature := i/g.features, i%g.features
+		slower := math.Pow(10000, -float64(feature/2*2)/float64(g.features))
+		offsets.Data[i] = wave(feature, g.params["frequency"]*float64(position)*slower)
+	}
+	return g.binary("Add", g.input, g.trainable("position", offsets))
+}
+
+// wave is a tenth of the sine of an angle for an even place, the cosine for an
+// odd one, rounded, so that the last bit of a machine's sine is no matter.
+func wave(place int, angle float64) float32 {
+	if place%2 == 1 {
+		return rounded(0.1 * math.Cos(angle))
+	}
+	return rounded(0.1 * math.Sin(angle))
 }

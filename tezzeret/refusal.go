@@ -17,17 +17,31 @@ func (e *NotCompilableError) Error() string {
 	return fmt.Sprintf("tezzeret: blueprint %s (%s) is not compilable: %s", e.BlueprintID, e.Name, e.Reason)
 }
 
-// Compilable returns nil, or the *NotCompilableError that Compile would give:
-// a permission that is missing, or an architecture that cannot be built.
+func notCompilable(d *leyline.BlueprintDescriptor, reason string) error {
+	return &NotCompilableError{BlueprintID: d.GetBlueprintId(), Name: d.GetName(), Reason: reason}
+}
+
+// Compilable returns nil, or the *NotCompilableError that Compile would give
+// for the midpoints: a permission that is missing, an architecture that cannot
+// be built, or a slot that it makes no sense in.
 func (c *Compiler) Compilable(d *leyline.BlueprintDescriptor) error {
 	reason := c.missingPermission(d)
-	if _, ok := architectureOf(d.GetName()); reason == "" && !ok {
-		reason = whyNot(d.GetName())
+	if reason == "" {
+		reason = c.unfit(d, Midpoints(d))
 	}
 	if reason == "" {
 		return nil
 	}
-	return &NotCompilableError{BlueprintID: d.GetBlueprintId(), Name: d.GetName(), Reason: reason}
+	return notCompilable(d, reason)
+}
+
+// unfit says why there is no such network for the slot, or "".
+func (c *Compiler) unfit(d *leyline.BlueprintDescriptor, params map[string]float64) string {
+	architecture, ok := architectureOf(d.GetName())
+	if !ok {
+		return whyNot(d.GetName())
+	}
+	return architecture.refusal(c.config.Slot, params)
 }
 
 func (c *Compiler) missingPermission(d *leyline.BlueprintDescriptor) string {
@@ -46,26 +60,10 @@ func (c *Compiler) missingPermission(d *leyline.BlueprintDescriptor) string {
 
 // whyNot explains why a blueprint of this name has no architecture.
 func whyNot(name string) string {
-	const (
-		image    = "needs a slot of channels, height and width; only feature vectors are built"
-		sequence = "needs a slot of steps and features; only feature vectors are built"
-		stressor = "adversarial stressors are not built"
-		dataOnly = "means nothing to a kernel, which is data and runs no code"
-	)
-	reasons := map[string]string{
-		"pooling_max": image, "grouped_conv": image, "depthwise_separable": image, "channel_attention": image,
-		"spatial_attention": image, "conv_transformer": image, "dynamic_conv": image, "adaptive_pooling": image,
-		"feature_pyramid": image, "dilated_conv": image, "deformable_conv": image, "non_local_block": image,
-		"cross_attention": sequence, "attention_single_head": sequence, "multi_head_attention_4": sequence,
-		"transformer_block": sequence, "multi_head_attention_8": sequence, "temporal_conv": sequence,
-		"hierarchical_attention": sequence,
-		"graph_attention":        "needs a slot of graph nodes and edges; only feature vectors are built",
-		"exploding_gradient":     stressor, "vanishing_gradient": stressor, "nan_injection": stressor,
-		"infinite_loop": stressor, "memory_leak": stressor, "adversarial_noise": stressor,
-		"deadlock_pattern": dataOnly, "race_condition": dataOnly,
+	switch name {
+	case "deadlock_pattern", "race_condition":
+		return "means nothing to a kernel, which is data and runs no code"
+	default:
+		return "no architecture has this name"
 	}
-	if reason, ok := reasons[name]; ok {
-		return reason
-	}
-	return "no architecture has this name"
 }

@@ -5,8 +5,8 @@ import "github.com/esper-lite/weatherlight/kernel"
 // skipConnection is y = x + (x·W + b) with a small W (He et al. 2016,
 // "Identity mappings in deep residual networks").
 func skipConnection(g *graph) string {
-	branch := g.linear(hostInput, g.weights.small(g.features, g.features), 0)
-	return g.binary("Add", hostInput, branch)
+	branch := g.linear(g.input, g.weights.small(g.features, g.features), 0)
+	return g.binary("Add", g.input, branch)
 }
 
 // residualBlock is depth times x ← x + W₂·relu(W₁·x + b₁) + b₂, each with
@@ -14,7 +14,7 @@ func skipConnection(g *graph) string {
 // for image recognition"; the small start from Zhang et al. 2019, "Fixup
 // initialization").
 func residualBlock(g *graph) string {
-	x := hostInput
+	x := g.input
 	for range count(g.params["depth"]) {
 		hidden := g.unary("Relu", g.linear(x, g.weights.he(g.features, g.features), 0))
 		x = g.binary("Add", x, g.linear(hidden, g.weights.small(g.features, g.features), 0))
@@ -32,7 +32,7 @@ func neuralODE(g *graph) string {
 	last := g.shared(g.weights.small(g.features, g.features))
 	slope := func(x string) string { return last(g.unary("Tanh", first(x))) }
 	half, whole := g.scalar(0.5/float64(steps)), g.scalar(1/float64(steps))
-	x := hostInput
+	x := g.input
 	for range steps {
 		middle := g.binary("Add", x, g.binary("Mul", slope(x), half))
 		x = g.binary("Add", x, g.binary("Mul", slope(middle), whole))
@@ -46,9 +46,9 @@ func neuralODE(g *graph) string {
 // visual cortex"; Dehghani et al. 2019, "Universal transformers").
 func recursiveProcessing(g *graph) string {
 	state := g.shared(g.weights.glorot(g.features, g.features))
-	injected := g.linear(hostInput, g.weights.glorot(g.features, g.features), 0)
+	injected := g.linear(g.input, g.weights.glorot(g.features, g.features), 0)
 	last := g.shared(g.weights.small(g.features, g.features))
-	h := hostInput
+	h := g.input
 	for range count(g.params["depth"]) {
 		mixed := g.unary("Tanh", g.binary("Add", state(h), injected))
 		h = g.binary("Add", h, last(mixed))
@@ -61,5 +61,5 @@ func recursiveProcessing(g *graph) string {
 func (g *graph) shared(w *kernel.Tensor) func(x string) string {
 	out := w.Shape[1]
 	weight, bias := g.trainable("weight", w), g.trainable("bias", filled(0, out))
-	return func(x string) string { return g.apply("Gemm", out, []string{x, weight, bias}) }
+	return func(x string) string { return g.affine(x, weight, bias, out) }
 }

@@ -20,8 +20,8 @@ const gentle = 0.05
 type weights struct{ source *rand.PCG }
 
 // newWeights seeds the generator with the SHA-256 of what identifies a kernel.
-func newWeights(blueprintID string, params map[string]float64, features int) *weights {
-	text := fmt.Sprintf("%s\n%s\n[N,%d]", blueprintID, canonical(params), features)
+func newWeights(blueprintID string, params map[string]float64, slot Slot) *weights {
+	text := fmt.Sprintf("%s\n%s\n%s", blueprintID, canonical(params), slot)
 	digest := sha256.Sum256([]byte(text))
 	high, low := binary.BigEndian.Uint64(digest[:8]), binary.BigEndian.Uint64(digest[8:16])
 	return &weights{source: rand.NewPCG(high, low)}
@@ -74,3 +74,6 @@ func filled(value float64, shape ...int) *kernel.Tensor {
 	}
 	return t
 }
+
+// rounded rounds to a multiple of 2^-20, on which all machines agree.
+func rounded(v float64) float32 { return float32(math.Round(v*(1<<20)) / (1 << 20)) }
