@@ -119,6 +119,9 @@ func (t *traffic) capture(ctx context.Context) error {
 
 // clear removes what the run before has left.
 func (t *traffic) clear(ctx context.Context) error {
+	if err := t.mill.rest(); err != nil {
+		return fmt.Errorf("end subscription: %w", err)
+	}
 	if err := t.raw.Do(ctx, t.raw.B().Del().Key(busStream).Build()).Error(); err != nil {
 		return fmt.Errorf("clear stream: %w", err)
 	}

@@ -81,11 +81,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	err = b.measureAll(ctx)
+	rows := b.table.rows()
+	printTable(os.Stdout, rows) // also what there is before a failure
 	if err := errors.Join(err, b.close()); err != nil {
 		return err
 	}
-	rows := b.table.rows()
-	printTable(os.Stdout, rows)
 	return writeResults(o.out, rows)
 }
 

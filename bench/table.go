@@ -61,10 +61,13 @@ func (t *table) sample(name, column string, value float64) {
 	}
 }
 
+// rows are those that were measured.
 func (t *table) rows() []*figures {
-	rows := make([]*figures, len(t.order))
-	for i, name := range t.order {
-		rows[i] = t.named[name]
+	var rows []*figures
+	for _, name := range t.order {
+		if f := t.named[name]; len(f.samples[ours]) > 0 {
+			rows = append(rows, f)
+		}
 	}
 	return rows
 }

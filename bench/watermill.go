@@ -20,18 +20,35 @@ const millPublishers = 50
 // mill carries messages of the same size over Watermill's Redis Streams driver,
 // unsigned, as it is meant to be used.
 type mill struct {
-	client  *redis.Client
-	payload []byte
+	addr       string
+	client     *redis.Client
+	payload    []byte
+	subscriber *redisstream.Subscriber // of the run before; nil: none
 }
 
 func newMill(addr string) *mill {
-	return &mill{
-		client:  redis.NewClient(&redis.Options{Addr: addr, PoolSize: millPublishers + 2}),
-		payload: make([]byte, payloadSize),
-	}
+	return &mill{addr: addr, client: newMillClient(addr), payload: make([]byte, payloadSize)}
 }
 
-func (m *mill) close() { _ = m.client.Close() } // Nothing waits for it.
+func newMillClient(addr string) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: addr, PoolSize: millPublishers + 2})
+}
+
+func (m *mill) close() {
+	_ = m.rest()         // Nothing waits for it.
+	_ = m.client.Close() // likewise
+}
+
+// rest ends the subscription of the run before. That takes a while and is not
+// part of a run.
+func (m *mill) rest() error {
+	if m.subscriber == nil {
+		return nil
+	}
+	err := m.subscriber.Close()
+	m.subscriber = nil
+	return err
+}
 
 func (m *mill) publish(_ context.Context, n int) error {
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: m.client}, watermill.NopLogger{})
@@ -55,12 +72,13 @@ func (m *mill) publish(_ context.Context, n int) error {
 
 func (m *mill) consume(ctx context.Context, n int) error {
 	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
-		Client: m.client, ConsumerGroup: "mill", OldestId: "0", DisableIndefiniteInitialBlock: true,
+		Client:        newMillClient(m.addr), // it closes its client
+		ConsumerGroup: "mill", OldestId: "0", DisableIndefiniteInitialBlock: true,
 	}, watermill.NopLogger{})
 	if err != nil {
 		return fmt.Errorf("make subscriber: %w", err)
 	}
-	defer subscriber.Close()
+	m.subscriber = subscriber
 	messages, err := subscriber.Subscribe(ctx, busStream)
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
