@@ -1,6 +1,7 @@
 package urza
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -8,8 +9,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,9 +42,10 @@ type tempFile interface {
 	Name() string
 }
 
-// artifacts is the folder of content-addressed files.
-type artifacts struct {
+// folderStore keeps artifacts as files of one folder.
+type folderStore struct {
 	dir   string
+	owned []string // folders whose files are the library's to move
 	files files
 }
 
@@ -52,19 +56,26 @@ func checksum(content []byte) string {
 
 var plainExtension = regexp.MustCompile(`^\.[a-z0-9]{1,10}$`)
 
-// path of an artifact: its checksum and the extension of the file it came from,
-// .onnx when that has none worth keeping.
-func (a artifacts) path(checksum, source string) string {
-	extension := strings.ToLower(filepath.Ext(source))
-	if !plainExtension.MatchString(extension) || extension == ".tmp" {
+// artifactName is the checksum and the extension of the file that the artifact came
+// from, .onnx when that has none worth keeping.
+func artifactName(checksum, source string) string {
+	extension := strings.ToLower(path.Ext(filepath.ToSlash(source)))
+	if !plainExtension.MatchString(extension) || extension == ".tmp" || extension == signatureExtension {
 		extension = ".onnx"
 	}
-	return filepath.Join(a.dir, checksum+extension)
+	return checksum + extension
 }
 
-// write makes the content durable under its path. It always writes, also when the
-// path exists: what is there may be damaged, and a rename replaces it in one step.
-func (a artifacts) write(path string, content []byte) error {
+// artifactFile matches the names of artifacts and of their signatures.
+var artifactFile = regexp.MustCompile(`^[0-9a-f]{64}\.[a-z0-9]{1,10}(\.minisig)?$`)
+
+func (a folderStore) ref(checksum, source string) string {
+	return filepath.Join(a.dir, artifactName(checksum, source))
+}
+
+// put always writes, also when the path exists: what is there may be damaged, and a
+// rename replaces it in one step.
+func (a folderStore) put(_ context.Context, path string, content []byte) error {
 	temp, err := a.files.createTemp(a.dir)
 	if err != nil {
 		return fmt.Errorf("create temporary artifact: %w", err)
@@ -90,7 +101,7 @@ func fill(file tempFile, content []byte) error {
 }
 
 // sweep removes temporary files that a crash left behind.
-func (a artifacts) sweep(now time.Time) (int, error) {
+func (a folderStore) sweep(now time.Time) (int, error) {
 	leftovers, err := filepath.Glob(filepath.Join(a.dir, tempPattern))
 	if err != nil {
 		return 0, fmt.Errorf("list temporary artifacts: %w", err)
@@ -107,6 +118,56 @@ func (a artifacts) sweep(now time.Time) (int, error) {
 	}
 	return swept, nil
 }
+
+func (a folderStore) identify(_ context.Context, path string) (identity, error) {
+	return a.files.identify(path)
+}
+
+// open opens a regular file; anything else could block for ever.
+func (a folderStore) open(_ context.Context, path string) (io.ReadCloser, error) {
+	if _, err := identify(path); err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
+
+// setAside leaves a file outside the library's own folders where it is: it belongs
+// to somebody else.
+func (a folderStore) setAside(_ context.Context, path, sum string) (string, error) {
+	if !slices.Contains(a.owned, filepath.Dir(path)) {
+		return "", nil
+	}
+	folder := filepath.Join(a.dir, quarantineFolder)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", fmt.Errorf("quarantine folder: %w", err)
+	}
+	// Named after what it is, beside what it should have been.
+	target := filepath.Join(folder, filepath.Base(path)+"."+sum)
+	if err := a.files.rename(path, target); err != nil {
+		return "", fmt.Errorf("move to quarantine: %w", err)
+	}
+	return target, nil
+}
+
+func (a folderStore) remove(_ context.Context, path string) error { return a.files.remove(path) }
+
+func (a folderStore) list(_ context.Context, visit func(ref string)) error {
+	found, err := os.ReadDir(a.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list artifacts: %w", err)
+	}
+	for _, file := range found {
+		if file.Type().IsRegular() && artifactFile.MatchString(file.Name()) {
+			visit(filepath.Join(a.dir, file.Name()))
+		}
+	}
+	return nil
+}
+
+func (folderStore) close() {}
 
 // disk is the real file system.
 type disk struct{}

@@ -12,37 +12,39 @@ import (
 
 // D-U7: a catalogue that was down looked like a missing kernel, and the seed was culled.
 func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	cfg.BreakerFailures = 2
-	library := openTest(t, cfg)
-	prefetcher := NewPrefetcher(library)
-	hot := save(t, library, "BP001", "kernel")
-	save(t, library, "BP002", "cold kernel")
-	settledFile(t, hot.GetArtifactRef())
-	ask(t, prefetcher, "BP001")
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		cfg.BreakerFailures = 2
+		library := openTest(t, cfg)
+		prefetcher := NewPrefetcher(library)
+		hot := save(t, library, "BP001", "kernel")
+		save(t, library, "BP002", "cold kernel")
+		settledFile(t, hot.GetArtifactRef())
+		ask(t, prefetcher, "BP001")
 
-	if err := library.catalogue.db.Close(); err != nil { // the database goes away
-		t.Fatal(err)
-	}
-	for range 4 {
-		request := &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "BP002"}
-		if answer, err := prefetcher.Answer(context.Background(), request); !errors.Is(err, ErrUnavailable) {
-			t.Fatalf("answered %v, %v", answer, err)
-		}
-		if _, err := library.Get(context.Background(), "BP002"); !errors.Is(err, ErrUnavailable) {
+		if err := library.catalogue.db.Close(); err != nil { // the database goes away
 			t.Fatal(err)
 		}
-		if _, err := library.Has(context.Background(), "BP002"); !errors.Is(err, ErrUnavailable) {
-			t.Fatal(err)
+		for range 4 {
+			request := &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "BP002"}
+			if answer, err := prefetcher.Answer(context.Background(), request); !errors.Is(err, ErrUnavailable) {
+				t.Fatalf("answered %v, %v", answer, err)
+			}
+			if _, err := library.Get(context.Background(), "BP002"); !errors.Is(err, ErrUnavailable) {
+				t.Fatal(err)
+			}
+			if _, err := library.Has(context.Background(), "BP002"); !errors.Is(err, ErrUnavailable) {
+				t.Fatal(err)
+			}
 		}
-	}
-	m := library.Metrics()
-	if m["breaker_state"] != 2 || m["breaker_open_total"] != 1 || m["conservative_mode"] != 1 ||
-		m["breaker_denied"] == 0 || m["cache_errors"] == 0 {
-		t.Errorf("metrics: %v", m)
-	}
-	// What is in memory, and whose file is as it was, is still served.
-	wantReady(t, ask(t, prefetcher, "BP001"), hot.GetChecksum())
+		m := library.Metrics()
+		if m["breaker_state"] != 2 || m["breaker_open_total"] != 1 || m["conservative_mode"] != 1 ||
+			m["breaker_denied"] == 0 || m["cache_errors"] == 0 {
+			t.Errorf("metrics: %v", m)
+		}
+		// What is in memory, and whose file is as it was, is still served.
+		wantReady(t, ask(t, prefetcher, "BP001"), hot.GetChecksum())
+	})
 }
 
 func TestSlowCatalogueOpensTheBreakerAndRecovers(t *testing.T) {

@@ -18,6 +18,7 @@ type entry struct {
 	loaded     atomic.Int64  // nanoseconds since the epoch, likewise
 	used       atomic.Bool   // since the cache's hand last passed
 	verdict    atomic.Pointer[verdict]
+	checked    atomic.Int64 // nanoseconds since the epoch, when an object was last identified
 
 	slot int // in the cache's ring; guarded by the cache
 }
@@ -35,18 +36,6 @@ func newEntry(r row, record *Record) *entry {
 		p50:         float32(percentile(sorted, 0.50)),
 		p95:         float32(percentile(sorted, 0.95)),
 	}}
-}
-
-// known is what is already known about the file as it is now: one stat, no read.
-func (e *entry) known() *verdict {
-	v := e.verdict.Load()
-	if v == nil {
-		return nil
-	}
-	if now, err := identify(e.record.ArtifactRef); err != nil || now != v.identity {
-		return nil
-	}
-	return v
 }
 
 func (e *entry) expired(now time.Time, ttl time.Duration) bool {

@@ -31,7 +31,7 @@ func (l *Library) MergeCapabilities(
 		return false, fmt.Errorf("urza: merge capabilities of %q: %w", blueprintID, err)
 	}
 	if changed {
-		l.cache.drop(blueprintID)
+		l.forget(blueprintID)
 	}
 	return changed, nil
 }

@@ -5,15 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
-	selectRows = `SELECT b.blueprint_id, b.name, b.tier, b.artifact_path, b.metadata_json, q.blueprint_id IS NOT NULL
+	selectRows = `SELECT b.blueprint_id, b.name, b.tier, b.artifact_path, b.metadata_json,
+		q.blueprint_id IS NOT NULL, COALESCE(v.approved_checksum, ''), COALESCE(v.set_aside_at, '')
 		FROM blueprints b LEFT JOIN urza_quarantine q
-		ON q.blueprint_id = b.blueprint_id AND q.artifact_path = b.artifact_path`
-	selectRow = selectRows + ` WHERE b.blueprint_id = $1`
-	upsertRow = `INSERT INTO blueprints (blueprint_id, name, tier, artifact_path, metadata_json)
+		ON q.blueprint_id = b.blueprint_id AND q.artifact_path = b.artifact_path
+		LEFT JOIN urza_reviews v ON v.blueprint_id = b.blueprint_id`
+	selectPrototype = `SELECT blueprint_id, name, tier, artifact_path, metadata_json FROM blueprints`
+	selectRow       = selectRows + ` WHERE b.blueprint_id = $1`
+	upsertRow       = `INSERT INTO blueprints (blueprint_id, name, tier, artifact_path, metadata_json)
 		VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (blueprint_id) DO UPDATE SET name = excluded.name, tier = excluded.tier,
 		artifact_path = excluded.artifact_path, metadata_json = excluded.metadata_json`
@@ -30,14 +35,14 @@ const (
 
 // catalogue is the database side of the library.
 type catalogue struct {
-	db     *sql.DB
+	db     *database
 	lookup *sql.Stmt
 	// writer is held by the one transaction of this process that writes: waiting for
 	// it costs less than SQLite's own polling for the lock.
 	writer chan struct{}
 }
 
-func newCatalogue(ctx context.Context, db *sql.DB) (*catalogue, error) {
+func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
 	lookup, err := db.PrepareContext(ctx, selectRow)
 	if err != nil {
 		return nil, fmt.Errorf("prepare look-up: %w", err)
@@ -46,16 +51,33 @@ func newCatalogue(ctx context.Context, db *sql.DB) (*catalogue, error) {
 }
 
 // row reads one row: ErrNotFound when there is none, ErrUnavailable when the
-// database did not answer.
+// database did not answer, or not in time.
 func (c *catalogue) row(ctx context.Context, id string) (row, error) {
-	return scanRow(c.lookup.QueryRowContext(ctx, id))
+	if !storable(id) {
+		return row{}, ErrNotFound
+	}
+	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	found, err := scanRow(c.lookup.QueryRowContext(bounded, id))
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		// Not the caller's deadline: nobody may take it for one.
+		return row{}, fmt.Errorf("%w: no answer within %s", ErrUnavailable, lookupTimeout)
+	}
+	return found, err
 }
+
+// lookupTimeout bounds one look-up in a database that hangs.
+const lookupTimeout = 5 * time.Second
+
+// storable is false for ids that Postgres refuses to compare with: they are in no
+// row, and asking for one is no failure of the database.
+func storable(id string) bool { return utf8.ValidString(id) && !strings.ContainsRune(id, 0) }
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanRow(from scanner) (row, error) {
 	var r row
-	err := from.Scan(&r.id, &r.name, &r.tier, &r.path, &r.metadata, &r.quarantined)
+	err := from.Scan(&r.id, &r.name, &r.tier, &r.path, &r.metadata, &r.quarantined, &r.approved, &r.setAside)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return row{}, ErrNotFound
@@ -67,7 +89,7 @@ func scanRow(from scanner) (row, error) {
 
 // each calls visit for every row, ordered by blueprint id.
 func (c *catalogue) each(ctx context.Context, visit func(row)) error {
-	rows, err := c.db.QueryContext(ctx, selectRows+" ORDER BY b.blueprint_id")
+	rows, err := c.db.QueryContext(ctx, selectRows+c.db.dialect.byID)
 	if err != nil {
 		return fmt.Errorf("%w: list rows: %w", ErrUnavailable, err)
 	}
@@ -85,8 +107,7 @@ func (c *catalogue) each(ctx context.Context, visit func(row)) error {
 	return nil
 }
 
-// write runs one immediate transaction: from its first statement on, nobody else
-// writes, in this process or another.
+// write runs one transaction in which nobody else writes, in this process or another.
 func (c *catalogue) write(ctx context.Context, change func(*sql.Tx) error) error {
 	select {
 	case c.writer <- struct{}{}:
@@ -98,11 +119,28 @@ func (c *catalogue) write(ctx context.Context, change func(*sql.Tx) error) error
 	if err != nil {
 		return fmt.Errorf("%w: begin: %w", ErrUnavailable, err)
 	}
-	if err := change(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+	if err := c.lockAnd(ctx, tx, change); err != nil {
+		return errors.Join(err, rollback(tx))
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("%w: commit: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (c *catalogue) lockAnd(ctx context.Context, tx *sql.Tx, change func(*sql.Tx) error) error {
+	if lock := c.db.dialect.lock; lock != "" {
+		if _, err := tx.ExecContext(ctx, lock); err != nil {
+			return fmt.Errorf("%w: lock: %w", ErrUnavailable, err)
+		}
+	}
+	return change(tx)
+}
+
+// rollback ends a transaction that a cancelled context may have ended already.
+func rollback(tx *sql.Tx) error {
+	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+		return fmt.Errorf("roll back: %w", err)
 	}
 	return nil
 }
@@ -116,8 +154,7 @@ func (c *catalogue) clearQuarantine(ctx context.Context, r row) error {
 }
 
 func (c *catalogue) recordQuarantine(ctx context.Context, tx *sql.Tx, r row, expected, actual, movedTo string) error {
-	detected := time.Now().UTC().Format(time.RFC3339Nano)
-	_, err := tx.ExecContext(ctx, insertQuarantine, r.path, expected, actual, movedTo, detected)
+	_, err := tx.ExecContext(ctx, insertQuarantine, r.path, expected, actual, movedTo, timestamp())
 	return err
 }
 

@@ -1,10 +1,7 @@
 package urza
 
 import (
-	"fmt"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -12,10 +9,32 @@ import (
 // field means its default.
 type Config struct {
 	// DatabaseURL in SQLAlchemy's form: sqlite:/// and a path, so three slashes for a
-	// relative path and four for an absolute one. Default sqlite:///./var/urza/catalog.db.
+	// relative path and four for an absolute one, or postgres://user:password@host/name
+	// with the options of libpq. Default sqlite:///./var/urza/catalog.db.
 	DatabaseURL string
 	// ArtifactDir receives the artifacts. Default ./var/urza/artifacts.
 	ArtifactDir string
+	// ArtifactURL, when set, names an S3-compatible store that receives the artifacts
+	// instead: s3://bucket/prefix?endpoint=http://host:port&region=name. Artifacts that
+	// rows refer to by a path are still read.
+	ArtifactURL string
+	// S3AccessKey and S3SecretKey open that store; both empty is anonymous access.
+	S3AccessKey, S3SecretKey string
+	// ObjectTrust is how long an artifact of the S3 store counts as unchanged before
+	// the store is asked again. Default 10 s; negative asks every time.
+	ObjectTrust time.Duration
+	// SigningKeyFile, when set, is a minisign secret key: every saved artifact gets a
+	// signature beside it. SigningKeyPassword opens the file; empty when it has none.
+	SigningKeyFile, SigningKeyPassword string
+	// TrustedKeys, when not empty, are minisign public keys, in base64 or as the path
+	// of a .pub file: only artifacts that one of them signed are served.
+	TrustedKeys []string
+	// RequireApproval withholds kernels whose descriptor asks for an approval until an
+	// operator approved them.
+	RequireApproval bool
+	// Retention removes artifacts that no row has referred to for so long; 0 keeps
+	// them. It acts at the end of a scrub, or when Prune is called.
+	Retention time.Duration
 	// CacheTTL bounds how long a record stays in memory; 0 keeps it. Files and rows
 	// are never touched by it.
 	CacheTTL time.Duration
@@ -39,6 +58,7 @@ func (c Config) withDefaults() Config {
 	c.ArtifactDir = orDefault(c.ArtifactDir, "./var/urza/artifacts")
 	c.CacheSize = orDefault(c.CacheSize, 4096)
 	c.Revalidate = orDefault(c.Revalidate, 10*time.Millisecond)
+	c.ObjectTrust = orDefault(c.ObjectTrust, 10*time.Second)
 	c.SlowQuery = orDefault(c.SlowQuery, 250*time.Millisecond)
 	c.BreakerFailures = orDefault(c.BreakerFailures, 3)
 	c.BreakerOpen = orDefault(c.BreakerOpen, 30*time.Second)
@@ -54,26 +74,4 @@ func orDefault[T comparable](value, fallback T) T {
 		return fallback
 	}
 	return value
-}
-
-// databaseFile turns a database URL into the absolute path of a SQLite file.
-// SQLAlchemy's driver suffix (sqlite+pysqlite) and query options mean nothing here
-// and are dropped. The URL of a server is not echoed: it may hold a password.
-func databaseFile(databaseURL string) (string, error) {
-	scheme, rest, found := strings.Cut(databaseURL, "://")
-	scheme, _, _ = strings.Cut(scheme, "+")
-	switch {
-	case !found:
-		return "", fmt.Errorf("database URL %q: want sqlite:///path", databaseURL)
-	case scheme == "postgres" || scheme == "postgresql":
-		return "", fmt.Errorf("%w: %s (use sqlite:///path)", ErrUnsupportedDatabase, scheme)
-	case scheme != "sqlite":
-		return "", fmt.Errorf("%w: scheme %q (use sqlite:///path)", ErrUnsupportedDatabase, scheme)
-	}
-	rest, _, _ = strings.Cut(rest, "?")
-	path, found := strings.CutPrefix(rest, "/")
-	if !found || path == "" || path == ":memory:" {
-		return "", fmt.Errorf("database URL %q: names no file, want sqlite:///path", databaseURL)
-	}
-	return filepath.Abs(path)
 }

@@ -90,128 +90,136 @@ func (f *crashingFile) Close() error {
 }
 
 func TestCrashDuringSaveLosesNothing(t *testing.T) {
-	const steps = 7 // create, write, sync, close, rename, sync folder, look inside the transaction
-	for left := range steps + 1 {
-		t.Run(fmt.Sprintf("after %d operations", left), func(t *testing.T) {
-			cfg := testConfig(t.TempDir())
-			first := openTest(t, cfg)
-			old := save(t, first, "BP001", "old kernel")
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		const steps = 7 // create, write, sync, close, rename, sync folder, look inside the transaction
+		for left := range steps + 1 {
+			t.Run(fmt.Sprintf("after %d operations", left), func(t *testing.T) {
+				cfg := testConfig(t.TempDir())
+				first := openTest(t, cfg)
+				old := save(t, first, "BP001", "old kernel")
 
-			failing, err := open(context.Background(), cfg, &crashingDisk{left: left})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, saved := failing.Save(context.Background(), descriptor("BP001"), []byte("new kernel"), nil, nil)
-			_, fresh := failing.Save(context.Background(), descriptor("BP002"), []byte("fresh kernel"), nil, nil)
-			if err := failing.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if (saved == nil) != (left == steps) || !errors.Is(fresh, errCrash) {
-				t.Fatalf("saves returned %v and %v", saved, fresh)
-			}
+				failing, err := open(context.Background(), cfg, &crashingDisk{left: left})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, saved := failing.Save(context.Background(), descriptor("BP001"), []byte("new kernel"), nil, nil)
+				_, fresh := failing.Save(context.Background(), descriptor("BP002"), []byte("fresh kernel"), nil, nil)
+				if err := failing.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if (saved == nil) != (left == steps) || !errors.Is(fresh, errCrash) {
+					t.Fatalf("saves returned %v and %v", saved, fresh)
+				}
 
-			reopened := openTest(t, cfg)
-			want := old.GetChecksum()
-			if saved == nil {
-				want = checksum([]byte("new kernel"))
-			}
-			wantReady(t, ask(t, NewPrefetcher(reopened), "BP001"), want)
-			wantRefused(t, ask(t, NewPrefetcher(reopened), "BP002"), "missing_artifact")
-			records, err := reopened.List(context.Background())
-			if err != nil || len(records) != 1 {
-				t.Fatalf("rows: %v, %v", records, err)
-			}
-			save(t, reopened, "BP002", "fresh kernel")
-			wantReady(t, ask(t, NewPrefetcher(reopened), "BP002"), checksum([]byte("fresh kernel")))
-		})
-	}
+				reopened := openTest(t, cfg)
+				want := old.GetChecksum()
+				if saved == nil {
+					want = checksum([]byte("new kernel"))
+				}
+				wantReady(t, ask(t, NewPrefetcher(reopened), "BP001"), want)
+				wantRefused(t, ask(t, NewPrefetcher(reopened), "BP002"), "missing_artifact")
+				records, err := reopened.List(context.Background())
+				if err != nil || len(records) != 1 {
+					t.Fatalf("rows: %v, %v", records, err)
+				}
+				save(t, reopened, "BP002", "fresh kernel")
+				wantReady(t, ask(t, NewPrefetcher(reopened), "BP002"), checksum([]byte("fresh kernel")))
+			})
+		}
+	})
 }
 
 func TestFailedSaveCleansUpAfterItself(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	cancelled, cancel := context.WithCancel(context.Background())
-	library := openTest(t, cfg)
-	cancel()
-	_, err := library.Save(cancelled, descriptor("BP001"), []byte("kernel"), nil, nil)
-	if !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	left, err := filepath.Glob(filepath.Join(cfg.ArtifactDir, "*"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		cancelled, cancel := context.WithCancel(context.Background())
+		library := openTest(t, cfg)
+		cancel()
+		_, err := library.Save(cancelled, descriptor("BP001"), []byte("kernel"), nil, nil)
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		left, err := filepath.Glob(filepath.Join(cfg.ArtifactDir, "*"))
+		if err != nil || len(left) != 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	})
 }
 
 func TestLeftoversOfCrashesAreSwept(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	library := openTest(t, cfg)
-	saved := save(t, library, "BP001", "kernel")
-	old, running := filepath.Join(cfg.ArtifactDir, ".save-1.tmp"), filepath.Join(cfg.ArtifactDir, ".save-2.tmp")
-	for _, path := range []string{old, running} {
-		if err := os.WriteFile(path, []byte("half a ker"), 0o644); err != nil {
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		library := openTest(t, cfg)
+		saved := save(t, library, "BP001", "kernel")
+		old, running := filepath.Join(cfg.ArtifactDir, ".save-1.tmp"), filepath.Join(cfg.ArtifactDir, ".save-2.tmp")
+		for _, path := range []string{old, running} {
+			if err := os.WriteFile(path, []byte("half a ker"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info, err := os.Stat(old)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	info, err := os.Stat(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	past := info.ModTime().Add(-2 * staleTemp)
-	if err := os.Chtimes(old, past, past); err != nil {
-		t.Fatal(err)
-	}
-	report, err := library.Maintain(context.Background())
-	if err != nil || report.Swept != 1 {
-		t.Errorf("%+v, %v", report, err)
-	}
-	for _, kept := range []string{running, saved.GetArtifactRef()} {
-		if _, err := os.Stat(kept); err != nil {
-			t.Error(err)
+		past := info.ModTime().Add(-2 * staleTemp)
+		if err := os.Chtimes(old, past, past); err != nil {
+			t.Fatal(err)
 		}
-	}
+		report, err := library.Maintain(context.Background())
+		if err != nil || report.Swept != 1 {
+			t.Errorf("%+v, %v", report, err)
+		}
+		for _, kept := range []string{running, saved.GetArtifactRef()} {
+			if _, err := os.Stat(kept); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestConcurrentSaversOfTwoProcesses(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	libraries := []*Library{openTest(t, cfg), openTest(t, cfg)}
-	var group sync.WaitGroup
-	for writer := range 8 {
-		group.Go(func() {
-			for i := range 10 {
-				id := fmt.Sprintf("BP%03d", i)
-				content := fmt.Appendf(nil, "kernel %s by %d", id, writer)
-				update := &leyline.KernelCatalogUpdate{PrewarmMs: float32(writer + 1)}
-				_, err := libraries[writer%2].Save(context.Background(), descriptor(id), content, update, nil)
-				if err != nil {
-					t.Error(err)
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		libraries := []*Library{openTest(t, cfg), openTest(t, cfg)}
+		var group sync.WaitGroup
+		for writer := range 8 {
+			group.Go(func() {
+				for i := range 10 {
+					id := fmt.Sprintf("BP%03d", i)
+					content := fmt.Appendf(nil, "kernel %s by %d", id, writer)
+					update := &leyline.KernelCatalogUpdate{PrewarmMs: float32(writer + 1)}
+					_, err := libraries[writer%2].Save(context.Background(), descriptor(id), content, update, nil)
+					if err != nil {
+						t.Error(err)
+					}
 				}
-			}
-		})
-		group.Go(func() {
-			prefetcher := NewPrefetcher(libraries[writer%2])
-			for i := range 100 {
-				request := &leyline.KernelPrefetchRequest{BlueprintId: fmt.Sprintf("BP%03d", i%10)}
-				answer, err := prefetcher.Answer(context.Background(), request)
-				if err != nil {
-					t.Error(err)
+			})
+			group.Go(func() {
+				prefetcher := NewPrefetcher(libraries[writer%2])
+				for i := range 100 {
+					request := &leyline.KernelPrefetchRequest{BlueprintId: fmt.Sprintf("BP%03d", i%10)}
+					answer, err := prefetcher.Answer(context.Background(), request)
+					if err != nil {
+						t.Error(err)
+					}
+					checkServed(t, answer)
 				}
-				checkServed(t, answer)
-			}
-		})
-	}
-	group.Wait()
-	for _, library := range libraries {
-		records, err := library.List(context.Background())
-		if err != nil || len(records) != 10 {
-			t.Fatalf("%d rows, %v", len(records), err)
+			})
 		}
-		for _, record := range records {
-			if len(record.PrewarmSamples) != 8 {
-				t.Errorf("lost updates: %v", record.PrewarmSamples)
+		group.Wait()
+		for _, library := range libraries {
+			records, err := library.List(context.Background())
+			if err != nil || len(records) != 10 {
+				t.Fatalf("%d rows, %v", len(records), err)
 			}
-			wantReady(t, ask(t, NewPrefetcher(library), record.Descriptor.GetBlueprintId()), record.Checksum)
+			for _, record := range records {
+				if len(record.PrewarmSamples) != 8 {
+					t.Errorf("lost updates: %v", record.PrewarmSamples)
+				}
+				wantReady(t, ask(t, NewPrefetcher(library), record.Descriptor.GetBlueprintId()), record.Checksum)
+			}
 		}
-	}
+	})
 }
 
 // checkServed accepts a refusal of what is not saved yet, and a ready answer whose
@@ -234,15 +242,17 @@ func checkServed(t *testing.T, answer any) {
 // A damaged file is condemned while a save puts a good one in its place: the good
 // one must survive, whoever comes first.
 func TestQuarantineNeverTakesTheGoodFile(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	saver, reader := openTest(t, cfg), openTest(t, cfg)
-	for range 30 {
-		saved := save(t, saver, "BP001", "kernel")
-		flipBit(t, saved.GetArtifactRef())
-		var group sync.WaitGroup
-		group.Go(func() { save(t, saver, "BP001", "kernel") })
-		group.Go(func() { _ = reader.Verify(context.Background(), "BP001") }) // either verdict is right
-		group.Wait()
-		wantReady(t, ask(t, NewPrefetcher(reader), "BP001"), saved.GetChecksum())
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		saver, reader := openTest(t, cfg), openTest(t, cfg)
+		for range 30 {
+			saved := save(t, saver, "BP001", "kernel")
+			flipBit(t, saved.GetArtifactRef())
+			var group sync.WaitGroup
+			group.Go(func() { save(t, saver, "BP001", "kernel") })
+			group.Go(func() { _ = reader.Verify(context.Background(), "BP001") }) // either verdict is right
+			group.Wait()
+			wantReady(t, ask(t, NewPrefetcher(reader), "BP001"), saved.GetChecksum())
+		}
+	})
 }

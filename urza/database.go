@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
+	gooseDatabase "github.com/pressly/goose/v3/database"
 	"golang.org/x/sys/unix"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
@@ -23,8 +23,8 @@ var migrations embed.FS
 // connections bounds the pool: readers beside the one writer and the watcher.
 const connections = 6
 
-// openDatabase opens, or creates, the SQLite file and brings its tables up to date.
-func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
+// openSQLite opens, or creates, the file and brings its tables up to date.
+func openSQLite(ctx context.Context, file string) (*database, error) {
 	if err := writableFolder(filepath.Dir(file)); err != nil {
 		return nil, fmt.Errorf("catalogue folder: %w", err)
 	}
@@ -32,13 +32,17 @@ func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("catalogue %s: %w", file, err)
 	}
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	if err := prepareDatabase(ctx, db, file); err != nil {
+	bound(db)
+	if err := prepareSQLite(ctx, db, file); err != nil {
 		_ = db.Close() // the reason it is unusable matters more
 		return nil, fmt.Errorf("catalogue %s: %w", file, err)
 	}
-	return db, nil
+	return &database{DB: db, dialect: sqliteDialect, where: file, folder: filepath.Dir(file)}, nil
+}
+
+func bound(db *sql.DB) {
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
 }
 
 // dataSource is the driver's name for the file. WAL lets readers and one writer
@@ -52,18 +56,18 @@ func dataSource(file string) string {
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + options
 }
 
-func prepareDatabase(ctx context.Context, db *sql.DB, file string) error {
+func prepareSQLite(ctx context.Context, db *sql.DB, file string) error {
 	if err := db.PingContext(ctx); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	if err := migrate(ctx, db, file+".lock"); err != nil {
+	if err := migrateSQLite(ctx, db, file+".lock"); err != nil {
 		return err
 	}
-	return checkTable(ctx, db)
+	return checkTable(ctx, db, selectRows)
 }
 
-// migrate brings the tables up to date, one process at a time.
-func migrate(ctx context.Context, db *sql.DB, lockFile string) error {
+// migrateSQLite brings the tables up to date, one process at a time.
+func migrateSQLite(ctx context.Context, db *sql.DB, lockFile string) error {
 	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return fmt.Errorf("migration lock: %w", err)
@@ -72,35 +76,38 @@ func migrate(ctx context.Context, db *sql.DB, lockFile string) error {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
 	}
-	provider, err := newMigrations(db)
+	return migrate(ctx, db, gooseDatabase.DialectSQLite3)
+}
+
+// migrate applies the migrations that all databases share, and those given for one.
+func migrate(ctx context.Context, db *sql.DB, dialect gooseDatabase.Dialect, own ...*goose.Migration) error {
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return err
+		return fmt.Errorf("migrations: %w", err)
+	}
+	store, err := gooseDatabase.NewStore(dialect, "urza_schema_version")
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	provider, err := goose.NewProvider("", db, files,
+		goose.WithStore(store), goose.WithDisableGlobalRegistry(true),
+		goose.WithAllowOutofOrder(true), // one database's own are numbered above the shared ones
+		goose.WithGoMigrations(own...))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
+		if foreign := checkTable(ctx, db, selectPrototype); foreign != nil {
+			return foreign // says more than the migration that stumbled over it
+		}
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
 }
 
-func newMigrations(db *sql.DB) (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	store, err := database.NewStore(database.DialectSQLite3, "urza_schema_version")
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	provider, err := goose.NewProvider("", db, files, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	return provider, nil
-}
-
 // checkTable refuses a database whose blueprints table is somebody else's.
-func checkTable(ctx context.Context, db *sql.DB) error {
-	rows, err := db.QueryContext(ctx, selectRows+" LIMIT 0")
+func checkTable(ctx context.Context, db *sql.DB, query string) error {
+	rows, err := db.QueryContext(ctx, query+" LIMIT 0")
 	if err != nil {
 		return fmt.Errorf("blueprints table: %w", err)
 	}

@@ -21,27 +21,31 @@ import (
 // tests stop a save at every step. Here: the old artifact is still whole after a
 // new one was saved, for whoever was told about it a moment ago.
 func TestKernelJustAnnouncedIsNotOverwritten(t *testing.T) {
-	library := openTest(t, testConfig(t.TempDir()))
-	old := save(t, library, "BP001", "old kernel")
-	save(t, library, "BP001", "new kernel")
-	content, err := os.ReadFile(old.GetArtifactRef())
-	if err != nil || checksum(content) != old.GetChecksum() {
-		t.Errorf("%q, %v", content, err)
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		library := openTest(t, testConfig(t.TempDir()))
+		old := save(t, library, "BP001", "old kernel")
+		save(t, library, "BP001", "new kernel")
+		content, err := os.ReadFile(old.GetArtifactRef())
+		if err != nil || checksum(content) != old.GetChecksum() {
+			t.Errorf("%q, %v", content, err)
+		}
+	})
 }
 
 // D-U2: a stale cache condemned what another process had just saved.
 func TestAnotherProcessesSaveIsSeenAndNotDestroyed(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	ours, theirs := openTest(t, cfg), openTest(t, cfg)
-	prefetcher := NewPrefetcher(ours)
-	for _, content := range []string{"old", "new", "newer"} {
-		saved := save(t, theirs, "BP001", content)
-		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
-	}
-	if !has(t, ours, "BP001") || !has(t, theirs, "BP001") {
-		t.Error("gone")
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		ours, theirs := openTest(t, cfg), openTest(t, cfg)
+		prefetcher := NewPrefetcher(ours)
+		for _, content := range []string{"old", "new", "newer"} {
+			saved := save(t, theirs, "BP001", content)
+			wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+		}
+		if !has(t, ours, "BP001") || !has(t, theirs, "BP001") {
+			t.Error("gone")
+		}
+	})
 }
 
 // D-U2 as it was: the other process is a prototype, which overwrites in place.
@@ -72,21 +76,23 @@ func TestPrototypesOverwriteInPlaceIsFollowed(t *testing.T) {
 
 // D-U3: maintenance of a large catalogue ended in "database is locked".
 func TestMaintenanceOfALargeCatalogueDoesNotLockItselfOut(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	cfg.CacheSize = 16
-	library := openTest(t, cfg)
-	fillRows(t, library, 500)
-	var group sync.WaitGroup
-	group.Go(func() { save(t, library, "BP-new", "kernel") })
-	report, err := library.Maintain(context.Background())
-	group.Wait()
-	if err != nil || len(report.Missing) != 500 {
-		t.Fatalf("%d missing, %v", len(report.Missing), err)
-	}
-	records, err := library.List(context.Background())
-	if err != nil || len(records) != 501 {
-		t.Errorf("%d rows left, %v", len(records), err)
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		cfg.CacheSize = 16
+		library := openTest(t, cfg)
+		fillRows(t, library, 500)
+		var group sync.WaitGroup
+		group.Go(func() { save(t, library, "BP-new", "kernel") })
+		report, err := library.Maintain(context.Background())
+		group.Wait()
+		if err != nil || len(report.Missing) != 500 {
+			t.Fatalf("%d missing, %v", len(report.Missing), err)
+		}
+		records, err := library.List(context.Background())
+		if err != nil || len(records) != 501 {
+			t.Errorf("%d rows left, %v", len(records), err)
+		}
+	})
 }
 
 // fillRows writes rows without files.
@@ -148,88 +154,96 @@ func TestNoJournalBesideTheDatabase(t *testing.T) {
 
 // D-U6: one malformed row prevented the start.
 func TestOneMalformedRowDoesNotStopTheOthers(t *testing.T) {
-	library := openTest(t, testConfig(t.TempDir()))
-	saved := save(t, library, "BP001", "kernel")
-	bad := []struct{ id, tier, path, metadata string }{
-		{"X1", "BLUEPRINT_TIER_SAFE", "/a", "{"},
-		{"X2", "3", "/a", "{}"},
-		{"X3", "BLUEPRINT_TIER_SAFE", "", "{}"},
-		{"X4", "BLUEPRINT_TIER_SAFE", "/a", "[]"},
-		{"X5", "BLUEPRINT_TIER_SAFE", "/a", "null"},
-		{"X6", "BLUEPRINT_TIER_SAFE", "/a", `{"_urza": 7}`},
-		{"X7", "BLUEPRINT_TIER_SAFE", "/a", `{"risk": "high"}`},
-		{"X8", "BLUEPRINT_TIER_SAFE", "/a", ""},
-	}
-	for _, b := range bad {
-		mustExec(t, library, upsertRow, b.id, "name", b.tier, b.path, b.metadata)
-	}
-	records, err := library.List(context.Background())
-	if err != nil || len(records) != 1 {
-		t.Fatalf("%d readable rows, %v", len(records), err)
-	}
-	report, err := library.Maintain(context.Background())
-	if err != nil || len(report.Skipped) != len(bad) || report.Rows != 1 {
-		t.Fatalf("%+v, %v", report, err)
-	}
-	for i, skipped := range report.Skipped {
-		if skipped.BlueprintID != bad[i].id || skipped.Reason == "" {
-			t.Errorf("row %s reported as %+v", bad[i].id, skipped)
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		library := openTest(t, testConfig(t.TempDir()))
+		saved := save(t, library, "BP001", "kernel")
+		bad := []struct{ id, tier, path, metadata string }{
+			{"X1", "BLUEPRINT_TIER_SAFE", "/a", "{"},
+			{"X2", "3", "/a", "{}"},
+			{"X3", "BLUEPRINT_TIER_SAFE", "", "{}"},
+			{"X4", "BLUEPRINT_TIER_SAFE", "/a", "[]"},
+			{"X5", "BLUEPRINT_TIER_SAFE", "/a", "null"},
+			{"X6", "BLUEPRINT_TIER_SAFE", "/a", `{"_urza": 7}`},
+			{"X7", "BLUEPRINT_TIER_SAFE", "/a", `{"risk": "high"}`},
+			{"X8", "BLUEPRINT_TIER_SAFE", "/a", ""},
 		}
-	}
-	if library.Metrics()["rows_skipped"] != float64(len(bad)) {
-		t.Error(library.Metrics())
-	}
-	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+		for _, b := range bad {
+			mustExec(t, library, upsertRow, b.id, "name", b.tier, b.path, b.metadata)
+		}
+		records, err := library.List(context.Background())
+		if err != nil || len(records) != 1 {
+			t.Fatalf("%d readable rows, %v", len(records), err)
+		}
+		report, err := library.Maintain(context.Background())
+		if err != nil || len(report.Skipped) != len(bad) || report.Rows != 1 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		for i, skipped := range report.Skipped {
+			if skipped.BlueprintID != bad[i].id || skipped.Reason == "" {
+				t.Errorf("row %s reported as %+v", bad[i].id, skipped)
+			}
+		}
+		if library.Metrics()["rows_skipped"] != float64(len(bad)) {
+			t.Error(library.Metrics())
+		}
+		wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+	})
 }
 
 // D-U8: listing showed only what happened to be cached.
 func TestListShowsEveryKernel(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	cfg.CacheSize = 2
-	library := openTest(t, cfg)
-	fillRows(t, library, 300)
-	records, err := library.List(context.Background())
-	if err != nil || len(records) != 300 || records[299].Descriptor.GetBlueprintId() != "X000299" {
-		t.Errorf("%d rows, %v", len(records), err)
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		cfg.CacheSize = 2
+		library := openTest(t, cfg)
+		fillRows(t, library, 300)
+		records, err := library.List(context.Background())
+		if err != nil || len(records) != 300 || records[299].Descriptor.GetBlueprintId() != "X000299" {
+			t.Errorf("%d rows, %v", len(records), err)
+		}
+	})
 }
 
 // D-U9: callers' extras replaced the checksum, so that a good kernel was refused.
 func TestCallersExtrasCannotForgeTheChecksum(t *testing.T) {
-	ctx := context.Background()
-	library := openTest(t, testConfig(t.TempDir()))
-	update := &leyline.KernelCatalogUpdate{GuardDigest: "true digest", PrewarmMs: 2}
-	extras := map[string]any{"checksum": "forged", "guard_digest": "forged", "prewarm_ms": 7.0, "tags": []string{"kept"}}
-	saved, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, extras)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, err := library.Get(ctx, "BP001")
-	if err != nil || record.Checksum != checksum([]byte("kernel")) || record.GuardDigest != "true digest" {
-		t.Errorf("%+v, %v", record, err)
-	}
-	if record.PrewarmMs != 7 || !cmp.Equal(record.Extras["tags"], []any{"kept"}) {
-		t.Errorf("extras lost: %+v", record.Extras)
-	}
-	if extras["checksum"] != "forged" || update.GetChecksum() != "" || saved.GetArtifactRef() != record.ArtifactRef {
-		t.Error("the caller's own values were changed, or the reference differs")
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		ctx := context.Background()
+		library := openTest(t, testConfig(t.TempDir()))
+		update := &leyline.KernelCatalogUpdate{GuardDigest: "true digest", PrewarmMs: 2}
+		extras := map[string]any{"checksum": "forged", "guard_digest": "forged", "prewarm_ms": 7.0, "tags": []string{"kept"}}
+		saved, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, extras)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := library.Get(ctx, "BP001")
+		if err != nil || record.Checksum != checksum([]byte("kernel")) || record.GuardDigest != "true digest" {
+			t.Errorf("%+v, %v", record, err)
+		}
+		if record.PrewarmMs != 7 || !cmp.Equal(record.Extras["tags"], []any{"kept"}) {
+			t.Errorf("extras lost: %+v", record.Extras)
+		}
+		if extras["checksum"] != "forged" || update.GetChecksum() != "" || saved.GetArtifactRef() != record.ArtifactRef {
+			t.Error("the caller's own values were changed, or the reference differs")
+		}
+	})
 }
 
 // D-U10: a file that vanished while it was being served made the request disappear.
 func TestFileVanishingWhileServedIsAnswered(t *testing.T) {
-	library := openTest(t, testConfig(t.TempDir()))
-	prefetcher := NewPrefetcher(library)
-	for range 20 {
-		saved := save(t, library, "BP001", "kernel")
-		var group sync.WaitGroup
-		group.Go(func() { _ = os.Remove(saved.GetArtifactRef()) })
-		if answer := ask(t, prefetcher, "BP001"); answer == nil {
-			t.Fatal("no answer")
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		library := openTest(t, testConfig(t.TempDir()))
+		prefetcher := NewPrefetcher(library)
+		for range 20 {
+			saved := save(t, library, "BP001", "kernel")
+			var group sync.WaitGroup
+			group.Go(func() { _ = os.Remove(saved.GetArtifactRef()) })
+			if answer := ask(t, prefetcher, "BP001"); answer == nil {
+				t.Fatal("no answer")
+			}
+			group.Wait()
 		}
-		group.Wait()
-	}
-	wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
+		wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
+	})
 }
 
 // D-U11: the reference depended on the working directory of whoever saved.
@@ -246,14 +260,16 @@ func TestArtifactRefDoesNotDependOnTheWorkingDirectory(t *testing.T) {
 
 // D-U12: an update was announced that did not match what was stored.
 func TestUpdateThatDoesNotMatchTheArtifactIsRefused(t *testing.T) {
-	ctx := context.Background()
-	library := openTest(t, testConfig(t.TempDir()))
-	update := &leyline.KernelCatalogUpdate{BlueprintId: "BP001", Checksum: checksum([]byte("another kernel"))}
-	_, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, nil)
-	if !errors.Is(err, ErrChecksumMismatch) {
-		t.Error(err)
-	}
-	if has(t, library, "BP001") {
-		t.Error("stored")
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		ctx := context.Background()
+		library := openTest(t, testConfig(t.TempDir()))
+		update := &leyline.KernelCatalogUpdate{BlueprintId: "BP001", Checksum: checksum([]byte("another kernel"))}
+		_, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, nil)
+		if !errors.Is(err, ErrChecksumMismatch) {
+			t.Error(err)
+		}
+		if has(t, library, "BP001") {
+			t.Error("stored")
+		}
+	})
 }

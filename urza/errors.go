@@ -16,8 +16,13 @@ var (
 	// ErrChecksumMismatch: the file's content is, or was when it was set aside, not
 	// what the row promises.
 	ErrChecksumMismatch = errors.New("artifact checksum mismatch")
+	// ErrWithheld: kernel and file are there, but not for use: an operator set the
+	// blueprint aside, or an approval or a trusted signature is missing.
+	ErrWithheld = errors.New("kernel withheld")
+	// ErrUntrusted is an ErrWithheld: no trusted key signed the artifact.
+	ErrUntrusted = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
 	// ErrUnsupportedDatabase: the database URL names a server this build cannot use.
-	ErrUnsupportedDatabase = errors.New("database not supported yet")
+	ErrUnsupportedDatabase = errors.New("database not supported")
 
 	// errChanged: row or file changed while it was being examined; look again.
 	errChanged = errors.New("changed while being examined")

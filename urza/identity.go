@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
+	"aead.dev/minisign"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 // identity tells one state of one file from another without reading it. The change
@@ -20,14 +21,16 @@ import (
 type identity struct {
 	device, inode  uint64
 	size           int64
-	mtime, changed int64 // nanoseconds since the epoch
+	mtime, changed int64  // nanoseconds since the epoch
+	tag            string // an object's entity tag; a file has none
 }
 
 // verdict is what reading a file found out about the content it had under one identity.
 type verdict struct {
-	identity identity
-	sum      string
-	good     bool
+	identity  identity
+	sum       string
+	err       error    // nil, ErrChecksumMismatch or ErrUntrusted
+	signature identity // of the signature that was not good enough; zero when there was none
 }
 
 // timestampGrain bounds how coarse a file system's clock is: within it a file can
@@ -36,6 +39,9 @@ const timestampGrain = 20 * time.Millisecond
 
 // settled says whether a later change would show in the identity.
 func (i identity) settled(now time.Time) bool {
+	if i.tag != "" {
+		return true // it follows from the content
+	}
 	age := now.Sub(time.Unix(0, max(i.mtime, i.changed)))
 	return age > timestampGrain || age < -timestampGrain
 }
@@ -63,42 +69,61 @@ func identityOf(path string, stat *unix.Stat_t) (identity, error) {
 	}, nil
 }
 
-// hashFile reads a file and returns its hex SHA-256 with the identity it had from
-// the first byte to the last; errChanged when it had no single one.
-func hashFile(ctx context.Context, path string) (identity, string, error) {
-	before, err := identify(path) // also keeps us from blocking on a pipe
+// reading is what one look at an artifact, from the first byte to the last, found.
+type reading struct {
+	identity identity
+	sum      string
+	message  *minisign.Reader // nil unless signatures are checked
+}
+
+// read hashes an artifact and returns the identity it had all the while; errChanged
+// when it had no single one. A pace bounds the bytes a second.
+func (s stores) read(ctx context.Context, ref string, pace *rate.Limiter) (reading, error) {
+	before, err := s.identify(ctx, ref) // also keeps us from blocking on a pipe
 	if err != nil {
-		return identity{}, "", err
+		return reading{}, err
 	}
-	file, err := os.Open(path)
+	file, err := s.open(ctx, ref)
 	if err != nil {
-		return identity{}, "", err
+		return reading{}, err
 	}
 	defer file.Close()
 	digest := sha256.New()
-	if err := copyChunks(ctx, digest, file); err != nil {
-		return identity{}, "", fmt.Errorf("read %s: %w", path, err)
+	from, message := io.Reader(file), (*minisign.Reader)(nil)
+	if s.hashed {
+		message = minisign.NewReader(file)
+		from = message
 	}
-	after, err := identify(path)
+	if err := copyChunks(ctx, digest, from, pace); err != nil {
+		return reading{}, fmt.Errorf("read %s: %w", ref, err)
+	}
+	after, err := s.identify(ctx, ref)
 	if err != nil || after != before {
-		return identity{}, "", fmt.Errorf("%s: %w", path, errChanged)
+		return reading{}, fmt.Errorf("%s: %w", ref, errChanged)
 	}
-	return before, hex.EncodeToString(digest.Sum(nil)), nil
+	return reading{before, hex.EncodeToString(digest.Sum(nil)), message}, nil
 }
 
+// chunk is how much is read between two looks at the context.
+const chunk = 1 << 20
+
 // copyChunks copies and looks at the context between chunks: artifacts can be large.
-func copyChunks(ctx context.Context, to io.Writer, from io.Reader) error {
-	const chunk = 1 << 20
+func copyChunks(ctx context.Context, to io.Writer, from io.Reader, pace *rate.Limiter) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n, err := io.CopyN(to, from, chunk)
-		if errors.Is(err, io.EOF) || (err == nil && n < chunk) {
-			return nil
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
+		}
+		if pace != nil && n > 0 {
+			if err := pace.WaitN(ctx, int(n)); err != nil {
+				return err
+			}
+		}
+		if n < chunk {
+			return nil
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -19,9 +18,11 @@ type Library struct {
 	cfg       Config
 	log       *slog.Logger
 	catalogue *catalogue
-	store     artifacts
-	folders   []string // files in these are ours to move
+	stores    stores
+	signer    *signer
+	trust     trust
 	cache     *cache
+	absent    *absent
 	watch     *watcher
 	breaker   *breaker
 	settling  singleflight.Group
@@ -35,45 +36,65 @@ type Library struct {
 type counters struct {
 	hits, misses, errors, expired, evictions atomic.Int64
 	integrityFailures                        atomic.Int64
+	untrusted, pruned                        atomic.Int64
 	missing, quarantined, skipped            atomic.Int64 // as of the last Maintain
+	scrub                                    scrubCounters
 }
 
-// Open opens, or creates, the catalogue and the artifact folder. It fails when one
-// of them cannot be written to, or when the catalogue is not a SQLite database
-// with a blueprints table that it understands.
+// Open opens, or creates, the catalogue and the artifact store. It fails when one
+// of them cannot be written to, when the catalogue is no database with a blueprints
+// table that it understands, or when a key cannot be read.
 func Open(ctx context.Context, cfg Config) (*Library, error) {
 	return open(ctx, cfg, disk{})
 }
 
 func open(ctx context.Context, cfg Config, files files) (*Library, error) {
-	cfg = cfg.withDefaults()
-	file, err := databaseFile(cfg.DatabaseURL)
+	l, err := assemble(ctx, cfg.withDefaults(), files)
 	if err != nil {
 		return nil, fmt.Errorf("urza: %w", err)
 	}
-	dir, err := filepath.Abs(cfg.ArtifactDir)
+	return l, nil
+}
+
+func assemble(ctx context.Context, cfg Config, files files) (*Library, error) {
+	signer, err := newSigner(cfg.SigningKeyFile, cfg.SigningKeyPassword)
 	if err != nil {
-		return nil, fmt.Errorf("urza: artifact folder: %w", err)
+		return nil, err
 	}
-	if err := writableFolder(dir); err != nil {
-		return nil, fmt.Errorf("urza: artifact folder: %w", err)
-	}
-	db, err := openDatabase(ctx, file)
+	trust, err := newTrust(cfg.TrustedKeys)
 	if err != nil {
-		return nil, fmt.Errorf("urza: %w", err)
+		return nil, err
 	}
-	catalogue, err := newCatalogue(ctx, db)
+	stores, err := openStores(ctx, cfg, files)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("urza: catalogue %s: %w", file, err), db.Close())
+		return nil, err
+	}
+	stores.hashed = len(trust) > 0
+	catalogue, err := openCatalogue(ctx, cfg.DatabaseURL)
+	if err != nil {
+		stores.close()
+		return nil, err
 	}
 	return &Library{
 		cfg: cfg, log: cfg.Logger, catalogue: catalogue,
-		store:   artifacts{dir: dir, files: files},
-		folders: []string{dir, filepath.Dir(dir), filepath.Dir(file)},
+		stores: stores.owning(catalogue.db.folder), signer: signer, trust: trust,
 		cache:   newCache(cfg.CacheSize),
-		watch:   &watcher{db: db, interval: cfg.Revalidate},
+		absent:  newAbsent(cfg.CacheSize),
+		watch:   &watcher{db: catalogue.db, interval: cfg.Revalidate},
 		breaker: newBreaker(cfg),
 	}, nil
+}
+
+func openCatalogue(ctx context.Context, databaseURL string) (*catalogue, error) {
+	db, err := openDatabase(ctx, databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := newCatalogue(ctx, db)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("catalogue %s: %w", db.where, err), db.Close())
+	}
+	return catalogue, nil
 }
 
 // Close releases the database. It is idempotent; what comes after is ErrUnavailable.
@@ -83,6 +104,7 @@ func (l *Library) Close() error {
 	}
 	err := l.catalogue.close()
 	l.watch.close() // last: with the pool closed it cannot take a new connection
+	l.stores.close()
 	if err != nil {
 		return fmt.Errorf("urza: close catalogue: %w", err)
 	}
@@ -96,7 +118,7 @@ func (l *Library) Get(ctx context.Context, blueprintID string) (*Record, error) 
 	if err != nil {
 		return nil, fmt.Errorf("urza: get %q: %w", blueprintID, err)
 	}
-	return sized(e.record.clone()), nil
+	return l.sized(ctx, e.record.clone()), nil
 }
 
 // List reads every record from the catalogue itself, ordered by blueprint id.
@@ -108,14 +130,15 @@ func (l *Library) List(ctx context.Context) ([]*Record, error) {
 		return nil, fmt.Errorf("urza: list: %w", err)
 	}
 	for _, record := range records {
-		sized(record)
+		l.sized(ctx, record)
 	}
 	return records, nil
 }
 
 // Has reports whether a blueprint can be served: its row is readable, its file is
 // there and is not known to be damaged. The catalogue itself is asked, so a forge
-// that compiles what is not there heals whatever was lost.
+// that compiles what is not there heals whatever was lost. A kernel that an operator
+// set aside is there: compiling it again would change nothing.
 func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
 	e, err := l.reload(ctx, blueprintID)
 	if errors.Is(err, ErrNotFound) {
@@ -124,8 +147,10 @@ func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
 	if err == nil {
 		err = l.present(ctx, e)
 	}
-	if errors.Is(err, ErrChecksumMismatch) || errors.Is(err, ErrArtifactMissing) || errors.Is(err, ErrNotFound) {
-		return false, nil
+	for _, unusable := range []error{ErrChecksumMismatch, ErrArtifactMissing, ErrNotFound, ErrUntrusted} {
+		if errors.Is(err, unusable) {
+			return false, nil
+		}
 	}
 	if err != nil {
 		return false, fmt.Errorf("urza: has %q: %w", blueprintID, err)
@@ -136,13 +161,16 @@ func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
 // present looks at the file without reading it, unless it was found damaged before
 // and something stands in its place now.
 func (l *Library) present(ctx context.Context, e *entry) error {
-	if _, err := identify(e.record.ArtifactRef); errors.Is(err, fs.ErrNotExist) {
+	if _, err := l.stores.identify(ctx, e.record.ArtifactRef); errors.Is(err, fs.ErrNotExist) {
 		return ErrArtifactMissing
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if v := e.known(); v != nil && !v.good {
-		return ErrChecksumMismatch
+	if v := l.known(ctx, e); v != nil && v.err != nil {
+		return v.err
+	}
+	if len(l.trust) > 0 && l.signatureIdentity(ctx, e) == (identity{}) {
+		return ErrUntrusted
 	}
 	if e.row.quarantined {
 		_, _, err := l.settle(ctx, e.row.id)
@@ -174,9 +202,9 @@ func (l *Library) reportRow(bad *RowError) {
 	l.log.Warn("catalogue row skipped", "blueprint_id", bad.BlueprintID, "reason", bad.Reason)
 }
 
-// sized fills in how large the file is.
-func sized(record *Record) *Record {
-	if now, err := identify(record.ArtifactRef); err == nil {
+// sized fills in how large the artifact is.
+func (l *Library) sized(ctx context.Context, record *Record) *Record {
+	if now, err := l.stores.identify(ctx, record.ArtifactRef); err == nil {
 		record.Bytes = now.size
 	}
 	return record

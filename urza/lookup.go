@@ -23,7 +23,14 @@ func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
 		l.counts.hits.Add(1)
 		return cached, nil
 	}
+	if err == nil && l.absent.has(id, generation) {
+		l.counts.misses.Add(1)
+		return nil, ErrNotFound
+	}
 	e, err := l.read(ctx, id, generation)
+	if _, unreadable := errors.AsType[*RowError](err); errors.Is(err, ErrNotFound) && !unreadable {
+		l.absent.add(id, generation)
+	}
 	if errors.Is(err, ErrUnavailable) && cached != nil {
 		// The file is still verified before it is announced, so what is remembered
 		// cannot become a wrong answer while the database is away.
@@ -102,4 +109,21 @@ func (l *Library) lost(id string, err error) error {
 		l.counts.errors.Add(1)
 	}
 	return err
+}
+
+// forget makes the next look at a blueprint ask the database.
+func (l *Library) forget(id string) {
+	l.cache.drop(id)
+	l.absent.drop(id)
+}
+
+// withheld says why a kernel that is there is not for use.
+func (l *Library) withheld(e *entry) error {
+	switch {
+	case e.record.SetAside:
+		return fmt.Errorf("%w: set aside by an operator", ErrWithheld)
+	case l.cfg.RequireApproval && e.record.Descriptor.GetApprovalRequired() && !e.record.Approved:
+		return fmt.Errorf("%w: not approved", ErrWithheld)
+	}
+	return nil
 }

@@ -31,11 +31,11 @@ func (l *Library) Maintain(ctx context.Context) (Maintenance, error) {
 	if err != nil {
 		return report, fmt.Errorf("urza: maintain: %w", err)
 	}
-	report.inspect(files)
+	l.inspect(ctx, &report, files)
 	l.counts.missing.Store(int64(len(report.Missing)))
 	l.counts.quarantined.Store(int64(len(report.Quarantined)))
 	l.counts.skipped.Store(int64(len(report.Skipped)))
-	if report.Swept, err = l.store.sweep(time.Now()); err != nil {
+	if report.Swept, err = l.stores.sweep(time.Now()); err != nil {
 		return report, fmt.Errorf("urza: maintain: %w", err)
 	}
 	return report, nil
@@ -59,10 +59,10 @@ func (l *Library) survey(ctx context.Context, report *Maintenance) (files []surv
 	return files, l.scan(ctx, good, bad)
 }
 
-func (m *Maintenance) inspect(files []surveyed) {
+func (l *Library) inspect(ctx context.Context, m *Maintenance, files []surveyed) {
 	m.Rows = len(files)
 	for _, file := range files {
-		_, err := identify(file.path)
+		_, err := l.stores.identify(ctx, file.path)
 		switch {
 		case file.quarantined:
 			m.Quarantined = append(m.Quarantined, file.id)

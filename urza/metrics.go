@@ -3,15 +3,16 @@ package urza
 import "time"
 
 // Metrics is a snapshot under the prototype's names, which its summary packet
-// prefixes with "urza.library.". After them come three of our own, as of the last
-// Maintain: artifacts_missing, artifacts_quarantined, rows_skipped.
+// prefixes with "urza.library.". After them come our own: artifacts_missing,
+// artifacts_quarantined and rows_skipped as of the last Maintain; signature_failures
+// and artifacts_pruned since Open; and what a Scrubber found, as scrub_*.
 //
 // lookup_latency_ms (and query_duration_ms, the same) is the last look-up that
 // went to the database; breaker_state is a Leyline enum number.
 func (l *Library) Metrics() map[string]float64 {
 	c, b := &l.counts, l.breaker
 	lookup := milliseconds(time.Duration(b.lastLookup.Load()))
-	return map[string]float64{
+	metrics := map[string]float64{
 		"cache_hits":         float64(c.hits.Load()),
 		"cache_misses":       float64(c.misses.Load()),
 		"cache_errors":       float64(c.errors.Load()),
@@ -30,7 +31,11 @@ func (l *Library) Metrics() map[string]float64 {
 		"artifacts_missing":     float64(c.missing.Load()),
 		"artifacts_quarantined": float64(c.quarantined.Load()),
 		"rows_skipped":          float64(c.skipped.Load()),
+		"signature_failures":    float64(c.untrusted.Load()),
+		"artifacts_pruned":      float64(c.pruned.Load()),
 	}
+	c.scrub.report(metrics)
+	return metrics
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

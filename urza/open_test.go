@@ -21,13 +21,10 @@ func TestDatabaseURL(t *testing.T) {
 		{url: "sqlite:///catalog.db", file: here + "/catalog.db"},
 		{url: "sqlite:////srv/urza/catalog.db", file: "/srv/urza/catalog.db"},
 		{url: "sqlite+pysqlite:////srv/c.db?check_same_thread=false", file: "/srv/c.db"},
+		{url: "sqlite:////srv/c.db?mode=rwc", file: "/srv/c.db"},
 		{url: "sqlite:///:memory:", fault: "names no file"},
 		{url: "sqlite://", fault: "names no file"},
 		{url: "sqlite://var/catalog.db", fault: "names no file"},
-		{url: "var/catalog.db", fault: "want sqlite:///path"},
-		{url: "postgres://u:hunter2@db/urza", fault: "not supported yet: postgres"},
-		{url: "postgresql+psycopg://u:hunter2@db/urza", fault: "not supported yet: postgresql"},
-		{url: "mysql://u:hunter2@db/urza", fault: `not supported yet: scheme "mysql"`},
 	}
 	for _, test := range tests {
 		file, err := databaseFile(test.url)
@@ -88,11 +85,26 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			cfg.ArtifactDir = "/proc/urza" // not even root may write there
 			return cfg
 		}, "artifact folder"},
-		{"server", func(_ *testing.T, dir string) Config {
+		{"no URL", databaseURL("var/catalog.db"), "want sqlite:///path"},
+		{"another server", databaseURL("mysql://u:hunter2@db/urza"), `not supported: scheme "mysql"`},
+		{"nobody listens", databaseURL("postgres://u:hunter2@127.0.0.1:1/urza"), "postgres 127.0.0.1:1/urza"},
+		{"nobody listens, for Python", databaseURL("postgresql+psycopg://u:hunter2@127.0.0.1:1/urza"), "connect"},
+		{"not escaped", databaseURL("postgres://u:hunter2%zz@127.0.0.1:1/urza"), "special characters escaped"},
+		{"odd option", databaseURL("postgres://u:hunter2@127.0.0.1:1/urza?sslmode=perhaps"), "sslmode"},
+		{"no signing key", func(_ *testing.T, dir string) Config {
 			cfg := testConfig(dir)
-			cfg.DatabaseURL = "postgres://urza@localhost/urza"
+			cfg.SigningKeyFile = filepath.Join(dir, "none.key")
 			return cfg
-		}, "not supported yet"},
+		}, "signing key"},
+		{"no trusted key", func(_ *testing.T, dir string) Config {
+			cfg := testConfig(dir)
+			cfg.TrustedKeys = []string{"RWnonsense"}
+			return cfg
+		}, "trusted key"},
+		{"no bucket", artifactURL("s3://"), "want s3://bucket/prefix"},
+		{"credentials in the URL", artifactURL("s3://key:hunter2@bucket"), "credentials apart"},
+		{"odd endpoint", artifactURL("s3://bucket?endpoint=ftp://host"), "endpoint"},
+		{"dead endpoint", artifactURL("s3://bucket?endpoint=http://127.0.0.1:1"), "artifact store"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -101,7 +113,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 				_ = library.Close()
 				t.Fatal("opened")
 			}
-			if !strings.Contains(err.Error(), test.fault) || !strings.HasPrefix(err.Error(), "urza: ") {
+			if !strings.Contains(err.Error(), test.fault) || !strings.HasPrefix(err.Error(), "urza: ") ||
+				strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("error %q does not name %q", err, test.fault)
 			}
 		})
@@ -159,5 +172,21 @@ func TestClosedLibraryIsUnavailable(t *testing.T) {
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("operation %d: %v, want ErrUnavailable", i, err)
 		}
+	}
+}
+
+func databaseURL(url string) func(*testing.T, string) Config {
+	return func(_ *testing.T, dir string) Config {
+		cfg := testConfig(dir)
+		cfg.DatabaseURL = url
+		return cfg
+	}
+}
+
+func artifactURL(url string) func(*testing.T, string) Config {
+	return func(_ *testing.T, dir string) Config {
+		cfg := testConfig(dir)
+		cfg.ArtifactURL = url
+		return cfg
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // Reasons of a KernelArtifactError, as the prototype's seeds know them.
 const (
-	reasonMissing  = "missing_artifact"   // no such kernel in the catalogue
+	reasonMissing  = "missing_artifact"   // no such kernel in the catalogue, or none for use
 	reasonNotFound = "artifact_not_found" // catalogued, but its file is gone
 	reasonMismatch = "checksum_mismatch"  // its file is damaged
 )
@@ -55,7 +55,7 @@ func (p *Prefetcher) Answer(ctx context.Context, request *leyline.KernelPrefetch
 func (p *Prefetcher) refusal(request *leyline.KernelPrefetchRequest, err error) (proto.Message, error) {
 	count, reason := &p.errors, ""
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrWithheld):
 		count, reason = &p.misses, reasonMissing
 	case errors.Is(err, ErrArtifactMissing):
 		reason = reasonNotFound
@@ -74,13 +74,18 @@ func (p *Prefetcher) refusal(request *leyline.KernelPrefetchRequest, err error) 
 }
 
 // Metrics is a snapshot under the prototype's names, which its summary packet
-// prefixes with "urza.prefetch.": hits, misses, errors, latency_ms (the last request).
+// prefixes with "urza.prefetch.": hits, misses, errors, latency_ms (the last
+// request), and two of our own over the last 1024: latency_p50_ms, latency_p95_ms.
 func (p *Prefetcher) Metrics() map[string]float64 {
+	sorted := p.latency.sorted()
 	return map[string]float64{
 		"hits":       float64(p.hits.Load()),
 		"misses":     float64(p.misses.Load()),
 		"errors":     float64(p.errors.Load()),
 		"latency_ms": milliseconds(p.latency.last()),
+
+		"latency_p50_ms": percentile(sorted, 0.50),
+		"latency_p95_ms": percentile(sorted, 0.95),
 	}
 }
 

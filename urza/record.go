@@ -19,10 +19,12 @@ const keptSamples = 20
 // Record is what the library knows about one stored kernel.
 type Record struct {
 	Descriptor  *leyline.BlueprintDescriptor
-	ArtifactRef string // absolute path
+	ArtifactRef string // absolute path, or URL in an object store
 	Checksum    string // hex SHA-256; empty in a prototype's row saved without one
 	GuardDigest string // as stored; may be empty
 	Bytes       int64  // size of the file; 0 when it is missing
+	Approved    bool   // an operator approved this very artifact
+	SetAside    bool   // an operator set the blueprint aside: it is not served
 	// PrewarmSamples are the last 20 pre-warm times in milliseconds, oldest first.
 	PrewarmSamples       []float64
 	CompileMs, PrewarmMs float64

@@ -3,6 +3,7 @@ package urza
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -18,7 +19,9 @@ const extrasKey = "_urza"
 // to equal records, so comparing rows is how memory is revalidated.
 type row struct {
 	id, name, tier, path, metadata string
-	quarantined                    bool
+	quarantined                    bool   // its file was damaged
+	approved                       string // the checksum that an operator approved
+	setAside                       string // when an operator set it aside; empty is not
 }
 
 // decode turns a row into a record. The columns win over the JSON.
@@ -40,11 +43,25 @@ func (r row) decode() (*Record, error) {
 	if descriptor.Name == "" {
 		descriptor.Name = r.name
 	}
-	path, err := filepath.Abs(r.path)
-	if err != nil || r.path == "" {
+	ref, err := absoluteRef(r.path)
+	if err != nil {
 		return nil, &RowError{r.id, fmt.Sprintf("artifact path %q", r.path)}
 	}
-	return newRecord(descriptor, path, extras), nil
+	record := newRecord(descriptor, ref, extras)
+	record.Approved = r.approved != "" && r.approved == record.Checksum
+	record.SetAside = r.setAside != ""
+	return record, nil
+}
+
+// absoluteRef is a row's artifact path made absolute, or its URL as it is.
+func absoluteRef(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("empty")
+	}
+	if isObject(path) {
+		return path, nil
+	}
+	return filepath.Abs(path)
 }
 
 // splitMetadata parts metadata_json into the descriptor's JSON and the extras.

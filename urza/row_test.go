@@ -50,7 +50,9 @@ func TestRowsComeBackAsWritten(t *testing.T) {
 		if !json.Valid([]byte(metadata)) {
 			t.Fatalf("no JSON: %s", metadata)
 		}
-		r := row{want.GetBlueprintId(), want.GetName(), want.GetTier().String(), "/a", metadata, false}
+		r := row{
+			id: want.GetBlueprintId(), name: want.GetName(), tier: want.GetTier().String(), path: "/a", metadata: metadata,
+		}
 		record, err := r.decode()
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 
 	"google.golang.org/protobuf/proto"
@@ -18,7 +19,7 @@ const saveAttempts = 5
 
 // Save stores an artifact and its row, replacing the row there was, and returns
 // the update to announce: the caller's, with blueprint id, checksum and the
-// absolute artifact_ref filled in. The file's extension follows update.artifact_ref
+// artifact_ref (absolute path, or URL) filled in. The file's extension follows update.artifact_ref
 // (default .onnx), so that an imported file keeps its kind.
 //
 // extras are stored beside the descriptor; checksum and guard_digest are the
@@ -37,7 +38,7 @@ func (l *Library) Save(
 	if err != nil {
 		return nil, fmt.Errorf("urza: save %q: %w", id, err)
 	}
-	l.cache.drop(id)
+	l.forget(id)
 	return announced, nil
 }
 
@@ -68,7 +69,7 @@ func (l *Library) announcement(
 	}
 	announced.BlueprintId = id
 	announced.Checksum = sum
-	announced.ArtifactRef = l.store.path(sum, update.GetArtifactRef())
+	announced.ArtifactRef = l.stores.ref(sum, update.GetArtifactRef())
 	return announced, nil
 }
 
@@ -83,7 +84,7 @@ func (l *Library) saveUntilStable(
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := l.store.write(announced.GetArtifactRef(), artifact); err != nil {
+		if err := l.putSigned(ctx, announced, artifact); err != nil {
 			return err
 		}
 		err := l.catalogue.write(ctx, func(tx *sql.Tx) error {
@@ -96,14 +97,32 @@ func (l *Library) saveUntilStable(
 	return fmt.Errorf("%w: artifact keeps disappearing", ErrUnavailable)
 }
 
+// putSigned makes the artifact durable, and its signature when there is a key.
+func (l *Library) putSigned(ctx context.Context, announced *leyline.KernelCatalogUpdate, artifact []byte) error {
+	ref := announced.GetArtifactRef()
+	if err := l.stores.put(ctx, ref, artifact); err != nil {
+		return err
+	}
+	if l.signer == nil {
+		return nil
+	}
+	if err := l.stores.put(ctx, signatureRef(ref), l.signer.sign(artifact, announced.GetChecksum())); err != nil {
+		return fmt.Errorf("signature: %w", err)
+	}
+	return nil
+}
+
 func (l *Library) commitRow(
 	ctx context.Context, tx *sql.Tx, descriptor *leyline.BlueprintDescriptor,
 	announced *leyline.KernelCatalogUpdate, extras map[string]any,
 ) error {
 	path := announced.GetArtifactRef()
-	file, err := l.store.files.identify(path)
-	if err != nil {
+	file, err := l.stores.identify(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errChanged, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
 	}
 	previous, err := previousSamples(ctx, tx, descriptor.GetBlueprintId())
 	if err != nil {

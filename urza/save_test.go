@@ -17,38 +17,40 @@ import (
 )
 
 func TestSavedRecordComesBack(t *testing.T) {
-	ctx := context.Background()
-	cfg := testConfig(t.TempDir())
-	update := &leyline.KernelCatalogUpdate{
-		BlueprintId: "BP002", ArtifactRef: "build/BP002.onnx", GuardDigest: "digest", CompileMs: 1.5, PrewarmMs: 0.1,
-	}
-	want := proto.CloneOf(update)
-	want.Checksum = checksum([]byte("kernel"))
-	want.ArtifactRef = filepath.Join(cfg.ArtifactDir, want.GetChecksum()+".onnx")
-	extras := map[string]any{"tags": []string{"a"}}
-	saved, err := openTest(t, cfg).Save(ctx, descriptor("BP002"), []byte("kernel"), update, extras)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, saved, protocmp.Transform()); diff != "" {
-		t.Error(diff)
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		ctx := context.Background()
+		cfg := testConfig(t.TempDir())
+		update := &leyline.KernelCatalogUpdate{
+			BlueprintId: "BP002", ArtifactRef: "build/BP002.onnx", GuardDigest: "digest", CompileMs: 1.5, PrewarmMs: 0.1,
+		}
+		want := proto.CloneOf(update)
+		want.Checksum = checksum([]byte("kernel"))
+		want.ArtifactRef = filepath.Join(cfg.ArtifactDir, want.GetChecksum()+".onnx")
+		extras := map[string]any{"tags": []string{"a"}}
+		saved, err := openTest(t, cfg).Save(ctx, descriptor("BP002"), []byte("kernel"), update, extras)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, saved, protocmp.Transform()); diff != "" {
+			t.Error(diff)
+		}
 
-	record, err := openTest(t, cfg).Get(ctx, "BP002")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(descriptor("BP002"), record.Descriptor, protocmp.Transform()); diff != "" {
-		t.Error(diff)
-	}
-	got := []any{record.ArtifactRef, record.Checksum, record.GuardDigest, record.Bytes, record.CompileMs, record.PrewarmMs}
-	expected := []any{want.GetArtifactRef(), want.GetChecksum(), "digest", int64(6), 1.5, float64(float32(0.1))}
-	if diff := cmp.Diff(expected, got); diff != "" {
-		t.Error(diff)
-	}
-	if info, err := os.Stat(record.ArtifactRef); err != nil || info.Mode().Perm() != 0o644 {
-		t.Errorf("%v, %v: another user's trainer must be able to read it", info, err)
-	}
+		record, err := openTest(t, cfg).Get(ctx, "BP002")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(descriptor("BP002"), record.Descriptor, protocmp.Transform()); diff != "" {
+			t.Error(diff)
+		}
+		got := []any{record.ArtifactRef, record.Checksum, record.GuardDigest, record.Bytes, record.CompileMs, record.PrewarmMs}
+		expected := []any{want.GetArtifactRef(), want.GetChecksum(), "digest", int64(6), 1.5, float64(float32(0.1))}
+		if diff := cmp.Diff(expected, got); diff != "" {
+			t.Error(diff)
+		}
+		if info, err := os.Stat(record.ArtifactRef); err != nil || info.Mode().Perm() != 0o644 {
+			t.Errorf("%v, %v: another user's trainer must be able to read it", info, err)
+		}
+	})
 }
 
 func TestImportedFileKeepsItsKind(t *testing.T) {
@@ -57,7 +59,7 @@ func TestImportedFileKeepsItsKind(t *testing.T) {
 		{"x.tmp", ".onnx"}, {"x./../../etc", ".onnx"}, {"x.with space", ".onnx"}, {"x.averylongextension", ".onnx"},
 	}
 	for _, test := range tests {
-		got := artifacts{dir: "/lib"}.path("sum", test.source)
+		got := folderStore{dir: "/lib"}.ref("sum", test.source)
 		if got != "/lib/sum"+test.extension {
 			t.Errorf("%q: %s", test.source, got)
 		}
@@ -65,85 +67,91 @@ func TestImportedFileKeepsItsKind(t *testing.T) {
 }
 
 func TestSaveRefusesWhatCannotBeServed(t *testing.T) {
-	library := openTest(t, testConfig(t.TempDir()))
-	oddTier := descriptor("BP001")
-	oddTier.Tier = 99
-	tests := []struct {
-		fault      string
-		descriptor *leyline.BlueprintDescriptor
-		artifact   string
-		update     *leyline.KernelCatalogUpdate
-		extras     map[string]any
-	}{
-		{fault: "without blueprint id", artifact: "kernel"},
-		{fault: "without blueprint id", descriptor: &leyline.BlueprintDescriptor{}, artifact: "kernel"},
-		{fault: "empty artifact", descriptor: descriptor("BP001")},
-		{fault: "unknown tier 99", descriptor: oddTier, artifact: "kernel"},
-		{fault: `for blueprint "BP002"`, descriptor: descriptor("BP001"), artifact: "kernel",
-			update: &leyline.KernelCatalogUpdate{BlueprintId: "BP002"}},
-		{fault: "extras", descriptor: descriptor("BP001"), artifact: "kernel", extras: map[string]any{"f": func() {}}},
-	}
-	for _, test := range tests {
-		_, err := library.Save(context.Background(), test.descriptor, []byte(test.artifact), test.update, test.extras)
-		if err == nil || !strings.Contains(err.Error(), test.fault) {
-			t.Errorf("got %v, want %q", err, test.fault)
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		library := openTest(t, testConfig(t.TempDir()))
+		oddTier := descriptor("BP001")
+		oddTier.Tier = 99
+		tests := []struct {
+			fault      string
+			descriptor *leyline.BlueprintDescriptor
+			artifact   string
+			update     *leyline.KernelCatalogUpdate
+			extras     map[string]any
+		}{
+			{fault: "without blueprint id", artifact: "kernel"},
+			{fault: "without blueprint id", descriptor: &leyline.BlueprintDescriptor{}, artifact: "kernel"},
+			{fault: "empty artifact", descriptor: descriptor("BP001")},
+			{fault: "unknown tier 99", descriptor: oddTier, artifact: "kernel"},
+			{fault: `for blueprint "BP002"`, descriptor: descriptor("BP001"), artifact: "kernel",
+				update: &leyline.KernelCatalogUpdate{BlueprintId: "BP002"}},
+			{fault: "extras", descriptor: descriptor("BP001"), artifact: "kernel", extras: map[string]any{"f": func() {}}},
 		}
-	}
-	if records, err := library.List(context.Background()); err != nil || len(records) != 0 {
-		t.Errorf("%v, %v", records, err)
-	}
+		for _, test := range tests {
+			_, err := library.Save(context.Background(), test.descriptor, []byte(test.artifact), test.update, test.extras)
+			if err == nil || !strings.Contains(err.Error(), test.fault) {
+				t.Errorf("got %v, want %q", err, test.fault)
+			}
+		}
+		if records, err := library.List(context.Background()); err != nil || len(records) != 0 {
+			t.Errorf("%v, %v", records, err)
+		}
+	})
 }
 
 func TestLastTwentyPrewarmSamplesAreKept(t *testing.T) {
-	ctx := context.Background()
-	library := openTest(t, testConfig(t.TempDir()))
-	for i := range 25 {
-		update := &leyline.KernelCatalogUpdate{PrewarmMs: float32(i + 1)}
-		if _, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, nil); err != nil {
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		ctx := context.Background()
+		library := openTest(t, testConfig(t.TempDir()))
+		for i := range 25 {
+			update := &leyline.KernelCatalogUpdate{PrewarmMs: float32(i + 1)}
+			if _, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), nil, nil); err != nil { // not measured
 			t.Fatal(err)
 		}
-	}
-	if _, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), nil, nil); err != nil { // not measured
-		t.Fatal(err)
-	}
-	record, err := library.Get(ctx, "BP001")
-	if err != nil || len(record.PrewarmSamples) != 20 || record.PrewarmSamples[0] != 6 || record.PrewarmSamples[19] != 25 {
-		t.Fatalf("%v, %v", record.PrewarmSamples, err)
-	}
-	ready := wantReady(t, ask(t, NewPrefetcher(library), "BP001"), record.Checksum)
-	if ready.GetPrewarmP50Ms() != 15.5 || ready.GetPrewarmP95Ms() != 24.05 {
-		t.Errorf("percentiles: %v", ready)
-	}
-	measured := map[string]any{"prewarm_samples": []float64{100, 200}}
-	update := &leyline.KernelCatalogUpdate{PrewarmMs: 150}
-	if _, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, measured); err != nil {
-		t.Fatal(err)
-	}
-	record, err = library.Get(ctx, "BP001")
-	if err != nil || !cmp.Equal(record.PrewarmSamples[17:], []float64{25, 100, 200}) {
-		t.Errorf("%v, %v", record.PrewarmSamples, err)
-	}
+		record, err := library.Get(ctx, "BP001")
+		if err != nil || len(record.PrewarmSamples) != 20 || record.PrewarmSamples[0] != 6 || record.PrewarmSamples[19] != 25 {
+			t.Fatalf("%v, %v", record.PrewarmSamples, err)
+		}
+		ready := wantReady(t, ask(t, NewPrefetcher(library), "BP001"), record.Checksum)
+		if ready.GetPrewarmP50Ms() != 15.5 || ready.GetPrewarmP95Ms() != 24.05 {
+			t.Errorf("percentiles: %v", ready)
+		}
+		measured := map[string]any{"prewarm_samples": []float64{100, 200}}
+		update := &leyline.KernelCatalogUpdate{PrewarmMs: 150}
+		if _, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, measured); err != nil {
+			t.Fatal(err)
+		}
+		record, err = library.Get(ctx, "BP001")
+		if err != nil || !cmp.Equal(record.PrewarmSamples[17:], []float64{25, 100, 200}) {
+			t.Errorf("%v, %v", record.PrewarmSamples, err)
+		}
+	})
 }
 
 func TestCallersCannotChangeWhatIsInMemory(t *testing.T) {
-	ctx := context.Background()
-	library := openTest(t, testConfig(t.TempDir()))
-	saveWithGraph(t, library, "BP001", map[string]any{"layers": []any{map[string]any{"id": "L0"}}})
-	first, err := library.Get(ctx, "BP001")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.Descriptor.Name = "changed"
-	first.Extras["graph_metadata"].(map[string]any)["layers"].([]any)[0].(map[string]any)["id"] = "changed"
-	first.Extras["checksum"] = "changed"
-	second, err := library.Get(ctx, "BP001")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := compactJSON(second.Extras)
-	if err != nil || strings.Contains(string(text), "changed") || second.Descriptor.GetName() == "changed" {
-		t.Errorf("%s, %v", text, err)
-	}
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		ctx := context.Background()
+		library := openTest(t, testConfig(t.TempDir()))
+		saveWithGraph(t, library, "BP001", map[string]any{"layers": []any{map[string]any{"id": "L0"}}})
+		first, err := library.Get(ctx, "BP001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Descriptor.Name = "changed"
+		first.Extras["graph_metadata"].(map[string]any)["layers"].([]any)[0].(map[string]any)["id"] = "changed"
+		first.Extras["checksum"] = "changed"
+		second, err := library.Get(ctx, "BP001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := compactJSON(second.Extras)
+		if err != nil || strings.Contains(string(text), "changed") || second.Descriptor.GetName() == "changed" {
+			t.Errorf("%s, %v", text, err)
+		}
+	})
 }
 
 func TestMemoryIsRevalidatedWithinItsInterval(t *testing.T) {

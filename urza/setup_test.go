@@ -2,17 +2,91 @@ package urza
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := sharedPostgres.close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
+
+// sharedPostgres is one server for all tests, started by the first that needs it.
+var sharedPostgres postgresServer
+
+type postgresServer struct {
+	once   sync.Once
+	server *pgtest.Server
+	err    error
+}
+
+func (s *postgresServer) close() error {
+	if s.server == nil {
+		return nil
+	}
+	return s.server.Close()
+}
+
+// configFor returns the configuration of the library below a folder.
+type configFor func(dir string) Config
+
+// databases are what every test of the library's behaviour runs on.
+var databases = []struct {
+	name   string
+	config func(t testing.TB) configFor
+}{
+	{"sqlite", func(testing.TB) configFor { return testConfig }},
+	{"postgres", postgresConfigFor},
+}
+
+func onEachDatabase(t *testing.T, test func(t *testing.T, config configFor)) {
+	for _, database := range databases {
+		t.Run(database.name, func(t *testing.T) { test(t, database.config(t)) })
+	}
+}
+
+// postgresConfigFor gives each folder a schema of its own on the shared server.
+func postgresConfigFor(t testing.TB) configFor {
+	t.Helper()
+	s := &sharedPostgres
+	s.once.Do(func() { s.server, s.err = pgtest.Launch() })
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return func(dir string) Config {
+		cfg := testConfig(dir)
+		cfg.DatabaseURL = schemaURL(t, s.server, "t_"+checksum([]byte(dir))[:20])
+		return cfg
+	}
+}
+
+func schemaURL(t testing.TB, server *pgtest.Server, schema string) string {
+	t.Helper()
+	db, err := sql.Open("pgx", server.URL(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE SCHEMA IF NOT EXISTS " + schema); err != nil {
+		t.Fatal(err)
+	}
+	return server.URL(schema)
+}
 
 // testConfig is a library below dir that asks the database on every read, so that
 // no test has to wait for memory to be revalidated.

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // examinations bounds how often a row and a file that keep changing are looked at
@@ -18,7 +17,8 @@ const examinations = 5
 
 // Verify reads the artifact of one blueprint again and compares it with the row,
 // whatever is remembered about it. A file that differs is quarantined.
-// Errors: ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrUnavailable.
+// Errors: ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrUntrusted,
+// ErrUnavailable.
 func (l *Library) Verify(ctx context.Context, blueprintID string) error {
 	if _, _, err := l.settle(ctx, blueprintID); err != nil {
 		return fmt.Errorf("urza: verify %q: %w", blueprintID, err)
@@ -27,20 +27,68 @@ func (l *Library) Verify(ctx context.Context, blueprintID string) error {
 }
 
 // verified returns the record of a blueprint and the checksum that its file has
-// now. While nothing changed this costs one stat; errors as for Verify.
+// now. While nothing changed this costs one stat; errors as for Verify, and
+// ErrWithheld.
 func (l *Library) verified(ctx context.Context, id string) (*entry, string, error) {
 	e, err := l.entry(ctx, id)
 	if err != nil {
 		return nil, "", err
 	}
-	v := e.known()
-	if v == nil {
-		return l.settle(ctx, id)
+	if err := l.withheld(e); err != nil {
+		return nil, "", err
 	}
-	if !v.good {
-		return nil, "", ErrChecksumMismatch
+	v := l.known(ctx, e)
+	if v == nil {
+		return l.settleServable(ctx, id)
+	}
+	if v.err != nil {
+		return nil, "", v.err
 	}
 	return e, v.sum, nil
+}
+
+// settleServable is settle for a kernel that may have been set aside meanwhile.
+func (l *Library) settleServable(ctx context.Context, id string) (*entry, string, error) {
+	e, sum, err := l.settle(ctx, id)
+	if err == nil {
+		err = l.withheld(e)
+	}
+	return e, sum, err
+}
+
+// known is what is already known about the artifact as it is now: one stat and no
+// read for a file, and for an object nothing at all most of the time.
+func (l *Library) known(ctx context.Context, e *entry) *verdict {
+	v := e.verdict.Load()
+	if v == nil {
+		return nil
+	}
+	if isObject(e.record.ArtifactRef) && !l.due(e) {
+		return v
+	}
+	if now, err := l.stores.identify(ctx, e.record.ArtifactRef); err != nil || now != v.identity {
+		return nil
+	}
+	if errors.Is(v.err, ErrUntrusted) && l.signatureIdentity(ctx, e) != v.signature {
+		return nil
+	}
+	return v
+}
+
+// due says that it is this caller's turn to ask the object store whether an artifact
+// changed; the others go by what is known.
+func (l *Library) due(e *entry) bool {
+	now, last := time.Now().UnixNano(), e.checked.Load()
+	return now-last > int64(l.cfg.ObjectTrust) && e.checked.CompareAndSwap(last, now)
+}
+
+// signatureIdentity is zero when there is no signature.
+func (l *Library) signatureIdentity(ctx context.Context, e *entry) identity {
+	found, err := l.stores.identify(ctx, signatureRef(e.record.ArtifactRef))
+	if err != nil {
+		return identity{}
+	}
+	return found
 }
 
 type settled struct {
@@ -52,7 +100,7 @@ type settled struct {
 // at the same time share one reading.
 func (l *Library) settle(ctx context.Context, id string) (*entry, string, error) {
 	for {
-		shared, err, _ := l.settling.Do(id, func() (any, error) { return l.examineUntilStable(ctx, id) })
+		shared, err, _ := l.settling.Do(id, func() (any, error) { return l.examineUntilStable(ctx, id, nil) })
 		if err == nil {
 			found := shared.(settled) //nolint:forcetypeassert // the function above returns nothing else
 			return found.entry, found.sum, nil
@@ -68,9 +116,9 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (l *Library) examineUntilStable(ctx context.Context, id string) (settled, error) {
+func (l *Library) examineUntilStable(ctx context.Context, id string, pace *rate.Limiter) (settled, error) {
 	for range examinations {
-		e, sum, err := l.examine(ctx, id)
+		e, sum, err := l.examine(ctx, id, pace)
 		if !errors.Is(err, errChanged) {
 			return settled{e, sum}, err
 		}
@@ -78,70 +126,100 @@ func (l *Library) examineUntilStable(ctx context.Context, id string) (settled, e
 	return settled{}, fmt.Errorf("%w: artifact of %q keeps changing", ErrUnavailable, id)
 }
 
-// examine judges the file by the row as it is in the database now: what memory
+// examine judges the artifact by the row as it is in the database now: what memory
 // holds may be older than a save by another process.
-func (l *Library) examine(ctx context.Context, id string) (*entry, string, error) {
+func (l *Library) examine(ctx context.Context, id string, pace *rate.Limiter) (*entry, string, error) {
 	e, err := l.reload(ctx, id)
 	if err != nil {
 		return nil, "", err
 	}
-	file, sum, err := hashFile(ctx, e.record.ArtifactRef)
+	found, err := l.stores.read(ctx, e.record.ArtifactRef, pace)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && e.row.quarantined:
 		return nil, "", ErrChecksumMismatch
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, "", ErrArtifactMissing
-	case errors.Is(err, errChanged) || (err != nil && isContextError(err)):
+	case errors.Is(err, errChanged) || errors.Is(err, ErrUnavailable) || (err != nil && isContextError(err)):
 		return nil, "", err
 	case err != nil:
 		return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	good := e.record.Checksum == "" || e.record.Checksum == sum
-	if !good {
-		return nil, "", l.condemn(ctx, e, file, sum)
+	if e.record.Checksum != "" && e.record.Checksum != found.sum {
+		return nil, "", l.condemn(ctx, e, found)
 	}
-	return e, sum, l.acquit(ctx, e, file, sum)
+	if err := l.checkSignature(ctx, e, found); err != nil {
+		return nil, "", err
+	}
+	return e, found.sum, l.acquit(ctx, e, found)
+}
+
+// checkSignature refuses an artifact that no trusted key signed. It stays where it
+// is: nothing says that it is damaged, and a signature may follow.
+func (l *Library) checkSignature(ctx context.Context, e *entry, found reading) error {
+	if len(l.trust) == 0 {
+		return nil
+	}
+	beside := l.signatureIdentity(ctx, e)
+	signature, err := l.stores.signature(ctx, e.record.ArtifactRef)
+	if err == nil && !l.trust.verify(found.message, signature) {
+		err = ErrUntrusted
+	}
+	if errors.Is(err, ErrUntrusted) {
+		l.counts.untrusted.Add(1)
+		l.log.Warn("artifact without trusted signature", "blueprint_id", e.row.id, "artifact", e.record.ArtifactRef)
+		e.learn(&verdict{identity: found.identity, sum: found.sum, err: ErrUntrusted, signature: beside})
+	}
+	return err
+}
+
+// learn remembers a verdict, unless the file could change again and keep its times.
+func (e *entry) learn(v *verdict) {
+	now := time.Now()
+	if v.identity.settled(now) {
+		e.verdict.Store(v)
+		e.checked.Store(now.UnixNano())
+	}
 }
 
 // acquit remembers that the file is what the row promises.
-func (l *Library) acquit(ctx context.Context, e *entry, file identity, sum string) error {
+func (l *Library) acquit(ctx context.Context, e *entry, found reading) error {
 	if e.row.quarantined {
 		if err := l.catalogue.clearQuarantine(ctx, e.row); err != nil {
 			return err
 		}
 	}
-	if file.settled(time.Now()) {
-		e.verdict.Store(&verdict{identity: file, sum: sum, good: true})
-	}
+	e.learn(&verdict{identity: found.identity, sum: found.sum})
 	return nil
 }
 
 // condemn sets a damaged file aside. It looks at row and file once more inside the
 // transaction: a save that happened meanwhile must not lose its good file.
-func (l *Library) condemn(ctx context.Context, e *entry, file identity, sum string) error {
+func (l *Library) condemn(ctx context.Context, e *entry, found reading) error {
 	movedTo := ""
-	err := l.catalogue.write(ctx, func(tx *sql.Tx) error {
-		if err := unchanged(ctx, tx, e, file); err != nil {
+	err := l.catalogue.write(ctx, func(tx *sql.Tx) (err error) {
+		if err := l.unchanged(ctx, tx, e, found.identity); err != nil {
 			return err
 		}
-		movedTo = l.moveAside(e.record.ArtifactRef, sum)
-		return l.catalogue.recordQuarantine(ctx, tx, e.row, e.record.Checksum, sum, movedTo)
+		if movedTo, err = l.stores.setAside(ctx, e.record.ArtifactRef, found.sum); err != nil {
+			l.log.Warn("damaged artifact left in place", "artifact", e.record.ArtifactRef, "error", err)
+		}
+		return l.catalogue.recordQuarantine(ctx, tx, e.row, e.record.Checksum, found.sum, movedTo)
 	})
 	if err != nil {
 		return err
 	}
 	l.counts.integrityFailures.Add(1)
 	l.log.Error("artifact does not match its checksum", "blueprint_id", e.row.id,
-		"artifact", e.record.ArtifactRef, "expected", e.record.Checksum, "actual", sum, "moved_to", movedTo)
-	if movedTo == "" && file.settled(time.Now()) {
-		e.verdict.Store(&verdict{identity: file, sum: sum})
+		"artifact", e.record.ArtifactRef, "expected", e.record.Checksum, "actual", found.sum, "moved_to", movedTo)
+	if movedTo == "" {
+		e.learn(&verdict{identity: found.identity, sum: found.sum, err: ErrChecksumMismatch})
 	}
 	return ErrChecksumMismatch
 }
 
 // unchanged is errChanged when row or file are no longer what was examined. Only
-// the quarantine mark may differ: it does not change what the row promises.
-func unchanged(ctx context.Context, tx *sql.Tx, e *entry, file identity) error {
+// its marks may differ: they do not change what the row promises.
+func (l *Library) unchanged(ctx context.Context, tx *sql.Tx, e *entry, file identity) error {
 	now, err := scanRow(tx.QueryRowContext(ctx, selectRow, e.row.id))
 	if errors.Is(err, ErrNotFound) {
 		return errChanged
@@ -149,30 +227,9 @@ func unchanged(ctx context.Context, tx *sql.Tx, e *entry, file identity) error {
 	if err != nil {
 		return err
 	}
-	now.quarantined = e.row.quarantined
-	if current, err := identify(e.record.ArtifactRef); now != e.row || err != nil || current != file {
+	now.quarantined, now.approved, now.setAside = e.row.quarantined, e.row.approved, e.row.setAside
+	if current, err := l.stores.identify(ctx, e.record.ArtifactRef); now != e.row || err != nil || current != file {
 		return errChanged
 	}
 	return nil
-}
-
-// moveAside moves a damaged file into the quarantine folder and returns where it
-// is now, or "" when it stays: a file outside the library's own folders belongs to
-// somebody else, and one on another file system cannot be moved in one step.
-func (l *Library) moveAside(path, sum string) string {
-	if !slices.Contains(l.folders, filepath.Dir(path)) {
-		return ""
-	}
-	folder := filepath.Join(l.store.dir, quarantineFolder)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		l.log.Warn("quarantine folder", "error", err)
-		return ""
-	}
-	// Named after what it is, beside what it should have been.
-	target := filepath.Join(folder, filepath.Base(path)+"."+sum)
-	if err := l.store.files.rename(path, target); err != nil {
-		l.log.Warn("damaged artifact left in place", "artifact", path, "error", err)
-		return ""
-	}
-	return target
 }

@@ -16,7 +16,7 @@ const watchTimeout = time.Second
 // keeps one connection, because SQLite's data_version only means something when
 // it is compared on the same connection.
 type watcher struct {
-	db       *sql.DB
+	db       *database
 	interval time.Duration
 
 	generation atomic.Uint64
@@ -67,7 +67,7 @@ func (w *watcher) ask(ctx context.Context) (version int64, err error) {
 		}
 		w.generation.Add(1) // another connection counts from another number
 	}
-	err = w.conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version)
+	err = w.conn.QueryRowContext(ctx, w.db.dialect.generation).Scan(&version)
 	return version, err
 }
 

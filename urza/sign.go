@@ -1,0 +1,125 @@
+package urza
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"aead.dev/minisign"
+)
+
+// signatureExtension names the file beside an artifact that holds its signature.
+const signatureExtension = ".minisig"
+
+// maxSignature is far above the size of any minisign signature.
+const maxSignature = 8 << 10
+
+// signer signs artifacts; the nil signer signs nothing.
+type signer struct{ key minisign.PrivateKey }
+
+func newSigner(keyFile, password string) (*signer, error) {
+	if keyFile == "" {
+		return nil, nil //nolint:nilnil // no key is no signer
+	}
+	text, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	key, err := decodeKey(text, password)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: %w", keyFile, err)
+	}
+	return &signer{key}, nil
+}
+
+func decodeKey(text []byte, password string) (key minisign.PrivateKey, err error) {
+	if !minisign.IsEncrypted(text) {
+		return key, key.UnmarshalText(text)
+	}
+	if password == "" {
+		return key, errors.New("is protected by a password, and none was given")
+	}
+	return minisign.DecryptKey(password, text)
+}
+
+// sign returns the signature of an artifact. It is over the BLAKE2b hash, so that a
+// reader can verify it without holding the artifact in memory.
+func (s *signer) sign(content []byte, sum string) []byte {
+	reader := minisign.NewReader(bytes.NewReader(content))
+	_, _ = io.Copy(io.Discard, reader) // a reader of bytes does not fail
+	return reader.SignWithComments(s.key, "sha256:"+sum, "signed by the Esper-Lite kernel library")
+}
+
+// trust holds the keys whose signatures count; the empty trust asks for none.
+type trust []minisign.PublicKey
+
+func newTrust(keys []string) (trust, error) {
+	var trusted trust
+	for _, text := range keys {
+		key, err := publicKey(text)
+		if err != nil {
+			return nil, err
+		}
+		trusted = append(trusted, key)
+	}
+	return trusted, nil
+}
+
+// publicKey reads a key, or the file that holds one.
+func publicKey(text string) (minisign.PublicKey, error) {
+	var key minisign.PublicKey
+	if key.UnmarshalText([]byte(text)) == nil {
+		return key, nil
+	}
+	key, err := minisign.PublicKeyFromFile(text)
+	if err != nil {
+		return key, fmt.Errorf("trusted key %q is no minisign public key and no file with one: %w", text, err)
+	}
+	return key, nil
+}
+
+// verify reports whether a trusted key made the signature of what the reader read.
+func (t trust) verify(message *minisign.Reader, signature []byte) bool {
+	for _, key := range t {
+		if message.Verify(key, signature) {
+			return true
+		}
+	}
+	return false
+}
+
+func signatureRef(ref string) string { return ref + signatureExtension }
+
+// signature reads the signature beside an artifact: ErrUntrusted when there is none.
+func (s stores) signature(ctx context.Context, ref string) ([]byte, error) {
+	file, err := s.open(ctx, signatureRef(ref))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrUntrusted
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxSignature))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrUntrusted
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: read signature: %w", ErrUnavailable, err)
+	}
+	return bytes.TrimSpace(text), nil
+}
+
+// promised is the checksum in the name of a content-addressed artifact, or "".
+func promised(ref string) string {
+	name := ref[strings.LastIndexByte(ref, '/')+1:]
+	if !artifactFile.MatchString(name) {
+		return ""
+	}
+	return name[:64]
+}
