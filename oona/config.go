@@ -33,7 +33,9 @@ type Config struct {
 	RetryBackoff       time.Duration // pause before the first retry, then doubling up to 30 s [250 ms]
 	ClaimIdle          time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
 	MaxPayload         int           // largest envelope, in bytes [256 KiB]
-	EmergencyPerMinute int           // emergency messages a minute; 0 = unlimited
+	EmergencyPerMinute int           // emergency messages a minute, when EmergencyBudget is nil; 0 = unlimited
+	// EmergencyBudget is shared by the clients of a process.
+	EmergencyBudget *EmergencyBudget
 	// EmergencyThreshold is accepted for compatibility: the prototype diverted
 	// ordinary traffic to the emergency stream above this depth. Typed traffic
 	// is never diverted here; reaching it puts the client in conservative mode.

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true}
+	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true}
 	oonatest.Run(t, features, func(t *testing.T) oonatest.Server {
 		server := redistest.Start(t, redistest.AOF()...)
 		return oonatest.Server{URL: server.URL, Restart: server.Restart}

@@ -3,6 +3,7 @@ package oona
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -48,4 +49,33 @@ func parseGroup(fields map[string]rueidis.RedisMessage) groupInfo {
 	_, readErr := read.AsInt64()
 	g.lag, g.lagKnown = n, err == nil && readErr == nil
 	return g
+}
+
+// consumerInfo is what XINFO CONSUMERS tells of one consumer.
+type consumerInfo struct {
+	name    string
+	pending int64
+	idle    time.Duration // since it last tried anything; unknown counts as none
+}
+
+func consumersOf(ctx context.Context, rdb rueidis.Client, stream, group string) ([]consumerInfo, error) {
+	replies, err := rdb.Do(ctx, rdb.B().XinfoConsumers().Key(stream).Group(group).Build()).ToArray()
+	if err != nil {
+		return nil, fmt.Errorf("list consumers of %s on %s: %w", group, stream, err)
+	}
+	consumers := make([]consumerInfo, 0, len(replies))
+	for _, reply := range replies {
+		fields, err := reply.AsMap()
+		if err != nil {
+			return nil, fmt.Errorf("read consumers of %s: %w", group, err)
+		}
+		var info consumerInfo
+		name, pending, idle := fields["name"], fields["pending"], fields["idle"]
+		info.name, _ = name.ToString()
+		info.pending, _ = pending.AsInt64()
+		ms, _ := idle.AsInt64()
+		info.idle = time.Duration(ms) * time.Millisecond
+		consumers = append(consumers, info)
+	}
+	return consumers, nil
 }

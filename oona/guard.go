@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/time/rate"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -19,16 +18,15 @@ const (
 // mode that follows from it.
 type guard struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
-	bucket  *rate.Limiter // nil = unlimited
-	perMin  int
+	budget  *EmergencyBudget // nil = unlimited
 	caution *caution
 	log     *slog.Logger
 }
 
 func newGuard(cfg Config, log *slog.Logger) *guard {
-	g := &guard{log: log, caution: newCaution(), perMin: cfg.EmergencyPerMinute}
-	if g.perMin > 0 {
-		g.bucket = rate.NewLimiter(rate.Limit(float64(g.perMin)/60), g.perMin)
+	g := &guard{log: log, caution: newCaution(), budget: cfg.EmergencyBudget}
+	if g.budget == nil {
+		g.budget = NewEmergencyBudget(cfg.EmergencyPerMinute)
 	}
 	g.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:          "oona publish",
@@ -41,8 +39,6 @@ func newGuard(cfg Config, log *slog.Logger) *guard {
 	})
 	return g
 }
-
-func (g *guard) allowEmergency() bool { return g.bucket == nil || g.bucket.Allow() }
 
 // breakerCause names the breaker among the causes of conservative mode.
 const breakerCause = "breaker"

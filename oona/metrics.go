@@ -136,11 +136,7 @@ func (g *guard) fill(values map[string]float64) {
 	if g.conservative() {
 		values["conservative_mode"] = 1
 	}
-	if g.bucket != nil {
-		values["emergency_tokens_remaining"] = max(0, g.bucket.Tokens())
-		values["emergency_refill_rate_per_s"] = float64(g.perMin) / 60
-		values["emergency_bucket_capacity_per_min"] = float64(g.perMin)
-	}
+	g.budget.fill(values)
 }
 
 // depths asks for the length of every stream in one pipeline, and for how far

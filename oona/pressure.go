@@ -2,6 +2,7 @@ package oona
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -154,20 +155,6 @@ func (l *loadSampler) lag(ctx context.Context, stream string, g groupInfo) int64
 // created on every stream and never reads: its backlog only ever grows to the
 // bound of the stream, and must not shut out the publishers for good.
 func (l *loadSampler) alive(ctx context.Context, stream, group string) bool {
-	consumers, err := l.rdb.Do(ctx, l.rdb.B().XinfoConsumers().Key(stream).Group(group).Build()).ToArray()
-	if err != nil {
-		return false
-	}
-	for _, consumer := range consumers {
-		info, err := consumer.AsMap()
-		if err != nil {
-			continue
-		}
-		idle := info["idle"]
-		ms, err := idle.AsInt64()
-		if err != nil || time.Duration(ms)*time.Millisecond < deadAfter {
-			return true
-		}
-	}
-	return false
+	consumers, err := consumersOf(ctx, l.rdb, stream, group)
+	return err == nil && slices.ContainsFunc(consumers, func(c consumerInfo) bool { return c.idle < deadAfter })
 }

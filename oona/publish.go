@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // Entry fields of a message, as every Esper peer writes them.
@@ -71,7 +73,7 @@ func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urge
 
 func (c *Client) allow(ctx context.Context, m Message, emergency bool) error {
 	if emergency {
-		if !c.guard.allowEmergency() {
+		if _, signal := m.Payload.(*leyline.EmergencySignal); !c.guard.budget.allow(signal) {
 			return ErrRateLimited
 		}
 		return nil

@@ -12,7 +12,8 @@ import (
 // Trim removes entries older than MessageTTL that every group of the stream has
 // read and finished, and returns how many went from each stream. What one group
 // has not read stays, up to the bound of the stream. Dead letters go when they
-// are older than DeadLetterTTL.
+// are older than DeadLetterTTL, and consumers that own nothing after
+// ConsumerIdle.
 func (c *Client) Trim(ctx context.Context) (map[string]int64, error) {
 	trimmed := make(map[string]int64)
 	if c.cfg.DeadLetterTTL > 0 {
@@ -21,6 +22,11 @@ func (c *Client) Trim(ctx context.Context) (map[string]int64, error) {
 			return trimmed, err
 		}
 		trimmed[c.cfg.DeadLetter] = n
+	}
+	if c.cfg.ConsumerIdle > 0 {
+		if _, err := c.PruneConsumers(ctx, c.cfg.ConsumerIdle); err != nil {
+			return trimmed, err
+		}
 	}
 	if c.cfg.MessageTTL <= 0 {
 		return trimmed, nil

@@ -10,6 +10,7 @@ type Features struct {
 	Durable      bool // survives Kill and Restart with its data
 	GuardedClaim bool // XCLAIM honours its idle guard
 	CountsLag    bool // XINFO GROUPS counts the lag of a group
+	TellsIdle    bool // XINFO CONSUMERS tells since when a consumer is silent
 }
 
 // Server is a running bus.
@@ -38,7 +39,9 @@ type conformanceTest struct {
 	run   func(t *testing.T, b *bus)
 }
 
-func durable(f Features) bool { return f.Durable }
+func durable(f Features) bool   { return f.Durable }
+func countsLag(f Features) bool { return f.CountsLag }
+func tellsIdle(f Features) bool { return f.TellsIdle }
 
 var suite = []conformanceTest{
 	{"EnvelopeOfThePrototypeIsUnderstood", nil, testGoldenVectors},
@@ -89,5 +92,7 @@ var suite = []conformanceTest{
 	{"SlowKeyDoesNotHoldUpTheOthers", nil, testKeysRunBesideEachOther},
 	{"GivenUpEntryFreesItsKey", nil, testGivenUpEntryFreesItsKey},
 	{"OrderSurvivesAStopDuringARetry", nil, testOrderSurvivesAStop},
+	{"RealSignalsHaveAReservedShareOfTheSharedBudget", nil, testReservedShare},
+	{"SilentConsumerGoesOnlyWhenItOwnsNothing", tellsIdle, testPrune},
 	{"AcknowledgedSurvivesAKill", durable, testKill},
 }

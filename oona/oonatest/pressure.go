@@ -121,10 +121,10 @@ func testTrim(t *testing.T, b *bus) {
 }
 
 func testMetrics(t *testing.T, b *bus) {
-	c := b.client(func(cfg *oona.Config) { cfg.EmergencyPerMinute = 3 })
+	c := b.client(func(cfg *oona.Config) { cfg.EmergencyPerMinute = 4 })
 	ctx := context.Background()
 	sent := 0
-	for range 10 {
+	for range 9 {
 		err := c.PublishTelemetry(ctx, &leyline.TelemetryPacket{SourceSubsystem: "ta miyo"}, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL)
 		if err == nil {
 			sent++
@@ -140,11 +140,11 @@ func testMetrics(t *testing.T, b *bus) {
 	want := map[string]float64{
 		"publish_total": 4, "publish_rerouted": 0, "publish_dropped": 0, "queue_depth_max": 3, "retry_total": 0,
 		"dead_letter_total": 0, "breaker_publish_open": 0, "breaker_consume_open": 0, "kernel_stale_dropped": 0,
-		"kernel_replay_dropped": 0, "emergency_published": 3, "emergency_rate_dropped": 7, "queue_depth_normal": 1,
+		"kernel_replay_dropped": 0, "emergency_published": 3, "emergency_rate_dropped": 6, "queue_depth_normal": 1,
 		"queue_depth_emergency": 3, "queue_depth_kernel_requests": 0, "queue_depth_kernel_ready": 0,
 		"queue_depth_kernel_errors": 0, "publish_breaker_state": 1, "consume_breaker_state": 1, "conservative_mode": 0,
-		"emergency_published.src.ta_miyo": 3, "emergency_rate_dropped.src.ta_miyo": 7,
-		"emergency_refill_rate_per_s": 0.05, "emergency_bucket_capacity_per_min": 3,
+		"emergency_published.src.ta_miyo": 3, "emergency_rate_dropped.src.ta_miyo": 6,
+		"emergency_refill_rate_per_s": 4.0 / 60, "emergency_bucket_capacity_per_min": 4,
 	}
 	got := make(map[string]float64)
 	for name := range want {
@@ -155,7 +155,7 @@ func testMetrics(t *testing.T, b *bus) {
 	if diff := cmp.Diff(want, got); diff != "" || sent != 3 {
 		t.Errorf("sent %d, metrics (-want +got):\n%s", sent, diff)
 	}
-	if metrics["publish_latency_ms"] <= 0 || metrics["emergency_tokens_remaining"] > 1 {
+	if metrics["publish_latency_ms"] <= 0 || metrics["emergency_tokens_remaining"] > 2 {
 		t.Errorf("latency %v ms, tokens %v", metrics["publish_latency_ms"], metrics["emergency_tokens_remaining"])
 	}
 	if _, ok := metrics["consume_latency_ms"]; !ok {

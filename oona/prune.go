@@ -1,0 +1,48 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// PruneConsumers removes the consumers of every group on our streams that have
+// been silent for longer than idle and own nothing. One that owns entries stays
+// until they were taken over. It returns how many went.
+func (c *Client) PruneConsumers(ctx context.Context, idle time.Duration) (int64, error) {
+	var removed int64
+	for _, stream := range c.cfg.Streams.Names() {
+		groups, err := groupsOf(ctx, c.rdb, stream)
+		if err != nil {
+			return removed, err
+		}
+		for _, g := range groups {
+			n, err := c.pruneGroup(ctx, stream, g.name, idle)
+			removed += n
+			if err != nil {
+				return removed, err
+			}
+		}
+	}
+	return removed, nil
+}
+
+func (c *Client) pruneGroup(ctx context.Context, stream, group string, idle time.Duration) (int64, error) {
+	consumers, err := consumersOf(ctx, c.rdb, stream, group)
+	if err != nil {
+		return 0, err
+	}
+	var removed int64
+	for _, consumer := range consumers {
+		if consumer.pending > 0 || consumer.idle < idle || consumer.name == c.cfg.Consumer {
+			continue
+		}
+		// The script looks again: it may have read something since.
+		n, err := pruneScript.Exec(ctx, c.rdb, []string{stream}, []string{group, consumer.name}).AsInt64()
+		if err != nil {
+			return removed, fmt.Errorf("remove consumer %s of %s: %w", consumer.name, group, err)
+		}
+		removed += n
+	}
+	return removed, nil
+}
