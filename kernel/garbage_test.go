@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -42,13 +43,18 @@ func TestGarbageIsRefused(t *testing.T) {
 
 func TestBombOfEmptyMessagesTakesNoMemory(t *testing.T) {
 	file := bytes.Repeat([]byte{0x42, 0x00}, kernel.MaxFileBytes/2)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	refusal(t, file)
-	runtime.ReadMemStats(&after)
-	if taken := after.TotalAlloc - before.TotalAlloc; taken > 1<<20 {
+	if taken := allocated(func() { refusal(t, file) }); taken > 1<<20 {
 		t.Errorf("refusing the file took %d bytes", taken)
 	}
+}
+
+// allocated is how many bytes run takes.
+func allocated(run func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 // bomb builds a kernel whose graph is small and whose work is not.
@@ -130,12 +136,20 @@ func TestOneFlippedBitNeverPanics(t *testing.T) {
 	t.Logf("%d of %d flipped bits still give a valid kernel", accepted, 8*len(file))
 }
 
-// runOnce runs a kernel forwards and backwards on two rows.
+// runOnce runs a kernel forwards and backwards on two rows, in both modes.
 func runOnce(t testing.TB, k *kernel.Kernel) {
+	t.Helper()
+	tape := kernel.NewTape()
+	runIn(t, k, tape)
+	tape.Reset()
+	tape.Train(rand.New(rand.NewPCG(1, 1)))
+	runIn(t, k, tape)
+}
+
+func runIn(t testing.TB, k *kernel.Kernel, tape *kernel.Tape) {
 	t.Helper()
 	shape := k.Input().Shape
 	shape[0] = 2
-	tape := kernel.NewTape()
 	y, err := k.Instantiate().Forward(tape, tape.Input(kernel.NewTensor(shape...)))
 	if err != nil {
 		t.Fatalf("a kernel that was accepted does not run: %v", err)
@@ -155,6 +169,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(encoded(f, plain(f)))
 	f.Add(bytesOf(f, gated(f, 4, 8)))
 	f.Add(bytesOf(f, everyOperator(f)))
+	f.Add(bytesOf(f, everySpaceOperator(f)))
 	f.Add([]byte("\x80\x02}q\x00"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		k, err := kernel.Load(file)

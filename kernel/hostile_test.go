@@ -134,6 +134,21 @@ func TestHostileFilesAreRefusedWithAReason(t *testing.T) {
 			m.Graph.Initializer[1].FloatData = []float32{1, 2, 3, 4}
 		}},
 		{"doubles", "element type 11", func(m *onnxpb.ModelProto) { m.Graph.Initializer[0].DataType = 11 }},
+		{"truth values that are neither", "neither true nor false", func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer[1] = &onnxpb.TensorProto{
+				Name: "b", DataType: 9, Dims: []int64{4}, RawData: []byte{0, 1, 2, 0},
+			}
+		}},
+		{"truth values of another length", "3 bytes for 4 bool", func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer[1] = &onnxpb.TensorProto{
+				Name: "b", DataType: 9, Dims: []int64{4}, RawData: []byte{0, 1, 0},
+			}
+		}},
+		{"huge indices", "8 bytes for 4194304 int64", func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer[1] = &onnxpb.TensorProto{
+				Name: "b", DataType: 7, Dims: []int64{1 << 11, 1 << 11}, RawData: make([]byte, 8),
+			}
+		}},
 		{"int64 where a float belongs", "wrong element type", func(m *onnxpb.ModelProto) {
 			m.Graph.Initializer[1] = &onnxpb.TensorProto{
 				Name: "b", DataType: 7, Dims: []int64{4}, RawData: make([]byte, 32),
@@ -245,8 +260,14 @@ func TestHostileFilesAreRefusedWithAReason(t *testing.T) {
 				t.Fatalf("the file was refused before it was spoiled: %v", err)
 			}
 			c.spoil(model)
-			if reason := refusal(t, encoded(t, model)); !strings.Contains(reason, c.reason) {
-				t.Errorf("reason %q, want it to say %q", reason, c.reason)
+			file := encoded(t, model)
+			taken := allocated(func() {
+				if reason := refusal(t, file); !strings.Contains(reason, c.reason) {
+					t.Errorf("reason %q, want it to say %q", reason, c.reason)
+				}
+			})
+			if bound := uint64(1<<20 + 8*len(file)); taken > bound {
+				t.Errorf("refusing %d bytes took %d", len(file), taken)
 			}
 		})
 	}

@@ -37,6 +37,37 @@ func TestShapesThatDoNotFitAreAnErrorAndNeverAPanic(t *testing.T) {
 		{"cross entropy label", func(t *tape, a, _ value) (value, error) {
 			return t.SoftmaxCrossEntropy(a, []int{0, 4, 0})
 		}},
+		{"conv", of2twice(func(t *tape, a, b value) (value, error) { return t.Conv(a, b, value{}, kernel.Window{}) })},
+		{"conv window", func(t *tape, a, _ value) (value, error) {
+			return t.Conv(maps(t, a), maps(t, a), value{}, kernel.Window{Pads: []int{-1, 0}})
+		}},
+		{"conv groups", func(t *tape, a, _ value) (value, error) {
+			return t.Conv(maps(t, a), maps(t, a), value{}, kernel.Window{Groups: -1})
+		}},
+		{"conv bias", func(t *tape, a, b value) (value, error) {
+			return t.Conv(maps(t, a), maps(t, a), b, kernel.Window{})
+		}},
+		{"max pool", func(t *tape, a, _ value) (value, error) { return t.MaxPool(maps(t, a), kernel.Window{}) }},
+		{"max pool window", func(t *tape, a, _ value) (value, error) {
+			return t.MaxPool(maps(t, a), kernel.Window{Kernel: []int{5}})
+		}},
+		{"average pool padding", func(t *tape, a, _ value) (value, error) {
+			return t.AveragePool(maps(t, a), kernel.Window{Kernel: []int{2}, Pads: []int{2, 0}}, true)
+		}},
+		{"where", func(t *tape, a, b value) (value, error) { return t.Where(a, a, b) }},
+		{"greater", of2twice((*tape).Greater)},
+		{"max", of2twice((*tape).Max)},
+		{"gather", func(t *tape, a, _ value) (value, error) { return t.Gather(a, 0, []int{3}, 1) }},
+		{"gather shape", func(t *tape, a, _ value) (value, error) { return t.Gather(a, 0, []int{1, 2}, 3) }},
+		{"gather axis", func(t *tape, a, _ value) (value, error) { return t.Gather(a, 2, []int{1}, 1) }},
+		{"expand", func(t *tape, a, _ value) (value, error) { return t.Expand(a, 5, 1) }},
+		{"expand negative", func(t *tape, a, _ value) (value, error) { return t.Expand(a, -1, 1) }},
+		{"pad", func(t *tape, a, _ value) (value, error) { return t.Pad(a, 0, 1, 1) }},
+		{"pad negative", func(t *tape, a, _ value) (value, error) { return t.Pad(a, 0, 0, -1, 0, 0) }},
+		{"sum", func(t *tape, a, _ value) (value, error) { return t.ReduceSum(a, true, 2) }},
+		{"largest", func(t *tape, a, _ value) (value, error) { return t.ReduceMax(a, true, 0, 0) }},
+		{"batchnorm training", func(t *tape, a, b value) (value, error) { return t.BatchNormTraining(a, b, b, 1) }},
+		{"dropout ratio", func(t *tape, a, _ value) (value, error) { return t.DropoutNoise(a, 1) }},
 		{"a tensor whose data does not fill its shape", func(t *tape, a, _ value) (value, error) {
 			return t.Add(a, t.Constant(kernel.FromSlice([]float32{1}, 3, 4)))
 		}},
@@ -51,6 +82,12 @@ func TestShapesThatDoNotFitAreAnErrorAndNeverAPanic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// maps gives a, [3 4], a dimension of space.
+func maps(t *tape, a value) value {
+	x, _ := t.Reshape(a, 3, 1, 4)
+	return x
 }
 
 func of2twice(f func(t *tape, a, b value) (value, error)) func(t *tape, a, b value) (value, error) {
@@ -138,7 +175,7 @@ func TestRepeatedStepsGiveTheSameBits(t *testing.T) {
 		c := newClassifier()
 		c.step(t)
 		c.step(t)
-		return slices.Clone(c.layers[0].Grad.Data)
+		return append(slices.Clone(c.layers[0].Grad.Data), convolutionGradients(t)...)
 	}
 	first := run()
 	old := runtime.GOMAXPROCS(1)
@@ -148,6 +185,17 @@ func TestRepeatedStepsGiveTheSameBits(t *testing.T) {
 			t.Fatal("the same step gave other bits")
 		}
 	}
+}
+
+// convolutionGradients are those of a batch large enough to be shared out.
+func convolutionGradients(t *testing.T) []float32 {
+	instance, tp := convolution(t, 2), kernel.NewTape()
+	x := tp.Input(random(rand.New(rand.NewPCG(2, 2)), 31, 8, 16, 16))
+	y := must(t)(instance.Forward(tp, x))
+	if err := tp.Backward(must(t)(tp.ReduceMean(must(t)(tp.Mul(y, y)), false))); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(instance.Parameters()[0].Grad.Data, instance.Parameters()[1].Grad.Data, x.Grad().Data)
 }
 
 func TestSteadyStepsReuseTheirBuffers(t *testing.T) {
