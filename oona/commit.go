@@ -159,11 +159,14 @@ func (o outcome) appendArgs(args []string, keyIndex func(string) string) []strin
 
 // conclude draws the consequences of a commit in this process.
 func (s *consumer) conclude(batch []outcome, results []int64) {
-	s.c.meters.consumeLatency.observe(time.Since(batch[len(batch)-1].started))
+	now := time.Now()
+	s.c.meters.consumeLatency.observe(now.Sub(batch[len(batch)-1].started))
 	ended := batch[:0]
 	for i, o := range batch {
 		switch results[i] {
 		case commitDone:
+			s.consumed.observe(now.Sub(o.started), 1)
+			s.delivered.observe(now.Sub(publishedAt(o.id)), 1)
 			s.done(o)
 		case commitReplay:
 			s.buried(ReasonReplay)

@@ -58,7 +58,9 @@ type consumer struct {
 	jobs    chan *workload
 	flights *flights
 	outbox  *outbox
-	lanes   *lanes // nil when the subscription has no key
+	// Latencies of this stream.
+	consumed, delivered *recorder
+	lanes               *lanes // nil when the subscription has no key
 }
 
 func newConsumer(c *Client, sub Subscription) *consumer {
@@ -71,6 +73,9 @@ func newConsumer(c *Client, sub Subscription) *consumer {
 		jobs:    make(chan *workload, sub.Concurrency),
 		flights: newFlights(),
 		outbox:  newOutbox(),
+
+		consumed:  c.meters.timings.of(PathConsume, sub.Stream),
+		delivered: c.meters.timings.of(PathDelivery, sub.Stream),
 	}
 	if sub.Key != nil {
 		s.lanes = newLanes()

@@ -15,11 +15,42 @@ type groupInfo struct {
 	lastDelivered string
 	lag           int64
 	lagKnown      bool // Redis loses count after deletions; the embedded broker never counts
+	hasRead       bool // it has a read counter
+}
+
+// streamInfo is what XINFO STREAM tells of a stream.
+type streamInfo struct {
+	length int64
+	added  int64  // ever; 0 when the server does not count
+	lastID string // of the entry added last; "" when the server does not tell
 }
 
 func groupsOf(ctx context.Context, rdb rueidis.Client, stream string) ([]groupInfo, error) {
-	replies, err := rdb.Do(ctx, rdb.B().XinfoGroups().Key(stream).Build()).ToArray()
-	if isRedisError(err, "no such key") {
+	return readGroups(stream, rdb.Do(ctx, rdb.B().XinfoGroups().Key(stream).Build()))
+}
+
+// look asks for a stream and its groups in one round trip.
+func look(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, []groupInfo, error) {
+	replies := rdb.DoMulti(ctx, rdb.B().XinfoStream().Key(stream).Build(), rdb.B().XinfoGroups().Key(stream).Build())
+	groups, err := readGroups(stream, replies[1])
+	if err != nil || len(groups) == 0 {
+		return streamInfo{}, nil, err
+	}
+	fields, err := replies[0].AsMap()
+	if err != nil {
+		return streamInfo{}, nil, fmt.Errorf("look at %s: %w", stream, err)
+	}
+	var info streamInfo
+	length, added, last := fields["length"], fields["entries-added"], fields["last-generated-id"]
+	info.length, _ = length.AsInt64()
+	info.added, _ = added.AsInt64()
+	info.lastID, _ = last.ToString()
+	return info, groups, nil
+}
+
+func readGroups(stream string, reply rueidis.RedisResult) ([]groupInfo, error) {
+	replies, err := reply.ToArray()
+	if isRedisError(err, "no such key") || isRedisError(err, "ERR no such key") {
 		return nil, nil
 	}
 	if err != nil {
@@ -43,11 +74,11 @@ func parseGroup(fields map[string]rueidis.RedisMessage) groupInfo {
 	g.name, _ = name.ToString()
 	g.pending, _ = pending.AsInt64()
 	g.lastDelivered, _ = last.ToString()
-	n, err := lag.AsInt64()
-	// A group that was created but not read yet has no read counter and a true
-	// lag; the embedded broker has neither, ever, and reports the length.
-	_, readErr := read.AsInt64()
-	g.lag, g.lagKnown = n, err == nil && readErr == nil
+	var err error
+	g.lag, err = lag.AsInt64()
+	g.lagKnown = err == nil
+	_, err = read.AsInt64()
+	g.hasRead = err == nil
 	return g
 }
 

@@ -33,9 +33,13 @@ type meters struct {
 	readRefused                                          atomic.Int64 // all failed reads
 	publishLatency, consumeLatency                       latency
 	sources                                              sources
+	timings                                              timings
 }
 
-func newMeters() *meters { return &meters{sources: sources{counts: make(map[sourceKey]int64)}} }
+func newMeters() *meters {
+	return &meters{sources: sources{counts: make(map[sourceKey]int64)},
+		timings: timings{all: make(map[timingKey]*recorder)}}
+}
 
 func (m *meters) refused(msg Message, err error, emergency bool) {
 	switch {
@@ -162,8 +166,12 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 		values["queue_depth_"+roles[i].name] = float64(n)
 		storeMax(&c.meters.depthMax, n)
 	}
+	values["trimmed_unread_total"] = 0
 	for _, role := range roles[:len(roles)-1] {
 		values["queue_backlog_"+role.name] = float64(c.load.measure(ctx, role.stream))
+		lost := float64(c.load.losses.total(role.stream))
+		values["trimmed_unread_total."+role.name] = lost
+		values["trimmed_unread_total"] += lost
 	}
 	return nil
 }

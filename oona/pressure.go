@@ -41,6 +41,7 @@ type loadSampler struct {
 	bound     int64
 	boundText string
 	caution   *caution
+	losses    *losses
 	// strainBound is what conservative mode takes for a full stream.
 	strainBound int64
 
@@ -57,7 +58,8 @@ type streamLoad struct {
 }
 
 func newLoadSampler(rdb rueidis.Client, cfg Config, caution *caution) *loadSampler {
-	l := &loadSampler{rdb: rdb, bound: cfg.MaxStreamLength, caution: caution, streams: make(map[string]*streamLoad)}
+	l := &loadSampler{rdb: rdb, bound: cfg.MaxStreamLength, caution: caution,
+		losses: newLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
 	l.boundText = strconv.FormatInt(l.bound, 10)
 	l.strainBound = l.bound
 	if cfg.EmergencyThreshold > 0 {
@@ -126,29 +128,34 @@ func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLo
 
 // sample returns the backlog of the slowest live group.
 func (l *loadSampler) sample(ctx context.Context, stream string) int64 {
-	groups, err := groupsOf(ctx, l.rdb, stream)
+	info, groups, err := look(ctx, l.rdb, stream)
 	if err != nil {
 		return 0
 	}
+	l.losses.begin(stream, info.added)
 	var backlog int64
 	for _, g := range groups {
-		behind := g.pending + l.lag(ctx, stream, g)
-		if behind > backlog && l.alive(ctx, stream, g.name) {
-			backlog = behind
+		lag, lost := l.lag(ctx, stream, info, g)
+		behind := g.pending + lag
+		if (behind > backlog || lost > 0) && l.alive(ctx, stream, g.name) {
+			backlog = max(backlog, behind)
+			if lost > 0 {
+				l.losses.count(stream, g.name, lost, time.Now())
+			}
 		}
 	}
 	return backlog
 }
 
-func (l *loadSampler) lag(ctx context.Context, stream string, g groupInfo) int64 {
-	if g.lagKnown {
-		return g.lag
+func (l *loadSampler) lag(ctx context.Context, stream string, info streamInfo, g groupInfo) (lag, lost int64) {
+	if g.lagKnown && info.added > 0 {
+		return l.losses.lag(stream, info, g)
 	}
 	n, err := lagScript.Exec(ctx, l.rdb, []string{stream}, []string{g.lastDelivered, l.boundText}).AsInt64()
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return n
+	return n, 0
 }
 
 // alive tells a group that is read from one that was abandoned, or that a peer

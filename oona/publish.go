@@ -40,8 +40,23 @@ func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 	urgent, ordinary, failed := c.admit(ctx, msgs, started)
 	failed = append(failed, c.send(ctx, urgent)...)
 	failed = append(failed, c.sendGuarded(ctx, ordinary)...)
-	c.meters.publishLatency.observe(time.Since(started))
+	took := time.Since(started)
+	c.meters.publishLatency.observe(took)
+	c.observePublish(urgent, took)
+	c.observePublish(ordinary, took)
 	return errors.Join(failed...)
+}
+
+// observePublish times drafts, those of one stream in a row at once.
+func (c *Client) observePublish(drafts []draft, took time.Duration) {
+	for len(drafts) > 0 {
+		stream, n := drafts[0].stream, 1
+		for n < len(drafts) && drafts[n].stream == stream {
+			n++
+		}
+		c.meters.timings.of(PathPublish, stream).observe(took, n)
+		drafts = drafts[n:]
+	}
 }
 
 // admit turns messages into drafts, or into the reason they may not go.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -80,4 +82,77 @@ func testPrune(t *testing.T, b *bus) {
 	if got := b.pending(streams.Normal, "g"); got != 1 {
 		t.Errorf("%d entries are pending, want the 1 of the silent owner", got)
 	}
+}
+
+func testTrimmedUnread(t *testing.T, b *bus) {
+	// Nodes of one entry: the bound is exact.
+	b.must("CONFIG", "SET", "stream-node-max-entries", "1")
+	c, ctx := b.client(func(cfg *oona.Config) { cfg.MaxStreamLength = 50 }), context.Background()
+	if err := c.EnsureGroups(ctx, "g", streams.Emergency); err != nil {
+		t.Fatal(err)
+	}
+	b.must("XGROUP", "CREATECONSUMER", streams.Emergency, "g", "slow")
+	figures := func() (lost, backlog float64) {
+		metrics, err := c.Metrics(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if metrics["trimmed_unread_total"] != metrics["trimmed_unread_total.emergency"] {
+			t.Errorf("metrics = %v", metrics)
+		}
+		return metrics["trimmed_unread_total"], metrics["queue_backlog_emergency"]
+	}
+	signals := func(n int) { // nothing holds emergencies up, so they can overrun a reader
+		for range n {
+			b.publish(c, oona.Message{Payload: &leyline.EmergencySignal{}})
+		}
+	}
+	readAll := func() {
+		b.strand(streams.Emergency, "g", "slow")
+		for _, e := range b.entries(streams.Emergency) {
+			b.must("XACK", streams.Emergency, "g", e.ID)
+		}
+	}
+	check := func(what string, wantLost, wantBacklog float64) {
+		if lost, backlog := figures(); lost != wantLost || backlog != wantBacklog {
+			t.Errorf("%s: lost %v, backlog %v, want %v and %v", what, lost, backlog, wantLost, wantBacklog)
+		}
+	}
+	check("at first", 0, 0)
+	signals(40)
+	check("below the bound", 0, 40)
+	signals(30)
+	check("overrun", 20, 50)
+	check("nothing new", 20, 50)
+	readAll()
+	check("caught up", 20, 0)
+	signals(10)
+	check("behind again", 20, 10)
+	signals(45)
+	check("overrun again", 25, 50)
+	readAll()
+	check("caught up again", 25, 0)
+}
+
+func testHistograms(t *testing.T, b *bus) {
+	c := b.client(nil)
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState,
+		func(context.Context, *oona.Delivery) ([]oona.Message, error) { return nil, nil })})
+	b.publish(c, oona.Message{Payload: state("1")}, oona.Message{Payload: state("2")}, oona.Message{Payload: request("r")})
+	b.settled(streams.Normal, "g")
+	counts := func() map[string]uint64 {
+		got := make(map[string]uint64)
+		for _, h := range c.Histograms() {
+			if h.Count() > 0 {
+				got[h.Path+" "+h.Stream] = h.Count()
+			}
+			if len(h.Counts) != len(h.Bounds)+1 || h.Count() > 0 && h.Sum < 0 {
+				t.Errorf("histogram = %+v", h)
+			}
+		}
+		return got
+	}
+	want := map[string]uint64{"publish " + streams.Normal: 2, "publish " + streams.KernelRequests: 1,
+		"consume " + streams.Normal: 2, "delivery " + streams.Normal: 2}
+	b.eventually("every path is timed", func() bool { return cmp.Equal(want, counts()) })
 }

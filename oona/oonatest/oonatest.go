@@ -94,5 +94,7 @@ var suite = []conformanceTest{
 	{"OrderSurvivesAStopDuringARetry", nil, testOrderSurvivesAStop},
 	{"RealSignalsHaveAReservedShareOfTheSharedBudget", nil, testReservedShare},
 	{"SilentConsumerGoesOnlyWhenItOwnsNothing", tellsIdle, testPrune},
+	{"UnreadEntriesThatTheBoundRemovedAreCounted", countsLag, testTrimmedUnread},
+	{"WholePathIsTimedByStream", nil, testHistograms},
 	{"AcknowledgedSurvivesAKill", durable, testKill},
 }
