@@ -44,4 +44,9 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "installing ${missing[*]} from Debian" >&2
 "${as_root[@]}" apt-get update -qq >&2
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+  # The tests start servers of their own: the package is not to start one as well.
+  "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+  echo "create_main_cluster = false" | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/weatherlight.conf >/dev/null
+fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2

@@ -1,0 +1,319 @@
+package urza
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// artifactStores are what every test of a store runs on.
+var artifactStores = []struct {
+	name string
+	open func(t *testing.T) store
+}{
+	{"folder", func(t *testing.T) store {
+		dir := t.TempDir()
+		return folderStore{dir: dir, owned: []string{dir}, files: disk{}}
+	}},
+	{"s3", func(t *testing.T) store {
+		opened, err := openObjects(context.Background(), startObjectServer(t).configure(Config{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(opened.close)
+		return opened
+	}},
+}
+
+func onEachStore(t *testing.T, test func(t *testing.T, kept store)) {
+	for _, each := range artifactStores {
+		t.Run(each.name, func(t *testing.T) { test(t, each.open(t)) })
+	}
+}
+
+func content(t *testing.T, kept store, ref string) []byte {
+	t.Helper()
+	file, err := kept.open(context.Background(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func put(t *testing.T, kept store, text string) string {
+	t.Helper()
+	ref := kept.ref(checksum([]byte(text)), "k.onnx")
+	if err := kept.put(context.Background(), ref, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func TestStoreKeepsWhatItIsGiven(t *testing.T) {
+	onEachStore(t, func(t *testing.T, kept store) {
+		ctx := context.Background()
+		large := bytes.Repeat([]byte("0123456789abcdef"), 300_000)
+		for _, want := range [][]byte{[]byte("kernel"), {0}, large} {
+			ref := kept.ref(checksum(want), "k.pt")
+			if err := kept.put(ctx, ref, want); err != nil {
+				t.Fatal(err)
+			}
+			found, err := kept.identify(ctx, ref)
+			if err != nil || found.size != int64(len(want)) || !bytes.Equal(content(t, kept, ref), want) {
+				t.Errorf("%d bytes: %+v, %v", len(want), found, err)
+			}
+			if !strings.HasSuffix(ref, checksum(want)+".pt") {
+				t.Error(ref)
+			}
+		}
+	})
+}
+
+func TestStoreSeesAReplacement(t *testing.T) {
+	onEachStore(t, func(t *testing.T, kept store) {
+		ctx := context.Background()
+		ref := put(t, kept, "old")
+		before, err := kept.identify(ctx, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := kept.put(ctx, ref, []byte("new")); err != nil {
+			t.Fatal(err)
+		}
+		after, err := kept.identify(ctx, ref)
+		if err != nil || after == before || string(content(t, kept, ref)) != "new" {
+			t.Errorf("%+v, then %+v, %v", before, after, err)
+		}
+	})
+}
+
+func TestStoreSaysWhatIsNotThere(t *testing.T) {
+	onEachStore(t, func(t *testing.T, kept store) {
+		ctx := context.Background()
+		ref := kept.ref(checksum([]byte("never")), "")
+		if _, err := kept.identify(ctx, ref); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		if file, err := kept.open(ctx, ref); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(file, err)
+		}
+		if err := kept.remove(ctx, ref); err != nil {
+			t.Error(err)
+		}
+		if moved, err := kept.setAside(ctx, ref, "sum"); err == nil {
+			t.Error("set aside what is not there: ", moved)
+		}
+	})
+}
+
+func TestStoreSetsAsideWithoutLosing(t *testing.T) {
+	onEachStore(t, func(t *testing.T, kept store) {
+		ctx := context.Background()
+		ref := put(t, kept, "damaged")
+		moved, err := kept.setAside(ctx, ref, "actual")
+		if err != nil || !strings.HasSuffix(moved, quarantineFolder+"/"+checksum([]byte("damaged"))+".onnx.actual") {
+			t.Fatal(moved, err)
+		}
+		if _, err := kept.identify(ctx, ref); !errors.Is(err, fs.ErrNotExist) {
+			t.Error("still in place: ", err)
+		}
+		if string(content(t, kept, moved)) != "damaged" {
+			t.Error("evidence lost")
+		}
+	})
+}
+
+func TestStoreListsArtifactsOnly(t *testing.T) {
+	onEachStore(t, func(t *testing.T, kept store) {
+		ctx := context.Background()
+		want := []string{put(t, kept, "a"), put(t, kept, "b")}
+		signature := signatureRef(want[0])
+		if err := kept.put(ctx, signature, []byte("signature")); err != nil {
+			t.Fatal(err)
+		}
+		foreign := strings.Replace(want[0], checksum([]byte("a")), "notes", 1)
+		if err := kept.put(ctx, foreign, []byte("notes")); err != nil {
+			t.Fatal(err)
+		}
+		damaged := put(t, kept, "c")
+		if _, err := kept.setAside(ctx, damaged, "sum"); err != nil {
+			t.Fatal(err)
+		}
+		var listed []string
+		if err := kept.list(ctx, func(ref string) { listed = append(listed, ref) }); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, signature)
+		slices.Sort(want)
+		slices.Sort(listed)
+		if !slices.Equal(listed, want) {
+			t.Errorf("listed %v, want %v", listed, want)
+		}
+		if err := kept.remove(ctx, want[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kept.identify(ctx, want[0]); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+}
+
+func objectLibrary(t *testing.T, newConfig configFor) (*objectServer, *Library, Config) {
+	t.Helper()
+	server := startObjectServer(t)
+	cfg := server.configure(newConfig(t.TempDir()))
+	return server, openTest(t, cfg), cfg
+}
+
+func readArtifact(t *testing.T, library *Library, ref string) (string, error) {
+	t.Helper()
+	file, err := library.OpenArtifact(context.Background(), ref)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	return string(text), err
+}
+
+func TestTwoMachinesShareOneLibrary(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		server, here, cfg := objectLibrary(t, newConfig)
+		cfg.ArtifactDir = filepath.Join(t.TempDir(), "never made")
+		there := openTest(t, cfg)
+		saved := save(t, here, "BP001", "kernel")
+		want := "s3://kernels/lib/v1/" + checksum([]byte("kernel")) + ".onnx"
+		if saved.GetArtifactRef() != want {
+			t.Errorf("reference %s, want %s", saved.GetArtifactRef(), want)
+		}
+		ready := wantReady(t, ask(t, NewPrefetcher(there), "BP001"), saved.GetChecksum())
+		if text, err := readArtifact(t, there, ready.GetArtifactRef()); text != "kernel" || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+		record, err := there.Get(context.Background(), "BP001")
+		if err != nil || record.Bytes != 6 || !has(t, there, "BP001") {
+			t.Errorf("%+v, %v", record, err)
+		}
+		if _, err := os.Stat(cfg.ArtifactDir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("made a folder it does not need: %v", err)
+		}
+		if keys := server.keys(""); len(keys) != 1 {
+			t.Errorf("left behind: %v", keys)
+		}
+	})
+}
+
+func TestDamagedObjectIsQuarantinedAndHealed(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		server, library, _ := objectLibrary(t, newConfig)
+		prefetcher := NewPrefetcher(library)
+		saved := save(t, library, "BP001", "kernel")
+		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+		key := strings.TrimPrefix(saved.GetArtifactRef(), "s3://kernels/")
+		server.store(key, []byte("kernal"))
+		wantRefused(t, ask(t, prefetcher, "BP001"), "checksum_mismatch")
+		if keys := server.keys("lib/v1/quarantine/"); len(keys) != 1 {
+			t.Errorf("evidence: %v", keys)
+		}
+		if has(t, library, "BP001") {
+			t.Error("present")
+		}
+		save(t, library, "BP001", "kernel")
+		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+		server.delete(key)
+		wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
+	})
+}
+
+func TestHotRequestDoesNotAskTheObjectStore(t *testing.T) {
+	server := startObjectServer(t)
+	cfg := server.configure(testConfig(t.TempDir()))
+	cfg.ObjectTrust = time.Hour
+	library := openTest(t, cfg)
+	prefetcher := NewPrefetcher(library)
+	saved := save(t, library, "BP001", "kernel")
+	wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+	before := server.requests.Load()
+	for range 100 {
+		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+	}
+	if asked := server.requests.Load() - before; asked != 0 {
+		t.Errorf("%d requests to the store", asked)
+	}
+}
+
+func TestObjectStoreThatIsDownIsNotAMissingArtifact(t *testing.T) {
+	server, library, _ := objectLibrary(t, testConfig)
+	saved := save(t, library, "BP001", "kernel")
+	server.down.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := library.Verify(ctx, "BP001"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("verify: %v", err)
+	}
+	if _, err := library.OpenArtifact(ctx, saved.GetArtifactRef()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("open: %v", err)
+	}
+	server.down.Store(false)
+	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+}
+
+// A process that was not told of the object store must not take its rows for lost
+// and compile them again into a folder that the others cannot see.
+func TestRowOfAnObjectStoreThatIsNotConfigured(t *testing.T) {
+	_, library, cfg := objectLibrary(t, testConfig)
+	save(t, library, "BP001", "kernel")
+	cfg.ArtifactURL = ""
+	folder := openTest(t, cfg)
+	if found, err := folder.Has(context.Background(), "BP001"); !errors.Is(err, ErrUnavailable) {
+		t.Error(found, err)
+	}
+	err := folder.Verify(context.Background(), "BP001")
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no object store is configured") {
+		t.Error(err)
+	}
+}
+
+func TestFilesAreServedBesideObjects(t *testing.T) {
+	dir := t.TempDir()
+	before := openTest(t, testConfig(dir))
+	old := save(t, before, "BP001", "from the folder")
+	library := openTest(t, startObjectServer(t).configure(testConfig(dir)))
+	fresh := save(t, library, "BP002", "from the store")
+	prefetcher := NewPrefetcher(library)
+	wantReady(t, ask(t, prefetcher, "BP001"), old.GetChecksum())
+	wantReady(t, ask(t, prefetcher, "BP002"), fresh.GetChecksum())
+}
+
+func TestOpenedArtifactIsCheckedWhileItIsRead(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	saved := save(t, library, "BP001", "kernel")
+	if text, err := readArtifact(t, library, saved.GetArtifactRef()); text != "kernel" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	flipBit(t, saved.GetArtifactRef())
+	if text, err := readArtifact(t, library, saved.GetArtifactRef()); !errors.Is(err, ErrChecksumMismatch) {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := os.Remove(saved.GetArtifactRef()); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{saved.GetArtifactRef(), t.TempDir()} {
+		if _, err := readArtifact(t, library, ref); !errors.Is(err, ErrArtifactMissing) {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+}
