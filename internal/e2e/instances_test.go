@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
@@ -11,7 +12,7 @@ func (w *world) second() *world {
 	w.t.Helper()
 	return &world{
 		t: w.t, redis: w.redis, bus: w.bus, folder: w.t.TempDir(),
-		environ: append(w.environ[:len(w.environ):len(w.environ)], "WEATHERLIGHT_INSTANCE=second"),
+		environ: append(slices.Clip(w.environ), "WEATHERLIGHT_INSTANCE=second"),
 	}
 }
 
