@@ -1,0 +1,213 @@
+package urza
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestScrubFindsDamageBeforeAnybodyAsks(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		library := openTest(t, newConfig(t.TempDir()))
+		save(t, library, "BP001", "sound")
+		damaged := save(t, library, "BP002", "damaged")
+		missing := save(t, library, "BP003", "missing")
+		flipBit(t, damaged.GetArtifactRef())
+		if err := os.Remove(missing.GetArtifactRef()); err != nil {
+			t.Fatal(err)
+		}
+		scrubber := NewScrubber(library, ScrubConfig{})
+		for pass := range 2 {
+			result, err := scrubber.Pass(context.Background())
+			if err != nil || result != (Scrubbed{Checked: 1, Corrupt: 1, Missing: 1}) {
+				t.Errorf("pass %d: %+v, %v", pass, result, err)
+			}
+		}
+		m := library.Metrics()
+		if m["scrub_passes"] != 2 || m["scrub_checked"] != 6 || m["scrub_corrupt"] != 1 || m["scrub_missing"] != 1 ||
+			m["integrity_failures"] != 1 {
+			t.Errorf("metrics: %v", m)
+		}
+		wantRefused(t, ask(t, NewPrefetcher(library), "BP002"), "checksum_mismatch")
+	})
+}
+
+func TestScrubKeepsToItsRateAndInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		library, err := Open(context.Background(), testConfig(t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer library.Close()
+		save(t, library, "BP001", strings.Repeat("x", 5*chunk))
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		scrubber := NewScrubber(library, ScrubConfig{BytesPerSecond: chunk, Interval: time.Hour})
+		go func() { done <- scrubber.Run(ctx) }()
+		passes := func() float64 { return library.Metrics()["scrub_passes"] }
+		time.Sleep(3 * time.Second) // the bubble's clock
+		if passes() != 0 {
+			t.Error("five chunks in three seconds")
+		}
+		time.Sleep(2 * time.Second)
+		if passes() != 1 {
+			t.Error("not finished in time")
+		}
+		time.Sleep(59 * time.Minute)
+		if passes() != 1 {
+			t.Error("did not pause")
+		}
+		time.Sleep(2 * time.Minute)
+		if passes() != 2 {
+			t.Error("no second pass")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestScrubOfAClosedLibraryFails(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	if err := library.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewScrubber(library, ScrubConfig{}).Run(context.Background()); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestNothingIsEverRemovedWithoutARetention(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	old := save(t, library, "BP001", "old")
+	save(t, library, "BP001", "new")
+	for range 3 {
+		if pruned, err := library.Prune(context.Background()); pruned != 0 || err != nil {
+			t.Error(pruned, err)
+		}
+	}
+	if _, err := os.Stat(old.GetArtifactRef()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnreferencedArtifactsGoAfterTheirTime(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		secretFile, _ := keyPair(t)
+		ctx := context.Background()
+		cfg := newConfig(t.TempDir())
+		cfg.Retention, cfg.SigningKeyFile = 24*time.Hour, secretFile
+		library := openTest(t, cfg)
+		old := save(t, library, "BP001", "old")
+		kept := save(t, library, "BP001", "new")
+		again := save(t, library, "BP002", "comes back")
+		save(t, library, "BP002", "for a while")
+		unreadable := save(t, library, "BP003", "of a row that cannot be read")
+		mustExec(t, library, `UPDATE blueprints SET metadata_json = '{' WHERE blueprint_id = 'BP003'`)
+		notes := filepath.Join(filepath.Dir(kept.GetArtifactRef()), "notes.txt")
+		if err := os.WriteFile(notes, []byte("not ours"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+
+		start := time.Now().UTC()
+		prune := func(after time.Duration, want int) {
+			t.Helper()
+			if pruned, err := library.prune(ctx, start.Add(after)); pruned != want || err != nil {
+				t.Errorf("after %s: %d pruned, want %d, %v", after, pruned, want, err)
+			}
+		}
+		prune(0, 0)
+		prune(23*time.Hour, 0)
+		save(t, library, "BP002", "comes back")
+		prune(25*time.Hour, 1) // old; "for a while" is only noted now
+		prune(26*time.Hour, 0)
+		for _, gone := range []string{old.GetArtifactRef(), signatureRef(old.GetArtifactRef())} {
+			if _, err := os.Stat(gone); err == nil {
+				t.Errorf("%s is still there", gone)
+			}
+		}
+		stay := []string{kept.GetArtifactRef(), signatureRef(kept.GetArtifactRef()), again.GetArtifactRef(),
+			unreadable.GetArtifactRef(), notes}
+		for _, path := range stay {
+			if _, err := os.Stat(path); err != nil {
+				t.Error(err)
+			}
+		}
+		prune(50*time.Hour, 1) // "for a while"
+	})
+}
+
+func TestPruneOfObjects(t *testing.T) {
+	server, _, cfg := objectLibrary(t, testConfig)
+	cfg.Retention = time.Hour
+	library := openTest(t, cfg)
+	save(t, library, "BP001", "old")
+	save(t, library, "BP001", "new")
+	now := time.Now().UTC()
+	for i, want := range []int{0, 1, 0} {
+		pruned, err := library.prune(context.Background(), now.Add(time.Duration(i)*2*time.Hour))
+		if pruned != want || err != nil {
+			t.Errorf("%d: %d, %v", i, pruned, err)
+		}
+	}
+	if keys := server.keys(""); len(keys) != 1 {
+		t.Error(keys)
+	}
+}
+
+func TestWarmMakesTheFirstRequestsHot(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		ctx := context.Background()
+		cfg := newConfig(t.TempDir())
+		cfg.Revalidate = time.Hour
+		saver := openTest(t, cfg)
+		for i := range 5 {
+			settledFile(t, save(t, saver, fmt.Sprintf("BP%03d", i), fmt.Sprint("kernel ", i)).GetArtifactRef())
+		}
+		flipBit(t, save(t, saver, "BP900", "damaged").GetArtifactRef())
+		library := openTest(t, cfg)
+		prefetcher := NewPrefetcher(library)
+		warmed, err := prefetcher.Warm(ctx)
+		if warmed != 5 || err != nil {
+			t.Fatalf("%d warm, %v", warmed, err)
+		}
+		queries := library.Metrics()["cache_misses"]
+		for i := range 5 {
+			wantReady(t, ask(t, prefetcher, fmt.Sprintf("BP%03d", i)), checksum(fmt.Append(nil, "kernel ", i)))
+		}
+		if now := library.Metrics()["cache_misses"]; now != queries {
+			t.Errorf("%v look-ups after the warm-up", now-queries)
+		}
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := prefetcher.Warm(cancelled); err == nil {
+			t.Error("warmed for nobody")
+		}
+	})
+}
+
+func TestAbsentKernelCostsOneQuery(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		cfg := newConfig(t.TempDir())
+		cfg.Revalidate = time.Hour
+		library, other := openTest(t, cfg), openTest(t, newConfig(t.TempDir()))
+		prefetcher := NewPrefetcher(library)
+		wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
+		if _, err := library.catalogue.db.Exec("DROP TABLE blueprints"); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
+		}
+		prefetcher = NewPrefetcher(other)
+		wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
+		saved := save(t, other, "BP001", "kernel")
+		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+	})
+}
