@@ -28,6 +28,7 @@ func (s *consumer) read(fetch, work context.Context) {
 	outage := outage{log: s.log, failures: &s.c.meters.readFailures}
 	begun, announced := false, false
 	for fetch.Err() == nil {
+		reading := begun
 		err := s.readOnce(fetch, work, &begun)
 		if fetch.Err() != nil {
 			break
@@ -38,7 +39,11 @@ func (s *consumer) read(fetch, work context.Context) {
 			outage.pause(fetch, err)
 			continue
 		}
-		outage.over()
+		if reading {
+			// A beginning alone proves nothing: a read-only Redis lists what is
+			// pending, and refuses to be read.
+			outage.over()
+		}
 		if !announced {
 			announced = true
 			s.sub.OnReady()

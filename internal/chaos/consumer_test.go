@@ -20,8 +20,9 @@ import (
 
 // What makes a run of the test binary a consumer process.
 const (
-	consumerURL  = "CHAOS_CONSUMER_URL"
-	consumerName = "CHAOS_CONSUMER_NAME"
+	consumerURL   = "CHAOS_CONSUMER_URL"
+	consumerName  = "CHAOS_CONSUMER_NAME"
+	consumerKeyed = "CHAOS_CONSUMER_KEYED" // not blank: one blueprint's requests are handled in order
 )
 
 // unbounded keeps streams and attempts from being a reason of loss: bounds have
@@ -36,7 +37,7 @@ func consumerConfig(url, name string) oona.Config {
 }
 
 // consumerMain answers kernel requests until it is killed, or its parent is gone.
-func consumerMain(url, name string) int {
+func consumerMain(url, name string, keyed bool) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	go func() {
@@ -44,7 +45,7 @@ func consumerMain(url, name string) int {
 		stop()
 	}()
 	for ctx.Err() == nil {
-		if err := consume(ctx, url, name); err != nil {
+		if err := consume(ctx, url, name, keyed); err != nil {
 			fmt.Fprintln(os.Stderr, name, err) // Redis may be away while a process starts
 			pause(ctx, 50*time.Millisecond)
 		}
@@ -52,7 +53,7 @@ func consumerMain(url, name string) int {
 	return 0
 }
 
-func consume(ctx context.Context, url, name string) error {
+func consume(ctx context.Context, url, name string, keyed bool) error {
 	cfg := consumerConfig(url, name)
 	ring, err := signing.NewKeyring(secret)
 	if err != nil {
@@ -64,15 +65,18 @@ func consume(ctx context.Context, url, name string) error {
 		return err
 	}
 	defer client.Close()
-	return client.Consume(ctx, context.WithoutCancel(ctx), oona.Subscription{
-		Stream: streams.KernelRequests,
-		OnReady: func() {
-			fmt.Println("ready")
-		},
-		Handlers: map[leyline.BusMessageType]oona.Handler{
-			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: answer,
-		},
-	})
+	sub := oona.Subscription{
+		Stream:   streams.KernelRequests,
+		OnReady:  func() { fmt.Println("ready") },
+		Handlers: map[leyline.BusMessageType]oona.Handler{requestKind: answer},
+	}
+	if keyed {
+		sub.Key = func(d *oona.Delivery) string {
+			r, _ := d.Payload.(*leyline.KernelPrefetchRequest)
+			return r.GetBlueprintId()
+		}
+	}
+	return client.Consume(ctx, context.WithoutCancel(ctx), sub)
 }
 
 var errFlaky = errors.New("this one fails at first")
@@ -93,13 +97,14 @@ func answer(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 type process struct {
 	t         testing.TB
 	url, name string
+	keyed     bool
 	cmd       *exec.Cmd
 	stdin     io.Closer
 	ready     <-chan struct{} // closed once it consumes, or has ended
 }
 
-func startConsumer(t testing.TB, url, name string) *process {
-	p := &process{t: t, url: url, name: name}
+func startConsumer(t testing.TB, url, name string, keyed bool) *process {
+	p := &process{t: t, url: url, name: name, keyed: keyed}
 	p.start()
 	t.Cleanup(p.stop)
 	return p
@@ -109,6 +114,9 @@ func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), consumerURL+"="+p.url, consumerName+"="+p.name)
+	if p.keyed {
+		p.cmd.Env = append(p.cmd.Env, consumerKeyed+"=yes")
+	}
 	p.cmd.Stderr = io.Discard
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -54,8 +54,11 @@ func (g good) named() bool {
 	return named
 }
 
-// goodAttribute holds the number of a good message.
-const goodAttribute = "good"
+// goodAttribute holds the number of a good message; its id has it too.
+const (
+	goodAttribute = "good"
+	idPrefix      = "id-"
+)
 
 // entryMaker makes good entries, and hostile ones from them, all from one seed.
 type entryMaker struct {
@@ -113,7 +116,7 @@ func (m *entryMaker) good() good {
 func (m *entryMaker) fresh(kind leyline.BusMessageType, issued time.Time) good {
 	payload := leyline.NewMessage(kind)
 	interop.Fill(m.rng, payload)
-	setTopFields(payload, fmt.Sprintf("id-%d-%x", m.next, m.rng.Uint64()), timestamppb.New(issued))
+	setTopFields(payload, fmt.Sprintf("%s%d-%x", idPrefix, m.next, m.rng.Uint64()), timestamppb.New(issued))
 	g := good{stream: m.route(payload, 0).Stream, kind: kind, bound: m.rng.IntN(2) == 0}
 	envelope := &leyline.BusEnvelope{MessageType: kind, Payload: m.marshal(payload),
 		Attributes: map[string]string{goodAttribute: strconv.Itoa(m.next)}}

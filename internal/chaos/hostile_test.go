@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,13 +30,23 @@ type ledger struct {
 func (l *ledger) handle(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, err := strconv.Atoi(d.Attributes[goodAttribute])
+	n, err := numberOf(d)
 	if err != nil {
 		l.strange = append(l.strange, d.Stream+" "+d.ID+" "+d.Type.String())
 		return nil, nil
 	}
 	l.handled[n]++
 	return nil, nil
+}
+
+// numberOf returns the number of a good message. A request is the same message
+// in any envelope that its peers may put it in: it is known by its id.
+func numberOf(d *oona.Delivery) (int, error) {
+	text := d.Attributes[goodAttribute]
+	if r, ok := d.Payload.(*leyline.KernelPrefetchRequest); ok {
+		text, _, _ = strings.Cut(strings.TrimPrefix(r.GetRequestId(), idPrefix), "-")
+	}
+	return strconv.Atoi(text)
 }
 
 // TestNoHostileEntryIsAcceptedAndNoGoodOneIsHeldUp mixes good entries of every

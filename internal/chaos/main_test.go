@@ -49,7 +49,7 @@ func (r reporting) Run() int {
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv(consumerURL); url != "" {
-		os.Exit(consumerMain(url, os.Getenv(consumerName)))
+		os.Exit(consumerMain(url, os.Getenv(consumerName), os.Getenv(consumerKeyed) != ""))
 	}
 	flag.Uint64Var(&options.seed, "seed", 1, "seed of everything that is random")
 	flag.IntVar(&options.messages, "messages", 5_000, "messages of the chaos run")

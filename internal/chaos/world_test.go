@@ -94,11 +94,14 @@ func idle(client rueidis.Client, stream string) bool {
 	return false
 }
 
+// keys is how many blueprints a publisher asks for.
+const keys = 50
+
 // request is message number n of a publisher.
 func request(publisher, n int) *leyline.KernelPrefetchRequest {
-	key := strconv.Itoa(publisher)
+	key := strconv.Itoa(publisher) + "-" + strconv.Itoa(n%keys)
 	return &leyline.KernelPrefetchRequest{
-		RequestId: key + "/" + strconv.Itoa(n), BlueprintId: "BP-" + key, TrainingRunId: "chaos", IssuedAt: timestamppb.Now(),
+		RequestId: strconv.Itoa(publisher) + "/" + strconv.Itoa(n), BlueprintId: "BP-" + key, TrainingRunId: "chaos", IssuedAt: timestamppb.Now(),
 	}
 }
 

@@ -1,0 +1,94 @@
+package chaos_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona/oonatest"
+)
+
+const (
+	page       = "../../docs/delivery.md"
+	tableBegin = "<!-- faults: measured by make chaos -->\n"
+	tableEnd   = "<!-- end of faults -->\n"
+)
+
+// row is what one fault did.
+type row struct {
+	fault
+	acknowledged, lost, again, twice int
+	publishing, consuming            time.Duration // until traffic flowed again
+	lines                            int
+}
+
+func (r row) String() string {
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | %d |", r.name, r.fsync, r.acknowledged, r.lost,
+		r.twice, r.again, r.publishing.Milliseconds(), r.consuming.Milliseconds(), r.lines)
+}
+
+// judge holds a fault to what must be true of it at any speed.
+func (r row) judge(t *testing.T) {
+	t.Helper()
+	if r.keeps && (r.lost > 0 || r.twice > 0) {
+		t.Errorf("lost %d, twice %d", r.lost, r.twice)
+	}
+	if r.lines > 20 { // ten for each of two clients
+		t.Errorf("%d log lines in one episode", r.lines)
+	}
+}
+
+func writeTable(t *testing.T, rows []row) {
+	t.Helper()
+	before, after := aroundTable(t)
+	var table strings.Builder
+	table.WriteString(tableBegin)
+	table.WriteString("\n| fault | fsync | acknowledged | lost | effects twice | handled again | publishes again after, ms | consumes again after, ms | log lines |\n")
+	table.WriteString("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	for _, r := range rows {
+		table.WriteString(r.String() + "\n")
+	}
+	table.WriteString("\n" + tableEnd)
+	if err := os.WriteFile(page, []byte(before+table.String()+after), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func aroundTable(t *testing.T) (before, after string) {
+	t.Helper()
+	text := readPage(t)
+	before, rest, begun := strings.Cut(text, tableBegin)
+	_, after, ended := strings.Cut(rest, tableEnd)
+	if !begun || !ended {
+		t.Fatalf("%s has no place for the table", page)
+	}
+	return before, after
+}
+
+func readPage(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestThePageTellsEveryFaultAndEveryFeature(t *testing.T) {
+	t.Parallel()
+	text := readPage(t)
+	for _, f := range faults {
+		if !strings.Contains(text, "\n| "+f.name+" | "+f.fsync+" | ") {
+			t.Errorf("fault %q with fsync %s is not in %s", f.name, f.fsync, page)
+		}
+	}
+	features := reflect.TypeFor[oonatest.Features]()
+	for i := range features.NumField() {
+		if name := features.Field(i).Name; !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("feature %s is not in %s", name, page)
+		}
+	}
+}
