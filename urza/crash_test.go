@@ -19,14 +19,18 @@ var errCrash = errors.New("crashed")
 // dies there leaves behind. A write that it dies in is half done.
 type crashingDisk struct {
 	disk
-	left int
+	left  int
+	crash func() // what happens then; nil is an error
 }
 
 func (d *crashingDisk) step() error {
-	if d.left--; d.left < 0 {
-		return errCrash
+	if d.left--; d.left >= 0 {
+		return nil
 	}
-	return nil
+	if d.crash != nil {
+		d.crash()
+	}
+	return errCrash
 }
 
 func (d *crashingDisk) createTemp(dir string) (tempFile, error) {
@@ -71,11 +75,15 @@ type crashingFile struct {
 }
 
 func (f *crashingFile) Write(content []byte) (int, error) {
-	if err := f.disk.step(); err != nil {
-		n, _ := f.tempFile.Write(content[:len(content)/2])
+	n, err := f.tempFile.Write(content[:len(content)/2])
+	if err != nil {
 		return n, err
 	}
-	return f.tempFile.Write(content)
+	if err := f.disk.step(); err != nil {
+		return n, err
+	}
+	rest, err := f.tempFile.Write(content[n:])
+	return n + rest, err
 }
 
 func (f *crashingFile) Sync() error {

@@ -4,67 +4,274 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// saveForever is the child of TestKilledSaverLosesNothing: it saves one blueprint
-// after the other and prints each that Save acknowledged.
-func saveForever(t *testing.T, dir string) {
-	library := openTest(t, testConfig(dir))
-	for i := 0; ; i++ {
-		id := fmt.Sprintf("BP%03d", i%5)
-		saved := save(t, library, id, strings.Repeat(fmt.Sprint(id, os.Getpid(), i), 2000))
-		fmt.Println("saved", id, saved.GetChecksum())
-	}
+// What the children of these tests are told by.
+const (
+	killFolder   = "URZA_TEST_KILL_FOLDER"
+	killDatabase = "URZA_TEST_KILL_DATABASE"
+	killStep     = "URZA_TEST_KILL_STEP"
+	killScrub    = "URZA_TEST_KILL_SCRUB"
+)
+
+// killConfig is the library of a child, if this process is one.
+func killConfig() (Config, bool) {
+	dir := os.Getenv(killFolder)
+	cfg := testConfig(dir)
+	cfg.DatabaseURL = os.Getenv(killDatabase)
+	return cfg, dir != ""
 }
 
-func TestKilledSaverLosesNothing(t *testing.T) {
-	if dir := os.Getenv("URZA_TEST_SAVE_FOREVER"); dir != "" {
-		saveForever(t, dir)
-	}
-	dir := t.TempDir()
-	acknowledged := map[string]string{}
-	for round := range 10 {
-		killWhileSaving(t, dir, 3+round*5, acknowledged)
-		library := openTest(t, testConfig(dir))
-		records, err := library.List(context.Background())
-		if err != nil || len(records) < len(acknowledged) {
-			t.Fatalf("%d rows after %d acknowledged, %v", len(records), len(acknowledged), err)
-		}
-		for _, record := range records {
-			wantReady(t, ask(t, NewPrefetcher(library), record.Descriptor.GetBlueprintId()), record.Checksum)
-		}
-	}
-}
-
-// killWhileSaving kills the child once it has acknowledged so many saves.
-func killWhileSaving(t *testing.T, dir string, saves int, acknowledged map[string]string) {
+// child runs the calling test again in a process of its own.
+func child(t *testing.T, dir string, cfg Config, environment ...string) *exec.Cmd {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^TestKilledSaverLosesNothing$")
-	child.Env = append(os.Environ(), "URZA_TEST_SAVE_FOREVER="+dir)
-	output, err := child.StdoutPipe()
+	command := exec.Command(os.Args[0], "-test.run=^"+strings.Split(t.Name(), "/")[0]+"$")
+	command.Env = append(os.Environ(), killFolder+"="+dir, killDatabase+"="+cfg.DatabaseURL)
+	command.Env = append(command.Env, environment...)
+	return command
+}
+
+// wantKilled fails when the child came to any other end.
+func wantKilled(t *testing.T, command *exec.Cmd, err error) {
+	t.Helper()
+	if err == nil || command.ProcessState.ExitCode() != -1 {
+		t.Fatalf("child was not killed: %v", err)
+	}
+}
+
+// killingDisk ends its process for good at its n-th operation, half way through
+// when that is a write.
+type killingDisk struct{ crashingDisk }
+
+func newKillingDisk(left int) *killingDisk {
+	return &killingDisk{crashingDisk{left: left, crash: func() {
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {} // until the signal has come
+	}}}
+}
+
+// stepChild saves, or scrubs what is damaged, on a disk that kills it.
+func stepChild(t *testing.T, cfg Config) {
+	step, err := strconv.Atoi(os.Getenv(killStep))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := child.Start(); err != nil {
+	library, err := open(context.Background(), cfg, newKillingDisk(step))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv(killScrub) == "" {
+		save(t, library, "BP001", "new kernel")
+	} else if _, err := NewScrubber(library, ScrubConfig{}).Pass(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("survived")
+	_ = unix.Kill(os.Getpid(), unix.SIGKILL) // after the last step
+	select {}
+}
+
+func TestKilledAtEachStepOfASave(t *testing.T) {
+	if cfg, isChild := killConfig(); isChild {
+		stepChild(t, cfg)
+	}
+	const steps = 7 // create, write, sync, close, rename, sync folder, look inside the transaction
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		for step := range steps + 1 {
+			dir := t.TempDir()
+			cfg := newConfig(dir)
+			old := save(t, openTest(t, cfg), "BP001", "old kernel")
+			command := child(t, dir, cfg, killStep+"="+strconv.Itoa(step))
+			out, err := command.Output()
+			wantKilled(t, command, err)
+			survived := strings.Contains(string(out), "survived")
+			if survived != (step == steps) {
+				t.Fatalf("step %d: child says %q", step, out)
+			}
+			want := old.GetChecksum()
+			if survived {
+				want = checksum([]byte("new kernel"))
+			}
+			wantReady(t, ask(t, NewPrefetcher(openTest(t, cfg)), "BP001"), want)
+		}
+	})
+}
+
+func TestKilledAtEachStepOfAScrub(t *testing.T) {
+	if cfg, isChild := killConfig(); isChild {
+		stepChild(t, cfg)
+	}
+	const steps = 7 // look at both twice, once more in the transaction, move
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		for step := range steps {
+			dir := t.TempDir()
+			cfg := newConfig(dir)
+			first := openTest(t, cfg)
+			sound := save(t, first, "BP001", "sound")
+			flipBit(t, save(t, first, "BP002", "damaged").GetArtifactRef())
+			command := child(t, dir, cfg, killStep+"="+strconv.Itoa(step), killScrub+"=1")
+			_, err := command.Output()
+			wantKilled(t, command, err)
+
+			library := openTest(t, cfg)
+			prefetcher := NewPrefetcher(library)
+			wantReady(t, ask(t, prefetcher, "BP001"), sound.GetChecksum())
+			checkVictim(t, prefetcher, "BP002")
+			records, err := library.List(context.Background())
+			if err != nil || len(records) != 2 {
+				t.Errorf("step %d: %d rows, %v", step, len(records), err)
+			}
+			save(t, library, "BP002", "damaged")
+			wantReady(t, ask(t, prefetcher, "BP002"), checksum([]byte("damaged")))
+		}
+	})
+}
+
+// checkVictim asks for a kernel that may have been damaged: it is refused, or what
+// is announced is what the file holds.
+func checkVictim(t *testing.T, prefetcher *Prefetcher, id string) {
+	t.Helper()
+	switch answer := ask(t, prefetcher, id).(type) {
+	case *leyline.KernelArtifactReady:
+		checkServed(t, answer)
+	case *leyline.KernelArtifactError:
+		// Killed between the move and its commit, the file is gone without a mark.
+		if reason := answer.GetReason(); reason != "checksum_mismatch" && reason != "artifact_not_found" {
+			t.Errorf("%s refused with %s", id, reason)
+		}
+	}
+}
+
+// workForever is the child of TestRandomKills. It saves sound kernels and prints
+// what it is about to save and what Save acknowledged; beside that it saves, damages
+// and scrubs victims.
+func workForever(t *testing.T, cfg Config) {
+	fmt.Println("up")
+	library := openTest(t, cfg)
+	go func() {
+		scrubber := NewScrubber(library, ScrubConfig{BytesPerSecond: 1 << 30})
+		for i := 0; ; i++ {
+			saved := save(t, library, fmt.Sprintf("V%d", i%3), fmt.Sprint("victim", os.Getpid(), i))
+			flipBit(t, saved.GetArtifactRef())
+			if _, err := scrubber.Pass(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("BP%03d", i%5)
+		text := strings.Repeat(fmt.Sprint(id, os.Getpid(), i), 2000)
+		fmt.Println("try", id, checksum([]byte(text)))
+		save(t, library, id, text)
+		fmt.Println("saved", id, checksum([]byte(text)))
+	}
+}
+
+// progress is what the children of one library said.
+type progress struct {
+	saved map[string]string          // the last acknowledged checksum of each blueprint
+	tried map[string]map[string]bool // those begun since
+	lines int
+}
+
+func (p *progress) read(line string) {
+	var word, id, sum string
+	if n, _ := fmt.Sscan(line, &word, &id, &sum); n != 3 {
+		return
+	}
+	p.lines++
+	if word == "saved" {
+		p.saved[id] = sum
+		p.tried[id] = map[string]bool{}
+	} else {
+		if p.tried[id] == nil {
+			p.tried[id] = map[string]bool{}
+		}
+		p.tried[id][sum] = true
+	}
+}
+
+// killAtRandom lets a child work for up to a tenth of a second.
+func killAtRandom(t *testing.T, dir string, cfg Config, seen *progress) {
+	t.Helper()
+	command := child(t, dir, cfg)
+	output, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(output)
-	for seen := 0; lines.Scan(); {
-		var id, sum string
-		if n, _ := fmt.Sscanf(lines.Text(), "saved %s %s", &id, &sum); n != 2 {
-			t.Errorf("child: %s", lines.Text())
+	for lines.Scan() {
+		if lines.Text() == "up" {
+			delay := time.Duration(rand.Int64N(int64(100 * time.Millisecond)))
+			defer time.AfterFunc(delay, func() { _ = command.Process.Kill() }).Stop()
 			continue
 		}
-		acknowledged[id] = sum
-		if seen++; seen == saves {
-			_ = child.Process.Kill() // in the middle of the next save
-		}
+		seen.read(lines.Text())
 	}
-	if err := child.Wait(); err == nil || child.ProcessState.ExitCode() != -1 {
-		t.Fatalf("child was not killed: %v", err)
+	wantKilled(t, command, command.Wait())
+}
+
+func TestRandomKills(t *testing.T) {
+	if cfg, isChild := killConfig(); isChild {
+		workForever(t, cfg)
+	}
+	const rounds = 60 // on each database
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		dir := t.TempDir()
+		cfg := newConfig(dir)
+		seen := &progress{saved: map[string]string{}, tried: map[string]map[string]bool{}}
+		for range rounds {
+			killAtRandom(t, dir, cfg, seen)
+			checkAfterKill(t, cfg, seen)
+		}
+		t.Logf("%d kills, %d saves begun or acknowledged, none lost", rounds, seen.lines)
+		if seen.lines < rounds {
+			t.Error("the children hardly worked")
+		}
+	})
+}
+
+func checkAfterKill(t *testing.T, cfg Config, seen *progress) {
+	t.Helper()
+	library, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer library.Close()
+	prefetcher := NewPrefetcher(library)
+	records, err := library.List(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, record := range records {
+		id := record.Descriptor.GetBlueprintId()
+		found[id] = true
+		if strings.HasPrefix(id, "V") {
+			checkVictim(t, prefetcher, id)
+			continue
+		}
+		if record.Checksum != seen.saved[id] && !seen.tried[id][record.Checksum] {
+			t.Errorf("%s is %s, acknowledged was %s", id, record.Checksum, seen.saved[id])
+		}
+		checkServed(t, wantReady(t, ask(t, prefetcher, id), record.Checksum))
+	}
+	for id := range seen.saved {
+		if !found[id] {
+			t.Errorf("row of %s is lost", id)
+		}
 	}
 }
