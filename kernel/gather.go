@@ -32,9 +32,10 @@ func (t *Tape) Gather(x Value, axis int, indices []int, shape ...int) (Value, er
 }
 
 func gatherShape(into *[maxRank]int, x []int, axis int, indices []int) []int {
-	shape := append(into[:0], x[:axis]...)
-	shape = append(shape, indices...)
-	return append(shape, x[axis+1:]...)
+	rank := copy(into[:], x[:axis])
+	rank += copy(into[rank:], indices)
+	rank += copy(into[rank:], x[axis+1:])
+	return into[:rank]
 }
 
 // resolveIndex is a position within length, a negative one from the end.

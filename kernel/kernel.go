@@ -110,6 +110,16 @@ func (k *Kernel) ParameterCount() int {
 // Nodes is the number of operators.
 func (k *Kernel) Nodes() int { return len(k.steps) }
 
+// Operators are the names of the operators in use, sorted, each once.
+func (k *Kernel) Operators() []string {
+	var names []string
+	for _, s := range k.steps {
+		names = append(names, s.op)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // MultiplyAdds is the number of multiply-adds in the matrix products and
 // convolutions of one forward pass of one row.
 func (k *Kernel) MultiplyAdds() int64 { return k.multiplyAdds }

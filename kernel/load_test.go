@@ -69,6 +69,9 @@ func TestLoadedKernelDescribesItself(t *testing.T) {
 	if k.Nodes() != 6 || k.MultiplyAdds() != 3*8*16 || k.Name() != "gated" {
 		t.Errorf("%d nodes, %d multiply-adds, name %q", k.Nodes(), k.MultiplyAdds(), k.Name())
 	}
+	if got := k.Operators(); !slices.Equal(got, []string{"Add", "Gemm", "MatMul", "Mul", "Sigmoid"}) {
+		t.Errorf("operators %v", got)
+	}
 	if v, ok := k.Metadata("blueprint_id"); !ok || v != "BP021" {
 		t.Errorf("metadata %q %v", v, ok)
 	}
