@@ -58,6 +58,7 @@ type consumer struct {
 	jobs    chan *workload
 	flights *flights
 	outbox  *outbox
+	line    *line
 	// Latencies of this stream.
 	consumed, delivered *recorder
 	lanes               *lanes // nil when the subscription has no key
@@ -73,6 +74,7 @@ func newConsumer(c *Client, sub Subscription) *consumer {
 		jobs:    make(chan *workload, sub.Concurrency),
 		flights: newFlights(),
 		outbox:  newOutbox(),
+		line:    &line{rdb: c.rdb, key: sub.Stream},
 
 		consumed:  c.meters.timings.of(PathConsume, sub.Stream),
 		delivered: c.meters.timings.of(PathDelivery, sub.Stream),

@@ -25,6 +25,7 @@ type entry struct {
 // from the group and the own pending entries: a reply that was lost on the way
 // leaves entries delivered to nobody.
 func (s *consumer) read(fetch, work context.Context) {
+	defer s.line.close()
 	outage := outage{log: s.log, failures: &s.c.meters.readFailures}
 	begun, announced := false, false
 	for fetch.Err() == nil {
@@ -94,15 +95,15 @@ func (s *consumer) begin(fetch, work context.Context) error {
 }
 
 func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
-	// The bound catches a connection that is dead without having been closed. The
-	// mark on the command ends the wait as soon as fetch is done and keeps the
-	// connection, so that no entry is handed to a reader that has gone.
-	ctx, cancel := context.WithTimeout(fetch, s.sub.Block+s.c.cfg.DialTimeout)
-	defer cancel()
 	command := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).
 		Count(int64(s.sub.Batch)).Block(max(1, s.sub.Block.Milliseconds())).
-		Streams().Key(s.sub.Stream).Id(">").Build().UnblockOnCancel()
-	streams, err := s.c.rdb.Do(ctx, command).AsXReadSlices()
+		Streams().Key(s.sub.Stream).Id(">").Build()
+	// The bound catches a connection that is dead without having been closed.
+	reply, err := s.line.blocking(fetch, s.sub.Block+s.c.cfg.DialTimeout, command)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
+	}
+	streams, err := reply.AsXReadSlices()
 	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
 		return nil, nil
 	}
