@@ -14,6 +14,10 @@ func TestReadOnlyRedisDoesNotFloodTheLog(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, fault{})
 	flow := startTraffic(t, s.server.URL, s.redis)
+	flow.awaitEffect(time.Now())
+	flow.stop()
+	flow.publishing.Wait()
+	awaitQuiet(s.redis) // nothing is pending, so listing it works
 	s.must("REPLICAOF", "127.0.0.1", "1")
 	pause(context.Background(), 2*time.Second)
 	state := flow.consumer.Health().ConsumeState

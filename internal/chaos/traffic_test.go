@@ -38,7 +38,7 @@ type traffic struct {
 
 const (
 	pace        = 2 * time.Millisecond  // between two messages
-	handling    = 3 * time.Millisecond  // so that some messages always wait: they are what a fault can lose
+	handling    = 5 * time.Millisecond  // so that some messages always wait: they are what a fault can lose
 	insistPause = 20 * time.Millisecond // before a message is published again
 )
 
