@@ -98,7 +98,7 @@ func testTrim(t *testing.T, b *bus) {
 		t.Fatal(err)
 	}
 	trim := func() int64 {
-		time.Sleep(2 * time.Millisecond) // entries must be older than the time to live
+		<-time.After(2 * time.Millisecond) // entries must be older than the time to live
 		trimmed, err := c.Trim(ctx)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,227 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// round is how many messages are looked at, and removed, together.
+const round = 100
+
+// row is one waiting message.
+type row struct {
+	seq     int64
+	message oona.Message
+	fault   error // it cannot be read back
+}
+
+// Run drains the outbox to a bus until ctx is done. It returns an error only
+// when the file itself fails.
+func (o *Outbox) Run(ctx context.Context, bus Publisher) error {
+	pause, failing := o.cfg.Pause, false
+	for {
+		err := o.drain(ctx, bus)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var file *fileError
+		if errors.As(err, &file) {
+			return err
+		}
+		if failing != (err != nil) {
+			failing = err != nil
+			o.tell(err)
+			pause = o.cfg.Pause
+		}
+		o.rest(ctx, pause, failing)
+		pause = min(2*pause, 16*o.cfg.Pause)
+	}
+}
+
+// tell logs the two ends of an episode.
+func (o *Outbox) tell(err error) {
+	if err != nil {
+		o.cfg.Logger.Warn("outbox waits for the bus", "error", err)
+		return
+	}
+	o.cfg.Logger.Info("outbox is drained again")
+}
+
+// rest waits for something to do: for the pause after a failure, else for a Put.
+func (o *Outbox) rest(ctx context.Context, pause time.Duration, failing bool) {
+	if !failing {
+		select {
+		case <-o.wake:
+		case <-ctx.Done():
+		}
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// fileError marks a failure of the file, which no bus can cure.
+type fileError struct{ err error }
+
+func (e *fileError) Error() string { return "outbox file: " + e.err.Error() }
+func (e *fileError) Unwrap() error { return e.err }
+
+// drain publishes what is waiting, a round at a time.
+func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
+	held := make(map[string]bool) // lanes behind a message that was not admitted
+	var failed error
+	for last := int64(0); ; {
+		rows, err := o.oldest(ctx, last)
+		if err != nil {
+			return &fileError{err}
+		}
+		err = o.publishRound(ctx, bus, rows, held)
+		if failed = errors.Join(failed, err); len(rows) < round || stops(err) || ctx.Err() != nil {
+			return failed
+		}
+		last = rows[len(rows)-1].seq
+	}
+}
+
+// stops reports whether there is no point in trying the next message.
+func stops(err error) bool {
+	var file *fileError
+	return errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrClosed) || errors.As(err, &file)
+}
+
+// publishRound publishes one message after the other, so that a failure cannot
+// turn the order around.
+func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, held map[string]bool) error {
+	var stored []int64
+	var failed error
+	for _, r := range rows {
+		lane := laneOf(r.message)
+		if held[lane] {
+			continue
+		}
+		err := o.publish(ctx, bus, r)
+		switch {
+		case err == nil:
+			stored = append(stored, r.seq)
+		case permanent(err):
+			failed = o.refuse(ctx, r.seq, err)
+		default:
+			held[lane] = true
+			failed = err
+		}
+		if stops(failed) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err := o.remove(ctx, stored); err != nil {
+		return &fileError{err}
+	}
+	return failed
+}
+
+// laneOf is what keeps its order: messages that travel to one stream.
+func laneOf(m oona.Message) string {
+	return fmt.Sprint(m.Stream, "/", leyline.TypeOf(m.Payload).Number(), "/", m.Priority.Number())
+}
+
+func (o *Outbox) publish(ctx context.Context, bus Publisher, r row) error {
+	if r.fault != nil {
+		return r.fault
+	}
+	return bus.Publish(ctx, r.message)
+}
+
+// errUnreadable marks a row that no message can be made of.
+var errUnreadable = errors.New("stored message is unreadable")
+
+func permanent(err error) bool {
+	return errors.Is(err, oona.ErrTooLarge) || errors.Is(err, oona.ErrNotPublishable) || errors.Is(err, errUnreadable)
+}
+
+// oldest lists one round of waiting messages that follow a sequence number.
+func (o *Outbox) oldest(ctx context.Context, after int64) ([]row, error) {
+	const query = `SELECT seq, name, type, priority, stream, attributes, payload FROM outbox
+		WHERE refused IS NULL AND seq > ? ORDER BY seq LIMIT ?`
+	found, err := o.db.QueryContext(ctx, query, after, round)
+	if err != nil {
+		return nil, fmt.Errorf("list waiting messages: %w", err)
+	}
+	defer found.Close()
+	var rows []row
+	for found.Next() {
+		var r row
+		var kind, priority int32
+		var attributes string
+		var payload []byte
+		m := &r.message
+		if err := found.Scan(&r.seq, &m.Once, &kind, &priority, &m.Stream, &attributes, &payload); err != nil {
+			return nil, fmt.Errorf("read waiting message: %w", err)
+		}
+		m.Priority = leyline.MessagePriority(priority)
+		r.fault = decode(m, leyline.BusMessageType(kind), attributes, payload)
+		rows = append(rows, r)
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("list waiting messages: %w", err)
+	}
+	return rows, nil
+}
+
+func decode(m *oona.Message, kind leyline.BusMessageType, attributes string, payload []byte) error {
+	if m.Payload = leyline.NewMessage(kind); m.Payload == nil {
+		return fmt.Errorf("%w: type %d", errUnreadable, kind)
+	}
+	if err := proto.Unmarshal(payload, m.Payload); err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	if err := json.Unmarshal([]byte(attributes), &m.Attributes); err != nil {
+		return fmt.Errorf("%w: attributes: %w", errUnreadable, err)
+	}
+	return nil
+}
+
+// remove forgets messages the bus has stored, in one commit.
+func (o *Outbox) remove(ctx context.Context, stored []int64) error {
+	if len(stored) == 0 {
+		return nil
+	}
+	// A stop must not make the next start publish again what the bus has.
+	ctx = context.WithoutCancel(ctx)
+	tx, err := o.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("remove stored messages: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing to roll back once committed
+	for _, seq := range stored {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM outbox WHERE seq = ?", seq); err != nil {
+			return fmt.Errorf("remove stored message: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("remove stored messages: %w", err)
+	}
+	return nil
+}
+
+// refuse sets a message aside that the bus will never accept: it must not hold
+// up the others, and is kept for inspection.
+func (o *Outbox) refuse(ctx context.Context, seq int64, cause error) error {
+	o.cfg.Logger.Error("outbox holds a message that cannot be published", "seq", seq, "error", cause)
+	_, err := o.db.ExecContext(ctx, "UPDATE outbox SET refused = ? WHERE seq = ?", cause.Error(), seq)
+	if err != nil {
+		return &fileError{fmt.Errorf("set message aside: %w", err)}
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package outbox
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+
+	_ "modernc.org/sqlite" // driver "sqlite"
+)
+
+// ErrFull: the outbox holds as many messages as it may. Nothing was put.
+var ErrFull = errors.New("outbox is full")
+
+// Publisher is what an outbox drains to.
+type Publisher interface {
+	Publish(ctx context.Context, msgs ...oona.Message) error
+}
+
+// Config says where an outbox lies and what it may hold. Zero values take the
+// default in brackets.
+type Config struct {
+	File     string        // SQLite file; its folder is created
+	Capacity int           // messages [10 000]
+	Pause    time.Duration // before a failed publish is tried again, then doubling up to 16 times that [250 ms]
+	Logger   *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Capacity <= 0 {
+		c.Capacity = 10_000
+	}
+	if c.Pause <= 0 {
+		c.Pause = 250 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Outbox is one file of waiting messages. It is safe for concurrent use.
+type Outbox struct {
+	cfg  Config
+	db   *sql.DB
+	wake chan struct{}
+}
+
+const schema = `CREATE TABLE IF NOT EXISTS outbox (
+	seq INTEGER PRIMARY KEY AUTOINCREMENT,
+	name TEXT NOT NULL UNIQUE,
+	type INTEGER NOT NULL,
+	priority INTEGER NOT NULL,
+	stream TEXT NOT NULL,
+	attributes TEXT NOT NULL,
+	payload BLOB NOT NULL,
+	put_ms INTEGER NOT NULL,
+	refused TEXT
+)`
+
+// Open opens or creates the file. What an earlier process left in it is waiting.
+func Open(ctx context.Context, cfg Config) (*Outbox, error) {
+	cfg = cfg.withDefaults()
+	if cfg.File == "" {
+		return nil, errors.New("open outbox: no file is named")
+	}
+	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
+	// FULL: in WAL mode NORMAL may forget the last commits when the power fails.
+	options := "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: cfg.File}).EscapedPath()+options)
+	if err != nil {
+		return nil, fmt.Errorf("open outbox %s: %w", cfg.File, err)
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("open outbox %s: %w", cfg.File, err), db.Close())
+	}
+	return &Outbox{cfg: cfg, db: db, wake: make(chan struct{}, 1)}, nil
+}
+
+// Close closes the file. Run must have returned before.
+func (o *Outbox) Close() error {
+	if err := o.db.Close(); err != nil {
+		return fmt.Errorf("close outbox: %w", err)
+	}
+	return nil
+}
+
+// Put stores messages, all or none, and returns when they are on disk. One that
+// names itself (Message.Once) and waits already is not put again. It fails with
+// ErrFull when they do not fit, and with oona.ErrNotPublishable for a payload
+// that is no bus message.
+func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
+	tx, err := o.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("put into outbox: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing to roll back once committed
+	var waiting int
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM outbox").Scan(&waiting); err != nil {
+		return fmt.Errorf("put into outbox: %w", err)
+	}
+	if waiting+len(msgs) > o.cfg.Capacity {
+		return fmt.Errorf("%w: %d messages are waiting", ErrFull, waiting)
+	}
+	for _, m := range msgs {
+		if err := insert(ctx, tx, m, time.Now()); err != nil {
+			return fmt.Errorf("put into outbox: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("put into outbox: %w", err)
+	}
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func insert(ctx context.Context, tx *sql.Tx, m oona.Message, now time.Time) error {
+	kind := leyline.TypeOf(m.Payload)
+	if leyline.NewMessage(kind) == nil {
+		return fmt.Errorf("%w: %T", oona.ErrNotPublishable, m.Payload)
+	}
+	payload, err := proto.Marshal(m.Payload)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", kind, err)
+	}
+	attributes, err := json.Marshal(m.Attributes)
+	if err != nil {
+		return fmt.Errorf("encode attributes: %w", err)
+	}
+	if m.Once == "" {
+		m.Once = rand.Text()
+	}
+	const statement = `INSERT OR IGNORE INTO outbox (name, type, priority, stream, attributes, payload, put_ms)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`
+	_, err = tx.ExecContext(ctx, statement, m.Once, int32(kind), int32(m.Priority), m.Stream, string(attributes),
+		payload, now.UnixMilli())
+	return err
+}
+
+// Waiting counts the messages the bus has not stored yet, and those among the
+// stored ones that it will never accept.
+func (o *Outbox) Waiting(ctx context.Context) (waiting, refused int, err error) {
+	const query = "SELECT COUNT(*), COUNT(refused) FROM outbox"
+	if err := o.db.QueryRowContext(ctx, query).Scan(&waiting, &refused); err != nil {
+		return 0, 0, fmt.Errorf("count outbox: %w", err)
+	}
+	return waiting - refused, refused, nil
+}
