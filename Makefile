@@ -9,7 +9,7 @@ LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run build test race bench bench-smoke fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
+.PHONY: help demo run build test race bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,12 @@ bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-q
 bench-smoke: ## run each benchmark once, to see that it works
 	@tools/ensure.sh redis-server
 	$(GO) test -run '^$$' -bench . -benchtime=1x ./...
+
+chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update writes the table of docs/delivery.md)
+	@tools/ensure.sh redis-server
+	$(GO) test -c -o bin/chaos.test ./internal/chaos
+	@cd internal/chaos && ../../bin/chaos.test -test.v -test.timeout 60m \
+		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all $(ARGS)
 
 fuzz: ## fuzz each target for FUZZTIME
 	@tools/fuzz.sh $(FUZZTIME)
@@ -76,5 +82,16 @@ node_modules/.bin/buf: package.json package-lock.json
 	npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: oracle
+oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/oracle.md)
+	@status=0; $(GO) test -tags oracle -count=1 ./internal/oracle -report $(CURDIR)/docs/oracle.md || status=$$?; \
+	tail -n 1 docs/oracle.md; exit $$status
+
+# Without its scripts: they would fetch libraries for graphics cards.
+internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json internal/oracle/package-lock.json
+	@tools/ensure.sh node npm
+	npm ci --prefix internal/oracle --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin node_modules
+	rm -rf bin node_modules internal/oracle/node_modules
