@@ -76,10 +76,26 @@ type Tezzeret struct {
 
 // Urza configures the kernel library.
 type Urza struct {
-	DatabaseURL URL           `env:"URZA_DATABASE_URL" envDefault:"sqlite:///./var/urza/catalog.db" schemes:"sqlite postgres postgresql" doc:"Catalogue of the kernel library."`
+	DatabaseURL URL           `env:"URZA_DATABASE_URL" envDefault:"sqlite:///./var/urza/catalog.db" schemes:"sqlite postgres postgresql" doc:"Catalogue of the kernel library: a SQLite file, or a PostgreSQL database that several machines share."`
 	ArtifactDir string        `env:"URZA_ARTIFACT_DIR" envDefault:"./var/urza/artifacts" doc:"Folder of the compiled kernels."`
 	CacheTTL    time.Duration `env:"URZA_CACHE_TTL_SECONDS" envDefault:"0" unit:"s" min:"0" doc:"Age at which cached catalogue rows are read again; 0 is never."`
+
+	ArtifactURL URL    `env:"URZA_ARTIFACT_URL" envDefault:"" schemes:"s3" default:"none: the folder" doc:"S3-compatible store of the compiled kernels, instead of the folder: s3://bucket/prefix?endpoint=http://host:port&region=name. Kernels that lie in the folder are still served."`
+	S3AccessKey Secret `env:"URZA_S3_ACCESS_KEY" envDefault:"" doc:"Access key of that store; blank together with the secret key is anonymous."`
+	S3SecretKey Secret `env:"URZA_S3_SECRET_KEY" envDefault:"" doc:"Secret key of that store."`
+
+	SigningKeyFile     string   `env:"URZA_SIGNING_KEY_FILE" envDefault:"" doc:"File with a minisign secret key: each saved kernel gets a .minisig beside it. Blank signs nothing."`
+	SigningKeyPassword Secret   `env:"URZA_SIGNING_KEY_PASSWORD" envDefault:"" doc:"Password of that file; blank when it has none."`
+	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
+	RequireApproval    bool     `env:"URZA_REQUIRE_APPROVAL" envDefault:"false" doc:"Serve blueprints that ask for an approval only after esperctl kernels approve."`
+
+	ScrubInterval       time.Duration `env:"URZA_SCRUB_INTERVAL_HOURS" envDefault:"24" unit:"h" min:"0" doc:"Pause between two passes that read every kernel again and set damaged ones aside; 0 is off."`
+	ScrubBytesPerSecond int           `env:"URZA_SCRUB_BYTES_PER_SECOND" envDefault:"8388608" min:"1024" doc:"Most bytes that a pass reads in a second."`
+	RetentionDays       int           `env:"URZA_RETENTION_DAYS" envDefault:"0" min:"0" max:"36500" doc:"Days after which a kernel file that no blueprint refers to any more is removed; 0 keeps all."`
 }
+
+// Retention is how long unreferenced kernel files are kept; 0 is for ever.
+func (u Urza) Retention() time.Duration { return time.Duration(u.RetentionDays) * 24 * time.Hour }
 
 // Tolaria names the shared-memory signals that a trainer may raise. A blank
 // name means that the signal is not watched.

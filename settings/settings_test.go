@@ -362,3 +362,30 @@ func TestFaultsDoNotPrintPasswords(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+func TestKernelLibraryOfSeveralMachines(t *testing.T) {
+	s := mustLoad(t, "", "URZA_ARTIFACT_URL=s3://bucket/kernels?endpoint=http://127.0.0.1:9000&region=eu",
+		"URZA_S3_ACCESS_KEY=librarian", "URZA_S3_SECRET_KEY=hunter2", "URZA_TRUSTED_KEYS= RWone , /etc/urza.pub ,",
+		"URZA_DATABASE_URL=postgres://urza:hunter2@db/urza", "URZA_RETENTION_DAYS=30", "URZA_SCRUB_INTERVAL_HOURS=0.5")
+	if got := s.Urza.ArtifactURL.Reveal(); got != "s3://bucket/kernels?endpoint=http://127.0.0.1:9000&region=eu" {
+		t.Error(got)
+	}
+	if s.Urza.Retention() != 30*24*time.Hour || s.Urza.ScrubInterval != 30*time.Minute || len(s.Urza.TrustedKeys) != 2 {
+		t.Errorf("%+v", s.Urza)
+	}
+	for _, field := range s.Fields() {
+		if strings.Contains(field.Value, "hunter2") {
+			t.Errorf("%s prints a password", field.Env)
+		}
+	}
+	if plain := mustLoad(t, ""); plain.Urza.ArtifactURL.Reveal() != "" {
+		t.Error("a store by default")
+	}
+	_, err := load(t, "", "URZA_ARTIFACT_URL=https://bucket", "URZA_RETENTION_DAYS=-1")
+	if names := faultsOf(t, err); len(names) != 2 {
+		t.Errorf("faults: %v", names)
+	}
+	if _, err := load(t, "", "URZA_ARTIFACT_URL=s3://"); err == nil {
+		t.Error("a store without a bucket")
+	}
+}

@@ -55,7 +55,7 @@ func (u URL) scheme() string {
 
 func needsHost(scheme string) bool {
 	switch scheme {
-	case "redis", "rediss", "http", "https":
+	case "redis", "rediss", "http", "https", "s3":
 		return true
 	default:
 		return false

@@ -62,6 +62,9 @@ func (v *variable) isSecret() bool { return v.value.Type() == reflect.TypeFor[Se
 func (v *variable) check() error {
 	switch value := v.value.Interface().(type) {
 	case URL:
+		if v.text == "" { // its default: none
+			return nil
+		}
 		return checkScheme(value, v.schemes)
 	case string:
 		return checkForm(value, v.form)

@@ -14,7 +14,6 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tezzeret"
-	"github.com/esper-lite/weatherlight/urza"
 )
 
 func newForge() *cobra.Command {
@@ -79,17 +78,6 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 		return nil, nobody
 	}
 	return bus.PublishKernelCatalogUpdate, bus.Close
-}
-
-func openLibrary(ctx context.Context, resolved *settings.Settings) (*urza.Library, error) {
-	library, err := urza.Open(ctx, urza.Config{
-		DatabaseURL: resolved.Urza.DatabaseURL.Reveal(),
-		ArtifactDir: resolved.Urza.ArtifactDir,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open kernel library: %w", err)
-	}
-	return library, nil
 }
 
 // forgeAll shows every decision of the forge, refusals included.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+// importing is what the flags of kernels import say.
+type importing struct{ file, blueprint, name, tier string }
+
+func newKernelsImport() *cobra.Command {
+	var wanted importing
+	command := &cobra.Command{
+		Use:   "import FILE --blueprint ID",
+		Short: "Store a file as the kernel of a blueprint",
+		Long: `Stores any file as the kernel of a blueprint, in place of the one it had, and
+announces it on the bus when REDIS_URL can be reached. What is not a kernel of the
+ONNX profile, like a PyTorch .pt file, is stored and served as opaque bytes.
+A blueprint that is neither in Karn's catalogue nor in the library gets the given
+name and tier.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, files []string) error {
+			wanted.file = files[0]
+			return importKernel(command.Context(), wanted, command.OutOrStdout())
+		},
+	}
+	command.Flags().StringVar(&wanted.blueprint, "blueprint", "", "the blueprint that the file is the kernel of")
+	command.Flags().StringVar(&wanted.name, "name", "", "name of a new blueprint (default: that of the file)")
+	command.Flags().StringVar(&wanted.tier, "tier", "experimental", "tier of a new blueprint")
+	if err := command.MarkFlagRequired("blueprint"); err != nil {
+		panic(err) // impossible: the flag is defined above
+	}
+	return command
+}
+
+func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
+	content, err := os.ReadFile(wanted.file)
+	if err != nil {
+		return fmt.Errorf("import kernel: %w", err)
+	}
+	err = withLibrary(ctx, func(opened opened) error {
+		descriptor, err := describe(ctx, opened.library, wanted)
+		if err != nil {
+			return err
+		}
+		update := &leyline.KernelCatalogUpdate{BlueprintId: wanted.blueprint, ArtifactRef: wanted.file}
+		extras := map[string]any{"imported_from": filepath.Base(wanted.file)}
+		saved, err := opened.library.Save(ctx, descriptor, content, update, extras)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s  %s\n%s\n", wanted.blueprint, saved.GetChecksum(), saved.GetArtifactRef())
+		if _, err := kernel.Load(content); err != nil {
+			fmt.Fprintf(out, "stored as opaque bytes, our engine cannot run it: %v\n", err)
+		}
+		announce, leave := announcer(ctx, opened.settings, newScreen(out, false))
+		if announce == nil {
+			return leave()
+		}
+		return errors.Join(announce(ctx, saved), leave())
+	})
+	if err != nil {
+		return fmt.Errorf("import kernel: %w", err)
+	}
+	return nil
+}
+
+// describe finds the blueprint in Karn's catalogue or in the library, or makes one.
+func describe(ctx context.Context, library *urza.Library, wanted importing) (*leyline.BlueprintDescriptor, error) {
+	if known, err := karn.NewCatalog().Get(wanted.blueprint); err == nil {
+		return known, nil
+	}
+	record, err := library.Get(ctx, wanted.blueprint)
+	if err == nil {
+		return record.Descriptor, nil
+	}
+	if !errors.Is(err, urza.ErrNotFound) {
+		return nil, err
+	}
+	tier, err := parseTier(wanted.tier)
+	if err != nil {
+		return nil, err
+	}
+	if wanted.name == "" {
+		base := filepath.Base(wanted.file)
+		wanted.name = strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	return &leyline.BlueprintDescriptor{BlueprintId: wanted.blueprint, Name: wanted.name, Tier: tier}, nil
+}
+
+func newKernelsExport() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export ID FILE",
+		Short: "Write the artifact of a blueprint to a file, after verifying it",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(command *cobra.Command, arguments []string) error {
+			return exportKernel(command.Context(), arguments[0], arguments[1], command.OutOrStdout())
+		},
+	}
+}
+
+func exportKernel(ctx context.Context, id, file string, out io.Writer) error {
+	err := withLibrary(ctx, func(opened opened) error {
+		if err := opened.library.Verify(ctx, id); err != nil {
+			return err
+		}
+		record, err := opened.library.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		content, err := opened.library.OpenArtifact(ctx, record.ArtifactRef)
+		if err != nil {
+			return err
+		}
+		defer content.Close()
+		if err := writeWhole(file, content); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s  %s  %d bytes\n", file, record.Checksum, record.Bytes)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("export kernel: %w", err)
+	}
+	return nil
+}
+
+// writeWhole replaces the file in one step, so that a failure leaves what was there.
+func writeWhole(file string, content io.Reader) error {
+	temp, err := os.CreateTemp(filepath.Dir(file), ".export-*.tmp")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	_, err = io.Copy(temp, content)
+	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", file, err), os.Remove(temp.Name()))
+	}
+	return nil
+}

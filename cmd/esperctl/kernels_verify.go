@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+func newKernelsShow() *cobra.Command {
+	var asJSON bool
+	show := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show what the library knows about one kernel",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, ids []string) error {
+			return showKernel(command.Context(), ids[0], asJSON, command.OutOrStdout())
+		},
+	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON, with everything that is stored beside the descriptor")
+	return show
+}
+
+// kernelDetails is one kernel with what is stored beside its descriptor.
+type kernelDetails struct {
+	kernelEntry
+	Description    string         `json:"description"`
+	PrewarmSamples []float64      `json:"prewarm_samples_ms"`
+	Extras         map[string]any `json:"extras"`
+}
+
+func showKernel(ctx context.Context, id string, asJSON bool, out io.Writer) error {
+	var record *urza.Record
+	err := withLibrary(ctx, func(opened opened) (err error) {
+		record, err = opened.library.Get(ctx, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("show kernel: %w", err)
+	}
+	details := kernelDetails{
+		kernelEntry: newKernelEntry(record), Description: record.Descriptor.GetDescription(),
+		PrewarmSamples: record.PrewarmSamples, Extras: record.Extras,
+	}
+	if asJSON {
+		return printJSON(out, details)
+	}
+	return printDetails(out, details)
+}
+
+func printDetails(out io.Writer, details kernelDetails) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	lines := []struct {
+		label string
+		value any
+	}{
+		{"blueprint", details.BlueprintID}, {"name", details.Name}, {"tier", details.Tier},
+		{"stage", details.Stage}, {"description", details.Description}, {"artifact", details.ArtifactRef},
+		{"bytes", details.Bytes}, {"checksum", details.Checksum}, {"guard digest", details.GuardDigest},
+		{"compile", fmt.Sprintf("%.3g ms", details.CompileMs)}, {"pre-warm", fmt.Sprintf("%.3g ms", details.PrewarmMs)},
+		{"pre-warm runs", len(details.PrewarmSamples)}, {"tags", details.Tags},
+		{"approved", details.Approved}, {"set aside", details.SetAside},
+	}
+	for _, line := range lines {
+		fmt.Fprintf(table, "%s\t%v\n", line.label, line.value)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print kernel: %w", err)
+	}
+	return nil
+}
+
+func newKernelsVerify() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify [ID...]",
+		Short: "Read artifacts again and compare them with the catalogue",
+		Long: `Reads the artifacts of the named blueprints, or of all of them, and compares
+checksum and, where trusted keys are configured, signature. A damaged artifact is
+set aside as the service would do it; its row stays.`,
+		RunE: func(command *cobra.Command, ids []string) error {
+			return verifyKernels(command.Context(), ids, command.OutOrStdout())
+		},
+	}
+}
+
+func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
+	unsound := 0
+	err := withLibrary(ctx, func(opened opened) error {
+		if len(ids) == 0 {
+			records, err := opened.library.List(ctx)
+			if err != nil {
+				return err
+			}
+			for _, record := range records {
+				ids = append(ids, record.Descriptor.GetBlueprintId())
+			}
+		}
+		for _, id := range ids {
+			err := opened.library.Verify(ctx, id)
+			if errors.Is(err, urza.ErrUnavailable) || ctx.Err() != nil {
+				return err
+			}
+			if err != nil {
+				unsound++
+			}
+			fmt.Fprintf(out, "%s  %s\n", id, soundness(err))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("verify kernels: %w", err)
+	}
+	if unsound > 0 {
+		return fmt.Errorf("%d of %d kernels are not sound", unsound, len(ids))
+	}
+	return nil
+}
+
+func soundness(err error) string {
+	switch {
+	case err == nil:
+		return "sound"
+	case errors.Is(err, urza.ErrChecksumMismatch):
+		return "damaged, set aside"
+	case errors.Is(err, urza.ErrArtifactMissing):
+		return "artifact missing"
+	case errors.Is(err, urza.ErrUntrusted):
+		return "not signed by a trusted key"
+	case errors.Is(err, urza.ErrNotFound):
+		return "not in the catalogue"
+	default:
+		return err.Error()
+	}
+}
