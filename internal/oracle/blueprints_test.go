@@ -36,8 +36,7 @@ func blueprintKernels(t *testing.T) []*comparison {
 		compiler := tezzeret.NewCompiler(tezzeret.Config{Slot: slot, Approved: ids, Quarantine: ids})
 		for _, d := range descriptors {
 			compiled, err := compiler.Compile(t.Context(), d, nil)
-			var refused *tezzeret.NotCompilableError
-			if errors.As(err, &refused) {
+			if _, refused := errors.AsType[*tezzeret.NotCompilableError](err); refused {
 				t.Logf("%s in %v: %v", d.GetBlueprintId(), slot, err)
 				continue
 			}
