@@ -41,6 +41,11 @@ type Manager struct {
 
 	lostEvents int64 // events dropped by seeds that have left
 
+	// unchanged says that the last request was of no concern to any seed: on a
+	// shared bus most answers are for somebody else, and a new snapshot for each
+	// would cost more than the answer.
+	unchanged bool
+
 	work  context.Context // of the goroutines that Run owns
 	tasks sync.WaitGroup
 }
@@ -105,6 +110,10 @@ func (m *Manager) loop(ctx context.Context) error {
 			return nil
 		case e := <-m.inbox:
 			e.request.handle(m, func(err error) { e.reply <- err })
+			if m.unchanged {
+				m.unchanged = false
+				continue
+			}
 		case <-sweep.C:
 			m.sweep(time.Now())
 			m.flushGlobal()

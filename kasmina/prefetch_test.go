@@ -153,6 +153,7 @@ func TestAnswersForNobodyAreNothingToDo(t *testing.T) {
 		w.answer(ready)
 		w.wantStage("s", stageUnknown)
 		w.wantAttached()
+		wait(300 * time.Millisecond) // such answers show with the next sweep
 		if unknown := w.manager.Metrics()["kasmina.prefetch.unknown_total"]; unknown != 4 {
 			t.Errorf("unknown answers: %v", unknown)
 		}

@@ -41,6 +41,7 @@ type readyRequest struct{ ready *leyline.KernelArtifactReady }
 func (r readyRequest) handle(m *Manager, done func(error)) {
 	s, request := m.waiter(r.ready.GetRequestId())
 	if s == nil || s.wait.loading {
+		m.unchanged = s == nil
 		done(nil)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
@@ -282,6 +283,8 @@ func (s *Service) runForge(ctx context.Context) error {
 	case <-s.ready:
 	}
 	err := s.forge.Run(ctx)
+	// What compiling took is not needed again until the next start.
+	debug.FreeOSMemory()
 	s.telemetry.Offer(s.forge.Packet())
 	if err != nil {
 		return fmt.Errorf("forge: %w", err)

@@ -15,8 +15,10 @@ import (
 
 // Config says where the broker listens.
 type Config struct {
-	Port int           // on 127.0.0.1; 0 picks a free one
-	Tick time.Duration // step of the clock that expires keys [100 ms]
+	Port int // on 127.0.0.1; 0 picks a free one
+	// Tick is the step of the clock that expires keys. A step looks at every
+	// key there is, so it must not be short. [1 s]
+	Tick time.Duration
 }
 
 // Broker is a running embedded bus.
@@ -30,7 +32,7 @@ type Broker struct {
 // Start listens and serves. Keys only expire while Run moves the clock.
 func Start(cfg Config) (*Broker, error) {
 	if cfg.Tick <= 0 {
-		cfg.Tick = 100 * time.Millisecond
+		cfg.Tick = time.Second
 	}
 	server := miniredis.NewMiniRedis()
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port))
