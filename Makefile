@@ -9,7 +9,7 @@ LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run build test race bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
+.PHONY: help demo run build test race e2e bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,12 +39,17 @@ bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-q
 bench-smoke: ## run each benchmark once, to see that it works
 	@tools/ensure.sh redis-server
 	$(GO) test -run '^$$' -bench . -benchtime=1x ./...
+	cd bench && $(GO) run . -quick -o /dev/null
 
 chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update writes the table of docs/delivery.md)
 	@tools/ensure.sh redis-server
 	$(GO) test -c -o bin/chaos.test ./internal/chaos
 	@cd internal/chaos && ../../bin/chaos.test -test.v -test.timeout 60m \
 		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all $(ARGS)
+
+e2e: ## drive the built commands from outside, with a real Redis
+	@tools/ensure.sh redis-server python3
+	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
 fuzz: ## fuzz each target for FUZZTIME
 	@tools/fuzz.sh $(FUZZTIME)
@@ -72,6 +77,7 @@ verify-proto: node_modules/.bin/buf
 tidy-check: ## fail when go.mod or go.sum is not tidy
 	$(GO) mod verify
 	$(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff
 
 baseline: node_modules/.bin/buf ## accept the Leyline contract as it is as the baseline of later changes
 	node_modules/.bin/buf build --path proto/esper --exclude-source-info -o proto/baseline.binpb
