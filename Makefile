@@ -12,7 +12,7 @@ RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=no
 .PHONY: help demo run build test race e2e bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: ## grow a small network through the whole system (ARGS="--json --seed 1")
 	@$(GO) build -o bin/esperctl ./cmd/esperctl
