@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -28,6 +26,8 @@ type Client struct {
 	load   *loadSampler
 	seen   *answered
 	closed atomic.Bool
+	// clustered: keys live on different nodes, so nothing spans two of them.
+	clustered bool
 }
 
 // Connect dials the bus and asks it for a sign of life, both within
@@ -59,34 +59,8 @@ func newClient(cfg Config, rdb rueidis.Client) *Client {
 	c.guard = newGuard(cfg, c.log)
 	c.load = newLoadSampler(rdb, cfg, c.guard.caution)
 	c.seen = newAnswered(cfg.ReplayCapacity)
+	c.clustered = rdb.Mode() == rueidis.ClientModeCluster
 	return c
-}
-
-func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error) {
-	option, err := rueidis.ParseURL(cfg.URL)
-	if err != nil {
-		var malformed *url.Error
-		if errors.As(err, &malformed) {
-			// Its text repeats the URL, password included.
-			err = errors.New("the URL cannot be parsed")
-		}
-		return option, err
-	}
-	if err := ctx.Err(); err != nil {
-		return option, err
-	}
-	timeout := cfg.DialTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline))
-	}
-	option.Dialer.Timeout = max(timeout, time.Millisecond)
-	option.ConnWriteTimeout = max(cfg.DialTimeout, time.Second)
-	option.ForceSingleClient = len(option.InitAddress) == 1 && option.Sentinel.MasterSet == ""
-	option.DisableCache = true
-	// Errors come back at once: who retries, and when, is decided here.
-	option.DisableRetry = true
-	option.BlockingPoolSize = blockingConnections
-	return option, nil
 }
 
 // maskedAddress is the host part of an address that may be too broken to parse.

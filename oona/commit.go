@@ -51,7 +51,11 @@ func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
 		}
 	}
 	s.untilDone(fetch, work, plain, s.acknowledge)
-	s.untilDone(fetch, work, scripted, s.runScript)
+	commit := s.runScript
+	if s.c.clustered {
+		commit = s.runSteps
+	}
+	s.untilDone(fetch, work, scripted, commit)
 }
 
 type commitFunc func(ctx context.Context, batch []outcome) ([]int64, error)

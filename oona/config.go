@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +13,16 @@ import (
 // Config says which bus to talk to and how. Zero values take the default in
 // brackets.
 type Config struct {
-	URL        string           // redis://, rediss:// or unix:// address, credentials included
+	// URL is the address, credentials of an ACL user included:
+	//
+	//	redis://user:password@host:6379/0            one server
+	//	rediss://host:6379/0?ca=/etc/esper/ca.pem    over TLS; without ca the system's authorities count
+	//	unix:///run/redis.sock?db=0
+	//	redis://user:password@sentinel1:26379/0?addr=sentinel2:26379&master_set=mymaster
+	//	                                             Sentinel; its own credentials are sentinel_user, sentinel_password
+	//	redis://host1:6379?addr=host2:6379           a cluster; with one address add cluster=true
+	URL        string
+	TLS        *tls.Config      // in place of what rediss:// means by itself
 	Group      string           // default consumer group of subscriptions
 	Consumer   string           // stable consumer name: what it had in hand is found again after a restart [oona-client]
 	Streams    Streams          // [DefaultStreams]

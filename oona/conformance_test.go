@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true}
+	features := oonatest.Features{AnswersOnce: true, Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true}
 	oonatest.Run(t, features, func(t *testing.T) oonatest.Server {
 		server := redistest.Start(t, redistest.AOF()...)
 		return oonatest.Server{URL: server.URL, Restart: server.Restart}
@@ -25,7 +25,7 @@ func TestRedis(t *testing.T) {
 
 func TestEmbeddedBroker(t *testing.T) {
 	t.Parallel()
-	oonatest.Run(t, oonatest.Features{}, func(t *testing.T) oonatest.Server {
+	oonatest.Run(t, oonatest.Features{AnswersOnce: true}, func(t *testing.T) oonatest.Server {
 		b, err := broker.Start(broker.Config{})
 		if err != nil {
 			t.Fatal(err)

@@ -182,15 +182,35 @@ func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.DialTimeout)
 	defer cancel()
-	holders, err := s.c.rdb.Do(ctx, s.c.rdb.B().Mget().Key(marks...).Build()).ToArray()
-	if err != nil || len(holders) != len(marked) {
-		return
-	}
-	for i, j := range marked {
-		if holder, err := holders[i].ToString(); err == nil && holder != j.id {
-			j.refuseReplay(holder)
+	for i, holder := range s.c.holders(ctx, marks) {
+		if holder != "" && holder != marked[i].id {
+			marked[i].refuseReplay(holder)
 		}
 	}
+}
+
+// holders looks up the entries that marks were set for: "" for a free one, and
+// nothing at all when Redis does not answer.
+func (c *Client) holders(ctx context.Context, marks []string) []string {
+	holders := make([]string, len(marks))
+	if c.clustered {
+		commands := make(rueidis.Commands, len(marks))
+		for i, mark := range marks {
+			commands[i] = c.rdb.B().Get().Key(mark).Build()
+		}
+		for i, reply := range c.rdb.DoMulti(ctx, commands...) {
+			holders[i], _ = reply.ToString()
+		}
+		return holders
+	}
+	replies, err := c.rdb.Do(ctx, c.rdb.B().Mget().Key(marks...).Build()).ToArray()
+	if err != nil || len(replies) != len(marks) {
+		return nil
+	}
+	for i, reply := range replies {
+		holders[i], _ = reply.ToString()
+	}
+	return holders
 }
 
 func (j *job) refuseReplay(holder string) {

@@ -39,6 +39,9 @@ func (c *Client) ReplayDeadLetter(ctx context.Context, id string) (string, error
 }
 
 func (c *Client) storeReplay(ctx context.Context, id string, d draft) (string, error) {
+	if c.clustered {
+		return c.replaySteps(ctx, id, d)
+	}
 	keys := []string{c.cfg.DeadLetter, c.replayedKey(), d.stream}
 	args := []string{id, c.load.boundText, d.payload, d.signature}
 	reply, err := replayScript.Exec(ctx, c.rdb, keys, args).ToArray()

@@ -1,0 +1,98 @@
+package oona
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// clientOption reads the address: see Config.URL.
+func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error) {
+	option, err := rueidis.ParseURL(cfg.URL)
+	if err != nil {
+		return option, withoutURL(err)
+	}
+	if err := addressExtras(&option, cfg); err != nil {
+		return option, err
+	}
+	if err := ctx.Err(); err != nil {
+		return option, err
+	}
+	timeout := cfg.DialTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	option.Dialer.Timeout = max(timeout, time.Millisecond)
+	option.ConnWriteTimeout = max(cfg.DialTimeout, time.Second)
+	option.DisableCache = true
+	// Errors come back at once: who retries, and when, is decided here.
+	option.DisableRetry = true
+	option.BlockingPoolSize = blockingConnections
+	return option, nil
+}
+
+// addressExtras applies what the address may say beyond the client library.
+func addressExtras(option *rueidis.ClientOption, cfg Config) error {
+	parsed, err := url.Parse(cfg.URL)
+	if err != nil {
+		return withoutURL(err)
+	}
+	query := parsed.Query()
+	sentinel := option.Sentinel.MasterSet != ""
+	cluster := query.Get("cluster") == "true" || len(option.InitAddress) > 1
+	option.ForceSingleClient = !sentinel && !cluster
+	if sentinel {
+		option.Sentinel.Username, option.Sentinel.Password = query.Get("sentinel_user"), query.Get("sentinel_password")
+	}
+	if cfg.TLS != nil {
+		option.TLSConfig = cfg.TLS.Clone()
+	}
+	if err := addAuthority(option, query.Get("ca")); err != nil {
+		return err
+	}
+	if sentinel && option.TLSConfig != nil {
+		option.Sentinel.TLSConfig = option.TLSConfig
+	}
+	if !option.ForceSingleClient && option.TLSConfig != nil && cfg.TLS == nil {
+		// Each node shows a certificate of its own name.
+		option.TLSConfig.ServerName = ""
+	}
+	return nil
+}
+
+// addAuthority trusts the certificates of a PEM file, and no others.
+func addAuthority(option *rueidis.ClientOption, file string) error {
+	if file == "" {
+		return nil
+	}
+	if option.TLSConfig == nil {
+		return errors.New("ca is given, but the address is not rediss://")
+	}
+	pem, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return fmt.Errorf("read certificate authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("read certificate authority: %s holds no certificate", file)
+	}
+	option.TLSConfig.RootCAs = pool
+	option.TLSConfig.MinVersion = tls.VersionTLS12
+	return nil
+}
+
+// withoutURL keeps the address out of an error: it holds a password.
+func withoutURL(err error) error {
+	var malformed *url.Error
+	if errors.As(err, &malformed) {
+		return errors.New("the URL cannot be parsed")
+	}
+	return err
+}

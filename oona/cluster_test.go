@@ -1,0 +1,169 @@
+package oona_test
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/oonatest"
+)
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(closedPort(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// startNode starts a cluster node that serves a range of slots.
+func startNode(t *testing.T, first, last int, args ...string) *redistest.Server {
+	t.Helper()
+	args = append(args, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-announce-ip", "127.0.0.1",
+		"--cluster-require-full-coverage", "no")
+	server := redistest.Start(t, args...)
+	tell(t, server, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last))
+	awaitCluster(t, server)
+	return server
+}
+
+func tell(t *testing.T, server *redistest.Server, words ...string) {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	if err := raw.Do(context.Background(), raw.B().Arbitrary(words...).Build()).Error(); err != nil {
+		t.Fatalf("%v: %v", words, err)
+	}
+}
+
+func awaitCluster(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	waitFor(t, "the cluster is up", func() bool {
+		info, err := raw.Do(context.Background(), raw.B().Arbitrary("CLUSTER", "INFO").Build()).ToString()
+		return err == nil && strings.Contains(info, "cluster_state:ok")
+	})
+}
+
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); <-poll.C {
+		if holds() {
+			return
+		}
+	}
+	t.Fatalf("never happened: %s", what)
+}
+
+// One node that serves every slot refuses what spans two slots, as any cluster
+// does. A cluster takes seconds to begin, so the tests share two.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	const nodes = 2
+	free := make(chan *redistest.Server, nodes)
+	for range nodes {
+		free <- startNode(t, 0, 16383, redistest.AOF()...)
+	}
+	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true}
+	oonatest.Run(t, features, func(t *testing.T) oonatest.Server {
+		server := <-free
+		tell(t, server, "FLUSHALL")
+		tell(t, server, "CONFIG", "SET", "stream-node-max-entries", "100")
+		t.Cleanup(func() { free <- server })
+		return oonatest.Server{URL: server.URL + "?cluster=true", Restart: func() {
+			server.Restart()
+			awaitCluster(t, server)
+		}}
+	})
+}
+
+// Three nodes: streams, marks and dead letters live apart, and the client finds
+// each.
+func TestClusterOfThreeNodes(t *testing.T) {
+	t.Parallel()
+	one, two, three := startNode(t, 0, 5460), startNode(t, 5461, 10922), startNode(t, 10923, 16383)
+	for _, other := range []*redistest.Server{two, three} {
+		host, port, _ := net.SplitHostPort(other.Addr)
+		bus := rawInfo(t, other, "cluster-port")
+		tell(t, one, "CLUSTER", "MEET", host, port, bus)
+	}
+	for _, server := range []*redistest.Server{one, two, three} {
+		waitFor(t, "the nodes know each other", func() bool { return rawSlots(t, server) == 3 })
+	}
+	c := connect(t, "redis://"+one.Addr+"?addr="+two.Addr+"&addr="+three.Addr, nil)
+	published := make([]oona.Message, 0, 60)
+	for i := range 60 {
+		published = append(published, oona.Message{Payload: &leyline.KernelPrefetchRequest{
+			RequestId: strconv.Itoa(i % 50), IssuedAt: timestamppb.Now()}})
+	}
+	if err := c.Publish(context.Background(), published...); err != nil {
+		t.Fatal(err)
+	}
+	var answered atomic.Int64
+	stop := consume(t, c, oona.Subscription{Stream: "oona.kernels.requests", Group: "g",
+		Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+				answered.Add(1)
+				return []oona.Message{{Payload: &leyline.KernelArtifactReady{}}}, nil
+			}}})
+	waitFor(t, "each request is answered and each replay refused", func() bool {
+		letters, err := c.DeadLetters(context.Background(), "", 100)
+		metrics, merr := c.Metrics(context.Background())
+		return err == nil && merr == nil && len(letters) == 10 && metrics["queue_depth_kernel_ready"] == 50
+	})
+	stop()
+	if answered.Load() != 50 {
+		t.Errorf("%d requests were handled, want 50", answered.Load())
+	}
+}
+
+// consume runs a subscription until the returned function is called.
+func consume(t *testing.T, c *oona.Client, sub oona.Subscription) (stop func()) {
+	t.Helper()
+	fetch, end := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := c.Consume(fetch, context.Background(), sub); err != nil {
+			t.Error(err)
+		}
+	})
+	stop = func() {
+		end()
+		running.Wait()
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func rawInfo(t *testing.T, server *redistest.Server, parameter string) string {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	values, err := raw.Do(context.Background(), raw.B().Arbitrary("CONFIG", "GET", parameter).Build()).AsStrMap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values[parameter]
+}
+
+// rawSlots counts the slot ranges a node knows the owner of.
+func rawSlots(t *testing.T, server *redistest.Server) int {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	slots, err := raw.Do(context.Background(), raw.B().Arbitrary("CLUSTER", "SLOTS").Build()).ToArray()
+	if err != nil {
+		return 0
+	}
+	return len(slots)
+}

@@ -1,0 +1,160 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// In a cluster the keys of a commit live on different nodes, and no script can
+// hold them together. The steps go in the order that can only ever repeat
+// something: the mark first, then answers and dead letters, the acknowledgement
+// last. A crash in between brings the entry back: its own mark lets it in, and
+// its answers are published a second time.
+
+// runSteps settles outcomes without a script, with the results of commit.lua.
+func (s *consumer) runSteps(ctx context.Context, batch []outcome) ([]int64, error) {
+	results := make([]int64, len(batch))
+	for i := range results {
+		results[i] = commitDone
+	}
+	settled, err := s.markFirst(ctx, batch, results)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.storeAll(ctx, settled, results); err != nil {
+		return nil, err
+	}
+	return results, s.acknowledgeDone(ctx, batch, results)
+}
+
+// markFirst takes the marks, and turns outcomes whose mark is another entry's
+// into refusals. It leaves the batch as it is.
+func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int64) ([]outcome, error) {
+	settled := append([]outcome(nil), batch...)
+	var commands rueidis.Commands
+	var marked []int
+	for i, o := range batch {
+		if o.mark == "" || o.refusal != nil {
+			continue
+		}
+		marked = append(marked, i)
+		commands = append(commands, s.c.rdb.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
+			s.c.rdb.B().Get().Key(o.mark).Build())
+	}
+	if len(commands) == 0 {
+		return settled, nil
+	}
+	replies := s.c.rdb.DoMulti(ctx, commands...)
+	for n, i := range marked {
+		if err := replies[2*n].Error(); err != nil && !rueidis.IsRedisNil(err) {
+			return nil, fmt.Errorf("mark request: %w", err)
+		}
+		holder, err := replies[2*n+1].ToString()
+		if err != nil {
+			return nil, fmt.Errorf("look up mark: %w", err)
+		}
+		if holder != batch[i].id {
+			settled[i].answers = nil
+			settled[i].refusal = refuse(ReasonReplay, "request was answered for entry "+holder, batch[i].attempt)
+			results[i] = commitReplay
+		}
+	}
+	return settled, nil
+}
+
+// storeAll publishes answers and dead letters.
+func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int64) error {
+	var commands rueidis.Commands
+	var owners []int
+	for i, o := range batch {
+		if o.refusal != nil {
+			command, err := s.burial(ctx, o)
+			if err != nil {
+				return err
+			}
+			commands, owners = append(commands, command), append(owners, i)
+		}
+		for _, answer := range o.answers {
+			commands, owners = append(commands, s.c.add(answer)), append(owners, i)
+		}
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	for n, reply := range s.c.rdb.DoMulti(ctx, commands...) {
+		err := reply.Error()
+		if _, answered := rueidis.IsRedisErr(err); answered {
+			results[owners[n]] = commitUnstored
+		} else if err != nil {
+			return fmt.Errorf("store what came of %s: %w", batch[owners[n]].id, err)
+		}
+	}
+	return nil
+}
+
+// burial is the command that keeps a refused entry as a dead letter.
+func (s *consumer) burial(ctx context.Context, o outcome) (rueidis.Completed, error) {
+	found, err := s.c.rdb.Do(ctx, s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(o.id).End(o.id).Build()).AsXRange()
+	if err != nil {
+		return rueidis.Completed{}, fmt.Errorf("look for %s: %w", o.id, err)
+	}
+	var payload, signature string
+	if len(found) > 0 {
+		payload, signature = found[0].FieldValues[entryPayload], found[0].FieldValues[entrySignature]
+	}
+	limit := s.c.cfg.MaxPayload
+	return s.c.rdb.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.load.boundText).Id("*").
+		FieldValue().FieldValue(entryPayload, payload[:min(len(payload), limit)]).
+		FieldValue(entrySignature, signature[:min(len(signature), limit)]).
+		FieldValue("origin_stream", s.sub.Stream).FieldValue("entry_id", o.id).FieldValue("group", s.sub.Group).
+		FieldValue("reason", o.refusal.reason).FieldValue("error", o.refusal.err).
+		FieldValue("attempts", strconv.Itoa(o.refusal.attempts)).FieldValue("time", unixMilliText(time.Now())).Build(), nil
+}
+
+func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results []int64) error {
+	var ids []string
+	for i, o := range batch {
+		if results[i] != commitUnstored {
+			ids = append(ids, o.id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	command := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
+	if err := s.c.rdb.Do(ctx, command).Error(); err != nil {
+		return fmt.Errorf("acknowledge on %s: %w", s.sub.Stream, err)
+	}
+	return nil
+}
+
+// replaySteps stores the replay of a dead letter without a script. The note
+// comes first: a crash in between leaves a letter that counts as replayed, and
+// that an operator can see has no entry.
+func (c *Client) replaySteps(ctx context.Context, id string, d draft) (string, error) {
+	note := c.rdb.B().Hsetnx().Key(c.replayedKey()).Field(id).Value("under way").Build()
+	first, err := c.rdb.Do(ctx, note).AsInt64()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if first == 0 {
+		before, _ := c.rdb.Do(ctx, c.rdb.B().Hget().Key(c.replayedKey()).Field(id).Build()).ToString()
+		return before, ErrReplayed
+	}
+	entry, err := c.rdb.Do(ctx, c.add(d)).ToString()
+	if _, refused := rueidis.IsRedisErr(err); refused {
+		_ = c.rdb.Do(ctx, c.rdb.B().Hdel().Key(c.replayedKey()).Field(id).Build()) // the refusal is what matters
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	noted := c.rdb.B().Hset().Key(c.replayedKey()).FieldValue().FieldValue(id, entry).Build()
+	if err := c.rdb.Do(ctx, noted).Error(); err != nil {
+		return entry, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return entry, nil
+}
