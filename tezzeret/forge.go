@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -23,6 +24,10 @@ var (
 
 	// ErrBusy says that this forge already runs.
 	ErrBusy = errors.New("tezzeret: the forge is already running")
+
+	// ErrAbandoned says that compilations which were given up still run, too
+	// many to begin others.
+	ErrAbandoned = errors.New("tezzeret: too many abandoned compilations still run")
 )
 
 // Library is where kernels are kept.
@@ -35,10 +40,20 @@ type Library interface {
 		update *leyline.KernelCatalogUpdate, extras map[string]any) (*leyline.KernelCatalogUpdate, error)
 }
 
+// StoredKernel is what a library holds of a blueprint: the update that
+// announces it, artifact reference included, and the "build_digest" of its
+// extras, empty for a kernel that no forge of ours has built.
+type StoredKernel struct {
+	BuildDigest string
+	Update      *leyline.KernelCatalogUpdate
+}
+
 // KernelCompiler is what a forge drives; *Compiler is one. Both compile
-// methods must return soon after their context is done.
+// methods must return soon after their context is done. One that does not is
+// abandoned: its result reaches nobody.
 type KernelCompiler interface {
 	Compilable(d *leyline.BlueprintDescriptor) error
+	BuildDigest(d *leyline.BlueprintDescriptor, params map[string]float64) string
 	Compile(ctx context.Context, d *leyline.BlueprintDescriptor, params map[string]float64) (*Compiled, error)
 	CompileConservative(ctx context.Context, d *leyline.BlueprintDescriptor,
 		params map[string]float64) (*Compiled, error)
@@ -57,7 +72,23 @@ type ForgeConfig struct {
 	// Progress is called for each step of each job, from Run's goroutine.
 	Progress func(Progress)
 
-	Parallel   int           // jobs compiled at once. Defaults to 2.
+	// Stored looks up the kernel of a blueprint; false means that there is
+	// none. With it the forge knows which stored kernels are out of date, and
+	// announces one that a kill kept from being announced without compiling it
+	// again. Nil: only the journal tells what was built.
+	Stored func(ctx context.Context, blueprintID string) (StoredKernel, bool, error)
+
+	// JournalPath is a file that keeps the queue's memory across processes:
+	// failures, parked blueprints, kernels stored and not announced. A lock file
+	// lies beside it. Empty: the memory is the process's.
+	JournalPath string
+
+	// ParkFor is how long a blueprint is left alone after every attempt of a
+	// pass failed, twice as long each time, at most a day. Defaults to 10
+	// minutes with a journal, and to no time without one.
+	ParkFor time.Duration
+
+	Parallel   int           // jobs compiled at once. Defaults to the number of cores.
 	Attempts   int           // per job and pass. Defaults to 2.
 	JobTimeout time.Duration // per attempt. Defaults to 60 s.
 	Failures   int           // failed jobs in a row that open the circuit. Defaults to 3.
@@ -76,7 +107,10 @@ func (c ForgeConfig) withDefaults() ForgeConfig {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.Parallel = cmp.Or(c.Parallel, 2)
+	if c.JournalPath != "" {
+		c.ParkFor = cmp.Or(c.ParkFor, 10*time.Minute)
+	}
+	c.Parallel = cmp.Or(c.Parallel, runtime.GOMAXPROCS(0))
 	c.Attempts = cmp.Or(c.Attempts, 2)
 	c.JobTimeout = cmp.Or(c.JobTimeout, time.Minute)
 	c.Failures = cmp.Or(c.Failures, 3)
@@ -86,17 +120,20 @@ func (c ForgeConfig) withDefaults() ForgeConfig {
 }
 
 // Forge compiles what a library lacks. One Run is one pass over the catalogue;
-// running it again compiles only what is still missing. Result, Metrics and
-// Packet may be called at any time.
+// running it again compiles only what is still missing or out of date. Result,
+// Metrics and Packet may be called at any time.
 type Forge struct {
 	config  ForgeConfig
 	circuit *gobreaker.TwoStepCircuitBreaker[any]
 	record  *forgeRecord
 
 	// running is held during Run and guards the two fields below.
-	running     sync.Mutex
-	parked      map[string]int                 // failures by blueprint id, to try those last
-	unannounced []*leyline.KernelCatalogUpdate // stored, but the bus did not take them
+	running sync.Mutex
+	memory  *ledger  // what outlives a pass when there is no journal file
+	journal *journal // of the pass that runs
+
+	attempts sync.WaitGroup
+	inFlight atomic.Int64 // compilations that have not returned, abandoned ones too
 
 	mu     sync.Mutex
 	result ForgeResult
@@ -104,7 +141,7 @@ type Forge struct {
 
 // NewForge returns a forge that has not run.
 func NewForge(config ForgeConfig) *Forge {
-	f := &Forge{config: config.withDefaults(), parked: make(map[string]int)}
+	f := &Forge{config: config.withDefaults(), memory: newLedger()}
 	f.record = newForgeRecord(f.config.Recovery)
 	f.circuit = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Name:     "tezzeret",
@@ -124,92 +161,82 @@ func NewForge(config ForgeConfig) *Forge {
 	return f
 }
 
-// Run goes through the catalogue once: what the library has is skipped, what
-// cannot be compiled is refused by name, the rest is compiled, stored and
-// announced in catalogue order. A blueprint that fails is parked and the next
-// one has its turn.
+// Run goes through the catalogue once: what the library has is skipped unless
+// it is out of date, what cannot be compiled is refused by name, the rest is
+// compiled, stored and announced in catalogue order. A blueprint that fails is
+// parked and the next one has its turn.
 //
 // Run returns nil when the pass is over, also when blueprints failed, and when
 // ctx is done: no new job starts then, and a kernel that is being stored is
 // still announced. It returns an error when the pass must be run again: the
-// library cannot be reached, announcements are left over, or ErrCircuitOpen.
-func (f *Forge) Run(ctx context.Context) error {
+// library or the journal cannot be reached, announcements are left over,
+// ErrCircuitOpen or ErrAbandoned.
+func (f *Forge) Run(ctx context.Context) (err error) {
 	if !f.running.TryLock() {
 		return ErrBusy
 	}
 	defer f.running.Unlock()
 	f.resetResult()
-	f.announceLeftovers(ctx)
-	jobs, err := f.plan(ctx)
-	if err == nil {
-		err = f.work(ctx, jobs)
+	if f.journal, err = openJournal(f.config.JournalPath, f.memory, f.config.Logger); err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, f.journal.close()) }()
+	err = f.pass(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
+	if left := len(f.journal.outbox); err == nil && left > 0 {
+		err = fmt.Errorf("tezzeret: %d stored kernels could not be announced", left)
+	}
+	return err
+}
+
+// Wait returns when no compilation runs any more, abandoned ones included. A
+// compiler that never returns keeps it for ever.
+func (f *Forge) Wait() { f.attempts.Wait() }
+
+func (f *Forge) pass(ctx context.Context) error {
+	if err := f.announcePending(ctx); err != nil {
+		return err
+	}
+	jobs, err := f.plan(ctx)
 	if err != nil {
 		return err
 	}
-	if left := len(f.unannounced); left > 0 {
-		return fmt.Errorf("tezzeret: %d stored kernels could not be announced", left)
-	}
-	return nil
+	return f.work(ctx, jobs)
 }
 
 // work compiles jobs in waves, and commits each wave in order.
 func (f *Forge) work(ctx context.Context, jobs []job) error {
 	for len(jobs) > 0 && ctx.Err() == nil {
+		if f.inFlight.Load() >= int64(2*f.config.Parallel) {
+			f.skip(jobs, ErrAbandoned)
+			return ErrAbandoned
+		}
 		wave := f.admit(jobs)
 		if len(wave) == 0 {
-			f.skip(jobs)
+			f.skip(jobs, ErrCircuitOpen)
 			return ErrCircuitOpen
 		}
 		jobs = jobs[len(wave):]
-		f.compileWave(ctx, wave)
-		if err := f.commitWave(ctx, wave); err != nil {
+		if err := f.runWave(ctx, wave); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// plan sorts the catalogue into refused, present and to be compiled; blueprints
-// that failed before come last, so that they cannot keep others waiting.
-func (f *Forge) plan(ctx context.Context) ([]job, error) {
-	blueprints := f.config.Blueprints()
-	var jobs []job
-	for i, d := range blueprints {
-		j := job{descriptor: d, index: i + 1, total: len(blueprints)}
-		if err := f.config.Compiler.Compilable(d); err != nil {
-			f.finish(j, StateRefused, err)
-			continue
-		}
-		present, err := f.config.Library.Has(ctx, d.GetBlueprintId())
-		if err != nil {
-			return nil, fmt.Errorf("tezzeret: look for %s in the library: %w", d.GetBlueprintId(), err)
-		}
-		if present {
-			f.finish(j, StatePresent, nil)
-			continue
-		}
-		jobs = append(jobs, j)
+// runWave compiles and commits what was admitted. Every admitted job reports to
+// the circuit, or its trial would never end.
+func (f *Forge) runWave(ctx context.Context, wave []*job) error {
+	if err := f.journalStart(wave); err != nil {
+		return errors.Join(err, f.giveBack(wave))
 	}
-	slices.SortStableFunc(jobs, func(a, b job) int {
-		return cmp.Compare(f.parked[a.descriptor.GetBlueprintId()], f.parked[b.descriptor.GetBlueprintId()])
-	})
-	f.record.queued(len(jobs))
-	return jobs, nil
-}
-
-// announceLeftovers publishes, oldest first, what an earlier pass stored while
-// the bus was away. It stops at the first failure.
-func (f *Forge) announceLeftovers(ctx context.Context) {
-	for len(f.unannounced) > 0 {
-		if err := f.config.Announce(ctx, f.unannounced[0]); err != nil {
-			f.config.Logger.Warn("stored kernel not announced yet",
-				"blueprint_id", f.unannounced[0].GetBlueprintId(), "error", err)
-			return
+	f.compileWave(ctx, wave)
+	for i, j := range wave {
+		if err := f.commit(ctx, j); err != nil {
+			return errors.Join(err, f.giveBack(wave[i+1:]))
 		}
-		f.unannounced = f.unannounced[1:]
 	}
+	return nil
 }

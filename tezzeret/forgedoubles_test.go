@@ -18,6 +18,7 @@ type memoryLibrary struct {
 	mu      sync.Mutex
 	saved   []string
 	extras  map[string]map[string]any
+	updates map[string]*leyline.KernelCatalogUpdate
 	failHas error
 	failFor map[string]error // save fails for these
 }
@@ -41,11 +42,21 @@ func (l *memoryLibrary) Save(ctx context.Context, d *leyline.BlueprintDescriptor
 	}
 	if l.extras == nil {
 		l.extras = make(map[string]map[string]any)
+		l.updates = make(map[string]*leyline.KernelCatalogUpdate)
 	}
 	l.saved, l.extras[id] = append(l.saved, id), extras
 	stored := proto.CloneOf(update)
 	stored.ArtifactRef = "/library/" + update.GetChecksum()
+	l.updates[id] = stored
 	return stored, nil
+}
+
+// stored is what a forge may ask of the library about one blueprint.
+func (l *memoryLibrary) stored(_ context.Context, id string) (tezzeret.StoredKernel, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	digest, _ := l.extras[id]["build_digest"].(string)
+	return tezzeret.StoredKernel{BuildDigest: digest, Update: l.updates[id]}, slices.Contains(l.saved, id), l.failHas
 }
 
 func (l *memoryLibrary) ids() []string {

@@ -81,9 +81,17 @@ func TestLateArtifactIsNotStored(t *testing.T) {
 			c.JobTimeout, c.Attempts = time.Second, 1
 			c.Compiler = lateCompiler{approvedCompiler(32)}
 		})
+		start := time.Now()
 		if err := b.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if took := time.Since(start); took >= 2*time.Second {
+			t.Errorf("a limit of 1 s took %v, as long as the compilation", took)
+		}
+		if running := b.Metrics()["tezzeret.compile.running"]; running != 1 {
+			t.Errorf("%v compilations run", running)
+		}
+		b.Wait()
 		wantIDs(t, "saved", b.library.ids())
 		wantIDs(t, "failed", jobIDs(b.Result().Failed), "BP001")
 	})

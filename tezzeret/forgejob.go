@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,10 +20,17 @@ const commitTimeout = 5 * time.Second
 // errPanicked marks a compilation that panicked.
 var errPanicked = errors.New("panic")
 
+// patience is how long a compilation whose context is done may take to return
+// before it is abandoned.
+const patience = 250 * time.Millisecond
+
 // job is one blueprint of a pass and what became of it.
 type job struct {
 	descriptor   *leyline.BlueprintDescriptor
 	index, total int
+	digest       string      // of the build
+	trouble      int         // failures and crashes before this pass
+	suspect      bool        // the process ended while it was compiled
 	done         func(error) // reports to the circuit, exactly once
 	strategy     string
 
@@ -33,7 +41,7 @@ type job struct {
 }
 
 // admit takes as many of the first jobs as may be compiled at once now: one in
-// conservative mode, none while the circuit is open.
+// conservative mode, a suspect alone, none while the circuit is open.
 func (f *Forge) admit(jobs []job) []*job {
 	width, strategy := f.config.Parallel, StrategyStandard
 	if f.record.isConservative() {
@@ -41,6 +49,10 @@ func (f *Forge) admit(jobs []job) []*job {
 	}
 	var wave []*job
 	for i := range jobs[:min(width, len(jobs))] {
+		// A suspect is compiled alone, so that nobody else is blamed for it.
+		if i > 0 && (jobs[i].suspect || jobs[0].suspect) {
+			break
+		}
 		done, err := f.circuit.Allow()
 		if err != nil {
 			break
@@ -63,20 +75,28 @@ func (f *Forge) compileWave(ctx context.Context, wave []*job) {
 	group.Wait()
 }
 
-// commitWave commits jobs in order. Every admitted job reports to the circuit,
-// or its trial would never end.
-func (f *Forge) commitWave(ctx context.Context, wave []*job) error {
+// journalStart writes down what is being tried, before it can do harm.
+func (f *Forge) journalStart(wave []*job) error {
+	entries := make([]entry, len(wave))
 	for i, j := range wave {
-		err := f.commit(ctx, j)
-		if err == nil {
-			continue
+		entries[i] = entry{
+			Op: opStarted, Blueprint: j.descriptor.GetBlueprintId(), Digest: j.digest, Time: time.Now().UTC(),
 		}
-		for _, dropped := range wave[i+1:] {
-			dropped.done(context.Canceled)
-		}
-		return err
 	}
-	return nil
+	return f.journal.append(entries...)
+}
+
+// giveBack ends jobs without a verdict.
+func (f *Forge) giveBack(jobs []*job) error {
+	var entries []entry
+	for _, j := range jobs {
+		j.done(context.Canceled)
+		entries = append(entries, entry{Op: opStopped, Blueprint: j.descriptor.GetBlueprintId()})
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return f.journal.append(entries...)
 }
 
 // attempt compiles a job, again after a failure that another try might mend.
@@ -96,82 +116,141 @@ func (f *Forge) attempt(ctx context.Context, j *job) {
 	}
 }
 
+// verdict is the outcome of one attempt.
+type verdict struct {
+	compiled *Compiled
+	err      error
+}
+
 // compileOnce is one attempt within its time. What finishes too late is not a
-// result: it must not be stored after the job was given up.
-func (f *Forge) compileOnce(ctx context.Context, j *job) (compiled *Compiled, err error) {
+// result: the channel is the attempt's own, and nobody reads it any more.
+func (f *Forge) compileOnce(ctx context.Context, j *job) (*Compiled, error) {
 	bounded, cancel := context.WithTimeout(ctx, f.config.JobTimeout)
 	defer cancel()
-	defer func() {
-		if r := recover(); r != nil {
-			compiled, err = nil, fmt.Errorf("%w: %v\n%s", errPanicked, r, debug.Stack())
-		}
-	}()
 	compile := f.config.Compiler.Compile
 	if j.strategy == StrategyConservative {
 		compile = f.config.Compiler.CompileConservative
 	}
-	compiled, err = compile(bounded, j.descriptor, Midpoints(j.descriptor))
-	if err == nil {
-		err = bounded.Err()
+	answer, d := make(chan verdict, 1), j.descriptor
+	f.inFlight.Add(1)
+	f.attempts.Go(func() {
+		defer f.inFlight.Add(-1)
+		answer <- guarded(func() (*Compiled, error) { return compile(bounded, d, Midpoints(d)) })
+	})
+	v := f.await(bounded, answer)
+	if v.err == nil {
+		v.err = bounded.Err()
 	}
-	if err != nil {
-		return nil, err
+	if v.err != nil {
+		return nil, v.err
 	}
-	return compiled, nil
+	return v.compiled, nil
+}
+
+// await returns the attempt's verdict, or the context's when the compilation
+// does not return although its context is done.
+func (f *Forge) await(bounded context.Context, answer <-chan verdict) verdict {
+	select {
+	case v := <-answer:
+		return v
+	case <-bounded.Done():
+	}
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
+	select {
+	case v := <-answer:
+		return v
+	case <-patient.C:
+		return verdict{err: bounded.Err()}
+	}
+}
+
+// guarded makes a failure of a panic.
+func guarded(compile func() (*Compiled, error)) (v verdict) {
+	defer func() {
+		if r := recover(); r != nil {
+			v = verdict{err: fmt.Errorf("%w: %v\n%s", errPanicked, r, debug.Stack())}
+		}
+	}()
+	v.compiled, v.err = compile()
+	return v
 }
 
 // commit stores and announces a compiled job, or parks a failed one. Its error
-// means that the library failed.
+// means that the library or the journal failed.
 func (f *Forge) commit(ctx context.Context, j *job) error {
 	if j.err != nil && ctx.Err() != nil {
-		j.done(context.Canceled)
-		return nil
+		return f.giveBack([]*job{j})
 	}
 	f.record.attemptsFailed(j.failures)
 	if j.err != nil {
-		f.park(j)
-		return nil
+		return f.park(j)
 	}
 	j.done(nil)
 	update, err := f.store(ctx, j)
 	if err != nil {
 		return err
 	}
-	delete(f.parked, j.descriptor.GetBlueprintId())
 	f.record.succeeded(j)
 	f.finishCompiled(*j, update)
 	return nil
 }
 
-func (f *Forge) park(j *job) {
+// park leaves a failed job alone for a while. A refusal that only building
+// could find is one all the same.
+func (f *Forge) park(j *job) error {
 	id := j.descriptor.GetBlueprintId()
-	f.parked[id]++
 	f.record.failed(j)
 	j.done(j.err)
 	f.config.Logger.Warn("blueprint parked", "blueprint_id", id, "name", j.descriptor.GetName(), "error", j.err)
 	f.finish(*j, StateFailed, j.err)
+	failures := 1
+	if s := f.journal.of(id); s.tried == j.digest {
+		failures += s.failures
+	}
+	return f.journal.append(entry{
+		Op: opFailed, Blueprint: id, Digest: j.digest, Failures: failures,
+		Reason: firstLine(j.err.Error()), Until: time.Now().UTC().Add(f.parkFor(failures)),
+	})
+}
+
+// firstLine leaves a stack trace out.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 // store saves the kernel and announces it. A bus that is away does not undo
-// what is stored: the update waits for the next pass.
+// what is stored: the update waits for the next pass. Each step is written down
+// around it, so that a kill at any point loses no announcement.
 func (f *Forge) store(ctx context.Context, j *job) (*leyline.KernelCatalogUpdate, error) {
 	// A stop must not leave a kernel stored and unannounced.
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
+	id := j.descriptor.GetBlueprintId()
+	err := f.journal.append(entry{Op: opSaving, Blueprint: id, Digest: j.digest, Checksum: j.compiled.Checksum})
+	if err != nil {
+		return nil, err
+	}
 	update, err := f.config.Library.Save(bounded, j.descriptor, j.compiled.Artifact,
 		j.compiled.Update(), j.compiled.Extras())
 	if err != nil {
-		return nil, fmt.Errorf("tezzeret: store %s: %w", j.descriptor.GetBlueprintId(), err)
+		return nil, fmt.Errorf("tezzeret: store %s: %w", id, err)
 	}
-	f.unannounced = append(f.unannounced, update)
-	f.announceLeftovers(bounded)
-	return update, nil
+	e, err := storedEntry(update, j.digest)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.journal.append(e); err != nil {
+		return nil, err
+	}
+	return update, f.announcePending(bounded)
 }
 
 // skip leaves jobs for a later pass.
-func (f *Forge) skip(jobs []job) {
+func (f *Forge) skip(jobs []job, reason error) {
 	for _, j := range jobs {
 		f.record.skipped(&j)
-		f.finish(j, StateSkipped, ErrCircuitOpen)
+		f.finish(j, StateSkipped, reason)
 	}
 }

@@ -17,11 +17,14 @@ import (
 func (f *Forge) Metrics() map[string]float64 {
 	// Asked before locking: a state change calls back into the record.
 	state := circuitState(f.circuit.State())
+	parked := len(f.Result().Parked)
 	r := f.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	metrics := maps.Clone(r.counts)
 	metrics["tezzeret.breaker.state"] = float64(state)
+	metrics["tezzeret.compile.running"] = float64(f.inFlight.Load())
+	metrics["tezzeret.jobs.parked"] = float64(parked)
 	if r.conservative {
 		metrics["tezzeret.mode.conservative"] = 1
 	}

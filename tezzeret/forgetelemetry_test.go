@@ -62,7 +62,7 @@ func TestMetricNames(t *testing.T) {
 		"tezzeret.jobs.started": 2, "tezzeret.jobs.completed": 2,
 		"tezzeret.breaker.state": 1, "tezzeret.breaker.open_total": 0,
 		"tezzeret.breaker.consecutive_failures": 0, "tezzeret.compile.consecutive_failures": 0,
-		"tezzeret.mode.conservative": 0,
+		"tezzeret.mode.conservative": 0, "tezzeret.jobs.parked": 0, "tezzeret.compile.running": 0,
 	}
 	for name, value := range want {
 		if got, exists := metrics[name]; !exists || got != value {

@@ -18,6 +18,7 @@ const (
 	StateCompiled  State = "compiled"  // stored
 	StateFailed    State = "failed"    // every attempt failed; Err is the last one's
 	StateSkipped   State = "skipped"   // the circuit was open
+	StateParked    State = "parked"    // failed before and left alone for a while; Err wraps ErrParked
 )
 
 // Progress is one step of one blueprint. Index counts from 1 to Total, in
@@ -42,7 +43,7 @@ type Job struct {
 // ForgeResult is what became of the blueprints of one pass, each list in the
 // order of their turns.
 type ForgeResult struct {
-	Compiled, Present, Refused, Failed, Skipped []Job
+	Compiled, Present, Refused, Failed, Skipped, Parked []Job
 }
 
 // list returns the list that state belongs to, nil for a state that is not final.
@@ -58,6 +59,8 @@ func (r *ForgeResult) list(state State) *[]Job {
 		return &r.Failed
 	case StateSkipped:
 		return &r.Skipped
+	case StateParked:
+		return &r.Parked
 	default:
 		return nil
 	}
@@ -68,7 +71,7 @@ func (f *Forge) Result() ForgeResult {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var r ForgeResult
-	for _, state := range []State{StateCompiled, StatePresent, StateRefused, StateFailed, StateSkipped} {
+	for _, state := range []State{StateCompiled, StatePresent, StateRefused, StateFailed, StateSkipped, StateParked} {
 		*r.list(state) = slices.Clone(*f.result.list(state))
 	}
 	return r

@@ -1,0 +1,223 @@
+package tezzeret
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrJournalBusy says that another process forges with the same journal.
+var ErrJournalBusy = errors.New("tezzeret: the forge journal is in use by another process")
+
+const (
+	maxJournalBytes = 64 << 20
+
+	// compactAbove is the number of lines beyond which opening writes the file
+	// anew, as short as it can be.
+	compactAbove = 1024
+)
+
+// journal is a ledger and the file that outlives the process: one JSON object a
+// line, appended and synchronised before the step that it speaks of. Without a
+// path it lives in memory only. It belongs to one goroutine.
+type journal struct {
+	*ledger
+	path string
+	file *os.File
+	lock *os.File
+}
+
+// openJournal reads the journal, or starts one, and keeps other processes out
+// until close. What a kill left half-written at the end is cut off; any other
+// line that makes no sense is left out and told about. An empty path gives a
+// journal in memory that goes on from the given ledger.
+func openJournal(path string, memory *ledger, logger *slog.Logger) (_ *journal, err error) {
+	j := &journal{ledger: memory, path: path}
+	if path == "" {
+		return j, nil
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("tezzeret: open forge journal: %w", err), j.close())
+		}
+	}()
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	if j.lock, err = lockFile(path + ".lock"); err != nil {
+		return nil, err
+	}
+	j.ledger = newLedger()
+	lines, whole, err := j.read(logger)
+	if err != nil {
+		return nil, err
+	}
+	if lines > compactAbove {
+		if err := j.compact(); err != nil {
+			return nil, err
+		}
+		whole = -1
+	}
+	return j, j.openFile(whole)
+}
+
+func lockFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrJournalBusy
+	}
+	return nil, errors.Join(err, file.Close())
+}
+
+// read fills the ledger, and returns the number of lines and the length of the
+// file up to the last whole one.
+func (j *journal) read(logger *slog.Logger) (lines int, whole int64, err error) {
+	text, err := readBounded(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	for line := range bytes.Lines(text) {
+		lines++
+		if err := j.readLine(line); err != nil {
+			logger.Warn("line of the forge journal left out", "path", j.path, "line", lines, "error", err)
+		}
+	}
+	return lines, int64(len(text)), nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxJournalBytes {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", path, info.Size(), maxJournalBytes)
+	}
+	return os.ReadFile(path)
+}
+
+func (j *journal) readLine(line []byte) error {
+	var e entry
+	if err := json.Unmarshal(line, &e); err != nil {
+		return err
+	}
+	return j.take(e)
+}
+
+// compact replaces the file by the shortest one that says the same, at once or
+// not at all.
+func (j *journal) compact() error {
+	entries, err := j.entries()
+	if err != nil {
+		return err
+	}
+	text, err := encode(entries)
+	if err != nil {
+		return err
+	}
+	return replaceFile(j.path, text)
+}
+
+// replaceFile writes a file beside path and moves it there.
+func replaceFile(path string, text []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(text)
+	err = errors.Join(err, temporary.Sync(), temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// openFile opens the file for appending after its whole lines, or all of it
+// when whole is negative.
+func (j *journal) openFile(whole int64) (err error) {
+	j.file, err = os.OpenFile(j.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if whole >= 0 {
+		if err := j.file.Truncate(whole); err != nil {
+			return err
+		}
+	}
+	return syncFolder(filepath.Dir(j.path))
+}
+
+// append writes entries in one piece, waits until they are on the disk, and
+// takes them into the ledger.
+func (j *journal) append(entries ...entry) error {
+	if j.file != nil {
+		text, err := encode(entries)
+		if err != nil {
+			return err
+		}
+		if _, err := j.file.Write(text); err != nil {
+			return fmt.Errorf("tezzeret: write forge journal: %w", err)
+		}
+		if err := j.file.Sync(); err != nil {
+			return fmt.Errorf("tezzeret: write forge journal: %w", err)
+		}
+	}
+	for _, e := range entries {
+		if err := j.take(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encode(entries []entry) ([]byte, error) {
+	var text []byte
+	for _, e := range entries {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return text, nil
+}
+
+// close lets other processes in.
+func (j *journal) close() error {
+	var errs []error
+	for _, file := range []*os.File{j.file, j.lock} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
