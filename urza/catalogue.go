@@ -39,7 +39,8 @@ type catalogue struct {
 	lookup *sql.Stmt
 	// writer is held by the one transaction of this process that writes: waiting for
 	// it costs less than SQLite's own polling for the lock.
-	writer chan struct{}
+	writer  chan struct{}
+	waiting waiting
 }
 
 func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
@@ -89,7 +90,7 @@ func scanRow(from scanner) (row, error) {
 
 // each calls visit for every row, ordered by blueprint id.
 func (c *catalogue) each(ctx context.Context, visit func(row)) error {
-	rows, err := c.db.QueryContext(ctx, selectRows+c.db.dialect.byID)
+	rows, err := c.db.QueryContext(ctx, selectRows+c.db.dialect.byID) //nolint:gosec // both are constants
 	if err != nil {
 		return fmt.Errorf("%w: list rows: %w", ErrUnavailable, err)
 	}
@@ -115,6 +116,10 @@ func (c *catalogue) write(ctx context.Context, change func(*sql.Tx) error) error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return c.transact(ctx, change)
+}
+
+func (c *catalogue) transact(ctx context.Context, change func(*sql.Tx) error) error {
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%w: begin: %w", ErrUnavailable, err)
@@ -130,7 +135,7 @@ func (c *catalogue) write(ctx context.Context, change func(*sql.Tx) error) error
 
 func (c *catalogue) lockAnd(ctx context.Context, tx *sql.Tx, change func(*sql.Tx) error) error {
 	if lock := c.db.dialect.lock; lock != "" {
-		if _, err := tx.ExecContext(ctx, lock); err != nil {
+		if _, err := tx.ExecContext(ctx, lock); err != nil { //nolint:gosec // a constant
 			return fmt.Errorf("%w: lock: %w", ErrUnavailable, err)
 		}
 	}

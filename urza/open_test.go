@@ -190,3 +190,22 @@ func artifactURL(url string) func(*testing.T, string) Config {
 		return cfg
 	}
 }
+
+func TestManyOpenOneServerAtOnce(t *testing.T) {
+	cfg := postgresConfigFor(t)(t.TempDir())
+	errs := make(chan error)
+	for range 8 {
+		go func() {
+			library, err := Open(context.Background(), cfg)
+			if err == nil {
+				err = library.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -87,7 +87,7 @@ func (l *Library) saveUntilStable(
 		if err := l.putSigned(ctx, announced, artifact); err != nil {
 			return err
 		}
-		err := l.catalogue.write(ctx, func(tx *sql.Tx) error {
+		err := l.catalogue.writeTogether(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			return l.commitRow(ctx, tx, descriptor, announced, extras)
 		})
 		if !errors.Is(err, errChanged) {
@@ -124,7 +124,7 @@ func (l *Library) commitRow(
 	if err != nil {
 		return fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
 	}
-	previous, err := previousSamples(ctx, tx, descriptor.GetBlueprintId())
+	previous, err := l.previousSamples(ctx, tx, descriptor.GetBlueprintId())
 	if err != nil {
 		return err
 	}
@@ -145,8 +145,9 @@ func (l *Library) commitRow(
 
 // previousSamples are the pre-warm times of the row about to be replaced; a row
 // that cannot be read has none.
-func previousSamples(ctx context.Context, tx *sql.Tx, id string) ([]float64, error) {
-	old, err := scanRow(tx.QueryRowContext(ctx, selectRow, id))
+func (l *Library) previousSamples(ctx context.Context, tx *sql.Tx, id string) ([]float64, error) {
+	lookup := tx.StmtContext(ctx, l.catalogue.lookup) //nolint:sqlclosecheck // the transaction closes it
+	old, err := scanRow(lookup.QueryRowContext(ctx, id))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
