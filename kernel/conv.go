@@ -87,7 +87,11 @@ func (c *convolution) lanes() int { return min(lanes, c.samples) }
 
 func (c *convolution) eachSample(visit func(lane, sample int)) {
 	work := saturated(int64(c.samples), int64(c.groups*c.out), int64(c.depth), int64(c.position))
-	eachLane(c.samples, work, visit)
+	eachPart(c.samples, work, func(part, from, to int) {
+		for sample := from; sample < to; sample++ {
+			visit(part, sample)
+		}
+	})
 }
 
 // image is the offset of a group's channels in x, result in the result.

@@ -8,31 +8,30 @@ import (
 )
 
 const (
-	// lanes is how many goroutines share the samples of a batch. It is fixed, so
-	// that sums over samples have one order on any number of processors.
+	// lanes is into how many parts a batch is shared out. It is fixed, so that
+	// sums over samples have one order on any number of processors.
 	lanes = 4
 	// laneWork is the number of multiply-adds below which goroutines cost more
 	// than they bring.
 	laneWork = 1 << 18
+	// costly is about how many multiply-adds an exponential, a sine or an error
+	// function takes.
+	costly = 16
 )
 
-// eachLane calls visit for every sample. Lane l has the samples l, l+lanes, ...
-// in order; lanes run side by side when there is work for it.
-func eachLane(samples int, work int64, visit func(lane, sample int)) {
-	run := func(lane int) {
-		for sample := lane; sample < samples; sample += lanes {
-			visit(lane, sample)
-		}
-	}
+// eachPart calls visit for every part of 0..count-1, at most lanes of them, side
+// by side when there is work for it.
+func eachPart(count int, work int64, visit func(part, from, to int)) {
+	parts := min(lanes, count)
 	if work < laneWork {
-		for lane := range lanes {
-			run(lane)
+		for part := range parts {
+			visit(part, part*count/parts, (part+1)*count/parts)
 		}
 		return
 	}
 	var group sync.WaitGroup
-	for lane := range min(lanes, samples) {
-		group.Go(func() { run(lane) })
+	for part := range parts {
+		group.Go(func() { visit(part, part*count/parts, (part+1)*count/parts) })
 	}
 	group.Wait()
 }
@@ -48,6 +47,10 @@ const (
 // stripes that BLAS keeps on the calling goroutine, the lanes being what runs in
 // parallel. A single row is a matrix-vector product.
 func striped(ta, tb blas.Transpose, a, b blas32.General, beta float32, c blas32.General) {
+	if len(a.Data) == 0 || len(b.Data) == 0 {
+		product(ta, tb, 1, a, b, beta, c)
+		return
+	}
 	if c.Rows == 1 && ta == blas.NoTrans {
 		turn := blas.Trans
 		if tb == blas.Trans {

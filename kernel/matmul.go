@@ -21,11 +21,7 @@ func (t *Tape) MatMul(a, b Value) (Value, error) {
 	n.allocate(shape...)
 	n.back = backMatMul
 	p := newProducts(n)
-	p.each(func(c, a, b int) {
-		product(blas.NoTrans, blas.NoTrans, 1,
-			matrix(n.in[0].value.Data[a:], p.m, p.k), matrix(n.in[1].value.Data[b:], p.k, p.n),
-			0, matrix(n.value.Data[c:], p.m, p.n))
-	})
+	p.each(n, multiply)
 	return out, nil
 }
 
@@ -43,47 +39,103 @@ func matmulShape(into *[maxRank]int, a, b []int) ([]int, bool) {
 	return into[:len(batch)+2], true
 }
 
-// products are the matrix products of one MatMul: each m x k by k x n.
+// products are the matrix products of one MatMul.
 type products struct {
-	m, k, n int
+	product size
 	batch   walk
+	count   int
+}
+
+// size is that of one product: m x k by k x n.
+type size struct {
+	m, k, n int
+	apart   bool // no product shares an operand with another
 }
 
 func newProducts(n *node) products {
 	a, b, out := n.in[0].value.Shape, n.in[1].value.Shape, n.value.Shape
-	p := products{m: a[len(a)-2], k: a[len(a)-1], n: b[len(b)-1]}
+	p := products{product: size{m: a[len(a)-2], k: a[len(a)-1], n: b[len(b)-1]}}
 	if len(b) == 2 { // one matrix for the whole batch: a single tall product
-		p.m = sizeOf(a[:len(a)-1])
+		p.product.m = sizeOf(a[:len(a)-1])
 		return p
 	}
+	p.count = sizeOf(out[:len(out)-2])
+	p.product.apart = p.count > 1 && sizeOf(a[:len(a)-2]) == p.count && sizeOf(b[:len(b)-2]) == p.count
 	p.batch = broadcastWalk(out[:len(out)-2], a[:len(a)-2], b[:len(b)-2])
 	return p
 }
 
-// each calls visit with the offsets of output and operands of each product.
-func (p *products) each(visit func(c, a, b int)) {
+// visitProduct does something with the product whose output and operands are at
+// these offsets. It is no closure, so that small products allocate nothing.
+type visitProduct func(n *node, s size, part, c, a, b int)
+
+// each visits every product; those that are apart in parts, side by side.
+func (p *products) each(n *node, visit visitProduct) {
+	s := p.product
+	if s.apart {
+		eachApart(n, s, p.count, visit)
+		return
+	}
 	count, sa, sb := p.batch.inner()
 	p.batch.rows(func(o, ia, ib int) {
 		for i := range count {
-			visit((o+i)*p.m*p.n, (ia+i*sa)*p.m*p.k, (ib+i*sb)*p.k*p.n)
+			visit(n, s, 0, (o+i)*s.m*s.n, (ia+i*sa)*s.m*s.k, (ib+i*sb)*s.k*s.n)
 		}
 	})
 }
 
+func eachApart(n *node, s size, count int, visit visitProduct) {
+	work := saturated(int64(count), int64(s.m), int64(s.k), int64(s.n))
+	if work < laneWork {
+		visitApart(n, s, 0, 0, count, visit)
+		return
+	}
+	eachPart(count, work, func(part, from, to int) { visitApart(n, s, part, from, to, visit) })
+}
+
+func visitApart(n *node, s size, part, from, to int, visit visitProduct) {
+	for i := from; i < to; i++ {
+		visit(n, s, part, i*s.m*s.n, i*s.m*s.k, i*s.k*s.n)
+	}
+}
+
+// multiply is c = a'*b' + beta*c, on one goroutine when products run side by
+// side.
+func (s size) multiply(ta, tb blas.Transpose, a, b blas32.General, beta float32, c blas32.General) {
+	if s.apart {
+		striped(ta, tb, a, b, beta, c)
+		return
+	}
+	product(ta, tb, 1, a, b, beta, c)
+}
+
+func multiply(n *node, s size, _, c, a, b int) {
+	s.multiply(blas.NoTrans, blas.NoTrans, matrix(n.in[0].value.Data[a:], s.m, s.k),
+		matrix(n.in[1].value.Data[b:], s.k, s.n), 0, matrix(n.value.Data[c:], s.m, s.n))
+}
+
 func backMatMul(n *node) {
 	p := newProducts(n)
-	a, b := n.in[0], n.in[1]
-	p.each(func(c, ia, ib int) {
-		dy := matrix(n.grad.Data[c:], p.m, p.n)
-		if a.hasGrad {
-			product(blas.NoTrans, blas.Trans, 1, dy, matrix(b.value.Data[ib:], p.k, p.n),
-				1, matrix(a.grad.Data[ia:], p.m, p.k))
+	if n.in[1].hasGrad {
+		scratch := p.product.m * p.product.k
+		if p.product.apart {
+			scratch *= lanes
 		}
-		if b.hasGrad {
-			product(blas.NoTrans, blas.NoTrans, 1, n.turned(matrix(a.value.Data[ia:], p.m, p.k)), dy,
-				1, matrix(b.grad.Data[ib:], p.k, p.n))
-		}
-	})
+		n.saved = resize(n.saved, scratch)
+	}
+	p.each(n, backProduct)
+}
+
+func backProduct(n *node, s size, part, c, ia, ib int) {
+	a, b, dy := n.in[0], n.in[1], matrix(n.grad.Data[c:], s.m, s.n)
+	if a.hasGrad {
+		s.multiply(blas.NoTrans, blas.Trans, dy, matrix(b.value.Data[ib:], s.k, s.n),
+			1, matrix(a.grad.Data[ia:], s.m, s.k))
+	}
+	if b.hasGrad {
+		left := turned(n.saved[part*s.m*s.k:], matrix(a.value.Data[ia:], s.m, s.k))
+		s.multiply(blas.NoTrans, blas.NoTrans, left, dy, 1, matrix(b.grad.Data[ib:], s.k, s.n))
+	}
 }
 
 // Gemm is alpha * a' * b' + beta * c on matrices, a' and b' transposed when
@@ -159,7 +211,8 @@ func backGemm(n *node) {
 		if transB == 0 {
 			left := whole(&a.value)
 			if transA == 0 {
-				left = n.turned(left)
+				n.saved = resize(n.saved, len(left.Data))
+				left = turned(n.saved, left)
 			}
 			product(blas.NoTrans, blas.NoTrans, alpha, left, dy, 1, whole(&b.grad))
 		} else {
@@ -169,21 +222,20 @@ func backGemm(n *node) {
 	n.backBias()
 }
 
-// turned copies the transpose of m into the node's own scratch: the copy costs
-// less than BLAS loses on a left operand that it has to read by columns.
-func (n *node) turned(m blas32.General) blas32.General {
-	n.saved = resize(n.saved, len(m.Data))
+// turned copies the transpose of m into scratch: the copy costs less than BLAS
+// loses on a left operand that it has to read by columns.
+func turned(scratch []float32, m blas32.General) blas32.General {
 	const tile = 16 // rows whose elements stay in one cache line of the copy
 	for top := 0; top < m.Rows; top += tile {
 		bottom := min(top+tile, m.Rows)
 		for col := range m.Cols {
-			line := n.saved[col*m.Rows:][:m.Rows]
+			line := scratch[col*m.Rows:][:m.Rows]
 			for row := top; row < bottom; row++ {
 				line[row] = m.Data[row*m.Cols+col]
 			}
 		}
 	}
-	return matrix(n.saved, m.Cols, m.Rows)
+	return matrix(scratch, m.Cols, m.Rows)
 }
 
 func (n *node) backBias() {

@@ -18,28 +18,36 @@ func (t *Tape) Softmax(x Value, axis int) (Value, error) {
 	}
 	n.allocate(src.Shape...)
 	n.ints, n.back = append(n.ints, axis), backSoftmax
-	eachLine(src.Shape, axis, func(at, length, stride int) {
-		softmaxLine(n.value.Data[at:], src.Data[at:], length, stride)
-	})
+	n.eachLine(softmaxLine)
 	return out, nil
 }
 
-// eachLine calls visit with the start, length and stride of every line along
-// axis.
-func eachLine(shape []int, axis int, visit func(at, length, stride int)) {
-	length, stride := shape[axis], sizeOf(shape[axis+1:])
-	for outer := range sizeOf(shape[:axis]) {
-		for inner := range stride {
-			visit(outer*length*stride+inner, length, stride)
-		}
+// eachLine visits the start, length and stride of every line of the value along
+// the node's axis; lines may be visited side by side. visit is no closure, so
+// that small values allocate nothing.
+func (n *node) eachLine(visit func(n *node, at, length, stride int)) {
+	shape, axis := n.value.Shape, n.ints[0]
+	length, stride, lines := shape[axis], sizeOf(shape[axis+1:]), sizeOf(shape[:axis])*sizeOf(shape[axis+1:])
+	work := costly * lines * length
+	if work < laneWork {
+		n.lines(0, lines, length, stride, visit)
+		return
+	}
+	eachPart(lines, int64(work), func(_, from, to int) { n.lines(from, to, length, stride, visit) })
+}
+
+func (n *node) lines(from, to, length, stride int, visit func(n *node, at, length, stride int)) {
+	for line := from; line < to; line++ {
+		visit(n, line/stride*length*stride+line%stride, length, stride)
 	}
 }
 
 // softmaxLine subtracts the largest element first so that exp cannot overflow.
-func softmaxLine(y, x []float32, length, stride int) {
+func softmaxLine(n *node, at, length, stride int) {
 	if length == 0 {
 		return
 	}
+	x, y := n.in[0].value.Data[at:], n.value.Data[at:]
 	top := x[0]
 	for i := range length {
 		top = max(top, x[i*stride])
@@ -55,19 +63,17 @@ func softmaxLine(y, x []float32, length, stride int) {
 	}
 }
 
-func backSoftmax(n *node) {
+func backSoftmax(n *node) { n.eachLine(backSoftmaxLine) }
+
+func backSoftmaxLine(n *node, at, length, stride int) {
 	dx, dy, y := n.in[0].grad.Data, n.grad.Data, n.value.Data
-	eachLine(n.value.Shape, n.ints[0], func(at, length, stride int) {
-		dot := 0.0
-		for i := range length {
-			at := at + i*stride
-			dot += float64(dy[at]) * float64(y[at])
-		}
-		for i := range length {
-			at := at + i*stride
-			dx[at] += y[at] * (dy[at] - float32(dot))
-		}
-	})
+	dot := 0.0
+	for i := range length {
+		dot += float64(dy[at+i*stride]) * float64(y[at+i*stride])
+	}
+	for i := range length {
+		dx[at+i*stride] += y[at+i*stride] * (dy[at+i*stride] - float32(dot))
+	}
 }
 
 // LayerNorm normalises the last dimension to mean 0 and variance 1, then scales

@@ -47,20 +47,40 @@ func (t *Tape) pointwise(op string, kind *pointwise, x Value) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	src := &n.in[0].value
-	n.allocate(src.Shape...)
+	src := n.in[0].value.Data
+	n.allocate(n.in[0].value.Shape...)
 	n.pointwise, n.back = kind, backPointwise
-	y := n.value.Data
-	for i, v := range src.Data {
-		y[i] = kind.forward(v)
+	if costly*len(src) < laneWork {
+		kind.apply(n.value.Data, src)
+		return out, nil
 	}
+	kind.applyInParts(n.value.Data, src)
 	return out, nil
 }
 
+func (p *pointwise) apply(y, x []float32) {
+	for i, v := range x {
+		y[i] = p.forward(v)
+	}
+}
+
+func (p *pointwise) applyInParts(y, x []float32) {
+	eachPart(len(y), int64(costly*len(y)), func(_, from, to int) { p.apply(y[from:to], x[from:to]) })
+}
+
 func backPointwise(n *node) {
-	dx, x, y := n.in[0].grad.Data, n.in[0].value.Data, n.value.Data
+	if costly*len(n.value.Data) < laneWork {
+		n.addSlopes(0, len(n.value.Data))
+		return
+	}
+	eachPart(len(n.value.Data), int64(costly*len(n.value.Data)), func(_, from, to int) { n.addSlopes(from, to) })
+}
+
+// addSlopes adds the gradient of elements from..to-1 of the operand.
+func (n *node) addSlopes(from, to int) {
+	dx, x, y := n.in[0].grad.Data[from:to], n.in[0].value.Data[from:to], n.value.Data[from:to]
 	derivative := n.pointwise.derivative
-	for i, g := range n.grad.Data {
+	for i, g := range n.grad.Data[from:to] {
 		dx[i] += g * derivative(x[i], y[i])
 	}
 }
