@@ -1,0 +1,155 @@
+package oona_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+func leaseClient(t *testing.T, url, name string) *oona.Client {
+	t.Helper()
+	ring, err := signing.NewKeyring("test-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := oona.Connect(context.Background(), oona.Config{URL: url, Group: "g", Consumer: name, Keyring: ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func renew(t *testing.T, l *oona.Lease, note string) oona.Roll {
+	t.Helper()
+	roll, err := l.Renew(context.Background(), []byte(note))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return roll
+}
+
+// onBothBuses runs a test on a Redis and on the embedded broker.
+func onBothBuses(t *testing.T, test func(t *testing.T, url string)) {
+	t.Run("redis", func(t *testing.T) { test(t, redistest.Start(t).URL) })
+	t.Run("broker", func(t *testing.T) {
+		b, err := broker.Start(broker.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		test(t, b.URL())
+	})
+}
+
+func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
+	t.Parallel()
+	onBothBuses(t, func(t *testing.T, url string) {
+		const ttl = 300 * time.Millisecond
+		first := leaseClient(t, url, "a").NewLease(oona.LeaseConfig{Owner: "one", TTL: ttl})
+		second := leaseClient(t, url, "b").NewLease(oona.LeaseConfig{Owner: "two", TTL: ttl})
+		roll := renew(t, first, "i am a")
+		if roll.Token == 0 || roll.Leader != "a" {
+			t.Fatalf("the first does not lead: %+v", roll)
+		}
+		if again := renew(t, first, "i am a"); again.Token != roll.Token {
+			t.Errorf("the token went from %d to %d without a change", roll.Token, again.Token)
+		}
+		other := renew(t, second, "i am b")
+		if other.Token != 0 || other.Leader != "a" || len(other.Members) != 2 || string(other.Members[0].Note) != "i am a" {
+			t.Errorf("the second sees %+v", other)
+		}
+		died := time.Now()
+		for other.Token == 0 && time.Since(died) < 10*ttl {
+			<-time.After(ttl / 10)
+			other = renew(t, second, "i am b")
+		}
+		if other.Token <= roll.Token || len(other.Members) != 1 {
+			t.Fatalf("after %s the second has %+v", time.Since(died), other)
+		}
+		if held, err := first.Confirm(context.Background(), roll.Token); held || err != nil {
+			t.Errorf("the first still holds its lead: %v, %v", held, err)
+		}
+		if held, err := second.Confirm(context.Background(), other.Token); !held || err != nil {
+			t.Errorf("the second does not hold its lead: %v, %v", held, err)
+		}
+		if err := second.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if back := renew(t, first, ""); back.Token <= other.Token {
+			t.Errorf("released, but the first has %+v", back)
+		}
+	})
+}
+
+func TestNameBelongsToOneOwner(t *testing.T) {
+	t.Parallel()
+	onBothBuses(t, func(t *testing.T, url string) {
+		c := leaseClient(t, url, "same")
+		first := c.NewLease(oona.LeaseConfig{Owner: "one"})
+		before := renew(t, first, "")
+		_, err := c.NewLease(oona.LeaseConfig{Owner: "two"}).Renew(context.Background(), nil)
+		if !errors.Is(err, oona.ErrNameTaken) {
+			t.Errorf("a second owner of the name got %v", err)
+		}
+		// The next life of the first one does not have to wait for the old lease.
+		if next := renew(t, c.NewLease(oona.LeaseConfig{Owner: "one"}), ""); next.Token <= before.Token {
+			t.Errorf("the next life has %+v", next)
+		}
+		if held, err := first.Confirm(context.Background(), before.Token); held || err != nil {
+			t.Errorf("the old life still leads: %v, %v", held, err)
+		}
+	})
+}
+
+func TestTokensGrowThoughTheBusForgets(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	lease := leaseClient(t, server.URL, "a").NewLease(oona.LeaseConfig{})
+	before := renew(t, lease, "")
+	server.Restart()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		roll, err := lease.Renew(context.Background(), nil)
+		if err == nil {
+			if roll.Token <= before.Token {
+				t.Errorf("token %d after %d", roll.Token, before.Token)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestGroupsOfTheDepartedAreRemoved(t *testing.T) {
+	t.Parallel()
+	onBothBuses(t, func(t *testing.T, url string) {
+		ctx := context.Background()
+		c := leaseClient(t, url, "a")
+		stream := oona.DefaultStreams().KernelReady
+		for _, group := range []string{"g.dead", "g.live", "other"} {
+			if err := c.EnsureGroups(ctx, group, stream); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone := func(group string) bool { return group != "g.live" }
+		removed, err := c.PruneGroups(ctx, "g.", gone, time.Minute, time.Hour, stream, "no-such-stream")
+		if err != nil || len(removed) != 1 || removed[0] != stream+" g.dead" {
+			t.Errorf("removed %v, %v", removed, err)
+		}
+		if err := c.RemoveGroup(ctx, "g.live", stream, "no-such-stream"); err != nil {
+			t.Error(err)
+		}
+		if err := c.KeepStream(ctx, stream, time.Hour); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+-- Keeps a process on the roll of its group and settles who leads.
+-- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note.
+-- Result: token (0 = not leading, -1 = name taken), leader, then name and note of each live member.
+local roll, name, owner, born = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function parse(text)
+  local ends, o, b, note = string.match(text or '', '^(%d+) (%S+) (%S+) (.*)$')
+  return tonumber(ends) or 0, o, b, note
+end
+
+local function member(who)
+  return parse(redis.call('HGET', roll, 'member:' .. who) or '')
+end
+
+local ends, o = member(name)
+if ends > now and o ~= owner then return {'-1', name} end
+redis.call('HSET', roll, 'member:' .. name,
+  string.format('%.0f', now + ARGV[4]) .. ' ' .. owner .. ' ' .. born .. ' ' .. ARGV[6])
+
+local me = name .. ' ' .. born
+local leader = redis.call('HGET', roll, 'leader') or ''
+if leader ~= me then
+  local who, when = string.match(leader, '^(.*) (%S+)$')
+  local until_, _, b = member(who or '')
+  if until_ <= now or b ~= when then
+    local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))
+    redis.call('HSET', roll, 'leader', me)
+    redis.call('HSET', roll, 'token', string.format('%.0f', token))
+    leader = me
+  end
+end
+
+local answer = {'0', string.match(leader, '^(.*) %S+$')}
+if leader == me then answer[1] = redis.call('HGET', roll, 'token') end
+local fields = redis.call('HGETALL', roll)
+for i = 1, #fields, 2 do
+  local who = string.match(fields[i], '^member:(.*)$')
+  if who then
+    local ends, _, _, note = parse(fields[i + 1])
+    if ends > now then
+      answer[#answer + 1] = who
+      answer[#answer + 1] = note
+    elseif ends < now - 3600000 then
+      redis.call('HDEL', roll, fields[i])
+    end
+  end
+end
+return answer
