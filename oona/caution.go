@@ -27,10 +27,13 @@ type caution struct {
 
 func newCaution() *caution { return &caution{causes: make(map[string]bool)} }
 
-func (c *caution) enter(cause string) {
+// enter notes a cause, and reports whether it is a new one.
+func (c *caution) enter(cause string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	known := c.causes[cause]
 	c.causes[cause] = true
+	return !known
 }
 
 func (c *caution) leave(cause string, now time.Time) {

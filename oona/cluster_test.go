@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
@@ -166,4 +167,17 @@ func rawSlots(t *testing.T, server *redistest.Server) int {
 		return 0
 	}
 	return len(slots)
+}
+
+// rawClientWhenUp connects to a server that is still starting.
+func rawClientWhenUp(t *testing.T, addr string) rueidis.Client {
+	t.Helper()
+	waitFor(t, addr+" answers", func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	return rawClient(t, "redis://"+addr)
 }

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	breakerFailures = 3                // consecutive failed publishes that open the breaker
-	breakerOpenFor  = 30 * time.Second // then one probe decides
+	breakerFailures = 3           // consecutive failed publishes that open the breaker
+	breakerOpenFor  = time.Second // then one probe decides: a bus that is back is used again soon
 )
 
 // guard decides whether a publish may be tried, and keeps the conservative
@@ -43,13 +43,16 @@ func newGuard(cfg Config, log *slog.Logger) *guard {
 // breakerCause names the breaker among the causes of conservative mode.
 const breakerCause = "breaker"
 
+// breakerChanged tells the two ends of an episode, and not its probes.
 func (g *guard) breakerChanged(to gobreaker.State) {
-	g.log.Warn("publish breaker changed", "state", to.String())
 	switch to {
 	case gobreaker.StateOpen:
-		g.caution.enter(breakerCause)
+		if g.caution.enter(breakerCause) {
+			g.log.Warn("publish breaker is open: the bus fails")
+		}
 	case gobreaker.StateClosed:
 		g.caution.leave(breakerCause, time.Now())
+		g.log.Info("publish breaker is closed again")
 	}
 }
 

@@ -27,9 +27,10 @@ var streams = oona.DefaultStreams()
 // bus is a server under test with a raw connection beside the client.
 type bus struct {
 	Server
-	t    *testing.T
-	raw  rueidis.Client
-	ring *signing.Keyring
+	features Features
+	t        *testing.T
+	raw      rueidis.Client
+	ring     *signing.Keyring
 }
 
 func newBus(t *testing.T, server Server) *bus {

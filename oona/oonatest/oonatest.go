@@ -29,7 +29,9 @@ func Run(t *testing.T, features Features, newServer func(t *testing.T) Server) {
 		}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.run(t, newBus(t, newServer(t)))
+			b := newBus(t, newServer(t))
+			b.features = features
+			test.run(t, b)
 		})
 	}
 }

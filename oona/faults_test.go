@@ -1,0 +1,129 @@
+package oona_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// received notes the states a consumer handled.
+type received struct {
+	mu  sync.Mutex
+	ids map[string]int
+}
+
+func (r *received) handler(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	m, _ := d.Payload.(*leyline.SystemStatePacket)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ids[m.GetPacketId()]++
+	return nil, nil
+}
+
+func (r *received) count(id string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ids[id]
+}
+
+// receive consumes the normal stream until the test ends.
+func receive(t *testing.T, c *oona.Client) *received {
+	t.Helper()
+	r := &received{ids: make(map[string]int)}
+	start(t, c, oona.Subscription{Stream: "oona.normal",
+		Handlers: map[leyline.BusMessageType]oona.Handler{leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE: r.handler}})
+	return r
+}
+
+func publishState(c *oona.Client, id string) error {
+	return c.PublishState(context.Background(), &leyline.SystemStatePacket{PacketId: id})
+}
+
+// fault is one way in which a bus can fail without going away.
+type fault struct {
+	args          []string
+	begin, repair func(t *testing.T, server *redistest.Server)
+}
+
+func faults(t *testing.T) map[string]fault {
+	t.Helper()
+	set := func(words ...string) func(*testing.T, *redistest.Server) {
+		return func(t *testing.T, server *redistest.Server) {
+			t.Helper()
+			tell(t, server, words...)
+		}
+	}
+	loading := make(chan struct{})
+	return map[string]fault{
+		// The master is not there: the replica keeps its data and refuses writes.
+		"read-only replica": {begin: set("REPLICAOF", "127.0.0.1", freePort(t)), repair: set("REPLICAOF", "NO", "ONE")},
+		"out of memory":     {begin: set("CONFIG", "SET", "maxmemory", "1"), repair: set("CONFIG", "SET", "maxmemory", "0")},
+		"half-open": {begin: func(_ *testing.T, s *redistest.Server) { s.Freeze() },
+			repair: func(_ *testing.T, s *redistest.Server) { s.Thaw() }},
+		"loading": {args: append(redistest.AOF(), "--key-load-delay", "2000000"),
+			begin: func(t *testing.T, s *redistest.Server) {
+				go func() {
+					defer close(loading)
+					s.Restart()
+				}()
+			},
+			repair: func(*testing.T, *redistest.Server) { <-loading }},
+	}
+}
+
+func TestFaultGivesATypedErrorInTimeAndHealsWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	for name, f := range faults(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, f.args...)
+			c := connect(t, server.URL, nil)
+			got := receive(t, c)
+			if err := publishState(c, "before"); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the bus works", func() bool { return got.count("before") == 1 })
+			f.begin(t, server)
+			failWhile(t, c)
+			f.repair(t, server)
+			repaired := time.Now()
+			waitFor(t, "publishing works again", func() bool { return publishState(c, "after") == nil })
+			waitFor(t, "consuming works again", func() bool { return got.count("after") >= 1 })
+			if took := time.Since(repaired); took > 2*time.Second {
+				t.Errorf("healing took %v", took)
+			}
+		})
+	}
+}
+
+// failWhile publishes into a fault: each attempt ends soon, with an error that a
+// caller can act on.
+func failWhile(t *testing.T, c *oona.Client) {
+	t.Helper()
+	failures := 0
+	for i := 0; failures < 5 && i < 1000; i++ {
+		begun := time.Now()
+		err := publishState(c, "during "+strconv.Itoa(i))
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("an attempt took %v", took)
+		}
+		if err == nil {
+			continue
+		}
+		failures++
+		var publish *oona.PublishError
+		if !errors.Is(err, oona.ErrUnavailable) || !errors.As(err, &publish) {
+			t.Errorf("error = %v", err)
+		}
+	}
+	if failures == 0 {
+		t.Error("the fault was not noticed")
+	}
+}
