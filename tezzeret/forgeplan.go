@@ -104,7 +104,7 @@ func (f *Forge) parked(j *job) error {
 
 // parkFor doubles with each failure in a row.
 func (f *Forge) parkFor(failures int) time.Duration {
-	return min(f.config.ParkFor<<min(failures-1, 10), longestPark)
+	return min(min(f.config.ParkFor, longestPark)<<min(max(failures-1, 0), 10), longestPark)
 }
 
 // announcePending publishes, oldest first, what is stored and not announced. A

@@ -83,7 +83,7 @@ func (l *ledger) take(e entry) error {
 	case opStopped:
 		s.crashes = max(0, s.crashes-1)
 	case opFailed:
-		s.tried, s.crashes, s.failures, s.reason, s.until = e.Digest, 0, e.Failures, e.Reason, e.Until
+		s.tried, s.crashes, s.failures, s.reason, s.until = e.Digest, 0, max(0, e.Failures), e.Reason, e.Until
 	case opSaving:
 		s.crashes, s.saving, s.savingDigest = 0, e.Checksum, e.Digest
 	case opStored:
@@ -108,6 +108,9 @@ func (l *ledger) store(s *standing, e entry) error {
 	update := &leyline.KernelCatalogUpdate{}
 	if err := protojson.Unmarshal(e.Update, update); err != nil {
 		return fmt.Errorf("update of %s: %w", e.Blueprint, err)
+	}
+	if update.GetBlueprintId() != e.Blueprint {
+		return fmt.Errorf("update of %s under the name of %s", update.GetBlueprintId(), e.Blueprint)
 	}
 	*s = standing{built: e.Digest}
 	l.announce(e.Blueprint, update.GetChecksum()) // an older announcement of the same is no second one

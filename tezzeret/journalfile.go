@@ -93,14 +93,28 @@ func (j *journal) read(logger *slog.Logger) (lines int, whole int64, err error) 
 	if err != nil {
 		return 0, 0, err
 	}
+	lines, whole = j.takeLines(text, func(line int, err error) {
+		logger.Warn("line of the forge journal left out", "path", j.path, "line", line, "error", err)
+	})
+	return lines, whole, nil
+}
+
+// takeLines takes the whole lines of a journal, leaves out and tells about
+// those that make no sense, and returns their number and length.
+func (l *ledger) takeLines(text []byte, leftOut func(line int, err error)) (lines int, whole int64) {
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
 	for line := range bytes.Lines(text) {
 		lines++
-		if err := j.readLine(line); err != nil {
-			logger.Warn("line of the forge journal left out", "path", j.path, "line", lines, "error", err)
+		var e entry
+		err := json.Unmarshal(line, &e)
+		if err == nil {
+			err = l.take(e)
+		}
+		if err != nil {
+			leftOut(lines, err)
 		}
 	}
-	return lines, int64(len(text)), nil
+	return lines, int64(len(text))
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -112,14 +126,6 @@ func readBounded(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", path, info.Size(), maxJournalBytes)
 	}
 	return os.ReadFile(path)
-}
-
-func (j *journal) readLine(line []byte) error {
-	var e entry
-	if err := json.Unmarshal(line, &e); err != nil {
-		return err
-	}
-	return j.take(e)
 }
 
 // compact replaces the file by the shortest one that says the same, at once or

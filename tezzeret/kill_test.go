@@ -1,0 +1,205 @@
+package tezzeret_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tezzeret"
+)
+
+// killedForge names the folder that this test binary forges in, when it is
+// started by itself to be killed.
+const killedForge = "TEZZERET_KILLED_FORGE"
+
+// killedLibrary is a library in a folder: one file a kernel, put there at once.
+type killedLibrary struct{ folder string }
+
+// storedFile is what the folder holds of one blueprint: its build digest on
+// the first line, the update on the second.
+func (l killedLibrary) path(id string) string { return filepath.Join(l.folder, "kernel-"+id) }
+
+func (l killedLibrary) stored(_ context.Context, id string) (tezzeret.StoredKernel, bool, error) {
+	text, err := os.ReadFile(l.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return tezzeret.StoredKernel{}, false, nil
+	}
+	digest, update, _ := strings.Cut(string(text), "\n")
+	found := tezzeret.StoredKernel{BuildDigest: digest, Update: &leyline.KernelCatalogUpdate{}}
+	return found, err == nil, errors.Join(err, protojson.Unmarshal([]byte(update), found.Update))
+}
+
+func (l killedLibrary) Has(ctx context.Context, id string) (bool, error) {
+	_, ok, err := l.stored(ctx, id)
+	return ok, err
+}
+
+func (l killedLibrary) Save(_ context.Context, d *leyline.BlueprintDescriptor, _ []byte,
+	update *leyline.KernelCatalogUpdate, extras map[string]any) (*leyline.KernelCatalogUpdate, error) {
+	linger()
+	stored := proto.CloneOf(update)
+	stored.ArtifactRef = l.path(d.GetBlueprintId())
+	text, err := protojson.Marshal(stored)
+	if err != nil {
+		return nil, err
+	}
+	temporary := stored.GetArtifactRef() + ".tmp"
+	err = os.WriteFile(temporary, fmt.Appendf(nil, "%v\n%s", extras["build_digest"], text), 0o600)
+	if err == nil {
+		err = os.Rename(temporary, stored.GetArtifactRef())
+	}
+	linger()
+	return stored, err
+}
+
+// linger gives a kill a moment to fall into.
+func linger() { time.Sleep(time.Duration(rand.IntN(1500)) * time.Microsecond) }
+
+// note appends one line to a file of the folder, in one write.
+func (l killedLibrary) note(file, line string) error {
+	log, err := os.OpenFile(filepath.Join(l.folder, file), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = log.WriteString(line + "\n")
+	return errors.Join(err, log.Close())
+}
+
+// watchedCompiler notes each compilation that was needless: the library had
+// the kernel already.
+type watchedCompiler struct {
+	*tezzeret.Compiler
+	library killedLibrary
+}
+
+func (w watchedCompiler) Compile(ctx context.Context, d *leyline.BlueprintDescriptor,
+	params map[string]float64) (*tezzeret.Compiled, error) {
+	found, ok, err := w.library.stored(ctx, d.GetBlueprintId())
+	if err != nil {
+		return nil, err
+	}
+	if ok && found.BuildDigest == w.BuildDigest(d, params) {
+		if err := w.library.note("needless", d.GetBlueprintId()); err != nil {
+			return nil, err
+		}
+	}
+	linger()
+	return w.Compiler.Compile(ctx, d, params)
+}
+
+// killedConfig is the forge of the process that is killed.
+func killedConfig(folder string, announce func(context.Context, *leyline.KernelCatalogUpdate) error) tezzeret.ForgeConfig {
+	library := killedLibrary{folder}
+	return tezzeret.ForgeConfig{
+		Compiler:    watchedCompiler{approvedCompiler(16), library},
+		Blueprints:  compilable,
+		Library:     library,
+		Stored:      library.stored,
+		JournalPath: filepath.Join(folder, "journal"),
+		ParkFor:     time.Nanosecond,
+		Announce:    announce,
+	}
+}
+
+// forgeUntilKilled is the body of the process that is killed.
+func forgeUntilKilled(folder string) error {
+	library := killedLibrary{folder}
+	announce := func(_ context.Context, update *leyline.KernelCatalogUpdate) error {
+		linger()
+		defer linger()
+		return library.note("announced", update.GetBlueprintId()+" "+update.GetChecksum())
+	}
+	return tezzeret.NewForge(killedConfig(folder, announce)).Run(context.Background())
+}
+
+func TestKilledForgeLosesNoAnnouncementAndCompilesNothingTwiceNeedlessly(t *testing.T) {
+	if folder := os.Getenv(killedForge); folder != "" {
+		if err := forgeUntilKilled(folder); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	kills, rounds := 0, 0
+	for ; kills < 48; rounds++ {
+		folder := t.TempDir()
+		kills += killUntilDone(t, folder)
+		checkForged(t, folder)
+	}
+	t.Logf("%d kills in %d rounds", kills, rounds)
+}
+
+// killUntilDone starts the forge again and again, and kills it at a random
+// moment, until it comes to its end. It returns the number of kills.
+func killUntilDone(t *testing.T, folder string) (kills int) {
+	t.Helper()
+	for {
+		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this test binary itself
+		child.Env = append(os.Environ(), killedForge+"="+folder)
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		doom := time.AfterFunc(time.Duration(10+rand.IntN(90))*time.Millisecond, func() {
+			_ = child.Process.Signal(syscall.SIGKILL)
+		})
+		err := child.Wait()
+		doom.Stop()
+		if err == nil {
+			return kills
+		}
+		if status, ok := child.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+			t.Fatalf("the forge failed by itself: %v", err)
+		}
+		kills++
+	}
+}
+
+// checkForged wants every blueprint stored and announced as it is stored.
+func checkForged(t *testing.T, folder string) {
+	t.Helper()
+	library := killedLibrary{folder}
+	announced := lines(t, filepath.Join(folder, "announced"))
+	for _, d := range compilable() {
+		found, ok, err := library.stored(t.Context(), d.GetBlueprintId())
+		if err != nil || !ok {
+			t.Errorf("%s is not stored: %v", d.GetBlueprintId(), err)
+			continue
+		}
+		if line := d.GetBlueprintId() + " " + found.Update.GetChecksum(); !slices.Contains(announced, line) {
+			t.Errorf("%s was never announced", line)
+		}
+	}
+	if needless := lines(t, filepath.Join(folder, "needless")); len(needless) > 0 {
+		t.Errorf("compiled although stored: %v", needless)
+	}
+}
+
+func lines(t *testing.T, path string) (list []string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		list = append(list, scanner.Text())
+	}
+	return list
+}
