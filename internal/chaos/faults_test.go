@@ -83,11 +83,22 @@ var faults = []fault{
 	}},
 }
 
+// must runs a command, over again while connections find out what happened to
+// their server.
 func (s *stage) must(words ...string) {
 	s.t.Helper()
-	if err := command(s.redis, words...).Error(); err != nil {
-		s.t.Errorf("%v: %v", words, err)
+	for range 20 {
+		err := command(s.redis, words...).Error()
+		if err == nil {
+			return
+		}
+		if _, answered := rueidis.IsRedisErr(err); answered {
+			s.t.Errorf("%v: %v", words[0], err)
+			return
+		}
+		pause(context.Background(), 50*time.Millisecond)
 	}
+	s.t.Errorf("%v: no answer", words[0])
 }
 
 // probe stores one more request beside the publisher, which may take longer to
@@ -176,7 +187,8 @@ func measure(t *testing.T, f fault) row {
 	awaitQuiet(s.redis)
 	flow.end()
 	v := flow.history.Verdict()
-	return row{fault: f, acknowledged: v.Acknowledged, lost: v.Lost, again: flow.again(), twice: v.Twice,
+	missing := flow.history.Lost()
+	return row{fault: f, missing: missing[:min(5, len(missing))], acknowledged: v.Acknowledged, lost: v.Lost, again: flow.again(), twice: v.Twice,
 		publishing: publishing, consuming: consuming, lines: int(flow.lines.Load())}
 }
 

@@ -1,6 +1,9 @@
 package chaos
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Message is what a history knows of one message: ordered by Number within its
 // Key.
@@ -60,6 +63,20 @@ func (h *History) Effect(m Message) int {
 		h.furthest[m.Key] = m.Number
 	}
 	return 1
+}
+
+// Lost lists the messages that were acknowledged and had no effect, sorted.
+func (h *History) Lost() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var lost []string
+	for id := range h.acknowledged {
+		if h.effects[id] == 0 {
+			lost = append(lost, id)
+		}
+	}
+	slices.Sort(lost)
+	return lost
 }
 
 // Verdict compares the two sides.

@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/chaos"
@@ -17,6 +18,9 @@ func TestHistorySeesEveryBrokenPromise(t *testing.T) {
 		{ID: "twice", Key: "c", Number: 7}, {ID: "c8", Key: "c", Number: 8}, {ID: "twice", Key: "c", Number: 7},
 	} {
 		h.Effect(m)
+	}
+	if got := h.Lost(); !slices.Equal(got, []string{"lost"}) {
+		t.Errorf("lost = %v", got)
 	}
 	want := chaos.Verdict{Acknowledged: 5, Lost: 1, Twice: 1, Reordered: 1, Unpublished: 1}
 	if got := h.Verdict(); got != want {

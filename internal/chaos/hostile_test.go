@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ func (l *ledger) handle(_ context.Context, d *oona.Delivery) ([]oona.Message, er
 	defer l.mu.Unlock()
 	n, err := numberOf(d)
 	if err != nil {
-		l.strange = append(l.strange, d.Stream+" "+d.ID+" "+d.Type.String())
+		l.strange = append(l.strange, fmt.Sprintf("%s %s %v: %v %v", d.Stream, d.ID, d.Type, d.Attributes, d.Payload))
 		return nil, nil
 	}
 	l.handled[n]++

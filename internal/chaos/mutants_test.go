@@ -87,6 +87,7 @@ var mutations = []mutation{
 	}},
 	{"garbage", func(m *entryMaker, g good) (wireEntry, bool) {
 		payload := m.bytes(40 + m.rng.IntN(200))
+		payload[0] |= 7 // no wire type: even random bytes are an envelope now and then
 		return signedEntry(g.stream, payload, m.ring.SignEnvelope(payload)), true
 	}},
 	{"garbage inside", func(m *entryMaker, g good) (wireEntry, bool) {

@@ -21,6 +21,7 @@ const (
 type row struct {
 	fault
 	acknowledged, lost, again, twice int
+	missing                          []string      // some that were lost
 	publishing, consuming            time.Duration // until traffic flowed again
 	lines                            int
 }
@@ -34,7 +35,7 @@ func (r row) String() string {
 func (r row) judge(t *testing.T) {
 	t.Helper()
 	if r.keeps && (r.lost > 0 || r.twice > 0) {
-		t.Errorf("lost %d, twice %d", r.lost, r.twice)
+		t.Errorf("lost %d %v, twice %d", r.lost, r.missing, r.twice)
 	}
 	if r.lines > 20 { // ten for each of two clients
 		t.Errorf("%d log lines in one episode", r.lines)
@@ -86,9 +87,9 @@ func TestThePageTellsEveryFaultAndEveryFeature(t *testing.T) {
 		}
 	}
 	features := reflect.TypeFor[oonatest.Features]()
-	for i := range features.NumField() {
-		if name := features.Field(i).Name; !strings.Contains(text, "`"+name+"`") {
-			t.Errorf("feature %s is not in %s", name, page)
+	for field := range features.Fields() {
+		if !strings.Contains(text, "`"+field.Name+"`") {
+			t.Errorf("feature %s is not in %s", field.Name, page)
 		}
 	}
 }

@@ -30,16 +30,15 @@ type traffic struct {
 	handled map[string]int
 	effects []time.Time // when answers were read
 
-	stopped, drained context.Context
-	stop, drain      context.CancelFunc
-	publishing       sync.WaitGroup
-	rest             sync.WaitGroup
+	stopped, drained, ended        context.Context // publishing, consuming and reading, in this order
+	stop, drain, finish            context.CancelFunc
+	publishing, consuming, reading sync.WaitGroup
 }
 
 const (
-	pace        = 2 * time.Millisecond  // between two messages
-	handling    = 5 * time.Millisecond  // so that some messages always wait: they are what a fault can lose
-	insistPause = 20 * time.Millisecond // before a message is published again
+	pace        = 2 * time.Millisecond   // between two messages
+	handling    = 5 * time.Millisecond   // so that some messages always wait: they are what a fault can lose
+	insistPause = 250 * time.Millisecond // before a message is published again
 )
 
 // startTraffic lets requests flow through busURL; answers are read from redis.
@@ -47,12 +46,13 @@ func startTraffic(t *testing.T, busURL string, redis rueidis.Client) *traffic {
 	f := &traffic{t: t, history: chaos.NewHistory(), handled: make(map[string]int)}
 	f.stopped, f.stop = context.WithCancel(context.Background())
 	f.drained, f.drain = context.WithCancel(context.Background())
+	f.ended, f.finish = context.WithCancel(context.Background())
 	cfg := consumerConfig(busURL, "consumer")
 	cfg.Logger = slog.New(&countingHandler{lines: &f.lines})
 	f.publisher, f.consumer = connect(t, cfg), connect(t, cfg)
 	f.publishing.Go(f.publish)
-	f.rest.Go(f.consume)
-	f.rest.Go(func() { f.readAnswers(redis) })
+	f.consuming.Go(f.consume)
+	f.reading.Go(func() { f.readAnswers(redis) })
 	t.Cleanup(f.end)
 	return f
 }
@@ -95,12 +95,13 @@ func (f *traffic) consume() {
 func (f *traffic) readAnswers(redis rueidis.Client) {
 	ring := keyring(f.t)
 	for last := "0"; ; {
+		ending := f.ended.Err() != nil // before the look, which then is the last one
 		replies, err := command(redis, "XREAD", "COUNT", "1000", "STREAMS", streams.KernelReady, last).AsXRead()
 		if err != nil || len(replies[streams.KernelReady]) == 0 {
-			if f.drained.Err() != nil {
+			if ending {
 				return
 			}
-			pause(f.drained, time.Millisecond)
+			pause(f.ended, time.Millisecond)
 		}
 		for _, e := range replies[streams.KernelReady] {
 			last = e.ID
@@ -164,7 +165,9 @@ func (f *traffic) end() {
 	f.stop()
 	f.publishing.Wait()
 	f.drain()
-	f.rest.Wait()
+	f.consuming.Wait()
+	f.finish()
+	f.reading.Wait()
 }
 
 // again counts the messages that reached the handler more than once.

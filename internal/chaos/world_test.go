@@ -138,8 +138,7 @@ func unsent(msgs []oona.Message, err error) []oona.Message {
 	}
 	var rest []oona.Message
 	for _, one := range joined.Unwrap() {
-		var failed *oona.PublishError
-		if errors.As(one, &failed) {
+		if failed, ok := errors.AsType[*oona.PublishError](one); ok {
 			rest = append(rest, msgs[failed.Index])
 		}
 	}
