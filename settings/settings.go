@@ -11,7 +11,9 @@ import "time"
 // counts that unit (the prototype's form); 1h30m, 10s and 250ms are accepted
 // too.
 type Settings struct {
-	Secret Secret `env:"ESPER_LEYLINE_SECRET" envDefault:"" doc:"The shared secret that signs envelopes and commands. Required."`
+	Secret         Secret `env:"ESPER_LEYLINE_SECRET" envDefault:"" doc:"The shared secret that signs envelopes and commands. Required, unless ESPER_LEYLINE_SECRET_FILE is set."`
+	SecretPrevious Secret `env:"ESPER_LEYLINE_SECRET_PREVIOUS" envDefault:"" doc:"Comma-separated secrets that are accepted as well but sign nothing: the old one, or the next one, while a secret is rotated."`
+	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" doc:"File of secrets, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
 
 	Redis        Redis
 	Oona         Oona
@@ -44,6 +46,8 @@ type Oona struct {
 	PolicyStream       string        `env:"OONA_POLICY_STREAM" envDefault:"oona.policy" form:"name" doc:"Stream of policy updates."`
 	EmergencyPerMinute int           `env:"OONA_EMERGENCY_MAX_PER_MIN" envDefault:"0" min:"0" doc:"Most emergency messages published in a minute; 0 is unlimited."`
 	EmergencyThreshold int           `env:"OONA_EMERGENCY_THRESHOLD" envDefault:"0" min:"0" doc:"Backlog of the normal stream from which a critical message takes the emergency stream; 0 is off."`
+	Trust              string        `env:"OONA_TRUST" envDefault:"compatible" form:"trust" doc:"compatible takes messages of prototype peers, which sign neither stream nor time; strict refuses them."`
+	DeadLetterTTL      time.Duration `env:"OONA_DEAD_LETTER_TTL_HOURS" envDefault:"168" unit:"h" min:"0" doc:"Age at which housekeeping removes dead letters; 0 is off."`
 	MessageTTL         time.Duration `env:"OONA_MESSAGE_TTL_MS" envDefault:"900000" unit:"ms" min:"0" doc:"Age at which housekeeping trims messages; 0 is off."`
 }
 
@@ -119,6 +123,7 @@ type Weatherlight struct {
 	HousekeepingInterval time.Duration `env:"WEATHERLIGHT_HOUSEKEEPING_INTERVAL" envDefault:"60s" unit:"s" min:"1ms" doc:"Pause between two rounds of housekeeping."`
 	BootTimeout          time.Duration `env:"WEATHERLIGHT_BOOT_TIMEOUT" envDefault:"30s" unit:"s" min:"1ms" doc:"Time that the boot may take."`
 	ShutdownTimeout      time.Duration `env:"WEATHERLIGHT_SHUTDOWN_TIMEOUT" envDefault:"10s" unit:"s" min:"1ms" doc:"Time that the stop may take."`
+	NissaURL             URL           `env:"NISSA_URL" envDefault:"" schemes:"http https" doc:"Where a running Nissa answers, for example http://127.0.0.1:9100: its state is shown, nothing depends on it. Blank asks nobody."`
 }
 
 // Consumer is the stable name of this instance's consumer in its groups, so

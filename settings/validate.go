@@ -4,7 +4,11 @@ import "fmt"
 
 // validate adds the faults that concern more than one variable, or none.
 func (s *Settings) validate(faults *Faults, secretOptional bool) {
-	if s.Secret.Reveal() == "" && !secretOptional {
+	if s.SecretFile != "" {
+		if _, _, err := s.Secrets(); err != nil {
+			faults.add(SecretFileEnv, err)
+		}
+	} else if s.Secret.Reveal() == "" && !secretOptional {
 		faults.List = append([]Fault{{Env: SecretEnv, Err: ErrNoSecret}}, faults.List...)
 	}
 	s.Oona.validate(faults)

@@ -129,8 +129,11 @@ func errScheme(accepted string) error {
 const maxName = 200
 
 func checkForm(text, form string) error {
-	if form == "" {
+	switch form {
+	case "":
 		return nil
+	case "trust":
+		return checkTrust(text)
 	}
 	if len(text) > maxName || strings.ContainsFunc(text, notInNames) {
 		return fmt.Errorf("%q must be one word of at most %d letters, without control characters", text, maxName)
@@ -139,6 +142,13 @@ func checkForm(text, form string) error {
 		return fmt.Errorf("%q must not hold a slash after the first letter", text)
 	}
 	return nil
+}
+
+func checkTrust(text string) error {
+	if text == TrustCompatible || text == TrustStrict {
+		return nil
+	}
+	return fmt.Errorf("%q must be %s or %s", text, TrustCompatible, TrustStrict)
 }
 
 func notInNames(r rune) bool {

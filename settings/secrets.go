@@ -1,0 +1,77 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// SecretFileEnv is the variable that names the file of secrets.
+const SecretFileEnv = "ESPER_LEYLINE_SECRET_FILE"
+
+// How much of an envelope must be signed: the texts of OONA_TRUST.
+const (
+	TrustCompatible = "compatible"
+	TrustStrict     = "strict"
+)
+
+// maxSecretFile bounds what is read from a file of secrets, in bytes.
+const maxSecretFile = 64 << 10
+
+var errEmptySecretFile = errors.New("holds no secret")
+
+// Secrets returns the secret that signs, and those that are accepted beside it,
+// as they are now: the file is read by each call. Only a file can make it fail,
+// and the error says nothing of what is in it.
+func (s *Settings) Secrets() (current string, previous []string, err error) {
+	named := append([]string{s.Secret.Reveal()}, strings.Split(s.SecretPrevious.Reveal(), ",")...)
+	if s.SecretFile == "" {
+		return named[0], others(named[1:], named[0]), nil
+	}
+	filed, err := readSecrets(s.SecretFile)
+	if err != nil {
+		return "", nil, err
+	}
+	return filed[0], others(slices.Concat(filed[1:], named), filed[0]), nil
+}
+
+// others are the secrets that are not blank and not the current one, each once.
+func others(secrets []string, current string) []string {
+	var kept []string
+	for _, secret := range secrets {
+		if strings.TrimSpace(secret) != "" && secret != current && !slices.Contains(kept, secret) {
+			kept = append(kept, secret)
+		}
+	}
+	return kept
+}
+
+// readSecrets reads one secret a line. Blanks within a line are part of it; only
+// the line ends are not.
+func readSecrets(path string) ([]string, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, fmt.Errorf("read secrets: %w", err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read secrets: %w", err)
+	}
+	if len(content) > maxSecretFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxSecretFile)
+	}
+	var secrets []string
+	for line := range strings.Lines(string(content)) {
+		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" {
+			secrets = append(secrets, line)
+		}
+	}
+	if len(secrets) == 0 {
+		return nil, fmt.Errorf("%s %w", path, errEmptySecretFile)
+	}
+	return secrets, nil
+}

@@ -1,0 +1,67 @@
+package settings_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+func secretsOf(t *testing.T, environ ...string) (*settings.Settings, error) {
+	t.Helper()
+	return settings.Load(settings.Options{Environ: environ, EnvFile: filepath.Join(t.TempDir(), "no.env")})
+}
+
+func writeSecrets(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSecretFileIsReadAgainByEachCall(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets")
+	writeSecrets(t, path, "new one\r\n\nold\n")
+	s, err := secretsOf(t, "ESPER_LEYLINE_SECRET_FILE="+path, "ESPER_LEYLINE_SECRET=env", "ESPER_LEYLINE_SECRET_PREVIOUS=old, ,older")
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, previous, err := s.Secrets()
+	if err != nil || current != "new one" || !slices.Equal(previous, []string{"old", "env", "older"}) {
+		t.Errorf("secrets %q %q, %v", current, previous, err)
+	}
+	writeSecrets(t, path, "newer")
+	if current, _, err := s.Secrets(); current != "newer" || err != nil {
+		t.Errorf("after a change %q, %v", current, err)
+	}
+	for _, field := range s.Fields() {
+		if strings.Contains(field.Value, "older") || strings.Contains(field.Value, "new one") {
+			t.Errorf("%s prints a secret: %q", field.Env, field.Value)
+		}
+	}
+}
+
+func TestSecretsOfTheEnvironment(t *testing.T) {
+	s, err := secretsOf(t, "ESPER_LEYLINE_SECRET=now", "ESPER_LEYLINE_SECRET_PREVIOUS=then,now")
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, previous, err := s.Secrets()
+	if err != nil || current != "now" || !slices.Equal(previous, []string{"then"}) {
+		t.Errorf("secrets %q %q, %v", current, previous, err)
+	}
+}
+
+func TestFaultsOfSecretsAndTrustAreToldAtOnce(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	writeSecrets(t, empty, "\n \n")
+	for _, path := range []string{empty, empty + ".missing", t.TempDir()} {
+		_, err := secretsOf(t, "ESPER_LEYLINE_SECRET_FILE="+path, "OONA_TRUST=blind")
+		if err == nil || !strings.Contains(err.Error(), settings.SecretFileEnv) || !strings.Contains(err.Error(), "OONA_TRUST") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
