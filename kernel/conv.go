@@ -71,7 +71,7 @@ func newConvolution(n *node) convolution {
 	c := convolution{geometry: g, samples: x[0], groups: n.groups, in: w[1], out: w[0] / n.groups,
 		plane: g.rows.in * g.cols.in, depth: w[1] * g.taps(), position: g.positions()}
 	// A window of one element that visits every element once: x is its own columns.
-	c.direct = g.taps() == 1 && c.position == c.plane && g.rows.pad == 0 && g.cols.pad == 0
+	c.direct = g.rows.plain() && g.cols.plain()
 	return c
 }
 

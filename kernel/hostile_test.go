@@ -266,7 +266,7 @@ func TestHostileFilesAreRefusedWithAReason(t *testing.T) {
 					t.Errorf("reason %q, want it to say %q", reason, c.reason)
 				}
 			})
-			if bound := uint64(1<<20 + 8*len(file)); taken > bound {
+			if bound := uint64(1<<20 + 16*len(file)); taken > bound {
 				t.Errorf("refusing %d bytes took %d", len(file), taken)
 			}
 		})

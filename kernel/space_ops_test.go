@@ -52,6 +52,8 @@ func windowOperations() []operation {
 			refConv(kernel.Window{}, 2, 3)},
 		{"conv pointwise strided", s(d(2, 3, 4, 3), d(2, 3, 1, 1)), false, conv(kernel.Window{Strides: d(2, 2)}),
 			refConv(kernel.Window{Strides: d(2, 2)}, 2, 2)},
+		{"conv pointwise strided into padding", s(d(1, 1, 2), d(1, 1, 1)), false,
+			conv(kernel.Window{Strides: d(2), Pads: d(0, 1)}), refConv(kernel.Window{Strides: d(2), Pads: d(0, 1)}, 2)},
 		{"conv odd", s(d(5, 4, 5, 4), d(6, 2, 2, 2), d(6)), false, conv(odd), refConv(odd, 3, 2)},
 		{"conv beyond its padding", s(d(1, 1, 2, 2), d(1, 1, 2, 2)), false,
 			conv(kernel.Window{Pads: d(3, 3, 3, 3), Dilations: d(4, 4)}),

@@ -102,5 +102,10 @@ func (e extent) inside(k int) (from, to int) {
 	return from, max(to, from)
 }
 
+// plain reports whether the window is each element once, in order.
+func (e extent) plain() bool {
+	return e.kernel == 1 && e.stride == 1 && e.pad == 0 && e.out == e.in
+}
+
 // at is the element under tap k at an output position.
 func (e extent) at(position, k int) int { return position*e.stride + k*e.dilation - e.pad }
