@@ -32,6 +32,7 @@ func (s *Service) loops() []supervise.Spec {
 		}),
 	}
 	specs = append(specs, s.signalMonitors()...)
+	specs = append(specs, s.watchers()...)
 	if s.settings.Tezzeret.ForgeOnStart {
 		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
 	}

@@ -65,6 +65,8 @@ type Service struct {
 	updates    *catalogForwarder
 	emergency  *emergencyWatch
 	chores     *housekeeper
+	health     *healthWatch
+	nissa      *nissaHeartbeat // nil without NISSA_URL
 
 	// The monitors of shared memory, nil when their signal has no name.
 	rollbackSignal  *signalMonitor

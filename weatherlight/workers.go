@@ -31,6 +31,9 @@ const (
 	workerHousekeeping = "housekeeping"
 	workerEmergency    = "emergency_stream"
 	workerRollback     = "rollback_monitor"
+	workerHealthWatch  = "health_watch"
+	workerNissa        = "nissa_heartbeat"
+	workerWatchdog     = "watchdog"
 
 	workerEmergencySignal = "emergency_monitor"
 )

@@ -1,0 +1,44 @@
+package weatherlight
+
+import "time"
+
+// Alarms, as metrics, logs, the status page and docs/operations.md name them.
+const (
+	alarmDiskFull    = "disk_full"
+	alarmBusDown     = "bus_down"
+	alarmLibraryDown = "library_down"
+	alarmWorkerDown  = "worker_down"
+	alarmCircuitOpen = "circuit_open"
+	alarmWorkerFails = "worker_failing"
+	alarmDropping    = "telemetry_dropping"
+	alarmChoreFails  = "chore_failing"
+	alarmRefusing    = "messages_refused"
+	alarmNissaDown   = "nissa_unreachable"
+)
+
+// alarmConditions are all kinds of trouble, causes before what they cause.
+func alarmConditions(housekeeping time.Duration) []condition {
+	outages := []string{alarmDiskFull, alarmBusDown, alarmLibraryDown}
+	return []condition{
+		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
+		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
+		{
+			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
+			visible: 3 * time.Second, linger: 3 * time.Second,
+		},
+		// Nothing brings back a worker that was left down, so nothing explains it.
+		{name: alarmWorkerDown, severity: severityCritical},
+		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 5 * time.Second},
+		{
+			name: alarmWorkerFails, severity: severityWarning, causes: outages,
+			visible: 10 * time.Second, linger: 30 * time.Second,
+		},
+		{name: alarmDropping, severity: severityWarning, causes: []string{alarmBusDown}, linger: time.Minute},
+		{
+			name: alarmChoreFails, severity: severityWarning, causes: outages,
+			linger: housekeeping + housekeeping/2,
+		},
+		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
+		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},
+	}
+}
