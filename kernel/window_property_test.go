@@ -74,3 +74,38 @@ func doubled(x *kernel.Tensor) array {
 	}
 	return a
 }
+
+func TestPoolingWithAnyWindowMatchesTheReference(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		draw := func(name string, low, high int) int { return rapid.IntRange(low, high).Draw(r, name) }
+		shape, space, ends := []int{draw("samples", 1, 2), draw("channels", 1, 3)}, []int{}, []int{}
+		w := kernel.Window{}
+		for range draw("dimensions", 1, 2) {
+			length, stride := draw("kernel", 1, 4), draw("stride", 1, 3)
+			before, after := draw("before", 0, length-1), draw("after", 0, length-1)
+			size := draw("size", max(1, length-before-after), length+5)
+			shape, space = append(shape, size), append(space, (size+before+after-length)/stride+1)
+			w.Kernel, w.Strides = append(w.Kernel, length), append(w.Strides, stride)
+			w.Pads, ends = append(w.Pads, before), append(ends, after)
+		}
+		w.Pads = append(w.Pads, ends...)
+		padding := rapid.Bool().Draw(r, "padding")
+		x := random(rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 1)), shape...)
+		tp := kernel.NewTape()
+		in := tp.Constant(x)
+		for name, c := range map[string]struct {
+			got  value
+			want array
+		}{
+			"largest": {must(t)(tp.MaxPool(in, w)), refPool(w, false, refLargest, space...)([]array{doubled(x)})},
+			"average": {must(t)(tp.AveragePool(in, w, padding)),
+				refPool(w, padding, refAverage, space...)([]array{doubled(x)})},
+		} {
+			for i, got := range c.got.Tensor().Data {
+				if !near(float64(got), c.want.data[i], 1e-6) {
+					r.Fatalf("%s of %+v: element %d is %v, want %v", name, w, i, got, c.want.data[i])
+				}
+			}
+		}
+	})
+}
