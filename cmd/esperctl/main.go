@@ -30,6 +30,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newDemo(), newForge(), newKernels())
+	root.AddCommand(newBlueprints(), newDemo(), newForge(), newKernels())
 	return root
 }

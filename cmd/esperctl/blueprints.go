@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/tezzeret"
+)
+
+func newBlueprints() *cobra.Command {
+	blueprints := &cobra.Command{Use: "blueprints", Short: "Look into the blueprint catalogue"}
+	var asJSON bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the blueprints, and which of them can be compiled for the configured slot",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return withBlueprints(func(s slotted) error { return listBlueprints(s, asJSON, command.OutOrStdout()) })
+		},
+	}
+	show := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one blueprint: what is built, what it costs, and what it needs",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return withBlueprints(func(s slotted) error {
+				return showBlueprint(command.Context(), s, args[0], asJSON, command.OutOrStdout())
+			})
+		},
+	}
+	for _, command := range []*cobra.Command{list, show} {
+		command.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of text")
+	}
+	blueprints.AddCommand(list, show)
+	return blueprints
+}
+
+// slotted is the catalogue seen from one slot.
+type slotted struct {
+	catalog *karn.Catalog
+	slot    tezzeret.Slot
+}
+
+// withBlueprints calls show for the slot that the settings name.
+func withBlueprints(show func(slotted) error) error {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return err
+	}
+	return show(slotted{karn.NewCatalog(), tezzeret.Slot{Features: resolved.Tezzeret.Features}})
+}
+
+func listBlueprints(s slotted, asJSON bool, out io.Writer) error {
+	var entries []blueprintEntry
+	for _, d := range s.catalog.List() {
+		entries = append(entries, newBlueprintEntry(s.slot, d))
+	}
+	if asJSON {
+		return writeIndented(out, entries)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "BLUEPRINT\tNAME\tTIER\tNEEDS\tFOR "+s.slot.String())
+	for _, e := range entries {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print blueprints: %w", err)
+	}
+	return nil
+}
+
+func writeIndented(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}

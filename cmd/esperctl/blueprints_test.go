@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/tezzeret"
+)
+
+func features(n int) slotted { return slotted{karn.NewCatalog(), tezzeret.Slot{Features: n}} }
+
+func TestListOfBlueprintsSaysWhatIsNeeded(t *testing.T) {
+	var out bytes.Buffer
+	if err := listBlueprints(features(32), true, &out); err != nil {
+		t.Fatal(err)
+	}
+	var entries []blueprintEntry
+	if err := json.Unmarshal(out.Bytes(), &entries); err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, e := range entries {
+		for _, grant := range e.Grants {
+			counts[grant]++
+		}
+		if e.Compilable {
+			counts["compilable"]++
+		} else if !strings.Contains(e.Reason, "runs no code") {
+			t.Errorf("%s is not compilable: %s", e.BlueprintID, e.Reason)
+		}
+	}
+	want := map[string]int{grantApproval: 7, grantQuarantine: 8, "compilable": 48}
+	for key, n := range want {
+		if counts[key] != n || len(entries) != 50 {
+			t.Errorf("%d entries, counts %v, want %v", len(entries), counts, want)
+		}
+	}
+}
+
+func TestBlueprintIsShown(t *testing.T) {
+	cases := []struct {
+		id   string
+		slot slotted
+		want []string
+	}{
+		{"BP009", features(32), []string{"residual_block", "nothing", "depth 1 to 4, 2.5", "6336 trainable", "He et al. 2016"}},
+		{"bp039", features(32), []string{"neural_ode_block", "approval", "2112 trainable"}},
+		{"BP048", features(32), []string{"quarantine", "not compilable", "runs no code"}},
+		{"BP027", features(3), []string{"not compilable", "wants 8 positions"}},
+	}
+	for _, c := range cases {
+		var out bytes.Buffer
+		if err := showBlueprint(t.Context(), c.slot, c.id, false, &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range c.want {
+			if !strings.Contains(out.String(), text) {
+				t.Errorf("%s: no %q in\n%s", c.id, text, out.String())
+			}
+		}
+	}
+	if err := showBlueprint(t.Context(), features(32), "BP051", false, &bytes.Buffer{}); !errors.Is(err, karn.ErrUnknownBlueprint) {
+		t.Errorf("got %v", err)
+	}
+}
