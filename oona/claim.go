@@ -197,9 +197,10 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 	claimed := make([]entry, 0, len(replies))
 	for _, reply := range replies {
 		// An old server answers nil for an entry that was deleted.
-		if e, err := reply.AsXRangeSlice(); err == nil {
-			claimed = append(claimed, entry{id: e.ID, fields: e.FieldValues, attempt: attempts[e.ID]})
-			delete(attempts, e.ID)
+		if e, err := parseEntry(reply); err == nil {
+			e.attempt = attempts[e.id]
+			claimed = append(claimed, e)
+			delete(attempts, e.id)
 		}
 	}
 	s.take(work, s.flights.begin(claimed, time.Now()))

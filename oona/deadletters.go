@@ -48,12 +48,12 @@ func (d DeadLetter) Message() (proto.Message, map[string]string, error) {
 	}
 	message := leyline.NewMessage(env.kind)
 	if message == nil {
-		return nil, env.attributes, fmt.Errorf("%w: type %s", ErrNotPublishable, env.kind)
+		return nil, env.all(), fmt.Errorf("%w: type %s", ErrNotPublishable, env.kind)
 	}
 	if err := proto.Unmarshal(env.payload, message); err != nil {
-		return nil, env.attributes, fmt.Errorf("decode %s: %w", env.kind, err)
+		return nil, env.all(), fmt.Errorf("decode %s: %w", env.kind, err)
 	}
-	return message, env.attributes, nil
+	return message, env.all(), nil
 }
 
 // DeadLetters lists up to limit dead letters that follow the id after ("" = from

@@ -3,6 +3,7 @@ package oona
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -43,7 +44,48 @@ var errMalformedEnvelope = errors.New("malformed envelope")
 type envelope struct {
 	kind       leyline.BusMessageType
 	payload    []byte
-	attributes map[string]string
+	own        [ownCount]attribute // those that every client of this package sets
+	attributes map[string]string   // the others
+}
+
+// attribute is one of our own: kept apart, since a map costs more than the rest
+// of decoding.
+type attribute struct {
+	value string
+	set   bool
+}
+
+const (
+	ownKeyID = iota
+	ownStream
+	ownIssuedAt
+	ownNonce
+	ownCount
+)
+
+var ownNames = [ownCount]string{attributeKeyID, attributeStream, attributeIssuedAt, attributeNonce}
+
+// all returns every attribute.
+func (e *envelope) all() map[string]string {
+	attributes := make(map[string]string, len(e.attributes)+ownCount)
+	maps.Copy(attributes, e.attributes)
+	for i, own := range e.own {
+		if own.set {
+			attributes[ownNames[i]] = own.value
+		}
+	}
+	return attributes
+}
+
+func (e *envelope) setAttribute(key, value string) {
+	if i := slices.Index(ownNames[:], key); i >= 0 {
+		e.own[i] = attribute{value: value, set: true}
+		return
+	}
+	if e.attributes == nil {
+		e.attributes = make(map[string]string)
+	}
+	e.attributes[key] = value
 }
 
 // decodeEnvelope reads a BusEnvelope by hand: reflection would cost more than
@@ -108,10 +150,7 @@ func (e *envelope) decodeAttribute(b []byte, s string) error {
 		}
 		b, s = b[n:], s[n:]
 	}
-	if e.attributes == nil {
-		e.attributes = make(map[string]string, 4)
-	}
-	e.attributes[key] = value
+	e.setAttribute(key, value)
 	return nil
 }
 

@@ -16,7 +16,8 @@ type job struct {
 	id       string
 	mark     string // Redis key of its request id, "" when it has none
 	markLife time.Duration
-	delivery *Delivery
+	delivery *Delivery // of the room below, once it is known
+	room     Delivery
 	key      string   // of its lane, "" when it has none
 	handler  Handler  // nil: acknowledge and ignore
 	refusal  *refusal // not nil: dead-letter
@@ -25,17 +26,16 @@ type job struct {
 
 // judge decides what becomes of an entry. Nothing in an entry can make it fail:
 // the worst is a refusal.
-func (s *consumer) judge(e entry, now time.Time) *job {
-	j := &job{id: e.id, started: now}
-	payload, signature, found := entryFields(e)
-	if !found && isBootstrap(e) {
+func (s *consumer) judge(j *job, e entry, now time.Time) *job {
+	j.id, j.started = e.id, now
+	if !e.found && e.bootstrap {
 		return j
 	}
 	fail := func(reason string, err error) *job {
 		j.refusal = refuse(reason, err.Error(), e.attempt)
 		return j
 	}
-	env, reason, err := s.open(payload, signature, found)
+	env, reason, err := s.open(e)
 	if err != nil {
 		return fail(reason, err)
 	}
@@ -51,11 +51,12 @@ func (s *consumer) judge(e entry, now time.Time) *job {
 		return fail(ReasonExhausted, fmt.Errorf("not done after %d deliveries", e.attempt-1))
 	}
 	j.handler = handler
-	j.delivery = &Delivery{
+	j.room = Delivery{
 		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
 		Attributes: env.attributes, Attempt: e.attempt, Published: publishedAt(e.id),
 	}
-	who := identify(message, env.attributes)
+	j.delivery = &j.room
+	who := identify(message, &env)
 	if reason := who.refuse(s.c.cfg, e.attempt, j.delivery.Published, now); reason != "" {
 		return fail(reason, fmt.Errorf("%s %q issued at %s", who.space, who.id, who.issued.Format(time.RFC3339Nano)))
 	}
@@ -67,36 +68,36 @@ func (s *consumer) judge(e entry, now time.Time) *job {
 
 // meantFor reports whether a group handles the message: the replay of a dead
 // letter is for the group that gave up, and invisible to the others.
-func (e envelope) meantFor(group string) bool {
+func (e *envelope) meantFor(group string) bool {
 	target, targeted := e.attributes[attributeReplayGroup]
 	return !targeted || target == group
 }
 
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
-func (s *consumer) open(payload, signature string, found bool) (envelope, string, error) {
-	if !found {
+func (s *consumer) open(e entry) (envelope, string, error) {
+	if !e.found {
 		return envelope{}, ReasonUndecodable, errors.New("entry has no payload field")
 	}
-	if len(payload) > s.c.cfg.MaxPayload {
-		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(payload), s.c.cfg.MaxPayload)
+	if len(e.payload) > s.c.cfg.MaxPayload {
+		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.payload), s.c.cfg.MaxPayload)
 	}
-	raw := []byte(payload)
-	if err := s.c.cfg.Keyring.VerifyEnvelope(raw, signature); err != nil {
+	raw := readOnly(e.payload)
+	if err := s.c.cfg.Keyring.VerifyEnvelope(raw, e.signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
 			return envelope{}, ReasonUnsigned, err
 		}
 		return envelope{}, ReasonBadSignature, err
 	}
-	env, err := decodeEnvelope(raw, payload)
+	env, err := decodeEnvelope(raw, e.payload)
 	if err != nil {
 		return env, ReasonUndecodable, err
 	}
 	if s.c.cfg.Trust == TrustStrict && !env.bound() {
 		return env, ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
 	}
-	if origin, bound := env.attributes[attributeStream]; bound && origin != s.sub.Stream {
-		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin)
+	if origin := env.own[ownStream]; origin.set && origin.value != s.sub.Stream {
+		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin.value)
 	}
 	if !s.valid[env.kind] {
 		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
@@ -106,27 +107,11 @@ func (s *consumer) open(payload, signature string, found bool) (envelope, string
 
 // bound reports whether the envelope carries every attribute that keeps it from
 // being replayed elsewhere or later.
-func (e envelope) bound() bool {
-	for _, name := range [...]string{attributeKeyID, attributeStream, attributeIssuedAt, attributeNonce} {
-		if e.attributes[name] == "" {
+func (e *envelope) bound() bool {
+	for _, attribute := range e.own {
+		if attribute.value == "" {
 			return false
 		}
 	}
 	return true
-}
-
-func entryFields(e entry) (payload, signature string, found bool) {
-	for _, field := range e.fields {
-		switch field.Field {
-		case entryPayload:
-			payload, found = field.Value, true
-		case entrySignature:
-			signature = field.Value
-		}
-	}
-	return payload, signature, found
-}
-
-func isBootstrap(e entry) bool {
-	return len(e.fields) == 1 && e.fields[0].Field == entryBootstrap && e.fields[0].Value == ""
 }

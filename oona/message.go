@@ -26,9 +26,9 @@ type Delivery struct {
 	Stream, ID string // where the entry lies
 	Type       leyline.BusMessageType
 	Payload    proto.Message
-	Attributes map[string]string
-	Attempt    int       // 1 for the first delivery within the group
-	Published  time.Time // when Redis stored it, by the server's clock
+	Attributes map[string]string // those that the publisher gave, beside the ones its client set
+	Attempt    int               // 1 for the first delivery within the group
+	Published  time.Time         // when Redis stored it, by the server's clock
 }
 
 // Handler processes one delivery. On nil its messages, the replay mark and the

@@ -16,9 +16,11 @@ const (
 
 // entry is one stream entry as read, not judged yet.
 type entry struct {
-	id      string
-	fields  []rueidis.XRangeFieldValue
-	attempt int
+	id                 string
+	payload, signature string
+	found              bool // it has a payload
+	bootstrap          bool // it only creates its stream
+	attempt            int
 }
 
 // read takes in new entries until fetch is done. Whatever fails, it starts over
@@ -103,17 +105,12 @@ func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
 	}
-	streams, err := reply.AsXReadSlices()
+	entries, err := parseRead(reply)
 	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
-	}
-	read := streams[s.sub.Stream]
-	entries := make([]entry, len(read))
-	for i, e := range read {
-		entries[i] = entry{id: e.ID, fields: e.FieldValues, attempt: 1}
 	}
 	return entries, nil
 }
@@ -129,8 +126,9 @@ func (s *consumer) takeAll(work context.Context) {
 func (s *consumer) take(work context.Context, entries []entry) {
 	now := time.Now()
 	jobs := make([]*job, 0, len(entries))
-	for _, e := range entries {
-		j := s.judge(e, now)
+	room := make([]job, len(entries))
+	for i, e := range entries {
+		j := s.judge(&room[i], e, now)
 		if j.handler == nil || j.refusal != nil {
 			s.settle(j)
 			continue

@@ -30,28 +30,28 @@ type identity struct {
 	issued    time.Time // zero: not told
 }
 
-func identify(payload proto.Message, attributes map[string]string) identity {
+func identify(payload proto.Message, env *envelope) identity {
 	switch m := payload.(type) {
 	case *leyline.KernelPrefetchRequest:
-		return identity{space: spaceRequest, id: m.GetRequestId(), dated: true, issued: requestIssued(m, attributes)}
+		return identity{space: spaceRequest, id: m.GetRequestId(), dated: true, issued: requestIssued(m, env)}
 	case *leyline.KernelArtifactReady:
 		return identity{space: spaceReady, id: m.GetRequestId()}
 	case *leyline.KernelArtifactError:
 		return identity{space: spaceError, id: m.GetRequestId()}
 	case *leyline.AdaptationCommand, *leyline.PolicyUpdate, *leyline.EmergencySignal:
-		return identity{space: spaceNonce, id: attributes[attributeNonce], control: true, issued: signedAt(attributes)}
+		return identity{space: spaceNonce, id: env.own[ownNonce].value, control: true, issued: env.signedAt()}
 	}
-	if attributes[attributeOnce] != "" {
-		return identity{space: spaceNonce, id: attributes[attributeNonce]}
+	if env.attributes[attributeOnce] != "" {
+		return identity{space: spaceNonce, id: env.own[ownNonce].value}
 	}
 	return identity{}
 }
 
 // requestIssued dates a request. The replay of a dead letter is as old as the
 // decision to replay it.
-func requestIssued(m *leyline.KernelPrefetchRequest, attributes map[string]string) time.Time {
-	if attributes[attributeReplayedOf] != "" {
-		return signedAt(attributes)
+func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope) time.Time {
+	if env.attributes[attributeReplayedOf] != "" {
+		return env.signedAt()
 	}
 	if issued := m.GetIssuedAt(); issued.GetSeconds() != 0 || issued.GetNanos() != 0 {
 		return issued.AsTime()
@@ -61,12 +61,12 @@ func requestIssued(m *leyline.KernelPrefetchRequest, attributes map[string]strin
 
 // signedAt reads the issue time out of the signed attributes: zero when it is
 // not told, the beginning of time when it cannot be read.
-func signedAt(attributes map[string]string) time.Time {
-	text, told := attributes[attributeIssuedAt]
-	if !told {
+func (e *envelope) signedAt() time.Time {
+	issued := e.own[ownIssuedAt]
+	if !issued.set {
 		return time.Time{}
 	}
-	ms, err := strconv.ParseInt(text, 10, 64)
+	ms, err := strconv.ParseInt(issued.value, 10, 64)
 	if err != nil {
 		ms = 0
 	}

@@ -77,8 +77,8 @@ func (c *Client) resign(letter DeadLetter, now time.Time) (draft, error) {
 	if err != nil {
 		return draft{}, fmt.Errorf("%w: %w", ErrNotReplayable, err)
 	}
-	if origin, bound := env.attributes[attributeStream]; bound && origin != letter.Stream {
-		return draft{}, fmt.Errorf("%w: it was signed for stream %q", ErrNotReplayable, origin)
+	if origin := env.own[ownStream]; origin.set && origin.value != letter.Stream {
+		return draft{}, fmt.Errorf("%w: it was signed for stream %q", ErrNotReplayable, origin.value)
 	}
 	if !c.cfg.Streams.carries(letter.Stream, env.kind) {
 		return draft{}, fmt.Errorf("%w: type %s never travels on %s", ErrNotReplayable, env.kind, letter.Stream)

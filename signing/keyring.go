@@ -42,8 +42,14 @@ type key struct {
 	macs sync.Pool
 }
 
+// macState is one MAC and the room for its result.
+type macState struct {
+	mac    hash.Hash
+	digest [sha256.Size]byte
+}
+
 func newKey(secret string) *key {
-	return &key{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(secret)) }}}
+	return &key{macs: sync.Pool{New: func() any { return &macState{mac: hmac.New(sha256.New, []byte(secret))} }}}
 }
 
 // NewKeyring returns a keyring that signs with current. Blank previous secrets
@@ -112,9 +118,10 @@ func (k *Keyring) VerifyEnvelope(envelope []byte, signature string) error {
 func (k *Keyring) sign(message []byte) string { return k.secrets.Load().keys[0].sign(message) }
 
 func (k *key) sign(message []byte) string {
-	var digest [sha256.Size]byte
-	k.sum(message, &digest)
-	return base64.StdEncoding.EncodeToString(digest[:])
+	state := k.sum(message)
+	defer k.macs.Put(state)
+	var text [44]byte
+	return string(base64.StdEncoding.AppendEncode(text[:0], state.digest[:]))
 }
 
 func (k *Keyring) verify(message []byte, signature string) error {
@@ -126,9 +133,7 @@ func (k *Keyring) verify(message []byte, signature string) error {
 		return ErrInvalidSignature
 	}
 	for _, key := range k.secrets.Load().keys {
-		var digest [sha256.Size]byte
-		key.sum(message, &digest)
-		if hmac.Equal(digest[:], claimed[:]) {
+		if key.matches(message, &claimed) {
 			return nil
 		}
 	}
@@ -150,13 +155,17 @@ func decodeSignature(text string) (digest [sha256.Size]byte, ok bool) {
 	return digest, true
 }
 
-func (k *key) sum(message []byte, digest *[sha256.Size]byte) {
-	mac, ok := k.macs.Get().(hash.Hash)
-	if !ok {
-		return
-	}
-	mac.Reset()
-	mac.Write(message)
-	mac.Sum(digest[:0])
-	k.macs.Put(mac)
+func (k *key) matches(message []byte, claimed *[sha256.Size]byte) bool {
+	state := k.sum(message)
+	defer k.macs.Put(state)
+	return hmac.Equal(state.digest[:], claimed[:])
+}
+
+// sum returns the digest in a state that is to be put back.
+func (k *key) sum(message []byte) *macState {
+	state, _ := k.macs.Get().(*macState) // the pool holds nothing else
+	state.mac.Reset()
+	state.mac.Write(message)
+	state.mac.Sum(state.digest[:0])
+	return state
 }
