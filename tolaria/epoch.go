@@ -175,6 +175,7 @@ func (t *Trainer) pass(visit func(*Dataset) (float64, error)) (float64, error) {
 // while a seed learns.
 func (t *Trainer) step(batch *Dataset, seedLearns bool, through output) (float64, error) {
 	t.tape.Reset()
+	t.tape.Train(t.noise)
 	trunk, err := t.host.Trunk(t.tape, t.tape.Constant(batch.Inputs), false)
 	if err != nil {
 		return 0, err
@@ -200,6 +201,7 @@ func (t *Trainer) step(batch *Dataset, seedLearns bool, through output) (float64
 // evaluate measures a dataset without touching a weight.
 func (t *Trainer) evaluate(data *Dataset, through output) (measurement, error) {
 	t.tape.Reset()
+	t.tape.Train(nil)
 	trunk, err := t.host.Trunk(t.tape, t.tape.Constant(data.Inputs), true)
 	if err != nil {
 		return measurement{}, err

@@ -107,7 +107,8 @@ type Trainer struct {
 	config Config
 	data   Split
 	host   *Host
-	rng    *rand.Rand
+	rng    *rand.Rand // order of the batches
+	noise  *rand.Rand // of kernels that drop features while they train
 	tape   *kernel.Tape
 
 	hostOptimizer  *adam
@@ -142,6 +143,7 @@ func NewTrainer(config Config) (*Trainer, error) {
 		data:           split,
 		host:           host,
 		rng:            rand.New(rand.NewPCG(config.Seed, 3)),
+		noise:          rand.New(rand.NewPCG(config.Seed, 4)),
 		tape:           kernel.NewTape(),
 		hostOptimizer:  newAdam(host.Parameters(), config.HostRate),
 		seedOptimizers: make(map[string]*adam),
