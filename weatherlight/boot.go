@@ -91,6 +91,9 @@ func (s *Service) connectBus(ctx context.Context) error {
 	}
 	s.bus = bus
 	s.telemetry.publish = bus.PublishTelemetry
+	if err := s.inspectServer(ctx); err != nil {
+		return errors.Join(err, s.disconnectBus(ctx))
+	}
 	return nil
 }
 

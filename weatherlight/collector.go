@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/esper-lite/weatherlight/oona"
 )
 
 // collector shows the points of the summary packet on /metrics. It measures
@@ -23,6 +25,26 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	// The collector interface carries no context; busPoints bounds what it asks.
 	collectPoints(c.service.points(context.Background()), metrics)
+	collectHistograms(c.service.bus.Histograms(), metrics)
+}
+
+// collectHistograms shows how long each path of the bus takes.
+func collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Metric) {
+	desc := prometheus.NewDesc("oona_latency_seconds",
+		"Time of a message on a path of the bus: publish, consume (taking in to commit), delivery (storing to commit).",
+		[]string{"path", "stream"}, nil)
+	for _, h := range histograms {
+		buckets := make(map[float64]uint64, len(h.Bounds))
+		var below uint64
+		for i, bound := range h.Bounds {
+			below += h.Counts[i]
+			buckets[bound] = below
+		}
+		metric, err := prometheus.NewConstHistogram(desc, h.Count(), h.Sum, buckets, h.Path, strings.ToValidUTF8(h.Stream, "?"))
+		if err == nil {
+			metrics <- metric
+		}
+	}
 }
 
 // collectPoints shows each series once: a second one would fail the scrape.

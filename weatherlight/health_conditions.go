@@ -28,7 +28,7 @@ func alarmConditions(housekeeping time.Duration) []condition {
 		},
 		// Nothing brings back a worker that was left down, so nothing explains it.
 		{name: alarmWorkerDown, severity: severityCritical},
-		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 5 * time.Second},
+		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 10 * time.Second},
 		{
 			name: alarmWorkerFails, severity: severityWarning, causes: outages,
 			visible: 10 * time.Second, linger: 30 * time.Second,

@@ -24,6 +24,8 @@ const (
 	httpCloseTimeout = time.Second
 	// readyTimeout bounds the look at the bus of one readiness request.
 	readyTimeout = time.Second
+	// aliveTimeout bounds the wait for the supervisor's sign of life.
+	aliveTimeout = time.Second
 )
 
 // httpWorker serves the operator's side. Its first run serves the listener that
@@ -84,7 +86,13 @@ func (s *Service) routes() http.Handler {
 
 // serveHealth says that the process is alive: it answers, and its supervisor
 // still turns.
-func (s *Service) serveHealth(w http.ResponseWriter, _ *http.Request) {
+func (s *Service) serveHealth(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), aliveTimeout)
+	defer cancel()
+	if !s.supervisor.Alive(ctx) {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "supervisor does not answer"})
+		return
+	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 

@@ -47,19 +47,40 @@ func lockDataDir(dir string) (*dataLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open data folder lock: %w", err)
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := readPID(file)
+	if err := takeLock(file, dir); err != nil {
 		_ = file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, &InUseError{Dir: dir, PID: holder}
-		}
-		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
+		return nil, err
 	}
 	if err := writePID(file); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("write data folder lock: %w", err)
 	}
 	return &dataLock{file: file}, nil
+}
+
+func takeLock(file *os.File, dir string) error {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return &InUseError{Dir: dir, PID: readPID(file)}
+	}
+	if err != nil {
+		return fmt.Errorf("lock data folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+// tryLock asks whether a folder's lock is free. It changes nothing: a folder
+// without the file was never locked.
+func tryLock(dir string) error {
+	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open data folder lock: %w", err)
+	}
+	defer file.Close()
+	return takeLock(file, dir)
 }
 
 // Release gives the folder back. The file stays: removing it would let two

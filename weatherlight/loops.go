@@ -48,7 +48,7 @@ func (s *Service) markForged() { s.forgedOnce.Do(func() { close(s.forged) }) }
 func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 	return map[leyline.BusMessageType]oona.Handler{
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        typed(s.emergency.Signal),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.emergency.Telemetry),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.urgentTelemetry),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      typed(s.handleCommand),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            typed(s.handleState),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(s.handlePolicy),
@@ -60,6 +60,7 @@ func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 
 // telemetryMessage routes a packet that commits together with something else.
 func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message {
+	s.tamiyo.observe(packet)
 	return s.bus.Route(packet, telemetry.Priority(packet))
 }
 

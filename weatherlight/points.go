@@ -10,6 +10,9 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
+// deadLetters is the stream of refused and exhausted entries.
+const deadLetters = "oona.deadletter"
+
 // busMetricsTimeout bounds the look at the bus: a slow bus makes a snapshot
 // partial, it does not hold it up.
 const busMetricsTimeout = time.Second
@@ -40,6 +43,8 @@ func (s *Service) points(ctx context.Context) []point {
 	points = append(points, s.seedPoints()...)
 	points = append(points, prefixed("", s.reports.Metrics(), noUnit)...)
 	points = append(points, s.telemetryPoints()...)
+	points = append(points, s.tamiyo.points()...)
+	points = append(points, s.health.points()...)
 	return append(points, s.chores.points()...)
 }
 

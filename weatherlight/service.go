@@ -67,6 +67,8 @@ type Service struct {
 	chores     *housekeeper
 	health     *healthWatch
 	nissa      *nissaHeartbeat // nil without NISSA_URL
+	tamiyo     tamiyoMirror
+	busServer  oona.Server
 
 	// The monitors of shared memory, nil when their signal has no name.
 	rollbackSignal  *signalMonitor

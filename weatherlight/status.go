@@ -2,10 +2,16 @@ package weatherlight
 
 import (
 	"context"
+	"encoding/json"
+	"log/slog"
+	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -13,13 +19,20 @@ import (
 type Status struct {
 	State      string             `json:"state"`
 	Version    string             `json:"version"`
+	Versions   map[string]string  `json:"versions"`
 	UptimeS    float64            `json:"uptime_s"`
 	Bus        string             `json:"bus"`
 	SystemMode string             `json:"system_mode"`
+	Alarms     []Alarm            `json:"alarms"`
 	Boot       []BootStep         `json:"boot"`
 	Workers    []WorkerStatus     `json:"workers"`
+	LastErrors []ErrorStatus      `json:"last_errors"`
 	Seeds      []SeedStatus       `json:"seeds"`
+	Streams    []StreamStatus     `json:"streams,omitempty"`
+	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
+	Catalogue  *CatalogueStatus   `json:"catalogue,omitempty"`
 	Forge      *ForgeStatus       `json:"forge,omitempty"`
+	Nissa      *NissaStatus       `json:"nissa,omitempty"`
 	BusMetrics map[string]float64 `json:"bus_metrics,omitempty"`
 	Drops      []DropStatus       `json:"drops,omitempty"`
 }
@@ -43,11 +56,44 @@ type WorkerStatus struct {
 	UptimeS     float64    `json:"uptime_s"`
 }
 
+// ErrorStatus is the last error of one part.
+type ErrorStatus struct {
+	Part  string    `json:"part"`
+	Error string    `json:"error"`
+	At    time.Time `json:"at"`
+}
+
 // SeedStatus is one seed.
 type SeedStatus struct {
 	SeedID  string             `json:"seed_id"`
 	Stage   string             `json:"stage"`
 	Metrics map[string]float32 `json:"metrics,omitempty"`
+}
+
+// StreamStatus is one stream of the bus.
+type StreamStatus struct {
+	Role   string `json:"role"`
+	Stream string `json:"stream"`
+	// Depth is how many entries it holds, Lag how many of them the slowest live
+	// group has not dealt with, TrimmedUnread how many were removed unread.
+	Depth         int64 `json:"depth"`
+	Lag           int64 `json:"lag"`
+	TrimmedUnread int64 `json:"trimmed_unread,omitempty"`
+}
+
+// BreakerStatus is one circuit breaker between the service and what it uses.
+type BreakerStatus struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	// Failures in a row, where the breaker tells.
+	Failures int `json:"failures,omitempty"`
+}
+
+// CatalogueStatus counts blueprints: known to this version, and compiled into
+// the kernel library.
+type CatalogueStatus struct {
+	Blueprints int `json:"blueprints"`
+	Kernels    int `json:"kernels"`
 }
 
 // ForgeStatus counts what the forge made of the catalogue.
@@ -66,13 +112,17 @@ type DropStatus struct {
 }
 
 func (s *Service) status(ctx context.Context) Status {
+	workers := s.workerHealth()
 	status := Status{
 		State:      "booting",
 		Version:    version(),
+		Versions:   map[string]string{"weatherlight": version(), "go": runtime.Version()},
 		UptimeS:    time.Since(s.begun).Seconds(),
-		SystemMode: s.workerHealth().mode(),
+		SystemMode: workers.mode(),
+		Alarms:     []Alarm{},
 		Boot:       bootSteps(s.bootTrace()),
-		Workers:    workerTable(s.supervisor.Status()),
+		Workers:    workerTable(workers.workers),
+		LastErrors: lastErrors(workers.workers),
 		Seeds:      []SeedStatus{},
 	}
 	if !s.booted.Load() {
@@ -82,20 +132,65 @@ func (s *Service) status(ctx context.Context) Status {
 	if !s.accepting.Load() {
 		status.State = "draining"
 	}
-	status.Bus = s.BusAddr()
+	status.Alarms = s.health.alarms()
+	status.Nissa = s.nissa.status()
 	status.Seeds = seedTable(s.seeds.SeedStates())
+	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
+	defer cancel()
+	s.addLibrary(ctx, &status)
+	s.addBus(ctx, &status)
+	return status
+}
+
+func (s *Service) addLibrary(ctx context.Context, status *Status) {
 	result := s.forge.Result()
 	status.Forge = &ForgeStatus{
 		Compiled: len(result.Compiled), Present: len(result.Present),
 		Refused: len(result.Refused), Failed: len(result.Failed),
 	}
-	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
-	defer cancel()
-	status.BusMetrics, _ = s.bus.Metrics(ctx) // A bus that is down gives what it has.
+	state := leyline.CircuitBreakerState(s.library.Metrics()["breaker_state"])
+	status.Breakers = append(status.Breakers, BreakerStatus{Name: "urza_library", State: breakerName(state)})
+	if kernels, err := s.library.List(ctx); err == nil {
+		status.Catalogue = &CatalogueStatus{Blueprints: len(s.catalog.List()), Kernels: len(kernels)}
+	}
+}
+
+func (s *Service) addBus(ctx context.Context, status *Status) {
+	status.Bus = s.BusAddr()
+	if s.busServer.Version != "" {
+		status.Versions[s.busServer.Product] = s.busServer.Version
+	}
+	health := s.bus.Health()
+	status.Breakers = append(status.Breakers,
+		BreakerStatus{"oona_publish", breakerName(health.PublishState), health.PublishFailures},
+		BreakerStatus{"oona_consume", breakerName(health.ConsumeState), health.ConsumeFailures})
+	metrics, err := s.bus.Metrics(ctx)
+	status.BusMetrics = metrics
+	if err == nil { // A bus that is down gives what it has: no depths.
+		status.Streams = streamTable(s.busConfig().Streams, metrics)
+	}
 	for _, drop := range s.bus.Drops() {
 		status.Drops = append(status.Drops, DropStatus{Reason: drop.Reason, Stream: drop.Stream, Count: drop.Count})
 	}
-	return status
+}
+
+func breakerName(state leyline.CircuitBreakerState) string {
+	return strings.ToLower(strings.TrimPrefix(state.String(), "CIRCUIT_STATE_"))
+}
+
+func streamTable(streams oona.Streams, metrics map[string]float64) []StreamStatus {
+	table := []StreamStatus{
+		{Role: "normal", Stream: streams.Normal}, {Role: "emergency", Stream: streams.Emergency},
+		{Role: "telemetry", Stream: streams.Telemetry}, {Role: "policy", Stream: streams.Policy},
+		{Role: "kernel_requests", Stream: streams.KernelRequests}, {Role: "kernel_ready", Stream: streams.KernelReady},
+		{Role: "kernel_errors", Stream: streams.KernelErrors}, {Role: "dead_letter", Stream: deadLetters},
+	}
+	for i, stream := range table {
+		table[i].Depth = int64(metrics["queue_depth_"+stream.Role])
+		table[i].Lag = int64(metrics["queue_backlog_"+stream.Role])
+		table[i].TrimmedUnread = int64(metrics["trimmed_unread_total."+stream.Role])
+	}
+	return table
 }
 
 func bootSteps(trace []supervise.Trace) []BootStep {
@@ -125,12 +220,38 @@ func workerTable(workers []supervise.Status) []WorkerStatus {
 	return table
 }
 
+// lastErrors are those of the workers, the newest first, however long ago.
+func lastErrors(workers []supervise.Status) []ErrorStatus {
+	errors := []ErrorStatus{}
+	for _, worker := range workers {
+		if !worker.LastErrorAt.IsZero() {
+			errors = append(errors, ErrorStatus{Part: worker.Name, Error: worker.LastError, At: worker.LastErrorAt})
+		}
+	}
+	slices.SortStableFunc(errors, func(a, b ErrorStatus) int { return b.At.Compare(a.At) })
+	return errors
+}
+
 func seedTable(seeds []*leyline.SeedState) []SeedStatus {
 	table := make([]SeedStatus, len(seeds))
 	for i, seed := range seeds {
 		table[i] = SeedStatus{SeedID: seed.GetSeedId(), Stage: seed.GetStage().String(), Metrics: seed.GetMetrics()}
 	}
 	return table
+}
+
+// String is the status as JSON, for logs that know no structure.
+func (s Status) String() string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "status: " + err.Error()
+	}
+	return string(text)
+}
+
+// LogStatus writes the whole status into the log.
+func (s *Service) LogStatus(ctx context.Context) {
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "status", slog.Any("status", s.status(ctx)))
 }
 
 // version is the module version that the binary was built from.

@@ -2,7 +2,9 @@ package weatherlight
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -69,6 +71,47 @@ func (h workerHealth) status() (leyline.HealthStatus, string) {
 	}
 }
 
+// overall is the health of the whole service. What the workers say keeps the
+// words that readers of the packet know; an alarm is heard where the workers say
+// nothing, or less.
+func overall(workers workerHealth, alarms []Alarm) (leyline.HealthStatus, string) {
+	status, summary := workers.status()
+	alarm := worst(alarms)
+	switch {
+	case alarm == nil || alarm.Severity == severityInfo || status == leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY:
+		return status, summary
+	case alarm.Severity == severityCritical:
+		return leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, alarm.Name
+	case status == leyline.HealthStatus_HEALTH_STATUS_HEALTHY:
+		return leyline.HealthStatus_HEALTH_STATUS_DEGRADED, alarm.Name
+	default:
+		return status, summary
+	}
+}
+
+// reportAlarms names the raised alarms in the health block, and each in an event
+// of its own.
+func reportAlarms(packet *telemetry.Packet, alarms []Alarm) {
+	if len(alarms) == 0 {
+		return
+	}
+	var names []string
+	for _, alarm := range alarms {
+		if !slices.Contains(names, alarm.Name) {
+			names = append(names, alarm.Name)
+		}
+		packet.Event("alarm", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
+			"alarm", alarm.Name, "subject", alarm.Subject, "severity", string(alarm.Severity),
+			"since", unixText(alarm.Since), "detail", alarm.Detail)
+	}
+	packet.Indicator("alarms", strings.Join(names, ","))
+}
+
+// unixText is a time in seconds with three decimals.
+func unixText(t time.Time) string {
+	return strconv.FormatFloat(float64(t.UnixMilli())/1e3, 'f', 3, 64)
+}
+
 // summaryPacket reports on the whole service.
 func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 	packet := telemetry.New("weatherlight", "weatherlight")
@@ -79,12 +122,18 @@ func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 	if health.recent {
 		packet.Event("worker_error", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
 			"last_error", health.lastError,
-			"last_error_ts", strconv.FormatFloat(float64(health.lastErrorAt.UnixMilli())/1e3, 'f', 3, 64))
+			"last_error_ts", unixText(health.lastErrorAt))
 	}
 	if reason := s.emergency.reason(); reason != "" {
 		packet.Event("emergency_last_reason", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, "reason", reason)
 	}
-	status, summary := health.status()
+	alarms := s.health.alarms()
+	reportAlarms(packet, alarms)
+	if nissa := s.nissa.status(); nissa != nil {
+		packet.Indicator("nissa", nissa.State)
+	}
+	s.tamiyo.indicate(packet)
+	status, summary := overall(health, alarms)
 	return packet.Health(status, summary).
 		Indicator("workers_running", strconv.Itoa(health.running)).
 		Indicator("workers_backing_off", strconv.Itoa(health.backingOff)).

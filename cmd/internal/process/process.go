@@ -3,17 +3,13 @@
 package process
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/lmittmann/tint"
 
@@ -31,12 +27,16 @@ const (
 	ExitDependency    = 3 // something it needs was not there at boot
 )
 
-// ExitCode is the exit code that an error stands for.
+// ExitCode is the exit code that an error stands for. An error with an Exit
+// method of its own says so itself.
 func ExitCode(err error) int {
 	var faults *settings.Faults
+	var own interface{ Exit() int }
 	switch {
 	case err == nil:
 		return ExitClean
+	case errors.As(err, &own):
+		return own.Exit()
 	case errors.As(err, &faults), errors.Is(err, signing.ErrNoSecret):
 		return ExitConfiguration
 	case atBoot(err):
@@ -79,46 +79,4 @@ func NewLogger(w *os.File, level slog.Leveler) *slog.Logger {
 func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// repeatWindow is how soon after a signal the same request may arrive again
-// without being a second one: timeout(1), for one, signals the process and then
-// its whole group.
-const repeatWindow = 300 * time.Millisecond
-
-// ErrSignal is the cause of a context that ended with a signal.
-var ErrSignal = errors.New("signal")
-
-// OnSignal returns a context that ends with the first SIGINT or SIGTERM, and
-// calls interrupt on the second. The returned function gives the signals back.
-func OnSignal(ctx context.Context, interrupt func()) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 2)
-	done := make(chan struct{})
-	finished := make(chan struct{})
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		defer close(finished)
-		var first time.Time
-		for {
-			select {
-			case received := <-signals:
-				switch {
-				case first.IsZero():
-					first = time.Now()
-					cancel(fmt.Errorf("%w: %v", ErrSignal, received))
-				case time.Since(first) > repeatWindow:
-					interrupt()
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		<-finished
-		cancel(nil)
-	}
 }

@@ -1,0 +1,90 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// repeatWindow is how soon after a signal the same request may arrive again
+// without being a second one: timeout(1), for one, signals the process and then
+// its whole group.
+const repeatWindow = 300 * time.Millisecond
+
+// ErrSignal is the cause of a context that ended with a signal.
+var ErrSignal = errors.New("signal")
+
+// Action is what a signal other than the stopping ones asks for.
+type Action struct {
+	Signal os.Signal
+	// Do runs once for each arrival, never twice at a time. Its context ends with
+	// the process's; arrivals while it runs count as one.
+	Do func(context.Context)
+}
+
+// OnSignal returns a context that ends with the first SIGINT or SIGTERM, and
+// calls interrupt on the second. Actions run beside it, so that a slow one holds
+// up no stop. The returned function gives the signals back, and waits for an
+// action under way.
+func OnSignal(ctx context.Context, interrupt func(), actions ...Action) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	var owned sync.WaitGroup
+	owned.Go(stopping(cancel, interrupt, done))
+	for _, action := range actions {
+		owned.Go(action.listen(ctx, done))
+	}
+	return ctx, func() {
+		close(done)
+		cancel(nil)
+		owned.Wait()
+	}
+}
+
+// stopping takes over the signals at once and returns the loop that acts on
+// them.
+func stopping(cancel context.CancelCauseFunc, interrupt func(), done <-chan struct{}) func() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	return func() {
+		defer signal.Stop(signals)
+		var first time.Time
+		for {
+			select {
+			case received := <-signals:
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					cancel(fmt.Errorf("%w: %v", ErrSignal, received))
+				case time.Since(first) > repeatWindow:
+					interrupt()
+				}
+			case <-done:
+				return
+			}
+		}
+	}
+}
+
+// listen takes over the action's signal at once and returns the loop that acts
+// on it.
+func (a Action) listen(ctx context.Context, done <-chan struct{}) func() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, a.Signal)
+	return func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-signals:
+				a.Do(ctx)
+			case <-done:
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package weatherlight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+// Result is what a check came to.
+type Result string
+
+// Results of a check. A warning does not keep the service from starting.
+const (
+	Passed Result = "ok"
+	Warned Result = "warning"
+	Failed Result = "FAILED"
+)
+
+// Check is one question of the preflight and its answer.
+type Check struct {
+	Name   string
+	Result Result
+	Detail string
+	// Configuration says that a failure is one of the settings, not of something
+	// that the service needs.
+	Configuration bool
+}
+
+// preflight holds what the checks work on.
+type preflight struct {
+	settings *settings.Settings
+	keyring  *signing.Keyring
+	server   *oona.Server // nil when the bus was not reached
+}
+
+// Preflight asks everything that a boot will ask, changes nothing, and does not
+// stop at the first failure. The order of the checks is always the same.
+func Preflight(ctx context.Context, resolved *settings.Settings) []Check {
+	p := &preflight{settings: resolved}
+	checks := []struct {
+		name string
+		ask  func(context.Context) Check
+	}{
+		{"secret", p.secret},
+		{"bus", p.bus},
+		{"clock", p.clock},
+		{"catalogue", p.catalogue},
+		{"data folder", p.dataFolder},
+		{"http port", p.httpPort},
+		{"shared memory", p.sharedMemory},
+	}
+	results := make([]Check, len(checks))
+	for i, check := range checks {
+		results[i] = check.ask(ctx)
+		results[i].Name = check.name
+	}
+	return results
+}
+
+func passed(format string, values ...any) Check {
+	return Check{Result: Passed, Detail: fmt.Sprintf(format, values...)}
+}
+
+func warned(format string, values ...any) Check {
+	return Check{Result: Warned, Detail: fmt.Sprintf(format, values...)}
+}
+
+func failed(err error) Check { return Check{Result: Failed, Detail: err.Error()} }
+
+func misconfigured(err error) Check {
+	return Check{Result: Failed, Detail: err.Error(), Configuration: true}
+}
+
+// minSecret is the length in bytes below which a secret can be guessed.
+const minSecret = 16
+
+func (p *preflight) secret(context.Context) Check {
+	secret := p.settings.Secret.Reveal()
+	keyring, err := signing.NewKeyring(secret)
+	if err != nil {
+		return misconfigured(fmt.Errorf("%s: %w", settings.SecretEnv, err))
+	}
+	p.keyring = keyring
+	if len(secret) < minSecret {
+		return warned("key %s, only %d bytes long", keyring.KeyID(), len(secret))
+	}
+	return passed("key %s", keyring.KeyID())
+}
+
+func (p *preflight) bus(ctx context.Context) Check {
+	if p.settings.Redis.Embedded() {
+		return passed("embedded: volatile, for one machine")
+	}
+	keyring := p.keyring
+	if keyring == nil {
+		// Nothing is signed with it: the bus can be looked at without the secret.
+		keyring, _ = signing.NewKeyring("preflight")
+	}
+	bus, err := oona.Connect(ctx, oona.Config{URL: p.settings.Redis.URL.Reveal(), Group: Group, Keyring: keyring})
+	if err != nil {
+		return failed(err)
+	}
+	defer bus.Close()
+	server, err := bus.Server(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	p.server = &server
+	if err := checkVersion(server); err != nil {
+		return failed(err)
+	}
+	if server.Version == "" {
+		return warned("%s does not tell its version", p.settings.Redis.URL)
+	}
+	return passed("%s, %s %s", p.settings.Redis.URL, server.Product, server.Version)
+}
+
+func (p *preflight) clock(context.Context) Check {
+	if err := checkClock(time.Now()); err != nil {
+		return failed(err)
+	}
+	if p.server == nil {
+		return passed("%s, compared with no other", time.Now().UTC().Format(time.RFC3339))
+	}
+	if err := checkSkew(*p.server); err != nil {
+		return failed(err)
+	}
+	return passed("%v apart from the clock of the bus", p.server.Skew.Abs().Round(time.Microsecond))
+}
+
+func (p *preflight) catalogue(ctx context.Context) Check {
+	schema, err := urza.InspectSchema(ctx, p.settings.Urza.DatabaseURL.Reveal())
+	if errors.Is(err, urza.ErrUnsupportedDatabase) {
+		return misconfigured(err)
+	}
+	switch {
+	case err != nil:
+		return failed(err)
+	case !schema.Exists:
+		return passed("%s is not there yet: the boot makes it", schema.Where)
+	case schema.Version > schema.Wanted:
+		return failed(fmt.Errorf("%s is of version %d, made by a newer program: this one knows %d",
+			schema.Where, schema.Version, schema.Wanted))
+	case !schema.Current():
+		return passed("%s is of version %d: the boot brings it up to %d", schema.Where, schema.Version, schema.Wanted)
+	default:
+		return passed("%s, version %d", schema.Where, schema.Version)
+	}
+}
+
+func (p *preflight) dataFolder(context.Context) Check {
+	if err := tryDataDir(p.settings.Weatherlight.DataDir); err != nil {
+		return failed(err)
+	}
+	return passed("%s", p.settings.Weatherlight.DataDir)
+}
+
+func (p *preflight) httpPort(ctx context.Context) Check {
+	address := string(p.settings.Weatherlight.HTTPAddr)
+	if address == "" {
+		return passed("off")
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return failed(fmt.Errorf("WEATHERLIGHT_HTTP_ADDR %s: %w", address, err))
+	}
+	_ = listener.Close() // It was only asked whether it opens.
+	return passed("%s", address)
+}
+
+func (p *preflight) sharedMemory(context.Context) Check {
+	named := []struct {
+		env, name string
+		size      int
+	}{
+		{"TOLARIA_ROLLBACK_SIGNAL_NAME", p.settings.Tolaria.RollbackSignal, deadlineSize},
+		{"TOLARIA_EMERGENCY_SIGNAL_NAME", p.settings.Tolaria.EmergencySignal, emergencySize},
+	}
+	detail := "no signal is watched"
+	var paths []string
+	for _, signal := range named {
+		if signal.name == "" {
+			continue
+		}
+		segment := newSegment(sharedMemoryDir, signal.name, signal.size)
+		if len(paths) > 0 && paths[0] == segment.path {
+			return misconfigured(fmt.Errorf("%s is the name of both signals", segment.path))
+		}
+		paths = append(paths, segment.path)
+		if err := segment.try(); err != nil {
+			return misconfigured(fmt.Errorf("%s: %w", signal.env, err))
+		}
+	}
+	if len(paths) > 0 {
+		detail = fmt.Sprintf("%d signals in %s", len(paths), sharedMemoryDir)
+	}
+	return passed("%s", detail)
+}
+
+// inspectServer refuses at boot what the preflight refuses of a bus.
+func (s *Service) inspectServer(ctx context.Context) error {
+	if err := checkClock(time.Now()); err != nil {
+		return err
+	}
+	server, err := s.bus.Server(ctx)
+	if err != nil {
+		return err
+	}
+	s.busServer = server
+	if s.broker != nil {
+		return nil // It is as new as we are, and on our clock.
+	}
+	s.logger.Debug("bus", slog.String("product", server.Product), slog.String("version", server.Version),
+		slog.Duration("skew", server.Skew))
+	return errors.Join(checkVersion(server), checkSkew(server))
+}

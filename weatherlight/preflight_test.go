@@ -1,0 +1,176 @@
+package weatherlight
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+func named(t *testing.T, checks []Check, name string) Check {
+	t.Helper()
+	for _, check := range checks {
+		if check.Name == name {
+			return check
+		}
+	}
+	t.Fatalf("no check %q in %+v", name, checks)
+	return Check{}
+}
+
+func TestPreflightOfASoundMachinePassesAndChangesNothing(t *testing.T) {
+	redis := redistest.Start(t)
+	for _, bus := range []string{"embedded:", redis.URL} {
+		resolved := loadSettings(t, map[string]string{"REDIS_URL": bus, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
+		for _, check := range Preflight(t.Context(), resolved) {
+			if check.Result != Passed || check.Detail == "" {
+				t.Errorf("%s: %+v", bus, check)
+			}
+		}
+		folder := filepath.Dir(resolved.Weatherlight.DataDir)
+		_ = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, _ error) error {
+			if path != folder {
+				t.Errorf("the preflight made %s", path)
+			}
+			return nil
+		})
+	}
+	commands := connect(t, redis.URL, "any")
+	if figures, err := commands.Metrics(t.Context()); err != nil || figures["queue_depth_normal"] != 0 {
+		t.Errorf("the bus afterwards: %v, %v", figures, err)
+	}
+}
+
+// What is wrong is found, all of it at once, and told whose business it is.
+func TestPreflightFindsEveryFault(t *testing.T) {
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, []byte("neither a folder nor a database, whatever it is called"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	segment, path := sharedName(t)
+	if err := os.WriteFile(path, []byte("too short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	resolved := *loadSettings(t, map[string]string{
+		"REDIS_URL": "redis://:pa55@127.0.0.1:1/0", "URZA_DATABASE_URL": "sqlite:///" + file, "WEATHERLIGHT_DATA_DIR": file,
+		"WEATHERLIGHT_HTTP_ADDR": taken.Addr().String(), "TOLARIA_ROLLBACK_SIGNAL_NAME": segment,
+	})
+	resolved.Secret = settings.NewSecret(" ")
+	checks := Preflight(t.Context(), &resolved)
+	for _, test := range []struct {
+		name, says    string
+		configuration bool
+	}{
+		{"secret", settings.SecretEnv, true},
+		{"bus", "127.0.0.1:1", false},
+		{"catalogue", file, false},
+		{"data folder", file, false},
+		{"http port", taken.Addr().String(), false},
+		{"shared memory", "9 bytes, want 16", true},
+	} {
+		check := named(t, checks, test.name)
+		if check.Result != Failed || check.Configuration != test.configuration || !strings.Contains(check.Detail, test.says) {
+			t.Errorf("%+v does not say %q", check, test.says)
+		}
+		if strings.Contains(check.Detail, "pa55") {
+			t.Errorf("the password is in %q", check.Detail)
+		}
+	}
+	if check := named(t, checks, "clock"); check.Result != Passed {
+		t.Errorf("%+v", check)
+	}
+}
+
+func TestPreflightSaysWhoHoldsTheDataFolder(t *testing.T) {
+	r := start(t, newService(t, nil))
+	check := named(t, Preflight(t.Context(), r.settings), "data folder")
+	if want := "process " + strconv.Itoa(os.Getpid()); check.Result != Failed || !strings.Contains(check.Detail, want) {
+		t.Errorf("%+v, want %q", check, want)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+	if check := named(t, Preflight(t.Context(), r.settings), "data folder"); check.Result != Passed {
+		t.Errorf("after the stop: %+v", check)
+	}
+	if check := named(t, Preflight(t.Context(), r.settings), "catalogue"); check.Result != Passed || !strings.Contains(check.Detail, "version") {
+		t.Errorf("after the stop: %+v", check)
+	}
+}
+
+func TestDataFolderThatCannotBeMadeIsFound(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "below"), filepath.Join(file, "far", "below")} {
+		if err := tryDataDir(dir); err == nil {
+			t.Errorf("%s can be a data folder", dir)
+		}
+	}
+	if err := tryDataDir(filepath.Join(t.TempDir(), "a", "b")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOldServerIsRefused(t *testing.T) {
+	for version, ok := range map[string]bool{
+		"5.0.14": false, "6.0.20": false, "6.2.0": true, "6.2": true, "7.0.15": true, "8.0.1": true, "10.0": true,
+		"6": false, "": true, "unstable": true,
+	} {
+		if err := checkVersion(oona.Server{Product: "redis", Version: version}); (err == nil) != ok {
+			t.Errorf("version %q: %v", version, err)
+		}
+	}
+}
+
+func TestSkewIsJudgedByWhatIsCertain(t *testing.T) {
+	for _, test := range []struct {
+		skew, uncertainty time.Duration
+		ok                bool
+	}{
+		{0, 0, true}, {5 * time.Second, 0, true}, {6 * time.Second, 0, false}, {-6 * time.Second, 0, false},
+		{6 * time.Second, 2 * time.Second, true}, {-time.Hour, time.Second, false},
+	} {
+		if err := checkSkew(oona.Server{Skew: test.skew, Uncertainty: test.uncertainty}); (err == nil) != test.ok {
+			t.Errorf("%v ± %v: %v", test.skew, test.uncertainty, err)
+		}
+	}
+	if err := checkClock(time.Unix(0, 0)); err == nil {
+		t.Error("the clock of 1970 is set")
+	}
+}
+
+func TestBothSignalsUnderOneNameAreRefused(t *testing.T) {
+	resolved := loadSettings(t, map[string]string{"TOLARIA_ROLLBACK_SIGNAL_NAME": "/same", "TOLARIA_EMERGENCY_SIGNAL_NAME": "same"})
+	if check := named(t, Preflight(t.Context(), resolved), "shared memory"); check.Result != Failed || !check.Configuration {
+		t.Errorf("%+v", check)
+	}
+}
+
+func TestBootLooksAtTheServer(t *testing.T) {
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redistest.Start(t).URL}))
+	if r.busServer.Version == "" || r.status(t.Context()).Versions[r.busServer.Product] != r.busServer.Version {
+		t.Errorf("server %+v", r.busServer)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+	if err := r.inspectServer(t.Context()); err == nil {
+		t.Error("a closed bus was looked at")
+	}
+}
