@@ -91,6 +91,7 @@ var suite = []conformanceTest{
 	{"OldHaltSignalCannotBeReplayed", nil, testControlReplay},
 	{"ControlMessagesOfPrototypePeersAreTaken", nil, testControlOfPrototype},
 	{"CommandThatWaitedForItsConsumerIsNotStale", nil, testWaitingCommandDoesNotAge},
+	{"SecretsRotateUnderLoadWithoutARefusal", nil, testRotation},
 	{"MessagePublishedTwiceUnderOneNameIsHandledOnce", nil, testOnce},
 	{"MessagesOfOneKeyStayInOrder", nil, testOrderPerKey},
 	{"SlowKeyDoesNotHoldUpTheOthers", nil, testKeysRunBesideEachOther},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/signing"
 )
 
 func testStrictTrust(t *testing.T, b *bus) {
@@ -147,5 +148,47 @@ func testOnce(t *testing.T, b *bus) {
 	b.settled(streams.Normal, "other")
 	if diff := cmp.Diff(map[string]int{"s": 2, "q": 6}, seen.all()); diff != "" {
 		t.Errorf("handled by two groups (-want +got):\n%s", diff)
+	}
+}
+
+// Sender and receiver are rotated one after the other while messages flow, as
+// an operator would: accept the new secret, sign with it, drop the old one.
+func testRotation(t *testing.T, b *bus) {
+	rings := make([]*signing.Keyring, 2)
+	for i := range rings {
+		ring, err := signing.NewKeyring("zero")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rings[i] = ring
+	}
+	sender := b.client(func(cfg *oona.Config) { cfg.Keyring = rings[0] })
+	receiver := b.client(func(cfg *oona.Config) { cfg.Keyring = rings[1] })
+	seen := newJournal()
+	b.consume(receiver, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	published := 0
+	flow := func() {
+		for range 20 {
+			b.publish(sender, oona.Message{Payload: state(strconv.Itoa(published))})
+			published++
+		}
+	}
+	steps := []struct{ current, previous string }{{"zero", "one"}, {"one", "zero"}, {"one", ""},
+		{"one", "two"}, {"two", "one"}, {"two", ""}}
+	for _, step := range steps {
+		flow()
+		for _, ring := range rings {
+			if step.previous == "" {
+				b.settled(streams.Normal, "g") // nothing of the old secret is under way
+			}
+			if err := ring.Rotate(step.current, step.previous); err != nil {
+				t.Fatal(err)
+			}
+			flow()
+		}
+	}
+	b.settled(streams.Normal, "g")
+	if len(seen.all()) != published || len(receiver.Drops()) != 0 {
+		t.Errorf("%d of %d messages were handled, refused: %v", len(seen.all()), published, receiver.Drops())
 	}
 }
