@@ -3,6 +3,7 @@ package urza
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -20,30 +21,62 @@ func hotSet(b *testing.B, library *Library) []*leyline.KernelPrefetchRequest {
 	return requests
 }
 
+// answerHot measures hot requests, as many at a time as there are cores.
+func answerHot(b *testing.B, library *Library, requests []*leyline.KernelPrefetchRequest) {
+	b.Helper()
+	prefetcher := NewPrefetcher(library)
+	if _, err := prefetcher.Warm(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	var started atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := int(started.Add(7)); pb.Next(); i++ {
+			answer, err := prefetcher.Answer(context.Background(), requests[i%len(requests)])
+			if _, ready := answer.(*leyline.KernelArtifactReady); !ready || err != nil {
+				b.Error(answer, err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "answers/s")
+}
+
+// The rate must not depend on the size of the catalogue, nor on the database.
 func BenchmarkAnswer(b *testing.B) {
-	for _, rows := range []int{0, 100_000} {
-		b.Run(fmt.Sprintf("hot=50/others=%d", rows), func(b *testing.B) {
-			cfg := testConfig(b.TempDir())
-			cfg.Revalidate = 0 // the default
-			library := openTest(b, cfg)
-			fillRows(b, library, rows)
-			prefetcher := NewPrefetcher(library)
-			requests := hotSet(b, library)
-			var started atomic.Int64
-			b.ReportAllocs()
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := int(started.Add(7)); pb.Next(); i++ {
-					answer, err := prefetcher.Answer(context.Background(), requests[i%50])
-					if _, ready := answer.(*leyline.KernelArtifactReady); !ready || err != nil {
-						b.Error(answer, err)
-						return
-					}
-				}
+	for _, database := range databases {
+		for _, rows := range []int{0, 100_000} {
+			b.Run(fmt.Sprintf("%s/hot=50/others=%d", database.name, rows), func(b *testing.B) {
+				cfg := database.config(b)(b.TempDir())
+				cfg.Revalidate = 0 // the default
+				library := openTest(b, cfg)
+				fillRows(b, library, rows)
+				answerHot(b, library, hotSet(b, library))
 			})
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "answers/s")
+		}
+	}
+}
+
+// Nor on the size of the artifact: a hot request reads none.
+func BenchmarkAnswerLargeArtifact(b *testing.B) {
+	for _, size := range []int{1 << 10, 100 << 20} {
+		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
+			cfg := testConfig(b.TempDir())
+			cfg.Revalidate = 0
+			library := openTest(b, cfg)
+			settledFile(b, save(b, library, "BP001", strings.Repeat("x", size)).GetArtifactRef())
+			answerHot(b, library, []*leyline.KernelPrefetchRequest{{RequestId: "r", BlueprintId: "BP001"}})
 		})
 	}
+}
+
+func BenchmarkAnswerFromObjectStore(b *testing.B) {
+	cfg := startObjectServer(b).configure(testConfig(b.TempDir()))
+	cfg.Revalidate, cfg.ObjectTrust = 0, 0
+	library := openTest(b, cfg)
+	save(b, library, "BP001", "kernel")
+	answerHot(b, library, []*leyline.KernelPrefetchRequest{{RequestId: "r", BlueprintId: "BP001"}})
 }
 
 func BenchmarkSave(b *testing.B) {

@@ -95,21 +95,13 @@ func TestMaintenanceOfALargeCatalogueDoesNotLockItselfOut(t *testing.T) {
 	})
 }
 
-// fillRows writes rows without files.
+// fillRows writes rows without files, in one statement for each database.
 func fillRows(t testing.TB, library *Library, n int) {
 	t.Helper()
-	err := library.catalogue.write(context.Background(), func(tx *sql.Tx) error {
-		for i := range n {
-			id := fmt.Sprintf("X%06d", i)
-			if _, err := tx.Exec(upsertRow, id, "n", "BLUEPRINT_TIER_SAFE", "/nowhere/"+id, `{"_urza":{}}`); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustExec(t, library, fmt.Sprintf(`INSERT INTO blueprints
+		WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < %d)
+		SELECT id, 'n', 'BLUEPRINT_TIER_SAFE', '/nowhere/' || id, '{"_urza":{}}'
+		FROM (SELECT 'X' || SUBSTR(CAST(1000000 + n AS TEXT), 2) AS id FROM numbers WHERE n < %d) AS ids`, n, n))
 }
 
 // D-U4: the "cache TTL" deleted artifacts and rows for good.

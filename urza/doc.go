@@ -1,14 +1,24 @@
 // Package urza is the kernel library: it stores compiled kernels, finds them
 // again, and answers the bus's kernel requests.
 //
-// Truth lives in two places. The catalogue is the Python prototype's SQLite
-// table "blueprints", read and written in its own form, so that both programs
-// can share one file. The artifacts are files named by the SHA-256 of their
-// content. A save makes the file durable first and the row second, so a crash
-// leaves at worst a file that nobody refers to.
+// Truth lives in two places. The catalogue is the Python prototype's table
+// "blueprints", read and written in its own form, so that both programs can share
+// one database: a SQLite file, or PostgreSQL when several machines share it. The
+// artifacts are files named by the SHA-256 of their content, in a folder or in an
+// S3-compatible store. A save makes the artifact durable first and the row second,
+// so a crash leaves at worst an artifact that nobody refers to.
 //
 // Memory is only a view of that truth: it is revalidated against the database,
 // it expires, and nothing it does ever deletes a row or a file. A file whose
 // content is not what the row says is set aside in a quarantine folder, its row
-// stays, and requests for it are refused until a new save heals it.
+// stays, and requests for it are refused until a new save heals it. A Scrubber
+// looks for such files before anybody asks. Only Prune removes artifacts, and only
+// with a retention.
+//
+// An operator may set a blueprint aside or approve its artifact, and artifacts may
+// be signed. A kernel that is there but not for use (set aside, not approved where
+// that is required, not signed by a trusted key) is answered like one that is not
+// there, missing_artifact: to a seed that is the same, and checksum_mismatch keeps
+// meaning damage. Beside the prototype's table the library keeps tables of its own
+// for these matters, all named urza_.
 package urza

@@ -29,10 +29,7 @@ func (l *Library) Find(ctx context.Context, query Query) ([]*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("urza: find: %w", err)
 	}
-	for _, record := range found {
-		l.sized(ctx, record)
-	}
-	return found, nil
+	return found, l.sizeAll(ctx, found)
 }
 
 func (q Query) matches(record *Record) bool {

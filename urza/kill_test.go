@@ -228,7 +228,7 @@ func TestRandomKills(t *testing.T) {
 	if cfg, isChild := killConfig(); isChild {
 		workForever(t, cfg)
 	}
-	const rounds = 60 // on each database
+	const rounds = 50 // on each database
 	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
 		dir := t.TempDir()
 		cfg := newConfig(dir)

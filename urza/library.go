@@ -129,10 +129,7 @@ func (l *Library) List(ctx context.Context) ([]*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("urza: list: %w", err)
 	}
-	for _, record := range records {
-		l.sized(ctx, record)
-	}
-	return records, nil
+	return records, l.sizeAll(ctx, records)
 }
 
 // Has reports whether a blueprint can be served: its row is readable, its file is
@@ -200,6 +197,24 @@ func (l *Library) reportRow(bad *RowError) {
 		return
 	}
 	l.log.Warn("catalogue row skipped", "blueprint_id", bad.BlueprintID, "reason", bad.Reason)
+}
+
+// sizeAll fills in how large the artifacts are. A store that does not answer leaves
+// sizes out: what the catalogue says is worth having without them.
+func (l *Library) sizeAll(ctx context.Context, records []*Record) error {
+	sizes, err := l.stores.sizes(ctx)
+	if err != nil {
+		l.log.Warn("sizes of artifacts unknown", "error", err)
+		return ctx.Err()
+	}
+	for _, record := range records {
+		if size, listed := sizes[record.ArtifactRef]; listed {
+			record.Bytes = size
+		} else {
+			l.sized(ctx, record)
+		}
+	}
+	return nil
 }
 
 // sized fills in how large the artifact is.

@@ -31,7 +31,9 @@ func (l *Library) Maintain(ctx context.Context) (Maintenance, error) {
 	if err != nil {
 		return report, fmt.Errorf("urza: maintain: %w", err)
 	}
-	l.inspect(ctx, &report, files)
+	if err := l.inspect(ctx, &report, files); err != nil {
+		return report, fmt.Errorf("urza: maintain: %w", err)
+	}
 	l.counts.missing.Store(int64(len(report.Missing)))
 	l.counts.quarantined.Store(int64(len(report.Quarantined)))
 	l.counts.skipped.Store(int64(len(report.Skipped)))
@@ -59,15 +61,26 @@ func (l *Library) survey(ctx context.Context, report *Maintenance) (files []surv
 	return files, l.scan(ctx, good, bad)
 }
 
-func (l *Library) inspect(ctx context.Context, m *Maintenance, files []surveyed) {
+func (l *Library) inspect(ctx context.Context, m *Maintenance, files []surveyed) error {
 	m.Rows = len(files)
+	sizes, err := l.stores.sizes(ctx)
+	if err != nil {
+		return err
+	}
 	for _, file := range files {
-		_, err := l.stores.identify(ctx, file.path)
+		_, present := sizes[file.path]
 		switch {
 		case file.quarantined:
 			m.Quarantined = append(m.Quarantined, file.id)
-		case errors.Is(err, fs.ErrNotExist):
+		case !present && l.gone(ctx, file.path):
 			m.Missing = append(m.Missing, file.id)
 		}
 	}
+	return nil
+}
+
+// gone is false while the store cannot be asked.
+func (l *Library) gone(ctx context.Context, ref string) bool {
+	_, err := l.stores.identify(ctx, ref)
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -182,13 +182,17 @@ func (s *objectStore) remove(ctx context.Context, ref string) error {
 }
 
 func (s *objectStore) list(ctx context.Context, visit func(ref string)) error {
+	return s.visit(ctx, func(ref string, _ int64) { visit(ref) })
+}
+
+func (s *objectStore) visit(ctx context.Context, visit func(ref string, size int64)) error {
 	prefix := s.folder()
 	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix}) {
 		if object.Err != nil {
 			return fmt.Errorf("list artifacts: %w", s.explain(ctx, object.Err))
 		}
 		if artifactFile.MatchString(strings.TrimPrefix(object.Key, prefix)) {
-			visit(s.url(object.Key))
+			visit(s.url(object.Key), object.Size)
 		}
 	}
 	return nil

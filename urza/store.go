@@ -35,10 +35,22 @@ type store interface {
 // stores finds the store of a reference: rows may point at files and at objects,
 // wherever new artifacts go.
 type stores struct {
-	store         // of new artifacts
-	folder  store // of paths
-	objects store // of URLs; nil when none is configured
-	hashed  bool  // reading prepares for the check of a signature
+	store                // of new artifacts
+	folder  store        // of paths
+	objects *objectStore // of URLs; nil when none is configured
+	hashed  bool         // reading prepares for the check of a signature
+}
+
+// sizes are those of all objects of the store, in one listing instead of a question
+// for each; empty when there is no object store. What is missing in it may still be
+// asked for.
+func (s stores) sizes(ctx context.Context) (map[string]int64, error) {
+	if s.objects == nil {
+		return nil, nil //nolint:nilnil // no objects, no sizes
+	}
+	sizes := map[string]int64{}
+	err := s.objects.visit(ctx, func(ref string, size int64) { sizes[ref] = size })
+	return sizes, err
 }
 
 // openStores opens the folder, and the object store when one is configured. The

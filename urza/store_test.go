@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -315,5 +316,30 @@ func TestOpenedArtifactIsCheckedWhileItIsRead(t *testing.T) {
 		if _, err := readArtifact(t, library, ref); !errors.Is(err, ErrArtifactMissing) {
 			t.Errorf("%s: %v", ref, err)
 		}
+	}
+}
+
+func TestSurveyOfManyObjectsIsOneListing(t *testing.T) {
+	ctx := context.Background()
+	server, library, _ := objectLibrary(t, testConfig)
+	for i := range 10 {
+		save(t, library, fmt.Sprintf("BP%03d", i), strings.Repeat("x", i+1))
+	}
+	server.delete(server.keys("lib/v1/")[0])
+	before := server.requests.Load()
+	records, err := library.List(ctx)
+	if err != nil || len(records) != 10 {
+		t.Fatalf("%d rows, %v", len(records), err)
+	}
+	total := int64(0)
+	for _, record := range records {
+		total += record.Bytes
+	}
+	report, err := library.Maintain(ctx)
+	if err != nil || len(report.Missing) != 1 || total == 0 || total >= 55 {
+		t.Errorf("%+v, %v; %d bytes in all", report, err, total)
+	}
+	if asked := server.requests.Load() - before; asked > 4 { // two listings, and the missing one twice
+		t.Errorf("%d requests", asked)
 	}
 }

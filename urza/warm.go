@@ -58,10 +58,13 @@ func (l *Library) warmSet(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.sizeAll(ctx, records); err != nil {
+		return nil, err
+	}
 	var ids []string
 	left := int64(warmBytes)
 	for _, record := range records {
-		if left -= l.sized(ctx, record).Bytes; left < 0 {
+		if left -= record.Bytes; left < 0 {
 			break
 		}
 		ids = append(ids, record.Descriptor.GetBlueprintId())
