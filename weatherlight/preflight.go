@@ -83,8 +83,11 @@ func misconfigured(err error) Check {
 const minSecret = 16
 
 func (p *preflight) secret(context.Context) Check {
-	secret := p.settings.Secret.Reveal()
-	keyring, err := signing.NewKeyring(secret)
+	secret, previous, err := p.settings.Secrets()
+	if err != nil {
+		return misconfigured(err)
+	}
+	keyring, err := signing.NewKeyring(secret, previous...)
 	if err != nil {
 		return misconfigured(fmt.Errorf("%s: %w", settings.SecretEnv, err))
 	}
@@ -92,7 +95,7 @@ func (p *preflight) secret(context.Context) Check {
 	if len(secret) < minSecret {
 		return warned("key %s, only %d bytes long", keyring.KeyID(), len(secret))
 	}
-	return passed("key %s", keyring.KeyID())
+	return passed("key %s, %d more accepted", keyring.KeyID(), len(previous))
 }
 
 func (p *preflight) bus(ctx context.Context) Check {
