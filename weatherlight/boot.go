@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
 // drainNotice is how long readiness is off before the first worker stops.
 const drainNotice = 50 * time.Millisecond
+
+// claimIdle is how long another instance may be silent about an entry before it
+// is taken over. One that works on an entry says so more often.
+const claimIdle = 10 * time.Second
 
 // steps is the boot list. It is read from top to bottom to boot and from bottom
 // to top to stop; a step that fails rolls back the steps above it.
@@ -28,7 +34,7 @@ func (s *Service) steps() []supervise.Step {
 	return []supervise.Step{
 		{Name: "data folder and HTTP listener", Start: s.openHouse, Stop: s.closeHouse},
 		{Name: "oona connection", Start: s.connectBus, Stop: s.disconnectBus},
-		{Name: "streams and groups", Start: s.ensureGroups, Stop: s.sendLastPacket},
+		{Name: "streams and groups", Start: s.openStreams, Stop: s.closeStreams},
 		{Name: "urza catalogue", Start: s.openLibrary, Stop: s.closeLibrary},
 		{Name: "urza prefetch worker", Start: s.startWorkers(s.prefetchWorkers), Stop: s.stopWorkers(s.prefetchWorkers)},
 		{Name: "kasmina coordinator", Start: s.startSeeds, Stop: s.stopWorkers(s.seedWorkers)},
@@ -48,8 +54,11 @@ func (s *Service) openHouse(ctx context.Context) error {
 		return err
 	}
 	s.lock = lock
-	if err := s.listen(ctx); err != nil {
+	if err := s.openOutbox(ctx); err != nil {
 		return errors.Join(err, s.lock.Release())
+	}
+	if err := s.listen(ctx); err != nil {
+		return errors.Join(err, s.outbox.Close(), s.lock.Release())
 	}
 	return nil
 }
@@ -76,7 +85,7 @@ func (s *Service) closeHouse(ctx context.Context) error {
 	if s.listener != nil {
 		err = s.supervisor.StopWorker(ctx, workerHTTP)
 	}
-	return errors.Join(err, s.supervisor.Stop(ctx), s.lock.Release())
+	return errors.Join(err, s.supervisor.Stop(ctx), s.outbox.Close(), s.lock.Release())
 }
 
 func (s *Service) connectBus(ctx context.Context) error {
@@ -137,6 +146,10 @@ func (s *Service) busConfig() oona.Config {
 		Consumer:           set.Weatherlight.Consumer(),
 		Streams:            streams,
 		Keyring:            s.keyring,
+		Trust:              trust(set.Oona.Trust),
+		ClaimIdle:          claimIdle,
+		DeadLetterTTL:      -1, // Both have a chore of their own.
+		ConsumerIdle:       -1,
 		MessageTTL:         set.Oona.MessageTTL,
 		FreshnessWindow:    set.Kernel.FreshnessWindow,
 		ReplayCapacity:     set.Kernel.NonceCacheSize,
@@ -146,8 +159,55 @@ func (s *Service) busConfig() oona.Config {
 	}
 }
 
+func trust(text string) oona.Trust {
+	if text == settings.TrustStrict {
+		return oona.TrustStrict
+	}
+	return oona.TrustCompatible
+}
+
+// openStreams joins the other instances, creates the groups and starts what
+// needs nothing but the bus.
+func (s *Service) openStreams(ctx context.Context) error {
+	if err := s.joinFleet(ctx); err != nil {
+		return err
+	}
+	if err := s.ensureGroups(ctx); err != nil {
+		return errors.Join(err, s.leaveFleet(ctx))
+	}
+	if err := s.startWorkers(s.busWorkers)(ctx); err != nil {
+		return errors.Join(err, s.leaveFleet(ctx))
+	}
+	return nil
+}
+
+// busWorkers outlive the other workers: what those leave behind goes through
+// them.
+func (s *Service) busWorkers() []supervise.Spec {
+	specs := []supervise.Spec{s.outboxWorker()}
+	if s.settings.SecretFile != "" {
+		specs = append(specs, supervise.Spec{Name: workerSecrets, Worker: supervise.WorkerFunc(s.watchSecrets)})
+	}
+	return specs
+}
+
+// closeStreams sends what is left, once nobody adds to it any more.
+func (s *Service) closeStreams(ctx context.Context) error {
+	return errors.Join(s.sendLastPacket(ctx), s.drainOutbox(ctx), s.stopWorkers(s.busWorkers)(ctx), s.leaveFleet(ctx))
+}
+
+// ensureGroups creates the groups that the instances share, and this one's own
+// on the streams of answers.
 func (s *Service) ensureGroups(ctx context.Context) error {
-	if err := s.bus.EnsureGroups(ctx, Group, s.busConfig().Streams.Names()...); err != nil {
+	streams := s.busConfig().Streams
+	answers := []string{streams.KernelReady, streams.KernelErrors}
+	shared := append(slices.DeleteFunc(streams.Names(), func(name string) bool {
+		return slices.Contains(answers, name)
+	}), inbox(s.instance()))
+	if err := s.bus.EnsureGroups(ctx, Group, shared...); err != nil {
+		return fmt.Errorf("create consumer groups: %w", err)
+	}
+	if err := s.bus.EnsureGroups(ctx, answerGroup(s.instance()), answers...); err != nil {
 		return fmt.Errorf("create consumer groups: %w", err)
 	}
 	return nil
@@ -155,11 +215,20 @@ func (s *Service) ensureGroups(ctx context.Context) error {
 
 func (s *Service) openLibrary(ctx context.Context) error {
 	s.catalog = karn.NewCatalog()
+	set := s.settings.Urza
 	library, err := urza.Open(ctx, urza.Config{
-		DatabaseURL: s.settings.Urza.DatabaseURL.Reveal(),
-		ArtifactDir: s.settings.Urza.ArtifactDir,
-		CacheTTL:    s.settings.Urza.CacheTTL,
-		Logger:      s.logger.With("part", "urza"),
+		DatabaseURL:        set.DatabaseURL.Reveal(),
+		ArtifactDir:        set.ArtifactDir,
+		ArtifactURL:        set.ArtifactURL.Reveal(),
+		S3AccessKey:        set.S3AccessKey.Reveal(),
+		S3SecretKey:        set.S3SecretKey.Reveal(),
+		SigningKeyFile:     set.SigningKeyFile,
+		SigningKeyPassword: set.SigningKeyPassword.Reveal(),
+		TrustedKeys:        set.TrustedKeys,
+		RequireApproval:    set.RequireApproval,
+		Retention:          set.Retention(),
+		CacheTTL:           set.CacheTTL,
+		Logger:             s.logger.With("part", "urza"),
 	})
 	if err != nil {
 		return fmt.Errorf("open kernel library: %w", err)
@@ -179,11 +248,13 @@ func (s *Service) open(context.Context) error {
 }
 
 // close turns readiness off before anything stops, and leaves whoever asks for
-// it a moment to see that and turn away.
+// it a moment to see that and turn away. Then all consumers stop fetching at
+// once, so that they finish side by side what they hold.
 func (s *Service) close(ctx context.Context) error {
 	s.accepting.Store(false)
 	err := s.notify(notifyStopping)
 	sleep(ctx, drainNotice)
+	s.closeIntake()
 	return err
 }
 

@@ -16,17 +16,22 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 	if err := s.recallGranted(ctx); err != nil {
 		return nil, err
 	}
-	blending := s.seeds.BlendingSeeds()
+	if s.fleet.leads() {
+		// A leader that was must not write over its successor.
+		if err := s.fleet.confirm(ctx); err != nil {
+			return nil, fmt.Errorf("fan out capabilities: %w", err)
+		}
+	}
+	known, blending := s.knownSeeds()
 	for blueprint := range blending {
 		s.granted[blueprint] = true
 	}
-	known := s.seeds.SeedStates()
 	var failures []error
 	changes := 0
 	for _, blueprint := range sortedNames(s.granted) {
 		allowed := make(map[string][]string, len(known))
 		for _, seed := range known {
-			allowed[seed.GetSeedId()] = []string{}
+			allowed[seed] = []string{}
 		}
 		for _, seed := range blending[blueprint] {
 			allowed[seed] = s.parameterNames(blueprint)
@@ -42,6 +47,22 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 		}
 	}
 	return map[string]float64{"blending": float64(len(blending)), "changed": float64(changes)}, errors.Join(failures...)
+}
+
+// knownSeeds are the seeds of all instances that work on our library, and those
+// of them that blend, by blueprint. Of ourselves we know better than the roll.
+func (s *Service) knownSeeds() (known []string, blending map[string][]string) {
+	known, blending = s.seedIDs(), s.seeds.BlendingSeeds()
+	for _, member := range s.fleet.live() {
+		if member.name == s.instance() || member.Library != s.libraryID() {
+			continue
+		}
+		known = append(known, member.Seeds...)
+		for _, blueprint := range sortedNames(member.Blending) {
+			blending[blueprint] = append(blending[blueprint], member.Blending[blueprint]...)
+		}
+	}
+	return known, blending
 }
 
 // recallGranted finds, once, what an earlier run granted: its seeds are gone, so

@@ -2,11 +2,14 @@ package weatherlight
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 )
+
+// errElsewhere says that another instance does a chore.
+var errElsewhere = errors.New("done by another instance")
 
 // chore is one part of housekeeping. It returns what it came to, by name.
 type chore struct {
@@ -58,6 +61,9 @@ func (h *housekeeper) round(ctx context.Context) {
 		}
 		begun := time.Now()
 		result, err := chore.do(ctx)
+		if errors.Is(err, errElsewhere) {
+			continue
+		}
 		h.record(i, result, err, time.Since(begun))
 		if err != nil {
 			h.logger.Warn("housekeeping failed", "chore", chore.name, "error", err)
@@ -98,40 +104,4 @@ func (h *housekeeper) points() []point {
 		}
 	}
 	return points
-}
-
-// choreList is what there is to do.
-func (s *Service) choreList() []chore {
-	return []chore{
-		{"oona_trim", s.trimBus},
-		{"urza_maintenance", s.maintainLibrary},
-		{"capability_fanout", s.fanOutCapabilities},
-	}
-}
-
-func (s *Service) trimBus(ctx context.Context) (map[string]float64, error) {
-	trimmed, err := s.bus.Trim(ctx)
-	result := make(map[string]float64, len(trimmed))
-	for stream, count := range trimmed {
-		result[stream] = float64(count)
-	}
-	if err != nil {
-		return result, fmt.Errorf("trim streams: %w", err)
-	}
-	return result, nil
-}
-
-func (s *Service) maintainLibrary(ctx context.Context) (map[string]float64, error) {
-	done, err := s.library.Maintain(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("maintain kernel library: %w", err)
-	}
-	return map[string]float64{
-		"rows":        float64(done.Rows),
-		"expired":     float64(done.Expired),
-		"skipped":     float64(len(done.Skipped)),
-		"swept":       float64(done.Swept),
-		"missing":     float64(len(done.Missing)),
-		"quarantined": float64(len(done.Quarantined)),
-	}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -19,7 +21,7 @@ const lastPacketTimeout = 2 * time.Second
 // loops are the workers that look after the others.
 func (s *Service) loops() []supervise.Spec {
 	if s.emergency == nil {
-		s.emergency = newEmergencyWatch(s.telemetry.TryOffer)
+		s.emergency = newEmergencyWatch(s.raiseAlarm)
 		s.chores = newHousekeeper(s.settings.Weatherlight.HousekeepingInterval, s.logger, s.choreList())
 	}
 	specs := []supervise.Spec{
@@ -32,6 +34,9 @@ func (s *Service) loops() []supervise.Spec {
 		}),
 	}
 	specs = append(specs, s.signalMonitors()...)
+	if s.settings.Urza.ScrubInterval > 0 {
+		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: supervise.WorkerFunc(s.scrub)})
+	}
 	specs = append(specs, s.watchers()...)
 	if s.settings.Tezzeret.ForgeOnStart {
 		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
@@ -53,9 +58,15 @@ func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            typed(s.handleState),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(s.handlePolicy),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY:   typed(s.seedReady),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR:   typed(s.seedError),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY:   typed(passOn[*leyline.KernelArtifactReady]),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR:   typed(passOn[*leyline.KernelArtifactError]),
 	}
+}
+
+// passOn moves a diverted answer to its own stream, where the instance that
+// asked reads it.
+func passOn[M proto.Message](_ context.Context, answer M) ([]oona.Message, error) {
+	return []oona.Message{{Payload: answer}}, nil
 }
 
 // telemetryMessage routes a packet that commits together with something else.

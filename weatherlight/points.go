@@ -45,6 +45,8 @@ func (s *Service) points(ctx context.Context) []point {
 	points = append(points, s.telemetryPoints()...)
 	points = append(points, s.tamiyo.points()...)
 	points = append(points, s.health.points()...)
+	points = append(points, s.fleet.points()...)
+	points = append(points, s.outboxPoints(ctx)...)
 	return append(points, s.chores.points()...)
 }
 

@@ -28,6 +28,8 @@ type telemetryQueue struct {
 	packets chan *leyline.TelemetryPacket
 	publish func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error
 	logger  *slog.Logger
+	// setAside keeps a packet that the bus has no room for now; nil keeps none.
+	setAside func(*leyline.TelemetryPacket) bool
 
 	// pending is the packet in hand: it survives a restart of the worker.
 	pending *leyline.TelemetryPacket
@@ -102,6 +104,10 @@ func (q *telemetryQueue) deliverPending(ctx context.Context) error {
 	err := q.publish(ctx, q.pending, priority)
 	if errors.Is(err, oona.ErrUnavailable) || ctx.Err() != nil && err != nil {
 		return err
+	}
+	if isPressure(err) && priority >= leyline.MessagePriority_MESSAGE_PRIORITY_HIGH && q.setAside != nil && q.setAside(q.pending) {
+		q.pending = nil // An alarm is late then, but not lost.
+		return nil
 	}
 	if err != nil {
 		q.failed.Add(1)

@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -54,6 +55,8 @@ type Service struct {
 	listener   net.Listener
 	broker     *broker.Broker
 	bus        *oona.Client
+	fleet      *fleet
+	outbox     *outbox.Outbox
 	catalog    *karn.Catalog
 	library    *urza.Library
 	prefetcher *urza.Prefetcher
@@ -86,6 +89,13 @@ type Service struct {
 	// taken back, nil until the library was asked. Only housekeeping uses it.
 	granted map[string]bool
 
+	// intake is done when no consumer is to fetch any more.
+	intake      context.Context //nolint:containedctx // one state of all consumers
+	closeIntake context.CancelFunc
+
+	secretsMu sync.Mutex
+	secrets   []string // in use, the one that signs first
+
 	traceMu sync.Mutex
 	trace   []supervise.Trace
 }
@@ -99,20 +109,21 @@ func New(config Config) (*Service, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	keyring, err := signing.NewKeyring(config.Settings.Secret.Reveal())
-	if err != nil {
-		return nil, fmt.Errorf("ESPER_LEYLINE_SECRET: %w", err)
-	}
 	service := &Service{
 		config:   config,
 		settings: config.Settings,
 		logger:   config.Logger,
-		keyring:  keyring,
 		begun:    time.Now(),
 		ready:    make(chan struct{}),
 		forged:   make(chan struct{}),
 	}
+	if err := service.loadKeyring(); err != nil {
+		return nil, err
+	}
+	// The intake is closed by the stop, in its own order, not by the context of Run.
+	service.intake, service.closeIntake = context.WithCancel(context.Background())
 	service.telemetry = newTelemetryQueue(config.Logger)
+	service.telemetry.setAside = service.setAside
 	service.supervisor = supervise.New(supervise.Config{
 		SoftStop: config.Settings.Workers.ShutdownTimeout / 2,
 		HardStop: config.Settings.Workers.ShutdownTimeout / 2,

@@ -279,7 +279,7 @@ func (s *Service) attachMonitors() {
 			segment: newSegment(sharedMemoryDir, names.RollbackSignal, deadlineSize),
 			decode:  decodeDeadline,
 			damper:  damper{cooldown: rollbackCooldown},
-			report:  func(a alarm) bool { return s.telemetry.TryOffer(a.rollbackPacket()) },
+			report:  func(a alarm) bool { return s.raiseAlarm(a.rollbackPacket()) },
 		}
 	}
 	if names.EmergencySignal != "" && s.emergencySignal == nil {

@@ -39,6 +39,7 @@ func (s *Service) startSeeds(ctx context.Context) error {
 		Keyring:        s.keyring,
 		Requests:       s.bus,
 		Emit:           s.telemetry.Offer,
+		Open:           s.library.OpenArtifact,
 		LedgerPath:     s.ledgerPath(),
 		LedgerCapacity: s.settings.Kernel.NonceCacheSize,
 		Logger:         s.logger.With("part", "kasmina"),
@@ -47,18 +48,22 @@ func (s *Service) startSeeds(ctx context.Context) error {
 		return fmt.Errorf("seed manager: %w", err)
 	}
 	s.seeds = seeds
+	s.fleet.tell(s.describeInstance)
 	return s.startWorkers(s.seedWorkers)(ctx)
 }
 
 func (s *Service) seedWorkers() []supervise.Spec {
-	streams := s.busConfig().Streams
+	streams, own := s.busConfig().Streams, answerGroup(s.instance())
 	return []supervise.Spec{
 		{Name: workerSeeds, Worker: s.seeds},
-		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Handlers: map[leyline.BusMessageType]oona.Handler{
+		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own, Handlers: map[leyline.BusMessageType]oona.Handler{
 			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: typed(s.seedReady),
 		}}),
-		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Handlers: map[leyline.BusMessageType]oona.Handler{
+		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Handlers: map[leyline.BusMessageType]oona.Handler{
 			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR: typed(s.seedError),
+		}}),
+		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1, Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: typed(s.applyCommand),
 		}}),
 	}
 }
@@ -69,16 +74,6 @@ func (s *Service) seedReady(ctx context.Context, ready *leyline.KernelArtifactRe
 
 func (s *Service) seedError(ctx context.Context, failed *leyline.KernelArtifactError) ([]oona.Message, error) {
 	return nil, s.seeds.HandleError(ctx, failed)
-}
-
-// handleCommand applies a command. A command that is refused will be refused
-// again, so it goes to the dead letters instead of being retried.
-func (s *Service) handleCommand(ctx context.Context, command *leyline.AdaptationCommand) ([]oona.Message, error) {
-	err := s.seeds.HandleCommand(ctx, command)
-	if _, rejected := errors.AsType[*kasmina.RejectedError](err); rejected {
-		return nil, oona.Permanent(err)
-	}
-	return nil, err
 }
 
 // handleState lets the controller decide on an epoch. Its commands and its
@@ -174,7 +169,7 @@ func (s *Service) openController() error {
 	s.controller, err = tamiyo.NewController(tamiyo.Config{
 		Keyring:       s.keyring,
 		Candidates:    s.candidates,
-		MeshLayers:    s.meshLayers,
+		MeshLayers:    s.fleetLayers,
 		PolicyVersion: s.policies.ActiveVersion,
 
 		Patience:        stallPatience,
@@ -214,7 +209,9 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: typed(s.handlePolicy),
 			},
 		}),
-		s.consumer(workerControl, oona.Subscription{
+		// The leader alone: one controller decides on a run, and the commands of a
+		// seed keep their order on the way to the instance that it lives in.
+		s.leaderConsumer(workerControl, oona.Subscription{
 			Stream: streams.Normal,
 			// One at a time: the commands of a seed and the states of a run must
 			// take effect in the order in which they were sent.
@@ -244,7 +241,7 @@ func (s *Service) publishReports(ctx context.Context) error {
 	for {
 		// The log keeps what could not be sent and says when to try again, so a
 		// refused report is no failure of this worker.
-		if _, err := s.reports.PublishPending(supervise.Work(ctx), s.bus); err != nil {
+		if _, err := s.reports.PublishPending(supervise.Work(ctx), durableReports{s.outbox}); err != nil {
 			s.logger.Debug("field reports pending", "error", err)
 		}
 		select {

@@ -31,6 +31,11 @@ const (
 	workerHousekeeping = "housekeeping"
 	workerEmergency    = "emergency_stream"
 	workerRollback     = "rollback_monitor"
+	workerFleet        = "fleet"
+	workerOutbox       = "outbox"
+	workerSecrets      = "secret_file"
+	workerInbox        = "command_inbox"
+	workerScrub        = "urza_scrub"
 	workerHealthWatch  = "health_watch"
 	workerNissa        = "nissa_heartbeat"
 	workerWatchdog     = "watchdog"
@@ -72,11 +77,29 @@ func (s *Service) consumer(name string, subscription oona.Subscription) supervis
 	if subscription.Concurrency == 0 {
 		subscription.Concurrency = s.settings.Workers.MaxConcurrency
 	}
-	run := func(ctx context.Context) error {
-		subscription.OnReady = func() { supervise.Ready(ctx) }
-		return s.bus.Consume(ctx, supervise.Work(ctx), subscription)
-	}
+	run := func(ctx context.Context) error { return s.consume(ctx, subscription) }
 	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}
+}
+
+// leaderConsumer is a consumer of the instance that leads.
+func (s *Service) leaderConsumer(name string, subscription oona.Subscription) supervise.Spec {
+	spec := s.consumer(name, subscription)
+	spec.Worker = supervise.WorkerFunc(s.fleet.whileLeading(spec.Worker.Run))
+	return spec
+}
+
+// consume reads until ctx is done or the intake is closed; then it rests until
+// ctx is done, for its end would count as a failure.
+func (s *Service) consume(ctx context.Context, subscription oona.Subscription) error {
+	fetch, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(s.intake, end)()
+	subscription.OnReady = func() { supervise.Ready(ctx) }
+	if err := s.bus.Consume(fetch, supervise.Work(ctx), subscription); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // typed adapts a function of one message type to the bus.

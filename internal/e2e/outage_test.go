@@ -55,9 +55,13 @@ func TestLostGroupsAreRecreated(t *testing.T) {
 			t.Errorf("the answer after FLUSHALL is %+v", got)
 		}
 	}
-	for _, stream := range []string{streamNormal, streamRequests, streamReady, streamErrors, "oona.policy", "oona.emergency"} {
+	groups := map[string]string{
+		streamNormal: group, streamRequests: group, "oona.policy": group, "oona.emergency": group,
+		streamReady: group + ".e2e", streamErrors: group + ".e2e",
+	}
+	for stream, name := range groups {
 		eventually(t, "the group of "+stream+" is back", recreateBound, func() bool {
-			return w.bus.do("EXISTS", stream) == int64(1) && w.bus.group(stream, group) != nil
+			return w.bus.do("EXISTS", stream) == int64(1) && w.bus.group(stream, name) != nil
 		})
 	}
 	w.stop()

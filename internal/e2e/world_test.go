@@ -49,6 +49,7 @@ func newWorld(t *testing.T, redisArgs ...string) *world {
 			"ESPER_LEYLINE_SECRET=" + secret,
 			"REDIS_URL=" + server.URL,
 			"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0",
+			"WEATHERLIGHT_INSTANCE=e2e",
 			"WEATHERLIGHT_TELEMETRY_INTERVAL=200ms",
 		},
 	}

@@ -1,0 +1,295 @@
+package weatherlight
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+const (
+	// leaseTTL is how long an instance that fell silent still counts, and still
+	// leads: with the beat it bounds how long nobody leads.
+	leaseTTL  = 3 * time.Second
+	leaseBeat = 500 * time.Millisecond
+)
+
+// fleetNote is what an instance tells the others of itself.
+type fleetNote struct {
+	Layers   []string            `json:"layers,omitempty"`   // of its host, none without one
+	Seeds    []string            `json:"seeds,omitempty"`    // that live in it
+	Blending map[string][]string `json:"blending,omitempty"` // seeds that blend, by blueprint
+	Library  string              `json:"library,omitempty"`  // which kernel library it works on
+}
+
+// fleetMember is a live instance.
+type fleetMember struct {
+	name string
+	fleetNote
+}
+
+// roster is the lease as the fleet needs it.
+type roster interface {
+	Renew(ctx context.Context, note []byte) (oona.Roll, error)
+	Confirm(ctx context.Context, token int64) (bool, error)
+	Release(ctx context.Context) error
+}
+
+// fleet is this instance's view of the instances on the bus: who lives, what
+// they hold, and which of them leads. The leader does the jobs that are to be
+// done once.
+type fleet struct {
+	self   string
+	lease  roster
+	logger *slog.Logger
+
+	mu        sync.Mutex
+	describe  func() fleetNote
+	members   []fleetMember
+	leader    string
+	token     int64         // of our lead; 0: another leads, or we do not know
+	until     time.Time     // our lead holds no longer without another beat
+	changed   chan struct{} // closed when we begin or cease to lead
+	takeovers int64
+	failures  int64
+	routes    map[string]string // seed -> instance that was told to germinate it
+}
+
+func newFleet(self string, lease roster, library string, logger *slog.Logger) *fleet {
+	return &fleet{
+		self: self, lease: lease, logger: logger,
+		describe: func() fleetNote { return fleetNote{Library: library} },
+		changed:  make(chan struct{}), routes: make(map[string]string),
+	}
+}
+
+// join takes a place in the fleet. A name that a process before us left behind
+// comes free when its lease ends, so that is waited for.
+func (f *fleet) join(ctx context.Context) error {
+	deadline := time.Now().Add(leaseTTL + leaseBeat)
+	for {
+		err := f.beat(ctx)
+		if !errors.Is(err, oona.ErrNameTaken) || time.Now().After(deadline) {
+			return err
+		}
+		if !sleep(ctx, leaseBeat) {
+			return err
+		}
+	}
+}
+
+// Run keeps the place until ctx is done. A bus that is down costs the lead and
+// nothing else: this worker goes on.
+func (f *fleet) Run(ctx context.Context) error {
+	ticker := time.NewTicker(leaseBeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := f.beat(ctx); err != nil && ctx.Err() == nil {
+			f.logger.Debug("lease not renewed", "error", err)
+		}
+	}
+}
+
+// beat renews the lease once.
+func (f *fleet) beat(ctx context.Context) error {
+	sent := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, f.patience(sent))
+	defer cancel()
+	note, err := json.Marshal(f.note())
+	if err != nil {
+		return fmt.Errorf("describe this instance: %w", err)
+	}
+	roll, err := f.lease.Renew(ctx, note)
+	if err != nil {
+		f.missed(time.Now())
+		return err
+	}
+	f.see(roll, sent)
+	return nil
+}
+
+// patience is until when a beat may take: a leader that hears nothing must not
+// lead for longer than the others wait.
+func (f *fleet) patience(now time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.token != 0 && f.until.After(now) {
+		return f.until
+	}
+	return now.Add(leaseTTL)
+}
+
+func (f *fleet) note() fleetNote {
+	f.mu.Lock()
+	describe := f.describe
+	f.mu.Unlock()
+	return describe()
+}
+
+// tell changes what the next beats say of this instance.
+func (f *fleet) tell(describe func() fleetNote) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.describe = describe
+}
+
+// missed ends a lead that could not be renewed in time.
+func (f *fleet) missed(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures++
+	if f.token != 0 && !now.Before(f.until) {
+		f.setToken(0)
+	}
+}
+
+func (f *fleet) see(roll oona.Roll, sent time.Time) {
+	members := make([]fleetMember, 0, len(roll.Members))
+	for _, m := range roll.Members {
+		member := fleetMember{name: m.Name}
+		if err := json.Unmarshal(m.Note, &member.fleetNote); err != nil {
+			f.logger.Debug("note of an instance cannot be read", "instance", m.Name, "error", err)
+		}
+		members = append(members, member)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.members, f.leader, f.until = members, roll.Leader, sent.Add(leaseTTL)
+	f.setToken(roll.Token)
+}
+
+// setToken notes a change of our lead.
+func (f *fleet) setToken(token int64) {
+	if token == f.token {
+		return
+	}
+	if token != 0 {
+		f.takeovers++
+	}
+	f.logger.Info("leadership", "leads", token != 0, "token", token, "leader", f.leader)
+	f.token = token
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// lead is the token of our lead, 0 without one, and the end of that state.
+func (f *fleet) lead() (token int64, changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.token, f.changed
+}
+
+func (f *fleet) leads() bool {
+	token, _ := f.lead()
+	return token != 0
+}
+
+// confirm asks the bus whether our lead still stands: to be asked before a
+// write that would undo one of our successor.
+func (f *fleet) confirm(ctx context.Context) error {
+	token, _ := f.lead()
+	if held, err := f.lease.Confirm(ctx, token); err != nil || held {
+		return err
+	}
+	return fmt.Errorf("lead with token %d is over", token)
+}
+
+// leave gives the place and the lead up.
+func (f *fleet) leave(ctx context.Context) error {
+	f.mu.Lock()
+	f.setToken(0)
+	f.mu.Unlock()
+	return f.lease.Release(ctx)
+}
+
+// whileLeading makes a worker that does its work only while this instance
+// leads: the context of run ends with the lead. Between two leads it is ready.
+func (f *fleet) whileLeading(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for ctx.Err() == nil {
+			token, changed := f.lead()
+			if token != 0 {
+				if err := reign(ctx, changed, run); err != nil {
+					return err
+				}
+				continue
+			}
+			supervise.Ready(ctx)
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+		}
+		return nil
+	}
+}
+
+// reign runs until the lead is lost or ctx is done.
+func reign(ctx context.Context, lost <-chan struct{}, run func(context.Context) error) error {
+	leading, end := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-lost:
+			end()
+		case <-leading.Done():
+		}
+	})
+	defer watching.Wait()
+	defer end()
+	if err := run(leading); err != nil {
+		return err
+	}
+	<-leading.Done()
+	return nil
+}
+
+// live are the instances of the last beat, by name. Nobody may change them.
+func (f *fleet) live() []fleetMember {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.members
+}
+
+func (f *fleet) isLive(name string) bool {
+	return slices.ContainsFunc(f.live(), func(m fleetMember) bool { return m.name == name })
+}
+
+// keeps reports whether this instance looks after a kernel library: of those
+// that work on it the leader, or else the first by name.
+func (f *fleet) keeps(library string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	keeper := ""
+	for _, m := range f.members {
+		if m.Library == library && (keeper == "" || m.name == f.leader) {
+			keeper = m.name
+		}
+	}
+	return keeper == "" || keeper == f.self
+}
+
+// points tell who leads.
+func (f *fleet) points() []point {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []point{
+		{name: "weatherlight.leader", value: flag(f.token != 0), unit: "bool"},
+		{name: "weatherlight.leader.token", value: float64(f.token), unit: "count"},
+		{name: "weatherlight.leader.takeovers_total", value: float64(f.takeovers), unit: "count"},
+		{name: "weatherlight.lease.failures_total", value: float64(f.failures), unit: "count"},
+		{name: "weatherlight.instances", value: float64(len(f.members)), unit: "count"},
+	}
+}

@@ -1,0 +1,102 @@
+package weatherlight
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// ownerFile holds the random name of a data folder: it tells an instance that
+// starts again from another one that was given the same name.
+const ownerFile = "instance-id"
+
+// answerGroup is the consumer group of one instance on the streams of answers:
+// an answer is of use only to who asked, and prototype peers cannot say who
+// that was, so every instance reads every answer.
+func answerGroup(instance string) string { return Group + "." + instance }
+
+// inbox is the private stream of the commands that another instance read and
+// this one is to carry out.
+func inbox(instance string) string { return Group + ".inbox." + instance }
+
+func (s *Service) instance() string { return s.settings.Weatherlight.Instance }
+
+// joinFleet takes this instance's place among the others. Its name must be its
+// own: two consumers of one name would take each other's messages.
+func (s *Service) joinFleet(ctx context.Context) error {
+	owner, err := folderID(s.settings.Weatherlight.DataDir)
+	if err != nil {
+		return err
+	}
+	lease := s.bus.NewLease(oona.LeaseConfig{Name: s.instance(), Owner: owner, TTL: leaseTTL})
+	s.fleet = newFleet(s.instance(), lease, s.libraryID(), s.logger)
+	err = s.fleet.join(ctx)
+	if errors.Is(err, oona.ErrNameTaken) {
+		return fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", s.instance(), err)
+	}
+	if err != nil {
+		return fmt.Errorf("join the other instances: %w", err)
+	}
+	return s.supervisor.Start(ctx, supervise.Spec{Name: workerFleet, Worker: s.fleet})
+}
+
+// leaveFleet takes what is this instance's alone off the bus: its groups on the
+// streams of answers, where nobody waits for anything any more, and its place.
+func (s *Service) leaveFleet(ctx context.Context) error {
+	streams := s.busConfig().Streams
+	return errors.Join(
+		s.supervisor.StopWorker(ctx, workerFleet),
+		s.bus.RemoveGroup(ctx, answerGroup(s.instance()), streams.KernelReady, streams.KernelErrors),
+		s.fleet.leave(ctx))
+}
+
+// folderID reads the name of the data folder, and gives it one the first time.
+func folderID(dir string) (string, error) {
+	path := filepath.Join(dir, ownerFile)
+	content, err := os.ReadFile(path) //nolint:gosec // in our own folder
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the name of the data folder: %w", err)
+	}
+	if words := strings.Fields(string(content)); len(words) == 1 {
+		return words[0], nil
+	}
+	id := rand.Text()
+	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("name the data folder: %w", err)
+	}
+	return id, nil
+}
+
+// libraryID names the kernel library: instances of one database share it, and a
+// file is that of one machine.
+func (s *Service) libraryID() string {
+	address := s.settings.Urza.DatabaseURL.String()
+	if path, isFile := strings.CutPrefix(address, "sqlite:///"); isFile {
+		host, _ := os.Hostname() // A machine without a name is one as well.
+		if absolute, err := filepath.Abs(path); err == nil {
+			path = absolute
+		}
+		address = host + ":" + path
+	}
+	sum := sha256.Sum256([]byte(address))
+	return hex.EncodeToString(sum[:8])
+}
+
+// describeInstance is what the others are told.
+func (s *Service) describeInstance() fleetNote {
+	note := fleetNote{Layers: s.meshLayers(""), Blending: s.seeds.BlendingSeeds(), Library: s.libraryID()}
+	for _, seed := range s.seeds.SeedStates() {
+		note.Seeds = append(note.Seeds, seed.GetSeedId())
+	}
+	return note
+}
