@@ -37,7 +37,7 @@ bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-q
 	cd bench && $(GO) run . -o results.json $(ARGS)
 
 bench-smoke: ## run each benchmark once, to see that it works
-	@tools/ensure.sh redis-server
+	@tools/ensure.sh redis-server /usr/lib/postgresql/15/bin/postgres
 	$(GO) test -run '^$$' -bench . -benchtime=1x ./...
 	cd bench && $(GO) run . -quick -o /dev/null
 

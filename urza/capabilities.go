@@ -23,7 +23,7 @@ func (l *Library) MergeCapabilities(
 		return false, fmt.Errorf("urza: merge capabilities: %w: library closed", ErrUnavailable)
 	}
 	// Read, modify and write in one transaction: whoever else writes this row waits.
-	err = l.catalogue.write(ctx, func(tx *sql.Tx) error {
+	err = l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		changed, err = mergeRow(ctx, tx, blueprintID, bySeed)
 		return err
 	})

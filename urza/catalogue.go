@@ -109,15 +109,24 @@ func (c *catalogue) each(ctx context.Context, visit func(row)) error {
 }
 
 // write runs one transaction in which nobody else writes, in this process or another.
-func (c *catalogue) write(ctx context.Context, change func(*sql.Tx) error) error {
+func (c *catalogue) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
 	select {
 	case c.writer <- struct{}{}:
 		defer func() { <-c.writer }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return c.transact(ctx, change)
+	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err := c.transact(bounded, func(tx *sql.Tx) error { return change(bounded, tx) })
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return fmt.Errorf("%w: not written within %s", ErrUnavailable, writeTimeout) // as in row
+	}
+	return err
 }
+
+// writeTimeout bounds a transaction in a database that hangs; the others wait for it.
+const writeTimeout = 30 * time.Second
 
 func (c *catalogue) transact(ctx context.Context, change func(*sql.Tx) error) error {
 	tx, err := c.db.BeginTx(ctx, nil)
@@ -152,7 +161,7 @@ func rollback(tx *sql.Tx) error {
 
 // clearQuarantine forgets that the file at path was bad.
 func (c *catalogue) clearQuarantine(ctx context.Context, r row) error {
-	return c.write(ctx, func(tx *sql.Tx) error {
+	return c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, deleteQuarantine, r.id, r.path)
 		return err
 	})

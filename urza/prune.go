@@ -91,7 +91,7 @@ func (l *Library) orphans(ctx context.Context) ([]string, error) {
 
 // noteOrphans starts the time of new orphans and forgets those that are none any more.
 func (l *Library) noteOrphans(ctx context.Context, orphans []string, since map[string]time.Time, now time.Time) error {
-	return l.catalogue.write(ctx, func(tx *sql.Tx) error {
+	return l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		gone := make(map[string]bool, len(since))
 		for ref := range since {
 			gone[ref] = true
@@ -117,7 +117,7 @@ func (l *Library) noteOrphans(ctx context.Context, orphans []string, since map[s
 // removeOrphan looks once more, where no save can commit: a save that wrote the
 // artifact again meanwhile finds it gone and writes it once more.
 func (l *Library) removeOrphan(ctx context.Context, ref string) (removed bool, err error) {
-	err = l.catalogue.write(ctx, func(tx *sql.Tx) error {
+	err = l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		references := 0
 		if err := tx.QueryRowContext(ctx, countReferences, ref).Scan(&references); err != nil {
 			return fmt.Errorf("%w: count references: %w", ErrUnavailable, err)

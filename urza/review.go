@@ -59,7 +59,7 @@ func (l *Library) review(ctx context.Context, id, statement string, values ...an
 	if !storable(id) {
 		return ErrNotFound
 	}
-	err := l.catalogue.write(ctx, func(tx *sql.Tx) error {
+	err := l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := scanRow(tx.QueryRowContext(ctx, selectRow, id)); err != nil {
 			return err
 		}

@@ -6,15 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 )
 
-const (
-	// maxTogether bounds how many writers share one transaction.
-	maxTogether = 64
-	// togetherTimeout bounds that transaction: no single writer's patience may end it.
-	togetherTimeout = 30 * time.Second
-)
+// maxTogether bounds how many writers share one transaction.
+const maxTogether = 64
 
 // part is one writer's share of a transaction. It may be run again in another one,
 // so it does nothing but write rows.
@@ -100,8 +95,8 @@ func (c *catalogue) commit(parts []*part) {
 
 // commitOnce fills in what became of each part; its error is that of all of them.
 func (c *catalogue) commitOnce(parts []*part, results []error) error {
-	// Detached: the transaction is not one writer's.
-	ctx, cancel := context.WithTimeout(context.Background(), togetherTimeout)
+	// Detached: the transaction is not one writer's, and no one's patience may end it.
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	return c.transact(ctx, func(tx *sql.Tx) error {
 		if len(parts) == 1 {

@@ -196,7 +196,7 @@ func (l *Library) acquit(ctx context.Context, e *entry, found reading) error {
 // transaction: a save that happened meanwhile must not lose its good file.
 func (l *Library) condemn(ctx context.Context, e *entry, found reading) error {
 	movedTo := ""
-	err := l.catalogue.write(ctx, func(tx *sql.Tx) (err error) {
+	err := l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if err := l.unchanged(ctx, tx, e, found.identity); err != nil {
 			return err
 		}
