@@ -90,8 +90,7 @@ func addAuthority(option *rueidis.ClientOption, file string) error {
 
 // withoutURL keeps the address out of an error: it holds a password.
 func withoutURL(err error) error {
-	var malformed *url.Error
-	if errors.As(err, &malformed) {
+	if _, malformed := errors.AsType[*url.Error](err); malformed {
 		return errors.New("the URL cannot be parsed")
 	}
 	return err

@@ -35,7 +35,7 @@ func newGuard(cfg Config, log *slog.Logger) *guard {
 		Timeout:       breakerOpenFor,
 		ReadyToTrip:   func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= breakerFailures },
 		OnStateChange: func(_ string, _, to gobreaker.State) { g.breakerChanged(to) },
-		IsExcluded:    func(err error) bool { return isCallersOwn(err) },
+		IsExcluded:    isCallersOwn,
 	})
 	return g
 }

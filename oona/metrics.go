@@ -177,7 +177,9 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 }
 
 func storeMax(v *atomic.Int64, n int64) {
-	for old := v.Load(); n > old && !v.CompareAndSwap(old, n); old = v.Load() {
+	old := v.Load()
+	for n > old && !v.CompareAndSwap(old, n) {
+		old = v.Load()
 	}
 }
 

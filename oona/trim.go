@@ -2,6 +2,7 @@ package oona
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -14,32 +15,35 @@ import (
 // has not read stays, up to the bound of the stream. Dead letters go when they
 // are older than DeadLetterTTL, and consumers that own nothing after
 // ConsumerIdle.
+//
+// One failure does not keep it from the rest: the errors are joined.
 func (c *Client) Trim(ctx context.Context) (map[string]int64, error) {
 	trimmed := make(map[string]int64)
+	var failed []error
 	if c.cfg.DeadLetterTTL > 0 {
 		n, err := c.PurgeDeadLettersBefore(ctx, time.Now().Add(-c.cfg.DeadLetterTTL))
-		if err != nil {
-			return trimmed, err
-		}
-		trimmed[c.cfg.DeadLetter] = n
+		trimmed[c.cfg.DeadLetter], failed = n, append(failed, err)
 	}
 	if c.cfg.ConsumerIdle > 0 {
-		if _, err := c.PruneConsumers(ctx, c.cfg.ConsumerIdle); err != nil {
-			return trimmed, err
-		}
+		_, err := c.PruneConsumers(ctx, c.cfg.ConsumerIdle)
+		failed = append(failed, err)
 	}
-	if c.cfg.MessageTTL <= 0 {
-		return trimmed, nil
+	if c.cfg.MessageTTL > 0 {
+		failed = append(failed, c.trimStreams(ctx, trimmed))
 	}
+	return trimmed, errors.Join(failed...)
+}
+
+func (c *Client) trimStreams(ctx context.Context, trimmed map[string]int64) error {
 	oldest := entryID{ms: uint64(max(0, time.Now().Add(-c.cfg.MessageTTL).UnixMilli()))}
 	for _, stream := range c.cfg.Streams.Names() {
 		n, err := c.trimStream(ctx, stream, oldest)
 		if err != nil {
-			return trimmed, err
+			return err
 		}
 		trimmed[stream] = n
 	}
-	return trimmed, nil
+	return nil
 }
 
 func (c *Client) trimStream(ctx context.Context, stream string, keep entryID) (int64, error) {

@@ -52,9 +52,9 @@ func testBackoff(t *testing.T, b *bus) {
 	if !slices.Equal(attempts, []int{1, 2, 3, 4}) {
 		t.Fatalf("attempts = %v", attempts)
 	}
-	for i, want := range []time.Duration{40, 80, 160} {
-		if gap := times[i+1].Sub(times[i]); gap < want*time.Millisecond {
-			t.Errorf("pause %d was %v, want at least %v ms", i, gap, int(want))
+	for i, want := range []time.Duration{40 * time.Millisecond, 80 * time.Millisecond, 160 * time.Millisecond} {
+		if gap := times[i+1].Sub(times[i]); gap < want {
+			t.Errorf("pause %d was %v, want at least %v", i, gap, want)
 		}
 	}
 }

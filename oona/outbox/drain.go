@@ -32,8 +32,7 @@ func (o *Outbox) Run(ctx context.Context, bus Publisher) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		var file *fileError
-		if errors.As(err, &file) {
+		if _, broken := errors.AsType[*fileError](err); broken {
 			return err
 		}
 		if failing != (err != nil) {
@@ -97,8 +96,8 @@ func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
 
 // stops reports whether there is no point in trying the next message.
 func stops(err error) bool {
-	var file *fileError
-	return errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrClosed) || errors.As(err, &file)
+	_, broken := errors.AsType[*fileError](err)
+	return broken || errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrClosed)
 }
 
 // publishRound publishes one message after the other, so that a failure cannot
