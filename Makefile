@@ -88,6 +88,11 @@ node_modules/.bin/buf: package.json package-lock.json
 	npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: sim
+sim: ## simulate days of faults and restarts (ARGS="-seeds 10000 -hours 24 -seed 1")
+	$(GO) test -c -o bin/sim.test ./internal/simtest
+	@cd internal/simtest && ../../bin/sim.test -test.run '^TestSimulation$$' -test.v -test.timeout 6h -seeds 1000 -hours 24 $(ARGS)
+
 .PHONY: oracle
 oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/oracle.md)
 	@status=0; $(GO) test -tags oracle -count=1 ./internal/oracle -report $(CURDIR)/docs/oracle.md || status=$$?; \

@@ -1,0 +1,148 @@
+package simtest
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// session is what a process holds of the bus. When the process dies, nothing that it still does has any effect.
+type session struct {
+	once sync.Once
+	dead chan struct{}
+}
+
+func newSession() *session { return &session{dead: make(chan struct{})} }
+
+func (s *session) end() { s.once.Do(func() { close(s.dead) }) }
+
+func (s *session) ended() bool {
+	select {
+	case <-s.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+// conn is one connection to the bus. It belongs to one goroutine.
+type conn struct {
+	bus     *Bus
+	session *session
+	rng     *rand.Rand
+	risk    float64 // that a call is refused, and as much again that its reply is lost
+}
+
+// do makes one atomic call. After errUnavailable nobody knows whether it took effect.
+func (c *conn) do(call func(*Bus) error) error {
+	if c.session.ended() {
+		return errClosed
+	}
+	refused, lost := c.rng.Float64() < c.risk, c.rng.Float64() < c.risk
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	if c.bus.down || refused {
+		return errUnavailable
+	}
+	err := call(c.bus)
+	if lost {
+		return errUnavailable
+	}
+	return err
+}
+
+func (c *conn) publish(m Message) error {
+	return c.do(func(b *Bus) error {
+		if !b.defects.Forgetful || c.rng.IntN(50) > 0 {
+			b.add(m)
+		}
+		return nil
+	})
+}
+
+func (c *conn) createGroup(stream, group string) error {
+	return c.do(func(b *Bus) error {
+		b.createGroup(stream, group)
+		return nil
+	})
+}
+
+func (c *conn) own(stream, group, consumer string, after ID, n int) (entries []Entry, gone []ID, err error) {
+	err = c.do(func(b *Bus) (err error) {
+		entries, gone, err = b.own(stream, group, consumer, after, n)
+		return err
+	})
+	return entries, gone, err
+}
+
+func (c *conn) claim(stream, group, consumer string, idle time.Duration, ids ...ID) (entries []Entry, err error) {
+	err = c.do(func(b *Bus) (err error) {
+		entries, err = b.claim(stream, group, consumer, idle, ids...)
+		return err
+	})
+	return entries, err
+}
+
+func (c *conn) commit(stream, group string, outcomes []Outcome) (results []Result, err error) {
+	err = c.do(func(b *Bus) (err error) {
+		results, err = b.commit(stream, group, outcomes)
+		return err
+	})
+	return results, err
+}
+
+// read delivers new entries. It waits for one until a time, or until ctx is done.
+func (c *conn) read(ctx context.Context, stream, group, consumer string, n int, until time.Time) ([]Entry, error) {
+	for {
+		var entries []Entry
+		arrived := make(chan struct{})
+		err := c.do(func(b *Bus) (err error) {
+			entries, err = b.fetch(stream, group, consumer, n)
+			if err == nil && len(entries) == 0 {
+				s := b.stream(stream)
+				s.waiting = append(s.waiting, arrived)
+			}
+			return err
+		})
+		if err != nil || len(entries) > 0 {
+			return entries, err
+		}
+		if !waitUntil(until, ctx.Done(), c.session.dead, arrived) {
+			return nil, nil
+		}
+		select {
+		case <-arrived:
+		default:
+			return nil, nil
+		}
+	}
+}
+
+// waitUntil waits for a time, or less when one of the channels is closed: then it returns true. Channels may be nil.
+func waitUntil(at time.Time, a, b, c <-chan struct{}) bool {
+	d := time.Until(at)
+	if d <= 0 {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false
+	case <-a:
+	case <-b:
+	case <-c:
+	}
+	return true
+}
+
+// draw draws a waiting time from an exponential distribution, in nanoseconds and at most ten means.
+func draw(rng *rand.Rand, mean time.Duration) time.Duration {
+	return min(time.Duration(rng.ExpFloat64()*float64(mean)), 10*mean) + 1
+}
+
+// between draws a waiting time from a range.
+func between(rng *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(rng.Int64N(int64(high-low)))
+}

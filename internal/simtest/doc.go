@@ -1,0 +1,34 @@
+// Package simtest simulates days of the foundation service in moments, and audits what happened.
+//
+// A [Scenario] runs in a testing/synctest bubble, where time passes only when nobody has anything to do. In it the
+// supervision engine itself ([supervise]) runs the service's boot steps and workers, in the order that the service's own
+// source gives ([ReadDeck]). What the workers do is made up: they take messages from a bus in memory, and fail, panic,
+// hang, ignore their contexts and leak as a seed tells them to. The bus goes down, loses replies and has its clock
+// moved; the process is stopped, interrupted and killed, at boot as well as later, and started again.
+//
+// The auditor believes nobody. It has a model of the restart policy of its own, written from the policy's promise, a
+// state table of its own, and reads the streams to see what took effect. What it holds the service to:
+//
+//   - steps and workers start in one order, and stop in exactly the reverse; a failed boot is rolled back
+//   - each delay is within the policy, each start comes when its delay is over, and never six starts in 10 s
+//   - a circuit opens when the budget is spent, and not before; a recovery is told after 60 s of health
+//   - a worker is started again for its own failures only
+//   - no event is lost, no move is illegal, and the status table says what the events say
+//   - a stop is bounded, and names exactly the workers that it had to abandon
+//   - what the bus acknowledged is there, takes effect once, and is settled in the end
+//
+// # The bus, and how far it can be trusted
+//
+// The bus keeps streams, groups, pending lists with owners, idle times and delivery counts, and commits answers, replay
+// mark and acknowledgement as one. It is no server: it has no wire, no envelopes, no signatures and no bounds, so the
+// suite of package oonatest, which speaks to a server, cannot be run on it, and a bubble would not bear the sockets.
+// Two tests stand in for that. One does the same thousands of random commands on this bus and on a Redis, the commit
+// being package oona's own script, and compares every answer. The other holds bus and consumer together to those rows
+// of the suite that are about groups, retries, claims, replays, crashes and stops; the table names the rows, and the
+// rows about wire, trust, pressure and housekeeping are left to the suite.
+//
+// What is not simulated: the parts' own logic, freshness (replay marks do not expire here), trimming, and jumps of the
+// process's own wall clock, which a bubble does not have; the clock that jumps is the bus's. Two goroutines that wake in
+// the same nanosecond run in either order. Every waiting time is drawn with nanoseconds to make that rare, and a test
+// compares repeated runs, so a seed repeats its run in all but very few cases.
+package simtest

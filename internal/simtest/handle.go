@@ -1,0 +1,139 @@
+package simtest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// nextWake is when there is something to do even if no entry comes.
+func (b *body) nextWake() time.Time {
+	at := b.mishap.at
+	if b.nextClaim.Before(at) {
+		at = b.nextClaim
+	}
+	for _, r := range b.retries {
+		if r.at.Before(at) {
+			at = r.at
+		}
+	}
+	return at
+}
+
+// retryDue delivers again what failed and has waited long enough.
+func (b *body) retryDue(ctx context.Context) error {
+	for _, id := range slices.Sorted(maps.Keys(b.retries)) {
+		if b.retries[id].at.After(time.Now()) || ctx.Err() != nil {
+			continue
+		}
+		entries, err := b.claim(b.stream, b.group, b.consumer, 0, id)
+		if err != nil {
+			return err
+		}
+		delete(b.retries, id)
+		if err := b.handle(ctx, entries); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimStale takes over what nobody has touched for long.
+func (b *body) claimStale(ctx context.Context) error {
+	if time.Now().Before(b.nextClaim) {
+		return nil
+	}
+	b.nextClaim = time.Now().Add(claimPeriod)
+	entries, err := b.claim(b.stream, b.group, b.consumer, claimIdle)
+	if err != nil {
+		return err
+	}
+	return b.handle(ctx, b.notWaiting(entries))
+}
+
+// handle handles entries one after the other, and commits what came of them. Entries that it does not come to stay
+// pending.
+func (b *body) handle(ctx context.Context, entries []Entry) error {
+	b.held = b.held[:0:0]
+	work := supervise.Work(ctx)
+	for _, e := range entries {
+		if work.Err() != nil {
+			break
+		}
+		outcome, err := b.decide(work, e)
+		switch {
+		case errors.Is(err, errCrash):
+			return err
+		case err == nil:
+			b.held = append(b.held, outcome)
+		}
+	}
+	if len(b.held) == 0 {
+		return nil
+	}
+	if err := b.settle(ctx, work); err != nil {
+		return err
+	}
+	b.held = nil
+	return nil
+}
+
+var errLater = errors.New("handler failed")
+
+// decide is the handler.
+func (b *body) decide(work context.Context, e Entry) (Outcome, error) {
+	o := Outcome{ID: e.ID, Name: e.Name}
+	if e.Deliveries > attempts {
+		o.Reason = exhausted
+		return o, nil
+	}
+	if b.rng.Float64() < shareOfSlow && b.clumsiness > 0 {
+		if waitUntil(time.Now().Add(draw(b.rng, handlerTime)), work.Done(), b.session.dead, nil) {
+			return o, errLater
+		}
+	}
+	if b.rng.Float64() < b.clumsiness {
+		return b.fail(o, e)
+	}
+	to := b.answerTo[b.rng.IntN(len(b.answerTo))]
+	o.Answers = []Message{{Stream: to, Name: "after " + e.Name, Cause: Cause{b.stream, e.Name, e.ID}}}
+	return o, nil
+}
+
+func (b *body) fail(o Outcome, e Entry) (Outcome, error) {
+	switch luck := b.rng.Float64(); {
+	case luck < shareOfCrash:
+		return o, errCrash
+	case luck < shareOfCrash+shareOfFatal:
+		o.Reason = permanent
+		return o, nil
+	case e.Deliveries == attempts:
+		o.Reason = exhausted
+		return o, nil
+	}
+	b.retries[e.ID] = retry{at: time.Now().Add(retryBackoff << e.Deliveries), entry: e}
+	return o, errLater
+}
+
+// settle commits what is held until the bus says so. A commit whose reply is lost is made again: then the bus finds
+// nothing left to settle.
+func (b *body) settle(ctx, work context.Context) error {
+	var deadline time.Time
+	for {
+		_, err := b.commit(b.stream, b.group, b.held)
+		if !errors.Is(err, errUnavailable) {
+			return err
+		}
+		if ctx.Err() != nil && deadline.IsZero() {
+			deadline = time.Now().Add(commitLinger)
+		}
+		if work.Err() != nil || !deadline.IsZero() && time.Now().After(deadline) {
+			return nil
+		}
+		waitUntil(time.Now().Add(between(b.rng, healPause/8, healPause/4)), work.Done(), b.session.dead, nil)
+	}
+}

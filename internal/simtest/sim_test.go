@@ -1,0 +1,73 @@
+package simtest
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// simulate runs a scenario in a bubble.
+func simulate(t *testing.T, s Scenario) (report Report) {
+	synctest.Test(t, func(*testing.T) { report = Simulate(s) })
+	return report
+}
+
+// fleet runs one seed after the other on every core.
+type fleet struct {
+	steps    []Step
+	next     atomic.Uint64
+	first    uint64
+	seeds    uint64
+	deadline time.Time // zero for none
+
+	mu         sync.Mutex
+	done       int
+	violations int
+	counts     Counts
+}
+
+// TestSimulation: see the package's comment for what is held.
+func TestSimulation(t *testing.T) {
+	f := &fleet{steps: deck(t), first: max(options.seed, 1), seeds: uint64(max(options.seeds, 1))}
+	if options.seed == 0 && options.seeds == 0 {
+		f.seeds, f.deadline = 1000, time.Now().Add(timeForSeeds)
+	}
+	t.Run("seeds", func(t *testing.T) {
+		for range runtime.GOMAXPROCS(0) {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				f.work(t)
+			})
+		}
+	})
+	t.Logf("%d seeds: %+v", f.done, f.counts)
+	result = fmt.Sprintf("RESULT sim seeds=%d hours=%d violations=%d", f.done, options.hours, f.violations)
+}
+
+func (f *fleet) work(t *testing.T) {
+	for {
+		n := f.next.Add(1) - 1
+		if n >= f.seeds || !f.deadline.IsZero() && time.Now().After(f.deadline) {
+			return
+		}
+		seed := f.first + n
+		report := simulate(t, Scenario{Seed: seed, Hours: options.hours, Steps: f.steps})
+		f.add(report)
+		if len(report.Violations) > 0 {
+			t.Errorf("seed %d: %v\nto repeat: go test ./internal/simtest -count=1 -run '^TestSimulation$' -seed %d -hours %d",
+				seed, report, seed, options.hours)
+		}
+	}
+}
+
+func (f *fleet) add(r Report) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done++
+	f.violations += len(r.Violations)
+	f.counts.add(r.Counts)
+}
