@@ -94,13 +94,23 @@ const blueprints = 50
 
 // logged returns the last log line with the message, nil when there is none.
 func (w *world) logged(message string) (found map[string]any) {
-	for line := range strings.Lines(w.process.stderr.String()) {
-		var record map[string]any
-		if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == message {
+	for _, record := range w.records() {
+		if record["msg"] == message {
 			found = record
 		}
 	}
 	return found
+}
+
+// records are the log lines so far.
+func (w *world) records() (records []map[string]any) {
+	for line := range strings.Lines(w.process.stderr.String()) {
+		var record map[string]any
+		if json.Unmarshal([]byte(line), &record) == nil {
+			records = append(records, record)
+		}
+	}
+	return records
 }
 
 // stop asks the service to end and checks that it does so in good order.

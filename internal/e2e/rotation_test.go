@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// rotation is a service whose secrets lie in a file, and a peer that signs with
+// what it is told.
+type rotation struct {
+	*world
+
+	file string
+	sent []string
+}
+
+func newRotation(t *testing.T) *rotation {
+	t.Helper()
+	r := &rotation{world: newWorld(t)}
+	r.file = filepath.Join(r.folder, "secrets")
+	r.environ = slices.DeleteFunc(r.environ, func(pair string) bool { return pair == "ESPER_LEYLINE_SECRET="+secret })
+	r.environ = append(r.environ, "ESPER_LEYLINE_SECRET_FILE="+r.file)
+	return r
+}
+
+// write replaces the file as an operator's tools do, in one step.
+func (r *rotation) write(secrets string) {
+	r.t.Helper()
+	if err := os.WriteFile(r.file+".new", []byte(secrets), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(r.file+".new", r.file); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// load sends requests signed with a secret until ok holds, and a few more.
+func (r *rotation) load(name, with string, ok func() bool) {
+	r.t.Helper()
+	for number, after := 0, 0; after < 20; number++ {
+		id := fmt.Sprintf("%s-%d", name, number)
+		payload := envelope(typeRequest, kernelRequest(id, compiled, "run-e2e", time.Now()))
+		r.bus.do(addCommand(streamRequests, payload, sign(with, payload))...)
+		r.sent = append(r.sent, id)
+		if ok() {
+			after++
+		}
+	}
+}
+
+func (r *rotation) rotations() func() bool {
+	before := 0
+	count := func() int {
+		n := 0
+		for _, record := range r.records() {
+			if record["msg"] == "secrets rotated" {
+				n++
+			}
+		}
+		return n
+	}
+	before = count()
+	return func() bool { return count() > before }
+}
+
+// TestSecretsRotateUnderLoadWithNothingRefused goes through the three steps of
+// a rotation while requests keep coming.
+func TestSecretsRotateUnderLoadWithNothingRefused(t *testing.T) {
+	begin(t)
+	const old, next = "old-secret-0123456789", "new-secret-0123456789"
+	r := newRotation(t)
+	r.write(old)
+	r.bootForged()
+	for _, step := range []struct{ name, file, sender string }{
+		{"accept the new", old + "\n" + next + "\n", old},
+		{"sign with the new", next + "\n" + old + "\n", next},
+		{"the last of the old", next + "\n" + old + "\n# both\n", old},
+		{"forget the old", next + "\n", next},
+	} {
+		rotated := r.rotations()
+		r.write(step.file)
+		r.load(step.name, step.sender, rotated)
+	}
+	r.settled(streamRequests, patience)
+	signedWith := map[string]int{}
+	answered := map[string]int{}
+	for _, e := range r.bus.entries(streamReady) {
+		payload := []byte(e.fields["payload"])
+		for _, candidate := range []string{old, next} {
+			if e.fields["signature"] == sign(candidate, payload) {
+				signedWith[candidate]++
+			}
+		}
+		answered[decodeAnswer(t, payload).requestID]++
+	}
+	for _, id := range r.sent {
+		if answered[id] != 1 {
+			t.Errorf("request %q was answered %d times", id, answered[id])
+		}
+	}
+	if n := r.bus.length(streamDeadLetter); n != 0 {
+		t.Errorf("%d messages were refused", n)
+	}
+	t.Logf("%d requests, answers signed with the old secret %d, with the new one %d",
+		len(r.sent), signedWith[old], signedWith[next])
+	if signedWith[old] == 0 || signedWith[next] == 0 {
+		t.Error("the answers were not signed with one secret and then with the other")
+	}
+	// What is gone is gone.
+	payload := envelope(typeRequest, kernelRequest("late", compiled, "run-e2e", time.Now()))
+	id, _ := r.bus.do(addCommand(streamRequests, payload, sign(old, payload))...).(string)
+	r.refused(streamRequests, id, "bad_signature")
+	mustNotSay(t, "the log", r.process.stderr.String(), next)
+	r.stop()
+}
