@@ -49,7 +49,6 @@ func onBothBuses(t *testing.T, test func(t *testing.T, url string)) {
 }
 
 func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
-	t.Parallel()
 	onBothBuses(t, func(t *testing.T, url string) {
 		const ttl = 300 * time.Millisecond
 		first := leaseClient(t, url, "a").NewLease(oona.LeaseConfig{Owner: "one", TTL: ttl})
@@ -89,7 +88,6 @@ func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
 }
 
 func TestNameBelongsToOneOwner(t *testing.T) {
-	t.Parallel()
 	onBothBuses(t, func(t *testing.T, url string) {
 		c := leaseClient(t, url, "same")
 		first := c.NewLease(oona.LeaseConfig{Owner: "one"})
@@ -130,7 +128,6 @@ func TestTokensGrowThoughTheBusForgets(t *testing.T) {
 }
 
 func TestGroupsOfTheDepartedAreRemoved(t *testing.T) {
-	t.Parallel()
 	onBothBuses(t, func(t *testing.T, url string) {
 		ctx := context.Background()
 		c := leaseClient(t, url, "a")

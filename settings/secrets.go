@@ -10,7 +10,7 @@ import (
 )
 
 // SecretFileEnv is the variable that names the file of secrets.
-const SecretFileEnv = "ESPER_LEYLINE_SECRET_FILE"
+const SecretFileEnv = "ESPER_LEYLINE_SECRET_FILE" //nolint:gosec // the name of the variable, not its value
 
 // How much of an envelope must be signed: the texts of OONA_TRUST.
 const (

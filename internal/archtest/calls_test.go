@@ -16,6 +16,7 @@ var (
 	sleepExceptions       = map[string]string{
 		"supervise/boot_test.go time.Sleep":     "a step that hears nothing, taken in bubbles only",
 		"supervise/property_test.go time.Sleep": "a worker that hears nothing, run in bubbles only",
+		"tezzeret/kill_test.go time.Sleep":      "widens the moment into which a random kill may fall",
 	}
 	contextExceptions = map[string]string{}
 )

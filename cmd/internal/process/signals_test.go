@@ -78,7 +78,7 @@ func TestStormOfSignalsIsOneMore(t *testing.T) {
 type coded int
 
 func (c coded) Error() string { return "coded" }
-func (c coded) Exit() int { return int(c) }
+func (c coded) Exit() int     { return int(c) }
 
 func TestErrorMaySayItsOwnExitCode(t *testing.T) {
 	if got := process.ExitCode(coded(3)); got != 3 {
