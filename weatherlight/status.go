@@ -32,6 +32,7 @@ type Status struct {
 	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
 	Catalogue  *CatalogueStatus   `json:"catalogue,omitempty"`
 	Forge      *ForgeStatus       `json:"forge,omitempty"`
+	Instances  *InstancesStatus   `json:"instances,omitempty"`
 	Nissa      *NissaStatus       `json:"nissa,omitempty"`
 	BusMetrics map[string]float64 `json:"bus_metrics,omitempty"`
 	Drops      []DropStatus       `json:"drops,omitempty"`
@@ -160,6 +161,7 @@ func (s *Service) addBus(ctx context.Context, status *Status) {
 	if s.busServer.Version != "" {
 		status.Versions[s.busServer.Product] = s.busServer.Version
 	}
+	status.Instances = s.fleet.status()
 	health := s.bus.Health()
 	status.Breakers = append(status.Breakers,
 		BreakerStatus{"oona_publish", breakerName(health.PublishState), health.PublishFailures},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -71,12 +72,18 @@ func (s *Service) stopSpecs(ctx context.Context, specs []supervise.Spec) error {
 	return errors.Join(failures...)
 }
 
+// idleBlock is how long one read of an empty stream may wait. A stop and a new
+// entry end it at once; only that many questions less are asked while nothing
+// happens.
+const idleBlock = 2 * time.Second
+
 // consumer is a worker that reads one stream. It is ready once its group exists
 // and its own pending entries were read.
 func (s *Service) consumer(name string, subscription oona.Subscription) supervise.Spec {
 	if subscription.Concurrency == 0 {
 		subscription.Concurrency = s.settings.Workers.MaxConcurrency
 	}
+	subscription.Block = idleBlock
 	run := func(ctx context.Context) error { return s.consume(ctx, subscription) }
 	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}
 }
@@ -95,7 +102,10 @@ func (s *Service) consume(ctx context.Context, subscription oona.Subscription) e
 	defer end()
 	defer context.AfterFunc(s.intake, end)()
 	subscription.OnReady = func() { supervise.Ready(ctx) }
-	if err := s.bus.Consume(fetch, supervise.Work(ctx), subscription); err != nil {
+	s.fetching.Add(1)
+	err := s.bus.Consume(fetch, supervise.Work(ctx), subscription)
+	s.fetching.Add(-1)
+	if err != nil {
 		return err
 	}
 	<-ctx.Done()

@@ -1,6 +1,7 @@
 // Command esper-weatherlight-service runs the foundation of Esper-Lite: it boots
 // the bus, the kernel library and its forge, the seeds and the controller, and
-// keeps them alive until it is asked to stop.
+// keeps them alive until it is asked to stop. With --check it only asks whether
+// it could start, and prints what it found.
 //
 // It is configured by environment variables or a .env file; see
 // docs/operations.md. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
@@ -9,7 +10,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/settings"
@@ -19,11 +26,46 @@ import (
 const name = "esper-weatherlight-service"
 
 func main() {
-	err := run(context.Background())
+	err := start(context.Background(), os.Args[1:])
 	if err != nil {
 		process.Report(os.Stderr, name, err)
 	}
 	os.Exit(process.ExitCode(err))
+}
+
+func start(ctx context.Context, args []string) error {
+	onlyCheck, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	case onlyCheck:
+		return check(ctx, os.Stdout)
+	default:
+		return run(ctx)
+	}
+}
+
+// parse reads the command line: everything but --check is configured otherwise.
+func parse(args []string) (onlyCheck bool, err error) {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.BoolVar(&onlyCheck, "check", false, "only ask whether the service could start: exit 0 yes, 2 configuration, 3 dependency")
+	err = flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(os.Stdout)
+		fmt.Printf("Usage: %s [--check]\n", name)
+		flags.PrintDefaults()
+		return false, err
+	}
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err != nil {
+		return false, process.Misconfigured("command line", err)
+	}
+	return onlyCheck, nil
 }
 
 func run(ctx context.Context) error {
@@ -31,18 +73,38 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service, err := weatherlight.New(weatherlight.Config{
-		Settings: resolved,
-		Logger:   process.NewLogger(os.Stderr, resolved.Log.Level),
-	})
+	level := new(slog.LevelVar)
+	level.Set(resolved.Log.Level.Level())
+	logger := process.NewLogger(os.Stderr, level)
+	service, err := weatherlight.New(weatherlight.Config{Settings: resolved, Logger: logger})
 	if err != nil {
 		return err
 	}
 	// The second signal leaves at once, whatever is still going on.
-	ctx, release := process.OnSignal(ctx, func() {
-		service.Interrupt()
-		os.Exit(process.ExitFailed)
-	})
+	ctx, release := process.OnSignal(ctx,
+		func() {
+			service.Interrupt()
+			os.Exit(process.ExitFailed)
+		},
+		process.Action{Signal: syscall.SIGHUP, Do: func(ctx context.Context) { reload(ctx, service, level, logger) }},
+		process.Action{Signal: syscall.SIGUSR1, Do: service.LogStatus},
+	)
 	defer release()
 	return service.Run(ctx)
+}
+
+// reload takes over what may change while the service runs: the log level and
+// the secrets. What cannot be read leaves everything as it was.
+func reload(ctx context.Context, service *weatherlight.Service, level *slog.LevelVar, logger *slog.Logger) {
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		logger.Error("reload: nothing changed", "error", err)
+		return
+	}
+	level.Set(resolved.Log.Level.Level())
+	if err := service.Reload(ctx); err != nil {
+		logger.Error("reload: the secrets stay as they were", "error", err)
+		return
+	}
+	logger.Info("reloaded", "level", resolved.Log.Level.String())
 }
