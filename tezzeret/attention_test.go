@@ -235,3 +235,30 @@ func referenceHierarchy(r *trial, x matrix) matrix {
 	}
 	return x.plus(r.layers().multiHead(x, context, 2, nil))
 }
+
+func (m matrix) transposed() matrix {
+	out := make(matrix, len(m[0]))
+	for i := range m {
+		for j, v := range m[i] {
+			out[j] = append(out[j], v)
+		}
+	}
+	return out
+}
+
+func layerNorm(m matrix, gamma, beta *kernel.Tensor) matrix {
+	out := make(matrix, len(m))
+	for i, row := range m {
+		mean, variance := 0.0, 0.0
+		for _, v := range row {
+			mean += v / float64(len(row))
+		}
+		for _, v := range row {
+			variance += (v - mean) * (v - mean) / float64(len(row))
+		}
+		for j, v := range row {
+			out[i] = append(out[i], (v-mean)/math.Sqrt(variance+1e-5)*float64(gamma.Data[j])+float64(beta.Data[j]))
+		}
+	}
+	return out
+}

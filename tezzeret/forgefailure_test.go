@@ -3,6 +3,8 @@ package tezzeret_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -212,4 +214,15 @@ func TestOneLuckySuccessDoesNotEndConservativeMode(t *testing.T) {
 			t.Errorf("recorded strategy %v", strategy)
 		}
 	})
+}
+
+func TestJournalThatCannotBeOpenedFailsThePass(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := restarted(t, compilable()[:1], filepath.Join(file, "journal"), newLibrary(), nil)
+	if err := b.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "forge journal") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -289,14 +289,3 @@ func TestJournalDoesNotGrowForEver(t *testing.T) {
 		t.Errorf("%v, %d lines after 60 rounds", err, lines)
 	}
 }
-
-func TestJournalThatCannotBeOpenedFailsThePass(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b := restarted(t, compilable()[:1], filepath.Join(file, "journal"), newLibrary(), nil)
-	if err := b.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "forge journal") {
-		t.Errorf("got %v", err)
-	}
-}

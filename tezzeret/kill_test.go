@@ -27,6 +27,9 @@ import (
 // started by itself to be killed.
 const killedForge = "TEZZERET_KILLED_FORGE"
 
+// forging is what that process prints when it begins.
+const forging = "forging"
+
 // killedLibrary is a library in a folder: one file a kernel, put there at once.
 type killedLibrary struct{ folder string }
 
@@ -119,6 +122,7 @@ func killedConfig(folder string, announce func(context.Context, *leyline.KernelC
 // forgeUntilKilled is the body of the process that is killed.
 func forgeUntilKilled(folder string) error {
 	library := killedLibrary{folder}
+	fmt.Println(forging)
 	announce := func(_ context.Context, update *leyline.KernelCatalogUpdate) error {
 		linger()
 		defer linger()
@@ -150,13 +154,22 @@ func killUntilDone(t *testing.T, folder string) (kills int) {
 	for {
 		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this test binary itself
 		child.Env = append(os.Environ(), killedForge+"="+folder)
+		output, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		doom := time.AfterFunc(time.Duration(10+rand.IntN(90))*time.Millisecond, func() {
+		// Counted from its first work, and longer each time, so that a slow
+		// machine comes to an end, too.
+		if line, err := bufio.NewReader(output).ReadString('\n'); line != forging+"\n" {
+			t.Fatalf("the forge began with %q: %v", line, err)
+		}
+		doom := time.AfterFunc(time.Duration(rand.IntN(60+10*kills))*time.Millisecond, func() {
 			_ = child.Process.Signal(syscall.SIGKILL)
 		})
-		err := child.Wait()
+		err = child.Wait()
 		doom.Stop()
 		if err == nil {
 			return kills

@@ -280,30 +280,3 @@ func (l *weighed) multiHead(x, context matrix, heads int, sees func(i, j int) bo
 	q, k, v := l.next(x), l.next(context), l.next(context)
 	return l.next(inHeads(q, k, v, heads, sees))
 }
-
-func (m matrix) transposed() matrix {
-	out := make(matrix, len(m[0]))
-	for i := range m {
-		for j, v := range m[i] {
-			out[j] = append(out[j], v)
-		}
-	}
-	return out
-}
-
-func layerNorm(m matrix, gamma, beta *kernel.Tensor) matrix {
-	out := make(matrix, len(m))
-	for i, row := range m {
-		mean, variance := 0.0, 0.0
-		for _, v := range row {
-			mean += v / float64(len(row))
-		}
-		for _, v := range row {
-			variance += (v - mean) * (v - mean) / float64(len(row))
-		}
-		for j, v := range row {
-			out[i] = append(out[i], (v-mean)/math.Sqrt(variance+1e-5)*float64(gamma.Data[j])+float64(beta.Data[j]))
-		}
-	}
-	return out
-}
