@@ -25,7 +25,12 @@ type garden struct {
 
 func newGarden(t *testing.T, blueprintID string) *garden {
 	t.Helper()
-	g := &garden{t: t, running: start(t, newService(t, nil))}
+	return newGardenWith(t, blueprintID, nil)
+}
+
+func newGardenWith(t *testing.T, blueprintID string, extra map[string]string) *garden {
+	t.Helper()
+	g := &garden{t: t, running: start(t, newService(t, extra))}
 	var err error
 	if g.blueprint, err = g.catalog.Get(blueprintID); err != nil {
 		t.Fatal(err)

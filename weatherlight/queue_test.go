@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -191,5 +192,30 @@ func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error("points (-want +got):", diff)
+	}
+}
+
+// An alarm that the bus has no room for is late, not lost; what is not urgent is
+// dropped and counted.
+func TestAlarmThatIsRefusedForLackOfRoomIsSetAside(t *testing.T) {
+	for _, refusal := range []error{oona.ErrRateLimited, oona.ErrOverloaded} {
+		var kept []string
+		queue := newTelemetryQueue(slog.New(slog.DiscardHandler))
+		queue.publish = func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error { return refusal }
+		queue.setAside = func(packet *leyline.TelemetryPacket) bool {
+			kept = append(kept, packet.GetPacketId())
+			return true
+		}
+		for _, level := range []leyline.TelemetryLevel{
+			leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL,
+		} {
+			queue.Offer(&leyline.TelemetryPacket{PacketId: level.String(), Level: level})
+		}
+		if err := queue.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL.String()}; !slices.Equal(kept, want) || queue.failed.Load() != 1 {
+			t.Errorf("%v: kept %v, want %v; %d dropped", refusal, kept, want, queue.failed.Load())
+		}
 	}
 }

@@ -92,6 +92,7 @@ type Service struct {
 	// intake is done when no consumer is to fetch any more.
 	intake      context.Context //nolint:containedctx // one state of all consumers
 	closeIntake context.CancelFunc
+	fetching    atomic.Int64 // consumers that fetch or finish
 
 	secretsMu sync.Mutex
 	secrets   []string // in use, the one that signs first

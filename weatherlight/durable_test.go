@@ -1,0 +1,61 @@
+package weatherlight
+
+import (
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// An alarm that is raised while the bus is down is delivered when it is back,
+// also by the next life of the service.
+func TestAlarmRaisedDuringAnOutageIsDelivered(t *testing.T) {
+	server := redistest.Start(t, redistest.AOF()...)
+	environ := map[string]string{"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir()}
+	r := start(t, newService(t, environ))
+	server.Kill()
+	raised := alarm{level: halt, reason: "while it was down", origin: "test", triggers: 1}
+	packet := raised.emergencyPacket()
+	if !r.raiseAlarm(packet) {
+		t.Fatal("the alarm found no room")
+	}
+	_ = r.stop(t) // It cannot say goodbye to a bus that is down.
+	server.Restart()
+	next := start(t, newService(t, environ))
+	nissa := connect(t, server.URL, "nissa")
+	heard := listen(t, nissa, "oona.emergency", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	delivered := func() (n int) {
+		for _, got := range heard.packets() {
+			if got.GetPacketId() == packet.GetPacketId() {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "the alarm is delivered", func() bool { return delivered() == 1 })
+	if err := next.stop(t); err != nil {
+		t.Error(err)
+	}
+	if n := delivered(); n != 1 {
+		t.Errorf("delivered %d times", n)
+	}
+}
+
+func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
+	server := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": server.URL}))
+	nissa := connect(t, server.URL, "nissa")
+	const reports = 200
+	for i := range reports {
+		report := &leyline.FieldReport{ReportId: time.Duration(i).String()}
+		if err := (durableReports{r.outbox}).PublishFieldReport(t.Context(), report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.stop(t); err != nil {
+		t.Fatal(err)
+	}
+	heard := listen(t, nissa, "oona.normal", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT)
+	eventually(t, "all reports are on the bus", func() bool { return len(heard.deliveries()) == reports })
+}
