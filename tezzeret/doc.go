@@ -7,6 +7,12 @@
 // checksums. What cannot be built is refused by name; it is never replaced by
 // something else.
 //
-// A Forge goes through a catalogue once and compiles what a library lacks. A
-// blueprint that fails is parked, and the next one has its turn.
+// A slot is a feature vector, a sequence or an image; each architecture looks at
+// it through a fixed view and gives back the same shape. docs/blueprints.md
+// lists them all.
+//
+// A Forge goes through a catalogue once and compiles what a library lacks or
+// has out of date. A blueprint that fails is parked, and the next one has its
+// turn. A journal file keeps failures and announcements across processes, also
+// when one is killed.
 package tezzeret
