@@ -29,17 +29,13 @@ type body struct {
 	witness       witness
 	strays        *sync.WaitGroup
 	mishap        mishap
+	handler       func(work context.Context, e Entry) error
 	clumsiness    float64 // that a handler fails
 	held          []Outcome
-	retries       map[ID]retry
+	retries       map[ID]time.Time // when to try again
 	nextClaim     time.Time
 	period        time.Duration
 	count         int // names what the worker publishes by itself
-}
-
-type retry struct {
-	at    time.Time
-	entry Entry
 }
 
 // run is the whole life of the body.
@@ -90,9 +86,6 @@ const (
 	permanent    = "permanent"
 	claimPeriod  = 5 * time.Minute
 )
-
-// errCrash is a handler that brings its worker down.
-var errCrash = errors.New("handler crashed")
 
 // consume is a worker that reads a stream, by the rules of package oona: own pending entries first, then new ones;
 // failed ones again after a pause, those of consumers that are gone after a longer one.

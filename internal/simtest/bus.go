@@ -179,18 +179,18 @@ func (b *Bus) own(stream, groupName, consumer string, after ID, n int) (entries 
 		if d.id <= after || d.owner != consumer || len(entries)+len(gone) == n {
 			continue
 		}
-		d.count, d.at = d.count+1, b.now()
 		if s.entries[d.id-1].deleted {
 			gone = append(gone, d.id)
 			continue
 		}
+		d.count, d.at = d.count+1, b.now()
 		entries = append(entries, s.entry(d))
 	}
 	return entries, gone, nil
 }
 
 // claim delivers to a consumer the pending entries of anybody that have been idle for at least idle, or of these only
-// those in ids when there are any. Deleted ones leave the pending list.
+// those in ids when there are any. Deleted ones leave the pending list, however long they have been idle.
 func (b *Bus) claim(stream, groupName, consumer string, idle time.Duration, ids ...ID) ([]Entry, error) {
 	g, err := b.group(stream, groupName)
 	if err != nil {
@@ -199,11 +199,14 @@ func (b *Bus) claim(stream, groupName, consumer string, idle time.Duration, ids 
 	s := b.stream(stream)
 	var entries []Entry
 	for _, d := range slices.Clone(g.pending) {
-		if len(ids) > 0 && !slices.Contains(ids, d.id) || b.now().Sub(d.at) < idle {
+		if len(ids) > 0 && !slices.Contains(ids, d.id) {
 			continue
 		}
 		if s.entries[d.id-1].deleted {
 			g.acknowledge(d.id)
+			continue
+		}
+		if b.now().Sub(d.at) < idle {
 			continue
 		}
 		d.owner, d.count, d.at = consumer, d.count+1, b.now()

@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -17,8 +18,8 @@ func (b *body) nextWake() time.Time {
 		at = b.nextClaim
 	}
 	for _, r := range b.retries {
-		if r.at.Before(at) {
-			at = r.at
+		if r.Before(at) {
+			at = r
 		}
 	}
 	return at
@@ -27,7 +28,7 @@ func (b *body) nextWake() time.Time {
 // retryDue delivers again what failed and has waited long enough.
 func (b *body) retryDue(ctx context.Context) error {
 	for _, id := range slices.Sorted(maps.Keys(b.retries)) {
-		if b.retries[id].at.After(time.Now()) || ctx.Err() != nil {
+		if b.retries[id].After(time.Now()) || ctx.Err() != nil {
 			continue
 		}
 		entries, err := b.claim(b.stream, b.group, b.consumer, 0, id)
@@ -82,41 +83,52 @@ func (b *body) handle(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-var errLater = errors.New("handler failed")
+var (
+	errLater     = errors.New("handler failed")
+	errPermanent = errors.New("handler failed for good")
+	// errCrash is a handler that brings its worker down.
+	errCrash = errors.New("handler crashed")
+)
 
-// decide is the handler.
+// decide handles one entry. An error says that it stays pending.
 func (b *body) decide(work context.Context, e Entry) (Outcome, error) {
 	o := Outcome{ID: e.ID, Name: e.Name}
 	if e.Deliveries > attempts {
 		o.Reason = exhausted
 		return o, nil
 	}
-	if b.rng.Float64() < shareOfSlow && b.clumsiness > 0 {
-		if waitUntil(time.Now().Add(draw(b.rng, handlerTime)), work.Done(), b.session.dead, nil) {
-			return o, errLater
-		}
+	switch err := b.handler(work, e); {
+	case errors.Is(err, errCrash), work.Err() != nil, b.session.ended():
+		return o, cmp.Or(err, errLater)
+	case errors.Is(err, errPermanent):
+		o.Reason = permanent
+	case err != nil && e.Deliveries == attempts:
+		o.Reason = exhausted
+	case err != nil:
+		b.retries[e.ID] = time.Now().Add(retryBackoff << (e.Deliveries - 1))
+		return o, err
+	default:
+		to := b.answerTo[b.rng.IntN(len(b.answerTo))]
+		o.Answers = []Message{{Stream: to, Name: "after " + e.Name, Cause: Cause{b.stream, e.Name, e.ID}}}
 	}
-	if b.rng.Float64() < b.clumsiness {
-		return b.fail(o, e)
-	}
-	to := b.answerTo[b.rng.IntN(len(b.answerTo))]
-	o.Answers = []Message{{Stream: to, Name: "after " + e.Name, Cause: Cause{b.stream, e.Name, e.ID}}}
 	return o, nil
 }
 
-func (b *body) fail(o Outcome, e Entry) (Outcome, error) {
+// roll is the handler of the simulation: it takes its time, and fails in every way there is.
+func (b *body) roll(work context.Context, _ Entry) error {
+	if b.rng.Float64() < shareOfSlow && b.clumsiness > 0 {
+		waitUntil(time.Now().Add(draw(b.rng, handlerTime)), work.Done(), b.session.dead, nil)
+	}
+	if b.rng.Float64() >= b.clumsiness {
+		return nil
+	}
 	switch luck := b.rng.Float64(); {
 	case luck < shareOfCrash:
-		return o, errCrash
+		return errCrash
 	case luck < shareOfCrash+shareOfFatal:
-		o.Reason = permanent
-		return o, nil
-	case e.Deliveries == attempts:
-		o.Reason = exhausted
-		return o, nil
+		return errPermanent
 	}
-	b.retries[e.ID] = retry{at: time.Now().Add(retryBackoff << e.Deliveries), entry: e}
-	return o, errLater
+	return errLater
 }
 
 // settle commits what is held until the bus says so. A commit whose reply is lost is made again: then the bus finds

@@ -3,7 +3,6 @@ package simtest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -170,8 +169,9 @@ func (p *process) body(def WorkerDef) *body {
 	rng := newRand(p.world.scenario.Seed, def.Name, strconv.Itoa(p.number), strconv.Itoa(run))
 	b := &body{
 		conn: p.conn(rng), name: def.Name, stream: def.Stream, group: groupName, consumer: p.consumer,
-		answerTo: answerTo(def.Stream), witness: p.audit, strays: &p.strays, retries: make(map[ID]retry), period: idlePeriod,
+		answerTo: answerTo(def.Stream), witness: p.audit, strays: &p.strays, retries: make(map[ID]time.Time), period: idlePeriod,
 	}
+	b.handler = b.roll
 	if p.calm {
 		b.mishap.at = time.Now().Add(1000 * time.Hour)
 		return b
@@ -245,19 +245,8 @@ const (
 	killed
 )
 
-func (e ending) String() string { return [...]string{"stopped", "interrupted", "killed"}[e] }
-
 func reversedDefs(defs []WorkerDef) []WorkerDef {
 	defs = slices.Clone(defs)
 	slices.Reverse(defs)
 	return defs
-}
-
-func workerNames(steps []Step) (names []string) {
-	for _, step := range steps {
-		for _, w := range step.Workers {
-			names = append(names, fmt.Sprint(w.Name))
-		}
-	}
-	return names
 }
