@@ -186,7 +186,7 @@ func (s *Service) openStreams(ctx context.Context) error {
 func (s *Service) busWorkers() []supervise.Spec {
 	specs := []supervise.Spec{s.outboxWorker()}
 	if s.settings.SecretFile != "" {
-		specs = append(specs, supervise.Spec{Name: workerSecrets, Worker: supervise.WorkerFunc(s.watchSecrets)})
+		specs = append(specs, supervise.Spec{Name: workerSecrets, Worker: s.secrets})
 	}
 	return specs
 }

@@ -94,8 +94,7 @@ type Service struct {
 	closeIntake context.CancelFunc
 	fetching    atomic.Int64 // consumers that fetch or finish
 
-	secretsMu sync.Mutex
-	secrets   []string // in use, the one that signs first
+	secrets *signing.Follower
 
 	traceMu sync.Mutex
 	trace   []supervise.Trace

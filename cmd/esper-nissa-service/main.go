@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
@@ -39,22 +40,25 @@ func run(ctx context.Context) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
-	keyring, err := signing.NewKeyring(resolved.Secret.Reveal())
-	if err != nil {
-		return err
-	}
 	// The second signal leaves at once, whatever is still going on.
 	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) })
 	defer release()
 	logger := process.NewLogger(os.Stderr, resolved.Log.Level)
 	logger.Info("settings", "settings", resolved)
+	secrets, err := signing.Follow(resolved.Secrets, logger)
+	if err != nil {
+		return err
+	}
+	stop := follow(ctx, secrets)
+	defer stop()
 	streams := busStreams(resolved)
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),
 		Group:    group,
 		Consumer: "nissa-" + resolved.Weatherlight.Instance,
 		Streams:  streams,
-		Keyring:  keyring,
+		Keyring:  secrets.Keyring(),
+		Trust:    trust(resolved.Oona.Trust),
 		Logger:   logger.With("part", "oona"),
 	})
 	if err != nil {
@@ -67,6 +71,24 @@ func run(ctx context.Context) error {
 		return errors.Join(err, bus.Close())
 	}
 	return errors.Join(service.Run(ctx), bus.Close())
+}
+
+func trust(text string) oona.Trust {
+	if text == settings.TrustStrict {
+		return oona.TrustStrict
+	}
+	return oona.TrustCompatible
+}
+
+// follow rotates the secrets when their file changes, until it is stopped.
+func follow(ctx context.Context, secrets *signing.Follower) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() { _ = secrets.Run(ctx) }) // it only ends when it is told to
+	return func() {
+		cancel()
+		following.Wait()
+	}
 }
 
 func busStreams(resolved *settings.Settings) oona.Streams {

@@ -65,7 +65,12 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 		screen.print("kernels are not announced: the embedded broker lives in the service")
 		return nil, nobody
 	}
-	keyring, err := signing.NewKeyring(resolved.Secret.Reveal())
+	current, previous, err := resolved.Secrets()
+	if err != nil {
+		screen.print("kernels are not announced: %v", err)
+		return nil, nobody
+	}
+	keyring, err := signing.NewKeyring(current, previous...)
 	if err != nil {
 		screen.print("kernels are not announced: %s is not set", settings.SecretEnv)
 		return nil, nobody

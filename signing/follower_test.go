@@ -1,0 +1,88 @@
+package signing_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+// source is a file of secrets that a test rewrites.
+type source struct {
+	mu       sync.Mutex
+	current  string
+	previous []string
+	err      error
+}
+
+func (s *source) read() (string, []string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current, s.previous, s.err
+}
+
+func (s *source) set(err error, current string, previous ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current, s.previous, s.err = current, previous, err
+}
+
+func TestFollowerGoesOverToNewSecretsAndKeepsGoodOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		secrets := &source{current: "old"}
+		follower, err := signing.Follow(secrets.read, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring := follower.Keyring()
+		message := []byte("message")
+		byOld := ring.SignEnvelope(message)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- follower.Run(ctx) }()
+
+		secrets.set(nil, "new", "old")
+		time.Sleep(2 * time.Second)
+		byNew := ring.SignEnvelope(message)
+		if byNew == byOld || ring.VerifyEnvelope(message, byOld) != nil {
+			t.Error("not gone over to the new secret with the old one accepted")
+		}
+		for _, broken := range []error{errors.New("no such file"), nil} { // and then a blank one
+			secrets.set(broken, "")
+			time.Sleep(10 * time.Second)
+			if ring.VerifyEnvelope(message, byOld) != nil || ring.SignEnvelope(message) != byNew {
+				t.Error("a broken source changed the secrets")
+			}
+		}
+		secrets.set(nil, "new")
+		time.Sleep(2 * time.Second)
+		if ring.VerifyEnvelope(message, byOld) == nil {
+			t.Error("a secret that is gone is still accepted")
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if told := strings.Count(log.String(), "secrets stay as they were"); told != 2 {
+			t.Errorf("two faults were told of %d times:\n%s", told, log.String())
+		}
+		if strings.Contains(log.String(), "old") && strings.Contains(log.String(), "secret=old") {
+			t.Error("the log names a secret")
+		}
+	})
+}
+
+func TestFollowerNeedsASecret(t *testing.T) {
+	for _, secrets := range []*source{{}, {err: errors.New("no such file")}} {
+		if _, err := signing.Follow(secrets.read, slog.New(slog.DiscardHandler)); err == nil {
+			t.Errorf("%+v was enough", secrets)
+		}
+	}
+}
