@@ -103,6 +103,7 @@ type ForgeStatus struct {
 	Present  int `json:"present"`
 	Refused  int `json:"refused"`
 	Failed   int `json:"failed"`
+	Parked   int `json:"parked"`
 }
 
 // DropStatus counts refused entries.
@@ -148,6 +149,7 @@ func (s *Service) addLibrary(ctx context.Context, status *Status) {
 	status.Forge = &ForgeStatus{
 		Compiled: len(result.Compiled), Present: len(result.Present),
 		Refused: len(result.Refused), Failed: len(result.Failed),
+		Parked: len(result.Parked),
 	}
 	state := leyline.CircuitBreakerState(s.library.Metrics()["breaker_state"])
 	status.Breakers = append(status.Breakers, BreakerStatus{Name: "urza_library", State: breakerName(state)})

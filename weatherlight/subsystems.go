@@ -260,9 +260,12 @@ func (s *Service) startForwarder(ctx context.Context) error {
 		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: s.settings.Tezzeret.Features}),
 		Blueprints: s.catalog.List,
 		Library:    s.library,
+		Stored:     s.storedKernel,
 		Announce:   s.updates.Announce,
 		Progress:   s.config.OnForge,
 		Logger:     s.logger.With("part", "tezzeret"),
+
+		JournalPath: s.forgeJournal(),
 	})
 	return s.startWorkers(s.forwarderWorkers)(ctx)
 }
