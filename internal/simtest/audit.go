@@ -28,7 +28,7 @@ type book struct {
 type Counts struct {
 	Boots, FailedBoots, Kills, Interrupts         int
 	Starts, Failures, Panics, Degraded, Recovered int
-	Abandoned, Events, Outages                    int
+	Abandoned, Overruns, Events, Outages          int
 	Messages, Answers, Buried                     int
 }
 
@@ -69,8 +69,11 @@ type auditor struct {
 	*book
 	records     map[string]*record
 	started     []string // workers, in the order of their first start
+	orderly     bool     // a stop is under way, and nobody is hurried
 	interrupted bool     // the order of a stop is off
+	slow        int      // workers that made the stop wait
 	abandoned   []string
+	overran     []string // boot steps
 }
 
 // record is what the auditor knows of one worker.
@@ -88,6 +91,7 @@ type record struct {
 	// What its body says.
 	runs, ends int
 	deafUntil  time.Time
+	lingering  bool // heeds only its work context
 	digest     uint64
 }
 
@@ -110,6 +114,7 @@ func (a *auditor) began(worker string) {
 		a.violateLocked("%s: started while it runs", worker)
 	}
 	r.runs++
+	r.lingering = false
 }
 
 func (a *auditor) ended(worker string) {
@@ -118,6 +123,12 @@ func (a *auditor) ended(worker string) {
 	r := a.records[worker]
 	r.ends++
 	r.deafUntil = time.Time{}
+}
+
+func (a *auditor) lingers(worker string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.records[worker].lingering = true
 }
 
 func (a *auditor) deaf(worker string, until time.Time) {
@@ -245,6 +256,9 @@ func (a *auditor) reason(r *record, e supervise.Event) {
 	if thrown {
 		a.counts.Panics++
 	}
+	if supervise.IsPermanent(e.Err) || supervise.IsFatal(e.Err) {
+		a.violateLocked("%s: is to start again after %v, which no start can help", r.name, e.Err)
+	}
 	if e.Err == nil || thrown != (len(e.Stack) > 0) {
 		a.violateLocked("%s: failed with %v and a stack of %d bytes", r.name, e.Err, len(e.Stack))
 	}
@@ -269,6 +283,7 @@ func (c *Counts) add(o Counts) {
 	c.Degraded += o.Degraded
 	c.Recovered += o.Recovered
 	c.Abandoned += o.Abandoned
+	c.Overruns += o.Overruns
 	c.Events += o.Events
 	c.Outages += o.Outages
 	c.Messages += o.Messages

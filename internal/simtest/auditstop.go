@@ -15,6 +15,8 @@ const (
 	// stopGrace is what a stop may take beyond its bound: each of some ten steps and twenty workers has a moment.
 	stopGrace      = 8 * time.Second
 	interruptBound = 8 * time.Second
+	// stepGrace is what a boot step has, once its bound has passed, before the stop goes on without it.
+	stepGrace = 500 * time.Millisecond
 	// moment is what an interrupted worker has to return, however much of its bounds is left.
 	moment = 200 * time.Millisecond
 )
@@ -22,7 +24,7 @@ const (
 // stopping checks that workers are stopped in reverse: each only when all that started after it have settled.
 func (a *auditor) stopping(r *record, e supervise.Event) {
 	r.stoppingAt = e.Time
-	if a.interrupted {
+	if a.interrupted || len(a.overran) > 0 {
 		return
 	}
 	for _, name := range a.started[slices.Index(a.started, r.name)+1:] {
@@ -37,8 +39,16 @@ func (a *auditor) settled(r *record, e supervise.Event) {
 	if e.From == supervise.Abandoned {
 		return // it came back; when, nobody promised
 	}
-	if took := e.Time.Sub(r.stoppingAt); took > softStop+hardStop+moment {
+	took := e.Time.Sub(r.stoppingAt)
+	if took > softStop+hardStop+moment {
 		a.violateLocked("%s took %v to stop", r.name, took)
+	}
+	// The bound of a boot step may cut short whoever comes later.
+	if r.lingering && a.orderly && !a.interrupted && a.slow == 0 && took != softStop {
+		a.violateLocked("%s had %v for the work in hand, expected %v", r.name, took, softStop)
+	}
+	if took > 0 {
+		a.slow++
 	}
 	if e.To == supervise.Abandoned {
 		a.counts.Abandoned++
@@ -83,8 +93,8 @@ func (a *auditor) stopped(up, down []string, err error, took, bound time.Duratio
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	named := slices.Compact(slices.Sorted(slices.Values(unstopped(err))))
-	if !slices.Equal(named, slices.Sorted(slices.Values(a.abandoned))) {
-		a.violateLocked("the stop named %v, abandoned were %v", named, a.abandoned)
+	if want := slices.Sorted(slices.Values(slices.Concat(a.abandoned, a.overran))); !slices.Equal(named, want) {
+		a.violateLocked("the stop named %v, expected %v", named, want)
 	}
 	for _, name := range a.started {
 		if s := a.records[name].state; !s.AtRest() && s != supervise.Abandoned {
@@ -119,6 +129,14 @@ func unstopped(err error) []string {
 	return nil
 }
 
+// overrun notes a boot step whose teardown outlasts its bound: it is named, and from there on the order is off.
+func (a *auditor) overrun(step string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.overran = append(a.overran, step)
+	a.counts.Overruns++
+}
+
 // inspect compares the status table with the events and with what the bodies saw. Nobody may be moving meanwhile.
 func (a *auditor) inspect(table []supervise.Status, dropped uint64) {
 	a.mu.Lock()
@@ -134,6 +152,9 @@ func (a *auditor) inspect(table []supervise.Status, dropped uint64) {
 		if s.State != r.state || s.Circuit != r.model.circuit || s.Restarts != r.begun-1 || s.Streak != r.streak {
 			a.violateLocked("%s: status %s, %s, %d restarts, streak %d; events say %s, %s, %d, %d", s.Name,
 				s.State, s.Circuit, s.Restarts, s.Streak, r.state, r.model.circuit, r.begun-1, r.streak)
+		}
+		if up := s.State == supervise.Running; up && s.Uptime != time.Since(r.readyAt) {
+			a.violateLocked("%s: is up for %v, expected %v", s.Name, s.Uptime, time.Since(r.readyAt))
 		}
 		// A start that is not preceded by an end of its own would be somebody else's failure.
 		running := s.State == supervise.Starting || s.State == supervise.Running || s.State == supervise.Stopping ||

@@ -16,6 +16,7 @@ type witness interface {
 	began(worker string)
 	ended(worker string)
 	deaf(worker string, until time.Time)
+	lingers(worker string)
 	acknowledged(stream, name string)
 }
 

@@ -63,10 +63,11 @@ type rig struct {
 	seen []string // "name attempt", in order
 }
 
-// began, ended, deaf and acknowledged make a rig the witness of its consumers.
+// began and the methods after it make a rig the witness of its consumers.
 func (r *rig) began(string)                {}
 func (r *rig) ended(string)                {}
 func (r *rig) deaf(string, time.Time)      {}
+func (r *rig) lingers(string)              {}
 func (r *rig) acknowledged(string, string) {}
 
 func (r *rig) body(consumer string, handler func(Entry) error) *body {

@@ -60,7 +60,7 @@ func (r *deckReader) collect(file *ast.File) {
 	for _, decl := range file.Decls {
 		switch decl := decl.(type) {
 		case *ast.FuncDecl:
-			if decl.Recv != nil {
+			if decl.Recv != nil && isService(decl.Recv.List[0].Type) {
 				r.methods[decl.Name.Name] = decl
 			}
 		case *ast.GenDecl:
@@ -69,6 +69,11 @@ func (r *deckReader) collect(file *ast.File) {
 			}
 		}
 	}
+}
+
+func isService(receiver ast.Expr) bool {
+	pointer, isPointer := receiver.(*ast.StarExpr)
+	return isPointer && lastName(pointer.X) == "Service"
 }
 
 func (r *deckReader) constants(spec ast.Spec) {
@@ -129,9 +134,11 @@ func (r *deckReader) visit(n ast.Node) bool {
 		}
 		r.visited[n.Sel.Name] = true
 		ast.Inspect(method.Body, r.visit)
-	case *ast.CallExpr:
-		if called, isMethod := n.Fun.(*ast.SelectorExpr); isMethod && called.Sel.Name == "consumer" && len(n.Args) == 2 {
-			subscription, _ := n.Args[1].(*ast.CompositeLit)
+	case *ast.CallExpr: // s.consumer(workerX, oona.Subscription{Stream: ...}), under whatever name
+		if len(n.Args) < 2 || r.names[lastName(n.Args[0])] == "" {
+			return true
+		}
+		if subscription, isLit := n.Args[1].(*ast.CompositeLit); isLit && field(subscription, "Stream") != nil {
 			return r.take(n.Args[0], WorkerDef{Stream: lastName(field(subscription, "Stream"))})
 		}
 	case *ast.CompositeLit:
@@ -162,13 +169,15 @@ func field(lit *ast.CompositeLit, name string) ast.Expr {
 	return nil
 }
 
-// lastName is a in a, and c in a.b.c.
+// lastName is a in a, c in a.b.c, and f in f(a).
 func lastName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
 		return e.Name
 	case *ast.SelectorExpr:
 		return e.Sel.Name
+	case *ast.CallExpr:
+		return lastName(e.Fun)
 	}
 	return ""
 }

@@ -33,8 +33,8 @@ var errInjected = errors.New("injected failure")
 
 // weights say how often each kind is drawn, in a hundred thousand.
 var weights = [kinds]int{
-	fails: 40_000, panics: 10_000, exits: 7_000, returns: 10_000, misleads: 8_000, leaks: 12_000,
-	hangs: 4_000, lingers: 4_000, deafens: 4_700, quits: 200, dies: 100,
+	fails: 39_400, panics: 10_000, exits: 7_000, returns: 10_000, misleads: 8_000, leaks: 12_000,
+	hangs: 4_000, lingers: 4_000, deafens: 4_700, quits: 600, dies: 300,
 }
 
 // mishap is what is going to happen to one run of a worker.
@@ -95,6 +95,7 @@ func (m mishap) strike(ctx context.Context, b *body) error {
 	case hangs:
 		return b.hang(ctx)
 	case lingers:
+		b.witness.lingers(b.name)
 		return b.hang(supervise.Work(ctx))
 	case deafens:
 		until := time.Now().Add(m.last)

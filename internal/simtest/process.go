@@ -125,7 +125,10 @@ func (p *process) failStep(ctx context.Context) error {
 }
 
 func (p *process) stop(ctx context.Context, i int, step Step) error {
+	p.world.mu.Lock()
 	p.down = append(p.down, step.Name)
+	p.world.mu.Unlock()
+	defer p.watch(ctx, step)()
 	if i == len(p.world.steps)-1 {
 		waitUntil(time.Now().Add(drainNotice), ctx.Done(), nil, nil)
 	}
@@ -134,6 +137,14 @@ func (p *process) stop(ctx context.Context, i int, step Step) error {
 		err = errors.Join(err, p.supervisor.Stop(ctx))
 	}
 	return err
+}
+
+// watch notes when a teardown outlasts its bound by almost as much as the engine bears.
+func (p *process) watch(ctx context.Context, step Step) (end func()) {
+	deadline, _ := ctx.Deadline()
+	at := max(time.Until(deadline), 0) + stepGrace - time.Microsecond
+	timer := time.AfterFunc(at, func() { p.audit.overrun(step.Name) })
+	return func() { timer.Stop() }
 }
 
 func (p *process) stopWorkers(ctx context.Context, defs []WorkerDef) error {
@@ -199,6 +210,7 @@ func (p *process) end(booted *supervise.Booted, how ending) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopBound)
 	defer cancel()
 	begun, bound := time.Now(), stopBound+stopGrace
+	p.audit.stops(how == stopped)
 	switch how {
 	case killed:
 		bound = 0
@@ -226,6 +238,12 @@ func (p *process) exit() {
 	p.strays.Wait()
 	p.inspect()
 	p.audit.close(p.world.steps)
+}
+
+func (a *auditor) stops(orderly bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.orderly = orderly
 }
 
 // interrupt is the second signal.

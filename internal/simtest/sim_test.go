@@ -36,6 +36,9 @@ func TestSimulation(t *testing.T) {
 	if options.seed == 0 && options.seeds == 0 {
 		f.seeds, f.deadline = 1000, time.Now().Add(timeForSeeds)
 	}
+	t.Cleanup(func() {
+		result = fmt.Sprintf("RESULT sim seeds=%d hours=%d violations=%d", f.done, options.hours, f.violations)
+	})
 	t.Run("seeds", func(t *testing.T) {
 		for range runtime.GOMAXPROCS(0) {
 			t.Run("", func(t *testing.T) {
@@ -45,7 +48,6 @@ func TestSimulation(t *testing.T) {
 		}
 	})
 	t.Logf("%d seeds: %+v", f.done, f.counts)
-	result = fmt.Sprintf("RESULT sim seeds=%d hours=%d violations=%d", f.done, options.hours, f.violations)
 }
 
 func (f *fleet) work(t *testing.T) {
@@ -54,14 +56,20 @@ func (f *fleet) work(t *testing.T) {
 		if n >= f.seeds || !f.deadline.IsZero() && time.Now().After(f.deadline) {
 			return
 		}
-		seed := f.first + n
-		report := simulate(t, Scenario{Seed: seed, Hours: options.hours, Steps: f.steps})
+		f.one(t, f.first+n)
+	}
+}
+
+func (f *fleet) one(t *testing.T, seed uint64) {
+	report := Report{Violations: []string{"the simulation did not end: see above"}}
+	defer func() { // also when the bubble ends in a deadlock or a panic
 		f.add(report)
 		if len(report.Violations) > 0 {
 			t.Errorf("seed %d: %v\nto repeat: go test ./internal/simtest -count=1 -run '^TestSimulation$' -seed %d -hours %d",
 				seed, report, seed, options.hours)
 		}
-	}
+	}()
+	report = simulate(t, Scenario{Seed: seed, Hours: options.hours, Steps: f.steps})
 }
 
 func (f *fleet) add(r Report) {
