@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,21 +13,22 @@ import (
 
 func TestWatchdogIsFedOnlyWhileTheSupervisorLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		alive, fed := true, 0
+		var dead atomic.Bool
+		var fed atomic.Int64
 		dog := &watchdog{
 			interval: 10 * time.Second,
-			alive:    func(context.Context) bool { return alive },
-			notify:   func(state string) error { fed++; return nil },
+			alive:    func(context.Context) bool { return !dead.Load() },
+			notify:   func(string) error { fed.Add(1); return nil },
 		}
 		stop := run(t, dog)
 		time.Sleep(65 * time.Second)
-		if fed != 7 {
-			t.Errorf("fed %d times in 65 s", fed)
+		if got := fed.Load(); got != 7 {
+			t.Errorf("fed %d times in 65 s", got)
 		}
-		alive = false
+		dead.Store(true)
 		time.Sleep(time.Minute)
-		if fed != 7 {
-			t.Errorf("fed %d times by a dead supervisor", fed-7)
+		if got := fed.Load(); got != 7 {
+			t.Errorf("fed %d times by a dead supervisor", got-7)
 		}
 		stop()
 	})
