@@ -56,16 +56,19 @@ func (s *Service) seedWorkers() []supervise.Spec {
 	streams, own := s.busConfig().Streams, answerGroup(s.instance())
 	return []supervise.Spec{
 		{Name: workerSeeds, Worker: s.seeds},
-		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own, Handlers: map[leyline.BusMessageType]oona.Handler{
-			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: typed(s.seedReady),
-		}}),
-		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Handlers: map[leyline.BusMessageType]oona.Handler{
-			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR: typed(s.seedError),
-		}}),
-		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1, Handlers: map[leyline.BusMessageType]oona.Handler{
-			leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: typed(s.applyCommand),
-		}}),
+		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own,
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, typed(s.seedReady))}),
+		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own,
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, typed(s.seedError))}),
+		// One at a time: in the order in which the leader handed them on.
+		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1,
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, typed(s.applyCommand))}),
 	}
+}
+
+// only handles one type of message.
+func only(kind leyline.BusMessageType, handler oona.Handler) map[leyline.BusMessageType]oona.Handler {
+	return map[leyline.BusMessageType]oona.Handler{kind: handler}
 }
 
 func (s *Service) seedReady(ctx context.Context, ready *leyline.KernelArtifactReady) ([]oona.Message, error) {

@@ -10,13 +10,13 @@ import (
 	"context"
 	"errors"
 	"os"
-	"sync"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const (
@@ -49,8 +49,12 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := follow(ctx, secrets)
-	defer stop()
+	follower := supervise.New(supervise.Config{})
+	if err := follower.Start(ctx, supervise.Spec{Name: "secret_file", Worker: secrets}); err != nil {
+		return err
+	}
+	// Without a bound of its own: this worker waits for nothing.
+	defer func() { _ = follower.Stop(context.WithoutCancel(ctx)) }()
 	streams := busStreams(resolved)
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),
@@ -78,17 +82,6 @@ func trust(text string) oona.Trust {
 		return oona.TrustStrict
 	}
 	return oona.TrustCompatible
-}
-
-// follow rotates the secrets when their file changes, until it is stopped.
-func follow(ctx context.Context, secrets *signing.Follower) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var following sync.WaitGroup
-	following.Go(func() { _ = secrets.Run(ctx) }) // it only ends when it is told to
-	return func() {
-		cancel()
-		following.Wait()
-	}
 }
 
 func busStreams(resolved *settings.Settings) oona.Streams {
