@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -200,15 +201,15 @@ func (a *auditor) starting(r *record, e supervise.Event) {
 	if e.Restarts != r.begun-1 {
 		a.violateLocked("%s: %d restarts are told after %d starts", r.name, e.Restarts, r.begun)
 	}
-	if err := r.model.start(e.Time); err != nil {
+	if err := r.begin(e.Time); err != nil {
 		a.violateLocked("%s: %v", r.name, err)
 	}
 	a.circuit(r, e)
 }
 
 func (a *auditor) circuit(r *record, e supervise.Event) {
-	if e.Circuit != r.model.circuit {
-		a.violateLocked("%s: circuit is %s, expected %s", r.name, e.Circuit, r.model.circuit)
+	if e.Circuit != r.circuit {
+		a.violateLocked("%s: circuit is %s, expected %s", r.name, e.Circuit, r.circuit)
 	}
 }
 
@@ -236,11 +237,12 @@ func (a *auditor) failed(r *record, e supervise.Event) {
 	}
 	longest := r.fail(e.Time)
 	if e.Delay < longest/2 || e.Delay > longest {
-		a.violateLocked("%s: delay %v after failure %d in a row, expected %v to %v", r.name, e.Delay, r.streak, longest/2, longest)
+		a.violateLocked("%s: delay %v after failure %d in a row, expected %v to %v",
+			r.name, e.Delay, r.streak, longest/2, longest)
 	}
 	a.ratios.n++
 	a.ratios.sum += float64(e.Delay) / float64(longest)
-	if degraded := r.model.circuit == supervise.Open; degraded != (e.To == supervise.Degraded) {
+	if degraded := r.circuit == supervise.Open; degraded != (e.To == supervise.Degraded) {
 		a.violateLocked("%s: %s with %d failures in %v", r.name, e.To, len(r.failures), budgetWindow)
 	}
 	if e.To == supervise.Degraded {
@@ -252,7 +254,7 @@ func (a *auditor) failed(r *record, e supervise.Event) {
 }
 
 func (a *auditor) reason(r *record, e supervise.Event) {
-	_, thrown := e.Err.(*supervise.PanicError)
+	_, thrown := errors.AsType[*supervise.PanicError](e.Err)
 	if thrown {
 		a.counts.Panics++
 	}

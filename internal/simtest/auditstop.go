@@ -111,18 +111,17 @@ func reversed(names []string) []string {
 
 // unstopped collects the names out of an error tree.
 func unstopped(err error) []string {
-	if e, is := err.(*supervise.UnstoppedError); is {
+	switch e := err.(type) { //nolint:errorlint // it walks the whole tree itself
+	case *supervise.UnstoppedError:
 		return e.Names
-	}
-	switch e := err.(type) {
+	case *supervise.BootError:
+		return append(unstopped(e.Err), unstopped(e.Teardown)...)
 	case interface{ Unwrap() []error }:
 		var names []string
 		for _, part := range e.Unwrap() {
 			names = append(names, unstopped(part)...)
 		}
 		return names
-	case *supervise.BootError:
-		return append(unstopped(e.Err), unstopped(e.Teardown)...)
 	case interface{ Unwrap() error }:
 		return unstopped(e.Unwrap())
 	}
@@ -149,9 +148,9 @@ func (a *auditor) inspect(table []supervise.Status, dropped uint64) {
 		if i >= len(a.started) || a.started[i] != s.Name {
 			a.violateLocked("the status table lists %s at %d", s.Name, i)
 		}
-		if s.State != r.state || s.Circuit != r.model.circuit || s.Restarts != r.begun-1 || s.Streak != r.streak {
+		if s.State != r.state || s.Circuit != r.circuit || s.Restarts != r.begun-1 || s.Streak != r.streak {
 			a.violateLocked("%s: status %s, %s, %d restarts, streak %d; events say %s, %s, %d, %d", s.Name,
-				s.State, s.Circuit, s.Restarts, s.Streak, r.state, r.model.circuit, r.begun-1, r.streak)
+				s.State, s.Circuit, s.Restarts, s.Streak, r.state, r.circuit, r.begun-1, r.streak)
 		}
 		if up := s.State == supervise.Running; up && s.Uptime != time.Since(r.readyAt) {
 			a.violateLocked("%s: is up for %v, expected %v", s.Name, s.Uptime, time.Since(r.readyAt))
@@ -160,7 +159,8 @@ func (a *auditor) inspect(table []supervise.Status, dropped uint64) {
 		running := s.State == supervise.Starting || s.State == supervise.Running || s.State == supervise.Stopping ||
 			s.State == supervise.Abandoned
 		if r.runs != r.begun || running != (r.runs == r.ends+1) {
-			a.violateLocked("%s is %s: %d starts were told, the worker saw %d and %d ends", s.Name, s.State, r.begun, r.runs, r.ends)
+			a.violateLocked("%s is %s: %d starts were told, the worker saw %d and %d ends",
+				s.Name, s.State, r.begun, r.runs, r.ends)
 		}
 	}
 }

@@ -88,7 +88,8 @@ func (r *rig) body(consumer string, handler func(Entry) error) *body {
 // consume runs a body, under a supervisor, until the returned function is called.
 func (r *rig) consume(b *body) (stop func()) {
 	supervisor := supervise.New(supervise.Config{Rand: newRand(1)})
-	if err := supervisor.Start(r.t.Context(), supervise.Spec{Name: b.consumer, Worker: supervise.WorkerFunc(b.run)}); err != nil {
+	spec := supervise.Spec{Name: b.consumer, Worker: supervise.WorkerFunc(b.run)}
+	if err := supervisor.Start(r.t.Context(), spec); err != nil {
 		r.t.Fatal(err)
 	}
 	return func() {

@@ -37,7 +37,9 @@ type deckReader struct {
 // worker that is added there is simulated, and its order audited, without a word here. An error says that the source is
 // written in a way that ReadDeck does not understand.
 func ReadDeck(dir string) ([]Step, error) {
-	r := &deckReader{names: make(map[string]string), methods: make(map[string]*ast.FuncDecl), visited: make(map[string]bool)}
+	r := &deckReader{
+		names: make(map[string]string), methods: make(map[string]*ast.FuncDecl), visited: make(map[string]bool),
+	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil || len(files) == 0 {
 		return nil, fmt.Errorf("source of the service in %s: %w", dir, errors.Join(err, fs.ErrNotExist))

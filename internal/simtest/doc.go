@@ -1,8 +1,8 @@
 // Package simtest simulates days of the foundation service in moments, and audits what happened.
 //
 // A [Scenario] runs in a testing/synctest bubble, where time passes only when nobody has anything to do. In it the
-// supervision engine itself ([supervise]) runs the service's boot steps and workers, in the order that the service's own
-// source gives ([ReadDeck]). What the workers do is made up: they take messages from a bus in memory, and fail, panic,
+// supervision engine itself runs the service's boot steps and workers, in the order that the service's own source
+// gives ([ReadDeck]). What the workers do is made up: they take messages from a bus in memory, and fail, panic,
 // hang, ignore their contexts and leak as a seed tells them to. The bus goes down, loses replies and has its clock
 // moved; the process is stopped, interrupted and killed, at boot as well as later, and started again.
 //
@@ -14,21 +14,24 @@
 //   - a circuit opens when the budget is spent, and not before; a recovery is told after 60 s of health
 //   - a worker is started again for its own failures only
 //   - no event is lost, no move is illegal, and the status table says what the events say
-//   - a stop is bounded, and names exactly the workers that it had to abandon
+//   - a stop is bounded, gives the work in hand its time, and names exactly the workers that it had to abandon; a boot
+//     step whose teardown outlasts its own bound is named too, and only behind such a step may the order be lost
 //   - what the bus acknowledged is there, takes effect once, and is settled in the end
 //
 // # The bus, and how far it can be trusted
 //
 // The bus keeps streams, groups, pending lists with owners, idle times and delivery counts, and commits answers, replay
 // mark and acknowledgement as one. It is no server: it has no wire, no envelopes, no signatures and no bounds, so the
-// suite of package oonatest, which speaks to a server, cannot be run on it, and a bubble would not bear the sockets.
-// Two tests stand in for that. One does the same thousands of random commands on this bus and on a Redis, the commit
-// being package oona's own script, and compares every answer. The other holds bus and consumer together to those rows
-// of the suite that are about groups, retries, claims, replays, crashes and stops; the table names the rows, and the
-// rows about wire, trust, pressure and housekeeping are left to the suite.
+// suite of package oonatest, which speaks to a server through package oona's client, cannot be run on it, and a bubble
+// would not bear the sockets. Two tests stand in for that. One gives thousands of random commands to this bus and to a
+// Redis, the commit being package oona's own script, and compares every answer, the pending lists with owners and
+// delivery counts, and what was stored. The other holds bus and consumer to those rows of the suite that are about
+// groups, retries, claims, replays, crashes and stops, under the names of the suite. The rows about wire, trust,
+// pressure, order by key, leases, housekeeping and dead-letter replay are the suite's alone. So is package oona's
+// client: the consumer here keeps its rules, but is not it.
 //
-// What is not simulated: the parts' own logic, freshness (replay marks do not expire here), trimming, and jumps of the
-// process's own wall clock, which a bubble does not have; the clock that jumps is the bus's. Two goroutines that wake in
-// the same nanosecond run in either order. Every waiting time is drawn with nanoseconds to make that rare, and a test
-// compares repeated runs, so a seed repeats its run in all but very few cases.
+// What is not simulated: the parts' own logic, freshness (replay marks do not expire here), trimming, several instances
+// at once, and jumps of the process's own wall clock, which a bubble does not have; the clock that jumps is the bus's.
+// Two goroutines that wake in the same nanosecond run in either order. Every waiting time is drawn with nanoseconds to
+// make that rare, and a test compares repeated runs, so a seed repeats its run in all but very few cases.
 package simtest

@@ -66,8 +66,8 @@ func (m *model) fail(now time.Time) time.Duration {
 	return min(firstDelay<<(m.streak-1), longestDelay)
 }
 
-// start counts a start, and complains of one too many.
-func (m *model) start(now time.Time) error {
+// begin counts a start, and complains of one too many.
+func (m *model) begin(now time.Time) error {
 	if m.circuit == supervise.Open {
 		m.circuit = supervise.HalfOpen
 	}

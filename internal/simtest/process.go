@@ -180,7 +180,8 @@ func (p *process) body(def WorkerDef) *body {
 	rng := newRand(p.world.scenario.Seed, def.Name, strconv.Itoa(p.number), strconv.Itoa(run))
 	b := &body{
 		conn: p.conn(rng), name: def.Name, stream: def.Stream, group: groupName, consumer: p.consumer,
-		answerTo: answerTo(def.Stream), witness: p.audit, strays: &p.strays, retries: make(map[ID]time.Time), period: idlePeriod,
+		answerTo: answerTo(def.Stream), witness: p.audit, strays: &p.strays,
+		retries: make(map[ID]time.Time), period: idlePeriod,
 	}
 	b.handler = b.roll
 	if p.calm {

@@ -52,7 +52,8 @@ func TestBusDoesWhatRedisDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for seed := range uint64(differences) {
-		w := &twins{t: t, rng: newRand(seed, "twins"), bus: NewBus(), redis: redis, script: rueidis.NewLuaScript(string(source))}
+		script := rueidis.NewLuaScript(string(source))
+		w := &twins{t: t, rng: newRand(seed, "twins"), bus: NewBus(), redis: redis, script: script}
 		w.do("FLUSHALL")
 		for n := range commands {
 			op, want, got := w.step(n)
@@ -81,7 +82,8 @@ func (w *twins) step(n int) (op string, redis, bus any) {
 		return "add", ID(len(w.ids)), w.bus.add(Message{Stream: "s", Name: name})
 	case 3:
 		w.bus.createGroup("s", group)
-		if err := w.do("XGROUP", "CREATE", "s", group, "0", "MKSTREAM").Error(); err != nil && !strings.Contains(err.Error(), "BUSYGROUP") {
+		err := w.do("XGROUP", "CREATE", "s", group, "0", "MKSTREAM").Error()
+		if err != nil && !strings.Contains(err.Error(), "BUSYGROUP") {
 			w.check(err)
 		}
 		return "group", nil, nil

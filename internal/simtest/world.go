@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -116,7 +117,7 @@ func (w *world) life(p *process) {
 		if at.After(end) {
 			at = end
 		}
-		alive = w.awaitFatal(p, at)
+		alive = w.awaitFatal(p, at) == nil
 		p.inspect()
 	}
 	how := ending(max(0, w.rng.IntN(6)-3))
@@ -129,15 +130,15 @@ func (w *world) life(p *process) {
 	p.end(booted, how)
 }
 
-// awaitFatal waits until a time, or until a worker wants the process to end: then it returns false.
-func (w *world) awaitFatal(p *process, at time.Time) bool {
+// awaitFatal waits until a time, or until a worker wants the process to end: then it returns why.
+func (w *world) awaitFatal(p *process, at time.Time) error {
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
 	select {
-	case <-p.supervisor.Fatal():
-		return false
+	case err := <-p.supervisor.Fatal():
+		return err
 	case <-timer.C:
-		return true
+		return nil
 	}
 }
 
@@ -198,9 +199,5 @@ func (w *world) report() Report {
 }
 
 func (r Report) String() string {
-	text := fmt.Sprintf("%+v", r.Counts)
-	for _, v := range r.Violations {
-		text += "\n  " + v
-	}
-	return text
+	return strings.Join(append([]string{fmt.Sprintf("%+v", r.Counts)}, r.Violations...), "\n  ")
 }
