@@ -39,4 +39,4 @@ func TestMain(m *testing.M) {
 }
 
 // timeForSeeds bounds a run whose number of seeds was not given.
-const timeForSeeds = 45 * time.Second
+const timeForSeeds = 55 * time.Second
