@@ -20,6 +20,10 @@ func (s *Service) forgeJournal() string {
 // storedKernel tells the forge what the library holds of a blueprint, so that
 // it compiles again only what has changed.
 func (s *Service) storedKernel(ctx context.Context, blueprintID string) (tezzeret.StoredKernel, bool, error) {
+	// A row alone is not a kernel: its artifact may be damaged, and is made again.
+	if sound, err := s.library.Has(ctx, blueprintID); err != nil || !sound {
+		return tezzeret.StoredKernel{}, false, err
+	}
 	record, err := s.library.Get(ctx, blueprintID)
 	if errors.Is(err, urza.ErrNotFound) {
 		return tezzeret.StoredKernel{}, false, nil
