@@ -16,7 +16,8 @@ const pendingPage = 100
 
 // orphanPeriod is how often, and after which idle time, own entries are looked
 // for that this consumer never received: far longer than a reply is under way.
-const orphanPeriod = time.Second
+// It is the last resort: a reader that lost a reply starts over by itself.
+const orphanPeriod = 5 * time.Second
 
 // pendingEntry is an entry of the group's pending list.
 type pendingEntry struct {
