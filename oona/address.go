@@ -20,6 +20,10 @@ import (
 // ordinary messages fits.
 const connectionBuffer = 64 << 10
 
+// connectionRing is the binary logarithm of how many commands a connection
+// holds in flight, for the same reason: 256 fill a pipeline.
+const connectionRing = 8
+
 func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error) {
 	option, err := rueidis.ParseURL(cfg.URL)
 	if err != nil {
@@ -39,6 +43,7 @@ func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error)
 	option.ConnWriteTimeout = max(cfg.DialTimeout, time.Second)
 	option.DisableCache = true
 	option.ReadBufferEachConn, option.WriteBufferEachConn = connectionBuffer, connectionBuffer
+	option.RingScaleEachConn = connectionRing
 	// Errors come back at once: who retries, and when, is decided here.
 	option.DisableRetry = true
 	option.BlockingPoolSize = blockingConnections
