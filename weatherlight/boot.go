@@ -213,10 +213,11 @@ func (s *Service) ensureGroups(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) openLibrary(ctx context.Context) error {
-	s.catalog = karn.NewCatalog()
-	set := s.settings.Urza
-	library, err := urza.Open(ctx, urza.Config{
+// LibraryConfig is the kernel library that the settings describe: the service
+// and the tools that look into its library open the same one.
+func LibraryConfig(resolved *settings.Settings) urza.Config {
+	set := resolved.Urza
+	return urza.Config{
 		DatabaseURL:        set.DatabaseURL.Reveal(),
 		ArtifactDir:        set.ArtifactDir,
 		ArtifactURL:        set.ArtifactURL.Reveal(),
@@ -228,8 +229,14 @@ func (s *Service) openLibrary(ctx context.Context) error {
 		RequireApproval:    set.RequireApproval,
 		Retention:          set.Retention(),
 		CacheTTL:           set.CacheTTL,
-		Logger:             s.logger.With("part", "urza"),
-	})
+	}
+}
+
+func (s *Service) openLibrary(ctx context.Context) error {
+	s.catalog = karn.NewCatalog()
+	config := LibraryConfig(s.settings)
+	config.Logger = s.logger.With("part", "urza")
+	library, err := urza.Open(ctx, config)
 	if err != nil {
 		return fmt.Errorf("open kernel library: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // opened is the configured kernel library.
@@ -29,26 +30,9 @@ func withLibrary(ctx context.Context, work func(opened) error) error {
 }
 
 func openLibrary(ctx context.Context, resolved *settings.Settings) (*urza.Library, error) {
-	library, err := urza.Open(ctx, libraryConfig(resolved))
+	library, err := urza.Open(ctx, weatherlight.LibraryConfig(resolved))
 	if err != nil {
 		return nil, fmt.Errorf("open kernel library: %w", err)
 	}
 	return library, nil
-}
-
-// libraryConfig is the whole configuration of the library, as the service has it.
-func libraryConfig(resolved *settings.Settings) urza.Config {
-	set := resolved.Urza
-	return urza.Config{
-		DatabaseURL:        set.DatabaseURL.Reveal(),
-		ArtifactDir:        set.ArtifactDir,
-		ArtifactURL:        set.ArtifactURL.Reveal(),
-		S3AccessKey:        set.S3AccessKey.Reveal(),
-		S3SecretKey:        set.S3SecretKey.Reveal(),
-		SigningKeyFile:     set.SigningKeyFile,
-		SigningKeyPassword: set.SigningKeyPassword.Reveal(),
-		TrustedKeys:        set.TrustedKeys,
-		RequireApproval:    set.RequireApproval,
-		Retention:          set.Retention(),
-	}
 }
