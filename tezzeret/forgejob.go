@@ -134,8 +134,9 @@ func (f *Forge) compileOnce(ctx context.Context, j *job) (*Compiled, error) {
 	answer, d := make(chan verdict, 1), j.descriptor
 	f.inFlight.Add(1)
 	f.attempts.Go(func() {
-		defer f.inFlight.Add(-1)
-		answer <- guarded(func() (*Compiled, error) { return compile(bounded, d, Midpoints(d)) })
+		v := guarded(func() (*Compiled, error) { return compile(bounded, d, Midpoints(d)) })
+		f.inFlight.Add(-1) // before the answer: whoever has it must not find the attempt running
+		answer <- v
 	})
 	v := f.await(bounded, answer)
 	if v.err == nil {
