@@ -44,6 +44,7 @@ type traffic struct {
 	packet *leyline.TelemetryPacket
 	entry  entry // the packet as our client writes it; the raw peers carry the same
 	mill   *mill
+	jet    *jet
 }
 
 // measureBus publishes and consumes signed telemetry.
@@ -78,7 +79,10 @@ func (b *bench) newTraffic(ctx context.Context) (*traffic, error) {
 		return nil, errors.Join(err, t.client.Close())
 	}
 	t.mill = newMill(b.redis.addr)
-	if err := t.capture(ctx); err != nil {
+	if t.jet, err = startJet(b.folder); err == nil {
+		err = t.capture(ctx)
+	}
+	if err != nil {
 		t.close()
 		return nil, err
 	}
@@ -89,6 +93,9 @@ func (t *traffic) close() {
 	t.raw.Close()
 	_ = t.client.Close() // It reports nothing.
 	t.mill.close()
+	if t.jet != nil {
+		t.jet.close()
+	}
 }
 
 // newPacket is telemetry of payloadSize bytes.
@@ -114,6 +121,7 @@ func (t *traffic) capture(ctx context.Context) error {
 		return errors.Join(err, fmt.Errorf("%d entries of one packet", len(found)))
 	}
 	t.entry = entry{found[0].FieldValues["payload"], found[0].FieldValues["signature"]}
+	t.jet.message = t.entry
 	return nil
 }
 
@@ -125,7 +133,7 @@ func (t *traffic) clear(ctx context.Context) error {
 	if err := t.raw.Do(ctx, t.raw.B().Del().Key(busStream).Build()).Error(); err != nil {
 		return fmt.Errorf("clear stream: %w", err)
 	}
-	return nil
+	return t.jet.clear(ctx)
 }
 
 // fill puts n entries on the stream.

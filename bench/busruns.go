@@ -18,6 +18,7 @@ func (t *traffic) interleavePublish(ctx context.Context) error {
 		{ours, func(column string) error { return t.publishRun(ctx, column, many, t.publishOurs) }},
 		{raw, func(column string) error { return t.publishRun(ctx, column, many, t.fill) }},
 		{watermillPeer, func(column string) error { return t.publishRun(ctx, column, few, t.mill.publish) }},
+		{jetstreamPeer, func(column string) error { return t.publishRun(ctx, column, many, t.jet.publish) }},
 	}
 	return t.interleave(turns, func() error { return t.publishOurs(ctx, 1000) })
 }
@@ -89,6 +90,9 @@ func (t *traffic) interleaveConsume(ctx context.Context) error {
 		{raw, func(column string) error { return t.consumeRun(ctx, column, many, t.fill, t.consumeRaw) }},
 		{watermillPeer, func(column string) error {
 			return t.consumeRun(ctx, column, few, t.mill.publish, t.mill.consume)
+		}},
+		{jetstreamPeer, func(column string) error {
+			return t.consumeRun(ctx, column, many, t.jet.publish, t.jet.consume)
 		}},
 	}
 	return t.interleave(turns, func() error { return nil })

@@ -12,6 +12,7 @@ const (
 	ceiling        = "ceiling"
 	raw            = "raw"
 	watermillPeer  = "watermill"
+	jetstreamPeer  = "jetstream"
 	prototype      = "prototype"
 	prototypeTuned = "prototype_tuned"
 )
