@@ -34,7 +34,7 @@ func (t *traffic) publishRun(ctx context.Context, column string, n int, publish 
 		return err
 	}
 	t.table.sample("publish", column, rate)
-	t.table.sample("publish_allocs", column, allocations)
+	t.sampleAllocations("publish_allocs", column, allocations)
 	one := map[string]func(context.Context) error{
 		ours: t.publishOne,
 		raw:  func(ctx context.Context) error { return t.addRaw(ctx, 1) },
@@ -113,6 +113,6 @@ func (t *traffic) consumeRun(
 		return err
 	}
 	t.table.sample("consume", column, rate)
-	t.table.sample("consume_allocs", column, allocations)
+	t.sampleAllocations("consume_allocs", column, allocations)
 	return nil
 }

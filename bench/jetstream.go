@@ -133,3 +133,11 @@ func (j *jet) acknowledged(ctx context.Context, consumer jetstream.Consumer) err
 		return err
 	})
 }
+
+// sampleAllocations leaves JetStream out: its server allocates in this process
+// too.
+func (t *traffic) sampleAllocations(name, column string, allocations float64) {
+	if column != jetstreamPeer {
+		t.table.sample(name, column, allocations)
+	}
+}
