@@ -115,7 +115,11 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		start = "(" + page[len(page)-1].id
+		last, err := parseID(page[len(page)-1].id)
+		if err != nil {
+			return err
+		}
+		start = last.next().String() // not every bus knows "(" here
 		full := len(page) == pendingPage
 		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.flights.known(p.id) })
 		if err := s.reclaim(fetch, work, page, idle); err != nil {

@@ -3,6 +3,8 @@
 package broker
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 )
 
 // Config says where the broker listens.
@@ -71,3 +74,14 @@ func (b *Broker) Run(ctx context.Context) error {
 
 // Close stops serving and forgets everything. It can be called more than once.
 func (b *Broker) Close() { b.close.Do(b.server.Close) }
+
+// Do runs one command in the caller's goroutine, without a connection, and returns the reply in the form of the wire.
+// The broker's clock shows the given time from then on. It is for simulated time, which a socket would stop.
+func (b *Broker) Do(at time.Time, words ...string) string {
+	var reply bytes.Buffer
+	peer := server.NewPeer(bufio.NewWriter(&reply))
+	b.server.SetTime(at)
+	b.server.Server().Dispatch(peer, words)
+	peer.Flush()
+	return reply.String()
+}
