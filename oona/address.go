@@ -1,19 +1,16 @@
 package oona
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"time"
 
 	"github.com/redis/rueidis"
 )
 
-// clientOption reads the address: see Config.URL.
 // connectionBuffer is the size of each buffer of a connection, in bytes. Each
 // reader has a connection of its own: at the library's half megabyte a service
 // would hold more in empty buffers than in everything else. A batch of 100
@@ -24,7 +21,8 @@ const connectionBuffer = 64 << 10
 // holds in flight, for the same reason: 256 fill a pipeline.
 const connectionRing = 8
 
-func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error) {
+// clientOption reads the address: see Config.URL.
+func clientOption(cfg Config) (rueidis.ClientOption, error) {
 	option, err := rueidis.ParseURL(cfg.URL)
 	if err != nil {
 		return option, withoutURL(err)
@@ -32,15 +30,8 @@ func clientOption(ctx context.Context, cfg Config) (rueidis.ClientOption, error)
 	if err := addressExtras(&option, cfg); err != nil {
 		return option, err
 	}
-	if err := ctx.Err(); err != nil {
-		return option, err
-	}
-	timeout := cfg.DialTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline))
-	}
-	option.Dialer.Timeout = max(timeout, time.Millisecond)
-	option.ConnWriteTimeout = max(cfg.DialTimeout, time.Second)
+	option.Dialer.Timeout, option.Sentinel.Dialer.Timeout = cfg.DialTimeout, cfg.DialTimeout
+	option.ConnWriteTimeout = cfg.DialTimeout
 	option.DisableCache = true
 	option.ReadBufferEachConn, option.WriteBufferEachConn = connectionBuffer, connectionBuffer
 	option.RingScaleEachConn = connectionRing

@@ -19,6 +19,7 @@ const blockingConnections = 64
 type Client struct {
 	cfg    Config
 	rdb    rueidis.Client
+	dialer *dialer
 	log    *slog.Logger
 	meters *meters
 	drops  *dropLedger
@@ -30,32 +31,58 @@ type Client struct {
 	clustered bool
 }
 
-// Connect dials the bus and asks it for a sign of life, both within
-// DialTimeout. A failure is a *ConnectError and leaves nothing running.
+// Connect dials the bus and asks it for a sign of life, each within DialTimeout;
+// the end of ctx ends it at once. A failure is a *ConnectError and leaves
+// nothing running.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	option, err := clientOption(ctx, cfg)
+	option, err := clientOption(cfg)
 	if err != nil {
 		return nil, &ConnectError{Addr: maskedAddress(cfg.URL), Err: err}
 	}
-	addr := strings.Join(option.InitAddress, ",")
-	rdb, err := rueidis.NewClient(option)
-	if err != nil {
-		return nil, &ConnectError{Addr: addr, Err: err}
+	network := "tcp"
+	if option.DialCtxFn != nil {
+		network = "unix" // the only addresses that come with a way to dial them
 	}
-	c := newClient(cfg, rdb)
-	if err := c.Ping(ctx); err != nil {
-		rdb.Close()
-		return nil, &ConnectError{Addr: addr, Err: err}
+	d := newDialer(network, cfg.DialTimeout)
+	option.DialCtxFn = d.dial
+	c, err := d.connect(ctx, cfg, option)
+	if err != nil {
+		d.close()
+		return nil, &ConnectError{Addr: strings.Join(option.InitAddress, ","), Err: err}
 	}
 	return c, nil
 }
 
-func newClient(cfg Config, rdb rueidis.Client) *Client {
-	c := &Client{cfg: cfg, rdb: rdb, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
+// connect makes the first connection, for as long as ctx allows.
+func (d *dialer) connect(ctx context.Context, cfg Config, option rueidis.ClientOption) (*Client, error) {
+	keep := context.AfterFunc(ctx, d.end)
+	rdb, err := rueidis.NewClient(option)
+	if err != nil {
+		return nil, causeOf(ctx, err)
+	}
+	c := newClient(cfg, rdb, d)
+	if err := c.Ping(ctx); err != nil || !keep() {
+		rdb.Close()
+		return nil, causeOf(ctx, err)
+	}
+	d.established()
+	return c, nil
+}
+
+// causeOf puts the caller's wish to stop before what came of it.
+func causeOf(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return errors.Join(cause, err)
+	}
+	return err
+}
+
+func newClient(cfg Config, rdb rueidis.Client, d *dialer) *Client {
+	c := &Client{cfg: cfg, rdb: rdb, dialer: d, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
 	c.guard = newGuard(cfg, c.log)
 	c.load = newLoadSampler(rdb, cfg, c.guard.caution)
 	c.seen = newAnswered(cfg.ReplayCapacity)
@@ -113,6 +140,7 @@ func isRedisError(err error, code string) bool {
 func (c *Client) Close() error {
 	if !c.closed.Swap(true) {
 		c.rdb.Close()
+		c.dialer.close()
 	}
 	return nil
 }

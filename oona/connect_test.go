@@ -195,16 +195,18 @@ func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *tes
 	if h := c.Health(); h.PublishState != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN || !h.Conservative {
 		t.Errorf("health = %+v", h)
 	}
+	begun = time.Now()
+	err = c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"})
+	if !errors.Is(err, oona.ErrUnavailable) || time.Since(begun) < 200*time.Millisecond {
+		t.Errorf("an emergency was refused untried: %v after %v", err, time.Since(begun))
+	}
 	server.Thaw()
-	for err = errors.New("first"); err != nil; {
-		err = c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"})
-	}
-	if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
-		t.Errorf("the breaker closed early: %v", err)
-	}
+	waitFor(t, "emergencies pass", func() bool {
+		return c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"}) == nil
+	})
 	server.Kill()
 	metrics, err := c.Metrics(ctx)
-	if err == nil || metrics["publish_failed"] < 3 || metrics["breaker_publish_open"] != 2 || metrics["conservative_mode"] != 1 {
+	if err == nil || metrics["publish_failed"] < 3 || metrics["breaker_publish_open"] < 1 || metrics["conservative_mode"] != 1 {
 		t.Errorf("metrics %v, error %v", metrics, err)
 	}
 }

@@ -33,6 +33,13 @@ func (r *received) count(id string) int {
 	return r.ids[id]
 }
 
+// total is how many different states were handled.
+func (r *received) total() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ids)
+}
+
 // receive consumes the normal stream until the test ends.
 func receive(t *testing.T, c *oona.Client) *received {
 	t.Helper()

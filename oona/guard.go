@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	breakerFailures = 3           // consecutive failed publishes that open the breaker
-	breakerOpenFor  = time.Second // then one probe decides: a bus that is back is used again soon
+	breakerFailures = 3                      // consecutive failed publishes that open the breaker
+	breakerOpenFor  = 500 * time.Millisecond // then one probe decides: a bus that is back is used again soon
 )
 
 // guard decides whether a publish may be tried, and keeps the conservative

@@ -64,8 +64,8 @@ func (s *Server) launch() {
 	s.awaitAnswer()
 }
 
-// awaitAnswer polls until the server says PONG: while it loads its data it
-// accepts connections and says LOADING.
+// awaitAnswer polls until the server says PONG, or asks for a password: while it
+// loads its data it accepts connections and says LOADING.
 func (s *Server) awaitAnswer() {
 	s.t.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)
@@ -89,7 +89,7 @@ func (s *Server) answers() bool {
 	}
 	reply := make([]byte, 5)
 	_, err = conn.Read(reply)
-	return err == nil && string(reply) == "+PONG"
+	return err == nil && (string(reply) == "+PONG" || string(reply) == "-NOAU")
 }
 
 // Pid is the process id of the running server.
