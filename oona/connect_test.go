@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -329,5 +331,18 @@ func TestStreamsConfiguredAsOneCarryTheUnion(t *testing.T) {
 	}
 	if drops := c.Drops(); len(drops) != 0 {
 		t.Errorf("drops = %v", drops)
+	}
+}
+
+func TestRequestThatEveryConsumerWouldDropIsRefusedToItsAuthor(t *testing.T) {
+	t.Parallel()
+	bus := connect(t, redistest.Start(t).URL, nil)
+	for name, request := range map[string]*leyline.KernelPrefetchRequest{
+		"no id":        {BlueprintId: "BP001", IssuedAt: timestamppb.Now()},
+		"no issued_at": {RequestId: "r", BlueprintId: "BP001"},
+	} {
+		if err := bus.PublishKernelPrefetchRequest(t.Context(), request); !errors.Is(err, oona.ErrNotPublishable) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -19,8 +19,9 @@ var (
 	ErrRateLimited = errors.New("emergency rate limit reached")
 	// ErrTooLarge: the envelope exceeds MaxPayload; it will never be accepted.
 	ErrTooLarge = errors.New("message too large")
-	// ErrNotPublishable: the payload is no bus message.
-	ErrNotPublishable = errors.New("payload is no bus message")
+	// ErrNotPublishable: the payload is no bus message, or lacks what its readers
+	// cannot do without.
+	ErrNotPublishable = errors.New("not a publishable bus message")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("bus client closed")
 )

@@ -2,6 +2,7 @@ package oona
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -78,8 +79,13 @@ func (c *Client) PublishEmergencySignal(ctx context.Context, m *leyline.Emergenc
 	return c.publishRouted(ctx, m)
 }
 
-// PublishKernelPrefetchRequest asks the kernel library for a kernel.
+// PublishKernelPrefetchRequest asks the kernel library for a kernel. A request
+// without request_id or issued_at is ErrNotPublishable: every consumer would
+// drop it, and nobody would answer.
 func (c *Client) PublishKernelPrefetchRequest(ctx context.Context, m *leyline.KernelPrefetchRequest) error {
+	if m.GetRequestId() == "" || m.GetIssuedAt() == nil {
+		return fmt.Errorf("kernel request without request_id or issued_at: %w", ErrNotPublishable)
+	}
 	return c.publishRouted(ctx, m)
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -18,7 +20,9 @@ func TestStatusShowsWhatTheServiceUses(t *testing.T) {
 	redis := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
 	bus := connect(t, redis.URL, "peer")
-	if err := bus.PublishKernelPrefetchRequest(t.Context(), &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "b"}); err != nil {
+	if err := bus.PublishKernelPrefetchRequest(t.Context(), &leyline.KernelPrefetchRequest{
+		RequestId: "r", BlueprintId: "b", IssuedAt: timestamppb.Now(),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	status := r.status(t.Context())
