@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -19,9 +20,17 @@ var ErrUnknownBlueprint = errors.New("karn: unknown blueprint")
 // Config holds what Select needs beside the catalogue itself. The zero value
 // is ready to use.
 type Config struct {
-	// Approvals looks up the standing grants of the deployment. Nil means that
-	// only the grant of the request itself counts. Its error is a failure of
-	// ours: it counts against the circuit, and Select returns it.
+	// Granted is the standing permission of the deployment; it counts besides
+	// the one that a request brings.
+	Granted Grant
+
+	// Quarantined lists the ids that are quarantine only in this deployment,
+	// besides those that always are.
+	Quarantined []string
+
+	// Approvals looks up grants that may change while the catalogue is in use.
+	// Nil means that there are none. Its error is a failure of ours: it counts
+	// against the circuit, and Select returns it.
 	Approvals func(ctx context.Context) (Grant, error)
 
 	// Failures in a row that open the circuit around Approvals. Defaults to 3.
@@ -62,6 +71,7 @@ func NewCatalogWith(config Config) *Catalog {
 	c := &Catalog{config: config.withDefaults(), order: descriptors()}
 	c.byID = make(map[string]*leyline.BlueprintDescriptor, len(c.order))
 	for _, d := range c.order {
+		d.QuarantineOnly = d.GetQuarantineOnly() || slices.Contains(c.config.Quarantined, d.GetBlueprintId())
 		c.byID[d.GetBlueprintId()] = d
 	}
 	c.record = &record{limit: c.config.MaxEvents}

@@ -37,16 +37,30 @@ type Query struct {
 	Conservative bool
 }
 
-// Choose returns the one candidate that the query's context selects. It says
-// which blueprint suits, not that the caller may use it: see Authorize. The
-// error wraps ErrNoCandidate.
-func (c *Catalog) Choose(q Query) (*leyline.BlueprintDescriptor, error) {
+// Choose returns the one candidate that the query's context selects. What is
+// permitted does not change which one that is: when neither g nor the
+// deployment's own grant permits it, the error is a *RefusedError. Without a
+// candidate the error wraps ErrNoCandidate.
+func (c *Catalog) Choose(q Query, g Grant) (*leyline.BlueprintDescriptor, error) {
+	d, err := c.choose(q)
+	if err == nil {
+		err = authorize(d, g.Merge(c.config.Granted))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return proto.CloneOf(d), nil
+}
+
+// choose returns the catalogue's own descriptor of the one that suits, permitted
+// or not.
+func (c *Catalog) choose(q Query) (*leyline.BlueprintDescriptor, error) {
 	pool := c.candidates(q)
 	if len(pool) == 0 {
 		return nil, fmt.Errorf("%w: tier %s, conservative %t, adversarial %t",
 			ErrNoCandidate, q.Tier, q.Conservative, q.AllowAdversarial)
 	}
-	return proto.CloneOf(pool[contextIndex(q.Context, len(pool))]), nil
+	return pool[contextIndex(q.Context, len(pool))], nil
 }
 
 // candidates returns the descriptors that q leaves, sorted by id. Sorting

@@ -11,6 +11,55 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
+// everything is the grant of a caller who may use every blueprint.
+func everything(catalog *karn.Catalog) (all karn.Grant) {
+	for _, d := range catalog.List() {
+		all.Quarantine = append(all.Quarantine, d.GetBlueprintId())
+	}
+	return all
+}
+
+// The choice is the golden one whatever is permitted, and nobody gets it unpermitted.
+func TestChosenBlueprintIsNotHandedOutWithoutItsPermission(t *testing.T) {
+	experimental := karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL, Context: "run-1"} // BP039
+	adversarial := karn.Query{
+		Tier: leyline.BlueprintTier_BLUEPRINT_TIER_HIGH_RISK, Context: "run-1", AllowAdversarial: true, // BP046
+	}
+	cases := []struct {
+		name   string
+		config karn.Config
+		query  karn.Query
+		grant  karn.Grant
+		reason string
+	}{
+		{"nothing granted", karn.Config{}, experimental, karn.Grant{}, "approval required"},
+		{"another approved", karn.Config{}, experimental, karn.Grant{Approved: []string{"BP036"}}, "approval required"},
+		{"approved by the caller", karn.Config{}, experimental, karn.Grant{Approved: []string{"BP039"}}, ""},
+		{"approved by the deployment", karn.Config{Granted: karn.Grant{Approved: []string{"BP039"}}},
+			experimental, karn.Grant{}, ""},
+		{"asked for, not granted", karn.Config{}, adversarial, karn.Grant{Approved: []string{"BP046"}}, "quarantine only"},
+		{"granted by the deployment", karn.Config{Granted: karn.Grant{Quarantine: []string{"BP046"}}},
+			adversarial, karn.Grant{}, ""},
+		{"safe, but in quarantine here", karn.Config{Quarantined: []string{"BP001"}},
+			karn.Query{}, karn.Grant{}, "quarantine only"},
+		{"in quarantine here, and granted", karn.Config{
+			Quarantined: []string{"BP001"}, Granted: karn.Grant{Quarantine: []string{"BP001"}},
+		}, karn.Query{}, karn.Grant{}, ""},
+	}
+	for _, c := range cases {
+		catalog := karn.NewCatalogWith(c.config)
+		d, err := catalog.Choose(c.query, c.grant)
+		var refused *karn.RefusedError
+		if errors.As(err, &refused) != (c.reason != "") || (refused != nil && refused.Reason != c.reason) {
+			t.Errorf("%s: got %s and %v, want reason %q", c.name, d.GetBlueprintId(), err, c.reason)
+		}
+		_, selected := catalog.Select(t.Context(), karn.Request{Query: c.query, Grant: c.grant})
+		if (selected == nil) != (err == nil) {
+			t.Errorf("%s: Choose says %v, Select says %v", c.name, err, selected)
+		}
+	}
+}
+
 func TestChooseGoldenSelections(t *testing.T) {
 	contexts := []string{"control-run", "run-1", "training-run-42", "esper", "漢字"}
 	cases := []struct {
@@ -30,7 +79,7 @@ func TestChooseGoldenSelections(t *testing.T) {
 		for i, context := range contexts {
 			query := c.query
 			query.Context = context
-			d, err := catalog.Choose(query)
+			d, err := catalog.Choose(query, everything(catalog))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -42,7 +91,8 @@ func TestChooseGoldenSelections(t *testing.T) {
 }
 
 func TestChooseWithoutContextIsTheFirstCandidate(t *testing.T) {
-	d, err := karn.NewCatalog().Choose(karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL})
+	query := karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL}
+	d, err := karn.NewCatalog().Choose(query, karn.Grant{Approved: []string{"BP036"}})
 	if err != nil || d.BlueprintId != "BP036" {
 		t.Errorf("got %s, %v", d.GetBlueprintId(), err)
 	}
@@ -57,7 +107,7 @@ func TestChooseHasNoCandidate(t *testing.T) {
 		},
 	}
 	for name, query := range cases {
-		if _, err := karn.NewCatalog().Choose(query); !errors.Is(err, karn.ErrNoCandidate) {
+		if _, err := karn.NewCatalog().Choose(query, karn.Grant{}); !errors.Is(err, karn.ErrNoCandidate) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -72,11 +122,11 @@ func TestChooseProperties(t *testing.T) {
 			AllowAdversarial: rapid.Bool().Draw(t, "adversarial"),
 			Conservative:     rapid.Bool().Draw(t, "conservative"),
 		}
-		d, err := catalog.Choose(query)
+		d, err := catalog.Choose(query, everything(catalog))
 		if errors.Is(err, karn.ErrNoCandidate) {
 			return
 		}
-		again, _ := karn.NewCatalog().Choose(query)
+		again, _ := karn.NewCatalog().Choose(query, everything(catalog))
 		if !proto.Equal(d, again) {
 			t.Fatalf("chose %s, then %s", d.GetBlueprintId(), again.GetBlueprintId())
 		}

@@ -2,7 +2,8 @@
 // be grown from, their parameter bounds, and the deterministic choice of one.
 //
 // The catalogue never changes after it was made, and hands out copies only.
-// Get, List, Validate, Choose and Authorize are pure look-ups. Select is the
-// one entry for callers that act on an answer: it validates, enforces approval
-// and quarantine, counts, and leaves events behind.
+// Get, List, Validate and Authorize are pure look-ups. Choose and Select hand out
+// a blueprint to act on, and only a permitted one: approval and quarantine are
+// enforced, by the grant of the caller and that of the deployment. Select
+// validates parameters, counts, and leaves events behind besides.
 package karn

@@ -17,8 +17,8 @@ type Grant struct {
 	Quarantine []string
 }
 
-// merge returns a grant for everything that g or other permits.
-func (g Grant) merge(other Grant) Grant {
+// Merge returns a grant for everything that g or other permits.
+func (g Grant) Merge(other Grant) Grant {
 	return Grant{
 		Approved:   slices.Concat(g.Approved, other.Approved),
 		Quarantine: slices.Concat(g.Quarantine, other.Quarantine),
@@ -35,17 +35,28 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("karn: blueprint %s (%s) refused: %s", e.BlueprintID, e.Name, e.Reason)
 }
 
-// Authorize returns nil when the blueprint needs no permission or g holds it,
-// a *RefusedError when it does not, and an error that wraps
-// ErrUnknownBlueprint when there is no such blueprint.
+// Authorize returns nil when the blueprint needs no permission or g or the
+// deployment's own grant holds it, a *RefusedError when neither does, and an
+// error that wraps ErrUnknownBlueprint when there is no such blueprint.
 func (c *Catalog) Authorize(id string, g Grant) error {
 	d, err := c.find(id)
 	if err != nil {
 		return err
 	}
-	return authorize(d, g)
+	return authorize(d, g.Merge(c.config.Granted))
 }
 
+// Permit is Authorize with the deployment's own grant for a descriptor from
+// elsewhere, such as a library's row: what the catalogue knows of the blueprint
+// decides, and the descriptor's own flags when it is of nobody's catalogue.
+func (c *Catalog) Permit(d *leyline.BlueprintDescriptor) error {
+	if known, err := c.find(d.GetBlueprintId()); err == nil {
+		d = known
+	}
+	return authorize(d, c.config.Granted)
+}
+
+// authorize says whether g permits a blueprint.
 func authorize(d *leyline.BlueprintDescriptor, g Grant) error {
 	id := d.GetBlueprintId()
 	if slices.Contains(g.Quarantine, id) {

@@ -52,7 +52,7 @@ func (c *Catalog) Select(ctx context.Context, r Request) (*leyline.BlueprintDesc
 
 func (c *Catalog) resolve(r Request) (*leyline.BlueprintDescriptor, error) {
 	if r.BlueprintID == "" {
-		return c.Choose(r.Query)
+		return c.choose(r.Query)
 	}
 	d, err := c.find(r.BlueprintID)
 	if err != nil {
@@ -64,6 +64,7 @@ func (c *Catalog) resolve(r Request) (*leyline.BlueprintDescriptor, error) {
 // permit asks for the standing approvals only when the request's own grant
 // does not suffice.
 func (c *Catalog) permit(ctx context.Context, d *leyline.BlueprintDescriptor, g Grant) error {
+	g = g.Merge(c.config.Granted)
 	err := authorize(d, g)
 	if err == nil || c.config.Approvals == nil {
 		return err
@@ -75,7 +76,7 @@ func (c *Catalog) permit(ctx context.Context, d *leyline.BlueprintDescriptor, g 
 	if lookup != nil {
 		return fmt.Errorf("karn: look up approvals of %s: %w", d.GetBlueprintId(), lookup)
 	}
-	return authorize(d, g.merge(standing))
+	return authorize(d, g.Merge(standing))
 }
 
 func (c *Catalog) newCircuit() *gobreaker.CircuitBreaker[Grant] {

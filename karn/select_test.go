@@ -45,6 +45,35 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+func TestRowFromElsewhereIsJudgedByTheCatalogue(t *testing.T) {
+	row := func(id string, approval, quarantine bool) *leyline.BlueprintDescriptor {
+		return &leyline.BlueprintDescriptor{BlueprintId: id, ApprovalRequired: approval, QuarantineOnly: quarantine}
+	}
+	catalog := karn.NewCatalogWith(karn.Config{
+		Granted:     karn.Grant{Approved: []string{"BP036", "custom"}, Quarantine: []string{"BP044"}},
+		Quarantined: []string{"BP009"},
+	})
+	cases := []struct {
+		name      string
+		row       *leyline.BlueprintDescriptor
+		permitted bool
+	}{
+		{"safe", row("BP002", false, false), true},
+		{"approved", row("BP036", true, false), true},
+		{"not approved", row("BP037", true, false), false},
+		{"a row that hides what it needs", row("BP043", false, false), false},
+		{"quarantine granted", row("BP044", false, true), true},
+		{"in quarantine here", row("BP009", false, false), false},
+		{"of nobody's catalogue, approved", row("custom", true, false), true},
+		{"of nobody's catalogue, adversarial", row("other", false, true), false},
+	}
+	for _, c := range cases {
+		if err := catalog.Permit(c.row); (err == nil) != c.permitted {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
 func TestAdversarialBlueprintIsNotHandedOutUnasked(t *testing.T) {
 	catalog := karn.NewCatalog()
 	request := karn.Request{BlueprintID: "BP045", Parameters: map[string]float64{"frequency": 0.05}}

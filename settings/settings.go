@@ -19,6 +19,7 @@ type Settings struct {
 	Oona         Oona
 	Kernel       Kernel
 	Tamiyo       Tamiyo
+	Karn         Karn
 	Tezzeret     Tezzeret
 	Urza         Urza
 	Tolaria      Tolaria
@@ -72,10 +73,27 @@ type Tamiyo struct {
 	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
 }
 
+// Karn says which blueprints this deployment permits.
+type Karn struct {
+	Approved        []string `env:"KARN_APPROVED" envDefault:"" form:"blueprints" doc:"Comma-separated ids of blueprints that are approved: those that ask for an approval are compiled, offered and served only then."`
+	Quarantined     []string `env:"KARN_QUARANTINED" envDefault:"" form:"blueprints" doc:"Comma-separated ids of blueprints to keep in quarantine, besides the adversarial ones, which always are."`
+	QuarantineGrant []string `env:"KARN_QUARANTINE_GRANT" envDefault:"" form:"blueprints" doc:"Comma-separated ids of quarantined blueprints that may be compiled and served all the same, because the whole deployment is a quarantine."`
+}
+
 // Tezzeret configures the forge.
 type Tezzeret struct {
-	ForgeOnStart bool `env:"TEZZERET_FORGE_ON_START" envDefault:"true" doc:"Compile what the library lacks once the service is ready."`
-	Features     int  `env:"TEZZERET_FEATURES" envDefault:"32" min:"1" max:"65536" doc:"Width of the host layer that kernels are compiled for."`
+	ForgeOnStart bool  `env:"TEZZERET_FORGE_ON_START" envDefault:"true" doc:"Compile what the library lacks once the service is ready."`
+	Features     int   `env:"TEZZERET_FEATURES" envDefault:"32" min:"1" max:"65536" doc:"Width of the host layer that kernels are compiled for, when it is a vector of features."`
+	Slot         Sizes `env:"TEZZERET_SLOT" envDefault:"" default:"a vector of TEZZERET_FEATURES" doc:"Shape of the host layer that kernels are compiled for, without the batch: 32 (features), 12x32 (sequence x width) or 8x16x16 (channels x height x width)."`
+}
+
+// SlotSizes is the shape of the host layer without the batch: one size for
+// features, two for a sequence, three for an image.
+func (t Tezzeret) SlotSizes() []int {
+	if len(t.Slot) == 0 {
+		return []int{t.Features}
+	}
+	return t.Slot
 }
 
 // Urza configures the kernel library.

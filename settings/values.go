@@ -29,6 +29,32 @@ func (a *Addr) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Sizes is the shape of one example, such as 8x16x16; empty is not given.
+type Sizes []int
+
+const (
+	maxSizes = 3
+	maxSize  = 1 << 16
+)
+
+// UnmarshalText accepts one to three sizes from 1 to 65536 with an x between them.
+func (s *Sizes) UnmarshalText(text []byte) error {
+	words := strings.Split(strings.ToLower(string(text)), "x")
+	if len(words) > maxSizes {
+		return fmt.Errorf("%q has %d sizes: write 32, 12x32 or 8x16x16", text, len(words))
+	}
+	sizes := make(Sizes, len(words))
+	for i, word := range words {
+		size, err := strconv.Atoi(strings.TrimSpace(word))
+		if err != nil || size < 1 || size > maxSize {
+			return fmt.Errorf("%q is no shape: write 32, 12x32 or 8x16x16, each size from 1 to %d", text, maxSize)
+		}
+		sizes[i] = size
+	}
+	*s = sizes
+	return nil
+}
+
 // Level is a log level by its Python name; it satisfies slog.Leveler.
 type Level slog.Level
 

@@ -68,6 +68,8 @@ func (v *variable) check() error {
 		return checkScheme(value, v.schemes)
 	case string:
 		return checkForm(value, v.form)
+	case []string:
+		return checkWords(value, v.form)
 	case time.Duration, int, float64:
 		return v.checkRange()
 	default:
@@ -140,6 +142,19 @@ func checkForm(text, form string) error {
 	}
 	if form == "signal" && strings.Contains(strings.TrimPrefix(text, "/"), "/") {
 		return fmt.Errorf("%q must not hold a slash after the first letter", text)
+	}
+	return nil
+}
+
+// checkWords holds each word of a list against the form.
+func checkWords(words []string, form string) error {
+	if form != "blueprints" {
+		return nil
+	}
+	for _, word := range words {
+		if len(word) > maxName || strings.ContainsFunc(word, notInNames) {
+			return fmt.Errorf("%q is no blueprint id", word)
+		}
 	}
 	return nil
 }

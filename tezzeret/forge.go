@@ -25,6 +25,10 @@ var (
 	// ErrBusy says that this forge already runs.
 	ErrBusy = errors.New("tezzeret: the forge is already running")
 
+	// ErrUnannounced says that kernels are stored whose announcement the bus has
+	// not taken; they wait in the journal.
+	ErrUnannounced = errors.New("tezzeret: stored kernels could not be announced")
+
 	// ErrAbandoned says that compilations which were given up still run, too
 	// many to begin others.
 	ErrAbandoned = errors.New("tezzeret: too many abandoned compilations still run")
@@ -169,8 +173,8 @@ func NewForge(config ForgeConfig) *Forge {
 // Run returns nil when the pass is over, also when blueprints failed, and when
 // ctx is done: no new job starts then, and a kernel that is being stored is
 // still announced. It returns an error when the pass must be run again: the
-// library or the journal cannot be reached, announcements are left over,
-// ErrCircuitOpen or ErrAbandoned.
+// library or the journal cannot be reached, ErrUnannounced, ErrCircuitOpen or
+// ErrAbandoned.
 func (f *Forge) Run(ctx context.Context) (err error) {
 	if !f.running.TryLock() {
 		return ErrBusy
@@ -186,7 +190,7 @@ func (f *Forge) Run(ctx context.Context) (err error) {
 		return nil
 	}
 	if left := len(f.journal.outbox); err == nil && left > 0 {
-		err = fmt.Errorf("tezzeret: %d stored kernels could not be announced", left)
+		err = fmt.Errorf("%w: %d", ErrUnannounced, left)
 	}
 	return err
 }

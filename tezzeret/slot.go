@@ -1,6 +1,7 @@
 package tezzeret
 
 import (
+	"fmt"
 	"slices"
 )
 
@@ -16,6 +17,24 @@ type Slot struct {
 
 	// Sequence is the number of steps T of a sequence, each Width wide, [N, T, D].
 	Sequence int
+}
+
+// NewSlot is the slot of one size (features), two (sequence, width) or three
+// (channels, height, width).
+func NewSlot(sizes ...int) (Slot, error) {
+	var s Slot
+	switch len(sizes) {
+	case 1:
+		s = Slot{Features: sizes[0]}
+	case 2:
+		s = Slot{Sequence: sizes[0], Width: sizes[1]}
+	case 3:
+		s = Slot{Channels: sizes[0], Height: sizes[1], Width: sizes[2]}
+	}
+	if s.Kind() == "" {
+		return Slot{}, fmt.Errorf("tezzeret: sizes %v are neither features, nor a sequence, nor an image", sizes)
+	}
+	return s, nil
 }
 
 // Kind is the form of a slot.

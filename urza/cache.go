@@ -8,11 +8,12 @@ import (
 )
 
 // entry is one record in memory with what its hot path needs worked out already.
-// row, record and answer never change; a changed row makes a new entry.
+// The first four never change; a changed row makes a new entry.
 type entry struct {
-	row    row
-	record *Record
-	answer answer
+	row      row
+	record   *Record
+	answer   answer
+	withheld error // why the kernel is not for use, or nil
 
 	generation atomic.Uint64 // of the catalogue, when the row was last seen equal
 	loaded     atomic.Int64  // nanoseconds since the epoch, likewise

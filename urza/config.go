@@ -3,6 +3,8 @@ package urza
 import (
 	"log/slog"
 	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // Config says where a library lives and how it behaves. The zero value of every
@@ -32,6 +34,9 @@ type Config struct {
 	// RequireApproval withholds kernels whose descriptor asks for an approval until an
 	// operator approved them.
 	RequireApproval bool
+	// Permit, when set, is asked whether a blueprint may be used at all; its error
+	// withholds the kernel. The answer for a row is remembered.
+	Permit func(*leyline.BlueprintDescriptor) error
 	// Retention removes artifacts that no row has referred to for so long; 0 keeps
 	// them. It acts at the end of a scrub, or when Prune is called.
 	Retention time.Duration

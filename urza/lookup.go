@@ -93,6 +93,7 @@ func (l *Library) remember(found row) (*entry, error) {
 		return nil, err
 	}
 	e := newEntry(found, record)
+	e.withheld = l.Withheld(record)
 	e.loaded.Store(time.Now().UnixNano())
 	l.counts.evictions.Add(int64(l.cache.put(e)))
 	return e, nil
@@ -117,13 +118,18 @@ func (l *Library) forget(id string) {
 	l.absent.drop(id)
 }
 
-// withheld says why a kernel that is there is not for use.
-func (l *Library) withheld(e *entry) error {
+// Withheld is why a kernel that is there is not for use, an ErrWithheld, or nil.
+func (l *Library) Withheld(record *Record) error {
 	switch {
-	case e.record.SetAside:
+	case record.SetAside:
 		return fmt.Errorf("%w: set aside by an operator", ErrWithheld)
-	case l.cfg.RequireApproval && e.record.Descriptor.GetApprovalRequired() && !e.record.Approved:
+	case l.cfg.RequireApproval && record.Descriptor.GetApprovalRequired() && !record.Approved:
 		return fmt.Errorf("%w: not approved", ErrWithheld)
+	case l.cfg.Permit == nil:
+		return nil
+	}
+	if err := l.cfg.Permit(record.Descriptor); err != nil {
+		return fmt.Errorf("%w: %w", ErrWithheld, err)
 	}
 	return nil
 }

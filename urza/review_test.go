@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 func TestSetAsideKernelIsNotServedUntilReleased(t *testing.T) {
@@ -111,5 +113,39 @@ func TestReviewsNeedAKernel(t *testing.T) {
 		if err := library.Approve(ctx, "BP001"); !errors.Is(err, ErrChecksumMismatch) {
 			t.Errorf("approved a damaged kernel: %v", err)
 		}
+	})
+}
+
+func TestKernelThatIsNotPermittedIsNotServed(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
+		dir := t.TempDir()
+		cfg := newConfig(dir)
+		forbidden := errors.New("quarantine only")
+		cfg.Permit = func(d *leyline.BlueprintDescriptor) error {
+			if d.GetBlueprintId() == "BP043" {
+				return forbidden
+			}
+			return nil
+		}
+		library := openTest(t, cfg)
+		sound := save(t, library, "BP001", "sound")
+		adversarial := save(t, library, "BP043", "adversarial")
+		prefetcher := NewPrefetcher(library)
+		for range 2 { // from the database, and from memory
+			wantReady(t, ask(t, prefetcher, "BP001"), sound.GetChecksum())
+			wantRefused(t, ask(t, prefetcher, "BP043"), "missing_artifact")
+		}
+		record, err := library.Get(context.Background(), "BP043")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := library.Withheld(record); !errors.Is(err, ErrWithheld) || !errors.Is(err, forbidden) {
+			t.Errorf("withheld because of %v", err)
+		}
+		if !has(t, library, "BP043") {
+			t.Error("the forge would compile it again and again")
+		}
+		cfg.Permit = nil
+		wantReady(t, ask(t, NewPrefetcher(openTest(t, cfg)), "BP043"), adversarial.GetChecksum())
 	})
 }

@@ -34,8 +34,8 @@ func (l *Library) verified(ctx context.Context, id string) (*entry, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	if err := l.withheld(e); err != nil {
-		return nil, "", err
+	if e.withheld != nil {
+		return nil, "", e.withheld
 	}
 	v := l.known(ctx, e)
 	if v == nil {
@@ -51,7 +51,7 @@ func (l *Library) verified(ctx context.Context, id string) (*entry, string, erro
 func (l *Library) settleServable(ctx context.Context, id string) (*entry, string, error) {
 	e, sum, err := l.settle(ctx, id)
 	if err == nil {
-		err = l.withheld(e)
+		err = e.withheld
 	}
 	return e, sum, err
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
-	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -227,13 +226,14 @@ func LibraryConfig(resolved *settings.Settings) urza.Config {
 		SigningKeyPassword: set.SigningKeyPassword.Reveal(),
 		TrustedKeys:        set.TrustedKeys,
 		RequireApproval:    set.RequireApproval,
+		Permit:             NewCatalog(resolved).Permit,
 		Retention:          set.Retention(),
 		CacheTTL:           set.CacheTTL,
 	}
 }
 
 func (s *Service) openLibrary(ctx context.Context) error {
-	s.catalog = karn.NewCatalog()
+	s.catalog = NewCatalog(s.settings)
 	config := LibraryConfig(s.settings)
 	config.Logger = s.logger.With("part", "urza")
 	library, err := urza.Open(ctx, config)

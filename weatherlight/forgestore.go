@@ -6,20 +6,55 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
-// forgeJournal is where the forge keeps what it must remember across restarts:
-// failures, parked blueprints, kernels stored and not yet announced.
-func (s *Service) forgeJournal() string {
-	return filepath.Join(s.settings.Weatherlight.DataDir, "forge-journal.jsonl")
+// NewCatalog is the blueprint catalogue that the settings describe, with what
+// this deployment permits.
+func NewCatalog(resolved *settings.Settings) *karn.Catalog {
+	set := resolved.Karn
+	return karn.NewCatalogWith(karn.Config{
+		Granted:     karn.Grant{Approved: set.Approved, Quarantine: set.QuarantineGrant},
+		Quarantined: set.Quarantined,
+	})
 }
 
-// storedKernel tells the forge what the library holds of a blueprint, so that
+// ForgeConfig is the forge that the settings describe, on an open library: the
+// service and the tools compile the same kernels, and go on with one journal. It
+// announces nothing unless the caller says how.
+func ForgeConfig(resolved *settings.Settings, library *urza.Library) (tezzeret.ForgeConfig, error) {
+	slot, err := tezzeret.NewSlot(resolved.Tezzeret.SlotSizes()...)
+	if err != nil {
+		return tezzeret.ForgeConfig{}, fmt.Errorf("slot of the host layer: %w", err)
+	}
+	return tezzeret.ForgeConfig{
+		Compiler: tezzeret.NewCompiler(tezzeret.Config{
+			Slot:       slot,
+			Approved:   resolved.Karn.Approved,
+			Quarantine: resolved.Karn.QuarantineGrant,
+		}),
+		Blueprints:  NewCatalog(resolved).List,
+		Library:     library,
+		Stored:      storedKernels{library}.find,
+		JournalPath: forgeJournal(resolved),
+	}, nil
+}
+
+// forgeJournal is where the forge keeps what it must remember across restarts:
+// failures, parked blueprints, kernels stored and not yet announced.
+func forgeJournal(resolved *settings.Settings) string {
+	return filepath.Join(resolved.Weatherlight.DataDir, "forge-journal.jsonl")
+}
+
+// storedKernels tells the forge what the library holds of a blueprint, so that
 // it compiles again only what has changed.
-func (s *Service) storedKernel(ctx context.Context, blueprintID string) (tezzeret.StoredKernel, bool, error) {
+type storedKernels struct{ library *urza.Library }
+
+func (s storedKernels) find(ctx context.Context, blueprintID string) (tezzeret.StoredKernel, bool, error) {
 	// A row alone is not a kernel: its artifact may be damaged, and is made again.
 	if sound, err := s.library.Has(ctx, blueprintID); err != nil || !sound {
 		return tezzeret.StoredKernel{}, false, err

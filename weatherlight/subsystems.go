@@ -106,7 +106,7 @@ func (s *Service) handleState(ctx context.Context, state *leyline.SystemStatePac
 }
 
 // candidates are the kernels that the controller may choose from: what the
-// library can serve.
+// library would serve.
 func (s *Service) candidates(ctx context.Context) ([]tamiyo.Candidate, error) {
 	records, err := s.library.List(ctx)
 	if err != nil {
@@ -114,6 +114,9 @@ func (s *Service) candidates(ctx context.Context) ([]tamiyo.Candidate, error) {
 	}
 	candidates := make([]tamiyo.Candidate, 0, len(records))
 	for _, record := range records {
+		if s.library.Withheld(record) != nil {
+			continue
+		}
 		blueprint := record.Descriptor
 		candidates = append(candidates, tamiyo.Candidate{
 			BlueprintID:      blueprint.GetBlueprintId(),
@@ -258,18 +261,15 @@ func (s *Service) publishReports(ctx context.Context) error {
 // startForwarder sets up the forge and the worker that announces its kernels.
 // The forge itself starts with the loops, once the service is ready.
 func (s *Service) startForwarder(ctx context.Context) error {
+	config, err := ForgeConfig(s.settings, s.library)
+	if err != nil {
+		return err
+	}
 	s.updates = newCatalogForwarder(s.bus)
-	s.forge = tezzeret.NewForge(tezzeret.ForgeConfig{
-		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: s.settings.Tezzeret.Features}),
-		Blueprints: s.catalog.List,
-		Library:    s.library,
-		Stored:     s.storedKernel,
-		Announce:   s.updates.Announce,
-		Progress:   s.config.OnForge,
-		Logger:     s.logger.With("part", "tezzeret"),
-
-		JournalPath: s.forgeJournal(),
-	})
+	config.Announce = s.updates.Announce
+	config.Progress = s.config.OnForge
+	config.Logger = s.logger.With("part", "tezzeret")
+	s.forge = tezzeret.NewForge(config)
 	return s.startWorkers(s.forwarderWorkers)(ctx)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 func newBlueprints() *cobra.Command {
@@ -53,7 +54,11 @@ func withBlueprints(show func(slotted) error) error {
 	if err != nil {
 		return err
 	}
-	return show(slotted{karn.NewCatalog(), tezzeret.Slot{Features: resolved.Tezzeret.Features}})
+	slot, err := tezzeret.NewSlot(resolved.Tezzeret.SlotSizes()...)
+	if err != nil {
+		return err
+	}
+	return show(slotted{weatherlight.NewCatalog(resolved), slot})
 }
 
 func listBlueprints(s slotted, asJSON bool, out io.Writer) error {

@@ -4,31 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
+
+// errNoBus says why kernels are not announced: they wait in the journal.
+var errNoBus = errors.New("no bus to announce kernels on")
 
 func newForge() *cobra.Command {
 	return &cobra.Command{
 		Use:   "forge",
 		Short: "Compile the kernels that the library lacks",
-		Long: `Compiles every blueprint that the library has no sound kernel of, stores it, and
-announces it on the bus when REDIS_URL can be reached. A running service need
-not be stopped.`,
+		Long: `Compiles every blueprint that the library has no current kernel of, for the slot
+and with the permissions of the settings (TEZZERET_SLOT, KARN_APPROVED,
+KARN_QUARANTINE_GRANT), stores it, and announces it on the bus. What is stored while
+no bus can be reached is announced by the next forge, here or in the service. A
+forge that was stopped or killed goes on where it was when it is run again. A
+running service need not be stopped.`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return runForge(command.Context()) },
+		RunE: func(command *cobra.Command, _ []string) error {
+			return runForge(command.Context(), newScreen(command.OutOrStdout(), false))
+		},
 	}
 }
 
-func runForge(ctx context.Context) error {
+func runForge(ctx context.Context, screen *screen) error {
 	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
 		return err
@@ -37,23 +45,42 @@ func runForge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	screen := newScreen(os.Stdout, false)
-	announce, leave := announcer(ctx, resolved, screen)
-	forge := tezzeret.NewForge(tezzeret.ForgeConfig{
-		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: resolved.Tezzeret.Features}),
-		Blueprints: karn.NewCatalog().List,
-		Library:    library,
-		Announce:   announce,
-		Progress:   screen.forgeAll,
-	})
-	err = errors.Join(forge.Run(ctx), leave(), library.Close())
-	result := forge.Result()
-	screen.print("%d compiled, %d present, %d refused, %d failed",
-		len(result.Compiled), len(result.Present), len(result.Refused), len(result.Failed))
-	if err == nil && len(result.Failed) > 0 {
-		err = fmt.Errorf("%d kernels failed to compile", len(result.Failed))
+	forge, leave, err := newForgeRun(ctx, resolved, library, screen)
+	if err != nil {
+		return errors.Join(err, library.Close())
 	}
-	return err
+	err = forge.Run(ctx)
+	if errors.Is(err, tezzeret.ErrUnannounced) {
+		screen.print("%v; the next forge announces them", err)
+		err = nil
+	}
+	return errors.Join(err, leave(), library.Close(), screen.outcome(ctx, forge.Result()))
+}
+
+// newForgeRun returns the forge of the settings, and what to call after its run.
+func newForgeRun(ctx context.Context, resolved *settings.Settings, library *urza.Library, screen *screen) (
+	forge *tezzeret.Forge, leave func() error, err error,
+) {
+	config, err := weatherlight.ForgeConfig(resolved, library)
+	if err != nil {
+		return nil, nil, err
+	}
+	config.Announce, leave = announcer(ctx, resolved, screen)
+	config.Progress = screen.forgeAll
+	return tezzeret.NewForge(config), leave, nil
+}
+
+// outcome sums a run up; its error says that not all of the catalogue was done.
+func (s *screen) outcome(ctx context.Context, result tezzeret.ForgeResult) error {
+	s.print("%d compiled, %d present, %d refused, %d failed, %d parked",
+		len(result.Compiled), len(result.Present), len(result.Refused), len(result.Failed), len(result.Parked))
+	if ctx.Err() != nil {
+		return fmt.Errorf("forge stopped before its end, run it again to go on: %w", context.Cause(ctx))
+	}
+	if failed := len(result.Failed) + len(result.Parked); failed > 0 {
+		return fmt.Errorf("%d kernels failed to compile", failed)
+	}
+	return nil
 }
 
 // announcer tells the bus of new kernels, if there is a bus.
@@ -61,26 +88,27 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 	announce func(context.Context, *leyline.KernelCatalogUpdate) error, leave func() error,
 ) {
 	nobody := func() error { return nil }
+	nowhere := func(context.Context, *leyline.KernelCatalogUpdate) error { return errNoBus }
 	if resolved.Redis.Embedded() {
 		screen.print("kernels are not announced: the embedded broker lives in the service")
-		return nil, nobody
+		return nowhere, nobody
 	}
 	current, previous, err := resolved.Secrets()
 	if err != nil {
 		screen.print("kernels are not announced: %v", err)
-		return nil, nobody
+		return nowhere, nobody
 	}
 	keyring, err := signing.NewKeyring(current, previous...)
 	if err != nil {
 		screen.print("kernels are not announced: %s is not set", settings.SecretEnv)
-		return nil, nobody
+		return nowhere, nobody
 	}
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL: resolved.Redis.URL.Reveal(), Group: "esperctl", Consumer: "esperctl", Keyring: keyring,
 	})
 	if err != nil {
 		screen.print("kernels are not announced: %v", err)
-		return nil, nobody
+		return nowhere, nobody
 	}
 	return bus.PublishKernelCatalogUpdate, bus.Close
 }

@@ -66,10 +66,11 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 			fmt.Fprintf(out, "stored as opaque bytes, our engine cannot run it: %v\n", err)
 		}
 		announce, leave := announcer(ctx, opened.settings, newScreen(out, false))
-		if announce == nil {
-			return leave()
+		err = announce(ctx, saved)
+		if errors.Is(err, errNoBus) { // said already
+			err = nil
 		}
-		return errors.Join(announce(ctx, saved), leave())
+		return errors.Join(err, leave())
 	})
 	if err != nil {
 		return fmt.Errorf("import kernel: %w", err)
