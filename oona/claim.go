@@ -122,7 +122,9 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		start = last.next().String() // not every bus knows "(" here
 		full := len(page) == pendingPage
 		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.flights.known(p.id) })
-		if err := s.reclaim(fetch, work, page, idle); err != nil {
+		plain, suspects := s.separate(page, idle)
+		s.flights.isolate(suspects, time.Now())
+		if err := s.reclaim(fetch, work, plain, idle); err != nil {
 			return err
 		}
 		if !full {
@@ -130,6 +132,20 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		}
 	}
 	return nil
+}
+
+// separate splits entries into those that are taken up together and those that
+// are tried alone.
+func (s *consumer) separate(page []pendingEntry, guard time.Duration) (plain, suspects []pendingEntry) {
+	for _, p := range page {
+		if s.isSuspect(p) {
+			p.guard = guard
+			suspects = append(suspects, p)
+		} else {
+			plain = append(plain, p)
+		}
+	}
+	return plain, suspects
 }
 
 func (s *consumer) pendingPage(fetch context.Context, owner string, idle time.Duration, start string) ([]pendingEntry, error) {

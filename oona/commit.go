@@ -69,6 +69,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	trouble := outage{log: s.log.With("step", "commit"), failures: new(atomic.Int64)}
 	var deadline time.Time
 	for {
+		s.c.reseal(batch, time.Now())
 		ctx, cancel := context.WithTimeout(base, s.c.cfg.DialTimeout)
 		results, err := commit(ctx, batch)
 		cancel()
@@ -122,55 +123,75 @@ func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, err
 
 func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
 	cfg := s.c.cfg
-	keys = make([]string, 0, len(batch)+4)
-	keys = append(keys, s.sub.Stream, cfg.DeadLetter)
-	args = make([]string, 0, 6+10*len(batch))
+	in := scriptInput{
+		keys:    make([]string, 0, len(batch)+4),
+		args:    make([]string, 0, 6+10*len(batch)),
+		streams: make(map[string]string),
+	}
+	in.keys = append(in.keys, s.sub.Stream, cfg.DeadLetter)
 	bound := s.c.load.boundText
-	args = append(args, s.sub.Group, cfg.Consumer, bound, bound, unixMilliText(now), strconv.Itoa(cfg.MaxPayload))
-	index := make(map[string]string)
-	keyIndex := func(key string) string {
-		text, known := index[key]
-		if !known {
-			keys = append(keys, key)
-			text = strconv.Itoa(len(keys))
-			index[key] = text
-		}
-		return text
-	}
+	in.args = append(in.args, s.sub.Group, cfg.Consumer, bound, bound, unixMilliText(now), strconv.Itoa(cfg.MaxPayload))
 	for _, o := range batch {
-		args = o.appendArgs(args, keyIndex)
+		in.add(o)
 	}
-	return keys, args
+	return in.keys, in.args
 }
 
-func (o outcome) appendArgs(args []string, keyIndex func(string) string) []string {
+// scriptInput is what the commit script is told.
+type scriptInput struct {
+	keys, args []string
+	streams    map[string]string // of answers -> their index among the keys
+	life       time.Duration     // of the last mark, which is that of most
+	lifeText   string
+}
+
+func (in *scriptInput) add(o outcome) {
 	mark, life := "0", "0"
 	if o.mark != "" {
-		mark, life = keyIndex(o.mark), strconv.FormatInt(o.life.Milliseconds(), 10)
+		mark, life = in.key(o.mark), in.milliseconds(o.life)
 	}
-	args = append(args, o.id, mark, life)
+	in.args = append(in.args, o.id, mark, life)
 	if o.refusal != nil {
-		args = append(args, o.refusal.reason, o.refusal.err, strconv.Itoa(o.refusal.attempts))
+		in.args = append(in.args, o.refusal.reason, o.refusal.err, strconv.Itoa(o.refusal.attempts))
 	} else {
-		args = append(args, "", "", strconv.Itoa(o.attempt))
+		in.args = append(in.args, "", "", strconv.Itoa(o.attempt))
 	}
-	args = append(args, strconv.Itoa(len(o.answers)))
+	in.args = append(in.args, strconv.Itoa(len(o.answers)))
 	for _, answer := range o.answers {
-		args = append(args, keyIndex(answer.stream), answer.payload, answer.signature)
+		index, known := in.streams[answer.stream]
+		if !known {
+			index = in.key(answer.stream)
+			in.streams[answer.stream] = index
+		}
+		in.args = append(in.args, index, answer.payload, answer.signature)
 	}
-	return args
+}
+
+// key adds a key and returns its index.
+func (in *scriptInput) key(key string) string {
+	in.keys = append(in.keys, key)
+	return strconv.Itoa(len(in.keys))
+}
+
+func (in *scriptInput) milliseconds(life time.Duration) string {
+	if in.lifeText == "" || in.life != life {
+		in.life, in.lifeText = life, strconv.FormatInt(life.Milliseconds(), 10)
+	}
+	return in.lifeText
 }
 
 // conclude draws the consequences of a commit in this process.
 func (s *consumer) conclude(batch []outcome, results []int64) {
 	now := time.Now()
 	s.c.meters.consumeLatency.observe(now.Sub(batch[len(batch)-1].started))
+	s.c.seen.remember(batch, results)
+	consumed, delivered := streak{recorder: s.consumed}, streak{recorder: s.delivered}
 	ended := batch[:0]
 	for i, o := range batch {
 		switch results[i] {
 		case commitDone:
-			s.consumed.observe(now.Sub(o.started), 1)
-			s.delivered.observe(now.Sub(publishedAt(o.id)), 1)
+			consumed.observe(now.Sub(o.started))
+			delivered.observe(now.Sub(publishedAt(o.id)))
 			s.done(o)
 		case commitReplay:
 			s.buried(ReasonReplay)
@@ -181,6 +202,8 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 		}
 		ended = append(ended, o)
 	}
+	consumed.end()
+	delivered.end()
 	s.flights.endAll(ended)
 }
 
@@ -191,9 +214,6 @@ func (s *consumer) done(o outcome) {
 	}
 	s.c.meters.consumed.Add(1)
 	s.c.meters.published.Add(int64(len(o.answers)))
-	if o.mark != "" {
-		s.c.seen.remember(o.mark, o.id)
-	}
 }
 
 func (s *consumer) buried(reason string) {

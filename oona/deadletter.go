@@ -21,7 +21,7 @@ const (
 	ReasonReplay        = "replay"
 	ReasonMissingID     = "missing_id"
 	ReasonForeignStream = "foreign_stream"
-	ReasonExhausted     = "exhausted" // its handler failed RetryAttempts times
+	ReasonExhausted     = "exhausted" // its handler failed RetryAttempts times, or its process died far more often
 	ReasonPermanent     = "permanent" // its handler said that no retry can help
 )
 

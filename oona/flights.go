@@ -14,6 +14,8 @@ type flights struct {
 	running map[string]time.Time // entry id -> since when
 	marks   map[string]string    // request mark -> the entry that is being handled for it
 	waiting map[string]retry     // entry id -> its next attempt
+	tallies map[string]tally     // entry id -> its earlier attempts in this process
+	alone   string               // the suspect that was tried last
 	wake    chan struct{}        // the earliest due time may have changed
 	lanes   *lanes               // told when an entry is let go; nil without keys
 }
@@ -23,6 +25,7 @@ func newFlights() *flights {
 		running: make(map[string]time.Time),
 		marks:   make(map[string]string),
 		waiting: make(map[string]retry),
+		tallies: make(map[string]tally),
 		wake:    make(chan struct{}, 1),
 	}
 }
@@ -42,15 +45,21 @@ func (f *flights) begin(entries []entry, now time.Time) []entry {
 	})
 }
 
-// claimMark takes a request id for an entry, and returns the entry that has it.
-func (f *flights) claimMark(mark, id string) string {
+// claimMarks takes the request ids of jobs for them, and refuses those whose id
+// another entry in hand has.
+func (f *flights) claimMarks(jobs []*job) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if holder, held := f.marks[mark]; held {
-		return holder
+	for _, j := range jobs {
+		if j.mark == "" {
+			continue
+		}
+		if holder, held := f.marks[j.mark]; held && holder != j.id {
+			j.refuseReplay(holder)
+			continue
+		}
+		f.marks[j.mark] = j.id
 	}
-	f.marks[mark] = id
-	return id
 }
 
 // end lets go of an entry, and of its request id if it holds that.
@@ -58,6 +67,7 @@ func (f *flights) end(id, mark string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.release(id, mark)
+	delete(f.tallies, id)
 	f.lanes.leave(id)
 }
 
@@ -67,12 +77,16 @@ func (f *flights) endAll(outcomes []outcome) {
 	defer f.mu.Unlock()
 	for _, o := range outcomes {
 		f.release(o.id, o.mark)
+		delete(f.tallies, o.id)
 		f.lanes.leave(o.id)
 	}
 }
 
 func (f *flights) release(id, mark string) {
 	delete(f.running, id)
+	if id == f.alone {
+		signal(f.wake) // for the next suspect
+	}
 	if mark != "" && f.marks[mark] == id {
 		delete(f.marks, mark)
 	}
@@ -83,6 +97,7 @@ func (f *flights) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.waiting, id)
+	delete(f.tallies, id)
 	f.lanes.leave(id)
 }
 

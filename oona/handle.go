@@ -75,7 +75,7 @@ func (s *consumer) drafts(messages []Message) ([]draft, error) {
 		if err != nil {
 			return nil, Permanent(fmt.Errorf("answer for %s: %w", m.Stream, err))
 		}
-		drafts[i] = draft{stream: m.Stream, payload: payload, signature: signature}
+		drafts[i] = draft{stream: m.Stream, payload: payload, signature: signature, sealed: now}
 	}
 	return drafts, nil
 }
@@ -90,7 +90,7 @@ func (s *consumer) fail(work context.Context, j *job, err error) {
 		s.settle(j)
 	case work.Err() != nil && errors.Is(err, work.Err()):
 		s.flights.end(j.id, j.mark)
-	case attempt >= s.c.cfg.RetryAttempts:
+	case s.flights.fails(j.id) >= s.c.cfg.RetryAttempts:
 		j.refusal = refuse(ReasonExhausted, err.Error(), attempt)
 		s.settle(j)
 	default:
@@ -101,5 +101,6 @@ func (s *consumer) fail(work context.Context, j *job, err error) {
 // postpone leaves an entry pending and sets the time of its next attempt.
 func (s *consumer) postpone(id, mark string, attempt int) {
 	s.c.meters.retried.Add(1)
-	s.flights.postpone(id, mark, attempt, time.Now(), retryPause(s.c.cfg, attempt))
+	tries := 1 + s.flights.tallyOf(id).explained
+	s.flights.postpone(id, mark, attempt, time.Now(), retryPause(s.c.cfg, tries))
 }

@@ -47,8 +47,8 @@ func (s *consumer) judge(j *job, e entry, now time.Time) *job {
 	if err := proto.Unmarshal(env.payload, message); err != nil {
 		return fail(ReasonUndecodable, fmt.Errorf("decode %s: %w", env.kind, err))
 	}
-	if e.attempt > s.c.cfg.RetryAttempts {
-		return fail(ReasonExhausted, fmt.Errorf("not done after %d deliveries", e.attempt-1))
+	if s.isPoison(e) {
+		return fail(ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.attempt-1))
 	}
 	j.handler = handler
 	j.room = Delivery{

@@ -24,7 +24,8 @@ type draft struct {
 	index              int
 	stream             string
 	payload, signature string
-	source             string // who raised it, for emergencies
+	source             string    // who raised it, for emergencies
+	sealed             time.Time // of an answer: when it was signed
 }
 
 // Publish sends messages in one pipeline and returns when Redis has stored

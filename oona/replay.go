@@ -18,15 +18,17 @@ const (
 	spaceNonce   = "nonce"
 )
 
-// nonceMemory is how long the nonce of a handled message is remembered: control
-// messages are few, and an old one must never take effect again.
-const nonceMemory = 24 * time.Hour
+// longMemory is how long a handled message is remembered whose age says nothing,
+// or that must never take effect again: control messages, and answers of
+// prototype peers, which do not tell when they were signed. Both are few.
+const longMemory = 24 * time.Hour
 
 // identity is what the replay guard knows a message by.
 type identity struct {
 	space, id string    // empty id: not guarded
 	dated     bool      // a request: must carry a fresh issue time, and an id
 	control   bool      // must have been stored soon after it was signed
+	answer    bool      // the same, within the freshness window of its request
 	issued    time.Time // zero: not told
 }
 
@@ -35,9 +37,9 @@ func identify(payload proto.Message, env *envelope) identity {
 	case *leyline.KernelPrefetchRequest:
 		return identity{space: spaceRequest, id: m.GetRequestId(), dated: true, issued: requestIssued(m, env)}
 	case *leyline.KernelArtifactReady:
-		return identity{space: spaceReady, id: m.GetRequestId()}
+		return identity{space: spaceReady, id: m.GetRequestId(), answer: true, issued: env.signedAt()}
 	case *leyline.KernelArtifactError:
-		return identity{space: spaceError, id: m.GetRequestId()}
+		return identity{space: spaceError, id: m.GetRequestId(), answer: true, issued: env.signedAt()}
 	case *leyline.AdaptationCommand, *leyline.PolicyUpdate, *leyline.EmergencySignal:
 		return identity{space: spaceNonce, id: env.own[ownNonce].value, control: true, issued: env.signedAt()}
 	}
@@ -80,6 +82,8 @@ func (i identity) refuse(cfg Config, attempt int, published, now time.Time) stri
 		// Against the time of storing: a command that waits for its consumer does
 		// not age, one that is stored again later does.
 		return i.age(cfg.ControlWindow, cfg.ClockSkew, published, published)
+	case i.answer && !i.issued.IsZero():
+		return i.age(cfg.FreshnessWindow, cfg.ClockSkew, published, published)
 	case !i.dated:
 		return ""
 	case i.id == "":
@@ -108,10 +112,12 @@ func (i identity) age(window, skew time.Duration, latest, seen time.Time) string
 
 // life is how long the mark of the message is kept.
 func (i identity) life(cfg Config) time.Duration {
-	if i.space == spaceNonce {
-		return nonceMemory
+	ages := i.dated || i.answer && !i.issued.IsZero()
+	if !ages || cfg.FreshnessWindow <= 0 {
+		return longMemory
 	}
-	return markLife(cfg)
+	// As long as freshness would let the same message in again.
+	return cfg.FreshnessWindow + cfg.ClockSkew
 }
 
 // mark is the Redis key that remembers which entry a request id was answered
@@ -121,16 +127,6 @@ func (i identity) mark(group string) string {
 		return ""
 	}
 	return "oona:replay:" + group + ":" + i.space + ":" + i.id
-}
-
-// markLife is how long a mark is kept: as long as freshness would let the same
-// request in again.
-func markLife(cfg Config) time.Duration {
-	window := cfg.FreshnessWindow
-	if window <= 0 {
-		window = time.Minute
-	}
-	return window + cfg.ClockSkew
 }
 
 // answered remembers the marks this process set, the oldest forgotten first. It
@@ -146,20 +142,33 @@ func newAnswered(capacity int) *answered {
 	return &answered{entry: make(map[string]string), ring: make([]string, max(capacity, 1))}
 }
 
-func (a *answered) remember(mark, entry string) {
+// remember notes the marks of those outcomes that were done.
+func (a *answered) remember(batch []outcome, results []int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, ok := a.entry[mark]; !ok {
-		delete(a.entry, a.ring[a.next])
-		a.ring[a.next] = mark
-		a.next = (a.next + 1) % len(a.ring)
+	for i, o := range batch {
+		if o.mark == "" || o.refusal != nil || results[i] != commitDone {
+			continue
+		}
+		if _, ok := a.entry[o.mark]; !ok {
+			delete(a.entry, a.ring[a.next])
+			a.ring[a.next] = o.mark
+			a.next = (a.next + 1) % len(a.ring)
+		}
+		a.entry[o.mark] = o.id
 	}
-	a.entry[mark] = entry
 }
 
-// by returns the entry a mark was set for, or "".
-func (a *answered) by(mark string) string {
+// refuse refuses the jobs whose marks were set for other entries.
+func (a *answered) refuse(jobs []*job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.entry[mark]
+	for _, j := range jobs {
+		if j.mark == "" || j.refusal != nil {
+			continue
+		}
+		if holder := a.entry[j.mark]; holder != "" && holder != j.id {
+			j.refuseReplay(holder)
+		}
+	}
 }
