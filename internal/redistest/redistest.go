@@ -4,16 +4,23 @@ package redistest
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
+	"os"
 	"os/exec"
-	"strconv"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// startTimeout bounds the wait for a server to answer.
-const startTimeout = 10 * time.Second
+const (
+	// startTimeout bounds the wait for a server to answer.
+	startTimeout = 20 * time.Second
+	// startPause is before a port that somebody else had is tried again.
+	startPause = 20 * time.Millisecond
+)
 
 // AOF makes every acknowledged write survive Kill.
 func AOF() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
@@ -23,10 +30,11 @@ type Server struct {
 	Addr string // 127.0.0.1:port
 	URL  string // redis://127.0.0.1:port/0
 
-	t    testing.TB
-	dir  string
-	args []string
-	cmd  *exec.Cmd
+	t     testing.TB
+	dir   string
+	args  []string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the process has ended
 }
 
 // Start runs a server without persistence, unless args say otherwise, and waits
@@ -36,10 +44,12 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server not found: apt-get install redis-server")
 	}
-	addr := freeAddr(t)
-	s := &Server{Addr: addr, URL: "redis://" + addr + "/0", t: t, dir: t.TempDir(), args: args}
-	s.launch()
+	s := &Server{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Stop)
+	s.launch(func() {
+		s.Addr = freeAddr(t)
+		s.URL = "redis://" + s.Addr + "/0"
+	})
 	return s
 }
 
@@ -53,29 +63,63 @@ func freeAddr(t testing.TB) string {
 	return listener.Addr().String()
 }
 
-func (s *Server) launch() {
+// launch starts the server until it could take its port, which somebody else may
+// have taken meanwhile; choose is called before each try.
+func (s *Server) launch(choose func()) {
 	s.t.Helper()
-	host, port, _ := net.SplitHostPort(s.Addr)
-	args := []string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no"}
-	s.cmd = exec.Command("redis-server", append(args, s.args...)...)
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("start redis-server: %v", err)
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
+		choose()
+		s.start()
+		if s.awaitAnswer(deadline) {
+			return
+		}
+		<-time.After(startPause)
 	}
-	s.awaitAnswer()
+	s.t.Fatalf("redis-server on %s did not answer within %s", s.Addr, startTimeout)
 }
 
+func (s *Server) start() {
+	s.t.Helper()
+	if err := os.Remove(s.pidFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(s.Addr)
+	args := []string{
+		"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no", "--pidfile", s.pidFile(),
+	}
+	cmd, ended := exec.Command("redis-server", append(args, s.args...)...), make(chan struct{})
+	if err := cmd.Start(); err != nil {
+		s.t.Fatalf("start redis-server: %v", err)
+	}
+	go func() {
+		_ = cmd.Wait() // its exit status is the signal
+		close(ended)
+	}()
+	s.cmd, s.ended = cmd, ended
+}
+
+// pidFile is what the server writes once it has its port: until then, whoever
+// answers there is somebody else.
+func (s *Server) pidFile() string { return filepath.Join(s.dir, "redis.pid") }
+
 // awaitAnswer polls until the server says PONG, or asks for a password: while it
-// loads its data it accepts connections and says LOADING.
-func (s *Server) awaitAnswer() {
+// loads its data it accepts connections and says LOADING. It returns false when
+// the server ended by itself.
+func (s *Server) awaitAnswer(deadline time.Time) bool {
 	s.t.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); <-poll.C {
-		if s.answers() {
-			return
+	for time.Now().Before(deadline) {
+		select {
+		case <-s.ended:
+			return false
+		case <-poll.C:
+		}
+		if _, err := os.Stat(s.pidFile()); err == nil && s.answers() {
+			return true
 		}
 	}
-	s.t.Fatalf("redis-server on %s did not answer within %s", s.Addr, startTimeout)
+	return false
 }
 
 func (s *Server) answers() bool {
@@ -105,11 +149,11 @@ func (s *Server) end(signal syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
-	if err := s.cmd.Process.Signal(signal); err != nil {
-		s.t.Errorf("end redis-server %s: %v", strconv.Itoa(s.Pid()), err)
+	if err := s.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Errorf("end redis-server %d: %v", s.Pid(), err)
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGCONT) // a frozen server ends too
-	_ = s.cmd.Wait()                          // its exit status is the signal
+	<-s.ended
 	s.cmd = nil
 }
 
@@ -131,5 +175,5 @@ func (s *Server) signal(signal syscall.Signal) {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
-	s.launch()
+	s.launch(func() {})
 }
