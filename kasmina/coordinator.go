@@ -2,6 +2,7 @@ package kasmina
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,14 +46,14 @@ type issuedRequest struct {
 }
 
 // coordinator is the table of kernel prefetches. It does no I/O of its own and
-// belongs to the owner goroutine.
+// belongs to the owner goroutine, but for what requestTable says.
 type coordinator struct {
 	base     time.Duration
-	requests map[string]issuedRequest
+	requests requestTable
 	waiting  []*prefetch
 
 	counts   map[string]int64
-	unknown  int64 // answers to nobody's request
+	unknown  atomic.Int64 // answers to nobody's request
 	total    time.Duration
 	answers  int64
 	last     time.Duration
@@ -60,7 +61,7 @@ type coordinator struct {
 }
 
 func newCoordinator(base time.Duration) *coordinator {
-	return &coordinator{base: base, requests: make(map[string]issuedRequest), counts: make(map[string]int64)}
+	return &coordinator{base: base, requests: newRequestTable(), counts: make(map[string]int64)}
 }
 
 // begin enters a wait into the table; its first request is still to be issued.
@@ -83,7 +84,7 @@ func (c *coordinator) issue(p *prefetch, now time.Time) *leyline.KernelPrefetchR
 	id := "prefetch-" + uuid.NewString()
 	p.ids = append(p.ids, id)
 	p.resend = time.Time{}
-	c.requests[id] = issuedRequest{prefetch: p, issued: now}
+	c.requests.put(id, issuedRequest{prefetch: p, issued: now})
 	c.counts[prefetchScheduled]++
 	return &leyline.KernelPrefetchRequest{
 		RequestId:     id,
@@ -95,11 +96,11 @@ func (c *coordinator) issue(p *prefetch, now time.Time) *leyline.KernelPrefetchR
 
 // withdraw rolls back a request that could not be published and plans another.
 func (c *coordinator) withdraw(id string, now time.Time) {
-	request, ok := c.requests[id]
+	request, ok := c.requests.get(id)
 	if !ok {
 		return
 	}
-	delete(c.requests, id)
+	c.requests.remove(id)
 	p := request.prefetch
 	p.ids = slices.DeleteFunc(p.ids, func(known string) bool { return known == id })
 	p.resend = now.Add(publishRetry)
@@ -108,9 +109,9 @@ func (c *coordinator) withdraw(id string, now time.Time) {
 
 // lookup finds the request an answer belongs to.
 func (c *coordinator) lookup(id string) (issuedRequest, bool) {
-	request, ok := c.requests[id]
+	request, ok := c.requests.get(id)
 	if !ok {
-		c.unknown++
+		c.unknown.Add(1)
 	}
 	return request, ok
 }
@@ -130,7 +131,7 @@ func (c *coordinator) answered(request issuedRequest, status string, now time.Ti
 // end takes a wait out of the table with all of its requests.
 func (c *coordinator) end(p *prefetch) {
 	for _, id := range p.ids {
-		delete(c.requests, id)
+		c.requests.remove(id)
 	}
 	c.waiting = slices.DeleteFunc(c.waiting, func(other *prefetch) bool { return other == p })
 }

@@ -58,7 +58,7 @@ func (m *Manager) prefetchPoints() []point {
 	}
 	points = append(points,
 		point{"kasmina.prefetch.latency_ms", milliseconds(m.prefetch.meanLatency()), unitMS, nil},
-		point{"kasmina.prefetch.unknown_total", float64(m.prefetch.unknown), unitCount, nil})
+		point{"kasmina.prefetch.unknown_total", float64(m.prefetch.unknown.Load()), unitCount, nil})
 	points = appendNonZero(points, "kasmina.prefetch.last_latency_ms", milliseconds(m.prefetch.last))
 	return appendNonZero(points, "kasmina.kernel.fetch_latency_ms", milliseconds(m.latestFetch()))
 }

@@ -123,7 +123,7 @@ func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, err
 
 func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
 	cfg := s.c.cfg
-	in := scriptInput{
+	in := scriptCall{
 		keys:    make([]string, 0, len(batch)+4),
 		args:    make([]string, 0, 6+10*len(batch)),
 		streams: make(map[string]string),
@@ -137,15 +137,15 @@ func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []str
 	return in.keys, in.args
 }
 
-// scriptInput is what the commit script is told.
-type scriptInput struct {
+// scriptCall is what the commit script is told.
+type scriptCall struct {
 	keys, args []string
 	streams    map[string]string // of answers -> their index among the keys
 	life       time.Duration     // of the last mark, which is that of most
 	lifeText   string
 }
 
-func (in *scriptInput) add(o outcome) {
+func (in *scriptCall) add(o outcome) {
 	mark, life := "0", "0"
 	if o.mark != "" {
 		mark, life = in.key(o.mark), in.milliseconds(o.life)
@@ -168,12 +168,12 @@ func (in *scriptInput) add(o outcome) {
 }
 
 // key adds a key and returns its index.
-func (in *scriptInput) key(key string) string {
+func (in *scriptCall) key(key string) string {
 	in.keys = append(in.keys, key)
 	return strconv.Itoa(len(in.keys))
 }
 
-func (in *scriptInput) milliseconds(life time.Duration) string {
+func (in *scriptCall) milliseconds(life time.Duration) string {
 	if in.lifeText == "" || in.life != life {
 		in.life, in.lifeText = life, strconv.FormatInt(life.Milliseconds(), 10)
 	}

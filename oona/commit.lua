@@ -4,6 +4,7 @@
 -- KEYS: stream, dead letters, then answer streams and marks by index.
 -- Result: 1 done, 0 not ours any more, 2 refused as a replay, -1 could not be
 -- stored and is pending again.
+local KEYS, ARGV = KEYS, ARGV -- as locals they cost a third of a look-up
 local stream, dead = KEYS[1], KEYS[2]
 local group, consumer, bound, dead_bound = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now, max_payload = ARGV[5], tonumber(ARGV[6])
@@ -26,11 +27,20 @@ local function bury(id, reason, message, attempts)
     'error', message, 'attempts', attempts, 'time', now)
 end
 
+-- Takes the mark for an entry in one command, as nearly all marks are free.
+-- Returns whether it was free, and who holds it otherwise.
+local function take(mark, id, life)
+  if not mark then return false, false end
+  local free = redis.pcall('SET', mark, id, 'NX', 'PX', life)
+  return free, not free and redis.call('GET', mark)
+end
+
 local function settle(id, mark, life, reason, message, attempts, first, last)
   if reason ~= '' then
     return failed(bury(id, reason, message, attempts)) and -1 or 1
   end
-  local holder = mark > 0 and redis.call('GET', KEYS[mark])
+  local free, holder = take(mark, id, life)
+  if failed(free) then return -1 end
   if holder and holder ~= id then
     local reply = bury(id, 'replay', 'request was answered for entry ' .. holder, attempts)
     return failed(reply) and -1 or 2
@@ -38,25 +48,29 @@ local function settle(id, mark, life, reason, message, attempts, first, last)
   for i = first, last, 3 do
     local reply = redis.pcall('XADD', KEYS[tonumber(ARGV[i])], 'MAXLEN', '~', bound, '*',
       'payload', ARGV[i + 1], 'signature', ARGV[i + 2])
-    if failed(reply) then return -1 end
+    if failed(reply) then
+      if free then redis.call('DEL', mark) end
+      return -1
+    end
   end
-  if mark > 0 then redis.call('SET', KEYS[mark], id, 'PX', life) end
   return 1
 end
 
-local results = {}
-local at = 7
-while at <= #ARGV do
+local results, count = {}, 0
+local at, size = 7, #ARGV
+while at <= size do
   local id, first = ARGV[at], at + 7
   local last = first + 3 * tonumber(ARGV[at + 6]) - 1
   local status = 0
   if redis.call('XACK', stream, group, id) == 1 then
-    status = settle(id, tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], first, last)
+    local mark = KEYS[tonumber(ARGV[at + 1])]
+    status = settle(id, mark, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], first, last)
   end
   if status == -1 then
     redis.pcall('XCLAIM', stream, group, consumer, 0, id, 'FORCE', 'JUSTID')
   end
-  results[#results + 1] = status
+  count = count + 1
+  results[count] = status
   at = last + 1
 end
 return results

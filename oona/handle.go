@@ -29,7 +29,7 @@ func (s *consumer) handleAll(work context.Context) {
 	for l := range s.jobs {
 		for j := l.next(); j != nil; j = l.next() {
 			if work.Err() != nil {
-				s.flights.end(j.id, j.mark)
+				s.drop(j)
 				continue
 			}
 			s.handle(work, j)
@@ -47,8 +47,9 @@ func (s *consumer) handle(work context.Context, j *job) {
 		s.fail(work, j, err)
 		return
 	}
-	s.outbox.add(outcome{id: j.id, mark: j.mark, life: j.markLife, answers: answers,
-		attempt: j.delivery.Attempt, started: j.started})
+	o := j.outcome()
+	o.answers = answers
+	s.outbox.finish(o)
 }
 
 // call runs one handler; a panic becomes its error.
@@ -87,15 +88,22 @@ func (s *consumer) fail(work context.Context, j *job, err error) {
 	switch {
 	case isPermanent(err):
 		j.refusal = refuse(ReasonPermanent, err.Error(), attempt)
-		s.settle(j)
+		s.outbox.finish(j.outcome())
 	case work.Err() != nil && errors.Is(err, work.Err()):
-		s.flights.end(j.id, j.mark)
+		s.drop(j)
 	case s.flights.fails(j.id) >= s.c.cfg.RetryAttempts:
 		j.refusal = refuse(ReasonExhausted, err.Error(), attempt)
-		s.settle(j)
+		s.outbox.finish(j.outcome())
 	default:
 		s.postpone(j.id, j.mark, attempt)
+		s.outbox.drop()
 	}
+}
+
+// drop lets go of a delivery that stays pending.
+func (s *consumer) drop(j *job) {
+	s.flights.end(j.id, j.mark)
+	s.outbox.drop()
 }
 
 // postpone leaves an entry pending and sets the time of its next attempt.

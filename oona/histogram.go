@@ -103,3 +103,26 @@ func (r *recorder) observe(d time.Duration, n int) {
 	r.counts[sort.SearchFloat64s(latencyBounds[:], d.Seconds())].Add(uint64(n)) //nolint:gosec // not negative
 	r.sum.Add(int64(d) * int64(n))
 }
+
+// streak counts durations that are mostly the same in a row: entries of one
+// batch were taken in at one time, and stored in the same millisecond.
+type streak struct {
+	recorder *recorder
+	last     time.Duration
+	n        int
+}
+
+func (s *streak) observe(d time.Duration) {
+	if d != s.last {
+		s.end()
+		s.last = d
+	}
+	s.n++
+}
+
+func (s *streak) end() {
+	if s.n > 0 {
+		s.recorder.observe(s.last, s.n)
+		s.n = 0
+	}
+}

@@ -24,6 +24,15 @@ type job struct {
 	started  time.Time
 }
 
+// outcome is what came of the delivery, without answers.
+func (j *job) outcome() outcome {
+	o := outcome{id: j.id, mark: j.mark, life: j.markLife, refusal: j.refusal, started: j.started}
+	if j.delivery != nil {
+		o.attempt = j.delivery.Attempt
+	}
+	return o
+}
+
 // judge decides what becomes of an entry. Nothing in an entry can make it fail:
 // the worst is a refusal.
 func (s *consumer) judge(j *job, e entry, now time.Time) *job {
@@ -56,6 +65,9 @@ func (s *consumer) judge(j *job, e entry, now time.Time) *job {
 		Attributes: env.attributes, Attempt: e.attempt, Published: publishedAt(e.id),
 	}
 	j.delivery = &j.room
+	if !s.wanted(j) {
+		return j
+	}
 	who := identify(message, &env)
 	if reason := who.refuse(s.c.cfg, e.attempt, j.delivery.Published, now); reason != "" {
 		return fail(reason, fmt.Errorf("%s %q issued at %s", who.space, who.id, who.issued.Format(time.RFC3339Nano)))
@@ -64,6 +76,23 @@ func (s *consumer) judge(j *job, e entry, now time.Time) *job {
 	j.markLife = who.life(s.c.cfg)
 	s.keyed(j)
 	return j
+}
+
+// wanted asks whether the delivery means anything here, and takes its handler
+// away when it does not.
+func (s *consumer) wanted(j *job) (wanted bool) {
+	if s.sub.Wanted == nil {
+		return true
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			j.refusal = refuse(ReasonPermanent, fmt.Sprintf("panic about whether it is wanted: %v", cause), j.delivery.Attempt)
+		}
+	}()
+	if wanted = s.sub.Wanted(j.delivery); !wanted {
+		j.handler = nil
+	}
+	return wanted
 }
 
 // meantFor reports whether a group handles the message: the replay of a dead

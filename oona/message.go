@@ -49,10 +49,19 @@ type Subscription struct {
 	// entries by this consumer, each when the one before is committed: a retry
 	// holds back the later ones until it succeeds or is given up. Deliveries of
 	// different keys, and of the key "", run beside each other.
-	Key         func(*Delivery) string
+	Key func(*Delivery) string
+	// Wanted, when not nil, says whether a delivery means anything here. One that
+	// does not, such as an answer to somebody else's request, is acknowledged and
+	// ignored, and nothing is remembered of it. It is asked for each delivery that
+	// can be trusted and has a handler, and must answer at once.
+	Wanted func(*Delivery) bool
+	// AnswersOnly says that the handlers do nothing but answer. Then a replay is
+	// looked for in Redis by the commit alone, which publishes no answer to one,
+	// and no round trip is made before the handlers run.
+	AnswersOnly bool
 	Batch       int           // entries of one read [100]
 	Concurrency int           // handlers at the same time [16]
-	Block       time.Duration // longest wait of one read [500 ms]; the fetch context ends it at once
+	Block       time.Duration // about the longest wait of one read [500 ms]; the fetch context ends it at once
 	OnReady     func()        // called once, when groups exist and own pending entries were taken up
 }
 

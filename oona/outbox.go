@@ -21,30 +21,90 @@ func (o outcome) plain() bool {
 	return o.refusal == nil && len(o.answers) == 0 && o.mark == ""
 }
 
-// outbox gathers outcomes for the committer: whatever is complete when it comes
-// is one commit.
+// gatherTime is how long a finished outcome waits for those of the deliveries
+// that are being handled beside it: one commit of many costs Redis and this
+// process far less than many commits.
+const gatherTime = time.Millisecond
+
+// outbox gathers outcomes for the committer: one commit is whatever has come
+// when nothing is being handled any more, when there is enough of it, or when
+// the first has waited for gatherTime.
 type outbox struct {
 	mu     sync.Mutex
 	items  []outcome
+	open   int         // deliveries that are being handled or wait for a worker
+	late   *time.Timer // runs while outcomes wait for others
+	due    bool        // they have waited for long enough
 	closed bool
 	wake   chan struct{}
 }
 
-func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
+func newOutbox() *outbox {
+	b := &outbox{wake: make(chan struct{}, 1)}
+	b.late = time.AfterFunc(time.Hour, b.expire)
+	b.late.Stop()
+	return b
+}
 
-func (b *outbox) add(o outcome) {
+func (b *outbox) expire() {
 	b.mu.Lock()
-	b.items = append(b.items, o)
+	b.due = true
 	b.mu.Unlock()
 	signal(b.wake)
+}
+
+// expect announces deliveries of which each ends with finish or drop.
+func (b *outbox) expect(n int) {
+	b.mu.Lock()
+	b.open += n
+	b.mu.Unlock()
+}
+
+// add takes an outcome that nobody was told to expect.
+func (b *outbox) add(o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.items = append(b.items, o)
+	b.announce()
+}
+
+// finish takes the outcome of an expected delivery.
+func (b *outbox) finish(o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open--
+	b.items = append(b.items, o)
+	b.announce()
+}
+
+// drop ends the wait for an expected delivery that has no outcome.
+func (b *outbox) drop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open--
+	b.announce()
 }
 
 // close lets the committer end once it has taken everything.
 func (b *outbox) close() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.closed = true
-	b.mu.Unlock()
-	signal(b.wake)
+	b.late.Stop()
+	b.announce()
+}
+
+// announce wakes the committer, or sees to it that it is woken in time.
+func (b *outbox) announce() {
+	if b.ready() {
+		signal(b.wake)
+	} else if len(b.items) == 1 {
+		b.late.Reset(gatherTime)
+	}
+}
+
+func (b *outbox) ready() bool {
+	return b.closed || len(b.items) >= commitBatch || len(b.items) > 0 && (b.open <= 0 || b.due)
 }
 
 // take waits for outcomes and returns all there are. It returns none only when
@@ -53,10 +113,12 @@ func (b *outbox) close() {
 func (b *outbox) take(spare []outcome) []outcome {
 	for {
 		b.mu.Lock()
-		items, closed := b.items, b.closed
-		if len(items) > 0 || closed {
+		if b.ready() {
+			items := b.items
 			clear(spare)
 			b.items = spare[:0]
+			b.late.Stop()
+			b.due = false
 			b.mu.Unlock()
 			return items
 		}

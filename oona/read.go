@@ -148,6 +148,7 @@ func (s *consumer) take(work context.Context, entries []entry) {
 // dispatch offers jobs to as many workers as it can use. Once work is done,
 // what nobody has begun stays pending.
 func (s *consumer) dispatch(work context.Context, jobs []*job) {
+	s.outbox.expect(len(jobs))
 	l := &workload{jobs: jobs}
 	for range min(len(jobs), s.sub.Concurrency) {
 		select {
@@ -158,20 +159,20 @@ func (s *consumer) dispatch(work context.Context, jobs []*job) {
 	}
 }
 
-// refuseReplays looks up the marks of a whole batch in one command. A failure
-// is no harm: the commit looks again.
+// refuseReplays refuses the requests that this process knows to be replays, and
+// then, for handlers with effects of their own, those that Redis knows: the
+// marks of the whole batch in one command. A failure is no harm: the commit
+// looks again.
 func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
+	s.flights.claimMarks(jobs)
+	s.c.seen.refuse(jobs)
+	if s.sub.AnswersOnly {
+		return
+	}
 	var marks []string
 	var marked []*job
 	for _, j := range jobs {
-		if j.mark == "" {
-			continue
-		}
-		if holder := s.flights.claimMark(j.mark, j.id); holder != j.id {
-			j.refuseReplay(holder)
-		} else if holder = s.c.seen.by(j.mark); holder != "" && holder != j.id {
-			j.refuseReplay(holder)
-		} else {
+		if j.mark != "" && j.refusal == nil {
 			marks, marked = append(marks, j.mark), append(marked, j)
 		}
 	}
@@ -216,6 +217,4 @@ func (j *job) refuseReplay(holder string) {
 }
 
 // settle hands an entry without a handler run to the committer.
-func (s *consumer) settle(j *job) {
-	s.outbox.add(outcome{id: j.id, mark: j.mark, life: j.markLife, refusal: j.refusal, started: j.started})
-}
+func (s *consumer) settle(j *job) { s.outbox.add(j.outcome()) }

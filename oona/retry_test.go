@@ -39,10 +39,18 @@ func TestAnsweredForgetsTheOldestFirst(t *testing.T) {
 	t.Parallel()
 	a := newAnswered(2)
 	for _, mark := range []string{"1", "2", "2", "3"} {
-		a.remember(mark, "e"+mark)
+		a.remember([]outcome{{mark: mark, id: "e" + mark}}, []int64{commitDone})
 	}
-	if a.by("1") != "" || a.by("2") != "e2" || a.by("3") != "e3" {
-		t.Errorf("remembers %v", a.entry)
+	a.remember([]outcome{{mark: "4", id: "e4"}}, []int64{commitLost})
+	again := []*job{{mark: "1", id: "new", room: Delivery{}}, {mark: "2", id: "e2"}, {mark: "3", id: "new"}, {mark: "4", id: "new"}}
+	for _, j := range again {
+		j.delivery = &j.room
+	}
+	a.refuse(again)
+	for i, refused := range []bool{false, false, true, false} {
+		if (again[i].refusal != nil) != refused {
+			t.Errorf("%s for entry %s: refusal %+v", again[i].mark, again[i].id, again[i].refusal)
+		}
 	}
 }
 

@@ -56,9 +56,9 @@ func (s *Service) seedWorkers() []supervise.Spec {
 	streams, own := s.busConfig().Streams, answerGroup(s.instance())
 	return []supervise.Spec{
 		{Name: workerSeeds, Worker: s.seeds},
-		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own,
+		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own, Wanted: s.awaited,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, typed(s.seedReady))}),
-		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own,
+		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Wanted: s.awaited,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, typed(s.seedError))}),
 		// One at a time: in the order in which the leader handed them on.
 		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1,
@@ -69,6 +69,13 @@ func (s *Service) seedWorkers() []supervise.Spec {
 // only handles one type of message.
 func only(kind leyline.BusMessageType, handler oona.Handler) map[leyline.BusMessageType]oona.Handler {
 	return map[leyline.BusMessageType]oona.Handler{kind: handler}
+}
+
+// awaited tells answers to the seeds of this instance from those to others, which
+// go by on the same streams.
+func (s *Service) awaited(delivery *oona.Delivery) bool {
+	answer, ok := delivery.Payload.(interface{ GetRequestId() string })
+	return !ok || s.seeds.Awaits(answer.GetRequestId())
 }
 
 func (s *Service) seedReady(ctx context.Context, ready *leyline.KernelArtifactReady) ([]oona.Message, error) {

@@ -126,7 +126,8 @@ func typed[M proto.Message](handle func(context.Context, M) ([]oona.Message, err
 // prefetchWorkers answer kernel requests.
 func (s *Service) prefetchWorkers() []supervise.Spec {
 	return []supervise.Spec{s.consumer(workerPrefetch, oona.Subscription{
-		Stream: s.busConfig().Streams.KernelRequests,
+		Stream:      s.busConfig().Streams.KernelRequests,
+		AnswersOnly: true,
 		Handlers: map[leyline.BusMessageType]oona.Handler{
 			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
 		},
