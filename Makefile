@@ -93,6 +93,11 @@ sim: ## simulate days of faults and restarts (ARGS="-seeds 10000 -hours 24 -seed
 	$(GO) test -c -o bin/sim.test ./internal/simtest
 	@cd internal/simtest && ../../bin/sim.test -test.run '^TestSimulation$$' -test.v -test.timeout 6h -seeds 1000 -hours 24 $(ARGS)
 
+.PHONY: kills
+kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")
+	@tools/ensure.sh /usr/lib/postgresql/15/bin/postgres
+	@$(GO) test -count=1 -v -timeout 60m -run '^(TestRandomKills|TestKilledForge.*)$$' ./urza ./tezzeret -args -kills 100 $(ARGS)
+
 .PHONY: oracle
 oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/oracle.md)
 	@status=0; $(GO) test -tags oracle -count=1 ./internal/oracle -report $(CURDIR)/docs/oracle.md || status=$$?; \

@@ -138,18 +138,22 @@ func TestKilledForgeLosesNoAnnouncementAndCompilesNothingTwiceNeedlessly(t *test
 		}
 		return
 	}
+	rng := rand.New(rand.NewPCG(random.seed, 0))
 	kills, rounds := 0, 0
-	for ; kills < 48; rounds++ {
+	for ; kills < random.kills; rounds++ {
 		folder := t.TempDir()
-		kills += killUntilDone(t, folder)
+		kills += killUntilDone(t, folder, rng)
 		checkForged(t, folder)
+		if t.Failed() {
+			t.Fatalf("after %d kills, with -seed %d", kills, random.seed)
+		}
 	}
-	t.Logf("%d kills in %d rounds", kills, rounds)
+	fmt.Printf("RESULT kills part=tezzeret kills=%d forges=%d lost=0 seed=%d\n", kills, rounds, random.seed)
 }
 
 // killUntilDone starts the forge again and again, and kills it at a random
 // moment, until it comes to its end. It returns the number of kills.
-func killUntilDone(t *testing.T, folder string) (kills int) {
+func killUntilDone(t *testing.T, folder string, rng *rand.Rand) (kills int) {
 	t.Helper()
 	for {
 		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this test binary itself
@@ -166,7 +170,7 @@ func killUntilDone(t *testing.T, folder string) (kills int) {
 		if line, err := bufio.NewReader(output).ReadString('\n'); line != forging+"\n" {
 			t.Fatalf("the forge began with %q: %v", line, err)
 		}
-		doom := time.AfterFunc(time.Duration(rand.IntN(60+10*kills))*time.Millisecond, func() {
+		doom := time.AfterFunc(time.Duration(rng.IntN(60+10*kills))*time.Millisecond, func() {
 			_ = child.Process.Signal(syscall.SIGKILL)
 		})
 		err = child.Wait()

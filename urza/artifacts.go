@@ -29,6 +29,8 @@ const (
 // files is the part of the file system a save depends on.
 type files interface {
 	createTemp(dir string) (tempFile, error)
+	// name is rename, but fails when there is a file of that name.
+	name(from, to string) error
 	rename(from, to string) error
 	syncDir(dir string) error
 	remove(path string) error
@@ -73,19 +75,25 @@ func (a folderStore) ref(checksum, source string) string {
 	return filepath.Join(a.dir, artifactName(checksum, source))
 }
 
-// put always writes, also when the path exists: what is there may be damaged, and a
-// rename replaces it in one step.
+// put always writes, also when the path exists: what is there may be damaged. A new
+// file gets its name before it is synced, so that one commit of the file system's
+// journal holds both; until then no row promises it. An old one is replaced in one
+// step, by a file that is on the disk.
 func (a folderStore) put(_ context.Context, path string, content []byte) error {
 	temp, err := a.files.createTemp(a.dir)
 	if err != nil {
 		return fmt.Errorf("create temporary artifact: %w", err)
 	}
-	err = errors.Join(fill(temp, content), temp.Close())
-	if err == nil {
+	named, err := a.fill(temp, path, content)
+	err = errors.Join(err, temp.Close())
+	if err == nil && !named {
 		err = a.files.rename(temp.Name(), path)
 	}
+	if err != nil && !named { // a file with a name may have become another saver's
+		err = errors.Join(err, a.files.remove(temp.Name()))
+	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write artifact: %w", err), a.files.remove(temp.Name()))
+		return fmt.Errorf("write artifact: %w", err)
 	}
 	if err := a.files.syncDir(a.dir); err != nil {
 		return fmt.Errorf("sync artifact folder: %w", err)
@@ -93,11 +101,14 @@ func (a folderStore) put(_ context.Context, path string, content []byte) error {
 	return nil
 }
 
-func fill(file tempFile, content []byte) error {
+// fill writes the content and says whether the file is called path by now: not when
+// there was one, nor where the file system cannot tell.
+func (a folderStore) fill(file tempFile, path string, content []byte) (named bool, err error) {
 	if _, err := file.Write(content); err != nil {
-		return err
+		return false, err
 	}
-	return file.Sync()
+	named = a.files.name(file.Name(), path) == nil
+	return named, file.Sync()
 }
 
 // sweep removes temporary files that a crash left behind.
@@ -182,6 +193,10 @@ func (disk) createTemp(dir string) (tempFile, error) {
 		return nil, errors.Join(err, file.Close(), os.Remove(file.Name()))
 	}
 	return file, nil
+}
+
+func (disk) name(from, to string) error {
+	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 }
 
 func (disk) rename(from, to string) error           { return os.Rename(from, to) }

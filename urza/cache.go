@@ -19,7 +19,7 @@ type entry struct {
 	loaded     atomic.Int64  // nanoseconds since the epoch, likewise
 	used       atomic.Bool   // since the cache's hand last passed
 	verdict    atomic.Pointer[verdict]
-	checked    atomic.Int64 // nanoseconds since the epoch, when an object was last identified
+	checked    atomic.Int64 // nanoseconds since the epoch, when the artifact was last identified
 
 	slot int // in the cache's ring; guarded by the cache
 }

@@ -35,8 +35,9 @@ const (
 
 // catalogue is the database side of the library.
 type catalogue struct {
-	db     *database
-	lookup *sql.Stmt
+	db *database
+	// The statements of every look-up and of every save, read once.
+	lookup, upsert, heal *sql.Stmt
 	// writer is held by the one transaction of this process that writes: waiting for
 	// it costs less than SQLite's own polling for the lock.
 	writer  chan struct{}
@@ -44,11 +45,18 @@ type catalogue struct {
 }
 
 func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
-	lookup, err := db.PrepareContext(ctx, selectRow)
-	if err != nil {
-		return nil, fmt.Errorf("prepare look-up: %w", err)
+	c := &catalogue{db: db, writer: make(chan struct{}, 1)}
+	for _, statement := range []struct {
+		kept **sql.Stmt
+		text string
+	}{{&c.lookup, selectRow}, {&c.upsert, upsertRow}, {&c.heal, deleteQuarantine}} {
+		prepared, err := db.PrepareContext(ctx, statement.text)
+		if err != nil { // closing the database closes the others
+			return nil, fmt.Errorf("prepare statement: %w", err)
+		}
+		*statement.kept = prepared
 	}
-	return &catalogue{db: db, lookup: lookup, writer: make(chan struct{}, 1)}, nil
+	return c, nil
 }
 
 // row reads one row: ErrNotFound when there is none, ErrUnavailable when the
@@ -173,5 +181,5 @@ func (c *catalogue) recordQuarantine(ctx context.Context, tx *sql.Tx, r row, exp
 }
 
 func (c *catalogue) close() error {
-	return errors.Join(c.lookup.Close(), c.db.Close())
+	return errors.Join(c.lookup.Close(), c.upsert.Close(), c.heal.Close(), c.db.Close())
 }

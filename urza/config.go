@@ -46,7 +46,8 @@ type Config struct {
 	// CacheSize bounds the number of records in memory. Default 4096.
 	CacheSize int
 	// Revalidate is how long a record may be answered from memory without asking the
-	// database whether anything changed. Default 10 ms; negative asks every time.
+	// database and the file system whether anything changed. Default 10 ms; negative
+	// asks every time.
 	Revalidate time.Duration
 	// SlowQuery: a look-up slower than this counts as a breaker failure. Default 250 ms.
 	SlowQuery time.Duration

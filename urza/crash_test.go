@@ -41,6 +41,13 @@ func (d *crashingDisk) createTemp(dir string) (tempFile, error) {
 	return &crashingFile{file, d}, err
 }
 
+func (d *crashingDisk) name(from, to string) error {
+	if err := d.step(); err != nil {
+		return err
+	}
+	return d.disk.name(from, to)
+}
+
 func (d *crashingDisk) rename(from, to string) error {
 	if err := d.step(); err != nil {
 		return err

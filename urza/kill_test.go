@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -166,6 +167,7 @@ func workForever(t *testing.T, cfg Config) {
 			if _, err := scrubber.Pass(context.Background()); err != nil {
 				t.Error(err)
 			}
+			fmt.Println("scrubbed", saved.GetBlueprintId(), saved.GetChecksum())
 		}
 	}()
 	for i := 0; ; i++ {
@@ -181,7 +183,8 @@ func workForever(t *testing.T, cfg Config) {
 type progress struct {
 	saved map[string]string          // the last acknowledged checksum of each blueprint
 	tried map[string]map[string]bool // those begun since
-	lines int
+
+	saves, scrubs int
 }
 
 func (p *progress) read(line string) {
@@ -189,20 +192,23 @@ func (p *progress) read(line string) {
 	if n, _ := fmt.Sscan(line, &word, &id, &sum); n != 3 {
 		return
 	}
-	p.lines++
-	if word == "saved" {
-		p.saved[id] = sum
+	if p.tried[id] == nil {
 		p.tried[id] = map[string]bool{}
-	} else {
-		if p.tried[id] == nil {
-			p.tried[id] = map[string]bool{}
-		}
+	}
+	switch word {
+	case "try":
 		p.tried[id][sum] = true
+	case "saved":
+		p.saves++
+		p.saved[id] = sum
+		clear(p.tried[id])
+	case "scrubbed":
+		p.scrubs++
 	}
 }
 
-// killAtRandom lets a child work for up to a tenth of a second.
-func killAtRandom(t *testing.T, dir string, cfg Config, seen *progress) {
+// killAfter lets a child work for a while, counted from its first work.
+func killAfter(t *testing.T, delay time.Duration, dir string, cfg Config, seen *progress) {
 	t.Helper()
 	command := child(t, dir, cfg)
 	output, err := command.StdoutPipe()
@@ -215,7 +221,6 @@ func killAtRandom(t *testing.T, dir string, cfg Config, seen *progress) {
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		if lines.Text() == "up" {
-			delay := time.Duration(rand.Int64N(int64(100 * time.Millisecond)))
 			defer time.AfterFunc(delay, func() { _ = command.Process.Kill() }).Stop()
 			continue
 		}
@@ -228,17 +233,26 @@ func TestRandomKills(t *testing.T) {
 	if cfg, isChild := killConfig(); isChild {
 		workForever(t, cfg)
 	}
-	const rounds = 50 // on each database
 	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
 		dir := t.TempDir()
 		cfg := newConfig(dir)
+		rng := rand.New(rand.NewPCG(random.seed, 0))
 		seen := &progress{saved: map[string]string{}, tried: map[string]map[string]bool{}}
-		for range rounds {
-			killAtRandom(t, dir, cfg, seen)
+		for range random.kills {
+			killAfter(t, time.Duration(rng.Int64N(int64(100*time.Millisecond))), dir, cfg, seen)
+			checkAfterKill(t, cfg, seen)
+			if t.Failed() {
+				t.Fatalf("after a kill, with -seed %d", random.seed)
+			}
+		}
+		// Where a child dies soon after its start, more of them may be needed.
+		for more := 0; (seen.saves == 0 || seen.scrubs == 0) && more < 10; more++ {
+			killAfter(t, time.Second<<more, dir, cfg, seen)
 			checkAfterKill(t, cfg, seen)
 		}
-		t.Logf("%d kills, %d saves begun or acknowledged, none lost", rounds, seen.lines)
-		if seen.lines < rounds {
+		fmt.Printf("RESULT kills part=urza database=%s kills=%d saves=%d scrubs=%d lost=0 seed=%d\n",
+			path.Base(t.Name()), random.kills, seen.saves, seen.scrubs, random.seed)
+		if seen.saves == 0 || seen.scrubs == 0 {
 			t.Error("the children hardly worked")
 		}
 	})

@@ -26,7 +26,7 @@ func (l *Library) Metrics() map[string]float64 {
 		"breaker_open_total": float64(b.opened.Load()),
 		"breaker_denied":     float64(b.denied.Load()),
 		"breaker_state":      float64(b.state()),
-		"conservative_mode":  flag(b.conservative.Load()),
+		"conservative_mode":  indicator(b.conservative.Load()),
 
 		"artifacts_missing":     float64(c.missing.Load()),
 		"artifacts_quarantined": float64(c.quarantined.Load()),
@@ -40,7 +40,7 @@ func (l *Library) Metrics() map[string]float64 {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-func flag(on bool) float64 {
+func indicator(on bool) float64 {
 	if on {
 		return 1
 	}

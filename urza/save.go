@@ -134,10 +134,12 @@ func (l *Library) commitRow(
 	}
 	id := descriptor.GetBlueprintId()
 	tier := descriptor.GetTier().String()
-	if _, err := tx.ExecContext(ctx, upsertRow, id, descriptor.GetName(), tier, path, metadata); err != nil {
+	upsert := tx.StmtContext(ctx, l.catalogue.upsert) //nolint:sqlclosecheck // the transaction closes it
+	if _, err := upsert.ExecContext(ctx, id, descriptor.GetName(), tier, path, metadata); err != nil {
 		return fmt.Errorf("%w: write row: %w", ErrUnavailable, err)
 	}
-	if _, err := tx.ExecContext(ctx, deleteQuarantine, id, path); err != nil {
+	heal := tx.StmtContext(ctx, l.catalogue.heal) //nolint:sqlclosecheck // the transaction closes it
+	if _, err := heal.ExecContext(ctx, id, path); err != nil {
 		return fmt.Errorf("%w: heal quarantine: %w", ErrUnavailable, err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package urza
 import (
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,7 +17,15 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
+// random steers TestRandomKills.
+var random struct {
+	kills int
+	seed  uint64
+}
+
 func TestMain(m *testing.M) {
+	flag.IntVar(&random.kills, "kills", 15, "kill -9 of a process that saves and scrubs, on each database")
+	flag.Uint64Var(&random.seed, "seed", 1, "seed of the moments of those kills")
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if err := sharedPostgres.close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -56,17 +56,21 @@ func (l *Library) settleServable(ctx context.Context, id string) (*entry, string
 	return e, sum, err
 }
 
-// known is what is already known about the artifact as it is now: one stat and no
-// read for a file, and for an object nothing at all most of the time.
+// known is what is already known about the artifact as it is now. Most of the time
+// that costs nothing; otherwise one question, and nothing is read.
 func (l *Library) known(ctx context.Context, e *entry) *verdict {
 	v := e.verdict.Load()
 	if v == nil {
 		return nil
 	}
-	if isObject(e.record.ArtifactRef) && !l.due(e) {
+	if !l.due(e) {
 		return v
 	}
-	if now, err := l.stores.identify(ctx, e.record.ArtifactRef); err != nil || now != v.identity {
+	now, err := l.stores.identify(ctx, e.record.ArtifactRef)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now != v.identity {
+		e.verdict.CompareAndSwap(v, nil) // for those whose turn it is not
+	}
+	if err != nil || now != v.identity {
 		return nil
 	}
 	if errors.Is(v.err, ErrUntrusted) && l.signatureIdentity(ctx, e) != v.signature {
@@ -75,11 +79,15 @@ func (l *Library) known(ctx context.Context, e *entry) *verdict {
 	return v
 }
 
-// due says that it is this caller's turn to ask the object store whether an artifact
-// changed; the others go by what is known.
+// due says that it is this caller's turn to ask whether an artifact changed; the
+// others go by what is known. A file is trusted for as long as its row is.
 func (l *Library) due(e *entry) bool {
+	trust := l.cfg.Revalidate
+	if isObject(e.record.ArtifactRef) {
+		trust = l.cfg.ObjectTrust
+	}
 	now, last := time.Now().UnixNano(), e.checked.Load()
-	return now-last > int64(l.cfg.ObjectTrust) && e.checked.CompareAndSwap(last, now)
+	return now-last > int64(trust) && (e.checked.CompareAndSwap(last, now) || trust <= 0)
 }
 
 // signatureIdentity is zero when there is no signature.
