@@ -32,9 +32,13 @@ type stream struct {
 
 	hook    func(Event)
 	backlog []Event
-	idle    chan struct{} // closed when the hook has seen everything; nil before the first event
+	spare   []Event       // the room that backlog takes next
+	idle    chan struct{} // closed when the hook has seen everything; nil when nobody waits for that
 	busy    bool
+	drainer func() // drain, made once
 }
+
+func (s *stream) init(hook func(Event)) { s.hook, s.drainer = hook, s.drain }
 
 func (s *stream) publish(e Event) {
 	s.mu.Lock()
@@ -61,27 +65,38 @@ func (s *stream) enqueue(e Event) {
 	}
 	s.backlog = append(s.backlog, e)
 	if !s.busy {
-		s.busy, s.idle = true, make(chan struct{})
-		go s.drain()
+		s.busy = true
+		go s.drainer()
 	}
 }
 
 func (s *stream) drain() {
-	for {
-		s.mu.Lock()
-		batch := s.backlog
-		s.backlog = nil
-		if len(batch) == 0 {
-			s.busy = false
-			close(s.idle)
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
+	for batch := s.next(nil); len(batch) > 0; batch = s.next(batch) {
 		for _, e := range batch {
 			s.call(e)
 		}
 	}
+}
+
+// next gives back what was told and takes what is to be told; nothing ends the drain.
+func (s *stream) next(told []Event) []Event {
+	clear(told) // an error may hold much memory
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if told != nil {
+		s.spare = told[:0]
+	}
+	batch := s.backlog
+	if len(batch) > 0 {
+		s.backlog, s.spare = s.spare, nil
+		return batch
+	}
+	s.busy = false
+	if s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
+	return nil
 }
 
 // call counts an event that the hook panicked on as dropped: whoever watches the workers must not bring them down.
@@ -98,16 +113,25 @@ func (s *stream) call(e Event) {
 
 // flush waits until the hook has seen all events so far, or until limit ends.
 func (s *stream) flush(limit <-chan struct{}) {
-	s.mu.Lock()
-	idle := s.idle
-	s.mu.Unlock()
-	if idle == nil {
-		return
-	}
 	select {
-	case <-idle:
+	case <-s.told():
 	case <-limit:
 	}
+}
+
+// told is closed when the hook has seen all events so far.
+func (s *stream) told() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.busy {
+		seen := make(chan struct{})
+		close(seen)
+		return seen
+	}
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	return s.idle
 }
 
 func (s *stream) subscribe(buffer int) (<-chan Event, func()) {

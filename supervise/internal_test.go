@@ -55,13 +55,13 @@ func TestReadyIsNotOvertakenByTheEnd(t *testing.T) {
 	s := New(Config{})
 	w := admitted(t, s, nil)
 	w.move(Starting, nil, 0)
-	r := w.newRun()
-	defer r.cancel()
+	r := newRun(w.fetch, w.work, true)
+	defer r.end()
 	w.seeReady(r.ready)
 	if got := w.state(); got != Starting {
 		t.Errorf("%v before it was ready", got)
 	}
-	Ready(r.fetch)
+	Ready(&r.fetch)
 	w.seeReady(r.ready)
 	if got := w.state(); got != Running {
 		t.Errorf("%v after it was ready", got)

@@ -10,6 +10,7 @@ import (
 // own runs the worker until it settles. It alone moves the worker.
 func (w *worker) own() {
 	defer w.hurry(ErrStopped) // frees the contexts
+	defer w.timer.Stop()
 	for w.turn() {
 	}
 }
@@ -19,32 +20,26 @@ func (w *worker) turn() bool {
 	if w.fetch.Err() != nil {
 		return w.settleStopped(nil)
 	}
-	r := w.newRun()
+	r := newRun(w.fetch, w.work, w.spec.AwaitReady)
 	w.history = w.history.Probe()
 	w.move(Starting, nil, 0)
 	returned, err := w.attend(r)
-	r.cancel() // now: the delay that follows may be long
+	r.end() // now: the delay that follows may be long
 	switch {
 	case !returned:
-		return w.abandon(r)
+		return w.abandon()
 	case w.fetch.Err() != nil:
 		return w.settleStopped(w.afterStop(err))
 	}
 	return w.judge(err)
 }
 
-// newRun makes the contexts of one call of Run. They end with it, so that what it leaves behind is told to go.
-func (w *worker) newRun() *run {
-	r := &run{ready: make(chan struct{}), done: make(chan error, 1)}
-	work, endWork := context.WithCancel(w.work)
-	fetch, endFetch := context.WithCancel(w.fetch)
-	r.work, r.fetch = context.WithValue(work, runKey{}, r), context.WithValue(fetch, runKey{}, r)
-	r.cancel = func() { endFetch(); endWork() }
-	return r
+// call is one call of Run, on a goroutine of its own because it may never return.
+func (w *worker) call(r *run) {
+	guard(func() error { return w.spec.Worker.Run(&r.fetch) }, func(err error) { w.done <- err })
 }
 
-// attend calls Run, on a goroutine of its own because it may never return, and waits for its end or for a stop, which
-// it carries out. It reports whether Run returned.
+// attend has Run called, and waits for its end or for a stop, which it carries out. It reports whether Run returned.
 func (w *worker) attend(r *run) (returned bool, err error) {
 	var ready <-chan struct{}
 	var healthy <-chan time.Time
@@ -53,7 +48,7 @@ func (w *worker) attend(r *run) (returned bool, err error) {
 	} else {
 		healthy = w.becomeReady()
 	}
-	go guard(func() error { return w.spec.Worker.Run(r.fetch) }, func(err error) { r.done <- err })
+	go w.call(r)
 	for {
 		select {
 		case <-ready:
@@ -61,12 +56,12 @@ func (w *worker) attend(r *run) (returned bool, err error) {
 		case <-healthy:
 			w.history = w.history.Recover()
 			w.move(Running, nil, 0)
-		case err := <-r.done:
+		case err := <-w.done:
 			w.seeReady(ready)
 			return true, err
 		case <-w.fetch.Done():
 			w.seeReady(ready)
-			return w.wind(r)
+			return w.wind()
 		case <-w.probe:
 		}
 	}
@@ -80,7 +75,8 @@ func (w *worker) becomeReady() <-chan time.Time {
 	if w.history.Streak == 0 {
 		return nil
 	}
-	return time.After(w.policy.ResetAfter)
+	w.timer.Reset(w.policy.ResetAfter)
+	return w.timer.C
 }
 
 // seeReady keeps a worker that was ready and ended in one instant from looking as if it had never been.
@@ -101,27 +97,26 @@ func (w *worker) markStarted() {
 }
 
 // wind stops a run: work in hand may finish, then it is cancelled, then it is given up.
-func (w *worker) wind(r *run) (returned bool, err error) {
+func (w *worker) wind() (returned bool, err error) {
 	w.move(Stopping, nil, 0)
-	if returned, err := w.wait(r, w.supervisor.config.SoftStop, w.work.Done()); returned {
+	if returned, err := w.wait(w.supervisor.config.SoftStop, w.work.Done()); returned {
 		return true, err
 	}
 	w.endWork(ErrStopped)
-	if returned, err := w.wait(r, w.supervisor.config.HardStop, w.urgent.Done()); returned || w.urgent.Err() == nil {
+	if returned, err := w.wait(w.supervisor.config.HardStop, w.urgent.Done()); returned || w.urgent.Err() == nil {
 		return returned, err
 	}
-	return w.wait(r, min(interruptGrace, w.supervisor.config.HardStop), nil)
+	return w.wait(min(interruptGrace, w.supervisor.config.HardStop), nil)
 }
 
 // wait waits for the end of a run, at most limit, and no longer than until cut.
-func (w *worker) wait(r *run, limit time.Duration, cut <-chan struct{}) (returned bool, err error) {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+func (w *worker) wait(limit time.Duration, cut <-chan struct{}) (returned bool, err error) {
+	w.timer.Reset(limit)
 	for {
 		select {
-		case err := <-r.done:
+		case err := <-w.done:
 			return true, err
-		case <-timer.C:
+		case <-w.timer.C:
 			return false, nil
 		case <-cut:
 			return false, nil
@@ -156,11 +151,10 @@ func (w *worker) backOff(d Decision) bool {
 		state = Degraded
 	}
 	w.move(state, d.Err, d.Delay)
-	timer := time.NewTimer(d.Delay)
-	defer timer.Stop()
+	w.timer.Reset(d.Delay)
 	for {
 		select {
-		case <-timer.C:
+		case <-w.timer.C:
 			return true
 		case <-w.fetch.Done():
 			return w.settleStopped(nil)
@@ -180,10 +174,10 @@ func (w *worker) settleStopped(err error) bool {
 }
 
 // abandon gives up a run that ignores its contexts. The owner stays behind to tell should it come back.
-func (w *worker) abandon(r *run) bool {
+func (w *worker) abandon() bool {
 	w.move(Abandoned, ErrAbandoned, 0)
 	close(w.settled)
-	w.move(Stopped, w.afterStop(<-r.done), 0)
+	w.move(Stopped, w.afterStop(<-w.done), 0)
 	return false
 }
 

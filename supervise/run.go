@@ -22,6 +22,8 @@ type worker struct {
 	settled chan struct{} // closed when at rest or abandoned
 
 	// Owner only.
+	done    chan error  // what a run returned; there is never more than one run
+	timer   *time.Timer // for the one thing that the owner waits for: health, the next start, or a stop
 	policy  Policy
 	history History
 }
@@ -35,7 +37,10 @@ func newWorker(ctx context.Context, s *Supervisor, spec Spec) *worker {
 		probe:      make(chan struct{}),
 		started:    make(chan struct{}),
 		settled:    make(chan struct{}),
+		done:       make(chan error, 1),
+		timer:      time.NewTimer(0),
 	}
+	w.timer.Stop()
 	w.status = Status{Name: spec.Name, Finite: spec.Finite}
 	// Workers outlive the call that starts them, and end in the order of a stop, not all at once with their caller.
 	w.urgent, w.hurry = context.WithCancelCause(context.WithoutCancel(ctx))

@@ -58,14 +58,16 @@ type Supervisor struct {
 	fatal  chan error
 
 	mu      sync.Mutex
-	workers []*worker // in start order
+	workers []*worker // in start order; replaced and never changed, so that it can be read without the lock
 	stopped bool
 }
 
 // New returns a supervisor without workers. It holds no goroutine and no resource until Start.
 func New(config Config) *Supervisor {
 	config = config.withDefaults()
-	return &Supervisor{config: config, events: stream{hook: config.OnEvent}, fatal: make(chan error, 1)}
+	s := &Supervisor{config: config, fatal: make(chan error, 1)}
+	s.events.init(config.OnEvent)
+	return s
 }
 
 // Start starts a worker, and with AwaitReady waits until it is ready. ctx bounds only that wait: the worker lives
@@ -102,14 +104,15 @@ func (s *Supervisor) admit(ctx context.Context, spec Spec) (*worker, error) {
 	if s.stopped {
 		return nil, ErrStopped
 	}
+	workers := slices.Clone(s.workers)
 	if i := s.index(spec.Name); i >= 0 {
-		if !s.workers[i].state().AtRest() {
+		if !workers[i].state().AtRest() {
 			return nil, ErrDuplicate
 		}
-		s.workers = slices.Delete(s.workers, i, i+1)
+		workers = slices.Delete(workers, i, i+1)
 	}
 	w := newWorker(ctx, s, spec)
-	s.workers = append(s.workers, w)
+	s.workers = append(workers, w)
 	return w, nil
 }
 
@@ -118,11 +121,14 @@ func (s *Supervisor) index(name string) int {
 }
 
 // Status is what each worker is doing, in start order.
-func (s *Supervisor) Status() []Status {
+func (s *Supervisor) Status() []Status { return s.AppendStatus(nil) }
+
+// AppendStatus appends what each worker is doing to a table that the caller may use again and again.
+func (s *Supervisor) AppendStatus(table []Status) []Status {
 	workers := s.snapshot()
-	table := make([]Status, len(workers))
-	for i, w := range workers {
-		table[i] = w.snapshot()
+	table = slices.Grow(table, len(workers))
+	for _, w := range workers {
+		table = append(table, w.snapshot())
 	}
 	return table
 }
@@ -155,5 +161,5 @@ func (s *Supervisor) Alive(ctx context.Context) bool {
 func (s *Supervisor) snapshot() []*worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.workers)
+	return s.workers
 }

@@ -1,9 +1,6 @@
 package supervise
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // Worker is one long-running loop of the process.
 //
@@ -40,33 +37,3 @@ type WorkerFunc func(ctx context.Context) error
 
 // Run calls f.
 func (f WorkerFunc) Run(ctx context.Context) error { return f(ctx) }
-
-// Work returns the context for the work in hand, given the context of Run or one derived from it. It ends when Run
-// returned, or when a stop has waited SoftStop for it. It carries the values of the context given to Start, not those
-// added below Run. Outside a supervisor there is one context for both, and Work returns ctx itself.
-func Work(ctx context.Context) context.Context {
-	if r, ok := ctx.Value(runKey{}).(*run); ok {
-		return r.work
-	}
-	return ctx
-}
-
-// Ready tells the supervisor that the worker can take work. ctx is the context of Run or one derived from it. Calls
-// after the first of a run, and calls outside a supervisor, do nothing.
-func Ready(ctx context.Context) {
-	if r, ok := ctx.Value(runKey{}).(*run); ok {
-		r.once.Do(func() { close(r.ready) })
-	}
-}
-
-// runKey finds the run in the context given to Run.
-type runKey struct{}
-
-// run is one call of Run.
-type run struct {
-	fetch, work context.Context
-	cancel      func()
-	ready       chan struct{}
-	once        sync.Once
-	done        chan error
-}
