@@ -14,7 +14,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/signing"
 )
 
 const (
@@ -64,16 +63,10 @@ func measureBus(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) newTraffic(ctx context.Context) (*traffic, error) {
-	keyring, err := signing.NewKeyring(secret)
-	if err != nil {
-		return nil, err
-	}
 	t := &traffic{bench: b, packet: newPacket()}
-	t.client, err = oona.Connect(ctx, oona.Config{
-		URL: b.redis.url, Group: "bench", Keyring: keyring, MaxStreamLength: backlogBound,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+	var err error
+	if t.client, err = connectOurs(ctx, b.redis.url); err != nil {
+		return nil, err
 	}
 	if t.raw, err = connect(b.redis.url); err != nil {
 		return nil, errors.Join(err, t.client.Close())

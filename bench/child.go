@@ -14,25 +14,29 @@ import (
 
 // First arguments with which this program is its own child.
 const (
-	childCeiling = "child-ceiling" // URL
-	childService = "child-service" // profile
+	childCeiling   = "child-ceiling"   // URL
+	childService   = "child-service"   // profile
+	childPublisher = "child-publisher" // URL, messages
+	childConsumer  = "child-consumer"  // URL, messages
 )
 
 // runChild runs this process as a child, when its arguments say that it is one.
 func runChild(args []string) (code int, done bool) {
-	if len(args) != 2 {
+	if len(args) < 2 {
 		return 0, false
 	}
-	work, isChild := map[string]func(context.Context, string) error{
-		childCeiling: serveCeiling,
-		childService: profileService,
+	work, isChild := map[string]func(context.Context, []string) error{
+		childCeiling:   func(ctx context.Context, args []string) error { return serveCeiling(ctx, args[0]) },
+		childService:   func(ctx context.Context, args []string) error { return profileService(ctx, args[0]) },
+		childPublisher: publishBacklog,
+		childConsumer:  consumeBacklog,
 	}[args[0]]
 	if !isChild {
 		return 0, false
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := work(ctx, args[1]); err != nil {
+	if err := work(ctx, args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1, true
 	}

@@ -14,6 +14,9 @@ func demoRows() []row {
 
 // measureDemo grows a network through the whole system.
 func measureDemo(ctx context.Context, b *bench) error {
+	if err := b.build(ctx); err != nil {
+		return err
+	}
 	return b.interleave([]turn{{ours, func(column string) error {
 		command := exec.CommandContext(ctx, b.tools.control, "demo", "--json", "--seed", "1")
 		command.Dir = b.folder

@@ -102,6 +102,9 @@ func groups() []group {
 		{embeddedRows(), measureEmbedded},
 		{lifecycleRows(), measureLifecycle},
 		{busRows(), measureBus},
+		{flatRows(), measureFlat},
+		{backlogRows(), measureBacklog},
+		{supervisionRows(), measureSupervision},
 		{kernelRows(), measureKernelStep},
 		{demoRows(), measureDemo},
 	}
@@ -113,7 +116,7 @@ type bench struct {
 	table  *table
 	folder string // temporary: binaries and data
 	redis  *redisServer
-	tools  binaries
+	tools  binaries // zero until they are needed
 }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
@@ -122,10 +125,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		return nil, fmt.Errorf("make temporary folder: %w", err)
 	}
 	b := &bench{options: o, table: newTable(), folder: folder}
-	if b.tools, err = build(ctx, folder); err == nil {
-		b.redis, err = startRedis(ctx, folder)
-	}
-	if err != nil {
+	if b.redis, err = startRedis(ctx, folder); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	return b, nil

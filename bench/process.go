@@ -22,23 +22,27 @@ type binaries struct {
 	service, control string
 }
 
-// build needs the module's own folder: this module does not know everything
-// that the commands depend on.
-func build(ctx context.Context, folder string) (binaries, error) {
+// build makes the commands, once. It needs the module's own folder: this module
+// does not know everything that they depend on.
+func (b *bench) build(ctx context.Context) error {
+	if b.tools != (binaries{}) {
+		return nil
+	}
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/esper-lite/weatherlight").Output()
 	if err != nil {
-		return binaries{}, fmt.Errorf("find the module (run in its bench folder): %w", err)
+		return fmt.Errorf("find the module (run in its bench folder): %w", err)
 	}
-	command := exec.CommandContext(ctx, "go", "build", "-o", folder+string(filepath.Separator),
+	command := exec.CommandContext(ctx, "go", "build", "-o", b.folder+string(filepath.Separator),
 		"./cmd/esper-weatherlight-service", "./cmd/esperctl")
 	command.Dir = strings.TrimSpace(string(root))
 	if output, err := command.CombinedOutput(); err != nil {
-		return binaries{}, fmt.Errorf("build the commands: %w\n%s", err, output)
+		return fmt.Errorf("build the commands: %w\n%s", err, output)
 	}
-	return binaries{
-		service: filepath.Join(folder, "esper-weatherlight-service"),
-		control: filepath.Join(folder, "esperctl"),
-	}, nil
+	b.tools = binaries{
+		service: filepath.Join(b.folder, "esper-weatherlight-service"),
+		control: filepath.Join(b.folder, "esperctl"),
+	}
+	return nil
 }
 
 // child is a process that is measured from outside.
@@ -100,18 +104,22 @@ func (c *child) quit() error {
 }
 
 // residentMB is the memory that the child occupies, in MiB.
-func (c *child) residentMB() (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.command.Process.Pid))
+func (c *child) residentMB() (float64, error) { return memoryOf(c.command.Process.Pid, "VmRSS:") }
+
+// memoryOf reads one of the memory figures that the kernel keeps of a process,
+// in MiB: VmRSS now, VmHWM at its peak.
+func memoryOf(pid int, figure string) (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, fmt.Errorf("read memory of child: %w", err)
+		return 0, fmt.Errorf("read memory of process: %w", err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+		if rest, found := strings.CutPrefix(line, figure); found {
 			kilobytes, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
 			return kilobytes / 1024, err
 		}
 	}
-	return 0, errors.New("no VmRSS in status of child")
+	return 0, fmt.Errorf("no %s in status of process", figure)
 }
 
 // cpuTime is the time that all threads of the child have run. The scheduler's

@@ -58,8 +58,8 @@ func serviceEnvironment(folder, busURL, httpAddr string, forge bool) []string {
 // profile it starts the same service inside this program instead, which writes
 // a CPU profile of its life to that file.
 func (b *bench) startService(ctx context.Context, folder, busURL string, forge bool, profile string) (*service, error) {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
+	if err := errors.Join(os.MkdirAll(folder, 0o755), b.build(ctx)); err != nil {
+		return nil, fmt.Errorf("prepare service: %w", err)
 	}
 	addr, err := freeAddress(ctx)
 	if err != nil {

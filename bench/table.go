@@ -13,6 +13,7 @@ const (
 	raw            = "raw"
 	watermillPeer  = "watermill"
 	jetstreamPeer  = "jetstream"
+	suturePeer     = "suture"
 	prototype      = "prototype"
 	prototypeTuned = "prototype_tuned"
 )
