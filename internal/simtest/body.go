@@ -147,43 +147,17 @@ func (b *body) begin(ctx context.Context) error {
 	if err := b.createGroup(b.stream, b.group); err != nil {
 		return err
 	}
-	for after := ID(0); ctx.Err() == nil; {
-		entries, gone, err := b.own(b.stream, b.group, b.consumer, after, batchSize)
-		if err != nil {
+	for after := ID(""); ctx.Err() == nil; {
+		entries, err := b.own(b.stream, b.group, b.consumer, after, batchSize)
+		if err != nil || len(entries) == 0 {
 			return err
 		}
-		if len(entries)+len(gone) == 0 {
-			return nil
-		}
-		for _, e := range entries {
-			after = max(after, e.ID)
-		}
-		for _, id := range gone {
-			after = max(after, id)
-		}
-		if err := b.letGo(gone); err != nil {
-			return err
-		}
+		after = entries[len(entries)-1].ID
 		if err := b.handle(ctx, b.notWaiting(entries)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (b *body) letGo(ids []ID) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return b.do(func(bus *Bus) error {
-		g, err := bus.group(b.stream, b.group)
-		for _, id := range ids {
-			if err == nil {
-				g.acknowledge(id)
-			}
-		}
-		return err
-	})
 }
 
 func (b *body) notWaiting(entries []Entry) []Entry {

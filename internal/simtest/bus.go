@@ -3,12 +3,13 @@ package simtest
 import (
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
-)
 
-// deadLetters is where the bus keeps what it gave up.
-const deadLetters = "oona.deadletter"
+	"github.com/esper-lite/weatherlight/internal/broker"
+)
 
 var (
 	errUnavailable = errors.New("bus is unavailable")
@@ -16,22 +17,8 @@ var (
 	errClosed      = errors.New("process is gone")
 )
 
-// ID is the place of an entry in its stream, from 1.
-type ID int
-
-// Message is what a stream carries: a name that means the same wherever and however often it is published.
-type Message struct {
-	Stream string
-	Name   string
-	Cause  Cause
-	Reason string // of a dead letter
-}
-
-// Cause is the entry that a message answers or buries.
-type Cause struct {
-	Stream, Name string
-	ID           ID
-}
+// ID is the id of an entry in its stream.
+type ID = string
 
 // Entry is a message as a group delivered it.
 type Entry struct {
@@ -40,49 +27,33 @@ type Entry struct {
 	Deliveries int // how often it was delivered, this time included
 }
 
-// Bus is a bus in memory, with the semantics of Redis Streams that package oona relies on. Its methods may be called
-// from any goroutine.
+// Bus is the embedded broker, with what a simulation needs beside it: outages, a clock that can be moved, and readers
+// that wait without a socket. Its exported methods may be called from any goroutine; the rest wants the lock held.
 type Bus struct {
+	broker *broker.Broker
+	call   func(at time.Time, words ...string) any // runs one command at a time of the bus's clock
+	script string                                  // package oona's commit
+
 	mu      sync.Mutex
 	skew    time.Duration // of the bus's clock
 	down    bool
-	streams map[string]*stream
-	marks   map[mark]ID
+	waiting map[string][]chan struct{} // readers, by stream
 	defects Defects
 }
 
-// mark remembers which entry a name was answered for, in one group of one stream.
-type mark struct{ stream, group, name string }
-
-type stream struct {
-	entries []slot // entry n has the ID n+1
-	groups  map[string]*group
-	waiting []chan struct{}
+// NewBus starts an empty bus that commits by the given script. It must be called outside of the bubble that uses it:
+// the broker's listener would stop the clock.
+func NewBus(script string) (*Bus, error) {
+	b, err := broker.Start(broker.Config{})
+	if err != nil {
+		return nil, err
+	}
+	call := func(at time.Time, words ...string) any { return decodeReply(b.Do(at, words...)) }
+	return &Bus{broker: b, call: call, script: script, waiting: make(map[string][]chan struct{})}, nil
 }
 
-type slot struct {
-	message Message
-	deleted bool
-}
-
-type group struct {
-	delivered ID
-	pending   []*delivery // by ID
-}
-
-type delivery struct {
-	id    ID
-	owner string
-	count int
-	at    time.Time // on the bus's clock
-}
-
-// NewBus returns an empty bus.
-func NewBus() *Bus {
-	return &Bus{streams: make(map[string]*stream), marks: make(map[mark]ID)}
-}
-
-func (b *Bus) now() time.Time { return time.Now().Add(b.skew) }
+// Close forgets everything.
+func (b *Bus) Close() { b.broker.Close() }
 
 // MoveClock moves the bus's clock, either way.
 func (b *Bus) MoveClock(by time.Duration) {
@@ -96,129 +67,159 @@ func (b *Bus) SetDown(down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.down = down
-	for _, s := range b.streams {
-		s.wake()
+	for stream := range b.waiting {
+		b.wake(stream)
 	}
 }
 
-func (s *stream) wake() {
-	for _, c := range s.waiting {
+func (b *Bus) wake(stream string) {
+	for _, c := range b.waiting[stream] {
 		close(c)
 	}
-	s.waiting = nil
+	delete(b.waiting, stream)
 }
 
-// The rest is called with the lock held.
-
-func (b *Bus) stream(name string) *stream {
-	s := b.streams[name]
-	if s == nil {
-		s = &stream{groups: make(map[string]*group)}
-		b.streams[name] = s
-	}
-	return s
-}
-
-func (b *Bus) group(stream, name string) (*group, error) {
-	g := b.stream(stream).groups[name]
-	if g == nil {
+// do runs a command. A group that is missing is an error of its own.
+func (b *Bus) do(words ...string) (reply any, err error) {
+	reply = b.call(time.Now().Add(b.skew), words...)
+	err, failed := reply.(error)
+	switch {
+	case !failed:
+		return reply, nil
+	case strings.HasPrefix(err.Error(), "NOGROUP"):
 		return nil, errNoGroup
 	}
-	return g, nil
+	return nil, err
 }
 
-func (b *Bus) add(m Message) ID {
-	s := b.stream(m.Stream)
-	s.entries = append(s.entries, slot{message: m})
-	s.wake()
-	return ID(len(s.entries))
+func (b *Bus) add(m Message) (ID, error) {
+	reply, err := b.do("XADD", m.Stream, "*", "payload", m.payload(), "signature", "")
+	id, _ := reply.(string)
+	b.wake(m.Stream)
+	return id, err
 }
 
-func (b *Bus) remove(stream string, id ID) { b.stream(stream).entries[id-1].deleted = true }
-
-func (b *Bus) createGroup(stream, name string) {
-	s := b.stream(stream)
-	if s.groups[name] == nil {
-		s.groups[name] = &group{}
+func (b *Bus) createGroup(stream, name string) error {
+	_, err := b.do("XGROUP", "CREATE", stream, name, "0", "MKSTREAM")
+	if err != nil && strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		return nil
 	}
+	return err
 }
 
 // fetch delivers up to n new entries to a consumer.
-func (b *Bus) fetch(stream, groupName, consumer string, n int) ([]Entry, error) {
-	g, err := b.group(stream, groupName)
+func (b *Bus) fetch(stream, group, consumer string, n int) ([]Entry, error) {
+	reply, err := b.do("XREADGROUP", "GROUP", group, consumer, "COUNT", strconv.Itoa(n), "STREAMS", stream, ">")
 	if err != nil {
 		return nil, err
 	}
-	s := b.stream(stream)
-	var entries []Entry
-	for int(g.delivered) < len(s.entries) && len(entries) < n {
-		g.delivered++
-		if s.entries[g.delivered-1].deleted {
-			continue
-		}
-		d := &delivery{id: g.delivered, owner: consumer, count: 1, at: b.now()}
-		g.pending = append(g.pending, d)
-		entries = append(entries, s.entry(d))
+	entries := entriesOf(stream, at(reply, 0, 1))
+	for i := range entries {
+		entries[i].Deliveries = 1
 	}
 	return entries, nil
 }
 
-func (s *stream) entry(d *delivery) Entry {
-	return Entry{Message: s.entries[d.id-1].message, ID: d.id, Deliveries: d.count}
+// own delivers a consumer's pending entries once more: up to n of those behind after.
+func (b *Bus) own(stream, group, consumer string, after ID, n int) ([]Entry, error) {
+	return b.take(stream, group, consumer, 0, following(after), "+", strconv.Itoa(n), consumer)
 }
 
-// own delivers a consumer's pending entries once more: up to n of those behind after. gone are those that were deleted
-// meanwhile.
-func (b *Bus) own(stream, groupName, consumer string, after ID, n int) (entries []Entry, gone []ID, err error) {
-	g, err := b.group(stream, groupName)
+// following is the lowest id behind another; the empty one comes before all.
+func following(id ID) ID {
+	ms, seq, _ := strings.Cut(id, "-")
+	n, err := strconv.ParseUint(seq, 10, 64)
 	if err != nil {
-		return nil, nil, err
+		return "-"
 	}
-	s := b.stream(stream)
-	for _, d := range g.pending {
-		if d.id <= after || d.owner != consumer || len(entries)+len(gone) == n {
-			continue
-		}
-		if s.entries[d.id-1].deleted {
-			gone = append(gone, d.id)
-			continue
-		}
-		d.count, d.at = d.count+1, b.now()
-		entries = append(entries, s.entry(d))
-	}
-	return entries, gone, nil
+	return ms + "-" + strconv.FormatUint(n+1, 10)
 }
 
-// claim delivers to a consumer the pending entries of anybody that have been idle for at least idle, or of these only
-// those in ids when there are any. Deleted ones leave the pending list, however long they have been idle.
-func (b *Bus) claim(stream, groupName, consumer string, idle time.Duration, ids ...ID) ([]Entry, error) {
-	g, err := b.group(stream, groupName)
+// claim delivers to a consumer the pending entries of anybody that have been idle for at least idle.
+func (b *Bus) claim(stream, group, consumer string, idle time.Duration) ([]Entry, error) {
+	return b.take(stream, group, consumer, idle, "-", "+", "10000")
+}
+
+// reclaim delivers one entry to a consumer if it is still pending, whoever has it.
+func (b *Bus) reclaim(stream, group, consumer string, id ID) ([]Entry, error) {
+	return b.take(stream, group, consumer, 0, id, id, "1")
+}
+
+// take delivers pending entries to a consumer: those in a range of the pending list that have been idle for long
+// enough.
+func (b *Bus) take(stream, group, consumer string, idle time.Duration, rows ...string) ([]Entry, error) {
+	ms := strconv.FormatInt(idle.Milliseconds(), 10)
+	pending, err := b.pending(stream, group, append([]string{"IDLE", ms}, rows...)...)
+	if err != nil || len(pending) == 0 {
+		return nil, err
+	}
+	claim := []string{"XCLAIM", stream, group, consumer, ms}
+	counts := make(map[ID]int, len(pending))
+	for _, d := range pending {
+		claim = append(claim, d.id)
+		counts[d.id] = d.count + 1
+	}
+	reply, err := b.do(claim...)
+	entries := entriesOf(stream, reply)
+	for i, e := range entries {
+		entries[i].Deliveries = counts[e.ID]
+	}
+	return entries, err
+}
+
+// delivery is a row of a group's pending list.
+type delivery struct {
+	id    ID
+	owner string
+	count int
+}
+
+// pending lists a group's pending entries: by default all.
+func (b *Bus) pending(stream, group string, rows ...string) ([]delivery, error) {
+	if len(rows) == 0 {
+		rows = []string{"-", "+", "10000"}
+	}
+	reply, err := b.do(append([]string{"XPENDING", stream, group}, rows...)...)
 	if err != nil {
 		return nil, err
 	}
-	s := b.stream(stream)
-	var entries []Entry
-	for _, d := range slices.Clone(g.pending) {
-		if len(ids) > 0 && !slices.Contains(ids, d.id) {
-			continue
-		}
-		if s.entries[d.id-1].deleted {
-			g.acknowledge(d.id)
-			continue
-		}
-		if b.now().Sub(d.at) < idle {
-			continue
-		}
-		d.owner, d.count, d.at = consumer, d.count+1, b.now()
-		entries = append(entries, s.entry(d))
+	var pending []delivery
+	for _, row := range list(reply) {
+		pending = append(pending, delivery{id: text(at(row, 0)), owner: text(at(row, 1)), count: int(number(at(row, 3)))})
 	}
-	return entries, nil
+	return pending, nil
 }
 
-func (g *group) acknowledge(id ID) bool {
-	i, found := slices.BinarySearchFunc(g.pending, id, func(d *delivery, id ID) int { return int(d.id - id) })
-	if found {
-		g.pending = slices.Delete(g.pending, i, i+1)
+// delivered is the last entry that was delivered to a group.
+func (b *Bus) delivered(stream, group string) (ID, error) {
+	reply, err := b.do("XINFO", "GROUPS", stream)
+	if err != nil {
+		return "", err
 	}
-	return found
+	for _, row := range list(reply) {
+		info := list(row)
+		if i := slices.Index(info, any("name")); i >= 0 && at(row, i+1) == any(group) {
+			return text(at(row, slices.Index(info, any("last-delivered-id"))+1)), nil
+		}
+	}
+	return "", errNoGroup
+}
+
+// entries are all that a stream holds.
+func (b *Bus) entries(stream string) ([]Entry, error) {
+	reply, err := b.do("XRANGE", stream, "-", "+")
+	return entriesOf(stream, reply), err
+}
+
+// streams are the names of all streams there are.
+func (b *Bus) streams() ([]string, error) {
+	reply, err := b.do("KEYS", "*")
+	var names []string
+	for _, name := range list(reply) {
+		if !strings.HasPrefix(text(name), markPrefix) {
+			names = append(names, text(name))
+		}
+	}
+	slices.Sort(names)
+	return names, err
 }

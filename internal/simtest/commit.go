@@ -1,5 +1,7 @@
 package simtest
 
+import "strconv"
+
 // Outcome is how a delivery ended.
 type Outcome struct {
 	ID      ID
@@ -9,7 +11,7 @@ type Outcome struct {
 }
 
 // Result is what the bus made of an outcome.
-type Result int
+type Result int64
 
 const (
 	Stale    Result = iota // somebody else settled the entry: nothing was published
@@ -17,44 +19,43 @@ const (
 	Replayed               // acknowledged and buried: another entry of that name was answered
 )
 
-const reasonReplay = "replay"
+const (
+	reasonReplay = "replay"
+	markPrefix   = "mark:"
+	// Nothing that a scenario does comes near these.
+	streamBound = "1000000"
+	markLife    = "31536000000" // ms
+	maxPayload  = "1000000"
+)
 
-// commit settles the deliveries of one group: each is acknowledged, and only if that removed it, its answers and its
-// mark, or its dead letter, are stored.
-func (b *Bus) commit(stream, groupName string, outcomes []Outcome) ([]Result, error) {
-	g, err := b.group(stream, groupName)
+// commit settles the deliveries of one group by package oona's script: each is acknowledged, and only if that removed
+// it, its answers and its mark, or its dead letter, are stored.
+func (b *Bus) commit(stream, group, consumer string, outcomes []Outcome) ([]Result, error) {
+	keys := []string{stream, deadLetters}
+	args := []string{group, consumer, streamBound, streamBound, "0", maxPayload}
+	for _, o := range outcomes {
+		mark := "0"
+		if o.Name != "" {
+			keys = append(keys, markPrefix+stream+":"+group+":"+o.Name)
+			mark = strconv.Itoa(len(keys))
+		}
+		args = append(args, o.ID, mark, markLife, o.Reason, "", "1", strconv.Itoa(len(o.Answers)))
+		for _, answer := range o.Answers {
+			keys = append(keys, answer.Stream)
+			args = append(args, strconv.Itoa(len(keys)), answer.payload(), "")
+		}
+	}
+	words := append([]string{"EVAL", b.defects.commit(b.script), strconv.Itoa(len(keys))}, keys...)
+	reply, err := b.do(append(words, args...)...)
 	if err != nil {
 		return nil, err
 	}
+	for _, key := range keys {
+		b.wake(key)
+	}
 	results := make([]Result, len(outcomes))
-	for i, o := range outcomes {
-		if g.acknowledge(o.ID) || b.defects.DoubleAck {
-			results[i] = b.settle(stream, groupName, o)
-		}
+	for i := range results {
+		results[i] = Result(number(at(reply, i)))
 	}
 	return results, nil
-}
-
-func (b *Bus) settle(stream, group string, o Outcome) Result {
-	if o.Reason != "" {
-		b.bury(stream, o, o.Reason)
-		return Done
-	}
-	m := mark{stream, group, o.Name}
-	if holder, held := b.marks[m]; held && holder != o.ID && o.Name != "" && !b.defects.NoMarks {
-		b.bury(stream, o, reasonReplay)
-		return Replayed
-	}
-	for _, answer := range o.Answers {
-		b.add(answer)
-	}
-	if o.Name != "" {
-		b.marks[m] = o.ID
-	}
-	return Done
-}
-
-func (b *Bus) bury(stream string, o Outcome, reason string) {
-	origin := b.stream(stream).entries[o.ID-1].message
-	b.add(Message{Stream: deadLetters, Name: origin.Name, Reason: reason, Cause: Cause{stream, origin.Name, o.ID}})
 }

@@ -54,42 +54,47 @@ func (c *conn) do(call func(*Bus) error) error {
 
 func (c *conn) publish(m Message) error {
 	return c.do(func(b *Bus) error {
-		if !b.defects.Forgetful || c.rng.IntN(50) > 0 {
-			b.add(m)
+		if b.defects.Forgetful && c.rng.IntN(50) == 0 {
+			return nil
 		}
-		return nil
+		_, err := b.add(m)
+		return err
 	})
 }
 
 func (c *conn) createGroup(stream, group string) error {
-	return c.do(func(b *Bus) error {
-		b.createGroup(stream, group)
-		return nil
-	})
+	return c.do(func(b *Bus) error { return b.createGroup(stream, group) })
 }
 
-func (c *conn) own(stream, group, consumer string, after ID, n int) (entries []Entry, gone []ID, err error) {
+func (c *conn) own(stream, group, consumer string, after ID, n int) (entries []Entry, err error) {
 	err = c.do(func(b *Bus) (err error) {
-		entries, gone, err = b.own(stream, group, consumer, after, n)
-		return err
-	})
-	return entries, gone, err
-}
-
-func (c *conn) claim(stream, group, consumer string, idle time.Duration, ids ...ID) (entries []Entry, err error) {
-	err = c.do(func(b *Bus) (err error) {
-		entries, err = b.claim(stream, group, consumer, idle, ids...)
+		entries, err = b.own(stream, group, consumer, after, n)
 		return err
 	})
 	return entries, err
 }
 
-func (c *conn) commit(stream, group string, outcomes []Outcome) (results []Result, err error) {
+func (c *conn) claim(stream, group, consumer string, idle time.Duration) (entries []Entry, err error) {
 	err = c.do(func(b *Bus) (err error) {
-		results, err = b.commit(stream, group, outcomes)
+		entries, err = b.claim(stream, group, consumer, idle)
 		return err
 	})
-	return results, err
+	return entries, err
+}
+
+func (c *conn) reclaim(stream, group, consumer string, id ID) (entries []Entry, err error) {
+	err = c.do(func(b *Bus) (err error) {
+		entries, err = b.reclaim(stream, group, consumer, id)
+		return err
+	})
+	return entries, err
+}
+
+func (c *conn) commit(stream, group, consumer string, outcomes []Outcome) error {
+	return c.do(func(b *Bus) error {
+		_, err := b.commit(stream, group, consumer, outcomes)
+		return err
+	})
 }
 
 // read delivers new entries. It waits for one until a time, or until ctx is done.
@@ -100,8 +105,7 @@ func (c *conn) read(ctx context.Context, stream, group, consumer string, n int, 
 		err := c.do(func(b *Bus) (err error) {
 			entries, err = b.fetch(stream, group, consumer, n)
 			if err == nil && len(entries) == 0 {
-				s := b.stream(stream)
-				s.waiting = append(s.waiting, arrived)
+				b.waiting[stream] = append(b.waiting[stream], arrived)
 			}
 			return err
 		})

@@ -1,6 +1,8 @@
 package simtest
 
 import (
+	"strings"
+
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -39,4 +41,15 @@ func (d Defects) boot(steps []supervise.Step) []supervise.Step {
 		steps[3], steps[4] = steps[4], steps[3]
 	}
 	return steps
+}
+
+// commit is package oona's script, or one that somebody broke.
+func (d Defects) commit(script string) string {
+	if d.DoubleAck {
+		script = strings.Replace(script, "redis.call('XACK', stream, group, id) == 1", "redis.call('XACK', stream, group, id) >= 0", 1)
+	}
+	if d.NoMarks {
+		script = strings.Replace(script, "if holder and holder ~= id then", "if false then", 1)
+	}
+	return script
 }

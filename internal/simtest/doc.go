@@ -20,15 +20,15 @@
 //
 // # The bus, and how far it can be trusted
 //
-// The bus keeps streams, groups, pending lists with owners, idle times and delivery counts, and commits answers, replay
-// mark and acknowledgement as one. It is no server: it has no wire, no envelopes, no signatures and no bounds, so the
-// suite of package oonatest, which speaks to a server through package oona's client, cannot be run on it, and a bubble
-// would not bear the sockets. Two tests stand in for that. One gives thousands of random commands to this bus and to a
-// Redis, the commit being package oona's own script, and compares every answer, the pending lists with owners and
-// delivery counts, and what was stored. The other holds bus and consumer to those rows of the suite that are about
-// groups, retries, claims, replays, crashes and stops, under the names of the suite. The rows about wire, trust,
-// pressure, order by key, leases, housekeeping and dead-letter replay are the suite's alone. So is package oona's
-// client: the consumer here keeps its rules, but is not it.
+// The bus is the embedded broker, called without its socket, which would stop a bubble's clock; it commits by package
+// oona's own script. It passes the suite of package oonatest, driven by package oona's client. A second test gives
+// thousands of random commands to this bus and to a Redis, and compares every answer, the pending lists with owners and
+// delivery counts, and what was stored.
+//
+// The consumer is not package oona's client, whose sockets a bubble does not bear and whose polls would make a day take
+// minutes. It keeps the client's rules, and a third test holds it to those rows of the suite that are about groups,
+// retries, claims, replays, crashes and stops, under the names of the suite. The rows about wire, trust, pressure, order
+// by key, leases, housekeeping and dead-letter replay are the client's alone.
 //
 // What is not simulated: the parts' own logic, freshness (replay marks do not expire here), trimming, several instances
 // at once, and jumps of the process's own wall clock, which a bubble does not have; the clock that jumps is the bus's.

@@ -16,37 +16,54 @@ type fate struct {
 func (w *world) settledAll() {
 	w.bus.mu.Lock()
 	defer w.bus.mu.Unlock()
-	causes := w.causes()
+	contents, err := w.contents()
+	if err != nil {
+		w.violate("the streams cannot be read: %v", err)
+		return
+	}
+	causes := causesIn(contents)
 	for _, name := range slices.Sorted(maps.Keys(w.acked)) {
-		w.kept(name)
+		w.kept(name, contents[name])
 	}
 	for _, step := range w.steps {
 		for _, def := range step.Workers {
 			if def.Stream != "" {
-				w.drained(def.Stream)
-				w.once(def.Stream, causes)
+				w.drained(def.Stream, contents[def.Stream])
+				w.once(def.Stream, contents[def.Stream], causes)
 			}
 		}
 	}
 }
 
-// causes counts, by entry, the answers and dead letters that name it as their cause.
-func (w *world) causes() map[Cause][]Message {
+// contents are the entries of every stream.
+func (w *world) contents() (map[string][]Entry, error) {
+	names, err := w.bus.streams()
+	contents := make(map[string][]Entry, len(names))
+	for _, name := range names {
+		if err == nil {
+			contents[name], err = w.bus.entries(name)
+		}
+	}
+	return contents, err
+}
+
+// causesIn counts, by entry, the answers and dead letters that name it as their cause.
+func causesIn(contents map[string][]Entry) map[Cause][]Message {
 	causes := make(map[Cause][]Message)
-	for _, name := range slices.Sorted(maps.Keys(w.bus.streams)) {
-		for _, slot := range w.bus.streams[name].entries {
-			if m := slot.message; m.Cause != (Cause{}) {
-				causes[m.Cause] = append(causes[m.Cause], m)
+	for _, name := range slices.Sorted(maps.Keys(contents)) {
+		for _, e := range contents[name] {
+			if e.Cause != (Cause{}) {
+				causes[e.Cause] = append(causes[e.Cause], e.Message)
 			}
 		}
 	}
 	return causes
 }
 
-func (w *world) kept(stream string) {
+func (w *world) kept(stream string, entries []Entry) {
 	there := make(map[string]bool)
-	for _, slot := range w.bus.stream(stream).entries {
-		there[slot.message.Name] = true
+	for _, e := range entries {
+		there[e.Name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.acked[stream])) {
 		if !there[name] {
@@ -55,24 +72,29 @@ func (w *world) kept(stream string) {
 	}
 }
 
-func (w *world) drained(stream string) {
-	s := w.bus.stream(stream)
-	g := s.groups[groupName]
-	if g == nil || int(g.delivered) != len(s.entries) || len(g.pending) > 0 {
-		w.violate("%s is not drained: %d entries, group %+v", stream, len(s.entries), g)
+func (w *world) drained(stream string, entries []Entry) {
+	last := ID("0-0")
+	if len(entries) > 0 {
+		last = entries[len(entries)-1].ID
+	}
+	delivered, err := w.bus.delivered(stream, groupName)
+	if err != nil || delivered != last {
+		w.violate("%s is not drained: read to %s of %s, %v", stream, delivered, last, err)
+	}
+	if pending, err := w.bus.pending(stream, groupName); err != nil || len(pending) > 0 {
+		w.violate("%s is not drained: %v, pending %v", stream, err, pending)
 	}
 }
 
-func (w *world) once(stream string, causes map[Cause][]Message) {
+func (w *world) once(stream string, entries []Entry, causes map[Cause][]Message) {
 	fates := make(map[string]*fate)
-	entries := w.bus.stream(stream).entries
 	w.counts.Messages += len(entries)
-	for i, slot := range entries {
-		name := slot.message.Name
-		if fates[name] == nil {
-			fates[name] = &fate{}
+	for _, e := range entries {
+		if fates[e.Name] == nil {
+			fates[e.Name] = &fate{}
 		}
-		w.settledOnce(fates[name], causes[Cause{stream, name, ID(i + 1)}], Cause{stream, name, ID(i + 1)})
+		c := Cause{Stream: stream, Name: e.Name, ID: e.ID}
+		w.settledOnce(fates[e.Name], causes[c], c)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fates)) {
 		if f := fates[name]; f.answered > 1 || f.answered+f.givenUp == 0 {
@@ -84,7 +106,7 @@ func (w *world) once(stream string, causes map[Cause][]Message) {
 func (w *world) settledOnce(f *fate, results []Message, c Cause) {
 	f.entries = append(f.entries, c.ID)
 	if len(results) != 1 {
-		w.violate("%s: entry %d (%s) was settled %d times", c.Stream, c.ID, c.Name, len(results))
+		w.violate("%s: entry %s (%s) was settled %d times", c.Stream, c.ID, c.Name, len(results))
 	}
 	for _, m := range results {
 		switch {

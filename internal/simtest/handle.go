@@ -31,7 +31,7 @@ func (b *body) retryDue(ctx context.Context) error {
 		if b.retries[id].After(time.Now()) || ctx.Err() != nil {
 			continue
 		}
-		entries, err := b.claim(b.stream, b.group, b.consumer, 0, id)
+		entries, err := b.reclaim(b.stream, b.group, b.consumer, id)
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func (b *body) roll(work context.Context, _ Entry) error {
 func (b *body) settle(ctx, work context.Context) error {
 	var deadline time.Time
 	for {
-		_, err := b.commit(b.stream, b.group, b.held)
+		err := b.commit(b.stream, b.group, b.consumer, b.held)
 		if !errors.Is(err, errUnavailable) {
 			return err
 		}

@@ -126,6 +126,6 @@ func (b *body) leak() {
 			return
 		}
 		// Nobody is left to tell: the entries are somebody else's by now, and the bus says so.
-		_, _ = stray.commit(b.stream, b.group, held)
+		_ = stray.commit(b.stream, b.group, b.consumer, held)
 	})
 }

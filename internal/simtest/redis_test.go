@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,38 +21,31 @@ const (
 	commands    = 120 // in each
 )
 
-// twins are the bus in memory and a Redis that are told the same.
+// twin is a bus with the entries of its stream "s", by their place.
+type twin struct {
+	*Bus
+	ids []ID
+}
+
+// twins are the simulation's bus and one on a Redis that are told the same.
 type twins struct {
 	t      *testing.T
 	rng    *rand.Rand
-	bus    *Bus
-	redis  rueidis.Client
-	script *rueidis.Lua
-	ids    []string // of Redis, for each entry of the stream "s"
+	broker *twin
+	redis  *twin
+	names  []string // of the entries of "s": their names
 }
 
 // TestBusDoesWhatRedisDoes is what makes the bus of the simulation trustworthy: every answer to every random command
-// is the one that a Redis gives, the commit being package oona's own script.
+// is the one that a Redis gives.
 func TestBusDoesWhatRedisDoes(t *testing.T) {
-	server := redistest.Start(t)
-	option, err := rueidis.ParseURL(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	option.DisableCache, option.ForceSingleClient = true, true
-	redis, err := rueidis.NewClient(option)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer redis.Close()
-	source, err := os.ReadFile("../../oona/commit.lua")
-	if err != nil {
-		t.Fatal(err)
-	}
+	redis := onRedis(t)
 	for seed := range uint64(differences) {
-		script := rueidis.NewLuaScript(string(source))
-		w := &twins{t: t, rng: newRand(seed, "twins"), bus: NewBus(), redis: redis, script: script}
-		w.do("FLUSHALL")
+		w := &twins{t: t, rng: newRand(seed, "twins"), broker: &twin{Bus: emptyBus(t)}, redis: &twin{Bus: redis}}
+		w.both(func(b *twin) any {
+			_, err := b.do("FLUSHALL")
+			return err
+		})
 		for n := range commands {
 			op, want, got := w.step(n)
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -62,149 +53,114 @@ func TestBusDoesWhatRedisDoes(t *testing.T) {
 			}
 		}
 		w.compare(seed)
+		w.broker.Close()
 	}
 }
 
-func (w *twins) do(words ...string) rueidis.RedisResult {
-	return w.redis.Do(context.Background(), w.redis.B().Arbitrary(words...).Build())
+// onRedis is a bus whose commands go to a Redis.
+func onRedis(t *testing.T) *Bus {
+	option := rueidis.MustParseURL(redistest.Start(t).URL)
+	option.DisableCache, option.ForceSingleClient, option.AlwaysRESP2 = true, true, true
+	client, err := rueidis.NewClient(option)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	b := emptyBus(t)
+	b.call = func(_ time.Time, words ...string) any {
+		reply, err := client.Do(context.Background(), client.B().Arbitrary(words...).Build()).ToAny()
+		switch {
+		case rueidis.IsRedisNil(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return reply
+	}
+	return b
 }
 
-// step gives both the same command, and returns the answers.
+// both gives the same command to both.
+func (w *twins) both(command func(*twin) any) (redis, bus any) {
+	return command(w.redis), command(w.broker)
+}
+
 func (w *twins) step(n int) (op string, redis, bus any) {
 	group, consumer := "g"+strconv.Itoa(w.rng.IntN(2)), "c"+strconv.Itoa(w.rng.IntN(3))
-	count := 1 + w.rng.IntN(5)
-	switch w.rng.IntN(12) {
-	case 0, 1, 2:
-		name := "m" + strconv.Itoa(w.rng.IntN(n+1)) // some come twice
-		id, err := w.do("XADD", "s", "*", "payload", name, "signature", "").ToString()
-		w.ids = append(w.ids, id)
-		w.check(err)
-		return "add", ID(len(w.ids)), w.bus.add(Message{Stream: "s", Name: name})
-	case 3:
-		w.bus.createGroup("s", group)
-		err := w.do("XGROUP", "CREATE", "s", group, "0", "MKSTREAM").Error()
-		if err != nil && !strings.Contains(err.Error(), "BUSYGROUP") {
-			w.check(err)
-		}
-		return "group", nil, nil
-	case 4, 5, 6:
-		entries, err := w.bus.fetch("s", group, consumer, count)
-		return "fetch", w.read(group, consumer, count, ">"), names(entries, nil, err)
-	case 7:
-		after := w.rng.IntN(len(w.ids) + 1)
-		entries, gone, err := w.bus.own("s", group, consumer, ID(after), count)
-		return "own", w.read(group, consumer, count, w.redisID(after)), names(entries, gone, err)
-	case 8:
+	count, kind := 1+w.rng.IntN(5), w.rng.IntN(12)
+	switch {
+	case kind < 3:
+		m := Message{Stream: "s", Name: "m" + strconv.Itoa(w.rng.IntN(n+1))} // some come twice
+		redis, bus = w.both(func(b *twin) any {
+			id, err := b.add(m)
+			b.ids = append(b.ids, id)
+			return described(err)
+		})
+		w.names = append(w.names, m.Name)
+		return "add", redis, bus
+	case kind == 3:
+		redis, bus = w.both(func(b *twin) any { return described(b.createGroup("s", group)) })
+		return "group", redis, bus
+	case kind < 7:
+		redis, bus = w.both(func(b *twin) any { return b.describe(b.fetch("s", group, consumer, count)) })
+		return "fetch", redis, bus
+	case kind == 7:
+		after := w.rng.IntN(len(w.names) + 1)
+		redis, bus = w.both(func(b *twin) any { return b.describe(b.own("s", group, consumer, b.id(after), count)) })
+		return "own", redis, bus
+	case kind == 8:
 		idle := time.Duration(w.rng.IntN(2)) * time.Hour
-		entries, err := w.bus.claim("s", group, consumer, idle)
-		return "claim", w.claim(group, consumer, idle), names(entries, nil, err)
-	case 9:
-		return w.remove()
+		redis, bus = w.both(func(b *twin) any { return b.describe(b.claim("s", group, consumer, idle)) })
+		return "claim", redis, bus
+	case kind == 9 && len(w.names) > 0:
+		place := 1 + w.rng.IntN(len(w.names))
+		redis, bus = w.both(func(b *twin) any { return b.describe(b.reclaim("s", group, consumer, b.id(place))) })
+		return "reclaim", redis, bus
 	}
 	outcomes := w.outcomes()
-	results, err := w.bus.commit("s", group, outcomes)
-	if err != nil {
-		results = make([]Result, len(outcomes))
-	}
-	return "commit", w.commit(group, consumer, outcomes), results
+	redis, bus = w.both(func(b *twin) any {
+		results, err := b.commit("s", group, consumer, b.located(outcomes))
+		return fmt.Sprint(results, described(err))
+	})
+	return "commit", redis, bus
 }
 
-func (w *twins) check(err error) {
-	if err != nil {
-		w.t.Helper()
-		w.t.Fatal(err)
+func described(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, errNoGroup):
+		return "no group"
 	}
+	return "failed: " + err.Error()
 }
 
-func (w *twins) redisID(place int) string {
+// id is the entry at a place, from 1; there is none at 0.
+func (b *twin) id(place int) ID {
 	if place == 0 {
-		return "0"
+		return ""
 	}
-	return w.ids[place-1]
+	return b.ids[place-1]
 }
 
-// place is what the bus would call an id of Redis.
-func (w *twins) place(id string) ID { return ID(slices.Index(w.ids, id) + 1) }
+func (b *twin) place(id ID) int { return slices.Index(b.ids, id) + 1 }
 
-// remove deletes an entry now and then.
-func (w *twins) remove() (op string, redis, bus any) {
-	if len(w.ids) == 0 || w.rng.IntN(2) == 0 {
-		return "nothing", nil, nil
-	}
-	place := 1 + w.rng.IntN(len(w.ids))
-	w.bus.remove("s", ID(place))
-	w.check(w.do("XDEL", "s", w.redisID(place)).Error())
-	return "remove", nil, nil
-}
-
-// names describes entries: place and name, place alone when it was deleted.
-func names(entries []Entry, gone []ID, err error) []string {
-	if errors.Is(err, errNoGroup) {
-		return []string{"no group"}
-	}
-	lines := []string{}
+func (b *twin) describe(entries []Entry, err error) []string {
+	lines := []string{described(err)}
 	for _, e := range entries {
-		lines = append(lines, fmt.Sprintf("%d %s", e.ID, e.Name))
+		lines = append(lines, fmt.Sprintf("%d %s, delivery %d", b.place(e.ID), e.Name, e.Deliveries))
 	}
-	for _, id := range gone {
-		lines = append(lines, fmt.Sprintf("%d deleted", id))
-	}
-	slices.Sort(lines)
 	return lines
 }
 
-func (w *twins) read(group, consumer string, count int, from string) []string {
-	reply := w.do("XREADGROUP", "GROUP", group, consumer, "COUNT", strconv.Itoa(count), "STREAMS", "s", from)
-	if err := reply.Error(); err != nil && strings.Contains(err.Error(), "NOGROUP") {
-		return []string{"no group"}
-	}
-	streams, err := reply.ToMap()
-	if rueidis.IsRedisNil(err) {
-		return []string{}
-	}
-	w.check(err)
-	s := streams["s"]
-	return w.described(s)
-}
-
-func (w *twins) described(list rueidis.RedisMessage) []string {
-	entries, err := list.ToArray()
-	w.check(err)
-	lines := []string{}
-	for _, e := range entries {
-		pair, err := e.ToArray()
-		w.check(err)
-		id, err := pair[0].ToString()
-		w.check(err)
-		name := "deleted"
-		if fields, err := pair[1].ToArray(); err == nil {
-			name, err = fields[1].ToString()
-			w.check(err)
-		}
-		lines = append(lines, fmt.Sprintf("%d %s", w.place(id), name))
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-func (w *twins) claim(group, consumer string, idle time.Duration) []string {
-	reply := w.do("XAUTOCLAIM", "s", group, consumer, strconv.FormatInt(idle.Milliseconds(), 10), "0", "COUNT", "10000")
-	if err := reply.Error(); err != nil && strings.Contains(err.Error(), "NOGROUP") {
-		return []string{"no group"}
-	}
-	parts, err := reply.ToArray()
-	w.check(err)
-	return w.described(parts[1])
-}
-
-// outcomes are for entries anywhere, pending or not.
+// outcomes are for entries anywhere, pending or not; their IDs are places.
 func (w *twins) outcomes() []Outcome {
 	var outcomes []Outcome
-	for place, slot := range w.bus.stream("s").entries {
-		if w.rng.IntN(4) > 0 || slot.deleted {
+	for place, name := range w.names {
+		if w.rng.IntN(4) > 0 {
 			continue
 		}
-		o := Outcome{ID: ID(place + 1), Name: slot.message.Name}
+		o := Outcome{ID: strconv.Itoa(place + 1), Name: name}
 		switch w.rng.IntN(4) {
 		case 0:
 			o.Reason = permanent
@@ -213,7 +169,7 @@ func (w *twins) outcomes() []Outcome {
 		}
 		if o.Reason == "" {
 			for n := range w.rng.IntN(3) {
-				o.Answers = append(o.Answers, Message{Stream: "answers", Name: fmt.Sprintf("%d to %d", n, o.ID)})
+				o.Answers = append(o.Answers, Message{Stream: "answers", Name: fmt.Sprintf("%d to %s", n, o.ID)})
 			}
 		}
 		outcomes = append(outcomes, o)
@@ -221,75 +177,43 @@ func (w *twins) outcomes() []Outcome {
 	return outcomes
 }
 
-func (w *twins) commit(group, consumer string, outcomes []Outcome) []Result {
-	keys := []string{"s", deadLetters, "answers"}
-	args := []string{group, consumer, "100000", "100000", "0", "100000"}
-	for _, o := range outcomes {
-		mark := "0"
-		if o.Name != "" {
-			keys = append(keys, "mark:"+group+":"+o.Name)
-			mark = strconv.Itoa(len(keys))
-		}
-		args = append(args, w.redisID(int(o.ID)), mark, "3600000", o.Reason, "", "1", strconv.Itoa(len(o.Answers)))
-		for _, answer := range o.Answers {
-			args = append(args, "3", answer.Name, "")
-		}
+// located turns the places of outcomes into ids.
+func (b *twin) located(outcomes []Outcome) []Outcome {
+	outcomes = slices.Clone(outcomes)
+	for i, o := range outcomes {
+		place, _ := strconv.Atoi(o.ID)
+		outcomes[i].ID = b.id(place)
 	}
-	replies, err := w.script.Exec(context.Background(), w.redis, keys, args).AsIntSlice()
-	w.check(err)
-	results := make([]Result, len(outcomes))
-	for i, reply := range replies {
-		results[i] = Result(reply)
-	}
-	return results
+	return outcomes
 }
 
-// compare compares all that there is in the end: pending lists with owners and delivery counts, answers, dead letters.
+// compare compares all that there is in the end: pending lists with owners and delivery counts, how far each group has
+// read, answers, dead letters.
 func (w *twins) compare(seed uint64) {
-	for _, name := range []string{"g0", "g1"} {
-		g, err := w.bus.group("s", name)
-		if err != nil {
-			continue
-		}
-		pending := []string{}
-		for _, d := range g.pending {
-			pending = append(pending, fmt.Sprintf("%d %s %d", d.id, d.owner, d.count))
-		}
-		if diff := cmp.Diff(w.pending(name), pending); diff != "" {
-			w.t.Errorf("seed %d, pending of %s (-redis +bus):\n%s", seed, name, diff)
-		}
-	}
-	for stream, field := range map[string]string{"answers": "payload", deadLetters: "reason"} {
-		entries, err := w.do("XRANGE", stream, "-", "+").AsXRange()
-		w.check(err)
-		redis, bus := []string{}, []string{}
-		for _, e := range entries {
-			redis = append(redis, e.FieldValues[field])
-		}
-		for _, slot := range w.bus.stream(stream).entries {
-			text := slot.message.Name
-			if field == "reason" {
-				text = slot.message.Reason
-			}
-			bus = append(bus, text)
-		}
-		if diff := cmp.Diff(redis, bus); diff != "" {
-			w.t.Errorf("seed %d, %s (-redis +bus):\n%s", seed, stream, diff)
-		}
+	redis, bus := w.both(func(b *twin) any { return b.remains() })
+	if diff := cmp.Diff(redis, bus); diff != "" {
+		w.t.Errorf("seed %d, what is left (-redis +bus):\n%s", seed, diff)
 	}
 }
 
-func (w *twins) pending(group string) []string {
-	rows, err := w.do("XPENDING", "s", group, "-", "+", "10000").ToArray()
-	w.check(err)
-	lines := []string{}
-	for _, row := range rows {
-		cells, err := row.ToArray()
-		w.check(err)
-		id, _ := cells[0].ToString()
-		owner, _ := cells[1].ToString()
-		count, _ := cells[3].AsInt64()
-		lines = append(lines, fmt.Sprintf("%d %s %d", w.place(id), owner, count))
+func (b *twin) remains() []string {
+	var lines []string
+	for _, group := range []string{"g0", "g1"} {
+		pending, err := b.pending("s", group)
+		lines = append(lines, group+described(err))
+		for _, d := range pending {
+			lines = append(lines, fmt.Sprintf("%d %s %d", b.place(d.id), d.owner, d.count))
+		}
+		if last, err := b.delivered("s", group); err == nil {
+			lines = append(lines, fmt.Sprintf("read to %d", b.place(last)))
+		}
+	}
+	for _, stream := range []string{"answers", deadLetters} {
+		entries, err := b.entries(stream)
+		lines = append(lines, stream+described(err))
+		for _, e := range entries {
+			lines = append(lines, fmt.Sprintf("%s %s %d", e.Name, e.Reason, b.place(e.Cause.ID)))
+		}
 	}
 	return lines
 }

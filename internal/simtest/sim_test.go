@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -10,8 +11,25 @@ import (
 	"time"
 )
 
+// emptyBus is a bus of the test's own.
+func emptyBus(t testing.TB) *Bus {
+	t.Helper()
+	script, err := os.ReadFile("../../oona/commit.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus, err := NewBus(string(script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bus.Close)
+	return bus
+}
+
 // simulate runs a scenario in a bubble.
 func simulate(t *testing.T, s Scenario) (report Report) {
+	s.Bus = emptyBus(t)
+	defer s.Bus.Close()
 	synctest.Test(t, func(*testing.T) { report = Simulate(s) })
 	return report
 }

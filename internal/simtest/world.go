@@ -16,6 +16,7 @@ type Scenario struct {
 	Seed    uint64
 	Hours   int // simulated, at least 2: the last is calm
 	Steps   []Step
+	Bus     *Bus // empty
 	Defects Defects
 }
 
@@ -62,9 +63,9 @@ type world struct {
 	peers    sync.WaitGroup
 }
 
-// Simulate runs a scenario. It must be called in a bubble of its own.
+// Simulate runs a scenario. It must be called in a bubble of its own, its bus be made outside of it.
 func Simulate(s Scenario) Report {
-	w := &world{book: newBook(), scenario: s, steps: s.Steps, bus: NewBus(), rng: newRand(s.Seed, "world")}
+	w := &world{book: newBook(), scenario: s, steps: s.Steps, bus: s.Bus, rng: newRand(s.Seed, "world")}
 	w.bus.defects = s.Defects
 	w.rough = w.begun.Add(time.Duration(s.Hours)*time.Hour - calmEnd)
 	w.peers.Go(w.outages)
