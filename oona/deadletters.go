@@ -40,6 +40,13 @@ type DeadLetter struct {
 	Replayed  string // entry id of its replay, "" when it was not replayed
 }
 
+// Type is the type of the message that the dead letter holds, as its envelope
+// says.
+func (d DeadLetter) Type() (leyline.BusMessageType, error) {
+	env, err := decodeEnvelope(d.Payload, string(d.Payload))
+	return env.kind, err
+}
+
 // Message decodes what the dead letter holds, without judging its signature.
 func (d DeadLetter) Message() (proto.Message, map[string]string, error) {
 	env, err := decodeEnvelope(d.Payload, string(d.Payload))

@@ -14,8 +14,9 @@ type groupInfo struct {
 	pending       int64
 	lastDelivered string
 	lag           int64
-	lagKnown      bool // Redis loses count after deletions; the embedded broker never counts
-	hasRead       bool // it has a read counter
+	lagKnown      bool  // Redis loses count after deletions; the embedded broker never counts
+	hasRead       bool  // it has a read counter
+	read          int64 // entries it has read, as the server counts
 }
 
 // streamInfo is what XINFO STREAM tells of a stream.
@@ -77,7 +78,7 @@ func parseGroup(fields map[string]rueidis.RedisMessage) groupInfo {
 	var err error
 	g.lag, err = lag.AsInt64()
 	g.lagKnown = err == nil
-	_, err = read.AsInt64()
+	g.read, err = read.AsInt64()
 	g.hasRead = err == nil
 	return g
 }

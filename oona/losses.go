@@ -1,107 +1,121 @@
 package oona
 
 import (
+	"context"
+	_ "embed"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/redis/rueidis"
 )
+
+//go:embed losses.lua
+var lossesSource string
+
+var lossesScript = rueidis.NewLuaScript(lossesSource)
 
 // lossNotice is how often the losses of one stream are told in the log.
 const lossNotice = time.Minute
 
-// losses counts the entries that the bound of a stream removed before a live
-// group had read them. Redis counts the lag of a group from what was ever
-// added, so what is missing from the stream shows in it, and stays in it.
+// losses knows what the bound of a stream removed before a live group had read
+// it. The count is kept in Redis, beside the stream, so that all processes tell
+// the same and none tells a loss again; here is what was last heard of it, by
+// which most looks can be told to be of no news.
 type losses struct {
 	log *slog.Logger
 
-	mu      sync.Mutex
-	groups  map[groupKey]*groupLoss
-	added   map[string]int64 // entries ever added to a stream, at the last look
-	streams map[string]int64 // counted losses
-	told    map[string]time.Time
+	mu     sync.Mutex
+	places map[groupKey]place
+	added  map[string]int64 // entries ever added to a stream, at the last look
+	told   map[string]time.Time
 }
 
 type groupKey struct{ stream, group string }
 
-// groupLoss is what is known of one group.
-type groupLoss struct {
-	missing int64 // entries in its lag that do not exist
-	// A group that has read nothing has no counter: its lag begins with what the
-	// stream had already lost at the first look.
-	unread bool
-	base   int64
+// place is what is known of one group.
+type place struct {
+	unseen  int64 // entries it never saw
+	hasRead bool
 }
 
 func newLosses(log *slog.Logger) *losses {
-	return &losses{log: log, groups: make(map[groupKey]*groupLoss), added: make(map[string]int64),
-		streams: make(map[string]int64), told: make(map[string]time.Time)}
+	return &losses{log: log, places: make(map[groupKey]place), added: make(map[string]int64), told: make(map[string]time.Time)}
 }
 
-// begin notes a look at a stream. A stream that has had fewer entries than
-// before is another one.
-func (l *losses) begin(stream string, added int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if added < l.added[stream] {
-		for key := range l.groups {
-			if key.stream == stream {
-				delete(l.groups, key)
-			}
+// ledgerOf is the key of a stream's ledger, on the same node of a cluster.
+func ledgerOf(stream string) string {
+	if strings.Contains(stream, "{") {
+		return stream + ":losses"
+	}
+	return "{" + stream + "}:losses"
+}
+
+// look takes notice of a stream and its groups: from the server's count it can
+// tell whether there is news.
+func (l *losses) look(ctx context.Context, rdb rueidis.Client, stream string, s streamInfo, groups []groupInfo) error {
+	if s.added == 0 || !slices.ContainsFunc(groups, func(g groupInfo) bool { return l.isNews(stream, s, g) }) {
+		return nil // or the server does not count
+	}
+	silence := strconv.FormatInt(deadAfter.Milliseconds(), 10)
+	rows, err := lossesScript.Exec(ctx, rdb, []string{stream, ledgerOf(stream)}, []string{silence}).ToArray()
+	if err != nil {
+		return fmt.Errorf("count losses of %s: %w", stream, err)
+	}
+	for row := range slices.Chunk(rows, 3) {
+		if len(row) < 3 {
+			return fmt.Errorf("count losses of %s: %d fields in the answer", stream, len(rows))
+		}
+		group, _ := row[0].ToString()
+		unseen, _ := row[1].AsInt64()
+		lost, _ := row[2].AsInt64()
+		l.learn(groupKey{stream, group}, unseen, groups)
+		if lost > 0 {
+			l.tell(stream, group, lost, time.Now())
 		}
 	}
-	l.added[stream] = added
-}
-
-// lag returns how many entries a group really has to read, and how many more
-// were lost to it since the last look. The server must count what was added.
-func (l *losses) lag(stream string, s streamInfo, g groupInfo) (lag, lost int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := groupKey{stream, g.name}
-	known := l.groups[key]
-	if known == nil {
-		known = &groupLoss{unread: !g.hasRead, base: s.added - s.length}
-		l.groups[key] = known
-		lag, _ = known.update(s, g)
-		return lag, 0 // what was lost before the first look was somebody else's to tell
-	}
-	return known.update(s, g)
+	l.added[stream] = s.added
+	return nil
 }
 
-func (k *groupLoss) update(s streamInfo, g groupInfo) (lag, lost int64) {
-	if k.unread && g.hasRead {
-		k.unread, k.missing = false, 0
-	}
-	counted := g.lag
-	if k.unread {
-		counted = s.added - k.base
-	}
-	missing := k.missing
-	switch {
-	case s.lastID == g.lastDelivered:
-		missing = counted // it has read to the end
-	case counted > s.length:
-		missing = max(missing, counted-s.length)
-	}
-	lost = max(0, missing-k.missing)
-	k.missing = missing
-	return max(0, counted-missing), lost
-}
-
-func (l *losses) count(stream, group string, n int64, now time.Time) {
+func (l *losses) learn(key groupKey, unseen int64, groups []groupInfo) {
+	at := slices.IndexFunc(groups, func(g groupInfo) bool { return g.name == key.group })
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.streams[stream] += n
+	l.places[key] = place{unseen: unseen, hasRead: at >= 0 && groups[at].hasRead}
+}
+
+// isNews reports whether the ledger may have to be changed for a group: it is a
+// new one, entries are gone that it had not reached, or it has read to the end
+// and Redis thinks otherwise.
+func (l *losses) isNews(stream string, s streamInfo, g groupInfo) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, met := l.places[groupKey{stream, g.name}]
+	reached := g.read + known.unseen
+	return !met || known.hasRead != g.hasRead || s.added < l.added[stream] || s.added-s.length > reached ||
+		s.lastID == g.lastDelivered && s.added > reached
+}
+
+// lag is how many entries a group really has to read.
+func (l *losses) lag(stream string, s streamInfo, g groupInfo) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	behind := s.added - g.read - l.places[groupKey{stream, g.name}].unseen
+	return min(max(0, behind), s.length)
+}
+
+func (l *losses) tell(stream, group string, n int64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if now.Sub(l.told[stream]) >= lossNotice {
 		l.told[stream] = now
-		l.log.Error("the bound of the stream removed unread entries", "stream", stream, "group", group,
-			"entries", n, "total", l.streams[stream])
+		l.log.Error("the bound of the stream removed unread entries", "stream", stream, "group", group, "entries", n)
 	}
-}
-
-func (l *losses) total(stream string) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.streams[stream]
 }

@@ -154,11 +154,18 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	commands := make(rueidis.Commands, len(roles))
-	for i, role := range roles {
-		commands[i] = c.rdb.B().Xlen().Key(role.stream).Build()
+	for _, role := range roles[:len(roles)-1] {
+		values["queue_backlog_"+role.name] = float64(c.load.measure(ctx, role.stream))
 	}
-	for i, reply := range c.rdb.DoMulti(ctx, commands...) {
+	commands := make(rueidis.Commands, 0, 2*len(roles))
+	for _, role := range roles {
+		commands = append(commands, c.rdb.B().Xlen().Key(role.stream).Build())
+	}
+	for _, role := range roles[:len(roles)-1] {
+		commands = append(commands, c.rdb.B().Hget().Key(ledgerOf(role.stream)).Field("total").Build())
+	}
+	replies := c.rdb.DoMulti(ctx, commands...)
+	for i, reply := range replies[:len(roles)] {
 		n, err := reply.AsInt64()
 		if err != nil {
 			return fmt.Errorf("read depth of %s: %w", roles[i].stream, err)
@@ -167,11 +174,13 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 		storeMax(&c.meters.depthMax, n)
 	}
 	values["trimmed_unread_total"] = 0
-	for _, role := range roles[:len(roles)-1] {
-		values["queue_backlog_"+role.name] = float64(c.load.measure(ctx, role.stream))
-		lost := float64(c.load.losses.total(role.stream))
-		values["trimmed_unread_total."+role.name] = lost
-		values["trimmed_unread_total"] += lost
+	for i, reply := range replies[len(roles):] {
+		lost, err := reply.AsInt64()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			return fmt.Errorf("read losses of %s: %w", roles[i].stream, err)
+		}
+		values["trimmed_unread_total."+roles[i].name] = float64(lost)
+		values["trimmed_unread_total"] += float64(lost)
 	}
 	return nil
 }

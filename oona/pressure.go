@@ -132,30 +132,28 @@ func (l *loadSampler) sample(ctx context.Context, stream string) int64 {
 	if err != nil {
 		return 0
 	}
-	l.losses.begin(stream, info.added)
+	if err := l.losses.look(ctx, l.rdb, stream, info, groups); err != nil {
+		return 0
+	}
 	var backlog int64
 	for _, g := range groups {
-		lag, lost := l.lag(ctx, stream, info, g)
-		behind := g.pending + lag
-		if (behind > backlog || lost > 0) && l.alive(ctx, stream, g.name) {
-			backlog = max(backlog, behind)
-			if lost > 0 {
-				l.losses.count(stream, g.name, lost, time.Now())
-			}
+		behind := g.pending + l.lag(ctx, stream, info, g)
+		if behind > backlog && l.alive(ctx, stream, g.name) {
+			backlog = behind
 		}
 	}
 	return backlog
 }
 
-func (l *loadSampler) lag(ctx context.Context, stream string, info streamInfo, g groupInfo) (lag, lost int64) {
+func (l *loadSampler) lag(ctx context.Context, stream string, info streamInfo, g groupInfo) int64 {
 	if g.lagKnown && info.added > 0 {
 		return l.losses.lag(stream, info, g)
 	}
 	n, err := lagScript.Exec(ctx, l.rdb, []string{stream}, []string{g.lastDelivered, l.boundText}).AsInt64()
 	if err != nil {
-		return 0, 0
+		return 0
 	}
-	return n, 0
+	return n
 }
 
 // alive tells a group that is read from one that was abandoned, or that a peer

@@ -10,7 +10,7 @@ import (
 
 const (
 	// watchAfter is the silence after a command that makes a connection suspect.
-	watchAfter = 400 * time.Millisecond
+	watchAfter = 250 * time.Millisecond
 	// watchAgain is the pause between two looks at a suspect.
 	watchAgain = 100 * time.Millisecond
 )

@@ -134,16 +134,11 @@ func (s *Service) disconnectBus(ctx context.Context) error {
 
 func (s *Service) busConfig() oona.Config {
 	set := s.settings
-	streams := oona.DefaultStreams()
-	streams.Normal = set.Oona.NormalStream
-	streams.Emergency = set.Oona.EmergencyStream
-	streams.Telemetry = set.Oona.TelemetryStream
-	streams.Policy = set.Oona.PolicyStream
 	return oona.Config{
 		URL:                s.BusURL(),
 		Group:              Group,
 		Consumer:           set.Weatherlight.Consumer(),
-		Streams:            streams,
+		Streams:            Streams(set),
 		Keyring:            s.keyring,
 		Trust:              trust(set.Oona.Trust),
 		ClaimIdle:          claimIdle,

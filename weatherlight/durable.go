@@ -65,6 +65,14 @@ func (s *Service) raiseAlarm(packet *leyline.TelemetryPacket) bool {
 	return s.setAside(packet) || s.telemetry.TryOffer(packet)
 }
 
+// acknowledgePolicy takes over what became of a policy update until the bus has
+// stored it: who sent the update may be waiting for it.
+func (s *Service) acknowledgePolicy(packet *leyline.TelemetryPacket) {
+	if !s.setAside(packet) {
+		s.telemetry.Offer(packet)
+	}
+}
+
 // setAside puts a packet into the outbox.
 func (s *Service) setAside(packet *leyline.TelemetryPacket) bool {
 	// An alarm is kept whatever is being stopped: the write has a bound of its own.

@@ -59,3 +59,32 @@ func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
 	heard := listen(t, nissa, "oona.normal", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT)
 	eventually(t, "all reports are on the bus", func() bool { return len(heard.deliveries()) == reports })
 }
+
+// Who sent a policy update hears what became of it, though the bus was down when
+// that was known.
+func TestPolicyAcknowledgementSurvivesAnOutage(t *testing.T) {
+	server := redistest.Start(t, redistest.AOF()...)
+	environ := map[string]string{"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir()}
+	r := start(t, newService(t, environ))
+	server.Kill()
+	update := &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v2"}
+	if err := r.policies.HandleUpdate(t.Context(), update); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.stop(t) // It cannot say goodbye to a bus that is down.
+	server.Restart()
+	next := start(t, newService(t, environ))
+	defer func() { _ = next.stop(t) }()
+	nissa := connect(t, server.URL, "nissa")
+	heard := listen(t, nissa, "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	eventually(t, "the update is acknowledged", func() bool {
+		for _, packet := range heard.packets() {
+			for _, event := range packet.GetEvents() {
+				if event.GetDescription() == "policy_update_announced" && event.GetAttributes()["policy_id"] == "p" {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}

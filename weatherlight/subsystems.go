@@ -173,7 +173,7 @@ func (s *Service) openController() error {
 		Dir:       s.settings.Tamiyo.PolicyDir,
 		Verify:    s.settings.Tamiyo.VerifyUpdates,
 		Freshness: s.settings.Tamiyo.UpdateFreshness,
-		Emit:      s.telemetry.Offer,
+		Emit:      s.acknowledgePolicy,
 		Logger:    logger,
 	})
 	if err != nil {

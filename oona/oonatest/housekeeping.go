@@ -87,20 +87,28 @@ func testPrune(t *testing.T, b *bus) {
 func testTrimmedUnread(t *testing.T, b *bus) {
 	// Nodes of one entry: the bound is exact.
 	b.must("CONFIG", "SET", "stream-node-max-entries", "1")
-	c, ctx := b.client(func(cfg *oona.Config) { cfg.MaxStreamLength = 50 }), context.Background()
+	bounded := func(cfg *oona.Config) { cfg.MaxStreamLength = 50 }
+	c, ctx := b.client(bounded), context.Background()
 	if err := c.EnsureGroups(ctx, "g", streams.Emergency); err != nil {
 		t.Fatal(err)
 	}
 	b.must("XGROUP", "CREATECONSUMER", streams.Emergency, "g", "slow")
+	other := b.client(bounded) // another process, which looks as often
 	figures := func() (lost, backlog float64) {
-		metrics, err := c.Metrics(ctx)
-		if err != nil {
-			t.Fatal(err)
+		for _, client := range []*oona.Client{c, other, b.client(bounded)} { // and one that has just been started
+			metrics, err := client.Metrics(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if metrics["trimmed_unread_total"] != metrics["trimmed_unread_total.emergency"] {
+				t.Errorf("metrics = %v", metrics)
+			}
+			if lost > 0 && metrics["trimmed_unread_total"] != lost {
+				t.Errorf("one process tells of %v losses, another of %v", lost, metrics["trimmed_unread_total"])
+			}
+			lost, backlog = metrics["trimmed_unread_total"], metrics["queue_backlog_emergency"]
 		}
-		if metrics["trimmed_unread_total"] != metrics["trimmed_unread_total.emergency"] {
-			t.Errorf("metrics = %v", metrics)
-		}
-		return metrics["trimmed_unread_total"], metrics["queue_backlog_emergency"]
+		return lost, backlog
 	}
 	signals := func(n int) { // nothing holds emergencies up, so they can overrun a reader
 		for range n {

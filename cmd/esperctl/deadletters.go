@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/weatherlight"
+)
+
+func newDeadLetters() *cobra.Command {
+	letters := &cobra.Command{Use: "deadletters", Short: "Look into what the bus refused or gave up, and act on it"}
+	letters.AddCommand(newDeadLettersList(), newDeadLettersShow(), newDeadLettersReplay(), newDeadLettersPurge())
+	return letters
+}
+
+// withBus joins the configured bus for one piece of work.
+func withBus(ctx context.Context, work func(*oona.Client) error) error {
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		return err
+	}
+	if resolved.Redis.Embedded() {
+		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
+	}
+	current, previous, err := resolved.Secrets()
+	if err != nil {
+		return err
+	}
+	keyring, err := signing.NewKeyring(current, previous...)
+	if err != nil {
+		return err
+	}
+	bus, err := oona.Connect(ctx, oona.Config{
+		URL: resolved.Redis.URL.Reveal(), Group: name, Consumer: name, Keyring: keyring, Streams: weatherlight.Streams(resolved),
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(bus), bus.Close())
+}
+
+// letterFilter says which dead letters are of interest.
+type letterFilter struct {
+	stream, group, reason string
+	after                 string
+	limit                 int
+}
+
+func (f letterFilter) wants(letter oona.DeadLetter) bool {
+	matches := func(wanted, got string) bool { return wanted == "" || wanted == got }
+	return matches(f.stream, letter.Stream) && matches(f.group, letter.Group) && matches(f.reason, letter.Reason)
+}
+
+func newDeadLettersList() *cobra.Command {
+	var asJSON bool
+	var filter letterFilter
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List dead letters, oldest first",
+		Long: `Lists dead letters, oldest first. When there are more than --limit, the next page
+follows the last id of this one: --after ID.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return listDeadLetters(command.Context(), filter, asJSON, command.OutOrStdout())
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON array instead of a table")
+	list.Flags().StringVar(&filter.stream, "stream", "", "only those that came from this stream")
+	list.Flags().StringVar(&filter.group, "group", "", "only those that this group gave up")
+	list.Flags().StringVar(&filter.reason, "reason", "", "only those given up for this reason")
+	list.Flags().StringVar(&filter.after, "after", "", "only those that follow this id")
+	list.Flags().IntVar(&filter.limit, "limit", 100, "at most so many")
+	return list
+}
+
+// letterEntry is one dead letter as --json prints it.
+type letterEntry struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	Stream   string    `json:"stream"`
+	EntryID  string    `json:"entry_id"`
+	Group    string    `json:"group"`
+	Type     string    `json:"type"`
+	Reason   string    `json:"reason"`
+	Error    string    `json:"error"`
+	Attempts int       `json:"attempts"`
+	Bytes    int       `json:"bytes"`
+	Replayed string    `json:"replayed,omitempty"`
+}
+
+func newLetterEntry(letter oona.DeadLetter) letterEntry {
+	kind := "unreadable"
+	if found, err := letter.Type(); err == nil {
+		kind = found.String()
+	}
+	return letterEntry{
+		ID: letter.ID, Time: letter.Time, Stream: letter.Stream, EntryID: letter.EntryID, Group: letter.Group, Type: kind,
+		Reason: letter.Reason, Error: letter.Error, Attempts: letter.Attempts, Bytes: len(letter.Payload), Replayed: letter.Replayed,
+	}
+}
+
+func listDeadLetters(ctx context.Context, filter letterFilter, asJSON bool, out io.Writer) error {
+	entries := []letterEntry{}
+	err := withBus(ctx, func(bus *oona.Client) error {
+		return eachDeadLetter(ctx, bus, filter, func(letter oona.DeadLetter) {
+			entries = append(entries, newLetterEntry(letter))
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("list dead letters: %w", err)
+	}
+	if asJSON {
+		return printJSON(out, entries)
+	}
+	return printLetters(out, entries)
+}
+
+// eachDeadLetter calls f with the dead letters that a filter wants.
+func eachDeadLetter(ctx context.Context, bus *oona.Client, filter letterFilter, f func(oona.DeadLetter)) error {
+	const page = 100
+	for after, found := filter.after, 0; ; {
+		letters, err := bus.DeadLetters(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, letter := range letters {
+			if found == filter.limit {
+				return nil
+			}
+			if filter.wants(letter) {
+				f(letter)
+				found++
+			}
+		}
+		if len(letters) < page {
+			return nil
+		}
+		after = letters[len(letters)-1].ID
+	}
+}
+
+// maxErrorColumn bounds the error in a table, in characters.
+const maxErrorColumn = 60
+
+func printLetters(out io.Writer, entries []letterEntry) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
+	for _, entry := range entries {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s\n", entry.ID, entry.Time.UTC().Format(time.RFC3339), entry.Stream,
+			entry.Group, entry.Reason, entry.Attempts, firstLine(entry.Error), entry.marks())
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print dead letters: %w", err)
+	}
+	return nil
+}
+
+// marks are what was done with the letter, for the end of a line.
+func (e letterEntry) marks() string {
+	if e.Replayed == "" {
+		return ""
+	}
+	return "  replayed"
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+func newDeadLettersShow() *cobra.Command {
+	var asJSON bool
+	show := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one dead letter with the message it holds",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, ids []string) error {
+			return showDeadLetter(command.Context(), ids[0], asJSON, command.OutOrStdout())
+		},
+	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the original bytes in base64")
+	return show
+}
+
+// letterDetails is one dead letter with what it holds. The message is what the
+// bytes say: whether they can be trusted is another question.
+type letterDetails struct {
+	letterEntry
+	Message    json.RawMessage   `json:"message,omitempty"`
+	Unreadable string            `json:"unreadable,omitempty"` // why there is no message
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Payload    []byte            `json:"payload"`
+	Signature  string            `json:"signature"`
+}
+
+func newLetterDetails(letter oona.DeadLetter) letterDetails {
+	details := letterDetails{letterEntry: newLetterEntry(letter), Payload: letter.Payload, Signature: letter.Signature}
+	message, attributes, err := letter.Message()
+	details.Attributes = attributes
+	if err == nil {
+		details.Message, err = protojson.Marshal(message)
+	}
+	if err != nil {
+		details.Unreadable = err.Error()
+	}
+	return details
+}
+
+func showDeadLetter(ctx context.Context, id string, asJSON bool, out io.Writer) error {
+	var letter oona.DeadLetter
+	err := withBus(ctx, func(bus *oona.Client) (err error) {
+		letter, err = bus.DeadLetter(ctx, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("show dead letter: %w", err)
+	}
+	details := newLetterDetails(letter)
+	if asJSON {
+		return printJSON(out, details)
+	}
+	return printLetter(out, details)
+}
+
+func printLetter(out io.Writer, details letterDetails) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	lines := []struct{ label, value string }{
+		{"id", details.ID}, {"time", details.Time.UTC().Format(time.RFC3339Nano)}, {"stream", details.Stream},
+		{"entry", details.EntryID}, {"group", details.Group}, {"reason", details.Reason},
+		{"attempts", fmt.Sprint(details.Attempts)}, {"type", details.Type}, {"bytes", fmt.Sprint(details.Bytes)},
+		{"replayed as", details.Replayed}, {"attributes", attributeText(details.Attributes)},
+		{"message", string(details.Message)}, {"unreadable", details.Unreadable},
+	}
+	for _, line := range lines {
+		if line.value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", line.label, line.value)
+		}
+	}
+	fmt.Fprintf(table, "error\t%s\n", strings.ReplaceAll(details.Error, "\n", "\n\t"))
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print dead letter: %w", err)
+	}
+	return nil
+}
+
+func attributeText(attributes map[string]string) string {
+	pairs := make([]string, 0, len(attributes))
+	for _, key := range slices.Sorted(maps.Keys(attributes)) {
+		pairs = append(pairs, fmt.Sprintf("%s=%q", key, attributes[key]))
+	}
+	return strings.Join(pairs, " ")
+}
+
+// firstLine shortens an error for a table.
+func firstLine(text string) string {
+	line, _, more := strings.Cut(text, "\n")
+	if characters := []rune(line); len(characters) > maxErrorColumn {
+		line, more = string(characters[:maxErrorColumn]), true
+	}
+	if more {
+		line += "…"
+	}
+	return line
+}
