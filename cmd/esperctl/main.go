@@ -30,6 +30,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newForge(), newKernels())
+	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newForge(), newKernels(), newReady())
 	return root
 }

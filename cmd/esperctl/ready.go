@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+// maxAnswer bounds how much of an answer is repeated.
+const maxAnswer = 500
+
+func newReady() *cobra.Command {
+	var within time.Duration
+	command := &cobra.Command{
+		Use:   "ready [URL]",
+		Short: "Ask a service whether it may take work: exit 0 when it says so, 1 when not",
+		Long:  "Ask a service whether it may take work, at URL/readyz. Without a URL it asks the foundation service at\nWEATHERLIGHT_HTTP_ADDR. It is the health check of the container image, which holds no other client.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := readyBase(args)
+			if err != nil {
+				return err
+			}
+			return askReady(cmd.Context(), base, within)
+		},
+	}
+	command.Flags().DurationVar(&within, "timeout", 2*time.Second, "how long to wait for the answer")
+	return command
+}
+
+// readyBase is the address of the service to ask.
+func readyBase(args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		return "", err
+	}
+	return "http://" + string(resolved.Weatherlight.HTTPAddr), nil
+}
+
+func askReady(ctx context.Context, base string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/readyz", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", base, err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", base, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s is not ready: %s", base, strings.TrimSpace(string(answer)))
+	}
+	return nil
+}
