@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/esper-lite/weatherlight/internal/s3test"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -73,7 +74,7 @@ func BenchmarkAnswerLargeArtifact(b *testing.B) {
 }
 
 func BenchmarkAnswerFromObjectStore(b *testing.B) {
-	cfg := startObjectServer(b).configure(testConfig(b.TempDir()))
+	cfg := objectConfig(s3test.Start(b), testConfig(b.TempDir()))
 	cfg.Revalidate, cfg.ObjectTrust = 0, 0
 	library := openTest(b, cfg)
 	save(b, library, "BP001", "kernel")

@@ -156,7 +156,7 @@ func TestPruneOfObjects(t *testing.T) {
 			t.Errorf("%d: %d, %v", i, pruned, err)
 		}
 	}
-	if keys := server.keys(""); len(keys) != 1 {
+	if keys := server.Keys(""); len(keys) != 1 {
 		t.Error(keys)
 	}
 }

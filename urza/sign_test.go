@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"aead.dev/minisign"
+
+	"github.com/esper-lite/weatherlight/internal/s3test"
 )
 
 // keyPair is made by Debian's minisign.
@@ -106,8 +108,8 @@ func TestSignatureThatFollowsIsSeen(t *testing.T) {
 
 func TestSignaturesLieInTheObjectStoreToo(t *testing.T) {
 	secretFile, publicFile := keyPair(t)
-	server := startObjectServer(t)
-	cfg := server.configure(testConfig(t.TempDir()))
+	server := s3test.Start(t)
+	cfg := objectConfig(server, testConfig(t.TempDir()))
 	cfg.SigningKeyFile, cfg.TrustedKeys = secretFile, []string{publicFile}
 	library := openTest(t, cfg)
 	saved := save(t, library, "BP001", "kernel")
@@ -115,7 +117,7 @@ func TestSignaturesLieInTheObjectStoreToo(t *testing.T) {
 	if text, err := readArtifact(t, library, saved.GetArtifactRef()); text != "kernel" || err != nil {
 		t.Errorf("%q, %v", text, err)
 	}
-	if keys := server.keys("lib/v1/" + saved.GetChecksum()); len(keys) != 2 {
+	if keys := server.Keys("lib/v1/" + saved.GetChecksum()); len(keys) != 2 {
 		t.Error(keys)
 	}
 }

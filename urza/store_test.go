@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/s3test"
 )
 
 // artifactStores are what every test of a store runs on.
@@ -25,7 +27,7 @@ var artifactStores = []struct {
 		return folderStore{dir: dir, owned: []string{dir}, files: disk{}}
 	}},
 	{"s3", func(t *testing.T) store {
-		opened, err := openObjects(context.Background(), startObjectServer(t).configure(Config{}))
+		opened, err := openObjects(context.Background(), objectConfig(s3test.Start(t), Config{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,10 +174,18 @@ func TestStoreListsArtifactsOnly(t *testing.T) {
 	})
 }
 
-func objectLibrary(t *testing.T, newConfig configFor) (*objectServer, *Library, Config) {
+// objectConfig makes a library keep its artifacts in the object store.
+func objectConfig(server *s3test.Server, cfg Config) Config {
+	cfg.ArtifactURL = server.ArtifactURL("lib/v1")
+	cfg.S3AccessKey, cfg.S3SecretKey = s3test.AccessKey, s3test.SecretKey
+	cfg.ObjectTrust = -1
+	return cfg
+}
+
+func objectLibrary(t *testing.T, newConfig configFor) (*s3test.Server, *Library, Config) {
 	t.Helper()
-	server := startObjectServer(t)
-	cfg := server.configure(newConfig(t.TempDir()))
+	server := s3test.Start(t)
+	cfg := objectConfig(server, newConfig(t.TempDir()))
 	return server, openTest(t, cfg), cfg
 }
 
@@ -211,7 +221,7 @@ func TestTwoMachinesShareOneLibrary(t *testing.T) {
 		if _, err := os.Stat(cfg.ArtifactDir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("made a folder it does not need: %v", err)
 		}
-		if keys := server.keys(""); len(keys) != 1 {
+		if keys := server.Keys(""); len(keys) != 1 {
 			t.Errorf("left behind: %v", keys)
 		}
 	})
@@ -224,9 +234,9 @@ func TestDamagedObjectIsQuarantinedAndHealed(t *testing.T) {
 		saved := save(t, library, "BP001", "kernel")
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 		key := strings.TrimPrefix(saved.GetArtifactRef(), "s3://kernels/")
-		server.store(key, []byte("kernal"))
+		server.Store(key, []byte("kernal"))
 		wantRefused(t, ask(t, prefetcher, "BP001"), "checksum_mismatch")
-		if keys := server.keys("lib/v1/quarantine/"); len(keys) != 1 {
+		if keys := server.Keys("lib/v1/quarantine/"); len(keys) != 1 {
 			t.Errorf("evidence: %v", keys)
 		}
 		if has(t, library, "BP001") {
@@ -234,24 +244,24 @@ func TestDamagedObjectIsQuarantinedAndHealed(t *testing.T) {
 		}
 		save(t, library, "BP001", "kernel")
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
-		server.delete(key)
+		server.Delete(key)
 		wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
 	})
 }
 
 func TestHotRequestDoesNotAskTheObjectStore(t *testing.T) {
-	server := startObjectServer(t)
-	cfg := server.configure(testConfig(t.TempDir()))
+	server := s3test.Start(t)
+	cfg := objectConfig(server, testConfig(t.TempDir()))
 	cfg.ObjectTrust = time.Hour
 	library := openTest(t, cfg)
 	prefetcher := NewPrefetcher(library)
 	saved := save(t, library, "BP001", "kernel")
 	wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
-	before := server.requests.Load()
+	before := server.Requests.Load()
 	for range 100 {
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 	}
-	if asked := server.requests.Load() - before; asked != 0 {
+	if asked := server.Requests.Load() - before; asked != 0 {
 		t.Errorf("%d requests to the store", asked)
 	}
 }
@@ -259,7 +269,7 @@ func TestHotRequestDoesNotAskTheObjectStore(t *testing.T) {
 func TestObjectStoreThatIsDownIsNotAMissingArtifact(t *testing.T) {
 	server, library, _ := objectLibrary(t, testConfig)
 	saved := save(t, library, "BP001", "kernel")
-	server.down.Store(true)
+	server.Down.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := library.Verify(ctx, "BP001"); !errors.Is(err, ErrUnavailable) {
@@ -268,7 +278,7 @@ func TestObjectStoreThatIsDownIsNotAMissingArtifact(t *testing.T) {
 	if _, err := library.OpenArtifact(ctx, saved.GetArtifactRef()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("open: %v", err)
 	}
-	server.down.Store(false)
+	server.Down.Store(false)
 	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
 }
 
@@ -292,7 +302,7 @@ func TestFilesAreServedBesideObjects(t *testing.T) {
 	dir := t.TempDir()
 	before := openTest(t, testConfig(dir))
 	old := save(t, before, "BP001", "from the folder")
-	library := openTest(t, startObjectServer(t).configure(testConfig(dir)))
+	library := openTest(t, objectConfig(s3test.Start(t), testConfig(dir)))
 	fresh := save(t, library, "BP002", "from the store")
 	prefetcher := NewPrefetcher(library)
 	wantReady(t, ask(t, prefetcher, "BP001"), old.GetChecksum())
@@ -325,8 +335,8 @@ func TestSurveyOfManyObjectsIsOneListing(t *testing.T) {
 	for i := range 10 {
 		save(t, library, fmt.Sprintf("BP%03d", i), strings.Repeat("x", i+1))
 	}
-	server.delete(server.keys("lib/v1/")[0])
-	before := server.requests.Load()
+	server.Delete(server.Keys("lib/v1/")[0])
+	before := server.Requests.Load()
 	records, err := library.List(ctx)
 	if err != nil || len(records) != 10 {
 		t.Fatalf("%d rows, %v", len(records), err)
@@ -339,7 +349,21 @@ func TestSurveyOfManyObjectsIsOneListing(t *testing.T) {
 	if err != nil || len(report.Missing) != 1 || total == 0 || total >= 55 {
 		t.Errorf("%+v, %v; %d bytes in all", report, err, total)
 	}
-	if asked := server.requests.Load() - before; asked > 4 { // two listings, and the missing one twice
+	if asked := server.Requests.Load() - before; asked > 4 { // two listings, and the missing one twice
 		t.Errorf("%d requests", asked)
+	}
+}
+
+func TestWrongCredentialsAreRefusedAtTheStart(t *testing.T) {
+	server := s3test.Start(t)
+	for _, keys := range [][2]string{{s3test.AccessKey, "wrong"}, {"stranger", s3test.SecretKey}, {"", ""}} {
+		cfg := objectConfig(server, testConfig(t.TempDir()))
+		cfg.S3AccessKey, cfg.S3SecretKey = keys[0], keys[1]
+		if _, err := Open(context.Background(), cfg); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("keys %q: %v", keys, err)
+		}
+	}
+	if kept := server.Keys(""); len(kept) != 0 {
+		t.Errorf("a stranger left %v", kept)
 	}
 }

@@ -39,13 +39,18 @@ func TestHandMadeRequestIsAnsweredWithTheRightKernel(t *testing.T) {
 
 func fileChecksum(t testing.TB, path string) string {
 	t.Helper()
+	sum := sha256.Sum256(fileContent(t, path))
+	return hex.EncodeToString(sum[:])
+}
+
+// fileContent is empty when the file cannot be read, which is an error.
+func fileContent(t testing.TB, path string) []byte {
+	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Errorf("artifact: %v", err)
-		return ""
 	}
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:])
+	return content
 }
 
 func TestRequestForAMissingBlueprintIsAnsweredAsMissing(t *testing.T) {

@@ -1,4 +1,6 @@
-package urza
+// Package s3test is an S3-compatible store for tests, as far as the kernel library
+// needs one: a real HTTP server on loopback with one bucket in memory.
+package s3test
 
 import (
 	"bufio"
@@ -18,52 +20,53 @@ import (
 	"time"
 )
 
-// objectServer is the part of S3 that the library needs, in path style, with one
-// bucket named "kernels" in memory.
-type objectServer struct {
+// The one bucket, and who may use it.
+const (
+	Bucket    = "kernels"
+	AccessKey = "librarian"
+	SecretKey = "hunter2"
+)
+
+// Server keeps objects in memory and speaks path style.
+type Server struct {
 	*httptest.Server
-	requests atomic.Int64
-	down     atomic.Bool
+	// Requests counts what was asked; while Down is set nothing is answered well.
+	Requests atomic.Int64
+	Down     atomic.Bool
 
 	mu      sync.Mutex
-	objects map[string]storedObject
+	objects map[string]object
 }
 
-type storedObject struct {
+type object struct {
 	content  []byte
 	modified time.Time
 }
 
-const (
-	objectBucket = "kernels"
-	objectUser   = "librarian"
-)
-
-func startObjectServer(t testing.TB) *objectServer {
+// Start runs a server until the test ends.
+func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &objectServer{objects: map[string]storedObject{}}
+	s := &Server{objects: map[string]object{}}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
 }
 
-// configure makes a library keep its artifacts here.
-func (s *objectServer) configure(cfg Config) Config {
-	cfg.ArtifactURL = "s3://" + objectBucket + "/lib/v1?endpoint=" + s.URL + "&region=eu-1"
-	cfg.S3AccessKey, cfg.S3SecretKey = objectUser, "hunter2"
-	cfg.ObjectTrust = -1
-	return cfg
+// ArtifactURL is the library's address of a prefix of the bucket.
+func (s *Server) ArtifactURL(prefix string) string {
+	return "s3://" + Bucket + "/" + prefix + "?endpoint=" + s.URL + "&region=eu-1"
 }
 
-func (s *objectServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.requests.Add(1)
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.Requests.Add(1)
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {
-	case s.down.Load():
+	case s.Down.Load():
 		refuse(w, http.StatusInternalServerError, "InternalError")
-	case !strings.Contains(r.Header.Get("Authorization"), "Credential="+objectUser+"/"):
-		refuse(w, http.StatusForbidden, "AccessDenied")
-	case bucket != objectBucket:
+	case !signed(r):
+		refuse(w, http.StatusForbidden, "SignatureDoesNotMatch")
+	case bucket != Bucket:
 		refuse(w, http.StatusNotFound, "NoSuchBucket")
 	case key == "" && r.Method == http.MethodGet:
 		s.list(w, r.URL.Query().Get("prefix"), r.URL.Query().Get("delimiter"))
@@ -72,7 +75,7 @@ func (s *objectServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPut:
 		s.put(w, r, key)
 	case r.Method == http.MethodDelete:
-		s.delete(key)
+		s.Delete(key)
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		s.get(w, key)
@@ -90,7 +93,7 @@ func etag(content []byte) string {
 	return `"` + hex.EncodeToString(sum[:]) + `"`
 }
 
-func (s *objectServer) put(w http.ResponseWriter, r *http.Request, key string) {
+func (s *Server) put(w http.ResponseWriter, r *http.Request, key string) {
 	content, err := io.ReadAll(r.Body)
 	if err == nil && strings.HasPrefix(r.Header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
 		content, err = unchunk(content)
@@ -99,7 +102,7 @@ func (s *objectServer) put(w http.ResponseWriter, r *http.Request, key string) {
 		refuse(w, http.StatusBadRequest, "IncompleteBody")
 		return
 	}
-	s.store(key, content)
+	s.Store(key, content)
 	w.Header().Set("ETag", etag(content))
 }
 
@@ -126,27 +129,29 @@ func unchunk(body []byte) ([]byte, error) {
 	}
 }
 
-func (s *objectServer) store(key string, content []byte) {
+// Store puts an object in its place.
+func (s *Server) Store(key string, content []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.objects[key] = storedObject{content, time.Now()}
+	s.objects[key] = object{content, time.Now()}
 }
 
-func (s *objectServer) delete(key string) {
+// Delete removes an object.
+func (s *Server) Delete(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.objects, key)
 }
 
-func (s *objectServer) object(key string) (storedObject, bool) {
+func (s *Server) find(key string) (object, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	object, found := s.objects[key]
-	return object, found
+	kept, found := s.objects[key]
+	return kept, found
 }
 
-// keys are the objects below a prefix, in order.
-func (s *objectServer) keys(prefix string) (keys []string) {
+// Keys are the objects below a prefix, in order.
+func (s *Server) Keys(prefix string) (keys []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.objects {
@@ -158,28 +163,28 @@ func (s *objectServer) keys(prefix string) (keys []string) {
 	return keys
 }
 
-func (s *objectServer) get(w http.ResponseWriter, key string) {
-	object, found := s.object(key)
+func (s *Server) get(w http.ResponseWriter, key string) {
+	kept, found := s.find(key)
 	if !found {
 		refuse(w, http.StatusNotFound, "NoSuchKey")
 		return
 	}
-	w.Header().Set("ETag", etag(object.content))
-	w.Header().Set("Last-Modified", object.modified.UTC().Format(http.TimeFormat))
-	w.Header().Set("Content-Length", strconv.Itoa(len(object.content)))
-	_, _ = w.Write(object.content) // of a HEAD the server drops it
+	w.Header().Set("ETag", etag(kept.content))
+	w.Header().Set("Last-Modified", kept.modified.UTC().Format(http.TimeFormat))
+	w.Header().Set("Content-Length", strconv.Itoa(len(kept.content)))
+	_, _ = w.Write(kept.content) // of a HEAD the server drops it
 }
 
-func (s *objectServer) copy(w http.ResponseWriter, r *http.Request, key string) {
+func (s *Server) copy(w http.ResponseWriter, r *http.Request, key string) {
 	source := strings.TrimPrefix(r.Header.Get("X-Amz-Copy-Source"), "/")
-	object, found := s.object(strings.TrimPrefix(source, objectBucket+"/"))
+	kept, found := s.find(strings.TrimPrefix(source, Bucket+"/"))
 	if !found {
 		refuse(w, http.StatusNotFound, "NoSuchKey")
 		return
 	}
-	s.store(key, object.content)
+	s.Store(key, kept.content)
 	fmt.Fprintf(w, "<CopyObjectResult><ETag>%s</ETag><LastModified>%s</LastModified></CopyObjectResult>",
-		etag(object.content), time.Now().UTC().Format(time.RFC3339))
+		etag(kept.content), time.Now().UTC().Format(time.RFC3339))
 }
 
 type listing struct {
@@ -192,15 +197,15 @@ type listed struct {
 	Size                    int
 }
 
-func (s *objectServer) list(w http.ResponseWriter, prefix, delimiter string) {
+func (s *Server) list(w http.ResponseWriter, prefix, delimiter string) {
 	var found listing
-	for _, key := range s.keys(prefix) {
+	for _, key := range s.Keys(prefix) {
 		if delimiter != "" && strings.Contains(strings.TrimPrefix(key, prefix), delimiter) {
 			continue
 		}
-		object, _ := s.object(key)
+		kept, _ := s.find(key)
 		found.Contents = append(found.Contents, listed{
-			key, etag(object.content), object.modified.UTC().Format(time.RFC3339), len(object.content),
+			key, etag(kept.content), kept.modified.UTC().Format(time.RFC3339), len(kept.content),
 		})
 	}
 	w.Header().Set("Content-Type", "application/xml")
