@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -132,5 +134,41 @@ func failWhile(t *testing.T, c *oona.Client) {
 	}
 	if failures == 0 {
 		t.Error("the fault was not noticed")
+	}
+}
+
+// An answer that was made while the bus was away is not refused for its age when
+// the bus is back: it could not be stored before.
+func TestAnswerMadeDuringAnOutageIsNotStale(t *testing.T) {
+	t.Parallel()
+	const window = 400 * time.Millisecond
+	server := redistest.Start(t, redistest.AOF()...)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.FreshnessWindow, cfg.ClockSkew = window, time.Second })
+	started, release := make(chan struct{}), make(chan struct{})
+	start(t, c, oona.Subscription{Stream: "oona.kernels.requests", Handlers: map[leyline.BusMessageType]oona.Handler{
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+			close(started)
+			<-release
+			return []oona.Message{{Payload: &leyline.KernelArtifactReady{RequestId: "r"}}}, nil
+		}}})
+	err := c.PublishKernelPrefetchRequest(context.Background(), &leyline.KernelPrefetchRequest{RequestId: "r", IssuedAt: timestamppb.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	server.Kill()
+	close(release)
+	<-time.After(2 * window)
+	server.Restart()
+	answered := make(chan struct{})
+	start(t, c, oona.Subscription{Stream: "oona.kernels.ready", Handlers: map[leyline.BusMessageType]oona.Handler{
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+			close(answered)
+			return nil, nil
+		}}})
+	select {
+	case <-answered:
+	case <-time.After(15 * time.Second):
+		t.Errorf("the answer was lost: %v", c.Drops())
 	}
 }

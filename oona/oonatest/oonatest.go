@@ -61,6 +61,8 @@ var suite = []conformanceTest{
 	{"OldFutureAndNamelessRequestsAreRefused", nil, testFreshness},
 	{"ReadyAfterErrorOfTheSameRequestIsStillAnAnswer", nil, testSpaces},
 	{"ReplayIsRefusedAlsoAfterRestart", nil, testReplay},
+	{"OldAnswerCannotBeReplayedOnceItsMarkIsGone", nil, testOldAnswer},
+	{"AnswersOfPrototypePeersAreTakenAndRememberedForLong", nil, testAnswersOfPrototype},
 	{"SameRequestTwiceInOneBatchIsAnsweredOnce", nil, testSameBatch},
 	{"RetriedRequestIsNotItsOwnReplay", nil, testRetryIsNoReplay},
 	{"RetryInOneGroupIsInvisibleToAnother", nil, testGroupsApart},
