@@ -10,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/esper-lite/weatherlight/karn"
 )
 
 // secret signs everything on the buses of this program.
@@ -50,8 +53,18 @@ func serviceEnvironment(folder, busURL, httpAddr string, forge bool) []string {
 		"URZA_ARTIFACT_DIR="+artifactDir(folder),
 		"TAMIYO_POLICY_DIR="+filepath.Join(folder, "tamiyo", "policies"),
 		fmt.Sprintf("TEZZERET_FORGE_ON_START=%v", forge),
+		"KARN_APPROVED="+everyBlueprint(), // all 50 are served
+		"KARN_QUARANTINE_GRANT="+everyBlueprint(),
 		"ESP_LOG_LEVEL=WARNING",
 	)
+}
+
+func everyBlueprint() string {
+	var ids []string
+	for _, blueprint := range karn.NewCatalog().List() {
+		ids = append(ids, blueprint.GetBlueprintId())
+	}
+	return strings.Join(ids, ",")
 }
 
 // startService starts the built command and waits until it is ready. With
