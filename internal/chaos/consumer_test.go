@@ -25,14 +25,14 @@ const (
 	consumerKeyed = "CHAOS_CONSUMER_KEYED" // not blank: one blueprint's requests are handled in order
 )
 
-// unbounded keeps streams and attempts from being a reason of loss: bounds have
-// tests of their own, and the kills here are not the messages' fault.
+// unbounded keeps the length of a stream from being a reason of loss: bounds have
+// tests of their own.
 const unbounded = 1 << 20
 
 func consumerConfig(url, name string) oona.Config {
 	return oona.Config{
 		URL: url, Group: group, Consumer: name, FreshnessWindow: time.Hour, MaxStreamLength: unbounded,
-		RetryAttempts: unbounded, RetryBackoff: 10 * time.Millisecond, ClaimIdle: 2 * time.Second,
+		RetryBackoff: 10 * time.Millisecond, ClaimIdle: 2 * time.Second,
 	}
 }
 

@@ -17,6 +17,9 @@ const (
 	tableEnd   = "<!-- end of faults -->\n"
 )
 
+// healsWithin is the promise: traffic flows again so soon after a fault.
+const healsWithin = 2 * time.Second
+
 // row is what one fault did.
 type row struct {
 	fault
@@ -39,6 +42,9 @@ func (r row) judge(t *testing.T) {
 	}
 	if r.lines > 20 { // ten for each of two clients
 		t.Errorf("%d log lines in one episode", r.lines)
+	}
+	if slowest := max(r.publishing, r.consuming); slowest > healsWithin {
+		t.Errorf("traffic flowed again %v after the fault", slowest)
 	}
 }
 
