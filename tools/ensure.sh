@@ -9,6 +9,7 @@ package_of() {
   case "$1" in
     node) echo nodejs ;;
     protoc) echo protobuf-compiler ;;
+    systemd-analyze) echo systemd ;;
     /usr/bin/python3) echo python3 ;;
     python:redis) echo python3-redis ;;
     python:google.protobuf) echo python3-protobuf ;;

@@ -46,9 +46,11 @@ func runSuite(m *testing.M) int {
 	return code
 }
 
+// buildCommands builds the commands as the image does.
 func buildCommands(folder string) error {
-	build := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "./cmd/...")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", folder+string(filepath.Separator), "./cmd/...")
 	build.Dir = filepath.Join("..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the commands: %w\n%s", err, output)
 	}
