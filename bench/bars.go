@@ -31,6 +31,8 @@ func bars() map[string][]bar {
 		"prefetch_rate_100":         {atLeast(0.6).times(ceiling)},
 		"prefetch_p50_ms":           {atMost(2).times(ceiling)},
 		"prefetch_p99_ms":           {atMost(3).times(ceiling)},
+		"prefetch_rate_100k_rows":   {atLeast(0.8).times(fewKernels)},
+		"prefetch_rate_100mb":       {atLeast(0.8).times(fewKernels)},
 		"boot_to_ready_redis_ms":    {atMost(150)},
 		"resident_mb":               {atMost(40)},
 		"idle_cpu_percent":          {atMost(0.5)},

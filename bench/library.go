@@ -16,18 +16,18 @@ import (
 // measured with.
 const artifactSize = 12 << 10
 
-func databaseURL(folder string) string {
-	return "sqlite:///" + filepath.Join(folder, "urza", "catalog.db")
-}
+func databaseFile(folder string) string { return filepath.Join(folder, "urza", "catalog.db") }
+
+func databaseURL(folder string) string { return "sqlite:///" + databaseFile(folder) }
 
 func artifactDir(folder string) string { return filepath.Join(folder, "urza", "artifacts") }
 
 // fillLibrary stores one kernel for each of the 50 blueprints and returns their
 // checksums by blueprint.
 func fillLibrary(ctx context.Context, folder string) (map[string]string, error) {
-	library, err := urza.Open(ctx, urza.Config{DatabaseURL: databaseURL(folder), ArtifactDir: artifactDir(folder)})
+	library, err := openLibrary(ctx, folder)
 	if err != nil {
-		return nil, fmt.Errorf("open library: %w", err)
+		return nil, err
 	}
 	checksums := make(map[string]string)
 	rng := rand.NewChaCha8([32]byte{})
@@ -42,4 +42,12 @@ func fillLibrary(ctx context.Context, folder string) (map[string]string, error) 
 		checksums[blueprint.GetBlueprintId()] = saved.GetChecksum()
 	}
 	return checksums, library.Close()
+}
+
+func openLibrary(ctx context.Context, folder string) (*urza.Library, error) {
+	library, err := urza.Open(ctx, urza.Config{DatabaseURL: databaseURL(folder), ArtifactDir: artifactDir(folder)})
+	if err != nil {
+		return nil, fmt.Errorf("open library: %w", err)
+	}
+	return library, nil
 }

@@ -19,19 +19,44 @@ func lifecycleRows() []row {
 	}
 }
 
-// measureLifecycle boots a service on an empty data folder, leaves it alone once
+// idleDatabase is the one of Redis in which nothing else happens.
+const idleDatabase = 15
+
+// measureLifecycle boots services on empty data folders, leaves one alone once
 // its forge is done, and stops it.
 func measureLifecycle(ctx context.Context, b *bench) error {
 	for i := range b.runs {
 		folder := filepath.Join(b.folder, fmt.Sprintf("life-%d", i))
-		if err := b.measureRedisBoot(ctx, folder+"-redis"); err != nil {
-			return err
-		}
-		if err := b.measureLife(ctx, folder); err != nil {
-			return err
+		for _, part := range []func(context.Context, string) error{
+			b.measureEmbeddedBoot, b.measureRedisBoot, b.measureLife,
+		} {
+			folder += "-next"
+			if err := part(ctx, folder); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// measureEmbeddedBoot takes the boot with the broker in the same process, and
+// what of it the service says itself.
+func (b *bench) measureEmbeddedBoot(ctx context.Context, folder string) error {
+	if !b.table.wants("boot_to_ready_ms", "boot_steps_ms") {
+		return nil
+	}
+	s, err := b.startService(ctx, folder, "embedded:", false, "")
+	if err != nil {
+		return err
+	}
+	b.table.sample("boot_to_ready_ms", ours, milliseconds(time.Since(s.begun)))
+	status, err := s.status(ctx)
+	steps := 0.0
+	for _, step := range status.Boot {
+		steps += step.TookMs
+	}
+	b.table.sample("boot_steps_ms", ours, steps)
+	return errors.Join(err, s.quit())
 }
 
 // measureRedisBoot takes the boot alone, on a real Redis.
@@ -39,7 +64,7 @@ func (b *bench) measureRedisBoot(ctx context.Context, folder string) error {
 	if !b.table.wants("boot_to_ready_redis_ms") {
 		return nil
 	}
-	s, err := b.startService(ctx, folder, b.redis.url, false, "")
+	s, err := b.startService(ctx, folder, b.idleURL(), false, "")
 	if err != nil {
 		return err
 	}
@@ -47,12 +72,18 @@ func (b *bench) measureRedisBoot(ctx context.Context, folder string) error {
 	return s.quit()
 }
 
+func (b *bench) idleURL() string { return fmt.Sprintf("redis://%s/%d", b.redis.addr, idleDatabase) }
+
+// measureLife takes what a service with all its workers needs while nothing
+// happens, on a real Redis, and how long it takes to end.
 func (b *bench) measureLife(ctx context.Context, folder string) error {
-	s, err := b.startService(ctx, folder, "embedded:", true, "")
+	if !b.table.wants("resident_mb", "idle_cpu_percent", "shutdown_idle_ms") {
+		return nil
+	}
+	s, err := b.startService(ctx, folder, b.idleURL(), true, "")
 	if err != nil {
 		return err
 	}
-	b.table.sample("boot_to_ready_ms", ours, milliseconds(time.Since(s.begun)))
 	if err := b.measureIdle(ctx, s); err != nil {
 		return errors.Join(err, s.quit())
 	}
@@ -62,25 +93,13 @@ func (b *bench) measureLife(ctx context.Context, folder string) error {
 }
 
 func (b *bench) measureIdle(ctx context.Context, s *service) error {
-	status, err := s.status(ctx)
-	if err != nil {
-		return err
-	}
-	steps := 0.0
-	for _, step := range status.Boot {
-		steps += step.TookMs
-	}
-	b.table.sample("boot_steps_ms", ours, steps)
-	if !b.table.wants("resident_mb", "idle_cpu_percent") {
-		return nil
-	}
 	if err := s.awaitForge(ctx); err != nil {
 		return err
 	}
 	if err := rest(ctx, time.Duration(b.pick(3000, 500))*time.Millisecond); err != nil {
 		return err
 	}
-	idle := time.Duration(b.pick(5000, 1000)) * time.Millisecond
+	idle := time.Duration(b.pick(10_000, 1000)) * time.Millisecond
 	ran, err := s.running(func() error { return rest(ctx, idle) })
 	if err != nil {
 		return err

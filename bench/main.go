@@ -100,12 +100,15 @@ func groups() []group {
 	return []group{
 		{prefetchRows(), measurePrefetch},
 		{embeddedRows(), measureEmbedded},
+		{prefetchFlatRows(), measurePrefetchFlat},
 		{lifecycleRows(), measureLifecycle},
 		{busRows(), measureBus},
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},
 		{supervisionRows(), measureSupervision},
+		{saveRows(), measureSave},
 		{kernelRows(), measureKernelStep},
+		{kernelFileRows(), measureKernelFile},
 		{demoRows(), measureDemo},
 	}
 }

@@ -28,13 +28,13 @@ func (b *bench) build(ctx context.Context) error {
 	if b.tools != (binaries{}) {
 		return nil
 	}
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/esper-lite/weatherlight").Output()
+	root, err := moduleRoot(ctx)
 	if err != nil {
-		return fmt.Errorf("find the module (run in its bench folder): %w", err)
+		return err
 	}
 	command := exec.CommandContext(ctx, "go", "build", "-o", b.folder+string(filepath.Separator),
 		"./cmd/esper-weatherlight-service", "./cmd/esperctl")
-	command.Dir = strings.TrimSpace(string(root))
+	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the commands: %w\n%s", err, output)
 	}
@@ -43,6 +43,15 @@ func (b *bench) build(ctx context.Context) error {
 		control: filepath.Join(b.folder, "esperctl"),
 	}
 	return nil
+}
+
+// moduleRoot is the folder of the tree under measurement.
+func moduleRoot(ctx context.Context) (string, error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/esper-lite/weatherlight").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module (run in its bench folder): %w", err)
+	}
+	return strings.TrimSpace(string(root)), nil
 }
 
 // child is a process that is measured from outside.

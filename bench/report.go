@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -21,6 +22,15 @@ type result struct {
 	Runs   int                `json:"runs"`   // of ours
 	Spread float64            `json:"spread"` // (highest - lowest) / median of our runs
 	Better string             `json:"better"` // higher or lower
+	Bars   []verdict          `json:"bars,omitempty"`
+	Absent map[string]string  `json:"absent,omitempty"` // peers that could not be measured, and why
+}
+
+// verdict is what became of a bar.
+type verdict struct {
+	Peer string `json:"peer,omitempty"` // the bar is on the ratio to it; without, on the figure
+	Bar  string `json:"bar"`
+	Met  bool   `json:"met"`
 }
 
 func newResult(f *figures) result {
@@ -28,13 +38,18 @@ func newResult(f *figures) result {
 	r := result{
 		Name: f.name, Unit: f.unit, Ours: rounded(value), Better: f.better,
 		Peers: make(map[string]float64), Ratio: make(map[string]float64),
-		Runs: len(f.samples[ours]), Spread: rounded(f.spread(ours)),
+		Runs: len(f.samples[ours]), Spread: rounded(f.spread(ours)), Absent: f.absent,
 	}
 	for _, peer := range f.peers() {
 		other, _ := f.median(peer)
 		r.Peers[peer] = rounded(other)
 		if other != 0 {
 			r.Ratio[peer] = rounded(value / other)
+		}
+	}
+	for _, b := range bars()[f.name] {
+		if met, known := b.met(f); known {
+			r.Bars = append(r.Bars, verdict{b.peer, b.String(), met})
 		}
 	}
 	return r
@@ -65,20 +80,51 @@ func writeResults(path string, rows []*figures) error {
 	return nil
 }
 
-// printTable shows each row and below it its peers. The range is that of the
-// runs; a constant has none.
+// printTable shows each row and below it its peers, with the bars that were set
+// and whether they were met. The range is that of the runs; a constant has none.
 func printTable(out io.Writer, rows []*figures) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ROW\tUNIT\tPEER\tMEDIAN\tLOWEST .. HIGHEST\tSPREAD\tRUNS\tOURS/PEER")
+	fmt.Fprintln(table, "ROW\tUNIT\tPEER\tMEDIAN\tLOWEST .. HIGHEST\tSPREAD\tRUNS\tOURS/PEER\tBAR\tMET")
 	for _, f := range rows {
 		value, _ := f.median(ours)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t\n", f.name, f.unit+" ("+f.better+")", ours, number(value), f.columns(ours))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t\t%s\n",
+			f.name, f.unit+" ("+f.better+")", ours, number(value), f.columns(ours), f.barColumns(""))
 		for _, peer := range f.peers() {
 			other, _ := f.median(peer)
-			fmt.Fprintf(table, "\t\t%s\t%s\t%s\t%s\n", peer, number(other), f.columns(peer), number(value/other))
+			fmt.Fprintf(table, "\t\t%s\t%s\t%s\t%s\t%s\n",
+				peer, number(other), f.columns(peer), number(value/other), f.barColumns(peer))
+		}
+		for _, peer := range slices.Sorted(maps.Keys(f.absent)) {
+			fmt.Fprintf(table, "\t\t%s\t%s\n", peer, f.absent[peer])
 		}
 	}
 	_ = table.Flush() // A closed terminal is no reason to lose the results file.
+	fmt.Fprintln(out, summary(rows))
+}
+
+// summary counts the bars.
+func summary(rows []*figures) string {
+	set, met := 0, 0
+	for _, f := range rows {
+		for _, b := range newResult(f).Bars {
+			set++
+			if b.Met {
+				met++
+			}
+		}
+	}
+	return fmt.Sprintf("RESULT bench rows=%d bars=%d met=%d", len(rows), set, met)
+}
+
+// barColumns are the bar on a peer's ratio, or on the figure itself, and whether
+// it was met.
+func (f *figures) barColumns(peer string) string {
+	for _, b := range bars()[f.name] {
+		if met, known := b.met(f); known && b.peer == peer {
+			return b.String() + "\t" + map[bool]string{true: "yes", false: "NO"}[met]
+		}
+	}
+	return "\t"
 }
 
 // columns are range, spread and number of the runs of a column.

@@ -14,6 +14,7 @@ const (
 	watermillPeer  = "watermill"
 	jetstreamPeer  = "jetstream"
 	suturePeer     = "suture"
+	onnxPeer       = "onnxruntime"
 	prototype      = "prototype"
 	prototypeTuned = "prototype_tuned"
 )
@@ -35,6 +36,7 @@ type row struct {
 type figures struct {
 	row
 	samples map[string][]float64 // by column
+	absent  map[string]string    // why a peer has no samples, by column
 }
 
 // table collects samples by row and column.
@@ -47,7 +49,7 @@ func newTable() *table { return &table{named: make(map[string]*figures)} }
 
 func (t *table) add(r row) {
 	t.order = append(t.order, r.name)
-	t.named[r.name] = &figures{row: r, samples: make(map[string][]float64)}
+	t.named[r.name] = &figures{row: r, samples: make(map[string][]float64), absent: make(map[string]string)}
 }
 
 // wants reports whether a row is in the table.
@@ -60,6 +62,13 @@ func (t *table) wants(names ...string) bool {
 func (t *table) sample(name, column string, value float64) {
 	if f := t.named[name]; f != nil {
 		f.samples[column] = append(f.samples[column], value)
+	}
+}
+
+// miss takes down why a peer could not be measured.
+func (t *table) miss(name, column, reason string) {
+	if f := t.named[name]; f != nil {
+		f.absent[column] = reason
 	}
 }
 
