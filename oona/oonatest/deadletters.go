@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,5 +159,26 @@ func testDeadLetterPurge(t *testing.T, b *bus) {
 	})
 	if left, err := b.do("EXISTS", "oona.deadletter:replayed").AsInt64(); left != 0 || err != nil {
 		t.Errorf("notes on replays are left behind: %d, %v", left, err)
+	}
+}
+
+func testDeadLetterReplayRace(t *testing.T, b *bus) {
+	c := b.client(nil)
+	letter := b.refusedStates(c, "s")[0]
+	var operators sync.WaitGroup
+	var replayed atomic.Int64
+	for range 8 {
+		operators.Go(func() {
+			_, err := c.ReplayDeadLetter(context.Background(), letter.ID)
+			if err == nil {
+				replayed.Add(1)
+			} else if !errors.Is(err, oona.ErrReplayed) {
+				t.Error(err)
+			}
+		})
+	}
+	operators.Wait()
+	if n := len(b.entries(streams.Normal)); replayed.Load() != 1 || n != 2 {
+		t.Errorf("%d operators replayed it, %d entries", replayed.Load(), n)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,29 +168,35 @@ func testRotation(t *testing.T, b *bus) {
 	receiver := b.client(func(cfg *oona.Config) { cfg.Keyring = rings[1] })
 	seen := newJournal()
 	b.consume(receiver, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
-	published := 0
-	flow := func() {
-		for range 20 {
-			b.publish(sender, oona.Message{Payload: state(strconv.Itoa(published))})
-			published++
+	var published, stopped atomic.Int64
+	var load sync.WaitGroup
+	load.Go(func() {
+		for ; stopped.Load() == 0; published.Add(1) {
+			if err := sender.Publish(context.Background(), oona.Message{Payload: state(strconv.FormatInt(published.Load(), 10))}); err != nil {
+				t.Error(err)
+				return
+			}
 		}
+	})
+	handled := func() { // what was published up to now
+		sent := published.Load()
+		b.eventually("what was sent is handled", func() bool { return int64(len(seen.all())) > sent+5 })
 	}
 	steps := []struct{ current, previous string }{{"zero", "one"}, {"one", "zero"}, {"one", ""},
 		{"one", "two"}, {"two", "one"}, {"two", ""}}
 	for _, step := range steps {
-		flow()
 		for _, ring := range rings {
-			if step.previous == "" {
-				b.settled(streams.Normal, "g") // nothing of the old secret is under way
-			}
+			handled() // nothing of a secret that is dropped is under way
 			if err := ring.Rotate(step.current, step.previous); err != nil {
 				t.Fatal(err)
 			}
-			flow()
 		}
 	}
+	handled()
+	stopped.Store(1)
+	load.Wait()
 	b.settled(streams.Normal, "g")
-	if len(seen.all()) != published || len(receiver.Drops()) != 0 {
-		t.Errorf("%d of %d messages were handled, refused: %v", len(seen.all()), published, receiver.Drops())
+	if int64(len(seen.all())) != published.Load() || len(receiver.Drops()) != 0 {
+		t.Errorf("%d of %d messages were handled, refused: %v", len(seen.all()), published.Load(), receiver.Drops())
 	}
 }

@@ -1,0 +1,188 @@
+package oonatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// An emergency is no reason to change the way of anything else.
+func testEmergencyDivertsNothing(t *testing.T, b *bus) {
+	c, ctx := b.client(nil), context.Background()
+	for range 5 {
+		err := errors.Join(c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"}),
+			c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Health().Conservative {
+		t.Error("emergencies began conservative mode")
+	}
+	b.publish(c, oona.Message{Payload: state("s")}, oona.Message{Payload: request("r")},
+		oona.Message{Payload: &leyline.TelemetryPacket{}}, oona.Message{Payload: &leyline.PolicyUpdate{}})
+	for _, stream := range []string{streams.Normal, streams.KernelRequests, streams.Telemetry, streams.Policy} {
+		if n := len(b.entries(stream)); n != 1 {
+			t.Errorf("%d entries on %s", n, stream)
+		}
+	}
+	if n := len(b.entries(streams.Emergency)); n != 10 {
+		t.Errorf("%d entries on the emergency stream, 10 emergencies", n)
+	}
+}
+
+func testFailingHandlersDoNotStopPublishing(t *testing.T, b *bus) {
+	c := b.client(func(cfg *oona.Config) { cfg.RetryAttempts = 2 })
+	for i := range 20 {
+		b.publish(c, oona.Message{Payload: state(strconv.Itoa(i))})
+	}
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState,
+		func(context.Context, *oona.Delivery) ([]oona.Message, error) { return nil, errDown })})
+	b.settled(streams.Normal, "g")
+	b.publish(c, oona.Message{Payload: request("r")})
+	if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{}); err != nil {
+		t.Error(err)
+	}
+	metrics, err := c.Metrics(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if metrics["publish_breaker_state"] != 1 || metrics["breaker_publish_open"] != 0 || metrics["conservative_mode"] != 0 {
+		t.Errorf("metrics %v", metrics)
+	}
+	if metrics["retry_total"] != 20 || metrics["dead_letter_total"] != 20 {
+		t.Errorf("%v retries and %v dead letters of 20 messages", metrics["retry_total"], metrics["dead_letter_total"])
+	}
+}
+
+// A stream is full of what was read long ago, which is no backlog.
+func testSteadyTrafficIsNoBacklog(t *testing.T, b *bus) {
+	c := b.client(func(cfg *oona.Config) { cfg.MaxStreamLength = 40 })
+	seen := newJournal()
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	const rounds, each = 20, 10
+	for round := range rounds {
+		for i := range each {
+			b.publish(c, oona.Message{Payload: state(fmt.Sprintf("%d/%d", round, i))})
+		}
+		b.settled(streams.Normal, "g")
+	}
+	if n := len(seen.all()); n != rounds*each {
+		t.Errorf("%d of %d were handled", n, rounds*each)
+	}
+}
+
+func testEveryStreamIsBounded(t *testing.T, b *bus) {
+	const bound, node = 50, 100 // Redis removes whole nodes only
+	c := b.client(func(cfg *oona.Config) { cfg.MaxStreamLength = bound })
+	poison := make([]oona.Message, 4*bound)
+	for i := range poison {
+		poison[i] = oona.Message{Payload: state(strconv.Itoa(i))}
+	}
+	for _, stream := range streams.Names() {
+		for i := range poison {
+			poison[i].Stream = stream // nothing that most of them carry
+		}
+		b.publish(c, poison...)
+	}
+	b.consume(c, oona.Subscription{Stream: streams.Telemetry})
+	b.settled(streams.Telemetry, "g")
+	for _, stream := range append(streams.Names(), "oona.deadletter") {
+		if n := len(b.entries(stream)); n == 0 || n > bound+node {
+			t.Errorf("%s has %d entries, bound %d", stream, n, bound)
+		}
+	}
+}
+
+// What a peer says of its own attempts is not trusted, or even understood.
+func testAttemptAttribute(t *testing.T, b *bus) {
+	c := b.client(nil)
+	seen := newJournal()
+	for i, attempt := range []string{"", "many", "-1", "99", "1e9"} {
+		b.addSigned(streams.Normal, b.envelope(state(strconv.Itoa(i)), map[string]string{"attempt": attempt}))
+	}
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState,
+		func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+			if d.Attempt != 1 {
+				t.Errorf("attempt %d for %q", d.Attempt, d.Attributes["attempt"])
+			}
+			return noting(seen)(ctx, d)
+		})})
+	b.settled(streams.Normal, "g")
+	if len(seen.all()) != 5 || len(b.deadReasons()) != 0 {
+		t.Errorf("handled %v, dead letters %v", seen.all(), b.deadReasons())
+	}
+}
+
+// Anybody can invent a source; that must not fill the memory of who counts.
+func testSourcesAreBounded(t *testing.T, b *bus) {
+	c, ctx := b.client(nil), context.Background()
+	for i := range 200 {
+		if err := c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: fmt.Sprintf("origin-%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	metrics, err := c.Metrics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, sum := 0, 0.0
+	for name, value := range metrics {
+		if strings.HasPrefix(name, "emergency_published.src.") {
+			names++
+			sum += value
+		}
+	}
+	if names > 65 || sum != 200 || metrics["emergency_published.src.other"] == 0 {
+		t.Errorf("%d sources with %v signals, %v of others", names, sum, metrics["emergency_published.src.other"])
+	}
+}
+
+func testBudgetRefillsByItself(t *testing.T, b *bus) {
+	c, ctx := b.client(func(cfg *oona.Config) { cfg.EmergencyPerMinute = 600 }), context.Background()
+	for {
+		err := c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{})
+		if errors.Is(err, oona.ErrRateLimited) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.eventually("the gauge shows new tokens though nothing is published", func() bool {
+		metrics, err := c.Metrics(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return metrics["emergency_tokens_remaining"] >= 3
+	})
+}
+
+func testRetriedAnswerIsNoReplay(t *testing.T, b *bus) {
+	c := b.client(nil)
+	runs := newJournal()
+	for stream, m := range answerKinds() {
+		kind := leyline.TypeOf(m)
+		b.publish(c, oona.Message{Payload: m})
+		b.consume(c, oona.Subscription{Stream: stream, Handlers: handlers(kind,
+			func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+				if runs.add(stream) < 3 {
+					return nil, errDown
+				}
+				return nil, nil
+			})})
+		b.settled(stream, "g")
+		if n := runs.count(stream); n != 3 {
+			t.Errorf("the handler of %s ran %d times", stream, n)
+		}
+	}
+	if dead := b.deadReasons(); len(dead) != 0 {
+		t.Errorf("dead letters %v", dead)
+	}
+}
