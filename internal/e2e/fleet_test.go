@@ -28,10 +28,12 @@ func TestTwoInstancesShareTheWorkAndAnswerOnce(t *testing.T) {
 	begin(t)
 	first, second := pair(t)
 	ids, commands := burstOf("shared", 2000)
+	sent := time.Now()
 	if _, err := first.bus.pipeline(commands); err != nil {
 		t.Fatal(err)
 	}
 	first.settled(streamRequests, patience)
+	took(t, "second instance", "2000 requests to two instances have answered all", time.Since(sent), 0)
 	lost, duplicated := first.mustBeAnsweredOnce(ids)
 	hits := []float64{first.metric("urza_prefetch_hits"), second.metric("urza_prefetch_hits")}
 	t.Logf("%d requests, lost %d, duplicated %d, hits %v", len(ids), lost, duplicated, hits)
@@ -58,7 +60,7 @@ func TestKilledLeaderIsReplaced(t *testing.T) {
 	leader.process.kill()
 	killed := time.Now()
 	eventually(t, "the other instance leads", takeoverBound, other.leads)
-	t.Logf("the other instance leads %s after the kill", time.Since(killed).Round(time.Millisecond))
+	took(t, "leader killed", "kill -9 to another one leads", time.Since(killed), takeoverBound)
 	if now := other.metric("weatherlight_leader_token"); now <= token {
 		t.Errorf("the new leader's token is %g, the old one's was %g", now, token)
 	}
@@ -69,7 +71,7 @@ func TestKilledLeaderIsReplaced(t *testing.T) {
 	other.stop()
 	stopped := time.Now()
 	eventually(t, "the lead that was given up is taken", takeoverBound, leader.leads)
-	t.Logf("a lead that was given up is taken after %s", time.Since(stopped).Round(time.Millisecond))
+	took(t, "leader killed", "leader has stopped to another one leads", time.Since(stopped), takeoverBound)
 	leader.stop()
 }
 
@@ -97,8 +99,8 @@ func TestTwoInstancesOfOneNameAreRefused(t *testing.T) {
 	second := first.second()
 	second.environ = first.environ
 	p := launch(t, second.folder, second.environ, service)
-	code, took := p.exit(patience)
-	t.Logf("refused after %s", took)
+	code, refused := p.exit(patience)
+	took(t, "second instance", "launch under a name in use to exit 3", refused, 0)
 	if code != 3 {
 		t.Errorf("exit code %d, want 3", code)
 	}

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
@@ -29,7 +31,7 @@ func TestRollingStopLosesNothing(t *testing.T) {
 		before := first.bus.length(streamReady)
 		load := startLoad(first, "rolling", round)
 		eventually(t, "the load is being answered", patience, func() bool { return first.bus.length(streamReady) > before+300 })
-		leaving.stop()
+		took(t, "rolling restart", fmt.Sprintf("round %d: signal under load to exit 0", round+1), leaving.stop(), stopBound)
 		sent := load.end(t)
 		ids := make([]string, len(sent))
 		for i, one := range sent {
@@ -38,7 +40,9 @@ func TestRollingStopLosesNothing(t *testing.T) {
 		first.settled(streamRequests, patience)
 		lost, duplicated := first.mustBeAnsweredOnce(ids)
 		t.Logf("round %d: %d requests, lost %d, duplicated %d", round, len(ids), lost, duplicated)
+		began := time.Now()
 		leaving.boot()
+		took(t, "rolling restart", fmt.Sprintf("round %d: launch to ready", round+1), time.Since(began), 0)
 	}
 	if n := first.bus.length(streamDeadLetter); n != 0 {
 		t.Errorf("%d dead letters", n)

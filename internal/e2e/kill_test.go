@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
@@ -31,8 +32,10 @@ func TestKillInABurstLosesAndDoublesNothing(t *testing.T) {
 		if answered > 0 && answered < burst {
 			partial++
 		}
+		killed := time.Now()
 		w.boot()
 		w.settled(streamRequests, patience)
+		took(t, "SIGKILL", fmt.Sprintf("launch to all of %d answered", burst), time.Since(killed), 0)
 		lost, duplicated := w.mustBeAnsweredOnce(ids)
 		t.Logf("kill %d: wanted at %d, answered by then %d of %d, lost %d, duplicated %d",
 			point, after, answered, burst, lost, duplicated)

@@ -23,6 +23,7 @@ const (
 var suite struct {
 	binaries       string
 	passed, failed atomic.Int64
+	timings        timings
 }
 
 func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
@@ -42,6 +43,7 @@ func runSuite(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
+	suite.timings.write(os.Stdout)
 	fmt.Printf("RESULT e2e passed=%d failed=%d\n", suite.passed.Load(), suite.failed.Load())
 	return code
 }

@@ -19,24 +19,29 @@ func TestServiceOutlivesARestartOfRedis(t *testing.T) {
 	w.bootForged()
 	w.ask("before", compiled, patience)
 	w.redis.Kill()
+	killed := time.Now()
 	w.bus.close()
 	eventually(t, "/readyz says 503 without Redis", patience, func() bool {
 		code, _ := w.get("/readyz")
 		return code == http.StatusServiceUnavailable
 	})
+	took(t, "Redis stopped and started", "Redis is killed to /readyz 503", time.Since(killed), 0)
 	down := time.Now()
 	eventually(t, "Redis has been down for 3 s", patience, func() bool { return time.Since(down) > 3*time.Second })
 	if code, _ := w.get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz is %d without Redis: the process would be restarted for nothing", code)
 	}
 	w.redis.Restart()
+	restarted := time.Now()
 	if got := w.ask("after", compiled, healBound); got.kind != typeReady {
 		t.Errorf("the answer after the outage is %+v", got)
 	}
+	took(t, "Redis stopped and started", "Redis answers to a request is answered", time.Since(restarted), healBound)
 	eventually(t, "/readyz says 200 again", healBound, func() bool {
 		code, _ := w.get("/readyz")
 		return code == http.StatusOK
 	})
+	took(t, "Redis stopped and started", "Redis answers to /readyz 200", time.Since(restarted), 0)
 	w.mustBeAnsweredOnce([]string{"before", "after"})
 	// Telemetry comes back too.
 	back := time.Now()
@@ -51,9 +56,11 @@ func TestLostGroupsAreRecreated(t *testing.T) {
 	w.bootForged()
 	for _, id := range []string{"first flush", "second flush"} {
 		w.bus.do("FLUSHALL")
+		flushed := time.Now()
 		if got := w.ask(id, compiled, recreateBound); got.kind != typeReady {
 			t.Errorf("the answer after FLUSHALL is %+v", got)
 		}
+		took(t, "Redis flushed", id+" to a request is answered", time.Since(flushed), recreateBound)
 	}
 	groups := map[string]string{
 		streamNormal: group, streamRequests: group, "oona.policy": group, "oona.emergency": group,

@@ -38,18 +38,24 @@ func (r *rotation) write(secrets string) {
 	}
 }
 
-// load sends requests signed with a secret until ok holds, and a few more.
-func (r *rotation) load(name, with string, ok func() bool) {
+// load sends requests signed with a secret until ok holds, and a few more. It
+// returns when ok held first, from the beginning.
+func (r *rotation) load(name, with string, ok func() bool) (held time.Duration) {
 	r.t.Helper()
+	begun := time.Now()
 	for number, after := 0, 0; after < 20; number++ {
 		id := fmt.Sprintf("%s-%d", name, number)
 		payload := envelope(typeRequest, kernelRequest(id, compiled, "run-e2e", time.Now()))
 		r.bus.do(addCommand(streamRequests, payload, sign(with, payload))...)
 		r.sent = append(r.sent, id)
-		if ok() {
-			after++
+		if !ok() {
+			continue
+		}
+		if after++; after == 1 {
+			held = time.Since(begun)
 		}
 	}
+	return held
 }
 
 func (r *rotation) rotations() func() bool {
@@ -83,7 +89,7 @@ func TestSecretsRotateUnderLoadWithNothingRefused(t *testing.T) {
 	} {
 		rotated := r.rotations()
 		r.write(step.file)
-		r.load(step.name, step.sender, rotated)
+		took(t, "secret rotated", "file is written to "+step.name, r.load(step.name, step.sender, rotated), 0)
 	}
 	r.settled(streamRequests, patience)
 	signedWith := map[string]int{}

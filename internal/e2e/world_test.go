@@ -113,13 +113,16 @@ func (w *world) records() (records []map[string]any) {
 	return records
 }
 
-// stop asks the service to end and checks that it does so in good order.
-func (w *world) stop() {
+// stop asks the service to end, checks that it does so in good order and
+// returns how long it took.
+func (w *world) stop() time.Duration {
 	w.t.Helper()
 	w.process.signal(syscall.SIGTERM)
-	if code, took := w.process.exit(stopBound); code != 0 {
+	code, took := w.process.exit(stopBound)
+	if code != 0 {
 		w.t.Fatalf("the service stopped with exit code %d after %s", code, took)
 	}
+	return took
 }
 
 func (w *world) get(path string) (code int, body string) {
