@@ -111,9 +111,14 @@ func TestShapeBombsAreRefusedBeforeTheyAllocate(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := bomb(c.build).Bytes()
-			if !errors.Is(err, kernel.ErrProfile) || !strings.Contains(err.Error(), c.reason) {
-				t.Errorf("error %v, want it to say %q", err, c.reason)
+			b := bomb(c.build)
+			taken := allocated(func() {
+				if _, err := b.Bytes(); !errors.Is(err, kernel.ErrProfile) || !strings.Contains(err.Error(), c.reason) {
+					t.Errorf("error %v, want it to say %q", err, c.reason)
+				}
+			})
+			if taken > 8<<20 { // some copies of the largest file
+				t.Errorf("refusing the graph took %d bytes", taken)
 			}
 		})
 	}
@@ -172,7 +177,12 @@ func FuzzLoad(f *testing.F) {
 	f.Add(bytesOf(f, everySpaceOperator(f)))
 	f.Add([]byte("\x80\x02}q\x00"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		k, err := kernel.Load(file)
+		var k *kernel.Kernel
+		var err error
+		taken := allocated(func() { k, err = kernel.Load(file) })
+		if bound := uint64(1<<20 + 32*len(file)); taken > bound {
+			t.Fatalf("loading %d bytes took %d, allowed are %d", len(file), taken, bound)
+		}
 		if err != nil {
 			if !errors.Is(err, kernel.ErrProfile) {
 				t.Fatalf("%v is no refusal", err)

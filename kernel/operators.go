@@ -1,7 +1,9 @@
 package kernel
 
 import (
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel/internal/onnxpb"
 )
@@ -124,6 +126,9 @@ var operators = map[string]operator{
 	"Expand": {inputs: two, required: 2, outputs: one, ints: []int{1}, bind: bindExpand},
 	"Pad":    {inputs: arity{2, 3}, required: 2, outputs: one, ints: []int{1}, bind: bindPad},
 }
+
+// Profile lists the operators that a kernel may use, sorted.
+func Profile() []string { return slices.Sorted(maps.Keys(operators)) }
 
 // shape is the shape of input i.
 func (b *binding) shape(i int) []int { return b.in[i].shape }

@@ -270,6 +270,14 @@ func TestEveryOperatorForMapsLoadsAndRuns(t *testing.T) {
 	}
 }
 
+func TestNoOperatorOfTheProfileIsLeftOut(t *testing.T) {
+	tried := slices.Concat(loaded(t, everyOperator(t)).Operators(), loaded(t, everySpaceOperator(t)).Operators())
+	slices.Sort(tried)
+	if tried = slices.Compact(tried); !slices.Equal(tried, kernel.Profile()) {
+		t.Errorf("tried %v, the profile is %v", tried, kernel.Profile())
+	}
+}
+
 func TestSlotsOfThreeFormsAreServed(t *testing.T) {
 	for _, slot := range [][]int{{5}, {3, 5}, {2, 3, 5}} {
 		b := kernel.NewBuilderFor("slot", slot...)

@@ -4,10 +4,10 @@ import "github.com/esper-lite/weatherlight/leyline"
 
 // Strategies of a compilation.
 const (
-	// StrategyStandard pre-warms several times and measures the median.
+	// StrategyStandard builds and pre-warms several times and measures the median.
 	StrategyStandard = "standard"
 
-	// StrategyConservative pre-warms once; the forge uses it, one kernel at a
+	// StrategyConservative builds and pre-warms once; the forge uses it, one kernel at a
 	// time, after failures.
 	StrategyConservative = "conservative"
 )
@@ -26,10 +26,10 @@ type Compiled struct {
 	GuardSpec    []GuardTensor
 	GuardSummary []string
 
-	// CompileMs is the time to build, write and load; PrewarmMs the median of
-	// PrewarmSamples, each one forward pass of a batch of 8. Milliseconds.
-	CompileMs, PrewarmMs float64
-	PrewarmSamples       []float64
+	// Medians and samples of what was measured, in milliseconds: to build, write
+	// and load the kernel, and one forward pass of a batch of 8.
+	CompileMs, PrewarmMs           float64
+	CompileSamples, PrewarmSamples []float64
 
 	// ParameterCount is the number of trainable elements, MultiplyAdds the
 	// number of multiply-adds of one forward pass of one row.
@@ -67,6 +67,8 @@ func (c *Compiled) Extras() map[string]any {
 		"guard_digest":       c.GuardDigest,
 		"guard_spec_summary": c.GuardSummary,
 		"compile_ms":         c.CompileMs,
+		"compile_p50_ms":     percentile(c.CompileSamples, 50),
+		"compile_p95_ms":     percentile(c.CompileSamples, 95),
 		"prewarm_ms":         c.PrewarmMs,
 		"prewarm_samples":    c.PrewarmSamples,
 		"prewarm_p50_ms":     percentile(c.PrewarmSamples, 50),

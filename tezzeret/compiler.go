@@ -21,10 +21,11 @@ import (
 const (
 	guardBatch = 8 // examples of the pre-warm batch
 
-	// Timed forward passes of the standard strategy: enough for a 95th
-	// percentile, but no more than a slow network has time for.
-	leastPrewarms, mostPrewarms = 5, 20
-	prewarmBudget               = 40 * time.Millisecond
+	// Timed runs of the standard strategy: enough for a 95th percentile, but no
+	// more than a slow network has time for.
+	leastRuns, mostRuns = 5, 20
+	compileBudget       = 20 * time.Millisecond
+	prewarmBudget       = 40 * time.Millisecond
 
 	// compilerVersion is part of every build digest. It changes when a kernel
 	// that is built from the same request may come out different.
@@ -103,35 +104,54 @@ func (c *Compiler) compile(ctx context.Context, d *leyline.BlueprintDescriptor,
 
 // proof is a kernel that was written, loaded and run, with what that took.
 type proof struct {
-	graph     *graph
-	artifact  []byte
-	kernel    *kernel.Kernel
-	compileMs float64
-	samples   []float64
+	graph    *graph
+	artifact []byte
+	kernel   *kernel.Kernel
+
+	compiles, prewarms []float64 // milliseconds, one a run
 }
 
 // prove builds the kernel, loads it from its bytes, and runs it.
 func (c *Compiler) prove(ctx context.Context, d *leyline.BlueprintDescriptor,
 	params map[string]float64, strategy string) (p proof, err error) {
-	if err := ctx.Err(); err != nil {
-		return proof{}, err
+	begin := time.Now()
+	for !enough(strategy, len(p.compiles), time.Since(begin), compileBudget) {
+		if err := c.produce(ctx, d, params, &p); err != nil {
+			return proof{}, err
+		}
 	}
-	start := time.Now()
-	if p.graph, p.artifact, err = c.build(d, params); err != nil {
-		return proof{}, fmt.Errorf("write: %w", err)
-	}
-	if err := ctx.Err(); err != nil {
-		return proof{}, err
-	}
-	if p.kernel, err = kernel.Load(p.artifact); err != nil {
-		return proof{}, fmt.Errorf("load what was written: %w", err)
-	}
-	p.compileMs = milliseconds(time.Since(start))
 	architecture, _ := architectureOf(d.GetName())
-	if p.samples, err = c.prewarm(ctx, p.kernel, strategy, architecture.poisons); err != nil {
+	if p.prewarms, err = c.prewarm(ctx, p.kernel, strategy, architecture.poisons); err != nil {
 		return proof{}, fmt.Errorf("pre-warm: %w", err)
 	}
 	return p, nil
+}
+
+// produce is one build: the file, and the kernel that is read back from it. Each
+// must give the same bytes, or checksums would mean nothing.
+func (c *Compiler) produce(ctx context.Context, d *leyline.BlueprintDescriptor,
+	params map[string]float64, p *proof) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	start := time.Now()
+	graph, artifact, err := c.build(d, params)
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	loaded, err := kernel.Load(artifact)
+	if err != nil {
+		return fmt.Errorf("load what was written: %w", err)
+	}
+	if p.kernel != nil && loaded.Checksum() != p.kernel.Checksum() {
+		return errors.New("two builds of one request differ")
+	}
+	p.compiles = append(p.compiles, milliseconds(time.Since(start)))
+	p.graph, p.artifact, p.kernel = graph, artifact, loaded
+	return nil
 }
 
 // build composes the network and writes it.
@@ -154,7 +174,7 @@ func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]fl
 	p proof, strategy string) *Compiled {
 	architecture, _ := architectureOf(d.GetName())
 	spec := guardSpec(c.config.Slot.batched(guardBatch))
-	prewarmMs := median(p.samples)
+	prewarmMs := median(p.prewarms)
 	return &Compiled{
 		Descriptor:     proto.CloneOf(d),
 		Parameters:     maps.Clone(params),
@@ -163,9 +183,10 @@ func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]fl
 		GuardDigest:    guardDigest(spec),
 		GuardSpec:      spec,
 		GuardSummary:   guardSummary(spec),
-		CompileMs:      p.compileMs,
+		CompileMs:      median(p.compiles),
+		CompileSamples: p.compiles,
 		PrewarmMs:      prewarmMs,
-		PrewarmSamples: p.samples,
+		PrewarmSamples: p.prewarms,
 		ParameterCount: p.kernel.ParameterCount(),
 		MultiplyAdds:   p.kernel.MultiplyAdds(),
 		Architecture:   architecture.formula,
@@ -184,7 +205,7 @@ func (c *Compiler) prewarm(ctx context.Context, loaded *kernel.Kernel, strategy 
 	instance, tape := loaded.Instantiate(), kernel.NewTape()
 	var samples []float64
 	begin := time.Now()
-	for !warm(strategy, len(samples), time.Since(begin)) {
+	for !enough(strategy, len(samples), time.Since(begin), prewarmBudget) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -202,12 +223,12 @@ func (c *Compiler) prewarm(ctx context.Context, loaded *kernel.Kernel, strategy 
 	return samples, nil
 }
 
-// warm says whether enough passes were timed.
-func warm(strategy string, passes int, took time.Duration) bool {
+// enough says whether so many runs in that time are as many as wanted.
+func enough(strategy string, runs int, took, budget time.Duration) bool {
 	if strategy == StrategyConservative {
-		return passes > 0
+		return runs > 0
 	}
-	return passes >= mostPrewarms || passes >= leastPrewarms && took > prewarmBudget
+	return runs >= mostRuns || runs >= leastRuns && took > budget
 }
 
 // checkOutput wants finite values in the shape of the input: a seed must fit

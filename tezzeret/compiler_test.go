@@ -73,14 +73,26 @@ func TestCompiledRecord(t *testing.T) {
 	if c.ParameterCount != 2*(32*32+32) || c.MultiplyAdds < 2*32*32 {
 		t.Errorf("%d parameters, %d multiply-adds", c.ParameterCount, c.MultiplyAdds)
 	}
-	if len(c.PrewarmSamples) < 3 || !slices.Contains(c.PrewarmSamples, c.PrewarmMs) || c.CompileMs <= 0 {
-		t.Errorf("timings: compile %v, pre-warm %v of %v", c.CompileMs, c.PrewarmMs, c.PrewarmSamples)
-	}
+	checkTimings(t, "compile", c.CompileMs, c.CompileSamples, c.Extras())
+	checkTimings(t, "prewarm", c.PrewarmMs, c.PrewarmSamples, c.Extras())
 	if c.Strategy != "standard" || c.Parameters["gate_bias"] != -1 || c.Descriptor.GetBlueprintId() != "BP014" {
 		t.Errorf("record: %+v", c)
 	}
 	if c.Architecture == "" || !strings.Contains(c.Reference, "Highway") {
 		t.Errorf("documented as %q, %q", c.Architecture, c.Reference)
+	}
+}
+
+// checkTimings holds the median and the percentiles to real runs.
+func checkTimings(t *testing.T, what string, middle float64, samples []float64, extras map[string]any) {
+	t.Helper()
+	p50, p95 := extras[what+"_p50_ms"], extras[what+"_p95_ms"]
+	sorted := slices.Sorted(slices.Values(samples))
+	if len(samples) < 5 || sorted[0] <= 0 || p50 != middle || p50 != sorted[(len(sorted)-1)/2] {
+		t.Errorf("%s: %v and p50 %v of %v", what, middle, p50, samples)
+	}
+	if at, ok := p95.(float64); !ok || !slices.Contains(samples, at) || at < middle {
+		t.Errorf("%s: p95 %v of %v", what, p95, samples)
 	}
 }
 

@@ -63,6 +63,9 @@ func TestEveryKernelMatchesONNXRuntime(t *testing.T) {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 	}
+	if left := untried(operators); len(left) > 0 {
+		t.Errorf("operators of the profile without a case: %v", left)
+	}
 	ask(t, all)
 	for _, c := range all {
 		if c.compare(); c.failure != "" {
@@ -75,6 +78,15 @@ func TestEveryKernelMatchesONNXRuntime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// untried are the operators of the profile that no case uses.
+func untried(cases []*comparison) []string {
+	return slices.DeleteFunc(kernel.Profile(), func(operator string) bool {
+		return slices.ContainsFunc(cases, func(c *comparison) bool {
+			return slices.Contains(c.kernel.Operators(), operator)
+		})
+	})
 }
 
 // run loads the kernel and runs it on a batch of its own.
