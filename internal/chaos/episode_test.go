@@ -25,7 +25,7 @@ func TestReadOnlyRedisDoesNotFloodTheLog(t *testing.T) {
 	healed := time.Now()
 	s.probe()
 	flow.awaitEffect(healed)
-	if lines := flow.lines.Load(); lines > 10 {
+	if lines := flow.consumerLines.Load(); lines > maxLines {
 		t.Errorf("%d log lines in one episode", lines)
 	}
 	if state != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {

@@ -189,7 +189,7 @@ func measure(t *testing.T, f fault) row {
 	v := flow.history.Verdict()
 	missing := flow.history.Lost()
 	return row{fault: f, missing: missing[:min(5, len(missing))], acknowledged: v.Acknowledged, lost: v.Lost, again: flow.again(), twice: v.Twice,
-		publishing: publishing, consuming: consuming, lines: int(flow.lines.Load())}
+		publishing: publishing, consuming: consuming, lines: [2]int64{flow.publisherLines.Load(), flow.consumerLines.Load()}}
 }
 
 // awaitQuiet waits until everything that is still there was handled. A group

@@ -21,7 +21,8 @@ import (
 type traffic struct {
 	t       *testing.T
 	history *chaos.History
-	lines   atomic.Int64 // log lines of both clients
+	// Log lines of each client.
+	publisherLines, consumerLines atomic.Int64
 
 	publisher, consumer *oona.Client
 
@@ -47,9 +48,12 @@ func startTraffic(t *testing.T, busURL string, redis rueidis.Client) *traffic {
 	f.stopped, f.stop = context.WithCancel(context.Background())
 	f.drained, f.drain = context.WithCancel(context.Background())
 	f.ended, f.finish = context.WithCancel(context.Background())
-	cfg := consumerConfig(busURL, "consumer")
-	cfg.Logger = slog.New(&countingHandler{lines: &f.lines})
-	f.publisher, f.consumer = connect(t, cfg), connect(t, cfg)
+	logging := func(lines *atomic.Int64) oona.Config {
+		cfg := consumerConfig(busURL, "consumer")
+		cfg.Logger = slog.New(&countingHandler{lines: lines})
+		return cfg
+	}
+	f.publisher, f.consumer = connect(t, logging(&f.publisherLines)), connect(t, logging(&f.consumerLines))
 	f.publishing.Go(f.publish)
 	f.consuming.Go(f.consume)
 	f.reading.Go(func() { f.readAnswers(redis) })

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -89,5 +91,26 @@ func testRetryIsNoReplay(t *testing.T, b *bus) {
 	metrics, err := c.Metrics(context.Background())
 	if err != nil || metrics["retry_total"] != 2 || metrics["kernel_replay_dropped"] != 0 {
 		t.Errorf("metrics %v, error %v", metrics, err)
+	}
+}
+
+func testFreshness(t *testing.T, b *bus) {
+	c := b.client(func(cfg *oona.Config) { cfg.FreshnessWindow, cfg.ClockSkew = time.Second, time.Second })
+	at := func(id string, age time.Duration) *leyline.KernelPrefetchRequest {
+		return &leyline.KernelPrefetchRequest{RequestId: id, IssuedAt: timestamppb.New(time.Now().Add(-age))}
+	}
+	for _, r := range []*leyline.KernelPrefetchRequest{
+		at("old", 5*time.Second), at("future", -time.Minute), at("", 0), {RequestId: "undated"}, at("good", 0),
+	} {
+		b.publish(c, oona.Message{Payload: r})
+	}
+	seen := newJournal()
+	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	b.settled(streams.KernelRequests, "g")
+	if diff := cmp.Diff(map[string]int{"good": 1}, seen.all()); diff != "" {
+		t.Errorf("handled (-want +got):\n%s", diff)
+	}
+	if got := b.deadReasons(); !slices.Equal(got, []string{"future", "missing_id", "stale", "stale"}) {
+		t.Errorf("dead letters = %v", got)
 	}
 }

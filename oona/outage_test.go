@@ -1,0 +1,167 @@
+package oona_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+func TestOutageIsHealedQuietlyAndWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	log := &lines{}
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	handled := make(chan struct{}, 10)
+	start(t, c, oona.Subscription{Stream: "oona.normal", Handlers: map[leyline.BusMessageType]oona.Handler{
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+			handled <- struct{}{}
+			return nil, nil
+		}}})
+	server.Kill()
+	down := time.NewTimer(1500 * time.Millisecond) // an outage worth the name
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-poll.C:
+			_ = c.Ping(context.Background())
+		case <-down.C:
+			waiting = false
+		}
+	}
+	if state := c.Health().ConsumeState; state != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+		t.Errorf("consume state during the outage = %v", state)
+	}
+	server.Restart()
+	back := time.Now()
+	for err := errors.New("first"); err != nil; {
+		err = c.PublishState(context.Background(), &leyline.SystemStatePacket{})
+	}
+	<-handled
+	if took := time.Since(back); took > 2*time.Second {
+		t.Errorf("healed after %v", took)
+	}
+	if n := log.count(); n > 10 {
+		t.Errorf("%d log lines for one outage:\n%s", n, strings.Join(log.all, ""))
+	}
+}
+
+func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, nil)
+	ctx := context.Background()
+	server.Freeze()
+	for range 3 {
+		begun := time.Now()
+		if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
+			t.Fatalf("error = %v", err)
+		}
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("publish took %v", took)
+		}
+	}
+	begun := time.Now()
+	err := c.PublishState(ctx, &leyline.SystemStatePacket{})
+	if !errors.Is(err, oona.ErrUnavailable) || time.Since(begun) > 100*time.Millisecond {
+		t.Errorf("open breaker: %v after %v", err, time.Since(begun))
+	}
+	if h := c.Health(); h.PublishState != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN || !h.Conservative {
+		t.Errorf("health = %+v", h)
+	}
+	begun = time.Now()
+	err = c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"})
+	if !errors.Is(err, oona.ErrUnavailable) || time.Since(begun) < 200*time.Millisecond {
+		t.Errorf("an emergency was refused untried: %v after %v", err, time.Since(begun))
+	}
+	server.Thaw()
+	waitFor(t, "emergencies pass", func() bool {
+		return c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"}) == nil
+	})
+	server.Kill()
+	metrics, err := c.Metrics(ctx)
+	if err == nil || metrics["publish_failed"] < 3 || metrics["breaker_publish_open"] < 1 || metrics["conservative_mode"] != 1 {
+		t.Errorf("metrics %v, error %v", metrics, err)
+	}
+}
+
+func TestOneFailedProbeOpensTheBreakerAgain(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, nil)
+	server.Kill()
+	figures := func() (tried, refused float64) {
+		metrics, _ := c.Metrics(context.Background()) // without depths: the bus is down
+		return metrics["publish_failed"], metrics["breaker_publish_open"]
+	}
+	for range 3 {
+		_ = publishState(c, "s")
+	}
+	probe := func(n float64) (refused float64) {
+		waitFor(t, "a probe is let through", func() bool {
+			_ = publishState(c, "s")
+			tried, _ := figures()
+			return tried == n
+		})
+		_, refused = figures()
+		return refused
+	}
+	if first, second := probe(4), probe(5); second == first {
+		t.Error("nothing was refused between two failed probes: the breaker stayed half open")
+	}
+}
+
+func TestOutageIsNotTakenForASpentBudget(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.EmergencyPerMinute = 1000 })
+	server.Kill()
+	for range 5 {
+		if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{Origin: "x"}); !errors.Is(err, oona.ErrUnavailable) {
+			t.Errorf("error = %v", err)
+		}
+	}
+	metrics, _ := c.Metrics(context.Background()) // without depths: the bus is down
+	if metrics["emergency_rate_dropped"] != 0 || metrics["emergency_rate_dropped.src.x"] != 0 || metrics["publish_failed"] != 5 {
+		t.Errorf("metrics %v", metrics)
+	}
+}
+
+// calls returns how often each command was run.
+func calls(t *testing.T, server *redistest.Server) map[string]int {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	info, err := raw.Do(context.Background(), raw.B().Arbitrary("INFO", "commandstats").Build()).ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]int)
+	for line := range strings.Lines(info) {
+		name, rest, found := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		number, _, _ := strings.Cut(rest, ",")
+		if n, err := strconv.Atoi(number); found && err == nil {
+			counts[strings.ToLower(name)] = n
+		}
+	}
+	return counts
+}
+
+func TestIdleConsumerDoesNotScanBeforeEachRead(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, nil)
+	start(t, c, oona.Subscription{Stream: "oona.normal", Block: 5 * time.Millisecond})
+	waitFor(t, "it has read often", func() bool { return calls(t, server)["xreadgroup"] >= 50 })
+	counts := calls(t, server)
+	if scans := counts["xpending"] + counts["xclaim"] + counts["xautoclaim"]; scans > 5 {
+		t.Errorf("%d scans for %d reads", scans, counts["xreadgroup"])
+	}
+}
