@@ -160,6 +160,13 @@ type packet struct {
 	source string
 	at     time.Time
 	points []metricPoint
+	events []event
+}
+
+// event is one that a packet tells of.
+type event struct {
+	description string
+	attributes  map[string]string
 }
 
 // metricPoint is one measurement.
@@ -176,6 +183,9 @@ func decodePacket(t testing.TB, b []byte) packet {
 	p := packet{source: m.text(3), at: time.Unix(int64(stamp[1].varint), int64(stamp[2].varint))}
 	fields, _ := decode(b)
 	for _, f := range fields {
+		if f.number == 20 {
+			p.events = append(p.events, event{decodeMessage(t, f.bytes).text(2), attributesOf(t, f.bytes, 4)})
+		}
 		if f.number == 10 {
 			point := decodeMessage(t, f.bytes)
 			p.points = append(p.points, metricPoint{
