@@ -48,7 +48,7 @@ chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update wri
 		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all $(ARGS)
 
 e2e: ## drive the built commands from outside, with a real Redis
-	@tools/ensure.sh redis-server python3
+	@tools/ensure.sh redis-server python3 /usr/lib/postgresql/15/bin/postgres
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
 fuzz: ## fuzz each target for FUZZTIME

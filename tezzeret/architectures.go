@@ -37,14 +37,19 @@ func (a architecture) refusal(s Slot, params map[string]float64) string {
 
 // architectureOf returns the architecture that a blueprint's name promises.
 func architectureOf(name string) (architecture, bool) {
-	for _, family := range []func() map[string]architecture{
-		pointwiseArchitectures, denseArchitectures, convolutions, attentions, experiments, stressors,
-	} {
+	for _, family := range architectureFamilies() {
 		if a, ok := family()[name]; ok {
 			return a, true
 		}
 	}
 	return architecture{}, false
+}
+
+// architectureFamilies are the tables of all architectures.
+func architectureFamilies() []func() map[string]architecture {
+	return []func() map[string]architecture{
+		pointwiseArchitectures, denseArchitectures, convolutions, attentions, experiments, stressors,
+	}
 }
 
 // gridOf is the grid of positions that a slot has in a view.

@@ -6,10 +6,13 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 )
 
-// identityPassthrough is y = x.
+// identityPassthrough is y = x, the shortcut on its own (He et al. 2016,
+// "Identity mappings in deep residual networks").
 func identityPassthrough(g *graph) string { return g.unary("Identity", g.input) }
 
-// linearProjection is y = x·W + b with W started at scale times the identity.
+// linearProjection is y = x·W + b with W started at scale times the identity
+// (Le et al. 2015, "A simple way to initialize recurrent networks of rectified
+// linear units").
 func linearProjection(g *graph) string {
 	return g.linear(g.input, g.weights.nearIdentity(g.params["scale"], g.features, g.features), 0)
 }

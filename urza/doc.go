@@ -6,7 +6,8 @@
 // one database: a SQLite file, or PostgreSQL when several machines share it. The
 // artifacts are files named by the SHA-256 of their content, in a folder or in an
 // S3-compatible store. A save makes the artifact durable first and the row second,
-// so a crash leaves at worst an artifact that nobody refers to.
+// so a crash leaves at worst an artifact that nobody refers to. A save that the
+// prototype died in is brought to its end at the next start.
 //
 // Memory is only a view of that truth: it is revalidated against the database,
 // it expires, and nothing it does ever deletes a row or a file. A file whose

@@ -75,14 +75,18 @@ func assemble(ctx context.Context, cfg Config, files files) (*Library, error) {
 		stores.close()
 		return nil, err
 	}
-	return &Library{
+	l := &Library{
 		cfg: cfg, log: cfg.Logger, catalogue: catalogue,
 		stores: stores.owning(catalogue.db.folder), signer: signer, trust: trust,
 		cache:   newCache(cfg.CacheSize),
 		absent:  newAbsent(cfg.CacheSize),
 		watch:   &watcher{db: catalogue.db, interval: cfg.Revalidate},
 		breaker: newBreaker(cfg),
-	}, nil
+	}
+	if err := l.finishLeftover(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("unfinished save: %w", err), l.Close())
+	}
+	return l, nil
 }
 
 func openCatalogue(ctx context.Context, databaseURL string) (*catalogue, error) {
