@@ -105,6 +105,10 @@ func (m *Manager) loop(ctx context.Context) error {
 		report = ticker.C
 	}
 	for {
+		var due <-chan time.Time
+		if m.restless() {
+			due = sweep.C
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -114,7 +118,7 @@ func (m *Manager) loop(ctx context.Context) error {
 				m.unchanged = false
 				continue
 			}
-		case <-sweep.C:
+		case <-due:
 			m.sweep(time.Now())
 			m.flushGlobal()
 		case <-report:
@@ -123,6 +127,12 @@ func (m *Manager) loop(ctx context.Context) error {
 		m.flushUrgent()
 		m.publish()
 	}
+}
+
+// restless reports whether anything waits for its time: a manager without it need
+// not look at the clock.
+func (m *Manager) restless() bool {
+	return len(m.seeds) > 0 || len(m.prefetch.waiting) > 0 || len(m.ledger.queue) > 0 || !m.global.empty()
 }
 
 // stop ends the tasks, waits for them and releases the ledger's file.

@@ -21,7 +21,7 @@ const drainNotice = 50 * time.Millisecond
 
 // claimIdle is how long another instance may be silent about an entry before it
 // is taken over. One that works on an entry says so more often.
-const claimIdle = 10 * time.Second
+const claimIdle = 8 * time.Second
 
 // steps is the boot list. It is read from top to bottom to boot and from bottom
 // to top to stop; a step that fails rolls back the steps above it.

@@ -61,6 +61,9 @@ func newDeck(t *testing.T, size int, cooldown time.Duration, decode func([]byte)
 	return d
 }
 
+// polling is the worker of some monitors.
+func polling(monitors ...*signalMonitor) *signalPoller { return &signalPoller{monitors: monitors} }
+
 func emergencyDeck(t *testing.T) *deck {
 	return newDeck(t, emergencySize, emergencyCooldown, decodeEmergency)
 }

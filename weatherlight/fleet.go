@@ -19,6 +19,9 @@ const (
 	// leads: with the beat it bounds how long nobody leads.
 	leaseTTL  = 3 * time.Second
 	leaseBeat = 500 * time.Millisecond
+	// leadBeat is the pause of a leader whose lease was just renewed: nobody waits
+	// for the lead of one who has it.
+	leadBeat = time.Second
 )
 
 // fleetNote is what an instance tells the others of itself.
@@ -88,18 +91,17 @@ func (f *fleet) join(ctx context.Context) error {
 // Run keeps the place until ctx is done. A bus that is down costs the lead and
 // nothing else: this worker goes on.
 func (f *fleet) Run(ctx context.Context) error {
-	ticker := time.NewTicker(leaseBeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		if err := f.beat(ctx); err != nil && ctx.Err() == nil {
+	pause := leaseBeat
+	for sleep(ctx, untilBeat(pause)) {
+		err := f.beat(ctx)
+		pause = leaseBeat
+		if err != nil && ctx.Err() == nil {
 			f.logger.Debug("lease not renewed", "error", err)
+		} else if f.leads() {
+			pause = leadBeat
 		}
 	}
+	return nil
 }
 
 // beat renews the lease once.

@@ -86,15 +86,3 @@ func (f *catalogForwarder) next(ctx context.Context) bool {
 		return false
 	}
 }
-
-// sleep waits for d, or until ctx is done: then it returns false.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}

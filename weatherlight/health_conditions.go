@@ -14,6 +14,8 @@ const (
 	alarmChoreFails  = "chore_failing"
 	alarmRefusing    = "messages_refused"
 	alarmNissaDown   = "nissa_unreachable"
+	alarmSignal      = "signal_unusable"
+	alarmUndelivered = "outbox_refused"
 )
 
 // alarmConditions are all kinds of trouble, causes before what they cause.
@@ -38,6 +40,8 @@ func alarmConditions(housekeeping time.Duration) []condition {
 			name: alarmChoreFails, severity: severityWarning, causes: outages,
 			linger: housekeeping + housekeeping/2,
 		},
+		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
+		{name: alarmUndelivered, severity: severityWarning},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},
 	}

@@ -38,16 +38,9 @@ type healthWatch struct {
 
 // Run looks until ctx is done.
 func (h *healthWatch) Run(ctx context.Context) error {
-	ticker := time.NewTicker(healthInterval)
-	defer ticker.Stop()
-	for {
-		h.round(ctx)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+	h.round(ctx)
+	every(ctx, healthInterval, h.round)
+	return nil
 }
 
 func (h *healthWatch) round(ctx context.Context) {
@@ -96,13 +89,15 @@ func (s *Service) newHealthWatch() *healthWatch {
 	sensors := []sensor{
 		{alarmDiskFull, s.lookAtDisks},
 		{alarmBusDown, s.lookAtBus},
-		{alarmLibraryDown, s.lookAtLibrary},
+		{alarmLibraryDown, rarely(probeInterval, s.lookAtLibrary)},
 		{alarmWorkerDown, workers.down},
 		{alarmCircuitOpen, workers.open},
 		{alarmCircuitOpen, s.lookAtBreakers},
 		{alarmWorkerFails, workers.failing},
 		{alarmDropping, dropped.look},
 		{alarmChoreFails, chores.look},
+		{alarmSignal, s.lookAtSignals},
+		{alarmUndelivered, rarely(probeInterval, s.lookAtOutbox)},
 		{alarmRefusing, refused.look},
 	}
 	if s.nissa != nil {
@@ -120,14 +115,6 @@ func (s *Service) lookAtBus(ctx context.Context) []finding {
 	defer cancel()
 	if err := s.bus.Ping(ctx); err != nil {
 		return []finding{{detail: err.Error()}}
-	}
-	return nil
-}
-
-func (s *Service) lookAtLibrary(context.Context) []finding {
-	state := leyline.CircuitBreakerState(s.library.Metrics()["breaker_state"])
-	if state == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
-		return []finding{{detail: "the catalogue does not answer: " + s.settings.Urza.DatabaseURL.String()}}
 	}
 	return nil
 }

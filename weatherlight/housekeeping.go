@@ -42,16 +42,8 @@ func newHousekeeper(interval time.Duration, logger *slog.Logger, chores []chore)
 
 // Run does the chores once an interval until ctx is done.
 func (h *housekeeper) Run(ctx context.Context) error {
-	ticker := time.NewTicker(h.interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			h.round(ctx)
-		}
-	}
+	every(ctx, h.interval, h.round)
+	return nil
 }
 
 func (h *housekeeper) round(ctx context.Context) {

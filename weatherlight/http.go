@@ -89,7 +89,7 @@ func (s *Service) routes() http.Handler {
 func (s *Service) serveHealth(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), aliveTimeout)
 	defer cancel()
-	if !s.supervisor.Alive(ctx) {
+	if !s.alive(ctx) {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "supervisor does not answer"})
 		return
 	}

@@ -33,7 +33,7 @@ func (s *Service) loops() []supervise.Spec {
 			Handlers: s.emergencyHandlers(),
 		}),
 	}
-	specs = append(specs, s.signalMonitors()...)
+	specs = append(specs, s.signalWorkers()...)
 	if s.settings.Urza.ScrubInterval > 0 {
 		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: supervise.WorkerFunc(s.scrub)})
 	}
@@ -77,16 +77,10 @@ func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message
 
 // summarize offers the summary packet once an interval.
 func (s *Service) summarize(ctx context.Context) error {
-	ticker := time.NewTicker(s.settings.Weatherlight.TelemetryInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			s.telemetry.Offer(s.summaryPacket(ctx))
-		}
-	}
+	every(ctx, s.settings.Weatherlight.TelemetryInterval, func(ctx context.Context) {
+		s.telemetry.Offer(s.summaryPacket(ctx))
+	})
+	return nil
 }
 
 // sendLastPacket publishes what is still queued and one last summary, after all

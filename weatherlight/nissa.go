@@ -53,19 +53,15 @@ func newNissaHeartbeat(base string) *nissaHeartbeat {
 // Run asks until ctx is done.
 func (n *nissaHeartbeat) Run(ctx context.Context) error {
 	defer n.client.CloseIdleConnections()
-	ticker := time.NewTicker(nissaInterval)
-	defer ticker.Stop()
-	for {
-		state, detail := n.ask(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
+	n.round(ctx)
+	every(ctx, nissaInterval, n.round)
+	return nil
+}
+
+func (n *nissaHeartbeat) round(ctx context.Context) {
+	state, detail := n.ask(ctx)
+	if ctx.Err() == nil {
 		n.note(state, detail, time.Now())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (s *Service) newWatchdog() *watchdog {
 	if bound <= 0 {
 		return nil
 	}
-	return &watchdog{interval: bound / 2, alive: s.supervisor.Alive, notify: s.notify}
+	return &watchdog{interval: bound / 2, alive: s.alive, notify: s.notify}
 }
 
 // Run feeds until ctx is done.

@@ -47,6 +47,7 @@ type Service struct {
 	begun    time.Time
 
 	supervisor *supervise.Supervisor
+	alive      func(context.Context) bool // does the supervisor answer?
 	telemetry  *telemetryQueue
 
 	// The parts below are set by the boot steps, one after the other, and read
@@ -76,6 +77,8 @@ type Service struct {
 	// The monitors of shared memory, nil when their signal has no name.
 	rollbackSignal  *signalMonitor
 	emergencySignal *signalMonitor
+	signals         []*signalMonitor // those there are
+	signalReports   *signalReporter
 
 	hostLayers atomic.Pointer[[]string]
 
@@ -129,6 +132,7 @@ func New(config Config) (*Service, error) {
 		HardStop: config.Settings.Workers.ShutdownTimeout / 2,
 		OnEvent:  service.logWorker,
 	})
+	service.alive = service.supervisor.Alive
 	return service, nil
 }
 

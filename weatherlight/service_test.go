@@ -62,7 +62,7 @@ func TestWorkersStopInTheReverseOfTheirStart(t *testing.T) {
 	if !slices.Equal(started, stopped) || len(started) < 15 {
 		t.Errorf("started %v\nstopped, reversed %v", started, stopped)
 	}
-	for _, name := range []string{workerRollback, workerEmergencySignal} {
+	for _, name := range []string{workerSignals, workerSignalReports} {
 		if !slices.Contains(started, name) {
 			t.Errorf("%s was not started", name)
 		}
@@ -71,7 +71,7 @@ func TestWorkersStopInTheReverseOfTheirStart(t *testing.T) {
 
 func TestNoMonitorWithoutASignalName(t *testing.T) {
 	service := newService(t, nil)
-	if specs := service.signalMonitors(); len(specs) != 0 {
+	if specs := service.signalWorkers(); len(specs) != 0 {
 		t.Errorf("monitors %v", specs)
 	}
 }

@@ -111,6 +111,16 @@ func (s *segment) detach() error {
 	return nil
 }
 
+// raised reads the flag alone: that is what a look at a quiet segment costs.
+func (s *segment) raised() (raised bool, err error) {
+	err = s.touch(func() {
+		var first [8]byte
+		binary.NativeEndian.PutUint64(first[:], atomic.LoadUint64(&s.words()[0]))
+		raised = first[0] == 1
+	})
+	return raised, err
+}
+
 // read copies the record. Each of its words is read whole; that the words
 // belong together is for the caller to find out by reading again.
 func (s *segment) read() ([]byte, error) {

@@ -62,7 +62,7 @@ func TestHeldAlarmIsReportedWhenWeStop(t *testing.T) {
 	if got := len(d.list()); got != 1 {
 		t.Fatalf("%d alarms within the cooldown", got)
 	}
-	stop := run(t, d.monitor)
+	stop := run(t, polling(d.monitor))
 	stop()
 	if got := len(d.list()); got != 2 {
 		t.Errorf("%d alarms after the stop, want 2", got)

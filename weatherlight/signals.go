@@ -2,7 +2,6 @@ package weatherlight
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -13,22 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const (
-	// signalPoll is the pause between two looks at an attached segment, and
-	// signalSettle that before a record that was just raised is looked at again.
-	signalPoll   = 5 * time.Millisecond
-	signalSettle = time.Millisecond
+	// signalPoll is the pause between two looks at an attached segment: 125 a
+	// second see a signal within 9 ms. Writers go through a mapping, of which the
+	// system tells nobody. signalSettle is the pause before a record that was just
+	// raised is looked at again.
+	signalPoll   = 8 * time.Millisecond
+	signalSettle = 100 * time.Microsecond
 	// signalFollow is the pause between two questions whether the trainer has
-	// made its segment anew. Unlike a look at the memory, each is a system call.
-	signalFollow = 50 * time.Millisecond
-	// signalSearch is the pause between two looks for a missing segment.
+	// made its segment anew. Unlike a look at the memory, each is a system call, and
+	// wakes the runtime's own watcher.
+	signalFollow = 200 * time.Millisecond
+	// signalSearch is the pause between two looks for a missing segment, or for one
+	// that could not be used.
 	signalSearch = 250 * time.Millisecond
 	// signalPatience is how long a record may lack its time: writers raise the
 	// flag first.
 	signalPatience = 10 * time.Millisecond
+	// signalOvertaking is how long after a record was cleared a time without a flag
+	// is a new one.
+	signalOvertaking = time.Second
 	// signalStorm is how long a record may keep changing before it is taken as
 	// it is: a writer that never rests must still be heard.
 	signalStorm = 100 * time.Millisecond
@@ -70,7 +75,7 @@ func decodeEmergency(record []byte) sharedSignal {
 }
 
 // signalMonitor watches one segment, reports what is raised there, and clears
-// exactly what it reports.
+// exactly what it reports. A signalPoller calls it.
 type signalMonitor struct {
 	segment *segment
 	decode  func([]byte) sharedSignal
@@ -85,33 +90,50 @@ type signalMonitor struct {
 	// The last signal taken, and when.
 	last    sharedSignal
 	takenAt time.Time
-	// When the segment's name was last looked at.
-	followed time.Time
+	// When the segment's name was last looked at, and when it is our turn again.
+	followed, due time.Time
 
 	mu         sync.Mutex
 	detections int64
 	skipped    int64
 	lastAt     time.Time
+	fault      error // why the segment cannot be used
 }
 
-// Run watches until ctx is done. A segment that is not there yet is waited for.
-func (m *signalMonitor) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, m.segment.detach()) }()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			m.deliver(m.damper.release(), time.Now())
-			return nil
-		case <-timer.C:
-		}
-		pause, err := m.look(time.Now())
-		if err != nil {
-			return err
-		}
-		timer.Reset(pause)
+// turn looks at the segment when it is time, and returns when to look again. A
+// segment that cannot be used is the trouble of this monitor alone: it is kept
+// for whoever asks, and tried again.
+func (m *signalMonitor) turn(now time.Time) time.Time {
+	if now.Before(m.due) {
+		return m.due
 	}
+	pause, err := m.look(now)
+	if err != nil {
+		err = errors.Join(err, m.segment.detach())
+		pause = signalSearch
+	}
+	m.mu.Lock()
+	m.fault = err
+	m.mu.Unlock()
+	m.due = m.due.Add(pause) // in step, or each look would come later than the last
+	if !m.due.After(now) {
+		m.due = now.Add(pause)
+	}
+	return m.due
+}
+
+// unusable says why the segment cannot be used, or nothing.
+func (m *signalMonitor) unusable() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault
+}
+
+// leave lets go of the segment and reports what is held.
+func (m *signalMonitor) leave() error {
+	m.deliver(m.damper.release(), time.Now())
+	m.due = time.Time{}
+	return m.segment.detach()
 }
 
 // look reads the segment once and returns the pause until the next look. What
@@ -123,6 +145,10 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 		if attached, err := m.segment.follow(); err != nil || !attached {
 			return min(signalSearch, m.damper.wait(now)), err
 		}
+	}
+	if raised, err := m.segment.raised(); err != nil || !raised && now.Sub(m.takenAt) >= signalOvertaking {
+		m.unsettled = nil
+		return signalPoll, errors.Join(err, m.follow(now))
 	}
 	record, err := m.segment.read()
 	if err != nil {
@@ -152,7 +178,7 @@ func (m *signalMonitor) follow(now time.Time) error {
 // pending reports whether a record is raised. A time without a flag shortly
 // after a record was cleared is a new one whose flag was set just before.
 func (m *signalMonitor) pending(signal sharedSignal, now time.Time) bool {
-	overtaken := signal.atMs != 0 && signal.atMs != m.last.atMs && now.Sub(m.takenAt) < time.Second
+	overtaken := signal.atMs != 0 && signal.atMs != m.last.atMs && now.Sub(m.takenAt) < signalOvertaking
 	return signal.raised || overtaken
 }
 
@@ -254,40 +280,4 @@ func sinceMonotonic(atMs uint64) time.Duration {
 		return 0
 	}
 	return time.Duration(nowNs) - time.Duration(atMs)*time.Millisecond
-}
-
-// signalMonitors are the workers that watch the shared memory of a trainer on
-// this machine: those that have a name to watch.
-func (s *Service) signalMonitors() []supervise.Spec {
-	s.attachMonitors()
-	var specs []supervise.Spec
-	if s.rollbackSignal != nil {
-		specs = append(specs, supervise.Spec{Name: workerRollback, Worker: s.rollbackSignal})
-	}
-	if s.emergencySignal != nil {
-		specs = append(specs, supervise.Spec{Name: workerEmergencySignal, Worker: s.emergencySignal})
-	}
-	return specs
-}
-
-// attachMonitors makes the monitors once: they keep what they know over
-// restarts.
-func (s *Service) attachMonitors() {
-	names := s.settings.Tolaria
-	if names.RollbackSignal != "" && s.rollbackSignal == nil {
-		s.rollbackSignal = &signalMonitor{
-			segment: newSegment(sharedMemoryDir, names.RollbackSignal, deadlineSize),
-			decode:  decodeDeadline,
-			damper:  damper{cooldown: rollbackCooldown},
-			report:  func(a alarm) bool { return s.raiseAlarm(a.rollbackPacket()) },
-		}
-	}
-	if names.EmergencySignal != "" && s.emergencySignal == nil {
-		s.emergencySignal = &signalMonitor{
-			segment: newSegment(sharedMemoryDir, names.EmergencySignal, emergencySize),
-			decode:  decodeEmergency,
-			damper:  damper{cooldown: emergencyCooldown},
-			report:  s.emergency.Shared,
-		}
-	}
 }

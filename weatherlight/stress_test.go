@@ -20,10 +20,10 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 	var made atomic.Int64
 	monitor := func(size int, decode func([]byte) sharedSignal) func() supervise.Worker {
 		return func() supervise.Worker {
-			return &signalMonitor{
+			return &signalPoller{monitors: []*signalMonitor{{
 				segment: newSegment(dir, fmt.Sprint("signal", made.Add(1)%2), size), decode: decode,
 				damper: damper{cooldown: time.Millisecond}, report: func(alarm) bool { return true },
-			}
+			}}}
 		}
 	}
 	for name, newWorker := range map[string]func() supervise.Worker{
@@ -43,6 +43,7 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 		},
 		"rollback monitor":  monitor(deadlineSize, decodeDeadline),
 		"emergency monitor": monitor(emergencySize, decodeEmergency),
+		"signal reporter":   func() supervise.Worker { return newSignalReporter() },
 		"embedded broker": func() supervise.Worker {
 			embedded, err := broker.Start(broker.Config{Tick: time.Millisecond})
 			if err != nil {
@@ -82,7 +83,7 @@ func TestStormOfSignalsIsCountedWhole(t *testing.T) {
 	d := emergencyDeck(t)
 	d.monitor.damper.cooldown = 20 * time.Millisecond
 	d.write(0, make([]byte, emergencySize))
-	stop := run(t, d.monitor)
+	stop := run(t, polling(d.monitor))
 	const storm = 200
 	for i := range uint64(storm) {
 		d.write(0, emergencyRecord(byte(1+i%4), i+1, "storm"))

@@ -249,19 +249,16 @@ func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate
 // publishReports sends the field reports that are due, once more when the
 // worker is asked to stop.
 func (s *Service) publishReports(ctx context.Context) error {
-	ticker := time.NewTicker(reportInterval)
-	defer ticker.Stop()
-	for {
-		// The log keeps what could not be sent and says when to try again, so a
-		// refused report is no failure of this worker.
-		if _, err := s.reports.PublishPending(supervise.Work(ctx), durableReports{s.outbox}); err != nil {
-			s.logger.Debug("field reports pending", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	every(ctx, reportInterval, s.publishDueReports)
+	s.publishDueReports(ctx)
+	return nil
+}
+
+func (s *Service) publishDueReports(ctx context.Context) {
+	// The log keeps what could not be sent and says when to try again, so a
+	// refused report is no failure of this worker.
+	if _, err := s.reports.PublishPending(supervise.Work(ctx), durableReports{s.outbox}); err != nil {
+		s.logger.Debug("field reports pending", "error", err)
 	}
 }
 

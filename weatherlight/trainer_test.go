@@ -104,7 +104,7 @@ func TestTrainerInAnotherProcessIsHeard(t *testing.T) {
 		segment: newSegment(sharedMemoryDir, name, emergencySize), decode: decodeEmergency,
 		damper: damper{cooldown: emergencyCooldown}, report: heard.report,
 	}
-	stop := run(t, monitor)
+	stop := run(t, polling(monitor))
 	began := time.Now()
 	at := raiseInPython(t, "emergency", path, 3, "0", "loss_spike")
 	eventually(t, "the alarm", func() bool { return len(heard.list()) == 1 })

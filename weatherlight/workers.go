@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -31,7 +32,7 @@ const (
 	workerSummary      = "summary"
 	workerHousekeeping = "housekeeping"
 	workerEmergency    = "emergency_stream"
-	workerRollback     = "rollback_monitor"
+	workerSignals      = "signal_monitor"
 	workerFleet        = "fleet"
 	workerOutbox       = "outbox"
 	workerSecrets      = "secret_file"
@@ -41,7 +42,7 @@ const (
 	workerNissa        = "nissa_heartbeat"
 	workerWatchdog     = "watchdog"
 
-	workerEmergencySignal = "emergency_monitor"
+	workerSignalReports = "signal_reports"
 )
 
 // startWorkers is a boot step that starts a list of workers in order. The list
@@ -62,13 +63,21 @@ func (s *Service) stopWorkers(list func() []supervise.Spec) func(context.Context
 	return func(ctx context.Context) error { return s.stopSpecs(ctx, list()) }
 }
 
+// stopSpecs stops one worker after the other, so that each drains into those
+// started before it. Once ctx is done there is no time left for that: the rest
+// stop together, or a step with many workers would outlast its bound.
 func (s *Service) stopSpecs(ctx context.Context, specs []supervise.Spec) error {
-	var failures []error
-	for _, spec := range slices.Backward(specs) {
-		if err := s.supervisor.StopWorker(ctx, spec.Name); err != nil {
-			failures = append(failures, err)
+	failures := make([]error, len(specs))
+	var rest sync.WaitGroup
+	for i, spec := range slices.Backward(specs) {
+		stop := func() { failures[i] = s.supervisor.StopWorker(ctx, spec.Name) }
+		if ctx.Err() != nil {
+			rest.Go(stop)
+		} else {
+			stop()
 		}
 	}
+	rest.Wait()
 	return errors.Join(failures...)
 }
 

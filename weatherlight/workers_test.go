@@ -3,12 +3,46 @@ package weatherlight
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
 )
+
+func TestStepOfDeafWorkersDoesNotOutlastItsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound, grace = 3 * time.Second, 500 * time.Millisecond
+		s := &Service{supervisor: supervise.New(supervise.Config{SoftStop: time.Second, HardStop: time.Second})}
+		release := make(chan struct{})
+		deaf := supervise.WorkerFunc(func(context.Context) error { <-release; return nil })
+		var specs []supervise.Spec
+		for i := range 12 {
+			specs = append(specs, supervise.Spec{Name: fmt.Sprint("deaf-", i), Worker: deaf})
+			if err := s.supervisor.Start(t.Context(), specs[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		defer cancel()
+		begun := time.Now()
+		err := s.stopSpecs(ctx, specs)
+		if took := time.Since(begun); took > bound+grace {
+			t.Errorf("the step took %v of %v", took, bound)
+		}
+		for _, spec := range specs {
+			if err == nil || !strings.Contains(err.Error(), spec.Name) {
+				t.Errorf("%v does not name %s", err, spec.Name)
+			}
+		}
+		close(release)
+	})
+}
 
 func TestMessageOfAnotherTypeIsNotRetried(t *testing.T) {
 	calls := 0

@@ -57,17 +57,19 @@ func (b *Broker) URL() string { return "redis://" + b.addr + "/0" }
 // Run moves the clock of the broker with the real one until ctx is done: its
 // keys do not expire by themselves.
 func (b *Broker) Run(ctx context.Context) error {
-	ticker := time.NewTicker(b.tick)
-	defer ticker.Stop()
+	// On the full tick, like the loops of the service around it: they wake up together.
+	timer := time.NewTimer(time.Until(time.Now().Truncate(b.tick).Add(b.tick)))
+	defer timer.Stop()
 	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 			now := time.Now()
 			b.server.FastForward(now.Sub(last))
 			last = now
+			timer.Reset(time.Until(now.Truncate(b.tick).Add(b.tick)))
 		}
 	}
 }

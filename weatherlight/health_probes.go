@@ -1,0 +1,44 @@
+package weatherlight
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// probeInterval is the pause between two questions that cost a query.
+const probeInterval = 5 * time.Second
+
+// rarely makes a look that asks at most once an interval, and gives its last
+// answer in between.
+func rarely(interval time.Duration, look func(context.Context) []finding) func(context.Context) []finding {
+	var asked time.Time
+	var last []finding
+	return func(ctx context.Context) []finding {
+		if now := time.Now(); asked.IsZero() || now.Sub(asked) >= interval-healthInterval/2 {
+			last, asked = look(ctx), now
+		}
+		return last
+	}
+}
+
+// lookAtLibrary finds a catalogue that does not answer, also when nobody else
+// asks it anything.
+func (s *Service) lookAtLibrary(ctx context.Context) []finding {
+	ctx, cancel := context.WithTimeout(ctx, healthPatience)
+	defer cancel()
+	if err := s.library.Ping(ctx); err != nil {
+		return []finding{{detail: fmt.Sprintf("%s: %v", s.settings.Urza.DatabaseURL.String(), err)}}
+	}
+	return nil
+}
+
+// lookAtOutbox finds messages that the bus will never accept. They stay in the
+// file until a person has looked at them.
+func (s *Service) lookAtOutbox(ctx context.Context) []finding {
+	_, refused, err := s.outbox.Waiting(ctx)
+	if err != nil || refused == 0 {
+		return nil // A file that cannot be read fails the worker that drains it.
+	}
+	return []finding{{detail: fmt.Sprintf("%d messages in outbox.db were refused for good", refused)}}
+}

@@ -1,0 +1,103 @@
+package weatherlight
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+func TestOutageOfTheCatalogueIsFoundThoughNobodyAsksForAKernel(t *testing.T) {
+	service := newService(t, nil)
+	library, err := urza.Open(t.Context(), urza.Config{
+		DatabaseURL: "sqlite:///" + filepath.Join(t.TempDir(), "catalog.db"), ArtifactDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.library = library
+	before := library.Metrics()["cache_misses"]
+	if found := service.lookAtLibrary(t.Context()); len(found) != 0 {
+		t.Errorf("findings %v of a sound catalogue", found)
+	}
+	if after := library.Metrics()["cache_misses"]; after != before {
+		t.Errorf("the look counted as %v look-ups", after-before)
+	}
+	if err := library.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found := service.lookAtLibrary(t.Context()); len(found) != 1 {
+		t.Errorf("findings %v of a catalogue that is gone, want one", found)
+	}
+}
+
+func TestMessageThatTheBusNeverTakesIsAnAlarm(t *testing.T) {
+	r := start(t, newService(t, nil))
+	if found := r.lookAtOutbox(t.Context()); len(found) != 0 {
+		t.Errorf("findings %v of an empty outbox", found)
+	}
+	tooLarge := &leyline.FieldReport{Notes: strings.Repeat("x", 1<<20)}
+	if err := r.outbox.Put(t.Context(), oona.Message{Payload: tooLarge}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the refusal", func() bool { return len(r.lookAtOutbox(t.Context())) == 1 })
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCostlyLookIsTakenRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		look := rarely(probeInterval, func(context.Context) []finding {
+			asked++
+			return []finding{{subject: "x"}}
+		})
+		for range 11 {
+			if found := look(t.Context()); len(found) != 1 {
+				t.Fatalf("findings %v", found)
+			}
+			time.Sleep(healthInterval)
+		}
+		if asked != 3 {
+			t.Errorf("asked %d times in 11 s, want 3", asked)
+		}
+	})
+}
+
+func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
+	service := newService(t, nil)
+	for _, test := range []struct {
+		alive  bool
+		code   int
+		status string
+	}{
+		{true, http.StatusOK, "ok"},
+		{false, http.StatusServiceUnavailable, "supervisor does not answer"},
+	} {
+		service.alive = func(ctx context.Context) bool {
+			if _, bounded := ctx.Deadline(); !bounded {
+				t.Error("the question has no bound")
+			}
+			return test.alive
+		}
+		answer := httptest.NewRecorder()
+		service.routes().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		var body map[string]string
+		if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Code != test.code || body["status"] != test.status {
+			t.Errorf("alive %v: %d %v, want %d %q", test.alive, answer.Code, body, test.code, test.status)
+		}
+	}
+}
