@@ -58,6 +58,8 @@ func replayText(entry string, err error) string {
 		return "was replayed before, as " + entry
 	case errors.Is(err, oona.ErrNoDeadLetter):
 		return "no such dead letter"
+	case errors.Is(err, oona.ErrNotReplayable):
+		return errors.Unwrap(err).Error() // without the id, which is there already
 	default:
 		return err.Error()
 	}
