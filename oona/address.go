@@ -32,6 +32,9 @@ func clientOption(cfg Config) (rueidis.ClientOption, error) {
 	}
 	option.Dialer.Timeout, option.Sentinel.Dialer.Timeout = cfg.DialTimeout, cfg.DialTimeout
 	option.ConnWriteTimeout = cfg.DialTimeout
+	// No pings on idle connections: each would wake the process every second, and
+	// a peer that has gone is noticed by whoever asks it.
+	option.Dialer.KeepAlive, option.Sentinel.Dialer.KeepAlive = -1, -1
 	option.DisableCache = true
 	option.ReadBufferEachConn, option.WriteBufferEachConn = connectionBuffer, connectionBuffer
 	option.RingScaleEachConn = connectionRing

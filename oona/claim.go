@@ -29,9 +29,9 @@ type pendingEntry struct {
 // mind brings entries back: those whose retry is due, and on a timer those of
 // consumers that are gone.
 func (s *consumer) mind(fetch, work context.Context) {
-	scan := time.NewTicker(claimPeriod(s.c.cfg.ClaimIdle))
+	scan := newBeat(claimPeriod(s.c.cfg.ClaimIdle))
 	defer scan.Stop()
-	orphans := time.NewTicker(orphanPeriod)
+	orphans := newBeat(orphanPeriod)
 	defer orphans.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -45,10 +45,12 @@ func (s *consumer) mind(fetch, work context.Context) {
 		case <-timer.C:
 		case <-scan.C:
 			s.scanPending(fetch, work)
+			scan.again()
 		case <-orphans.C:
 			if err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
 				s.log.Debug("scan of own entries failed", "error", err)
 			}
+			orphans.again()
 		}
 	}
 }

@@ -97,11 +97,12 @@ func (s *consumer) begin(fetch, work context.Context) error {
 }
 
 func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
+	wait := untilBeat(max(s.sub.Block, time.Millisecond))
 	command := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).
-		Count(int64(s.sub.Batch)).Block(max(1, s.sub.Block.Milliseconds())).
+		Count(int64(s.sub.Batch)).Block(max(1, wait.Milliseconds())).
 		Streams().Key(s.sub.Stream).Id(">").Build()
 	// The bound catches a connection that is dead without having been closed.
-	reply, err := s.line.blocking(fetch, s.sub.Block+s.c.cfg.DialTimeout, command)
+	reply, err := s.line.blocking(fetch, wait+s.c.cfg.DialTimeout, command)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
 	}
