@@ -49,11 +49,16 @@ func (c *Catalog) Authorize(id string, g Grant) error {
 // Permit is Authorize with the deployment's own grant for a descriptor from
 // elsewhere, such as a library's row: what the catalogue knows of the blueprint
 // decides, and the descriptor's own flags when it is of nobody's catalogue.
-func (c *Catalog) Permit(d *leyline.BlueprintDescriptor) error {
+// approved says that the approval was given there already.
+func (c *Catalog) Permit(d *leyline.BlueprintDescriptor, approved bool) error {
+	g := c.config.Granted
+	if approved {
+		g = g.Merge(Grant{Approved: []string{d.GetBlueprintId()}})
+	}
 	if known, err := c.find(d.GetBlueprintId()); err == nil {
 		d = known
 	}
-	return authorize(d, c.config.Granted)
+	return authorize(d, g)
 }
 
 // authorize says whether g permits a blueprint.

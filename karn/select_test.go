@@ -56,19 +56,22 @@ func TestRowFromElsewhereIsJudgedByTheCatalogue(t *testing.T) {
 	cases := []struct {
 		name      string
 		row       *leyline.BlueprintDescriptor
+		approved  bool
 		permitted bool
 	}{
-		{"safe", row("BP002", false, false), true},
-		{"approved", row("BP036", true, false), true},
-		{"not approved", row("BP037", true, false), false},
-		{"a row that hides what it needs", row("BP043", false, false), false},
-		{"quarantine granted", row("BP044", false, true), true},
-		{"in quarantine here", row("BP009", false, false), false},
-		{"of nobody's catalogue, approved", row("custom", true, false), true},
-		{"of nobody's catalogue, adversarial", row("other", false, true), false},
+		{"safe", row("BP002", false, false), false, true},
+		{"approved", row("BP036", true, false), false, true},
+		{"not approved", row("BP038", true, false), false, false},
+		{"approved where it lies", row("BP038", true, false), true, true},
+		{"a row that hides what it needs", row("BP043", false, false), false, false},
+		{"approved, but in quarantine", row("BP043", false, true), true, false},
+		{"quarantine granted", row("BP044", false, true), false, true},
+		{"in quarantine here", row("BP009", false, false), false, false},
+		{"of nobody's catalogue, approved", row("custom", true, false), false, true},
+		{"of nobody's catalogue, adversarial", row("other", false, true), false, false},
 	}
 	for _, c := range cases {
-		if err := catalog.Permit(c.row); (err == nil) != c.permitted {
+		if err := catalog.Permit(c.row, c.approved); (err == nil) != c.permitted {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

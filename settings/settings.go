@@ -75,7 +75,7 @@ type Tamiyo struct {
 
 // Karn says which blueprints this deployment permits.
 type Karn struct {
-	Approved        []string `env:"KARN_APPROVED" envDefault:"" form:"blueprints" doc:"Comma-separated ids of blueprints that are approved: those that ask for an approval are compiled, offered and served only then."`
+	Approved        []string `env:"KARN_APPROVED" envDefault:"" form:"blueprints" doc:"Comma-separated ids of blueprints that are approved: those that ask for an approval are compiled, offered and served only then. esperctl kernels approve approves one stored kernel."`
 	Quarantined     []string `env:"KARN_QUARANTINED" envDefault:"" form:"blueprints" doc:"Comma-separated ids of blueprints to keep in quarantine, besides the adversarial ones, which always are."`
 	QuarantineGrant []string `env:"KARN_QUARANTINE_GRANT" envDefault:"" form:"blueprints" doc:"Comma-separated ids of quarantined blueprints that may be compiled and served all the same, because the whole deployment is a quarantine."`
 }
@@ -109,7 +109,7 @@ type Urza struct {
 	SigningKeyFile     string   `env:"URZA_SIGNING_KEY_FILE" envDefault:"" doc:"File with a minisign secret key: each saved kernel gets a .minisig beside it. Blank signs nothing."`
 	SigningKeyPassword Secret   `env:"URZA_SIGNING_KEY_PASSWORD" envDefault:"" doc:"Password of that file; blank when it has none."`
 	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
-	RequireApproval    bool     `env:"URZA_REQUIRE_APPROVAL" envDefault:"false" doc:"Serve blueprints that ask for an approval only after esperctl kernels approve."`
+	RequireApproval    bool     `env:"URZA_REQUIRE_APPROVAL" envDefault:"false" doc:"Serve blueprints that ask for an approval only after esperctl kernels approve: KARN_APPROVED is not enough then."`
 
 	ScrubInterval       time.Duration `env:"URZA_SCRUB_INTERVAL_HOURS" envDefault:"24" unit:"h" min:"0" doc:"Pause between two passes that read every kernel again and set damaged ones aside; 0 is off."`
 	ScrubBytesPerSecond int           `env:"URZA_SCRUB_BYTES_PER_SECOND" envDefault:"8388608" min:"1024" doc:"Most bytes that a pass reads in a second."`

@@ -34,9 +34,10 @@ type Config struct {
 	// RequireApproval withholds kernels whose descriptor asks for an approval until an
 	// operator approved them.
 	RequireApproval bool
-	// Permit, when set, is asked whether a blueprint may be used at all; its error
-	// withholds the kernel. The answer for a row is remembered.
-	Permit func(*leyline.BlueprintDescriptor) error
+	// Permit, when set, is asked whether a blueprint may be used at all, and told
+	// whether an operator approved the artifact; its error withholds the kernel. The
+	// answer for a row is remembered.
+	Permit func(descriptor *leyline.BlueprintDescriptor, approved bool) error
 	// Retention removes artifacts that no row has referred to for so long; 0 keeps
 	// them. It acts at the end of a scrub, or when Prune is called.
 	Retention time.Duration

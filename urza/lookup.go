@@ -128,7 +128,7 @@ func (l *Library) Withheld(record *Record) error {
 	case l.cfg.Permit == nil:
 		return nil
 	}
-	if err := l.cfg.Permit(record.Descriptor); err != nil {
+	if err := l.cfg.Permit(record.Descriptor, record.Approved); err != nil {
 		return fmt.Errorf("%w: %w", ErrWithheld, err)
 	}
 	return nil

@@ -121,8 +121,8 @@ func TestKernelThatIsNotPermittedIsNotServed(t *testing.T) {
 		dir := t.TempDir()
 		cfg := newConfig(dir)
 		forbidden := errors.New("quarantine only")
-		cfg.Permit = func(d *leyline.BlueprintDescriptor) error {
-			if d.GetBlueprintId() == "BP043" {
+		cfg.Permit = func(d *leyline.BlueprintDescriptor, approved bool) error {
+			if d.GetBlueprintId() == "BP043" && !approved {
 				return forbidden
 			}
 			return nil
@@ -145,7 +145,9 @@ func TestKernelThatIsNotPermittedIsNotServed(t *testing.T) {
 		if !has(t, library, "BP043") {
 			t.Error("the forge would compile it again and again")
 		}
-		cfg.Permit = nil
-		wantReady(t, ask(t, NewPrefetcher(openTest(t, cfg)), "BP043"), adversarial.GetChecksum())
+		if err := library.Approve(context.Background(), "BP043"); err != nil {
+			t.Fatal(err)
+		}
+		wantReady(t, ask(t, prefetcher, "BP043"), adversarial.GetChecksum())
 	})
 }

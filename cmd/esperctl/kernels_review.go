@@ -15,9 +15,9 @@ func newKernelsApprove() *cobra.Command {
 		Use:   "approve ID",
 		Short: "Approve the artifact that a blueprint has now",
 		Long: `Verifies the artifact of a blueprint and records that it is approved. The approval
-is of this very artifact: another one must be approved again. With
-URZA_REQUIRE_APPROVAL the service serves blueprints that ask for an approval only
-after it.`,
+is of this very artifact: another one must be approved again. A blueprint that asks for
+an approval is served after it, or when KARN_APPROVED names it; with
+URZA_REQUIRE_APPROVAL only after it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return review(command.Context(), ids[0], "approved", command.OutOrStdout(), (*urza.Library).Approve)
