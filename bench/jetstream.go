@@ -82,7 +82,7 @@ func (j *jet) publish(ctx context.Context, n int) error {
 	header := nats.Header{"signature": {j.message.signature}}
 	for range n {
 		message := &nats.Msg{Subject: jetSubject, Header: header, Data: []byte(j.message.payload)}
-		if _, err := j.streams.PublishMsgAsync(message); err != nil {
+		if _, err := j.streams.PublishMsgAsync(message, jetstream.WithStallWait(startTimeout)); err != nil {
 			return fmt.Errorf("publish to JetStream: %w", err)
 		}
 	}

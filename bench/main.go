@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"syscall"
+	"time"
 )
 
 // options are the flags of a run.
@@ -151,10 +152,11 @@ func (b *bench) measureAll(ctx context.Context) error {
 		if !wanted {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "bench: %s ...\n", g.rows[0].name)
+		begun := time.Now()
 		if err := g.measure(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", g.rows[0].name, err)
 		}
+		fmt.Fprintf(os.Stderr, "bench: %s and its like: %.1f s\n", g.rows[0].name, time.Since(begun).Seconds())
 	}
 	return nil
 }

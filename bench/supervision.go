@@ -12,8 +12,13 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
-// stormWorkers is how many workers fail at once, again and again.
-const stormWorkers = 16
+const (
+	// stormWorkers fail at once, again and again.
+	stormWorkers = 16
+	// untold is how many failures may wait to be told: enough that a worker hardly
+	// ever waits, and few enough that a supervisor drops none.
+	untold = 256
+)
 
 func supervisionRows() []row {
 	return []row{
@@ -78,9 +83,8 @@ func ownCPU() (time.Duration, error) {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
 }
 
-// paced lets a worker fail when the failure before was told. No supervisor
-// drops or piles up events then, and what the workers themselves do is the same
-// for all.
+// paced lets workers fail no faster than failures are told, and is the same for
+// every supervisor.
 type paced struct {
 	permits chan struct{}
 	left    atomic.Int64
@@ -88,9 +92,9 @@ type paced struct {
 }
 
 func newPaced(n int) *paced {
-	p := &paced{permits: make(chan struct{}, stormWorkers), enough: make(chan struct{})}
+	p := &paced{permits: make(chan struct{}, untold), enough: make(chan struct{})}
 	p.left.Store(int64(n))
-	for range stormWorkers {
+	for range untold {
 		p.permits <- struct{}{}
 	}
 	return p

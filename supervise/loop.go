@@ -127,8 +127,9 @@ func (w *worker) wait(limit time.Duration, cut <-chan struct{}) (returned bool, 
 
 // judge does what the policy decides about a run that returned unasked.
 func (w *worker) judge(err error) bool {
-	outcome := Outcome{Err: err, Finite: w.spec.Finite, Healthy: w.uptime()}
-	history, decision := w.policy.Next(w.history, outcome, time.Now(), w.rng)
+	now := time.Now()
+	outcome := Outcome{Err: err, Finite: w.spec.Finite, Healthy: w.uptime(now)}
+	history, decision := w.policy.Next(w.history, outcome, now, w.rng)
 	w.history = history
 	switch decision.Verdict {
 	case Restart:

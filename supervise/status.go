@@ -33,7 +33,7 @@ func (l *ledger) snapshot() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.status
-	s.Uptime = l.uptimeLocked()
+	s.Uptime = l.uptimeLocked(time.Now())
 	return s
 }
 
@@ -49,17 +49,17 @@ func (l *ledger) lastError() error {
 	return l.err
 }
 
-func (l *ledger) uptime() time.Duration {
+func (l *ledger) uptime(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.uptimeLocked()
+	return l.uptimeLocked(now)
 }
 
-func (l *ledger) uptimeLocked() time.Duration {
+func (l *ledger) uptimeLocked(now time.Time) time.Duration {
 	if l.readyAt.IsZero() {
 		return 0
 	}
-	return time.Since(l.readyAt)
+	return now.Sub(l.readyAt)
 }
 
 // change is what comes with a move.
