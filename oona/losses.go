@@ -50,9 +50,9 @@ func newLosses(log *slog.Logger) *losses {
 // ledgerOf is the key of a stream's ledger, on the same node of a cluster.
 func ledgerOf(stream string) string {
 	if strings.Contains(stream, "{") {
-		return stream + ":losses"
+		return "oona:losses:" + stream
 	}
-	return "{" + stream + "}:losses"
+	return "oona:losses:{" + stream + "}"
 }
 
 // look takes notice of a stream and its groups: from the server's count it can
