@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 // Config configures a [Service].
@@ -16,6 +17,9 @@ type Config struct {
 	Limits   Limits        // bounds of what is kept
 	Stop     time.Duration // bound of a stop; default 8 s
 	Logger   *slog.Logger
+
+	// Beside are more workers of the process, started first and stopped last.
+	Beside []supervise.Spec
 }
 
 // Limits bounds what senders can make the service remember.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -52,7 +55,7 @@ func (s *Service) Run(ctx context.Context) error {
 		err = s.wait(ctx)
 	}
 	s.stopping.Store(true)
-	err = errors.Join(err, s.stop(ctx))
+	err = errors.Join(err, notify(daemon.SdNotifyStopping), s.stop(ctx))
 	if server.first != nil { // the worker never took it
 		err = errors.Join(err, listener.Close())
 	}
@@ -70,10 +73,11 @@ func (s *Service) Addr() string {
 
 // start runs HTTP first: while consumers come up, readiness is asked for.
 func (s *Service) start(ctx context.Context, server *httpServer) error {
-	specs := []supervise.Spec{{Name: "http", Worker: server, AwaitReady: true}}
+	specs := append(slices.Clone(s.config.Beside), supervise.Spec{Name: "http", Worker: server, AwaitReady: true})
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
 	}
+	specs = append(specs, s.watchdog()...)
 	for _, spec := range specs {
 		if err := s.supervisor.Start(ctx, spec); err != nil {
 			if ctx.Err() != nil {
@@ -83,7 +87,7 @@ func (s *Service) start(ctx context.Context, server *httpServer) error {
 		}
 	}
 	s.config.Logger.Info("nissa started", "http", server.addr, "group", s.config.Group, "streams", s.streams())
-	return nil
+	return notify(daemon.SdNotifyReady)
 }
 
 func (s *Service) wait(ctx context.Context) error {

@@ -19,12 +19,12 @@ type Source func() (current string, previous []string, err error)
 // Follower keeps a keyring at what a source says: a file of secrets that an
 // operator rotates.
 type Follower struct {
-	source Source
 	logger *slog.Logger
 	ring   *Keyring
 
-	mu    sync.Mutex
-	inUse []string // the one that signs first
+	mu     sync.Mutex
+	source Source
+	inUse  []string // the one that signs first
 }
 
 // Follow makes a keyring of what the source says now. It fails with ErrNoSecret
@@ -47,12 +47,28 @@ func (f *Follower) Keyring() *Keyring { return f.ring }
 // Reload goes over to what the source says now, at once. When it cannot be read
 // everything stays as it was.
 func (f *Follower) Reload() error {
-	current, previous, err := f.source()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.adopt(f.source)
+}
+
+// Use follows another source from now on, and goes over to what it says at once.
+// When it cannot be read everything stays as it was.
+func (f *Follower) Use(source Source) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.adopt(source); err != nil {
+		return err
+	}
+	f.source = source
+	return nil
+}
+
+func (f *Follower) adopt(source Source) error {
+	current, previous, err := source()
 	if err != nil {
 		return fmt.Errorf("reload secrets: %w", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	now := secretsOf(current, previous)
 	if slices.Equal(now, f.inUse) {
 		return nil

@@ -86,3 +86,23 @@ func TestFollowerNeedsASecret(t *testing.T) {
 		}
 	}
 }
+
+func TestNewSourceIsFollowedUnlessItCannotBeRead(t *testing.T) {
+	first := func() (string, []string, error) { return "first", nil, nil }
+	second := func() (string, []string, error) { return "second", []string{"first"}, nil }
+	broken := func() (string, []string, error) { return "", nil, errors.New("unreadable") }
+	follower, err := signing.Follow(first, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := follower.Keyring().KeyID()
+	if err := follower.Use(broken); err == nil || follower.Keyring().KeyID() != old {
+		t.Errorf("after a source that cannot be read: %v, key %s", err, follower.Keyring().KeyID())
+	}
+	if err := follower.Use(second); err != nil || follower.Keyring().KeyID() == old {
+		t.Errorf("after a new source: %v, key %s", err, follower.Keyring().KeyID())
+	}
+	if err := follower.Reload(); err != nil || follower.Keyring().KeyID() == old {
+		t.Errorf("the old source came back: %v, key %s", err, follower.Keyring().KeyID())
+	}
+}

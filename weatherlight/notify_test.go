@@ -1,52 +1,12 @@
 package weatherlight
 
 import (
-	"context"
 	"net"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
-
-func TestWatchdogIsFedOnlyWhileTheSupervisorLives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var dead atomic.Bool
-		var fed atomic.Int64
-		dog := &watchdog{
-			interval: 10 * time.Second,
-			alive:    func(context.Context) bool { return !dead.Load() },
-			notify:   func(string) error { fed.Add(1); return nil },
-		}
-		stop := run(t, dog)
-		time.Sleep(65 * time.Second)
-		if got := fed.Load(); got != 7 {
-			t.Errorf("fed %d times in 65 s", got)
-		}
-		dead.Store(true)
-		time.Sleep(time.Minute)
-		if got := fed.Load(); got != 7 {
-			t.Errorf("fed %d times by a dead supervisor", got-7)
-		}
-		stop()
-	})
-}
-
-func TestWatchdogDoesNotWaitForeverForADeadSupervisor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dog := &watchdog{
-			interval: 10 * time.Second,
-			alive:    func(ctx context.Context) bool { <-ctx.Done(); return false },
-			notify:   func(string) error { t.Error("fed"); return nil },
-		}
-		begun := time.Now()
-		if err := dog.feed(t.Context()); err != nil || time.Since(begun) != 10*time.Second {
-			t.Errorf("feed = %v after %v", err, time.Since(begun))
-		}
-	})
-}
 
 // manager is the service manager's end of the notification socket.
 func manager(t *testing.T) *net.UnixConn {
@@ -101,7 +61,7 @@ func TestNoWatchdogWithoutAServiceManager(t *testing.T) {
 		t.Errorf("watchdog %+v of a malformed interval", dog)
 	}
 	t.Setenv("WATCHDOG_USEC", "30000000")
-	if dog := service.newWatchdog(); dog == nil || dog.interval != 15*time.Second {
+	if dog := service.newWatchdog(); dog == nil || dog.Interval != 15*time.Second {
 		t.Errorf("watchdog %+v of 30 s", dog)
 	}
 }

@@ -1,16 +1,15 @@
 package weatherlight
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/signing"
 )
 
-// Reload reads the secrets again and goes over to them at once: nothing that is
-// under way is refused, as long as the secret it was signed with is still among
-// them. When they cannot be read everything stays as it was.
-func (s *Service) Reload(context.Context) error { return s.secrets.Reload() }
+// Reload goes over to the secrets of a source at once, and follows it from now
+// on: nothing that is under way is refused, as long as the secret it was signed
+// with is still among them. When they cannot be read everything stays as it was.
+func (s *Service) Reload(secrets signing.Source) error { return s.secrets.Use(secrets) }
 
 // loadKeyring makes the keyring of the settings' secrets.
 func (s *Service) loadKeyring() error {

@@ -20,7 +20,7 @@ func TestChangedSecretFileIsTakenUp(t *testing.T) {
 	signed := service.keyring.SignEnvelope([]byte("message"))
 
 	write("new\nold\n")
-	if err := service.Reload(t.Context()); err != nil {
+	if err := service.Reload(service.settings.Secrets); err != nil {
 		t.Fatal(err)
 	}
 	if service.keyring.KeyID() == first {
@@ -31,7 +31,7 @@ func TestChangedSecretFileIsTakenUp(t *testing.T) {
 	}
 
 	write("\n")
-	if err := service.Reload(t.Context()); err == nil {
+	if err := service.Reload(service.settings.Secrets); err == nil {
 		t.Error("an empty file was taken for secrets")
 	}
 	if err := service.keyring.VerifyEnvelope([]byte("message"), signed); err != nil {
@@ -39,7 +39,7 @@ func TestChangedSecretFileIsTakenUp(t *testing.T) {
 	}
 
 	write("new")
-	if err := service.Reload(t.Context()); err != nil {
+	if err := service.Reload(service.settings.Secrets); err != nil {
 		t.Fatal(err)
 	}
 	if err := service.keyring.VerifyEnvelope([]byte("message"), signed); err == nil {

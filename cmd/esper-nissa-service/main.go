@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
@@ -40,21 +41,18 @@ func run(ctx context.Context) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
-	// The second signal leaves at once, whatever is still going on.
-	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) })
-	defer release()
-	logger := process.NewLogger(os.Stderr, resolved.Log.Level)
+	level := new(slog.LevelVar)
+	level.Set(resolved.Log.Level.Level())
+	logger := process.NewLogger(os.Stderr, level)
 	logger.Info("settings", "settings", resolved)
 	secrets, err := signing.Follow(resolved.Secrets, logger)
 	if err != nil {
 		return err
 	}
-	follower := supervise.New(supervise.Config{})
-	if err := follower.Start(ctx, supervise.Spec{Name: "secret_file", Worker: secrets}); err != nil {
-		return err
-	}
-	// Without a bound of its own: this worker waits for nothing.
-	defer func() { _ = follower.Stop(context.WithoutCancel(ctx)) }()
+	// The second signal leaves at once, whatever is still going on.
+	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) },
+		process.OnHangup(level, secrets.Use, logger))
+	defer release()
 	streams := busStreams(resolved)
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),
@@ -70,11 +68,20 @@ func run(ctx context.Context) error {
 	}
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
+		Beside: followers(resolved, secrets),
 	})
 	if err != nil {
 		return errors.Join(err, bus.Close())
 	}
 	return errors.Join(service.Run(ctx), bus.Close())
+}
+
+// followers are the workers that keep the secrets at what their file says.
+func followers(resolved *settings.Settings, secrets *signing.Follower) []supervise.Spec {
+	if resolved.SecretFile == "" {
+		return nil
+	}
+	return []supervise.Spec{{Name: "secret_file", Worker: secrets}}
 }
 
 func trust(text string) oona.Trust {

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
@@ -68,7 +69,15 @@ func parse(args []string) (onlyCheck bool, err error) {
 	return onlyCheck, nil
 }
 
+// collectionPercent is how much may be allocated before a collection, in percent
+// of what is in use. That is a few megabytes: room for some more of them costs
+// little, and spares a tenth of the processor time under load.
+const collectionPercent = 400
+
 func run(ctx context.Context) error {
+	if before := debug.SetGCPercent(collectionPercent); before != 100 {
+		debug.SetGCPercent(before) // GOGC says otherwise
+	}
 	resolved, err := settings.Load(settings.Options{})
 	if err != nil {
 		return err
@@ -86,25 +95,9 @@ func run(ctx context.Context) error {
 			service.Interrupt()
 			os.Exit(process.ExitFailed)
 		},
-		process.Action{Signal: syscall.SIGHUP, Do: func(ctx context.Context) { reload(ctx, service, level, logger) }},
+		process.OnHangup(level, service.Reload, logger),
 		process.Action{Signal: syscall.SIGUSR1, Do: service.LogStatus},
 	)
 	defer release()
 	return service.Run(ctx)
-}
-
-// reload takes over what may change while the service runs: the log level and
-// the secrets. What cannot be read leaves everything as it was.
-func reload(ctx context.Context, service *weatherlight.Service, level *slog.LevelVar, logger *slog.Logger) {
-	resolved, err := settings.Load(settings.Options{})
-	if err != nil {
-		logger.Error("reload: nothing changed", "error", err)
-		return
-	}
-	level.Set(resolved.Log.Level.Level())
-	if err := service.Reload(ctx); err != nil {
-		logger.Error("reload: the secrets stay as they were", "error", err)
-		return
-	}
-	logger.Info("reloaded", "level", resolved.Log.Level.String())
 }
