@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,9 +25,12 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 )
 
-// killedForge names the folder that this test binary forges in, when it is
-// started by itself to be killed.
-const killedForge = "TEZZERET_KILLED_FORGE"
+// What this test binary is told by when it is started by itself to be killed: the
+// folder to forge in, and the step that it dies at, when that is not left to chance.
+const (
+	killedForge = "TEZZERET_KILLED_FORGE"
+	killedStep  = "TEZZERET_KILLED_STEP"
+)
 
 // forging is what that process prints when it begins.
 const forging = "forging"
@@ -70,8 +75,28 @@ func (l killedLibrary) Save(_ context.Context, d *leyline.BlueprintDescriptor, _
 	return stored, err
 }
 
-// linger gives a kill a moment to fall into.
-func linger() { time.Sleep(time.Duration(rand.IntN(1500)) * time.Microsecond) }
+// stepsLeft is how many steps the process has to live; negative is no end.
+var stepsLeft atomic.Int64
+
+// linger gives a kill a moment to fall into, or is the step to die at.
+func linger() {
+	if os.Getenv(killedStep) == "" {
+		time.Sleep(time.Duration(rand.IntN(1500)) * time.Microsecond)
+		return
+	}
+	if stepsLeft.Add(-1) == 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // until the signal has come
+	}
+}
+
+// forgedBlueprints are fewer when each step is tried.
+func forgedBlueprints(stepwise bool) []*leyline.BlueprintDescriptor {
+	if stepwise {
+		return compilable()[:3]
+	}
+	return compilable()
+}
 
 // note appends one line to a file of the folder, in one write.
 func (l killedLibrary) note(file, line string) error {
@@ -110,7 +135,7 @@ func killedConfig(folder string, announce func(context.Context, *leyline.KernelC
 	library := killedLibrary{folder}
 	return tezzeret.ForgeConfig{
 		Compiler:    watchedCompiler{approvedCompiler(16), library},
-		Blueprints:  compilable,
+		Blueprints:  func() []*leyline.BlueprintDescriptor { return forgedBlueprints(os.Getenv(killedStep) != "") },
 		Library:     library,
 		Stored:      library.stored,
 		JournalPath: filepath.Join(folder, "journal"),
@@ -122,6 +147,13 @@ func killedConfig(folder string, announce func(context.Context, *leyline.KernelC
 // forgeUntilKilled is the body of the process that is killed.
 func forgeUntilKilled(folder string) error {
 	library := killedLibrary{folder}
+	if text := os.Getenv(killedStep); text != "" {
+		step, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return err
+		}
+		stepsLeft.Store(step)
+	}
 	fmt.Println(forging)
 	announce := func(_ context.Context, update *leyline.KernelCatalogUpdate) error {
 		linger()
@@ -143,12 +175,44 @@ func TestKilledForgeLosesNoAnnouncementAndCompilesNothingTwiceNeedlessly(t *test
 	for ; kills < random.kills; rounds++ {
 		folder := t.TempDir()
 		kills += killUntilDone(t, folder, rng)
-		checkForged(t, folder)
+		checkForged(t, folder, compilable())
 		if t.Failed() {
 			t.Fatalf("after %d kills, with -seed %d", kills, random.seed)
 		}
 	}
 	fmt.Printf("RESULT kills part=tezzeret kills=%d forges=%d lost=0 seed=%d\n", kills, rounds, random.seed)
+}
+
+// A forge dies before a compilation, and before and after each save and each
+// announcement, one after the other.
+func TestKilledAtEachStepOfTheForge(t *testing.T) {
+	if folder := os.Getenv(killedForge); folder != "" {
+		if err := forgeUntilKilled(folder); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	const steps = 3 * 5
+	for step := range steps {
+		folder := t.TempDir()
+		forgeInChild(t, folder, step+1, true)
+		forgeInChild(t, folder, -1, false)
+		checkForged(t, folder, forgedBlueprints(true))
+		if t.Failed() {
+			t.Fatalf("after a kill at step %d", step+1)
+		}
+	}
+}
+
+// forgeInChild forges in a process that lives for so many steps.
+func forgeInChild(t *testing.T, folder string, step int, killed bool) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this test binary itself
+	child.Env = append(os.Environ(), killedForge+"="+folder, killedStep+"="+strconv.Itoa(step))
+	out, err := child.CombinedOutput()
+	if killed == (err == nil) || killed == child.ProcessState.Exited() {
+		t.Fatalf("step %d: killed %t, %v\n%s", step, killed, err, out)
+	}
 }
 
 // killUntilDone starts the forge again and again, and kills it at a random
@@ -186,11 +250,11 @@ func killUntilDone(t *testing.T, folder string, rng *rand.Rand) (kills int) {
 }
 
 // checkForged wants every blueprint stored and announced as it is stored.
-func checkForged(t *testing.T, folder string) {
+func checkForged(t *testing.T, folder string, blueprints []*leyline.BlueprintDescriptor) {
 	t.Helper()
 	library := killedLibrary{folder}
 	announced := lines(t, filepath.Join(folder, "announced"))
-	for _, d := range compilable() {
+	for _, d := range blueprints {
 		found, ok, err := library.stored(t.Context(), d.GetBlueprintId())
 		if err != nil || !ok {
 			t.Errorf("%s is not stored: %v", d.GetBlueprintId(), err)
