@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/internal/redistest"
@@ -54,7 +55,13 @@ func giveUp(t *testing.T, bus *oona.Client, messages ...oona.Message) []letterEn
 			t.Error(err)
 		}
 	})
-	for len(listed(t, "--limit", "1000")) < len(messages) && t.Context().Err() == nil { // each look takes its time
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(30 * time.Second); len(listed(t, "--limit", "1000")) < len(messages); <-poll.C {
+		if time.Now().After(deadline) {
+			t.Error("they never became dead letters")
+			break
+		}
 	}
 	stop()
 	consuming.Wait()
