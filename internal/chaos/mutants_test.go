@@ -69,12 +69,10 @@ var mutations = []mutation{
 		return signedEntry(g.stream, append(slices.Clone(g.payload), m.bytes(1+m.rng.IntN(9))...), g.signature), true
 	}},
 	{"stale", func(m *entryMaker, _ good) (wireEntry, bool) {
-		old := time.Duration(70+m.rng.IntN(1_000_000)) * time.Second
-		return m.fresh(requestKind, time.Now().Add(-old)).entry(), true
+		return m.aged(-time.Duration(130+m.rng.IntN(1_000_000)) * time.Second)
 	}},
 	{"from the future", func(m *entryMaker, _ good) (wireEntry, bool) {
-		ahead := time.Duration(30+m.rng.IntN(1_000_000)) * time.Second
-		return m.fresh(requestKind, time.Now().Add(ahead)).entry(), true
+		return m.aged(time.Duration(30+m.rng.IntN(1_000_000)) * time.Second)
 	}},
 	{"nameless or undated", func(m *entryMaker, _ good) (wireEntry, bool) {
 		r := request(0, m.rng.Int())
@@ -119,6 +117,21 @@ func (m *entryMaker) hostile() (wireEntry, string) {
 			return e, mutation.name
 		}
 	}
+}
+
+// agedKinds are the messages whose age counts. A request tells it by itself, the
+// others only in the envelope of our client.
+var agedKinds = []leyline.BusMessageType{
+	leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST, leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY,
+	leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND,
+	leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE, leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL,
+}
+
+// aged makes a message that is dated so far from now.
+func (m *entryMaker) aged(off time.Duration) (wireEntry, bool) {
+	kind := agedKinds[m.rng.IntN(len(agedKinds))]
+	g := m.fresh(kind, time.Now().Add(off))
+	return g.entry(), g.bound || kind == requestKind
 }
 
 func (m *entryMaker) pick() good { return m.recent[m.rng.IntN(len(m.recent))] }
