@@ -50,12 +50,20 @@ func (b *Bus) commit(stream, group, consumer string, outcomes []Outcome) ([]Resu
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range keys {
-		b.wake(key)
-	}
 	results := make([]Result, len(outcomes))
-	for i := range results {
+	for i, o := range outcomes {
 		results[i] = Result(number(at(reply, i)))
+		b.tell(results[i], o.Answers)
 	}
 	return results, nil
+}
+
+// tell wakes those who wait for answers, when these were stored.
+func (b *Bus) tell(result Result, answers []Message) {
+	if result != Done {
+		return
+	}
+	for _, answer := range answers {
+		b.wake(answer.Stream)
+	}
 }

@@ -97,6 +97,9 @@ func (c *conn) commit(stream, group, consumer string, outcomes []Outcome) error 
 	})
 }
 
+// wayOfNews is how long it takes at most until a reader that waits has heard of an entry.
+const wayOfNews = time.Millisecond
+
 // read delivers new entries. It waits for one until a time, or until ctx is done.
 func (c *conn) read(ctx context.Context, stream, group, consumer string, n int, until time.Time) ([]Entry, error) {
 	for {
@@ -120,6 +123,8 @@ func (c *conn) read(ctx context.Context, stream, group, consumer string, n int, 
 		default:
 			return nil, nil
 		}
+		// The way of the news. It keeps readers from running beside the writer, in whatever order.
+		waitUntil(time.Now().Add(between(c.rng, 1, wayOfNews)), ctx.Done(), c.session.dead, nil)
 	}
 }
 
