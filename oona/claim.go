@@ -35,12 +35,17 @@ func (s *consumer) mind(fetch, work context.Context) {
 	defer orphans.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	seen := 0
 	for {
+		departed, known, more := s.c.departed.since(seen)
+		s.inherit(fetch, work, departed)
+		seen = known
 		next := s.retryDue(fetch, work)
 		timer.Reset(untilNext(next))
 		select {
 		case <-fetch.Done():
 			return
+		case <-more:
 		case <-s.flights.wake:
 		case <-timer.C:
 		case <-scan.C:

@@ -17,16 +17,17 @@ const blockingConnections = 64
 
 // Client is one connection pool to the bus. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	rdb    rueidis.Client
-	dialer *dialer
-	log    *slog.Logger
-	meters *meters
-	drops  *dropLedger
-	guard  *guard
-	load   *loadSampler
-	seen   *answered
-	closed atomic.Bool
+	cfg      Config
+	rdb      rueidis.Client
+	dialer   *dialer
+	log      *slog.Logger
+	meters   *meters
+	drops    *dropLedger
+	guard    *guard
+	load     *loadSampler
+	seen     *answered
+	departed departures
+	closed   atomic.Bool
 	// clustered: keys live on different nodes, so nothing spans two of them.
 	clustered bool
 }

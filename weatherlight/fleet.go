@@ -53,6 +53,9 @@ type fleet struct {
 	lease  roster
 	logger *slog.Logger
 
+	// departed, when set, hears of an instance that is no longer on the roll.
+	departed func(name string)
+
 	mu        sync.Mutex
 	describe  func() fleetNote
 	members   []fleetMember
@@ -167,9 +170,25 @@ func (f *fleet) see(roll oona.Roll, sent time.Time) {
 		members = append(members, member)
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	gone := missing(f.members, members)
 	f.members, f.leader, f.until = members, roll.Leader, sent.Add(leaseTTL)
 	f.setToken(roll.Token)
+	f.mu.Unlock()
+	for _, name := range gone {
+		f.bury(name)
+	}
+}
+
+// missing are the names of before that are not among those of now.
+func missing(before, now []fleetMember) []string {
+	return slices.DeleteFunc(names(before), func(name string) bool { return slices.Contains(names(now), name) })
+}
+
+func (f *fleet) bury(name string) {
+	f.logger.Info("instance is gone", "instance", name)
+	if f.departed != nil && name != f.self {
+		f.departed(name)
+	}
 }
 
 // setToken notes a change of our lead.

@@ -164,6 +164,24 @@ func TestCommandGoesWhereItsSeedLives(t *testing.T) {
 	}
 }
 
+func TestInstanceThatFallsSilentIsReportedDeadOnce(t *testing.T) {
+	roster := &fakeRoster{roll: rollOf(t, "b", map[string]fleetNote{"a": {}, "b": {}, "c": {}})}
+	f := testFleet(roster)
+	var dead []string
+	f.departed = func(name string) { dead = append(dead, name) }
+	for _, members := range []map[string]fleetNote{
+		{"a": {}, "b": {}, "c": {}}, {"a": {}, "c": {}}, {"a": {}, "c": {}}, {"c": {}}, {"a": {}, "b": {}}, {"a": {}},
+	} {
+		roster.roll = rollOf(t, "a", members)
+		if err := f.beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"b", "c", "b"}; !slices.Equal(dead, want) {
+		t.Errorf("dead: %v, want %v: never ourselves, and each once", dead, want)
+	}
+}
+
 func TestOneInstanceKeepsALibrary(t *testing.T) {
 	for _, row := range []struct {
 		name    string

@@ -40,6 +40,7 @@ func (s *Service) joinFleet(ctx context.Context) error {
 	}
 	lease := s.bus.NewLease(oona.LeaseConfig{Name: s.instance(), Owner: owner, TTL: leaseTTL})
 	s.fleet = newFleet(s.instance(), lease, s.libraryID(), s.logger)
+	s.fleet.departed = s.inheritFrom
 	err = s.fleet.join(ctx)
 	if errors.Is(err, oona.ErrNameTaken) {
 		return fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", s.instance(), err)
@@ -48,6 +49,15 @@ func (s *Service) joinFleet(ctx context.Context) error {
 		return fmt.Errorf("join the other instances: %w", err)
 	}
 	return s.supervisor.Start(ctx, supervise.Spec{Name: workerFleet, Worker: s.fleet})
+}
+
+// inheritFrom takes over what an instance had in hand whose lease has ended. It
+// was last alive a beat before its lease began to run out, so what it touched
+// later than that is still its own.
+func (s *Service) inheritFrom(instance string) {
+	other := s.settings.Weatherlight
+	other.Instance = instance
+	s.bus.Inherit(other.Consumer(), leaseTTL-leadBeat)
 }
 
 // leaveFleet takes what is this instance's alone off the bus: its groups on the

@@ -1,0 +1,75 @@
+package oona_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// leaveInHand publishes a state and has a consumer die with it: its handler never
+// returns, and its work is given up.
+func leaveInHand(t *testing.T, url, consumer, state string) {
+	t.Helper()
+	dying := connect(t, url, func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = consumer, time.Hour })
+	if err := publishState(dying, state); err != nil {
+		t.Fatal(err)
+	}
+	taken, end := make(chan struct{}), make(chan struct{})
+	ctx, die := context.WithCancel(context.Background())
+	go func() {
+		defer close(end)
+		_ = dying.Consume(ctx, ctx, oona.Subscription{Stream: "oona.normal", Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE: func(work context.Context, _ *oona.Delivery) ([]oona.Message, error) {
+				close(taken)
+				<-work.Done()
+				return nil, work.Err()
+			}}})
+	}()
+	<-taken
+	die()
+	<-end
+}
+
+func awaitState(t *testing.T, got *received, state string) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for got.count(state) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s was not taken over", state)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestWorkOfAConsumerKnownToBeDeadIsTakenOverAtOnce(t *testing.T) {
+	t.Parallel()
+	embedded, err := broker.Start(broker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(embedded.Close)
+	for name, url := range map[string]string{"redis": redistest.Start(t).URL, "embedded": embedded.URL()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			leaveInHand(t, url, "dead-1", "first")
+			leaveInHand(t, url, "alive", "second")
+			leaveInHand(t, url, "dead-2", "third")
+			heir := connect(t, url, func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = "heir", time.Hour })
+			heir.Inherit("dead-1", 0)
+			got := receive(t, heir) // begins after the news
+			awaitState(t, got, "first")
+			heir.Inherit("heir", 0)
+			heir.Inherit("alive", time.Hour)
+			heir.Inherit("dead-2", 0)
+			awaitState(t, got, "third")
+			if got.count("second") != 0 {
+				t.Error("what was touched a moment ago was taken over")
+			}
+		})
+	}
+}
