@@ -50,8 +50,8 @@ func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
 		kept **sql.Stmt
 		text string
 	}{{&c.lookup, selectRow}, {&c.upsert, upsertRow}, {&c.heal, deleteQuarantine}} {
-		prepared, err := db.PrepareContext(ctx, statement.text)
-		if err != nil { // closing the database closes the others
+		prepared, err := db.PrepareContext(ctx, statement.text) //nolint:sqlclosecheck // close does
+		if err != nil {                                         // closing the database closes the others
 			return nil, fmt.Errorf("prepare statement: %w", err)
 		}
 		*statement.kept = prepared

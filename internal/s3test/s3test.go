@@ -4,7 +4,7 @@ package s3test
 
 import (
 	"bufio"
-	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
@@ -89,8 +89,8 @@ func refuse(w http.ResponseWriter, status int, code string) {
 }
 
 func etag(content []byte) string {
-	sum := md5.Sum(content)
-	return `"` + hex.EncodeToString(sum[:]) + `"`
+	sum := sha256.Sum256(content)
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, key string) {
