@@ -17,10 +17,13 @@ func Load(onnx []byte) (*Kernel, error) {
 		return nil, err
 	}
 	l := &loader{kernel: &Kernel{}, names: make(map[string]int)}
-	if err := l.load(model); err != nil {
+	sum := make(chan string, 1)
+	go func() { sum <- Checksum(onnx) }() // as much work as the rest, for another core
+	err = l.load(model)
+	l.kernel.checksum = <-sum
+	if err != nil {
 		return nil, err
 	}
-	l.kernel.checksum = Checksum(onnx)
 	return l.kernel, nil
 }
 
