@@ -18,6 +18,7 @@ const (
 		LEFT JOIN urza_reviews v ON v.blueprint_id = b.blueprint_id`
 	selectPrototype = `SELECT blueprint_id, name, tier, artifact_path, metadata_json FROM blueprints`
 	selectRow       = selectRows + ` WHERE b.blueprint_id = $1`
+	selectMetadata  = `SELECT metadata_json FROM blueprints WHERE blueprint_id = $1`
 	upsertRow       = `INSERT INTO blueprints (blueprint_id, name, tier, artifact_path, metadata_json)
 		VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (blueprint_id) DO UPDATE SET name = excluded.name, tier = excluded.tier,
@@ -37,7 +38,7 @@ const (
 type catalogue struct {
 	db *database
 	// The statements of every look-up and of every save, read once.
-	lookup, upsert, heal *sql.Stmt
+	lookup, previous, upsert, heal *sql.Stmt
 	// writer is held by the one transaction of this process that writes: waiting for
 	// it costs less than SQLite's own polling for the lock.
 	writer  chan struct{}
@@ -49,7 +50,7 @@ func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
 	for _, statement := range []struct {
 		kept **sql.Stmt
 		text string
-	}{{&c.lookup, selectRow}, {&c.upsert, upsertRow}, {&c.heal, deleteQuarantine}} {
+	}{{&c.lookup, selectRow}, {&c.previous, selectMetadata}, {&c.upsert, upsertRow}, {&c.heal, deleteQuarantine}} {
 		prepared, err := db.PrepareContext(ctx, statement.text) //nolint:sqlclosecheck // close does
 		if err != nil {                                         // closing the database closes the others
 			return nil, fmt.Errorf("prepare statement: %w", err)
@@ -181,5 +182,5 @@ func (c *catalogue) recordQuarantine(ctx context.Context, tx *sql.Tx, r row, exp
 }
 
 func (c *catalogue) close() error {
-	return errors.Join(c.lookup.Close(), c.upsert.Close(), c.heal.Close(), c.db.Close())
+	return errors.Join(c.lookup.Close(), c.previous.Close(), c.upsert.Close(), c.heal.Close(), c.db.Close())
 }

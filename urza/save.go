@@ -3,6 +3,7 @@ package urza
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -146,21 +147,26 @@ func (l *Library) commitRow(
 }
 
 // previousSamples are the pre-warm times of the row about to be replaced; a row
-// that cannot be read has none.
+// that cannot be read has none: saving again is how such a row is healed.
 func (l *Library) previousSamples(ctx context.Context, tx *sql.Tx, id string) ([]float64, error) {
-	lookup := tx.StmtContext(ctx, l.catalogue.lookup) //nolint:sqlclosecheck // the transaction closes it
-	old, err := scanRow(lookup.QueryRowContext(ctx, id))
-	if errors.Is(err, ErrNotFound) {
+	var metadata string
+	previous := tx.StmtContext(ctx, l.catalogue.previous) //nolint:sqlclosecheck // the transaction closes it
+	switch err := previous.QueryRowContext(ctx, id).Scan(&metadata); {
+	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: read row: %w", ErrUnavailable, err)
 	}
-	if err != nil {
-		return nil, err
+	// The graph of a kernel beside them may be large, and is not looked at.
+	var kept struct {
+		Extras struct {
+			Samples []any `json:"prewarm_samples"`
+		} `json:"_urza"`
 	}
-	_, extras, err := splitMetadata(old.metadata)
-	if err != nil {
-		return nil, nil //nolint:nilerr // saving again is how such a row is healed
+	if err := json.Unmarshal(finiteJSON(metadata), &kept); err != nil {
+		return nil, nil //nolint:nilerr // see above
 	}
-	return samples(extras["prewarm_samples"]), nil
+	return samples(kept.Extras.Samples), nil
 }
 
 // storedExtras are the caller's extras with the library's own on top or below:
