@@ -34,6 +34,7 @@ type dialer struct {
 
 func newDialer(network string, timeout time.Duration) *dialer {
 	d := &dialer{network: network, timeout: timeout, probes: make(map[string]*probe)}
+	// Connections outlive whoever asked for them; close ends them.
 	d.life, d.end = context.WithCancel(context.Background())
 	return d
 }

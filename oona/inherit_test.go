@@ -37,12 +37,12 @@ func leaveInHand(t *testing.T, url, consumer, state string) {
 
 func awaitState(t *testing.T, got *received, state string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for got.count(state) == 0 {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(10 * time.Second); got.count(state) == 0; <-poll.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s was not taken over", state)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

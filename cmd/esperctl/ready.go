@@ -24,7 +24,7 @@ func newReady() *cobra.Command {
 		Short: "Ask a service whether it may take work: exit 0 when it says so, 1 when not",
 		Long: "Ask a service whether it may take work, at URL/readyz. Without a URL it asks the foundation service at\n" +
 			"WEATHERLIGHT_HTTP_ADDR. It is the health check of the container image, which holds no other client.",
-		Args:  cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			base, err := readyBase(args)
 			if err != nil {
