@@ -38,7 +38,7 @@ func newBlueprints() *cobra.Command {
 	for _, command := range []*cobra.Command{list, show} {
 		command.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of text")
 	}
-	blueprints.AddCommand(list, show)
+	blueprints.AddCommand(list, show, newBlueprintsChoose())
 	return blueprints
 }
 

@@ -67,3 +67,23 @@ func TestBlueprintIsShown(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestChosenBlueprintNeedsItsPermission(t *testing.T) {
+	inEmptyLibrary(t)
+	choose := []string{"blueprints", "choose", "--context", "run-1"}
+	if out := mustRun(t, choose...); out != "BP018  spatial_attention\n" {
+		t.Errorf("chose %q", out)
+	}
+	experimental := append(choose, "--tier", "experimental")
+	var refused *karn.RefusedError
+	if out, err := run(t, experimental...); !errors.As(err, &refused) || refused.Reason != "approval required" {
+		t.Errorf("chose %q, %v", out, err)
+	}
+	t.Setenv("KARN_APPROVED", "BP036,BP039")
+	if out := mustRun(t, experimental...); out != "BP039  neural_ode_block\n" {
+		t.Errorf("chose %q", out)
+	}
+	if _, err := run(t, append(choose, "--tier", "best")...); err == nil {
+		t.Error("an unknown tier was accepted")
+	}
+}

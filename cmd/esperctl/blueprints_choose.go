@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/karn"
+)
+
+func newBlueprintsChoose() *cobra.Command {
+	var tier string
+	var query karn.Query
+	command := &cobra.Command{
+		Use:   "choose",
+		Short: "Choose the blueprint that a context is given",
+		Long: `Chooses one blueprint for a context, such as the name of a run: equal contexts choose
+equal blueprints, in every process. One that needs a permission is only handed out when
+KARN_APPROVED or KARN_QUARANTINE_GRANT names it.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return withBlueprints(func(s slotted) (err error) {
+				if tier != "" {
+					if query.Tier, err = parseTier(tier); err != nil {
+						return err
+					}
+				}
+				return chooseBlueprint(command.Context(), s.catalog, query, command.OutOrStdout())
+			})
+		},
+	}
+	command.Flags().StringVar(&query.Context, "context", "", "what to choose for; none chooses the first")
+	command.Flags().StringVar(&tier, "tier", "", "only this tier: safe, experimental or high_risk")
+	command.Flags().BoolVar(&query.Conservative, "conservative", false, "only the first ten safe ones")
+	command.Flags().BoolVar(&query.AllowAdversarial, "adversarial", false, "high-risk ones, too")
+	return command
+}
+
+func chooseBlueprint(ctx context.Context, catalog *karn.Catalog, query karn.Query, out io.Writer) error {
+	chosen, err := catalog.Select(ctx, karn.Request{Query: query})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s  %s\n", chosen.GetBlueprintId(), chosen.GetName())
+	return nil
+}
