@@ -26,12 +26,10 @@ const idleDatabase = 15
 // its forge is done, and stops it.
 func measureLifecycle(ctx context.Context, b *bench) error {
 	for i := range b.runs {
-		folder := filepath.Join(b.folder, fmt.Sprintf("life-%d", i))
-		for _, part := range []func(context.Context, string) error{
+		for part, measure := range []func(context.Context, string) error{
 			b.measureEmbeddedBoot, b.measureRedisBoot, b.measureLife,
 		} {
-			folder += "-next"
-			if err := part(ctx, folder); err != nil {
+			if err := measure(ctx, filepath.Join(b.folder, fmt.Sprintf("life-%d-%d", i, part))); err != nil {
 				return err
 			}
 		}

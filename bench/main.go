@@ -53,7 +53,8 @@ func parseOptions(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "one short run, to see that everything works")
 	flags.StringVar(&only, "only", "", "measure only rows whose name matches this regular expression")
 	flags.StringVar(&o.out, "o", "results.json", "file to write the results to")
-	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of the service under requests to this name with .redis and .embedded appended")
+	flags.StringVar(&o.profile, "profile", "",
+		"write CPU profiles of the service under requests to this name with .redis and .embedded appended")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -103,6 +104,7 @@ func groups() []group {
 		{embeddedRows(), measureEmbedded},
 		{prefetchFlatRows(), measurePrefetchFlat},
 		{lifecycleRows(), measureLifecycle},
+		{signalRows(), measureSignals},
 		{busRows(), measureBus},
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},

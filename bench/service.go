@@ -70,7 +70,7 @@ func everyBlueprint() string {
 // startService starts the built command and waits until it is ready. With
 // profile it starts the same service inside this program instead, which writes
 // a CPU profile of its life to that file.
-func (b *bench) startService(ctx context.Context, folder, busURL string, forge bool, profile string) (*service, error) {
+func (b *bench) startService(ctx context.Context, folder, busURL string, forge bool, profile string, extra ...string) (*service, error) {
 	if err := errors.Join(os.MkdirAll(folder, 0o755), b.build(ctx)); err != nil {
 		return nil, fmt.Errorf("prepare service: %w", err)
 	}
@@ -78,7 +78,7 @@ func (b *bench) startService(ctx context.Context, folder, busURL string, forge b
 	if err != nil {
 		return nil, err
 	}
-	environment := serviceEnvironment(folder, busURL, addr, forge)
+	environment := append(serviceEnvironment(folder, busURL, addr, forge), extra...)
 	s := &service{httpAddr: addr}
 	if profile == "" {
 		s.child, err = startChild(b.tools.service, nil, environment, folder)

@@ -56,9 +56,9 @@ func (c *runContext) Value(key any) any {
 }
 
 func newRun(fetch, work context.Context, awaitReady bool) *run {
-	r := &run{forWork: work}
-	r.fetch.run, r.work.run = r, r
-	r.fetch.Context, r.endFetch = context.WithCancel(fetch)
+	ctx, end := context.WithCancel(fetch)
+	r := &run{endFetch: end, forWork: work}
+	r.fetch = runContext{ctx, r}
 	if awaitReady {
 		r.ready = make(chan struct{})
 	}
@@ -66,9 +66,17 @@ func newRun(fetch, work context.Context, awaitReady bool) *run {
 }
 
 func (r *run) workContext() context.Context {
-	r.workOnce.Do(func() { r.work.Context, r.endWork = context.WithCancel(r.forWork) })
+	r.workOnce.Do(r.openWork)
 	return &r.work
 }
+
+func (r *run) openWork() {
+	ctx, end := context.WithCancel(r.forWork)
+	r.work, r.endWork = runContext{ctx, r}, end
+}
+
+// forgoWork gives whoever asks late a context that has ended.
+func (r *run) forgoWork() { r.work, r.endWork = r.fetch, r.endFetch }
 
 func (r *run) markReady() {
 	if r.ready != nil {
@@ -79,6 +87,6 @@ func (r *run) markReady() {
 // end ends both contexts, so that what the run leaves behind is told to go.
 func (r *run) end() {
 	r.endFetch()
-	r.workOnce.Do(func() { r.work.Context, r.endWork = r.fetch.Context, r.endFetch }) // whoever asks now is late
+	r.workOnce.Do(r.forgoWork)
 	r.endWork()
 }

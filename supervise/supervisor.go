@@ -112,7 +112,8 @@ func (s *Supervisor) admit(ctx context.Context, spec Spec) (*worker, error) {
 		workers = slices.Delete(workers, i, i+1)
 	}
 	w := newWorker(ctx, s, spec)
-	s.workers = append(workers, w)
+	workers = append(workers, w)
+	s.workers = workers
 	return w, nil
 }
 

@@ -1,0 +1,18 @@
+import mmap, os, random, struct, sys, time
+
+path, count = sys.argv[1], int(sys.argv[2])
+fd = os.open(path, os.O_RDWR)
+shm = mmap.mmap(fd, 0)
+random.seed(1)
+for i in range(count):
+    time.sleep(random.uniform(0.005, 0.025))
+    raised = time.monotonic_ns()
+    # In the order of the prototype: the flag first.
+    shm[0] = 1
+    shm[1] = 1 + i % 4
+    struct.pack_into("<Q", shm, 2, raised // 1_000_000)
+    shm[10] = 5
+    shm[11:16] = b"bench"
+    while shm[0]:
+        pass
+    print((time.monotonic_ns() - raised) / 1e6)
