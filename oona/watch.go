@@ -71,6 +71,9 @@ func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.asked.Store(0)
+		if w.armed.CompareAndSwap(true, false) {
+			w.timer.Stop() // an idle process must not be woken to look at what was answered
+		}
 	}
 	if err != nil && w.dead.Load() {
 		err = errDeadConnection
