@@ -75,40 +75,46 @@ func (a folderStore) ref(checksum, source string) string {
 	return filepath.Join(a.dir, artifactName(checksum, source))
 }
 
-// put always writes, also when the path exists: what is there may be damaged. A new
-// file gets its name before it is synced, so that one commit of the file system's
-// journal holds both; until then no row promises it. An old one is replaced in one
-// step, by a file that is on the disk.
+// put always writes, also when the path exists: what is there may be damaged.
 func (a folderStore) put(_ context.Context, path string, content []byte) error {
 	temp, err := a.files.createTemp(a.dir)
 	if err != nil {
 		return fmt.Errorf("create temporary artifact: %w", err)
 	}
-	named, err := a.fill(temp, path, content)
-	err = errors.Join(err, temp.Close())
-	if err == nil && !named {
-		err = a.files.rename(temp.Name(), path)
+	if _, err = temp.Write(content); err != nil {
+		return errors.Join(fmt.Errorf("write artifact: %w", err), temp.Close(), a.files.remove(temp.Name()))
 	}
-	if err != nil && !named { // a file with a name may have become another saver's
-		err = errors.Join(err, a.files.remove(temp.Name()))
+	if a.files.name(temp.Name(), path) == nil {
+		err = a.syncNew(temp)
+	} else { // there already, or the file system cannot tell
+		err = a.replace(temp, path)
 	}
 	if err != nil {
 		return fmt.Errorf("write artifact: %w", err)
 	}
-	if err := a.files.syncDir(a.dir); err != nil {
-		return fmt.Errorf("sync artifact folder: %w", err)
-	}
 	return nil
 }
 
-// fill writes the content and says whether the file is called path by now: not when
-// there was one, nor where the file system cannot tell.
-func (a folderStore) fill(file tempFile, path string, content []byte) (named bool, err error) {
-	if _, err := file.Write(content); err != nil {
-		return false, err
+// syncNew makes a new file and its name durable, side by side: one commit of the file
+// system's journal can hold both. No row promises the file yet, so a crash before the
+// end leaves at most a file that nobody refers to. After a failure it stays: it may
+// have become another saver's.
+func (a folderStore) syncNew(file tempFile) error {
+	folder := make(chan error, 1)
+	go func() { folder <- a.files.syncDir(a.dir) }()
+	return errors.Join(file.Sync(), <-folder, file.Close())
+}
+
+// replace puts a file in the place of another in one step, once it is on the disk.
+func (a folderStore) replace(file tempFile, path string) error {
+	err := errors.Join(file.Sync(), file.Close())
+	if err == nil {
+		err = a.files.rename(file.Name(), path)
 	}
-	named = a.files.name(file.Name(), path) == nil
-	return named, file.Sync()
+	if err != nil {
+		return errors.Join(err, a.files.remove(file.Name()))
+	}
+	return a.files.syncDir(a.dir)
 }
 
 // sweep removes temporary files that a crash left behind.

@@ -19,11 +19,14 @@ var errCrash = errors.New("crashed")
 // dies there leaves behind. A write that it dies in is half done.
 type crashingDisk struct {
 	disk
+	mu    sync.Mutex
 	left  int
 	crash func() // what happens then; nil is an error
 }
 
 func (d *crashingDisk) step() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.left--; d.left >= 0 {
 		return nil
 	}
