@@ -2,7 +2,6 @@ package oona
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -10,9 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -152,42 +149,6 @@ func (e *envelope) decodeAttribute(b []byte, s string) error {
 	}
 	e.setAttribute(key, value)
 	return nil
-}
-
-// encode returns the entry fields of one message: the envelope bytes, as a
-// string for the wire, and their signature.
-func (c *Client) encode(m Message, now time.Time) (payload, signature string, err error) {
-	kind := leyline.TypeOf(m.Payload)
-	if leyline.NewMessage(kind) == nil {
-		return "", "", fmt.Errorf("%w: %T", ErrNotPublishable, m.Payload)
-	}
-	size := proto.Size(m.Payload)
-	if size > c.cfg.MaxPayload {
-		return "", "", fmt.Errorf("%w: %d bytes, %d allowed", ErrTooLarge, size, c.cfg.MaxPayload)
-	}
-	buf := appendEnvelope(make([]byte, 0, size+192), kind, size)
-	if buf, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(buf, m.Payload); err != nil {
-		return "", "", fmt.Errorf("encode %s: %w", kind, err)
-	}
-	return c.seal(buf, m, now)
-}
-
-// appendEnvelope begins an envelope, up to the payload of the given size.
-func appendEnvelope(buf []byte, kind leyline.BusMessageType, size int) []byte {
-	buf = protowire.AppendTag(buf, fieldType, protowire.VarintType)
-	buf = protowire.AppendVarint(buf, uint64(kind)) //nolint:gosec // known types are positive
-	buf = protowire.AppendTag(buf, fieldPayload, protowire.BytesType)
-	return protowire.AppendVarint(buf, uint64(size)) //nolint:gosec // sizes are positive
-}
-
-// seal ends an envelope with its attributes and signs it.
-func (c *Client) seal(buf []byte, m Message, now time.Time) (payload, signature string, err error) {
-	signer := c.cfg.Keyring.Signer()
-	buf = appendAttributes(buf, m, signer.KeyID(), now)
-	if len(buf) > c.cfg.MaxPayload {
-		return "", "", fmt.Errorf("%w: %d bytes, %d allowed", ErrTooLarge, len(buf), c.cfg.MaxPayload)
-	}
-	return rueidis.BinaryString(buf), signer.SignEnvelope(buf), nil
 }
 
 func appendAttributes(buf []byte, m Message, keyID string, now time.Time) []byte {

@@ -70,9 +70,10 @@ func (s *consumer) drafts(messages []Message) ([]draft, error) {
 	}
 	now := time.Now()
 	drafts := make([]draft, len(messages))
+	room := slab{left: len(messages)}
 	for i, m := range messages {
 		m = s.c.addressed(m)
-		payload, signature, err := s.c.encode(m, now)
+		payload, signature, err := s.c.encode(m, now, &room)
 		if err != nil {
 			return nil, Permanent(fmt.Errorf("answer for %s: %w", m.Stream, err))
 		}

@@ -34,6 +34,7 @@ type outbox struct {
 	items  []outcome
 	open   int         // deliveries that are being handled or wait for a worker
 	late   *time.Timer // runs while outcomes wait for others
+	armed  bool        // it does
 	due    bool        // they have waited for long enough
 	closed bool
 	wake   chan struct{}
@@ -56,8 +57,9 @@ func (b *outbox) expire() {
 // expect announces deliveries of which each ends with finish or drop.
 func (b *outbox) expect(n int) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.open += n
-	b.mu.Unlock()
+	b.announce()
 }
 
 // add takes an outcome that nobody was told to expect.
@@ -98,7 +100,8 @@ func (b *outbox) close() {
 func (b *outbox) announce() {
 	if b.ready() {
 		signal(b.wake)
-	} else if len(b.items) == 1 {
+	} else if len(b.items) > 0 && !b.armed {
+		b.armed = true
 		b.late.Reset(gatherTime)
 	}
 }
@@ -118,7 +121,7 @@ func (b *outbox) take(spare []outcome) []outcome {
 			clear(spare)
 			b.items = spare[:0]
 			b.late.Stop()
-			b.due = false
+			b.armed, b.due = false, false
 			b.mu.Unlock()
 			return items
 		}

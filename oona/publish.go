@@ -62,29 +62,36 @@ func (c *Client) observePublish(drafts []draft, took time.Duration) {
 
 // admit turns messages into drafts, or into the reason they may not go.
 func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urgent, ordinary []draft, failed []error) {
-	ordinary = make([]draft, 0, len(msgs))
+	candidates := make([]candidate, len(msgs))
 	for i, m := range msgs {
-		m = c.addressed(m)
-		emergency := m.Stream == c.cfg.Streams.Emergency
-		d := draft{index: i, stream: m.Stream}
-		if emergency {
-			d.source = sourceOf(m)
-		}
-		err := c.allow(ctx, m, emergency)
-		if err == nil {
-			d.payload, d.signature, err = c.encode(m, now)
-		}
+		candidates[i] = c.nominate(ctx, i, c.addressed(m))
+	}
+	c.encodeAll(candidates, now)
+	ordinary = make([]draft, 0, len(msgs))
+	for _, one := range candidates {
+		emergency := one.stream == c.cfg.Streams.Emergency
 		switch {
-		case err != nil:
-			c.meters.refused(m, err, emergency)
-			failed = append(failed, &PublishError{Index: i, Stream: m.Stream, Err: err})
+		case one.err != nil:
+			c.meters.refused(one.message, one.err, emergency)
+			failed = append(failed, &PublishError{Index: one.index, Stream: one.stream, Err: one.err})
 		case emergency:
-			urgent = append(urgent, d)
+			urgent = append(urgent, one.draft)
 		default:
-			ordinary = append(ordinary, d)
+			ordinary = append(ordinary, one.draft)
 		}
 	}
 	return urgent, ordinary, failed
+}
+
+// nominate asks whether a message may go now.
+func (c *Client) nominate(ctx context.Context, index int, m Message) candidate {
+	emergency := m.Stream == c.cfg.Streams.Emergency
+	one := candidate{draft: draft{index: index, stream: m.Stream}, message: m}
+	if emergency {
+		one.source = sourceOf(m)
+	}
+	one.err = c.allow(ctx, m, emergency)
+	return one
 }
 
 func (c *Client) allow(ctx context.Context, m Message, emergency bool) error {

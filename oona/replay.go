@@ -129,17 +129,17 @@ func (i identity) mark(group string) string {
 	return "oona:replay:" + group + ":" + i.space + ":" + i.id
 }
 
-// answered remembers the marks this process set, the oldest forgotten first. It
-// refuses replays even when Redis has lost its memory.
+// answered remembers the marks this process set: at least the last capacity of
+// them. It refuses replays even when Redis has lost its memory.
 type answered struct {
-	mu    sync.Mutex
-	entry map[string]string // mark -> entry id
-	ring  []string
-	next  int
+	capacity int
+
+	mu            sync.Mutex
+	recent, older map[string]string // mark -> entry id; a full generation makes room by ending the one before
 }
 
 func newAnswered(capacity int) *answered {
-	return &answered{entry: make(map[string]string), ring: make([]string, max(capacity, 1))}
+	return &answered{capacity: max(capacity, 1), recent: make(map[string]string), older: make(map[string]string)}
 }
 
 // remember notes the marks of those outcomes that were done.
@@ -150,12 +150,11 @@ func (a *answered) remember(batch []outcome, results []int64) {
 		if o.mark == "" || o.refusal != nil || results[i] != commitDone {
 			continue
 		}
-		if _, ok := a.entry[o.mark]; !ok {
-			delete(a.entry, a.ring[a.next])
-			a.ring[a.next] = o.mark
-			a.next = (a.next + 1) % len(a.ring)
+		if len(a.recent) >= a.capacity {
+			clear(a.older)
+			a.recent, a.older = a.older, a.recent
 		}
-		a.entry[o.mark] = o.id
+		a.recent[o.mark] = o.id
 	}
 }
 
@@ -167,8 +166,16 @@ func (a *answered) refuse(jobs []*job) {
 		if j.mark == "" || j.refusal != nil {
 			continue
 		}
-		if holder := a.entry[j.mark]; holder != "" && holder != j.id {
+		if holder := a.by(j.mark); holder != "" && holder != j.id {
 			j.refuseReplay(holder)
 		}
 	}
+}
+
+// by returns the entry a mark was set for, or "".
+func (a *answered) by(mark string) string {
+	if holder, known := a.recent[mark]; known {
+		return holder
+	}
+	return a.older[mark]
 }

@@ -35,22 +35,27 @@ func TestRequestThatWaitedForItsRetryIsNotStale(t *testing.T) {
 	}
 }
 
-func TestAnsweredForgetsTheOldestFirst(t *testing.T) {
+func TestAnsweredRemembersItsCapacityAndNotMuchMore(t *testing.T) {
 	t.Parallel()
 	a := newAnswered(2)
-	for _, mark := range []string{"1", "2", "2", "3"} {
+	for _, mark := range []string{"1", "2", "2", "3", "4", "5"} {
 		a.remember([]outcome{{mark: mark, id: "e" + mark}}, []int64{commitDone})
 	}
-	a.remember([]outcome{{mark: "4", id: "e4"}}, []int64{commitLost})
-	again := []*job{{mark: "1", id: "new", room: Delivery{}}, {mark: "2", id: "e2"}, {mark: "3", id: "new"}, {mark: "4", id: "new"}}
-	for _, j := range again {
+	a.remember([]outcome{{mark: "6", id: "e6"}}, []int64{commitLost})
+	refused := func(mark, id string) bool {
+		j := &job{mark: mark, id: id}
 		j.delivery = &j.room
+		a.refuse([]*job{j})
+		return j.refusal != nil
 	}
-	a.refuse(again)
-	for i, refused := range []bool{false, false, true, false} {
-		if (again[i].refusal != nil) != refused {
-			t.Errorf("%s for entry %s: refusal %+v", again[i].mark, again[i].id, again[i].refusal)
-		}
+	if !refused("4", "new") || !refused("5", "new") {
+		t.Error("one of the last two is forgotten")
+	}
+	if refused("5", "e5") {
+		t.Error("an entry is taken for its own replay")
+	}
+	if refused("1", "new") || refused("6", "new") {
+		t.Error("remembers what is long gone, or was never done")
 	}
 }
 

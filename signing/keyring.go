@@ -99,6 +99,11 @@ func (s Signer) KeyID() string { return s.secrets.id }
 // SignEnvelope is Keyring.SignEnvelope with this secret.
 func (s Signer) SignEnvelope(envelope []byte) string { return s.secrets.keys[0].sign(envelope) }
 
+// AppendSignature appends to dst what SignEnvelope returns.
+func (s Signer) AppendSignature(dst, envelope []byte) []byte {
+	return s.secrets.keys[0].appendSignature(dst, envelope)
+}
+
 func keyID(secret string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(keyIDDomain))
@@ -118,10 +123,14 @@ func (k *Keyring) VerifyEnvelope(envelope []byte, signature string) error {
 func (k *Keyring) sign(message []byte) string { return k.secrets.Load().keys[0].sign(message) }
 
 func (k *key) sign(message []byte) string {
+	var text [44]byte
+	return string(k.appendSignature(text[:0], message))
+}
+
+func (k *key) appendSignature(dst, message []byte) []byte {
 	state := k.sum(message)
 	defer k.macs.Put(state)
-	var text [44]byte
-	return string(base64.StdEncoding.AppendEncode(text[:0], state.digest[:]))
+	return base64.StdEncoding.AppendEncode(dst, state.digest[:])
 }
 
 func (k *Keyring) verify(message []byte, signature string) error {

@@ -57,6 +57,9 @@ func TestEnvelopeSignatureMatchesPython(t *testing.T) {
 			if got := ring.SignEnvelope(envelope); got != vector.signature {
 				t.Errorf("signature = %s, want %s", got, vector.signature)
 			}
+			if got := ring.Signer().AppendSignature([]byte("before "), envelope); string(got) != "before "+vector.signature {
+				t.Errorf("appended signature = %s, want %s", got, vector.signature)
+			}
 			if err := ring.VerifyEnvelope(envelope, vector.signature); err != nil {
 				t.Errorf("VerifyEnvelope: %v", err)
 			}
