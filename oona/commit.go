@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	commitBatch  = 256             // outcomes of one script call, so that Redis is never held up for long
-	commitPause  = healPauseFirst  // before a failed commit is tried again
-	commitLinger = 5 * time.Second // how long a stop waits for a bus that is down
+	commitBatch   = 256             // outcomes of one script call, so that Redis is never held up for long
+	commitPause   = healPauseFirst  // before a failed commit is tried again
+	commitLinger  = 5 * time.Second // how long a stop waits for a bus that is down
+	unstoredQuiet = time.Minute     // without an answer that could not be stored, and the next one is told again
 )
 
 // Results of the commit script for one outcome.
 const (
-	commitLost     = 0  // acknowledged before by somebody else: nothing was done
+	commitLost     = 0  // done before, by somebody else or in a group that was lost: nothing was done
 	commitDone     = 1  //
 	commitReplay   = 2  // its request id was answered meanwhile
 	commitUnstored = -1 // an answer or dead letter could not be stored: pending again
@@ -196,7 +197,7 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 		case commitReplay:
 			s.buried(ReasonReplay)
 		case commitUnstored:
-			s.log.Error("an answer could not be stored", "entry", o.id)
+			s.reportUnstored(o.id, now)
 			s.postpone(o.id, o.mark, max(1, o.attempt))
 			continue
 		}
@@ -205,6 +206,15 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 	consumed.end()
 	delivered.end()
 	s.flights.endAll(ended)
+}
+
+// reportUnstored says that an answer could not be stored, once an episode: each
+// of its retries fails too.
+func (s *consumer) reportUnstored(id string, now time.Time) {
+	if s.unstored.IsZero() || now.Sub(s.unstored) > unstoredQuiet {
+		s.log.Error("an answer could not be stored", "entry", id)
+	}
+	s.unstored = now
 }
 
 func (s *consumer) done(o outcome) {

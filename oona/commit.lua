@@ -2,8 +2,8 @@
 -- that removed the entry (nobody else finished it before) publish its answers
 -- and remember its request id, or keep it as a dead letter.
 -- KEYS: stream, dead letters, then answer streams and marks by index.
--- Result: 1 done, 0 not ours any more, 2 refused as a replay, -1 could not be
--- stored and is pending again.
+-- Result: 1 done, 0 done before, 2 refused as a replay, -1 could not be stored
+-- and is pending again.
 local KEYS, ARGV = KEYS, ARGV -- as locals they cost a third of a look-up
 local stream, dead = KEYS[1], KEYS[2]
 local group, consumer, bound, dead_bound = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -28,32 +28,53 @@ local function bury(id, reason, message, attempts)
 end
 
 -- Takes the mark for an entry in one command, as nearly all marks are free.
--- Returns whether it was free, and who holds it otherwise.
+-- Returns whether it was free, and who holds it otherwise. A key that is no mark
+-- is somebody else's.
 local function take(mark, id, life)
-  if not mark then return false, false end
   local free = redis.pcall('SET', mark, id, 'NX', 'PX', life)
-  return free, not free and redis.call('GET', mark)
+  if free then return free end
+  local holder = redis.pcall('GET', mark)
+  return false, failed(holder) and 'unknown' or holder
+end
+
+-- Publishes all answers of an entry or none of them: a retry publishes them all
+-- again. Nobody reads between the commands of a script.
+local function publish(first, last)
+  local stored = last - first > 3 and {}
+  for i = first, last, 3 do
+    local key = KEYS[tonumber(ARGV[i])]
+    local reply = redis.pcall('XADD', key, 'MAXLEN', '~', bound, '*',
+      'payload', ARGV[i + 1], 'signature', ARGV[i + 2])
+    if failed(reply) then
+      for n = 1, stored and #stored or 0, 2 do redis.call('XDEL', stored[n], stored[n + 1]) end
+      return false
+    end
+    if stored then
+      stored[#stored + 1] = key
+      stored[#stored + 1] = reply
+    end
+  end
+  return true
 end
 
 local function settle(id, mark, life, reason, message, attempts, first, last)
   if reason ~= '' then
     return failed(bury(id, reason, message, attempts)) and -1 or 1
   end
-  local free, holder = take(mark, id, life)
-  if failed(free) then return -1 end
-  if holder and holder ~= id then
-    local reply = bury(id, 'replay', 'request was answered for entry ' .. holder, attempts)
-    return failed(reply) and -1 or 2
-  end
-  for i = first, last, 3 do
-    local reply = redis.pcall('XADD', KEYS[tonumber(ARGV[i])], 'MAXLEN', '~', bound, '*',
-      'payload', ARGV[i + 1], 'signature', ARGV[i + 2])
-    if failed(reply) then
-      if free then redis.call('DEL', mark) end
-      return -1
+  if mark then
+    local free, holder = take(mark, id, life)
+    if failed(free) then return -1 end
+    -- An entry's mark and its acknowledgement are one commit: one that holds its
+    -- own mark and is pending all the same was done, and its group lost since.
+    if holder == id then return 0 end
+    if not free then
+      local reply = bury(id, 'replay', 'request was answered for entry ' .. holder, attempts)
+      return failed(reply) and -1 or 2
     end
   end
-  return 1
+  if publish(first, last) then return 1 end
+  if mark then redis.call('DEL', mark) end
+  return -1
 end
 
 local results, count = {}, 0

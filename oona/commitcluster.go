@@ -68,15 +68,15 @@ func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int
 
 // storeAll publishes answers and dead letters.
 func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int64) error {
+	refused, err := s.refusedEntries(ctx, batch)
+	if err != nil {
+		return err
+	}
 	var commands rueidis.Commands
 	var owners []int
 	for i, o := range batch {
 		if o.refusal != nil {
-			command, err := s.burial(ctx, o)
-			if err != nil {
-				return err
-			}
-			commands, owners = append(commands, command), append(owners, i)
+			commands, owners = append(commands, s.burial(o, refused[o.id])), append(owners, i)
 		}
 		for _, answer := range o.answers {
 			commands, owners = append(commands, s.c.add(answer)), append(owners, i)
@@ -96,23 +96,42 @@ func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int6
 	return nil
 }
 
+// refusedEntries reads the entries of a batch that become dead letters: all in
+// one pipeline, so that a distant server does not make a commit outlast its time.
+// An entry that is gone is missing.
+func (s *consumer) refusedEntries(ctx context.Context, batch []outcome) (map[string]map[string]string, error) {
+	var commands rueidis.Commands
+	for _, o := range batch {
+		if o.refusal != nil {
+			commands = append(commands, s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(o.id).End(o.id).Build())
+		}
+	}
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	entries := make(map[string]map[string]string, len(commands))
+	for _, reply := range s.c.rdb.DoMulti(ctx, commands...) {
+		found, err := reply.AsXRange()
+		if err != nil {
+			return nil, fmt.Errorf("look for refused entries of %s: %w", s.sub.Stream, err)
+		}
+		for _, e := range found {
+			entries[e.ID] = e.FieldValues
+		}
+	}
+	return entries, nil
+}
+
 // burial is the command that keeps a refused entry as a dead letter.
-func (s *consumer) burial(ctx context.Context, o outcome) (rueidis.Completed, error) {
-	found, err := s.c.rdb.Do(ctx, s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(o.id).End(o.id).Build()).AsXRange()
-	if err != nil {
-		return rueidis.Completed{}, fmt.Errorf("look for %s: %w", o.id, err)
-	}
-	var payload, signature string
-	if len(found) > 0 {
-		payload, signature = found[0].FieldValues[entryPayload], found[0].FieldValues[entrySignature]
-	}
+func (s *consumer) burial(o outcome, entry map[string]string) rueidis.Completed {
+	payload, signature := entry[entryPayload], entry[entrySignature]
 	limit := s.c.cfg.MaxPayload
 	return s.c.rdb.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.load.boundText).Id("*").
 		FieldValue().FieldValue(entryPayload, payload[:min(len(payload), limit)]).
 		FieldValue(entrySignature, signature[:min(len(signature), limit)]).
 		FieldValue("origin_stream", s.sub.Stream).FieldValue("entry_id", o.id).FieldValue("group", s.sub.Group).
 		FieldValue("reason", o.refusal.reason).FieldValue("error", o.refusal.err).
-		FieldValue("attempts", strconv.Itoa(o.refusal.attempts)).FieldValue("time", unixMilliText(time.Now())).Build(), nil
+		FieldValue("attempts", strconv.Itoa(o.refusal.attempts)).FieldValue("time", unixMilliText(time.Now())).Build()
 }
 
 func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results []int64) error {

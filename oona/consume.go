@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -62,6 +63,8 @@ type consumer struct {
 	// Latencies of this stream.
 	consumed, delivered *recorder
 	lanes               *lanes // nil when the subscription has no key
+	// unstored is when an answer could last not be stored; the committer's own.
+	unstored time.Time
 }
 
 func newConsumer(c *Client, sub Subscription) *consumer {

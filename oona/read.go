@@ -138,10 +138,11 @@ func (s *consumer) take(work context.Context, entries []entry) {
 	}
 	s.refuseReplays(work, jobs)
 	jobs = slices.DeleteFunc(jobs, func(j *job) bool {
-		if j.refusal != nil {
+		settled := j.refusal != nil || j.handler == nil
+		if settled {
 			s.settle(j)
 		}
-		return j.refusal != nil
+		return settled
 	})
 	s.dispatch(work, s.lanes.enter(jobs))
 }
@@ -183,8 +184,14 @@ func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
 	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.DialTimeout)
 	defer cancel()
 	for i, holder := range s.c.holders(ctx, marks) {
-		if holder != "" && holder != marked[i].id {
+		switch {
+		case holder == "":
+		case holder != marked[i].id:
 			marked[i].refuseReplay(holder)
+		case !s.c.clustered:
+			// Its own mark and its acknowledgement were one commit: it was done, and
+			// the group lost since.
+			marked[i].handler = nil
 		}
 	}
 }

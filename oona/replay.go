@@ -77,7 +77,13 @@ func (e *envelope) signedAt() time.Time {
 
 // refuse returns the reason a message may not be handled, or "".
 func (i identity) refuse(cfg Config, attempt int, published, now time.Time) string {
+	if published.After(now) {
+		published = now // writers may choose ids: one from the future ages nothing that follows it
+	}
 	switch {
+	case i.control && !i.issued.IsZero() && cfg.ControlWindow > 0 && now.Sub(i.issued) > longMemory:
+		// Its mark may be gone, and its id may be one that a writer chose.
+		return ReasonStale
 	case i.control && !i.issued.IsZero():
 		// Against the time of storing: a command that waits for its consumer does
 		// not age, one that is stored again later does.
