@@ -3,9 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/joho/godotenv"
@@ -16,20 +14,12 @@ const maxEnvFile = 64 << 10
 
 // readEnvFile returns the assignments of a .env file; a missing file has none.
 func readEnvFile(path string) (map[string]string, error) {
-	file, err := os.Open(path)
+	text, err := readRegular(path, maxEnvFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	text, err := io.ReadAll(io.LimitReader(file, maxEnvFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
-	}
-	if len(text) > maxEnvFile {
-		return nil, fmt.Errorf("is larger than %d bytes", maxEnvFile)
+		return nil, err
 	}
 	return parseEnvFile(string(text))
 }

@@ -3,8 +3,6 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 )
@@ -52,17 +50,9 @@ func others(secrets []string, current string) []string {
 // readSecrets reads one secret a line. Blanks within a line are part of it; only
 // the line ends are not.
 func readSecrets(path string) ([]string, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names it
+	content, err := readRegular(path, maxSecretFile)
 	if err != nil {
-		return nil, fmt.Errorf("read secrets: %w", err)
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read secrets: %w", err)
-	}
-	if len(content) > maxSecretFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxSecretFile)
+		return nil, fmt.Errorf("read secrets: %s %w", path, err)
 	}
 	var secrets []string
 	for line := range strings.Lines(string(content)) {

@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/settings"
 )
@@ -62,6 +64,31 @@ func TestFaultsOfSecretsAndTrustAreToldAtOnce(t *testing.T) {
 		_, err := secretsOf(t, "ESPER_LEYLINE_SECRET_FILE="+path, "OONA_TRUST=blind")
 		if err == nil || !strings.Contains(err.Error(), settings.SecretFileEnv) || !strings.Contains(err.Error(), "OONA_TRUST") {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestPipeUnderTheNameOfAFileHoldsUpNoReload(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, options := range map[string]settings.Options{
+		"secrets": {Environ: []string{"ESPER_LEYLINE_SECRET_FILE=" + pipe}, EnvFile: os.DevNull},
+		".env":    {Environ: []string{"ESPER_LEYLINE_SECRET=env"}, EnvFile: pipe},
+	} {
+		answer := make(chan error, 1)
+		go func() {
+			_, err := settings.Load(options)
+			answer <- err
+		}()
+		select {
+		case err := <-answer:
+			if err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: the load waits for somebody to write into the pipe", name)
 		}
 	}
 }

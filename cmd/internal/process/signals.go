@@ -16,6 +16,10 @@ import (
 // its whole group.
 const repeatWindow = 300 * time.Millisecond
 
+// actionPatience is how long the end waits for an action under way. One that is
+// stuck in a system call, on a file of a server that is gone, hears no context.
+const actionPatience = time.Second
+
 // ErrSignal is the cause of a context that ended with a signal.
 var ErrSignal = errors.New("signal")
 
@@ -29,20 +33,34 @@ type Action struct {
 
 // OnSignal returns a context that ends with the first SIGINT or SIGTERM, and
 // calls interrupt on the second. Actions run beside it, so that a slow one holds
-// up no stop. The returned function gives the signals back, and waits for an
-// action under way.
+// up no stop. The returned function gives the signals back, and waits a second at
+// most for an action under way: the process ends without one that is stuck.
 func OnSignal(ctx context.Context, interrupt func(), actions ...Action) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
-	var owned sync.WaitGroup
-	owned.Go(stopping(cancel, interrupt, done))
+	var stop, acting sync.WaitGroup
+	stop.Go(stopping(cancel, interrupt, done))
 	for _, action := range actions {
-		owned.Go(action.listen(ctx, done))
+		acting.Go(action.listen(ctx, done))
 	}
 	return ctx, func() {
 		close(done)
 		cancel(nil)
-		owned.Wait()
+		stop.Wait()
+		waitFor(&acting, actionPatience)
+	}
+}
+
+// waitFor waits for a group, but no longer than patience.
+func waitFor(group *sync.WaitGroup, patience time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
 	}
 }
 

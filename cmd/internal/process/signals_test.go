@@ -55,6 +55,26 @@ func TestActionsRunBesideTheStop(t *testing.T) {
 	}
 }
 
+func TestStuckReloadDoesNotKeepTheProcessFromEnding(t *testing.T) {
+	began, unstuck := make(chan struct{}), make(chan struct{})
+	defer close(unstuck)
+	ctx, release := process.OnSignal(context.Background(), func() { t.Error("interrupted") },
+		process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) {
+			close(began)
+			<-unstuck // as in a system call, which no context ends
+		}})
+	send(t, syscall.SIGHUP)
+	wait(t, "the reload begins", began)
+	send(t, syscall.SIGTERM)
+	wait(t, "the stop", ctx.Done())
+	released := make(chan struct{})
+	go func() {
+		release()
+		close(released)
+	}()
+	wait(t, "the end, though the reload is stuck", released)
+}
+
 func TestStormOfSignalsIsOneMore(t *testing.T) {
 	began, go1 := make(chan struct{}, 100), make(chan struct{})
 	_, release := process.OnSignal(context.Background(), func() { t.Error("interrupted") },
