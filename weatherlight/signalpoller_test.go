@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -132,6 +133,26 @@ func TestSleeperWakesAtItsTimeAndAtTheStop(t *testing.T) {
 		t.Errorf("%d steps in %v, %v; want 4 in at least 15ms", steps, took, err)
 	}
 	if err := sleeper.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSummaryDoesNotTakeASignalAway(t *testing.T) {
+	name, path := sharedName(t)
+	r := start(t, newService(t, map[string]string{"TOLARIA_EMERGENCY_SIGNAL_NAME": name}))
+	if err := r.supervisor.StopWorker(t.Context(), workerSignals); err != nil {
+		t.Fatal(err)
+	}
+	record := emergencyRecord(4, 1, "oom")
+	writeSegment(t, path, record)
+	if got := metrics(r.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; got != 0 {
+		t.Errorf("the summary counted %v signals", got)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(content, record) {
+		t.Errorf("after a summary the segment holds %x, %v", content, err)
+	}
+	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
 }

@@ -63,3 +63,26 @@ func TestMessageOfAnotherTypeIsNotRetried(t *testing.T) {
 		t.Errorf("the right payload: %v, %d calls", err, calls)
 	}
 }
+
+func TestStepWhoseSecondWorkerFailsLeavesNothingRunning(t *testing.T) {
+	s := &Service{supervisor: supervise.New(supervise.Config{})}
+	waits := supervise.WorkerFunc(func(ctx context.Context) error { <-ctx.Done(); return nil })
+	fails := supervise.WorkerFunc(func(context.Context) error { return supervise.Permanent(errBroken) })
+	list := func() []supervise.Spec {
+		return []supervise.Spec{
+			{Name: "first", Worker: waits}, {Name: "second", Worker: fails, AwaitReady: true}, {Name: "third", Worker: waits},
+		}
+	}
+	err := s.startWorkers(list)(t.Context())
+	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "second") {
+		t.Errorf("start = %v, want the failure of the second", err)
+	}
+	for _, worker := range s.supervisor.Status() {
+		if !worker.State.AtRest() {
+			t.Errorf("%s is left %s", worker.Name, worker.State)
+		}
+		if worker.Name == "third" {
+			t.Error("the third was started")
+		}
+	}
+}
