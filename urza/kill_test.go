@@ -229,6 +229,9 @@ func killAfter(t *testing.T, delay time.Duration, dir string, cfg Config, seen *
 	wantKilled(t, command, command.Wait())
 }
 
+// longestLife bounds how long a child works before it is killed.
+const longestLife = 200 * time.Millisecond
+
 func TestRandomKills(t *testing.T) {
 	if cfg, isChild := killConfig(); isChild {
 		workForever(t, cfg)
@@ -239,7 +242,7 @@ func TestRandomKills(t *testing.T) {
 		rng := rand.New(rand.NewPCG(random.seed, 0))
 		seen := &progress{saved: map[string]string{}, tried: map[string]map[string]bool{}}
 		for range random.kills {
-			killAfter(t, time.Duration(rng.Int64N(int64(100*time.Millisecond))), dir, cfg, seen)
+			killAfter(t, time.Duration(rng.Int64N(int64(longestLife))), dir, cfg, seen)
 			checkAfterKill(t, cfg, seen)
 			if t.Failed() {
 				t.Fatalf("after a kill, with -seed %d", random.seed)
