@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -86,9 +87,23 @@ func (c *Client) encode(m Message, now time.Time, room *slab) (payload, signatur
 	}
 	buf := appendEnvelope(room.take(size+sealRoom), kind, size)
 	if buf, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(buf, m.Payload); err != nil {
-		return "", "", fmt.Errorf("encode %s: %w", kind, err)
+		return "", "", fmt.Errorf("%w: encode %s: %w", ErrNotPublishable, kind, err)
+	}
+	if !legible(m) {
+		return "", "", fmt.Errorf("%w: attributes are not UTF-8", ErrNotPublishable)
 	}
 	return c.seal(buf, m, now)
+}
+
+// legible reports whether the attributes of a message are text: readers refuse
+// envelopes with others.
+func legible(m Message) bool {
+	for key, value := range m.Attributes {
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return false
+		}
+	}
+	return utf8.ValidString(m.Once) && utf8.ValidString(m.Stream)
 }
 
 // appendEnvelope begins an envelope, up to the payload of the given size.

@@ -31,16 +31,19 @@ type draft struct {
 // Publish sends messages in one pipeline and returns when Redis has stored
 // them, or within DialTimeout. Each message that was not stored has a
 // *PublishError in the joined error, wrapping ErrUnavailable, ErrOverloaded,
-// ErrRateLimited, ErrTooLarge or ErrNotPublishable; the others are stored.
-// Messages for the emergency stream pass breaker and backpressure.
+// ErrRateLimited, ErrTooLarge or ErrNotPublishable; the others are stored. A
+// closed client stores none and returns ErrClosed. Messages for the emergency
+// stream pass breaker and backpressure.
 func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
 	started := time.Now()
-	urgent, ordinary, failed := c.admit(ctx, msgs, started)
-	failed = append(failed, c.send(ctx, urgent)...)
-	failed = append(failed, c.sendGuarded(ctx, ordinary)...)
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+	defer cancel()
+	urgent, ordinary, failed := c.admit(bounded, msgs, started)
+	failed = append(failed, c.send(bounded, urgent)...)
+	failed = append(failed, c.sendGuarded(ctx, bounded, ordinary)...)
 	took := time.Since(started)
 	c.meters.publishLatency.observe(took)
 	c.observePublish(urgent, took)
@@ -107,15 +110,17 @@ func (c *Client) allow(ctx context.Context, m Message, emergency bool) error {
 	return nil
 }
 
-// sendGuarded sends through the breaker: while it is open, nothing is tried.
-func (c *Client) sendGuarded(ctx context.Context, drafts []draft) []error {
+// sendGuarded sends through the breaker: while it is open, nothing is tried. The
+// end of the caller's own context, unlike that of the bounded one, says nothing
+// about the bus.
+func (c *Client) sendGuarded(caller, bounded context.Context, drafts []draft) []error {
 	if len(drafts) == 0 {
 		return nil
 	}
 	var failed []error
 	_, err := c.guard.breaker.Execute(func() (struct{}, error) {
-		failed = c.send(ctx, drafts)
-		if len(failed) > 0 && ctx.Err() != nil {
+		failed = c.send(bounded, drafts)
+		if len(failed) > 0 && caller.Err() != nil {
 			return struct{}{}, fmt.Errorf("%w: %w", errCaller, failed[0])
 		}
 		return struct{}{}, errors.Join(failed...)
@@ -145,8 +150,6 @@ func (c *Client) send(ctx context.Context, drafts []draft) []error {
 	if len(drafts) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
-	defer cancel()
 	commands := make(rueidis.Commands, len(drafts))
 	for i, d := range drafts {
 		commands[i] = c.add(d)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -66,4 +67,41 @@ func storedStates(t *testing.T, url string) []string {
 		ids = append(ids, state.GetPacketId())
 	}
 	return ids
+}
+
+func TestTextThatNoReaderTakesIsRefusedToItsAuthor(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, nil)
+	state := func(id string) *leyline.SystemStatePacket { return &leyline.SystemStatePacket{PacketId: id} }
+	for name, m := range map[string]oona.Message{
+		"payload":   {Payload: state("\xff")},
+		"attribute": {Payload: state("a"), Attributes: map[string]string{"k": "\xff"}},
+		"name":      {Payload: state("b"), Once: "\xff"},
+	} {
+		if err := c.Publish(t.Context(), m); !errors.Is(err, oona.ErrNotPublishable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if stored := storedStates(t, server.URL); len(stored) != 0 {
+		t.Errorf("stored %v", stored)
+	}
+}
+
+func TestPublishToManyStreamsOfAFrozenBusIsBounded(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const bound = 2 * time.Second
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.DialTimeout = bound })
+	var msgs []oona.Message
+	for _, stream := range oona.DefaultStreams().Names() {
+		msgs = append(msgs, oona.Message{Stream: stream, Payload: &leyline.SystemStatePacket{PacketId: "x"}})
+	}
+	server.Freeze()
+	t.Cleanup(server.Thaw)
+	begun := time.Now()
+	err := c.Publish(t.Context(), msgs...)
+	if took := time.Since(begun); !errors.Is(err, oona.ErrUnavailable) || took > 2*bound {
+		t.Errorf("%v after %v", err, took)
+	}
 }

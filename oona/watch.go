@@ -13,6 +13,11 @@ const (
 	watchAfter = 250 * time.Millisecond
 	// watchAgain is the pause between two looks at a suspect.
 	watchAgain = 100 * time.Millisecond
+	// uplink is what the way to the server carries at the least, in bytes a
+	// second: a large command is still being sent when a small one is overdue.
+	uplink = 256 << 10
+	// uplinkMost bounds what is granted for that: the largest message takes as long.
+	uplinkMost = time.Second
 )
 
 // errDeadConnection: the peer of the connection has gone without a word.
@@ -31,6 +36,7 @@ type watched struct {
 	begun   time.Time
 	asked   atomic.Int64 // since begun, when the first unanswered command was sent; 0: none
 	grace   atomic.Int64 // how long the server may wait with its answer
+	sent    atomic.Int64 // bytes since asked
 	armed   atomic.Bool  // the timer runs
 	dead    atomic.Bool
 	closed  atomic.Bool
@@ -62,9 +68,17 @@ func (w *watched) SetDeadline(t time.Time) error {
 func (w *watched) Write(b []byte) (int, error) {
 	now := max(1, int64(time.Since(w.begun)))
 	if w.asked.CompareAndSwap(0, now) {
+		w.sent.Store(0)
 		w.arm(time.Duration(w.grace.Load()))
 	}
+	w.sent.Add(int64(len(b)))
 	return w.Conn.Write(b)
+}
+
+// patience is how long the answer to what was asked may take.
+func (w *watched) patience() time.Duration {
+	sending := time.Duration(w.sent.Load()) * time.Second / uplink
+	return time.Duration(w.grace.Load()) + min(sending, uplinkMost)
 }
 
 func (w *watched) Read(b []byte) (int, error) {
@@ -121,7 +135,7 @@ func (w *watched) verdict() time.Duration {
 	if !w.waits() {
 		return 0
 	}
-	if rest := time.Duration(asked+w.grace.Load()) - time.Since(w.begun); rest > 0 {
+	if rest := time.Duration(asked) + w.patience() - time.Since(w.begun); rest > 0 {
 		return rest
 	}
 	if w.suspect == asked {

@@ -89,3 +89,21 @@ func TestBlockingCommandHasItsOwnTimeBeforeItIsSuspect(t *testing.T) {
 		}
 	})
 }
+
+func TestLargeMessageOnASlowUplinkIsNotADeadConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, far := silentPeer(t, func() bool { return true })
+		failed := ask(t, w)
+		if _, err := w.Write(make([]byte, uplink)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(watchAfter + uplinkMost - time.Millisecond) // in simulated time: it is still being sent
+		if _, err := far.Write([]byte("+")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-failed; err != nil {
+			t.Errorf("the connection was given up: %v", err)
+		}
+	})
+}

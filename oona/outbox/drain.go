@@ -79,6 +79,9 @@ func (e *fileError) Unwrap() error { return e.err }
 
 // drain publishes what is waiting, a round at a time.
 func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
+	if err := o.removeStored(ctx); err != nil {
+		return err
+	}
 	held := make(map[string]bool) // lanes behind a message that was not admitted
 	var failed error
 	for last := int64(0); ; {
@@ -103,7 +106,6 @@ func stops(err error) bool {
 // publishRound publishes one message after the other, so that a failure cannot
 // turn the order around.
 func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, held map[string]bool) error {
-	var stored []int64
 	var failed error
 	for _, r := range rows {
 		lane := laneOf(r.message)
@@ -113,21 +115,18 @@ func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, he
 		err := o.publish(ctx, bus, r)
 		switch {
 		case err == nil:
-			stored = append(stored, r.seq)
+			o.stored = append(o.stored, r.seq)
 		case permanent(err):
-			failed = o.refuse(ctx, r.seq, err)
+			failed = errors.Join(failed, o.refuse(ctx, r.seq, err))
 		default:
 			held[lane] = true
-			failed = err
+			failed = errors.Join(failed, err)
 		}
 		if stops(failed) || ctx.Err() != nil {
 			break
 		}
 	}
-	if err := o.remove(ctx, stored); err != nil {
-		return &fileError{err}
-	}
-	return failed
+	return errors.Join(failed, o.removeStored(ctx))
 }
 
 // laneOf is what keeps its order: messages that travel to one stream.
@@ -191,11 +190,20 @@ func decode(m *oona.Message, kind leyline.BusMessageType, attributes string, pay
 	return nil
 }
 
-// remove forgets messages the bus has stored, in one commit.
-func (o *Outbox) remove(ctx context.Context, stored []int64) error {
-	if len(stored) == 0 {
+// removeStored forgets messages the bus has stored, in one commit. While the file
+// cannot be written, they are known here, and not published again.
+func (o *Outbox) removeStored(ctx context.Context) error {
+	if len(o.stored) == 0 {
 		return nil
 	}
+	if err := o.remove(ctx, o.stored); err != nil {
+		return &fileError{err}
+	}
+	o.stored = o.stored[:0]
+	return nil
+}
+
+func (o *Outbox) remove(ctx context.Context, stored []int64) error {
 	// A stop must not make the next start publish again what the bus has.
 	ctx = context.WithoutCancel(ctx)
 	tx, err := o.db.BeginTx(ctx, nil)
@@ -221,6 +229,11 @@ func (o *Outbox) refuse(ctx context.Context, seq int64, cause error) error {
 	_, err := o.db.ExecContext(ctx, "UPDATE outbox SET refused = ? WHERE seq = ?", cause.Error(), seq)
 	if err != nil {
 		return &fileError{fmt.Errorf("set message aside: %w", err)}
+	}
+	const newest = `DELETE FROM outbox WHERE refused IS NOT NULL AND seq NOT IN
+		(SELECT seq FROM outbox WHERE refused IS NOT NULL ORDER BY seq DESC LIMIT ?)`
+	if _, err := o.db.ExecContext(ctx, newest, o.cfg.Capacity); err != nil {
+		return &fileError{fmt.Errorf("bound messages set aside: %w", err)}
 	}
 	return nil
 }

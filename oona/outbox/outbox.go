@@ -56,6 +56,8 @@ type Outbox struct {
 	cfg  Config
 	db   *sql.DB
 	wake chan struct{}
+	// stored lists messages that the bus has and the file still holds; Run's own.
+	stored []int64
 }
 
 const schema = `CREATE TABLE IF NOT EXISTS outbox (
@@ -111,7 +113,7 @@ func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
 	}
 	defer func() { _ = tx.Rollback() }() // nothing to roll back once committed
 	var waiting int
-	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM outbox").Scan(&waiting); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM outbox WHERE refused IS NULL").Scan(&waiting); err != nil {
 		return fmt.Errorf("put into outbox: %w", err)
 	}
 	if waiting+len(msgs) > o.cfg.Capacity {
@@ -147,6 +149,10 @@ func insert(ctx context.Context, tx *sql.Tx, m oona.Message, now time.Time) erro
 	}
 	if m.Once == "" {
 		m.Once = rand.Text()
+	}
+	// One that the bus will never accept does not keep its name from another try.
+	if _, err := tx.ExecContext(ctx, "DELETE FROM outbox WHERE name = ? AND refused IS NOT NULL", m.Once); err != nil {
+		return err
 	}
 	const statement = `INSERT OR IGNORE INTO outbox (name, type, priority, stream, attributes, payload, put_ms)
 		VALUES (?, ?, ?, ?, ?, ?, ?)`

@@ -1,0 +1,103 @@
+package outbox_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/outbox"
+)
+
+func (f *fakeBus) published() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.got)
+}
+
+func TestHeldMessageIsTriedAgainAlthoughAnotherIsHopeless(t *testing.T) {
+	t.Parallel()
+	box := open(t, outbox.Config{})
+	held := report("held")
+	held.Stream = "a"
+	hopeless := report("hopeless")
+	hopeless.Stream = "b"
+	put(t, box, held, hopeless)
+	tries := 0
+	bus := &fakeBus{fail: func(id string) error {
+		if id == "hopeless" {
+			return fmt.Errorf("publish: %w", oona.ErrTooLarge)
+		}
+		if tries++; tries == 1 {
+			return oona.ErrOverloaded
+		}
+		return nil
+	}}
+	run(t, box, bus)
+	eventually(t, "the held one is published", drained(box))
+}
+
+func TestHopelessMessageKeepsNeitherNameNorRoom(t *testing.T) {
+	t.Parallel()
+	box := open(t, outbox.Config{Capacity: 1})
+	large := true
+	bus := &fakeBus{fail: func(string) error {
+		if large {
+			return fmt.Errorf("publish: %w", oona.ErrTooLarge)
+		}
+		return nil
+	}}
+	first := report("first")
+	first.Once = "name"
+	put(t, box, first)
+	stop := run(t, box, bus)
+	eventually(t, "it is set aside", drained(box))
+	stop()
+	large = false
+	second := report("second")
+	second.Once = "name"
+	put(t, box, second)
+	run(t, box, bus)
+	eventually(t, "it is drained", drained(box))
+	if got := bus.published(); !slices.Equal(got, []string{"second"}) {
+		t.Errorf("published %v", got)
+	}
+}
+
+// A file that cannot be written any more, as on a full disk: the worker fails
+// and is started again, and the bus must not get everything again each time.
+func TestFullDiskDoesNotPublishAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "outbox.db")
+	box := open(t, outbox.Config{File: file})
+	put(t, box, report("1"), report("2"))
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	const full = `CREATE TRIGGER disk BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'disk is full'); END`
+	if _, err := db.ExecContext(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	bus := &fakeBus{}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if err := box.Run(ctx, bus); err == nil {
+			t.Error("the failure of the file was not told")
+		}
+		cancel()
+	}
+	if _, err := db.ExecContext(t.Context(), "DROP TRIGGER disk"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, box, bus)
+	eventually(t, "the file is emptied", drained(box))
+	if got := bus.published(); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("published %v", got)
+	}
+}
