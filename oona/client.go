@@ -85,7 +85,7 @@ func causeOf(ctx context.Context, err error) error {
 func newClient(cfg Config, rdb rueidis.Client, d *dialer) *Client {
 	c := &Client{cfg: cfg, rdb: rdb, dialer: d, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
 	c.guard = newGuard(cfg, c.log)
-	c.load = newLoadSampler(rdb, cfg, c.guard.caution)
+	c.load = newLoadSampler(rdb, cfg, c.guard)
 	c.seen = newAnswered(cfg.ReplayCapacity)
 	c.clustered = rdb.Mode() == rueidis.ClientModeCluster
 	return c

@@ -56,6 +56,8 @@ func (g *guard) breakerChanged(to gobreaker.State) {
 	}
 }
 
+func (g *guard) isOpen() bool { return g.breaker.State() == gobreaker.StateOpen }
+
 func (g *guard) conservative() bool { return g.caution.on(time.Now()) }
 
 func breakerState(s gobreaker.State) leyline.CircuitBreakerState {

@@ -42,6 +42,7 @@ type loadSampler struct {
 	boundText string
 	caution   *caution
 	losses    *losses
+	down      func() bool // the bus is known to be away, and not asked
 	// strainBound is what conservative mode takes for a full stream.
 	strainBound int64
 
@@ -57,8 +58,8 @@ type streamLoad struct {
 	sampling bool
 }
 
-func newLoadSampler(rdb rueidis.Client, cfg Config, caution *caution) *loadSampler {
-	l := &loadSampler{rdb: rdb, bound: cfg.MaxStreamLength, caution: caution,
+func newLoadSampler(rdb rueidis.Client, cfg Config, guard *guard) *loadSampler {
+	l := &loadSampler{rdb: rdb, bound: cfg.MaxStreamLength, caution: guard.caution, down: guard.isOpen,
 		losses: newLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
 	l.boundText = strconv.FormatInt(l.bound, 10)
 	l.strainBound = l.bound
@@ -79,7 +80,7 @@ func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.Messag
 	// once. A backlog that was there at the last look is not asked for again by
 	// every refused message.
 	full, crowded := load.backlog >= limit, load.backlog+load.added >= limit
-	if !load.sampling && (age >= sampleEvery || crowded && (!full || age >= resampleEvery)) {
+	if !load.sampling && (age >= sampleEvery || crowded && (!full || age >= resampleEvery)) && !l.down() {
 		l.refresh(ctx, stream, load)
 	}
 	if load.backlog+load.added >= limit {
