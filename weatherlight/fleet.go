@@ -66,6 +66,7 @@ type fleet struct {
 	takeovers int64
 	failures  int64
 	routes    map[string]string // seed -> instance that was told to germinate it
+	absence
 }
 
 func newFleet(self string, lease roster, library string, logger *slog.Logger) *fleet {
@@ -121,7 +122,7 @@ func (f *fleet) beat(ctx context.Context) error {
 		f.missed(time.Now())
 		return err
 	}
-	f.see(roll, sent)
+	f.see(roll, sent, time.Now())
 	return nil
 }
 
@@ -155,12 +156,13 @@ func (f *fleet) missed(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failures++
+	f.interrupted = true
 	if f.token != 0 && !now.Before(f.until) {
 		f.setToken(0)
 	}
 }
 
-func (f *fleet) see(roll oona.Roll, sent time.Time) {
+func (f *fleet) see(roll oona.Roll, sent, answered time.Time) {
 	members := make([]fleetMember, 0, len(roll.Members))
 	for _, m := range roll.Members {
 		member := fleetMember{name: m.Name}
@@ -170,18 +172,13 @@ func (f *fleet) see(roll oona.Roll, sent time.Time) {
 		members = append(members, member)
 	}
 	f.mu.Lock()
-	gone := missing(f.members, members)
+	gone := f.gone(names(f.members), names(members), answered)
 	f.members, f.leader, f.until = members, roll.Leader, sent.Add(leaseTTL)
 	f.setToken(roll.Token)
 	f.mu.Unlock()
 	for _, name := range gone {
 		f.bury(name)
 	}
-}
-
-// missing are the names of before that are not among those of now.
-func missing(before, now []fleetMember) []string {
-	return slices.DeleteFunc(names(before), func(name string) bool { return slices.Contains(names(now), name) })
 }
 
 func (f *fleet) bury(name string) {
