@@ -14,6 +14,19 @@ import (
 // maxRoutes bounds what is remembered of germinations that were handed on.
 const maxRoutes = 1024
 
+// subjectOf is what the order of a message counts for: the seed of a command, the
+// run of a state.
+func subjectOf(d *oona.Delivery) string {
+	switch m := d.Payload.(type) {
+	case *leyline.AdaptationCommand:
+		return "seed " + strings.TrimSpace(m.GetTargetSeedId())
+	case *leyline.SystemStatePacket:
+		return "run " + m.GetTrainingRunId()
+	default:
+		return ""
+	}
+}
+
 // handleCommand carries a command out where its seed lives: here, or in another
 // instance, whose inbox it moves to in the same commit that acknowledges it.
 func (s *Service) handleCommand(ctx context.Context, command *leyline.AdaptationCommand) ([]oona.Message, error) {

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -161,6 +163,24 @@ func TestCommandGoesWhereItsSeedLives(t *testing.T) {
 		if got := f.recipients(row.command, row.own, row.hosted); !slices.Equal(got, row.want) {
 			t.Errorf("%s: goes to %v, want %v", row.name, got, row.want)
 		}
+	}
+}
+
+func TestRetriedCommandIsNotOvertakenByTheNextOfItsSeed(t *testing.T) {
+	subject := func(m proto.Message) string { return subjectOf(&oona.Delivery{Payload: m}) }
+	cull := subject(seedCommand("one", leyline.SeedOperation_SEED_OP_CULL))
+	if again := subject(seedCommand(" one", leyline.SeedOperation_SEED_OP_GERMINATE)); cull == "" || again != cull {
+		t.Errorf("commands of one seed are ordered by %q and %q", cull, again)
+	}
+	if other := subject(seedCommand("two", leyline.SeedOperation_SEED_OP_CULL)); other == cull {
+		t.Errorf("one seed waits for the retries of another: both go by %q", other)
+	}
+	run := subject(&leyline.SystemStatePacket{TrainingRunId: "one", PacketId: "1"})
+	if next := subject(&leyline.SystemStatePacket{TrainingRunId: "one", PacketId: "2"}); run == "" || next != run || run == cull {
+		t.Errorf("states of one run are ordered by %q and %q", run, next)
+	}
+	if all := subject(&leyline.AdaptationCommand{}); all == "" {
+		t.Error("commands without a seed have no order")
 	}
 }
 

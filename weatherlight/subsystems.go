@@ -61,7 +61,7 @@ func (s *Service) seedWorkers() []supervise.Spec {
 		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Wanted: s.awaited,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, typed(s.seedError))}),
 		// One at a time: in the order in which the leader handed them on.
-		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1,
+		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1, Key: subjectOf,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, typed(s.applyCommand))}),
 	}
 }
@@ -216,8 +216,10 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 	return []supervise.Spec{
 		s.consumer(workerPolicies, oona.Subscription{
 			Stream: streams.Policy,
-			// One at a time: policies are ordered.
+			// One at a time, and none before one that has to be tried again: policies
+			// are ordered.
 			Concurrency: 1,
+			Key:         func(*oona.Delivery) string { return "policies" },
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: typed(s.handlePolicy),
 			},
@@ -226,9 +228,11 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 		// seed keep their order on the way to the instance that it lives in.
 		s.leaderConsumer(workerControl, oona.Subscription{
 			Stream: streams.Normal,
-			// One at a time: the commands of a seed and the states of a run must
-			// take effect in the order in which they were sent.
+			// One at a time, and by key, so that a retry changes no order: the
+			// commands of a seed and the states of a run must take effect in the
+			// order in which they were sent.
 			Concurrency: 1,
+			Key:         subjectOf,
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: typed(s.handleCommand),
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       typed(s.handleState),
