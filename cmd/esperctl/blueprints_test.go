@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,7 +75,7 @@ func TestChosenBlueprintNeedsItsPermission(t *testing.T) {
 	if out := mustRun(t, choose...); out != "BP018  spatial_attention\n" {
 		t.Errorf("chose %q", out)
 	}
-	experimental := append(choose, "--tier", "experimental")
+	experimental := slices.Concat(choose, []string{"--tier", "experimental"})
 	var refused *karn.RefusedError
 	if out, err := run(t, experimental...); !errors.As(err, &refused) || refused.Reason != "approval required" {
 		t.Errorf("chose %q, %v", out, err)
@@ -83,7 +84,7 @@ func TestChosenBlueprintNeedsItsPermission(t *testing.T) {
 	if out := mustRun(t, experimental...); out != "BP039  neural_ode_block\n" {
 		t.Errorf("chose %q", out)
 	}
-	if _, err := run(t, append(choose, "--tier", "best")...); err == nil {
+	if _, err := run(t, slices.Concat(choose, []string{"--tier", "best"})...); err == nil {
 		t.Error("an unknown tier was accepted")
 	}
 }
