@@ -126,20 +126,28 @@ func (s *service) status(ctx context.Context) (serviceStatus, error) {
 	return status, err
 }
 
+// forgePause is long, because each look at the service costs it memory that is
+// then taken for its own.
+const forgePause = 250 * time.Millisecond
+
 // awaitForge waits until the forge has been over the catalogue.
 func (s *service) awaitForge(ctx context.Context) error {
-	return poll(ctx, func(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
 		status, err := s.status(ctx)
 		if err != nil {
-			return err
+			return fmt.Errorf("wait for the forge: %w", err)
 		}
 		for _, worker := range status.Workers {
 			if worker.Name == "tezzeret_forge" && worker.State == "finished" {
 				return nil
 			}
 		}
-		return errors.New("the forge has not finished")
-	})
+		if err := rest(ctx, forgePause); err != nil {
+			return fmt.Errorf("wait for the forge: %w", err)
+		}
+	}
 }
 
 // refused counts the entries that the service dropped: none, when the
