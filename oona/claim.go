@@ -3,12 +3,12 @@ package oona
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/redis/rueidis"
 )
 
 // pendingPage is how many pending entries are looked at, or claimed, at once.
@@ -19,16 +19,12 @@ const pendingPage = 100
 // It is the last resort: a reader that lost a reply starts over by itself.
 const orphanPeriod = 5 * time.Second
 
-// pendingEntry is an entry of the group's pending list.
-type pendingEntry struct {
-	id, owner  string
-	deliveries int
-	guard      time.Duration // claim only when idle for at least this
-}
-
 // mind brings entries back: those whose retry is due, and on a timer those of
 // consumers that are gone.
 func (s *consumer) mind(fetch, work context.Context) {
+	var leases sync.WaitGroup
+	leases.Go(func() { s.keepLeases(fetch) })
+	defer leases.Wait()
 	scan := newBeat(claimPeriod(s.c.cfg.ClaimIdle))
 	defer scan.Stop()
 	orphans := newBeat(orphanPeriod)
@@ -102,14 +98,12 @@ func (s *consumer) adopt(fetch, work context.Context, idle time.Duration) error 
 	return s.eachPending(fetch, work, s.c.cfg.Consumer, idle)
 }
 
-// scanPending takes over the entries nobody has touched for ClaimIdle, and
-// keeps the own long-running ones from being taken over by others.
+// scanPending takes over the entries nobody has touched for ClaimIdle.
 func (s *consumer) scanPending(fetch, work context.Context) {
 	idle := s.c.cfg.ClaimIdle
 	if idle < 0 {
 		return
 	}
-	s.extend(fetch, s.flights.olderThan(time.Now().Add(-idle/3)))
 	if err := s.eachPending(fetch, work, "", idle); err != nil && fetch.Err() == nil {
 		s.log.Debug("claim scan failed", "error", err)
 	}
@@ -155,52 +149,6 @@ func (s *consumer) separate(page []pendingEntry, guard time.Duration) (plain, su
 	return plain, suspects
 }
 
-func (s *consumer) pendingPage(fetch context.Context, owner string, idle time.Duration, start string) ([]pendingEntry, error) {
-	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
-	defer cancel()
-	args := []string{s.sub.Group}
-	if idle > 0 {
-		args = append(args, "IDLE", strconv.FormatInt(idle.Milliseconds(), 10))
-	}
-	args = append(args, start, "+", strconv.Itoa(pendingPage))
-	if owner != "" {
-		args = append(args, owner)
-	}
-	command := s.c.rdb.B().Arbitrary("XPENDING").Keys(s.sub.Stream).Args(args...).Build()
-	rows, err := s.c.rdb.Do(ctx, command).ToArray()
-	if err != nil {
-		return nil, fmt.Errorf("list pending of %s: %w", s.sub.Stream, err)
-	}
-	page := make([]pendingEntry, 0, len(rows))
-	for _, row := range rows {
-		p, err := parsePending(row)
-		if err != nil {
-			return nil, fmt.Errorf("list pending of %s: %w", s.sub.Stream, err)
-		}
-		page = append(page, p)
-	}
-	return page, nil
-}
-
-func parsePending(row rueidis.RedisMessage) (p pendingEntry, err error) {
-	fields, err := row.ToArray()
-	if err != nil {
-		return p, err
-	}
-	if len(fields) != 4 {
-		return p, fmt.Errorf("%d fields, 4 expected", len(fields))
-	}
-	if p.id, err = fields[0].ToString(); err != nil {
-		return p, err
-	}
-	if p.owner, err = fields[1].ToString(); err != nil {
-		return p, err
-	}
-	deliveries, err := fields[3].AsInt64()
-	p.deliveries = int(deliveries)
-	return p, err
-}
-
 // reclaim makes entries ours, each only if it was idle for guard, and takes
 // them in as their next attempt.
 func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, guard time.Duration) error {
@@ -231,8 +179,10 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 			delete(attempts, e.id)
 		}
 	}
-	s.take(work, s.flights.begin(claimed, time.Now()))
-	return s.dropMissing(ctx, attempts)
+	taken := s.flights.begin(claimed, time.Now())
+	err = s.resolve(ctx, slices.Sorted(maps.Keys(attempts)))
+	s.take(work, taken) // this may wait for the handlers: what has a bound comes before
+	return err
 }
 
 func compareIDs(a, b string) int {
@@ -245,39 +195,5 @@ func compareIDs(a, b string) int {
 		return -1
 	default:
 		return 1
-	}
-}
-
-// dropMissing looks after entries that could not be claimed: what was deleted
-// while pending is acknowledged, what another consumer took is its own.
-func (s *consumer) dropMissing(ctx context.Context, missing map[string]int) error {
-	for id := range missing {
-		found, err := s.c.rdb.Do(ctx, s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(id).End(id).Build()).ToArray()
-		if err != nil {
-			return fmt.Errorf("look for %s: %w", id, err)
-		}
-		if len(found) == 0 {
-			ack := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(id).Build()
-			if err := s.c.rdb.Do(ctx, ack).Error(); err != nil {
-				return fmt.Errorf("acknowledge %s: %w", id, err)
-			}
-		}
-		s.flights.forget(id)
-	}
-	return nil
-}
-
-// extend renews the lease on entries whose handlers take long, so that nobody
-// takes them for abandoned. It does not count as a delivery.
-func (s *consumer) extend(fetch context.Context, ids []string) {
-	if len(ids) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
-	defer cancel()
-	command := s.c.rdb.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
-		MinIdleTime("0").Id(ids...).Justid().Build()
-	if err := s.c.rdb.Do(ctx, command).Error(); err != nil && fetch.Err() == nil {
-		s.log.Debug("lease not renewed", "entries", len(ids), "error", err)
 	}
 }

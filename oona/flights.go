@@ -92,6 +92,18 @@ func (f *flights) release(id, mark string) {
 	}
 }
 
+// again lets an entry that turned out to be ours already be claimed at once, with
+// the idle time that was just seen as its guard: it can only be longer by then,
+// unless another consumer takes it meanwhile.
+func (f *flights) again(p pendingEntry, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if next, waits := f.waiting[p.id]; waits {
+		next.attempts, next.guard, next.due = p.deliveries, p.idle, now
+		f.waiting[p.id] = next
+	}
+}
+
 // forget drops an entry whose retry found that it is gone, or another's.
 func (f *flights) forget(id string) {
 	f.mu.Lock()

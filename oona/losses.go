@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ var lossesSource string
 
 var lossesScript = rueidis.NewLuaScript(lossesSource)
 
-// lossNotice is how often the losses of one stream are told in the log.
+// lossNotice is how often a loss on one stream is told in the log.
 const lossNotice = time.Minute
 
 // losses knows what the bound of a stream removed before a live group had read
@@ -32,10 +33,13 @@ type losses struct {
 	mu     sync.Mutex
 	places map[groupKey]place
 	added  map[string]int64 // entries ever added to a stream, at the last look
-	told   map[string]time.Time
+	told   map[notice]time.Time
 }
 
 type groupKey struct{ stream, group string }
+
+// notice is one kind of log line about one stream.
+type notice struct{ stream, what string }
 
 // place is what is known of one group.
 type place struct {
@@ -44,7 +48,7 @@ type place struct {
 }
 
 func newLosses(log *slog.Logger) *losses {
-	return &losses{log: log, places: make(map[groupKey]place), added: make(map[string]int64), told: make(map[string]time.Time)}
+	return &losses{log: log, places: make(map[groupKey]place), added: make(map[string]int64), told: make(map[notice]time.Time)}
 }
 
 // ledgerOf is the key of a stream's ledger, on the same node of a cluster.
@@ -75,13 +79,25 @@ func (l *losses) look(ctx context.Context, rdb rueidis.Client, stream string, s 
 		lost, _ := row[2].AsInt64()
 		l.learn(groupKey{stream, group}, unseen, groups)
 		if lost > 0 {
-			l.tell(stream, group, lost, time.Now())
+			l.tell("the bound of the stream removed unread entries", groupKey{stream, group}, lost, time.Now())
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.added[stream] = s.added
+	maps.DeleteFunc(l.places, func(key groupKey, _ place) bool {
+		return key.stream == stream && !slices.ContainsFunc(groups, func(g groupInfo) bool { return g.name == key.group })
+	})
 	return nil
+}
+
+// forget drops what is known of a stream that nothing is published to any more.
+func (l *losses) forget(stream string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.added, stream)
+	maps.DeleteFunc(l.places, func(key groupKey, _ place) bool { return key.stream == stream })
+	maps.DeleteFunc(l.told, func(key notice, _ time.Time) bool { return key.stream == stream })
 }
 
 func (l *losses) learn(key groupKey, unseen int64, groups []groupInfo) {
@@ -111,11 +127,23 @@ func (l *losses) lag(stream string, s streamInfo, g groupInfo) int64 {
 	return min(max(0, behind), s.length)
 }
 
-func (l *losses) tell(stream, group string, n int64, now time.Time) {
+// add counts entries that a group had begun, and that were removed before it could
+// finish them.
+func (l *losses) add(ctx context.Context, rdb rueidis.Client, key groupKey, n int) error {
+	count := rdb.B().Hincrby().Key(ledgerOf(key.stream)).Field("total").Increment(int64(n)).Build()
+	if err := rdb.Do(ctx, count).Error(); err != nil {
+		return fmt.Errorf("count losses of %s: %w", key.stream, err)
+	}
+	l.tell("entries were removed from the stream before they were finished", key, int64(n), time.Now())
+	return nil
+}
+
+func (l *losses) tell(what string, key groupKey, n int64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.told[stream]) >= lossNotice {
-		l.told[stream] = now
-		l.log.Error("the bound of the stream removed unread entries", "stream", stream, "group", group, "entries", n)
+	notice := notice{key.stream, what}
+	if now.Sub(l.told[notice]) >= lossNotice {
+		l.told[notice] = now
+		l.log.Error(what, "stream", key.stream, "group", key.group, "entries", n)
 	}
 }
