@@ -67,7 +67,8 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	}
 	// Not work itself: a handler that finished in time keeps its result.
 	base := context.WithoutCancel(work)
-	trouble := outage{log: s.log.With("step", "commit"), failures: new(atomic.Int64)}
+	trouble := outage{log: s.log.With("step", "commit"), shared: s.c.guard.outage, failures: new(atomic.Int64)}
+	defer trouble.quit()
 	var deadline time.Time
 	for {
 		s.c.reseal(batch, time.Now())

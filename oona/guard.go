@@ -1,7 +1,9 @@
 package oona
 
 import (
+	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -20,11 +22,12 @@ type guard struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	budget  *EmergencyBudget // nil = unlimited
 	caution *caution
+	outage  *episode // of the loops that read and commit
 	log     *slog.Logger
 }
 
 func newGuard(cfg Config, log *slog.Logger) *guard {
-	g := &guard{log: log, caution: newCaution(), budget: cfg.EmergencyBudget}
+	g := &guard{log: log, caution: newCaution(), outage: &episode{log: log}, budget: cfg.EmergencyBudget}
 	if g.budget == nil {
 		g.budget = NewEmergencyBudget(cfg.EmergencyPerMinute)
 	}
@@ -35,9 +38,29 @@ func newGuard(cfg Config, log *slog.Logger) *guard {
 		Timeout:       breakerOpenFor,
 		ReadyToTrip:   func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= breakerFailures },
 		OnStateChange: func(_ string, _, to gobreaker.State) { g.breakerChanged(to) },
-		IsExcluded:    isCallersOwn,
+		IsExcluded:    saysNothingOfTheBus,
 	})
 	return g
+}
+
+// saysNothingOfTheBus reports whether a failure leaves open how the bus is: the
+// caller left, or all that failed is broken streams.
+func saysNothingOfTheBus(err error) bool {
+	if isCallersOwn(err) {
+		return true
+	}
+	failed, joined := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err)
+	return joined && !slices.ContainsFunc(failed.Unwrap(), func(one error) bool { return !isStreamFault(one) })
+}
+
+// isStreamFault reports whether the server refused a command for what it found
+// under that one key, or may be done with it: the others are as good as before.
+func isStreamFault(err error) bool {
+	return isRedisError(err, "WRONGTYPE") || isRedisError(err, "NOPERM") ||
+		isRedisError(err, "ERR The stream has exhausted") || isRedisError(err, "The stream has exhausted")
 }
 
 // breakerCause names the breaker among the causes of conservative mode.

@@ -28,7 +28,8 @@ type entry struct {
 // leaves entries delivered to nobody.
 func (s *consumer) read(fetch, work context.Context) {
 	defer s.line.close()
-	outage := outage{log: s.log, failures: &s.c.meters.readFailures}
+	outage := outage{log: s.log, shared: s.c.guard.outage, failures: &s.c.meters.readFailures}
+	defer outage.quit()
 	begun, announced := false, false
 	for fetch.Err() == nil {
 		reading := begun
