@@ -22,8 +22,9 @@ type groupInfo struct {
 // streamInfo is what XINFO STREAM tells of a stream.
 type streamInfo struct {
 	length int64
-	added  int64  // ever; 0 when the server does not count
-	lastID string // of the entry added last; "" when the server does not tell
+	added  int64 // ever; 0 when the server does not count
+	// Of the first and of the last entry added; "" when the server does not tell.
+	firstID, lastID string
 }
 
 func groupsOf(ctx context.Context, rdb rueidis.Client, stream string) ([]groupInfo, error) {
@@ -46,6 +47,10 @@ func look(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, [
 	info.length, _ = length.AsInt64()
 	info.added, _ = added.AsInt64()
 	info.lastID, _ = last.ToString()
+	first := fields["first-entry"]
+	if entry, err := parseEntry(first); err == nil {
+		info.firstID = entry.id
+	}
 	return info, groups, nil
 }
 

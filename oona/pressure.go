@@ -106,10 +106,26 @@ func (l *loadSampler) of(stream string) *streamLoad {
 	defer l.mu.Unlock()
 	load := l.streams[stream]
 	if load == nil {
+		l.forgetIdle(time.Now())
 		load = &streamLoad{}
 		l.streams[stream] = load
 	}
 	return load
+}
+
+// forgetIdle drops the streams that were not used for long, such as the private
+// ones of peers that are gone: their number has no bound.
+func (l *loadSampler) forgetIdle(now time.Time) {
+	for stream, load := range l.streams {
+		if !load.mu.TryLock() {
+			continue // it is in use
+		}
+		if !load.sampling && !load.sampled.IsZero() && now.Sub(load.sampled) > deadAfter {
+			delete(l.streams, stream)
+			l.losses.forget(stream)
+		}
+		load.mu.Unlock()
+	}
 }
 
 // refresh samples with load.mu released, so that others go by the old figure
@@ -144,17 +160,6 @@ func (l *loadSampler) sample(ctx context.Context, stream string) int64 {
 		}
 	}
 	return backlog
-}
-
-func (l *loadSampler) lag(ctx context.Context, stream string, info streamInfo, g groupInfo) int64 {
-	if g.lagKnown && info.added > 0 {
-		return l.losses.lag(stream, info, g)
-	}
-	n, err := lagScript.Exec(ctx, l.rdb, []string{stream}, []string{g.lastDelivered, l.boundText}).AsInt64()
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // alive tells a group that is read from one that was abandoned, or that a peer

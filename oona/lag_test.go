@@ -1,0 +1,86 @@
+package oona_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// After a deletion the server does not know how far a group is behind. To count
+// that means to load entries, and must not hold up everybody else for long.
+func TestDeletedEntryDoesNotMakePublishersStopTheServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	raw := rawClient(t, server.URL)
+	const entries = 4000
+	ids := fillUnread(t, raw, entries, strings.Repeat("x", 5000))
+	tell(t, server, "XDEL", "oona.telemetry", ids[400])
+	tell(t, server, "XREADGROUP", "GROUP", "g", "c", "COUNT", "10", "STREAMS", "oona.telemetry", ">")
+	tell(t, server, "CONFIG", "RESETSTAT")
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.MaxStreamLength = entries })
+	for range 3 {
+		// Whether it is admitted is left to an estimate.
+		_ = c.Publish(context.Background(), oona.Message{Payload: &leyline.TelemetryPacket{}})
+	}
+	if used := evalMicroseconds(t, server); used > 100_000 {
+		t.Errorf("scripts held the server up for %d us", used)
+	}
+	full := c.Publish(context.Background(), oona.Message{
+		Payload: &leyline.TelemetryPacket{}, Priority: leyline.MessagePriority_MESSAGE_PRIORITY_LOW})
+	if full == nil {
+		t.Error("a message of low priority was admitted to a stream of which next to nothing is read")
+	}
+}
+
+// fillUnread fills the telemetry stream and returns the ids. A group has read one.
+func fillUnread(t *testing.T, raw rueidis.Client, n int, payload string) []string {
+	t.Helper()
+	ids := make([]string, 0, n)
+	for len(ids) < n {
+		commands := make(rueidis.Commands, min(500, n-len(ids)))
+		for i := range commands {
+			commands[i] = raw.B().Xadd().Key("oona.telemetry").Id("*").FieldValue().FieldValue("payload", payload).Build()
+		}
+		for _, reply := range raw.DoMulti(t.Context(), commands...) {
+			id, err := reply.ToString()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+	}
+	if err := raw.Do(t.Context(), raw.B().XgroupCreate().Key("oona.telemetry").Group("g").Id("0").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// evalMicroseconds is the time that the server spent in scripts.
+func evalMicroseconds(t *testing.T, server *redistest.Server) (sum int) {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	info, err := raw.Do(t.Context(), raw.B().Info().Section("commandstats").Build()).ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(info) {
+		if !strings.HasPrefix(line, "cmdstat_eval") {
+			continue
+		}
+		_, rest, _ := strings.Cut(line, ",usec=")
+		used, _, _ := strings.Cut(rest, ",")
+		n, err := strconv.Atoi(used)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	return sum
+}
