@@ -20,7 +20,7 @@ func TestDeletedEntryDoesNotMakePublishersStopTheServer(t *testing.T) {
 	server := redistest.Start(t)
 	raw := rawClient(t, server.URL)
 	const entries = 4000
-	ids := fillUnread(t, raw, entries, strings.Repeat("x", 5000))
+	ids := fillUnread(t, raw, entries, strings.Repeat("x", 20_000))
 	tell(t, server, "XDEL", "oona.telemetry", ids[400])
 	tell(t, server, "XREADGROUP", "GROUP", "g", "c", "COUNT", "10", "STREAMS", "oona.telemetry", ">")
 	tell(t, server, "CONFIG", "RESETSTAT")
@@ -29,7 +29,7 @@ func TestDeletedEntryDoesNotMakePublishersStopTheServer(t *testing.T) {
 		// Whether it is admitted is left to an estimate.
 		_ = c.Publish(context.Background(), oona.Message{Payload: &leyline.TelemetryPacket{}})
 	}
-	if used := evalMicroseconds(t, server); used > 100_000 {
+	if used := evalMicroseconds(t, server); used > 200_000 {
 		t.Errorf("scripts held the server up for %d us", used)
 	}
 	full := c.Publish(context.Background(), oona.Message{
