@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -14,6 +15,10 @@ import (
 // blockingConnections bounds the connections of blocked reads: one for each
 // subscription.
 const blockingConnections = 64
+
+// closePatience is how long a close waits for a server that says nothing, before
+// it ends the connections from our side.
+const closePatience = 200 * time.Millisecond
 
 // Client is one connection pool to the bus. It is safe for concurrent use.
 type Client struct {
@@ -28,6 +33,7 @@ type Client struct {
 	seen     *answered
 	departed departures
 	closed   atomic.Bool
+	asking   questions
 	// clustered: keys live on different nodes, so nothing spans two of them.
 	clustered bool
 }
@@ -67,8 +73,7 @@ func (d *dialer) connect(ctx context.Context, cfg Config, option rueidis.ClientO
 	}
 	c := newClient(cfg, rdb, d)
 	if err := c.Ping(ctx); err != nil || !keep() {
-		rdb.Close()
-		return nil, causeOf(ctx, err)
+		return nil, errors.Join(causeOf(ctx, err), c.Close())
 	}
 	d.established()
 	return c, nil
@@ -110,7 +115,10 @@ func maskedAddress(raw string) string {
 func (c *Client) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	if err := c.rdb.Do(ctx, c.rdb.B().Ping().Build()).Error(); err != nil {
+	_, err := bounded(ctx, &c.asking, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.rdb.Do(ctx, c.rdb.B().Ping().Build()).Error()
+	})
+	if err != nil {
 		return fmt.Errorf("ping bus: %w", err)
 	}
 	return nil
@@ -140,8 +148,12 @@ func isRedisError(err error, code string) bool {
 // can be called more than once.
 func (c *Client) Close() error {
 	if !c.closed.Swap(true) {
+		c.asking.refuse()
+		cut := time.AfterFunc(closePatience, c.dialer.end)
 		c.rdb.Close()
+		cut.Stop()
 		c.dialer.close()
+		c.asking.running.Wait()
 	}
 	return nil
 }

@@ -81,7 +81,9 @@ func (l *Lease) Renew(ctx context.Context, note []byte) (Roll, error) {
 	// Time as the least token keeps tokens growing when Redis loses its memory.
 	floor := strconv.FormatInt(time.Now().UnixMilli(), 10)
 	args := []string{l.cfg.Name, l.cfg.Owner, l.born, strconv.FormatInt(l.cfg.TTL.Milliseconds(), 10), floor, string(note)}
-	answer, err := membersScript.Exec(ctx, l.c.rdb, []string{l.key}, args).AsStrSlice()
+	answer, err := bounded(ctx, &l.c.asking, func(ctx context.Context) ([]string, error) {
+		return membersScript.Exec(ctx, l.c.rdb, []string{l.key}, args).AsStrSlice()
+	})
 	if err != nil {
 		return Roll{}, fmt.Errorf("renew lease of %s: %w", l.cfg.Group, err)
 	}
@@ -110,8 +112,9 @@ func (l *Lease) read(answer []string) (Roll, error) {
 // Confirm asks the bus whether the token is still the leader's: to be asked
 // before a write that a leader of old must not make.
 func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
-	command := l.c.rdb.B().Hmget().Key(l.key).Field("leader", "token").Build()
-	held, err := l.c.rdb.Do(ctx, command).AsStrSlice()
+	held, err := bounded(ctx, &l.c.asking, func(ctx context.Context) ([]string, error) {
+		return l.c.rdb.Do(ctx, l.c.rdb.B().Hmget().Key(l.key).Field("leader", "token").Build()).AsStrSlice()
+	})
 	if err != nil {
 		return false, fmt.Errorf("confirm lease of %s: %w", l.cfg.Group, err)
 	}
@@ -121,7 +124,10 @@ func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
 // Release leaves the roll and gives up the lead: the others need not wait for
 // the end of the TTL.
 func (l *Lease) Release(ctx context.Context) error {
-	if err := leaveScript.Exec(ctx, l.c.rdb, []string{l.key}, []string{l.cfg.Name, l.born}).Error(); err != nil {
+	_, err := bounded(ctx, &l.c.asking, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, leaveScript.Exec(ctx, l.c.rdb, []string{l.key}, []string{l.cfg.Name, l.born}).Error()
+	})
+	if err != nil {
 		return fmt.Errorf("release lease of %s: %w", l.cfg.Group, err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,7 +108,8 @@ func sourceOf(m Message) string {
 // prefix. When Redis cannot be asked for depths, the rest comes with the error.
 func (c *Client) Metrics(ctx context.Context) (map[string]float64, error) {
 	values := make(map[string]float64, 48)
-	err := c.depths(ctx, values)
+	depths, err := bounded(ctx, &c.asking, c.depths)
+	maps.Copy(values, depths)
 	c.meters.fill(values)
 	c.guard.fill(values)
 	health := c.Health()
@@ -145,7 +147,8 @@ func (g *guard) fill(values map[string]float64) {
 
 // depths asks for the length of every stream in one pipeline, and for how far
 // the slowest live group is behind on each.
-func (c *Client) depths(ctx context.Context, values map[string]float64) error {
+func (c *Client) depths(ctx context.Context) (map[string]float64, error) {
+	values := make(map[string]float64, 24)
 	s := c.cfg.Streams
 	roles := []struct{ name, stream string }{
 		{"normal", s.Normal}, {"emergency", s.Emergency}, {"telemetry", s.Telemetry}, {"policy", s.Policy},
@@ -168,7 +171,7 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 	for i, reply := range replies[:len(roles)] {
 		n, err := reply.AsInt64()
 		if err != nil {
-			return fmt.Errorf("read depth of %s: %w", roles[i].stream, err)
+			return values, fmt.Errorf("read depth of %s: %w", roles[i].stream, err)
 		}
 		values["queue_depth_"+roles[i].name] = float64(n)
 		storeMax(&c.meters.depthMax, n)
@@ -177,12 +180,12 @@ func (c *Client) depths(ctx context.Context, values map[string]float64) error {
 	for i, reply := range replies[len(roles):] {
 		lost, err := reply.AsInt64()
 		if err != nil && !rueidis.IsRedisNil(err) {
-			return fmt.Errorf("read losses of %s: %w", roles[i].stream, err)
+			return values, fmt.Errorf("read losses of %s: %w", roles[i].stream, err)
 		}
 		values["trimmed_unread_total."+roles[i].name] = float64(lost)
 		values["trimmed_unread_total"] += float64(lost)
 	}
-	return nil
+	return values, nil
 }
 
 func storeMax(v *atomic.Int64, n int64) {
