@@ -54,6 +54,25 @@ func openObjects(ctx context.Context, cfg Config) (*objectStore, error) {
 	return s, nil
 }
 
+// InspectStore asks the S3-compatible store of a configuration for what it holds,
+// and changes nothing there.
+func InspectStore(ctx context.Context, cfg Config) error {
+	s, err := newObjects(cfg)
+	if err != nil {
+		return fmt.Errorf("artifact store: %w", err)
+	}
+	defer s.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends a listing that is left early
+	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.folder(), MaxKeys: 1}) {
+		if object.Err != nil {
+			return fmt.Errorf("artifact store: %w", s.explain(ctx, object.Err))
+		}
+		break
+	}
+	return nil
+}
+
 func newObjects(cfg Config) (*objectStore, error) {
 	address, err := url.Parse(cfg.ArtifactURL)
 	if err != nil || address.Scheme+"://" != objectScheme || address.Host == "" || address.User != nil {

@@ -26,15 +26,48 @@ func newSigner(keyFile, password string) (*signer, error) {
 	if keyFile == "" {
 		return nil, nil //nolint:nilnil // no key is no signer
 	}
-	text, err := os.ReadFile(keyFile)
+	text, err := readKey(keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
+		return nil, err
 	}
 	key, err := decodeKey(text, password)
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s: %w", keyFile, err)
 	}
 	return &signer{key}, nil
+}
+
+func readKey(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	return text, nil
+}
+
+// CheckSigningKey says what is wrong with the signing key of a configuration. A
+// password is not tried: that is made to take seconds.
+func CheckSigningKey(cfg Config) error {
+	if cfg.SigningKeyFile == "" {
+		return nil
+	}
+	text, err := readKey(cfg.SigningKeyFile)
+	if err != nil || minisign.IsEncrypted(text) && cfg.SigningKeyPassword != "" {
+		return err
+	}
+	return TrySigningKey(cfg)
+}
+
+// TrySigningKey is CheckSigningKey with the password.
+func TrySigningKey(cfg Config) error {
+	_, err := newSigner(cfg.SigningKeyFile, cfg.SigningKeyPassword)
+	return err
+}
+
+// CheckTrustedKeys says what is wrong with the trusted keys of a configuration.
+func CheckTrustedKeys(cfg Config) error {
+	_, err := newTrust(cfg.TrustedKeys)
+	return err
 }
 
 func decodeKey(text []byte, password string) (key minisign.PrivateKey, err error) {

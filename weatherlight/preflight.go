@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
@@ -49,10 +50,13 @@ func Preflight(ctx context.Context, resolved *settings.Settings) []Check {
 		name string
 		ask  func(context.Context) Check
 	}{
+		{"settings", p.configuration},
 		{"secret", p.secret},
 		{"bus", p.bus},
 		{"clock", p.clock},
 		{"catalogue", p.catalogue},
+		{"kernel files", p.kernelFiles},
+		{"policies", p.policies},
 		{"data folder", p.dataFolder},
 		{"http port", p.httpPort},
 		{"shared memory", p.sharedMemory},
@@ -77,6 +81,16 @@ func failed(err error) Check { return Check{Result: Failed, Detail: err.Error()}
 
 func misconfigured(err error) Check {
 	return Check{Result: Failed, Detail: err.Error(), Configuration: true}
+}
+
+func (p *preflight) configuration(context.Context) Check {
+	if err := CheckSettings(p.settings); err != nil {
+		return misconfigured(err)
+	}
+	if err := urza.TrySigningKey(LibraryConfig(p.settings)); err != nil {
+		return misconfigured(fmt.Errorf("URZA_SIGNING_KEY_FILE: %w", err))
+	}
+	return passed("the parts know what they speak of")
 }
 
 // minSecret is the length in bytes below which a secret can be guessed.
@@ -148,6 +162,11 @@ func (p *preflight) catalogue(ctx context.Context) Check {
 	case err != nil:
 		return failed(err)
 	case !schema.Exists:
+		if filepath.IsAbs(schema.Where) { // a file, and not a server
+			if err := tryFolder("folder of the catalogue", filepath.Dir(schema.Where)); err != nil {
+				return failed(err)
+			}
+		}
 		return passed("%s is not there yet: the boot makes it", schema.Where)
 	case schema.Version > schema.Wanted:
 		return failed(fmt.Errorf("%s is of version %d, made by a newer program: this one knows %d",
@@ -157,6 +176,33 @@ func (p *preflight) catalogue(ctx context.Context) Check {
 	default:
 		return passed("%s, version %d", schema.Where, schema.Version)
 	}
+}
+
+// storeTimeout bounds the look at the store of the kernels.
+const storeTimeout = 10 * time.Second
+
+func (p *preflight) kernelFiles(ctx context.Context) Check {
+	config := LibraryConfig(p.settings)
+	if config.ArtifactURL == "" {
+		return folderCheck("URZA_ARTIFACT_DIR", config.ArtifactDir)
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := urza.InspectStore(ctx, config); err != nil {
+		return failed(fmt.Errorf("URZA_ARTIFACT_URL: %w", err))
+	}
+	return passed("%s", p.settings.Urza.ArtifactURL)
+}
+
+func (p *preflight) policies(context.Context) Check {
+	return folderCheck("TAMIYO_POLICY_DIR", p.settings.Tamiyo.PolicyDir)
+}
+
+func folderCheck(env, dir string) Check {
+	if err := tryFolder(env, dir); err != nil {
+		return failed(err)
+	}
+	return passed("%s", dir)
 }
 
 func (p *preflight) dataFolder(context.Context) Check {

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,41 +62,67 @@ func checkClock(now time.Time) error {
 	return nil
 }
 
-// tryDataDir asks whether the data folder could be taken. It makes nothing: a
-// folder that is not there yet can be taken when it could be made.
+// tryDataDir asks whether the data folder could be taken.
 func tryDataDir(dir string) error {
-	info, err := os.Stat(dir)
-	if os.IsNotExist(err) {
-		return tryParent(filepath.Dir(filepath.Clean(dir)), dir)
-	}
-	if err != nil {
-		return fmt.Errorf("data folder: %w", err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("data folder %s is not a folder", dir)
-	}
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("data folder %s is not writable: %w", dir, err)
+	if err := tryFolder("data folder", dir); err != nil {
+		return err
 	}
 	return tryLock(dir)
 }
 
-// tryParent looks for the nearest folder above that is there.
-func tryParent(parent, dir string) error {
-	info, err := os.Stat(parent)
-	if os.IsNotExist(err) && filepath.Dir(parent) != parent {
-		return tryParent(filepath.Dir(parent), dir)
+// tryFolder asks whether a folder could be written to. It makes nothing: a folder
+// that is not there yet can be written to when it could be made.
+func tryFolder(what, dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case os.IsNotExist(err):
+		return tryParent(what, filepath.Dir(filepath.Clean(dir)), dir)
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	case !info.IsDir():
+		return fmt.Errorf("%s %s is not a folder", what, dir)
 	}
-	if err != nil {
-		return fmt.Errorf("data folder %s cannot be made: %w", dir, err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("data folder %s cannot be made: %s is not a folder", dir, parent)
-	}
-	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("data folder %s cannot be made: %s is not writable: %w", dir, parent, err)
+	if err := tryWrite(dir); err != nil {
+		return fmt.Errorf("%s %s is not writable: %w", what, dir, err)
 	}
 	return nil
+}
+
+// tryParent looks for the nearest folder above that is there.
+func tryParent(what, parent, dir string) error {
+	info, err := os.Stat(parent)
+	switch {
+	case os.IsNotExist(err) && filepath.Dir(parent) != parent:
+		return tryParent(what, filepath.Dir(parent), dir)
+	case err != nil:
+		return fmt.Errorf("%s %s cannot be made: %w", what, dir, err)
+	case !info.IsDir():
+		return fmt.Errorf("%s %s cannot be made: %s is not a folder", what, dir, parent)
+	}
+	if err := tryWrite(parent); err != nil {
+		return fmt.Errorf("%s %s cannot be made: %s is not writable: %w", what, dir, parent, err)
+	}
+	return nil
+}
+
+// Magic numbers of the file systems in which the kernel shows itself. They let the
+// administrator write to every folder, and then hold no file that he makes.
+const (
+	magicProc  = 0x9fa0
+	magicSysfs = 0x62656572
+)
+
+var errNotForFiles = errors.New("the file system is the kernel's own and keeps no files")
+
+func tryWrite(dir string) error {
+	var held unix.Statfs_t
+	if err := unix.Statfs(dir, &held); err != nil {
+		return err
+	}
+	if held.Type == magicProc || held.Type == magicSysfs {
+		return errNotForFiles
+	}
+	return unix.Access(dir, unix.W_OK|unix.X_OK)
 }
 
 // try asks whether the segment could be attached: it may be missing, but what

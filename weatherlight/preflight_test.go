@@ -1,8 +1,11 @@
 package weatherlight
 
 import (
+	"errors"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 func named(t *testing.T, checks []Check, name string) Check {
@@ -124,6 +128,32 @@ func TestDataFolderThatCannotBeMadeIsFound(t *testing.T) {
 	}
 	if err := tryDataDir(filepath.Join(t.TempDir(), "a", "b")); err != nil {
 		t.Error(err)
+	}
+}
+
+// What the boot could not make is found before it, and by its name.
+func TestPreflightFailsWhereTheBootWould(t *testing.T) {
+	store := httptest.NewServer(http.NotFoundHandler())
+	store.Close()
+	for _, test := range []struct{ check, env, text string }{
+		{"kernel files", "URZA_ARTIFACT_DIR", "/proc/x"},
+		{"kernel files", "URZA_ARTIFACT_URL", "s3://kernels?endpoint=" + store.URL},
+		{"policies", "TAMIYO_POLICY_DIR", "/proc/x/policies"},
+		{"catalogue", "URZA_DATABASE_URL", "sqlite:////proc/x/catalog.db"},
+		{"data folder", "WEATHERLIGHT_DATA_DIR", "/proc/x"},
+	} {
+		resolved := loadSettings(t, map[string]string{test.env: test.text})
+		if check := named(t, Preflight(t.Context(), resolved), test.check); check.Result != Failed || check.Configuration {
+			t.Errorf("%s=%s: %+v", test.env, test.text, check)
+		}
+		service, err := New(Config{Settings: resolved})
+		if err != nil {
+			t.Fatalf("%s=%s: %v", test.env, test.text, err)
+		}
+		var boot *supervise.BootError
+		if err := service.Run(t.Context()); !errors.As(err, &boot) {
+			t.Errorf("%s=%s: the boot did not fail: %v", test.env, test.text, err)
+		}
 	}
 }
 

@@ -112,6 +112,9 @@ func New(config Config) (*Service, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if err := CheckSettings(config.Settings); err != nil {
+		return nil, err
+	}
 	service := &Service{
 		config:   config,
 		settings: config.Settings,

@@ -22,6 +22,8 @@ func environment(t *testing.T, pairs ...string) {
 		t.Setenv(pairs[i], pairs[i+1])
 	}
 	t.Setenv("WEATHERLIGHT_DATA_DIR", filepath.Join(folder, "data"))
+	t.Setenv("URZA_ARTIFACT_DIR", filepath.Join(folder, "artifacts"))
+	t.Setenv("TAMIYO_POLICY_DIR", filepath.Join(folder, "policies"))
 	t.Setenv("URZA_DATABASE_URL", "sqlite:///"+filepath.Join(folder, "catalog.db"))
 }
 
@@ -52,13 +54,13 @@ func TestCheckExitsAsTheStartWould(t *testing.T) {
 			}
 			lines := make(map[string]string)
 			for line := range strings.Lines(out.String()) {
-				for _, name := range []string{"secret", "bus", "clock", "catalogue", "data folder", "http port", "shared memory"} {
+				for _, name := range []string{"settings", "secret", "bus", "clock", "catalogue", "kernel files", "policies", "data folder", "http port", "shared memory"} {
 					if strings.HasPrefix(line, name+" ") {
 						lines[name] = line
 					}
 				}
 			}
-			if len(lines) != 7 {
+			if len(lines) != 10 {
 				t.Errorf("table:\n%s", out.String())
 			}
 			if test.failed != "" && !strings.Contains(lines[test.failed], "FAILED") || !strings.Contains(lines[test.passed], " ok ") ||

@@ -54,6 +54,9 @@ func withBlueprints(show func(slotted) error) error {
 	if err != nil {
 		return err
 	}
+	if err := weatherlight.CheckSettings(resolved); err != nil {
+		return err
+	}
 	slot, err := tezzeret.NewSlot(resolved.Tezzeret.SlotSizes()...)
 	if err != nil {
 		return err

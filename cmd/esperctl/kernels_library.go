@@ -30,6 +30,9 @@ func withLibrary(ctx context.Context, work func(opened) error) error {
 }
 
 func openLibrary(ctx context.Context, resolved *settings.Settings) (*urza.Library, error) {
+	if err := weatherlight.CheckSettings(resolved); err != nil {
+		return nil, err
+	}
 	library, err := urza.Open(ctx, weatherlight.LibraryConfig(resolved))
 	if err != nil {
 		return nil, fmt.Errorf("open kernel library: %w", err)
