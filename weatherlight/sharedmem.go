@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,10 @@ import (
 
 // sharedMemoryDir is where Linux keeps POSIX shared memory.
 const sharedMemoryDir = "/dev/shm"
+
+// sizingPatience is how long a trainer may take from making a segment to giving it
+// its size.
+const sizingPatience = time.Second
 
 // errSegmentGone says that the memory behind a mapping went away: its owner
 // made the file shorter.
@@ -45,8 +50,7 @@ func (s *segment) attached() bool { return s.data != nil }
 func (s *segment) follow() (bool, error) {
 	var found unix.Stat_t
 	err := unix.Stat(s.path, &found)
-	if errors.Is(err, unix.ENOENT) || err == nil && found.Size == 0 {
-		// A segment without size was created this instant.
+	if errors.Is(err, unix.ENOENT) || err == nil && unsized(found, time.Now()) {
 		return false, s.detach()
 	}
 	if err != nil {
@@ -62,6 +66,13 @@ func (s *segment) follow() (bool, error) {
 		return false, fmt.Errorf("attach shared memory %s: %w", s.path, err)
 	}
 	return true, nil
+}
+
+// unsized reports whether a segment was created this instant and will be given its
+// size. A trainer that died in between leaves one that never is.
+func unsized(found unix.Stat_t, now time.Time) bool {
+	age := now.Sub(time.Unix(found.Mtim.Unix()))
+	return found.Size == 0 && found.Mode&unix.S_IFMT == unix.S_IFREG && age.Abs() < sizingPatience
 }
 
 // attach maps the file itself. Python's own way of attaching would also remove

@@ -2,8 +2,10 @@ package weatherlight
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -77,6 +79,11 @@ func TestForeignSegmentIsRefusedWithItsSize(t *testing.T) {
 	}{
 		{"too short", func(path string) error { return os.WriteFile(path, make([]byte, 16), 0o600) }, "16 bytes, want 64"},
 		{"too long", func(path string) error { return os.WriteFile(path, make([]byte, 65), 0o600) }, "65 bytes, want 64"},
+		{"a pipe", func(path string) error { return syscall.Mkfifo(path, 0o600) }, "not a regular file"},
+		{"left by a trainer that died before it gave a size", func(path string) error {
+			long := time.Now().Add(-time.Minute)
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, long, long))
+		}, "0 bytes, want 64"},
 		{"a folder", func(path string) error { return os.Mkdir(path, 0o700) }, "directory"},
 		{"a link", func(path string) error { return os.Symlink("/etc/hostname", path) }, "symbolic"},
 	} {
