@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ name and tier.`,
 }
 
 func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
-	content, err := os.ReadFile(wanted.file)
+	content, err := readImport(wanted.file)
 	if err != nil {
 		return fmt.Errorf("import kernel: %w", err)
 	}
@@ -76,6 +77,34 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 		return fmt.Errorf("import kernel: %w", err)
 	}
 	return nil
+}
+
+// maxImport bounds a file that is imported: it is held in memory whole.
+const maxImport = 1 << 30
+
+// readImport reads a regular file whose size is within what can be a kernel.
+func readImport(name string) ([]byte, error) {
+	// Without O_NONBLOCK a pipe would keep the open itself waiting for a writer.
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	bound, why := int64(maxImport), "the most that is stored as opaque bytes"
+	if strings.EqualFold(filepath.Ext(name), ".onnx") {
+		bound, why = kernel.MaxFileBytes, "the most that the ONNX profile allows"
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	case info.Size() > bound:
+		return nil, fmt.Errorf("%s has %d bytes, more than %d, %s", name, info.Size(), bound, why)
+	}
+	return io.ReadAll(io.LimitReader(file, bound)) // it may grow meanwhile
 }
 
 // describe finds the blueprint in Karn's catalogue or in the library, or makes one.
