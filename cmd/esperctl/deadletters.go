@@ -156,8 +156,8 @@ func printLetters(out io.Writer, entries []letterEntry) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
 	for _, entry := range entries {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s\n", entry.ID, entry.Time.UTC().Format(time.RFC3339), entry.Stream,
-			entry.Group, entry.Reason, entry.Attempts, firstLine(entry.Error), entry.marks())
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s\n", entry.ID, entry.Time.UTC().Format(time.RFC3339), printable(entry.Stream),
+			printable(entry.Group), printable(entry.Reason), entry.Attempts, printable(firstLine(entry.Error)), entry.marks())
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print dead letters: %w", err)

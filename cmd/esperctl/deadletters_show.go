@@ -82,10 +82,10 @@ func printLetter(out io.Writer, details letterDetails) error {
 	}
 	for _, line := range lines {
 		if line.value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", line.label, line.value)
+			fmt.Fprintf(table, "%s\t%s\n", line.label, printable(line.value))
 		}
 	}
-	fmt.Fprintf(table, "error\t%s\n", strings.ReplaceAll(details.Error, "\n", "\n\t"))
+	fmt.Fprintln(table, "error\t"+printableLines(details.Error))
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print dead letter: %w", err)
 	}
