@@ -38,6 +38,10 @@ type Config struct {
 	// whether an operator approved the artifact; its error withholds the kernel. The
 	// answer for a row is remembered.
 	Permit func(descriptor *leyline.BlueprintDescriptor, approved bool) error
+	// FinishSaves brings a save that the prototype died in to its end when the library
+	// is opened. That is for the one service of a library: a tool that only looks must
+	// change nothing.
+	FinishSaves bool
 	// Retention removes artifacts that no row has referred to for so long; 0 keeps
 	// them. It acts at the end of a scrub, or when Prune is called.
 	Retention time.Duration

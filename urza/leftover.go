@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -41,13 +42,13 @@ func (l *Library) finishLeftover(ctx context.Context) error {
 		return nil
 	}
 	path := filepath.Join(folder, leftoverFile)
-	text, err := readLeftover(path)
+	text, left, err := readLeftover(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	id := ""
 	if err == nil {
-		id, err = l.finish(ctx, text)
+		id, err = l.finish(ctx, text, left)
 	}
 	switch {
 	case err == nil:
@@ -65,20 +66,22 @@ func (l *Library) finishLeftover(ctx context.Context) error {
 	return err
 }
 
-func readLeftover(path string) ([]byte, error) {
+// readLeftover returns the leftover and when it was written.
+func readLeftover(path string) (text []byte, left time.Time, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, left, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxLeftoverBytes {
-		return nil, fmt.Errorf("%s is no journal of one save", path)
+		return nil, left, fmt.Errorf("%s is no journal of one save", path)
 	}
-	return os.ReadFile(path)
+	text, err = os.ReadFile(path)
+	return text, info.ModTime(), err
 }
 
 // finish commits the row, provided that the artifact is there. What the artifact
 // holds is checked when it is first asked for, as for every row.
-func (l *Library) finish(ctx context.Context, text []byte) (id string, err error) {
+func (l *Library) finish(ctx context.Context, text []byte, left time.Time) (id string, err error) {
 	var save unfinished
 	if err := json.Unmarshal(finiteJSON(string(text)), &save); err != nil {
 		return "", fmt.Errorf("read: %w", err)
@@ -99,11 +102,44 @@ func (l *Library) finish(ctx context.Context, text []byte) (id string, err error
 	if _, err := l.stores.identify(ctx, ref); err != nil {
 		return "", fmt.Errorf("artifact: %w", err)
 	}
+	if err := l.checkOlder(ctx, save.BlueprintID, ref, left); err != nil {
+		return "", err
+	}
 	descriptor.BlueprintId = save.BlueprintID
 	if descriptor.GetTier() == leyline.BlueprintTier_BLUEPRINT_TIER_UNSPECIFIED {
 		descriptor.Tier = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE
 	}
 	return save.BlueprintID, l.commitLeftover(ctx, descriptor, save)
+}
+
+// errNewerRow: the blueprint was saved again after the save that was left behind.
+var errNewerRow = errors.New("the blueprint has a newer kernel")
+
+// checkOlder refuses to undo a later save: one whose row names another artifact,
+// written after the leftover. An artifact that is gone is no kernel.
+func (l *Library) checkOlder(ctx context.Context, id, ref string, left time.Time) error {
+	found, err := l.catalogue.row(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	stored, err := absoluteRef(found.path)
+	if err != nil || stored == ref {
+		return nil //nolint:nilerr // a row that names no artifact is no kernel either
+	}
+	artifact, err := l.stores.identify(ctx, stored)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("artifact of the row: %w", err)
+	case artifact.mtime > left.UnixNano():
+		return errNewerRow
+	default:
+		return nil
+	}
 }
 
 func (l *Library) commitLeftover(ctx context.Context, descriptor *leyline.BlueprintDescriptor, save unfinished) error {

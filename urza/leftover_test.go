@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -29,6 +30,37 @@ func journalOf(dir, extras string) string {
 		"name": "differentiable_nas", "stage": 5, "approval_required": true}%s}`, filepath.Join(dir, "BP040.pt"), extras)
 }
 
+// serviceConfig is that of the one service of a library.
+func serviceConfig(dir string) Config {
+	config := testConfig(dir)
+	config.FinishSaves = true
+	return config
+}
+
+func TestStaleSaveOfThePrototypeDoesNotReplaceANewerKernel(t *testing.T) {
+	dir := t.TempDir()
+	leaveUnfinished(t, dir, "old kernel", journalOf(dir, ""))
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, "urza_wal.json"), long, long); err != nil {
+		t.Fatal(err)
+	}
+	newer := save(t, openTest(t, testConfig(dir)), "BP040", "new kernel")
+	library := openTest(t, serviceConfig(dir))
+	wantReady(t, ask(t, NewPrefetcher(library), "BP040"), newer.GetChecksum())
+	if _, err := os.Stat(filepath.Join(dir, "urza_wal.json.unusable")); err != nil {
+		t.Errorf("the evidence: %v", err)
+	}
+}
+
+func TestToolThatOnlyLooksFinishesNoSaveOfThePrototype(t *testing.T) {
+	dir := t.TempDir()
+	leaveUnfinished(t, dir, "kernel", journalOf(dir, ""))
+	wantRefused(t, ask(t, NewPrefetcher(openTest(t, testConfig(dir))), "BP040"), "missing_artifact")
+	if _, err := os.Stat(filepath.Join(dir, "urza_wal.json")); err != nil {
+		t.Errorf("the prototype's own file: %v", err)
+	}
+}
+
 func TestSaveThatThePrototypeDiedInIsBroughtToItsEnd(t *testing.T) {
 	const kernel = "PK opaque"
 	for name, extras := range map[string]string{
@@ -38,7 +70,7 @@ func TestSaveThatThePrototypeDiedInIsBroughtToItsEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			leaveUnfinished(t, dir, kernel, journalOf(dir, extras))
-			library := openTest(t, testConfig(dir))
+			library := openTest(t, serviceConfig(dir))
 			record, err := library.Get(context.Background(), "BP040")
 			if err != nil {
 				t.Fatal(err)
@@ -72,7 +104,7 @@ func TestUnfinishedSaveOfNoUseDoesNotStopTheStart(t *testing.T) {
 			artifact, text := leave(dir)
 			leaveUnfinished(t, dir, artifact, text)
 			for range 2 { // and it is not tried again for ever
-				library := openTest(t, testConfig(dir))
+				library := openTest(t, serviceConfig(dir))
 				wantReady(t, ask(t, NewPrefetcher(library), "BP001"), sound.GetChecksum())
 				wantRefused(t, ask(t, NewPrefetcher(library), "BP040"), "missing_artifact")
 			}

@@ -83,6 +83,9 @@ func assemble(ctx context.Context, cfg Config, files files) (*Library, error) {
 		watch:   &watcher{db: catalogue.db, interval: cfg.Revalidate},
 		breaker: newBreaker(cfg),
 	}
+	if !cfg.FinishSaves {
+		return l, nil
+	}
 	if err := l.finishLeftover(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("unfinished save: %w", err), l.Close())
 	}

@@ -231,6 +231,7 @@ func (s *Service) openLibrary(ctx context.Context) error {
 	s.catalog = NewCatalog(s.settings)
 	config := LibraryConfig(s.settings)
 	config.Logger = s.logger.With("part", "urza")
+	config.FinishSaves = true
 	library, err := urza.Open(ctx, config)
 	if err != nil {
 		return fmt.Errorf("open kernel library: %w", err)
