@@ -133,7 +133,6 @@ func TestBusyConsumerKeepsWhatItHasInHand(t *testing.T) {
 }
 
 func TestEntryRemovedWhileItWaitsForItsRetryIsCountedAndTold(t *testing.T) {
-	t.Parallel()
 	onBothBuses(t, func(t *testing.T, url string) {
 		log := &lines{}
 		c := connect(t, url, func(cfg *oona.Config) {
