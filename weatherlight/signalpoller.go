@@ -22,12 +22,12 @@ type signalPoller struct{ monitors []*signalMonitor }
 
 // Run polls until ctx is done. Segments that are not there yet are waited for.
 func (p *signalPoller) Run(ctx context.Context) (err error) {
-	alarmClock, err := newWaker()
+	sleeper, err := newWaker()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, alarmClock.Close(), p.leave()) }()
-	return alarmClock.run(ctx, p.look)
+	defer func() { err = errors.Join(err, sleeper.Close(), p.leave()) }()
+	return sleeper.run(ctx, p.look)
 }
 
 // look gives each monitor its turn, and returns the pause until the next one's.

@@ -105,6 +105,7 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 	}
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL: resolved.Redis.URL.Reveal(), Group: "esperctl", Consumer: "esperctl", Keyring: keyring,
+		Streams: weatherlight.Streams(resolved),
 	})
 	if err != nil {
 		screen.print("kernels are not announced: %v", err)
