@@ -2,12 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
+
+// batchPublishers is the concurrency at which batches are published best, by us
+// and by the raw peer: one is made while the other is on its way.
+const batchPublishers = 2
 
 func (t *traffic) interleavePublish(ctx context.Context) error {
 	if !t.table.wants("publish", "publish_p99_us", "publish_allocs") {
@@ -16,7 +23,7 @@ func (t *traffic) interleavePublish(ctx context.Context) error {
 	many, few := t.pick(50_000, 5000), t.pick(10_000, 1000)
 	turns := []turn{
 		{ours, func(column string) error { return t.publishRun(ctx, column, many, t.publishOurs) }},
-		{raw, func(column string) error { return t.publishRun(ctx, column, many, t.fill) }},
+		{raw, func(column string) error { return t.publishRun(ctx, column, many, t.publishRaw) }},
 		{watermillPeer, func(column string) error { return t.publishRun(ctx, column, few, t.mill.publish) }},
 		{jetstreamPeer, func(column string) error { return t.publishRun(ctx, column, many, t.jet.publish) }},
 	}
@@ -68,16 +75,38 @@ func (t *traffic) publishOne(ctx context.Context) error {
 }
 
 func (t *traffic) publishOurs(ctx context.Context, n int) error {
-	messages := make([]oona.Message, busBatch)
-	for i := range messages {
-		messages[i] = oona.Message{Payload: t.packet}
-	}
-	for ; n > 0; n -= busBatch {
-		if err := t.client.Publish(ctx, messages[:min(n, busBatch)]...); err != nil {
-			return err
+	return inBatches(n, func(size int) error {
+		messages := make([]oona.Message, size)
+		for i := range messages {
+			messages[i] = oona.Message{Payload: t.packet}
 		}
+		return t.client.Publish(ctx, messages...)
+	})
+}
+
+func (t *traffic) publishRaw(ctx context.Context, n int) error {
+	return inBatches(n, func(size int) error { return t.addRaw(ctx, size) })
+}
+
+// inBatches publishes n messages in batches from batchPublishers goroutines.
+func inBatches(n int, publish func(size int) error) error {
+	var left atomic.Int64
+	left.Store(int64(n))
+	failures := make([]error, batchPublishers)
+	var publishers sync.WaitGroup
+	for i := range batchPublishers {
+		publishers.Go(func() {
+			for failures[i] == nil {
+				rest := left.Add(-busBatch) + busBatch
+				if rest <= 0 {
+					return
+				}
+				failures[i] = publish(int(min(rest, busBatch)))
+			}
+		})
 	}
-	return nil
+	publishers.Wait()
+	return errors.Join(failures...)
 }
 
 func (t *traffic) interleaveConsume(ctx context.Context) error {

@@ -100,7 +100,7 @@ func (l *library) start(ctx context.Context, b *bench, database int) error {
 		return err
 	}
 	url := fmt.Sprintf("redis://%s/%d", b.redis.addr, database)
-	if l.service, err = b.startService(ctx, folder, url, false, ""); err != nil {
+	if l.service, err = b.startService(ctx, folder, url, false, "", permitAll()...); err != nil {
 		return err
 	}
 	l.requester, err = newRequester(ctx, url, streams{"oona.kernels.requests", "oona.kernels.ready"}, checksums)

@@ -53,18 +53,18 @@ func serviceEnvironment(folder, busURL, httpAddr string, forge bool) []string {
 		"URZA_ARTIFACT_DIR="+artifactDir(folder),
 		"TAMIYO_POLICY_DIR="+filepath.Join(folder, "tamiyo", "policies"),
 		fmt.Sprintf("TEZZERET_FORGE_ON_START=%v", forge),
-		"KARN_APPROVED="+everyBlueprint(), // all 50 are served
-		"KARN_QUARANTINE_GRANT="+everyBlueprint(),
 		"ESP_LOG_LEVEL=WARNING",
 	)
 }
 
-func everyBlueprint() string {
+// permitAll are the settings of a service that may serve all 50 blueprints.
+func permitAll() []string {
 	var ids []string
 	for _, blueprint := range karn.NewCatalog().List() {
 		ids = append(ids, blueprint.GetBlueprintId())
 	}
-	return strings.Join(ids, ",")
+	all := strings.Join(ids, ",")
+	return []string{"KARN_APPROVED=" + all, "KARN_QUARANTINE_GRANT=" + all}
 }
 
 // startService starts the built command and waits until it is ready. With
