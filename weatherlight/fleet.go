@@ -298,16 +298,3 @@ func (f *fleet) keeps(library string) bool {
 	}
 	return keeper == "" || keeper == f.self
 }
-
-// points tell who leads.
-func (f *fleet) points() []point {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return []point{
-		{name: "weatherlight.leader", value: flag(f.token != 0), unit: "bool"},
-		{name: "weatherlight.leader.token", value: float64(f.token), unit: "count"},
-		{name: "weatherlight.leader.takeovers_total", value: float64(f.takeovers), unit: "count"},
-		{name: "weatherlight.lease.failures_total", value: float64(f.failures), unit: "count"},
-		{name: "weatherlight.instances", value: float64(len(f.members)), unit: "count"},
-	}
-}

@@ -242,14 +242,6 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 	}
 }
 
-func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
-	err := s.policies.HandleUpdate(ctx, update)
-	if _, rejected := errors.AsType[*tamiyo.RejectedError](err); rejected {
-		return nil, oona.Permanent(err)
-	}
-	return nil, err
-}
-
 // publishReports sends the field reports that are due, once more when the
 // worker is asked to stop.
 func (s *Service) publishReports(ctx context.Context) error {
