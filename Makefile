@@ -51,7 +51,7 @@ e2e: ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server python3 /usr/lib/postgresql/15/bin/postgres
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
-fuzz: ## fuzz each target for FUZZTIME
+fuzz: ## fuzz each target for FUZZTIME (30s, or a number of inputs: 20000x)
 	@tools/fuzz.sh $(FUZZTIME)
 
 lint: ## run the linter
