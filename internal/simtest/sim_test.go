@@ -14,6 +14,15 @@ import (
 // emptyBus is a bus of the test's own.
 func emptyBus(t testing.TB) *Bus {
 	t.Helper()
+	bus := openBus(t)
+	t.Cleanup(bus.Close)
+	return bus
+}
+
+// openBus is a bus that the caller closes. A cleanup of the test would hold on
+// to the buses, and all that is on them, of every seed that one test runs.
+func openBus(t testing.TB) *Bus {
+	t.Helper()
 	script, err := os.ReadFile("../../oona/commit.lua")
 	if err != nil {
 		t.Fatal(err)
@@ -22,13 +31,12 @@ func emptyBus(t testing.TB) *Bus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(bus.Close)
 	return bus
 }
 
 // simulate runs a scenario in a bubble.
 func simulate(t *testing.T, s Scenario) (report Report) {
-	s.Bus = emptyBus(t)
+	s.Bus = openBus(t)
 	defer s.Bus.Close()
 	synctest.Test(t, func(*testing.T) { report = Simulate(s) })
 	return report
