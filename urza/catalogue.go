@@ -97,6 +97,14 @@ func scanRow(from scanner) (row, error) {
 	return r, nil
 }
 
+// count is the number of rows, readable or not.
+func (c *catalogue) count(ctx context.Context) (n int, err error) {
+	if err := c.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM blueprints").Scan(&n); err != nil {
+		return 0, fmt.Errorf("%w: count rows: %w", ErrUnavailable, err)
+	}
+	return n, nil
+}
+
 // each calls visit for every row, ordered by blueprint id.
 func (c *catalogue) each(ctx context.Context, visit func(row)) error {
 	rows, err := c.db.QueryContext(ctx, selectRows+c.db.dialect.byID) //nolint:gosec // both are constants

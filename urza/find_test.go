@@ -31,6 +31,9 @@ func TestFind(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if n, err := library.Count(ctx); n != len(kernels) || err != nil {
+			t.Errorf("counted %d rows, %v", n, err)
+		}
 		zero, one := uint32(0), uint32(1)
 		tests := []struct {
 			query Query

@@ -139,6 +139,21 @@ func (l *Library) List(ctx context.Context) ([]*Record, error) {
 	return records, l.sizeAll(ctx, records)
 }
 
+// Count is the number of rows in the catalogue. Unlike List it reads none of them.
+func (l *Library) Count(ctx context.Context) (n int, err error) {
+	if l.closed.Load() {
+		return 0, fmt.Errorf("urza: count: %w: library closed", ErrUnavailable)
+	}
+	err = l.breaker.guard(func() error {
+		n, err = l.catalogue.count(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("urza: count: %w", err)
+	}
+	return n, nil
+}
+
 // Has reports whether a blueprint can be served: its row is readable, its file is
 // there and is not known to be damaged. The catalogue itself is asked, so a forge
 // that compiles what is not there heals whatever was lost. A kernel that an operator

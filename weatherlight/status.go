@@ -153,8 +153,8 @@ func (s *Service) addLibrary(ctx context.Context, status *Status) {
 	}
 	state := leyline.CircuitBreakerState(s.library.Metrics()["breaker_state"])
 	status.Breakers = append(status.Breakers, BreakerStatus{Name: "urza_library", State: breakerName(state)})
-	if kernels, err := s.library.List(ctx); err == nil {
-		status.Catalogue = &CatalogueStatus{Blueprints: len(s.catalog.List()), Kernels: len(kernels)}
+	if kernels, err := s.library.Count(ctx); err == nil {
+		status.Catalogue = &CatalogueStatus{Blueprints: len(s.catalog.List()), Kernels: kernels}
 	}
 }
 
