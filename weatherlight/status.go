@@ -114,11 +114,11 @@ type DropStatus struct {
 }
 
 func (s *Service) status(ctx context.Context) Status {
-	workers := s.workerHealth()
+	workers, version := s.workerHealth(), version()
 	status := Status{
 		State:      "booting",
-		Version:    version(),
-		Versions:   map[string]string{"weatherlight": version(), "go": runtime.Version()},
+		Version:    version,
+		Versions:   map[string]string{"weatherlight": version, "go": runtime.Version()},
 		UptimeS:    time.Since(s.begun).Seconds(),
 		SystemMode: workers.mode(),
 		Alarms:     []Alarm{},
