@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 // startTimeout bounds the wait for anything that is started here.
@@ -22,7 +24,7 @@ type redisServer struct {
 }
 
 func startRedis(ctx context.Context, folder string) (*redisServer, error) {
-	addr, err := freeAddress(ctx)
+	addr, err := freeport.Find()
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +69,6 @@ func connect(url string) (rueidis.Client, error) {
 		return nil, fmt.Errorf("connect to bus: %w", err)
 	}
 	return client, nil
-}
-
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // poll tries every millisecond until try succeeds or startTimeout is over.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/karn"
 )
 
@@ -74,7 +75,7 @@ func (b *bench) startService(ctx context.Context, folder, busURL string, forge b
 	if err := errors.Join(os.MkdirAll(folder, 0o755), b.build(ctx)); err != nil {
 		return nil, fmt.Errorf("prepare service: %w", err)
 	}
-	addr, err := freeAddress(ctx)
+	addr, err := freeport.Find()
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
 
@@ -113,7 +113,7 @@ func TestContainersBecomeHealthyAndStop(t *testing.T) {
 	server := redistest.Start(t, d.Services["redis"].Command[1:]...)
 	moved := map[string]string{"redis:6379": server.Addr}
 	for _, port := range []string{"9180", "9100"} {
-		free := freeAddr(t)
+		free := freeport.Must(t)
 		moved["0.0.0.0:"+port], moved["127.0.0.1:"+port], moved["nissa:"+port] = free, free, free
 	}
 	entry := []string{strings.Trim(readDockerfile(t).last("ENTRYPOINT"), `[]"`)}
@@ -170,14 +170,4 @@ func (r *root) mustBecomeHealthy(name string, c container, moved map[string]stri
 			r.t.Fatalf("%s is not healthy by %q: %v, %s", name, check, err, said.String())
 		}
 	}
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -36,19 +37,9 @@ func silentListener(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func closedPort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func TestConnectErrorNamesAddressAndCauseAndNoPassword(t *testing.T) {
 	t.Parallel()
-	refused, silent := closedPort(t), silentListener(t)
+	refused, silent := freeport.Must(t), silentListener(t)
 	for _, test := range []struct{ name, url, addr string }{
 		{"nobody listens", "redis://user:hunter2@" + refused + "/0", refused},
 		{"nobody answers", "redis://:hunter2@" + silent, silent},

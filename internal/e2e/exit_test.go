@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
 
@@ -75,7 +76,7 @@ func TestSecretFromTheEnvFileIsEnough(t *testing.T) {
 // says nothing.
 func TestUnreachableRedisExitsThree(t *testing.T) {
 	begin(t)
-	closed := freeAddr(t)
+	closed := freeport.Must(t)
 	deaf, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func TestUnreachableRedisExitsThree(t *testing.T) {
 		for _, command := range []string{service, nissaService} {
 			environ := []string{
 				"ESPER_LEYLINE_SECRET=" + secret, "REDIS_URL=redis://:" + password + "@" + table.addr + "/0",
-				"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=" + freeAddr(t),
+				"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=" + freeport.Must(t),
 			}
 			begun := time.Now()
 			p := launch(t, t.TempDir(), environ, command)
@@ -103,16 +104,6 @@ func TestUnreachableRedisExitsThree(t *testing.T) {
 			mustNotSay(t, command+", "+name, p.stderr.String()+p.stdout.String(), password)
 		}
 	}
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func TestPasswordOfRedisIsNeverPrinted(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 // TestNissaShowsWhatWeatherlightMeasures compares Nissa's /metrics with a
@@ -13,7 +15,7 @@ func TestNissaShowsWhatWeatherlightMeasures(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
 	w.bootForged()
-	addr := freeAddr(t)
+	addr := freeport.Must(t)
 	p := launch(t, t.TempDir(), append(w.environ, "NISSA_HTTP_ADDR="+addr), nissaService)
 	eventually(t, "Nissa is ready", patience, func() bool {
 		code, _, err := get(addr, "/readyz")

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 // TestStartIsReadyWhenTheBootIsOverAndNotBefore holds the boot up by a Redis
@@ -17,7 +19,7 @@ import (
 func TestStartIsReadyWhenTheBootIsOverAndNotBefore(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
-	w.http = freeAddr(t)
+	w.http = freeport.Must(t)
 	w.environ = append(w.environ, "WEATHERLIGHT_HTTP_ADDR="+w.http)
 	t.Cleanup(w.redis.Thaw)
 	w.redis.Freeze()

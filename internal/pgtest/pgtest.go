@@ -4,7 +4,6 @@
 package pgtest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 // startTimeout bounds the wait for a server to answer.
@@ -152,7 +153,7 @@ func (s *Server) Restart() error {
 		return err
 	}
 	if s.Addr == "" {
-		addr, err := freeAddr()
+		addr, err := freeport.Find()
 		if err != nil {
 			return err
 		}
@@ -172,15 +173,6 @@ func (s *Server) Restart() error {
 	}
 	s.cmd = cmd
 	return s.awaitAnswer()
-}
-
-func freeAddr() (string, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 // awaitAnswer polls until the server serves.

@@ -3,7 +3,6 @@
 package redistest
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 const (
@@ -47,20 +48,10 @@ func Start(t testing.TB, args ...string) *Server {
 	s := &Server{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Stop)
 	s.launch(func() {
-		s.Addr = freeAddr(t)
+		s.Addr = freeport.Must(t)
 		s.URL = "redis://" + s.Addr + "/0"
 	})
 	return s
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // launch starts the server until it could take its port, which somebody else may

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -16,7 +18,7 @@ func TestServerOfAnotherTestIsNotTakenForOurs(t *testing.T) {
 	t.Cleanup(s.Stop)
 	tries := 0
 	s.launch(func() {
-		s.Addr = freeAddr(t)
+		s.Addr = freeport.Must(t)
 		if tries++; tries == 1 {
 			s.Addr = another.Addr
 		}
