@@ -45,7 +45,7 @@ func (b *Bus) commit(stream, group, consumer string, outcomes []Outcome) ([]Resu
 			args = append(args, strconv.Itoa(len(keys)), answer.payload(), "")
 		}
 	}
-	words := append([]string{"EVAL", b.defects.commit(b.script), strconv.Itoa(len(keys))}, keys...)
+	words := append([]string{"EVAL", b.script, strconv.Itoa(len(keys))}, keys...)
 	reply, err := b.do(append(words, args...)...)
 	if err != nil {
 		return nil, err

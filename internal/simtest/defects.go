@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/supervise"
@@ -43,13 +44,24 @@ func (d Defects) boot(steps []supervise.Step) []supervise.Step {
 	return steps
 }
 
-// commit is package oona's script, or one that somebody broke.
-func (d Defects) commit(script string) string {
-	if d.DoubleAck {
-		script = strings.Replace(script, "redis.call('XACK', stream, group, id) == 1", "redis.call('XACK', stream, group, id) >= 0", 1)
+// commit is package oona's script, or one that is broken. It is an error when the script has not what is to be broken:
+// a defect that is not there is found by nobody.
+func (d Defects) commit(script string) (string, error) {
+	broken := []struct {
+		wanted   bool
+		old, new string
+	}{
+		{d.DoubleAck, "redis.call('XACK', stream, group, id) == 1", "redis.call('XACK', stream, group, id) >= 0"},
+		{d.NoMarks, "if not free then", "if false then"},
 	}
-	if d.NoMarks {
-		script = strings.Replace(script, "if holder and holder ~= id then", "if false then", 1)
+	for _, b := range broken {
+		if !b.wanted {
+			continue
+		}
+		if strings.Count(script, b.old) != 1 {
+			return "", fmt.Errorf("the commit script has not exactly one %q to break", b.old)
+		}
+		script = strings.Replace(script, b.old, b.new, 1)
 	}
-	return script
+	return script, nil
 }

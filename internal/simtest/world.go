@@ -67,6 +67,11 @@ type world struct {
 func Simulate(s Scenario) Report {
 	w := &world{book: newBook(), scenario: s, steps: s.Steps, bus: s.Bus, rng: newRand(s.Seed, "world")}
 	w.bus.defects = s.Defects
+	script, err := s.Defects.commit(s.Bus.script)
+	if err != nil {
+		w.violate("the defect cannot be built in: %v", err)
+	}
+	w.bus.script = script
 	w.rough = w.begun.Add(time.Duration(s.Hours)*time.Hour - calmEnd)
 	w.peers.Go(w.outages)
 	w.peers.Go(w.clock)
