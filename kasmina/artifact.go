@@ -75,13 +75,3 @@ func readArtifact(ctx context.Context, open opener, ref string) ([]byte, error) 
 	}
 	return content, nil
 }
-
-// fitsHost checks a kernel's shapes against the host's slot; empty is a fit.
-func fitsHost(k *kernel.Kernel, features int) string {
-	for _, spec := range []kernel.Spec{k.Input(), k.Output()} {
-		if width := spec.Shape; len(width) != 2 || width[1] != features {
-			return fmt.Sprintf("kernel's %s is %v, the host has %d features", spec.Name, width, features)
-		}
-	}
-	return ""
-}

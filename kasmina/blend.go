@@ -25,7 +25,7 @@ type BlendConfig struct {
 	Mode   BlendMode
 	Source string // free text, echoed in telemetry
 
-	Channels []float32 // CHANNEL: one weight in 0..1 for each feature
+	Channels []float32 // CHANNEL: one weight in 0..1 for each channel, which is dimension 1
 
 	GateK, GateTau     float64 // CONFIDENCE: slope and centre of the gate, at least 0
 	AlphaLow, AlphaTop float64 // CONFIDENCE: bounds of the effective share, 0..1
@@ -38,20 +38,23 @@ type BlendConfig struct {
 // ErrBlendShape is wrapped when a blend does not fit the shapes it is given.
 var ErrBlendShape = errors.New("blend does not fit")
 
-// fits checks the configuration against the number of features of the host.
-func (c *BlendConfig) fits(features int) error {
-	if c.Mode == BlendChannel && len(c.Channels) != features {
-		return fmt.Errorf("%w: %d channel weights for %d features", ErrBlendShape, len(c.Channels), features)
+// fits checks the configuration against the shape of one example of the host.
+func (c *BlendConfig) fits(s slot) error {
+	if len(s) == 0 {
+		return fmt.Errorf("%w: the host's slot has no shape", ErrBlendShape)
 	}
-	if c.Mode == BlendConfidence && features < 2 {
-		return fmt.Errorf("%w: a confidence gate needs two features", ErrBlendShape)
+	if c.Mode == BlendChannel && len(c.Channels) != s[0] {
+		return fmt.Errorf("%w: %d channel weights for a slot of %v", ErrBlendShape, len(c.Channels), []int(s))
+	}
+	if c.Mode == BlendConfidence && s[0] < 2 {
+		return fmt.Errorf("%w: a confidence gate needs two channels, the slot is %v", ErrBlendShape, []int(s))
 	}
 	return nil
 }
 
-// blend joins seed's output to host's, both [N, features], with a share alpha
-// that is clamped to 0..1. The host is detached in every mode, so the gradient
-// has no way to it.
+// blend joins seed's output to host's, both of one shape with the batch first,
+// with a share alpha that is clamped to 0..1. The host is detached in every mode,
+// so the gradient has no way to it.
 func blend(t *kernel.Tape, c BlendConfig, alpha float64, host, seed kernel.Value) (kernel.Value, error) {
 	if math.IsNaN(alpha) {
 		return kernel.Value{}, errors.New("blend: alpha is not a number")
@@ -132,31 +135,36 @@ func blendConfidence(
 	return weighted(t, gate, host, seed)
 }
 
-// confidence is the gate of each row of scores [N, classes]: the sigmoid of
-// the margin between the two largest scores. The result, [N, 1], is a constant:
-// no gradient flows through the gate.
+// confidence is the gate at each position of scores [N, classes, positions...]:
+// the sigmoid of the margin between the two largest scores there. The result,
+// [N, 1, positions...], is a constant: no gradient flows through the gate.
 func confidence(scores *kernel.Tensor, k, tau float64) (*kernel.Tensor, error) {
-	if scores == nil || len(scores.Shape) != 2 || scores.Shape[1] < 2 {
-		return nil, fmt.Errorf("%w: a confidence gate needs scores [N, classes]", ErrBlendShape)
+	if scores == nil || len(scores.Shape) < 2 || scores.Shape[1] < 2 {
+		return nil, fmt.Errorf("%w: a confidence gate needs scores [N, classes, ...]", ErrBlendShape)
 	}
-	rows, classes := scores.Shape[0], scores.Shape[1]
-	gate := kernel.NewTensor(rows, 1)
-	for row := range rows {
-		margin := topMargin(scores.Data[row*classes : (row+1)*classes])
+	shape := slices.Clone(scores.Shape)
+	classes := shape[1]
+	shape[1] = 1
+	gate := kernel.NewTensor(shape...)
+	positions := slot(shape[2:]).size()
+	for i := range gate.Data {
+		example, position := i/positions, i%positions
+		margin := topMargin(scores.Data[example*classes*positions+position:], classes, positions)
 		g := 1 / (1 + math.Exp(-k*(margin-tau)))
 		if math.IsNaN(g) {
-			return nil, fmt.Errorf("confidence gate: row %d of the seed's output is not a number", row)
+			return nil, fmt.Errorf("confidence gate: example %d of the seed's output is not a number", example)
 		}
-		gate.Data[row] = float32(g)
+		gate.Data[i] = float32(g)
 	}
 	return gate, nil
 }
 
-// topMargin is the largest score less the second largest; NaN spreads.
-func topMargin(scores []float32) float64 {
+// topMargin is the largest of count scores, stride apart, less the second
+// largest; NaN spreads.
+func topMargin(scores []float32, count, stride int) float64 {
 	first, second := math.Inf(-1), math.Inf(-1)
-	for _, score := range scores {
-		s := float64(score)
+	for i := range count {
+		s := float64(scores[i*stride])
 		if math.IsNaN(s) {
 			return s
 		}

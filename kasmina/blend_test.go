@@ -3,6 +3,7 @@ package kasmina
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -133,8 +134,9 @@ func TestBlendThatDoesNotFitIsAnErrorNotAConvexBlend(t *testing.T) {
 	for name, err := range map[string]error{
 		"channels":      secondOf(blend(tape, channels, 0.5, two, two)),
 		"shapes":        secondOf(blend(tape, BlendConfig{}, 0.5, two, three)),
-		"host too slim": gate.fits(1),
-		"host vector":   channels.fits(2),
+		"host too slim": gate.fits(slot{1, 8, 8}),
+		"host vector":   channels.fits(slot{2}),
+		"no slot":       new(BlendConfig).fits(nil),
 	} {
 		if !errors.Is(err, ErrBlendShape) {
 			t.Errorf("%s: %v", name, err)
@@ -144,10 +146,19 @@ func TestBlendThatDoesNotFitIsAnErrorNotAConvexBlend(t *testing.T) {
 
 func secondOf(_ kernel.Value, err error) error { return err }
 
-func TestConfidenceOnFeatureMapsIsRefused(t *testing.T) {
+func TestConfidenceGateOfAMapIsThatOfEachPosition(t *testing.T) {
 	t.Parallel()
-	if _, err := confidence(kernel.NewTensor(1, 3, 3, 3), 4, 0.2); !errors.Is(err, ErrBlendShape) {
-		t.Errorf("feature maps gave %v", err)
+	// Two channels of two positions: the margins are 1 and 4.
+	gate, err := confidence(kernel.FromSlice([]float32{2, 5, 1, 1}, 1, 2, 2), 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "gate", gate.Data, []float32{0.7311, 0.9820})
+	if want := []int{1, 1, 2}; !slices.Equal(gate.Shape, want) {
+		t.Errorf("the gate is %v, want %v", gate.Shape, want)
+	}
+	if _, err := confidence(kernel.NewTensor(1, 1, 3, 3), 4, 0.2); !errors.Is(err, ErrBlendShape) {
+		t.Errorf("a single channel gave %v", err)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // moves and detaches seeds from another. It is safe for both at once.
 type Graft struct {
 	layers   []string
-	features int
+	slot     slot
 	schedule AlphaSchedule
 
 	mu       sync.Mutex
@@ -42,17 +42,19 @@ type graftedSeed struct {
 	fault     string
 }
 
-// NewGraft returns a graft for a host with these layer names whose grafted
-// layer gives [N, features].
-func NewGraft(layerNames []string, features int) *Graft {
-	return &Graft{layers: slices.Clone(layerNames), features: features, schedule: DefaultAlphaSchedule()}
+// NewGraft returns a graft for a host with these layer names. slot is the shape
+// of one example at the grafted layer, which is that of the kernels that fit it:
+// features; sequence, width; or channels, height, width. The layer itself may
+// also give its examples flat, as one row each.
+func NewGraft(layerNames []string, slot ...int) *Graft {
+	return &Graft{layers: slices.Clone(layerNames), slot: slices.Clone(slot), schedule: DefaultAlphaSchedule()}
 }
 
 // LayerNames are the names of the host's layers.
 func (g *Graft) LayerNames() []string { return slices.Clone(g.layers) }
 
-// Features is the width of the grafted layer.
-func (g *Graft) Features() int { return g.features }
+// Slot is the shape of one example at the grafted layer.
+func (g *Graft) Slot() []int { return slices.Clone(g.slot) }
 
 // Schedule is the ramp of the seeds' shares.
 func (g *Graft) Schedule() AlphaSchedule { return g.schedule }
@@ -79,13 +81,13 @@ func (g *Graft) Attach(seedID string, instance *kernel.Instance, config BlendCon
 	return nil
 }
 
-// probe runs the kernel and its blend on a batch of two rows of zeros.
+// probe runs the kernel and its blend on a batch of two examples of zeros.
 func (g *Graft) probe(instance *kernel.Instance, config BlendConfig) error {
-	if err := config.fits(g.features); err != nil {
+	if err := config.fits(g.slot); err != nil {
 		return err
 	}
 	tape := kernel.NewTape()
-	host := tape.Constant(kernel.NewTensor(2, g.features))
+	host := tape.Constant(kernel.NewTensor(g.slot.batched(2)...))
 	out, err := instance.Forward(tape, host)
 	if err != nil {
 		return fmt.Errorf("try the kernel: %w", err)

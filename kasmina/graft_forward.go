@@ -6,10 +6,13 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 )
 
-// Output is what the model sees at the grafted layer: host, [N, features], with
-// the blends of the attached seeds put on one after the other. Without a seed
+// Output is what the model sees at the grafted layer: host with the blends of the
+// attached seeds put on one after the other, in host's own shape. Without a seed
 // that blends it is host itself. Each seed reads the detached output before it,
 // and each blend detaches it again, so no gradient reaches the host.
+//
+// host is a batch of the slot's shape, or of its examples flattened row by row,
+// [N, channels*height*width] for [N, channels, height, width].
 //
 // A seed that fails is left out and the failure is counted: its next evidence
 // carries the count, and the manager culls it.
@@ -31,17 +34,22 @@ func (g *Graft) Isolated(t *kernel.Tape, seedID string, host kernel.Value) (kern
 	if instance == nil {
 		return input, nil
 	}
-	out, err := instance.Forward(t, input)
+	shaped, err := g.slot.shaped(t, input)
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("run seed %s: %w", seedID, err)
 	}
-	return out, nil
+	out, err := instance.Forward(t, shaped)
+	if err != nil {
+		return kernel.Value{}, fmt.Errorf("run seed %s: %w", seedID, err)
+	}
+	return shapedLike(t, out, input)
 }
 
 // link is one seed of the chain as it is at the start of a forward pass.
 type link struct {
 	seed     *graftedSeed
 	instance *kernel.Instance
+	slot     slot
 	blend    BlendConfig
 	alpha    float64
 }
@@ -64,11 +72,19 @@ func (g *Graft) chain(t *kernel.Tape, host kernel.Value, before string) (kernel.
 }
 
 func (l link) apply(t *kernel.Tape, running kernel.Value) (kernel.Value, error) {
-	out, err := l.instance.Forward(t, t.Detach(running))
+	host, err := l.slot.shaped(t, t.Detach(running))
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("run: %w", err)
 	}
-	return blend(t, l.blend, l.alpha, running, out)
+	out, err := l.instance.Forward(t, host)
+	if err != nil {
+		return kernel.Value{}, fmt.Errorf("run: %w", err)
+	}
+	blended, err := blend(t, l.blend, l.alpha, host, out)
+	if err != nil {
+		return kernel.Value{}, err
+	}
+	return shapedLike(t, blended, running)
 }
 
 func (g *Graft) links(before string) []link {
@@ -83,7 +99,9 @@ func (g *Graft) links(before string) []link {
 			continue
 		}
 		alpha := alphaOf(seed.stage, g.schedule, seed.steps)
-		links = append(links, link{seed: seed, instance: seed.instance, blend: seed.blend, alpha: alpha})
+		links = append(links, link{
+			seed: seed, instance: seed.instance, slot: g.slot, blend: seed.blend, alpha: alpha,
+		})
 	}
 	return links
 }

@@ -21,7 +21,7 @@ var (
 // is one. Its methods must not block and must not call the manager.
 type Host interface {
 	LayerNames() []string
-	Features() int
+	Slot() []int
 	Schedule() AlphaSchedule
 	Bind(Observer)
 	Attach(seedID string, instance *kernel.Instance, blend BlendConfig) error

@@ -130,7 +130,7 @@ func reasonOf(err error) string {
 // lets it train.
 func (m *Manager) attach(s *seed, k *kernel.Kernel) {
 	if m.host != nil {
-		s.misfit = fitsHost(k, m.host.Features())
+		s.misfit = slot(m.host.Slot()).misfit(k)
 	}
 	result := evaluateGate(gateInterface, m.subject(s))
 	if result.Passed {

@@ -24,6 +24,7 @@ import (
 // demoOptions are the flags of the demo.
 type demoOptions struct {
 	seed  uint64
+	slot  string
 	json  bool
 	curve string
 }
@@ -44,6 +45,8 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 		},
 	}
 	command.Flags().Uint64Var(&options.seed, "seed", 1, "seed of the run; the same seed repeats it")
+	command.Flags().StringVar(&options.slot, "slot", "32",
+		"shape of the layer that seeds grow at: features (32), sequence x width (4x8) or channels x height x width (2x4x4)")
 	command.Flags().BoolVar(&options.json, "json", false, "print one JSON object instead of the progress")
 	command.Flags().StringVar(&options.curve, "curve", "", "write the accuracy curve as an SVG to this file")
 	return command
@@ -68,7 +71,7 @@ func runDemo(ctx context.Context, options demoOptions, out io.Writer) error {
 	}
 	defer os.RemoveAll(folder)
 	demo := &demo{options: options, screen: newScreen(out, options.json), begun: time.Now()}
-	resolved, err := demoSettings(folder)
+	resolved, err := demoSettings(folder, options.slot)
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func runDemo(ctx context.Context, options demoOptions, out io.Writer) error {
 // demoSettings are those of the service, with a secret, folders and ports that
 // belong to this run alone. REDIS_URL is taken from the environment, and the
 // secret with it, so that the demo can join a bus that has one.
-func demoSettings(folder string) (*settings.Settings, error) {
+func demoSettings(folder, slot string) (*settings.Settings, error) {
 	secret, bus := rand.Text(), "embedded:"
 	own, err := settings.Load(settings.Options{SecretOptional: true, EnvFile: os.DevNull})
 	if err != nil {
@@ -121,6 +124,7 @@ func demoSettings(folder string) (*settings.Settings, error) {
 			"REDIS_URL=" + bus,
 			"WEATHERLIGHT_DATA_DIR=" + filepath.Join(folder, "weatherlight"),
 			"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0",
+			"TEZZERET_SLOT=" + slot,
 			"URZA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "urza", "catalog.db"),
 			"URZA_ARTIFACT_DIR=" + filepath.Join(folder, "urza", "artifacts"),
 			"TAMIYO_POLICY_DIR=" + filepath.Join(folder, "tamiyo", "policies"),
@@ -170,8 +174,9 @@ func (d *demo) connect(ctx context.Context, resolved *settings.Settings) error {
 	if d.client, err = newClient(ctx, d.service.BusURL(), resolved.Secret.Reveal()); err != nil {
 		return err
 	}
-	host := tolaria.HostConfig{Features: resolved.Tezzeret.Features}
-	d.graft = kasmina.NewGraft(tolaria.LayerNames(), resolved.Tezzeret.Features)
+	slot := resolved.Tezzeret.SlotSizes()
+	host := tolaria.HostConfig{Features: product(slot)}
+	d.graft = kasmina.NewGraft(tolaria.LayerNames(), slot...)
 	d.trainer, err = tolaria.NewTrainer(tolaria.Config{
 		Graft:   d.graft,
 		Bus:     d.client,
@@ -189,4 +194,13 @@ func (d *demo) connect(ctx context.Context, resolved *settings.Settings) error {
 		return errors.Join(err, d.client.close())
 	}
 	return nil
+}
+
+// product is how many features an example of those sizes has.
+func product(sizes []int) int {
+	features := 1
+	for _, size := range sizes {
+		features *= size
+	}
+	return features
 }

@@ -151,6 +151,14 @@ func TestDemoGrowsWithOtherSeeds(t *testing.T) {
 	}
 }
 
+// TestDemoGrowsAtLayersOfOtherForms grows kernels for sequences and for maps.
+func TestDemoGrowsAtLayersOfOtherForms(t *testing.T) {
+	begin(t)
+	for _, slot := range []string{"4x8", "2x4x4"} {
+		runDemo(t, nil, "--seed", "1", "--slot", slot).holds(t)
+	}
+}
+
 // mustBeCurve checks for a well-formed SVG with a line and the stage changes.
 func mustBeCurve(t testing.TB, path string) {
 	t.Helper()
