@@ -76,7 +76,7 @@ func NewManager(config Config) (*Manager, error) {
 		breaker:  newBreaker(),
 		prefetch: newCoordinator(config.PrefetchTimeout),
 		rejected: make(map[string]int64),
-		packets:  time.Now().UnixMilli(), // packet ids stay unique over restarts
+		packets:  time.Now().UnixMicro(), // packet ids stay unique over restarts and among instances
 	}
 	m.publish()
 	return m, nil
