@@ -23,6 +23,9 @@ var (
 	ErrUntrusted = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
 	// ErrUnsupportedDatabase: the database URL names a server this build cannot use.
 	ErrUnsupportedDatabase = errors.New("database not supported")
+	// ErrSigningKey: the signing key of the configuration cannot be read, or its
+	// password is wrong.
+	ErrSigningKey = errors.New("signing key")
 
 	// errChanged: row or file changed while it was being examined; look again.
 	errChanged = errors.New("changed while being examined")

@@ -73,6 +73,20 @@ func InspectStore(ctx context.Context, cfg Config) error {
 	return nil
 }
 
+// CheckArtifactURL says what is wrong with the object store of a configuration,
+// without asking it anything.
+func CheckArtifactURL(cfg Config) error {
+	if cfg.ArtifactURL == "" {
+		return nil
+	}
+	s, err := newObjects(cfg)
+	if err != nil {
+		return err
+	}
+	s.close()
+	return nil
+}
+
 func newObjects(cfg Config) (*objectStore, error) {
 	address, err := url.Parse(cfg.ArtifactURL)
 	if err != nil || address.Scheme+"://" != objectScheme || address.Host == "" || address.User != nil {

@@ -32,7 +32,7 @@ func newSigner(keyFile, password string) (*signer, error) {
 	}
 	key, err := decodeKey(text, password)
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", keyFile, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrSigningKey, keyFile, err)
 	}
 	return &signer{key}, nil
 }
@@ -40,7 +40,7 @@ func newSigner(keyFile, password string) (*signer, error) {
 func readKey(file string) ([]byte, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrSigningKey, err)
 	}
 	return text, nil
 }

@@ -227,14 +227,28 @@ func LibraryConfig(resolved *settings.Settings) urza.Config {
 	}
 }
 
+// OpenLibrary opens a kernel library. That the password of its signing key is wrong
+// shows only here; it is a fault of the settings all the same, which no restart
+// mends.
+func OpenLibrary(ctx context.Context, config urza.Config) (*urza.Library, error) {
+	library, err := urza.Open(ctx, config)
+	if errors.Is(err, urza.ErrSigningKey) {
+		return nil, &settings.Faults{List: []settings.Fault{{Env: "URZA_SIGNING_KEY_FILE", Err: err}}}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open kernel library: %w", err)
+	}
+	return library, nil
+}
+
 func (s *Service) openLibrary(ctx context.Context) error {
 	s.catalog = NewCatalog(s.settings)
 	config := LibraryConfig(s.settings)
 	config.Logger = s.logger.With("part", "urza")
 	config.FinishSaves = true
-	library, err := urza.Open(ctx, config)
+	library, err := OpenLibrary(ctx, config)
 	if err != nil {
-		return fmt.Errorf("open kernel library: %w", err)
+		return err
 	}
 	s.library = library
 	s.prefetcher = urza.NewPrefetcher(library)

@@ -2,8 +2,10 @@ package weatherlight
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/urza"
@@ -34,7 +36,7 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 			allowed[seed] = []string{}
 		}
 		for _, seed := range blending[blueprint] {
-			allowed[seed] = s.parameterNames(blueprint)
+			allowed[seed] = s.parameterNames(ctx, blueprint)
 		}
 		changed, err := s.library.MergeCapabilities(ctx, blueprint, allowed)
 		if err != nil && !errors.Is(err, urza.ErrNotFound) {
@@ -102,11 +104,33 @@ func grants(graph any) bool {
 	return false
 }
 
-// parameterNames are the parameters that a blueprint declares, in order.
-func (s *Service) parameterNames(blueprintID string) []string {
-	blueprint, err := s.catalog.Get(blueprintID)
-	if err != nil {
-		return []string{} // An imported blueprint declares none.
+// parameterNames are the parameters that a blueprint declares, in order: in our
+// catalogue, or else in the graph metadata that it was imported with.
+func (s *Service) parameterNames(ctx context.Context, blueprintID string) []string {
+	if blueprint, err := s.catalog.Get(blueprintID); err == nil {
+		return sortedNames(blueprint.GetAllowedParameters())
 	}
-	return sortedNames(blueprint.GetAllowedParameters())
+	record, err := s.library.Get(ctx, blueprintID)
+	if err != nil {
+		return []string{} // Whoever writes them down meets the same error.
+	}
+	return declaredNames(record.Extras["graph_metadata"])
+}
+
+// declaredNames reads graph metadata, or the JSON text of it.
+func declaredNames(graph any) []string {
+	fields, _ := graph.(map[string]any)
+	if text, ok := graph.(string); ok && json.Unmarshal([]byte(text), &fields) != nil {
+		return []string{}
+	}
+	names := []string{}
+	list, _ := fields["parameters"].([]any)
+	for _, declared := range list {
+		parameter, _ := declared.(map[string]any)
+		if name, _ := parameter["name"].(string); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

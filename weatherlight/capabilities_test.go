@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/kasmina"
@@ -174,5 +175,35 @@ func TestCapabilitiesOfAnEarlierRunAreTakenBack(t *testing.T) {
 	g.fanOut(0)
 	if err := g.stop(t); err != nil {
 		t.Error(err)
+	}
+}
+
+// What was imported is in no catalogue of ours: its parameters are those that it
+// came with.
+func TestSeedOfAnImportedBlueprintMayUseItsParameters(t *testing.T) {
+	for name, graph := range map[string]any{
+		"object": map[string]any{"parameters": []any{map[string]any{"name": "rate"}, map[string]any{"name": "depth"}}},
+		"text":   `{"parameters": [{"name": "rate"}, {"name": "depth"}, {"name": "rate"}, {}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGarden(t, "BP002")
+			kernel, err := tezzeret.NewCompiler(tezzeret.Config{Features: 4}).Compile(t.Context(), g.blueprint, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.blueprint = proto.Clone(g.blueprint).(*leyline.BlueprintDescriptor)
+			g.blueprint.BlueprintId = "imported"
+			extras := map[string]any{"graph_metadata": graph}
+			if _, err := g.library.Save(t.Context(), g.blueprint, kernel.Artifact, nil, extras); err != nil {
+				t.Fatal(err)
+			}
+			g.blend("seed-1")
+			if diff := cmp.Diff(map[string][]string{"seed-1": {"depth", "rate"}}, g.fanOut(1)); diff != "" {
+				t.Error("allowed (-want +got):", diff)
+			}
+			if err := g.stop(t); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -24,7 +24,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		return
 	}
 	// The collector interface carries no context; busPoints bounds what it asks.
-	collectPoints(c.service.points(context.Background()), metrics)
+	collectPoints(c.service.series(context.Background()), metrics)
 	collectHistograms(c.service.bus.Histograms(), metrics)
 }
 

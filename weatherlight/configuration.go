@@ -30,6 +30,8 @@ func CheckSettings(resolved *settings.Settings) error {
 	}
 	add("URZA_SIGNING_KEY_FILE", urza.CheckSigningKey(LibraryConfig(resolved)))
 	add("URZA_TRUSTED_KEYS", urza.CheckTrustedKeys(LibraryConfig(resolved)))
+	add("URZA_ARTIFACT_URL", urza.CheckArtifactURL(LibraryConfig(resolved)))
+	add("TOLARIA_EMERGENCY_SIGNAL_NAME", checkSignals(resolved.Tolaria.RollbackSignal, resolved.Tolaria.EmergencySignal))
 	add("KARN_QUARANTINED", checkQuarantined(resolved.Karn.Quarantined))
 	if len(faults.List) > 0 {
 		return faults
@@ -59,6 +61,19 @@ func checkQuarantined(ids []string) error {
 		if _, err := catalog.Get(id); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkSignals refuses two signals in one segment: each would take the other's
+// record for a broken one of its own.
+func checkSignals(rollback, emergency string) error {
+	if rollback == "" || emergency == "" {
+		return nil
+	}
+	path := newSegment(sharedMemoryDir, emergency, emergencySize).path
+	if newSegment(sharedMemoryDir, rollback, deadlineSize).path == path {
+		return fmt.Errorf("%q is the name of both signals", path)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package weatherlight
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 // Settings that would open what they were meant to close, or that no boot gets
@@ -30,8 +33,10 @@ func TestSettingThatThePartsCannotFollowIsToldByItsName(t *testing.T) {
 		{"URZA_SIGNING_KEY_FILE", "/nope"},
 		{"URZA_SIGNING_KEY_FILE", garbage},
 		{"URZA_TRUSTED_KEYS", "garbage"},
+		{"URZA_ARTIFACT_URL", "s3://kernels?endpoint=ftp://store"},
+		{"TOLARIA_EMERGENCY_SIGNAL_NAME", "/rollback"},
 	} {
-		resolved := loadSettings(t, map[string]string{test.env: test.text})
+		resolved := loadSettings(t, map[string]string{"TOLARIA_ROLLBACK_SIGNAL_NAME": "rollback", test.env: test.text})
 		_, err := New(Config{Settings: resolved})
 		var faults *settings.Faults
 		if !errors.As(err, &faults) || !slices.ContainsFunc(faults.List, func(f settings.Fault) bool { return f.Env == test.env }) {
@@ -47,5 +52,45 @@ func TestSettingThatThePartsCannotFollowIsToldByItsName(t *testing.T) {
 	})
 	if err := CheckSettings(sound); err != nil {
 		t.Error(err)
+	}
+}
+
+// protectedKey is a minisign secret key that no password opens. Its own figures ask
+// for little work, so that it says so soon.
+func protectedKey(t *testing.T) (path string) {
+	t.Helper()
+	key := make([]byte, 158)
+	copy(key, "EdScB2") // signature, key derivation and checksum
+	binary.LittleEndian.PutUint64(key[38:], 1<<15)
+	binary.LittleEndian.PutUint64(key[46:], 1<<24)
+	path = filepath.Join(t.TempDir(), "protected.key")
+	text := "untrusted comment: minisign encrypted secret key\n" + base64.StdEncoding.EncodeToString(key) + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A service manager starts again what failed for want of a dependency. A wrong
+// password would have it start for ever, with a gigabyte of work each time.
+func TestWrongPasswordOfTheSigningKeyIsAFaultOfTheConfiguration(t *testing.T) {
+	resolved := loadSettings(t, map[string]string{
+		"URZA_SIGNING_KEY_FILE": protectedKey(t), "URZA_SIGNING_KEY_PASSWORD": "pa55",
+	})
+	service, err := New(Config{Settings: resolved})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = service.Run(t.Context())
+	var boot *supervise.BootError
+	var faults *settings.Faults
+	if !errors.As(err, &boot) || boot.Step != bootList[3] || !errors.As(err, &faults) {
+		t.Errorf("the boot says %v", err)
+	}
+	if text := err.Error(); !strings.Contains(text, "URZA_SIGNING_KEY_FILE") || strings.Contains(text, "pa55") {
+		t.Errorf("the boot says %q", text)
+	}
+	if check := named(t, Preflight(t.Context(), resolved), "settings"); check.Result != Failed || !check.Configuration {
+		t.Errorf("%+v", check)
 	}
 }

@@ -31,7 +31,14 @@ type point struct {
 	seriesLabels []string
 }
 
-// points measures everything at once. What cannot be asked is left out.
+// series are the points of /metrics. Kasmina's are among them, which on the bus
+// travel in its own packets.
+func (s *Service) series(ctx context.Context) []point {
+	return append(s.points(ctx), s.seedPoints()...)
+}
+
+// points measures everything of the summary packet at once. What cannot be asked is
+// left out.
 func (s *Service) points(ctx context.Context) []point {
 	points := s.workerPoints()
 	points = append(points, s.libraryPoints()...)
@@ -40,7 +47,6 @@ func (s *Service) points(ctx context.Context) []point {
 	points = append(points, s.emergency.points()...)
 	points = append(points, s.emergencySignal.skippedPoints("weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
-	points = append(points, s.seedPoints()...)
 	points = append(points, prefixed("", s.reports.Metrics(), noUnit)...)
 	points = append(points, s.telemetryPoints()...)
 	points = append(points, s.tamiyo.points()...)
@@ -114,8 +120,6 @@ func (s *Service) busPoints(ctx context.Context) []point {
 
 func (s *Service) forgePoints() []point { return prefixed("", s.forge.Metrics(), noUnit) }
 
-// seedPoints are Kasmina's counters for /metrics; on the bus they travel in its
-// own packets.
 func (s *Service) seedPoints() []point {
 	points := []point{}
 	for _, measured := range s.seeds.MetricPoints() {
@@ -131,6 +135,9 @@ func (s *Service) telemetryPoints() []point {
 	points := []point{
 		{name: "weatherlight.telemetry.dropped_total", value: float64(s.telemetry.dropped.Load()), unit: "count"},
 		{name: "weatherlight.telemetry.publish_failures_total", value: float64(s.telemetry.failed.Load()), unit: "count"},
+	}
+	if count := s.telemetry.droppedOfSeeds.Load(); count > 0 {
+		points = append(points, point{name: "kasmina.telemetry.dropped_total", value: float64(count), unit: "count"})
 	}
 	for number := range s.telemetry.byPriority {
 		if count := s.telemetry.byPriority[number].Load(); count > 0 {

@@ -226,6 +226,8 @@ func (p *preflight) httpPort(ctx context.Context) Check {
 	return passed("%s", address)
 }
 
+// sharedMemory only warns: the service starts without its signals, and waits for
+// them.
 func (p *preflight) sharedMemory(context.Context) Check {
 	named := []struct {
 		env, name string
@@ -234,25 +236,20 @@ func (p *preflight) sharedMemory(context.Context) Check {
 		{"TOLARIA_ROLLBACK_SIGNAL_NAME", p.settings.Tolaria.RollbackSignal, deadlineSize},
 		{"TOLARIA_EMERGENCY_SIGNAL_NAME", p.settings.Tolaria.EmergencySignal, emergencySize},
 	}
-	detail := "no signal is watched"
-	var paths []string
+	watched := 0
 	for _, signal := range named {
 		if signal.name == "" {
 			continue
 		}
-		segment := newSegment(sharedMemoryDir, signal.name, signal.size)
-		if len(paths) > 0 && paths[0] == segment.path {
-			return misconfigured(fmt.Errorf("%s is the name of both signals", segment.path))
-		}
-		paths = append(paths, segment.path)
-		if err := segment.try(); err != nil {
-			return misconfigured(fmt.Errorf("%s: %w", signal.env, err))
+		watched++
+		if err := newSegment(sharedMemoryDir, signal.name, signal.size).try(); err != nil {
+			return warned("%s: %v", signal.env, err)
 		}
 	}
-	if len(paths) > 0 {
-		detail = fmt.Sprintf("%d signals in %s", len(paths), sharedMemoryDir)
+	if watched == 0 {
+		return passed("no signal is watched")
 	}
-	return passed("%s", detail)
+	return passed("%d signals in %s", watched, sharedMemoryDir)
 }
 
 // inspectServer refuses at boot what the preflight refuses of a bus.

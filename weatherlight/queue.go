@@ -34,9 +34,10 @@ type telemetryQueue struct {
 	// pending is the packet in hand: it survives a restart of the worker.
 	pending *leyline.TelemetryPacket
 
-	dropped    atomic.Int64
-	failed     atomic.Int64
-	byPriority [leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL + 1]atomic.Int64
+	dropped        atomic.Int64
+	droppedOfSeeds atomic.Int64 // among the dropped
+	failed         atomic.Int64
+	byPriority     [leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL + 1]atomic.Int64
 }
 
 func newTelemetryQueue(logger *slog.Logger) *telemetryQueue {
@@ -45,8 +46,12 @@ func newTelemetryQueue(logger *slog.Logger) *telemetryQueue {
 
 // Offer queues a packet for publication. It never blocks.
 func (q *telemetryQueue) Offer(packet *leyline.TelemetryPacket) {
-	if packet != nil && !q.TryOffer(packet) {
-		q.dropped.Add(1)
+	if packet == nil || q.TryOffer(packet) {
+		return
+	}
+	q.dropped.Add(1)
+	if packet.GetSourceSubsystem() == "kasmina" {
+		q.droppedOfSeeds.Add(1)
 	}
 }
 

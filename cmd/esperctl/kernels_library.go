@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/urza"
@@ -33,9 +32,5 @@ func openLibrary(ctx context.Context, resolved *settings.Settings) (*urza.Librar
 	if err := weatherlight.CheckSettings(resolved); err != nil {
 		return nil, err
 	}
-	library, err := urza.Open(ctx, weatherlight.LibraryConfig(resolved))
-	if err != nil {
-		return nil, fmt.Errorf("open kernel library: %w", err)
-	}
-	return library, nil
+	return weatherlight.OpenLibrary(ctx, weatherlight.LibraryConfig(resolved))
 }
