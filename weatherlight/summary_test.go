@@ -16,37 +16,6 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// summaryNames are the metrics of the summary packet that dashboards rely on,
-// for a service in which everything has happened once.
-func summaryNames(workers []supervise.Status) []string {
-	names := []string{
-		"weatherlight.tasks.running", "weatherlight.tasks.backing_off", "weatherlight.uptime_s", "weatherlight.restarts_total",
-		"weatherlight.last_error_ts", "weatherlight.worker.broken.backoff_seconds",
-		"urza.prefetch.hits", "urza.prefetch.misses", "urza.prefetch.errors", "urza.prefetch.latency_ms",
-		"weatherlight.rollback.detections_total", "weatherlight.rollback.skipped_total", "weatherlight.rollback.last_detect_ms_ago",
-		"weatherlight.emergency.detections_total", "weatherlight.emergency.skipped_total",
-		"weatherlight.emergency.last_detect_ms_ago", "weatherlight.emergency.telemetry_total",
-		"weatherlight.emergency.tamiyo_total", "weatherlight.emergency.tamiyo_last_ms_ago", "weatherlight.emergency.last_level",
-	}
-	for _, worker := range workers {
-		names = append(names, "weatherlight.worker."+worker.Name+".running", "weatherlight.worker."+worker.Name+".restarts")
-	}
-	for name := range strings.FieldsSeq(`cache_hits cache_misses cache_errors cache_expired lookup_latency_ms evictions
-		integrity_failures slow_queries breaker_open_total breaker_denied breaker_state conservative_mode cache_size
-		query_duration_ms`) {
-		names = append(names, "urza.library."+name)
-	}
-	for name := range strings.FieldsSeq(`publish_total publish_rerouted publish_dropped queue_depth_max retry_total
-		dead_letter_total breaker_publish_open breaker_consume_open publish_latency_ms consume_latency_ms
-		kernel_stale_dropped kernel_replay_dropped emergency_published emergency_rate_dropped queue_depth_normal
-		queue_depth_emergency queue_depth_kernel_requests queue_depth_kernel_ready queue_depth_kernel_errors
-		publish_breaker_state consume_breaker_state conservative_mode emergency_published.src.weatherlight
-		emergency_tokens_remaining emergency_refill_rate_per_s emergency_bucket_capacity_per_min`) {
-		names = append(names, "oona."+name)
-	}
-	return names
-}
-
 // eventful is a running service in which everything has happened once.
 func eventful(t *testing.T, bus string) *running {
 	t.Helper()
@@ -56,13 +25,18 @@ func eventful(t *testing.T, bus string) *running {
 		"REDIS_URL": bus, "OONA_EMERGENCY_MAX_PER_MIN": "600",
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": "/" + rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
 	})
+	for range telemetryQueueSize + 1 { // one too many
+		service.telemetry.Offer(telemetry.New("kasmina", "kasmina").Build())
+	}
 	r := start(t, service)
 	broken := supervise.WorkerFunc(func(context.Context) error { return errBroken })
 	policy := supervise.Policy{Base: time.Hour, Cap: time.Hour}
 	if err := r.supervisor.Start(t.Context(), supervise.Spec{Name: "broken", Worker: broken, Policy: policy}); err != nil {
 		t.Fatal(err)
 	}
-	packet := telemetry.New("tamiyo", "tamiyo").Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).Build()
+	packet := telemetry.New("tamiyo", "tamiyo").Level(critical).
+		Metric(coveragePrefix+"global.loss", 0.5, "ratio").
+		Event("bsds_hazard_high", warning, "provenance", "URABRASK").Build()
 	if err := r.bus.PublishTelemetry(t.Context(), packet, telemetry.Priority(packet)); err != nil {
 		t.Fatal(err)
 	}
@@ -90,44 +64,6 @@ func raise(t *testing.T, monitor *signalMonitor, path string, record func(at uin
 	}
 }
 
-func TestSummaryHasEveryNameOfTheDashboards(t *testing.T) {
-	redis := redistest.Start(t)
-	r := eventful(t, redis.URL)
-	packet := r.summaryPacket(t.Context())
-	found := map[string]int{}
-	for _, point := range packet.GetMetrics() {
-		found[point.GetName()+fmt.Sprint(point.GetAttributes())]++
-	}
-	for key, times := range found {
-		if times > 1 {
-			t.Errorf("%s is there %d times", key, times)
-		}
-	}
-	got := metrics(packet)
-	for _, name := range summaryNames(r.supervisor.Status()) {
-		if _, there := got[name]; !there {
-			t.Errorf("%s is missing", name)
-		}
-	}
-	if got["weatherlight.emergency.last_level"] != 3 || got["weatherlight.rollback.detections_total"] < 1 {
-		t.Errorf("metrics %v", got)
-	}
-	wantHealth(t, packet, leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "backoff", "degraded", "1")
-	events := map[string]map[string]string{}
-	for _, event := range packet.GetEvents() {
-		events[event.GetDescription()] = event.GetAttributes()
-	}
-	if got := events["worker_error"]["last_error_ts"]; len(got) < 14 || got[len(got)-4] != '.' {
-		t.Errorf("last_error_ts %q, want three decimals", got)
-	}
-	if got := events["emergency_last_reason"]["reason"]; got != "loss_spike" {
-		t.Errorf("reason %q", got)
-	}
-	if err := r.stop(t); err != nil {
-		t.Error(err)
-	}
-}
-
 func wantHealth(t *testing.T, packet *leyline.TelemetryPacket, status leyline.HealthStatus, summary, mode, backingOff string) {
 	t.Helper()
 	health := packet.GetSystemHealth()
@@ -140,25 +76,6 @@ func wantHealth(t *testing.T, packet *leyline.TelemetryPacket, status leyline.He
 	}
 	if packet.GetLevel() != leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO || packet.GetSourceSubsystem() != "weatherlight" {
 		t.Errorf("packet of %s, level %s", packet.GetSourceSubsystem(), packet.GetLevel())
-	}
-}
-
-func TestQuietSummaryIsSteadyAndLeavesOutWhatNeverHappened(t *testing.T) {
-	r := start(t, newService(t, nil))
-	packet := r.summaryPacket(t.Context())
-	wantHealth(t, packet, leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "steady", "operational", "0")
-	if len(packet.GetEvents()) != 0 {
-		t.Errorf("events %v", packet.GetEvents())
-	}
-	for name := range metrics(packet) {
-		for _, absent := range []string{"weatherlight.rollback.", "weatherlight.emergency.", "backoff_seconds", "last_error_ts"} {
-			if strings.Contains(name, absent) {
-				t.Errorf("%s is there though nothing happened", name)
-			}
-		}
-	}
-	if err := r.stop(t); err != nil {
-		t.Error(err)
 	}
 }
 
