@@ -107,6 +107,28 @@ func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 	}
 }
 
+func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
+	leader, host := twoInstances(t)
+	both := []*running{leader, host.running}
+	for _, r := range both {
+		r.chores.round(t.Context())
+	}
+	own := map[string]float64{"oona_inbox": 1, "memory": 1}
+	for _, chore := range leader.chores.chores {
+		series := "weatherlight.housekeeping.runs_total/" + chore.name
+		leads, follows := chorePoints(leader.chores)[series], chorePoints(host.chores)[series]
+		if leads != 1 || follows != own[chore.name] {
+			t.Errorf("%s was done %v times by the leader and %v times by the other, want 1 and %v",
+				chore.name, leads, follows, own[chore.name])
+		}
+	}
+	for _, r := range both {
+		if err := r.stop(t); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestGroupsOfInstancesThatAreGoneAreRemoved(t *testing.T) {
 	r := start(t, newService(t, nil))
 	const stream = "oona.kernels.ready"

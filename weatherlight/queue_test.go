@@ -100,6 +100,24 @@ func TestDeadBusNeverHoldsUpWhoReports(t *testing.T) {
 	}
 }
 
+// Every part offers from a goroutine of its own, and none waits for the others.
+func TestPacketsOfferedByManyPartsAtOnceAllGoOut(t *testing.T) {
+	bus := &fakeBus{}
+	queue := newTestQueue(bus)
+	stop := run(t, queue)
+	ids := numbered(telemetryQueueSize)
+	var parts sync.WaitGroup
+	for share := range slices.Chunk(ids, telemetryQueueSize/8) {
+		parts.Go(func() { offerAll(queue, share) })
+	}
+	parts.Wait()
+	eventually(t, "all packets are published", func() bool { return len(bus.ids()) == len(ids) })
+	stop()
+	if diff := cmp.Diff(ids, slices.Sorted(slices.Values(bus.ids()))); diff != "" || queue.dropped.Load() != 0 {
+		t.Errorf("%d dropped, published (-want +got): %s", queue.dropped.Load(), diff)
+	}
+}
+
 func TestOutageKeepsPacketsAndTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := &fakeBus{down: true}

@@ -1,0 +1,73 @@
+package weatherlight
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// served asks a Redis how many connections it has ever taken.
+type served struct {
+	t      *testing.T
+	server net.Conn
+	lines  *bufio.Reader
+}
+
+func askServed(t *testing.T, addr string) *served {
+	t.Helper()
+	server, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return &served{t, server, bufio.NewReader(server)}
+}
+
+func (s *served) connections() int {
+	s.t.Helper()
+	if _, err := fmt.Fprint(s.server, "INFO stats\r\nPING\r\n"); err != nil {
+		s.t.Fatal(err)
+	}
+	taken := -1
+	for {
+		line, err := s.lines.ReadString('\n')
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "+PONG") {
+			return taken
+		}
+		if text, found := strings.CutPrefix(strings.TrimSpace(line), "total_connections_received:"); found {
+			taken, _ = strconv.Atoi(text)
+		}
+	}
+}
+
+// Each kernel request used to cost a connection of its own, and each answer a place
+// among the workers.
+func TestKernelRequestsOpenNoConnections(t *testing.T) {
+	redis := redistest.Start(t)
+	g := newGardenWith(t, "BP002", map[string]string{"REDIS_URL": redis.URL, "ASYNC_WORKER_MAX_CONCURRENCY": "1"})
+	server := askServed(t, redis.Addr)
+	grow := func(seed string) {
+		g.command("germinate-"+seed, seed, leyline.SeedOperation_SEED_OP_GERMINATE)
+		g.await(seed, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
+	}
+	grow("first")
+	before := server.connections()
+	for i := range 12 {
+		grow(fmt.Sprint("seed-", i))
+	}
+	if after := server.connections(); before < 1 || after != before {
+		t.Errorf("12 requests took %d connections, %d so far", after-before, after)
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
