@@ -30,6 +30,16 @@ func (t *requestTable) get(id string) (issuedRequest, bool) {
 	return request, ok
 }
 
+func (t *requestTable) empty() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.byID) == 0
+}
+
+// AwaitsAny reports whether any seed of this manager waits for an answer. It says
+// so before the request is published.
+func (m *Manager) AwaitsAny() bool { return !m.prefetch.requests.empty() }
+
 // Awaits reports whether an answer to a request means anything to a seed of this
 // manager. A request is known before it is published, so an answer is never
 // mistaken for a stranger's. Answers to others are counted.

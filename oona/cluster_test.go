@@ -78,7 +78,7 @@ func TestCluster(t *testing.T) {
 	for range nodes {
 		free <- startNode(t, 0, 16383, redistest.AOF()...)
 	}
-	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true}
+	features := oonatest.Features{Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true, Skips: true}
 	oonatest.Run(t, features, func(t *testing.T) oonatest.Server {
 		server := <-free
 		tell(t, server, "FLUSHALL")

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	features := oonatest.Features{AnswersOnce: true, Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true}
+	features := oonatest.Features{AnswersOnce: true, Durable: true, GuardedClaim: true, CountsLag: true, TellsIdle: true, Skips: true}
 	oonatest.Run(t, features, func(t *testing.T) oonatest.Server {
 		server := redistest.Start(t, redistest.AOF()...)
 		return oonatest.Server{URL: server.URL, Restart: server.Restart}

@@ -63,6 +63,8 @@ type consumer struct {
 	// Latencies of this stream.
 	consumed, delivered *recorder
 	lanes               *lanes // nil when the subscription has no key
+	// unskippable: the bus cannot move the group; the reader's own.
+	unskippable bool
 	// unstored is when an answer could last not be stored; the committer's own.
 	unstored time.Time
 }

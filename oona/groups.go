@@ -38,9 +38,17 @@ func look(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, [
 	if err != nil || len(groups) == 0 {
 		return streamInfo{}, nil, err
 	}
-	fields, err := replies[0].AsMap()
+	info, err := readStream(replies[0])
 	if err != nil {
 		return streamInfo{}, nil, fmt.Errorf("look at %s: %w", stream, err)
+	}
+	return info, groups, nil
+}
+
+func readStream(reply rueidis.RedisResult) (streamInfo, error) {
+	fields, err := reply.AsMap()
+	if err != nil {
+		return streamInfo{}, err
 	}
 	var info streamInfo
 	length, added, last := fields["length"], fields["entries-added"], fields["last-generated-id"]
@@ -51,7 +59,7 @@ func look(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, [
 	if entry, err := parseEntry(first); err == nil {
 		info.firstID = entry.id
 	}
-	return info, groups, nil
+	return info, nil
 }
 
 func readGroups(stream string, reply rueidis.RedisResult) ([]groupInfo, error) {

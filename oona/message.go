@@ -55,6 +55,10 @@ type Subscription struct {
 	// ignored, and nothing is remembered of it. It is asked for each delivery that
 	// can be trusted and has a handler, and must answer at once.
 	Wanted func(*Delivery) bool
+	// Demand, when not nil, says whether anybody waits for deliveries at all. What
+	// comes while nobody does is skipped unread, where the bus can do that. The
+	// group must be this consumer's alone.
+	Demand *Demand
 	// AnswersOnly says that the handlers do nothing but answer. Then a replay is
 	// looked for in Redis by the commit alone, which publishes no answer to one,
 	// and no round trip is made before the handlers run.

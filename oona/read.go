@@ -68,6 +68,9 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
 		*begun = true
 		return nil
 	}
+	if s.idle() {
+		return s.skip(fetch)
+	}
 	if s.lanes.awaitRoom(fetch); fetch.Err() != nil {
 		return nil
 	}

@@ -61,6 +61,7 @@ type Service struct {
 	catalog    *karn.Catalog
 	library    *urza.Library
 	prefetcher *urza.Prefetcher
+	answers    *answers
 	seeds      *kasmina.Manager
 	controller *tamiyo.Controller
 	policies   *tamiyo.Policies

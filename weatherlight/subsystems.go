@@ -35,9 +35,10 @@ const (
 // startSeeds sets up the seed manager and what feeds it the answers to its
 // kernel requests.
 func (s *Service) startSeeds(ctx context.Context) error {
+	s.answers = newAnswers(s.bus, func() bool { return s.seeds.AwaitsAny() })
 	seeds, err := kasmina.NewManager(kasmina.Config{
 		Keyring:        s.keyring,
-		Requests:       s.bus,
+		Requests:       s.answers,
 		Emit:           s.telemetry.Offer,
 		Open:           s.library.OpenArtifact,
 		LedgerPath:     s.ledgerPath(),
@@ -56,9 +57,9 @@ func (s *Service) seedWorkers() []supervise.Spec {
 	streams, own := s.busConfig().Streams, answerGroup(s.instance())
 	return []supervise.Spec{
 		{Name: workerSeeds, Worker: s.seeds},
-		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own, Wanted: s.awaited,
+		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own, Wanted: s.awaited, Demand: s.answers.ready,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, typed(s.seedReady))}),
-		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Wanted: s.awaited,
+		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Wanted: s.awaited, Demand: s.answers.errors,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, typed(s.seedError))}),
 		// One at a time: in the order in which the leader handed them on.
 		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1, Key: subjectOf,

@@ -12,6 +12,7 @@ type Features struct {
 	GuardedClaim bool // XCLAIM honours its idle guard
 	CountsLag    bool // XINFO GROUPS counts the lag of a group
 	TellsIdle    bool // XINFO CONSUMERS tells since when a consumer is silent
+	Skips        bool // XGROUP SETID moves a group past what nobody waits for
 }
 
 // Server is a running bus.
@@ -46,6 +47,7 @@ func answersOnce(f Features) bool { return f.AnswersOnce }
 func durable(f Features) bool     { return f.Durable }
 func countsLag(f Features) bool   { return f.CountsLag }
 func tellsIdle(f Features) bool   { return f.TellsIdle }
+func skips(f Features) bool       { return f.Skips }
 
 var suite = []conformanceTest{
 	{"EnvelopeOfThePrototypeIsUnderstood", nil, testGoldenVectors},
@@ -63,6 +65,8 @@ var suite = []conformanceTest{
 	{"ReplayIsRefusedAlsoAfterRestart", nil, testReplay},
 	{"OldAnswerCannotBeReplayedOnceItsMarkIsGone", nil, testOldAnswer},
 	{"AnswersOfPrototypePeersAreTakenAndRememberedForLong", nil, testAnswersOfPrototype},
+	{"AnswerIsNotMissedByAReaderThatRests", nil, testRestingReaderMissesNoAnswer},
+	{"AnswersAreNotReadWhileNobodyWaits", skips, testNobodyWaits},
 	{"SameRequestTwiceInOneBatchIsAnsweredOnce", nil, testSameBatch},
 	{"RetriedRequestIsNotItsOwnReplay", nil, testRetryIsNoReplay},
 	{"RetriedAnswerIsNotItsOwnReplay", nil, testRetriedAnswerIsNoReplay},

@@ -1,0 +1,90 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Demand says whether anybody waits for what a subscription brings. While
+// nobody does, the subscription skips what is published instead of reading it:
+// of the answers on a shared stream, most are to somebody else's requests. It is
+// safe for concurrent use.
+type Demand struct {
+	exists func() bool
+	raised chan struct{}
+}
+
+// NewDemand asks exists, which must answer at once, before each read.
+func NewDemand(exists func() bool) *Demand {
+	return &Demand{exists: exists, raised: make(chan struct{}, 1)}
+}
+
+// Raise makes the subscription look again at once. Whoever asks for something
+// calls it when exists already says so and the request is not published yet:
+// then no answer is skipped, and none waits for the next look.
+func (d *Demand) Raise() { signal(d.raised) }
+
+// idle reports whether there is nothing to read for.
+func (s *consumer) idle() bool {
+	return s.sub.Demand != nil && !s.unskippable && !s.sub.Demand.exists()
+}
+
+// skip moves the group to the end of the stream and waits until there may be
+// demand again.
+func (s *consumer) skip(fetch context.Context) error {
+	if err := s.skipToEnd(fetch); err != nil || s.unskippable {
+		return err
+	}
+	timer := time.NewTimer(untilBeat(max(s.sub.Block, time.Millisecond)))
+	defer timer.Stop()
+	select {
+	case <-s.sub.Demand.raised:
+	case <-timer.C:
+	case <-fetch.Done():
+	}
+	return nil
+}
+
+// skipToEnd moves the group past what is there now. The place is looked up
+// before the demand is: an answer to whatever is asked for after that lies
+// behind the place.
+func (s *consumer) skipToEnd(fetch context.Context) error {
+	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	defer cancel()
+	stream, err := streamOf(ctx, s.c.rdb, s.sub.Stream)
+	if err != nil {
+		return err
+	}
+	if !s.idle() {
+		return nil
+	}
+	err = s.c.rdb.Do(ctx, s.moveTo(stream)).Error()
+	if isRedisError(err, "ERR") || isRedisError(err, "NOPERM") {
+		s.log.Debug("the bus does not skip: every entry is read", "error", err)
+		s.unskippable = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("skip on %s: %w", s.sub.Stream, err)
+	}
+	return nil
+}
+
+func (s *consumer) moveTo(end streamInfo) rueidis.Completed {
+	move := s.c.rdb.B().XgroupSetid().Key(s.sub.Stream).Group(s.sub.Group).Id(end.lastID)
+	if end.added == 0 { // by a server that does not count
+		return move.Build()
+	}
+	return move.Entriesread(end.added).Build() // or it loses count of the lag
+}
+
+func streamOf(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, error) {
+	info, err := readStream(rdb.Do(ctx, rdb.B().XinfoStream().Key(stream).Build()))
+	if err != nil {
+		return streamInfo{}, fmt.Errorf("look at %s: %w", stream, err)
+	}
+	return info, nil
+}
