@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -13,7 +15,10 @@ import (
 const batchRows = 64
 
 func kernelRows() []row {
-	return []row{{"kernel_step_784_128_10_ms", "ms", lower, nil}}
+	return []row{
+		{"kernel_step_784_128_10_ms", "ms", lower, nil},
+		{"kernel_step_conv_8x16x16_ms", "ms", lower, nil},
+	}
 }
 
 // classifier is the reference trainer's host: 784-128-10 with relu.
@@ -71,18 +76,82 @@ func (c *classifier) step() error {
 	return c.tape.Backward(loss)
 }
 
-// measureKernelStep trains on one core what the reference trainer trains.
+// convolution is a kernel for maps: 3x3, eight channels of 16x16.
+type convolution struct {
+	tape     *kernel.Tape
+	batch    *kernel.Tensor
+	instance *kernel.Instance
+}
+
+func newConvolution() (*convolution, error) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	b := kernel.NewBuilderFor("conv", 8, 16, 16)
+	b.Init("filters", randomTensor(rng, 8, 8, 3, 3))
+	b.Node("Conv", []string{"host", "filters"}, "seed", kernel.IntsAttr("pads", 1, 1, 1, 1))
+	file, err := b.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("build convolution: %w", err)
+	}
+	loaded, err := kernel.Load(file)
+	if err != nil {
+		return nil, fmt.Errorf("load convolution: %w", err)
+	}
+	batch := randomTensor(rng, batchRows, 8, 16, 16)
+	return &convolution{kernel.NewTape(), batch, loaded.Instantiate()}, nil
+}
+
+// step is one forward and backward pass, down to the input.
+func (c *convolution) step() error {
+	c.tape.Reset()
+	out, err := c.instance.Forward(c.tape, c.tape.Input(c.batch))
+	if err != nil {
+		return err
+	}
+	loss, err := c.tape.ReduceMean(out, false)
+	if err != nil {
+		return err
+	}
+	return c.tape.Backward(loss)
+}
+
+// measureKernelStep trains what the reference trainer trains, and a convolution,
+// on all cores and on one.
 func measureKernelStep(ctx context.Context, b *bench) error {
-	c := newClassifier()
-	steps := b.pick(200, 20)
-	return b.interleave([]turn{{ours, func(column string) error {
-		begun := time.Now()
-		for range steps {
-			if err := errors.Join(ctx.Err(), c.step()); err != nil {
-				return err
-			}
+	conv, err := newConvolution()
+	if err != nil {
+		return err
+	}
+	for _, trained := range []struct {
+		row  string
+		step func() error
+	}{
+		{"kernel_step_784_128_10_ms", newClassifier().step},
+		{"kernel_step_conv_8x16x16_ms", conv.step},
+	} {
+		if !b.table.wants(trained.row) {
+			continue
 		}
-		b.table.sample("kernel_step_784_128_10_ms", column, milliseconds(time.Since(begun))/float64(steps))
-		return nil
-	}}}, c.step)
+		take := func(column string) error { return b.takeSteps(ctx, trained.row, column, trained.step) }
+		err := b.interleave([]turn{{ours, take}, {oneCore, func(column string) error {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			return take(column)
+		}}}, trained.step)
+		if err != nil {
+			return fmt.Errorf("%s: %w", trained.row, err)
+		}
+	}
+	return nil
+}
+
+// takeSteps samples the mean time of a step.
+func (b *bench) takeSteps(ctx context.Context, row, column string, step func() error) error {
+	steps := b.pick(100, 10)
+	begun := time.Now()
+	for range steps {
+		if err := errors.Join(ctx.Err(), step()); err != nil {
+			return err
+		}
+	}
+	b.table.sample(row, column, milliseconds(time.Since(begun))/float64(steps))
+	return nil
 }

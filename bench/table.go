@@ -15,6 +15,7 @@ const (
 	jetstreamPeer  = "jetstream"
 	suturePeer     = "suture"
 	onnxPeer       = "onnxruntime"
+	oneCore        = "one_core"
 	prototype      = "prototype"
 	prototypeTuned = "prototype_tuned"
 )

@@ -60,14 +60,19 @@ func striped(ta, tb blas.Transpose, a, b blas32.General, beta float32, c blas32.
 		return
 	}
 	width := c.Cols
-	if rows := (c.Rows + block - 1) / block; rows < parallelBlocks {
-		width = (parallelBlocks - 1) / rows * block
+	if down := ceilBlocks(c.Rows); down < parallelBlocks {
+		width = (parallelBlocks - 1) / down * block
 	}
 	for from := 0; from < c.Cols; from += width {
 		to := min(from+width, c.Cols)
 		blas32.Gemm(ta, tb, 1, a, stripe(b, tb, from, to), beta, columns(c, from, to))
 	}
 }
+
+func ceilBlocks(length int) int { return (length + block - 1) / block }
+
+// blocks is how many of BLAS's blocks m has.
+func blocks(m blas32.General) int { return ceilBlocks(m.Rows) * ceilBlocks(m.Cols) }
 
 func vector(data []float32) blas32.Vector { return blas32.Vector{N: len(data), Inc: 1, Data: data} }
 
@@ -77,6 +82,18 @@ func stripe(b blas32.General, tb blas.Transpose, from, to int) blas32.General {
 		return columns(b, from, to)
 	}
 	return blas32.General{Rows: to - from, Cols: b.Cols, Stride: b.Stride, Data: b.Data[from*b.Stride:]}
+}
+
+// rowsOf is the part of a that makes rows from..to-1 of the product.
+func rowsOf(a blas32.General, ta blas.Transpose, from, to int) blas32.General {
+	if ta == blas.NoTrans {
+		return rows(a, from, to)
+	}
+	return columns(a, from, to)
+}
+
+func rows(m blas32.General, from, to int) blas32.General {
+	return blas32.General{Rows: to - from, Cols: m.Cols, Stride: m.Stride, Data: m.Data[from*m.Stride:]}
 }
 
 func columns(m blas32.General, from, to int) blas32.General {

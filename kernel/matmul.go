@@ -271,7 +271,9 @@ func matrix(data []float32, rows, cols int) blas32.General {
 }
 
 // product is c = alpha*a'*b' + beta*c. BLAS splits the work by blocks of c and
-// sums each in one order, so the result does not depend on the schedule.
+// sums each in one order, so the result does not depend on the schedule. A product
+// of few blocks that is work all the same, such as that of a batch with a deep
+// layer, is split by rows.
 func product(ta, tb blas.Transpose, alpha float32, a, b blas32.General, beta float32, c blas32.General) {
 	if len(a.Data) == 0 || len(b.Data) == 0 {
 		if beta == 0 {
@@ -279,5 +281,12 @@ func product(ta, tb blas.Transpose, alpha float32, a, b blas32.General, beta flo
 		}
 		return
 	}
-	blas32.Gemm(ta, tb, alpha, a, b, beta, c)
+	work := saturated(int64(c.Rows), int64(c.Cols), int64(len(a.Data)/c.Rows))
+	if work < laneWork || c.Rows < lanes || blocks(c) >= parallelBlocks {
+		blas32.Gemm(ta, tb, alpha, a, b, beta, c)
+		return
+	}
+	eachPart(c.Rows, work, func(_, from, to int) {
+		blas32.Gemm(ta, tb, alpha, rowsOf(a, ta, from, to), b, beta, rows(c, from, to))
+	})
 }

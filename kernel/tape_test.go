@@ -170,21 +170,37 @@ func TestLossWithoutAnythingTrainableIsNoError(t *testing.T) {
 	}
 }
 
-func TestRepeatedStepsGiveTheSameBits(t *testing.T) {
+func TestAnyNumberOfProcessorsGivesTheSameBits(t *testing.T) {
 	run := func() []float32 {
 		c := newClassifier()
 		c.step(t)
 		c.step(t)
-		return append(slices.Clone(c.layers[0].Grad.Data), convolutionGradients(t)...)
+		return slices.Concat(c.layers[0].Grad.Data, c.layers[3].Grad.Data, convolutionGradients(t), productGradients(t))
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	first := run()
-	old := runtime.GOMAXPROCS(1)
-	defer runtime.GOMAXPROCS(old)
-	for range 3 {
+	for _, processors := range []int{1, 2, 3, 8} {
+		runtime.GOMAXPROCS(processors)
 		if !slices.Equal(first, run()) {
-			t.Fatal("the same step gave other bits")
+			t.Fatalf("the same step gave other bits on %d processors", processors)
 		}
 	}
+}
+
+// productGradients are those of products that are shared out by rows, by blocks
+// and by examples.
+func productGradients(t *testing.T) []float32 {
+	rng, tp := rand.New(rand.NewPCG(4, 5)), kernel.NewTape()
+	var gradients []float32
+	for _, shapes := range [][2][]int{{{30, 700}, {700, 65}}, {{300, 70}, {70, 90}}, {{9, 40, 50}, {9, 50, 60}}} {
+		a, b := tp.Input(random(rng, shapes[0]...)), tp.Input(random(rng, shapes[1]...))
+		y := must(t)(tp.MatMul(a, b))
+		if err := tp.Backward(must(t)(tp.ReduceMean(must(t)(tp.Mul(y, y)), false))); err != nil {
+			t.Fatal(err)
+		}
+		gradients = slices.Concat(gradients, y.Tensor().Data, a.Grad().Data, b.Grad().Data)
+	}
+	return gradients
 }
 
 // convolutionGradients are those of a batch large enough to be shared out.
