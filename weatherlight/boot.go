@@ -257,11 +257,17 @@ func (s *Service) openLibrary(ctx context.Context) error {
 
 func (s *Service) closeLibrary(context.Context) error { return s.library.Close() }
 
+// open says that the service takes work, last to the service manager: who hears it
+// there may ask /readyz at once.
 func (s *Service) open(context.Context) error {
 	s.booted.Store(true)
 	s.accepting.Store(true)
+	if err := s.notify(notifyReady); err != nil {
+		s.accepting.Store(false)
+		return err
+	}
 	close(s.ready)
-	return s.notify(notifyReady)
+	return nil
 }
 
 // close turns readiness off before anything stops, and leaves whoever asks for

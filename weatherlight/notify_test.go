@@ -1,11 +1,14 @@
 package weatherlight
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 // manager is the service manager's end of the notification socket.
@@ -63,5 +66,23 @@ func TestNoWatchdogWithoutAServiceManager(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "30000000")
 	if dog := service.newWatchdog(); dog == nil || dog.Interval != 15*time.Second {
 		t.Errorf("watchdog %+v of 30 s", dog)
+	}
+}
+
+func TestServiceThatCannotReportToItsManagerWasNeverReady(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
+	service := newService(t, nil)
+	err := service.Run(t.Context())
+	var boot *supervise.BootError
+	if !errors.As(err, &boot) || boot.Step != "ready" || boot.Teardown != nil {
+		t.Errorf("Run = %v", err)
+	}
+	select {
+	case <-service.Ready():
+		t.Error("it called itself ready")
+	default:
+	}
+	if service.accepting.Load() {
+		t.Error("it still takes work")
 	}
 }

@@ -33,6 +33,7 @@ func TestExitCodeTellsWhoHasToAct(t *testing.T) {
 		"missing secret":        {noSecret, 2},
 		"blank secret":          {fmt.Errorf("keyring: %w", signing.ErrNoSecret), 2},
 		"fault seen by command": {process.Misconfigured("REDIS_URL", errors.New("embedded")), 2},
+		"setting seen at boot":  {&supervise.BootError{Step: "urza catalogue", Err: noSecret}, 2},
 		"boot step":             {&supervise.BootError{Step: "oona connection", Err: errors.New("refused")}, 3},
 		"bus of nissa":          {fmt.Errorf("join: %w", &oona.ConnectError{Addr: "x", Err: errors.New("refused")}), 3},
 		"port in use":           {fmt.Errorf("listen: %w", &net.OpError{Op: "listen", Err: syscall.EADDRINUSE}), 3},
