@@ -47,6 +47,7 @@ func (s *Service) points(ctx context.Context) []point {
 	points = append(points, s.emergency.points()...)
 	points = append(points, s.emergencySignal.skippedPoints("weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
+	points = append(points, s.catalogPoints()...)
 	points = append(points, prefixed("", s.reports.Metrics(), noUnit)...)
 	points = append(points, s.telemetryPoints()...)
 	points = append(points, s.tamiyo.points()...)

@@ -103,9 +103,12 @@ func (s *Service) handleState(ctx context.Context, state *leyline.SystemStatePac
 			return nil, fmt.Errorf("keep field report: %w", err)
 		}
 	}
-	messages := make([]oona.Message, 0, len(decision.Commands)+len(decision.Packets))
-	for _, command := range decision.Commands {
+	messages := make([]oona.Message, 0, len(decision.Commands)+len(decision.Packets)+1)
+	for _, command := range s.selectBlueprints(ctx, decision.Commands) {
 		messages = append(messages, oona.Message{Payload: command})
+	}
+	if selections := s.catalog.Packet(); selections != nil {
+		messages = append(messages, s.telemetryMessage(selections))
 	}
 	for _, packet := range decision.Packets {
 		messages = append(messages, s.telemetryMessage(packet))

@@ -64,6 +64,10 @@ func summaryMetrics(workers []string) []summaryMetric {
 		query_duration_ms`) {
 		rows = append(rows, summaryMetric{"urza.library." + name, "", always})
 	}
+	for name := range strings.FieldsSeq(`requests.total requests.failed breaker.denied breaker.open_total breaker.state
+		selection.safe selection.experimental selection.adversarial selection.latency_ms`) {
+		rows = append(rows, summaryMetric{"karn." + name, "", always})
+	}
 	for name := range strings.FieldsSeq(`publish_total publish_rerouted publish_dropped queue_depth_max retry_total
 		dead_letter_total breaker_publish_open breaker_consume_open publish_latency_ms consume_latency_ms
 		kernel_stale_dropped kernel_replay_dropped emergency_published emergency_rate_dropped queue_depth_normal
