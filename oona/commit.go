@@ -3,7 +3,6 @@ package oona
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -121,65 +120,6 @@ func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, err
 		return nil, fmt.Errorf("commit on %s: %d results for %d outcomes", s.sub.Stream, len(results), len(batch))
 	}
 	return results, nil
-}
-
-func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
-	cfg := s.c.cfg
-	in := scriptCall{
-		keys:    make([]string, 0, len(batch)+4),
-		args:    make([]string, 0, 6+10*len(batch)),
-		streams: make(map[string]string),
-	}
-	in.keys = append(in.keys, s.sub.Stream, cfg.DeadLetter)
-	bound := s.c.load.boundText
-	in.args = append(in.args, s.sub.Group, cfg.Consumer, bound, bound, unixMilliText(now), strconv.Itoa(cfg.MaxPayload))
-	for _, o := range batch {
-		in.add(o)
-	}
-	return in.keys, in.args
-}
-
-// scriptCall is what the commit script is told.
-type scriptCall struct {
-	keys, args []string
-	streams    map[string]string // of answers -> their index among the keys
-	life       time.Duration     // of the last mark, which is that of most
-	lifeText   string
-}
-
-func (in *scriptCall) add(o outcome) {
-	mark, life := "0", "0"
-	if o.mark != "" {
-		mark, life = in.key(o.mark), in.milliseconds(o.life)
-	}
-	in.args = append(in.args, o.id, mark, life)
-	if o.refusal != nil {
-		in.args = append(in.args, o.refusal.reason, o.refusal.err, strconv.Itoa(o.refusal.attempts))
-	} else {
-		in.args = append(in.args, "", "", strconv.Itoa(o.attempt))
-	}
-	in.args = append(in.args, strconv.Itoa(len(o.answers)))
-	for _, answer := range o.answers {
-		index, known := in.streams[answer.stream]
-		if !known {
-			index = in.key(answer.stream)
-			in.streams[answer.stream] = index
-		}
-		in.args = append(in.args, index, answer.payload, answer.signature)
-	}
-}
-
-// key adds a key and returns its index.
-func (in *scriptCall) key(key string) string {
-	in.keys = append(in.keys, key)
-	return strconv.Itoa(len(in.keys))
-}
-
-func (in *scriptCall) milliseconds(life time.Duration) string {
-	if in.lifeText == "" || in.life != life {
-		in.life, in.lifeText = life, strconv.FormatInt(life.Milliseconds(), 10)
-	}
-	return in.lifeText
 }
 
 // conclude draws the consequences of a commit in this process.

@@ -26,25 +26,35 @@ const (
 	streamBound = "1000000"
 	markLife    = "31536000000" // ms
 	maxPayload  = "1000000"
+	markPlace   = 6 // of the argument that says where the marks begin
 )
 
 // commit settles the deliveries of one group by package oona's script: each is acknowledged, and only if that removed
 // it, its answers and its mark, or its dead letter, are stored.
 func (b *Bus) commit(stream, group, consumer string, outcomes []Outcome) ([]Result, error) {
-	keys := []string{stream, deadLetters}
-	args := []string{group, consumer, streamBound, streamBound, "0", maxPayload}
+	keys, marks := []string{stream, deadLetters}, []string(nil)
+	args := []string{group, consumer, streamBound, streamBound, "0", maxPayload, ""}
 	for _, o := range outcomes {
-		mark := "0"
-		if o.Name != "" {
-			keys = append(keys, markPrefix+stream+":"+group+":"+o.Name)
-			mark = strconv.Itoa(len(keys))
+		if o.Reason != "" {
+			args = append(args, "refused", "1", o.ID, o.Reason, "", "1")
+			continue
 		}
-		args = append(args, o.ID, mark, markLife, o.Reason, "", "1", strconv.Itoa(len(o.Answers)))
+		life := ""
+		if o.Name != "" {
+			marks, life = append(marks, markPrefix+stream+":"+group+":"+o.Name), markLife
+		}
+		args = append(args, "done", "1", life, "1", strconv.Itoa(len(o.Answers)))
 		for _, answer := range o.Answers {
 			keys = append(keys, answer.Stream)
-			args = append(args, strconv.Itoa(len(keys)), answer.payload(), "")
+			args = append(args, strconv.Itoa(len(keys)))
+		}
+		args = append(args, o.ID)
+		for _, answer := range o.Answers {
+			args = append(args, answer.payload(), "")
 		}
 	}
+	args[markPlace] = strconv.Itoa(len(keys) + 1)
+	keys = append(keys, marks...)
 	words := append([]string{"EVAL", b.script, strconv.Itoa(len(keys))}, keys...)
 	reply, err := b.do(append(words, args...)...)
 	if err != nil {

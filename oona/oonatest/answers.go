@@ -2,9 +2,13 @@ package oonatest
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"google.golang.org/protobuf/proto"
 
@@ -72,4 +76,65 @@ func testAnswersOfPrototype(t *testing.T, b *bus) {
 			t.Errorf("%s is kept for %d ms, %v", mark, left, err)
 		}
 	}
+}
+
+// Requests that end in every way there is are committed together: each gets what
+// its own handler returned.
+func testUnlikeOutcomes(t *testing.T, b *bus) {
+	const requests = 60
+	c, seen := b.client(nil), newJournal()
+	want := make(map[string]int)
+	var asked []oona.Message
+	for n := range requests {
+		id := strconv.Itoa(n)
+		asked = append(asked, oona.Message{Payload: request(id)})
+		for _, m := range answersTo(id) {
+			want[describe(m.Payload)]++
+		}
+	}
+	b.publish(c, asked...)
+	b.consume(c, oona.Subscription{
+		Stream: streams.KernelRequests, AnswersOnly: true,
+		Handlers: handlers(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST, answerEachItsWay),
+	})
+	b.settled(streams.KernelRequests, "g")
+	for stream, m := range answerKinds() {
+		b.consume(c, oona.Subscription{Stream: stream, Handlers: handlers(leyline.TypeOf(m), describing(seen))})
+		b.settled(stream, "g")
+	}
+	if diff := cmp.Diff(want, seen.all()); diff != "" {
+		t.Error(diff)
+	}
+	if dead := b.deadReasons(); len(dead) != requests/5 {
+		t.Errorf("%d of %d requests were given up: %v", len(dead), requests/5, dead)
+	}
+}
+
+// answersTo are the answers to a request: how many, and of which kind, its id says.
+func answersTo(id string) []oona.Message {
+	good := oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: id}}
+	more := oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: id + " again"}}
+	bad := oona.Message{Payload: &leyline.KernelArtifactError{RequestId: id}}
+	n, _ := strconv.Atoi(id)
+	return [][]oona.Message{nil, {good}, {good, bad}, {good, more, bad}, nil}[n%5]
+}
+
+func answerEachItsWay(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	m, _ := d.Payload.(*leyline.KernelPrefetchRequest)
+	if n, _ := strconv.Atoi(m.GetRequestId()); n%5 == 4 {
+		return nil, oona.Permanent(errors.New("never"))
+	}
+	return answersTo(m.GetRequestId()), nil
+}
+
+func describing(j *journal) oona.Handler {
+	return func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		j.add(describe(d.Payload))
+		return nil, nil
+	}
+}
+
+func describe(m proto.Message) string {
+	answer, _ := m.(interface{ GetRequestId() string })
+	return leyline.TypeOf(m).String() + " " + answer.GetRequestId()
 }

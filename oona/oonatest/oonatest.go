@@ -67,6 +67,7 @@ var suite = []conformanceTest{
 	{"AnswersOfPrototypePeersAreTakenAndRememberedForLong", nil, testAnswersOfPrototype},
 	{"AnswerIsNotMissedByAReaderThatRests", nil, testRestingReaderMissesNoAnswer},
 	{"AnswersAreNotReadWhileNobodyWaits", skips, testNobodyWaits},
+	{"UnlikeOutcomesOfOneCommitAreEachSettledTheirOwnWay", nil, testUnlikeOutcomes},
 	{"SameRequestTwiceInOneBatchIsAnsweredOnce", nil, testSameBatch},
 	{"RetriedRequestIsNotItsOwnReplay", nil, testRetryIsNoReplay},
 	{"RetriedAnswerIsNotItsOwnReplay", nil, testRetriedAnswerIsNoReplay},
