@@ -133,6 +133,39 @@ func TestIdleProcessStopsAtOnce(t *testing.T) {
 	})
 }
 
+// What outlived its stop still runs: a second run beside it would do its work twice.
+func TestRunThatOutlivedItsStopIsNotJoinedByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, release := newSupervisor(&recorder{}), make(chan struct{})
+		defer mustStop(t, s)
+		running, most := 0, 0
+		spec := supervise.Spec{Name: "consumer", Worker: supervise.WorkerFunc(func(context.Context) error {
+			running++
+			most = max(most, running)
+			<-release
+			running--
+			return nil
+		})}
+		mustStart(t, s, spec)
+		var unstopped *supervise.UnstoppedError
+		if err := s.StopWorker(t.Context(), "consumer"); !errors.As(err, &unstopped) {
+			t.Fatalf("StopWorker = %v", err)
+		}
+		if err := s.Start(t.Context(), spec); !errors.Is(err, supervise.ErrDuplicate) {
+			t.Errorf("Start beside the abandoned run = %v", err)
+		}
+		if got := statusOf(t, s, "consumer").State; got != supervise.Abandoned {
+			t.Errorf("it is %v", got)
+		}
+		close(release)
+		synctest.Wait()
+		if got := statusOf(t, s, "consumer").State; got != supervise.Stopped || most != 1 {
+			t.Errorf("it is %v, and %d runs were under way at once", got, most)
+		}
+		mustStart(t, s, spec) // its name is free again
+	})
+}
+
 func TestStopLetsTheMessageInHandFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSupervisor(&recorder{})

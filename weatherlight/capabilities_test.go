@@ -52,8 +52,16 @@ func newGardenWith(t *testing.T, blueprintID string, extra map[string]string) *g
 	return g
 }
 
-// command sends a signed seed command over the bus.
+// command sends a seed command over the bus.
 func (g *garden) command(id, seedID string, operation leyline.SeedOperation) {
+	g.t.Helper()
+	if err := g.bus.PublishCommand(g.t.Context(), g.signed(id, seedID, operation)); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// signed is a seed command that the manager believes.
+func (g *garden) signed(id, seedID string, operation leyline.SeedOperation) *leyline.AdaptationCommand {
 	g.t.Helper()
 	command := &leyline.AdaptationCommand{
 		Version: 1, CommandId: id, CommandType: leyline.CommandType_COMMAND_SEED, TargetSeedId: seedID,
@@ -66,9 +74,7 @@ func (g *garden) command(id, seedID string, operation leyline.SeedOperation) {
 	if err := g.keyring.SignCommand(command); err != nil {
 		g.t.Fatal(err)
 	}
-	if err := g.bus.PublishCommand(g.t.Context(), command); err != nil {
-		g.t.Fatal(err)
-	}
+	return command
 }
 
 func (g *garden) stage(seedID string) leyline.SeedLifecycleStage {

@@ -69,6 +69,34 @@ func TestCommandsAndAnswersReachTheInstanceWithTheHost(t *testing.T) {
 	}
 }
 
+// Both wait for kernels at once, and neither may take an answer to the other away.
+func TestEachInstanceHearsTheAnswersToItsOwnRequests(t *testing.T) {
+	redis := redistest.Start(t)
+	var both []*garden
+	for _, name := range []string{"one", "two"} {
+		both = append(both, newGardenWith(t, "BP002", map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_INSTANCE": name}))
+	}
+	const seeds = 20
+	for i := range seeds {
+		for _, g := range both {
+			seed := fmt.Sprint(g.instance(), "-", i)
+			if _, err := g.applyCommand(t.Context(), g.signed(seed, seed, leyline.SeedOperation_SEED_OP_GERMINATE)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, g := range both {
+		for i := range seeds {
+			g.await(fmt.Sprint(g.instance(), "-", i), leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
+		}
+	}
+	for _, g := range both {
+		if err := g.stop(t); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // The capabilities of a shared library are written by one instance, for the
 // seeds of all.
 func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
