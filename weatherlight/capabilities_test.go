@@ -31,7 +31,12 @@ func newGarden(t *testing.T, blueprintID string) *garden {
 
 func newGardenWith(t *testing.T, blueprintID string, extra map[string]string) *garden {
 	t.Helper()
-	g := &garden{t: t, running: start(t, newService(t, extra))}
+	return newGardenOn(t, blueprintID, start(t, newService(t, extra)))
+}
+
+func newGardenOn(t *testing.T, blueprintID string, r *running) *garden {
+	t.Helper()
+	g := &garden{t: t, running: r}
 	var err error
 	if g.blueprint, err = g.catalog.Get(blueprintID); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 func chorePoints(h *housekeeper) map[string]float64 {
@@ -69,4 +72,45 @@ func TestStopInTheMiddleOfHousekeepingSkipsTheRest(t *testing.T) {
 			t.Errorf("Run = %v, and %d chores after the stop", err, after)
 		}
 	})
+}
+
+// Every part of a round does what it is for: here each has something to do.
+func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
+	resolved := loadSettings(t, map[string]string{"REDIS_URL": redistest.Start(t).URL})
+	resolved.Oona.MessageTTL, resolved.Oona.DeadLetterTTL = time.Millisecond, time.Millisecond
+	service, err := New(Config{Settings: resolved})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGardenOn(t, "BP002", start(t, service))
+	g.blend("seed-1")
+	forged := g.signed("forged", "seed-2", leyline.SeedOperation_SEED_OP_GERMINATE)
+	forged.Annotations["signature"] = "bm8="
+	if err := g.bus.PublishCommand(t.Context(), forged); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the forged command is set aside", func() bool { return len(g.bus.Drops()) == 1 })
+	if err := g.bus.EnsureGroups(t.Context(), answerGroup("long-gone"), "oona.kernels.ready"); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(5 * time.Millisecond) // All of that grows old.
+	g.chores.round(t.Context())
+	const prefix = "weatherlight.housekeeping."
+	done := chorePoints(g.chores)
+	for item, least := range map[string]float64{
+		"oona_trim/oona.normal": 2, "oona_dead_letters/removed": 1, "oona_answer_groups/removed": 1,
+		"urza_maintenance/rows": 1, "capability_fanout/changed": 1, "memory/heap_bytes": 1,
+	} {
+		if got := done[prefix+"result/"+item]; got < least {
+			t.Errorf("%s is %v, want at least %v", item, got, least)
+		}
+	}
+	for _, chore := range g.chores.chores {
+		if done[prefix+"runs_total/"+chore.name] != 1 || done[prefix+"failures_total/"+chore.name] != 0 {
+			t.Errorf("%s: %v runs, %v failed", chore.name, done[prefix+"runs_total/"+chore.name], done[prefix+"failures_total/"+chore.name])
+		}
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
 }
