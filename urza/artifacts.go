@@ -71,6 +71,15 @@ func artifactName(checksum, source string) string {
 // artifactFile matches the names of artifacts and of their signatures.
 var artifactFile = regexp.MustCompile(`^[0-9a-f]{64}\.[a-z0-9]{1,10}(\.minisig)?$`)
 
+// prototypeExtension is that of every artifact of the prototype.
+const prototypeExtension = ".pt"
+
+// movable says that a file of this name is an artifact. A row can name any file,
+// also the catalogue that it is in.
+func movable(name string) bool {
+	return artifactFile.MatchString(name) || path.Ext(name) == prototypeExtension
+}
+
 func (a folderStore) ref(checksum, source string) string {
 	return filepath.Join(a.dir, artifactName(checksum, source))
 }
@@ -140,18 +149,30 @@ func (a folderStore) identify(_ context.Context, path string) (identity, error) 
 	return a.files.identify(path)
 }
 
-// open opens a regular file; anything else could block for ever.
+// open opens a regular file. Without O_NONBLOCK a pipe in its place would keep the
+// open itself waiting for a writer.
 func (a folderStore) open(_ context.Context, path string) (io.ReadCloser, error) {
-	if _, err := identify(path); err != nil {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		if leadsNowhere(err) || errors.Is(err, unix.ENXIO) { // a socket, or a device that is not there
+			err = fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
+		}
 		return nil, err
 	}
-	return os.Open(path)
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: no regular file: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
-// setAside leaves a file outside the library's own folders where it is: it belongs
-// to somebody else.
+// setAside leaves a file where it is that is outside the library's own folders, or
+// no artifact: it belongs to somebody else.
 func (a folderStore) setAside(_ context.Context, path, sum string) (string, error) {
-	if !slices.Contains(a.owned, filepath.Dir(path)) {
+	if !slices.Contains(a.owned, filepath.Dir(path)) || !movable(filepath.Base(path)) {
 		return "", nil
 	}
 	folder := filepath.Join(a.dir, quarantineFolder)

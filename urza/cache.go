@@ -16,10 +16,10 @@ type entry struct {
 	withheld error // why the kernel is not for use, or nil
 
 	generation atomic.Uint64 // of the catalogue, when the row was last seen equal
-	loaded     atomic.Int64  // nanoseconds since the epoch, likewise
+	loaded     atomic.Int64  // by the library's clock, likewise
 	used       atomic.Bool   // since the cache's hand last passed
 	verdict    atomic.Pointer[verdict]
-	checked    atomic.Int64 // nanoseconds since the epoch, when the artifact was last identified
+	checked    atomic.Int64 // by the library's clock, when the artifact was last identified
 
 	slot int // in the cache's ring; guarded by the cache
 }
@@ -39,8 +39,8 @@ func newEntry(r row, record *Record) *entry {
 	}}
 }
 
-func (e *entry) expired(now time.Time, ttl time.Duration) bool {
-	return ttl > 0 && now.UnixNano()-e.loaded.Load() > int64(ttl)
+func (e *entry) expired(now int64, ttl time.Duration) bool {
+	return ttl > 0 && now-e.loaded.Load() > int64(ttl)
 }
 
 // cache keeps the most useful records, by the clock algorithm: a hand walks the
@@ -94,7 +94,7 @@ func (c *cache) drop(id string) {
 }
 
 // expire drops what is older than the ttl and reports how many that were.
-func (c *cache) expire(now time.Time, ttl time.Duration) (expired int) {
+func (c *cache) expire(now int64, ttl time.Duration) (expired int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, v := range slices.Backward(c.ring) { // backwards: remove fills the gap from the end

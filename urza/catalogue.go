@@ -18,6 +18,7 @@ const (
 		LEFT JOIN urza_reviews v ON v.blueprint_id = b.blueprint_id`
 	selectPrototype = `SELECT blueprint_id, name, tier, artifact_path, metadata_json FROM blueprints`
 	selectRow       = selectRows + ` WHERE b.blueprint_id = $1`
+	selectSharing   = selectRows + ` WHERE b.artifact_path = $1 AND b.blueprint_id <> $2`
 	selectMetadata  = `SELECT metadata_json FROM blueprints WHERE blueprint_id = $1`
 	upsertRow       = `INSERT INTO blueprints (blueprint_id, name, tier, artifact_path, metadata_json)
 		VALUES ($1, $2, $3, $4, $5)

@@ -51,12 +51,18 @@ func (i identity) settled(now time.Time) bool {
 func identify(path string) (identity, error) {
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {
-		if errors.Is(err, unix.ENOTDIR) {
-			return identity{}, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+		if leadsNowhere(err) {
+			return identity{}, fmt.Errorf("%s: %w (%w)", path, fs.ErrNotExist, err)
 		}
 		return identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return identityOf(path, &stat)
+}
+
+// leadsNowhere is true for a path that no file can ever lie behind as things are: it
+// goes through a file, or links lead round in a circle, or it is too long.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENAMETOOLONG)
 }
 
 func identityOf(path string, stat *unix.Stat_t) (identity, error) {
@@ -94,11 +100,12 @@ func (s stores) read(ctx context.Context, ref string, pace *rate.Limiter) (readi
 		message = minisign.NewReader(file)
 		from = message
 	}
-	if err := copyChunks(ctx, digest, from, pace); err != nil {
+	size, err := copyChunks(ctx, digest, from, pace)
+	if err != nil {
 		return reading{}, fmt.Errorf("read %s: %w", ref, err)
 	}
 	after, err := s.identify(ctx, ref)
-	if err != nil || after != before {
+	if err != nil || after != before || size != before.size { // an answer may end early and not say so
 		return reading{}, fmt.Errorf("%s: %w", ref, errChanged)
 	}
 	return reading{before, hex.EncodeToString(digest.Sum(nil)), message}, nil
@@ -108,22 +115,23 @@ func (s stores) read(ctx context.Context, ref string, pace *rate.Limiter) (readi
 const chunk = 1 << 20
 
 // copyChunks copies and looks at the context between chunks: artifacts can be large.
-func copyChunks(ctx context.Context, to io.Writer, from io.Reader, pace *rate.Limiter) error {
+func copyChunks(ctx context.Context, to io.Writer, from io.Reader, pace *rate.Limiter) (size int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return size, err
 		}
 		n, err := io.CopyN(to, from, chunk)
+		size += n
 		if err != nil && !errors.Is(err, io.EOF) {
-			return err
+			return size, err
 		}
 		if pace != nil && n > 0 {
 			if err := pace.WaitN(ctx, int(n)); err != nil {
-				return err
+				return size, err
 			}
 		}
 		if n < chunk {
-			return nil
+			return size, nil
 		}
 	}
 }

@@ -24,6 +24,7 @@ type Library struct {
 	cache     *cache
 	absent    *absent
 	watch     *watcher
+	clock     clock
 	breaker   *breaker
 	settling  singleflight.Group
 	reported  sync.Map // blueprint id -> reason, of unreadable rows already logged
@@ -81,6 +82,7 @@ func assemble(ctx context.Context, cfg Config, files files) (*Library, error) {
 		cache:   newCache(cfg.CacheSize),
 		absent:  newAbsent(cfg.CacheSize),
 		watch:   &watcher{db: catalogue.db, interval: cfg.Revalidate},
+		clock:   newClock(),
 		breaker: newBreaker(cfg),
 	}
 	if !cfg.FinishSaves {
@@ -184,6 +186,9 @@ func (l *Library) present(ctx context.Context, e *entry) error {
 		return ErrArtifactMissing
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if sum := promised(e.record.ArtifactRef); sum != "" && e.record.Checksum != "" && sum != e.record.Checksum {
+		return ErrChecksumMismatch // whichever of the two is wrong
 	}
 	if v := l.known(ctx, e); v != nil && v.err != nil {
 		return v.err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // entry finds a record: in memory while nothing was committed since it was read,
@@ -13,7 +12,7 @@ func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
 	if l.closed.Load() {
 		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
 	}
-	now := time.Now()
+	now := l.clock.now()
 	generation, err := l.watch.current(ctx, now)
 	if err != nil {
 		l.counts.errors.Add(1)
@@ -41,7 +40,7 @@ func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
 }
 
 // fresh is the record in memory, unless its time has passed.
-func (l *Library) fresh(id string, now time.Time) *entry {
+func (l *Library) fresh(id string, now int64) *entry {
 	e := l.cache.get(id)
 	if e == nil || !e.expired(now, l.cfg.CacheTTL) {
 		return e
@@ -80,7 +79,7 @@ func (l *Library) read(ctx context.Context, id string, generation uint64) (*entr
 		l.counts.hits.Add(1)
 	}
 	e.generation.Store(generation)
-	e.loaded.Store(time.Now().UnixNano())
+	e.loaded.Store(l.clock.now())
 	return e, nil
 }
 
@@ -94,7 +93,7 @@ func (l *Library) remember(found row) (*entry, error) {
 	}
 	e := newEntry(found, record)
 	e.withheld = l.Withheld(record)
-	e.loaded.Store(time.Now().UnixNano())
+	e.loaded.Store(l.clock.now())
 	l.counts.evictions.Add(int64(l.cache.put(e)))
 	return e, nil
 }

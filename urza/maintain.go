@@ -23,7 +23,7 @@ type Maintenance struct {
 func (l *Library) Maintain(ctx context.Context) (Maintenance, error) {
 	var report Maintenance
 	if l.cfg.CacheTTL > 0 {
-		report.Expired = l.cache.expire(time.Now(), l.cfg.CacheTTL)
+		report.Expired = l.cache.expire(l.clock.now(), l.cfg.CacheTTL)
 		l.counts.expired.Add(int64(report.Expired))
 		l.counts.evictions.Add(int64(report.Expired))
 	}

@@ -191,7 +191,7 @@ func (s *objectStore) setAside(ctx context.Context, ref, sum string) (string, er
 	if err != nil {
 		return "", err
 	}
-	if !strings.HasPrefix(key, s.folder()) {
+	if !strings.HasPrefix(key, s.folder()) || !movable(path.Base(key)) {
 		return "", nil
 	}
 	target := path.Join(s.prefix, quarantineFolder, path.Base(key)+"."+sum)

@@ -12,7 +12,7 @@ import (
 const (
 	selectUnreferenced = `SELECT artifact_path, seen_at FROM urza_unreferenced`
 	insertUnreferenced = `INSERT INTO urza_unreferenced (artifact_path, seen_at) VALUES ($1, $2)
-		ON CONFLICT (artifact_path) DO NOTHING`
+		ON CONFLICT (artifact_path) DO UPDATE SET seen_at = excluded.seen_at`
 	deleteUnreferenced = `DELETE FROM urza_unreferenced WHERE artifact_path = $1`
 	countReferences    = `SELECT COUNT(*) FROM blueprints WHERE artifact_path = $1`
 )
@@ -98,7 +98,7 @@ func (l *Library) noteOrphans(ctx context.Context, orphans []string, since map[s
 		}
 		for _, ref := range orphans {
 			delete(gone, ref)
-			if _, noted := since[ref]; noted {
+			if seen, noted := since[ref]; noted && !seen.After(now) { // or the clock was wrong
 				continue
 			}
 			if _, err := tx.ExecContext(ctx, insertUnreferenced, ref, now.Format(time.RFC3339Nano)); err != nil {

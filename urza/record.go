@@ -39,8 +39,8 @@ func newRecord(descriptor *leyline.BlueprintDescriptor, path string, extras map[
 		Checksum:       strings.ToLower(strings.TrimSpace(text(extras["checksum"]))),
 		GuardDigest:    text(extras["guard_digest"]),
 		PrewarmSamples: samples(extras["prewarm_samples"]),
-		CompileMs:      number(extras["compile_ms"]),
-		PrewarmMs:      number(extras["prewarm_ms"]),
+		CompileMs:      duration(extras["compile_ms"]),
+		PrewarmMs:      duration(extras["prewarm_ms"]),
 		Extras:         extras,
 	}
 }
@@ -87,10 +87,17 @@ func text(value any) string {
 	return s
 }
 
-func number(value any) float64 {
-	f, _ := value.(float64)
-	return f
+// duration reads a time in milliseconds, 0 when it is no usable one.
+func duration(value any) float64 {
+	if f, _ := value.(float64); usable(f) {
+		return f
+	}
+	return 0
 }
+
+// usable is false for times that are none, and for those that a message would
+// carry as an infinity.
+func usable(ms float64) bool { return ms >= 0 && ms <= math.MaxFloat32 }
 
 // samples reads a list of times, leaving out what is no usable number.
 func samples(value any) []float64 {
@@ -105,7 +112,7 @@ func samples(value any) []float64 {
 			}
 		}
 	}
-	out = slices.DeleteFunc(out, func(f float64) bool { return !(f >= 0) || math.IsInf(f, 0) })
+	out = slices.DeleteFunc(out, func(f float64) bool { return !usable(f) })
 	return out[max(0, len(out)-keptSamples):]
 }
 

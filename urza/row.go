@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -26,6 +27,9 @@ type row struct {
 
 // decode turns a row into a record. The columns win over the JSON.
 func (r row) decode() (*Record, error) {
+	if r.id == "" || !storable(r.id) || !storable(r.path) {
+		return nil, &RowError{strings.ToValidUTF8(r.id, "?"), "id or path is not text that a message can carry"}
+	}
 	tier, known := leyline.BlueprintTier_value[r.tier]
 	if !known {
 		return nil, &RowError{r.id, fmt.Sprintf("tier %q is no tier name", r.tier)}
@@ -41,7 +45,7 @@ func (r row) decode() (*Record, error) {
 	descriptor.BlueprintId = r.id
 	descriptor.Tier = leyline.BlueprintTier(tier)
 	if descriptor.Name == "" {
-		descriptor.Name = r.name
+		descriptor.Name = strings.ToValidUTF8(r.name, "?")
 	}
 	ref, err := absoluteRef(r.path)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestFiniteJSON(t *testing.T) {
 func TestRowsComeBackAsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := &leyline.BlueprintDescriptor{
-			BlueprintId: rapid.StringN(1, 20, -1).Draw(t, "id"), Name: rapid.String().Draw(t, "name"),
+			BlueprintId: rapid.StringN(1, 20, -1).Filter(storable).Draw(t, "id"), Name: rapid.String().Draw(t, "name"),
 			Tier:           leyline.BlueprintTier(rapid.Int32Range(0, 3).Draw(t, "tier")),
 			Risk:           rapid.Float32().Draw(t, "risk"),
 			Stage:          rapid.Uint32().Draw(t, "stage"),
@@ -138,7 +138,7 @@ func TestCacheAgainstAModel(t *testing.T) {
 				c.drop(id)
 				delete(model, id)
 			case 3:
-				c.expire(time.Unix(0, 100), 50)
+				c.expire(100, 50)
 				for _, e := range model {
 					if e.loaded.Load() < 50 {
 						delete(model, e.row.id)

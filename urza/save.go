@@ -53,6 +53,8 @@ func (l *Library) announcement(
 		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
 	case id == "":
 		return nil, errors.New("descriptor without blueprint id")
+	case !storable(id):
+		return nil, fmt.Errorf("blueprint id %q is not plain text", id)
 	case len(artifact) == 0:
 		return nil, errors.New("empty artifact")
 	case leyline.BlueprintTier_name[int32(descriptor.GetTier())] == "":

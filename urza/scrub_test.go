@@ -211,3 +211,21 @@ func TestAbsentKernelCostsOneQuery(t *testing.T) {
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 	})
 }
+
+// Noted by a clock that ran ahead, an artifact would stay until that day.
+func TestOrphanNotedInTheFutureGoesInItsTime(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Retention = 24 * time.Hour
+	library := openTest(t, cfg)
+	save(t, library, "BP001", "old")
+	save(t, library, "BP001", "new")
+	start := time.Now().UTC()
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{1000 * time.Hour, 0}, {0, 0}, {23 * time.Hour, 0}, {25 * time.Hour, 1}} {
+		if pruned, err := library.prune(context.Background(), start.Add(step.after)); pruned != step.want || err != nil {
+			t.Errorf("after %s: %d pruned, want %d, %v", step.after, pruned, step.want, err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package urza
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,7 +85,7 @@ func (l *Library) due(e *entry) bool {
 	if isObject(e.record.ArtifactRef) {
 		trust = l.cfg.ObjectTrust
 	}
-	now, last := time.Now().UnixNano(), e.checked.Load()
+	now, last := l.clock.now(), e.checked.Load()
 	return now-last > int64(trust) && (e.checked.CompareAndSwap(last, now) || trust <= 0)
 }
 
@@ -153,6 +152,9 @@ func (l *Library) examine(ctx context.Context, id string, pace *rate.Limiter) (*
 		return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if e.record.Checksum != "" && e.record.Checksum != found.sum {
+		if err := l.confirm(ctx, e, found, pace); err != nil {
+			return nil, "", err
+		}
 		return nil, "", l.condemn(ctx, e, found)
 	}
 	if err := l.checkSignature(ctx, e, found); err != nil {
@@ -175,17 +177,16 @@ func (l *Library) checkSignature(ctx context.Context, e *entry, found reading) e
 	if errors.Is(err, ErrUntrusted) {
 		l.counts.untrusted.Add(1)
 		l.log.Warn("artifact without trusted signature", "blueprint_id", e.row.id, "artifact", e.record.ArtifactRef)
-		e.learn(&verdict{identity: found.identity, sum: found.sum, err: ErrUntrusted, signature: beside})
+		l.learn(e, &verdict{identity: found.identity, sum: found.sum, err: ErrUntrusted, signature: beside})
 	}
 	return err
 }
 
 // learn remembers a verdict, unless the file could change again and keep its times.
-func (e *entry) learn(v *verdict) {
-	now := time.Now()
-	if v.identity.settled(now) {
+func (l *Library) learn(e *entry, v *verdict) {
+	if v.identity.settled(time.Now()) {
 		e.verdict.Store(v)
-		e.checked.Store(now.UnixNano())
+		e.checked.Store(l.clock.now())
 	}
 }
 
@@ -196,48 +197,6 @@ func (l *Library) acquit(ctx context.Context, e *entry, found reading) error {
 			return err
 		}
 	}
-	e.learn(&verdict{identity: found.identity, sum: found.sum})
-	return nil
-}
-
-// condemn sets a damaged file aside. It looks at row and file once more inside the
-// transaction: a save that happened meanwhile must not lose its good file.
-func (l *Library) condemn(ctx context.Context, e *entry, found reading) error {
-	movedTo := ""
-	err := l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		if err := l.unchanged(ctx, tx, e, found.identity); err != nil {
-			return err
-		}
-		if movedTo, err = l.stores.setAside(ctx, e.record.ArtifactRef, found.sum); err != nil {
-			l.log.Warn("damaged artifact left in place", "artifact", e.record.ArtifactRef, "error", err)
-		}
-		return l.catalogue.recordQuarantine(ctx, tx, e.row, e.record.Checksum, found.sum, movedTo)
-	})
-	if err != nil {
-		return err
-	}
-	l.counts.integrityFailures.Add(1)
-	l.log.Error("artifact does not match its checksum", "blueprint_id", e.row.id,
-		"artifact", e.record.ArtifactRef, "expected", e.record.Checksum, "actual", found.sum, "moved_to", movedTo)
-	if movedTo == "" {
-		e.learn(&verdict{identity: found.identity, sum: found.sum, err: ErrChecksumMismatch})
-	}
-	return ErrChecksumMismatch
-}
-
-// unchanged is errChanged when row or file are no longer what was examined. Only
-// its marks may differ: they do not change what the row promises.
-func (l *Library) unchanged(ctx context.Context, tx *sql.Tx, e *entry, file identity) error {
-	now, err := scanRow(tx.QueryRowContext(ctx, selectRow, e.row.id))
-	if errors.Is(err, ErrNotFound) {
-		return errChanged
-	}
-	if err != nil {
-		return err
-	}
-	now.quarantined, now.approved, now.setAside = e.row.quarantined, e.row.approved, e.row.setAside
-	if current, err := l.stores.identify(ctx, e.record.ArtifactRef); now != e.row || err != nil || current != file {
-		return errChanged
-	}
+	l.learn(e, &verdict{identity: found.identity, sum: found.sum})
 	return nil
 }

@@ -20,7 +20,7 @@ type watcher struct {
 	interval time.Duration
 
 	generation atomic.Uint64
-	next       atomic.Int64 // nanoseconds since the epoch
+	next       atomic.Int64 // by the library's clock
 
 	mu      sync.Mutex
 	conn    *sql.Conn
@@ -30,8 +30,8 @@ type watcher struct {
 // current is the catalogue's generation: it grows when something was committed.
 // At most one caller per interval asks the database; the others go by what is
 // known, so the answer is at most the interval and one question old.
-func (w *watcher) current(ctx context.Context, now time.Time) (uint64, error) {
-	if w.interval > 0 && (now.UnixNano() < w.next.Load() || !w.mu.TryLock()) {
+func (w *watcher) current(ctx context.Context, now int64) (uint64, error) {
+	if w.interval > 0 && (now < w.next.Load() || !w.mu.TryLock()) {
 		return w.generation.Load(), nil
 	}
 	if w.interval <= 0 {
@@ -39,7 +39,7 @@ func (w *watcher) current(ctx context.Context, now time.Time) (uint64, error) {
 	}
 	defer w.mu.Unlock()
 	err := w.look(ctx)
-	w.next.Store(now.Add(w.interval).UnixNano())
+	w.next.Store(now + int64(w.interval))
 	return w.generation.Load(), err
 }
 

@@ -33,6 +33,9 @@ type Server struct {
 	// Requests counts what was asked; while Down is set nothing is answered well.
 	Requests atomic.Int64
 	Down     atomic.Bool
+	// Spoil, when set, writes the answer to whoever reads an object, in the place of
+	// its content. The head says what it always says, but for the length.
+	Spoil atomic.Pointer[func(w http.ResponseWriter, content []byte)]
 
 	mu      sync.Mutex
 	objects map[string]object
@@ -78,7 +81,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Delete(key)
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		s.get(w, key)
+		s.get(w, r.Method, key)
 	}
 }
 
@@ -163,7 +166,7 @@ func (s *Server) Keys(prefix string) (keys []string) {
 	return keys
 }
 
-func (s *Server) get(w http.ResponseWriter, key string) {
+func (s *Server) get(w http.ResponseWriter, method, key string) {
 	kept, found := s.find(key)
 	if !found {
 		refuse(w, http.StatusNotFound, "NoSuchKey")
@@ -171,6 +174,10 @@ func (s *Server) get(w http.ResponseWriter, key string) {
 	}
 	w.Header().Set("ETag", etag(kept.content))
 	w.Header().Set("Last-Modified", kept.modified.UTC().Format(http.TimeFormat))
+	if spoil := s.Spoil.Load(); spoil != nil && method == http.MethodGet {
+		(*spoil)(w, kept.content)
+		return
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(kept.content)))
 	_, _ = w.Write(kept.content) // of a HEAD the server drops it
 }
