@@ -32,6 +32,7 @@ type journal struct {
 	path string
 	file *os.File
 	lock *os.File
+	torn bool // the last line may be half-written
 }
 
 // openJournal reads the journal, or starts one, and keeps other processes out
@@ -105,6 +106,9 @@ func (l *ledger) takeLines(text []byte, leftOut func(line int, err error)) (line
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
 	for line := range bytes.Lines(text) {
 		lines++
+		if len(line) == 1 { // it ended a torn line that turned out to be whole
+			continue
+		}
 		var e entry
 		err := json.Unmarshal(line, &e)
 		if err == nil {
@@ -185,17 +189,8 @@ func (j *journal) openFile(whole int64) (err error) {
 // append writes entries in one piece, waits until they are on the disk, and
 // takes them into the ledger.
 func (j *journal) append(entries ...entry) error {
-	if j.file != nil {
-		text, err := encode(entries)
-		if err != nil {
-			return err
-		}
-		if _, err := j.file.Write(text); err != nil {
-			return fmt.Errorf("tezzeret: write forge journal: %w", err)
-		}
-		if err := j.file.Sync(); err != nil {
-			return fmt.Errorf("tezzeret: write forge journal: %w", err)
-		}
+	if err := j.write(entries); err != nil {
+		return fmt.Errorf("tezzeret: write forge journal: %w", err)
 	}
 	for _, e := range entries {
 		if err := j.take(e); err != nil {
@@ -203,6 +198,27 @@ func (j *journal) append(entries ...entry) error {
 		}
 	}
 	return nil
+}
+
+// write puts entries on lines of their own, also after a line that a full disk has
+// cut short.
+func (j *journal) write(entries []entry) error {
+	if j.file == nil {
+		return nil
+	}
+	text, err := encode(entries)
+	if err != nil {
+		return err
+	}
+	if j.torn {
+		text = append([]byte{'\n'}, text...)
+	}
+	j.torn = true
+	if _, err := j.file.Write(text); err != nil {
+		return err
+	}
+	j.torn = false
+	return j.file.Sync()
 }
 
 func encode(entries []entry) ([]byte, error) {
