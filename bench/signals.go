@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// trainerSource is a trainer in Python's standard library that raises the
-// emergency signal at random moments and prints how many milliseconds each took
-// until it was seen.
+// trainerSource is a trainer in Python's standard library. When its input ends,
+// it raises the emergency signal at random moments and prints how many
+// milliseconds each took until it was seen.
 //
 //go:embed signals.py
 var trainerSource string
@@ -29,8 +29,12 @@ const (
 	emergencySize = 64
 )
 
-// without is the same service before a trainer has made its segments.
-const without = "without"
+// Other states of the same service, and another kind of trainer.
+const (
+	without   = "without"   // no trainer has made the segments
+	abandoned = "abandoned" // the segments are there, and nobody has them open
+	ringing   = "ringing"   // a trainer has them open that rings for each signal
+)
 
 func signalRows() []row {
 	return []row{
@@ -63,17 +67,43 @@ func (b *bench) measureSignalRun(ctx context.Context, name string) (err error) {
 	if err := b.measureWatching(ctx, s, without); err != nil {
 		return err
 	}
-	for name, size := range map[string]int{rollback: rollbackSize, emergency: emergencySize} {
-		path := filepath.Join(sharedMemory, name)
-		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+	var paths []string
+	for _, segment := range []struct {
+		name string
+		size int
+	}{{rollback, rollbackSize}, {emergency, emergencySize}} {
+		path := filepath.Join(sharedMemory, segment.name)
+		if err := os.WriteFile(path, make([]byte, segment.size), 0o600); err != nil {
 			return fmt.Errorf("make segment: %w", err)
 		}
 		defer os.Remove(path)
+		paths = append(paths, path)
 	}
-	if err := b.measureWatching(ctx, s, ours); err != nil {
-		return err
+	return errors.Join(
+		b.measureWatching(ctx, s, abandoned),
+		b.measureTrainer(ctx, s, ours, "silent", paths),
+		b.measureTrainer(ctx, s, ringing, "rings", paths))
+}
+
+// measureTrainer takes the cost of watching a trainer that is silent, and then
+// how soon its signals are seen.
+func (b *bench) measureTrainer(ctx context.Context, s *service, column, manner string, paths []string) (err error) {
+	arguments := append([]string{"-c", trainerSource, manner, strconv.Itoa(b.pick(400, 40))}, paths...)
+	trainer := exec.CommandContext(ctx, "python3", arguments...)
+	begin, err := trainer.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("run trainer: %w", err)
 	}
-	return b.measureSeen(ctx, filepath.Join(sharedMemory, emergency))
+	var output, failure strings.Builder
+	trainer.Stdout, trainer.Stderr = &output, &failure
+	if err := trainer.Start(); err != nil {
+		return fmt.Errorf("run trainer: %w", err)
+	}
+	watched := b.measureWatching(ctx, s, column)
+	if err := errors.Join(watched, begin.Close(), trainer.Wait()); err != nil {
+		return fmt.Errorf("run trainer: %w\n%s", err, &failure)
+	}
+	return b.sampleSeen(column, output.String())
 }
 
 // measureWatching takes the processor time of a service at rest.
@@ -90,23 +120,18 @@ func (b *bench) measureWatching(ctx context.Context, s *service, column string) 
 	return err
 }
 
-// measureSeen lets a trainer raise signals.
-func (b *bench) measureSeen(ctx context.Context, path string) error {
-	n := strconv.Itoa(b.pick(400, 40))
-	output, err := exec.CommandContext(ctx, "python3", "-c", trainerSource, path, n).Output()
-	if err != nil {
-		return fmt.Errorf("run trainer: %w", err)
-	}
+// sampleSeen takes the milliseconds that a trainer printed.
+func (b *bench) sampleSeen(column, output string) error {
 	var seen []float64
-	for word := range strings.FieldsSeq(string(output)) {
+	for word := range strings.FieldsSeq(output) {
 		took, err := strconv.ParseFloat(word, 64)
 		if err != nil {
 			return fmt.Errorf("read times of trainer: %w", err)
 		}
 		seen = append(seen, took)
 	}
-	b.table.sample("signal_seen_p50_ms", ours, quantile(seen, 0.5))
-	b.table.sample("signal_seen_p95_ms", ours, quantile(seen, 0.95))
-	b.table.sample("signal_seen_p99_ms", ours, quantile(seen, 0.99))
+	b.table.sample("signal_seen_p50_ms", column, quantile(seen, 0.5))
+	b.table.sample("signal_seen_p95_ms", column, quantile(seen, 0.95))
+	b.table.sample("signal_seen_p99_ms", column, quantile(seen, 0.99))
 	return nil
 }

@@ -34,8 +34,13 @@ type segment struct {
 	size int // of the record, a multiple of 8 bytes
 
 	data   []byte // nil while not attached
+	file   int    // what data maps, kept open to ask who else has it open
 	device uint64
 	inode  uint64
+
+	// bell tells who opens the segment and who rings; nil when nothing does.
+	bell    *bell
+	writers writers
 }
 
 // newSegment names a segment; a leading slash is how POSIX writes the name.
@@ -78,23 +83,30 @@ func unsized(found unix.Stat_t, now time.Time) bool {
 // attach maps the file itself. Python's own way of attaching would also remove
 // the segment when this process ends.
 func (s *segment) attach() error {
-	fd, err := unix.Open(s.path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := unix.Open(s.path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) // The mapping stays.
+	if err := s.mapFile(file); err != nil {
+		return errors.Join(err, unix.Close(file))
+	}
+	s.writers = s.expectWriters()
+	return nil
+}
+
+func (s *segment) mapFile(file int) error {
 	var found unix.Stat_t
-	if err := unix.Fstat(fd, &found); err != nil {
+	if err := unix.Fstat(file, &found); err != nil {
 		return err
 	}
 	if err := s.fits(found); err != nil {
 		return err
 	}
-	data, err := unix.Mmap(fd, 0, s.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	data, err := unix.Mmap(file, 0, s.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("map: %w", err)
 	}
-	s.data, s.device, s.inode = data, found.Dev, found.Ino
+	s.data, s.file, s.device, s.inode = data, file, found.Dev, found.Ino
 	return nil
 }
 
@@ -114,9 +126,10 @@ func (s *segment) detach() error {
 	if !s.attached() {
 		return nil
 	}
+	s.forgetWriters()
 	data := s.data
 	s.data = nil
-	if err := unix.Munmap(data); err != nil {
+	if err := errors.Join(unix.Munmap(data), unix.Close(s.file)); err != nil {
 		return fmt.Errorf("detach shared memory %s: %w", s.path, err)
 	}
 	return nil

@@ -15,7 +15,7 @@ func TestRecreatedSegmentIsWatchedAgain(t *testing.T) {
 	d := emergencyDeck(t)
 	for i := range 3 {
 		d.write(0, make([]byte, emergencySize))
-		d.look(signalSearch)
+		d.look(signalRest)
 		d.write(0, emergencyRecord(1, uint64(i)+1, "again"))
 		d.look(2 * emergencyCooldown)
 		if got := len(d.list()); got != i+1 {
@@ -25,7 +25,7 @@ func TestRecreatedSegmentIsWatchedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i == 1 {
-			d.look(2 * signalSearch) // gone for a while; else recreated at once
+			d.look(2 * signalRest) // gone for a while; else recreated at once
 		}
 	}
 }
@@ -125,7 +125,7 @@ func TestSegmentCutShortDoesNotEndTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.write(0, emergencyRecord(1, 2, "back"))
-	d.look(signalSearch)
+	d.look(signalRest)
 	d.wantAlarms(alarm{level: notice, reason: "back", atMs: 2, triggers: 1})
 }
 
@@ -134,7 +134,7 @@ func TestSegmentWithoutSizeYetIsWaitedFor(t *testing.T) {
 	if err := os.WriteFile(d.path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if pause, err := d.monitor.look(d.now); err != nil || pause != signalSearch {
+	if pause, err := d.monitor.look(d.now); err != nil || pause != signalRest {
 		t.Errorf("look = %v, %v", pause, err)
 	}
 }

@@ -15,12 +15,18 @@ import (
 )
 
 // prototypeTrainer uses Python's own shared memory, as the prototype does: both
-// segments are made, raised, seen to be cleared by the reader, and removed.
+// segments are made, raised, seen to be cleared by the reader, and removed. It can
+// ring as well.
 const prototypeTrainer = `
-import struct, sys, time
+import fcntl, os, struct, sys, time
 from multiprocessing.shared_memory import SharedMemory
 rollback = SharedMemory(sys.argv[1], create=True, size=16)
 emergency = SharedMemory(sys.argv[2], create=True, size=64)
+bells = []
+if sys.argv[3] == "rings":
+    bells = [os.open("/dev/shm/" + name, os.O_RDWR) for name in sys.argv[1:3]]
+for bell in bells:
+    fcntl.flock(bell, fcntl.LOCK_SH)
 stamp = time.monotonic_ns() // 1_000_000
 rollback.buf[0] = 1
 struct.pack_into("<Q", rollback.buf, 8, stamp)
@@ -30,6 +36,8 @@ emergency.buf[1] = 3
 struct.pack_into("<Q", emergency.buf, 2, stamp)
 emergency.buf[10] = len(reason)
 emergency.buf[11:11 + len(reason)] = reason
+for bell in bells:
+    os.utime(bell)
 end = time.monotonic() + 20
 while (any(rollback.buf[:16]) or any(emergency.buf[:64])) and time.monotonic() < end:
     time.sleep(0.001)
@@ -41,13 +49,19 @@ for segment in (rollback, emergency):
 `
 
 func TestRunningTrainersAlarmsReachTheObserver(t *testing.T) {
+	for _, manner := range []string{"silent", "rings"} {
+		t.Run(manner, func(t *testing.T) { testTrainersAlarms(t, manner) })
+	}
+}
+
+func testTrainersAlarms(t *testing.T, manner string) {
 	rollback, rollbackPath := sharedName(t)
 	emergency, emergencyPath := sharedName(t)
 	r := start(t, newService(t, map[string]string{
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
 	}))
 	heard := listen(t, connect(t, r.BusURL(), "nissa"), onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
-	release := runPrototypeTrainer(t, rollback, emergency)
+	release := runPrototypeTrainer(t, rollback, emergency, manner)
 
 	eventually(t, "both alarms", func() bool { return len(heard.packets()) == 2 })
 	got := map[string]map[string]string{}
@@ -80,12 +94,12 @@ func TestRunningTrainersAlarmsReachTheObserver(t *testing.T) {
 
 // runPrototypeTrainer returns when the trainer saw its signals cleared; release
 // lets it end.
-func runPrototypeTrainer(t *testing.T, rollback, emergency string) (release func()) {
+func runPrototypeTrainer(t *testing.T, arguments ...string) (release func()) {
 	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Fatal("python3 not found: apt-get install python3")
 	}
-	command := exec.CommandContext(t.Context(), "python3", "-c", prototypeTrainer, rollback, emergency)
+	command := exec.CommandContext(t.Context(), "python3", append([]string{"-c", prototypeTrainer}, arguments...)...)
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
 	if err != nil {

@@ -26,14 +26,34 @@ func (p *signalPoller) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sleeper.Close(), p.leave()) }()
-	return sleeper.run(ctx, p.look)
+	p.listen(sleeper.bell)
+	defer func() { err = errors.Join(err, p.leave(), sleeper.Close()) }()
+	return sleeper.run(ctx, func() time.Duration {
+		p.hear(sleeper.bell.touches())
+		return p.look()
+	})
+}
+
+// listen has a bell watch what is attached from now on.
+func (p *signalPoller) listen(b *bell) {
+	for _, m := range p.monitors {
+		m.segment.bell = b
+	}
+}
+
+// hear tells the monitors what the bell told.
+func (p *signalPoller) hear(touches []touch) {
+	for _, t := range touches {
+		for _, m := range p.monitors {
+			m.hear(t)
+		}
+	}
 }
 
 // look gives each monitor its turn, and returns the pause until the next one's.
 func (p *signalPoller) look() time.Duration {
 	now := time.Now()
-	next := now.Add(signalSearch)
+	next := now.Add(signalRest)
 	for _, m := range p.monitors {
 		if due := m.turn(now); due.Before(next) {
 			next = due
@@ -47,6 +67,7 @@ func (p *signalPoller) leave() error {
 	for _, m := range p.monitors {
 		failures = append(failures, m.leave())
 	}
+	p.listen(nil)
 	return errors.Join(failures...)
 }
 

@@ -2,32 +2,25 @@ package weatherlight
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/esper-lite/weatherlight/leyline"
 )
 
 const (
-	// signalPoll is the pause between two looks at an attached segment: 125 a
-	// second see a signal within 9 ms. Writers go through a mapping, of which the
-	// system tells nobody. signalSettle is the pause before a record that was just
-	// raised is looked at again.
-	signalPoll   = 8 * time.Millisecond
+	// signalPoll is the pause between two looks at a segment where somebody may
+	// raise a signal and tell nobody: short enough that one signal in a hundred takes
+	// 10 ms although waking up may take 3. signalSettle is the pause before a record
+	// that was just raised is looked at again.
+	signalPoll   = 7 * time.Millisecond
 	signalSettle = 100 * time.Microsecond
-	// signalFollow is the pause between two questions whether the trainer has
-	// made its segment anew. Unlike a look at the memory, each is a system call, and
-	// wakes the runtime's own watcher.
-	signalFollow = 200 * time.Millisecond
-	// signalSearch is the pause between two looks for a missing segment, or for one
-	// that could not be used.
-	signalSearch = 250 * time.Millisecond
+	// signalRest is the pause between two looks where nobody will: at a segment that
+	// nobody has open, or whose writers ring, or that is missing or unusable. It is
+	// also the pause between two questions whether that has changed, and whether the
+	// trainer has made its segment anew: unlike a look at the memory they are system
+	// calls, which wake the runtime's own watcher.
+	signalRest = 200 * time.Millisecond
 	// signalPatience is how long a record may lack its time: writers raise the
 	// flag first.
 	signalPatience = 10 * time.Millisecond
@@ -40,39 +33,7 @@ const (
 
 	rollbackCooldown  = 500 * time.Millisecond
 	emergencyCooldown = 200 * time.Millisecond
-
-	deadlineSize    = 16
-	emergencySize   = 64
-	emergencyHeader = 11 // bytes before the reason
 )
-
-// sharedSignal is one record of shared memory.
-type sharedSignal struct {
-	raised bool // the flag
-	level  leyline.EmergencyLevel
-	atMs   uint64 // CLOCK_MONOTONIC in ms; 0 is none
-	reason string
-}
-
-// decodeDeadline reads the 16 bytes of the rollback signal: flag, seven unused
-// bytes, time.
-func decodeDeadline(record []byte) sharedSignal {
-	return sharedSignal{raised: record[0] == 1, atMs: binary.LittleEndian.Uint64(record[8:])}
-}
-
-// decodeEmergency reads the 64 bytes of the emergency signal: flag, level,
-// time, length of the reason, reason. A character that the end of the record
-// cuts in two is left out.
-func decodeEmergency(record []byte) sharedSignal {
-	length := min(int(record[10]), emergencySize-emergencyHeader)
-	reason := string(record[emergencyHeader : emergencyHeader+length])
-	return sharedSignal{
-		raised: record[0] == 1,
-		level:  leyline.EmergencyLevel(record[1]),
-		atMs:   binary.LittleEndian.Uint64(record[2:]),
-		reason: strings.ToValidUTF8(reason, ""),
-	}
-}
 
 // signalMonitor watches one segment, reports what is raised there, and clears
 // exactly what it reports. A signalPoller calls it.
@@ -84,9 +45,11 @@ type signalMonitor struct {
 	// damper spaces the reports and holds what was not yet reported.
 	damper damper
 
-	// The record that was raised and not yet taken, and since when.
+	// The record that was raised and not yet taken, since when, and whether
+	// somebody rang for it.
 	unsettled []byte
 	since     time.Time
+	rung      bool
 	// The last signal taken, and when.
 	last    sharedSignal
 	takenAt time.Time
@@ -110,7 +73,7 @@ func (m *signalMonitor) turn(now time.Time) time.Time {
 	pause, err := m.look(now)
 	if err != nil {
 		err = errors.Join(err, m.segment.detach())
-		pause = signalSearch
+		pause = signalRest
 	}
 	m.mu.Lock()
 	m.fault = err
@@ -120,6 +83,16 @@ func (m *signalMonitor) turn(now time.Time) time.Time {
 		m.due = now.Add(pause)
 	}
 	return m.due
+}
+
+// hear takes in what the bell told of the segment, and makes it our turn.
+func (m *signalMonitor) hear(t touch) {
+	if !m.segment.writers.concerns(t) {
+		return
+	}
+	m.segment.writers.hear(t)
+	m.rung = m.rung || t.rang
+	m.followed, m.due = time.Time{}, time.Time{}
 }
 
 // unusable says why the segment cannot be used, or nothing.
@@ -143,12 +116,11 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 	m.deliver(m.damper.due(now), now)
 	if !m.segment.attached() {
 		if attached, err := m.segment.follow(); err != nil || !attached {
-			return min(signalSearch, m.damper.wait(now)), err
+			return min(signalRest, m.damper.wait(now)), err
 		}
 	}
 	if raised, err := m.segment.raised(); err != nil || !raised && now.Sub(m.takenAt) >= signalOvertaking {
-		m.unsettled = nil
-		return signalPoll, errors.Join(err, m.follow(now))
+		return m.quiet(now, err)
 	}
 	record, err := m.segment.read()
 	if err != nil {
@@ -156,8 +128,7 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 	}
 	signal := m.decode(record)
 	if !m.pending(signal, now) {
-		m.unsettled = nil
-		return signalPoll, m.follow(now)
+		return m.quiet(now, nil)
 	}
 	if !m.settled(record, signal, now) {
 		return signalSettle, nil
@@ -165,14 +136,32 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 	return m.take(record, signal, now)
 }
 
-// follow looks for a new segment under the old name, now and then.
+// quiet ends a look that found nothing.
+func (m *signalMonitor) quiet(now time.Time, err error) (time.Duration, error) {
+	m.unsettled, m.rung = nil, false
+	err = errors.Join(err, m.follow(now))
+	return m.rest(now), err
+}
+
+// rest is the pause until the next look, if nobody rings before.
+func (m *signalMonitor) rest(now time.Time) time.Duration {
+	if m.segment.writers.silent {
+		return signalPoll
+	}
+	return min(signalRest, m.damper.wait(now))
+}
+
+// follow looks for a new segment under the old name and for those who write to
+// it: whenever we are awake anyway, or now and then.
 func (m *signalMonitor) follow(now time.Time) error {
-	if now.Sub(m.followed) < signalFollow {
+	if m.segment.writers.silent && now.Sub(m.followed) < signalRest {
 		return nil
 	}
 	m.followed = now
-	_, err := m.segment.follow()
-	return err
+	if attached, err := m.segment.follow(); err != nil || !attached {
+		return err
+	}
+	return m.segment.askWriters()
 }
 
 // pending reports whether a record is raised. A time without a flag shortly
@@ -205,8 +194,12 @@ func (m *signalMonitor) take(record []byte, signal sharedSignal, now time.Time) 
 	signal.raised = true
 	again := signal == m.last && signal.atMs != 0
 	m.last, m.takenAt = signal, now
+	if !m.rung {
+		m.segment.writers.wasSilent()
+	}
+	m.rung = false
 	if again {
-		return signalPoll, nil // One trigger, written twice.
+		return m.rest(now), nil // One trigger, written twice.
 	}
 	report := m.damper.take(alarm{
 		level: signal.level, reason: signal.reason, atMs: signal.atMs,
@@ -214,10 +207,10 @@ func (m *signalMonitor) take(record []byte, signal sharedSignal, now time.Time) 
 	}, now)
 	if report == nil {
 		m.count(&m.skipped)
-		return signalPoll, nil
+		return m.rest(now), nil
 	}
 	m.deliver(report, now)
-	return signalPoll, nil
+	return m.rest(now), nil
 }
 
 // deliver reports an alarm, or keeps it for later when it cannot be taken: what
@@ -266,18 +259,4 @@ func (m *signalMonitor) points(prefix string) []point {
 func (m *signalMonitor) skippedPoints(prefix string) []point {
 	points := m.points(prefix)
 	return slices.DeleteFunc(points, func(p point) bool { return p.name != prefix+".skipped_total" })
-}
-
-// sinceMonotonic is the time since a reading of the monotonic clock, or 0 when
-// there was none.
-func sinceMonotonic(atMs uint64) time.Duration {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return 0
-	}
-	nowNs := now.Nano()
-	if atMs == 0 || atMs > uint64(nowNs)/uint64(time.Millisecond) {
-		return 0
-	}
-	return time.Duration(nowNs) - time.Duration(atMs)*time.Millisecond
 }

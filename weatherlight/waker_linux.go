@@ -11,43 +11,75 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waker lets one goroutine sleep and wake at a timer of the system. The
-// runtime's own timers wake two threads more each time, which at 125 times a
-// second is half of what polling costs.
+// waker lets one goroutine sleep until a timer of the system goes off or its
+// bell rings. The runtime's own timers wake two threads more each time, which at
+// over 100 times a second is half of what polling costs.
 type waker struct {
-	timer *os.File
+	bell  *bell // nil when there is none
+	timer int
+	both  *os.File // an epoll set, which can be read when one of the two can
 	conn  syscall.RawConn
 }
 
 func newWaker() (*waker, error) {
-	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("create timer: %w", err)
+	w := &waker{timer: -1}
+	if err := w.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("create timer: %w", err), w.Close())
 	}
-	timer := os.NewFile(uintptr(fd), "timerfd")
-	conn, err := timer.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create timer: %w", err), timer.Close())
-	}
-	return &waker{timer: timer, conn: conn}, nil
+	return w, nil
 }
 
-// Close frees the timer.
-func (w *waker) Close() error { return w.timer.Close() }
+func (w *waker) open() error {
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	nonblocking := unix.SetNonblock(set, true) // or the runtime would not wait for it
+	w.both = os.NewFile(uintptr(set), "signals")
+	if w.conn, err = w.both.SyscallConn(); err != nil || nonblocking != nil {
+		return errors.Join(err, nonblocking)
+	}
+	if w.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return err
+	}
+	if err := include(set, w.timer); err != nil {
+		return err
+	}
+	if w.bell, err = newBell(); err != nil {
+		return nil // Without one, segments are polled.
+	}
+	return include(set, w.bell.inotify)
+}
 
-// run calls step, sleeps for the pause that it returned, and so on until ctx is
-// done.
+func include(set, fd int) error {
+	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN})
+}
+
+// Close frees timer and bell.
+func (w *waker) Close() error {
+	failures := []error{w.bell.Close()}
+	if w.timer >= 0 {
+		failures = append(failures, unix.Close(w.timer))
+	}
+	if w.both != nil {
+		failures = append(failures, w.both.Close())
+	}
+	return errors.Join(failures...)
+}
+
+// run calls step, sleeps for the pause that it returned or until the bell rings,
+// and so on until ctx is done.
 func (w *waker) run(ctx context.Context, step func() time.Duration) error {
 	defer context.AfterFunc(ctx, func() {
-		_ = w.timer.SetReadDeadline(time.Unix(1, 0)) // wakes the sleeper; a closed timer has none
+		_ = w.both.SetReadDeadline(time.Unix(1, 0)) // wakes the sleeper; a closed set has none
 	})()
 	var failed error
-	err := w.conn.Read(func(fd uintptr) bool {
+	err := w.conn.Read(func(uintptr) bool {
 		if ctx.Err() != nil {
 			return true
 		}
-		failed = set(int(fd), step())
-		return failed != nil // else wait until the timer can be read
+		failed = w.set(step())
+		return failed != nil // else wait until the set can be read
 	})
 	if ctx.Err() != nil {
 		return nil
@@ -56,7 +88,7 @@ func (w *waker) run(ctx context.Context, step func() time.Duration) error {
 }
 
 // set starts the timer anew, which also takes back that it went off.
-func set(fd int, pause time.Duration) error {
+func (w *waker) set(pause time.Duration) error {
 	at := unix.NsecToTimespec(int64(max(pause, time.Microsecond)))
-	return unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: at}, nil)
+	return unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: at}, nil)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // waker lets one goroutine sleep and wake, by the runtime's timers.
-type waker struct{}
+type waker struct{ bell *bell }
 
 func newWaker() (*waker, error) { return &waker{}, nil }
 
@@ -22,3 +22,14 @@ func (w *waker) run(ctx context.Context, step func() time.Duration) error {
 	}
 	return nil
 }
+
+// bell tells nothing here: segments are polled.
+type bell struct{}
+
+func (*bell) watch(int) int    { return 0 }
+func (*bell) unwatch(int)      {}
+func (*bell) touches() []touch { return nil }
+
+// onlyOurs and lockedByOther are asked of files that a bell watches.
+func onlyOurs(int) (bool, error)      { return false, nil }
+func lockedByOther(int) (bool, error) { return false, nil }

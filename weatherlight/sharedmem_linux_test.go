@@ -1,0 +1,364 @@
+package weatherlight
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// shared is a deck whose segment lies in shared memory, with a bell.
+type shared struct {
+	*deck
+
+	bell *bell
+}
+
+func sharedDeck(t *testing.T) *shared {
+	t.Helper()
+	d := emergencyDeck(t)
+	name, path := sharedName(t)
+	d.path, d.monitor.segment = path, newSegment(sharedMemoryDir, name, emergencySize)
+	b, err := newBell()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.monitor.segment.bell = b
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	writeSegment(t, path, make([]byte, emergencySize))
+	return &shared{deck: d, bell: b}
+}
+
+// turn takes what the bell told and looks once.
+func (d *shared) turn() (pause time.Duration) {
+	d.t.Helper()
+	(&signalPoller{monitors: []*signalMonitor{d.monitor}}).hear(d.bell.touches())
+	pause, err := d.monitor.look(d.now)
+	if err != nil {
+		d.t.Fatal("look:", err)
+	}
+	return pause
+}
+
+// wantPause passes the time of one rest and wants a pause after the next look.
+func (d *shared) wantPause(want time.Duration, when string) {
+	d.t.Helper()
+	d.now = d.now.Add(signalRest)
+	if got := d.turn(); got != want {
+		d.t.Fatalf("pause of %v %s, want %v", got, when, want)
+	}
+}
+
+// take looks until a raised signal is taken, without a pause that a poll would
+// make.
+func (d *shared) take() {
+	d.t.Helper()
+	for had := len(d.list()); len(d.list()) == had; d.now = d.now.Add(signalSettle) {
+		if pause := d.turn(); len(d.list()) == had && pause > signalSettle {
+			d.t.Fatalf("pause of %v before the signal was taken", pause)
+		}
+	}
+}
+
+// writer is a trainer that has mapped the segment.
+type writer struct {
+	t    *testing.T
+	file *os.File
+	data []byte
+}
+
+func (d *shared) writer() *writer {
+	d.t.Helper()
+	file, err := os.OpenFile(d.path, os.O_RDWR, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	data, err := unix.Mmap(int(file.Fd()), 0, emergencySize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return &writer{d.t, file, data}
+}
+
+func (w *writer) promise() {
+	w.t.Helper()
+	if err := unix.Flock(int(w.file.Fd()), unix.LOCK_SH); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *writer) store(level byte, at uint64) { copy(w.data, emergencyRecord(level, at, "stored")) }
+
+func (w *writer) ring() {
+	w.t.Helper()
+	if err := os.Chtimes(w.file.Name(), time.Now(), time.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *writer) end() {
+	w.t.Helper()
+	if err := unix.Munmap(w.data); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.file.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestSegmentThatNobodyHasOpenIsNotPolled(t *testing.T) {
+	d := sharedDeck(t)
+	d.wantPause(signalRest, "with nobody there")
+	w := d.writer()
+	d.wantPause(signalPoll, "with a trainer there")
+	w.store(4, 1)
+	d.take()
+	w.end()
+	d.wantPause(signalRest, "after the trainer ended")
+	d.wantAlarms(alarm{level: halt, reason: "stored", atMs: 1, triggers: 1})
+}
+
+func TestTrainerThatWasThereBeforeUsIsPolled(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	for range 3 {
+		d.wantPause(signalPoll, "with a trainer there")
+	}
+}
+
+func TestTrainerThatWasKilledIsNotWaitedFor(t *testing.T) {
+	d := sharedDeck(t)
+	trainer := exec.Command("python3", "-c", `
+import mmap, os, sys, time
+shm = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 0)
+print("mapped", flush=True)
+time.sleep(60)
+`, d.path)
+	output, err := trainer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := output.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	d.wantPause(signalPoll, "with a trainer there")
+	if err := trainer.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Wait(); err == nil {
+		t.Fatal("the trainer ended by itself")
+	}
+	d.wantPause(signalRest, "after the trainer was killed")
+}
+
+func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	w.promise()
+	d.wantPause(signalRest, "after the promise")
+	for at := uint64(1); at <= 3; at++ {
+		w.store(byte(at), at)
+		w.ring()
+		d.take()
+		d.wantPause(signalRest, "after a signal that was rung for")
+	}
+	if got := len(d.list()); got != 3 {
+		t.Errorf("%d alarms, want 3", got)
+	}
+}
+
+func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
+	d := sharedDeck(t)
+	ringing := d.writer()
+	ringing.promise()
+	d.wantPause(signalRest, "after the promise")
+	ringing.end()
+	next := d.writer()
+	defer next.end()
+	if got := d.turn(); got != signalPoll {
+		t.Errorf("pause of %v right after somebody new opened the segment", got)
+	}
+	d.wantPause(signalPoll, "without a promise")
+	next.promise()
+	d.wantPause(signalRest, "after the promise")
+}
+
+func TestBrokenPromiseIsPolledUntilTheNextRing(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	w.promise()
+	d.wantPause(signalRest, "after the promise")
+	w.store(1, 1)
+	d.now = d.now.Add(signalRest)
+	d.take()
+	for range 3 {
+		d.wantPause(signalPoll, "after a signal that nobody rang for")
+	}
+	w.store(2, 2)
+	w.ring()
+	d.take()
+	d.wantPause(signalRest, "after a ring")
+}
+
+func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	w.promise()
+	d.wantPause(signalRest, "after the promise")
+	w.store(1, 1)
+	d.now = d.now.Add(signalRest)
+	d.take()
+	w.end()
+	d.wantPause(signalRest, "with nobody there")
+	w = d.writer()
+	defer w.end()
+	w.promise()
+	d.wantPause(signalRest, "after the promise of the next")
+}
+
+func TestHeldAlarmIsReportedInTimeByARingersMonitor(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	w.promise()
+	d.wantPause(signalRest, "after the promise")
+	w.store(3, 1)
+	w.ring()
+	d.take()
+	w.store(1, 2)
+	w.ring()
+	d.turn()
+	d.now = d.now.Add(signalSettle)
+	if got := d.turn(); got > emergencyCooldown || len(d.list()) != 1 {
+		t.Fatalf("pause of %v with an alarm held back for %v, %d reported", got, emergencyCooldown, len(d.list()))
+	}
+	d.now = d.now.Add(emergencyCooldown)
+	d.turn()
+	if got := len(d.list()); got != 2 {
+		t.Errorf("%d alarms after the cooldown, want 2", got)
+	}
+}
+
+func TestBellThatCouldNotKeepUpIsNotTrusted(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	w.promise()
+	d.wantPause(signalRest, "after the promise")
+	content, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var queue int
+	for _, digit := range content[:len(content)-1] {
+		queue = 10*queue + int(digit-'0')
+	}
+	for range queue { // Equal neighbours would become one.
+		w.ring()
+		if file, err := os.Open(d.path); err != nil || file.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := d.bell.touches()
+	last := heard[len(heard)-1]
+	if last.watch != 0 || !last.opened || !last.rang || !d.monitor.segment.writers.concerns(last) {
+		t.Errorf("after more than the queue holds the last touch is %+v", last)
+	}
+}
+
+func TestSegmentMadeAnewIsWatchedWithoutTheOldWatch(t *testing.T) {
+	d := sharedDeck(t)
+	d.wantPause(signalRest, "with nobody there")
+	old := d.monitor.segment.writers.watch
+	if err := os.Remove(d.path); err != nil {
+		t.Fatal(err)
+	}
+	writeSegment(t, d.path, make([]byte, emergencySize))
+	d.turn() // The removal rings: there is nothing to wait for.
+	w := d.writer()
+	defer w.end()
+	d.wantPause(signalPoll, "with a trainer at the new one")
+	if d.monitor.segment.writers.concerns(touch{watch: old}) {
+		t.Error("the old segment is still listened to")
+	}
+}
+
+func TestTrainerThatOpensTheSegmentIsNotHeldUpByOurQuestion(t *testing.T) {
+	d := sharedDeck(t)
+	d.turn()
+	opened := make(chan error, 1)
+	go func() {
+		for range 2000 {
+			file, err := os.OpenFile(d.path, os.O_RDWR, 0)
+			if err == nil {
+				err = file.Close()
+			}
+			if err != nil {
+				opened <- err
+				return
+			}
+		}
+		close(opened)
+	}()
+	for {
+		select {
+		case err := <-opened:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+			if _, err := onlyOurs(d.monitor.segment.file); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestBellWakesTheSleeper(t *testing.T) {
+	_, path := sharedName(t)
+	writeSegment(t, path, make([]byte, emergencySize))
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	sleeper, err := newWaker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sleeper.Close()
+	watch := sleeper.bell.watch(int(file.Fd()))
+	steps := make(chan []touch)
+	stop := run(t, supervise.WorkerFunc(func(ctx context.Context) error {
+		return sleeper.run(ctx, func() time.Duration {
+			steps <- sleeper.bell.touches()
+			return time.Hour
+		})
+	}))
+	<-steps
+	for range 3 {
+		if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-steps; len(got) != 1 || got[0] != (touch{watch: watch, rang: true}) {
+			t.Errorf("woken by %+v", got)
+		}
+	}
+	stop()
+}

@@ -1,0 +1,60 @@
+package weatherlight
+
+import (
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// The sizes of the records in bytes.
+const (
+	deadlineSize    = 16
+	emergencySize   = 64
+	emergencyHeader = 11 // before the reason
+)
+
+// sharedSignal is one record of shared memory.
+type sharedSignal struct {
+	raised bool // the flag
+	level  leyline.EmergencyLevel
+	atMs   uint64 // CLOCK_MONOTONIC in ms; 0 is none
+	reason string
+}
+
+// decodeDeadline reads the 16 bytes of the rollback signal: flag, seven unused
+// bytes, time.
+func decodeDeadline(record []byte) sharedSignal {
+	return sharedSignal{raised: record[0] == 1, atMs: binary.LittleEndian.Uint64(record[8:])}
+}
+
+// decodeEmergency reads the 64 bytes of the emergency signal: flag, level,
+// time, length of the reason, reason. A character that the end of the record
+// cuts in two is left out.
+func decodeEmergency(record []byte) sharedSignal {
+	length := min(int(record[10]), emergencySize-emergencyHeader)
+	reason := string(record[emergencyHeader : emergencyHeader+length])
+	return sharedSignal{
+		raised: record[0] == 1,
+		level:  leyline.EmergencyLevel(record[1]),
+		atMs:   binary.LittleEndian.Uint64(record[2:]),
+		reason: strings.ToValidUTF8(reason, ""),
+	}
+}
+
+// sinceMonotonic is the time since a reading of the monotonic clock, or 0 when
+// there was none.
+func sinceMonotonic(atMs uint64) time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0
+	}
+	nowNs := now.Nano()
+	if atMs == 0 || atMs > uint64(nowNs)/uint64(time.Millisecond) {
+		return 0
+	}
+	return time.Duration(nowNs) - time.Duration(atMs)*time.Millisecond
+}
