@@ -113,7 +113,7 @@ func (c *Catalog) DrainEvents() []*leyline.TelemetryEvent {
 // CircuitBreakerState number.
 func (c *Catalog) Metrics() map[string]float64 {
 	// Asked before locking: a state change calls back into the record.
-	state := circuitState(c.circuit.State())
+	state := leyline.CircuitState(c.circuit.State())
 	r := c.record
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -96,17 +96,3 @@ func (c *Catalog) newCircuit() *gobreaker.CircuitBreaker[Grant] {
 		},
 	})
 }
-
-// circuitState is the state as the Leyline enum, which all gauges use.
-func circuitState(s gobreaker.State) leyline.CircuitBreakerState {
-	switch s {
-	case gobreaker.StateClosed:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED
-	case gobreaker.StateOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
-	case gobreaker.StateHalfOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN
-	default:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_UNKNOWN
-	}
-}

@@ -115,22 +115,28 @@ func benchConsume(b *testing.B, url string) {
 			b.Fatal(err)
 		}
 	}
+	benchHandle(b, c, "oona.telemetry", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+}
+
+// benchHandle consumes b.N messages, each of which is answered with answers.
+func benchHandle(b *testing.B, c *oona.Client, stream string, kind leyline.BusMessageType, answers ...oona.Message) {
+	b.Helper()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	done := make(chan struct{})
+	handle := func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+		return answers, nil
+	}
 	fetch, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	b.ReportAllocs()
 	b.ResetTimer()
 	running.Go(func() {
-		_ = c.Consume(fetch, context.Background(), oona.Subscription{Stream: "oona.telemetry",
-			Handlers: map[leyline.BusMessageType]oona.Handler{
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-					if left.Add(-1) == 0 {
-						close(done)
-					}
-					return nil, nil
-				}}})
+		_ = c.Consume(fetch, context.Background(), oona.Subscription{
+			Stream: stream, Handlers: map[leyline.BusMessageType]oona.Handler{kind: handle}})
 	})
 	<-done
 	stop()
@@ -179,26 +185,6 @@ func BenchmarkRequestAnswer(b *testing.B) {
 		}
 		rest = rest[n:]
 	}
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	done := make(chan struct{})
-	fetch, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	b.ReportAllocs()
-	b.ResetTimer()
-	running.Go(func() {
-		_ = c.Consume(fetch, context.Background(), oona.Subscription{Stream: "oona.kernels.ready",
-			Handlers: map[leyline.BusMessageType]oona.Handler{
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-					if left.Add(-1) == 0 {
-						close(done)
-					}
-					return []oona.Message{{Payload: &leyline.KernelArtifactError{Reason: "x"}}}, nil
-				}}})
-	})
-	<-done
-	stop()
-	running.Wait()
-	b.StopTimer()
-	perMessage(b)
+	benchHandle(b, c, "oona.kernels.ready", leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY,
+		oona.Message{Payload: &leyline.KernelArtifactError{Reason: "x"}})
 }

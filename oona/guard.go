@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-
-	"github.com/esper-lite/weatherlight/leyline"
 )
 
 const (
@@ -82,14 +80,3 @@ func (g *guard) breakerChanged(to gobreaker.State) {
 func (g *guard) isOpen() bool { return g.breaker.State() == gobreaker.StateOpen }
 
 func (g *guard) conservative() bool { return g.caution.on(time.Now()) }
-
-func breakerState(s gobreaker.State) leyline.CircuitBreakerState {
-	switch s {
-	case gobreaker.StateOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
-	case gobreaker.StateHalfOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN
-	default:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED
-	}
-}

@@ -209,7 +209,7 @@ const consumeFailuresOpen = 3
 // Health reports the breakers as this client sees them, without asking Redis.
 func (c *Client) Health() Health {
 	h := Health{
-		PublishState:    breakerState(c.guard.breaker.State()),
+		PublishState:    leyline.CircuitState(c.guard.breaker.State()),
 		PublishFailures: int(c.guard.breaker.Counts().ConsecutiveFailures),
 		ConsumeState:    leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED,
 		ConsumeFailures: int(c.meters.readFailures.Load()),

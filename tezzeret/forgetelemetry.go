@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
-
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -16,7 +14,7 @@ import (
 // milliseconds; the breaker's state is a Leyline CircuitBreakerState number.
 func (f *Forge) Metrics() map[string]float64 {
 	// Asked before locking: a state change calls back into the record.
-	state := circuitState(f.circuit.State())
+	state := leyline.CircuitState(f.circuit.State())
 	parked := len(f.Result().Parked)
 	r := f.record
 	r.mu.Lock()
@@ -61,18 +59,4 @@ func packetLevel(metrics map[string]float64, events []*leyline.TelemetryEvent) l
 		return leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 	}
 	return leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO
-}
-
-// circuitState is the state as the Leyline enum, which all gauges use.
-func circuitState(s gobreaker.State) leyline.CircuitBreakerState {
-	switch s {
-	case gobreaker.StateClosed:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED
-	case gobreaker.StateOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
-	case gobreaker.StateHalfOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN
-	default:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_UNKNOWN
-	}
 }

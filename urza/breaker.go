@@ -77,12 +77,4 @@ func (b *breaker) outcome(err error, took time.Duration) error {
 	return err
 }
 
-func (b *breaker) state() leyline.CircuitBreakerState {
-	switch b.circuit.State() {
-	case gobreaker.StateOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
-	case gobreaker.StateHalfOpen:
-		return leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN
-	}
-	return leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED
-}
+func (b *breaker) state() leyline.CircuitBreakerState { return leyline.CircuitState(b.circuit.State()) }
