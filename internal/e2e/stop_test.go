@@ -91,11 +91,13 @@ func TestStopUnderLoadFinishesWhatItTook(t *testing.T) {
 	load := startLoad(w, "load", 0)
 	eventually(t, "the load is being answered", patience, func() bool { return w.bus.length(streamReady) > before+500 })
 	readiness := watchReadiness(w.http)
+	asked := time.Now()
 	took(t, "SIGTERM", "signal to exit 0, under load", w.stop(), stopBound)
 	sent := load.end(t)
 	mustDrain(t, <-readiness)
 	w.nothingPending()
 	taken := w.bus.group(streamRequests, group)["last-delivered-id"]
+	took(t, "SIGTERM", "signal to the last request that was sent and still taken", storedAt(taken).Sub(asked), 0)
 	ids := make([]string, 0, len(sent))
 	answers := w.answers()
 	late := 0
@@ -167,6 +169,13 @@ func (l *load) end(t testing.TB) []sentRequest {
 		t.Fatalf("load: %v", err)
 	}
 	return l.sent
+}
+
+// storedAt is when Redis took an entry in.
+func storedAt(entryID string) time.Time {
+	var ms int64
+	_, _ = fmt.Sscanf(entryID, "%d-", &ms)
+	return time.UnixMilli(ms)
 }
 
 // compareEntryIDs orders stream entry ids.
