@@ -19,7 +19,7 @@ import (
 
 func TestMemoryDoesNotGoByTheTimeOfDay(t *testing.T) {
 	library := openTest(t, testConfig(t.TempDir()))
-	if begun := library.clock.begun; begun == begun.Round(0) {
+	if begun := library.clock.begun.String(); !strings.Contains(begun, " m=") {
 		t.Error("the clock has no monotonic reading: setting the time of day back would keep stale rows in memory")
 	}
 }
