@@ -25,9 +25,9 @@ func (s *consumer) mind(fetch, work context.Context) {
 	var leases sync.WaitGroup
 	leases.Go(func() { s.keepLeases(fetch) })
 	defer leases.Wait()
-	scan := newBeat(claimPeriod(s.c.cfg.ClaimIdle))
+	scan := s.c.rhythm.newBeat(claimPeriod(s.c.cfg.ClaimIdle))
 	defer scan.Stop()
-	orphans := newBeat(orphanPeriod)
+	orphans := s.c.rhythm.newBeat(orphanPeriod)
 	defer orphans.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

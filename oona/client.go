@@ -23,6 +23,7 @@ const closePatience = 200 * time.Millisecond
 // Client is one connection pool to the bus. It is safe for concurrent use.
 type Client struct {
 	cfg      Config
+	rhythm   Rhythm
 	rdb      rueidis.Client
 	dialer   *dialer
 	log      *slog.Logger
@@ -89,6 +90,7 @@ func causeOf(ctx context.Context, err error) error {
 
 func newClient(cfg Config, rdb rueidis.Client, d *dialer) *Client {
 	c := &Client{cfg: cfg, rdb: rdb, dialer: d, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
+	c.rhythm = RhythmOf(cfg.Consumer)
 	c.guard = newGuard(cfg, c.log)
 	c.load = newLoadSampler(rdb, cfg, c.guard)
 	c.seen = newAnswered(cfg.ReplayCapacity)

@@ -38,7 +38,7 @@ func (s *consumer) skip(fetch context.Context) error {
 	if err := s.skipToEnd(fetch); err != nil || s.unskippable {
 		return err
 	}
-	timer := time.NewTimer(untilBeat(max(s.sub.Block, time.Millisecond)))
+	timer := time.NewTimer(s.c.rhythm.Until(max(s.sub.Block, time.Millisecond)))
 	defer timer.Stop()
 	select {
 	case <-s.sub.Demand.raised:

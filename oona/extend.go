@@ -12,7 +12,7 @@ func (s *consumer) keepLeases(fetch context.Context) {
 	if idle < 0 {
 		return
 	}
-	renewal := newBeat(claimPeriod(idle))
+	renewal := s.c.rhythm.newBeat(claimPeriod(idle))
 	defer renewal.Stop()
 	for {
 		select {

@@ -101,7 +101,7 @@ func (s *consumer) begin(fetch, work context.Context) error {
 }
 
 func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
-	wait := untilBeat(max(s.sub.Block, time.Millisecond))
+	wait := s.c.rhythm.Until(max(s.sub.Block, time.Millisecond))
 	command := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).
 		Count(int64(s.sub.Batch)).Block(max(1, wait.Milliseconds())).
 		Streams().Key(s.sub.Stream).Id(">").Build()

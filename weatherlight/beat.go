@@ -3,25 +3,19 @@ package weatherlight
 import (
 	"context"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
 )
 
-// every does something at the multiples of a period on the clock, until ctx is
-// done. The loops of a process so fall together, with the bus's own: an idle
-// service wakes up once for all of them, which is most of what idling costs.
-func every(ctx context.Context, period time.Duration, do func(context.Context)) {
-	for sleep(ctx, untilBeat(period)) {
+// rhythm is that of the bus client, so that the loops of this process fall
+// together with it.
+func (s *Service) rhythm() oona.Rhythm { return oona.RhythmOf(s.settings.Weatherlight.Consumer()) }
+
+// every does something at the beats of a period until ctx is done.
+func every(ctx context.Context, rhythm oona.Rhythm, period time.Duration, do func(context.Context)) {
+	for sleep(ctx, rhythm.Until(period)) {
 		do(ctx)
 	}
-}
-
-// untilBeat is the time until the next multiple of a period, or the one after it
-// when that is so near that this may be its own beat, a little early.
-func untilBeat(period time.Duration) time.Duration {
-	wait := time.Until(time.Now().Truncate(period).Add(period))
-	if wait < period/8 {
-		wait += period
-	}
-	return wait
 }
 
 // sleep waits for d, or until ctx is done: then it returns false.

@@ -52,6 +52,7 @@ type fleet struct {
 	self   string
 	lease  roster
 	logger *slog.Logger
+	rhythm oona.Rhythm
 
 	// departed, when set, hears of an instance that is no longer on the roll.
 	departed func(name string)
@@ -96,7 +97,7 @@ func (f *fleet) join(ctx context.Context) error {
 // nothing else: this worker goes on.
 func (f *fleet) Run(ctx context.Context) error {
 	pause := leaseBeat
-	for sleep(ctx, untilBeat(pause)) {
+	for sleep(ctx, f.rhythm.Until(pause)) {
 		err := f.beat(ctx)
 		pause = leaseBeat
 		if err != nil && ctx.Err() == nil {

@@ -34,12 +34,13 @@ type healthWatch struct {
 	sensors []sensor
 	book    *alarmBook
 	logger  *slog.Logger
+	rhythm  oona.Rhythm
 }
 
 // Run looks until ctx is done.
 func (h *healthWatch) Run(ctx context.Context) error {
 	h.round(ctx)
-	every(ctx, healthInterval, h.round)
+	every(ctx, h.rhythm, healthInterval, h.round)
 	return nil
 }
 
@@ -107,6 +108,7 @@ func (s *Service) newHealthWatch() *healthWatch {
 		sensors: sensors,
 		book:    newAlarmBook(alarmConditions(s.settings.Weatherlight.HousekeepingInterval)),
 		logger:  s.logger,
+		rhythm:  s.rhythm(),
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
 )
 
 // errElsewhere says that another instance does a chore.
@@ -29,6 +31,7 @@ type choreState struct {
 // error is counted and logged, and the next chore still runs.
 type housekeeper struct {
 	interval time.Duration
+	rhythm   oona.Rhythm
 	logger   *slog.Logger
 	chores   []chore
 
@@ -42,7 +45,7 @@ func newHousekeeper(interval time.Duration, logger *slog.Logger, chores []chore)
 
 // Run does the chores once an interval until ctx is done.
 func (h *housekeeper) Run(ctx context.Context) error {
-	every(ctx, h.interval, h.round)
+	every(ctx, h.rhythm, h.interval, h.round)
 	return nil
 }
 

@@ -40,7 +40,7 @@ func (s *Service) joinFleet(ctx context.Context) error {
 	}
 	lease := s.bus.NewLease(oona.LeaseConfig{Name: s.instance(), Owner: owner, TTL: leaseTTL})
 	s.fleet = newFleet(s.instance(), lease, s.libraryID(), s.logger)
-	s.fleet.departed = s.inheritFrom
+	s.fleet.departed, s.fleet.rhythm = s.inheritFrom, s.rhythm()
 	err = s.fleet.join(ctx)
 	if errors.Is(err, oona.ErrNameTaken) {
 		return fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", s.instance(), err)

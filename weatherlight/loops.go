@@ -23,6 +23,7 @@ func (s *Service) loops() []supervise.Spec {
 	if s.emergency == nil {
 		s.emergency = newEmergencyWatch(s.raiseAlarm)
 		s.chores = newHousekeeper(s.settings.Weatherlight.HousekeepingInterval, s.logger, s.choreList())
+		s.chores.rhythm = s.rhythm()
 	}
 	specs := []supervise.Spec{
 		{Name: workerTelemetry, Worker: s.telemetry},
@@ -77,7 +78,7 @@ func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message
 
 // summarize offers the summary packet once an interval.
 func (s *Service) summarize(ctx context.Context) error {
-	every(ctx, s.settings.Weatherlight.TelemetryInterval, func(ctx context.Context) {
+	every(ctx, s.rhythm(), s.settings.Weatherlight.TelemetryInterval, func(ctx context.Context) {
 		s.telemetry.Offer(s.summaryPacket(ctx))
 	})
 	return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -31,6 +32,7 @@ const (
 type nissaHeartbeat struct {
 	url    string // of /readyz
 	client *http.Client
+	rhythm oona.Rhythm
 
 	mu     sync.Mutex
 	state  string
@@ -39,13 +41,14 @@ type nissaHeartbeat struct {
 }
 
 // newNissaHeartbeat is nil when there is no Nissa to ask.
-func newNissaHeartbeat(base string) *nissaHeartbeat {
+func newNissaHeartbeat(base string, rhythm oona.Rhythm) *nissaHeartbeat {
 	if base == "" {
 		return nil
 	}
 	return &nissaHeartbeat{
 		url:    strings.TrimRight(base, "/") + "/readyz",
 		client: &http.Client{Transport: &http.Transport{}, Timeout: nissaPatience},
+		rhythm: rhythm,
 		state:  nissaUnknown,
 	}
 }
@@ -54,7 +57,7 @@ func newNissaHeartbeat(base string) *nissaHeartbeat {
 func (n *nissaHeartbeat) Run(ctx context.Context) error {
 	defer n.client.CloseIdleConnections()
 	n.round(ctx)
-	every(ctx, nissaInterval, n.round)
+	every(ctx, n.rhythm, nissaInterval, n.round)
 	return nil
 }
 
@@ -126,7 +129,7 @@ func (n *nissaHeartbeat) status() *NissaStatus {
 // for Nissa, and on behalf of the service manager.
 func (s *Service) watchers() []supervise.Spec {
 	if s.health == nil {
-		s.nissa = newNissaHeartbeat(s.settings.Weatherlight.NissaURL.Reveal())
+		s.nissa = newNissaHeartbeat(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm())
 		s.health = s.newHealthWatch()
 	}
 	specs := []supervise.Spec{{Name: workerHealthWatch, Worker: s.health}}

@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
 )
 
 func TestNissaIsReportedAndNothingMore(t *testing.T) {
@@ -15,7 +17,7 @@ func TestNissaIsReportedAndNothingMore(t *testing.T) {
 		}
 		w.WriteHeader(code)
 	}))
-	heartbeat := newNissaHeartbeat(server.URL + "/")
+	heartbeat := newNissaHeartbeat(server.URL+"/", oona.Rhythm{})
 	defer heartbeat.client.CloseIdleConnections()
 	for _, step := range []struct {
 		code  int

@@ -249,7 +249,7 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 // publishReports sends the field reports that are due, once more when the
 // worker is asked to stop.
 func (s *Service) publishReports(ctx context.Context) error {
-	every(ctx, reportInterval, s.publishDueReports)
+	every(ctx, s.rhythm(), reportInterval, s.publishDueReports)
 	s.publishDueReports(ctx)
 	return nil
 }

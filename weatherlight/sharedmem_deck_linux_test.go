@@ -1,0 +1,112 @@
+package weatherlight
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// shared is a deck whose segment lies in shared memory, with a bell.
+type shared struct {
+	*deck
+
+	bell *bell
+}
+
+func sharedDeck(t *testing.T) *shared {
+	t.Helper()
+	d := emergencyDeck(t)
+	name, path := sharedName(t)
+	d.path, d.monitor.segment = path, newSegment(sharedMemoryDir, name, emergencySize)
+	b, err := newBell()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.monitor.segment.bell = b
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	writeSegment(t, path, make([]byte, emergencySize))
+	return &shared{deck: d, bell: b}
+}
+
+// turn takes what the bell told and looks once.
+func (d *shared) turn() (pause time.Duration) {
+	d.t.Helper()
+	(&signalPoller{monitors: []*signalMonitor{d.monitor}}).hear(d.bell.touches())
+	pause, err := d.monitor.look(d.now)
+	if err != nil {
+		d.t.Fatal("look:", err)
+	}
+	return pause
+}
+
+// wantPause passes the time of one rest and wants a pause after the next look.
+func (d *shared) wantPause(want time.Duration, when string) {
+	d.t.Helper()
+	d.now = d.now.Add(signalRest)
+	if got := d.turn(); got != want {
+		d.t.Fatalf("pause of %v %s, want %v", got, when, want)
+	}
+}
+
+// take looks until a raised signal is taken, without a pause that a poll would
+// make.
+func (d *shared) take() {
+	d.t.Helper()
+	for had := len(d.list()); len(d.list()) == had; d.now = d.now.Add(signalSettle) {
+		if pause := d.turn(); len(d.list()) == had && pause > signalSettle {
+			d.t.Fatalf("pause of %v before the signal was taken", pause)
+		}
+	}
+}
+
+// writer is a trainer that has mapped the segment.
+type writer struct {
+	t    *testing.T
+	file *os.File
+	data []byte
+}
+
+func (d *shared) writer() *writer {
+	d.t.Helper()
+	file, err := os.OpenFile(d.path, os.O_RDWR, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	data, err := unix.Mmap(int(file.Fd()), 0, emergencySize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return &writer{d.t, file, data}
+}
+
+func (w *writer) promise() {
+	w.t.Helper()
+	if err := unix.Flock(int(w.file.Fd()), unix.LOCK_SH); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *writer) store(level byte, at uint64) { copy(w.data, emergencyRecord(level, at, "stored")) }
+
+func (w *writer) ring() {
+	w.t.Helper()
+	if err := os.Chtimes(w.file.Name(), time.Now(), time.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *writer) end() {
+	w.t.Helper()
+	if err := unix.Munmap(w.data); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.file.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
