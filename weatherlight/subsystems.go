@@ -57,9 +57,11 @@ func (s *Service) seedWorkers() []supervise.Spec {
 	streams, own := s.busConfig().Streams, answerGroup(s.instance())
 	return []supervise.Spec{
 		{Name: workerSeeds, Worker: s.seeds},
-		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own, Wanted: s.awaited, Demand: s.answers.ready,
+		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own,
+			Wanted: s.awaited, Demand: s.answers.ready,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, typed(s.seedReady))}),
-		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own, Wanted: s.awaited, Demand: s.answers.errors,
+		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own,
+			Wanted: s.awaited, Demand: s.answers.errors,
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, typed(s.seedError))}),
 		// One at a time: in the order in which the leader handed them on.
 		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1, Key: subjectOf,
