@@ -67,8 +67,11 @@ type Catalog struct {
 func NewCatalog() *Catalog { return NewCatalogWith(Config{}) }
 
 // NewCatalogWith is NewCatalog with the given configuration.
-func NewCatalogWith(config Config) *Catalog {
-	c := &Catalog{config: config.withDefaults(), order: descriptors()}
+func NewCatalogWith(config Config) *Catalog { return newCatalog(config, descriptors()) }
+
+// newCatalog takes the descriptors over.
+func newCatalog(config Config, order []*leyline.BlueprintDescriptor) *Catalog {
+	c := &Catalog{config: config.withDefaults(), order: order}
 	c.byID = make(map[string]*leyline.BlueprintDescriptor, len(c.order))
 	for _, d := range c.order {
 		d.QuarantineOnly = d.GetQuarantineOnly() || slices.Contains(c.config.Quarantined, d.GetBlueprintId())

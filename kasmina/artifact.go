@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -29,17 +30,22 @@ func (e *artifactError) Unwrap() error { return e.err }
 
 type opener func(ctx context.Context, ref string) (io.ReadCloser, error)
 
-// openFile opens a regular file; anything else could block for ever.
+// openFile opens a regular file. Without O_NONBLOCK a pipe in its place would keep
+// the open itself waiting for a writer.
 func openFile(_ context.Context, ref string) (io.ReadCloser, error) {
 	path := strings.TrimPrefix(ref, "file://")
-	info, err := os.Stat(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
 	}
-	return os.Open(path)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // loadArtifact reads the announced bytes and takes them as a kernel when they

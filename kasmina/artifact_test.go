@@ -3,6 +3,7 @@ package kasmina
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -60,7 +61,11 @@ func TestDefaultOpenerReadsRegularFilesOnly(t *testing.T) {
 			t.Errorf("%s: %q, %v", ref, content, err)
 		}
 	}
-	for _, ref := range []string{filepath.Dir(path), os.DevNull, path + ".not"} {
+	pipe := path + ".pipe" // that nobody writes to
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{filepath.Dir(path), os.DevNull, pipe, path + ".not"} {
 		if _, err := readArtifact(t.Context(), openFile, ref); err == nil {
 			t.Errorf("%s was read", ref)
 		}
