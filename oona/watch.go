@@ -40,7 +40,7 @@ type watched struct {
 	armed   atomic.Bool  // the timer runs
 	dead    atomic.Bool
 	closed  atomic.Bool
-	suspect int64 // the asked for which the server answered somebody else; of the timer alone
+	suspect atomic.Int64 // the asked for which the server answered somebody else
 	timer   *time.Timer
 }
 
@@ -108,7 +108,8 @@ func (w *watched) arm(wait time.Duration) {
 	}
 }
 
-// look is one look of the timer.
+// look is one look of the timer. While one waits for the server, the connection
+// may come to life, be asked again and start another.
 func (w *watched) look() {
 	if !w.dialer.watch() {
 		return
@@ -138,13 +139,13 @@ func (w *watched) verdict() time.Duration {
 	if rest := time.Duration(asked) + w.patience() - time.Since(w.begun); rest > 0 {
 		return rest
 	}
-	if w.suspect == asked {
+	if w.suspect.Load() == asked {
 		w.dead.Store(true)
 		_ = w.Conn.Close() // whoever reads gets errDeadConnection
 		return 0
 	}
 	if w.answers() {
-		w.suspect = asked // one more look, for an answer that is under way
+		w.suspect.Store(asked) // one more look, for an answer that is under way
 	}
 	return watchAgain
 }
