@@ -12,6 +12,9 @@ import (
 // freshness window and the clock skew together.
 const nonceTTL = 300 * time.Second
 
+// acceptedAhead is more than the clock skew that a command may come with.
+const acceptedAhead = time.Minute
+
 // nonce is the digest of a command identifier, so that its length is bounded.
 type nonce [sha256.Size]byte
 
@@ -22,10 +25,19 @@ type spentNonce struct {
 	expires time.Time
 }
 
+// latest is up to when a command that was accepted can have been issued: one that
+// says it was issued later was refused.
+func (n spentNonce) latest() time.Time {
+	if bound := n.expires.Add(acceptedAhead - nonceTTL); n.issued.After(bound) {
+		return bound
+	}
+	return n.issued
+}
+
 // ledger remembers spent nonces in the order in which they expire. Past its
-// capacity it forgets the oldest, and from then on refuses every command
-// issued no later than a forgotten one: what it forgets stays unusable.
-// It belongs to one goroutine.
+// capacity it forgets the oldest. It refuses every command issued no later than a
+// forgotten one: what it forgets stays unusable, also when somebody sets the clock
+// back. It belongs to one goroutine.
 type ledger struct {
 	path     string
 	capacity int
@@ -63,7 +75,9 @@ func (l *ledger) restore(stored []spentNonce, now time.Time) {
 			l.raiseFloor(entry.issued)
 			continue
 		}
-		if _, ok := l.known[entry.key]; !ok && entry.expires.After(now) {
+		if !entry.expires.After(now) {
+			l.raiseFloor(entry.latest())
+		} else if _, ok := l.known[entry.key]; !ok {
 			l.remember(entry)
 		}
 	}
@@ -109,6 +123,7 @@ func (l *ledger) truncate() int {
 // its head is looked at.
 func (l *ledger) sweep(now time.Time) {
 	for len(l.queue) > 0 && !l.queue[0].expires.After(now) {
+		l.raiseFloor(l.queue[0].latest())
 		l.forgetFirst()
 	}
 }
@@ -125,9 +140,10 @@ func (l *ledger) raiseFloor(issued time.Time) {
 	}
 }
 
-// belowFloor reports that a command may be one that was forgotten.
-func (l *ledger) belowFloor(issued time.Time) bool {
-	return !l.floor.IsZero() && !issued.After(l.floor)
+// belowFloor reports that a command may be one that was forgotten. A floor far in
+// the future was set by a clock that was wrong: it does not count.
+func (l *ledger) belowFloor(issued, now time.Time) bool {
+	return !l.floor.IsZero() && !l.floor.After(now.Add(nonceTTL)) && !issued.After(l.floor)
 }
 
 func (l *ledger) size() int { return len(l.queue) }

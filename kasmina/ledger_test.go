@@ -132,12 +132,12 @@ func TestForgottenNoncesStayUnusable(t *testing.T) {
 	if removed := spend(t, l, "b", noon.Add(time.Second)); removed != 1 || l.size() != 1 {
 		t.Errorf("removed %d, size %d", removed, l.size())
 	}
-	if !l.belowFloor(noon) || l.belowFloor(noon.Add(time.Second)) {
+	if now := noon.Add(time.Second); !l.belowFloor(noon, now) || l.belowFloor(now, now) {
 		t.Errorf("floor is %v", l.floor)
 	}
 	for range 5 {
 		again := ledgerAt(t, path, 1, noon.Add(time.Second))
-		if !again.belowFloor(noon) {
+		if !again.belowFloor(noon, noon.Add(time.Second)) {
 			t.Fatal("a restart lowered the floor")
 		}
 	}
@@ -187,7 +187,7 @@ func TestNothingSpentIsUsableAgain(t *testing.T) {
 			}
 			spent[id] = now
 			for id, issued := range spent {
-				if now.Sub(issued) <= time.Minute && !l.replayed(id, now) && !l.belowFloor(issued) {
+				if now.Sub(issued) <= time.Minute && !l.replayed(id, now) && !l.belowFloor(issued, now) {
 					rt.Fatalf("%s, issued %v ago, could be used again", id, now.Sub(issued))
 				}
 			}

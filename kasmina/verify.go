@@ -63,7 +63,7 @@ func (m *Manager) verifyFreshness(cmd *leyline.AdaptationCommand, now time.Time)
 	switch {
 	case issued.Sub(now) > m.config.ClockSkew:
 		return refuse(cmd, ReasonIssuedInFuture, levelError)
-	case now.Sub(issued) > m.config.FreshnessWindow, m.ledger.belowFloor(issued):
+	case now.Sub(issued) > m.config.FreshnessWindow, m.ledger.belowFloor(issued, now):
 		return refuse(cmd, ReasonStaleCommand, levelCritical)
 	default:
 		return nil
