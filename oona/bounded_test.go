@@ -75,12 +75,12 @@ func TestFrozenBusHoldsUpNobodyLongerThanHeAskedFor(t *testing.T) {
 		begun := time.Now()
 		err := question(ctx)
 		cancel()
-		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > 15*time.Second {
+		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > soon {
 			t.Errorf("%s took %v: %v", name, took, err)
 		}
 	}
 	begun := time.Now()
-	if err := client.Close(); err != nil || time.Since(begun) > 15*time.Second {
+	if err := client.Close(); err != nil || time.Since(begun) > soon {
 		t.Errorf("close took %v: %v", time.Since(begun), err)
 	}
 	if err := client.Ping(t.Context()); !errors.Is(err, oona.ErrClosed) {

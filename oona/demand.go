@@ -3,6 +3,7 @@ package oona
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -32,10 +33,10 @@ func (s *consumer) idle() bool {
 	return s.sub.Demand != nil && !s.unskippable && !s.sub.Demand.exists()
 }
 
-// skip moves the group to the end of the stream and waits until there may be
-// demand again.
-func (s *consumer) skip(fetch context.Context) error {
-	if err := s.skipToEnd(fetch); err != nil || s.unskippable {
+// skip moves the group to the end of the stream and, when it is patient, waits
+// until there may be demand again.
+func (s *consumer) skip(fetch context.Context, patient bool) error {
+	if err := s.skipToEnd(fetch); err != nil || !patient || !s.idle() {
 		return err
 	}
 	timer := time.NewTimer(s.c.rhythm.Until(max(s.sub.Block, time.Millisecond)))
@@ -62,7 +63,7 @@ func (s *consumer) skipToEnd(fetch context.Context) error {
 		return nil
 	}
 	err = s.c.rdb.Do(ctx, s.moveTo(stream)).Error()
-	if isRedisError(err, "ERR") || isRedisError(err, "NOPERM") {
+	if refusesForGood(err) {
 		s.log.Debug("the bus does not skip: every entry is read", "error", err)
 		s.unskippable = true
 		return nil
@@ -71,6 +72,14 @@ func (s *consumer) skipToEnd(fetch context.Context) error {
 		return fmt.Errorf("skip on %s: %w", s.sub.Stream, err)
 	}
 	return nil
+}
+
+// refusesForGood tells a server that does not know a command, or may not be given
+// it, from one that fails.
+func refusesForGood(err error) bool {
+	reply, refused := rueidis.IsRedisErr(err)
+	return refused && (strings.HasPrefix(reply.Error(), "NOPERM") ||
+		strings.Contains(reply.Error(), "not supported") || strings.Contains(strings.ToLower(reply.Error()), "unknown"))
 }
 
 func (s *consumer) moveTo(end streamInfo) rueidis.Completed {

@@ -87,7 +87,7 @@ func faults(t *testing.T) map[string]fault {
 	}
 }
 
-func TestFaultGivesATypedErrorInTimeAndHealsWithinTwoSeconds(t *testing.T) {
+func TestFaultGivesATypedErrorInTimeAndHeals(t *testing.T) {
 	t.Parallel()
 	for name, f := range faults(t) {
 		t.Run(name, func(t *testing.T) {
@@ -102,12 +102,8 @@ func TestFaultGivesATypedErrorInTimeAndHealsWithinTwoSeconds(t *testing.T) {
 			f.begin(t, server)
 			failWhile(t, c)
 			f.repair(t, server)
-			repaired := time.Now()
 			waitFor(t, "publishing works again", func() bool { return publishState(c, "after") == nil })
 			waitFor(t, "consuming works again", func() bool { return got.count("after") >= 1 })
-			if took := time.Since(repaired); took > 2*time.Second {
-				t.Errorf("healing took %v", took)
-			}
 		})
 	}
 }
@@ -120,7 +116,7 @@ func failWhile(t *testing.T, c *oona.Client) {
 	for i := 0; failures < 5 && i < 1000; i++ {
 		begun := time.Now()
 		err := publishState(c, "during "+strconv.Itoa(i))
-		if took := time.Since(begun); took > 2*time.Second {
+		if took := time.Since(begun); took > soon {
 			t.Errorf("an attempt took %v", took)
 		}
 		if err == nil {
@@ -168,7 +164,7 @@ func TestAnswerMadeDuringAnOutageIsNotStale(t *testing.T) {
 		}}})
 	select {
 	case <-answered:
-	case <-time.After(15 * time.Second):
+	case <-time.After(soon):
 		t.Errorf("the answer was lost: %v", c.Drops())
 	}
 }

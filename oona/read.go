@@ -33,7 +33,7 @@ func (s *consumer) read(fetch, work context.Context) {
 	begun, announced := false, false
 	for fetch.Err() == nil {
 		reading := begun
-		err := s.readOnce(fetch, work, &begun)
+		err := s.readOnce(fetch, work, &begun, announced)
 		if fetch.Err() != nil {
 			break
 		}
@@ -43,11 +43,12 @@ func (s *consumer) read(fetch, work context.Context) {
 			outage.pause(fetch, err)
 			continue
 		}
-		if reading {
-			// A beginning alone proves nothing: a read-only Redis lists what is
-			// pending, and refuses to be read.
-			outage.over()
+		if !reading {
+			// A beginning alone proves nothing: a read-only Redis, or one whose access
+			// list has a gap, lists what is pending and refuses to be read.
+			continue
 		}
+		outage.over()
 		if !announced {
 			announced = true
 			s.sub.OnReady()
@@ -59,8 +60,9 @@ func (s *consumer) read(fetch, work context.Context) {
 	}
 }
 
-// readOnce makes one step: the beginning, or one batch.
-func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
+// readOnce makes one step: the beginning, or one batch, for which it waits when it
+// is patient.
+func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bool) error {
 	if !*begun {
 		if err := s.begin(fetch, work); err != nil {
 			return err
@@ -69,12 +71,12 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool) error {
 		return nil
 	}
 	if s.idle() {
-		return s.skip(fetch)
+		return s.skip(fetch, patient)
 	}
 	if s.lanes.awaitRoom(fetch); fetch.Err() != nil {
 		return nil
 	}
-	entries, err := s.readBatch(fetch)
+	entries, err := s.readBatch(fetch, patient)
 	if err != nil {
 		return err
 	}
@@ -100,13 +102,13 @@ func (s *consumer) begin(fetch, work context.Context) error {
 	return s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 }
 
-func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
-	wait := s.c.rhythm.Until(max(s.sub.Block, time.Millisecond))
-	command := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).
-		Count(int64(s.sub.Batch)).Block(max(1, wait.Milliseconds())).
-		Streams().Key(s.sub.Stream).Id(">").Build()
+func (s *consumer) readBatch(fetch context.Context, patient bool) ([]entry, error) {
+	var wait time.Duration
+	if patient {
+		wait = s.c.rhythm.Until(max(s.sub.Block, time.Millisecond))
+	}
 	// The bound catches a connection that is dead without having been closed.
-	reply, err := s.line.blocking(fetch, wait+s.c.cfg.DialTimeout, command)
+	reply, err := s.line.blocking(fetch, wait+s.c.cfg.DialTimeout, s.readCommand(wait))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
 	}
@@ -118,6 +120,14 @@ func (s *consumer) readBatch(fetch context.Context) ([]entry, error) {
 		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
 	}
 	return entries, nil
+}
+
+func (s *consumer) readCommand(wait time.Duration) rueidis.Completed {
+	read := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).Count(int64(s.sub.Batch))
+	if wait == 0 {
+		return read.Streams().Key(s.sub.Stream).Id(">").Build()
+	}
+	return read.Block(max(1, wait.Milliseconds())).Streams().Key(s.sub.Stream).Id(">").Build()
 }
 
 // takeAll takes in batches, while the reader already waits for the next one.

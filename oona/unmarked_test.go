@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -12,18 +11,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
-
-// eventually polls until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-poll.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
 
 func dropped(c *oona.Client, reason string) (n int64) {
 	for _, drop := range c.Drops() {
@@ -58,7 +45,7 @@ func TestRequestThatAnotherProcessAnsweredIsNotAnsweredAgain(t *testing.T) {
 		if err := c.Publish(t.Context(), request); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the request is settled", func() bool {
+		waitFor(t, "the request is settled", func() bool {
 			metrics, err := c.Metrics(t.Context())
 			return err == nil && metrics["consume_total"]+metrics["dead_letter_total"] > 0
 		})
@@ -102,7 +89,7 @@ func TestAnswerToSomebodyElseLeavesNothingBehind(t *testing.T) {
 	raw := rawClient(t, url)
 	raw.Do(t.Context(), raw.B().Xadd().Key("oona.kernels.ready").Id("*").FieldValue().FieldValue("payload", "forged").
 		FieldValue("signature", "none").Build())
-	eventually(t, "everything is settled", func() bool {
+	waitFor(t, "everything is settled", func() bool {
 		groups, err := raw.Do(t.Context(), raw.B().XinfoGroups().Key("oona.kernels.ready").Build()).ToArray()
 		if err != nil || len(groups) != 1 {
 			return false
@@ -116,7 +103,7 @@ func TestAnswerToSomebodyElseLeavesNothingBehind(t *testing.T) {
 		left, _ := pending.AsInt64()
 		return n == 5 && left == 0
 	})
-	eventually(t, "one is handled, the forgery and the panic are kept", func() bool {
+	waitFor(t, "one is handled, the forgery and the panic are kept", func() bool {
 		return handled.Load() == 1 && dropped(c, oona.ReasonBadSignature) == 1 && dropped(c, oona.ReasonPermanent) == 1 &&
 			dropped(c, oona.ReasonReplay) == 0
 	})

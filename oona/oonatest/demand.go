@@ -100,6 +100,10 @@ func testRestingReaderMissesNoAnswer(t *testing.T, b *bus) {
 	}
 	asking.Wait()
 	b.settled(streams.KernelReady, "g")
+	metrics, err := c.Metrics(t.Context())
+	if err != nil || metrics["breaker_consume_open"] != 0 {
+		t.Errorf("%v reads failed, %v", metrics["breaker_consume_open"], err)
+	}
 }
 
 func testNobodyWaits(t *testing.T, b *bus) {
