@@ -21,14 +21,15 @@ const (
 	// trainer has made its segment anew: unlike a look at the memory they are system
 	// calls, which wake the runtime's own watcher.
 	signalRest = 200 * time.Millisecond
-	// signalPatience is how long a record may lack its time: writers raise the
-	// flag first.
-	signalPatience = 10 * time.Millisecond
+	// signalPatience is how long a record may lack its reason, which writers fill in
+	// last.
+	signalPatience = 2 * time.Millisecond
 	// signalOvertaking is how long after a record was cleared a time without a flag
 	// is a new one.
 	signalOvertaking = time.Second
-	// signalStorm is how long a record may keep changing before it is taken as
-	// it is: a writer that never rests must still be heard.
+	// signalStorm is how long a record may keep changing, or lack its time, before it
+	// is taken as it is: a writer that never rests must still be heard. Writers raise
+	// the flag first, and may be stopped for long before they go on with the time.
 	signalStorm = 100 * time.Millisecond
 
 	rollbackCooldown  = 500 * time.Millisecond
@@ -180,13 +181,14 @@ func (m *signalMonitor) settled(record []byte, signal sharedSignal, now time.Tim
 	same := bytes.Equal(record, m.unsettled)
 	m.unsettled = record
 	waited := now.Sub(m.since)
-	return same && (signal.atMs != 0 || waited >= signalPatience) || waited >= signalStorm
+	return same && waited >= signal.patience() || waited >= signalStorm
 }
 
 // take clears a record and reports it. A record that changed meanwhile is left
 // alone and looked at again.
 func (m *signalMonitor) take(record []byte, signal sharedSignal, now time.Time) (time.Duration, error) {
 	m.unsettled = nil
+	latency := sinceMonotonic(signal.atMs) // before the writer can see that it was taken
 	cleared, err := m.segment.clear(record)
 	if err != nil || !cleared {
 		return signalSettle, err
@@ -203,7 +205,7 @@ func (m *signalMonitor) take(record []byte, signal sharedSignal, now time.Time) 
 	}
 	report := m.damper.take(alarm{
 		level: signal.level, reason: signal.reason, atMs: signal.atMs,
-		latency: sinceMonotonic(signal.atMs), triggers: 1,
+		latency: latency, triggers: 1,
 	}, now)
 	if report == nil {
 		m.count(&m.skipped)

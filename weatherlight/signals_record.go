@@ -23,6 +23,18 @@ type sharedSignal struct {
 	level  leyline.EmergencyLevel
 	atMs   uint64 // CLOCK_MONOTONIC in ms; 0 is none
 	reason string
+	torn   bool // the reason is missing, or has holes
+}
+
+// patience is how long to wait for what the record lacks.
+func (s sharedSignal) patience() time.Duration {
+	switch {
+	case s.atMs == 0:
+		return signalStorm
+	case s.torn:
+		return signalPatience
+	}
+	return 0
 }
 
 // decodeDeadline reads the 16 bytes of the rollback signal: flag, seven unused
@@ -33,7 +45,7 @@ func decodeDeadline(record []byte) sharedSignal {
 
 // decodeEmergency reads the 64 bytes of the emergency signal: flag, level,
 // time, length of the reason, reason. A character that the end of the record
-// cuts in two is left out.
+// cuts in two is left out. What was cleared is zero until the writer comes to it.
 func decodeEmergency(record []byte) sharedSignal {
 	length := min(int(record[10]), emergencySize-emergencyHeader)
 	reason := string(record[emergencyHeader : emergencyHeader+length])
@@ -42,6 +54,7 @@ func decodeEmergency(record []byte) sharedSignal {
 		level:  leyline.EmergencyLevel(record[1]),
 		atMs:   binary.LittleEndian.Uint64(record[2:]),
 		reason: strings.ToValidUTF8(reason, ""),
+		torn:   length == 0 || strings.Contains(reason, "\x00"),
 	}
 }
 

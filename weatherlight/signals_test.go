@@ -35,13 +35,40 @@ func TestHalfWrittenRecordIsNotReportedAsLevelZero(t *testing.T) {
 func TestFlagWithoutTimeIsReportedAfterAMoment(t *testing.T) {
 	d := emergencyDeck(t)
 	d.write(0, emergencyRecord(2, 0, ""))
-	d.look(5 * time.Millisecond)
+	d.look(signalStorm / 2)
 	d.wantAlarms()
-	d.look(20 * time.Millisecond)
+	d.look(signalStorm)
 	d.wantAlarms(alarm{level: 2, triggers: 1})
 	if got := d.list()[0].latency; got != 0 {
 		t.Errorf("latency %v of an unknown time", got)
 	}
+}
+
+func TestWriterThatWasStoppedInTheMiddleRaisesOneSignal(t *testing.T) {
+	rollback, whole := rollbackDeck(t), deadlineRecord(7)
+	rollback.write(0, whole[:1])
+	rollback.look(signalStorm / 2)
+	rollback.wantAlarms()
+	rollback.write(8, whole[8:])
+	rollback.look(signalOvertaking)
+	rollback.wantAlarms(alarm{atMs: 7, triggers: 1})
+
+	emergency, whole := emergencyDeck(t), emergencyRecord(3, 8, "loss_spike")
+	for _, end := range []int{10, 11, 15} { // before the length, the reason, the rest of it
+		emergency.write(0, whole[:end])
+		emergency.look(signalPatience / 4)
+		emergency.wantAlarms()
+	}
+	emergency.write(0, whole)
+	emergency.look(signalOvertaking)
+	emergency.wantAlarms(alarm{level: 3, reason: "loss_spike", atMs: 8, triggers: 1})
+}
+
+func TestEmergencyWithoutAReasonIsReported(t *testing.T) {
+	d := emergencyDeck(t)
+	d.write(0, emergencyRecord(4, 9, ""))
+	d.look(2 * signalPatience)
+	d.wantAlarms(alarm{level: halt, atMs: 9, triggers: 1})
 }
 
 func TestWriterThatNeverRestsIsHeard(t *testing.T) {
