@@ -56,6 +56,7 @@ fuzz: ## fuzz each target for FUZZTIME (30s, or a number of inputs: 20000x)
 
 lint: ## run the linter
 	$(LINT) run
+	cd bench && $(GO) tool -modfile=../tools/lint.mod golangci-lint run
 
 fmt: ## format the sources
 	gofmt -w $$(git ls-files '*.go')
