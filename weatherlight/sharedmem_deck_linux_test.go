@@ -54,6 +54,13 @@ func (d *shared) wantPause(want time.Duration, when string) {
 	}
 }
 
+// wantTrust wants a promise to be believed when it was found twice.
+func (d *shared) wantTrust() {
+	d.t.Helper()
+	d.wantPause(signalPoll, "when a promise was found once")
+	d.wantPause(signalRest, "when a promise was found again")
+}
+
 // take looks until a raised signal is taken, without a pause that a poll would
 // make.
 func (d *shared) take() {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -64,7 +66,7 @@ func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
 	w := d.writer()
 	defer w.end()
 	w.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
 	for at := uint64(1); at <= 3; at++ {
 		w.store(byte(at), at)
 		w.ring()
@@ -80,7 +82,7 @@ func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
 	d := sharedDeck(t)
 	ringing := d.writer()
 	ringing.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
 	ringing.end()
 	next := d.writer()
 	defer next.end()
@@ -89,7 +91,27 @@ func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
 	}
 	d.wantPause(signalPoll, "without a promise")
 	next.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
+}
+
+// Another service on the same host looks for promises as we do: for a moment it
+// has the segment locked.
+func TestQuestionOfAnotherServiceIsNotTakenForAPromise(t *testing.T) {
+	d := sharedDeck(t)
+	trainer, other := d.writer(), d.writer()
+	defer trainer.end()
+	defer other.end()
+	d.wantPause(signalPoll, "with a trainer there")
+	for range 3 {
+		if err := unix.Flock(int(other.file.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		d.wantPause(signalPoll, "while another service asks")
+		if err := unix.Flock(int(other.file.Fd()), unix.LOCK_UN); err != nil {
+			t.Fatal(err)
+		}
+		d.wantPause(signalPoll, "after another service has asked")
+	}
 }
 
 func TestBrokenPromiseIsPolledUntilTheNextRing(t *testing.T) {
@@ -97,7 +119,7 @@ func TestBrokenPromiseIsPolledUntilTheNextRing(t *testing.T) {
 	w := d.writer()
 	defer w.end()
 	w.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
 	w.store(1, 1)
 	d.now = d.now.Add(signalRest)
 	d.take()
@@ -114,7 +136,7 @@ func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	w.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
 	w.store(1, 1)
 	d.now = d.now.Add(signalRest)
 	d.take()
@@ -123,7 +145,7 @@ func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
 	w = d.writer()
 	defer w.end()
 	w.promise()
-	d.wantPause(signalRest, "after the promise of the next")
+	d.wantTrust()
 }
 
 func TestHeldAlarmIsReportedInTimeByARingersMonitor(t *testing.T) {
@@ -131,7 +153,7 @@ func TestHeldAlarmIsReportedInTimeByARingersMonitor(t *testing.T) {
 	w := d.writer()
 	defer w.end()
 	w.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
 	w.store(3, 1)
 	w.ring()
 	d.take()
@@ -154,7 +176,7 @@ func TestBellThatCouldNotKeepUpIsNotTrusted(t *testing.T) {
 	w := d.writer()
 	defer w.end()
 	w.promise()
-	d.wantPause(signalRest, "after the promise")
+	d.wantTrust()
 	content, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ type writers struct {
 	watch  int  // what the bell calls the segment; 0 is nothing
 	silent bool // somebody may raise a signal and not ring
 	broken bool // somebody did, although there was a promise
+	hinted bool // the last question found a promise, or another service that asked at the same moment
 }
 
 // touch is what a bell told about a segment.
@@ -43,6 +44,7 @@ func (w *writers) concerns(t touch) bool {
 // hear takes a touch in. Who opens the segment has not promised anything yet.
 func (w *writers) hear(t touch) {
 	w.silent = w.silent || t.opened
+	w.hinted = w.hinted && !t.opened
 	w.broken = w.broken && !t.rang
 }
 
@@ -64,13 +66,16 @@ func (s *segment) askWriters() error {
 		return err
 	}
 	if alone {
-		w.silent, w.broken = false, false
+		w.silent, w.broken, w.hinted = false, false, false
 		return nil
 	}
 	if w.broken {
 		return nil
 	}
+	// Another service on this host asks with a lock of its own, which is gone the
+	// next time.
 	promised, err := lockedByOther(s.file)
-	w.silent = !promised
+	w.silent = !promised || !w.hinted
+	w.hinted = promised
 	return err
 }
