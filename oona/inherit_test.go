@@ -1,7 +1,12 @@
 package oona_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
+	"net"
+	neturl "net/url"
 	"testing"
 	"time"
 
@@ -15,6 +20,8 @@ import (
 // returns, and its work is given up.
 func leaveInHand(t *testing.T, url, consumer, state string) {
 	t.Helper()
+	clients := countClients(t, url)
+	before := clients()
 	dying := connect(t, url, func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = consumer, time.Hour })
 	if err := publishState(dying, state); err != nil {
 		t.Fatal(err)
@@ -33,6 +40,39 @@ func leaveInHand(t *testing.T, url, consumer, state string) {
 	<-taken
 	die()
 	<-end
+	if err := dying.Close(); err != nil {
+		t.Error(err)
+	}
+	// Until the server notices, a read that waits there takes what is published next.
+	waitFor(t, "the server has noticed that a client is gone", func() bool { return clients() <= before })
+}
+
+// countClients connects to a server once, and returns how to ask it for the number
+// of its clients.
+func countClients(t *testing.T, url string) func() int {
+	t.Helper()
+	address, err := neturl.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", address.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	answer := bufio.NewScanner(conn)
+	return func() (clients int) {
+		if _, err := io.WriteString(conn, "*2\r\n$4\r\nINFO\r\n$7\r\nclients\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		for answer.Scan() {
+			if n, _ := fmt.Sscanf(answer.Text(), "connected_clients:%d", &clients); n == 1 {
+				return clients
+			}
+		}
+		t.Fatalf("no number of clients: %v", answer.Err())
+		return 0
+	}
 }
 
 func awaitState(t *testing.T, got *received, state string) {
