@@ -56,6 +56,9 @@ func (g *Graft) LayerNames() []string { return slices.Clone(g.layers) }
 // Slot is the shape of one example at the grafted layer.
 func (g *Graft) Slot() []int { return slices.Clone(g.slot) }
 
+// Size is the number of elements of one example at the grafted layer.
+func (g *Graft) Size() int { return g.slot.size() }
+
 // Schedule is the ramp of the seeds' shares.
 func (g *Graft) Schedule() AlphaSchedule { return g.schedule }
 

@@ -89,11 +89,3 @@ func (s *consumer) moveTo(end streamInfo) rueidis.Completed {
 	}
 	return move.Entriesread(end.added).Build() // or it loses count of the lag
 }
-
-func streamOf(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, error) {
-	info, err := readStream(rdb.Do(ctx, rdb.B().XinfoStream().Key(stream).Build()))
-	if err != nil {
-		return streamInfo{}, fmt.Errorf("look at %s: %w", stream, err)
-	}
-	return info, nil
-}

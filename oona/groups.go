@@ -45,6 +45,14 @@ func look(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, [
 	return info, groups, nil
 }
 
+func streamOf(ctx context.Context, rdb rueidis.Client, stream string) (streamInfo, error) {
+	info, err := readStream(rdb.Do(ctx, rdb.B().XinfoStream().Key(stream).Build()))
+	if err != nil {
+		return streamInfo{}, fmt.Errorf("look at %s: %w", stream, err)
+	}
+	return info, nil
+}
+
 func readStream(reply rueidis.RedisResult) (streamInfo, error) {
 	fields, err := reply.AsMap()
 	if err != nil {

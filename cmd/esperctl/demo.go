@@ -174,9 +174,8 @@ func (d *demo) connect(ctx context.Context, resolved *settings.Settings) error {
 	if d.client, err = newClient(ctx, d.service.BusURL(), resolved.Secret.Reveal()); err != nil {
 		return err
 	}
-	slot := resolved.Tezzeret.SlotSizes()
-	host := tolaria.HostConfig{Features: product(slot)}
-	d.graft = kasmina.NewGraft(tolaria.LayerNames(), slot...)
+	d.graft = kasmina.NewGraft(tolaria.LayerNames(), resolved.Tezzeret.SlotSizes()...)
+	host := tolaria.HostConfig{Features: d.graft.Size()}
 	d.trainer, err = tolaria.NewTrainer(tolaria.Config{
 		Graft:   d.graft,
 		Bus:     d.client,
@@ -194,13 +193,4 @@ func (d *demo) connect(ctx context.Context, resolved *settings.Settings) error {
 		return errors.Join(err, d.client.close())
 	}
 	return nil
-}
-
-// product is how many features an example of those sizes has.
-func product(sizes []int) int {
-	features := 1
-	for _, size := range sizes {
-		features *= size
-	}
-	return features
 }
