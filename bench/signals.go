@@ -34,7 +34,11 @@ const (
 	without   = "without"   // no trainer has made the segments
 	abandoned = "abandoned" // the segments are there, and nobody has them open
 	ringing   = "ringing"   // a trainer has them open that rings for each signal
+	polled    = "polled"    // a trainer whose stores the processor does not tell of
 )
+
+// restless is how long a trainer takes to become one that is polled.
+const restless = 4 * time.Second
 
 func signalRows() []row {
 	return []row{
@@ -82,7 +86,8 @@ func (b *bench) measureSignalRun(ctx context.Context, name string) (err error) {
 	return errors.Join(
 		b.measureWatching(ctx, s, abandoned),
 		b.measureTrainer(ctx, s, ours, "silent", paths),
-		b.measureTrainer(ctx, s, ringing, "rings", paths))
+		b.measureTrainer(ctx, s, ringing, "rings", paths),
+		b.measureTrainer(ctx, s, polled, "restless", paths))
 }
 
 // measureTrainer takes the cost of watching a trainer that is silent, and then
@@ -99,7 +104,11 @@ func (b *bench) measureTrainer(ctx context.Context, s *service, column, manner s
 	if err := trainer.Start(); err != nil {
 		return fmt.Errorf("run trainer: %w", err)
 	}
-	watched := b.measureWatching(ctx, s, column)
+	var watched error
+	if column == polled {
+		watched = rest(ctx, restless)
+	}
+	watched = errors.Join(watched, b.measureWatching(ctx, s, column))
 	if err := errors.Join(watched, begin.Close(), trainer.Wait()); err != nil {
 		return fmt.Errorf("run trainer: %w\n%s", err, &failure)
 	}

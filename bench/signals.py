@@ -7,6 +7,12 @@ maps = [mmap.mmap(file, 0) for file in files]
 if rings:
     for file in files:
         fcntl.flock(file, fcntl.LOCK_SH)
+if manner == "restless":
+    # Stores that raise nothing: a service stops to listen to so many, and polls.
+    for _ in range(300):
+        for segment in maps:
+            segment[0] = 0
+        time.sleep(0.01)
 bell, shm = files[-1], maps[-1]
 sys.stdin.read()
 random.seed(1)

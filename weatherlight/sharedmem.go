@@ -126,10 +126,9 @@ func (s *segment) detach() error {
 	if !s.attached() {
 		return nil
 	}
-	s.forgetWriters()
-	data := s.data
+	data, forgotten := s.data, s.forgetWriters()
 	s.data = nil
-	if err := errors.Join(unix.Munmap(data), unix.Close(s.file)); err != nil {
+	if err := errors.Join(forgotten, unix.Munmap(data), unix.Close(s.file)); err != nil {
 		return fmt.Errorf("detach shared memory %s: %w", s.path, err)
 	}
 	return nil

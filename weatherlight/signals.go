@@ -62,6 +62,8 @@ type signalMonitor struct {
 	skipped    int64
 	lastAt     time.Time
 	fault      error // why the segment cannot be used
+	heard      string
+	unheard    error // why it must be polled
 }
 
 // turn looks at the segment when it is time, and returns when to look again. A
@@ -76,9 +78,7 @@ func (m *signalMonitor) turn(now time.Time) time.Time {
 		err = errors.Join(err, m.segment.detach())
 		pause = signalRest
 	}
-	m.mu.Lock()
-	m.fault = err
-	m.mu.Unlock()
+	m.tell(err)
 	m.due = m.due.Add(pause) // in step, or each look would come later than the last
 	if !m.due.After(now) {
 		m.due = now.Add(pause)
@@ -94,6 +94,15 @@ func (m *signalMonitor) hear(t touch) {
 	m.segment.writers.hear(t)
 	m.rung = m.rung || t.rang
 	m.followed, m.due = time.Time{}, time.Time{}
+}
+
+// tell keeps for whoever asks whether the segment can be used, and how it is
+// heard.
+func (m *signalMonitor) tell(fault error) {
+	heard, why := m.segment.heard()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault, m.heard, m.unheard = fault, heard, why
 }
 
 // unusable says why the segment cannot be used, or nothing.
@@ -139,6 +148,9 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 
 // quiet ends a look that found nothing.
 func (m *signalMonitor) quiet(now time.Time, err error) (time.Duration, error) {
+	if m.rung {
+		m.segment.writers.toldInVain(now)
+	}
 	m.unsettled, m.rung = nil, false
 	err = errors.Join(err, m.follow(now))
 	return m.rest(now), err
@@ -162,7 +174,7 @@ func (m *signalMonitor) follow(now time.Time) error {
 	if attached, err := m.segment.follow(); err != nil || !attached {
 		return err
 	}
-	return m.segment.askWriters()
+	return m.segment.askWriters(now)
 }
 
 // pending reports whether a record is raised. A time without a flag shortly

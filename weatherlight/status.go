@@ -28,6 +28,7 @@ type Status struct {
 	Workers    []WorkerStatus     `json:"workers"`
 	LastErrors []ErrorStatus      `json:"last_errors"`
 	Seeds      []SeedStatus       `json:"seeds"`
+	Signals    []SignalStatus     `json:"signals,omitempty"`
 	Streams    []StreamStatus     `json:"streams,omitempty"`
 	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
 	Catalogue  *CatalogueStatus   `json:"catalogue,omitempty"`
@@ -137,6 +138,7 @@ func (s *Service) status(ctx context.Context) Status {
 	status.Alarms = s.health.alarms()
 	status.Nissa = s.nissa.status()
 	status.Seeds = seedTable(s.seeds.SeedStates())
+	status.Signals = signalTable(s.signals)
 	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
 	defer cancel()
 	s.addLibrary(ctx, &status)

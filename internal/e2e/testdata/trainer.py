@@ -1,7 +1,7 @@
 """A trainer that raises signals in shared memory, with nothing but Python's
 standard library.
 
-It makes both segments, raises each signal in the order of the prototype (flag
+It makes both segments, waits for the end of its input, raises each signal in the order of the prototype (flag
 first), waits until it was taken and prints, as one JSON object a line, what it
 raised, the bytes that it wrote, and when by the monotonic clock, in ms.
 
@@ -56,6 +56,7 @@ def main():
     ]
     try:
         memory = [segment.buf for segment in segments]
+        sys.stdin.read()
         raised(memory[0], rollback, level=0, reason="")
         for level, reason in EMERGENCIES:
             raised(memory[1], lambda m, at: emergency(m, at, level, reason), level=level, reason=reason)

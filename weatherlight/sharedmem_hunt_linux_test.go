@@ -1,0 +1,239 @@
+package weatherlight
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
+)
+
+// storingTrainer maps an emergency segment and stores the records it is asked
+// for, in the order of the prototype, and tells nobody.
+const storingTrainer = `
+import mmap, os, struct, sys
+shm = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 0)
+print("mapped", flush=True)
+for line in sys.stdin:
+    level, at = (int(word) for word in line.split())
+    shm[0] = min(level, 1)
+    if not level:
+        print("stored", flush=True)
+        continue
+    shm[1] = level
+    struct.pack_into("<Q", shm, 2, at)
+    shm[10] = 6
+    shm[11:17] = b"stored"
+    print("stored", flush=True)
+`
+
+// storer is a process of its own that stores into the segment.
+type storer struct {
+	t       *testing.T
+	command *exec.Cmd
+	input   io.WriteCloser
+	output  *bufio.Reader
+}
+
+func (d *shared) storer() *storer {
+	d.t.Helper()
+	command := exec.CommandContext(d.t.Context(), "python3", "-c", storingTrainer, d.path)
+	command.Stderr = os.Stderr
+	input, err := command.StdinPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	output, err := command.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	w := &storer{d.t, command, input, bufio.NewReader(output)}
+	d.t.Cleanup(w.kill)
+	w.answers("mapped")
+	return w
+}
+
+func (w *storer) store(level byte, at uint64) {
+	w.t.Helper()
+	if _, err := fmt.Fprintln(w.input, level, at); err != nil {
+		w.t.Fatal(err)
+	}
+	w.answers("stored")
+}
+
+func (w *storer) clear() {
+	w.t.Helper()
+	w.store(0, 0)
+}
+
+func (w *storer) answers(want string) {
+	w.t.Helper()
+	if line, err := w.output.ReadString('\n'); err != nil || line != want+"\n" {
+		w.t.Fatalf("the trainer says %q, %v", line, err)
+	}
+}
+
+func (w *storer) kill() {
+	_ = w.command.Process.Kill()
+	_ = w.command.Wait() // says that it was killed
+}
+
+// hunted looks until a hunt is over, which the time of the deck has no part in,
+// and skips the test where the system lets nobody be caught.
+func (d *shared) hunted() {
+	d.t.Helper()
+	d.turn()
+	w := &d.monitor.segment.writers
+	had := w.hunt.pause
+	for begun := time.Now(); w.stores == nil && (had == 0 || w.hunt.pause == had); {
+		if time.Since(begun) > patience {
+			d.t.Fatal("no hunt came to an end")
+		}
+		d.now = d.now.Add(signalRest)
+		d.turn()
+		if had == 0 {
+			had = w.hunt.pause
+		}
+	}
+}
+
+// wantTold hunts and wants the stores of all trainers to be told.
+func (d *shared) wantTold() {
+	d.t.Helper()
+	d.hunted()
+	d.monitor.tell(nil)
+	switch got := d.monitor.status(); {
+	case got.HeardBy == heardStores:
+	case got.HeardBy == heardPoll && got.Error != "" && got.Error != storewatch.ErrNobody.Error():
+		d.t.Skip("this system grants no hardware breakpoints, so the segment is polled:", got.Error)
+	default:
+		d.t.Fatalf("heard by %+v", got)
+	}
+}
+
+func TestTrainerThatOnlyStoresIsHeardWithoutPolling(t *testing.T) {
+	d := sharedDeck(t)
+	d.turn()
+	w := d.storer()
+	d.wantPause(signalPoll, "with a trainer there")
+	d.wantTold()
+	for at := uint64(1); at <= 3; at++ {
+		d.wantPause(signalRest, "with a trainer whose stores are told")
+		w.store(byte(at), at)
+		d.take()
+		d.wantPause(signalRest, "after a signal that was told")
+	}
+	if got := len(d.list()); got != 3 {
+		t.Errorf("%d alarms, want 3", got)
+	}
+	w.kill()
+	d.wantPause(signalRest, "after the trainer was killed")
+	if d.monitor.tell(nil); d.monitor.status().HeardBy != heardUnused {
+		t.Errorf("heard by %+v after the trainer was killed", d.monitor.status())
+	}
+}
+
+func TestSecondTrainerIsPolledUntilItsStoresAreToldToo(t *testing.T) {
+	d := sharedDeck(t)
+	first := d.storer()
+	d.wantTold()
+	second := d.storer()
+	if got := d.turn(); got != signalPoll {
+		t.Errorf("pause of %v right after somebody new opened the segment", got)
+	}
+	d.wantTold()
+	for at, w := range []*storer{first, second, first} {
+		d.wantPause(signalRest, "with two trainers whose stores are told")
+		w.store(1, uint64(at)+1)
+		d.take()
+	}
+	first.kill()
+	d.wantPause(signalRest, "with the second there")
+	second.store(2, 9)
+	d.take()
+	d.wantPause(signalRest, "after a signal that was told")
+}
+
+// A writer that cannot be watched stands for one whose stores the kernel makes.
+func TestSignalThatNothingToldOfIsPolledForAfterwards(t *testing.T) {
+	d := sharedDeck(t)
+	hidden := d.writer()
+	defer hidden.end()
+	w := d.storer()
+	d.wantTold()
+	hidden.store(1, 1)
+	d.now = d.now.Add(signalRest)
+	d.take()
+	for range 20 {
+		d.wantPause(signalPoll, "after a signal that nothing told of")
+	}
+	w.store(2, 2)
+	d.take()
+}
+
+// A trainer may clear its segment at each step of its training.
+func TestTrainerThatStoresAllTheTimeForNothingIsPolled(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.storer()
+	d.wantTold()
+	d.now = d.now.Add(vainSpan)
+	for n := range vainMost + 1 {
+		w.clear()
+		if got := d.turn(); n < vainMost && got != signalRest {
+			t.Fatalf("pause of %v after %d stores for nothing", got, n+1)
+		}
+	}
+	for range huntEvery / signalRest / 2 {
+		d.wantPause(signalPoll, "after too many stores for nothing")
+	}
+	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardPoll, errToldInVain.Error()}) {
+		t.Errorf("heard by %+v after too many stores for nothing", d.monitor.status())
+	}
+	w.store(1, 1)
+	d.take()
+	d.now = d.now.Add(huntEvery)
+	d.wantTold()
+}
+
+func TestPromiseIsBelievedInsteadOfTheStores(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	d.hunted()
+	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardPoll, storewatch.ErrNobody.Error()}) {
+		t.Errorf("heard by %+v when nobody was found", d.monitor.status())
+	}
+	w.promise()
+	d.wantTrust()
+	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardRing, ""}) {
+		t.Errorf("heard by %+v when somebody promised to ring", d.monitor.status())
+	}
+}
+
+func TestNothingIsHuntedForAfterTheSegmentWasLetGo(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.storer()
+	d.turn()
+	for d.monitor.segment.writers.hunt.running == nil {
+		d.wantPause(signalPoll, "with a trainer there")
+	}
+	if err := d.monitor.leave(); err != nil {
+		t.Error(err)
+	}
+	d.wantTold()
+	if err := d.monitor.leave(); err != nil {
+		t.Error(err)
+	}
+	if len(d.bell.stores) != 0 {
+		t.Error("stores are still told of")
+	}
+	w.store(1, 1)
+	d.take()
+}
