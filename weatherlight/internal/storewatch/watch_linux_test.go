@@ -25,12 +25,10 @@ import mmap, os, queue, sys, threading, time
 path, manner = sys.argv[1:3]
 access = {"write": mmap.ACCESS_WRITE, "read": mmap.ACCESS_READ, "copy": mmap.ACCESS_COPY}[manner]
 file = os.open(path, os.O_RDWR)
-shm, value = mmap.mmap(file, 0, access=access), 0
+shm = mmap.mmap(file, 0, access=access)
 
 def store(at=0):
-    global value
-    value = (value + 1) % 256
-    shm[at] = value
+    shm[at] = (shm[at] + 1) % 256
 
 jobs, done = queue.Queue(), queue.Queue()
 def work():
