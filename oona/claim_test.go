@@ -156,6 +156,7 @@ func TestEntryRemovedWhileItWaitsForItsRetryIsCountedAndTold(t *testing.T) {
 			metrics, err := c.Metrics(context.Background())
 			return err == nil && metrics["trimmed_unread_total"] == 1
 		})
+		waitFor(t, "the loss is told", func() bool { return log.count() > 0 })
 		if log.count() != 1 || !strings.Contains(log.all[0], "entries=1") {
 			t.Errorf("log %v", log.all)
 		}

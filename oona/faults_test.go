@@ -137,7 +137,7 @@ func failWhile(t *testing.T, c *oona.Client) {
 // the bus is back: it could not be stored before.
 func TestAnswerMadeDuringAnOutageIsNotStale(t *testing.T) {
 	t.Parallel()
-	const window = 400 * time.Millisecond
+	const window = 2 * time.Second
 	server := redistest.Start(t, redistest.AOF()...)
 	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.FreshnessWindow, cfg.ClockSkew = window, time.Second })
 	started, release := make(chan struct{}), make(chan struct{})

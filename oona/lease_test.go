@@ -50,7 +50,7 @@ func onBothBuses(t *testing.T, test func(t *testing.T, url string)) {
 
 func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
-		const ttl = 300 * time.Millisecond
+		const ttl = time.Second
 		first := leaseClient(t, url, "a").NewLease(oona.LeaseConfig{Owner: "one", TTL: ttl})
 		second := leaseClient(t, url, "b").NewLease(oona.LeaseConfig{Owner: "two", TTL: ttl})
 		roll := renew(t, first, "i am a")

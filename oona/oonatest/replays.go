@@ -95,12 +95,12 @@ func testRetryIsNoReplay(t *testing.T, b *bus) {
 }
 
 func testFreshness(t *testing.T, b *bus) {
-	c := b.client(func(cfg *oona.Config) { cfg.FreshnessWindow, cfg.ClockSkew = time.Second, time.Second })
+	c := b.client(func(cfg *oona.Config) { cfg.FreshnessWindow, cfg.ClockSkew = time.Minute, time.Second })
 	at := func(id string, age time.Duration) *leyline.KernelPrefetchRequest {
 		return &leyline.KernelPrefetchRequest{RequestId: id, IssuedAt: timestamppb.New(time.Now().Add(-age))}
 	}
 	for _, r := range []*leyline.KernelPrefetchRequest{
-		at("old", 5*time.Second), at("future", -time.Minute), at("", 0), {RequestId: "undated"}, at("good", 0),
+		at("old", 5*time.Minute), at("future", -time.Minute), at("", 0), {RequestId: "undated"}, at("good", 0),
 	} {
 		b.publish(c, oona.Message{Payload: r})
 	}
