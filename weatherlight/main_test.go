@@ -60,6 +60,9 @@ func loadSettings(t testing.TB, extra map[string]string) *settings.Settings {
 		"TEZZERET_FORGE_ON_START":   "false",
 		"KERNEL_NONCE_CACHE_SIZE":   "64",
 		"WEATHERLIGHT_BOOT_TIMEOUT": "20s",
+		// What goes by the clock must not fall into a test by chance.
+		"WEATHERLIGHT_TELEMETRY_INTERVAL":    "1h",
+		"WEATHERLIGHT_HOUSEKEEPING_INTERVAL": "1h",
 	}
 	maps.Copy(variables, extra)
 	var environ []string

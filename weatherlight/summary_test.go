@@ -48,19 +48,29 @@ func eventful(t *testing.T, bus string) *running {
 	return r
 }
 
-// raise raises a signal of shared memory twice.
+// raise raises a signal of shared memory until one falls into the cooldown after
+// another.
 func raise(t *testing.T, monitor *signalMonitor, path string, record func(at uint64) []byte) {
 	t.Helper()
-	taken := func() int {
+	counted := func() (detections, skipped int64) {
 		monitor.mu.Lock()
 		defer monitor.mu.Unlock()
-		return int(monitor.detections + monitor.skipped)
+		return monitor.detections, monitor.skipped
 	}
-	for at := 1; at <= 2; at++ {
-		if err := os.WriteFile(path, record(uint64(1000*at)), 0o600); err != nil {
+	at, skipped := int64(0), int64(0)
+	for deadline := time.Now().Add(patience); skipped == 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("each of %d signals was told of by itself", at)
+		}
+		at++
+		if err := os.WriteFile(path, record(1000*uint64(at)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the shared signal is taken", func() bool { return taken() >= at })
+		eventually(t, "the shared signal is taken", func() bool {
+			var detections int64
+			detections, skipped = counted()
+			return detections+skipped >= at
+		})
 	}
 }
 
