@@ -197,8 +197,12 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.redis.Freeze()
-	first := time.Now()
 	w.process.signal(syscall.SIGTERM)
+	eventually(t, "the first signal is heard", patience, func() bool {
+		_, body := w.get("/readyz")
+		return strings.Contains(body, "draining")
+	})
+	first := time.Now()
 	// A repeated signal within 300 ms is the first one heard twice.
 	eventually(t, "the first signal is 400 ms old", patience, func() bool { return time.Since(first) > 400*time.Millisecond })
 	if !w.process.running() {
