@@ -76,8 +76,10 @@ func faults(t *testing.T) map[string]fault {
 		"out of memory":     {begin: set("CONFIG", "SET", "maxmemory", "1"), repair: set("CONFIG", "SET", "maxmemory", "0")},
 		"half-open": {begin: func(_ *testing.T, s *redistest.Server) { s.Freeze() },
 			repair: func(_ *testing.T, s *redistest.Server) { s.Thaw() }},
-		"loading": {args: append(redistest.AOF(), "--key-load-delay", "2000000"),
+		// Each command takes a second to load: there must be few of them.
+		"loading": {args: append(redistest.AOF(), "--key-load-delay", "1000000"),
 			begin: func(t *testing.T, s *redistest.Server) {
+				s.Kill()
 				go func() {
 					defer close(loading)
 					s.Restart()
