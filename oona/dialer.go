@@ -57,12 +57,17 @@ func (d *dialer) reach(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 func (d *dialer) patience() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.connected {
+	if d.reached() {
 		return min(redialTimeout, d.timeout)
 	}
 	return d.timeout
+}
+
+// reached reports whether the client has been connected once.
+func (d *dialer) reached() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.connected
 }
 
 func (d *dialer) secure(ctx context.Context, addr string, conn net.Conn, config *tls.Config) (net.Conn, error) {

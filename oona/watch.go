@@ -139,6 +139,11 @@ func (w *watched) verdict() time.Duration {
 	if rest := time.Duration(asked) + w.patience() - time.Since(w.begun); rest > 0 {
 		return rest
 	}
+	if !w.dialer.reached() || unread(w.Conn) {
+		// The first connection has its own bound, and what has come in waits for us:
+		// on a machine that is too busy it is we who are late.
+		return watchAgain
+	}
 	if w.suspect.Load() == asked {
 		w.dead.Store(true)
 		_ = w.Conn.Close() // whoever reads gets errDeadConnection

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package oona
+
+import "net"
+
+// unread is known on Linux only.
+func unread(net.Conn) bool { return false }
