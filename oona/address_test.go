@@ -85,7 +85,7 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 	redistest.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no",
 		"--tls-ca-cert-file", ca)
 	address := "rediss://127.0.0.1:" + port + "/0"
-	_, err := oona.Connect(context.Background(), oona.Config{URL: address, Keyring: keyring(t)})
+	_, err := oona.Connect(context.Background(), oona.Config{URL: address, Keyring: keyring(t), DialTimeout: time.Minute})
 	var connect509 *oona.ConnectError
 	if !errors.As(err, &connect509) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a server of an unknown authority was trusted: %v", err)
