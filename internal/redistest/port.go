@@ -25,7 +25,12 @@ func bind(addr string) (socket int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("bind: %w", err)
 	}
-	socket, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no process that is started meanwhile may inherit it
+	socket, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(socket)
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return 0, fmt.Errorf("bind %s: %w", addr, err)
 	}

@@ -42,7 +42,7 @@ func TestPortOfADeadServerIsGivenToNobodyElse(t *testing.T) {
 	if _, err := net.Dial("tcp", server.Addr); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("a dead server: %v", err)
 	}
-	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
