@@ -107,6 +107,15 @@ func seconds(t testing.TB, unit, key string) time.Duration {
 	return d
 }
 
+// TestNoSecretEndsInACoreFile: a watchdog ends what hangs by a signal that dumps.
+func TestNoSecretEndsInACoreFile(t *testing.T) {
+	for name, unit := range units(t) {
+		if limit := value(t, unit, "LimitCORE"); limit != "0" {
+			t.Errorf("%s: a core file may take %s", name, limit)
+		}
+	}
+}
+
 // TestUnitsGiveTheServiceItsTime: systemd must not kill what is still in its bounds.
 func TestUnitsGiveTheServiceItsTime(t *testing.T) {
 	defaults, err := settings.Load(settings.Options{Environ: []string{"ESPER_LEYLINE_SECRET=" + secret}, EnvFile: os.DevNull})

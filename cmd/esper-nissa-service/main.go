@@ -26,6 +26,7 @@ const (
 )
 
 func main() {
+	process.DieBySignal()
 	err := run(context.Background())
 	if err != nil {
 		process.Report(os.Stderr, name, err)

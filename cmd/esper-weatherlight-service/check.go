@@ -57,7 +57,7 @@ func printChecks(out io.Writer, checks []weatherlight.Check) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "CHECK\tRESULT\tDETAIL")
 	for _, check := range checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", check.Name, check.Result, strings.ReplaceAll(check.Detail, "\n", "; "))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", check.Name, check.Result, process.OneLine(check.Detail))
 	}
 	return errors.Join(table.Flush())
 }

@@ -27,6 +27,7 @@ import (
 const name = "esper-weatherlight-service"
 
 func main() {
+	process.DieBySignal()
 	err := start(context.Background(), os.Args[1:])
 	if err != nil {
 		process.Report(os.Stderr, name, err)

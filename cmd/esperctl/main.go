@@ -14,6 +14,7 @@ import (
 const name = "esperctl"
 
 func main() {
+	process.DieBySignal()
 	ctx, release := process.OnSignal(context.Background(), func() { os.Exit(process.ExitFailed) })
 	err := newRoot().ExecuteContext(ctx)
 	release()

@@ -38,6 +38,7 @@ var bootFailures = []struct {
 	{bootSteps[1], func(*world) string { return "REDIS_URL=redis://127.0.0.1:1/0" }, "127.0.0.1:1"},
 	{bootSteps[2], func(w *world) string { w.bus.do("SET", streamRequests, "no stream"); return "" }, "WRONGTYPE"},
 	{bootSteps[3], func(w *world) string { return "URZA_DATABASE_URL=sqlite:///" + w.file("catalog.db") }, "catalog.db"},
+	{bootSteps[3], func(*world) string { return "URZA_DATABASE_URL=postgres://u:" + password + "@127.0.0.1:1/db" }, "connection refused"},
 	{bootSteps[4], func(w *world) string { return w.readsOnly() }, "urza_prefetch"},
 	{bootSteps[5], func(w *world) string { return "WEATHERLIGHT_DATA_DIR=" + w.spoiltLedger() }, "command-ledger.log"},
 	{bootSteps[6], func(w *world) string { return "TAMIYO_POLICY_DIR=" + w.file("policies") }, "policies"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/lmittmann/tint"
@@ -26,6 +27,11 @@ const (
 	ExitConfiguration = 2 // the configuration is wrong
 	ExitDependency    = 3 // something it needs was not there at boot
 )
+
+// DieBySignal makes a crash (a panic, a fatal error of the runtime, SIGQUIT, or the
+// SIGABRT of a watchdog) end the process by SIGABRT. Go would exit with 2, which
+// says here that the configuration is wrong: a service manager would not restart.
+func DieBySignal() { debug.SetTraceback("crash") }
 
 // ExitCode is the exit code that an error stands for. An error with an Exit
 // method of its own says so itself.
@@ -59,12 +65,28 @@ func Misconfigured(variable string, err error) error {
 	return &settings.Faults{List: []settings.Fault{{Env: variable, Err: err}}}
 }
 
-// Report writes an error to w: for each fault of a configuration one line, else
-// one line in all, so that the first line names the part and the cause.
+// Report writes an error to w, on one line: whoever reads only the first line of
+// a failure learns the part and every cause.
 func Report(w io.Writer, name string, err error) {
-	for line := range strings.Lines(err.Error()) {
-		_, _ = fmt.Fprintf(w, "%s: %s\n", name, strings.TrimRight(line, "\n"))
+	_, _ = fmt.Fprintf(w, "%s: %s\n", name, OneLine(err.Error()))
+}
+
+// OneLine joins the lines of a text by semicolons, and a headline to what it
+// heads.
+func OneLine(text string) (joined string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "":
+		case joined == "":
+			joined = line
+		case strings.HasSuffix(joined, ":"):
+			joined += " " + line
+		default:
+			joined += "; " + line
+		}
 	}
+	return joined
 }
 
 // NewLogger writes coloured text to a terminal and JSON to anything else.

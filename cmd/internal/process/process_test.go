@@ -49,12 +49,17 @@ func TestExitCodeTellsWhoHasToAct(t *testing.T) {
 	}
 }
 
-func TestEveryFaultHasALineOfItsOwn(t *testing.T) {
-	var out bytes.Buffer
-	process.Report(&out, "esperctl", errors.New("settings: 2 faults\n  A is wrong\n  B is wrong"))
-	want := "esperctl: settings: 2 faults\nesperctl:   A is wrong\nesperctl:   B is wrong\n"
-	if out.String() != want {
-		t.Errorf("report:\n%swant:\n%s", out.String(), want)
+func TestReportIsOneLineWithEveryCause(t *testing.T) {
+	for text, want := range map[string]string{
+		"refused": "esperctl: refused\n",
+		"settings: 2 faults\n  A is wrong\n  B is wrong":    "esperctl: settings: 2 faults; A is wrong; B is wrong\n",
+		"failed to connect:\n\tdial: refused\n\n\tno TLS\n": "esperctl: failed to connect: dial: refused; no TLS\n",
+	} {
+		var out bytes.Buffer
+		process.Report(&out, "esperctl", errors.New(text))
+		if out.String() != want {
+			t.Errorf("%q is reported as %q, want %q", text, out.String(), want)
+		}
 	}
 }
 
