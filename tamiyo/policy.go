@@ -105,7 +105,7 @@ func (p *Policies) accept(update *leyline.PolicyUpdate) (Policy, error) {
 	if reason := p.refusal(update, now); reason != "" {
 		return Policy{}, &RejectedError{Reason: reason, PolicyID: update.GetPolicyId()}
 	}
-	policy := newPolicy(update, now)
+	policy := newPolicy(update, p.journal.next(now))
 	if err := storePayload(p.config.Dir, policy, update.GetPayload()); err != nil {
 		return Policy{}, err
 	}
@@ -156,15 +156,41 @@ func (p *Policies) rollback() (Policy, error) {
 	if p.journal.Previous == nil {
 		return Policy{}, ErrNoPreviousPolicy
 	}
+	again := *p.journal.Previous
+	again.AppliedAt = p.journal.next(time.Now())
 	next := p.journal
-	next.Active, next.Previous = next.Previous, nil
+	next.Active, next.Previous = &again, nil
 	if err := p.commit(next); err != nil {
 		return Policy{}, err
 	}
-	return *next.Active, nil
+	return again, nil
 }
 
-// Active returns the policy whose payload is in force; false before the first.
+// Learn takes note of a policy that another store of the same fleet has made
+// active. The one that was activated last is in force, wherever that was; its
+// payload stays where it is. What is known already changes nothing.
+func (p *Policies) Learn(policy Policy) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := p.journal.inForce(); last != nil && !policy.AppliedAt.After(last.AppliedAt) {
+		return nil
+	}
+	if err := p.commit(p.journal.learn(policy)); err != nil {
+		return fmt.Errorf("learn of policy %q: %w", policy.Update.GetPolicyId(), err)
+	}
+	return nil
+}
+
+// InForce returns the policy that was activated last, here or as [Policies.Learn]
+// was told; false before the first.
+func (p *Policies) InForce() (Policy, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return valueOf(p.journal.inForce())
+}
+
+// Active returns the policy of which this store has the payload, the last one
+// activated here; false before the first.
 func (p *Policies) Active() (Policy, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,7 +215,7 @@ func (p *Policies) History() []Policy {
 
 // ActiveVersion returns the version in force, or empty before the first.
 func (p *Policies) ActiveVersion() string {
-	policy, _ := p.Active()
+	policy, _ := p.InForce()
 	return policy.Update.GetTamiyoPolicyVersion()
 }
 

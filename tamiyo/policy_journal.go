@@ -38,7 +38,7 @@ type Policy struct {
 func newPolicy(update *leyline.PolicyUpdate, now time.Time) Policy {
 	metadata := proto.CloneOf(update)
 	metadata.Payload = nil
-	policy := Policy{Update: metadata, Size: len(update.GetPayload()), AppliedAt: now.UTC()}
+	policy := Policy{Update: metadata, Size: len(update.GetPayload()), AppliedAt: now}
 	if policy.Size > 0 {
 		policy.Digest = digestOf(update.GetPayload())
 	}
@@ -63,6 +63,7 @@ func (p position) compare(other position) int {
 // changed in place.
 type policyJournal struct {
 	Active    *Policy             `json:"active,omitempty"`
+	Elsewhere *Policy             `json:"elsewhere,omitempty"` // activated by another store
 	Previous  *Policy             `json:"previous,omitempty"`
 	Announced *Policy             `json:"announced,omitempty"`
 	Seen      map[string]position `json:"seen,omitempty"`
@@ -79,17 +80,49 @@ func (j policyJournal) newer(update *leyline.PolicyUpdate) bool {
 }
 
 func (j policyJournal) accept(policy Policy) policyJournal {
-	next := j
+	next := j.saw(policy.Update)
 	next.Announced = &policy
 	if policy.Digest != "" {
 		next.Active, next.Previous = &policy, j.Active
 	}
-	next.Seen = maps.Clone(j.Seen)
-	if next.Seen == nil {
-		next.Seen = map[string]position{}
+	return next
+}
+
+// learn takes note of what another store has activated.
+func (j policyJournal) learn(policy Policy) policyJournal {
+	next := j
+	if j.newer(policy.Update) {
+		next = j.saw(policy.Update)
 	}
-	next.Seen[policy.Update.GetPolicyId()] = positionOf(policy.Update)
-	return next.bounded()
+	next.Elsewhere = &policy
+	return next
+}
+
+// saw refuses update, and those of its id before it, from now on.
+func (j policyJournal) saw(update *leyline.PolicyUpdate) policyJournal {
+	j.Seen = maps.Clone(j.Seen)
+	if j.Seen == nil {
+		j.Seen = map[string]position{}
+	}
+	j.Seen[update.GetPolicyId()] = positionOf(update)
+	return j.bounded()
+}
+
+// inForce is what was activated last, here or elsewhere; nil before the first.
+func (j policyJournal) inForce() *Policy {
+	if j.Active == nil || j.Elsewhere != nil && j.Elsewhere.AppliedAt.After(j.Active.AppliedAt) {
+		return j.Elsewhere
+	}
+	return j.Active
+}
+
+// next is the time of an activation now. It lies behind every other one, also
+// when the clock of whoever activated that is ahead of ours.
+func (j policyJournal) next(now time.Time) time.Time {
+	if last := j.inForce(); last != nil && !now.After(last.AppliedAt) {
+		return last.AppliedAt.Add(time.Nanosecond)
+	}
+	return now.UTC()
 }
 
 func (j policyJournal) bounded() policyJournal {

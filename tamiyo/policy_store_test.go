@@ -189,3 +189,50 @@ func FuzzPolicyJournal(f *testing.F) {
 		}
 	})
 }
+
+// Two stores of a fleet: what one activates, the other learns.
+func TestPolicyThatWasActivatedLastIsInForceWhereverThatWas(t *testing.T) {
+	dir := t.TempDir()
+	here, there := openPolicies(t, PolicyConfig{Dir: dir}), openPolicies(t, PolicyConfig{})
+	inForce := func(p *Policies, want string) {
+		t.Helper()
+		if got := p.ActiveVersion(); got != want {
+			t.Errorf("version %q is in force, want %q", got, want)
+		}
+	}
+	activate := func(p *Policies, u *leyline.PolicyUpdate) Policy {
+		t.Helper()
+		if err := p.HandleUpdate(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		policy, _ := p.InForce()
+		return policy
+	}
+	learn := func(p *Policies, policy Policy) {
+		t.Helper()
+		if err := p.Learn(policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	first := activate(here, update("p", "v1", now.Add(-3*time.Minute), "one"))
+	second := activate(there, update("q", "v2", now.Add(-2*time.Minute), "two"))
+	learn(here, second)
+	inForce(here, "v2")
+	learn(here, first) // what is old changes nothing
+	learn(there, first)
+	inForce(here, "v2")
+	inForce(there, "v2")
+	if payload, err := here.Payload(); err != nil || string(payload) != "one" {
+		t.Errorf("payload %q, %v: only what was activated here has one", payload, err)
+	}
+	reopened := openPolicies(t, PolicyConfig{Dir: dir})
+	inForce(reopened, "v2")
+	wantRejected(t, reopened.HandleUpdate(t.Context(), update("q", "v2", now.Add(-2*time.Minute), "two")), ReasonReplayed)
+	// The clock of the other one may be ahead.
+	second.AppliedAt = now.Add(time.Hour)
+	learn(reopened, second)
+	learn(there, activate(reopened, update("p", "v3", now.Add(-time.Minute), "three")))
+	inForce(reopened, "v3")
+	inForce(there, "v3")
+}

@@ -9,7 +9,6 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/tamiyo"
 )
 
 // maxRoutes bounds what is remembered of germinations that were handed on.
@@ -138,12 +137,4 @@ func (s *Service) fleetLayers(run string) []string {
 		}
 	}
 	return nil
-}
-
-func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
-	err := s.policies.HandleUpdate(ctx, update)
-	if _, rejected := errors.AsType[*tamiyo.RejectedError](err); rejected {
-		return nil, oona.Permanent(err)
-	}
-	return nil, err
 }

@@ -30,6 +30,7 @@ type fleetNote struct {
 	Seeds    []string            `json:"seeds,omitempty"`    // that live in it
 	Blending map[string][]string `json:"blending,omitempty"` // seeds that blend, by blueprint
 	Library  string              `json:"library,omitempty"`  // which kernel library it works on
+	Policy   *policyNote         `json:"policy,omitempty"`   // in force as far as it knows, none before the first
 }
 
 // fleetMember is a live instance.
@@ -57,8 +58,10 @@ type fleet struct {
 	// departed, when set, hears of an instance that is no longer on the roll.
 	departed func(name string)
 
+	beating   sync.Mutex // one beat at a time, or an older roll could be seen last
 	mu        sync.Mutex
 	describe  func() fleetNote
+	heed      func([]fleetMember)
 	members   []fleetMember
 	leader    string
 	token     int64         // of our lead; 0: another leads, or we do not know
@@ -74,6 +77,7 @@ func newFleet(self string, lease roster, library string, logger *slog.Logger) *f
 	return &fleet{
 		self: self, lease: lease, logger: logger,
 		describe: func() fleetNote { return fleetNote{Library: library} },
+		heed:     func([]fleetMember) {},
 		changed:  make(chan struct{}), routes: make(map[string]string),
 	}
 }
@@ -109,8 +113,10 @@ func (f *fleet) Run(ctx context.Context) error {
 	return nil
 }
 
-// beat renews the lease once.
+// beat renews the lease once, and tells the others what there is to tell now.
 func (f *fleet) beat(ctx context.Context) error {
+	f.beating.Lock()
+	defer f.beating.Unlock()
 	sent := time.Now()
 	ctx, cancel := context.WithDeadline(ctx, f.patience(sent))
 	defer cancel()
@@ -145,11 +151,12 @@ func (f *fleet) note() fleetNote {
 	return describe()
 }
 
-// tell changes what the next beats say of this instance.
-func (f *fleet) tell(describe func() fleetNote) {
+// tell changes what the next beats say of this instance, and who hears what the
+// others say.
+func (f *fleet) tell(describe func() fleetNote, heed func([]fleetMember)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.describe = describe
+	f.describe, f.heed = describe, heed
 }
 
 // missed ends a lead that could not be renewed in time.
@@ -176,7 +183,9 @@ func (f *fleet) see(roll oona.Roll, sent, answered time.Time) {
 	gone := f.gone(names(f.members), names(members), answered)
 	f.members, f.leader, f.until = members, roll.Leader, sent.Add(leaseTTL)
 	f.setToken(roll.Token)
+	heed := f.heed
 	f.mu.Unlock()
+	heed(members)
 	for _, name := range gone {
 		f.bury(name)
 	}

@@ -57,17 +57,17 @@ func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.urgentTelemetry),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      typed(s.handleCommand),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            typed(s.handleState),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(s.handlePolicy),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(passOn[*leyline.PolicyUpdate]),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY:   typed(passOn[*leyline.KernelArtifactReady]),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR:   typed(passOn[*leyline.KernelArtifactError]),
 	}
 }
 
-// passOn moves a diverted answer to its own stream, where the instance that
-// asked reads it.
-func passOn[M proto.Message](_ context.Context, answer M) ([]oona.Message, error) {
-	return []oona.Message{{Payload: answer}}, nil
+// passOn moves a diverted message to its own stream, where the instance that
+// asked reads an answer, and the leader a policy update.
+func passOn[M proto.Message](_ context.Context, diverted M) ([]oona.Message, error) {
+	return []oona.Message{{Payload: diverted}}, nil
 }
 
 // telemetryMessage routes a packet that commits together with something else.

@@ -49,7 +49,7 @@ func (s *Service) startSeeds(ctx context.Context) error {
 		return fmt.Errorf("seed manager: %w", err)
 	}
 	s.seeds = seeds
-	s.fleet.tell(s.describeInstance)
+	s.fleet.tell(s.describeInstance, func([]fleetMember) {})
 	return s.startWorkers(s.seedWorkers)(ctx)
 }
 
@@ -166,6 +166,7 @@ func (s *Service) startController(ctx context.Context) error {
 	if err := s.openController(); err != nil {
 		return err
 	}
+	s.fleet.tell(s.describePolicy, s.learnPolicies)
 	if err := s.startWorkers(s.controllerWorkers)(ctx); err != nil {
 		return errors.Join(err, s.reports.Close())
 	}
@@ -220,10 +221,10 @@ func (s *Service) stopController(ctx context.Context) error {
 func (s *Service) controllerWorkers() []supervise.Spec {
 	streams := s.busConfig().Streams
 	return []supervise.Spec{
-		s.consumer(workerPolicies, oona.Subscription{
-			Stream: streams.Policy,
-			// One at a time, and none before one that has to be tried again: policies
-			// are ordered.
+		// The leader alone, one at a time, and none before one that has to be tried
+		// again: policies are ordered.
+		s.leaderConsumer(workerPolicies, oona.Subscription{
+			Stream:      streams.Policy,
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
 			Handlers: map[leyline.BusMessageType]oona.Handler{

@@ -1,0 +1,91 @@
+package weatherlight
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/tamiyo"
+)
+
+// policyNoteContext stands before what the signature of a note covers. No envelope
+// begins like that, so neither signature can be used for the other.
+const policyNoteContext = "weatherlight: policy in force\n"
+
+// policyNote tells the other instances which policy is in force. It is signed: the
+// roll can be written by whoever can write to the bus.
+type policyNote struct {
+	Policy    []byte `json:"policy"` // the JSON of a tamiyo.Policy
+	Signature string `json:"signature"`
+}
+
+func newPolicyNote(keyring *signing.Keyring, policy tamiyo.Policy) (*policyNote, error) {
+	content, err := json.Marshal(policy)
+	if err != nil {
+		return nil, fmt.Errorf("write note of policy: %w", err)
+	}
+	return &policyNote{Policy: content, Signature: keyring.SignEnvelope(signedNote(content))}, nil
+}
+
+// open checks a note and returns its policy.
+func (n *policyNote) open(keyring *signing.Keyring) (policy tamiyo.Policy, err error) {
+	if err := keyring.VerifyEnvelope(signedNote(n.Policy), n.Signature); err != nil {
+		return policy, fmt.Errorf("note of policy: %w", err)
+	}
+	if err := json.Unmarshal(n.Policy, &policy); err != nil {
+		return policy, fmt.Errorf("read note of policy: %w", err)
+	}
+	return policy, nil
+}
+
+func signedNote(content []byte) []byte { return append([]byte(policyNoteContext), content...) }
+
+// handlePolicy takes an update in. It is settled when all others can know of it:
+// whoever leads next goes on with it.
+func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
+	err := s.policies.HandleUpdate(ctx, update)
+	if _, rejected := errors.AsType[*tamiyo.RejectedError](err); rejected {
+		return nil, oona.Permanent(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.fleet.beat(ctx); err != nil { // The next beat tells them as well.
+		s.logger.Debug("the others were not told of a policy at once", "policy", update.GetPolicyId(), "error", err)
+	}
+	return nil, nil
+}
+
+// describePolicy is what the others are told once there is a policy store.
+func (s *Service) describePolicy() fleetNote {
+	note := s.describeInstance()
+	policy, found := s.policies.InForce()
+	if !found {
+		return note
+	}
+	var err error
+	if note.Policy, err = newPolicyNote(s.keyring, policy); err != nil {
+		s.logger.Warn("the others are not told of a policy", "policy", policy.Update.GetPolicyId(), "error", err)
+	}
+	return note
+}
+
+// learnPolicies takes over what the others know to be in force.
+func (s *Service) learnPolicies(members []fleetMember) {
+	for _, member := range members {
+		if member.Policy == nil || member.name == s.instance() {
+			continue
+		}
+		policy, err := member.Policy.open(s.keyring)
+		if err == nil {
+			err = s.policies.Learn(policy)
+		}
+		if err != nil {
+			s.logger.Debug("policy of another instance not taken over", "instance", member.name, "error", err)
+		}
+	}
+}
