@@ -15,7 +15,10 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 )
 
-const composeFile = "docker-compose.weatherlight.yml"
+const (
+	composeFile = "docker-compose.weatherlight.yml"
+	trainer     = "1000:1001" // user and group
+)
 
 // deployment is the compose file as the client resolves it.
 type deployment struct {
@@ -25,14 +28,18 @@ type deployment struct {
 }
 
 type container struct {
-	Image       string
-	Build       struct{ Context, Dockerfile string }
+	Image string
+	Build struct {
+		Context, Dockerfile string
+		Args                map[string]string
+	}
 	Entrypoint  []string
 	Command     []string
 	Environment map[string]string
 	Volumes     []string
 	Ports       []string
 	Restart     string
+	IPC, User   string
 	ReadOnly    bool                                  `yaml:"read_only"`
 	SecurityOpt []string                              `yaml:"security_opt"`
 	CapDrop     []string                              `yaml:"cap_drop"`
@@ -47,9 +54,14 @@ type container struct {
 }
 
 // resolve lets the client read a compose file, and reads what it made of it.
-func resolve(t testing.TB) deployment {
+func resolve(t testing.TB, more ...string) deployment {
 	t.Helper()
-	printed := run(t, ".", []string{"ESPER_LEYLINE_SECRET=" + secret}, "docker-compose", "-f", composeFile, "config")
+	words := []string{"-f", composeFile}
+	for _, file := range more {
+		words = append(words, "-f", file)
+	}
+	environ := []string{"ESPER_LEYLINE_SECRET=" + secret, "TRAINER=" + trainer, "TOLARIA_ROLLBACK_SIGNAL_NAME=rollback"}
+	printed := run(t, ".", environ, "docker-compose", append(words, "config")...)
 	decoder := yaml.NewDecoder(strings.NewReader(printed))
 	decoder.KnownFields(true)
 	var d deployment
@@ -104,12 +116,28 @@ func TestComposeStartsInOrderAndLooksAfterEveryService(t *testing.T) {
 	}
 }
 
+// TestComposeWithATrainerSharesItsMemoryAndUser: else its segments could not be seen, or not be opened.
+func TestComposeWithATrainerSharesItsMemoryAndUser(t *testing.T) {
+	alone, shared := resolve(t).ours()["weatherlight"], resolve(t, "docker-compose.trainer.yml").ours()["weatherlight"]
+	if alone.IPC != "" || alone.User != "" {
+		t.Errorf("without a trainer: memory of %q, user %q", alone.IPC, alone.User)
+	}
+	if shared.IPC != "host" || shared.User != trainer || shared.Environment["TOLARIA_ROLLBACK_SIGNAL_NAME"] != "rollback" {
+		t.Errorf("with a trainer: memory of %q, user %q, %v", shared.IPC, shared.User, shared.Environment)
+	}
+}
+
 // TestComposeRunsWhatTheImageHolds: commands and folders that a file names must be there.
 func TestComposeRunsWhatTheImageHolds(t *testing.T) {
 	d, image := resolve(t), readDockerfile(t)
 	for name, c := range d.ours() {
 		if _, err := os.Stat(filepath.Join(c.Build.Context, c.Build.Dockerfile)); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		for argument := range c.Build.Args {
+			if !slices.ContainsFunc(image.all("ARG"), func(known string) bool { return strings.HasPrefix(known, argument+"=") }) {
+				t.Errorf("%s is built with %s, which the image does not take", name, argument)
+			}
 		}
 		for _, command := range append(c.Entrypoint, c.Healthcheck.Test[1]) {
 			if !slices.Contains(image.commands(), command) {

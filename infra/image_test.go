@@ -2,13 +2,20 @@ package infra
 
 import (
 	"debug/elf"
+	"encoding/json"
+	"errors"
+	"net/http"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 // dockerfile is what the tests read of the Dockerfile.
@@ -83,6 +90,40 @@ func TestImageHoldsStaticCommands(t *testing.T) {
 	}
 	for _, command := range d.commands() {
 		mustBeStatic(t, filepath.Join(folder, path.Base(command)))
+	}
+}
+
+// TestImageSaysItsVersion: the build sees no history that would tell it.
+func TestImageSaysItsVersion(t *testing.T) {
+	const version = "v9.8.7-of the test"
+	t.Setenv("VERSION", version)
+	folder, addr := readDockerfile(t).build(t), freeport.Must(t)
+	service := exec.Command(filepath.Join(folder, "esper-weatherlight-service")) //nolint:gosec // just built
+	service.Dir, service.Stderr = t.TempDir(), os.Stderr
+	service.Env = []string{"ESPER_LEYLINE_SECRET=" + secret, "REDIS_URL=embedded:", "WEATHERLIGHT_HTTP_ADDR=" + addr,
+		"TEZZERET_FORGE_ON_START=false"}
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = service.Process.Kill()
+		_ = service.Wait() // it was killed
+	})
+	var status struct{ Version string }
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && status.Version == ""; <-poll.C {
+		response, err := http.Get("http://" + addr + "/status")
+		if err != nil {
+			continue // it does not listen yet
+		}
+		err = errors.Join(json.NewDecoder(response.Body).Decode(&status), response.Body.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status.Version != version {
+		t.Errorf("the service says version %q, the image was built as %q", status.Version, version)
 	}
 }
 

@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"errors"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,9 +19,15 @@ const unitFolder = "systemd"
 const installed = "/usr/local/bin/"
 
 // verify asks systemd about a unit whose commands were installed elsewhere, and returns what it complains of.
-func verify(t testing.TB, name, text string) string {
+func verify(t testing.TB, name, text string, dropIns ...string) string {
 	t.Helper()
 	folder := t.TempDir()
+	for _, dropIn := range dropIns {
+		within := filepath.Join(folder, name+".d")
+		if err := errors.Join(os.MkdirAll(within, 0o700), os.WriteFile(filepath.Join(within, "x.conf"), []byte(dropIn), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, command := range regexp.MustCompile(installed+`[a-z-]+`).FindAllString(text, -1) {
 		file := filepath.Join(folder, path.Base(command))
 		if _, err := os.Stat(filepath.Join("..", "cmd", path.Base(command))); err != nil {
@@ -63,6 +70,25 @@ func TestUnitsAreSound(t *testing.T) {
 		if complaint := verify(t, name, text); complaint != "" {
 			t.Errorf("systemd-analyze verify %s: %s", name, complaint)
 		}
+	}
+}
+
+// TestUnitTakesTheUserOfATrainer: a user of its own could not open the segments of another.
+func TestUnitTakesTheUserOfATrainer(t *testing.T) {
+	const name = "esper-weatherlight.service"
+	text, err := os.ReadFile(filepath.Join(unitFolder, "trainer.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropIn := string(text)
+	if complaint := verify(t, name, units(t)[name], dropIn); complaint != "" {
+		t.Errorf("systemd-analyze verify: %s", complaint)
+	}
+	if value(t, dropIn, "DynamicUser") != "no" || value(t, dropIn, "User") == "" {
+		t.Errorf("the unit runs as a user of its own still:\n%s", dropIn)
+	}
+	if verify(t, name, units(t)[name], strings.Replace(dropIn, "User=", "Usr=", 1)) == "" {
+		t.Error("systemd-analyze verify does not read the drop-in")
 	}
 }
 

@@ -260,8 +260,16 @@ func (s *Service) LogStatus(ctx context.Context) {
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "status", slog.Any("status", s.status(ctx)))
 }
 
-// version is the module version that the binary was built from.
+// stamp is the version that a build without the repository's history is given:
+// go build -ldflags "-X github.com/esper-lite/weatherlight/weatherlight.stamp=v1.2.3".
+var stamp string
+
+// version is the one that the build was given, or else the module version that Go
+// found in the repository.
 func version() string {
+	if stamp != "" {
+		return stamp
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
