@@ -1,6 +1,8 @@
 package nissa
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -15,54 +17,64 @@ type counts struct {
 	quarantine, elevatedRisk, reward        *prometheus.GaugeVec
 	latency                                 *prometheus.HistogramVec
 
-	names []string
+	rows []seriesRow
 }
+
+// seriesRow is what the operator's page says of a series.
+type seriesRow struct{ name, labels, kind, meaning string }
 
 func newCounts() *counts {
 	c := new(counts)
 	c.packets = c.counter("esper_telemetry_packets_total", "Telemetry packets by source.", "source")
-	c.states = c.counter("esper_system_state_packets_total", "System state packets by phase.", "phase")
+	c.states = c.counter("esper_system_state_packets_total", "System state packets by the subsystem that sent them.", "phase")
 	c.reports = c.counter("esper_field_reports_total", "Field reports by outcome.", "outcome")
-	c.runs = c.counter("esper_training_runs_total", "Training runs seen.")
-	c.signals = c.counter("esper_emergency_signals_total", "Emergency signals by level.", "level")
-	c.dropped = c.counter("nissa_points_dropped_total", "Metric points not shown, by reason.", "reason")
-	c.repeats = c.counter("nissa_repeated_messages_total", "Messages delivered more than once, by type.", "type")
-	c.graphFallbacks = c.counter("tolaria_graph_fallback_total", "Fallbacks from captured graphs.")
-	c.hazardHigh = c.counter("esper_tamiyo_bsds_hazard_high_total", "Blueprints of high hazard.", "provenance")
+	c.runs = c.counter("esper_training_runs_total", "Training runs of which a system state packet told.")
+	c.signals = c.counter("esper_emergency_signals_total", "Emergency signals of the bus by level.", "level")
+	c.dropped = c.counter("nissa_points_dropped_total",
+		"Metric points not shown, by reason: series_limit, reserved_name, invalid_name.", "reason")
+	c.repeats = c.counter("nissa_repeated_messages_total", "Messages delivered more than once and counted once, by type.", "type")
+	c.graphFallbacks = c.counter("tolaria_graph_fallback_total", "Fallbacks of a trainer from captured graphs.")
+	c.hazardHigh = c.counter("esper_tamiyo_bsds_hazard_high_total",
+		"Blueprints of high hazard, by who judged them.", "provenance")
 	c.hazardCritical = c.counter("esper_tamiyo_bsds_hazard_critical_total",
-		"Blueprints of critical hazard.", "provenance")
+		"Blueprints of critical hazard, by who judged them.", "provenance")
 	c.quarantine = c.gauge("tamiyo_bsds_quarantine_active", "1 while the blueprint last judged is quarantined.")
 	c.elevatedRisk = c.gauge("tamiyo_bsds_elevated_risk", "1 while the blueprint last judged is of elevated risk.")
-	c.reward = c.gauge("esper_simic_training_reward_total", "Sum of training rewards; may fall.")
-	c.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "nissa_ingest_latency_ms",
-		Help:    "Processing time of a message in milliseconds, by type.",
-		Buckets: []float64{0.1, 0.5, 1, 2, 5, 10, 25, 50, 100},
-	}, []string{"type"})
+	c.reward = c.gauge("esper_simic_training_reward_total", "Sum of training rewards; may fall, in spite of its name.")
+	c.latency = c.histogram("nissa_ingest_latency_ms", "Processing time of a message in milliseconds, by type.",
+		[]float64{0.1, 0.5, 1, 2, 5, 10, 25, 50, 100}, "type")
 	return c
 }
 
 func (c *counts) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	c.names = append(c.names, name)
+	c.note(name, "counter", help, labels)
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
 
 func (c *counts) gauge(name, help string) *prometheus.GaugeVec {
-	c.names = append(c.names, name)
+	c.note(name, "gauge", help, nil)
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, nil)
 }
 
-// register adds the series and the process's own to registry, and returns the
-// names that are taken. Size tells how many series come from metric points.
-func (c *counts) register(registry *prometheus.Registry, size func() int) []string {
+func (c *counts) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	c.note(name, "histogram", help, labels)
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+}
+
+func (c *counts) note(name, kind, meaning string, labels []string) {
+	c.rows = append(c.rows, seriesRow{name, strings.Join(labels, ","), kind, meaning})
+}
+
+// register adds the series and the process's own to registry. Size tells how many
+// series come from metric points.
+func (c *counts) register(registry *prometheus.Registry, size func() int) {
+	const name, meaning = "nissa_series", "Series that come from metric points."
+	c.note(name, "gauge", meaning, nil)
 	registry.MustRegister(
 		c.packets, c.states, c.reports, c.runs, c.signals, c.dropped, c.repeats, c.graphFallbacks,
 		c.hazardHigh, c.hazardCritical, c.quarantine, c.elevatedRisk, c.reward, c.latency,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "nissa_series", Help: "Series that come from metric points.",
-		}, func() float64 { return float64(size()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: meaning}, func() float64 { return float64(size()) }),
 	)
-	return c.names
 }

@@ -47,8 +47,9 @@ func newRecorder(limits Limits) *recorder {
 		origins:   newCapped(limits.LabelValues),
 		levels:    newCapped(limits.LabelValues),
 	}
-	for _, name := range counts.register(r.registry, r.series.size) {
-		r.series.own[name] = struct{}{}
+	counts.register(r.registry, r.series.size)
+	for _, row := range counts.rows {
+		r.series.own[row.name] = struct{}{}
 	}
 	r.registry.MustRegister(r.series)
 	return r

@@ -17,6 +17,10 @@ const (
 	dropInvalid  = "invalid_name"
 )
 
+// pointHelp is the HELP of all series that come from metric points: those of one
+// name must not differ in it, and what they mean is their senders' to say.
+const pointHelp = "Last value of the Esper telemetry metric."
+
 // series is one gauge: the last value of a metric under one set of labels.
 type series struct {
 	desc   *prometheus.Desc
@@ -103,8 +107,7 @@ func newSeries(name string, labels []label) *series {
 	for i, l := range labels {
 		names[i], values[i] = l.name, l.value
 	}
-	// One help text for all: series of one name must not differ in it.
-	desc := prometheus.NewDesc(name, "Last value of the Esper telemetry metric.", names, nil)
+	desc := prometheus.NewDesc(name, pointHelp, names, nil)
 	return &series{desc: desc, values: values}
 }
 

@@ -19,20 +19,32 @@ const (
 	inboxLife = 24 * time.Hour
 )
 
-type choreFunc = func(context.Context) (map[string]float64, error)
+// Who does a chore: what is everybody's the leader, what is a library's one of
+// those that work on it, and each its own.
+const (
+	byLeader = "the instance that leads"
+	byKeeper = "one instance of each kernel library"
+	byEach   = "each instance"
+)
 
-// choreList is what there is to do: what is everybody's by the leader, what is
-// a library's by one of those that work on it, and each its own.
+// choreList is what there is to do.
 func (s *Service) choreList() []chore {
 	return []chore{
-		{"oona_trim", s.asLeader(s.trimBus)},
-		{"oona_dead_letters", s.asLeader(s.ageDeadLetters)},
-		{"oona_consumers", s.asLeader(s.pruneConsumers)},
-		{"oona_answer_groups", s.asLeader(s.pruneAnswerGroups)},
-		{"oona_inbox", s.keepInbox},
-		{"urza_maintenance", s.asKeeper(s.maintainLibrary)},
-		{"capability_fanout", s.asKeeper(s.fanOutCapabilities)},
-		{"memory", returnMemory},
+		{"oona_trim", byLeader, "Removes from the streams what is older than `OONA_MESSAGE_TTL_MS` and was finished by every " +
+			"group. Items: entries removed, by stream.", s.asLeader(s.trimBus)},
+		{"oona_dead_letters", byLeader, "Removes dead letters older than `OONA_DEAD_LETTER_TTL_HOURS`. Items: `removed`.",
+			s.asLeader(s.ageDeadLetters)},
+		{"oona_consumers", byLeader, "Removes consumers that were silent for 24 h and own nothing. Items: `removed`.",
+			s.asLeader(s.pruneConsumers)},
+		{"oona_answer_groups", byLeader, "Removes the groups of instances that are gone from the streams of answers: after " +
+			"10 min, or 24 h when they own something. Items: `removed`.", s.asLeader(s.pruneAnswerGroups)},
+		{"oona_inbox", byEach, "Keeps this instance's inbox of commands for another 24 h. No items.", s.keepInbox},
+		{"urza_maintenance", byKeeper, "Drops expired rows from memory, looks for rows that cannot be read and for kernels " +
+			"without a file, and removes what crashed saves left behind. Items: `rows`, `expired`, `skipped`, `swept`, " +
+			"`missing`, `quarantined`.", s.asKeeper(s.maintainLibrary)},
+		{"capability_fanout", byKeeper, "Writes into the library which seeds may set the parameters of each blueprint. " +
+			"Items: `blending` blueprints, `changed` rows.", s.asKeeper(s.fanOutCapabilities)},
+		{"memory", byEach, "Gives memory that is no longer used back to the system. Items: `heap_bytes`.", returnMemory},
 	}
 }
 

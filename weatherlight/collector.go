@@ -30,9 +30,8 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 
 // collectHistograms shows how long each path of the bus takes.
 func collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Metric) {
-	desc := prometheus.NewDesc("oona_latency_seconds",
-		"Time of a message on a path of the bus: publish, consume (taking in to commit), delivery (storing to commit).",
-		[]string{"path", "stream"}, nil)
+	row, _ := documented.row("oona_latency_seconds")
+	desc := prometheus.NewDesc(row.name, row.help(), []string{"path", "stream"}, nil)
 	for _, h := range histograms {
 		buckets := make(map[float64]uint64, len(h.Bounds))
 		var below uint64
@@ -72,12 +71,9 @@ func (p point) metric() (prometheus.Metric, string) {
 		names = append(names, seriesName(labels[i]))
 		texts = append(texts, strings.ToValidUTF8(labels[i+1], "?"))
 	}
-	kind := prometheus.GaugeValue
-	if strings.HasSuffix(name, "_total") {
-		kind = prometheus.CounterValue
-	}
-	// One name must have one help text, whatever labels it carries.
-	metric, err := prometheus.NewConstMetric(prometheus.NewDesc(name, "Weatherlight "+name, names, nil), kind, p.value, texts...)
+	// One name has one row, and so one help text, whatever labels it carries.
+	row, _ := documented.row(name)
+	metric, err := prometheus.NewConstMetric(prometheus.NewDesc(name, row.help(), names, nil), row.valueType(), p.value, texts...)
 	if err != nil {
 		return nil, ""
 	}

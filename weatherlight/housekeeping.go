@@ -16,8 +16,12 @@ var errElsewhere = errors.New("done by another instance")
 // chore is one part of housekeeping. It returns what it came to, by name.
 type chore struct {
 	name string
-	do   func(context.Context) (map[string]float64, error)
+	who  string // does it
+	what string // it does, and what its result counts
+	do   choreFunc
 }
+
+type choreFunc = func(context.Context) (map[string]float64, error)
 
 // choreState is what is known of a chore's runs.
 type choreState struct {

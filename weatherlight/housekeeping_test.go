@@ -30,8 +30,8 @@ func TestFailedTrimmingDoesNotStopMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var maintained atomic.Int64
 		keeper := newHousekeeper(time.Minute, slog.New(slog.DiscardHandler), []chore{
-			{"trim", func(context.Context) (map[string]float64, error) { return map[string]float64{"partly": 1}, errBroken }},
-			{"maintain", func(context.Context) (map[string]float64, error) {
+			{name: "trim", do: func(context.Context) (map[string]float64, error) { return map[string]float64{"partly": 1}, errBroken }},
+			{name: "maintain", do: func(context.Context) (map[string]float64, error) {
 				n := maintained.Add(1)
 				time.Sleep(2 * time.Second)
 				return map[string]float64{"rows": float64(n)}, nil
@@ -65,8 +65,8 @@ func TestStopInTheMiddleOfHousekeepingSkipsTheRest(t *testing.T) {
 		var after int
 		ctx, cancel := context.WithCancel(t.Context())
 		keeper := newHousekeeper(time.Minute, slog.New(slog.DiscardHandler), []chore{
-			{"slow", func(context.Context) (map[string]float64, error) { cancel(); return nil, nil }},
-			{"next", func(context.Context) (map[string]float64, error) { after++; return nil, nil }},
+			{name: "slow", do: func(context.Context) (map[string]float64, error) { cancel(); return nil, nil }},
+			{name: "next", do: func(context.Context) (map[string]float64, error) { after++; return nil, nil }},
 		})
 		if err := keeper.Run(ctx); err != nil || after != 0 {
 			t.Errorf("Run = %v, and %d chores after the stop", err, after)

@@ -184,7 +184,7 @@ func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
 	})
 	stuck, release := make(chan struct{}, 1), make(chan struct{})
 	service.emergency = newEmergencyWatch(service.raiseAlarm)
-	service.chores = newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{"stuck", func(context.Context) (map[string]float64, error) {
+	service.chores = newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{name: "stuck", do: func(context.Context) (map[string]float64, error) {
 		select {
 		case stuck <- struct{}{}:
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -94,7 +95,7 @@ func workerStatusPoints(worker supervise.Status) []point {
 
 func (s *Service) libraryPoints() []point {
 	points := prefixed("urza.prefetch.", s.prefetcher.Metrics(), func(name string) string {
-		if name == "latency_ms" {
+		if strings.HasSuffix(name, "_ms") {
 			return "ms"
 		}
 		return "count"

@@ -39,7 +39,7 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 		},
 		"housekeeper": func() supervise.Worker {
 			idle := func(context.Context) (map[string]float64, error) { return nil, nil }
-			return newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{"idle", idle}})
+			return newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{name: "idle", do: idle}})
 		},
 		"rollback monitor":  monitor(deadlineSize, decodeDeadline),
 		"emergency monitor": monitor(emergencySize, decodeEmergency),

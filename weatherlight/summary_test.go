@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -19,12 +20,19 @@ import (
 // eventful is a running service in which everything has happened once.
 func eventful(t *testing.T, bus string) *running {
 	t.Helper()
+	return eventfulWith(t, bus, nil)
+}
+
+func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
+	t.Helper()
 	rollback, rollbackPath := sharedName(t)
 	emergency, emergencyPath := sharedName(t)
-	service := newService(t, map[string]string{
+	variables := map[string]string{
 		"REDIS_URL": bus, "OONA_EMERGENCY_MAX_PER_MIN": "600",
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": "/" + rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
-	})
+	}
+	maps.Copy(variables, extra)
+	service := newService(t, variables)
 	for range telemetryQueueSize + 1 { // one too many
 		service.telemetry.Offer(telemetry.New("kasmina", "kasmina").Build())
 	}

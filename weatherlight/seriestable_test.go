@@ -1,0 +1,216 @@
+package weatherlight
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// family is what /metrics says of all series of one name.
+type family struct {
+	kind, help string
+	labels     []string // of each series, their names separated by commas
+}
+
+// families parses /metrics, without what it says of the process.
+func families(t *testing.T, service *Service) map[string]family {
+	t.Helper()
+	code, body := ask(t, service, "/metrics")
+	if code != 200 {
+		t.Fatalf("/metrics answers %d %s", code, body)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	parsed, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("parse /metrics: %v", err)
+	}
+	found := make(map[string]family)
+	for name, said := range parsed {
+		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") {
+			continue
+		}
+		one := family{kind: strings.ToLower(said.GetType().String()), help: said.GetHelp()}
+		for _, metric := range said.GetMetric() {
+			var names []string
+			for _, label := range metric.GetLabel() {
+				names = append(names, label.GetName())
+			}
+			one.labels = append(one.labels, strings.Join(names, ","))
+		}
+		found[name] = one
+	}
+	return found
+}
+
+// everything is a service in which all has happened that a series tells of.
+func everything(t *testing.T) *running {
+	t.Helper()
+	r := eventfulWith(t, redistest.Start(t).URL, map[string]string{
+		"TEZZERET_FORGE_ON_START": "true", "TEZZERET_FEATURES": "4", "NISSA_URL": "http://127.0.0.1:1",
+	})
+	<-r.Forged()
+	blueprint, err := r.catalog.Get("BP002")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &garden{t: t, running: r, graft: kasmina.NewGraft([]string{"hidden"}, 4), blueprint: blueprint}
+	if err := r.RegisterHost(t.Context(), g.graft); err != nil {
+		t.Fatal(err)
+	}
+	for _, seed := range []string{"one", "two"} {
+		g.command("germinate-"+seed, seed, leyline.SeedOperation_SEED_OP_GERMINATE)
+		g.await(seed, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
+	}
+	forged := g.signed("forged", "three", leyline.SeedOperation_SEED_OP_GERMINATE)
+	forged.Annotations["signature"] = "bm8="
+	if err := r.bus.PublishCommand(t.Context(), forged); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the forged command is refused", func() bool { return len(r.bus.Drops()) > 0 })
+	exhaustEmergencies(t, r)
+	r.chores.round(t.Context())
+	eventually(t, "a telemetry packet is sent", func() bool {
+		return slices.ContainsFunc(r.telemetryPoints(), func(p point) bool { return p.name == "weatherlight.telemetry.published_total" })
+	})
+	return r
+}
+
+// exhaustEmergencies publishes until the emergency stream takes no more.
+func exhaustEmergencies(t *testing.T, r *running) {
+	t.Helper()
+	messages := make([]oona.Message, 600)
+	for i := range messages {
+		messages[i] = oona.Message{Stream: onEmergency, Payload: telemetry.New("tolaria", "tolaria").Level(critical).Build()}
+	}
+	if err := r.bus.Publish(t.Context(), messages...); err == nil {
+		t.Fatal("the emergency stream has no limit")
+	}
+}
+
+func TestEverySeriesIsDocumented(t *testing.T) {
+	r := everything(t)
+	seen := map[string]bool{}
+	for name, said := range families(t, r.Service) {
+		row, found := documented.row(name)
+		if !found {
+			t.Errorf("no row for %s", name)
+			continue
+		}
+		seen[row.name] = true
+		if said.help == "" || said.help != row.help() {
+			t.Errorf("HELP of %s is %q", name, said.help)
+		}
+		if kind, _, _ := strings.Cut(string(row.kind), ","); said.kind != kind {
+			t.Errorf("TYPE of %s is %s, the row says %s", name, said.kind, row.kind)
+		}
+		for _, labels := range said.labels {
+			if labels != row.labels {
+				t.Errorf("%s has the labels %q, the row says %q", name, labels, row.labels)
+			}
+		}
+	}
+	for _, row := range rows() {
+		if !seen[row.name] {
+			t.Errorf("no series of %s, though everything has happened", row.name)
+		}
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func rows() (all []seriesRow) {
+	for _, group := range seriesGroups() {
+		all = append(all, group.rows...)
+	}
+	return all
+}
+
+func TestRowsAreWhole(t *testing.T) {
+	known := map[string]bool{}
+	for _, row := range rows() {
+		_, varies := row.family()
+		if known[row.name] || strings.Contains(row.name, "*") || varies != strings.HasSuffix(row.name, ">") {
+			t.Errorf("name %s", row.name)
+		}
+		known[row.name] = true
+		if row.unit == "" || !strings.HasSuffix(row.meaning, ".") || strings.ContainsAny(row.meaning, "|\n") {
+			t.Errorf("%s is in %q: %q", row.name, row.unit, row.meaning)
+		}
+	}
+}
+
+// Where the summary packet has a unit, the page has the same.
+func TestUnitsOfThePageAreThoseOfTheSummary(t *testing.T) {
+	r := eventful(t, redistest.Start(t).URL)
+	for _, p := range r.series(t.Context()) {
+		name := p.series
+		if name == "" {
+			name = seriesName(p.name)
+		}
+		if row, _ := documented.row(name); p.unit != "" && p.unit != row.unit {
+			t.Errorf("%s is in %q, the row says %q", p.name, p.unit, row.unit)
+		}
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// What may fall is no counter, whatever its name: a scraper would take each fall
+// for a restart. What only rises is typed counter when its name says so.
+func TestNoLevelIsTypedCounter(t *testing.T) {
+	levels := []string{
+		"tamiyo_field_reports_pending_total", "tamiyo_field_reports_retry_backlog_total",
+		"tamiyo_field_reports_dropped_total",
+	}
+	for _, row := range rows() {
+		named := strings.HasSuffix(row.name, "_total") && !slices.Contains(levels, row.name)
+		if named != (row.kind == kindCounter) {
+			t.Errorf("%s is a %s", row.name, row.kind)
+		}
+	}
+	r := everything(t)
+	before := scrape(t, r.Service)
+	r.chores.round(t.Context())
+	after := scrape(t, r.Service)
+	for series, value := range before {
+		name, _, _ := strings.Cut(series, "{")
+		row, _ := documented.row(name)
+		if rises := row.kind == kindCounter || row.kind == kindRising; rises && after[series] < value {
+			t.Errorf("%s fell from %v to %v", series, value, after[series])
+		}
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnknownSeriesIsShownAllTheSame(t *testing.T) {
+	for name, want := range map[string]string{
+		"tezzeret_prewarm_ms_standard": "tezzeret_prewarm_ms_<strategy>",
+		"oona_queue_depth_max":         "oona_queue_depth_max",
+		"oona_queue_depth_normal":      "oona_queue_depth_<stream>",
+		"oona_trimmed_unread_total":    "oona_trimmed_unread_total",
+	} {
+		if row, found := documented.row(name); !found || row.name != want {
+			t.Errorf("%s is %q (found %v), want %s", name, row.name, found, want)
+		}
+	}
+	for _, name := range []string{"tezzeret_prewarm_ms_", "weatherlight_new"} {
+		row, found := documented.row(name)
+		if text := fmt.Sprint(row.name, row.help(), row.valueType()); found || row.help() == "" {
+			t.Errorf("%s: found %v, %s", name, found, text)
+		}
+	}
+}
