@@ -22,6 +22,15 @@ const (
 	ledgerRecordSize = 8 + 8 + len(nonce{}) + 4
 )
 
+// CheckLedger asks whether the ledger in a file could be opened, or be made there.
+// It changes nothing.
+func CheckLedger(path string) error {
+	if _, err := readLedger(path); err != nil {
+		return fmt.Errorf("nonce ledger: %w", err)
+	}
+	return nil
+}
+
 func readLedger(path string) ([]spentNonce, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

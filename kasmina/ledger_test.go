@@ -2,6 +2,8 @@ package kasmina
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -121,6 +123,29 @@ func TestForeignFileIsNotOverwritten(t *testing.T) {
 	}
 	if content, _ := os.ReadFile(path); !bytes.Equal(content, precious) {
 		t.Error("the foreign file was changed")
+	}
+}
+
+func TestLedgerIsCheckedWithoutBeingMade(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "ledger")
+	if err := CheckLedger(path); err != nil {
+		t.Errorf("a ledger that is not there yet: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the check made a ledger: %v", err)
+	}
+	spend(t, ledgerAt(t, path, 4, noon), "command", noon)
+	if err := CheckLedger(path); err != nil {
+		t.Errorf("a ledger: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("something else altogether"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{path, folder} {
+		if err := CheckLedger(wrong); err == nil {
+			t.Errorf("%s is a ledger", wrong)
+		}
 	}
 }
 

@@ -77,11 +77,20 @@ func openForLook(databaseURL string) (db *sql.DB, schema Schema, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, schema, nil
 	}
-	db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&_pragma=busy_timeout(2000)")
+	db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+lookOptions(file))
 	if err != nil {
 		return nil, schema, fmt.Errorf("catalogue %s: %w", file, err)
 	}
 	return db, schema, nil
+}
+
+// lookOptions keep a look from leaving files beside the catalogue, as even a
+// reader does. Without a journal there nobody has it open.
+func lookOptions(file string) string {
+	if _, err := os.Stat(file + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		return "?mode=ro&immutable=1"
+	}
+	return "?mode=ro&_pragma=busy_timeout(2000)"
 }
 
 // readVersion reads the version that the migrations noted. Without their table

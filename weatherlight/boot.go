@@ -281,9 +281,12 @@ func (s *Service) close(ctx context.Context) error {
 	return err
 }
 
+// ledgerFile is the name of the ledger inside the data folder.
+const ledgerFile = "command-ledger.log"
+
 // ledgerPath is where the ids of verified commands are kept across restarts.
 func (s *Service) ledgerPath() string {
-	return filepath.Join(s.settings.Weatherlight.DataDir, "command-ledger.log")
+	return filepath.Join(s.settings.Weatherlight.DataDir, ledgerFile)
 }
 
 // tamiyoDir is the folder of the field-report log: the parent of the policies.

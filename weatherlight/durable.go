@@ -12,6 +12,9 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
+// outboxFile is the name of the outbox inside the data folder.
+const outboxFile = "outbox.db"
+
 const (
 	// putTimeout bounds a write to the outbox: the file is on a local disk.
 	putTimeout = 2 * time.Second
@@ -24,7 +27,7 @@ const (
 // openOutbox opens the file of what must not be lost on the way to the bus.
 func (s *Service) openOutbox(ctx context.Context) error {
 	box, err := outbox.Open(ctx, outbox.Config{
-		File:   filepath.Join(s.settings.Weatherlight.DataDir, "outbox.db"),
+		File:   filepath.Join(s.settings.Weatherlight.DataDir, outboxFile),
 		Logger: s.logger.With("part", "outbox"),
 	})
 	s.outbox = box

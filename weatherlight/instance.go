@@ -72,19 +72,27 @@ func (s *Service) leaveFleet(ctx context.Context) error {
 
 // folderID reads the name of the data folder, and gives it one the first time.
 func folderID(dir string) (string, error) {
-	path := filepath.Join(dir, ownerFile)
-	content, err := os.ReadFile(path) //nolint:gosec // in our own folder
+	id, err := readFolderID(dir)
+	if err != nil || id != "" {
+		return id, err
+	}
+	id = rand.Text()
+	if err := os.WriteFile(filepath.Join(dir, ownerFile), []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("name the data folder: %w", err)
+	}
+	return id, nil
+}
+
+// readFolderID is empty for a folder without a name, or with one that was torn.
+func readFolderID(dir string) (string, error) {
+	content, err := os.ReadFile(filepath.Join(dir, ownerFile)) //nolint:gosec // in our own folder
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read the name of the data folder: %w", err)
 	}
 	if words := strings.Fields(string(content)); len(words) == 1 {
 		return words[0], nil
 	}
-	id := rand.Text()
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("name the data folder: %w", err)
-	}
-	return id, nil
+	return "", nil
 }
 
 // libraryID names the kernel library: instances of one database share it, and a

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
@@ -42,8 +44,9 @@ type preflight struct {
 	server   *oona.Server // nil when the bus was not reached
 }
 
-// Preflight asks everything that a boot will ask, changes nothing, and does not
-// stop at the first failure. The order of the checks is always the same.
+// Preflight asks what a boot will need, changes nothing, and does not stop at the
+// first failure. The order of the checks is always the same. docs/operations.md
+// says what is asked, and what only the boot finds out.
 func Preflight(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
 	checks := []struct {
@@ -60,6 +63,7 @@ func Preflight(ctx context.Context, resolved *settings.Settings) []Check {
 		{"data folder", p.dataFolder},
 		{"http port", p.httpPort},
 		{"shared memory", p.sharedMemory},
+		{"service manager", p.serviceManager},
 	}
 	results := make([]Check, len(checks))
 	for i, check := range checks {
@@ -134,10 +138,18 @@ func (p *preflight) bus(ctx context.Context) Check {
 	if err := checkVersion(server); err != nil {
 		return failed(err)
 	}
+	if err := bus.Writable(ctx, p.streams()...); err != nil {
+		return failed(err)
+	}
 	if server.Version == "" {
 		return warned("%s does not tell its version", p.settings.Redis.URL)
 	}
 	return passed("%s, %s %s", p.settings.Redis.URL, server.Product, server.Version)
+}
+
+// streams are those on which the boot makes its groups.
+func (p *preflight) streams() []string {
+	return append(Streams(p.settings).Names(), inbox(p.settings.Weatherlight.Instance))
 }
 
 func (p *preflight) clock(context.Context) Check {
@@ -194,24 +206,6 @@ func (p *preflight) kernelFiles(ctx context.Context) Check {
 	return passed("%s", p.settings.Urza.ArtifactURL)
 }
 
-func (p *preflight) policies(context.Context) Check {
-	return folderCheck("TAMIYO_POLICY_DIR", p.settings.Tamiyo.PolicyDir)
-}
-
-func folderCheck(env, dir string) Check {
-	if err := tryFolder(env, dir); err != nil {
-		return failed(err)
-	}
-	return passed("%s", dir)
-}
-
-func (p *preflight) dataFolder(context.Context) Check {
-	if err := tryDataDir(p.settings.Weatherlight.DataDir); err != nil {
-		return failed(err)
-	}
-	return passed("%s", p.settings.Weatherlight.DataDir)
-}
-
 func (p *preflight) httpPort(ctx context.Context) Check {
 	address := string(p.settings.Weatherlight.HTTPAddr)
 	if address == "" {
@@ -250,6 +244,18 @@ func (p *preflight) sharedMemory(context.Context) Check {
 		return passed("no signal is watched")
 	}
 	return passed("%d signals in %s", watched, sharedMemoryDir)
+}
+
+// serviceManager sends nothing: systemd takes an empty notification for none.
+func (p *preflight) serviceManager(context.Context) Check {
+	heard, err := daemon.SdNotify(false, "")
+	if err != nil {
+		return failed(fmt.Errorf("notify service manager: %w", err))
+	}
+	if !heard {
+		return passed("none is to be told")
+	}
+	return passed("it listens")
 }
 
 // inspectServer refuses at boot what the preflight refuses of a bus.

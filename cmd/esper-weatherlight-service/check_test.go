@@ -54,13 +54,13 @@ func TestCheckExitsAsTheStartWould(t *testing.T) {
 			}
 			lines := make(map[string]string)
 			for line := range strings.Lines(out.String()) {
-				for _, name := range []string{"settings", "secret", "bus", "clock", "catalogue", "kernel files", "policies", "data folder", "http port", "shared memory"} {
+				for _, name := range []string{"settings", "secret", "bus", "clock", "catalogue", "kernel files", "policies", "data folder", "http port", "shared memory", "service manager"} {
 					if strings.HasPrefix(line, name+" ") {
 						lines[name] = line
 					}
 				}
 			}
-			if len(lines) != 10 {
+			if len(lines) != 11 {
 				t.Errorf("table:\n%s", out.String())
 			}
 			if test.failed != "" && !strings.Contains(lines[test.failed], "FAILED") || !strings.Contains(lines[test.passed], " ok ") ||

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -92,6 +93,25 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 		return nil, errors.Join(fmt.Errorf("open outbox %s: %w", cfg.File, err), db.Close())
 	}
 	return &Outbox{cfg: cfg, db: db, wake: make(chan struct{}, 1)}, nil
+}
+
+// Check asks whether a file could be opened as an outbox, or be made one. It
+// changes nothing.
+func Check(ctx context.Context, file string) error {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	// immutable: without it even a reader makes files beside this one, and leaves them.
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&immutable=1")
+	if err != nil {
+		return fmt.Errorf("outbox %s: %w", file, err)
+	}
+	defer db.Close()
+	var tables int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master").Scan(&tables); err != nil {
+		return fmt.Errorf("outbox %s: %w", file, err)
+	}
+	return nil
 }
 
 // Close closes the file. Run must have returned before.

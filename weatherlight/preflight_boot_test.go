@@ -1,0 +1,141 @@
+package weatherlight
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// tell gives Redis a command whose answer is OK.
+func tell(t *testing.T, redis *redistest.Server, words ...string) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", redis.Addr, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " ")); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(reply, "+OK") {
+		t.Fatalf("%v: %s, %v", words, reply, err)
+	}
+}
+
+// spoil makes a folder, or a file of no known kind, in the data folder.
+func spoil(t *testing.T, resolved *settings.Settings, name, content string) {
+	t.Helper()
+	path := filepath.Join(resolved.Weatherlight.DataDir, name)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if content == "" {
+		err = errors.Join(err, os.Mkdir(path, 0o700))
+	} else {
+		err = errors.Join(err, os.WriteFile(path, []byte(content), 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the boot stumbles over, the preflight has told before, and in its words.
+func TestPreflightTellsWhatTheBootStumblesOver(t *testing.T) {
+	const garbage = "neither a database nor a ledger, whatever it is called"
+	for _, test := range []struct {
+		name, check, says string
+		spoil             func(t *testing.T, redis *redistest.Server, resolved *settings.Settings)
+	}{
+		{"replica", "bus", "READONLY", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
+			tell(t, redis, "REPLICAOF", "127.0.0.1", "1")
+		}},
+		{"out of memory", "bus", "OOM", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
+			tell(t, redis, "CONFIG", "SET", "maxmemory", "1")
+		}},
+		{"text in place of a stream", "bus", "WRONGTYPE", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
+			tell(t, redis, "SET", "oona.kernels.requests", "text")
+		}},
+		{"text in place of the inbox", "bus", "WRONGTYPE", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
+			tell(t, redis, "SET", "weatherlight.inbox.test", "text")
+		}},
+		{"spoilt outbox", "data folder", "outbox.db", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+			spoil(t, resolved, "outbox.db", garbage)
+		}},
+		{"outbox is a folder", "data folder", "outbox.db", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+			spoil(t, resolved, "outbox.db", "")
+		}},
+		{"spoilt ledger", "data folder", "ledger", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+			spoil(t, resolved, "command-ledger.log", garbage)
+		}},
+		{"ledger is a folder", "data folder", "command-ledger.log", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+			spoil(t, resolved, "command-ledger.log", "")
+		}},
+		{"name is a folder", "data folder", "instance-id", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+			spoil(t, resolved, "instance-id", "")
+		}},
+		{"service manager is gone", "service manager", "notify service manager", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+			t.Setenv("NOTIFY_SOCKET", filepath.Join(filepath.Dir(resolved.Weatherlight.DataDir), "nobody"))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			redis := redistest.Start(t)
+			resolved := loadSettings(t, map[string]string{"REDIS_URL": redis.URL})
+			test.spoil(t, redis, resolved)
+			check := named(t, Preflight(t.Context(), resolved), test.check)
+			if check.Result != Failed || check.Configuration || !strings.Contains(check.Detail, test.says) {
+				t.Errorf("%+v does not say %q", check, test.says)
+			}
+			service, err := New(Config{Settings: resolved})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = service.Run(t.Context())
+			var failure *supervise.BootError
+			if !errors.As(err, &failure) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("the boot says %v, not %q", err, test.says)
+			}
+		})
+	}
+}
+
+// A service that has run leaves what the next preflight looks at, and that looks on.
+func TestPreflightBetweenTwoStartsPassesAndLeavesEveryFile(t *testing.T) {
+	redis := redistest.Start(t)
+	resolved := loadSettings(t, map[string]string{"REDIS_URL": redis.URL, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
+	service, err := New(Config{Settings: resolved})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start(t, service).stop(t); err != nil {
+		t.Fatal(err)
+	}
+	files := func() (paths []string) {
+		err := filepath.WalkDir(filepath.Dir(resolved.Weatherlight.DataDir), func(path string, _ fs.DirEntry, err error) error {
+			paths = append(paths, path)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return paths
+	}
+	before := files()
+	for _, check := range Preflight(t.Context(), resolved) {
+		if check.Result != Passed {
+			t.Errorf("%+v", check)
+		}
+	}
+	if diff := cmp.Diff(before, files()); diff != "" {
+		t.Errorf("the preflight leaves behind (-before +after):\n%s", diff)
+	}
+}
