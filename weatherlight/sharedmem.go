@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 // sharedMemoryDir is where Linux keeps POSIX shared memory.
@@ -41,11 +43,14 @@ type segment struct {
 	// bell tells who opens the segment and who rings; nil when nothing does.
 	bell    *bell
 	writers writers
+	hunts   *hunts
 }
 
 // newSegment names a segment; a leading slash is how POSIX writes the name.
 func newSegment(dir, name string, size int) *segment {
-	return &segment{path: filepath.Join(dir, strings.TrimPrefix(name, "/")), size: size}
+	return &segment{
+		path: filepath.Join(dir, strings.TrimPrefix(name, "/")), size: size, hunts: &hunts{forking: huntAfter},
+	}
 }
 
 func (s *segment) attached() bool { return s.data != nil }
@@ -107,6 +112,7 @@ func (s *segment) mapFile(file int) error {
 		return fmt.Errorf("map: %w", err)
 	}
 	s.data, s.file, s.device, s.inode = data, file, found.Dev, found.Ino
+	s.hunts.file = storewatch.File{Device: found.Dev, Inode: found.Ino, Owner: found.Uid, Mode: found.Mode}
 	return nil
 }
 

@@ -2,12 +2,15 @@ package weatherlight
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
@@ -118,6 +121,21 @@ func (d *shared) wantTold() {
 	}
 }
 
+// awaitTold waits until there is something to tell of stores.
+func (d *shared) awaitTold() {
+	d.t.Helper()
+	waiting := []unix.PollFd{{Fd: int32(d.monitor.segment.writers.stores.FD()), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(waiting, int(patience.Milliseconds()))
+		if err == nil && n == 1 {
+			return
+		}
+		if !errors.Is(err, unix.EINTR) {
+			d.t.Fatalf("nothing was told: %v", err)
+		}
+	}
+}
+
 func TestTrainerThatOnlyStoresIsHeardWithoutPolling(t *testing.T) {
 	d := sharedDeck(t)
 	d.turn()
@@ -179,27 +197,86 @@ func TestSignalThatNothingToldOfIsPolledForAfterwards(t *testing.T) {
 }
 
 // A trainer may clear its segment at each step of its training.
-func TestTrainerThatStoresAllTheTimeForNothingIsPolled(t *testing.T) {
+func TestTrainerThatStoresAllTheTimeIsPolled(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.storer()
 	d.wantTold()
-	d.now = d.now.Add(vainSpan)
-	for n := range vainMost + 1 {
-		w.clear()
-		if got := d.turn(); n < vainMost && got != signalRest {
-			t.Fatalf("pause of %v after %d stores for nothing", got, n+1)
+	d.now = d.now.Add(toldSpan)
+	for n := 0; d.monitor.segment.writers.heard == heardStores; n++ {
+		if n > 2*toldMost {
+			t.Fatalf("stores are still told of after %d within no time", n)
 		}
+		w.clear()
+		d.awaitTold()
+		d.turn()
 	}
 	for range huntEvery / signalRest / 2 {
-		d.wantPause(signalPoll, "after too many stores for nothing")
+		d.wantPause(signalPoll, "after too many stores")
 	}
-	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardPoll, errToldInVain.Error()}) {
-		t.Errorf("heard by %+v after too many stores for nothing", d.monitor.status())
+	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardPoll, errTooOften.Error()}) {
+		t.Errorf("heard by %+v after too many stores", d.monitor.status())
 	}
 	w.store(1, 1)
 	d.take()
 	d.now = d.now.Add(huntEvery)
 	d.wantTold()
+}
+
+func TestSignalThatWasPolledForPutsNoHuntOff(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	d.turn()
+	next := d.monitor.segment.writers.hunt.next
+	for at := uint64(1); at <= 2; at++ {
+		w.store(1, at)
+		d.take()
+		d.wantPause(signalPoll, "with a trainer there")
+	}
+	if got := d.monitor.segment.writers.hunt.next; next.IsZero() || got != next {
+		t.Errorf("the hunt was to begin at %v, now at %v", next, got)
+	}
+}
+
+func TestHuntBesideManyProcessesIsRare(t *testing.T) {
+	h, now := hunt{took: 300 * time.Millisecond}, time.Now()
+	if _, err := h.step(now, nil); err != nil || h.next.Sub(now) != huntShare*h.took {
+		t.Errorf("a hunt after %v, one took %v", h.next.Sub(now), h.took)
+	}
+	h.took = time.Hour
+	if h.end(); h.took != time.Hour {
+		t.Error("a new trainer makes forget how long a hunt takes")
+	}
+	if _, err := h.step(now, nil); err != nil || h.next.Sub(now) != huntEvery {
+		t.Errorf("a hunt after %v", h.next.Sub(now))
+	}
+}
+
+func TestStatusSaysWhyASegmentIsPolled(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	w.promise()
+	d.wantTrust()
+	w.store(1, 1)
+	d.now = d.now.Add(signalRest)
+	d.take()
+	d.monitor.tell(nil)
+	if got := d.monitor.status(); got != (SignalStatus{d.path, heardPoll, errUntold.Error()}) {
+		t.Errorf("after a signal that nothing had told of: %+v", got)
+	}
+	if err := d.monitor.leave(); err != nil {
+		t.Error(err)
+	}
+	if got := d.monitor.status(); got != (SignalStatus{d.path, heardMissing, ""}) {
+		t.Errorf("after the poller left: %+v", got)
+	}
+	d.monitor.segment.bell = nil
+	d.turn()
+	d.monitor.tell(nil)
+	if got := d.monitor.status(); got != (SignalStatus{d.path, heardPoll, errNoNotice.Error()}) {
+		t.Errorf("without notices: %+v", got)
+	}
 }
 
 func TestPromiseIsBelievedInsteadOfTheStores(t *testing.T) {

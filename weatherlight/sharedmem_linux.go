@@ -21,11 +21,22 @@ func onlyOurs(file int) (bool, error) {
 	return true, nil
 }
 
-// lockedByOther reports whether somebody else holds a shared lock of a file.
-func lockedByOther(file int) (bool, error) {
-	err := unix.Flock(file, unix.LOCK_EX|unix.LOCK_NB)
+// promisedByOther reports whether somebody else holds a shared lock of a file. It
+// is not known while somebody asks as we do.
+func promisedByOther(file int) (promised, known bool, err error) {
+	alone, err := tryFlock(file, unix.LOCK_EX)
+	if err != nil || alone {
+		return false, true, err
+	}
+	known, err = tryFlock(file, unix.LOCK_SH)
+	return known, known, err
+}
+
+// tryFlock reports whether a lock could be taken, and gives it back.
+func tryFlock(file, kind int) (bool, error) {
+	err := unix.Flock(file, kind|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, nil
+		return false, nil
 	}
 	if err == nil {
 		err = unix.Flock(file, unix.LOCK_UN)
@@ -33,5 +44,5 @@ func lockedByOther(file int) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for locks: %w", err)
 	}
-	return false, nil
+	return true, nil
 }

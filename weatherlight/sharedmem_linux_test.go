@@ -94,6 +94,16 @@ func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
 	d.wantTrust()
 }
 
+func TestPromiseEndsWithWhoMadeIt(t *testing.T) {
+	d := sharedDeck(t)
+	ringing, silent := d.writer(), d.writer()
+	defer silent.end()
+	ringing.promise()
+	d.wantTrust()
+	ringing.end()
+	d.wantPause(signalPoll, "when only one is there who promised nothing")
+}
+
 // Another service on the same host looks for promises as we do: for a moment it
 // has the segment locked.
 func TestQuestionOfAnotherServiceIsNotTakenForAPromise(t *testing.T) {

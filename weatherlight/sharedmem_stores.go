@@ -4,80 +4,77 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 const (
-	// vainMost is how often stores may be told of for nothing within vainSpan: less
-	// often than the segment would be looked at.
-	vainMost = 50
-	vainSpan = time.Second
+	// toldMost is how often stores may be told of within toldSpan: beyond it the
+	// segment costs less when it is polled.
+	toldMost = 50
+	toldSpan = time.Second
 )
 
-// errToldInVain says why the stores of a writer are not told of any more.
-var errToldInVain = fmt.Errorf("more than %d stores in %v raised nothing", vainMost, vainSpan)
+// errTooOften says why the stores of a writer are not told of any more.
+var errTooOften = fmt.Errorf("more than %d stores in %v", toldMost, toldSpan)
 
-// toldInVain says that something was told of, and nothing was raised. A writer that
-// goes on like that costs less when it is polled.
-func (w *writers) toldInVain(now time.Time) {
-	if w.stores != nil && w.vain.tooOften(now) {
-		w.silent, w.crowded = true, true
-	}
-}
-
-// vain counts what was told for nothing.
-type vain struct {
+// rate counts what happens within a span of time.
+type rate struct {
 	since time.Time
 	count int
 }
 
-func (v *vain) tooOften(now time.Time) bool {
-	if now.Sub(v.since) >= vainSpan {
-		*v = vain{since: now}
+func (r *rate) tooOften(now time.Time) bool {
+	if now.Sub(r.since) >= toldSpan {
+		*r = rate{since: now}
 	}
-	v.count++
-	return v.count > vainMost
+	r.count++
+	return r.count > toldMost
 }
 
 // findStores has the processor tell of stores, once those who make them are
 // found.
 func (s *segment) findStores(now time.Time) error {
 	w := &s.writers
-	found := w.hunt.step(now, storewatch.File{Device: s.device, Inode: s.inode})
+	found, failure := w.hunt.step(now, s.hunts)
+	if failure != nil {
+		w.why = failure
+	}
 	if found == nil {
 		return nil
 	}
 	if err := s.bell.tellStores(w.watch, found); err != nil {
 		return errors.Join(err, found.Close())
 	}
-	w.stores, w.silent = found, false
+	w.stores, w.heard, w.why = found, heardStores, nil
 	return nil
 }
 
-// reconsiderStores forgets them when there is a reason.
+// reconsiderStores begins anew when who stores, or how often, has changed.
 func (s *segment) reconsiderStores(now time.Time) error {
 	w := &s.writers
-	if !w.stale && !w.crowded {
+	if !w.doubted {
 		return nil
 	}
-	crowded := w.crowded
 	err := s.forgetStores()
-	if crowded {
-		w.hunt.rest(now, errToldInVain)
+	if w.rests {
+		w.hunt.rest(now)
 	}
+	w.doubted, w.rests = false, false
 	return err
 }
+
+// wasStored asks the processor whether there was a store since the last question:
+// it may be on its way to be told.
+func (s *segment) wasStored() bool { return s.writers.stores != nil && s.writers.stores.Counted() }
 
 // forgetStores stops to tell of stores, and to hunt.
 func (s *segment) forgetStores() error {
 	w := &s.writers
-	err := w.hunt.end()
-	if w.stores != nil {
-		s.bell.silenceStores(w.watch)
-		err = errors.Join(err, w.stores.Close())
-		w.stores = nil
+	w.hunt.end()
+	if w.stores == nil {
+		return nil
 	}
-	w.stale, w.crowded, w.vain = false, false, vain{}
+	s.bell.silenceStores(w.watch)
+	err := w.stores.Close()
+	w.stores, w.told = nil, rate{}
 	return err
 }

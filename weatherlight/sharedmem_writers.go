@@ -7,41 +7,30 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
+var (
+	errNoNotice = errors.New("the system grants no notices of files (inotify)")
+	errUntold   = errors.New("a signal was found that nothing had told of")
+)
+
 // writers is what is known of those who write to a segment. inotify tells of no
-// store through a mapping, so a segment must be polled, unless it is certain that
-// nobody else has it open, that those who have it ring after each signal, or that
-// the processor tells of their stores. A writer promises to ring by a shared lock
-// of the file (flock) for as long as it has it open, and rings by setting the
-// times of the file (utimensat): both cost it one call, and neither changes a byte.
+// store through a mapping, so a segment must be polled, unless nobody else has it
+// open, those who have it ring after each signal, or the processor tells of their
+// stores. A writer promises to ring by a shared lock of the file (flock) for as
+// long as it has it open, and rings by setting the times of the file (utimensat):
+// both cost it one call, and neither changes a byte.
 type writers struct {
-	watch  int  // what the bell calls the segment; 0 is nothing
-	silent bool // somebody may raise a signal that nothing tells of
-	broken bool // somebody did, although that was thought impossible
-	hinted bool // the last question found a promise, or another service that asked at the same moment
+	watch int    // what the bell calls the segment; 0 is nothing
+	heard string // as in [SignalStatus]
+	why   error  // why it is polled, when that is known
+
+	hinted bool // the last question found a promise
+	broken bool // a promise was not kept
 
 	stores  *storewatch.Watch // tells of the stores of all writers; nil while nothing does
 	hunt    hunt              // for those whose stores could be told
-	vain    vain              // what was told for nothing
-	stale   bool              // somebody may be there whom neither has seen
-	crowded bool              // too much was told for nothing
-}
-
-// heard says how a signal in the segment would be found, in the words of
-// [SignalStatus], and why it must be polled for when that is known.
-func (s *segment) heard() (by string, why error) {
-	w := &s.writers
-	switch {
-	case !s.attached():
-		return heardMissing, nil
-	case w.silent:
-		return heardPoll, w.hunt.failure
-	case w.stores != nil:
-		return heardStores, nil
-	case w.hinted:
-		return heardRing, nil
-	default:
-		return heardUnused, nil
-	}
+	told    rate              // of stores
+	doubted bool              // stores may not be told, or too often
+	rests   bool              // and the next hunt has time
 }
 
 // touch is what a bell told about a segment.
@@ -49,14 +38,17 @@ type touch struct {
 	watch  int  // 0 when it may concern any
 	opened bool // somebody opened it
 	rang   bool // somebody set its times, wrote to it with a system call, or stored into it
-	deaf   bool // stores are no longer told: who made them has ended
+	stored bool // the last
 }
 
 // expectWriters is what is known of a segment that was just attached.
 func (s *segment) expectWriters() writers {
-	expected := writers{silent: true}
+	expected := writers{heard: heardPoll}
 	if s.bell != nil {
 		expected.watch = s.bell.watch(s.file)
+	}
+	if expected.watch == 0 {
+		expected.why = errNoNotice
 	}
 	return expected
 }
@@ -77,25 +69,37 @@ func (w *writers) concerns(t touch) bool {
 
 // hear takes a touch in. Who opens the segment has not promised anything yet, and
 // was not there when others were found.
-func (w *writers) hear(t touch) {
-	unknown := t.opened || t.deaf
-	w.silent = w.silent || unknown
-	w.stale = w.stale || unknown
-	w.hinted = w.hinted && !t.opened
-	w.broken = w.broken && !t.rang
+func (w *writers) hear(t touch, now time.Time) {
+	if t.opened {
+		w.poll(nil)
+		w.hinted, w.doubted = false, true
+	}
+	if t.rang {
+		w.broken = false
+	}
+	if t.stored && w.told.tooOften(now) {
+		w.poll(errTooOften)
+		w.doubted, w.rests = true, true
+	}
 }
 
 // wasSilent says that a signal was found that nothing had told of.
 func (w *writers) wasSilent() {
-	w.broken = w.broken || !w.silent
-	w.silent, w.stale = true, true
+	if w.heard == heardPoll {
+		return
+	}
+	w.broken = w.heard == heardRing
+	w.poll(errUntold)
+	w.doubted, w.rests = true, true
 }
 
-// askWriters finds out whether anybody has the segment open who might not ring.
+func (w *writers) poll(why error) { w.heard, w.why = heardPoll, why }
+
+// askWriters finds out who has the segment open, and whether they would be heard.
 // Without word of those who open it later, the answer would be worth nothing.
 func (s *segment) askWriters(now time.Time) error {
 	w := &s.writers
-	if w.watch == 0 || !w.silent && w.stores == nil {
+	if w.watch == 0 || w.heard == heardUnused {
 		return nil
 	}
 	if err := s.reconsiderStores(now); err != nil {
@@ -106,19 +110,43 @@ func (s *segment) askWriters(now time.Time) error {
 		return err
 	}
 	if alone {
-		w.silent, w.broken, w.hinted = false, false, false
+		w.heard, w.why, w.hinted, w.broken = heardUnused, nil, false, false
 		return s.forgetStores()
 	}
-	if w.broken || w.stores != nil {
+	if w.heard == heardStores {
 		return nil
 	}
-	// Another service on this host asks with a lock of its own, which is gone the
-	// next time.
-	promised, err := lockedByOther(s.file)
-	w.silent = !promised || !w.hinted
-	w.hinted = promised
-	if err != nil || !w.silent {
-		return errors.Join(err, s.forgetStores())
+	if err := s.askPromise(); err != nil || w.heard == heardRing {
+		return err
 	}
 	return s.findStores(now)
+}
+
+// askPromise believes a promise that was found twice in a row: another service on
+// this host asks with a lock of its own, which is gone the next time.
+func (s *segment) askPromise() error {
+	w := &s.writers
+	promised, known, err := promisedByOther(s.file)
+	if err != nil || !known {
+		return err
+	}
+	believed := promised && w.hinted && !w.broken
+	w.hinted = promised
+	if believed {
+		w.heard, w.why = heardRing, nil
+		return s.forgetStores()
+	}
+	if w.heard == heardRing {
+		w.poll(nil) // Who promised has gone, and somebody else is there.
+	}
+	return nil
+}
+
+// heardBy says how a signal in the segment would be found, and why it must be
+// polled for when that is known.
+func (s *segment) heardBy() (by string, why error) {
+	if !s.attached() {
+		return heardMissing, nil
+	}
+	return s.writers.heard, s.writers.why
 }

@@ -46,11 +46,12 @@ type signalMonitor struct {
 	// damper spaces the reports and holds what was not yet reported.
 	damper damper
 
-	// The record that was raised and not yet taken, since when, and whether
-	// somebody rang for it.
+	// The record that was raised and not yet taken, since when, whether somebody
+	// rang for it, and whether what was rung for was looked for again.
 	unsettled []byte
 	since     time.Time
 	rung      bool
+	again     bool
 	// The last signal taken, and when.
 	last    sharedSignal
 	takenAt time.Time
@@ -87,11 +88,11 @@ func (m *signalMonitor) turn(now time.Time) time.Time {
 }
 
 // hear takes in what the bell told of the segment, and makes it our turn.
-func (m *signalMonitor) hear(t touch) {
+func (m *signalMonitor) hear(t touch, now time.Time) {
 	if !m.segment.writers.concerns(t) {
 		return
 	}
-	m.segment.writers.hear(t)
+	m.segment.writers.hear(t, now)
 	m.rung = m.rung || t.rang
 	m.followed, m.due = time.Time{}, time.Time{}
 }
@@ -99,7 +100,7 @@ func (m *signalMonitor) hear(t touch) {
 // tell keeps for whoever asks whether the segment can be used, and how it is
 // heard.
 func (m *signalMonitor) tell(fault error) {
-	heard, why := m.segment.heard()
+	heard, why := m.segment.heardBy()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault, m.heard, m.unheard = fault, heard, why
@@ -116,7 +117,10 @@ func (m *signalMonitor) unusable() error {
 func (m *signalMonitor) leave() error {
 	m.deliver(m.damper.release(), time.Now())
 	m.due = time.Time{}
-	return m.segment.detach()
+	err := m.segment.detach()
+	m.segment.hunts.running.Wait()
+	m.tell(err)
+	return err
 }
 
 // look reads the segment once and returns the pause until the next look. What
@@ -146,19 +150,22 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 	return m.take(record, signal, now)
 }
 
-// quiet ends a look that found nothing.
+// quiet ends a look that found nothing. Some processors tell of a store before
+// they make it: what was told is looked for once more.
 func (m *signalMonitor) quiet(now time.Time, err error) (time.Duration, error) {
-	if m.rung {
-		m.segment.writers.toldInVain(now)
+	m.unsettled = nil
+	if m.rung && !m.again && err == nil {
+		m.again = true
+		return signalSettle, nil
 	}
-	m.unsettled, m.rung = nil, false
+	m.rung, m.again = false, false
 	err = errors.Join(err, m.follow(now))
 	return m.rest(now), err
 }
 
 // rest is the pause until the next look, if nobody rings before.
 func (m *signalMonitor) rest(now time.Time) time.Duration {
-	if m.segment.writers.silent {
+	if m.segment.writers.heard == heardPoll {
 		return signalPoll
 	}
 	return min(signalRest, m.damper.wait(now))
@@ -167,7 +174,7 @@ func (m *signalMonitor) rest(now time.Time) time.Duration {
 // follow looks for a new segment under the old name and for those who write to
 // it: whenever we are awake anyway, or now and then.
 func (m *signalMonitor) follow(now time.Time) error {
-	if m.segment.writers.silent && now.Sub(m.followed) < signalRest {
+	if m.segment.writers.heard == heardPoll && now.Sub(m.followed) < signalRest {
 		return nil
 	}
 	m.followed = now
@@ -208,10 +215,10 @@ func (m *signalMonitor) take(record []byte, signal sharedSignal, now time.Time) 
 	signal.raised = true
 	again := signal == m.last && signal.atMs != 0
 	m.last, m.takenAt = signal, now
-	if !m.rung {
+	if stored := m.segment.wasStored(); !m.rung && !stored {
 		m.segment.writers.wasSilent()
 	}
-	m.rung = false
+	m.rung, m.again = false, false
 	if again {
 		return m.rest(now), nil // One trigger, written twice.
 	}

@@ -74,9 +74,8 @@ func (b *bell) touches() (told []touch) {
 		}
 	}
 	for watch, stores := range b.stores {
-		stored, ended, err := stores.Told()
-		if stored || ended || err != nil {
-			told = append(told, touch{watch: watch, rang: stored, deaf: ended || err != nil})
+		if stores.Told() {
+			told = append(told, touch{watch: watch, rang: true, stored: true})
 		}
 	}
 	return told

@@ -36,6 +36,6 @@ func (*bell) touches() []touch { return nil }
 func (*bell) tellStores(int, *storewatch.Watch) error { return errors.ErrUnsupported }
 func (*bell) silenceStores(int)                       {}
 
-// onlyOurs and lockedByOther are asked of files that a bell watches.
-func onlyOurs(int) (bool, error)      { return false, nil }
-func lockedByOther(int) (bool, error) { return false, nil }
+// onlyOurs and promisedByOther are asked of files that a bell watches.
+func onlyOurs(int) (bool, error)                            { return false, nil }
+func promisedByOther(int) (promised, known bool, err error) { return false, false, nil }

@@ -11,15 +11,44 @@
 //
 // It needs Linux 5.13, the rights to trace the writer (to be the same user, or
 // CAP_PERFMON and CAP_SYS_PTRACE), kernel.perf_event_paranoid of at most 2, no
-// filter against perf_event_open, and a writer in the same PID namespace. It
-// tells of no store by the kernel, as by read(2) into the mapping.
+// filter against perf_event_open, and a writer in the same PID namespace.
+//
+// It does not tell of a store by the kernel, as by read(2) into the mapping, nor
+// of one through a mapping that is made after Find by who has the file open
+// already. Who opens it later is for the caller to notice.
 package storewatch
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
-// ErrNobody says that no process that could be looked into has a file mapped
-// for writing, but for our own.
+// ErrNobody says that no process but our own has a file mapped for writing, of
+// those that could have.
 var ErrNobody = errors.New("nobody was found who has the file mapped for writing")
 
+// HiddenError says that a process may have the file mapped for writing and cannot
+// be looked into.
+type HiddenError struct {
+	PID   int
+	Cause error
+}
+
+func (e *HiddenError) Error() string {
+	return fmt.Sprintf("process %d may write to the file and cannot be looked into: %v", e.PID, e.Cause)
+}
+
+func (e *HiddenError) Unwrap() error { return e.Cause }
+
 // File is a file as stat(2) knows it.
-type File struct{ Device, Inode uint64 }
+type File struct {
+	Device, Inode uint64
+	Owner         uint32 // user id
+	Mode          uint32 // permission bits
+}
+
+// writable reports whether a process of a user may open the file for writing.
+// Root, who may open any, is not expected to.
+func (f File) writable(user uint32) bool {
+	return user != 0 && (user == f.Owner || f.Mode&0o022 != 0)
+}
