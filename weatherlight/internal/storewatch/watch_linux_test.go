@@ -71,7 +71,7 @@ for line in sys.stdin:
         case ["unmap"]:
             shm.close()
         case ["exec"]:
-            os.execvp("sh", ["sh", "-c", "echo another program; sleep 60"])
+            os.execvp("sh", ["sh", "-c", "echo another program; exec sleep 60"])
         case ["race", n, times]:
             n, children, there = int(n), [], mmap.mmap(-1, 4096)
             for i in range(n):
