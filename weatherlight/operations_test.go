@@ -50,17 +50,25 @@ func wantOnPage(t *testing.T, part, want string) {
 func TestOperationsPageListsEverySeries(t *testing.T) {
 	var page strings.Builder
 	for _, group := range seriesGroups() {
-		fmt.Fprintf(&page, "### %s\n\n| series | kind | unit | meaning |\n| --- | --- | --- | --- |\n", group.title)
-		for _, row := range group.rows {
-			name := row.name
-			if row.labels != "" {
-				name += "{" + row.labels + "}"
-			}
-			fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", name, row.kind, row.unit, row.meaning)
-		}
-		page.WriteString("\n")
+		fmt.Fprintf(&page, "### %s\n\n%s\n", group.title, tableOf(group.rows))
 	}
 	wantOnPage(t, "series", page.String())
+}
+
+func TestOperationsPageListsEveryPointOfAPacket(t *testing.T) {
+	wantOnPage(t, "points of packets", tableOf(packetSeries()))
+}
+
+func tableOf(rows []seriesRow) string {
+	table := "| series | kind | unit | meaning |\n| --- | --- | --- | --- |\n"
+	for _, row := range rows {
+		name := row.name
+		if row.labels != "" {
+			name += "{" + row.labels + "}"
+		}
+		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, row.kind, row.unit, row.meaning)
+	}
+	return table
 }
 
 func TestOperationsPageListsEveryChore(t *testing.T) {

@@ -1,0 +1,97 @@
+package weatherlight
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo"
+)
+
+// decisions are the packets of a controller that chose to grow.
+func decisions(t *testing.T, g *garden) (packets []*leyline.TelemetryPacket) {
+	t.Helper()
+	controller, err := tamiyo.NewController(tamiyo.Config{Keyring: g.keyring,
+		Candidates: func(context.Context) ([]tamiyo.Candidate, error) {
+			safe := leyline.BlueprintTier_BLUEPRINT_TIER_SAFE
+			return []tamiyo.Candidate{{BlueprintID: "BP002", Tier: safe, Risk: 0.1, ParameterCount: 8}}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for epoch := range uint32(8) {
+		decision, err := controller.HandleState(t.Context(), &leyline.SystemStatePacket{
+			Version: 1, TrainingRunId: "run-1", CurrentEpoch: epoch + 1, ValidationLoss: 1, ValidationAccuracy: 0.5,
+			PacketId: fmt.Sprint("epoch-", epoch+1), SourceSubsystem: "tolaria",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets = append(packets, decision.Packets...)
+	}
+	return packets
+}
+
+// Whatever a packet on the bus measures has a row, by which Nissa's page of series
+// can be read.
+func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
+	redis := redistest.Start(t)
+	g := newGardenOn(t, "BP002", eventful(t, redis.URL))
+	g.blend("one")
+	if err := g.seeds.Finalize(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	own := newSeriesIndex([]seriesGroup{{rows: packetSeries()}})
+	seen := map[string]bool{}
+	note := func(packets []*leyline.TelemetryPacket) {
+		for _, packet := range packets {
+			for _, point := range packet.GetMetrics() {
+				if packet.GetSourceSubsystem() == "tamiyo" && strings.HasPrefix(point.GetName(), coveragePrefix) {
+					continue // of the Tamiyo that the test plays
+				}
+				seen[seriesOfPoint(t, own, point)] = true
+			}
+		}
+	}
+	note(decisions(t, g))
+	note([]*leyline.TelemetryPacket{g.summaryPacket(t.Context())})
+	observer := connect(t, redis.URL, "observer")
+	ordinary := listen(t, observer, onTelemetry, "observer", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	urgent := listen(t, observer, onEmergency, "observer", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	eventually(t, "every row of a packet is seen", func() bool {
+		note(ordinary.packets())
+		note(urgent.packets())
+		for _, row := range packetSeries() {
+			if !seen[row.name] {
+				return false
+			}
+		}
+		return true
+	})
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// seriesOfPoint returns the name of the row that explains a point.
+func seriesOfPoint(t *testing.T, own *seriesIndex, point *leyline.MetricPoint) string {
+	t.Helper()
+	name := point.GetName()
+	if text, ofWorker := strings.CutPrefix(name, "weatherlight.worker."); ofWorker {
+		_, what, _ := strings.Cut(text, ".")
+		name = "weatherlight_worker_" + what
+	}
+	name = seriesName(name)
+	row, found := own.row(name)
+	if !found {
+		row, found = documented.row(name)
+	}
+	if !found || point.GetUnit() != "" && point.GetUnit() != row.unit {
+		t.Errorf("%s in %q: the row of %s says %q", point.GetName(), point.GetUnit(), row.name, row.unit)
+	}
+	return row.name
+}
