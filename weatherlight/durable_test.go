@@ -1,11 +1,18 @@
 package weatherlight
 
 import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/faultproxy"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 // An alarm that is raised while the bus is down is delivered when it is back,
@@ -58,6 +65,39 @@ func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
 	}
 	heard := listen(t, nissa, "oona.normal", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT)
 	eventually(t, "all reports are on the bus", func() bool { return len(heard.deliveries()) == reports })
+}
+
+// What is put when the workers have stopped already, and takes the bus a while, is
+// waited for.
+func TestStopWaitsForTheOutbox(t *testing.T) {
+	server := redistest.Start(t)
+	proxy, err := faultproxy.Start(server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	service := newService(t, map[string]string{"REDIS_URL": "redis://" + proxy.Addr() + "/0"})
+	const reports = 12 // each a round trip or more
+	steps := service.steps()
+	library := slices.IndexFunc(steps, func(step supervise.Step) bool { return step.Name == bootList[3] })
+	steps[library].Stop = func(ctx context.Context) error {
+		proxy.Set(faultproxy.Fault{Delay: 20 * time.Millisecond})
+		var messages []oona.Message
+		for i := range reports {
+			messages = append(messages, oona.Message{Payload: &leyline.FieldReport{ReportId: strconv.Itoa(i)}})
+		}
+		return errors.Join(service.closeLibrary(ctx), service.outbox.Put(ctx, messages...))
+	}
+	booted, err := supervise.Boot(t.Context(), steps, service.traceStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := booted.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	nissa := connect(t, server.URL, "nissa")
+	last := listen(t, nissa, "oona.normal", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT)
+	eventually(t, "all reports are on the bus", func() bool { return len(last.deliveries()) == reports })
 }
 
 // Who sent a policy update hears what became of it, though the bus was down when

@@ -2,17 +2,22 @@ package weatherlight
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
+	"github.com/esper-lite/weatherlight/internal/faultproxy"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -137,5 +142,67 @@ func TestPreflightBetweenTwoStartsPassesAndLeavesEveryFile(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, files()); diff != "" {
 		t.Errorf("the preflight leaves behind (-before +after):\n%s", diff)
+	}
+}
+
+// anotherTime has a server answer TIME with a clock that is off.
+func anotherTime(seconds int64) func([]byte) []byte {
+	answered := regexp.MustCompile(`(\*2\r\n\$10\r\n)(\d{10})(\r\n\$\d\r\n)`)
+	return func(answer []byte) []byte {
+		return answered.ReplaceAllFunc(answer, func(found []byte) []byte {
+			parts := answered.FindSubmatch(found)
+			at, _ := strconv.ParseInt(string(parts[2]), 10, 64) // ten digits
+			return fmt.Appendf(nil, "%s%d%s", parts[1], at+seconds, parts[3])
+		})
+	}
+}
+
+// anotherVersion has a server answer INFO as one of long ago.
+func anotherVersion(answer []byte) []byte {
+	return regexp.MustCompile(`(redis_version:)\d`).ReplaceAll(answer, []byte("${1}4"))
+}
+
+func TestBootRefusesAnOldBusAndOneOfAnotherTime(t *testing.T) {
+	for _, test := range []struct {
+		name, check, says string
+		rewrite           func([]byte) []byte
+	}{
+		{"old", "bus", "is too old", anotherVersion},
+		{"ahead", "clock", "ahead of ours", anotherTime(60)},
+		{"behind", "clock", "behind ours", anotherTime(-60)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			redis := redistest.Start(t)
+			leaks := goleak.IgnoreCurrent()
+			proxy, err := faultproxy.Start(redis.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy.Rewrite(test.rewrite)
+			resolved := loadSettings(t, map[string]string{"REDIS_URL": "redis://" + proxy.Addr() + "/0"})
+			if check := named(t, Preflight(t.Context(), resolved), test.check); check.Result != Failed || !strings.Contains(check.Detail, test.says) {
+				t.Errorf("%+v does not say %q", check, test.says)
+			}
+			// One that boots all the same is stopped by the next step.
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			service, err := New(Config{Settings: resolved, OnBoot: func(trace supervise.Trace) {
+				if trace.Step == bootList[2] {
+					cancel()
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = service.Run(ctx)
+			var failure *supervise.BootError
+			if !errors.As(err, &failure) || failure.Step != bootList[1] || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("the boot says %v, not %q", err, test.says)
+			}
+			if err := proxy.Close(); err != nil {
+				t.Error(err)
+			}
+			goleak.VerifyNone(t, leaks)
+		})
 	}
 }

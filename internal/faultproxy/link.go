@@ -36,17 +36,19 @@ func (l *link) cut() {
 // forward copies both directions until one of them ends.
 func (l *link) forward() {
 	var pumps sync.WaitGroup
-	pumps.Go(func() { l.pump(l.server, l.client) })
-	pumps.Go(func() { l.pump(l.client, l.server) })
+	pumps.Go(func() { l.pump(l.server, l.client, asIs) })
+	pumps.Go(func() { l.pump(l.client, l.server, l.proxy.answer) })
 	pumps.Wait()
 }
 
-func (l *link) pump(to, from net.Conn) {
+func asIs(chunk []byte) []byte { return chunk }
+
+func (l *link) pump(to, from net.Conn, says func([]byte) []byte) {
 	defer l.cut()
 	buffer := make([]byte, chunkSize)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && !l.pass(to, buffer[:n]) {
+		if n > 0 && !l.pass(to, says(buffer[:n])) {
 			return
 		}
 		if err != nil {

@@ -22,7 +22,8 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	fault   Fault
-	changed chan struct{} // closed when fault changes
+	rewrite func([]byte) []byte // nil: answers pass as they are
+	changed chan struct{}       // closed when fault changes
 	links   map[*link]struct{}
 }
 
@@ -55,6 +56,14 @@ func (p *Proxy) Set(fault Fault) {
 	p.changed = make(chan struct{})
 }
 
+// Rewrite has the server say something else: each chunk of its answers passes
+// through the function, and a short answer comes in one chunk. Nil ends it.
+func (p *Proxy) Rewrite(rewrite func(answer []byte) []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rewrite = rewrite
+}
+
 // Cut closes every open connection on both sides and returns how many.
 func (p *Proxy) Cut() int {
 	p.mu.Lock()
@@ -82,6 +91,17 @@ func (p *Proxy) current() (Fault, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.fault, p.changed
+}
+
+// answer is what the client hears of a chunk.
+func (p *Proxy) answer(chunk []byte) []byte {
+	p.mu.Lock()
+	rewrite := p.rewrite
+	p.mu.Unlock()
+	if rewrite == nil {
+		return chunk
+	}
+	return rewrite(chunk)
 }
 
 func (p *Proxy) accept() {

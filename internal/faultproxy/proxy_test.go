@@ -116,6 +116,21 @@ func TestCutEndsOpenConnectionsAndNoNewOnes(t *testing.T) {
 	echoes(t, dial(t, p), "b")
 }
 
+func TestAnswersAreRewrittenAndQuestionsAreNot(t *testing.T) {
+	t.Parallel()
+	p := startEcho(t)
+	conn := dial(t, p)
+	// An echo that heard something else would answer with two of them.
+	p.Rewrite(func(answer []byte) []byte { return append(answer, '!') })
+	send(t, conn, "a")
+	if got, err := receive(conn, 2, patient); got != "a!" {
+		t.Errorf("answer %q, %v", got, err)
+	}
+	silent(t, conn)
+	p.Rewrite(nil)
+	echoes(t, conn, "b")
+}
+
 func TestHalfOpenConnectionStaysSilentForEver(t *testing.T) {
 	t.Parallel()
 	p := startEcho(t)
