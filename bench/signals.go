@@ -38,7 +38,7 @@ const (
 )
 
 // restless is how long a trainer takes to become one that is polled.
-const restless = 4 * time.Second
+const restless = 5 * time.Second
 
 func signalRows() []row {
 	return []row{
@@ -120,7 +120,7 @@ func (b *bench) measureWatching(ctx context.Context, s *service, column string) 
 	if !b.table.wants("signal_idle_cpu_percent") {
 		return nil
 	}
-	if err := rest(ctx, time.Duration(b.pick(2000, 300))*time.Millisecond); err != nil {
+	if err := rest(ctx, time.Duration(b.pick(3500, 300))*time.Millisecond); err != nil {
 		return err
 	}
 	idle := time.Duration(b.pick(6000, 1000)) * time.Millisecond

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// toldMost is how often stores may be told of within toldSpan: beyond it the
-	// segment costs less when it is polled.
-	toldMost = 50
+	// toldMost is how often stores may be told of within toldSpan: more than a trainer
+	// that raises signals has to tell, and beyond it polling costs much less.
+	toldMost = 500
 	toldSpan = time.Second
 )
 
