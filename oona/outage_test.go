@@ -167,3 +167,31 @@ func TestIdleConsumerDoesNotScanBeforeEachRead(t *testing.T) {
 		t.Errorf("%d scans for %d reads", scans, counts["xreadgroup"])
 	}
 }
+
+// A server that is silent gives no answer to whoever stops reading. Whose work is
+// over as well does not wait for one.
+func TestReadOfASilentServerEndsWithTheWork(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(config *oona.Config) { config.DialTimeout = time.Hour })
+	ctx, end := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- c.Consume(ctx, ctx, oona.Subscription{
+			Stream: "oona.normal", Concurrency: 1, Batch: 1, Block: time.Hour, OnReady: func() { close(ready) },
+			Handlers: map[leyline.BusMessageType]oona.Handler{},
+		})
+	}()
+	<-ready
+	server.Freeze()
+	end()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(soon):
+		t.Error("the consumer waits for an answer")
+	}
+	server.Thaw()
+}

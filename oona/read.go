@@ -76,7 +76,7 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 	if s.lanes.awaitRoom(fetch); fetch.Err() != nil {
 		return nil
 	}
-	entries, err := s.readBatch(fetch, patient)
+	entries, err := s.readBatch(fetch, work, patient)
 	if err != nil {
 		return err
 	}
@@ -102,13 +102,13 @@ func (s *consumer) begin(fetch, work context.Context) error {
 	return s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 }
 
-func (s *consumer) readBatch(fetch context.Context, patient bool) ([]entry, error) {
+func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry, error) {
 	var wait time.Duration
 	if patient {
 		wait = s.c.rhythm.Until(max(s.sub.Block, time.Millisecond))
 	}
 	// The bound catches a connection that is dead without having been closed.
-	reply, err := s.line.blocking(fetch, wait+s.c.cfg.DialTimeout, s.readCommand(wait))
+	reply, err := s.line.blocking(fetch, work, wait+s.c.cfg.DialTimeout, s.readCommand(wait))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
 	}

@@ -23,10 +23,12 @@ type line struct {
 	leave func()
 }
 
-// blocking runs a command that waits on the server for at most bound.
-func (l *line) blocking(fetch context.Context, bound time.Duration, command rueidis.Completed) (rueidis.RedisResult, error) {
+// blocking runs a command that waits on the server for at most bound. The end of
+// fetch asks for the answer; the end of work gives it up, and what it hands out
+// stays pending.
+func (l *line) blocking(fetch, work context.Context, bound time.Duration, command rueidis.Completed) (rueidis.RedisResult, error) {
 	// Not fetch: its end must not lose the answer.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(fetch), bound)
+	ctx, cancel := context.WithTimeout(work, bound)
 	defer cancel()
 	if err := l.open(ctx); err != nil {
 		return rueidis.RedisResult{}, err
