@@ -9,6 +9,15 @@ import (
 	"time"
 )
 
+const (
+	oldSecret = "old-secret-0123456789"
+	newSecret = "new-secret-0123456789"
+
+	// gathering is after how many requests their answers are taken down: long before
+	// the stream of answers is full and loses the first.
+	gathering = 2000
+)
+
 // rotation is a service whose secrets lie in a file, and a peer that signs with
 // what it is told.
 type rotation struct {
@@ -16,11 +25,15 @@ type rotation struct {
 
 	file string
 	sent []string
+
+	gathered   map[string]bool // entries of the stream of answers
+	answered   map[string]int  // by request
+	signedWith map[string]int  // by secret
 }
 
 func newRotation(t *testing.T) *rotation {
 	t.Helper()
-	r := &rotation{world: newWorld(t)}
+	r := &rotation{world: newWorld(t), gathered: map[string]bool{}, answered: map[string]int{}, signedWith: map[string]int{}}
 	r.file = filepath.Join(r.folder, "secrets")
 	r.environ = slices.DeleteFunc(r.environ, func(pair string) bool { return pair == "ESPER_LEYLINE_SECRET="+secret })
 	r.environ = append(r.environ, "ESPER_LEYLINE_SECRET_FILE="+r.file)
@@ -38,6 +51,25 @@ func (r *rotation) write(secrets string) {
 	}
 }
 
+// gather takes down the answers that have come since the last time.
+func (r *rotation) gather() {
+	r.t.Helper()
+	r.settled(streamRequests, patience)
+	for _, e := range r.bus.entries(streamReady) {
+		if r.gathered[e.id] {
+			continue
+		}
+		r.gathered[e.id] = true
+		payload := []byte(e.fields["payload"])
+		for _, candidate := range []string{oldSecret, newSecret} {
+			if e.fields["signature"] == sign(candidate, payload) {
+				r.signedWith[candidate]++
+			}
+		}
+		r.answered[decodeAnswer(r.t, payload).requestID]++
+	}
+}
+
 // load sends requests signed with a secret until ok holds, and a few more. It
 // returns when ok held first, from the beginning.
 func (r *rotation) load(name, with string, ok func() bool) (held time.Duration) {
@@ -48,6 +80,9 @@ func (r *rotation) load(name, with string, ok func() bool) (held time.Duration) 
 		payload := envelope(typeRequest, kernelRequest(id, compiled, "run-e2e", time.Now()))
 		r.bus.do(addCommand(streamRequests, payload, sign(with, payload))...)
 		r.sent = append(r.sent, id)
+		if len(r.sent)%gathering == 0 {
+			r.gather()
+		}
 		if !ok() {
 			continue
 		}
@@ -77,49 +112,37 @@ func (r *rotation) rotations() func() bool {
 // a rotation while requests keep coming.
 func TestSecretsRotateUnderLoadWithNothingRefused(t *testing.T) {
 	begin(t)
-	const old, next = "old-secret-0123456789", "new-secret-0123456789"
 	r := newRotation(t)
-	r.write(old)
+	r.write(oldSecret)
 	r.bootForged()
 	for _, step := range []struct{ name, file, sender string }{
-		{"accept the new", old + "\n" + next + "\n", old},
-		{"sign with the new", next + "\n" + old + "\n", next},
-		{"the last of the old", next + "\n" + old + "\n# both\n", old},
-		{"forget the old", next + "\n", next},
+		{"accept the new", oldSecret + "\n" + newSecret + "\n", oldSecret},
+		{"sign with the new", newSecret + "\n" + oldSecret + "\n", newSecret},
+		{"the last of the old", newSecret + "\n" + oldSecret + "\n# both\n", oldSecret},
+		{"forget the old", newSecret + "\n", newSecret},
 	} {
 		rotated := r.rotations()
 		r.write(step.file)
 		took(t, "secret rotated", "file is written to "+step.name, r.load(step.name, step.sender, rotated), 0)
 	}
-	r.settled(streamRequests, patience)
-	signedWith := map[string]int{}
-	answered := map[string]int{}
-	for _, e := range r.bus.entries(streamReady) {
-		payload := []byte(e.fields["payload"])
-		for _, candidate := range []string{old, next} {
-			if e.fields["signature"] == sign(candidate, payload) {
-				signedWith[candidate]++
-			}
-		}
-		answered[decodeAnswer(t, payload).requestID]++
-	}
+	r.gather()
 	for _, id := range r.sent {
-		if answered[id] != 1 {
-			t.Errorf("request %q was answered %d times", id, answered[id])
+		if r.answered[id] != 1 {
+			t.Errorf("request %q was answered %d times", id, r.answered[id])
 		}
 	}
 	if n := r.bus.length(streamDeadLetter); n != 0 {
 		t.Errorf("%d messages were refused", n)
 	}
 	t.Logf("%d requests, answers signed with the old secret %d, with the new one %d",
-		len(r.sent), signedWith[old], signedWith[next])
-	if signedWith[old] == 0 || signedWith[next] == 0 {
+		len(r.sent), r.signedWith[oldSecret], r.signedWith[newSecret])
+	if r.signedWith[oldSecret] == 0 || r.signedWith[newSecret] == 0 {
 		t.Error("the answers were not signed with one secret and then with the other")
 	}
 	// What is gone is gone.
 	payload := envelope(typeRequest, kernelRequest("late", compiled, "run-e2e", time.Now()))
-	id, _ := r.bus.do(addCommand(streamRequests, payload, sign(old, payload))...).(string)
+	id, _ := r.bus.do(addCommand(streamRequests, payload, sign(oldSecret, payload))...).(string)
 	r.refused(streamRequests, id, "bad_signature")
-	mustNotSay(t, "the log", r.process.stderr.String(), next)
+	mustNotSay(t, "the log", r.process.stderr.String(), newSecret)
 	r.stop()
 }
