@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -155,6 +156,52 @@ func TestTrainerThatOnlyStoresIsHeardWithoutPolling(t *testing.T) {
 	d.wantPause(signalRest, "after the trainer was killed")
 	if d.monitor.tell(nil); d.monitor.status().HeardBy != heardUnused {
 		t.Errorf("heard by %+v after the trainer was killed", d.monitor.status())
+	}
+}
+
+// A trainer that is stopped in the middle of its signal, as by our waking up, goes
+// on with it when it has been taken.
+func TestRestOfASignalThatWasTakenIsClearedToo(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	whole := emergencyRecord(3, 1, "")
+	copy(w.data, whole)
+	d.take()
+	late := emergencyRecord(3, 1, "late")
+	copy(w.data[10:], late[10:])
+	for range 4 {
+		d.now = d.now.Add(signalPoll)
+		d.turn()
+	}
+	if !bytes.Equal(w.data, make([]byte, emergencySize)) {
+		t.Errorf("left behind: %x", w.data)
+	}
+	w.store(4, 2)
+	d.now = d.now.Add(emergencyCooldown)
+	d.take()
+	if got := d.list()[1]; got.level != halt || got.reason != "stored" {
+		t.Errorf("the next signal is told as %+v", got)
+	}
+}
+
+func TestReasonWithHolesIsWaitedFor(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	record := emergencyRecord(3, 1, "reason")
+	copy(w.data, record[:11])
+	for range 20 {
+		d.turn()
+		d.now = d.now.Add(signalPatience)
+	}
+	if got := d.list(); len(got) != 0 {
+		t.Fatalf("told without its reason: %+v", got)
+	}
+	copy(w.data, record)
+	d.take()
+	if got := d.list()[0]; got.reason != "reason" {
+		t.Errorf("told as %+v", got)
 	}
 }
 

@@ -23,7 +23,11 @@ const (
 	signalRest = 200 * time.Millisecond
 	// signalPatience is how long a record may lack its reason, which writers fill in
 	// last.
-	signalPatience = 2 * time.Millisecond
+	signalPatience     = 2 * time.Millisecond
+	signalPatienceTold = 8 * time.Millisecond
+	// signalSweep is how long after a record was cleared it is looked at as often as
+	// by a poll: its writer may have been stopped in between, and writes the rest.
+	signalSweep = 50 * time.Millisecond
 	// signalOvertaking is how long after a record was cleared a time without a flag
 	// is a new one.
 	signalOvertaking = time.Second
@@ -52,6 +56,9 @@ type signalMonitor struct {
 	since     time.Time
 	rung      bool
 	again     bool
+	// What was found in the segment without a flag, and since when.
+	remains      []byte
+	remainsSince time.Time
 	// The last signal taken, and when.
 	last    sharedSignal
 	takenAt time.Time
@@ -142,12 +149,26 @@ func (m *signalMonitor) look(now time.Time) (time.Duration, error) {
 	}
 	signal := m.decode(record)
 	if !m.pending(signal, now) {
-		return m.quiet(now, nil)
+		return m.quiet(now, m.sweep(record, signal, now))
 	}
 	if !m.settled(record, signal, now) {
 		return signalSettle, nil
 	}
 	return m.take(record, signal, now)
+}
+
+// sweep clears what a writer left behind after its signal was taken, once it has
+// rested for the time of a poll: the writer may wait for all of it to be zero.
+func (m *signalMonitor) sweep(record []byte, signal sharedSignal, now time.Time) error {
+	if !leftBehind(record, signal) || !bytes.Equal(record, m.remains) {
+		m.remains, m.remainsSince = record, now
+		return nil
+	}
+	if now.Sub(m.remainsSince) < signalPoll {
+		return nil
+	}
+	_, err := m.segment.clear(record)
+	return err
 }
 
 // quiet ends a look that found nothing. Some processors tell of a store before
@@ -168,7 +189,11 @@ func (m *signalMonitor) rest(now time.Time) time.Duration {
 	if m.segment.writers.heard == heardPoll {
 		return signalPoll
 	}
-	return min(signalRest, m.damper.wait(now))
+	pause := min(signalRest, m.damper.wait(now))
+	if now.Sub(m.takenAt) < signalSweep {
+		pause = min(pause, signalPoll)
+	}
+	return pause
 }
 
 // follow looks for a new segment under the old name and for those who write to
@@ -200,7 +225,7 @@ func (m *signalMonitor) settled(record []byte, signal sharedSignal, now time.Tim
 	same := bytes.Equal(record, m.unsettled)
 	m.unsettled = record
 	waited := now.Sub(m.since)
-	return same && waited >= signal.patience() || waited >= signalStorm
+	return same && waited >= signal.patience(m.rung) || waited >= signalStorm
 }
 
 // take clears a record and reports it. A record that changed meanwhile is left

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -23,18 +24,29 @@ type sharedSignal struct {
 	level  leyline.EmergencyLevel
 	atMs   uint64 // CLOCK_MONOTONIC in ms; 0 is none
 	reason string
-	torn   bool // the reason is missing, or has holes
+	bare   bool // the reason is missing, or there is none
+	torn   bool // the reason has holes
 }
 
-// patience is how long to wait for what the record lacks.
-func (s sharedSignal) patience() time.Duration {
+// patience is how long to wait for what the record lacks. Who is told of the first
+// store comes while the writer is still at work.
+func (s sharedSignal) patience(told bool) time.Duration {
 	switch {
-	case s.atMs == 0:
+	case s.atMs == 0 || s.torn:
 		return signalStorm
-	case s.torn:
+	case s.bare && told:
+		return signalPatienceTold
+	case s.bare:
 		return signalPatience
 	}
 	return 0
+}
+
+// leftBehind reports whether a record is what a writer went on to write after its
+// signal was taken: there is text, and neither flag nor level nor time, which come
+// first.
+func leftBehind(record []byte, signal sharedSignal) bool {
+	return signal.atMs == 0 && binary.NativeEndian.Uint64(record) == 0 && bytes.ContainsFunc(record, func(r rune) bool { return r != 0 })
 }
 
 // decodeDeadline reads the 16 bytes of the rollback signal: flag, seven unused
@@ -54,7 +66,8 @@ func decodeEmergency(record []byte) sharedSignal {
 		level:  leyline.EmergencyLevel(record[1]),
 		atMs:   binary.LittleEndian.Uint64(record[2:]),
 		reason: strings.ToValidUTF8(reason, ""),
-		torn:   length == 0 || strings.Contains(reason, "\x00"),
+		bare:   length == 0,
+		torn:   strings.Contains(reason, "\x00"),
 	}
 }
 
