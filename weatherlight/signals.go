@@ -190,7 +190,7 @@ func (m *signalMonitor) rest(now time.Time) time.Duration {
 		return signalPoll
 	}
 	pause := min(signalRest, m.damper.wait(now))
-	if now.Sub(m.takenAt) < signalSweep {
+	if m.segment.writers.heard == heardStores && now.Sub(m.takenAt) < signalSweep {
 		pause = min(pause, signalPoll)
 	}
 	return pause
