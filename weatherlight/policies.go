@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -74,18 +75,56 @@ func (s *Service) describePolicy() fleetNote {
 	return note
 }
 
-// learnPolicies takes over what the others know to be in force.
-func (s *Service) learnPolicies(members []fleetMember) {
-	for _, member := range members {
-		if member.Policy == nil || member.name == s.instance() {
-			continue
-		}
-		policy, err := member.Policy.open(s.keyring)
-		if err == nil {
-			err = s.policies.Learn(policy)
-		}
-		if err != nil {
-			s.logger.Debug("policy of another instance not taken over", "instance", member.name, "error", err)
+// policyLearner takes over what other instances know to be in force. It works
+// beside the beat that tells of them: what is learned goes to disk, and a lease must
+// not wait for a slow one.
+type policyLearner struct {
+	rolls chan []fleetMember // the last one that nobody has looked at
+	learn func(fleetMember) error
+	log   *slog.Logger
+}
+
+func newPolicyLearner(learn func(fleetMember) error, log *slog.Logger) *policyLearner {
+	return &policyLearner{rolls: make(chan []fleetMember, 1), learn: learn, log: log}
+}
+
+// heed is called by one beat at a time, and does not wait.
+func (l *policyLearner) heed(members []fleetMember) {
+	select {
+	case <-l.rolls:
+	default:
+	}
+	l.rolls <- members
+}
+
+// Run learns until ctx is done.
+func (l *policyLearner) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case members := <-l.rolls:
+			l.learnFrom(members)
 		}
 	}
+}
+
+func (l *policyLearner) learnFrom(members []fleetMember) {
+	for _, member := range members {
+		if err := l.learn(member); err != nil {
+			l.log.Debug("policy of another instance not taken over", "instance", member.name, "error", err)
+		}
+	}
+}
+
+// learnPolicy takes over what an instance knows to be in force.
+func (s *Service) learnPolicy(member fleetMember) error {
+	if member.Policy == nil || member.name == s.instance() {
+		return nil
+	}
+	policy, err := member.Policy.open(s.keyring)
+	if err != nil {
+		return err
+	}
+	return s.policies.Learn(policy)
 }

@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -111,16 +112,43 @@ func TestForgedNoteOfAPolicyIsNotLearned(t *testing.T) {
 	changed := *genuine
 	changed.Policy = append([]byte(" "), changed.Policy...)
 	for name, note := range map[string]*policyNote{"another secret": forged, "changed": &changed, "empty": {}} {
-		r.learnPolicies([]fleetMember{{name: "other", fleetNote: fleetNote{Policy: note}}})
+		if err := r.learnPolicy(fleetMember{name: "other", fleetNote: fleetNote{Policy: note}}); err == nil {
+			t.Errorf("%s: learned", name)
+		}
 		if got := r.policies.ActiveVersion(); got != "" {
 			t.Errorf("%s: version %q is in force", name, got)
 		}
 	}
-	r.learnPolicies([]fleetMember{{name: "other", fleetNote: fleetNote{Policy: genuine}}})
+	if err := r.learnPolicy(fleetMember{name: "other", fleetNote: fleetNote{Policy: genuine}}); err != nil {
+		t.Error(err)
+	}
 	if got := r.policies.ActiveVersion(); got != "forged" {
 		t.Errorf("the genuine note was not learned: %q", got)
 	}
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
+}
+
+// Learning goes to disk, and a disk may be slow.
+func TestBeatDoesNotWaitForAPolicyToBeLearned(t *testing.T) {
+	learning, release := make(chan string), make(chan struct{})
+	l := newPolicyLearner(func(m fleetMember) error {
+		learning <- m.name
+		<-release
+		return nil
+	}, slog.New(slog.DiscardHandler))
+	stop := run(t, l)
+	l.heed([]fleetMember{{name: "first"}})
+	if got := <-learning; got != "first" {
+		t.Errorf("learns from %s", got)
+	}
+	for _, name := range []string{"second", "third"} {
+		l.heed([]fleetMember{{name: name}})
+	}
+	close(release)
+	if got := <-learning; got != "third" {
+		t.Errorf("learns from %s, not from the last roll", got)
+	}
+	stop()
 }

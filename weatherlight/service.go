@@ -52,28 +52,29 @@ type Service struct {
 
 	// The parts below are set by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
-	lock       *dataLock
-	listener   net.Listener
-	broker     *broker.Broker
-	bus        *oona.Client
-	fleet      *fleet
-	outbox     *outbox.Outbox
-	catalog    *karn.Catalog
-	library    *urza.Library
-	prefetcher *urza.Prefetcher
-	answers    *answers
-	seeds      *kasmina.Manager
-	controller *tamiyo.Controller
-	policies   *tamiyo.Policies
-	reports    *tamiyo.ReportLog
-	forge      *tezzeret.Forge
-	updates    *catalogForwarder
-	emergency  *emergencyWatch
-	chores     *housekeeper
-	health     *healthWatch
-	nissa      *nissaHeartbeat // nil without NISSA_URL
-	tamiyo     tamiyoMirror
-	busServer  oona.Server
+	lock        *dataLock
+	listener    net.Listener
+	broker      *broker.Broker
+	bus         *oona.Client
+	fleet       *fleet
+	outbox      *outbox.Outbox
+	catalog     *karn.Catalog
+	library     *urza.Library
+	prefetcher  *urza.Prefetcher
+	answers     *answers
+	seeds       *kasmina.Manager
+	controller  *tamiyo.Controller
+	policies    *tamiyo.Policies
+	policyNotes *policyLearner
+	reports     *tamiyo.ReportLog
+	forge       *tezzeret.Forge
+	updates     *catalogForwarder
+	emergency   *emergencyWatch
+	chores      *housekeeper
+	health      *healthWatch
+	nissa       *nissaHeartbeat // nil without NISSA_URL
+	tamiyo      tamiyoMirror
+	busServer   oona.Server
 
 	// The monitors of shared memory, nil when their signal has no name.
 	rollbackSignal  *signalMonitor

@@ -166,7 +166,8 @@ func (s *Service) startController(ctx context.Context) error {
 	if err := s.openController(); err != nil {
 		return err
 	}
-	s.fleet.tell(s.describePolicy, s.learnPolicies)
+	s.policyNotes = newPolicyLearner(s.learnPolicy, s.logger.With("part", "tamiyo"))
+	s.fleet.tell(s.describePolicy, s.policyNotes.heed)
 	if err := s.startWorkers(s.controllerWorkers)(ctx); err != nil {
 		return errors.Join(err, s.reports.Close())
 	}
@@ -221,6 +222,7 @@ func (s *Service) stopController(ctx context.Context) error {
 func (s *Service) controllerWorkers() []supervise.Spec {
 	streams := s.busConfig().Streams
 	return []supervise.Spec{
+		{Name: workerPolicyNotes, Worker: s.policyNotes},
 		// The leader alone, one at a time, and none before one that has to be tried
 		// again: policies are ordered.
 		s.leaderConsumer(workerPolicies, oona.Subscription{

@@ -25,6 +25,7 @@ const (
 	workerSeedErrors   = "kasmina_prefetch_errors"
 	workerControl      = "control_stream"
 	workerPolicies     = "tamiyo_policy"
+	workerPolicyNotes  = "tamiyo_policy_notes"
 	workerReports      = "tamiyo_reports"
 	workerForwarder    = "tezzeret_forwarder"
 	workerForge        = "tezzeret_forge"
