@@ -12,7 +12,12 @@ import (
 // collector shows the points of the summary packet on /metrics. It measures
 // when it is asked, so a scrape is never older than itself.
 type collector struct {
-	service *Service
+	service    *Service
+	documented *seriesIndex
+}
+
+func newCollector(service *Service) *collector {
+	return &collector{service, newSeriesIndex(seriesGroups())}
 }
 
 // Describe names nothing in advance: the set of points depends on the parts.
@@ -24,13 +29,13 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		return
 	}
 	// The collector interface carries no context; busPoints bounds what it asks.
-	collectPoints(c.service.series(context.Background()), metrics)
-	collectHistograms(c.service.bus.Histograms(), metrics)
+	c.collectPoints(c.service.series(context.Background()), metrics)
+	c.collectHistograms(c.service.bus.Histograms(), metrics)
 }
 
 // collectHistograms shows how long each path of the bus takes.
-func collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Metric) {
-	row, _ := documented.row("oona_latency_seconds")
+func (c *collector) collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Metric) {
+	row, _ := c.documented.row("oona_latency_seconds")
 	desc := prometheus.NewDesc(row.name, row.help(), []string{"path", "stream"}, nil)
 	for _, h := range histograms {
 		buckets := make(map[float64]uint64, len(h.Bounds))
@@ -47,10 +52,10 @@ func collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Me
 }
 
 // collectPoints shows each series once: a second one would fail the scrape.
-func collectPoints(points []point, metrics chan<- prometheus.Metric) {
+func (c *collector) collectPoints(points []point, metrics chan<- prometheus.Metric) {
 	seen := make(map[string]bool)
 	for _, point := range points {
-		metric, key := point.metric()
+		metric, key := point.metric(c.documented)
 		if metric != nil && !seen[key] {
 			seen[key] = true
 			metrics <- metric
@@ -60,7 +65,7 @@ func collectPoints(points []point, metrics chan<- prometheus.Metric) {
 
 // metric is the point as a Prometheus metric, with the key that tells it from
 // every other.
-func (p point) metric() (prometheus.Metric, string) {
+func (p point) metric(documented *seriesIndex) (prometheus.Metric, string) {
 	name, labels := p.series, p.seriesLabels
 	if name == "" {
 		name, labels = seriesName(p.name), p.labels

@@ -80,7 +80,9 @@ type fixedPoints []point
 
 func (fixedPoints) Describe(chan<- *prometheus.Desc) {}
 
-func (f fixedPoints) Collect(metrics chan<- prometheus.Metric) { collectPoints(f, metrics) }
+func (f fixedPoints) Collect(metrics chan<- prometheus.Metric) {
+	newCollector(nil).collectPoints(f, metrics)
+}
 
 func TestOneNameWithTwoSetsOfLabelsDoesNotBreakTheScrape(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()

@@ -75,7 +75,7 @@ func (s *Service) serveHTTP(ctx context.Context, listener net.Listener) error {
 func (s *Service) routes() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(&collector{service: s})
+	registry.MustRegister(newCollector(s))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)

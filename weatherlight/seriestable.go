@@ -96,9 +96,6 @@ func newSeriesIndex(groups []seriesGroup) *seriesIndex {
 	return index
 }
 
-// documented is the index of the whole table.
-var documented = newSeriesIndex(seriesGroups())
-
 // row is that of a series. One without is shown all the same: a release must not
 // hide what it forgot to explain.
 func (i *seriesIndex) row(series string) (seriesRow, bool) {

@@ -88,7 +88,7 @@ func seriesOfPoint(t *testing.T, own *seriesIndex, point *leyline.MetricPoint) s
 	name = seriesName(name)
 	row, found := own.row(name)
 	if !found {
-		row, found = documented.row(name)
+		row, found = documentedRow(name)
 	}
 	if !found || point.GetUnit() != "" && point.GetUnit() != row.unit {
 		t.Errorf("%s in %q: the row of %s says %q", point.GetName(), point.GetUnit(), row.name, row.unit)
