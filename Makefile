@@ -29,7 +29,7 @@ test: ## run every test (installs redis-server when it is missing)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
-	@tools/ensure.sh redis-server gcc /usr/lib/postgresql/15/bin/postgres minisign
+	@tools/ensure.sh redis-server python3 gcc /usr/lib/postgresql/15/bin/postgres minisign
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
 
 bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 // Result is what a check came to.
@@ -242,6 +243,9 @@ func (p *preflight) sharedMemory(context.Context) Check {
 	}
 	if watched == 0 {
 		return passed("no signal is watched")
+	}
+	if err := storewatch.Granted(); err != nil {
+		return warned("%d signals in %s are polled, unless their trainer rings: %v", watched, sharedMemoryDir, err)
 	}
 	return passed("%d signals in %s", watched, sharedMemoryDir)
 }

@@ -3,7 +3,6 @@ package weatherlight
 import (
 	"context"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -35,29 +34,9 @@ func TestTrainerThatWasThereBeforeUsIsPolled(t *testing.T) {
 
 func TestTrainerThatWasKilledIsNotWaitedFor(t *testing.T) {
 	d := sharedDeck(t)
-	trainer := exec.Command("python3", "-c", `
-import mmap, os, sys, time
-shm = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 0)
-print("mapped", flush=True)
-time.sleep(60)
-`, d.path)
-	output, err := trainer.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := trainer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := output.Read(make([]byte, 16)); err != nil {
-		t.Fatal(err)
-	}
+	trainer := d.storer()
 	d.wantPause(signalPoll, "with a trainer there")
-	if err := trainer.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := trainer.Wait(); err == nil {
-		t.Fatal("the trainer ended by itself")
-	}
+	trainer.Kill()
 	d.wantPause(signalRest, "after the trainer was killed")
 }
 

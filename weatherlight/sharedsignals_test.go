@@ -1,16 +1,14 @@
 package weatherlight
 
 import (
-	"bufio"
-	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/esper-lite/weatherlight/internal/pythontest"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -61,7 +59,8 @@ func testTrainersAlarms(t *testing.T, manner string) {
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
 	}))
 	heard := listen(t, connect(t, r.BusURL(), "nissa"), onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
-	release := runPrototypeTrainer(t, rollback, emergency, manner)
+	trainer := pythontest.Start(t, prototypeTrainer, rollback, emergency, manner)
+	trainer.Hear("cleared")
 
 	eventually(t, "both alarms", func() bool { return len(heard.packets()) == 2 })
 	got := map[string]map[string]string{}
@@ -89,41 +88,7 @@ func testTrainersAlarms(t *testing.T, manner string) {
 			t.Errorf("our stop took the trainer's segment away: %v", err)
 		}
 	}
-	release()
-}
-
-// runPrototypeTrainer returns when the trainer saw its signals cleared; release
-// lets it end.
-func runPrototypeTrainer(t *testing.T, arguments ...string) (release func()) {
-	t.Helper()
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Fatal("python3 not found: apt-get install python3")
-	}
-	command := exec.CommandContext(t.Context(), "python3", append([]string{"-c", prototypeTrainer}, arguments...)...)
-	command.Stderr = os.Stderr
-	input, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(output).ReadString('\n')
-	if err != nil || line != "cleared\n" {
-		t.Fatalf("the trainer says %q, %v", line, err)
-	}
-	return func() {
-		if _, err := io.WriteString(input, "\n"); err != nil {
-			t.Error(err)
-		}
-		if err := command.Wait(); err != nil {
-			t.Errorf("trainer: %v", err)
-		}
-	}
+	trainer.Wait()
 }
 
 // BenchmarkSharedSignal measures the way from a trigger to its report.

@@ -18,27 +18,11 @@
 // already. Who opens it later is for the caller to notice.
 package storewatch
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // ErrNobody says that no process but our own has a file mapped for writing, of
 // those that could have.
 var ErrNobody = errors.New("nobody was found who has the file mapped for writing")
-
-// HiddenError says that a process may have the file mapped for writing and cannot
-// be looked into.
-type HiddenError struct {
-	PID   int
-	Cause error
-}
-
-func (e *HiddenError) Error() string {
-	return fmt.Sprintf("process %d may write to the file and cannot be looked into: %v", e.PID, e.Cause)
-}
-
-func (e *HiddenError) Unwrap() error { return e.Cause }
 
 // File is a file as stat(2) knows it.
 type File struct {

@@ -160,7 +160,7 @@ func hidden(pid int, file File, cause error) error {
 	if gone(err) || err == nil && !file.writable(process.Uid) {
 		return nil
 	}
-	return &HiddenError{PID: pid, Cause: errors.Join(cause, err)}
+	return fmt.Errorf("may write to the file and cannot be looked into: %w", errors.Join(cause, err))
 }
 
 // mappings reads a list of mappings. There are none in a process that has ended,

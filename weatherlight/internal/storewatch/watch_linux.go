@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -95,7 +96,19 @@ func (w *Watch) add(thread int, place uint64) error {
 	return nil
 }
 
-// openBreakpoint sets a breakpoint, which another program that the thread becomes
+// Granted asks whether the system lets us set breakpoints at all, on a variable of
+// our own.
+func Granted() error {
+	variable := new(uint64)
+	breakpoint, err := openBreakpoint(0, uint64(uintptr(unsafe.Pointer(variable)))) //nolint:gosec // an address to watch for a moment
+	if err != nil {
+		return err
+	}
+	runtime.KeepAlive(variable)
+	return unix.Close(breakpoint)
+}
+
+// openBreakpoint sets a breakpoint in a thread, 0 is our own, which another program that the thread becomes
 // does not keep: it has something else at this place.
 func openBreakpoint(thread int, place uint64) (int, error) {
 	attributes := unix.PerfEventAttr{

@@ -11,6 +11,9 @@ import (
 // Watch tells nothing here.
 type Watch struct{}
 
+// Granted fails.
+func Granted() error { return errors.ErrUnsupported }
+
 // Find fails: only Linux lets one process watch the stores of another.
 func Find(context.Context, File, time.Duration) (*Watch, error) { return nil, errors.ErrUnsupported }
 
