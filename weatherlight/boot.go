@@ -266,7 +266,6 @@ func (s *Service) open(context.Context) error {
 		s.accepting.Store(false)
 		return err
 	}
-	close(s.ready)
 	return nil
 }
 

@@ -155,6 +155,8 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Not before the last step is in the boot trace: whoever waited may read it.
+	close(s.ready)
 	s.logger.Info("ready", "took", time.Since(s.begun).Round(time.Millisecond), "bus", s.BusAddr(), "http", s.HTTPAddr())
 	failure := s.serve(ctx)
 	return errors.Join(failure, s.stop(ctx, booted))
@@ -190,7 +192,7 @@ func (s *Service) stop(ctx context.Context, booted *supervise.Booted) error {
 // for it.
 func (s *Service) Interrupt() { s.supervisor.Interrupt() }
 
-// Ready is closed once the service takes work.
+// Ready is closed once the service takes work and its boot trace is whole.
 func (s *Service) Ready() <-chan struct{} { return s.ready }
 
 // Forged is closed once the forge has been over the catalogue, or at once when
