@@ -2,6 +2,7 @@ package oona_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,6 +37,42 @@ func TestDeletedEntryDoesNotMakePublishersStopTheServer(t *testing.T) {
 		Payload: &leyline.TelemetryPacket{}, Priority: leyline.MessagePriority_MESSAGE_PRIORITY_LOW})
 	if full == nil {
 		t.Error("a message of low priority was admitted to a stream of which next to nothing is read")
+	}
+}
+
+// A server that is slow is slow for the readers too: whoever took its silence for
+// room would push unread entries out of a full stream.
+func TestSlowServerDoesNotOpenAFullStream(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	fillUnread(t, rawClient(t, server.URL), 100, "x")
+	tell(t, server, "XGROUP", "CREATECONSUMER", "oona.telemetry", "g", "slow")
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.MaxStreamLength = 100 })
+	publish := func() error {
+		return c.Publish(context.Background(), oona.Message{Payload: &leyline.TelemetryPacket{}})
+	}
+	if err := publish(); !errors.Is(err, oona.ErrOverloaded) {
+		t.Fatalf("a message for a full stream: %v", err)
+	}
+	tell(t, server, "CLIENT", "PAUSE", "1500", "ALL")
+	if err := publish(); !errors.Is(err, oona.ErrOverloaded) {
+		t.Errorf("a message for a full stream of a server that does not answer: %v", err)
+	}
+}
+
+// A peer that may publish and not look goes by nobody's figures but the server's
+// own bound.
+func TestPublisherWithoutTheRightToLookIsNotShutOut(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	fillUnread(t, rawClient(t, server.URL), 100, "x")
+	tell(t, server, "XGROUP", "CREATECONSUMER", "oona.telemetry", "g", "slow")
+	tell(t, server, "ACL", "SETUSER", "default", "-xinfo")
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.MaxStreamLength = 100 })
+	for range 200 {
+		if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.TelemetryPacket{}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -129,18 +129,22 @@ func (l *loadSampler) forgetIdle(now time.Time) {
 }
 
 // refresh samples with load.mu released, so that others go by the old figure
-// meanwhile. A failed sample counts as an empty stream: it is the publish that
-// must report a bus that is down.
+// meanwhile. A server that does not answer in time says nothing: what was
+// behind still is, as far as anybody knows. One that refuses to tell counts as
+// one of an empty stream, or whoever may only publish would be shut out.
 func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLoad) {
 	load.sampling = true
 	load.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	backlog := l.sample(ctx, stream)
+	answered := ctx.Err() == nil
 	cancel()
 	load.mu.Lock()
 	load.sampling, load.sampled = false, time.Now()
-	load.backlog, load.added = backlog, 0
-	l.caution.strained(stream, backlog, l.strainBound, load.sampled)
+	if answered {
+		load.backlog, load.added = backlog, 0
+		l.caution.strained(stream, backlog, l.strainBound, load.sampled)
+	}
 }
 
 // sample returns the backlog of the slowest live group.
