@@ -9,7 +9,7 @@ LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run build test race e2e bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
+.PHONY: help demo run build portable test race e2e bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ run: ## start the foundation service (settings from the environment and .env)
 
 build: ## build the commands into bin/
 	$(GO) build -o bin/ ./cmd/...
+
+portable: ## fail when something does not build for macOS, where nothing was run
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 
 test: ## run every test (installs redis-server when it is missing)
 	@tools/test.sh

@@ -222,10 +222,6 @@ func (disk) createTemp(dir string) (tempFile, error) {
 	return file, nil
 }
 
-func (disk) name(from, to string) error {
-	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-}
-
 func (disk) rename(from, to string) error           { return os.Rename(from, to) }
 func (disk) identify(path string) (identity, error) { return identify(path) }
 

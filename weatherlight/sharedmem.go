@@ -66,7 +66,7 @@ func (s *segment) follow() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for shared memory %s: %w", s.path, err)
 	}
-	if s.attached() && found.Dev == s.device && found.Ino == s.inode && found.Size >= int64(s.size) {
+	if s.attached() && deviceOf(found) == s.device && found.Ino == s.inode && found.Size >= int64(s.size) {
 		return true, nil
 	}
 	if err := s.detach(); err != nil {
@@ -111,9 +111,14 @@ func (s *segment) mapFile(file int) error {
 	if err != nil {
 		return fmt.Errorf("map: %w", err)
 	}
-	s.data, s.file, s.device, s.inode = data, file, found.Dev, found.Ino
-	s.hunts.file = storewatch.File{Device: found.Dev, Inode: found.Ino, Owner: found.Uid, Mode: found.Mode}
+	s.data, s.file, s.device, s.inode = data, file, deviceOf(found), found.Ino
+	mode := uint32(found.Mode) //nolint:unconvert // another type on other systems
+	s.hunts.file = storewatch.File{Device: s.device, Inode: s.inode, Owner: found.Uid, Mode: mode}
 	return nil
+}
+
+func deviceOf(found unix.Stat_t) uint64 {
+	return uint64(found.Dev) //nolint:unconvert // another type on other systems
 }
 
 // fits refuses what cannot be the record. Some systems round a segment up to

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package pgtest runs a real PostgreSQL server for tests: its own process, its own
 // folder, a free loopback port. The binaries are those of Debian's package
 // "postgresql"; the cluster that the package may have made is not touched.
