@@ -121,6 +121,7 @@ func TestSecretsRotateUnderLoadWithNothingRefused(t *testing.T) {
 		{"the last of the old", newSecret + "\n" + oldSecret + "\n# both\n", oldSecret},
 		{"forget the old", newSecret + "\n", newSecret},
 	} {
+		r.settled(streamRequests, patience) // nothing of a secret that is dropped is under way
 		rotated := r.rotations()
 		r.write(step.file)
 		took(t, "secret rotated", "file is written to "+step.name, r.load(step.name, step.sender, rotated), 0)
