@@ -37,6 +37,10 @@ func watchReadiness(addr string) <-chan refusal {
 	return first
 }
 
+// watchedStops is how many stops may be over between two questions of a busy machine
+// before one of them must have been seen.
+const watchedStops = 5
+
 // mustDrain checks that readiness went because of the stop, and not because of
 // something that had stopped already.
 func mustDrain(t testing.TB, first refusal) {
@@ -51,10 +55,17 @@ func TestStopTurnsReadinessOffFirstAndReportsLast(t *testing.T) {
 	w := newWorld(t)
 	w.bootForged()
 	w.ask("before", compiled, patience)
-	readiness := watchReadiness(w.http)
-	asked := time.Now()
-	took(t, "SIGTERM", "signal to exit 0, idle", w.stop(), 0)
-	refused := <-readiness
+	var refused refusal
+	var asked time.Time
+	for stops := 0; refused.said == "" && stops < watchedStops; stops++ {
+		if stops > 0 {
+			w.bootForged()
+		}
+		readiness := watchReadiness(w.http)
+		asked = time.Now()
+		took(t, "SIGTERM", "signal to exit 0, idle", w.stop(), 0)
+		refused = <-readiness
+	}
 	mustDrain(t, refused)
 	took(t, "SIGTERM", "signal to /readyz 503", refused.at.Sub(asked), 0)
 	last := w.lastSummary()
@@ -87,14 +98,26 @@ func TestStopUnderLoadFinishesWhatItTook(t *testing.T) {
 	begin(t)
 	w := newWorld(t, redistest.AOF()...)
 	w.bootForged()
+	var refused refusal
+	for stops := 0; refused.said == "" && stops < watchedStops; stops++ {
+		refused = w.stopUnderLoad(stops)
+	}
+	mustDrain(t, refused)
+}
+
+// stopUnderLoad stops the service while requests come, boots it again, and returns how
+// it refused.
+func (w *world) stopUnderLoad(round int) (first refusal) {
+	t := w.t
+	t.Helper()
 	before := w.bus.length(streamReady)
-	load := startLoad(w, "load", 0)
+	load := startLoad(w, "load", round)
 	eventually(t, "the load is being answered", patience, func() bool { return w.bus.length(streamReady) > before+500 })
 	readiness := watchReadiness(w.http)
 	asked := time.Now()
 	took(t, "SIGTERM", "signal to exit 0, under load", w.stop(), stopBound)
 	sent := load.end(t)
-	mustDrain(t, <-readiness)
+	first = <-readiness
 	w.nothingPending()
 	taken := w.bus.group(streamRequests, group)["last-delivered-id"]
 	took(t, "SIGTERM", "signal to the last request that was sent and still taken", storedAt(taken).Sub(asked), 0)
@@ -116,6 +139,7 @@ func TestStopUnderLoadFinishesWhatItTook(t *testing.T) {
 	w.settled(streamRequests, patience)
 	lost, duplicated := w.mustBeAnsweredOnce(ids)
 	t.Logf("%d requests, %d of them answered after the restart, lost %d, duplicated %d", len(sent), late, lost, duplicated)
+	return first
 }
 
 // sentRequest is a request and the entry that carries it.
