@@ -181,16 +181,14 @@ func TestConsumerFollowsAFailover(t *testing.T) {
 		known, err := raw.Do(context.Background(), raw.B().Arbitrary("SENTINEL", "REPLICAS", "mymaster").Build()).ToArray()
 		return err == nil && len(known) == 1
 	})
-	c := connect(t, "redis://"+watcher+"/0?master_set=mymaster", nil)
+	c := connect(t, "redis://"+watcher+"/0?master_set=mymaster", hasty)
 	got := receive(t, c)
-	if err := publishState(c, "before"); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "the bus works", func() bool { return got.count("before") == 1 })
+	waitFor(t, "a message is published", func() bool { return publishState(c, "before") == nil })
+	waitFor(t, "the bus works", func() bool { return got.count("before") >= 1 })
 	waitFor(t, "the replica has what the master has", func() bool {
 		r := rawClient(t, replica.URL)
 		n, err := r.Do(context.Background(), r.B().Xlen().Key("oona.normal").Build()).AsInt64()
-		return err == nil && n == 1
+		return err == nil && n >= 1
 	})
 	master.Kill()
 	waitFor(t, "publishing works again", func() bool { return publishState(c, "after") == nil })

@@ -131,12 +131,12 @@ func TestRefusalsReachADistantClusterInTime(t *testing.T) {
 	tell(t, server, "CONFIG", "SET", "cluster-announce-ip", "127.0.0.1")
 	tell(t, server, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 	awaitCluster(t, server)
-	c := connect(t, "redis://"+proxy.Addr()+"/0?cluster=true", nil)
+	c := connect(t, "redis://"+proxy.Addr()+"/0?cluster=true", func(cfg *oona.Config) { cfg.DialTimeout = 2 * time.Second })
 	const junk = 60
 	for range junk {
 		tell(t, server, "XADD", "oona.normal", "*", "payload", "junk", "signature", "x")
 	}
-	proxy.Set(faultproxy.Fault{Delay: 8 * time.Millisecond}) // each way; one entry after the other would outlast a commit
+	proxy.Set(faultproxy.Fault{Delay: 20 * time.Millisecond}) // each way; one entry after the other would outlast a commit
 	receive(t, c)
 	waitFor(t, "all refusals are dead letters", func() bool {
 		return ask(t, server, "XLEN", "oona.deadletter") == strconv.Itoa(junk) && pendingOf(t, server, "oona.normal") == "0"

@@ -17,7 +17,10 @@ func TestOutageIsToldInTenLinesHoweverManyStreamsAreRead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	log := &lines{}
-	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	c := connect(t, server.URL, func(cfg *oona.Config) {
+		hasty(cfg)
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
 	for _, stream := range oona.DefaultStreams().Names() {
 		start(t, c, oona.Subscription{Stream: stream})
 	}

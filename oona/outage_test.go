@@ -18,7 +18,10 @@ func TestOutageIsHealedQuietly(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	log := &lines{}
-	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	c := connect(t, server.URL, func(cfg *oona.Config) {
+		hasty(cfg)
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
 	handled := make(chan struct{}, 10)
 	start(t, c, oona.Subscription{Stream: "oona.normal", Handlers: map[leyline.BusMessageType]oona.Handler{
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
@@ -51,7 +54,7 @@ func TestOutageIsHealedQuietly(t *testing.T) {
 func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := connect(t, server.URL, nil)
+	c := connect(t, server.URL, hasty)
 	ctx := context.Background()
 	server.Freeze()
 	for range 3 {
@@ -94,7 +97,7 @@ func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *tes
 func TestOneFailedProbeOpensTheBreakerAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := connect(t, server.URL, nil)
+	c := connect(t, server.URL, hasty)
 	server.Kill()
 	figures := func() (tried, refused float64) {
 		metrics, _ := c.Metrics(context.Background()) // without depths: the bus is down
@@ -124,7 +127,10 @@ func TestOneFailedProbeOpensTheBreakerAgain(t *testing.T) {
 func TestOutageIsNotTakenForASpentBudget(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.EmergencyPerMinute = 1000 })
+	c := connect(t, server.URL, func(cfg *oona.Config) {
+		hasty(cfg)
+		cfg.EmergencyPerMinute = 1000
+	})
 	server.Kill()
 	for range 5 {
 		if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{Origin: "x"}); !errors.Is(err, oona.ErrUnavailable) {

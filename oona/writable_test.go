@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
-	"github.com/esper-lite/weatherlight/oona"
 )
 
 func TestBusThatTakesNoWritesIsFoundAndLeftAsItIs(t *testing.T) {
@@ -30,12 +29,12 @@ func TestBusThatTakesNoWritesIsFoundAndLeftAsItIs(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			peer := connect(t, server.URL, patiently)
+			peer := connect(t, server.URL, nil)
 			if err := peer.EnsureGroups(t.Context(), "g", "oona.there"); err != nil {
 				t.Fatal(err)
 			}
 			test.spoil(server)
-			c := connect(t, server.URL, patiently)
+			c := connect(t, server.URL, nil)
 			err := c.Writable(t.Context(), "oona.missing", "oona.there", "oona.taken")
 			if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
 				t.Errorf("Writable = %v, want %q", err, test.says)
@@ -50,8 +49,6 @@ func TestBusThatTakesNoWritesIsFoundAndLeftAsItIs(t *testing.T) {
 	}
 }
 
-func patiently(config *oona.Config) { config.DialTimeout = soon }
-
 func count(t *testing.T, server *redistest.Server, words ...string) int64 {
 	t.Helper()
 	raw := rawClient(t, server.URL)
@@ -65,7 +62,7 @@ func count(t *testing.T, server *redistest.Server, words ...string) int64 {
 func TestBusThatIsGoneIsNotWritable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := connect(t, server.URL, nil)
+	c := connect(t, server.URL, hasty)
 	server.Kill()
 	if err := c.Writable(t.Context(), "oona.normal"); err == nil {
 		t.Error("a server that is gone takes writes")
