@@ -179,7 +179,7 @@ func TestAnswerIsStoredEvenWhenRedisIsOutOfMemory(t *testing.T) {
 	}
 	start(t, c, oona.Subscription{Stream: "oona.kernels.ready",
 		Handlers: map[leyline.BusMessageType]oona.Handler{leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: answer}})
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(soon)
 	for stored := 0.0; stored != 1; {
 		metrics, err := c.Metrics(ctx)
 		if err != nil {
