@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +140,11 @@ func TestHalfOpenConnectionStaysSilentForEver(t *testing.T) {
 	echoes(t, idle, "a")
 	p.Set(faultproxy.Fault{HalfOpen: true})
 	send(t, doomed, "b")
+	for deadline := time.Now().Add(patient); p.Silent() == 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("what was sent is not swallowed")
+		}
+	}
 	silent(t, doomed)
 	p.Set(faultproxy.Fault{})
 	send(t, doomed, "c")
