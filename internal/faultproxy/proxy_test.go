@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/esper-lite/weatherlight/internal/faultproxy"
+	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
 const (
@@ -234,13 +235,7 @@ func TestScriptEndsWithItsContext(t *testing.T) {
 
 func TestServerThatIsGoneLooksLikeARefusal(t *testing.T) {
 	t.Parallel()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := listener.Addr().String()
-	_ = listener.Close()
-	p, err := faultproxy.Start(gone)
+	p, err := faultproxy.Start(freeport.Hold(t))
 	if err != nil {
 		t.Fatal(err)
 	}

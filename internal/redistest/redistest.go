@@ -36,7 +36,6 @@ type Server struct {
 	args  []string
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process has ended
-	let   func()        // lets go of the port, which is held while the server is dead
 }
 
 // Start runs a server without persistence, unless args say otherwise, and waits
@@ -46,10 +45,10 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server not found: apt-get install redis-server")
 	}
-	s := &Server{t: t, dir: t.TempDir(), args: args, let: func() {}}
+	s := &Server{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Stop)
 	s.launch(func() {
-		s.Addr = freeport.Must(t)
+		s.Addr = freeport.Hold(t)
 		s.URL = "redis://" + s.Addr + "/0"
 	})
 	return s
@@ -63,7 +62,6 @@ func (s *Server) launch(choose func()) {
 		choose()
 		s.start()
 		if s.awaitAnswer(deadline) {
-			s.let()
 			return
 		}
 		<-time.After(startPause)
@@ -134,17 +132,10 @@ func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
 // Kill ends the server as a power cut would, and waits for it. Until it is started
 // again nobody listens on its port, and nobody else is given it.
-func (s *Server) Kill() {
-	s.end(syscall.SIGKILL)
-	s.let()
-	s.let = holdPort(s.Addr)
-}
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 // Stop ends the server in good order, and waits for it.
-func (s *Server) Stop() {
-	s.end(syscall.SIGTERM)
-	s.let()
-}
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 
 func (s *Server) end(signal syscall.Signal) {
 	if s.cmd == nil {

@@ -18,11 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // may be somebody else's by the time that the server wants it.
 func TestServerOfAnotherTestIsNotTakenForOurs(t *testing.T) {
 	another := Start(t)
-	s := &Server{t: t, dir: t.TempDir(), let: func() {}}
+	s := &Server{t: t, dir: t.TempDir()}
 	t.Cleanup(s.Stop)
 	tries := 0
 	s.launch(func() {
-		s.Addr = freeport.Must(t)
+		s.Addr = freeport.Hold(t)
 		if tries++; tries == 1 {
 			s.Addr = another.Addr
 		}
