@@ -120,16 +120,19 @@ func testControlOfPrototype(t *testing.T, b *bus) {
 }
 
 func testWaitingCommandDoesNotAge(t *testing.T, b *bus) {
-	c := b.client(func(cfg *oona.Config) { cfg.ControlWindow, cfg.FreshnessWindow = time.Second, time.Millisecond })
+	c := b.client(func(cfg *oona.Config) { cfg.ControlWindow, cfg.FreshnessWindow = time.Minute, time.Millisecond })
 	seen := newJournal()
-	b.publish(c, oona.Message{Payload: &leyline.AdaptationCommand{CommandId: "c"}})
-	<-time.After(1100 * time.Millisecond) // its consumer is down for longer than the window
+	const kind = leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND
+	// Stored at once, and its consumer was down for longer than the window.
+	at := time.Now().Add(-time.Hour)
+	raw := b.envelopeAt(kind, &leyline.AdaptationCommand{CommandId: "c"}, streams.Normal, "n", at)
+	b.must("XADD", streams.Normal, strconv.FormatInt(at.UnixMilli(), 10)+"-0",
+		"payload", string(raw), "signature", b.ring.SignEnvelope(raw))
 	b.consume(c, oona.Subscription{Stream: streams.Normal,
-		Handlers: handlers(leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND,
-			func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-				seen.add("command")
-				return nil, nil
-			})})
+		Handlers: handlers(kind, func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+			seen.add("command")
+			return nil, nil
+		})})
 	b.settled(streams.Normal, "g")
 	if seen.count("command") != 1 {
 		t.Errorf("the command was lost: %v", b.deadReasons())
