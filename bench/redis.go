@@ -24,10 +24,11 @@ type redisServer struct {
 }
 
 func startRedis(ctx context.Context, folder string) (*redisServer, error) {
-	addr, err := freeport.Find()
+	addr, let, err := freeport.Hold()
 	if err != nil {
 		return nil, err
 	}
+	defer let() // it listens by then
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("free port: %w", err)

@@ -75,10 +75,11 @@ func (b *bench) startService(ctx context.Context, folder, busURL string, forge b
 	if err := errors.Join(os.MkdirAll(folder, 0o755), b.build(ctx)); err != nil {
 		return nil, fmt.Errorf("prepare service: %w", err)
 	}
-	addr, err := freeport.Find()
+	addr, let, err := freeport.Hold()
 	if err != nil {
 		return nil, err
 	}
+	defer let() // it listens by then
 	environment := append(serviceEnvironment(folder, busURL, addr, forge), extra...)
 	s := &service{httpAddr: addr}
 	if profile == "" {

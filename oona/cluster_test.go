@@ -22,7 +22,7 @@ import (
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(freeport.Hold(t))
+	_, port, err := net.SplitHostPort(freeport.Must(t))
 	if err != nil {
 		t.Fatal(err)
 	}

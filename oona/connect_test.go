@@ -39,7 +39,7 @@ func silentListener(t *testing.T) string {
 
 func TestConnectErrorNamesAddressAndCauseAndNoPassword(t *testing.T) {
 	t.Parallel()
-	refused, silent := freeport.Hold(t), silentListener(t)
+	refused, silent := freeport.Must(t), silentListener(t)
 	for _, test := range []struct{ name, url, addr string }{
 		{"nobody listens", "redis://user:hunter2@" + refused + "/0", refused},
 		{"nobody answers", "redis://:hunter2@" + silent, silent},

@@ -29,7 +29,7 @@ func TestEmbeddedBrokerIsJoinedByOthers(t *testing.T) {
 	}
 	id := w.request("embedded", compiled)
 	w.refused(streamRequests, id, "replay")
-	addr := freeport.Hold(t)
+	addr := freeport.Must(t)
 	nissa := launch(t, t.TempDir(), append(w.environ, "REDIS_URL="+address, "NISSA_HTTP_ADDR="+addr), nissaService)
 	eventually(t, "Nissa is ready on the embedded broker", patience, func() bool {
 		code, _, err := get(addr, "/readyz")

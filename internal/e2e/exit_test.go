@@ -67,7 +67,7 @@ func TestCrashIsNoFaultOfTheConfiguration(t *testing.T) {
 	for _, crash := range []syscall.Signal{syscall.SIGABRT, syscall.SIGQUIT} {
 		w.boot()
 		w.process.mustDieOf(crash)
-		addr := freeport.Hold(t)
+		addr := freeport.Must(t)
 		nissa := launch(t, t.TempDir(), append(slices.Clone(w.environ), "NISSA_HTTP_ADDR="+addr), nissaService)
 		eventually(t, "Nissa is ready", patience, func() bool {
 			code, _, err := get(addr, "/readyz")
@@ -105,7 +105,7 @@ func TestSecretFromTheEnvFileIsEnough(t *testing.T) {
 // says nothing.
 func TestUnreachableRedisExitsThree(t *testing.T) {
 	begin(t)
-	closed := freeport.Hold(t)
+	closed := freeport.Must(t)
 	deaf, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestUnreachableRedisExitsThree(t *testing.T) {
 		for _, command := range []string{service, nissaService} {
 			environ := []string{
 				"ESPER_LEYLINE_SECRET=" + secret, "REDIS_URL=redis://:" + password + "@" + table.addr + "/0",
-				"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=" + freeport.Hold(t),
+				"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=" + freeport.Must(t),
 			}
 			begun := time.Now()
 			p := launch(t, t.TempDir(), environ, command)

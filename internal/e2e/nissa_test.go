@@ -15,7 +15,7 @@ func TestNissaShowsWhatWeatherlightMeasures(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
 	w.bootForged()
-	addr := freeport.Hold(t)
+	addr := freeport.Must(t)
 	p := launch(t, t.TempDir(), append(w.environ, "NISSA_HTTP_ADDR="+addr), nissaService)
 	eventually(t, "Nissa is ready", patience, func() bool {
 		code, _, err := get(addr, "/readyz")

@@ -19,7 +19,7 @@ import (
 func TestStartIsReadyWhenTheBootIsOverAndNotBefore(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
-	w.http = freeport.Hold(t)
+	w.http = freeport.Must(t)
 	w.environ = append(w.environ, "WEATHERLIGHT_HTTP_ADDR="+w.http)
 	t.Cleanup(w.redis.Thaw)
 	w.redis.Freeze()

@@ -235,7 +235,7 @@ func TestScriptEndsWithItsContext(t *testing.T) {
 
 func TestServerThatIsGoneLooksLikeARefusal(t *testing.T) {
 	t.Parallel()
-	p, err := faultproxy.Start(freeport.Hold(t))
+	p, err := faultproxy.Start(freeport.Must(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ const packageBin = "/usr/lib/postgresql/*/bin"
 type Server struct {
 	Addr string // 127.0.0.1:port
 
+	let     func() // lets go of the port
 	dir     string
 	account *syscall.Credential
 	cmd     *exec.Cmd
@@ -63,9 +64,13 @@ func Launch() (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres folder: %w", err)
 	}
-	s := &Server{dir: dir, account: account}
-	if err := s.create(); err != nil {
+	addr, let, err := freeport.Hold()
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	s := &Server{Addr: addr, let: let, dir: dir, account: account}
+	if err := s.create(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.Restart(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -154,13 +159,6 @@ func (s *Server) Restart() error {
 	if err := s.Kill(); err != nil {
 		return err
 	}
-	if s.Addr == "" {
-		addr, err := freeport.Find()
-		if err != nil {
-			return err
-		}
-		s.Addr = addr
-	}
 	_, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		return fmt.Errorf("postgres address: %w", err)
@@ -197,7 +195,8 @@ func (s *Server) ready() bool {
 	return err == nil && check.Run() == nil
 }
 
-// Kill ends the server at once, without a word to its clients.
+// Kill ends the server at once, without a word to its clients. Until it is started
+// again nobody listens on its port, and nobody else is given it.
 func (s *Server) Kill() error {
 	if s.cmd == nil {
 		return nil
@@ -212,5 +211,7 @@ func (s *Server) Kill() error {
 
 // Close ends the server and removes its data.
 func (s *Server) Close() error {
-	return errors.Join(s.Kill(), os.RemoveAll(s.dir))
+	err := s.Kill()
+	s.let()
+	return errors.Join(err, os.RemoveAll(s.dir))
 }

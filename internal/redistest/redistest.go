@@ -4,11 +4,9 @@ package redistest
 
 import (
 	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -16,12 +14,8 @@ import (
 	"github.com/esper-lite/weatherlight/internal/freeport"
 )
 
-const (
-	// startTimeout bounds the wait for a server to answer.
-	startTimeout = 20 * time.Second
-	// startPause is before a port that somebody else had is tried again.
-	startPause = 20 * time.Millisecond
-)
+// startTimeout bounds the wait for a server to answer.
+const startTimeout = 20 * time.Second
 
 // AOF makes every acknowledged write survive Kill.
 func AOF() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
@@ -45,39 +39,25 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server not found: apt-get install redis-server")
 	}
-	s := &Server{t: t, dir: t.TempDir(), args: args}
+	addr := freeport.Must(t)
+	s := &Server{t: t, dir: t.TempDir(), args: args, Addr: addr, URL: "redis://" + addr + "/0"}
 	t.Cleanup(s.Stop)
-	s.launch(func() {
-		s.Addr = freeport.Hold(t)
-		s.URL = "redis://" + s.Addr + "/0"
-	})
+	s.launch()
 	return s
 }
 
-// launch starts the server until it could take its port, which somebody else may
-// have taken meanwhile; choose is called before each try.
-func (s *Server) launch(choose func()) {
+func (s *Server) launch() {
 	s.t.Helper()
-	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
-		choose()
-		s.start()
-		if s.awaitAnswer(deadline) {
-			return
-		}
-		<-time.After(startPause)
+	s.start()
+	if !s.awaitAnswer() {
+		s.t.Fatalf("redis-server on %s did not answer within %s, or ended", s.Addr, startTimeout)
 	}
-	s.t.Fatalf("redis-server on %s did not answer within %s", s.Addr, startTimeout)
 }
 
 func (s *Server) start() {
 	s.t.Helper()
-	if err := os.Remove(s.pidFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.t.Fatal(err)
-	}
 	host, port, _ := net.SplitHostPort(s.Addr)
-	args := []string{
-		"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no", "--pidfile", s.pidFile(),
-	}
+	args := []string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no"}
 	cmd, ended := exec.Command("redis-server", append(args, s.args...)...), make(chan struct{})
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)
@@ -89,24 +69,19 @@ func (s *Server) start() {
 	s.cmd, s.ended = cmd, ended
 }
 
-// pidFile is what the server writes once it has its port: until then, whoever
-// answers there is somebody else.
-func (s *Server) pidFile() string { return filepath.Join(s.dir, "redis.pid") }
-
 // awaitAnswer polls until the server says PONG, or asks for a password: while it
 // loads its data it accepts connections and says LOADING. It returns false when
 // the server ended by itself.
-func (s *Server) awaitAnswer(deadline time.Time) bool {
-	s.t.Helper()
+func (s *Server) awaitAnswer() bool {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for time.Now().Before(deadline) {
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
 		select {
 		case <-s.ended:
 			return false
 		case <-poll.C:
 		}
-		if _, err := os.Stat(s.pidFile()); err == nil && s.answers() {
+		if s.answers() {
 			return true
 		}
 	}
@@ -167,5 +142,5 @@ func (s *Server) signal(signal syscall.Signal) {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
-	s.launch(func() {})
+	s.launch()
 }

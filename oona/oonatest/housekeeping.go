@@ -84,8 +84,12 @@ func testPrune(t *testing.T, b *bus) {
 	}
 }
 
+// lookTimeout is how long a client waits to hear how full a stream is, before it goes
+// by what it knows.
+const lookTimeout = 500 * time.Millisecond
+
 // lookedInTime returns the figures of a client for which it has seen every stream: a
-// look that is late counts as one at an empty stream.
+// look that is late leaves those of the last one.
 func (b *bus) lookedInTime(c *oona.Client) (metrics map[string]float64) {
 	b.t.Helper()
 	b.eventually("a look at every stream that is in time", func() bool {

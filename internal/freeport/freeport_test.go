@@ -13,7 +13,7 @@ func TestHeldPortIsRefusedGivenToNobodyElseAndListenedOnAgainAndAgain(t *testing
 	t.Parallel()
 	held := make(map[string]bool)
 	for range 100 {
-		held[freeport.Hold(t)] = true
+		held[freeport.Must(t)] = true
 	}
 	for range 500 {
 		other, err := net.Listen("tcp", "127.0.0.1:0")
