@@ -48,6 +48,8 @@ type Manager struct {
 
 	work  context.Context // of the goroutines that Run owns
 	tasks sync.WaitGroup
+
+	replies replies
 }
 
 // request is one thing the owner goroutine is asked to do. It calls done once,
@@ -113,9 +115,10 @@ func (m *Manager) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case e := <-m.inbox:
-			e.request.handle(m, func(err error) { e.reply <- err })
+			e.request.handle(m, func(err error) { m.replies.hold(e.reply, err) })
 			if m.unchanged {
 				m.unchanged = false
+				m.replies.release()
 				continue
 			}
 		case <-due:
@@ -126,6 +129,7 @@ func (m *Manager) loop(ctx context.Context) error {
 		}
 		m.flushUrgent()
 		m.publish()
+		m.replies.release()
 	}
 }
 
@@ -139,6 +143,7 @@ func (m *Manager) restless() bool {
 func (m *Manager) stop(cancel context.CancelFunc) {
 	cancel()
 	m.tasks.Wait()
+	m.replies.release()
 	// What was noted since the last packets would otherwise be told to nobody.
 	m.report("", false)
 	for _, p := range m.prefetch.waiting {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
 )
@@ -112,6 +113,37 @@ func TestCommandWhoseNonceCannotBeRecordedIsWorthARetry(t *testing.T) {
 			t.Errorf("the retry: %v", err)
 		}
 		settle()
+	})
+}
+
+// slowHost is asked about its seeds for each snapshot, and takes its time.
+type slowHost struct{ *Graft }
+
+func (h slowHost) Schedule() AlphaSchedule {
+	time.Sleep(time.Second)
+	return h.Graft.Schedule()
+}
+
+// Whoever has been told a result finds it in what readers see.
+func TestResultIsNotToldBeforeReadersSeeIt(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		if err := w.manager.RegisterHost(w.ctx, slowHost{w.graft}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.manager.HandleCommand(w.ctx, w.command(opGerminate, "s")); err != nil {
+			t.Fatal(err)
+		}
+		if states := w.manager.SeedStates(); len(states) != 1 || states[0].GetStage() != stageGerminated {
+			t.Errorf("after the command readers see %v", states)
+		}
+		settle() // the request is published in a task of its own
+		refusal := &leyline.KernelArtifactError{RequestId: w.lastRequest().GetRequestId(), BlueprintId: "BP001"}
+		if err := w.manager.HandleError(w.ctx, refusal); err != nil {
+			t.Fatal(err)
+		}
+		if states := w.manager.SeedStates(); len(states) != 1 || states[0].GetStage() != stageEmbargoed {
+			t.Errorf("after the refusal readers see %v", states)
+		}
 	})
 }
 
