@@ -102,10 +102,14 @@ func TestWorkerThatWasReadyForAnInstantWasReady(t *testing.T) {
 		return supervise.Permanent(errBoom)
 	}
 	for range 100 {
-		r := &recorder{}
-		s := newSupervisor(r)
+		r, s := &recorder{}, supervise.New(supervise.Config{})
+		events, cancel := s.Subscribe(10) // a subscriber has them all when Stop returns
 		mustStart(t, s, supervise.Spec{Name: "w", Worker: supervise.WorkerFunc(readyThenDown), AwaitReady: true})
 		mustStop(t, s)
+		cancel()
+		for e := range events {
+			r.record(e)
+		}
 		if got := r.states("w"); len(got) < 2 || got[1] != supervise.Running {
 			t.Fatalf("states %v", got)
 		}
