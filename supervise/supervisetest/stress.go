@@ -14,6 +14,8 @@ import (
 const (
 	goroutines = 10
 	rounds     = 50
+	// backlog holds every event of a worker's rounds.
+	backlog = 100 * rounds
 )
 
 // Stress starts and stops workers, 10 at once, 50 times each, with stops before, during and after the start and a
@@ -38,15 +40,16 @@ func Stress(t testing.TB, newWorker func() supervise.Worker) {
 
 // stress puts one worker through its rounds, all but the last on one supervisor.
 func stress(name string, worker supervise.Worker) error {
-	log := &faults{}
-	s := supervise.New(supervise.Config{OnEvent: log.see})
+	s := supervise.New(supervise.Config{})
+	events, unsubscribe := s.Subscribe(backlog)
+	defer unsubscribe()
 	if err := s.StopWorker(context.Background(), name); err != nil {
 		return fmt.Errorf("stop without start: %w", err)
 	}
 	spec := supervise.Spec{Name: name, Worker: worker}
 	for i := range rounds {
 		if err := round(s, spec, i); err != nil {
-			return fmt.Errorf("round %d: %w", i+1, errors.Join(err, log.err()))
+			return fmt.Errorf("round %d: %w", i+1, errors.Join(err, faults(events)))
 		}
 	}
 	for range 2 {
@@ -54,7 +57,7 @@ func stress(name string, worker supervise.Worker) error {
 			return fmt.Errorf("last stop: %w", err)
 		}
 	}
-	if err := log.err(); err != nil {
+	if err := faults(events); err != nil {
 		return err
 	}
 	return hurried(spec)
@@ -77,8 +80,9 @@ func round(s *supervise.Supervisor, spec supervise.Spec, i int) error {
 
 // hurried stops a worker by the second signal: both contexts end at once.
 func hurried(spec supervise.Spec) error {
-	log := &faults{}
-	s := supervise.New(supervise.Config{OnEvent: log.see})
+	s := supervise.New(supervise.Config{})
+	events, unsubscribe := s.Subscribe(backlog)
+	defer unsubscribe()
 	if err := s.Start(context.Background(), spec); err != nil {
 		return err
 	}
@@ -86,26 +90,17 @@ func hurried(spec supervise.Spec) error {
 	if err := s.Stop(context.Background()); err != nil {
 		return fmt.Errorf("interrupted: %w", err)
 	}
-	return log.err()
+	return faults(events)
 }
 
-// faults keeps every failure that a supervisor tells of.
-type faults struct {
-	mu   sync.Mutex
-	seen []error
-}
-
-func (f *faults) see(e supervise.Event) {
-	if e.Err == nil {
-		return
+// faults are the failures among the events that have come. A subscriber has every
+// event of a worker before a stop of that worker returns; a hook may come later.
+func faults(events <-chan supervise.Event) error {
+	var seen []error
+	for len(events) > 0 {
+		if e := <-events; e.Err != nil {
+			seen = append(seen, fmt.Errorf("%s, %s to %s: %w\n%s", e.Worker, e.From, e.To, e.Err, e.Stack))
+		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.seen = append(f.seen, fmt.Errorf("%s, %s to %s: %w\n%s", e.Worker, e.From, e.To, e.Err, e.Stack))
-}
-
-func (f *faults) err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return errors.Join(f.seen...)
+	return errors.Join(seen...)
 }
