@@ -3,6 +3,7 @@ package urza
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -268,6 +269,7 @@ func checkAfterKill(t *testing.T, cfg Config, seen *progress) {
 		t.Fatal(err)
 	}
 	defer library.Close()
+	awaitOrphans(t, library)
 	prefetcher := NewPrefetcher(library)
 	records, err := library.List(context.Background())
 	if err != nil {
@@ -290,5 +292,15 @@ func checkAfterKill(t *testing.T, cfg Config, seen *progress) {
 		if !found[id] {
 			t.Errorf("row of %s is lost", id)
 		}
+	}
+}
+
+// awaitOrphans waits for the transaction that a killed child had sent to its end: the
+// server still commits it, with the lock of those who write.
+func awaitOrphans(t *testing.T, library *Library) {
+	t.Helper()
+	nothing := func(context.Context, *sql.Tx) error { return nil }
+	if err := library.catalogue.write(context.Background(), nothing); err != nil {
+		t.Fatal(err)
 	}
 }
