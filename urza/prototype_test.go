@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,7 +25,7 @@ func openPrototype(t *testing.T) *Library {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
-	return openTest(t, Config{Revalidate: -1})
+	return openTest(t, Config{Revalidate: -1, SlowQuery: time.Minute}) // as for testConfig
 }
 
 func TestPrototypeCatalogueIsServed(t *testing.T) {
