@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -16,6 +17,8 @@ const (
 	rounds     = 50
 	// backlog holds every event of a worker's rounds.
 	backlog = 100 * rounds
+	// lateness is how long an interrupted worker may take to return.
+	lateness = 10 * time.Second
 )
 
 // Stress starts and stops workers, 10 at once, 50 times each, with stops before, during and after the start and a
@@ -87,10 +90,34 @@ func hurried(spec supervise.Spec) error {
 		return err
 	}
 	s.Interrupt()
-	if err := s.Stop(context.Background()); err != nil {
+	err := s.Stop(context.Background())
+	if errors.Is(err, supervise.ErrAbandoned) {
+		err = comesBack(events, err)
+	}
+	if err != nil {
 		return fmt.Errorf("interrupted: %w", err)
 	}
 	return faults(events)
+}
+
+// comesBack waits for a worker that did not return within the moment that an interrupt
+// leaves: on a busy machine its goroutine may not have run at all.
+func comesBack(events <-chan supervise.Event, abandoned error) error {
+	late := time.NewTimer(lateness)
+	defer late.Stop()
+	for {
+		select {
+		case <-late.C:
+			return abandoned
+		case e := <-events:
+			if e.To == supervise.Abandoned {
+				continue
+			}
+			if err := fault(e); err != nil || e.To == supervise.Stopped {
+				return err
+			}
+		}
+	}
 }
 
 // faults are the failures among the events that have come. A subscriber has every
@@ -98,9 +125,14 @@ func hurried(spec supervise.Spec) error {
 func faults(events <-chan supervise.Event) error {
 	var seen []error
 	for len(events) > 0 {
-		if e := <-events; e.Err != nil {
-			seen = append(seen, fmt.Errorf("%s, %s to %s: %w\n%s", e.Worker, e.From, e.To, e.Err, e.Stack))
-		}
+		seen = append(seen, fault(<-events))
 	}
 	return errors.Join(seen...)
+}
+
+func fault(e supervise.Event) error {
+	if e.Err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s, %s to %s: %w\n%s", e.Worker, e.From, e.To, e.Err, e.Stack)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -59,4 +61,25 @@ func onlyOnce() supervise.WorkerFunc {
 		}
 		return waits(ctx)
 	}
+}
+
+// lasting is a worker that takes so long to return when it is told to.
+func lasting(d time.Duration) supervise.Spec {
+	return supervise.Spec{Name: "worker", Worker: supervise.WorkerFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		time.Sleep(d) // the bubble's clock
+		return ctx.Err()
+	})}
+}
+
+func TestInterruptedWorkerMayBeLateButMustComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if err := hurried(lasting(lateness / 2)); err != nil {
+			t.Errorf("a late one: %v", err)
+		}
+		if err := hurried(lasting(2 * lateness)); !errors.Is(err, supervise.ErrAbandoned) {
+			t.Errorf("one that stays away: %v", err)
+		}
+		time.Sleep(2 * lateness) // until it has ended
+	})
 }
