@@ -1,44 +1,19 @@
 package nissa
 
 import (
-	"net"
-	"path/filepath"
 	"testing"
-	"time"
+
+	"github.com/esper-lite/weatherlight/internal/notifytest"
 )
 
-// hears waits until the service manager's socket has received a state.
-func hears(t *testing.T, socket *net.UnixConn, state string) {
-	t.Helper()
-	_ = socket.SetReadDeadline(time.Now().Add(patient))
-	for {
-		var text [128]byte
-		n, err := socket.Read(text[:])
-		if err != nil {
-			t.Fatalf("waited for %s: %v", state, err)
-		}
-		if string(text[:n]) == state {
-			return
-		}
-	}
-}
-
 func TestServiceManagerHearsReadyWatchdogAndStopping(t *testing.T) {
-	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
-	socket, err := net.ListenUnixgram("unixgram", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	t.Setenv("NOTIFY_SOCKET", address.Name)
+	manager := notifytest.Listen(t)
 	t.Setenv("WATCHDOG_USEC", "100000")
 	r := run(t, embedded(t))
-	hears(t, socket, "READY=1")
-	for range 3 {
-		hears(t, socket, "WATCHDOG=1")
-	}
+	manager.Hear("READY=1", 1)
+	manager.Hear("WATCHDOG=1", 3)
 	r.stop()
-	hears(t, socket, "STOPPING=1")
+	manager.Hear("STOPPING=1", 1)
 }
 
 func TestNoWatchdogWithoutAServiceManager(t *testing.T) {

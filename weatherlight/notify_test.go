@@ -2,56 +2,26 @@ package weatherlight
 
 import (
 	"errors"
-	"net"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/notifytest"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
-// manager is the service manager's end of the notification socket.
-func manager(t *testing.T) *net.UnixConn {
-	t.Helper()
-	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
-	socket, err := net.ListenUnixgram("unixgram", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = socket.Close() })
-	t.Setenv("NOTIFY_SOCKET", address.Name)
-	return socket
-}
-
 func TestServiceManagerHearsReadyWatchdogAndStopping(t *testing.T) {
-	socket := manager(t)
+	manager := notifytest.Listen(t)
 	t.Setenv("WATCHDOG_USEC", "100000")
 	r := start(t, newService(t, nil))
-	heard := map[string]int{}
-	listen := func(until string) {
-		t.Helper()
-		_ = socket.SetReadDeadline(time.Now().Add(patience))
-		for heard[until] < 3 {
-			var text [128]byte
-			n, err := socket.Read(text[:])
-			if err != nil {
-				t.Fatalf("heard %v, then %v", heard, err)
-			}
-			heard[strings.TrimSpace(string(text[:n]))]++
-			if until != notifyWatchdog && heard[until] > 0 {
-				return
-			}
-		}
-	}
-	listen(notifyWatchdog)
-	if heard[notifyReady] != 1 {
-		t.Errorf("heard %v", heard)
-	}
+	manager.Hear(notifyWatchdog, 3)
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
-	listen(notifyStopping)
+	manager.Hear(notifyStopping, 1)
+	if times := manager.Hear(notifyReady, 1); times != 1 {
+		t.Errorf("told %d times that it is ready", times)
+	}
 }
 
 func TestNoWatchdogWithoutAServiceManager(t *testing.T) {
