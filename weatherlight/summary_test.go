@@ -50,8 +50,11 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 	}
 	raise(t, r.rollbackSignal, rollbackPath, deadlineRecord)
 	raise(t, r.emergencySignal, emergencyPath, func(at uint64) []byte { return emergencyRecord(3, at, "loss_spike") })
-	eventually(t, "the packet of tamiyo", func() bool {
-		return strings.Contains(fmt.Sprint(r.emergency.points()), "tamiyo_total")
+	// The alarms go to disk before they are counted, beside the poller.
+	eventually(t, "all of it is counted", func() bool {
+		counted := fmt.Sprint(r.emergency.points())
+		return strings.Contains(counted, "tamiyo_total") && strings.Contains(counted, "emergency.detections_total") &&
+			r.workerHealth().backingOff == 1
 	})
 	return r
 }
