@@ -50,11 +50,11 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 	}
 	raise(t, r.rollbackSignal, rollbackPath, deadlineRecord)
 	raise(t, r.emergencySignal, emergencyPath, func(at uint64) []byte { return emergencyRecord(3, at, "loss_spike") })
-	// The alarms go to disk before they are counted, beside the poller.
+	// The alarms go to disk before they are counted, and to the bus after that.
 	eventually(t, "all of it is counted", func() bool {
-		counted := fmt.Sprint(r.emergency.points())
+		counted := fmt.Sprint(r.points(t.Context()))
 		return strings.Contains(counted, "tamiyo_total") && strings.Contains(counted, "emergency.detections_total") &&
-			r.workerHealth().backingOff == 1
+			strings.Contains(counted, "emergency_published.src.weatherlight") && r.workerHealth().backingOff == 1
 	})
 	return r
 }
