@@ -9,16 +9,18 @@ import (
 // probeInterval is the pause between two questions that cost a query.
 const probeInterval = 5 * time.Second
 
-// rarely makes a look that asks at most once an interval, and gives its last
-// answer in between.
-func rarely(interval time.Duration, look func(context.Context) []finding) func(context.Context) []finding {
+// rarely makes a look that asks at most once in probeInterval while all is well. What it
+// found is asked again in each round: a trouble must last to be an alarm, and an
+// answer that is repeated says nothing of that.
+func rarely(look func(context.Context) []finding) func(context.Context) []finding {
 	var asked time.Time
-	var last []finding
+	var found []finding
 	return func(ctx context.Context) []finding {
-		if now := time.Now(); asked.IsZero() || now.Sub(asked) >= interval-healthInterval/2 {
-			last, asked = look(ctx), now
+		now := time.Now()
+		if len(found) > 0 || asked.IsZero() || now.Sub(asked) >= probeInterval-healthInterval/2 {
+			found, asked = look(ctx), now
 		}
-		return last
+		return found
 	}
 }
 

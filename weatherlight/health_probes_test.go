@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -55,21 +56,53 @@ func TestMessageThatTheBusNeverTakesIsAnAlarm(t *testing.T) {
 	}
 }
 
-func TestCostlyLookIsTakenRarely(t *testing.T) {
+func TestCostlyLookIsTakenRarelyWhileAllIsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		look := rarely(probeInterval, func(context.Context) []finding {
+		look := rarely(func(context.Context) []finding {
 			asked++
-			return []finding{{subject: "x"}}
+			return nil
 		})
 		for range 11 {
-			if found := look(t.Context()); len(found) != 1 {
+			if found := look(t.Context()); len(found) != 0 {
 				t.Fatalf("findings %v", found)
 			}
 			time.Sleep(healthInterval)
 		}
 		if asked != 3 {
 			t.Errorf("asked %d times in 11 s, want 3", asked)
+		}
+	})
+}
+
+// One answer that came too late is a blip, however rarely it is asked.
+func TestOneSlowAnswerOfTheCatalogueIsNoAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := 1
+		look := rarely(func(context.Context) []finding {
+			if slow--; slow < 0 {
+				return nil
+			}
+			return []finding{{detail: "context deadline exceeded"}}
+		})
+		watch := &healthWatch{
+			sensors: []sensor{{alarmLibraryDown, look}}, book: newAlarmBook(alarmConditions(time.Minute)),
+			logger: slog.New(slog.DiscardHandler),
+		}
+		rounds := func(n int) (raised int) {
+			for range n {
+				watch.round(t.Context())
+				raised += len(watch.alarms())
+				time.Sleep(healthInterval)
+			}
+			return raised
+		}
+		if raised := rounds(20); raised != 0 {
+			t.Errorf("an alarm for %d rounds", raised)
+		}
+		slow = 5
+		if raised := rounds(20); raised == 0 {
+			t.Error("an outage of 5 s is no alarm")
 		}
 	})
 }

@@ -90,7 +90,7 @@ func (s *Service) newHealthWatch() *healthWatch {
 	sensors := []sensor{
 		{alarmDiskFull, s.lookAtDisks},
 		{alarmBusDown, s.lookAtBus},
-		{alarmLibraryDown, rarely(probeInterval, s.lookAtLibrary)},
+		{alarmLibraryDown, rarely(s.lookAtLibrary)},
 		{alarmWorkerDown, workers.down},
 		{alarmCircuitOpen, workers.open},
 		{alarmCircuitOpen, s.lookAtBreakers},
@@ -98,7 +98,7 @@ func (s *Service) newHealthWatch() *healthWatch {
 		{alarmDropping, dropped.look},
 		{alarmChoreFails, chores.look},
 		{alarmSignal, s.lookAtSignals},
-		{alarmUndelivered, rarely(probeInterval, s.lookAtOutbox)},
+		{alarmUndelivered, rarely(s.lookAtOutbox)},
 		{alarmRefusing, refused.look},
 	}
 	if s.nissa != nil {
