@@ -81,7 +81,7 @@ func TestFailedBootStepTakesDownExactlyWhatWasUp(t *testing.T) {
 				if diff := cmp.Diff(rolledBack(failing), kept.entries); diff != "" {
 					t.Error("steps (-want +got):", diff)
 				}
-				goleak.VerifyNone(t, leaks)
+				wantNoLeaks(t, leaks)
 			})
 		}
 	}
@@ -163,7 +163,7 @@ func TestBootFailureNamesItsStepAndCause(t *testing.T) {
 			if strings.Contains(err.Error(), "pa55") {
 				t.Errorf("the password is in %q", err)
 			}
-			goleak.VerifyNone(t, leaks)
+			wantNoLeaks(t, leaks)
 		})
 	}
 }
@@ -194,7 +194,7 @@ func TestSignalDuringTheBootIsACleanStop(t *testing.T) {
 			if err := service.Run(ctx); err != nil {
 				t.Errorf("Run = %v", err)
 			}
-			goleak.VerifyNone(t, leaks)
+			wantNoLeaks(t, leaks)
 		})
 	}
 }
@@ -209,7 +209,7 @@ func TestSignalAtAnyMomentOfTheBootLeavesNothingBehind(t *testing.T) {
 		}
 		timer.Stop()
 	}
-	goleak.VerifyNone(t, leaks)
+	wantNoLeaks(t, leaks)
 }
 
 func TestBrokerThatNobodyWaitsForIsClosed(t *testing.T) {
@@ -219,7 +219,7 @@ func TestBrokerThatNobodyWaitsForIsClosed(t *testing.T) {
 	if err := newService(t, nil).startBroker(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("startBroker = %v", err)
 	}
-	goleak.VerifyNone(t, leaks)
+	wantNoLeaks(t, leaks)
 }
 
 func TestBlankSecretIsAFaultOfTheConfiguration(t *testing.T) {

@@ -44,6 +44,19 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	t.Fatalf("waited %v in vain: %s", patience, what)
 }
 
+// wantNoLeaks waits until no goroutine is left but those that were there before:
+// one that nobody waits for may be halted at its last step.
+func wantNoLeaks(t testing.TB, before goleak.Option) {
+	t.Helper()
+	leaked := goleak.Find(before)
+	for deadline := time.Now().Add(patience); leaked != nil && time.Now().Before(deadline); {
+		leaked = goleak.Find(before)
+	}
+	if leaked != nil {
+		t.Error(leaked)
+	}
+}
+
 // loadSettings resolves settings whose folders are the test's own.
 func loadSettings(t testing.TB, extra map[string]string) *settings.Settings {
 	t.Helper()

@@ -202,7 +202,7 @@ func TestBootRefusesAnOldBusAndOneOfAnotherTime(t *testing.T) {
 			if err := proxy.Close(); err != nil {
 				t.Error(err)
 			}
-			goleak.VerifyNone(t, leaks)
+			wantNoLeaks(t, leaks)
 		})
 	}
 }

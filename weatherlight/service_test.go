@@ -31,7 +31,7 @@ func TestTwentyStartsAndStopsLeaveNothingBehind(t *testing.T) {
 					t.Fatalf("stop %d: %v", i+1, err)
 				}
 			}
-			goleak.VerifyNone(t, leaks)
+			wantNoLeaks(t, leaks)
 		})
 	}
 }
