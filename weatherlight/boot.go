@@ -260,8 +260,8 @@ func (s *Service) closeLibrary(context.Context) error { return s.library.Close()
 // open says that the service takes work, last to the service manager: who hears it
 // there may ask /readyz at once.
 func (s *Service) open(context.Context) error {
+	s.accepting.Store(true) // first: who is booted and does not accept work drains
 	s.booted.Store(true)
-	s.accepting.Store(true)
 	if err := s.notify(notifyReady); err != nil {
 		s.accepting.Store(false)
 		return err
