@@ -20,6 +20,7 @@ type signal struct {
 	Level     int
 	Reason    string
 	At, Taken uint64 // monotonic ms
+	Writing   uint64 // how long it took, in ms
 	Wrote     string // the segment, in hexadecimal
 }
 
@@ -119,7 +120,13 @@ func testSignals(t *testing.T, ready func(*world)) {
 		return len(reports) >= len(raised)
 	})
 	w.stop()
-	if reports = w.signalReports(); len(reports) != len(raised) {
+	most := len(raised)
+	for _, one := range raised {
+		if one.heldUp() {
+			most++
+		}
+	}
+	if reports = w.signalReports(); len(reports) < len(raised) || len(reports) > most {
 		t.Errorf("%d signals were reported %d times", len(raised), len(reports))
 	}
 	for _, one := range raised {
@@ -129,6 +136,10 @@ func testSignals(t *testing.T, ready func(*world)) {
 		one.mustBeReported(t, reports)
 	}
 }
+
+// heldUp reports whether the trainer was stopped while it wrote, for longer than the
+// service waits for the rest of a signal: each half is then one.
+func (s signal) heldUp() bool { return s.Writing+1 >= 100 } // the clock ticks in whole milliseconds
 
 // mustBeReported finds the packet of a signal.
 func (s signal) mustBeReported(t testing.TB, reports []packet) {

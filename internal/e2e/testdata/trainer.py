@@ -3,7 +3,8 @@ standard library.
 
 It makes both segments, waits for the end of its input, raises each signal in the order of the prototype (flag
 first), waits until it was taken and prints, as one JSON object a line, what it
-raised, the bytes that it wrote, and when by the monotonic clock, in ms.
+raised, the bytes that it wrote, when by the monotonic clock, and how long the
+writing took, in ms.
 
 usage: trainer.py ROLLBACK_NAME EMERGENCY_NAME
 """
@@ -40,13 +41,15 @@ def raised(memory, write, **said):
     at = now()
     copy = bytearray(len(memory))  # the segment itself may be cleared at once
     write(copy, at)
+    begun = now()
     write(memory, at)
+    writing = now() - begun
     deadline = time.monotonic() + 30
     while memory[0] != 0 or any(memory):
         if time.monotonic() > deadline:
             raise RuntimeError("nobody took the signal")
         time.sleep(0.0005)
-    print(json.dumps(dict(said, at=at, taken=now(), wrote=copy.hex())), flush=True)
+    print(json.dumps(dict(said, at=at, taken=now(), writing=writing, wrote=copy.hex())), flush=True)
     time.sleep(COOLDOWN)
 
 
