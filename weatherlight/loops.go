@@ -14,9 +14,13 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// lastPacketTimeout bounds the final flush, so that a dead bus cannot use up
-// the time for stopping.
-const lastPacketTimeout = 2 * time.Second
+// flushTimeout bounds the final flush, so that a dead bus cannot use up the time for
+// stopping, and lastPacketTimeout the last summary after it: a long queue must not
+// use up its time.
+const (
+	flushTimeout      = 2 * time.Second
+	lastPacketTimeout = 2 * time.Second
+)
 
 // loops are the workers that look after the others.
 func (s *Service) loops() []supervise.Spec {
@@ -90,9 +94,11 @@ func (s *Service) sendLastPacket(ctx context.Context) error {
 	if !s.booted.Load() {
 		return nil
 	}
+	flushing, flushEnd := context.WithTimeout(ctx, flushTimeout)
+	defer flushEnd()
+	flushed := s.telemetry.Flush(flushing)
 	ctx, cancel := context.WithTimeout(ctx, lastPacketTimeout)
 	defer cancel()
-	flushed := s.telemetry.Flush(ctx)
 	packet := s.summaryPacket(ctx)
 	if err := s.bus.PublishTelemetry(ctx, packet, telemetry.Priority(packet)); err != nil {
 		return errors.Join(flushed, fmt.Errorf("publish last summary: %w", err))

@@ -103,6 +103,26 @@ func TestLastWordComesAfterTheWorkersStopped(t *testing.T) {
 	}
 }
 
+// A queue that takes the bus too long is given up, and the last word is said all the
+// same.
+func TestLastWordIsSaidBehindALongQueue(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
+	if err := r.supervisor.StopWorker(t.Context(), workerTelemetry); err != nil {
+		t.Fatal(err)
+	}
+	r.telemetry.publish = func(ctx context.Context, _ *leyline.TelemetryPacket, _ leyline.MessagePriority) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	r.telemetry.Offer(packetNamed("slow"))
+	if err := r.stop(t); err == nil || !strings.Contains(err.Error(), "flush telemetry") || strings.Contains(err.Error(), "last summary") {
+		t.Errorf("stop = %v, want that the queue alone was given up", err)
+	}
+	heard := listen(t, connect(t, redis.URL, "nissa"), "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	eventually(t, "the last summary", func() bool { return len(summaries(heard)) == 1 })
+}
+
 // summaries are the summary packets heard so far.
 func summaries(heard *listener) []*leyline.TelemetryPacket {
 	return slices.DeleteFunc(heard.packets(), func(p *leyline.TelemetryPacket) bool {
