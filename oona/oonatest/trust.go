@@ -181,6 +181,11 @@ func testRotation(t *testing.T, b *bus) {
 			}
 		}
 	})
+	end := func() {
+		stopped.Store(1)
+		load.Wait()
+	}
+	defer end()         // also when the test fails: nothing may be told after its end
 	handled := func() { // what was published up to now
 		sent := published.Load()
 		b.eventually("what was sent is handled", func() bool { return int64(len(seen.all())) > sent+5 })
@@ -196,8 +201,7 @@ func testRotation(t *testing.T, b *bus) {
 		}
 	}
 	handled()
-	stopped.Store(1)
-	load.Wait()
+	end()
 	b.settled(streams.Normal, "g")
 	if int64(len(seen.all())) != published.Load() || len(receiver.Drops()) != 0 {
 		t.Errorf("%d of %d messages were handled, refused: %v", len(seen.all()), published.Load(), receiver.Drops())
