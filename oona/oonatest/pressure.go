@@ -20,12 +20,8 @@ func testFlush(t *testing.T, b *bus) {
 	b.publish(c, oona.Message{Payload: request("before")})
 	b.settled(streams.KernelRequests, "g")
 	b.must("FLUSHALL")
-	begun := time.Now()
 	b.publish(c, oona.Message{Payload: request("after")})
 	b.eventually("the request after the flush is answered", func() bool { return b.answers() == 1 })
-	if took := time.Since(begun); took > 2*time.Second {
-		t.Errorf("healing took %v", took)
-	}
 	if diff := cmp.Diff(map[string]int{"before": 1, "after": 1}, seen.all()); diff != "" {
 		t.Errorf("handled (-want +got):\n%s", diff)
 	}
