@@ -23,7 +23,9 @@ const (
 	signalRest = 200 * time.Millisecond
 	// signalPatience is how long a record may lack its reason, which writers fill in
 	// last.
-	signalPatience     = 2 * time.Millisecond
+	signalPatience = 2 * time.Millisecond
+	// signalPatienceTold is the same where the first store was told of: its writer is
+	// still at work then.
 	signalPatienceTold = 8 * time.Millisecond
 	// signalSweep is how long after a record was cleared it is looked at as often as
 	// by a poll: its writer may have been stopped in between, and writes the rest.

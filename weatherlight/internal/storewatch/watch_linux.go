@@ -108,8 +108,8 @@ func Granted() error {
 	return unix.Close(breakpoint)
 }
 
-// openBreakpoint sets a breakpoint in a thread, 0 is our own, which another program that the thread becomes
-// does not keep: it has something else at this place.
+// openBreakpoint sets a breakpoint in a thread; 0 is our own. Another program that the
+// thread becomes does not keep it: it has something else at this place.
 func openBreakpoint(thread int, place uint64) (int, error) {
 	attributes := unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_BREAKPOINT, Bp_type: breakpointWrite, Ext1: place, Ext2: watched,
