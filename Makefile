@@ -51,7 +51,8 @@ chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update wri
 		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all $(ARGS)
 
 e2e: ## drive the built commands from outside, with a real Redis
-	@tools/ensure.sh redis-server python3 /usr/lib/postgresql/15/bin/postgres
+	@tools/ensure.sh redis-server python3 /usr/bin/python3 python:google.protobuf \
+	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
 fuzz: ## fuzz each target for FUZZTIME (30s, or a number of inputs: 20000x)
@@ -93,9 +94,10 @@ node_modules/.bin/buf: package.json package-lock.json
 	@touch $@
 
 .PHONY: sim
-sim: ## simulate days of faults and restarts (ARGS="-seeds 10000 -hours 24 -seed 1")
+sim: ## simulate days of faults and restarts, and runs that grow (ARGS="-seeds 10000 -hours 24 -seed 1")
 	$(GO) test -c -o bin/sim.test ./internal/simtest
-	@cd internal/simtest && ../../bin/sim.test -test.run '^TestSimulation$$' -test.v -test.timeout 6h -seeds 1000 -hours 24 $(ARGS)
+	$(GO) test -c -o bin/simruns.test ./weatherlight/internal/runsimtest
+	@tools/sim.sh $(ARGS)
 
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")

@@ -18,6 +18,8 @@ const (
 	childService   = "child-service"   // profile
 	childPublisher = "child-publisher" // URL, messages
 	childConsumer  = "child-consumer"  // URL, messages
+
+	childBareReports = "child-bare-reports" // URL
 )
 
 // runChild runs this process as a child, when its arguments say that it is one.
@@ -30,6 +32,8 @@ func runChild(args []string) (code int, done bool) {
 		childService:   func(ctx context.Context, args []string) error { return profileService(ctx, args[0]) },
 		childPublisher: publishBacklog,
 		childConsumer:  consumeBacklog,
+
+		childBareReports: func(ctx context.Context, args []string) error { return serveBareReports(ctx, args[0]) },
 	}[args[0]]
 	if !isChild {
 		return 0, false

@@ -107,6 +107,8 @@ func groups() []group {
 		{prefetchRows(), measurePrefetch},
 		{embeddedRows(), measureEmbedded},
 		{prefetchFlatRows(), measurePrefetchFlat},
+		{growthRows(), measureGrowth},
+		{graftRows(), measureGraft},
 		{lifecycleRows(), measureLifecycle},
 		{signalRows(), measureSignals},
 		{busRows(), measureBus},

@@ -4,87 +4,100 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// maxMeshLayers bounds the list of host layers that a command may name.
-const maxMeshLayers = 128
-
-// Annotations of seed commands.
 const (
-	annotationTrainingRun    = "training_run_id"
+	// maxMeshLayers bounds the list of host layers that a command may name.
+	maxMeshLayers = 128
+	// maxLogits bounds the logits of a blend, which are only told.
+	maxLogits = 256
+	// maxResidence bounds the reports and maxGain the gains of a seed's own rules.
+	maxResidence = 1_000_000
+	maxGain      = 1_000
+)
+
+// Annotations of seed commands, beside those of package trainer.
+const (
 	annotationMesh           = "mesh_host_layers"
 	annotationMeshAlias      = "mesh_layers"
 	annotationResume         = "resume"
+	annotationPolicy         = "policy_version"
 	annotationIncludeTeacher = "include_teacher"
+	annotationPromotion      = "promotion_"
 )
+
+// scheduleAnnotations name what makes a ramp a command's own.
+var scheduleAnnotations = []string{
+	"alpha_schedule", "alpha_steps", "alpha_temperature", "alpha_warmup_steps", "alpha_hold_steps",
+}
 
 // seedOrder is a seed command whose annotations have been read and found good.
 type seedOrder struct {
-	commandID   string
 	seedID      string
 	blueprintID string
 	runID       string
 	operation   leyline.SeedOperation
 	parameters  map[string]float32
-	mesh        []string
-	blend       BlendConfig
 	annotations map[string]string
+
+	// of a germination
+	mesh      []string
+	blend     trainer.Blend
+	schedule  trainer.Schedule
+	promotion *Promotion
 }
 
 // annotationFault is a refused annotation: the reason and what exactly.
 type annotationFault struct{ reason, detail string }
 
 // readSeedOrder validates a seed command in the order of the contract: the
-// identifiers, the mesh, the confidence logits, the blend.
-func readSeedOrder(cmd *leyline.AdaptationCommand) (seedOrder, *annotationFault) {
-	operation := cmd.GetSeedOperation()
+// identifiers, the mesh, the confidence logits, the blend. What a germination
+// alone needs is asked of one alone.
+func (c *Config) readSeedOrder(command *leyline.AdaptationCommand) (seedOrder, *annotationFault) {
+	operation := command.GetSeedOperation()
 	order := seedOrder{
-		commandID:   cmd.GetCommandId(),
-		seedID:      strings.TrimSpace(cmd.GetTargetSeedId()),
+		seedID:      strings.TrimSpace(command.GetTargetSeedId()),
 		blueprintID: strings.TrimSpace(operation.GetBlueprintId()),
-		runID:       strings.TrimSpace(cmd.GetAnnotations()[annotationTrainingRun]),
+		runID:       RunOfCommand(command),
 		operation:   operation.GetOperation(),
 		parameters:  operation.GetParameters(),
-		annotations: cmd.GetAnnotations(),
+		annotations: command.GetAnnotations(),
 	}
-	if reason := missingIdentifier(order); reason != "" {
-		return order, &annotationFault{reason: reason}
-	}
-	if !needsMesh(order.operation) {
-		return order, nil
-	}
-	if fault := order.readMesh(); fault != nil {
+	if fault := checkIdentifiers(order); fault != nil {
 		return order, fault
 	}
-	return order, order.readBlend()
+	if order.operation != leyline.SeedOperation_SEED_OP_GERMINATE {
+		return order, nil
+	}
+	for _, read := range []func(*seedOrder) *annotationFault{
+		(*seedOrder).readMesh, (*seedOrder).readBlend, c.readSchedule, (*seedOrder).readPromotion,
+	} {
+		if fault := read(&order); fault != nil {
+			return order, fault
+		}
+	}
+	return order, nil
 }
 
-func missingIdentifier(order seedOrder) string {
+func checkIdentifiers(order seedOrder) *annotationFault {
 	switch {
 	case order.seedID == "":
-		return ReasonMissingSeedID
+		return &annotationFault{reason: ReasonMissingSeedID}
 	case order.blueprintID == "":
-		return ReasonMissingBlueprintID
+		return &annotationFault{reason: ReasonMissingBlueprintID}
 	case order.runID == "":
-		return ReasonMissingTrainingRunID
+		return &annotationFault{reason: ReasonMissingTrainingRunID}
+	case max(len(order.seedID), len(order.blueprintID), len(order.runID)) > maxIDLength:
+		return &annotationFault{ReasonIdentifierTooLong, fmt.Sprintf("more than %d bytes", maxIDLength)}
 	default:
-		return ""
-	}
-}
-
-// needsMesh leaves out the operations that end a seed's way: they touch no layer.
-func needsMesh(operation leyline.SeedOperation) bool {
-	switch operation {
-	case leyline.SeedOperation_SEED_OP_CULL,
-		leyline.SeedOperation_SEED_OP_CANCEL,
-		leyline.SeedOperation_SEED_OP_FOSSILIZE:
-		return false
-	default:
-		return true
+		return nil
 	}
 }
 
@@ -105,15 +118,101 @@ func (o *seedOrder) readMesh() *annotationFault {
 }
 
 func (o *seedOrder) readBlend() *annotationFault {
-	config, err := parseBlend(o.annotations)
-	if errors.Is(err, errMissingLogits) {
+	blend, err := trainer.ReadBlend(o.annotations)
+	switch {
+	case errors.Is(err, trainer.ErrMissingLogits):
 		return &annotationFault{ReasonMissingLogits, err.Error()}
-	}
-	if err != nil {
+	case err != nil:
 		return &annotationFault{ReasonInvalidBlend, err.Error()}
+	case len(blend.Logits) > maxLogits:
+		return &annotationFault{ReasonInvalidBlend, fmt.Sprintf("more than %d confidence_logits", maxLogits)}
 	}
-	o.blend = config
+	o.blend = blend
 	return nil
+}
+
+func (c *Config) readSchedule(o *seedOrder) *annotationFault {
+	own := slices.ContainsFunc(scheduleAnnotations, func(name string) bool { return o.annotations[name] != "" })
+	if !own {
+		o.schedule = c.Schedule
+		return nil
+	}
+	schedule, err := trainer.ReadSchedule(o.annotations)
+	if err != nil {
+		return &annotationFault{ReasonInvalidSchedule, err.Error()}
+	}
+	o.schedule = schedule
+	return nil
+}
+
+// readPromotion reads the rules that a command sets for its seed alone.
+func (o *seedOrder) readPromotion() *annotationFault {
+	var own Promotion
+	counts := map[string]*int{
+		"min_training": &own.MinTraining, "train_epochs": &own.TrainEpochs, "plateau": &own.Plateau,
+		"max_blending": &own.MaxBlending, "min_shadowing": &own.MinShadowing, "max_shadowing": &own.MaxShadowing,
+		"min_probation": &own.MinProbation, "max_probation": &own.MaxProbation,
+	}
+	for name, to := range counts {
+		value, set, err := boundedNumber(o.annotations[annotationPromotion+name], maxResidence)
+		if err != nil || value != math.Trunc(value) {
+			return &annotationFault{ReasonInvalidPromotion, name}
+		}
+		if set {
+			*to = int(value)
+		}
+	}
+	gains := map[string]*float64{
+		"plateau_gain": &own.PlateauGain, "min_gain": &own.MinGain, "accuracy_gain": &own.AccuracyGain,
+		"max_regression": &own.MaxRegression, "sigma": &own.Sigma,
+	}
+	for name, to := range gains {
+		value, set, err := boundedNumber(o.annotations[annotationPromotion+name], maxGain)
+		if err != nil {
+			return &annotationFault{ReasonInvalidPromotion, name}
+		}
+		if set {
+			*to = value
+		}
+	}
+	if own != (Promotion{}) {
+		o.promotion = &own
+	}
+	return nil
+}
+
+// boundedNumber reads a number above 0; no text sets none.
+func boundedNumber(text string, most float64) (value float64, set bool, err error) {
+	if text = strings.TrimSpace(text); text == "" {
+		return 0, false, nil
+	}
+	value, err = strconv.ParseFloat(text, 64)
+	if err == nil && !(value > 0 && value <= most) {
+		err = fmt.Errorf("%v is not above 0 and at most %v", value, most)
+	}
+	return value, true, err
+}
+
+// over are the rules with those that a command set of its own.
+func (p Promotion) over(own *Promotion) *Promotion {
+	if own == nil {
+		return nil
+	}
+	merged := *own
+	orDefault(&merged.MinTraining, p.MinTraining)
+	orDefault(&merged.TrainEpochs, p.TrainEpochs)
+	orDefault(&merged.Plateau, p.Plateau)
+	orDefault(&merged.PlateauGain, p.PlateauGain)
+	orDefault(&merged.MaxBlending, p.MaxBlending)
+	orDefault(&merged.MinShadowing, p.MinShadowing)
+	orDefault(&merged.MaxShadowing, p.MaxShadowing)
+	orDefault(&merged.MinProbation, p.MinProbation)
+	orDefault(&merged.MaxProbation, p.MaxProbation)
+	orDefault(&merged.MinGain, p.MinGain)
+	orDefault(&merged.AccuracyGain, p.AccuracyGain)
+	orDefault(&merged.MaxRegression, p.MaxRegression)
+	orDefault(&merged.Sigma, p.Sigma)
+	return &merged
 }
 
 // parseMesh reads a list of layer names: a JSON list, a JSON string, or text
@@ -126,6 +225,9 @@ func parseMesh(text string) ([]string, error) {
 	var layers []string
 	for _, name := range names {
 		name = strings.TrimSpace(name)
+		if len(name) > maxIDLength {
+			return nil, fmt.Errorf("a name of %d bytes", len(name))
+		}
 		if name != "" && !slices.Contains(layers, name) {
 			layers = append(layers, name)
 		}
@@ -170,5 +272,3 @@ func textItems(items []any) ([]string, error) {
 	}
 	return names, nil
 }
-
-func isTrue(text string) bool { return strings.EqualFold(strings.TrimSpace(text), "true") }

@@ -22,66 +22,71 @@ const (
 
 // breaker keeps germinations away from a kernel library that does not answer.
 // It is our own because a command can force its state. Half open it lets one
-// probe through, and one failure opens it again.
+// probe through, and one failure opens it again. Its zero value is closed.
 type breaker struct {
-	state     leyline.CircuitBreakerState
-	failures  int
-	successes int
-	probing   bool
-	until     time.Time
+	State     leyline.CircuitBreakerState `json:"s,omitempty"` // UNKNOWN is CLOSED
+	Failures  int                         `json:"f,omitempty"`
+	Successes int                         `json:"g,omitempty"`
+	Probing   bool                        `json:"p,omitempty"`
+	Until     millis                      `json:"u,omitempty"`
 }
 
-func newBreaker() breaker { return breaker{state: circuitClosed} }
+func (b *breaker) state() leyline.CircuitBreakerState {
+	if b.State == leyline.CircuitBreakerState_CIRCUIT_STATE_UNKNOWN {
+		return circuitClosed
+	}
+	return b.State
+}
 
 // allow reports whether a fetch may start now.
-func (b *breaker) allow(now time.Time) bool {
-	if b.state == circuitOpen && !now.Before(b.until) {
-		b.state, b.successes, b.probing = circuitHalfOpen, 0, false
+func (b *breaker) allow(now millis) bool {
+	if b.State == circuitOpen && now >= b.Until {
+		b.State, b.Successes, b.Probing = circuitHalfOpen, 0, false
 	}
-	switch b.state {
+	switch b.State {
 	case circuitOpen:
 		return false
 	case circuitHalfOpen:
-		if b.probing {
+		if b.Probing {
 			return false
 		}
-		b.probing = true
+		b.Probing = true
 	}
 	return true
 }
 
-func (b *breaker) fail(now time.Time) {
-	b.failures++
-	b.probing = false
-	if b.state != circuitClosed || b.failures >= breakerThreshold {
-		b.state, b.until = circuitOpen, now.Add(breakerCooldown)
+func (b *breaker) fail(now millis) {
+	b.Failures++
+	b.Probing = false
+	if b.state() != circuitClosed || b.Failures >= breakerThreshold {
+		b.State, b.Until = circuitOpen, now.plus(breakerCooldown)
 	}
 }
 
 func (b *breaker) succeed() {
-	b.probing = false
-	switch b.state {
+	b.Probing = false
+	switch b.state() {
 	case circuitClosed:
-		b.failures = 0
+		b.Failures = 0
 	case circuitHalfOpen:
-		if b.successes++; b.successes >= breakerSuccesses {
-			b.state, b.failures = circuitClosed, 0
+		if b.Successes++; b.Successes >= breakerSuccesses {
+			*b = breaker{}
 		}
 	}
 }
 
 // abandon ends a fetch that told nothing about the library.
-func (b *breaker) abandon() { b.probing = false }
+func (b *breaker) abandon() { b.Probing = false }
 
 // force sets the state on command; it reports false for a state that is none.
-func (b *breaker) force(state leyline.CircuitBreakerState, now time.Time) bool {
+func (b *breaker) force(state leyline.CircuitBreakerState, now millis) bool {
 	switch state {
 	case circuitClosed:
-		*b = newBreaker()
+		*b = breaker{}
 	case circuitOpen:
-		*b = breaker{state: circuitOpen, failures: breakerThreshold, until: now.Add(breakerCooldown)}
+		*b = breaker{State: circuitOpen, Failures: breakerThreshold, Until: now.plus(breakerCooldown)}
 	case circuitHalfOpen:
-		*b = breaker{state: circuitHalfOpen}
+		*b = breaker{State: circuitHalfOpen}
 	default:
 		return false
 	}

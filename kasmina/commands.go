@@ -1,197 +1,282 @@
 package kasmina
 
 import (
-	"errors"
+	"crypto/sha256"
+	"encoding/base64"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-type commandRequest struct{ command *leyline.AdaptationCommand }
-
-func (r commandRequest) handle(m *Manager, done func(error)) {
-	err := m.verify(r.command)
-	if err == nil {
-		err = m.dispatch(r.command)
+// command carries a verified command out. A refused one leaves no trace in the
+// record; a repetition, and one that was overtaken, are acknowledged quietly.
+func (st *step) command(command *leyline.AdaptationCommand) *RejectedError {
+	repeated, rejected := st.repeated(command)
+	if rejected != nil {
+		return rejected
 	}
-	m.noteRejection(err)
-	done(err)
-}
-
-// noteRejection counts a refusal and queues its event. Repetitions of the same
-// refusal share one event with a count.
-func (m *Manager) noteRejection(err error) {
-	rejected, ok := errors.AsType[*RejectedError](err)
-	if !ok {
-		return
-	}
-	m.rejected[rejected.Reason]++
-	event := rejected.event
-	if event == "" {
-		event = "command_rejected"
-	}
-	m.global.addCounted(event+"/"+rejected.Reason, event, rejected.level,
-		"reason", rejected.Reason, "command_id", rejected.CommandID,
-		"seed_id", rejected.SeedID, "detail", rejected.Detail)
-}
-
-// dispatch carries out a verified command.
-func (m *Manager) dispatch(cmd *leyline.AdaptationCommand) error {
-	switch {
-	case cmd.GetCommandType() == leyline.CommandType_COMMAND_SEED && cmd.GetSeedOperation() != nil:
-		return m.seedCommand(cmd)
-	case cmd.GetCommandType() == leyline.CommandType_COMMAND_PAUSE:
-		return m.pauseCommand(cmd)
-	case cmd.GetCommandType() == leyline.CommandType_COMMAND_CIRCUIT_BREAKER && cmd.GetCircuitBreaker() != nil:
-		return m.breakerCommand(cmd)
-	case cmd.GetCommandType() == leyline.CommandType_COMMAND_OPTIMIZER:
-		m.noteGlobal("optimizer_adjust", levelInfo, "command_type", cmd.GetCommandType().String(),
-			"optimizer_id", cmd.GetOptimizerAdjustment().GetOptimizerId(), "command_id", cmd.GetCommandId())
+	if repeated {
 		return nil
-	case cmd.GetCommandType() == leyline.CommandType_COMMAND_EMERGENCY:
-		return m.emergencyCommand(cmd)
+	}
+	if rejected := st.dispatch(command); rejected != nil {
+		return rejected
+	}
+	st.d.Stats.Accepted = 1
+	if !st.quiet {
+		st.remember(command)
+	}
+	return nil
+}
+
+// dispatch finds what a command asks for.
+func (st *step) dispatch(command *leyline.AdaptationCommand) *RejectedError {
+	switch kind := command.GetCommandType(); {
+	case kind == leyline.CommandType_COMMAND_SEED && command.GetSeedOperation() != nil:
+		return st.seedCommand(command)
+	case kind == leyline.CommandType_COMMAND_PAUSE:
+		return st.pauseCommand(command)
+	case kind == leyline.CommandType_COMMAND_ROLLBACK:
+		return st.rollbackCommand(command)
+	case kind == leyline.CommandType_COMMAND_OPTIMIZER:
+		return st.optimizerCommand(command)
+	case kind == leyline.CommandType_COMMAND_CIRCUIT_BREAKER && command.GetCircuitBreaker() != nil:
+		return st.breakerCommand(command)
+	case kind == leyline.CommandType_COMMAND_EMERGENCY:
+		return st.emergencyCommand(command)
 	default:
-		rejected := refuse(cmd, ReasonUnsupportedCommand, levelWarning)
-		rejected.event, rejected.Detail = "unsupported_command", cmd.GetCommandType().String()
+		rejected := refuse(command, ReasonUnsupportedCommand, levelWarning).because(kind.String())
+		rejected.event = "unsupported_command"
 		return rejected
 	}
 }
 
-func (m *Manager) seedCommand(cmd *leyline.AdaptationCommand) error {
-	order, fault := readSeedOrder(cmd)
+// repeated says whether a command was accepted before. Another one of the same
+// id is a replay; one that may have been forgotten is stale.
+func (st *step) repeated(command *leyline.AdaptationCommand) (bool, *RejectedError) {
+	id, content := digests(command)
+	for i := range st.r.Commands {
+		known := &st.r.Commands[i]
+		switch {
+		case known.ID != id:
+		case known.Content == content:
+			return true, nil
+		default:
+			return false, refuse(command, ReasonNonceReplayed, levelCritical)
+		}
+	}
+	if issuedAt(command) <= st.r.Floor {
+		return false, refuse(command, ReasonStaleCommand, levelWarning).because("issued before a command that was forgotten")
+	}
+	return false, nil
+}
+
+// remember keeps an accepted command for as long as it counts as fresh.
+func (st *step) remember(command *leyline.AdaptationCommand) {
+	id, content := digests(command)
+	oldest := st.now.plus(-st.config.FreshnessWindow - st.config.ClockSkew)
+	list := without(st.r.Commands, func(a acceptance) bool { return a.Issued < oldest })
+	list = appended(list, acceptance{ID: id, Content: content, Issued: issuedAt(command)}, math.MaxInt32)
+	evicted := max(0, len(list)-st.config.MaxCommands)
+	for _, forgotten := range list[:evicted] {
+		st.r.Floor = max(st.r.Floor, forgotten.Issued)
+	}
+	st.r.Commands = list[evicted:]
+	st.changed = true
+	if evicted > 0 {
+		st.d.Stats.Evicted = evicted
+		st.tell("nonce_ledger_truncated", levelWarning, "removed", number(evicted), "size", number(len(st.r.Commands)))
+	}
+}
+
+// digests tell a command's id and all of it. The signature covers all of it.
+func digests(command *leyline.AdaptationCommand) (id, content string) {
+	signed := []byte(command.GetAnnotations()[signing.SignatureAnnotation])
+	if len(signed) == 0 {
+		signed, _ = signing.CommandBytes(command)
+	}
+	return shortDigest([]byte(command.GetCommandId())), shortDigest(signed)
+}
+
+func shortDigest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+func issuedAt(command *leyline.AdaptationCommand) millis {
+	if command.GetIssuedAt() == nil {
+		return 0
+	}
+	return momentOf(command.GetIssuedAt().AsTime())
+}
+
+// left makes an order carry what is left of its command's deadline.
+func (st *step) left(command *leyline.AdaptationCommand, reason string) pending {
+	p := pending{Reason: reason, Policy: bounded(command.GetAnnotations()[annotationPolicy])}
+	if deadline := deadlineOf(command); deadline > 0 {
+		p.Until = issuedAt(command).plus(deadline)
+		p.Deadline = max(p.Until.since(st.now), time.Millisecond).Milliseconds()
+	}
+	return p
+}
+
+// overtaken says whether a later command for the seed came first, and otherwise
+// notes that this is the latest.
+func (st *step) overtaken(s *seed, command *leyline.AdaptationCommand) bool {
+	issued := issuedAt(command)
+	if issued < s.Issued {
+		st.quiet = true
+		return true
+	}
+	s.Issued = issued
+	return false
+}
+
+func (st *step) seedCommand(command *leyline.AdaptationCommand) *RejectedError {
+	order, fault := st.config.readSeedOrder(command)
 	if fault != nil {
-		rejected := refuse(cmd, fault.reason, levelError)
-		rejected.event, rejected.Detail = "command_validation_failed", fault.detail
+		rejected := refuse(command, fault.reason, levelError).because(fault.detail)
+		rejected.event = "command_validation_failed"
 		return rejected
+	}
+	if buried := st.tombstoneOf(order.seedID); buried != nil && issuedAt(command) < buried.Issued {
+		st.quiet = true
+		return nil
+	}
+	s := st.r.find(order.seedID)
+	if s != nil && issuedAt(command) < s.Issued {
+		st.quiet = true
+		return nil
 	}
 	if order.operation == leyline.SeedOperation_SEED_OP_GERMINATE {
-		return m.germinate(cmd, order)
+		return st.germinate(command, &order)
 	}
-	return m.operate(cmd, order)
+	return st.operate(command, &order, s)
 }
 
-// operate carries out an operation on a seed that exists.
-func (m *Manager) operate(cmd *leyline.AdaptationCommand, order seedOrder) error {
-	s := m.find(order.seedID)
-	if s == nil && ends(order.operation) {
-		return refuse(cmd, ReasonUnknownSeed, levelWarning)
-	}
-	switch order.operation {
-	case leyline.SeedOperation_SEED_OP_CULL:
-		noteOperation(s, cmd, order)
-		m.retire(s)
-		return nil
-	case leyline.SeedOperation_SEED_OP_CANCEL:
-		noteOperation(s, cmd, order)
-		m.withdraw(s)
-		return nil
-	case leyline.SeedOperation_SEED_OP_FOSSILIZE:
-		return m.fossilize(cmd, order, s)
-	default:
-		rejected := refuse(cmd, ReasonUnsupportedOperation, levelWarning)
-		rejected.event, rejected.Detail = "unsupported_seed_operation", number(int(order.operation))
-		return rejected
-	}
-}
-
-// ends reports operations that need a seed to end.
-func ends(operation leyline.SeedOperation) bool {
-	return !needsMesh(operation)
-}
-
-func noteOperation(s *seed, cmd *leyline.AdaptationCommand, order seedOrder) {
-	s.events.add("seed_operation", levelInfo,
-		"command_type", cmd.GetCommandType().String(), "operation", order.operation.String(),
-		"seed_id", s.id, "blueprint_id", s.blueprintID, "command_id", order.commandID)
-}
-
-// retire culls a seed on command. A fossilised seed is terminated; one that is
-// out already stays so.
-func (m *Manager) retire(s *seed) {
+// runCommand checks what concerns a run as a whole. A command without a run is
+// for every run that there is.
+func (st *step) runCommand(command *leyline.AdaptationCommand) *RejectedError {
 	switch {
-	case s.stage() == stageFossilized:
-		m.terminate(s, reasonRetired)
-	case cullable(s.stage()):
-		m.cull(s, reasonRetired, levelInfo)
+	case st.r.Run == "":
+		return refuse(command, ReasonMissingTrainingRunID, levelError)
+	case len(st.r.Run) > maxIDLength:
+		return refuse(command, ReasonIdentifierTooLong, levelError)
+	default:
+		return nil
 	}
 }
 
-// withdraw takes a germination back: nothing was wrong with the seed, so there
-// is no embargo, and one that runs is lifted. What is fossilised is retired.
-func (m *Manager) withdraw(s *seed) {
-	m.retire(s)
-	if s.stage() == stageEmbargoed {
-		m.release(s)
-	}
-}
-
-// fossilize keeps a seed for good, when it has earned it and its last evidence
-// still holds.
-func (m *Manager) fossilize(cmd *leyline.AdaptationCommand, order seedOrder, s *seed) error {
-	if s.stage() != stageProbationary {
-		rejected := refuse(cmd, ReasonStageMismatch, levelWarning)
-		rejected.Detail = s.stage().String()
+func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError {
+	if rejected := st.runCommand(command); rejected != nil {
 		return rejected
 	}
-	if !s.earned || s.paused {
-		return refuse(cmd, ReasonNotEarned, levelWarning)
+	id := strings.TrimSpace(command.GetTargetSeedId())
+	if id == "" {
+		return refuse(command, ReasonMissingSeedID, levelWarning)
 	}
-	noteOperation(s, cmd, order)
-	if m.passGate(s, gateImpact) {
-		m.move(s, stageFossilized)
+	s := st.r.find(id)
+	switch {
+	case s == nil:
+		return refuse(command, ReasonUnknownSeed, levelWarning)
+	case st.overtaken(s, command):
+		return nil
+	case !cullable(s.Stage) && s.Stage != stageFossilized:
+		return refuse(command, ReasonStageMismatch, levelWarning).because(s.Stage.String())
 	}
+	name := bounded(command.GetCommandId())
+	if trainer.IsTrue(command.GetAnnotations()[annotationResume]) {
+		s.Paused &= pausedByEmergency
+		st.note(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "command_id", name)
+	} else {
+		s.Paused |= pausedByCommand
+		st.note(s, "seed_paused", levelWarning, "command_id", name)
+	}
+	st.syncPause(s, st.left(command, "command"))
 	return nil
 }
 
-func (m *Manager) pauseCommand(cmd *leyline.AdaptationCommand) error {
-	if cmd.GetTargetSeedId() == "" {
-		return refuse(cmd, ReasonMissingSeedID, levelWarning)
+func (st *step) rollbackCommand(command *leyline.AdaptationCommand) *RejectedError {
+	if rejected := st.runCommand(command); rejected != nil {
+		return rejected
 	}
-	s := m.find(cmd.GetTargetSeedId())
+	id := strings.TrimSpace(command.GetRollbackPayload().GetFields()["seed_id"].GetStringValue())
+	if id == "" {
+		id = strings.TrimSpace(command.GetTargetSeedId())
+	}
+	if id == "" {
+		return refuse(command, ReasonMissingSeedID, levelWarning)
+	}
+	s := st.r.find(id)
 	if s == nil {
-		return refuse(cmd, ReasonUnknownSeed, levelWarning)
+		return refuse(command, ReasonUnknownSeed, levelWarning)
 	}
-	if !cullable(s.stage()) && s.stage() != stageFossilized {
-		return refuse(cmd, ReasonStageMismatch, levelWarning)
+	if st.overtaken(s, command) {
+		return nil
 	}
-	m.setPaused(s, !isTrue(cmd.GetAnnotations()[annotationResume]), cmd.GetCommandId())
+	st.changed = true
+	ending := trainer.Drop // there is nothing to go back to yet
+	if s.attached() {
+		ending = trainer.Rollback
+	}
+	st.end(s, reasonRolledBack, levelInfo, ending)
 	return nil
 }
 
-// setPaused takes a seed out of the output without moving it, or puts it back.
-func (m *Manager) setPaused(s *seed, paused bool, commandID string) {
-	s.paused = paused
-	if s.attached {
-		m.host.SetPaused(s.id, paused)
-	}
-	if paused {
-		s.events.add("seed_paused", levelWarning, "seed_id", s.id, "command_id", commandID)
-		return
-	}
-	s.events.add("seed_resumed", levelInfo, "seed_id", s.id, "blueprint_id", s.blueprintID,
-		"cache", "hit", "command_id", commandID)
-}
-
-func (m *Manager) breakerCommand(cmd *leyline.AdaptationCommand) error {
-	wanted := cmd.GetCircuitBreaker().GetDesiredState()
-	if !m.breaker.force(wanted, time.Now()) {
-		rejected := refuse(cmd, ReasonInvalidBreakerState, levelWarning)
-		rejected.event, rejected.Detail = "breaker_command_invalid", wanted.String()
+func (st *step) optimizerCommand(command *leyline.AdaptationCommand) *RejectedError {
+	adjustment := command.GetOptimizerAdjustment()
+	if rejected := st.runCommand(command); rejected != nil {
 		return rejected
 	}
-	m.noteGlobal("breaker_event", levelWarning, "seed_id", "kasmina", "breaker_state", m.breaker.state.String(),
-		"action", "forced", "reason", cmd.GetCircuitBreaker().GetRationale())
+	t := &st.r.Trainer
+	switch {
+	case t.ID == "":
+		return refuse(command, ReasonNoTrainer, levelInfo)
+	case !slices.Contains(t.Accepts, string(trainer.Optimizer)):
+		return refuse(command, ReasonNotAccepted, levelInfo)
+	case len(adjustment.GetOptimizerId()) > maxIDLength || len(adjustment.GetHyperparameters()) > maxParameters:
+		return refuse(command, ReasonInvalidOptimizer, levelWarning)
+	case issuedAt(command) < st.r.Optimizer:
+		st.quiet = true
+		return nil
+	}
+	for name, value := range adjustment.GetHyperparameters() {
+		if name == "" || len(name) > maxIDLength || value-value != 0 {
+			return refuse(command, ReasonInvalidOptimizer, levelWarning).because(bounded(name))
+		}
+	}
+	st.r.Optimizer = issuedAt(command)
+	p := st.left(command, "command")
+	p.Kind, p.Optimizer, p.Parameters = trainer.Optimizer, adjustment.GetOptimizerId(), adjustment.GetHyperparameters()
+	st.ask(p)
+	st.tell("optimizer_adjust", levelInfo, "command_type", command.GetCommandType().String(),
+		"optimizer_id", p.Optimizer, "command_id", bounded(command.GetCommandId()))
 	return nil
 }
 
-// emergencyCommand reports: there is no cache to clear, and a seed is taken
-// out by a command of its own.
-func (m *Manager) emergencyCommand(cmd *leyline.AdaptationCommand) error {
-	includeTeacher := "false"
-	if isTrue(cmd.GetAnnotations()[annotationIncludeTeacher]) {
-		includeTeacher = "true"
+func (st *step) breakerCommand(command *leyline.AdaptationCommand) *RejectedError {
+	if rejected := st.runCommand(command); rejected != nil {
+		return rejected
 	}
-	m.noteGlobal("emergency_cleanup", levelCritical, "include_teacher", includeTeacher,
-		"kernel_cache_cleared", "0", "telemetry_cache_cleared", "0", "command_id", cmd.GetCommandId())
+	if st.fresh {
+		return refuse(command, ReasonNoTrainer, levelInfo)
+	}
+	if issuedAt(command) < st.r.Forced {
+		st.quiet = true
+		return nil
+	}
+	wanted := command.GetCircuitBreaker().GetDesiredState()
+	if !st.r.Breaker.force(wanted, st.now) {
+		rejected := refuse(command, ReasonInvalidBreakerState, levelWarning).because(wanted.String())
+		rejected.event = "breaker_command_invalid"
+		return rejected
+	}
+	st.r.Forced = issuedAt(command)
+	st.tell("breaker_event", levelWarning, "seed_id", "kasmina", "breaker_state", st.r.Breaker.state().String(),
+		"action", "forced", "reason", bounded(command.GetCircuitBreaker().GetRationale()))
 	return nil
 }

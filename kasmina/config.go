@@ -1,90 +1,108 @@
 package kasmina
 
 import (
-	"context"
-	"io"
-	"log/slog"
+	"strings"
 	"time"
 
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// Publisher sends kernel prefetch requests to the kernel library.
-type Publisher interface {
-	PublishKernelPrefetchRequest(context.Context, *leyline.KernelPrefetchRequest) error
-}
-
-// Config configures a Manager. The zero value of a field means its default.
+// Config configures a Core. The zero value of a field means its default.
 type Config struct {
-	Keyring  *signing.Keyring // nil: every command is refused
-	Requests Publisher        // nil: every germination is refused
+	Keyring *signing.Keyring // nil: every command is refused
 
-	// Emit takes finished telemetry packets. It is called by the owner
-	// goroutine and must not block. Nil drops them.
-	Emit func(*leyline.TelemetryPacket)
+	Promotion     Promotion        // of seeds whose command does not set its own
+	Schedule      trainer.Schedule // ramp of seeds whose command does not set its own; trainer.DefaultSchedule
+	AutoFossilize bool             // keep an earned seed without waiting for the command
 
-	// Open reads an artifact by its announced reference; by default a regular file.
-	Open func(ctx context.Context, ref string) (io.ReadCloser, error)
+	// ArtifactURL is what kernels are served under: <ArtifactURL>/kernels/<sha256>.
+	// Empty: trainers get paths only.
+	ArtifactURL string
 
-	LedgerPath     string // file of the nonce ledger; empty keeps it in memory
-	LedgerCapacity int    // 4096 nonces
-
-	FreshnessWindow time.Duration // 60 s: age at which a command is stale
+	FreshnessWindow time.Duration // 60 s: age at which a command or a report is stale
 	ClockSkew       time.Duration // 5 s: how far in the future a command may be issued
 
-	Embargo         time.Duration // 30 s between a cull and the reset of the seed
-	PrefetchTimeout time.Duration // 5 s; grows with the latency that is measured
-	LatencyBudget   time.Duration // 1 s: a slower kernel fetch degrades the seed's health
-	MaxSeeds        int           // 256 seeds in the registry
+	Embargo           time.Duration // 30 s between a cull and the reset of the seed
+	PrefetchTimeout   time.Duration // 5 s; grows with the latency that is measured
+	KernelBudget      time.Duration // 1 s: a slower kernel fetch degrades the seed's health
+	Takeover          time.Duration // 60 s of silence, or three report intervals, after which another trainer takes a run over
+	TelemetryInterval time.Duration // 10 s between packets of every seed; negative: with events only
 
-	SweepInterval     time.Duration // 250 ms between looks at the deadlines
-	TelemetryInterval time.Duration // 10 s between packets of every seed; negative: on Finalize only
+	// An order that was read is sent anew when two reports and this long have
+	// passed without effect.
+	OrderPatience  time.Duration // 1 s
+	AttachPatience time.Duration // 10 s: an attach fetches its kernel first
 
-	Promotion     Promotion
-	AutoFossilize bool // fossilise an earned seed without waiting for the command
+	MaxSeeds    int // 64 seeds in a run's record
+	MaxCommands int // 64 command ids remembered for a run
 
-	Logger *slog.Logger // nil logs nothing
+	MaxGradientNorm   float64 // 1e3: largest norm over a seed's parameters
+	MaxGradientCosine float64 // 1: a larger one of host and seed is a violation; 1 allows all
+	LatencyBudgetMS   float64 // 50: a forward pass of a seed
+	MaxForwardSpread  float64 // 2: standard deviation over mean of the same
 }
 
+// Bounds of what a record holds.
+const (
+	maxSeeds      = 256
+	maxCommands   = 4096
+	maxTombstones = 64
+	maxRetired    = 16
+	maxRefused    = 8
+	maxEmergency  = 8
+	maxWrittenOff = 128
+	maxPending    = 256
+	maxGains      = 16
+	maxIDLength   = 128
+	maxOrder      = 1<<24 - 1 // metrics are float32
+)
+
 func (c Config) withDefaults() Config {
-	orDefault(&c.LedgerCapacity, 4096)
+	if c.Schedule == (trainer.Schedule{}) {
+		c.Schedule = trainer.DefaultSchedule()
+	}
+	c.ArtifactURL = strings.TrimSuffix(c.ArtifactURL, "/")
 	orDefault(&c.FreshnessWindow, time.Minute)
 	orDefault(&c.ClockSkew, 5*time.Second)
 	orDefault(&c.Embargo, 30*time.Second)
 	orDefault(&c.PrefetchTimeout, 5*time.Second)
-	orDefault(&c.LatencyBudget, time.Second)
-	orDefault(&c.MaxSeeds, 256)
-	orDefault(&c.SweepInterval, 250*time.Millisecond)
+	orDefault(&c.KernelBudget, time.Second)
+	orDefault(&c.Takeover, time.Minute)
 	orDefault(&c.TelemetryInterval, 10*time.Second)
+	orDefault(&c.OrderPatience, time.Second)
+	orDefault(&c.AttachPatience, 10*time.Second)
+	orDefault(&c.MaxSeeds, 64)
+	orDefault(&c.MaxCommands, 64)
+	orDefault(&c.MaxGradientNorm, 1e3)
+	orDefault(&c.MaxGradientCosine, 1)
+	orDefault(&c.LatencyBudgetMS, 50)
+	orDefault(&c.MaxForwardSpread, 2)
+	c.MaxSeeds = min(c.MaxSeeds, maxSeeds)
+	c.MaxCommands = min(c.MaxCommands, maxCommands)
 	c.Promotion = c.Promotion.withDefaults()
-	if c.Emit == nil {
-		c.Emit = func(*leyline.TelemetryPacket) {}
-	}
-	if c.Open == nil {
-		c.Open = openFile
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
 	return c
 }
 
 // Promotion says what a seed must show to move on. Residences are counted in
-// observed epochs within the stage.
+// reports within the stage. A GERMINATE command sets one of them for its seed by
+// the annotation promotion_<name>, the name as in brackets.
 type Promotion struct {
-	MinTraining   int     // 3: epochs in TRAINING before the seed may leave
-	TrainEpochs   int     // 12: epochs in TRAINING after which it is decided
-	Plateau       int     // 3: epochs without a better loss that count as converged
-	PlateauGain   float64 // 0.01: relative gain that counts as a better loss
-	MaxBlending   int     // 60: epochs after which a ramp that does not end fails
-	MinShadowing  int     // 2
-	MaxShadowing  int     // 10: epochs without earning before the seed is culled
-	MinProbation  int     // 2
-	MaxProbation  int     // 10
-	MinGain       float64 // 0.01: relative gain in loss that earns a promotion
-	AccuracyGain  float64 // 0.005: gain in accuracy that earns one instead
-	MaxRegression float64 // 0.02: relative loss above the host's that culls at once
+	MinTraining   int     `json:"mt,omitempty"` // 3 [min_training]: reports in TRAINING before the seed may leave
+	TrainEpochs   int     `json:"te,omitempty"` // 12 [train_epochs]: reports in TRAINING after which it is decided
+	Plateau       int     `json:"pl,omitempty"` // 3 [plateau]: reports without a better loss that count as converged
+	PlateauGain   float64 `json:"pg,omitempty"` // 0.01 [plateau_gain]: relative gain that counts as a better loss
+	MaxBlending   int     `json:"mb,omitempty"` // 60 [max_blending]: reports after which a ramp that does not end fails
+	MinShadowing  int     `json:"is,omitempty"` // 2 [min_shadowing]
+	MaxShadowing  int     `json:"as,omitempty"` // 10 [max_shadowing]: reports without earning before the seed is culled
+	MinProbation  int     `json:"ip,omitempty"` // 2 [min_probation]
+	MaxProbation  int     `json:"ap,omitempty"` // 10 [max_probation]
+	MinGain       float64 `json:"mg,omitempty"` // 0.01 [min_gain]: relative gain in loss that earns a promotion
+	AccuracyGain  float64 `json:"ag,omitempty"` // 0.005 [accuracy_gain]: gain in accuracy that earns one instead
+	MaxRegression float64 `json:"mr,omitempty"` // 0.02 [max_regression]: relative loss above the host's that culls at once
+	// 1 [sigma]: a gain counts when it is larger than so many standard errors.
+	// Negative: noise is not looked at.
+	Sigma float64 `json:"sg,omitempty"`
 }
 
 func (p Promotion) withDefaults() Promotion {
@@ -100,6 +118,7 @@ func (p Promotion) withDefaults() Promotion {
 	orDefault(&p.MinGain, 0.01)
 	orDefault(&p.AccuracyGain, 0.005)
 	orDefault(&p.MaxRegression, 0.02)
+	orDefault(&p.Sigma, 1)
 	return p
 }
 

@@ -1,7 +1,6 @@
 package kasmina
 
 import (
-	"maps"
 	"strconv"
 	"time"
 
@@ -16,75 +15,40 @@ const (
 	levelCritical = leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL
 )
 
-// maxPendingEvents bounds what waits for the next packet.
+// maxPendingEvents bounds the events of one packet.
 const maxPendingEvents = 64
 
-// eventQueue holds events until their packet is built. Past its bound it drops
-// the oldest and counts them for good.
-type eventQueue struct {
+// eventList holds events until their packet is built. Past its bound it drops
+// the oldest and counts them.
+type eventList struct {
 	events  []*leyline.TelemetryEvent
-	keyed   map[string]*leyline.TelemetryEvent
-	dropped int64
-	told    int64 // drops that a packet has told of
+	dropped int
 }
 
-func (q *eventQueue) add(description string, level leyline.TelemetryLevel, pairs ...string) *leyline.TelemetryEvent {
-	if len(q.events) >= maxPendingEvents {
-		q.dropOldest()
+func (l *eventList) add(description string, level leyline.TelemetryLevel, pairs ...string) {
+	if len(l.events) >= maxPendingEvents {
+		l.events = l.events[1:]
+		l.dropped++
 	}
-	event := &leyline.TelemetryEvent{Description: description, Level: level, Attributes: pairsToMap(pairs)}
-	q.events = append(q.events, event)
-	return event
+	l.events = append(l.events, &leyline.TelemetryEvent{
+		Description: description, Level: level, Attributes: pairsToMap(pairs),
+	})
 }
 
-func (q *eventQueue) dropOldest() {
-	oldest := q.events[0]
-	maps.DeleteFunc(q.keyed, func(_ string, event *leyline.TelemetryEvent) bool { return event == oldest })
-	q.events = q.events[1:]
-	q.dropped++
-}
-
-// addCounted adds one event for a key and counts repetitions in it, so that a
-// flood of the same refusal fills one slot.
-func (q *eventQueue) addCounted(
-	key, description string, level leyline.TelemetryLevel, pairs ...string,
-) {
-	if event, ok := q.keyed[key]; ok {
-		count, _ := strconv.Atoi(event.Attributes["count"])
-		event.Attributes["count"] = strconv.Itoa(max(count, 1) + 1)
-		return
-	}
-	if q.keyed == nil {
-		q.keyed = make(map[string]*leyline.TelemetryEvent)
-	}
-	q.keyed[key] = q.add(description, level, pairs...)
-}
-
-// take empties the queue. When events were lost since the last time, a marker
-// with the total comes first.
-func (q *eventQueue) take(marker string, pairs ...string) []*leyline.TelemetryEvent {
-	events := q.events
-	q.events, q.keyed = nil, nil
-	if q.dropped > q.told {
-		q.told = q.dropped
-		pairs = append(pairs, "dropped", strconv.FormatInt(q.dropped, 10))
+// take empties the list. When events were lost a marker with their number comes
+// first.
+func (l *eventList) take(marker string, pairs ...string) (events []*leyline.TelemetryEvent, dropped int) {
+	events, dropped = l.events, l.dropped
+	*l = eventList{}
+	if dropped > 0 {
+		pairs = append(pairs, "dropped", strconv.Itoa(dropped))
 		lost := &leyline.TelemetryEvent{Description: marker, Level: levelWarning, Attributes: pairsToMap(pairs)}
 		events = append([]*leyline.TelemetryEvent{lost}, events...)
 	}
-	return events
+	return events, dropped
 }
 
-func (q *eventQueue) empty() bool { return len(q.events) == 0 && q.dropped == q.told }
-
-// urgent reports that a CRITICAL event waits.
-func (q *eventQueue) urgent() bool {
-	for _, event := range q.events {
-		if event.Level == levelCritical {
-			return true
-		}
-	}
-	return false
-}
+func (l *eventList) empty() bool { return len(l.events) == 0 }
 
 // pairsToMap leaves out attributes without a text.
 func pairsToMap(pairs []string) map[string]string {
@@ -97,8 +61,43 @@ func pairsToMap(pairs []string) map[string]string {
 	return attributes
 }
 
+// note keeps an event for a seed's next packet.
+func (st *step) note(s *seed, description string, level leyline.TelemetryLevel, pairs ...string) {
+	if st.notes == nil {
+		st.notes = make(map[string]*eventList)
+	}
+	list := st.notes[s.ID]
+	if list == nil {
+		list = new(eventList)
+		st.notes[s.ID] = list
+	}
+	list.add(description, level, append([]string{"seed_id", s.ID}, pairs...)...)
+	st.changed = true
+}
+
+// tell keeps an event for the packet of what belongs to no seed.
+func (st *step) tell(description string, level leyline.TelemetryLevel, pairs ...string) {
+	st.global.add(description, level, pairs...)
+	st.changed = true
+}
+
+// noteGate keeps a gate's result for a seed's next packet.
+func (st *step) noteGate(s *seed, result GateResult) {
+	level, pairs := gateEvent(result)
+	st.note(s, "gate_event", level, pairs...)
+	s.Gate = lastGate{Gate: result.Gate, Reason: result.Reason}
+	st.d.Stats.Gates = append(st.d.Stats.Gates, result)
+}
+
+func gateEvent(result GateResult) (leyline.TelemetryLevel, []string) {
+	level, outcome := levelWarning, "false"
+	if result.Passed {
+		level, outcome = levelInfo, "true"
+	}
+	pairs := []string{"gate", result.Gate.String(), "passed", outcome, "reason", result.Reason}
+	return level, append(pairs, result.Attributes...)
+}
+
 func number(n int) string { return strconv.Itoa(n) }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func decimalMS(d time.Duration) string { return strconv.FormatFloat(milliseconds(d), 'f', 2, 64) }

@@ -1,99 +1,197 @@
 package kasmina
 
-import "math"
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
 
-// Names of the evidence of one epoch.
-const (
-	evidenceLossBefore      = "loss_before"
-	evidenceLossAfter       = "loss_after"
-	evidenceAccuracyBefore  = "accuracy_before"
-	evidenceAccuracyAfter   = "accuracy_after"
-	evidenceGradientNorm    = "gradient_norm"
-	evidenceHostGradientMax = "host_gradient_max"
-	evidenceTrainLoss       = "train_loss"
-	evidenceForwardFaults   = "forward_faults"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// evidence is what one epoch showed of a seed. What was not measured is NaN,
-// which passes no comparison; only the host's gradient defaults to 0, because a
-// host without storage for one has nothing to measure.
+// figure is a measured number. NaN means that it was not measured, broken that
+// it was measured and is no finite number. It is stored by its absence or by
+// the largest float32.
+type figure float32
+
+const broken figure = math.MaxFloat32
+
+func unknown() figure { return figure(math.NaN()) }
+
+// IsZero leaves unmeasured figures out of a record.
+func (f figure) IsZero() bool { return f != f }
+
+func (f figure) known() bool { return f == f }
+
+func (f figure) finite() bool { return f == f && f > -broken && f < broken }
+
+// value is the number for telemetry.
+func (f figure) value() float64 {
+	if f == broken {
+		return math.Inf(1)
+	}
+	return float64(f)
+}
+
+func (f figure) String() string { return strconv.FormatFloat(f.value(), 'f', 4, 32) }
+
+func readFigure(metrics map[string]float32, name string) figure {
+	value, ok := metrics[name]
+	switch {
+	case !ok:
+		return unknown()
+	case value != value || math.IsInf(float64(value), 0):
+		return broken
+	default:
+		return figure(value)
+	}
+}
+
+// evidence is what one report showed of a seed.
 type evidence struct {
-	lossBefore, lossAfter         float64
-	accuracyBefore, accuracyAfter float64
-	gradientNorm                  float64
-	hostGradientMax               float64
-	trainLoss                     float64
-	forwardFaults                 float64
+	LossBefore     figure `json:"lb,omitzero"`
+	LossAfter      figure `json:"la,omitzero"`
+	AccuracyBefore figure `json:"ab,omitzero"`
+	AccuracyAfter  figure `json:"aa,omitzero"`
+	LossError      figure `json:"le,omitzero"`
+	AccuracyError  figure `json:"ae,omitzero"`
+	HeldOut        figure `json:"n,omitzero"`
+	GradientNorm   figure `json:"g,omitzero"`
+	HostGradient   figure `json:"h,omitzero"`
+	Cosine         figure `json:"c,omitzero"`
+	Shared         figure `json:"s,omitzero"`
+	TrainLoss      figure `json:"t,omitzero"`
+	Faults         figure `json:"f,omitzero"`
+	ForwardMS      figure `json:"m,omitzero"`
+	ForwardSpread  figure `json:"v,omitzero"`
 }
 
-func readEvidence(values map[string]float32) evidence {
-	read := func(name string, absent float64) float64 {
-		if value, ok := values[name]; ok {
-			return float64(value)
-		}
-		return absent
-	}
-	return evidence{
-		lossBefore:      read(evidenceLossBefore, math.NaN()),
-		lossAfter:       read(evidenceLossAfter, math.NaN()),
-		accuracyBefore:  read(evidenceAccuracyBefore, math.NaN()),
-		accuracyAfter:   read(evidenceAccuracyAfter, math.NaN()),
-		gradientNorm:    read(evidenceGradientNorm, math.NaN()),
-		hostGradientMax: read(evidenceHostGradientMax, 0),
-		trainLoss:       read(evidenceTrainLoss, math.NaN()),
-		forwardFaults:   read(evidenceForwardFaults, 0),
+// field names one figure of the evidence by its metric.
+type field struct {
+	name string
+	at   *figure
+}
+
+func (e *evidence) fields() [15]field {
+	return [...]field{
+		{trainer.MetricLossBefore, &e.LossBefore}, {trainer.MetricLossAfter, &e.LossAfter},
+		{trainer.MetricAccuracyBefore, &e.AccuracyBefore}, {trainer.MetricAccuracyAfter, &e.AccuracyAfter},
+		{trainer.MetricLossError, &e.LossError}, {trainer.MetricAccuracyError, &e.AccuracyError},
+		{trainer.MetricHeldOut, &e.HeldOut}, {trainer.MetricGradientNorm, &e.GradientNorm},
+		{trainer.MetricHostGradientMax, &e.HostGradient}, {trainer.MetricGradientCosine, &e.Cosine},
+		{trainer.MetricSharedParameter, &e.Shared}, {trainer.MetricTrainLoss, &e.TrainLoss},
+		{trainer.MetricForwardFaults, &e.Faults}, {trainer.MetricForwardMS, &e.ForwardMS},
+		{trainer.MetricForwardSpread, &e.ForwardSpread},
 	}
 }
 
-// leaks reports a gradient that reached the host. A NaN is one.
-func (e evidence) leaks() bool { return e.hostGradientMax != 0 }
+func readEvidence(metrics map[string]float32) *evidence {
+	e := new(evidence)
+	for _, f := range e.fields() {
+		*f.at = readFigure(metrics, f.name)
+	}
+	return e
+}
 
-func (e evidence) lossesFinite() bool { return finite(e.lossBefore) && finite(e.lossAfter) }
+// UnmarshalJSON makes what is left out unmeasured.
+func (e *evidence) UnmarshalJSON(text []byte) error {
+	type plain evidence
+	read := plain(*readEvidence(nil))
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*e = evidence(read)
+	return nil
+}
+
+// nothing is the evidence of a seed of which none has come.
+func nothing() *evidence { return readEvidence(nil) }
+
+func (e *evidence) lossesFinite() bool { return e.LossBefore.finite() && e.LossAfter.finite() }
+
+func (e *evidence) lossBroken() bool { return e.LossBefore == broken || e.LossAfter == broken }
 
 // beatsHost reports that the seed, fully in, does better than the host alone.
-func (e evidence) beatsHost() bool { return e.lossAfter < e.lossBefore }
+func (e *evidence) beatsHost() bool { return e.lossesFinite() && e.LossAfter < e.LossBefore }
 
-// earns reports a gain that is worth keeping, in loss or in accuracy.
-func (e evidence) earns(p Promotion) bool {
-	if !e.lossesFinite() {
-		return false
-	}
-	return e.lossAfter <= e.lossBefore*(1-p.MinGain) || e.accuracyAfter-e.accuracyBefore >= p.AccuracyGain
+// violates reports that the seed touches what is not its own.
+func (e *evidence) violates(maxCosine float64) bool {
+	cosine := e.Cosine.known() && math.Abs(e.Cosine.value()) > maxCosine
+	return e.HostGradient.known() && e.HostGradient != 0 || e.Shared.known() && e.Shared != 0 || cosine
 }
 
-// regresses reports that the seed clearly harms the model.
-func (e evidence) regresses(p Promotion) bool {
-	return !e.earns(p) && !(e.lossAfter <= e.lossBefore*(1+p.MaxRegression))
-}
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-
-// progress is what the epochs within one stage have shown so far.
+// progress is what the reports within one stage have shown so far.
 type progress struct {
-	residence int // epochs observed in the stage
-	last      evidence
+	Residence int       `json:"r,omitempty"` // reports observed in the stage
+	Last      *evidence `json:"l,omitempty"`
 
-	firstTrainLoss, bestTrainLoss float64
-	bestLoss                      float64
-	sinceBest                     int // epochs since bestLoss was set
+	FirstTrainLoss figure `json:"ft,omitzero"`
+	BestTrainLoss  figure `json:"bt,omitzero"`
+	BestLoss       figure `json:"bl,omitzero"`
+	SinceBest      int    `json:"sb,omitempty"` // reports since BestLoss was set
+
+	// Gains that differ from each other, while the seed is to prove itself and no
+	// error is told with them.
+	LossGains     []figure `json:"lg,omitempty"`
+	AccuracyGains []figure `json:"ag,omitempty"`
 }
 
-// note adds one epoch; gain is the relative gain that counts as a better loss.
-func (p *progress) note(e evidence, gain float64) {
-	p.residence++
-	p.last = e
-	if p.residence == 1 {
-		p.firstTrainLoss, p.bestTrainLoss, p.bestLoss = e.trainLoss, e.trainLoss, e.lossAfter
-		return
+func newProgress() progress {
+	return progress{FirstTrainLoss: unknown(), BestTrainLoss: unknown(), BestLoss: unknown()}
+}
+
+// UnmarshalJSON makes what is left out unmeasured.
+func (p *progress) UnmarshalJSON(text []byte) error {
+	type plain progress
+	read := plain(newProgress())
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
 	}
-	if e.trainLoss < p.bestTrainLoss {
-		p.bestTrainLoss = e.trainLoss
+	*p = progress(read)
+	return nil
+}
+
+func (p *progress) last() *evidence {
+	if p.Last == nil {
+		return nothing()
 	}
-	p.sinceBest++
-	if e.lossAfter < p.bestLoss*(1-gain) {
-		p.bestLoss, p.sinceBest = e.lossAfter, 0
+	return p.Last
+}
+
+// note adds one report; gain is the relative gain that counts as a better loss.
+func (p *progress) note(e *evidence, gain float64) {
+	p.Residence++
+	p.Last = e
+	if e.TrainLoss.finite() {
+		if !p.FirstTrainLoss.known() {
+			p.FirstTrainLoss, p.BestTrainLoss = e.TrainLoss, e.TrainLoss
+		}
+		p.BestTrainLoss = min(p.BestTrainLoss, e.TrainLoss)
 	}
+	switch {
+	case !e.LossAfter.finite():
+	case !p.BestLoss.known() || float64(e.LossAfter) < float64(p.BestLoss)*(1-gain):
+		p.BestLoss, p.SinceBest = e.LossAfter, 0
+	default:
+		p.SinceBest++
+	}
+}
+
+// noteGains adds the report's gains to those that the noise is told from.
+func (p *progress) noteGains(e *evidence) {
+	p.LossGains = distinct(p.LossGains, e.LossBefore-e.LossAfter, e.lossesFinite() && !e.LossError.finite())
+	accuracy := e.AccuracyBefore.finite() && e.AccuracyAfter.finite() && !e.AccuracyError.finite()
+	p.AccuracyGains = distinct(p.AccuracyGains, e.AccuracyAfter-e.AccuracyBefore, accuracy)
+}
+
+// distinct adds a gain that is not among the others: the same figure twice is
+// no second observation.
+func distinct(gains []figure, gain figure, counts bool) []figure {
+	if !counts || !gain.finite() || slices.Contains(gains, gain) {
+		return gains
+	}
+	return appended(gains, gain, maxGains)
 }
 
 // learns reports that the training loss has fallen.
-func (p *progress) learns() bool { return p.bestTrainLoss < p.firstTrainLoss }
+func (p *progress) learns() bool { return p.BestTrainLoss < p.FirstTrainLoss }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // GateResult is the outcome of one gate for one seed.
@@ -29,6 +30,8 @@ const (
 	gateReset     = leyline.SeedLifecycleGate_SEED_GATE_G5_RESET
 )
 
+const maxParameters = 64
+
 // gateStages are the stages in which a gate has a meaning. The stage compared
 // is the seed's actual one, never one that was reported at some time.
 func gateStages(gate leyline.SeedLifecycleGate) []leyline.SeedLifecycleStage {
@@ -43,7 +46,7 @@ func gateStages(gate leyline.SeedLifecycleGate) []leyline.SeedLifecycleStage {
 	case gateImpact:
 		return list{stageShadowing, stageProbationary}
 	case gateReset:
-		return list{stageResetting}
+		return list{stageEmbargoed}
 	default:
 		return nil
 	}
@@ -55,9 +58,15 @@ type gateSubject struct {
 	blueprintID string
 	parameters  map[string]float32
 	attached    bool
+	leaking     bool // the last report showed a violation
 	violations  int
-	progress    progress
+	progress    *progress
 	promotion   Promotion
+
+	gradientTold bool // the trainer has told of a host gradient before
+	maxGradient  float64
+	latencyMS    float64 // bound of a forward pass
+	maxSpread    float64
 
 	hostPresent    bool
 	hostLayers     []string
@@ -73,7 +82,7 @@ func evaluateGate(gate leyline.SeedLifecycleGate, s gateSubject) GateResult {
 		return failed(gate, "unsupported gate")
 	}
 	if !slices.Contains(stages, s.stage) {
-		return failed(gate, "stage_mismatch", "expected_stage", stages[0].String(), "stage", s.stage.String())
+		return failed(gate, reasonStageMismatch, "expected_stage", stages[0].String(), "stage", s.stage.String())
 	}
 	switch gate {
 	case gateSanity:
@@ -95,44 +104,67 @@ func checkSanity(s gateSubject) GateResult {
 	if strings.TrimSpace(s.blueprintID) == "" {
 		return failed(gateSanity, "missing blueprint id")
 	}
+	if len(s.parameters) > maxParameters {
+		return failed(gateSanity, fmt.Sprintf("more than %d parameters", maxParameters))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.parameters)) {
-		if math.IsNaN(float64(s.parameters[name])) {
-			return failed(gateSanity, fmt.Sprintf("parameter %s invalid", name))
+		value := float64(s.parameters[name])
+		if math.IsNaN(value) || math.IsInf(value, 0) || name == "" || len(name) > maxIDLength {
+			return failed(gateSanity, fmt.Sprintf("parameter %.64s invalid", name))
 		}
 	}
 	return passed(gateSanity)
 }
 
-// checkGradient asks for evidence of gradients only where parameters train.
+// checkGradient asks for evidence of gradients only where parameters train. A
+// host gradient that was never told of is no proof of isolation, and the result
+// says so; one that is told of at times must be told of now.
 func checkGradient(s gateSubject) GateResult {
 	if !s.attached {
 		return failed(gateGradient, "kernel not attached")
 	}
-	if s.violations > 0 {
+	if s.leaking {
 		return failed(gateGradient, "gradient isolation violations present", "violations", strconv.Itoa(s.violations))
 	}
-	if trains(s.stage) && !finite(s.progress.last.gradientNorm) {
-		return failed(gateGradient, "gradient norm not finite")
+	if !trains(s.stage) {
+		return passed(gateGradient)
 	}
-	return passed(gateGradient)
+	last := s.progress.last()
+	switch {
+	case !last.GradientNorm.finite():
+		return failed(gateGradient, "gradient norm not finite")
+	case float64(last.GradientNorm) > s.maxGradient:
+		return failed(gateGradient, "gradient norm too large", trainer.MetricGradientNorm, last.GradientNorm.String())
+	case last.HostGradient.known():
+		return passed(gateGradient)
+	case s.gradientTold:
+		return failed(gateGradient, "host gradient not reported")
+	default:
+		return passed(gateGradient, "host_gradient", "unknown")
+	}
 }
 
 func checkStability(s gateSubject) GateResult {
-	last := s.progress.last
-	if !last.lossesFinite() {
+	last := s.progress.last()
+	switch {
+	case !last.lossesFinite():
 		return failed(gateStability, "loss not finite", losses(last)...)
-	}
-	if s.stage != stageTraining {
+	case last.ForwardMS.known() && !(float64(last.ForwardMS) <= s.latencyMS):
+		return failed(gateStability, "latency budget exceeded",
+			"latency_ms", hundredths(last.ForwardMS.value()), "budget_ms", hundredths(s.latencyMS))
+	case last.ForwardSpread.known() && !(float64(last.ForwardSpread) <= s.maxSpread):
+		return failed(gateStability, "latency unstable",
+			trainer.MetricForwardSpread, hundredths(last.ForwardSpread.value()), "bound", hundredths(s.maxSpread))
+	case s.stage != stageTraining:
+		return passed(gateStability)
+	case !s.progress.learns():
+		return failed(gateStability, "training loss not improving",
+			"first", s.progress.FirstTrainLoss.String(), "best", s.progress.BestTrainLoss.String())
+	case !last.beatsHost():
+		return failed(gateStability, "not better than host", losses(last)...)
+	default:
 		return passed(gateStability)
 	}
-	if !s.progress.learns() {
-		return failed(gateStability, "training loss not improving",
-			"first", decimal(s.progress.firstTrainLoss), "best", decimal(s.progress.bestTrainLoss))
-	}
-	if !last.beatsHost() {
-		return failed(gateStability, "not better than host", losses(last)...)
-	}
-	return passed(gateStability)
 }
 
 func checkInterface(s gateSubject) GateResult {
@@ -152,39 +184,48 @@ func checkInterface(s gateSubject) GateResult {
 }
 
 func checkImpact(s gateSubject) GateResult {
-	last := s.progress.last
-	switch {
-	case s.violations > 0:
+	attributes := losses(s.progress.last())
+	if s.leaking {
 		return failed(gateImpact, "violations recorded", "violations", strconv.Itoa(s.violations))
-	case last.regresses(s.promotion):
-		return failed(gateImpact, "impact regressed", losses(last)...)
-	case !last.earns(s.promotion):
-		return failed(gateImpact, "impact not earned", losses(last)...)
-	default:
+	}
+	switch s.progress.impact(s.promotion) {
+	case impactEarned:
 		return passed(gateImpact)
+	case impactRegressed:
+		return failed(gateImpact, "impact regressed", attributes...)
+	case impactUnknown:
+		return failed(gateImpact, reasonImpactUnknown, attributes...)
+	default:
+		return failed(gateImpact, "impact not earned", attributes...)
 	}
 }
 
+// checkReset looks before anything is cleared.
 func checkReset(s gateSubject) GateResult {
-	if s.attached || s.violations > 0 {
-		return failed(gateReset, "reset state not clean")
+	if s.attached || s.leaking {
+		return failed(gateReset, "reset state not clean",
+			"attached", strconv.FormatBool(s.attached), "violations", strconv.Itoa(s.violations))
 	}
 	return passed(gateReset)
 }
 
-func passed(gate leyline.SeedLifecycleGate) GateResult {
-	return GateResult{Gate: gate, Passed: true}
+func passed(gate leyline.SeedLifecycleGate, attributes ...string) GateResult {
+	return GateResult{Gate: gate, Passed: true, Attributes: attributes}
 }
 
 func failed(gate leyline.SeedLifecycleGate, reason string, attributes ...string) GateResult {
 	return GateResult{Gate: gate, Reason: reason, Attributes: attributes}
 }
 
-func losses(e evidence) []string {
-	return []string{evidenceLossBefore, decimal(e.lossBefore), evidenceLossAfter, decimal(e.lossAfter)}
+func losses(e *evidence) []string {
+	attributes := []string{trainer.MetricLossBefore, e.LossBefore.String(), trainer.MetricLossAfter, e.LossAfter.String()}
+	if e.LossError.known() {
+		attributes = append(attributes, trainer.MetricLossError, e.LossError.String())
+	}
+	return attributes
 }
 
-func decimal(x float64) string { return strconv.FormatFloat(x, 'f', 4, 64) }
+func hundredths(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }
 
 func missingLayers(required, available []string) []string {
 	var missing []string

@@ -1,10 +1,14 @@
 package kasmina
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // Annotations by which the controller tells of its own state.
@@ -19,84 +23,148 @@ var (
 
 // germinate starts a new seed. Everything that can refuse it comes before
 // anything is created, so a live seed is never touched by a second germination.
-func (m *Manager) germinate(cmd *leyline.AdaptationCommand, order seedOrder) error {
-	if rejected := m.admit(cmd, order); rejected != nil {
-		return rejected
+func (st *step) germinate(command *leyline.AdaptationCommand, order *seedOrder) *RejectedError {
+	name, rejected := st.slotFor(command, order)
+	s := &seed{
+		ID: order.seedID, Blueprint: order.blueprintID, Slot: name, Shape: st.r.Trainer.Slots[name],
+		Parameters: maps.Clone(order.parameters), Mesh: st.meshOf(order.mesh), Blend: order.blend,
+		Schedule: order.schedule, Promotion: st.config.Promotion.over(order.promotion),
+		Policy: bounded(order.annotations[annotationPolicy]),
+		Stage:  stageDormant, Progress: newProgress(), Issued: issuedAt(command),
 	}
-	s := newSeed(order)
-	sanity := evaluateGate(gateSanity, m.subject(s))
+	if known := st.r.find(order.seedID); known != nil {
+		return st.refuseExisting(command, known, s)
+	}
+	sanity := evaluateGate(gateSanity, st.subject(s))
 	if !sanity.Passed {
-		noteGate(&m.global, s.id, sanity)
-		rejected := refuse(cmd, ReasonPreflight, levelError)
-		rejected.Detail = sanity.Reason
+		level, pairs := gateEvent(sanity)
+		st.global.add("gate_event", level, append([]string{"seed_id", s.ID}, pairs...)...)
+		return refuse(command, ReasonPreflight, levelError).because(sanity.Reason)
+	}
+	if rejected != nil {
 		return rejected
 	}
-	if !m.breaker.allow(time.Now()) {
-		return refuse(cmd, ReasonBreakerOpen, levelWarning)
+	if rejected := st.admit(command, order, s); rejected != nil {
+		return rejected
 	}
-	m.seeds = append(m.seeds, s)
-	noteOperation(s, cmd, order)
-	noteController(s, order.annotations)
-	noteGate(&s.events, s.id, sanity)
-	m.move(s, stageGerminated)
-	s.wait = m.prefetch.begin(s.id, s.blueprintID, s.runID)
-	m.requestKernel(s, m.prefetch.attempt(s.wait, time.Now()))
+	st.r.Seeds = append(st.r.Seeds, s)
+	st.noteOperation(s, command, order)
+	st.noteController(s, order.annotations)
+	st.noteGate(s, sanity)
+	st.move(s, stageGerminated)
+	st.requestKernel(s)
 	return nil
 }
 
-// admit refuses a germination that cannot be started.
-func (m *Manager) admit(cmd *leyline.AdaptationCommand, order seedOrder) error {
-	if s := m.find(order.seedID); s != nil {
-		return refuseExisting(cmd, s)
+// slotFor finds where a seed is to grow: the named slot, or else the first.
+func (st *step) slotFor(command *leyline.AdaptationCommand, order *seedOrder) (string, *RejectedError) {
+	t := &st.r.Trainer
+	if t.ID == "" {
+		return "", refuse(command, ReasonNoTrainer, levelInfo)
 	}
-	switch {
-	case asksForFallback(order.annotations):
-		m.fallbacks++
-		m.noteGlobal("tamiyo_fallback_requested", levelCritical,
-			"seed_id", order.seedID, "blueprint_id", order.blueprintID)
-		return refuse(cmd, ReasonFallbackKernel, levelCritical)
-	case m.config.Requests == nil:
-		return refuse(cmd, ReasonPrefetchUnavailable, levelError)
-	case len(m.seeds) >= m.config.MaxSeeds:
-		return refuse(cmd, ReasonTooManySeeds, levelWarning)
-	default:
-		return nil
+	if name := order.annotations[trainer.AnnotationSlot]; name != "" {
+		if _, ok := t.Slots[name]; !ok {
+			return "", refuse(command, ReasonUnknownSlot, levelWarning).because(bounded(name))
+		}
+		return name, nil
 	}
+	names := trainer.Report{Slots: t.Slots}.SlotNames()
+	if len(names) == 0 {
+		return "", refuse(command, ReasonUnknownSlot, levelWarning).because("the trainer has none")
+	}
+	return names[0], nil
 }
 
-func refuseExisting(cmd *leyline.AdaptationCommand, s *seed) error {
-	if s.stage() == stageEmbargoed {
-		rejected := refuse(cmd, ReasonSeedEmbargoed, levelWarning)
-		rejected.Detail = "until " + s.embargoUntil.UTC().Format(time.RFC3339)
-		return rejected
+// meshOf leaves a list that names all of the host's layers empty, which means
+// the same in fewer bytes.
+func (st *step) meshOf(mesh []string) []string {
+	layers := st.r.Trainer.Layers
+	if len(mesh) == len(layers) && len(missingLayers(mesh, layers)) == 0 {
+		return nil
 	}
-	rejected := refuse(cmd, ReasonSeedLive, levelWarning)
-	rejected.Detail = s.stage().String()
-	return rejected
+	return mesh
+}
+
+// refuseExisting answers a germination of a seed that exists. The same one again
+// is nothing to do.
+func (st *step) refuseExisting(command *leyline.AdaptationCommand, known, wanted *seed) *RejectedError {
+	if known.Stage == stageEmbargoed {
+		return refuse(command, ReasonSeedEmbargoed, levelWarning).
+			because("until " + known.Embargo.Until.time().Format(time.RFC3339))
+	}
+	same := known.Blueprint == wanted.Blueprint && known.Slot == wanted.Slot &&
+		maps.Equal(known.Parameters, wanted.Parameters) && slices.Equal(known.Mesh, wanted.Mesh) &&
+		sameBlend(known.Blend, wanted.Blend) && known.Schedule == wanted.Schedule
+	if same {
+		return nil
+	}
+	return refuse(command, ReasonSeedLive, levelWarning).because(known.Stage.String())
+}
+
+func sameBlend(a, b trainer.Blend) bool {
+	return a.Mode == b.Mode && slices.Equal(a.Channels, b.Channels) && a.GateK == b.GateK && a.GateTau == b.GateTau &&
+		a.AlphaLow == b.AlphaLow && a.AlphaTop == b.AlphaTop
+}
+
+// admit refuses a germination that cannot be started now.
+func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *seed) *RejectedError {
+	switch {
+	case asksForFallback(order.annotations):
+		st.d.Stats.Fallbacks++
+		st.global.add("tamiyo_fallback_requested", levelCritical, "seed_id", s.ID, "blueprint_id", s.Blueprint)
+		st.global.add("gate_failure", levelCritical, "seed_id", s.ID,
+			"gate", gateImpact.String(), "reason", ReasonFallbackKernel)
+		return refuse(command, ReasonFallbackKernel, levelCritical)
+	case len(st.r.Seeds) >= st.config.MaxSeeds:
+		return refuse(command, ReasonTooManySeeds, levelWarning)
+	case st.r.Emergency.Level >= pausingLevel:
+		return refuse(command, ReasonEmergency, levelWarning).because(st.r.Emergency.Level.String())
+	}
+	if detail := blendMisfit(s); detail != "" {
+		return refuse(command, ReasonInvalidBlend, levelError).because(detail)
+	}
+	if !st.r.Breaker.allow(st.now) {
+		return refuse(command, ReasonBreakerOpen, levelWarning)
+	}
+	return nil
+}
+
+// blendMisfit says why a blend does not fit a seed's slot; empty is a fit.
+func blendMisfit(s *seed) string {
+	width := s.Shape[0]
+	switch {
+	case s.Blend.Mode == trainer.Channel && len(s.Blend.Channels) != width:
+		return fmt.Sprintf("%d channel weights for a slot of %v", len(s.Blend.Channels), s.Shape)
+	case s.Blend.Mode == trainer.Confidence && width < 2:
+		return fmt.Sprintf("a confidence gate needs two channels, the slot is %v", s.Shape)
+	default:
+		return ""
+	}
 }
 
 func asksForFallback(annotations map[string]string) bool {
-	for _, name := range fallbackAnnotations {
-		if isTrue(annotations[name]) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(fallbackAnnotations, func(name string) bool { return trainer.IsTrue(annotations[name]) })
+}
+
+func (st *step) noteOperation(s *seed, command *leyline.AdaptationCommand, order *seedOrder) {
+	st.note(s, "seed_operation", levelInfo,
+		"command_type", command.GetCommandType().String(), "operation", order.operation.String(),
+		"blueprint_id", s.Blueprint, "command_id", bounded(command.GetCommandId()))
 }
 
 // noteController echoes what the controller annotated, and warns when it
 // decided on thin features.
-func noteController(s *seed, annotations map[string]string) {
-	pairs := []string{"seed_id", s.id}
+func (st *step) noteController(s *seed, annotations map[string]string) {
+	var pairs []string
 	for _, name := range echoedAnnotations {
 		if text := annotations[name]; text != "" {
-			pairs = append(pairs, name, text)
+			pairs = append(pairs, name, bounded(text))
 		}
 	}
-	if len(pairs) == 2 {
+	if len(pairs) == 0 {
 		return
 	}
-	s.events.add("tamiyo_annotations", levelInfo, pairs...)
+	st.note(s, "tamiyo_annotations", levelInfo, pairs...)
 	coverage, err := strconv.ParseFloat(annotations["feature_coverage"], 64)
 	if err != nil || coverage >= 0.3 {
 		return
@@ -105,5 +173,5 @@ func noteController(s *seed, annotations map[string]string) {
 	if coverage < 0.1 {
 		level = levelCritical
 	}
-	s.events.add("degraded_inputs", level, append(pairs, "coverage_avg", strconv.FormatFloat(coverage, 'f', 3, 64))...)
+	st.note(s, "degraded_inputs", level, append(pairs, "coverage_avg", strconv.FormatFloat(coverage, 'f', 3, 64))...)
 }

@@ -7,12 +7,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// Lifecycle is the stage of one seed. It moves only along the lifecycle's
-// table and refuses every other move.
-type Lifecycle struct {
-	stage leyline.SeedLifecycleStage
-}
-
 // TransitionError tells of a move that the lifecycle's table does not have.
 type TransitionError struct {
 	From, To leyline.SeedLifecycleStage
@@ -22,22 +16,12 @@ func (e *TransitionError) Error() string {
 	return fmt.Sprintf("illegal seed transition %s to %s", e.From, e.To)
 }
 
-// NewLifecycle starts a lifecycle in DORMANT.
-func NewLifecycle() Lifecycle {
-	return Lifecycle{stage: stageDormant}
-}
-
-// Stage is the present stage.
-func (l *Lifecycle) Stage() leyline.SeedLifecycleStage {
-	return l.stage
-}
-
-// To moves to next, or returns a *TransitionError and stays.
-func (l *Lifecycle) To(next leyline.SeedLifecycleStage) error {
-	if !slices.Contains(successors(l.stage), next) {
-		return &TransitionError{From: l.stage, To: next}
+// Transition says whether a seed may go from one stage to another: it returns
+// nil or a *TransitionError. A new seed is DORMANT.
+func Transition(from, to leyline.SeedLifecycleStage) error {
+	if !slices.Contains(successors(from), to) {
+		return &TransitionError{From: from, To: to}
 	}
-	l.stage = next
 	return nil
 }
 

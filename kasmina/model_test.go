@@ -1,204 +1,409 @@
 package kasmina
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// bubble hides the parts of testing.T that must not be used in virtual time.
-type bubble struct{ testing.TB }
-
-// Random commands, answers, evidence and time never give an illegal move, a
-// seed that is stuck, or a seed that is out but still attached.
-func TestNoSequenceOfEventsBreaksTheLifecycle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rapid.Check(bubble{t}, func(rt *rapid.T) { playRandomly(t, rt) })
-	})
+// Messages that are lost, doubled, reordered, late or garbage, in any sequence,
+// never give an illegal move, an order number of two meanings, a kernel that
+// nobody announced, a changed input or a seed that is stuck.
+func TestNoSequenceOfMessagesBreaksARun(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) { playRandomly(t, rt) })
 }
 
+// inRapid fails through rapid, so that it can shrink what led there.
+type inRapid struct {
+	testing.TB
+	rt *rapid.T
+}
+
+func (r inRapid) Helper()                   { r.rt.Helper() }
+func (r inRapid) Fatal(args ...any)         { r.rt.Fatal(args...) }
+func (r inRapid) Fatalf(f string, a ...any) { r.rt.Fatalf(f, a...) }
+func (r inRapid) Errorf(f string, a ...any) { r.rt.Errorf(f, a...) }
+func (r inRapid) Error(args ...any)         { r.rt.Error(args...) }
+
 func playRandomly(t *testing.T, rt *rapid.T) {
-	w := newWorld(t, nil)
-	defer w.stop()
-	p := player{w: w, rt: rt, stage: map[string]leyline.SeedLifecycleStage{}}
+	auto := rapid.Bool().Draw(rt, "auto fossilize")
+	w := newWorld(inRapid{t, rt}, func(c *Config) { c.MaxCommands, c.AutoFossilize = 16, auto })
+	p := &player{w: w, stage: map[string]leyline.SeedLifecycleStage{}}
 	rt.Repeat(map[string]func(*rapid.T){
 		"command":  p.command,
+		"again":    p.again,
 		"answer":   p.answer,
-		"refuse":   p.refuse,
-		"observe":  p.observe,
-		"ramp":     p.ramp,
+		"report":   p.report,
+		"old":      p.oldReport,
 		"grow":     p.grow,
+		"garbage":  p.garbage,
 		"wait":     p.wait,
-		"finalize": p.finalize,
+		"restart":  p.restart,
+		"flush":    p.flush,
+		"signal":   p.signal,
 		"":         p.check,
+		"forgets":  p.trainerForgets,
+		"spoil":    p.spoil,
+		"failures": p.attachFails,
+		"plant":    p.plant,
+		"plant 2":  p.plant,
+		"grow 2":   p.grow,
+		"lapse":    p.lapse,
+		"deaf":     p.deaf,
+		"unasked":  p.unasked,
 	})
-	p.comesToRest()
+	p.comesToRest(rt)
 }
 
 type player struct {
-	w     *world
-	rt    *rapid.T
-	epoch uint32
-	stage map[string]leyline.SeedLifecycleStage // last told
+	w        *world
+	reports  []Report
+	sent     []*leyline.AdaptationCommand
+	stage    map[string]leyline.SeedLifecycleStage // last told
+	trainers int
 }
 
 func (p *player) seedID(rt *rapid.T) string {
-	return rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "seed")
+	return rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "seed")
 }
 
 func (p *player) command(rt *rapid.T) {
 	op := rapid.SampledFrom([]leyline.SeedOperation{
-		opGerminate, opGerminate, opGerminate, opFossilize, opFossilize, opCull, opCancel,
-		leyline.SeedOperation_SEED_OP_EVALUATE,
+		opGerminate, opGerminate, opGerminate, opGerminate, opTrain, opGraft, opStabilize, opEvaluate,
+		opTune, opFossilize, opFossilize, opCull, opCancel, 0,
 	}).Draw(rt, "operation")
-	change := rapid.SampledFrom([]func(*leyline.AdaptationCommand){
-		func(*leyline.AdaptationCommand) {},
-		func(*leyline.AdaptationCommand) {},
-		commandOf(leyline.CommandType_COMMAND_PAUSE),
+	id := p.seedID(rt)
+	level := rapid.SampledFrom([]string{"0", "3", "4"}).Draw(rt, "level")
+	change := rapid.SampledFrom([]change{
+		func(*leyline.AdaptationCommand) {}, func(*leyline.AdaptationCommand) {},
+		ofType(leyline.CommandType_COMMAND_PAUSE),
 		func(c *leyline.AdaptationCommand) {
-			c.CommandType, c.Payload = leyline.CommandType_COMMAND_PAUSE, nil
+			ofType(leyline.CommandType_COMMAND_PAUSE)(c)
 			c.Annotations["resume"] = "true"
 		},
-		annotate("mesh_host_layers", "head"),
-		annotate("blend_mode", "CHANNEL"),
-		issuedIn(-time.Hour),
+		func(c *leyline.AdaptationCommand) {
+			ofType(leyline.CommandType_COMMAND_EMERGENCY)(c)
+			c.Annotations["level"] = level
+		},
+		func(c *leyline.AdaptationCommand) {
+			c.CommandType = leyline.CommandType_COMMAND_ROLLBACK
+			c.Payload = &leyline.AdaptationCommand_RollbackPayload{RollbackPayload: &structpb.Struct{
+				Fields: map[string]*structpb.Value{"seed_id": structpb.NewStringValue(id)},
+			}}
+		},
+		func(c *leyline.AdaptationCommand) {
+			c.CommandType = leyline.CommandType_COMMAND_CIRCUIT_BREAKER
+			c.Payload = &leyline.AdaptationCommand_CircuitBreaker{CircuitBreaker: &leyline.CommandCircuitBreaker{
+				DesiredState: leyline.CircuitBreakerState(rapid.IntRange(0, 4).Draw(rt, "state")),
+			}}
+		},
+		annotate("mesh_host_layers", "head"), annotate("blend_mode", "CHANNEL"), annotate("slot", "other"),
+		within(3000), issued(p.w.now.Add(-30 * time.Second)),
 	}).Draw(rt, "change")
-	_ = p.w.manager.HandleCommand(p.w.ctx, p.w.command(op, p.seedID(rt), change))
-	settle()
+	command := p.w.command(op, id, change)
+	p.sent = append(p.sent, command)
+	p.w.send(command)
 }
 
-func (p *player) request(rt *rapid.T) *leyline.KernelPrefetchRequest {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	if len(p.w.requests) == 0 {
-		return &leyline.KernelPrefetchRequest{RequestId: "unknown"}
+// again delivers a command once more, or another one of the same id.
+func (p *player) again(rt *rapid.T) {
+	if len(p.sent) == 0 {
+		return
 	}
-	latest := p.w.requests[max(0, len(p.w.requests)-3):]
-	return rapid.SampledFrom(latest).Draw(rt, "request")
-}
-
-func (p *player) answer(rt *rapid.T) {
-	ready := p.w.ready(p.request(rt))
-	if rapid.IntRange(0, 5).Draw(rt, "spoil") == 0 {
-		ready.Checksum = "bad"
-	}
-	if err := p.w.manager.HandleReady(p.w.ctx, ready); err != nil {
-		rt.Fatal(err)
-	}
-	settle()
-}
-
-func (p *player) refuse(rt *rapid.T) {
-	refusal := &leyline.KernelArtifactError{RequestId: p.request(rt).GetRequestId(), Reason: "missing_artifact"}
-	if err := p.w.manager.HandleError(p.w.ctx, refusal); err != nil {
-		rt.Fatal(err)
-	}
-}
-
-func (p *player) observe(rt *rapid.T) {
-	p.epoch++
-	evidence := goodEvidence()
-	evidence["train_loss"] = 1 / float32(p.epoch)
-	spoil := rapid.SampledFrom([]string{
-		"", "", "", "", "", "", "", "", "loss_after", "host_gradient_max", "gradient_norm",
-	}).Draw(rt, "spoil")
-	if spoil != "" {
-		evidence[spoil] = rapid.SampledFrom([]float32{0, 1.5, float32(math.NaN())}).Draw(rt, "value")
-	}
-	if err := p.w.graft.Observe(p.w.ctx, p.epoch, p.seedID(rt), evidence); err != nil {
-		rt.Fatal(err)
-	}
-}
-
-func (p *player) ramp(rt *rapid.T) {
-	id := p.seedID(rt)
-	for range rapid.IntRange(1, 20).Draw(rt, "batches") {
-		p.w.graft.AdvanceAlpha(id)
-	}
-}
-
-// grow is a run of good epochs, so that late stages are met often.
-func (p *player) grow(rt *rapid.T) {
-	id := p.seedID(rt)
-	for range rapid.IntRange(5, 25).Draw(rt, "epochs") {
-		p.epoch++
-		for range 10 {
-			p.w.graft.AdvanceAlpha(id)
-		}
-		evidence := goodEvidence()
-		evidence["train_loss"] = 1 / float32(p.epoch)
-		if err := p.w.graft.Observe(p.w.ctx, p.epoch, id, evidence); err != nil {
+	command := proto.CloneOf(rapid.SampledFrom(p.sent).Draw(rt, "command"))
+	if rapid.Bool().Draw(rt, "forge") {
+		command.TargetSeedId = p.seedID(rt)
+		if err := p.w.keyring.SignCommand(command); err != nil {
 			rt.Fatal(err)
 		}
 	}
+	p.w.send(command)
+}
+
+func (p *player) answer(rt *rapid.T) {
+	request := &leyline.KernelPrefetchRequest{RequestId: "prefetch-of-another"}
+	if n := len(p.w.requests); n > 0 {
+		request = p.w.requests[rapid.IntRange(max(0, n-4), n-1).Draw(rt, "request")].Request
+	}
+	ready := p.w.ready(request)
+	switch rapid.IntRange(0, 12).Draw(rt, "spoil") {
+	case 0:
+		ready.Ready.Checksum = "bad"
+	case 1:
+		ready.Ready.GuardDigest = ""
+	case 2:
+		ready.Attributes[trainer.AttributeFormat] = "pt"
+	case 3:
+		ready.Ready = nil
+	case 4:
+		p.w.decide(Refusal{&leyline.KernelArtifactError{RequestId: request.GetRequestId(), Reason: "missing"}})
+		return
+	}
+	p.w.decide(ready)
+}
+
+// plant germinates a seed as it should be, so that late stages are met often.
+func (p *player) plant(rt *rapid.T) {
+	p.w.trainer.spoil = nil
+	p.w.report()
+	if p.w.send(p.w.command(opGerminate, p.seedID(rt))) != nil || len(p.w.requests) == 0 {
+		return
+	}
+	p.w.decide(p.w.ready(p.w.lastRequest()))
+	p.w.report()
+}
+
+// report takes some of the orders to the trainer and its report to the core, or
+// loses either.
+func (p *player) report(rt *rapid.T) {
+	p.w.now = p.w.now.Add(time.Duration(rapid.IntRange(1, 3000).Draw(rt, "ms")) * time.Millisecond)
+	if rapid.IntRange(0, 3).Draw(rt, "orders arrive") > 0 {
+		p.w.trainer.obey(p.w.orders)
+	}
+	report := p.w.trainer.report(p.w.now)
+	p.reports = append(p.reports, report)
+	if rapid.IntRange(0, 3).Draw(rt, "report arrives") > 0 {
+		p.w.decide(report)
+	}
+}
+
+func (p *player) oldReport(rt *rapid.T) {
+	if len(p.reports) == 0 {
+		return
+	}
+	report := rapid.SampledFrom(p.reports[max(0, len(p.reports)-8):]).Draw(rt, "report")
+	if rapid.Bool().Draw(rt, "stripped") {
+		report.Protocol, report.Report = false, trainer.Report{}
+	}
+	report.Stored = p.w.now
+	p.w.decide(report)
+}
+
+func (p *player) grow(rt *rapid.T) {
+	p.w.trainer.spoil = nil
+	for range rapid.IntRange(3, 25).Draw(rt, "reports") {
+		p.w.report()
+		p.check(rt)
+	}
+}
+
+// garbage is a report of which nothing makes sense.
+func (p *player) garbage(rt *rapid.T) {
+	report := p.w.trainer.report(p.w.now)
+	values := []float32{float32(math.NaN()), float32(math.Inf(1)), -1, 0, 1, 1 << 25, math.MaxFloat32}
+	names := []string{"order", "alpha", "alpha_steps", "loss_after", "attach_failed", "attach_reason", "paused", "forward_ms"}
+	for _, id := range []string{"a", "b", "c", "", "strange"} {
+		if rapid.Bool().Draw(rt, "listed") {
+			metrics := map[string]float32{}
+			for _, name := range names {
+				if rapid.Bool().Draw(rt, name) {
+					metrics[name] = rapid.SampledFrom(values).Draw(rt, "value")
+				}
+			}
+			report.Packet.SeedStates = append(report.Packet.SeedStates, &leyline.SeedState{
+				SeedId: id, Stage: leyline.SeedLifecycleStage(rapid.IntRange(-1, 13).Draw(rt, "stage")), Metrics: metrics,
+			})
+		}
+	}
+	if rapid.IntRange(0, 4).Draw(rt, "nil entry") == 0 {
+		report.Packet.SeedStates = append(report.Packet.SeedStates, nil)
+	}
+	p.w.decide(report)
 }
 
 func (p *player) wait(rt *rapid.T) {
-	wait(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)
+	p.w.wait(time.Duration(rapid.IntRange(1, 100).Draw(rt, "seconds")) * time.Second)
 }
 
-func (p *player) finalize(*rapid.T) { _ = p.w.manager.Finalize(p.w.ctx, -1) }
+// restart is a trainer of another process, with or without a checkpoint.
+func (p *player) restart(rt *rapid.T) {
+	p.trainers++
+	next := newFakeTrainer("restarted-" + number(p.trainers))
+	if rapid.Bool().Draw(rt, "from a checkpoint") {
+		next.resumes = p.w.trainer.id
+		for _, s := range p.w.trainer.seeds {
+			if rapid.Bool().Draw(rt, "kept") {
+				copied := *s
+				next.seeds = append(next.seeds, &copied)
+				copied.stage = max(stageTraining, copied.stage-leyline.SeedLifecycleStage(rapid.IntRange(0, 2).Draw(rt, "back")))
+			}
+		}
+	}
+	p.w.trainer = next
+}
 
-// check follows the told stages through the table, and compares the registry
-// with what is attached.
+// flush is a Redis that lost everything.
+func (p *player) flush(rt *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(rt, "really") == 0 {
+		p.w.record, p.w.orders = nil, nil
+		p.stage = map[string]leyline.SeedLifecycleStage{}
+		p.w.numbers = map[uint64]string{}
+	}
+}
+
+// lapse is a Redis that lost what it was told last.
+func (p *player) lapse(rt *rapid.T) {
+	if p.w.record == nil {
+		return
+	}
+	before, err := DecodeRecord([]byte(stored(p.w.t, p.w.record)))
+	if err != nil {
+		rt.Fatal(err)
+	}
+	for range rapid.IntRange(1, 6).Draw(rt, "reports") {
+		p.w.report()
+	}
+	p.check(rt)
+	p.w.trainer.obey(p.w.orders)
+	p.w.record = before
+	p.w.numbers = map[uint64]string{}
+	p.stage = map[string]leyline.SeedLifecycleStage{}
+	for _, s := range before.Seeds {
+		p.stage[s.ID] = s.Stage
+	}
+}
+
+// deaf is a trainer that reads its orders and does nothing.
+func (p *player) deaf(rt *rapid.T) {
+	f := p.w.trainer
+	for range rapid.IntRange(1, 40).Draw(rt, "reports") {
+		p.w.now = p.w.now.Add(3 * time.Second)
+		for _, order := range p.w.orders {
+			if order.TrainerID == f.id {
+				f.read = max(f.read, order.Number)
+			}
+		}
+		p.w.decide(f.report(p.w.now))
+	}
+}
+
+// unasked is a trainer that moves a seed on by itself.
+func (p *player) unasked(rt *rapid.T) {
+	for _, s := range p.w.trainer.seeds {
+		if s.stage < stageFossilized && rapid.Bool().Draw(rt, "moves") {
+			s.stage++
+		}
+	}
+	p.w.report()
+}
+
+func (p *player) signal(rt *rapid.T) {
+	p.w.decide(Emergency{
+		Level: leyline.EmergencyLevel(rapid.IntRange(0, 4).Draw(rt, "level")),
+		ID:    rapid.SampledFrom([]string{"", "e1", "e2"}).Draw(rt, "id"),
+	})
+}
+
+func (p *player) trainerForgets(rt *rapid.T) {
+	f := p.w.trainer
+	if len(f.seeds) > 0 && rapid.IntRange(0, 3).Draw(rt, "really") == 0 {
+		f.seeds = f.seeds[1:]
+	}
+}
+
+func (p *player) spoil(rt *rapid.T) {
+	name := rapid.SampledFrom([]string{"loss_after", "host_gradient_max", "gradient_norm", "shared_parameters", "forward_faults"}).Draw(rt, "metric")
+	p.w.trainer.spoil = spoiled(name, rapid.SampledFrom([]float32{0, 1.5, float32(math.NaN())}).Draw(rt, "value"))
+}
+
+func (p *player) attachFails(rt *rapid.T) {
+	p.w.trainer.failing = trainer.AttachFailure(max(0, rapid.IntRange(-8, 8).Draw(rt, "failure")))
+}
+
+// check follows the told stages through the table.
 func (p *player) check(rt *rapid.T) {
-	for _, event := range events(p.w.emitted(), "seed_stage") {
+	for _, packet := range p.w.emitted() {
+		p.follow(rt, packet)
+	}
+	if p.w.record == nil {
+		return
+	}
+	text, err := json.Marshal(p.w.record)
+	if err != nil || len(text) > 16<<10 {
+		rt.Fatalf("a record of %d bytes, %v", len(text), err)
+	}
+	for _, s := range p.w.record.Seeds {
+		if p.stage[s.ID] != s.Stage {
+			rt.Fatalf("seed %s is in %s, told was %s", s.ID, s.Stage, p.stage[s.ID])
+		}
+	}
+}
+
+func (p *player) follow(rt *rapid.T, packet *leyline.TelemetryPacket) {
+	adopted := events([]*leyline.TelemetryPacket{packet}, "seed_adopted")
+	if refused := events([]*leyline.TelemetryPacket{packet}, "seed_transition_refused"); len(refused) > 0 {
+		rt.Fatalf("an illegal move was tried: %v", refused)
+	}
+	for _, event := range events([]*leyline.TelemetryPacket{packet}, "seed_stage") {
 		id := event.GetAttributes()["seed_id"]
 		next := leyline.SeedLifecycleStage(leyline.SeedLifecycleStage_value[event.GetAttributes()["stage"]])
 		before, known := p.stage[id]
 		if !known || before == stageTerminated { // a new life begins in DORMANT
 			before = stageDormant
 		}
-		if next != before && !slices.Contains(successors(before), next) {
+		fresh := len(adopted) > 0 && before == stageDormant
+		if next != before && !fresh && Transition(before, next) != nil {
 			rt.Fatalf("seed %s went from %s to %s", id, before, next)
 		}
 		p.stage[id] = next
 	}
-	attached := map[string]leyline.SeedLifecycleStage{}
-	for _, state := range p.w.graft.Seeds() {
-		attached[state.GetSeedId()] = state.GetStage()
-	}
-	for _, state := range p.w.manager.SeedStates() {
-		stage, is := attached[state.GetSeedId()]
-		delete(attached, state.GetSeedId())
-		should := state.GetStage() >= stageTraining && state.GetStage() <= stageFossilized
-		if is != should || (is && stage != state.GetStage()) {
-			rt.Fatalf("seed %s is in %s, attached %v in %s", state.GetSeedId(), state.GetStage(), is, stage)
-		}
-	}
-	if len(attached) != 0 {
-		rt.Fatalf("attached without being registered: %v", attached)
-	}
 }
 
-// comesToRest lets time pass and epochs end: every seed is then kept, or gone.
-func (p *player) comesToRest() {
-	for _, id := range []string{"a", "b"} {
-		_ = p.w.manager.HandleCommand(p.w.ctx, p.w.command(opGerminate, id, resumed))
+// comesToRest lets all messages arrive: every seed is then kept, or gone.
+func (p *player) comesToRest(rt *rapid.T) {
+	w := p.w
+	w.trainer.spoil = nil
+	w.wait(3 * time.Minute) // a new trainer may take over, embargoes end
+	for range 3 {
+		w.report()
 	}
-	for range 120 {
-		p.epoch++
-		for _, id := range []string{"a", "b"} {
-			_ = p.w.graft.Observe(p.w.ctx, p.epoch, id, map[string]float32{
-				"loss_before": 1, "loss_after": 1, "gradient_norm": 1, "train_loss": 1,
-			})
+	if w.record.Emergency.Level >= pausingLevel {
+		w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY), annotate("level", "0")))
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		w.send(w.command(0, id, ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")))
+	}
+	for range 80 {
+		w.report()
+		for _, id := range []string{"a", "b", "c"} {
+			w.send(w.command(opFossilize, id))
+		}
+		w.now = w.now.Add(4 * time.Second)
+	}
+	w.wait(3 * time.Hour)
+	for range 3 {
+		w.report()
+	}
+	p.check(rt)
+	for _, s := range w.record.Seeds {
+		if s.Stage != stageFossilized {
+			rt.Fatalf("seed %s is stuck in %s: %+v\npending %+v", s.ID, s.Stage, s, w.record.Pending)
 		}
 	}
-	wait(3 * time.Minute) // two timeouts at their longest and an embargo
-	for _, state := range p.w.manager.SeedStates() {
-		if state.GetStage() != stageFossilized {
-			p.rt.Fatalf("seed %s is stuck in %s", state.GetSeedId(), state.GetStage())
-		}
+	if len(w.record.Pending) != 0 {
+		rt.Fatalf("orders wait for ever: %+v", w.record.Pending)
 	}
-}
-
-func resumed(c *leyline.AdaptationCommand) {
-	c.CommandType, c.Payload = leyline.CommandType_COMMAND_PAUSE, nil
-	c.Annotations["resume"] = "true"
+	ids := func(seed *fakeSeed) string { return seed.id }
+	var grafted, known []string
+	for _, s := range w.trainer.seeds {
+		grafted = append(grafted, ids(s))
+	}
+	for _, s := range w.record.Seeds {
+		known = append(known, s.ID)
+	}
+	slices.Sort(grafted)
+	slices.Sort(known)
+	if !slices.Equal(grafted, known) {
+		rt.Fatalf("grafted are %v, known %v", grafted, known)
+	}
 }

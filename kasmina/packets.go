@@ -5,113 +5,261 @@ import (
 	"slices"
 	"strconv"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 const source = "kasmina"
 
-func (m *Manager) noteGlobal(description string, level leyline.TelemetryLevel, pairs ...string) {
-	m.global.add(description, level, pairs...)
-}
-
-// emitSeed emits a seed's packet with the events that wait for it. Every
-// packet tells the stage and the share, by which an observer follows the seed.
-func (m *Manager) emitSeed(s *seed, step string) {
-	schedule, steps := m.ramp(s)
+// emit builds a seed's packet with the events that wait for it. Every packet
+// tells the stage and the share, by which an observer follows the seed.
+func (st *step) emit(s *seed) {
 	events := []*leyline.TelemetryEvent{{
 		Description: "seed_stage", Level: levelInfo,
 		Attributes: map[string]string{
-			"seed_id": s.id, "stage": s.stage().String(),
-			"alpha": decimal(alphaOf(s.stage(), schedule, steps)),
+			"seed_id": s.ID, "stage": s.Stage.String(), "alpha": strconv.FormatFloat(s.share(), 'f', 4, 64),
 		},
 	}}
-	if s.blend.Configured {
+	if s.Blend.Mode != "" {
 		events = append(events, blendEvent(s))
 	}
-	events = append(events, s.events.take("seed_queue_dropped", "seed_id", s.id)...)
-
-	status, summary := m.seedHealth(s)
-	packet := m.packet(fmt.Sprintf("kasmina-seed-%s-%d", s.id, m.nextPacket()), events, step).
-		Health(status, summary).Indicator("seed_id", s.id)
-	addPoints(packet, m.seedPoints(s))
-	m.config.Emit(packet.Build())
-}
-
-// emitGlobal emits what belongs to no seed.
-func (m *Manager) emitGlobal(step string) {
-	events := m.global.take("queue_dropped")
-	if m.leaks > m.toldLeaks {
-		m.toldLeaks = m.leaks
-		events = append(events, &leyline.TelemetryEvent{
-			Description: "isolation_violations", Level: levelWarning,
-			Attributes: map[string]string{"violations": strconv.FormatInt(m.leaks, 10)},
-		})
+	if list := st.notes[s.ID]; list != nil {
+		waiting, dropped := list.take("seed_queue_dropped", "seed_id", s.ID)
+		events = append(events, waiting...)
+		st.d.Stats.Dropped += dropped
 	}
-	status, summary := m.health()
-	m.config.Emit(m.packet(fmt.Sprintf("kasmina-global-%d", m.nextPacket()), events, step).
-		Health(status, summary).Indicator("seeds", number(len(m.seeds))).Build())
+	status, summary := st.seedHealth(s)
+	packet := st.packet(fmt.Sprintf("kasmina-seed-%s-%d", s.ID, st.nextPacket()), events)
+	packet.SystemHealth.Status, packet.SystemHealth.Summary = status, summary
+	packet.SystemHealth.Indicators["seed_id"] = s.ID
+	if s.Blueprint != "" {
+		packet.SystemHealth.Indicators["blueprint_id"] = s.Blueprint
+	}
+	packet.Metrics = append(packet.Metrics, seedPoints(s)...)
+	st.d.Packets = append(st.d.Packets, packet)
 }
 
-// packet starts a packet with the manager's metrics. Its priority follows from
-// all of its events, those that the builder itself adds included.
-func (m *Manager) packet(id string, events []*leyline.TelemetryEvent, step string) *telemetry.Packet {
-	packet := telemetry.New(source, source).WithID(id).Events(events...).
-		Indicator(telemetry.PriorityIndicator, telemetry.EventPriority(events).String()).
-		Indicator("step_index", step)
-	addPoints(packet, m.points())
+// flush builds the packets of all events that wait.
+func (st *step) flush() {
+	for _, s := range st.r.Seeds {
+		if list := st.notes[s.ID]; list != nil && !list.empty() {
+			st.emit(s)
+		}
+	}
+	if st.leaks > 0 {
+		st.global.add("isolation_violations", levelWarning, "violations", number(st.r.Violations))
+	}
+	if !st.global.empty() {
+		st.d.Packets = append(st.d.Packets, st.globalPacket(fmt.Sprintf("kasmina-global-%d", st.nextPacket())))
+	}
+}
+
+func (st *step) globalPacket(id string) *leyline.TelemetryPacket {
+	events, dropped := st.global.take("queue_dropped")
+	st.d.Stats.Dropped += dropped
+	status, summary := leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "nominal"
+	for _, s := range st.r.Seeds {
+		if worse, why := st.seedHealth(s); worse > status {
+			status, summary = worse, why
+		}
+	}
+	packet := st.packet(id, events)
+	packet.SystemHealth.Status, packet.SystemHealth.Summary = status, summary
+	packet.SystemHealth.Indicators["seeds"] = number(len(st.r.Seeds))
 	return packet
 }
 
-func addPoints(packet *telemetry.Packet, points []point) {
-	for _, p := range points {
-		packet.Metric(p.name, p.value, p.unit, p.pairs...)
+// packet starts a packet with the run's metrics. Its priority follows from all
+// of its events.
+func (st *step) packet(id string, events []*leyline.TelemetryEvent) *leyline.TelemetryPacket {
+	for i, event := range events {
+		event.EventId = "evt-" + strconv.Itoa(i+1)
+	}
+	indicators := map[string]string{
+		telemetry.PriorityIndicator: telemetry.EventPriority(events).String(),
+		"step_index":                st.index,
+	}
+	if st.r.Run != "" {
+		indicators["training_run_id"] = st.r.Run
+	}
+	points := Points(st.r)
+	points = appendMeasured(points, "kasmina.prewarm.latency_ms", st.warmMS)
+	points = appendMeasured(points, "kasmina.rollback.latency_ms", st.backMS)
+	return &leyline.TelemetryPacket{
+		PacketId: id, SourceSubsystem: source, Level: levelInfo, Timestamp: timestamppb.New(st.at),
+		Events: events, Metrics: points,
+		SystemHealth: &leyline.SystemHealth{
+			Status: leyline.HealthStatus_HEALTH_STATUS_HEALTHY, Indicators: indicators,
+		},
 	}
 }
 
 func blendEvent(s *seed) *leyline.TelemetryEvent {
-	pairs := []string{"seed_id", s.id, "mode", string(s.blend.Mode), "source", s.blend.Source}
-	if n := len(s.blend.Channels); n > 0 {
+	pairs := []string{"seed_id", s.ID, "mode", string(s.Blend.Mode), "source", s.Blend.Source}
+	if n := len(s.Blend.Channels); n > 0 {
 		pairs = append(pairs, "alpha_vec_len", number(n))
 	}
 	return &leyline.TelemetryEvent{Description: "blend_config", Level: levelInfo, Attributes: pairsToMap(pairs)}
 }
 
-func (m *Manager) nextPacket() int64 {
-	m.packets++
-	return m.packets
+func (st *step) nextPacket() int64 {
+	st.r.Packets++
+	st.changed = true
+	return st.r.Packets
 }
 
-// report emits the packets of a step: every seed that the step has not
-// reported yet when all is set, and every seed with new events.
-func (m *Manager) report(step string, all bool) {
-	for _, s := range slices.Clone(m.seeds) {
-		repeated := step != "" && s.lastStep == step
-		if s.events.empty() && (!all || repeated) {
-			continue
+func (st *step) seedHealth(s *seed) (leyline.HealthStatus, string) {
+	switch {
+	case s.Isolation.Failures > 0:
+		return leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, "violations"
+	case s.Kernel.LatencyMS > milliseconds(st.config.KernelBudget):
+		return leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "latency_high"
+	default:
+		return leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "nominal"
+	}
+}
+
+const unitCount, unitMS = "count", "ms"
+
+func pointOf(name string, value float64, unit string, pairs ...string) *leyline.MetricPoint {
+	point := &leyline.MetricPoint{Name: name, Value: value, Unit: unit}
+	if len(pairs) > 0 {
+		point.Attributes = pairsToMap(pairs)
+	}
+	return point
+}
+
+// appendMeasured leaves out what was not measured.
+func appendMeasured(points []*leyline.MetricPoint, name string, ms float64) []*leyline.MetricPoint {
+	if ms == 0 {
+		return points
+	}
+	return append(points, pointOf(name, ms, unitMS))
+}
+
+// Points are a run's own figures, which each of its packets carries.
+func Points(r *Record) []*leyline.MetricPoint {
+	if r == nil {
+		return nil
+	}
+	waiting, attached, fetchMS := 0, 0, 0.0
+	for _, s := range r.Seeds {
+		waiting += int(flag(s.Wait != nil))
+		attached += int(flag(s.Listed))
+		if s.Kernel.LatencyMS > 0 {
+			fetchMS = s.Kernel.LatencyMS
 		}
-		s.lastStep = step
-		m.emitSeed(s, step)
 	}
-	if !m.global.empty() || m.leaks > m.toldLeaks {
-		m.emitGlobal(step)
+	points := []*leyline.MetricPoint{
+		pointOf("kasmina.seeds.active", float64(len(r.Seeds)), unitCount),
+		pointOf("kasmina.isolation.violations", float64(r.Violations), unitCount),
+		pointOf("kasmina.nonce_ledger.size", float64(len(r.Commands)), unitCount),
+		pointOf("kasmina.prefetch.inflight", float64(waiting), unitCount),
+		pointOf("kasmina.breaker.state", float64(r.Breaker.state()), "state"),
+		pointOf("kasmina.breaker.failures", float64(r.Breaker.Failures), unitCount),
+		pointOf("kasmina.cache.kernel_size", float64(attached), unitCount),
 	}
+	points = appendMeasured(points, "kasmina.prefetch.latency_ms", r.Latency)
+	return appendMeasured(points, "kasmina.kernel.fetch_latency_ms", fetchMS)
 }
 
-// flushGlobal emits the events that belong to no seed. It is called once a
-// sweep, so that an operator hears of a refused command at once and a flood of
-// them makes a few packets a second.
-func (m *Manager) flushGlobal() {
-	if !m.global.empty() {
-		m.emitGlobal("")
+// seedPoints are the figures of one seed.
+func seedPoints(s *seed) []*leyline.MetricPoint {
+	id := []string{"seed_id", s.ID}
+	points := []*leyline.MetricPoint{
+		pointOf("kasmina.seed.stage", float64(s.Stage), "state", id...),
+		pointOf("kasmina.seed.alpha", s.share(), "ratio", id...),
+		pointOf("kasmina.seed.kernel_attached", float64(flag(s.Listed)), "flag", id...),
+		pointOf("kasmina.seed.isolation_violations", float64(s.Isolation.Failures), unitCount, id...),
 	}
-}
-
-// flushUrgent emits the packets of seeds for which a CRITICAL event waits.
-func (m *Manager) flushUrgent() {
-	for _, s := range m.seeds {
-		if s.events.urgent() {
-			m.emitSeed(s, "")
+	if s.Kernel.LatencyMS > 0 {
+		points = append(points,
+			pointOf("kasmina.seed.kernel_latency_ms", s.Kernel.LatencyMS, unitMS, id...),
+			pointOf("kasmina.seed.last_kernel_latency_ms", s.Kernel.LatencyMS, unitMS, id...))
+	}
+	if s.Stage == stageBlending {
+		points = append(points, pointOf("kasmina.seed.alpha_steps", float64(s.AlphaSteps), unitCount, id...))
+	}
+	last := s.Progress.last()
+	for _, told := range []struct {
+		name string
+		of   figure
+		unit string
+	}{
+		{"kasmina.seed.isolation.dot", last.Cosine, "dot"},
+		{"kasmina.seed.isolation.host_norm", last.HostGradient, "grad"},
+		{"kasmina.seed.isolation.seed_norm", last.GradientNorm, "grad"},
+	} {
+		if told.of.finite() {
+			points = append(points, pointOf(told.name, float64(told.of), told.unit, id...))
 		}
+	}
+	return points
+}
+
+func flag(set bool) float32 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// share is a seed's share in the output: as reported, or as its stage has it.
+func (s *seed) share() float64 {
+	switch {
+	case !blends(s.Stage):
+		return 0
+	case s.Listed:
+		return float64(s.Alpha)
+	case s.Stage == stageBlending:
+		return s.Schedule.At(s.AlphaSteps)
+	default:
+		return 1
+	}
+}
+
+// hear takes how far a seed's ramp has come.
+func (s *seed) hear(e *entry) {
+	s.Listed, s.AlphaSteps = true, e.steps
+	switch {
+	case e.alpha.finite():
+		s.Alpha = float32(min(max(e.alpha, 0), 1))
+	case e.stage == stageBlending:
+		s.Alpha = float32(s.Schedule.At(e.steps))
+	default:
+		s.Alpha = flag(blends(e.stage))
+	}
+}
+
+// tellAll tells of every seed once an interval.
+func (st *step) tellAll() {
+	interval := st.config.TelemetryInterval
+	if interval < 0 || st.now.since(st.r.Told) < interval {
+		return
+	}
+	st.r.Told = st.now
+	for _, s := range slices.Clone(st.r.Seeds) {
+		st.emit(s)
+	}
+}
+
+// Kinds of orders that take a seed to a stage.
+func kindTo(stage leyline.SeedLifecycleStage) trainer.Kind {
+	switch stage {
+	case stageTraining:
+		return trainer.Attach
+	case stageBlending:
+		return trainer.BlendIn
+	case stageShadowing:
+		return trainer.Hold
+	case stageProbationary:
+		return trainer.Judge
+	case stageFossilized:
+		return trainer.Keep
+	default:
+		return ""
 	}
 }

@@ -2,7 +2,7 @@ package kasmina
 
 import "github.com/esper-lite/weatherlight/leyline"
 
-// verdict is what an epoch's evidence means for a seed.
+// verdict is what a report's evidence means for a seed.
 type verdict struct {
 	gates []leyline.SeedLifecycleGate // to be passed in order before the move
 	to    leyline.SeedLifecycleStage  // unknown: the seed stays
@@ -11,8 +11,18 @@ type verdict struct {
 
 var staying = verdict{}
 
-func advance(to leyline.SeedLifecycleStage, gates ...leyline.SeedLifecycleGate) verdict {
-	return verdict{gates: gates, to: to}
+func advance(to leyline.SeedLifecycleStage) verdict { return verdict{gates: gatesTo(to), to: to} }
+
+// gatesTo are the gates on the way to a stage.
+func gatesTo(to leyline.SeedLifecycleStage) []leyline.SeedLifecycleGate {
+	switch to {
+	case stageBlending:
+		return []leyline.SeedLifecycleGate{gateGradient, gateStability}
+	case stageShadowing:
+		return []leyline.SeedLifecycleGate{gateInterface}
+	default:
+		return []leyline.SeedLifecycleGate{gateImpact}
+	}
 }
 
 func cullFor(result GateResult) verdict {
@@ -40,14 +50,19 @@ func judge(s gateSubject, ramped bool) verdict {
 }
 
 // judgeHealth finds what culls a seed in any stage, however short its residence.
+// What was not measured in a report does not: the gates ask for it in their time.
 func judgeHealth(s gateSubject) verdict {
-	if s.progress.last.forwardFaults != 0 {
+	last := s.progress.last()
+	if last.Faults.known() && last.Faults != 0 {
 		return cullFor(failed(gateInterface, reasonForwardFault))
 	}
-	if result := evaluateGate(gateGradient, s); !result.Passed {
-		return cullFor(result)
+	if !trains(s.stage) {
+		return staying
 	}
-	if trains(s.stage) && !s.progress.last.lossesFinite() {
+	if norm := last.GradientNorm; norm == broken || norm.known() && float64(norm) > s.maxGradient {
+		return cullFor(evaluateGate(gateGradient, s))
+	}
+	if last.lossBroken() {
 		return cullFor(evaluateGate(gateStability, s))
 	}
 	return staying
@@ -56,21 +71,26 @@ func judgeHealth(s gateSubject) verdict {
 // judgeTraining lets a seed go on once it has converged: its loss has levelled
 // out below the host's, or its time is up and the gates decide.
 func judgeTraining(s gateSubject) verdict {
-	if s.progress.residence < s.promotion.MinTraining {
+	if s.progress.Residence < s.promotion.MinTraining {
 		return staying
 	}
-	levelled := s.progress.sinceBest >= s.promotion.Plateau && s.progress.last.beatsHost()
-	if levelled || s.progress.residence >= s.promotion.TrainEpochs {
-		return advance(stageBlending, gateGradient, gateStability)
+	if s.progress.Residence >= s.promotion.TrainEpochs {
+		return advance(stageBlending)
+	}
+	last := s.progress.last()
+	levelled := s.progress.SinceBest >= s.promotion.Plateau && last.beatsHost()
+	measured := last.GradientNorm.finite() && (last.HostGradient.known() || !s.gradientTold)
+	if levelled && measured {
+		return advance(stageBlending)
 	}
 	return staying
 }
 
 func judgeBlending(s gateSubject, ramped bool) verdict {
 	if ramped {
-		return advance(stageShadowing, gateInterface)
+		return advance(stageShadowing)
 	}
-	if s.progress.residence >= s.promotion.MaxBlending {
+	if s.progress.Residence >= s.promotion.MaxBlending {
 		return cullFor(failed(gateInterface, reasonResidence))
 	}
 	return staying
@@ -78,13 +98,15 @@ func judgeBlending(s gateSubject, ramped bool) verdict {
 
 // judgeImpact serves the two stages in which a seed proves itself in the model.
 func judgeImpact(s gateSubject, to leyline.SeedLifecycleStage, least, most int) verdict {
-	earned := s.progress.last.earns(s.promotion)
+	found := s.progress.impact(s.promotion)
 	switch {
-	case s.progress.last.regresses(s.promotion):
+	case found == impactRegressed:
 		return cullFor(evaluateGate(gateImpact, s))
-	case earned && s.progress.residence >= least:
-		return advance(to, gateImpact)
-	case !earned && s.progress.residence >= most:
+	case found == impactEarned && s.progress.Residence >= least:
+		return advance(to)
+	case found == impactUnknown && s.progress.Residence >= most:
+		return cullFor(failed(gateImpact, reasonImpactUnknown))
+	case found == impactNone && s.progress.Residence >= most:
 		return cullFor(failed(gateImpact, reasonResidence))
 	default:
 		return staying

@@ -6,88 +6,71 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// verifierCounters count what the command verifier decided.
-type verifierCounters struct {
-	accepted  int64
-	latencyMS float64 // of the last verification
-}
+// issuedByTamiyo is who issues commands beside trainer.IssuedBy.
+const issuedByTamiyo = "tamiyo"
 
-// verify checks a command in the contract's order: signature, identifier,
-// replay, freshness. The nonce is spent as soon as the signature is right and
-// an identifier exists, whatever comes after. An error that is no
-// *RejectedError means that the nonce could not be recorded.
-func (m *Manager) verify(cmd *leyline.AdaptationCommand) error {
-	started := time.Now()
-	defer func() { m.verifier.latencyMS = milliseconds(time.Since(started)) }()
-	if rejected := m.verifySignature(cmd); rejected != nil {
+// Verify checks a command in the contract's order: signature, identifier,
+// freshness, and last its execution deadline. Whether it is a repetition is for
+// Decide to find, which knows the run. It returns nil for a good command.
+func (c *Core) Verify(command *leyline.AdaptationCommand, now time.Time) *RejectedError {
+	if rejected := c.verifySignature(command); rejected != nil {
+		rejected.Ours = false // who signed it wrongly may claim anything
 		return rejected
 	}
-	if m.ledger.replayed(cmd.GetCommandId(), started) {
-		return refuse(cmd, ReasonNonceReplayed, levelCritical)
+	if len(command.GetCommandId()) > maxIDLength {
+		return refuse(command, ReasonIdentifierTooLong, levelError)
 	}
-	rejected := m.verifyFreshness(cmd, started)
-	if err := m.spendNonce(cmd, rejected == nil, started); err != nil {
-		return err
+	if !command.GetIssuedAt().IsValid() {
+		return refuse(command, ReasonMissingTimestamp, levelCritical)
 	}
-	if rejected != nil {
-		return rejected
+	age := now.Sub(command.GetIssuedAt().AsTime())
+	deadline := deadlineOf(command)
+	switch {
+	case -age > c.config.ClockSkew:
+		return refuse(command, ReasonIssuedInFuture, levelError)
+	case age > c.config.FreshnessWindow:
+		return refuse(command, ReasonStaleCommand, levelCritical)
+	case deadline > 0 && age > deadline:
+		return refuse(command, ReasonDeadlineExceeded, levelWarning)
+	default:
+		return nil
 	}
-	m.verifier.accepted++
-	return nil
 }
 
-func (m *Manager) verifySignature(cmd *leyline.AdaptationCommand) *RejectedError {
-	if m.config.Keyring == nil {
-		return refuse(cmd, ReasonVerifierUnavailable, levelError)
+func (c *Core) verifySignature(command *leyline.AdaptationCommand) *RejectedError {
+	if c.config.Keyring == nil {
+		return refuse(command, ReasonVerifierUnavailable, levelError)
 	}
-	err := m.config.Keyring.VerifyCommand(cmd)
+	err := c.config.Keyring.VerifyCommand(command)
 	switch {
 	case errors.Is(err, signing.ErrMissingSignature):
-		return refuse(cmd, ReasonMissingSignature, levelCritical)
+		return refuse(command, ReasonMissingSignature, levelCritical)
 	case err != nil:
-		return refuse(cmd, ReasonInvalidSignature, levelCritical)
-	case cmd.GetCommandId() == "":
-		return refuse(cmd, ReasonMissingCommandID, levelError)
+		return refuse(command, ReasonInvalidSignature, levelCritical)
+	case command.GetCommandId() == "":
+		return refuse(command, ReasonMissingCommandID, levelError)
 	default:
 		return nil
 	}
 }
 
-func (m *Manager) verifyFreshness(cmd *leyline.AdaptationCommand, now time.Time) *RejectedError {
-	if !cmd.GetIssuedAt().IsValid() {
-		return refuse(cmd, ReasonMissingTimestamp, levelCritical)
-	}
-	issued := cmd.GetIssuedAt().AsTime()
-	switch {
-	case issued.Sub(now) > m.config.ClockSkew:
-		return refuse(cmd, ReasonIssuedInFuture, levelError)
-	case now.Sub(issued) > m.config.FreshnessWindow, m.ledger.belowFloor(issued, now):
-		return refuse(cmd, ReasonStaleCommand, levelCritical)
-	default:
-		return nil
+// deadlineOf is how long after its issue a command may be carried out; 0: no bound.
+func deadlineOf(command *leyline.AdaptationCommand) time.Duration {
+	return time.Duration(command.GetExecutionDeadlineMs()) * time.Millisecond
+}
+
+func refuse(command *leyline.AdaptationCommand, reason string, level leyline.TelemetryLevel) *RejectedError {
+	by := command.GetIssuedBy()
+	return &RejectedError{
+		CommandID: command.GetCommandId(), SeedID: command.GetTargetSeedId(), Reason: reason, level: level,
+		Ours: by == issuedByTamiyo || by == trainer.IssuedBy,
 	}
 }
 
-// spendNonce leaves out the time of issue of a command that is not fresh: one
-// from the far future must not make all others stale when it is forgotten.
-func (m *Manager) spendNonce(cmd *leyline.AdaptationCommand, fresh bool, now time.Time) error {
-	var issued time.Time
-	if fresh {
-		issued = cmd.GetIssuedAt().AsTime()
-	}
-	removed, err := m.ledger.spend(cmd.GetCommandId(), issued, now)
-	if err != nil {
-		return err
-	}
-	if removed > 0 {
-		m.noteGlobal("nonce_ledger_truncated", levelWarning,
-			"removed", number(removed), "size", number(m.ledger.size()))
-	}
-	return nil
-}
-
-func refuse(cmd *leyline.AdaptationCommand, reason string, level leyline.TelemetryLevel) *RejectedError {
-	return &RejectedError{CommandID: cmd.GetCommandId(), SeedID: cmd.GetTargetSeedId(), Reason: reason, level: level}
+func (e *RejectedError) because(detail string) *RejectedError {
+	e.Detail = detail
+	return e
 }

@@ -1,143 +1,148 @@
 package kasmina
 
 import (
-	"bytes"
-	"context"
+	"encoding/json"
 	"errors"
-	"io"
-	"io/fs"
+	"slices"
 	"strconv"
-	"sync"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-const testFeatures = 3
+const testRun = "run-1"
 
-// world is a running manager with a graft and a bus that remembers.
+// noon is when tests begin.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is one run: its record as it is stored, a core that decides, and a
+// trainer that obeys.
 type world struct {
 	t       testing.TB
-	ctx     context.Context
-	manager *Manager
-	graft   *Graft
+	core    *Core
 	keyring *signing.Keyring
+	record  *Record
+	now     time.Time
+	trainer *fakeTrainer
 
-	mu       sync.Mutex
-	requests []*leyline.KernelPrefetchRequest
-	refuse   error // of the next publications
 	packets  []*leyline.TelemetryPacket
-	files    map[string][]byte
+	orders   []trainer.Order
+	requests []KernelRequest
+	counters *Counters
+	last     Decision
 
-	commands int
-	stop     func()
+	numbers   map[uint64]string // what was ordered under a number
+	announced map[string]bool   // checksums
+	commands  int
 }
 
-// inWorld runs a test in virtual time.
-func inWorld(t *testing.T, tweak func(*Config), test func(w *world)) {
+func newWorld(t testing.TB, tweaks ...func(*Config)) *world {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(newWorld(t, tweak)) })
-}
-
-func newWorld(t testing.TB, tweak func(*Config)) *world {
 	keyring, err := signing.NewKeyring("secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, keyring: keyring, files: map[string][]byte{"BP001": residualKernel(t, testFeatures)}}
-	config := Config{Keyring: keyring, Requests: w, Emit: w.emit, Open: w.open, TelemetryInterval: -1}
-	if tweak != nil {
+	config := Config{Keyring: keyring, ArtifactURL: "http://kernels:8080/", TelemetryInterval: -1}
+	for _, tweak := range tweaks {
 		tweak(&config)
 	}
-	if w.manager, err = NewManager(config); err != nil {
-		t.Fatal(err)
+	w := &world{
+		t: t, core: NewCore(config), keyring: keyring, now: noon, counters: NewCounters(),
+		numbers: make(map[uint64]string), announced: make(map[string]bool),
 	}
-	w.start()
-	w.graft = NewGraft([]string{"weight", "bias"}, testFeatures)
-	if err := w.manager.RegisterHost(w.ctx, w.graft); err != nil {
-		t.Fatal(err)
-	}
+	w.trainer = newFakeTrainer("trainer-1")
 	return w
 }
 
-// start runs the manager until the test ends and fails when it does not stop.
-func (w *world) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.manager.Run(ctx) }()
-	w.ctx = context.Background()
-	w.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Errorf("Run: %v", err)
+// decide hands a message to the core and keeps what follows. It checks what
+// must hold for every decision.
+func (w *world) decide(message Message) Decision {
+	w.t.Helper()
+	before := stored(w.t, w.record)
+	d := w.core.Decide(w.record, message, w.now)
+	if diff := cmp.Diff(before, stored(w.t, w.record)); diff != "" {
+		w.t.Fatalf("the record that was handed in is changed by %T:\n%s", message, diff)
+	}
+	if d.Record == nil && (len(d.Orders) > 0 || len(d.Requests) > 0) {
+		w.t.Fatalf("orders without a record: %v", d.Orders)
+	}
+	if d.Record != nil {
+		read, err := DecodeRecord([]byte(stored(w.t, d.Record)))
+		if err != nil {
+			w.t.Fatalf("after %T: %v", message, err)
 		}
-	})
-	w.t.Cleanup(w.stop)
-}
-
-func (w *world) PublishKernelPrefetchRequest(_ context.Context, request *leyline.KernelPrefetchRequest) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.refuse != nil {
-		return w.refuse
+		if diff := cmp.Diff(stored(w.t, d.Record), stored(w.t, read)); diff != "" {
+			w.t.Fatalf("the record is not what was stored:\n%s", diff)
+		}
+		w.record = read
 	}
-	w.requests = append(w.requests, request)
-	return nil
+	w.checkOrders(d.Orders)
+	w.counters.Observe(d)
+	w.packets = append(w.packets, d.Packets...)
+	w.orders = append(w.orders, d.Orders...)
+	w.requests = append(w.requests, d.Requests...)
+	w.last = d
+	return d
 }
 
-// busFails makes publications fail from now on; nil heals the bus.
-func (w *world) busFails(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.refuse = err
-}
-
-func (w *world) emit(packet *leyline.TelemetryPacket) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.packets = append(w.packets, packet)
-}
-
-func (w *world) open(_ context.Context, ref string) (io.ReadCloser, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	content, ok := w.files[ref]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return io.NopCloser(bytes.NewReader(content)), nil
-}
-
-// residualKernel is seed = host + host·W with a trainable W of zeros.
-func residualKernel(t testing.TB, features int) []byte {
-	b := kernel.NewBuilder("residual", features)
-	b.Init("w", kernel.NewTensor(features, features))
-	b.Node("MatMul", []string{"host", "w"}, "change")
-	b.Node("Add", []string{"host", "change"}, "seed")
-	content, err := b.Bytes()
+func stored(t testing.TB, r *Record) string {
+	t.Helper()
+	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content
+	return string(text)
 }
 
-// command is a signed, fresh seed command with valid annotations; changes are
-// made before it is signed.
+// checkOrders holds that a number never means two things, and that nothing is
+// attached that was not announced.
+func (w *world) checkOrders(orders []trainer.Order) {
+	w.t.Helper()
+	for _, order := range orders {
+		command := order.Command()
+		text, err := proto.MarshalOptions{Deterministic: true}.Marshal(command)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if known, ok := w.numbers[order.Number]; ok && known != string(text) {
+			w.t.Fatalf("order %d means two things, now %+v", order.Number, order)
+		}
+		w.numbers[order.Number] = string(text)
+		if order.Kind == trainer.Attach && !w.announced[order.Kernel.Checksum] {
+			w.t.Fatalf("attach of a kernel that nobody announced: %+v", order)
+		}
+		read, err := trainer.ReadOrder(command)
+		if err != nil || read.Kind != order.Kind || read.Seed != order.Seed || read.Number != order.Number {
+			w.t.Fatalf("order %+v reads as %+v, %v", order, read, err)
+		}
+		if order.Run != testRun || w.record.Trainer.ID != order.TrainerID {
+			w.t.Fatalf("order for %s of %s", order.Run, order.TrainerID)
+		}
+	}
+}
+
+// command is a signed, fresh command for a seed; changes are made before it is
+// signed.
 func (w *world) command(
 	op leyline.SeedOperation, seedID string, changes ...func(*leyline.AdaptationCommand),
 ) *leyline.AdaptationCommand {
 	w.commands++
-	command := seedCommandOf(op, map[string]string{"training_run_id": "run-1", "mesh_host_layers": `["weight"]`})
-	command.Version = 1
-	command.CommandId = "cmd-" + strconv.Itoa(w.commands)
-	command.TargetSeedId = seedID
-	command.IssuedAt = timestamppb.Now()
+	command := &leyline.AdaptationCommand{
+		Version: 1, CommandId: "cmd-" + strconv.Itoa(w.commands), CommandType: leyline.CommandType_COMMAND_SEED,
+		TargetSeedId: seedID, IssuedBy: "tamiyo", IssuedAt: timestamppb.New(w.now),
+		Payload: &leyline.AdaptationCommand_SeedOperation{SeedOperation: &leyline.CommandSeedOperation{
+			Operation: op, BlueprintId: "BP001",
+		}},
+		Annotations: map[string]string{"training_run_id": testRun, "mesh_host_layers": `["weight"]`},
+	}
 	for _, change := range changes {
 		change(command)
 	}
@@ -147,117 +152,253 @@ func (w *world) command(
 	return command
 }
 
-func annotate(name, text string) func(*leyline.AdaptationCommand) {
+type change = func(*leyline.AdaptationCommand)
+
+func annotate(name, text string) change {
 	return func(c *leyline.AdaptationCommand) { c.Annotations[name] = text }
+}
+
+func issued(at time.Time) change {
+	return func(c *leyline.AdaptationCommand) { c.IssuedAt = timestamppb.New(at) }
+}
+
+func ofType(kind leyline.CommandType) change {
+	return func(c *leyline.AdaptationCommand) { c.CommandType, c.Payload = kind, nil }
+}
+
+func within(ms uint32) change {
+	return func(c *leyline.AdaptationCommand) { c.ExecutionDeadlineMs = ms }
 }
 
 const (
 	opGerminate = leyline.SeedOperation_SEED_OP_GERMINATE
+	opTrain     = leyline.SeedOperation_SEED_OP_START_TRAINING
+	opGraft     = leyline.SeedOperation_SEED_OP_START_GRAFTING
+	opStabilize = leyline.SeedOperation_SEED_OP_STABILIZE
+	opEvaluate  = leyline.SeedOperation_SEED_OP_EVALUATE
+	opTune      = leyline.SeedOperation_SEED_OP_FINE_TUNE
 	opFossilize = leyline.SeedOperation_SEED_OP_FOSSILIZE
 	opCull      = leyline.SeedOperation_SEED_OP_CULL
 	opCancel    = leyline.SeedOperation_SEED_OP_CANCEL
 )
 
-// do carries out a seed command that must be accepted.
-func (w *world) do(op leyline.SeedOperation, seedID string, changes ...func(*leyline.AdaptationCommand)) {
+// send verifies a command and hands it to the core, as the service does.
+func (w *world) send(command *leyline.AdaptationCommand) *RejectedError {
 	w.t.Helper()
-	if err := w.manager.HandleCommand(w.ctx, w.command(op, seedID, changes...)); err != nil {
-		w.t.Fatalf("%s %s: %v", op, seedID, err)
+	if rejected := w.core.Verify(command, w.now); rejected != nil {
+		d := w.core.Reject(rejected, w.now)
+		w.counters.Observe(d)
+		w.packets = append(w.packets, d.Packets...)
+		return rejected
 	}
-	settle()
+	d := w.decide(Command{command})
+	if d.Rejected != nil && d.Record != nil {
+		w.t.Fatalf("a refused command changed the record: %v", d.Rejected)
+	}
+	return d.Rejected
+}
+
+// do carries out a seed command that must be accepted.
+func (w *world) do(op leyline.SeedOperation, seedID string, changes ...change) {
+	w.t.Helper()
+	w.accepts(w.command(op, seedID, changes...))
+}
+
+func (w *world) accepts(command *leyline.AdaptationCommand) {
+	w.t.Helper()
+	if rejected := w.send(command); rejected != nil {
+		w.t.Fatal(rejected)
+	}
 }
 
 // rejects carries out a command that must be refused for a reason.
-func (w *world) rejects(command *leyline.AdaptationCommand, reason string) {
+func (w *world) rejects(command *leyline.AdaptationCommand, reason string) *RejectedError {
 	w.t.Helper()
-	err := w.manager.HandleCommand(w.ctx, command)
-	var rejected *RejectedError
-	if !errors.As(err, &rejected) || rejected.Reason != reason {
-		w.t.Errorf("got %v, want %s", err, reason)
+	rejected := w.send(command)
+	if rejected == nil || rejected.Reason != reason {
+		w.t.Fatalf("got %v, want %s", rejected, reason)
 	}
+	var asError *RejectedError
+	if !errors.As(error(rejected), &asError) || !strings.Contains(rejected.Error(), reason) {
+		w.t.Errorf("error %v", rejected)
+	}
+	return rejected
 }
 
-// settle lets every task of the manager come to rest.
-func settle() { synctest.Wait() }
-
-func wait(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
+// wait lets time pass, with a tick at everything that comes due.
+func (w *world) wait(d time.Duration) {
+	w.t.Helper()
+	end := w.now.Add(d)
+	for range 1000 {
+		due := w.core.Decide(w.record, Tick{}, w.now).Due
+		if due.IsZero() || due.After(end) {
+			break
+		}
+		if due.After(w.now) {
+			w.now = due
+		}
+		if w.decide(Tick{}).Record == nil {
+			w.now = w.now.Add(time.Millisecond)
+		}
+	}
+	w.now = end
+	w.decide(Tick{})
 }
 
 func (w *world) lastRequest() *leyline.KernelPrefetchRequest {
 	w.t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if len(w.requests) == 0 {
 		w.t.Fatal("no kernel was requested")
 	}
-	return w.requests[len(w.requests)-1]
+	return w.requests[len(w.requests)-1].Request
 }
 
-func (w *world) requestCount() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.requests)
-}
-
-// ready is the library's answer to a request.
-func (w *world) ready(request *leyline.KernelPrefetchRequest) *leyline.KernelArtifactReady {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	id := request.GetBlueprintId()
-	return &leyline.KernelArtifactReady{
-		RequestId: request.GetRequestId(), BlueprintId: id, ArtifactRef: id, Checksum: kernel.Checksum(w.files[id]),
+// ready is the library's answer to a request, for a slot of three features.
+func (w *world) ready(request *leyline.KernelPrefetchRequest) Ready {
+	checksum := digestOf(request.GetBlueprintId())
+	w.announced[checksum] = true
+	return Ready{
+		Ready: &leyline.KernelArtifactReady{
+			RequestId: request.GetRequestId(), BlueprintId: request.GetBlueprintId(), Checksum: checksum,
+			ArtifactRef: "/kernels/" + checksum, GuardDigest: guardDigest([]int{3}), PrewarmP50Ms: 24,
+		},
+		Attributes: map[string]string{trainer.AttributeFormat: trainer.FormatONNX},
 	}
 }
 
-func (w *world) answer(ready *leyline.KernelArtifactReady) {
-	w.t.Helper()
-	if err := w.manager.HandleReady(w.ctx, ready); err != nil {
-		w.t.Fatalf("HandleReady: %v", err)
-	}
-	settle()
-}
+// meet makes the trainer known.
+func (w *world) meet() { w.t.Helper(); w.report() }
 
-// plant germinates a seed and gives it its kernel.
-func (w *world) plant(seedID string, changes ...func(*leyline.AdaptationCommand)) {
+// plant germinates a seed, answers its request and lets the trainer attach it.
+func (w *world) plant(seedID string, changes ...change) {
 	w.t.Helper()
 	w.do(opGerminate, seedID, changes...)
-	w.answer(w.ready(w.lastRequest()))
+	w.decide(w.ready(w.lastRequest()))
+	w.report()
+	w.wantStage(seedID, stageTraining)
 }
 
-// observe reports one epoch through the graft.
-func (w *world) observe(seedID string, epoch uint32, evidence map[string]float32) {
+// epoch lets a second pass, the trainer take its orders and report.
+func (w *world) report() Decision {
 	w.t.Helper()
-	if err := w.graft.Observe(w.ctx, epoch, seedID, evidence); err != nil {
-		w.t.Fatalf("observe epoch %d: %v", epoch, err)
-	}
-	settle()
+	w.now = w.now.Add(time.Second)
+	w.trainer.obey(w.orders)
+	return w.decide(w.trainer.report(w.now))
 }
 
-// finalize ends a training step.
-func (w *world) finalize(step int64) {
+// grow lets the trainer report until a seed comes to a stage.
+func (w *world) grow(seedID string, to leyline.SeedLifecycleStage) {
 	w.t.Helper()
-	if err := w.manager.Finalize(w.ctx, step); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// grow takes a planted seed to a stage with good evidence, and returns the
-// next epoch.
-func (w *world) grow(seedID string, to leyline.SeedLifecycleStage) uint32 {
-	w.t.Helper()
-	for epoch := uint32(1); epoch < 60; epoch++ {
+	for range 60 {
 		if w.stage(seedID) == to {
-			return epoch
+			return
 		}
-		for range 10 {
-			w.graft.AdvanceAlpha(seedID)
-		}
-		evidence := goodEvidence()
-		evidence["train_loss"] = 1 / float32(epoch)
-		w.observe(seedID, epoch, evidence)
+		w.report()
 	}
 	w.t.Fatalf("%s never came to %s, is in %s", seedID, to, w.stage(seedID))
-	return 0
+}
+
+// stage is a seed's stage, UNKNOWN when it is not in the record.
+func (w *world) stage(seedID string) leyline.SeedLifecycleStage {
+	for _, state := range States(w.record) {
+		if state.GetSeedId() == seedID {
+			return state.GetStage()
+		}
+	}
+	return stageUnknown
+}
+
+func (w *world) wantStage(seedID string, want leyline.SeedLifecycleStage) {
+	w.t.Helper()
+	if got := w.stage(seedID); got != want {
+		w.t.Fatalf("seed %s is in %s, want %s", seedID, got, want)
+	}
+}
+
+func (w *world) wantGrafted(seedIDs ...string) {
+	w.t.Helper()
+	var grafted []string
+	for _, s := range w.trainer.seeds {
+		grafted = append(grafted, s.id)
+	}
+	if !slices.Equal(grafted, seedIDs) {
+		w.t.Errorf("grafted are %v, want %v", grafted, seedIDs)
+	}
+}
+
+// kinds are the orders since the last look, as kind:seed.
+func (w *world) kinds() []string {
+	var kinds []string
+	for _, order := range w.orders {
+		kinds = append(kinds, string(order.Kind)+":"+order.Seed)
+	}
+	return kinds
+}
+
+// emitted takes the packets emitted so far.
+func (w *world) emitted() []*leyline.TelemetryPacket {
+	packets := w.packets
+	w.packets = nil
+	return packets
+}
+
+// events are all events of some packets with a description.
+func events(packets []*leyline.TelemetryPacket, description string) []*leyline.TelemetryEvent {
+	var found []*leyline.TelemetryEvent
+	for _, packet := range packets {
+		for _, event := range packet.GetEvents() {
+			if event.GetDescription() == description {
+				found = append(found, event)
+			}
+		}
+	}
+	return found
+}
+
+// told takes the only event of a description and its attributes.
+func (w *world) told(description string) (*leyline.TelemetryEvent, map[string]string) {
+	w.t.Helper()
+	found := events(w.packets, description)
+	if len(found) == 0 {
+		w.t.Fatalf("no event %s", description)
+	}
+	last := found[len(found)-1]
+	return last, last.GetAttributes()
+}
+
+// stages are the stages that packets told of a seed, repetitions left out.
+func stages(packets []*leyline.TelemetryPacket, seedID string) []string {
+	var told []string
+	for _, event := range events(packets, "seed_stage") {
+		stage := event.GetAttributes()["stage"]
+		if event.GetAttributes()["seed_id"] == seedID && (len(told) == 0 || told[len(told)-1] != stage) {
+			told = append(told, stage)
+		}
+	}
+	return told
+}
+
+func metric(packet *leyline.TelemetryPacket, name string) *leyline.MetricPoint {
+	return point(packet.GetMetrics(), name)
+}
+
+// point finds a metric by its name and the texts of its attributes.
+func point(points []*leyline.MetricPoint, name string, texts ...string) *leyline.MetricPoint {
+	for _, p := range points {
+		if p.GetName() != name {
+			continue
+		}
+		matches := true
+		for _, text := range texts {
+			found := false
+			for _, value := range p.GetAttributes() {
+				found = found || value == text
+			}
+			matches = matches && found
+		}
+		if matches {
+			return p
+		}
+	}
+	return nil
 }

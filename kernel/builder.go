@@ -3,10 +3,8 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/kernel/internal/onnxpb"
@@ -107,20 +105,13 @@ func (b *Builder) Init(name string, t *Tensor) {
 		b.fail("initialiser %q: the data does not fill the shape", name)
 		return
 	}
-	raw := make([]byte, 0, 4*len(t.Data))
-	for _, v := range t.Data {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-	}
-	b.addInitializer(name, typeFloat, raw, t.Shape...)
+	b.addInitializer(name, typeFloat, rawFloats(t.Data), t.Shape...)
 }
 
 // Frozen adds a constant float initialiser, one that no training changes.
 func (b *Builder) Frozen(name string, t *Tensor) {
 	b.Init(name, t)
-	if b.frozen != "" {
-		b.frozen += ","
-	}
-	b.frozen += name
+	b.freeze(name)
 }
 
 // InitInts adds a constant list of int64 (a shape, axes, sizes).
@@ -176,16 +167,9 @@ func (b *Builder) NodeOutputs(op string, inputs, outputs []string, attrs ...Attr
 	b.model.Graph.Node = append(b.model.Graph.Node, n)
 }
 
-// proto writes a zero out in full: ONNX wants the field of the attribute's type
-// present, and proto3 leaves zeros out. A reader sees the ordinary field.
 func (a Attr) proto() *onnxpb.AttributeProto {
 	p := &onnxpb.AttributeProto{Name: a.name, Type: a.number, I: a.i, F: a.f, Ints: slices.Clone(a.ints)}
-	switch {
-	case a.number == attrInt && a.i == 0:
-		p.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), 0))
-	case a.number == attrFloat && a.f == 0:
-		p.ProtoReflect().SetUnknown(protowire.AppendFixed32(protowire.AppendTag(nil, 2, protowire.Fixed32Type), 0))
-	}
+	writeZero(p)
 	return p
 }
 

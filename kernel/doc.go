@@ -7,9 +7,11 @@
 //     float32 tensors over BLAS. A Value made by Constant or Detach has no place
 //     to keep a gradient, so none can leak through it. A tape keeps its buffers
 //     across Reset; a training step that repeats allocates almost nothing.
-//   - Builder: writes a kernel as an ONNX file with deterministic bytes.
+//   - Builder: writes a kernel as an ONNX file with deterministic bytes, or a
+//     whole network of which kernels are parts (NewNetworkBuilder, Inline).
 //   - Load: reads an ONNX file strictly, in the closed profile below, into an
-//     immutable Kernel; Instantiate gives each seed its own parameters.
+//     immutable Kernel; Instantiate gives each seed its own parameters, which
+//     Instance.Bytes writes back as a file.
 //
 // # The profile
 //

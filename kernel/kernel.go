@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+
+	"github.com/esper-lite/weatherlight/kernel/internal/onnxpb"
 )
 
 // Kernel is a loaded ONNX file: an immutable template, safe for any number of
@@ -12,6 +14,7 @@ import (
 type Kernel struct {
 	name         string
 	checksum     string
+	model        *onnxpb.ModelProto // as decoded, without the data of floats
 	metadata     []metadataEntry
 	input        Spec
 	output       Spec

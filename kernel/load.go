@@ -24,6 +24,7 @@ func Load(onnx []byte) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.kernel.model = stripped(model)
 	return l.kernel, nil
 }
 

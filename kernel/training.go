@@ -141,3 +141,12 @@ func (n *node) moveStatistics(mean, variance []float32, momentum float32) {
 		variance[c] = momentum*variance[c] + (1-momentum)*n.saved[3*c+1]
 	}
 }
+
+// Inference runs operations outside of training mode, whatever mode the tape is
+// in, and leaves the mode as it was.
+func (t *Tape) Inference(run func()) {
+	rng := t.rng
+	t.rng = nil
+	run()
+	t.rng = rng
+}

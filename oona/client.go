@@ -35,6 +35,7 @@ type Client struct {
 	departed departures
 	closed   atomic.Bool
 	asking   questions
+	clock    *busClock
 	// clustered: keys live on different nodes, so nothing spans two of them.
 	clustered bool
 }
@@ -73,7 +74,7 @@ func (d *dialer) connect(ctx context.Context, cfg Config, option rueidis.ClientO
 		return nil, causeOf(ctx, err)
 	}
 	c := newClient(cfg, rdb, d)
-	if err := c.Ping(ctx); err != nil || !keep() {
+	if err := c.greet(ctx); err != nil || !keep() {
 		return nil, errors.Join(causeOf(ctx, err), c.Close())
 	}
 	d.established()
@@ -94,6 +95,7 @@ func newClient(cfg Config, rdb rueidis.Client, d *dialer) *Client {
 	c.guard = newGuard(cfg, c.log)
 	c.load = newLoadSampler(rdb, cfg, c.guard)
 	c.seen = newAnswered(cfg.ReplayCapacity)
+	c.clock = newBusClock()
 	c.clustered = rdb.Mode() == rueidis.ClientModeCluster
 	return c
 }
@@ -115,11 +117,27 @@ func maskedAddress(raw string) string {
 
 // Ping asks the bus for a sign of life, within DialTimeout.
 func (c *Client) Ping(ctx context.Context) error {
+	return c.ping(ctx, func(ctx context.Context) error {
+		return c.rdb.Do(ctx, c.rdb.B().Ping().Build()).Error()
+	})
+}
+
+// greet asks for a sign of life and, in the same round trip, for the bus's time,
+// which an access list may keep from us.
+func (c *Client) greet(ctx context.Context) error {
+	return c.ping(ctx, func(ctx context.Context) error {
+		begun := time.Now()
+		replies := c.rdb.DoMulti(ctx, c.rdb.B().Ping().Build(), c.rdb.B().Time().Build())
+		c.clock.due(begun)
+		c.clock.read(replies[1], begun)
+		return replies[0].Error()
+	})
+}
+
+func (c *Client) ping(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	_, err := bounded(ctx, &c.asking, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.rdb.Do(ctx, c.rdb.B().Ping().Build()).Error()
-	})
+	_, err := bounded(ctx, &c.asking, func(ctx context.Context) (struct{}, error) { return struct{}{}, ask(ctx) })
 	if err != nil {
 		return fmt.Errorf("ping bus: %w", err)
 	}

@@ -43,6 +43,7 @@ type Config struct {
 	RetryBackoff       time.Duration // pause before the first retry, then doubling up to 30 s [250 ms]
 	ClaimIdle          time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
 	MaxPayload         int           // largest envelope, in bytes [256 KiB]
+	MaxRecord          int           // largest run record with its pending outputs, in bytes [256 KiB]
 	EmergencyPerMinute int           // emergency messages a minute, when EmergencyBudget is nil; 0 = unlimited
 	// EmergencyBudget is shared by the clients of a process.
 	EmergencyBudget *EmergencyBudget
@@ -81,6 +82,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RetryBackoff, 250*time.Millisecond)
 	setDefault(&c.ClaimIdle, time.Minute)
 	setDefault(&c.MaxPayload, 256<<10)
+	setDefault(&c.MaxRecord, 256<<10)
 	setDefault(&c.DialTimeout, 3*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -104,7 +106,7 @@ func (c Config) validate() error {
 	if c.Trust != TrustCompatible && c.Trust != TrustStrict {
 		faults = append(faults, errors.New("unknown trust"))
 	}
-	if c.MaxStreamLength < 0 || c.RetryAttempts < 0 || c.MaxPayload < 0 {
+	if c.MaxStreamLength < 0 || c.RetryAttempts < 0 || c.MaxPayload < 0 || c.MaxRecord < 0 {
 		faults = append(faults, errors.New("a bound is negative"))
 	}
 	if err := errors.Join(faults...); err != nil {

@@ -14,13 +14,17 @@ import (
 // of the answers on a shared stream, most are to somebody else's requests. It is
 // safe for concurrent use.
 type Demand struct {
-	exists func() bool
-	raised chan struct{}
+	exists    func() bool
+	elsewhere func(context.Context) (bool, error)
+	raised    chan struct{}
 }
 
-// NewDemand asks exists, which must answer at once, before each read.
-func NewDemand(exists func() bool) *Demand {
-	return &Demand{exists: exists, raised: make(chan struct{}, 1)}
+// NewDemand asks exists, which must answer at once, before each read. When
+// several consumers share the group, elsewhere says whether any of them waits;
+// it is asked before anything is skipped, and whoever waits must have said so
+// before it asks for what it waits for. Nil: the group is this consumer's alone.
+func NewDemand(exists func() bool, elsewhere func(context.Context) (bool, error)) *Demand {
+	return &Demand{exists: exists, elsewhere: elsewhere, raised: make(chan struct{}, 1)}
 }
 
 // Raise makes the subscription look again at once. Whoever asks for something
@@ -34,10 +38,12 @@ func (s *consumer) idle() bool {
 }
 
 // skip moves the group to the end of the stream and, when it is patient, waits
-// until there may be demand again.
-func (s *consumer) skip(fetch context.Context, patient bool) error {
-	if err := s.skipToEnd(fetch); err != nil || !patient || !s.idle() {
-		return err
+// until there may be demand again. wanted says that it did not, because another
+// consumer of the group waits for what is there.
+func (s *consumer) skip(fetch context.Context, patient bool) (wanted bool, err error) {
+	wanted, err = s.skipToEnd(fetch)
+	if err != nil || wanted || !patient || !s.idle() {
+		return wanted, err
 	}
 	timer := time.NewTimer(s.c.rhythm.Until(max(s.sub.Block, time.Millisecond)))
 	defer timer.Stop()
@@ -46,32 +52,34 @@ func (s *consumer) skip(fetch context.Context, patient bool) error {
 	case <-timer.C:
 	case <-fetch.Done():
 	}
-	return nil
+	return false, nil
 }
 
 // skipToEnd moves the group past what is there now. The place is looked up
 // before the demand is: an answer to whatever is asked for after that lies
 // behind the place.
-func (s *consumer) skipToEnd(fetch context.Context) error {
+func (s *consumer) skipToEnd(fetch context.Context) (wanted bool, err error) {
 	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
 	defer cancel()
 	stream, err := streamOf(ctx, s.c.rdb, s.sub.Stream)
-	if err != nil {
-		return err
+	if err != nil || !s.idle() {
+		return false, err
 	}
-	if !s.idle() {
-		return nil
+	if ask := s.sub.Demand.elsewhere; ask != nil {
+		if wanted, err := ask(ctx); err != nil || wanted {
+			return wanted, err
+		}
 	}
 	err = s.c.rdb.Do(ctx, s.moveTo(stream)).Error()
 	if refusesForGood(err) {
 		s.log.Debug("the bus does not skip: every entry is read", "error", err)
 		s.unskippable = true
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("skip on %s: %w", s.sub.Stream, err)
+		return false, fmt.Errorf("skip on %s: %w", s.sub.Stream, err)
 	}
-	return nil
+	return false, nil
 }
 
 // refusesForGood tells a server that does not know a command, or may not be given

@@ -17,7 +17,8 @@ var (
 	ErrOverloaded = errors.New("stream overloaded")
 	// ErrRateLimited: the emergency budget is spent.
 	ErrRateLimited = errors.New("emergency rate limit reached")
-	// ErrTooLarge: the envelope exceeds MaxPayload; it will never be accepted.
+	// ErrTooLarge: the envelope exceeds MaxPayload, or the record MaxRecord; it
+	// will never be accepted.
 	ErrTooLarge = errors.New("message too large")
 	// ErrNotPublishable: the payload is no bus message, or lacks what its readers
 	// cannot do without.
@@ -45,6 +46,17 @@ type PublishError struct {
 
 func (e *PublishError) Error() string { return fmt.Sprintf("publish to %s: %v", e.Stream, e.Err) }
 func (e *PublishError) Unwrap() error { return e.Err }
+
+// ConflictError says that a record is not the version that was decided on:
+// somebody else wrote or deleted it. Load it and decide again.
+type ConflictError struct {
+	Key             RecordKey
+	Expected, Found int64 // versions; 0: there is no record
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("record of %s for run %q is version %d, expected %d", e.Key.Part, e.Key.Run, e.Found, e.Expected)
+}
 
 // Permanent marks an error of a handler as one that no retry can cure: the
 // entry is dead-lettered at once. Permanent(nil) is nil.

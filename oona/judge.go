@@ -63,6 +63,7 @@ func (s *consumer) judge(j *job, e entry, now time.Time) *job {
 	j.room = Delivery{
 		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
 		Attributes: env.attributes, Attempt: e.attempt, Published: publishedAt(e.id),
+		Issued: env.signedAt(),
 	}
 	j.delivery = &j.room
 	if !s.wanted(j) {
@@ -105,14 +106,24 @@ func (e *envelope) meantFor(group string) bool {
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
 func (s *consumer) open(e entry) (envelope, string, error) {
+	env, reason, err := s.c.open(e, s.sub.Stream, s.c.cfg.Trust)
+	if err == nil && !s.valid[env.kind] {
+		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
+	}
+	return env, reason, err
+}
+
+// open verifies that an entry is a message of somebody who has the secret, meant
+// for the stream, and decodes its envelope; a failure comes with its reason.
+func (c *Client) open(e entry, stream string, trust Trust) (envelope, string, error) {
 	if !e.found {
 		return envelope{}, ReasonUndecodable, errors.New("entry has no payload field")
 	}
-	if len(e.payload) > s.c.cfg.MaxPayload {
-		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.payload), s.c.cfg.MaxPayload)
+	if len(e.payload) > c.cfg.MaxPayload {
+		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.payload), c.cfg.MaxPayload)
 	}
 	raw := readOnly(e.payload)
-	if err := s.c.cfg.Keyring.VerifyEnvelope(raw, e.signature); err != nil {
+	if err := c.cfg.Keyring.VerifyEnvelope(raw, e.signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
 			return envelope{}, ReasonUnsigned, err
 		}
@@ -122,14 +133,11 @@ func (s *consumer) open(e entry) (envelope, string, error) {
 	if err != nil {
 		return env, ReasonUndecodable, err
 	}
-	if s.c.cfg.Trust == TrustStrict && !env.bound() {
+	if trust == TrustStrict && !env.bound() {
 		return env, ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
 	}
-	if origin := env.own[ownStream]; origin.set && origin.value != s.sub.Stream {
+	if origin := env.own[ownStream]; origin.set && origin.value != stream {
 		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin.value)
-	}
-	if !s.valid[env.kind] {
-		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
 	}
 	return env, "", nil
 }

@@ -29,6 +29,10 @@ type Delivery struct {
 	Attributes map[string]string // those that the publisher gave, beside the ones its client set
 	Attempt    int               // 1 for the first delivery within the group
 	Published  time.Time         // when Redis stored it, by the server's clock
+	// Issued is when its publisher signed it: the same for whatever is a copy of it.
+	// A client that was told the bus's time dates by that. Zero when the envelope
+	// carries none, as those of prototype peers, and 1970 when it cannot be read.
+	Issued time.Time
 }
 
 // Handler processes one delivery. On nil its messages, the replay mark and the
@@ -56,8 +60,7 @@ type Subscription struct {
 	// can be trusted and has a handler, and must answer at once.
 	Wanted func(*Delivery) bool
 	// Demand, when not nil, says whether anybody waits for deliveries at all. What
-	// comes while nobody does is skipped unread, where the bus can do that. The
-	// group must be this consumer's alone.
+	// comes while nobody does is skipped unread, where the bus can do that.
 	Demand *Demand
 	// AnswersOnly says that the handlers do nothing but answer. Then a replay is
 	// looked for in Redis by the commit alone, which publishes no answer to one,

@@ -17,6 +17,7 @@ const (
 	resampleEvery = 5 * time.Millisecond   // and while there seems to be none
 	sampleTimeout = 500 * time.Millisecond // a slow bus must not hold up admission
 	deadAfter     = 5 * time.Minute        // silence of all its consumers after which a group exerts no pressure
+	blindFor      = 5 * time.Minute        // what an access list keeps from us is not asked for again
 )
 
 // admissionShare is the part of a stream's bound up to which a priority is
@@ -56,6 +57,7 @@ type streamLoad struct {
 	added    int64 // since then, by us
 	sampled  time.Time
 	sampling bool
+	blind    time.Time // until when nothing is known, and nobody turned away
 }
 
 func newLoadSampler(rdb rueidis.Client, cfg Config, guard *guard) *loadSampler {
@@ -75,6 +77,9 @@ func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.Messag
 	load := l.of(stream)
 	load.mu.Lock()
 	defer load.mu.Unlock()
+	if !load.blind.IsZero() && time.Now().Before(load.blind) {
+		return true
+	}
 	age := time.Since(load.sampled)
 	// What this process added may long have been read: that takes a look at
 	// once. A backlog that was there at the last look is not asked for again by
@@ -136,25 +141,28 @@ func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLo
 	load.sampling = true
 	load.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
-	backlog := l.sample(ctx, stream)
+	backlog, err := l.sample(ctx, stream)
 	answered := ctx.Err() == nil
 	cancel()
 	load.mu.Lock()
 	load.sampling, load.sampled = false, time.Now()
+	if isRedisError(err, "NOPERM") {
+		load.blind = load.sampled.Add(blindFor)
+	}
 	if answered {
 		load.backlog, load.added = backlog, 0
 		l.caution.strained(stream, backlog, l.strainBound, load.sampled)
 	}
 }
 
-// sample returns the backlog of the slowest live group.
-func (l *loadSampler) sample(ctx context.Context, stream string) int64 {
+// sample returns the backlog of the slowest live group, 0 when it fails.
+func (l *loadSampler) sample(ctx context.Context, stream string) (int64, error) {
 	info, groups, err := look(ctx, l.rdb, stream)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	if err := l.losses.look(ctx, l.rdb, stream, info, groups); err != nil {
-		return 0
+		return 0, err
 	}
 	var backlog int64
 	for _, g := range groups {
@@ -163,7 +171,7 @@ func (l *loadSampler) sample(ctx context.Context, stream string) int64 {
 			backlog = behind
 		}
 	}
-	return backlog
+	return backlog, nil
 }
 
 // alive tells a group that is read from one that was abandoned, or that a peer

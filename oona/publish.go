@@ -41,7 +41,7 @@ func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 	started := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	urgent, ordinary, failed := c.admit(bounded, msgs, started)
+	urgent, ordinary, failed := c.admit(bounded, msgs, c.Now())
 	failed = append(failed, c.send(bounded, urgent)...)
 	failed = append(failed, c.sendGuarded(ctx, bounded, ordinary)...)
 	took := time.Since(started)

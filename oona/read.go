@@ -71,7 +71,9 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 		return nil
 	}
 	if s.idle() {
-		return s.skip(fetch, patient)
+		if wanted, err := s.skip(fetch, patient); err != nil || !wanted {
+			return err
+		}
 	}
 	if s.lanes.awaitRoom(fetch); fetch.Err() != nil {
 		return nil

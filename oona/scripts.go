@@ -18,10 +18,42 @@ var replaySource string
 //go:embed prune.lua
 var pruneSource string
 
+//go:embed due.lua
+var dueSource string
+
+//go:embed save.lua
+var saveSource string
+
+//go:embed settle.lua
+var settleSource string
+
+//go:embed forget.lua
+var forgetSource string
+
+//go:embed schedule.lua
+var scheduleSource string
+
+//go:embed claim.lua
+var claimSource string
+
+//go:embed reschedule.lua
+var rescheduleSource string
+
+//go:embed await.lua
+var awaitSource string
+
 // The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
 var (
 	commitScript = rueidis.NewLuaScript(commitSource)
 	lagScript    = rueidis.NewLuaScript(lagSource)
 	pruneScript  = rueidis.NewLuaScript(pruneSource)
 	replayScript = rueidis.NewLuaScript(replaySource)
+
+	saveScript       = rueidis.NewLuaScript(dueSource + saveSource)
+	settleScript     = rueidis.NewLuaScript(settleSource)
+	forgetScript     = rueidis.NewLuaScript(forgetSource)
+	scheduleScript   = rueidis.NewLuaScript(dueSource + scheduleSource)
+	claimScript      = rueidis.NewLuaScript(claimSource)
+	rescheduleScript = rueidis.NewLuaScript(rescheduleSource)
+	awaitScript      = rueidis.NewLuaScript(awaitSource)
 )

@@ -111,6 +111,9 @@ type Urza struct {
 	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
 	RequireApproval    bool     `env:"URZA_REQUIRE_APPROVAL" envDefault:"false" doc:"Serve blueprints that ask for an approval only after esperctl kernels approve: KARN_APPROVED is not enough then."`
 
+	Format      string `env:"URZA_FORMAT" envDefault:"" form:"format" default:"any" doc:"The only format of kernels that is served, onnx or pt; with pt, for seeds of the prototype, nothing is forged. Blank serves what is there."`
+	MaxVariants int    `env:"URZA_MAX_VARIANTS" envDefault:"256" min:"1" max:"1000000" doc:"Most kernels for other slots and parameters that are kept of one blueprint; those unused for longest make room, but none that was used within the last hour."`
+
 	ScrubInterval       time.Duration `env:"URZA_SCRUB_INTERVAL_HOURS" envDefault:"24" unit:"h" min:"0" doc:"Pause between two passes that read every kernel again and set damaged ones aside; 0 is off."`
 	ScrubBytesPerSecond int           `env:"URZA_SCRUB_BYTES_PER_SECOND" envDefault:"8388608" min:"1024" doc:"Most bytes that a pass reads in a second."`
 	RetentionDays       int           `env:"URZA_RETENTION_DAYS" envDefault:"0" min:"0" max:"36500" doc:"Days after which a kernel file that no blueprint refers to any more is removed; 0 keeps all."`
@@ -134,7 +137,9 @@ type Workers struct {
 
 // Weatherlight configures the foundation service.
 type Weatherlight struct {
-	HTTPAddr             Addr          `env:"WEATHERLIGHT_HTTP_ADDR" envDefault:"127.0.0.1:9180" empty:"off" doc:"Address of /healthz, /readyz, /metrics and /status. Set but empty (or off) turns it off."`
+	HTTPAddr             Addr          `env:"WEATHERLIGHT_HTTP_ADDR" envDefault:"127.0.0.1:9180" empty:"off" doc:"Address of /healthz, /readyz, /metrics, /status, /runs and /kernels. Set but empty (or off) turns it off."`
+	HTTPToken            Secret        `env:"WEATHERLIGHT_HTTP_TOKEN" envDefault:"" doc:"Bearer token that trainers need for /kernels when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody in there; on loopback none is asked for."`
+	AdvertiseURL         URL           `env:"WEATHERLIGHT_ADVERTISE_URL" envDefault:"" schemes:"http https" default:"that address" doc:"Where trainers find /kernels: http(s)://host:port, or with the path of a proxy before it."`
 	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of the lock file and of the ledgers."`
 	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes."`
 	TelemetryInterval    time.Duration `env:"WEATHERLIGHT_TELEMETRY_INTERVAL" envDefault:"10s" unit:"s" min:"1ms" doc:"Pause between two summary packets."`

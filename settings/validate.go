@@ -1,6 +1,11 @@
 package settings
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
 
 // validate adds the faults that concern more than one variable, or none.
 func (s *Settings) validate(faults *Faults, secretOptional bool) {
@@ -12,6 +17,31 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 		faults.List = append([]Fault{{Env: SecretEnv, Err: ErrNoSecret}}, faults.List...)
 	}
 	s.Oona.validate(faults)
+	s.Weatherlight.validate(faults)
+}
+
+// minToken is how many letters a bearer token has at least.
+const minToken = 16
+
+var (
+	errToken     = fmt.Errorf("must be at least %d visible ASCII letters without blanks", minToken)
+	errAdvertise = errors.New("must be http(s)://host:port, or with a path, and hold no user, query or fragment")
+)
+
+// validate never repeats a token.
+func (w Weatherlight) validate(faults *Faults) {
+	token := w.HTTPToken.Reveal()
+	hidden := func(r rune) bool { return r <= ' ' || r > '~' }
+	if token != "" && (len(token) < minToken || strings.ContainsFunc(token, hidden)) {
+		faults.add("WEATHERLIGHT_HTTP_TOKEN", errToken)
+	}
+	if faults.has("WEATHERLIGHT_ADVERTISE_URL") {
+		return
+	}
+	advertised, err := url.Parse(w.AdvertiseURL.Reveal())
+	if err != nil || advertised.User != nil || strings.ContainsAny(w.AdvertiseURL.Reveal(), "?#") {
+		faults.add("WEATHERLIGHT_ADVERTISE_URL", errAdvertise)
+	}
 }
 
 // validate refuses one stream in two roles: a stream's role decides which

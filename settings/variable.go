@@ -136,6 +136,8 @@ func checkForm(text, form string) error {
 		return nil
 	case "trust":
 		return checkTrust(text)
+	case "format":
+		return checkFormat(text)
 	}
 	if len(text) > maxName || strings.ContainsFunc(text, notInNames) {
 		return fmt.Errorf("%q must be one word of at most %d letters, without control characters", text, maxName)
@@ -164,6 +166,19 @@ func checkTrust(text string) error {
 		return nil
 	}
 	return fmt.Errorf("%q must be %s or %s", text, TrustCompatible, TrustStrict)
+}
+
+// The formats of URZA_FORMAT.
+const (
+	FormatONNX = "onnx"
+	FormatPT   = "pt"
+)
+
+func checkFormat(text string) error {
+	if text == "" || text == FormatONNX || text == FormatPT {
+		return nil
+	}
+	return fmt.Errorf("%q must be %s or %s", text, FormatONNX, FormatPT)
 }
 
 func notInNames(r rune) bool {

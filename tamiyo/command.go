@@ -6,26 +6,26 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 const commandVersion = 1
 
-func (e *evaluation) seedCommand(s seed, op leyline.SeedOperation, cause string) *leyline.AdaptationCommand {
-	command := e.command(s, leyline.CommandType_COMMAND_SEED, cause)
+func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.AdaptationCommand {
+	command := e.command(s, leyline.CommandType_COMMAND_SEED, leyline.SeedOperation(op).String(), cause)
 	command.Payload = &leyline.AdaptationCommand_SeedOperation{SeedOperation: &leyline.CommandSeedOperation{
-		Operation: op, BlueprintId: s.blueprintID,
+		Operation: leyline.SeedOperation(op), BlueprintId: s.Blueprint,
 	}}
-	command.Annotations["mesh_host_layers"] = layerList(e.config.MeshLayers(e.run.id))
+	command.Annotations["mesh_host_layers"] = layerList(e.state.HostLayers)
 	if op == opGerminate {
-		command.Annotations["selected_seed"] = s.id
-		command.Annotations["selected_blueprint"] = s.blueprintID
+		command.Annotations["selected_seed"] = s.ID
+		command.Annotations["selected_blueprint"] = s.Blueprint
 		command.Annotations["blueprint_tier"] = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE.String()
-		if e.chosen != nil {
-			command.Annotations["blueprint_risk"] = strconv.FormatFloat(e.chosen.Risk, 'f', 2, 64)
+		if candidate, chosen := e.chosen[s.ID]; chosen {
+			command.Annotations["blueprint_risk"] = strconv.FormatFloat(candidate.Risk, 'f', 2, 64)
 		}
 	}
 	return command
@@ -33,42 +33,52 @@ func (e *evaluation) seedCommand(s seed, op leyline.SeedOperation, cause string)
 
 // pauseCommand always has a target: a PAUSE without one has no effect.
 func (e *evaluation) pauseCommand(s seed, cause string) *leyline.AdaptationCommand {
-	command := e.command(s, leyline.CommandType_COMMAND_PAUSE, cause)
+	kind := leyline.CommandType_COMMAND_PAUSE
+	command := e.command(s, kind, kind.String(), cause)
 	command.Annotations["reason"] = causePolicy
 	return command
 }
 
-func (e *evaluation) command(s seed, kind leyline.CommandType, cause string) *leyline.AdaptationCommand {
-	return &leyline.AdaptationCommand{
+// command is one without payload; its purpose tells it from another for the
+// same seed.
+func (e *evaluation) command(
+	s seed, kind leyline.CommandType, purpose, cause string,
+) *leyline.AdaptationCommand {
+	command := &leyline.AdaptationCommand{
 		Version:             commandVersion,
-		CommandId:           uuid.NewString(),
+		CommandId:           e.identify("command", s.ID, purpose),
 		CommandType:         kind,
-		TargetSeedId:        s.id,
+		TargetSeedId:        s.ID,
 		ExecutionDeadlineMs: milliseconds(e.config.Deadline),
 		IssuedAt:            timestamppb.New(e.now),
 		IssuedBy:            source,
 		Annotations: map[string]string{
-			"training_run_id": e.run.id,
-			"policy_version":  e.policyVersion(),
-			"risk_reason":     cause,
-			"evaluated_epoch": strconv.FormatUint(uint64(e.run.epoch), 10),
-			"loss_delta":      strconv.FormatFloat(e.lossDelta, 'f', 6, 64),
-			"stalled_epochs":  strconv.FormatUint(uint64(e.run.loss.stalled), 10),
+			trainer.AnnotationRun: e.record.Run,
+			"policy_version":      e.policyVersion(),
+			"risk_reason":         cause,
+			"evaluated_epoch":     strconv.FormatUint(uint64(e.record.Epoch), 10),
+			"loss_delta":          strconv.FormatFloat(e.lossDelta, 'f', 6, 64),
+			"stalled_epochs":      strconv.FormatUint(uint64(e.record.Loss.Stalled), 10),
 		},
 	}
+	if s.Slot != "" {
+		command.Annotations[trainer.AnnotationSlot] = s.Slot
+	}
+	return command
 }
 
-// issue adds a command to the answer and tells observers about it. The
-// signature comes last, when nothing changes any more.
+// issue adds a command to the decision and tells observers about it.
 func (e *evaluation) issue(command *leyline.AdaptationCommand, blueprintID string) {
 	e.commands = append(e.commands, command)
+	annotations := command.GetAnnotations()
 	e.event("command_issued", levelInfo,
 		"command_id", command.GetCommandId(),
 		"operation", operationName(command),
 		"seed_id", command.GetTargetSeedId(),
+		"slot", annotations[trainer.AnnotationSlot],
 		"blueprint_id", blueprintID,
-		"training_run_id", e.run.id,
-		"risk_reason", command.GetAnnotations()["risk_reason"])
+		"training_run_id", e.record.Run,
+		"risk_reason", annotations["risk_reason"])
 }
 
 func operationName(command *leyline.AdaptationCommand) string {
@@ -78,11 +88,15 @@ func operationName(command *leyline.AdaptationCommand) string {
 	return command.GetCommandType().String()
 }
 
+// policyVersion is asked for once: all that a decision says names the same one.
 func (e *evaluation) policyVersion() string {
-	if version := e.config.PolicyVersion(); version != "" {
-		return version
+	if e.policy == "" {
+		e.policy = e.config.PolicyVersion()
 	}
-	return DefaultPolicyVersion
+	if e.policy == "" {
+		e.policy = DefaultPolicyVersion
+	}
+	return e.policy
 }
 
 func layerList(layers []string) string {
@@ -99,3 +113,6 @@ func layerList(layers []string) string {
 func milliseconds(d time.Duration) uint32 {
 	return uint32(min(max(d.Milliseconds(), 0), math.MaxUint32))
 }
+
+// count32 is a count as far as 32 bits go.
+func count32(count uint64) uint32 { return uint32(min(count, math.MaxUint32)) }

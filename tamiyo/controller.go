@@ -1,143 +1,98 @@
 package tamiyo
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strings"
-	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// ErrNoTrainingRun is returned for a state packet that belongs to no training
-// run; no retry can change that.
-var ErrNoTrainingRun = errors.New("state packet has no training_run_id")
+// State is one report of a training run.
+type State struct {
+	Packet *leyline.SystemStatePacket
 
-// Decision is the controller's answer to one state packet. Its messages are
-// shared with the controller and must not be changed.
+	// Grows says that the trainer speaks the trainer protocol. One that does not
+	// is watched and never commanded; all fields below are empty then.
+	Grows      bool
+	TrainerID  string                   // of the process that holds the run
+	Number     uint64                   // of the report, counted by that process from 1
+	HostLayers []string                 // input side first
+	Slots      map[string][]int         // shape of one example, by the slot's name
+	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
+}
+
+// Decision is what one report leads to.
 type Decision struct {
-	Commands []*leyline.AdaptationCommand
+	Record   *Record                      // to be kept in place of the one given; nil: nothing changed
+	Commands []*leyline.AdaptationCommand // not signed; their signer is whoever sends them
 	Reports  []*leyline.FieldReport
 	Packets  []*leyline.TelemetryPacket
-	// Repeated says that the packet had been evaluated before and that this is
-	// the same answer again, with the same ids.
+	// Repeated says that the report was evaluated before, or that the run has
+	// moved on: it changes nothing and asks for nothing.
 	Repeated bool
 }
 
-// Controller decides on growth, one training run beside the other. The same
-// sequence of state packets leads to the same decisions, ids and times aside.
-// It is safe for concurrent use.
+// Controller decides on growth. It is a function of what it is given: it keeps
+// nothing, knows no time, and is safe for concurrent use.
 type Controller struct {
 	config Config
-
-	mu   sync.Mutex
-	runs map[string]*run
 }
 
-// NewController returns a controller that has seen nothing yet. Without a
-// keyring it returns signing.ErrNoSecret: nobody obeys unsigned commands.
-func NewController(config Config) (*Controller, error) {
-	if config.Keyring == nil {
-		return nil, fmt.Errorf("create controller: %w", signing.ErrNoSecret)
-	}
-	return &Controller{config: config.withDefaults(), runs: map[string]*run{}}, nil
+// NewController returns a controller; the zero Config means the defaults.
+func NewController(config Config) *Controller {
+	return &Controller{config: config.withDefaults()}
 }
 
-// HandleState evaluates one state packet and returns what has to go out for it.
-// A packet delivered again gets its first answer again, so that an answer lost
-// in a crash is not lost for good; a packet older than the run's latest gets an
-// empty one. An error leaves the controller as it was.
-func (c *Controller) HandleState(ctx context.Context, state *leyline.SystemStatePacket) (Decision, error) {
-	id := state.GetTrainingRunId()
-	if strings.TrimSpace(id) == "" {
-		return Decision{}, ErrNoTrainingRun
+// Decide evaluates one report. The record is what was decided on the run so
+// far, nil when nothing is known of it, and is not changed. The same arguments
+// lead to the same decision, ids included. Candidates lists what could be
+// germinated at a slot of the given shape; an error means that this is not
+// known yet. A report that names no run leads to nothing.
+func (c *Controller) Decide(
+	record *Record, state State, now time.Time, candidates func(slot []int) ([]Candidate, error),
+) Decision {
+	if !state.usable() || record != nil && record.Run != state.Packet.GetTrainingRunId() {
+		return Decision{}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	c.expire(now)
-	current, former := c.runs[id], (*run)(nil)
-	switch current.place(state) {
-	case placeRepeated:
-		repeated := current.answer
-		repeated.Repeated = true
-		return repeated, nil
-	case placeStale:
-		return Decision{Repeated: true}, nil
-	case placeRestarted:
-		former, current = current, nil
+	place := record.place(state, now)
+	if place == placeRepeated {
+		return Decision{Repeated: true}
 	}
-	next := current.next(id, state, now)
-	if err := c.evaluate(ctx, next, former, state, now); err != nil {
-		return Decision{}, fmt.Errorf("evaluate run %s epoch %d: %w", id, state.GetCurrentEpoch(), err)
+	e := &evaluation{
+		config: &c.config, record: record.next(state, place, now), state: state, now: now, candidates: candidates,
 	}
-	c.keep(next)
-	return next.answer, nil
+	e.run(record, place)
+	return Decision{
+		Record: e.record, Commands: e.commands, Reports: e.reports,
+		Packets: []*leyline.TelemetryPacket{e.packet()},
+	}
 }
 
-// evaluate fills in r's answer to state. Its order is the order of the rules:
-// what happened, what is risky, what to do. Former is the run that r replaces
-// because it was started over, or nil.
-func (c *Controller) evaluate(
-	ctx context.Context, r, former *run, state *leyline.SystemStatePacket, now time.Time,
-) error {
-	e := &evaluation{config: c.config, run: r, state: state, now: now}
-	e.closeFormer(former)
+// run goes by the order of the rules: what happened, what is risky, what to do.
+func (e *evaluation) run(former *Record, place place) {
+	e.welcome(former, place)
 	e.readLoss()
-	e.observeSeeds()
+	if e.state.Grows {
+		e.observeSeeds()
+	}
 	e.assessRisk()
-	e.steerSeeds()
-	e.considerGermination(ctx)
-	for _, command := range e.commands {
-		if err := c.config.Keyring.SignCommand(command); err != nil {
-			return fmt.Errorf("sign command for seed %s: %w", command.GetTargetSeedId(), err)
-		}
-	}
-	r.answer = Decision{
-		Commands: e.commands,
-		Reports:  e.reports,
-		Packets:  []*leyline.TelemetryPacket{e.packet(time.Since(now))},
-	}
-	return nil
-}
-
-// Runs returns the number of training runs being watched.
-func (c *Controller) Runs() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.runs)
-}
-
-func (c *Controller) expire(now time.Time) {
-	for id, r := range c.runs {
-		if now.Sub(r.seenAt) > c.config.RunExpiry {
-			delete(c.runs, id)
-		}
+	if e.state.Grows {
+		e.steerSeeds()
+		e.considerGermination()
 	}
 }
 
-// keep makes room for r by forgetting the run that has been silent longest.
-func (c *Controller) keep(r *run) {
-	c.runs[r.id] = r
-	if len(c.runs) <= c.config.MaxRuns {
-		return
+// usable says whether the state belongs to a run, and to a report of a trainer
+// when it claims to.
+func (s State) usable() bool {
+	run := s.Packet.GetTrainingRunId()
+	if strings.TrimSpace(run) == "" || len(run) > maxRun || !utf8.ValidString(run) {
+		return false
 	}
-	oldest := r
-	for _, other := range c.runs {
-		if olderThan(other, oldest) {
-			oldest = other
-		}
+	if !s.Grows {
+		return true
 	}
-	delete(c.runs, oldest.id)
-	c.config.Logger.Warn("too many training runs, forgot the one silent longest", "training_run_id", oldest.id)
-}
-
-func olderThan(a, b *run) bool {
-	if a.seenAt.Equal(b.seenAt) {
-		return a.id < b.id
-	}
-	return a.seenAt.Before(b.seenAt)
+	return isText(s.TrainerID) && s.TrainerID != "" && s.Number > 0 && s.Number <= maxNumber
 }

@@ -1,12 +1,9 @@
 package tamiyo
 
 import (
-	"context"
-	"log/slog"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/signing"
 )
 
 // DefaultPolicyVersion names the plain controller's own rules while no policy
@@ -23,13 +20,10 @@ type Candidate struct {
 	QuarantineOnly   bool
 }
 
-// Config configures a [Controller]. Epoch counts are epochs evaluated, which a
-// run reports once each.
+// Config configures a [Controller]. What is counted in epochs is counted in
+// reports evaluated: a trainer sends one an epoch, or one each so many steps.
 type Config struct {
-	Keyring       *signing.Keyring
-	Candidates    func(ctx context.Context) ([]Candidate, error)
-	MeshLayers    func(trainingRunID string) []string // host layers a seed attaches to; default ["host"]
-	PolicyVersion func() string                       // active policy; empty means DefaultPolicyVersion
+	PolicyVersion func() string // active policy; empty means DefaultPolicyVersion
 
 	Patience         uint32        // epochs without a better validation loss that make a stall; default 4
 	MinDelta         float64       // relative fall of the loss that counts as better; default 0.01
@@ -39,19 +33,19 @@ type Config struct {
 	RegressionEpochs uint32        // epochs of loss before CULL; default 2
 	MaxAgeEpochs     uint32        // age at which a seed without gain is culled; default 40
 	EffectEpochs     uint32        // epochs a command may take to show; default 3
+	EffectTime       time.Duration // and the time it may take; both must have passed; default 10 s
 	MaxGerminations  int           // tries of one germination; default 3
+	MaxGrowing       int           // seeds of a run that grow at a time, one a slot; default 1
 	LossSpike        float64       // rise of the loss within an epoch; default 0.15
 	HoldDownEpochs   uint32        // calm epochs that end conservative mode; default 3
-	MaxRuns          int           // runs watched at a time; default 64
-	MaxSeeds         int           // seeds watched per run; default 64
-	RunExpiry        time.Duration // silence after which a run is forgotten; default 1 h
+	MaxSeeds         int           // seeds known of a run; default and most 64
 	Deadline         time.Duration // execution_deadline_ms of commands; default 60 s
-
-	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
-	c = c.withDefaultFuncs()
+	if c.PolicyVersion == nil {
+		c.PolicyVersion = func() string { return "" }
+	}
 	c.Patience = positiveOr(c.Patience, 4)
 	c.MinDelta = positiveOr(c.MinDelta, 0.01)
 	c.MinAccuracyGain = positiveOr(c.MinAccuracyGain, 0.005)
@@ -60,29 +54,13 @@ func (c Config) withDefaults() Config {
 	c.RegressionEpochs = positiveOr(c.RegressionEpochs, 2)
 	c.MaxAgeEpochs = positiveOr(c.MaxAgeEpochs, 40)
 	c.EffectEpochs = positiveOr(c.EffectEpochs, 3)
+	c.EffectTime = positiveOr(c.EffectTime, 10*time.Second)
 	c.MaxGerminations = positiveOr(c.MaxGerminations, 3)
+	c.MaxGrowing = positiveOr(c.MaxGrowing, 1)
 	c.LossSpike = positiveOr(c.LossSpike, 0.15)
 	c.HoldDownEpochs = positiveOr(c.HoldDownEpochs, 3)
-	c.MaxRuns = positiveOr(c.MaxRuns, 64)
-	c.MaxSeeds = positiveOr(c.MaxSeeds, 64)
-	c.RunExpiry = positiveOr(c.RunExpiry, time.Hour)
+	c.MaxSeeds = min(positiveOr(c.MaxSeeds, maxSeeds), maxSeeds)
 	c.Deadline = positiveOr(c.Deadline, time.Minute)
-	return c
-}
-
-func (c Config) withDefaultFuncs() Config {
-	if c.Candidates == nil {
-		c.Candidates = func(context.Context) ([]Candidate, error) { return nil, nil }
-	}
-	if c.MeshLayers == nil {
-		c.MeshLayers = func(string) []string { return []string{"host"} }
-	}
-	if c.PolicyVersion == nil {
-		c.PolicyVersion = func() string { return "" }
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
 	return c
 }
 

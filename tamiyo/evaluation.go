@@ -7,38 +7,41 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// evaluation is one pass over one state packet.
+// evaluation is one pass over one report.
 type evaluation struct {
-	config Config
-	run    *run
-	state  *leyline.SystemStatePacket
-	now    time.Time
+	config     *Config
+	record     *Record // as it will be
+	state      State
+	now        time.Time
+	candidates func(slot []int) ([]Candidate, error)
 
-	validated bool // the packet carries validation figures
+	validated bool // the report carries validation figures
 	loss      float64
 	lossDelta float64
+	policy    string
 
 	commands []*leyline.AdaptationCommand
 	reports  []*leyline.FieldReport
 	events   []*leyline.TelemetryEvent
-	chosen   *Candidate // what this pass germinated
-	pausedBy string     // risk reason of the PAUSE commands in this pass
+	chosen   map[string]Candidate // what this pass germinated, by seed id
+	pausedBy string               // risk reason of the PAUSE commands in this pass
 }
 
-// readLoss updates the run's loss trend. A packet with neither loss nor
+// readLoss updates the run's loss trend. A report with neither loss nor
 // accuracy was sent between validations and says nothing about a stall.
 func (e *evaluation) readLoss() {
-	e.loss = float64(e.state.GetValidationLoss())
-	e.validated = e.state.GetValidationLoss() != 0 || e.state.GetValidationAccuracy() != 0
+	packet := e.state.Packet
+	e.loss = float64(packet.GetValidationLoss())
+	e.validated = packet.GetValidationLoss() != 0 || packet.GetValidationAccuracy() != 0
 	if !e.validated {
 		return
 	}
-	if e.run.loss.known {
-		e.lossDelta = e.loss - e.run.loss.previous
+	if e.record.Loss.Known {
+		e.lossDelta = e.loss - float64(e.record.Loss.Previous)
 	} else {
-		e.lossDelta = float64(e.state.GetTrainingMetrics()["loss_delta"])
+		e.lossDelta = float64(packet.GetTrainingMetrics()["loss_delta"])
 	}
-	e.run.loss = e.run.loss.step(e.loss, e.config.MinDelta)
+	e.record.Loss = e.record.Loss.step(packet.GetValidationLoss(), e.config.MinDelta)
 }
 
 func (e *evaluation) event(name string, level leyline.TelemetryLevel, pairs ...string) {

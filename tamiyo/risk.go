@@ -7,11 +7,12 @@ import (
 // conservativeMode stops growth after something went wrong. It ends only after
 // a number of calm epochs, never in the pass that entered it.
 type conservativeMode struct {
-	active  bool
-	reason  string
-	entered uint32 // epoch
-	calm    uint32 // consecutive epochs without a breach
+	Reason  string `json:"reason"`         // empty: not conservative
+	Entered uint64 `json:"entered"`        // reports evaluated by then
+	Calm    uint32 `json:"calm,omitempty"` // consecutive epochs without a breach
 }
+
+func (m conservativeMode) active() bool { return m.Reason != "" }
 
 // riskRule is one row of the risk table: a breach pauses the run's seeds and
 // enters conservative mode under the rule's name.
@@ -33,34 +34,34 @@ func (e *evaluation) assessRisk() {
 		if rule.breached(e) {
 			reason = rule.name
 			e.event(rule.name, levelWarning,
-				"training_run_id", e.run.id, "loss_delta", strconv.FormatFloat(e.lossDelta, 'f', 6, 64))
+				"training_run_id", e.record.Run, "loss_delta", strconv.FormatFloat(e.lossDelta, 'f', 6, 64))
 		}
 	}
-	mode := &e.run.conservative
+	mode := &e.record.Conservative
 	switch {
 	case reason != "":
 		e.enterConservative(reason)
-	case mode.active && e.validated:
-		mode.calm++
-		if mode.calm >= e.config.HoldDownEpochs {
+	case mode.active() && e.validated:
+		mode.Calm++
+		if mode.Calm >= e.config.HoldDownEpochs {
 			e.leaveConservative()
 		}
 	}
 }
 
 func (e *evaluation) enterConservative(reason string) {
-	mode := &e.run.conservative
-	if !mode.active {
-		mode.entered = e.run.epoch
-		e.event("conservative_entered", levelWarning, "training_run_id", e.run.id, "reason", reason)
+	mode := &e.record.Conservative
+	if !mode.active() {
+		mode.Entered = e.record.Evaluated
+		e.event("conservative_entered", levelWarning, "training_run_id", e.record.Run, "reason", reason)
 	}
-	mode.active, mode.reason, mode.calm = true, reason, 0
+	mode.Reason, mode.Calm = reason, 0
 }
 
 func (e *evaluation) leaveConservative() {
-	mode := e.run.conservative
-	e.run.conservative = conservativeMode{}
+	mode := e.record.Conservative
+	e.record.Conservative = conservativeMode{}
 	e.event("conservative_exited", levelInfo,
-		"training_run_id", e.run.id, "reason", "stable", "previous_reason", mode.reason,
-		"duration_epochs", strconv.FormatUint(uint64(e.run.epoch-mode.entered), 10))
+		"training_run_id", e.record.Run, "reason", "stable", "previous_reason", mode.Reason,
+		"duration_epochs", decimal(e.record.Evaluated-mode.Entered))
 }

@@ -9,12 +9,14 @@ import (
 )
 
 func TestLossSpikeDoesNotEndInTheSamePass(t *testing.T) {
-	tr := newTrainer(t, Config{HoldDownEpochs: 3})
-	id := tr.stall().GetTargetSeedId()
-	tr.report(1, seedState(id, stageTraining))
-	spike := tr.report(1.2, seedState(id, stageTraining))
+	t.Parallel()
+	r := newRun(t, Config{HoldDownEpochs: 3})
+	id := r.stall().GetTargetSeedId()
+	r.report(1, seedState(id, stageTraining))
+	spike := r.report(1.2, seedState(id, stageTraining))
 	pause := only(t, spike, "COMMAND_PAUSE")
-	if pause.GetTargetSeedId() != id || pause.GetAnnotations()["risk_reason"] != "loss_spike" {
+	if pause.GetTargetSeedId() != id || pause.GetAnnotations()["risk_reason"] != "loss_spike" ||
+		pause.GetAnnotations()["reason"] != causePolicy {
 		t.Errorf("pause %v", pause)
 	}
 	want := []string{"loss_spike", "conservative_entered", "command_issued"}
@@ -27,36 +29,38 @@ func TestLossSpikeDoesNotEndInTheSamePass(t *testing.T) {
 		t.Errorf("health %v", health)
 	}
 	for range 2 {
-		if decision := tr.report(1.2, seedState(id, stageTraining)); len(decision.Commands) > 0 {
+		if decision := r.report(1.2, seedState(id, stageTraining)); len(decision.Commands) > 0 {
 			t.Fatalf("in the hold-down: %v", operations(decision))
 		}
 	}
-	resume := only(t, tr.report(1.2, seedState(id, stageTraining)), "COMMAND_PAUSE")
+	resume := only(t, r.report(1.2, seedState(id, stageTraining)), "COMMAND_PAUSE")
 	if resume.GetAnnotations()["resume"] != "true" {
 		t.Errorf("not a resume: %v", resume)
 	}
 }
 
 func TestNoGrowthWhileConservative(t *testing.T) {
-	tr := newTrainer(t, Config{HoldDownEpochs: 100})
-	tr.report(1)
-	tr.report(2)
+	t.Parallel()
+	r := newRun(t, Config{HoldDownEpochs: 100})
+	r.report(1)
+	r.report(2)
 	for range 20 {
-		if decision := tr.report(2); len(decision.Commands) > 0 {
-			t.Fatalf("epoch %d: %v", tr.epoch, operations(decision))
+		if decision := r.report(2); len(decision.Commands) > 0 {
+			t.Fatalf("epoch %d: %v", r.epoch, operations(decision))
 		}
 	}
 }
 
 func TestLossThatIsNotANumberIsASpikeAndIsForgotten(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	tr.report(1)
-	for _, loss := range []float64{math.NaN(), math.Inf(1)} {
-		if got := events(tr.report(float32(loss))); !slices.Contains(got, "loss_spike") {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.report(1)
+	for _, loss := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if got := events(r.report(float32(loss))); !slices.Contains(got, "loss_spike") {
 			t.Errorf("loss %v: events %v", loss, got)
 		}
 	}
-	if got := events(tr.report(1)); slices.Contains(got, "loss_spike") {
+	if got := events(r.report(1)); slices.Contains(got, "loss_spike") {
 		t.Error("the loss is back at 1 and still counts as a spike")
 	}
 }

@@ -1,158 +1,213 @@
 package tamiyo
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
-	"math"
+	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-func TestRedeliveredStateGetsTheSameAnswer(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	command := tr.stall()
-	again := tr.handle(tr.state(1))
-	if !again.Repeated || len(again.Commands) != 1 || again.Commands[0].GetCommandId() != command.GetCommandId() {
-		t.Fatalf("answer to the redelivery %v", again)
-	}
-	if diff := cmp.Diff(tr.decisions[len(tr.decisions)-2].Packets, again.Packets, protocmp.Transform()); diff != "" {
-		t.Error(diff)
+const (
+	stageBlending  = stage(leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
+	stageCulled    = stage(leyline.SeedLifecycleStage_SEED_STAGE_CULLED)
+	stageEmbargoed = stage(leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED)
+)
+
+func safe(id string, parameters int) Candidate {
+	return Candidate{
+		BlueprintID: id, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.25, ParameterCount: parameters,
 	}
 }
 
-func TestLateStateDecidesNothing(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	tr.report(1)
-	late := tr.state(1)
-	for range 3 {
-		tr.report(1)
+func offer(candidates ...Candidate) func([]int) ([]Candidate, error) {
+	return func([]int) ([]Candidate, error) { return candidates, nil }
+}
+
+// run plays the part of a training run that grows, and of the engine: between
+// two reports its record travels as JSON.
+type run struct {
+	t          testing.TB
+	controller *Controller
+	candidates func([]int) ([]Candidate, error)
+	record     *Record
+	now        time.Time
+	interval   time.Duration // between reports
+	epoch      uint32
+	next       State // what the next report tells beside its packet
+	decisions  []Decision
+}
+
+func newRun(t testing.TB, config Config) *run {
+	return &run{
+		t: t, controller: NewController(config),
+		candidates: offer(safe("BP001", 0), safe("BP002", 100), safe("BP003", 50)),
+		now:        time.Unix(1_800_000_000, 0), interval: 10 * time.Second,
+		next: State{
+			Grows: true, TrainerID: "process-1", HostLayers: []string{"fc1", "fc2"},
+			Slots: map[string][]int{"layer1": {64, 7, 7}},
+		},
 	}
-	for range 5 {
-		if decision := tr.handle(late); len(decision.Commands)+len(decision.Packets) > 0 || !decision.Repeated {
-			t.Fatalf("decided %v on a late packet", decision)
+}
+
+// newWatchedRun is one whose trainer only reports.
+func newWatchedRun(t testing.TB, config Config) *run {
+	r := newRun(t, config)
+	r.next = State{}
+	return r
+}
+
+func packetOf(epoch uint32, loss float32, seeds ...*leyline.SeedState) *leyline.SystemStatePacket {
+	return &leyline.SystemStatePacket{
+		Version: 1, TrainingRunId: "run-1", CurrentEpoch: epoch, ValidationLoss: loss, ValidationAccuracy: 0.5,
+		TimestampNs: uint64(epoch)*1e9 + 1, PacketId: fmt.Sprintf("run-1-%d", epoch),
+		SourceSubsystem: "tolaria", SeedStates: seeds,
+	}
+}
+
+// report sends the next epoch's state.
+func (r *run) report(loss float32, seeds ...*leyline.SeedState) Decision {
+	r.t.Helper()
+	r.epoch++
+	r.now = r.now.Add(r.interval)
+	state := r.next
+	state.Packet = packetOf(r.epoch, loss, seeds...)
+	if state.Grows {
+		r.next.Number++
+		state.Number = r.next.Number
+	}
+	return r.decide(state)
+}
+
+func (r *run) decide(state State) Decision {
+	r.t.Helper()
+	decision := r.controller.Decide(r.record, state, r.now, r.candidates)
+	r.decisions = append(r.decisions, decision)
+	if decision.Record != nil {
+		r.record = travelled(r.t, decision.Record)
+	}
+	return decision
+}
+
+// fatalf is what testing.TB and rapid.T have in common here.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// travelled is a record on the other side of the bus.
+func travelled(t fataler, record *Record) *Record {
+	t.Helper()
+	data, err := json.Marshal(record)
+	if err != nil {
+		t.Fatalf("encode: %v", err)
+	}
+	arrived, err := DecodeRecord(data)
+	if err != nil {
+		t.Fatalf("decode %s: %v", data, err)
+	}
+	if diff := cmp.Diff(record, arrived, cmp.Comparer(equalRecords)); diff != "" {
+		t.Fatalf("the record changed on its way: %s", diff)
+	}
+	return arrived
+}
+
+func equalRecords(a, b Record) bool {
+	first, err := json.Marshal(a)
+	second, err2 := json.Marshal(b)
+	return err == nil && err2 == nil && string(first) == string(second)
+}
+
+// stall reports the same loss until a seed is asked for.
+func (r *run) stall() *leyline.AdaptationCommand {
+	r.t.Helper()
+	for range 10 {
+		if decision := r.report(1); len(decision.Commands) > 0 {
+			return decision.Commands[0]
 		}
 	}
+	r.t.Fatal("no seed was asked for")
+	return nil
 }
 
-func TestRunStartedOverIsWatchedFromItsBeginning(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	first := tr.stall()
-	tr.report(1, seedState(first.GetTargetSeedId(), stageTraining))
-	tr.epoch = 1
-	state := tr.state(1)
-	state.TimestampNs = 1e18
-	decision := tr.handle(state)
-	if decision.Repeated || len(decision.Reports) != 1 || decision.Reports[0].GetNotes() != causeRestarted {
-		t.Fatalf("decision %v", decision)
-	}
-	for range 3 {
-		tr.report(1)
-	}
-	second := only(t, tr.report(1), "SEED_OP_GERMINATE")
-	if second.GetSeedOperation().GetBlueprintId() != first.GetSeedOperation().GetBlueprintId() {
-		t.Error("the first life's blueprint is held against the second")
-	}
+// restart is another process for the same run, at an epoch.
+func (r *run) restart(trainerID string, epoch uint32) {
+	r.next.TrainerID, r.next.Number, r.epoch = trainerID, 0, epoch-1
 }
 
-func TestRestartedControllerKnowsItsSeedsAgain(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	id := tr.stall().GetTargetSeedId()
-	tr.controller = newTestController(t, Config{})
-	tr.report(1, measuredSeed(id, stageProbationary, 0.1))
-	command := only(t, tr.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
-	if got := command.GetSeedOperation().GetBlueprintId(); got != "BP002" {
-		t.Errorf("blueprint %q", got)
-	}
+func (r *run) last() State {
+	state := r.next
+	state.Packet = packetOf(r.epoch, 1)
+	return state
 }
 
-func TestEachEvaluationIsTold(t *testing.T) {
-	tr := newTrainer(t, Config{PolicyVersion: func() string { return "policy-2026-11" }})
-	tr.report(1)
-	packet := tr.report(0.8).Packets[0]
-	if packet.GetPacketId() != "run-1-2" || packet.GetSourceSubsystem() != "tamiyo" {
-		t.Errorf("packet %s from %s", packet.GetPacketId(), packet.GetSourceSubsystem())
-	}
-	metrics := map[string]float64{}
-	for _, point := range packet.GetMetrics() {
-		metrics[point.GetName()] = point.GetValue()
-	}
-	if metrics["tamiyo.evaluated_epoch"] != 2 || math.Abs(metrics["tamiyo.loss_delta"]+0.2) > 1e-6 ||
-		math.Abs(metrics["tamiyo.validation_loss"]-0.8) > 1e-6 || metrics["tamiyo.conservative_mode"] != 0 {
-		t.Errorf("metrics %v", metrics)
-	}
-	indicators := packet.GetSystemHealth().GetIndicators()
-	if indicators["policy"] != "policy-2" || indicators["evaluated_epoch"] != "2" ||
-		indicators["priority"] != "MESSAGE_PRIORITY_NORMAL" || packet.GetSystemHealth().GetSummary() != "stable" {
-		t.Errorf("health %v", packet.GetSystemHealth())
-	}
-	state := tr.state(0.8)
-	state.CurrentEpoch, state.PacketId = 3, ""
-	if got := tr.handle(state).Packets[0].GetPacketId(); len(got) != len("tamiyo-telemetry-")+36 {
-		t.Errorf("packet id %q", got)
-	}
+func seedState(id string, at stage) *leyline.SeedState {
+	return &leyline.SeedState{SeedId: id, Stage: leyline.SeedLifecycleStage(at)}
 }
 
-func TestCommandsAreToldToObservers(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	command := tr.stall()
-	packet := tr.decisions[len(tr.decisions)-1].Packets[0]
-	told := packet.GetEvents()[0]
-	if told.GetDescription() != "command_issued" || told.GetAttributes()["command_id"] != command.GetCommandId() ||
-		told.GetAttributes()["operation"] != "SEED_OP_GERMINATE" ||
-		told.GetAttributes()["seed_id"] != command.GetTargetSeedId() || told.GetAttributes()["blueprint_id"] != "BP002" {
-		t.Errorf("event %v", told)
+func measuredSeed(id string, at stage, gain float32) *leyline.SeedState {
+	state := seedState(id, at)
+	state.Metrics = map[string]float32{
+		trainer.MetricAccuracyBefore: 0.8, trainer.MetricAccuracyAfter: 0.8 + gain,
+		trainer.MetricLossBefore: 1, trainer.MetricLossAfter: 1 - gain,
 	}
+	return state
 }
 
-func TestStateWithoutARunIsRefused(t *testing.T) {
-	controller := newTestController(t, Config{})
-	for _, state := range []*leyline.SystemStatePacket{nil, {}, {TrainingRunId: "  "}} {
-		if _, err := controller.HandleState(t.Context(), state); !errors.Is(err, ErrNoTrainingRun) {
-			t.Errorf("%v: %v", state, err)
+func failedSeed(id string, reason trainer.AttachFailure) *leyline.SeedState {
+	state := seedState(id, stageGerminated)
+	state.Metrics = map[string]float32{
+		trainer.MetricAttachFailed: 1, trainer.MetricAttachReason: float32(reason),
+	}
+	return state
+}
+
+func operations(decision Decision) []string {
+	var names []string
+	for _, command := range decision.Commands {
+		names = append(names, operationName(command))
+	}
+	return names
+}
+
+func events(decision Decision) []string {
+	var names []string
+	for _, packet := range decision.Packets {
+		for _, event := range packet.GetEvents() {
+			names = append(names, event.GetDescription())
 		}
 	}
+	return names
 }
 
-func TestControllerNeedsAKeyring(t *testing.T) {
-	if _, err := NewController(Config{}); !errors.Is(err, signing.ErrNoSecret) {
-		t.Errorf("got %v", err)
+func only(t testing.TB, decision Decision, operation string) *leyline.AdaptationCommand {
+	t.Helper()
+	if got := operations(decision); !slices.Equal(got, []string{operation}) {
+		t.Fatalf("commands %v, want one %s", got, operation)
 	}
+	return decision.Commands[0]
 }
 
-func TestRunsAreBoundedAndForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := newTrainer(t, Config{MaxRuns: 3, RunExpiry: time.Hour})
-		for i := range 10 {
-			tr.run = fmt.Sprint("run-", i)
-			tr.report(1)
-			time.Sleep(time.Second)
-		}
-		if got := tr.controller.Runs(); got != 3 {
-			t.Errorf("%d runs watched, want 3", got)
-		}
-		time.Sleep(2 * time.Hour)
-		tr.report(1)
-		if got := tr.controller.Runs(); got != 1 {
-			t.Errorf("%d runs watched after silence, want 1", got)
-		}
-	})
+func onlyReport(t testing.TB, decision Decision, outcome leyline.FieldReportOutcome, notes string) *leyline.FieldReport {
+	t.Helper()
+	if len(decision.Reports) != 1 {
+		t.Fatalf("%d reports, want one", len(decision.Reports))
+	}
+	report := decision.Reports[0]
+	if report.GetOutcome() != outcome || report.GetNotes() != notes {
+		t.Fatalf("report %s %q, want %s %q", report.GetOutcome(), report.GetNotes(), outcome, notes)
+	}
+	return report
 }
 
-func TestSeedsOfARunAreBounded(t *testing.T) {
-	tr := newTrainer(t, Config{MaxSeeds: 5})
-	var seeds []*leyline.SeedState
-	for i := range 100 {
-		seeds = append(seeds, seedState(fmt.Sprint("foreign-", i), stageTraining))
-	}
-	tr.report(1, seeds...)
-	if got := len(tr.controller.runs["run-1"].seeds); got != 5 {
-		t.Errorf("%d seeds watched, want 5", got)
-	}
-}
+const (
+	succeeded = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS
+	regressed = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION
+	neutral   = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL
+	aborted   = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_ABORTED
+)

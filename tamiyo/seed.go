@@ -1,23 +1,49 @@
 package tamiyo
 
 import (
-	"strconv"
+	"fmt"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-type stage = leyline.SeedLifecycleStage
+// stage is a seed's stage as its trainer has applied it. Records show its name.
+type stage leyline.SeedLifecycleStage
 
 const (
-	stageUnknown      = leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN
-	stageDormant      = leyline.SeedLifecycleStage_SEED_STAGE_DORMANT
-	stageGerminated   = leyline.SeedLifecycleStage_SEED_STAGE_GERMINATED
-	stageTraining     = leyline.SeedLifecycleStage_SEED_STAGE_TRAINING
-	stageShadowing    = leyline.SeedLifecycleStage_SEED_STAGE_SHADOWING
-	stageProbationary = leyline.SeedLifecycleStage_SEED_STAGE_PROBATIONARY
-	stageFossilized   = leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED
+	stageUnknown      = stage(leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN)
+	stageDormant      = stage(leyline.SeedLifecycleStage_SEED_STAGE_DORMANT)
+	stageGerminated   = stage(leyline.SeedLifecycleStage_SEED_STAGE_GERMINATED)
+	stageTraining     = stage(leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
+	stageShadowing    = stage(leyline.SeedLifecycleStage_SEED_STAGE_SHADOWING)
+	stageProbationary = stage(leyline.SeedLifecycleStage_SEED_STAGE_PROBATIONARY)
+	stageFossilized   = stage(leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED)
 )
+
+// lastStage is the highest stage that there is.
+const lastStage = stage(leyline.SeedLifecycleStage_SEED_STAGE_TERMINATED)
+
+const stagePrefix = "SEED_STAGE_"
+
+// MarshalText is the stage's name without its prefix.
+func (s stage) MarshalText() ([]byte, error) {
+	name, known := leyline.SeedLifecycleStage_name[int32(s)]
+	if !known {
+		return nil, fmt.Errorf("unknown stage %d", s)
+	}
+	return []byte(strings.TrimPrefix(name, stagePrefix)), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (s *stage) UnmarshalText(text []byte) error {
+	value, known := leyline.SeedLifecycleStage_value[stagePrefix+string(text)]
+	if !known {
+		return fmt.Errorf("unknown stage %.32q", text)
+	}
+	*s = stage(value)
+	return nil
+}
 
 // alive: in the host and not yet decided on.
 func alive(s stage) bool { return s >= stageGerminated && s <= stageProbationary }
@@ -28,49 +54,91 @@ func judged(s stage) bool { return s == stageShadowing || s == stageProbationary
 // pausable: the seed runs in the host's forward pass.
 func pausable(s stage) bool { return s >= stageTraining && s <= stageProbationary }
 
-// seed is what the controller remembers of one seed.
+// seed is what the controller remembers of one seed. Born, Seen and
+// Pending.Since are counts of reports evaluated.
 type seed struct {
-	id          string
-	blueprintID string
-	germination string // id of the GERMINATE command; empty when another process sent it
-	stage       stage  // last seen; UNKNOWN until the first sight
-	bornEpoch   uint32
-	seenEpoch   uint32
-	age         uint32 // epochs
-	evidence    evidence
-	improving   uint32 // consecutive epochs of gain in PROBATIONARY
-	regressing  uint32 // consecutive epochs of loss while judged
-	pending     pendingCommand
-	cause       string // why we asked for its end
-	paused      bool
-	ended       bool
+	ID          string   `json:"id"`
+	Slot        string   `json:"slot,omitempty"`
+	Blueprint   string   `json:"blueprint,omitempty"`
+	Germination string   `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
+	Stage       stage    `json:"stage,omitempty"`       // last seen; UNKNOWN until the first sight
+	Born        uint64   `json:"born"`
+	Seen        uint64   `json:"seen"`
+	Age         uint32   `json:"age,omitempty"` // epochs
+	Evidence    evidence `json:"evidence,omitzero"`
+	Improving   uint32   `json:"improving,omitempty"`  // consecutive epochs of gain in PROBATIONARY
+	Regressing  uint32   `json:"regressing,omitempty"` // consecutive epochs of loss while judged
+	Pending     pending  `json:"pending,omitzero"`
+	Cause       string   `json:"cause,omitempty"`   // why we asked for its end
+	Failure     string   `json:"failure,omitempty"` // why it cannot be attached, through no fault of its kernel
+	Paused      bool     `json:"paused,omitempty"`
+	Ended       bool     `json:"ended,omitempty"` // reported; kept while the trainer lists it
 }
 
-// pendingCommand is the one command of a seed whose effect is awaited.
-type pendingCommand struct {
-	operation leyline.SeedOperation
-	epoch     uint32
-	attempts  int
+// awaited: asked for and not yet seen.
+func (s seed) awaited() bool { return !s.Ended && s.Stage == stageUnknown }
+
+// pending is the one command of a seed whose effect is awaited.
+type pending struct {
+	Operation operation `json:"operation"`
+	Since     uint64    `json:"since"`
+	At        int64     `json:"at_ms"` // the same as a time, since 1970
+	Attempts  int       `json:"attempts"`
 }
 
-func (p pendingCommand) waits() bool { return p.operation != leyline.SeedOperation_SEED_OP_UNKNOWN }
+// operation is a seed operation that shows its name in records.
+type operation leyline.SeedOperation
 
-// lapsed reports whether the effect should have shown by epoch.
-func (p pendingCommand) lapsed(epoch, effectEpochs uint32) bool {
-	return p.waits() && epoch-p.epoch >= effectEpochs
-}
+const (
+	opNone      = operation(leyline.SeedOperation_SEED_OP_UNKNOWN)
+	opGerminate = operation(leyline.SeedOperation_SEED_OP_GERMINATE)
+	opFossilize = operation(leyline.SeedOperation_SEED_OP_FOSSILIZE)
+	opCull      = operation(leyline.SeedOperation_SEED_OP_CULL)
+)
 
-// observe takes the seed's state at epoch.
-func (s seed) observe(state *leyline.SeedState, epoch uint32, c Config) seed {
-	s.stage, s.seenEpoch = state.GetStage(), epoch
-	s.age = max(state.GetAgeEpochs(), epoch-s.bornEpoch)
-	if measured := evidenceOf(state); measured.known {
-		s.evidence = measured
-		s.improving = streak(s.improving, s.stage == stageProbationary && measured.improves(c))
-		s.regressing = streak(s.regressing, judged(s.stage) && measured.regresses(c))
+const operationPrefix = "SEED_OP_"
+
+// MarshalText is the operation's name without its prefix.
+func (o operation) MarshalText() ([]byte, error) {
+	name, known := leyline.SeedOperation_name[int32(o)]
+	if !known {
+		return nil, fmt.Errorf("unknown operation %d", o)
 	}
-	if s.pending.operation == leyline.SeedOperation_SEED_OP_GERMINATE && alive(s.stage) {
-		s.pending = pendingCommand{}
+	return []byte(strings.TrimPrefix(name, operationPrefix)), nil
+}
+
+// UnmarshalText reads what MarshalText writes of an operation that the
+// controller asks for.
+func (o *operation) UnmarshalText(text []byte) error {
+	for _, known := range []operation{opNone, opGerminate, opFossilize, opCull} {
+		if leyline.SeedOperation_name[int32(known)] == operationPrefix+string(text) {
+			*o = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown operation %.32q", text)
+}
+
+func (p pending) waits() bool { return p.Operation != opNone }
+
+// lapsed says whether the effect should have shown: some reports and some time
+// ago, as reports may follow each other faster than a kernel can be made.
+func (e *evaluation) lapsed(p pending) bool {
+	return p.waits() && e.record.Evaluated-p.Since >= uint64(e.config.EffectEpochs) &&
+		e.now.UnixMilli()-p.At >= e.config.EffectTime.Milliseconds()
+}
+
+// observe takes the seed's state in the report that is evaluated.
+func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) seed {
+	s.Stage, s.Seen, s.Failure = stage(state.GetStage()), evaluated, ""
+	s.Age = max(state.GetAgeEpochs(), count32(evaluated-s.Born))
+	if measured := evidenceOf(state, c); measured.Known {
+		s.Evidence = measured
+		s.Improving = streak(s.Improving, s.Stage == stageProbationary && measured.Better)
+		s.Regressing = streak(s.Regressing, judged(s.Stage) && measured.Worse)
+	}
+	if s.Pending.Operation == opGerminate && alive(s.Stage) {
+		s.Pending = pending{}
 	}
 	return s
 }
@@ -82,20 +150,16 @@ func streak(count uint32, holds bool) uint32 {
 	return 0
 }
 
-// seedID names a seed after its run, epoch and blueprint, so that the blueprint
-// of a seed is known again after a restart: no Leyline message tells it.
-func seedID(runID string, epoch uint32, blueprintID string) string {
-	return seedPrefix(runID) + strconv.FormatUint(uint64(epoch), 10) + "-" + blueprintID
-}
-
-func seedPrefix(runID string) string { return "seed-" + runID + "-" }
-
-// blueprintOf reads the blueprint out of a seedID; empty for other names.
-func blueprintOf(runID, id string) string {
-	rest, ours := strings.CutPrefix(id, seedPrefix(runID))
-	number, blueprintID, named := strings.Cut(rest, "-")
-	if _, err := strconv.ParseUint(number, 10, 32); !ours || !named || err != nil {
-		return ""
+// attachFailure reads why a seed could not be attached; false when it says no
+// such thing.
+func attachFailure(state *leyline.SeedState) (trainer.AttachFailure, bool) {
+	metrics := state.GetMetrics()
+	if metrics[trainer.MetricAttachFailed] < 1 {
+		return trainer.AttachUnspecified, false
 	}
-	return blueprintID
+	reason := metrics[trainer.MetricAttachReason]
+	if !(reason >= 0 && reason <= float32(trainer.AttachNoRoom)) {
+		return trainer.AttachUnspecified, true
+	}
+	return trainer.AttachFailure(reason), true
 }

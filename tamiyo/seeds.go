@@ -1,116 +1,148 @@
 package tamiyo
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// vanishedAfter is the number of packets in a row that may miss a living seed
+// vanishedAfter is the number of reports in a row that may miss a living seed
 // before it counts as removed from the host.
 const vanishedAfter = 2
 
-// observeSeeds brings the run's seeds up to the packet and reports those that
+// observeSeeds brings the run's seeds up to the report and tells of those that
 // ended since the last one.
 func (e *evaluation) observeSeeds() {
-	for _, state := range e.state.GetSeedStates() {
+	for _, state := range e.state.Packet.GetSeedStates() {
 		e.observeSeed(state)
 	}
-	for _, id := range slices.Sorted(maps.Keys(e.run.seeds)) {
-		if s := e.run.seeds[id]; s.seenEpoch != e.run.epoch {
+	for _, s := range slices.Clone(e.record.Seeds) {
+		switch {
+		case s.awaited():
+			e.missGermination(s)
+		case s.Seen != e.record.Evaluated:
 			e.missSeed(s)
 		}
 	}
 }
 
 func (e *evaluation) observeSeed(state *leyline.SeedState) {
+	if s, known := e.record.seed(state.GetSeedId()); known && s.Seen == e.record.Evaluated {
+		return // twice in one report counts once
+	}
+	if reason, failed := attachFailure(state); failed {
+		e.attachFailed(state.GetSeedId(), reason.Reason(), reason.OfKernel())
+		return
+	}
 	s, watch := e.recognise(state)
 	if !watch {
 		return
 	}
-	before := s.stage
-	s = s.observe(state, e.run.epoch, e.config)
-	if !s.ended && !alive(s.stage) {
+	before := s.Stage
+	s = s.observe(state, e.record.Evaluated, e.config)
+	if !s.Ended && !alive(s.Stage) {
 		s = e.end(s, before)
 	}
-	e.run.seeds[s.id] = s
+	e.record.put(s)
 }
 
-// recognise returns the record that state belongs to, and whether state says
+// attachFailed takes a seed that its trainer could not attach. A kernel that is
+// at fault ends it; anything else may pass.
+func (e *evaluation) attachFailed(id, reason string, ofKernel bool) {
+	s, known := e.record.seed(id)
+	if !known {
+		return
+	}
+	s.Seen = e.record.Evaluated
+	switch {
+	case s.Ended:
+	case ofKernel:
+		s.Cause, s.Failure = reason, ""
+		s = e.end(s, stageUnknown)
+	default:
+		s.Failure = reason
+	}
+	e.record.put(s)
+}
+
+// recognise returns the seed that state belongs to, and whether state says
 // anything about it.
 func (e *evaluation) recognise(state *leyline.SeedState) (seed, bool) {
-	s, known := e.run.seeds[state.GetSeedId()]
+	s, known := e.record.seed(state.GetSeedId())
+	at := stage(state.GetStage())
 	switch {
-	case state.GetSeedId() == "" || state.GetStage() == stageUnknown:
+	case !isWord(state.GetSeedId()) || at <= stageUnknown || at > lastStage:
 		return seed{}, false
-	case !known || s.ended && alive(state.GetStage()): // new, or its name is used again
-		return e.firstSight(state)
-	case s.stage == stageUnknown: // awaited; a dormant slot is not yet the seed
-		return s, state.GetStage() != stageDormant
+	case !known || s.Ended && alive(at): // new, or its name is used again
+		return e.firstSight(s, state)
+	case s.Stage == stageUnknown && !s.Ended: // a dormant slot is not yet the seed
+		return s, at != stageDormant
 	default:
-		return s, s.seenEpoch != e.run.epoch // twice in one packet counts once
+		return s, true
 	}
 }
 
-// firstSight decides whether to watch a seed the controller knows nothing of,
-// most often after a restart.
-func (e *evaluation) firstSight(state *leyline.SeedState) (seed, bool) {
-	blueprintID := blueprintOf(e.run.id, state.GetSeedId())
-	watch := alive(state.GetStage()) || state.GetStage() == stageFossilized && blueprintID != ""
-	if !watch || len(e.run.seeds) >= e.config.MaxSeeds {
-		return seed{}, false
+// firstSight decides whether to watch a seed that nothing is known of, most
+// often because the record was lost, or one that is there again after its end.
+// What it is made of and where it sits, its trainer tells.
+func (e *evaluation) firstSight(former seed, state *leyline.SeedState) (seed, bool) {
+	graft := e.state.Grafts[state.GetSeedId()]
+	s := seed{
+		ID: state.GetSeedId(), Slot: wordOr(graft.Slot, former.Slot),
+		Blueprint: wordOr(graft.Blueprint, former.Blueprint), Germination: former.Germination,
+		Born: e.record.Evaluated - min(e.record.Evaluated, uint64(state.GetAgeEpochs())),
 	}
-	born := e.run.epoch - min(e.run.epoch, state.GetAgeEpochs())
-	return seed{id: state.GetSeedId(), blueprintID: blueprintID, bornEpoch: born}, true
+	watch := alive(stage(state.GetStage())) || stage(state.GetStage()) == stageFossilized && s.Blueprint != ""
+	full := former.ID == "" && len(e.record.Seeds) >= e.config.MaxSeeds
+	return s, watch && !full
 }
 
-// missSeed handles a seed that the packet does not mention.
+func wordOr(text, fallback string) string {
+	if isWord(text) {
+		return text
+	}
+	return fallback
+}
+
+// missSeed handles a seed that the report does not mention.
 func (e *evaluation) missSeed(s seed) {
-	missed := e.run.epoch - s.seenEpoch
+	missed := e.record.Evaluated - s.Seen
 	switch {
-	case s.ended:
-		delete(e.run.seeds, s.id)
-		return
-	case s.stage == stageUnknown:
-		e.missGermination(s)
-		return
-	case s.pending.operation == leyline.SeedOperation_SEED_OP_CULL || missed >= vanishedAfter:
-		s = e.end(s, s.stage)
+	case s.Ended:
+		e.record.remove(s.ID)
+	case s.Pending.Operation == opCull, missed >= vanishedAfter:
+		e.record.put(e.end(s, s.Stage))
 	}
-	e.run.seeds[s.id] = s
 }
 
-// missGermination gives a seed that never showed up after the last try.
+// missGermination gives a seed up that did not show after the last try. Should
+// it be on its way still, the CULL overtakes it.
 func (e *evaluation) missGermination(s seed) {
-	if !s.pending.lapsed(e.run.epoch, e.config.EffectEpochs) || s.pending.attempts < e.config.MaxGerminations {
+	if !e.lapsed(s.Pending) || s.Pending.Attempts < e.config.MaxGerminations {
 		return
 	}
-	s.cause = causeNoEffect
-	e.run.seeds[s.id] = e.end(s, stageUnknown)
+	s.Cause = causeNoEffect
+	if e.commandable(s) {
+		e.issue(e.seedCommand(s, opCull, causeNoEffect), s.Blueprint)
+	}
+	e.record.put(e.end(s, stageUnknown))
 }
 
-// end closes a seed's record with a field report and gives the host time to
-// show what it can do without, or with, it.
+// end closes a seed with a field report and gives the host time to show what it
+// can do without, or with, it. Only what a blueprint did in the host speaks
+// against it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
-	s.ended, s.pending, s.paused = true, pendingCommand{}, false
-	if s.stage != stageFossilized && s.cause != causeRestarted && s.blueprintID != "" {
-		e.run.culled[s.blueprintID] = true
+	switch {
+	case s.Stage == stageFossilized, s.Cause == causeRestarted, s.Blueprint == "":
+	case s.Cause == causeNoEffect, s.Failure != "":
+		e.record.setBack(s.Slot, s.Blueprint)
+	default:
+		e.record.writeOff(s.Slot, s.Blueprint)
 	}
 	e.reports = append(e.reports, e.report(s, lastAlive))
-	e.run.loss = e.run.loss.restart()
-	return s
-}
-
-// closeFormer reports the living seeds of the run that was started over.
-func (e *evaluation) closeFormer(former *run) {
-	if former == nil {
-		return
-	}
-	for _, id := range slices.Sorted(maps.Keys(former.seeds)) {
-		if s := former.seeds[id]; !s.ended {
-			s.cause = causeRestarted
-			e.end(s, s.stage)
-		}
+	e.record.Loss = e.record.Loss.restart()
+	return seed{
+		ID: s.ID, Slot: s.Slot, Blueprint: s.Blueprint, Germination: s.Germination,
+		Stage: s.Stage, Born: s.Born, Seen: s.Seen, Ended: true,
 	}
 }

@@ -1,147 +1,305 @@
 package tamiyo
 
 import (
+	"fmt"
+	"math"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
+func graftsOf(id, slot, blueprintID string) map[string]trainer.Graft {
+	return map[string]trainer.Graft{id: {Slot: slot, Blueprint: blueprintID}}
+}
+
 func TestSeedThatEarnedItIsFossilized(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	germinate := tr.stall()
+	t.Parallel()
+	r := newRun(t, Config{})
+	germinate := r.stall()
 	id := germinate.GetTargetSeedId()
-	for _, stage := range []leyline.SeedLifecycleStage{stageGerminated, stageTraining, stageBlending, stageShadowing} {
-		if decision := tr.report(1, measuredSeed(id, stage, 0.1)); len(decision.Commands) > 0 {
-			t.Fatalf("%s: %v", stage, operations(decision))
+	for _, at := range []stage{stageGerminated, stageTraining, stageBlending, stageShadowing, stageShadowing} {
+		if decision := r.report(1, measuredSeed(id, at, 0.1)); len(decision.Commands) > 0 {
+			t.Fatalf("stage %d: %v", at, operations(decision))
 		}
 	}
-	tr.report(1, measuredSeed(id, stageProbationary, 0.1))
-	command := only(t, tr.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
-	if command.GetTargetSeedId() != id || command.GetSeedOperation().GetBlueprintId() != "BP002" {
+	r.report(1, measuredSeed(id, stageProbationary, 0.1))
+	command := only(t, r.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
+	if command.GetTargetSeedId() != id || command.GetSeedOperation().GetBlueprintId() != "BP002" ||
+		command.GetAnnotations()["slot"] != "layer1" || command.GetAnnotations()["mesh_host_layers"] != `["fc1","fc2"]` {
 		t.Errorf("command %v", command)
 	}
 	for range 2 { // one outstanding command per seed
-		if decision := tr.report(1, measuredSeed(id, stageProbationary, 0.1)); len(decision.Commands) > 0 {
+		if decision := r.report(1, measuredSeed(id, stageProbationary, 0.1)); len(decision.Commands) > 0 {
 			t.Fatalf("asked again: %v", operations(decision))
 		}
 	}
-	again := only(t, tr.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
+	again := only(t, r.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
 	if again.GetCommandId() == command.GetCommandId() {
-		t.Error("asked again under the id that the host has used up")
+		t.Error("asked again under the id that is used up")
 	}
-	decision := tr.report(0.9, measuredSeed(id, stageFossilized, 0.1))
-	if len(decision.Reports) != 1 {
-		t.Fatalf("%d reports", len(decision.Reports))
-	}
-	report := decision.Reports[0]
-	if report.GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS ||
-		report.GetCommandId() != germinate.GetCommandId() || report.GetBlueprintId() != "BP002" ||
-		report.GetObservationWindowEpochs() != tr.epoch-5 || report.GetTamiyoPolicyVersion() != DefaultPolicyVersion {
+	report := onlyReport(t, r.report(0.9, measuredSeed(id, stageFossilized, 0.1)), succeeded, "fossilized")
+	if report.GetCommandId() != germinate.GetCommandId() || report.GetBlueprintId() != "BP002" ||
+		report.GetObservationWindowEpochs() != r.epoch-5 || report.GetTamiyoPolicyVersion() != DefaultPolicyVersion {
 		t.Errorf("report %v", report)
 	}
 	if got := report.GetMetrics(); got["loss_delta"] > -0.09 || got["accuracy_delta"] < 0.09 {
 		t.Errorf("metrics %v", got)
 	}
-	if decision := tr.report(0.9, measuredSeed(id, stageFossilized, 0.1)); len(decision.Reports) > 0 {
+	if decision := r.report(0.9, measuredSeed(id, stageFossilized, 0.1)); len(decision.Reports) > 0 {
 		t.Error("reported twice")
 	}
 }
 
-func TestRegressingSeedIsCulledAndItsBlueprintNotTriedAgain(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	id := tr.stall().GetTargetSeedId()
-	tr.report(1, measuredSeed(id, stageShadowing, -0.1))
-	only(t, tr.report(1, measuredSeed(id, stageProbationary, -0.1)), "SEED_OP_CULL")
-	decision := tr.report(1, seedState(id, stageEmbargoed))
-	if len(decision.Reports) != 1 ||
-		decision.Reports[0].GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION {
-		t.Fatalf("reports %v", decision.Reports)
+func TestVerdictsGoByWhatIsBeyondChance(t *testing.T) {
+	t.Parallel()
+	metrics := func(pairs ...any) map[string]float32 {
+		m := map[string]float32{}
+		for i := 0; i < len(pairs); i += 2 {
+			value, _ := pairs[i+1].(float64)
+			name, _ := pairs[i].(string)
+			m[name] = float32(value)
+		}
+		return m
 	}
-	if got := tr.stall().GetSeedOperation().GetBlueprintId(); got != "BP003" {
-		t.Errorf("next blueprint %s, want BP003", got)
+	tests := map[string]struct {
+		metrics map[string]float32
+		want    string
+	}{
+		"nothing measured":             {nil, ""},
+		"a lower loss":                 {metrics("loss_before", 1.0, "loss_after", 0.9), "SEED_OP_FOSSILIZE"},
+		"a loss too little lower":      {metrics("loss_before", 1.0, "loss_after", 0.995), ""},
+		"a gain above its error":       {metrics("loss_before", 1.0, "loss_after", 0.9, "loss_error", 0.05), "SEED_OP_FOSSILIZE"},
+		"a gain below its error":       {metrics("loss_before", 1.0, "loss_after", 0.9, "loss_error", 0.2), ""},
+		"a gain of its error":          {metrics("loss_before", 1.0, "loss_after", 0.5, "loss_error", 0.5), ""},
+		"an error that is no number":   {metrics("loss_before", 1.0, "loss_after", 0.5, "loss_error", math.NaN()), ""},
+		"a loss that is no number":     {metrics("loss_before", math.NaN(), "loss_after", 0.5), ""},
+		"a higher accuracy":            {metrics("accuracy_before", 0.8, "accuracy_after", 0.9), "SEED_OP_FOSSILIZE"},
+		"an accuracy above its error":  {metrics("accuracy_before", 0.8, "accuracy_after", 0.9, "accuracy_error", 0.02), "SEED_OP_FOSSILIZE"},
+		"an accuracy below its error":  {metrics("accuracy_before", 0.8, "accuracy_after", 0.9, "accuracy_error", 0.2), ""},
+		"an accuracy of unknown error": {metrics("accuracy_before", 0.8, "accuracy_after", 0.9, "loss_before", 1.0, "loss_after", 0.9, "loss_error", 0.2), ""},
+		"accuracy against the loss":    {metrics("accuracy_before", 0.8, "accuracy_after", 0.9, "loss_before", 1.0, "loss_after", 1.2), "SEED_OP_FOSSILIZE"},
+		"loss against the accuracy":    {metrics("accuracy_before", 0.8, "accuracy_after", 0.7, "loss_before", 1.0, "loss_after", 0.8), "SEED_OP_CULL"},
+		"a higher loss":                {metrics("loss_before", 1.0, "loss_after", 1.1), "SEED_OP_CULL"},
+		"a higher loss below its error": {
+			metrics("loss_before", 1.0, "loss_after", 1.1, "loss_error", 0.3), "",
+		},
+		"a lower accuracy below its error": {metrics("accuracy_before", 0.8, "accuracy_after", 0.7, "accuracy_error", 0.2), ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			id := r.stall().GetTargetSeedId()
+			seed := seedState(id, stageProbationary)
+			seed.Metrics = test.metrics
+			if decision := r.report(1, seed); len(decision.Commands) > 0 {
+				t.Fatalf("after one report: %v", operations(decision))
+			}
+			var want []string
+			if test.want != "" {
+				want = []string{test.want}
+			}
+			if got := operations(r.report(1, seed)); !slices.Equal(got, want) {
+				t.Errorf("commands %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestGainMustLast(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{ProbationEpochs: 3})
+	id := r.stall().GetTargetSeedId()
+	for _, gain := range []float32{0.1, 0.1, 0, 0.1, 0.1} {
+		if decision := r.report(1, measuredSeed(id, stageProbationary, gain)); len(decision.Commands) > 0 {
+			t.Fatalf("%v", operations(decision))
+		}
+	}
+	r.report(1, seedState(id, stageProbationary)) // not measured
+	only(t, r.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
+}
+
+func TestRegressingSeedIsCulledAndItsBlueprintNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, after := range []string{"embargoed", "not listed"} {
+		t.Run(after, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			id := r.stall().GetTargetSeedId()
+			r.report(1, measuredSeed(id, stageShadowing, -0.1))
+			only(t, r.report(1, measuredSeed(id, stageProbationary, -0.1)), "SEED_OP_CULL")
+			var decision Decision
+			if after == "embargoed" {
+				decision = r.report(1, seedState(id, stageEmbargoed))
+			} else {
+				decision = r.report(1)
+			}
+			onlyReport(t, decision, regressed, causeRegression)
+			if got := r.stall().GetSeedOperation().GetBlueprintId(); got != "BP003" {
+				t.Errorf("next blueprint %s, want BP003", got)
+			}
+		})
 	}
 }
 
 func TestStuckSeedIsCulled(t *testing.T) {
-	tr := newTrainer(t, Config{MaxAgeEpochs: 10})
-	id := tr.stall().GetTargetSeedId()
+	t.Parallel()
+	r := newRun(t, Config{MaxAgeEpochs: 10})
+	id := r.stall().GetTargetSeedId()
 	for range 9 {
-		if decision := tr.report(1, seedState(id, stageTraining)); len(decision.Commands) > 0 {
-			t.Fatalf("epoch %d: %v", tr.epoch, operations(decision))
+		if decision := r.report(1, seedState(id, stageTraining)); len(decision.Commands) > 0 {
+			t.Fatalf("epoch %d: %v", r.epoch, operations(decision))
 		}
 	}
-	only(t, tr.report(1, seedState(id, stageTraining)), "SEED_OP_CULL")
-	decision := tr.report(1) // gone at once
-	if len(decision.Reports) != 1 || decision.Reports[0].GetNotes() != causeAge ||
-		decision.Reports[0].GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL {
-		t.Fatalf("reports %v", decision.Reports)
-	}
+	only(t, r.report(1, seedState(id, stageTraining)), "SEED_OP_CULL")
+	onlyReport(t, r.report(1), neutral, causeAge)
 }
 
 func TestGerminationWithoutEffectIsRepeatedThenGivenUp(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	command := tr.stall()
-	issued := map[string]uint32{command.GetCommandId(): tr.epoch}
-	var reports []*leyline.FieldReport
-	for len(reports) == 0 && tr.epoch < 40 {
-		decision := tr.report(1)
-		for _, again := range decision.Commands {
-			if again.GetTargetSeedId() == command.GetTargetSeedId() {
-				issued[again.GetCommandId()] = tr.epoch
+	t.Parallel()
+	r := newRun(t, Config{})
+	command := r.stall()
+	issued := map[string]string{command.GetCommandId(): operationName(command)}
+	var given []string
+	var end Decision
+	for len(end.Reports) == 0 && r.epoch < 40 {
+		end = r.report(1)
+		given = append(given, operations(end)...)
+		for _, again := range end.Commands {
+			if again.GetTargetSeedId() != command.GetTargetSeedId() || issued[again.GetCommandId()] != "" {
+				t.Fatalf("command %v", again)
 			}
+			issued[again.GetCommandId()] = operationName(again)
 		}
-		reports = decision.Reports
 	}
-	if len(issued) != 3 || len(reports) != 1 ||
-		reports[0].GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_ABORTED {
-		t.Fatalf("issued %v, reports %v", issued, reports)
+	if want := []string{"SEED_OP_GERMINATE", "SEED_OP_GERMINATE", "SEED_OP_CULL"}; !slices.Equal(given, want) {
+		t.Fatalf("commands %v, want %v", given, want)
 	}
-	if got := tr.stall().GetSeedOperation().GetBlueprintId(); got != "BP003" {
+	onlyReport(t, end, aborted, causeNoEffect)
+	if got := r.stall().GetSeedOperation().GetBlueprintId(); got != "BP003" {
 		t.Errorf("next blueprint %s, want BP003", got)
 	}
+	for ended := false; !ended && r.epoch < 100; {
+		ended = len(r.report(1).Reports) > 0
+	}
+	if got := r.stall().GetSeedOperation().GetBlueprintId(); got != "BP002" {
+		t.Errorf("then blueprint %s, want BP002: nothing speaks against it", got)
+	}
+}
+
+func TestCommandsAreGivenTimeHoweverFastTheReports(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{EffectTime: 10 * time.Second})
+	r.interval = time.Millisecond
+	command := r.stall()
+	for range 1000 {
+		if decision := r.report(1); len(decision.Commands)+len(decision.Reports) > 0 {
+			t.Fatalf("after %d reports: %v", r.epoch, operations(decision))
+		}
+	}
+	r.interval = 10 * time.Second
+	if again := only(t, r.report(1), "SEED_OP_GERMINATE"); again.GetTargetSeedId() != command.GetTargetSeedId() {
+		t.Errorf("command %v", again)
+	}
+}
+
+func TestFailedAttaches(t *testing.T) {
+	t.Parallel()
+	const patience = 4 // the seed's end is a new beginning for the host
+	tests := map[trainer.AttachFailure]bool{
+		trainer.AttachUnspecified: false, trainer.AttachUnreachable: false, trainer.AttachMismatch: false,
+		trainer.AttachUnsigned: false, trainer.AttachBlend: false, trainer.AttachNoRoom: false, 99: false, -1: false,
+		trainer.AttachInvalid: true, trainer.AttachMisfit: true, trainer.AttachFaulty: true,
+	}
+	for reason, ofKernel := range tests {
+		t.Run(reason.Reason(), func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			r.candidates = offer(safe("BP002", 100))
+			id := r.stall().GetTargetSeedId()
+			if ofKernel {
+				onlyReport(t, r.report(1, failedSeed(id, reason)), aborted, reason.Reason())
+				for range 3 * patience {
+					if decision := r.report(1, failedSeed(id, reason)); len(decision.Commands)+len(decision.Reports) > 0 {
+						t.Fatalf("%v %v: its only blueprint is at fault", operations(decision), decision.Reports)
+					}
+				}
+				return
+			}
+			var end Decision
+			for len(end.Reports) == 0 && r.epoch < 40 {
+				end = r.report(1, failedSeed(id, reason))
+			}
+			onlyReport(t, end, aborted, reason.Reason())
+			if again := r.stall(); again.GetSeedOperation().GetBlueprintId() != "BP002" || again.GetTargetSeedId() == id {
+				t.Errorf("command %v, want BP002 again", again)
+			}
+		})
+	}
+}
+
+func TestAttachThatFailsAtFirstIsForgotten(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
+	r.report(1, failedSeed(id, trainer.AttachUnreachable))
+	r.report(1, seedState(id, stageTraining))
+	r.report(1, seedState(id, stageBlending))
+	onlyReport(t, r.report(1, seedState(id, stageCulled)), neutral, "removed_by_host")
+	if got := r.record.Slots["layer1"].WrittenOff; !slices.Equal(got, []string{"BP002"}) {
+		t.Errorf("written off %v", got)
+	}
+}
+
+func TestSeedListedTwiceCountsOnce(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
+	gone, back := seedState(id, stageCulled), seedState(id, stageTraining)
+	onlyReport(t, r.report(1, gone, back, failedSeed(id, trainer.AttachFaulty)), aborted, "removed_by_host")
 }
 
 func TestSeedRefusedAtTheGateIsReportedAborted(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	id := tr.stall().GetTargetSeedId()
-	decision := tr.report(1, seedState(id, stageCulled))
-	if len(decision.Reports) != 1 ||
-		decision.Reports[0].GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_ABORTED {
-		t.Fatalf("reports %v", decision.Reports)
-	}
+	t.Parallel()
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
+	onlyReport(t, r.report(1, seedState(id, stageCulled)), aborted, "removed_by_host")
 }
 
 func TestDormantSlotIsNotTheSeedAskedFor(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	id := tr.stall().GetTargetSeedId()
+	t.Parallel()
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
 	for range 2 {
-		decision := tr.report(1, seedState(id, stageDormant))
+		decision := r.report(1, seedState(id, stageDormant))
 		if len(decision.Commands)+len(decision.Reports) > 0 {
 			t.Fatalf("decided %v %v", operations(decision), decision.Reports)
 		}
 	}
-	only(t, tr.report(1, seedState(id, stageDormant)), "SEED_OP_GERMINATE")
+	only(t, r.report(1, seedState(id, stageDormant)), "SEED_OP_GERMINATE")
 }
 
 func TestSeedThatVanishesIsReported(t *testing.T) {
-	tr := newTrainer(t, Config{})
-	id := tr.stall().GetTargetSeedId()
-	tr.report(1, seedState(id, stageTraining))
-	if decision := tr.report(1); len(decision.Reports) > 0 {
-		t.Fatal("one packet without it is not its end")
+	t.Parallel()
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
+	r.report(1, seedState(id, stageTraining))
+	if decision := r.report(1); len(decision.Reports) > 0 {
+		t.Fatal("one report without it is not its end")
 	}
-	decision := tr.report(1)
-	if len(decision.Reports) != 1 || decision.Reports[0].GetNotes() != "removed_by_host" {
-		t.Fatalf("reports %v", decision.Reports)
-	}
+	onlyReport(t, r.report(1), neutral, "removed_by_host")
 }
 
 func TestTwoSeedsEndingReportUnderDifferentIDs(t *testing.T) {
-	tr := newTrainer(t, Config{})
+	t.Parallel()
+	r := newRun(t, Config{})
 	ids := map[string]bool{}
 	for range 3 { // somebody else's seed, its name used again and again
-		tr.report(1, seedState("slot-1", stageTraining))
-		for _, report := range tr.report(1, seedState("slot-1", stageCulled)).Reports {
+		r.report(1, seedState("slot-1", stageTraining))
+		for _, report := range r.report(1, seedState("slot-1", stageCulled)).Reports {
 			ids[report.GetReportId()] = true
 		}
 	}
@@ -150,12 +308,32 @@ func TestTwoSeedsEndingReportUnderDifferentIDs(t *testing.T) {
 	}
 }
 
-func TestSeedOfUnknownBlueprintIsNotSentCommandsItsHostRefuses(t *testing.T) {
-	tr := newTrainer(t, Config{})
+func TestSeedOfUnknownBlueprintIsNotSentCommandsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
 	for range 10 {
-		decision := tr.report(1, measuredSeed("foreign", stageProbationary, -0.5))
+		decision := r.report(1, measuredSeed("foreign", stageProbationary, -0.5))
 		if len(decision.Commands) > 0 {
 			t.Fatalf("commands %v", operations(decision))
+		}
+	}
+}
+
+func TestSeedsOfARunAreBounded(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{5, 0, 1000} {
+		r := newRun(t, Config{MaxSeeds: limit})
+		var seeds []*leyline.SeedState
+		for i := range 200 {
+			seeds = append(seeds, seedState(fmt.Sprint("foreign-", i), stageTraining))
+		}
+		r.report(1, seeds...)
+		want := 64
+		if limit == 5 {
+			want = 5
+		}
+		if got := len(r.record.Seeds); got != want {
+			t.Errorf("%d seeds known, want %d", got, want)
 		}
 	}
 }

@@ -2,41 +2,49 @@ package tamiyo
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// packet is the telemetry of this evaluation; took is how long it lasted.
-func (e *evaluation) packet(took time.Duration) *leyline.TelemetryPacket {
-	packet := telemetry.New(source, "tamiyo-telemetry").Level(highestLevel(e.events))
-	if id := e.state.GetPacketId(); id != "" {
-		packet.WithID(id)
+// packet is the telemetry of this evaluation. It has the identifier of the
+// packet that it answers, or one of its own when that has none.
+func (e *evaluation) packet() *leyline.TelemetryPacket {
+	id := e.state.Packet.GetPacketId()
+	if id == "" || !isText(id) {
+		id = "tamiyo-telemetry-" + e.identify("telemetry")
 	}
-	packet.
+	packet := telemetry.At(source, id, e.now).
+		Level(highestLevel(e.events)).
 		Metric("tamiyo.validation_loss", e.loss, "loss").
 		Metric("tamiyo.loss_delta", e.lossDelta, "loss").
-		Metric("tamiyo.conservative_mode", indicator(e.run.conservative.active), "bool").
-		Metric("tamiyo.inference.latency_ms", float64(took.Microseconds())/1000, "ms").
-		Metric("tamiyo.evaluated_epoch", float64(e.run.epoch), "epoch").
-		Metric("tamiyo.stalled_epochs", float64(e.run.loss.stalled), "epoch")
-	if e.chosen != nil {
-		packet.Metric("tamiyo.blueprint.risk", e.chosen.Risk, "score")
+		Metric("tamiyo.conservative_mode", indicator(e.record.Conservative.active()), "bool").
+		Metric("tamiyo.evaluated_epoch", float64(e.record.Epoch), "epoch").
+		Metric("tamiyo.stalled_epochs", float64(e.record.Loss.Stalled), "epoch")
+	if len(e.chosen) > 0 {
+		packet.Metric("tamiyo.blueprint.risk", e.highestRisk(), "score")
 	}
 	e.indicate(packet)
 	packet.Health(e.health())
 	return withEvents(packet, e.events...)
 }
 
+func (e *evaluation) highestRisk() float64 {
+	highest := 0.0
+	for _, candidate := range e.chosen {
+		highest = max(highest, candidate.Risk)
+	}
+	return highest
+}
+
 func (e *evaluation) indicate(packet *telemetry.Packet) {
 	version := []rune(e.policyVersion())
 	packet.
 		Indicator("policy", string(version[:min(len(version), 8)])).
-		Indicator("mode", strconv.Itoa(int(indicator(e.run.conservative.active)))).
-		Indicator("training_run_id", e.run.id).
-		Indicator("evaluated_epoch", strconv.FormatUint(uint64(e.run.epoch), 10))
-	if step := e.state.GetGlobalStep(); step != 0 {
+		Indicator("mode", strconv.Itoa(int(indicator(e.record.Conservative.active())))).
+		Indicator("training_run_id", e.record.Run).
+		Indicator("evaluated_epoch", strconv.FormatUint(uint64(e.record.Epoch), 10))
+	if step := e.state.Packet.GetGlobalStep(); step != 0 {
 		packet.Indicator("step_index", strconv.FormatUint(step, 10))
 	}
 }

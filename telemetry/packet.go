@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -23,6 +24,18 @@ func New(source, idPrefix string) *Packet {
 	return &Packet{packet: &leyline.TelemetryPacket{
 		PacketId:        idPrefix + "-" + uuid.NewString(),
 		SourceSubsystem: source,
+		Level:           leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
+		SystemHealth:    &leyline.SystemHealth{Status: leyline.HealthStatus_HEALTH_STATUS_HEALTHY},
+	}}
+}
+
+// At starts a packet of a given identifier and time, for one that is the same
+// whenever it is made again. Level and health are as [New] sets them.
+func At(source, id string, at time.Time) *Packet {
+	return &Packet{packet: &leyline.TelemetryPacket{
+		PacketId:        id,
+		SourceSubsystem: source,
+		Timestamp:       timestamppb.New(at),
 		Level:           leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
 		SystemHealth:    &leyline.SystemHealth{Status: leyline.HealthStatus_HEALTH_STATUS_HEALTHY},
 	}}
@@ -83,10 +96,12 @@ func (p *Packet) Indicator(name, text string) *Packet {
 	return p
 }
 
-// Build stamps the packet with the current time and returns it. The builder
-// must not be used afterwards.
+// Build stamps a packet of [New] with the current time and returns it. The
+// builder must not be used afterwards.
 func (p *Packet) Build() *leyline.TelemetryPacket {
-	p.packet.Timestamp = timestamppb.Now()
+	if p.packet.Timestamp == nil {
+		p.packet.Timestamp = timestamppb.Now()
+	}
 	return p.packet
 }
 

@@ -126,3 +126,13 @@ func TestEventPriorityIsTheHighest(t *testing.T) {
 		})
 	}
 }
+
+func TestPacketOfAGivenTimeIsTheSameWheneverItIsMade(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_800_000_000, 5)
+	packet := telemetry.At("tamiyo", "packet-1", at).Build()
+	if packet.GetPacketId() != "packet-1" || packet.GetSourceSubsystem() != "tamiyo" ||
+		packet.GetLevel() != info || !packet.GetTimestamp().AsTime().Equal(at) {
+		t.Errorf("packet %v", packet)
+	}
+}

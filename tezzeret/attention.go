@@ -57,7 +57,7 @@ func multiHeadAttention(g *graph) string {
 // Wang et al. 2020, "Linformer").
 func attentionSingleHead(g *graph) string {
 	length := count(g.params["sequence_length"])
-	resampled := g.product(g.matrix("resample", interpolation(g.positions(), length)), g.input)
+	resampled := g.product(g.matrix("resample", g.weights.interpolation(g.positions(), length)), g.input)
 	place := g.trainable("position", g.weights.uniform(gentle, length, g.features))
 	return g.binary("Add", g.input, g.multiHead(g.input, g.binary("Add", resampled, place), 1, ""))
 }

@@ -80,7 +80,7 @@ func (c *Compiler) CompileConservative(ctx context.Context, d *leyline.Blueprint
 
 func (c *Compiler) compile(ctx context.Context, d *leyline.BlueprintDescriptor,
 	params map[string]float64, strategy string) (*Compiled, error) {
-	if err := c.Compilable(d); err != nil {
+	if err := c.buildable(d); err != nil {
 		return nil, err
 	}
 	if params == nil {
@@ -94,12 +94,16 @@ func (c *Compiler) compile(ctx context.Context, d *leyline.BlueprintDescriptor,
 	}
 	p, err := c.prove(ctx, d, params, strategy)
 	if errors.Is(err, kernel.ErrProfile) {
-		return nil, notCompilable(d, fmt.Sprintf("too much for a kernel in the slot %s: %v", c.config.Slot, err))
+		return nil, c.tooMuch(d, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("tezzeret: compile %s (%s): %w", d.GetBlueprintId(), d.GetName(), err)
 	}
 	return c.describe(d, params, p, strategy), nil
+}
+
+func (c *Compiler) tooMuch(d *leyline.BlueprintDescriptor, err error) error {
+	return notCompilable(d, fmt.Sprintf("too much for a kernel in the slot %s: %v", c.config.Slot, err))
 }
 
 // proof is a kernel that was written, loaded and run, with what that took.
@@ -160,6 +164,9 @@ func (c *Compiler) build(d *leyline.BlueprintDescriptor, params map[string]float
 	g := newGraph(c.config.Slot, params, newWeights(d.GetBlueprintId(), params, c.config.Slot))
 	g.enter(architecture.view)
 	g.finish(g.leave(architecture.view, architecture.build(g)))
+	if g.weights.left < 0 {
+		return nil, nil, fmt.Errorf("%w: more than %d weights", kernel.ErrProfile, maxWeights)
+	}
 	artifact, err := g.bytes(d.GetName(), [][2]string{
 		{"blueprint_id", d.GetBlueprintId()},
 		{"blueprint_name", d.GetName()},
@@ -201,7 +208,9 @@ func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]fl
 // prewarm times forward passes of one fixed batch, and returns milliseconds.
 func (c *Compiler) prewarm(ctx context.Context, loaded *kernel.Kernel, strategy string,
 	poisons bool) ([]float64, error) {
-	batch := newWeights("prewarm", nil, c.config.Slot).uniform(1, c.config.Slot.batched(guardBatch)...)
+	drawn := newWeights("prewarm", nil, c.config.Slot)
+	drawn.left = guardBatch * maxSlot
+	batch := drawn.uniform(1, c.config.Slot.batched(guardBatch)...)
 	instance, tape := loaded.Instantiate(), kernel.NewTape()
 	var samples []float64
 	begin := time.Now()

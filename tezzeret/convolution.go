@@ -20,7 +20,7 @@ func (g *graph) conv(x string, out int, w window) string {
 	w.dilation, w.groups = max(1, w.dilation), max(1, w.groups)
 	axes := len(g.shape[x]) - 1
 	weight := g.trainable("kernel", g.convWeights(g.shape[x][0]/w.groups, out, axes, w))
-	inputs := []string{x, weight, g.trainable("bias", filled(0, out))}
+	inputs := []string{x, weight, g.trainable("bias", g.weights.filled(0, out))}
 	shape := append([]int{out}, g.shape[x][1:]...)
 	return g.applyTo("Conv", shape, inputs,
 		kernel.IntsAttr("dilations", repeated(w.dilation, axes)...),

@@ -34,7 +34,7 @@ func (g *graph) sampling(groups int) string {
 	for axis, size := range g.grid {
 		moved := g.conv(g.input, groups*len(offsets), window{size: 3, small: true})
 		place := g.binary("Add", g.reshape(moved, groups, rows, 1), g.frozen("tap", g.tapPlaces(offsets, axis)))
-		away := g.applyTo("Sub", []int{groups, rows, size}, []string{place, g.frozen("axis", counting(size))})
+		away := g.applyTo("Sub", []int{groups, rows, size}, []string{place, g.frozen("axis", g.weights.counting(size))})
 		hat := g.unary("Relu", g.binary("Add", g.unary("Neg", g.unary("Abs", away)), g.scalar(1)))
 		if weight == "" {
 			weight = hat
@@ -67,7 +67,10 @@ func sampleOffsets(axes int) [][]int {
 // [taps·positions, 1].
 func (g *graph) tapPlaces(offsets [][]int, axis int) *kernel.Tensor {
 	n := g.positions()
-	t := kernel.NewTensor(len(offsets)*n, 1)
+	t := g.weights.tensor(len(offsets)*n, 1)
+	if t.Data == nil {
+		return t
+	}
 	for k, offset := range offsets {
 		for p := range n {
 			// The way from the first position is the position's coordinates.
@@ -78,8 +81,8 @@ func (g *graph) tapPlaces(offsets [][]int, axis int) *kernel.Tensor {
 }
 
 // counting is 0, 1, 2 and so on.
-func counting(size int) *kernel.Tensor {
-	t := kernel.NewTensor(size)
+func (w *weights) counting(size int) *kernel.Tensor {
+	t := w.tensor(size)
 	for i := range t.Data {
 		t.Data[i] = float32(i)
 	}

@@ -46,14 +46,17 @@ func mixtureOfExperts(g *graph) string {
 	// One wide layer holds all experts side by side; the gate of an expert is
 	// spread over its columns by a constant matrix.
 	hidden := g.unary("Relu", g.linear(g.input, g.weights.he(g.features, experts*width), 0))
-	spread := g.apply("MatMul", experts*width, []string{gate, g.frozen("spread", blockRows(experts, width))})
+	spread := g.apply("MatMul", experts*width, []string{gate, g.frozen("spread", g.weights.blockRows(experts, width))})
 	branch := g.linear(g.binary("Mul", hidden, spread), g.weights.small(experts*width, g.features), 0)
 	return g.binary("Add", g.input, branch)
 }
 
 // blockRows is a [rows, rows·width] matrix with ones in each row's own block.
-func blockRows(rows, width int) *kernel.Tensor {
-	t := kernel.NewTensor(rows, rows*width)
+func (w *weights) blockRows(rows, width int) *kernel.Tensor {
+	t := w.tensor(rows, rows*width)
+	if t.Data == nil {
+		return t
+	}
 	for r := range rows {
 		for c := range width {
 			t.Data[r*rows*width+r*width+c] = 1
@@ -73,22 +76,24 @@ func differentiableNAS(g *graph) string {
 		g.gelu,
 	}
 	n := len(candidates)
-	preferences := g.trainable("preference", kernel.NewTensor(1, n))
+	preferences := g.trainable("preference", g.weights.tensor(1, n))
 	g.shape[preferences] = []int{n}
 	shares := g.softmax(g.binary("Div", preferences, g.scalar(g.params["temperature"])))
 	sum := g.input
 	for k, activate := range candidates {
 		output := activate(g.linear(g.input, g.weights.uniform(gentle, g.features, g.features), 0))
-		share := g.apply("MatMul", 1, []string{shares, g.frozen("pick", unitColumn(k, n))})
+		share := g.apply("MatMul", 1, []string{shares, g.frozen("pick", g.weights.unitColumn(k, n))})
 		sum = g.binary("Add", sum, g.binary("Mul", output, share))
 	}
 	return sum
 }
 
 // unitColumn is an [n, 1] matrix with a one in row k.
-func unitColumn(k, n int) *kernel.Tensor {
-	t := kernel.NewTensor(n, 1)
-	t.Data[k] = 1
+func (w *weights) unitColumn(k, n int) *kernel.Tensor {
+	t := w.tensor(n, 1)
+	if t.Data != nil {
+		t.Data[k] = 1
+	}
 	return t
 }
 
@@ -100,7 +105,7 @@ func unitColumn(k, n int) *kernel.Tensor {
 func metaLearning(g *graph) string {
 	context := max(1, g.features/4)
 	decoder := g.trainable("decoder", g.weights.glorot(context, g.features))
-	rate := g.trainable("rate", filled(0.1, context))
+	rate := g.trainable("rate", g.weights.filled(0.1, context))
 	// The first step starts from c = 0, where the residual is x itself.
 	c := g.binary("Mul", g.encode(g.input, decoder, context), rate)
 	for range count(g.params["adapt_steps"]) - 1 {

@@ -122,13 +122,13 @@ func (g *graph) indices(role string, values []int64) string {
 
 // scalar adds a constant that broadcasts over everything.
 func (g *graph) scalar(value float64) string {
-	return g.frozen("scalar", filled(value, 1))
+	return g.frozen("scalar", g.weights.filled(value, 1))
 }
 
 // linear is x·w + b along the last dimension, with w of shape [in, out] and the
 // bias filled with bias.
 func (g *graph) linear(x string, w *kernel.Tensor, bias float64) string {
-	return g.affine(x, g.trainable("weight", w), g.trainable("bias", filled(bias, w.Shape[1])), w.Shape[1])
+	return g.affine(x, g.trainable("weight", w), g.trainable("bias", g.weights.filled(bias, w.Shape[1])), w.Shape[1])
 }
 
 // affine is linear with initialisers that exist already.
@@ -205,7 +205,7 @@ func (g *graph) product(a, b string) string {
 // layerNorm normalises the last dimension, with a learned scale and shift.
 func (g *graph) layerNorm(x string) string {
 	width := g.width(x)
-	gamma, beta := g.trainable("gamma", filled(1, width)), g.trainable("beta", filled(0, width))
+	gamma, beta := g.trainable("gamma", g.weights.filled(1, width)), g.trainable("beta", g.weights.filled(0, width))
 	return g.apply("LayerNormalization", width, []string{x, gamma, beta},
 		kernel.IntAttr("axis", -1), kernel.FloatAttr("epsilon", 1e-5))
 }

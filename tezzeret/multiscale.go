@@ -26,8 +26,11 @@ func (g *graph) matrix(role string, t *kernel.Tensor) string {
 
 // averaging is the matrix [from, to] of adaptive average pooling: bin b of to
 // is the mean of positions ⌊b·from/to⌋ to ⌈(b+1)·from/to⌉.
-func averaging(from, to int) *kernel.Tensor {
-	t := kernel.NewTensor(from, to)
+func (w *weights) averaging(from, to int) *kernel.Tensor {
+	t := w.tensor(from, to)
+	if t.Data == nil {
+		return t
+	}
 	for b := range to {
 		first, end := b*from/to, ceilDiv((b+1)*from, to)
 		for i := first; i < end; i++ {
@@ -39,8 +42,11 @@ func averaging(from, to int) *kernel.Tensor {
 
 // interpolation is the matrix [to, from] of linear interpolation between the
 // middles of from equal stretches.
-func interpolation(from, to int) *kernel.Tensor {
-	t := kernel.NewTensor(to, from)
+func (w *weights) interpolation(from, to int) *kernel.Tensor {
+	t := w.tensor(to, from)
+	if t.Data == nil {
+		return t
+	}
 	for i := range to {
 		// The middle of stretch i, in stretches of from, as a fraction of 2·to.
 		numerator := min(max((2*i+1)*from-to, 0), 2*to*(from-1))
@@ -54,10 +60,14 @@ func interpolation(from, to int) *kernel.Tensor {
 	return t
 }
 
-// transposed swaps the dimensions of a matrix.
-func transposed(t *kernel.Tensor) *kernel.Tensor {
+// transposed swaps the dimensions of a matrix, in whose place the result stands.
+func (w *weights) transposed(t *kernel.Tensor) *kernel.Tensor {
 	rows, columns := t.Shape[0], t.Shape[1]
-	out := kernel.NewTensor(columns, rows)
+	if t.Data == nil {
+		return w.tensor(columns, rows)
+	}
+	w.left += int64(rows) * int64(columns)
+	out := w.tensor(columns, rows)
 	for r := range rows {
 		for c := range columns {
 			out.Data[c*rows+r] = t.Data[r*columns+c]
@@ -81,13 +91,15 @@ func eachAxis(grid []int, matrix func(size int) *kernel.Tensor) []*kernel.Tensor
 // pyramid pooling"; Zhao et al. 2017, "Pyramid scene parsing network").
 func adaptivePooling(g *graph) string {
 	size := count(g.params["output_size"])
-	pooled := g.resample(g.input, eachAxis(g.grid, func(from int) *kernel.Tensor { return averaging(from, size) })...)
+	pooled := g.resample(g.input, eachAxis(g.grid, func(from int) *kernel.Tensor { return g.weights.averaging(from, size) })...)
 	bins := volume(g.shape[pooled][1:])
 	flat := g.reshape(pooled, g.features, bins)
 	hidden := g.unary("Relu", g.linear(flat, g.weights.he(bins, bins), 0))
 	mixed := g.linear(hidden, g.weights.small(bins, bins), 0)
 	spread := g.resample(g.reshape(mixed, g.shape[pooled]...),
-		eachAxis(g.grid, func(to int) *kernel.Tensor { return transposed(interpolation(size, to)) })...)
+		eachAxis(g.grid, func(to int) *kernel.Tensor {
+			return g.weights.transposed(g.weights.interpolation(size, to))
+		})...)
 	return g.binary("Add", g.input, spread)
 }
 
@@ -100,7 +112,7 @@ func featurePyramid(g *graph) string {
 	grids := [][]int{g.grid}
 	for range count(g.params["levels"]) - 1 {
 		half := g.resample(levels[len(levels)-1], eachAxis(grids[len(grids)-1], func(size int) *kernel.Tensor {
-			return averaging(size, ceilDiv(size, 2))
+			return g.weights.averaging(size, ceilDiv(size, 2))
 		})...)
 		grids = append(grids, g.shape[half][1:])
 		levels = append(levels, g.reluConv(half, g.lifted(), window{size: 3}))
@@ -109,7 +121,7 @@ func featurePyramid(g *graph) string {
 	for i, level := range slices.Backward(levels) {
 		lateral := g.conv(level, g.lifted(), window{size: 1})
 		if merged != "" {
-			lateral = g.binary("Add", lateral, g.resample(merged, finer(grids[i+1], grids[i])...))
+			lateral = g.binary("Add", lateral, g.resample(merged, g.weights.finer(grids[i+1], grids[i])...))
 		}
 		merged = lateral
 	}
@@ -117,10 +129,10 @@ func featurePyramid(g *graph) string {
 }
 
 // finer interpolates from one grid to another.
-func finer(from, to []int) []*kernel.Tensor {
+func (w *weights) finer(from, to []int) []*kernel.Tensor {
 	matrices := make([]*kernel.Tensor, len(from))
 	for i := range from {
-		matrices[i] = transposed(interpolation(from[i], to[i]))
+		matrices[i] = w.transposed(w.interpolation(from[i], to[i]))
 	}
 	return matrices
 }

@@ -1,9 +1,5 @@
 package tezzeret
 
-import (
-	"github.com/esper-lite/weatherlight/kernel"
-)
-
 // outOfSight is added to the score of a pair that must not see each other: no
 // softmax leaves anything of it.
 const outOfSight = -1e9
@@ -12,7 +8,10 @@ const outOfSight = -1e9
 // sees is false; it is given the way from the first to the second, an axis each.
 func (g *graph) mask(sees func(way []int) bool) string {
 	n := g.positions()
-	t := kernel.NewTensor(n, n)
+	t := g.weights.tensor(n, n)
+	if t.Data == nil {
+		return g.frozen("mask", t)
+	}
 	for from := range n {
 		for to := range n {
 			if !sees(wayBetween(g.grid, from, to)) {

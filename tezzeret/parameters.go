@@ -26,6 +26,30 @@ func Midpoints(d *leyline.BlueprintDescriptor) map[string]float64 {
 	return points
 }
 
+// Complete returns the parameters that a kernel is built with when only some are
+// given: the given ones, and the midpoints of the others. A value that is a bound to
+// the precision of a float32, in which commands carry parameters, is that bound.
+// Errors are ErrParameters: a name that is not declared, or a value out of bounds.
+func Complete(d *leyline.BlueprintDescriptor, given map[string]float64) (map[string]float64, error) {
+	params := Midpoints(d)
+	for name, value := range given {
+		bounds := d.GetAllowedParameters()[name]
+		for _, bound := range []float64{bounds.GetMinValue(), bounds.GetMaxValue()} {
+			if float32(value) == float32(bound) {
+				value = bound
+			}
+		}
+		if value == 0 {
+			value = 0 // not the negative one: equal parameters are written alike
+		}
+		params[name] = value
+	}
+	if err := checkParameters(d, params); err != nil {
+		return nil, err
+	}
+	return params, nil
+}
+
 // checkParameters wants each declared parameter, within its inclusive bounds,
 // and no other.
 func checkParameters(d *leyline.BlueprintDescriptor, params map[string]float64) error {

@@ -20,8 +20,8 @@ func linearProjection(g *graph) string {
 // layerNormBasic is y = γ·(x-mean)/sqrt(variance+epsilon) + β over the
 // features of each row (Ba et al. 2016, "Layer normalization").
 func layerNormBasic(g *graph) string {
-	gamma := g.trainable("gamma", filled(1, g.features))
-	beta := g.trainable("beta", filled(0, g.features))
+	gamma := g.trainable("gamma", g.weights.filled(1, g.features))
+	beta := g.trainable("beta", g.weights.filled(0, g.features))
 	return g.apply("LayerNormalization", g.features, []string{g.input, gamma, beta},
 		kernel.IntAttr("axis", -1), kernel.FloatAttr("epsilon", float32(g.params["epsilon"])))
 }
@@ -29,7 +29,7 @@ func layerNormBasic(g *graph) string {
 // dropoutLight zeroes features at the given ratio while training and passes
 // them on otherwise (Srivastava et al. 2014, "Dropout").
 func dropoutLight(g *graph) string {
-	ratio := g.frozen("ratio", filled(g.params["dropout"]))
+	ratio := g.frozen("ratio", g.weights.filled(g.params["dropout"]))
 	return g.applyTo("Dropout", g.shape[g.input], []string{g.input, ratio})
 }
 
@@ -48,10 +48,10 @@ func batchNorm1D(g *graph) string {
 	}
 	inputs := []string{
 		x,
-		g.trainable("gamma", filled(1, g.features)),
-		g.trainable("beta", filled(0, g.features)),
-		g.frozen("mean", filled(0, g.features)),
-		g.frozen("variance", filled(1, g.features)),
+		g.trainable("gamma", g.weights.filled(1, g.features)),
+		g.trainable("beta", g.weights.filled(0, g.features)),
+		g.frozen("mean", g.weights.filled(0, g.features)),
+		g.frozen("variance", g.weights.filled(1, g.features)),
 	}
 	return g.applyTo("BatchNormalization", g.shape[x], inputs,
 		kernel.FloatAttr("epsilon", 1e-5), kernel.FloatAttr("momentum", float32(g.params["momentum"])))
@@ -64,7 +64,7 @@ func geluActivation(g *graph) string { return g.gelu(g.input) }
 // layerScaling is y = γ⊙x with one learned factor a feature, started at scale
 // (Touvron et al. 2021, "Going deeper with image transformers").
 func layerScaling(g *graph) string {
-	return g.binary("Mul", g.input, g.trainable("gamma", filled(g.params["scale"], g.features)))
+	return g.binary("Mul", g.input, g.trainable("gamma", g.weights.filled(g.params["scale"], g.features)))
 }
 
 // learnedPositional is y = x + p with one learned offset a feature and
@@ -75,13 +75,13 @@ func layerScaling(g *graph) string {
 // Vaswani et al. 2017, "Attention is all you need").
 func learnedPositional(g *graph) string {
 	if g.grid == nil {
-		offsets := kernel.NewTensor(g.features)
+		offsets := g.weights.tensor(g.features)
 		for i := range offsets.Data {
 			offsets.Data[i] = wave(i, g.params["frequency"]*float64(i))
 		}
 		return g.binary("Add", g.input, g.trainable("position", offsets))
 	}
-	offsets := kernel.NewTensor(g.positions(), g.features)
+	offsets := g.weights.tensor(g.positions(), g.features)
 	for i := range offsets.Data {
 		position, feature := i/g.features, i%g.features
 		slower := math.Pow(10000, -float64(feature/2*2)/float64(g.features))

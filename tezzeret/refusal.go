@@ -11,6 +11,10 @@ import (
 // is compiled in its place.
 type NotCompilableError struct {
 	BlueprintID, Name, Reason string
+
+	// Forbidden says that a permission is missing; otherwise there is no such
+	// network for the slot, whoever asks.
+	Forbidden bool
 }
 
 func (e *NotCompilableError) Error() string {
@@ -25,14 +29,24 @@ func notCompilable(d *leyline.BlueprintDescriptor, reason string) error {
 // for the midpoints: a permission that is missing, an architecture that cannot
 // be built, or a slot that it makes no sense in.
 func (c *Compiler) Compilable(d *leyline.BlueprintDescriptor) error {
-	reason := c.missingPermission(d)
-	if reason == "" {
-		reason = c.unfit(d, Midpoints(d))
+	if err := c.buildable(d); err != nil {
+		return err
 	}
-	if reason == "" {
-		return nil
+	if reason := c.unfit(d, Midpoints(d)); reason != "" {
+		return notCompilable(d, reason)
 	}
-	return notCompilable(d, reason)
+	return nil
+}
+
+// buildable is Compilable for some slot and some parameters.
+func (c *Compiler) buildable(d *leyline.BlueprintDescriptor) error {
+	if reason := c.missingPermission(d); reason != "" {
+		return &NotCompilableError{BlueprintID: d.GetBlueprintId(), Name: d.GetName(), Reason: reason, Forbidden: true}
+	}
+	if _, ok := architectureOf(d.GetName()); !ok {
+		return notCompilable(d, whyNot(d.GetName()))
+	}
+	return nil
 }
 
 // unfit says why there is no such network for the slot, or "".
@@ -40,6 +54,9 @@ func (c *Compiler) unfit(d *leyline.BlueprintDescriptor, params map[string]float
 	architecture, ok := architectureOf(d.GetName())
 	if !ok {
 		return whyNot(d.GetName())
+	}
+	if !c.config.Slot.bounded() {
+		return fmt.Sprintf("the slot %s has more than %d values", c.config.Slot, maxSlot)
 	}
 	return architecture.refusal(c.config.Slot, params)
 }

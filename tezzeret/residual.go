@@ -60,6 +60,6 @@ func recursiveProcessing(g *graph) string {
 // weights.
 func (g *graph) shared(w *kernel.Tensor) func(x string) string {
 	out := w.Shape[1]
-	weight, bias := g.trainable("weight", w), g.trainable("bias", filled(0, out))
+	weight, bias := g.trainable("weight", w), g.trainable("bias", g.weights.filled(0, out))
 	return func(x string) string { return g.affine(x, weight, bias, out) }
 }

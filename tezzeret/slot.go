@@ -79,6 +79,21 @@ func (s Slot) Shape() []int {
 	}
 }
 
+// maxSlot bounds the values of one example: a kernel's profile has no room for more.
+const maxSlot = 1 << 22
+
+// bounded is false for a slot of more values than any kernel takes.
+func (s Slot) bounded() bool {
+	values := 1
+	for _, size := range s.Shape() {
+		if size > maxSlot/values {
+			return false
+		}
+		values *= size
+	}
+	return true
+}
+
 // String is the shape with the batch, such as "[N,32]".
 func (s Slot) String() string {
 	shape := s.Shape()

@@ -16,7 +16,7 @@ const stressDepth = 4
 func explodingGradient(g *graph) string {
 	x := g.input
 	for range stressDepth {
-		x = g.linear(x, diagonal(g.params["scale"], g.features), 0)
+		x = g.linear(x, g.weights.diagonal(g.params["scale"], g.features), 0)
 	}
 	return x
 }
@@ -28,13 +28,16 @@ func explodingGradient(g *graph) string {
 func vanishingGradient(g *graph) string {
 	x := g.input
 	for range stressDepth {
-		x = g.unary("Tanh", g.linear(x, diagonal(g.params["decay"], g.features), 0))
+		x = g.unary("Tanh", g.linear(x, g.weights.diagonal(g.params["decay"], g.features), 0))
 	}
 	return x
 }
 
-func diagonal(value float64, size int) *kernel.Tensor {
-	t := kernel.NewTensor(size, size)
+func (w *weights) diagonal(value float64, size int) *kernel.Tensor {
+	t := w.tensor(size, size)
+	if t.Data == nil {
+		return t
+	}
 	for i := range size {
 		t.Data[i*size+i] = float32(value)
 	}
@@ -46,7 +49,7 @@ func diagonal(value float64, size int) *kernel.Tensor {
 // unlike values.
 func (g *graph) stressWave() string {
 	const golden = 0.6180339887498949
-	phases := kernel.NewTensor(g.features)
+	phases := g.weights.tensor(g.features)
 	for i := range phases.Data {
 		turn := float64(float64(i+1) * golden)
 		phases.Data[i] = rounded(2 * math.Pi * (turn - math.Floor(turn)))
@@ -79,7 +82,7 @@ const iterationsPerStep = 40
 // "Adaptive computation time").
 func boundedLoop(g *graph) string {
 	steps := count(g.params["iterations"] / iterationsPerStep)
-	rate := g.trainable("rate", filled(gentle/float64(steps), g.features))
+	rate := g.trainable("rate", g.weights.filled(gentle/float64(steps), g.features))
 	x := g.input
 	for range steps {
 		x = g.binary("Add", x, g.binary("Mul", g.unary("Sin", x), rate))

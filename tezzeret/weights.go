@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel"
 )
@@ -15,22 +16,41 @@ import (
 // receives a gradient from the first step.
 const gentle = 0.05
 
+// maxWeights is how many numbers a kernel file can hold.
+const maxWeights = kernel.MaxFileBytes / 4
+
 // weights draws initial values. Each value is one exact integer times one
 // bound, rounded once, so that every machine draws the same bits.
-type weights struct{ source *rand.PCG }
+type weights struct {
+	source *rand.PCG
+	left   int64 // numbers that the kernel has room for; negative once it has not
+}
 
 // newWeights seeds the generator with the SHA-256 of what identifies a kernel.
 func newWeights(blueprintID string, params map[string]float64, slot Slot) *weights {
 	text := fmt.Sprintf("%s\n%s\n%s", blueprintID, canonical(params), slot)
 	digest := sha256.Sum256([]byte(text))
 	high, low := binary.BigEndian.Uint64(digest[:8]), binary.BigEndian.Uint64(digest[8:16])
-	return &weights{source: rand.NewPCG(high, low)}
+	return &weights{source: rand.NewPCG(high, low), left: maxWeights}
+}
+
+// tensor returns a tensor of zeros, or one without data when the kernel has no room
+// for it: no memory is taken for what is going to be refused.
+func (w *weights) tensor(shape ...int) *kernel.Tensor {
+	size := int64(1)
+	for _, n := range shape {
+		size = min(size*int64(n), math.MaxInt32) // the next factor is at most as large
+	}
+	if w.left -= size; w.left < 0 {
+		return &kernel.Tensor{Shape: slices.Clone(shape)}
+	}
+	return kernel.NewTensor(shape...)
 }
 
 // uniform returns a tensor of values in [-bound, bound).
 func (w *weights) uniform(bound float64, shape ...int) *kernel.Tensor {
 	const half = 1 << 23
-	t := kernel.NewTensor(shape...)
+	t := w.tensor(shape...)
 	for i := range t.Data {
 		signed := int64(w.source.Uint64()>>40) - half
 		t.Data[i] = float32(float64(signed) * (bound / half))
@@ -60,6 +80,9 @@ func (w *weights) small(in, out int) *kernel.Tensor {
 // that should start by passing their first out inputs on.
 func (w *weights) nearIdentity(factor float64, in, out int) *kernel.Tensor {
 	t := w.small(in, out)
+	if t.Data == nil {
+		return t
+	}
 	for i := range out {
 		t.Data[i*out+i] = float32(float64(t.Data[i*out+i]) + factor)
 	}
@@ -67,8 +90,8 @@ func (w *weights) nearIdentity(factor float64, in, out int) *kernel.Tensor {
 }
 
 // filled returns a tensor of one value.
-func filled(value float64, shape ...int) *kernel.Tensor {
-	t := kernel.NewTensor(shape...)
+func (w *weights) filled(value float64, shape ...int) *kernel.Tensor {
+	t := w.tensor(shape...)
 	for i := range t.Data {
 		t.Data[i] = float32(value)
 	}

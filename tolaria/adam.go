@@ -1,7 +1,10 @@
 package tolaria
 
 import (
+	"errors"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel"
 )
@@ -12,63 +15,109 @@ const (
 	adamEpsilon = 1e-8
 )
 
-// adam is the optimiser of Kingma and Ba (2015), "Adam: A Method for Stochastic
-// Optimization", with its published constants. Its moments belong to the
-// parameters it was made for.
-type adam struct {
-	parameters []*kernel.Parameter
-	rate       float64
-	step       int
-	moments    []adamMoments
+// Adam is the optimizer of Kingma and Ba (2015), "Adam: A Method for Stochastic
+// Optimization", with its published constants. It keeps its state by parameter:
+// what a seed has gathered while it grew goes on when it is part of the network.
+// The zero value is ready to use. It belongs to one goroutine.
+type Adam struct {
+	states map[*kernel.Parameter]*Moments
 }
 
-type adamMoments struct {
-	first, second []float64
+// Moments are the optimizer's state of one parameter: running means of its
+// gradient and of the squared gradient, and the steps taken.
+type Moments struct {
+	Steps  int       `json:"steps"`
+	First  []float64 `json:"first"`
+	Second []float64 `json:"second"`
 }
 
-func newAdam(parameters []*kernel.Parameter, rate float64) *adam {
-	optimizer := &adam{parameters: parameters, rate: rate, moments: make([]adamMoments, len(parameters))}
-	for i, parameter := range parameters {
-		size := parameter.Value.Size()
-		optimizer.moments[i] = adamMoments{first: make([]float64, size), second: make([]float64, size)}
-	}
-	return optimizer
-}
+// ErrMoments is wrapped by Put for moments that are not of the parameter.
+var ErrMoments = errors.New("moments do not fit the parameter")
 
-// Step moves the parameters along their gradients and clears the gradients.
-func (a *adam) Step() {
-	a.step++
-	correction1 := 1 - math.Pow(adamBeta1, float64(a.step))
-	correction2 := 1 - math.Pow(adamBeta2, float64(a.step))
-	rate := a.rate * math.Sqrt(correction2) / correction1
-	for i, parameter := range a.parameters {
-		a.moments[i].apply(parameter, rate)
-		parameter.ZeroGrad()
-	}
-}
-
-func (m adamMoments) apply(parameter *kernel.Parameter, rate float64) {
-	if parameter.Grad == nil {
-		return
-	}
-	for j, gradient := range parameter.Grad.Data {
-		g := float64(gradient)
-		m.first[j] = adamBeta1*m.first[j] + (1-adamBeta1)*g
-		m.second[j] = adamBeta2*m.second[j] + (1-adamBeta2)*g*g
-		parameter.Value.Data[j] -= float32(rate * m.first[j] / (math.Sqrt(m.second[j]) + adamEpsilon))
-	}
-}
-
-// gradientNorm is the Euclidean norm over all gradients of the parameters.
-func gradientNorm(parameters []*kernel.Parameter) float64 {
-	var sum float64
+// Step moves the parameters along their gradients at a learning rate, and clears
+// the gradients.
+func (a *Adam) Step(rate float64, parameters []*kernel.Parameter) {
 	for _, parameter := range parameters {
 		if parameter.Grad == nil {
 			continue
 		}
-		for _, gradient := range parameter.Grad.Data {
-			sum += float64(gradient) * float64(gradient)
+		a.of(parameter).apply(rate, parameter)
+		parameter.ZeroGrad()
+	}
+}
+
+func (a *Adam) of(parameter *kernel.Parameter) *Moments {
+	state, ok := a.states[parameter]
+	if !ok {
+		size := len(parameter.Value.Data)
+		state = &Moments{First: make([]float64, size), Second: make([]float64, size)}
+		a.set(parameter, state)
+	}
+	return state
+}
+
+func (a *Adam) set(parameter *kernel.Parameter, state *Moments) {
+	if a.states == nil {
+		a.states = make(map[*kernel.Parameter]*Moments)
+	}
+	a.states[parameter] = state
+}
+
+func (m *Moments) apply(rate float64, parameter *kernel.Parameter) {
+	m.Steps++
+	correction1 := 1 - math.Pow(adamBeta1, float64(m.Steps))
+	correction2 := 1 - math.Pow(adamBeta2, float64(m.Steps))
+	rate *= math.Sqrt(correction2) / correction1
+	for i, gradient := range parameter.Grad.Data {
+		g := float64(gradient)
+		m.First[i] = adamBeta1*m.First[i] + (1-adamBeta1)*g
+		m.Second[i] = adamBeta2*m.Second[i] + (1-adamBeta2)*g*g
+		parameter.Value.Data[i] -= float32(rate * m.First[i] / (math.Sqrt(m.Second[i]) + adamEpsilon))
+	}
+}
+
+// Get copies the states of parameters; nil stands for one that never moved.
+func (a *Adam) Get(parameters []*kernel.Parameter) []*Moments {
+	states := make([]*Moments, len(parameters))
+	for i, parameter := range parameters {
+		if state, ok := a.states[parameter]; ok {
+			states[i] = state.clone()
 		}
 	}
-	return math.Sqrt(sum)
+	return states
+}
+
+// Put sets the states of parameters to copies of those that Get gave.
+func (a *Adam) Put(parameters []*kernel.Parameter, states []*Moments) error {
+	if len(states) != len(parameters) {
+		return fmt.Errorf("%w: %d states for %d parameters", ErrMoments, len(states), len(parameters))
+	}
+	for i, state := range states {
+		if state != nil && !state.fits(parameters[i]) {
+			return fmt.Errorf("%w: %s", ErrMoments, parameters[i].Name)
+		}
+	}
+	a.Forget(parameters)
+	for i, state := range states {
+		if state != nil {
+			a.set(parameters[i], state.clone())
+		}
+	}
+	return nil
+}
+
+// Forget drops the states of parameters that are gone.
+func (a *Adam) Forget(parameters []*kernel.Parameter) {
+	for _, parameter := range parameters {
+		delete(a.states, parameter)
+	}
+}
+
+func (m *Moments) clone() *Moments {
+	return &Moments{Steps: m.Steps, First: slices.Clone(m.First), Second: slices.Clone(m.Second)}
+}
+
+func (m *Moments) fits(parameter *kernel.Parameter) bool {
+	size := len(parameter.Value.Data)
+	return m.Steps >= 0 && len(m.First) == size && len(m.Second) == size
 }

@@ -21,31 +21,16 @@ import (
 var digitsFile []byte
 
 const (
-	digitPixels  = 64
-	digitClasses = 10
+	digitSide   = 8
+	digitPixels = digitSide * digitSide
 	// digitMiddle is half the largest pixel value of the set.
 	digitMiddle = 8
+	// blank is the background's value.
+	blank = -1
 )
 
-// Dataset is a labelled set of examples.
-type Dataset struct {
-	// Inputs has the shape [examples, features], scaled to -1..1.
-	Inputs *kernel.Tensor
-	// Labels has one class index an example.
-	Labels []int
-}
-
-// Len is the number of examples.
-func (d *Dataset) Len() int { return len(d.Labels) }
-
-// Split is a dataset divided for honest measurement: training fits the
-// weights, validation steers growth, and test is looked at only to report.
-type Split struct {
-	Train, Validation, Test *Dataset
-}
-
-// Digits loads the embedded set of 1,797 handwritten digits: 64 features, 10
-// classes.
+// Digits loads the embedded set of 1,797 handwritten digits: 64 features, scaled
+// to -1..1, and 10 classes.
 func Digits() (*Dataset, error) {
 	archive, err := gzip.NewReader(bytes.NewReader(digitsFile))
 	if err != nil {
@@ -85,38 +70,35 @@ func appendDigit(pixels []float32, labels []int, row []string) ([]float32, []int
 	return pixels, append(labels, label), nil
 }
 
-// Split shuffles the set with rng and divides it: 60 % train, 20 % validation,
-// 20 % test.
-func (d *Dataset) Split(rng *rand.Rand) Split {
-	order := rng.Perm(d.Len())
-	train, validation := d.Len()*6/10, d.Len()*8/10
-	return Split{
-		Train:      d.pick(order[:train]),
-		Validation: d.pick(order[train:validation]),
-		Test:       d.pick(order[validation:]),
+// farthest is how far the digits of MovingDigits lie from their place, in pixels
+// across and down.
+const farthest = 1
+
+// MovingDigits are the digits split for training, each moved by up to one pixel
+// across and down: training examples anew in each pass, those held out once. To
+// tell a digit wherever it lies takes more than a small network has.
+func MovingDigits(rng *rand.Rand) (*Data, error) {
+	digits, err := Digits()
+	if err != nil {
+		return nil, err
 	}
+	split := digits.Split(rng)
+	split.Validation = split.Validation.varied(rng, moveDigit)
+	split.Test = split.Test.varied(rng, moveDigit)
+	return &Data{Split: split, Vary: moveDigit}, nil
 }
 
-// pick copies the examples at the given places, in that order.
-func (d *Dataset) pick(places []int) *Dataset {
-	features := d.Inputs.Cols()
-	picked := &Dataset{Inputs: kernel.NewTensor(len(places), features), Labels: make([]int, len(places))}
-	for i, place := range places {
-		copy(picked.Inputs.Data[i*features:(i+1)*features], d.Inputs.Data[place*features:(place+1)*features])
-		picked.Labels[i] = d.Labels[place]
-	}
-	return picked
-}
-
-// batches calls visit with consecutive mini-batches of a shuffled copy of the
-// set. The last batch may be smaller.
-func (d *Dataset) batches(rng *rand.Rand, size int, visit func(*Dataset) error) error {
-	order := rng.Perm(d.Len())
-	for start := 0; start < len(order); start += size {
-		end := min(start+size, len(order))
-		if err := visit(d.pick(order[start:end])); err != nil {
-			return err
+// moveDigit moves an image; what comes in from outside is blank.
+func moveDigit(rng *rand.Rand, to, from []float32) {
+	across := rng.IntN(2*farthest+1) - farthest
+	down := rng.IntN(2*farthest+1) - farthest
+	for y := range digitSide {
+		for x := range digitSide {
+			value := float32(blank)
+			if fromX, fromY := x-across, y-down; min(fromX, fromY) >= 0 && max(fromX, fromY) < digitSide {
+				value = from[fromY*digitSide+fromX]
+			}
+			to[y*digitSide+x] = value
 		}
 	}
-	return nil
 }

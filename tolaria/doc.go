@@ -1,7 +1,19 @@
 // Package tolaria is the reference trainer: a small, real client of the Esper
-// foundation. It trains a network on real handwritten digits, reports each
-// epoch on the bus, and lets seeds grow beside one of its layers.
+// foundation. It trains a network on real handwritten digits, reports each epoch
+// on the bus, and lets seeds grow behind its hidden layer, through a
+// [graft.Graft] and no other way.
 //
 // Real trainers are PyTorch programs on the same bus; this one serves the demo,
 // the tests and the benchmarks, and shows what a trainer has to do.
+//
+// # What trains when
+//
+// While no seed blends, the host trains by its own loss, with the kept seeds
+// that were tuned: nothing of it is detached any more. A seed in TRAINING learns
+// beside it on the detached output of the hidden layer, and does not show in the
+// output. From the first step of a blend to its end the layer in front of the
+// seeds rests, and the layer behind them rests too unless Config.TrainBehind is
+// set; the seed learns in the mixture that the model really sees. In SHADOWING
+// and PROBATIONARY nothing moves, so that the evidence of one report is that of
+// the next.
 package tolaria

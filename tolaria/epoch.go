@@ -3,263 +3,218 @@ package tolaria
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// Epoch is what was measured in one pass over the training data.
+// Epoch is what was measured in the passes between two reports.
 type Epoch struct {
 	// Number counts from 1.
 	Number int
-	// TrainLoss is the mean loss of the steps taken; of the last trained part,
-	// host or seed. It is 0 when nothing was trained.
+	// TrainLoss is the mean loss of the host's steps, or of the seeds' while the
+	// host rests. It is 0 when nothing was trained.
 	TrainLoss float64
-	// Loss and Accuracy are those of the whole model on the validation set.
+	// Loss and Accuracy are those of the whole network on the validation set.
 	Loss, Accuracy float64
-	// HostAccuracy is that of the host alone on the validation set.
+	// HostAccuracy is that of the network without the seed on trial. It is Accuracy
+	// while there is none.
 	HostAccuracy float64
-	// Seeds are the attached seeds with their stage and alpha at the end of the
-	// epoch.
-	Seeds []*leyline.SeedState
-	// Took is the time of the epoch without waiting for the controller.
+	// Rate is the host's learning rate.
+	Rate float64
+	// Seeds are the grafted seeds as they were in this epoch.
+	Seeds []graft.Seed
+	// Took is the time of the epoch, without waiting for the service.
 	Took time.Duration
 }
 
-// measurement is a pass over one dataset without training.
-type measurement struct {
-	loss, accuracy float64
-}
-
-// output turns the host's detached slot output into what its later layers see.
-type output func(t *kernel.Tape, trunk kernel.Value) (kernel.Value, error)
-
-func (t *Trainer) hostOutput(_ *kernel.Tape, trunk kernel.Value) (kernel.Value, error) {
-	return trunk, nil
-}
-
-func (t *Trainer) blendedOutput(tape *kernel.Tape, trunk kernel.Value) (kernel.Value, error) {
-	return t.config.Graft.Output(tape, trunk)
-}
-
-func (t *Trainer) isolatedOutput(seedID string) output {
-	return func(tape *kernel.Tape, trunk kernel.Value) (kernel.Value, error) {
-		return t.config.Graft.Isolated(tape, seedID, trunk)
-	}
-}
-
-// epoch trains one pass, measures, lets the manager decide on its seeds, and
-// reports on the bus.
-func (t *Trainer) epoch(ctx context.Context, number int) error {
+// epoch trains, measures and reports.
+func (t *Trainer) epoch(ctx context.Context) error {
 	started := time.Now()
-	seeds := t.config.Graft.Seeds()
-	trainLoss, err := t.train(seeds)
+	t.epochs++
+	losses, err := t.train()
 	if err != nil {
 		return err
 	}
-	if err := t.observe(ctx, number, seeds, trainLoss); err != nil {
-		return err
-	}
-	epoch, err := t.measure(number, trainLoss)
+	epoch, evidence, err := t.measure(losses)
 	if err != nil {
 		return err
+	}
+	if len(t.trials()) == 0 {
+		t.rate.see(epoch.Loss)
 	}
 	epoch.Took = time.Since(started)
+	packet, err := t.packet(epoch)
+	if err != nil {
+		return err
+	}
+	id := packet.GetPacketId()
+	t.graft.Report(packet, evidence)
 	t.result.Epochs = append(t.result.Epochs, epoch)
 	if t.config.OnEpoch != nil {
 		t.config.OnEpoch(epoch)
 	}
-	t.countSettled(epoch.Seeds)
-	return t.report(ctx, epoch)
+	if t.config.Settle == nil {
+		return nil
+	}
+	if err := t.config.Settle(ctx, id, t.graft); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	return nil
 }
 
-// train makes one pass over the training data: over the host when no seed needs
-// it to hold still, else over the seeds that learn.
-func (t *Trainer) train(seeds []*leyline.SeedState) (float64, error) {
-	if len(seeds) == 0 {
-		t.frozenBits = nil
-		return t.trainHost()
-	}
-	if t.frozenBits == nil {
-		t.frozenBits = t.host.snapshot()
-	}
-	var loss float64
-	for _, seed := range seeds {
-		if !learns(seed.GetStage()) {
-			continue
-		}
-		var err error
-		if loss, err = t.trainSeed(seed); err != nil {
-			return 0, fmt.Errorf("seed %s: %w", seed.GetSeedId(), err)
-		}
-	}
-	if !t.host.unchangedSince(t.frozenBits) {
-		t.result.HostUnchanged = false
-	}
-	return loss, nil
-}
+// answers are the losses of examples, and 1 for each that was answered right.
+type answers struct{ losses, right []float64 }
 
-// learns says whether a seed's weights move in a stage. Later stages are
-// measured with the weights that they arrived with.
-func learns(stage leyline.SeedLifecycleStage) bool {
-	return stage == leyline.SeedLifecycleStage_SEED_STAGE_TRAINING ||
-		stage == leyline.SeedLifecycleStage_SEED_STAGE_BLENDING
-}
-
-func (t *Trainer) trainHost() (float64, error) {
-	return t.pass(func(batch *Dataset) (float64, error) {
-		loss, err := t.step(batch, false, t.hostOutput)
+// measure looks at the validation set: the whole network, and each seed on trial
+// beside the network without it.
+func (t *Trainer) measure(trained losses) (Epoch, map[string]graft.Evidence, error) {
+	validation := t.config.Data.Validation
+	whole, err := t.answer(validation, t.slot.Output)
+	if err != nil {
+		return Epoch{}, nil, fmt.Errorf("measure the network: %w", err)
+	}
+	epoch := Epoch{
+		Number: t.epochs, TrainLoss: trained.host, Rate: t.rate.Rate, Seeds: t.slot.Seeds(),
+		Loss: mean(whole.losses), Accuracy: mean(whole.right), HostAccuracy: mean(whole.right),
+	}
+	evidence := make(map[string]graft.Evidence)
+	for i, seed := range t.trials() {
+		measured, err := t.judge(validation, seed.ID)
 		if err != nil {
-			return 0, err
+			return Epoch{}, nil, fmt.Errorf("measure seed %s: %w", seed.ID, err)
 		}
-		t.hostOptimizer.Step()
-		return loss, nil
-	})
+		measured.TrainLoss = trained.seeds[seed.ID]
+		measured.LearningRate = t.config.SeedRate
+		evidence[seed.ID] = measured
+		if i == 0 {
+			epoch.HostAccuracy = measured.Accuracy.Before
+		}
+		if trained.host == 0 {
+			epoch.TrainLoss = measured.TrainLoss
+		}
+	}
+	return epoch, evidence, nil
 }
 
-// trainSeed makes one pass for one seed. In TRAINING its output stands in for
-// the host's; in BLENDING it learns in the mixture that the model really sees.
-func (t *Trainer) trainSeed(seed *leyline.SeedState) (float64, error) {
-	optimizer := t.seedOptimizer(seed.GetSeedId())
-	through := t.isolatedOutput(seed.GetSeedId())
-	if seed.GetStage() == leyline.SeedLifecycleStage_SEED_STAGE_BLENDING {
-		through = t.blendedOutput
+// judge compares the network without a seed and with it fully in, example by
+// example.
+func (t *Trainer) judge(data *Dataset, seedID string) (graft.Evidence, error) {
+	without, err := t.answer(data, func(tape *kernel.Tape, hidden kernel.Value) (kernel.Value, error) {
+		return t.slot.Without(tape, seedID, hidden)
+	})
+	if err != nil {
+		return graft.Evidence{}, err
 	}
-	t.host.zeroGradients()
-	return t.pass(func(batch *Dataset) (float64, error) {
-		loss, err := t.step(batch, true, through)
+	with, err := t.answer(data, func(tape *kernel.Tape, hidden kernel.Value) (kernel.Value, error) {
+		return t.slot.With(tape, seedID, hidden)
+	})
+	if err != nil {
+		return graft.Evidence{}, err
+	}
+	var evidence graft.Evidence
+	if evidence.Loss, err = graft.Compare(without.losses, with.losses); err != nil {
+		return graft.Evidence{}, err
+	}
+	evidence.Accuracy, err = graft.Compare(without.right, with.right)
+	return evidence, err
+}
+
+// measured is how many examples are looked at in one pass.
+const measured = 512
+
+// answer measures a dataset without touching a weight.
+func (t *Trainer) answer(data *Dataset, way through) (answers, error) {
+	var all answers
+	for start := 0; start < data.Len(); start += measured {
+		end := min(start+measured, data.Len())
+		t.tape.Reset()
+		t.tape.Train(nil)
+		features := data.Features()
+		inputs := kernel.FromSlice(data.Inputs.Data[start*features:end*features], end-start, features)
+		hidden, err := t.network.Hidden(t.tape, t.tape.Constant(inputs), true)
 		if err != nil {
-			return 0, err
+			return answers{}, err
 		}
-		t.result.HostGradientMax = max(t.result.HostGradientMax, float64(t.host.gradientMax()))
-		seed.GradientNorm = float32(gradientNorm(optimizer.parameters))
-		optimizer.Step()
-		if seed.GetStage() == leyline.SeedLifecycleStage_SEED_STAGE_BLENDING {
-			t.config.Graft.AdvanceAlpha(seed.GetSeedId())
+		seen, err := way(t.tape, hidden)
+		if err != nil {
+			return answers{}, fmt.Errorf("at the slot: %w", err)
 		}
-		return loss, nil
-	})
+		logits, err := t.network.Logits(t.tape, seen, true)
+		if err != nil {
+			return answers{}, err
+		}
+		all.add(logits.Tensor(), data.Labels[start:end])
+	}
+	return all, nil
 }
 
-func (t *Trainer) seedOptimizer(seedID string) *adam {
-	parameters := t.config.Graft.Parameters(seedID)
-	optimizer, ok := t.seedOptimizers[seedID]
-	// A seed id may germinate again with a new kernel: old moments belong to
-	// the old weights.
-	if !ok || !slices.Equal(optimizer.parameters, parameters) {
-		optimizer = newAdam(parameters, t.config.SeedRate)
-		t.seedOptimizers[seedID] = optimizer
-	}
-	return optimizer
-}
-
-// pass visits every batch once and returns the mean loss.
-func (t *Trainer) pass(visit func(*Dataset) (float64, error)) (float64, error) {
-	var sum float64
-	var steps int
-	err := t.data.Train.batches(t.rng, t.config.BatchSize, func(batch *Dataset) error {
-		loss, err := visit(batch)
-		sum += loss
-		steps++
-		t.globalStep++
-		return err
-	})
-	return sum / float64(max(steps, 1)), err
-}
-
-// step runs forward and backward over one batch and returns its loss. The
-// host's trunk always records where its gradients would go, so that a gradient
-// that leaked through a blend would be seen; its later layers are constants
-// while a seed learns.
-func (t *Trainer) step(batch *Dataset, seedLearns bool, through output) (float64, error) {
-	t.tape.Reset()
-	t.tape.Train(t.noise)
-	trunk, err := t.host.Trunk(t.tape, t.tape.Constant(batch.Inputs), false)
-	if err != nil {
-		return 0, err
-	}
-	features, err := through(t.tape, trunk)
-	if err != nil {
-		return 0, err
-	}
-	logits, err := t.host.Logits(t.tape, features, seedLearns)
-	if err != nil {
-		return 0, err
-	}
-	loss, err := t.tape.SoftmaxCrossEntropy(logits, batch.Labels)
-	if err != nil {
-		return 0, err
-	}
-	if err := t.tape.Backward(loss); err != nil {
-		return 0, err
-	}
-	return float64(loss.Tensor().Data[0]), nil
-}
-
-// evaluate measures a dataset without touching a weight.
-func (t *Trainer) evaluate(data *Dataset, through output) (measurement, error) {
-	t.tape.Reset()
-	t.tape.Train(nil)
-	trunk, err := t.host.Trunk(t.tape, t.tape.Constant(data.Inputs), true)
-	if err != nil {
-		return measurement{}, err
-	}
-	features, err := through(t.tape, trunk)
-	if err != nil {
-		return measurement{}, err
-	}
-	logits, err := t.host.Logits(t.tape, features, true)
-	if err != nil {
-		return measurement{}, err
-	}
-	loss, err := t.tape.SoftmaxCrossEntropy(logits, data.Labels)
-	if err != nil {
-		return measurement{}, err
-	}
-	return measurement{
-		loss:     float64(loss.Tensor().Data[0]),
-		accuracy: accuracy(logits.Tensor(), data.Labels),
-	}, nil
-}
-
-func accuracy(logits *kernel.Tensor, labels []int) float64 {
-	classes, right := logits.Cols(), 0
+// add takes the class scores of more examples.
+func (a *answers) add(logits *kernel.Tensor, labels []int) {
+	classes := logits.Cols()
 	for i, label := range labels {
 		row := logits.Data[i*classes : (i+1)*classes]
-		if slices.Index(row, slices.Max(row)) == label {
-			right++
+		largest := slices.Max(row)
+		sum := 0.0
+		for _, score := range row {
+			sum += math.Exp(float64(score) - float64(largest))
 		}
+		a.losses = append(a.losses, math.Log(sum)+float64(largest)-float64(row[label]))
+		right := 0.0
+		if slices.Index(row, largest) == label {
+			right = 1
+		}
+		a.right = append(a.right, right)
 	}
-	return float64(right) / float64(max(len(labels), 1))
 }
 
-// measure takes the epoch's validation figures after the manager has decided.
-func (t *Trainer) measure(number int, trainLoss float64) (Epoch, error) {
-	whole, err := t.evaluate(t.data.Validation, t.blendedOutput)
-	if err != nil {
-		return Epoch{}, fmt.Errorf("measure model: %w", err)
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, value := range values {
+		sum += value
 	}
-	alone, err := t.evaluate(t.data.Validation, t.hostOutput)
+	return sum / float64(max(len(values), 1))
+}
+
+// What the training metrics of a report say of this trainer.
+const (
+	metricEpochMS      = "epoch_ms"
+	metricLearningRate = "learning_rate"
+	metricHostAccuracy = "host_accuracy"
+	metricFrontRests   = "front_rests_while_blending"
+	metricBehindTrains = "behind_trains_while_blending"
+)
+
+// packet is the state packet of an epoch, as far as the trainer knows it.
+func (t *Trainer) packet(epoch Epoch) (*leyline.SystemStatePacket, error) {
+	id, err := uuid.NewRandom()
 	if err != nil {
-		return Epoch{}, fmt.Errorf("measure host: %w", err)
+		return nil, fmt.Errorf("name the report: %w", err)
 	}
-	return Epoch{
-		Number: number, TrainLoss: trainLoss, Loss: whole.loss, Accuracy: whole.accuracy,
-		HostAccuracy: alone.accuracy, Seeds: t.config.Graft.Seeds(),
+	behind := float32(0)
+	if t.config.TrainBehind {
+		behind = 1
+	}
+	return &leyline.SystemStatePacket{
+		PacketId:           "tolaria-state-" + id.String(),
+		CurrentEpoch:       uint32(epoch.Number), //nolint:gosec // counts up from 1
+		ValidationAccuracy: float32(epoch.Accuracy),
+		ValidationLoss:     float32(epoch.Loss),
+		TrainingLoss:       float32(epoch.TrainLoss),
+		GlobalStep:         uint64(len(t.result.Rates)),
+		HardwareContext:    &leyline.HardwareContext{DeviceType: "cpu", DeviceId: "cpu:0"},
+		TrainingMetrics: map[string]float32{
+			metricEpochMS:      float32(epoch.Took.Seconds() * 1e3),
+			metricLearningRate: float32(epoch.Rate),
+			metricHostAccuracy: float32(epoch.HostAccuracy),
+			metricFrontRests:   1,
+			metricBehindTrains: behind,
+		},
 	}, nil
-}
-
-// countSettled counts the epochs in which every seed has become part of the
-// network.
-func (t *Trainer) countSettled(seeds []*leyline.SeedState) {
-	fossilized := func(seed *leyline.SeedState) bool {
-		return seed.GetStage() == leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED
-	}
-	if len(seeds) == 0 || slices.ContainsFunc(seeds, func(s *leyline.SeedState) bool { return !fossilized(s) }) {
-		t.settled = 0
-		return
-	}
-	t.settled++
 }

@@ -1,18 +1,20 @@
 package tolaria
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel"
 )
 
-// Names of the host's layers. Seeds grow behind the trunk.
+// Names of the host's layers. Seeds grow behind the hidden one, whose name is
+// that of the slot.
 const (
-	layerTrunk = "trunk"
-	layerNeck  = "neck"
-	layerHead  = "head"
+	layerHidden = "hidden"
+	layerHead   = "head"
 )
 
 // dense is a fully connected layer: x·weight + bias.
@@ -20,8 +22,7 @@ type dense struct {
 	weight, bias *kernel.Parameter
 }
 
-// newDense draws weights after He et al. (2015), "Delving Deep into
-// Rectifiers".
+// newDense draws weights after He et al. (2015), "Delving Deep into Rectifiers".
 func newDense(name string, in, out int, rng *rand.Rand) *dense {
 	weight := kernel.NewTensor(in, out)
 	spread := math.Sqrt(2 / float64(in))
@@ -36,11 +37,11 @@ func newDense(name string, in, out int, rng *rand.Rand) *dense {
 
 func (d *dense) parameters() []*kernel.Parameter { return []*kernel.Parameter{d.weight, d.bias} }
 
-// forward applies the layer. A frozen layer's weights are constants of the
+// forward applies the layer. The weights of one that rests are constants of the
 // tape: they have nowhere to store a gradient.
-func (d *dense) forward(t *kernel.Tape, x kernel.Value, frozen bool) (kernel.Value, error) {
+func (d *dense) forward(t *kernel.Tape, x kernel.Value, rests bool) (kernel.Value, error) {
 	record := t.Parameter
-	if frozen {
+	if rests {
 		record = func(p *kernel.Parameter) kernel.Value { return t.Constant(p.Value) }
 	}
 	product, err := t.MatMul(x, record(d.weight))
@@ -50,110 +51,98 @@ func (d *dense) forward(t *kernel.Tape, x kernel.Value, frozen bool) (kernel.Val
 	return t.Add(product, record(d.bias))
 }
 
-// Host is the network that seeds grow in: a trunk of the width of the seed
-// slot, a narrow neck, and a head.
+// Host is the network that seeds grow in, small and whole: one hidden layer with
+// a bend, and a head.
 //
-//	pixels [N,64] -> trunk -> [N,features] (seed slot) -> neck -> [N,neck] -> head -> logits [N,10]
-//
-// It has no bend of its own, so it comes to rest at what a linear map of its
-// neck's rank can tell apart. That leaves a measurable gap for a seed to close.
+//	inputs [N,inputs] -> hidden, relu -> [N,features] (slot of the seeds) -> head -> logits [N,classes]
 type Host struct {
-	trunk, neck, head *dense
+	hidden, head *dense
 }
 
-// HostConfig sizes a host.
+// HostConfig sizes a host. All three are at least 1.
 type HostConfig struct {
-	// Inputs is the number of features of an example. Default: 64.
-	Inputs int
-	// Features is the width of the trunk's output and so of every seed.
-	// Default: 32.
-	Features int
-	// Neck is the width of the bottleneck. Default: 3.
-	Neck int
-	// Classes is the number of labels. Default: 10.
-	Classes int
+	Inputs   int // features of an example
+	Features int // width of the hidden layer, and so of every seed
+	Classes  int // labels
 }
 
-func (c HostConfig) withDefaults() HostConfig {
-	defaults := HostConfig{Inputs: digitPixels, Features: 32, Neck: 3, Classes: digitClasses}
-	for _, field := range []struct{ value, fallback *int }{
-		{&c.Inputs, &defaults.Inputs},
-		{&c.Features, &defaults.Features},
-		{&c.Neck, &defaults.Neck},
-		{&c.Classes, &defaults.Classes},
-	} {
-		if *field.value <= 0 {
-			*field.value = *field.fallback
-		}
-	}
+// parameters is how many weights a host of this size has.
+func (c HostConfig) parameters() int {
+	return (c.Inputs+1)*c.Features + (c.Features+1)*c.Classes
+}
+
+// ofSize is the same host as wide as makes it come closest to a number of
+// parameters.
+func (c HostConfig) ofSize(parameters int) HostConfig {
+	perFeature := float64(c.Inputs + 1 + c.Classes)
+	c.Features = max(1, int(math.Round(float64(parameters-c.Classes)/perFeature)))
 	return c
+}
+
+// ErrHost is wrapped by what is wrong with the size of a host.
+var ErrHost = errors.New("host")
+
+func (c HostConfig) check() error {
+	if min(c.Inputs, c.Features, c.Classes) < 1 {
+		return fmt.Errorf("%w: %d inputs, %d features and %d classes", ErrHost, c.Inputs, c.Features, c.Classes)
+	}
+	return nil
 }
 
 // NewHost makes an untrained host whose weights depend on rng alone.
 func NewHost(config HostConfig, rng *rand.Rand) *Host {
-	config = config.withDefaults()
 	return &Host{
-		trunk: newDense(layerTrunk, config.Inputs, config.Features, rng),
-		neck:  newDense(layerNeck, config.Features, config.Neck, rng),
-		head:  newDense(layerHead, config.Neck, config.Classes, rng),
+		hidden: newDense(layerHidden, config.Inputs, config.Features, rng),
+		head:   newDense(layerHead, config.Features, config.Classes, rng),
 	}
 }
 
-// LayerNames lists the layers of every host, input side first. A germination
-// command names them as its mesh.
-func LayerNames() []string { return []string{layerTrunk, layerNeck, layerHead} }
+// LayerNames lists the layers of every host, input side first.
+func LayerNames() []string { return []string{layerHidden, layerHead} }
 
-// Parameters lists every weight of the host.
+// Parameters lists every weight of the host, those in front of the slot first.
 func (h *Host) Parameters() []*kernel.Parameter {
-	var all []*kernel.Parameter
-	for _, layer := range []*dense{h.trunk, h.neck, h.head} {
-		all = append(all, layer.parameters()...)
-	}
-	return all
+	return slices.Concat(h.hidden.parameters(), h.head.parameters())
 }
 
-// Trunk computes the output of the seed slot, shape [N, features].
-func (h *Host) Trunk(t *kernel.Tape, inputs kernel.Value, frozen bool) (kernel.Value, error) {
-	features, err := h.trunk.forward(t, inputs, frozen)
+// Hidden computes the output of the hidden layer, shape [N, features].
+func (h *Host) Hidden(t *kernel.Tape, inputs kernel.Value, rests bool) (kernel.Value, error) {
+	sums, err := h.hidden.forward(t, inputs, rests)
 	if err != nil {
-		return kernel.Value{}, fmt.Errorf("host trunk: %w", err)
+		return kernel.Value{}, fmt.Errorf("host's hidden layer: %w", err)
 	}
-	return features, nil
+	return t.Relu(sums)
 }
 
-// Logits computes the class scores from the output of the seed slot, shape
+// Logits computes the class scores from what the head sees at the slot, shape
 // [N, classes].
-func (h *Host) Logits(t *kernel.Tape, features kernel.Value, frozen bool) (kernel.Value, error) {
-	narrow, err := h.neck.forward(t, features, frozen)
+func (h *Host) Logits(t *kernel.Tape, features kernel.Value, rests bool) (kernel.Value, error) {
+	logits, err := h.head.forward(t, features, rests)
 	if err != nil {
-		return kernel.Value{}, fmt.Errorf("host neck: %w", err)
-	}
-	logits, err := h.head.forward(t, narrow, frozen)
-	if err != nil {
-		return kernel.Value{}, fmt.Errorf("host head: %w", err)
+		return kernel.Value{}, fmt.Errorf("host's head: %w", err)
 	}
 	return logits, nil
 }
 
-// snapshot copies every weight's bits.
-func (h *Host) snapshot() [][]uint32 {
-	parameters := h.Parameters()
-	bits := make([][]uint32, len(parameters))
+// bits are the bit patterns of parameters.
+type bits [][]uint32
+
+func bitsOf(parameters []*kernel.Parameter) bits {
+	patterns := make(bits, len(parameters))
 	for i, parameter := range parameters {
-		bits[i] = make([]uint32, len(parameter.Value.Data))
+		patterns[i] = make([]uint32, len(parameter.Value.Data))
 		for j, weight := range parameter.Value.Data {
-			bits[i][j] = math.Float32bits(weight)
+			patterns[i][j] = math.Float32bits(weight)
 		}
 	}
-	return bits
+	return patterns
 }
 
-// unchangedSince reports whether every weight still has the bits of an earlier
-// snapshot.
-func (h *Host) unchangedSince(bits [][]uint32) bool {
-	for i, parameter := range h.Parameters() {
+// match says whether every weight still has its bits.
+func (b bits) match(parameters []*kernel.Parameter) bool {
+	for i, parameter := range parameters {
 		for j, weight := range parameter.Value.Data {
-			if math.Float32bits(weight) != bits[i][j] {
+			if math.Float32bits(weight) != b[i][j] {
 				return false
 			}
 		}
@@ -161,22 +150,31 @@ func (h *Host) unchangedSince(bits [][]uint32) bool {
 	return true
 }
 
-// gradientMax is the largest absolute gradient stored for any weight.
-func (h *Host) gradientMax() float32 {
-	var largest float32
-	for _, parameter := range h.Parameters() {
+// gradientMax is the largest absolute gradient stored for any of the parameters;
+// NaN when one is none.
+func gradientMax(parameters []*kernel.Parameter) float64 {
+	largest := 0.0
+	for _, parameter := range parameters {
 		if parameter.Grad == nil {
 			continue
 		}
 		for _, gradient := range parameter.Grad.Data {
-			largest = max(largest, float32(math.Abs(float64(gradient))))
+			largest = max(largest, math.Abs(float64(gradient))) // keeps a NaN
 		}
 	}
 	return largest
 }
 
-func (h *Host) zeroGradients() {
-	for _, parameter := range h.Parameters() {
+func zeroGradients(parameters []*kernel.Parameter) {
+	for _, parameter := range parameters {
 		parameter.ZeroGrad()
 	}
+}
+
+func countParameters(parameters []*kernel.Parameter) int {
+	count := 0
+	for _, parameter := range parameters {
+		count += parameter.Value.Size()
+	}
+	return count
 }

@@ -4,199 +4,276 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// Bus is what the trainer needs of the message bus.
-type Bus interface {
-	// PublishState sends one epoch's report.
-	PublishState(ctx context.Context, packet *leyline.SystemStatePacket) error
-}
-
-// Graft is what the trainer needs of the seeds grafted beside its host layer.
-// Kasmina's graft satisfies it.
-type Graft interface {
-	// Seeds lists the attached seeds in the order of their attachment, with
-	// their stage and their metric "alpha".
-	Seeds() []*leyline.SeedState
-	// Parameters lists the trainable weights of one seed.
-	Parameters(seedID string) []*kernel.Parameter
-	// Isolated is one seed's output on the detached host output.
-	Isolated(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
-	// Output is what the model sees: the host output with every blended seed.
+// slot is what the training loop needs of a *graft.Slot.
+type slot interface {
 	Output(t *kernel.Tape, host kernel.Value) (kernel.Value, error)
-	// AdvanceAlpha moves a blending seed one batch along its ramp.
-	AdvanceAlpha(seedID string) float64
-	// Observe reports an epoch's evidence about one seed and returns once the
-	// manager has decided on it.
-	Observe(ctx context.Context, epoch uint32, seedID string, evidence map[string]float32) error
+	Isolated(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
+	With(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
+	Without(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
+	Parameters(seedID string) []*kernel.Parameter
+	Seeds() []graft.Seed
 }
 
-// Config sets up a trainer. Only Graft is required.
-type Config struct {
-	// Graft holds the seeds beside the host's trunk.
-	Graft Graft
-	// Bus receives a state packet an epoch. Default: none is sent.
-	Bus Bus
-	// Host sizes the network to train. Its weights follow from Seed.
-	Host HostConfig
-	// Settle, when set, is called after each epoch's report and may wait until
-	// the controller has acted on it. It makes a run repeatable; without it the
-	// trainer never waits for anybody.
-	Settle func(ctx context.Context, packet *leyline.SystemStatePacket) error
-	// OnEpoch, when set, sees every epoch's measurements.
-	OnEpoch func(Epoch)
-	// Seed makes the run repeatable. Default: 0.
-	Seed uint64
-	// RunID names the run on the bus. Default: "run-<uuid4>".
-	RunID string
-	// Experiment names the experiment on the bus. Default: "digits".
-	Experiment string
-	// MaxEpochs bounds the run. Default: 300.
-	MaxEpochs int
-	// SettledEpochs is how many epochs the run goes on after a seed has become
-	// part of the network. Default: 3.
-	SettledEpochs int
-	// BatchSize is the number of examples a step. Default: 64.
-	BatchSize int
-	// HostRate and SeedRate are learning rates. Defaults: 0.005 and 0.003.
-	HostRate, SeedRate float64
-	// Logger receives warnings. Default: none.
-	Logger *slog.Logger
-}
+// ErrHalted is returned by Run when an emergency order told it to stop.
+var ErrHalted = errors.New("training was halted by an emergency order")
 
-func (c Config) withDefaults() Config {
-	if c.RunID == "" {
-		c.RunID = "run-" + uuid.NewString()
-	}
-	if c.Experiment == "" {
-		c.Experiment = "digits"
-	}
-	if c.MaxEpochs <= 0 {
-		c.MaxEpochs = 300
-	}
-	if c.SettledEpochs <= 0 {
-		c.SettledEpochs = 3
-	}
-	if c.BatchSize <= 0 {
-		c.BatchSize = 64
-	}
-	if c.HostRate <= 0 {
-		c.HostRate = 0.005
-	}
-	if c.SeedRate <= 0 {
-		c.SeedRate = 0.003
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
-
-// ErrNoGraft is returned when a trainer is set up without a graft.
-var ErrNoGraft = errors.New("trainer needs a graft")
-
-// Trainer trains one host and the seeds beside it. It belongs to one goroutine.
+// Trainer trains one host and the seeds behind its hidden layer. It belongs to
+// one goroutine.
 type Trainer struct {
-	config Config
-	data   Split
-	host   *Host
-	rng    *rand.Rand // order of the batches
-	noise  *rand.Rand // of kernels that drop features while they train
-	tape   *kernel.Tape
+	config  Config
+	network *Host
+	graft   *graft.Graft
+	slot    slot
+	adam    Adam
+	rate    annealer
+	tape    *kernel.Tape
 
-	hostOptimizer  *adam
-	seedOptimizers map[string]*adam
-	latestEvidence map[string]map[string]float32
+	order, noise *rand.PCG  // the states of streamOrder and streamNoise
+	rng          *rand.Rand // on order
+	dropping     *rand.Rand // on noise
 
-	// frozenBits are the host's weights when the first seed began to train; the
-	// host must keep them bit by bit from then on.
-	frozenBits [][]uint32
-	globalStep uint64
-	result     Result
-	settled    int
+	epochs     int
+	kept       map[string]int                 // parameters of the seeds that are part of the network
+	members    map[string][]*kernel.Parameter // of the grafted seeds
+	waiting    map[string][]*Moments          // of seeds in a checkpoint whose parameters are not known yet
+	rejected   int                            // seeds in a row that were dropped
+	over       bool                           // by Rejections
+	germinated bool
+
+	// resting are the bits of the hidden layer as they were when the blend that
+	// goes on began; the layer must keep them till its end.
+	resting bits
+	result  Result
 }
 
-// NewTrainer loads the data and prepares the host. The same seed gives the same
-// data split, the same host and the same order of batches.
+// NewTrainer prepares the data, the host and the graft, or takes them up from a
+// checkpoint. The same seed gives the same data split, the same host and the
+// same order of batches.
 func NewTrainer(config Config) (*Trainer, error) {
-	if config.Graft == nil {
-		return nil, ErrNoGraft
-	}
-	config = config.withDefaults()
-	digits, err := Digits()
+	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	// One stream of random numbers a purpose: a longer split must not change
-	// the weights.
-	split := digits.Split(rand.New(rand.NewPCG(config.Seed, 1)))
-	host := NewHost(config.Host, rand.New(rand.NewPCG(config.Seed, 2)))
-	return &Trainer{
-		config:         config,
-		data:           split,
-		host:           host,
-		rng:            rand.New(rand.NewPCG(config.Seed, 3)),
-		noise:          rand.New(rand.NewPCG(config.Seed, 4)),
-		tape:           kernel.NewTape(),
-		hostOptimizer:  newAdam(host.Parameters(), config.HostRate),
-		seedOptimizers: make(map[string]*adam),
-		latestEvidence: make(map[string]map[string]float32),
-		result:         Result{RunID: config.RunID, HostUnchanged: true},
-	}, nil
+	size, err := config.hostConfig()
+	if err != nil {
+		return nil, err
+	}
+	t := &Trainer{
+		config:  config,
+		network: NewHost(size, stream(config.Seed, streamWeights)),
+		rate:    annealer{Rate: config.HostRate, floor: config.RateFloor, patience: config.RatePatience},
+		order:   rand.NewPCG(config.Seed, streamOrder),
+		noise:   rand.NewPCG(config.Seed, streamNoise),
+		tape:    kernel.NewTape(),
+		kept:    make(map[string]int),
+		members: make(map[string][]*kernel.Parameter),
+		waiting: make(map[string][]*Moments),
+		result:  Result{RunID: config.RunID, HostUnchanged: true},
+	}
+	t.rng, t.dropping = rand.New(t.order), rand.New(t.noise)
+	t.result.HostParameters = countParameters(t.network.Parameters())
+	if err := t.openGraft(); err != nil {
+		return nil, err
+	}
+	if config.Resume != "" {
+		if err := t.load(config.Resume); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (c *Config) hostConfig() (HostConfig, error) {
+	inputs, classes, err := c.Data.check()
+	if err != nil {
+		return HostConfig{}, err
+	}
+	features := 1
+	for _, size := range c.Slot {
+		features *= size
+	}
+	size := HostConfig{Inputs: inputs, Features: features, Classes: classes}
+	return size, size.check()
+}
+
+func (t *Trainer) openGraft() error {
+	config := t.config.Graft
+	config.Run, config.Experiment = t.config.RunID, t.config.Experiment
+	config.Host, config.HostLayers = (*seedHost)(t), LayerNames()
+	config.Accepts = []string{string(trainer.Optimizer)}
+	var err error
+	if t.graft, err = graft.New(config); err != nil {
+		return fmt.Errorf("set up the graft: %w", err)
+	}
+	slot, err := t.graft.Slot(layerHidden, t.config.Slot...)
+	if err != nil {
+		return fmt.Errorf("set up the graft: %w", err)
+	}
+	slot.Watch(t.network.hidden.parameters()...)
+	t.slot = slot
+	return nil
 }
 
 // RunID names the run on the bus.
 func (t *Trainer) RunID() string { return t.config.RunID }
 
-// Run trains until a grown network has settled, the epochs are used up or ctx
-// is done, and reports what came of it. A refused report on the bus never stops
-// the training.
+// Stats are the graft's counters.
+func (t *Trainer) Stats() graft.Stats { return t.graft.Stats() }
+
+// lastReport bounds how long the end of a run waits for its last report to leave.
+const lastReport = 2 * time.Second
+
+// Run trains until growing no longer pays, the epochs are used up or ctx is
+// done, and reports what came of it. It is called once. Nothing that the bus
+// does or does not stops the training, but an emergency order that halts it:
+// ErrHalted.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
-	for epoch := 1; epoch <= t.config.MaxEpochs && t.settled < t.config.SettledEpochs; epoch++ {
+	background, stop := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	working.Go(func() {
+		if err := t.graft.Run(background); err != nil {
+			t.config.Logger.Error("graft ended", "error", err)
+		}
+	})
+	defer working.Wait()
+	defer stop()
+	for t.epochs < t.config.MaxEpochs {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("train: %w", err)
 		}
-		if err := t.epoch(ctx, epoch); err != nil {
-			return nil, fmt.Errorf("epoch %d: %w", epoch, err)
+		if err := t.obey(); err != nil {
+			return nil, err
+		}
+		if t.over {
+			break
+		}
+		if t.graft.Halted() {
+			t.farewell(ctx)
+			return nil, ErrHalted
+		}
+		if err := t.epoch(ctx); err != nil {
+			return nil, fmt.Errorf("epoch %d: %w", t.epochs, err)
 		}
 	}
+	t.farewell(ctx)
 	return t.finish()
 }
 
-// Result is what a run came to.
-type Result struct {
-	// RunID names the run on the bus.
-	RunID string
-	// HostAccuracy and GrownAccuracy are measured on the test set, 0 to 1, by
-	// the host alone and by the host with its seeds.
-	HostAccuracy, GrownAccuracy float64
-	// HostGradientMax is the largest absolute gradient that reached a weight of
-	// the host through a seed or a blend.
-	HostGradientMax float64
-	// HostUnchanged says that the host's weights kept every bit while seeds
-	// trained and blended.
-	HostUnchanged bool
-	// Epochs are the measurements in order.
-	Epochs []Epoch
+// farewell lets the last report leave, if the bus can be reached, and one more
+// that tells what the last orders did.
+func (t *Trainer) farewell(ctx context.Context) {
+	if last := len(t.result.Epochs) - 1; last >= 0 && (t.over || t.graft.Halted()) {
+		if packet, err := t.packet(t.result.Epochs[last]); err == nil {
+			t.graft.Report(packet, nil)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastReport)
+	defer cancel()
+	if err := t.graft.Flush(ctx); err != nil {
+		t.config.Logger.Warn("the last report did not leave", "error", err)
+	}
 }
 
-func (t *Trainer) finish() (*Result, error) {
-	alone, err := t.evaluate(t.data.Test, t.hostOutput)
-	if err != nil {
-		return nil, fmt.Errorf("measure host: %w", err)
+// obey lets the orders that have arrived take effect.
+func (t *Trainer) obey() error {
+	for _, change := range t.graft.Apply() {
+		if err := t.follow(change); err != nil {
+			return err
+		}
+		if t.config.OnChange != nil {
+			t.config.OnChange(change)
+		}
 	}
-	grown, err := t.evaluate(t.data.Test, t.blendedOutput)
-	if err != nil {
-		return nil, fmt.Errorf("measure grown network: %w", err)
+	switch blending := t.blending(); {
+	case !blending:
+		t.resting = nil
+	case t.resting == nil:
+		t.resting = bitsOf(t.network.hidden.parameters())
 	}
-	t.result.HostAccuracy, t.result.GrownAccuracy = alone.accuracy, grown.accuracy
-	result := t.result
-	return &result, nil
+	return nil
 }
+
+// follow does what a change means for the host and for the run.
+func (t *Trainer) follow(change graft.Change) error {
+	const absent = leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN
+	if change.To != absent {
+		t.join(change.Seed, change.Parameters)
+	}
+	switch change.Kind {
+	case trainer.Attach:
+		if change.Err == nil && change.From == absent && !t.germinated {
+			return t.firstSeed()
+		}
+	case trainer.Tune:
+		t.rate.restart(t.config.TuneRate)
+	case trainer.Keep:
+		t.rejected = 0
+		t.result.Kept++
+		t.kept[change.Seed] = countParameters(change.Parameters)
+	}
+	if change.From != absent && change.To == absent {
+		t.adam.Forget(change.Parameters)
+		delete(t.members, change.Seed)
+		delete(t.waiting, change.Seed)
+		delete(t.kept, change.Seed)
+		t.resting = nil // a rollback changes the host on purpose
+		t.rejected++
+		t.result.Dropped++
+		t.over = t.config.Rejections > 0 && t.rejected >= t.config.Rejections
+	}
+	return nil
+}
+
+// join takes up the parameters of a seed, with the optimizer's state that a
+// checkpoint had of them. One that does not fit begins anew.
+func (t *Trainer) join(seedID string, parameters []*kernel.Parameter) {
+	t.members[seedID] = parameters
+	moments, ok := t.waiting[seedID]
+	if !ok {
+		return
+	}
+	delete(t.waiting, seedID)
+	if err := t.adam.Put(parameters, moments); err != nil {
+		t.config.Logger.Warn("the optimizer's state of a seed is lost", "seed", seedID, "error", err)
+	}
+}
+
+// firstSeed measures what the host can do by itself.
+func (t *Trainer) firstSeed() error {
+	alone, err := t.answer(t.config.Data.Test, func(_ *kernel.Tape, hidden kernel.Value) (kernel.Value, error) {
+		return hidden, nil
+	})
+	if err != nil {
+		return fmt.Errorf("measure the host: %w", err)
+	}
+	t.germinated = true
+	t.result.HostAccuracy = mean(alone.right)
+	return nil
+}
+
+// trials are the seeds whose place is not decided yet.
+func (t *Trainer) trials() []graft.Seed {
+	return slices.DeleteFunc(t.slot.Seeds(), func(s graft.Seed) bool { return s.Stage == stageFossilized })
+}
+
+// blending says whether a seed is, or is on its way to be, in the output.
+func (t *Trainer) blending() bool {
+	return slices.ContainsFunc(t.trials(), func(s graft.Seed) bool { return s.Stage > stageTraining })
+}
+
+const (
+	stageTraining   = leyline.SeedLifecycleStage_SEED_STAGE_TRAINING
+	stageBlending   = leyline.SeedLifecycleStage_SEED_STAGE_BLENDING
+	stageFossilized = leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED
+)

@@ -35,7 +35,7 @@ func answerHot(b *testing.B, library *Library, requests []*leyline.KernelPrefetc
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := int(started.Add(7)); pb.Next(); i++ {
-			answer, err := prefetcher.Answer(context.Background(), requests[i%len(requests)])
+			answer, _, err := prefetcher.Answer(context.Background(), requests[i%len(requests)], nil)
 			if _, ready := answer.(*leyline.KernelArtifactReady); !ready || err != nil {
 				b.Error(answer, err)
 				return

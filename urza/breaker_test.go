@@ -27,7 +27,7 @@ func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
 		}
 		for range 4 {
 			request := &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "BP002"}
-			if answer, err := prefetcher.Answer(context.Background(), request); !errors.Is(err, ErrUnavailable) {
+			if answer, _, err := prefetcher.Answer(context.Background(), request, nil); !errors.Is(err, ErrUnavailable) {
 				t.Fatalf("answered %v, %v", answer, err)
 			}
 			if _, err := library.Get(context.Background(), "BP002"); !errors.Is(err, ErrUnavailable) {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // entry is one record in memory with what its hot path needs worked out already.
@@ -20,6 +22,7 @@ type entry struct {
 	used       atomic.Bool   // since the cache's hand last passed
 	verdict    atomic.Pointer[verdict]
 	checked    atomic.Int64 // by the library's clock, when the artifact was last identified
+	touched    atomic.Int64 // by the library's clock, when the use of a variant was last written; 0 is never
 
 	slot int // in the cache's ring; guarded by the cache
 }
@@ -28,6 +31,8 @@ type entry struct {
 type answer struct {
 	guardDigest string
 	p50, p95    float32
+	format      string            // of the artifact
+	attributes  map[string]string // of the answer's envelope; never changed
 }
 
 func newEntry(r row, record *Record) *entry {
@@ -36,6 +41,8 @@ func newEntry(r row, record *Record) *entry {
 		guardDigest: record.announcedDigest(),
 		p50:         float32(percentile(sorted, 0.50)),
 		p95:         float32(percentile(sorted, 0.95)),
+		format:      formatOf(record.ArtifactRef),
+		attributes:  map[string]string{trainer.AttributeFormat: formatOf(record.ArtifactRef)},
 	}}
 }
 
@@ -49,18 +56,18 @@ type cache struct {
 	limit int
 
 	mu      sync.RWMutex
-	entries map[string]*entry
+	entries map[key]*entry
 	ring    []*entry
 	hand    int
 }
 
 func newCache(limit int) *cache {
-	return &cache{limit: max(limit, 1), entries: map[string]*entry{}}
+	return &cache{limit: max(limit, 1), entries: map[key]*entry{}}
 }
 
-func (c *cache) get(id string) *entry {
+func (c *cache) get(k key) *entry {
 	c.mu.RLock()
-	e := c.entries[id]
+	e := c.entries[k]
 	c.mu.RUnlock()
 	if e != nil && !e.used.Load() { // a plain load keeps the hot line shared between cores
 		e.used.Store(true)
@@ -72,7 +79,7 @@ func (c *cache) get(id string) *entry {
 func (c *cache) put(e *entry) (evicted int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.entries[e.row.id]; old != nil {
+	if old := c.entries[e.row.key()]; old != nil {
 		c.remove(old)
 	}
 	for len(c.ring) >= c.limit {
@@ -81,14 +88,14 @@ func (c *cache) put(e *entry) (evicted int) {
 	}
 	e.slot = len(c.ring)
 	c.ring = append(c.ring, e)
-	c.entries[e.row.id] = e
+	c.entries[e.row.key()] = e
 	return evicted
 }
 
-func (c *cache) drop(id string) {
+func (c *cache) drop(k key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[id]; e != nil {
+	if e := c.entries[k]; e != nil {
 		c.remove(e)
 	}
 }
@@ -127,5 +134,5 @@ func (c *cache) remove(e *entry) {
 	c.ring[e.slot].slot = e.slot
 	c.ring[last] = nil
 	c.ring = c.ring[:last]
-	delete(c.entries, e.row.id)
+	delete(c.entries, e.row.key())
 }

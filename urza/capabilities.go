@@ -31,7 +31,7 @@ func (l *Library) MergeCapabilities(
 		return false, fmt.Errorf("urza: merge capabilities of %q: %w", blueprintID, err)
 	}
 	if changed {
-		l.forget(blueprintID)
+		l.forget(key{id: blueprintID})
 	}
 	return changed, nil
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	selectRows = `SELECT b.blueprint_id, b.name, b.tier, b.artifact_path, b.metadata_json,
-		q.blueprint_id IS NOT NULL, COALESCE(v.approved_checksum, ''), COALESCE(v.set_aside_at, '')
+		q.blueprint_id IS NOT NULL, COALESCE(v.approved_checksum, ''), COALESCE(v.set_aside_at, ''), ''
 		FROM blueprints b LEFT JOIN urza_quarantine q
 		ON q.blueprint_id = b.blueprint_id AND q.artifact_path = b.artifact_path
 		LEFT JOIN urza_reviews v ON v.blueprint_id = b.blueprint_id`
@@ -39,7 +39,7 @@ const (
 type catalogue struct {
 	db *database
 	// The statements of every look-up and of every save, read once.
-	lookup, previous, upsert, heal *sql.Stmt
+	lookup, lookupVariant, previous, upsert, heal *sql.Stmt
 	// writer is held by the one transaction of this process that writes: waiting for
 	// it costs less than SQLite's own polling for the lock.
 	writer  chan struct{}
@@ -51,7 +51,10 @@ func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
 	for _, statement := range []struct {
 		kept **sql.Stmt
 		text string
-	}{{&c.lookup, selectRow}, {&c.previous, selectMetadata}, {&c.upsert, upsertRow}, {&c.heal, deleteQuarantine}} {
+	}{
+		{&c.lookup, selectRow}, {&c.lookupVariant, selectVariant},
+		{&c.previous, selectMetadata}, {&c.upsert, upsertRow}, {&c.heal, deleteQuarantine},
+	} {
 		prepared, err := db.PrepareContext(ctx, statement.text) //nolint:sqlclosecheck // close does
 		if err != nil {                                         // closing the database closes the others
 			return nil, fmt.Errorf("prepare statement: %w", err)
@@ -63,18 +66,25 @@ func newCatalogue(ctx context.Context, db *database) (*catalogue, error) {
 
 // row reads one row: ErrNotFound when there is none, ErrUnavailable when the
 // database did not answer, or not in time.
-func (c *catalogue) row(ctx context.Context, id string) (row, error) {
-	if !storable(id) {
+func (c *catalogue) row(ctx context.Context, k key) (row, error) {
+	if !storable(k.id) || !storable(k.variant) {
 		return row{}, ErrNotFound
 	}
 	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	found, err := scanRow(c.lookup.QueryRowContext(bounded, id))
+	found, err := scanRow(c.find(bounded, k))
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
 		// Not the caller's deadline: nobody may take it for one.
 		return row{}, fmt.Errorf("%w: no answer within %s", ErrUnavailable, lookupTimeout)
 	}
 	return found, err
+}
+
+func (c *catalogue) find(ctx context.Context, k key) *sql.Row {
+	if k.variant == "" {
+		return c.lookup.QueryRowContext(ctx, k.id)
+	}
+	return c.lookupVariant.QueryRowContext(ctx, k.id, k.variant)
 }
 
 // lookupTimeout bounds one look-up in a database that hangs.
@@ -88,7 +98,7 @@ type scanner interface{ Scan(dest ...any) error }
 
 func scanRow(from scanner) (row, error) {
 	var r row
-	err := from.Scan(&r.id, &r.name, &r.tier, &r.path, &r.metadata, &r.quarantined, &r.approved, &r.setAside)
+	err := from.Scan(&r.id, &r.name, &r.tier, &r.path, &r.metadata, &r.quarantined, &r.approved, &r.setAside, &r.variant)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return row{}, ErrNotFound
@@ -106,9 +116,19 @@ func (c *catalogue) count(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// each calls visit for every row, ordered by blueprint id.
+// each calls visit for every blueprint's own row, ordered by blueprint id.
 func (c *catalogue) each(ctx context.Context, visit func(row)) error {
-	rows, err := c.db.QueryContext(ctx, selectRows+c.db.dialect.byID) //nolint:gosec // both are constants
+	return c.list(ctx, visit, selectRows+c.db.dialect.byID)
+}
+
+// eachVariant calls visit for every row of a variant, ordered by blueprint id.
+func (c *catalogue) eachVariant(ctx context.Context, visit func(row)) error {
+	return c.list(ctx, visit, selectVariants+c.db.dialect.byVariant)
+}
+
+// list calls visit for the rows that a query finds.
+func (c *catalogue) list(ctx context.Context, visit func(row), query string) error {
+	rows, err := c.db.QueryContext(ctx, query) //nolint:gosec // made of constants
 	if err != nil {
 		return fmt.Errorf("%w: list rows: %w", ErrUnavailable, err)
 	}
@@ -180,16 +200,24 @@ func rollback(tx *sql.Tx) error {
 // clearQuarantine forgets that the file at path was bad.
 func (c *catalogue) clearQuarantine(ctx context.Context, r row) error {
 	return c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if r.variant != "" {
+			_, err := tx.ExecContext(ctx, healVariants, r.path)
+			return err
+		}
 		_, err := tx.ExecContext(ctx, deleteQuarantine, r.id, r.path)
 		return err
 	})
 }
 
 func (c *catalogue) recordQuarantine(ctx context.Context, tx *sql.Tx, r row, expected, actual, movedTo string) error {
-	_, err := tx.ExecContext(ctx, insertQuarantine, r.path, expected, actual, movedTo, timestamp())
+	now := timestamp()
+	if _, err := tx.ExecContext(ctx, insertQuarantine, r.path, expected, actual, movedTo, now); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, quarantineVariants, r.path, now)
 	return err
 }
 
 func (c *catalogue) close() error {
-	return errors.Join(c.lookup.Close(), c.previous.Close(), c.upsert.Close(), c.heal.Close(), c.db.Close())
+	return errors.Join(c.lookup.Close(), c.lookupVariant.Close(), c.previous.Close(), c.upsert.Close(), c.heal.Close(), c.db.Close())
 }

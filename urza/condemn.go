@@ -46,8 +46,8 @@ func (l *Library) condemn(ctx context.Context, e *entry, found reading) error {
 		return err
 	}
 	l.counts.integrityFailures.Add(1)
-	l.log.Error("artifact does not match its checksum", "blueprint_id", e.row.id, "artifact", e.record.ArtifactRef,
-		"expected", e.record.Checksum, "actual", found.sum, "moved_to", movedTo, "row_is_wrong", sound)
+	l.log.Error("artifact does not match its checksum", "blueprint_id", e.row.id, "variant", e.row.variant,
+		"artifact", e.record.ArtifactRef, "expected", e.record.Checksum, "actual", found.sum, "moved_to", movedTo, "row_is_wrong", sound)
 	if movedTo == "" {
 		l.learn(e, &verdict{identity: found.identity, sum: found.sum, err: ErrChecksumMismatch})
 	}
@@ -61,7 +61,11 @@ func (l *Library) vouched(ctx context.Context, tx *sql.Tx, accuser row, sum stri
 	if promised(accuser.path) == sum {
 		return true, nil
 	}
-	rows, err := tx.QueryContext(ctx, selectSharing, accuser.path, accuser.id)
+	own := accuser.id
+	if accuser.variant != "" {
+		own = "" // every blueprint's own row is another one
+	}
+	rows, err := tx.QueryContext(ctx, selectSharing, accuser.path, own)
 	if err != nil {
 		return false, fmt.Errorf("%w: list rows of an artifact: %w", ErrUnavailable, err)
 	}
@@ -84,7 +88,11 @@ func (l *Library) vouched(ctx context.Context, tx *sql.Tx, accuser row, sum stri
 // unchanged is errChanged when row or file are no longer what was examined. Only
 // its marks may differ: they do not change what the row promises.
 func (l *Library) unchanged(ctx context.Context, tx *sql.Tx, e *entry, file identity) error {
-	now, err := scanRow(tx.QueryRowContext(ctx, selectRow, e.row.id))
+	query, args := selectRow, []any{e.row.id}
+	if e.row.variant != "" {
+		query, args = selectVariant, []any{e.row.id, e.row.variant}
+	}
+	now, err := scanRow(tx.QueryRowContext(ctx, query, args...))
 	if errors.Is(err, ErrNotFound) {
 		return errChanged
 	}

@@ -45,6 +45,10 @@ type Config struct {
 	// Retention removes artifacts that no row has referred to for so long; 0 keeps
 	// them. It acts at the end of a scrub, or when Prune is called.
 	Retention time.Duration
+	// MaxVariants bounds how many kernels for other slots and parameters are kept of one
+	// blueprint. Those that were not used for the longest time make room, but none that
+	// was used within the last hour. Default 256.
+	MaxVariants int
 	// CacheTTL bounds how long a record stays in memory; 0 keeps it. Files and rows
 	// are never touched by it.
 	CacheTTL time.Duration
@@ -68,6 +72,7 @@ func (c Config) withDefaults() Config {
 	c.DatabaseURL = orDefault(c.DatabaseURL, "sqlite:///./var/urza/catalog.db")
 	c.ArtifactDir = orDefault(c.ArtifactDir, "./var/urza/artifacts")
 	c.CacheSize = orDefault(c.CacheSize, 4096)
+	c.MaxVariants = orDefault(c.MaxVariants, 256)
 	c.Revalidate = orDefault(c.Revalidate, 10*time.Millisecond)
 	c.ObjectTrust = orDefault(c.ObjectTrust, 10*time.Second)
 	c.SlowQuery = orDefault(c.SlowQuery, 250*time.Millisecond)

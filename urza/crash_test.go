@@ -216,7 +216,7 @@ func TestConcurrentSaversOfTwoProcesses(t *testing.T) {
 				prefetcher := NewPrefetcher(libraries[writer%2])
 				for i := range 100 {
 					request := &leyline.KernelPrefetchRequest{BlueprintId: fmt.Sprintf("BP%03d", i%10)}
-					answer, err := prefetcher.Answer(context.Background(), request)
+					answer, _, err := prefetcher.Answer(context.Background(), request, nil)
 					if err != nil {
 						t.Error(err)
 					}

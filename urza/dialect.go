@@ -13,6 +13,8 @@ type dialect struct {
 	name string
 	// byID orders rows by the bytes of their blueprint id.
 	byID string
+	// byVariant orders the rows of variants likewise.
+	byVariant string
 	// lock is the first statement of a writing transaction: from then on nobody else
 	// writes. Empty where beginning one is enough.
 	lock string
@@ -23,13 +25,14 @@ type dialect struct {
 var (
 	sqliteDialect = dialect{
 		name: "sqlite",
-		byID: " ORDER BY b.blueprint_id",
+		byID: " ORDER BY b.blueprint_id", byVariant: " ORDER BY v.blueprint_id, v.variant",
 		// It only means something when it is compared on one connection.
 		generation: "PRAGMA data_version",
 	}
 	postgresDialect = dialect{
 		name:       "postgres",
 		byID:       ` ORDER BY b.blueprint_id COLLATE "C"`,
+		byVariant:  ` ORDER BY v.blueprint_id COLLATE "C", v.variant COLLATE "C"`,
 		lock:       "SELECT pg_advisory_xact_lock(hashtext('urza'), hashtext(current_schema()))",
 		generation: "SELECT number FROM urza_generation",
 	}

@@ -21,6 +21,13 @@ var (
 	ErrWithheld = errors.New("kernel withheld")
 	// ErrUntrusted is an ErrWithheld: no trusted key signed the artifact.
 	ErrUntrusted = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
+	// ErrNotCompilable: there is no such network for the slot that was asked for.
+	ErrNotCompilable = errors.New("blueprint not compilable for the slot")
+	// ErrInvalidParameters: the blueprint does not declare them, or not in these bounds.
+	ErrInvalidParameters = errors.New("invalid parameters")
+	// ErrTooManyVariants: the blueprint has as many variants as are kept, and each was
+	// used within the last hour.
+	ErrTooManyVariants = errors.New("too many variants of the blueprint in use")
 	// ErrUnsupportedDatabase: the database URL names a server this build cannot use.
 	ErrUnsupportedDatabase = errors.New("database not supported")
 	// ErrSigningKey: the signing key of the configuration cannot be read, or its

@@ -35,9 +35,9 @@ func ExampleLibrary_Save() {
 		fmt.Println(err)
 		return
 	}
-	answer, err := urza.NewPrefetcher(library).Answer(ctx, &leyline.KernelPrefetchRequest{
+	answer, _, err := urza.NewPrefetcher(library).Answer(ctx, &leyline.KernelPrefetchRequest{
 		RequestId: "request-1", BlueprintId: "BP001",
-	})
+	}, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

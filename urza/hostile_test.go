@@ -79,7 +79,7 @@ func TestRowThatNamesTheCatalogueDoesNotMoveIt(t *testing.T) {
 	point(t, library, "BP001", catalogue, strings.Repeat("0", 64))
 	prefetcher := NewPrefetcher(library)
 	for range 3 { // the file changes while it is read, as often as something is written
-		answer, err := prefetcher.Answer(context.Background(), &leyline.KernelPrefetchRequest{BlueprintId: "BP001"})
+		answer, _, err := prefetcher.Answer(context.Background(), &leyline.KernelPrefetchRequest{BlueprintId: "BP001"}, nil)
 		if err == nil {
 			wantRefused(t, answer, "checksum_mismatch")
 		} else if !errors.Is(err, ErrUnavailable) {
@@ -193,7 +193,7 @@ func TestAnswersThatFailHalfWayCondemnNoObject(t *testing.T) {
 			prefetcher := NewPrefetcher(library)
 			server.Spoil.Store(&spoil)
 			request := &leyline.KernelPrefetchRequest{RequestId: "prefetch-1", BlueprintId: "BP001"}
-			if answer, err := prefetcher.Answer(context.Background(), request); !errors.Is(err, ErrUnavailable) {
+			if answer, _, err := prefetcher.Answer(context.Background(), request, nil); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("answered %v, %v; want that it is tried again", answer, err)
 			}
 			if _, err := NewScrubber(library, ScrubConfig{}).Pass(context.Background()); err != nil {

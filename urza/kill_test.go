@@ -156,7 +156,7 @@ func checkVictim(t *testing.T, prefetcher *Prefetcher, id string) {
 
 // workForever is the child of TestRandomKills. It saves sound kernels and prints
 // what it is about to save and what Save acknowledged; beside that it saves, damages
-// and scrubs victims.
+// and scrubs victims, and has variants forged.
 func workForever(t *testing.T, cfg Config) {
 	fmt.Println("up")
 	library := openTest(t, cfg)
@@ -169,6 +169,12 @@ func workForever(t *testing.T, cfg Config) {
 				t.Error(err)
 			}
 			fmt.Println("scrubbed", saved.GetBlueprintId(), saved.GetChecksum())
+		}
+	}()
+	go func() {
+		prefetcher := forging(library, &testForge{})
+		for i := os.Getpid(); ; i++ {
+			wantVariant(t, prefetcher, "BP000", variantOf(i%50+1))
 		}
 	}()
 	for i := 0; ; i++ {
@@ -292,6 +298,24 @@ func checkAfterKill(t *testing.T, cfg Config, seen *progress) {
 		if !found[id] {
 			t.Errorf("row of %s is lost", id)
 		}
+	}
+	checkVariants(t, library)
+}
+
+// checkVariants wants the artifact of each variant whose row is there.
+func checkVariants(t *testing.T, library *Library) {
+	t.Helper()
+	records, err := library.Variants(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := NewPrefetcherWith(library, PrefetchConfig{Slot: []int{32}})
+	for _, record := range records {
+		size, err := strconv.Atoi(record.Variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkServed(t, wantVariant(t, stored, record.Descriptor.GetBlueprintId(), variantOf(size)))
 	}
 }
 

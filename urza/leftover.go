@@ -118,7 +118,7 @@ var errNewerRow = errors.New("the blueprint has a newer kernel")
 // checkOlder refuses to undo a later save: one whose row names another artifact,
 // written after the leftover. An artifact that is gone is no kernel.
 func (l *Library) checkOlder(ctx context.Context, id, ref string, left time.Time) error {
-	found, err := l.catalogue.row(ctx, id)
+	found, err := l.catalogue.row(ctx, key{id: id})
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

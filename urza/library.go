@@ -27,6 +27,7 @@ type Library struct {
 	clock     clock
 	breaker   *breaker
 	settling  singleflight.Group
+	elsewhere elsewhere
 	reported  sync.Map // blueprint id -> reason, of unreadable rows already logged
 	closed    atomic.Bool
 
@@ -123,7 +124,7 @@ func (l *Library) Close() error {
 // Get returns the record of one blueprint, a copy that is the caller's own.
 // Errors: ErrNotFound (also as *RowError), ErrUnavailable.
 func (l *Library) Get(ctx context.Context, blueprintID string) (*Record, error) {
-	e, err := l.entry(ctx, blueprintID)
+	e, err := l.entry(ctx, key{id: blueprintID})
 	if err != nil {
 		return nil, fmt.Errorf("urza: get %q: %w", blueprintID, err)
 	}
@@ -161,7 +162,7 @@ func (l *Library) Count(ctx context.Context) (n int, err error) {
 // that compiles what is not there heals whatever was lost. A kernel that an operator
 // set aside is there: compiling it again would change nothing.
 func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
-	e, err := l.reload(ctx, blueprintID)
+	e, err := l.reload(ctx, key{id: blueprintID})
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -197,25 +198,37 @@ func (l *Library) present(ctx context.Context, e *entry) error {
 		return ErrUntrusted
 	}
 	if e.row.quarantined {
-		_, _, err := l.settle(ctx, e.row.id)
+		_, _, err := l.settle(ctx, e.row.key())
 		return err
 	}
 	return nil
 }
 
-// scan decodes every row of the catalogue.
+// scan decodes every blueprint's own row.
 func (l *Library) scan(ctx context.Context, good func(row, *Record), bad func(*RowError)) error {
 	if l.closed.Load() {
 		return fmt.Errorf("%w: library closed", ErrUnavailable)
 	}
-	return l.catalogue.each(ctx, func(r row) {
+	return l.catalogue.each(ctx, decoded(good, bad))
+}
+
+// scanAll decodes the rows of the variants as well.
+func (l *Library) scanAll(ctx context.Context, good func(row, *Record), bad func(*RowError)) error {
+	if err := l.scan(ctx, good, bad); err != nil {
+		return err
+	}
+	return l.catalogue.eachVariant(ctx, decoded(good, bad))
+}
+
+func decoded(good func(row, *Record), bad func(*RowError)) func(row) {
+	return func(r row) {
 		record, err := r.decode()
 		if unreadable, ok := errors.AsType[*RowError](err); ok {
 			bad(unreadable)
 			return
 		}
 		good(r, record)
-	})
+	}
 }
 
 // reportRow logs an unreadable row, once for each reason.

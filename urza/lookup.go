@@ -8,7 +8,7 @@ import (
 
 // entry finds a record: in memory while nothing was committed since it was read,
 // in the database otherwise.
-func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
+func (l *Library) entry(ctx context.Context, k key) (*entry, error) {
 	if l.closed.Load() {
 		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
 	}
@@ -17,18 +17,18 @@ func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
 	if err != nil {
 		l.counts.errors.Add(1)
 	}
-	cached := l.fresh(id, now)
+	cached := l.fresh(k, now)
 	if cached != nil && cached.generation.Load() == generation {
 		l.counts.hits.Add(1)
 		return cached, nil
 	}
-	if err == nil && l.absent.has(id, generation) {
+	if err == nil && l.absent.has(k, generation) {
 		l.counts.misses.Add(1)
 		return nil, ErrNotFound
 	}
-	e, err := l.read(ctx, id, generation)
+	e, err := l.read(ctx, k, generation)
 	if _, unreadable := errors.AsType[*RowError](err); errors.Is(err, ErrNotFound) && !unreadable {
-		l.absent.add(id, generation)
+		l.absent.add(k, generation)
 	}
 	if errors.Is(err, ErrUnavailable) && cached != nil {
 		// The file is still verified before it is announced, so what is remembered
@@ -40,37 +40,37 @@ func (l *Library) entry(ctx context.Context, id string) (*entry, error) {
 }
 
 // fresh is the record in memory, unless its time has passed.
-func (l *Library) fresh(id string, now int64) *entry {
-	e := l.cache.get(id)
+func (l *Library) fresh(k key, now int64) *entry {
+	e := l.cache.get(k)
 	if e == nil || !e.expired(now, l.cfg.CacheTTL) {
 		return e
 	}
-	l.cache.drop(id)
+	l.cache.drop(k)
 	l.counts.expired.Add(1)
 	l.counts.evictions.Add(1)
 	return nil
 }
 
 // reload reads a record from the database whatever memory holds.
-func (l *Library) reload(ctx context.Context, id string) (*entry, error) {
+func (l *Library) reload(ctx context.Context, k key) (*entry, error) {
 	if l.closed.Load() {
 		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
 	}
-	return l.read(ctx, id, l.watch.generation.Load())
+	return l.read(ctx, k, l.watch.generation.Load())
 }
 
 // read asks the database. A row equal to the remembered one keeps its entry, and
 // with it what is known about the file.
-func (l *Library) read(ctx context.Context, id string, generation uint64) (*entry, error) {
+func (l *Library) read(ctx context.Context, k key, generation uint64) (*entry, error) {
 	var found row
 	err := l.breaker.guard(func() (err error) {
-		found, err = l.catalogue.row(ctx, id)
+		found, err = l.catalogue.row(ctx, k)
 		return err
 	})
 	if err != nil {
-		return nil, l.lost(id, err)
+		return nil, l.lost(k, err)
 	}
-	e := l.cache.get(id)
+	e := l.cache.get(k)
 	if e == nil || e.row != found {
 		if e, err = l.remember(found); err != nil {
 			return nil, err
@@ -88,7 +88,7 @@ func (l *Library) remember(found row) (*entry, error) {
 	l.counts.misses.Add(1)
 	record, err := found.decode()
 	if err != nil {
-		l.cache.drop(found.id)
+		l.cache.drop(found.key())
 		return nil, err
 	}
 	e := newEntry(found, record)
@@ -99,9 +99,9 @@ func (l *Library) remember(found row) (*entry, error) {
 }
 
 // lost counts a look-up that brought nothing and forgets a record that is gone.
-func (l *Library) lost(id string, err error) error {
+func (l *Library) lost(k key, err error) error {
 	if errors.Is(err, ErrNotFound) {
-		l.cache.drop(id)
+		l.cache.drop(k)
 		l.counts.misses.Add(1)
 		return err
 	}
@@ -111,10 +111,10 @@ func (l *Library) lost(id string, err error) error {
 	return err
 }
 
-// forget makes the next look at a blueprint ask the database.
-func (l *Library) forget(id string) {
-	l.cache.drop(id)
-	l.absent.drop(id)
+// forget makes the next look at a kernel ask the database.
+func (l *Library) forget(k key) {
+	l.cache.drop(k)
+	l.absent.drop(k)
 }
 
 // Withheld is why a kernel that is there is not for use, an ErrWithheld, or nil.

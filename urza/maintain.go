@@ -12,8 +12,8 @@ import (
 type Maintenance struct {
 	Rows        int        // readable rows
 	Expired     int        // records dropped from memory
-	Missing     []string   // blueprints whose file is not there, in order
-	Quarantined []string   // blueprints whose file was set aside, in order
+	Missing     []string   // kernels whose file is not there: blueprints, then variants, in order
+	Quarantined []string   // kernels whose file was set aside, likewise
 	Skipped     []RowError // rows that cannot be read, in order
 	Swept       int        // temporary files of crashed saves removed
 }
@@ -44,7 +44,8 @@ func (l *Library) Maintain(ctx context.Context) (Maintenance, error) {
 }
 
 type surveyed struct {
-	id, path    string
+	kernel      key
+	path        string
 	quarantined bool
 }
 
@@ -52,13 +53,13 @@ type surveyed struct {
 // cursor is held open while a slow disk is asked.
 func (l *Library) survey(ctx context.Context, report *Maintenance) (files []surveyed, err error) {
 	good := func(r row, record *Record) {
-		files = append(files, surveyed{r.id, record.ArtifactRef, r.quarantined})
+		files = append(files, surveyed{r.key(), record.ArtifactRef, r.quarantined})
 	}
 	bad := func(unreadable *RowError) {
 		l.reportRow(unreadable)
 		report.Skipped = append(report.Skipped, *unreadable)
 	}
-	return files, l.scan(ctx, good, bad)
+	return files, l.scanAll(ctx, good, bad)
 }
 
 func (l *Library) inspect(ctx context.Context, m *Maintenance, files []surveyed) error {
@@ -71,9 +72,9 @@ func (l *Library) inspect(ctx context.Context, m *Maintenance, files []surveyed)
 		_, present := sizes[file.path]
 		switch {
 		case file.quarantined:
-			m.Quarantined = append(m.Quarantined, file.id)
+			m.Quarantined = append(m.Quarantined, file.kernel.String())
 		case !present && l.gone(ctx, file.path):
-			m.Missing = append(m.Missing, file.id)
+			m.Missing = append(m.Missing, file.kernel.String())
 		}
 	}
 	return nil

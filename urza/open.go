@@ -20,18 +20,19 @@ import (
 // signed it. Whoever stops reading before the end has read unchecked bytes.
 // Errors: ErrArtifactMissing, ErrUntrusted, ErrUnavailable.
 func (l *Library) OpenArtifact(ctx context.Context, ref string) (io.ReadCloser, error) {
-	content, err := l.openArtifact(ctx, ref)
+	content, err := l.openArtifact(ctx, ref, promised(ref))
 	if err != nil {
 		return nil, fmt.Errorf("urza: open artifact %s: %w", ref, err)
 	}
 	return content, nil
 }
 
-func (l *Library) openArtifact(ctx context.Context, ref string) (io.ReadCloser, error) {
+// openArtifact opens an artifact whose content must have the checksum; "" is any.
+func (l *Library) openArtifact(ctx context.Context, ref, sum string) (io.ReadCloser, error) {
 	if l.closed.Load() {
 		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
 	}
-	checked := &checkedArtifact{trust: l.trust, promised: promised(ref), digest: sha256.New()}
+	checked := &checkedArtifact{trust: l.trust, promised: sum, digest: sha256.New()}
 	if len(l.trust) > 0 {
 		signature, err := l.stores.signature(ctx, ref)
 		if err != nil {

@@ -14,7 +14,7 @@ func (l *Library) Ping(ctx context.Context) error {
 		return fmt.Errorf("urza: ping: %w: library closed", ErrUnavailable)
 	}
 	err := l.breaker.guard(func() error {
-		_, err := l.catalogue.row(ctx, "")
+		_, err := l.catalogue.row(ctx, key{})
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {

@@ -69,8 +69,9 @@ func preparePostgres(ctx context.Context, db *sql.DB) error {
 	if _, err := conn.ExecContext(ctx, lockMigration); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
 	}
-	watch := goose.NewGoMigration(postgresWatchVersion, &goose.GoFunc{RunTx: watchChanges}, nil)
-	err = migrate(ctx, db, gooseDatabase.DialectPostgres, watch)
+	err = migrate(ctx, db, gooseDatabase.DialectPostgres,
+		goose.NewGoMigration(postgresWatchVersion, &goose.GoFunc{RunTx: watchChanges}, nil),
+		goose.NewGoMigration(postgresWatchVersion+1, &goose.GoFunc{RunTx: watchVariants}, nil))
 	// Also when the boot was given up: the lock belongs to a connection of the pool.
 	if _, unlocked := conn.ExecContext(context.WithoutCancel(ctx), unlockMigration); err == nil && unlocked != nil {
 		err = fmt.Errorf("migration unlock: %w", unlocked)
@@ -102,6 +103,17 @@ func watchChanges(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("watch changes: %w", err)
 		}
+	}
+	return nil
+}
+
+// watchVariants counts what changes a variant. That one was used does not.
+func watchVariants(ctx context.Context, tx *sql.Tx) error {
+	statement := `CREATE TRIGGER urza_watch AFTER INSERT OR DELETE OR TRUNCATE
+		OR UPDATE OF name, tier, artifact_path, metadata_json, quarantined_at
+		ON urza_variants FOR EACH STATEMENT EXECUTE FUNCTION urza_advance()`
+	if _, err := tx.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("watch variants: %w", err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func TestPostgresThatComesBackIsUsedAgain(t *testing.T) {
 	}
 	for range 5 {
 		request := &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "BP002"}
-		if answer, err := prefetcher.Answer(ctx, request); !errors.Is(err, ErrUnavailable) {
+		if answer, _, err := prefetcher.Answer(ctx, request, nil); !errors.Is(err, ErrUnavailable) {
 			t.Fatalf("answered %v, %v", answer, err)
 		}
 		if _, err := library.Has(ctx, "BP002"); !errors.Is(err, ErrUnavailable) {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // Reasons of a KernelArtifactError, as the prototype's seeds know them.
@@ -19,63 +22,193 @@ const (
 	reasonMismatch = "checksum_mismatch"  // its file is damaged
 )
 
+// Reasons of our own, of requests that name a slot, parameters or a format.
+const (
+	ReasonFormatUnavailable = "format_unavailable" // there is no artifact of the wanted format
+	ReasonNotCompilable     = "not_compilable"     // no such network for that slot
+	ReasonInvalidSlot       = "invalid_slot"       // no shape of an example
+	ReasonInvalidParameters = "invalid_parameters" // not those of the blueprint, or out of bounds
+	ReasonTooManyVariants   = "too_many_variants"  // all that are kept are in use
+)
+
+// AttributeDetail is the attribute of a refusal that says more than its reason.
+const AttributeDetail = "detail"
+
+// PrefetchConfig says what a Prefetcher does for requests that name a slot, parameters
+// or a format. The zero value answers them from what is stored.
+type PrefetchConfig struct {
+	// Slot is the shape of one example that the blueprints' own kernels are made for. A
+	// request that names it, and no parameters but theirs, gets the blueprint's own.
+	Slot []int
+
+	// Forge makes the kernel of a variant; its slot is never nil when Slot is set. A
+	// request's fault is ErrNotFound, ErrWithheld, ErrNotCompilable or
+	// ErrInvalidParameters; any other error brings the request back later. Nil forges
+	// nothing.
+	Forge func(ctx context.Context, blueprintID string, variant trainer.Variant) (Forged, error)
+
+	// Current says whether a stored variant is what Forge would make now. Nil: always.
+	Current func(stored *Record, variant trainer.Variant) bool
+
+	// Format is the only one that is served, "onnx" or "pt"; with "pt" nothing is forged.
+	// Empty serves what is there.
+	Format string
+
+	// Forgings bounds how many kernels are forged at a time. Default 2.
+	Forgings int
+
+	// ForgeTimeout bounds one forging. Default 1 minute.
+	ForgeTimeout time.Duration
+}
+
 // Prefetcher answers kernel requests. It is safe for concurrent use: the bus
 // consumer calls it from as many handlers as it likes.
 type Prefetcher struct {
 	library              *Library
+	config               PrefetchConfig
+	forging              singleflight.Group
+	places               chan struct{} // one for each kernel that is being forged
 	hits, misses, errors atomic.Int64
+	forged, refusedForge atomic.Int64
 	latency              reservoir
 }
 
-// NewPrefetcher answers from the library.
-func NewPrefetcher(library *Library) *Prefetcher { return &Prefetcher{library: library} }
+// NewPrefetcher answers from the library what is stored there.
+func NewPrefetcher(library *Library) *Prefetcher {
+	return NewPrefetcherWith(library, PrefetchConfig{})
+}
 
-// Answer returns the reply to one request: a *leyline.KernelArtifactReady whose
-// checksum the file has now, or a *leyline.KernelArtifactError. It returns an error
-// only when nothing can be said now and the request is to be tried again.
-func (p *Prefetcher) Answer(ctx context.Context, request *leyline.KernelPrefetchRequest) (proto.Message, error) {
+// NewPrefetcherWith answers from the library, and forges what the configuration says.
+func NewPrefetcherWith(library *Library, config PrefetchConfig) *Prefetcher {
+	config.Slot = slices.Clone(config.Slot)
+	config.Forgings = orDefault(config.Forgings, 2)
+	config.ForgeTimeout = orDefault(config.ForgeTimeout, time.Minute)
+	return &Prefetcher{library: library, config: config, places: make(chan struct{}, config.Forgings)}
+}
+
+// Answer returns the reply to one request with the attributes of its envelope: a
+// *leyline.KernelArtifactReady whose checksum the file has now, or a
+// *leyline.KernelArtifactError. The attributes of the reply tell the format of the
+// artifact and repeat the variant that was asked for; a refusal's may hold a detail.
+// They must not be changed. Answer returns an error only when nothing can be said now
+// and the request is to be tried again.
+func (p *Prefetcher) Answer(
+	ctx context.Context, request *leyline.KernelPrefetchRequest, attributes map[string]string,
+) (proto.Message, map[string]string, error) {
 	started := time.Now()
 	defer func() { p.latency.add(time.Since(started)) }()
-	e, sum, err := p.library.verified(ctx, request.GetBlueprintId())
+	variant, err := trainer.ReadVariant(attributes)
+	if err != nil {
+		return p.refusal(request, err)
+	}
+	found, err := p.find(ctx, request.GetBlueprintId(), variant, attributes[trainer.AttributeFormat])
 	if err != nil {
 		return p.refusal(request, err)
 	}
 	p.hits.Add(1)
+	e := found.entry
 	return &leyline.KernelArtifactReady{
 		RequestId:    request.GetRequestId(),
 		BlueprintId:  request.GetBlueprintId(),
 		ArtifactRef:  e.record.ArtifactRef,
-		Checksum:     sum,
+		Checksum:     found.sum,
 		GuardDigest:  e.answer.guardDigest,
 		PrewarmP50Ms: e.answer.p50,
 		PrewarmP95Ms: e.answer.p95,
-	}, nil
+	}, e.answer.attributesFor(variant), nil
 }
 
-func (p *Prefetcher) refusal(request *leyline.KernelPrefetchRequest, err error) (proto.Message, error) {
-	count, reason := &p.errors, ""
-	switch {
-	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrWithheld):
-		count, reason = &p.misses, reasonMissing
-	case errors.Is(err, ErrArtifactMissing):
-		reason = reasonNotFound
-	case errors.Is(err, ErrChecksumMismatch):
-		reason = reasonMismatch
+// find is the kernel that a request wants.
+func (p *Prefetcher) find(ctx context.Context, id string, variant trainer.Variant, asked string) (settled, error) {
+	format, err := p.wanted(asked)
+	if err != nil {
+		return settled{}, err
+	}
+	own, err := p.isOwn(ctx, id, variant)
+	if err != nil {
+		return settled{}, err
+	}
+	if own {
+		e, sum, err := p.library.verified(ctx, key{id: id})
+		if err != nil || format == "" || format == e.answer.format {
+			return settled{e, sum}, err
+		}
+		if format != trainer.FormatONNX || p.config.Forge == nil {
+			return settled{}, fmt.Errorf("%w: the artifact is of format %q", errFormat, e.answer.format)
+		}
+	}
+	return p.findVariant(ctx, id, variant, format)
+}
+
+// isOwn says whether a variant is the blueprint's own kernel by another name. What
+// the library does not hold at all is its own only when nothing else was asked for.
+func (p *Prefetcher) isOwn(ctx context.Context, id string, variant trainer.Variant) (bool, error) {
+	if variant.Key() == "" {
+		return true, nil
+	}
+	if len(variant.Slot) > 0 && !slices.Equal(variant.Slot, p.config.Slot) {
+		return false, nil
+	}
+	e, err := p.library.entry(ctx, key{id: id})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return e.record.madeWith(variant.Parameters), nil
+}
+
+func (p *Prefetcher) refusal(
+	request *leyline.KernelPrefetchRequest, err error,
+) (proto.Message, map[string]string, error) {
+	count, reason := &p.errors, refusalReason(err)
+	if reason == reasonMissing {
+		count = &p.misses
 	}
 	count.Add(1)
 	if reason == "" {
-		return nil, fmt.Errorf("urza: answer request %q: %w", request.GetRequestId(), err)
+		return nil, nil, fmt.Errorf("urza: answer request %q: %w", request.GetRequestId(), err)
 	}
 	return &leyline.KernelArtifactError{
 		RequestId:   request.GetRequestId(),
 		BlueprintId: request.GetBlueprintId(),
 		Reason:      reason,
-	}, nil
+	}, map[string]string{AttributeDetail: detail(err)}, nil
+}
+
+// refusalReason is what a request is refused with, or "" when it is to be tried again.
+func refusalReason(err error) string {
+	if field, wrong := errors.AsType[*trainer.FieldError](err); wrong {
+		if field.Name == trainer.AttributeSlot {
+			return ReasonInvalidSlot
+		}
+		return ReasonInvalidParameters
+	}
+	switch {
+	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrWithheld):
+		return reasonMissing
+	case errors.Is(err, ErrArtifactMissing):
+		return reasonNotFound
+	case errors.Is(err, ErrChecksumMismatch):
+		return reasonMismatch
+	case errors.Is(err, errFormat):
+		return ReasonFormatUnavailable
+	case errors.Is(err, ErrNotCompilable):
+		return ReasonNotCompilable
+	case errors.Is(err, ErrInvalidParameters):
+		return ReasonInvalidParameters
+	case errors.Is(err, ErrTooManyVariants):
+		return ReasonTooManyVariants
+	default:
+		return ""
+	}
 }
 
 // Metrics is a snapshot under the prototype's names, which its summary packet
 // prefixes with "urza.prefetch.": hits, misses, errors, latency_ms (the last
-// request), and two of our own over the last 1024: latency_p50_ms, latency_p95_ms.
+// request), and of our own: latency_p50_ms and latency_p95_ms over the last 1024
+// requests, forged (kernels made on demand) and forge_failures.
 func (p *Prefetcher) Metrics() map[string]float64 {
 	sorted := p.latency.sorted()
 	return map[string]float64{
@@ -86,6 +219,8 @@ func (p *Prefetcher) Metrics() map[string]float64 {
 
 		"latency_p50_ms": percentile(sorted, 0.50),
 		"latency_p95_ms": percentile(sorted, 0.95),
+		"forged":         float64(p.forged.Load()),
+		"forge_failures": float64(p.refusedForge.Load()),
 	}
 }
 

@@ -153,7 +153,7 @@ func TestUnknownBlueprintIsAMiss(t *testing.T) {
 		prefetcher := NewPrefetcher(openTest(t, testConfig(t.TempDir())))
 		wantRefused(t, ask(t, prefetcher, "BP404"), "missing_artifact")
 		wantRefused(t, ask(t, prefetcher, ""), "missing_artifact")
-		if answer, err := prefetcher.Answer(context.Background(), nil); err != nil || answer == nil {
+		if answer, _, err := prefetcher.Answer(context.Background(), nil, nil); err != nil || answer == nil {
 			t.Errorf("empty request: %v, %v", answer, err)
 		}
 		if m := prefetcher.Metrics(); m["misses"] != 3 || m["errors"] != 0 {
@@ -185,7 +185,7 @@ func TestHotRequestReadsNoFile(t *testing.T) {
 		saved := save(t, library, "BP001", "kernel")
 		settledFile(t, saved.GetArtifactRef())
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
-		e, err := library.entry(context.Background(), "BP001")
+		e, err := library.entry(context.Background(), key{id: "BP001"})
 		if err != nil || library.known(context.Background(), e) == nil {
 			t.Fatalf("nothing remembered about the file: %v", err)
 		}
@@ -227,7 +227,7 @@ func TestAnswersAreRightUnderConcurrency(t *testing.T) {
 				for i := range 200 {
 					id := fmt.Sprintf("BP%03d", i%20)
 					request := &leyline.KernelPrefetchRequest{RequestId: id, BlueprintId: id}
-					answer, err := prefetcher.Answer(context.Background(), request)
+					answer, _, err := prefetcher.Answer(context.Background(), request, nil)
 					ready, ok := answer.(*leyline.KernelArtifactReady)
 					if err != nil || !ok || ready.GetChecksum() != sums[id] || ready.GetRequestId() != id {
 						t.Errorf("%s: %v, %v", id, answer, err)

@@ -14,19 +14,24 @@ const (
 	insertUnreferenced = `INSERT INTO urza_unreferenced (artifact_path, seen_at) VALUES ($1, $2)
 		ON CONFLICT (artifact_path) DO UPDATE SET seen_at = excluded.seen_at`
 	deleteUnreferenced = `DELETE FROM urza_unreferenced WHERE artifact_path = $1`
-	countReferences    = `SELECT COUNT(*) FROM blueprints WHERE artifact_path = $1`
+	countReferences    = `SELECT (SELECT COUNT(*) FROM blueprints WHERE artifact_path = $1)
+		+ (SELECT COUNT(*) FROM urza_variants WHERE artifact_path = $1)`
 )
 
 // Prune removes the artifacts that no row has referred to for the library's
 // retention, with their signatures, and returns how many. Without a retention it
-// removes none. Since when nothing refers to an artifact is what the calls before
+// removes only those of variants that made room more than a day ago: they can be
+// forged again. Since when nothing refers to an artifact is what the calls before
 // saw, so the first call never removes anything. Only content-addressed artifacts of
 // the store itself are looked at; the quarantine is not.
 func (l *Library) Prune(ctx context.Context) (int, error) {
-	if l.cfg.Retention <= 0 {
-		return 0, nil
+	now := time.Now().UTC()
+	pruned, err := l.pruneEvicted(ctx, now)
+	if err == nil && l.cfg.Retention > 0 {
+		var removed int
+		removed, err = l.prune(ctx, now)
+		pruned += removed
 	}
-	pruned, err := l.prune(ctx, time.Now().UTC())
 	l.counts.pruned.Add(int64(pruned))
 	if err != nil {
 		return pruned, fmt.Errorf("urza: prune: %w", err)
@@ -75,11 +80,15 @@ func (l *Library) orphans(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	referenced := map[string]bool{}
-	err = l.catalogue.each(ctx, func(r row) {
+	note := func(r row) {
 		if ref, err := absoluteRef(r.path); err == nil {
 			referenced[ref] = true
 		}
-	})
+	}
+	if err := l.catalogue.each(ctx, note); err != nil {
+		return nil, err
+	}
+	err = l.catalogue.eachVariant(ctx, note)
 	var orphans []string
 	for _, ref := range stored {
 		if !referenced[ref] {
@@ -122,8 +131,10 @@ func (l *Library) removeOrphan(ctx context.Context, ref string) (removed bool, e
 		if err := tx.QueryRowContext(ctx, countReferences, ref).Scan(&references); err != nil {
 			return fmt.Errorf("%w: count references: %w", ErrUnavailable, err)
 		}
-		if _, err := tx.ExecContext(ctx, deleteUnreferenced, ref); err != nil {
-			return fmt.Errorf("%w: forget orphan: %w", ErrUnavailable, err)
+		for _, forget := range []string{deleteUnreferenced, deleteEvicted} {
+			if _, err := tx.ExecContext(ctx, forget, ref); err != nil {
+				return fmt.Errorf("%w: forget orphan: %w", ErrUnavailable, err)
+			}
 		}
 		if references > 0 {
 			return nil

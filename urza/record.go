@@ -19,6 +19,7 @@ const keptSamples = 20
 // Record is what the library knows about one stored kernel.
 type Record struct {
 	Descriptor  *leyline.BlueprintDescriptor
+	Variant     string // key of the trainer.Variant; empty is the blueprint's own kernel
 	ArtifactRef string // absolute path, or URL in an object store
 	Checksum    string // hex SHA-256; empty in a prototype's row saved without one
 	GuardDigest string // as stored; may be empty

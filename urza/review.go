@@ -14,13 +14,15 @@ const (
 	upsertSetAside = `INSERT INTO urza_reviews (blueprint_id, approved_checksum, approved_at, set_aside_at, reason)
 		VALUES ($1, '', '', $2, $3) ON CONFLICT (blueprint_id) DO UPDATE SET
 		set_aside_at = excluded.set_aside_at, reason = excluded.reason`
+	countRows = `SELECT (SELECT COUNT(*) FROM blueprints WHERE blueprint_id = $1)
+		+ (SELECT COUNT(*) FROM urza_variants WHERE blueprint_id = $1)`
 )
 
 // Approve records that an operator approved the artifact that a blueprint has now,
 // after reading it: a later save of another artifact is not approved by it.
 // Errors: those of Verify.
 func (l *Library) Approve(ctx context.Context, blueprintID string) error {
-	_, sum, err := l.settle(ctx, blueprintID)
+	_, sum, err := l.settle(ctx, key{id: blueprintID})
 	if err == nil {
 		err = l.review(ctx, blueprintID, upsertApproval, sum, timestamp())
 	}
@@ -51,6 +53,19 @@ func (l *Library) Release(ctx context.Context, blueprintID string) error {
 
 func timestamp() string { return time.Now().UTC().Format(time.RFC3339Nano) }
 
+// catalogued is ErrNotFound for a blueprint of which there is neither a kernel of its own
+// nor a variant.
+func catalogued(ctx context.Context, tx *sql.Tx, id string) error {
+	rows := 0
+	if err := tx.QueryRowContext(ctx, countRows, id).Scan(&rows); err != nil {
+		return fmt.Errorf("%w: count rows: %w", ErrUnavailable, err)
+	}
+	if rows == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
 // review writes one decision about a blueprint that is in the catalogue.
 func (l *Library) review(ctx context.Context, id, statement string, values ...any) error {
 	if l.closed.Load() {
@@ -60,7 +75,7 @@ func (l *Library) review(ctx context.Context, id, statement string, values ...an
 		return ErrNotFound
 	}
 	err := l.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := scanRow(tx.QueryRowContext(ctx, selectRow, id)); err != nil {
+		if err := catalogued(ctx, tx, id); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, statement, append([]any{id}, values...)...); err != nil {
@@ -68,6 +83,6 @@ func (l *Library) review(ctx context.Context, id, statement string, values ...an
 		}
 		return nil
 	})
-	l.forget(id)
+	l.forget(key{id: id})
 	return err
 }

@@ -20,6 +20,7 @@ const extrasKey = "_urza"
 // to equal records, so comparing rows is how memory is revalidated.
 type row struct {
 	id, name, tier, path, metadata string
+	variant                        string // which of the blueprint's kernels; empty is its own
 	quarantined                    bool   // its file was damaged
 	approved                       string // the checksum that an operator approved
 	setAside                       string // when an operator set it aside; empty is not
@@ -54,6 +55,7 @@ func (r row) decode() (*Record, error) {
 	record := newRecord(descriptor, ref, extras)
 	record.Approved = r.approved != "" && r.approved == record.Checksum
 	record.SetAside = r.setAside != ""
+	record.Variant = r.variant
 	return record, nil
 }
 

@@ -125,12 +125,12 @@ func TestReservoirKeepsTheLatest(t *testing.T) {
 func TestCacheAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 5).Draw(t, "limit")
-		c, model := newCache(limit), map[string]*entry{}
+		c, model := newCache(limit), map[key]*entry{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			id := fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "id"))
+			id := key{fmt.Sprint(rapid.IntRange(0, 4).Draw(t, "id")), rapid.SampledFrom([]string{"", "32"}).Draw(t, "variant")}
 			switch rapid.IntRange(0, 3).Draw(t, "operation") {
 			case 0, 1:
-				e := &entry{row: row{id: id}}
+				e := &entry{row: row{id: id.id, variant: id.variant}}
 				e.loaded.Store(int64(rapid.IntRange(0, 100).Draw(t, "loaded")))
 				c.put(e)
 				model[id] = e
@@ -141,7 +141,7 @@ func TestCacheAgainstAModel(t *testing.T) {
 				c.expire(100, 50)
 				for _, e := range model {
 					if e.loaded.Load() < 50 {
-						delete(model, e.row.id)
+						delete(model, e.row.key())
 					}
 				}
 			}
@@ -152,7 +152,7 @@ func TestCacheAgainstAModel(t *testing.T) {
 				t.Fatalf("size %d, index %d, limit %d", c.size(), len(c.entries), limit)
 			}
 			for i, e := range c.ring {
-				if e.slot != i || c.entries[e.row.id] != e {
+				if e.slot != i || c.entries[e.row.key()] != e {
 					t.Fatalf("slot %d out of place", i)
 				}
 			}
@@ -165,7 +165,7 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 	c.put(&entry{row: row{id: "hot"}})
 	for i := range 1000 {
 		c.put(&entry{row: row{id: fmt.Sprint(i)}})
-		if c.get("hot") == nil {
+		if c.get(key{id: "hot"}) == nil {
 			t.Fatalf("hot entry pushed out by entry %d", i)
 		}
 	}

@@ -34,12 +34,14 @@ func (l *Library) Save(
 	id := descriptor.GetBlueprintId()
 	announced, err := l.announcement(descriptor, artifact, update)
 	if err == nil {
-		err = l.saveUntilStable(ctx, descriptor, artifact, announced, extras)
+		err = l.saveUntilStable(ctx, artifact, announced, func(ctx context.Context, tx *sql.Tx, file identity) error {
+			return l.commitRow(ctx, tx, descriptor, announced, extras, file)
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("urza: save %q: %w", id, err)
 	}
-	l.forget(id)
+	l.forget(key{id: id})
 	return announced, nil
 }
 
@@ -80,8 +82,8 @@ func (l *Library) announcement(
 // committed while the file is in place; nobody moves files aside during a
 // transaction, so a committed row has its file.
 func (l *Library) saveUntilStable(
-	ctx context.Context, descriptor *leyline.BlueprintDescriptor, artifact []byte,
-	announced *leyline.KernelCatalogUpdate, extras map[string]any,
+	ctx context.Context, artifact []byte, announced *leyline.KernelCatalogUpdate,
+	commit func(context.Context, *sql.Tx, identity) error,
 ) error {
 	for range saveAttempts {
 		if err := ctx.Err(); err != nil {
@@ -91,7 +93,11 @@ func (l *Library) saveUntilStable(
 			return err
 		}
 		err := l.catalogue.writeTogether(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			return l.commitRow(ctx, tx, descriptor, announced, extras)
+			file, err := l.inPlace(ctx, announced.GetArtifactRef())
+			if err != nil {
+				return err
+			}
+			return commit(ctx, tx, file)
 		})
 		if !errors.Is(err, errChanged) {
 			return err
@@ -115,18 +121,23 @@ func (l *Library) putSigned(ctx context.Context, announced *leyline.KernelCatalo
 	return nil
 }
 
-func (l *Library) commitRow(
-	ctx context.Context, tx *sql.Tx, descriptor *leyline.BlueprintDescriptor,
-	announced *leyline.KernelCatalogUpdate, extras map[string]any,
-) error {
-	path := announced.GetArtifactRef()
-	file, err := l.stores.identify(ctx, path)
+// inPlace is errChanged when the artifact was moved away since it was written.
+func (l *Library) inPlace(ctx context.Context, ref string) (identity, error) {
+	file, err := l.stores.identify(ctx, ref)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errChanged, err)
+		return identity{}, fmt.Errorf("%w: %w", errChanged, err)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
+		return identity{}, fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
 	}
+	return file, nil
+}
+
+func (l *Library) commitRow(
+	ctx context.Context, tx *sql.Tx, descriptor *leyline.BlueprintDescriptor,
+	announced *leyline.KernelCatalogUpdate, extras map[string]any, file identity,
+) error {
+	path := announced.GetArtifactRef()
 	previous, err := l.previousSamples(ctx, tx, descriptor.GetBlueprintId())
 	if err != nil {
 		return err

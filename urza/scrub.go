@@ -80,16 +80,15 @@ type Scrubbed struct {
 	Pruned    int // unreferenced artifacts removed
 }
 
-// Pass examines every artifact once, whatever is remembered about it, and prunes
-// when the library has a retention.
+// Pass examines every artifact once, whatever is remembered about it, and prunes.
 func (s *Scrubber) Pass(ctx context.Context) (Scrubbed, error) {
-	ids, err := s.library.ids(ctx)
+	keys, err := s.library.keys(ctx)
 	if err != nil {
 		return Scrubbed{}, fmt.Errorf("urza: scrub: %w", err)
 	}
 	var result Scrubbed
-	for _, id := range ids {
-		_, err := s.library.examineUntilStable(ctx, id, s.pace)
+	for _, k := range keys {
+		_, err := s.library.examineUntilStable(ctx, k, s.pace)
 		if ctx.Err() != nil {
 			return result, fmt.Errorf("urza: scrub: %w", ctx.Err())
 		}
@@ -97,9 +96,7 @@ func (s *Scrubber) Pass(ctx context.Context) (Scrubbed, error) {
 		s.library.counts.scrub.checked.Add(1)
 	}
 	s.library.counts.scrub.finish(result)
-	if s.library.cfg.Retention > 0 {
-		result.Pruned, err = s.library.Prune(ctx)
-	}
+	result.Pruned, err = s.library.Prune(ctx)
 	return result, err
 }
 
@@ -119,10 +116,11 @@ func (r *Scrubbed) count(err error) {
 	}
 }
 
-// ids are the blueprints whose rows can be read, in order.
-func (l *Library) ids(ctx context.Context) (ids []string, err error) {
-	err = l.scan(ctx, func(r row, _ *Record) { ids = append(ids, r.id) }, l.reportRow)
-	return ids, err
+// keys are the kernels whose rows can be read: those of blueprints, then variants,
+// each in order.
+func (l *Library) keys(ctx context.Context) (keys []key, err error) {
+	err = l.scanAll(ctx, func(r row, _ *Record) { keys = append(keys, r.key()) }, l.reportRow)
+	return keys, err
 }
 
 // scrubCounters are totals, and what the last whole pass found.

@@ -144,7 +144,7 @@ func save(t testing.TB, library *Library, id, content string) *leyline.KernelCat
 func ask(t testing.TB, prefetcher *Prefetcher, id string) proto.Message {
 	t.Helper()
 	request := &leyline.KernelPrefetchRequest{RequestId: "prefetch-" + id, BlueprintId: id, TrainingRunId: "run-1"}
-	answer, err := prefetcher.Answer(context.Background(), request)
+	answer, _, err := prefetcher.Answer(context.Background(), request, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,26 +19,26 @@ const examinations = 5
 // Errors: ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrUntrusted,
 // ErrUnavailable.
 func (l *Library) Verify(ctx context.Context, blueprintID string) error {
-	if _, _, err := l.settle(ctx, blueprintID); err != nil {
+	if _, _, err := l.settle(ctx, key{id: blueprintID}); err != nil {
 		return fmt.Errorf("urza: verify %q: %w", blueprintID, err)
 	}
 	return nil
 }
 
-// verified returns the record of a blueprint and the checksum that its file has
+// verified returns the record of a kernel and the checksum that its file has
 // now. While nothing changed this costs one stat; errors as for Verify, and
 // ErrWithheld.
-func (l *Library) verified(ctx context.Context, id string) (*entry, string, error) {
-	e, err := l.entry(ctx, id)
+func (l *Library) verified(ctx context.Context, k key) (*entry, string, error) {
+	e, err := l.entry(ctx, k)
 	if err != nil {
 		return nil, "", err
 	}
-	if e.withheld != nil {
-		return nil, "", e.withheld
+	if err := l.withheldNow(ctx, e); err != nil {
+		return nil, "", err
 	}
 	v := l.known(ctx, e)
 	if v == nil {
-		return l.settleServable(ctx, id)
+		return l.settleServable(ctx, k)
 	}
 	if v.err != nil {
 		return nil, "", v.err
@@ -47,10 +47,10 @@ func (l *Library) verified(ctx context.Context, id string) (*entry, string, erro
 }
 
 // settleServable is settle for a kernel that may have been set aside meanwhile.
-func (l *Library) settleServable(ctx context.Context, id string) (*entry, string, error) {
-	e, sum, err := l.settle(ctx, id)
+func (l *Library) settleServable(ctx context.Context, k key) (*entry, string, error) {
+	e, sum, err := l.settle(ctx, k)
 	if err == nil {
-		err = e.withheld
+		err = l.withheldNow(ctx, e)
 	}
 	return e, sum, err
 }
@@ -103,11 +103,11 @@ type settled struct {
 	sum   string
 }
 
-// settle reads the row and the file of one blueprint; callers that want the same
+// settle reads the row and the file of one kernel; callers that want the same
 // at the same time share one reading.
-func (l *Library) settle(ctx context.Context, id string) (*entry, string, error) {
+func (l *Library) settle(ctx context.Context, k key) (*entry, string, error) {
 	for {
-		shared, err, _ := l.settling.Do(id, func() (any, error) { return l.examineUntilStable(ctx, id, nil) })
+		shared, err, _ := l.settling.Do(k.unique(), func() (any, error) { return l.examineUntilStable(ctx, k, nil) })
 		if err == nil {
 			found := shared.(settled) //nolint:forcetypeassert // the function above returns nothing else
 			return found.entry, found.sum, nil
@@ -123,20 +123,20 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (l *Library) examineUntilStable(ctx context.Context, id string, pace *rate.Limiter) (settled, error) {
+func (l *Library) examineUntilStable(ctx context.Context, k key, pace *rate.Limiter) (settled, error) {
 	for range examinations {
-		e, sum, err := l.examine(ctx, id, pace)
+		e, sum, err := l.examine(ctx, k, pace)
 		if !errors.Is(err, errChanged) {
 			return settled{e, sum}, err
 		}
 	}
-	return settled{}, fmt.Errorf("%w: artifact of %q keeps changing", ErrUnavailable, id)
+	return settled{}, fmt.Errorf("%w: artifact of %q keeps changing", ErrUnavailable, k)
 }
 
 // examine judges the artifact by the row as it is in the database now: what memory
 // holds may be older than a save by another process.
-func (l *Library) examine(ctx context.Context, id string, pace *rate.Limiter) (*entry, string, error) {
-	e, err := l.reload(ctx, id)
+func (l *Library) examine(ctx context.Context, k key, pace *rate.Limiter) (*entry, string, error) {
+	e, err := l.reload(ctx, k)
 	if err != nil {
 		return nil, "", err
 	}
@@ -176,7 +176,8 @@ func (l *Library) checkSignature(ctx context.Context, e *entry, found reading) e
 	}
 	if errors.Is(err, ErrUntrusted) {
 		l.counts.untrusted.Add(1)
-		l.log.Warn("artifact without trusted signature", "blueprint_id", e.row.id, "artifact", e.record.ArtifactRef)
+		l.log.Warn("artifact without trusted signature", "blueprint_id", e.row.id, "variant", e.row.variant,
+			"artifact", e.record.ArtifactRef)
 		l.learn(e, &verdict{identity: found.identity, sum: found.sum, err: ErrUntrusted, signature: beside})
 	}
 	return err

@@ -28,7 +28,7 @@ func (p *Prefetcher) Warm(ctx context.Context) (int, error) {
 	group.SetLimit(warmers)
 	for i, id := range ids {
 		group.Go(func() error {
-			_, _, err := p.library.verified(ctx, id)
+			_, _, err := p.library.verified(ctx, key{id: id})
 			ready[i] = err == nil
 			return nil
 		})

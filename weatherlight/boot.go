@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -36,7 +36,7 @@ func (s *Service) steps() []supervise.Step {
 		{Name: "streams and groups", Start: s.openStreams, Stop: s.closeStreams},
 		{Name: "urza catalogue", Start: s.openLibrary, Stop: s.closeLibrary},
 		{Name: "urza prefetch worker", Start: s.startWorkers(s.prefetchWorkers), Stop: s.stopWorkers(s.prefetchWorkers)},
-		{Name: "kasmina coordinator", Start: s.startSeeds, Stop: s.stopWorkers(s.seedWorkers)},
+		{Name: "kasmina coordinator", Start: s.startGrowth, Stop: s.stopWorkers(s.growthWorkers)},
 		{Name: "tamiyo and command consumer", Start: s.startController, Stop: s.stopController},
 		{Name: "tezzeret forwarder", Start: s.startForwarder, Stop: s.stopWorkers(s.forwarderWorkers)},
 		{Name: "loops", Start: s.startWorkers(s.loops), Stop: s.stopWorkers(s.loops)},
@@ -190,18 +190,9 @@ func (s *Service) closeStreams(ctx context.Context) error {
 	return errors.Join(s.sendLastPacket(ctx), s.drainOutbox(ctx), s.stopWorkers(s.busWorkers)(ctx), s.leaveFleet(ctx))
 }
 
-// ensureGroups creates the groups that the instances share, and this one's own
-// on the streams of answers.
+// ensureGroups creates the groups that the instances share.
 func (s *Service) ensureGroups(ctx context.Context) error {
-	streams := s.busConfig().Streams
-	answers := []string{streams.KernelReady, streams.KernelErrors}
-	shared := append(slices.DeleteFunc(streams.Names(), func(name string) bool {
-		return slices.Contains(answers, name)
-	}), inbox(s.instance()))
-	if err := s.bus.EnsureGroups(ctx, Group, shared...); err != nil {
-		return fmt.Errorf("create consumer groups: %w", err)
-	}
-	if err := s.bus.EnsureGroups(ctx, answerGroup(s.instance()), answers...); err != nil {
+	if err := s.bus.EnsureGroups(ctx, Group, s.busConfig().Streams.Names()...); err != nil {
 		return fmt.Errorf("create consumer groups: %w", err)
 	}
 	return nil
@@ -223,6 +214,7 @@ func LibraryConfig(resolved *settings.Settings) urza.Config {
 		RequireApproval:    set.RequireApproval,
 		Permit:             NewCatalog(resolved).Permit,
 		Retention:          set.Retention(),
+		MaxVariants:        set.MaxVariants,
 		CacheTTL:           set.CacheTTL,
 	}
 }
@@ -246,12 +238,20 @@ func (s *Service) openLibrary(ctx context.Context) error {
 	config := LibraryConfig(s.settings)
 	config.Logger = s.logger.With("part", "urza")
 	config.FinishSaves = true
+	compiler, err := newCompiler(s.settings)
+	if err != nil {
+		return err
+	}
 	library, err := OpenLibrary(ctx, config)
 	if err != nil {
 		return err
 	}
 	s.library = library
-	s.prefetcher = urza.NewPrefetcher(library)
+	forge := variantForge{compiler: compiler, catalog: s.catalog}
+	s.prefetcher = urza.NewPrefetcherWith(library, urza.PrefetchConfig{
+		Slot: compiler.Slot().Shape(), Forge: forge.forge, Current: forge.current, Format: s.settings.Urza.Format,
+	})
+	s.surveyor = tezzeret.NewSurveyor(compiler, s.catalog.List)
 	return nil
 }
 
@@ -278,14 +278,6 @@ func (s *Service) close(ctx context.Context) error {
 	sleep(ctx, drainNotice)
 	s.closeIntake()
 	return err
-}
-
-// ledgerFile is the name of the ledger inside the data folder.
-const ledgerFile = "command-ledger.log"
-
-// ledgerPath is where the ids of verified commands are kept across restarts.
-func (s *Service) ledgerPath() string {
-	return filepath.Join(s.settings.Weatherlight.DataDir, ledgerFile)
 }
 
 // tamiyoDir is the folder of the field-report log: the parent of the policies.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -24,7 +25,10 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 			return nil, fmt.Errorf("fan out capabilities: %w", err)
 		}
 	}
-	known, blending := s.knownSeeds()
+	known, blending, err := s.knownSeeds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("fan out capabilities: %w", err)
+	}
 	for blueprint := range blending {
 		s.granted[blueprint] = true
 	}
@@ -51,20 +55,18 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 	return map[string]float64{"blending": float64(len(blending)), "changed": float64(changes)}, errors.Join(failures...)
 }
 
-// knownSeeds are the seeds of all instances that work on our library, and those
-// of them that blend, by blueprint. Of ourselves we know better than the roll.
-func (s *Service) knownSeeds() (known []string, blending map[string][]string) {
-	known, blending = s.seedIDs(), s.seeds.BlendingSeeds()
-	for _, member := range s.fleet.live() {
-		if member.name == s.instance() || member.Library != s.libraryID() {
-			continue
+// knownSeeds are the seeds of all runs, and those of them that blend, by blueprint.
+func (s *Service) knownSeeds(ctx context.Context) (known []string, blending map[string][]string, err error) {
+	blending = make(map[string][]string)
+	err = s.runs.Each(ctx, func(_ string, record *kasmina.Record) {
+		for _, seed := range kasmina.States(record) {
+			known = append(known, seed.GetSeedId())
 		}
-		known = append(known, member.Seeds...)
-		for _, blueprint := range sortedNames(member.Blending) {
-			blending[blueprint] = append(blending[blueprint], member.Blending[blueprint]...)
+		for blueprint, seeds := range kasmina.BlendingSeeds(record) {
+			blending[blueprint] = append(blending[blueprint], seeds...)
 		}
-	}
-	return known, blending
+	})
+	return known, blending, err
 }
 
 // recallGranted finds, once, what an earlier run granted: its seeds are gone, so

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -10,19 +11,26 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
-// garden is a running service with one compiled blueprint and a grafted host.
+// garden is a running service with one compiled blueprint, and a trainer on its
+// bus whose seeds do well.
 type garden struct {
 	*running
 
 	t         *testing.T
-	graft     *kasmina.Graft
+	graft     *graft.Graft
+	slot      *graft.Slot
 	blueprint *leyline.BlueprintDescriptor
+	epoch     uint32
 }
+
+// gardenRun is the run of a garden's trainer.
+const gardenRun = "run-1"
 
 func newGarden(t *testing.T, blueprintID string) *garden {
 	t.Helper()
@@ -50,11 +58,62 @@ func newGardenOn(t *testing.T, blueprintID string, r *running) *garden {
 	if err := forge.Run(t.Context()); err != nil || len(forge.Result().Compiled) != 1 {
 		t.Fatalf("forge: %v, %+v", err, forge.Result())
 	}
-	g.graft = kasmina.NewGraft([]string{"hidden"}, 4)
-	if err := g.RegisterHost(t.Context(), g.graft); err != nil {
-		t.Fatal(err)
-	}
+	g.plant()
 	return g
+}
+
+// plant connects the trainer.
+func (g *garden) plant() {
+	g.t.Helper()
+	var err error
+	g.graft, err = graft.New(graft.Config{
+		Run: gardenRun, Keyring: g.keyring, Bus: connect(g.t, g.BusURL(), "trainer"), HostLayers: []string{"hidden"},
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if g.slot, err = g.graft.Slot("hidden", 4); err != nil {
+		g.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.graft.Run(ctx) }()
+	g.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			g.t.Error(err)
+		}
+	})
+	g.report()
+	eventually(g.t, "the run is known", func() bool { return g.view() != nil })
+}
+
+// report does an epoch's work: orders take effect, ramps advance, and what is
+// grafted is told with good evidence.
+func (g *garden) report() {
+	g.t.Helper()
+	g.graft.Apply()
+	evidence := make(map[string]graft.Evidence)
+	for _, seed := range g.graft.Seeds() {
+		evidence[seed.ID] = graft.Evidence{
+			Loss:      graft.Comparison{Before: 1, After: 0.5, Error: 0.01, Examples: 100},
+			Accuracy:  graft.Comparison{Before: 0.5, After: 0.8, Error: 0.01, Examples: 100},
+			TrainLoss: 1 / float64(g.epoch+1),
+		}
+	}
+	g.epoch++
+	g.graft.Report(&leyline.SystemStatePacket{Version: 1, CurrentEpoch: g.epoch, ValidationLoss: 1}, evidence)
+	if err := g.graft.Flush(g.t.Context()); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *garden) view() *control.View {
+	view, err := g.runs.View(g.t.Context(), gardenRun)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return view
 }
 
 // command sends a seed command over the bus.
@@ -71,7 +130,7 @@ func (g *garden) signed(id, seedID string, operation leyline.SeedOperation) *ley
 	command := &leyline.AdaptationCommand{
 		Version: 1, CommandId: id, CommandType: leyline.CommandType_COMMAND_SEED, TargetSeedId: seedID,
 		IssuedAt:    timestamppb.Now(),
-		Annotations: map[string]string{"training_run_id": "run-1", "mesh_host_layers": `["hidden"]`},
+		Annotations: map[string]string{"training_run_id": gardenRun, "mesh_host_layers": `["hidden"]`},
 		Payload: &leyline.AdaptationCommand_SeedOperation{SeedOperation: &leyline.CommandSeedOperation{
 			Operation: operation, BlueprintId: g.blueprint.GetBlueprintId(),
 		}},
@@ -83,9 +142,13 @@ func (g *garden) signed(id, seedID string, operation leyline.SeedOperation) *ley
 }
 
 func (g *garden) stage(seedID string) leyline.SeedLifecycleStage {
-	for _, seed := range g.seeds.SeedStates() {
-		if seed.GetSeedId() == seedID {
-			return seed.GetStage()
+	view := g.view()
+	if view == nil || view.Kasmina == nil {
+		return leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN
+	}
+	for _, seed := range view.Kasmina.Seeds {
+		if seed.ID == seedID {
+			return leyline.SeedLifecycleStage(leyline.SeedLifecycleStage_value[seed.Stage])
 		}
 	}
 	return leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN
@@ -93,7 +156,10 @@ func (g *garden) stage(seedID string) leyline.SeedLifecycleStage {
 
 func (g *garden) await(seedID string, stage leyline.SeedLifecycleStage) {
 	g.t.Helper()
-	eventually(g.t, seedID+" reaches "+stage.String(), func() bool { return g.stage(seedID) == stage })
+	eventually(g.t, seedID+" reaches "+stage.String(), func() bool {
+		g.report()
+		return g.stage(seedID) == stage
+	})
 }
 
 // blend grows a seed into BLENDING over the bus and with good evidence.
@@ -101,15 +167,6 @@ func (g *garden) blend(seedID string) {
 	g.t.Helper()
 	g.command("germinate-"+seedID, seedID, leyline.SeedOperation_SEED_OP_GERMINATE)
 	g.await(seedID, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
-	for epoch := uint32(1); epoch < 60 && g.stage(seedID) != leyline.SeedLifecycleStage_SEED_STAGE_BLENDING; epoch++ {
-		evidence := map[string]float32{
-			"loss_before": 1, "loss_after": 0.5, "accuracy_before": 0.5, "accuracy_after": 0.8,
-			"gradient_norm": 1, "host_gradient_max": 0, "train_loss": 1 / float32(epoch),
-		}
-		if err := g.graft.Observe(g.t.Context(), epoch, seedID, evidence); err != nil {
-			g.t.Fatal(err)
-		}
-	}
 	g.await(seedID, leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
 }
 
@@ -156,7 +213,10 @@ func TestSeedThatNoLongerBlendsLosesItsCapabilities(t *testing.T) {
 	}
 	g.fanOut(0) // nothing is written again
 	g.command("cull-1", "seed-1", leyline.SeedOperation_SEED_OP_CULL)
-	eventually(t, "the cull", func() bool { return len(g.seeds.BlendingSeeds()) == 0 })
+	eventually(t, "the cull", func() bool {
+		_, blending, err := g.knownSeeds(t.Context())
+		return err == nil && len(blending) == 0
+	})
 	if got := g.fanOut(1); slices.ContainsFunc(slices.Collect(maps.Values(got)), func(names []string) bool { return len(names) > 0 }) {
 		t.Errorf("after the cull: %v", got)
 	}
@@ -197,7 +257,7 @@ func TestSeedOfAnImportedBlueprintMayUseItsParameters(t *testing.T) {
 		"text":   `{"parameters": [{"name": "rate"}, {"name": "depth"}, {"name": "rate"}, {}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newGarden(t, "BP002")
+			g := newGardenWith(t, "BP002", map[string]string{"TEZZERET_FEATURES": "4"})
 			kernel, err := tezzeret.NewCompiler(tezzeret.Config{Features: 4}).Compile(t.Context(), g.blueprint, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -15,8 +15,6 @@ const (
 	consumerIdle = 24 * time.Hour
 	answerIdle   = 10 * time.Minute
 	ownerIdle    = 24 * time.Hour
-	// inboxLife is how long the inbox of an instance outlives it.
-	inboxLife = 24 * time.Hour
 )
 
 // Who does a chore: what is everybody's the leader, what is a library's one of
@@ -36,9 +34,8 @@ func (s *Service) choreList() []chore {
 			s.asLeader(s.ageDeadLetters)},
 		{"oona_consumers", byLeader, "Removes consumers that were silent for 24 h and own nothing. Items: `removed`.",
 			s.asLeader(s.pruneConsumers)},
-		{"oona_answer_groups", byLeader, "Removes the groups of instances that are gone from the streams of answers: after " +
-			"10 min, or 24 h when they own something. Items: `removed`.", s.asLeader(s.pruneAnswerGroups)},
-		{"oona_inbox", byEach, "Keeps this instance's inbox of commands for another 24 h. No items.", s.keepInbox},
+		{"oona_answer_groups", byLeader, "Removes the groups of single instances, which earlier releases had on the streams of " +
+			"answers, after 10 min of silence, or 24 h when they own something. Items: `removed`.", s.asLeader(s.pruneAnswerGroups)},
 		{"urza_maintenance", byKeeper, "Drops expired rows from memory, looks for rows that cannot be read and for kernels " +
 			"without a file, and removes what crashed saves left behind. Items: `rows`, `expired`, `skipped`, `swept`, " +
 			"`missing`, `quarantined`.", s.asKeeper(s.maintainLibrary)},
@@ -95,29 +92,19 @@ func (s *Service) pruneConsumers(ctx context.Context) (map[string]float64, error
 	return map[string]float64{"removed": float64(removed)}, nil
 }
 
-// pruneAnswerGroups removes the groups of instances that are gone from the
-// streams of answers: their requests went with them, and a group that nobody
-// reads keeps the stream from being trimmed. The group without an instance is
-// that of releases in which the instances shared one.
+// pruneAnswerGroups removes the groups of single instances, which earlier
+// releases had: a group that nobody reads keeps the stream from being trimmed.
 func (s *Service) pruneAnswerGroups(ctx context.Context) (map[string]float64, error) {
 	streams := s.busConfig().Streams
-	gone := func(group string) bool {
-		instance, named := strings.CutPrefix(group, Group+".")
-		return named && !s.fleet.isLive(instance) || group == Group
-	}
+	gone := func(group string) bool { return strings.HasPrefix(group, Group+".") }
 	if err := s.fleet.confirm(ctx); err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
-	removed, err := s.bus.PruneGroups(ctx, Group, gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
+	removed, err := s.bus.PruneGroups(ctx, Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
 	if err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
 	return map[string]float64{"removed": float64(len(removed))}, nil
-}
-
-// keepInbox puts off the end of this instance's inbox.
-func (s *Service) keepInbox(ctx context.Context) (map[string]float64, error) {
-	return nil, s.bus.KeepStream(ctx, inbox(s.instance()), inboxLife)
 }
 
 func (s *Service) trimBus(ctx context.Context) (map[string]float64, error) {

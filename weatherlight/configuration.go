@@ -7,6 +7,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -47,8 +48,8 @@ func checkStream(name string) error {
 	case fixed.KernelRequests, fixed.KernelReady, fixed.KernelErrors, deadLetters:
 		return fmt.Errorf("%q is a stream of another kind, whose name is fixed", name)
 	}
-	if strings.HasPrefix(name, inbox("")) {
-		return fmt.Errorf("%q is the private stream of an instance", name)
+	if strings.HasPrefix(name, trainer.StreamPrefix) {
+		return fmt.Errorf("%q is the order stream of a run", name)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestSettingThatThePartsCannotFollowIsToldByItsName(t *testing.T) {
 		{"OONA_EMERGENCY_STREAM", "oona.kernels.ready"},
 		{"OONA_TELEMETRY_STREAM", "oona.kernels.errors"},
 		{"OONA_POLICY_STREAM", "oona.deadletter"},
-		{"OONA_POLICY_STREAM", "weatherlight.inbox.local"},
+		{"OONA_POLICY_STREAM", "oona.run.local"},
 		{"URZA_SIGNING_KEY_FILE", "/nope"},
 		{"URZA_SIGNING_KEY_FILE", garbage},
 		{"URZA_TRUSTED_KEYS", "garbage"},

@@ -26,11 +26,8 @@ const (
 
 // fleetNote is what an instance tells the others of itself.
 type fleetNote struct {
-	Layers   []string            `json:"layers,omitempty"`   // of its host, none without one
-	Seeds    []string            `json:"seeds,omitempty"`    // that live in it
-	Blending map[string][]string `json:"blending,omitempty"` // seeds that blend, by blueprint
-	Library  string              `json:"library,omitempty"`  // which kernel library it works on
-	Policy   *policyNote         `json:"policy,omitempty"`   // in force as far as it knows, none before the first
+	Library string      `json:"library,omitempty"` // which kernel library it works on
+	Policy  *policyNote `json:"policy,omitempty"`  // in force as far as it knows, none before the first
 }
 
 // fleetMember is a live instance.
@@ -69,7 +66,6 @@ type fleet struct {
 	changed   chan struct{} // closed when we begin or cease to lead
 	takeovers int64
 	failures  int64
-	routes    map[string]string // seed -> instance that was told to germinate it
 	absence
 }
 
@@ -78,8 +74,16 @@ func newFleet(self string, lease roster, library string, logger *slog.Logger) *f
 		self: self, lease: lease, logger: logger,
 		describe: func() fleetNote { return fleetNote{Library: library} },
 		heed:     func([]fleetMember) {},
-		changed:  make(chan struct{}), routes: make(map[string]string),
+		changed:  make(chan struct{}),
 	}
+}
+
+func names(members []fleetMember) []string {
+	list := make([]string, len(members))
+	for i, m := range members {
+		list[i] = m.name
+	}
+	return list
 }
 
 // join takes a place in the fleet. A name that a process before us left behind

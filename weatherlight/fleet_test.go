@@ -11,9 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
 
@@ -128,60 +125,6 @@ func rollOf(t *testing.T, leader string, notes map[string]fleetNote) oona.Roll {
 		roll.Members = append(roll.Members, oona.Member{Name: name, Note: note})
 	}
 	return roll
-}
-
-func seedCommand(seed string, operation leyline.SeedOperation) *leyline.AdaptationCommand {
-	return &leyline.AdaptationCommand{
-		TargetSeedId: seed, CommandType: leyline.CommandType_COMMAND_SEED,
-		Payload: &leyline.AdaptationCommand_SeedOperation{SeedOperation: &leyline.CommandSeedOperation{Operation: operation}},
-	}
-}
-
-func TestCommandGoesWhereItsSeedLives(t *testing.T) {
-	const germinate, cull = leyline.SeedOperation_SEED_OP_GERMINATE, leyline.SeedOperation_SEED_OP_CULL
-	f := testFleet(&fakeRoster{roll: rollOf(t, "a", map[string]fleetNote{
-		"a": {}, "b": {Seeds: []string{"of-b"}}, "c": {Layers: []string{"host"}},
-	})})
-	if err := f.join(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range []struct {
-		name    string
-		command *leyline.AdaptationCommand
-		own     []string
-		hosted  bool
-		want    []string
-	}{
-		{"a seed of ours", seedCommand("mine", cull), []string{"mine"}, false, []string{"a"}},
-		{"a seed of another", seedCommand("of-b", cull), nil, false, []string{"b"}},
-		{"a seed that nobody has", seedCommand("lost", cull), nil, false, []string{"a"}},
-		{"a new seed, the host is ours", seedCommand("first", germinate), nil, true, []string{"a"}},
-		{"a new seed, the host is another's", seedCommand("new", germinate), nil, false, []string{"c"}},
-		{"the seed that was just sent away", seedCommand("new", cull), nil, false, []string{"c"}},
-		{"no seed", &leyline.AdaptationCommand{}, nil, false, []string{"a", "b", "c"}},
-	} {
-		if got := f.recipients(row.command, row.own, row.hosted); !slices.Equal(got, row.want) {
-			t.Errorf("%s: goes to %v, want %v", row.name, got, row.want)
-		}
-	}
-}
-
-func TestRetriedCommandIsNotOvertakenByTheNextOfItsSeed(t *testing.T) {
-	subject := func(m proto.Message) string { return subjectOf(&oona.Delivery{Payload: m}) }
-	cull := subject(seedCommand("one", leyline.SeedOperation_SEED_OP_CULL))
-	if again := subject(seedCommand(" one", leyline.SeedOperation_SEED_OP_GERMINATE)); cull == "" || again != cull {
-		t.Errorf("commands of one seed are ordered by %q and %q", cull, again)
-	}
-	if other := subject(seedCommand("two", leyline.SeedOperation_SEED_OP_CULL)); other == cull {
-		t.Errorf("one seed waits for the retries of another: both go by %q", other)
-	}
-	run := subject(&leyline.SystemStatePacket{TrainingRunId: "one", PacketId: "1"})
-	if next := subject(&leyline.SystemStatePacket{TrainingRunId: "one", PacketId: "2"}); run == "" || next != run || run == cull {
-		t.Errorf("states of one run are ordered by %q and %q", run, next)
-	}
-	if all := subject(&leyline.AdaptationCommand{}); all == "" {
-		t.Error("commands without a seed have no order")
-	}
 }
 
 func TestInstanceThatFallsSilentIsReportedDeadOnce(t *testing.T) {

@@ -27,16 +27,12 @@ func NewCatalog(resolved *settings.Settings) *karn.Catalog {
 // service and the tools compile the same kernels, and go on with one journal. It
 // announces nothing unless the caller says how.
 func ForgeConfig(resolved *settings.Settings, library *urza.Library) (tezzeret.ForgeConfig, error) {
-	slot, err := tezzeret.NewSlot(resolved.Tezzeret.SlotSizes()...)
+	compiler, err := newCompiler(resolved)
 	if err != nil {
-		return tezzeret.ForgeConfig{}, fmt.Errorf("slot of the host layer: %w", err)
+		return tezzeret.ForgeConfig{}, err
 	}
 	return tezzeret.ForgeConfig{
-		Compiler: tezzeret.NewCompiler(tezzeret.Config{
-			Slot:       slot,
-			Approved:   resolved.Karn.Approved,
-			Quarantine: resolved.Karn.QuarantineGrant,
-		}),
+		Compiler:    compiler,
 		Blueprints:  NewCatalog(resolved).List,
 		Library:     library,
 		Stored:      storedKernels{library}.find,

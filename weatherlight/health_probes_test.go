@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -124,7 +125,7 @@ func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 			return test.alive
 		}
 		answer := httptest.NewRecorder()
-		service.routes().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		service.routes(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 		var body map[string]string
 		if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
 			t.Fatal(err)

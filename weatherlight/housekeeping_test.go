@@ -90,7 +90,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the forged command is set aside", func() bool { return len(g.bus.Drops()) == 1 })
-	if err := g.bus.EnsureGroups(t.Context(), answerGroup("long-gone"), "oona.kernels.ready"); err != nil {
+	if err := g.bus.EnsureGroups(t.Context(), Group+".long-gone", "oona.kernels.ready"); err != nil {
 		t.Fatal(err)
 	}
 	<-time.After(5 * time.Millisecond) // All of that grows old.

@@ -49,7 +49,7 @@ func (s *Service) httpWorker() supervise.Spec {
 
 func (s *Service) serveHTTP(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.routes(listener.Addr()),
 		ReadHeaderTimeout: httpHeaderTimeout,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
@@ -72,7 +72,7 @@ func (s *Service) serveHTTP(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-func (s *Service) routes() http.Handler {
+func (s *Service) routes(listener net.Addr) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(newCollector(s))
@@ -80,6 +80,7 @@ func (s *Service) routes() http.Handler {
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.HandleFunc("GET /status", s.serveStatus)
+	s.trainerRoutes(mux, listener)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return mux
 }

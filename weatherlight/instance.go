@@ -20,15 +20,6 @@ import (
 // starts again from another one that was given the same name.
 const ownerFile = "instance-id"
 
-// answerGroup is the consumer group of one instance on the streams of answers:
-// an answer is of use only to who asked, and prototype peers cannot say who
-// that was, so every instance reads every answer.
-func answerGroup(instance string) string { return Group + "." + instance }
-
-// inbox is the private stream of the commands that another instance read and
-// this one is to carry out.
-func inbox(instance string) string { return Group + ".inbox." + instance }
-
 func (s *Service) instance() string { return s.settings.Weatherlight.Instance }
 
 // joinFleet takes this instance's place among the others. Its name must be its
@@ -60,14 +51,9 @@ func (s *Service) inheritFrom(instance string) {
 	s.bus.Inherit(other.Consumer(), leaseTTL-leadBeat)
 }
 
-// leaveFleet takes what is this instance's alone off the bus: its groups on the
-// streams of answers, where nobody waits for anything any more, and its place.
+// leaveFleet gives this instance's place up.
 func (s *Service) leaveFleet(ctx context.Context) error {
-	streams := s.busConfig().Streams
-	return errors.Join(
-		s.supervisor.StopWorker(ctx, workerFleet),
-		s.bus.RemoveGroup(ctx, answerGroup(s.instance()), streams.KernelReady, streams.KernelErrors),
-		s.fleet.leave(ctx))
+	return errors.Join(s.supervisor.StopWorker(ctx, workerFleet), s.fleet.leave(ctx))
 }
 
 // folderID reads the name of the data folder, and gives it one the first time.
@@ -108,13 +94,4 @@ func (s *Service) libraryID() string {
 	}
 	sum := sha256.Sum256([]byte(address))
 	return hex.EncodeToString(sum[:8])
-}
-
-// describeInstance is what the others are told.
-func (s *Service) describeInstance() fleetNote {
-	note := fleetNote{Layers: s.meshLayers(""), Blending: s.seeds.BlendingSeeds(), Library: s.libraryID()}
-	for _, seed := range s.seeds.SeedStates() {
-		note.Seeds = append(note.Seeds, seed.GetSeedId())
-	}
-	return note
 }

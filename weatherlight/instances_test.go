@@ -17,8 +17,8 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 )
 
-// twoInstances are two services on one Redis and one kernel library. The first
-// leads, the second has the training host.
+// twoInstances are two services on one Redis and one kernel library, and a trainer.
+// The first leads.
 func twoInstances(t *testing.T) (leader *running, host *garden) {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,16 +34,14 @@ func twoInstances(t *testing.T) (leader *running, host *garden) {
 	}
 	leader = start(t, newService(t, named("leader")))
 	host = newGardenWith(t, "BP002", named("host"))
-	eventually(t, "the leader knows of the host", func() bool { return len(leader.fleetLayers("")) == 1 })
 	if !leader.fleet.leads() || host.fleet.leads() {
 		t.Fatal("the first instance does not lead")
 	}
 	return leader, host
 }
 
-// Commands are read by the leader and kernel requests answered by either, but
-// the seeds live where the host is.
-func TestCommandsAndAnswersReachTheInstanceWithTheHost(t *testing.T) {
+// Commands, reports, kernel requests and answers are taken by either instance.
+func TestTwoInstancesGrowTheSeedsOfOneRun(t *testing.T) {
 	leader, host := twoInstances(t)
 	const seeds = 12
 	for i := range seeds {
@@ -52,11 +50,9 @@ func TestCommandsAndAnswersReachTheInstanceWithTheHost(t *testing.T) {
 	for i := range seeds {
 		host.await(fmt.Sprint("seed-", i), leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
 	}
-	if strays := leader.seeds.SeedStates(); len(strays) != 0 {
-		t.Errorf("the leader has seeds of its own: %v", strays)
-	}
 	host.command("cull", "seed-3", leyline.SeedOperation_SEED_OP_CULL)
 	eventually(t, "seed-3 is culled", func() bool {
+		host.report()
 		return host.stage("seed-3") != leyline.SeedLifecycleStage_SEED_STAGE_TRAINING
 	})
 	for _, r := range []*running{leader, host.running} {
@@ -69,42 +65,14 @@ func TestCommandsAndAnswersReachTheInstanceWithTheHost(t *testing.T) {
 	}
 }
 
-// Both wait for kernels at once, and neither may take an answer to the other away.
-func TestEachInstanceHearsTheAnswersToItsOwnRequests(t *testing.T) {
-	redis := redistest.Start(t)
-	var both []*garden
-	for _, name := range []string{"one", "two"} {
-		both = append(both, newGardenWith(t, "BP002", map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_INSTANCE": name}))
-	}
-	const seeds = 20
-	for i := range seeds {
-		for _, g := range both {
-			seed := fmt.Sprint(g.instance(), "-", i)
-			if _, err := g.applyCommand(t.Context(), g.signed(seed, seed, leyline.SeedOperation_SEED_OP_GERMINATE)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for _, g := range both {
-		for i := range seeds {
-			g.await(fmt.Sprint(g.instance(), "-", i), leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
-		}
-	}
-	for _, g := range both {
-		if err := g.stop(t); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // The capabilities of a shared library are written by one instance, for the
 // seeds of all.
 func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 	leader, host := twoInstances(t)
 	host.blend("seed-1")
 	eventually(t, "the leader knows what blends", func() bool {
-		_, blending := leader.knownSeeds()
-		return slices.Equal(blending["BP002"], []string{"seed-1"})
+		_, blending, err := leader.knownSeeds(t.Context())
+		return err == nil && slices.Equal(blending["BP002"], []string{"seed-1"})
 	})
 	if _, err := host.asKeeper(host.fanOutCapabilities)(t.Context()); err == nil {
 		t.Error("both instances look after one library")
@@ -141,7 +109,7 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 	for _, r := range both {
 		r.chores.round(t.Context())
 	}
-	own := map[string]float64{"oona_inbox": 1, "memory": 1}
+	own := map[string]float64{"memory": 1}
 	for _, chore := range leader.chores.chores {
 		series := "weatherlight.housekeeping.runs_total/" + chore.name
 		leads, follows := chorePoints(leader.chores)[series], chorePoints(host.chores)[series]
@@ -157,10 +125,10 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 	}
 }
 
-func TestGroupsOfInstancesThatAreGoneAreRemoved(t *testing.T) {
+func TestGroupsOfSingleInstancesAreRemoved(t *testing.T) {
 	r := start(t, newService(t, nil))
 	const stream = "oona.kernels.ready"
-	if err := r.bus.EnsureGroups(t.Context(), answerGroup("long-gone"), stream); err != nil {
+	if err := r.bus.EnsureGroups(t.Context(), Group+".long-gone", stream); err != nil {
 		t.Fatal(err)
 	}
 	result, err := r.pruneAnswerGroups(t.Context())

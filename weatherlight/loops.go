@@ -10,6 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -43,7 +44,7 @@ func (s *Service) loops() []supervise.Spec {
 		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: supervise.WorkerFunc(s.scrub)})
 	}
 	specs = append(specs, s.watchers()...)
-	if s.settings.Tezzeret.ForgeOnStart {
+	if s.settings.Tezzeret.ForgeOnStart && s.settings.Urza.Format != settings.FormatPT {
 		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
 	}
 	s.markForged()
@@ -57,12 +58,12 @@ func (s *Service) markForged() { s.forgedOnce.Do(func() { close(s.forged) }) }
 // its handler.
 func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 	return map[leyline.BusMessageType]oona.Handler{
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        typed(s.emergency.Signal),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        typed(s.emergencySignalled),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.urgentTelemetry),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      typed(s.handleCommand),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            typed(s.handleState),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      s.runs.Command,
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            s.runs.State,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(passOn[*leyline.PolicyUpdate]),
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: s.answerRequest,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY:   typed(passOn[*leyline.KernelArtifactReady]),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR:   typed(passOn[*leyline.KernelArtifactError]),
 	}

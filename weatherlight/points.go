@@ -124,7 +124,7 @@ func (s *Service) forgePoints() []point { return prefixed("", s.forge.Metrics(),
 
 func (s *Service) seedPoints() []point {
 	points := []point{}
-	for _, measured := range s.seeds.MetricPoints() {
+	for _, measured := range s.runs.Counters().Points() {
 		points = append(points, point{
 			name: measured.GetName(), value: measured.GetValue(), unit: measured.GetUnit(),
 			labels: pairs(measured.GetAttributes()),

@@ -63,7 +63,7 @@ func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate
 
 // describePolicy is what the others are told once there is a policy store.
 func (s *Service) describePolicy() fleetNote {
-	note := s.describeInstance()
+	note := fleetNote{Library: s.libraryID()}
 	policy, found := s.policies.InForce()
 	if !found {
 		return note

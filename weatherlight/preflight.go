@@ -150,7 +150,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 
 // streams are those on which the boot makes its groups.
 func (p *preflight) streams() []string {
-	return append(Streams(p.settings).Names(), inbox(p.settings.Weatherlight.Instance))
+	return Streams(p.settings).Names()
 }
 
 func (p *preflight) clock(context.Context) Check {

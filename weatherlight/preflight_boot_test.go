@@ -70,8 +70,8 @@ func TestPreflightTellsWhatTheBootStumblesOver(t *testing.T) {
 		{"text in place of a stream", "bus", "WRONGTYPE", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
 			tell(t, redis, "SET", "oona.kernels.requests", "text")
 		}},
-		{"text in place of the inbox", "bus", "WRONGTYPE", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
-			tell(t, redis, "SET", "weatherlight.inbox.test", "text")
+		{"text in place of a stream", "bus", "WRONGTYPE", func(t *testing.T, redis *redistest.Server, _ *settings.Settings) {
+			tell(t, redis, "SET", "oona.kernels.ready", "text")
 		}},
 		{"spoilt outbox", "data folder", "outbox.db", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
 			spoil(t, resolved, "outbox.db", garbage)

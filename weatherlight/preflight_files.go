@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 )
 
@@ -36,5 +35,5 @@ func (p *preflight) dataFolder(ctx context.Context) Check {
 func tryDataFiles(ctx context.Context, dir string) error {
 	_, err := readFolderID(dir)
 	return errors.Join(err,
-		outbox.Check(ctx, filepath.Join(dir, outboxFile)), kasmina.CheckLedger(filepath.Join(dir, ledgerFile)))
+		outbox.Check(ctx, filepath.Join(dir, outboxFile)))
 }

@@ -4,32 +4,13 @@ import (
 	"context"
 
 	"github.com/esper-lite/weatherlight/karn"
-	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// selectBlueprints puts the controller's choices through the catalogue, which
-// counts them and has the last word: a germination that it does not permit is left
-// out. The library has looked at the approval of the very artifact before. What is
-// in no catalogue, such as an imported kernel, is not for Karn to judge.
-func (s *Service) selectBlueprints(
-	ctx context.Context, commands []*leyline.AdaptationCommand,
-) []*leyline.AdaptationCommand {
-	permitted := make([]*leyline.AdaptationCommand, 0, len(commands))
-	for _, command := range commands {
-		if err := s.selectBlueprint(ctx, command.GetSeedOperation()); err != nil {
-			s.logger.Warn("germination left out", "part", "karn", "command", command.GetCommandId(), "error", err)
-			continue
-		}
-		permitted = append(permitted, command)
-	}
-	return permitted
-}
-
-func (s *Service) selectBlueprint(ctx context.Context, operation *leyline.CommandSeedOperation) error {
-	if operation.GetOperation() != leyline.SeedOperation_SEED_OP_GERMINATE {
-		return nil
-	}
-	id := operation.GetBlueprintId()
+// permitBlueprint puts the controller's choice through the catalogue, which counts
+// it and has the last word. The library has looked at the approval of the very
+// artifact before. What is in no catalogue, such as an imported kernel, is not for
+// Karn to judge.
+func (s *Service) permitBlueprint(ctx context.Context, id string) error {
 	blueprint, err := s.catalog.Get(id)
 	if err != nil {
 		return nil //nolint:nilerr // in no catalogue
@@ -39,6 +20,9 @@ func (s *Service) selectBlueprint(ctx context.Context, operation *leyline.Comman
 		Parameters:  karn.Midpoints(blueprint),
 		Grant:       karn.Grant{Approved: []string{id}},
 	})
+	if selections := s.catalog.Packet(); selections != nil {
+		s.telemetry.Offer(selections)
+	}
 	return err
 }
 

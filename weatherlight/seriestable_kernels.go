@@ -8,6 +8,8 @@ func librarySeries() []seriesRow {
 			"Kernel requests answered with missing_artifact: no such kernel, or none that may be used."},
 		{"urza_prefetch_errors", "", kindRising, "count",
 			"Kernel requests whose file was gone or damaged, and tries that failed because the library was away."},
+		{"urza_prefetch_forged", "", kindRising, "count", "Kernels made on demand, for a slot or for parameters that were not in the library."},
+		{"urza_prefetch_forge_failures", "", kindRising, "count", "Attempts at that which failed or were refused."},
 		{"urza_prefetch_latency_ms", "", kindGauge, "ms", "Time that the last answer took to find."},
 		{"urza_prefetch_latency_p50_ms", "", kindGauge, "ms", "Median of the last 1024."},
 		{"urza_prefetch_latency_p95_ms", "", kindGauge, "ms", "95th percentile of the last 1024."},

@@ -1,39 +1,31 @@
 package weatherlight
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	trainerwire "github.com/esper-lite/weatherlight/trainer"
 )
 
-// decisions are the packets of a controller that chose to grow.
-func decisions(t *testing.T, g *garden) (packets []*leyline.TelemetryPacket) {
+// rest reports epochs in which nothing gets better, until the controller chooses to
+// grow.
+func rest(t *testing.T, g *garden, run string) {
 	t.Helper()
-	controller, err := tamiyo.NewController(tamiyo.Config{Keyring: g.keyring,
-		Candidates: func(context.Context) ([]tamiyo.Candidate, error) {
-			safe := leyline.BlueprintTier_BLUEPRINT_TIER_SAFE
-			return []tamiyo.Candidate{{BlueprintID: "BP002", Tier: safe, Risk: 0.1, ParameterCount: 8}}, nil
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for epoch := range uint32(8) {
-		decision, err := controller.HandleState(t.Context(), &leyline.SystemStatePacket{
-			Version: 1, TrainingRunId: "run-1", CurrentEpoch: epoch + 1, ValidationLoss: 1, ValidationAccuracy: 0.5,
+	trainer := connect(t, g.BusURL(), "resting")
+	report := trainerwire.Report{TrainerID: "resting", HostLayers: []string{"hidden"}, Slots: map[string][]int{"hidden": {4}}}
+	for epoch := range uint32(2 * stallPatience) {
+		report.Number++
+		packet := &leyline.SystemStatePacket{
+			Version: 1, TrainingRunId: run, CurrentEpoch: epoch + 1, ValidationLoss: 1, ValidationAccuracy: 0.5,
 			PacketId: fmt.Sprint("epoch-", epoch+1), SourceSubsystem: "tolaria",
-		})
-		if err != nil {
+		}
+		if err := trainer.PublishReport(t.Context(), packet, report.Attributes()); err != nil {
 			t.Fatal(err)
 		}
-		packets = append(packets, decision.Packets...)
 	}
-	return packets
 }
 
 // Whatever a packet on the bus measures has a row, by which Nissa's page of series
@@ -42,9 +34,6 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 	redis := redistest.Start(t)
 	g := newGardenOn(t, "BP002", eventful(t, redis.URL))
 	g.blend("one")
-	if err := g.seeds.Finalize(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
 	own := newSeriesIndex([]seriesGroup{{rows: packetSeries()}})
 	seen := map[string]bool{}
 	note := func(packets []*leyline.TelemetryPacket) {
@@ -57,7 +46,7 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	note(decisions(t, g))
+	rest(t, g, "run-2")
 	note([]*leyline.TelemetryPacket{g.summaryPacket(t.Context())})
 	observer := connect(t, redis.URL, "observer")
 	ordinary := listen(t, observer, onTelemetry, "observer", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)

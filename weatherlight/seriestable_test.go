@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -63,10 +62,8 @@ func everything(t *testing.T) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &garden{t: t, running: r, graft: kasmina.NewGraft([]string{"hidden"}, 4), blueprint: blueprint}
-	if err := r.RegisterHost(t.Context(), g.graft); err != nil {
-		t.Fatal(err)
-	}
+	g := &garden{t: t, running: r, blueprint: blueprint}
+	g.plant()
 	for _, seed := range []string{"one", "two"} {
 		g.command("germinate-"+seed, seed, leyline.SeedOperation_SEED_OP_GERMINATE)
 		g.await(seed, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/karn"
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
@@ -21,6 +20,7 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 // Group is the consumer group of every Weatherlight on a bus.
@@ -61,9 +61,8 @@ type Service struct {
 	catalog     *karn.Catalog
 	library     *urza.Library
 	prefetcher  *urza.Prefetcher
-	answers     *answers
-	seeds       *kasmina.Manager
-	controller  *tamiyo.Controller
+	surveyor    *tezzeret.Surveyor
+	runs        *control.Room
 	policies    *tamiyo.Policies
 	policyNotes *policyLearner
 	reports     *tamiyo.ReportLog
@@ -81,8 +80,6 @@ type Service struct {
 	emergencySignal *signalMonitor
 	signals         []*signalMonitor // those there are
 	signalReports   *signalReporter
-
-	hostLayers atomic.Pointer[[]string]
 
 	booted     atomic.Bool
 	accepting  atomic.Bool
@@ -198,26 +195,6 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 // Forged is closed once the forge has been over the catalogue, or at once when
 // the forge is switched off.
 func (s *Service) Forged() <-chan struct{} { return s.forged }
-
-// RegisterHost connects a trainer's host in this process to the seed manager.
-// It may be called once the service is ready.
-func (s *Service) RegisterHost(ctx context.Context, host kasmina.Host) error {
-	if err := s.seeds.RegisterHost(ctx, host); err != nil {
-		return fmt.Errorf("register host: %w", err)
-	}
-	layers := host.LayerNames()
-	s.hostLayers.Store(&layers)
-	return nil
-}
-
-// meshLayers are the layers that a germination names as its mesh: those of the
-// registered host.
-func (s *Service) meshLayers(string) []string {
-	if layers := s.hostLayers.Load(); layers != nil {
-		return *layers
-	}
-	return nil
-}
 
 // ForgeResult is what the forge's last pass over the catalogue came to.
 func (s *Service) ForgeResult() tezzeret.ForgeResult { return s.forge.Result() }

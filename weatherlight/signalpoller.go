@@ -161,7 +161,7 @@ func (s *Service) attachMonitors() {
 			segment: newSegment(sharedMemoryDir, names.EmergencySignal, emergencySize),
 			decode:  decodeEmergency,
 			damper:  damper{cooldown: emergencyCooldown},
-			report:  s.signalReports.offering(s.emergency.Shared),
+			report:  s.signalReports.offering(s.sharedEmergency),
 		}
 		s.signals = append(s.signals, s.emergencySignal)
 	}

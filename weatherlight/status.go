@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -67,6 +68,7 @@ type ErrorStatus struct {
 
 // SeedStatus is one seed.
 type SeedStatus struct {
+	Run     string             `json:"training_run_id"`
 	SeedID  string             `json:"seed_id"`
 	Stage   string             `json:"stage"`
 	Metrics map[string]float32 `json:"metrics,omitempty"`
@@ -137,13 +139,24 @@ func (s *Service) status(ctx context.Context) Status {
 	}
 	status.Alarms = s.health.alarms()
 	status.Nissa = s.nissa.status()
-	status.Seeds = seedTable(s.seeds.SeedStates())
 	status.Signals = signalTable(s.signals)
 	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
 	defer cancel()
+	s.addSeeds(ctx, &status)
 	s.addLibrary(ctx, &status)
 	s.addBus(ctx, &status)
 	return status
+}
+
+// addSeeds lists the seeds of the runs; while the bus is away nobody knows them.
+func (s *Service) addSeeds(ctx context.Context, status *Status) {
+	_ = s.runs.Each(ctx, func(run string, record *kasmina.Record) {
+		for _, seed := range kasmina.States(record) {
+			status.Seeds = append(status.Seeds, SeedStatus{
+				Run: run, SeedID: seed.GetSeedId(), Stage: seed.GetStage().String(), Metrics: seed.GetMetrics(),
+			})
+		}
+	})
 }
 
 func (s *Service) addLibrary(ctx context.Context, status *Status) {
@@ -236,14 +249,6 @@ func lastErrors(workers []supervise.Status) []ErrorStatus {
 	}
 	slices.SortStableFunc(errors, func(a, b ErrorStatus) int { return b.At.Compare(a.At) })
 	return errors
-}
-
-func seedTable(seeds []*leyline.SeedState) []SeedStatus {
-	table := make([]SeedStatus, len(seeds))
-	for i, seed := range seeds {
-		table[i] = SeedStatus{SeedID: seed.GetSeedId(), Stage: seed.GetStage().String(), Metrics: seed.GetMetrics()}
-	}
-	return table
 }
 
 // String is the status as JSON, for logs that know no structure.

@@ -14,7 +14,8 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tezzeret"
-	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 // reportInterval is the pause between two looks for unsent field reports.
@@ -32,40 +33,52 @@ const (
 	stallMinDelta = 0.005
 )
 
-// startSeeds sets up the seed manager and what feeds it the answers to its
-// kernel requests.
-func (s *Service) startSeeds(ctx context.Context) error {
-	s.answers = newAnswers(s.bus, func() bool { return s.seeds.AwaitsAny() })
-	seeds, err := kasmina.NewManager(kasmina.Config{
-		Keyring:        s.keyring,
-		Requests:       s.answers,
-		Emit:           s.telemetry.Offer,
-		Open:           s.library.OpenArtifact,
-		LedgerPath:     s.ledgerPath(),
-		LedgerCapacity: s.settings.Kernel.NonceCacheSize,
-		Logger:         s.logger.With("part", "kasmina"),
+const (
+	// runTTL is how long a run that nobody reports for is remembered.
+	runTTL = 30 * 24 * time.Hour
+	// publishGrace is how long another instance may take to publish what it decided
+	// on a run. One that died meanwhile costs the run that much.
+	publishGrace = 500 * time.Millisecond
+)
+
+// startGrowth sets up what decides on runs, and starts what feeds it the answers
+// to its kernel requests and what comes due.
+func (s *Service) startGrowth(ctx context.Context) error {
+	controller := tamiyo.NewController(tamiyo.Config{
+		PolicyVersion: func() string { return s.policies.ActiveVersion() },
+
+		Patience:        stallPatience,
+		MinDelta:        stallMinDelta,
+		ProbationEpochs: probationEpochs,
 	})
-	if err != nil {
-		return fmt.Errorf("seed manager: %w", err)
-	}
-	s.seeds = seeds
-	s.fleet.tell(s.describeInstance, func([]fleetMember) {})
-	return s.startWorkers(s.seedWorkers)(ctx)
+	core := kasmina.NewCore(kasmina.Config{
+		Keyring:     s.keyring,
+		ArtifactURL: s.advertisedURL(),
+	})
+	records := s.bus.Records(trainer.Stream)
+	s.runs = control.New(control.Config{
+		Core: core, Controller: controller, Records: records, Awaits: records,
+		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
+		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
+		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
+		Candidates: s.candidates, Permit: s.permitBlueprint,
+		TTL: runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
+	})
+	return s.startWorkers(s.growthWorkers)(ctx)
 }
 
-func (s *Service) seedWorkers() []supervise.Spec {
-	streams, own := s.busConfig().Streams, answerGroup(s.instance())
+func (s *Service) growthWorkers() []supervise.Spec {
+	streams := s.busConfig().Streams
 	return []supervise.Spec{
-		{Name: workerSeeds, Worker: s.seeds},
-		s.consumer(workerSeedReady, oona.Subscription{Stream: streams.KernelReady, Group: own,
-			Wanted: s.awaited, Demand: s.answers.ready,
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, typed(s.seedReady))}),
-		s.consumer(workerSeedErrors, oona.Subscription{Stream: streams.KernelErrors, Group: own,
-			Wanted: s.awaited, Demand: s.answers.errors,
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, typed(s.seedError))}),
-		// One at a time: in the order in which the leader handed them on.
-		s.consumer(workerInbox, oona.Subscription{Stream: inbox(s.instance()), Concurrency: 1, Key: subjectOf,
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, typed(s.applyCommand))}),
+		{Name: workerRuns, Worker: s.runs},
+		s.consumer(workerSeedReady, oona.Subscription{
+			Stream: streams.KernelReady, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.ReadyDemand(),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, s.runs.Ready),
+		}),
+		s.consumer(workerSeedErrors, oona.Subscription{
+			Stream: streams.KernelErrors, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.RefusalDemand(),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, s.runs.Refusal),
+		}),
 	}
 }
 
@@ -74,94 +87,10 @@ func only(kind leyline.BusMessageType, handler oona.Handler) map[leyline.BusMess
 	return map[leyline.BusMessageType]oona.Handler{kind: handler}
 }
 
-// awaited tells answers to the seeds of this instance from those to others, which
-// go by on the same streams.
-func (s *Service) awaited(delivery *oona.Delivery) bool {
-	answer, ok := delivery.Payload.(interface{ GetRequestId() string })
-	return !ok || s.seeds.Awaits(answer.GetRequestId())
-}
-
-func (s *Service) seedReady(ctx context.Context, ready *leyline.KernelArtifactReady) ([]oona.Message, error) {
-	return nil, s.seeds.HandleReady(ctx, ready)
-}
-
-func (s *Service) seedError(ctx context.Context, failed *leyline.KernelArtifactError) ([]oona.Message, error) {
-	return nil, s.seeds.HandleError(ctx, failed)
-}
-
-// handleState lets the controller decide on an epoch. Its commands and its
-// packet commit together with the acknowledgement of the state; its reports are
-// made durable first, because their log decides when they are sent.
-func (s *Service) handleState(ctx context.Context, state *leyline.SystemStatePacket) ([]oona.Message, error) {
-	decision, err := s.controller.HandleState(ctx, state)
-	if errors.Is(err, tamiyo.ErrNoTrainingRun) {
-		return nil, oona.Permanent(err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("evaluate epoch %d: %w", state.GetCurrentEpoch(), err)
-	}
-	for _, report := range decision.Reports {
-		if err := s.reports.Append(report); err != nil {
-			return nil, fmt.Errorf("keep field report: %w", err)
-		}
-	}
-	messages := make([]oona.Message, 0, len(decision.Commands)+len(decision.Packets)+1)
-	for _, command := range s.selectBlueprints(ctx, decision.Commands) {
-		messages = append(messages, oona.Message{Payload: command})
-	}
-	if selections := s.catalog.Packet(); selections != nil {
-		messages = append(messages, s.telemetryMessage(selections))
-	}
-	for _, packet := range decision.Packets {
-		messages = append(messages, s.telemetryMessage(packet))
-	}
-	return messages, nil
-}
-
-// candidates are the kernels that the controller may choose from: what the
-// library would serve.
-func (s *Service) candidates(ctx context.Context) ([]tamiyo.Candidate, error) {
-	records, err := s.library.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list kernels: %w", err)
-	}
-	candidates := make([]tamiyo.Candidate, 0, len(records))
-	for _, record := range records {
-		if s.library.Withheld(record) != nil {
-			continue
-		}
-		blueprint := record.Descriptor
-		candidates = append(candidates, tamiyo.Candidate{
-			BlueprintID:      blueprint.GetBlueprintId(),
-			Tier:             blueprint.GetTier(),
-			Risk:             float64(blueprint.GetRisk()),
-			ParameterCount:   parameterCount(record),
-			ApprovalRequired: blueprint.GetApprovalRequired(),
-			QuarantineOnly:   blueprint.GetQuarantineOnly(),
-		})
-	}
-	return candidates, nil
-}
-
-// parameterCount is how many weights of a kernel can be trained, as its maker
-// noted; an imported artifact may not say.
-func parameterCount(record *urza.Record) int {
-	switch count := record.Extras["parameter_count"].(type) {
-	case int:
-		return count
-	case int64:
-		return int(count)
-	case float64:
-		return int(count)
-	default:
-		return 0
-	}
-}
-
-// startController sets up the policies, the field-report log and the controller,
-// and the consumers of the policy stream and of the normal stream. The latter
-// brings the seeds' commands as well as the trainers' states: they share a
-// stream and a group, so they share a consumer.
+// startController sets up the policies and the field-report log, and the consumers
+// of the policy stream and of the normal stream. The latter brings the seeds'
+// commands as well as the trainers' states: they share a stream and a group, so
+// they share a consumer.
 func (s *Service) startController(ctx context.Context) error {
 	if err := s.openController(); err != nil {
 		return err
@@ -186,20 +115,6 @@ func (s *Service) openController() error {
 	})
 	if err != nil {
 		return fmt.Errorf("policy store: %w", err)
-	}
-	s.controller, err = tamiyo.NewController(tamiyo.Config{
-		Keyring:       s.keyring,
-		Candidates:    s.candidates,
-		MeshLayers:    s.fleetLayers,
-		PolicyVersion: s.policies.ActiveVersion,
-
-		Patience:        stallPatience,
-		MinDelta:        stallMinDelta,
-		ProbationEpochs: probationEpochs,
-		Logger:          logger,
-	})
-	if err != nil {
-		return fmt.Errorf("controller: %w", err)
 	}
 	s.reports, err = tamiyo.NewReportLog(filepath.Join(s.tamiyoDir(), "field_reports.log"), tamiyo.ReportConfig{
 		Retention:         s.settings.Tamiyo.FieldReportRetention,
@@ -233,18 +148,13 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: typed(s.handlePolicy),
 			},
 		}),
-		// The leader alone: one controller decides on a run, and the commands of a
-		// seed keep their order on the way to the instance that it lives in.
-		s.leaderConsumer(workerControl, oona.Subscription{
+		// Every instance: what is decided on a run is decided on its record.
+		s.consumer(workerControl, oona.Subscription{
 			Stream: streams.Normal,
-			// One at a time, and by key, so that a retry changes no order: the
-			// commands of a seed and the states of a run must take effect in the
-			// order in which they were sent.
-			Concurrency: 1,
-			Key:         subjectOf,
+			Key:    control.RunOf,
 			Handlers: map[leyline.BusMessageType]oona.Handler{
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: typed(s.handleCommand),
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       typed(s.handleState),
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: s.runs.Command,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.runs.State,
 			},
 		}),
 		{Name: workerReports, Worker: supervise.WorkerFunc(s.publishReports)},

@@ -81,7 +81,7 @@ func summaryMetrics(workers []string) []summaryMetric {
 // standing are the workers that every service has, its loops among them: whoever
 // looks after the others is looked after too.
 var standing = []string{
-	workerHTTP, workerFleet, workerOutbox, workerPrefetch, workerSeeds, workerSeedReady, workerSeedErrors, workerInbox,
+	workerHTTP, workerFleet, workerOutbox, workerPrefetch, workerRuns, workerSeedReady, workerSeedErrors,
 	workerPolicies, workerPolicyNotes, workerControl, workerReports, workerForwarder, workerTelemetry, workerSummary, workerHousekeeping,
 	workerEmergency, workerScrub, workerHealthWatch,
 }

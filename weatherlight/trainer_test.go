@@ -15,9 +15,9 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// trainer is a Python process with nothing but its standard library that makes
+// raisingTrainer is a Python process with nothing but its standard library that makes
 // a segment and raises a signal in the order of the prototype: flag first.
-const trainer = `
+const raisingTrainer = `
 import mmap, os, struct, sys, time
 kind, path, level, stamp, reason = sys.argv[1:6]
 fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
@@ -42,7 +42,7 @@ func raiseInPython(t *testing.T, kind, path string, level int, stamp, reason str
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Fatal("python3 not found: apt-get install python3")
 	}
-	command := exec.Command("python3", "-c", trainer, kind, path, strconv.Itoa(level), stamp, reason)
+	command := exec.Command("python3", "-c", raisingTrainer, kind, path, strconv.Itoa(level), stamp, reason)
 	command.Stderr = os.Stderr
 	output, err := command.Output()
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	workerHTTP         = "http"
 	workerBroker       = "embedded_broker"
 	workerPrefetch     = "urza_prefetch"
-	workerSeeds        = "kasmina_manager"
+	workerRuns         = "kasmina_runs"
 	workerSeedReady    = "kasmina_prefetch_ready"
 	workerSeedErrors   = "kasmina_prefetch_errors"
 	workerControl      = "control_stream"
@@ -37,7 +37,6 @@ const (
 	workerFleet        = "fleet"
 	workerOutbox       = "outbox"
 	workerSecrets      = "secret_file"
-	workerInbox        = "command_inbox"
 	workerScrub        = "urza_scrub"
 	workerHealthWatch  = "health_watch"
 	workerNissa        = "nissa_heartbeat"
@@ -139,7 +138,7 @@ func (s *Service) prefetchWorkers() []supervise.Spec {
 		Stream:      s.busConfig().Streams.KernelRequests,
 		AnswersOnly: true,
 		Handlers: map[leyline.BusMessageType]oona.Handler{
-			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: typed(s.answerRequest),
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: s.answerRequest,
 		},
 	})}
 }
@@ -147,10 +146,14 @@ func (s *Service) prefetchWorkers() []supervise.Spec {
 // answerRequest answers one kernel request. The answer, the replay mark and the
 // acknowledgement commit together; an error means that the library is down and
 // brings the request back.
-func (s *Service) answerRequest(ctx context.Context, request *leyline.KernelPrefetchRequest) ([]oona.Message, error) {
-	answer, err := s.prefetcher.Answer(ctx, request)
+func (s *Service) answerRequest(ctx context.Context, delivery *oona.Delivery) ([]oona.Message, error) {
+	request, ok := delivery.Payload.(*leyline.KernelPrefetchRequest)
+	if !ok {
+		return nil, oona.Permanent(fmt.Errorf("kernel request is %T", delivery.Payload))
+	}
+	answer, attributes, err := s.prefetcher.Answer(ctx, request, delivery.Attributes)
 	if err != nil {
 		return nil, fmt.Errorf("answer request for %s: %w", request.GetBlueprintId(), err)
 	}
-	return []oona.Message{{Payload: answer}}, nil
+	return []oona.Message{{Payload: answer, Attributes: attributes}}, nil
 }

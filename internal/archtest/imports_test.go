@@ -7,7 +7,7 @@ import (
 )
 
 // subsystem is what a subsystem may import: contracts, never a neighbour.
-var subsystem = []string{"leyline", "telemetry", "signing", "kernel"}
+var subsystem = []string{"leyline", "telemetry", "signing", "kernel", "trainer"}
 
 // allowedImports is the import table of docs/architecture.md: what the
 // production code below each folder may import of this module. A folder
@@ -18,6 +18,7 @@ var allowedImports = map[string][]string{
 	"supervise": {},
 	"kernel":    {},
 	"signing":   {"leyline"},
+	"trainer":   {"leyline"},
 	"telemetry": {"leyline"},
 	"oona":      {"leyline", "signing"},
 	"karn":      subsystem,
@@ -25,10 +26,10 @@ var allowedImports = map[string][]string{
 	"urza":      subsystem,
 	"kasmina":   subsystem,
 	"tamiyo":    subsystem,
-	"tolaria":   subsystem,
+	"tolaria":   {"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
-		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "tolaria", "internal/broker",
+		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker",
 	},
 	"nissa":    {"leyline", "telemetry", "oona", "supervise"},
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},

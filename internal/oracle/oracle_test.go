@@ -57,7 +57,8 @@ type answer struct {
 
 func TestEveryKernelMatchesONNXRuntime(t *testing.T) {
 	operators, kernels, timed := operatorKernels(t), blueprintKernels(t), timedKernels(t)
-	all := slices.Concat(operators, kernels, timed)
+	networks := networkKernels(t)
+	all := slices.Concat(operators, kernels, networks, timed)
 	for _, c := range all {
 		if err := c.run(); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
@@ -72,7 +73,7 @@ func TestEveryKernelMatchesONNXRuntime(t *testing.T) {
 			t.Errorf("%s: %s", c.name, c.failure)
 		}
 	}
-	text := table(operators, kernels, timed)
+	text := table(operators, slices.Concat(kernels, networks), timed)
 	if *report != "" {
 		if err := os.WriteFile(*report, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ func table(operators, kernels, timed []*comparison) string {
 		"ONNX Runtime 1.30.0. The difference is the largest of any element of the output, relative to the largest\n" +
 		"element of the runtime's output or to 1. At most 1e-5 is allowed.\n")
 
-	b.WriteString("\n## Blueprints\n\n| blueprint | slot | nodes | operators | max difference |\n| --- | --- | ---: | --- | ---: |\n")
+	b.WriteString("\n## Blueprints and grown networks\n\n| kernel | slot | nodes | operators | max difference |\n| --- | --- | ---: | --- | ---: |\n")
 	for _, c := range kernels {
 		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s |\n", c.title, c.slot, c.kernel.Nodes(),
 			strings.Join(c.kernel.Operators(), ", "), c.verdict())

@@ -1,6 +1,7 @@
 package oonatest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -35,7 +36,7 @@ type bus struct {
 
 func newBus(t *testing.T, server Server) *bus {
 	t.Helper()
-	option, err := rueidis.ParseURL(server.URL)
+	option, err := rueidis.ParseURL(cmp.Or(server.Admin, server.URL))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,8 +121,8 @@ func testDeadLetterForgery(t *testing.T, b *bus) {
 	b.add(streams.Normal, "payload", envelope, "signature", goldenRequestSignature)
 	b.add(streams.Normal, "payload", envelope)
 	b.addSigned(streams.Normal, []byte("\xff\xff"))
-	b.publish(c, oona.Message{Stream: "elsewhere", Payload: state("moved")})
-	moved := b.entries("elsewhere")[0].FieldValues
+	b.publish(c, oona.Message{Stream: "oona.elsewhere", Payload: state("moved")})
+	moved := b.entries("oona.elsewhere")[0].FieldValues
 	b.add(streams.Normal, "payload", moved["payload"], "signature", moved["signature"])
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(newJournal()))})
 	b.settled(streams.Normal, "g")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -75,7 +76,7 @@ func ready(id string) oona.Message {
 func testRestingReaderMissesNoAnswer(t *testing.T, b *bus) {
 	const seekersAtOnce, rounds = 3, 60
 	c, s := b.client(nil), newSeekers()
-	demand := oona.NewDemand(s.any)
+	demand := oona.NewDemand(s.any, nil)
 	b.consume(c, s.subscription(demand))
 	var asking sync.WaitGroup
 	for seeker := range seekersAtOnce {
@@ -109,7 +110,7 @@ func testRestingReaderMissesNoAnswer(t *testing.T, b *bus) {
 func testNobodyWaits(t *testing.T, b *bus) {
 	const strangers = 50
 	c, s := b.client(nil), newSeekers()
-	demand := oona.NewDemand(s.any)
+	demand := oona.NewDemand(s.any, nil)
 	b.consume(c, s.subscription(demand))
 	for n := range strangers {
 		b.publish(c, ready(fmt.Sprint(n)))
@@ -138,6 +139,35 @@ func testNobodyWaits(t *testing.T, b *bus) {
 	demand.Raise()
 	b.publish(c, ready("mine"))
 	b.eventually("the answer that somebody waits for", func() bool {
+		select {
+		case <-found:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// Two readers share a group, and the one that asked is gone: the sign that it left
+// keeps the others from skipping the answer.
+func testSomebodyElseWaits(t *testing.T, b *bus) {
+	publisher, s := b.client(nil), newSeekers()
+	records := publisher.Records(func(run string) string { return "oona.run." + run })
+	nobody := func() bool { return false }
+	elsewhere := func(ctx context.Context) (bool, error) { return records.Awaited(ctx, "part") }
+	for range 2 {
+		b.consume(b.client(nil), s.subscription(oona.NewDemand(nobody, elsewhere)))
+	}
+	b.publish(publisher, ready("stranger"))
+	if awaited, err := records.Awaited(t.Context(), "part"); err != nil || awaited {
+		t.Fatalf("awaited before anybody waits: %v, %v", awaited, err)
+	}
+	if err := records.Await(t.Context(), "part", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	found := s.seek("mine")
+	b.publish(publisher, ready("mine"))
+	b.eventually("a reader of the group has the answer", func() bool {
 		select {
 		case <-found:
 			return true

@@ -70,7 +70,7 @@ func testOrderPerKey(t *testing.T, b *bus) {
 			}
 			done.add(d)
 			if strings.HasSuffix(packetID(d), "5") { // some have answers: their commit takes another path
-				return []oona.Message{{Stream: "private", Payload: state("answer")}}, nil
+				return []oona.Message{{Stream: "oona.private", Payload: state("answer")}}, nil
 			}
 			return nil, nil
 		})})

@@ -273,9 +273,9 @@ func testForeignStream(t *testing.T, b *bus) {
 	c := b.client(nil)
 	b.publish(c, oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}})
 	moved := b.entries(streams.Emergency)[0].FieldValues
-	b.add("private", "payload", moved["payload"], "signature", moved["signature"])
-	b.consume(c, oona.Subscription{Stream: "private"})
-	b.settled("private", "g")
+	b.add("oona.private", "payload", moved["payload"], "signature", moved["signature"])
+	b.consume(c, oona.Subscription{Stream: "oona.private"})
+	b.settled("oona.private", "g")
 	if diff := cmp.Diff([]string{"foreign_stream"}, b.deadReasons()); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
 	}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+func graftRows() []row {
+	return []row{
+		{"graft_overhead_percent", "%", lower, nil},
+		{"graft_blending_percent", "%", lower, nil},
+		{"graft_attach_ms", "ms", lower, nil},
+		{"command_verify_us", "us", lower, nil},
+	}
+}
+
+const graftedWidth = 128
+
+// measureGraft takes what a graft costs a training loop that has one.
+func measureGraft(ctx context.Context, b *bench) error {
+	bed, err := newSeedbed(filepath.Join(b.folder, "graft"))
+	if err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- bed.graft.Run(run) }()
+	err = bed.measure(b)
+	stop()
+	return errors.Join(err, <-done)
+}
+
+// orders is a bus that carries orders to one graft and takes its reports.
+type orders struct {
+	commands chan *leyline.AdaptationCommand
+}
+
+func (o orders) PublishReport(context.Context, *leyline.SystemStatePacket, map[string]string) error {
+	return nil
+}
+
+func (o orders) FollowOrders(ctx context.Context, _ string, take func(*leyline.AdaptationCommand)) error {
+	for {
+		select {
+		case command := <-o.commands:
+			take(command)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// seedbed is a host 784-128-10 with a graft behind its hidden layer.
+type seedbed struct {
+	*classifier
+
+	keyring  *signing.Keyring
+	bus      orders
+	graft    *graft.Graft
+	slot     *graft.Slot
+	kernel   trainer.Kernel
+	instance *kernel.Instance // of the seed that is run by hand
+	number   uint64
+}
+
+func newSeedbed(folder string) (*seedbed, error) {
+	keyring, err := signing.NewKeyring(secret)
+	if err != nil {
+		return nil, err
+	}
+	bed := &seedbed{classifier: newClassifier(), keyring: keyring, bus: orders{make(chan *leyline.AdaptationCommand, 16)}}
+	bed.graft, err = graft.New(graft.Config{Run: "bench", TrainerID: "bench", Keyring: keyring, Bus: bed.bus})
+	if err != nil {
+		return nil, err
+	}
+	if bed.slot, err = bed.graft.Slot("hidden", graftedWidth); err != nil {
+		return nil, err
+	}
+	return bed, bed.makeKernel(folder)
+}
+
+// makeKernel writes x + W2·relu(W1·x) with 90 hidden units: 92 kB of weights.
+func (s *seedbed) makeKernel(folder string) error {
+	rng := rand.New(rand.NewPCG(2, 2))
+	b := kernel.NewBuilder("seed", graftedWidth)
+	b.Init("w1", randomTensor(rng, graftedWidth, 90))
+	b.Init("w2", randomTensor(rng, 90, graftedWidth))
+	b.Node("MatMul", []string{"host", "w1"}, "h1")
+	b.Node("Relu", []string{"h1"}, "h2")
+	b.Node("MatMul", []string{"h2", "w2"}, "h3")
+	b.Node("Add", []string{"host", "h3"}, "seed")
+	file, err := b.Bytes()
+	if err != nil {
+		return fmt.Errorf("build kernel: %w", err)
+	}
+	loaded, err := kernel.Load(file)
+	if err != nil {
+		return fmt.Errorf("load kernel: %w", err)
+	}
+	s.instance = loaded.Instantiate()
+	path := filepath.Join(folder, "kernel.onnx")
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(path, file, 0o644)); err != nil {
+		return fmt.Errorf("write kernel: %w", err)
+	}
+	s.kernel = trainer.Kernel{Ref: path, Checksum: kernel.Checksum(file)}
+	return nil
+}
+
+func (s *seedbed) measure(b *bench) error {
+	if b.table.wants("graft_overhead_percent") {
+		if err := s.overhead(b, "graft_overhead_percent", s.plainStep, s.graftedStep); err != nil {
+			return err
+		}
+	}
+	if b.table.wants("graft_attach_ms") {
+		if err := s.attaches(b); err != nil {
+			return err
+		}
+	}
+	if b.table.wants("graft_blending_percent") {
+		if err := s.blend(); err != nil {
+			return err
+		}
+		if err := s.overhead(b, "graft_blending_percent", s.handStep, s.graftedStep); err != nil {
+			return err
+		}
+	}
+	if b.table.wants("command_verify_us") {
+		return s.verify(b)
+	}
+	return nil
+}
+
+// overhead compares two steps in turns of one each, so that what else the machine
+// does hits both.
+func (s *seedbed) overhead(b *bench, name string, without, with func() error) error {
+	return b.interleave([]turn{{ours, func(column string) error {
+		var plain, grafted []float64
+		for range b.pick(300, 10) {
+			for _, side := range []struct {
+				step func() error
+				took *[]float64
+			}{{without, &plain}, {with, &grafted}} {
+				begun := time.Now()
+				if err := side.step(); err != nil {
+					return err
+				}
+				*side.took = append(*side.took, time.Since(begun).Seconds())
+			}
+		}
+		base := quantile(plain, 0.5)
+		b.table.sample(name, column, 100*(quantile(grafted, 0.5)-base)/base)
+		return nil
+	}}}, func() error { return errors.Join(without(), with()) })
+}
+
+// through is a step whose hidden activations pass through grow.
+func (s *seedbed) through(grow func(kernel.Value) (kernel.Value, error)) error {
+	s.tape.Reset()
+	values := make([]kernel.Value, len(s.parameters))
+	for i, p := range s.parameters {
+		p.ZeroGrad()
+		values[i] = s.tape.Parameter(p)
+	}
+	hidden, err := s.tape.Gemm(s.tape.Constant(s.batch), values[0], values[1], 1, 1, false, false)
+	if err != nil {
+		return err
+	}
+	active, err := s.tape.Relu(hidden)
+	if err != nil {
+		return err
+	}
+	if active, err = grow(active); err != nil {
+		return err
+	}
+	logits, err := s.tape.Gemm(active, values[2], values[3], 1, 1, false, false)
+	if err != nil {
+		return err
+	}
+	loss, err := s.tape.SoftmaxCrossEntropy(logits, s.labels)
+	if err != nil {
+		return err
+	}
+	return s.tape.Backward(loss)
+}
+
+func (s *seedbed) plainStep() error {
+	return s.through(func(v kernel.Value) (kernel.Value, error) { return v, nil })
+}
+
+func (s *seedbed) graftedStep() error {
+	err := s.through(func(v kernel.Value) (kernel.Value, error) { return s.slot.Output(s.tape, v) })
+	s.graft.Step()
+	for _, seed := range s.slot.Seeds() {
+		zero(s.slot.Parameters(seed.ID))
+	}
+	return err
+}
+
+// handStep blends the seed by hand, as a program without a graft would.
+func (s *seedbed) handStep() error {
+	err := s.through(func(v kernel.Value) (kernel.Value, error) {
+		host := s.tape.Detach(v)
+		out, err := s.instance.Forward(s.tape, host)
+		if err != nil {
+			return kernel.Value{}, err
+		}
+		if out, err = s.tape.Scale(out, 0.5); err != nil {
+			return kernel.Value{}, err
+		}
+		if host, err = s.tape.Scale(host, 0.5); err != nil {
+			return kernel.Value{}, err
+		}
+		return s.tape.Add(host, out)
+	})
+	zero(s.instance.Parameters())
+	return err
+}
+
+func zero(parameters []*kernel.Parameter) {
+	for _, p := range parameters {
+		p.ZeroGrad()
+	}
+}
+
+// order sends an order and waits until it has taken effect.
+func (s *seedbed) order(order trainer.Order) error {
+	s.number++
+	order.Run, order.TrainerID, order.Number = "bench", "bench", s.number
+	command := order.Command()
+	command.CommandId, command.IssuedAt = uuid.NewString(), timestamppb.Now()
+	if err := s.keyring.SignCommand(command); err != nil {
+		return err
+	}
+	s.bus.commands <- command
+	for deadline := time.Now().Add(answerTimeout); time.Now().Before(deadline); {
+		for _, change := range s.graft.Apply() {
+			if change.Err != nil {
+				return fmt.Errorf("order %s: %w", order.Kind, change.Err)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("order %s had no effect", order.Kind)
+}
+
+func (s *seedbed) attach(seed string) error {
+	return s.order(trainer.Order{
+		Kind: trainer.Attach, Seed: seed, Blueprint: "BP009", Slot: "hidden", Kernel: s.kernel,
+		Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, Schedule: trainer.Schedule{Shape: trainer.ShapeLinear, Steps: 1 << 20},
+	})
+}
+
+func (s *seedbed) blend() error {
+	if err := s.attach("blending"); err != nil {
+		return err
+	}
+	return s.order(trainer.Order{
+		Kind: trainer.BlendIn, Seed: "blending", Slot: "hidden", Stage: leyline.SeedLifecycleStage_SEED_STAGE_BLENDING,
+	})
+}
+
+// attaches times orders to attach, from their arrival to their effect.
+func (s *seedbed) attaches(b *bench) error {
+	return b.interleave([]turn{{ours, func(column string) error {
+		var took []float64
+		for i := range b.pick(100, 5) {
+			seed := fmt.Sprintf("attached-%d", i)
+			begun := time.Now()
+			if err := s.attach(seed); err != nil {
+				return err
+			}
+			took = append(took, time.Since(begun).Seconds()*1e3)
+			if err := s.order(trainer.Order{Kind: trainer.Drop, Seed: seed, Slot: "hidden"}); err != nil {
+				return err
+			}
+		}
+		b.table.sample("graft_attach_ms", column, quantile(took, 0.5))
+		return nil
+	}}}, func() error { return nil })
+}
+
+// verify times the checks of a command before a record is looked at.
+func (s *seedbed) verify(b *bench) error {
+	core := kasmina.NewCore(kasmina.Config{Keyring: s.keyring})
+	now := time.Now()
+	command := &leyline.AdaptationCommand{
+		Version: 1, CommandId: uuid.NewString(), CommandType: leyline.CommandType_COMMAND_SEED, TargetSeedId: "seed",
+		IssuedAt: timestamppb.New(now), IssuedBy: "tamiyo",
+		Annotations: map[string]string{"training_run_id": "run", "mesh_host_layers": `["hidden"]`, "policy_version": "tamiyo_plain_v1"},
+		Payload: &leyline.AdaptationCommand_SeedOperation{SeedOperation: &leyline.CommandSeedOperation{
+			Operation: leyline.SeedOperation_SEED_OP_GERMINATE, BlueprintId: "BP009",
+		}},
+	}
+	if err := s.keyring.SignCommand(command); err != nil {
+		return err
+	}
+	n := b.pick(20_000, 500)
+	return b.interleave([]turn{{ours, func(column string) error {
+		begun := time.Now()
+		for range n {
+			if rejected := core.Verify(command, now); rejected != nil {
+				return rejected
+			}
+		}
+		b.table.sample("command_verify_us", column, time.Since(begun).Seconds()*1e6/float64(n))
+		return nil
+	}}}, func() error { return nil })
+}

@@ -1,0 +1,186 @@
+package kasmina
+
+import (
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Core decides on seeds. It is immutable and safe for concurrent use: all that
+// it knows of a run is in the record that it is handed.
+type Core struct{ config Config }
+
+// NewCore returns a core with a configuration's rules.
+func NewCore(config Config) *Core { return &Core{config: config.withDefaults()} }
+
+// Decide says what follows from a message for a run. record is the run's, nil
+// when there is none; it is never changed. now is the bus's time.
+func (c *Core) Decide(record *Record, message Message, now time.Time) Decision {
+	st := newStep(c, record, message, now)
+	if st == nil {
+		return Decision{}
+	}
+	var rejected *RejectedError
+	switch m := message.(type) {
+	case Report:
+		st.report(m)
+	case Command:
+		rejected = st.command(m.Command)
+	case Ready:
+		st.ready(m)
+	case Refusal:
+		st.refusal(m.Refusal)
+	case Emergency:
+		st.emergencySignal(m)
+	case Tick:
+		st.tick()
+	}
+	if rejected != nil {
+		return st.rejected(record, rejected)
+	}
+	return st.finish(record)
+}
+
+// Reject is the decision for a command that Verify refused: what is told of it.
+func (c *Core) Reject(rejected *RejectedError, now time.Time) Decision {
+	st := &step{core: c, config: &c.config, r: &Record{}, at: now, now: momentOf(now)}
+	return st.rejected(nil, rejected)
+}
+
+// step is one decision in the making.
+type step struct {
+	core   *Core
+	config *Config
+	at     time.Time
+	now    millis
+
+	r       *Record // what the record becomes
+	fresh   bool    // there was no record
+	changed bool
+	quiet   bool   // the command changes nothing and is acknowledged
+	first   uint64 // the last order before this decision
+
+	d      Decision
+	notes  map[string]*eventList // by seed
+	global eventList
+	index  string // step_index of the packets
+	leaks  int    // violations seen in this decision
+	warmMS float64
+	backMS float64 // how long a rollback took
+}
+
+// newStep begins a decision, or returns nil when the message is for no run or
+// for another.
+func newStep(c *Core, record *Record, message Message, now time.Time) *step {
+	st := &step{core: c, config: &c.config, at: now, now: momentOf(now)}
+	if record != nil {
+		st.r, st.first = record.clone(), record.LastOrder
+		if run := runOf(message); run != "" && run != record.Run {
+			return nil
+		}
+		return st
+	}
+	run := runOf(message)
+	switch message.(type) {
+	case Report:
+		if strings.TrimSpace(run) == "" || len(run) > maxIDLength {
+			return nil
+		}
+	case Command: // what it lacks is its reason
+	case Ready, Refusal:
+		st.d.Stats.Unknown = 1
+	}
+	st.r, st.fresh = &Record{Version: recordVersion, Run: run, Packets: now.UnixMicro()}, true
+	return st
+}
+
+// runOf is the run that a message names, empty when it names none.
+func runOf(message Message) string {
+	switch m := message.(type) {
+	case Report:
+		return m.Packet.GetTrainingRunId()
+	case Command:
+		return RunOfCommand(m.Command)
+	case Ready:
+		run, _ := RunOfRequest(m.Ready.GetRequestId())
+		return run
+	case Refusal:
+		run, _ := RunOfRequest(m.Refusal.GetRequestId())
+		return run
+	default:
+		return ""
+	}
+}
+
+// finish puts the decision together.
+func (st *step) finish(before *Record) Decision {
+	if !st.changed {
+		st.d.Due = st.due(before)
+		return st.d
+	}
+	st.flush()
+	st.d.Record, st.d.Due = st.r, st.due(st.r)
+	return st.d
+}
+
+// rejected is the decision for a refused command: the record stays as it is.
+func (st *step) rejected(before *Record, rejected *RejectedError) Decision {
+	description := rejected.event
+	if description == "" {
+		description = "command_rejected"
+	}
+	st.global.add(description, rejected.level, "reason", rejected.Reason, "command_id", bounded(rejected.CommandID),
+		"seed_id", bounded(rejected.SeedID), "detail", bounded(rejected.Detail))
+	if before != nil {
+		st.r = before
+	}
+	stats := st.d.Stats
+	stats.Reason = rejected.Reason
+	packet := st.globalPacket("kasmina-global-" + bounded(rejected.CommandID) + "-" + rejected.Reason)
+	return Decision{
+		Rejected: rejected, Due: st.due(before), Stats: stats,
+		Packets: []*leyline.TelemetryPacket{packet},
+	}
+}
+
+// due is a record's earliest deadline.
+func (st *step) due(r *Record) time.Time {
+	if r == nil {
+		return time.Time{}
+	}
+	var earliest millis
+	consider := func(m millis) {
+		if m != 0 && (earliest == 0 || m < earliest) {
+			earliest = m
+		}
+	}
+	for _, s := range r.Seeds {
+		if s.Wait != nil {
+			consider(s.Wait.Deadline)
+		}
+		if s.Stage == stageEmbargoed {
+			consider(s.Embargo.Until)
+		}
+	}
+	for i := range r.Pending {
+		consider(r.Pending[i].Until)
+	}
+	if r.Trainer.ID != "" && !r.Trainer.Silent {
+		consider(r.Trainer.Stored.plus(st.config.silence(&r.Trainer)))
+	}
+	return earliest.time()
+}
+
+// silence is how long a trainer may be silent before another takes its run over.
+func (c *Config) silence(t *trainerState) time.Duration {
+	return max(c.Takeover, 3*time.Duration(t.Interval)*time.Millisecond)
+}
+
+// bounded cuts a text from outside to what telemetry should carry.
+func bounded(text string) string {
+	if len(text) > maxIDLength {
+		return strings.ToValidUTF8(text[:maxIDLength], "")
+	}
+	return text
+}

@@ -1,0 +1,287 @@
+package graft
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+const (
+	manifestName    = "grafts.json"
+	manifestVersion = 1
+	maxManifest     = 4 << 20
+	artifactSuffix  = ".onnx"
+)
+
+// ErrCheckpoint is wrapped by what Load refuses.
+var ErrCheckpoint = errors.New("graft: checkpoint")
+
+// manifest is what a checkpoint says beside the kernels.
+type manifest struct {
+	Version   int         `json:"version"`
+	Run       string      `json:"run"`
+	TrainerID string      `json:"trainer_id"`
+	OrderRead uint64      `json:"order_read"`
+	Seeds     []savedSeed `json:"seeds"` // of each slot in the order of attachment
+}
+
+type savedSeed struct {
+	ID          string           `json:"id"`
+	Slot        string           `json:"slot"`
+	Blueprint   string           `json:"blueprint"`
+	Checksum    string           `json:"checksum"` // of the kernel as it was attached
+	Weights     string           `json:"weights"`  // SHA-256 of the kernel with the trained weights; <weights>.onnx holds it
+	Stage       string           `json:"stage"`
+	Paused      bool             `json:"paused,omitempty"`
+	Tuned       bool             `json:"tuned,omitempty"`
+	Steps       int              `json:"alpha_steps"`
+	AttachOrder uint64           `json:"attach_order"`
+	Order       uint64           `json:"order"`
+	Age         uint32           `json:"age"`
+	Blend       trainer.Blend    `json:"blend"`
+	Schedule    trainer.Schedule `json:"schedule"`
+}
+
+// Save writes the seeds into a folder, which is made when absent: each as a
+// kernel with its trained weights (ONNX), and a manifest with the rest. A
+// checkpoint that was there stays whole until the new one stands. The host is
+// the trainer's to save.
+func (g *Graft) Save(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("save seeds: %w", err)
+	}
+	m := manifest{
+		Version: manifestVersion, Run: g.config.Run, TrainerID: g.config.TrainerID, OrderRead: g.inbox.lastRead(),
+		Seeds: []savedSeed{},
+	}
+	current := map[string]bool{}
+	for _, slot := range g.slots {
+		for _, seed := range slot.seeds {
+			content, err := seed.instance.Bytes()
+			if err != nil {
+				return fmt.Errorf("save seed %s: %w", seed.id, err)
+			}
+			saved := seed.saved(kernel.Checksum(content))
+			if err := replaceFile(filepath.Join(folder, saved.Weights+artifactSuffix), content); err != nil {
+				return fmt.Errorf("save seed %s: %w", seed.id, err)
+			}
+			current[saved.Weights+artifactSuffix] = true
+			m.Seeds = append(m.Seeds, saved)
+		}
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save seeds: %w", err)
+	}
+	if err := replaceFile(filepath.Join(folder, manifestName), append(text, '\n')); err != nil {
+		return fmt.Errorf("save seeds: %w", err)
+	}
+	return removeStale(folder, current)
+}
+
+func (s *seed) saved(weights string) savedSeed {
+	return savedSeed{
+		ID: s.id, Slot: s.slot.name, Blueprint: s.blueprint, Checksum: s.checksum, Weights: weights,
+		Stage: s.stage.String(), Paused: s.paused, Tuned: s.tuned, Steps: s.steps,
+		AttachOrder: s.attachOrder, Order: s.order, Age: s.age, Blend: s.blend, Schedule: s.schedule,
+	}
+}
+
+// replaceFile writes a file so that its name always leads to a whole one.
+func replaceFile(path string, content []byte) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".saving-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Chmod(0o644)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// removeStale removes kernels of checkpoints before the present one, and nothing
+// that is not named like one.
+func removeStale(folder string, current map[string]bool) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return fmt.Errorf("tidy checkpoint: %w", err)
+	}
+	for _, entry := range entries {
+		sum, isKernel := strings.CutSuffix(entry.Name(), artifactSuffix)
+		if isKernel && isChecksum(sum) && !current[entry.Name()] {
+			if err := os.Remove(filepath.Join(folder, entry.Name())); err != nil {
+				return fmt.Errorf("tidy checkpoint: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func isChecksum(text string) bool {
+	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// Load attaches the seeds of a checkpoint of the same run, all or none, as they
+// were when it was saved, and has reports say that this process resumes the one
+// that saved it. It is called once, behind Slot and before Run.
+//
+// The host's snapshots are not in a checkpoint. A seed that was blending, or on
+// trial, has one taken anew; to drop it later goes back to the checkpoint. One
+// that was kept has none: to roll it back removes the seed and leaves the host.
+func (g *Graft) Load(folder string) error {
+	if g.running.Load() || g.attached() > 0 {
+		return fmt.Errorf("%w: is loaded once, before Run", ErrCheckpoint)
+	}
+	content, err := readBounded(filepath.Join(folder, manifestName), maxManifest)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	m, err := decodeManifest(content)
+	if err != nil {
+		return err
+	}
+	if m.Run != g.config.Run {
+		return fmt.Errorf("%w: is of run %q, this is %q", ErrCheckpoint, m.Run, g.config.Run)
+	}
+	seeds := make([]*seed, len(m.Seeds))
+	for i := range m.Seeds {
+		if seeds[i], err = g.revive(folder, &m.Seeds[i]); err != nil {
+			return fmt.Errorf("%w: seed %q: %w", ErrCheckpoint, m.Seeds[i].ID, err)
+		}
+	}
+	for _, seed := range seeds {
+		if seed.stage != stageTraining && !seed.kept() {
+			seed.before = g.remembered(seed)
+		}
+		seed.slot.seeds = append(seed.slot.seeds, seed)
+		g.latest[seed.id] = seed.order
+	}
+	g.receive(m.OrderRead)
+	if g.config.Resumes == "" {
+		g.config.Resumes = m.TrainerID
+	}
+	return nil
+}
+
+func readBounded(path string, most int64) ([]byte, error) {
+	// Nothing but the file's own size bounds the wait: it is a local file.
+	reader, err := openFile(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(reader, most+1))
+	if err = errors.Join(err, reader.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return content, nil
+}
+
+// decodeManifest reads a manifest within the bounds of what a graft holds.
+func decodeManifest(content []byte) (manifest, error) {
+	var m manifest
+	if err := json.Unmarshal(content, &m); err != nil {
+		return manifest{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	switch {
+	case m.Version != manifestVersion:
+		return manifest{}, fmt.Errorf("%w: version %d, this is %d", ErrCheckpoint, m.Version, manifestVersion)
+	case len(m.TrainerID) > maxNameBytes:
+		return manifest{}, fmt.Errorf("%w: a trainer id of %d bytes", ErrCheckpoint, len(m.TrainerID))
+	case len(m.Seeds) > maxSeeds:
+		return manifest{}, fmt.Errorf("%w: %d seeds, at most %d", ErrCheckpoint, len(m.Seeds), maxSeeds)
+	}
+	ids := make(map[string]bool)
+	for _, s := range m.Seeds {
+		if err := s.check(); err != nil {
+			return manifest{}, fmt.Errorf("%w: seed %.40q: %w", ErrCheckpoint, s.ID, err)
+		}
+		if ids[s.ID] {
+			return manifest{}, fmt.Errorf("%w: seed %q twice", ErrCheckpoint, s.ID)
+		}
+		ids[s.ID] = true
+	}
+	return m, nil
+}
+
+func (s *savedSeed) check() error {
+	switch leyline.SeedLifecycleStage(leyline.SeedLifecycleStage_value[s.Stage]) {
+	case stageTraining, stageBlending, stageShadowing, stageProbationary, stageFossilized:
+	default:
+		return fmt.Errorf("stage %.40q", s.Stage)
+	}
+	switch {
+	case s.ID == "" || len(s.ID) > maxNameBytes || len(s.Blueprint) > maxNameBytes:
+		return errors.New("a name is missing or too long")
+	case !isChecksum(s.Weights) || !isChecksum(s.Checksum):
+		return errors.New("a checksum is none")
+	case s.Steps < 0:
+		return errors.New("a ramp of less than no steps")
+	}
+	return nil
+}
+
+// revive makes a seed of what a checkpoint says of it.
+func (g *Graft) revive(folder string, s *savedSeed) (*seed, error) {
+	slot := g.slot(s.Slot)
+	if slot == nil {
+		return nil, fmt.Errorf("no slot %q", s.Slot)
+	}
+	if err := checkBlend(&s.Blend, slot.shape); err != nil {
+		return nil, err
+	}
+	content, err := readBounded(filepath.Join(folder, s.Weights+artifactSuffix), kernel.MaxFileBytes)
+	if err != nil {
+		return nil, err
+	}
+	if sum := kernel.Checksum(content); sum != s.Weights {
+		return nil, fmt.Errorf("its weights have the SHA-256 %s, said is %s", sum, s.Weights)
+	}
+	loaded, err := kernel.Load(content)
+	if err != nil {
+		return nil, err
+	}
+	if err := slot.shape.misfit(loaded); err != nil {
+		return nil, err
+	}
+	return &seed{
+		id: s.ID, blueprint: s.Blueprint, checksum: s.Checksum, slot: slot, instance: loaded.Instantiate(),
+		blend: s.Blend, schedule: s.Schedule, paused: s.Paused, tuned: s.Tuned, steps: s.Steps,
+		stage:       leyline.SeedLifecycleStage(leyline.SeedLifecycleStage_value[s.Stage]),
+		attachOrder: s.AttachOrder, order: s.Order, age: s.Age,
+	}, nil
+}

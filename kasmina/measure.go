@@ -1,0 +1,135 @@
+package kasmina
+
+import (
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// measure takes what a report shows of a seed in its stage, and decides on it.
+func (st *step) measure(s *seed, e *entry) {
+	s.hear(e)
+	s.Out = e.paused
+	s.Age++
+	if e.seen.HostGradient.known() {
+		st.r.Trainer.Gradient = true
+	}
+	kept := s.Stage == stageFossilized
+	if !kept && !st.checkIsolation(s, e) {
+		return
+	}
+	st.syncPause(s, pending{Reason: "level"})
+	if s.Paused != 0 || s.Out {
+		return
+	}
+	rules := st.rules(s)
+	s.Progress.note(e.seen, rules.PlateauGain)
+	if kept {
+		st.noteFaults(s, e, levelCritical) // only a command can end it
+		return
+	}
+	st.noteFaults(s, e, levelWarning)
+	if s.Stage == stageShadowing || s.Stage == stageProbationary {
+		s.Progress.noteGains(e.seen)
+	}
+	st.apply(s, judge(st.subject(s), s.Schedule.Done(s.AlphaSteps)))
+}
+
+func (st *step) noteFaults(s *seed, e *entry, level leyline.TelemetryLevel) {
+	if e.seen.Faults.known() && e.seen.Faults != 0 {
+		st.note(s, "seed_forward_error", level, "faults", e.seen.Faults.String())
+	}
+}
+
+// apply carries a verdict out.
+func (st *step) apply(s *seed, v verdict) {
+	switch {
+	case v.cull != nil:
+		st.settleGate(s, *v.cull)
+	case v.to == stageUnknown:
+		s.Earned = false
+	case v.to == stageFossilized && !st.config.AutoFossilize:
+		s.Earned = true
+	case st.pendingOf(s.ID, classStage) != nil:
+		s.Earned = s.Earned || v.to == stageFossilized
+	default:
+		s.Earned = v.to == stageFossilized
+		st.promote(s, v)
+	}
+}
+
+// promote orders a seed on when it passes the gates on the way.
+func (st *step) promote(s *seed, v verdict) {
+	for _, gate := range v.gates {
+		if !st.passGate(s, gate) {
+			return
+		}
+	}
+	st.askStage(s, v.to, pending{Reason: "promoted"})
+}
+
+// isolationThreshold is how many violations open a seed's isolation breaker, and
+// isolationSuccesses how many clean reports in the output close it.
+const (
+	isolationThreshold = 3
+	isolationSuccesses = 2
+)
+
+// checkIsolation counts a violation or a clean report. The first violations
+// pause the seed until a report is clean, the last culls it; it reports false
+// then.
+func (st *step) checkIsolation(s *seed, e *entry) bool {
+	if e.seen.violates(st.config.MaxGradientCosine) {
+		return st.noteViolation(s)
+	}
+	guard := &s.Isolation
+	guard.Leaking = false
+	switch {
+	case s.Paused&pausedByIsolation != 0:
+		if s.Out {
+			s.Paused &^= pausedByIsolation
+			st.note(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "reason", "isolation")
+		}
+	case guard.Failures > 0 && !s.Out:
+		if guard.Clean++; guard.Clean >= isolationSuccesses {
+			*guard = isolation{}
+			st.noteIsolation(s, circuitClosed, "transition", "stabilised")
+		}
+	}
+	return true
+}
+
+func (st *step) noteViolation(s *seed) bool {
+	guard := &s.Isolation
+	guard.Leaking, guard.Clean = true, 0
+	guard.Failures++
+	st.r.Violations++
+	st.leaks++
+	st.d.Stats.Violations++
+	open := guard.Failures >= isolationThreshold
+	level, state, action := levelWarning, circuitClosed, "count"
+	if open {
+		level, state, action = levelCritical, circuitOpen, "transition"
+	}
+	st.noteIsolation(s, state, action, "isolation_violation")
+	st.note(s, "violation_recorded", level, "violations", number(guard.Failures))
+	if open {
+		st.passGate(s, gateGradient)
+		return false
+	}
+	if s.Paused&pausedByIsolation == 0 {
+		s.Paused |= pausedByIsolation
+		st.note(s, "seed_paused", levelWarning, "reason", "isolation")
+	}
+	return true
+}
+
+func (st *step) noteIsolation(s *seed, state leyline.CircuitBreakerState, action, reason string) {
+	level := levelInfo
+	switch {
+	case state == circuitOpen:
+		level = levelCritical
+	case reason == "isolation_violation":
+		level = levelWarning
+	}
+	st.note(s, "isolation_breaker", level, "component", "isolation", "breaker_state", state.String(),
+		"action", action, "reason", reason)
+}

@@ -1,0 +1,238 @@
+package kasmina
+
+import (
+	"slices"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// recordVersion is the form of a record's JSON.
+const recordVersion = 1
+
+// millis is a moment in Unix milliseconds; 0 is none.
+type millis int64
+
+func momentOf(t time.Time) millis {
+	if t.IsZero() {
+		return 0
+	}
+	return millis(t.UnixMilli())
+}
+
+func (m millis) plus(d time.Duration) millis { return m + millis(d.Milliseconds()) }
+
+func (m millis) since(earlier millis) time.Duration {
+	return time.Duration(m-earlier) * time.Millisecond
+}
+
+func (m millis) time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(m)).UTC()
+}
+
+// Record is everything that Kasmina knows of one run. Its JSON is what is
+// stored; DecodeRecord reads it back, NewView makes it readable. A record is
+// never changed once it is made: a decision returns another one.
+type Record struct {
+	Version    int            `json:"v"`
+	Run        string         `json:"run"`
+	Trainer    trainerState   `json:"t,omitzero"`
+	Watched    bool           `json:"w,omitempty"` // an event told of a trainer that only reports
+	LastOrder  uint64         `json:"o,omitempty"`
+	Seeds      []*seed        `json:"s,omitempty"` // in the order of germination
+	Pending    []pending      `json:"p,omitempty"` // orders that have shown no effect yet
+	Tombstones []tombstone    `json:"x,omitempty"`
+	Commands   []acceptance   `json:"c,omitempty"` // in the order of acceptance
+	Floor      millis         `json:"f,omitempty"` // commands issued up to here may be forgotten ones
+	Breaker    breaker        `json:"b,omitzero"`
+	Emergency  emergencyState `json:"e,omitzero"`
+	WrittenOff []string       `json:"k,omitempty"` // blueprints whose kernels were at fault
+	Latency    float64        `json:"l,omitempty"` // of kernel requests, smoothed, in milliseconds
+	Packets    int64          `json:"n,omitempty"` // counter of telemetry packets
+	Told       millis         `json:"d,omitempty"` // when the seeds were last told of without an occasion
+	Violations int            `json:"i,omitempty"` // gradient isolation violations of all seeds
+	Tuned      bool           `json:"u,omitempty"` // the order to tune stands
+	Refused    []refusedPeer  `json:"r,omitempty"` // trainers that were refused of late
+	Optimizer  millis         `json:"oi,omitempty"`
+	Forced     millis         `json:"bi,omitempty"` // issue of the last breaker command
+}
+
+// trainerState is what the trainer that leads a run told of itself.
+type trainerState struct {
+	ID       string           `json:"id,omitempty"`
+	Retired  []string         `json:"x,omitempty"` // ids that led before
+	Number   uint64           `json:"n,omitempty"` // of its last report
+	Stored   millis           `json:"t,omitempty"` // of the same
+	Interval int64            `json:"i,omitempty"` // milliseconds between reports, smoothed
+	Epoch    uint32           `json:"e,omitempty"`
+	Step     uint64           `json:"s,omitempty"`
+	Layers   []string         `json:"l,omitempty"`
+	Slots    map[string][]int `json:"z,omitempty"`
+	Accepts  []string         `json:"a,omitempty"`
+	Access   []string         `json:"k,omitempty"`
+	Halted   bool             `json:"h,omitempty"`
+	Gradient bool             `json:"g,omitempty"` // it has told of a host gradient at least once
+	Silent   bool             `json:"q,omitempty"` // an event told that it fell silent
+}
+
+// seed is one seed of a run.
+type seed struct {
+	ID         string             `json:"i"`
+	Blueprint  string             `json:"b,omitempty"`
+	Slot       string             `json:"z,omitempty"`
+	Shape      []int              `json:"h,omitempty"` // of the slot, as the kernel was asked for
+	Parameters map[string]float32 `json:"pa,omitempty"`
+	Mesh       []string           `json:"m,omitempty"` // empty: all of the host's layers
+	Blend      trainer.Blend      `json:"bl,omitzero"`
+	Schedule   trainer.Schedule   `json:"sc,omitzero"`
+	Promotion  *Promotion         `json:"pr,omitempty"` // its own; nil: the Config's
+	Policy     string             `json:"po,omitempty"` // policy_version of its germination
+
+	Stage       leyline.SeedLifecycleStage `json:"s"`
+	Target      leyline.SeedLifecycleStage `json:"t,omitempty"`  // ordered last
+	Order       uint64                     `json:"o,omitempty"`  // number of the last order for it
+	AttachOrder uint64                     `json:"ao,omitempty"` // what applied less describes a predecessor
+	Kernel      kernelState                `json:"k,omitzero"`
+	Wait        *wait                      `json:"w,omitempty"`
+
+	Paused     pauseCause `json:"p,omitempty"` // why it is to be out of the output
+	Out        bool       `json:"u,omitempty"` // the trainer says that it is
+	Listed     bool       `json:"l,omitempty"` // in the trainer's last report
+	Isolation  isolation  `json:"v,omitzero"`
+	Age        uint32     `json:"a,omitempty"` // reports since it was attached
+	Alpha      float32    `json:"al,omitempty"`
+	AlphaSteps int        `json:"as,omitempty"`
+	Progress   progress   `json:"g"`
+	Earned     bool       `json:"e,omitempty"`
+	Embargo    embargo    `json:"em,omitzero"`
+	Gate       lastGate   `json:"lg,omitzero"`
+	Issued     millis     `json:"c,omitempty"` // issue of the last accepted command
+}
+
+// kernelState is the kernel that a seed was given.
+type kernelState struct {
+	Ref       string  `json:"r,omitempty"` // until it is attached
+	Checksum  string  `json:"c,omitempty"`
+	Guard     string  `json:"g,omitempty"` // until it is attached
+	LatencyMS float64 `json:"l,omitempty"` // from the request to the answer
+}
+
+// wait is a seed's wait for its kernel, over all of its requests.
+type wait struct {
+	Nonce    int64    `json:"n"` // tells this wait from earlier ones of the seed
+	Issued   []millis `json:"t"` // of each attempt
+	Deadline millis   `json:"d"`
+}
+
+// pauseCause is a set of reasons to keep a seed out of the output.
+type pauseCause uint8
+
+const (
+	pausedByCommand pauseCause = 1 << iota
+	pausedByIsolation
+	pausedByEmergency
+)
+
+// isolation is a seed's isolation breaker.
+type isolation struct {
+	Failures int  `json:"f,omitempty"` // since it last closed
+	Clean    int  `json:"c,omitempty"` // reports in the output without a violation since then
+	Leaking  bool `json:"l,omitempty"` // the last report showed a violation
+}
+
+// embargo is the time that a culled seed rests.
+type embargo struct {
+	Until     millis `json:"u,omitempty"`
+	Failures  int    `json:"f,omitempty"` // resets that G5 did not let pass
+	Withdrawn bool   `json:"w,omitempty"` // it ends as soon as the trainer no longer lists the seed
+}
+
+// lastGate is the last gate that a seed came to.
+type lastGate struct {
+	Gate   leyline.SeedLifecycleGate `json:"g,omitempty"`
+	Reason string                    `json:"r,omitempty"` // empty: passed
+}
+
+// tombstone holds an id that a command ended, so that what was issued before it
+// stays without effect.
+type tombstone struct {
+	Seed   string `json:"s"`
+	Issued millis `json:"i"` // of the command
+	Until  millis `json:"u"`
+}
+
+// acceptance is one accepted command, by digests of its id and of all of it.
+type acceptance struct {
+	ID      string `json:"i"`
+	Content string `json:"c"`
+	Issued  millis `json:"t"`
+}
+
+// emergencyState is the emergency that a run is in.
+type emergencyState struct {
+	Level  leyline.EmergencyLevel `json:"l,omitempty"`
+	Reason string                 `json:"r,omitempty"`
+	Issued millis                 `json:"t,omitempty"` // of the last emergency command
+	Known  []string               `json:"k,omitempty"` // ids of signals that were acted on
+}
+
+type refusedPeer struct {
+	ID   string `json:"i"`
+	Told millis `json:"t"`
+}
+
+// clone copies what a decision may change. What is only ever replaced as a
+// whole is shared.
+func (r *Record) clone() *Record {
+	next := *r
+	next.Seeds = make([]*seed, len(r.Seeds), len(r.Seeds)+1)
+	for i, s := range r.Seeds {
+		next.Seeds[i] = s.clone()
+	}
+	next.Pending = slices.Clone(r.Pending)
+	return &next
+}
+
+func (s *seed) clone() *seed {
+	next := *s
+	if s.Wait != nil {
+		waiting := *s.Wait
+		next.Wait = &waiting
+	}
+	return &next
+}
+
+func (r *Record) find(id string) *seed {
+	for _, s := range r.Seeds {
+		if s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// appended is a list with one more entry, of which the oldest go above the
+// bound. It never writes into the list itself.
+func appended[T any](list []T, entry T, bound int) []T {
+	next := make([]T, 0, len(list)+1)
+	next = append(append(next, list...), entry)
+	return next[max(0, len(next)-bound):]
+}
+
+// without is a list without some entries. It never writes into the list itself.
+func without[T any](list []T, unwanted func(T) bool) []T {
+	if !slices.ContainsFunc(list, unwanted) {
+		return list
+	}
+	var next []T
+	for _, entry := range list {
+		if !unwanted(entry) {
+			next = append(next, entry)
+		}
+	}
+	return next
+}

@@ -1,0 +1,233 @@
+package kasmina
+
+import (
+	"strconv"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// reading is one report as the seeds are compared with it.
+type reading struct {
+	report    *trainer.Report
+	entries   map[string]*entry
+	listed    []string // ids in the order of the report
+	stored    millis
+	orderRead uint64
+	halted    bool
+
+	// adopting: the run has another trainer now, or its record was lost: what the
+	// trainer tells is what counts.
+	adopting bool
+	rebuilt  bool   // the record was lost
+	known    uint64 // the last order that the record knows of
+}
+
+// entry is one seed as its trainer tells of it.
+type entry struct {
+	stage   leyline.SeedLifecycleStage
+	order   uint64
+	paused  bool
+	failed  bool
+	failure trainer.AttachFailure
+	alpha   figure
+	steps   int
+	seen    *evidence
+}
+
+// attached says whether an entry tells of a seed in the model.
+func (e *entry) attached() bool { return e.stage >= stageTraining && e.stage <= stageFossilized }
+
+const (
+	maxEntries    = 64
+	maxAlphaSteps = 1 << 24
+	maxInterval   = 24 * 60 * 60 * 1000 // milliseconds
+	// refusalInterval is how often a refused trainer is told of.
+	refusalInterval = 60_000
+)
+
+// report takes a trainer's report: who leads the run, then each seed.
+func (st *step) report(m Report) {
+	if m.Packet == nil {
+		st.d.Ignored = true
+		return
+	}
+	if !m.Protocol {
+		st.watch()
+		return
+	}
+	stored := momentOf(m.Stored)
+	if stored == 0 {
+		stored = st.now
+	}
+	stale := !m.Issued.IsZero() && stored.since(momentOf(m.Issued)) > st.config.FreshnessWindow
+	if stale || m.Report.TrainerID == "" {
+		st.d.Ignored = true
+		return
+	}
+	rc := &reading{report: &m.Report, stored: stored, known: st.r.LastOrder}
+	if !st.leads(&m.Report, rc) {
+		st.d.Ignored = true
+		return
+	}
+	st.changed = true
+	st.take(m, rc)
+	rc.read(m.Packet)
+	st.compare(rc)
+	st.abandon(st.settleOrders(rc))
+	st.holdEmergency(rc)
+	st.releaseDue()
+	st.tune()
+	st.tellAll()
+}
+
+// watch tells once of a trainer that only reports. A run that has a trainer is
+// not changed by one.
+func (st *step) watch() {
+	if st.r.Trainer.ID != "" {
+		st.d.Ignored = true
+		return
+	}
+	if st.r.Watched {
+		return
+	}
+	st.r.Watched = true
+	st.tell("trainer_watched", levelInfo, "training_run_id", st.r.Run)
+}
+
+// leads says whether a report comes from the trainer that leads the run, or
+// from one that takes it over.
+func (st *step) leads(report *trainer.Report, rc *reading) bool {
+	t := &st.r.Trainer
+	switch {
+	case t.ID == "":
+		rc.adopting, rc.rebuilt = true, true
+		t.ID = report.TrainerID
+		return true
+	case t.ID == report.TrainerID:
+		return report.Number > t.Number
+	case contains(t.Retired, report.TrainerID):
+		return false
+	case report.Resumes != t.ID && rc.stored.since(t.Stored) < st.config.silence(t):
+		st.refuseTrainer(report.TrainerID)
+		return false
+	}
+	rc.adopting = true
+	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
+		"resumes", strconv.FormatBool(report.Resumes == t.ID))
+	*t = trainerState{ID: report.TrainerID, Retired: appended(t.Retired, t.ID, maxRetired)}
+	return true
+}
+
+func contains(list []string, text string) bool {
+	for _, entry := range list {
+		if entry == text {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseTrainer tells of a second trainer of the run, once a minute.
+func (st *step) refuseTrainer(id string) {
+	for _, refused := range st.r.Refused {
+		if refused.ID == id && st.now-refused.Told < refusalInterval {
+			return
+		}
+	}
+	rest := without(st.r.Refused, func(p refusedPeer) bool { return p.ID == id })
+	st.r.Refused = appended(rest, refusedPeer{ID: id, Told: st.now}, maxRefused)
+	st.tell("trainer_refused", levelCritical, "trainer_id", id, "leader", st.r.Trainer.ID,
+		"training_run_id", st.r.Run)
+}
+
+// take remembers what the trainer told of itself.
+func (st *step) take(m Report, rc *reading) {
+	t, report := &st.r.Trainer, &m.Report
+	if t.Silent {
+		t.Silent = false
+		st.tell("run_heard", levelInfo, "training_run_id", st.r.Run)
+	}
+	if t.Stored != 0 && rc.stored > t.Stored {
+		passed := min(int64(rc.stored-t.Stored), maxInterval)
+		if t.Interval == 0 {
+			t.Interval = passed
+		}
+		t.Interval += (passed - t.Interval) / 4
+	}
+	t.Number, t.Stored = report.Number, max(rc.stored, t.Stored)
+	t.Epoch, t.Step = m.Packet.GetCurrentEpoch(), m.Packet.GetGlobalStep()
+	t.Layers, t.Slots, t.Accepts, t.Access = report.HostLayers, report.Slots, report.Accepts, report.KernelAccess
+	t.Halted = m.Packet.GetTrainingMetrics()[trainer.MetricHalted] == 1
+	rc.halted, rc.orderRead = t.Halted, report.OrderRead
+	if report.OrderRead <= maxOrder/2 { // beyond it is no number that was ever given
+		st.r.LastOrder = max(st.r.LastOrder, report.OrderRead)
+		st.first = max(st.first, st.r.LastOrder)
+	}
+	if index := max(t.Step, uint64(t.Epoch)); index > 0 {
+		st.index = strconv.FormatUint(index, 10)
+	}
+}
+
+func (rc *reading) read(packet *leyline.SystemStatePacket) {
+	rc.entries = make(map[string]*entry, len(packet.GetSeedStates()))
+	for _, state := range packet.GetSeedStates() {
+		id := state.GetSeedId()
+		if id == "" || len(id) > maxIDLength || len(rc.entries) >= maxEntries {
+			continue
+		}
+		if _, twice := rc.entries[id]; twice {
+			continue
+		}
+		rc.entries[id] = readEntry(state)
+		rc.listed = append(rc.listed, id)
+	}
+}
+
+func readEntry(state *leyline.SeedState) *entry {
+	metrics := state.GetMetrics()
+	e := &entry{
+		stage:  state.GetStage(),
+		order:  uint64(wholeNumber(metrics[trainer.MetricOrder], maxOrder)),
+		paused: metrics[trainer.MetricPaused] == 1,
+		failed: metrics[trainer.MetricAttachFailed] == 1,
+		failure: trainer.AttachFailure(
+			wholeNumber(metrics[trainer.MetricAttachReason], int(trainer.AttachNoRoom))),
+		alpha: readFigure(metrics, trainer.MetricAlpha),
+		steps: wholeNumber(metrics[trainer.MetricAlphaSteps], maxAlphaSteps),
+		seen:  readEvidence(metrics),
+	}
+	if norm := figure(state.GetGradientNorm()); !e.seen.GradientNorm.known() && norm != 0 {
+		e.seen.GradientNorm = readFigure(map[string]float32{"": float32(norm)}, "")
+	}
+	return e
+}
+
+// wholeNumber is a count out of a metric; what is none is 0.
+func wholeNumber(value float32, most int) int {
+	if value >= 0 && value <= float32(most) {
+		return int(value)
+	}
+	return 0
+}
+
+// tune lets the whole network train on once a seed is kept and none is on its
+// way into the output.
+func (st *step) tune() {
+	var kept *seed
+	for _, s := range st.r.Seeds {
+		if s.Stage == stageFossilized {
+			kept = s
+		}
+		blending := s.Stage >= stageBlending && s.Stage <= stageProbationary
+		if blending || s.Stage == stageTraining && s.Target == stageBlending && st.pendingOf(s.ID, classStage) != nil {
+			st.r.Tuned = false
+			return
+		}
+	}
+	if kept == nil || st.r.Tuned {
+		return
+	}
+	st.r.Tuned = true
+	st.askSeed(kept, trainer.Tune, pending{Reason: "kept"})
+}

@@ -1,0 +1,147 @@
+package kasmina
+
+import (
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// View is a record as a person reads it.
+type View struct {
+	Run        string      `json:"run"`
+	Watched    bool        `json:"watched,omitempty"` // its trainer only reports
+	Trainer    TrainerView `json:"trainer,omitzero"`
+	LastOrder  uint64      `json:"last_order"`
+	Seeds      []SeedView  `json:"seeds"`
+	Pending    []OrderView `json:"pending_orders,omitempty"`
+	Breaker    string      `json:"kernel_breaker"`
+	Emergency  string      `json:"emergency,omitempty"`
+	WrittenOff []string    `json:"written_off,omitempty"` // blueprints whose kernels were at fault
+	Violations int         `json:"isolation_violations"`
+}
+
+// TrainerView is the trainer that leads a run.
+type TrainerView struct {
+	ID         string           `json:"id"`
+	Report     uint64           `json:"report"`
+	ReportedAt time.Time        `json:"reported_at"`
+	Epoch      uint32           `json:"epoch"`
+	Step       uint64           `json:"step"`
+	HostLayers []string         `json:"host_layers,omitempty"`
+	Slots      map[string][]int `json:"slots,omitempty"`
+	Accepts    []string         `json:"accepts,omitempty"`
+	Access     []string         `json:"kernel_access,omitempty"`
+	Halted     bool             `json:"halted,omitempty"`
+	Silent     bool             `json:"silent,omitempty"`
+}
+
+// SeedView is one seed of a run.
+type SeedView struct {
+	ID           string             `json:"id"`
+	Blueprint    string             `json:"blueprint"`
+	Slot         string             `json:"slot"`
+	Stage        string             `json:"stage"`
+	Ordered      string             `json:"ordered,omitempty"` // the stage that it is on its way to
+	Order        uint64             `json:"order,omitempty"`
+	Checksum     string             `json:"checksum,omitempty"`
+	Waiting      bool               `json:"waits_for_kernel,omitempty"`
+	Alpha        float64            `json:"alpha"`
+	AlphaSteps   int                `json:"alpha_steps"`
+	Blend        trainer.Blend      `json:"blend,omitzero"`
+	Schedule     trainer.Schedule   `json:"schedule,omitzero"`
+	Parameters   map[string]float32 `json:"parameters,omitempty"`
+	Paused       []string           `json:"paused,omitempty"` // why
+	Age          uint32             `json:"age_reports"`
+	Residence    int                `json:"residence_reports"`
+	Earned       bool               `json:"earned,omitempty"`
+	Violations   int                `json:"isolation_violations,omitempty"`
+	Measured     map[string]float64 `json:"measured,omitempty"`
+	EmbargoUntil *time.Time         `json:"embargo_until,omitempty"`
+	LastGate     string             `json:"last_gate,omitempty"`
+	LastFailure  string             `json:"last_failure,omitempty"`
+}
+
+// OrderView is an order that has shown no effect yet.
+type OrderView struct {
+	Number uint64    `json:"number"`
+	Kind   string    `json:"kind"`
+	Seed   string    `json:"seed,omitempty"`
+	Sent   time.Time `json:"sent"`
+	Anew   int       `json:"sent_anew,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// NewView makes a record readable; it is nil for no record.
+func NewView(r *Record) *View {
+	if r == nil {
+		return nil
+	}
+	view := &View{
+		Run: r.Run, Watched: r.Watched && r.Trainer.ID == "", LastOrder: r.LastOrder, Seeds: []SeedView{},
+		Breaker: r.Breaker.state().String(), WrittenOff: WrittenOff(r), Violations: r.Violations,
+	}
+	if r.Emergency.Level >= pausingLevel {
+		view.Emergency = r.Emergency.Level.String()
+	}
+	if t := &r.Trainer; t.ID != "" {
+		view.Trainer = TrainerView{
+			ID: t.ID, Report: t.Number, ReportedAt: t.Stored.time(), Epoch: t.Epoch, Step: t.Step,
+			HostLayers: t.Layers, Slots: t.Slots, Accepts: t.Accepts, Access: t.Access,
+			Halted: t.Halted, Silent: t.Silent,
+		}
+	}
+	for _, s := range r.Seeds {
+		view.Seeds = append(view.Seeds, s.view())
+	}
+	for i := range r.Pending {
+		p := &r.Pending[i]
+		view.Pending = append(view.Pending, OrderView{
+			Number: p.Number, Kind: string(p.Kind), Seed: p.Seed, Sent: p.Sent.time(), Anew: p.Renewals, Reason: p.Reason,
+		})
+	}
+	return view
+}
+
+func (s *seed) view() SeedView {
+	view := SeedView{
+		ID: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Stage: s.Stage.String(), Order: s.Order,
+		Checksum: s.Kernel.Checksum, Waiting: s.Wait != nil, Alpha: s.share(), AlphaSteps: s.AlphaSteps,
+		Blend: s.Blend, Schedule: s.Schedule, Parameters: s.Parameters, Paused: s.Paused.names(), Age: s.Age,
+		Residence: s.Progress.Residence, Earned: s.Earned, Violations: s.Isolation.Failures,
+		LastFailure: s.Gate.Reason,
+	}
+	if s.Target != stageUnknown {
+		view.Ordered = s.Target.String()
+	}
+	if s.Stage == stageEmbargoed {
+		until := s.Embargo.Until.time()
+		view.EmbargoUntil = &until
+	}
+	if s.Gate.Gate != leyline.SeedLifecycleGate_SEED_GATE_UNKNOWN {
+		view.LastGate = s.Gate.Gate.String()
+	}
+	last := *s.Progress.last()
+	for _, f := range last.fields() {
+		if f.at.finite() {
+			if view.Measured == nil {
+				view.Measured = make(map[string]float64)
+			}
+			view.Measured[f.name] = float64(*f.at)
+		}
+	}
+	return view
+}
+
+func (c pauseCause) names() []string {
+	var names []string
+	for _, cause := range []struct {
+		bit  pauseCause
+		name string
+	}{{pausedByCommand, "command"}, {pausedByIsolation, "isolation"}, {pausedByEmergency, "emergency"}} {
+		if c&cause.bit != 0 {
+			names = append(names, cause.name)
+		}
+	}
+	return names
+}

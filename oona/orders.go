@@ -1,0 +1,203 @@
+package oona
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/rueidis"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+const (
+	orderWait = 5 * time.Second  // longest wait of one read
+	orderLook = 10 * time.Second // between two looks at the whole of a stream
+	firstID   = "0-0"
+)
+
+// PublishReport publishes a trainer's report: a training state with attributes,
+// which its envelope signs.
+func (c *Client) PublishReport(ctx context.Context, packet *leyline.SystemStatePacket, attributes map[string]string) error {
+	return c.Publish(ctx, Message{Stream: c.cfg.Streams.Normal, Payload: packet, Attributes: attributes})
+}
+
+// FollowOrders reads the stream of a run until ctx is done, and returns nil, or
+// ErrClosed when the client is closed before. It takes what the stream holds and
+// what comes, in order, one call of take at a time; the next order waits for it.
+// Orders that are lost with their stream, and a stream that begins anew, leave
+// nothing to do: the whole of the stream is looked at again every ten seconds, and
+// take may see an order more than once, which its number tells.
+//
+// An order is an ADAPTATION_COMMAND in a signed envelope that was made for this
+// stream and stored within the control window of its signing, by the clock of the
+// bus. The signature of the command itself is the caller's to verify. Whatever
+// else lies on the stream is dropped and counted: see Drops. Outages heal inside.
+//
+// It needs XREAD on the stream and nothing else, and a connection of its own: one
+// client has 64 for this and its subscriptions.
+func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*leyline.AdaptationCommand)) error {
+	f := c.follow(stream, take)
+	defer f.hangUp()
+	trouble := outage{log: f.log, shared: c.guard.outage, failures: &c.meters.readFailures}
+	defer trouble.quit()
+	for ctx.Err() == nil {
+		if c.closed.Load() {
+			return ErrClosed
+		}
+		switch err := f.step(ctx); {
+		case err == nil:
+			trouble.over()
+		case ctx.Err() == nil:
+			c.meters.readRefused.Add(1)
+			trouble.pause(ctx, err)
+		}
+	}
+	return nil
+}
+
+// follower reads the orders of one run. A plain read takes nothing from anybody, so
+// it may be cut off at any time.
+type follower struct {
+	c        *Client
+	stream   string
+	take     func(*leyline.AdaptationCommand)
+	log      *slog.Logger
+	conn     rueidis.DedicatedClient
+	leave    func()
+	position string            // id of the last entry read
+	known    map[string]string // entries that were read, with their signatures, since the last look
+	looked   time.Time         // when the whole stream was last looked at
+	told     map[string]bool   // reasons of drops
+}
+
+func (c *Client) follow(stream string, take func(*leyline.AdaptationCommand)) *follower {
+	return &follower{c: c, stream: stream, take: take, position: firstID, log: c.log.With("stream", stream), told: make(map[string]bool)}
+}
+
+// step makes one read: of what is new, or now and then of everything there is.
+func (f *follower) step(ctx context.Context) error {
+	left := orderLook - time.Since(f.looked)
+	if f.looked.IsZero() || left <= 0 {
+		return f.look(ctx)
+	}
+	entries, err := f.read(ctx, f.position, min(left, orderWait))
+	if err != nil {
+		f.looked = time.Time{} // whatever happened, look at everything first
+		return err
+	}
+	f.takeAll(entries, f.known)
+	return nil
+}
+
+// look reads the whole of the stream. It finds what the reads miss: a stream that
+// began anew, by a clock that was set back, lies below their position.
+func (f *follower) look(ctx context.Context) error {
+	entries, err := f.read(ctx, firstID, 0)
+	if err != nil {
+		return err
+	}
+	f.looked, f.position = time.Now(), firstID
+	known := make(map[string]string, len(entries))
+	f.takeAll(entries, known)
+	f.known = known
+	return nil
+}
+
+// takeAll takes the entries that are not known, notes all of them in seen, and
+// moves on behind the last one.
+func (f *follower) takeAll(entries []entry, seen map[string]string) {
+	for _, e := range entries {
+		signature, known := f.known[e.id]
+		if !known || signature != e.signature {
+			f.open(e)
+		}
+		seen[e.id], f.position = e.signature, e.id
+	}
+}
+
+func (f *follower) open(e entry) {
+	if !e.found && e.bootstrap {
+		return
+	}
+	order, reason, err := f.c.openOrder(e, f.stream)
+	if err == nil {
+		f.c.meters.consumed.Add(1)
+		f.take(order)
+		return
+	}
+	f.c.drops.add(reason, f.stream)
+	if !f.told[reason] {
+		f.told[reason] = true
+		f.log.Warn("an order was dropped", "reason", reason, "entry", e.id, "error", err)
+	}
+}
+
+// openOrder reads an order, or says for what reason the entry is none. Whatever the
+// client trusts elsewhere, an order must be bound to its stream.
+func (c *Client) openOrder(e entry, stream string) (*leyline.AdaptationCommand, string, error) {
+	env, reason, err := c.open(e, stream, TrustStrict)
+	if err != nil {
+		return nil, reason, err
+	}
+	if env.kind != leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND {
+		return nil, ReasonWrongType, fmt.Errorf("type %s is no order", env.kind)
+	}
+	order := new(leyline.AdaptationCommand)
+	if err := proto.Unmarshal(env.payload, order); err != nil {
+		return nil, ReasonUndecodable, fmt.Errorf("decode order: %w", err)
+	}
+	signed, stored := identity{issued: env.signedAt()}, publishedAt(e.id)
+	if reason := signed.age(c.cfg.ControlWindow, c.cfg.ClockSkew, stored, stored); reason != "" {
+		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
+			signed.issued.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
+	}
+	return order, "", nil
+}
+
+// read asks for the entries behind an id, and waits for the first.
+func (f *follower) read(ctx context.Context, behind string, wait time.Duration) ([]entry, error) {
+	if f.conn == nil {
+		f.conn, f.leave = f.c.rdb.Dedicate()
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		f.conn.Close()
+	})
+	// The bound catches a connection that is dead without having been closed.
+	bounded, cancel := context.WithTimeout(ctx, wait+f.c.cfg.DialTimeout)
+	reply := f.conn.Do(bounded, f.command(behind, wait))
+	cancel()
+	if !stop() {
+		<-ended
+	}
+	if err := reply.NonRedisError(); err != nil && !rueidis.IsRedisNil(err) {
+		f.hangUp()
+	}
+	entries, err := parseRead(reply)
+	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.stream, err)
+	}
+	return entries, nil
+}
+
+func (f *follower) command(behind string, wait time.Duration) rueidis.Completed {
+	read := f.c.rdb.B().Xread().Count(maxOrders)
+	if wait <= 0 {
+		return read.Streams().Key(f.stream).Id(behind).Build()
+	}
+	return read.Block(max(1, wait.Milliseconds())).Streams().Key(f.stream).Id(behind).Build()
+}
+
+func (f *follower) hangUp() {
+	if f.conn != nil {
+		f.leave()
+		f.conn = nil
+	}
+}

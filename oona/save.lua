@@ -1,0 +1,39 @@
+-- Writes a run record, if it still is the version that was decided on, and with
+-- it the orders of that decision: both or nothing, and one decision's orders once.
+-- KEYS: record, stream of its run, and the due index when the run is to be due.
+-- ARGV: expected version, name of this write, ms to live of the record, value,
+-- pending outputs, bound of the stream, ms to live of the stream, run, when it is
+-- due; then payload and signature of each order.
+-- Result: the version written, or -1 - the version that was found instead.
+local KEYS, ARGV, call = KEYS, ARGV, redis.call
+local record, stream = KEYS[1], KEYS[2]
+
+local found = call('HMGET', record, 'v', 't')
+local version = tonumber(found[1] or '0')
+if version ~= tonumber(ARGV[1]) then
+  if found[2] == ARGV[2] then return version end -- this very write, whose answer was lost
+  return -1 - version
+end
+if version == 0 then
+  -- Time as the first version: no record has the versions of one that was lost.
+  local clock = call('TIME')
+  version = clock[1] * 1000 + math.floor(clock[2] / 1000)
+else
+  version = version + 1
+end
+
+-- A script that fails is not undone, so what may fail comes before the record.
+if KEYS[3] then schedule(KEYS[3], ARGV[8], tonumber(ARGV[9])) end
+for i = 10, #ARGV, 2 do
+  call('XADD', stream, 'MAXLEN', '=', ARGV[6], '*', 'payload', ARGV[i], 'signature', ARGV[i + 1])
+end
+if #ARGV > 9 then call('PEXPIRE', stream, ARGV[7]) end
+
+if ARGV[5] == '' then
+  call('HSET', record, 'v', string.format('%.0f', version), 't', ARGV[2], 'd', ARGV[4])
+  call('HDEL', record, 'o')
+else
+  call('HSET', record, 'v', string.format('%.0f', version), 't', ARGV[2], 'd', ARGV[4], 'o', ARGV[5])
+end
+call('PEXPIRE', record, ARGV[3])
+return version

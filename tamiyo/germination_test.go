@@ -1,0 +1,190 @@
+package tamiyo
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+func TestOnlySafeBlueprintsAreChosen(t *testing.T) {
+	t.Parallel()
+	experimental := safe("experimental", 900)
+	experimental.Tier = leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL
+	approval, quarantine := safe("approval", 900), safe("quarantine", 900)
+	approval.ApprovalRequired, quarantine.QuarantineOnly = true, true
+	bad := []Candidate{
+		experimental, approval, quarantine, safe("empty", 0), safe("", 900), safe(strings.Repeat("long", 50), 900),
+	}
+	r := newRun(t, Config{})
+	r.candidates = offer(append(bad, safe("B", 7), safe("A", 7), safe("C", 3))...)
+	if got := r.stall().GetSeedOperation().GetBlueprintId(); got != "A" {
+		t.Errorf("chose %s, want A", got)
+	}
+}
+
+func TestCandidatesAreAskedForByTheShapeOfTheSlot(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.next.Slots = map[string][]int{"b": {8}, "a": {64, 7, 7}, "c": {12, 32}}
+	var asked [][]int
+	r.candidates = func(slot []int) ([]Candidate, error) {
+		asked = append(asked, slot)
+		if len(slot) == 1 {
+			return []Candidate{safe("BP007", 3)}, nil
+		}
+		return nil, nil
+	}
+	command := r.stall()
+	if command.GetAnnotations()["slot"] != "b" || command.GetSeedOperation().GetBlueprintId() != "BP007" {
+		t.Errorf("command %v", command)
+	}
+	if len(asked) != 2 || len(asked[0]) != 3 || len(asked[1]) != 1 {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
+func TestSeedsGrowOnSeveralSlots(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		most  int
+		slots []string
+		want  []string
+	}{
+		{0, []string{"c", "b", "a"}, []string{"a"}},
+		{1, []string{"c", "b", "a"}, []string{"a"}},
+		{2, []string{"c", "b", "a"}, []string{"a", "b"}},
+		{9, []string{"c", "b", "a"}, []string{"a", "b", "c"}},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.most, " of ", len(test.slots)), func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{MaxGrowing: test.most})
+			r.next.Slots = map[string][]int{}
+			for _, name := range test.slots {
+				r.next.Slots[name] = []int{8}
+			}
+			r.stall()
+			var got, ids []string
+			for _, command := range r.decisions[len(r.decisions)-1].Commands {
+				got = append(got, command.GetAnnotations()["slot"])
+				ids = append(ids, command.GetTargetSeedId())
+			}
+			if !slices.Equal(got, test.want) || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != len(test.want) {
+				t.Fatalf("seeds %v at %v, want %v", ids, got, test.want)
+			}
+			var seeds []*leyline.SeedState
+			for _, id := range ids {
+				seeds = append(seeds, seedState(id, stageTraining))
+			}
+			for range 10 {
+				if decision := r.report(1, seeds...); len(decision.Commands) > 0 {
+					t.Fatalf("more than %d: %v", test.most, operations(decision))
+				}
+			}
+		})
+	}
+}
+
+func TestBlueprintIsWrittenOffAtItsSlotAlone(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.candidates = offer(safe("BP002", 100))
+	r.next.Slots = map[string][]int{"a": {8}, "b": {8}}
+	first := r.stall()
+	r.report(1, seedState(first.GetTargetSeedId(), stageTraining))
+	r.report(1, seedState(first.GetTargetSeedId(), stageCulled))
+	if second := r.stall(); second.GetAnnotations()["slot"] != "b" || second.GetSeedOperation().GetBlueprintId() != "BP002" {
+		t.Errorf("command %v", second)
+	}
+}
+
+func TestSlotOfAKeptSeedIsFree(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	kept := seedState(r.stall().GetTargetSeedId(), stageFossilized)
+	r.report(1, kept)
+	for range 3 {
+		if decision := r.report(1, kept); len(decision.Commands) > 0 {
+			t.Fatal("no time to show what it is worth")
+		}
+	}
+	if command := only(t, r.report(1, kept), "SEED_OP_GERMINATE"); command.GetAnnotations()["slot"] != "layer1" {
+		t.Errorf("command %v", command)
+	}
+}
+
+func TestEmptyLibraryIsSaidOnceAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.candidates = offer()
+	said := 0
+	for range 10 {
+		decision := r.report(1)
+		if len(decision.Commands) > 0 {
+			t.Fatalf("commands %v without candidates", operations(decision))
+		}
+		if slices.Contains(events(decision), "no_seed_candidates") {
+			said++
+		}
+	}
+	if said != 1 {
+		t.Errorf("said %d times that there are no candidates", said)
+	}
+	r.candidates = offer(safe("BP009", 1))
+	only(t, r.report(1), "SEED_OP_GERMINATE")
+}
+
+func TestSlotWhoseCandidatesAreNotKnownYetIsPassedOver(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.next.Slots = map[string][]int{"a": {7}, "b": {8}}
+	known := false
+	r.candidates = func(slot []int) ([]Candidate, error) {
+		if slot[0] == 7 || !known {
+			return nil, errors.New("catalogue down")
+		}
+		return []Candidate{safe("BP002", 1)}, nil
+	}
+	said := 0
+	for range 10 {
+		decision := r.report(1)
+		if len(decision.Commands) > 0 || slices.Contains(events(decision), "no_seed_candidates") {
+			t.Fatalf("%v %v", operations(decision), events(decision))
+		}
+		if slices.Contains(events(decision), "seed_candidates_unavailable") {
+			said++
+		}
+	}
+	if said != 1 {
+		t.Errorf("said %d times that candidates are not known", said)
+	}
+	known = true
+	if command := only(t, r.report(1), "SEED_OP_GERMINATE"); command.GetAnnotations()["slot"] != "b" {
+		t.Errorf("command %v", command)
+	}
+}
+
+func TestWhateverIsLongOrOddFitsASeedsName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"run-1", strings.Repeat("run", 150), "a \"b\" <c>", "漢字"} {
+		r := newRun(t, Config{})
+		r.candidates = offer(safe(strings.Repeat("b", 128), 5))
+		var command *leyline.AdaptationCommand
+		for number := range uint64(9) {
+			state := r.next
+			state.Number = number + 1<<52
+			state.Packet = packetOf(uint32(number), 1)
+			state.Packet.TrainingRunId = name
+			if decision := r.decide(state); len(decision.Commands) > 0 {
+				command = decision.Commands[0]
+			}
+		}
+		if id := command.GetTargetSeedId(); len(id) > 128 || !isWord(id) {
+			t.Errorf("seed id %q", id)
+		}
+	}
+}

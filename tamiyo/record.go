@@ -1,0 +1,134 @@
+package tamiyo
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// recordFormat is the form that records are written in.
+const recordFormat = 1
+
+// Record is all that the controller remembers of one training run. It travels
+// as JSON between the instances that decide on the run: json.Marshal writes it,
+// [DecodeRecord] reads it. Nobody changes one: [Controller.Decide] returns
+// another.
+type Record struct {
+	Format int    `json:"format"`
+	Run    string `json:"run"`
+
+	Trainer string   `json:"trainer,omitempty"` // process that holds the run; empty: it only reports
+	Number  uint64   `json:"report,omitempty"`  // of its last report
+	Retired []string `json:"retired,omitempty"` // trainers that held the run before, oldest first, digested
+
+	Epoch     uint32 `json:"epoch"`
+	Timestamp uint64 `json:"timestamp_ns,omitempty"` // of the last packet of a trainer that only reports
+
+	Evaluated uint64 `json:"evaluated"`  // reports evaluated: the clock of everything below
+	SeenAt    int64  `json:"seen_at_ms"` // when the last one was, since 1970
+
+	Loss         lossTrend        `json:"loss,omitzero"`
+	Conservative conservativeMode `json:"conservative,omitzero"`
+	Seeds        []seed           `json:"seeds,omitempty"` // by id, ascending
+	Slots        map[string]slot  `json:"slots,omitempty"` // those where a blueprint failed
+
+	Starved     bool `json:"starved,omitempty"`     // no_seed_candidates was told
+	Unavailable bool `json:"unavailable,omitempty"` // seed_candidates_unavailable was told
+}
+
+// slot is what failed at one slot of the host.
+type slot struct {
+	WrittenOff []string       `json:"written_off,omitempty"` // blueprints that are not tried again
+	Setbacks   map[string]int `json:"setbacks,omitempty"`    // failures that were not the blueprint's; it is tried after others
+}
+
+// clone returns a copy that shares nothing with r.
+func (r *Record) clone() *Record {
+	next := *r
+	next.Retired, next.Seeds = slices.Clone(r.Retired), slices.Clone(r.Seeds)
+	next.Slots = maps.Clone(r.Slots)
+	for name, s := range next.Slots {
+		next.Slots[name] = slot{WrittenOff: slices.Clone(s.WrittenOff), Setbacks: maps.Clone(s.Setbacks)}
+	}
+	return &next
+}
+
+func (r *Record) find(id string) (int, bool) {
+	return slices.BinarySearchFunc(r.Seeds, id, func(s seed, id string) int { return cmp.Compare(s.ID, id) })
+}
+
+func (r *Record) seed(id string) (seed, bool) {
+	at, known := r.find(id)
+	if !known {
+		return seed{}, false
+	}
+	return r.Seeds[at], true
+}
+
+func (r *Record) put(s seed) {
+	at, known := r.find(s.ID)
+	if known {
+		r.Seeds[at] = s
+		return
+	}
+	r.Seeds = slices.Insert(r.Seeds, at, s)
+}
+
+func (r *Record) remove(id string) {
+	if at, known := r.find(id); known {
+		r.Seeds = slices.Delete(r.Seeds, at, at+1)
+	}
+}
+
+// growing is the number of seeds on their way: alive in the host or asked for.
+func (r *Record) growing() int {
+	count := 0
+	for i := range r.Seeds {
+		if !r.Seeds[i].Ended {
+			count++
+		}
+	}
+	return count
+}
+
+// occupied says whether a seed grows at a slot.
+func (r *Record) occupied(slot string) bool {
+	return slices.ContainsFunc(r.Seeds, func(s seed) bool { return !s.Ended && s.Slot == slot })
+}
+
+func (r *Record) writeOff(name, blueprintID string) {
+	r.makeRoom()
+	s := r.Slots[name]
+	if !slices.Contains(s.WrittenOff, blueprintID) {
+		s.WrittenOff = append(s.WrittenOff, blueprintID)
+	}
+	delete(s.Setbacks, blueprintID)
+	r.Slots[name] = s
+}
+
+func (r *Record) setBack(name, blueprintID string) {
+	r.makeRoom()
+	s := r.Slots[name]
+	if s.Setbacks == nil {
+		s.Setbacks = map[string]int{}
+	}
+	s.Setbacks[blueprintID] = min(s.Setbacks[blueprintID]+1, maxSetbacks)
+	r.Slots[name] = s
+}
+
+// makeRoom bounds what is remembered of failures: after that many, everything
+// may be tried again.
+func (r *Record) makeRoom() {
+	if r.Slots == nil || remembered(r.Slots) >= maxRemembered {
+		r.Slots = map[string]slot{}
+	}
+}
+
+// remembered counts the names in slots.
+func remembered(slots map[string]slot) int {
+	count := 0
+	for _, s := range slots {
+		count += len(s.WrittenOff) + len(s.Setbacks)
+	}
+	return count
+}

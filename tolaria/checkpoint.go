@@ -1,0 +1,231 @@
+package tolaria
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/kasmina/graft"
+)
+
+const (
+	checkpointName    = "trainer.json"
+	checkpointVersion = 1
+	maxCheckpoint     = 256 << 20
+	seedsPrefix       = "seeds-" // folders of grafts, one a checkpoint
+)
+
+// ErrCheckpoint is wrapped by what is wrong with a checkpoint.
+var ErrCheckpoint = errors.New("checkpoint")
+
+// saved is a trainer between two epochs. Its measurements stay where they are.
+type saved struct {
+	Version  int    `json:"version"`
+	Run      string `json:"run"`
+	Seed     uint64 `json:"seed"`
+	Slot     []int  `json:"slot"`
+	Seeds    string `json:"seeds"` // name of the graft's folder
+	Epochs   int    `json:"epochs"`
+	Rejected int    `json:"rejected"`
+
+	Weights   graft.Weights         `json:"weights"`
+	Moments   []*Moments            `json:"moments"`
+	OfSeeds   map[string][]*Moments `json:"of_seeds"`
+	Kept      map[string]int        `json:"kept"`
+	Rate      annealer              `json:"rate"`
+	SeedRate  float64               `json:"seed_rate"`
+	Order     []byte                `json:"order"` // states of the random streams
+	Noise     []byte                `json:"noise"`
+	Rates     []float64             `json:"rates"`
+	GradMax   float64               `json:"host_gradient_max"`
+	Unchanged bool                  `json:"host_unchanged"`
+	Dropped   int                   `json:"dropped"`
+	KeptCount int                   `json:"kept_count"`
+	First     *float64              `json:"host_accuracy"` // absent: no seed germinated
+}
+
+// Save writes a checkpoint into a folder, which is made when absent: the host,
+// the optimizer, the random streams and the seeds. One that was there stays whole
+// until the new one stands. It is called between epochs, from OnEpoch for
+// example.
+func (t *Trainer) Save(folder string) error {
+	s, err := t.saved()
+	if err != nil {
+		return fmt.Errorf("save the trainer: %w", err)
+	}
+	if err := t.graft.Save(filepath.Join(folder, s.Seeds)); err != nil {
+		return err
+	}
+	content, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("save the trainer: %w", err)
+	}
+	if err := replaceFile(filepath.Join(folder, checkpointName), content); err != nil {
+		return fmt.Errorf("save the trainer: %w", err)
+	}
+	return removeOthers(folder, s.Seeds)
+}
+
+func (t *Trainer) saved() (*saved, error) {
+	parameters := t.network.Parameters()
+	s := &saved{
+		Version: checkpointVersion, Run: t.config.RunID, Seed: t.config.Seed, Slot: t.config.Slot,
+		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Rejected: t.rejected,
+		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
+		OfSeeds: make(map[string][]*Moments), Kept: t.kept,
+		Rate: t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,
+		GradMax: t.result.HostGradientMax, Unchanged: t.result.HostUnchanged,
+		Dropped: t.result.Dropped, KeptCount: t.result.Kept,
+	}
+	if t.germinated {
+		s.First = &t.result.HostAccuracy
+	}
+	for id, members := range t.members {
+		s.OfSeeds[id] = t.adam.Get(members)
+	}
+	for id, moments := range t.waiting {
+		s.OfSeeds[id] = moments
+	}
+	var err error
+	if s.Order, err = t.order.MarshalBinary(); err != nil {
+		return nil, err
+	}
+	s.Noise, err = t.noise.MarshalBinary()
+	return s, err
+}
+
+// load takes up a checkpoint of the same run.
+func (t *Trainer) load(folder string) error {
+	content, err := readBounded(filepath.Join(folder, checkpointName), maxCheckpoint)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	s, err := decodeCheckpoint(content)
+	if err != nil {
+		return err
+	}
+	if s.Run != t.config.RunID || s.Seed != t.config.Seed || !slices.Equal(s.Slot, t.config.Slot) {
+		return fmt.Errorf("%w: is of run %q with seed %d and slot %v, this is %q with seed %d and slot %v",
+			ErrCheckpoint, s.Run, s.Seed, s.Slot, t.config.RunID, t.config.Seed, t.config.Slot)
+	}
+	if err := t.take(s); err != nil {
+		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	if err := t.graft.Load(filepath.Join(folder, s.Seeds)); err != nil {
+		return err
+	}
+	for _, seed := range t.slot.Seeds() {
+		if moments, ok := s.OfSeeds[seed.ID]; ok {
+			t.waiting[seed.ID] = moments
+		}
+		if parameters := t.slot.Parameters(seed.ID); parameters != nil {
+			t.join(seed.ID, parameters)
+		}
+	}
+	if t.blending() {
+		t.resting = bitsOf(t.network.hidden.parameters())
+	}
+	return nil
+}
+
+func (t *Trainer) take(s *saved) error {
+	parameters := t.network.Parameters()
+	if err := s.Weights.Restore(parameters); err != nil {
+		return err
+	}
+	if err := t.adam.Put(parameters, s.Moments); err != nil {
+		return err
+	}
+	if err := errors.Join(t.order.UnmarshalBinary(s.Order), t.noise.UnmarshalBinary(s.Noise)); err != nil {
+		return err
+	}
+	s.Rate.floor, s.Rate.patience = t.rate.floor, t.rate.patience
+	t.rate, t.config.SeedRate = s.Rate, s.SeedRate
+	t.epochs, t.rejected, t.germinated = s.Epochs, s.Rejected, s.First != nil
+	for id, size := range s.Kept {
+		t.kept[id] = size
+	}
+	t.result.Rates = s.Rates
+	t.result.HostGradientMax, t.result.HostUnchanged = s.GradMax, s.Unchanged
+	t.result.Kept, t.result.Dropped = s.KeptCount, s.Dropped
+	if s.First != nil {
+		t.result.HostAccuracy = *s.First
+	}
+	return nil
+}
+
+// decodeCheckpoint reads a checkpoint; whether it fits the trainer is for take.
+func decodeCheckpoint(content []byte) (*saved, error) {
+	var s saved
+	if err := json.Unmarshal(content, &s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	switch {
+	case s.Version != checkpointVersion:
+		return nil, fmt.Errorf("%w: version %d, this is %d", ErrCheckpoint, s.Version, checkpointVersion)
+	case !strings.HasPrefix(s.Seeds, seedsPrefix) || strings.ContainsAny(s.Seeds, `/\`):
+		return nil, fmt.Errorf("%w: seeds in %.40q", ErrCheckpoint, s.Seeds)
+	case s.Epochs < 0 || s.Rejected < 0 || s.Dropped < 0 || s.KeptCount < 0:
+		return nil, fmt.Errorf("%w: a count below 0", ErrCheckpoint)
+	case !validRate(s.Rate.Rate) || !validRate(s.SeedRate):
+		return nil, fmt.Errorf("%w: a learning rate that is none", ErrCheckpoint)
+	}
+	return &s, nil
+}
+
+func readBounded(path string, most int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return content, nil
+}
+
+// replaceFile writes a file so that its name always leads to a whole one.
+func replaceFile(path string, content []byte) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".saving-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+// removeOthers removes the seeds of checkpoints before the present one.
+func removeOthers(folder, present string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return fmt.Errorf("tidy checkpoint: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), seedsPrefix) && entry.Name() != present {
+			if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
+				return fmt.Errorf("tidy checkpoint: %w", err)
+			}
+		}
+	}
+	return nil
+}

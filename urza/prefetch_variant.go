@@ -1,0 +1,201 @@
+package urza
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"unicode/utf8"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// lookups bounds how often a variant that keeps changing is looked up again.
+const lookups = 5
+
+// findVariant is the kernel of a variant, forged when the library does not hold it, or
+// not as it should be.
+func (p *Prefetcher) findVariant(
+	ctx context.Context, id string, variant trainer.Variant, format string,
+) (settled, error) {
+	if format == FormatPrototype {
+		return settled{}, fmt.Errorf("%w: kernels for a slot or for parameters are %s", errFormat, trainer.FormatONNX)
+	}
+	if len(variant.Slot) == 0 {
+		variant.Slot = p.config.Slot
+	}
+	k := key{id, variant.Key()}
+	if k.variant == "" {
+		return settled{}, fmt.Errorf("%w: the slot of the library is not known", errFormat)
+	}
+	for range lookups {
+		found, err := p.current(ctx, k, variant)
+		if forgeable(err) && p.config.Forge != nil {
+			if err := p.forge(ctx, k, variant); err != nil {
+				return settled{}, err
+			}
+			found, err = p.stored(ctx, k)
+		}
+		if !errors.Is(err, errChanged) {
+			return found, err
+		}
+	}
+	return settled{}, fmt.Errorf("%w: variant %s keeps changing", ErrUnavailable, k)
+}
+
+// errOutdated: what is stored is not what would be made now.
+var errOutdated = fmt.Errorf("%w: the stored variant is out of date", ErrNotFound)
+
+// forgeable says that forging is the answer to what a look-up found.
+func forgeable(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrArtifactMissing) || errors.Is(err, ErrChecksumMismatch)
+}
+
+// stored is the variant as the library holds it, noted as used.
+func (p *Prefetcher) stored(ctx context.Context, k key) (settled, error) {
+	e, sum, err := p.library.verified(ctx, k)
+	if err != nil {
+		return settled{}, err
+	}
+	return settled{e, sum}, p.library.touch(ctx, e)
+}
+
+// current is stored, unless the forge would make something else now.
+func (p *Prefetcher) current(ctx context.Context, k key, variant trainer.Variant) (settled, error) {
+	found, err := p.stored(ctx, k)
+	if err != nil || p.config.Current == nil || p.config.Forge == nil {
+		return found, err
+	}
+	if !p.config.Current(found.entry.record, variant) {
+		return settled{}, errOutdated
+	}
+	return found, nil
+}
+
+// forge makes a variant. Requests for the same one at the same time share one forging.
+func (p *Prefetcher) forge(ctx context.Context, k key, variant trainer.Variant) error {
+	for {
+		_, err, _ := p.forging.Do(k.unique(), func() (any, error) { return nil, p.forgeInTurn(ctx, k, variant) })
+		// Whoever was forging for us may have given up; we have not.
+		if err == nil || !isContextError(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (p *Prefetcher) forgeInTurn(ctx context.Context, k key, variant trainer.Variant) error {
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// Somebody may have made it since we looked.
+	if _, err := p.current(ctx, k, variant); err == nil || !forgeable(err) {
+		return err
+	}
+	err := p.forgeOnce(ctx, k, variant)
+	if err != nil {
+		p.refusedForge.Add(1)
+		return err
+	}
+	p.forged.Add(1)
+	return nil
+}
+
+func (p *Prefetcher) forgeOnce(ctx context.Context, k key, variant trainer.Variant) error {
+	if err := p.library.forgeAllowed(ctx, k); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, p.config.ForgeTimeout)
+	defer cancel()
+	forged, err := p.config.Forge(bounded, k.id, variant)
+	if err != nil && ctx.Err() == nil && isContextError(err) {
+		// Not the caller's deadline: nobody may take it for one.
+		return fmt.Errorf("%w: %s not forged within %s: %v", ErrUnavailable, k, p.config.ForgeTimeout, err) //nolint:errorlint // see above
+	}
+	if err != nil {
+		return fmt.Errorf("forge %s: %w", k, err)
+	}
+	if made := forged.Descriptor.GetBlueprintId(); made != k.id {
+		return fmt.Errorf("forge %s: made a kernel of %q", k, made)
+	}
+	if _, err := p.library.SaveVariant(ctx, variant, forged); err != nil {
+		return err
+	}
+	return nil
+}
+
+// forgeAllowed is why a variant of the blueprint must not be made, or nil: what would
+// be withheld is not made first.
+func (l *Library) forgeAllowed(ctx context.Context, k key) error {
+	own, err := l.entry(ctx, key{id: k.id})
+	if errors.Is(err, ErrNotFound) {
+		return nil // the forge knows what is permitted
+	}
+	if err != nil {
+		return err
+	}
+	return l.withheldVariant(own, &Record{Descriptor: own.record.Descriptor})
+}
+
+// WithheldVariant is why a kernel that is forged of a blueprint would be withheld, an
+// ErrWithheld, or nil: so nobody has to ask for one to learn that. It costs no look-up
+// while nothing changed. Any other error is ErrUnavailable.
+func (l *Library) WithheldVariant(ctx context.Context, descriptor *leyline.BlueprintDescriptor) error {
+	own, err := l.entry(ctx, key{id: descriptor.GetBlueprintId()})
+	if errors.Is(err, ErrNotFound) {
+		return l.Withheld(&Record{Descriptor: descriptor})
+	}
+	if err != nil {
+		return fmt.Errorf("urza: variants of %q: %w", descriptor.GetBlueprintId(), err)
+	}
+	return l.withheldVariant(own, &Record{Descriptor: descriptor})
+}
+
+// madeWith says whether a kernel was made with these values of its parameters; those
+// that are not given may be any.
+func (r *Record) madeWith(parameters map[string]float64) bool {
+	own := map[string]float64{}
+	for name, bounds := range r.Descriptor.GetAllowedParameters() {
+		own[name] = (bounds.GetMinValue() + bounds.GetMaxValue()) / 2 // what a forge chooses
+	}
+	noted, _ := r.Extras["parameters"].(map[string]any)
+	for name, value := range noted {
+		if number, is := value.(float64); is {
+			own[name] = number
+		}
+	}
+	for name, value := range parameters {
+		if made, declared := own[name]; !declared || made != value {
+			return false
+		}
+	}
+	return true
+}
+
+// attributesFor are those of an answer: the format, and the variant that was asked for.
+func (a answer) attributesFor(variant trainer.Variant) map[string]string {
+	if variant.Key() == "" {
+		return a.attributes
+	}
+	asked := variant.Attributes()
+	maps.Copy(asked, a.attributes)
+	return asked
+}
+
+// maxDetail bounds what a refusal says.
+const maxDetail = 300
+
+func detail(err error) string {
+	text := err.Error()
+	if len(text) <= maxDetail {
+		return text
+	}
+	for len(text) > maxDetail {
+		_, size := utf8.DecodeLastRuneInString(text[:maxDetail])
+		text = text[:maxDetail-size]
+	}
+	return text
+}

@@ -1,0 +1,146 @@
+package weatherlight
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
+)
+
+// relayedOrigin marks the emergencies that we put on the bus because they came
+// through shared memory: they were told of there.
+const relayedOrigin = "weatherlight:" + sharedOrigin
+
+// sharedEmergency takes an emergency from shared memory. It is told of at once, and
+// one that runs have to act on goes to the bus, durably: there it reaches them as
+// any other does. It returns false when there is room for it nowhere.
+func (s *Service) sharedEmergency(raised alarm) bool {
+	if !s.emergency.Shared(raised) {
+		return false
+	}
+	if raised.level < leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE {
+		return true
+	}
+	signal := &leyline.EmergencySignal{
+		Version: 1, Level: raised.level, Reason: raised.reason, Origin: relayedOrigin,
+		TriggeredAt: timestamppb.Now(), MonotonicTimeMs: raised.atMs,
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), putTimeout) // as an alarm: whatever is being stopped
+	defer cancel()
+	once := fmt.Sprintf("emergency:%s:%d:%d", s.instance(), raised.atMs, raised.level)
+	if raised.atMs == 0 {
+		once = "emergency:" + rand.Text()
+	}
+	if err := s.outbox.Put(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
+		s.logger.Warn("emergency not kept on disk", "reason", raised.reason, "error", err)
+		return false
+	}
+	return true
+}
+
+// emergencySignalled takes an emergency from the bus: it is told of, and acts on
+// the run that it names, or on all.
+func (s *Service) emergencySignalled(ctx context.Context, signal *leyline.EmergencySignal) ([]oona.Message, error) {
+	if signal.GetOrigin() != relayedOrigin {
+		if _, err := s.emergency.Signal(ctx, signal); err != nil {
+			return nil, err
+		}
+	}
+	id := signal.GetOrigin() + "/" + strconv.FormatUint(signal.GetMonotonicTimeMs(), 10)
+	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
+		id += "/" + strconv.FormatInt(triggered.AsTime().UnixNano(), 10)
+	}
+	err := s.runs.Emergency(ctx, signal.GetRunId(), kasmina.Emergency{
+		Level: signal.GetLevel(), Reason: signal.GetReason(), Origin: signal.GetOrigin(), ID: id,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("act on emergency %q: %w", signal.GetReason(), err)
+	}
+	return nil, nil
+}
+
+const (
+	// runsTimeout bounds the look at the records of one HTTP request.
+	runsTimeout = 2 * time.Second
+	// runsPage is how many runs one page of /runs names.
+	runsPage = 200
+)
+
+// runList is the body of /runs.
+type runList struct {
+	Runs []string `json:"runs"`
+	Next string   `json:"next,omitempty"` // the query parameter after of the next page
+}
+
+// serveRuns lists the runs that are known, a page at a time.
+func (s *Service) serveRuns(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), runsTimeout)
+	defer cancel()
+	runs, err := s.runs.Runs(ctx, r.URL.Query().Get("after"), runsPage)
+	if err != nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
+		return
+	}
+	list := runList{Runs: append([]string{}, runs...)}
+	if len(runs) == runsPage {
+		list.Next = runs[len(runs)-1]
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+// serveRun shows the records of one run.
+func (s *Service) serveRun(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), runsTimeout)
+	defer cancel()
+	view, err := s.runs.View(ctx, r.PathValue("run"))
+	switch {
+	case err != nil:
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
+	case view == nil:
+		writeJSON(w, http.StatusNotFound, map[string]string{"status": "unknown run"})
+	default:
+		writeJSON(w, http.StatusOK, view)
+	}
+}
+
+// advertisedURL is where trainers reach the kernels that this instance serves, or
+// empty when it serves none.
+func (s *Service) advertisedURL() string {
+	if s.listener == nil {
+		return ""
+	}
+	return httpapi.Advertised(s.settings.Weatherlight.AdvertiseURL.Reveal(), s.listener.Addr())
+}
+
+// trainerRoutes are what trainers and those who look after them ask for. On a
+// listener that other machines reach they need the token.
+func (s *Service) trainerRoutes(mux *http.ServeMux, listener net.Addr) {
+	guarded := func(next http.Handler) http.Handler {
+		return httpapi.Guard(listener, s.settings.Weatherlight.HTTPToken.Reveal(), s.onceBooted(next))
+	}
+	mux.Handle("GET /runs", guarded(http.HandlerFunc(s.serveRuns)))
+	mux.Handle("GET /runs/{run}", guarded(http.HandlerFunc(s.serveRun)))
+	mux.Handle(httpapi.Path, guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		httpapi.Kernels(s.library).ServeHTTP(w, r) // there is a library once the service is booted
+	})))
+}
+
+func (s *Service) onceBooted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.booted.Load() {
+			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,55 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
+)
+
+// Parts that keep records of runs, as their keys name them.
+const (
+	PartKasmina = "kasmina"
+	PartTamiyo  = "tamiyo"
+)
+
+// Awaits tells all instances whether answers are waited for; *oona.Records is one.
+type Awaits interface {
+	Await(ctx context.Context, part string, patience time.Duration) error
+	Awaited(ctx context.Context, part string) (bool, error)
+}
+
+// Config is what a Room works with. All but TTL and Logger are required.
+type Config struct {
+	Core       *kasmina.Core
+	Controller *tamiyo.Controller
+	Records    runrecord.Store
+	Awaits     Awaits
+	Keyring    *signing.Keyring
+	Now        func() time.Time // the bus's clock
+	Rhythm     oona.Rhythm      // of this process
+
+	// Publish sends messages and returns when the bus has stored them.
+	Publish func(ctx context.Context, messages ...oona.Message) error
+	// Route says where a telemetry packet travels.
+	Route func(packet *leyline.TelemetryPacket) oona.Message
+	// Offer takes a telemetry packet that may be lost. It must not block.
+	Offer func(packet *leyline.TelemetryPacket)
+	// KeepReport makes a field report durable. It may be given one again.
+	KeepReport func(report *leyline.FieldReport) error
+	// Candidates are the blueprints that a seed at a slot of this shape could be
+	// germinated from.
+	Candidates func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)
+	// Permit has the last word on a germination that the controller chose.
+	Permit func(ctx context.Context, blueprintID string) error
+
+	TTL    time.Duration // of the record of a run that nobody reports for; 0: the store's
+	Grace  time.Duration // that another instance has to publish what it decided, before this one does
+	Logger *slog.Logger
+}

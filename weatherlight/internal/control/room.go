@@ -1,0 +1,195 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
+)
+
+// Room decides on runs. It is safe for concurrent use.
+type Room struct {
+	config   Config
+	seeds    *runrecord.Keeper[kasmina.Record]
+	control  *runrecord.Keeper[tamiyo.Record]
+	counters *kasmina.Counters
+
+	active  atomic.Int64 // unix milliseconds of the last decision
+	decided chan struct{}
+
+	demand      demand
+	awaitsUntil atomic.Int64 // unix milliseconds
+}
+
+// New returns a room in which nothing has happened yet.
+func New(config Config) *Room {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	room := &Room{config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1)}
+	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
+		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Decode: kasmina.DecodeRecord, Encode: marshal[kasmina.Record], Publish: room.publish,
+	})
+	room.control = runrecord.New(runrecord.Config[tamiyo.Record]{
+		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Decode: tamiyo.DecodeRecord, Encode: marshal[tamiyo.Record], Publish: room.publish,
+	})
+	room.demand = room.newDemand()
+	return room
+}
+
+func marshal[R any](record *R) ([]byte, error) { return json.Marshal(record) }
+
+// Counters are what this process has seen of seeds, commands and requests.
+func (r *Room) Counters() *kasmina.Counters { return r.counters }
+
+// publish sends outputs: field reports by way of their log, everything else at
+// once.
+func (r *Room) publish(ctx context.Context, outputs []runrecord.Output) error {
+	messages := make([]oona.Message, 0, len(outputs))
+	asks := func(o runrecord.Output) bool { _, asks := o.Payload.(*leyline.KernelPrefetchRequest); return asks }
+	if slices.ContainsFunc(outputs, asks) {
+		if err := r.await(ctx); err != nil {
+			return err
+		}
+	}
+	for _, output := range outputs {
+		if report, ok := output.Payload.(*leyline.FieldReport); ok {
+			if err := r.config.KeepReport(report); err != nil {
+				return fmt.Errorf("keep field report %s: %w", report.GetReportId(), err)
+			}
+			continue
+		}
+		message, err := r.message(output)
+		if err != nil {
+			return err
+		}
+		messages = append(messages, message)
+	}
+	if len(messages) == 0 {
+		return nil
+	}
+	return shed(r.config.Publish(ctx, messages...))
+}
+
+func (r *Room) message(output runrecord.Output) (oona.Message, error) {
+	switch payload := output.Payload.(type) {
+	case *leyline.TelemetryPacket:
+		message := r.config.Route(payload)
+		message.Once = output.Once
+		return message, nil
+	case *leyline.AdaptationCommand:
+		command, ok := proto.Clone(payload).(*leyline.AdaptationCommand)
+		if !ok {
+			return oona.Message{}, fmt.Errorf("clone of a command is %T", payload)
+		}
+		if err := r.config.Keyring.SignCommand(command); err != nil {
+			return oona.Message{}, fmt.Errorf("sign command %s: %w", command.GetCommandId(), err)
+		}
+		return oona.Message{Payload: command, Attributes: output.Attributes}, nil
+	default:
+		return oona.Message{Payload: output.Payload, Attributes: output.Attributes}, nil
+	}
+}
+
+// shed forgives that telemetry found no room on its stream: publishing it until
+// there is some would keep the run from being decided on.
+func shed(err error) error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return forgiven(err)
+	}
+	var left []error
+	for _, single := range joined.Unwrap() {
+		left = append(left, forgiven(single))
+	}
+	return errors.Join(left...)
+}
+
+func forgiven(err error) error {
+	if errors.Is(err, oona.ErrOverloaded) || errors.Is(err, oona.ErrRateLimited) {
+		return nil
+	}
+	return err
+}
+
+// orders are a decision's orders as signed commands.
+func (r *Room) orders(orders []trainer.Order, now time.Time) ([]*leyline.AdaptationCommand, error) {
+	commands := make([]*leyline.AdaptationCommand, len(orders))
+	for i, order := range orders {
+		command := order.Command()
+		command.CommandId = uuid.NewString()
+		command.IssuedAt = timestamppb.New(now)
+		if err := r.config.Keyring.SignCommand(command); err != nil {
+			return nil, fmt.Errorf("sign order %d of run %q: %w", order.Number, order.Run, err)
+		}
+		commands[i] = command
+	}
+	return commands, nil
+}
+
+// decide hands a message to Kasmina's core.
+func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) (kasmina.Decision, error) {
+	r.noteActive()
+	var decision kasmina.Decision
+	_, err := r.seeds.Step(ctx, run, r.core(message, &decision))
+	if err != nil {
+		return kasmina.Decision{}, err
+	}
+	r.observe(decision)
+	return decision, nil
+}
+
+// observe counts a decision that stands, and tells what no record keeps because
+// it may be lost.
+func (r *Room) observe(decision kasmina.Decision) {
+	r.counters.Observe(decision)
+	if decision.Record != nil {
+		return
+	}
+	for _, packet := range decision.Packets {
+		r.config.Offer(packet)
+	}
+}
+
+// core is a decision of Kasmina's as the keeper of its records wants it.
+func (r *Room) core(message kasmina.Message, to *kasmina.Decision) runrecord.Decide[kasmina.Record] {
+	return func(record *kasmina.Record) (runrecord.Outcome[kasmina.Record], error) {
+		now := r.config.Now()
+		decision := r.config.Core.Decide(record, message, now)
+		*to = decision
+		outcome := runrecord.Outcome[kasmina.Record]{Record: decision.Record, Due: decision.Due}
+		for _, request := range decision.Requests {
+			outcome.Outputs = append(outcome.Outputs,
+				runrecord.Output{Payload: request.Request, Attributes: request.Attributes})
+		}
+		for _, packet := range decision.Packets {
+			outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: packet, Once: packet.GetPacketId()})
+		}
+		if decision.Record == nil { // nothing to keep them in: see observe
+			outcome.Outputs = nil
+		}
+		var err error
+		outcome.Orders, err = r.orders(decision.Orders, now)
+		return outcome, err
+	}
+}

@@ -1,0 +1,77 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
+)
+
+const (
+	// tickInterval is how often the index of due times is looked at while this
+	// instance decides on runs, and restInterval while it does not: then others
+	// look, and this one only in case they are gone.
+	tickInterval = 250 * time.Millisecond
+	restInterval = 2 * time.Second
+	// tickAfter is how long an instance counts as deciding on runs.
+	tickAfter = 2 * time.Minute
+)
+
+// Run looks after what comes due, until ctx is done: kernels that do not come,
+// embargoes, orders to repeat, runs that fell silent.
+func (r *Room) Run(ctx context.Context) error {
+	for {
+		if err := r.Tick(ctx); err != nil && ctx.Err() == nil {
+			r.config.Logger.Debug("due runs", "error", err)
+		}
+		timer := time.NewTimer(r.config.Rhythm.Until(r.interval()))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		case <-r.decided: // the first decision after a rest
+			timer.Stop()
+		}
+	}
+}
+
+func (r *Room) interval() time.Duration {
+	if time.Since(time.UnixMilli(r.active.Load())) < tickAfter {
+		return tickInterval
+	}
+	return restInterval
+}
+
+// noteActive ends a rest.
+func (r *Room) noteActive() {
+	now := time.Now().UnixMilli()
+	if before := r.active.Swap(now); time.Duration(now-before)*time.Millisecond < tickAfter {
+		return
+	}
+	select {
+	case r.decided <- struct{}{}:
+	default:
+	}
+}
+
+// Tick looks once, until nothing is due any more.
+func (r *Room) Tick(ctx context.Context) error {
+	for {
+		decisions := make(map[string]kasmina.Decision) // the last one on each run: those before it did not stand
+		decide := func(record *kasmina.Record) (runrecord.Outcome[kasmina.Record], error) {
+			var decision kasmina.Decision
+			outcome, err := r.core(kasmina.Tick{}, &decision)(record)
+			decisions[record.Run] = decision
+			return outcome, err
+		}
+		count, err := r.seeds.Tick(ctx, r.config.Now(), decide)
+		for _, decision := range decisions {
+			r.observe(decision)
+		}
+		if err != nil || count == 0 || ctx.Err() != nil {
+			return err
+		}
+	}
+}

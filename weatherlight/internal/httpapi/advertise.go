@@ -1,0 +1,50 @@
+package httpapi
+
+import (
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Advertised is the URL below which trainers find what is served, without a slash at
+// its end: the configured one, or else the listener's own address. A listener on all
+// addresses is named by loopback. It is "" when there is neither.
+func Advertised(configured string, listener net.Addr) string {
+	if configured != "" {
+		return strings.TrimRight(configured, "/")
+	}
+	address, ok := listener.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	host := *address
+	if host.IP.IsUnspecified() || len(host.IP) == 0 {
+		host.IP = net.IPv4(127, 0, 0, 1)
+	}
+	return "http://" + host.String()
+}
+
+// KernelURL is where the kernel with a checksum is served below an advertised URL; ""
+// when nothing is advertised.
+func KernelURL(advertised, checksum string) string {
+	if advertised == "" {
+		return ""
+	}
+	return advertised + Path + checksum
+}
+
+// LocalOnly says that trainers of other machines cannot follow an advertised URL: it
+// names this machine, or no machine at all.
+func LocalOnly(advertised string) bool {
+	parsed, err := url.Parse(advertised)
+	if err != nil || parsed.Hostname() == "" {
+		return true
+	}
+	host := strings.ToLower(strings.TrimSuffix(parsed.Hostname(), "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	host, _, _ = strings.Cut(host, "%") // the zone of an IPv6 address
+	ip := net.ParseIP(host)
+	return ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+}

@@ -1,0 +1,166 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+const (
+	// Path is what the path of every kernel begins with.
+	Path = "/kernels/"
+	// chunk is how much of a kernel is held in memory twice for each request.
+	chunk = 64 << 10
+	// requests bounds how many kernels are sent at a time.
+	requests = 64
+	// retryAfter is how many seconds a client is asked to wait.
+	retryAfter = "1"
+)
+
+var checksumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Library is where kernels are kept. Its errors are those of *urza.Library.
+type Library interface {
+	OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, int64, error)
+}
+
+// Kernels serves GET and HEAD of /kernels/<sha256>: the bytes of the kernel with that
+// checksum, in lower-case hexadecimal, whichever store they lie in. A kernel never
+// changes, so it may be kept for ever; ranges are not served. What is unknown, damaged,
+// set aside or withheld is 404, a library that does not answer 503.
+//
+// A kernel that turns out to be damaged while it is sent is cut off before its end: the
+// client misses bytes and never takes it for whole.
+func Kernels(library Library) http.Handler {
+	return &kernels{library: library, places: make(chan struct{}, requests)}
+}
+
+type kernels struct {
+	library Library
+	places  chan struct{} // one for each request that is being served
+}
+
+func (k *kernels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
+		return
+	}
+	sum, found := strings.CutPrefix(r.URL.Path, Path)
+	if !found || !checksumForm.MatchString(sum) {
+		fail(w, http.StatusNotFound, "no such kernel")
+		return
+	}
+	select {
+	case k.places <- struct{}{}:
+		defer func() { <-k.places }()
+	default:
+		w.Header().Set("Retry-After", retryAfter)
+		fail(w, http.StatusServiceUnavailable, "too many requests at a time")
+		return
+	}
+	k.serve(w, r, sum)
+}
+
+func (k *kernels) serve(w http.ResponseWriter, r *http.Request, sum string) {
+	content, size, err := k.library.OpenChecksum(r.Context(), sum)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer content.Close()
+	tag := `"` + sum + `"`
+	header := w.Header()
+	header.Set("ETag", tag)
+	header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if matches(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Accept-Ranges", "none")
+	header.Set("Content-Length", strconv.FormatInt(size, 10))
+	if r.Method == http.MethodHead {
+		return
+	}
+	if sent, err := transfer(w, content); err != nil && sent == 0 {
+		header.Del("ETag")
+		header.Del("Cache-Control")
+		header.Del("Content-Length")
+		refuse(w, err)
+	}
+}
+
+// matches says whether a client has the kernel already.
+func matches(ifNoneMatch, tag string) bool {
+	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
+		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
+		if candidate == tag || candidate == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// transfer copies one chunk behind what it has read: the last bytes leave only when
+// the reader has said that all of them are good.
+func transfer(to io.Writer, from io.Reader) (sent int64, err error) {
+	held, next := make([]byte, 0, chunk), make([]byte, chunk)
+	for {
+		n, err := fill(next, from)
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
+			return sent, err
+		}
+		written, err := to.Write(held)
+		sent += int64(written)
+		if err != nil {
+			return sent, err
+		}
+		held, next = next[:n], held[:chunk]
+		if end {
+			written, err = to.Write(held)
+			return sent + int64(written), err
+		}
+	}
+}
+
+// fill reads until the buffer is full or the reader has had enough.
+func fill(buffer []byte, from io.Reader) (n int, err error) {
+	for n < len(buffer) && err == nil {
+		var more int
+		more, err = from.Read(buffer[n:])
+		n += more
+	}
+	return n, err
+}
+
+// refuse tells what a trainer can do about it, and nothing of the library's inside.
+func refuse(w http.ResponseWriter, err error) {
+	for _, absent := range []error{
+		urza.ErrNotFound, urza.ErrWithheld, urza.ErrArtifactMissing, urza.ErrChecksumMismatch,
+	} {
+		if errors.Is(err, absent) {
+			fail(w, http.StatusNotFound, "no such kernel")
+			return
+		}
+	}
+	w.Header().Set("Retry-After", retryAfter)
+	fail(w, http.StatusServiceUnavailable, "the library does not answer")
+}
+
+func fail(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, text) // the client may be gone
+}

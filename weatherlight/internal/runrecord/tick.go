@@ -1,0 +1,43 @@
+package runrecord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// tickBatch bounds the runs that one look at the index takes up.
+	tickBatch = 64
+	// tickHold is how long a run that was taken up is nobody else's: when its
+	// instance dies, the next looks at it then.
+	tickHold = 10 * time.Second
+)
+
+// Tick lets decide decide on every run whose time has come, and returns how many
+// there were. A run whose record is gone leaves the index.
+func (k *Keeper[R]) Tick(ctx context.Context, now time.Time, decide Decide[R]) (int, error) {
+	due, err := k.config.Store.Due(ctx, k.config.Part, now, tickBatch, tickHold)
+	if err != nil {
+		return 0, fmt.Errorf("look for due runs of %s: %w", k.config.Part, err)
+	}
+	var failures []error
+	for _, run := range due {
+		var next time.Time
+		_, err := k.step(ctx, run.Run, func(record *R) (Outcome[R], error) {
+			next = time.Time{}
+			if record == nil {
+				return Outcome[R]{}, nil
+			}
+			outcome, err := decide(record)
+			next = outcome.Due
+			return outcome, err
+		}, true)
+		if err == nil {
+			err = k.config.Store.Reschedule(ctx, k.config.Part, run, next)
+		}
+		failures = append(failures, err)
+	}
+	return len(due), errors.Join(failures...)
+}

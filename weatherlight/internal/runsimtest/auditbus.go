@@ -1,0 +1,179 @@
+package runsimtest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
+)
+
+// name is what an output is known by when it is published.
+func (o output) name() (string, error) {
+	var payload proto.Message
+	switch o.Type {
+	case string(proto.MessageName(new(leyline.TelemetryPacket))):
+		if o.Once == "" {
+			return "", errors.New("a packet has no name")
+		}
+		return "packet " + o.Once, nil
+	case string(proto.MessageName(new(leyline.AdaptationCommand))):
+		payload = new(leyline.AdaptationCommand)
+	case string(proto.MessageName(new(leyline.KernelPrefetchRequest))):
+		payload = new(leyline.KernelPrefetchRequest)
+	case string(proto.MessageName(new(leyline.FieldReport))):
+		payload = new(leyline.FieldReport)
+	default:
+		return "", fmt.Errorf("type %s", o.Type)
+	}
+	if err := proto.Unmarshal(o.Payload, payload); err != nil {
+		return "", err
+	}
+	return nameOf(payload, ""), nil
+}
+
+func nameOf(payload proto.Message, once string) string {
+	switch m := payload.(type) {
+	case *leyline.TelemetryPacket:
+		return "packet " + once
+	case *leyline.AdaptationCommand:
+		return "command " + m.GetCommandId()
+	case *leyline.KernelPrefetchRequest:
+		return "request " + m.GetRequestId()
+	case *leyline.FieldReport:
+		return "report " + m.GetReportId()
+	default:
+		return fmt.Sprintf("%T", payload)
+	}
+}
+
+// published sees what an instance put on the bus.
+func (a *auditor) published(message oona.Message) {
+	a.paid(nameOf(message.Payload, message.Once))
+	run := ""
+	switch m := message.Payload.(type) {
+	case *leyline.TelemetryPacket:
+		a.town.counts.Packets++
+		a.packets[message.Once] = true
+		a.hear(m)
+	case *leyline.KernelPrefetchRequest:
+		run = m.GetTrainingRunId()
+		if of, ok := kasmina.RunOfRequest(m.GetRequestId()); !ok || of != run {
+			a.violate("kernel request %q of run %q names run %q", m.GetRequestId(), run, of)
+		}
+	case *leyline.AdaptationCommand:
+		a.town.counts.Commands++
+		run = kasmina.RunOfCommand(m)
+		f := a.file(run)
+		f.commands[m.GetCommandType()]++
+		if err := a.town.keyring.VerifyCommand(m); err != nil {
+			a.violate("command %s leaves unsigned: %v", m.GetCommandId(), err)
+		}
+		a.tell("%s: tamiyo says %s %s %s", run, m.GetCommandType(), m.GetSeedOperation().GetOperation(), m.GetTargetSeedId())
+	default:
+		a.violate("an instance publishes %T", message.Payload)
+	}
+	if f := a.file(run); run != "" && (f.run == nil || !f.run.grows) {
+		a.violate("run %q only reports, and gets %s", run, nameOf(message.Payload, message.Once))
+	}
+}
+
+// offered sees packets that may be lost.
+func (a *auditor) offered(packet *leyline.TelemetryPacket) {
+	a.town.counts.Packets++
+	a.hear(packet)
+}
+
+// hear logs what a packet tells.
+func (a *auditor) hear(packet *leyline.TelemetryPacket) {
+	for _, e := range packet.GetEvents() {
+		a.tell("    %s %v", e.GetDescription(), e.GetAttributes())
+	}
+}
+
+// tell logs what happens.
+func (a *auditor) tell(format string, args ...any) {
+	if a.town.log != nil {
+		a.town.log(a.town.now.Sub(epoch).String() + " " + fmt.Sprintf(format, args...))
+	}
+}
+
+// reported sees field reports as they are made durable.
+func (a *auditor) reported(report *leyline.FieldReport) {
+	a.paid(nameOf(report, ""))
+	content, _ := proto.MarshalOptions{Deterministic: true}.Marshal(report)
+	known, again := a.reports[report.GetReportId()]
+	switch {
+	case !again:
+		a.town.counts.FieldReports++
+	case known != string(content):
+		a.violate("field report %s is another than before", report.GetReportId())
+	}
+	a.reports[report.GetReportId()] = string(content)
+	if f := a.file(report.GetTrainingRunId()); f.run == nil || !f.run.grows {
+		a.violate("field report on run %q, whose trainer only reports", report.GetTrainingRunId())
+	}
+}
+
+// commanded hears of a command of the operator's.
+func (a *auditor) commanded(r *run, command *leyline.AdaptationCommand) {
+	a.file(r.name).commands[command.GetCommandType()]++
+	a.tell("%s: operator says %s %s %s", r.name, command.GetCommandType(), command.GetSeedOperation().GetOperation(), command.GetTargetSeedId())
+}
+
+// raced hears of a CULL that is to overtake its GERMINATE.
+func (a *auditor) raced(r *run, germinate, cull *leyline.AdaptationCommand) {
+	a.file(r.name).races[cull.GetTargetSeedId()] = &race{germinate: germinate.GetCommandId(), cull: cull.GetCommandId()}
+}
+
+// handled hears that an entry was handled well.
+func (a *auditor) handled(e *entry) {
+	command, ok := e.payload.(*leyline.AdaptationCommand)
+	if !ok {
+		return
+	}
+	r := a.file(kasmina.RunOfCommand(command)).races[command.GetTargetSeedId()]
+	if r != nil && r.cull == command.GetCommandId() && r.germinate != "" {
+		r.culled = true
+	}
+	if r != nil && r.germinate == command.GetCommandId() && !r.culled {
+		r.germinate = "" // it came in time
+	}
+}
+
+// buried hears of a dead letter.
+func (a *auditor) buried(e *entry, err error) {
+	a.town.counts.Buried++
+	a.tell("dead letter of %s: %v", e.origin, err)
+	switch e.origin {
+	case "operator", "vandal":
+	default:
+		a.violate("a message of %s became a dead letter: %v", e.origin, err)
+	}
+	if command, ok := e.payload.(*leyline.AdaptationCommand); ok && e.origin == "operator" {
+		if f := a.file(kasmina.RunOfCommand(command)); f.races[command.GetTargetSeedId()] != nil {
+			delete(f.races, command.GetTargetSeedId()) // refused for its age, say
+		}
+	}
+}
+
+// exhausted hears that an entry was given up after several errors.
+func (a *auditor) exhausted(e *entry, err error) {
+	if a.town.calm && a.town.now.Sub(a.quietSince) > 10*time.Second {
+		a.violate("a message of %s was given up in quiet time: %v", e.origin, err)
+	}
+}
+
+// tickFailed hears that a look at what is due failed.
+func (a *auditor) tickFailed(err error) {
+	a.tell("tick failed: %v", err)
+	trouble := errors.Is(err, oona.ErrUnavailable) || errors.Is(err, runrecord.ErrContended) || a.town.diskFull || a.town.busDown
+	if !trouble || a.town.calm && a.town.now.Sub(a.quietSince) > 10*time.Second {
+		a.violate("looking for what is due failed: %v", err)
+	}
+}

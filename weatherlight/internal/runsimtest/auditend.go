@@ -1,0 +1,112 @@
+package runsimtest
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+)
+
+// quiet begins the time in which nothing goes wrong any more.
+func (a *auditor) quiet() {
+	a.quietSince = a.town.now
+	a.tell("----- quiet from here on -----")
+}
+
+// settling is how long everything that was late, lost or in doubt may take to show.
+const settling = 6 * time.Minute
+
+// atRest says that every seed came to an end, and everything had time to settle.
+func (a *auditor) atRest() bool {
+	if a.town.now.Sub(a.quietSince) < settling+20*a.town.slowest() {
+		return false
+	}
+	for _, r := range a.town.runs {
+		if r.grows && len(a.growing(r)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// growing are the seeds of a run that have not come to an end: as its trainer or
+// as its record has it.
+func (a *auditor) growing(r *run) []string {
+	var names []string
+	for seed, s := range r.trainer.seeds {
+		if s.stage != stageFossilized {
+			names = append(names, seed+" (trainer: "+s.stage.String()+")")
+		}
+	}
+	if f := a.file(r.name); f.record != nil {
+		for _, s := range f.record.Seeds {
+			if s.Stage != stageFossilized {
+				names = append(names, s.ID+" (record: "+s.Stage.String()+")")
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// close checks how everything ended.
+func (a *auditor) close() {
+	for _, o := range slices.SortedFunc(maps.Keys(a.owed), func(x, y owing) int { return slices.Compare([]byte(x.name), []byte(y.name)) }) {
+		a.violate("%s of run %q was decided %v ago and never published", o.name, o.key.Run, a.town.now.Sub(a.owed[o]))
+	}
+	for _, r := range a.town.runs {
+		if r.grows {
+			a.ended(r)
+		}
+	}
+}
+
+func (a *auditor) ended(r *run) {
+	stored := a.town.store.Load(oona.RecordKey{Part: control.PartKasmina, Run: r.name})
+	record, err := kasmina.DecodeRecord(stored.Value)
+	if err != nil {
+		a.violate("run %q has no record in the end: %v", r.name, err)
+		return
+	}
+	if record.Trainer.ID != r.trainer.id {
+		a.violate("run %q is led by %q in the end, and its trainer is %q", r.name, record.Trainer.ID, r.trainer.id)
+		return
+	}
+	if r.trainer.halted {
+		a.violate("run %q is halted, and the emergency was lifted", r.name)
+	}
+	for _, seed := range a.growing(r) {
+		a.violate("run %q: seed %s has come to no end", r.name, seed)
+	}
+	a.agree(r, record)
+}
+
+// agree checks that a record and its trainer tell of the same seeds.
+func (a *auditor) agree(r *run, record *kasmina.Record) {
+	known := make(map[string]bool)
+	for _, s := range record.Seeds {
+		known[s.ID] = true
+		held, there := r.trainer.seeds[s.ID]
+		switch {
+		case !there && s.Stage == stageFossilized:
+			a.violate("run %q: the record keeps seed %q, which its trainer does not have", r.name, s.ID)
+		case there && held.stage != s.Stage:
+			a.violate("run %q: seed %q is %v in the record and %v at its trainer", r.name, s.ID, s.Stage, held.stage)
+		}
+	}
+	for _, seed := range slices.Sorted(maps.Keys(r.trainer.seeds)) {
+		if !known[seed] {
+			a.violate("run %q: its trainer has seed %q, of which the record knows nothing", r.name, seed)
+		}
+	}
+}
+
+// retired says whether a run's process has lost the run to another one, and for
+// good: what a retired one reports changes nothing.
+func (a *auditor) retired(r *run) bool {
+	f := a.file(r.name)
+	return f.record != nil && slices.Contains(f.record.Trainer.Retired, r.trainer.id)
+}
