@@ -16,7 +16,9 @@ func fourSeeds(t testing.TB) *world {
 	w.meet()
 	for _, id := range []string{"seed-0a1b2c3d", "seed-1a1b2c3d", "seed-2a1b2c3d", "seed-3a1b2c3d"} {
 		w.plant(id, annotate("mesh_host_layers", `["conv1","layer1","layer2","layer3","layer4","fc"]`),
-			func(c *leyline.AdaptationCommand) { c.GetSeedOperation().Parameters = map[string]float32{"hidden": 16, "rate": 0.5} })
+			func(c *leyline.AdaptationCommand) {
+				c.GetSeedOperation().Parameters = map[string]float32{"hidden": 16, "rate": 0.5}
+			})
 	}
 	w.report()
 	return w

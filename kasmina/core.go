@@ -61,13 +61,14 @@ type step struct {
 	quiet   bool   // the command changes nothing and is acknowledged
 	first   uint64 // the last order before this decision
 
-	d      Decision
-	notes  map[string]*eventList // by seed
-	global eventList
-	index  string // step_index of the packets
-	leaks  int    // violations seen in this decision
-	warmMS float64
-	backMS float64 // how long a rollback took
+	d       Decision
+	notes   map[string]*eventList // by seed
+	entries map[string]*entry     // of the report at hand
+	global  eventList
+	index   string // step_index of the packets
+	leaks   int    // violations seen in this decision
+	warmMS  float64
+	backMS  float64 // how long a rollback took
 }
 
 // newStep begins a decision, or returns nil when the message is for no run or

@@ -133,8 +133,9 @@ func (st *step) ready(m Ready) {
 }
 
 // unfit says why an announced kernel is not the one that was asked for; empty is
-// a fit. A library that knows nothing of formats is the prototype's, whose guard
-// digest may be that of the blueprint alone.
+// a fit. A library that does not know the inputs of a kernel, because it was
+// imported or is the prototype's, gives a guard digest of the blueprint alone: the
+// trainer then finds out whether the kernel fits.
 func unfit(s *seed, m Ready) string {
 	format, told := m.Attributes[trainer.AttributeFormat]
 	digest := m.Ready.GetGuardDigest()
@@ -149,7 +150,7 @@ func unfit(s *seed, m Ready) string {
 		return reasonUnreadable
 	case strings.EqualFold(digest, guardDigest(s.Shape)):
 		return ""
-	case isFallbackGuard(digest, s.Blueprint): // a library that does not know the inputs of an imported kernel
+	case isFallbackGuard(digest, s.Blueprint):
 		return ""
 	default:
 		return reasonGuard

@@ -38,7 +38,7 @@ func (st *step) emit(s *seed) {
 	if s.Blueprint != "" {
 		packet.SystemHealth.Indicators["blueprint_id"] = s.Blueprint
 	}
-	packet.Metrics = append(packet.Metrics, seedPoints(s)...)
+	packet.Metrics = append(packet.Metrics, seedPoints(s, st.evidenceOf(s))...)
 	st.d.Packets = append(st.d.Packets, packet)
 }
 
@@ -166,8 +166,17 @@ func Points(r *Record) []*leyline.MetricPoint {
 	return appendMeasured(points, "kasmina.kernel.fetch_latency_ms", fetchMS)
 }
 
+// evidenceOf is what was measured of a seed last: in the report at hand, when
+// its stage has none yet.
+func (st *step) evidenceOf(s *seed) *evidence {
+	if e := st.entries[s.ID]; e != nil && s.Progress.Last == nil {
+		return e.seen
+	}
+	return s.Progress.last()
+}
+
 // seedPoints are the figures of one seed.
-func seedPoints(s *seed) []*leyline.MetricPoint {
+func seedPoints(s *seed, last *evidence) []*leyline.MetricPoint {
 	id := []string{"seed_id", s.ID}
 	points := []*leyline.MetricPoint{
 		pointOf("kasmina.seed.stage", float64(s.Stage), "state", id...),
@@ -183,7 +192,6 @@ func seedPoints(s *seed) []*leyline.MetricPoint {
 	if s.Stage == stageBlending {
 		points = append(points, pointOf("kasmina.seed.alpha_steps", float64(s.AlphaSteps), unitCount, id...))
 	}
-	last := s.Progress.last()
 	for _, told := range []struct {
 		name string
 		of   figure

@@ -73,6 +73,7 @@ func (st *step) report(m Report) {
 	st.changed = true
 	st.take(m, rc)
 	rc.read(m.Packet)
+	st.entries = rc.entries
 	st.compare(rc)
 	st.abandon(st.settleOrders(rc))
 	st.holdEmergency(rc)
@@ -148,13 +149,7 @@ func (st *step) take(m Report, rc *reading) {
 		t.Silent = false
 		st.tell("run_heard", levelInfo, "training_run_id", st.r.Run)
 	}
-	if t.Stored != 0 && rc.stored > t.Stored {
-		passed := min(int64(rc.stored-t.Stored), maxInterval)
-		if t.Interval == 0 {
-			t.Interval = passed
-		}
-		t.Interval += (passed - t.Interval) / 4
-	}
+	st.noteInterval(t, rc.stored)
 	t.Number, t.Stored = report.Number, max(rc.stored, t.Stored)
 	t.Epoch, t.Step = m.Packet.GetCurrentEpoch(), m.Packet.GetGlobalStep()
 	t.Layers, t.Slots, t.Accepts, t.Access = report.HostLayers, report.Slots, report.Accepts, report.KernelAccess
@@ -167,6 +162,21 @@ func (st *step) take(m Report, rc *reading) {
 	if index := max(t.Step, uint64(t.Epoch)); index > 0 {
 		st.index = strconv.FormatUint(index, 10)
 	}
+}
+
+// noteInterval smooths the time between reports. An outage counts for little of
+// its length, so that silence is noticed after it as before.
+func (st *step) noteInterval(t *trainerState, stored millis) {
+	if t.Stored == 0 || stored <= t.Stored {
+		return
+	}
+	passed := min(int64(stored-t.Stored), maxInterval)
+	if t.Interval == 0 {
+		t.Interval = passed
+		return
+	}
+	passed = min(passed, 2*st.config.silence(t).Milliseconds())
+	t.Interval += (passed - t.Interval) / 4
 }
 
 func (rc *reading) read(packet *leyline.SystemStatePacket) {

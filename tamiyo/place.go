@@ -2,6 +2,8 @@ package tamiyo
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -38,10 +40,11 @@ func (r *Record) place(state State, now time.Time) place {
 // placeOfTrainer goes by what a trainer counts: no clock but its own is in it.
 func (r *Record) placeOfTrainer(state State, now time.Time) place {
 	recent := now.UnixMilli()-r.SeenAt < comeback.Milliseconds()
+	last, retired := r.retirement(state.TrainerID)
 	switch {
 	case state.TrainerID == r.Trainer && state.Number > r.Number:
 		return placeNext
-	case state.TrainerID == r.Trainer, recent && slices.Contains(r.Retired, digest(state.TrainerID)):
+	case state.TrainerID == r.Trainer, retired && (recent || state.Number <= last):
 		return placeRepeated
 	case state.Packet.GetCurrentEpoch() < r.Epoch:
 		return placeRestarted
@@ -93,14 +96,29 @@ func (r *Record) next(state State, place place, now time.Time) *Record {
 // retire remembers that the run's trainer lost it to another: its reports are
 // history.
 func (r *Record) retire(successor string) {
-	r.Retired = slices.DeleteFunc(r.Retired, func(t string) bool { return t == digest(successor) })
+	r.Retired = slices.DeleteFunc(r.Retired, func(t string) bool { return strings.HasPrefix(t, digest(successor)+".") })
 	if r.Trainer == "" {
 		return
 	}
-	r.Retired = append(r.Retired, digest(r.Trainer))
+	r.Retired = append(r.Retired, digest(r.Trainer)+"."+decimal(r.Number))
 	if surplus := len(r.Retired) - maxRetired; surplus > 0 {
 		r.Retired = slices.Delete(r.Retired, 0, surplus)
 	}
+}
+
+// retirement is the last report of a trainer that lost the run, and whether it did.
+func (r *Record) retirement(trainerID string) (last uint64, retired bool) {
+	if len(r.Retired) == 0 {
+		return 0, false
+	}
+	name := digest(trainerID) + "."
+	for _, t := range r.Retired {
+		if number, is := strings.CutPrefix(t, name); is {
+			last, _ = strconv.ParseUint(number, 10, 64) // what cannot be read is 0: from the first report on
+			return last, true
+		}
+	}
+	return 0, false
 }
 
 // welcome tells of a run that is new, or in new hands, and settles with the

@@ -236,3 +236,25 @@ func TestLostRecordIsMadeAgainFromWhatTheTrainerTells(t *testing.T) {
 		t.Errorf("command %v", command)
 	}
 }
+
+func TestTrainerThatLostTheRunHasItBackWhenNobodyElseReports(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.report(1)
+	r.report(1)
+	first := r.last()
+	r.restart("process-2", r.epoch+1)
+	r.report(1)
+	again := first
+	again.Number++
+	if !r.decide(again).Repeated {
+		t.Error("a late report of the former trainer has the run back")
+	}
+	r.now = r.now.Add(comeback)
+	if !r.decide(first).Repeated {
+		t.Error("a report that was evaluated before has the run back")
+	}
+	if decision := r.decide(again); decision.Repeated || !slices.Equal(events(decision), []string{"trainer_restarted"}) {
+		t.Errorf("the only trainer that reports is not heard: %v", events(decision))
+	}
+}

@@ -19,7 +19,7 @@ type Record struct {
 
 	Trainer string   `json:"trainer,omitempty"` // process that holds the run; empty: it only reports
 	Number  uint64   `json:"report,omitempty"`  // of its last report
-	Retired []string `json:"retired,omitempty"` // trainers that held the run before, oldest first, digested
+	Retired []string `json:"retired,omitempty"` // trainers that held the run before, oldest first: digest and last report
 
 	Epoch     uint32 `json:"epoch"`
 	Timestamp uint64 `json:"timestamp_ns,omitempty"` // of the last packet of a trainer that only reports

@@ -62,10 +62,10 @@ type Config struct {
 	RatePatience                  int
 	SeedRate                      float64
 
-	// Settle, when set, is called after each report and may wait until the service
-	// has answered it. It makes a run repeatable; without it the trainer never
-	// waits for anybody.
-	Settle func(ctx context.Context, packetID string, g *graft.Graft) error
+	// Settle, when set, is called after each report with its number, and may wait
+	// until the service has answered it (see [graft.Graft.Await]). It makes a run
+	// repeatable; without it the trainer never waits for anybody.
+	Settle func(ctx context.Context, report uint64, g *graft.Graft) error
 	// OnEpoch, when set, sees every epoch's measurements, OnChange what each order
 	// changed. Both are called in the training loop.
 	OnEpoch  func(Epoch)

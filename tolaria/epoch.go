@@ -54,8 +54,7 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id := packet.GetPacketId()
-	t.graft.Report(packet, evidence)
+	t.report(packet, evidence)
 	t.result.Epochs = append(t.result.Epochs, epoch)
 	if t.config.OnEpoch != nil {
 		t.config.OnEpoch(epoch)
@@ -63,10 +62,15 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	if t.config.Settle == nil {
 		return nil
 	}
-	if err := t.config.Settle(ctx, id, t.graft); err != nil {
+	if err := t.config.Settle(ctx, t.reports, t.graft); err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
 	return nil
+}
+
+func (t *Trainer) report(packet *leyline.SystemStatePacket, evidence map[string]graft.Evidence) {
+	t.reports++
+	t.graft.Report(packet, evidence)
 }
 
 // answers are the losses of examples, and 1 for each that was answered right.

@@ -44,6 +44,7 @@ type Trainer struct {
 	dropping     *rand.Rand // on noise
 
 	epochs     int
+	reports    uint64                         // of this process
 	kept       map[string]int                 // parameters of the seeds that are part of the network
 	members    map[string][]*kernel.Parameter // of the grafted seeds
 	waiting    map[string][]*Moments          // of seeds in a checkpoint whose parameters are not known yet
@@ -175,7 +176,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 func (t *Trainer) farewell(ctx context.Context) {
 	if last := len(t.result.Epochs) - 1; last >= 0 && (t.over || t.graft.Halted()) {
 		if packet, err := t.packet(t.result.Epochs[last]); err == nil {
-			t.graft.Report(packet, nil)
+			t.report(packet, nil)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastReport)

@@ -93,12 +93,12 @@ func (g *garden) plant() {
 func (g *garden) report() {
 	g.t.Helper()
 	g.graft.Apply()
-	evidence := make(map[string]graft.Evidence)
+	evidence, cosine := make(map[string]graft.Evidence), 0.9
 	for _, seed := range g.graft.Seeds() {
 		evidence[seed.ID] = graft.Evidence{
 			Loss:      graft.Comparison{Before: 1, After: 0.5, Error: 0.01, Examples: 100},
 			Accuracy:  graft.Comparison{Before: 0.5, After: 0.8, Error: 0.01, Examples: 100},
-			TrainLoss: 1 / float64(g.epoch+1),
+			TrainLoss: 1 / float64(g.epoch+1), Cosine: &cosine,
 		}
 	}
 	g.epoch++

@@ -48,12 +48,17 @@ func TestTwoInstancesGrowTheSeedsOfOneRun(t *testing.T) {
 		host.command(fmt.Sprint("germinate-", i), fmt.Sprint("seed-", i), leyline.SeedOperation_SEED_OP_GERMINATE)
 	}
 	for i := range seeds {
-		host.await(fmt.Sprint("seed-", i), leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
+		seed := fmt.Sprint("seed-", i)
+		eventually(t, seed+" trains or is further", func() bool {
+			host.report()
+			stage := host.stage(seed)
+			return stage >= leyline.SeedLifecycleStage_SEED_STAGE_TRAINING && stage <= leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED
+		})
 	}
 	host.command("cull", "seed-3", leyline.SeedOperation_SEED_OP_CULL)
 	eventually(t, "seed-3 is culled", func() bool {
 		host.report()
-		return host.stage("seed-3") != leyline.SeedLifecycleStage_SEED_STAGE_TRAINING
+		return host.stage("seed-3") == leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED
 	})
 	for _, r := range []*running{leader, host.running} {
 		if drops := r.bus.Drops(); len(drops) != 0 {

@@ -56,7 +56,7 @@ func spoil(t *testing.T, resolved *settings.Settings, name, content string) {
 
 // What the boot stumbles over, the preflight has told before, and in its words.
 func TestPreflightTellsWhatTheBootStumblesOver(t *testing.T) {
-	const garbage = "neither a database nor a ledger, whatever it is called"
+	const garbage = "no database, whatever it is called"
 	for _, test := range []struct {
 		name, check, says string
 		spoil             func(t *testing.T, redis *redistest.Server, resolved *settings.Settings)
@@ -78,12 +78,6 @@ func TestPreflightTellsWhatTheBootStumblesOver(t *testing.T) {
 		}},
 		{"outbox is a folder", "data folder", "outbox.db", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
 			spoil(t, resolved, "outbox.db", "")
-		}},
-		{"spoilt ledger", "data folder", "ledger", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
-			spoil(t, resolved, "command-ledger.log", garbage)
-		}},
-		{"ledger is a folder", "data folder", "command-ledger.log", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
-			spoil(t, resolved, "command-ledger.log", "")
 		}},
 		{"name is a folder", "data folder", "instance-id", func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
 			spoil(t, resolved, "instance-id", "")

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	trainerwire "github.com/esper-lite/weatherlight/trainer"
@@ -28,12 +30,35 @@ func rest(t *testing.T, g *garden, run string) {
 	}
 }
 
+// rollback commands that a run goes back to before a seed.
+func (g *garden) rollback(seedID string) {
+	g.t.Helper()
+	command := g.signed("rollback-"+seedID, seedID, leyline.SeedOperation_SEED_OP_UNKNOWN)
+	command.CommandType = leyline.CommandType_COMMAND_ROLLBACK
+	command.Payload = &leyline.AdaptationCommand_RollbackPayload{RollbackPayload: &structpb.Struct{
+		Fields: map[string]*structpb.Value{"seed_id": structpb.NewStringValue(seedID)},
+	}}
+	if err := g.keyring.SignCommand(command); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := g.bus.PublishCommand(g.t.Context(), command); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 // Whatever a packet on the bus measures has a row, by which Nissa's page of series
 // can be read.
 func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 	redis := redistest.Start(t)
 	g := newGardenOn(t, "BP002", eventful(t, redis.URL))
 	g.blend("one")
+	g.rollback("one")
+	g.await("one", leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED)
+	eventually(t, "the trainer has dropped the seed", func() bool {
+		g.report()
+		return len(g.graft.Seeds()) == 0
+	})
+	g.report()
 	own := newSeriesIndex([]seriesGroup{{rows: packetSeries()}})
 	seen := map[string]bool{}
 	note := func(packets []*leyline.TelemetryPacket) {
@@ -51,15 +76,22 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 	observer := connect(t, redis.URL, "observer")
 	ordinary := listen(t, observer, onTelemetry, "observer", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
 	urgent := listen(t, observer, onEmergency, "observer", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	var missing []string
+	defer func() {
+		if t.Failed() {
+			t.Log("never seen:", missing)
+		}
+	}()
 	eventually(t, "every row of a packet is seen", func() bool {
 		note(ordinary.packets())
 		note(urgent.packets())
+		missing = nil
 		for _, row := range packetSeries() {
 			if !seen[row.name] {
-				return false
+				missing = append(missing, row.name)
 			}
 		}
-		return true
+		return len(missing) == 0
 	})
 	if err := g.stop(t); err != nil {
 		t.Error(err)

@@ -68,6 +68,8 @@ func everything(t *testing.T) *running {
 		g.command("germinate-"+seed, seed, leyline.SeedOperation_SEED_OP_GERMINATE)
 		g.await(seed, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
 	}
+	g.command("cull-two", "two", leyline.SeedOperation_SEED_OP_CULL)
+	g.await("two", leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED)
 	forged := g.signed("forged", "three", leyline.SeedOperation_SEED_OP_GERMINATE)
 	forged.Annotations["signature"] = "bm8="
 	if err := r.bus.PublishCommand(t.Context(), forged); err != nil {

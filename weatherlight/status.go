@@ -142,9 +142,9 @@ func (s *Service) status(ctx context.Context) Status {
 	status.Signals = signalTable(s.signals)
 	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
 	defer cancel()
-	s.addSeeds(ctx, &status)
 	s.addLibrary(ctx, &status)
 	s.addBus(ctx, &status)
+	s.addSeeds(ctx, &status) // last: without a bus it takes what time there is
 	return status
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
 
-const growthKills = 20 // of an instance
+const growthKills = 20
 
 // TestGrowthSurvivesKillsOfEveryInstance kills one of two instances at random
 // moments of three runs, twenty times. The trainers are not killed, and notice nothing.
@@ -41,7 +41,8 @@ func TestGrowthSurvivesKillsOfEveryInstance(t *testing.T) {
 		<-time.After(time.Duration(random.IntN(250)) * time.Millisecond)
 		victim.boot()
 	}
-	if t.Logf("%d kills fell into the growth of a seed", during); during < growthKills/2 {
+	t.Logf("%d kills fell into the growth of a seed", during)
+	if during < growthKills/4 {
 		t.Errorf("only %d of %d kills fell into the growth of a seed", during, growthKills)
 	}
 	for _, p := range trainers {

@@ -189,6 +189,7 @@ func (g *Graft) Load(folder string) error {
 		g.latest[seed.id] = seed.order
 	}
 	g.receive(m.OrderRead)
+	g.inbox.arrive(m.OrderRead)
 	if g.config.Resumes == "" {
 		g.config.Resumes = m.TrainerID
 	}

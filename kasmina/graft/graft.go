@@ -128,6 +128,7 @@ func New(config Config) (*Graft, error) {
 		latest: make(map[string]uint64), failures: make(map[string]*failure),
 	}
 	g.inbox.signal = make(chan struct{}, 1)
+	g.inbox.fetching, g.inbox.moved = make(map[uint64]bool), make(chan struct{})
 	g.outbox.signal, g.outbox.settled = make(chan struct{}, 1), make(chan struct{})
 	return g, nil
 }

@@ -53,6 +53,10 @@ type inbox struct {
 	ready  []arrival // for Apply
 	wanted []arrival // for the fetcher
 	signal chan struct{}
+
+	arrived  uint64          // the highest order that stands in ready or wanted, or was dropped
+	fetching map[uint64]bool // numbers of attach orders whose kernel is not there yet
+	moved    chan struct{}   // closed and renewed when one of these changes
 }
 
 // Stats counts since New.
@@ -127,6 +131,7 @@ func (g *Graft) take(command *leyline.AdaptationCommand, now time.Time) {
 		g.drop(order, DropNumber, nil)
 		return
 	}
+	defer g.inbox.arrive(order.Number)
 	g.counts.add(func(s *Stats) { s.Read++ })
 	arrived := arrival{order: order, read: now}
 	if err != nil {
@@ -161,6 +166,7 @@ func (b *inbox) queue(a arrival) bool {
 			return false
 		}
 		b.wanted = append(b.wanted, a)
+		b.fetching[a.order.Number] = true
 		select {
 		case b.signal <- struct{}{}:
 		default:

@@ -41,6 +41,7 @@ func (g *Graft) fetch(ctx context.Context) {
 		if !g.inbox.queue(wanted) {
 			g.drop(wanted.order, DropBacklog, nil)
 		}
+		g.inbox.fetched(wanted.order.Number)
 	}
 }
 

@@ -285,6 +285,14 @@ func (a *auditor) misplaced(tr *trainee, order trainer.Order, stage leyline.Seed
 	}
 }
 
+// replaced hears of an attach for a seed that is there with another kernel: only a
+// process that came with seeds of its own has one.
+func (a *auditor) replaced(tr *trainee, order trainer.Order) {
+	if !a.file(tr.run.name).disturbed {
+		a.violate("run %q: order %d attaches seed %q, which is there with another kernel", tr.run.name, order.Number, order.Seed)
+	}
+}
+
 // germinating are seeds that a record has and the trainer does not list yet.
 func (a *auditor) germinating(r *run) []string {
 	f := a.file(r.name)

@@ -1,6 +1,7 @@
 package runsimtest
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -14,6 +15,31 @@ import (
 func (a *auditor) quiet() {
 	a.quietSince = a.town.now
 	a.tell("----- quiet from here on -----")
+	a.town.after(2*time.Minute, a.watchDeadlines) // the index may have been lost, and heals with the next write
+}
+
+// patience is how long after its time a deadline may be noticed: whoever took a
+// run out of the index may have died with it.
+const patience = 25 * time.Second
+
+// watchDeadlines looks, now and then, for deadlines that nobody noticed.
+func (a *auditor) watchDeadlines() {
+	late := a.town.now.Add(-patience).UnixMilli()
+	for _, r := range a.town.runs {
+		f := a.file(r.name)
+		if f.record == nil {
+			continue
+		}
+		for _, s := range f.record.Seeds {
+			if s.Wait != nil && int64(s.Wait.Deadline) < late {
+				a.violate("run %q: seed %q waits for its kernel, and its time was up %d ms ago", r.name, s.ID, a.town.now.UnixMilli()-int64(s.Wait.Deadline))
+			}
+			if s.Stage == stageEmbargoed && int64(s.Embargo.Until) < late {
+				a.violate("run %q: the embargo of seed %q is over, and it is not reset", r.name, s.ID)
+			}
+		}
+	}
+	a.town.after(20*time.Second, a.watchDeadlines)
 }
 
 // settling is how long everything that was late, lost or in doubt may take to show.
@@ -54,12 +80,22 @@ func (a *auditor) growing(r *run) []string {
 
 // close checks how everything ended.
 func (a *auditor) close() {
-	for _, o := range slices.SortedFunc(maps.Keys(a.owed), func(x, y owing) int { return slices.Compare([]byte(x.name), []byte(y.name)) }) {
-		a.violate("%s of run %q was decided %v ago and never published", o.name, o.key.Run, a.town.now.Sub(a.owed[o]))
-	}
 	for _, r := range a.town.runs {
 		if r.grows {
 			a.ended(r)
+		}
+	}
+}
+
+// closeSilence checks that everything that was decided was published, and that
+// somebody noticed that no trainer reports any more.
+func (a *auditor) closeSilence() {
+	for _, o := range slices.SortedFunc(maps.Keys(a.owed), func(x, y owing) int { return cmp.Compare(x.name, y.name) }) {
+		a.violate("%s of run %q was decided %v ago and never published", o.name, o.key.Run, a.town.now.Sub(a.owed[o]))
+	}
+	for _, r := range a.town.runs {
+		if f := a.file(r.name); r.grows && f.record != nil && !f.record.Trainer.Silent {
+			a.violate("run %q: nobody noticed that its trainer fell silent", r.name)
 		}
 	}
 }

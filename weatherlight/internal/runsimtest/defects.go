@@ -24,7 +24,6 @@ type Defects struct {
 
 	ReusesNumbers bool // two orders have one number
 	ForgesKernels bool // attach orders name a checksum that nobody announced
-	LosesOrders   bool // every third order does not reach the stream
 	SkipsStages   bool // seeds are held where they should begin to blend
 	Mute          bool // telemetry is not kept with the record
 
@@ -49,8 +48,6 @@ func (t *town) tamper(write oona.RecordWrite) oona.RecordWrite {
 		order, err := trainer.ReadOrder(command)
 		switch {
 		case err != nil:
-		case d.LosesOrders && order.Number%3 == 0:
-			continue
 		case d.ReusesNumbers && order.Number > 1 && order.Number%2 == 0:
 			command = t.reissued(command, func(c *leyline.AdaptationCommand) {
 				c.Annotations["order"] = strconv.FormatUint(order.Number-1, 10)

@@ -102,14 +102,15 @@ func (tr *trainee) took(order trainer.Order, effect bool) { tr.town.audit.applie
 
 // attach begins to fetch a kernel.
 func (tr *trainee) attach(order trainer.Order) {
-	if s, ok := tr.seeds[order.Seed]; ok {
-		if s.graft.Checksum != order.Kernel.Checksum {
-			tr.town.audit.violate("run %q: attach of seed %q, which is there with another kernel", tr.run.name, order.Seed)
-			return
-		}
+	s, ok := tr.seeds[order.Seed]
+	if ok && s.graft.Checksum == order.Kernel.Checksum {
 		s.order = order.Number // it is there
 		tr.took(order, false)
 		return
+	}
+	if ok { // a predecessor of that name
+		tr.town.audit.replaced(tr, order)
+		delete(tr.seeds, order.Seed)
 	}
 	if f, ok := tr.fetches[order.Seed]; ok && f.order.Kernel.Checksum == order.Kernel.Checksum {
 		f.order = order

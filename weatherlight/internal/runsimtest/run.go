@@ -83,7 +83,7 @@ func (r *run) begin() {
 
 func (r *run) loop() {
 	t := r.town
-	if t.over {
+	if t.hushed {
 		return
 	}
 	if r.trainer != nil {

@@ -34,6 +34,8 @@ type store struct {
 	streams map[string]*orderStream     // by run
 
 	conflicts int
+	// drops, when not nil, says whether a stream loses an order.
+	drops func() bool
 
 	// Observers; nil: none.
 	saved     func(write oona.RecordWrite, before oona.Record, version int64)
@@ -149,6 +151,9 @@ func (s *store) append(run string, orders []*leyline.AdaptationCommand) {
 		s.streams[run] = stream
 	}
 	for _, order := range orders {
+		if s.drops != nil && s.drops() {
+			continue
+		}
 		stream.last = max(stream.last+1, s.now().UnixMilli()<<16)
 		copied := proto.Clone(order).(*leyline.AdaptationCommand)
 		stream.entries = append(stream.entries, orderEntry{id: stream.last, order: copied, stored: s.now()})

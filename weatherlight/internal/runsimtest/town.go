@@ -34,10 +34,11 @@ type town struct {
 	generation        int  // of the Redis; a flush begins another
 	calm              bool // nothing goes wrong any more
 	dry               bool // no blueprints are left to be germinated
+	hushed            bool // trainers report no more
 
 	// How rough it is, by seed. All are probabilities.
-	crashiness, doubling, lateness, forgetfulness, flaws float64
-	slow                                                 time.Duration // longest step of an instance
+	crashiness, doubling, lateness, forgetfulness, flaws, orderLoss float64
+	slow                                                            time.Duration // longest step of an instance
 }
 
 // Simulate runs a scenario and audits it.
@@ -49,11 +50,17 @@ func Simulate(s Scenario) Report {
 	t.world.run(chaos, func() bool { return false })
 	t.soothe()
 	t.world.run(10*time.Minute+200*t.slowest(), t.audit.atRest)
-	t.over = true
 	t.audit.close()
+	t.hushed = true
+	t.world.run(silence, func() bool { return false })
+	t.over = true
+	t.audit.closeSilence()
 	t.counts.Conflicts = t.store.conflicts
 	return Report{Violations: t.audit.violations, Counts: t.counts, Digest: t.audit.digest}
 }
+
+// silence is how long all trainers are silent in the end.
+const silence = 5 * time.Minute
 
 func newTown(s Scenario) *town {
 	w := newWorld(s.Seed)
@@ -62,6 +69,7 @@ func newTown(s Scenario) *town {
 	t.keyring, _ = signing.NewKeyring("the secret of the simulation")
 	t.store = newStore(func() time.Time { return t.now }, t.rand.Int64N)
 	t.store.defects = s.Defects
+	t.store.drops = func() bool { return !t.calm && t.chance(t.orderLoss) }
 	t.audit = newAuditor(t)
 	t.store.saved, t.store.due, t.store.forgotten = t.audit.saved, t.wake, t.audit.forgotten
 	t.library, t.operator = newLibrary(t), &operator{town: t}
@@ -93,6 +101,7 @@ func (t *town) rough() {
 	t.lateness = pick(t.world, 0, 0.05, 0.3)
 	t.forgetfulness = pick(t.world, 0, 0.01, 0.1)
 	t.flaws = pick(t.world, 0, 0.2, 0.5)
+	t.orderLoss = pick(t.world, 0, 0, 0.3)
 	t.slow = pick(t.world, time.Millisecond, 20*time.Millisecond, 500*time.Millisecond)
 }
 

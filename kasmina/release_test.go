@@ -1,0 +1,413 @@
+package kasmina
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// What users of the release before suffered, by the numbers of its findings.
+
+func TestR1_TrainerThatOnlyReportsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plain := func() Report {
+		report := w.trainer.report(w.now)
+		report.Protocol, report.Report = false, trainer.Report{}
+		return report
+	}
+	for range 60 {
+		w.now = w.now.Add(time.Second)
+		d := w.decide(plain())
+		if d.Ignored {
+			t.Fatal("nobody looks at its risk")
+		}
+	}
+	if rejected := w.rejects(w.command(opGerminate, "s"), ReasonNoTrainer); !rejected.Ours {
+		t.Error("a command of Tamiyo's own would become a dead letter")
+	}
+	foreign := w.command(opGerminate, "s", func(c *leyline.AdaptationCommand) { c.IssuedBy = "somebody" })
+	if rejected := w.rejects(foreign, ReasonNoTrainer); rejected.Ours {
+		t.Error("a stranger's command is taken for our own")
+	}
+	packets := w.emitted()
+	if told := events(packets, "trainer_watched"); len(told) != 1 {
+		t.Errorf("%d events, want one for the run", len(told))
+	}
+	for _, packet := range packets {
+		if priority := packet.GetSystemHealth().GetIndicators()["priority"]; priority != "MESSAGE_PRIORITY_NORMAL" {
+			t.Errorf("%s goes to the emergency stream: %v", packet.GetPacketId(), packet.GetEvents())
+		}
+	}
+	if len(w.orders)+len(w.requests)+len(w.record.Seeds) != 0 {
+		t.Error("something was begun")
+	}
+}
+
+func TestR1_CapturedReportWithoutItsAttributesChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	before := stored(t, w.record)
+	bare := Report{Packet: &leyline.SystemStatePacket{TrainingRunId: testRun}}
+	if d := w.decide(bare); !d.Ignored || d.Record != nil {
+		t.Errorf("decision %+v", d)
+	}
+	if stored(t, w.record) != before {
+		t.Error("the run was changed")
+	}
+}
+
+func TestR2_GerminationByHandIsAttachedByTheTrainerOrRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.rejects(w.command(opGerminate, "s"), ReasonNoTrainer)
+	if w.record != nil {
+		t.Error("a run was made up")
+	}
+	w.meet()
+	w.plant("s")
+	w.wantGrafted("s")
+}
+
+func TestR3_CommandForASeedThatIsNotKnownIsNoDeadLetterOfOurs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	if rejected := w.rejects(w.command(opFossilize, "elsewhere"), ReasonUnknownSeed); !rejected.Ours {
+		t.Error("it becomes a dead letter")
+	}
+	w.do(opCull, "elsewhere")
+	w.do(opCancel, "elsewhere")
+}
+
+func TestR4_CommandThatIsDeliveredTwiceIsAcknowledgedQuietly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	command := w.command(opGerminate, "s")
+	w.accepts(command)
+	w.emitted()
+	before := stored(t, w.record)
+	for range 56 {
+		w.accepts(command)
+	}
+	if stored(t, w.record) != before || len(w.emitted()) != 0 || len(w.requests) != 1 {
+		t.Error("the repetition had an effect")
+	}
+}
+
+func TestR6_KernelOfAnotherFormatIsRefusedBeforeATrainerFetchesIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	ready := w.ready(w.lastRequest())
+	ready.Attributes = map[string]string{trainer.AttributeFormat: "pt"}
+	w.decide(ready)
+	w.wantStage("s", stageEmbargoed)
+	if _, attributes := w.told("gate_failure"); attributes["reason"] != "kernel_format" {
+		t.Errorf("event %v", attributes)
+	}
+	if len(w.orders) != 0 || len(WrittenOff(w.record)) != 0 {
+		t.Errorf("orders %v, written off %v", w.kinds(), WrittenOff(w.record))
+	}
+}
+
+func TestR6_OrderSaysWhereTheKernelIsForTrainersOfOtherMachines(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	got := w.orders[0].Kernel
+	sum := digestOf("BP001")
+	if got.Ref != "/kernels/"+sum || got.URL != "http://kernels:8080/kernels/"+sum || got.Checksum != sum {
+		t.Errorf("kernel %+v", got)
+	}
+}
+
+func TestR7_RequestCarriesTheSlotOfItsTrainer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.trainer.slots = map[string][]int{"layer1": {64, 14, 14}, "layer2": {128, 7, 7}}
+	w.meet()
+	w.do(opGerminate, "a")
+	w.do(opGerminate, "b", annotate("slot", "layer2"))
+	w.rejects(w.command(opGerminate, "c", annotate("slot", "layer3")), ReasonUnknownSlot)
+	for i, want := range []string{"[64,14,14]", "[128,7,7]"} {
+		if got := w.requests[i].Attributes[trainer.AttributeSlot]; got != want {
+			t.Errorf("request %d for %s, want %s", i, got, want)
+		}
+	}
+	ready := w.ready(w.lastRequest())
+	ready.Ready.GuardDigest = guardDigest([]int{128, 7, 7})
+	w.decide(ready)
+	if w.orders[0].Slot != "layer2" {
+		t.Errorf("order %+v", w.orders[0])
+	}
+}
+
+func TestR8_KeptSeedOutlivesARecordThatWasLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.meet()
+	w.plant("kept")
+	w.grow("kept", stageFossilized)
+	w.plant("young")
+	w.report()
+	last := w.record.LastOrder
+	w.record = nil // Redis was flushed
+	w.emitted()
+	w.report()
+	w.wantStage("kept", stageFossilized)
+	w.wantStage("young", stageTraining)
+	if told := events(w.emitted(), "record_rebuilt"); len(told) != 1 || told[0].GetAttributes()["seeds"] != "2" {
+		t.Errorf("events %v", told)
+	}
+	w.report()
+	if w.record.LastOrder <= last {
+		t.Errorf("orders count from %d again, the trainer has read %d", w.record.LastOrder, last)
+	}
+	w.grow("young", stageFossilized)
+	w.wantGrafted("kept", "young")
+}
+
+func TestR10_HostGradientThatWasNeverToldIsNoProofOfIsolation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.trainer.spoil = func(_ *fakeSeed, m map[string]float32) { delete(m, "host_gradient_max") }
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageBlending)
+	told := slices.ContainsFunc(events(w.packets, "gate_event"), func(e *leyline.TelemetryEvent) bool {
+		return e.GetAttributes()["host_gradient"] == "unknown" && e.GetAttributes()["passed"] == "true"
+	})
+	if !told {
+		t.Error("the gate does not say that it could not look")
+	}
+}
+
+func TestR10_HostGradientThatIsToldNoMoreFailsTheGate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.trainer.spoil = func(_ *fakeSeed, m map[string]float32) { delete(m, "host_gradient_max") }
+	for range 11 {
+		w.report()
+	}
+	w.wantStage("s", stageEmbargoed)
+	if _, attributes := w.told("gate_failure"); attributes["reason"] != "host gradient not reported" {
+		t.Errorf("event %v", attributes)
+	}
+}
+
+func TestR10_ResetFailsWhileTheTrainerStillHasTheSeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.do(opCull, "s")
+	w.now = w.now.Add(time.Second)
+	w.decide(w.trainer.report(w.now)) // it has not heard of the drop
+	w.wait(31 * time.Second)
+	w.wantStage("s", stageEmbargoed)
+	if _, attributes := w.told("gate_failure"); attributes["reason"] != "reset state not clean" {
+		t.Errorf("event %v", attributes)
+	}
+	w.report()
+	w.report()
+	w.wait(time.Minute)
+	w.wantStage("s", stageUnknown)
+}
+
+func TestR10_ResetFailsWhileAViolationMayStillBeThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.trainer.spoil = spoiled("shared_parameters", 1)
+	for range 3 {
+		w.report()
+	}
+	w.wantStage("s", stageEmbargoed)
+	w.wait(40 * time.Second) // the trainer says nothing
+	w.wantStage("s", stageEmbargoed)
+	w.trainer.spoil = nil
+	w.report()
+	w.wait(2 * time.Minute)
+	w.wantStage("s", stageUnknown)
+}
+
+func TestR10_InfiniteParametersAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.rejects(w.command(opGerminate, "s", func(c *leyline.AdaptationCommand) {
+		c.GetSeedOperation().Parameters = map[string]float32{"rate": float32(math.Inf(1))}
+	}), ReasonPreflight)
+	if _, attributes := w.told("gate_event"); attributes["gate"] != "SEED_GATE_G0_SANITY" || attributes["passed"] != "false" {
+		t.Errorf("event %v", attributes)
+	}
+}
+
+func TestR10_CommandOlderThanItsDeadlineIsNotCarriedOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	command := w.command(opGerminate, "s", within(1000))
+	w.now = w.now.Add(1001 * time.Millisecond)
+	w.rejects(command, ReasonDeadlineExceeded)
+	w.plant("s")
+	w.now = w.now.Add(time.Second)
+	pause := w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), within(5000))
+	w.now = w.now.Add(2 * time.Second)
+	w.accepts(pause)
+	if order := w.orders[len(w.orders)-1]; order.Deadline != 3*time.Second {
+		t.Errorf("the order has %v left, want what is left of its command's", order.Deadline)
+	}
+}
+
+func TestR10_ParametersReachTheKernel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s", func(c *leyline.AdaptationCommand) {
+		c.GetSeedOperation().Parameters = map[string]float32{"rate": 0.1, "hidden": 16}
+	})
+	if got := w.requests[0].Attributes[trainer.AttributeParameters]; got != `{"hidden":16,"rate":0.1}` {
+		t.Errorf("asked for %s", got)
+	}
+	if got := w.orders[0].Parameters; got["rate"] != 0.1 || got["hidden"] != 16 {
+		t.Errorf("ordered %v", got)
+	}
+}
+
+func TestR10_GuardDigestOfAnotherSlotIsRefused(t *testing.T) {
+	t.Parallel()
+	fallback := digestOf("BP001:1")
+	tests := []struct {
+		name   string
+		digest string
+		format bool
+		passes bool
+	}{
+		{"the slot's own", guardDigest([]int{3}), true, true},
+		{"in capitals", strings.ToUpper(guardDigest([]int{3})), true, true},
+		{"another slot's", guardDigest([]int{4}), true, false},
+		{"none", "", true, false},
+		{"of an imported kernel's blueprint", fallback, true, true},
+		{"of the blueprint, from the prototype's library", fallback, false, true},
+		{"of another blueprint", digestOf("BP002:1"), false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.do(opGerminate, "s")
+			ready := w.ready(w.lastRequest())
+			ready.Ready.GuardDigest = tt.digest
+			if !tt.format {
+				ready.Attributes = nil
+			}
+			w.decide(ready)
+			if passes := len(w.orders) == 1; passes != tt.passes {
+				t.Errorf("passes: %v", passes)
+			}
+		})
+	}
+}
+
+func TestR18_NoFigureIsAConstant(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageFossilized)
+	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE)))
+	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")))
+	w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY)))
+	for _, packet := range w.emitted() {
+		text := packet.String()
+		for _, constant := range []string{
+			"kasmina.fallback.active", "kasmina.seed.fallback_used", "kernel_cache_cleared", "telemetry_cache_cleared",
+			`key:"cache"`,
+		} {
+			if strings.Contains(text, constant) {
+				t.Errorf("%s holds %s", packet.GetPacketId(), constant)
+			}
+		}
+	}
+}
+
+func TestR19_MeasuredFiguresHaveThePrototypesNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.trainer.spoil = spoiled("gradient_cosine", 0.25)
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageBlending)
+	packets := w.emitted()
+	last := packets[len(packets)-1]
+	for name, want := range map[string]float64{
+		"kasmina.seed.isolation.dot": 0.25, "kasmina.seed.isolation.host_norm": 0, "kasmina.seed.isolation.seed_norm": 0.1,
+	} {
+		if got := metric(last, name); got == nil || math.Abs(got.GetValue()-want) > 1e-6 {
+			t.Errorf("metric %s is %v, want %v", name, got, want)
+		}
+	}
+	rollback := w.command(0, "s", ofType(leyline.CommandType_COMMAND_ROLLBACK))
+	w.accepts(rollback)
+	w.report()
+	packets = w.emitted()
+	if got := metric(packets[len(packets)-1], "kasmina.rollback.latency_ms"); got.GetValue() != 1000 {
+		t.Errorf("metric %v", got)
+	}
+}
+
+// These tests held the defects that they were named after; what a user needs of
+// each is held here.
+func TestR28_CommandsThatWereOnlyToldAreCarriedOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.trainer.accepts = []string{"optimizer"}
+	w.meet()
+	w.plant("s")
+	w.accepts(w.command(0, "", func(c *leyline.AdaptationCommand) {
+		c.CommandType = leyline.CommandType_COMMAND_OPTIMIZER
+		c.Payload = &leyline.AdaptationCommand_OptimizerAdjustment{
+			OptimizerAdjustment: &leyline.CommandOptimizerAdjustment{
+				OptimizerId: "sgd", Hyperparameters: map[string]float32{"lr": 0.01},
+			},
+		}
+	}))
+	w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY), annotate("level", "4")))
+	w.report()
+	if order := w.orders[1]; order.Kind != trainer.Optimizer || order.Optimizer != "sgd" || order.Parameters["lr"] != 0.01 {
+		t.Errorf("order %+v", order)
+	}
+	if !w.trainer.halted || !w.trainer.seeds[0].paused {
+		t.Error("the emergency reached nobody")
+	}
+}
+
+func TestR28_SeedsOfATrainerThatWasReplacedGoOnWithItsCheckpoint(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageBlending)
+	next := newFakeTrainer("trainer-2")
+	next.resumes, next.seeds = "trainer-1", w.trainer.seeds
+	w.trainer = next
+	w.report()
+	w.wantStage("s", stageBlending)
+	w.grow("s", stageProbationary)
+}

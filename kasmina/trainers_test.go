@@ -1,0 +1,376 @@
+package kasmina
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+func TestReportsThatAreNotNewChangeNothing(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		spoil func(*world, *Report)
+	}{
+		{"same number", func(_ *world, r *Report) { r.Report.Number-- }},
+		{"signed too long ago", func(w *world, r *Report) { r.Issued = w.now.Add(-61 * time.Second) }},
+		{"retired trainer", func(_ *world, r *Report) { r.Report.TrainerID, r.Report.Resumes = "trainer-0", "trainer-1" }},
+		{"no trainer id", func(_ *world, r *Report) { r.Report.TrainerID = "" }},
+		{"no packet", func(_ *world, r *Report) { r.Packet = nil }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.trainer.id = "trainer-0"
+			w.meet()
+			w.trainer.id, w.trainer.resumes = "trainer-1", "trainer-0"
+			w.meet()
+			w.plant("s")
+			w.emitted()
+			before := stored(t, w.record)
+			report := w.trainer.report(w.now)
+			report.Packet.SeedStates = nil // a captured one would cull
+			tt.spoil(w, &report)
+			if d := w.decide(report); !d.Ignored || len(w.emitted()) != 0 || stored(t, w.record) != before {
+				t.Errorf("decision %+v", d)
+			}
+		})
+	}
+}
+
+func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	other := newFakeTrainer("intruder")
+	for range 30 { // half a minute
+		w.report()
+		if d := w.decide(other.report(w.now)); !d.Ignored {
+			t.Fatal("it was taken")
+		}
+	}
+	told := events(w.emitted(), "trainer_refused")
+	if len(told) != 1 || told[0].GetLevel() != levelCritical || told[0].GetAttributes()["trainer_id"] != "intruder" {
+		t.Errorf("events %v", told)
+	}
+	grown := w.stage("s")
+	w.now = w.now.Add(59 * time.Second)
+	w.decide(other.report(w.now))
+	w.wantStage("s", grown)
+	w.now = w.now.Add(time.Second)
+	w.decide(other.report(w.now))
+	w.wantStage("s", stageEmbargoed)
+	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "trainer_restarted" {
+		t.Errorf("event %v", attributes)
+	}
+	if d := w.decide(w.trainer.report(w.now)); !d.Ignored {
+		t.Error("the retired trainer came back")
+	}
+}
+
+func TestSlowTrainerIsNotTakenOverBeforeThreeOfItsIntervals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 8 {
+		w.now = w.now.Add(time.Minute)
+		w.decide(w.trainer.report(w.now))
+	}
+	w.now = w.now.Add(2 * time.Minute)
+	if d := w.decide(newFakeTrainer("intruder").report(w.now)); !d.Ignored {
+		t.Error("taken over after two intervals")
+	}
+}
+
+func TestTrainerThatRestartsFromItsCheckpointIsBelieved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.meet()
+	for _, id := range []string{"kept", "further", "gone"} {
+		w.plant(id, annotate("promotion_min_shadowing", "500"), annotate("promotion_max_shadowing", "1000"))
+	}
+	w.grow("further", stageShadowing)
+	w.grow("kept", stageShadowing)
+	w.plant("fossil")
+	w.grow("fossil", stageFossilized)
+	w.emitted()
+	next := newFakeTrainer("trainer-2")
+	next.resumes = "trainer-1"
+	for _, s := range w.trainer.seeds {
+		copied := *s
+		switch s.id {
+		case "further":
+			copied.stage = stageTraining
+		case "gone", "fossil":
+			continue
+		}
+		next.seeds = append(next.seeds, &copied)
+	}
+	w.trainer = next
+	w.report()
+	w.wantStage("kept", stageShadowing)
+	w.wantStage("further", stageTraining)
+	w.wantStage("gone", stageEmbargoed)
+	w.wantStage("fossil", stageUnknown)
+	packets := w.emitted()
+	for id, want := range map[string][]string{
+		"fossil":  {"SEED_STAGE_TERMINATED"},
+		"gone":    {"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"},
+		"further": {"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED", "SEED_STAGE_RESETTING", "SEED_STAGE_DORMANT", "SEED_STAGE_TRAINING"},
+	} {
+		if got := stages(packets, id); !slices.Equal(got, want) {
+			t.Errorf("%s: told %v, want %v", id, got, want)
+		}
+	}
+	if told := events(packets, "seed_adopted"); len(told) != 1 || told[0].GetAttributes()["seed_id"] != "further" {
+		t.Errorf("events %v", told)
+	}
+}
+
+func TestSeedThatNobodyOrderedIsDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.trainer.seeds = append(w.trainer.seeds, &fakeSeed{id: "stray", blueprint: "BP009", slot: "hidden", order: 1, stage: stageTraining})
+	w.report()
+	w.report()
+	w.wantGrafted("s")
+	if !slices.Contains(w.kinds(), "drop:stray") {
+		t.Errorf("orders %v", w.kinds())
+	}
+	w.wantStage("stray", stageUnknown)
+}
+
+func TestSeedThatMovesWithoutAnOrderIsCulled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.trainer.seeds[0].stage = stageProbationary
+	w.report()
+	w.wantStage("s", stageEmbargoed)
+	if event, attributes := w.told("gate_failure"); attributes["reason"] != "stage_mismatch" || event.GetLevel() != levelCritical {
+		t.Errorf("event %v", event)
+	}
+}
+
+func TestRecordThatIsOlderThanItsTrainerCatchesUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	before := w.record
+	w.grow("s", stageShadowing)
+	w.record = before
+	w.emitted()
+	w.report()
+	w.wantStage("s", stageShadowing)
+	want := []string{"SEED_STAGE_BLENDING", "SEED_STAGE_SHADOWING"}
+	if got := stages(w.emitted(), "s"); !slices.Equal(got, want) {
+		t.Errorf("told %v", got)
+	}
+}
+
+func TestSilentRunIsToldOnceAndKeepsItsSeeds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.emitted()
+	w.wait(time.Hour)
+	if told := events(w.emitted(), "run_silent"); len(told) != 1 {
+		t.Errorf("%d events", len(told))
+	}
+	w.wantStage("s", stageTraining)
+	w.report()
+	w.told("run_heard")
+	w.wait(2 * time.Minute)
+	w.told("run_silent")
+}
+
+func TestPredecessorsEntryIsIgnored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.do(opCull, "s")
+	w.report()
+	w.wait(time.Minute)
+	w.do(opGerminate, "s")
+	old := &fakeSeed{id: "s", checksum: "old", order: 1, stage: stageProbationary}
+	w.decide(w.ready(w.lastRequest()))
+	w.trainer.seeds = []*fakeSeed{old}
+	w.now = w.now.Add(time.Second)
+	w.decide(w.trainer.report(w.now)) // sent before it read its orders
+	w.wantStage("s", stageGerminated)
+	w.trainer.seeds = nil
+	w.report()
+	w.wantStage("s", stageTraining)
+}
+
+func TestLostOrderIsSentAgainUnderItsNumber(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	w.decide(w.ready(w.lastRequest()))
+	lost := w.orders[0]
+	w.orders = nil
+	w.report()
+	if len(w.orders) != 1 || w.orders[0].Number != lost.Number || w.orders[0].Kind != trainer.Attach {
+		t.Fatalf("orders %+v", w.orders)
+	}
+	w.report()
+	w.wantStage("s", stageTraining)
+}
+
+func TestReportThatCannotKnowOfAnOrderRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	w.decide(w.ready(w.lastRequest()))
+	w.now = w.now.Add(20 * time.Millisecond)
+	if d := w.decide(w.trainer.report(w.now)); len(d.Orders) != 0 {
+		t.Errorf("orders %+v", d.Orders)
+	}
+}
+
+func TestOrderWithoutEffectIsSentAnewAndThenEndsItsSeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageTraining)
+	deaf := func() {
+		w.now = w.now.Add(5 * time.Second)
+		w.trainer.read = w.record.LastOrder
+		w.decide(w.trainer.report(w.now))
+	}
+	for range 60 {
+		deaf()
+		if w.stage("s") == stageEmbargoed {
+			break
+		}
+	}
+	w.wantStage("s", stageEmbargoed)
+	var numbers []uint64
+	for _, order := range w.orders {
+		if order.Kind == trainer.BlendIn {
+			numbers = append(numbers, order.Number)
+		}
+	}
+	if len(numbers) != 1+maxRenewals || !slices.IsSorted(numbers) || len(slices.Compact(numbers)) != len(numbers) {
+		t.Errorf("blend was ordered under %v", numbers)
+	}
+	if _, attributes := w.told("gate_failure"); attributes["reason"] != "order_without_effect" {
+		t.Errorf("event %v", attributes)
+	}
+}
+
+func TestDropIsRepeatedUntilTheSeedIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.do(opCull, "s")
+	drops := func() (count int) {
+		for _, kind := range w.kinds() {
+			if kind == "drop:s" {
+				count++
+			}
+		}
+		return count
+	}
+	for range 40 {
+		w.now = w.now.Add(time.Minute)
+		w.trainer.read = w.record.LastOrder
+		w.decide(w.trainer.report(w.now))
+	}
+	if drops() < 10 {
+		t.Errorf("%d drops", drops())
+	}
+	w.report()
+	w.report()
+	w.wantGrafted()
+	if len(w.record.Pending) != 0 {
+		t.Errorf("pending %+v", w.record.Pending)
+	}
+}
+
+func TestTakeoverAsksTheNewTrainerUnderNewNumbers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	w.decide(w.ready(w.lastRequest()))
+	first := w.orders[0]
+	w.trainer = newFakeTrainer("trainer-2")
+	w.trainer.resumes = "trainer-1"
+	w.report()
+	last := w.orders[len(w.orders)-1]
+	if last.Kind != trainer.Attach || last.Number <= first.Number || last.TrainerID != "trainer-2" {
+		t.Errorf("order %+v", last)
+	}
+	w.report()
+	w.wantStage("s", stageTraining)
+}
+
+func TestSeedsOfTheTelemetryAreToldOnceAnInterval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.TelemetryInterval = 10 * time.Second })
+	w.meet()
+	w.plant("s", annotate("promotion_min_training", "1000"), annotate("promotion_train_epochs", "1000"))
+	w.report()
+	w.emitted()
+	for range 31 {
+		w.report()
+	}
+	packets := w.emitted()
+	if len(packets) != 3 {
+		t.Errorf("%d packets in half a minute", len(packets))
+	}
+	seen := map[string]bool{}
+	for _, packet := range packets {
+		if seen[packet.GetPacketId()] || packet.GetSystemHealth().GetIndicators()["step_index"] == "" {
+			t.Errorf("packet %v", packet)
+		}
+		seen[packet.GetPacketId()] = true
+	}
+}
+
+func TestHealthyGrowthIsNormalPriority(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageFossilized)
+	for _, packet := range w.emitted() {
+		if got := packet.GetSystemHealth().GetIndicators()["priority"]; got != "MESSAGE_PRIORITY_NORMAL" {
+			t.Errorf("%s has priority %s: %v", packet.GetPacketId(), got, packet.GetEvents())
+		}
+	}
+	if len(BlendingSeeds(w.record)) != 0 {
+		t.Error("a kept seed blends")
+	}
+}
+
+func TestMessageOfAnotherRunIsNotForThisOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	d := w.core.Decide(w.record, Report{Packet: &leyline.SystemStatePacket{TrainingRunId: "other"}}, w.now)
+	if d.Record != nil || len(d.Packets) != 0 {
+		t.Errorf("decision %+v", d)
+	}
+	for _, message := range []Message{Tick{}, Ready{}, Refusal{}, Emergency{Level: 4}, Report{Protocol: true}} {
+		if d := w.core.Decide(nil, message, w.now); d.Record != nil {
+			t.Errorf("%T made a record up", message)
+		}
+	}
+}
