@@ -85,7 +85,7 @@ func (b bar) met(f *figures) (met, known bool) {
 		}
 		value /= other
 	}
-	return value >= b.lowest && value <= b.upper(), known
+	return (b.lowest == 0 || value >= b.lowest) && value <= b.upper(), known // a difference may be negative
 }
 
 func (b bar) upper() float64 {

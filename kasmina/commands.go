@@ -115,8 +115,8 @@ func issuedAt(command *leyline.AdaptationCommand) millis {
 }
 
 // left makes an order carry what is left of its command's deadline.
-func (st *step) left(command *leyline.AdaptationCommand, reason string) pending {
-	p := pending{Reason: reason, Policy: bounded(command.GetAnnotations()[annotationPolicy])}
+func (st *step) left(command *leyline.AdaptationCommand) pending {
+	p := pending{Reason: "command", Policy: bounded(command.GetAnnotations()[annotationPolicy])}
 	if deadline := deadlineOf(command); deadline > 0 {
 		p.Until = issuedAt(command).plus(deadline)
 		p.Deadline = max(p.Until.since(st.now), time.Millisecond).Milliseconds()
@@ -196,7 +196,7 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 		s.Paused |= pausedByCommand
 		st.note(s, "seed_paused", levelWarning, "command_id", name)
 	}
-	st.syncPause(s, st.left(command, "command"))
+	st.syncPause(s, st.left(command))
 	return nil
 }
 
@@ -250,7 +250,7 @@ func (st *step) optimizerCommand(command *leyline.AdaptationCommand) *RejectedEr
 		}
 	}
 	st.r.Optimizer = issuedAt(command)
-	p := st.left(command, "command")
+	p := st.left(command)
 	p.Kind, p.Optimizer, p.Parameters = trainer.Optimizer, adjustment.GetOptimizerId(), adjustment.GetHyperparameters()
 	st.ask(p)
 	st.tell("optimizer_adjust", levelInfo, "command_type", command.GetCommandType().String(),

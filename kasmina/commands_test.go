@@ -155,7 +155,11 @@ func TestSeedOperationsForceTheNextStageOnlyThroughItsGates(t *testing.T) {
 			w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 			w.trainer.stepsPerReport = 1
 			w.meet()
-			w.plant("s")
+			slow := annotate("promotion_min_shadowing", "50")
+			if tt.op == opTune {
+				slow = annotate("promotion_min_shadowing", "1")
+			}
+			w.plant("s", slow, annotate("promotion_max_shadowing", "100"))
 			w.grow("s", tt.stage)
 			w.report()
 			w.report()

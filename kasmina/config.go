@@ -58,7 +58,8 @@ const (
 	maxOrder      = 1<<24 - 1 // metrics are float32
 )
 
-func (c Config) withDefaults() Config {
+// withDefaults is the configuration with its defaults in place of zero values.
+func withDefaults(c Config) *Config {
 	if c.Schedule == (trainer.Schedule{}) {
 		c.Schedule = trainer.DefaultSchedule()
 	}
@@ -81,7 +82,7 @@ func (c Config) withDefaults() Config {
 	c.MaxSeeds = min(c.MaxSeeds, maxSeeds)
 	c.MaxCommands = min(c.MaxCommands, maxCommands)
 	c.Promotion = c.Promotion.withDefaults()
-	return c
+	return &c
 }
 
 // Promotion says what a seed must show to move on. Residences are counted in

@@ -9,13 +9,14 @@ import (
 
 // Core decides on seeds. It is immutable and safe for concurrent use: all that
 // it knows of a run is in the record that it is handed.
-type Core struct{ config Config }
+type Core struct{ config *Config }
 
 // NewCore returns a core with a configuration's rules.
-func NewCore(config Config) *Core { return &Core{config: config.withDefaults()} }
+func NewCore(config Config) *Core { return &Core{config: withDefaults(config)} }
 
 // Decide says what follows from a message for a run. record is the run's, nil
-// when there is none; it is never changed. now is the bus's time.
+// when there is none; it is never changed, and neither may the message be, of
+// which the next record holds parts. now is the bus's time.
 func (c *Core) Decide(record *Record, message Message, now time.Time) Decision {
 	st := newStep(c, record, message, now)
 	if st == nil {
@@ -44,7 +45,7 @@ func (c *Core) Decide(record *Record, message Message, now time.Time) Decision {
 
 // Reject is the decision for a command that Verify refused: what is told of it.
 func (c *Core) Reject(rejected *RejectedError, now time.Time) Decision {
-	st := &step{core: c, config: &c.config, r: &Record{}, at: now, now: momentOf(now)}
+	st := &step{core: c, config: c.config, r: &Record{}, at: now, now: momentOf(now)}
 	return st.rejected(nil, rejected)
 }
 
@@ -74,7 +75,7 @@ type step struct {
 // newStep begins a decision, or returns nil when the message is for no run or
 // for another.
 func newStep(c *Core, record *Record, message Message, now time.Time) *step {
-	st := &step{core: c, config: &c.config, at: now, now: momentOf(now)}
+	st := &step{core: c, config: c.config, at: now, now: momentOf(now)}
 	if record != nil {
 		st.r, st.first = record.clone(), record.LastOrder
 		if run := runOf(message); run != "" && run != record.Run {

@@ -19,11 +19,11 @@ const broken figure = math.MaxFloat32
 func unknown() figure { return figure(math.NaN()) }
 
 // IsZero leaves unmeasured figures out of a record.
-func (f figure) IsZero() bool { return f != f }
+func (f figure) IsZero() bool { return math.IsNaN(float64(f)) }
 
-func (f figure) known() bool { return f == f }
+func (f figure) known() bool { return !f.IsZero() }
 
-func (f figure) finite() bool { return f == f && f > -broken && f < broken }
+func (f figure) finite() bool { return f > -broken && f < broken }
 
 // value is the number for telemetry.
 func (f figure) value() float64 {
@@ -40,7 +40,7 @@ func readFigure(metrics map[string]float32, name string) figure {
 	switch {
 	case !ok:
 		return unknown()
-	case value != value || math.IsInf(float64(value), 0):
+	case math.IsNaN(float64(value)) || math.IsInf(float64(value), 0):
 		return broken
 	default:
 		return figure(value)

@@ -144,6 +144,16 @@ func checkGradient(s gateSubject) GateResult {
 	}
 }
 
+// unsteady says that the time of a forward pass spreads too far, and beyond the
+// budget: a machine that does something else for a moment makes any short pass
+// look unsteady.
+func (s *gateSubject) unsteady(last *evidence) bool {
+	if !last.ForwardSpread.known() || float64(last.ForwardSpread) <= s.maxSpread {
+		return false
+	}
+	return !(float64(last.ForwardSpread*last.ForwardMS) <= s.latencyMS) // also when the time itself is not told
+}
+
 func checkStability(s gateSubject) GateResult {
 	last := s.progress.last()
 	switch {
@@ -152,7 +162,7 @@ func checkStability(s gateSubject) GateResult {
 	case last.ForwardMS.known() && !(float64(last.ForwardMS) <= s.latencyMS):
 		return failed(gateStability, "latency budget exceeded",
 			"latency_ms", hundredths(last.ForwardMS.value()), "budget_ms", hundredths(s.latencyMS))
-	case last.ForwardSpread.known() && !(float64(last.ForwardSpread) <= s.maxSpread):
+	case s.unsteady(last):
 		return failed(gateStability, "latency unstable",
 			trainer.MetricForwardSpread, hundredths(last.ForwardSpread.value()), "bound", hundredths(s.maxSpread))
 	case s.stage != stageTraining:

@@ -60,6 +60,12 @@ func TestGates(t *testing.T) {
 		{"G2 slow", gateStability, stageTraining, func(s *gateSubject) { s.progress.Last.ForwardMS = 51 }, "latency budget exceeded"},
 		{"G2 fast", gateStability, stageTraining, func(s *gateSubject) { s.progress.Last.ForwardMS = 50 }, ""},
 		{"G2 unsteady", gateStability, stageBlending, func(s *gateSubject) { s.progress.Last.ForwardSpread = 2.5 }, "latency unstable"},
+		{"G2 unsteady beyond the budget", gateStability, stageBlending, func(s *gateSubject) {
+			s.progress.Last.ForwardMS, s.progress.Last.ForwardSpread = 21, 2.5
+		}, "latency unstable"},
+		{"G2 unsteady within the budget", gateStability, stageBlending, func(s *gateSubject) {
+			s.progress.Last.ForwardMS, s.progress.Last.ForwardSpread = 0.1, 20
+		}, ""},
 		{"G3", gateInterface, stageBlending, nil, ""},
 		{"G3 no host", gateInterface, stageGerminated, func(s *gateSubject) { s.hostPresent = false }, "host model not registered"},
 		{"G3 misfit", gateInterface, stageGerminated, func(s *gateSubject) { s.interfaceError = "too wide" },

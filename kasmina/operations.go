@@ -89,7 +89,7 @@ func (st *step) goOn(
 	if kind == trainer.Tune {
 		st.r.Tuned = true
 	}
-	st.askSeed(s, kind, st.left(command, "command"))
+	st.askSeed(s, kind, st.left(command))
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (st *step) advance(
 	for _, result := range results {
 		st.noteGate(s, result)
 	}
-	st.askStage(s, to, st.left(command, "command"))
+	st.askStage(s, to, st.left(command))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -107,7 +108,7 @@ func (st *step) leads(report *trainer.Report, rc *reading) bool {
 		return true
 	case t.ID == report.TrainerID:
 		return report.Number > t.Number
-	case contains(t.Retired, report.TrainerID):
+	case slices.Contains(t.Retired, report.TrainerID):
 		return false
 	case report.Resumes != t.ID && rc.stored.since(t.Stored) < st.config.silence(t):
 		st.refuseTrainer(report.TrainerID)
@@ -118,15 +119,6 @@ func (st *step) leads(report *trainer.Report, rc *reading) bool {
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
 	*t = trainerState{ID: report.TrainerID, Retired: appended(t.Retired, t.ID, maxRetired)}
 	return true
-}
-
-func contains(list []string, text string) bool {
-	for _, entry := range list {
-		if entry == text {
-			return true
-		}
-	}
-	return false
 }
 
 // refuseTrainer tells of a second trainer of the run, once a minute.

@@ -2,9 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"html"
+	"maps"
+	"os"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/esper-lite/weatherlight/tolaria"
 )
@@ -15,8 +20,9 @@ const (
 	curveHeight = 420
 	curveLeft   = 56
 	curveRight  = 64
-	curveTop    = 64
+	curveTop    = 84
 	curveBottom = 44
+	markRows    = 4
 )
 
 const (
@@ -25,23 +31,72 @@ const (
 	stageColour = "#188038"
 )
 
-// drawCurve draws the validation accuracy of the whole model and of the host
-// alone, epoch by epoch, with every stage change marked, as an SVG.
+// curveFile is where the curve goes, found to be writable before anything is
+// trained for it. Nil is nowhere.
+type curveFile struct {
+	file *os.File
+	made bool // it was not there before
+}
+
+func openCurve(path string) (*curveFile, error) {
+	if path == "" {
+		return nil, nil
+	}
+	_, err := os.Stat(path)
+	made := errors.Is(err, os.ErrNotExist)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // a picture for everybody
+	if err != nil {
+		return nil, fmt.Errorf("--curve: %w", err)
+	}
+	return &curveFile{file: file, made: made}, nil
+}
+
+func (c *curveFile) write(picture []byte) error {
+	if c == nil {
+		return nil
+	}
+	_, err := c.file.Write(picture)
+	if err == nil {
+		err = c.file.Truncate(int64(len(picture)))
+		if errors.Is(err, syscall.EINVAL) {
+			err = nil // a pipe or a device has no length
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write curve: %w", err)
+	}
+	return nil
+}
+
+// close leaves no empty file of ours behind when nothing came of it.
+func (c *curveFile) close(good bool) error {
+	if c == nil {
+		return nil
+	}
+	err := c.file.Close()
+	if c.made && !good {
+		err = errors.Join(err, os.Remove(c.file.Name()))
+	}
+	return err
+}
+
+// drawCurve draws the validation accuracy of the first network, whole and without
+// the seed on trial, epoch by epoch, with every stage change marked, as an SVG.
 func drawCurve(r *report) []byte {
-	epochs := r.result.Epochs
+	epochs := r.first.Epochs
 	var svg bytes.Buffer
 	fmt.Fprintf(&svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 0 %[1]d %[2]d"`+
 		` font-family="sans-serif" font-size="12">`+"\n", curveWidth, curveHeight)
 	fmt.Fprintf(&svg, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
-	title := fmt.Sprintf("Validation accuracy: host alone and grown (test set: %.1f %% to %.1f %%)",
-		100*r.HostAccuracy, 100*r.GrownAccuracy)
+	title := fmt.Sprintf("Validation accuracy while it grows (test set: %.1f %% at rest, %.1f %% grown)",
+		100*r.first.HostAccuracy, 100*r.first.GrownAccuracy)
 	drawText(&svg, curveLeft, 22, title, `font-size="15"`)
 	drawGrid(&svg)
 	drawStages(&svg, epochs)
 	drawLine(&svg, epochs, hostColour, func(e tolaria.Epoch) float64 { return e.HostAccuracy })
 	drawLine(&svg, epochs, modelColour, func(e tolaria.Epoch) float64 { return e.Accuracy })
-	drawText(&svg, curveLeft, curveHeight-12, "host alone", `fill="`+hostColour+`"`)
-	drawText(&svg, curveLeft+90, curveHeight-12, "whole model", `fill="`+modelColour+`"`)
+	drawText(&svg, curveLeft, curveHeight-12, "without the seed on trial", `fill="`+hostColour+`"`)
+	drawText(&svg, curveLeft+160, curveHeight-12, "whole network", `fill="`+modelColour+`"`)
 	drawText(&svg, curveWidth-curveRight, curveHeight-12, fmt.Sprintf("epoch %d", len(epochs)), `text-anchor="end"`)
 	svg.WriteString("</svg>\n")
 	return svg.Bytes()
@@ -63,22 +118,32 @@ func drawGrid(svg *bytes.Buffer) {
 	}
 }
 
-// drawStages marks where a seed entered a new stage, as the trainer saw it.
+// drawStages marks where a seed entered a new stage, or left, as the trainer saw
+// it.
 func drawStages(svg *bytes.Buffer, epochs []tolaria.Epoch) {
 	stages := make(map[string]string)
 	marks := 0
+	mark := func(epoch int, name string) {
+		x := epochX(epoch, len(epochs))
+		drawRule(svg, x, curveTop-30, x, curveHeight-curveBottom, `stroke="`+stageColour+`" stroke-dasharray="3 3"`)
+		// Rows of names keep neighbours apart.
+		drawText(svg, x+2, float64(curveTop-32+12*(marks%markRows)), name, `font-size="10" fill="`+stageColour+`"`)
+		marks++
+	}
 	for i, epoch := range epochs {
+		present := make(map[string]bool)
 		for _, seed := range epoch.Seeds {
-			stage := seed.GetStage().String()
-			if stages[seed.GetSeedId()] == stage {
-				continue
+			present[seed.ID] = true
+			if stage := seed.Stage.String(); stages[seed.ID] != stage {
+				stages[seed.ID] = stage
+				mark(i, shortStage(stage)+" "+seed.Blueprint)
 			}
-			stages[seed.GetSeedId()] = stage
-			x := epochX(i, len(epochs))
-			drawRule(svg, x, curveTop-18, x, curveHeight-curveBottom, `stroke="`+stageColour+`" stroke-dasharray="3 3"`)
-			// Two rows of names keep neighbours apart.
-			drawText(svg, x+2, float64(curveTop-20+12*(marks%2)), shortStage(stage), `font-size="10" fill="`+stageColour+`"`)
-			marks++
+		}
+		for _, id := range slices.Sorted(maps.Keys(stages)) {
+			if !present[id] {
+				delete(stages, id)
+				mark(i, shortStage(stageCulled))
+			}
 		}
 	}
 }

@@ -8,35 +8,41 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/tolaria"
+	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // demoOptions are the flags of the demo.
 type demoOptions struct {
-	seed  uint64
-	slot  string
-	json  bool
-	curve string
+	seed    uint64
+	slot    string
+	repeats int
+	json    bool
+	curve   string
 }
 
 func newDemo() *cobra.Command {
 	var options demoOptions
 	command := &cobra.Command{
 		Use:   "demo",
-		Short: "Boot the foundation and grow a real network through it",
+		Short: "Boot the foundation and grow real networks through it",
 		Long: `Boots the very service that esper-weatherlight-service runs, on the embedded
 broker (or on REDIS_URL when it is set), compiles its kernels, trains a small
-network on handwritten digits, and lets it grow through the bus.
+network on handwritten digits that lie anywhere, and lets it grow over the bus,
+as any trainer does. Then it says what growth was worth: beside the same network
+trained for as many steps more, and beside one of the grown size trained from the
+start with the same number of steps.
 
 Everything it writes goes into a temporary folder that it removes at the end.`,
 		Args: cobra.NoArgs,
@@ -44,68 +50,124 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 			return runDemo(command.Context(), options, os.Stdout)
 		},
 	}
-	command.Flags().Uint64Var(&options.seed, "seed", 1, "seed of the run; the same seed repeats it")
-	command.Flags().StringVar(&options.slot, "slot", "32",
-		"shape of the layer that seeds grow at: features (32), sequence x width (4x8) or channels x height x width (2x4x4)")
+	command.Flags().Uint64Var(&options.seed, "seed", 1, "seed of the runs; the same seed repeats them")
+	command.Flags().StringVar(&options.slot, "slot", "16",
+		"shape of the layer that seeds grow behind: features (16), sequence x width (4x4) or channels x height x width (1x4x4)")
+	command.Flags().IntVar(&options.repeats, "repeats", 3, "how many networks to grow, each from other weights and another split of the data")
 	command.Flags().BoolVar(&options.json, "json", false, "print one JSON object instead of the progress")
-	command.Flags().StringVar(&options.curve, "curve", "", "write the accuracy curve as an SVG to this file")
+	command.Flags().StringVar(&options.curve, "curve", "", "write the accuracy curve of the first network as an SVG to this file")
 	return command
 }
 
-// demo is one run: the service, and the trainer that is its client.
+// demo is one run of the service and the trainers that are its clients.
 type demo struct {
-	options demoOptions
-	screen  *screen
-	service *weatherlight.Service
-	graft   *kasmina.Graft
-	client  *client
-	trainer *tolaria.Trainer
-	begun   time.Time
+	options  demoOptions
+	slot     []int
+	screen   *screen
+	service  *weatherlight.Service
+	keyring  *signing.Keyring
+	client   *client
+	name     string // of this demo alone
+	begun    time.Time
+	prefetch []time.Duration
 }
 
 // runDemo runs the demo and stops the service again, whatever came of it.
-func runDemo(ctx context.Context, options demoOptions, out io.Writer) error {
+func runDemo(ctx context.Context, options demoOptions, out io.Writer) (err error) {
+	if options.repeats < 1 || options.repeats > maxRepeats {
+		return fmt.Errorf("--repeats is %d, allowed are 1 to %d", options.repeats, maxRepeats)
+	}
+	curve, err := openCurve(options.curve)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, curve.close(err == nil)) }()
+	// A closed pipe is an error of a write, like any other: what the demo has made
+	// is still to be removed.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	folder, err := os.MkdirTemp("", "esper-demo-")
 	if err != nil {
 		return fmt.Errorf("make temporary folder: %w", err)
 	}
-	defer os.RemoveAll(folder)
-	demo := &demo{options: options, screen: newScreen(out, options.json), begun: time.Now()}
-	resolved, err := demoSettings(folder, options.slot)
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	d := &demo{options: options, screen: newScreen(out, options.json), begun: time.Now(), name: demoName()}
+	d.screen.broken = cancel
+	report, err := d.inService(ctx, folder)
 	if err != nil {
-		return err
+		return stopped(ctx, err)
 	}
-	demo.service, err = weatherlight.New(weatherlight.Config{
-		Settings: resolved,
-		Logger:   process.NewLogger(os.Stderr, slog.LevelWarn),
-		OnBoot:   demo.screen.boot,
-		OnForge:  demo.screen.forge,
-	})
-	if err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	stopped := make(chan error, 1)
-	go func() {
-		err := demo.service.Run(ctx)
-		stop() // A service that ends takes the run with it.
-		stopped <- err
-	}()
-	report, failure := demo.run(ctx, resolved)
-	stop()
-	if err := <-stopped; err != nil {
-		return err
-	}
-	if failure != nil {
-		return failure
-	}
-	return demo.finish(report)
+	return d.finish(report, curve)
 }
 
-// demoSettings are those of the service, with a secret, folders and ports that
-// belong to this run alone. REDIS_URL is taken from the environment, and the
+// maxRepeats bounds how long a demo takes.
+const maxRepeats = 100
+
+// demoName names this demo on a bus that may have others.
+func demoName() string { return "demo-" + strings.ToLower(rand.Text()[:8]) }
+
+// interrupted is the end of a demo by a signal. Whoever sent it need not be told.
+type interrupted struct{ error }
+
+// Exit is what a shell makes of SIGINT.
+func (interrupted) Exit() int       { return 130 }
+func (i interrupted) Unwrap() error { return i.error }
+
+// stopped is why a demo ended: what stopped it, when something did.
+func stopped(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, process.ErrSignal):
+		return interrupted{cause}
+	case cause != nil && !errors.Is(cause, context.Canceled):
+		return cause
+	default:
+		return err
+	}
+}
+
+// inService boots the service, grows the networks in it, and stops it again.
+func (d *demo) inService(ctx context.Context, folder string) (*report, error) {
+	resolved, err := demoSettings(folder, d.options.slot, d.name)
+	if err != nil {
+		return nil, err
+	}
+	d.slot = resolved.Tezzeret.SlotSizes()
+	if d.keyring, err = signing.NewKeyring(resolved.Secret.Reveal()); err != nil {
+		return nil, err
+	}
+	d.service, err = weatherlight.New(weatherlight.Config{
+		Settings: resolved,
+		Logger:   process.NewLogger(os.Stderr, slog.LevelWarn),
+		OnBoot:   d.screen.boot,
+		OnForge:  d.screen.forge,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The service outlives what is done in it: a trainer that is told to stop says
+	// so on a bus that is there.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	training, leave := context.WithCancel(ctx)
+	defer leave()
+	ended := make(chan error, 1)
+	go func() {
+		err := d.service.Run(serving)
+		leave() // A service that ends takes the runs with it.
+		ended <- err
+	}()
+	report, failure := d.grow(training)
+	stop()
+	if err := <-ended; err != nil {
+		return nil, err
+	}
+	return report, failure
+}
+
+// demoSettings are those of the service, with a name, a secret, folders and ports
+// that belong to this demo alone. REDIS_URL is taken from the environment, and the
 // secret with it, so that the demo can join a bus that has one.
-func demoSettings(folder, slot string) (*settings.Settings, error) {
+func demoSettings(folder, slot, name string) (*settings.Settings, error) {
 	secret, bus := rand.Text(), "embedded:"
 	own, err := settings.Load(settings.Options{SecretOptional: true, EnvFile: os.DevNull})
 	if err != nil {
@@ -122,6 +184,7 @@ func demoSettings(folder, slot string) (*settings.Settings, error) {
 		Environ: []string{
 			"ESPER_LEYLINE_SECRET=" + secret,
 			"REDIS_URL=" + bus,
+			"WEATHERLIGHT_INSTANCE=" + name,
 			"WEATHERLIGHT_DATA_DIR=" + filepath.Join(folder, "weatherlight"),
 			"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0",
 			"TEZZERET_SLOT=" + slot,
@@ -139,58 +202,32 @@ func isSet(resolved *settings.Settings, variable string) bool {
 	})
 }
 
-// run trains through the service and reports what came of it.
-func (d *demo) run(ctx context.Context, resolved *settings.Settings) (*report, error) {
+// grow waits for the kernels and grows one network after the other.
+func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	select {
 	case <-d.service.Ready():
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 	d.screen.ready(d.service)
-	if err := d.connect(ctx, resolved); err != nil {
+	if d.client, err = newClient(ctx, d.service.BusURL(), d.name, d.keyring); err != nil {
 		return nil, err
 	}
-	defer d.client.close()
+	defer func() { err = errors.Join(err, d.client.close()) }()
 	select {
 	case <-d.service.Forged():
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 	d.screen.forged(d.service.ForgeResult())
-	latencies, err := d.client.prefetchAll(ctx, d.service.ForgeResult().Compiled)
-	if err != nil {
+	if d.prefetch, err = d.client.prefetchAll(ctx, d.service.ForgeResult().Compiled); err != nil {
 		return nil, fmt.Errorf("prefetch kernels: %w", err)
 	}
-	result, err := d.trainer.Run(ctx)
-	if err != nil {
-		return nil, err
+	outcomes := make([]*outcome, d.options.repeats)
+	for i := range outcomes {
+		if outcomes[i], err = d.repeat(ctx, i); err != nil {
+			return nil, fmt.Errorf("network %d of %d: %w", i+1, d.options.repeats, err)
+		}
 	}
-	return d.report(result, latencies), nil
-}
-
-// connect joins the bus as a trainer does, and registers the trainer's host.
-func (d *demo) connect(ctx context.Context, resolved *settings.Settings) error {
-	var err error
-	if d.client, err = newClient(ctx, d.service.BusURL(), resolved.Secret.Reveal()); err != nil {
-		return err
-	}
-	d.graft = kasmina.NewGraft(tolaria.LayerNames(), resolved.Tezzeret.SlotSizes()...)
-	host := tolaria.HostConfig{Features: d.graft.Size()}
-	d.trainer, err = tolaria.NewTrainer(tolaria.Config{
-		Graft:   d.graft,
-		Bus:     d.client,
-		Host:    host,
-		Seed:    d.options.seed,
-		RunID:   fmt.Sprintf("demo-%d-%.6s", d.options.seed, rand.Text()),
-		Settle:  d.client.settle,
-		OnEpoch: d.screen.epoch,
-	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("set up trainer: %w", err), d.client.close())
-	}
-	d.client.follow(d.trainer.RunID(), d.screen.stage)
-	if err := d.service.RegisterHost(ctx, d.graft); err != nil {
-		return errors.Join(err, d.client.close())
-	}
-	return nil
+	return d.report(outcomes), nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ func main() {
 	ctx, release := process.OnSignal(context.Background(), func() { os.Exit(process.ExitFailed) })
 	err := newRoot().ExecuteContext(ctx)
 	release()
-	if err != nil {
+	if err != nil && !errors.As(err, new(interrupted)) {
 		process.Report(os.Stderr, name, err)
 	}
 	os.Exit(process.ExitCode(err))

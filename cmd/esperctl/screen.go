@@ -26,7 +26,9 @@ type screen struct {
 	quiet  bool
 	colour bool
 
-	mu sync.Mutex // the service and the trainer both write
+	mu     sync.Mutex // the service and the trainer both write
+	failed error      // of the first write that failed
+	broken func(error) // called once, when nobody reads any more
 }
 
 func newScreen(out io.Writer, quiet bool) *screen {
@@ -34,9 +36,17 @@ func newScreen(out io.Writer, quiet bool) *screen {
 	return &screen{out: out, quiet: quiet, colour: ok && process.IsTerminal(file)}
 }
 
+// failure is why nothing more is shown, or nil.
+func (s *screen) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
 // Colours of the parts of a line.
 const (
 	faint = "2"
+	red   = "31"
 	green = "32"
 	cyan  = "36"
 	bold  = "1"
@@ -55,7 +65,15 @@ func (s *screen) print(format string, arguments ...any) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _ = fmt.Fprintf(s.out, format+"\n", arguments...) // A closed terminal is no reason to stop.
+	if s.failed != nil {
+		return
+	}
+	if _, err := fmt.Fprintf(s.out, format+"\n", arguments...); err != nil {
+		s.failed = fmt.Errorf("print progress: %w", err)
+		if s.broken != nil {
+			s.broken(s.failed)
+		}
+	}
 }
 
 func (s *screen) boot(trace supervise.Trace) {
@@ -97,21 +115,46 @@ func (s *screen) bar(accuracy float64) string {
 	return s.paint(cyan, strings.Repeat("█", full)) + strings.Repeat("·", width-full)
 }
 
-func (s *screen) stage(seedID, blueprintID, stage string) {
-	s.print("seed   %s %s %s", seedID, blueprintID, s.paint(green, shortStage(stage)))
+func (s *screen) repeat(number, of int, run string) {
+	s.print("")
+	s.print("%s", s.paint(bold, fmt.Sprintf("Network %d of %d", number, of))+"  "+s.paint(faint, run))
+}
+
+func (s *screen) stage(seedID, blueprintID, stage, reason string) {
+	colour, why := cyan, ""
+	switch stage {
+	case stageFossilized:
+		colour = green
+	case stageCulled:
+		colour, why = red, "  "+s.paint(faint, reason)
+	}
+	s.print("seed   %s %s %s%s", seedID, blueprintID, s.paint(colour, shortStage(stage)), why)
 }
 
 func (s *screen) summary(r *report) {
 	s.print("")
-	s.print("%s", s.paint(bold, "Accuracy on the test set"))
-	s.print("  host alone    %5.1f %%", 100*r.HostAccuracy)
-	s.print("  with seeds    %5.1f %%   (%+.1f points)", 100*r.GrownAccuracy, 100*(r.GrownAccuracy-r.HostAccuracy))
-	s.print("")
-	s.print("  host weights  %s while seeds trained and blended", unchanged(r.HostUnchanged))
-	s.print("  largest gradient that reached the host through a blend: %g", r.HostGradientMax)
-	for _, seed := range r.Seeds {
-		s.print("  seed %s (%s): %s", seed.SeedID, seed.BlueprintID, stagePath(seed.Stages))
+	s.print("%s", s.paint(bold, fmt.Sprintf("Accuracy on the test set, mean and spread of %d networks", r.Repeats)))
+	for _, line := range []struct {
+		name             string
+		accuracy, spread float64
+		parameters       int
+	}{
+		{"host at rest, before its first seed", r.HostAccuracy, r.HostSpread, r.HostParameters},
+		{"the same host trained for as many steps", r.LongerAccuracy, r.LongerSpread, r.HostParameters},
+		{"the host with what grew in it", r.GrownAccuracy, r.GrownSpread, r.GrownParameters},
+		{"a host as large from the start, same steps", r.LargerAccuracy, r.LargerSpread, r.LargerParameters},
+	} {
+		s.print("  %-44s %5.1f %% ±%4.1f   %6d weights", line.name, 100*line.accuracy, 100*line.spread, line.parameters)
 	}
+	s.print("")
+	s.print("  Growth was worth %+.1f points beside training on, and %+.1f beside starting as large.",
+		100*(r.GrownAccuracy-r.LongerAccuracy), 100*(r.GrownAccuracy-r.LargerAccuracy))
+	s.print("")
+	for _, seed := range r.Seeds {
+		s.print("  seed %s (%s): %s, %s", seed.SeedID, seed.BlueprintID, stagePath(seed.Stages), seed.Reason)
+	}
+	s.print("  host in front of the seeds: %s while they blended; largest gradient that reached it through them: %g",
+		unchanged(r.HostUnchanged), r.HostGradientMax)
 	s.print("  kernels: %d compiled, %d refused; requests: %d ready, %d errors, p50 %.2f ms, p99 %.2f ms",
 		r.KernelsCompiled, r.KernelsRefused, r.Prefetch.Ready, r.Prefetch.Errors, r.Prefetch.P50Ms, r.Prefetch.P99Ms)
 	s.print("  %d epochs in %.1f s", r.Epochs, r.DurationS)

@@ -74,7 +74,7 @@ func New[R any](config Config[R]) *Keeper[R] {
 	return &Keeper[R]{config: config, cache: newCache[R](config.Cached)}
 }
 
-// Step lets decide decide on a run's record and carries it out. When it returns
+// Step has a decision made on a run's record and carries it out. When it returns
 // nil the record is written and its outputs are published; after an error the
 // message is to be handled again, and what was written then is published first.
 func (k *Keeper[R]) Step(ctx context.Context, run string, decide Decide[R]) (Outcome[R], error) {

@@ -15,7 +15,7 @@ const (
 	tickHold = 10 * time.Second
 )
 
-// Tick lets decide decide on every run whose time has come, and returns how many
+// Tick has a decision made on every run whose time has come, and returns how many
 // there were. A run whose record is gone leaves the index.
 func (k *Keeper[R]) Tick(ctx context.Context, now time.Time, decide Decide[R]) (int, error) {
 	due, err := k.config.Store.Due(ctx, k.config.Part, now, tickBatch, tickHold)

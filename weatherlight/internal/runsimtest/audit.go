@@ -276,6 +276,25 @@ func (a *auditor) attachFailed(tr *trainee, order trainer.Order, reason trainer.
 	}
 }
 
+// blueprintOf is what an order was for.
+func (a *auditor) blueprintOf(r *run, number uint64) string {
+	var order trainer.Order
+	if json.Unmarshal([]byte(a.file(r.name).contents[number]), &order) != nil {
+		return ""
+	}
+	return order.Blueprint
+}
+
+// verified checks what a real graft has attached: the file must be what was
+// announced.
+func (a *auditor) verified(tr *trainee, grafts map[string]trainer.Graft) {
+	for seed, g := range grafts {
+		if !a.town.library.serves(g.Checksum) {
+			a.violate("run %q: seed %q is attached, and no file has its checksum %s", tr.run.name, seed, g.Checksum)
+		}
+	}
+}
+
 // misplaced hears of an order that a seed in this stage cannot obey.
 func (a *auditor) misplaced(tr *trainee, order trainer.Order, stage leyline.SeedLifecycleStage) {
 	a.town.counts.Unfit++

@@ -30,7 +30,6 @@ type entry struct {
 	failures   int
 	generation int // of the Redis that it lies on
 	settled    bool
-	holder     *life // who has it in hand
 }
 
 // lane names deliveries that one consumer handles in order.
@@ -260,8 +259,8 @@ func (in *instance) look() {
 // untilDue is how long nothing is due; an instance that looked all the time would
 // make no difference.
 func (in *instance) untilDue() time.Duration {
-	next, any := in.town.store.next(control.PartKasmina)
-	if !any {
+	next, waits := in.town.store.next(control.PartKasmina)
+	if !waits {
 		return time.Hour
 	}
 	return next.Sub(in.town.now) + in.town.between(0, tickInterval)

@@ -9,6 +9,7 @@ import (
 // finds when there is something. Not every simulation gives a defect the occasion
 // to show, so some are tried.
 func TestAuditorFindsWhatIsBuiltIn(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		defects Defects

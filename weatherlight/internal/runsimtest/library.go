@@ -60,7 +60,12 @@ func (l *library) artifact(blueprint string, of trainer.Variant) *artifact {
 	}
 	content := fmt.Sprintf("kernel of %s for %s, %d", blueprint, variant, l.town.rand.Uint64())
 	a := &artifact{blueprint: blueprint, ref: ref, content: content, checksum: digest(content), guard: guardOf(of.Slot)}
-	if l.town.chance(l.town.flaws) {
+	if l.town.folder != "" {
+		if l.town.chance(l.town.flaws) {
+			a.flaw = pick(l.town.world, trainer.AttachInvalid, trainer.AttachMisfit, trainer.AttachMismatch, trainer.AttachUnreachable)
+		}
+		a.ref, a.checksum = l.forge(blueprint+" "+variant, of.Slot, a.flaw)
+	} else if l.town.chance(l.town.flaws) {
 		a.flaw = pick(l.town.world, trainer.AttachInvalid, trainer.AttachMisfit, trainer.AttachFaulty, trainer.AttachUnsigned)
 	}
 	l.artifacts[ref] = a
@@ -143,6 +148,16 @@ func (l *library) refuse(request *leyline.KernelPrefetchRequest) {
 		RequestId: request.GetRequestId(), BlueprintId: request.GetBlueprintId(),
 		Reason: pick(l.town.world, "missing_artifact", "artifact_not_found", "checksum_mismatch"),
 	}, nil, l.town.now, "library")
+}
+
+// serves says whether there is a file with a checksum.
+func (l *library) serves(checksum string) bool {
+	for _, a := range l.artifacts {
+		if a.checksum == checksum && isWhat(a.ref, checksum) {
+			return true
+		}
+	}
+	return false
 }
 
 // read gives a trainer the bytes of a kernel, if it can be reached.

@@ -29,7 +29,11 @@ func (tr *trainee) read() {
 	for _, e := range stream.entries {
 		if e.id > tr.position {
 			tr.position = e.id
-			tr.receive(e.order)
+			if tr.body != nil {
+				tr.body.receive(tr, e.order)
+			} else {
+				tr.receive(e.order)
+			}
 		}
 	}
 }

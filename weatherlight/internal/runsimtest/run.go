@@ -58,8 +58,30 @@ func newRun(t *town, n int) *run {
 	if t.chance(0.4) {
 		r.spikes = 0.03
 	}
-	r.trainer = newTrainee(t, r, r.processID())
+	if t.folder != "" {
+		r.grows, r.accepts, r.slots = true, nil, map[string][]int{bodySlot: {bodyWidth}}
+	}
+	r.trainer = r.fresh()
 	return r
+}
+
+// fresh is a new process that goes on from nothing.
+func (r *run) fresh() *trainee {
+	tr := newTrainee(r.town, r, r.processID())
+	if r.town.folder != "" {
+		return tr.real("")
+	}
+	return tr
+}
+
+// resumed is a new process that goes on from a checkpoint of another, or from
+// where that one is.
+func (r *run) resumed(from *trainee, tells bool) *trainee {
+	tr := from.resumed(r.processID(), tells)
+	if r.town.folder != "" {
+		return tr.real(from.folder)
+	}
+	return tr
 }
 
 // processID names another process of the run.
@@ -89,8 +111,7 @@ func (r *run) loop() {
 	if r.trainer != nil {
 		r.round(r.trainer)
 		if !t.calm && t.chance(0.1) {
-			r.checkpoint = r.trainer.resumed("", false)
-			r.checkpoint.id = r.trainer.id
+			r.save()
 		}
 	}
 	if r.second != nil {
@@ -98,6 +119,15 @@ func (r *run) loop() {
 	}
 	jitter := time.Duration(float64(r.interval) * 0.1 * t.rand.Float64())
 	t.after(r.interval+jitter, r.loop)
+}
+
+// save makes a checkpoint.
+func (r *run) save() {
+	r.checkpoint = r.trainer.resumed("", false)
+	r.checkpoint.id = r.trainer.id
+	if r.trainer.body != nil {
+		r.checkpoint.folder = r.trainer.body.save()
+	}
 }
 
 // round is one round of a process: it trains and reports.
@@ -163,7 +193,7 @@ func (r *run) crash() {
 	}
 	t.counts.Restarts++
 	old := r.trainer
-	old.lost = true
+	old.end()
 	r.trainer = nil
 	t.audit.left(r, old)
 	wait := t.between(100*time.Millisecond, 2*r.interval)
@@ -176,9 +206,9 @@ func (r *run) crash() {
 		}
 		switch {
 		case r.checkpoint != nil && t.chance(0.7):
-			r.trainer = r.checkpoint.resumed(r.processID(), t.chance(0.8))
+			r.trainer = r.resumed(r.checkpoint, t.chance(0.8))
 		default:
-			r.trainer = newTrainee(t, r, r.processID())
+			r.trainer = r.fresh()
 		}
 		r.checkpoint = nil
 		t.audit.came(r, r.trainer)
@@ -187,10 +217,11 @@ func (r *run) crash() {
 
 // restart ends the leading process and goes on from where it is.
 func (r *run) restart() {
+	r.save()
 	old := r.trainer
-	old.lost = true
+	old.end()
 	r.town.audit.left(r, old)
-	r.trainer = old.resumed(r.processID(), true)
+	r.trainer = r.resumed(r.checkpoint, true)
 	r.town.audit.came(r, r.trainer)
 }
 
@@ -228,7 +259,7 @@ func (r *run) settle() {
 	}
 	r.silentTill = time.Time{}
 	if r.trainer == nil {
-		r.trainer = newTrainee(t, r, r.processID())
+		r.trainer = r.fresh()
 		t.audit.came(r, r.trainer)
 	}
 }

@@ -9,7 +9,10 @@ import (
 type Scenario struct {
 	Seed    uint64
 	Defects Defects
-	Log     func(line string) // hears what happens; nil: nobody does
+	// Folder is where kernels and checkpoints of real grafts lie. Empty: all
+	// trainers are models.
+	Folder string
+	Log    func(line string) // hears what happens; nil: nobody does
 }
 
 // Report is what came of a simulation.

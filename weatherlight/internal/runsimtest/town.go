@@ -16,6 +16,7 @@ import (
 type town struct {
 	*world
 	defects Defects
+	folder  string // see Scenario
 	log     func(string)
 
 	store      *store
@@ -47,12 +48,12 @@ func Simulate(s Scenario) Report {
 	defer t.end()
 	t.plan()
 	chaos := 80 * t.slowest()
-	t.world.run(chaos, func() bool { return false })
+	t.run(chaos, func() bool { return false })
 	t.soothe()
-	t.world.run(10*time.Minute+200*t.slowest(), t.audit.atRest)
+	t.run(10*time.Minute+200*t.slowest(), t.audit.atRest)
 	t.audit.close()
 	t.hushed = true
-	t.world.run(silence, func() bool { return false })
+	t.run(silence, func() bool { return false })
 	t.over = true
 	t.audit.closeSilence()
 	t.counts.Conflicts = t.store.conflicts
@@ -64,7 +65,7 @@ const silence = 5 * time.Minute
 
 func newTown(s Scenario) *town {
 	w := newWorld(s.Seed)
-	t := &town{world: w, defects: s.Defects, log: s.Log}
+	t := &town{world: w, defects: s.Defects, folder: s.Folder, log: s.Log}
 	t.rough()
 	t.keyring, _ = signing.NewKeyring("the secret of the simulation")
 	t.store = newStore(func() time.Time { return t.now }, t.rand.Int64N)
@@ -159,6 +160,9 @@ func (t *town) soothe() {
 // end lets go of what still stands between two steps.
 func (t *town) end() {
 	t.over = true
+	for _, r := range t.runs {
+		r.trainer.end()
+	}
 	for _, in := range t.instances {
 		if in.life == nil {
 			continue

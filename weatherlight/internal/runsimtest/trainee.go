@@ -98,6 +98,30 @@ type trainee struct {
 	applied map[uint64]bool // orders that took effect, for the auditor
 	lag     int             // turns between reading an order and its effect
 	started time.Time
+
+	body   *body  // the real graft, nil for a model
+	folder string // of a checkpoint: what the real graft kept
+}
+
+// real gives a trainee a network with the real graft in it.
+func (tr *trainee) real(checkpoint string) *trainee {
+	b, err := newBody(tr.town, tr.run.name, tr.id, tr.resumes, checkpoint)
+	if err != nil {
+		tr.town.audit.violate("run %q: %v", tr.run.name, err)
+		return tr
+	}
+	tr.body = b
+	b.mirror(tr)
+	return tr
+}
+
+// end ends the process.
+func (tr *trainee) end() {
+	tr.lost = true
+	if tr.body != nil {
+		tr.body.stop()
+		tr.body = nil
+	}
 }
 
 func newTrainee(t *town, r *run, id string) *trainee {
@@ -125,13 +149,20 @@ func (tr *trainee) resumed(id string, tells bool) *trainee {
 // turn is one round of the training loop: orders take effect, an epoch passes.
 func (tr *trainee) turn() {
 	tr.read()
-	tr.apply()
-	tr.attachFetched()
+	if tr.body != nil {
+		tr.body.apply(tr)
+	} else {
+		tr.apply()
+		tr.attachFetched()
+	}
 	if tr.halted {
 		return
 	}
 	tr.epoch++
 	tr.train()
+	if tr.body != nil {
+		tr.body.train(tr)
+	}
 }
 
 // train lets an epoch pass. The host comes to rest after a while; each kept seed
@@ -167,6 +198,9 @@ func (tr *trainee) packet() (*leyline.SystemStatePacket, map[string]string) {
 		TimestampNs: uint64(t.now.Add(tr.run.clockError).UnixNano()), PacketId: fmt.Sprintf("%s-%s-%d", tr.run.name, tr.id, tr.number),
 		GlobalStep: uint64(tr.epoch) * uint64(tr.run.stepsPerEpoch), TrainingLoss: float32(tr.loss), SourceSubsystem: "tolaria",
 		TrainingRunId: tr.run.name, TrainingMetrics: map[string]float32{"epoch_time_ms": 12},
+	}
+	if tr.body != nil {
+		return tr.body.report(tr, packet)
 	}
 	if tr.halted {
 		packet.TrainingMetrics[trainer.MetricHalted] = 1
@@ -230,7 +264,7 @@ func (s *sprout) alpha() float64 {
 // measure adds the evidence of an epoch.
 func (tr *trainee) measure(s *sprout, state *leyline.SeedState) {
 	grown := 1 - math.Exp(-float64(s.reports)/3)
-	gain := 0.0
+	var gain float64
 	bad := s.reports > 2+int(s.graft.Order%5)
 	switch {
 	case s.quality == improves:
