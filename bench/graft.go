@@ -249,12 +249,14 @@ func (s *seedbed) order(order trainer.Order) error {
 	}
 	s.bus.commands <- command
 	for deadline := time.Now().Add(answerTimeout); time.Now().Before(deadline); {
-		for _, change := range s.graft.Apply() {
-			if change.Err != nil {
-				return fmt.Errorf("order %s: %w", order.Kind, change.Err)
-			}
-			return nil
+		changes := s.graft.Apply()
+		if len(changes) == 0 {
+			continue
 		}
+		if err := changes[0].Err; err != nil {
+			return fmt.Errorf("order %s: %w", order.Kind, err)
+		}
+		return nil
 	}
 	return fmt.Errorf("order %s had no effect", order.Kind)
 }

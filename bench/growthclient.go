@@ -84,7 +84,8 @@ func (t *telling) report() (*leyline.SystemStatePacket, trainer.Report) {
 	}
 	for i, seed := range t.seeds {
 		slot := growthSlot + strconv.Itoa(i)
-		report.Grafts[seed.id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: ceilingChecksum, Order: uint64(i + 1)} //nolint:gosec // small
+		order := uint64(i + 1) //nolint:gosec // small
+		report.Grafts[seed.id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: ceilingChecksum, Order: order}
 		packet.SeedStates = append(packet.SeedStates, t.seedState(seed))
 	}
 	for i := range max(len(t.seeds), 1) {

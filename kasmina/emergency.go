@@ -75,7 +75,7 @@ func (st *step) enterEmergency(level leyline.EmergencyLevel, reason string) {
 
 // leaveEmergency puts the seeds back, but for those that are paused for another reason.
 func (st *step) leaveEmergency(level leyline.EmergencyLevel) {
-	if st.r.Emergency.Level < pausingLevel {
+	if st.r.Emergency.Level < pausingLevel && !st.r.Trainer.Halted {
 		return
 	}
 	st.r.Emergency.Level, st.r.Emergency.Reason = level, ""
@@ -92,14 +92,29 @@ func (st *step) leaveEmergency(level leyline.EmergencyLevel) {
 }
 
 // holdEmergency repeats an emergency to a trainer that does not show it, such as
-// one that took the run over.
+// one that took the run over, and its end to one that still halts.
 func (st *step) holdEmergency(rc *reading) {
 	level := st.r.Emergency.Level
-	if level < pausingLevel || st.pendingOf("", classEmergency) != nil {
+	halts := level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT
+	repeat := level >= pausingLevel && rc.adopting || halts != rc.halted
+	if repeat && st.pendingOf("", classEmergency) == nil {
+		st.ask(pending{Kind: trainer.Emergency, Level: level, Reason: st.r.Emergency.Reason})
+	}
+}
+
+// adoptHalt takes a halt over that the record has lost: whoever wants it lifted
+// says so.
+func (st *step) adoptHalt(rc *reading) {
+	halted := leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT
+	lost := rc.rebuilt || rc.orderRead > rc.known
+	if !rc.halted || !lost || st.r.Emergency.Level >= halted {
 		return
 	}
-	halts := level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT
-	if rc.adopting || halts && !rc.halted {
-		st.ask(pending{Kind: trainer.Emergency, Level: level, Reason: st.r.Emergency.Reason})
+	st.r.Emergency.Level, st.r.Emergency.Reason = halted, "the trainer is halted"
+	st.tell("emergency_adopted", levelWarning, "level", halted.String(), "training_run_id", st.r.Run)
+	for _, s := range st.r.Seeds {
+		if cullable(s.Stage) {
+			s.Paused |= pausedByEmergency
+		}
 	}
 }

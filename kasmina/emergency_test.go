@@ -94,3 +94,36 @@ func TestSignalActsOnceAndAMildOneOnlyTells(t *testing.T) {
 		t.Error("a mild signal lifted the emergency")
 	}
 }
+
+func TestHaltOutlivesARecordThatWasLostAndIsLifted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.decide(Emergency{Level: halt, ID: "e-1"})
+	w.report()
+	w.record = nil
+	w.report()
+	if w.record.Emergency.Level != halt || !w.trainer.halted {
+		t.Fatal("a lost record let the training go on")
+	}
+	w.accepts(w.command(0, "", alarmed("0")))
+	w.report()
+	w.report()
+	if w.trainer.halted || w.trainer.seeds[0].paused || len(w.record.Pending) != 0 {
+		t.Errorf("still halted, pending %+v", w.record.Pending)
+	}
+}
+
+func TestTrainerThatComesBackHaltedAfterTheEmergencyIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.trainer = newFakeTrainer("trainer-2")
+	w.trainer.resumes, w.trainer.halted = "trainer-1", true // from a checkpoint of then
+	w.report()
+	w.report()
+	if w.trainer.halted {
+		t.Error("still halted")
+	}
+}

@@ -38,6 +38,7 @@ func (r inRapid) Error(args ...any)         { r.rt.Error(args...) }
 func playRandomly(t *testing.T, rt *rapid.T) {
 	auto := rapid.Bool().Draw(rt, "auto fossilize")
 	w := newWorld(inRapid{t, rt}, func(c *Config) { c.MaxCommands, c.AutoFossilize = 16, auto })
+	w.hurried = true
 	p := &player{w: w, stage: map[string]leyline.SeedLifecycleStage{}}
 	rt.Repeat(map[string]func(*rapid.T){
 		"command":  p.command,

@@ -75,6 +75,7 @@ func (st *step) report(m Report) {
 	st.take(m, rc)
 	rc.read(m.Packet)
 	st.entries = rc.entries
+	st.adoptHalt(rc)
 	st.compare(rc)
 	st.abandon(st.settleOrders(rc))
 	st.holdEmergency(rc)

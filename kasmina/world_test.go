@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -42,6 +44,7 @@ type world struct {
 	numbers   map[uint64]string // what was ordered under a number
 	announced map[string]bool   // checksums
 	commands  int
+	hurried   bool // leaves out a check that takes long
 }
 
 func newWorld(t testing.TB, tweaks ...func(*Config)) *world {
@@ -70,6 +73,15 @@ func (w *world) decide(message Message) Decision {
 	d := w.core.Decide(w.record, message, w.now)
 	if diff := cmp.Diff(before, stored(w.t, w.record)); diff != "" {
 		w.t.Fatalf("the record that was handed in is changed by %T:\n%s", message, diff)
+	}
+	again := w.core.Decide(w.record, message, w.now)
+	if diff := cmp.Diff(stored(w.t, d.Record), stored(w.t, again.Record)); diff != "" {
+		w.t.Fatalf("%T is decided in two ways:\n%s", message, diff)
+	}
+	told := []cmp.Option{protocmp.Transform(), cmpopts.IgnoreFields(Decision{}, "Record"), cmp.AllowUnexported(RejectedError{})}
+	if diff := ""; !w.hurried && !cmp.Equal(d, again, told...) {
+		diff = cmp.Diff(d, again, told...)
+		w.t.Fatalf("%T is decided in two ways:\n%s", message, diff)
 	}
 	if d.Record == nil && (len(d.Orders) > 0 || len(d.Requests) > 0) {
 		w.t.Fatalf("orders without a record: %v", d.Orders)

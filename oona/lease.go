@@ -190,12 +190,3 @@ func (c *Client) RemoveGroup(ctx context.Context, group string, streams ...strin
 	}
 	return nil
 }
-
-// KeepStream lets a private stream end by itself when nobody has asked for it
-// to be kept for a while.
-func (c *Client) KeepStream(ctx context.Context, stream string, keep time.Duration) error {
-	if err := c.rdb.Do(ctx, c.rdb.B().Expire().Key(stream).Seconds(int64(keep.Seconds())).Build()).Error(); err != nil {
-		return fmt.Errorf("keep stream %s: %w", stream, err)
-	}
-	return nil
-}

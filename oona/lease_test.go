@@ -148,8 +148,5 @@ func TestGroupsOfTheDepartedAreRemoved(t *testing.T) {
 		if err := c.RemoveGroup(ctx, "g.live", stream, "no-such-stream"); err != nil {
 			t.Error(err)
 		}
-		if err := c.KeepStream(ctx, stream, time.Hour); err != nil {
-			t.Error(err)
-		}
 	})
 }

@@ -51,7 +51,7 @@ func (c *Client) PublishState(ctx context.Context, m *leyline.SystemStatePacket)
 	return c.publishRouted(ctx, m)
 }
 
-// PublishCommand publishes a command to the seed manager.
+// PublishCommand publishes a command about seeds or a run.
 func (c *Client) PublishCommand(ctx context.Context, m *leyline.AdaptationCommand) error {
 	return c.publishRouted(ctx, m)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,9 +89,7 @@ func (t *Trainer) saved() (*saved, error) {
 	for id, members := range t.members {
 		s.OfSeeds[id] = t.adam.Get(members)
 	}
-	for id, moments := range t.waiting {
-		s.OfSeeds[id] = moments
-	}
+	maps.Copy(s.OfSeeds, t.waiting)
 	var err error
 	if s.Order, err = t.order.MarshalBinary(); err != nil {
 		return nil, err
@@ -147,9 +146,7 @@ func (t *Trainer) take(s *saved) error {
 	s.Rate.floor, s.Rate.patience = t.rate.floor, t.rate.patience
 	t.rate, t.config.SeedRate = s.Rate, s.SeedRate
 	t.epochs, t.rejected, t.germinated = s.Epochs, s.Rejected, s.First != nil
-	for id, size := range s.Kept {
-		t.kept[id] = size
-	}
+	maps.Copy(t.kept, s.Kept)
 	t.result.Rates = s.Rates
 	t.result.HostGradientMax, t.result.HostUnchanged = s.GradMax, s.Unchanged
 	t.result.Kept, t.result.Dropped = s.KeptCount, s.Dropped

@@ -77,7 +77,8 @@ type Config struct {
 // ErrConfig is wrapped by what NewTrainer refuses of a configuration.
 var ErrConfig = errors.New("trainer configuration")
 
-func (c Config) withDefaults() (Config, error) {
+// complete fills in the defaults.
+func (c *Config) complete() error {
 	if c.RunID == "" {
 		c.RunID = "run-" + uuid.NewString()
 	}
@@ -103,19 +104,16 @@ func (c Config) withDefaults() (Config, error) {
 			*field.value = field.fallback
 		}
 		if !validRate(*field.value) {
-			return Config{}, fmt.Errorf("%w: a learning rate of %v", ErrConfig, *field.value)
+			return fmt.Errorf("%w: a learning rate of %v", ErrConfig, *field.value)
 		}
 	}
 	if min(c.MaxEpochs, c.BatchSize, c.Passes, c.RatePatience) < 1 || slices.Min(c.Slot) < 1 {
-		return Config{}, fmt.Errorf("%w: a number below 1", ErrConfig)
+		return fmt.Errorf("%w: a number below 1", ErrConfig)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := c.fillData(); err != nil {
-		return Config{}, err
-	}
-	return c, c.fillGraft()
+	return errors.Join(c.fillData(), c.fillGraft())
 }
 
 func (c *Config) fillData() error {

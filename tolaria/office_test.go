@@ -33,7 +33,6 @@ type office struct {
 	compiler   *tezzeret.Compiler
 	folder     string
 	offered    []tamiyo.Candidate
-	silent     func(report uint64) bool // reports that are lost
 
 	mu      sync.Mutex
 	now     time.Time
@@ -60,7 +59,7 @@ func newOffice(t *testing.T, slot []int, ids ...string) *office {
 	}
 	o := &office{
 		t: t, keyring: keyring, core: kasmina.NewCore(kasmina.Config{Keyring: keyring}),
-		controller: tamiyo.NewController(tamiyo.Config{Patience: 8, MinDelta: 0.005, ProbationEpochs: 3}),
+		controller: tamiyo.NewController(tamiyo.Config{Patience: 4, ProbationEpochs: 3}),
 		compiler:   tezzeret.NewCompiler(tezzeret.Config{Slot: shape}), folder: t.TempDir(),
 		now: time.Unix(1_800_000_000, 0), moved: make(chan struct{}),
 	}
@@ -110,9 +109,7 @@ func (o *office) PublishReport(ctx context.Context, packet *leyline.SystemStateP
 	defer o.mu.Unlock()
 	o.packets = append(o.packets, packet)
 	o.now = o.now.Add(time.Second)
-	if o.silent == nil || !o.silent(report.Number) {
-		o.handle(ctx, packet, report)
-	}
+	o.handle(ctx, packet, report)
 	o.handled = report.Number
 	o.wake()
 	return nil
@@ -229,4 +226,12 @@ func (o *office) answered(ctx context.Context, report uint64) (uint64, error) {
 func (o *office) wake() {
 	close(o.moved)
 	o.moved = make(chan struct{})
+}
+
+// alarm raises an emergency for the run.
+func (o *office) alarm(ctx context.Context, emergency kasmina.Emergency) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.decide(ctx, emergency)
+	o.wake()
 }

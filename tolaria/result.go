@@ -65,8 +65,7 @@ var errEnough = errors.New("enough steps")
 // not 0. With the same size it is the same host, up to the first seed of the run.
 func TrainPlain(ctx context.Context, config Config, rates []float64, parameters int) (Plain, error) {
 	config.Graft, config.Resume = graft.Config{}, ""
-	config, err := config.withDefaults()
-	if err != nil {
+	if err := config.complete(); err != nil {
 		return Plain{}, err
 	}
 	if parameters > 0 {

@@ -62,8 +62,7 @@ type Trainer struct {
 // checkpoint. The same seed gives the same data split, the same host and the
 // same order of batches.
 func NewTrainer(config Config) (*Trainer, error) {
-	config, err := config.withDefaults()
-	if err != nil {
+	if err := config.complete(); err != nil {
 		return nil, err
 	}
 	size, err := config.hostConfig()

@@ -24,50 +24,66 @@ var checksumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // Errors: ErrNotFound, ErrWithheld, ErrArtifactMissing, ErrChecksumMismatch,
 // ErrUntrusted, ErrUnavailable.
 func (l *Library) OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, int64, error) {
-	content, size, err := l.openChecksum(ctx, sum)
+	var content io.ReadCloser
+	var size int64
+	err := l.useChecksum(ctx, sum, func(e *entry) error {
+		if err := l.touch(ctx, e); err != nil && !errors.Is(err, errChanged) {
+			return err
+		}
+		file, err := l.stores.identify(ctx, e.record.ArtifactRef)
+		if err != nil {
+			return fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
+		}
+		content, err = l.openArtifact(ctx, e.record.ArtifactRef, sum)
+		size = file.size
+		return err
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("urza: open %.64q: %w", sum, err)
 	}
 	return content, size, nil
 }
 
-func (l *Library) openChecksum(ctx context.Context, sum string) (io.ReadCloser, int64, error) {
+// Signature is the text of the minisign signature beside the artifact whose SHA-256,
+// in lower-case hexadecimal, is sum. Whether it is a good one is for the reader to find,
+// with the keys that it trusts. Errors: those of OpenChecksum; ErrUntrusted when there
+// is no signature.
+func (l *Library) Signature(ctx context.Context, sum string) ([]byte, error) {
+	var text []byte
+	err := l.useChecksum(ctx, sum, func(e *entry) (err error) {
+		text, err = l.stores.signature(ctx, e.record.ArtifactRef)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("urza: signature of %.64q: %w", sum, err)
+	}
+	return text, nil
+}
+
+// useChecksum calls use with each kernel whose artifact has a checksum, until it
+// returns nil. Without one it fails with ErrNotFound, else with the last error.
+func (l *Library) useChecksum(ctx context.Context, sum string, use func(*entry) error) error {
 	if !checksumForm.MatchString(sum) {
-		return nil, 0, ErrNotFound
+		return ErrNotFound
 	}
 	keys, err := l.withChecksum(ctx, sum)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	err = ErrNotFound
 	for _, k := range keys {
-		var content io.ReadCloser
-		var size int64
-		if content, size, err = l.openKernel(ctx, k, sum); err == nil {
-			return content, size, nil
+		e, found, failed := l.verified(ctx, k)
+		if failed == nil && found != sum {
+			failed = ErrNotFound
+		}
+		if failed == nil {
+			failed = use(e)
+		}
+		if err = failed; err == nil {
+			return nil
 		}
 	}
-	return nil, 0, err
-}
-
-// openKernel opens the artifact of one kernel, provided that sum is what it holds.
-func (l *Library) openKernel(ctx context.Context, k key, sum string) (io.ReadCloser, int64, error) {
-	e, found, err := l.verified(ctx, k)
-	if err != nil {
-		return nil, 0, err
-	}
-	if found != sum {
-		return nil, 0, ErrNotFound
-	}
-	if err := l.touch(ctx, e); err != nil && !errors.Is(err, errChanged) {
-		return nil, 0, err
-	}
-	file, err := l.stores.identify(ctx, e.record.ArtifactRef)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
-	}
-	content, err := l.openArtifact(ctx, e.record.ArtifactRef, sum)
-	return content, file.size, err
+	return err
 }
 
 // withChecksum are the kernels whose rows promise an artifact of that checksum.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +42,8 @@ type roster interface {
 	Release(ctx context.Context) error
 }
 
-// fleet is this instance's view of the instances on the bus: who lives, what
-// they hold, and which of them leads. The leader does the jobs that are to be
+// fleet is this instance's view of the instances on the bus: who lives, on which
+// library and policy they work, and which of them leads. The leader does the jobs that are to be
 // done once.
 type fleet struct {
 	self   string
@@ -286,17 +285,6 @@ func reign(ctx context.Context, lost <-chan struct{}, run func(context.Context) 
 	}
 	<-leading.Done()
 	return nil
-}
-
-// live are the instances of the last beat, by name. Nobody may change them.
-func (f *fleet) live() []fleetMember {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.members
-}
-
-func (f *fleet) isLive(name string) bool {
-	return slices.ContainsFunc(f.live(), func(m fleetMember) bool { return m.name == name })
 }
 
 // keeps reports whether this instance looks after a kernel library: of those

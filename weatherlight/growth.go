@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -14,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
@@ -113,6 +116,27 @@ func (s *Service) serveRun(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// state takes a report of a trainer. One that fetches kernels by http alone is meant
+// to run on another machine.
+func (s *Service) state(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	access := d.Attributes[trainer.AttributeKernelAccess]
+	if strings.Contains(access, `"http"`) && !strings.Contains(access, `"path"`) {
+		s.localOnly()
+	}
+	return s.runs.State(ctx, d)
+}
+
+// warnLocalOnly returns what warns, once, when other machines cannot follow the URLs
+// of kernels.
+func (s *Service) warnLocalOnly() func() {
+	return sync.OnceFunc(func() {
+		if url := s.advertisedURL(); httpapi.LocalOnly(url) {
+			s.logger.Warn("a trainer fetches kernels by http, and only this machine reaches where they are: set WEATHERLIGHT_ADVERTISE_URL",
+				"url", url)
+		}
+	})
+}
+
 // advertisedURL is where trainers reach the kernels that this instance serves, or
 // empty when it serves none.
 func (s *Service) advertisedURL() string {
@@ -130,8 +154,10 @@ func (s *Service) trainerRoutes(mux *http.ServeMux, listener net.Addr) {
 	}
 	mux.Handle("GET /runs", guarded(http.HandlerFunc(s.serveRuns)))
 	mux.Handle("GET /runs/{run}", guarded(http.HandlerFunc(s.serveRun)))
+	// There is a library once the service is booted.
+	kernels := sync.OnceValue(func() http.Handler { return httpapi.Kernels(s.library) })
 	mux.Handle(httpapi.Path, guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		httpapi.Kernels(s.library).ServeHTTP(w, r) // there is a library once the service is booted
+		kernels().ServeHTTP(w, r)
 	})))
 }
 

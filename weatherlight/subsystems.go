@@ -22,8 +22,8 @@ import (
 const reportInterval = time.Second
 
 // probationEpochs is how long the controller watches a seed on probation before
-// it asks to keep it. The seed manager counts from the epoch after the promotion
-// and wants two, so one less would be refused.
+// it asks to keep it. Kasmina counts from the report after the promotion and wants
+// two, so one less would be refused.
 const probationEpochs = 3
 
 // A host is given time to come to rest by itself before a seed is spent on it:
@@ -55,6 +55,7 @@ func (s *Service) startGrowth(ctx context.Context) error {
 		Keyring:     s.keyring,
 		ArtifactURL: s.advertisedURL(),
 	})
+	s.localOnly = s.warnLocalOnly()
 	records := s.bus.Records(trainer.Stream)
 	s.runs = control.New(control.Config{
 		Core: core, Controller: controller, Records: records, Awaits: records,
@@ -154,7 +155,7 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 			Key:    control.RunOf,
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: s.runs.Command,
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.runs.State,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.state,
 			},
 		}),
 		{Name: workerReports, Worker: supervise.WorkerFunc(s.publishReports)},

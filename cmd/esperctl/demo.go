@@ -53,7 +53,8 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 	command.Flags().Uint64Var(&options.seed, "seed", 1, "seed of the runs; the same seed repeats them")
 	command.Flags().StringVar(&options.slot, "slot", "16",
 		"shape of the layer that seeds grow behind: features (16), sequence x width (4x4) or channels x height x width (1x4x4)")
-	command.Flags().IntVar(&options.repeats, "repeats", 3, "how many networks to grow, each from other weights and another split of the data")
+	command.Flags().IntVar(&options.repeats, "repeats", 3,
+		"how many networks to grow, each from other weights and another split of the data")
 	command.Flags().BoolVar(&options.json, "json", false, "print one JSON object instead of the progress")
 	command.Flags().StringVar(&options.curve, "curve", "", "write the accuracy curve of the first network as an SVG to this file")
 	return command

@@ -26,8 +26,8 @@ type screen struct {
 	quiet  bool
 	colour bool
 
-	mu     sync.Mutex // the service and the trainer both write
-	failed error      // of the first write that failed
+	mu     sync.Mutex  // the service and the trainer both write
+	failed error       // of the first write that failed
 	broken func(error) // called once, when nobody reads any more
 }
 

@@ -24,15 +24,6 @@ func Advertised(configured string, listener net.Addr) string {
 	return "http://" + host.String()
 }
 
-// KernelURL is where the kernel with a checksum is served below an advertised URL; ""
-// when nothing is advertised.
-func KernelURL(advertised, checksum string) string {
-	if advertised == "" {
-		return ""
-	}
-	return advertised + Path + checksum
-}
-
 // LocalOnly says that trainers of other machines cannot follow an advertised URL: it
 // names this machine, or no machine at all.
 func LocalOnly(advertised string) bool {

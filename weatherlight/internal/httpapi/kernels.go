@@ -16,6 +16,8 @@ import (
 const (
 	// Path is what the path of every kernel begins with.
 	Path = "/kernels/"
+	// signatureExtension makes of a kernel's path that of its signature.
+	signatureExtension = ".minisig"
 	// chunk is how much of a kernel is held in memory twice for each request.
 	chunk = 64 << 10
 	// requests bounds how many kernels are sent at a time.
@@ -29,6 +31,7 @@ var checksumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // Library is where kernels are kept. Its errors are those of *urza.Library.
 type Library interface {
 	OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, int64, error)
+	Signature(ctx context.Context, sum string) ([]byte, error)
 }
 
 // Kernels serves GET and HEAD of /kernels/<sha256>: the bytes of the kernel with that
@@ -38,6 +41,9 @@ type Library interface {
 //
 // A kernel that turns out to be damaged while it is sent is cut off before its end: the
 // client misses bytes and never takes it for whole.
+//
+// <path of a kernel>.minisig is its minisign signature, 404 when nobody signed it. It
+// may be signed anew, so it is not to be kept without asking.
 func Kernels(library Library) http.Handler {
 	return &kernels{library: library, places: make(chan struct{}, requests)}
 }
@@ -53,7 +59,8 @@ func (k *kernels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
 		return
 	}
-	sum, found := strings.CutPrefix(r.URL.Path, Path)
+	name, found := strings.CutPrefix(r.URL.Path, Path)
+	sum, signature := strings.CutSuffix(name, signatureExtension)
 	if !found || !checksumForm.MatchString(sum) {
 		fail(w, http.StatusNotFound, "no such kernel")
 		return
@@ -66,7 +73,25 @@ func (k *kernels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, "too many requests at a time")
 		return
 	}
+	if signature {
+		k.serveSignature(w, r, sum)
+		return
+	}
 	k.serve(w, r, sum)
+}
+
+func (k *kernels) serveSignature(w http.ResponseWriter, r *http.Request, sum string) {
+	text, err := k.library.Signature(r.Context(), sum)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	header := w.Header()
+	header.Set("Cache-Control", "no-cache")
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(text)+1))
+	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }
 
 func (k *kernels) serve(w http.ResponseWriter, r *http.Request, sum string) {

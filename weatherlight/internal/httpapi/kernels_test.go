@@ -193,6 +193,15 @@ type doubles struct {
 	open func(ctx context.Context) (io.ReadCloser, int64, error)
 }
 
+func (d doubles) Signature(ctx context.Context, _ string) ([]byte, error) {
+	content, _, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	return io.ReadAll(content)
+}
+
 func (d doubles) OpenChecksum(ctx context.Context, _ string) (io.ReadCloser, int64, error) {
 	return d.open(ctx)
 }
@@ -201,9 +210,11 @@ func TestLibraryThatDoesNotAnswerIsTriedAgain(t *testing.T) {
 	anySum := "/kernels/" + strings.Repeat("0", 64)
 	for _, err := range []error{fmt.Errorf("x: %w", urza.ErrUnavailable), context.DeadlineExceeded, errors.New("secret path")} {
 		open := func(context.Context) (io.ReadCloser, int64, error) { return nil, 0, err }
-		got := request(t, serve(t, httpapi.Kernels(doubles{open})), http.MethodGet, anySum)
-		if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || strings.Contains(string(got.body), "secret") {
-			t.Errorf("%v: %d %v %q", err, got.code, got.header, got.body)
+		for _, path := range []string{anySum, anySum + ".minisig"} {
+			got := request(t, serve(t, httpapi.Kernels(doubles{open})), http.MethodGet, path)
+			if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || strings.Contains(string(got.body), "secret") {
+				t.Errorf("%s, %v: %d %v %q", path, err, got.code, got.header, got.body)
+			}
 		}
 	}
 }
@@ -314,17 +325,11 @@ func TestAdvertisedAddress(t *testing.T) {
 			t.Errorf("%s: %q, local %t", c.name, got, httpapi.LocalOnly(got))
 		}
 	}
-	if got := httpapi.KernelURL("http://h:1/x", "abc"); got != "http://h:1/x/kernels/abc" {
-		t.Error(got)
-	}
-	if got := httpapi.KernelURL("", "abc"); got != "" {
-		t.Error(got)
-	}
 }
 
 // FuzzKernelPath: no path makes the handler fail or serve what is no kernel.
 func FuzzKernelPath(f *testing.F) {
-	for _, path := range []string{"", "x", "../../etc/passwd", strings.Repeat("0", 64), strings.Repeat("0", 64) + "/", "\x00"} {
+	for _, path := range []string{"", "x", "../../etc/passwd", strings.Repeat("0", 64), strings.Repeat("0", 64) + ".minisig", strings.Repeat("0", 64) + "/", "\x00"} {
 		f.Add(path, `"x"`)
 	}
 	open := func(context.Context) (io.ReadCloser, int64, error) {
@@ -337,7 +342,8 @@ func FuzzKernelPath(f *testing.F) {
 		asked.Header.Set("If-None-Match", tag)
 		got := httptest.NewRecorder()
 		handler.ServeHTTP(got, asked)
-		form := len(path) == 64 && strings.Trim(path, "0123456789abcdef") == ""
+		sum := strings.TrimSuffix(path, ".minisig")
+		form := len(sum) == 64 && strings.Trim(sum, "0123456789abcdef") == ""
 		if form != (got.Code == http.StatusOK || got.Code == http.StatusNotModified) {
 			t.Errorf("%q: %d", path, got.Code)
 		}

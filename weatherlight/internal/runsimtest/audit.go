@@ -276,15 +276,6 @@ func (a *auditor) attachFailed(tr *trainee, order trainer.Order, reason trainer.
 	}
 }
 
-// blueprintOf is what an order was for.
-func (a *auditor) blueprintOf(r *run, number uint64) string {
-	var order trainer.Order
-	if json.Unmarshal([]byte(a.file(r.name).contents[number]), &order) != nil {
-		return ""
-	}
-	return order.Blueprint
-}
-
 // verified checks what a real graft has attached: the file must be what was
 // announced.
 func (a *auditor) verified(tr *trainee, grafts map[string]trainer.Graft) {

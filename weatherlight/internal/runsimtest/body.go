@@ -39,6 +39,8 @@ type body struct {
 
 	read uint64                   // highest order that was for this process
 	told map[string]trainer.Graft // of the last report
+
+	wanted map[string]string // blueprints of attach orders, by seed
 }
 
 const (
@@ -51,7 +53,7 @@ const (
 // newBody starts a network, from a checkpoint when there is one.
 func newBody(t *town, run, id, resumes, checkpoint string) (*body, error) {
 	b := &body{
-		town: t, tape: kernel.NewTape(),
+		town: t, tape: kernel.NewTape(), wanted: make(map[string]string),
 		orders: make(chan *leyline.AdaptationCommand), taken: make(chan struct{}), reports: make(chan captive, 4), ended: make(chan error, 1),
 		front: kernel.NewParameter("front", t.normal(2, bodyWidth)), back: kernel.NewParameter("back", t.normal(bodyWidth, 3)),
 	}
@@ -134,6 +136,9 @@ func (b *body) receive(tr *trainee, command *leyline.AdaptationCommand) {
 	order, err := trainer.ReadOrder(command)
 	if err == nil && order.TrainerID == tr.id && order.Run == tr.run.name {
 		b.read = max(b.read, order.Number)
+		if order.Kind == trainer.Attach {
+			b.wanted[order.Seed] = order.Blueprint
+		}
 	}
 }
 
@@ -146,29 +151,19 @@ func (b *body) apply(tr *trainee) {
 			b.town.audit.violate("run %q: %v", tr.run.name, err)
 		}
 	}
+	obeyed := make(map[uint64]bool)
 	for _, change := range b.graft.Apply() {
-		order := trainer.Order{Kind: change.Kind, Number: change.Order, Seed: change.Seed, Blueprint: b.blueprintOf(change.Seed)}
-		if failed, ok := errors.AsType[*graft.AttachError](change.Err); ok {
-			order.Blueprint = b.town.audit.blueprintOf(tr.run, change.Order)
+		order := trainer.Order{Kind: change.Kind, Number: change.Order, Seed: change.Seed, Blueprint: b.wanted[change.Seed]}
+		failed, ok := errors.AsType[*graft.AttachError](change.Err)
+		switch {
+		case ok:
 			b.town.audit.attachFailed(tr, order, failed.Failure)
-			continue
+		case !obeyed[change.Order]: // one order may change several seeds
+			obeyed[change.Order] = true
+			b.town.audit.applied(tr, order, true)
 		}
-		replaced := change.Kind == trainer.Attach && change.To == stageUnknown
-		if replaced || change.Kind == trainer.Rollback || change.Kind == trainer.Emergency {
-			continue // one order changes several seeds
-		}
-		b.town.audit.applied(tr, order, true)
 	}
 	b.mirror(tr)
-}
-
-func (b *body) blueprintOf(seed string) string {
-	for _, s := range b.graft.Seeds() {
-		if s.ID == seed {
-			return s.Blueprint
-		}
-	}
-	return ""
 }
 
 // mirror copies what the graft holds to where the rest of the simulation looks.

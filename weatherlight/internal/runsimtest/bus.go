@@ -102,7 +102,8 @@ type instance struct {
 	life *life
 	// lanes hold what this consumer has in hand; the first of each is being handled.
 	lanes map[lane][]*entry
-	tick  int // the look at the index that counts; older ones are void
+	tick  int       // the look at the index that counts; older ones are void
+	next  time.Time // when that is
 }
 
 func (in *instance) clock() time.Time { return in.town.now.Add(in.skew) }
@@ -230,6 +231,7 @@ func isPermanent(err error) bool {
 func (in *instance) arm(wait time.Duration) {
 	in.tick++
 	mine := in.tick
+	in.next = in.town.now.Add(wait)
 	in.town.after(wait, func() {
 		if in.life != nil && mine == in.tick {
 			in.look()
@@ -268,14 +270,9 @@ func (in *instance) untilDue() time.Duration {
 
 // wake has every instance look earlier, when something comes due earlier.
 func (t *town) wake(at time.Time) {
-	wait := max(at.Sub(t.now), 0)
-	if !t.nextLook.IsZero() && t.nextLook.After(t.now) && !at.Before(t.nextLook) {
-		return
-	}
-	t.nextLook = at
 	for _, in := range t.instances {
-		if in.life != nil {
-			in.arm(wait + t.between(0, tickInterval))
+		if in.life != nil && in.next.After(at.Add(tickInterval)) {
+			in.arm(max(at.Sub(t.now), 0) + t.between(0, tickInterval))
 		}
 	}
 }

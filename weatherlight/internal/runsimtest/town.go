@@ -29,7 +29,6 @@ type town struct {
 	instances  []*instance
 	runs       []*run
 	counts     Counts
-	nextLook   time.Time
 
 	busDown, diskFull bool
 	generation        int  // of the Redis; a flush begins another

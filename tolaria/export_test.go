@@ -1,0 +1,56 @@
+package tolaria
+
+import (
+	"slices"
+
+	"github.com/esper-lite/weatherlight/kernel"
+)
+
+// LeakGradients has the blend let the gradient through to the host, at the same
+// output.
+func (t *Trainer) LeakGradients() { t.slot = &leak{slot: t.slot, gradients: true} }
+
+// LeakWeights has a seed that blends claim the weights of the layer in front of it
+// for its own.
+func (t *Trainer) LeakWeights() {
+	t.slot = &leak{slot: t.slot, weights: t.network.hidden.parameters()}
+}
+
+// HiddenBits are the bits of the layer in front of the seeds.
+func (t *Trainer) HiddenBits() [][]uint32 { return bitsOf(t.network.hidden.parameters()) }
+
+type leak struct {
+	slot
+
+	gradients bool
+	weights   []*kernel.Parameter
+}
+
+func (l *leak) blends(seedID string) bool {
+	for _, seed := range l.Seeds() {
+		if seed.Stage == stageBlending && (seedID == "" || seed.ID == seedID) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *leak) Output(t *kernel.Tape, host kernel.Value) (kernel.Value, error) {
+	out, err := l.slot.Output(t, host)
+	if err != nil || !l.gradients || !l.blends("") {
+		return out, err
+	}
+	nothing, err := t.Sub(host, t.Detach(host))
+	if err != nil {
+		return kernel.Value{}, err
+	}
+	return t.Add(out, nothing)
+}
+
+func (l *leak) Parameters(seedID string) []*kernel.Parameter {
+	parameters := l.slot.Parameters(seedID)
+	if l.weights == nil || !l.blends(seedID) {
+		return parameters
+	}
+	return slices.Concat(parameters, l.weights)
+}
