@@ -85,7 +85,7 @@ func (r *Room) publish(ctx context.Context, outputs []runrecord.Output) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	return shed(r.config.Publish(ctx, messages...))
+	return r.shed(r.config.Publish(ctx, messages...))
 }
 
 func (r *Room) message(output runrecord.Output) (oona.Message, error) {
@@ -108,26 +108,30 @@ func (r *Room) message(output runrecord.Output) (oona.Message, error) {
 	}
 }
 
-// shed forgives that telemetry found no room on its stream: publishing it until
-// there is some would keep the run from being decided on.
-func shed(err error) error {
+// shed forgives that messages found no room on their streams, or never will find
+// any: publishing them until they do would keep the run from being decided on. A
+// request or a command without effect is made again, telemetry is lost.
+func (r *Room) shed(err error) error {
 	if err == nil {
 		return nil
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return forgiven(err)
+		return r.forgiven(err)
 	}
 	var left []error
 	for _, single := range joined.Unwrap() {
-		left = append(left, forgiven(single))
+		left = append(left, r.forgiven(single))
 	}
 	return errors.Join(left...)
 }
 
-func forgiven(err error) error {
-	if errors.Is(err, oona.ErrOverloaded) || errors.Is(err, oona.ErrRateLimited) {
-		return nil
+func (r *Room) forgiven(err error) error {
+	for _, kind := range []error{oona.ErrOverloaded, oona.ErrRateLimited, oona.ErrTooLarge, oona.ErrNotPublishable} {
+		if errors.Is(err, kind) {
+			r.config.Logger.Warn("output of a run not published", "error", err)
+			return nil
+		}
 	}
 	return err
 }

@@ -39,7 +39,7 @@ type file struct {
 	effects   map[trainer.Kind]int        // orders of these kinds that took effect
 	attached  map[string]bool             // blueprints that were attached
 	faulty    map[string]bool             // blueprints whose kernel was at fault
-	leaked    map[string]bool             // seeds whose trainer told of a leak
+	leaked    map[string]bool             // seeds of which it is known that their gradients reached the host
 	races     map[string]*race            // by seed
 	disturbed bool                        // it lost a record, or had another process
 	lostAt    time.Time                   // when it last lost its record
@@ -109,14 +109,8 @@ func (a *auditor) left(r *run, tr *trainee) {
 }
 
 // sent hears of a report before it is on the bus.
-func (a *auditor) sent(r *run, c captive) {
+func (a *auditor) sent() {
 	a.town.counts.Reports++
-	f := a.file(r.name)
-	for _, state := range c.packet.GetSeedStates() {
-		if state.GetMetrics()[trainer.MetricHostGradientMax] != 0 {
-			f.leaked[state.GetSeedId()] = true
-		}
-	}
 }
 
 // saved sees every write of a record, and the orders in it.
@@ -215,6 +209,10 @@ func (a *auditor) ordered(f *file, run string, command *leyline.AdaptationComman
 	f.highest = max(f.highest, order.Number)
 	if order.Kind == trainer.Attach {
 		a.announced(run, order)
+		delete(f.leaked, order.Seed) // another one of that name
+	}
+	if order.Kind == trainer.Keep && f.leaked[order.Seed] {
+		a.violate("run %q: seed %q is to be kept, and its gradients reached the host", run, order.Seed)
 	}
 }
 
@@ -247,9 +245,6 @@ func (a *auditor) applied(tr *trainee, order trainer.Order, effect bool) {
 		a.town.counts.Blended++
 	case trainer.Keep:
 		a.town.counts.Kept++
-		if f.leaked[order.Seed] {
-			a.violate("run %q: seed %q is kept, and its gradients reached the host", tr.run.name, order.Seed)
-		}
 	case trainer.Rollback:
 		a.onlyOnce(f, tr.run, order.Kind, leyline.CommandType_COMMAND_ROLLBACK)
 	case trainer.Optimizer:

@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
 
@@ -133,6 +134,9 @@ func (a *auditor) raced(r *run, germinate, cull *leyline.AdaptationCommand) {
 
 // handled hears that an entry was handled well.
 func (a *auditor) handled(e *entry) {
+	if packet, ok := e.payload.(*leyline.SystemStatePacket); ok && e.origin == "trainer" {
+		a.leaks(packet)
+	}
 	command, ok := e.payload.(*leyline.AdaptationCommand)
 	if !ok {
 		return
@@ -143,6 +147,16 @@ func (a *auditor) handled(e *entry) {
 	}
 	if r != nil && r.germinate == command.GetCommandId() && !r.culled {
 		r.germinate = "" // it came in time
+	}
+}
+
+// leaks notes whose gradients reached the host.
+func (a *auditor) leaks(packet *leyline.SystemStatePacket) {
+	f := a.file(packet.GetTrainingRunId())
+	for _, state := range packet.GetSeedStates() {
+		if state.GetMetrics()[trainer.MetricHostGradientMax] != 0 {
+			f.leaked[state.GetSeedId()] = true
+		}
 	}
 }
 

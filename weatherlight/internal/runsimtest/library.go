@@ -140,7 +140,11 @@ func (l *library) mislead(run string, request *leyline.KernelPrefetchRequest) {
 
 func (l *library) tell(run string, ready *leyline.KernelArtifactReady, format string) {
 	l.announced[announcement{run, ready.GetBlueprintId(), ready.GetChecksum(), ready.GetGuardDigest()}] = true
-	l.town.send(ready, map[string]string{trainer.AttributeFormat: format}, l.town.now, "library")
+	attributes := map[string]string{trainer.AttributeFormat: format}
+	if !l.town.calm && l.town.chance(0.03) {
+		attributes = nil // one of the prototype's libraries
+	}
+	l.town.send(ready, attributes, l.town.now, "library")
 }
 
 func (l *library) refuse(request *leyline.KernelPrefetchRequest) {

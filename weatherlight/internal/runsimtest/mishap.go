@@ -28,6 +28,7 @@ func mishaps() []mishap {
 		{"captured report", 10, func(t *town) { t.anyRun().replay() }},
 		{"disk full", 3, (*town).fillDisk},
 		{"command", 40, func(t *town) { t.operator.act() }},
+		{"garbage", 6, func(t *town) { t.operator.babble() }},
 		{"emergency", 3, func(t *town) { t.operator.alarm() }},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -54,6 +55,9 @@ func (o *operator) act() {
 		o.spoil(command)
 		t.send(command, nil, t.now, "vandal")
 		return
+	}
+	if t.chance(0.04) {
+		delete(command.Annotations, trainer.AnnotationRun) // it is for all of them
 	}
 	o.sign(command)
 	o.sent = append(o.sent, command)
@@ -173,6 +177,54 @@ func (o *operator) spoil(command *leyline.AdaptationCommand) {
 		command.TargetSeedId += "x"
 	}
 }
+
+// babble sends a report of a run of its own in which nothing is as it should be.
+func (o *operator) babble() {
+	t := o.town
+	o.n++
+	number := func() float32 {
+		return pick(t.world, 0, 1, -1, 3, 1<<24, float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.MaxFloat32)
+	}
+	packet := &leyline.SystemStatePacket{
+		TrainingRunId: garbageRun, CurrentEpoch: uint32(t.rand.IntN(5)), ValidationLoss: number(), ValidationAccuracy: number(),
+		TimestampNs: t.rand.Uint64(), TrainingMetrics: map[string]float32{trainer.MetricHalted: number()},
+	}
+	grafts := make(map[string]trainer.Graft)
+	for range t.rand.IntN(5) {
+		id := pick(t.world, "a", "b", "", "läuft \"<x>", strings.Repeat("z", 300))
+		grafts[id] = trainer.Graft{Slot: "layer1", Blueprint: pick(t.world, "BP001", "", "?"), Checksum: "c", Order: uint64(t.rand.IntN(9))}
+		metrics := make(map[string]float32)
+		for _, name := range []string{
+			trainer.MetricOrder, trainer.MetricAlpha, trainer.MetricAlphaSteps, trainer.MetricPaused, trainer.MetricLossBefore,
+			trainer.MetricLossAfter, trainer.MetricAttachFailed, trainer.MetricAttachReason, trainer.MetricForwardFaults,
+			trainer.MetricHostGradientMax, trainer.MetricTrainLoss,
+		} {
+			if t.chance(0.7) {
+				metrics[name] = number()
+			}
+		}
+		packet.SeedStates = append(packet.SeedStates, &leyline.SeedState{
+			SeedId: id, Stage: leyline.SeedLifecycleStage(t.rand.IntN(14) - 1), GradientNorm: number(), AgeEpochs: t.rand.Uint32(), Metrics: metrics,
+		})
+	}
+	attributes := trainer.Report{
+		TrainerID: pick(t.world, "g1", "g1", "g2"), Number: uint64(o.n), OrderRead: pick(t.world, 0, 1, uint64(o.n), 1<<53),
+		Grafts: grafts, HostLayers: []string{"layer1"}, Slots: map[string][]int{"layer1": {4}}, KernelAccess: []string{"telepathy"},
+	}.Attributes()
+	switch t.rand.IntN(6) {
+	case 0:
+		attributes[trainer.AttributeProtocol] = "2"
+	case 1:
+		attributes[trainer.AttributeGrafts] = "{"
+	case 2:
+		attributes[trainer.AttributeSlots] = `{"layer1":[0]}`
+	default:
+	}
+	t.send(packet, attributes, t.now, "vandal")
+}
+
+// garbageRun is a run whose reports make no sense.
+const garbageRun = "garbage"
 
 // alarm raises an emergency.
 func (o *operator) alarm() {

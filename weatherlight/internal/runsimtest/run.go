@@ -163,7 +163,7 @@ func (r *run) report(c captive) {
 		t.send(r.kept.packet, r.kept.attributes, t.now, "trainer")
 		r.kept = nil
 	}
-	t.audit.sent(r, c)
+	t.audit.sent()
 	t.send(c.packet, c.attributes, c.issued, "trainer")
 	if !t.calm && len(r.captured) < 8 && t.chance(0.1) {
 		r.captured = append(r.captured, c)

@@ -79,8 +79,9 @@ func newTown(s Scenario) *town {
 	t.controller = tamiyo.NewController(tamiyo.Config{
 		MaxGrowing: pick(w, 1, 2), Patience: 4, ProbationEpochs: 3,
 	})
+	skew := pick(w, 2*time.Millisecond, 200*time.Millisecond)
 	for range pick(w, 2, 2, 3) {
-		in := &instance{town: t, name: string(rune('a' + len(t.instances))), skew: t.between(-5*time.Millisecond, 5*time.Millisecond)}
+		in := &instance{town: t, name: string(rune('a' + len(t.instances))), skew: t.between(-skew, skew)}
 		t.instances = append(t.instances, in)
 		in.boot()
 	}
