@@ -137,13 +137,14 @@ func (s *Service) warnLocalOnly() func() {
 	})
 }
 
-// advertisedURL is where trainers reach the kernels that this instance serves, or
-// empty when it serves none.
+// advertisedURL is where trainers reach the kernels, or empty when they are served
+// nowhere.
 func (s *Service) advertisedURL() string {
-	if s.listener == nil {
-		return ""
+	var address net.Addr
+	if s.listener != nil {
+		address = s.listener.Addr()
 	}
-	return httpapi.Advertised(s.settings.Weatherlight.AdvertiseURL.Reveal(), s.listener.Addr())
+	return httpapi.Advertised(s.settings.Weatherlight.AdvertiseURL.Reveal(), address)
 }
 
 // trainerRoutes are what trainers and those who look after them ask for. On a

@@ -121,7 +121,11 @@ func TestRefusedKernelEndsTheSeed(t *testing.T) {
 		o := open(t, url, "a")
 		o.hear("run-1")
 		o.do(o.command("germinate", "run-1", germinating("seed-1")))
-		request := sentOf[*leyline.KernelPrefetchRequest](o)[0]
+		requests := sentOf[*leyline.KernelPrefetchRequest](o)
+		if len(requests) != 1 {
+			t.Fatalf("%d requests", len(requests))
+		}
+		request := requests[0]
 		refusal := &leyline.KernelArtifactError{
 			RequestId: request.GetRequestId(), BlueprintId: request.GetBlueprintId(), Reason: "missing_artifact",
 		}

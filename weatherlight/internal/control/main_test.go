@@ -197,7 +197,7 @@ func (o *office) command(id, run string, changes ...func(*leyline.AdaptationComm
 	o.t.Helper()
 	command := &leyline.AdaptationCommand{
 		Version: 1, CommandId: id, CommandType: leyline.CommandType_COMMAND_SEED, IssuedBy: "tamiyo",
-		IssuedAt: timestamppb.New(o.bus.Now()), Annotations: map[string]string{},
+		IssuedAt: timestamppb.New(o.bus.Now()), Annotations: map[string]string{"mesh_host_layers": `["hidden"]`},
 	}
 	if run != "" {
 		command.Annotations["training_run_id"] = run

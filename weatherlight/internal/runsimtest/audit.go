@@ -35,15 +35,26 @@ type file struct {
 	contents map[uint64]string
 	trainers map[string]*process
 
-	commands  map[leyline.CommandType]int // that were sent, by type
-	effects   map[trainer.Kind]int        // orders of these kinds that took effect
-	attached  map[string]bool             // blueprints that were attached
-	faulty    map[string]bool             // blueprints whose kernel was at fault
-	leaked    map[string]bool             // seeds of which it is known that their gradients reached the host
-	races     map[string]*race            // by seed
-	disturbed bool                        // it lost a record, or had another process
-	lostAt    time.Time                   // when it last lost its record
+	commands map[leyline.CommandType]int // that were sent, by type
+	effects  map[trainer.Kind]int        // orders of these kinds that took effect
+	attached map[string]bool             // blueprints that were attached
+	faulty   map[string]bool             // blueprints whose kernel was at fault
+	leaked   map[string]bool             // seeds of which it is known that their gradients reached the host
+	races    map[string]*race            // by seed
+
+	germinations map[string]bool // seeds that Tamiyo asked for
+	touched      map[string]bool // seeds that the operator had a hand in
+	reported     map[string]int  // field reports by seed
+	garbage      bool            // nothing about it makes sense
+	watched      int             // how often it was told that its trainer only reports
+	losses       int             // of its record
+	disturbed    bool            // it lost a record, or had another process
+	lostAt       time.Time       // when it last lost its record
 }
+
+// mayGrow says whether the run has a trainer that speaks the protocol, or what
+// looks like one.
+func (f *file) mayGrow() bool { return f.garbage || f.run != nil && f.run.grows }
 
 // process is one trainer of a run.
 type process struct {
@@ -69,6 +80,9 @@ func newAuditor(t *town) *auditor {
 	}
 }
 
+// mostRecord is what a run may take in Redis, but for what is about to be published.
+const mostRecord = 64 << 10
+
 // most bounds what one simulation tells: the rest follows from the first.
 const most = 20
 
@@ -87,8 +101,10 @@ func (a *auditor) file(run string) *file {
 			contents: make(map[uint64]string), trainers: make(map[string]*process),
 			commands: make(map[leyline.CommandType]int), effects: make(map[trainer.Kind]int),
 			attached: make(map[string]bool), faulty: make(map[string]bool), leaked: make(map[string]bool),
-			races: make(map[string]*race),
+			races: make(map[string]*race), germinations: make(map[string]bool), touched: make(map[string]bool),
+			reported: make(map[string]int),
 		}
+		f.garbage = run == garbageRun
 		a.files[run] = f
 	}
 	return f
@@ -117,6 +133,9 @@ func (a *auditor) sent() {
 func (a *auditor) saved(write oona.RecordWrite, before oona.Record, version int64) {
 	a.town.counts.Saves++
 	a.town.counts.MaxRecord = max(a.town.counts.MaxRecord, len(write.Value)+len(write.Pending))
+	if len(write.Value) > mostRecord {
+		a.violate("record of %s of run %q has %d bytes", write.Key.Part, write.Key.Run, len(write.Value))
+	}
 	h := fnv.New64a()
 	_, _ = h.Write(write.Value)
 	a.digest = a.digest*1099511628211 ^ h.Sum64() ^ uint64(version)
@@ -193,7 +212,7 @@ func (a *auditor) ordered(f *file, run string, command *leyline.AdaptationComman
 		a.violate("run %q: order cannot be read: %v", run, err)
 		return
 	}
-	if f.run == nil || !f.run.grows {
+	if !f.mayGrow() {
 		a.violate("run %q: order %d to a trainer that only reports", run, order.Number)
 	}
 	content, _ := json.Marshal(order)
@@ -332,6 +351,7 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 		return
 	}
 	f.record, f.lostAt = nil, a.town.now
+	f.losses++
 	f.highest = 0
 	clear(f.contents)
 	clear(f.races)

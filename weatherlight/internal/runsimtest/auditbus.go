@@ -60,8 +60,11 @@ func (a *auditor) published(message oona.Message) {
 	switch m := message.Payload.(type) {
 	case *leyline.TelemetryPacket:
 		a.town.counts.Packets++
-		a.packets[message.Once] = true
 		a.hear(m)
+		if !a.packets[message.Once] {
+			a.packets[message.Once] = true
+			a.heard(m)
+		}
 	case *leyline.KernelPrefetchRequest:
 		run = m.GetTrainingRunId()
 		if of, ok := kasmina.RunOfRequest(m.GetRequestId()); !ok || of != run {
@@ -72,6 +75,9 @@ func (a *auditor) published(message oona.Message) {
 		run = kasmina.RunOfCommand(m)
 		f := a.file(run)
 		f.commands[m.GetCommandType()]++
+		if m.GetSeedOperation().GetOperation() == leyline.SeedOperation_SEED_OP_GERMINATE {
+			f.germinations[m.GetTargetSeedId()] = true
+		}
 		if err := a.town.keyring.VerifyCommand(m); err != nil {
 			a.violate("command %s leaves unsigned: %v", m.GetCommandId(), err)
 		}
@@ -79,7 +85,7 @@ func (a *auditor) published(message oona.Message) {
 	default:
 		a.violate("an instance publishes %T", message.Payload)
 	}
-	if f := a.file(run); run != "" && (f.run == nil || !f.run.grows) {
+	if run != "" && !a.file(run).mayGrow() {
 		a.violate("run %q only reports, and gets %s", run, nameOf(message.Payload, message.Once))
 	}
 }
@@ -87,7 +93,23 @@ func (a *auditor) published(message oona.Message) {
 // offered sees packets that may be lost.
 func (a *auditor) offered(packet *leyline.TelemetryPacket) {
 	a.town.counts.Packets++
+	a.heard(packet)
 	a.hear(packet)
+}
+
+// heard looks at a packet that was not published before.
+func (a *auditor) heard(packet *leyline.TelemetryPacket) {
+	for _, e := range packet.GetEvents() {
+		switch e.GetDescription() {
+		case "trainer_watched": // one event says so, once a run
+			f := a.file(e.GetAttributes()["training_run_id"])
+			if f.watched++; f.watched > 1+f.losses {
+				a.violate("it is told %d times that the trainer of run %q only reports", f.watched, e.GetAttributes()["training_run_id"])
+			}
+		case "seed_transition_refused":
+			a.violate("an illegal transition was tried: %v", e.GetAttributes())
+		}
+	}
 }
 
 // hear logs what a packet tells.
@@ -116,14 +138,24 @@ func (a *auditor) reported(report *leyline.FieldReport) {
 		a.violate("field report %s is another than before", report.GetReportId())
 	}
 	a.reports[report.GetReportId()] = string(content)
-	if f := a.file(report.GetTrainingRunId()); f.run == nil || !f.run.grows {
+	f := a.file(report.GetTrainingRunId())
+	if !f.mayGrow() {
 		a.violate("field report on run %q, whose trainer only reports", report.GetTrainingRunId())
+	}
+	if !again {
+		f.reported[report.GetSeedId()]++
+		a.tell("%s: field report %s on %s: %s %s", report.GetTrainingRunId(), report.GetReportId(), report.GetSeedId(), report.GetOutcome(), report.GetNotes())
 	}
 }
 
 // commanded hears of a command of the operator's.
 func (a *auditor) commanded(r *run, command *leyline.AdaptationCommand) {
-	a.file(r.name).commands[command.GetCommandType()]++
+	for name, f := range a.files {
+		if to := kasmina.RunOfCommand(command); to == "" || to == name {
+			f.commands[command.GetCommandType()]++
+			f.touched[command.GetTargetSeedId()] = true
+		}
+	}
 	a.tell("%s: operator says %s %s %s", r.name, command.GetCommandType(), command.GetSeedOperation().GetOperation(), command.GetTargetSeedId())
 }
 

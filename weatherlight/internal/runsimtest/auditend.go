@@ -8,6 +8,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
@@ -118,6 +119,33 @@ func (a *auditor) ended(r *run) {
 		a.violate("run %q: seed %s has come to no end", r.name, seed)
 	}
 	a.agree(r, record)
+	a.reportedOnce(r)
+}
+
+// reportedOnce checks that Tamiyo has followed the run to its end, and told of
+// each of its seeds.
+func (a *auditor) reportedOnce(r *run) {
+	stored := a.town.store.Load(oona.RecordKey{Part: control.PartTamiyo, Run: r.name})
+	record, err := tamiyo.DecodeRecord(stored.Value)
+	if err != nil {
+		a.violate("controller has no record of run %q in the end: %v", r.name, err)
+		return
+	}
+	if record.Trainer != r.trainer.id {
+		a.violate("the controller takes %q for the trainer of run %q, which is %q", record.Trainer, r.name, r.trainer.id)
+	}
+	for i := range record.Seeds {
+		if s := &record.Seeds[i]; !s.Ended {
+			a.violate("run %q: the controller waits for seed %q, which has ended", r.name, s.ID)
+		}
+	}
+	f := a.file(r.name)
+	for _, seed := range slices.Sorted(maps.Keys(f.germinations)) {
+		// One that was given up, and came late, is reported twice.
+		if n := f.reported[seed]; !f.disturbed && (n == 0 || n > 2 && !f.touched[seed]) {
+			a.violate("run %q: %d field reports of seed %q", r.name, n, seed)
+		}
+	}
 }
 
 // agree checks that a record and its trainer tell of the same seeds.

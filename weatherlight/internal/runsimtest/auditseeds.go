@@ -70,18 +70,18 @@ func (a *auditor) seeds(f *file, write oona.RecordWrite, outputs []output) {
 	before := f.record
 	f.record = record
 	for _, blueprint := range record.WrittenOff {
-		if !f.faulty[blueprint] {
+		if !f.faulty[blueprint] && !f.garbage {
 			a.violate("run %q: blueprint %s is written off, and no kernel of it was at fault", write.Key.Run, blueprint)
 		}
 	}
-	if f.run == nil || !f.run.grows {
+	if !f.mayGrow() {
 		if len(record.Seeds) > 0 {
 			a.violate("run %q: a trainer that only reports has seeds", write.Key.Run)
 		}
 		return
 	}
 	moves := movesBetween(before, record)
-	if len(moves) == 0 {
+	if len(moves) == 0 || f.garbage {
 		return
 	}
 	packets := packetsOf(outputs)
@@ -197,7 +197,7 @@ func (a *auditor) count(f *file, m move) {
 	case stageGerminated:
 		a.town.counts.Germinated++
 		if r, raced := f.races[m.seed]; raced && r.culled {
-			a.violate("run %q: seed %q germinated, and the CULL that came after its GERMINATE was handled before", f.run.name, m.seed)
+			a.violate("seed %q germinated, and the CULL that came after its GERMINATE was handled before", m.seed)
 		}
 	case stageCulled, stageEmbargoed, stageTerminated, stageDormant:
 		if m.from <= stageFossilized {
@@ -216,7 +216,7 @@ func (a *auditor) controlled(f *file, write oona.RecordWrite) {
 	}
 	for slot, known := range record.Slots {
 		for _, blueprint := range known.WrittenOff {
-			if !f.attached[blueprint] && !f.faulty[blueprint] {
+			if !f.attached[blueprint] && !f.faulty[blueprint] && !f.garbage {
 				a.violate("run %q: blueprint %s is written off at slot %q, and was never attached", write.Key.Run, blueprint, slot)
 			}
 		}

@@ -24,7 +24,6 @@ import (
 // take an order, to fetch a kernel, to publish a report.
 type body struct {
 	town   *town
-	folder string // of checkpoints
 	graft  *graft.Graft
 	slot   *graft.Slot
 	front  *kernel.Parameter // before the slot

@@ -143,7 +143,7 @@ func (tr *trainee) attachFetched() {
 			reason = trainer.AttachNoRoom
 		}
 		if reason != 0 {
-			tr.failed[seed] = &failure{order: order.Number, reason: reason, slot: order.Slot}
+			tr.failed[seed] = &failure{order: order.Number, reason: reason, stage: tr.run.failedStage}
 			tr.town.audit.attachFailed(tr, order, reason)
 			continue
 		}

@@ -2,6 +2,7 @@ package runsimtest
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,8 @@ type run struct {
 	clockError    time.Duration // of the trainer's own clock, by which nobody goes
 	spikes        float64       // probability that an epoch's loss jumps
 	steady        bool          // its seeds mostly improve
+	toldFor       int           // reports that tell of a failed attach
+	failedStage   stage         // and in which stage they do
 
 	trainer    *trainee // the process that leads, nil while there is none
 	checkpoint *trainee
@@ -48,6 +51,8 @@ func newRun(t *town, n int) *run {
 		slots:         map[string][]int{"layer1": {16}, "layer2": {8, 4, 4}},
 		clockError:    pick(t.world, 0, 0, -10*time.Minute, 3*time.Hour),
 		steady:        t.chance(0.6),
+		toldFor:       pick(t.world, 1, 8, math.MaxInt),
+		failedStage:   pick(t.world, stageUnknown, stageDormant, stageGerminated),
 	}
 	if t.chance(0.1) {
 		r.name = "läuft / run " + r.name

@@ -60,7 +60,7 @@ type sprout struct {
 type failure struct {
 	order   uint64
 	reason  trainer.AttachFailure
-	slot    string
+	stage   stage // that it is told in: there is none for it
 	reports int
 }
 
@@ -220,14 +220,17 @@ func (tr *trainee) packet() (*leyline.SystemStatePacket, map[string]string) {
 		s.reports++
 	}
 	for _, seed := range slices.Sorted(maps.Keys(tr.failed)) {
-		packet.SeedStates = append(packet.SeedStates, tr.failed[seed].state(seed))
-		tr.failed[seed].reports++
+		f := tr.failed[seed]
+		packet.SeedStates = append(packet.SeedStates, f.state(seed))
+		if f.reports++; f.reports >= tr.run.toldFor {
+			delete(tr.failed, seed)
+		}
 	}
 	return packet, report.Attributes()
 }
 
 func (f *failure) state(seed string) *leyline.SeedState {
-	return &leyline.SeedState{SeedId: seed, Stage: stageUnknown, Metrics: map[string]float32{
+	return &leyline.SeedState{SeedId: seed, Stage: f.stage, Metrics: map[string]float32{
 		trainer.MetricOrder: float32(f.order), trainer.MetricAttachFailed: 1, trainer.MetricAttachReason: float32(f.reason),
 	}}
 }
