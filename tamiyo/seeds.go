@@ -38,6 +38,9 @@ func (e *evaluation) observeSeed(state *leyline.SeedState) {
 	if !watch {
 		return
 	}
+	// What is there under a name, its trainer knows best.
+	graft := e.state.Grafts[s.ID]
+	s.Blueprint, s.Slot = wordOr(graft.Blueprint, s.Blueprint), wordOr(graft.Slot, s.Slot)
 	before := s.Stage
 	s = s.observe(state, e.record.Evaluated, e.config)
 	if !s.Ended && !alive(s.Stage) {

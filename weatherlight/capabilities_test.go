@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 
@@ -27,6 +28,7 @@ type garden struct {
 	slot      *graft.Slot
 	blueprint *leyline.BlueprintDescriptor
 	epoch     uint32
+	change    func(*graft.Config) // of the trainer; nil: none
 }
 
 // gardenRun is the run of a garden's trainer.
@@ -44,7 +46,13 @@ func newGardenWith(t *testing.T, blueprintID string, extra map[string]string) *g
 
 func newGardenOn(t *testing.T, blueprintID string, r *running) *garden {
 	t.Helper()
-	g := &garden{t: t, running: r}
+	return newGardenFor(t, blueprintID, r, nil)
+}
+
+// newGardenFor changes the trainer's configuration before it connects.
+func newGardenFor(t *testing.T, blueprintID string, r *running, change func(*graft.Config)) *garden {
+	t.Helper()
+	g := &garden{t: t, running: r, change: change}
 	var err error
 	if g.blueprint, err = g.catalog.Get(blueprintID); err != nil {
 		t.Fatal(err)
@@ -65,11 +73,14 @@ func newGardenOn(t *testing.T, blueprintID string, r *running) *garden {
 // plant connects the trainer.
 func (g *garden) plant() {
 	g.t.Helper()
-	var err error
-	g.graft, err = graft.New(graft.Config{
+	config := graft.Config{
 		Run: gardenRun, Keyring: g.keyring, Bus: connect(g.t, g.BusURL(), "trainer"), HostLayers: []string{"hidden"},
-	})
-	if err != nil {
+	}
+	if g.change != nil {
+		g.change(&config)
+	}
+	var err error
+	if g.graft, err = graft.New(config); err != nil {
 		g.t.Fatal(err)
 	}
 	if g.slot, err = g.graft.Slot("hidden", 4); err != nil {
@@ -102,7 +113,9 @@ func (g *garden) report() {
 		}
 	}
 	g.epoch++
-	g.graft.Report(&leyline.SystemStatePacket{Version: 1, CurrentEpoch: g.epoch, ValidationLoss: 1}, evidence)
+	// The host goes on learning, so that the controller asks for no seeds of its own.
+	loss := float32(math.Pow(0.98, float64(g.epoch)))
+	g.graft.Report(&leyline.SystemStatePacket{Version: 1, CurrentEpoch: g.epoch, ValidationLoss: loss}, evidence)
 	if err := g.graft.Flush(g.t.Context()); err != nil {
 		g.t.Fatal(err)
 	}

@@ -3,9 +3,11 @@ package control_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -135,6 +137,37 @@ func TestRefusedKernelEndsTheSeed(t *testing.T) {
 		seeds := o.view("run-1").Kasmina.Seeds
 		if len(seeds) != 1 || seeds[0].Stage != leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED.String() || seeds[0].LastFailure != "missing_artifact" {
 			t.Errorf("seeds %+v", seeds)
+		}
+	})
+}
+
+// A trainer that reports seldom, or is cut off, is silent in between. An emergency for
+// all must reach its run all the same.
+func TestSilentAndWatchedRunsAreStillKnown(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o := open(t, url, "a", func(c *control.Config) {
+			c.Core = kasmina.NewCore(kasmina.Config{Keyring: c.Keyring, Takeover: time.Millisecond})
+		})
+		watched := o.report("run-2")
+		watched.Attributes = nil
+		if _, err := o.State(t.Context(), watched); err != nil {
+			t.Fatal(err)
+		}
+		o.hear("run-1")
+		eventually(t, "the run is told of as silent", func() bool {
+			if err := o.Tick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return o.events("run_silent") == 1
+		})
+		if runs, err := o.Runs(t.Context(), "", 10); err != nil || !slices.Equal(runs, []string{"run-1", "run-2"}) {
+			t.Errorf("runs %v, %v", runs, err)
+		}
+		if err := o.Emergency(t.Context(), "", kasmina.Emergency{Level: halt, ID: "signal-1"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.orders("run-1", 1); len(got) != 1 || got[0].Kind != trainer.Emergency {
+			t.Errorf("orders %+v", got)
 		}
 	})
 }

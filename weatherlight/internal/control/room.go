@@ -189,6 +189,9 @@ func (r *Room) core(message kasmina.Message, to *kasmina.Decision) runrecord.Dec
 		for _, packet := range decision.Packets {
 			outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: packet, Once: packet.GetPacketId()})
 		}
+		if known := record != nil || decision.Record != nil; known && outcome.Due.IsZero() {
+			outcome.Due = now.Add(listed)
+		}
 		if decision.Record == nil { // nothing to keep them in: see observe
 			outcome.Outputs = nil
 		}

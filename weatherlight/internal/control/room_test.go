@@ -36,15 +36,18 @@ func TestSeedIsAttachedOverTheBus(t *testing.T) {
 	})
 }
 
+// eager makes the controller germinate at the first stall.
+func eager(c *control.Config) {
+	c.Controller = tamiyo.NewController(tamiyo.Config{Patience: 1})
+	c.Candidates = func(context.Context, []int) ([]tamiyo.Candidate, error) {
+		safe := tamiyo.Candidate{BlueprintID: "BP001", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, ParameterCount: 10}
+		return []tamiyo.Candidate{safe}, nil
+	}
+}
+
 // R1: a report without protocol led to germinations, dead letters and emergencies.
 func TestR1ReportWithoutProtocolCausesNothing(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
-		eager := func(c *control.Config) {
-			c.Controller = tamiyo.NewController(tamiyo.Config{Patience: 1})
-			c.Candidates = func(context.Context, []int) ([]tamiyo.Candidate, error) {
-				return []tamiyo.Candidate{{BlueprintID: "BP001", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE}}, nil
-			}
-		}
 		o := open(t, url, "a", eager)
 		for range 60 {
 			plain := o.report("run-1")
@@ -307,6 +310,37 @@ func TestCountersTellOfDecisionsThatStand(t *testing.T) {
 		}
 		if found["kasmina.command_verifier.accepted_total"] != 1 || found["kasmina.prefetch.requests_total"] != 1 {
 			t.Errorf("points %v", found)
+		}
+	})
+}
+
+// R4: a state that came twice, or that a peer published again without its attributes,
+// had its commands repeated: the second was refused as a replay.
+func TestR4StateThatComesAgainIssuesNoSecondCommand(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o := open(t, url, "a", eager)
+		commands := func() []*leyline.AdaptationCommand { return sentOf[*leyline.AdaptationCommand](o) }
+		for len(commands()) == 0 && o.number < 10 {
+			d := o.report("run-1")
+			again, plain := *d, *d
+			plain.Attributes, plain.Issued = nil, again.Issued
+			for _, delivery := range []*oona.Delivery{d, &again, &plain, &again} {
+				if _, err := o.State(t.Context(), delivery); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if len(commands()) != 1 {
+			t.Fatalf("%d commands after %d reports", len(commands()), o.number)
+		}
+		for range 3 {
+			o.do(commands()[0])
+		}
+		if requests := sentOf[*leyline.KernelPrefetchRequest](o); len(requests) != 1 || o.events("command_rejected") != 0 {
+			t.Errorf("%d requests, %d refusals", len(requests), o.events("command_rejected"))
+		}
+		if view := o.view("run-1"); len(view.Kasmina.Seeds) != 1 {
+			t.Errorf("seeds %+v", view.Kasmina.Seeds)
 		}
 	})
 }

@@ -14,6 +14,10 @@ const (
 	// look, and this one only in case they are gone.
 	tickInterval = 250 * time.Millisecond
 	restInterval = 2 * time.Second
+	// listed is how often a run is looked at that waits for nothing, such as one whose
+	// trainer fell silent. So it stays in the index, by which an emergency finds all
+	// runs, for as long as its record lives.
+	listed = 6 * time.Hour
 	// tickAfter is how long an instance counts as deciding on runs.
 	tickAfter = 2 * time.Minute
 )

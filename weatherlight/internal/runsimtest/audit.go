@@ -36,7 +36,6 @@ type file struct {
 	trainers map[string]*process
 
 	commands map[leyline.CommandType]int // that were sent, by type
-	effects  map[trainer.Kind]int        // orders of these kinds that took effect
 	attached map[string]bool             // blueprints that were attached
 	faulty   map[string]bool             // blueprints whose kernel was at fault
 	leaked   map[string]bool             // seeds of which it is known that their gradients reached the host
@@ -58,7 +57,8 @@ func (f *file) mayGrow() bool { return f.garbage || f.run != nil && f.run.grows 
 
 // process is one trainer of a run.
 type process struct {
-	took map[uint64]bool // orders that it obeyed
+	took    map[uint64]bool      // orders that it obeyed
+	effects map[trainer.Kind]int // of orders of these kinds
 }
 
 // race is a CULL that overtakes its GERMINATE.
@@ -99,7 +99,7 @@ func (a *auditor) file(run string) *file {
 	if !ok {
 		f = &file{
 			contents: make(map[uint64]string), trainers: make(map[string]*process),
-			commands: make(map[leyline.CommandType]int), effects: make(map[trainer.Kind]int),
+			commands: make(map[leyline.CommandType]int),
 			attached: make(map[string]bool), faulty: make(map[string]bool), leaked: make(map[string]bool),
 			races: make(map[string]*race), germinations: make(map[string]bool), touched: make(map[string]bool),
 			reported: make(map[string]int),
@@ -115,7 +115,7 @@ func (a *auditor) came(r *run, tr *trainee) {
 	f := a.file(r.name)
 	f.run = r
 	f.disturbed = f.disturbed || len(f.trainers) > 0
-	f.trainers[tr.id] = &process{took: make(map[uint64]bool)}
+	f.trainers[tr.id] = &process{took: make(map[uint64]bool), effects: make(map[trainer.Kind]int)}
 	a.tell("%s: %s comes with %d seeds, resumes %q", r.name, tr.id, len(tr.seeds), tr.resumes)
 }
 
@@ -265,19 +265,21 @@ func (a *auditor) applied(tr *trainee, order trainer.Order, effect bool) {
 	case trainer.Keep:
 		a.town.counts.Kept++
 	case trainer.Rollback:
-		a.onlyOnce(f, tr.run, order.Kind, leyline.CommandType_COMMAND_ROLLBACK)
+		a.onlyOnce(f, tr, order.Kind, leyline.CommandType_COMMAND_ROLLBACK)
 	case trainer.Optimizer:
-		a.onlyOnce(f, tr.run, order.Kind, leyline.CommandType_COMMAND_OPTIMIZER)
+		a.onlyOnce(f, tr, order.Kind, leyline.CommandType_COMMAND_OPTIMIZER)
 	default:
 	}
 }
 
-// onlyOnce checks that one command of a kind that is no state had one effect.
-func (a *auditor) onlyOnce(f *file, r *run, kind trainer.Kind, command leyline.CommandType) {
-	f.effects[kind]++
-	if f.effects[kind] > f.commands[command] {
+// onlyOnce checks that one command of a kind that is no state had one effect on a
+// process. Another process may have come back from before it.
+func (a *auditor) onlyOnce(f *file, tr *trainee, kind trainer.Kind, command leyline.CommandType) {
+	effects := f.trainers[tr.id].effects
+	effects[kind]++
+	if effects[kind] > f.commands[command] {
 		a.town.counts.Twice++
-		a.violate("run %q: %d commands for a %s had %d effects", r.name, f.commands[command], kind, f.effects[kind])
+		a.violate("run %q: %d commands for a %s had %d effects", tr.run.name, f.commands[command], kind, effects[kind])
 	}
 }
 

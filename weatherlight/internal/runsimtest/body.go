@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -23,12 +24,12 @@ import (
 // The graft's own goroutine is let run only while the simulation waits for it: to
 // take an order, to fetch a kernel, to publish a report.
 type body struct {
-	town   *town
-	graft  *graft.Graft
-	slot   *graft.Slot
-	front  *kernel.Parameter // before the slot
-	back   *kernel.Parameter // behind it
-	tape   *kernel.Tape
+	town  *town
+	graft *graft.Graft
+	slot  *graft.Slot
+	front *kernel.Parameter // before the slot
+	back  *kernel.Parameter // behind it
+	tape  *kernel.Tape
 
 	orders  chan *leyline.AdaptationCommand
 	taken   chan struct{}
@@ -43,10 +44,10 @@ type body struct {
 }
 
 const (
-	bodySlot    = "layer1"
-	bodyWidth   = 4
-	bodyBatch   = 3
-	bodyPatrons = 10 * time.Second // real time that a background step of the graft may take
+	bodySlot     = "layer1"
+	bodyWidth    = 4
+	bodyBatch    = 3
+	bodyPatience = 10 * time.Second // real time that a background step of the graft may take
 )
 
 // newBody starts a network, from a checkpoint when there is one.
@@ -143,12 +144,13 @@ func (b *body) receive(tr *trainee, command *leyline.AdaptationCommand) {
 
 // apply lets the graft carry out what has arrived, kernels included.
 func (b *body) apply(tr *trainee) {
-	ctx, cancel := context.WithTimeout(context.Background(), bodyPatrons)
+	ctx, cancel := context.WithTimeout(context.Background(), bodyPatience)
 	defer cancel()
-	if b.town.calm || b.town.chance(0.8) { // or else a kernel may still be on its way
-		if err := b.graft.Await(ctx, b.read); err != nil {
-			b.town.audit.violate("run %q: %v", tr.run.name, err)
-		}
+	if !b.town.calm && b.town.chance(0.2) {
+		return // a kernel is still on its way
+	}
+	if err := b.graft.Await(ctx, b.read); err != nil {
+		b.town.audit.violate("run %q: %v", tr.run.name, err)
 	}
 	obeyed := make(map[uint64]bool)
 	for _, change := range b.graft.Apply() {
@@ -262,7 +264,8 @@ func (b *body) pass(through func(*kernel.Tape, kernel.Value) (kernel.Value, erro
 // report has the graft report, and returns what it told.
 func (b *body) report(tr *trainee, packet *leyline.SystemStatePacket) (*leyline.SystemStatePacket, map[string]string) {
 	evidence := make(map[string]graft.Evidence)
-	for seed, s := range tr.seeds {
+	for _, seed := range slices.Sorted(maps.Keys(tr.seeds)) {
+		s := tr.seeds[seed]
 		probe := &leyline.SeedState{Metrics: make(map[string]float32)}
 		if s.quality == leaks || s.quality == faults {
 			s.quality = improves // the graft measures these itself

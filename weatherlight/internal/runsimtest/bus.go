@@ -1,9 +1,12 @@
 package runsimtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -117,8 +120,11 @@ func (in *instance) boot() {
 func (in *instance) died() {
 	t := in.town
 	lease := pick(t.world, 3*time.Second, 3*time.Second, time.Minute)
-	for _, held := range in.lanes {
-		for _, e := range held {
+	lanes := slices.SortedFunc(maps.Keys(in.lanes), func(a, b lane) int {
+		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.run, b.run))
+	})
+	for _, l := range lanes {
+		for _, e := range in.lanes[l] {
 			t.after(lease, func() { t.hand(e) })
 		}
 	}

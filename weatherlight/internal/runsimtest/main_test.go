@@ -39,4 +39,4 @@ func TestMain(m *testing.M) {
 }
 
 // timeForSeeds bounds a run whose number of seeds was not given: make sim gives it.
-const timeForSeeds = 5 * time.Second
+const timeForSeeds = 3 * time.Second

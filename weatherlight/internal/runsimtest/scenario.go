@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Scenario is one simulation. The same seed repeats it.
+// Scenario is one simulation. The same seed repeats it, as far as no real graft
+// measures real time in it.
 type Scenario struct {
 	Seed    uint64
 	Defects Defects
