@@ -209,8 +209,8 @@ func TestR3R4CommandsOfAPeersControllerAreNoDeadLetters(t *testing.T) {
 	if drops := g.bus.Drops(); len(drops) != 0 {
 		t.Errorf("refused %v", drops)
 	}
-	if seed := seedOf(t, g.view(), "seed-1"); seed.Order != 1 {
-		t.Errorf("the repeated germination led to order %d", seed.Order)
+	if seeds := g.view().Kasmina.Seeds; len(seeds) != 1 || seeds[0].ID != "seed-1" {
+		t.Errorf("the repeated germination led to %+v", seeds)
 	}
 	if err := g.stop(t); err != nil {
 		t.Error(err)
