@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -222,13 +224,27 @@ func (r *Room) forAll(ctx context.Context, message kasmina.Message) error {
 		if err != nil {
 			return errors.Join(append(failures, fmt.Errorf("list runs: %w", err))...)
 		}
-		for _, run := range runs {
-			_, err := r.decide(ctx, run, message)
-			failures = append(failures, err)
-		}
+		failures = append(failures, r.forEach(ctx, runs, message))
 		if len(runs) < pageOfRuns {
 			return errors.Join(failures...)
 		}
 		after = runs[len(runs)-1]
 	}
+}
+
+// runsAtOnce bounds the runs that are decided on side by side.
+const runsAtOnce = 16
+
+func (r *Room) forEach(ctx context.Context, runs []string, message kasmina.Message) error {
+	failures := make([]error, len(runs))
+	var group errgroup.Group
+	group.SetLimit(runsAtOnce)
+	for i, run := range runs {
+		group.Go(func() error {
+			_, failures[i] = r.decide(ctx, run, message)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own place for an error
+	return errors.Join(failures...)
 }

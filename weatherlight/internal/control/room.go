@@ -43,15 +43,19 @@ func New(config Config) *Room {
 	}
 	room := &Room{config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1)}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
-		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost,
 		Decode: kasmina.DecodeRecord, Encode: marshal[kasmina.Record], Publish: room.publish,
 	})
 	room.control = runrecord.New(runrecord.Config[tamiyo.Record]{
-		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost,
 		Decode: tamiyo.DecodeRecord, Encode: marshal[tamiyo.Record], Publish: room.publish,
 	})
 	room.demand = room.newDemand()
 	return room
+}
+
+func (r *Room) lost(run string, err error) {
+	r.config.Logger.Error("what is stored of a run cannot be read; it is begun anew", "run", run, "error", err)
 }
 
 func marshal[R any](record *R) ([]byte, error) { return json.Marshal(record) }

@@ -30,6 +30,9 @@ type Config[R any] struct {
 	// Publish sends outputs that were stored. It may be given one again.
 	Publish func(ctx context.Context, outputs []Output) error
 
+	// Lost hears of what is stored of a run and cannot be read. It counts as lost.
+	Lost func(run string, err error)
+
 	TTL    time.Duration // of a record that nobody changes; 0: the store's
 	Grace  time.Duration // that the writer of a record has to publish its outputs, before who finds them does
 	Cached int           // records kept decoded [4096]
@@ -70,6 +73,9 @@ type Keeper[R any] struct {
 func New[R any](config Config[R]) *Keeper[R] {
 	if config.Cached <= 0 {
 		config.Cached = 4096
+	}
+	if config.Lost == nil {
+		config.Lost = func(string, error) {}
 	}
 	return &Keeper[R]{config: config, cache: newCache[R](config.Cached)}
 }
@@ -147,7 +153,13 @@ func (k *Keeper[R]) load(ctx context.Context, run string, held *entry[R]) error 
 			return err
 		}
 	}
-	return held.fill(stored, k.config.Decode)
+	if err := held.fill(stored, k.config.Decode); err != nil {
+		// A record that nobody can read would hold up its run for ever. The next
+		// report tells enough to begin it anew.
+		k.config.Lost(run, err)
+		held.set(stored.Version, nil)
+	}
+	return nil
 }
 
 // settled loads a record, and leaves whoever wrote it the time to publish its
@@ -172,7 +184,8 @@ func (k *Keeper[R]) settled(ctx context.Context, run string) (oona.Record, error
 func (k *Keeper[R]) recover(ctx context.Context, run string, stored oona.Record) error {
 	outputs, err := decodeOutputs(stored.Pending)
 	if err != nil {
-		return fmt.Errorf("outputs of run %q: %w", run, err)
+		k.config.Lost(run, fmt.Errorf("outputs: %w", err))
+		return k.settle(ctx, run, stored.Version)
 	}
 	if err := k.config.Publish(ctx, outputs); err != nil {
 		return fmt.Errorf("publish what is left of run %q: %w", run, err)

@@ -210,7 +210,8 @@ func TestWaitForTheWriterEndsWithItsMessage(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeReadIsAnError(t *testing.T) {
+// Otherwise its run would be held up for as long as the record lives.
+func TestWhatCannotBeReadIsLostAndToldOf(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, s *store) {
 		for run, write := range map[string]oona.RecordWrite{
 			"value":   {Value: []byte("unreadable")},
@@ -223,8 +224,15 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 				t.Fatal(err)
 			}
 			paper := &press{}
-			if _, err := keeper(s, paper, time.Millisecond, 0).Step(t.Context(), run, counted()); err == nil || len(paper.published()) != 0 {
+			if _, err := keeper(s, paper, time.Millisecond, 0).Step(t.Context(), run, counted()); err != nil || len(paper.published()) != 0 {
 				t.Errorf("%s: %v, published %v", run, err, paper.published())
+			}
+			if !slices.Equal(paper.lost, []string{run}) {
+				t.Errorf("%s: lost %v", run, paper.lost)
+			}
+			stored, err := s.Load(t.Context(), write.Key)
+			if err != nil || string(stored.Value) != `{"Count":1}` || len(stored.Pending) != 0 {
+				t.Errorf("%s: %q and %q are stored, %v", run, stored.Value, stored.Pending, err)
 			}
 		}
 	})

@@ -124,6 +124,7 @@ func (s *store) orders(run string, want int) []string {
 type press struct {
 	mu      sync.Mutex
 	outputs []runrecord.Output
+	lost    []string     // runs of which something could not be read
 	fails   func() error // before anything is published
 }
 
@@ -139,6 +140,12 @@ func (p *press) publish(_ context.Context, outputs []runrecord.Output) error {
 	return nil
 }
 
+func (p *press) noteLost(run string, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = append(p.lost, run)
+}
+
 func (p *press) published() []runrecord.Output {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,7 +154,7 @@ func (p *press) published() []runrecord.Output {
 
 func keeper(s runrecord.Store, p *press, grace time.Duration, cached int) *runrecord.Keeper[tally] {
 	return runrecord.New(runrecord.Config[tally]{
-		Part: part, Store: s, Publish: p.publish, Grace: grace, Cached: cached,
+		Part: part, Store: s, Publish: p.publish, Grace: grace, Cached: cached, Lost: p.noteLost,
 		Decode: func(value []byte) (*tally, error) {
 			if strings.Contains(string(value), "unreadable") {
 				return nil, errors.New("unreadable")

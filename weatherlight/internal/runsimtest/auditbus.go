@@ -1,8 +1,11 @@
 package runsimtest
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -169,6 +172,9 @@ func (a *auditor) handled(e *entry) {
 	if packet, ok := e.payload.(*leyline.SystemStatePacket); ok && e.origin == "trainer" {
 		a.leaks(packet)
 	}
+	if ready, ok := e.payload.(*leyline.KernelArtifactReady); ok {
+		a.answered(ready.GetRequestId())
+	}
 	command, ok := e.payload.(*leyline.AdaptationCommand)
 	if !ok {
 		return
@@ -179,6 +185,25 @@ func (a *auditor) handled(e *entry) {
 	}
 	if r != nil && r.germinate == command.GetCommandId() && !r.culled {
 		r.germinate = "" // it came in time
+	}
+}
+
+// answered checks that nobody waits any more for a kernel whose announcement was
+// handled. The form of a request's id is Kasmina's: run, seed, wait and attempt.
+func (a *auditor) answered(requestID string) {
+	run, ours := kasmina.RunOfRequest(requestID)
+	parts := strings.Split(requestID, ".")
+	if !ours || len(parts) != 4 || a.file(run).record == nil {
+		return
+	}
+	seed, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return
+	}
+	for _, s := range a.file(run).record.Seeds {
+		if s.ID == string(seed) && s.Wait != nil && strconv.FormatInt(s.Wait.Nonce, 36) == parts[2] {
+			a.violate("run %q: seed %q still waits for the kernel whose announcement was handled", run, s.ID)
+		}
 	}
 }
 
