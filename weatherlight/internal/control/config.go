@@ -49,7 +49,10 @@ type Config struct {
 	// Permit has the last word on a germination that the controller chose.
 	Permit func(ctx context.Context, blueprintID string) error
 
-	TTL    time.Duration // of the record of a run that nobody reports for; 0: the store's
-	Grace  time.Duration // that another instance has to publish what it decided, before this one does
-	Logger *slog.Logger
+	TTL   time.Duration // of the record of a run that nobody reports for; 0: the store's
+	Grace time.Duration // that another instance has to publish what it decided, before this one does
+	// RunsAtOnce bounds the runs that a message to all of them is decided on side by
+	// side for [16]. With 1 there is no goroutine: the caller's does it all.
+	RunsAtOnce int
+	Logger     *slog.Logger
 }

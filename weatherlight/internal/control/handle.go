@@ -232,14 +232,18 @@ func (r *Room) forAll(ctx context.Context, message kasmina.Message) error {
 	}
 }
 
-// runsAtOnce bounds the runs that are decided on side by side.
+// runsAtOnce is the default of Config.RunsAtOnce.
 const runsAtOnce = 16
 
 func (r *Room) forEach(ctx context.Context, runs []string, message kasmina.Message) error {
 	failures := make([]error, len(runs))
 	var group errgroup.Group
-	group.SetLimit(runsAtOnce)
+	group.SetLimit(r.config.RunsAtOnce)
 	for i, run := range runs {
+		if r.config.RunsAtOnce == 1 {
+			_, failures[i] = r.decide(ctx, run, message)
+			continue
+		}
 		group.Go(func() error {
 			_, failures[i] = r.decide(ctx, run, message)
 			return nil

@@ -41,6 +41,9 @@ func New(config Config) *Room {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if config.RunsAtOnce <= 0 {
+		config.RunsAtOnce = runsAtOnce
+	}
 	room := &Room{config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1)}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
 		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost,

@@ -25,6 +25,7 @@ type auditor struct {
 	reports    map[string]string // content, by report id
 	packets    map[string]bool
 	quietSince time.Time
+	restSince  time.Time // zero: something still grows
 }
 
 // file is what the auditor knows of one run.
@@ -44,6 +45,7 @@ type file struct {
 	germinations map[string]bool // seeds that Tamiyo asked for
 	touched      map[string]bool // seeds that the operator had a hand in
 	reported     map[string]int  // field reports by seed
+	usurped      bool            // the operator germinated, of something else, a seed that Tamiyo had asked for
 	garbage      bool            // nothing about it makes sense
 	watched      int             // how often it was told that its trainer only reports
 	losses       int             // of its record

@@ -157,6 +157,8 @@ func (a *auditor) commanded(r *run, command *leyline.AdaptationCommand) {
 		if to := kasmina.RunOfCommand(command); to == "" || to == name {
 			f.commands[command.GetCommandType()]++
 			f.touched[command.GetTargetSeedId()] = true
+			f.usurped = f.usurped || f.germinations[command.GetTargetSeedId()] &&
+				command.GetSeedOperation().GetOperation() == leyline.SeedOperation_SEED_OP_GERMINATE
 		}
 	}
 	a.tell("%s: operator says %s %s %s", r.name, command.GetCommandType(), command.GetSeedOperation().GetOperation(), command.GetTargetSeedId())

@@ -53,10 +53,14 @@ func (a *auditor) atRest() bool {
 	}
 	for _, r := range a.town.runs {
 		if r.grows && len(a.growing(r)) > 0 {
+			a.restSince = time.Time{}
 			return false
 		}
 	}
-	return true
+	if a.restSince.IsZero() {
+		a.restSince = a.town.now
+	}
+	return a.town.now.Sub(a.restSince) > 3*a.town.slowest() // the controller hears of it with the next reports
 }
 
 // growing are the seeds of a run that have not come to an end: as its trainer or

@@ -216,7 +216,7 @@ func (a *auditor) controlled(f *file, write oona.RecordWrite) {
 	}
 	for slot, known := range record.Slots {
 		for _, blueprint := range known.WrittenOff {
-			if !f.attached[blueprint] && !f.faulty[blueprint] && !f.garbage {
+			if !f.attached[blueprint] && !f.faulty[blueprint] && !f.garbage && !f.usurped {
 				a.violate("run %q: blueprint %s is written off at slot %q, and was never attached", write.Key.Run, blueprint, slot)
 			}
 		}

@@ -60,7 +60,7 @@ func newLife(t *town, owner *instance) *life {
 		Core: t.core, Controller: t.controller, Records: p, Awaits: p, Keyring: t.keyring, Now: owner.clock,
 		Publish: p.publish, Route: route, Offer: t.audit.offered, KeepReport: p.keepReport,
 		Candidates: t.candidates, Permit: func(context.Context, string) error { return nil },
-		TTL: runLife,
+		TTL: runLife, RunsAtOnce: 1,
 	})
 	return l
 }
