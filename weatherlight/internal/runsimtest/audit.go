@@ -356,6 +356,9 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 	}
 	f.record, f.lostAt = nil, a.town.now
 	f.losses++
+	for _, p := range f.trainers {
+		clear(p.effects) // which commands were accepted is lost too: one that comes again within its freshness counts
+	}
 	f.highest = 0
 	clear(f.contents)
 	clear(f.races)
