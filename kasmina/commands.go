@@ -179,17 +179,17 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 	if id == "" {
 		return refuse(command, ReasonMissingSeedID, levelWarning)
 	}
-	s := st.r.find(id)
+	s, resumes := st.r.find(id), trainer.IsTrue(command.GetAnnotations()[annotationResume])
 	switch {
 	case s == nil:
 		return refuse(command, ReasonUnknownSeed, levelWarning)
 	case st.overtaken(s, command):
 		return nil
-	case !cullable(s.Stage) && s.Stage != stageFossilized:
-		return refuse(command, ReasonStageMismatch, levelWarning).because(s.Stage.String())
+	case !cullable(s.Stage) && (!resumes || s.Stage != stageFossilized):
+		return refuse(command, ReasonStageMismatch, levelWarning).because(s.Stage.String()) // what is kept is a layer like any other
 	}
 	name := bounded(command.GetCommandId())
-	if trainer.IsTrue(command.GetAnnotations()[annotationResume]) {
+	if resumes {
 		s.Paused &= pausedByEmergency
 		st.note(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "command_id", name)
 	} else {

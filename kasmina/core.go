@@ -121,6 +121,7 @@ func (st *step) finish(before *Record) Decision {
 		st.d.Due = st.due(before)
 		return st.d
 	}
+	st.holdBack()
 	st.flush()
 	st.d.Record, st.d.Due = st.r, st.due(st.r)
 	return st.d

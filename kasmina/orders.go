@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -83,6 +84,28 @@ func (st *step) ask(p pending) uint64 {
 	r.Pending = append(r.Pending, p)
 	st.send(&p)
 	return p.Number
+}
+
+// ordersAtOnce bounds the orders of one decision: a stream keeps 64, and what pushes
+// out one that was not read is worth nothing.
+const ordersAtOnce = 32
+
+// holdBack leaves the orders above the bound to later reports, which show them
+// unread. Those with lower numbers go first: a trainer that has read a number asks
+// for none below it.
+func (st *step) holdBack() {
+	orders := st.d.Orders
+	if len(orders) <= ordersAtOnce {
+		return
+	}
+	slices.SortStableFunc(orders, func(a, b trainer.Order) int { return cmp.Compare(a.Number, b.Number) })
+	st.d.Orders = orders[:ordersAtOnce]
+	last := st.d.Orders[ordersAtOnce-1].Number
+	for i := range st.r.Pending {
+		if st.r.Pending[i].Number > last {
+			st.r.Pending[i].Sent = 0
+		}
+	}
 }
 
 func (st *step) nextOrder() uint64 {

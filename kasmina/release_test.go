@@ -330,7 +330,7 @@ func TestR18_NoFigureIsAConstant(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageFossilized)
+	w.grow("s", stageTraining)
 	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE)))
 	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")))
 	w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY)))

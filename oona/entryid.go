@@ -39,6 +39,16 @@ func (i entryID) min(other entryID) entryID {
 	return i
 }
 
+// publishedBy is publishedAt, but for an id that lies in the future, which whoever
+// writes to a stream may choose: it counts as of now, and makes nothing behind it old.
+func (c *Client) publishedBy(id string) time.Time {
+	at := publishedAt(id)
+	if now := c.Now(); at.After(now) {
+		return now
+	}
+	return at
+}
+
 // publishedAt reads the server's clock out of an entry id.
 func publishedAt(id string) time.Time {
 	parsed, err := parseID(id)

@@ -62,7 +62,7 @@ func (s *consumer) judge(j *job, e entry, now time.Time) *job {
 	j.handler = handler
 	j.room = Delivery{
 		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
-		Attributes: env.attributes, Attempt: e.attempt, Published: publishedAt(e.id),
+		Attributes: env.attributes, Attempt: e.attempt, Published: s.c.publishedBy(e.id),
 		Issued: env.signedAt(),
 	}
 	j.delivery = &j.room

@@ -17,6 +17,9 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
 
+// maxRunLength bounds the name of a run, in bytes.
+const maxRunLength = 128
+
 // errNoRun is told of a state or a command that names no run.
 var errNoRun = errors.New("no training_run_id")
 
@@ -51,6 +54,9 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	run := packet.GetTrainingRunId()
 	if strings.TrimSpace(run) == "" {
 		return nil, oona.Permanent(errNoRun)
+	}
+	if len(run) > maxRunLength {
+		return nil, oona.Permanent(fmt.Errorf("training_run_id of %d bytes, at most %d", len(run), maxRunLength))
 	}
 	report, err := trainer.ReadReport(d.Attributes)
 	grows := err == nil

@@ -163,6 +163,10 @@ func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) 
 	r.noteActive()
 	var decision kasmina.Decision
 	_, err := r.seeds.Step(ctx, run, r.core(message, &decision))
+	if errors.Is(err, oona.ErrTooLarge) { // the same decision would come of it again
+		r.config.Logger.Error("what was decided on a run is too large to keep", "run", run, "error", err)
+		return kasmina.Decision{}, oona.Permanent(err)
+	}
 	if err != nil {
 		return kasmina.Decision{}, err
 	}
@@ -174,12 +178,29 @@ func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) 
 // it may be lost.
 func (r *Room) observe(decision kasmina.Decision) {
 	r.counters.Observe(decision)
-	if decision.Record != nil {
-		return
-	}
-	for _, packet := range decision.Packets {
+	_, spare := keepable(decision)
+	for _, packet := range spare {
 		r.config.Offer(packet)
 	}
+}
+
+// packetRoom bounds the telemetry of one decision that is kept in its record: it must
+// not keep the decision itself from being stored.
+const packetRoom = 64 << 10
+
+// keepable splits the packets of a decision into those that its record keeps until
+// they are published, and those that may be lost.
+func keepable(decision kasmina.Decision) (kept, spare []*leyline.TelemetryPacket) {
+	if decision.Record == nil {
+		return nil, decision.Packets
+	}
+	size := 0
+	for i, packet := range decision.Packets {
+		if size += proto.Size(packet); size > packetRoom {
+			return decision.Packets[:i], decision.Packets[i:]
+		}
+	}
+	return decision.Packets, nil
 }
 
 // core is a decision of Kasmina's as the keeper of its records wants it.
@@ -193,7 +214,8 @@ func (r *Room) core(message kasmina.Message, to *kasmina.Decision) runrecord.Dec
 			outcome.Outputs = append(outcome.Outputs,
 				runrecord.Output{Payload: request.Request, Attributes: request.Attributes})
 		}
-		for _, packet := range decision.Packets {
+		kept, _ := keepable(decision)
+		for _, packet := range kept {
 			outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: packet, Once: packet.GetPacketId()})
 		}
 		if known := record != nil || decision.Record != nil; known && outcome.Due.IsZero() {
