@@ -40,7 +40,7 @@ func TestDeckIsThatOfTheService(t *testing.T) {
 	if unique := slices.Compact(slices.Sorted(slices.Values(names))); len(unique) != len(names) {
 		t.Errorf("a worker is listed twice: %v", names)
 	}
-	inOrder := []string{"http", "urza_prefetch", "kasmina_manager", "tezzeret_forwarder", "telemetry", "emergency_stream"}
+	inOrder := []string{"http", "urza_prefetch", "kasmina_runs", "tezzeret_forwarder", "telemetry", "emergency_stream"}
 	for i := range inOrder[1:] {
 		if slices.Index(names, inOrder[i]) < 0 || slices.Index(names, inOrder[i]) > slices.Index(names, inOrder[i+1]) {
 			t.Errorf("%s does not come before %s: %v", inOrder[i], inOrder[i+1], names)

@@ -33,10 +33,15 @@ func TestAuditorFindsWhatIsBuiltIn(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			report := simulate(t, Scenario{Seed: 1, Hours: 24, Steps: steps, Defects: test.defects})
-			if !strings.Contains(strings.Join(report.Violations, "\n"), test.finding) {
-				t.Errorf("nobody says %q: %v", test.finding, report)
+			// A day is rough enough for most; some faults need a rare moment.
+			const days = 8
+			for seed := range uint64(days) {
+				report := simulate(t, Scenario{Seed: seed + 1, Hours: 24, Steps: steps, Defects: test.defects})
+				if strings.Contains(strings.Join(report.Violations, "\n"), test.finding) {
+					return
+				}
 			}
+			t.Errorf("in %d days nobody says %q", days, test.finding)
 		})
 	}
 }
