@@ -2,7 +2,10 @@ package kasmina
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -369,5 +372,29 @@ func TestOrderOfACommandIsNotRepeatedAfterItsDeadline(t *testing.T) {
 	}
 	if names := NewView(w.record).Seeds[0].Paused; len(names) != 0 {
 		t.Errorf("the record says paused by %v, the trainer never heard of it", names)
+	}
+}
+
+// A record that is full could not be stored, and its run would stand still.
+func TestGerminationsThatWouldFillTheRecordAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	layers := make([]string, 100)
+	for i := range layers {
+		layers[i] = strings.Repeat("layer", 20) + strconv.Itoa(i)
+	}
+	mesh := strings.Join(layers, ",")
+	var refused *RejectedError
+	for i := 0; i < 64 && refused == nil; i++ {
+		refused = w.send(w.command(opGerminate, "seed-"+strconv.Itoa(i),
+			annotate("mesh_host_layers", mesh)))
+	}
+	text, err := json.Marshal(w.record)
+	if refused == nil || refused.Reason != ReasonTooManySeeds || len(w.record.Seeds) < 2 {
+		t.Errorf("%d seeds, refused: %v", len(w.record.Seeds), refused)
+	}
+	if err != nil || len(text) > 192<<10 {
+		t.Errorf("a record of %d bytes, %v", len(text), err)
 	}
 }

@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -120,6 +121,9 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 	case st.r.Emergency.Level >= pausingLevel:
 		return refuse(command, ReasonEmergency, levelWarning).because(st.r.Emergency.Level.String())
 	}
+	if !st.fits(s) {
+		return refuse(command, ReasonTooManySeeds, levelWarning).because("the run's record is full")
+	}
 	if detail := blendMisfit(s); detail != "" {
 		return refuse(command, ReasonInvalidBlend, levelError).because(detail)
 	}
@@ -127,6 +131,16 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 		return refuse(command, ReasonBreakerOpen, levelWarning)
 	}
 	return nil
+}
+
+// seedRoom bounds the seeds of a record in bytes: half of what a record may have. The
+// rest is for what grows by itself.
+const seedRoom = 128 << 10
+
+// fits says whether there is room for one more seed.
+func (st *step) fits(s *seed) bool {
+	text, err := json.Marshal(append(slices.Clone(st.r.Seeds), s))
+	return err == nil && len(text) <= seedRoom
 }
 
 // blendMisfit says why a blend does not fit a seed's slot; empty is a fit.
