@@ -33,11 +33,6 @@ const (
 	annotationPromotion      = "promotion_"
 )
 
-// scheduleAnnotations name what makes a ramp a command's own.
-var scheduleAnnotations = []string{
-	"alpha_schedule", "alpha_steps", "alpha_temperature", "alpha_warmup_steps", "alpha_hold_steps",
-}
-
 // seedOrder is a seed command whose annotations have been read and found good.
 type seedOrder struct {
 	seedID      string
@@ -77,7 +72,7 @@ func (c *Config) readSeedOrder(command *leyline.AdaptationCommand) (seedOrder, *
 		return order, nil
 	}
 	for _, read := range []func(*seedOrder) *annotationFault{
-		(*seedOrder).readMesh, (*seedOrder).readBlend, c.readSchedule, (*seedOrder).readPromotion,
+		(*seedOrder).readMesh, (*seedOrder).readBlend, c.readSchedule, c.readPromotion,
 	} {
 		if fault := read(&order); fault != nil {
 			return order, fault
@@ -132,12 +127,7 @@ func (o *seedOrder) readBlend() *annotationFault {
 }
 
 func (c *Config) readSchedule(o *seedOrder) *annotationFault {
-	own := slices.ContainsFunc(scheduleAnnotations, func(name string) bool { return o.annotations[name] != "" })
-	if !own {
-		o.schedule = c.Schedule
-		return nil
-	}
-	schedule, err := trainer.ReadSchedule(o.annotations)
+	schedule, err := trainer.ReadSchedule(o.annotations, c.Schedule)
 	if err != nil {
 		return &annotationFault{ReasonInvalidSchedule, err.Error()}
 	}
@@ -146,7 +136,7 @@ func (c *Config) readSchedule(o *seedOrder) *annotationFault {
 }
 
 // readPromotion reads the rules that a command sets for its seed alone.
-func (o *seedOrder) readPromotion() *annotationFault {
+func (c *Config) readPromotion(o *seedOrder) *annotationFault {
 	var own Promotion
 	counts := map[string]*int{
 		"min_training": &own.MinTraining, "train_epochs": &own.TrainEpochs, "plateau": &own.Plateau,
@@ -175,9 +165,14 @@ func (o *seedOrder) readPromotion() *annotationFault {
 			*to = value
 		}
 	}
-	if own != (Promotion{}) {
-		o.promotion = &own
+	if own == (Promotion{}) {
+		return nil
 	}
+	own = c.Promotion.over(own)
+	if stage := own.tooShort(); stage != stageUnknown {
+		return &annotationFault{ReasonInvalidPromotion, stage.String() + " ends before a seed may leave it"}
+	}
+	o.promotion = &own
 	return nil
 }
 
@@ -194,25 +189,35 @@ func boundedNumber(text string, most float64) (value float64, set bool, err erro
 }
 
 // over are the rules with those that a command set of its own.
-func (p Promotion) over(own *Promotion) *Promotion {
-	if own == nil {
-		return nil
+func (p Promotion) over(own Promotion) Promotion {
+	orDefault(&own.MinTraining, p.MinTraining)
+	orDefault(&own.TrainEpochs, p.TrainEpochs)
+	orDefault(&own.Plateau, p.Plateau)
+	orDefault(&own.PlateauGain, p.PlateauGain)
+	orDefault(&own.MaxBlending, p.MaxBlending)
+	orDefault(&own.MinShadowing, p.MinShadowing)
+	orDefault(&own.MaxShadowing, p.MaxShadowing)
+	orDefault(&own.MinProbation, p.MinProbation)
+	orDefault(&own.MaxProbation, p.MaxProbation)
+	orDefault(&own.MinGain, p.MinGain)
+	orDefault(&own.AccuracyGain, p.AccuracyGain)
+	orDefault(&own.MaxRegression, p.MaxRegression)
+	orDefault(&own.Sigma, p.Sigma)
+	return own
+}
+
+// tooShort is a stage that is over before a seed may leave it, or unknown.
+func (p Promotion) tooShort() leyline.SeedLifecycleStage {
+	switch {
+	case p.MinTraining > p.TrainEpochs:
+		return stageTraining
+	case p.MinShadowing > p.MaxShadowing:
+		return stageShadowing
+	case p.MinProbation > p.MaxProbation:
+		return stageProbationary
+	default:
+		return stageUnknown
 	}
-	merged := *own
-	orDefault(&merged.MinTraining, p.MinTraining)
-	orDefault(&merged.TrainEpochs, p.TrainEpochs)
-	orDefault(&merged.Plateau, p.Plateau)
-	orDefault(&merged.PlateauGain, p.PlateauGain)
-	orDefault(&merged.MaxBlending, p.MaxBlending)
-	orDefault(&merged.MinShadowing, p.MinShadowing)
-	orDefault(&merged.MaxShadowing, p.MaxShadowing)
-	orDefault(&merged.MinProbation, p.MinProbation)
-	orDefault(&merged.MaxProbation, p.MaxProbation)
-	orDefault(&merged.MinGain, p.MinGain)
-	orDefault(&merged.AccuracyGain, p.AccuracyGain)
-	orDefault(&merged.MaxRegression, p.MaxRegression)
-	orDefault(&merged.Sigma, p.Sigma)
-	return &merged
 }
 
 // parseMesh reads a list of layer names: a JSON list, a JSON string, or text

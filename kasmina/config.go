@@ -81,8 +81,15 @@ func withDefaults(c Config) *Config {
 	orDefault(&c.MaxForwardSpread, 2)
 	c.MaxSeeds = min(c.MaxSeeds, maxSeeds)
 	c.MaxCommands = min(c.MaxCommands, maxCommands)
-	c.Promotion = c.Promotion.withDefaults()
+	c.Promotion = defaultPromotion.over(c.Promotion)
 	return &c
+}
+
+// defaultPromotion are the rules that nobody set.
+var defaultPromotion = Promotion{
+	MinTraining: 3, TrainEpochs: 12, Plateau: 3, PlateauGain: 0.01, MaxBlending: 60,
+	MinShadowing: 2, MaxShadowing: 10, MinProbation: 2, MaxProbation: 10,
+	MinGain: 0.01, AccuracyGain: 0.005, MaxRegression: 0.02, Sigma: 1,
 }
 
 // Promotion says what a seed must show to move on. Residences are counted in
@@ -104,23 +111,6 @@ type Promotion struct {
 	// 1 [sigma]: a gain counts when it is larger than so many standard errors.
 	// Negative: noise is not looked at.
 	Sigma float64 `json:"sg,omitempty"`
-}
-
-func (p Promotion) withDefaults() Promotion {
-	orDefault(&p.MinTraining, 3)
-	orDefault(&p.TrainEpochs, 12)
-	orDefault(&p.Plateau, 3)
-	orDefault(&p.PlateauGain, 0.01)
-	orDefault(&p.MaxBlending, 60)
-	orDefault(&p.MinShadowing, 2)
-	orDefault(&p.MaxShadowing, 10)
-	orDefault(&p.MinProbation, 2)
-	orDefault(&p.MaxProbation, 10)
-	orDefault(&p.MinGain, 0.01)
-	orDefault(&p.AccuracyGain, 0.005)
-	orDefault(&p.MaxRegression, 0.02)
-	orDefault(&p.Sigma, 1)
-	return p
 }
 
 // orDefault sets a field that was left at zero.

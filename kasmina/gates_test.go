@@ -13,7 +13,7 @@ func healthy(stage leyline.SeedLifecycleStage) gateSubject {
 	last := readEvidence(goodEvidence())
 	return gateSubject{
 		stage: stage, blueprintID: "BP001", parameters: map[string]float32{"alpha": 0.5},
-		attached: stage != stageEmbargoed, promotion: Promotion{}.withDefaults(),
+		attached: stage != stageEmbargoed, promotion: defaultPromotion,
 		maxGradient: 1e3, latencyMS: 50, maxSpread: 2,
 		hostPresent: true, hostLayers: []string{"weight", "bias"},
 		progress: &progress{
@@ -207,7 +207,7 @@ func TestImpactIsLargerThanItsNoise(t *testing.T) {
 				p.note(e, 0.01)
 				p.noteGains(e)
 			}
-			if got := p.impact(Promotion{Sigma: tt.sigma}.withDefaults()); got != tt.want {
+			if got := p.impact(defaultPromotion.over(Promotion{Sigma: tt.sigma})); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

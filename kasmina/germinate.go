@@ -29,7 +29,7 @@ func (st *step) germinate(command *leyline.AdaptationCommand, order *seedOrder) 
 	s := &seed{
 		ID: order.seedID, Blueprint: order.blueprintID, Slot: name, Shape: st.r.Trainer.Slots[name],
 		Parameters: maps.Clone(order.parameters), Mesh: st.meshOf(order.mesh), Blend: order.blend,
-		Schedule: order.schedule, Promotion: st.config.Promotion.over(order.promotion),
+		Schedule: order.schedule, Promotion: order.promotion,
 		Policy: bounded(order.annotations[annotationPolicy]),
 		Stage:  stageDormant, Progress: newProgress(), Issued: issuedAt(command),
 	}

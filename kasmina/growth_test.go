@@ -180,6 +180,9 @@ func TestSeedsOwnRulesComeWithItsCommand(t *testing.T) {
 		}
 	}
 	w.rejects(w.command(opGerminate, "other", annotate("promotion_plateau", "1.5")), ReasonInvalidPromotion)
+	for _, name := range []string{"promotion_min_training", "promotion_min_shadowing", "promotion_min_probation"} {
+		w.rejects(w.command(opGerminate, "other", annotate(name, "20")), ReasonInvalidPromotion) // longer than the stage may last
+	}
 }
 
 func TestOwnRampDecidesWhenASeedHasBlended(t *testing.T) {

@@ -23,7 +23,7 @@ func (st *step) move(s *seed, to leyline.SeedLifecycleStage) bool {
 // rules are what a seed must show to move on.
 func (st *step) rules(s *seed) Promotion {
 	if s.Promotion != nil {
-		return s.Promotion.withDefaults()
+		return st.config.Promotion.over(*s.Promotion)
 	}
 	return st.config.Promotion
 }

@@ -19,6 +19,7 @@ type Settings struct {
 	Oona         Oona
 	Kernel       Kernel
 	Tamiyo       Tamiyo
+	Kasmina      Kasmina
 	Karn         Karn
 	Tezzeret     Tezzeret
 	Urza         Urza
@@ -71,6 +72,44 @@ type Tamiyo struct {
 	VerifyUpdates          bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates of another architecture version or past the freshness bound. Signature, order and size are always checked."`
 	UpdateFreshness        time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
 	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
+
+	StallEpochs int     `env:"TAMIYO_STALL_EPOCHS" envDefault:"8" min:"1" max:"100000" doc:"Reports without a better validation loss after which a seed is spent on a run."`
+	StallGain   float64 `env:"TAMIYO_STALL_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Relative fall of the validation loss that counts as better."`
+	MaxGrowing  int     `env:"TAMIYO_MAX_GROWING" envDefault:"1" min:"1" max:"64" doc:"Seeds of one run that grow at a time, one a slot."`
+	MaxSeedAge  int     `env:"TAMIYO_MAX_SEED_AGE_EPOCHS" envDefault:"40" min:"1" max:"1000000" doc:"Reports after which a seed that has earned nothing is culled."`
+}
+
+// Kasmina holds what a seed must show to move on, and the times of its life. A
+// GERMINATE command sets the rules and the ramp of its own seed by annotations:
+// promotion_min_training and so on, and alpha_schedule and so on.
+type Kasmina struct {
+	MinTraining   int     `env:"KASMINA_MIN_TRAINING" envDefault:"3" min:"1" max:"1000000" doc:"Reports in TRAINING before a seed may leave it."`
+	TrainEpochs   int     `env:"KASMINA_TRAIN_EPOCHS" envDefault:"12" min:"1" max:"1000000" doc:"Reports in TRAINING after which it is decided."`
+	Plateau       int     `env:"KASMINA_PLATEAU" envDefault:"3" min:"1" max:"1000000" doc:"Reports without a better seed loss that count as converged."`
+	PlateauGain   float64 `env:"KASMINA_PLATEAU_GAIN" envDefault:"0.01" min:"0.000001" max:"1" doc:"Relative fall of the seed loss that counts as better."`
+	MaxBlending   int     `env:"KASMINA_MAX_BLENDING" envDefault:"60" min:"1" max:"1000000" doc:"Reports in BLENDING after which a ramp that has not ended fails."`
+	MinShadowing  int     `env:"KASMINA_MIN_SHADOWING" envDefault:"2" min:"1" max:"1000000" doc:"Reports in SHADOWING before a seed may leave it."`
+	MaxShadowing  int     `env:"KASMINA_MAX_SHADOWING" envDefault:"10" min:"1" max:"1000000" doc:"Reports in SHADOWING after which a seed that has earned nothing is culled."`
+	MinProbation  int     `env:"KASMINA_MIN_PROBATION" envDefault:"2" min:"1" max:"1000000" doc:"Reports in PROBATIONARY before a seed may be kept."`
+	MaxProbation  int     `env:"KASMINA_MAX_PROBATION" envDefault:"10" min:"1" max:"1000000" doc:"Reports in PROBATIONARY after which a seed that has earned nothing is culled."`
+	MinGain       float64 `env:"KASMINA_MIN_GAIN" envDefault:"0.01" min:"0.000001" max:"1" doc:"Relative fall of the held-out loss that a seed must bring."`
+	AccuracyGain  float64 `env:"KASMINA_ACCURACY_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Held-out accuracy, 0 to 1, that it may bring instead."`
+	MaxRegression float64 `env:"KASMINA_MAX_REGRESSION" envDefault:"0.02" min:"0.000001" max:"1000" doc:"Relative rise of the held-out loss that culls a seed at once."`
+	Sigma         float64 `env:"KASMINA_SIGMA" envDefault:"1" min:"0.000001" max:"1000" doc:"Standard errors of the measure that a gain must exceed."`
+	AutoFossilize bool    `env:"KASMINA_AUTO_FOSSILIZE" envDefault:"false" doc:"Keep a seed as soon as it has earned it, without waiting for the controller's command."`
+
+	AlphaSchedule    string  `env:"KASMINA_ALPHA_SCHEDULE" envDefault:"sigmoid" form:"ramp" doc:"Shape of a seed's ramp in BLENDING: sigmoid, linear or cosine."`
+	AlphaSteps       int     `env:"KASMINA_ALPHA_STEPS" envDefault:"20" min:"0" max:"16777216" doc:"Optimizer steps of the ramp."`
+	AlphaTemperature float64 `env:"KASMINA_ALPHA_TEMPERATURE" envDefault:"2" min:"0.000001" max:"16777216" doc:"Temperature of the sigmoid, in steps."`
+	AlphaWarmUpSteps int     `env:"KASMINA_ALPHA_WARMUP_STEPS" envDefault:"0" min:"0" max:"16777216" doc:"Steps with a share of 0 before the ramp."`
+	AlphaHoldSteps   int     `env:"KASMINA_ALPHA_HOLD_STEPS" envDefault:"0" min:"0" max:"16777216" doc:"Steps at the end of the ramp before it counts as done."`
+
+	MaxGradientNorm   float64       `env:"KASMINA_MAX_GRADIENT_NORM" envDefault:"1000" min:"0.000001" doc:"Largest norm of a seed's gradient that passes gate G1."`
+	MaxGradientCosine float64       `env:"KASMINA_MAX_GRADIENT_COSINE" envDefault:"1" min:"0.000001" max:"1" doc:"Largest cosine of the gradients of host loss and seed loss that is no breach of isolation; 1 allows all."`
+	LatencyBudget     time.Duration `env:"KASMINA_LATENCY_BUDGET_MS" envDefault:"50" unit:"ms" min:"1us" doc:"Longest forward pass of a seed that passes gate G2."`
+	Embargo           time.Duration `env:"KASMINA_EMBARGO_SECONDS" envDefault:"30" unit:"s" min:"1ms" doc:"Pause between the cull of a seed and its reset."`
+	Takeover          time.Duration `env:"KASMINA_TAKEOVER_SECONDS" envDefault:"60" unit:"s" min:"1ms" doc:"Silence, if three report intervals are not longer, after which another trainer may take a run over."`
+	PrefetchTimeout   time.Duration `env:"KASMINA_PREFETCH_TIMEOUT_MS" envDefault:"5000" unit:"ms" min:"1ms" doc:"Time that the answer to a kernel request may take at first; it follows the latency that is measured."`
 }
 
 // Karn says which blueprints this deployment permits.

@@ -17,6 +17,7 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 		faults.List = append([]Fault{{Env: SecretEnv, Err: ErrNoSecret}}, faults.List...)
 	}
 	s.Oona.validate(faults)
+	s.Kasmina.validate(faults)
 	s.Weatherlight.validate(faults)
 }
 
@@ -61,5 +62,21 @@ func (o Oona) validate(faults *Faults) {
 			continue
 		}
 		taken[role.stream] = role.env
+	}
+}
+
+// validate refuses a stage that ends before a seed may leave it.
+func (k Kasmina) validate(faults *Faults) {
+	for _, stage := range []struct {
+		least, most     string
+		atLeast, atMost int
+	}{
+		{"KASMINA_MIN_TRAINING", "KASMINA_TRAIN_EPOCHS", k.MinTraining, k.TrainEpochs},
+		{"KASMINA_MIN_SHADOWING", "KASMINA_MAX_SHADOWING", k.MinShadowing, k.MaxShadowing},
+		{"KASMINA_MIN_PROBATION", "KASMINA_MAX_PROBATION", k.MinProbation, k.MaxProbation},
+	} {
+		if stage.atLeast > stage.atMost && !faults.has(stage.least) && !faults.has(stage.most) {
+			faults.add(stage.most, fmt.Errorf("%d is below %s, %d", stage.atMost, stage.least, stage.atLeast))
+		}
 	}
 }

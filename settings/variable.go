@@ -131,13 +131,11 @@ func errScheme(accepted string) error {
 const maxName = 200
 
 func checkForm(text, form string) error {
-	switch form {
-	case "":
+	if form == "" {
 		return nil
-	case "trust":
-		return checkTrust(text)
-	case "format":
-		return checkFormat(text)
+	}
+	if words, known := choices[form]; known {
+		return checkChoice(text, words)
 	}
 	if len(text) > maxName || strings.ContainsFunc(text, notInNames) {
 		return fmt.Errorf("%q must be one word of at most %d letters, without control characters", text, maxName)
@@ -161,24 +159,25 @@ func checkWords(words []string, form string) error {
 	return nil
 }
 
-func checkTrust(text string) error {
-	if text == TrustCompatible || text == TrustStrict {
-		return nil
-	}
-	return fmt.Errorf("%q must be %s or %s", text, TrustCompatible, TrustStrict)
-}
-
 // The formats of URZA_FORMAT.
 const (
 	FormatONNX = "onnx"
 	FormatPT   = "pt"
 )
 
-func checkFormat(text string) error {
-	if text == "" || text == FormatONNX || text == FormatPT {
+// choices are the words that a form accepts.
+var choices = map[string][]string{
+	"trust":  {TrustCompatible, TrustStrict},
+	"format": {"", FormatONNX, FormatPT},
+	"ramp":   {"sigmoid", "linear", "cosine"},
+}
+
+func checkChoice(text string, words []string) error {
+	if slices.Contains(words, text) {
 		return nil
 	}
-	return fmt.Errorf("%q must be %s or %s", text, FormatONNX, FormatPT)
+	named := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return word == "" })
+	return fmt.Errorf("%q must be %s", text, strings.Join(named, " or "))
 }
 
 func notInNames(r rune) bool {

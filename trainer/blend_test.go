@@ -243,7 +243,7 @@ func TestScheduleIsReadOutOfItsAnnotations(t *testing.T) {
 			trainer.Schedule{Shape: trainer.ShapeLinear, Steps: 8, Temperature: 1.5, WarmUp: 2, Hold: 3},
 		},
 	} {
-		if got, err := trainer.ReadSchedule(annotated(test.annotations...)); err != nil || got != test.want {
+		if got, err := trainer.ReadSchedule(annotated(test.annotations...), trainer.DefaultSchedule()); err != nil || got != test.want {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -255,7 +255,7 @@ func TestScheduleIsReadOutOfItsAnnotations(t *testing.T) {
 		"alpha_temperature":  {"0", "-1", "nan", "inf", "1e999", "x"},
 	} {
 		for _, text := range texts {
-			_, err := trainer.ReadSchedule(annotated(name, text))
+			_, err := trainer.ReadSchedule(annotated(name, text), trainer.DefaultSchedule())
 			var field *trainer.FieldError
 			if !errors.As(err, &field) || field.Name != name {
 				t.Errorf("%s = %.40q: %v", name, text, err)
@@ -269,7 +269,7 @@ func FuzzReadSchedule(f *testing.F) {
 	f.Add("linear", "-1", "1e-300", "16777216", "x", -1)
 	f.Fuzz(func(t *testing.T, shape, steps, temperature, warmUp, hold string, step int) {
 		schedule, err := trainer.ReadSchedule(annotated("alpha_schedule", shape, "alpha_steps", steps,
-			"alpha_temperature", temperature, "alpha_warmup_steps", warmUp, "alpha_hold_steps", hold))
+			"alpha_temperature", temperature, "alpha_warmup_steps", warmUp, "alpha_hold_steps", hold), trainer.DefaultSchedule())
 		if err != nil {
 			return
 		}

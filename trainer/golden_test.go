@@ -101,7 +101,7 @@ func TestGoldenRamps(t *testing.T) {
 		{"cosine", annotated("alpha_schedule", "cosine", "alpha_steps", "4"), []int{0, 1, 2, 3, 4, 5}},
 		{"no steps", annotated("alpha_schedule", "linear", "alpha_steps", "0", "alpha_warmup_steps", "3"), []int{0, 2, 3, 4}},
 	} {
-		schedule, err := trainer.ReadSchedule(test.annotations)
+		schedule, err := trainer.ReadSchedule(test.annotations, trainer.DefaultSchedule())
 		if err != nil {
 			t.Fatal(err)
 		}

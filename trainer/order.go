@@ -245,7 +245,7 @@ func readSeedOperation(o *Order, command *leyline.AdaptationCommand) error {
 	if o.Blend, err = ReadBlend(command.GetAnnotations()); err != nil {
 		return err
 	}
-	o.Schedule, err = ReadSchedule(command.GetAnnotations())
+	o.Schedule, err = ReadSchedule(command.GetAnnotations(), DefaultSchedule())
 	return err
 }
 

@@ -71,9 +71,9 @@ func (s Schedule) At(step int) float64 {
 // Done says whether the ramp is over after a number of steps.
 func (s Schedule) Done(step int) bool { return step >= s.WarmUp+s.Steps+s.Hold }
 
-// ReadSchedule reads the ramp's annotations; without any it is [DefaultSchedule].
-func ReadSchedule(annotations map[string]string) (Schedule, error) {
-	schedule := DefaultSchedule()
+// ReadSchedule reads the ramp's annotations over what holds where there is none:
+// [DefaultSchedule] on the wire.
+func ReadSchedule(annotations map[string]string, schedule Schedule) (Schedule, error) {
 	if text := annotations[annotationShape]; text != "" {
 		schedule.Shape = Shape(text)
 	}

@@ -18,7 +18,7 @@ func rest(t *testing.T, g *garden, run string) {
 	t.Helper()
 	trainer := connect(t, g.BusURL(), "resting")
 	report := trainerwire.Report{TrainerID: "resting", HostLayers: []string{"hidden"}, Slots: map[string][]int{"hidden": {4}}}
-	for epoch := range uint32(2 * stallPatience) {
+	for epoch := range uint32(2 * g.settings.Tamiyo.StallEpochs) {
 		report.Number++
 		packet := &leyline.SystemStatePacket{
 			Version: 1, TrainingRunId: run, CurrentEpoch: epoch + 1, ValidationLoss: 1, ValidationAccuracy: 0.5,

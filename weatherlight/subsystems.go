@@ -21,18 +21,6 @@ import (
 // reportInterval is the pause between two looks for unsent field reports.
 const reportInterval = time.Second
 
-// probationEpochs is how long the controller watches a seed on probation before
-// it asks to keep it. Kasmina counts from the report after the promotion and wants
-// two, so one less would be refused.
-const probationEpochs = 3
-
-// A host is given time to come to rest by itself before a seed is spent on it:
-// eight epochs in which its validation loss did not fall by half a per cent.
-const (
-	stallPatience = 8
-	stallMinDelta = 0.005
-)
-
 const (
 	// runTTL is how long a run that nobody reports for is remembered.
 	runTTL = 30 * 24 * time.Hour
@@ -44,17 +32,8 @@ const (
 // startGrowth sets up what decides on runs, and starts what feeds it the answers
 // to its kernel requests and what comes due.
 func (s *Service) startGrowth(ctx context.Context) error {
-	controller := tamiyo.NewController(tamiyo.Config{
-		PolicyVersion: func() string { return s.policies.ActiveVersion() },
-
-		Patience:        stallPatience,
-		MinDelta:        stallMinDelta,
-		ProbationEpochs: probationEpochs,
-	})
-	core := kasmina.NewCore(kasmina.Config{
-		Keyring:     s.keyring,
-		ArtifactURL: s.advertisedURL(),
-	})
+	core := kasmina.NewCore(s.coreConfig())
+	controller := tamiyo.NewController(s.controllerConfig())
 	s.localOnly = s.warnLocalOnly()
 	records := s.bus.Records(trainer.Stream)
 	s.runs = control.New(control.Config{
@@ -66,6 +45,42 @@ func (s *Service) startGrowth(ctx context.Context) error {
 		TTL: runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
 	return s.startWorkers(s.growthWorkers)(ctx)
+}
+
+// coreConfig is what the settings say of the life of a seed.
+func (s *Service) coreConfig() kasmina.Config {
+	k := s.settings.Kasmina
+	return kasmina.Config{
+		Keyring: s.keyring, ArtifactURL: s.advertisedURL(), AutoFossilize: k.AutoFossilize,
+		Promotion: kasmina.Promotion{
+			MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
+			Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
+			MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
+			MinProbation: k.MinProbation, MaxProbation: k.MaxProbation,
+			MinGain: k.MinGain, AccuracyGain: k.AccuracyGain, MaxRegression: k.MaxRegression, Sigma: k.Sigma,
+		},
+		Schedule: trainer.Schedule{
+			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
+			WarmUp: k.AlphaWarmUpSteps, Hold: k.AlphaHoldSteps,
+		},
+		Embargo: k.Embargo, Takeover: k.Takeover, PrefetchTimeout: k.PrefetchTimeout,
+		MaxGradientNorm: k.MaxGradientNorm, MaxGradientCosine: k.MaxGradientCosine,
+		LatencyBudgetMS: float64(k.LatencyBudget) / float64(time.Millisecond),
+	}
+}
+
+// controllerConfig asks of a seed what Kasmina asks. Kasmina counts a probation from
+// the report after the promotion, so the controller asks to keep a seed one later.
+func (s *Service) controllerConfig() tamiyo.Config {
+	t, k := s.settings.Tamiyo, s.settings.Kasmina
+	return tamiyo.Config{
+		PolicyVersion: func() string { return s.policies.ActiveVersion() },
+
+		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
+		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),
+		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
+		ProbationEpochs: uint32(k.MinProbation) + 1,
+	}
 }
 
 func (s *Service) growthWorkers() []supervise.Spec {
