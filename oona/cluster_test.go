@@ -2,6 +2,8 @@ package oona_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -96,10 +98,9 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// Three nodes: streams, marks and dead letters live apart, and the client finds
-// each.
-func TestClusterOfThreeNodes(t *testing.T) {
-	t.Parallel()
+// threeNodes starts a cluster of three nodes and returns its URL.
+func threeNodes(t *testing.T) string {
+	t.Helper()
 	one, two, three := startNode(t, 0, 5460), startNode(t, 5461, 10922), startNode(t, 10923, 16383)
 	for _, other := range []*redistest.Server{two, three} {
 		host, port, _ := net.SplitHostPort(other.Addr)
@@ -109,7 +110,21 @@ func TestClusterOfThreeNodes(t *testing.T) {
 	for _, server := range []*redistest.Server{one, two, three} {
 		waitFor(t, "the nodes know each other", func() bool { return rawSlots(t, server) == 3 })
 	}
-	c := connect(t, "redis://"+one.Addr+"?addr="+two.Addr+"&addr="+three.Addr, nil)
+	return "redis://" + one.Addr + "?addr=" + two.Addr + "&addr=" + three.Addr
+}
+
+// Three nodes: streams, marks, dead letters and records live apart, and the client
+// finds each.
+func TestClusterOfThreeNodes(t *testing.T) {
+	t.Parallel()
+	c := connect(t, threeNodes(t), nil)
+	publishAndAnswer(t, c)
+	keepRecords(t, c)
+}
+
+// publishAndAnswer sends requests, some of them twice.
+func publishAndAnswer(t *testing.T, c *oona.Client) {
+	t.Helper()
 	published := make([]oona.Message, 0, 60)
 	for i := range 60 {
 		published = append(published, oona.Message{Payload: &leyline.KernelPrefetchRequest{
@@ -133,6 +148,39 @@ func TestClusterOfThreeNodes(t *testing.T) {
 	stop()
 	if answered.Load() != 50 {
 		t.Errorf("%d requests were handled, want 50", answered.Load())
+	}
+}
+
+// keepRecords writes the records of many runs, which lie on all nodes, each with an
+// order on the stream of its run.
+func keepRecords(t *testing.T, c *oona.Client) {
+	t.Helper()
+	records, moment := c.Records(orderStream), c.Now()
+	const runs = 30
+	for n := range runs {
+		run := fmt.Sprint("run-", n)
+		key := oona.RecordKey{Part: "kasmina", Run: run}
+		version, err := records.Save(t.Context(), oona.RecordWrite{Key: key, Value: []byte(run), Due: moment,
+			Orders: []*leyline.AdaptationCommand{anOrder(t, n)}})
+		if err != nil {
+			t.Fatalf("write %s: %v", run, err)
+		}
+		_, err = records.Save(t.Context(), oona.RecordWrite{Key: key, Version: version + 1})
+		if conflict, is := errors.AsType[*oona.ConflictError](err); !is || conflict.Found != version {
+			t.Errorf("a write over another version of %s: %v", run, err)
+		}
+		record, err := records.Load(t.Context(), key)
+		if err != nil || record.Version != version || string(record.Value) != run {
+			t.Errorf("%s is read as %+v, %v", run, record, err)
+		}
+		if ids := followed(t, c, orderStream(run), 1); ids[anOrder(t, n).GetCommandId()] != 1 {
+			t.Errorf("the orders of %s are %v", run, ids)
+		}
+	}
+	due, err := records.Due(t.Context(), "kasmina", moment.Add(time.Second), 2*runs, time.Minute)
+	listed, lerr := records.Runs(t.Context(), "kasmina", "", 2*runs)
+	if err != nil || lerr != nil || len(due) != runs || len(listed) != runs {
+		t.Errorf("%d runs are due and %d known, want %d of both: %v, %v", len(due), len(listed), runs, err, lerr)
 	}
 }
 

@@ -105,7 +105,7 @@ type Kasmina struct {
 	AlphaHoldSteps   int     `env:"KASMINA_ALPHA_HOLD_STEPS" envDefault:"0" min:"0" max:"16777216" doc:"Steps at the end of the ramp before it counts as done."`
 
 	MaxGradientNorm   float64       `env:"KASMINA_MAX_GRADIENT_NORM" envDefault:"1000" min:"0.000001" doc:"Largest norm of a seed's gradient that passes gate G1."`
-	MaxGradientCosine float64       `env:"KASMINA_MAX_GRADIENT_COSINE" envDefault:"1" min:"0.000001" max:"1" doc:"Largest cosine of the gradients of host loss and seed loss that is no breach of isolation; 1 allows all."`
+	MaxGradientCosine float64       `env:"KASMINA_MAX_GRADIENT_COSINE" envDefault:"1" min:"0.000001" max:"1" doc:"Largest cosine, by its size, of the gradients of host loss and seed loss that is no breach of isolation; 1 allows all."`
 	LatencyBudget     time.Duration `env:"KASMINA_LATENCY_BUDGET_MS" envDefault:"50" unit:"ms" min:"1us" doc:"Longest forward pass of a seed that passes gate G2."`
 	Embargo           time.Duration `env:"KASMINA_EMBARGO_SECONDS" envDefault:"30" unit:"s" min:"1ms" doc:"Pause between the cull of a seed and its reset."`
 	Takeover          time.Duration `env:"KASMINA_TAKEOVER_SECONDS" envDefault:"60" unit:"s" min:"1ms" doc:"Silence, if three report intervals are not longer, after which another trainer may take a run over."`

@@ -28,6 +28,15 @@ func (d *Dataset) example(i int) []float32 {
 	return d.Inputs.Data[i*features : (i+1)*features]
 }
 
+// span is the examples from start up to end, in the same storage.
+func (d *Dataset) span(start, end int) *Dataset {
+	features := d.Features()
+	return &Dataset{
+		Inputs: kernel.FromSlice(d.Inputs.Data[start*features:end*features], end-start, features),
+		Labels: d.Labels[start:end],
+	}
+}
+
 // Split is a dataset divided for honest measurement: training fits the weights,
 // validation steers growth, and test is looked at only to report.
 type Split struct {

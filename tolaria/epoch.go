@@ -94,7 +94,11 @@ func (t *Trainer) measure(trained losses) (Epoch, map[string]graft.Evidence, err
 		if err != nil {
 			return Epoch{}, nil, fmt.Errorf("measure seed %s: %w", seed.ID, err)
 		}
-		measured.TrainLoss = trained.seeds[seed.ID]
+		cosine, err := t.cosine(validation.span(0, min(pulled, validation.Len())), seed.ID)
+		if err != nil {
+			return Epoch{}, nil, fmt.Errorf("measure seed %s: %w", seed.ID, err)
+		}
+		measured.TrainLoss, measured.Cosine = trained.seeds[seed.ID], &cosine
 		measured.LearningRate = t.config.SeedRate
 		evidence[seed.ID] = measured
 		if i == 0 {
@@ -130,19 +134,39 @@ func (t *Trainer) judge(data *Dataset, seedID string) (graft.Evidence, error) {
 	return evidence, err
 }
 
-// measured is how many examples are looked at in one pass.
-const measured = 512
+// cosine is between the gradients of the loss without a seed and with it, on the
+// activations of the hidden layer.
+func (t *Trainer) cosine(data *Dataset, seedID string) (float64, error) {
+	t.tape.Reset()
+	t.tape.Train(nil)
+	hidden, err := t.network.Hidden(t.tape, t.tape.Constant(data.Inputs), true)
+	if err != nil {
+		return 0, err
+	}
+	return t.slot.Cosine(t.tape, seedID, hidden.Tensor().Clone(), func(tape *kernel.Tape, out kernel.Value) (kernel.Value, error) {
+		logits, err := t.network.Logits(tape, out, true)
+		if err != nil {
+			return kernel.Value{}, err
+		}
+		return tape.SoftmaxCrossEntropy(logits, data.Labels)
+	})
+}
+
+// measured is how many examples are looked at in one pass, and pulled how many for
+// the cosine of gradients.
+const (
+	measured = 512
+	pulled   = 128
+)
 
 // answer measures a dataset without touching a weight.
 func (t *Trainer) answer(data *Dataset, way through) (answers, error) {
 	var all answers
 	for start := 0; start < data.Len(); start += measured {
-		end := min(start+measured, data.Len())
+		batch := data.span(start, min(start+measured, data.Len()))
 		t.tape.Reset()
 		t.tape.Train(nil)
-		features := data.Features()
-		inputs := kernel.FromSlice(data.Inputs.Data[start*features:end*features], end-start, features)
-		hidden, err := t.network.Hidden(t.tape, t.tape.Constant(inputs), true)
+		hidden, err := t.network.Hidden(t.tape, t.tape.Constant(batch.Inputs), true)
 		if err != nil {
 			return answers{}, err
 		}
@@ -154,7 +178,7 @@ func (t *Trainer) answer(data *Dataset, way through) (answers, error) {
 		if err != nil {
 			return answers{}, err
 		}
-		all.add(logits.Tensor(), data.Labels[start:end])
+		all.add(logits.Tensor(), batch.Labels)
 	}
 	return all, nil
 }

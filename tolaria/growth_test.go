@@ -162,6 +162,9 @@ func TestEvidenceIsPairedAndRestsWhileTheSeedIsOnTrial(t *testing.T) {
 		if last[trainer.MetricHostGradientMax] != 0 {
 			t.Errorf("%s: a gradient of %v reached the host", stage, last[trainer.MetricHostGradientMax])
 		}
+		if cosine := last[trainer.MetricGradientCosine]; !(cosine > -1 && cosine < 1) || cosine == 0 {
+			t.Errorf("%s: the cosine of the gradients is %v", stage, cosine)
+		}
 		if stage != stageTraining && stage != stageBlending {
 			first := seen[stageShadowing][0]
 			for _, name := range []string{trainer.MetricLossBefore, trainer.MetricLossAfter} {

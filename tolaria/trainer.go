@@ -21,6 +21,7 @@ type slot interface {
 	Isolated(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
 	With(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
 	Without(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
+	Cosine(t *kernel.Tape, seedID string, host *kernel.Tensor, loss func(*kernel.Tape, kernel.Value) (kernel.Value, error)) (float64, error)
 	Parameters(seedID string) []*kernel.Parameter
 	Seeds() []graft.Seed
 }
