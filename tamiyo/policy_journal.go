@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -154,7 +155,7 @@ func (j policyJournal) write(path string) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, content)
+	return atomicfile.WriteFile(path, content, 0o600)
 }
 
 func readPolicyJournal(path string) (policyJournal, error) {

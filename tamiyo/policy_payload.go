@@ -5,9 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 )
 
 // ErrCorruptPayload is returned when a stored payload no longer has the digest
@@ -29,7 +32,7 @@ func storePayload(dir string, policy Policy, payload []byte) error {
 	if policy.Digest == "" {
 		return nil
 	}
-	if err := replaceFile(payloadPath(dir, policy.Digest), payload); err != nil {
+	if err := atomicfile.WriteFile(payloadPath(dir, policy.Digest), payload, 0o600); err != nil {
 		return fmt.Errorf("store policy payload: %w", err)
 	}
 	return nil
@@ -58,4 +61,11 @@ func removePayloadsBut(dir string, keep []string) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+func removeIfPresent(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -43,7 +44,7 @@ func (l *ReportLog) writeIndex() error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(l.indexPath(), content); err != nil {
+	if err := atomicfile.WriteFile(l.indexPath(), content, 0o600); err != nil {
 		return fmt.Errorf("write field-report index: %w", err)
 	}
 	return nil
@@ -72,7 +73,7 @@ func (l *ReportLog) surfaceIndexFaults(content []byte, faults int) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(aside, content); err != nil {
+	if err := atomicfile.WriteFile(aside, content, 0o600); err != nil {
 		return fmt.Errorf("set field-report index aside: %w", err)
 	}
 	l.totals.loadErrors = float64(faults)

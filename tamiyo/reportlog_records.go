@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -99,7 +100,7 @@ func settle(file *os.File, path string, size int64, created bool) error {
 	if err := file.Sync(); err != nil || !created {
 		return err
 	}
-	return syncDirectory(filepath.Dir(path))
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // setTailAside keeps the bytes for inspection before they are cut off.
@@ -108,10 +109,25 @@ func (l *ReportLog) setTailAside(tail []byte, cause error) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(aside, tail); err != nil {
+	if err := atomicfile.WriteFile(aside, tail, 0o600); err != nil {
 		return fmt.Errorf("set torn tail aside: %w", err)
 	}
 	l.config.Logger.Warn("field-report log had an unreadable tail, set aside",
 		"path", l.path, "aside", aside, "bytes", len(tail), "cause", cause)
 	return nil
+}
+
+// unusedName returns the first of base-1, base-2, ... that does not exist yet,
+// so that evidence set aside is never overwritten by later evidence.
+func unusedName(base string) (string, error) {
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s-%d", base, n)
+		_, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 }

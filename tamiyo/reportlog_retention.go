@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -57,7 +58,7 @@ func (l *ReportLog) compact(now time.Time) error {
 }
 
 func (l *ReportLog) rewrite(content []byte) error {
-	if err := replaceFile(l.path, content); err != nil {
+	if err := atomicfile.WriteFile(l.path, content, 0o600); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(l.path, os.O_RDWR, 0o600)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 )
 
 // ErrJournalBusy says that another process forges with the same journal.
@@ -143,32 +145,7 @@ func (j *journal) compact() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(j.path, text)
-}
-
-// replaceFile writes a file beside path and moves it there.
-func replaceFile(path string, text []byte) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = temporary.Write(text)
-	err = errors.Join(err, temporary.Sync(), temporary.Close())
-	if err == nil {
-		err = os.Rename(temporary.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary.Name()))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return atomicfile.WriteFile(j.path, text, 0o600)
 }
 
 // openFile opens the file for appending after its whole lines, or all of it
@@ -183,7 +160,7 @@ func (j *journal) openFile(whole int64) (err error) {
 			return err
 		}
 	}
-	return syncFolder(filepath.Dir(j.path))
+	return atomicfile.SyncDir(filepath.Dir(j.path))
 }
 
 // append writes entries in one piece, waits until they are on the disk, and

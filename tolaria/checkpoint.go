@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 )
 
@@ -66,7 +67,7 @@ func (t *Trainer) Save(folder string) error {
 	if err != nil {
 		return fmt.Errorf("save the trainer: %w", err)
 	}
-	if err := replaceFile(filepath.Join(folder, checkpointName), content); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(folder, checkpointName), content, 0o644); err != nil {
 		return fmt.Errorf("save the trainer: %w", err)
 	}
 	return removeOthers(folder, s.Seeds)
@@ -188,27 +189,6 @@ func readBounded(path string, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
 	}
 	return content, nil
-}
-
-// replaceFile writes a file so that its name always leads to a whole one.
-func replaceFile(path string, content []byte) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".saving-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // removeOthers removes the seeds of checkpoints before the present one.

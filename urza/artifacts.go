@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 )
 
 const (
@@ -232,14 +234,4 @@ func (disk) remove(path string) error {
 	return nil
 }
 
-func (disk) syncDir(dir string) error {
-	handle, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer handle.Close()
-	if err := handle.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // some file systems cannot
-		return err
-	}
-	return nil
-}
+func (disk) syncDir(dir string) error { return atomicfile.SyncDir(dir) }

@@ -7,7 +7,7 @@ import (
 )
 
 // subsystem is what a subsystem may import: contracts, never a neighbour.
-var subsystem = []string{"leyline", "telemetry", "signing", "kernel", "trainer"}
+var subsystem = []string{"leyline", "telemetry", "signing", "kernel", "trainer", "internal/atomicfile"}
 
 // allowedImports is the import table of docs/architecture.md: what the
 // production code below each folder may import of this module. A folder
@@ -26,7 +26,7 @@ var allowedImports = map[string][]string{
 	"urza":      subsystem,
 	"kasmina":   subsystem,
 	"tamiyo":    subsystem,
-	"tolaria":   {"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft"},
+	"tolaria":   {"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker",

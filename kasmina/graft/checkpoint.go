@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -71,7 +72,7 @@ func (g *Graft) Save(folder string) error {
 				return fmt.Errorf("save seed %s: %w", seed.id, err)
 			}
 			saved := seed.saved(kernel.Checksum(content))
-			if err := replaceFile(filepath.Join(folder, saved.Weights+artifactSuffix), content); err != nil {
+			if err := atomicfile.WriteFile(filepath.Join(folder, saved.Weights+artifactSuffix), content, 0o644); err != nil {
 				return fmt.Errorf("save seed %s: %w", seed.id, err)
 			}
 			current[saved.Weights+artifactSuffix] = true
@@ -82,7 +83,7 @@ func (g *Graft) Save(folder string) error {
 	if err != nil {
 		return fmt.Errorf("save seeds: %w", err)
 	}
-	if err := replaceFile(filepath.Join(folder, manifestName), append(text, '\n')); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(folder, manifestName), append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("save seeds: %w", err)
 	}
 	return removeStale(folder, current)
@@ -94,41 +95,6 @@ func (s *seed) saved(weights string) savedSeed {
 		Stage: s.stage.String(), Paused: s.paused, Tuned: s.tuned, Steps: s.steps,
 		AttachOrder: s.attachOrder, Order: s.order, Age: s.age, Blend: s.blend, Schedule: s.schedule,
 	}
-}
-
-// replaceFile writes a file so that its name always leads to a whole one.
-func replaceFile(path string, content []byte) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".saving-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Chmod(0o644)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // removeStale removes kernels of checkpoints before the present one, and nothing

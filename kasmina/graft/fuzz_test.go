@@ -1,7 +1,6 @@
 package graft
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -29,22 +28,4 @@ func FuzzManifest(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestReplacedFileIsWholeOrAbsent(t *testing.T) {
-	t.Parallel()
-	folder := t.TempDir()
-	path := filepath.Join(folder, "file")
-	if err := replaceFile(path, []byte("one")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(folder, "taken"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := replaceFile(filepath.Join(folder, "taken"), []byte("two")); err == nil {
-		t.Error("a folder was replaced")
-	}
-	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 2 {
-		t.Errorf("left behind: %v, %v", entries, err)
-	}
 }
