@@ -47,13 +47,13 @@ func newTellers(url, stream string) (*tellers, error) {
 type growing struct {
 	id    string
 	stage leyline.SeedLifecycleStage
-	order uint64 // of its attach and of the last order applied
+	order uint64 // of its attach, the only one
 }
 
 // telling is one run as its trainer tells of it.
 type telling struct {
 	run    string
-	number uint64 // of the last report
+	number uint32 // of the last report
 	read   uint64 // highest order received
 	seeds  []growing
 }
@@ -71,21 +71,20 @@ func newTelling(run string, seeds int, stage leyline.SeedLifecycleStage) *tellin
 func (t *telling) report() (*leyline.SystemStatePacket, trainer.Report) {
 	t.number++
 	packet := &leyline.SystemStatePacket{
-		Version: 1, CurrentEpoch: uint32(t.number), GlobalStep: 28 * t.number, //nolint:gosec // small
+		Version: 1, CurrentEpoch: t.number, GlobalStep: 28 * uint64(t.number),
 		ValidationLoss: 0.4, ValidationAccuracy: 0.9, TrainingLoss: 0.3,
 		TimestampNs: uint64(time.Now().UnixNano()), //nolint:gosec // after 1970
 		PacketId:    fmt.Sprintf("%s-%d", t.run, t.number), SourceSubsystem: "bench", TrainingRunId: t.run,
 		TrainingMetrics: map[string]float32{"epoch_ms": 12},
 	}
 	report := trainer.Report{
-		TrainerID: "trainer-of-" + t.run, Number: t.number, OrderRead: t.read,
+		TrainerID: "trainer-of-" + t.run, Number: uint64(t.number), OrderRead: t.read,
 		HostLayers: []string{"hidden", "head"}, KernelAccess: []string{"path"},
 		Slots: map[string][]int{}, Grafts: map[string]trainer.Graft{},
 	}
 	for i, seed := range t.seeds {
 		slot := growthSlot + strconv.Itoa(i)
-		order := uint64(i + 1) //nolint:gosec // small
-		report.Grafts[seed.id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: ceilingChecksum, Order: order}
+		report.Grafts[seed.id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: ceilingChecksum, Order: seed.order}
 		packet.SeedStates = append(packet.SeedStates, t.seedState(seed))
 	}
 	for i := range max(len(t.seeds), 1) {
@@ -96,7 +95,7 @@ func (t *telling) report() (*leyline.SystemStatePacket, trainer.Report) {
 
 func (t *telling) seedState(seed growing) *leyline.SeedState {
 	return &leyline.SeedState{
-		SeedId: seed.id, Stage: seed.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: uint32(t.number), //nolint:gosec // small
+		SeedId: seed.id, Stage: seed.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: t.number,
 		Metrics: map[string]float32{
 			trainer.MetricOrder: float32(seed.order), trainer.MetricAlpha: 0, trainer.MetricAlphaSteps: 0,
 			trainer.MetricLossBefore: 0.4, trainer.MetricLossAfter: 0.3, trainer.MetricLossError: 0.01,

@@ -288,8 +288,10 @@ func ReadLevel(annotations map[string]string) leyline.EmergencyLevel {
 	if level, ok := leyline.EmergencyLevel_value[text]; ok {
 		return leyline.EmergencyLevel(level)
 	}
-	if number, err := strconv.Atoi(text); err == nil && number >= 0 && number <= 4 {
-		return leyline.EmergencyLevel(number) //nolint:gosec // bounded
+	if number, err := strconv.ParseInt(text, 10, 32); err == nil {
+		if _, known := leyline.EmergencyLevel_name[int32(number)]; known {
+			return leyline.EmergencyLevel(number)
+		}
 	}
 	return leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE
 }
