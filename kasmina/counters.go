@@ -25,6 +25,7 @@ type Counters struct {
 	dropped    int64
 	verifyMS   float64 // of the last verification
 	rejections map[string]int64
+	ignored    map[string]int64
 	prefetches map[string]int64
 	gates      map[gateCount]int64
 	culls      map[string]int64
@@ -42,7 +43,7 @@ type gateCount struct {
 // NewCounters returns counters that have counted nothing.
 func NewCounters() *Counters {
 	return &Counters{
-		rejections: make(map[string]int64), prefetches: make(map[string]int64),
+		rejections: make(map[string]int64), ignored: make(map[string]int64), prefetches: make(map[string]int64),
 		gates: make(map[gateCount]int64), culls: make(map[string]int64), orders: make(map[string]int64),
 	}
 }
@@ -63,6 +64,9 @@ func (c *Counters) Observe(d Decision) {
 	c.dropped += int64(d.Stats.Dropped)
 	if d.Stats.Reason != "" {
 		count(c.rejections, d.Stats.Reason)
+	}
+	if d.Ignored != "" {
+		count(c.ignored, d.Ignored)
 	}
 	for _, end := range d.Stats.Prefetches {
 		count(c.prefetches, end.Status)
@@ -116,6 +120,7 @@ func (c *Counters) Points() []*leyline.MetricPoint {
 		points = appendMeasured(points, "kasmina.prefetch.last_latency_ms", c.lastMS)
 	}
 	points = appendCounts(points, "kasmina.command_verifier.rejections_total", "reason", c.rejections)
+	points = appendCounts(points, "kasmina.reports.ignored_total", "reason", c.ignored)
 	points = appendCounts(points, "kasmina.prefetch.requests_total", "status", c.prefetches)
 	points = appendCounts(points, "kasmina.culls_total", "reason", c.culls)
 	points = appendCounts(points, "kasmina.orders_total", "kind", c.orders)

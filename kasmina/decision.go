@@ -18,13 +18,23 @@ type Decision struct {
 	// Due is the earliest deadline of the record as it is now; zero: none.
 	Due time.Time
 
-	// Ignored says that a report is not to be acted on by anybody: it is a
-	// repetition, a captured one, or from a trainer that the run is not led by.
-	Ignored bool
+	// Ignored is why a report is not to be acted on by anybody; empty: it is.
+	Ignored string
 
 	Rejected *RejectedError // of a command that was refused
 	Stats    Stats          // for Counters
 }
+
+// Why a report is ignored.
+const (
+	IgnoredEmpty    = "empty"    // there is no packet in it
+	IgnoredStale    = "stale"    // it was signed long before it was stored, or its time cannot be read
+	IgnoredUnnamed  = "unnamed"  // it names no trainer
+	IgnoredRepeated = "repeated" // its number is not above the last one's
+	IgnoredRetired  = "retired"  // another trainer has taken the run over
+	IgnoredSecond   = "second"   // another trainer leads the run
+	IgnoredBare     = "bare"     // it only reports, and the run has a trainer that grows
+)
 
 // KernelRequest asks the library for a kernel, with the attributes of its envelope.
 type KernelRequest struct {

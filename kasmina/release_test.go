@@ -24,7 +24,7 @@ func TestR1_TrainerThatOnlyReportsIsLeftAlone(t *testing.T) {
 	for range 60 {
 		w.now = w.now.Add(time.Second)
 		d := w.decide(plain())
-		if d.Ignored {
+		if d.Ignored != "" {
 			t.Fatal("nobody looks at its risk")
 		}
 	}
@@ -56,7 +56,7 @@ func TestR1_CapturedReportWithoutItsAttributesChangesNothing(t *testing.T) {
 	w.plant("s")
 	before := stored(t, w.record)
 	bare := Report{Packet: &leyline.SystemStatePacket{TrainingRunId: testRun}}
-	if d := w.decide(bare); !d.Ignored || d.Record != nil {
+	if d := w.decide(bare); d.Ignored != IgnoredBare || d.Record != nil {
 		t.Errorf("decision %+v", d)
 	}
 	if stored(t, w.record) != before {

@@ -50,7 +50,7 @@ const (
 // report takes a trainer's report: who leads the run, then each seed.
 func (st *step) report(m Report) {
 	if m.Packet == nil {
-		st.d.Ignored = true
+		st.d.Ignored = IgnoredEmpty
 		return
 	}
 	if !m.Protocol {
@@ -62,13 +62,16 @@ func (st *step) report(m Report) {
 		stored = st.now
 	}
 	stale := !m.Issued.IsZero() && stored.since(momentOf(m.Issued)) > st.config.FreshnessWindow
-	if stale || m.Report.TrainerID == "" {
-		st.d.Ignored = true
+	switch {
+	case stale:
+		st.d.Ignored = IgnoredStale
+		return
+	case m.Report.TrainerID == "":
+		st.d.Ignored = IgnoredUnnamed
 		return
 	}
 	rc := &reading{report: &m.Report, stored: stored, known: st.r.LastOrder}
-	if !st.leads(&m.Report, rc) {
-		st.d.Ignored = true
+	if st.d.Ignored = st.stranger(&m.Report, rc); st.d.Ignored != "" {
 		return
 	}
 	st.changed = true
@@ -88,7 +91,7 @@ func (st *step) report(m Report) {
 // not changed by one.
 func (st *step) watch() {
 	if st.r.Trainer.ID != "" {
-		st.d.Ignored = true
+		st.d.Ignored = IgnoredBare
 		return
 	}
 	if st.r.Watched {
@@ -98,28 +101,30 @@ func (st *step) watch() {
 	st.tell("trainer_watched", levelInfo, "training_run_id", st.r.Run)
 }
 
-// leads says whether a report comes from the trainer that leads the run, or
-// from one that takes it over.
-func (st *step) leads(report *trainer.Report, rc *reading) bool {
+// stranger says why a report is not of the trainer that leads the run, nor of one
+// that takes it over; it is empty when it is.
+func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	t := &st.r.Trainer
 	switch {
 	case t.ID == "":
 		rc.adopting, rc.rebuilt = true, true
 		t.ID = report.TrainerID
-		return true
+		return ""
+	case t.ID == report.TrainerID && report.Number <= t.Number:
+		return IgnoredRepeated
 	case t.ID == report.TrainerID:
-		return report.Number > t.Number
+		return ""
 	case slices.Contains(t.Retired, report.TrainerID):
-		return false
+		return IgnoredRetired
 	case report.Resumes != t.ID && rc.stored.since(t.Stored) < st.config.silence(t):
 		st.refuseTrainer(report.TrainerID)
-		return false
+		return IgnoredSecond
 	}
 	rc.adopting = true
 	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
 	*t = trainerState{ID: report.TrainerID, Retired: appended(t.Retired, t.ID, maxRetired)}
-	return true
+	return ""
 }
 
 // refuseTrainer tells of a second trainer of the run, once a minute.

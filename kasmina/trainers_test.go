@@ -14,12 +14,13 @@ func TestReportsThatAreNotNewChangeNothing(t *testing.T) {
 	tests := []struct {
 		name  string
 		spoil func(*world, *Report)
+		want  string
 	}{
-		{"same number", func(_ *world, r *Report) { r.Report.Number-- }},
-		{"signed too long ago", func(w *world, r *Report) { r.Issued = w.now.Add(-61 * time.Second) }},
-		{"retired trainer", func(_ *world, r *Report) { r.Report.TrainerID, r.Report.Resumes = "trainer-0", "trainer-1" }},
-		{"no trainer id", func(_ *world, r *Report) { r.Report.TrainerID = "" }},
-		{"no packet", func(_ *world, r *Report) { r.Packet = nil }},
+		{"same number", func(_ *world, r *Report) { r.Report.Number-- }, IgnoredRepeated},
+		{"signed too long ago", func(w *world, r *Report) { r.Issued = w.now.Add(-61 * time.Second) }, IgnoredStale},
+		{"retired trainer", func(_ *world, r *Report) { r.Report.TrainerID, r.Report.Resumes = "trainer-0", "trainer-1" }, IgnoredRetired},
+		{"no trainer id", func(_ *world, r *Report) { r.Report.TrainerID = "" }, IgnoredUnnamed},
+		{"no packet", func(_ *world, r *Report) { r.Packet = nil }, IgnoredEmpty},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,8 +36,14 @@ func TestReportsThatAreNotNewChangeNothing(t *testing.T) {
 			report := w.trainer.report(w.now)
 			report.Packet.SeedStates = nil // a captured one would cull
 			tt.spoil(w, &report)
-			if d := w.decide(report); !d.Ignored || len(w.emitted()) != 0 || stored(t, w.record) != before {
+			d := w.decide(report)
+			if d.Ignored != tt.want || len(w.emitted()) != 0 || stored(t, w.record) != before {
 				t.Errorf("decision %+v", d)
+			}
+			counters := NewCounters()
+			counters.Observe(d)
+			if got := point(counters.Points(), "kasmina.reports.ignored_total", tt.want); got.GetValue() != 1 {
+				t.Errorf("counted %v times", got.GetValue())
 			}
 		})
 	}
@@ -50,7 +57,7 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	other := newFakeTrainer("intruder")
 	for range 30 { // half a minute
 		w.report()
-		if d := w.decide(other.report(w.now)); !d.Ignored {
+		if d := w.decide(other.report(w.now)); d.Ignored != IgnoredSecond {
 			t.Fatal("it was taken")
 		}
 	}
@@ -68,7 +75,7 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "trainer_restarted" {
 		t.Errorf("event %v", attributes)
 	}
-	if d := w.decide(w.trainer.report(w.now)); !d.Ignored {
+	if d := w.decide(w.trainer.report(w.now)); d.Ignored != IgnoredRetired {
 		t.Error("the retired trainer came back")
 	}
 }
@@ -81,7 +88,7 @@ func TestSlowTrainerIsNotTakenOverBeforeThreeOfItsIntervals(t *testing.T) {
 		w.decide(w.trainer.report(w.now))
 	}
 	w.now = w.now.Add(2 * time.Minute)
-	if d := w.decide(newFakeTrainer("intruder").report(w.now)); !d.Ignored {
+	if d := w.decide(newFakeTrainer("intruder").report(w.now)); d.Ignored != IgnoredSecond {
 		t.Error("taken over after two intervals")
 	}
 }

@@ -76,6 +76,15 @@ func everything(t *testing.T) *running {
 		t.Fatal(err)
 	}
 	eventually(t, "the forged command is refused", func() bool { return len(r.bus.Drops()) > 0 })
+	bare := &leyline.SystemStatePacket{Version: 1, TrainingRunId: gardenRun, PacketId: "bare", SourceSubsystem: "tolaria"}
+	if err := r.bus.PublishReport(t.Context(), bare, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the report without seeds is ignored", func() bool {
+		return slices.ContainsFunc(r.runs.Counters().Points(), func(p *leyline.MetricPoint) bool {
+			return p.GetName() == "kasmina.reports.ignored_total"
+		})
+	})
 	exhaustEmergencies(t, r)
 	r.chores.round(t.Context())
 	eventually(t, "a telemetry packet is sent", func() bool {

@@ -29,6 +29,10 @@ func seedSeries() []seriesRow {
 			"Time of the last command's verification. Absent before it."},
 		{"kasmina_nonce_ledger_evictions_total", "", kindCounter, "count",
 			"Ids of commands that were forgotten, for their age or for want of room."},
+		{"kasmina_reports_ignored_total", "reason", kindCounter, "count",
+			"Reports of trainers that nothing was done for: stale, repeated, unnamed, empty, retired (the run was taken over), " +
+				"second (another trainer leads the run), bare (it tells of no seeds, and the run has a trainer that does). " +
+				"A reason is absent before its first."},
 		{"kasmina_orders_total", "kind", kindCounter, "count",
 			"Orders to trainers, those sent again among them. A kind is absent before its first."},
 		{"kasmina_orders_resent_total", "", kindCounter, "count",

@@ -69,7 +69,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	if err != nil {
 		return nil, err
 	}
-	if decision.Ignored {
+	if decision.Ignored != "" {
 		return nil, nil
 	}
 	return nil, r.evaluate(ctx, run, tamiyo.State{
