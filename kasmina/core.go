@@ -68,8 +68,8 @@ type step struct {
 	global  eventList
 	index   string // step_index of the packets
 	leaks   int    // violations seen in this decision
-	warmMS  float64
-	backMS  float64 // how long a rollback took
+	warmMS  *float64
+	backMS  *float64 // how long a rollback took
 }
 
 // newStep begins a decision, or returns nil when the message is for no run or

@@ -23,7 +23,7 @@ type Counters struct {
 	violations int64
 	resent     int64
 	dropped    int64
-	verifyMS   float64 // of the last verification
+	verifyMS   *float64 // of the last verification
 	rejections map[string]int64
 	ignored    map[string]int64
 	prefetches map[string]int64
@@ -70,10 +70,10 @@ func (c *Counters) Observe(d Decision) {
 	}
 	for _, end := range d.Stats.Prefetches {
 		count(c.prefetches, end.Status)
-		if end.LatencyMS > 0 {
+		if ms := end.LatencyMS; ms != nil {
 			c.answers++
-			c.totalMS += end.LatencyMS
-			c.lastMS = end.LatencyMS
+			c.totalMS += *ms
+			c.lastMS = *ms
 		}
 	}
 	for _, result := range d.Stats.Gates {
@@ -91,7 +91,8 @@ func (c *Counters) Observe(d Decision) {
 func (c *Counters) Verified(took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.verifyMS = milliseconds(took)
+	ms := milliseconds(took)
+	c.verifyMS = &ms
 }
 
 func count(counts map[string]int64, name string) {
@@ -116,8 +117,8 @@ func (c *Counters) Points() []*leyline.MetricPoint {
 	}
 	points = appendMeasured(points, "kasmina.command_verifier.validation_latency_ms", c.verifyMS)
 	if c.answers > 0 {
-		points = appendMeasured(points, "kasmina.prefetch.latency_ms", c.totalMS/float64(c.answers))
-		points = appendMeasured(points, "kasmina.prefetch.last_latency_ms", c.lastMS)
+		points = append(points, pointOf("kasmina.prefetch.latency_ms", c.totalMS/float64(c.answers), unitMS),
+			pointOf("kasmina.prefetch.last_latency_ms", c.lastMS, unitMS))
 	}
 	points = appendCounts(points, "kasmina.command_verifier.rejections_total", "reason", c.rejections)
 	points = appendCounts(points, "kasmina.reports.ignored_total", "reason", c.ignored)

@@ -59,6 +59,6 @@ type Stats struct {
 
 // PrefetchEnd is a kernel request that was made, or that ended.
 type PrefetchEnd struct {
-	Status    string  // scheduled, ready, error, timeout or canceled
-	LatencyMS float64 // since the request, of ready and error
+	Status    string   // scheduled, ready, error, timeout or canceled
+	LatencyMS *float64 // since the request, of ready and error
 }

@@ -3,6 +3,7 @@ package kasmina
 import (
 	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ func (st *step) requestKernel(s *seed) {
 		},
 		Attributes: variant.Attributes(),
 	})
-	st.countPrefetch(prefetchScheduled, 0)
+	st.countPrefetch(prefetchScheduled, nil)
 	st.note(s, "prefetch_requested", levelInfo, "blueprint_id", s.Blueprint, "request_id", id)
 }
 
@@ -71,11 +72,14 @@ func (st *step) requestID(s *seed) string {
 // prefetchTimeout is the configured one, or more when answers are known to take long.
 func (st *step) prefetchTimeout() time.Duration {
 	base := st.config.PrefetchTimeout
-	measured := time.Duration(latencyMargin * st.r.Latency * float64(time.Millisecond))
+	if st.r.Latency == nil {
+		return base
+	}
+	measured := time.Duration(latencyMargin * *st.r.Latency * float64(time.Millisecond))
 	return min(max(base, measured), max(base, maxPrefetchTimeout))
 }
 
-func (st *step) countPrefetch(status string, latencyMS float64) {
+func (st *step) countPrefetch(status string, latencyMS *float64) {
 	st.d.Stats.Prefetches = append(st.d.Stats.Prefetches, PrefetchEnd{Status: status, LatencyMS: latencyMS})
 }
 
@@ -89,11 +93,12 @@ func (st *step) waiter(requestID string) (s *seed, latencyMS float64) {
 		st.d.Stats.Unknown = 1
 		return nil, 0
 	}
-	latencyMS = max(milliseconds(st.now.since(s.Wait.Issued[name.attempt-1])), minMeasuredMS)
-	if st.r.Latency == 0 {
-		st.r.Latency = latencyMS
+	latencyMS = milliseconds(st.now.since(s.Wait.Issued[name.attempt-1]))
+	smoothed := latencyMS
+	if known := st.r.Latency; known != nil {
+		smoothed = *known + (latencyMS-*known)/8
 	}
-	st.r.Latency += (latencyMS - st.r.Latency) / 8
+	st.r.Latency = &smoothed
 	return s, latencyMS
 }
 
@@ -104,9 +109,9 @@ func (st *step) ready(m Ready) {
 	if s == nil {
 		return
 	}
-	st.countPrefetch(prefetchReady, latencyMS)
-	if warm := figure(m.Ready.GetPrewarmP50Ms()); warm.finite() {
-		st.warmMS = float64(warm)
+	st.countPrefetch(prefetchReady, &latencyMS)
+	if warm := float64(m.Ready.GetPrewarmP50Ms()); warm > 0 && warm < math.MaxFloat32 {
+		st.warmMS = &warm
 	}
 	if reason := unfit(s, m); reason != "" {
 		st.r.Breaker.fail(st.now)
@@ -116,7 +121,7 @@ func (st *step) ready(m Ready) {
 	}
 	s.Kernel = kernelState{
 		Ref: m.Ready.GetArtifactRef(), Checksum: strings.ToLower(m.Ready.GetChecksum()),
-		Guard: strings.ToLower(m.Ready.GetGuardDigest()), LatencyMS: latencyMS,
+		Guard: strings.ToLower(m.Ready.GetGuardDigest()), LatencyMS: &latencyMS,
 	}
 	st.note(s, "prefetch_ready", levelInfo,
 		"blueprint_id", s.Blueprint, "request_id", bounded(m.Ready.GetRequestId()), "latency_ms", hundredths(latencyMS),
@@ -186,7 +191,7 @@ func (st *step) refusal(refusal *leyline.KernelArtifactError) {
 		return
 	}
 	st.r.Breaker.succeed()
-	st.countPrefetch(prefetchError, latencyMS)
+	st.countPrefetch(prefetchError, &latencyMS)
 	reason := bounded(refusal.GetReason())
 	if reason == "" {
 		reason = "unspecified"
@@ -207,7 +212,7 @@ func (st *step) cancelWait(s *seed, reason string) {
 	if s.Wait == nil {
 		return
 	}
-	st.countPrefetch(prefetchCanceled, 0)
+	st.countPrefetch(prefetchCanceled, nil)
 	st.r.Breaker.abandon()
 	if reason == reasonRetired {
 		reason = "seed_retired"
@@ -224,7 +229,7 @@ func (st *step) timeOut(s *seed) {
 	if final {
 		level = levelCritical
 	}
-	st.countPrefetch(prefetchTimeout, 0)
+	st.countPrefetch(prefetchTimeout, nil)
 	waited := milliseconds(st.now.since(s.Wait.Issued[0]))
 	st.note(s, reasonPrefetchTimeout, level, "blueprint_id", s.Blueprint, "request_id", st.requestID(s),
 		"training_run_id", st.r.Run, "attempt", number(len(s.Wait.Issued)), "latency_ms", hundredths(waited))

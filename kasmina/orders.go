@@ -324,13 +324,11 @@ func (st *step) inEmergency(level leyline.EmergencyLevel, rc *reading) bool {
 // noteEnd measures how long a rollback took.
 func (st *step) noteEnd(p *pending) {
 	if p.Kind == trainer.Rollback {
-		st.backMS = max(milliseconds(st.now.since(p.Sent)), minMeasuredMS)
-		st.tell("rollback_done", levelInfo, "seed_id", p.Seed, "latency_ms", hundredths(st.backMS))
+		took := milliseconds(st.now.since(p.Sent))
+		st.backMS = &took
+		st.tell("rollback_done", levelInfo, "seed_id", p.Seed, "latency_ms", hundredths(took))
 	}
 }
-
-// minMeasuredMS stands for what took less than can be measured.
-const minMeasuredMS = 0.001
 
 // expire gives up an order whose deadline has passed without effect.
 func (st *step) expire(p *pending) {

@@ -115,7 +115,7 @@ func (st *step) seedHealth(s *seed) (leyline.HealthStatus, string) {
 	switch {
 	case s.Isolation.Failures > 0:
 		return leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, "violations"
-	case s.Kernel.LatencyMS > milliseconds(st.config.KernelBudget):
+	case s.Kernel.LatencyMS != nil && *s.Kernel.LatencyMS > milliseconds(st.config.KernelBudget):
 		return leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "latency_high"
 	default:
 		return leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "nominal"
@@ -133,11 +133,11 @@ func pointOf(name string, value float64, unit string, pairs ...string) *leyline.
 }
 
 // appendMeasured leaves out what was not measured.
-func appendMeasured(points []*leyline.MetricPoint, name string, ms float64) []*leyline.MetricPoint {
-	if ms == 0 {
+func appendMeasured(points []*leyline.MetricPoint, name string, ms *float64) []*leyline.MetricPoint {
+	if ms == nil {
 		return points
 	}
-	return append(points, pointOf(name, ms, unitMS))
+	return append(points, pointOf(name, *ms, unitMS))
 }
 
 // Points are a run's own figures, which each of its packets carries.
@@ -145,11 +145,12 @@ func Points(r *Record) []*leyline.MetricPoint {
 	if r == nil {
 		return nil
 	}
-	waiting, attached, fetchMS := 0, 0, 0.0
+	waiting, attached := 0, 0
+	var fetchMS *float64
 	for _, s := range r.Seeds {
 		waiting += int(flag(s.Wait != nil))
 		attached += int(flag(s.Listed))
-		if s.Kernel.LatencyMS > 0 {
+		if s.Kernel.LatencyMS != nil {
 			fetchMS = s.Kernel.LatencyMS
 		}
 	}
@@ -184,10 +185,10 @@ func seedPoints(s *seed, last *evidence) []*leyline.MetricPoint {
 		pointOf("kasmina.seed.kernel_attached", float64(flag(s.Listed)), "flag", id...),
 		pointOf("kasmina.seed.isolation_violations", float64(s.Isolation.Failures), unitCount, id...),
 	}
-	if s.Kernel.LatencyMS > 0 {
+	if ms := s.Kernel.LatencyMS; ms != nil {
 		points = append(points,
-			pointOf("kasmina.seed.kernel_latency_ms", s.Kernel.LatencyMS, unitMS, id...),
-			pointOf("kasmina.seed.last_kernel_latency_ms", s.Kernel.LatencyMS, unitMS, id...))
+			pointOf("kasmina.seed.kernel_latency_ms", *ms, unitMS, id...),
+			pointOf("kasmina.seed.last_kernel_latency_ms", *ms, unitMS, id...))
 	}
 	if s.Stage == stageBlending {
 		points = append(points, pointOf("kasmina.seed.alpha_steps", float64(s.AlphaSteps), unitCount, id...))

@@ -51,7 +51,7 @@ type Record struct {
 	Breaker    breaker        `json:"b,omitzero"`
 	Emergency  emergencyState `json:"e,omitzero"`
 	WrittenOff []string       `json:"k,omitempty"` // blueprints whose kernels were at fault
-	Latency    float64        `json:"l,omitempty"` // of kernel requests, smoothed, in milliseconds
+	Latency    *float64       `json:"l,omitempty"` // of kernel requests, smoothed, in milliseconds; nil: not measured
 	Packets    int64          `json:"n,omitempty"` // counter of telemetry packets
 	Told       millis         `json:"d,omitempty"` // when the seeds were last told of without an occasion
 	Violations int            `json:"i,omitempty"` // gradient isolation violations of all seeds
@@ -115,10 +115,10 @@ type seed struct {
 
 // kernelState is the kernel that a seed was given.
 type kernelState struct {
-	Ref       string  `json:"r,omitempty"` // until it is attached
-	Checksum  string  `json:"c,omitempty"`
-	Guard     string  `json:"g,omitempty"` // until it is attached
-	LatencyMS float64 `json:"l,omitempty"` // from the request to the answer
+	Ref       string   `json:"r,omitempty"` // until it is attached
+	Checksum  string   `json:"c,omitempty"`
+	Guard     string   `json:"g,omitempty"` // until it is attached
+	LatencyMS *float64 `json:"l,omitempty"` // from the request to the answer
 }
 
 // wait is a seed's wait for its kernel, over all of its requests.
