@@ -2,139 +2,118 @@ package weatherlight
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
 	"net"
-	"net/http"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
-// relayedOrigin marks the emergencies that we put on the bus because they came
-// through shared memory: they were told of there.
-const relayedOrigin = "weatherlight:" + sharedOrigin
-
-// sharedEmergency takes an emergency from shared memory. It is told of at once, and
-// one that runs have to act on goes to the bus, durably: there it reaches them as
-// any other does. It returns false when there is room for it nowhere.
-func (s *Service) sharedEmergency(raised alarm) bool {
-	if !s.emergency.Shared(raised) {
-		return false
-	}
-	if raised.level < leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE {
-		return true
-	}
-	signal := &leyline.EmergencySignal{
-		Version: 1, Level: raised.level, Reason: raised.reason, Origin: relayedOrigin,
-		TriggeredAt: timestamppb.Now(), MonotonicTimeMs: raised.atMs,
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), putTimeout) // as an alarm: whatever is being stopped
-	defer cancel()
-	once := fmt.Sprintf("emergency:%s:%d:%d", s.instance(), raised.atMs, raised.level)
-	if raised.atMs == 0 {
-		once = "emergency:" + rand.Text()
-	}
-	if err := s.outbox.Put(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
-		s.logger.Warn("emergency not kept on disk", "reason", raised.reason, "error", err)
-		return false
-	}
-	return true
-}
-
-// emergencySignalled takes an emergency from the bus: it is told of, and acts on
-// the run that it names, or on all.
-func (s *Service) emergencySignalled(ctx context.Context, signal *leyline.EmergencySignal) ([]oona.Message, error) {
-	if signal.GetOrigin() != relayedOrigin {
-		if _, err := s.emergency.Signal(ctx, signal); err != nil {
-			return nil, err
-		}
-	}
-	id := signal.GetOrigin() + "/" + strconv.FormatUint(signal.GetMonotonicTimeMs(), 10)
-	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
-		id += "/" + strconv.FormatInt(triggered.AsTime().UnixNano(), 10)
-	}
-	err := s.runs.Emergency(ctx, signal.GetRunId(), kasmina.Emergency{
-		Level: signal.GetLevel(), Reason: signal.GetReason(), Origin: signal.GetOrigin(), ID: id,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("act on emergency %q: %w", signal.GetReason(), err)
-	}
-	return nil, nil
-}
-
 const (
-	// runsTimeout bounds the look at the records of one HTTP request.
-	runsTimeout = 2 * time.Second
-	// runsPage is how many runs one page of /runs names.
-	runsPage = 200
+	// runTTL is how long a run that nobody reports for is remembered.
+	runTTL = 30 * 24 * time.Hour
+	// publishGrace is how long another instance may take to publish what it decided
+	// on a run. One that died meanwhile costs the run that much.
+	publishGrace = 500 * time.Millisecond
 )
 
-// runList is the body of /runs.
-type runList struct {
-	Runs []string `json:"runs"`
-	Next string   `json:"next,omitempty"` // the query parameter after of the next page
+// startGrowth sets up what decides on runs, and starts what feeds it the answers
+// to its kernel requests and what comes due.
+func (s *Service) startGrowth(ctx context.Context) error {
+	core := kasmina.NewCore(s.coreConfig())
+	controller := tamiyo.NewController(s.controllerConfig())
+	records := s.bus.Records(trainer.Stream)
+	s.runs = control.New(control.Config{
+		Core: core, Controller: controller, Records: records, Awaits: records,
+		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
+		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
+		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
+		Candidates: s.candidates, Permit: s.permitBlueprint, Heard: s.warnLocalOnly(),
+		TTL: runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
+	})
+	return s.startWorkers(s.growthWorkers)(ctx)
 }
 
-// serveRuns lists the runs that are known, a page at a time.
-func (s *Service) serveRuns(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), runsTimeout)
-	defer cancel()
-	runs, err := s.runs.Runs(ctx, r.URL.Query().Get("after"), runsPage)
-	if err != nil {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
-		return
-	}
-	list := runList{Runs: append([]string{}, runs...)}
-	if len(runs) == runsPage {
-		list.Next = runs[len(runs)-1]
-	}
-	writeJSON(w, http.StatusOK, list)
-}
-
-// serveRun shows the records of one run.
-func (s *Service) serveRun(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), runsTimeout)
-	defer cancel()
-	view, err := s.runs.View(ctx, r.PathValue("run"))
-	switch {
-	case err != nil:
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
-	case view == nil:
-		writeJSON(w, http.StatusNotFound, map[string]string{"status": "unknown run"})
-	default:
-		writeJSON(w, http.StatusOK, view)
+// coreConfig is what the settings say of the life of a seed.
+func (s *Service) coreConfig() kasmina.Config {
+	k := s.settings.Kasmina
+	return kasmina.Config{
+		Keyring: s.keyring, ArtifactURL: s.advertisedURL(), AutoFossilize: k.AutoFossilize,
+		Promotion: kasmina.Promotion{
+			MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
+			Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
+			MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
+			MinProbation: k.MinProbation, MaxProbation: k.MaxProbation,
+			MinGain: k.MinGain, AccuracyGain: k.AccuracyGain, MaxRegression: k.MaxRegression, Sigma: k.Sigma,
+		},
+		Schedule: trainer.Schedule{
+			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
+			WarmUp: k.AlphaWarmUpSteps, Hold: k.AlphaHoldSteps,
+		},
+		Embargo: k.Embargo, Takeover: k.Takeover, PrefetchTimeout: k.PrefetchTimeout,
+		MaxGradientNorm: k.MaxGradientNorm, MaxGradientCosine: k.MaxGradientCosine,
+		LatencyBudgetMS: float64(k.LatencyBudget) / float64(time.Millisecond),
 	}
 }
 
-// state takes a report of a trainer. One that fetches kernels by http alone is meant
-// to run on another machine.
-func (s *Service) state(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
-	access := d.Attributes[trainer.AttributeKernelAccess]
-	if strings.Contains(access, `"http"`) && !strings.Contains(access, `"path"`) {
-		s.localOnly()
+// controllerConfig asks of a seed what Kasmina asks. Kasmina counts a probation from
+// the report after the promotion, so the controller asks to keep a seed one later.
+func (s *Service) controllerConfig() tamiyo.Config {
+	t, k := s.settings.Tamiyo, s.settings.Kasmina
+	return tamiyo.Config{
+		PolicyVersion: func() string { return s.policies.ActiveVersion() },
+
+		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
+		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),
+		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
+		ProbationEpochs: uint32(k.MinProbation) + 1,
 	}
-	return s.runs.State(ctx, d)
 }
 
-// warnLocalOnly returns what warns, once, when other machines cannot follow the URLs
-// of kernels.
-func (s *Service) warnLocalOnly() func() {
-	return sync.OnceFunc(func() {
+func (s *Service) growthWorkers() []supervise.Spec {
+	streams := s.busConfig().Streams
+	return []supervise.Spec{
+		{Name: workerRuns, Worker: s.runs},
+		s.consumer(workerSeedReady, oona.Subscription{
+			Stream: streams.KernelReady, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.ReadyDemand(),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, s.runs.Ready),
+		}),
+		s.consumer(workerSeedErrors, oona.Subscription{
+			Stream: streams.KernelErrors, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.RefusalDemand(),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, s.runs.Refusal),
+		}),
+	}
+}
+
+// only handles one type of message.
+func only(kind leyline.BusMessageType, handler oona.Handler) map[leyline.BusMessageType]oona.Handler {
+	return map[leyline.BusMessageType]oona.Handler{kind: handler}
+}
+
+// warnLocalOnly returns what warns, once, when a trainer fetches kernels by http alone,
+// which is meant to run on another machine, and other machines cannot follow the URLs.
+func (s *Service) warnLocalOnly() func(trainer.Report) {
+	warn := sync.OnceFunc(func() {
 		if url := s.advertisedURL(); httpapi.LocalOnly(url) {
 			s.logger.Warn("a trainer fetches kernels by http, and only this machine reaches where they are: set WEATHERLIGHT_ADVERTISE_URL",
 				"url", url)
 		}
 	})
+	return func(report trainer.Report) {
+		access := report.KernelAccess
+		if slices.Contains(access, graft.AccessHTTP) && !slices.Contains(access, graft.AccessPath) {
+			warn()
+		}
+	}
 }
 
 // advertisedURL is where trainers reach the kernels, or empty when they are served
@@ -145,29 +124,4 @@ func (s *Service) advertisedURL() string {
 		address = s.listener.Addr()
 	}
 	return httpapi.Advertised(s.settings.Weatherlight.AdvertiseURL.Reveal(), address)
-}
-
-// trainerRoutes are what trainers and those who look after them ask for. On a
-// listener that other machines reach they need the token.
-func (s *Service) trainerRoutes(mux *http.ServeMux, listener net.Addr) {
-	guarded := func(next http.Handler) http.Handler {
-		return httpapi.Guard(listener, s.settings.Weatherlight.HTTPToken.Reveal(), s.onceBooted(next))
-	}
-	mux.Handle("GET /runs", guarded(http.HandlerFunc(s.serveRuns)))
-	mux.Handle("GET /runs/{run}", guarded(http.HandlerFunc(s.serveRun)))
-	// There is a library once the service is booted.
-	kernels := sync.OnceValue(func() http.Handler { return httpapi.Kernels(s.library) })
-	mux.Handle(httpapi.Path, guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		kernels().ServeHTTP(w, r)
-	})))
-}
-
-func (s *Service) onceBooted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.booted.Load() {
-			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }

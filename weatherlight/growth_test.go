@@ -25,6 +25,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 // A trainer that halts by shared memory halts every run: one that has no shared memory
@@ -74,7 +75,7 @@ func TestRunsAndKernelsAreServed(t *testing.T) {
 	g := newGarden(t, "BP002")
 	g.command("germinate", "seed-1", leyline.SeedOperation_SEED_OP_GERMINATE)
 	g.await("seed-1", leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
-	var list runList
+	var list httpapi.RunList
 	if code, body := ask(t, g.Service, "/runs"); code != http.StatusOK || json.Unmarshal([]byte(body), &list) != nil ||
 		!slices.Equal(list.Runs, []string{gardenRun}) || list.Next != "" {
 		t.Errorf("/runs is %d %s", code, body)

@@ -2,12 +2,12 @@ package weatherlight
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 const (
@@ -91,19 +92,19 @@ func (s *Service) serveHealth(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), aliveTimeout)
 	defer cancel()
 	if !s.alive(ctx) {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "supervisor does not answer"})
+		httpapi.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "supervisor does not answer"})
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	httpapi.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // serveReady says whether the service may be given work.
 func (s *Service) serveReady(w http.ResponseWriter, r *http.Request) {
 	if reason := s.notReady(r.Context()); reason != "" {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": reason})
+		httpapi.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": reason})
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	httpapi.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
 func (s *Service) notReady(ctx context.Context) string {
@@ -122,13 +123,35 @@ func (s *Service) notReady(ctx context.Context) string {
 }
 
 func (s *Service) serveStatus(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, s.status(r.Context()))
+	httpapi.WriteJSON(w, http.StatusOK, s.status(r.Context()))
 }
 
-func writeJSON(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(body) // The client has gone: there is nobody to tell.
+// trainerRoutes are what trainers and those who look after them ask for. On a
+// listener that other machines reach they need the token.
+func (s *Service) trainerRoutes(mux *http.ServeMux, listener net.Addr) {
+	guarded := func(next http.Handler) http.Handler {
+		return httpapi.Guard(listener, s.settings.Weatherlight.HTTPToken.Reveal(), s.onceBooted(next))
+	}
+	// What they are about is there once the service is booted.
+	runs := whenAsked(func() http.Handler { return httpapi.Runs(s.runs) })
+	mux.Handle("GET /runs", guarded(runs))
+	mux.Handle("GET /runs/{run}", guarded(runs))
+	logger := s.logger.With("part", "kernels")
+	mux.Handle(httpapi.Path, guarded(whenAsked(func() http.Handler { return httpapi.Kernels(s.library, logger) })))
+}
+
+// whenAsked makes a handler at its first request.
+func whenAsked(make func() http.Handler) http.Handler {
+	made := sync.OnceValue(make)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { made().ServeHTTP(w, r) })
+}
+
+func (s *Service) onceBooted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.booted.Load() {
+			httpapi.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

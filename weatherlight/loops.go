@@ -58,10 +58,10 @@ func (s *Service) markForged() { s.forgedOnce.Do(func() { close(s.forged) }) }
 // its handler.
 func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 	return map[leyline.BusMessageType]oona.Handler{
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        typed(s.emergencySignalled),
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        s.emergencySignalled,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.urgentTelemetry),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      s.runs.Command,
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            s.state,
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            s.runs.State,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE:           typed(passOn[*leyline.PolicyUpdate]),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: s.answerRequest,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY:   typed(passOn[*leyline.KernelArtifactReady]),

@@ -63,7 +63,6 @@ type Service struct {
 	prefetcher  *urza.Prefetcher
 	surveyor    *tezzeret.Surveyor
 	runs        *control.Room
-	localOnly   func() // warns that trainers of other machines get no kernels
 	policies    *tamiyo.Policies
 	policyNotes *policyLearner
 	reports     *tamiyo.ReportLog

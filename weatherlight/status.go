@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -28,7 +27,6 @@ type Status struct {
 	Boot       []BootStep         `json:"boot"`
 	Workers    []WorkerStatus     `json:"workers"`
 	LastErrors []ErrorStatus      `json:"last_errors"`
-	Seeds      []SeedStatus       `json:"seeds"`
 	Signals    []SignalStatus     `json:"signals,omitempty"`
 	Streams    []StreamStatus     `json:"streams,omitempty"`
 	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
@@ -64,14 +62,6 @@ type ErrorStatus struct {
 	Part  string    `json:"part"`
 	Error string    `json:"error"`
 	At    time.Time `json:"at"`
-}
-
-// SeedStatus is one seed.
-type SeedStatus struct {
-	Run     string             `json:"training_run_id"`
-	SeedID  string             `json:"seed_id"`
-	Stage   string             `json:"stage"`
-	Metrics map[string]float32 `json:"metrics,omitempty"`
 }
 
 // StreamStatus is one stream of the bus.
@@ -128,7 +118,6 @@ func (s *Service) status(ctx context.Context) Status {
 		Boot:       bootSteps(s.bootTrace()),
 		Workers:    workerTable(workers.workers),
 		LastErrors: lastErrors(workers.workers),
-		Seeds:      []SeedStatus{},
 	}
 	if !s.booted.Load() {
 		return status
@@ -144,19 +133,7 @@ func (s *Service) status(ctx context.Context) Status {
 	defer cancel()
 	s.addLibrary(ctx, &status)
 	s.addBus(ctx, &status)
-	s.addSeeds(ctx, &status) // last: without a bus it takes what time there is
 	return status
-}
-
-// addSeeds lists the seeds of the runs; while the bus is away nobody knows them.
-func (s *Service) addSeeds(ctx context.Context, status *Status) {
-	_ = s.runs.Each(ctx, func(run string, record *kasmina.Record) {
-		for _, seed := range kasmina.States(record) {
-			status.Seeds = append(status.Seeds, SeedStatus{
-				Run: run, SeedID: seed.GetSeedId(), Stage: seed.GetStage().String(), Metrics: seed.GetMetrics(),
-			})
-		}
-	})
 }
 
 func (s *Service) addLibrary(ctx context.Context, status *Status) {

@@ -8,100 +8,16 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tezzeret"
-	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 // reportInterval is the pause between two looks for unsent field reports.
 const reportInterval = time.Second
-
-const (
-	// runTTL is how long a run that nobody reports for is remembered.
-	runTTL = 30 * 24 * time.Hour
-	// publishGrace is how long another instance may take to publish what it decided
-	// on a run. One that died meanwhile costs the run that much.
-	publishGrace = 500 * time.Millisecond
-)
-
-// startGrowth sets up what decides on runs, and starts what feeds it the answers
-// to its kernel requests and what comes due.
-func (s *Service) startGrowth(ctx context.Context) error {
-	core := kasmina.NewCore(s.coreConfig())
-	controller := tamiyo.NewController(s.controllerConfig())
-	s.localOnly = s.warnLocalOnly()
-	records := s.bus.Records(trainer.Stream)
-	s.runs = control.New(control.Config{
-		Core: core, Controller: controller, Records: records, Awaits: records,
-		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
-		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
-		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
-		Candidates: s.candidates, Permit: s.permitBlueprint,
-		TTL: runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
-	})
-	return s.startWorkers(s.growthWorkers)(ctx)
-}
-
-// coreConfig is what the settings say of the life of a seed.
-func (s *Service) coreConfig() kasmina.Config {
-	k := s.settings.Kasmina
-	return kasmina.Config{
-		Keyring: s.keyring, ArtifactURL: s.advertisedURL(), AutoFossilize: k.AutoFossilize,
-		Promotion: kasmina.Promotion{
-			MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
-			Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
-			MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
-			MinProbation: k.MinProbation, MaxProbation: k.MaxProbation,
-			MinGain: k.MinGain, AccuracyGain: k.AccuracyGain, MaxRegression: k.MaxRegression, Sigma: k.Sigma,
-		},
-		Schedule: trainer.Schedule{
-			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
-			WarmUp: k.AlphaWarmUpSteps, Hold: k.AlphaHoldSteps,
-		},
-		Embargo: k.Embargo, Takeover: k.Takeover, PrefetchTimeout: k.PrefetchTimeout,
-		MaxGradientNorm: k.MaxGradientNorm, MaxGradientCosine: k.MaxGradientCosine,
-		LatencyBudgetMS: float64(k.LatencyBudget) / float64(time.Millisecond),
-	}
-}
-
-// controllerConfig asks of a seed what Kasmina asks. Kasmina counts a probation from
-// the report after the promotion, so the controller asks to keep a seed one later.
-func (s *Service) controllerConfig() tamiyo.Config {
-	t, k := s.settings.Tamiyo, s.settings.Kasmina
-	return tamiyo.Config{
-		PolicyVersion: func() string { return s.policies.ActiveVersion() },
-
-		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
-		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),
-		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
-		ProbationEpochs: uint32(k.MinProbation) + 1,
-	}
-}
-
-func (s *Service) growthWorkers() []supervise.Spec {
-	streams := s.busConfig().Streams
-	return []supervise.Spec{
-		{Name: workerRuns, Worker: s.runs},
-		s.consumer(workerSeedReady, oona.Subscription{
-			Stream: streams.KernelReady, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.ReadyDemand(),
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, s.runs.Ready),
-		}),
-		s.consumer(workerSeedErrors, oona.Subscription{
-			Stream: streams.KernelErrors, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.RefusalDemand(),
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, s.runs.Refusal),
-		}),
-	}
-}
-
-// only handles one type of message.
-func only(kind leyline.BusMessageType, handler oona.Handler) map[leyline.BusMessageType]oona.Handler {
-	return map[leyline.BusMessageType]oona.Handler{kind: handler}
-}
 
 // startController sets up the policies and the field-report log, and the consumers
 // of the policy stream and of the normal stream. The latter brings the seeds'
@@ -170,7 +86,7 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 			Key:    control.RunOf,
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: s.runs.Command,
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.state,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.runs.State,
 			},
 		}),
 		{Name: workerReports, Worker: supervise.WorkerFunc(s.publishReports)},

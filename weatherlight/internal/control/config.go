@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
 
@@ -25,7 +26,7 @@ type Awaits interface {
 	Awaited(ctx context.Context, part string) (bool, error)
 }
 
-// Config is what a Room works with. All but TTL and Logger are required.
+// Config is what a Room works with. Heard, TTL, Grace, Each and Logger are optional.
 type Config struct {
 	Core       *kasmina.Core
 	Controller *tamiyo.Controller
@@ -39,8 +40,10 @@ type Config struct {
 	Publish func(ctx context.Context, messages ...oona.Message) error
 	// Route says where a telemetry packet travels.
 	Route func(packet *leyline.TelemetryPacket) oona.Message
-	// Offer takes a telemetry packet that may be lost. It must not block.
+	// Offer takes a telemetry packet that no record keeps. It must not block.
 	Offer func(packet *leyline.TelemetryPacket)
+	// Heard hears of every report of a trainer that grows [nobody does].
+	Heard func(report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
 	KeepReport func(report *leyline.FieldReport) error
 	// Candidates are the blueprints that a seed at a slot of this shape could be
@@ -51,8 +54,7 @@ type Config struct {
 
 	TTL   time.Duration // of the record of a run that nobody reports for; 0: the store's
 	Grace time.Duration // that another instance has to publish what it decided, before this one does
-	// RunsAtOnce bounds the runs that a message to all of them is decided on side by
-	// side for [16]. With 1 there is no goroutine: the caller's does it all.
-	RunsAtOnce int
-	Logger     *slog.Logger
+	// Each calls do with 0 to n-1 and returns when all have [16 side by side].
+	Each   func(n int, do func(i int))
+	Logger *slog.Logger
 }

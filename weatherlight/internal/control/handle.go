@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -63,13 +64,17 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	if err != nil && !errors.Is(err, trainer.ErrNoProtocol) {
 		return nil, oona.Permanent(err)
 	}
+	if grows {
+		r.config.Heard(report)
+	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Issued: d.Issued, Stored: d.Published,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if decision.Ignored != "" {
+	// A repetition may be one because Tamiyo's half failed: it knows its own.
+	if decision.Ignored != "" && decision.Ignored != kasmina.IgnoredRepeated {
 		return nil, nil
 	}
 	return nil, r.evaluate(ctx, run, tamiyo.State{
@@ -81,15 +86,16 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 // evaluate lets the controller decide on a state.
 func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) error {
 	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(ctx, slot) }
-	var decision tamiyo.Decision
-	var took time.Duration
+	permitted := r.permissions(ctx)
 	_, err := r.control.Step(ctx, run, func(record *tamiyo.Record) (runrecord.Outcome[tamiyo.Record], error) {
 		begun := time.Now()
-		decision = r.config.Controller.Decide(record, state, r.config.Now(), candidates)
-		took = time.Since(begun)
-		outcome := runrecord.Outcome[tamiyo.Record]{Record: decision.Record}
+		decision := r.config.Controller.Decide(record, state, r.config.Now(), candidates)
+		took := time.Since(begun)
+		outcome := runrecord.Outcome[tamiyo.Record]{
+			Record: decision.Record, Stands: func() { r.tell(decision.Packets, took) },
+		}
 		for _, command := range decision.Commands {
-			if r.permitted(ctx, command) {
+			if permitted(command) {
 				outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: command})
 			}
 		}
@@ -98,29 +104,39 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 		}
 		return outcome, nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, packet := range decision.Packets {
+	return err
+}
+
+// tell offers the packets of a decision that took so long.
+func (r *Room) tell(packets []*leyline.TelemetryPacket, took time.Duration) {
+	for _, packet := range packets {
 		packet.Metrics = append(packet.Metrics, &leyline.MetricPoint{
 			Name: "tamiyo.inference.latency_ms", Value: float64(took.Microseconds()) / 1e3, Unit: "ms",
 		})
 		r.config.Offer(packet)
 	}
-	return nil
 }
 
-// permitted asks for the last word on a germination.
-func (r *Room) permitted(ctx context.Context, command *leyline.AdaptationCommand) bool {
-	operation := command.GetSeedOperation()
-	if operation.GetOperation() != leyline.SeedOperation_SEED_OP_GERMINATE {
-		return true
+// permissions asks for the last word on germinations, once for each blueprint: it is
+// counted, and a state may be decided on several times.
+func (r *Room) permissions(ctx context.Context) func(*leyline.AdaptationCommand) bool {
+	known := make(map[string]bool)
+	return func(command *leyline.AdaptationCommand) bool {
+		operation := command.GetSeedOperation()
+		if operation.GetOperation() != leyline.SeedOperation_SEED_OP_GERMINATE {
+			return true
+		}
+		id := operation.GetBlueprintId()
+		if permitted, asked := known[id]; asked {
+			return permitted
+		}
+		err := r.config.Permit(ctx, id)
+		if err != nil {
+			r.config.Logger.Warn("germination left out", "command", command.GetCommandId(), "error", err)
+		}
+		known[id] = err == nil
+		return known[id]
 	}
-	if err := r.config.Permit(ctx, operation.GetBlueprintId()); err != nil {
-		r.config.Logger.Warn("germination left out", "command", command.GetCommandId(), "error", err)
-		return false
-	}
-	return true
 }
 
 // Command takes a command. One of our own that is refused is told of in
@@ -219,42 +235,33 @@ func (r *Room) Emergency(ctx context.Context, run string, emergency kasmina.Emer
 	return err
 }
 
-// pageOfRuns is how many runs are asked for at once.
-const pageOfRuns = 256
-
-// forAll hands a message to every run that there is.
+// forAll hands a message to every run that there is. A run that can never take it does
+// not keep the others from it.
 func (r *Room) forAll(ctx context.Context, message kasmina.Message) error {
-	var failures []error
-	for after := ""; ; {
-		runs, err := r.seeds.Runs(ctx, after, pageOfRuns)
-		if err != nil {
-			return errors.Join(append(failures, fmt.Errorf("list runs: %w", err))...)
-		}
-		failures = append(failures, r.forEach(ctx, runs, message))
-		if len(runs) < pageOfRuns {
-			return errors.Join(failures...)
-		}
-		after = runs[len(runs)-1]
+	runs, err := r.seeds.Runs(ctx, "", math.MaxInt)
+	if err != nil {
+		return fmt.Errorf("list runs: %w", err)
 	}
-}
-
-// runsAtOnce is the default of Config.RunsAtOnce.
-const runsAtOnce = 16
-
-func (r *Room) forEach(ctx context.Context, runs []string, message kasmina.Message) error {
 	failures := make([]error, len(runs))
-	var group errgroup.Group
-	group.SetLimit(r.config.RunsAtOnce)
-	for i, run := range runs {
-		if r.config.RunsAtOnce == 1 {
-			_, failures[i] = r.decide(ctx, run, message)
-			continue
+	r.config.Each(len(runs), func(i int) {
+		_, failures[i] = r.decide(ctx, runs[i], message)
+		if errors.Is(failures[i], oona.ErrTooLarge) {
+			failures[i] = nil // it was told of
 		}
-		group.Go(func() error {
-			_, failures[i] = r.decide(ctx, run, message)
-			return nil
-		})
-	}
-	_ = group.Wait() // each has its own place for an error
+	})
 	return errors.Join(failures...)
 }
+
+// sideBySide is the default of Config.Each.
+func sideBySide(n int, do func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(runsAtOnce)
+	for i := range n {
+		group.Go(func() error { do(i); return nil })
+	}
+	_ = group.Wait() // none of them fails
+}
+
+// runsAtOnce bounds the runs that a message to all of them is decided on side by side
+// for.
+const runsAtOnce = 16

@@ -41,16 +41,19 @@ func New(config Config) *Room {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	if config.RunsAtOnce <= 0 {
-		config.RunsAtOnce = runsAtOnce
+	if config.Heard == nil {
+		config.Heard = func(trainer.Report) {}
+	}
+	if config.Each == nil {
+		config.Each = sideBySide
 	}
 	room := &Room{config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1)}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
-		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost,
+		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable,
 		Decode: kasmina.DecodeRecord, Encode: marshal[kasmina.Record], Publish: room.publish,
 	})
 	room.control = runrecord.New(runrecord.Config[tamiyo.Record]{
-		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost,
+		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable,
 		Decode: tamiyo.DecodeRecord, Encode: marshal[tamiyo.Record], Publish: room.publish,
 	})
 	room.demand = room.newDemand()
@@ -61,10 +64,19 @@ func (r *Room) lost(run string, err error) {
 	r.config.Logger.Error("what is stored of a run cannot be read; it is begun anew", "run", run, "error", err)
 }
 
+func (r *Room) unstorable(run string, err error) {
+	r.config.Logger.Error("what was decided on a run is too large to keep", "run", run, "error", err)
+}
+
 func marshal[R any](record *R) ([]byte, error) { return json.Marshal(record) }
 
 // Counters are what this process has seen of seeds, commands and requests.
 func (r *Room) Counters() *kasmina.Counters { return r.counters }
+
+// Conflicts is how often a record was changed by another instance while it was
+// decided on, and Recovered how many outputs were found in records and published.
+func (r *Room) Conflicts() int64 { return r.seeds.Conflicts() + r.control.Conflicts() }
+func (r *Room) Recovered() int64 { return r.seeds.Recovered() + r.control.Recovered() }
 
 // publish sends outputs: field reports by way of their log, everything else at
 // once.
@@ -92,7 +104,7 @@ func (r *Room) publish(ctx context.Context, outputs []runrecord.Output) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	return r.shed(r.config.Publish(ctx, messages...))
+	return r.shed(r.config.Publish(ctx, messages...), messages)
 }
 
 func (r *Room) message(output runrecord.Output) (oona.Message, error) {
@@ -117,23 +129,31 @@ func (r *Room) message(output runrecord.Output) (oona.Message, error) {
 
 // shed forgives that messages found no room on their streams, or never will find
 // any: publishing them until they do would keep the run from being decided on. A
-// request or a command without effect is made again, telemetry is lost.
-func (r *Room) shed(err error) error {
+// request or a command without effect is made again; telemetry goes the way of
+// packets that no record keeps.
+func (r *Room) shed(err error, messages []oona.Message) error {
 	if err == nil {
 		return nil
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return r.forgiven(err)
+		return r.forgiven(err, messages)
 	}
 	var left []error
 	for _, single := range joined.Unwrap() {
-		left = append(left, r.forgiven(single))
+		left = append(left, r.forgiven(single, messages))
 	}
 	return errors.Join(left...)
 }
 
-func (r *Room) forgiven(err error) error {
+func (r *Room) forgiven(err error, messages []oona.Message) error {
+	refused, ok := errors.AsType[*oona.PublishError](err)
+	if full := errors.Is(err, oona.ErrOverloaded) || errors.Is(err, oona.ErrRateLimited); ok && full {
+		if packet, ok := messages[refused.Index].Payload.(*leyline.TelemetryPacket); ok {
+			r.config.Offer(packet)
+			return nil
+		}
+	}
 	for _, kind := range []error{oona.ErrOverloaded, oona.ErrRateLimited, oona.ErrTooLarge, oona.ErrNotPublishable} {
 		if errors.Is(err, kind) {
 			r.config.Logger.Warn("output of a run not published", "error", err)
@@ -164,14 +184,9 @@ func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) 
 	var decision kasmina.Decision
 	_, err := r.seeds.Step(ctx, run, r.core(message, &decision))
 	if errors.Is(err, oona.ErrTooLarge) { // the same decision would come of it again
-		r.config.Logger.Error("what was decided on a run is too large to keep", "run", run, "error", err)
 		return kasmina.Decision{}, oona.Permanent(err)
 	}
-	if err != nil {
-		return kasmina.Decision{}, err
-	}
-	r.observe(decision)
-	return decision, nil
+	return decision, err
 }
 
 // observe counts a decision that stands, and tells what no record keeps because
@@ -209,7 +224,9 @@ func (r *Room) core(message kasmina.Message, to *kasmina.Decision) runrecord.Dec
 		now := r.config.Now()
 		decision := r.config.Core.Decide(record, message, now)
 		*to = decision
-		outcome := runrecord.Outcome[kasmina.Record]{Record: decision.Record, Due: decision.Due}
+		outcome := runrecord.Outcome[kasmina.Record]{
+			Record: decision.Record, Due: decision.Due, Stands: func() { r.observe(decision) },
+		}
 		for _, request := range decision.Requests {
 			outcome.Outputs = append(outcome.Outputs,
 				runrecord.Output{Payload: request.Request, Attributes: request.Attributes})

@@ -2,9 +2,13 @@ package control
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
 
@@ -26,8 +30,8 @@ const (
 // embargoes, orders to repeat, runs that fell silent.
 func (r *Room) Run(ctx context.Context) error {
 	for {
-		if err := r.Tick(ctx); err != nil && ctx.Err() == nil {
-			r.config.Logger.Debug("due runs", "error", err)
+		if err := r.Tick(ctx); err != nil && ctx.Err() == nil && !passing(err) {
+			return fmt.Errorf("due runs: %w", err)
 		}
 		timer := time.NewTimer(r.config.Rhythm.Until(r.interval()))
 		select {
@@ -39,6 +43,15 @@ func (r *Room) Run(ctx context.Context) error {
 			timer.Stop()
 		}
 	}
+}
+
+// passing says that an error tells of nothing but a bus that is away, or of a run that
+// others decide on at this moment: the next look finds the run still due.
+func passing(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(single error) bool { return !passing(single) })
+	}
+	return errors.Is(err, oona.ErrUnavailable) || errors.Is(err, runrecord.ErrContended)
 }
 
 func (r *Room) interval() time.Duration {
@@ -63,17 +76,7 @@ func (r *Room) noteActive() {
 // Tick looks once, until nothing is due any more.
 func (r *Room) Tick(ctx context.Context) error {
 	for {
-		decisions := make(map[string]kasmina.Decision) // the last one on each run: those before it did not stand
-		decide := func(record *kasmina.Record) (runrecord.Outcome[kasmina.Record], error) {
-			var decision kasmina.Decision
-			outcome, err := r.core(kasmina.Tick{}, &decision)(record)
-			decisions[record.Run] = decision
-			return outcome, err
-		}
-		count, err := r.seeds.Tick(ctx, r.config.Now(), decide)
-		for _, decision := range decisions {
-			r.observe(decision)
-		}
+		count, err := r.seeds.Tick(ctx, r.config.Now(), r.core(kasmina.Tick{}, new(kasmina.Decision)))
 		if err != nil || count == 0 || ctx.Err() != nil {
 			return err
 		}

@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/tamiyo"
@@ -40,25 +42,23 @@ func (r *Room) View(ctx context.Context, run string) (*View, error) {
 	return view, nil
 }
 
-// Each calls visit with the record of every run that has seeds to be decided on.
+// Each calls visit with the record of every run that has seeds to be decided on. One
+// that cannot be read is told of and left out.
 func (r *Room) Each(ctx context.Context, visit func(run string, record *kasmina.Record)) error {
-	for after := ""; ; {
-		runs, err := r.seeds.Runs(ctx, after, pageOfRuns)
-		if err != nil {
-			return fmt.Errorf("list runs: %w", err)
-		}
-		for _, run := range runs {
-			record, err := r.seeds.Peek(ctx, run)
-			if err != nil {
-				return err
-			}
-			if record != nil {
-				visit(run, record)
-			}
-		}
-		if len(runs) < pageOfRuns {
-			return nil
-		}
-		after = runs[len(runs)-1]
+	runs, err := r.seeds.Runs(ctx, "", math.MaxInt)
+	if err != nil {
+		return fmt.Errorf("list runs: %w", err)
 	}
+	for _, run := range runs {
+		record, err := r.seeds.Peek(ctx, run)
+		switch {
+		case errors.Is(err, kasmina.ErrRecord):
+			r.lost(run, err)
+		case err != nil:
+			return err
+		case record != nil:
+			visit(run, record)
+		}
+	}
+	return nil
 }

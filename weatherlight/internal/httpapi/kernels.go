@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -22,6 +24,8 @@ const (
 	chunk = 64 << 10
 	// requests bounds how many kernels are sent at a time.
 	requests = 64
+	// stalled is how long a client may take to make room for the next chunk.
+	stalled = 30 * time.Second
 	// retryAfter is how many seconds a client is asked to wait.
 	retryAfter = "1"
 )
@@ -44,12 +48,16 @@ type Library interface {
 //
 // <path of a kernel>.minisig is its minisign signature, 404 when nobody signed it. It
 // may be signed anew, so it is not to be kept without asking.
-func Kernels(library Library) http.Handler {
-	return &kernels{library: library, places: make(chan struct{}, requests)}
+//
+// A client that takes nothing for half a minute is left. What a library says when it
+// does not answer goes to the log.
+func Kernels(library Library, logger *slog.Logger) http.Handler {
+	return &kernels{library: library, logger: logger, places: make(chan struct{}, requests)}
 }
 
 type kernels struct {
 	library Library
+	logger  *slog.Logger
 	places  chan struct{} // one for each request that is being served
 }
 
@@ -83,7 +91,7 @@ func (k *kernels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (k *kernels) serveSignature(w http.ResponseWriter, r *http.Request, sum string) {
 	text, err := k.library.Signature(r.Context(), sum)
 	if err != nil {
-		refuse(w, err)
+		k.refuse(w, sum, err)
 		return
 	}
 	header := w.Header()
@@ -97,7 +105,7 @@ func (k *kernels) serveSignature(w http.ResponseWriter, r *http.Request, sum str
 func (k *kernels) serve(w http.ResponseWriter, r *http.Request, sum string) {
 	content, size, err := k.library.OpenChecksum(r.Context(), sum)
 	if err != nil {
-		refuse(w, err)
+		k.refuse(w, sum, err)
 		return
 	}
 	defer content.Close()
@@ -116,12 +124,31 @@ func (k *kernels) serve(w http.ResponseWriter, r *http.Request, sum string) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	if sent, err := transfer(w, content); err != nil && sent == 0 {
+	sent, err := transfer(patient{w, http.NewResponseController(w)}, content)
+	switch {
+	case err == nil || r.Context().Err() != nil:
+	case sent == 0:
 		header.Del("ETag")
 		header.Del("Cache-Control")
 		header.Del("Content-Length")
-		refuse(w, err)
+		k.refuse(w, sum, err)
+	default:
+		k.logger.Warn("kernel cut off while it was sent", "checksum", sum, "bytes", sent, "of", size, "error", err)
 	}
+}
+
+// patient gives a client the same time for each write.
+type patient struct {
+	http.ResponseWriter
+
+	control *http.ResponseController
+}
+
+func (p patient) Write(chunk []byte) (int, error) {
+	if err := p.control.SetWriteDeadline(time.Now().Add(stalled)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.ResponseWriter.Write(chunk)
 }
 
 // matches says whether a client has the kernel already.
@@ -169,7 +196,7 @@ func fill(buffer []byte, from io.Reader) (n int, err error) {
 }
 
 // refuse tells what a trainer can do about it, and nothing of the library's inside.
-func refuse(w http.ResponseWriter, err error) {
+func (k *kernels) refuse(w http.ResponseWriter, sum string, err error) {
 	for _, absent := range []error{
 		urza.ErrNotFound, urza.ErrWithheld, urza.ErrArtifactMissing, urza.ErrChecksumMismatch,
 	} {
@@ -178,6 +205,7 @@ func refuse(w http.ResponseWriter, err error) {
 			return
 		}
 	}
+	k.logger.Warn("kernel not served", "checksum", sum, "error", err)
 	w.Header().Set("Retry-After", retryAfter)
 	fail(w, http.StatusServiceUnavailable, "the library does not answer")
 }

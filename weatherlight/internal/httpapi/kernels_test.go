@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -110,7 +111,7 @@ func TestR6TrainerOfAnotherMachineFetchesItsKernel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := serve(t, httpapi.Kernels(library))
+			server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
 			for sum, content := range map[string][]byte{own.GetChecksum(): large, variant.GetChecksum(): forged.Artifact} {
 				got := request(t, server, http.MethodGet, "/kernels/"+sum)
 				if got.code != http.StatusOK || got.err != nil || !bytes.Equal(got.body, content) {
@@ -148,7 +149,7 @@ func TestKernelsAnswer(t *testing.T) {
 	if err := os.Remove(missing.GetArtifactRef()); err != nil {
 		t.Fatal(err)
 	}
-	server := serve(t, httpapi.Kernels(library))
+	server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
 	for _, c := range []struct {
 		name, method, path string
 		header             []string
@@ -211,7 +212,7 @@ func TestLibraryThatDoesNotAnswerIsTriedAgain(t *testing.T) {
 	for _, err := range []error{fmt.Errorf("x: %w", urza.ErrUnavailable), context.DeadlineExceeded, errors.New("secret path")} {
 		open := func(context.Context) (io.ReadCloser, int64, error) { return nil, 0, err }
 		for _, path := range []string{anySum, anySum + ".minisig"} {
-			got := request(t, serve(t, httpapi.Kernels(doubles{open})), http.MethodGet, path)
+			got := request(t, serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler))), http.MethodGet, path)
 			if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || strings.Contains(string(got.body), "secret") {
 				t.Errorf("%s, %v: %d %v %q", path, err, got.code, got.header, got.body)
 			}
@@ -227,7 +228,7 @@ func TestKernelThatIsDamagedMeanwhileIsCutOff(t *testing.T) {
 				content := io.MultiReader(bytes.NewReader(make([]byte, size)), iotest.ErrReader(failure))
 				return io.NopCloser(content), int64(size), nil
 			}
-			got := request(t, serve(t, httpapi.Kernels(doubles{open})), http.MethodGet, "/kernels/"+strings.Repeat("0", 64))
+			got := request(t, serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler))), http.MethodGet, "/kernels/"+strings.Repeat("0", 64))
 			if got.code == http.StatusOK && got.err == nil {
 				t.Errorf("%d bytes, %v: came through whole", size, failure)
 			}
@@ -244,7 +245,7 @@ func TestOnlySoManyKernelsAreSentAtATime(t *testing.T) {
 		<-release
 		return io.NopCloser(strings.NewReader("kernel")), 6, nil
 	}
-	server := serve(t, httpapi.Kernels(doubles{open}))
+	server := serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler)))
 	path := "/kernels/" + strings.Repeat("0", 64)
 	var group sync.WaitGroup
 	for range 64 {
@@ -335,7 +336,7 @@ func FuzzKernelPath(f *testing.F) {
 	open := func(context.Context) (io.ReadCloser, int64, error) {
 		return io.NopCloser(strings.NewReader("kernel")), 6, nil
 	}
-	handler := httpapi.Kernels(doubles{open})
+	handler := httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler))
 	f.Fuzz(func(t *testing.T, path, tag string) {
 		asked := httptest.NewRequest(http.MethodGet, "/kernels/", http.NoBody)
 		asked.URL.Path = "/kernels/" + path

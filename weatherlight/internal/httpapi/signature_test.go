@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func TestSignatureOfAKernelIsServedBesideIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key, public := signingKey(t)
 			library := openLibrary(t, func(cfg *urza.Config) { change(cfg); cfg.SigningKeyFile = key })
-			server := serve(t, httpapi.Kernels(library))
+			server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
 			path := "/kernels/" + save(t, library, "BP001", large).GetChecksum()
 			got := request(t, server, http.MethodGet, path+".minisig")
 			message := minisign.NewReader(bytes.NewReader(large))
@@ -65,7 +66,7 @@ func TestSignatureOfAKernelIsServedBesideIt(t *testing.T) {
 
 func TestKernelWithoutASignatureHasNone(t *testing.T) {
 	library := openLibrary(t, func(*urza.Config) {})
-	server := serve(t, httpapi.Kernels(library))
+	server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
 	sum := save(t, library, "BP001", large).GetChecksum()
 	aside := save(t, library, "BP002", []byte("set aside")).GetChecksum()
 	if err := library.SetAside(t.Context(), "BP002", ""); err != nil {

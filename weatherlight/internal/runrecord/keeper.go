@@ -21,7 +21,8 @@ type Store interface {
 	Runs(ctx context.Context, part, after string, limit int) ([]string, error)
 }
 
-// Config configures a Keeper of records of type R. All functions are required.
+// Config configures a Keeper of records of type R. Part, Store, Decode, Encode and
+// Publish are required.
 type Config[R any] struct {
 	Part   string // of the system, in the records' keys
 	Store  Store
@@ -32,6 +33,9 @@ type Config[R any] struct {
 
 	// Lost hears of what is stored of a run and cannot be read. It counts as lost.
 	Lost func(run string, err error)
+	// Unstorable hears of a decision that is too large for its record. The run stays
+	// as it was.
+	Unstorable func(run string, err error)
 
 	TTL    time.Duration // of a record that nobody changes; 0: the store's
 	Grace  time.Duration // that the writer of a record has to publish its outputs, before who finds them does
@@ -44,6 +48,17 @@ type Outcome[R any] struct {
 	Outputs []Output
 	Orders  []*leyline.AdaptationCommand // signed
 	Due     time.Time                    // when the record wants to be looked at; zero: not before its next message
+
+	// Stands is called once the outcome is what holds: it is stored, or there was
+	// nothing to store. A decision that a conflict made void never stands. nil: no
+	// call.
+	Stands func()
+}
+
+func (o Outcome[R]) stands() {
+	if o.Stands != nil {
+		o.Stands()
+	}
 }
 
 // empty says that there is nothing to write.
@@ -77,6 +92,9 @@ func New[R any](config Config[R]) *Keeper[R] {
 	if config.Lost == nil {
 		config.Lost = func(string, error) {}
 	}
+	if config.Unstorable == nil {
+		config.Unstorable = func(string, error) {}
+	}
 	return &Keeper[R]{config: config, cache: newCache[R](config.Cached)}
 }
 
@@ -98,6 +116,9 @@ func (k *Keeper[R]) step(ctx context.Context, run string, decide Decide[R], clai
 			return outcome, nil
 		}
 		held.forget()
+		if errors.Is(err, oona.ErrTooLarge) {
+			k.config.Unstorable(run, err)
+		}
 		if _, conflict := errors.AsType[*oona.ConflictError](err); !conflict {
 			return Outcome[R]{}, err
 		}
@@ -116,8 +137,12 @@ func (k *Keeper[R]) attempt(ctx context.Context, run string, held *entry[R], dec
 		// No write will show that others have changed the record meanwhile.
 		err = k.confirm(ctx, run, held)
 	}
-	if err != nil || outcome.empty() {
+	if err != nil {
 		return outcome, err
+	}
+	if outcome.empty() {
+		outcome.stands()
+		return outcome, nil
 	}
 	if claimed {
 		outcome.Due = time.Time{}
@@ -215,6 +240,7 @@ func (k *Keeper[R]) write(ctx context.Context, run string, held *entry[R], outco
 		return fmt.Errorf("save %s record of run %q: %w", k.config.Part, run, err)
 	}
 	held.set(version, record)
+	outcome.stands()
 	if len(pending) == 0 {
 		return nil
 	}

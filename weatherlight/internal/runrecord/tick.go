@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
 )
 
 const (
@@ -13,6 +15,9 @@ const (
 	// tickHold is how long a run that was taken up is nobody else's: when its
 	// instance dies, the next looks at it then.
 	tickHold = 10 * time.Second
+	// unstorablePause is when a run is looked at again whose decision was too large to
+	// store: what comes meanwhile may have made room.
+	unstorablePause = time.Hour
 )
 
 // Tick has a decision made on every run whose time has come, and returns how many
@@ -34,6 +39,9 @@ func (k *Keeper[R]) Tick(ctx context.Context, now time.Time, decide Decide[R]) (
 			next = outcome.Due
 			return outcome, err
 		}, true)
+		if errors.Is(err, oona.ErrTooLarge) {
+			next, err = now.Add(unstorablePause), nil
+		}
 		if err == nil {
 			err = k.config.Store.Reschedule(ctx, k.config.Part, run, next)
 		}

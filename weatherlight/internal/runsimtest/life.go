@@ -60,9 +60,16 @@ func newLife(t *town, owner *instance) *life {
 		Core: t.core, Controller: t.controller, Records: p, Awaits: p, Keyring: t.keyring, Now: owner.clock,
 		Publish: p.publish, Route: route, Offer: t.audit.offered, KeepReport: p.keepReport,
 		Candidates: t.candidates, Permit: func(context.Context, string) error { return nil },
-		TTL: runLife, RunsAtOnce: 1,
+		TTL: runLife, Each: inTurn,
 	})
 	return l
+}
+
+// inTurn has one goroutine do it all: those of a simulation take turns.
+func inTurn(n int, do func(i int)) {
+	for i := range n {
+		do(i)
+	}
 }
 
 // runLife is how long a record outlives its run.

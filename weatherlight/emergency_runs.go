@@ -1,0 +1,85 @@
+package weatherlight
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// relayedOrigin marks the emergencies that we put on the bus because they came
+// through shared memory: they were told of there.
+const relayedOrigin = "weatherlight:" + sharedOrigin
+
+// actingLevel is the emergency from which on runs act; a milder one is told of.
+const actingLevel = leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE
+
+// sharedEmergency takes an emergency from shared memory. It is told of at once, and
+// one that runs have to act on goes to the bus, durably: there it reaches them as
+// any other does. It returns false when there is room for it nowhere.
+func (s *Service) sharedEmergency(raised alarm) bool {
+	if !s.emergency.Shared(raised) {
+		return false
+	}
+	if raised.level < actingLevel {
+		return true
+	}
+	signal := &leyline.EmergencySignal{
+		Version: 1, Level: raised.level, Reason: raised.reason, Origin: relayedOrigin,
+		TriggeredAt: timestamppb.Now(), MonotonicTimeMs: raised.atMs,
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), putTimeout) // as an alarm: whatever is being stopped
+	defer cancel()
+	once := fmt.Sprintf("emergency:%s:%d:%d", s.instance(), raised.atMs, raised.level)
+	if raised.atMs == 0 {
+		once = "emergency:" + rand.Text()
+	}
+	if err := s.outbox.Put(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
+		s.logger.Warn("emergency not kept on disk", "reason", raised.reason, "error", err)
+		return false
+	}
+	return true
+}
+
+// emergencySignalled takes an emergency from the bus: it is told of, and acts on
+// the run that it names, or on all. A mild one for all runs is told of once, here.
+func (s *Service) emergencySignalled(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	signal, ok := d.Payload.(*leyline.EmergencySignal)
+	if !ok {
+		return nil, oona.Permanent(fmt.Errorf("emergency is %T", d.Payload))
+	}
+	if signal.GetOrigin() != relayedOrigin {
+		if _, err := s.emergency.Signal(ctx, signal); err != nil {
+			return nil, err
+		}
+	}
+	if signal.GetRunId() == "" && signal.GetLevel() < actingLevel {
+		return nil, nil
+	}
+	err := s.runs.Emergency(ctx, signal.GetRunId(), kasmina.Emergency{
+		Level: signal.GetLevel(), Reason: signal.GetReason(), Origin: signal.GetOrigin(), ID: emergencyID(signal, d.ID),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("act on emergency %q: %w", signal.GetReason(), err)
+	}
+	return nil, nil
+}
+
+// emergencyID tells a signal from others, and knows it again when it is delivered
+// twice. One without a time is known by its entry alone.
+func emergencyID(signal *leyline.EmergencySignal, entry string) string {
+	moment := "entry/" + entry
+	switch triggered := signal.GetTriggeredAt(); {
+	case triggered.IsValid():
+		moment = strconv.FormatUint(signal.GetMonotonicTimeMs(), 10) + "/" + strconv.FormatInt(triggered.AsTime().UnixNano(), 10)
+	case signal.GetMonotonicTimeMs() != 0:
+		moment = strconv.FormatUint(signal.GetMonotonicTimeMs(), 10)
+	}
+	return fmt.Sprintf("%s/%d/%s", signal.GetOrigin(), signal.GetLevel(), moment)
+}

@@ -1,0 +1,84 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+)
+
+const (
+	// runsTimeout bounds the look at the records of one request.
+	runsTimeout = 2 * time.Second
+	// runsPage is how many runs one page names.
+	runsPage = 200
+)
+
+// Book is where the records of runs are looked up; *control.Room is one.
+type Book interface {
+	// Runs returns up to limit names that follow one, "" for the first, in order.
+	Runs(ctx context.Context, after string, limit int) ([]string, error)
+	// View is nil for a run that nobody knows.
+	View(ctx context.Context, run string) (*control.View, error)
+}
+
+// RunList is the body of /runs: {"runs": [...], "next": "..."}, next being the query
+// parameter after of the next page.
+type RunList struct {
+	Runs []string `json:"runs"`
+	Next string   `json:"next,omitempty"`
+}
+
+// Runs serves /runs, the names of the runs that are known, 200 a page, and
+// /runs/{run}, all that is known of one.
+func Runs(book Book) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), runsTimeout)
+		defer cancel()
+		if run := r.PathValue("run"); run != "" {
+			serveRun(ctx, w, book, run)
+			return
+		}
+		serveRuns(ctx, w, book, r.URL.Query().Get("after"))
+	})
+}
+
+func serveRuns(ctx context.Context, w http.ResponseWriter, book Book, after string) {
+	runs, err := book.Runs(ctx, after, runsPage)
+	if err != nil {
+		unavailable(w, err)
+		return
+	}
+	list := RunList{Runs: append([]string{}, runs...)}
+	if len(runs) == runsPage {
+		list.Next = runs[len(runs)-1]
+	}
+	WriteJSON(w, http.StatusOK, list)
+}
+
+func serveRun(ctx context.Context, w http.ResponseWriter, book Book, run string) {
+	view, err := book.View(ctx, run)
+	switch {
+	case err != nil:
+		unavailable(w, err)
+	case view == nil:
+		WriteJSON(w, http.StatusNotFound, map[string]string{"status": "unknown run"})
+	default:
+		WriteJSON(w, http.StatusOK, view)
+	}
+}
+
+func unavailable(w http.ResponseWriter, err error) {
+	WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
+}
+
+// WriteJSON answers with a body as indented JSON.
+func WriteJSON(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(body) // the client may be gone
+}
