@@ -78,7 +78,7 @@ func (st *step) repeated(command *leyline.AdaptationCommand) (bool, *RejectedErr
 // remember keeps an accepted command for as long as it counts as fresh.
 func (st *step) remember(command *leyline.AdaptationCommand) {
 	id, content := digests(command)
-	oldest := st.now.plus(-st.config.FreshnessWindow - st.config.ClockSkew)
+	oldest := st.now.plus(-freshnessWindow - clockSkew)
 	list := without(st.r.Commands, func(a acceptance) bool { return a.Issued < oldest })
 	list = appended(list, acceptance{ID: id, Content: content, Issued: issuedAt(command)}, math.MaxInt32)
 	evicted := max(0, len(list)-st.config.MaxCommands)

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -45,6 +44,9 @@ func (st *step) compareGerminated(s *seed, e *entry, rc *reading) {
 	s.Listed = false
 	asked := st.pendingOf(s.ID, classStage)
 	switch {
+	case asked == nil && s.Wait == nil && (e == nil || !e.attached()): // there was no room for the order
+		st.askStage(s, stageTraining, pending{Reason: "germinated"})
+		s.AttachOrder = s.Order
 	case e == nil:
 	case asked == nil:
 		// No attach was ordered: what is there is a predecessor, and must be gone
@@ -204,7 +206,7 @@ func (st *step) adopt(id string, e *entry, rc *reading) {
 		Kernel:   kernelState{Checksum: strings.ToLower(graft.Checksum)},
 		Progress: newProgress(),
 	}
-	if st.r.Emergency.Level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE {
+	if st.r.Emergency.Level >= pausingLevel {
 		s.Paused = pausedByEmergency
 	}
 	s.hear(e)

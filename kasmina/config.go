@@ -20,19 +20,10 @@ type Config struct {
 	// Empty: trainers get paths only.
 	ArtifactURL string
 
-	FreshnessWindow time.Duration // 60 s: age at which a command or a report is stale
-	ClockSkew       time.Duration // 5 s: how far in the future a command may be issued
-
 	Embargo           time.Duration // 30 s between a cull and the reset of the seed
 	PrefetchTimeout   time.Duration // 5 s; grows with the latency that is measured
-	KernelBudget      time.Duration // 1 s: a slower kernel fetch degrades the seed's health
 	Takeover          time.Duration // 60 s of silence, or three report intervals, after which another trainer takes a run over
 	TelemetryInterval time.Duration // 10 s between packets of every seed; negative: with events only
-
-	// An order that was read is sent anew when two reports and this long have
-	// passed without effect.
-	OrderPatience  time.Duration // 1 s
-	AttachPatience time.Duration // 10 s: an attach fetches its kernel first
 
 	MaxSeeds    int // 64 seeds in a run's record
 	MaxCommands int // 64 command ids remembered for a run
@@ -40,8 +31,23 @@ type Config struct {
 	MaxGradientNorm   float64 // 1e3: largest norm over a seed's parameters
 	MaxGradientCosine float64 // 1: a larger one of host and seed is a violation; 1 allows all
 	LatencyBudgetMS   float64 // 50: a forward pass of a seed
-	MaxForwardSpread  float64 // 2: standard deviation over mean of the same
 }
+
+const (
+	// freshnessWindow is the age at which a command or a report is stale, clockSkew how
+	// far in the future a command may be issued.
+	freshnessWindow = time.Minute
+	clockSkew       = 5 * time.Second
+	// kernelBudget: a slower kernel fetch degrades the seed's health.
+	kernelBudget = time.Second
+	// An order that was read is sent anew when two reports and this long have passed
+	// without effect. An attach fetches its kernel first.
+	orderPatience  = time.Second
+	attachPatience = 10 * time.Second
+	// maxForwardSpread bounds the standard deviation over the mean of a seed's forward
+	// passes.
+	maxForwardSpread = 2
+)
 
 // Bounds of what a record holds.
 const (
@@ -64,21 +70,15 @@ func withDefaults(c Config) *Config {
 		c.Schedule = trainer.DefaultSchedule()
 	}
 	c.ArtifactURL = strings.TrimSuffix(c.ArtifactURL, "/")
-	orDefault(&c.FreshnessWindow, time.Minute)
-	orDefault(&c.ClockSkew, 5*time.Second)
 	orDefault(&c.Embargo, 30*time.Second)
 	orDefault(&c.PrefetchTimeout, 5*time.Second)
-	orDefault(&c.KernelBudget, time.Second)
 	orDefault(&c.Takeover, time.Minute)
 	orDefault(&c.TelemetryInterval, 10*time.Second)
-	orDefault(&c.OrderPatience, time.Second)
-	orDefault(&c.AttachPatience, 10*time.Second)
 	orDefault(&c.MaxSeeds, 64)
 	orDefault(&c.MaxCommands, 64)
 	orDefault(&c.MaxGradientNorm, 1e3)
 	orDefault(&c.MaxGradientCosine, 1)
 	orDefault(&c.LatencyBudgetMS, 50)
-	orDefault(&c.MaxForwardSpread, 2)
 	c.MaxSeeds = min(c.MaxSeeds, maxSeeds)
 	c.MaxCommands = min(c.MaxCommands, maxCommands)
 	c.Promotion = defaultPromotion.over(c.Promotion)

@@ -162,7 +162,7 @@ func (st *step) due(r *Record) time.Time {
 		if s.Wait != nil {
 			consider(s.Wait.Deadline)
 		}
-		if s.Stage == stageEmbargoed {
+		if s.Stage == stageEmbargoed && !r.unheard(s) {
 			consider(s.Embargo.Until)
 		}
 	}

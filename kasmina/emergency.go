@@ -18,6 +18,7 @@ func (st *step) emergencySignal(m Emergency) {
 	if m.ID != "" && slices.Contains(st.r.Emergency.Known, bounded(m.ID)) {
 		return
 	}
+	m.Level = min(m.Level, leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT) // there is nothing above
 	level := levelWarning
 	if m.Level >= pausingLevel {
 		level = levelCritical
@@ -36,6 +37,9 @@ func (st *step) emergencySignal(m Emergency) {
 func (st *step) emergencyCommand(command *leyline.AdaptationCommand) *RejectedError {
 	if rejected := st.runCommand(command); rejected != nil {
 		return rejected
+	}
+	if st.fresh {
+		return refuse(command, ReasonNoTrainer, levelInfo)
 	}
 	issued := issuedAt(command)
 	if issued < st.r.Emergency.Issued {

@@ -116,7 +116,7 @@ func (e *evidence) beatsHost() bool { return e.lossesFinite() && e.LossAfter < e
 
 // violates reports that the seed touches what is not its own.
 func (e *evidence) violates(maxCosine float64) bool {
-	cosine := e.Cosine.known() && math.Abs(e.Cosine.value()) > maxCosine
+	cosine := maxCosine < 1 && e.Cosine.known() && math.Abs(e.Cosine.value()) > maxCosine
 	return e.HostGradient.known() && e.HostGradient != 0 || e.Shared.known() && e.Shared != 0 || cosine
 }
 
@@ -170,7 +170,7 @@ func (p *progress) note(e *evidence, gain float64) {
 	}
 	switch {
 	case !e.LossAfter.finite():
-	case !p.BestLoss.known() || float64(e.LossAfter) < float64(p.BestLoss)*(1-gain):
+	case !p.BestLoss.known() || float64(p.BestLoss-e.LossAfter) > math.Abs(float64(p.BestLoss))*gain:
 		p.BestLoss, p.SinceBest = e.LossAfter, 0
 	default:
 		p.SinceBest++

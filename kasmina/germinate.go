@@ -2,7 +2,6 @@ package kasmina
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -95,7 +94,8 @@ func (st *step) refuseExisting(command *leyline.AdaptationCommand, known, wanted
 	}
 	same := known.Blueprint == wanted.Blueprint && known.Slot == wanted.Slot &&
 		maps.Equal(known.Parameters, wanted.Parameters) && slices.Equal(known.Mesh, wanted.Mesh) &&
-		sameBlend(known.Blend, wanted.Blend) && known.Schedule == wanted.Schedule
+		sameBlend(known.Blend, wanted.Blend) && known.Schedule == wanted.Schedule &&
+		st.rules(known) == st.rules(wanted)
 	if same {
 		return nil
 	}
@@ -124,8 +124,8 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 	if !st.fits(s) {
 		return refuse(command, ReasonTooManySeeds, levelWarning).because("the run's record is full")
 	}
-	if detail := blendMisfit(s); detail != "" {
-		return refuse(command, ReasonInvalidBlend, levelError).because(detail)
+	if err := s.Blend.Fits(s.Shape); err != nil {
+		return refuse(command, ReasonInvalidBlend, levelError).because(err.Error())
 	}
 	if !st.r.Breaker.allow(st.now) {
 		return refuse(command, ReasonBreakerOpen, levelWarning)
@@ -141,19 +141,6 @@ const seedRoom = 128 << 10
 func (st *step) fits(s *seed) bool {
 	text, err := json.Marshal(append(slices.Clone(st.r.Seeds), s))
 	return err == nil && len(text) <= seedRoom
-}
-
-// blendMisfit says why a blend does not fit a seed's slot; empty is a fit.
-func blendMisfit(s *seed) string {
-	width := s.Shape[0]
-	switch {
-	case s.Blend.Mode == trainer.Channel && len(s.Blend.Channels) != width:
-		return fmt.Sprintf("%d channel weights for a slot of %v", len(s.Blend.Channels), s.Shape)
-	case s.Blend.Mode == trainer.Confidence && width < 2:
-		return fmt.Sprintf("a confidence gate needs two channels, the slot is %v", s.Shape)
-	default:
-		return ""
-	}
 }
 
 func asksForFallback(annotations map[string]string) bool {

@@ -18,13 +18,13 @@ func (p *progress) impact(rules Promotion) impact {
 	last := p.last()
 	loss, accuracy := p.lossImpact(rules), p.accuracyImpact(rules)
 	switch {
+	case last.LossAfter == broken,
+		last.lossesFinite() && float64(last.LossAfter) > worstLoss(float64(last.LossBefore), rules):
+		return impactRegressed // whatever else it brings
 	case loss == impactEarned || accuracy == impactEarned:
 		return impactEarned
 	case loss == impactUnknown || accuracy == impactUnknown:
 		return impactUnknown
-	case last.LossAfter == broken,
-		last.lossesFinite() && float64(last.LossAfter) > worstLoss(float64(last.LossBefore), rules):
-		return impactRegressed
 	default:
 		return impactNone
 	}

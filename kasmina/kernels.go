@@ -36,7 +36,7 @@ const (
 // seed waits.
 func (st *step) requestKernel(s *seed) {
 	if s.Wait == nil {
-		s.Wait = &wait{Nonce: st.nextPacket()}
+		s.Wait = &wait{Nonce: st.nextNumber()}
 	}
 	s.Wait.Issued = appended(s.Wait.Issued, st.now, prefetchAttempts)
 	s.Wait.Deadline = st.now.plus(st.prefetchTimeout())

@@ -9,7 +9,7 @@ func (st *step) measure(s *seed, e *entry) {
 	s.hear(e)
 	s.Out = e.paused
 	s.Age++
-	if e.seen.HostGradient.known() {
+	if s.Stage == stageTraining && e.seen.HostGradient.known() {
 		st.r.Trainer.Gradient = true
 	}
 	kept := s.Stage == stageFossilized
@@ -30,7 +30,7 @@ func (st *step) measure(s *seed, e *entry) {
 	if s.Stage == stageShadowing || s.Stage == stageProbationary {
 		s.Progress.noteGains(e.seen)
 	}
-	st.apply(s, judge(st.subject(s), s.Schedule.Done(s.AlphaSteps)))
+	st.apply(s, judge(st.subject(s), s.ramped()))
 }
 
 func (st *step) noteFaults(s *seed, e *entry, level leyline.TelemetryLevel) {

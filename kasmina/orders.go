@@ -36,6 +36,7 @@ type pending struct {
 
 	Deadline int64  `json:"d,omitempty"` // milliseconds, as sent
 	Until    millis `json:"u,omitempty"` // when that is over
+	Asked    millis `json:"a,omitempty"` // when it was first asked for
 	Sent     millis `json:"m"`
 	Unheeded int    `json:"h,omitempty"` // reports that have read it without effect
 	Renewals int    `json:"w,omitempty"` // how often it was sent under a new number
@@ -80,7 +81,7 @@ func (st *step) ask(p pending) uint64 {
 	st.forgetOrders(p.Seed, classOf(p.Kind))
 	p.Number = st.nextOrder()
 	p.First = p.Number
-	p.Sent = st.now
+	p.Asked, p.Sent = st.now, st.now
 	r.Pending = append(r.Pending, p)
 	st.send(&p)
 	return p.Number
@@ -241,9 +242,9 @@ func (st *step) repeat(p *pending, rc *reading) bool {
 		return true
 	}
 	p.Unheeded++
-	patience := st.config.OrderPatience << min(p.Renewals, maxRenewals)
+	patience := orderPatience << min(p.Renewals, maxRenewals)
 	if p.Kind == trainer.Attach {
-		patience = st.config.AttachPatience
+		patience = attachPatience
 	}
 	if p.Unheeded < unheededReports || st.now.since(p.Sent) < patience {
 		return true
@@ -309,7 +310,7 @@ func (st *step) inEmergency(level leyline.EmergencyLevel, rc *reading) bool {
 	switch {
 	case level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT:
 		return rc.halted
-	case level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE:
+	case level >= pausingLevel:
 		for _, e := range rc.entries {
 			if e.attached() && e.stage != stageFossilized && !e.paused {
 				return false
@@ -324,7 +325,7 @@ func (st *step) inEmergency(level leyline.EmergencyLevel, rc *reading) bool {
 // noteEnd measures how long a rollback took.
 func (st *step) noteEnd(p *pending) {
 	if p.Kind == trainer.Rollback {
-		took := milliseconds(st.now.since(p.Sent))
+		took := milliseconds(st.now.since(p.Asked))
 		st.backMS = &took
 		st.tell("rollback_done", levelInfo, "seed_id", p.Seed, "latency_ms", hundredths(took))
 	}

@@ -32,13 +32,13 @@ func (st *step) emit(s *seed) {
 		st.d.Stats.Dropped += dropped
 	}
 	status, summary := st.seedHealth(s)
-	packet := st.packet(fmt.Sprintf("kasmina-seed-%s-%d", s.ID, st.nextPacket()), events)
+	packet := st.packet(st.packetID("seed-"+s.ID), events)
 	packet.SystemHealth.Status, packet.SystemHealth.Summary = status, summary
 	packet.SystemHealth.Indicators["seed_id"] = s.ID
 	if s.Blueprint != "" {
 		packet.SystemHealth.Indicators["blueprint_id"] = s.Blueprint
 	}
-	packet.Metrics = append(packet.Metrics, seedPoints(s, st.evidenceOf(s))...)
+	packet.Metrics = append(packet.Metrics, inRun(st.r.Run, seedPoints(s, st.evidenceOf(s)))...)
 	st.d.Packets = append(st.d.Packets, packet)
 }
 
@@ -53,7 +53,7 @@ func (st *step) flush() {
 		st.global.add("isolation_violations", levelWarning, "violations", number(st.r.Violations))
 	}
 	if !st.global.empty() {
-		st.d.Packets = append(st.d.Packets, st.globalPacket(fmt.Sprintf("kasmina-global-%d", st.nextPacket())))
+		st.d.Packets = append(st.d.Packets, st.globalPacket(st.packetID("global")))
 	}
 }
 
@@ -85,12 +85,12 @@ func (st *step) packet(id string, events []*leyline.TelemetryEvent) *leyline.Tel
 	if st.r.Run != "" {
 		indicators["training_run_id"] = st.r.Run
 	}
-	points := Points(st.r)
+	points := runPoints(st.r)
 	points = appendMeasured(points, "kasmina.prewarm.latency_ms", st.warmMS)
 	points = appendMeasured(points, "kasmina.rollback.latency_ms", st.backMS)
 	return &leyline.TelemetryPacket{
 		PacketId: id, SourceSubsystem: source, Level: levelInfo, Timestamp: timestamppb.New(st.at),
-		Events: events, Metrics: points,
+		Events: events, Metrics: inRun(st.r.Run, points),
 		SystemHealth: &leyline.SystemHealth{
 			Status: leyline.HealthStatus_HEALTH_STATUS_HEALTHY, Indicators: indicators,
 		},
@@ -105,7 +105,14 @@ func blendEvent(s *seed) *leyline.TelemetryEvent {
 	return &leyline.TelemetryEvent{Description: "blend_config", Level: levelInfo, Attributes: pairsToMap(pairs)}
 }
 
-func (st *step) nextPacket() int64 {
+// packetID names the run's next packet. It is unlike those of all other runs: what
+// was published under it once is not published again.
+func (st *step) packetID(of string) string {
+	return fmt.Sprintf("kasmina-%s-%s-%d", of, shortDigest([]byte(st.r.Run)), st.nextNumber())
+}
+
+// nextNumber is one that the run has not used before.
+func (st *step) nextNumber() int64 {
 	st.r.Packets++
 	st.changed = true
 	return st.r.Packets
@@ -115,7 +122,7 @@ func (st *step) seedHealth(s *seed) (leyline.HealthStatus, string) {
 	switch {
 	case s.Isolation.Failures > 0:
 		return leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, "violations"
-	case s.Kernel.LatencyMS != nil && *s.Kernel.LatencyMS > milliseconds(st.config.KernelBudget):
+	case s.Kernel.LatencyMS != nil && *s.Kernel.LatencyMS > milliseconds(kernelBudget):
 		return leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "latency_high"
 	default:
 		return leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "nominal"
@@ -140,11 +147,22 @@ func appendMeasured(points []*leyline.MetricPoint, name string, ms *float64) []*
 	return append(points, pointOf(name, *ms, unitMS))
 }
 
-// Points are a run's own figures, which each of its packets carries.
-func Points(r *Record) []*leyline.MetricPoint {
-	if r == nil {
-		return nil
+// inRun names the run in each point: many runs tell of the same figures.
+func inRun(run string, points []*leyline.MetricPoint) []*leyline.MetricPoint {
+	if run == "" {
+		return points
 	}
+	for _, point := range points {
+		if point.Attributes == nil {
+			point.Attributes = make(map[string]string, 1)
+		}
+		point.Attributes["training_run_id"] = run
+	}
+	return points
+}
+
+// runPoints are a run's own figures, which each of its packets carries.
+func runPoints(r *Record) []*leyline.MetricPoint {
 	waiting, attached := 0, 0
 	var fetchMS *float64
 	for _, s := range r.Seeds {
@@ -214,33 +232,6 @@ func flag(set bool) float32 {
 		return 1
 	}
 	return 0
-}
-
-// share is a seed's share in the output: as reported, or as its stage has it.
-func (s *seed) share() float64 {
-	switch {
-	case !blends(s.Stage):
-		return 0
-	case s.Listed:
-		return float64(s.Alpha)
-	case s.Stage == stageBlending:
-		return s.Schedule.At(s.AlphaSteps)
-	default:
-		return 1
-	}
-}
-
-// hear takes how far a seed's ramp has come.
-func (s *seed) hear(e *entry) {
-	s.Listed, s.AlphaSteps = true, e.steps
-	switch {
-	case e.alpha.finite():
-		s.Alpha = float32(min(max(e.alpha, 0), 1))
-	case e.stage == stageBlending:
-		s.Alpha = float32(s.Schedule.At(e.steps))
-	default:
-		s.Alpha = flag(blends(e.stage))
-	}
 }
 
 // tellAll tells of every seed once an interval.

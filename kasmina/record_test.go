@@ -91,7 +91,7 @@ func TestDueIsTheNextThingThatHappens(t *testing.T) {
 
 func TestViewIsReadable(t *testing.T) {
 	t.Parallel()
-	if NewView(nil) != nil || States(nil) != nil || len(BlendingSeeds(nil)) != 0 || Points(nil) != nil || WrittenOff(nil) != nil {
+	if NewView(nil) != nil || States(nil) != nil || len(BlendingSeeds(nil)) != 0 || WrittenOff(nil) != nil {
 		t.Error("something is known of no run")
 	}
 	w := newWorld(t)

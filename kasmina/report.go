@@ -61,7 +61,7 @@ func (st *step) report(m Report) {
 	if stored == 0 {
 		stored = st.now
 	}
-	stale := !m.Issued.IsZero() && stored.since(momentOf(m.Issued)) > st.config.FreshnessWindow
+	stale := !m.Issued.IsZero() && stored.since(momentOf(m.Issued)) > freshnessWindow
 	switch {
 	case stale:
 		st.d.Ignored = IgnoredStale
@@ -120,7 +120,7 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 		st.refuseTrainer(report.TrainerID)
 		return IgnoredSecond
 	}
-	rc.adopting = true
+	rc.adopting, st.r.Tuned = true, false
 	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
 	*t = trainerState{ID: report.TrainerID, Retired: appended(t.Retired, t.ID, maxRetired)}
@@ -153,17 +153,15 @@ func (st *step) take(m Report, rc *reading) {
 	t.Layers, t.Slots, t.Accepts, t.Access = report.HostLayers, report.Slots, report.Accepts, report.KernelAccess
 	t.Halted = m.Packet.GetTrainingMetrics()[trainer.MetricHalted] == 1
 	rc.halted, rc.orderRead = t.Halted, report.OrderRead
-	if report.OrderRead <= maxOrder/2 { // beyond it is no number that was ever given
-		st.r.LastOrder = max(st.r.LastOrder, report.OrderRead)
-		st.first = max(st.first, st.r.LastOrder)
-	}
+	st.r.LastOrder = max(st.r.LastOrder, report.OrderRead)
+	st.first = max(st.first, st.r.LastOrder)
 	if index := max(t.Step, uint64(t.Epoch)); index > 0 {
 		st.index = strconv.FormatUint(index, 10)
 	}
 }
 
-// noteInterval smooths the time between reports. An outage counts for little of
-// its length, so that silence is noticed after it as before.
+// noteInterval smooths the time between reports, faster where it falls. An outage
+// counts for little of its length, so that silence is noticed after it as before.
 func (st *step) noteInterval(t *trainerState, stored millis) {
 	if t.Stored == 0 || stored <= t.Stored {
 		return
@@ -174,6 +172,10 @@ func (st *step) noteInterval(t *trainerState, stored millis) {
 		return
 	}
 	passed = min(passed, 2*st.config.silence(t).Milliseconds())
+	if passed < t.Interval {
+		t.Interval -= (t.Interval - passed) / 2
+		return
+	}
 	t.Interval += (passed - t.Interval) / 4
 }
 
@@ -217,25 +219,4 @@ func wholeNumber(value float32, most int) int {
 		return int(value)
 	}
 	return 0
-}
-
-// tune lets the whole network train on once a seed is kept and none is on its
-// way into the output.
-func (st *step) tune() {
-	var kept *seed
-	for _, s := range st.r.Seeds {
-		if s.Stage == stageFossilized {
-			kept = s
-		}
-		blending := s.Stage >= stageBlending && s.Stage <= stageProbationary
-		if blending || s.Stage == stageTraining && s.Target == stageBlending && st.pendingOf(s.ID, classStage) != nil {
-			st.r.Tuned = false
-			return
-		}
-	}
-	if kept == nil || st.r.Tuned {
-		return
-	}
-	st.r.Tuned = true
-	st.askSeed(kept, trainer.Tune, pending{Reason: "kept"})
 }

@@ -159,7 +159,7 @@ func TestScenario41_ForgottenCommandsStayUnusable(t *testing.T) {
 		attributes["removed"] != "1" || attributes["size"] != "1" {
 		t.Errorf("event %v", event)
 	}
-	if got := point(Points(w.record), "kasmina.nonce_ledger.size").GetValue(); got != 1 {
+	if got := point(runPoints(w.record), "kasmina.nonce_ledger.size").GetValue(); got != 1 {
 		t.Errorf("size %v", got)
 	}
 }

@@ -23,7 +23,7 @@ func (st *step) move(s *seed, to leyline.SeedLifecycleStage) bool {
 // rules are what a seed must show to move on.
 func (st *step) rules(s *seed) Promotion {
 	if s.Promotion != nil {
-		return st.config.Promotion.over(*s.Promotion)
+		return *s.Promotion
 	}
 	return st.config.Promotion
 }
@@ -36,7 +36,7 @@ func (st *step) subject(s *seed) gateSubject {
 		attached: s.attached() || s.Listed, leaking: s.Isolation.Leaking, violations: s.Isolation.Failures,
 		progress: &s.Progress, promotion: st.rules(s),
 		gradientTold: t.Gradient, maxGradient: st.config.MaxGradientNorm,
-		latencyMS: st.config.LatencyBudgetMS, maxSpread: st.config.MaxForwardSpread,
+		latencyMS: st.config.LatencyBudgetMS, maxSpread: maxForwardSpread,
 		hostPresent: t.ID != "", hostLayers: t.Layers, requiredLayers: s.Mesh, interfaceError: st.misfit(s),
 	}
 }
@@ -65,7 +65,8 @@ func (st *step) settleGate(s *seed, result GateResult) bool {
 func levelOfFailure(reason string) leyline.TelemetryLevel {
 	switch reason {
 	case reasonStageMismatch, reasonChecksum, reasonGuard, reasonPrefetchTimeout,
-		"checksum_mismatch", "artifact_unreadable", "kernel_invalid":
+		trainer.AttachMismatch.Reason(), trainer.AttachUnreachable.Reason(), trainer.AttachInvalid.Reason(),
+		trainer.AttachUnsigned.Reason():
 		return levelCritical
 	default:
 		return levelWarning
@@ -118,7 +119,7 @@ func (st *step) end(s *seed, reason string, level leyline.TelemetryLevel, ending
 // asked of the seed.
 func (st *step) detach(s *seed, reason string) {
 	st.cancelWait(s, reason)
-	if s.Stage == stageGerminated && s.Order > 0 {
+	if s.Stage == stageGerminated {
 		st.r.Breaker.abandon()
 	}
 	st.forgetOrders(s.ID, classStage, classPause, classEnd)
@@ -135,7 +136,7 @@ func (st *step) forget(s *seed) {
 
 // bury leaves a tombstone for as long as a command that was issued before may come.
 func (st *step) bury(id string, issued millis) {
-	until := st.now.plus(st.config.FreshnessWindow + st.config.ClockSkew)
+	until := st.now.plus(freshnessWindow + clockSkew)
 	if issued == 0 {
 		return
 	}
@@ -181,7 +182,7 @@ func (st *step) resets(s *seed) bool {
 // releaseDue ends the embargoes that are over.
 func (st *step) releaseDue() {
 	for _, s := range append([]*seed(nil), st.r.Seeds...) {
-		if s.Stage != stageEmbargoed {
+		if s.Stage != stageEmbargoed || st.r.unheard(s) {
 			continue
 		}
 		if s.Embargo.Withdrawn && !s.Listed && st.pendingOf(s.ID, classEnd) == nil || st.now >= s.Embargo.Until {
@@ -193,8 +194,15 @@ func (st *step) releaseDue() {
 // syncPause asks the trainer to take a seed out of the output or to put it
 // back, when it is not as it should be.
 func (st *step) syncPause(s *seed, p pending) {
-	if !s.attached() || s.Stage == stageFossilized && s.Paused == 0 && !s.Out {
+	if !s.attached() {
 		return
+	}
+	if s.Stage == stageFossilized { // a layer like any other
+		s.Paused = 0
+		if !s.Out {
+			st.forgetOrders(s.ID, classPause)
+			return
+		}
 	}
 	wanted, kind := s.Paused != 0, trainer.Resume
 	if wanted {
@@ -207,5 +215,69 @@ func (st *step) syncPause(s *seed, p pending) {
 	case s.Paused == pausedByEmergency && st.pendingOf("", classEmergency) != nil:
 	default:
 		st.askSeed(s, kind, p)
+	}
+}
+
+// unheard says that only its trainer's next report can end a seed's embargo: it was
+// there last, and the trainer has fallen silent.
+func (r *Record) unheard(s *seed) bool { return s.Listed && r.Trainer.Silent }
+
+// share is a seed's share in the output: as reported, or as its stage has it.
+func (s *seed) share() float64 {
+	switch {
+	case !blends(s.Stage):
+		return 0
+	case s.Listed:
+		return float64(s.Alpha)
+	case s.Stage == stageBlending:
+		return s.Schedule.At(s.AlphaSteps)
+	default:
+		return 1
+	}
+}
+
+// hear takes how far a seed's ramp has come.
+func (s *seed) hear(e *entry) {
+	s.Listed, s.AlphaSteps = true, e.steps
+	switch {
+	case e.alpha.finite():
+		s.Alpha = float32(min(max(e.alpha, 0), 1))
+	case e.stage == stageBlending:
+		s.Alpha = float32(s.Schedule.At(e.steps))
+	default:
+		s.Alpha = flag(blends(e.stage))
+	}
+}
+
+// ramped says that a seed's share has come to the end of its ramp. The share that is
+// told counts as well: after a record was lost, the ramp is not the seed's own.
+func (s *seed) ramped() bool {
+	end := s.Schedule.At(s.Schedule.WarmUp + s.Schedule.Steps)
+	return s.Schedule.Done(s.AlphaSteps) && float64(s.Alpha) >= end-roundedShare
+}
+
+// roundedShare is what a trainer may lose of a share by rounding.
+const roundedShare = 1e-3
+
+// tune lets the whole network train on, with every seed that is kept, once none is on
+// its way into the output.
+func (st *step) tune() {
+	var kept []*seed
+	for _, s := range st.r.Seeds {
+		if s.Stage == stageFossilized {
+			kept = append(kept, s)
+		}
+		blending := s.Stage >= stageBlending && s.Stage <= stageProbationary
+		if blending || s.Stage == stageTraining && s.Target == stageBlending && st.pendingOf(s.ID, classStage) != nil {
+			st.r.Tuned = false
+			return
+		}
+	}
+	if len(kept) == 0 || st.r.Tuned {
+		return
+	}
+	st.r.Tuned = true
+	for _, s := range kept {
+		st.askSeed(s, trainer.Tune, pending{Reason: "kept"})
 	}
 }

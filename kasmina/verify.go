@@ -29,9 +29,9 @@ func (c *Core) Verify(command *leyline.AdaptationCommand, now time.Time) *Reject
 	age := now.Sub(command.GetIssuedAt().AsTime())
 	deadline := deadlineOf(command)
 	switch {
-	case -age > c.config.ClockSkew:
+	case -age > clockSkew:
 		return refuse(command, ReasonIssuedInFuture, levelError)
-	case age > c.config.FreshnessWindow:
+	case age > freshnessWindow:
 		return refuse(command, ReasonStaleCommand, levelCritical)
 	case deadline > 0 && age > deadline:
 		return refuse(command, ReasonDeadlineExceeded, levelWarning)

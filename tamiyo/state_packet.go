@@ -14,15 +14,16 @@ func (e *evaluation) packet() *leyline.TelemetryPacket {
 	if id == "" || !isText(id) {
 		id = "tamiyo-telemetry-" + e.identify("telemetry")
 	}
+	run := []string{"training_run_id", e.record.Run}
 	packet := telemetry.At(source, id, e.now).
 		Level(highestLevel(e.events)).
-		Metric("tamiyo.validation_loss", e.loss, "loss").
-		Metric("tamiyo.loss_delta", e.lossDelta, "loss").
-		Metric("tamiyo.conservative_mode", indicator(e.record.Conservative.active()), "bool").
-		Metric("tamiyo.evaluated_epoch", float64(e.record.Epoch), "epoch").
-		Metric("tamiyo.stalled_epochs", float64(e.record.Loss.Stalled), "epoch")
+		Metric("tamiyo.validation_loss", e.loss, "loss", run...).
+		Metric("tamiyo.loss_delta", e.lossDelta, "loss", run...).
+		Metric("tamiyo.conservative_mode", indicator(e.record.Conservative.active()), "bool", run...).
+		Metric("tamiyo.evaluated_epoch", float64(e.record.Epoch), "epoch", run...).
+		Metric("tamiyo.stalled_epochs", float64(e.record.Loss.Stalled), "epoch", run...)
 	if len(e.chosen) > 0 {
-		packet.Metric("tamiyo.blueprint.risk", e.highestRisk(), "score")
+		packet.Metric("tamiyo.blueprint.risk", e.highestRisk(), "score", run...)
 	}
 	e.indicate(packet)
 	packet.Health(e.health())

@@ -97,6 +97,27 @@ func ReadBlend(annotations map[string]string) (Blend, error) {
 	return blend, nil
 }
 
+// Fits says why a blend cannot be made at a slot, of which the first size of an example
+// is the number of channels; nil is a fit.
+func (b Blend) Fits(slot []int) error {
+	switch b.Mode {
+	case "", Convex, Residual:
+		return nil
+	case Channel:
+		if len(b.Channels) != slot[0] {
+			return fmt.Errorf("%d channel weights for a slot of %v", len(b.Channels), slot)
+		}
+		return nil
+	case Confidence:
+		if slot[0] < 2 {
+			return fmt.Errorf("a confidence gate needs two channels, the slot is %v", slot)
+		}
+		return nil
+	default:
+		return fmt.Errorf("%w %.32q", ErrUnknownMode, b.Mode)
+	}
+}
+
 func readConfidence(b *Blend, annotations map[string]string) error {
 	fields := []struct {
 		name     string

@@ -190,7 +190,7 @@ func ReadOrder(command *leyline.AdaptationCommand) (Order, error) {
 			Checksum: annotations[annotationChecksum], GuardDigest: annotations[annotationGuard],
 		},
 	}
-	if err := readCount(&order.Number, true)(annotations[annotationOrder]); err != nil {
+	if err := readCount(&order.Number, true, maxNumber)(annotations[annotationOrder]); err != nil {
 		return Order{}, &FieldError{annotationOrder, err}
 	}
 	if text := annotations[annotationStage]; text != "" {

@@ -35,6 +35,7 @@ const (
 	maxDimensions = 4
 	maxDimension  = 1 << 20
 	maxNumber     = 1 << 53
+	maxOrderRead  = 1 << 23 // half of what a float32 counts: there is room for orders after it
 )
 
 // Report is what a trainer tells of itself beside the fields of its state packet.
@@ -93,8 +94,8 @@ func ReadReport(attributes map[string]string) (Report, error) {
 	}{
 		{AttributeTrainerID, checkID},
 		{AttributeResumes, checkLength},
-		{AttributeReport, readCount(&report.Number, true)},
-		{AttributeOrderRead, readCount(&report.OrderRead, false)},
+		{AttributeReport, readCount(&report.Number, true, maxNumber)},
+		{AttributeOrderRead, readCount(&report.OrderRead, false, maxOrderRead)},
 		{AttributeGrafts, func(text string) error { return readGrafts(&report.Grafts, text) }},
 		{AttributeAccepts, readNames(&report.Accepts)},
 		{AttributeHostLayers, readNames(&report.HostLayers)},
@@ -209,7 +210,7 @@ func checkLength(text string) error {
 	return nil
 }
 
-func readCount(to *uint64, required bool) func(string) error {
+func readCount(to *uint64, required bool, most uint64) func(string) error {
 	return func(text string) error {
 		if text == "" && !required {
 			return nil
@@ -218,7 +219,7 @@ func readCount(to *uint64, required bool) func(string) error {
 		if err != nil {
 			return err
 		}
-		if value > maxNumber {
+		if value > most {
 			return fmt.Errorf("%d is too large", value)
 		}
 		*to = value

@@ -78,7 +78,7 @@ func ReadSchedule(annotations map[string]string, schedule Schedule) (Schedule, e
 		schedule.Shape = Shape(text)
 	}
 	switch schedule.Shape {
-	case ShapeSigmoid, ShapeLinear, ShapeCosine:
+	case "", ShapeSigmoid, ShapeLinear, ShapeCosine:
 	default:
 		return Schedule{}, &FieldError{annotationShape, fmt.Errorf("unknown shape %.32q", schedule.Shape)}
 	}

@@ -141,9 +141,9 @@ func (s *Service) trainerRoutes(mux *http.ServeMux, listener net.Addr) {
 }
 
 // whenAsked makes a handler at its first request.
-func whenAsked(make func() http.Handler) http.Handler {
-	made := sync.OnceValue(make)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { made().ServeHTTP(w, r) })
+func whenAsked(newHandler func() http.Handler) http.Handler {
+	handler := sync.OnceValue(newHandler)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler().ServeHTTP(w, r) })
 }
 
 func (s *Service) onceBooted(next http.Handler) http.Handler {

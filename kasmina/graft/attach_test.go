@@ -60,9 +60,6 @@ func TestKernelThatIsNotWhatWasAnnouncedIsRefused(t *testing.T) {
 		{"another form", func(w *world, o *trainer.Order) {
 			o.Kernel = w.kernelFile(scaling(w, 2, 2, features/2))
 		}, trainer.AttachMisfit},
-		{"guard of another slot", func(_ *world, o *trainer.Order) {
-			o.Kernel.GuardDigest = "c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f"
-		}, trainer.AttachMisfit},
 		{"not finite", func(w *world, o *trainer.Order) { o.Kernel = w.kernelFile(unbounded(w)) }, trainer.AttachFaulty},
 		{"too few channel weights", func(_ *world, o *trainer.Order) {
 			o.Blend = trainer.Blend{Mode: trainer.Channel, Channels: []float32{1}}

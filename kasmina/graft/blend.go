@@ -14,26 +14,6 @@ import (
 // no known mode.
 var ErrBlend = errors.New("graft: blend does not fit")
 
-// checkBlend holds a blend against the shape of one example of its slot.
-func checkBlend(b *trainer.Blend, s shape) error {
-	switch b.Mode {
-	case "", trainer.Convex, trainer.Residual:
-		return nil
-	case trainer.Channel:
-		if len(b.Channels) != s[0] {
-			return fmt.Errorf("%w: %d channel weights for a slot of %v", ErrBlend, len(b.Channels), []int(s))
-		}
-		return nil
-	case trainer.Confidence:
-		if s[0] < 2 {
-			return fmt.Errorf("%w: a confidence gate needs two channels, the slot is %v", ErrBlend, []int(s))
-		}
-		return nil
-	default:
-		return fmt.Errorf("%w: mode %.32q", ErrBlend, b.Mode)
-	}
-}
-
 // join blends the seed's output with the host's, both of one shape with the
 // batch first. share is above 0 and at most 1. Whether a gradient reaches the
 // host is a matter of whether host is detached; none flows through shares.

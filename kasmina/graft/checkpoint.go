@@ -228,7 +228,7 @@ func (g *Graft) revive(folder string, s *savedSeed) (*seed, error) {
 	if slot == nil {
 		return nil, fmt.Errorf("no slot %q", s.Slot)
 	}
-	if err := checkBlend(&s.Blend, slot.shape); err != nil {
+	if err := s.Blend.Fits(slot.shape); err != nil {
 		return nil, err
 	}
 	content, err := readBounded(filepath.Join(folder, s.Weights+artifactSuffix), kernel.MaxFileBytes)

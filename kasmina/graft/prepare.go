@@ -65,12 +65,8 @@ func (g *Graft) prepare(ctx context.Context, order *trainer.Order, hot *hotList)
 	if slot == nil {
 		return fail(trainer.AttachNoRoom, fmt.Errorf("no slot %q", order.Slot))
 	}
-	if err := checkBlend(&order.Blend, slot.shape); err != nil {
-		return fail(trainer.AttachBlend, err)
-	}
-	if !slot.shape.guards(order.Kernel.GuardDigest, order.Blueprint) {
-		return fail(trainer.AttachMisfit, fmt.Errorf("guard digest %q is not that of the slot, %s",
-			order.Kernel.GuardDigest, slot.shape.guardDigest()))
+	if err := order.Blend.Fits(slot.shape); err != nil {
+		return fail(trainer.AttachBlend, fmt.Errorf("%w: %w", ErrBlend, err))
 	}
 	loaded, failure, err := g.load(ctx, order.Kernel, hot)
 	if err != nil {

@@ -1,12 +1,8 @@
 package graft
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/esper-lite/weatherlight/kernel"
 )
@@ -53,50 +49,4 @@ func (s shape) misfit(k *kernel.Kernel) error {
 		}
 	}
 	return nil
-}
-
-// guardBatch is the number of examples that a guard digest speaks of.
-const guardBatch = 8
-
-// guardDigest is the digest of the guard specification of a kernel for the slot:
-// JSON with sorted keys and a space after each comma and colon.
-func (s shape) guardDigest() string {
-	sizes := s.batched(guardBatch)
-	strides, step := make([]int, len(sizes)), 1
-	for i := len(sizes) - 1; i >= 0; i-- {
-		strides[i] = step
-		step *= sizes[i]
-	}
-	return hexSum(fmt.Sprintf(`[{"dtype": "float32", "index": 0, "requires_grad": false, "shape": [%s], "stride": [%s]}]`,
-		joinInts(sizes), joinInts(strides)))
-}
-
-// maxTier is the highest tier of a blueprint.
-const maxTier = 3
-
-// guards says whether a digest is that of the slot. The library's stand-in, for
-// a kernel whose shapes it was not told, says nothing about the slot.
-func (s shape) guards(digest, blueprint string) bool {
-	if digest == "" || digest == s.guardDigest() {
-		return true
-	}
-	for tier := range maxTier + 1 {
-		if digest == hexSum(blueprint+":"+strconv.Itoa(tier)) {
-			return true
-		}
-	}
-	return false
-}
-
-func hexSum(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
-
-func joinInts(numbers []int) string {
-	texts := make([]string, len(numbers))
-	for i, n := range numbers {
-		texts[i] = strconv.Itoa(n)
-	}
-	return strings.Join(texts, ", ")
 }

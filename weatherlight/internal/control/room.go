@@ -74,8 +74,10 @@ func marshal[R any](record *R) ([]byte, error) { return json.Marshal(record) }
 func (r *Room) Counters() *kasmina.Counters { return r.counters }
 
 // Conflicts is how often a record was changed by another instance while it was
-// decided on, and Recovered how many outputs were found in records and published.
+// decided on.
 func (r *Room) Conflicts() int64 { return r.seeds.Conflicts() + r.control.Conflicts() }
+
+// Recovered is how many outputs were found in records and published.
 func (r *Room) Recovered() int64 { return r.seeds.Recovered() + r.control.Recovered() }
 
 // publish sends outputs: field reports by way of their log, everything else at

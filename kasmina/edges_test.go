@@ -1,0 +1,325 @@
+package kasmina
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// forced sets the kernel breaker by command.
+func (w *world) forced(state leyline.CircuitBreakerState) {
+	w.t.Helper()
+	w.accepts(w.command(0, "", func(c *leyline.AdaptationCommand) {
+		c.CommandType = leyline.CommandType_COMMAND_CIRCUIT_BREAKER
+		c.Payload = &leyline.AdaptationCommand_CircuitBreaker{CircuitBreaker: &leyline.CommandCircuitBreaker{DesiredState: state}}
+	}))
+}
+
+func TestBreakersProbeEndsWithItsSeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.forced(circuitOpen)
+	w.now = w.now.Add(2 * time.Minute)
+	w.report()
+	w.do(opGerminate, "a")
+	w.trainer.layers, w.trainer.slots = []string{"bias"}, map[string][]int{"hidden": {4}} // the host changes meanwhile
+	w.report()
+	w.decide(w.ready(w.lastRequest()))
+	w.wantStage("a", stageEmbargoed)
+	w.trainer.layers, w.trainer.slots = []string{"weight", "bias"}, map[string][]int{"hidden": {3}}
+	w.report()
+	w.do(opGerminate, "b")
+	w.wantStage("b", stageGerminated)
+}
+
+func TestHostGradientIsToldOnlyWhereASeedIsInTheOutput(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.trainer.spoil = func(s *fakeSeed, m map[string]float32) {
+		if s.stage < stageBlending || s.stage > stageProbationary {
+			delete(m, trainer.MetricHostGradientMax)
+		}
+	}
+	w.meet()
+	for _, id := range []string{"a", "b"} {
+		w.plant(id)
+		w.grow(id, stageFossilized)
+	}
+}
+
+func TestHarmCullsWhateverElseASeedBrings(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*fakeSeed, map[string]float32){
+		"a loss that is no number": spoiled(trainer.MetricLossAfter, float32(math.NaN())),
+		"three times the loss":     spoiled(trainer.MetricLossAfter, 3),
+		"and a gain that may be by chance": func(_ *fakeSeed, m map[string]float32) {
+			m[trainer.MetricLossAfter] = 3
+			delete(m, trainer.MetricAccuracyError)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+			w.meet()
+			w.plant("a")
+			w.grow("a", stageShadowing)
+			w.trainer.spoil = spoil
+			w.report()
+			w.wantStage("a", stageEmbargoed)
+		})
+	}
+}
+
+func TestTuningIsOrderedAgainAfterATakeover(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.meet()
+	w.plant("a")
+	w.grow("a", stageFossilized)
+	checkpoint := *w.trainer.seeds[0] // it is kept, and rests
+	w.report()
+	w.report()
+	next := newFakeTrainer("trainer-2")
+	next.resumes, next.read = "trainer-1", checkpoint.order
+	next.seeds = append(next.seeds, &checkpoint)
+	w.trainer, w.orders = next, nil
+	w.report()
+	w.report()
+	if !slices.Contains(w.kinds(), "tune:a") {
+		t.Errorf("orders %v", w.kinds())
+	}
+}
+
+func TestEveryKeptSeedIsTuned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.trainer.slots["other"] = []int{3}
+	w.meet()
+	w.plant("a")
+	w.plant("b", annotate("slot", "other"))
+	w.grow("a", stageFossilized)
+	w.grow("b", stageFossilized)
+	w.report()
+	w.report()
+	for _, want := range []string{"tune:a", "tune:b"} {
+		if !slices.Contains(w.kinds(), want) {
+			t.Errorf("no %s in %v", want, w.kinds())
+		}
+	}
+}
+
+func TestRunThatNobodyReportsForRests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("a")
+	w.do(opCull, "a")
+	w.hurried = true
+	writes := 0
+	end := w.now.Add(40 * 24 * time.Hour)
+	for w.now.Before(end) {
+		due := w.core.Decide(w.record, Tick{}, w.now).Due
+		if due.IsZero() {
+			break
+		}
+		w.now = due
+		if d := w.decide(Tick{}); d.Record != nil {
+			writes++
+		}
+	}
+	if writes > 2 {
+		t.Errorf("it was written %d times", writes)
+	}
+	w.now, w.hurried, w.trainer.seeds = end, false, nil
+	w.report()
+	w.report()
+	if w.record.find("a") != nil {
+		t.Errorf("when its trainer is back without it, the seed is in %s", w.stage("a"))
+	}
+}
+
+func TestKeptSeedIsNeverPaused(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(*world){
+		"the record is lost while the run is halted": func(w *world) {
+			w.grow("a", stageFossilized)
+			w.report()
+			w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY), annotate("level", "4")))
+			w.report()
+			w.record, w.orders, w.numbers = nil, nil, map[uint64]string{}
+		},
+		"an emergency comes between the order to keep and its effect": func(w *world) {
+			w.grow("a", stageProbationary)
+			for !slices.Contains(w.kinds(), "keep:a") {
+				w.report()
+			}
+			w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY), annotate("level", "3")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+			w.meet()
+			w.plant("a")
+			prepare(w)
+			for range 5 {
+				w.report()
+			}
+			if slices.Contains(w.kinds(), "pause:a") || w.record.find("a").Paused != 0 {
+				t.Errorf("orders %v, paused: %v", w.kinds(), w.record.find("a").Paused.names())
+			}
+		})
+	}
+}
+
+func TestLossBelowZeroLevelsOut(t *testing.T) {
+	t.Parallel()
+	p := newProgress()
+	for _, loss := range []figure{-10, -10, -9.95, -9.9, -9.85} {
+		e := nothing()
+		e.LossAfter = loss
+		p.note(e, 0.01)
+	}
+	if p.SinceBest != 4 || p.BestLoss != -10 {
+		t.Errorf("%d reports since the best, %v", p.SinceBest, p.BestLoss)
+	}
+}
+
+func TestCosineBoundOfOneAllowsAll(t *testing.T) {
+	t.Parallel()
+	for _, value := range []float32{1.0000001, float32(math.NaN())} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("a")
+		w.trainer.spoil = spoiled(trainer.MetricGradientCosine, value)
+		w.report()
+		if violations := w.record.find("a").Isolation.Failures; violations != 0 {
+			t.Errorf("a cosine of %v is %d violations", value, violations)
+		}
+	}
+}
+
+func TestPacketsOfDifferentRunsHaveDifferentIDs(t *testing.T) {
+	t.Parallel()
+	core := newWorld(t).core
+	runs := make(map[string]string)
+	for i, run := range []string{"x", "y"} {
+		var record *Record
+		now := noon.Add(time.Duration(i) * time.Microsecond)
+		report := newFakeTrainer("t").report(now)
+		report.Packet.TrainingRunId = run
+		record = core.Decide(record, report, now).Record
+		for n := range 3 {
+			d := core.Decide(record, Emergency{Level: 1, ID: number(n)}, now)
+			record = d.Record
+			for _, packet := range d.Packets {
+				if other := runs[packet.GetPacketId()]; other != "" {
+					t.Errorf("run %s: %s is a packet of run %s", run, packet.GetPacketId(), other)
+				}
+				runs[packet.GetPacketId()] = run
+			}
+		}
+	}
+}
+
+func TestRampGoesOnAfterTheRecordIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	long := trainer.Schedule{Shape: trainer.ShapeLinear, Steps: 1000, Temperature: 2}
+	w.trainer.spoil = func(s *fakeSeed, m map[string]float32) { m[trainer.MetricAlpha] = float32(long.At(s.steps)) }
+	w.meet()
+	w.plant("a", annotate("alpha_schedule", "linear"), annotate("alpha_steps", "1000"))
+	w.grow("a", stageBlending)
+	w.report()
+	w.record, w.orders, w.numbers = nil, nil, map[uint64]string{}
+	for range 5 {
+		w.report()
+	}
+	w.wantStage("a", stageBlending)
+}
+
+func TestAttachThatFoundNoRoomIsOrderedLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "a")
+	for k := range 10 { // the trainer lists strays, and reads nothing
+		w.trainer.seeds = nil
+		for i := range 32 {
+			w.trainer.seeds = append(w.trainer.seeds, &fakeSeed{id: "stray-" + number(k*32+i), stage: stageTraining})
+		}
+		w.now = w.now.Add(10 * time.Millisecond)
+		w.decide(w.trainer.report(w.now))
+	}
+	w.decide(w.ready(w.lastRequest()))
+	w.trainer.seeds = nil
+	for range 5 {
+		w.report()
+	}
+	w.wantStage("a", stageTraining)
+}
+
+func TestSecondGerminationWithOtherRulesIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "a")
+	w.rejects(w.command(opGerminate, "a", annotate("promotion_min_training", "9")), ReasonSeedLive)
+}
+
+func TestEmergencyOfAnUnknownRunOrLevel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.rejects(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY), annotate("level", "4")), ReasonNoTrainer)
+	if w.record != nil {
+		t.Error("a run that nobody trains has a record")
+	}
+	w.meet()
+	w.decide(Emergency{Level: 7, ID: "x"})
+	if got := w.orders[len(w.orders)-1]; got.Level != leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT {
+		t.Errorf("a level above all was ordered as %s", got.Level)
+	}
+}
+
+func TestRollbackIsMeasuredFromTheCommand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("a")
+	w.grow("a", stageShadowing)
+	w.accepts(w.command(0, "a", ofType(leyline.CommandType_COMMAND_ROLLBACK), func(c *leyline.AdaptationCommand) { c.Payload = nil }))
+	orders := w.orders
+	w.orders = nil
+	for range 5 { // the order is lost
+		w.now = w.now.Add(10 * time.Second)
+		w.decide(w.trainer.report(w.now))
+	}
+	w.orders = append(orders, w.orders...)
+	w.now = w.now.Add(10 * time.Second)
+	w.trainer.obey(w.orders)
+	w.decide(w.trainer.report(w.now))
+	if _, told := w.told("rollback_done"); !strings.HasPrefix(told["latency_ms"], "60") {
+		t.Errorf("a rollback of a minute took %s ms", told["latency_ms"])
+	}
+}
+
+func TestSilenceIsShortAgainSoonAfterALongGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.now = w.now.Add(2 * time.Hour)
+	w.decide(w.trainer.report(w.now))
+	for range 12 {
+		w.now = w.now.Add(10 * time.Second)
+		w.decide(w.trainer.report(w.now))
+	}
+	if silence := w.core.config.silence(&w.record.Trainer); silence > time.Minute {
+		t.Errorf("it is %v", silence)
+	}
+}
