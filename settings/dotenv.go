@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/joho/godotenv"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // maxEnvFile bounds a .env file; a bigger one is some other file.
@@ -14,14 +17,21 @@ const maxEnvFile = 64 << 10
 
 // readEnvFile returns the assignments of a .env file; a missing file has none.
 func readEnvFile(path string) (map[string]string, error) {
-	text, err := readRegular(path, maxEnvFile)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, err := regularfile.Read(path, maxEnvFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, regularfile.ErrNotRegular) && isNull(path) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return parseEnvFile(string(text))
+}
+
+// isNull says that a path is the null device, the customary name of an empty file.
+func isNull(path string) bool {
+	info, err := os.Stat(path)
+	null, nerr := os.Stat(os.DevNull)
+	return err == nil && nerr == nil && os.SameFile(info, null)
 }
 
 func parseEnvFile(text string) (map[string]string, error) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // SecretFileEnv is the variable that names the file of secrets.
@@ -50,9 +52,9 @@ func others(secrets []string, current string) []string {
 // readSecrets reads one secret a line. Blanks within a line are part of it; only
 // the line ends are not.
 func readSecrets(path string) ([]string, error) {
-	content, err := readRegular(path, maxSecretFile)
+	content, err := regularfile.Read(path, maxSecretFile)
 	if err != nil {
-		return nil, fmt.Errorf("read secrets: %s %w", path, err)
+		return nil, fmt.Errorf("read secrets: %w", err)
 	}
 	var secrets []string
 	for line := range strings.Lines(string(content)) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // ErrJournalBusy says that another process forges with the same journal.
@@ -89,7 +90,7 @@ func lockFile(path string) (*os.File, error) {
 // read fills the ledger, and returns the number of lines and the length of the
 // file up to the last whole one.
 func (j *journal) read(logger *slog.Logger) (lines int, whole int64, err error) {
-	text, err := readBounded(j.path)
+	text, err := regularfile.Read(j.path, maxJournalBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, nil
 	}
@@ -121,17 +122,6 @@ func (l *ledger) takeLines(text []byte, leftOut func(line int, err error)) (line
 		}
 	}
 	return lines, int64(len(text))
-}
-
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxJournalBytes {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", path, info.Size(), maxJournalBytes)
-	}
-	return os.ReadFile(path)
 }
 
 // compact replaces the file by the shortest one that says the same, at once or

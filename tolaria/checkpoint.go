@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 )
 
@@ -101,7 +101,7 @@ func (t *Trainer) saved() (*saved, error) {
 
 // load takes up a checkpoint of the same run.
 func (t *Trainer) load(folder string) error {
-	content, err := readBounded(filepath.Join(folder, checkpointName), maxCheckpoint)
+	content, err := regularfile.Read(filepath.Join(folder, checkpointName), maxCheckpoint)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -174,21 +174,6 @@ func decodeCheckpoint(content []byte) (*saved, error) {
 		return nil, fmt.Errorf("%w: a learning rate that is none", ErrCheckpoint)
 	}
 	return &s, nil
-}
-
-func readBounded(path string, most int64) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	content, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, err
-	}
-	if int64(len(content)) > most {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
-	}
-	return content, nil
 }
 
 // removeOthers removes the seeds of checkpoints before the present one.

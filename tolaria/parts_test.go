@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 )
@@ -299,7 +300,7 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 	if err := made.Save(folder); err != nil {
 		f.Fatal(err)
 	}
-	content, err := readBounded(folder+"/"+checkpointName, maxCheckpoint)
+	content, err := regularfile.Read(folder+"/"+checkpointName, maxCheckpoint)
 	if err != nil {
 		f.Fatal(err)
 	}

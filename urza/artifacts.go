@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 const (
@@ -151,22 +152,15 @@ func (a folderStore) identify(_ context.Context, path string) (identity, error) 
 	return a.files.identify(path)
 }
 
-// open opens a regular file. Without O_NONBLOCK a pipe in its place would keep the
-// open itself waiting for a writer.
+// open opens a file; what is none counts as not there.
 func (a folderStore) open(_ context.Context, path string) (io.ReadCloser, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	file, err := regularfile.Open(path)
+	// ENXIO is a socket, or a device that is not there.
+	if leadsNowhere(err) || errors.Is(err, unix.ENXIO) || errors.Is(err, regularfile.ErrNotRegular) {
+		err = fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
+	}
 	if err != nil {
-		if leadsNowhere(err) || errors.Is(err, unix.ENXIO) { // a socket, or a device that is not there
-			err = fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
-		}
 		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: no regular file: %w", path, fs.ErrNotExist)
-	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -79,32 +79,20 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 	return nil
 }
 
-// maxImport bounds a file that is imported: it is held in memory whole.
+// maxImport bounds a file that is imported or exported: it is held in memory whole.
 const maxImport = 1 << 30
 
-// readImport reads a regular file whose size is within what can be a kernel.
+// readImport reads a file whose size is within what can be a kernel.
 func readImport(name string) ([]byte, error) {
-	// Without O_NONBLOCK a pipe would keep the open itself waiting for a writer.
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
 	bound, why := int64(maxImport), "the most that is stored as opaque bytes"
 	if strings.EqualFold(filepath.Ext(name), ".onnx") {
 		bound, why = kernel.MaxFileBytes, "the most that the ONNX profile allows"
 	}
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	case info.Size() > bound:
-		return nil, fmt.Errorf("%s has %d bytes, more than %d, %s", name, info.Size(), bound, why)
+	content, err := regularfile.Read(name, bound)
+	if errors.Is(err, regularfile.ErrTooLarge) {
+		err = fmt.Errorf("%w, %s", err, why)
 	}
-	return io.ReadAll(io.LimitReader(file, bound)) // it may grow meanwhile
+	return content, err
 }
 
 // describe finds the blueprint in Karn's catalogue or in the library, or makes one.
@@ -150,12 +138,15 @@ func exportKernel(ctx context.Context, id, file string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		content, err := opened.library.OpenArtifact(ctx, record.ArtifactRef)
+		artifact, err := opened.library.OpenArtifact(ctx, record.ArtifactRef)
 		if err != nil {
 			return err
 		}
-		defer content.Close()
-		if err := writeWhole(file, content); err != nil {
+		content, err := regularfile.ReadAll(artifact, maxImport)
+		if err = errors.Join(err, artifact.Close()); err != nil {
+			return err
+		}
+		if err := atomicfile.WriteFile(file, content, 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "%s  %s  %d bytes\n", file, record.Checksum, record.Bytes)
@@ -163,23 +154,6 @@ func exportKernel(ctx context.Context, id, file string, out io.Writer) error {
 	})
 	if err != nil {
 		return fmt.Errorf("export kernel: %w", err)
-	}
-	return nil
-}
-
-// writeWhole replaces the file in one step, so that a failure leaves what was there.
-func writeWhole(file string, content io.Reader) error {
-	temp, err := os.CreateTemp(filepath.Dir(file), ".export-*.tmp")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	_, err = io.Copy(temp, content)
-	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", file, err), os.Remove(temp.Name()))
 	}
 	return nil
 }

@@ -7,14 +7,14 @@ import (
 )
 
 // subsystem is what a subsystem may import: contracts, never a neighbour.
-var subsystem = []string{"leyline", "telemetry", "signing", "kernel", "trainer", "internal/atomicfile"}
+var subsystem = []string{"leyline", "telemetry", "signing", "kernel", "trainer", "internal/atomicfile", "internal/regularfile"}
 
 // allowedImports is the import table of docs/architecture.md: what the
 // production code below each folder may import of this module. A folder
 // always reaches what is below itself.
 var allowedImports = map[string][]string{
 	"leyline":   {},
-	"settings":  {},
+	"settings":  {"internal/regularfile"},
 	"supervise": {},
 	"kernel":    {},
 	"signing":   {"leyline"},
@@ -26,7 +26,9 @@ var allowedImports = map[string][]string{
 	"urza":      subsystem,
 	"kasmina":   subsystem,
 	"tamiyo":    subsystem,
-	"tolaria":   {"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile"},
+	"tolaria": {
+		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/regularfile",
+	},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker",

@@ -1,16 +1,15 @@
 package graft
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -130,7 +129,7 @@ func (g *Graft) Load(folder string) error {
 	if g.running.Load() || g.attached() > 0 {
 		return fmt.Errorf("%w: is loaded once, before Run", ErrCheckpoint)
 	}
-	content, err := readBounded(filepath.Join(folder, manifestName), maxManifest)
+	content, err := regularfile.Read(filepath.Join(folder, manifestName), maxManifest)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -160,22 +159,6 @@ func (g *Graft) Load(folder string) error {
 		g.config.Resumes = m.TrainerID
 	}
 	return nil
-}
-
-func readBounded(path string, most int64) ([]byte, error) {
-	// Nothing but the file's own size bounds the wait: it is a local file.
-	reader, err := openFile(context.Background(), path)
-	if err != nil {
-		return nil, err
-	}
-	content, err := io.ReadAll(io.LimitReader(reader, most+1))
-	if err = errors.Join(err, reader.Close()); err != nil {
-		return nil, err
-	}
-	if int64(len(content)) > most {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
-	}
-	return content, nil
 }
 
 // decodeManifest reads a manifest within the bounds of what a graft holds.
@@ -231,7 +214,7 @@ func (g *Graft) revive(folder string, s *savedSeed) (*seed, error) {
 	if err := s.Blend.Fits(slot.shape); err != nil {
 		return nil, err
 	}
-	content, err := readBounded(filepath.Join(folder, s.Weights+artifactSuffix), kernel.MaxFileBytes)
+	content, err := regularfile.Read(filepath.Join(folder, s.Weights+artifactSuffix), kernel.MaxFileBytes)
 	if err != nil {
 		return nil, err
 	}

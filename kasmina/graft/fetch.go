@@ -8,13 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"aead.dev/minisign"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -196,30 +195,17 @@ func (f *fetcher) read(ctx context.Context, access, ref string, most int64) ([]b
 	if err != nil {
 		return nil, err
 	}
-	content, err := io.ReadAll(io.LimitReader(reader, most+1))
+	content, err := regularfile.ReadAll(reader, most)
 	if err = errors.Join(err, reader.Close()); err != nil {
 		return nil, err
-	}
-	if int64(len(content)) > most {
-		return nil, fmt.Errorf("more than %d bytes", most)
 	}
 	return content, nil
 }
 
-// openFile opens a regular file. Without O_NONBLOCK a pipe in its place would keep
-// the open itself waiting for a writer.
 func openFile(_ context.Context, ref string) (io.ReadCloser, error) {
-	path := strings.TrimPrefix(ref, "file://")
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := regularfile.Open(strings.TrimPrefix(ref, "file://"))
 	if err != nil {
 		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }

@@ -1,0 +1,59 @@
+// Package regularfile reads files whose names come from outside: at most so many bytes,
+// and without ever waiting for a writer.
+package regularfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// ErrNotRegular reports a name under which there is a folder, a pipe or a device.
+var ErrNotRegular = errors.New("is not a regular file")
+
+// ErrTooLarge reports content above the bound.
+var ErrTooLarge = errors.New("is too large")
+
+// Open opens a file for reading. A pipe under the name is refused at once.
+func Open(path string) (*os.File, error) {
+	// Without O_NONBLOCK a pipe keeps the open itself, before it can be looked at.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s %w", path, ErrNotRegular)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// Read returns what is in a file of at most bound bytes.
+func Read(path string, bound int64) ([]byte, error) {
+	file, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := ReadAll(file, bound)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return content, nil
+}
+
+// ReadAll reads to the end of what has at most bound bytes.
+func ReadAll(from io.Reader, bound int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(from, bound+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > bound {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, bound)
+	}
+	return content, nil
+}
