@@ -55,7 +55,7 @@ func unpack(t testing.TB) *root {
 	if r.jailed {
 		err = os.Chown(r.path(r.data), int(r.uid), int(r.uid))
 	}
-	if err := errors.Join(err, os.Chmod(folder, 0o755)); err != nil { //nolint:gosec // as the root of an image is
+	if err := errors.Join(err, os.Chmod(folder, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -65,7 +65,7 @@ func (r *root) path(inside string) string { return filepath.Join(r.folder, insid
 
 func (r *root) make(folder string) {
 	r.t.Helper()
-	if err := os.MkdirAll(r.path(folder), 0o755); err != nil { //nolint:gosec // as in the image
+	if err := os.MkdirAll(r.path(folder), 0o755); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -78,7 +78,7 @@ func (r *root) install(file, inside string) {
 		r.t.Fatal(err)
 	}
 	defer from.Close()
-	to, err := os.OpenFile(r.path(inside), os.O_CREATE|os.O_WRONLY, 0o755) //nolint:gosec // a command
+	to, err := os.OpenFile(r.path(inside), os.O_CREATE|os.O_WRONLY, 0o755)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func verify(t testing.TB, name, text string, dropIns ...string) string {
 		if _, err := os.Stat(filepath.Join("..", "cmd", path.Base(command))); err != nil {
 			continue // there is no such command: systemd is to say so
 		}
-		if err := os.WriteFile(file, nil, 0o700); err != nil { //nolint:gosec // it stands for a command
+		if err := os.WriteFile(file, nil, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

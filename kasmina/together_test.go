@@ -119,7 +119,7 @@ func (w *together) epoch(epoch int) {
 	for _, seed := range w.graft.Seeds() {
 		evidence[seed.ID] = graft.Evidence{
 			Loss:      graft.Comparison{Before: 1, After: 0.5, Error: 0.01, Examples: 100},
-			TrainLoss: 1 / float64(epoch+1),
+			TrainLoss: new(1 / float64(epoch+1)),
 		}
 	}
 	w.graft.Report(&leyline.SystemStatePacket{CurrentEpoch: uint32(epoch + 1)}, evidence)

@@ -81,7 +81,7 @@ func addAuthority(option *rueidis.ClientOption, file string) error {
 	if option.TLSConfig == nil {
 		return errors.New("ca is given, but the address is not rediss://")
 	}
-	pem, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	pem, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("read certificate authority: %w", err)
 	}

@@ -19,7 +19,7 @@ const rhythmSpread = time.Hour
 // RhythmOf is the rhythm of a name. A client goes by that of its consumer.
 func RhythmOf(name string) Rhythm {
 	sum := sha256.Sum256([]byte(name))
-	return Rhythm{time.Duration(binary.BigEndian.Uint64(sum[:]) % uint64(rhythmSpread))} //nolint:gosec // less than an hour
+	return Rhythm{time.Duration(binary.BigEndian.Uint64(sum[:]) % uint64(rhythmSpread))}
 }
 
 // Until is the time until the next beat of a period, or the one after it when

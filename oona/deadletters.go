@@ -149,7 +149,7 @@ func (c *Client) PurgeDeadLetters(ctx context.Context, ids ...string) (int64, er
 func (c *Client) PurgeDeadLettersBefore(ctx context.Context, before time.Time) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	keep := entryID{ms: uint64(max(0, before.UnixMilli()))} //nolint:gosec // not negative
+	keep := entryID{ms: uint64(max(0, before.UnixMilli()))}
 	command := c.rdb.B().Xtrim().Key(c.cfg.DeadLetter).Minid().Exact().Threshold(keep.String()).Build()
 	n, err := c.rdb.Do(ctx, command).AsInt64()
 	if err != nil {

@@ -109,9 +109,9 @@ func legible(m Message) bool {
 // appendEnvelope begins an envelope, up to the payload of the given size.
 func appendEnvelope(buf []byte, kind leyline.BusMessageType, size int) []byte {
 	buf = protowire.AppendTag(buf, fieldType, protowire.VarintType)
-	buf = protowire.AppendVarint(buf, uint64(kind)) //nolint:gosec // known types are positive
+	buf = protowire.AppendVarint(buf, uint64(kind))
 	buf = protowire.AppendTag(buf, fieldPayload, protowire.BytesType)
-	return protowire.AppendVarint(buf, uint64(size)) //nolint:gosec // sizes are positive
+	return protowire.AppendVarint(buf, uint64(size))
 }
 
 // seal ends an envelope with its attributes and signs it. Both strings share the

@@ -55,5 +55,5 @@ func publishedAt(id string) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(parsed.ms)) //nolint:gosec // a clock in milliseconds
+	return time.UnixMilli(int64(parsed.ms))
 }

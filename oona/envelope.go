@@ -113,7 +113,7 @@ func (e *envelope) decodeField(number protowire.Number, wire protowire.Type, b [
 	switch {
 	case number == fieldType && wire == protowire.VarintType:
 		v, _ := protowire.ConsumeVarint(b)
-		e.kind = leyline.BusMessageType(int32(v)) //nolint:gosec // protobuf enums are truncated to 32 bits
+		e.kind = leyline.BusMessageType(int32(v))
 	case number == fieldPayload && wire == protowire.BytesType:
 		e.payload, _ = protowire.ConsumeBytes(b)
 	case number == fieldAttributes && wire == protowire.BytesType:
@@ -182,7 +182,7 @@ func sortedKeys(attributes map[string]string) []string {
 func appendAttribute(buf []byte, key, value string) []byte {
 	size := 2 + len(key) + len(value) + protowire.SizeVarint(uint64(len(key))) + protowire.SizeVarint(uint64(len(value)))
 	buf = protowire.AppendTag(buf, fieldAttributes, protowire.BytesType)
-	buf = protowire.AppendVarint(buf, uint64(size)) //nolint:gosec // sizes are positive
+	buf = protowire.AppendVarint(buf, uint64(size))
 	buf = protowire.AppendTag(buf, 1, protowire.BytesType)
 	buf = protowire.AppendString(buf, key)
 	buf = protowire.AppendTag(buf, 2, protowire.BytesType)

@@ -100,7 +100,7 @@ type recorder struct {
 // clocks, counts as none.
 func (r *recorder) observe(d time.Duration, n int) {
 	d = max(d, 0)
-	r.counts[sort.SearchFloat64s(latencyBounds[:], d.Seconds())].Add(uint64(n)) //nolint:gosec // not negative
+	r.counts[sort.SearchFloat64s(latencyBounds[:], d.Seconds())].Add(uint64(n))
 	r.sum.Add(int64(d) * int64(n))
 }
 

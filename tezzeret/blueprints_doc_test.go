@@ -40,7 +40,7 @@ func TestBlueprintsPageIsCurrent(t *testing.T) {
 		page += costRow(t, d)
 	}
 	if *update {
-		if err := os.WriteFile(blueprintsPage, []byte(page), 0o644); err != nil { //nolint:gosec // a page for everybody
+		if err := os.WriteFile(blueprintsPage, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -207,7 +207,7 @@ func TestKilledAtEachStepOfTheForge(t *testing.T) {
 // forgeInChild forges in a process that lives for so many steps.
 func forgeInChild(t *testing.T, folder string, step int, killed bool) {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this test binary itself
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	child.Env = append(os.Environ(), killedForge+"="+folder, killedStep+"="+strconv.Itoa(step))
 	out, err := child.CombinedOutput()
 	if killed == (err == nil) || killed == child.ProcessState.Exited() {
@@ -220,7 +220,7 @@ func forgeInChild(t *testing.T, folder string, step int, killed bool) {
 func killUntilDone(t *testing.T, folder string, rng *rand.Rand) (kills int) {
 	t.Helper()
 	for {
-		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this test binary itself
+		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 		child.Env = append(os.Environ(), killedForge+"="+folder)
 		output, err := child.StdoutPipe()
 		if err != nil {

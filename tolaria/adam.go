@@ -15,28 +15,28 @@ const (
 	adamEpsilon = 1e-8
 )
 
-// Adam is the optimizer of Kingma and Ba (2015), "Adam: A Method for Stochastic
+// adam is the optimizer of Kingma and Ba (2015), "Adam: A Method for Stochastic
 // Optimization", with its published constants. It keeps its state by parameter:
 // what a seed has gathered while it grew goes on when it is part of the network.
 // The zero value is ready to use. It belongs to one goroutine.
-type Adam struct {
-	states map[*kernel.Parameter]*Moments
+type adam struct {
+	states map[*kernel.Parameter]*moments
 }
 
-// Moments are the optimizer's state of one parameter: running means of its
+// moments are the optimizer's state of one parameter: running means of its
 // gradient and of the squared gradient, and the steps taken.
-type Moments struct {
+type moments struct {
 	Steps  int       `json:"steps"`
 	First  []float64 `json:"first"`
 	Second []float64 `json:"second"`
 }
 
-// ErrMoments is wrapped by Put for moments that are not of the parameter.
-var ErrMoments = errors.New("moments do not fit the parameter")
+// errMoments is wrapped by Put for moments that are not of the parameter.
+var errMoments = errors.New("moments do not fit the parameter")
 
 // Step moves the parameters along their gradients at a learning rate, and clears
 // the gradients.
-func (a *Adam) Step(rate float64, parameters []*kernel.Parameter) {
+func (a *adam) Step(rate float64, parameters []*kernel.Parameter) {
 	for _, parameter := range parameters {
 		if parameter.Grad == nil {
 			continue
@@ -46,24 +46,24 @@ func (a *Adam) Step(rate float64, parameters []*kernel.Parameter) {
 	}
 }
 
-func (a *Adam) of(parameter *kernel.Parameter) *Moments {
+func (a *adam) of(parameter *kernel.Parameter) *moments {
 	state, ok := a.states[parameter]
 	if !ok {
 		size := len(parameter.Value.Data)
-		state = &Moments{First: make([]float64, size), Second: make([]float64, size)}
+		state = &moments{First: make([]float64, size), Second: make([]float64, size)}
 		a.set(parameter, state)
 	}
 	return state
 }
 
-func (a *Adam) set(parameter *kernel.Parameter, state *Moments) {
+func (a *adam) set(parameter *kernel.Parameter, state *moments) {
 	if a.states == nil {
-		a.states = make(map[*kernel.Parameter]*Moments)
+		a.states = make(map[*kernel.Parameter]*moments)
 	}
 	a.states[parameter] = state
 }
 
-func (m *Moments) apply(rate float64, parameter *kernel.Parameter) {
+func (m *moments) apply(rate float64, parameter *kernel.Parameter) {
 	m.Steps++
 	correction1 := 1 - math.Pow(adamBeta1, float64(m.Steps))
 	correction2 := 1 - math.Pow(adamBeta2, float64(m.Steps))
@@ -77,8 +77,8 @@ func (m *Moments) apply(rate float64, parameter *kernel.Parameter) {
 }
 
 // Get copies the states of parameters; nil stands for one that never moved.
-func (a *Adam) Get(parameters []*kernel.Parameter) []*Moments {
-	states := make([]*Moments, len(parameters))
+func (a *adam) Get(parameters []*kernel.Parameter) []*moments {
+	states := make([]*moments, len(parameters))
 	for i, parameter := range parameters {
 		if state, ok := a.states[parameter]; ok {
 			states[i] = state.clone()
@@ -88,13 +88,13 @@ func (a *Adam) Get(parameters []*kernel.Parameter) []*Moments {
 }
 
 // Put sets the states of parameters to copies of those that Get gave.
-func (a *Adam) Put(parameters []*kernel.Parameter, states []*Moments) error {
+func (a *adam) Put(parameters []*kernel.Parameter, states []*moments) error {
 	if len(states) != len(parameters) {
-		return fmt.Errorf("%w: %d states for %d parameters", ErrMoments, len(states), len(parameters))
+		return fmt.Errorf("%w: %d states for %d parameters", errMoments, len(states), len(parameters))
 	}
 	for i, state := range states {
 		if state != nil && !state.fits(parameters[i]) {
-			return fmt.Errorf("%w: %s", ErrMoments, parameters[i].Name)
+			return fmt.Errorf("%w: %s", errMoments, parameters[i].Name)
 		}
 	}
 	a.Forget(parameters)
@@ -107,17 +107,17 @@ func (a *Adam) Put(parameters []*kernel.Parameter, states []*Moments) error {
 }
 
 // Forget drops the states of parameters that are gone.
-func (a *Adam) Forget(parameters []*kernel.Parameter) {
+func (a *adam) Forget(parameters []*kernel.Parameter) {
 	for _, parameter := range parameters {
 		delete(a.states, parameter)
 	}
 }
 
-func (m *Moments) clone() *Moments {
-	return &Moments{Steps: m.Steps, First: slices.Clone(m.First), Second: slices.Clone(m.Second)}
+func (m *moments) clone() *moments {
+	return &moments{Steps: m.Steps, First: slices.Clone(m.First), Second: slices.Clone(m.Second)}
 }
 
-func (m *Moments) fits(parameter *kernel.Parameter) bool {
+func (m *moments) fits(parameter *kernel.Parameter) bool {
 	size := len(parameter.Value.Data)
 	return m.Steps >= 0 && len(m.First) == size && len(m.Second) == size
 }

@@ -33,12 +33,12 @@ type saved struct {
 	Slot     []int  `json:"slot"`
 	Seeds    string `json:"seeds"` // name of the graft's folder
 	Epochs   int    `json:"epochs"`
+	Trained  int    `json:"trained"` // epochs
 	Rejected int    `json:"rejected"`
 
 	Weights   graft.Weights         `json:"weights"`
-	Moments   []*Moments            `json:"moments"`
-	OfSeeds   map[string][]*Moments `json:"of_seeds"`
-	Kept      map[string]int        `json:"kept"`
+	Moments   []*moments            `json:"moments"`
+	OfSeeds   map[string][]*moments `json:"of_seeds"`
 	Rate      annealer              `json:"rate"`
 	SeedRate  float64               `json:"seed_rate"`
 	Order     []byte                `json:"order"` // states of the random streams
@@ -77,10 +77,10 @@ func (t *Trainer) saved() (*saved, error) {
 	parameters := t.network.Parameters()
 	s := &saved{
 		Version: checkpointVersion, Run: t.config.RunID, Seed: t.config.Seed, Slot: t.config.Slot,
-		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Rejected: t.rejected,
+		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Trained: t.trained, Rejected: t.rejected,
 		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
-		OfSeeds: make(map[string][]*Moments), Kept: t.kept,
-		Rate: t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,
+		OfSeeds: make(map[string][]*moments),
+		Rate:    t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,
 		GradMax: t.result.HostGradientMax, Unchanged: t.result.HostUnchanged,
 		Dropped: t.result.Dropped, KeptCount: t.result.Kept,
 	}
@@ -127,9 +127,6 @@ func (t *Trainer) load(folder string) error {
 			t.join(seed.ID, parameters)
 		}
 	}
-	if t.blending() {
-		t.resting = bitsOf(t.network.hidden.parameters())
-	}
 	return nil
 }
 
@@ -146,8 +143,7 @@ func (t *Trainer) take(s *saved) error {
 	}
 	s.Rate.floor, s.Rate.patience = t.rate.floor, t.rate.patience
 	t.rate, t.config.SeedRate = s.Rate, s.SeedRate
-	t.epochs, t.rejected, t.germinated = s.Epochs, s.Rejected, s.First != nil
-	maps.Copy(t.kept, s.Kept)
+	t.epochs, t.trained, t.rejected, t.germinated = s.Epochs, s.Trained, s.Rejected, s.First != nil
 	t.result.Rates = s.Rates
 	t.result.HostGradientMax, t.result.HostUnchanged = s.GradMax, s.Unchanged
 	t.result.Kept, t.result.Dropped = s.KeptCount, s.Dropped
@@ -168,7 +164,7 @@ func decodeCheckpoint(content []byte) (*saved, error) {
 		return nil, fmt.Errorf("%w: version %d, this is %d", ErrCheckpoint, s.Version, checkpointVersion)
 	case !strings.HasPrefix(s.Seeds, seedsPrefix) || strings.ContainsAny(s.Seeds, `/\`):
 		return nil, fmt.Errorf("%w: seeds in %.40q", ErrCheckpoint, s.Seeds)
-	case s.Epochs < 0 || s.Rejected < 0 || s.Dropped < 0 || s.KeptCount < 0:
+	case s.Epochs < 0 || s.Trained < 0 || s.Rejected < 0 || s.Dropped < 0 || s.KeptCount < 0:
 		return nil, fmt.Errorf("%w: a count below 0", ErrCheckpoint)
 	case !validRate(s.Rate.Rate) || !validRate(s.SeedRate):
 		return nil, fmt.Errorf("%w: a learning rate that is none", ErrCheckpoint)

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -50,22 +48,33 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		t.rate.see(epoch.Loss)
 	}
 	epoch.Took = time.Since(started)
-	packet, err := t.packet(epoch)
-	if err != nil {
-		return err
-	}
-	t.report(packet, evidence)
+	t.report(t.packet(epoch), evidence)
 	t.result.Epochs = append(t.result.Epochs, epoch)
 	if t.config.OnEpoch != nil {
 		t.config.OnEpoch(epoch)
 	}
-	if t.config.Settle == nil {
-		return nil
-	}
-	if err := t.config.Settle(ctx, t.reports, t.graft); err != nil {
-		return fmt.Errorf("settle: %w", err)
+	switch {
+	case t.config.Settle != nil:
+		if err := t.config.Settle(ctx, t.reports, t.graft); err != nil {
+			return fmt.Errorf("settle: %w", err)
+		}
+	case losses.none():
+		t.keepPace(ctx, epoch.Took)
+	default:
+		t.pace = epoch.Took
 	}
 	return nil
+}
+
+// keepPace has an epoch without training take as long as one with it, so that the
+// service has the same time for its answer.
+func (t *Trainer) keepPace(ctx context.Context, took time.Duration) {
+	timer := time.NewTimer(t.pace - took)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (t *Trainer) report(packet *leyline.SystemStatePacket, evidence map[string]graft.Evidence) {
@@ -85,8 +94,11 @@ func (t *Trainer) measure(trained losses) (Epoch, map[string]graft.Evidence, err
 		return Epoch{}, nil, fmt.Errorf("measure the network: %w", err)
 	}
 	epoch := Epoch{
-		Number: t.epochs, TrainLoss: trained.host, Rate: t.rate.Rate, Seeds: t.slot.Seeds(),
+		Number: t.epochs, Rate: t.rate.Rate, Seeds: t.slot.Seeds(),
 		Loss: mean(whole.losses), Accuracy: mean(whole.right), HostAccuracy: mean(whole.right),
+	}
+	if trained.host != nil {
+		epoch.TrainLoss = *trained.host
 	}
 	evidence := make(map[string]graft.Evidence)
 	for i, seed := range t.trials() {
@@ -94,18 +106,17 @@ func (t *Trainer) measure(trained losses) (Epoch, map[string]graft.Evidence, err
 		if err != nil {
 			return Epoch{}, nil, fmt.Errorf("measure seed %s: %w", seed.ID, err)
 		}
-		cosine, err := t.cosine(validation.span(0, min(pulled, validation.Len())), seed.ID)
-		if err != nil {
-			return Epoch{}, nil, fmt.Errorf("measure seed %s: %w", seed.ID, err)
-		}
-		measured.TrainLoss, measured.Cosine = trained.seeds[seed.ID], &cosine
+		measured.Cosine = t.cosine(validation.span(0, min(pulled, validation.Len())), seed.ID)
 		measured.LearningRate = t.config.SeedRate
+		if loss, ok := trained.seeds[seed.ID]; ok {
+			measured.TrainLoss = &loss
+		}
 		evidence[seed.ID] = measured
 		if i == 0 {
 			epoch.HostAccuracy = measured.Accuracy.Before
 		}
-		if trained.host == 0 {
-			epoch.TrainLoss = measured.TrainLoss
+		if trained.host == nil && measured.TrainLoss != nil {
+			epoch.TrainLoss = *measured.TrainLoss
 		}
 	}
 	return epoch, evidence, nil
@@ -135,8 +146,20 @@ func (t *Trainer) judge(data *Dataset, seedID string) (graft.Evidence, error) {
 }
 
 // cosine is between the gradients of the loss without a seed and with it, on the
-// activations of the hidden layer.
-func (t *Trainer) cosine(data *Dataset, seedID string) (float64, error) {
+// activations of the hidden layer. A seed that gives no number has none.
+func (t *Trainer) cosine(data *Dataset, seedID string) *float64 {
+	cosine, err := t.gradientCosine(data, seedID)
+	if err != nil {
+		t.config.Logger.Warn("the gradients of a seed cannot be compared", "seed", seedID, "error", err)
+		return nil
+	}
+	if math.IsNaN(cosine) {
+		return nil
+	}
+	return &cosine
+}
+
+func (t *Trainer) gradientCosine(data *Dataset, seedID string) (float64, error) {
 	t.tape.Reset()
 	t.tape.Train(nil)
 	hidden, err := t.network.Hidden(t.tape, t.tape.Constant(data.Inputs), true)
@@ -220,18 +243,13 @@ const (
 )
 
 // packet is the state packet of an epoch, as far as the trainer knows it.
-func (t *Trainer) packet(epoch Epoch) (*leyline.SystemStatePacket, error) {
-	id, err := uuid.NewRandom()
-	if err != nil {
-		return nil, fmt.Errorf("name the report: %w", err)
-	}
+func (t *Trainer) packet(epoch Epoch) *leyline.SystemStatePacket {
 	behind := float32(0)
 	if t.config.TrainBehind {
 		behind = 1
 	}
 	return &leyline.SystemStatePacket{
-		PacketId:           "tolaria-state-" + id.String(),
-		CurrentEpoch:       uint32(epoch.Number), //nolint:gosec // counts up from 1
+		CurrentEpoch:       uint32(epoch.Number),
 		ValidationAccuracy: float32(epoch.Accuracy),
 		ValidationLoss:     float32(epoch.Loss),
 		TrainingLoss:       float32(epoch.TrainLoss),
@@ -244,5 +262,5 @@ func (t *Trainer) packet(epoch Epoch) (*leyline.SystemStatePacket, error) {
 			metricFrontRests:   1,
 			metricBehindTrains: behind,
 		},
-	}, nil
+	}
 }

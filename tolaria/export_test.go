@@ -3,6 +3,7 @@ package tolaria
 import (
 	"slices"
 
+	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 )
 
@@ -16,8 +17,11 @@ func (t *Trainer) LeakWeights() {
 	t.slot = &leak{slot: t.slot, weights: t.network.hidden.parameters()}
 }
 
-// HiddenBits are the bits of the layer in front of the seeds.
-func (t *Trainer) HiddenBits() [][]uint32 { return bitsOf(t.network.hidden.parameters()) }
+// Hidden are the weights of the layer in front of the seeds.
+func (t *Trainer) Hidden() graft.Weights { return graft.CopyWeights(t.network.hidden.parameters()) }
+
+// Steps is how many steps were trained.
+func (t *Trainer) Steps() int { return len(t.result.Rates) }
 
 type leak struct {
 	slot

@@ -86,14 +86,14 @@ func TestHostTrainsBeforeAndAfterABlendAndRestsInIt(t *testing.T) {
 	t.Parallel()
 	config := newOffice(t, width, helpful).config()
 	var made *tolaria.Trainer
-	last, moved := [][]uint32(nil), make(map[string]bool)
+	last, moved := graft.Weights(nil), make(map[string]bool)
 	config.Seed, config.Rejections = 1, 1
 	config.OnEpoch = func(epoch tolaria.Epoch) {
 		stage := "no seed"
 		for _, seed := range epoch.Seeds {
 			stage = seed.Stage.String()
 		}
-		now := made.HiddenBits()
+		now := made.Hidden()
 		if last != nil && !reflect.DeepEqual(now, last) {
 			moved[stage] = true
 		}
@@ -110,6 +110,70 @@ func TestHostTrainsBeforeAndAfterABlendAndRestsInIt(t *testing.T) {
 		if moved[stage] != want {
 			t.Errorf("%s: the host moved: %v", stage, moved[stage])
 		}
+	}
+}
+
+// firstIn is whether an epoch is the first one of a seed in a stage.
+func firstIn(stage leyline.SeedLifecycleStage) func(tolaria.Epoch) bool {
+	seen := false
+	return func(epoch tolaria.Epoch) bool {
+		if seen || len(epoch.Seeds) == 0 || epoch.Seeds[0].Stage != stage {
+			return false
+		}
+		seen = true
+		return true
+	}
+}
+
+func TestHostTrainsOnWhenNobodyDecidesOnASeed(t *testing.T) {
+	t.Parallel()
+	pauses := func(ctx context.Context, o *office) {
+		o.alarm(ctx, kasmina.Emergency{
+			Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE, Reason: "test", Origin: "test", ID: "1",
+		})
+	}
+	leaves := func(_ context.Context, o *office) { o.leave() }
+	for name, test := range map[string]struct {
+		stage leyline.SeedLifecycleStage
+		act   func(context.Context, *office)
+		idle  int // epochs without training that follow
+	}{
+		"the seed is paused in its blend":         {stageBlending, pauses, 0},
+		"the seed is paused on trial":             {stageShadowing, pauses, 0},
+		"the service is gone while one blends":    {stageBlending, leaves, 0},
+		"the service is gone while one is tested": {stageShadowing, leaves, 19}, // and the one before
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, width, helpful)
+			config := o.config()
+			config.Seed, config.MaxEpochs = 1, 70
+			reached, after := firstIn(test.stage), false
+			idle, trained, steps := 0, 0, 0
+			var made *tolaria.Trainer
+			config.OnEpoch = func(epoch tolaria.Epoch) {
+				done := made.Steps()
+				switch {
+				case reached(epoch):
+					test.act(t.Context(), o)
+					after = true
+				case after && done == steps:
+					idle++
+				case after:
+					trained++
+				}
+				steps = done
+			}
+			made = newTrainer(t, config)
+			result, err := made.Run(t.Context())
+			if err != nil {
+				t.Fatalf("Run: %v", err)
+			}
+			if idle != test.idle || trained < 10 || result.Kept != 0 || !result.HostUnchanged {
+				t.Errorf("%d epochs without training, %d with it, %d seeds kept, unchanged: %v",
+					idle, trained, result.Kept, result.HostUnchanged)
+			}
+		})
 	}
 }
 

@@ -1,7 +1,6 @@
 package tolaria
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -51,62 +50,59 @@ func (d *dense) forward(t *kernel.Tape, x kernel.Value, rests bool) (kernel.Valu
 	return t.Add(product, record(d.bias))
 }
 
-// Host is the network that seeds grow in, small and whole: one hidden layer with
+// host is the network that seeds grow in, small and whole: one hidden layer with
 // a bend, and a head.
 //
 //	inputs [N,inputs] -> hidden, relu -> [N,features] (slot of the seeds) -> head -> logits [N,classes]
-type Host struct {
+type host struct {
 	hidden, head *dense
 }
 
-// HostConfig sizes a host. All three are at least 1.
-type HostConfig struct {
+// hostSize is the size of a host. All three are at least 1.
+type hostSize struct {
 	Inputs   int // features of an example
 	Features int // width of the hidden layer, and so of every seed
 	Classes  int // labels
 }
 
 // parameters is how many weights a host of this size has.
-func (c HostConfig) parameters() int {
+func (c hostSize) parameters() int {
 	return (c.Inputs+1)*c.Features + (c.Features+1)*c.Classes
 }
 
 // ofSize is the same host as wide as makes it come closest to a number of
 // parameters.
-func (c HostConfig) ofSize(parameters int) HostConfig {
+func (c hostSize) ofSize(parameters int) hostSize {
 	perFeature := float64(c.Inputs + 1 + c.Classes)
 	c.Features = max(1, int(math.Round(float64(parameters-c.Classes)/perFeature)))
 	return c
 }
 
-// ErrHost is wrapped by what is wrong with the size of a host.
-var ErrHost = errors.New("host")
-
-func (c HostConfig) check() error {
+func (c hostSize) check() error {
 	if min(c.Inputs, c.Features, c.Classes) < 1 {
-		return fmt.Errorf("%w: %d inputs, %d features and %d classes", ErrHost, c.Inputs, c.Features, c.Classes)
+		return fmt.Errorf("%w: a host of %d inputs, %d features and %d classes", ErrConfig, c.Inputs, c.Features, c.Classes)
 	}
 	return nil
 }
 
-// NewHost makes an untrained host whose weights depend on rng alone.
-func NewHost(config HostConfig, rng *rand.Rand) *Host {
-	return &Host{
+// newHost makes an untrained host whose weights depend on rng alone.
+func newHost(config hostSize, rng *rand.Rand) *host {
+	return &host{
 		hidden: newDense(layerHidden, config.Inputs, config.Features, rng),
 		head:   newDense(layerHead, config.Features, config.Classes, rng),
 	}
 }
 
-// LayerNames lists the layers of every host, input side first.
-func LayerNames() []string { return []string{layerHidden, layerHead} }
+// layerNames lists the layers of every host, input side first.
+func layerNames() []string { return []string{layerHidden, layerHead} }
 
 // Parameters lists every weight of the host, those in front of the slot first.
-func (h *Host) Parameters() []*kernel.Parameter {
+func (h *host) Parameters() []*kernel.Parameter {
 	return slices.Concat(h.hidden.parameters(), h.head.parameters())
 }
 
 // Hidden computes the output of the hidden layer, shape [N, features].
-func (h *Host) Hidden(t *kernel.Tape, inputs kernel.Value, rests bool) (kernel.Value, error) {
+func (h *host) Hidden(t *kernel.Tape, inputs kernel.Value, rests bool) (kernel.Value, error) {
 	sums, err := h.hidden.forward(t, inputs, rests)
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("host's hidden layer: %w", err)
@@ -116,38 +112,12 @@ func (h *Host) Hidden(t *kernel.Tape, inputs kernel.Value, rests bool) (kernel.V
 
 // Logits computes the class scores from what the head sees at the slot, shape
 // [N, classes].
-func (h *Host) Logits(t *kernel.Tape, features kernel.Value, rests bool) (kernel.Value, error) {
+func (h *host) Logits(t *kernel.Tape, features kernel.Value, rests bool) (kernel.Value, error) {
 	logits, err := h.head.forward(t, features, rests)
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("host's head: %w", err)
 	}
 	return logits, nil
-}
-
-// bits are the bit patterns of parameters.
-type bits [][]uint32
-
-func bitsOf(parameters []*kernel.Parameter) bits {
-	patterns := make(bits, len(parameters))
-	for i, parameter := range parameters {
-		patterns[i] = make([]uint32, len(parameter.Value.Data))
-		for j, weight := range parameter.Value.Data {
-			patterns[i][j] = math.Float32bits(weight)
-		}
-	}
-	return patterns
-}
-
-// match says whether every weight still has its bits.
-func (b bits) match(parameters []*kernel.Parameter) bool {
-	for i, parameter := range parameters {
-		for j, weight := range parameter.Value.Data {
-			if math.Float32bits(weight) != b[i][j] {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // gradientMax is the largest absolute gradient stored for any of the parameters;

@@ -43,6 +43,7 @@ type office struct {
 	handled uint64 // number of the last report
 	moved   chan struct{}
 	packets []*leyline.SystemStatePacket
+	absent  bool // nobody answers any more
 }
 
 // newOffice has the blueprints of these ids to choose from, all of them when
@@ -109,7 +110,9 @@ func (o *office) PublishReport(ctx context.Context, packet *leyline.SystemStateP
 	defer o.mu.Unlock()
 	o.packets = append(o.packets, packet)
 	o.now = o.now.Add(time.Second)
-	o.handle(ctx, packet, report)
+	if !o.absent {
+		o.handle(ctx, packet, report)
+	}
 	o.handled = report.Number
 	o.wake()
 	return nil
@@ -226,6 +229,13 @@ func (o *office) answered(ctx context.Context, report uint64) (uint64, error) {
 func (o *office) wake() {
 	close(o.moved)
 	o.moved = make(chan struct{})
+}
+
+// leave has the service answer nothing any more.
+func (o *office) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.absent = true
 }
 
 // alarm raises an emergency for the run.

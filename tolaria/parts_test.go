@@ -1,11 +1,14 @@
 package tolaria
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -74,7 +77,7 @@ func TestAdamTakesItsPublishedFirstStep(t *testing.T) {
 	t.Parallel()
 	parameter := kernel.NewParameter("p", kernel.FromSlice([]float32{1, -2, 3}, 3))
 	copy(parameter.Grad.Data, []float32{0.5, -4, 0})
-	var adam Adam
+	var adam adam
 	adam.Step(0.1, []*kernel.Parameter{parameter})
 	// The first step is the rate against the gradient's sign, whatever its size.
 	for i, want := range []float64{0.9, -1.9, 3} {
@@ -91,16 +94,16 @@ func TestMomentsOfAnotherParameterAreRefused(t *testing.T) {
 	t.Parallel()
 	small := []*kernel.Parameter{kernel.NewParameter("small", kernel.NewTensor(2))}
 	large := []*kernel.Parameter{kernel.NewParameter("large", kernel.NewTensor(3))}
-	var adam Adam
+	var adam adam
 	adam.Step(0.1, small)
 	states := adam.Get(small)
-	if err := adam.Put(large, states); !errors.Is(err, ErrMoments) {
+	if err := adam.Put(large, states); !errors.Is(err, errMoments) {
 		t.Errorf("Put of another size = %v", err)
 	}
-	if err := adam.Put(small, nil); !errors.Is(err, ErrMoments) {
+	if err := adam.Put(small, nil); !errors.Is(err, errMoments) {
 		t.Errorf("Put of nothing = %v", err)
 	}
-	if err := adam.Put(small, []*Moments{nil}); err != nil || adam.Get(small)[0] != nil {
+	if err := adam.Put(small, []*moments{nil}); err != nil || adam.Get(small)[0] != nil {
 		t.Errorf("Put of a state that never moved = %v, then %v", err, adam.Get(small))
 	}
 }
@@ -108,7 +111,7 @@ func TestMomentsOfAnotherParameterAreRefused(t *testing.T) {
 func TestHostOfASizeComesClosestToIt(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		size := HostConfig{
+		size := hostSize{
 			Inputs:  rapid.IntRange(1, 200).Draw(t, "inputs"),
 			Classes: rapid.IntRange(2, 50).Draw(t, "classes"),
 		}
@@ -122,7 +125,7 @@ func TestHostOfASizeComesClosestToIt(t *testing.T) {
 		if off(got.Features) > off(got.Features+1) || got.Features > 1 && off(got.Features) > off(got.Features-1) {
 			t.Errorf("%d parameters for %d wanted", got.parameters(), wanted)
 		}
-		if counted := countParameters(NewHost(got, stream(1, 1)).Parameters()); counted != got.parameters() {
+		if counted := countParameters(newHost(got, stream(1, 1)).Parameters()); counted != got.parameters() {
 			t.Errorf("a host of %d parameters has %d", got.parameters(), counted)
 		}
 	})
@@ -146,31 +149,43 @@ func trainOn(t *testing.T, made *Trainer) {
 	}
 }
 
+// trainHead trains the head as a blend does when it trains along.
+func trainHead(t *testing.T, made *Trainer) {
+	t.Helper()
+	before := graft.CopyWeights(made.network.head.parameters())
+	err := made.stepSeeds(made.config.Data.Train.span(0, 64), []pupil{{through: made.slot.Output}}, make([]float64, 1))
+	if err != nil || before.Same(made.network.head.parameters()) {
+		t.Fatalf("the head does not train: %v", err)
+	}
+}
+
 func TestRestoredHostIsTheOneOfTheSnapshotBitByBit(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		scope       graft.Scope
 		behind      bool
+		train       func(*testing.T, *Trainer)
 		front, back bool // are as they were
 	}{
-		"what a resting head has touched": {graft.Touched, false, false, false},
-		"what a training head has":        {graft.Touched, true, false, true},
-		"everything":                      {graft.Whole, false, true, true},
+		"what a resting head has touched": {graft.Touched, false, trainOn, false, false},
+		"what a training head has":        {graft.Touched, true, trainHead, true, true},
+		"a head that trained on since":    {graft.Touched, true, trainOn, false, false},
+		"everything":                      {graft.Whole, false, trainOn, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			made := aTrainer(t, Config{TrainBehind: test.behind, Passes: 1})
 			host := (*seedHost)(made)
 			front, head := made.network.hidden.parameters(), made.network.head.parameters()
-			frontBits, headBits, moments := bitsOf(front), bitsOf(head), made.adam.Get(head)
+			frontWas, headWas, moments := graft.CopyWeights(front), graft.CopyWeights(head), made.adam.Get(head)
 			snapshot := host.Snapshot("seed")
 			for range 2 { // a snapshot can be restored more than once
-				trainOn(t, made)
+				test.train(t, made)
 				if err := host.Restore(snapshot, test.scope); err != nil {
 					t.Fatalf("Restore: %v", err)
 				}
-				if frontBits.match(front) != test.front || headBits.match(head) != test.back {
-					t.Errorf("in front as it was: %v, behind: %v", frontBits.match(front), headBits.match(head))
+				if frontWas.Same(front) != test.front || headWas.Same(head) != test.back {
+					t.Errorf("in front as it was: %v, behind: %v", frontWas.Same(front), headWas.Same(head))
 				}
 				if same := slices.Equal(made.adam.Get(head)[0].First, moments[0].First); same != test.back {
 					t.Errorf("the optimizer of the head is as it was: %v", same)
@@ -226,6 +241,22 @@ func TestRateIsHalvedAtRestDownToItsFloor(t *testing.T) {
 			t.Errorf("look %d: the rate is %v, want %v", i+1, rate.Rate, step.want)
 		}
 	}
+}
+
+func TestEpochWithoutTrainingTakesAsLongAsOneWithIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		made, started := &Trainer{pace: 3 * time.Second}, time.Now()
+		if made.keepPace(t.Context(), time.Second); time.Since(started) != 2*time.Second {
+			t.Errorf("waited %v more", time.Since(started))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		made.keepPace(ctx, 0)
+		if made.keepPace(t.Context(), time.Minute); time.Since(started) != 2*time.Second {
+			t.Errorf("waited %v in all", time.Since(started))
+		}
+	})
 }
 
 func TestWrongConfigurationsAreRefused(t *testing.T) {

@@ -16,7 +16,7 @@ type Result struct {
 	// first seed germinated; GrownAccuracy that of the network at the end.
 	HostAccuracy, GrownAccuracy float64
 	// HostParameters and GrownParameters are how many weights there were at the
-	// beginning and are at the end.
+	// beginning, and are at the end in what makes the output.
 	HostParameters, GrownParameters int
 	// Kept and Dropped count the seeds that became part of the network, and those
 	// that were taken out again.
@@ -24,8 +24,8 @@ type Result struct {
 	// HostGradientMax is the largest absolute gradient that reached a weight of the
 	// host that rests while seeds train.
 	HostGradientMax float64
-	// HostUnchanged says that the layer in front of the seeds kept every bit from
-	// the beginning of each blend to its end. Before and after, it trains.
+	// HostUnchanged says that the layer in front of the seeds kept every bit while it
+	// was to rest, from the beginning of each blend to its end.
 	HostUnchanged bool
 	// Rates are the learning rates of all steps, the host's and the seeds'.
 	Rates []float64
@@ -43,8 +43,10 @@ func (t *Trainer) finish() (*Result, error) {
 		t.result.HostAccuracy = t.result.GrownAccuracy
 	}
 	t.result.GrownParameters = t.result.HostParameters
-	for _, size := range t.kept {
-		t.result.GrownParameters += size
+	for _, seed := range t.slot.Seeds() {
+		if seed.Share > 0 {
+			t.result.GrownParameters += seed.Size
+		}
 	}
 	result := t.result
 	return &result, nil
@@ -86,7 +88,7 @@ func TrainPlain(ctx context.Context, config Config, rates []float64, parameters 
 				return errEnough
 			}
 			t.rate.Rate = rates[done]
-			_, err := t.stepHost(batch, true)
+			_, err := t.stepHost(batch, t.slot.Output, true)
 			return errors.Join(err, ctx.Err())
 		})
 		if err != nil && !errors.Is(err, errEnough) {

@@ -14,10 +14,11 @@ type seedHost Trainer
 // snapshot is the host and its optimizer at one moment.
 type snapshot struct {
 	weights graft.Weights
-	moments []*Moments
+	moments []*moments
 	kept    []*kernel.Parameter // of the seeds that were part of the network
-	others  []*Moments          // of kept
+	others  []*moments          // of kept
 	rate    annealer
+	steps   int // of the host
 }
 
 // Snapshot copies the host with its optimizer.
@@ -27,11 +28,13 @@ func (h *seedHost) Snapshot(string) any {
 	kept := t.own()[len(parameters):]
 	return &snapshot{
 		weights: graft.CopyWeights(parameters), moments: t.adam.Get(parameters),
-		kept: kept, others: t.adam.Get(kept), rate: t.rate,
+		kept: kept, others: t.adam.Get(kept), rate: t.rate, steps: t.hostSteps,
 	}
 }
 
-// Restore puts back the head, if it trained along, or all of the host.
+// Restore puts back the head, if it trained along, or all of the host. When the whole
+// host has trained on since, as it does while the seed is paused, what the head learnt
+// for the seed is no longer apart from the rest and stays.
 func (h *seedHost) Restore(from any, scope graft.Scope) error {
 	t := (*Trainer)(h)
 	s, ok := from.(*snapshot)
@@ -44,11 +47,11 @@ func (h *seedHost) Restore(from any, scope graft.Scope) error {
 	case scope == graft.Whole:
 		t.rate = s.rate
 		return errors.Join(s.weights.Restore(parameters), t.adam.Put(parameters, s.moments), t.adam.Put(s.kept, s.others))
-	case t.config.TrainBehind:
+	case t.config.TrainBehind && s.steps == t.hostSteps:
 		head := parameters[front:]
 		return errors.Join(s.weights[front:].Restore(head), t.adam.Put(head, s.moments[front:]))
 	default:
-		return nil // the whole host rested
+		return nil
 	}
 }
 

@@ -3,24 +3,26 @@ package tolaria
 import (
 	"fmt"
 
+	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 )
 
 // through takes the output of the hidden layer to what the head sees.
 type through func(tape *kernel.Tape, hidden kernel.Value) (kernel.Value, error)
 
-// pupil is a seed, or the mixture of those that blend, that trains in this epoch.
+// pupil is what trains by one loss: a seed, the mixture of those that blend, or the
+// host.
 type pupil struct {
 	through    through
 	parameters []*kernel.Parameter
 	seeds      []string
-	behind     bool // the head trains along
+	headRests  bool
 }
 
 // pupils are what learns of the seeds now.
 func (t *Trainer) pupils() []pupil {
 	var pupils []pupil
-	mixture := pupil{through: t.slot.Output, behind: t.config.TrainBehind}
+	mixture := pupil{through: t.slot.Output, headRests: !t.config.TrainBehind}
 	for _, seed := range t.trials() {
 		parameters := t.slot.Parameters(seed.ID)
 		if parameters == nil && seed.Stage != stageBlending || seed.Paused {
@@ -32,7 +34,7 @@ func (t *Trainer) pupils() []pupil {
 				through: func(tape *kernel.Tape, hidden kernel.Value) (kernel.Value, error) {
 					return t.slot.Isolated(tape, seed.ID, hidden)
 				},
-				parameters: parameters, seeds: []string{seed.ID},
+				parameters: parameters, seeds: []string{seed.ID}, headRests: true,
 			})
 		case stageBlending:
 			mixture.parameters = append(mixture.parameters, parameters...)
@@ -45,30 +47,52 @@ func (t *Trainer) pupils() []pupil {
 	return pupils
 }
 
-// losses are the mean training losses of an epoch.
+// losses are the mean training losses of an epoch; nil and absent of what rested.
 type losses struct {
-	host  float64
+	host  *float64
 	seeds map[string]float64
+}
+
+func (l *losses) none() bool { return l.host == nil && len(l.seeds) == 0 }
+
+// trialPatience is how many epochs in a row nothing trains while seeds wait for a
+// decision. Behind it the host trains on without them.
+const trialPatience = 20
+
+// ownWay is the way by which the host trains now; nil when it rests.
+func (t *Trainer) ownWay(pupils []pupil) through {
+	switch {
+	case !t.blending():
+		return t.slot.Output
+	case len(pupils) == 0 && t.idle >= trialPatience:
+		return t.slot.Kept
+	default:
+		return nil
+	}
 }
 
 // train makes the passes of one epoch.
 func (t *Trainer) train() (losses, error) {
-	pupils, hostTrains := t.pupils(), !t.blending()
+	pupils := t.pupils()
+	own := t.ownWay(pupils)
 	mean := losses{seeds: make(map[string]float64)}
-	if len(pupils) == 0 && !hostTrains {
+	if len(pupils) == 0 && own == nil {
+		t.idle++
 		return mean, nil // seeds on trial are measured as they are
 	}
-	batches := 0
+	t.trained++
+	t.rest(own == nil)
+	batches, hostSum := 0, 0.0
 	sums := make([]float64, len(pupils))
 	for range t.config.Passes {
 		err := t.config.Data.batches(t.rng, t.config.BatchSize, func(batch *Dataset) error {
 			batches++
-			if hostTrains {
-				loss, err := t.stepHost(batch, len(pupils) == 0)
+			if own != nil {
+				loss, err := t.stepHost(batch, own, len(pupils) == 0)
 				if err != nil {
 					return err
 				}
-				mean.host += loss
+				hostSum += loss
 			}
 			return t.stepSeeds(batch, pupils, sums)
 		})
@@ -76,7 +100,9 @@ func (t *Trainer) train() (losses, error) {
 			return losses{}, err
 		}
 	}
-	mean.host /= float64(batches)
+	if own != nil {
+		mean.host = new(hostSum / float64(batches))
+	}
 	for i, pupil := range pupils {
 		for _, id := range pupil.seeds {
 			mean.seeds[id] = sums[i] / float64(batches)
@@ -86,9 +112,19 @@ func (t *Trainer) train() (losses, error) {
 	return mean, nil
 }
 
-// checkRest compares the hidden layer with what it was when the blend began.
+// rest notes the hidden layer as it comes to rest.
+func (t *Trainer) rest(rests bool) {
+	switch {
+	case !rests:
+		t.resting = nil
+	case t.resting == nil:
+		t.resting = graft.CopyWeights(t.network.hidden.parameters())
+	}
+}
+
+// checkRest compares the hidden layer with what it was when it came to rest.
 func (t *Trainer) checkRest() {
-	if t.resting != nil && !t.resting.match(t.network.hidden.parameters()) {
+	if t.resting != nil && !t.resting.Same(t.network.hidden.parameters()) {
 		t.result.HostUnchanged = false
 	}
 }
@@ -107,9 +143,9 @@ func (t *Trainer) own() []*kernel.Parameter {
 
 // stepHost trains the host by its own loss; alone says that no seed has a turn
 // after it.
-func (t *Trainer) stepHost(batch *Dataset, alone bool) (float64, error) {
+func (t *Trainer) stepHost(batch *Dataset, way through, alone bool) (float64, error) {
 	t.begin()
-	loss, err := t.loss(batch, []through{t.slot.Output}, false)
+	loss, err := t.loss(batch, []pupil{{through: way}})
 	if err != nil {
 		return 0, err
 	}
@@ -117,6 +153,7 @@ func (t *Trainer) stepHost(batch *Dataset, alone bool) (float64, error) {
 		t.graft.Step()
 	}
 	t.adam.Step(t.rate.Rate, t.own())
+	t.hostSteps++
 	t.count(t.rate.Rate)
 	return loss[0], nil
 }
@@ -129,33 +166,29 @@ func (t *Trainer) stepSeeds(batch *Dataset, pupils []pupil, sums []float64) erro
 		return nil
 	}
 	t.begin()
-	ways := make([]through, len(pupils))
-	var parameters []*kernel.Parameter
-	behind := false
-	for i, pupil := range pupils {
-		ways[i] = pupil.through
-		parameters = append(parameters, pupil.parameters...)
-		behind = behind || pupil.behind
-	}
-	losses, err := t.loss(batch, ways, !behind)
+	losses, err := t.loss(batch, pupils)
 	if err != nil {
 		return err
 	}
-	for i, loss := range losses {
-		sums[i] += loss
+	var parameters []*kernel.Parameter
+	headRests := true
+	for i, pupil := range pupils {
+		parameters = append(parameters, pupil.parameters...)
+		headRests = headRests && pupil.headRests
+		sums[i] += losses[i]
 	}
 	watched := t.network.Parameters()
-	if behind {
+	if !headRests {
 		watched = t.network.hidden.parameters()
 	}
 	t.result.HostGradientMax = max(t.result.HostGradientMax, gradientMax(watched))
 	t.graft.Step()
 	t.adam.Step(t.config.SeedRate, parameters)
-	if behind {
+	if !headRests {
 		t.adam.Step(t.rate.Rate, t.network.head.parameters())
 	}
 	t.count(t.config.SeedRate)
-	zeroGradients(t.network.Parameters())
+	zeroGradients(t.own())
 	return nil
 }
 
@@ -169,14 +202,14 @@ func (t *Trainer) count(rate float64) { t.result.Rates = append(t.result.Rates, 
 
 // loss runs forward and backward over one batch and returns the loss of each way
 // through the slot.
-func (t *Trainer) loss(batch *Dataset, ways []through, headRests bool) ([]float64, error) {
+func (t *Trainer) loss(batch *Dataset, pupils []pupil) ([]float64, error) {
 	hidden, err := t.network.Hidden(t.tape, t.tape.Constant(batch.Inputs), false)
 	if err != nil {
 		return nil, err
 	}
-	values := make([]kernel.Value, len(ways))
-	for i, way := range ways {
-		if values[i], err = t.lossThrough(batch, hidden, way, headRests); err != nil {
+	values := make([]kernel.Value, len(pupils))
+	for i, pupil := range pupils {
+		if values[i], err = t.lossThrough(batch, hidden, pupil); err != nil {
 			return nil, err
 		}
 	}
@@ -196,12 +229,12 @@ func (t *Trainer) loss(batch *Dataset, ways []through, headRests bool) ([]float6
 	return losses, nil
 }
 
-func (t *Trainer) lossThrough(batch *Dataset, hidden kernel.Value, way through, headRests bool) (kernel.Value, error) {
-	features, err := way(t.tape, hidden)
+func (t *Trainer) lossThrough(batch *Dataset, hidden kernel.Value, pupil pupil) (kernel.Value, error) {
+	features, err := pupil.through(t.tape, hidden)
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("at the slot: %w", err)
 	}
-	logits, err := t.network.Logits(t.tape, features, headRests)
+	logits, err := t.network.Logits(t.tape, features, pupil.headRests)
 	if err != nil {
 		return kernel.Value{}, err
 	}

@@ -21,6 +21,7 @@ type slot interface {
 	Isolated(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
 	With(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
 	Without(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error)
+	Kept(t *kernel.Tape, host kernel.Value) (kernel.Value, error)
 	Cosine(t *kernel.Tape, seedID string, host *kernel.Tensor, loss func(*kernel.Tape, kernel.Value) (kernel.Value, error)) (float64, error)
 	Parameters(seedID string) []*kernel.Parameter
 	Seeds() []graft.Seed
@@ -33,10 +34,10 @@ var ErrHalted = errors.New("training was halted by an emergency order")
 // one goroutine.
 type Trainer struct {
 	config  Config
-	network *Host
+	network *host
 	graft   *graft.Graft
 	slot    slot
-	adam    Adam
+	adam    adam
 	rate    annealer
 	tape    *kernel.Tape
 
@@ -45,17 +46,20 @@ type Trainer struct {
 	dropping     *rand.Rand // on noise
 
 	epochs     int
+	trained    int           // epochs in which something trained
+	idle       int           // epochs in a row in which nothing did, and no order came
+	pace       time.Duration // of the last epoch that trained
+	hostSteps  int
 	reports    uint64                         // of this process
-	kept       map[string]int                 // parameters of the seeds that are part of the network
 	members    map[string][]*kernel.Parameter // of the grafted seeds
-	waiting    map[string][]*Moments          // of seeds in a checkpoint whose parameters are not known yet
+	waiting    map[string][]*moments          // of seeds in a checkpoint whose parameters are not known yet
 	rejected   int                            // seeds in a row that were dropped
 	over       bool                           // by Rejections
 	germinated bool
 
-	// resting are the bits of the hidden layer as they were when the blend that
-	// goes on began; the layer must keep them till its end.
-	resting bits
+	// resting are the weights of the hidden layer as they were when it came to rest;
+	// they must be the same until it trains again.
+	resting graft.Weights
 	result  Result
 }
 
@@ -72,14 +76,13 @@ func NewTrainer(config Config) (*Trainer, error) {
 	}
 	t := &Trainer{
 		config:  config,
-		network: NewHost(size, stream(config.Seed, streamWeights)),
+		network: newHost(size, stream(config.Seed, streamWeights)),
 		rate:    annealer{Rate: config.HostRate, floor: config.RateFloor, patience: config.RatePatience},
 		order:   rand.NewPCG(config.Seed, streamOrder),
 		noise:   rand.NewPCG(config.Seed, streamNoise),
 		tape:    kernel.NewTape(),
-		kept:    make(map[string]int),
 		members: make(map[string][]*kernel.Parameter),
-		waiting: make(map[string][]*Moments),
+		waiting: make(map[string][]*moments),
 		result:  Result{RunID: config.RunID, HostUnchanged: true},
 	}
 	t.rng, t.dropping = rand.New(t.order), rand.New(t.noise)
@@ -95,23 +98,23 @@ func NewTrainer(config Config) (*Trainer, error) {
 	return t, nil
 }
 
-func (c *Config) hostConfig() (HostConfig, error) {
+func (c *Config) hostConfig() (hostSize, error) {
 	inputs, classes, err := c.Data.check()
 	if err != nil {
-		return HostConfig{}, err
+		return hostSize{}, err
 	}
 	features := 1
 	for _, size := range c.Slot {
 		features *= size
 	}
-	size := HostConfig{Inputs: inputs, Features: features, Classes: classes}
+	size := hostSize{Inputs: inputs, Features: features, Classes: classes}
 	return size, size.check()
 }
 
 func (t *Trainer) openGraft() error {
 	config := t.config.Graft
 	config.Run, config.Experiment = t.config.RunID, t.config.Experiment
-	config.Host, config.HostLayers = (*seedHost)(t), LayerNames()
+	config.Host, config.HostLayers = (*seedHost)(t), layerNames()
 	config.Accepts = []string{string(trainer.Optimizer)}
 	var err error
 	if t.graft, err = graft.New(config); err != nil {
@@ -125,12 +128,6 @@ func (t *Trainer) openGraft() error {
 	t.slot = slot
 	return nil
 }
-
-// RunID names the run on the bus.
-func (t *Trainer) RunID() string { return t.config.RunID }
-
-// Stats are the graft's counters.
-func (t *Trainer) Stats() graft.Stats { return t.graft.Stats() }
 
 // lastReport bounds how long the end of a run waits for its last report to leave.
 const lastReport = 2 * time.Second
@@ -149,7 +146,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	})
 	defer working.Wait()
 	defer stop()
-	for t.epochs < t.config.MaxEpochs {
+	for t.trained < t.config.MaxEpochs {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("train: %w", err)
 		}
@@ -175,9 +172,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 // that tells what the last orders did.
 func (t *Trainer) farewell(ctx context.Context) {
 	if last := len(t.result.Epochs) - 1; last >= 0 && (t.over || t.graft.Halted()) {
-		if packet, err := t.packet(t.result.Epochs[last]); err == nil {
-			t.report(packet, nil)
-		}
+		t.report(t.packet(t.result.Epochs[last]), nil)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastReport)
 	defer cancel()
@@ -189,18 +184,13 @@ func (t *Trainer) farewell(ctx context.Context) {
 // obey lets the orders that have arrived take effect.
 func (t *Trainer) obey() error {
 	for _, change := range t.graft.Apply() {
+		t.idle = 0
 		if err := t.follow(change); err != nil {
 			return err
 		}
 		if t.config.OnChange != nil {
 			t.config.OnChange(change)
 		}
-	}
-	switch blending := t.blending(); {
-	case !blending:
-		t.resting = nil
-	case t.resting == nil:
-		t.resting = bitsOf(t.network.hidden.parameters())
 	}
 	return nil
 }
@@ -221,13 +211,11 @@ func (t *Trainer) follow(change graft.Change) error {
 	case trainer.Keep:
 		t.rejected = 0
 		t.result.Kept++
-		t.kept[change.Seed] = countParameters(change.Parameters)
 	}
 	if change.From != absent && change.To == absent {
 		t.adam.Forget(change.Parameters)
 		delete(t.members, change.Seed)
 		delete(t.waiting, change.Seed)
-		delete(t.kept, change.Seed)
 		t.resting = nil // a rollback changes the host on purpose
 		t.rejected++
 		t.result.Dropped++
@@ -268,9 +256,10 @@ func (t *Trainer) trials() []graft.Seed {
 	return slices.DeleteFunc(t.slot.Seeds(), func(s graft.Seed) bool { return s.Stage == stageFossilized })
 }
 
-// blending says whether a seed is, or is on its way to be, in the output.
+// blending says whether a seed on trial is, or is on its way to be, in the output. One
+// that is paused holds nobody up.
 func (t *Trainer) blending() bool {
-	return slices.ContainsFunc(t.trials(), func(s graft.Seed) bool { return s.Stage > stageTraining })
+	return slices.ContainsFunc(t.trials(), func(s graft.Seed) bool { return s.Stage > stageTraining && !s.Paused })
 }
 
 const (

@@ -108,7 +108,7 @@ func (o Order) Command() *leyline.AdaptationCommand {
 	command := &leyline.AdaptationCommand{
 		Version:             1,
 		TargetSeedId:        o.Seed,
-		ExecutionDeadlineMs: uint32(min(max(o.Deadline.Milliseconds(), 0), math.MaxUint32)), //nolint:gosec // bounded
+		ExecutionDeadlineMs: uint32(min(max(o.Deadline.Milliseconds(), 0), math.MaxUint32)),
 		IssuedBy:            IssuedBy,
 		Annotations: map[string]string{
 			AnnotationRun:       o.Run,

@@ -174,7 +174,7 @@ func readSlots(to *map[string][]int, text string) error {
 		if err := checkID(name); err != nil {
 			return err
 		}
-		if err := checkShape(shape); err != nil {
+		if err := CheckShape(shape); err != nil {
 			return fmt.Errorf("slot %s: %w", name, err)
 		}
 	}
@@ -184,7 +184,9 @@ func readSlots(to *map[string][]int, text string) error {
 // SlotNames are the names of the slots, sorted: the order in which they are used.
 func (r Report) SlotNames() []string { return slices.Sorted(maps.Keys(r.Slots)) }
 
-func checkShape(shape []int) error {
+// CheckShape says what is wrong with the shape of one example at a slot: 1 to 4
+// dimensions of 1 to 2^20.
+func CheckShape(shape []int) error {
 	if len(shape) == 0 || len(shape) > maxDimensions {
 		return fmt.Errorf("%d dimensions, want 1 to %d", len(shape), maxDimensions)
 	}

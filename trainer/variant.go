@@ -38,7 +38,7 @@ func ReadVariant(attributes map[string]string) (Variant, error) {
 		if err := json.Unmarshal([]byte(text), &variant.Slot); err != nil {
 			return Variant{}, &FieldError{AttributeSlot, err}
 		}
-		if err := checkShape(variant.Slot); err != nil {
+		if err := CheckShape(variant.Slot); err != nil {
 			return Variant{}, &FieldError{AttributeSlot, err}
 		}
 	}

@@ -109,7 +109,7 @@ func (g *garden) report() {
 		evidence[seed.ID] = graft.Evidence{
 			Loss:      graft.Comparison{Before: 1, After: 0.5, Error: 0.01, Examples: 100},
 			Accuracy:  graft.Comparison{Before: 0.5, After: 0.8, Error: 0.01, Examples: 100},
-			TrainLoss: 1 / float64(g.epoch+1), Cosine: &cosine,
+			TrainLoss: new(1 / float64(g.epoch+1)), Cosine: &cosine,
 		}
 	}
 	g.epoch++

@@ -38,7 +38,8 @@ func (s *Service) startGrowth(ctx context.Context) error {
 		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
 		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
 		Candidates: s.candidates, Permit: s.permitBlueprint, Heard: s.warnLocalOnly(),
-		TTL: runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
+		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
+		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
 	return s.startWorkers(s.growthWorkers)(ctx)
 }

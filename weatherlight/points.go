@@ -123,7 +123,10 @@ func (s *Service) busPoints(ctx context.Context) []point {
 func (s *Service) forgePoints() []point { return prefixed("", s.forge.Metrics(), noUnit) }
 
 func (s *Service) seedPoints() []point {
-	points := []point{}
+	points := []point{
+		{name: "kasmina.record.conflicts_total", value: float64(s.runs.Conflicts()), unit: "count"},
+		{name: "kasmina.record.recovered_total", value: float64(s.runs.Recovered()), unit: "count"},
+	}
 	for _, measured := range s.runs.Counters().Points() {
 		points = append(points, point{
 			name: measured.GetName(), value: measured.GetValue(), unit: measured.GetUnit(),

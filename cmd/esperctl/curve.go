@@ -44,7 +44,7 @@ func openCurve(path string) (*curveFile, error) {
 	}
 	_, err := os.Stat(path)
 	made := errors.Is(err, os.ErrNotExist)
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // a picture for everybody
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("--curve: %w", err)
 	}

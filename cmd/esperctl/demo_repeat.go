@@ -30,7 +30,7 @@ func (d *demo) repeat(ctx context.Context, number int) (*outcome, error) {
 	config := tolaria.Config{
 		Graft:    graft.Config{Bus: d.client.bus, Keyring: d.keyring, KernelAccess: []string{"path"}},
 		RunID:    run,
-		Seed:     d.options.seed*seedStride + uint64(number), //nolint:gosec // counts up from 0
+		Seed:     d.options.seed*seedStride + uint64(number),
 		Slot:     d.slot,
 		OnEpoch:  d.screen.epoch,
 		OnChange: lives.change,

@@ -48,7 +48,7 @@ func newKernelsList() *cobra.Command {
 func newQuery(tier string, stage int, tag, text string) (urza.Query, error) {
 	query := urza.Query{Tag: tag, Text: text}
 	if stage >= 0 {
-		wanted := uint32(stage) //nolint:gosec // not negative
+		wanted := uint32(stage)
 		query.Stage = &wanted
 	}
 	if tier == "" {

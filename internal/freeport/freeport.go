@@ -30,7 +30,7 @@ func Hold() (addr string, let func(), err error) {
 		let()
 		return "", nil, fmt.Errorf("hold a port: bound to %T", bound)
 	}
-	return netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port)).String(), let, nil //nolint:gosec // a port
+	return netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port)).String(), let, nil
 }
 
 // Must is Hold for a test, which ends when there is none, and keeps it to its end.

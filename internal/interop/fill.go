@@ -90,9 +90,9 @@ func value(rng *rand.Rand, field protoreflect.FieldDescriptor) protoreflect.Valu
 		declared := field.Enum().Values()
 		return protoreflect.ValueOfEnum(declared.Get(rng.IntN(declared.Len())).Number())
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
-		return protoreflect.ValueOfInt32(int32(rng.Uint32())) //nolint:gosec // any bits will do
+		return protoreflect.ValueOfInt32(int32(rng.Uint32()))
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		return protoreflect.ValueOfInt64(int64(rng.Uint64())) //nolint:gosec // any bits will do
+		return protoreflect.ValueOfInt64(int64(rng.Uint64()))
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		return protoreflect.ValueOfUint32(rng.Uint32())
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:

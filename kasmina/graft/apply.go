@@ -16,6 +16,7 @@ const maxLatest = 512
 // Apply lets the orders that have arrived take effect, in the order of their
 // arrival, and says what they changed.
 func (g *Graft) Apply() []Change {
+	g.rememberLoaded()
 	var changes []Change
 	for _, arrived := range g.inbox.arrivals() {
 		if change, ok := g.apply(arrived, time.Now()); ok {
@@ -23,6 +24,18 @@ func (g *Graft) Apply() []Change {
 		}
 	}
 	return changes
+}
+
+// rememberLoaded takes the snapshots that seeds of a checkpoint lack, now that the
+// host is loaded too.
+func (g *Graft) rememberLoaded() {
+	for _, slot := range g.slots {
+		for _, seed := range slot.seeds {
+			if seed.before == nil && seed.stage != stageTraining && !seed.kept() {
+				seed.before = g.remembered(seed)
+			}
+		}
+	}
 }
 
 // apply carries out one order. It is false for one that does nothing.
@@ -93,6 +106,10 @@ func (g *Graft) applyToSeed(order trainer.Order, seed *seed) ([]Change, bool) {
 	case trainer.Rollback:
 		return g.applied(g.rollback(order, seed)...), true
 	case trainer.Pause, trainer.Resume:
+		if order.Kind == trainer.Pause && seed.kept() { // it is part of the model
+			g.drop(order, DropStage, errors.New(seed.stage.String()))
+			return nil, false
+		}
 		seed.paused, seed.order = order.Kind == trainer.Pause, order.Number
 		return g.applied(g.changed(order, seed, seed.stage)), true
 	}

@@ -12,7 +12,6 @@ import (
 type failure struct {
 	order  uint64
 	reason trainer.AttachFailure
-	since  uint64 // the first report that tells of it; 0: none yet
 }
 
 // toldFor is in how many published reports a failed attach is told, and

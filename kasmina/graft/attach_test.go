@@ -33,6 +33,18 @@ func unbounded(t testing.TB) []byte {
 	return fileOf(t, b)
 }
 
+// steep is twice the square root of what is above zero of a trainable factor, which
+// has no gradient where that is nothing.
+func steep(t testing.TB) []byte {
+	t.Helper()
+	b := kernel.NewBuilder("steep", features)
+	b.Init("factor", kernel.FromSlice([]float32{2}, 1))
+	b.Node("Mul", []string{"host", "factor"}, "scaled")
+	b.Node("Relu", []string{"scaled"}, "positive")
+	b.Node("Sqrt", []string{"positive"}, "seed")
+	return fileOf(t, b)
+}
+
 func TestKernelThatIsNotWhatWasAnnouncedIsRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -61,6 +73,7 @@ func TestKernelThatIsNotWhatWasAnnouncedIsRefused(t *testing.T) {
 			o.Kernel = w.kernelFile(scaling(w, 2, 2, features/2))
 		}, trainer.AttachMisfit},
 		{"not finite", func(w *world, o *trainer.Order) { o.Kernel = w.kernelFile(unbounded(w)) }, trainer.AttachFaulty},
+		{"no gradient", func(w *world, o *trainer.Order) { o.Kernel = w.kernelFile(steep(w)) }, trainer.AttachFaulty},
 		{"too few channel weights", func(_ *world, o *trainer.Order) {
 			o.Blend = trainer.Blend{Mode: trainer.Channel, Channels: []float32{1}}
 		}, trainer.AttachBlend},

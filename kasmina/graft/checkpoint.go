@@ -123,7 +123,7 @@ func isChecksum(text string) bool {
 // that saved it. It is called once, behind Slot and before Run.
 //
 // The host's snapshots are not in a checkpoint. A seed that was blending, or on
-// trial, has one taken anew; to drop it later goes back to the checkpoint. One
+// trial, has one taken anew by the first Apply; to drop it later goes back to that. One
 // that was kept has none: to roll it back removes the seed and leaves the host.
 func (g *Graft) Load(folder string) error {
 	if g.running.Load() || g.attached() > 0 {
@@ -147,9 +147,6 @@ func (g *Graft) Load(folder string) error {
 		}
 	}
 	for _, seed := range seeds {
-		if seed.stage != stageTraining && !seed.kept() {
-			seed.before = g.remembered(seed)
-		}
 		seed.slot.seeds = append(seed.slot.seeds, seed)
 		g.latest[seed.id] = seed.order
 	}

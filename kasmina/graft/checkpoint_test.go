@@ -150,13 +150,15 @@ func TestRollbackAfterAResumeRemovesTheSeed(t *testing.T) {
 	if err := w.graft.Save(folder); err != nil {
 		t.Fatal(err)
 	}
-	host := &fakeHost{value: 3}
+	host := &fakeHost{}
 	resumed := idleWorld(t, func(c *graft.Config) { c.Host = host })
 	if err := resumed.graft.Load(folder); err != nil {
 		t.Fatal(err)
 	}
+	host.value = 3 // the program loads its own part
 	resumed.run()
 	resumed.number = w.number
+	resumed.graft.Apply()
 	host.value = 4
 	resumed.send(resumed.order(trainer.Rollback, "kept"))
 	if host.value != 4 || len(resumed.graft.Seeds()) != 2 {

@@ -15,7 +15,7 @@ type Evidence struct {
 	// Loss and Accuracy (0 to 1) compare the same held-out examples without the
 	// seed (Slot.Without) and with it fully in (Slot.With).
 	Loss, Accuracy Comparison
-	TrainLoss      float64
+	TrainLoss      *float64 // mean of the steps since the last report [not trained]
 	Cosine         *float64 // of Slot.Cosine [not measured]
 	LearningRate   float64
 	Metrics        map[string]float64 // more of the trainer's own
@@ -24,7 +24,7 @@ type Evidence struct {
 // Comparison is a measure of the same examples without and with a seed.
 type Comparison struct {
 	Before, After float64 // means
-	Error         float64 // standard error of the mean of the paired differences
+	Error         float64 // standard error of the mean of the paired differences; unknown of one example
 	Examples      int     // 0: not measured
 }
 
@@ -66,11 +66,15 @@ func (e *Evidence) tell(state *leyline.SeedState) {
 	}
 	if e.Loss.Examples > 0 {
 		metrics[trainer.MetricLossBefore], metrics[trainer.MetricLossAfter] = float32(e.Loss.Before), float32(e.Loss.After)
+	}
+	if e.Loss.Examples > 1 {
 		metrics[trainer.MetricLossError] = float32(e.Loss.Error)
 	}
 	if e.Accuracy.Examples > 0 {
 		metrics[trainer.MetricAccuracyBefore] = float32(e.Accuracy.Before)
 		metrics[trainer.MetricAccuracyAfter] = float32(e.Accuracy.After)
+	}
+	if e.Accuracy.Examples > 1 {
 		metrics[trainer.MetricAccuracyError] = float32(e.Accuracy.Error)
 	}
 	if examples := max(e.Loss.Examples, e.Accuracy.Examples); examples > 0 {
@@ -79,61 +83,50 @@ func (e *Evidence) tell(state *leyline.SeedState) {
 	if e.Cosine != nil {
 		metrics[trainer.MetricGradientCosine] = float32(*e.Cosine)
 	}
-	metrics[trainer.MetricTrainLoss] = float32(e.TrainLoss)
+	if e.TrainLoss != nil {
+		metrics[trainer.MetricTrainLoss] = float32(*e.TrainLoss)
+	}
 	state.LearningRate = float32(e.LearningRate)
 }
 
 // Cosine is the cosine between the gradients, by the activations at the slot, of
-// the loss without the seed and of the loss with it fully in: whether both pull
-// the shared activations the same way. It is 0 when either has no gradient.
+// the loss without one seed and of the loss with it fully in: whether both pull
+// the shared activations the same way. The other seeds are as they are. It is 0 when
+// either has no gradient, and an error when the seed fails.
 //
 // host is a batch of activations. loss takes the output at the slot to a single
-// element and is called twice. The tape is reset. The seed's own gradients are
-// as before; parameters that loss records have gradients added, as by any
-// Backward.
+// element and is called twice. The tape is reset. The gradients of seeds are as
+// before; parameters that loss records have gradients added, as by any Backward.
 func (s *Slot) Cosine(t *kernel.Tape, seedID string, host *kernel.Tensor,
 	loss func(*kernel.Tape, kernel.Value) (kernel.Value, error)) (float64, error) {
 	seed := s.find(seedID)
 	if seed == nil {
 		return 0, fmt.Errorf("slot %s: no seed %q", s.name, seedID)
 	}
-	alone, err := s.gradientAt(t, host, loss, func(x kernel.Value) (kernel.Value, error) {
-		return x, nil
-	})
+	gradients := s.gradients()
+	stood, faults := CopyWeights(gradients), seed.meters.faults
+	alone, err := s.gradientAt(t, host, loss, route{without: seedID, open: true})
 	if err != nil {
 		return 0, err
 	}
-	own := CopyWeights(gradientsOf(seed))
-	grown, err := s.gradientAt(t, host, loss, func(x kernel.Value) (kernel.Value, error) {
-		shaped, err := s.shape.shaped(t, x)
-		if err != nil {
-			return kernel.Value{}, err
-		}
-		out, err := seed.instance.Forward(t, shaped)
-		if err != nil {
-			return kernel.Value{}, err
-		}
-		joined, err := seed.join(t, 1, shaped, out)
-		if err != nil {
-			return kernel.Value{}, err
-		}
-		return shapedLike(t, joined, x)
-	})
-	if err = errors.Join(err, own.Restore(gradientsOf(seed))); err != nil {
+	grown, err := s.gradientAt(t, host, loss, route{full: seedID, open: true})
+	if err = errors.Join(err, stood.Restore(gradients)); err != nil {
 		return 0, err
+	}
+	if seed.meters.faults > faults {
+		return 0, fmt.Errorf("slot %s: seed %s failed: %s", s.name, seedID, seed.meters.fault)
 	}
 	return cosine(alone, grown), nil
 }
 
 // gradientAt is a copy of the gradient of a loss by the activations.
 func (s *Slot) gradientAt(t *kernel.Tape, host *kernel.Tensor,
-	loss func(*kernel.Tape, kernel.Value) (kernel.Value, error),
-	through func(kernel.Value) (kernel.Value, error)) ([]float32, error) {
+	loss func(*kernel.Tape, kernel.Value) (kernel.Value, error), r route) ([]float32, error) {
 	t.Reset()
 	x := t.Input(host)
-	out, err := through(x)
+	out, err := s.chain(t, x, r)
 	if err != nil {
-		return nil, fmt.Errorf("slot %s: gradient of the activations: %w", s.name, err)
+		return nil, err
 	}
 	value, err := loss(t, out)
 	if err == nil {
@@ -145,14 +138,16 @@ func (s *Slot) gradientAt(t *kernel.Tape, host *kernel.Tensor,
 	return append([]float32(nil), x.Grad().Data...), nil
 }
 
-// gradientsOf is the gradients of a seed in the form of parameters.
-func gradientsOf(s *seed) []*kernel.Parameter {
-	list := make([]*kernel.Parameter, 0, len(s.instance.Parameters()))
-	for _, parameter := range s.instance.Parameters() {
-		if parameter.Grad == nil {
-			parameter.Grad = kernel.NewTensor(parameter.Value.Shape...)
+// gradients are those of the slot's seeds, in the form of parameters.
+func (s *Slot) gradients() []*kernel.Parameter {
+	var list []*kernel.Parameter
+	for _, seed := range s.seeds {
+		for _, parameter := range seed.instance.Parameters() {
+			if parameter.Grad == nil {
+				parameter.Grad = kernel.NewTensor(parameter.Value.Shape...)
+			}
+			list = append(list, &kernel.Parameter{Name: parameter.Name, Value: parameter.Grad})
 		}
-		list = append(list, &kernel.Parameter{Name: parameter.Name, Value: parameter.Grad})
 	}
 	return list
 }

@@ -60,6 +60,8 @@ const (
 	maxSlots     = 64
 	maxNameBytes = 128
 	maxSeeds     = 64
+
+	maxDimensions = 3 // of an example at a slot
 )
 
 // Errors of the graft.
@@ -130,6 +132,7 @@ func New(config Config) (*Graft, error) {
 	g.inbox.signal = make(chan struct{}, 1)
 	g.inbox.fetching, g.inbox.moved = make(map[uint64]bool), make(chan struct{})
 	g.outbox.signal, g.outbox.settled = make(chan struct{}, 1), make(chan struct{})
+	g.outbox.told = make(map[uint64]int)
 	return g, nil
 }
 
@@ -146,8 +149,11 @@ func (g *Graft) Slot(name string, shape ...int) (*Slot, error) {
 		return nil, fmt.Errorf("%w: slot %q twice", ErrConfig, name)
 	case len(g.slots) == maxSlots:
 		return nil, fmt.Errorf("%w: more than %d slots", ErrConfig, maxSlots)
-	case len(shape) < 1 || len(shape) > 3 || slices.Min(shape) < 1:
-		return nil, fmt.Errorf("%w: slot %q of shape %v", ErrConfig, name, shape)
+	case len(shape) > maxDimensions:
+		return nil, fmt.Errorf("%w: slot %q of shape %v: a kernel has at most %d dimensions", ErrConfig, name, shape, maxDimensions)
+	}
+	if err := trainer.CheckShape(shape); err != nil {
+		return nil, fmt.Errorf("%w: slot %q of shape %v: %w", ErrConfig, name, shape, err)
 	}
 	slot := &Slot{graft: g, name: name, shape: slices.Clone(shape), index: len(g.slots)}
 	g.slots = append(g.slots, slot)

@@ -2,6 +2,8 @@ package graft
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel"
 )
@@ -41,6 +43,19 @@ func CopyWeights(parameters []*kernel.Parameter) Weights {
 		weights[i] = append([]float32(nil), parameter.Value.Data...)
 	}
 	return weights
+}
+
+// Same says that parameters still have the values they were copied with, bit by bit.
+func (w Weights) Same(parameters []*kernel.Parameter) bool {
+	if len(w) != len(parameters) {
+		return false
+	}
+	for i, parameter := range parameters {
+		if !slices.EqualFunc(w[i], parameter.Value.Data, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Restore writes the values back, bit by bit, into the parameters they were

@@ -41,7 +41,9 @@ func (m *meters) timed(took time.Duration) {
 
 // tell writes the measurements into a seed's metrics and begins anew.
 func (m *meters) tell(metrics map[string]float32) {
-	metrics[trainer.MetricGradientNorm] = float32(m.norms / float64(max(m.steps, 1)))
+	if m.steps > 0 {
+		metrics[trainer.MetricGradientNorm] = float32(m.norms / float64(m.steps))
+	}
 	metrics[trainer.MetricHostGradientMax] = float32(m.hostGradient)
 	metrics[trainer.MetricForwardFaults] = count(m.faults)
 	if len(m.timings) > 0 {

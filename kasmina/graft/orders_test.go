@@ -162,6 +162,19 @@ func TestPausedSeedIsOutOfTheOutputAndComesBack(t *testing.T) {
 	near(t, "resumed, the ramp where it was", w.output(row(1, 1, 1, 1)), []float32{1.1, 1.1, 1.1, 1.1})
 }
 
+func TestKeptSeedIsNotPausedButComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.plant("s", scaling(t, 2, features), trainer.Blend{}, stageFossilized)
+	if changes := w.send(w.order(trainer.Pause, "s")); len(changes) != 0 || w.graft.Stats().Dropped[graft.DropStage] != 1 {
+		t.Errorf("changes %v, %+v", changes, w.graft.Stats())
+	}
+	near(t, "kept", w.output(row(1, 2, 3, 4)), []float32{2, 4, 6, 8})
+	if changes := w.send(w.order(trainer.Resume, "s")); len(changes) != 1 {
+		t.Errorf("resuming it changed %v", changes)
+	}
+}
+
 func TestEmergencyPausesSeedsAndHaltsTheLoop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

@@ -122,8 +122,9 @@ func (h *hotList) keep(k *kernel.Kernel) {
 // tried is how many examples a kernel is tried on.
 const tried = 2
 
-// try runs a kernel and its blend on two examples, outside of training mode and
-// in it, so that a seed that cannot run never joins.
+// try runs a kernel and its blend forward and backward on two examples, outside of
+// training mode and in it, so that a seed that cannot run, or could not learn, never
+// joins.
 func (s *Slot) try(k *kernel.Kernel, order *trainer.Order) error {
 	rng := rand.New(rand.NewPCG(1, 2)) // always the same examples
 	examples := kernel.NewTensor(s.shape.batched(tried)...)
@@ -149,6 +150,26 @@ func (s *Slot) try(k *kernel.Kernel, order *trainer.Order) error {
 		}
 		if !finite(joined.Tensor().Data) {
 			return errors.New("try the blend: its output is not finite")
+		}
+		if err := trial.tryBackward(tape, joined); err != nil {
+			return fmt.Errorf("try the kernel: %w", err)
+		}
+	}
+	return nil
+}
+
+// tryBackward looks for gradients that no optimizer could follow.
+func (s *seed) tryBackward(tape *kernel.Tape, joined kernel.Value) error {
+	sum, err := tape.ReduceSum(joined, false)
+	if err == nil {
+		err = tape.Backward(sum)
+	}
+	if err != nil {
+		return err
+	}
+	for _, parameter := range s.instance.Parameters() {
+		if parameter.Grad != nil && !finite(parameter.Grad.Data) {
+			return fmt.Errorf("the gradient of %s is not finite", parameter.Name)
 		}
 	}
 	return nil

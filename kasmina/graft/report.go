@@ -22,9 +22,10 @@ const (
 type outbox struct {
 	mu      sync.Mutex
 	pending *outgoing
-	last    uint64        // number of the report queued last
-	sent    uint64        // number of the report that the bus took last
-	settled chan struct{} // closed and renewed when one is sent
+	last    uint64         // number of the report queued last
+	sent    uint64         // number of the report that the bus took last
+	settled chan struct{}  // closed and renewed when one is sent
+	told    map[uint64]int // by attach order that failed, how many sent reports tell of it
 	signal  chan struct{}
 }
 
@@ -32,6 +33,7 @@ type outgoing struct {
 	number     uint64
 	packet     *leyline.SystemStatePacket
 	attributes map[string]string
+	failures   []uint64 // attach orders whose failure it tells of
 }
 
 // Report queues a report of everything that is grafted. packet holds what the
@@ -60,8 +62,9 @@ func (g *Graft) Report(packet *leyline.SystemStatePacket, evidence map[string]Ev
 			packet.SeedStates = append(packet.SeedStates, g.state(seed, evidence))
 		}
 	}
-	packet.SeedStates = append(packet.SeedStates, g.failedStates()...)
-	g.outbox.queue(g, &outgoing{number: g.number, packet: packet, attributes: report.Attributes()})
+	failed, orders := g.failedStates()
+	packet.SeedStates = append(packet.SeedStates, failed...)
+	g.outbox.queue(g, &outgoing{number: g.number, packet: packet, attributes: report.Attributes(), failures: orders})
 }
 
 // complete fills in what the trainer left open.
@@ -80,7 +83,7 @@ func (g *Graft) complete(packet *leyline.SystemStatePacket) {
 		packet.PacketId = fmt.Sprintf("%s-%d", g.config.TrainerID, g.number)
 	}
 	if packet.GetTimestampNs() == 0 {
-		packet.TimestampNs = uint64(time.Now().UnixNano()) //nolint:gosec // after 1970
+		packet.TimestampNs = uint64(time.Now().UnixNano())
 	}
 	if packet.TrainingMetrics == nil {
 		packet.TrainingMetrics = make(map[string]float32)
@@ -123,30 +126,39 @@ func (g *Graft) depth(slot *Slot) uint32 {
 	if at < 0 {
 		at = slot.index
 	}
-	return uint32(at) + 1 //nolint:gosec // a list's place
+	return uint32(at) + 1
 }
 
 // failedStates tells of attaches that failed, each until it was published often
-// enough to have been heard.
-func (g *Graft) failedStates() []*leyline.SeedState {
-	sent := g.outbox.lastSent()
-	maps.DeleteFunc(g.failures, func(_ string, f *failure) bool { return f.since > 0 && sent >= f.since+toldFor-1 })
-	var states []*leyline.SeedState
+// enough to have been heard, and names their orders.
+func (g *Graft) failedStates() (states []*leyline.SeedState, orders []uint64) {
+	standing := make(map[uint64]bool, len(g.failures))
+	for _, f := range g.failures {
+		standing[f.order] = true
+	}
+	told := g.outbox.toldOf(standing)
+	maps.DeleteFunc(g.failures, func(_ string, f *failure) bool { return told[f.order] >= toldFor })
 	for _, id := range slices.Sorted(maps.Keys(g.failures)) {
 		if g.find(id) != nil {
 			continue // it stands, with the kernel it had
 		}
 		f := g.failures[id]
-		if f.since == 0 {
-			f.since = g.number
-		}
+		orders = append(orders, f.order)
 		states = append(states, &leyline.SeedState{SeedId: id, Metrics: map[string]float32{
 			trainer.MetricOrder:        count(f.order),
 			trainer.MetricAttachFailed: 1,
 			trainer.MetricAttachReason: float32(f.reason),
 		}})
 	}
-	return states
+	return states, orders
+}
+
+// toldOf is how often each of these failures was published; others are forgotten.
+func (b *outbox) toldOf(standing map[uint64]bool) map[uint64]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.told, func(order uint64, _ int) bool { return !standing[order] })
+	return maps.Clone(b.told)
 }
 
 // queue makes a report the next to leave.
@@ -164,12 +176,6 @@ func (b *outbox) queue(g *Graft, report *outgoing) {
 	}
 }
 
-func (b *outbox) lastSent() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.sent
-}
-
 // next is the report to send now, nil when there is none.
 func (b *outbox) next() *outgoing {
 	b.mu.Lock()
@@ -185,6 +191,9 @@ func (b *outbox) done(report *outgoing) {
 		b.pending = nil
 	}
 	b.sent = report.number
+	for _, order := range report.failures {
+		b.told[order]++
+	}
 	close(b.settled)
 	b.settled = make(chan struct{})
 }

@@ -39,7 +39,7 @@ func TestReportTellsTheWhole(t *testing.T) {
 	}
 	cosine := 0.5
 	state := w.report(map[string]graft.Evidence{"s": {
-		Loss: loss, Accuracy: graft.Comparison{Before: 0.5, After: 0.75, Examples: 3}, TrainLoss: 2, Cosine: &cosine,
+		Loss: loss, Accuracy: graft.Comparison{Before: 0.5, After: 0.75, Examples: 3}, TrainLoss: new(2.0), Cosine: &cosine,
 		LearningRate: 0.01, Metrics: map[string]float64{"own": 7},
 	}}).seed("s")
 	want := map[string]float32{
@@ -152,8 +152,8 @@ func TestGradientsAndTimesAreMeasuredForTheReport(t *testing.T) {
 		metrics[trainer.MetricForwardMS] <= 0 || metrics[trainer.MetricForwardFaults] != 0 {
 		t.Errorf("metrics %v", metrics)
 	}
-	if metrics = w.report(nil).seed("s").GetMetrics(); metrics[trainer.MetricGradientNorm] != 0 {
-		t.Errorf("the next report tells of the last one's steps: %v", metrics)
+	if norm, told := w.report(nil).seed("s").GetMetrics()[trainer.MetricGradientNorm]; told {
+		t.Errorf("a report without a step tells of a norm of %v", norm)
 	}
 }
 
@@ -238,6 +238,75 @@ func TestWithWithoutAndIsolated(t *testing.T) {
 	}
 }
 
+func TestKeptIsTheNetworkWithoutTrials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.plant("kept", scaling(t, 2, features), trainer.Blend{}, stageFossilized)
+	w.plant("blending", scaling(t, 3, features), trainer.Blend{}, stageBlending)
+	w.plant("on trial", scaling(t, 5, features), trainer.Blend{}, stageShadowing)
+	tape := kernel.NewTape()
+	out, err := w.slot.Kept(tape, tape.Constant(row(1, 0, 0, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "kept", out.Tensor().Data, []float32{2, 0, 0, 0})
+}
+
+func TestWhatWasNotMeasuredIsNotTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.plant("s", scaling(t, 2, features), trainer.Blend{}, stageTraining)
+	one, err := graft.Compare([]float64{2}, []float64{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := w.report(map[string]graft.Evidence{"s": {Loss: one, Accuracy: one}}).seed("s").GetMetrics()
+	for _, name := range []string{
+		trainer.MetricLossError, trainer.MetricAccuracyError, trainer.MetricTrainLoss, trainer.MetricGradientCosine,
+		trainer.MetricGradientNorm, trainer.MetricForwardMS, trainer.MetricForwardSpread,
+	} {
+		if value, told := metrics[name]; told {
+			t.Errorf("%s is told as %v", name, value)
+		}
+	}
+	if metrics[trainer.MetricLossAfter] != 1 || metrics[trainer.MetricHeldOut] != 1 {
+		t.Errorf("metrics %v", metrics)
+	}
+}
+
+func TestFailureIsToldUntilReportsThatTellOfItWerePublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	order := w.attachOrder("s", scaling(t, 2, features), trainer.Blend{})
+	order.Kernel.Ref += ".gone"
+	w.bus.set(errors.New("outage"), nil)
+	w.send(order)
+	for range 20 {
+		w.graft.Report(&leyline.SystemStatePacket{}, nil)
+	}
+	w.bus.set(nil, nil)
+	if err := w.graft.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-w.bus.reports
+	for left := 7; left >= 0; left-- {
+		report := w.report(nil)
+		if err := w.graft.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if told := report.seed("s") != nil; told != (left > 0) {
+			t.Errorf("with %d reports left it is told: %v", left, told)
+		}
+	}
+}
+
+func squaring(t testing.TB) []byte {
+	t.Helper()
+	b := kernel.NewBuilder("squaring", features)
+	b.Node("Mul", []string{"host", "host"}, "seed")
+	return fileOf(t, b)
+}
+
 func TestCosineOfTheLossesOnTheActivations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -254,6 +323,19 @@ func TestCosineOfTheLossesOnTheActivations(t *testing.T) {
 	}
 	if w.slot.Parameters("with")[0].Grad.Data[0] != 7 {
 		t.Error("the seed's gradient was disturbed")
+	}
+	w.plant("square", squaring(t), trainer.Blend{Mode: trainer.Residual}, stageShadowing)
+	// The slopes are (3, 5, 7, 9) with the square alone, (10, 18, 26, 34) with the factor
+	// of 2 in front of it, and 1 without either.
+	for seed, want := range map[string]float64{"with": 608 / math.Sqrt(164*2256), "square": 24 / math.Sqrt(4*164)} {
+		got, err := w.slot.Cosine(tape, seed, row(1, 2, 3, 4), loss)
+		if err != nil || math.Abs(got-want) > 1e-6 {
+			t.Errorf("%s beside a seed on trial: %v, %v, want %v", seed, got, err, want)
+		}
+	}
+	w.slot.Parameters("with")[0].Value.Data[0] = float32(math.NaN())
+	if got, err := w.slot.Cosine(tape, "with", row(1, 2, 3, 4), loss); err == nil {
+		t.Errorf("a seed that fails has a cosine of %v", got)
 	}
 	if _, err := w.slot.Cosine(tape, "gone", row(1, 2, 3, 4), loss); err == nil {
 		t.Error("a seed that is gone has a cosine")

@@ -25,6 +25,7 @@ type Seed struct {
 	Share               float64 // in the output, 0 to 1
 	Paused              bool
 	Tuned               bool // it is kept, and its parameters train along
+	Size                int  // number of its weights
 }
 
 // seed is a grafted seed. It belongs to the training loop.
@@ -58,8 +59,16 @@ type before struct {
 func (s *seed) public() Seed {
 	return Seed{
 		ID: s.id, Slot: s.slot.name, Blueprint: s.blueprint, Stage: s.stage,
-		Share: s.share(), Paused: s.paused, Tuned: s.tuned,
+		Share: s.share(), Paused: s.paused, Tuned: s.tuned, Size: s.size(),
 	}
+}
+
+func (s *seed) size() int {
+	size := 0
+	for _, parameter := range s.instance.Parameters() {
+		size += parameter.Value.Size()
+	}
+	return size
 }
 
 // share is the seed's in the output now.

@@ -34,9 +34,6 @@ type entry struct {
 
 var errNotFinite = errors.New("the seed's output is not finite")
 
-// Name is the slot's name.
-func (s *Slot) Name() string { return s.name }
-
 // Shape is that of one example.
 func (s *Slot) Shape() []int { return slices.Clone(s.shape) }
 
@@ -78,6 +75,11 @@ func (s *Slot) Without(t *kernel.Tape, seedID string, host kernel.Value) (kernel
 	return s.chain(t, host, route{without: seedID})
 }
 
+// Kept is Output with the seeds that are kept and no others.
+func (s *Slot) Kept(t *kernel.Tape, host kernel.Value) (kernel.Value, error) {
+	return s.chain(t, host, route{kept: true})
+}
+
 // With is Output with one seed fully in, whatever its stage.
 func (s *Slot) With(t *kernel.Tape, seedID string, host kernel.Value) (kernel.Value, error) {
 	return s.chain(t, host, route{full: seedID})
@@ -96,15 +98,17 @@ func (s *Slot) Isolated(t *kernel.Tape, seedID string, host kernel.Value) (kerne
 type route struct {
 	full, without string // seeds that are in at a share of 1, or out
 	until         string // the last seed of the way
+	kept          bool   // no seed but those that are kept
 	watched       bool   // gradients are measured where it enters
 	detached      bool   // the host has no gradient in any case
+	open          bool   // gradients flow to the host through every seed
 }
 
 func (r *route) share(seed *seed) float64 {
-	switch seed.id {
-	case r.without:
+	switch {
+	case seed.id == r.without, r.kept && !seed.kept():
 		return 0
-	case r.full:
+	case seed.id == r.full:
 		return 1
 	}
 	return seed.share()
@@ -127,7 +131,7 @@ func (s *Slot) chain(t *kernel.Tape, host kernel.Value, r route) (kernel.Value, 
 			if r.detached && seed.id == r.full {
 				running = t.Detach(running)
 			}
-			running = s.through(t, seed, share, running)
+			running = s.through(t, seed, share, running, r.open)
 		}
 		if r.until != "" && seed.id == r.until {
 			return running, nil
@@ -162,13 +166,15 @@ func (s *Slot) enter(t *kernel.Tape, host kernel.Value, r route) kernel.Value {
 	return alias
 }
 
-// through puts a seed on the output before it, or leaves it out when it fails.
-func (s *Slot) through(t *kernel.Tape, seed *seed, share float64, running kernel.Value) kernel.Value {
+// through puts a seed on the output before it, or leaves it out when it fails. open
+// lets gradients through that do not flow through a blend.
+func (s *Slot) through(t *kernel.Tape, seed *seed, share float64, running kernel.Value, open bool) kernel.Value {
 	base := running
-	if !seed.kept() {
+	open = open || seed.kept()
+	if !open {
 		base = t.Detach(running)
 	}
-	joined, err := s.run(t, seed, share, base)
+	joined, err := s.run(t, seed, share, base, open)
 	if err == nil {
 		joined, err = shapedLike(t, joined, running)
 	}
@@ -181,12 +187,12 @@ func (s *Slot) through(t *kernel.Tape, seed *seed, share float64, running kernel
 	return running
 }
 
-func (s *Slot) run(t *kernel.Tape, seed *seed, share float64, base kernel.Value) (kernel.Value, error) {
+func (s *Slot) run(t *kernel.Tape, seed *seed, share float64, base kernel.Value, open bool) (kernel.Value, error) {
 	host, err := s.shape.shaped(t, base)
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("run: %w", err)
 	}
-	out, err := seed.forward(t, host)
+	out, err := seed.forward(t, host, open)
 	if err != nil {
 		return kernel.Value{}, fmt.Errorf("run: %w", err)
 	}
@@ -198,8 +204,8 @@ func (s *Slot) run(t *kernel.Tape, seed *seed, share float64, base kernel.Value)
 
 // forward is the seed's own output. One whose weights rest runs in inference
 // mode, or its running statistics would move; and it has no gradient, unless
-// one is to flow through it.
-func (s *seed) forward(t *kernel.Tape, host kernel.Value) (kernel.Value, error) {
+// the way through it is open.
+func (s *seed) forward(t *kernel.Tape, host kernel.Value, open bool) (kernel.Value, error) {
 	started := time.Now()
 	var out kernel.Value
 	var err error
@@ -212,7 +218,7 @@ func (s *seed) forward(t *kernel.Tape, host kernel.Value) (kernel.Value, error) 
 		return kernel.Value{}, err
 	}
 	s.meters.timed(time.Since(started))
-	if !s.learns() && !s.kept() {
+	if !s.learns() && !open {
 		return t.Detach(out), nil
 	}
 	return out, nil

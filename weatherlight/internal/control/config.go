@@ -26,7 +26,8 @@ type Awaits interface {
 	Awaited(ctx context.Context, part string) (bool, error)
 }
 
-// Config is what a Room works with. Heard, TTL, Grace, Each and Logger are optional.
+// Config is what a Room works with. Heard, PrefetchTimeout, TTL, Grace, Each and Logger
+// are optional.
 type Config struct {
 	Core       *kasmina.Core
 	Controller *tamiyo.Controller
@@ -51,6 +52,8 @@ type Config struct {
 	Candidates func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)
 	// Permit has the last word on a germination that the controller chose.
 	Permit func(ctx context.Context, blueprintID string) error
+
+	PrefetchTimeout time.Duration // as the core has it; 0: its default
 
 	TTL   time.Duration // of the record of a run that nobody reports for; 0: the store's
 	Grace time.Duration // that another instance has to publish what it decided, before this one does

@@ -8,9 +8,13 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 )
 
-// answerPatience is how long answers are read after a kernel was asked for. Whoever
-// waits longer has asked again.
-const answerPatience = 2 * time.Minute
+const (
+	// leastPatience is how long answers are read at least after a kernel was asked for:
+	// where answers take long, a run waits up to a minute before it asks again.
+	leastPatience = 2 * time.Minute
+	// lateness is how much later than it wants to a run may ask again.
+	lateness = time.Minute
+)
 
 // demand says whether anybody waits for kernels. The streams of answers carry those
 // to everybody's requests; while no run waits they are skipped unread.
@@ -35,12 +39,19 @@ func (r *Room) awaitedElsewhere(ctx context.Context) (bool, error) {
 	return r.config.Awaits.Awaited(ctx, PartKasmina)
 }
 
+// patience is how long answers are read after a kernel was asked for. Whoever waits
+// longer has asked again.
+func (r *Room) patience() time.Duration {
+	return max(leastPatience, r.config.PrefetchTimeout+lateness)
+}
+
 // await has the answers read, here and wherever else, before a kernel is asked for.
 func (r *Room) await(ctx context.Context) error {
-	if err := r.config.Awaits.Await(ctx, PartKasmina, answerPatience); err != nil {
+	patience := r.patience()
+	if err := r.config.Awaits.Await(ctx, PartKasmina, patience); err != nil {
 		return fmt.Errorf("have the answers read: %w", err)
 	}
-	r.awaitsUntil.Store(time.Now().Add(answerPatience).UnixMilli())
+	r.awaitsUntil.Store(time.Now().Add(patience).UnixMilli())
 	r.demand.ready.Raise()
 	r.demand.refusals.Raise()
 	return nil

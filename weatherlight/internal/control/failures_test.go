@@ -16,7 +16,6 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
@@ -27,14 +26,14 @@ type shaky struct {
 	runrecord.Store
 
 	fails  func(oona.RecordWrite) error // nil: nothing does
-	writes int
+	writes atomic.Int64
 }
 
 // between puts the store in front of the room's own.
 func (s *shaky) between(c *control.Config) { s.Store, c.Records = c.Records, s }
 
 func (s *shaky) Save(ctx context.Context, write oona.RecordWrite) (int64, error) {
-	s.writes++
+	s.writes.Add(1)
 	if s.fails != nil {
 		if err := s.fails(write); err != nil {
 			return 0, err
@@ -148,7 +147,8 @@ func TestDecisionIsCountedOnceItIsStored(t *testing.T) {
 		tick := func() error { return o.Tick(t.Context()) }
 		none := map[string]float64{}
 		asked := map[string]float64{
-			"kasmina.command_verifier.accepted_total": 1, "kasmina.prefetch.requests_total scheduled": 1,
+			"kasmina.command_verifier.accepted_total": 1, "kasmina.gates_total SEED_GATE_G0_SANITY true": 1,
+			"kasmina.prefetch.requests_total scheduled": 1,
 		}
 		again := maps.Clone(asked)
 		again["kasmina.prefetch.requests_total scheduled"] = 2
@@ -158,19 +158,19 @@ func TestDecisionIsCountedOnceItIsStored(t *testing.T) {
 			passed time.Duration // the claim on a run whose tick failed has run out in between
 			act    func() error
 			fails  func(oona.RecordWrite) error
+			lost   bool
 			want   map[string]float64
 		}{
-			{"a command that is not stored", 0, command, crash, none},
-			{"the command, decided on twice", 0, command, once(control.PartKasmina), asked},
-			{"nothing is due", 0, tick, nil, asked},
-			{"a tick that is not stored", 2 * time.Minute, tick, crash, asked},
-			{"the tick, decided on twice", 150 * time.Second, tick, once(control.PartKasmina), again},
-			{"nothing is due any more", 150 * time.Second, tick, nil, again},
+			{"a command that is not stored", 0, command, crash, true, none},
+			{"the command, decided on twice", 0, command, once(control.PartKasmina), false, asked},
+			{"nothing is due", 0, tick, nil, false, asked},
+			{"a tick that is not stored", 2 * time.Minute, tick, crash, true, asked},
+			{"the tick, decided on twice", 150 * time.Second, tick, once(control.PartKasmina), false, again},
+			{"nothing is due any more", 150 * time.Second, tick, nil, false, again},
 		} {
-			later.passed, store.fails, store.writes = step.passed, step.fails, 0
-			err := step.act()
-			if lost := step.fails != nil && store.writes == 1; errors.Is(err, errCrash) != lost {
-				t.Errorf("%s: %v after %d writes", step.name, err, store.writes)
+			later.passed, store.fails = step.passed, step.fails
+			if err := step.act(); errors.Is(err, errCrash) != step.lost {
+				t.Errorf("%s: %v", step.name, err)
 			}
 			if got := o.counters(); !maps.Equal(got, step.want) {
 				t.Errorf("%s: counted %v, want %v", step.name, got, step.want)
@@ -182,7 +182,6 @@ func TestDecisionIsCountedOnceItIsStored(t *testing.T) {
 // A run that can never take what concerns all runs must not keep the others from it, and
 // is told of.
 func TestRunWhoseDecisionIsTooLargeDoesNotHoldUpTheOthers(t *testing.T) {
-	const huge, small = "run-1", "run-2"
 	halting := func(o *office) error {
 		return o.Emergency(o.t.Context(), "", kasmina.Emergency{Level: halt, ID: "signal-1"})
 	}
@@ -193,42 +192,99 @@ func TestRunWhoseDecisionIsTooLargeDoesNotHoldUpTheOthers(t *testing.T) {
 		})))
 		return err
 	}
-	halted := func(o *office, run string) bool { return o.view(run).Kasmina.Emergency == halt.String() }
-	silent := func(o *office, run string) bool { return o.view(run).Kasmina.Trainer.Silent }
+	ticking := func(o *office) error { return o.Tick(o.t.Context()) }
+	halted := func(view *kasmina.View) bool { return view.Emergency == halt.String() }
+	silent := func(view *kasmina.View) bool { return view.Trainer.Silent }
 	onBothBuses(t, func(t *testing.T, url string) {
-		for _, row := range []struct {
-			name    string
+		for name, row := range map[string]struct {
 			act     func(*office) error
-			reached func(o *office, run string) bool
+			reached func(*kasmina.View) bool
 		}{
-			{"emergency", halting, halted},
-			{"command", commanding, halted},
-			{"tick", func(o *office) error { return o.Tick(o.t.Context()) }, silent},
+			"emergency": {halting, halted}, "command": {commanding, halted}, "tick": {ticking, silent},
 		} {
 			store, later, log := &shaky{}, &clock{}, &journal{}
-			o := open(t, url, row.name, store.between, later.ahead, log.keep)
+			o := open(t, url, name, store.between, later.ahead, log.keep)
+			huge, small := "huge, "+name, "small, "+name
 			o.hear(huge, small)
-			var tries atomic.Int64
-			store.fails = func(write oona.RecordWrite) error {
-				if write.Key.Run != huge {
-					return nil
-				}
-				tries.Add(1)
-				return fmt.Errorf("save: %w", oona.ErrTooLarge)
+			store.fails = tooLarge(huge)
+			later.passed = 2 * time.Minute // after which trainers count as silent
+			if err := row.act(o); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
-			act := func(after time.Duration) {
-				t.Helper()
-				if later.passed += after; row.act(o) != nil {
-					t.Errorf("%s failed", row.name)
-				}
+			if row.reached(o.view(huge).Kasmina) || !row.reached(o.view(small).Kasmina) {
+				t.Errorf("%s: the one run is %+v, the other %+v", name, o.view(huge).Kasmina, o.view(small).Kasmina)
 			}
-			act(2 * time.Minute)
-			if row.reached(o, huge) || !row.reached(o, small) {
-				t.Errorf("%s: the one run is %+v, the other %+v", row.name, o.view(huge).Kasmina, o.view(small).Kasmina)
+			if told := strings.Count(log.String(), "too large to keep"); told != 1 {
+				t.Errorf("%s: told %d times of the one run: %s", name, told, log.String())
 			}
-			if told := strings.Count(log.String(), "too large to keep"); told != 1 || tries.Load() != 1 {
-				t.Errorf("%s: told of %d times after %d tries", row.name, told, tries.Load())
+		}
+	})
+}
+
+// tooLarge refuses whatever is decided on a run.
+func tooLarge(run string) func(oona.RecordWrite) error {
+	return func(write oona.RecordWrite) error {
+		if write.Key.Run != run {
+			return nil
+		}
+		return fmt.Errorf("save: %w", oona.ErrTooLarge)
+	}
+}
+
+// What came meanwhile may have made room, so it is tried again, and not all the time.
+func TestRunWhoseTickIsTooLargeIsLookedAtAgainMuchLater(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		store, later := &shaky{}, &clock{}
+		o := open(t, url, "a", store.between, later.ahead)
+		o.hear("run-1")
+		store.fails = tooLarge("run-1")
+		for _, look := range []struct {
+			passed time.Duration
+			tries  int64
+		}{{2 * time.Minute, 1}, {30 * time.Minute, 0}, {2 * time.Hour, 1}} {
+			later.passed = look.passed
+			before := store.writes.Load()
+			if err := o.Tick(t.Context()); err != nil {
+				t.Error(err)
 			}
+			if tries := store.writes.Load() - before; tries != look.tries {
+				t.Errorf("after %s it is tried %d times, want %d", look.passed, tries, look.tries)
+			}
+		}
+	})
+}
+
+// A record that nobody can read is told of, and neither a scan nor an emergency ends at it.
+func TestRunWhoseRecordCannotBeReadDoesNotHideTheOthers(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		log := &journal{}
+		o := open(t, url, "a", log.keep)
+		o.hear("run-1", "run-2", "run-3")
+		key := oona.RecordKey{Part: control.PartKasmina, Run: "run-2"}
+		stored, err := o.config.Records.Load(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoilt := oona.RecordWrite{Key: key, Version: stored.Version, Value: []byte("nonsense")}
+		if _, err := o.config.Records.Save(t.Context(), spoilt); err != nil {
+			t.Fatal(err)
+		}
+		var visited []string
+		if err := o.Each(t.Context(), func(run string, _ *kasmina.Record) { visited = append(visited, run) }); err != nil {
+			t.Error(err)
+		}
+		if want := []string{"run-1", "run-3"}; !slices.Equal(visited, want) {
+			t.Errorf("visited %q, want %q", visited, want)
+		}
+		if told := log.String(); !strings.Contains(told, "cannot be read") || !strings.Contains(told, "run=run-2") {
+			t.Errorf("told: %q", told)
+		}
+		other := open(t, url, "b") // which has no record in memory
+		if err := other.Emergency(t.Context(), "", kasmina.Emergency{Level: halt, ID: "signal-1"}); err != nil {
+			t.Error(err)
+		}
+		if reached := other.inEmergency([]string{"run-1", "run-3"}, halt); reached != 2 {
+			t.Errorf("%d of the others are halted", reached)
 		}
 	})
 }

@@ -45,6 +45,21 @@ func RunOf(d *oona.Delivery) string {
 	}
 }
 
+// checkRun refuses names that no run may have. What names a run elsewhere, as commands
+// do, is read without the blanks around it, so that one with blanks would be out of reach.
+func checkRun(run string) error {
+	switch name := strings.TrimSpace(run); {
+	case name == "":
+		return errNoRun
+	case name != run:
+		return fmt.Errorf("training_run_id %.128q has blanks around it", run)
+	case len(run) > maxRunLength:
+		return fmt.Errorf("training_run_id of %d bytes, at most %d", len(run), maxRunLength)
+	default:
+		return nil
+	}
+}
+
 // State takes a report of a trainer: Kasmina looks at its seeds, then Tamiyo
 // decides on growth.
 func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
@@ -53,11 +68,8 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 		return nil, oona.Permanent(fmt.Errorf("state is %T", d.Payload))
 	}
 	run := packet.GetTrainingRunId()
-	if strings.TrimSpace(run) == "" {
-		return nil, oona.Permanent(errNoRun)
-	}
-	if len(run) > maxRunLength {
-		return nil, oona.Permanent(fmt.Errorf("training_run_id of %d bytes, at most %d", len(run), maxRunLength))
+	if err := checkRun(run); err != nil {
+		return nil, oona.Permanent(err)
 	}
 	report, err := trainer.ReadReport(d.Attributes)
 	grows := err == nil

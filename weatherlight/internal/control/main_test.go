@@ -75,14 +75,20 @@ type office struct {
 
 type change func(*control.Config)
 
-// open opens a room of an instance of that name. Those of one bus share a group.
-func open(t *testing.T, url, name string, changes ...change) *office {
+func newKeyring(t *testing.T) *signing.Keyring {
 	t.Helper()
 	keyring, err := signing.NewKeyring("secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bus, err := oona.Connect(t.Context(), oona.Config{URL: url, Group: "weatherlight", Consumer: name, Keyring: keyring})
+	return keyring
+}
+
+// client is one of the group of all instances.
+func client(t *testing.T, config oona.Config) *oona.Client {
+	t.Helper()
+	config.Group, config.Keyring = "weatherlight", newKeyring(t)
+	bus, err := oona.Connect(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +97,13 @@ func open(t *testing.T, url, name string, changes ...change) *office {
 			t.Error(err)
 		}
 	})
+	return bus
+}
+
+// open opens a room of an instance of that name.
+func open(t *testing.T, url, name string, changes ...change) *office {
+	t.Helper()
+	keyring, bus := newKeyring(t), client(t, oona.Config{URL: url, Consumer: name})
 	if err := bus.EnsureGroups(t.Context(), "weatherlight", oona.DefaultStreams().Names()...); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +210,7 @@ func (o *office) command(id, run string, changes ...func(*leyline.AdaptationComm
 	o.t.Helper()
 	command := &leyline.AdaptationCommand{
 		Version: 1, CommandId: id, CommandType: leyline.CommandType_COMMAND_SEED, IssuedBy: "tamiyo",
-		IssuedAt: timestamppb.New(o.bus.Now()), Annotations: map[string]string{"mesh_host_layers": `["hidden"]`},
+		IssuedAt: timestamppb.New(o.config.Now()), Annotations: map[string]string{"mesh_host_layers": `["hidden"]`},
 	}
 	if run != "" {
 		command.Annotations["training_run_id"] = run

@@ -74,8 +74,16 @@ func TestR1ReportWithoutProtocolCausesNothing(t *testing.T) {
 func TestReportsThatNobodyCanUseAreRefused(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		o := open(t, url, "a")
+		named := func(run string) func(*oona.Delivery) {
+			return func(d *oona.Delivery) { d.Payload.(*leyline.SystemStatePacket).TrainingRunId = run }
+		}
 		for name, spoil := range map[string]func(*oona.Delivery){
-			"no run":           func(d *oona.Delivery) { d.Payload = &leyline.SystemStatePacket{TrainingRunId: "  "} },
+			"no run":           named(""),
+			"blanks alone":     named("  "),
+			"a blank before":   named(" run-1"),
+			"a line's end":     named("run-1\n"),
+			"a wide blank":     named("run-1\u3000"),
+			"too long":         named(strings.Repeat("r", 129)),
 			"no state":         func(d *oona.Delivery) { d.Payload = &leyline.FieldReport{} },
 			"a number of none": func(d *oona.Delivery) { d.Attributes[trainer.AttributeReport] = "many" },
 		} {
@@ -85,8 +93,8 @@ func TestReportsThatNobodyCanUseAreRefused(t *testing.T) {
 				t.Errorf("%s: taken", name)
 			}
 		}
-		if view := o.view("run-1"); view != nil {
-			t.Errorf("a run was made up: %+v", view)
+		if runs, err := o.Runs(t.Context(), "", 10); err != nil || len(runs) != 0 {
+			t.Errorf("runs %q were made up, %v", runs, err)
 		}
 		for name, handler := range map[string]oona.Handler{"command": o.Command, "ready": o.Ready, "refusal": o.Refusal} {
 			if _, err := handler(t.Context(), delivered(&leyline.FieldReport{})); err == nil {

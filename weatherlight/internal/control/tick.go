@@ -30,7 +30,7 @@ const (
 // embargoes, orders to repeat, runs that fell silent.
 func (r *Room) Run(ctx context.Context) error {
 	for {
-		if err := r.Tick(ctx); err != nil && ctx.Err() == nil && !passing(err) {
+		if err := r.look(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("due runs: %w", err)
 		}
 		timer := time.NewTimer(r.config.Rhythm.Until(r.interval()))
@@ -43,6 +43,27 @@ func (r *Room) Run(ctx context.Context) error {
 			timer.Stop()
 		}
 	}
+}
+
+// look is a Tick that fails with what does not pass by itself. A bus that answers, and
+// twice does not say what is due, is not away: nothing would ever come due again.
+func (r *Room) look(ctx context.Context) error {
+	err := r.Tick(ctx)
+	if !passing(err) {
+		return err
+	}
+	if !errors.Is(err, oona.ErrUnavailable) || !r.busAnswers(ctx) {
+		return nil
+	}
+	if err = r.Tick(ctx); passing(err) && !errors.Is(err, oona.ErrUnavailable) {
+		return nil
+	}
+	return err
+}
+
+func (r *Room) busAnswers(ctx context.Context) bool {
+	_, err := r.awaitedElsewhere(ctx)
+	return err == nil
 }
 
 // passing says that an error tells of nothing but a bus that is away, or of a run that

@@ -53,7 +53,7 @@ func (r *Room) Each(ctx context.Context, visit func(run string, record *kasmina.
 		record, err := r.seeds.Peek(ctx, run)
 		switch {
 		case errors.Is(err, kasmina.ErrRecord):
-			r.lost(run, err)
+			r.config.Logger.Error("what is stored of a run cannot be read; it is left out", "run", run, "error", err)
 		case err != nil:
 			return err
 		case record != nil:

@@ -124,10 +124,11 @@ func (k *kernels) serve(w http.ResponseWriter, r *http.Request, sum string) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	sent, err := transfer(patient{w, http.NewResponseController(w)}, content)
+	client := &patient{ResponseWriter: w, control: http.NewResponseController(w)}
+	sent, err := transfer(client, content)
 	switch {
 	case err == nil || r.Context().Err() != nil:
-	case sent == 0:
+	case !client.answered:
 		header.Del("ETag")
 		header.Del("Cache-Control")
 		header.Del("Content-Length")
@@ -141,10 +142,15 @@ func (k *kernels) serve(w http.ResponseWriter, r *http.Request, sum string) {
 type patient struct {
 	http.ResponseWriter
 
-	control *http.ResponseController
+	control  *http.ResponseController
+	answered bool // the header is on its way
 }
 
-func (p patient) Write(chunk []byte) (int, error) {
+func (p *patient) Write(chunk []byte) (int, error) {
+	if len(chunk) == 0 {
+		return 0, nil // the header can wait until there is something to send
+	}
+	p.answered = true
 	if err := p.control.SetWriteDeadline(time.Now().Add(stalled)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}

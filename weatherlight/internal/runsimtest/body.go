@@ -279,7 +279,7 @@ func (b *body) report(tr *trainee, packet *leyline.SystemStatePacket) (*leyline.
 		evidence[seed] = graft.Evidence{
 			Loss:      compare(trainer.MetricLossBefore, trainer.MetricLossAfter, trainer.MetricLossError),
 			Accuracy:  compare(trainer.MetricAccuracyBefore, trainer.MetricAccuracyAfter, trainer.MetricAccuracyError),
-			TrainLoss: float64(m[trainer.MetricTrainLoss]),
+			TrainLoss: new(float64(m[trainer.MetricTrainLoss])),
 		}
 	}
 	b.graft.Report(packet, evidence)
