@@ -44,10 +44,15 @@ func startNode(t *testing.T, first, last int, args ...string) *redistest.Server 
 
 func tell(t *testing.T, server *redistest.Server, words ...string) {
 	t.Helper()
-	raw := rawClient(t, server.URL)
-	if err := raw.Do(context.Background(), raw.B().Arbitrary(words...).Build()).Error(); err != nil {
+	if err := answer(t, server, words...).Error(); err != nil {
 		t.Fatalf("%v: %v", words, err)
 	}
+}
+
+func answer(t *testing.T, server *redistest.Server, words ...string) rueidis.RedisResult {
+	t.Helper()
+	raw := rawClient(t, server.URL)
+	return raw.Do(context.Background(), raw.B().Arbitrary(words...).Build())
 }
 
 func awaitCluster(t *testing.T, server *redistest.Server) {
@@ -98,26 +103,104 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// threeNodes starts a cluster of three nodes and returns its URL.
-func threeNodes(t *testing.T) string {
+// cluster is one of three nodes, each of which serves a third of the slots.
+type cluster []*redistest.Server
+
+func threeNodes(t *testing.T) cluster {
 	t.Helper()
-	one, two, three := startNode(t, 0, 5460), startNode(t, 5461, 10922), startNode(t, 10923, 16383)
-	for _, other := range []*redistest.Server{two, three} {
+	nodes := cluster{startNode(t, 0, 5460), startNode(t, 5461, 10922), startNode(t, 10923, 16383)}
+	for _, other := range nodes[1:] {
 		host, port, _ := net.SplitHostPort(other.Addr)
 		bus := rawInfo(t, other, "cluster-port")
-		tell(t, one, "CLUSTER", "MEET", host, port, bus)
+		tell(t, nodes[0], "CLUSTER", "MEET", host, port, bus)
 	}
-	for _, server := range []*redistest.Server{one, two, three} {
-		waitFor(t, "the nodes know each other", func() bool { return rawSlots(t, server) == 3 })
+	for _, node := range nodes {
+		waitFor(t, "the nodes know each other", func() bool { return rawSlots(t, node) == 3 })
 	}
-	return "redis://" + one.Addr + "?addr=" + two.Addr + "&addr=" + three.Addr
+	return nodes
+}
+
+func (c cluster) url() string {
+	return "redis://" + c[0].Addr + "?addr=" + c[1].Addr + "&addr=" + c[2].Addr
+}
+
+// move hands the slot of a key to the next node, with the keys in it.
+func (c cluster) move(t *testing.T, key string) {
+	t.Helper()
+	slot, err := answer(t, c[0], "CLUSTER", "KEYSLOT", key).AsInt64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int(slot) * len(c) / 16384
+	from, to, text := c[at], c[(at+1)%len(c)], strconv.FormatInt(slot, 10)
+	tell(t, to, "CLUSTER", "SETSLOT", text, "IMPORTING", nodeID(t, from))
+	tell(t, from, "CLUSTER", "SETSLOT", text, "MIGRATING", nodeID(t, to))
+	keys, err := answer(t, from, "CLUSTER", "GETKEYSINSLOT", text, "1000").AsStrSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host, port, _ := net.SplitHostPort(to.Addr); len(keys) > 0 {
+		tell(t, from, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, keys...)...)
+	}
+	for _, node := range []*redistest.Server{to, from, c[(at+2)%len(c)]} {
+		tell(t, node, "CLUSTER", "SETSLOT", text, "NODE", nodeID(t, to))
+	}
+}
+
+func nodeID(t *testing.T, node *redistest.Server) string {
+	t.Helper()
+	id, err := answer(t, node, "CLUSTER", "MYID").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestSlotThatMovesTakesItsReadersAlong(t *testing.T) {
+	t.Parallel()
+	nodes := threeNodes(t)
+	c, stream, key := connect(t, nodes.url(), nil), orderStream("r"), oona.RecordKey{Part: "kasmina", Run: "r"}
+	records := c.Records(orderStream)
+	version, err := records.Save(t.Context(), oona.RecordWrite{Key: key, Orders: []*leyline.AdaptationCommand{anOrder(t, 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var orders, reports atomic.Int64
+	ctx, end := context.WithCancel(t.Context())
+	var following sync.WaitGroup
+	following.Go(func() {
+		_ = c.FollowOrders(ctx, stream, func(*leyline.AdaptationCommand) { orders.Add(1) })
+	})
+	stop := consume(t, c, oona.Subscription{Stream: "oona.normal", Group: "g",
+		Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE: func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+				reports.Add(1)
+				return nil, nil
+			}}})
+	t.Cleanup(func() { end(); following.Wait(); stop() })
+	report := func() {
+		if err := c.PublishReport(t.Context(), &leyline.SystemStatePacket{TrainingRunId: "r"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report()
+	waitFor(t, "both are read", func() bool { return orders.Load() == 1 && reports.Load() == 1 })
+	nodes.move(t, stream)
+	nodes.move(t, "oona.normal")
+	report()
+	_, err = records.Save(t.Context(), oona.RecordWrite{
+		Key: key, Version: version, Orders: []*leyline.AdaptationCommand{anOrder(t, 2)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "both are read at the new nodes", func() bool { return orders.Load() == 2 && reports.Load() == 2 })
 }
 
 // Three nodes: streams, marks, dead letters and records live apart, and the client
 // finds each.
 func TestClusterOfThreeNodes(t *testing.T) {
 	t.Parallel()
-	c := connect(t, threeNodes(t), nil)
+	c := connect(t, threeNodes(t).url(), nil)
 	publishAndAnswer(t, c)
 	keepRecords(t, c)
 }

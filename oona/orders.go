@@ -174,7 +174,7 @@ func (f *follower) read(ctx context.Context, behind string, wait time.Duration) 
 	if !stop() {
 		<-ended
 	}
-	if err := reply.NonRedisError(); err != nil && !rueidis.IsRedisNil(err) {
+	if !staysWith(reply.Error()) {
 		f.hangUp()
 	}
 	entries, err := parseRead(reply)

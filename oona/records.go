@@ -225,23 +225,6 @@ func (r *Records) Settle(ctx context.Context, key RecordKey, version int64) erro
 	return nil
 }
 
-// Delete removes a record. It fails with a *ConflictError when the record is
-// another version; one that is gone already is as it should be.
-func (r *Records) Delete(ctx context.Context, key RecordKey, version int64) error {
-	place, _, err := r.place(key)
-	if err != nil {
-		return err
-	}
-	result, err := r.run(ctx, forgetScript, []string{place}, []string{strconv.FormatInt(version, 10)})
-	if err != nil {
-		return fmt.Errorf("delete record of %s for run %q: %w", key.Part, key.Run, err)
-	}
-	if result < 0 {
-		return &ConflictError{Key: key, Expected: version, Found: -1 - result}
-	}
-	return nil
-}
-
 func (r *Records) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (int64, error) {
 	return insist(ctx, r.c, func(ctx context.Context) (int64, error) {
 		return script.Exec(ctx, r.c.rdb, keys, args).AsInt64()

@@ -14,21 +14,18 @@ if version ~= tonumber(ARGV[1]) then
   if found[2] == ARGV[2] then return version end -- this very write, whose answer was lost
   return -1 - version
 end
-if version == 0 then
-  -- Time as the first version: no record has the versions of one that was lost.
-  local clock = call('TIME')
-  version = clock[1] * 1000 + math.floor(clock[2] / 1000)
-else
-  version = version + 1
-end
+-- Time as the version: what was written before the server lost its last writes, or
+-- all of them, has no version of what is written after.
+local now = call('TIME')
+version = math.max(version + 1, now[1] * 1000000 + now[2])
 
 -- A script that fails is not undone, so what may fail comes before the record.
 if KEYS[3] then schedule(KEYS[3], ARGV[8], tonumber(ARGV[9])) end
 if #ARGV > 9 then
   -- Entries behind one from the future, as a clock that is set back leaves, would
   -- all seem old to their reader. A stream that begins anew is read anew.
-  local last, clock = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1], call('TIME')
-  if last and tonumber(string.match(last[1], '^%d+')) > clock[1] * 1000 + 5000 then call('DEL', stream) end
+  local last = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  if last and tonumber(string.match(last[1], '^%d+')) > now[1] * 1000 + 5000 then call('DEL', stream) end
 end
 for i = 10, #ARGV, 2 do
   call('XADD', stream, 'MAXLEN', '=', ARGV[6], '*', 'payload', ARGV[i], 'signature', ARGV[i + 1])

@@ -27,9 +27,6 @@ var saveSource string
 //go:embed settle.lua
 var settleSource string
 
-//go:embed forget.lua
-var forgetSource string
-
 //go:embed schedule.lua
 var scheduleSource string
 
@@ -51,7 +48,6 @@ var (
 
 	saveScript       = rueidis.NewLuaScript(dueSource + saveSource)
 	settleScript     = rueidis.NewLuaScript(settleSource)
-	forgetScript     = rueidis.NewLuaScript(forgetSource)
 	scheduleScript   = rueidis.NewLuaScript(dueSource + scheduleSource)
 	claimScript      = rueidis.NewLuaScript(claimSource)
 	rescheduleScript = rueidis.NewLuaScript(rescheduleSource)

@@ -43,10 +43,16 @@ func (l *line) blocking(fetch, work context.Context, bound time.Duration, comman
 	if !stop() {
 		<-ended
 	}
-	if reply.NonRedisError() != nil && !rueidis.IsRedisNil(reply.NonRedisError()) {
+	if !staysWith(reply.Error()) {
 		l.close()
 	}
 	return reply, nil
+}
+
+// staysWith says that a connection is as good as before an answer. Any failure may be
+// the connection's: in a cluster the stream may have moved to another node.
+func staysWith(err error) bool {
+	return err == nil || rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED")
 }
 
 func (l *line) open(ctx context.Context) error {

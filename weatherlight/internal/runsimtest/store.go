@@ -180,16 +180,3 @@ func (s *store) Settle(key oona.RecordKey, version int64) {
 		record.pending = nil
 	}
 }
-
-// Delete removes a record that is still the version that was decided on.
-func (s *store) Delete(key oona.RecordKey, version int64) error {
-	record := s.find(key)
-	if record == nil {
-		return nil
-	}
-	if record.version != version {
-		return &oona.ConflictError{Key: key, Expected: version, Found: record.version}
-	}
-	delete(s.records, key)
-	return nil
-}
