@@ -57,6 +57,7 @@ type Record struct {
 	Violations int            `json:"i,omitempty"` // gradient isolation violations of all seeds
 	Tuned      bool           `json:"u,omitempty"` // the order to tune stands
 	Refused    []refusedPeer  `json:"r,omitempty"` // trainers that were refused of late
+	Ended      []endedSeed    `json:"z,omitempty"` // the last ones that were culled or terminated
 	Optimizer  millis         `json:"oi,omitempty"`
 	Forced     millis         `json:"bi,omitempty"` // issue of the last breaker command
 }
@@ -178,6 +179,16 @@ type emergencyState struct {
 	Reason string                 `json:"r,omitempty"`
 	Issued millis                 `json:"t,omitempty"` // of the last emergency command
 	Known  []string               `json:"k,omitempty"` // ids of signals that were acted on
+}
+
+// endedSeed is what is left of a seed for whoever asks where it went.
+type endedSeed struct {
+	Seed      string                     `json:"s"`
+	Blueprint string                     `json:"b"`
+	Slot      string                     `json:"z,omitempty"`
+	Stage     leyline.SeedLifecycleStage `json:"t"` // that it came to
+	Reason    string                     `json:"r"`
+	At        millis                     `json:"a"`
 }
 
 type refusedPeer struct {

@@ -119,6 +119,33 @@ func TestViewIsReadable(t *testing.T) {
 	}
 }
 
+func TestViewSaysWhereASeedWentAndWhyNothingGrows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.grow("s", stageBlending)
+	w.do(opCull, "s")
+	ended := w.now
+	w.now = w.now.Add(time.Minute)
+	w.report()
+	view := NewView(w.record)
+	want := []EndedView{{
+		ID: "s", Blueprint: "BP001", Slot: "hidden", Stage: "SEED_STAGE_BLENDING", Reason: "retired", At: ended,
+	}}
+	if diff := cmp.Diff(want, view.Ended); diff != "" || len(view.Seeds) != 0 {
+		t.Errorf("seeds %+v, ended (-want +got):\n%s", view.Seeds, diff)
+	}
+	w.decide(Emergency{Level: pausingLevel, Reason: "loss explodes", Origin: "test", ID: "1"})
+	for range breakerThreshold {
+		w.record.Breaker.fail(momentOf(w.now))
+	}
+	view = NewView(w.record)
+	if view.Because != "loss explodes" || view.OpenUntil == nil || !view.OpenUntil.Equal(w.now.Add(breakerCooldown)) {
+		t.Errorf("emergency because of %q, circuit open until %v", view.Because, view.OpenUntil)
+	}
+}
+
 func TestCountersCountEachDecisionOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -83,7 +83,7 @@ func Reasons() []ReasonText {
 
 func doubts() []ReasonText {
 	return []ReasonText{
-		{ReasonVerifierUnavailable, "Nothing to verify signatures with."},
+		{ReasonVerifierUnavailable, "There is nothing to verify signatures with."},
 		{ReasonMissingSignature, "It is not signed."},
 		{ReasonInvalidSignature, "Its signature is not that of its content."},
 		{ReasonMissingCommandID, "It has no id."},
@@ -97,7 +97,7 @@ func doubts() []ReasonText {
 
 func flaws() []ReasonText {
 	return []ReasonText{
-		{ReasonIdentifierTooLong, "An id or a name in it is longer than 128 bytes."},
+		{ReasonIdentifierTooLong, "An id in it is longer than 128 bytes."},
 		{ReasonMissingSeedID, "It names no seed."},
 		{ReasonMissingBlueprintID, "It names no blueprint."},
 		{ReasonMissingTrainingRunID, "It names no run."},
@@ -116,7 +116,7 @@ func flaws() []ReasonText {
 
 func hindrances() []ReasonText {
 	return []ReasonText{
-		{ReasonNoTrainer, "The run has no trainer that grows."},
+		{ReasonNoTrainer, "The run is unknown, or has no trainer that grows."},
 		{ReasonUnknownSlot, "The trainer has no such slot, or none at all."},
 		{ReasonNotAccepted, "The trainer takes no orders of this kind."},
 		{ReasonEmergency, "Nothing germinates in an emergency."},

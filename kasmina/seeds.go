@@ -82,8 +82,7 @@ func (st *step) cull(s *seed, reason string, level leyline.TelemetryLevel, endin
 		st.askEnd(ending, pending{Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Reason: reason, Policy: s.Policy})
 	}
 	st.note(s, "rollback_ready", level, "stage", from.String(), "reason", reason)
-	st.d.Stats.Culls = append(st.d.Stats.Culls, reason)
-	if !st.move(s, stageCulled) {
+	if st.noteEnded(s, reason); !st.move(s, stageCulled) {
 		return
 	}
 	s.Embargo = embargo{Until: st.now.plus(st.config.Embargo)}
@@ -99,10 +98,18 @@ func (st *step) terminate(s *seed, reason string, ending trainer.Kind) {
 		})
 	}
 	st.note(s, "rollback_ready", levelInfo, "stage", stageFossilized.String(), "reason", reason)
-	st.d.Stats.Culls = append(st.d.Stats.Culls, reason)
-	if st.move(s, stageTerminated) {
+	if st.noteEnded(s, reason); st.move(s, stageTerminated) {
 		st.forget(s)
 	}
+}
+
+// noteEnded remembers why a seed ended, which is more than its embargo does.
+func (st *step) noteEnded(s *seed, reason string) {
+	st.d.Stats.Culls = append(st.d.Stats.Culls, reason)
+	gone := endedSeed{
+		Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Stage: s.Stage, Reason: bounded(reason), At: st.now,
+	}
+	st.r.Ended = appended(st.r.Ended, gone, maxEnded)
 }
 
 // end takes a seed out, wherever it is on its way.

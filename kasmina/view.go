@@ -15,10 +15,30 @@ type View struct {
 	LastOrder  uint64      `json:"last_order"`
 	Seeds      []SeedView  `json:"seeds"`
 	Pending    []OrderView `json:"pending_orders,omitempty"`
+	Ended      []EndedView `json:"ended_seeds,omitempty"` // the last 16, oldest first
 	Breaker    string      `json:"kernel_breaker"`
+	OpenUntil  *time.Time  `json:"kernel_breaker_until,omitempty"`
 	Emergency  string      `json:"emergency,omitempty"`
+	Because    string      `json:"emergency_reason,omitempty"`
 	WrittenOff []string    `json:"written_off,omitempty"` // blueprints whose kernels were at fault
+	Refused    []PeerView  `json:"refused_trainers,omitempty"`
 	Violations int         `json:"isolation_violations"`
+}
+
+// EndedView is a seed that is gone.
+type EndedView struct {
+	ID        string    `json:"id"`
+	Blueprint string    `json:"blueprint"`
+	Slot      string    `json:"slot,omitempty"`
+	Stage     string    `json:"stage"` // that it came to
+	Reason    string    `json:"reason"`
+	At        time.Time `json:"at"`
+}
+
+// PeerView is a trainer that reported for a run which another one leads.
+type PeerView struct {
+	ID string    `json:"id"`
+	At time.Time `json:"at"` // when it was last told of
 }
 
 // TrainerView is the trainer that leads a run.
@@ -82,7 +102,10 @@ func NewView(r *Record) *View {
 		Breaker: r.Breaker.state().String(), WrittenOff: WrittenOff(r), Violations: r.Violations,
 	}
 	if r.Emergency.Level >= pausingLevel {
-		view.Emergency = r.Emergency.Level.String()
+		view.Emergency, view.Because = r.Emergency.Level.String(), r.Emergency.Reason
+	}
+	if r.Breaker.state() == circuitOpen {
+		view.OpenUntil = new(r.Breaker.Until.time())
 	}
 	if t := &r.Trainer; t.ID != "" {
 		view.Trainer = TrainerView{
@@ -93,6 +116,15 @@ func NewView(r *Record) *View {
 	}
 	for _, s := range r.Seeds {
 		view.Seeds = append(view.Seeds, s.view())
+	}
+	for _, gone := range r.Ended {
+		view.Ended = append(view.Ended, EndedView{
+			ID: gone.Seed, Blueprint: gone.Blueprint, Slot: gone.Slot, Stage: gone.Stage.String(),
+			Reason: gone.Reason, At: gone.At.time(),
+		})
+	}
+	for _, refused := range r.Refused {
+		view.Refused = append(view.Refused, PeerView{ID: refused.ID, At: refused.Told.time()})
 	}
 	for i := range r.Pending {
 		p := &r.Pending[i]

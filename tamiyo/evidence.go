@@ -53,6 +53,13 @@ func evidenceOf(state *leyline.SeedState, c *Config) evidence {
 	}
 }
 
+// compared says whether a trainer tells how the host does with the seed.
+func compared(state *leyline.SeedState) bool {
+	_, loss := state.GetMetrics()[trainer.MetricLossAfter]
+	_, accuracy := state.GetMetrics()[trainer.MetricAccuracyAfter]
+	return loss || accuracy
+}
+
 // differenceOf measures from one metric to another. An error that is no number
 // leaves everything to chance.
 func differenceOf(state *leyline.SeedState, from, to, noise string) difference {

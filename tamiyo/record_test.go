@@ -114,7 +114,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	for i := range maxSeeds {
 		record.put(seed{
 			ID: longest(i), Slot: longest(i), Blueprint: longest(i), Germination: longest(i), Cause: longest(i), Failure: longest(i),
-			Stage: stageProbationary, Age: 1 << 31, Improving: 1 << 31, Regressing: 1 << 31, Paused: true,
+			Stage: stageProbationary, Age: 1 << 31, Improving: 1 << 31, Regressing: 1 << 31, Paused: true, Measured: true,
 			Evidence: evidence{Known: true, LossDelta: -1.1754944e-38, AccuracyGain: -1.1754944e-38, HasAccuracy: true, Better: true, Worse: true},
 			Pending:  pending{Operation: opFossilize, Since: 9, At: 1 << 60, Attempts: maxAttempts},
 		})

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	stageBlending  = stage(leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
-	stageCulled    = stage(leyline.SeedLifecycleStage_SEED_STAGE_CULLED)
-	stageEmbargoed = stage(leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED)
+	stageBlending   = stage(leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
+	stageEmbargoed  = stage(leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED)
+	stageTerminated = stage(leyline.SeedLifecycleStage_SEED_STAGE_TERMINATED)
 )
 
 func safe(id string, parameters int) Candidate {

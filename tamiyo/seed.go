@@ -19,6 +19,8 @@ const (
 	stageShadowing    = stage(leyline.SeedLifecycleStage_SEED_STAGE_SHADOWING)
 	stageProbationary = stage(leyline.SeedLifecycleStage_SEED_STAGE_PROBATIONARY)
 	stageFossilized   = stage(leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED)
+	stageCulled       = stage(leyline.SeedLifecycleStage_SEED_STAGE_CULLED)
+	stageResetting    = stage(leyline.SeedLifecycleStage_SEED_STAGE_RESETTING)
 )
 
 // lastStage is the highest stage that there is.
@@ -51,6 +53,9 @@ func alive(s stage) bool { return s >= stageGerminated && s <= stageProbationary
 // judged: the seed's full effect is in the validation figures.
 func judged(s stage) bool { return s == stageShadowing || s == stageProbationary }
 
+// culled: a gate has judged the seed.
+func culled(s stage) bool { return s >= stageCulled && s <= stageResetting }
+
 // pausable: the seed runs in the host's forward pass.
 func pausable(s stage) bool { return s >= stageTraining && s <= stageProbationary }
 
@@ -66,6 +71,7 @@ type seed struct {
 	Seen        uint64   `json:"seen"`
 	Age         uint32   `json:"age,omitempty"` // epochs
 	Evidence    evidence `json:"evidence,omitzero"`
+	Measured    bool     `json:"measured,omitempty"`   // its trainer has told how the host does with it, if only in no number
 	Improving   uint32   `json:"improving,omitempty"`  // consecutive epochs of gain in PROBATIONARY
 	Regressing  uint32   `json:"regressing,omitempty"` // consecutive epochs of loss while judged
 	Pending     pending  `json:"pending,omitzero"`
@@ -119,6 +125,16 @@ func (o *operation) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown operation %.32q", text)
 }
 
+// blamed says whether the end of a seed speaks against its blueprint: it was judged
+// by what it did in the host or by its kernel. A seed may also go for what it cannot
+// help, as when another's rollback takes it along.
+func (s seed) blamed() bool {
+	if s.Cause == causeNoEffect || s.Failure != "" {
+		return false
+	}
+	return s.Cause != "" || s.Measured || culled(s.Stage)
+}
+
 func (p pending) waits() bool { return p.Operation != opNone }
 
 // lapsed says whether the effect should have shown: some reports and some time
@@ -132,6 +148,7 @@ func (e *evaluation) lapsed(p pending) bool {
 func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) seed {
 	s.Stage, s.Seen, s.Failure = stage(state.GetStage()), evaluated, ""
 	s.Age = max(state.GetAgeEpochs(), count32(evaluated-s.Born))
+	s.Measured = s.Measured || compared(state)
 	if measured := evidenceOf(state, c); measured.Known {
 		s.Evidence = measured
 		s.Improving = streak(s.Improving, s.Stage == stageProbationary && measured.Better)

@@ -132,15 +132,14 @@ func (e *evaluation) missGermination(s seed) {
 }
 
 // end closes a seed with a field report and gives the host time to show what it
-// can do without, or with, it. Only what a blueprint did in the host speaks
-// against it.
+// can do without, or with, it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
 	switch {
 	case s.Stage == stageFossilized, s.Cause == causeRestarted, s.Blueprint == "":
-	case s.Cause == causeNoEffect, s.Failure != "":
-		e.record.setBack(s.Slot, s.Blueprint)
-	default:
+	case s.blamed():
 		e.record.writeOff(s.Slot, s.Blueprint)
+	default:
+		e.record.setBack(s.Slot, s.Blueprint)
 	}
 	e.reports = append(e.reports, e.report(s, lastAlive))
 	e.record.Loss = e.record.Loss.restart()

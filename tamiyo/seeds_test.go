@@ -254,6 +254,53 @@ func TestAttachThatFailsAtFirstIsForgotten(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatWasJudgedIsHeldAgainstABlueprint(t *testing.T) {
+	t.Parallel()
+	measured := func(id string, at stage) *leyline.SeedState { return measuredSeed(id, at, 0) }
+	noNumber := func(id string, at stage) *leyline.SeedState { return measuredSeed(id, at, float32(math.NaN())) }
+	stuck := func(id string, at stage) *leyline.SeedState {
+		state := seedState(id, at)
+		state.AgeEpochs = math.MaxUint32
+		return state
+	}
+	tests := map[string]struct {
+		first  func(id string, at stage) *leyline.SeedState
+		at     stage
+		after  stage // UNKNOWN: not listed
+		blamed bool
+	}{
+		"taken along before anything was measured": {seedState, stageBlending, stageUnknown, false},
+		"dropped while it was new":                 {seedState, stageGerminated, stageUnknown, false},
+		"dormant again":                            {seedState, stageTraining, stageDormant, false},
+		"terminated":                               {seedState, stageTraining, stageTerminated, false},
+		"culled by a gate":                         {seedState, stageTraining, stageCulled, true},
+		"embargoed after a gate":                   {seedState, stageTraining, stageEmbargoed, true},
+		"gone after it was measured":               {measured, stageTraining, stageUnknown, true},
+		"gone after no number was measured":        {noNumber, stageTraining, stageUnknown, true},
+		"stuck, and culled by us":                  {stuck, stageTraining, stageUnknown, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			id := r.stall().GetTargetSeedId()
+			r.report(1, test.first(id, test.at))
+			r.report(1, seedState(id, test.at)) // what was measured once stays measured
+			var after []*leyline.SeedState
+			if test.after != stageUnknown {
+				after = append(after, seedState(id, test.after))
+			}
+			for range vanishedAfter {
+				r.report(1, after...)
+			}
+			slot := r.record.Slots["layer1"]
+			if slices.Contains(slot.WrittenOff, "BP002") != test.blamed || (slot.Setbacks["BP002"] == 1) == test.blamed {
+				t.Errorf("slot %+v, blamed %t", slot, test.blamed)
+			}
+		})
+	}
+}
+
 func TestSeedListedTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, Config{})

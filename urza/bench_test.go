@@ -26,7 +26,7 @@ func hotSet(b *testing.B, library *Library) []*leyline.KernelPrefetchRequest {
 // answerHot measures hot requests, as many at a time as there are cores.
 func answerHot(b *testing.B, library *Library, requests []*leyline.KernelPrefetchRequest) {
 	b.Helper()
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	if _, err := prefetcher.Warm(context.Background()); err != nil {
 		b.Fatal(err)
 	}

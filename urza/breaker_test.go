@@ -16,7 +16,7 @@ func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
 		cfg := testConfig(t.TempDir())
 		cfg.BreakerFailures = 2
 		library := openTest(t, cfg)
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		hot := save(t, library, "BP001", "kernel")
 		save(t, library, "BP002", "cold kernel")
 		settledFile(t, hot.GetArtifactRef())

@@ -61,7 +61,8 @@ func (l *Library) Signature(ctx context.Context, sum string) ([]byte, error) {
 }
 
 // useChecksum calls use with each kernel whose artifact has a checksum, until it
-// returns nil. Without one it fails with ErrNotFound, else with the last error.
+// returns nil, and then with one that was evicted. Without any it fails with
+// ErrNotFound, else with the gravest error.
 func (l *Library) useChecksum(ctx context.Context, sum string, use func(*entry) error) error {
 	if !checksumForm.MatchString(sum) {
 		return ErrNotFound
@@ -70,20 +71,39 @@ func (l *Library) useChecksum(ctx context.Context, sum string, use func(*entry) 
 	if err != nil {
 		return err
 	}
-	err = ErrNotFound
+	refused := ErrNotFound
 	for _, k := range keys {
-		e, found, failed := l.verified(ctx, k)
-		if failed == nil && found != sum {
-			failed = ErrNotFound
+		e, found, err := l.verified(ctx, k)
+		if err == nil && found != sum {
+			err = ErrNotFound
 		}
-		if failed == nil {
-			failed = use(e)
+		if err == nil {
+			err = use(e)
 		}
-		if err = failed; err == nil {
+		if err == nil {
 			return nil
 		}
+		refused = graver(refused, err)
 	}
-	return err
+	err = l.useEvicted(ctx, sum, use)
+	if err == nil {
+		return nil
+	}
+	return graver(refused, err)
+}
+
+// graver is the one of two errors that says more about a kernel: one that may pass says
+// most, then the one that found more of it.
+func graver(a, b error) error {
+	for _, least := range []error{ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrWithheld} {
+		switch {
+		case errors.Is(a, least):
+			return b
+		case errors.Is(b, least):
+			return a
+		}
+	}
+	return a
 }
 
 // withChecksum are the kernels whose rows promise an artifact of that checksum.
@@ -104,7 +124,7 @@ func (l *Library) withChecksum(ctx context.Context, sum string) (keys []key, err
 }
 
 func (c *catalogue) withChecksum(ctx context.Context, sum, onnx, pt string) (keys []key, err error) {
-	own, err := c.texts(ctx, selectByPath, onnx, pt)
+	own, err := texts(ctx, c.db, selectByPath, onnx, pt)
 	if err != nil {
 		return nil, err
 	}

@@ -109,6 +109,57 @@ func TestSharedKernelIsOpenedForWhoeverMayUseIt(t *testing.T) {
 	wantOpened(t, library, "same bytes")
 }
 
+// Of several kernels with one checksum, what is said of none of them must not be what
+// the last one happened to be: a library that does not answer may have it after all.
+func TestStrongestReasonWhyNoKernelOfAChecksumIsServed(t *testing.T) {
+	set := func(column, value string) func(*testing.T, *Library, string) {
+		return func(t *testing.T, library *Library, id string) {
+			t.Helper()
+			mustExec(t, library, `UPDATE urza_variants SET `+column+` = $1 WHERE blueprint_id = $2`, value, id)
+		}
+	}
+	other := filepath.Join(t.TempDir(), "other.onnx")
+	if err := os.WriteFile(other, []byte("other bytes"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	states := []struct { // the strongest first
+		want error
+		make func(t *testing.T, library *Library, id string)
+	}{
+		{ErrUnavailable, set("artifact_path", "s3://bucket/kernel.onnx")}, // no such store is configured
+		{ErrWithheld, func(t *testing.T, library *Library, id string) {
+			t.Helper()
+			if err := library.SetAside(t.Context(), id, ""); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{ErrChecksumMismatch, set("artifact_path", other)},
+		{ErrArtifactMissing, set("artifact_path", other+".gone")},
+		{ErrNotFound, set("metadata_json", "{")},
+	}
+	for i, strong := range states {
+		for _, weak := range states[i:] {
+			for _, order := range [][2]string{{"BP001", "BP002"}, {"BP002", "BP001"}} {
+				library := openTest(t, testConfig(t.TempDir()))
+				sum := ""
+				for _, id := range order {
+					forged := Forged{Descriptor: descriptor(id), Artifact: []byte("same bytes")}
+					saved, err := library.SaveVariant(t.Context(), variantOf(7), forged)
+					if err != nil {
+						t.Fatal(err)
+					}
+					sum = saved.GetChecksum()
+				}
+				strong.make(t, library, order[0])
+				weak.make(t, library, order[1])
+				if _, _, err := library.OpenChecksum(t.Context(), sum); !errors.Is(err, strong.want) {
+					t.Errorf("%v of %s and %v of %s: %v", strong.want, order[0], weak.want, order[1], err)
+				}
+			}
+		}
+	}
+}
+
 func TestKernelsOfAMovedStoreAreFound(t *testing.T) {
 	dir := t.TempDir()
 	cfg := testConfig(dir)

@@ -134,14 +134,14 @@ func TestCrashDuringSaveLosesNothing(t *testing.T) {
 				if saved == nil {
 					want = checksum([]byte("new kernel"))
 				}
-				wantReady(t, ask(t, NewPrefetcher(reopened), "BP001"), want)
-				wantRefused(t, ask(t, NewPrefetcher(reopened), "BP002"), "missing_artifact")
+				wantReady(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP001"), want)
+				wantRefused(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP002"), "missing_artifact")
 				records, err := reopened.List(context.Background())
 				if err != nil || len(records) != 1 {
 					t.Fatalf("rows: %v, %v", records, err)
 				}
 				save(t, reopened, "BP002", "fresh kernel")
-				wantReady(t, ask(t, NewPrefetcher(reopened), "BP002"), checksum([]byte("fresh kernel")))
+				wantReady(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP002"), checksum([]byte("fresh kernel")))
 			})
 		}
 	})
@@ -213,7 +213,7 @@ func TestConcurrentSaversOfTwoProcesses(t *testing.T) {
 				}
 			})
 			group.Go(func() {
-				prefetcher := NewPrefetcher(libraries[writer%2])
+				prefetcher := NewPrefetcher(libraries[writer%2], PrefetchConfig{})
 				for i := range 100 {
 					request := &leyline.KernelPrefetchRequest{BlueprintId: fmt.Sprintf("BP%03d", i%10)}
 					answer, _, err := prefetcher.Answer(context.Background(), request, nil)
@@ -234,7 +234,7 @@ func TestConcurrentSaversOfTwoProcesses(t *testing.T) {
 				if len(record.PrewarmSamples) != 8 {
 					t.Errorf("lost updates: %v", record.PrewarmSamples)
 				}
-				wantReady(t, ask(t, NewPrefetcher(library), record.Descriptor.GetBlueprintId()), record.Checksum)
+				wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), record.Descriptor.GetBlueprintId()), record.Checksum)
 			}
 		}
 	})
@@ -270,7 +270,7 @@ func TestQuarantineNeverTakesTheGoodFile(t *testing.T) {
 			group.Go(func() { save(t, saver, "BP001", "kernel") })
 			group.Go(func() { _ = reader.Verify(context.Background(), "BP001") }) // either verdict is right
 			group.Wait()
-			wantReady(t, ask(t, NewPrefetcher(reader), "BP001"), saved.GetChecksum())
+			wantReady(t, ask(t, NewPrefetcher(reader, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 		}
 	})
 }

@@ -37,7 +37,7 @@ func TestAnotherProcessesSaveIsSeenAndNotDestroyed(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		cfg := testConfig(t.TempDir())
 		ours, theirs := openTest(t, cfg), openTest(t, cfg)
-		prefetcher := NewPrefetcher(ours)
+		prefetcher := NewPrefetcher(ours, PrefetchConfig{})
 		for _, content := range []string{"old", "new", "newer"} {
 			saved := save(t, theirs, "BP001", content)
 			wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
@@ -51,7 +51,7 @@ func TestAnotherProcessesSaveIsSeenAndNotDestroyed(t *testing.T) {
 // D-U2 as it was: the other process is a prototype, which overwrites in place.
 func TestPrototypesOverwriteInPlaceIsFollowed(t *testing.T) {
 	library := openPrototype(t)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	wantReady(t, ask(t, prefetcher, "BP001"), checksum([]byte("PK\x03\x04 opaque kernel of BP001")))
 
 	content := []byte("the prototype compiled it again")
@@ -114,7 +114,7 @@ func TestCacheTTLNeverDeletesAKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer library.Close()
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "kernel")
 		save(t, library, "BP002", "kernel 2")
 		ask(t, prefetcher, "BP001")
@@ -178,7 +178,7 @@ func TestOneMalformedRowDoesNotStopTheOthers(t *testing.T) {
 		if library.Metrics()["rows_skipped"] != float64(len(bad)) {
 			t.Error(library.Metrics())
 		}
-		wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+		wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	})
 }
 
@@ -224,7 +224,7 @@ func TestCallersExtrasCannotForgeTheChecksum(t *testing.T) {
 func TestFileVanishingWhileServedIsAnswered(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		library := openTest(t, testConfig(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		for range 20 {
 			saved := save(t, library, "BP001", "kernel")
 			var group sync.WaitGroup
@@ -244,7 +244,7 @@ func TestArtifactRefDoesNotDependOnTheWorkingDirectory(t *testing.T) {
 	library := openTest(t, Config{})
 	saved := save(t, library, "BP001", "kernel")
 	t.Chdir(t.TempDir())
-	ready := wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+	ready := wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	if _, err := os.Stat(ready.GetArtifactRef()); err != nil || ready.GetArtifactRef() != saved.GetArtifactRef() {
 		t.Error(ready, err)
 	}

@@ -13,8 +13,9 @@
 // it expires, and nothing it does ever deletes a row or a file. A file whose
 // content is not what the row says is set aside in a quarantine folder, its row
 // stays, and requests for it are refused until a new save heals it. A Scrubber
-// looks for such files before anybody asks. Only Prune removes artifacts, and only
-// with a retention.
+// looks for such files before anybody asks. Only Prune removes artifacts: those of
+// variants that made room, were replaced or found no room, and others only with a
+// retention.
 //
 // An operator may set a blueprint aside or approve its artifact, and artifacts may
 // be signed. A kernel that is there but not for use (set aside, not approved where

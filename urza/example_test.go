@@ -35,7 +35,7 @@ func ExampleLibrary_Save() {
 		fmt.Println(err)
 		return
 	}
-	answer, _, err := urza.NewPrefetcher(library).Answer(ctx, &leyline.KernelPrefetchRequest{
+	answer, _, err := urza.NewPrefetcher(library, urza.PrefetchConfig{}).Answer(ctx, &leyline.KernelPrefetchRequest{
 		RequestId: "request-1", BlueprintId: "BP001",
 	}, nil)
 	if err != nil {

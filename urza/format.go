@@ -15,9 +15,9 @@ const FormatPrototype = "pt"
 // errFormat: there is no artifact of the format that is wanted.
 var errFormat = errors.New("format unavailable")
 
-// CheckFormat says what is wrong with the only format that a library is to serve; ""
+// checkFormat says what is wrong with the only format that a library is to serve; ""
 // serves what is there.
-func CheckFormat(format string) error {
+func checkFormat(format string) error {
 	switch format {
 	case "", trainer.FormatONNX, FormatPrototype:
 		return nil
@@ -33,7 +33,7 @@ func formatOf(ref string) string {
 
 // wanted is the format that a request must get, "" when any will do.
 func (p *Prefetcher) wanted(asked string) (string, error) {
-	if err := CheckFormat(asked); err != nil {
+	if err := checkFormat(asked); err != nil {
 		return "", fmt.Errorf("%w: %w", errFormat, err)
 	}
 	if only := p.config.Format; only != "" && asked != "" && asked != only {

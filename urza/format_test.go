@@ -19,7 +19,7 @@ func TestR6SeedIsToldTheFormatAndNeverGetsOneThatItCannotRead(t *testing.T) {
 		}
 		ours := save(t, library, "BP002", "onnx")
 		wants := func(format string) map[string]string { return map[string]string{trainer.AttributeFormat: format} }
-		stored := NewPrefetcherWith(library, PrefetchConfig{Slot: []int{32}})
+		stored := NewPrefetcher(library, PrefetchConfig{Slot: []int{32}})
 		for _, c := range []struct {
 			name, id, asks, sum, told, reason string
 			prefetcher                        *Prefetcher
@@ -51,7 +51,7 @@ func TestR6SeedIsToldTheFormatAndNeverGetsOneThatItCannotRead(t *testing.T) {
 // R6: a deployment of the prototype's seeds alone.
 func TestR6LibraryOfPicklesOnlyForgesNothing(t *testing.T) {
 	library, forge := openTest(t, testConfig(t.TempDir())), &testForge{}
-	prefetcher := NewPrefetcherWith(library, PrefetchConfig{Slot: []int{32}, Forge: forge.Forge, Format: FormatPrototype})
+	prefetcher := NewPrefetcher(library, PrefetchConfig{Slot: []int{32}, Forge: forge.Forge, Format: FormatPrototype})
 	update := &leyline.KernelCatalogUpdate{ArtifactRef: "BP001.pt"}
 	pickled, err := library.Save(context.Background(), descriptor("BP001"), []byte("pickled"), update, nil)
 	if err != nil {

@@ -34,7 +34,7 @@ func point(t *testing.T, library *Library, id, path, sum string) {
 func TestWrongRowDoesNotTakeTheKernelFromAnother(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, config configFor) {
 		library := openTest(t, config(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		good := save(t, library, "BP001", "kernel")
 		save(t, library, "BP002", "other")
 		point(t, library, "BP002", good.GetArtifactRef(), strings.Repeat("0", 64))
@@ -66,7 +66,7 @@ func TestWrongRowDoesNotTakeAPrototypesArtifact(t *testing.T) {
 	save(t, library, "BP002", "other")
 	point(t, library, "BP001", path, checksum([]byte("kernel")))
 	point(t, library, "BP002", path, strings.Repeat("0", 64))
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	wantRefused(t, ask(t, prefetcher, "BP002"), "checksum_mismatch")
 	wantReady(t, ask(t, prefetcher, "BP001"), checksum([]byte("kernel")))
 }
@@ -77,7 +77,7 @@ func TestRowThatNamesTheCatalogueDoesNotMoveIt(t *testing.T) {
 	save(t, library, "BP001", "kernel")
 	catalogue := filepath.Join(dir, "catalog.db")
 	point(t, library, "BP001", catalogue, strings.Repeat("0", 64))
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	for range 3 { // the file changes while it is read, as often as something is written
 		answer, _, err := prefetcher.Answer(context.Background(), &leyline.KernelPrefetchRequest{BlueprintId: "BP001"}, nil)
 		if err == nil {
@@ -103,7 +103,7 @@ func TestRowsThatNoMessageCanCarryAreReported(t *testing.T) {
 	if err != nil || report.Rows != 1 || len(report.Skipped) != 4 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	wantRefused(t, ask(t, NewPrefetcher(library), "BP002"), "missing_artifact")
+	wantRefused(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP002"), "missing_artifact")
 	if _, err := library.Save(context.Background(), descriptor("BP\xff"), []byte("k"), nil, nil); err == nil {
 		t.Error("saved under an id that cannot be announced")
 	}
@@ -114,7 +114,7 @@ func TestTimesBeyondWhatAMessageHoldsAreLeftOut(t *testing.T) {
 	saved := save(t, library, "BP001", "kernel")
 	mustExec(t, library, `UPDATE blueprints SET metadata_json =
 		'{"_urza":{"prewarm_samples":[1e300,-1,3],"compile_ms":1e300,"prewarm_ms":-5}}' WHERE blueprint_id = 'BP001'`)
-	ready := wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+	ready := wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	if ready.GetPrewarmP50Ms() != 3 || math.IsInf(float64(ready.GetPrewarmP95Ms()), 0) {
 		t.Errorf("announced %v", ready)
 	}
@@ -128,7 +128,7 @@ func TestTimesBeyondWhatAMessageHoldsAreLeftOut(t *testing.T) {
 func TestPathThatLeadsToNoFileIsAMissingArtifact(t *testing.T) {
 	dir := t.TempDir()
 	library := openTest(t, testConfig(dir))
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	circle, pipe, folder := filepath.Join(dir, "circle"), filepath.Join(dir, "pipe"), filepath.Join(dir, "folder")
 	if err := errors.Join(os.Symlink(circle, circle), unix.Mkfifo(pipe, 0o600), os.Mkdir(folder, 0o700)); err != nil {
 		t.Fatal(err)
@@ -156,14 +156,14 @@ func TestLinkInTheArtifactFolderIsReplacedNotFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved := save(t, library, "BP001", "kernel")
-	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	if text, err := os.ReadFile(precious); string(text) != "not an artifact" || err != nil {
 		t.Errorf("wrote through the link: %q, %v", text, err)
 	}
 	if err := errors.Join(os.Remove(link), os.Symlink(precious, link)); err != nil {
 		t.Fatal(err)
 	}
-	wantRefused(t, ask(t, NewPrefetcher(library), "BP001"), "checksum_mismatch")
+	wantRefused(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), "checksum_mismatch")
 	if _, err := os.Stat(precious); err != nil {
 		t.Errorf("set aside what the link leads to: %v", err)
 	}
@@ -190,7 +190,7 @@ func TestAnswersThatFailHalfWayCondemnNoObject(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, library, _ := objectLibrary(t, testConfig)
 			saved := save(t, library, "BP001", strings.Repeat("kernel", 1000))
-			prefetcher := NewPrefetcher(library)
+			prefetcher := NewPrefetcher(library, PrefetchConfig{})
 			server.Spoil.Store(&spoil)
 			request := &leyline.KernelPrefetchRequest{RequestId: "prefetch-1", BlueprintId: "BP001"}
 			if answer, _, err := prefetcher.Answer(context.Background(), request, nil); !errors.Is(err, ErrUnavailable) {

@@ -104,7 +104,7 @@ func TestKilledAtEachStepOfASave(t *testing.T) {
 			if survived {
 				want = checksum([]byte("new kernel"))
 			}
-			wantReady(t, ask(t, NewPrefetcher(openTest(t, cfg)), "BP001"), want)
+			wantReady(t, ask(t, NewPrefetcher(openTest(t, cfg), PrefetchConfig{}), "BP001"), want)
 		}
 	})
 }
@@ -126,7 +126,7 @@ func TestKilledAtEachStepOfAScrub(t *testing.T) {
 			wantKilled(t, command, err)
 
 			library := openTest(t, cfg)
-			prefetcher := NewPrefetcher(library)
+			prefetcher := NewPrefetcher(library, PrefetchConfig{})
 			wantReady(t, ask(t, prefetcher, "BP001"), sound.GetChecksum())
 			checkVictim(t, prefetcher, "BP002")
 			records, err := library.List(context.Background())
@@ -276,7 +276,7 @@ func checkAfterKill(t *testing.T, cfg Config, seen *progress) {
 	}
 	defer library.Close()
 	awaitOrphans(t, library)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	records, err := library.List(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +309,7 @@ func checkVariants(t *testing.T, library *Library) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored := NewPrefetcherWith(library, PrefetchConfig{Slot: []int{32}})
+	stored := NewPrefetcher(library, PrefetchConfig{Slot: []int{32}})
 	for _, record := range records {
 		size, err := strconv.Atoi(record.Variant)
 		if err != nil {

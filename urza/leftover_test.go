@@ -46,7 +46,7 @@ func TestStaleSaveOfThePrototypeDoesNotReplaceANewerKernel(t *testing.T) {
 	}
 	newer := save(t, openTest(t, testConfig(dir)), "BP040", "new kernel")
 	library := openTest(t, serviceConfig(dir))
-	wantReady(t, ask(t, NewPrefetcher(library), "BP040"), newer.GetChecksum())
+	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP040"), newer.GetChecksum())
 	if _, err := os.Stat(filepath.Join(dir, "urza_wal.json.unusable")); err != nil {
 		t.Errorf("the evidence: %v", err)
 	}
@@ -55,7 +55,7 @@ func TestStaleSaveOfThePrototypeDoesNotReplaceANewerKernel(t *testing.T) {
 func TestToolThatOnlyLooksFinishesNoSaveOfThePrototype(t *testing.T) {
 	dir := t.TempDir()
 	leaveUnfinished(t, dir, "kernel", journalOf(dir, ""))
-	wantRefused(t, ask(t, NewPrefetcher(openTest(t, testConfig(dir))), "BP040"), "missing_artifact")
+	wantRefused(t, ask(t, NewPrefetcher(openTest(t, testConfig(dir)), PrefetchConfig{}), "BP040"), "missing_artifact")
 	if _, err := os.Stat(filepath.Join(dir, "urza_wal.json")); err != nil {
 		t.Errorf("the prototype's own file: %v", err)
 	}
@@ -79,7 +79,7 @@ func TestSaveThatThePrototypeDiedInIsBroughtToItsEnd(t *testing.T) {
 			if d.GetTier() != leyline.BlueprintTier_BLUEPRINT_TIER_SAFE || d.GetStage() != 5 || !d.GetApprovalRequired() {
 				t.Errorf("descriptor %v", d)
 			}
-			wantReady(t, ask(t, NewPrefetcher(library), "BP040"), checksum([]byte(kernel)))
+			wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP040"), checksum([]byte(kernel)))
 			if left, err := filepath.Glob(filepath.Join(dir, "urza_wal*")); err != nil || len(left) != 0 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
@@ -105,8 +105,8 @@ func TestUnfinishedSaveOfNoUseDoesNotStopTheStart(t *testing.T) {
 			leaveUnfinished(t, dir, artifact, text)
 			for range 2 { // and it is not tried again for ever
 				library := openTest(t, serviceConfig(dir))
-				wantReady(t, ask(t, NewPrefetcher(library), "BP001"), sound.GetChecksum())
-				wantRefused(t, ask(t, NewPrefetcher(library), "BP040"), "missing_artifact")
+				wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), sound.GetChecksum())
+				wantRefused(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP040"), "missing_artifact")
 			}
 			kept, err := os.ReadFile(filepath.Join(dir, "urza_wal.json.unusable"))
 			if err != nil || string(kept) != text {

@@ -128,7 +128,7 @@ func TestPathsWithOddCharactersAreJustPaths(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "catalog.db")); err != nil {
 		t.Fatal(err)
 	}
-	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), checksum([]byte("kernel")))
+	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), checksum([]byte("kernel")))
 }
 
 func TestManyOpenAtOnce(t *testing.T) {

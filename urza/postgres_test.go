@@ -20,7 +20,7 @@ func TestPostgresThatComesBackIsUsedAgain(t *testing.T) {
 	cfg.DatabaseURL = server.URL("")
 	cfg.BreakerOpen = 50 * time.Millisecond
 	library := openTest(t, cfg)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	hot := save(t, library, "BP001", "hot")
 	cold := save(t, library, "BP002", "cold")
 	settledFile(t, hot.GetArtifactRef())
@@ -71,7 +71,7 @@ func TestAnotherProgramsRowsInPostgresAreSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	library := openTest(t, cfg)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 	saved := save(t, library, "BP002", "kernel")
 	_, err = python.Exec(`INSERT INTO blueprints VALUES ('BP001', 'n', 'BLUEPRINT_TIER_SAFE', $1, '{"_urza":{}}')`,

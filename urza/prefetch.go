@@ -73,13 +73,8 @@ type Prefetcher struct {
 	latency              reservoir
 }
 
-// NewPrefetcher answers from the library what is stored there.
-func NewPrefetcher(library *Library) *Prefetcher {
-	return NewPrefetcherWith(library, PrefetchConfig{})
-}
-
-// NewPrefetcherWith answers from the library, and forges what the configuration says.
-func NewPrefetcherWith(library *Library, config PrefetchConfig) *Prefetcher {
+// NewPrefetcher answers from the library, and forges what the configuration says.
+func NewPrefetcher(library *Library, config PrefetchConfig) *Prefetcher {
 	config.Slot = slices.Clone(config.Slot)
 	config.Forgings = orDefault(config.Forgings, 2)
 	config.ForgeTimeout = orDefault(config.ForgeTimeout, time.Minute)
@@ -130,14 +125,21 @@ func (p *Prefetcher) find(ctx context.Context, id string, variant trainer.Varian
 	}
 	if own {
 		e, sum, err := p.library.verified(ctx, key{id: id})
-		if err != nil || format == "" || format == e.answer.format {
-			return settled{e, sum}, err
-		}
-		if format != trainer.FormatONNX || p.config.Forge == nil {
+		switch {
+		case err == nil && (format == "" || format == e.answer.format):
+			return settled{e, sum}, nil
+		case err == nil && !p.forges(format):
 			return settled{}, fmt.Errorf("%w: the artifact is of format %q", errFormat, e.answer.format)
+		case err != nil && (variant.Key() == "" || !forgeable(err) || !p.forges(format)):
+			return settled{}, err
 		}
 	}
 	return p.findVariant(ctx, id, variant, format)
+}
+
+// forges says whether kernels of a format are made on demand.
+func (p *Prefetcher) forges(format string) bool {
+	return p.config.Forge != nil && format != FormatPrototype
 }
 
 // isOwn says whether a variant is the blueprint's own kernel by another name. What

@@ -18,7 +18,7 @@ func TestFlippedBitIsQuarantinedAndTheRowStays(t *testing.T) {
 		ctx := context.Background()
 		dir := t.TempDir()
 		library := openTest(t, testConfig(dir))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "a good kernel")
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 
@@ -59,10 +59,10 @@ func TestQuarantineSurvivesARestart(t *testing.T) {
 		first := openTest(t, cfg)
 		saved := save(t, first, "BP001", "kernel")
 		flipBit(t, saved.GetArtifactRef())
-		wantRefused(t, ask(t, NewPrefetcher(first), "BP001"), "checksum_mismatch")
+		wantRefused(t, ask(t, NewPrefetcher(first, PrefetchConfig{}), "BP001"), "checksum_mismatch")
 
 		second := openTest(t, cfg)
-		wantRefused(t, ask(t, NewPrefetcher(second), "BP001"), "checksum_mismatch")
+		wantRefused(t, ask(t, NewPrefetcher(second, PrefetchConfig{}), "BP001"), "checksum_mismatch")
 		if has(t, second, "BP001") {
 			t.Error("present after a restart")
 		}
@@ -72,7 +72,7 @@ func TestQuarantineSurvivesARestart(t *testing.T) {
 func TestRestoredFileIsServedAgain(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		library := openTest(t, testConfig(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "kernel")
 		flipBit(t, saved.GetArtifactRef())
 		wantRefused(t, ask(t, prefetcher, "BP001"), "checksum_mismatch")
@@ -89,7 +89,7 @@ func TestRestoredFileIsServedAgain(t *testing.T) {
 func TestSharedFileSharesItsFate(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		library := openTest(t, testConfig(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "same bytes")
 		save(t, library, "BP002", "same bytes")
 		flipBit(t, saved.GetArtifactRef())
@@ -112,7 +112,7 @@ func TestForeignFileIsRefusedButNotMoved(t *testing.T) {
 		save(t, library, "BP001", "kernel")
 		mustExec(t, library, `UPDATE blueprints SET artifact_path = $1`, foreign)
 		for range 3 {
-			wantRefused(t, ask(t, NewPrefetcher(library), "BP001"), "checksum_mismatch")
+			wantRefused(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), "checksum_mismatch")
 		}
 		if _, err := os.Stat(foreign); err != nil {
 			t.Error(err)
@@ -126,7 +126,7 @@ func TestForeignFileIsRefusedButNotMoved(t *testing.T) {
 func TestMissingFileIsNotFound(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		library := openTest(t, testConfig(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "kernel")
 		if err := os.Remove(saved.GetArtifactRef()); err != nil {
 			t.Fatal(err)
@@ -150,7 +150,7 @@ func TestMissingFileIsNotFound(t *testing.T) {
 
 func TestUnknownBlueprintIsAMiss(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
-		prefetcher := NewPrefetcher(openTest(t, testConfig(t.TempDir())))
+		prefetcher := NewPrefetcher(openTest(t, testConfig(t.TempDir())), PrefetchConfig{})
 		wantRefused(t, ask(t, prefetcher, "BP404"), "missing_artifact")
 		wantRefused(t, ask(t, prefetcher, ""), "missing_artifact")
 		if answer, _, err := prefetcher.Answer(context.Background(), nil, nil); err != nil || answer == nil {
@@ -181,7 +181,7 @@ func settledFile(t testing.TB, path string) {
 func TestHotRequestReadsNoFile(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		library := openTest(t, testConfig(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "kernel")
 		settledFile(t, saved.GetArtifactRef())
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
@@ -215,7 +215,7 @@ func TestAnswersAreRightUnderConcurrency(t *testing.T) {
 		cfg.Revalidate = 0
 		cfg.CacheSize = 7 // less than the set: evictions happen all the time
 		library := openTest(t, cfg)
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		sums := map[string]string{}
 		for i := range 20 {
 			id := fmt.Sprintf("BP%03d", i)

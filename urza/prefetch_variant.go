@@ -108,6 +108,9 @@ func (p *Prefetcher) forgeOnce(ctx context.Context, k key, variant trainer.Varia
 	if err := p.library.forgeAllowed(ctx, k); err != nil {
 		return err
 	}
+	if err := p.library.roomFor(ctx, k); err != nil {
+		return err
+	}
 	bounded, cancel := context.WithTimeout(ctx, p.config.ForgeTimeout)
 	defer cancel()
 	forged, err := p.config.Forge(bounded, k.id, variant)

@@ -30,7 +30,7 @@ func openPrototype(t *testing.T) *Library {
 
 func TestPrototypeCatalogueIsServed(t *testing.T) {
 	library := openPrototype(t)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	content := func(id string) string { return checksum([]byte("PK\x03\x04 opaque kernel of " + id)) }
 	const guard = "c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f"
 

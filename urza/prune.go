@@ -20,10 +20,10 @@ const (
 
 // Prune removes the artifacts that no row has referred to for the library's
 // retention, with their signatures, and returns how many. Without a retention it
-// removes only those of variants that made room more than a day ago: they can be
-// forged again. Since when nothing refers to an artifact is what the calls before
-// saw, so the first call never removes anything. Only content-addressed artifacts of
-// the store itself are looked at; the quarantine is not.
+// removes only those of variants that made room, were replaced or found no room more
+// than a day ago: they can be forged again. Since when nothing refers to any other
+// artifact is what the calls before saw, so the first call removes none of these. Only
+// content-addressed artifacts of the store itself are looked at; the quarantine is not.
 func (l *Library) Prune(ctx context.Context) (int, error) {
 	now := time.Now().UTC()
 	pruned, err := l.pruneEvicted(ctx, now)

@@ -13,7 +13,7 @@ func TestSetAsideKernelIsNotServedUntilReleased(t *testing.T) {
 		ctx := context.Background()
 		cfg := newConfig(t.TempDir())
 		operator, library := openTest(t, cfg), openTest(t, cfg)
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "kernel")
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 
@@ -60,7 +60,7 @@ func TestApprovalIsOfOneArtifact(t *testing.T) {
 		cfg := newConfig(t.TempDir())
 		cfg.RequireApproval = true
 		library := openTest(t, cfg)
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		risky := descriptor("BP001")
 		risky.ApprovalRequired = true
 		saved, err := library.Save(ctx, risky, []byte("kernel"), nil, nil)
@@ -130,7 +130,7 @@ func TestKernelThatIsNotPermittedIsNotServed(t *testing.T) {
 		library := openTest(t, cfg)
 		sound := save(t, library, "BP001", "sound")
 		adversarial := save(t, library, "BP043", "adversarial")
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		for range 2 { // from the database, and from memory
 			wantReady(t, ask(t, prefetcher, "BP001"), sound.GetChecksum())
 			wantRefused(t, ask(t, prefetcher, "BP043"), "missing_artifact")

@@ -115,7 +115,7 @@ func TestLastTwentyPrewarmSamplesAreKept(t *testing.T) {
 		if err != nil || len(record.PrewarmSamples) != 20 || record.PrewarmSamples[0] != 6 || record.PrewarmSamples[19] != 25 {
 			t.Fatalf("%v, %v", record.PrewarmSamples, err)
 		}
-		ready := wantReady(t, ask(t, NewPrefetcher(library), "BP001"), record.Checksum)
+		ready := wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), record.Checksum)
 		if ready.GetPrewarmP50Ms() != 15.5 || ready.GetPrewarmP95Ms() != 24.05 {
 			t.Errorf("percentiles: %v", ready)
 		}
@@ -168,7 +168,7 @@ func TestMemoryIsRevalidatedWithinItsInterval(t *testing.T) {
 			libraries[i] = library
 		}
 		save(t, libraries[1], "BP001", "old")
-		prefetcher := NewPrefetcher(libraries[0])
+		prefetcher := NewPrefetcher(libraries[0], PrefetchConfig{})
 		ask(t, prefetcher, "BP001")
 		saved := save(t, libraries[1], "BP001", "new")
 		mine := save(t, libraries[0], "BP002", "mine")

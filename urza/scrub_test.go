@@ -33,7 +33,7 @@ func TestScrubFindsDamageBeforeAnybodyAsks(t *testing.T) {
 			m["integrity_failures"] != 1 {
 			t.Errorf("metrics: %v", m)
 		}
-		wantRefused(t, ask(t, NewPrefetcher(library), "BP002"), "checksum_mismatch")
+		wantRefused(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP002"), "checksum_mismatch")
 	})
 }
 
@@ -172,7 +172,7 @@ func TestWarmMakesTheFirstRequestsHot(t *testing.T) {
 		}
 		flipBit(t, save(t, saver, "BP900", "damaged").GetArtifactRef())
 		library := openTest(t, cfg)
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		warmed, err := prefetcher.Warm(ctx)
 		if warmed != 5 || err != nil {
 			t.Fatalf("%d warm, %v", warmed, err)
@@ -197,7 +197,7 @@ func TestAbsentKernelCostsOneQuery(t *testing.T) {
 		cfg := newConfig(t.TempDir())
 		cfg.Revalidate = time.Hour
 		library, other := openTest(t, cfg), openTest(t, newConfig(t.TempDir()))
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 		if _, err := library.catalogue.db.Exec("DROP TABLE blueprints"); err != nil {
 			t.Fatal(err)
@@ -205,7 +205,7 @@ func TestAbsentKernelCostsOneQuery(t *testing.T) {
 		for range 10 {
 			wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 		}
-		prefetcher = NewPrefetcher(other)
+		prefetcher = NewPrefetcher(other, PrefetchConfig{})
 		wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 		saved := save(t, other, "BP001", "kernel")
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())

@@ -53,11 +53,11 @@ func TestOnlyTrustedKernelsAreServed(t *testing.T) {
 
 		cfg.TrustedKeys = []string{strangerFile, publicFile}
 		trusting := openTest(t, cfg)
-		wantReady(t, ask(t, NewPrefetcher(trusting), "BP001"), saved.GetChecksum())
+		wantReady(t, ask(t, NewPrefetcher(trusting, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 		if text, err := readArtifact(t, trusting, saved.GetArtifactRef()); text != "signed" || err != nil {
 			t.Errorf("%q, %v", text, err)
 		}
-		wantRefused(t, ask(t, NewPrefetcher(trusting), "BP002"), "missing_artifact")
+		wantRefused(t, ask(t, NewPrefetcher(trusting, PrefetchConfig{}), "BP002"), "missing_artifact")
 		if has(t, trusting, "BP002") || !has(t, trusting, "BP001") {
 			t.Error("the forge would not sign what is not signed, or would compile again what is")
 		}
@@ -65,7 +65,7 @@ func TestOnlyTrustedKernelsAreServed(t *testing.T) {
 		cfg.TrustedKeys = []string{strangerFile}
 		stranger := openTest(t, cfg)
 		for range 3 {
-			wantRefused(t, ask(t, NewPrefetcher(stranger), "BP001"), "missing_artifact")
+			wantRefused(t, ask(t, NewPrefetcher(stranger, PrefetchConfig{}), "BP001"), "missing_artifact")
 		}
 		if _, err := readArtifact(t, stranger, saved.GetArtifactRef()); !errors.Is(err, ErrUntrusted) {
 			t.Error(err)
@@ -77,7 +77,7 @@ func TestOnlyTrustedKernelsAreServed(t *testing.T) {
 			t.Error(stranger.Metrics())
 		}
 		// Nothing was set aside: the file is not damaged.
-		wantReady(t, ask(t, NewPrefetcher(trusting), "BP001"), saved.GetChecksum())
+		wantReady(t, ask(t, NewPrefetcher(trusting, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	})
 }
 
@@ -90,7 +90,7 @@ func TestSignatureThatFollowsIsSeen(t *testing.T) {
 	}
 	cfg.TrustedKeys = []string{strings.Split(string(key), "\n")[1]} // the key itself
 	library := openTest(t, cfg)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	saved := save(t, library, "BP001", "kernel")
 	ref := saved.GetArtifactRef()
 	settledFile(t, ref)
@@ -113,7 +113,7 @@ func TestSignaturesLieInTheObjectStoreToo(t *testing.T) {
 	cfg.SigningKeyFile, cfg.TrustedKeys = secretFile, []string{publicFile}
 	library := openTest(t, cfg)
 	saved := save(t, library, "BP001", "kernel")
-	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	if text, err := readArtifact(t, library, saved.GetArtifactRef()); text != "kernel" || err != nil {
 		t.Errorf("%q, %v", text, err)
 	}

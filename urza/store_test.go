@@ -210,7 +210,7 @@ func TestTwoMachinesShareOneLibrary(t *testing.T) {
 		if saved.GetArtifactRef() != want {
 			t.Errorf("reference %s, want %s", saved.GetArtifactRef(), want)
 		}
-		ready := wantReady(t, ask(t, NewPrefetcher(there), "BP001"), saved.GetChecksum())
+		ready := wantReady(t, ask(t, NewPrefetcher(there, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 		if text, err := readArtifact(t, there, ready.GetArtifactRef()); text != "kernel" || err != nil {
 			t.Errorf("%q, %v", text, err)
 		}
@@ -230,7 +230,7 @@ func TestTwoMachinesShareOneLibrary(t *testing.T) {
 func TestDamagedObjectIsQuarantinedAndHealed(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
 		server, library, _ := objectLibrary(t, newConfig)
-		prefetcher := NewPrefetcher(library)
+		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		saved := save(t, library, "BP001", "kernel")
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 		key := strings.TrimPrefix(saved.GetArtifactRef(), "s3://kernels/")
@@ -254,7 +254,7 @@ func TestHotRequestDoesNotAskTheObjectStore(t *testing.T) {
 	cfg := objectConfig(server, testConfig(t.TempDir()))
 	cfg.ObjectTrust = time.Hour
 	library := openTest(t, cfg)
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	saved := save(t, library, "BP001", "kernel")
 	wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
 	before := server.Requests.Load()
@@ -279,7 +279,7 @@ func TestObjectStoreThatIsDownIsNotAMissingArtifact(t *testing.T) {
 		t.Errorf("open: %v", err)
 	}
 	server.Down.Store(false)
-	wantReady(t, ask(t, NewPrefetcher(library), "BP001"), saved.GetChecksum())
+	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 }
 
 // A process that was not told of the object store must not take its rows for lost
@@ -304,7 +304,7 @@ func TestFilesAreServedBesideObjects(t *testing.T) {
 	old := save(t, before, "BP001", "from the folder")
 	library := openTest(t, objectConfig(s3test.Start(t), testConfig(dir)))
 	fresh := save(t, library, "BP002", "from the store")
-	prefetcher := NewPrefetcher(library)
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	wantReady(t, ask(t, prefetcher, "BP001"), old.GetChecksum())
 	wantReady(t, ask(t, prefetcher, "BP002"), fresh.GetChecksum())
 }

@@ -80,7 +80,7 @@ func TestSavesOfOneBlueprintTogetherKeepTheirOrder(t *testing.T) {
 		if err != nil || len(record.PrewarmSamples) != keptSamples {
 			t.Errorf("%+v, %v", record, err)
 		}
-		wantReady(t, ask(t, NewPrefetcher(library), "BP001"), record.Checksum)
+		wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), record.Checksum)
 	})
 }
 

@@ -28,7 +28,7 @@ func TestDamagedVariantIsSetAsideAndForgedAnew(t *testing.T) {
 		ready := wantVariant(t, prefetcher, "BP001", variantOf(7))
 
 		flipBit(t, ready.GetArtifactRef())
-		answer, _ := askFor(t, NewPrefetcher(library), "BP001", slotOf(7)) // nothing forges
+		answer, _ := askFor(t, NewPrefetcher(library, PrefetchConfig{}), "BP001", slotOf(7)) // nothing forges
 		wantRefused(t, answer, "checksum_mismatch")
 		if _, _, err := library.OpenChecksum(ctx, ready.GetChecksum()); !errors.Is(err, ErrChecksumMismatch) {
 			t.Errorf("opened although damaged: %v", err)
@@ -153,7 +153,7 @@ func TestEvictedFileThatIsInUseAgainStays(t *testing.T) {
 	if n, err := library.Prune(context.Background()); n != 1 || err != nil {
 		t.Errorf("pruned %d, %v", n, err)
 	}
-	wantVariant(t, NewPrefetcherWith(library, PrefetchConfig{Slot: []int{32}}), "BP001", variantOf(1))
+	wantVariant(t, NewPrefetcher(library, PrefetchConfig{Slot: []int{32}}), "BP001", variantOf(1))
 }
 
 func TestRetentionKeepsTheFilesOfVariants(t *testing.T) {
@@ -249,7 +249,7 @@ func TestCatalogueWithoutVariantsIsBroughtUpToDate(t *testing.T) {
 		own := save(t, old, "BP001", "own kernel")
 		for _, statement := range []string{
 			`DROP TABLE urza_variants`, `DROP TABLE urza_evicted`,
-			`DELETE FROM urza_schema_version WHERE version_id IN (5, 1002)`,
+			`DELETE FROM urza_schema_version WHERE version_id IN (5, 6, 1002)`,
 		} {
 			mustExec(t, old, statement)
 		}
@@ -257,6 +257,45 @@ func TestCatalogueWithoutVariantsIsBroughtUpToDate(t *testing.T) {
 		prefetcher := forging(library, &testForge{})
 		wantReady(t, ask(t, prefetcher, "BP001"), own.GetChecksum())
 		wantVariant(t, prefetcher, "BP001", variantOf(7))
+	})
+}
+
+// A slot that happens to be the library's own is no reason to leave a trainer without
+// its kernel; a request that names nothing gets the library's own or none.
+func TestLostKernelOfTheOwnSlotIsForgedForWhoeverNamesIt(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, config configFor) {
+		for reason, lose := range map[string]func(t testing.TB, ref string){
+			"checksum_mismatch": flipBit,
+			"artifact_not_found": func(t testing.TB, ref string) {
+				if err := os.Remove(ref); err != nil {
+					t.Fatal(err)
+				}
+			},
+		} {
+			t.Run(reason, func(t *testing.T) {
+				library, forge := openTest(t, config(t.TempDir())), &testForge{}
+				prefetcher := forging(library, forge)
+				lose(t, save(t, library, "BP001", "own kernel").GetArtifactRef())
+				wantRefused(t, ask(t, prefetcher, "BP001"), reason)
+				for _, c := range []struct {
+					prefetcher *Prefetcher
+					attributes map[string]string
+				}{
+					{NewPrefetcher(library, PrefetchConfig{Slot: []int{32}}), slotOf(32)}, // nothing forges
+					{prefetcher, map[string]string{"slot": "[32]", "format": "pt"}},       // nobody forges that
+					{prefetcher, map[string]string{"format": "onnx"}},                     // names no slot
+				} {
+					answer, _ := askFor(t, c.prefetcher, "BP001", c.attributes)
+					wantRefused(t, answer, reason)
+				}
+				wantVariant(t, prefetcher, "BP001", variantOf(32))
+				wantVariant(t, prefetcher, "BP001", trainer.Variant{Parameters: map[string]float64{"scale": 1.25}})
+				wantRefused(t, ask(t, prefetcher, "BP001"), reason)
+				if made := forge.made.Load(); made != 2 {
+					t.Errorf("%d kernels forged, want 2", made)
+				}
+			})
+		}
 	})
 }
 

@@ -39,7 +39,7 @@ func realForge(compiler *tezzeret.Compiler) func(context.Context, string, traine
 // reached a kernel.
 func TestR10ParametersOfAGerminationReachTheKernel(t *testing.T) {
 	library := openTest(t, testConfig(t.TempDir()))
-	prefetcher := NewPrefetcherWith(library, PrefetchConfig{
+	prefetcher := NewPrefetcher(library, PrefetchConfig{
 		Slot: []int{32}, Forge: realForge(tezzeret.NewCompiler(tezzeret.Config{})),
 	})
 	counts := map[string]int{}
@@ -82,7 +82,7 @@ func BenchmarkVariant(b *testing.B) {
 	for _, id := range []string{"BP002", "BP009", "BP023", "BP033"} {
 		b.Run(id, func(b *testing.B) {
 			library := openTest(b, testConfig(b.TempDir()))
-			prefetcher := NewPrefetcherWith(library, PrefetchConfig{Forge: realForge(tezzeret.NewCompiler(tezzeret.Config{}))})
+			prefetcher := NewPrefetcher(library, PrefetchConfig{Forge: realForge(tezzeret.NewCompiler(tezzeret.Config{}))})
 			var took []time.Duration
 			for size := 24; b.Loop(); size++ {
 				started := time.Now()

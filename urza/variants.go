@@ -60,6 +60,9 @@ func (l *Library) SaveVariant(
 			return l.commitVariant(ctx, tx, k, forged, announced, file)
 		})
 	}
+	if errors.Is(err, ErrTooManyVariants) {
+		err = errors.Join(err, l.dropRefused(ctx, announced.GetArtifactRef()))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("urza: save variant %s: %w", k, err)
 	}
@@ -71,7 +74,7 @@ func (l *Library) commitVariant(
 	ctx context.Context, tx *sql.Tx, k key, forged Forged, announced *leyline.KernelCatalogUpdate, file identity,
 ) error {
 	now := time.Now()
-	if err := l.makeRoom(ctx, tx, k, now); err != nil {
+	if err := l.makeRoom(ctx, tx, k, announced.GetArtifactRef(), now); err != nil {
 		return err
 	}
 	metadata, err := encodeMetadata(forged.Descriptor, storedExtras(announced, forged.Extras, nil, file))

@@ -62,7 +62,7 @@ func slotOf(sizes ...int) map[string]string { return trainer.Variant{Slot: sizes
 
 // forging answers from a library whose own slot is [32].
 func forging(library *Library, forge *testForge) *Prefetcher {
-	return NewPrefetcherWith(library, PrefetchConfig{Slot: []int{32}, Forge: forge.Forge})
+	return NewPrefetcher(library, PrefetchConfig{Slot: []int{32}, Forge: forge.Forge})
 }
 
 func askFor(t testing.TB, p *Prefetcher, id string, attributes map[string]string) (proto.Message, map[string]string) {
@@ -277,11 +277,11 @@ func TestRefusedVariants(t *testing.T) {
 		})
 	}
 	t.Run("nothing forges", func(t *testing.T) {
-		answer, _ := askFor(t, NewPrefetcher(library), "BP001", slotOf(7))
+		answer, _ := askFor(t, NewPrefetcher(library, PrefetchConfig{}), "BP001", slotOf(7))
 		wantRefused(t, answer, "missing_artifact")
 	})
 	t.Run("forge of another blueprint", func(t *testing.T) {
-		prefetcher := NewPrefetcherWith(library, PrefetchConfig{
+		prefetcher := NewPrefetcher(library, PrefetchConfig{
 			Forge: func(ctx context.Context, _ string, v trainer.Variant) (Forged, error) {
 				return (&testForge{}).Forge(ctx, "BP002", v)
 			},
@@ -379,7 +379,7 @@ func TestVariantsInAnObjectStore(t *testing.T) {
 func TestOutdatedVariantIsForgedAnew(t *testing.T) {
 	library, forge := openTest(t, testConfig(t.TempDir())), &testForge{}
 	version := "new"
-	prefetcher := NewPrefetcherWith(library, PrefetchConfig{
+	prefetcher := NewPrefetcher(library, PrefetchConfig{
 		Forge: forge.Forge,
 		Current: func(stored *Record, _ trainer.Variant) bool {
 			return stored.Extras["build_digest"] == version

@@ -140,16 +140,9 @@ func (l *Library) examine(ctx context.Context, k key, pace *rate.Limiter) (*entr
 	if err != nil {
 		return nil, "", err
 	}
-	found, err := l.stores.read(ctx, e.record.ArtifactRef, pace)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && e.row.quarantined:
-		return nil, "", ErrChecksumMismatch
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", ErrArtifactMissing
-	case errors.Is(err, errChanged) || errors.Is(err, ErrUnavailable) || (err != nil && isContextError(err)):
+	found, err := l.readArtifact(ctx, e, pace)
+	if err != nil {
 		return nil, "", err
-	case err != nil:
-		return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if e.record.Checksum != "" && e.record.Checksum != found.sum {
 		if err := l.confirm(ctx, e, found, pace); err != nil {
@@ -161,6 +154,22 @@ func (l *Library) examine(ctx context.Context, k key, pace *rate.Limiter) (*entr
 		return nil, "", err
 	}
 	return e, found.sum, l.acquit(ctx, e, found)
+}
+
+// readArtifact reads what the row of an entry refers to.
+func (l *Library) readArtifact(ctx context.Context, e *entry, pace *rate.Limiter) (reading, error) {
+	found, err := l.stores.read(ctx, e.record.ArtifactRef, pace)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && e.row.quarantined:
+		return reading{}, ErrChecksumMismatch
+	case errors.Is(err, fs.ErrNotExist):
+		return reading{}, ErrArtifactMissing
+	case errors.Is(err, errChanged) || errors.Is(err, ErrUnavailable) || (err != nil && isContextError(err)):
+		return reading{}, err
+	case err != nil:
+		return reading{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return found, nil
 }
 
 // checkSignature refuses an artifact that no trusted key signed. It stays where it

@@ -248,7 +248,7 @@ func (s *Service) openLibrary(ctx context.Context) error {
 	}
 	s.library = library
 	forge := variantForge{compiler: compiler, catalog: s.catalog}
-	s.prefetcher = urza.NewPrefetcherWith(library, urza.PrefetchConfig{
+	s.prefetcher = urza.NewPrefetcher(library, urza.PrefetchConfig{
 		Slot: compiler.Slot().Shape(), Forge: forge.forge, Current: forge.current, Format: s.settings.Urza.Format,
 	})
 	s.surveyor = tezzeret.NewSurveyor(compiler, s.catalog.List)

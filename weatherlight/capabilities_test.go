@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
@@ -99,11 +101,32 @@ func (g *garden) plant() {
 	eventually(g.t, "the run is known", func() bool { return g.view() != nil })
 }
 
+// train makes a step, by which seeds that learn have gradients to tell of.
+func (g *garden) train() {
+	g.t.Helper()
+	for _, seed := range g.graft.Seeds() {
+		if seed.Stage != inTraining {
+			continue
+		}
+		tape := kernel.NewTape()
+		out, err := g.slot.Isolated(tape, seed.ID, tape.Constant(kernel.FromSlice([]float32{1, 2, 3, 4}, 1, 4)))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		loss, err := tape.SoftmaxCrossEntropy(out, []int{0})
+		if err = errors.Join(err, tape.Backward(loss)); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	g.graft.Step()
+}
+
 // report does an epoch's work: orders take effect, ramps advance, and what is
 // grafted is told with good evidence.
 func (g *garden) report() {
 	g.t.Helper()
 	g.graft.Apply()
+	g.train()
 	evidence, cosine := make(map[string]graft.Evidence), 0.9
 	for _, seed := range g.graft.Seeds() {
 		evidence[seed.ID] = graft.Evidence{
@@ -271,14 +294,14 @@ func TestSeedOfAnImportedBlueprintMayUseItsParameters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGardenWith(t, "BP002", map[string]string{"TEZZERET_FEATURES": "4"})
-			kernel, err := tezzeret.NewCompiler(tezzeret.Config{Features: 4}).Compile(t.Context(), g.blueprint, nil)
+			compiled, err := tezzeret.NewCompiler(tezzeret.Config{Features: 4}).Compile(t.Context(), g.blueprint, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			g.blueprint = proto.Clone(g.blueprint).(*leyline.BlueprintDescriptor)
 			g.blueprint.BlueprintId = "imported"
 			extras := map[string]any{"graph_metadata": graph}
-			if _, err := g.library.Save(t.Context(), g.blueprint, kernel.Artifact, nil, extras); err != nil {
+			if _, err := g.library.Save(t.Context(), g.blueprint, compiled.Artifact, nil, extras); err != nil {
 				t.Fatal(err)
 			}
 			g.blend("seed-1")

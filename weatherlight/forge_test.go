@@ -127,7 +127,7 @@ func TestPermissionTakenBackTakesTheKernelOutOfUse(t *testing.T) {
 				t.Errorf("permitted %t: %s is a candidate: %t", permitted, id, chosen)
 			}
 		}
-		prefetcher := urza.NewPrefetcher(service.library)
+		prefetcher := urza.NewPrefetcher(service.library, urza.PrefetchConfig{})
 		for _, id := range []string{"BP002", "BP036", "BP043"} {
 			_, ready := answer(t, prefetcher, id).(*leyline.KernelArtifactReady)
 			if ready != slices.Contains(want, id) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -234,10 +235,24 @@ func TestR8SeedsOutliveTheService(t *testing.T) {
 		t.Errorf("the next service finds it in %s", stage)
 	}
 	eventually(t, "it grows on", func() bool {
-		g.graft.Step()
 		g.report()
 		return g.stage("seed-1") > leyline.SeedLifecycleStage_SEED_STAGE_BLENDING
 	})
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// A run that waits longer than usual has its answers read for longer, by all instances.
+func TestAnswersAreReadForAsLongAsTheSettingsLetARunWait(t *testing.T) {
+	redis := redistest.Start(t)
+	g := newGardenWith(t, "BP002", map[string]string{"REDIS_URL": redis.URL, "KASMINA_PREFETCH_TIMEOUT_MS": "3600000"})
+	g.command("germinate", "seed-1", leyline.SeedOperation_SEED_OP_GERMINATE)
+	g.await("seed-1", inTraining)
+	reply := replyTo(t, redis, "PTTL", "weatherlight:kasmina:awaits")
+	if left, err := strconv.Atoi(strings.TrimPrefix(reply, ":")); err != nil || left < 3_600_000 {
+		t.Errorf("answers are read for %s ms more, %v", reply, err)
+	}
 	if err := g.stop(t); err != nil {
 		t.Error(err)
 	}

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
+	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
-var update = stdflag.Bool("update", false, "write the tables of series and chores into docs/operations.md")
+var update = stdflag.Bool("update", false, "write the tables of docs/operations.md")
 
 func operationsPage(t *testing.T) string {
 	t.Helper()
@@ -51,6 +52,14 @@ func tableOf(rows []seriesRow) string {
 		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, row.kind, row.unit, row.meaning)
 	}
 	return table
+}
+
+func TestOperationsPageListsEveryReasonOfARefusedCommand(t *testing.T) {
+	page := "| reason | meaning |\n| --- | --- |\n"
+	for _, reason := range kasmina.Reasons() {
+		page += fmt.Sprintf("| `%s` | %s |\n", reason.Reason, reason.Meaning)
+	}
+	wantOnPage(t, "reasons of refused commands", page)
 }
 
 func TestOperationsPageListsEveryChore(t *testing.T) {

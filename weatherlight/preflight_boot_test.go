@@ -26,6 +26,14 @@ import (
 // tell gives Redis a command whose answer is OK.
 func tell(t *testing.T, redis *redistest.Server, words ...string) {
 	t.Helper()
+	if reply := replyTo(t, redis, words...); reply != "+OK" {
+		t.Fatalf("%v: %s", words, reply)
+	}
+}
+
+// replyTo is the first line of what Redis answers to a command.
+func replyTo(t *testing.T, redis *redistest.Server, words ...string) string {
+	t.Helper()
 	conn, err := net.DialTimeout("tcp", redis.Addr, patience)
 	if err != nil {
 		t.Fatal(err)
@@ -34,9 +42,11 @@ func tell(t *testing.T, redis *redistest.Server, words ...string) {
 	if _, err := fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " ")); err != nil {
 		t.Fatal(err)
 	}
-	if reply, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(reply, "+OK") {
-		t.Fatalf("%v: %s, %v", words, reply, err)
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%v: %v", words, err)
 	}
+	return strings.TrimSpace(reply)
 }
 
 // spoil makes a folder, or a file of no known kind, in the data folder.

@@ -2,41 +2,21 @@ package simtest
 
 import (
 	"flag"
-	"fmt"
-	"runtime/debug"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/esper-lite/weatherlight/internal/simrun"
 )
 
-var options struct {
-	seeds int
-	seed  uint64
-	hours int
-}
-
-// result is the summary line of the run, printed last; empty when the simulation did not run.
-var result string
-
-// reporting is the test run with its summary line after everything else.
-type reporting struct{ *testing.M }
-
-func (r reporting) Run() int {
-	code := r.M.Run()
-	if result != "" {
-		fmt.Println(result)
-	}
-	return code
-}
+var (
+	runner *simrun.Runner
+	hours  int // simulated, of each seed
+)
 
 func TestMain(m *testing.M) {
-	flag.IntVar(&options.seeds, "seeds", 0, "seeds to simulate; 0: 1000, or as many as fit in "+timeForSeeds.String())
-	flag.Uint64Var(&options.seed, "seed", 0, "first seed; without -seeds the only one")
-	flag.IntVar(&options.hours, "hours", 24, "simulated hours of each seed")
-	debug.SetGCPercent(400) // many small worlds, soon forgotten
-	goleak.VerifyTestMain(reporting{m})
+	runner = simrun.New(1000, 30*time.Second) // make sim gives the number
+	flag.IntVar(&hours, "hours", 24, "simulated hours of each seed")
+	goleak.VerifyTestMain(runner.Tests(m))
 }
-
-// timeForSeeds bounds a run whose number of seeds was not given: make sim gives it.
-const timeForSeeds = 30 * time.Second

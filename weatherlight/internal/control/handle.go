@@ -104,7 +104,7 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 		decision := r.config.Controller.Decide(record, state, r.config.Now(), candidates)
 		took := time.Since(begun)
 		outcome := runrecord.Outcome[tamiyo.Record]{
-			Record: decision.Record, Stands: func() { r.tell(decision.Packets, took) },
+			Record: decision.Record, Stands: func() { r.tell(ctx, run, decision.Packets, took) },
 		}
 		for _, command := range decision.Commands {
 			if permitted(command) {
@@ -120,7 +120,8 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 }
 
 // tell offers the packets of a decision that took so long.
-func (r *Room) tell(packets []*leyline.TelemetryPacket, took time.Duration) {
+func (r *Room) tell(ctx context.Context, run string, packets []*leyline.TelemetryPacket, took time.Duration) {
+	r.logEvents(ctx, run, packets)
 	for _, packet := range packets {
 		packet.Metrics = append(packet.Metrics, &leyline.MetricPoint{
 			Name: "tamiyo.inference.latency_ms", Value: float64(took.Microseconds()) / 1e3, Unit: "ms",

@@ -184,7 +184,7 @@ func (r *Room) orders(orders []trainer.Order, now time.Time) ([]*leyline.Adaptat
 func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) (kasmina.Decision, error) {
 	r.noteActive()
 	var decision kasmina.Decision
-	_, err := r.seeds.Step(ctx, run, r.core(message, &decision))
+	_, err := r.seeds.Step(ctx, run, r.core(ctx, message, &decision))
 	if errors.Is(err, oona.ErrTooLarge) { // the same decision would come of it again
 		return kasmina.Decision{}, oona.Permanent(err)
 	}
@@ -193,8 +193,11 @@ func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) 
 
 // observe counts a decision that stands, and tells what no record keeps because
 // it may be lost.
-func (r *Room) observe(decision kasmina.Decision) {
+func (r *Room) observe(ctx context.Context, decision kasmina.Decision) {
 	r.counters.Observe(decision)
+	if decision.Record != nil { // otherwise a command was refused: see refused
+		r.logEvents(ctx, decision.Record.Run, decision.Packets)
+	}
 	_, spare := keepable(decision)
 	for _, packet := range spare {
 		r.config.Offer(packet)
@@ -221,13 +224,15 @@ func keepable(decision kasmina.Decision) (kept, spare []*leyline.TelemetryPacket
 }
 
 // core is a decision of Kasmina's as the keeper of its records wants it.
-func (r *Room) core(message kasmina.Message, to *kasmina.Decision) runrecord.Decide[kasmina.Record] {
+func (r *Room) core(
+	ctx context.Context, message kasmina.Message, to *kasmina.Decision,
+) runrecord.Decide[kasmina.Record] {
 	return func(record *kasmina.Record) (runrecord.Outcome[kasmina.Record], error) {
 		now := r.config.Now()
 		decision := r.config.Core.Decide(record, message, now)
 		*to = decision
 		outcome := runrecord.Outcome[kasmina.Record]{
-			Record: decision.Record, Due: decision.Due, Stands: func() { r.observe(decision) },
+			Record: decision.Record, Due: decision.Due, Stands: func() { r.observe(ctx, decision) },
 		}
 		for _, request := range decision.Requests {
 			outcome.Outputs = append(outcome.Outputs,

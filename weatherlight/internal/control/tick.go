@@ -97,7 +97,7 @@ func (r *Room) noteActive() {
 // Tick looks once, until nothing is due any more.
 func (r *Room) Tick(ctx context.Context) error {
 	for {
-		count, err := r.seeds.Tick(ctx, r.config.Now(), r.core(kasmina.Tick{}, new(kasmina.Decision)))
+		count, err := r.seeds.Tick(ctx, r.config.Now(), r.core(ctx, kasmina.Tick{}, new(kasmina.Decision)))
 		if err != nil || count == 0 || ctx.Err() != nil {
 			return err
 		}

@@ -153,8 +153,12 @@ func (p *press) published() []runrecord.Output {
 }
 
 func keeper(s runrecord.Store, p *press, grace time.Duration, cached int) *runrecord.Keeper[tally] {
-	return runrecord.New(runrecord.Config[tally]{
-		Part: part, Store: s, Publish: p.publish, Grace: grace, Cached: cached, Lost: p.noteLost,
+	return keeperWith(s, p, func(c *runrecord.Config[tally]) { c.Grace, c.Cached = grace, cached })
+}
+
+func keeperWith(s runrecord.Store, p *press, change func(*runrecord.Config[tally])) *runrecord.Keeper[tally] {
+	config := runrecord.Config[tally]{
+		Part: part, Store: s, Publish: p.publish, Lost: p.noteLost,
 		Decode: func(value []byte) (*tally, error) {
 			if strings.Contains(string(value), "unreadable") {
 				return nil, errors.New("unreadable")
@@ -163,7 +167,9 @@ func keeper(s runrecord.Store, p *press, grace time.Duration, cached int) *runre
 			return &r, json.Unmarshal(value, &r)
 		},
 		Encode: func(r *tally) ([]byte, error) { return json.Marshal(r) },
-	})
+	}
+	change(&config)
+	return runrecord.New(config)
 }
 
 // counted is a decision that counts one more.

@@ -1,0 +1,145 @@
+package weatherlight
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// An origin that dates nothing raises an emergency, it is lifted, and raised again: the
+// second is another one. The bus may bring either twice.
+func TestEmergenciesWithoutATimeActOnceEach(t *testing.T) {
+	g, _ := hosted(t)
+	peer := connect(t, g.BusURL(), "peer")
+	raised := listen(t, peer, onEmergency, "peer", leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL)
+	isHalted := func() bool { return g.view().Kasmina.Emergency == halt.String() }
+	lift := func(id string) {
+		g.order(id, "", leyline.CommandType_COMMAND_EMERGENCY, func(c *leyline.AdaptationCommand) { c.Annotations["level"] = "0" })
+		eventually(t, "the emergency is lifted", func() bool { return !isHalted() })
+	}
+	for number, id := range []string{"lift-1", "lift-2"} {
+		signal := &leyline.EmergencySignal{Version: 1, Level: halt, Reason: "smoke", Origin: "operator", RunId: gardenRun}
+		if err := peer.PublishEmergencySignal(t.Context(), signal); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, id+": the run is halted", isHalted)
+		lift(id)
+		eventually(t, id+": the signal is heard", func() bool { return len(raised.deliveries()) == number+1 })
+		for _, known := range raised.deliveries() {
+			if _, err := g.emergencySignalled(t.Context(), known); err != nil {
+				t.Error(err)
+			}
+		}
+		if isHalted() {
+			t.Errorf("%s: a signal that comes again acts again", id)
+		}
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEmergencyIsKnownByItsTimeOrElseByItsEntry(t *testing.T) {
+	at := timestamppb.New(time.Unix(1_800_000_000, 5))
+	signal := func(change func(*leyline.EmergencySignal)) *leyline.EmergencySignal {
+		s := &leyline.EmergencySignal{Level: halt, Origin: "operator", TriggeredAt: at, MonotonicTimeMs: 7}
+		change(s)
+		return s
+	}
+	same := func(*leyline.EmergencySignal) {}
+	untimed := func(s *leyline.EmergencySignal) { s.TriggeredAt, s.MonotonicTimeMs = nil, 0 }
+	for _, row := range []struct {
+		name       string
+		one, other func(*leyline.EmergencySignal)
+		entries    [2]string
+		known      bool
+	}{
+		{"sent twice", same, same, [2]string{"1-0", "2-0"}, true},
+		{"of another origin", same, func(s *leyline.EmergencySignal) { s.Origin = "tolaria" }, [2]string{"1-0", "1-0"}, false},
+		{"of another level", same, func(s *leyline.EmergencySignal) { s.Level = notice }, [2]string{"1-0", "1-0"}, false},
+		{"a nanosecond later", same, func(s *leyline.EmergencySignal) { s.TriggeredAt = timestamppb.New(at.AsTime().Add(1)) }, [2]string{"1-0", "1-0"}, false},
+		{"of another start of its clock", same, func(s *leyline.EmergencySignal) { s.MonotonicTimeMs = 8 }, [2]string{"1-0", "1-0"}, false},
+		{"without a time", untimed, untimed, [2]string{"1-0", "2-0"}, false},
+		{"without a time, delivered twice", untimed, untimed, [2]string{"1-0", "1-0"}, true},
+		{"by the monotonic clock alone", func(s *leyline.EmergencySignal) { s.TriggeredAt = nil },
+			func(s *leyline.EmergencySignal) { s.TriggeredAt = nil }, [2]string{"1-0", "2-0"}, true},
+	} {
+		one, other := emergencyID(signal(row.one), row.entries[0]), emergencyID(signal(row.other), row.entries[1])
+		if (one == other) != row.known {
+			t.Errorf("%s: %s and %s", row.name, one, other)
+		}
+	}
+}
+
+// toldEmergencies counts the events of emergencies in packets, by who tells of which run.
+func toldEmergencies(packets []*leyline.TelemetryPacket) map[string]int {
+	told := make(map[string]int)
+	for _, packet := range packets {
+		for _, event := range packet.GetEvents() {
+			attributes := event.GetAttributes()
+			switch event.GetDescription() {
+			case "emergency_signal":
+				told[attributes["training_run_id"]+" "+attributes["reason"]]++
+			case "emergency_signal_received":
+				told["service "+attributes["reason"]]++
+			}
+		}
+	}
+	return told
+}
+
+// Runs do not act on a mild emergency: one for all of them is told of by the service, once,
+// and not by every run besides.
+func TestMildEmergencyOfTheWholeFleetIsToldOfOnce(t *testing.T) {
+	g := newGarden(t, "BP002")
+	peer := connect(t, g.BusURL(), "peer")
+	report := trainer.Report{TrainerID: "another", Number: 1, HostLayers: []string{"hidden"}, Slots: map[string][]int{"hidden": {4}}}
+	packet := &leyline.SystemStatePacket{Version: 1, TrainingRunId: "run-2", PacketId: "run-2", SourceSubsystem: "tolaria"}
+	if err := peer.PublishReport(t.Context(), packet, report.Attributes()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both runs are known", func() bool {
+		runs, err := g.runs.Runs(t.Context(), "", 10)
+		return err == nil && slices.Equal(runs, []string{gardenRun, "run-2"})
+	})
+	heard := listen(t, peer, onEmergency, "peer", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
+	for _, signal := range []*leyline.EmergencySignal{
+		{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_ELEVATED, Reason: "drift"},
+		{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_ELEVATED, Reason: "drift in one", RunId: "run-2"},
+		{Level: actingLevel, Reason: "smoke"},
+	} {
+		signal.Version, signal.Origin = 1, "operator"
+		if err := peer.PublishEmergencySignal(t.Context(), signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all signals are handled, and all is told", func() bool {
+		backlog, err := g.bus.Metrics(t.Context())
+		return err == nil && backlog["queue_backlog_emergency"] == 0 && len(toldEmergencies(heard.packets())) >= 6
+	})
+	last := telemetry.New("tolaria", "tolaria").Level(critical).Build()
+	if err := peer.Publish(t.Context(), oona.Message{Stream: onEmergency, Payload: last}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "whatever was told is heard", func() bool {
+		return slices.ContainsFunc(heard.packets(), func(p *leyline.TelemetryPacket) bool { return p.GetPacketId() == last.GetPacketId() })
+	})
+	want := map[string]int{
+		"service drift": 1, "service drift in one": 1, "run-2 drift in one": 1,
+		"service smoke": 1, "run-1 smoke": 1, "run-2 smoke": 1,
+	}
+	if told := toldEmergencies(heard.packets()); !maps.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,33 @@
+package control_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+func TestWhatGoesWrongInARunIsLogged(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		log := &journal{}
+		o := open(t, url, "a", log.keep)
+		o.hear("run-1")
+		second := o.report("run-1")
+		second.Attributes[trainer.AttributeTrainerID] = "another"
+		for range 2 { // it is told once a minute
+			if _, err := o.State(t.Context(), second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text := log.String()
+		if strings.Count(text, "level=ERROR msg=trainer_refused run=run-1") != 1 || !strings.Contains(text, "trainer_id=another") {
+			t.Errorf("log:\n%s", text)
+		}
+		if strings.Contains(text, "level=INFO") {
+			t.Errorf("the log tells what is no trouble:\n%s", text)
+		}
+		if refused := o.view("run-1").Kasmina.Refused; len(refused) != 1 || refused[0].ID != "another" {
+			t.Errorf("refused %+v", refused)
+		}
+	})
+}
