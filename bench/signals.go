@@ -34,18 +34,22 @@ const (
 	without   = "without"   // no trainer has made the segments
 	abandoned = "abandoned" // the segments are there, and nobody has them open
 	ringing   = "ringing"   // a trainer has them open that rings for each signal
-	polled    = "polled"    // a trainer whose stores the processor does not tell of
 )
 
-// restless is how long a trainer takes to become one that is polled.
-const restless = 5 * time.Second
+// Rows of what it costs to watch two segments, beside a trainer that does not ring and
+// beside one that does.
+const (
+	rowIdleSignals = "signal_idle_cpu_percent"
+	rowRungSignals = "signal_rung_cpu_percent"
+)
 
 func signalRows() []row {
 	return []row{
 		{"signal_seen_p50_ms", "ms", lower, nil},
 		{"signal_seen_p95_ms", "ms", lower, map[string]float64{prototype: 97}},
 		{"signal_seen_p99_ms", "ms", lower, nil},
-		{"signal_idle_cpu_percent", "% of one core", lower, nil},
+		{rowIdleSignals, "% of one core", lower, nil},
+		{rowRungSignals, "% of one core", lower, nil},
 	}
 }
 
@@ -68,7 +72,7 @@ func (b *bench) measureSignalRun(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.quit()) }()
-	if err := b.measureWatching(ctx, s, without); err != nil {
+	if err := b.measureWatching(ctx, s, without, rowIdleSignals, rowRungSignals); err != nil {
 		return err
 	}
 	var paths []string
@@ -84,15 +88,14 @@ func (b *bench) measureSignalRun(ctx context.Context, name string) (err error) {
 		paths = append(paths, path)
 	}
 	return errors.Join(
-		b.measureWatching(ctx, s, abandoned),
-		b.measureTrainer(ctx, s, ours, "silent", paths),
-		b.measureTrainer(ctx, s, ringing, "rings", paths),
-		b.measureTrainer(ctx, s, polled, "restless", paths))
+		b.measureWatching(ctx, s, abandoned, rowIdleSignals, rowRungSignals),
+		b.measureTrainer(ctx, s, ours, "silent", rowIdleSignals, paths),
+		b.measureTrainer(ctx, s, ringing, "rings", rowRungSignals, paths))
 }
 
 // measureTrainer takes the cost of watching a trainer that is silent, and then
 // how soon its signals are seen.
-func (b *bench) measureTrainer(ctx context.Context, s *service, column, manner string, paths []string) (err error) {
+func (b *bench) measureTrainer(ctx context.Context, s *service, column, manner, cost string, paths []string) (err error) {
 	arguments := append([]string{"-c", trainerSource, manner, strconv.Itoa(b.pick(400, 40))}, paths...)
 	trainer := exec.CommandContext(ctx, "python3", arguments...)
 	begin, err := trainer.StdinPipe()
@@ -104,20 +107,16 @@ func (b *bench) measureTrainer(ctx context.Context, s *service, column, manner s
 	if err := trainer.Start(); err != nil {
 		return fmt.Errorf("run trainer: %w", err)
 	}
-	var watched error
-	if column == polled {
-		watched = rest(ctx, restless)
-	}
-	watched = errors.Join(watched, b.measureWatching(ctx, s, column))
+	watched := b.measureWatching(ctx, s, ours, cost)
 	if err := errors.Join(watched, begin.Close(), trainer.Wait()); err != nil {
 		return fmt.Errorf("run trainer: %w\n%s", err, &failure)
 	}
 	return b.sampleSeen(column, output.String())
 }
 
-// measureWatching takes the processor time of a service at rest.
-func (b *bench) measureWatching(ctx context.Context, s *service, column string) error {
-	if !b.table.wants("signal_idle_cpu_percent") {
+// measureWatching takes the processor time of a service at rest, as a column of rows.
+func (b *bench) measureWatching(ctx context.Context, s *service, column string, rows ...string) error {
+	if !b.table.wants(rows...) {
 		return nil
 	}
 	if err := rest(ctx, time.Duration(b.pick(3500, 300))*time.Millisecond); err != nil {
@@ -125,7 +124,9 @@ func (b *bench) measureWatching(ctx context.Context, s *service, column string) 
 	}
 	idle := time.Duration(b.pick(6000, 1000)) * time.Millisecond
 	ran, err := s.running(func() error { return rest(ctx, idle) })
-	b.table.sample("signal_idle_cpu_percent", column, 100*ran/float64(idle.Microseconds()))
+	for _, row := range rows {
+		b.table.sample(row, column, 100*ran/float64(idle.Microseconds()))
+	}
 	return err
 }
 

@@ -7,13 +7,6 @@ maps = [mmap.mmap(file, 0) for file in files]
 if rings:
     for file in files:
         fcntl.flock(file, fcntl.LOCK_SH)
-if manner == "restless":
-    # Stores that raise nothing: a service stops to listen to so many, and polls.
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        for segment in maps:
-            segment[0] = 0
-        time.sleep(0.0005)
 bell, shm = files[-1], maps[-1]
 sys.stdin.read()
 random.seed(1)

@@ -81,15 +81,14 @@ func (s *Service) controllerConfig() tamiyo.Config {
 }
 
 func (s *Service) growthWorkers() []supervise.Spec {
-	streams := s.busConfig().Streams
 	return []supervise.Spec{
 		{Name: workerRuns, Worker: s.runs},
 		s.consumer(workerSeedReady, oona.Subscription{
-			Stream: streams.KernelReady, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.ReadyDemand(),
+			Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.ReadyDemand(),
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, s.runs.Ready),
 		}),
 		s.consumer(workerSeedErrors, oona.Subscription{
-			Stream: streams.KernelErrors, Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.RefusalDemand(),
+			Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.RefusalDemand(),
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, s.runs.Refusal),
 		}),
 	}

@@ -34,10 +34,7 @@ func (s *Service) loops() []supervise.Spec {
 		{Name: workerTelemetry, Worker: s.telemetry},
 		{Name: workerSummary, Worker: supervise.WorkerFunc(s.summarize)},
 		{Name: workerHousekeeping, Worker: s.chores},
-		s.consumer(workerEmergency, oona.Subscription{
-			Stream:   s.busConfig().Streams.Emergency,
-			Handlers: s.emergencyHandlers(),
-		}),
+		s.consumer(workerEmergency, oona.Subscription{Handlers: s.emergencyHandlers()}),
 	}
 	specs = append(specs, s.signalWorkers()...)
 	if s.settings.Urza.ScrubInterval > 0 {

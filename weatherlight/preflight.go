@@ -15,7 +15,6 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 // Result is what a check came to.
@@ -243,9 +242,6 @@ func (p *preflight) sharedMemory(context.Context) Check {
 	}
 	if watched == 0 {
 		return passed("no signal is watched")
-	}
-	if err := storewatch.Granted(); err != nil {
-		return warned("%d signals in %s are polled, unless their trainer rings: %v", watched, sharedMemoryDir, err)
 	}
 	return passed("%d signals in %s", watched, sharedMemoryDir)
 }

@@ -13,8 +13,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 // sharedMemoryDir is where Linux keeps POSIX shared memory.
@@ -43,14 +41,11 @@ type segment struct {
 	// bell tells who opens the segment and who rings; nil when nothing does.
 	bell    *bell
 	writers writers
-	hunts   *hunts
 }
 
 // newSegment names a segment; a leading slash is how POSIX writes the name.
 func newSegment(dir, name string, size int) *segment {
-	return &segment{
-		path: filepath.Join(dir, strings.TrimPrefix(name, "/")), size: size, hunts: &hunts{forking: huntAfter},
-	}
+	return &segment{path: filepath.Join(dir, strings.TrimPrefix(name, "/")), size: size}
 }
 
 func (s *segment) attached() bool { return s.data != nil }
@@ -112,8 +107,6 @@ func (s *segment) mapFile(file int) error {
 		return fmt.Errorf("map: %w", err)
 	}
 	s.data, s.file, s.device, s.inode = data, file, deviceOf(found), found.Ino
-	mode := uint32(found.Mode) //nolint:unconvert // another type on other systems
-	s.hunts.file = storewatch.File{Device: s.device, Inode: s.inode, Owner: found.Uid, Mode: mode}
 	return nil
 }
 
@@ -137,9 +130,10 @@ func (s *segment) detach() error {
 	if !s.attached() {
 		return nil
 	}
-	data, forgotten := s.data, s.forgetWriters()
+	s.forgetWriters()
+	data := s.data
 	s.data = nil
-	if err := errors.Join(forgotten, unix.Munmap(data), unix.Close(s.file)); err != nil {
+	if err := errors.Join(unix.Munmap(data), unix.Close(s.file)); err != nil {
 		return fmt.Errorf("detach shared memory %s: %w", s.path, err)
 	}
 	return nil

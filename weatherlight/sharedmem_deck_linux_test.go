@@ -25,7 +25,6 @@ func sharedDeck(t *testing.T) *shared {
 		t.Fatal(err)
 	}
 	d.monitor.segment.bell = b
-	d.monitor.segment.hunts.forking = 0
 	t.Cleanup(func() {
 		if err := d.monitor.leave(); err != nil {
 			t.Error(err)
@@ -41,7 +40,7 @@ func sharedDeck(t *testing.T) *shared {
 // turn takes what the bell told and looks once.
 func (d *shared) turn() (pause time.Duration) {
 	d.t.Helper()
-	(&signalPoller{monitors: []*signalMonitor{d.monitor}}).hear(d.bell.touches(), d.now)
+	(&signalPoller{monitors: []*signalMonitor{d.monitor}}).hear(d.bell.touches())
 	pause, err := d.monitor.look(d.now)
 	if err != nil {
 		d.t.Fatal("look:", err)
@@ -49,17 +48,11 @@ func (d *shared) turn() (pause time.Duration) {
 	return pause
 }
 
-// wantPause passes the time of one rest and wants a pause after the next look, or
-// after those that follow at once because something is still told of.
+// wantPause passes the time of one rest and wants a pause after the next look.
 func (d *shared) wantPause(want time.Duration, when string) {
 	d.t.Helper()
 	d.now = d.now.Add(signalRest)
-	got := d.turn()
-	for got == signalSettle {
-		d.now = d.now.Add(signalSettle)
-		got = d.turn()
-	}
-	if got != want {
+	if got := d.turn(); got != want {
 		d.t.Fatalf("pause of %v %s, want %v", got, when, want)
 	}
 }

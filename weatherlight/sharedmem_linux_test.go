@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/esper-lite/weatherlight/internal/pythontest"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -32,9 +34,18 @@ func TestTrainerThatWasThereBeforeUsIsPolled(t *testing.T) {
 	}
 }
 
+// mappingTrainer maps a segment and does nothing.
+const mappingTrainer = `
+import mmap, os, sys
+shm = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 0)
+print("mapped", flush=True)
+sys.stdin.readline()
+`
+
 func TestTrainerThatWasKilledIsNotWaitedFor(t *testing.T) {
 	d := sharedDeck(t)
-	trainer := d.storer()
+	trainer := pythontest.Start(t, mappingTrainer, d.path)
+	trainer.Hear("mapped")
 	d.wantPause(signalPoll, "with a trainer there")
 	trainer.Kill()
 	d.wantPause(signalRest, "after the trainer was killed")
@@ -267,4 +278,80 @@ func TestBellWakesTheSleeper(t *testing.T) {
 		}
 	}
 	stop()
+}
+
+// A trainer that is stopped in the middle of its signal, as by our waking up, goes
+// on with it when it has been taken.
+func TestRestOfASignalThatWasTakenIsClearedToo(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	whole := emergencyRecord(3, 1, "")
+	copy(w.data, whole)
+	d.take()
+	late := emergencyRecord(3, 1, "late")
+	copy(w.data[10:], late[10:])
+	for range 4 {
+		d.now = d.now.Add(signalPoll)
+		d.turn()
+	}
+	if !bytes.Equal(w.data, make([]byte, emergencySize)) {
+		t.Errorf("left behind: %x", w.data)
+	}
+	w.store(4, 2)
+	d.now = d.now.Add(emergencyCooldown)
+	d.take()
+	if got := d.list()[1]; got.level != halt || got.reason != "stored" {
+		t.Errorf("the next signal is told as %+v", got)
+	}
+}
+
+func TestReasonWithHolesIsWaitedFor(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	record := emergencyRecord(3, 1, "reason")
+	copy(w.data, record[:11])
+	for range 20 {
+		d.turn()
+		d.now = d.now.Add(signalPatience)
+	}
+	if got := d.list(); len(got) != 0 {
+		t.Fatalf("told without its reason: %+v", got)
+	}
+	copy(w.data, record)
+	d.take()
+	if got := d.list()[0]; got.reason != "reason" {
+		t.Errorf("told as %+v", got)
+	}
+}
+
+func TestStatusSaysWhyASegmentIsPolled(t *testing.T) {
+	d := sharedDeck(t)
+	w := d.writer()
+	defer w.end()
+	w.promise()
+	d.wantTrust()
+	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardRing, ""}) {
+		t.Errorf("heard by %+v when somebody promised to ring", d.monitor.status())
+	}
+	w.store(1, 1)
+	d.now = d.now.Add(signalRest)
+	d.take()
+	d.monitor.tell(nil)
+	if got := d.monitor.status(); got != (SignalStatus{d.path, heardPoll, errUntold.Error()}) {
+		t.Errorf("after a signal that nobody rang for: %+v", got)
+	}
+	if err := d.monitor.leave(); err != nil {
+		t.Error(err)
+	}
+	if got := d.monitor.status(); got != (SignalStatus{d.path, heardMissing, ""}) {
+		t.Errorf("after the poller left: %+v", got)
+	}
+	d.monitor.segment.bell = nil
+	d.turn()
+	d.monitor.tell(nil)
+	if got := d.monitor.status(); got != (SignalStatus{d.path, heardPoll, errNoNotice.Error()}) {
+		t.Errorf("without notices: %+v", got)
+	}
 }

@@ -1,23 +1,18 @@
 package weatherlight
 
-import (
-	"errors"
-	"time"
-
-	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
-)
+import "errors"
 
 var (
 	errNoNotice = errors.New("the system grants no notices of files (inotify)")
-	errUntold   = errors.New("a signal was found that nothing had told of")
+	errUntold   = errors.New("a signal was found that nobody had rung for")
 )
 
 // writers is what is known of those who write to a segment. inotify tells of no
 // store through a mapping, so a segment must be polled, unless nobody else has it
-// open, those who have it ring after each signal, or the processor tells of their
-// stores. A writer promises to ring by a shared lock of the file (flock) for as
-// long as it has it open, and rings by setting the times of the file (utimensat):
-// both cost it one call, and neither changes a byte.
+// open, or those who have it ring after each signal. A writer promises to ring by
+// a shared lock of the file (flock) for as long as it has it open, and rings by
+// setting the times of the file (utimensat): both cost it one call, and neither
+// changes a byte.
 type writers struct {
 	watch int    // what the bell calls the segment; 0 is nothing
 	heard string // as in [SignalStatus]
@@ -25,20 +20,13 @@ type writers struct {
 
 	hinted bool // the last question found a promise
 	broken bool // a promise was not kept
-
-	stores  *storewatch.Watch // tells of the stores of all writers; nil while nothing does
-	hunt    hunt              // for those whose stores could be told
-	told    rate              // of stores
-	doubted bool              // stores may not be told, or too often
-	rests   bool              // and the next hunt has time
 }
 
 // touch is what a bell told about a segment.
 type touch struct {
 	watch  int  // 0 when it may concern any
 	opened bool // somebody opened it
-	rang   bool // somebody set its times, wrote to it with a system call, or stored into it
-	stored bool // the last
+	rang   bool // somebody set its times, or wrote to it with a system call
 }
 
 // expectWriters is what is known of a segment that was just attached.
@@ -53,13 +41,11 @@ func (s *segment) expectWriters() writers {
 	return expected
 }
 
-func (s *segment) forgetWriters() error {
-	err := s.forgetStores()
+func (s *segment) forgetWriters() {
 	if s.writers.watch != 0 {
 		s.bell.unwatch(s.writers.watch)
 	}
 	s.writers = writers{}
-	return err
 }
 
 // concerns reports whether a touch is about the segment as it is attached now.
@@ -67,43 +53,33 @@ func (w *writers) concerns(t touch) bool {
 	return w.watch != 0 && (t.watch == w.watch || t.watch == 0)
 }
 
-// hear takes a touch in. Who opens the segment has not promised anything yet, and
-// was not there when others were found.
-func (w *writers) hear(t touch, now time.Time) {
+// hear takes a touch in. Who opens the segment has not promised anything yet.
+func (w *writers) hear(t touch) {
 	if t.opened {
 		w.poll(nil)
-		w.hinted, w.doubted = false, true
+		w.hinted = false
 	}
 	if t.rang {
 		w.broken = false
 	}
-	if t.stored && w.told.tooOften(now) {
-		w.poll(errTooOften)
-		w.doubted, w.rests = true, true
-	}
 }
 
-// wasSilent says that a signal was found that nothing had told of.
+// wasSilent says that a signal was found that nobody rang for.
 func (w *writers) wasSilent() {
-	if w.heard == heardPoll {
-		return
+	if w.heard != heardPoll {
+		w.broken = w.heard == heardRing
+		w.poll(errUntold)
 	}
-	w.broken = w.heard == heardRing
-	w.poll(errUntold)
-	w.doubted, w.rests = true, true
 }
 
 func (w *writers) poll(why error) { w.heard, w.why = heardPoll, why }
 
 // askWriters finds out who has the segment open, and whether they would be heard.
 // Without word of those who open it later, the answer would be worth nothing.
-func (s *segment) askWriters(now time.Time) error {
+func (s *segment) askWriters() error {
 	w := &s.writers
 	if w.watch == 0 || w.heard == heardUnused {
 		return nil
-	}
-	if err := s.reconsiderStores(now); err != nil {
-		return err
 	}
 	alone, err := onlyOurs(s.file)
 	if err != nil {
@@ -111,15 +87,9 @@ func (s *segment) askWriters(now time.Time) error {
 	}
 	if alone {
 		w.heard, w.why, w.hinted, w.broken = heardUnused, nil, false, false
-		return s.forgetStores()
-	}
-	if w.heard == heardStores {
 		return nil
 	}
-	if err := s.askPromise(); err != nil || w.heard == heardRing {
-		return err
-	}
-	return s.findStores(now)
+	return s.askPromise()
 }
 
 // askPromise believes a promise that was found twice in a row: another service on
@@ -134,7 +104,7 @@ func (s *segment) askPromise() error {
 	w.hinted = promised
 	if believed {
 		w.heard, w.why = heardRing, nil
-		return s.forgetStores()
+		return nil
 	}
 	if w.heard == heardRing {
 		w.poll(nil) // Who promised has gone, and somebody else is there.

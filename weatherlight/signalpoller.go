@@ -29,7 +29,7 @@ func (p *signalPoller) Run(ctx context.Context) (err error) {
 	p.listen(sleeper.bell)
 	defer func() { err = errors.Join(err, p.leave(), sleeper.Close()) }()
 	return sleeper.run(ctx, func() time.Duration {
-		p.hear(sleeper.bell.touches(), time.Now())
+		p.hear(sleeper.bell.touches())
 		return p.look()
 	})
 }
@@ -42,10 +42,10 @@ func (p *signalPoller) listen(b *bell) {
 }
 
 // hear tells the monitors what the bell told.
-func (p *signalPoller) hear(touches []touch, now time.Time) {
+func (p *signalPoller) hear(touches []touch) {
 	for _, t := range touches {
 		for _, m := range p.monitors {
-			m.hear(t, now)
+			m.hear(t)
 		}
 	}
 }

@@ -24,12 +24,6 @@ const (
 	// signalPatience is how long a record may lack its reason, which writers fill in
 	// last.
 	signalPatience = 2 * time.Millisecond
-	// signalPatienceTold is the same where the first store was told of: its writer is
-	// still at work then.
-	signalPatienceTold = 8 * time.Millisecond
-	// signalSweep is how long after a record was cleared it is looked at as often as
-	// by a poll: its writer may have been stopped in between, and writes the rest.
-	signalSweep = 50 * time.Millisecond
 	// signalOvertaking is how long after a record was cleared a time without a flag
 	// is a new one.
 	signalOvertaking = time.Second
@@ -52,12 +46,11 @@ type signalMonitor struct {
 	// damper spaces the reports and holds what was not yet reported.
 	damper damper
 
-	// The record that was raised and not yet taken, since when, whether somebody
-	// rang for it, and whether what was rung for was looked for again.
+	// The record that was raised and not yet taken, since when, and whether somebody
+	// rang for it.
 	unsettled []byte
 	since     time.Time
 	rung      bool
-	again     bool
 	// What was found in the segment without a flag, and since when.
 	remains      []byte
 	remainsSince time.Time
@@ -97,11 +90,11 @@ func (m *signalMonitor) turn(now time.Time) time.Time {
 }
 
 // hear takes in what the bell told of the segment, and makes it our turn.
-func (m *signalMonitor) hear(t touch, now time.Time) {
+func (m *signalMonitor) hear(t touch) {
 	if !m.segment.writers.concerns(t) {
 		return
 	}
-	m.segment.writers.hear(t, now)
+	m.segment.writers.hear(t)
 	m.rung = m.rung || t.rang
 	m.followed, m.due = time.Time{}, time.Time{}
 }
@@ -127,7 +120,6 @@ func (m *signalMonitor) leave() error {
 	m.deliver(m.damper.release(), time.Now())
 	m.due = time.Time{}
 	err := m.segment.detach()
-	m.segment.hunts.running.Wait()
 	m.tell(err)
 	return err
 }
@@ -173,15 +165,9 @@ func (m *signalMonitor) sweep(record []byte, signal sharedSignal, now time.Time)
 	return err
 }
 
-// quiet ends a look that found nothing. Some processors tell of a store before
-// they make it: what was told is looked for once more.
+// quiet ends a look that found nothing.
 func (m *signalMonitor) quiet(now time.Time, err error) (time.Duration, error) {
-	m.unsettled = nil
-	if m.rung && !m.again && err == nil {
-		m.again = true
-		return signalSettle, nil
-	}
-	m.rung, m.again = false, false
+	m.unsettled, m.rung = nil, false
 	err = errors.Join(err, m.follow(now))
 	return m.rest(now), err
 }
@@ -191,11 +177,7 @@ func (m *signalMonitor) rest(now time.Time) time.Duration {
 	if m.segment.writers.heard == heardPoll {
 		return signalPoll
 	}
-	pause := min(signalRest, m.damper.wait(now))
-	if m.segment.writers.heard == heardStores && now.Sub(m.takenAt) < signalSweep {
-		pause = min(pause, signalPoll)
-	}
-	return pause
+	return min(signalRest, m.damper.wait(now))
 }
 
 // follow looks for a new segment under the old name and for those who write to
@@ -208,7 +190,7 @@ func (m *signalMonitor) follow(now time.Time) error {
 	if attached, err := m.segment.follow(); err != nil || !attached {
 		return err
 	}
-	return m.segment.askWriters(now)
+	return m.segment.askWriters()
 }
 
 // pending reports whether a record is raised. A time without a flag shortly
@@ -227,7 +209,7 @@ func (m *signalMonitor) settled(record []byte, signal sharedSignal, now time.Tim
 	same := bytes.Equal(record, m.unsettled)
 	m.unsettled = record
 	waited := now.Sub(m.since)
-	return same && waited >= signal.patience(m.rung) || waited >= signalStorm
+	return same && waited >= signal.patience() || waited >= signalStorm
 }
 
 // take clears a record and reports it. A record that changed meanwhile is left
@@ -242,10 +224,10 @@ func (m *signalMonitor) take(record []byte, signal sharedSignal, now time.Time) 
 	signal.raised = true
 	again := signal == m.last && signal.atMs != 0
 	m.last, m.takenAt = signal, now
-	if stored := m.segment.wasStored(); !m.rung && !stored {
+	if !m.rung {
 		m.segment.writers.wasSilent()
 	}
-	m.rung, m.again = false, false
+	m.rung = false
 	if again {
 		return m.rest(now), nil // One trigger, written twice.
 	}

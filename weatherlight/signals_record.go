@@ -28,14 +28,11 @@ type sharedSignal struct {
 	torn   bool // the reason has holes
 }
 
-// patience is how long to wait for what the record lacks. Who is told of the first
-// store comes while the writer is still at work.
-func (s sharedSignal) patience(told bool) time.Duration {
+// patience is how long to wait for what the record lacks.
+func (s sharedSignal) patience() time.Duration {
 	switch {
 	case s.atMs == 0 || s.torn:
 		return signalStorm
-	case s.bare && told:
-		return signalPatienceTold
 	case s.bare:
 		return signalPatience
 	}

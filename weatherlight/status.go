@@ -175,16 +175,17 @@ func breakerName(state leyline.CircuitBreakerState) string {
 }
 
 func streamTable(streams oona.Streams, metrics map[string]float64) []StreamStatus {
-	table := []StreamStatus{
-		{Role: "normal", Stream: streams.Normal}, {Role: "emergency", Stream: streams.Emergency},
-		{Role: "telemetry", Stream: streams.Telemetry}, {Role: "policy", Stream: streams.Policy},
-		{Role: "kernel_requests", Stream: streams.KernelRequests}, {Role: "kernel_ready", Stream: streams.KernelReady},
-		{Role: "kernel_errors", Stream: streams.KernelErrors}, {Role: "dead_letter", Stream: deadLetters},
-	}
-	for i, stream := range table {
-		table[i].Depth = int64(metrics["queue_depth_"+stream.Role])
-		table[i].Lag = int64(metrics["queue_backlog_"+stream.Role])
-		table[i].TrimmedUnread = int64(metrics["trimmed_unread_total."+stream.Role])
+	var table []StreamStatus
+	for _, role := range []string{
+		roleNormal, roleEmergency, roleTelemetry, rolePolicy,
+		roleKernelRequests, roleKernelReady, roleKernelErrors, roleDeadLetters,
+	} {
+		table = append(table, StreamStatus{
+			Role: role, Stream: streamIn(role, streams),
+			Depth:         int64(metrics["queue_depth_"+role]),
+			Lag:           int64(metrics["queue_backlog_"+role]),
+			TrimmedUnread: int64(metrics["trimmed_unread_total."+role]),
+		})
 	}
 	return table
 }

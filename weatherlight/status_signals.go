@@ -10,16 +10,15 @@ const (
 	heardMissing = "missing" // there is no segment, or none that can be used
 	heardUnused  = "unused"  // nobody has it open
 	heardRing    = "ring"    // who has it open rings
-	heardStores  = "stores"  // the processor tells of the stores of all who have it mapped
 	heardPoll    = "poll"    // it is looked at every few milliseconds
 )
 
 // SignalStatus is a segment of shared memory in which a trainer raises signals.
 type SignalStatus struct {
 	Segment string `json:"segment"`
-	// HeardBy is missing, unused, ring, stores or poll.
+	// HeardBy is missing, unused, ring or poll.
 	HeardBy string `json:"heard_by"`
-	// Error says why the segment cannot be used, or why stores are not told of.
+	// Error says why the segment cannot be used, or why it is polled.
 	Error string `json:"error,omitempty"`
 }
 

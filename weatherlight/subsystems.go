@@ -67,13 +67,11 @@ func (s *Service) stopController(ctx context.Context) error {
 }
 
 func (s *Service) controllerWorkers() []supervise.Spec {
-	streams := s.busConfig().Streams
 	return []supervise.Spec{
 		{Name: workerPolicyNotes, Worker: s.policyNotes},
 		// The leader alone, one at a time, and none before one that has to be tried
 		// again: policies are ordered.
 		s.leaderConsumer(workerPolicies, oona.Subscription{
-			Stream:      streams.Policy,
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
 			Handlers: map[leyline.BusMessageType]oona.Handler{
@@ -82,8 +80,7 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 		}),
 		// Every instance: what is decided on a run is decided on its record.
 		s.consumer(workerControl, oona.Subscription{
-			Stream: streams.Normal,
-			Key:    control.RunOf,
+			Key: control.RunOf,
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: s.runs.Command,
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.runs.State,

@@ -6,8 +6,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 // rings are what a bell tells of: that somebody opens a file, sets its times or
@@ -18,8 +16,6 @@ const rings = unix.IN_OPEN | unix.IN_ATTRIB | unix.IN_MODIFY
 type bell struct {
 	inotify int
 	buffer  []byte
-	set     int                       // the epoll set of the sleeper that it wakes, or -1
-	stores  map[int]*storewatch.Watch // by the name of the watch of the same file
 }
 
 // newBell fails when the system grants no more of them: a user may have only
@@ -29,10 +25,7 @@ func newBell() (*bell, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create inotify: %w", err)
 	}
-	return &bell{
-		inotify: inotify, buffer: make([]byte, 64*unix.SizeofInotifyEvent),
-		set: -1, stores: make(map[int]*storewatch.Watch),
-	}, nil
+	return &bell{inotify: inotify, buffer: make([]byte, 64*unix.SizeofInotifyEvent)}, nil
 }
 
 // Close ends all watches.
@@ -73,29 +66,8 @@ func (b *bell) touches() (told []touch) {
 			events = events[unix.SizeofInotifyEvent+name:]
 		}
 	}
-	for watch, stores := range b.stores {
-		if stores.Told() {
-			told = append(told, touch{watch: watch, rang: true, stored: true})
-		}
-	}
 	return told
 }
-
-// tellStores begins to tell of stores into a file that is watched already, until
-// silenceStores.
-func (b *bell) tellStores(watch int, stores *storewatch.Watch) error {
-	if b.set >= 0 {
-		if err := include(b.set, stores.FD()); err != nil {
-			return fmt.Errorf("wait for stores: %w", err)
-		}
-	}
-	b.stores[watch] = stores
-	return nil
-}
-
-// silenceStores leaves it to the caller to close what told of them, which also
-// takes it out of the sleeper's set.
-func (b *bell) silenceStores(watch int) { delete(b.stores, watch) }
 
 // read returns what waits, which is nothing most of the time. It passes the
 // scheduler by, which would wake the runtime's watcher each time.

@@ -48,7 +48,6 @@ func (w *waker) open() error {
 	if w.bell, err = newBell(); err != nil {
 		return nil // Without one, segments are polled.
 	}
-	w.bell.set = set
 	return include(set, w.bell.inotify)
 }
 

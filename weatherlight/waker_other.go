@@ -4,10 +4,7 @@ package weatherlight
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"github.com/esper-lite/weatherlight/weatherlight/internal/storewatch"
 )
 
 // waker lets one goroutine sleep and wake, by the runtime's timers.
@@ -32,9 +29,6 @@ type bell struct{}
 func (*bell) watch(int) int    { return 0 }
 func (*bell) unwatch(int)      {}
 func (*bell) touches() []touch { return nil }
-
-func (*bell) tellStores(int, *storewatch.Watch) error { return errors.ErrUnsupported }
-func (*bell) silenceStores(int)                       {}
 
 // onlyOurs and promisedByOther are asked of files that a bell watches.
 func onlyOurs(int) (bool, error)                            { return false, nil }

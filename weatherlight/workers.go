@@ -89,6 +89,7 @@ const idleBlock = 2 * time.Second
 // consumer is a worker that reads one stream. It is ready once its group exists
 // and its own pending entries were read.
 func (s *Service) consumer(name string, subscription oona.Subscription) supervise.Spec {
+	subscription.Stream = streamOf(name, s.busConfig().Streams)
 	if subscription.Concurrency == 0 {
 		subscription.Concurrency = s.settings.Workers.MaxConcurrency
 	}
@@ -135,7 +136,6 @@ func typed[M proto.Message](handle func(context.Context, M) ([]oona.Message, err
 // prefetchWorkers answer kernel requests.
 func (s *Service) prefetchWorkers() []supervise.Spec {
 	return []supervise.Spec{s.consumer(workerPrefetch, oona.Subscription{
-		Stream:      s.busConfig().Streams.KernelRequests,
 		AnswersOnly: true,
 		Handlers: map[leyline.BusMessageType]oona.Handler{
 			leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST: s.answerRequest,

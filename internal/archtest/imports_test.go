@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,8 +36,10 @@ var allowedImports = map[string][]string{
 	},
 	"nissa":    {"leyline", "telemetry", "oona", "supervise"},
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
-	"cmd":      {"*"},
-	"examples": {"*"},
+
+	"internal/simtest": {"leyline", "supervise", "oona", "weatherlight", "internal"},
+	"cmd":              {"*"},
+	"examples":         {"*"},
 }
 
 // onlyImporter names the one folder that may import a library.
@@ -99,11 +102,14 @@ func importRule(s *source) []finding {
 	return found
 }
 
-// rowOf returns the row of the table that governs a folder.
+// rowOf returns the row of the table that governs a folder: its own, or that of the
+// nearest folder above it.
 func rowOf(dir string) (owner string, allowed []string, known bool) {
-	owner, _, _ = strings.Cut(dir, "/")
-	allowed, known = allowedImports[owner]
-	return owner, allowed, known
+	for owner = dir; ; owner = path.Dir(owner) {
+		if allowed, known = allowedImports[owner]; known || owner == "." || owner == "/" {
+			return owner, allowed, known
+		}
+	}
 }
 
 func refuse(owner string, allowed []string, imported string) string {
@@ -115,7 +121,7 @@ func refuse(owner string, allowed []string, imported string) string {
 		return "supervise stands on the standard library alone"
 	}
 	for library, importer := range onlyImporter {
-		if strings.HasPrefix(imported, library) && owner != importer {
+		if strings.HasPrefix(imported, library) && !under(owner, importer) {
 			return "only " + importer + " may"
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,26 +23,16 @@ type signal struct {
 	Wrote     string // the segment, in hexadecimal
 }
 
-// raise has a Python trainer make both segments and, when begin returns, raise
-// its signals.
-func raise(t testing.TB, begin func(), names ...string) (raised []signal) {
+// raise has a Python trainer make both segments and raise its signals.
+func raise(t testing.TB, names ...string) (raised []signal) {
 	t.Helper()
 	trainer := exec.CommandContext(t.Context(), "python3", append([]string{"testdata/trainer.py"}, names...)...)
 	trainer.Stderr = os.Stderr
-	var output bytes.Buffer
-	trainer.Stdout = &output
-	input, err := trainer.StdinPipe()
+	output, err := trainer.Output()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("trainer: %v\n%s", err, output)
 	}
-	if err := trainer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	begin()
-	if err := errors.Join(input.Close(), trainer.Wait()); err != nil {
-		t.Fatalf("trainer: %v\n%s", err, &output)
-	}
-	for line := range bytes.Lines(output.Bytes()) {
+	for line := range bytes.Lines(output) {
 		var one signal
 		if err := json.Unmarshal(line, &one); err != nil {
 			t.Fatalf("the trainer printed %q: %v", line, err)
@@ -67,50 +56,16 @@ func (s signal) golden() string {
 // reason is what fits into the segment.
 func (s signal) reason() string { return s.Reason[:min(len(s.Reason), 53)] }
 
-// A segment is polled for a while after it was made.
+// Both segments, each byte, each level and reason, and a latency that both sides'
+// clocks allow.
 func TestSignalsOfAPythonTrainerAreReportedExactly(t *testing.T) {
-	testSignals(t, func(*world) {})
-}
-
-func TestSignalsOfATrainerThatWasFoundAreReportedExactly(t *testing.T) {
-	testSignals(t, func(w *world) {
-		eventually(w.t, "the trainer was found, or cannot be", patience, w.trainerHunted)
-	})
-}
-
-// trainerHunted reports whether the processor tells of the stores into both
-// segments, or the system has refused that.
-func (w *world) trainerHunted() bool {
-	var status struct {
-		Signals []struct {
-			Segment string
-			HeardBy string `json:"heard_by"`
-			Error   string
-		}
-	}
-	_, body := w.get("/status")
-	if err := json.Unmarshal([]byte(body), &status); err != nil {
-		w.t.Fatalf("/status: %v\n%s", err, body)
-	}
-	hunted := 0
-	for _, s := range status.Signals {
-		if s.HeardBy == "stores" || strings.Contains(s.Error, "performance event") {
-			hunted++
-		}
-	}
-	return hunted == 2
-}
-
-// testSignals wants both segments, each byte, each level and reason, and a latency
-// that both sides' clocks allow.
-func testSignals(t *testing.T, ready func(*world)) {
 	begin(t)
 	w := newWorld(t)
 	unique := fmt.Sprintf("esper-e2e-%d-%d", os.Getpid(), time.Now().UnixNano())
 	rollback, emergency := unique+"-rollback", unique+"-emergency"
 	w.environ = append(w.environ, "TOLARIA_ROLLBACK_SIGNAL_NAME="+rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME="+emergency)
 	w.boot()
-	raised := raise(t, func() { ready(w) }, rollback, emergency)
+	raised := raise(t, rollback, emergency)
 	if len(raised) != 6 {
 		t.Fatalf("the trainer raised %+v", raised)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // maxAlike bounds how often a report says the same of one kind of thing.
@@ -96,7 +97,7 @@ type record struct {
 	digest     uint64
 }
 
-func newAuditor(b *book, steps []Step) *auditor {
+func newAuditor(b *book, steps []weatherlight.Step) *auditor {
 	a := &auditor{book: b, records: make(map[string]*record)}
 	for _, step := range steps {
 		for _, w := range step.Workers {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 const (
@@ -60,7 +61,7 @@ func (a *auditor) settled(r *record, e supervise.Event) {
 }
 
 // booted checks the trace of a boot against the list: all of it, or all until the step that failed.
-func (a *auditor) booted(steps []Step, trace []string, failed bool) {
+func (a *auditor) booted(steps []weatherlight.Step, trace []string, failed bool) {
 	if !failed && len(trace) != len(steps) {
 		a.violate("boot took %d of %d steps", len(trace), len(steps))
 	}
@@ -166,7 +167,7 @@ func (a *auditor) inspect(table []supervise.Status, dropped uint64) {
 }
 
 // close adds a process that is over to the book.
-func (a *auditor) close(order []Step) {
+func (a *auditor) close(order []weatherlight.Step) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, step := range order {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // Defects are built into a scenario on purpose, to see that the auditor finds them. The zero value has none.
@@ -30,7 +31,7 @@ func (d Defects) hook(tell func(supervise.Event)) func(supervise.Event) {
 	}
 }
 
-func (d Defects) stopOrder(defs []WorkerDef) []WorkerDef {
+func (d Defects) stopOrder(defs []weatherlight.Worker) []weatherlight.Worker {
 	if d.StopUpward {
 		return defs
 	}

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // TestAuditorFindsWhatIsBuiltIn: an audit that finds nothing is worth what it finds when there is something.
 func TestAuditorFindsWhatIsBuiltIn(t *testing.T) {
-	steps := deck(t)
+	steps := weatherlight.Outline()
 	tests := []struct {
 		name    string
 		defects Defects
@@ -48,7 +49,7 @@ func TestAuditorFindsWhatIsBuiltIn(t *testing.T) {
 
 // TestSeedRepeatsItsRun: what the summary of a failure promises.
 func TestSeedRepeatsItsRun(t *testing.T) {
-	steps := deck(t)
+	steps := weatherlight.Outline()
 	const seeds = 20
 	same, digests := 0, make(map[uint64]bool)
 	for seed := range uint64(seeds) {
@@ -71,7 +72,7 @@ func TestSeedRepeatsItsRun(t *testing.T) {
 func TestWorldIsRough(t *testing.T) {
 	var c Counts
 	for seed := range uint64(10) {
-		c.add(simulate(t, Scenario{Seed: 100 + seed, Hours: 24, Steps: deck(t)}).Counts)
+		c.add(simulate(t, Scenario{Seed: 100 + seed, Hours: 24, Steps: weatherlight.Outline()}).Counts)
 	}
 	t.Logf("10 days: %+v", c)
 	for name, n := range map[string]int{"failed boots": c.FailedBoots, "kills": c.Kills, "interrupts": c.Interrupts,

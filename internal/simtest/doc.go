@@ -1,8 +1,8 @@
 // Package simtest simulates days of the foundation service in moments, and audits what happened.
 //
 // A [Scenario] runs in a testing/synctest bubble, where time passes only when nobody has anything to do. In it the
-// supervision engine itself runs the service's boot steps and workers, in the order that the service's own source
-// gives ([ReadDeck]). What the workers do is made up: they take messages from a bus in memory, and fail, panic,
+// supervision engine itself runs the service's boot steps and workers, in the order of the service's own outline
+// ([weatherlight.Outline]). What the workers do is made up: they take messages from a bus in memory, and fail, panic,
 // hang, ignore their contexts and leak as a seed tells them to. The bus goes down, loses replies and has its clock
 // moved; the process is stopped, interrupted and killed, at boot as well as later, and started again.
 //

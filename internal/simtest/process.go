@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 const (
@@ -95,7 +96,7 @@ func (p *process) steps() []supervise.Step {
 	return steps
 }
 
-func (p *process) start(ctx context.Context, i int, step Step) error {
+func (p *process) start(ctx context.Context, i int, step weatherlight.Step) error {
 	if i == p.failAt {
 		return p.failStep(ctx)
 	}
@@ -124,7 +125,7 @@ func (p *process) failStep(ctx context.Context) error {
 	return errBoot
 }
 
-func (p *process) stop(ctx context.Context, i int, step Step) error {
+func (p *process) stop(ctx context.Context, i int, step weatherlight.Step) error {
 	p.world.mu.Lock()
 	p.down = append(p.down, step.Name)
 	p.world.mu.Unlock()
@@ -140,14 +141,14 @@ func (p *process) stop(ctx context.Context, i int, step Step) error {
 }
 
 // watch notes when a teardown outlasts its bound by almost as much as the engine bears.
-func (p *process) watch(ctx context.Context, step Step) (end func()) {
+func (p *process) watch(ctx context.Context, step weatherlight.Step) (end func()) {
 	deadline, _ := ctx.Deadline()
 	at := max(time.Until(deadline), 0) + stepGrace - time.Microsecond
 	timer := time.AfterFunc(at, func() { p.audit.overrun(step.Name) })
 	return func() { timer.Stop() }
 }
 
-func (p *process) stopWorkers(ctx context.Context, defs []WorkerDef) error {
+func (p *process) stopWorkers(ctx context.Context, defs []weatherlight.Worker) error {
 	var failures []error
 	for _, def := range p.world.scenario.Defects.stopOrder(defs) {
 		failures = append(failures, p.supervisor.StopWorker(ctx, def.Name))
@@ -163,7 +164,7 @@ func (p *process) conn(rng *rand.Rand) *conn {
 	return c
 }
 
-func (p *process) spec(def WorkerDef) supervise.Spec {
+func (p *process) spec(def weatherlight.Worker) supervise.Spec {
 	return supervise.Spec{
 		Name: def.Name, Finite: def.Finite, AwaitReady: def.Stream != "",
 		Policy: p.world.scenario.Defects.Policy,
@@ -172,7 +173,7 @@ func (p *process) spec(def WorkerDef) supervise.Spec {
 }
 
 // body makes one run of a worker. All its luck comes from the scenario's seed, the process, the worker and the run.
-func (p *process) body(def WorkerDef) *body {
+func (p *process) body(def weatherlight.Worker) *body {
 	p.world.mu.Lock()
 	p.runs[def.Name]++
 	run := p.runs[def.Name]
@@ -194,10 +195,10 @@ func (p *process) body(def WorkerDef) *body {
 
 // answerTo is where the answers to what a stream brings go.
 func answerTo(stream string) []string {
-	if stream == "KernelRequests" {
-		return []string{"KernelReady", "KernelReady", "KernelReady", "KernelErrors"}
+	if stream == "kernel_requests" {
+		return []string{"kernel_ready", "kernel_ready", "kernel_ready", "kernel_errors"}
 	}
-	return []string{"Telemetry"}
+	return []string{"telemetry"}
 }
 
 // inspect looks at the process while nothing moves.
@@ -264,7 +265,7 @@ const (
 	killed
 )
 
-func reversedDefs(defs []WorkerDef) []WorkerDef {
+func reversedDefs(defs []weatherlight.Worker) []weatherlight.Worker {
 	defs = slices.Clone(defs)
 	slices.Reverse(defs)
 	return defs

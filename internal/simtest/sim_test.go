@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // emptyBus is a bus of the test's own.
@@ -55,7 +57,7 @@ func (y *tally) add(r Report) {
 
 // TestSimulation: see the package's comment for what is held.
 func TestSimulation(t *testing.T) {
-	found, steps := &tally{}, deck(t)
+	found, steps := &tally{}, weatherlight.Outline()
 	one := func(t *testing.T, seed uint64) {
 		report := Report{Violations: []string{"the simulation did not end: see above"}}
 		defer func() { // also when the bubble ends in a deadlock or a panic

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 // Scenario is what one run is made from. The same scenario gives the same run.
 type Scenario struct {
 	Seed    uint64
 	Hours   int // simulated, at least 2: the last is calm
-	Steps   []Step
+	Steps   []weatherlight.Step
 	Bus     *Bus // empty
 	Defects Defects
 }
@@ -45,9 +47,9 @@ const (
 // publishEvery is how often peers publish on the streams that they publish on.
 func publishEvery(stream string) time.Duration {
 	switch stream {
-	case "KernelRequests", "Normal":
+	case "kernel_requests", "normal":
 		return 3 * time.Minute
-	case "KernelReady", "KernelErrors", "":
+	case "kernel_ready", "kernel_errors", "":
 		return 0
 	}
 	return 12 * time.Minute
@@ -56,7 +58,7 @@ func publishEvery(stream string) time.Duration {
 type world struct {
 	*book
 	scenario Scenario
-	steps    []Step
+	steps    []weatherlight.Step
 	bus      *Bus
 	rng      *rand.Rand
 	rough    time.Time // until when things go wrong

@@ -59,7 +59,6 @@ def main():
     ]
     try:
         memory = [segment.buf for segment in segments]
-        sys.stdin.read()
         raised(memory[0], rollback, level=0, reason="")
         for level, reason in EMERGENCIES:
             raised(memory[1], lambda m, at: emergency(m, at, level, reason), level=level, reason=reason)

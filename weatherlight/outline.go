@@ -1,0 +1,92 @@
+package weatherlight
+
+import "github.com/esper-lite/weatherlight/oona"
+
+// Step is one step of the boot list with the workers that it starts, in order.
+type Step struct {
+	Name    string
+	Workers []Worker
+}
+
+// Worker is a loop that a step may start: which ones it does is up to the settings.
+type Worker struct {
+	Name   string
+	Stream string // role of the stream that it consumes, as in [StreamStatus]; empty: none
+	Finite bool   // it comes to an end by itself
+}
+
+// Outline is the boot list: steps and workers in the order in which they start. They
+// stop in the reverse.
+func Outline() []Step {
+	return []Step{
+		{"data folder and HTTP listener", []Worker{{Name: workerHTTP}}},
+		{"oona connection", []Worker{{Name: workerBroker}}},
+		{"streams and groups", []Worker{{Name: workerFleet}, {Name: workerOutbox}, {Name: workerSecrets}}},
+		{"urza catalogue", nil},
+		{"urza prefetch worker", []Worker{{Name: workerPrefetch, Stream: roleKernelRequests}}},
+		{"kasmina coordinator", []Worker{
+			{Name: workerRuns},
+			{Name: workerSeedReady, Stream: roleKernelReady}, {Name: workerSeedErrors, Stream: roleKernelErrors},
+		}},
+		{"tamiyo and command consumer", []Worker{
+			{Name: workerPolicyNotes}, {Name: workerPolicies, Stream: rolePolicy},
+			{Name: workerControl, Stream: roleNormal}, {Name: workerReports},
+		}},
+		{"tezzeret forwarder", []Worker{{Name: workerForwarder}}},
+		{"loops", []Worker{
+			{Name: workerTelemetry}, {Name: workerSummary}, {Name: workerHousekeeping},
+			{Name: workerEmergency, Stream: roleEmergency},
+			{Name: workerSignalReports}, {Name: workerSignals}, {Name: workerScrub},
+			{Name: workerHealthWatch}, {Name: workerNissa}, {Name: workerWatchdog},
+			{Name: workerForge, Finite: true},
+		}},
+		{"ready", nil},
+	}
+}
+
+// Roles of streams, which may have any names.
+const (
+	roleNormal         = "normal"
+	roleEmergency      = "emergency"
+	roleTelemetry      = "telemetry"
+	rolePolicy         = "policy"
+	roleKernelRequests = "kernel_requests"
+	roleKernelReady    = "kernel_ready"
+	roleKernelErrors   = "kernel_errors"
+	roleDeadLetters    = "dead_letter"
+)
+
+// streamOf is the stream that a worker of the outline consumes.
+func streamOf(worker string, streams oona.Streams) string {
+	for _, step := range Outline() {
+		for _, w := range step.Workers {
+			if w.Name == worker {
+				return streamIn(w.Stream, streams)
+			}
+		}
+	}
+	return ""
+}
+
+func streamIn(role string, streams oona.Streams) string {
+	switch role {
+	case roleNormal:
+		return streams.Normal
+	case roleEmergency:
+		return streams.Emergency
+	case roleTelemetry:
+		return streams.Telemetry
+	case rolePolicy:
+		return streams.Policy
+	case roleKernelRequests:
+		return streams.KernelRequests
+	case roleKernelReady:
+		return streams.KernelReady
+	case roleKernelErrors:
+		return streams.KernelErrors
+	case roleDeadLetters:
+		return deadLetters
+	default:
+		return ""
+	}
+}
