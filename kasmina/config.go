@@ -56,7 +56,7 @@ const (
 	maxTombstones = 64
 	maxRetired    = 16
 	maxRefused    = 8
-	maxEnded      = 16
+	maxEnded      = 8
 	maxEmergency  = 8
 	maxWrittenOff = 128
 	maxPending    = 256

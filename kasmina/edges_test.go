@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -321,5 +322,42 @@ func TestSilenceIsShortAgainSoonAfterALongGap(t *testing.T) {
 	}
 	if silence := w.core.config.silence(&w.record.Trainer); silence > time.Minute {
 		t.Errorf("it is %v", silence)
+	}
+}
+
+func TestRecordOfLongNamesKeepsWithinItsBound(t *testing.T) {
+	t.Parallel()
+	for _, fill := range []string{"x", "<", "\x01"} { // JSON makes the others up to six times as long
+		w := newWorld(t)
+		w.hurried = true
+		long := func(what string, i int) string {
+			name := fmt.Sprintf("%s%03d", what, i)
+			return name + strings.Repeat(fill, maxIDLength-len(name))
+		}
+		w.trainer.slots = map[string][]int{}
+		for i := range maxEntries {
+			w.trainer.slots[long("slot", i)] = []int{3}
+		}
+		w.meet()
+		for i := range maxEntries {
+			refused := w.send(w.command(opGerminate, long("seed", i), annotate("slot", long("slot", i)), func(c *leyline.AdaptationCommand) {
+				c.GetSeedOperation().BlueprintId = strings.Repeat(fill, maxIDLength)
+			}))
+			if refused != nil {
+				break
+			}
+			w.decide(w.ready(w.lastRequest()))
+			w.report()
+		}
+		if len(w.record.Seeds) < 10 {
+			t.Fatalf("%q: %d seeds found room", fill, len(w.record.Seeds))
+		}
+		for _, seed := range w.trainer.seeds {
+			seed.stage = stageProbationary // to which none was ordered: all are culled at once
+		}
+		w.report()
+		if size := len(stored(t, w.record)); size > maxRecordBytes-(32<<10) || len(w.record.Ended) == 0 {
+			t.Errorf("%q: a record of %d bytes, %d seeds ended", fill, size, len(w.record.Ended))
+		}
 	}
 }

@@ -133,14 +133,16 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 	return nil
 }
 
-// seedRoom bounds the seeds of a record in bytes: half of what a record may have. The
-// rest is for what grows by itself.
-const seedRoom = 128 << 10
+// recordRoom bounds a record to which a seed is added: what it grows by afterwards, when
+// every seed is ordered out at once, has as much room again.
+const recordRoom = 112 << 10
 
 // fits says whether there is room for one more seed.
 func (st *step) fits(s *seed) bool {
-	text, err := json.Marshal(append(slices.Clone(st.r.Seeds), s))
-	return err == nil && len(text) <= seedRoom
+	next := *st.r
+	next.Seeds = append(slices.Clone(next.Seeds), s)
+	text, err := json.Marshal(&next)
+	return err == nil && len(text) <= recordRoom
 }
 
 func asksForFallback(annotations map[string]string) bool {

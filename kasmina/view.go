@@ -15,7 +15,7 @@ type View struct {
 	LastOrder  uint64      `json:"last_order"`
 	Seeds      []SeedView  `json:"seeds"`
 	Pending    []OrderView `json:"pending_orders,omitempty"`
-	Ended      []EndedView `json:"ended_seeds,omitempty"` // the last 16, oldest first
+	Ended      []EndedView `json:"ended_seeds,omitempty"` // the last 8, oldest first
 	Breaker    string      `json:"kernel_breaker"`
 	OpenUntil  *time.Time  `json:"kernel_breaker_until,omitempty"`
 	Emergency  string      `json:"emergency,omitempty"`

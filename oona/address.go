@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // connectionBuffer is the size of each buffer of a connection, in bytes. Each
@@ -73,6 +74,9 @@ func addressExtras(option *rueidis.ClientOption, cfg Config) error {
 	return nil
 }
 
+// maxAuthority bounds the file of a certificate authority, which holds a few kilobytes.
+const maxAuthority = 1 << 20
+
 // addAuthority trusts the certificates of a PEM file, and no others.
 func addAuthority(option *rueidis.ClientOption, file string) error {
 	if file == "" {
@@ -81,7 +85,7 @@ func addAuthority(option *rueidis.ClientOption, file string) error {
 	if option.TLSConfig == nil {
 		return errors.New("ca is given, but the address is not rediss://")
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := regularfile.Read(file, maxAuthority)
 	if err != nil {
 		return fmt.Errorf("read certificate authority: %w", err)
 	}

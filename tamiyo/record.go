@@ -106,7 +106,7 @@ func (r *Record) writeOff(name, blueprintID string) {
 	r.Slots[name] = s
 }
 
-func (r *Record) setBack(name, blueprintID string) {
+func (r *Record) setBack(name, blueprintID string) int {
 	r.makeRoom()
 	s := r.Slots[name]
 	if s.Setbacks == nil {
@@ -114,6 +114,7 @@ func (r *Record) setBack(name, blueprintID string) {
 	}
 	s.Setbacks[blueprintID] = min(s.Setbacks[blueprintID]+1, maxSetbacks)
 	r.Slots[name] = s
+	return s.Setbacks[blueprintID]
 }
 
 // makeRoom bounds what is remembered of failures: after that many, everything

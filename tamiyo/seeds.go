@@ -131,6 +131,10 @@ func (e *evaluation) missGermination(s seed) {
 	e.record.put(e.end(s, stageUnknown))
 }
 
+// chances is how often a blueprint may be set back before a seed of it that was alive
+// counts against it, whatever ended it.
+const chances = 3
+
 // end closes a seed with a field report and gives the host time to show what it
 // can do without, or with, it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
@@ -139,7 +143,10 @@ func (e *evaluation) end(s seed, lastAlive stage) seed {
 	case s.blamed():
 		e.record.writeOff(s.Slot, s.Blueprint)
 	default:
-		e.record.setBack(s.Slot, s.Blueprint)
+		// One that was alive each time and was never measured is not tried for ever.
+		if set := e.record.setBack(s.Slot, s.Blueprint); set >= chances && s.Stage != stageUnknown {
+			e.record.writeOff(s.Slot, s.Blueprint)
+		}
 	}
 	e.reports = append(e.reports, e.report(s, lastAlive))
 	e.record.Loss = e.record.Loss.restart()

@@ -301,6 +301,41 @@ func TestOnlyWhatWasJudgedIsHeldAgainstABlueprint(t *testing.T) {
 	}
 }
 
+// A trainer that measures nothing never shows why its seeds end.
+func TestBlueprintsThatAreNeverMeasuredAreNotTriedForEver(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	tried := make(map[string]int)
+	for range 30 {
+		var germination *leyline.AdaptationCommand
+		for i := 0; i < 60 && germination == nil; i++ {
+			for _, command := range r.report(1).Commands {
+				if command.GetSeedOperation().GetBlueprintId() != "" {
+					germination = command
+				}
+			}
+		}
+		if germination == nil {
+			break
+		}
+		tried[germination.GetSeedOperation().GetBlueprintId()]++
+		for range 3 {
+			r.report(1, seedState(germination.GetTargetSeedId(), stageTraining))
+		}
+		for range vanishedAfter {
+			r.report(1)
+		}
+	}
+	for blueprint, times := range tried {
+		if times != chances || !slices.Contains(r.record.Slots["layer1"].WrittenOff, blueprint) {
+			t.Errorf("%s was tried %d times, slot %+v", blueprint, times, r.record.Slots["layer1"])
+		}
+	}
+	if len(tried) < 2 || !r.record.Starved {
+		t.Errorf("tried %v, starved: %v", tried, r.record.Starved)
+	}
+}
+
 func TestSeedListedTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, Config{})

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -17,7 +18,7 @@ import (
 
 const (
 	checkpointName    = "trainer.json"
-	checkpointVersion = 1
+	checkpointVersion = 2
 	maxCheckpoint     = 256 << 20
 	seedsPrefix       = "seeds-" // folders of grafts, one a checkpoint
 )
@@ -34,6 +35,7 @@ type saved struct {
 	Seeds    string `json:"seeds"` // name of the graft's folder
 	Epochs   int    `json:"epochs"`
 	Trained  int    `json:"trained"` // epochs
+	Pace     int64  `json:"pace_ns"` // of the last epoch that trained
 	Rejected int    `json:"rejected"`
 
 	Weights   graft.Weights         `json:"weights"`
@@ -77,7 +79,8 @@ func (t *Trainer) saved() (*saved, error) {
 	parameters := t.network.Parameters()
 	s := &saved{
 		Version: checkpointVersion, Run: t.config.RunID, Seed: t.config.Seed, Slot: t.config.Slot,
-		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Trained: t.trained, Rejected: t.rejected,
+		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Rejected: t.rejected,
+		Trained: t.trained, Pace: int64(t.pace),
 		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
 		OfSeeds: make(map[string][]*moments),
 		Rate:    t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,
@@ -144,6 +147,7 @@ func (t *Trainer) take(s *saved) error {
 	s.Rate.floor, s.Rate.patience = t.rate.floor, t.rate.patience
 	t.rate, t.config.SeedRate = s.Rate, s.SeedRate
 	t.epochs, t.trained, t.rejected, t.germinated = s.Epochs, s.Trained, s.Rejected, s.First != nil
+	t.pace = time.Duration(s.Pace)
 	t.result.Rates = s.Rates
 	t.result.HostGradientMax, t.result.HostUnchanged = s.GradMax, s.Unchanged
 	t.result.Kept, t.result.Dropped = s.KeptCount, s.Dropped
@@ -164,7 +168,7 @@ func decodeCheckpoint(content []byte) (*saved, error) {
 		return nil, fmt.Errorf("%w: version %d, this is %d", ErrCheckpoint, s.Version, checkpointVersion)
 	case !strings.HasPrefix(s.Seeds, seedsPrefix) || strings.ContainsAny(s.Seeds, `/\`):
 		return nil, fmt.Errorf("%w: seeds in %.40q", ErrCheckpoint, s.Seeds)
-	case s.Epochs < 0 || s.Trained < 0 || s.Rejected < 0 || s.Dropped < 0 || s.KeptCount < 0:
+	case s.Epochs < 0 || s.Trained < 0 || s.Pace < 0 || s.Rejected < 0 || s.Dropped < 0 || s.KeptCount < 0:
 		return nil, fmt.Errorf("%w: a count below 0", ErrCheckpoint)
 	case !validRate(s.Rate.Rate) || !validRate(s.SeedRate):
 		return nil, fmt.Errorf("%w: a learning rate that is none", ErrCheckpoint)

@@ -39,7 +39,8 @@ type Config struct {
 	Resume string
 
 	// TrainBehind lets the head train along while a seed blends. A seed that is
-	// dropped then takes with it what the head learnt since [false].
+	// dropped then takes with it what the head learnt since, unless the whole host has
+	// trained on meanwhile [false].
 	TrainBehind bool
 
 	// MaxEpochs bounds the run [300].

@@ -16,4 +16,8 @@
 // set; the seed learns in the mixture that the model really sees. In SHADOWING
 // and PROBATIONARY nothing moves, so that the evidence of one report is that of
 // the next.
+//
+// A seed holds its host up for as long as somebody decides on it. While it is paused
+// the host trains on; and when it has rested for twenty epochs without an order it
+// trains on without the seeds on trial, which stay in the output as they are.
 package tolaria

@@ -24,6 +24,7 @@ type Epoch struct {
 	// HostAccuracy is that of the network without the seed on trial. It is Accuracy
 	// while there is none.
 	HostAccuracy float64
+	hostLoss     float64 // beside HostAccuracy
 	// Rate is the host's learning rate.
 	Rate float64
 	// Seeds are the grafted seeds as they were in this epoch.
@@ -44,8 +45,8 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(t.trials()) == 0 {
-		t.rate.see(epoch.Loss)
+	if losses.host != nil && !t.isolated() {
+		t.rate.see(epoch.hostLoss)
 	}
 	epoch.Took = time.Since(started)
 	t.report(t.packet(epoch), evidence)
@@ -97,6 +98,7 @@ func (t *Trainer) measure(trained losses) (Epoch, map[string]graft.Evidence, err
 		Number: t.epochs, Rate: t.rate.Rate, Seeds: t.slot.Seeds(),
 		Loss: mean(whole.losses), Accuracy: mean(whole.right), HostAccuracy: mean(whole.right),
 	}
+	epoch.hostLoss = epoch.Loss
 	if trained.host != nil {
 		epoch.TrainLoss = *trained.host
 	}
@@ -113,7 +115,7 @@ func (t *Trainer) measure(trained losses) (Epoch, map[string]graft.Evidence, err
 		}
 		evidence[seed.ID] = measured
 		if i == 0 {
-			epoch.HostAccuracy = measured.Accuracy.Before
+			epoch.HostAccuracy, epoch.hostLoss = measured.Accuracy.Before, measured.Loss.Before
 		}
 		if trained.host == nil && measured.TrainLoss != nil {
 			epoch.TrainLoss = *measured.TrainLoss

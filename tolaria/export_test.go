@@ -20,8 +20,8 @@ func (t *Trainer) LeakWeights() {
 // Hidden are the weights of the layer in front of the seeds.
 func (t *Trainer) Hidden() graft.Weights { return graft.CopyWeights(t.network.hidden.parameters()) }
 
-// Steps is how many steps were trained.
-func (t *Trainer) Steps() int { return len(t.result.Rates) }
+// HostSteps is how many steps the host itself trained in this process.
+func (t *Trainer) HostSteps() int { return t.hostSteps }
 
 type leak struct {
 	slot

@@ -55,16 +55,16 @@ type losses struct {
 
 func (l *losses) none() bool { return l.host == nil && len(l.seeds) == 0 }
 
-// trialPatience is how many epochs in a row nothing trains while seeds wait for a
-// decision. Behind it the host trains on without them.
+// trialPatience is how many epochs in a row the host rests for a seed without an order.
+// Then nobody seems to decide on it, and the host trains on without what is on trial.
 const trialPatience = 20
 
 // ownWay is the way by which the host trains now; nil when it rests.
-func (t *Trainer) ownWay(pupils []pupil) through {
+func (t *Trainer) ownWay() through {
 	switch {
 	case !t.blending():
 		return t.slot.Output
-	case len(pupils) == 0 && t.idle >= trialPatience:
+	case t.waited >= trialPatience:
 		return t.slot.Kept
 	default:
 		return nil
@@ -74,10 +74,12 @@ func (t *Trainer) ownWay(pupils []pupil) through {
 // train makes the passes of one epoch.
 func (t *Trainer) train() (losses, error) {
 	pupils := t.pupils()
-	own := t.ownWay(pupils)
+	own := t.ownWay()
 	mean := losses{seeds: make(map[string]float64)}
+	if own == nil {
+		t.waited++
+	}
 	if len(pupils) == 0 && own == nil {
-		t.idle++
 		return mean, nil // seeds on trial are measured as they are
 	}
 	t.trained++

@@ -47,7 +47,7 @@ type Trainer struct {
 
 	epochs     int
 	trained    int           // epochs in which something trained
-	idle       int           // epochs in a row in which nothing did, and no order came
+	waited     int           // epochs in a row in which the host rested, and no order came
 	pace       time.Duration // of the last epoch that trained
 	hostSteps  int
 	reports    uint64                         // of this process
@@ -184,7 +184,7 @@ func (t *Trainer) farewell(ctx context.Context) {
 // obey lets the orders that have arrived take effect.
 func (t *Trainer) obey() error {
 	for _, change := range t.graft.Apply() {
-		t.idle = 0
+		t.waited = 0
 		if err := t.follow(change); err != nil {
 			return err
 		}
@@ -254,6 +254,12 @@ func (t *Trainer) firstSeed() error {
 // trials are the seeds whose place is not decided yet.
 func (t *Trainer) trials() []graft.Seed {
 	return slices.DeleteFunc(t.slot.Seeds(), func(s graft.Seed) bool { return s.Stage == stageFossilized })
+}
+
+// isolated says whether a seed learns beside the host, which then keeps its rate: what
+// it learns on should change no faster.
+func (t *Trainer) isolated() bool {
+	return slices.ContainsFunc(t.trials(), func(s graft.Seed) bool { return s.Stage == stageTraining && !s.Paused })
 }
 
 // blending says whether a seed on trial is, or is on its way to be, in the output. One

@@ -21,7 +21,7 @@ var allowedImports = map[string][]string{
 	"signing":   {"leyline"},
 	"trainer":   {"leyline"},
 	"telemetry": {"leyline"},
-	"oona":      {"leyline", "signing"},
+	"oona":      {"leyline", "signing", "internal/regularfile"},
 	"karn":      subsystem,
 	"tezzeret":  subsystem,
 	"urza":      subsystem,

@@ -39,11 +39,23 @@ func Read(path string, bound int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := ReadAll(file, bound)
+	content, err := readSized(file, bound)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return content, nil
+}
+
+// readSized reads nothing of a file that says that it is too large.
+func readSized(file *os.File, bound int64) ([]byte, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > bound {
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, info.Size(), bound)
+	}
+	return ReadAll(file, bound)
 }
 
 // ReadAll reads to the end of what has at most bound bytes.

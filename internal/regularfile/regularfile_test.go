@@ -28,6 +28,20 @@ func TestRead(t *testing.T) {
 	}
 }
 
+func TestFileThatIsTooLargeIsNotRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sparse")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := regularfile.Read(path, 1<<39); !errors.Is(err, regularfile.ErrTooLarge) {
+		t.Errorf("%d bytes, %v", len(content), err)
+	}
+}
+
 func TestWhatIsNoRegularFileIsRefused(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

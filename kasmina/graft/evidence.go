@@ -106,10 +106,10 @@ func (s *Slot) Cosine(t *kernel.Tape, seedID string, host *kernel.Tensor,
 	gradients := s.gradients()
 	stood, faults := CopyWeights(gradients), seed.meters.faults
 	alone, err := s.gradientAt(t, host, loss, route{without: seedID, open: true})
-	if err != nil {
-		return 0, err
+	var grown []float32
+	if err == nil {
+		grown, err = s.gradientAt(t, host, loss, route{full: seedID, open: true})
 	}
-	grown, err := s.gradientAt(t, host, loss, route{full: seedID, open: true})
 	if err = errors.Join(err, stood.Restore(gradients)); err != nil {
 		return 0, err
 	}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -14,9 +16,11 @@ import (
 func (r *Room) logEvents(ctx context.Context, run string, packets []*leyline.TelemetryPacket) {
 	for _, packet := range packets {
 		for _, event := range packet.GetEvents() {
-			if level := logLevel(event.GetLevel()); level >= slog.LevelWarn {
-				r.config.Logger.LogAttrs(ctx, level, event.GetDescription(), attributesOf(run, event)...)
+			level := logLevel(event.GetLevel())
+			if level < slog.LevelWarn || !r.said.first(run, event, time.Now()) {
+				continue
 			}
+			r.config.Logger.LogAttrs(ctx, level, event.GetDescription(), slog.String("run", run), attributesOf(event))
 		}
 	}
 }
@@ -32,12 +36,45 @@ func logLevel(level leyline.TelemetryLevel) slog.Level {
 	}
 }
 
-func attributesOf(run string, event *leyline.TelemetryEvent) []slog.Attr {
-	attributes := []slog.Attr{slog.String("run", run)}
+// attributesOf is a group: an event has a level of its own.
+func attributesOf(event *leyline.TelemetryEvent) slog.Attr {
+	var attributes []slog.Attr
 	for _, name := range slices.Sorted(maps.Keys(event.GetAttributes())) {
 		if name != "training_run_id" {
 			attributes = append(attributes, slog.String(name, event.GetAttributes()[name]))
 		}
 	}
-	return attributes
+	return slog.GroupAttrs("event", attributes...)
+}
+
+const (
+	// sayAgain is how long an event of a run is not logged again that comes with every
+	// report.
+	sayAgain = time.Minute
+	// maxSaid bounds the events that are remembered for that.
+	maxSaid = 4096
+)
+
+// said remembers what was logged of late.
+type said struct {
+	mu sync.Mutex
+	at map[saying]time.Time
+}
+
+type saying struct{ run, event, seed, reason string }
+
+// first says that an event was not logged within the time.
+func (s *said) first(run string, event *leyline.TelemetryEvent, now time.Time) bool {
+	attributes := event.GetAttributes()
+	key := saying{run, event.GetDescription(), attributes["seed_id"], attributes["reason"]}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, known := s.at[key]; known && now.Sub(at) < sayAgain {
+		return false
+	}
+	if s.at == nil || len(s.at) >= maxSaid {
+		s.at = make(map[saying]time.Time)
+	}
+	s.at[key] = now
+	return true
 }

@@ -1,9 +1,11 @@
 package control_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -20,7 +22,7 @@ func TestWhatGoesWrongInARunIsLogged(t *testing.T) {
 			}
 		}
 		text := log.String()
-		if strings.Count(text, "level=ERROR msg=trainer_refused run=run-1") != 1 || !strings.Contains(text, "trainer_id=another") {
+		if strings.Count(text, "level=ERROR msg=trainer_refused run=run-1") != 1 || !strings.Contains(text, "event.trainer_id=another") {
 			t.Errorf("log:\n%s", text)
 		}
 		if strings.Contains(text, "level=INFO") {
@@ -28,6 +30,24 @@ func TestWhatGoesWrongInARunIsLogged(t *testing.T) {
 		}
 		if refused := o.view("run-1").Kasmina.Refused; len(refused) != 1 || refused[0].ID != "another" {
 			t.Errorf("refused %+v", refused)
+		}
+	})
+}
+
+func TestWhatComesWithEveryReportIsLoggedOnceAMinute(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		log := &journal{}
+		o := open(t, url, "a", log.keep)
+		o.hear("run-1")
+		for range 20 {
+			diverged := o.report("run-1")
+			diverged.Payload.(*leyline.SystemStatePacket).ValidationLoss = float32(math.NaN())
+			if _, err := o.State(t.Context(), diverged); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if text := log.String(); strings.Count(text, "msg=loss_spike") != 1 {
+			t.Errorf("log:\n%s", text)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,8 @@ type Room struct {
 
 	demand      demand
 	awaitsUntil atomic.Int64 // unix milliseconds
+
+	said said
 }
 
 // New returns a room in which nothing has happened yet.
@@ -68,7 +71,14 @@ func (r *Room) unstorable(run string, err error) {
 	r.config.Logger.Error("what was decided on a run is too large to keep", "run", run, "error", err)
 }
 
-func marshal[R any](record *R) ([]byte, error) { return json.Marshal(record) }
+// marshal writes no HTML escapes: names may be full of what they would make longer.
+func marshal[R any](record *R) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(record)
+	return bytes.TrimRight(text.Bytes(), "\n"), err
+}
 
 // Counters are what this process has seen of seeds, commands and requests.
 func (r *Room) Counters() *kasmina.Counters { return r.counters }
@@ -206,7 +216,7 @@ func (r *Room) observe(ctx context.Context, decision kasmina.Decision) {
 
 // packetRoom bounds the telemetry of one decision that is kept in its record: it must
 // not keep the decision itself from being stored.
-const packetRoom = 64 << 10
+const packetRoom = 32 << 10
 
 // keepable splits the packets of a decision into those that its record keeps until
 // they are published, and those that may be lost.

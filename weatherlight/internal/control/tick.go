@@ -49,13 +49,15 @@ func (r *Room) Run(ctx context.Context) error {
 // twice does not say what is due, is not away: nothing would ever come due again.
 func (r *Room) look(ctx context.Context) error {
 	err := r.Tick(ctx)
-	if !passing(err) {
-		return err
+	if errors.Is(err, runrecord.ErrIndex) {
+		if !r.busAnswers(ctx) {
+			return nil
+		}
+		if err = r.Tick(ctx); errors.Is(err, runrecord.ErrIndex) {
+			return err
+		}
 	}
-	if !errors.Is(err, oona.ErrUnavailable) || !r.busAnswers(ctx) {
-		return nil
-	}
-	if err = r.Tick(ctx); passing(err) && !errors.Is(err, oona.ErrUnavailable) {
+	if passing(err) {
 		return nil
 	}
 	return err

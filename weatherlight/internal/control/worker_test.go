@@ -102,3 +102,29 @@ func TestWorkerOutlivesAnOutage(t *testing.T) {
 		t.Errorf("the worker ended with %v", err)
 	}
 }
+
+// In a cluster the node with the records may be away while that with the index is not.
+func TestWorkerOutlivesRunsThatCannotBeSaved(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		store, later, failed := &shaky{}, &clock{}, new(atomic.Int64)
+		o := open(t, url, "a", store.between, later.ahead)
+		const runs = 150 // more than one look takes up
+		for i := range runs {
+			o.hear(fmt.Sprint("run-", i))
+		}
+		store.fails = func(oona.RecordWrite) error {
+			failed.Add(1)
+			return fmt.Errorf("save: %w", oona.ErrUnavailable)
+		}
+		later.passed = 2 * time.Minute // all of them fall silent
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		ended := make(chan error, 1)
+		go func() { ended <- o.Run(ctx) }()
+		eventually(t, "every run was looked at", func() bool { return failed.Load() >= runs })
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the worker ended with %v", err)
+		}
+	})
+}

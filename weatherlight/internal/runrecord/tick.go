@@ -20,12 +20,15 @@ const (
 	unstorablePause = time.Hour
 )
 
+// ErrIndex is wrapped when the index of due times cannot be read.
+var ErrIndex = errors.New("the index of due runs cannot be read")
+
 // Tick has a decision made on every run whose time has come, and returns how many
 // there were. A run whose record is gone leaves the index.
 func (k *Keeper[R]) Tick(ctx context.Context, now time.Time, decide Decide[R]) (int, error) {
 	due, err := k.config.Store.Due(ctx, k.config.Part, now, tickBatch, tickHold)
 	if err != nil {
-		return 0, fmt.Errorf("look for due runs of %s: %w", k.config.Part, err)
+		return 0, fmt.Errorf("%w: %s: %w", ErrIndex, k.config.Part, err)
 	}
 	var failures []error
 	for _, run := range due {
