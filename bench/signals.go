@@ -33,14 +33,14 @@ const (
 const (
 	without   = "without"   // no trainer has made the segments
 	abandoned = "abandoned" // the segments are there, and nobody has them open
-	ringing   = "ringing"   // a trainer has them open that rings for each signal
+	notifying = "notifying" // a trainer has them open that notifies for each signal
 )
 
-// Rows of what it costs to watch two segments, beside a trainer that does not ring and
+// Rows of what it costs to watch two segments, beside a trainer that does not notify and
 // beside one that does.
 const (
-	rowIdleSignals = "signal_idle_cpu_percent"
-	rowRungSignals = "signal_rung_cpu_percent"
+	rowIdleSignals    = "signal_idle_cpu_percent"
+	rowNoticedSignals = "signal_noticed_cpu_percent"
 )
 
 func signalRows() []row {
@@ -49,7 +49,7 @@ func signalRows() []row {
 		{"signal_seen_p95_ms", "ms", lower, map[string]float64{prototype: 97}},
 		{"signal_seen_p99_ms", "ms", lower, nil},
 		{rowIdleSignals, "% of one core", lower, nil},
-		{rowRungSignals, "% of one core", lower, nil},
+		{rowNoticedSignals, "% of one core", lower, nil},
 	}
 }
 
@@ -72,7 +72,7 @@ func (b *bench) measureSignalRun(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.quit()) }()
-	if err := b.measureWatching(ctx, s, without, rowIdleSignals, rowRungSignals); err != nil {
+	if err := b.measureWatching(ctx, s, without, rowIdleSignals, rowNoticedSignals); err != nil {
 		return err
 	}
 	var paths []string
@@ -88,9 +88,9 @@ func (b *bench) measureSignalRun(ctx context.Context, name string) (err error) {
 		paths = append(paths, path)
 	}
 	return errors.Join(
-		b.measureWatching(ctx, s, abandoned, rowIdleSignals, rowRungSignals),
+		b.measureWatching(ctx, s, abandoned, rowIdleSignals, rowNoticedSignals),
 		b.measureTrainer(ctx, s, ours, "silent", rowIdleSignals, paths),
-		b.measureTrainer(ctx, s, ringing, "rings", rowRungSignals, paths))
+		b.measureTrainer(ctx, s, notifying, "notifies", rowNoticedSignals, paths))
 }
 
 // measureTrainer takes the cost of watching a trainer that is silent, and then

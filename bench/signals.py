@@ -1,13 +1,13 @@
 import fcntl, mmap, os, random, struct, sys, time
 
 manner, count, paths = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-rings = manner == "rings"
+notifies = manner == "notifies"
 files = [os.open(path, os.O_RDWR) for path in paths]
 maps = [mmap.mmap(file, 0) for file in files]
-if rings:
+if notifies:
     for file in files:
         fcntl.flock(file, fcntl.LOCK_SH)
-bell, shm = files[-1], maps[-1]
+file, shm = files[-1], maps[-1]
 sys.stdin.read()
 random.seed(1)
 for i in range(count):
@@ -19,8 +19,8 @@ for i in range(count):
     struct.pack_into("<Q", shm, 2, raised // 1_000_000)
     shm[10] = 5
     shm[11:16] = b"bench"
-    if rings:
-        os.utime(bell)
+    if notifies:
+        os.utime(file)
     while shm[0]:
         pass
     print((time.monotonic_ns() - raised) / 1e6)

@@ -9,6 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // CheckSettings finds the faults that only the parts can see which the settings
@@ -72,8 +73,8 @@ func checkSignals(rollback, emergency string) error {
 	if rollback == "" || emergency == "" {
 		return nil
 	}
-	path := newSegment(sharedMemoryDir, emergency, emergencySize).path
-	if newSegment(sharedMemoryDir, rollback, deadlineSize).path == path {
+	path := shmsignal.Path(emergency)
+	if shmsignal.Path(rollback) == path {
 		return fmt.Errorf("%q is the name of both signals", path)
 	}
 	return nil

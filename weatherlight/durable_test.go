@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // An alarm that is raised while the bus is down is delivered when it is back,
@@ -22,7 +23,7 @@ func TestAlarmRaisedDuringAnOutageIsDelivered(t *testing.T) {
 	environ := map[string]string{"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir()}
 	r := start(t, newService(t, environ))
 	server.Kill()
-	raised := alarm{level: halt, reason: "while it was down", origin: "test", triggers: 1}
+	raised := alarm{Trigger: shmsignal.Trigger{Level: halt, Reason: "while it was down", Count: 1}, origin: "test"}
 	packet := raised.emergencyPacket()
 	if !r.raiseAlarm(packet) {
 		t.Fatal("the alarm found no room")

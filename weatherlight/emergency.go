@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 const (
@@ -49,25 +50,28 @@ func newEmergencyWatch(offer func(*leyline.TelemetryPacket) bool) *emergencyWatc
 // means that the report found no room, and brings the signal back.
 func (e *emergencyWatch) Signal(_ context.Context, signal *leyline.EmergencySignal) ([]oona.Message, error) {
 	raised := alarm{
-		level: signal.GetLevel(), reason: cmp.Or(signal.GetReason(), "unspecified"),
-		origin: "stream:" + signal.GetOrigin(), atMs: signal.GetMonotonicTimeMs(), untimed: true, triggers: 1,
+		Trigger: shmsignal.Trigger{
+			Level: signal.GetLevel(), Reason: cmp.Or(signal.GetReason(), "unspecified"),
+			AtMs: signal.GetMonotonicTimeMs(), Count: 1,
+		},
+		origin: "stream:" + signal.GetOrigin(), untimed: true,
 	}
 	seen := sighting{alarm: raised, run: signal.GetRunId()}
 	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
 		seen.wall = triggered.AsTime()
-		raised.latency, raised.untimed = max(0, time.Since(seen.wall)), false
+		raised.Latency, raised.untimed = max(0, time.Since(seen.wall)), false
 	}
 	if !e.raise(raised, seen) {
-		return nil, fmt.Errorf("report emergency %q: telemetry queue is full", raised.reason)
+		return nil, fmt.Errorf("report emergency %q: telemetry queue is full", raised.Reason)
 	}
 	return nil, nil
 }
 
 // Shared takes an emergency from shared memory. It returns false when the
 // report found no room.
-func (e *emergencyWatch) Shared(raised alarm) bool {
-	raised.origin = sharedOrigin
-	raised.reason = cmp.Or(raised.reason, sharedOrigin)
+func (e *emergencyWatch) Shared(trigger shmsignal.Trigger) bool {
+	raised := alarm{Trigger: trigger, origin: sharedOrigin}
+	raised.Reason = cmp.Or(raised.Reason, sharedOrigin)
 	return e.raise(raised, sighting{alarm: raised})
 }
 
@@ -82,7 +86,7 @@ func (e *emergencyWatch) raise(raised alarm, seen sighting) bool {
 		return false
 	}
 	e.detections++
-	e.lastAt, e.lastLevel, e.lastReason = time.Now(), raised.level, raised.reason
+	e.lastAt, e.lastLevel, e.lastReason = time.Now(), raised.Level, raised.Reason
 	e.sightings = append(e.sightings, seen)
 	if len(e.sightings) > sightingsKept {
 		e.sightings = slices.Delete(e.sightings, 0, 1)
@@ -102,23 +106,23 @@ type sighting struct {
 // again, or the one in shared memory and the other on the bus. A signal without
 // any time is never the same as another.
 func (s sighting) same(other sighting) bool {
-	if s.level != other.level {
+	if s.Level != other.Level {
 		return false
 	}
 	if s.origin == other.origin {
-		timed := s.atMs != 0 || !s.wall.IsZero()
-		return timed && s.atMs == other.atMs && s.wall.Equal(other.wall) && s.run == other.run && s.reason == other.reason
+		timed := s.AtMs != 0 || !s.wall.IsZero()
+		return timed && s.AtMs == other.AtMs && s.wall.Equal(other.wall) && s.run == other.run && s.Reason == other.Reason
 	}
-	if s.origin != sharedOrigin && other.origin != sharedOrigin || s.atMs == 0 || other.atMs == 0 {
+	if s.origin != sharedOrigin && other.origin != sharedOrigin || s.AtMs == 0 || other.AtMs == 0 {
 		return false
 	}
-	spread := max(s.atMs, other.atMs) - min(s.atMs, other.atMs)
-	return spread <= sightingSpreadMs && sharedReason(s.reason) == sharedReason(other.reason)
+	spread := max(s.AtMs, other.AtMs) - min(s.AtMs, other.AtMs)
+	return spread <= sightingSpreadMs && sharedReason(s.Reason) == sharedReason(other.Reason)
 }
 
 // sharedReason is a reason as far as it fits into shared memory.
 func sharedReason(reason string) string {
-	return strings.ToValidUTF8(reason[:min(len(reason), emergencySize-emergencyHeader)], "")
+	return strings.ToValidUTF8(reason[:min(len(reason), shmsignal.MaxReason)], "")
 }
 
 // Telemetry counts an urgent packet by where it came from. It publishes

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // relayedOrigin marks the emergencies that we put on the bus because they came
@@ -23,25 +24,25 @@ const actingLevel = leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE
 // sharedEmergency takes an emergency from shared memory. It is told of at once, and
 // one that runs have to act on goes to the bus, durably: there it reaches them as
 // any other does. It returns false when there is room for it nowhere.
-func (s *Service) sharedEmergency(raised alarm) bool {
+func (s *Service) sharedEmergency(raised shmsignal.Trigger) bool {
 	if !s.emergency.Shared(raised) {
 		return false
 	}
-	if raised.level < actingLevel {
+	if raised.Level < actingLevel {
 		return true
 	}
 	signal := &leyline.EmergencySignal{
-		Version: 1, Level: raised.level, Reason: raised.reason, Origin: relayedOrigin,
-		TriggeredAt: timestamppb.Now(), MonotonicTimeMs: raised.atMs,
+		Version: 1, Level: raised.Level, Reason: raised.Reason, Origin: relayedOrigin,
+		TriggeredAt: timestamppb.Now(), MonotonicTimeMs: raised.AtMs,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), putTimeout) // as an alarm: whatever is being stopped
 	defer cancel()
-	once := fmt.Sprintf("emergency:%s:%d:%d", s.instance(), raised.atMs, raised.level)
-	if raised.atMs == 0 {
+	once := fmt.Sprintf("emergency:%s:%d:%d", s.instance(), raised.AtMs, raised.Level)
+	if raised.AtMs == 0 {
 		once = "emergency:" + rand.Text()
 	}
 	if err := s.outbox.Put(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
-		s.logger.Warn("emergency not kept on disk", "reason", raised.reason, "error", err)
+		s.logger.Warn("emergency not kept on disk", "reason", raised.Reason, "error", err)
 		return false
 	}
 	return true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // watched is an emergencyWatch and the packets that it offered.
@@ -62,7 +63,7 @@ func TestOneEmergencyCountsOnceWhateverComesBack(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if !w.Shared(alarm{level: halt, reason: "oom", atMs: 1007, triggers: 1}) { // the same in shared memory
+	if !w.Shared(shmsignal.Trigger{Level: halt, Reason: "oom", AtMs: 1007, Count: 1}) { // the same in shared memory
 		t.Error("a known emergency was not taken")
 	}
 	if got := w.points()["weatherlight.emergency.detections_total"]; got != 1 || len(w.packets) != 1 {
@@ -81,7 +82,7 @@ func TestDifferentEmergenciesAllCount(t *testing.T) {
 	other := halted(1000, "oom")
 	other.Level = notice
 	w.signal(t, other)
-	w.Shared(alarm{level: halt, reason: "oom", atMs: 9000, triggers: 1})
+	w.Shared(shmsignal.Trigger{Level: halt, Reason: "oom", AtMs: 9000, Count: 1})
 	for range 2 {
 		w.signal(t, &leyline.EmergencySignal{Level: halt, Reason: "untimed", Origin: "x"})
 	}
@@ -151,7 +152,7 @@ func TestEmergencyPacketSaysWhatTheDashboardsRead(t *testing.T) {
 
 func TestSharedEmergencyHasItsOriginAndADefaultReason(t *testing.T) {
 	w := newWatched()
-	w.Shared(alarm{level: notice, latency: 3 * time.Millisecond, atMs: 1, triggers: 2})
+	w.Shared(shmsignal.Trigger{Level: notice, Latency: 3 * time.Millisecond, AtMs: 1, Count: 2})
 	want := map[string]string{"reason": "shared_signal", "origin": "shared_signal", "level": "1", "triggers": "2"}
 	if diff := cmp.Diff(want, w.packets[0].GetEvents()[0].GetAttributes()); diff != "" {
 		t.Error("attributes (-want +got):", diff)
@@ -165,8 +166,8 @@ func TestSharedEmergencyHasItsOriginAndADefaultReason(t *testing.T) {
 }
 
 func TestRollbackPacketsAreToldApart(t *testing.T) {
-	raised := alarm{latency: 4 * time.Millisecond, triggers: 1}
-	first, second := raised.rollbackPacket(), raised.rollbackPacket()
+	raised := shmsignal.Trigger{Latency: 4 * time.Millisecond, Count: 1}
+	first, second := rollbackPacket(raised), rollbackPacket(raised)
 	if first.GetPacketId() == second.GetPacketId() {
 		t.Error("two rollbacks have one id")
 	}

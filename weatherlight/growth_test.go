@@ -27,23 +27,24 @@ import (
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 // A trainer that halts by shared memory halts every run: one that has no shared memory
 // with the service, too.
 func TestEmergencyOfSharedMemoryReachesTheOrdersOfARun(t *testing.T) {
-	name, path := sharedName(t)
-	if err := os.WriteFile(path, make([]byte, emergencySize), 0o600); err != nil {
+	name, path := shmsignaltest.Name(t)
+	if err := os.WriteFile(path, make([]byte, 64), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	g := newGardenWith(t, "BP002", map[string]string{"TOLARIA_EMERGENCY_SIGNAL_NAME": name})
-	if err := os.WriteFile(path, emergencyRecord(byte(notice), 1, "look"), 0o600); err != nil {
+	if err := os.WriteFile(path, shmsignaltest.Emergency(byte(notice), 1, "look"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the notice is told of", func() bool {
 		return metrics(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"] == 1
 	})
-	if err := os.WriteFile(path, emergencyRecord(byte(halt), 100_000, "smoke"), 0o600); err != nil {
+	if err := os.WriteFile(path, shmsignaltest.Emergency(byte(halt), 100_000, "smoke"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var halted trainer.Order

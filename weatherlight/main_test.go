@@ -252,3 +252,8 @@ func run(t testing.TB, worker supervise.Worker) (stop func()) {
 	t.Cleanup(stop)
 	return stop
 }
+
+const (
+	notice = leyline.EmergencyLevel_EMERGENCY_LEVEL_NOTICE
+	halt   = leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT
+)

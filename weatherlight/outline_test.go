@@ -10,14 +10,15 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/notifytest"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 // A service with every setting that starts a worker boots as the outline says.
 func TestServiceBootsAsItsOutlineSays(t *testing.T) {
 	notifytest.Listen(t)
 	t.Setenv("WATCHDOG_USEC", "10000000")
-	rollback, _ := sharedName(t)
-	emergency, _ := sharedName(t)
+	rollback, _ := shmsignaltest.Name(t)
+	emergency, _ := shmsignaltest.Name(t)
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte(testSecret), 0o600); err != nil {
 		t.Fatal(err)

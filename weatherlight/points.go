@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // deadLetters is the stream of refused and exhausted entries.
@@ -44,9 +45,10 @@ func (s *Service) points(ctx context.Context) []point {
 	points := s.workerPoints()
 	points = append(points, s.libraryPoints()...)
 	points = append(points, s.busPoints(ctx)...)
-	points = append(points, s.rollbackSignal.points("weatherlight.rollback")...)
+	points = append(points, signalPoints(s.signals.Stats(shmsignal.Rollback), "weatherlight.rollback")...)
 	points = append(points, s.emergency.points()...)
-	points = append(points, s.emergencySignal.skippedPoints("weatherlight.emergency")...)
+	skipped := shmsignal.Stats{Skipped: s.signals.Stats(shmsignal.Emergency).Skipped} // the watch counts the rest
+	points = append(points, signalPoints(skipped, "weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
 	points = append(points, s.catalogPoints()...)
 	points = append(points, prefixed("", s.reports.Metrics(), noUnit)...)

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // Result is what a check came to.
@@ -223,27 +224,14 @@ func (p *preflight) httpPort(ctx context.Context) Check {
 // sharedMemory only warns: the service starts without its signals, and waits for
 // them.
 func (p *preflight) sharedMemory(context.Context) Check {
-	named := []struct {
-		env, name string
-		size      int
-	}{
-		{"TOLARIA_ROLLBACK_SIGNAL_NAME", p.settings.Tolaria.RollbackSignal, deadlineSize},
-		{"TOLARIA_EMERGENCY_SIGNAL_NAME", p.settings.Tolaria.EmergencySignal, emergencySize},
-	}
-	watched := 0
-	for _, signal := range named {
-		if signal.name == "" {
-			continue
-		}
-		watched++
-		if err := newSegment(sharedMemoryDir, signal.name, signal.size).try(); err != nil {
-			return warned("%s: %v", signal.env, err)
-		}
+	watched, err := trySignals(p.settings.Tolaria.RollbackSignal, p.settings.Tolaria.EmergencySignal)
+	if err != nil {
+		return warned("%v", err)
 	}
 	if watched == 0 {
 		return passed("no signal is watched")
 	}
-	return passed("%d signals in %s", watched, sharedMemoryDir)
+	return passed("%d signals in %s", watched, shmsignal.Dir)
 }
 
 // serviceManager sends nothing: systemd takes an empty notification for none.

@@ -124,15 +124,3 @@ func tryWrite(dir string) error {
 	}
 	return unix.Access(dir, unix.W_OK|unix.X_OK)
 }
-
-// try asks whether the segment could be attached: it may be missing, but what
-// lies under its name must be the record and ours to clear.
-func (s *segment) try() error {
-	if _, err := os.Stat(filepath.Dir(s.path)); err != nil {
-		return fmt.Errorf("no shared memory on this machine: %w", err)
-	}
-	if _, err := s.follow(); err != nil {
-		return err
-	}
-	return s.detach()
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 func named(t *testing.T, checks []Check, name string) Check {
@@ -65,7 +66,7 @@ func TestPreflightFindsEveryFault(t *testing.T) {
 	if err := os.WriteFile(file, []byte("neither a folder nor a database, whatever it is called"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	segment, path := sharedName(t)
+	segment, path := shmsignaltest.Name(t)
 	if err := os.WriteFile(path, []byte("too short"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 const (
@@ -63,8 +64,8 @@ func routes() []route {
 		{"warning event", ensured(warning), onEmergency},
 		{"error event", ensured(severe), onEmergency},
 		{"info event", ensured(info), onTelemetry},
-		{"rollback", alarm{triggers: 1}.rollbackPacket(), onEmergency},
-		{"emergency", alarm{level: notice, triggers: 1}.emergencyPacket(), onEmergency},
+		{"rollback", rollbackPacket(shmsignal.Trigger{Count: 1}), onEmergency},
+		{"emergency", alarm{Trigger: shmsignal.Trigger{Level: notice, Count: 1}}.emergencyPacket(), onEmergency},
 	}
 }
 

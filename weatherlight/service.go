@@ -21,6 +21,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // Group is the consumer group of every Weatherlight on a bus.
@@ -49,6 +50,7 @@ type Service struct {
 	supervisor *supervise.Supervisor
 	alive      func(context.Context) bool // does the supervisor answer?
 	telemetry  *telemetryQueue
+	signals    *shmsignal.Watch
 
 	// The parts below are set by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
@@ -74,12 +76,6 @@ type Service struct {
 	nissa       *nissaHeartbeat // nil without NISSA_URL
 	tamiyo      tamiyoMirror
 	busServer   oona.Server
-
-	// The monitors of shared memory, nil when their signal has no name.
-	rollbackSignal  *signalMonitor
-	emergencySignal *signalMonitor
-	signals         []*signalMonitor // those there are
-	signalReports   *signalReporter
 
 	booted     atomic.Bool
 	accepting  atomic.Bool
@@ -129,6 +125,7 @@ func New(config Config) (*Service, error) {
 	service.intake, service.closeIntake = context.WithCancel(context.Background())
 	service.telemetry = newTelemetryQueue(config.Logger)
 	service.telemetry.setAside = service.setAside
+	service.signals = service.newSignals()
 	service.supervisor = supervise.New(supervise.Config{
 		SoftStop: config.Settings.Workers.ShutdownTimeout / 2,
 		HardStop: config.Settings.Workers.ShutdownTimeout / 2,

@@ -4,27 +4,27 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/esper-lite/weatherlight/internal/pythontest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 // prototypeTrainer uses Python's own shared memory, as the prototype does: both
 // segments are made, raised, seen to be cleared by the reader, and removed. It can
-// ring as well.
+// notify as well.
 const prototypeTrainer = `
 import fcntl, os, struct, sys, time
 from multiprocessing.shared_memory import SharedMemory
 rollback = SharedMemory(sys.argv[1], create=True, size=16)
 emergency = SharedMemory(sys.argv[2], create=True, size=64)
-bells = []
-if sys.argv[3] == "rings":
-    bells = [os.open("/dev/shm/" + name, os.O_RDWR) for name in sys.argv[1:3]]
-for bell in bells:
-    fcntl.flock(bell, fcntl.LOCK_SH)
+files = []
+if sys.argv[3] == "notifies":
+    files = [os.open("/dev/shm/" + name, os.O_RDWR) for name in sys.argv[1:3]]
+for file in files:
+    fcntl.flock(file, fcntl.LOCK_SH)
 stamp = time.monotonic_ns() // 1_000_000
 rollback.buf[0] = 1
 struct.pack_into("<Q", rollback.buf, 8, stamp)
@@ -34,8 +34,8 @@ emergency.buf[1] = 3
 struct.pack_into("<Q", emergency.buf, 2, stamp)
 emergency.buf[10] = len(reason)
 emergency.buf[11:11 + len(reason)] = reason
-for bell in bells:
-    os.utime(bell)
+for file in files:
+    os.utime(file)
 end = time.monotonic() + 20
 while (any(rollback.buf[:16]) or any(emergency.buf[:64])) and time.monotonic() < end:
     time.sleep(0.001)
@@ -47,14 +47,14 @@ for segment in (rollback, emergency):
 `
 
 func TestRunningTrainersAlarmsReachTheObserver(t *testing.T) {
-	for _, manner := range []string{"silent", "rings"} {
+	for _, manner := range []string{"silent", "notifies"} {
 		t.Run(manner, func(t *testing.T) { testTrainersAlarms(t, manner) })
 	}
 }
 
 func testTrainersAlarms(t *testing.T, manner string) {
-	rollback, rollbackPath := sharedName(t)
-	emergency, emergencyPath := sharedName(t)
+	rollback, rollbackPath := shmsignaltest.Name(t)
+	emergency, emergencyPath := shmsignaltest.Name(t)
 	r := start(t, newService(t, map[string]string{
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
 	}))
@@ -89,37 +89,4 @@ func testTrainersAlarms(t *testing.T, manner string) {
 		}
 	}
 	trainer.Wait()
-}
-
-// BenchmarkSharedSignal measures the way from a trigger to its report.
-func BenchmarkSharedSignal(b *testing.B) {
-	dir := b.TempDir()
-	reported := make(chan struct{}, 1)
-	monitor := &signalMonitor{
-		segment: newSegment(dir, "signal", deadlineSize), decode: decodeDeadline,
-		report: func(alarm) bool { reported <- struct{}{}; return true },
-	}
-	path := monitor.segment.path
-	if err := os.WriteFile(path, make([]byte, deadlineSize), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer file.Close()
-	stop := run(b, polling(monitor))
-	var worst time.Duration
-	at := uint64(0)
-	for b.Loop() {
-		at++
-		begun := time.Now()
-		if _, err := file.WriteAt(deadlineRecord(at), 0); err != nil {
-			b.Fatal(err)
-		}
-		<-reported
-		worst = max(worst, time.Since(begun))
-	}
-	b.ReportMetric(worst.Seconds()*1e3, "worst-ms")
-	stop()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // Status is the body of /status.
@@ -27,7 +28,7 @@ type Status struct {
 	Boot       []BootStep         `json:"boot"`
 	Workers    []WorkerStatus     `json:"workers"`
 	LastErrors []ErrorStatus      `json:"last_errors"`
-	Signals    []SignalStatus     `json:"signals,omitempty"`
+	Signals    []shmsignal.Status `json:"signals,omitempty"`
 	Streams    []StreamStatus     `json:"streams,omitempty"`
 	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
 	Catalogue  *CatalogueStatus   `json:"catalogue,omitempty"`
@@ -128,7 +129,7 @@ func (s *Service) status(ctx context.Context) Status {
 	}
 	status.Alarms = s.health.alarms()
 	status.Nissa = s.nissa.status()
-	status.Signals = signalTable(s.signals)
+	status.Signals = s.signals.Status()
 	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
 	defer cancel()
 	s.addLibrary(ctx, &status)

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -15,6 +16,8 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 // eventful is a running service in which everything has happened once.
@@ -25,8 +28,8 @@ func eventful(t *testing.T, bus string) *running {
 
 func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 	t.Helper()
-	rollback, rollbackPath := sharedName(t)
-	emergency, emergencyPath := sharedName(t)
+	rollback, rollbackPath := shmsignaltest.Name(t)
+	emergency, emergencyPath := shmsignaltest.Name(t)
 	variables := map[string]string{
 		"REDIS_URL": bus, "OONA_EMERGENCY_MAX_PER_MIN": "600",
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": "/" + rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
@@ -48,8 +51,8 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 	if err := r.bus.PublishTelemetry(t.Context(), packet, telemetry.Priority(packet)); err != nil {
 		t.Fatal(err)
 	}
-	raise(t, r.rollbackSignal, rollbackPath, deadlineRecord)
-	raise(t, r.emergencySignal, emergencyPath, func(at uint64) []byte { return emergencyRecord(3, at, "loss_spike") })
+	raise(t, r.signals, shmsignal.Rollback, rollbackPath, shmsignaltest.Rollback)
+	raise(t, r.signals, shmsignal.Emergency, emergencyPath, func(at uint64) []byte { return shmsignaltest.Emergency(3, at, "loss_spike") })
 	// The alarms go to disk before they are counted, and to the bus after that.
 	eventually(t, "all of it is counted", func() bool {
 		counted := fmt.Sprint(r.points(t.Context()))
@@ -63,13 +66,8 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 
 // raise raises a signal of shared memory until one falls into the cooldown after
 // another.
-func raise(t *testing.T, monitor *signalMonitor, path string, record func(at uint64) []byte) {
+func raise(t *testing.T, watch *shmsignal.Watch, kind shmsignal.Kind, path string, record func(at uint64) []byte) {
 	t.Helper()
-	counted := func() (detections, skipped int64) {
-		monitor.mu.Lock()
-		defer monitor.mu.Unlock()
-		return monitor.detections, monitor.skipped
-	}
 	at, skipped := int64(0), int64(0)
 	for deadline := time.Now().Add(patience); skipped == 0; {
 		if time.Now().After(deadline) {
@@ -80,9 +78,9 @@ func raise(t *testing.T, monitor *signalMonitor, path string, record func(at uin
 			t.Fatal(err)
 		}
 		eventually(t, "the shared signal is taken", func() bool {
-			var detections int64
-			detections, skipped = counted()
-			return detections+skipped >= at
+			stats := watch.Stats(kind)
+			skipped = stats.Skipped
+			return stats.Detections+skipped >= at
 		})
 	}
 }
@@ -202,5 +200,25 @@ func TestWorkerThatEndsIsNotReportedAsRunning(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestSummaryDoesNotTakeASignalAway(t *testing.T) {
+	name, path := shmsignaltest.Name(t)
+	r := start(t, newService(t, map[string]string{"TOLARIA_EMERGENCY_SIGNAL_NAME": name}))
+	if err := r.supervisor.StopWorker(t.Context(), workerSignals); err != nil {
+		t.Fatal(err)
+	}
+	record := shmsignaltest.Emergency(4, 1, "oom")
+	shmsignaltest.Write(t, path, record)
+	if got := metrics(r.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; got != 0 {
+		t.Errorf("the summary counted %v signals", got)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(content, record) {
+		t.Errorf("after a summary the segment holds %x, %v", content, err)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
 	}
 }

@@ -34,6 +34,14 @@ var allowedImports = map[string][]string{
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker",
 	},
+
+	"weatherlight/internal/shmsignal": {"leyline"},
+	"weatherlight/internal/runrecord": {"leyline", "oona"},
+	"weatherlight/internal/control": {
+		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "weatherlight/internal/runrecord",
+	},
+	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
+
 	"nissa":    {"leyline", "telemetry", "oona", "supervise"},
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 

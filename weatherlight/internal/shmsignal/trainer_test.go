@@ -1,18 +1,17 @@
-package weatherlight
+package shmsignal
 
 import (
 	"bytes"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 // raisingTrainer is a Python process with nothing but its standard library that makes
@@ -55,15 +54,6 @@ func raiseInPython(t *testing.T, kind, path string, level int, stamp, reason str
 	return at
 }
 
-// sharedName is a name in shared memory that nobody else uses.
-func sharedName(t *testing.T) (name, path string) {
-	t.Helper()
-	name = fmt.Sprintf("esper-test-%d-%d", os.Getpid(), time.Now().UnixNano())
-	path = filepath.Join(sharedMemoryDir, name)
-	t.Cleanup(func() { _ = os.Remove(path) })
-	return name, path
-}
-
 func TestEmergencyOfPythonTrainerIsReadByteByByte(t *testing.T) {
 	d := emergencyDeck(t)
 	raiseInPython(t, "emergency", d.path, 4, "0x0102030405060708", "rollback_deadline_ü")
@@ -76,7 +66,7 @@ func TestEmergencyOfPythonTrainerIsReadByteByByte(t *testing.T) {
 		t.Fatalf("the trainer wrote\n%x, want\n%x", got, want)
 	}
 	d.look(50 * time.Millisecond)
-	d.wantAlarms(alarm{level: halt, reason: "rollback_deadline_ü", atMs: 0x0102030405060708, triggers: 1})
+	d.wantTriggers(Trigger{Level: halt, Reason: "rollback_deadline_ü", AtMs: 0x0102030405060708, Count: 1})
 	if got := d.content(); !bytes.Equal(got, make([]byte, emergencySize)) {
 		t.Errorf("after it was taken the segment holds %x", got)
 	}
@@ -89,8 +79,8 @@ func TestRollbackOfPythonTrainerIsReadByteByByte(t *testing.T) {
 		t.Fatalf("the trainer wrote %s, want %s", got, want)
 	}
 	d.look(50 * time.Millisecond)
-	d.wantAlarms(alarm{atMs: 0x0102030405060708, triggers: 1})
-	if got := d.content(); !bytes.Equal(got, make([]byte, deadlineSize)) {
+	d.wantTriggers(Trigger{AtMs: 0x0102030405060708, Count: 1})
+	if got := d.content(); !bytes.Equal(got, make([]byte, rollbackSize)) {
 		t.Errorf("after it was taken the segment holds %x", got)
 	}
 }
@@ -98,22 +88,19 @@ func TestRollbackOfPythonTrainerIsReadByteByByte(t *testing.T) {
 // The real thing: shared memory, a Python trainer, the monitors as workers, the
 // latency that both clocks agree on.
 func TestTrainerInAnotherProcessIsHeard(t *testing.T) {
-	name, path := sharedName(t)
-	heard := &alarms{}
-	monitor := &signalMonitor{
-		segment: newSegment(sharedMemoryDir, name, emergencySize), decode: decodeEmergency,
-		damper: damper{cooldown: emergencyCooldown}, report: heard.report,
-	}
+	name, path := shmsignaltest.Name(t)
+	heard := &triggers{}
+	monitor := newMonitor(Dir, name, Emergency, heard.report)
 	stop := run(t, polling(monitor))
 	began := time.Now()
 	at := raiseInPython(t, "emergency", path, 3, "0", "loss_spike")
 	eventually(t, "the alarm", func() bool { return len(heard.list()) == 1 })
 	got := heard.list()[0]
-	if got.level != leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE || got.reason != "loss_spike" || got.atMs != at {
+	if got.Level != leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE || got.Reason != "loss_spike" || got.AtMs != at {
 		t.Errorf("alarm %+v, want level 3, loss_spike, %d", got, at)
 	}
-	if got.latency <= 0 || got.latency > time.Since(began) {
-		t.Errorf("latency %v of %v", got.latency, time.Since(began))
+	if got.Latency <= 0 || got.Latency > time.Since(began) {
+		t.Errorf("latency %v of %v", got.Latency, time.Since(began))
 	}
 	stop()
 	if _, err := os.Stat(path); err != nil {

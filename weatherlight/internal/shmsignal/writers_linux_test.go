@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"bytes"
@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/internal/pythontest"
-	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 func TestSegmentThatNobodyHasOpenIsNotPolled(t *testing.T) {
 	d := sharedDeck(t)
-	d.wantPause(signalRest, "with nobody there")
+	d.wantPause(restPause, "with nobody there")
 	w := d.writer()
-	d.wantPause(signalPoll, "with a trainer there")
+	d.wantPause(pollPause, "with a trainer there")
 	w.store(4, 1)
 	d.take()
 	w.end()
-	d.wantPause(signalRest, "after the trainer ended")
-	d.wantAlarms(alarm{level: halt, reason: "stored", atMs: 1, triggers: 1})
+	d.wantPause(restPause, "after the trainer ended")
+	d.wantTriggers(Trigger{Level: halt, Reason: "stored", AtMs: 1, Count: 1})
 }
 
 func TestTrainerThatWasThereBeforeUsIsPolled(t *testing.T) {
@@ -30,7 +30,7 @@ func TestTrainerThatWasThereBeforeUsIsPolled(t *testing.T) {
 	w := d.writer()
 	defer w.end()
 	for range 3 {
-		d.wantPause(signalPoll, "with a trainer there")
+		d.wantPause(pollPause, "with a trainer there")
 	}
 }
 
@@ -46,9 +46,9 @@ func TestTrainerThatWasKilledIsNotWaitedFor(t *testing.T) {
 	d := sharedDeck(t)
 	trainer := pythontest.Start(t, mappingTrainer, d.path)
 	trainer.Hear("mapped")
-	d.wantPause(signalPoll, "with a trainer there")
+	d.wantPause(pollPause, "with a trainer there")
 	trainer.Kill()
-	d.wantPause(signalRest, "after the trainer was killed")
+	d.wantPause(restPause, "after the trainer was killed")
 }
 
 func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
@@ -61,10 +61,10 @@ func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
 		w.store(byte(at), at)
 		w.ring()
 		d.take()
-		d.wantPause(signalRest, "after a signal that was rung for")
+		d.wantPause(restPause, "after a signal that was notified for")
 	}
 	if got := len(d.list()); got != 3 {
-		t.Errorf("%d alarms, want 3", got)
+		t.Errorf("%d triggers, want 3", got)
 	}
 }
 
@@ -76,10 +76,10 @@ func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
 	ringing.end()
 	next := d.writer()
 	defer next.end()
-	if got := d.turn(); got != signalPoll {
+	if got := d.turn(); got != pollPause {
 		t.Errorf("pause of %v right after somebody new opened the segment", got)
 	}
-	d.wantPause(signalPoll, "without a promise")
+	d.wantPause(pollPause, "without a promise")
 	next.promise()
 	d.wantTrust()
 }
@@ -91,7 +91,7 @@ func TestPromiseEndsWithWhoMadeIt(t *testing.T) {
 	ringing.promise()
 	d.wantTrust()
 	ringing.end()
-	d.wantPause(signalPoll, "when only one is there who promised nothing")
+	d.wantPause(pollPause, "when only one is there who promised nothing")
 }
 
 // Another service on the same host looks for promises as we do: for a moment it
@@ -101,16 +101,16 @@ func TestQuestionOfAnotherServiceIsNotTakenForAPromise(t *testing.T) {
 	trainer, other := d.writer(), d.writer()
 	defer trainer.end()
 	defer other.end()
-	d.wantPause(signalPoll, "with a trainer there")
+	d.wantPause(pollPause, "with a trainer there")
 	for range 3 {
 		if err := unix.Flock(int(other.file.Fd()), unix.LOCK_EX); err != nil {
 			t.Fatal(err)
 		}
-		d.wantPause(signalPoll, "while another service asks")
+		d.wantPause(pollPause, "while another service asks")
 		if err := unix.Flock(int(other.file.Fd()), unix.LOCK_UN); err != nil {
 			t.Fatal(err)
 		}
-		d.wantPause(signalPoll, "after another service has asked")
+		d.wantPause(pollPause, "after another service has asked")
 	}
 }
 
@@ -121,15 +121,15 @@ func TestBrokenPromiseIsPolledUntilTheNextRing(t *testing.T) {
 	w.promise()
 	d.wantTrust()
 	w.store(1, 1)
-	d.now = d.now.Add(signalRest)
+	d.now = d.now.Add(restPause)
 	d.take()
 	for range 3 {
-		d.wantPause(signalPoll, "after a signal that nobody rang for")
+		d.wantPause(pollPause, "after a signal that nobody notified for")
 	}
 	w.store(2, 2)
 	w.ring()
 	d.take()
-	d.wantPause(signalRest, "after a ring")
+	d.wantPause(restPause, "after a ring")
 }
 
 func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
@@ -138,10 +138,10 @@ func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
 	w.promise()
 	d.wantTrust()
 	w.store(1, 1)
-	d.now = d.now.Add(signalRest)
+	d.now = d.now.Add(restPause)
 	d.take()
 	w.end()
-	d.wantPause(signalRest, "with nobody there")
+	d.wantPause(restPause, "with nobody there")
 	w = d.writer()
 	defer w.end()
 	w.promise()
@@ -160,18 +160,18 @@ func TestHeldAlarmIsReportedInTimeByARingersMonitor(t *testing.T) {
 	w.store(1, 2)
 	w.ring()
 	d.turn()
-	d.now = d.now.Add(signalSettle)
+	d.now = d.now.Add(settlePause)
 	if got := d.turn(); got > emergencyCooldown || len(d.list()) != 1 {
 		t.Fatalf("pause of %v with an alarm held back for %v, %d reported", got, emergencyCooldown, len(d.list()))
 	}
 	d.now = d.now.Add(emergencyCooldown)
 	d.turn()
 	if got := len(d.list()); got != 2 {
-		t.Errorf("%d alarms after the cooldown, want 2", got)
+		t.Errorf("%d triggers after the cooldown, want 2", got)
 	}
 }
 
-func TestBellThatCouldNotKeepUpIsNotTrusted(t *testing.T) {
+func TestWatcherThatCouldNotKeepUpIsNotTrusted(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	defer w.end()
@@ -191,26 +191,26 @@ func TestBellThatCouldNotKeepUpIsNotTrusted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	heard := d.bell.touches()
+	heard := d.watcher.events()
 	last := heard[len(heard)-1]
-	if last.watch != 0 || !last.opened || !last.rang || !d.monitor.segment.writers.concerns(last) {
-		t.Errorf("after more than the queue holds the last touch is %+v", last)
+	if last.watch != 0 || !last.opened || !last.notified || !d.monitor.segment.writers.concerns(last) {
+		t.Errorf("after more than the queue holds the last event is %+v", last)
 	}
 }
 
 func TestSegmentMadeAnewIsWatchedWithoutTheOldWatch(t *testing.T) {
 	d := sharedDeck(t)
-	d.wantPause(signalRest, "with nobody there")
+	d.wantPause(restPause, "with nobody there")
 	old := d.monitor.segment.writers.watch
 	if err := os.Remove(d.path); err != nil {
 		t.Fatal(err)
 	}
-	writeSegment(t, d.path, make([]byte, emergencySize))
-	d.turn() // The removal rings: there is nothing to wait for.
+	shmsignaltest.Write(t, d.path, make([]byte, emergencySize))
+	d.turn() // The removal watched: there is nothing to wait for.
 	w := d.writer()
 	defer w.end()
-	d.wantPause(signalPoll, "with a trainer at the new one")
-	if d.monitor.segment.writers.concerns(touch{watch: old}) {
+	d.wantPause(pollPause, "with a trainer at the new one")
+	if d.monitor.segment.writers.concerns(event{watch: old}) {
 		t.Error("the old segment is still listened to")
 	}
 }
@@ -247,9 +247,9 @@ func TestTrainerThatOpensTheSegmentIsNotHeldUpByOurQuestion(t *testing.T) {
 	}
 }
 
-func TestBellWakesTheSleeper(t *testing.T) {
-	_, path := sharedName(t)
-	writeSegment(t, path, make([]byte, emergencySize))
+func TestEventWakesTheSleeper(t *testing.T) {
+	_, path := shmsignaltest.Name(t)
+	shmsignaltest.Write(t, path, make([]byte, emergencySize))
 	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -260,20 +260,20 @@ func TestBellWakesTheSleeper(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sleeper.Close()
-	watch := sleeper.bell.watch(int(file.Fd()))
-	steps := make(chan []touch)
-	stop := run(t, supervise.WorkerFunc(func(ctx context.Context) error {
+	watch := sleeper.watcher.watch(int(file.Fd()))
+	steps := make(chan []event)
+	stop := run(t, func(ctx context.Context) error {
 		return sleeper.run(ctx, func() time.Duration {
-			steps <- sleeper.bell.touches()
+			steps <- sleeper.watcher.events()
 			return time.Hour
 		})
-	}))
+	})
 	<-steps
 	for range 3 {
 		if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if got := <-steps; len(got) != 1 || got[0] != (touch{watch: watch, rang: true}) {
+		if got := <-steps; len(got) != 1 || got[0] != (event{watch: watch, notified: true}) {
 			t.Errorf("woken by %+v", got)
 		}
 	}
@@ -286,13 +286,13 @@ func TestRestOfASignalThatWasTakenIsClearedToo(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	defer w.end()
-	whole := emergencyRecord(3, 1, "")
+	whole := shmsignaltest.Emergency(3, 1, "")
 	copy(w.data, whole)
 	d.take()
-	late := emergencyRecord(3, 1, "late")
+	late := shmsignaltest.Emergency(3, 1, "late")
 	copy(w.data[10:], late[10:])
 	for range 4 {
-		d.now = d.now.Add(signalPoll)
+		d.now = d.now.Add(pollPause)
 		d.turn()
 	}
 	if !bytes.Equal(w.data, make([]byte, emergencySize)) {
@@ -301,7 +301,7 @@ func TestRestOfASignalThatWasTakenIsClearedToo(t *testing.T) {
 	w.store(4, 2)
 	d.now = d.now.Add(emergencyCooldown)
 	d.take()
-	if got := d.list()[1]; got.level != halt || got.reason != "stored" {
+	if got := d.list()[1]; got.Level != halt || got.Reason != "stored" {
 		t.Errorf("the next signal is told as %+v", got)
 	}
 }
@@ -310,18 +310,18 @@ func TestReasonWithHolesIsWaitedFor(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	defer w.end()
-	record := emergencyRecord(3, 1, "reason")
+	record := shmsignaltest.Emergency(3, 1, "reason")
 	copy(w.data, record[:11])
 	for range 20 {
 		d.turn()
-		d.now = d.now.Add(signalPatience)
+		d.now = d.now.Add(patienceForReason)
 	}
 	if got := d.list(); len(got) != 0 {
 		t.Fatalf("told without its reason: %+v", got)
 	}
 	copy(w.data, record)
 	d.take()
-	if got := d.list()[0]; got.reason != "reason" {
+	if got := d.list()[0]; got.Reason != "reason" {
 		t.Errorf("told as %+v", got)
 	}
 }
@@ -332,26 +332,26 @@ func TestStatusSaysWhyASegmentIsPolled(t *testing.T) {
 	defer w.end()
 	w.promise()
 	d.wantTrust()
-	if d.monitor.tell(nil); d.monitor.status() != (SignalStatus{d.path, heardRing, ""}) {
+	if d.monitor.publish(nil); d.monitor.status() != (Status{d.path, byNotice, ""}) {
 		t.Errorf("heard by %+v when somebody promised to ring", d.monitor.status())
 	}
 	w.store(1, 1)
-	d.now = d.now.Add(signalRest)
+	d.now = d.now.Add(restPause)
 	d.take()
-	d.monitor.tell(nil)
-	if got := d.monitor.status(); got != (SignalStatus{d.path, heardPoll, errUntold.Error()}) {
-		t.Errorf("after a signal that nobody rang for: %+v", got)
+	d.monitor.publish(nil)
+	if got := d.monitor.status(); got != (Status{d.path, byPoll, errNotNotified.Error()}) {
+		t.Errorf("after a signal that nobody notified for: %+v", got)
 	}
 	if err := d.monitor.leave(); err != nil {
 		t.Error(err)
 	}
-	if got := d.monitor.status(); got != (SignalStatus{d.path, heardMissing, ""}) {
+	if got := d.monitor.status(); got != (Status{d.path, byNothing, ""}) {
 		t.Errorf("after the poller left: %+v", got)
 	}
-	d.monitor.segment.bell = nil
+	d.monitor.segment.watcher = nil
 	d.turn()
-	d.monitor.tell(nil)
-	if got := d.monitor.status(); got != (SignalStatus{d.path, heardPoll, errNoNotice.Error()}) {
+	d.monitor.publish(nil)
+	if got := d.monitor.status(); got != (Status{d.path, byPoll, errNoInotify.Error()}) {
 		t.Errorf("without notices: %+v", got)
 	}
 }

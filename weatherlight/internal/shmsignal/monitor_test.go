@@ -1,84 +1,86 @@
-package weatherlight
+package shmsignal
 
 import (
 	"bytes"
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 func TestSignalRaisedBeforeWeStartedIsHeard(t *testing.T) {
 	d := rollbackDeck(t)
-	d.write(0, deadlineRecord(7))
+	d.write(0, shmsignaltest.Rollback(7))
 	d.look(20 * time.Millisecond)
-	d.wantAlarms(alarm{atMs: 7, triggers: 1})
+	d.wantTriggers(Trigger{AtMs: 7, Count: 1})
 }
 
 func TestHalfWrittenRecordIsNotReportedAsLevelZero(t *testing.T) {
 	d := emergencyDeck(t)
 	d.write(0, make([]byte, emergencySize))
 	d.look(20 * time.Millisecond)
-	whole := emergencyRecord(4, 99, "oom")
+	whole := shmsignaltest.Emergency(4, 99, "oom")
 	for _, end := range []int{1, 2, 10, 11} {
 		d.write(0, whole[:end])
 		if _, err := d.monitor.look(d.now); err != nil {
 			t.Fatal(err)
 		}
-		d.now = d.now.Add(signalSettle)
-		d.wantAlarms()
+		d.now = d.now.Add(settlePause)
+		d.wantTriggers()
 	}
 	d.write(0, whole)
 	d.look(20 * time.Millisecond)
-	d.wantAlarms(alarm{level: halt, reason: "oom", atMs: 99, triggers: 1})
+	d.wantTriggers(Trigger{Level: halt, Reason: "oom", AtMs: 99, Count: 1})
 }
 
 func TestFlagWithoutTimeIsReportedAfterAMoment(t *testing.T) {
 	d := emergencyDeck(t)
-	d.write(0, emergencyRecord(2, 0, ""))
-	d.look(signalStorm / 2)
-	d.wantAlarms()
-	d.look(signalStorm)
-	d.wantAlarms(alarm{level: 2, triggers: 1})
-	if got := d.list()[0].latency; got != 0 {
+	d.write(0, shmsignaltest.Emergency(2, 0, ""))
+	d.look(storm / 2)
+	d.wantTriggers()
+	d.look(storm)
+	d.wantTriggers(Trigger{Level: 2, Count: 1})
+	if got := d.list()[0].Latency; got != 0 {
 		t.Errorf("latency %v of an unknown time", got)
 	}
 }
 
 func TestWriterThatWasStoppedInTheMiddleRaisesOneSignal(t *testing.T) {
-	rollback, whole := rollbackDeck(t), deadlineRecord(7)
+	rollback, whole := rollbackDeck(t), shmsignaltest.Rollback(7)
 	rollback.write(0, whole[:1])
-	rollback.look(signalStorm / 2)
-	rollback.wantAlarms()
+	rollback.look(storm / 2)
+	rollback.wantTriggers()
 	rollback.write(8, whole[8:])
-	rollback.look(signalOvertaking)
-	rollback.wantAlarms(alarm{atMs: 7, triggers: 1})
+	rollback.look(overtaking)
+	rollback.wantTriggers(Trigger{AtMs: 7, Count: 1})
 
-	emergency, whole := emergencyDeck(t), emergencyRecord(3, 8, "loss_spike")
+	emergency, whole := emergencyDeck(t), shmsignaltest.Emergency(3, 8, "loss_spike")
 	for _, end := range []int{10, 11, 15} { // before the length, the reason, the rest of it
 		emergency.write(0, whole[:end])
-		emergency.look(signalPatience / 4)
-		emergency.wantAlarms()
+		emergency.look(patienceForReason / 4)
+		emergency.wantTriggers()
 	}
 	emergency.write(0, whole)
-	emergency.look(signalOvertaking)
-	emergency.wantAlarms(alarm{level: 3, reason: "loss_spike", atMs: 8, triggers: 1})
+	emergency.look(overtaking)
+	emergency.wantTriggers(Trigger{Level: 3, Reason: "loss_spike", AtMs: 8, Count: 1})
 }
 
 func TestEmergencyWithoutAReasonIsReported(t *testing.T) {
 	d := emergencyDeck(t)
-	d.write(0, emergencyRecord(4, 9, ""))
-	d.look(2 * signalPatience)
-	d.wantAlarms(alarm{level: halt, atMs: 9, triggers: 1})
+	d.write(0, shmsignaltest.Emergency(4, 9, ""))
+	d.look(2 * patienceForReason)
+	d.wantTriggers(Trigger{Level: halt, AtMs: 9, Count: 1})
 }
 
 func TestWriterThatNeverRestsIsHeard(t *testing.T) {
 	d := rollbackDeck(t)
-	for at := uint64(1); at < uint64(2*signalStorm/signalSettle); at++ {
-		d.write(0, deadlineRecord(at))
+	for at := uint64(1); at < uint64(2*storm/settlePause); at++ {
+		d.write(0, shmsignaltest.Rollback(at))
 		if _, err := d.monitor.look(d.now); err != nil {
 			t.Fatal(err)
 		}
-		d.now = d.now.Add(signalSettle)
+		d.now = d.now.Add(settlePause)
 	}
 	if len(d.list()) == 0 {
 		t.Error("a trigger at every look was never told of")
@@ -87,7 +89,7 @@ func TestWriterThatNeverRestsIsHeard(t *testing.T) {
 
 func TestTriggerWhileWeClearIsNotWiped(t *testing.T) {
 	d := emergencyDeck(t)
-	d.write(0, emergencyRecord(1, 5, "first"))
+	d.write(0, shmsignaltest.Emergency(1, 5, "first"))
 	if _, err := d.monitor.segment.follow(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,7 @@ func TestTriggerWhileWeClearIsNotWiped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := emergencyRecord(4, 6, "second")
+	next := shmsignaltest.Emergency(4, 6, "second")
 	d.write(0, next)
 	if cleared, err := d.monitor.segment.clear(seen); cleared || err != nil {
 		t.Fatalf("clear = %v, %v of a record that had changed", cleared, err)
@@ -109,56 +111,53 @@ func TestTriggerWhileWeClearIsNotWiped(t *testing.T) {
 // the time.
 func TestFlagThatWeClearedUnderTheWriterIsStillSeen(t *testing.T) {
 	d := rollbackDeck(t)
-	d.write(0, deadlineRecord(5))
+	d.write(0, shmsignaltest.Rollback(5))
 	d.look(20 * time.Millisecond)
-	d.wantAlarms(alarm{atMs: 5, triggers: 1})
-	d.write(8, deadlineRecord(6)[8:])
+	d.wantTriggers(Trigger{AtMs: 5, Count: 1})
+	d.write(8, shmsignaltest.Rollback(6)[8:])
 	d.look(rollbackCooldown)
-	d.wantAlarms(alarm{atMs: 5, triggers: 1}, alarm{atMs: 6, triggers: 1})
+	d.wantTriggers(Trigger{AtMs: 5, Count: 1}, Trigger{AtMs: 6, Count: 1})
 }
 
 func TestSameTriggerTwiceIsOneRollback(t *testing.T) {
 	d := rollbackDeck(t)
 	for range 3 {
-		d.write(0, deadlineRecord(5))
+		d.write(0, shmsignaltest.Rollback(5))
 		d.look(rollbackCooldown)
 	}
-	d.wantAlarms(alarm{atMs: 5, triggers: 1})
+	d.wantTriggers(Trigger{AtMs: 5, Count: 1})
 }
 
 func TestSecondRollbackWithinTheCooldownIsNotLost(t *testing.T) {
 	d := rollbackDeck(t)
 	for at := uint64(1); at <= 4; at++ {
-		d.write(0, deadlineRecord(at))
+		d.write(0, shmsignaltest.Rollback(at))
 		d.look(20 * time.Millisecond)
 	}
-	d.wantAlarms(alarm{atMs: 1, triggers: 1})
+	d.wantTriggers(Trigger{AtMs: 1, Count: 1})
 	d.look(rollbackCooldown)
-	d.wantAlarms(alarm{atMs: 1, triggers: 1}, alarm{atMs: 2, triggers: 3})
-	want := map[string]float64{"r.detections_total": 2, "r.skipped_total": 3}
-	for _, p := range d.monitor.points("r") {
-		if value, known := want[p.name]; known && p.value != value {
-			t.Errorf("%s is %v, want %v", p.name, p.value, value)
-		}
+	d.wantTriggers(Trigger{AtMs: 1, Count: 1}, Trigger{AtMs: 2, Count: 3})
+	if stats := d.monitor.snapshot(); stats.Detections != 2 || stats.Skipped != 3 || stats.LastAt.IsZero() {
+		t.Errorf("stats %+v, want 2 reports and 3 signals that became part of one", stats)
 	}
 }
 
 func TestHaltRightAfterANoticeIsReportedAtOnce(t *testing.T) {
 	d := emergencyDeck(t)
-	d.write(0, emergencyRecord(1, 1, "notice"))
+	d.write(0, shmsignaltest.Emergency(1, 1, "notice"))
 	d.look(20 * time.Millisecond)
-	d.write(0, emergencyRecord(4, 2, "halt"))
+	d.write(0, shmsignaltest.Emergency(4, 2, "halt"))
 	d.look(20 * time.Millisecond)
-	d.wantAlarms(alarm{level: notice, reason: "notice", atMs: 1, triggers: 1}, alarm{level: halt, reason: "halt", atMs: 2, triggers: 1})
+	d.wantTriggers(Trigger{Level: notice, Reason: "notice", AtMs: 1, Count: 1}, Trigger{Level: halt, Reason: "halt", AtMs: 2, Count: 1})
 }
 
 func TestLesserEmergencyInTheCooldownFollowsWhenItIsOver(t *testing.T) {
 	d := emergencyDeck(t)
 	for i, level := range []byte{4, 1, 3, 2} {
-		d.write(0, emergencyRecord(level, uint64(i)+1, fmt.Sprint("level ", level)))
+		d.write(0, shmsignaltest.Emergency(level, uint64(i)+1, fmt.Sprint("level ", level)))
 		d.look(20 * time.Millisecond)
 	}
 	d.look(emergencyCooldown)
-	d.wantAlarms(alarm{level: halt, reason: "level 4", atMs: 1, triggers: 1},
-		alarm{level: 3, reason: "level 3", atMs: 3, triggers: 3})
+	d.wantTriggers(Trigger{Level: halt, Reason: "level 4", AtMs: 1, Count: 1},
+		Trigger{Level: 3, Reason: "level 3", AtMs: 3, Count: 3})
 }

@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"bytes"
@@ -13,13 +13,13 @@ import (
 
 // The sizes of the records in bytes.
 const (
-	deadlineSize    = 16
+	rollbackSize    = 16
 	emergencySize   = 64
 	emergencyHeader = 11 // before the reason
 )
 
-// sharedSignal is one record of shared memory.
-type sharedSignal struct {
+// decoded is one record of shared memory.
+type decoded struct {
 	raised bool // the flag
 	level  leyline.EmergencyLevel
 	atMs   uint64 // CLOCK_MONOTONIC in ms; 0 is none
@@ -29,12 +29,12 @@ type sharedSignal struct {
 }
 
 // patience is how long to wait for what the record lacks.
-func (s sharedSignal) patience() time.Duration {
+func (s decoded) patience() time.Duration {
 	switch {
 	case s.atMs == 0 || s.torn:
-		return signalStorm
+		return storm
 	case s.bare:
-		return signalPatience
+		return patienceForReason
 	}
 	return 0
 }
@@ -42,23 +42,23 @@ func (s sharedSignal) patience() time.Duration {
 // leftBehind reports whether a record is what a writer went on to write after its
 // signal was taken: there is text, and neither flag nor level nor time, which come
 // first.
-func leftBehind(record []byte, signal sharedSignal) bool {
+func leftBehind(record []byte, signal decoded) bool {
 	return signal.atMs == 0 && binary.NativeEndian.Uint64(record) == 0 && bytes.ContainsFunc(record, func(r rune) bool { return r != 0 })
 }
 
-// decodeDeadline reads the 16 bytes of the rollback signal: flag, seven unused
+// decodeRollback reads the 16 bytes of the rollback signal: flag, seven unused
 // bytes, time.
-func decodeDeadline(record []byte) sharedSignal {
-	return sharedSignal{raised: record[0] == 1, atMs: binary.LittleEndian.Uint64(record[8:])}
+func decodeRollback(record []byte) decoded {
+	return decoded{raised: record[0] == 1, atMs: binary.LittleEndian.Uint64(record[8:])}
 }
 
 // decodeEmergency reads the 64 bytes of the emergency signal: flag, level,
 // time, length of the reason, reason. A character that the end of the record
 // cuts in two is left out. What was cleared is zero until the writer comes to it.
-func decodeEmergency(record []byte) sharedSignal {
+func decodeEmergency(record []byte) decoded {
 	length := min(int(record[10]), emergencySize-emergencyHeader)
 	reason := string(record[emergencyHeader : emergencyHeader+length])
-	return sharedSignal{
+	return decoded{
 		raised: record[0] == 1,
 		level:  leyline.EmergencyLevel(record[1]),
 		atMs:   binary.LittleEndian.Uint64(record[2:]),

@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waker lets one goroutine sleep until a timer of the system goes off or its
-// bell rings. The runtime's own timers wake two threads more each time, which at
-// over 100 times a second is half of what polling costs.
+// waker lets one goroutine sleep until a timer of the system goes off or something
+// happens to a watched file. The runtime's own timers wake two threads more each time,
+// which at over 100 times a second is half of what polling costs.
 type waker struct {
-	bell  *bell // nil when there is none
-	timer int
-	both  *os.File // an epoll set, which can be read when one of the two can
-	conn  syscall.RawConn
+	watcher *watcher // nil when there is none
+	timer   int
+	both    *os.File // an epoll set, which can be read when one of the two can
+	conn    syscall.RawConn
 }
 
 func newWaker() (*waker, error) {
@@ -45,19 +45,19 @@ func (w *waker) open() error {
 	if err := include(set, w.timer); err != nil {
 		return err
 	}
-	if w.bell, err = newBell(); err != nil {
+	if w.watcher, err = newWatcher(); err != nil {
 		return nil // Without one, segments are polled.
 	}
-	return include(set, w.bell.inotify)
+	return include(set, w.watcher.inotify)
 }
 
 func include(set, fd int) error {
 	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN})
 }
 
-// Close frees timer and bell.
+// Close frees timer and watcher.
 func (w *waker) Close() error {
-	failures := []error{w.bell.Close()}
+	failures := []error{w.watcher.Close()}
 	if w.timer >= 0 {
 		failures = append(failures, unix.Close(w.timer))
 	}
@@ -67,7 +67,7 @@ func (w *waker) Close() error {
 	return errors.Join(failures...)
 }
 
-// run calls step, sleeps for the pause that it returned or until the bell rings,
+// run calls step, sleeps for the pause that it returned or until there is an event,
 // and so on until ctx is done.
 func (w *waker) run(ctx context.Context, step func() time.Duration) error {
 	defer context.AfterFunc(ctx, func() {

@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"encoding/binary"
@@ -14,9 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// sharedMemoryDir is where Linux keeps POSIX shared memory.
-const sharedMemoryDir = "/dev/shm"
 
 // sizingPatience is how long a trainer may take from making a segment to giving it
 // its size.
@@ -38,15 +35,17 @@ type segment struct {
 	device uint64
 	inode  uint64
 
-	// bell tells who opens the segment and who rings; nil when nothing does.
-	bell    *bell
+	// watcher reports who opens the segment and who notifies; nil when nothing does.
+	watcher *watcher
 	writers writers
 }
 
 // newSegment names a segment; a leading slash is how POSIX writes the name.
 func newSegment(dir, name string, size int) *segment {
-	return &segment{path: filepath.Join(dir, strings.TrimPrefix(name, "/")), size: size}
+	return &segment{path: segmentPath(dir, name), size: size}
 }
+
+func segmentPath(dir, name string) string { return filepath.Join(dir, strings.TrimPrefix(name, "/")) }
 
 func (s *segment) attached() bool { return s.data != nil }
 
@@ -141,7 +140,7 @@ func (s *segment) detach() error {
 
 // raised reads the flag alone: that is what a look at a quiet segment costs.
 func (s *segment) raised() (raised bool, err error) {
-	err = s.touch(func() {
+	err = s.access(func() {
 		var first [8]byte
 		binary.NativeEndian.PutUint64(first[:], atomic.LoadUint64(&s.words()[0]))
 		raised = first[0] == 1
@@ -153,7 +152,7 @@ func (s *segment) raised() (raised bool, err error) {
 // belong together is for the caller to find out by reading again.
 func (s *segment) read() ([]byte, error) {
 	record := make([]byte, 0, s.size)
-	err := s.touch(func() {
+	err := s.access(func() {
 		for i := range s.words() {
 			record = binary.NativeEndian.AppendUint64(record, atomic.LoadUint64(&s.words()[i]))
 		}
@@ -166,7 +165,7 @@ func (s *segment) read() ([]byte, error) {
 // as nobody begins to write the next record.
 func (s *segment) clear(seen []byte) (bool, error) {
 	cleared := false
-	err := s.touch(func() {
+	err := s.access(func() {
 		words := s.words()
 		cleared = swapWord(&words[0], seen, 0)
 		for i := 1; cleared && i < len(words) && atomic.LoadUint64(&words[0]) == 0; i++ {
@@ -185,15 +184,27 @@ func (s *segment) words() []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Pointer(&s.data[0])), s.size/8) //nolint:gosec // a mapping begins at a page and holds size bytes
 }
 
-// touch runs an access to the mapping. Memory that its owner took away raises a
+// access runs an access to the mapping. Memory that its owner took away raises a
 // fault, which would end the process if it did not become an error here.
-func (s *segment) touch(access func()) (err error) {
+func (s *segment) access(run func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("%w: %s: %v", errSegmentGone, s.path, fault)
 		}
 	}()
-	access()
+	run()
 	return nil
+}
+
+// try asks whether the segment could be attached: it may be missing, but what
+// lies under its name must be the record and ours to clear.
+func (s *segment) try() error {
+	if _, err := os.Stat(filepath.Dir(s.path)); err != nil {
+		return fmt.Errorf("no shared memory on this machine: %w", err)
+	}
+	if _, err := s.follow(); err != nil {
+		return err
+	}
+	return s.detach()
 }

@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"os"
@@ -6,25 +6,27 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
-// shared is a deck whose segment lies in shared memory, with a bell.
+// shared is a deck whose segment lies in shared memory, with a watcher.
 type shared struct {
 	*deck
 
-	bell *bell
+	watcher *watcher
 }
 
 func sharedDeck(t *testing.T) *shared {
 	t.Helper()
 	d := emergencyDeck(t)
-	name, path := sharedName(t)
-	d.path, d.monitor.segment = path, newSegment(sharedMemoryDir, name, emergencySize)
-	b, err := newBell()
+	name, path := shmsignaltest.Name(t)
+	d.path, d.monitor.segment = path, newSegment(Dir, name, emergencySize)
+	b, err := newWatcher()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.monitor.segment.bell = b
+	d.monitor.segment.watcher = b
 	t.Cleanup(func() {
 		if err := d.monitor.leave(); err != nil {
 			t.Error(err)
@@ -33,14 +35,14 @@ func sharedDeck(t *testing.T) *shared {
 			t.Error(err)
 		}
 	})
-	writeSegment(t, path, make([]byte, emergencySize))
-	return &shared{deck: d, bell: b}
+	shmsignaltest.Write(t, path, make([]byte, emergencySize))
+	return &shared{deck: d, watcher: b}
 }
 
-// turn takes what the bell told and looks once.
+// turn takes what the watcher told and looks once.
 func (d *shared) turn() (pause time.Duration) {
 	d.t.Helper()
-	(&signalPoller{monitors: []*signalMonitor{d.monitor}}).hear(d.bell.touches())
+	(&poller{monitors: []*monitor{d.monitor}}).hear(d.watcher.events())
 	pause, err := d.monitor.look(d.now)
 	if err != nil {
 		d.t.Fatal("look:", err)
@@ -51,7 +53,7 @@ func (d *shared) turn() (pause time.Duration) {
 // wantPause passes the time of one rest and wants a pause after the next look.
 func (d *shared) wantPause(want time.Duration, when string) {
 	d.t.Helper()
-	d.now = d.now.Add(signalRest)
+	d.now = d.now.Add(restPause)
 	if got := d.turn(); got != want {
 		d.t.Fatalf("pause of %v %s, want %v", got, when, want)
 	}
@@ -60,16 +62,16 @@ func (d *shared) wantPause(want time.Duration, when string) {
 // wantTrust wants a promise to be believed when it was found twice.
 func (d *shared) wantTrust() {
 	d.t.Helper()
-	d.wantPause(signalPoll, "when a promise was found once")
-	d.wantPause(signalRest, "when a promise was found again")
+	d.wantPause(pollPause, "when a promise was found once")
+	d.wantPause(restPause, "when a promise was found again")
 }
 
 // take looks until a raised signal is taken, without a pause that a poll would
 // make.
 func (d *shared) take() {
 	d.t.Helper()
-	for had := len(d.list()); len(d.list()) == had; d.now = d.now.Add(signalSettle) {
-		if pause := d.turn(); len(d.list()) == had && pause > signalSettle {
+	for had := len(d.list()); len(d.list()) == had; d.now = d.now.Add(settlePause) {
+		if pause := d.turn(); len(d.list()) == had && pause > settlePause {
 			d.t.Fatalf("pause of %v before the signal was taken", pause)
 		}
 	}
@@ -102,7 +104,9 @@ func (w *writer) promise() {
 	}
 }
 
-func (w *writer) store(level byte, at uint64) { copy(w.data, emergencyRecord(level, at, "stored")) }
+func (w *writer) store(level byte, at uint64) {
+	copy(w.data, shmsignaltest.Emergency(level, at, "stored"))
+}
 
 func (w *writer) ring() {
 	w.t.Helper()

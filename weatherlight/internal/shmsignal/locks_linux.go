@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"errors"
@@ -21,9 +21,9 @@ func onlyOurs(file int) (bool, error) {
 	return true, nil
 }
 
-// promisedByOther reports whether somebody else holds a shared lock of a file. It
+// lockedByOther reports whether somebody else holds a shared lock of a file. It
 // is not known while somebody asks as we do.
-func promisedByOther(file int) (promised, known bool, err error) {
+func lockedByOther(file int) (locked, known bool, err error) {
 	alone, err := tryFlock(file, unix.LOCK_EX)
 	if err != nil || alone {
 		return false, true, err

@@ -1,4 +1,4 @@
-package weatherlight
+package shmsignal
 
 import (
 	"bytes"
@@ -9,23 +9,25 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
 func TestRecreatedSegmentIsWatchedAgain(t *testing.T) {
 	d := emergencyDeck(t)
 	for i := range 3 {
 		d.write(0, make([]byte, emergencySize))
-		d.look(signalRest)
-		d.write(0, emergencyRecord(1, uint64(i)+1, "again"))
+		d.look(restPause)
+		d.write(0, shmsignaltest.Emergency(1, uint64(i)+1, "again"))
 		d.look(2 * emergencyCooldown)
 		if got := len(d.list()); got != i+1 {
-			t.Fatalf("%d alarms after the trainer started %d times", got, i+1)
+			t.Fatalf("%d triggers after the trainer started %d times", got, i+1)
 		}
 		if err := os.Remove(d.path); err != nil {
 			t.Fatal(err)
 		}
 		if i == 1 {
-			d.look(2 * signalRest) // gone for a while; else recreated at once
+			d.look(2 * restPause) // gone for a while; else recreated at once
 		}
 	}
 }
@@ -34,40 +36,40 @@ func TestLastAlarmOfATrainerThatEndsIsHeard(t *testing.T) {
 	d := emergencyDeck(t)
 	d.write(0, make([]byte, emergencySize))
 	d.look(20 * time.Millisecond)
-	d.write(0, emergencyRecord(4, 3, "dying"))
+	d.write(0, shmsignaltest.Emergency(4, 3, "dying"))
 	if err := os.Remove(d.path); err != nil {
 		t.Fatal(err)
 	}
 	d.look(20 * time.Millisecond)
-	d.wantAlarms(alarm{level: halt, reason: "dying", atMs: 3, triggers: 1})
+	d.wantTriggers(Trigger{Level: halt, Reason: "dying", AtMs: 3, Count: 1})
 }
 
 func TestAlarmWaitsUntilTelemetryHasRoom(t *testing.T) {
 	d := emergencyDeck(t)
 	d.setFull(true)
-	d.write(0, emergencyRecord(1, 1, "first"))
+	d.write(0, shmsignaltest.Emergency(1, 1, "first"))
 	d.look(time.Second)
-	d.write(0, emergencyRecord(4, 2, "second"))
+	d.write(0, shmsignaltest.Emergency(4, 2, "second"))
 	d.look(time.Second)
-	d.wantAlarms()
+	d.wantTriggers()
 	d.setFull(false)
 	d.look(time.Second)
-	d.wantAlarms(alarm{level: halt, reason: "second", atMs: 2, triggers: 2})
+	d.wantTriggers(Trigger{Level: halt, Reason: "second", AtMs: 2, Count: 2})
 }
 
 func TestHeldAlarmIsReportedWhenWeStop(t *testing.T) {
 	d := emergencyDeck(t)
 	for at := uint64(1); at <= 2; at++ {
-		d.write(0, emergencyRecord(1, at, "again"))
+		d.write(0, shmsignaltest.Emergency(1, at, "again"))
 		d.look(20 * time.Millisecond)
 	}
 	if got := len(d.list()); got != 1 {
-		t.Fatalf("%d alarms within the cooldown", got)
+		t.Fatalf("%d triggers within the cooldown", got)
 	}
 	stop := run(t, polling(d.monitor))
 	stop()
 	if got := len(d.list()); got != 2 {
-		t.Errorf("%d alarms after the stop, want 2", got)
+		t.Errorf("%d triggers after the stop, want 2", got)
 	}
 }
 
@@ -103,12 +105,12 @@ func TestForeignSegmentIsRefusedWithItsSize(t *testing.T) {
 func TestSegmentRoundedUpToAPageIsRead(t *testing.T) {
 	d := emergencyDeck(t)
 	page := make([]byte, os.Getpagesize())
-	copy(page, emergencyRecord(1, 2, "mac"))
+	copy(page, shmsignaltest.Emergency(1, 2, "mac"))
 	if err := os.WriteFile(d.path, page, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.look(20 * time.Millisecond)
-	d.wantAlarms(alarm{level: notice, reason: "mac", atMs: 2, triggers: 1})
+	d.wantTriggers(Trigger{Level: notice, Reason: "mac", AtMs: 2, Count: 1})
 }
 
 func TestSegmentCutShortDoesNotEndTheProcess(t *testing.T) {
@@ -124,9 +126,9 @@ func TestSegmentCutShortDoesNotEndTheProcess(t *testing.T) {
 	if err := d.monitor.segment.detach(); err != nil { // as the end of Run does
 		t.Fatal(err)
 	}
-	d.write(0, emergencyRecord(1, 2, "back"))
-	d.look(signalRest)
-	d.wantAlarms(alarm{level: notice, reason: "back", atMs: 2, triggers: 1})
+	d.write(0, shmsignaltest.Emergency(1, 2, "back"))
+	d.look(restPause)
+	d.wantTriggers(Trigger{Level: notice, Reason: "back", AtMs: 2, Count: 1})
 }
 
 func TestSegmentWithoutSizeYetIsWaitedFor(t *testing.T) {
@@ -134,13 +136,13 @@ func TestSegmentWithoutSizeYetIsWaitedFor(t *testing.T) {
 	if err := os.WriteFile(d.path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if pause, err := d.monitor.look(d.now); err != nil || pause != signalRest {
+	if pause, err := d.monitor.look(d.now); err != nil || pause != restPause {
 		t.Errorf("look = %v, %v", pause, err)
 	}
 }
 
 func FuzzDecodeSharedSignals(f *testing.F) {
-	f.Add(emergencyRecord(4, 0x0102030405060708, "rollback_deadline_ü"))
+	f.Add(shmsignaltest.Emergency(4, 0x0102030405060708, "rollback_deadline_ü"))
 	f.Add(bytes.Repeat([]byte{0xff}, emergencySize))
 	f.Fuzz(func(t *testing.T, record []byte) {
 		if len(record) < emergencySize {
@@ -154,7 +156,7 @@ func FuzzDecodeSharedSignals(f *testing.F) {
 		if signal.level < 0 || signal.level > 255 {
 			t.Errorf("level %d", signal.level)
 		}
-		if raised := decodeDeadline(record[:deadlineSize]).raised; raised != (record[0] == 1) {
+		if raised := decodeRollback(record[:rollbackSize]).raised; raised != (record[0] == 1) {
 			t.Errorf("raised %v with flag %d", raised, record[0])
 		}
 	})
