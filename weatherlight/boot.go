@@ -38,7 +38,7 @@ func (s *Service) steps() []supervise.Step {
 		{Name: "urza prefetch worker", Start: s.startWorkers(s.prefetchWorkers), Stop: s.stopWorkers(s.prefetchWorkers)},
 		{Name: "kasmina coordinator", Start: s.startGrowth, Stop: s.stopWorkers(s.growthWorkers)},
 		{Name: "tamiyo and command consumer", Start: s.startController, Stop: s.stopController},
-		{Name: "tezzeret forwarder", Start: s.startForwarder, Stop: s.stopWorkers(s.forwarderWorkers)},
+		{Name: "tezzeret forge", Start: s.openForge},
 		{Name: "loops", Start: s.startWorkers(s.loops), Stop: s.stopWorkers(s.loops)},
 		{Name: "ready", Start: s.open, Stop: s.close},
 	}

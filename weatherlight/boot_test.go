@@ -23,7 +23,7 @@ import (
 // bootList is the order that operators know.
 var bootList = []string{
 	"data folder and HTTP listener", "oona connection", "streams and groups", "urza catalogue", "urza prefetch worker",
-	"kasmina coordinator", "tamiyo and command consumer", "tezzeret forwarder", "loops", "ready",
+	"kasmina coordinator", "tamiyo and command consumer", "tezzeret forge", "loops", "ready",
 }
 
 // diary notes the steps as they start and stop.

@@ -62,6 +62,12 @@ func (d durableReports) PublishFieldReport(ctx context.Context, report *leyline.
 	return d.Put(ctx, oona.Message{Payload: report, Once: "field-report:" + report.GetReportId()})
 }
 
+// announceKernel takes the announcement of a stored kernel over until the bus has it.
+func (s *Service) announceKernel(ctx context.Context, update *leyline.KernelCatalogUpdate) error {
+	once := "kernel:" + update.GetBlueprintId() + ":" + update.GetChecksum()
+	return s.outbox.Put(ctx, oona.Message{Payload: update, Once: once})
+}
+
 // raiseAlarm takes an alarm over until it is delivered, whatever the bus says
 // meanwhile. It returns false when there is room for it nowhere.
 func (s *Service) raiseAlarm(packet *leyline.TelemetryPacket) bool {

@@ -50,6 +50,36 @@ func TestAlarmRaisedDuringAnOutageIsDelivered(t *testing.T) {
 	}
 }
 
+// What the forge has announced is not announced again: it must not be lost.
+func TestKernelAnnouncedDuringAnOutageIsAnnouncedOnceAndInOrder(t *testing.T) {
+	server := redistest.Start(t, redistest.AOF()...)
+	environ := map[string]string{"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir()}
+	r := start(t, newService(t, environ))
+	server.Kill()
+	ids := numbered(20)
+	for _, id := range append(slices.Clone(ids), ids[0]) { // one of them twice
+		if err := r.announceKernel(t.Context(), &leyline.KernelCatalogUpdate{BlueprintId: id, Checksum: "c"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = r.stop(t) // It cannot say goodbye to a bus that is down.
+	server.Restart()
+	next := start(t, newService(t, environ))
+	heard := listen(t, connect(t, server.URL, "nissa"), "oona.kernels.ready", "nissa",
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE)
+	eventually(t, "all are announced", func() bool { return len(heard.deliveries()) >= len(ids) })
+	if err := next.stop(t); err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for _, delivery := range heard.deliveries() {
+		got = append(got, delivery.Payload.(*leyline.KernelCatalogUpdate).GetBlueprintId())
+	}
+	if !slices.Equal(got, ids) {
+		t.Errorf("announced %v, want %v", got, ids)
+	}
+}
+
 func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
 	server := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": server.URL}))

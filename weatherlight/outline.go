@@ -32,7 +32,7 @@ func Outline() []Step {
 			{Name: workerPolicyNotes}, {Name: workerPolicies, Stream: rolePolicy},
 			{Name: workerControl, Stream: roleNormal}, {Name: workerReports},
 		}},
-		{"tezzeret forwarder", []Worker{{Name: workerForwarder}}},
+		{"tezzeret forge", nil},
 		{"loops", []Worker{
 			{Name: workerTelemetry}, {Name: workerSummary}, {Name: workerHousekeeping},
 			{Name: workerEmergency, Stream: roleEmergency},

@@ -60,10 +60,6 @@ func (b *fakeBus) publish(ctx context.Context, packet *leyline.TelemetryPacket, 
 	return b.take(ctx, packet.GetPacketId())
 }
 
-func (b *fakeBus) PublishKernelCatalogUpdate(ctx context.Context, update *leyline.KernelCatalogUpdate) error {
-	return b.take(ctx, update.GetBlueprintId())
-}
-
 func newTestQueue(bus *fakeBus) *telemetryQueue {
 	queue := newTelemetryQueue(slog.New(slog.DiscardHandler))
 	queue.publish = bus.publish

@@ -69,7 +69,6 @@ type Service struct {
 	policyNotes *policyLearner
 	reports     *tamiyo.ReportLog
 	forge       *tezzeret.Forge
-	updates     *catalogForwarder
 	emergency   *emergencyWatch
 	chores      *housekeeper
 	health      *healthWatch

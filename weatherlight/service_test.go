@@ -144,6 +144,9 @@ func TestReadinessSaysWhatTheServiceIsDoing(t *testing.T) {
 				}
 				steps[i].Stop = func(ctx context.Context) error {
 					probe(t, service, "before the stop of "+step.Name, http.StatusServiceUnavailable, "draining")
+					if step.Stop == nil {
+						return nil
+					}
 					return step.Stop(ctx)
 				}
 			}

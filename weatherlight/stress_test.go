@@ -19,11 +19,6 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 			offerAll(queue, numbered(5))
 			return queue
 		},
-		"forwarder": func() supervise.Worker {
-			forwarder := newCatalogForwarder(bus)
-			announceAll(t, forwarder, numbered(5))
-			return forwarder
-		},
 		"housekeeper": func() supervise.Worker {
 			idle := func(context.Context) (map[string]float64, error) { return nil, nil }
 			return newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{name: "idle", do: idle}})

@@ -106,23 +106,17 @@ func (s *Service) publishDueReports(ctx context.Context) {
 	}
 }
 
-// startForwarder sets up the forge and the worker that announces its kernels.
-// The forge itself starts with the loops, once the service is ready.
-func (s *Service) startForwarder(ctx context.Context) error {
+// openForge sets up the forge. It starts with the loops, once the service is ready.
+func (s *Service) openForge(context.Context) error {
 	config, err := ForgeConfig(s.settings, s.library)
 	if err != nil {
 		return err
 	}
-	s.updates = newCatalogForwarder(s.bus)
-	config.Announce = s.updates.Announce
+	config.Announce = s.announceKernel
 	config.Progress = s.config.OnForge
 	config.Logger = s.logger.With("part", "tezzeret")
 	s.forge = tezzeret.NewForge(config)
-	return s.startWorkers(s.forwarderWorkers)(ctx)
-}
-
-func (s *Service) forwarderWorkers() []supervise.Spec {
-	return []supervise.Spec{{Name: workerForwarder, Worker: s.updates}}
+	return nil
 }
 
 // runForge waits until the service is ready, so that compiling never delays the

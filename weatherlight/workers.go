@@ -27,7 +27,6 @@ const (
 	workerPolicies     = "tamiyo_policy"
 	workerPolicyNotes  = "tamiyo_policy_notes"
 	workerReports      = "tamiyo_reports"
-	workerForwarder    = "tezzeret_forwarder"
 	workerForge        = "tezzeret_forge"
 	workerTelemetry    = "telemetry"
 	workerSummary      = "summary"

@@ -11,7 +11,7 @@ import (
 // bootSteps is the list that docs/architecture.md shows.
 var bootSteps = []string{
 	"data folder and HTTP listener", "oona connection", "streams and groups", "urza catalogue", "urza prefetch worker",
-	"kasmina coordinator", "tamiyo and command consumer", "tezzeret forwarder", "loops", "ready",
+	"kasmina coordinator", "tamiyo and command consumer", "tezzeret forge", "loops", "ready",
 }
 
 // readsOnly makes a user of the bus who may read, of the streams, only these.
