@@ -15,17 +15,3 @@ func TestServiceManagerHearsReadyWatchdogAndStopping(t *testing.T) {
 	r.stop()
 	manager.Hear("STOPPING=1", 1)
 }
-
-func TestNoWatchdogWithoutAServiceManager(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embedded(t), secret)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if specs := service.watchdog(); len(specs) != 0 {
-		t.Errorf("watchdog %v", specs)
-	}
-	t.Setenv("WATCHDOG_USEC", "soon")
-	if specs := service.watchdog(); len(specs) != 0 {
-		t.Errorf("watchdog %v of a malformed interval", specs)
-	}
-}

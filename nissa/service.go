@@ -7,8 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-
+	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -55,7 +54,8 @@ func (s *Service) Run(ctx context.Context) error {
 		err = s.wait(ctx)
 	}
 	s.stopping.Store(true)
-	err = errors.Join(err, notify(daemon.SdNotifyStopping), s.stop(ctx))
+	_, told := sdnotify.Notify(sdnotify.Stopping)
+	err = errors.Join(err, told, s.stop(ctx))
 	if server.first != nil { // the worker never took it
 		err = errors.Join(err, listener.Close())
 	}
@@ -77,7 +77,9 @@ func (s *Service) start(ctx context.Context, server *httpServer) error {
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
 	}
-	specs = append(specs, s.watchdog()...)
+	if dog := sdnotify.Watchdog(s.supervisor.Alive, s.config.Logger); dog != nil {
+		specs = append(specs, supervise.Spec{Name: "watchdog", Worker: dog})
+	}
 	for _, spec := range specs {
 		if err := s.supervisor.Start(ctx, spec); err != nil {
 			if ctx.Err() != nil {
@@ -87,7 +89,8 @@ func (s *Service) start(ctx context.Context, server *httpServer) error {
 		}
 	}
 	s.config.Logger.Info("nissa started", "http", server.addr, "group", s.config.Group, "streams", s.streams())
-	return notify(daemon.SdNotifyReady)
+	_, err := sdnotify.Notify(sdnotify.Ready)
+	return err
 }
 
 func (s *Service) wait(ctx context.Context) error {

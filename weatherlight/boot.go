@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -262,7 +263,7 @@ func (s *Service) closeLibrary(context.Context) error { return s.library.Close()
 func (s *Service) open(context.Context) error {
 	s.accepting.Store(true) // first: who is booted and does not accept work drains
 	s.booted.Store(true)
-	if err := s.notify(notifyReady); err != nil {
+	if _, err := sdnotify.Notify(sdnotify.Ready); err != nil {
 		s.accepting.Store(false)
 		return err
 	}
@@ -274,7 +275,7 @@ func (s *Service) open(context.Context) error {
 // once, so that they finish side by side what they hold.
 func (s *Service) close(ctx context.Context) error {
 	s.accepting.Store(false)
-	err := s.notify(notifyStopping)
+	_, err := sdnotify.Notify(sdnotify.Stopping)
 	sleep(ctx, drainNotice)
 	s.closeIntake()
 	return err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -136,7 +137,7 @@ func (s *Service) watchers() []supervise.Spec {
 	if s.nissa != nil {
 		specs = append(specs, supervise.Spec{Name: workerNissa, Worker: s.nissa})
 	}
-	if dog := s.newWatchdog(); dog != nil {
+	if dog := sdnotify.Watchdog(s.alive, s.logger); dog != nil {
 		specs = append(specs, supervise.Spec{Name: workerWatchdog, Worker: dog})
 	}
 	return specs

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/esper-lite/weatherlight/internal/notifytest"
+	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -14,28 +14,13 @@ func TestServiceManagerHearsReadyWatchdogAndStopping(t *testing.T) {
 	manager := notifytest.Listen(t)
 	t.Setenv("WATCHDOG_USEC", "100000")
 	r := start(t, newService(t, nil))
-	manager.Hear(notifyWatchdog, 3)
+	manager.Hear("WATCHDOG=1", 3)
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
-	manager.Hear(notifyStopping, 1)
-	if times := manager.Hear(notifyReady, 1); times != 1 {
+	manager.Hear(sdnotify.Stopping, 1)
+	if times := manager.Hear(sdnotify.Ready, 1); times != 1 {
 		t.Errorf("told %d times that it is ready", times)
-	}
-}
-
-func TestNoWatchdogWithoutAServiceManager(t *testing.T) {
-	service := newService(t, nil)
-	if dog := service.newWatchdog(); dog != nil {
-		t.Errorf("watchdog %+v", dog)
-	}
-	t.Setenv("WATCHDOG_USEC", "soon")
-	if dog := service.newWatchdog(); dog != nil {
-		t.Errorf("watchdog %+v of a malformed interval", dog)
-	}
-	t.Setenv("WATCHDOG_USEC", "30000000")
-	if dog := service.newWatchdog(); dog == nil || dog.Interval != 15*time.Second {
-		t.Errorf("watchdog %+v of 30 s", dog)
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-
+	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
@@ -236,9 +235,9 @@ func (p *preflight) sharedMemory(context.Context) Check {
 
 // serviceManager sends nothing: systemd takes an empty notification for none.
 func (p *preflight) serviceManager(context.Context) Check {
-	heard, err := daemon.SdNotify(false, "")
+	heard, err := sdnotify.Notify("")
 	if err != nil {
-		return failed(fmt.Errorf("notify service manager: %w", err))
+		return failed(err)
 	}
 	if !heard {
 		return passed("none is to be told")
