@@ -203,34 +203,52 @@ func (r *Room) decide(ctx context.Context, run string, message kasmina.Message) 
 
 // observe counts a decision that stands, and tells what no record keeps because
 // it may be lost.
-func (r *Room) observe(ctx context.Context, decision kasmina.Decision) {
+func (r *Room) observe(ctx context.Context, decision kasmina.Decision, spare []*leyline.TelemetryPacket) {
 	r.counters.Observe(decision)
 	if decision.Record != nil { // otherwise a command was refused: see refused
 		r.logEvents(ctx, decision.Record.Run, decision.Packets)
 	}
-	_, spare := keepable(decision)
 	for _, packet := range spare {
 		r.config.Offer(packet)
 	}
 }
 
-// packetRoom bounds the telemetry of one decision that is kept in its record: it must
-// not keep the decision itself from being stored.
-const packetRoom = 32 << 10
+const (
+	// maxRecord is what a record may have with its outputs, in bytes.
+	maxRecord = 256 << 10
+	// packetRoom is the room for telemetry beside the largest record that Kasmina makes.
+	packetRoom = 24 << 10
+	// otherOutputs is the room for requests.
+	otherOutputs = 8 << 10
+)
 
 // keepable splits the packets of a decision into those that its record keeps until
-// they are published, and those that may be lost.
+// they are published, and those that may be lost: they must not keep the decision
+// itself from being stored.
 func keepable(decision kasmina.Decision) (kept, spare []*leyline.TelemetryPacket) {
 	if decision.Record == nil {
 		return nil, decision.Packets
 	}
-	size := 0
+	size, room := 0, packetRoom
 	for i, packet := range decision.Packets {
-		if size += proto.Size(packet); size > packetRoom {
+		size += proto.Size(packet)
+		if size > room && room == packetRoom {
+			room = max(room+1, roomBeside(decision.Record))
+		}
+		if size > room {
 			return decision.Packets[:i], decision.Packets[i:]
 		}
 	}
 	return decision.Packets, nil
+}
+
+// roomBeside is what a record leaves for packets, which take a third more in it.
+func roomBeside(record *kasmina.Record) int {
+	text, err := marshal(record)
+	if err != nil {
+		return 0
+	}
+	return (maxRecord - otherOutputs - len(text)) * 3 / 4
 }
 
 // core is a decision of Kasmina's as the keeper of its records wants it.
@@ -241,14 +259,14 @@ func (r *Room) core(
 		now := r.config.Now()
 		decision := r.config.Core.Decide(record, message, now)
 		*to = decision
+		kept, spare := keepable(decision)
 		outcome := runrecord.Outcome[kasmina.Record]{
-			Record: decision.Record, Due: decision.Due, Stands: func() { r.observe(ctx, decision) },
+			Record: decision.Record, Due: decision.Due, Stands: func() { r.observe(ctx, decision, spare) },
 		}
 		for _, request := range decision.Requests {
 			outcome.Outputs = append(outcome.Outputs,
 				runrecord.Output{Payload: request.Request, Attributes: request.Attributes})
 		}
-		kept, _ := keepable(decision)
 		for _, packet := range kept {
 			outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: packet, Once: packet.GetPacketId()})
 		}
