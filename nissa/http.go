@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -16,10 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
-const (
-	probeTimeout    = time.Second
-	shutdownTimeout = 2 * time.Second
-)
+const probeTimeout = time.Second
 
 // handler answers /metrics, /healthz and /readyz. Health says whether the
 // process does its work, readiness whether what it shows is current.
@@ -85,66 +81,4 @@ func respond(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client went away; nothing to tell it
-}
-
-// httpServer is the worker that serves HTTP. Its first run takes the listener
-// that was opened before the boot; a restart opens the same address again.
-type httpServer struct {
-	addr    string
-	first   net.Listener
-	handler http.Handler
-	logger  *slog.Logger
-}
-
-func (h *httpServer) Run(ctx context.Context) error {
-	listener, err := h.listener(ctx)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{
-		Handler:           h.handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(h.logger.Handler(), slog.LevelWarn),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	supervise.Ready(ctx)
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve HTTP on %s: %w", h.addr, err)
-	case <-ctx.Done():
-	}
-	return stopServer(supervise.Work(ctx), server, served)
-}
-
-func (h *httpServer) listener(ctx context.Context) (net.Listener, error) {
-	if first := h.first; first != nil {
-		h.first = nil
-		return first, nil
-	}
-	return listen(ctx, h.addr)
-}
-
-// stopServer lets requests finish for a while, then cuts them off.
-func stopServer(ctx context.Context, server *http.Server, served <-chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
-	defer cancel()
-	err := server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("stop HTTP: %w", err), server.Close())
-	}
-	if cause := <-served; !errors.Is(cause, http.ErrServerClosed) {
-		err = errors.Join(err, fmt.Errorf("serve HTTP: %w", cause))
-	}
-	return err
-}
-
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("open HTTP address %s: %w", addr, err)
-	}
-	return listener, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -41,25 +42,18 @@ func New(config Config) (*Service, error) {
 // the configured bound. It returns an error at once when the address cannot be
 // had, and nil after a stop in good order. Run may be called once.
 func (s *Service) Run(ctx context.Context) error {
-	listener, err := listen(ctx, s.config.HTTPAddr)
+	server, err := httpserver.Listen(ctx, s.config.HTTPAddr)
 	if err != nil {
-		return fmt.Errorf("start nissa: %w", err)
+		return fmt.Errorf("start nissa: open HTTP address %s: %w", s.config.HTTPAddr, err)
 	}
-	s.addr.Store(listener.Addr().String())
-	server := &httpServer{
-		addr: listener.Addr().String(), first: listener, handler: s.handler(), logger: s.config.Logger,
-	}
-	err = s.start(ctx, server)
+	s.addr.Store(server.Addr().String())
+	err = s.start(ctx, server.Serve(s.handler(), s.config.Logger))
 	if err == nil {
 		err = s.wait(ctx)
 	}
 	s.stopping.Store(true)
 	_, told := sdnotify.Notify(sdnotify.Stopping)
-	err = errors.Join(err, told, s.stop(ctx))
-	if server.first != nil { // the worker never took it
-		err = errors.Join(err, listener.Close())
-	}
-	return err
+	return errors.Join(err, told, s.stop(ctx), server.Close())
 }
 
 // Interrupt cuts a stop short: what still runs is cancelled at once.
@@ -72,7 +66,7 @@ func (s *Service) Addr() string {
 }
 
 // start runs HTTP first: while consumers come up, readiness is asked for.
-func (s *Service) start(ctx context.Context, server *httpServer) error {
+func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 	specs := append(slices.Clone(s.config.Beside), supervise.Spec{Name: "http", Worker: server, AwaitReady: true})
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
@@ -88,7 +82,7 @@ func (s *Service) start(ctx context.Context, server *httpServer) error {
 			return fmt.Errorf("start nissa: %w", err)
 		}
 	}
-	s.config.Logger.Info("nissa started", "http", server.addr, "group", s.config.Group, "streams", s.streams())
+	s.config.Logger.Info("nissa started", "http", server.Addr().String(), "group", s.config.Group, "streams", s.streams())
 	_, err := sdnotify.Notify(sdnotify.Ready)
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -325,13 +326,11 @@ func TestEveryWorkerPassesTheStress(t *testing.T) {
 	}
 	t.Run("http", func(t *testing.T) {
 		supervisetest.Stress(t, func() supervise.Worker {
-			listener, err := listen(t.Context(), "127.0.0.1:0")
+			server, err := httpserver.Listen(t.Context(), "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
-			return &httpServer{
-				addr: listener.Addr().String(), first: listener, handler: service.handler(), logger: service.config.Logger,
-			}
+			return server.Serve(service.handler(), service.config.Logger)
 		})
 	})
 	t.Run("consumer", func(t *testing.T) {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -68,21 +68,20 @@ func (s *Service) listen(ctx context.Context) error {
 	if address == "" {
 		return nil
 	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
+	server, err := httpserver.Listen(ctx, address)
 	if err != nil {
 		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", address, err)
 	}
-	s.listener = listener
-	if err := s.supervisor.Start(ctx, s.httpWorker()); err != nil {
-		return errors.Join(err, listener.Close())
+	s.http = server.Serve(s.routes(server.Addr()), s.logger)
+	if err := s.supervisor.Start(ctx, supervise.Spec{Name: workerHTTP, Worker: s.http}); err != nil {
+		return errors.Join(err, s.http.Close())
 	}
 	return nil
 }
 
 func (s *Service) closeHouse(ctx context.Context) error {
 	var err error
-	if s.listener != nil {
+	if s.http != nil {
 		err = s.supervisor.StopWorker(ctx, workerHTTP)
 	}
 	return errors.Join(err, s.supervisor.Stop(ctx), s.outbox.Close(), s.lock.Release())

@@ -120,8 +120,8 @@ func (s *Service) warnLocalOnly() func(trainer.Report) {
 // nowhere.
 func (s *Service) advertisedURL() string {
 	var address net.Addr
-	if s.listener != nil {
-		address = s.listener.Addr()
+	if s.http != nil {
+		address = s.http.Addr()
 	}
 	return httpapi.Advertised(s.settings.Weatherlight.AdvertiseURL.Reveal(), address)
 }

@@ -2,9 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -14,64 +11,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 const (
-	// httpHeaderTimeout ends connections that never ask for anything.
-	httpHeaderTimeout = 5 * time.Second
-	// httpCloseTimeout bounds the wait for requests under way at stop.
-	httpCloseTimeout = time.Second
 	// readyTimeout bounds the look at the bus of one readiness request.
 	readyTimeout = time.Second
 	// aliveTimeout bounds the wait for the supervisor's sign of life.
 	aliveTimeout = time.Second
 )
-
-// httpWorker serves the operator's side. Its first run serves the listener that
-// the boot opened; a restart opens the same address again.
-func (s *Service) httpWorker() supervise.Spec {
-	listener := s.listener
-	run := func(ctx context.Context) error {
-		open := listener
-		listener = nil
-		if open == nil {
-			var config net.ListenConfig
-			var err error
-			if open, err = config.Listen(ctx, "tcp", s.HTTPAddr()); err != nil {
-				return fmt.Errorf("listen again: %w", err)
-			}
-		}
-		return s.serveHTTP(ctx, open)
-	}
-	return supervise.Spec{Name: workerHTTP, Worker: supervise.WorkerFunc(run)}
-}
-
-func (s *Service) serveHTTP(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler:           s.routes(listener.Addr()),
-		ReadHeaderTimeout: httpHeaderTimeout,
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve http: %w", err)
-	case <-ctx.Done():
-	}
-	// ctx is done, so the wait for requests under way needs its own bound.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpCloseTimeout)
-	defer cancel()
-	if err := server.Shutdown(closing); err != nil {
-		_ = server.Close() // What is left after the bound is cut off.
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve http: %w", err)
-	}
-	return nil
-}
 
 func (s *Service) routes(listener net.Addr) http.Handler {
 	registry := prometheus.NewRegistry()

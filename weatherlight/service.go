@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
@@ -55,7 +55,7 @@ type Service struct {
 	// The parts below are set by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
 	lock        *dataLock
-	listener    net.Listener
+	http        *httpserver.Worker // nil when it is off
 	broker      *broker.Broker
 	bus         *oona.Client
 	fleet       *fleet
@@ -217,10 +217,10 @@ func (s *Service) BusAddr() string {
 
 // HTTPAddr is the address that the HTTP side listens on, or "off".
 func (s *Service) HTTPAddr() string {
-	if s.listener == nil {
+	if s.http == nil {
 		return "off"
 	}
-	return s.listener.Addr().String()
+	return s.http.Addr().String()
 }
 
 func (s *Service) traceStep(trace supervise.Trace) {

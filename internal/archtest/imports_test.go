@@ -32,7 +32,7 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
-		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify",
+		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
 	},
 
 	"weatherlight/internal/shmsignal": {"leyline"},
@@ -42,7 +42,7 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
 
-	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify"},
+	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
 	"internal/simtest": {"leyline", "supervise", "oona", "weatherlight", "internal"},

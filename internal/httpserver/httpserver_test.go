@@ -1,0 +1,96 @@
+package httpserver_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/supervise/supervisetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newWorker(t *testing.T, handler http.HandlerFunc) *httpserver.Worker {
+	t.Helper()
+	worker, err := httpserver.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return worker.Serve(handler, slog.New(slog.DiscardHandler))
+}
+
+func ask(t *testing.T, worker *httpserver.Worker) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + worker.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestRestartServesTheSameAddress(t *testing.T) {
+	worker := newWorker(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") })
+	for range 3 {
+		supervisor := supervise.New(supervise.Config{})
+		if err := supervisor.Start(t.Context(), supervise.Spec{Name: "http", Worker: worker, AwaitReady: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, worker); got != "here" {
+			t.Errorf("answered %q", got)
+		}
+		if err := supervisor.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRequestUnderWayIsFinishedAtTheStop(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	worker := newWorker(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-release
+		_, _ = io.WriteString(w, "late")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(ctx) }()
+	go func() {
+		<-asked
+		cancel()
+		close(release)
+	}()
+	if got := ask(t, worker); got != "late" {
+		t.Errorf("answered %q", got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddressThatIsTakenIsAnError(t *testing.T) {
+	first := newWorker(t, nil)
+	if second, err := httpserver.Listen(t.Context(), first.Addr().String()); err == nil {
+		t.Errorf("%s was opened twice", second.Addr())
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWorkerPassesTheStress(t *testing.T) {
+	supervisetest.Stress(t, func() supervise.Worker {
+		return newWorker(t, func(http.ResponseWriter, *http.Request) {})
+	})
+}
