@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -34,7 +34,7 @@ type journal struct {
 	*ledger
 	path string
 	file *os.File
-	lock *os.File
+	lock *flock.Flock
 	torn bool // the last line may be half-written
 }
 
@@ -72,19 +72,16 @@ func openJournal(path string, memory *ledger, logger *slog.Logger) (_ *journal, 
 	return j, j.openFile(whole)
 }
 
-func lockFile(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		return file, nil
-	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
+func lockFile(path string) (*flock.Flock, error) {
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	locked, err := lock.TryLock()
+	if err == nil && !locked {
 		err = ErrJournalBusy
 	}
-	return nil, errors.Join(err, file.Close())
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
 }
 
 // read fills the ledger, and returns the number of lines and the length of the
@@ -203,10 +200,11 @@ func encode(entries []entry) ([]byte, error) {
 // close lets other processes in.
 func (j *journal) close() error {
 	var errs []error
-	for _, file := range []*os.File{j.file, j.lock} {
-		if file != nil {
-			errs = append(errs, file.Close())
-		}
+	if j.file != nil {
+		errs = append(errs, j.file.Close())
+	}
+	if j.lock != nil {
+		errs = append(errs, j.lock.Close())
 	}
 	return errors.Join(errs...)
 }

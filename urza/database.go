@@ -4,15 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/pressly/goose/v3"
 	gooseDatabase "github.com/pressly/goose/v3/database"
-	"golang.org/x/sys/unix"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
@@ -66,17 +68,16 @@ func prepareSQLite(ctx context.Context, db *sql.DB, file string) error {
 	return checkTable(ctx, db, selectRows)
 }
 
+// lockRetry is the pause before the lock of another process is asked for again.
+const lockRetry = 20 * time.Millisecond
+
 // migrateSQLite brings the tables up to date, one process at a time.
 func migrateSQLite(ctx context.Context, db *sql.DB, lockFile string) error {
-	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
+	lock := flock.New(lockFile, flock.SetPermissions(0o644))
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("migration lock: %w", err)
-	}
-	return migrate(ctx, db, gooseDatabase.DialectSQLite3)
+	return errors.Join(migrate(ctx, db, gooseDatabase.DialectSQLite3), lock.Close())
 }
 
 // migrate applies the migrations that all databases share, and those given for one.

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
 // drainNotice is how long readiness is off before the first worker stops.
@@ -49,7 +50,7 @@ func (s *Service) steps() []supervise.Step {
 // that an operator can watch the boot.
 func (s *Service) openHouse(ctx context.Context) error {
 	s.logger.Info("settings", "settings", s.settings)
-	lock, err := lockDataDir(s.settings.Weatherlight.DataDir)
+	lock, err := datadir.Take(s.settings.Weatherlight.DataDir)
 	if err != nil {
 		return err
 	}

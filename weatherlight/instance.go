@@ -2,30 +2,25 @@ package weatherlight
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
-
-// ownerFile holds the random name of a data folder: it tells an instance that
-// starts again from another one that was given the same name.
-const ownerFile = "instance-id"
 
 func (s *Service) instance() string { return s.settings.Weatherlight.Instance }
 
 // joinFleet takes this instance's place among the others. Its name must be its
 // own: two consumers of one name would take each other's messages.
 func (s *Service) joinFleet(ctx context.Context) error {
-	owner, err := folderID(s.settings.Weatherlight.DataDir)
+	owner, err := datadir.Name(s.settings.Weatherlight.DataDir)
 	if err != nil {
 		return err
 	}
@@ -54,31 +49,6 @@ func (s *Service) inheritFrom(instance string) {
 // leaveFleet gives this instance's place up.
 func (s *Service) leaveFleet(ctx context.Context) error {
 	return errors.Join(s.supervisor.StopWorker(ctx, workerFleet), s.fleet.leave(ctx))
-}
-
-// folderID reads the name of the data folder, and gives it one the first time.
-func folderID(dir string) (string, error) {
-	id, err := readFolderID(dir)
-	if err != nil || id != "" {
-		return id, err
-	}
-	id = rand.Text()
-	if err := os.WriteFile(filepath.Join(dir, ownerFile), []byte(id+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("name the data folder: %w", err)
-	}
-	return id, nil
-}
-
-// readFolderID is empty for a folder without a name, or with one that was torn.
-func readFolderID(dir string) (string, error) {
-	content, err := os.ReadFile(filepath.Join(dir, ownerFile)) //nolint:gosec // in our own folder
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the name of the data folder: %w", err)
-	}
-	if words := strings.Fields(string(content)); len(words) == 1 {
-		return words[0], nil
-	}
-	return "", nil
 }
 
 // libraryID names the kernel library: instances of one database share it, and a

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/esper-lite/weatherlight/oona/outbox"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
 func (p *preflight) policies(context.Context) Check {
@@ -33,7 +34,7 @@ func (p *preflight) dataFolder(ctx context.Context) Check {
 // tryDataFiles asks whether what an earlier start left in the data folder can be
 // read.
 func tryDataFiles(ctx context.Context, dir string) error {
-	_, err := readFolderID(dir)
+	_, err := datadir.ReadName(dir)
 	return errors.Join(err,
 		outbox.Check(ctx, filepath.Join(dir, outboxFile)))
 }

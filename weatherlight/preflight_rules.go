@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
 const (
@@ -67,7 +68,7 @@ func tryDataDir(dir string) error {
 	if err := tryFolder("data folder", dir); err != nil {
 		return err
 	}
-	return tryLock(dir)
+	return datadir.Try(dir)
 }
 
 // tryFolder asks whether a folder could be written to. It makes nothing: a folder

@@ -21,6 +21,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -54,7 +55,7 @@ type Service struct {
 
 	// The parts below are set by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
-	lock        *dataLock
+	lock        *datadir.Lock
 	http        *httpserver.Worker // nil when it is off
 	broker      *broker.Broker
 	bus         *oona.Client

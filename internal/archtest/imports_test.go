@@ -36,6 +36,7 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/shmsignal": {"leyline"},
+	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona"},
 	"weatherlight/internal/control": {
 		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "weatherlight/internal/runrecord",

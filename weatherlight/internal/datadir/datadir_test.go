@@ -1,4 +1,4 @@
-package weatherlight
+package datadir
 
 import (
 	"errors"
@@ -10,12 +10,12 @@ import (
 
 func TestSecondServiceOnOneFolderIsToldWhoHasIt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	first, err := lockDataDir(dir)
+	first, err := Take(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // A refused holder must not spoil what the first wrote.
-		_, err = lockDataDir(dir)
+		_, err = Take(dir)
 		var inUse *InUseError
 		if !errors.As(err, &inUse) || inUse.PID != os.Getpid() || inUse.Dir != dir {
 			t.Fatalf("second lock = %v, want InUseError of process %d", err, os.Getpid())
@@ -24,7 +24,7 @@ func TestSecondServiceOnOneFolderIsToldWhoHasIt(t *testing.T) {
 	if err := first.Release(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := lockDataDir(dir)
+	second, err := Take(dir)
 	if err != nil {
 		t.Fatalf("after the release: %v", err)
 	}
@@ -38,7 +38,7 @@ func TestServiceThatWasKilledLeavesNoStaleLock(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, lockFile), []byte("4194304999999999999999\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := lockDataDir(dir)
+	lock, err := Take(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,21 +53,21 @@ func TestServiceThatWasKilledLeavesNoStaleLock(t *testing.T) {
 
 func TestLockWithoutReadablePidStillSaysWhichFolder(t *testing.T) {
 	dir := t.TempDir()
-	lock, err := lockDataDir(dir)
+	lock, err := Take(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lock.file.Truncate(0); err != nil {
+	if err := os.Truncate(filepath.Join(dir, lockFile), 0); err != nil {
 		t.Fatal(err)
 	}
-	_, err = lockDataDir(dir)
+	_, err = Take(dir)
 	if want := "data folder " + dir + " is in use by another Weatherlight"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %q", err, want)
 	}
 	if err := lock.Release(); err != nil {
 		t.Error(err)
 	}
-	var none *dataLock
+	var none *Lock
 	if err := none.Release(); err != nil {
 		t.Errorf("release of nothing: %v", err)
 	}
@@ -78,7 +78,7 @@ func TestDataFolderThatCannotBeMadeIsNamed(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := lockDataDir(filepath.Join(file, "data"))
+	_, err := Take(filepath.Join(file, "data"))
 	if err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("error %v does not name %s", err, file)
 	}
