@@ -9,7 +9,7 @@ LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run build portable test race e2e bench bench-smoke chaos fuzz lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
+.PHONY: help demo run build portable test race e2e bench bench-smoke chaos fuzz check lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,11 @@ e2e: ## drive the built commands from outside, with a real Redis
 
 fuzz: ## fuzz each target for FUZZTIME (30s, or a number of inputs: 20000x)
 	@tools/fuzz.sh $(FUZZTIME)
+
+check: fmt-check ## what a commit should pass, in less than a minute
+	$(GO) vet ./...
+	$(LINT) run --new-from-rev=HEAD
+	$(GO) test ./internal/archtest ./kasmina/... ./kernel ./leyline ./settings ./signing ./tamiyo ./telemetry ./trainer
 
 lint: ## run the linter
 	$(LINT) run
