@@ -1,6 +1,10 @@
 package urza
 
-import "time"
+import (
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
 
 // Metrics is a snapshot under the prototype's names, which its summary packet
 // prefixes with "urza.library.". After them come our own: artifacts_missing,
@@ -25,7 +29,7 @@ func (l *Library) Metrics() map[string]float64 {
 		"slow_queries":       float64(b.slowQueries.Load()),
 		"breaker_open_total": float64(b.opened.Load()),
 		"breaker_denied":     float64(b.denied.Load()),
-		"breaker_state":      float64(b.state()),
+		"breaker_state":      float64(l.Breaker()),
 		"conservative_mode":  indicator(b.conservative.Load()),
 
 		"artifacts_missing":     float64(c.missing.Load()),
@@ -46,3 +50,6 @@ func indicator(on bool) float64 {
 	}
 	return 0
 }
+
+// Breaker is the circuit of the catalogue: open while the database does not answer.
+func (l *Library) Breaker() leyline.CircuitBreakerState { return l.breaker.state() }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -72,40 +71,6 @@ func TestScrapeShowsEveryPointOnce(t *testing.T) {
 	}
 	if err := r.stop(t); err != nil {
 		t.Error(err)
-	}
-}
-
-// fixedPoints is a collector of given points, as the service's is of its own.
-type fixedPoints []point
-
-func (fixedPoints) Describe(chan<- *prometheus.Desc) {}
-
-func (f fixedPoints) Collect(metrics chan<- prometheus.Metric) {
-	newCollector(nil).collectPoints(f, metrics)
-}
-
-func TestOneNameWithTwoSetsOfLabelsDoesNotBreakTheScrape(t *testing.T) {
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(fixedPoints{
-		{name: "kasmina.seeds", value: 1},
-		{name: "kasmina.seeds", value: 2, labels: []string{"stage", "TRAINING"}},
-		{name: "kasmina.seeds", value: 3, labels: []string{"stage", "BLENDING", "seed", "s"}},
-		{name: "kasmina.seeds", value: 4, labels: []string{"stage", "TRAINING"}}, // twice
-		{name: "kasmina-seeds", value: 5},                                        // the same name on this page
-		{name: "odd", value: 6, labels: []string{"a.b", "\xff", "9", "x"}},
-		{name: "broken", value: 7, labels: []string{"same", "1", "same", "2"}},
-		{name: "", value: 8},
-	})
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatalf("the scrape fails: %v", err)
-	}
-	count := map[string]int{}
-	for _, family := range families {
-		count[family.GetName()] = len(family.GetMetric())
-	}
-	if count["kasmina_seeds"] != 3 || count["odd"] != 1 {
-		t.Errorf("series %v", count)
 	}
 }
 

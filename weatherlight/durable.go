@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // outboxFile is the name of the outbox inside the data folder.
@@ -97,14 +98,14 @@ func (s *Service) setAside(packet *leyline.TelemetryPacket) bool {
 }
 
 // outboxPoints tell what waits for the bus.
-func (s *Service) outboxPoints(ctx context.Context) []point {
+func (s *Service) outboxPoints(ctx context.Context) []metrics.Point {
 	waiting, refused, err := s.outbox.Waiting(ctx)
 	if err != nil {
 		return nil // A snapshot without it is better than none.
 	}
-	return []point{
-		{name: "weatherlight.outbox.waiting", value: float64(waiting), unit: "count"},
-		{name: "weatherlight.outbox.refused", value: float64(refused), unit: "count"},
+	return []metrics.Point{
+		{Name: "weatherlight.outbox.waiting", Value: float64(waiting), Unit: "count"},
+		{Name: "weatherlight.outbox.refused", Value: float64(refused), Unit: "count"},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -144,23 +145,23 @@ func (e *emergencyWatch) Telemetry(_ context.Context, packet *leyline.TelemetryP
 
 // points are the counters so far, in the order of the prototype's table. Those
 // that never counted are left out, as it does.
-func (e *emergencyWatch) points() []point {
+func (e *emergencyWatch) points() []metrics.Point {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var points []point
+	var points []metrics.Point
 	if e.detections > 0 {
 		points = append(points,
-			point{name: "weatherlight.emergency.detections_total", value: float64(e.detections), unit: "count"},
-			point{name: "weatherlight.emergency.last_detect_ms_ago", value: sinceMs(e.lastAt), unit: "ms"},
-			point{name: "weatherlight.emergency.last_level", value: float64(e.lastLevel), unit: "count"})
+			metrics.Point{Name: "weatherlight.emergency.detections_total", Value: float64(e.detections), Unit: "count"},
+			metrics.Point{Name: "weatherlight.emergency.last_detect_ms_ago", Value: sinceMs(e.lastAt), Unit: "ms"},
+			metrics.Point{Name: "weatherlight.emergency.last_level", Value: float64(e.lastLevel), Unit: "count"})
 	}
 	if e.packets > 0 {
-		points = append(points, point{name: "weatherlight.emergency.telemetry_total", value: float64(e.packets), unit: "count"})
+		points = append(points, metrics.Point{Name: "weatherlight.emergency.telemetry_total", Value: float64(e.packets), Unit: "count"})
 	}
 	if e.tamiyo > 0 {
 		points = append(points,
-			point{name: "weatherlight.emergency.tamiyo_total", value: float64(e.tamiyo), unit: "count"},
-			point{name: "weatherlight.emergency.tamiyo_last_ms_ago", value: sinceMs(e.tamiyoAt), unit: "ms"})
+			metrics.Point{Name: "weatherlight.emergency.tamiyo_total", Value: float64(e.tamiyo), Unit: "count"},
+			metrics.Point{Name: "weatherlight.emergency.tamiyo_last_ms_ago", Value: sinceMs(e.tamiyoAt), Unit: "ms"})
 	}
 	return points
 }

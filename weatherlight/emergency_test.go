@@ -42,7 +42,7 @@ func (w *watched) signal(t *testing.T, signal *leyline.EmergencySignal) {
 func (w *watched) points() map[string]float64 {
 	found := map[string]float64{}
 	for _, p := range w.emergencyWatch.points() {
-		found[p.name] = p.value
+		found[p.Name] = p.Value
 	}
 	return found
 }
@@ -121,7 +121,7 @@ func TestEmergencyPacketSaysWhatTheDashboardsRead(t *testing.T) {
 	signal.TriggeredAt = timestamppb.New(time.Now().Add(-time.Second))
 	w.signal(t, signal)
 	packet := w.packets[0]
-	got := metrics(packet)
+	got := metricsOf(packet)
 	if latency := got["weatherlight.emergency.latency_ms"]; latency < 1000 || latency > 60_000 {
 		t.Errorf("latency %v ms by the wall clock", latency)
 	}
@@ -157,7 +157,7 @@ func TestSharedEmergencyHasItsOriginAndADefaultReason(t *testing.T) {
 	if diff := cmp.Diff(want, w.packets[0].GetEvents()[0].GetAttributes()); diff != "" {
 		t.Error("attributes (-want +got):", diff)
 	}
-	if got := metrics(w.packets[0])["weatherlight.emergency.latency_ms"]; got != 3 {
+	if got := metricsOf(w.packets[0])["weatherlight.emergency.latency_ms"]; got != 3 {
 		t.Errorf("latency %v ms", got)
 	}
 	if w.reason() != "shared_signal" {
@@ -176,7 +176,7 @@ func TestRollbackPacketsAreToldApart(t *testing.T) {
 			t.Errorf("id %q", packet.GetPacketId())
 		}
 	}
-	if diff := cmp.Diff(map[string]float64{"weatherlight.rollback.deadline_latency_ms": 4}, metrics(first)); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"weatherlight.rollback.deadline_latency_ms": 4}, metricsOf(first)); diff != "" {
 		t.Error("metrics (-want +got):", diff)
 	}
 	event, health := first.GetEvents()[0], first.GetSystemHealth()

@@ -186,13 +186,13 @@ func TestForgeTellsOfItselfOnce(t *testing.T) {
 	urgent := listen(t, observer, onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
 	eventually(t, "the last summary is heard", func() bool {
 		return slices.ContainsFunc(summaries(ordinary), func(packet *leyline.TelemetryPacket) bool {
-			return metrics(packet)["weatherlight.worker."+workerPrefetch+".running"] == 0
+			return metricsOf(packet)["weatherlight.worker."+workerPrefetch+".running"] == 0
 		})
 	})
 	told := []map[string]float64{}
 	for _, packet := range slices.Concat(ordinary.packets(), urgent.packets()) {
 		if packet.GetSourceSubsystem() == "tezzeret" {
-			told = append(told, metrics(packet))
+			told = append(told, metricsOf(packet))
 		}
 	}
 	if len(told) != 1 {

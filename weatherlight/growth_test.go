@@ -42,7 +42,7 @@ func TestEmergencyOfSharedMemoryReachesTheOrdersOfARun(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the notice is told of", func() bool {
-		return metrics(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"] == 1
+		return metricsOf(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"] == 1
 	})
 	if err := os.WriteFile(path, shmsignaltest.Emergency(byte(halt), 100_000, "smoke"), 0o600); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestEmergencyOfSharedMemoryReachesTheOrdersOfARun(t *testing.T) {
 	}
 	eventually(t, "the trainer is halted", func() bool { g.graft.Apply(); return g.graft.Halted() })
 	// It came to the bus by us, and back: that is one emergency, not two.
-	if told := metrics(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; told != 2 {
+	if told := metricsOf(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; told != 2 {
 		t.Errorf("%v emergencies are counted, there were a notice and a halt", told)
 	}
 	if view := g.view(); view.Kasmina.LastOrder != 1 || view.Kasmina.Emergency != halt.String() {

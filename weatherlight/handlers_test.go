@@ -48,7 +48,7 @@ func TestForgedCommandIsSetAsideAndTheNextIsObeyed(t *testing.T) {
 	if got := g.stage("seed-0"); got != leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN {
 		t.Errorf("the forged command made a seed in %s", got)
 	}
-	deadLetters := func() float64 { return metrics(g.summaryPacket(t.Context()))["oona.dead_letter_total"] }
+	deadLetters := func() float64 { return metricsOf(g.summaryPacket(t.Context()))["oona.dead_letter_total"] }
 	eventually(t, "the forged command is counted", func() bool { return deadLetters() > 0 })
 	want := []oona.Drop{{Reason: "permanent", Stream: "oona.normal", Count: 1}}
 	if got := g.bus.Drops(); deadLetters() != 1 || !slices.Equal(got, want) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // severity says how much of the service an alarm concerns.
@@ -161,15 +163,15 @@ func (b *alarmBook) alarms() []Alarm {
 }
 
 // points count the raised alarms of each condition: 0 is well.
-func (b *alarmBook) points() []point {
+func (b *alarmBook) points() []metrics.Point {
 	count := make(map[string]int)
 	for _, alarm := range b.alarms() {
 		count[alarm.Name]++
 	}
-	points := make([]point, len(b.conditions))
+	points := make([]metrics.Point, len(b.conditions))
 	for i, c := range b.conditions {
-		points[i] = point{
-			name: "weatherlight.alarm", value: float64(count[c.name]), unit: "count", labels: []string{"alarm", c.name},
+		points[i] = metrics.Point{
+			Name: "weatherlight.alarm", Value: float64(count[c.name]), Unit: "count", Labels: []string{"alarm", c.name},
 		}
 	}
 	return points

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const (
@@ -74,7 +75,7 @@ func (h *healthWatch) alarms() []Alarm {
 	return h.book.alarms()
 }
 
-func (h *healthWatch) points() []point {
+func (h *healthWatch) points() []metrics.Point {
 	if h == nil {
 		return nil
 	}
@@ -85,7 +86,7 @@ func (h *healthWatch) points() []point {
 func (s *Service) newHealthWatch() *healthWatch {
 	workers := &workerSensor{status: s.supervisor.Status, restarts: make(map[string]int)}
 	dropped := &riseSensor{count: s.droppedPackets}
-	chores := &riseSensor{count: s.failedChores}
+	chores := &riseSensor{count: s.chores.failures}
 	refused := &riseSensor{count: s.refusedMessages}
 	sensors := []sensor{
 		{alarmDiskFull, s.lookAtDisks},
@@ -174,16 +175,6 @@ func (s *Service) refusedMessages() map[string]int64 {
 	for _, drop := range s.bus.Drops() {
 		if _, counted := counts[drop.Reason]; counted {
 			counts[drop.Reason] += drop.Count
-		}
-	}
-	return counts
-}
-
-func (s *Service) failedChores() map[string]int64 {
-	counts := make(map[string]int64)
-	for _, p := range s.chores.points() {
-		if p.name == "weatherlight.housekeeping.failures_total" && len(p.labels) > 1 {
-			counts[p.labels[1]] = int64(p.value)
 		}
 	}
 	return counts

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // errElsewhere says that another instance does a chore.
@@ -83,22 +84,33 @@ func (h *housekeeper) record(i int, result map[string]float64, err error, took t
 	}
 }
 
-// points report every chore's runs, failures, duration and last result.
-func (h *housekeeper) points() []point {
+// failures are how often each chore failed.
+func (h *housekeeper) failures() map[string]int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var points []point
+	counts := make(map[string]int64, len(h.chores))
+	for i, chore := range h.chores {
+		counts[chore.name] = h.states[i].failures
+	}
+	return counts
+}
+
+// points report every chore's runs, failures, duration and last result.
+func (h *housekeeper) points() []metrics.Point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var points []metrics.Point
 	for i, chore := range h.chores {
 		state := h.states[i]
 		label := []string{"chore", chore.name}
 		points = append(points,
-			point{name: "weatherlight.housekeeping.runs_total", value: float64(state.runs), unit: "count", labels: label},
-			point{name: "weatherlight.housekeeping.failures_total", value: float64(state.failures), unit: "count", labels: label},
-			point{name: "weatherlight.housekeeping.duration_ms", value: state.took.Seconds() * 1e3, unit: "ms", labels: label})
+			metrics.Point{Name: "weatherlight.housekeeping.runs_total", Value: float64(state.runs), Unit: "count", Labels: label},
+			metrics.Point{Name: "weatherlight.housekeeping.failures_total", Value: float64(state.failures), Unit: "count", Labels: label},
+			metrics.Point{Name: "weatherlight.housekeeping.duration_ms", Value: state.took.Seconds() * 1e3, Unit: "ms", Labels: label})
 		for _, name := range sortedNames(state.result) {
-			points = append(points, point{
-				name: "weatherlight.housekeeping.result", value: state.result[name], unit: "count",
-				labels: []string{"chore", chore.name, "item", name},
+			points = append(points, metrics.Point{
+				Name: "weatherlight.housekeeping.result", Value: state.result[name], Unit: "count",
+				Labels: []string{"chore", chore.name, "item", name},
 			})
 		}
 	}

@@ -17,11 +17,11 @@ import (
 func chorePoints(h *housekeeper) map[string]float64 {
 	found := map[string]float64{}
 	for _, p := range h.points() {
-		key := p.name + "/" + p.labels[1]
-		if len(p.labels) == 4 {
-			key += "/" + p.labels[3]
+		key := p.Name + "/" + p.Labels[1]
+		if len(p.Labels) == 4 {
+			key += "/" + p.Labels[3]
 		}
-		found[key] = p.value
+		found[key] = p.Value
 	}
 	return found
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 func (s *Service) routes(listener net.Addr) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(newCollector(s))
+	registry.MustRegister(metrics.NewCollector(seriesTable(), s.measure))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)

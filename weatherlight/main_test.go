@@ -226,7 +226,7 @@ func payloads[M proto.Message](l *listener) []M {
 }
 
 // metrics are the points of a packet by name; labels follow the name.
-func metrics(packet *leyline.TelemetryPacket) map[string]float64 {
+func metricsOf(packet *leyline.TelemetryPacket) map[string]float64 {
 	found := make(map[string]float64)
 	for _, point := range packet.GetMetrics() {
 		found[point.GetName()] = point.GetValue()

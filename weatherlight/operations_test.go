@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 var update = stdflag.Bool("update", false, "write the tables of docs/operations.md")
@@ -42,14 +43,14 @@ func TestOperationsPageListsEveryPointOfAPacket(t *testing.T) {
 	wantOnPage(t, "points of packets", tableOf(packetSeries()))
 }
 
-func tableOf(rows []seriesRow) string {
+func tableOf(rows []telemetry.Series) string {
 	table := "| series | kind | unit | meaning |\n| --- | --- | --- | --- |\n"
 	for _, row := range rows {
-		name := row.name
-		if row.labels != "" {
-			name += "{" + row.labels + "}"
+		name := row.Name
+		if row.Labels != "" {
+			name += "{" + row.Labels + "}"
 		}
-		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, row.kind, row.unit, row.meaning)
+		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, row.Kind, row.Unit, row.Meaning)
 	}
 	return table
 }

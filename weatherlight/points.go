@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -19,29 +21,24 @@ const deadLetters = "oona.deadletter"
 // partial, it does not hold it up.
 const busMetricsTimeout = time.Second
 
-// point is one measurement. The summary packet and /metrics are both made from
-// the same list of points.
-type point struct {
-	name  string
-	value float64
-	unit  string
-	// labels are pairs of attribute name and text.
-	labels []string
-	// series, when set, is the name on /metrics, with seriesLabels: the
-	// packet's name then holds the label in itself, as its readers expect.
-	series       string
-	seriesLabels []string
-}
-
 // series are the points of /metrics. Kasmina's are among them, which on the bus
 // travel in its own packets.
-func (s *Service) series(ctx context.Context) []point {
+func (s *Service) series(ctx context.Context) []metrics.Point {
 	return append(s.points(ctx), s.seedPoints()...)
+}
+
+// measure is what a scrape shows. Before the boot is over there is nothing to measure.
+func (s *Service) measure() ([]metrics.Point, []oona.Histogram) {
+	if !s.booted.Load() {
+		return nil, nil
+	}
+	// A collector carries no context; busPoints bounds what it asks.
+	return s.series(context.Background()), s.bus.Histograms()
 }
 
 // points measures everything of the summary packet at once. What cannot be asked is
 // left out.
-func (s *Service) points(ctx context.Context) []point {
+func (s *Service) points(ctx context.Context) []metrics.Point {
 	points := s.workerPoints()
 	points = append(points, s.libraryPoints()...)
 	points = append(points, s.busPoints(ctx)...)
@@ -51,7 +48,7 @@ func (s *Service) points(ctx context.Context) []point {
 	points = append(points, signalPoints(skipped, "weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
 	points = append(points, s.catalogPoints()...)
-	points = append(points, prefixed("", s.reports.Metrics(), noUnit)...)
+	points = append(points, metrics.Prefixed("", s.reports.Metrics(), nil)...)
 	points = append(points, s.telemetryPoints()...)
 	points = append(points, s.tamiyo.points()...)
 	points = append(points, s.health.points()...)
@@ -60,17 +57,17 @@ func (s *Service) points(ctx context.Context) []point {
 	return append(points, s.chores.points()...)
 }
 
-func (s *Service) workerPoints() []point {
+func (s *Service) workerPoints() []metrics.Point {
 	health := s.workerHealth()
-	points := []point{
-		{name: "weatherlight.tasks.running", value: float64(health.running), unit: "count"},
-		{name: "weatherlight.tasks.backing_off", value: float64(health.backingOff), unit: "count"},
-		{name: "weatherlight.uptime_s", value: time.Since(s.begun).Seconds(), unit: "seconds"},
-		{name: "weatherlight.restarts_total", value: float64(health.restarts), unit: "count"},
+	points := []metrics.Point{
+		{Name: "weatherlight.tasks.running", Value: float64(health.running), Unit: "count"},
+		{Name: "weatherlight.tasks.backing_off", Value: float64(health.backingOff), Unit: "count"},
+		{Name: "weatherlight.uptime_s", Value: time.Since(s.begun).Seconds(), Unit: "seconds"},
+		{Name: "weatherlight.restarts_total", Value: float64(health.restarts), Unit: "count"},
 	}
 	if !health.lastErrorAt.IsZero() {
 		at := float64(health.lastErrorAt.UnixMilli()) / 1e3
-		points = append(points, point{name: "weatherlight.last_error_ts", value: at, unit: "unix_s"})
+		points = append(points, metrics.Point{Name: "weatherlight.last_error_ts", Value: at, Unit: "unix_s"})
 	}
 	for _, worker := range health.workers {
 		points = append(points, workerStatusPoints(worker)...)
@@ -78,14 +75,14 @@ func (s *Service) workerPoints() []point {
 	return points
 }
 
-func workerStatusPoints(worker supervise.Status) []point {
-	measure := func(what, unit string, value float64) point {
-		return point{
-			name: "weatherlight.worker." + worker.Name + "." + what, value: value, unit: unit,
-			series: "weatherlight_worker_" + what, seriesLabels: []string{"worker", worker.Name},
+func workerStatusPoints(worker supervise.Status) []metrics.Point {
+	measure := func(what, unit string, value float64) metrics.Point {
+		return metrics.Point{
+			Name: "weatherlight.worker." + worker.Name + "." + what, Value: value, Unit: unit,
+			Series: "weatherlight_worker_" + what, SeriesLabels: []string{"worker", worker.Name},
 		}
 	}
-	points := []point{
+	points := []metrics.Point{
 		measure("running", "bool", flag(worker.State == supervise.Running)),
 		measure("restarts", "count", float64(worker.Restarts)),
 	}
@@ -95,79 +92,68 @@ func workerStatusPoints(worker supervise.Status) []point {
 	return points
 }
 
-func (s *Service) libraryPoints() []point {
-	points := prefixed("urza.prefetch.", s.prefetcher.Metrics(), func(name string) string {
+func (s *Service) libraryPoints() []metrics.Point {
+	points := metrics.Prefixed("urza.prefetch.", s.prefetcher.Metrics(), func(name string) string {
 		if strings.HasSuffix(name, "_ms") {
 			return "ms"
 		}
 		return "count"
 	})
-	return append(points, prefixed("urza.library.", s.library.Metrics(), noUnit)...)
+	return append(points, metrics.Prefixed("urza.library.", s.library.Metrics(), nil)...)
 }
 
-func (s *Service) busPoints(ctx context.Context) []point {
+func (s *Service) busPoints(ctx context.Context) []metrics.Point {
 	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
 	defer cancel()
 	// A bus that is down gives its own counters and leaves the depths out; the
 	// error is told by the breaker's state and by the workers.
-	metrics, err := s.bus.Metrics(ctx)
-	points := prefixed("oona.", metrics, noUnit)
-	points = append(points, point{name: "oona.metrics_complete", value: flag(err == nil), unit: "bool"})
+	figures, err := s.bus.Metrics(ctx)
+	points := metrics.Prefixed("oona.", figures, nil)
+	points = append(points, metrics.Point{Name: "oona.metrics_complete", Value: flag(err == nil), Unit: "bool"})
 	for _, drop := range s.bus.Drops() {
-		points = append(points, point{
-			name: "oona.refused_total", value: float64(drop.Count), unit: "count",
-			labels: []string{"reason", drop.Reason, "stream", drop.Stream},
+		points = append(points, metrics.Point{
+			Name: "oona.refused_total", Value: float64(drop.Count), Unit: "count",
+			Labels: []string{"reason", drop.Reason, "stream", drop.Stream},
 		})
 	}
 	return points
 }
 
-func (s *Service) forgePoints() []point { return prefixed("", s.forge.Metrics(), noUnit) }
+func (s *Service) forgePoints() []metrics.Point { return metrics.Prefixed("", s.forge.Metrics(), nil) }
 
-func (s *Service) seedPoints() []point {
-	points := []point{
-		{name: "kasmina.record.conflicts_total", value: float64(s.runs.Conflicts()), unit: "count"},
-		{name: "kasmina.record.recovered_total", value: float64(s.runs.Recovered()), unit: "count"},
+func (s *Service) seedPoints() []metrics.Point {
+	points := []metrics.Point{
+		{Name: "kasmina.record.conflicts_total", Value: float64(s.runs.Conflicts()), Unit: "count"},
+		{Name: "kasmina.record.recovered_total", Value: float64(s.runs.Recovered()), Unit: "count"},
 	}
 	for _, measured := range s.runs.Counters().Points() {
-		points = append(points, point{
-			name: measured.GetName(), value: measured.GetValue(), unit: measured.GetUnit(),
-			labels: pairs(measured.GetAttributes()),
+		points = append(points, metrics.Point{
+			Name: measured.GetName(), Value: measured.GetValue(), Unit: measured.GetUnit(),
+			Labels: pairs(measured.GetAttributes()),
 		})
 	}
 	return points
 }
 
-func (s *Service) telemetryPoints() []point {
-	points := []point{
-		{name: "weatherlight.telemetry.dropped_total", value: float64(s.telemetry.dropped.Load()), unit: "count"},
-		{name: "weatherlight.telemetry.publish_failures_total", value: float64(s.telemetry.failed.Load()), unit: "count"},
+func (s *Service) telemetryPoints() []metrics.Point {
+	points := []metrics.Point{
+		{Name: "weatherlight.telemetry.dropped_total", Value: float64(s.telemetry.dropped.Load()), Unit: "count"},
+		{Name: "weatherlight.telemetry.publish_failures_total", Value: float64(s.telemetry.failed.Load()), Unit: "count"},
 	}
 	if count := s.telemetry.droppedOfSeeds.Load(); count > 0 {
-		points = append(points, point{name: "kasmina.telemetry.dropped_total", value: float64(count), unit: "count"})
+		points = append(points, metrics.Point{Name: "kasmina.telemetry.dropped_total", Value: float64(count), Unit: "count"})
 	}
 	for number := range s.telemetry.byPriority {
 		if count := s.telemetry.byPriority[number].Load(); count > 0 {
 			priority := leyline.MessagePriority(number).String()
-			points = append(points, point{
-				name: "weatherlight.telemetry.published_total", value: float64(count), unit: "count",
-				labels: []string{"priority", priority},
+			points = append(points, metrics.Point{
+				Name: "weatherlight.telemetry.published_total", Value: float64(count), Unit: "count",
+				Labels: []string{"priority", priority},
 			})
 		}
 	}
 	return points
 }
-
-// prefixed turns named figures into points, in the order of their names.
-func prefixed(prefix string, figures map[string]float64, unit func(string) string) []point {
-	points := make([]point, 0, len(figures))
-	for _, name := range sortedNames(figures) {
-		points = append(points, point{name: prefix + name, value: figures[name], unit: unit(name)})
-	}
-	return points
-}
-
-func noUnit(string) string { return "" }
 
 func flag(set bool) float64 {
 	if set {
@@ -187,14 +173,14 @@ func pairs(attributes map[string]string) []string {
 }
 
 // points tell who leads.
-func (f *fleet) points() []point {
+func (f *fleet) points() []metrics.Point {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return []point{
-		{name: "weatherlight.leader", value: flag(f.token != 0), unit: "bool"},
-		{name: "weatherlight.leader.token", value: float64(f.token), unit: "count"},
-		{name: "weatherlight.leader.takeovers_total", value: float64(f.takeovers), unit: "count"},
-		{name: "weatherlight.lease.failures_total", value: float64(f.failures), unit: "count"},
-		{name: "weatherlight.instances", value: float64(len(f.members)), unit: "count"},
+	return []metrics.Point{
+		{Name: "weatherlight.leader", Value: flag(f.token != 0), Unit: "bool"},
+		{Name: "weatherlight.leader.token", Value: float64(f.token), Unit: "count"},
+		{Name: "weatherlight.leader.takeovers_total", Value: float64(f.takeovers), Unit: "count"},
+		{Name: "weatherlight.lease.failures_total", Value: float64(f.failures), Unit: "count"},
+		{Name: "weatherlight.instances", Value: float64(len(f.members)), Unit: "count"},
 	}
 }

@@ -194,11 +194,11 @@ func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
 	service := &Service{telemetry: queue}
 	got := map[string]float64{}
 	for _, p := range service.telemetryPoints() {
-		key := p.name
-		if len(p.labels) == 2 {
-			key = p.labels[1]
+		key := p.Name
+		if len(p.Labels) == 2 {
+			key = p.Labels[1]
 		}
-		got[key] = p.value
+		got[key] = p.Value
 	}
 	want := map[string]float64{
 		"weatherlight.telemetry.dropped_total": 0, "weatherlight.telemetry.publish_failures_total": 0,

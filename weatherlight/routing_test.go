@@ -145,7 +145,7 @@ func TestObserverReadsEveryPacketOnce(t *testing.T) {
 			t.Errorf("%s of %s was read twice", packet.GetPacketId(), packet.GetSourceSubsystem())
 		}
 	}
-	if got := metrics(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; got != 1 {
+	if got := metricsOf(g.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; got != 1 {
 		t.Errorf("%v detections of one emergency that was sent twice and reported once", got)
 	}
 	if err := g.stop(t); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // permitBlueprint puts the controller's choice through the catalogue, which counts
@@ -26,4 +27,6 @@ func (s *Service) permitBlueprint(ctx context.Context, id string) error {
 	return err
 }
 
-func (s *Service) catalogPoints() []point { return prefixed("", s.catalog.Metrics(), noUnit) }
+func (s *Service) catalogPoints() []metrics.Point {
+	return metrics.Prefixed("", s.catalog.Metrics(), nil)
+}

@@ -29,7 +29,7 @@ func TestSelectionsAreCountedOnThePageAndInTheSummary(t *testing.T) {
 	if series := scrape(t, r.Service); series["karn_requests_total"] != 1 || series["karn_selection_safe"] != 1 {
 		t.Errorf("the page shows %v and %v", series["karn_requests_total"], series["karn_selection_safe"])
 	}
-	if got := metrics(r.summaryPacket(t.Context())); got["karn.requests.total"] != 1 {
+	if got := metricsOf(r.summaryPacket(t.Context())); got["karn.requests.total"] != 1 {
 		t.Errorf("the summary says %v", got["karn.requests.total"])
 	}
 	if err := r.stop(t); err != nil {

@@ -1,41 +1,22 @@
 package weatherlight
 
 import (
-	"maps"
 	"slices"
-	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/esper-lite/weatherlight/karn"
+	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
-// seriesKind is what a scraper may do with the values of a series.
-type seriesKind string
-
-const (
-	kindCounter seriesKind = "counter" // only rises; its name ends in _total
-	// kindRising only rises too. Its name, which dashboards know, is not that of a
-	// counter, so that it is typed gauge.
-	kindRising    seriesKind = "gauge, only rises"
-	kindGauge     seriesKind = "gauge" // a level, or the last of something
-	kindHistogram seriesKind = "histogram"
-)
-
-// seriesRow says what a series of /metrics is. HELP and TYPE are made from it,
-// and so is the table of docs/operations.md.
-type seriesRow struct {
-	// name is that of the series. A last part in angle brackets varies:
-	// weatherlight_tamiyo_coverage_<feature>.
-	name    string
-	labels  string // names of the labels, separated by commas
-	kind    seriesKind
-	unit    string // as in the summary packet, where that has one
-	meaning string
-}
-
-// seriesGroup is the part of the table that one subsystem has.
+// seriesGroup is the part of the table of series that one subsystem has.
 type seriesGroup struct {
 	title string
-	rows  []seriesRow
+	rows  []telemetry.Series
 }
 
 // seriesGroups is the whole table, in the order of the page.
@@ -43,69 +24,125 @@ func seriesGroups() []seriesGroup {
 	return []seriesGroup{
 		{"The service", serviceSeries()},
 		{"Signals and alarms", signalSeries()},
-		{"The bus", busSeries()},
-		{"Refusals and emergencies on the bus", emergencySeries()},
-		{"Kernel requests and the kernel library", librarySeries()},
-		{"The forge", forgeSeries()},
-		{"The blueprint catalogue", catalogSeries()},
-		{"Field reports", reportSeries()},
-		{"Seeds and commands", seedSeries()},
+		{"The bus", oona.Series()},
+		{"Kernel requests and the kernel library", urza.Series()},
+		{"The forge", tezzeret.Series()},
+		{"The blueprint catalogue", karn.Series()},
+		{"Field reports", tamiyo.Series()},
+		{"Seeds and commands", append(kasmina.Series(), recordSeries()...)},
 	}
 }
 
-// help is the HELP of a series.
-func (r seriesRow) help() string {
-	if r.unit == "" {
-		return r.meaning
+// seriesTable explains the series of /metrics.
+func seriesTable() *metrics.Table {
+	var all []telemetry.Series
+	for _, group := range seriesGroups() {
+		all = append(all, group.rows...)
 	}
-	return r.meaning + " Unit: " + r.unit + "."
+	return metrics.NewTable(all)
 }
 
-func (r seriesRow) valueType() prometheus.ValueType {
-	if r.kind == kindCounter {
-		return prometheus.CounterValue
+// packetSeries are the points that travel in packets of their own and are not on
+// /metrics. Their names are those that Nissa shows, without its label source.
+func packetSeries() []telemetry.Series {
+	own := []telemetry.Series{
+		{Name: "weatherlight_emergency_level", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Level of the emergency that the packet tells of: 1 notice, 2 elevated, 3 conservative, 4 halt."},
+		{Name: "weatherlight_emergency_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
+			Meaning: "Time from raising that emergency until it was seen. Absent when the signal had no time."},
+		{Name: "weatherlight_rollback_deadline_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
+			Meaning: "Time from raising the rollback signal until it was seen."},
 	}
-	return prometheus.GaugeValue
+	return slices.Concat(own, kasmina.PacketSeries(), tamiyo.PacketSeries())
 }
 
-// family is the part of a name before the one that varies, if one does.
-func (r seriesRow) family() (prefix string, varies bool) {
-	prefix, _, varies = strings.Cut(r.name, "<")
-	return prefix, varies
+// serviceSeries are the workers, the single jobs and what the service sends.
+func serviceSeries() []telemetry.Series {
+	return []telemetry.Series{
+		{Name: "weatherlight_uptime_s", Kind: telemetry.Gauge, Unit: "seconds", Meaning: "Time since the start."},
+		{Name: "weatherlight_tasks_running", Kind: telemetry.Gauge, Unit: "count", Meaning: "Workers that run or start."},
+		{Name: "weatherlight_tasks_backing_off", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Workers that wait after a failure or whose circuit is open; more than 0 means degraded."},
+		{Name: "weatherlight_restarts_total", Kind: telemetry.Counter, Unit: "count", Meaning: "Restarts of all workers."},
+		{Name: "weatherlight_last_error_ts", Kind: telemetry.Gauge, Unit: "unix_s",
+			Meaning: "When a worker last failed. Absent before the first failure."},
+		{Name: "weatherlight_worker_running", Labels: "worker", Kind: telemetry.Gauge, Unit: "bool",
+			Meaning: "1 while the worker runs."},
+		{Name: "weatherlight_worker_restarts", Labels: "worker", Kind: telemetry.Rising, Unit: "count",
+			Meaning: "Restarts of the worker."},
+		{Name: "weatherlight_worker_backoff_seconds", Labels: "worker", Kind: telemetry.Gauge, Unit: "seconds",
+			Meaning: "Pause that the worker makes after its failure. Absent without one."},
+		{Name: "weatherlight_leader", Kind: telemetry.Gauge, Unit: "bool",
+			Meaning: "1 while this instance does the jobs that are done once."},
+		{Name: "weatherlight_leader_token", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Fencing number of this instance's lead, higher with each leader; 0 while another leads."},
+		{Name: "weatherlight_leader_takeovers_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Times that this instance began to lead."},
+		{Name: "weatherlight_lease_failures_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Signs of life of this instance that Redis did not take in time."},
+		{Name: "weatherlight_instances", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Live instances on the bus, this one among them."},
+		{Name: "weatherlight_outbox_waiting", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Messages on disk that the bus has not taken yet."},
+		{Name: "weatherlight_outbox_refused", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Messages on disk that the bus refused for good."},
+		{Name: "weatherlight_telemetry_published_total", Labels: "priority", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Telemetry packets sent. A priority is absent before its first."},
+		{Name: "weatherlight_telemetry_publish_failures_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Telemetry packets that the bus refused for their own sake; they are lost."},
+		{Name: "weatherlight_telemetry_dropped_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Telemetry packets that found no room in the queue; they are lost."},
+		{Name: "weatherlight_housekeeping_runs_total", Labels: "chore", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Runs of the chore by this instance."},
+		{Name: "weatherlight_housekeeping_failures_total", Labels: "chore", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Runs of the chore that failed."},
+		{Name: "weatherlight_housekeeping_duration_ms", Labels: "chore", Kind: telemetry.Gauge, Unit: "ms",
+			Meaning: "Time of the chore's last run."},
+		{Name: "weatherlight_housekeeping_result", Labels: "chore,item", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "What the chore's last run came to; the list of chores has the items. Absent before the first run."},
+	}
 }
 
-// seriesIndex finds rows by the names of series.
-type seriesIndex struct {
-	exact    map[string]seriesRow
-	families map[string]seriesRow // by what their names begin with
-	prefixes []string             // of the families, the longest first
+// signalSeries are what needs somebody's eyes. The counters of signals are absent
+// before the first.
+func signalSeries() []telemetry.Series {
+	return []telemetry.Series{
+		{Name: "weatherlight_alarm", Labels: "alarm", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Alarms of this kind that are raised now; 0 is well."},
+		{Name: "weatherlight_emergency_detections_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Emergencies reported, from the bus and from shared memory, each once."},
+		{Name: "weatherlight_emergency_last_detect_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
+			Meaning: "Time since the last emergency."},
+		{Name: "weatherlight_emergency_last_level", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Level of the last emergency: 1 notice, 2 elevated, 3 conservative, 4 halt."},
+		{Name: "weatherlight_emergency_skipped_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Emergency signals of shared memory that came too soon after another; those are reported together, as one."},
+		{Name: "weatherlight_emergency_telemetry_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Urgent telemetry packets of others on the emergency stream."},
+		{Name: "weatherlight_emergency_tamiyo_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Those of them that a Tamiyo sent."},
+		{Name: "weatherlight_emergency_tamiyo_last_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
+			Meaning: "Time since the last of Tamiyo's."},
+		{Name: "weatherlight_rollback_detections_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Rollback signals of shared memory that were reported."},
+		{Name: "weatherlight_rollback_last_detect_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
+			Meaning: "Time since the last rollback signal."},
+		{Name: "weatherlight_rollback_skipped_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Rollback signals that came too soon after another; those are reported together, as one."},
+		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
+			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
+	}
 }
 
-func newSeriesIndex(groups []seriesGroup) *seriesIndex {
-	index := &seriesIndex{exact: make(map[string]seriesRow), families: make(map[string]seriesRow)}
-	for _, group := range groups {
-		for _, row := range group.rows {
-			if prefix, varies := row.family(); varies {
-				index.families[prefix] = row
-			} else {
-				index.exact[row.name] = row
-			}
-		}
+// recordSeries are what the records of runs cost.
+func recordSeries() []telemetry.Series {
+	return []telemetry.Series{
+		{Name: "kasmina_record_conflicts_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Decisions of Kasmina or Tamiyo that were made anew, " +
+				"because another instance had changed the run's record meanwhile."},
+		{Name: "kasmina_record_recovered_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Messages found in a run's record, decided on and not published, as by an instance that died, and then published."},
+		{Name: "kasmina_telemetry_dropped_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Packets of Kasmina among weatherlight_telemetry_dropped_total. Absent before the first."},
 	}
-	index.prefixes = slices.SortedFunc(maps.Keys(index.families), func(a, b string) int { return len(b) - len(a) })
-	return index
-}
-
-// row is that of a series. One without is shown all the same: a release must not
-// hide what it forgot to explain.
-func (i *seriesIndex) row(series string) (seriesRow, bool) {
-	if row, found := i.exact[series]; found {
-		return row, true
-	}
-	for _, prefix := range i.prefixes {
-		if rest, found := strings.CutPrefix(series, prefix); found && rest != "" {
-			return i.families[prefix], true
-		}
-	}
-	return seriesRow{name: series, kind: kindGauge, meaning: "Not documented."}, false
 }

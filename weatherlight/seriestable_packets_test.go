@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	trainerwire "github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // rest reports epochs in which nothing gets better, until the controller chooses to
@@ -59,7 +60,7 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 		return len(g.graft.Seeds()) == 0
 	})
 	g.report()
-	own := newSeriesIndex([]seriesGroup{{rows: packetSeries()}})
+	own := metrics.NewTable(packetSeries())
 	seen := map[string]bool{}
 	note := func(packets []*leyline.TelemetryPacket) {
 		for _, packet := range packets {
@@ -87,8 +88,8 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 		note(urgent.packets())
 		missing = nil
 		for _, row := range packetSeries() {
-			if !seen[row.name] {
-				missing = append(missing, row.name)
+			if !seen[row.Name] {
+				missing = append(missing, row.Name)
 			}
 		}
 		return len(missing) == 0
@@ -99,20 +100,20 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 }
 
 // seriesOfPoint returns the name of the row that explains a point.
-func seriesOfPoint(t *testing.T, own *seriesIndex, point *leyline.MetricPoint) string {
+func seriesOfPoint(t *testing.T, own *metrics.Table, point *leyline.MetricPoint) string {
 	t.Helper()
 	name := point.GetName()
 	if text, ofWorker := strings.CutPrefix(name, "weatherlight.worker."); ofWorker {
 		_, what, _ := strings.Cut(text, ".")
 		name = "weatherlight_worker_" + what
 	}
-	name = seriesName(name)
-	row, found := own.row(name)
+	name = metrics.SeriesName(name)
+	row, found := own.Find(name)
 	if !found {
 		row, found = documentedRow(name)
 	}
-	if !found || point.GetUnit() != "" && point.GetUnit() != row.unit {
-		t.Errorf("%s in %q: the row of %s says %q", point.GetName(), point.GetUnit(), row.name, row.unit)
+	if !found || point.GetUnit() != "" && point.GetUnit() != row.Unit {
+		t.Errorf("%s in %q: the row of %s says %q", point.GetName(), point.GetUnit(), row.Name, row.Unit)
 	}
-	return row.name
+	return row.Name
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // family is what /metrics says of all series of one name.
@@ -88,7 +89,7 @@ func everything(t *testing.T) *running {
 	exhaustEmergencies(t, r)
 	r.chores.round(t.Context())
 	eventually(t, "a telemetry packet is sent", func() bool {
-		return slices.ContainsFunc(r.telemetryPoints(), func(p point) bool { return p.name == "weatherlight.telemetry.published_total" })
+		return slices.ContainsFunc(r.telemetryPoints(), func(p metrics.Point) bool { return p.Name == "weatherlight.telemetry.published_total" })
 	})
 	return r
 }
@@ -105,8 +106,8 @@ func exhaustEmergencies(t *testing.T, r *running) {
 	}
 }
 
-func documentedRow(series string) (seriesRow, bool) {
-	return newSeriesIndex(seriesGroups()).row(series)
+func documentedRow(series string) (telemetry.Series, bool) {
+	return seriesTable().Find(series)
 }
 
 func TestEverySeriesIsDocumented(t *testing.T) {
@@ -118,22 +119,22 @@ func TestEverySeriesIsDocumented(t *testing.T) {
 			t.Errorf("no row for %s", name)
 			continue
 		}
-		seen[row.name] = true
-		if said.help == "" || said.help != row.help() {
+		seen[row.Name] = true
+		if said.help == "" || said.help != row.Help() {
 			t.Errorf("HELP of %s is %q", name, said.help)
 		}
-		if kind, _, _ := strings.Cut(string(row.kind), ","); said.kind != kind {
-			t.Errorf("TYPE of %s is %s, the row says %s", name, said.kind, row.kind)
+		if kind, _, _ := strings.Cut(string(row.Kind), ","); said.kind != kind {
+			t.Errorf("TYPE of %s is %s, the row says %s", name, said.kind, row.Kind)
 		}
 		for _, labels := range said.labels {
-			if labels != row.labels {
-				t.Errorf("%s has the labels %q, the row says %q", name, labels, row.labels)
+			if labels != row.Labels {
+				t.Errorf("%s has the labels %q, the row says %q", name, labels, row.Labels)
 			}
 		}
 	}
 	for _, row := range rows() {
-		if !seen[row.name] {
-			t.Errorf("no series of %s, though everything has happened", row.name)
+		if !seen[row.Name] {
+			t.Errorf("no series of %s, though everything has happened", row.Name)
 		}
 	}
 	if err := r.stop(t); err != nil {
@@ -141,7 +142,7 @@ func TestEverySeriesIsDocumented(t *testing.T) {
 	}
 }
 
-func rows() (all []seriesRow) {
+func rows() (all []telemetry.Series) {
 	for _, group := range seriesGroups() {
 		all = append(all, group.rows...)
 	}
@@ -151,13 +152,13 @@ func rows() (all []seriesRow) {
 func TestRowsAreWhole(t *testing.T) {
 	known := map[string]bool{}
 	for _, row := range append(rows(), packetSeries()...) {
-		_, varies := row.family()
-		if known[row.name] || strings.Contains(row.name, "*") || varies != strings.HasSuffix(row.name, ">") {
-			t.Errorf("name %s", row.name)
+		_, varies := row.Family()
+		if known[row.Name] || strings.Contains(row.Name, "*") || varies != strings.HasSuffix(row.Name, ">") {
+			t.Errorf("name %s", row.Name)
 		}
-		known[row.name] = true
-		if row.unit == "" || !strings.HasSuffix(row.meaning, ".") || strings.ContainsAny(row.meaning, "|\n") {
-			t.Errorf("%s is in %q: %q", row.name, row.unit, row.meaning)
+		known[row.Name] = true
+		if row.Unit == "" || !strings.HasSuffix(row.Meaning, ".") || strings.ContainsAny(row.Meaning, "|\n") {
+			t.Errorf("%s is in %q: %q", row.Name, row.Unit, row.Meaning)
 		}
 	}
 }
@@ -166,12 +167,12 @@ func TestRowsAreWhole(t *testing.T) {
 func TestUnitsOfThePageAreThoseOfTheSummary(t *testing.T) {
 	r := eventful(t, redistest.Start(t).URL)
 	for _, p := range r.series(t.Context()) {
-		name := p.series
+		name := p.Series
 		if name == "" {
-			name = seriesName(p.name)
+			name = metrics.SeriesName(p.Name)
 		}
-		if row, _ := documentedRow(name); p.unit != "" && p.unit != row.unit {
-			t.Errorf("%s is in %q, the row says %q", p.name, p.unit, row.unit)
+		if row, _ := documentedRow(name); p.Unit != "" && p.Unit != row.Unit {
+			t.Errorf("%s is in %q, the row says %q", p.Name, p.Unit, row.Unit)
 		}
 	}
 	if err := r.stop(t); err != nil {
@@ -187,9 +188,9 @@ func TestNoLevelIsTypedCounter(t *testing.T) {
 		"tamiyo_field_reports_dropped_total",
 	}
 	for _, row := range rows() {
-		named := strings.HasSuffix(row.name, "_total") && !slices.Contains(levels, row.name)
-		if named != (row.kind == kindCounter) {
-			t.Errorf("%s is a %s", row.name, row.kind)
+		named := strings.HasSuffix(row.Name, "_total") && !slices.Contains(levels, row.Name)
+		if named != (row.Kind == telemetry.Counter) {
+			t.Errorf("%s is a %s", row.Name, row.Kind)
 		}
 	}
 	r := everything(t)
@@ -199,7 +200,7 @@ func TestNoLevelIsTypedCounter(t *testing.T) {
 	for series, value := range before {
 		name, _, _ := strings.Cut(series, "{")
 		row, _ := documentedRow(name)
-		if rises := row.kind == kindCounter || row.kind == kindRising; rises && after[series] < value {
+		if rises := row.Kind == telemetry.Counter || row.Kind == telemetry.Rising; rises && after[series] < value {
 			t.Errorf("%s fell from %v to %v", series, value, after[series])
 		}
 	}
@@ -215,13 +216,13 @@ func TestUnknownSeriesIsShownAllTheSame(t *testing.T) {
 		"oona_queue_depth_normal":      "oona_queue_depth_<stream>",
 		"oona_trimmed_unread_total":    "oona_trimmed_unread_total",
 	} {
-		if row, found := documentedRow(name); !found || row.name != want {
-			t.Errorf("%s is %q (found %v), want %s", name, row.name, found, want)
+		if row, found := documentedRow(name); !found || row.Name != want {
+			t.Errorf("%s is %q (found %v), want %s", name, row.Name, found, want)
 		}
 	}
 	for _, name := range []string{"tezzeret_prewarm_ms_", "weatherlight_new"} {
 		row, found := documentedRow(name)
-		if text := fmt.Sprint(row.name, row.help(), row.valueType()); found || row.help() == "" {
+		if text := fmt.Sprint(row.Name, row.Help(), row.Kind); found || row.Help() == "" {
 			t.Errorf("%s: found %v, %s", name, found, text)
 		}
 	}

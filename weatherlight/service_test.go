@@ -90,7 +90,7 @@ func TestLastWordComesAfterTheWorkersStopped(t *testing.T) {
 	if last.GetSourceSubsystem() != "weatherlight" || !strings.HasPrefix(last.GetPacketId(), "weatherlight-") {
 		t.Fatalf("the last packet is %s of %s", last.GetPacketId(), last.GetSourceSubsystem())
 	}
-	for name, value := range metrics(last) {
+	for name, value := range metricsOf(last) {
 		if worker, found := strings.CutSuffix(name, ".running"); found && strings.HasPrefix(worker, "weatherlight.worker.") {
 			outlives := []string{workerHTTP, workerFleet, workerOutbox}
 			if running := slices.Contains(outlives, strings.TrimPrefix(worker, "weatherlight.worker.")); (value == 1) != running {

@@ -67,7 +67,7 @@ func testTrainersAlarms(t *testing.T, manner string) {
 	for _, packet := range heard.packets() {
 		event := packet.GetEvents()[0]
 		got[event.GetDescription()] = event.GetAttributes()
-		for name, value := range metrics(packet) {
+		for name, value := range metricsOf(packet) {
 			if strings.HasSuffix(name, "latency_ms") && (value < 0 || value > patience.Seconds()*1e3) {
 				t.Errorf("%s is %v", name, value)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -41,15 +42,15 @@ func (s *Service) lookAtSignals(context.Context) []finding {
 
 // signalPoints are the counters of a segment under a prefix. Those that never counted
 // are left out.
-func signalPoints(stats shmsignal.Stats, prefix string) []point {
-	var points []point
+func signalPoints(stats shmsignal.Stats, prefix string) []metrics.Point {
+	var points []metrics.Point
 	if stats.Detections > 0 {
 		points = append(points,
-			point{name: prefix + ".detections_total", value: float64(stats.Detections), unit: "count"},
-			point{name: prefix + ".last_detect_ms_ago", value: sinceMs(stats.LastAt), unit: "ms"})
+			metrics.Point{Name: prefix + ".detections_total", Value: float64(stats.Detections), Unit: "count"},
+			metrics.Point{Name: prefix + ".last_detect_ms_ago", Value: sinceMs(stats.LastAt), Unit: "ms"})
 	}
 	if stats.Skipped > 0 {
-		points = append(points, point{name: prefix + ".skipped_total", value: float64(stats.Skipped), unit: "count"})
+		points = append(points, metrics.Point{Name: prefix + ".skipped_total", Value: float64(stats.Skipped), Unit: "count"})
 	}
 	return points
 }

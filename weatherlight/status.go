@@ -144,8 +144,7 @@ func (s *Service) addLibrary(ctx context.Context, status *Status) {
 		Refused: len(result.Refused), Failed: len(result.Failed),
 		Parked: len(result.Parked),
 	}
-	state := leyline.CircuitBreakerState(s.library.Metrics()["breaker_state"])
-	status.Breakers = append(status.Breakers, BreakerStatus{Name: "urza_library", State: breakerName(state)})
+	status.Breakers = append(status.Breakers, BreakerStatus{Name: "urza_library", State: breakerName(s.library.Breaker())})
 	if kernels, err := s.library.Count(ctx); err == nil {
 		status.Catalogue = &CatalogueStatus{Blueprints: len(s.catalog.List()), Kernels: kernels}
 	}

@@ -116,7 +116,7 @@ func unixText(t time.Time) string {
 func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 	packet := telemetry.New("weatherlight", "weatherlight")
 	for _, point := range s.points(ctx) {
-		packet.Metric(point.name, point.value, point.unit, point.labels...)
+		packet.Metric(point.Name, point.Value, point.Unit, point.Labels...)
 	}
 	health := s.workerHealth()
 	if health.recent {

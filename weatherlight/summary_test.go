@@ -104,7 +104,7 @@ func TestSummaryStillGoesOutWhileRedisIsDown(t *testing.T) {
 	redis := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_TELEMETRY_INTERVAL": "50ms"}))
 	redis.Kill()
-	got := metrics(r.summaryPacket(t.Context()))
+	got := metricsOf(r.summaryPacket(t.Context()))
 	for _, name := range []string{"weatherlight.uptime_s", "urza.library.cache_size", "oona.publish_total", "weatherlight.telemetry.dropped_total"} {
 		if _, found := got[name]; !found {
 			t.Errorf("%s is missing without redis", name)
@@ -118,7 +118,7 @@ func TestSummaryStillGoesOutWhileRedisIsDown(t *testing.T) {
 	heard := listen(t, connect(t, redis.URL, "nissa"), "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
 	eventually(t, "the summary of the outage arrives", func() bool {
 		for _, packet := range summaries(heard) {
-			if metrics(packet)["oona.metrics_complete"] == 0 {
+			if metricsOf(packet)["oona.metrics_complete"] == 0 {
 				return true
 			}
 		}
@@ -211,7 +211,7 @@ func TestSummaryDoesNotTakeASignalAway(t *testing.T) {
 	}
 	record := shmsignaltest.Emergency(4, 1, "oom")
 	shmsignaltest.Write(t, path, record)
-	if got := metrics(r.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; got != 0 {
+	if got := metricsOf(r.summaryPacket(t.Context()))["weatherlight.emergency.detections_total"]; got != 0 {
 		t.Errorf("the summary counted %v signals", got)
 	}
 	content, err := os.ReadFile(path)

@@ -122,7 +122,7 @@ func TestSummaryHasEveryRowOfTheDashboards(t *testing.T) {
 	r := eventful(t, redistest.Start(t).URL)
 	packet := r.summaryPacket(t.Context())
 	wantMetrics(t, packet, summaryMetrics(slices.Concat(standing, watching, []string{"broken"})), true)
-	got := metrics(packet)
+	got := metricsOf(packet)
 	if got["weatherlight.emergency.last_level"] != 3 || got["weatherlight.rollback.detections_total"] < 1 ||
 		got["kasmina.telemetry.dropped_total"] != 1 || got["weatherlight.tamiyo.coverage.global.loss"] != 0.5 {
 		t.Errorf("metrics %v", got)
@@ -195,7 +195,7 @@ func TestOldErrorLeavesTheSummary(t *testing.T) {
 	eventually(t, "it is forgiven", func() bool { return !told() })
 	packet := r.summaryPacket(t.Context())
 	wantHealth(t, packet, leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "steady", "operational", "0")
-	if got := metrics(packet); got["weatherlight.last_error_ts"] == 0 || got["weatherlight.restarts_total"] == 0 {
+	if got := metricsOf(packet); got["weatherlight.last_error_ts"] == 0 || got["weatherlight.restarts_total"] == 0 {
 		t.Errorf("that it happened was forgotten: %v", got)
 	}
 	if err := r.stop(t); err != nil {

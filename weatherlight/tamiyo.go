@@ -9,6 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const coveragePrefix = "tamiyo.gnn.feature_coverage."
@@ -59,10 +60,10 @@ func (m *tamiyoMirror) observeHazard(event *leyline.TelemetryEvent) {
 	m.hazard = strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied))
 }
 
-func (m *tamiyoMirror) points() []point {
+func (m *tamiyoMirror) points() []metrics.Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
+	return metrics.Prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
 }
 
 func (m *tamiyoMirror) indicate(packet *telemetry.Packet) {

@@ -13,11 +13,11 @@ func TestSummaryRepeatsWhatTamiyoSays(t *testing.T) {
 	shown := func() (map[string]float64, map[string]string) {
 		packet := telemetry.New("weatherlight", "weatherlight")
 		for _, point := range mirror.points() {
-			packet.Metric(point.name, point.value, point.unit)
+			packet.Metric(point.Name, point.Value, point.Unit)
 		}
 		mirror.indicate(packet)
 		built := packet.Build()
-		return metrics(built), built.GetSystemHealth().GetIndicators()
+		return metricsOf(built), built.GetSystemHealth().GetIndicators()
 	}
 	if figures, indicators := shown(); len(figures)+len(indicators) != 0 {
 		t.Errorf("before a packet: %v %v", figures, indicators)

@@ -21,7 +21,7 @@ var allowedImports = map[string][]string{
 	"signing":   {"leyline"},
 	"trainer":   {"leyline"},
 	"telemetry": {"leyline"},
-	"oona":      {"leyline", "signing", "internal/regularfile"},
+	"oona":      {"leyline", "signing", "telemetry", "internal/regularfile"},
 	"karn":      subsystem,
 	"tezzeret":  subsystem,
 	"urza":      subsystem,
@@ -36,6 +36,7 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/shmsignal": {"leyline"},
+	"weatherlight/internal/metrics":   {"telemetry", "oona"},
 	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona"},
 	"weatherlight/internal/control": {
