@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -190,19 +191,19 @@ func boundedNumber(text string, most float64) (value float64, set bool, err erro
 
 // over are the rules with those that a command set of its own.
 func (p Promotion) over(own Promotion) Promotion {
-	orDefault(&own.MinTraining, p.MinTraining)
-	orDefault(&own.TrainEpochs, p.TrainEpochs)
-	orDefault(&own.Plateau, p.Plateau)
-	orDefault(&own.PlateauGain, p.PlateauGain)
-	orDefault(&own.MaxBlending, p.MaxBlending)
-	orDefault(&own.MinShadowing, p.MinShadowing)
-	orDefault(&own.MaxShadowing, p.MaxShadowing)
-	orDefault(&own.MinProbation, p.MinProbation)
-	orDefault(&own.MaxProbation, p.MaxProbation)
-	orDefault(&own.MinGain, p.MinGain)
-	orDefault(&own.AccuracyGain, p.AccuracyGain)
-	orDefault(&own.MaxRegression, p.MaxRegression)
-	orDefault(&own.Sigma, p.Sigma)
+	own.MinTraining = cmp.Or(own.MinTraining, p.MinTraining)
+	own.TrainEpochs = cmp.Or(own.TrainEpochs, p.TrainEpochs)
+	own.Plateau = cmp.Or(own.Plateau, p.Plateau)
+	own.PlateauGain = cmp.Or(own.PlateauGain, p.PlateauGain)
+	own.MaxBlending = cmp.Or(own.MaxBlending, p.MaxBlending)
+	own.MinShadowing = cmp.Or(own.MinShadowing, p.MinShadowing)
+	own.MaxShadowing = cmp.Or(own.MaxShadowing, p.MaxShadowing)
+	own.MinProbation = cmp.Or(own.MinProbation, p.MinProbation)
+	own.MaxProbation = cmp.Or(own.MaxProbation, p.MaxProbation)
+	own.MinGain = cmp.Or(own.MinGain, p.MinGain)
+	own.AccuracyGain = cmp.Or(own.AccuracyGain, p.AccuracyGain)
+	own.MaxRegression = cmp.Or(own.MaxRegression, p.MaxRegression)
+	own.Sigma = cmp.Or(own.Sigma, p.Sigma)
 	return own
 }
 

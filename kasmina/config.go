@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -71,15 +72,15 @@ func withDefaults(c Config) *Config {
 		c.Schedule = trainer.DefaultSchedule()
 	}
 	c.ArtifactURL = strings.TrimSuffix(c.ArtifactURL, "/")
-	orDefault(&c.Embargo, 30*time.Second)
-	orDefault(&c.PrefetchTimeout, 5*time.Second)
-	orDefault(&c.Takeover, time.Minute)
-	orDefault(&c.TelemetryInterval, 10*time.Second)
-	orDefault(&c.MaxSeeds, 64)
-	orDefault(&c.MaxCommands, 64)
-	orDefault(&c.MaxGradientNorm, 1e3)
-	orDefault(&c.MaxGradientCosine, 1)
-	orDefault(&c.LatencyBudgetMS, 50)
+	c.Embargo = cmp.Or(c.Embargo, 30*time.Second)
+	c.PrefetchTimeout = cmp.Or(c.PrefetchTimeout, 5*time.Second)
+	c.Takeover = cmp.Or(c.Takeover, time.Minute)
+	c.TelemetryInterval = cmp.Or(c.TelemetryInterval, 10*time.Second)
+	c.MaxSeeds = cmp.Or(c.MaxSeeds, 64)
+	c.MaxCommands = cmp.Or(c.MaxCommands, 64)
+	c.MaxGradientNorm = cmp.Or(c.MaxGradientNorm, 1e3)
+	c.MaxGradientCosine = cmp.Or(c.MaxGradientCosine, 1)
+	c.LatencyBudgetMS = cmp.Or(c.LatencyBudgetMS, 50)
 	c.MaxSeeds = min(c.MaxSeeds, maxSeeds)
 	c.MaxCommands = min(c.MaxCommands, maxCommands)
 	c.Promotion = defaultPromotion.over(c.Promotion)
@@ -112,12 +113,4 @@ type Promotion struct {
 	// 1 [sigma]: a gain counts when it is larger than so many standard errors.
 	// Negative: noise is not looked at.
 	Sigma float64 `json:"sg,omitempty"`
-}
-
-// orDefault sets a field that was left at zero.
-func orDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

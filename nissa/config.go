@@ -1,6 +1,7 @@
 package nissa
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -31,49 +32,27 @@ type Limits struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.HTTPAddr == "" {
-		c.HTTPAddr = "127.0.0.1:9100"
-	}
-	if c.Group == "" {
-		c.Group = "nissa-service"
-	}
+	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:9100")
+	c.Group = cmp.Or(c.Group, "nissa-service")
 	c.Streams = streamsWithDefaults(c.Streams)
 	c.Limits = c.Limits.withDefaults()
-	if c.Stop <= 0 {
-		c.Stop = 8 * time.Second
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Stop = cmp.Or(max(c.Stop, 0), 8*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
 func streamsWithDefaults(s oona.Streams) oona.Streams {
 	defaults := oona.DefaultStreams()
-	if s.Normal == "" {
-		s.Normal = defaults.Normal
-	}
-	if s.Emergency == "" {
-		s.Emergency = defaults.Emergency
-	}
-	if s.Telemetry == "" {
-		s.Telemetry = defaults.Telemetry
-	}
+	s.Normal = cmp.Or(s.Normal, defaults.Normal)
+	s.Emergency = cmp.Or(s.Emergency, defaults.Emergency)
+	s.Telemetry = cmp.Or(s.Telemetry, defaults.Telemetry)
 	return s
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Series <= 0 {
-		l.Series = 10_000
-	}
-	if l.SeriesTTL <= 0 {
-		l.SeriesTTL = 15 * time.Minute
-	}
-	if l.LabelValues <= 0 {
-		l.LabelValues = 64
-	}
-	if l.Recent <= 0 {
-		l.Recent = 8192
-	}
+	l.Series = cmp.Or(max(l.Series, 0), 10_000)
+	l.SeriesTTL = cmp.Or(max(l.SeriesTTL, 0), 15*time.Minute)
+	l.LabelValues = cmp.Or(max(l.LabelValues, 0), 64)
+	l.Recent = cmp.Or(max(l.Recent, 0), 8192)
 	return l
 }

@@ -1,6 +1,7 @@
 package nissa
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
@@ -79,9 +80,7 @@ func (r *recorder) recordState(state *leyline.SystemStatePacket) {
 		return
 	}
 	phase := strings.ToLower(state.GetSourceSubsystem())
-	if phase == "" {
-		phase = "unknown"
-	}
+	phase = cmp.Or(phase, "unknown")
 	r.counts.states.WithLabelValues(r.phases.value(phase)).Inc()
 	if run := state.GetTrainingRunId(); run != "" && r.runs.add(run) {
 		r.counts.runs.WithLabelValues().Inc()

@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -84,9 +85,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxPayload, 256<<10)
 	setDefault(&c.MaxRecord, 256<<10)
 	setDefault(&c.DialTimeout, 3*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -34,9 +35,7 @@ func Load(opts Options) (*Settings, error) {
 	if opts.Environ == nil {
 		opts.Environ = os.Environ()
 	}
-	if opts.EnvFile == "" {
-		opts.EnvFile = ".env"
-	}
+	opts.EnvFile = cmp.Or(opts.EnvFile, ".env")
 	faults := &Faults{}
 	file, err := readEnvFile(opts.EnvFile)
 	if err != nil {

@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,21 +35,13 @@ type PolicyConfig struct {
 }
 
 func (c PolicyConfig) withDefaults() PolicyConfig {
-	if c.ClockSkew <= 0 {
-		c.ClockSkew = 5 * time.Second
-	}
-	if c.MaxPayload <= 0 {
-		c.MaxPayload = 1 << 20
-	}
-	if c.MaxHistory <= 0 {
-		c.MaxHistory = 64
-	}
+	c.ClockSkew = cmp.Or(max(c.ClockSkew, 0), 5*time.Second)
+	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 1<<20)
+	c.MaxHistory = cmp.Or(max(c.MaxHistory, 0), 64)
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

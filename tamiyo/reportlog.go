@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,27 +35,17 @@ type ReportConfig struct {
 }
 
 func (c ReportConfig) withDefaults() ReportConfig {
-	if c.Retention <= 0 {
-		c.Retention = 24 * time.Hour
-	}
-	if c.MaxRecord <= 0 {
-		c.MaxRecord = 1 << 20
-	}
-	if c.MaxRetries <= 0 {
-		c.MaxRetries = 3
-	}
-	if c.Backoff <= 0 {
-		c.Backoff = time.Second
-	}
+	c.Retention = cmp.Or(max(c.Retention, 0), 24*time.Hour)
+	c.MaxRecord = cmp.Or(max(c.MaxRecord, 0), 1<<20)
+	c.MaxRetries = cmp.Or(max(c.MaxRetries, 0), 3)
+	c.Backoff = cmp.Or(max(c.Backoff, 0), time.Second)
 	if c.BackoffMultiplier < 1 {
 		c.BackoffMultiplier = 2
 	}
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

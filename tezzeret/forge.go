@@ -108,9 +108,7 @@ func (c ForgeConfig) withDefaults() ForgeConfig {
 	if c.Progress == nil {
 		c.Progress = func(Progress) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.JournalPath != "" {
 		c.ParkFor = cmp.Or(c.ParkFor, 10*time.Minute)
 	}

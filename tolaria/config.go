@@ -1,6 +1,7 @@
 package tolaria
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -83,9 +84,7 @@ func (c *Config) complete() error {
 	if c.RunID == "" {
 		c.RunID = "run-" + uuid.NewString()
 	}
-	if c.Experiment == "" {
-		c.Experiment = "digits"
-	}
+	c.Experiment = cmp.Or(c.Experiment, "digits")
 	if len(c.Slot) == 0 {
 		c.Slot = []int{16}
 	}
@@ -111,9 +110,7 @@ func (c *Config) complete() error {
 	if min(c.MaxEpochs, c.BatchSize, c.Passes, c.RatePatience) < 1 || slices.Min(c.Slot) < 1 {
 		return fmt.Errorf("%w: a number below 1", ErrConfig)
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return errors.Join(c.fillData(), c.fillGraft())
 }
 

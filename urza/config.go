@@ -1,6 +1,7 @@
 package urza
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -69,25 +70,15 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.DatabaseURL = orDefault(c.DatabaseURL, "sqlite:///./var/urza/catalog.db")
-	c.ArtifactDir = orDefault(c.ArtifactDir, "./var/urza/artifacts")
-	c.CacheSize = orDefault(c.CacheSize, 4096)
-	c.MaxVariants = orDefault(c.MaxVariants, 256)
-	c.Revalidate = orDefault(c.Revalidate, 10*time.Millisecond)
-	c.ObjectTrust = orDefault(c.ObjectTrust, 10*time.Second)
-	c.SlowQuery = orDefault(c.SlowQuery, 250*time.Millisecond)
-	c.BreakerFailures = orDefault(c.BreakerFailures, 3)
-	c.BreakerOpen = orDefault(c.BreakerOpen, 30*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.DatabaseURL = cmp.Or(c.DatabaseURL, "sqlite:///./var/urza/catalog.db")
+	c.ArtifactDir = cmp.Or(c.ArtifactDir, "./var/urza/artifacts")
+	c.CacheSize = cmp.Or(c.CacheSize, 4096)
+	c.MaxVariants = cmp.Or(c.MaxVariants, 256)
+	c.Revalidate = cmp.Or(c.Revalidate, 10*time.Millisecond)
+	c.ObjectTrust = cmp.Or(c.ObjectTrust, 10*time.Second)
+	c.SlowQuery = cmp.Or(c.SlowQuery, 250*time.Millisecond)
+	c.BreakerFailures = cmp.Or(c.BreakerFailures, 3)
+	c.BreakerOpen = cmp.Or(c.BreakerOpen, 30*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
-}
-
-func orDefault[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
 }

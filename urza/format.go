@@ -1,6 +1,7 @@
 package urza
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -39,5 +40,5 @@ func (p *Prefetcher) wanted(asked string) (string, error) {
 	if only := p.config.Format; only != "" && asked != "" && asked != only {
 		return "", fmt.Errorf("%w: %s alone is served here", errFormat, only)
 	}
-	return orDefault(asked, p.config.Format), nil
+	return cmp.Or(asked, p.config.Format), nil
 }

@@ -2,6 +2,7 @@ package urza
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ func newObjects(cfg Config) (*objectStore, error) {
 		return nil, errors.New("want s3://bucket/prefix?endpoint=http://host:port&region=name, credentials apart")
 	}
 	options := address.Query()
-	endpoint, err := url.Parse(orDefault(options.Get("endpoint"), defaultEndpoint))
+	endpoint, err := url.Parse(cmp.Or(options.Get("endpoint"), defaultEndpoint))
 	if err != nil || (endpoint.Scheme != "http" && endpoint.Scheme != "https") || endpoint.Host == "" {
 		return nil, errors.New("the endpoint must be http://host:port or https://host:port")
 	}
@@ -113,7 +114,7 @@ func newObjects(cfg Config) (*objectStore, error) {
 	client, err := minio.NewCore(endpoint.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.S3AccessKey, cfg.S3SecretKey, ""),
 		Secure: secure, Transport: transport, BucketLookup: lookup, MaxRetries: objectRetries,
-		Region: orDefault(options.Get("region"), "us-east-1"),
+		Region: cmp.Or(options.Get("region"), "us-east-1"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("object store: %w", err)

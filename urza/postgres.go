@@ -1,6 +1,7 @@
 package urza
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -54,9 +55,7 @@ func postgresConfig(databaseURL string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
+	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, connectTimeout)
 	return config, nil
 }
 

@@ -1,6 +1,7 @@
 package urza
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,8 +77,8 @@ type Prefetcher struct {
 // NewPrefetcher answers from the library, and forges what the configuration says.
 func NewPrefetcher(library *Library, config PrefetchConfig) *Prefetcher {
 	config.Slot = slices.Clone(config.Slot)
-	config.Forgings = orDefault(config.Forgings, 2)
-	config.ForgeTimeout = orDefault(config.ForgeTimeout, time.Minute)
+	config.Forgings = cmp.Or(config.Forgings, 2)
+	config.ForgeTimeout = cmp.Or(config.ForgeTimeout, time.Minute)
 	return &Prefetcher{library: library, config: config, places: make(chan struct{}, config.Forgings)}
 }
 

@@ -1,6 +1,7 @@
 package urza
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,9 @@ type ScrubConfig struct {
 }
 
 func (c ScrubConfig) withDefaults() ScrubConfig {
-	c.BytesPerSecond = orDefault(c.BytesPerSecond, 8<<20)
-	c.Interval = orDefault(c.Interval, 24*time.Hour)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.BytesPerSecond = cmp.Or(c.BytesPerSecond, 8<<20)
+	c.Interval = cmp.Or(c.Interval, 24*time.Hour)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,9 +105,7 @@ func New(config Config) (*Service, error) {
 	if config.Settings == nil {
 		return nil, errors.New("weatherlight needs settings")
 	}
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
-	}
+	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	if err := CheckSettings(config.Settings); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,9 +90,7 @@ const idleBlock = 2 * time.Second
 // and its own pending entries were read.
 func (s *Service) consumer(name string, subscription oona.Subscription) supervise.Spec {
 	subscription.Stream = streamOf(name, s.busConfig().Streams)
-	if subscription.Concurrency == 0 {
-		subscription.Concurrency = s.settings.Workers.MaxConcurrency
-	}
+	subscription.Concurrency = cmp.Or(subscription.Concurrency, s.settings.Workers.MaxConcurrency)
 	subscription.Block = idleBlock
 	run := func(ctx context.Context) error { return s.consume(ctx, subscription) }
 	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}

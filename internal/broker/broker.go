@@ -5,6 +5,7 @@ package broker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -34,9 +35,7 @@ type Broker struct {
 
 // Start listens and serves. Keys only expire while Run moves the clock.
 func Start(cfg Config) (*Broker, error) {
-	if cfg.Tick <= 0 {
-		cfg.Tick = time.Second
-	}
+	cfg.Tick = cmp.Or(max(cfg.Tick, 0), time.Second)
 	server := miniredis.NewMiniRedis()
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port))
 	if err := server.StartAddr(addr); err != nil {

@@ -2,6 +2,7 @@ package graft
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,9 +65,7 @@ func newFetcher(config *Config) (*fetcher, error) {
 	if f.most <= 0 || f.most > kernel.MaxFileBytes {
 		f.most = kernel.MaxFileBytes
 	}
-	if f.timeout <= 0 {
-		f.timeout = defaultFetchTimeout
-	}
+	f.timeout = cmp.Or(max(f.timeout, 0), defaultFetchTimeout)
 	if config.KernelOrigin != "" {
 		var err error
 		if f.origin, err = readOrigin(config.KernelOrigin); err != nil {

@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -95,9 +96,7 @@ type Graft struct {
 
 // New checks a configuration and returns a graft without slots.
 func New(config Config) (*Graft, error) {
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
-	}
+	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	if config.Rand == nil {
 		config.Rand = rand.Reader
 	}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -40,15 +41,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Capacity <= 0 {
-		c.Capacity = 10_000
-	}
-	if c.Pause <= 0 {
-		c.Pause = 250 * time.Millisecond
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Capacity = cmp.Or(max(c.Capacity, 0), 10_000)
+	c.Pause = cmp.Or(max(c.Pause, 0), 250*time.Millisecond)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

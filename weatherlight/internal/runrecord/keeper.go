@@ -1,6 +1,7 @@
 package runrecord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,9 +87,7 @@ type Keeper[R any] struct {
 
 // New returns a keeper that has seen no record yet.
 func New[R any](config Config[R]) *Keeper[R] {
-	if config.Cached <= 0 {
-		config.Cached = 4096
-	}
+	config.Cached = cmp.Or(max(config.Cached, 0), 4096)
 	if config.Lost == nil {
 		config.Lost = func(string, error) {}
 	}

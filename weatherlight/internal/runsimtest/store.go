@@ -1,6 +1,7 @@
 package runsimtest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -125,10 +126,7 @@ func (s *store) Save(write oona.RecordWrite) (int64, error) {
 	if !write.Due.IsZero() {
 		s.Schedule(write.Key.Part, write.Key.Run, write.Due)
 	}
-	life := write.TTL
-	if life <= 0 {
-		life = recordLife
-	}
+	life := cmp.Or(max(write.TTL, 0), recordLife)
 	record := &storedRecord{version: version, value: slices.Clone(write.Value), expires: s.now().Add(life)}
 	if len(write.Pending) > 0 && !s.defects.ForgetsPending {
 		record.pending = slices.Clone(write.Pending)
