@@ -27,8 +27,10 @@ func hotSet(b *testing.B, library *Library) []*leyline.KernelPrefetchRequest {
 func answerHot(b *testing.B, library *Library, requests []*leyline.KernelPrefetchRequest) {
 	b.Helper()
 	prefetcher := NewPrefetcher(library, PrefetchConfig{})
-	if _, err := prefetcher.Warm(context.Background()); err != nil {
-		b.Fatal(err)
+	for _, request := range requests {
+		if _, _, err := prefetcher.Answer(context.Background(), request, nil); err != nil {
+			b.Fatal(err)
+		}
 	}
 	var started atomic.Int64
 	b.ReportAllocs()

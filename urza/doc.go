@@ -12,7 +12,7 @@
 // Memory is only a view of that truth: it is revalidated against the database,
 // it expires, and nothing it does ever deletes a row or a file. A file whose
 // content is not what the row says is set aside in a quarantine folder, its row
-// stays, and requests for it are refused until a new save heals it. A Scrubber
+// stays, and requests for it are refused until a new save heals it. Scrub
 // looks for such files before anybody asks. Only Prune removes artifacts: those of
 // variants that made room, were replaced or found no room, and others only with a
 // retention.

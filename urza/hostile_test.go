@@ -196,7 +196,7 @@ func TestAnswersThatFailHalfWayCondemnNoObject(t *testing.T) {
 			if answer, _, err := prefetcher.Answer(context.Background(), request, nil); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("answered %v, %v; want that it is tried again", answer, err)
 			}
-			if _, err := NewScrubber(library, ScrubConfig{}).Pass(context.Background()); err != nil {
+			if _, err := library.Scrub(context.Background(), 0); err != nil {
 				t.Error(err)
 			}
 			server.Spoil.Store(nil)

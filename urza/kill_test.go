@@ -75,7 +75,7 @@ func stepChild(t *testing.T, cfg Config) {
 	}
 	if os.Getenv(killScrub) == "" {
 		save(t, library, "BP001", "new kernel")
-	} else if _, err := NewScrubber(library, ScrubConfig{}).Pass(context.Background()); err != nil {
+	} else if _, err := library.Scrub(context.Background(), 0); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println("survived")
@@ -161,11 +161,10 @@ func workForever(t *testing.T, cfg Config) {
 	fmt.Println("up")
 	library := openTest(t, cfg)
 	go func() {
-		scrubber := NewScrubber(library, ScrubConfig{BytesPerSecond: 1 << 30})
 		for i := 0; ; i++ {
 			saved := save(t, library, fmt.Sprintf("V%d", i%3), fmt.Sprint("victim", os.Getpid(), i))
 			flipBit(t, saved.GetArtifactRef())
-			if _, err := scrubber.Pass(context.Background()); err != nil {
+			if _, err := library.Scrub(context.Background(), 1<<30); err != nil {
 				t.Error(err)
 			}
 			fmt.Println("scrubbed", saved.GetBlueprintId(), saved.GetChecksum())

@@ -9,7 +9,7 @@ import (
 // Metrics is a snapshot under the prototype's names, which its summary packet
 // prefixes with "urza.library.". After them come our own: artifacts_missing,
 // artifacts_quarantined and rows_skipped as of the last Maintain; signature_failures
-// and artifacts_pruned since Open; and what a Scrubber found, as scrub_*.
+// and artifacts_pruned since Open; and what Scrub found, as scrub_*.
 //
 // lookup_latency_ms (and query_duration_ms, the same) is the last look-up that
 // went to the database; breaker_state is a Leyline enum number.

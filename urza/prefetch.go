@@ -226,10 +226,3 @@ func (p *Prefetcher) Metrics() map[string]float64 {
 		"forge_failures": float64(p.refusedForge.Load()),
 	}
 }
-
-// Latency is the median and the 99th percentile, in milliseconds, of the last
-// 1024 requests; 0 before the first.
-func (p *Prefetcher) Latency() (p50, p99 float64) {
-	sorted := p.latency.sorted()
-	return percentile(sorted, 0.50), percentile(sorted, 0.99)
-}

@@ -5,69 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/time/rate"
 )
 
-// ScrubConfig says how fast and how often a Scrubber reads. The zero value of every
-// field means its default.
-type ScrubConfig struct {
-	// BytesPerSecond bounds what is read from the artifact store. Default 8 MiB.
-	BytesPerSecond int64
-	// Interval is the pause between two passes. Default 24 h.
-	Interval time.Duration
-	// Logger; nil discards.
-	Logger *slog.Logger
-}
-
-func (c ScrubConfig) withDefaults() ScrubConfig {
-	c.BytesPerSecond = cmp.Or(c.BytesPerSecond, 8<<20)
-	c.Interval = cmp.Or(c.Interval, 24*time.Hour)
-	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	return c
-}
-
-// Scrubber reads every artifact of a library again and again, slowly, so that
-// damage is found before somebody asks for the kernel.
-type Scrubber struct {
-	library *Library
-	cfg     ScrubConfig
-	pace    *rate.Limiter
-}
-
-// NewScrubber scrubs the library once Run is called.
-func NewScrubber(library *Library, cfg ScrubConfig) *Scrubber {
-	cfg = cfg.withDefaults()
-	// A chunk must fit the bucket; a slow pace pays for it after the chunk.
-	return &Scrubber{library: library, cfg: cfg, pace: rate.NewLimiter(rate.Limit(cfg.BytesPerSecond), chunk)}
-}
-
-// Run makes a pass, pauses and starts over until ctx is done, and then returns nil.
-// It returns an error when the catalogue cannot be read.
-func (s *Scrubber) Run(ctx context.Context) error {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-pause.C:
-		}
-		result, err := s.Pass(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		s.cfg.Logger.Info("scrub finished", "checked", result.Checked, "corrupt", result.Corrupt,
-			"missing", result.Missing, "untrusted", result.Untrusted, "failed", result.Failed, "pruned", result.Pruned)
-		pause.Reset(s.cfg.Interval)
-	}
-}
+// scrubRate is how many bytes a second a scrub reads that was given no rate.
+const scrubRate = 8 << 20
 
 // Scrubbed is what one pass found.
 type Scrubbed struct {
@@ -79,23 +23,27 @@ type Scrubbed struct {
 	Pruned    int // unreferenced artifacts removed
 }
 
-// Pass examines every artifact once, whatever is remembered about it, and prunes.
-func (s *Scrubber) Pass(ctx context.Context) (Scrubbed, error) {
-	keys, err := s.library.keys(ctx)
+// Scrub reads every artifact once, whatever is remembered about it, so that damage is
+// found before somebody asks for the kernel, and prunes. It reads no more bytes a second
+// than it is told, 8 MiB when that is 0. It fails when the catalogue cannot be read.
+func (l *Library) Scrub(ctx context.Context, bytesPerSecond int64) (Scrubbed, error) {
+	// A chunk must fit the bucket; a slow pace pays for it after the chunk.
+	pace := rate.NewLimiter(rate.Limit(cmp.Or(max(bytesPerSecond, 0), scrubRate)), chunk)
+	keys, err := l.keys(ctx)
 	if err != nil {
 		return Scrubbed{}, fmt.Errorf("urza: scrub: %w", err)
 	}
 	var result Scrubbed
 	for _, k := range keys {
-		_, err := s.library.examineUntilStable(ctx, k, s.pace)
+		_, err := l.examineUntilStable(ctx, k, pace)
 		if ctx.Err() != nil {
 			return result, fmt.Errorf("urza: scrub: %w", ctx.Err())
 		}
 		result.count(err)
-		s.library.counts.scrub.checked.Add(1)
+		l.counts.scrub.checked.Add(1)
 	}
-	s.library.counts.scrub.finish(result)
-	result.Pruned, err = s.library.Prune(ctx)
+	l.counts.scrub.finish(result)
+	result.Pruned, err = l.Prune(ctx)
 	return result, err
 }
 

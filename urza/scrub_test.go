@@ -2,7 +2,6 @@ package urza
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +20,8 @@ func TestScrubFindsDamageBeforeAnybodyAsks(t *testing.T) {
 		if err := os.Remove(missing.GetArtifactRef()); err != nil {
 			t.Fatal(err)
 		}
-		scrubber := NewScrubber(library, ScrubConfig{})
 		for pass := range 2 {
-			result, err := scrubber.Pass(context.Background())
+			result, err := library.Scrub(context.Background(), 0)
 			if err != nil || result != (Scrubbed{Checked: 1, Corrupt: 1, Missing: 1}) {
 				t.Errorf("pass %d: %+v, %v", pass, result, err)
 			}
@@ -37,7 +35,7 @@ func TestScrubFindsDamageBeforeAnybodyAsks(t *testing.T) {
 	})
 }
 
-func TestScrubKeepsToItsRateAndInterval(t *testing.T) {
+func TestScrubKeepsToItsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		library, err := Open(context.Background(), testConfig(t.TempDir()))
 		if err != nil {
@@ -45,30 +43,14 @@ func TestScrubKeepsToItsRateAndInterval(t *testing.T) {
 		}
 		defer library.Close()
 		save(t, library, "BP001", strings.Repeat("x", 5*chunk))
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error)
-		scrubber := NewScrubber(library, ScrubConfig{BytesPerSecond: chunk, Interval: time.Hour})
-		go func() { done <- scrubber.Run(ctx) }()
-		passes := func() float64 { return library.Metrics()["scrub_passes"] }
-		time.Sleep(3 * time.Second) // the bubble's clock
-		if passes() != 0 {
-			t.Error("five chunks in three seconds")
+		begun := time.Now()
+		found, err := library.Scrub(t.Context(), chunk)
+		if err != nil || found.Checked != 1 {
+			t.Errorf("%+v, %v", found, err)
 		}
-		time.Sleep(2 * time.Second)
-		if passes() != 1 {
-			t.Error("not finished in time")
-		}
-		time.Sleep(59 * time.Minute)
-		if passes() != 1 {
-			t.Error("did not pause")
-		}
-		time.Sleep(2 * time.Minute)
-		if passes() != 2 {
-			t.Error("no second pass")
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
+		// The first chunk is in the bucket.
+		if took := time.Since(begun).Round(time.Second); took != 4*time.Second {
+			t.Errorf("five chunks took %s", took)
 		}
 	})
 }
@@ -78,7 +60,7 @@ func TestScrubOfAClosedLibraryFails(t *testing.T) {
 	if err := library.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewScrubber(library, ScrubConfig{}).Run(context.Background()); err == nil {
+	if _, err := library.Scrub(context.Background(), 0); err == nil {
 		t.Error("no error")
 	}
 }
@@ -159,37 +141,6 @@ func TestPruneOfObjects(t *testing.T) {
 	if keys := server.Keys(""); len(keys) != 1 {
 		t.Error(keys)
 	}
-}
-
-func TestWarmMakesTheFirstRequestsHot(t *testing.T) {
-	onEachDatabase(t, func(t *testing.T, newConfig configFor) {
-		ctx := context.Background()
-		cfg := newConfig(t.TempDir())
-		cfg.Revalidate = time.Hour
-		saver := openTest(t, cfg)
-		for i := range 5 {
-			settledFile(t, save(t, saver, fmt.Sprintf("BP%03d", i), fmt.Sprint("kernel ", i)).GetArtifactRef())
-		}
-		flipBit(t, save(t, saver, "BP900", "damaged").GetArtifactRef())
-		library := openTest(t, cfg)
-		prefetcher := NewPrefetcher(library, PrefetchConfig{})
-		warmed, err := prefetcher.Warm(ctx)
-		if warmed != 5 || err != nil {
-			t.Fatalf("%d warm, %v", warmed, err)
-		}
-		queries := library.Metrics()["cache_misses"]
-		for i := range 5 {
-			wantReady(t, ask(t, prefetcher, fmt.Sprintf("BP%03d", i)), checksum(fmt.Append(nil, "kernel ", i)))
-		}
-		if now := library.Metrics()["cache_misses"]; now != queries {
-			t.Errorf("%v look-ups after the warm-up", now-queries)
-		}
-		cancelled, cancel := context.WithCancel(ctx)
-		cancel()
-		if _, err := prefetcher.Warm(cancelled); err == nil {
-			t.Error("warmed for nobody")
-		}
-	})
 }
 
 func TestAbsentKernelCostsOneQuery(t *testing.T) {

@@ -58,7 +58,7 @@ func TestScrubReadsVariants(t *testing.T) {
 		if err := os.Remove(wantVariant(t, prefetcher, "BP001", variantOf(9)).GetArtifactRef()); err != nil {
 			t.Fatal(err)
 		}
-		found, err := NewScrubber(library, ScrubConfig{}).Pass(ctx)
+		found, err := library.Scrub(ctx, 0)
 		if err != nil || found.Checked != 1 || found.Corrupt != 1 || found.Missing != 1 {
 			t.Errorf("%+v, %v", found, err)
 		}
@@ -66,7 +66,7 @@ func TestScrubReadsVariants(t *testing.T) {
 		for _, size := range []int{8, 9} {
 			wantVariant(t, prefetcher, "BP001", variantOf(size))
 		}
-		if found, err = NewScrubber(library, ScrubConfig{}).Pass(ctx); err != nil || found.Checked != 3 {
+		if found, err = library.Scrub(ctx, 0); err != nil || found.Checked != 3 {
 			t.Errorf("%+v, %v", found, err)
 		}
 	})

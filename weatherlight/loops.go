@@ -38,7 +38,7 @@ func (s *Service) loops() []supervise.Spec {
 	}
 	specs = append(specs, s.signalWorkers()...)
 	if s.settings.Urza.ScrubInterval > 0 {
-		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: supervise.WorkerFunc(s.scrub)})
+		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: supervise.WorkerFunc(s.newScrubber().run)})
 	}
 	specs = append(specs, s.watchers()...)
 	if s.settings.Tezzeret.ForgeOnStart && s.settings.Urza.Format != settings.FormatPT {

@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/esper-lite/weatherlight/urza"
@@ -12,13 +13,29 @@ import (
 // instance's turn.
 const scrubTurn = 10 * time.Second
 
-// scrub reads every kernel again, now and then, so that damage is found before
+// scrubber reads every kernel again, now and then, so that damage is found before
 // somebody asks for the kernel. Of the instances that share a library one does.
-func (s *Service) scrub(ctx context.Context) error {
+type scrubber struct {
+	ours     func() bool // whether it is this instance's turn
+	scrub    func(context.Context) (urza.Scrubbed, error)
+	interval time.Duration
+	logger   *slog.Logger
+}
+
+func (s *Service) newScrubber() *scrubber {
 	set := s.settings.Urza
-	scrubber := urza.NewScrubber(s.library, urza.ScrubConfig{
-		BytesPerSecond: int64(set.ScrubBytesPerSecond), Logger: s.logger.With("part", "urza"),
-	})
+	return &scrubber{
+		ours: func() bool { return s.fleet.keeps(s.libraryID()) },
+		scrub: func(ctx context.Context) (urza.Scrubbed, error) {
+			return s.library.Scrub(ctx, int64(set.ScrubBytesPerSecond))
+		},
+		interval: set.ScrubInterval, logger: s.logger,
+	}
+}
+
+// run scrubs, pauses and starts over until ctx is done. It fails when the catalogue
+// cannot be read.
+func (s *scrubber) run(ctx context.Context) error {
 	// Not at once: a boot, and a forge at work, come first.
 	pause := time.NewTimer(scrubTurn)
 	defer pause.Stop()
@@ -28,11 +45,11 @@ func (s *Service) scrub(ctx context.Context) error {
 			return nil
 		case <-pause.C:
 		}
-		if !s.fleet.keeps(s.libraryID()) {
+		if !s.ours() {
 			pause.Reset(scrubTurn)
 			continue
 		}
-		found, err := scrubber.Pass(ctx)
+		found, err := s.scrub(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -41,6 +58,6 @@ func (s *Service) scrub(ctx context.Context) error {
 		}
 		s.logger.Info("scrub finished", "checked", found.Checked, "corrupt", found.Corrupt,
 			"missing", found.Missing, "untrusted", found.Untrusted, "failed", found.Failed, "pruned", found.Pruned)
-		pause.Reset(set.ScrubInterval)
+		pause.Reset(s.interval)
 	}
 }
