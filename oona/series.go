@@ -1,10 +1,18 @@
 package oona
 
-import "github.com/esper-lite/weatherlight/telemetry"
+import (
+	"slices"
+
+	"github.com/esper-lite/weatherlight/telemetry"
+)
 
 // Series are the figures of a client and the depths of the streams, which are the same for
 // all clients of a bus. Their names are those of Metrics, Drops and Histograms.
 func Series() []telemetry.Series {
+	return slices.Concat(streamSeries(), publishSeries(), consumeSeries(), emergencySeries())
+}
+
+func streamSeries() []telemetry.Series {
 	const byStream = "normal, emergency, telemetry, policy, kernel_requests, kernel_ready, kernel_errors"
 	return []telemetry.Series{
 		{Name: "oona_latency_seconds", Labels: "path,stream", Kind: telemetry.Histogram, Unit: "seconds",
@@ -23,6 +31,11 @@ func Series() []telemetry.Series {
 				"was full. Counted in Redis, the same for all instances: take the maximum, not the sum."},
 		{Name: "oona_trimmed_unread_total_<stream>", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Those of one stream. Streams: " + byStream + "."},
+	}
+}
+
+func publishSeries() []telemetry.Series {
+	return []telemetry.Series{
 		{Name: "oona_publish_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Messages that Redis has stored, answers among them."},
 		{Name: "oona_publish_failed", Kind: telemetry.Rising, Unit: "count",
@@ -36,6 +49,11 @@ func Series() []telemetry.Series {
 			Meaning: "Circuit of publishing: 1 closed, 2 open, 3 half-open."},
 		{Name: "oona_breaker_publish_open", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Messages that were not sent, because that circuit was open."},
+	}
+}
+
+func consumeSeries() []telemetry.Series {
+	return []telemetry.Series{
 		{Name: "oona_consume_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Entries that were handled and finished."},
 		{Name: "oona_consume_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
@@ -58,6 +76,11 @@ func Series() []telemetry.Series {
 			Meaning: "Entries refused for the time that they were issued at: reasons stale and future."},
 		{Name: "oona_kernel_replay_dropped", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Entries refused because their id was taken already: reason replay."},
+	}
+}
+
+func emergencySeries() []telemetry.Series {
+	return []telemetry.Series{
 		{Name: "oona_emergency_published", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Messages stored on the emergency stream."},
 		{Name: "oona_emergency_published_src_<source>", Kind: telemetry.Rising, Unit: "count",

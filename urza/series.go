@@ -1,10 +1,18 @@
 package urza
 
-import "github.com/esper-lite/weatherlight/telemetry"
+import (
+	"slices"
+
+	"github.com/esper-lite/weatherlight/telemetry"
+)
 
 // Series are the answers to kernel requests, and the library behind them: the names of
 // Prefetcher.Metrics behind urza_prefetch_, and of Library.Metrics behind urza_library_.
 func Series() []telemetry.Series {
+	return slices.Concat(prefetchSeries(), catalogueSeries(), artifactSeries(), scrubSeries())
+}
+
+func prefetchSeries() []telemetry.Series {
 	return []telemetry.Series{
 		{Name: "urza_prefetch_hits", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Kernel requests answered with a kernel."},
@@ -21,6 +29,11 @@ func Series() []telemetry.Series {
 		{Name: "urza_prefetch_latency_p50_ms", Kind: telemetry.Gauge, Unit: "ms", Meaning: "Median of the last 1024."},
 		{Name: "urza_prefetch_latency_p95_ms", Kind: telemetry.Gauge, Unit: "ms",
 			Meaning: "95th percentile of the last 1024."},
+	}
+}
+
+func catalogueSeries() []telemetry.Series {
+	return []telemetry.Series{
 		{Name: "urza_library_cache_hits", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Look-ups answered from memory, or by a row that memory knew already."},
 		{Name: "urza_library_cache_misses", Kind: telemetry.Rising, Unit: "count",
@@ -46,6 +59,11 @@ func Series() []telemetry.Series {
 			Meaning: "Look-ups that the open circuit refused."},
 		{Name: "urza_library_conservative_mode", Kind: telemetry.Gauge, Unit: "bool",
 			Meaning: "1 from the opening of the circuit until it is closed again. It is told and changes nothing."},
+	}
+}
+
+func artifactSeries() []telemetry.Series {
+	return []telemetry.Series{
 		{Name: "urza_library_integrity_failures", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Kernel files that did not match their checksum and were set aside."},
 		{Name: "urza_library_signature_failures", Kind: telemetry.Rising, Unit: "count",
@@ -58,6 +76,11 @@ func Series() []telemetry.Series {
 			Meaning: "Catalogue rows that cannot be read, at the last maintenance."},
 		{Name: "urza_library_artifacts_pruned", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Files that were removed by URZA_RETENTION_DAYS."},
+	}
+}
+
+func scrubSeries() []telemetry.Series {
+	return []telemetry.Series{
 		{Name: "urza_library_scrub_passes", Kind: telemetry.Rising, Unit: "count",
 			Meaning: "Passes of the scrub that came to their end."},
 		{Name: "urza_library_scrub_checked", Kind: telemetry.Rising, Unit: "count",

@@ -12,7 +12,7 @@ const (
 	// raise a signal and tell nobody: short enough that one signal in a hundred takes
 	// 10 ms although waking up may take 3. settlePause is the pause before a record
 	// that was just raised is looked at again.
-	pollPause   = 7 * time.Millisecond
+	pollPause   = 5 * time.Millisecond
 	settlePause = 100 * time.Microsecond
 	// restPause is the pause between two looks where nobody will: at a segment that
 	// nobody has open, or whose writers notify, or that is missing or unusable. It is
