@@ -53,8 +53,16 @@ func functionSizeRule(s *source) []finding {
 
 // nameOf is Name, or Type.Name for a method.
 func nameOf(function *ast.FuncDecl) string {
+	if receiver := receiverOf(function); receiver != "" {
+		return receiver + "." + function.Name.Name
+	}
+	return function.Name.Name
+}
+
+// receiverOf is the name of the type of a method, "" of a function.
+func receiverOf(function *ast.FuncDecl) string {
 	if function.Recv == nil || len(function.Recv.List) == 0 {
-		return function.Name.Name
+		return ""
 	}
 	receiver := function.Recv.List[0].Type
 	if pointer, isPointer := receiver.(*ast.StarExpr); isPointer {
@@ -64,9 +72,9 @@ func nameOf(function *ast.FuncDecl) string {
 		receiver = generic.X
 	}
 	if name, isName := receiver.(*ast.Ident); isName {
-		return name.Name + "." + function.Name.Name
+		return name.Name
 	}
-	return function.Name.Name
+	return ""
 }
 
 // leakExceptions are folders whose goroutines another folder's tests watch.
