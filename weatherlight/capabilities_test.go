@@ -193,7 +193,7 @@ func (g *garden) stage(seedID string) leyline.SeedLifecycleStage {
 func (g *garden) await(seedID string, stage leyline.SeedLifecycleStage) {
 	g.t.Helper()
 	eventually(g.t, seedID+" reaches "+stage.String(), func() bool {
-		g.report()
+		g.tell()
 		return g.stage(seedID) == stage
 	})
 }

@@ -85,10 +85,21 @@ func (g *garden) grafted(id string) graft.Seed {
 	return graft.Seed{}
 }
 
-// until reports until the trainer shows it.
+// until reports until the trainer or the run shows it.
 func (g *garden) until(what string, holds func() bool) {
 	g.t.Helper()
-	eventually(g.t, what, func() bool { g.report(); return holds() })
+	eventually(g.t, what, func() bool { g.tell(); return holds() })
+}
+
+// tell reports, and waits until the report is decided on: what holds between two reports
+// only is seen.
+func (g *garden) tell() {
+	g.t.Helper()
+	g.report()
+	eventually(g.t, "the report is decided on", func() bool {
+		view := g.view()
+		return view != nil && view.Kasmina.Trainer.Epoch == g.epoch
+	})
 }
 
 // drive takes a seed from stage to stage by commands alone.
@@ -109,9 +120,13 @@ func (g *garden) drive(id string, to leyline.SeedLifecycleStage) {
 		}
 		if step.stage == kept {
 			g.until("the seed has earned its place", func() bool { return seedOf(g.t, g.view(), id).Earned })
+		} else {
+			g.tell() // evidence in the stage, for the gates
 		}
-		g.report() // evidence in the stage, for the gates
 		g.command(fmt.Sprint(id, step.operation), id, step.operation)
+		if step.stage == kept { // the next report would bring the controller's own word
+			eventually(g.t, "the seed is ordered to be kept", func() bool { return seedOf(g.t, g.view(), id).Ordered == kept.String() })
+		}
 		g.await(id, step.stage)
 		if held := g.grafted(id).Stage; held != step.stage {
 			g.t.Errorf("after %s the trainer holds it in %s", step.operation, held)

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -23,8 +24,7 @@ func TestAlarmRaisedDuringAnOutageIsDelivered(t *testing.T) {
 	environ := map[string]string{"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir()}
 	r := start(t, newService(t, environ))
 	server.Kill()
-	raised := alarm{Trigger: shmsignal.Trigger{Level: halt, Reason: "while it was down", Count: 1}, origin: "test"}
-	packet := raised.emergencyPacket()
+	packet := emergency.RollbackPacket(shmsignal.Trigger{Count: 1})
 	if !r.raiseAlarm(packet) {
 		t.Fatal("the alarm found no room")
 	}

@@ -4,9 +4,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -34,7 +31,7 @@ func TestEmergenciesWithoutATimeActOnceEach(t *testing.T) {
 		lift(id)
 		eventually(t, id+": the signal is heard", func() bool { return len(raised.deliveries()) == number+1 })
 		for _, known := range raised.deliveries() {
-			if _, err := g.emergencySignalled(t.Context(), known); err != nil {
+			if _, err := g.emergency.Signal(t.Context(), known); err != nil {
 				t.Error(err)
 			}
 		}
@@ -44,38 +41,6 @@ func TestEmergenciesWithoutATimeActOnceEach(t *testing.T) {
 	}
 	if err := g.stop(t); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestEmergencyIsKnownByItsTimeOrElseByItsEntry(t *testing.T) {
-	at := timestamppb.New(time.Unix(1_800_000_000, 5))
-	signal := func(change func(*leyline.EmergencySignal)) *leyline.EmergencySignal {
-		s := &leyline.EmergencySignal{Level: halt, Origin: "operator", TriggeredAt: at, MonotonicTimeMs: 7}
-		change(s)
-		return s
-	}
-	same := func(*leyline.EmergencySignal) {}
-	untimed := func(s *leyline.EmergencySignal) { s.TriggeredAt, s.MonotonicTimeMs = nil, 0 }
-	for _, row := range []struct {
-		name       string
-		one, other func(*leyline.EmergencySignal)
-		entries    [2]string
-		known      bool
-	}{
-		{"sent twice", same, same, [2]string{"1-0", "2-0"}, true},
-		{"of another origin", same, func(s *leyline.EmergencySignal) { s.Origin = "tolaria" }, [2]string{"1-0", "1-0"}, false},
-		{"of another level", same, func(s *leyline.EmergencySignal) { s.Level = notice }, [2]string{"1-0", "1-0"}, false},
-		{"a nanosecond later", same, func(s *leyline.EmergencySignal) { s.TriggeredAt = timestamppb.New(at.AsTime().Add(1)) }, [2]string{"1-0", "1-0"}, false},
-		{"of another start of its clock", same, func(s *leyline.EmergencySignal) { s.MonotonicTimeMs = 8 }, [2]string{"1-0", "1-0"}, false},
-		{"without a time", untimed, untimed, [2]string{"1-0", "2-0"}, false},
-		{"without a time, delivered twice", untimed, untimed, [2]string{"1-0", "1-0"}, true},
-		{"by the monotonic clock alone", func(s *leyline.EmergencySignal) { s.TriggeredAt = nil },
-			func(s *leyline.EmergencySignal) { s.TriggeredAt = nil }, [2]string{"1-0", "2-0"}, true},
-	} {
-		one, other := emergencyID(signal(row.one), row.entries[0]), emergencyID(signal(row.other), row.entries[1])
-		if (one == other) != row.known {
-			t.Errorf("%s: %s and %s", row.name, one, other)
-		}
 	}
 }
 
@@ -114,7 +79,7 @@ func TestMildEmergencyOfTheWholeFleetIsToldOfOnce(t *testing.T) {
 	for _, signal := range []*leyline.EmergencySignal{
 		{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_ELEVATED, Reason: "drift"},
 		{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_ELEVATED, Reason: "drift in one", RunId: "run-2"},
-		{Level: actingLevel, Reason: "smoke"},
+		{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE, Reason: "smoke"},
 	} {
 		signal.Version, signal.Origin = 1, "operator"
 		if err := peer.PublishEmergencySignal(t.Context(), signal); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
@@ -41,7 +42,15 @@ func (s *Service) startGrowth(ctx context.Context) error {
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
+	s.emergency = s.newEmergencyWatch()
 	return s.startWorkers(s.growthWorkers)(ctx)
+}
+
+// newEmergencyWatch tells of emergencies by the ways of this service, and lets runs act on them.
+func (s *Service) newEmergencyWatch() *emergency.Watch {
+	return emergency.New(emergency.Config{
+		Tell: s.raiseAlarm, Relay: s.outbox.Put, Act: s.runs.Emergency, Instance: s.instance(), Logger: s.logger,
+	})
 }
 
 // coreConfig is what the settings say of the life of a seed.

@@ -156,7 +156,6 @@ func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
 		"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S": "60", "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "60s",
 	})
 	stuck, release := make(chan struct{}, 1), make(chan struct{})
-	service.emergency = newEmergencyWatch(service.raiseAlarm)
 	service.chores = newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{name: "stuck", do: func(context.Context) (map[string]float64, error) {
 		select {
 		case stuck <- struct{}{}:

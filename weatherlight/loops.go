@@ -25,8 +25,7 @@ const (
 
 // loops are the workers that look after the others.
 func (s *Service) loops() []supervise.Spec {
-	if s.emergency == nil {
-		s.emergency = newEmergencyWatch(s.raiseAlarm)
+	if s.chores == nil {
 		s.chores = newHousekeeper(s.settings.Weatherlight.HousekeepingInterval, s.logger, s.choreList())
 		s.chores.rhythm = s.rhythm()
 	}
@@ -55,7 +54,7 @@ func (s *Service) markForged() { s.forgedOnce.Do(func() { close(s.forged) }) }
 // its handler.
 func (s *Service) emergencyHandlers() map[leyline.BusMessageType]oona.Handler {
 	return map[leyline.BusMessageType]oona.Handler{
-		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        s.emergencySignalled,
+		leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL:        s.emergency.Signal,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY:               typed(s.urgentTelemetry),
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND:      s.runs.Command,
 		leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:            s.runs.State,

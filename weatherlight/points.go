@@ -43,7 +43,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points = append(points, s.libraryPoints()...)
 	points = append(points, s.busPoints(ctx)...)
 	points = append(points, signalPoints(s.signals.Stats(shmsignal.Rollback), "weatherlight.rollback")...)
-	points = append(points, s.emergency.points()...)
+	points = append(points, s.emergency.Points()...)
 	skipped := shmsignal.Stats{Skipped: s.signals.Stats(shmsignal.Emergency).Skipped} // the watch counts the rest
 	points = append(points, signalPoints(skipped, "weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)

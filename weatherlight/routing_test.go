@@ -7,10 +7,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -64,8 +67,7 @@ func routes() []route {
 		{"warning event", ensured(warning), onEmergency},
 		{"error event", ensured(severe), onEmergency},
 		{"info event", ensured(info), onTelemetry},
-		{"rollback", rollbackPacket(shmsignal.Trigger{Count: 1}), onEmergency},
-		{"emergency", alarm{Trigger: shmsignal.Trigger{Level: notice, Count: 1}}.emergencyPacket(), onEmergency},
+		{"rollback", emergency.RollbackPacket(shmsignal.Trigger{Count: 1}), onEmergency},
 	}
 }
 
@@ -129,7 +131,9 @@ func TestObserverReadsEveryPacketOnce(t *testing.T) {
 	urgent := listen(t, observer, onEmergency, "nissa", types...)
 	ordinary := listen(t, observer, onTelemetry, "nissa", types...)
 	g.blend("seed-1")
-	signal := halted(1000, "oom")
+	signal := &leyline.EmergencySignal{
+		Level: halt, Reason: "oom", Origin: "tolaria", RunId: "run-1", MonotonicTimeMs: 1000, TriggeredAt: timestamppb.Now(),
+	}
 	for range 2 {
 		if err := observer.PublishEmergencySignal(t.Context(), signal); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
@@ -23,7 +24,7 @@ type seriesGroup struct {
 func seriesGroups() []seriesGroup {
 	return []seriesGroup{
 		{"The service", serviceSeries()},
-		{"Signals and alarms", signalSeries()},
+		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
 		{"The forge", tezzeret.Series()},
@@ -45,15 +46,7 @@ func seriesTable() *metrics.Table {
 // packetSeries are the points that travel in packets of their own and are not on
 // /metrics. Their names are those that Nissa shows, without its label source.
 func packetSeries() []telemetry.Series {
-	own := []telemetry.Series{
-		{Name: "weatherlight_emergency_level", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Level of the emergency that the packet tells of: 1 notice, 2 elevated, 3 conservative, 4 halt."},
-		{Name: "weatherlight_emergency_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time from raising that emergency until it was seen. Absent when the signal had no time."},
-		{Name: "weatherlight_rollback_deadline_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time from raising the rollback signal until it was seen."},
-	}
-	return slices.Concat(own, kasmina.PacketSeries(), tamiyo.PacketSeries())
+	return slices.Concat(emergency.PacketSeries(), kasmina.PacketSeries(), tamiyo.PacketSeries())
 }
 
 // serviceSeries are the workers, the single jobs and what the service sends.
@@ -109,20 +102,8 @@ func signalSeries() []telemetry.Series {
 	return []telemetry.Series{
 		{Name: "weatherlight_alarm", Labels: "alarm", Kind: telemetry.Gauge, Unit: "count",
 			Meaning: "Alarms of this kind that are raised now; 0 is well."},
-		{Name: "weatherlight_emergency_detections_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Emergencies reported, from the bus and from shared memory, each once."},
-		{Name: "weatherlight_emergency_last_detect_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time since the last emergency."},
-		{Name: "weatherlight_emergency_last_level", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Level of the last emergency: 1 notice, 2 elevated, 3 conservative, 4 halt."},
 		{Name: "weatherlight_emergency_skipped_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Emergency signals of shared memory that came too soon after another; those are reported together, as one."},
-		{Name: "weatherlight_emergency_telemetry_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Urgent telemetry packets of others on the emergency stream."},
-		{Name: "weatherlight_emergency_tamiyo_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Those of them that a Tamiyo sent."},
-		{Name: "weatherlight_emergency_tamiyo_last_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time since the last of Tamiyo's."},
 		{Name: "weatherlight_rollback_detections_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Rollback signals of shared memory that were reported."},
 		{Name: "weatherlight_rollback_last_detect_ms_ago", Kind: telemetry.Gauge, Unit: "ms",

@@ -23,6 +23,7 @@ import (
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -71,7 +72,7 @@ type Service struct {
 	policyNotes *policyLearner
 	reports     *tamiyo.ReportLog
 	forge       *tezzeret.Forge
-	emergency   *emergencyWatch
+	emergency   *emergency.Watch
 	chores      *housekeeper
 	health      *healthWatch
 	nissa       *nissaHeartbeat // nil without NISSA_URL

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
@@ -15,9 +16,12 @@ func (s *Service) newSignals() *shmsignal.Watch {
 	return shmsignal.New(
 		shmsignal.Signal{
 			Kind: shmsignal.Rollback, Name: names.RollbackSignal,
-			Report: func(t shmsignal.Trigger) bool { return s.raiseAlarm(rollbackPacket(t)) },
+			Report: func(t shmsignal.Trigger) bool { return s.raiseAlarm(emergency.RollbackPacket(t)) },
 		},
-		shmsignal.Signal{Kind: shmsignal.Emergency, Name: names.EmergencySignal, Report: s.sharedEmergency})
+		shmsignal.Signal{
+			Kind: shmsignal.Emergency, Name: names.EmergencySignal,
+			Report: func(t shmsignal.Trigger) bool { return s.emergency.Shared(t) },
+		})
 }
 
 // signalWorkers are none when no signal has a name. The reporter stops last.
@@ -47,7 +51,7 @@ func signalPoints(stats shmsignal.Stats, prefix string) []metrics.Point {
 	if stats.Detections > 0 {
 		points = append(points,
 			metrics.Point{Name: prefix + ".detections_total", Value: float64(stats.Detections), Unit: "count"},
-			metrics.Point{Name: prefix + ".last_detect_ms_ago", Value: sinceMs(stats.LastAt), Unit: "ms"})
+			metrics.Point{Name: prefix + ".last_detect_ms_ago", Value: metrics.SinceMs(stats.LastAt), Unit: "ms"})
 	}
 	if stats.Skipped > 0 {
 		points = append(points, metrics.Point{Name: prefix + ".skipped_total", Value: float64(stats.Skipped), Unit: "count"})

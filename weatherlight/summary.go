@@ -124,7 +124,7 @@ func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 			"last_error", health.lastError,
 			"last_error_ts", unixText(health.lastErrorAt))
 	}
-	if reason := s.emergency.reason(); reason != "" {
+	if reason := s.emergency.Reason(); reason != "" {
 		packet.Event("emergency_last_reason", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, "reason", reason)
 	}
 	alarms := s.health.alarms()

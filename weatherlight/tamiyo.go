@@ -78,7 +78,8 @@ func (m *tamiyoMirror) indicate(packet *telemetry.Packet) {
 }
 
 // urgentTelemetry takes a packet of the emergency stream.
-func (s *Service) urgentTelemetry(ctx context.Context, packet *leyline.TelemetryPacket) ([]oona.Message, error) {
+func (s *Service) urgentTelemetry(_ context.Context, packet *leyline.TelemetryPacket) ([]oona.Message, error) {
 	s.tamiyo.observe(packet)
-	return s.emergency.Telemetry(ctx, packet)
+	s.emergency.CountTelemetry(packet)
+	return nil, nil
 }

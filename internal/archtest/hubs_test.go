@@ -88,7 +88,7 @@ var hubs = map[string]hub{
 	"oona.Client":          {15, 76, undivided},
 	"oona.consumer":        {14, 61, undivided},
 	"urza.Library":         {16, 89, undivided},
-	"weatherlight.Service": {42, 134, undivided},
+	"weatherlight.Service": {42, 133, undivided},
 	"weatherlight.fleet":   {17, 18, undivided},
 }
 

@@ -37,6 +37,9 @@ var allowedImports = map[string][]string{
 
 	"weatherlight/internal/shmsignal": {"leyline"},
 	"weatherlight/internal/metrics":   {"telemetry", "oona"},
+	"weatherlight/internal/emergency": {
+		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
+	},
 	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona"},
 	"weatherlight/internal/control": {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Point is one measurement.
@@ -49,3 +50,6 @@ func SeriesName(name string) string {
 		return '_'
 	}, name)
 }
+
+// SinceMs is how long ago something was, in ms.
+func SinceMs(t time.Time) float64 { return time.Since(t).Seconds() * 1e3 }

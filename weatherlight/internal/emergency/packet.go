@@ -1,4 +1,4 @@
-package weatherlight
+package emergency
 
 import (
 	"strconv"
@@ -16,8 +16,8 @@ type alarm struct {
 	untimed bool // its latency is not known
 }
 
-// emergencyPacket reports an emergency.
-func (a alarm) emergencyPacket() *leyline.TelemetryPacket {
+// packet tells of an emergency.
+func (a alarm) packet() *leyline.TelemetryPacket {
 	level := strconv.Itoa(int(a.Level))
 	attributes := counted(a.Trigger, "reason", a.Reason, "origin", a.origin, "level", level)
 	packet := telemetry.New("weatherlight", "weatherlight-emergency").
@@ -33,8 +33,8 @@ func (a alarm) emergencyPacket() *leyline.TelemetryPacket {
 	return packet.Build()
 }
 
-// rollbackPacket reports that a trainer missed its deadline and rolled back.
-func rollbackPacket(t shmsignal.Trigger) *leyline.TelemetryPacket {
+// RollbackPacket tells that a trainer missed its deadline and rolled back.
+func RollbackPacket(t shmsignal.Trigger) *leyline.TelemetryPacket {
 	return telemetry.New("weatherlight", "weatherlight-rollback-signal").
 		Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).
 		Metric("weatherlight.rollback.deadline_latency_ms", t.Latency.Seconds()*1e3, "ms").

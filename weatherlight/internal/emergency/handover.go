@@ -1,10 +1,11 @@
-package weatherlight
+package emergency
 
 import (
 	"context"
 	"crypto/rand"
 	"fmt"
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -14,6 +15,10 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
+// relayTimeout bounds how long a relayed emergency may take to be kept: it is written to a
+// local disk.
+const relayTimeout = 2 * time.Second
+
 // relayedOrigin marks the emergencies that we put on the bus because they came
 // through shared memory: they were told of there.
 const relayedOrigin = "weatherlight:" + sharedOrigin
@@ -21,11 +26,11 @@ const relayedOrigin = "weatherlight:" + sharedOrigin
 // actingLevel is the emergency from which on runs act; a milder one is told of.
 const actingLevel = leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE
 
-// sharedEmergency takes an emergency from shared memory. It is told of at once, and
+// Shared takes an emergency from shared memory. It is told of at once, and
 // one that runs have to act on goes to the bus, durably: there it reaches them as
 // any other does. It returns false when there is room for it nowhere.
-func (s *Service) sharedEmergency(raised shmsignal.Trigger) bool {
-	if !s.emergency.Shared(raised) {
+func (w *Watch) Shared(raised shmsignal.Trigger) bool {
+	if !w.tellShared(raised) {
 		return false
 	}
 	if raised.Level < actingLevel {
@@ -35,35 +40,35 @@ func (s *Service) sharedEmergency(raised shmsignal.Trigger) bool {
 		Version: 1, Level: raised.Level, Reason: raised.Reason, Origin: relayedOrigin,
 		TriggeredAt: timestamppb.Now(), MonotonicTimeMs: raised.AtMs,
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), putTimeout) // as an alarm: whatever is being stopped
+	ctx, cancel := context.WithTimeout(context.Background(), relayTimeout) // as an alarm: whatever is being stopped
 	defer cancel()
-	once := fmt.Sprintf("emergency:%s:%d:%d", s.instance(), raised.AtMs, raised.Level)
+	once := fmt.Sprintf("emergency:%s:%d:%d", w.config.Instance, raised.AtMs, raised.Level)
 	if raised.AtMs == 0 {
 		once = "emergency:" + rand.Text()
 	}
-	if err := s.outbox.Put(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
-		s.logger.Warn("emergency not kept on disk", "reason", raised.Reason, "error", err)
+	if err := w.config.Relay(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
+		w.config.Logger.Warn("emergency not kept on disk", "reason", raised.Reason, "error", err)
 		return false
 	}
 	return true
 }
 
-// emergencySignalled takes an emergency from the bus: it is told of, and acts on
+// Signal takes an emergency from the bus: it is told of, and acts on
 // the run that it names, or on all. A mild one for all runs is told of once, here.
-func (s *Service) emergencySignalled(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+func (w *Watch) Signal(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 	signal, ok := d.Payload.(*leyline.EmergencySignal)
 	if !ok {
 		return nil, oona.Permanent(fmt.Errorf("emergency is %T", d.Payload))
 	}
 	if signal.GetOrigin() != relayedOrigin {
-		if _, err := s.emergency.Signal(ctx, signal); err != nil {
+		if err := w.tellSignal(signal); err != nil {
 			return nil, err
 		}
 	}
 	if signal.GetRunId() == "" && signal.GetLevel() < actingLevel {
 		return nil, nil
 	}
-	err := s.runs.Emergency(ctx, signal.GetRunId(), kasmina.Emergency{
+	err := w.config.Act(ctx, signal.GetRunId(), kasmina.Emergency{
 		Level: signal.GetLevel(), Reason: signal.GetReason(), Origin: signal.GetOrigin(), ID: emergencyID(signal, d.ID),
 	})
 	if err != nil {

@@ -1,48 +1,93 @@
-package weatherlight
+package emergency
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
-// watched is an emergencyWatch and the packets that it offered.
+const (
+	halt   = leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT
+	notice = leyline.EmergencyLevel_EMERGENCY_LEVEL_NOTICE
+)
+
+// watched is a Watch, with what it told, relayed and let runs act on.
 type watched struct {
-	*emergencyWatch
+	*Watch
 
 	packets []*leyline.TelemetryPacket
-	full    bool
+	full    bool // no room for packets
+	relayed []oona.Message
+	broken  error // of relaying
+	acted   []kasmina.Emergency
+	refused error // of acting
 }
 
 func newWatched() *watched {
 	w := &watched{}
-	w.emergencyWatch = newEmergencyWatch(func(packet *leyline.TelemetryPacket) bool {
-		if w.full {
-			return false
-		}
-		w.packets = append(w.packets, packet)
-		return true
+	w.Watch = New(Config{
+		Tell: func(packet *leyline.TelemetryPacket) bool {
+			if w.full {
+				return false
+			}
+			w.packets = append(w.packets, packet)
+			return true
+		},
+		Relay: func(_ context.Context, messages ...oona.Message) error {
+			if w.broken == nil {
+				w.relayed = append(w.relayed, messages...)
+			}
+			return w.broken
+		},
+		Act: func(_ context.Context, _ string, e kasmina.Emergency) error {
+			if w.refused == nil {
+				w.acted = append(w.acted, e)
+			}
+			return w.refused
+		},
+		Instance: "one", Logger: slog.New(slog.DiscardHandler),
 	})
 	return w
 }
 
+func (w *watched) deliver(ctx context.Context, signal *leyline.EmergencySignal) error {
+	messages, err := w.Signal(ctx, &oona.Delivery{ID: "1-0", Payload: signal})
+	if err == nil && messages != nil {
+		return fmt.Errorf("sends %v", messages)
+	}
+	return err
+}
+
 func (w *watched) signal(t *testing.T, signal *leyline.EmergencySignal) {
 	t.Helper()
-	if messages, err := w.Signal(t.Context(), signal); err != nil || messages != nil {
-		t.Errorf("Signal = %v, %v", messages, err)
+	if err := w.deliver(t.Context(), signal); err != nil {
+		t.Error(err)
 	}
 }
 
 func (w *watched) points() map[string]float64 {
 	found := map[string]float64{}
-	for _, p := range w.emergencyWatch.points() {
+	for _, p := range w.Points() {
 		found[p.Name] = p.Value
+	}
+	return found
+}
+
+func metricsOf(packet *leyline.TelemetryPacket) map[string]float64 {
+	found := map[string]float64{}
+	for _, metric := range packet.GetMetrics() {
+		found[metric.GetName()] = metric.GetValue()
 	}
 	return found
 }
@@ -59,9 +104,7 @@ func TestOneEmergencyCountsOnceWhateverComesBack(t *testing.T) {
 	w.signal(t, first)
 	w.signal(t, first) // delivered again
 	for _, own := range w.packets {
-		if _, err := w.Telemetry(t.Context(), own); err != nil { // our own report comes round
-			t.Error(err)
-		}
+		w.CountTelemetry(own) // our own report comes round
 	}
 	if !w.Shared(shmsignal.Trigger{Level: halt, Reason: "oom", AtMs: 1007, Count: 1}) { // the same in shared memory
 		t.Error("a known emergency was not taken")
@@ -105,7 +148,7 @@ func TestEmergencyComesBackWhenTelemetryIsFull(t *testing.T) {
 	w := newWatched()
 	w.full = true
 	signal := halted(1000, "oom")
-	if _, err := w.Signal(t.Context(), signal); err == nil {
+	if err := w.deliver(t.Context(), signal); err == nil {
 		t.Error("an emergency without a report was acknowledged")
 	}
 	w.full = false
@@ -160,14 +203,14 @@ func TestSharedEmergencyHasItsOriginAndADefaultReason(t *testing.T) {
 	if got := metricsOf(w.packets[0])["weatherlight.emergency.latency_ms"]; got != 3 {
 		t.Errorf("latency %v ms", got)
 	}
-	if w.reason() != "shared_signal" {
-		t.Errorf("last reason %q", w.reason())
+	if w.Reason() != "shared_signal" {
+		t.Errorf("last reason %q", w.Reason())
 	}
 }
 
 func TestRollbackPacketsAreToldApart(t *testing.T) {
 	raised := shmsignal.Trigger{Latency: 4 * time.Millisecond, Count: 1}
-	first, second := rollbackPacket(raised), rollbackPacket(raised)
+	first, second := RollbackPacket(raised), RollbackPacket(raised)
 	if first.GetPacketId() == second.GetPacketId() {
 		t.Error("two rollbacks have one id")
 	}
@@ -192,9 +235,7 @@ func TestUrgentTelemetryOfOthersIsCountedAndNotEchoed(t *testing.T) {
 	w := newWatched()
 	for _, source := range []string{"tamiyo", "kasmina", "tamiyo", "weatherlight"} {
 		packet := telemetry.New(source, source).Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).Build()
-		if messages, err := w.Telemetry(t.Context(), packet); err != nil || messages != nil {
-			t.Errorf("Telemetry = %v, %v", messages, err)
-		}
+		w.CountTelemetry(packet)
 	}
 	got := w.points()
 	if _, found := got["weatherlight.emergency.last_level"]; found || len(w.packets) != 0 {

@@ -1,0 +1,49 @@
+package emergency
+
+import (
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+)
+
+const (
+	// sharedOrigin marks alarms that came through shared memory.
+	sharedOrigin = "shared_signal"
+	// sightingsKept bounds how many alarms are remembered to know them again.
+	sightingsKept = 64
+	// sightingSpreadMs is how far apart a trainer may stamp one emergency that it
+	// raises both in shared memory and on the bus.
+	sightingSpreadMs = 100
+)
+
+// sighting is what tells one emergency from another.
+type sighting struct {
+	alarm
+
+	run  string
+	wall time.Time
+}
+
+// same reports whether two sightings are of one emergency: the same message
+// again, or the one in shared memory and the other on the bus. A signal without
+// any time is never the same as another.
+func (s sighting) same(other sighting) bool {
+	if s.Level != other.Level {
+		return false
+	}
+	if s.origin == other.origin {
+		timed := s.AtMs != 0 || !s.wall.IsZero()
+		return timed && s.AtMs == other.AtMs && s.wall.Equal(other.wall) && s.run == other.run && s.Reason == other.Reason
+	}
+	if s.origin != sharedOrigin && other.origin != sharedOrigin || s.AtMs == 0 || other.AtMs == 0 {
+		return false
+	}
+	spread := max(s.AtMs, other.AtMs) - min(s.AtMs, other.AtMs)
+	return spread <= sightingSpreadMs && sharedReason(s.Reason) == sharedReason(other.Reason)
+}
+
+// sharedReason is a reason as far as it fits into shared memory.
+func sharedReason(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), shmsignal.MaxReason)], "")
+}
