@@ -9,6 +9,9 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 
@@ -27,11 +30,32 @@ const (
 
 func main() {
 	process.DieBySignal()
-	err := run(context.Background())
+	err := start(context.Background(), os.Args[1:])
 	if err != nil {
 		process.Report(os.Stderr, name, err)
 	}
 	os.Exit(process.ExitCode(err))
+}
+
+func start(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	version := flags.Bool("version", false, "only print the version")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(os.Stdout)
+		fmt.Printf("Usage: %s [--version]\n", name)
+		flags.PrintDefaults()
+		return nil
+	case err != nil:
+		return process.Misconfigured("command line", err)
+	case flags.NArg() > 0:
+		return process.Misconfigured("command line", fmt.Errorf("unexpected argument %q", flags.Arg(0)))
+	case *version:
+		fmt.Println(process.Version(name))
+		return nil
+	}
+	return run(ctx)
 }
 
 func run(ctx context.Context) error {

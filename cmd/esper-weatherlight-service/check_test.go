@@ -81,19 +81,20 @@ func TestCheckListsTheFaultsOfTheSettings(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	for _, test := range []struct {
-		args  []string
-		check bool
-		code  int
+		args []string
+		want options
+		code int
 	}{
-		{nil, false, process.ExitClean},
-		{[]string{"--check"}, true, process.ExitClean},
-		{[]string{"-check"}, true, process.ExitClean},
-		{[]string{"--chek"}, false, process.ExitConfiguration},
-		{[]string{"now"}, false, process.ExitConfiguration},
+		{nil, options{}, process.ExitClean},
+		{[]string{"--check"}, options{check: true}, process.ExitClean},
+		{[]string{"-check"}, options{check: true}, process.ExitClean},
+		{[]string{"--version"}, options{version: true}, process.ExitClean},
+		{[]string{"--chek"}, options{}, process.ExitConfiguration},
+		{[]string{"now"}, options{}, process.ExitConfiguration},
 	} {
-		onlyCheck, err := parse(test.args)
-		if onlyCheck != test.check || process.ExitCode(err) != test.code {
-			t.Errorf("%v: check %v, %v", test.args, onlyCheck, err)
+		asked, err := parse(test.args)
+		if asked != test.want || process.ExitCode(err) != test.code {
+			t.Errorf("%v: %+v, %v", test.args, asked, err)
 		}
 	}
 	if _, err := parse([]string{"--help"}); !errors.Is(err, flag.ErrHelp) {

@@ -36,38 +36,47 @@ func main() {
 }
 
 func start(ctx context.Context, args []string) error {
-	onlyCheck, err := parse(args)
+	asked, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
-	case onlyCheck:
+	case asked.version:
+		fmt.Println(process.Version(name))
+		return nil
+	case asked.check:
 		return check(ctx, os.Stdout)
 	default:
 		return run(ctx)
 	}
 }
 
-// parse reads the command line: everything but --check is configured otherwise.
-func parse(args []string) (onlyCheck bool, err error) {
+// options are what the command line can ask for. Everything else is configured otherwise.
+type options struct {
+	check   bool
+	version bool
+}
+
+func parse(args []string) (asked options, err error) {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.BoolVar(&onlyCheck, "check", false, "only ask whether the service could start: exit 0 yes, 2 configuration, 3 dependency")
+	flags.BoolVar(&asked.check, "check", false, "only ask whether the service could start: exit 0 yes, 2 configuration, 3 dependency")
+	flags.BoolVar(&asked.version, "version", false, "only print the version")
 	err = flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(os.Stdout)
-		fmt.Printf("Usage: %s [--check]\n", name)
+		fmt.Printf("Usage: %s [--check | --version]\n", name)
 		flags.PrintDefaults()
-		return false, err
+		return options{}, err
 	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err != nil {
-		return false, process.Misconfigured("command line", err)
+		return options{}, process.Misconfigured("command line", err)
 	}
-	return onlyCheck, nil
+	return asked, nil
 }
 
 // collectionPercent is how much may be allocated before a collection, in percent

@@ -31,7 +31,9 @@ func newRoot() *cobra.Command {
 		Short:         "Run and look after an Esper-Lite foundation",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       process.Version(name),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newForge(), newKernels(), newReady())
 	return root
 }
