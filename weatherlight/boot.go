@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
@@ -276,7 +277,7 @@ func (s *Service) open(context.Context) error {
 func (s *Service) close(ctx context.Context) error {
 	s.accepting.Store(false)
 	_, err := sdnotify.Notify(sdnotify.Stopping)
-	sleep(ctx, drainNotice)
+	cadence.Sleep(ctx, drainNotice)
 	s.closeIntake()
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
 // consumerIdle is the silence after which a consumer that owns nothing is
@@ -17,7 +19,7 @@ const (
 	ownerIdle    = 24 * time.Hour
 )
 
-// Who does a chore: what is everybody's the leader, what is a library's one of
+// Who does a job: what is everybody's the leader, what is a library's one of
 // those that work on it, and each its own.
 const (
 	byLeader = "the instance that leads"
@@ -25,23 +27,35 @@ const (
 	byEach   = "each instance"
 )
 
-// choreList is what there is to do.
-func (s *Service) choreList() []chore {
-	return []chore{
-		{"oona_trim", byLeader, "Removes from the streams what is older than `OONA_MESSAGE_TTL_MS` and was finished by every " +
-			"group. Items: entries removed, by stream.", s.asLeader(s.trimBus)},
-		{"oona_dead_letters", byLeader, "Removes dead letters older than `OONA_DEAD_LETTER_TTL_HOURS`. Items: `removed`.",
-			s.asLeader(s.ageDeadLetters)},
-		{"oona_consumers", byLeader, "Removes consumers that were silent for 24 h and own nothing. Items: `removed`.",
-			s.asLeader(s.pruneConsumers)},
-		{"oona_answer_groups", byLeader, "Removes the groups of single instances, which earlier releases had on the streams of " +
-			"answers, after 10 min of silence, or 24 h when they own something. Items: `removed`.", s.asLeader(s.pruneAnswerGroups)},
-		{"urza_maintenance", byKeeper, "Drops expired rows from memory, looks for rows that cannot be read and for kernels " +
-			"without a file, and removes what crashed saves left behind. Items: `rows`, `expired`, `skipped`, `swept`, " +
-			"`missing`, `quarantined`.", s.asKeeper(s.maintainLibrary)},
-		{"capability_fanout", byKeeper, "Writes into the library which seeds may set the parameters of each blueprint. " +
-			"Items: `blending` blueprints, `changed` rows.", s.asKeeper(s.fanOutCapabilities)},
-		{"memory", byEach, "Gives memory that is no longer used back to the system. Items: `heap_bytes`.", returnMemory},
+// jobs are what there is to do.
+func (s *Service) jobs() []maintenance.Job {
+	return []maintenance.Job{
+		{Name: "oona_trim", Who: byLeader,
+			What: "Removes from the streams what is older than `OONA_MESSAGE_TTL_MS` and was finished by every " +
+				"group. Items: entries removed, by stream.",
+			Do: s.asLeader(s.trimBus)},
+		{Name: "oona_dead_letters", Who: byLeader,
+			What: "Removes dead letters older than `OONA_DEAD_LETTER_TTL_HOURS`. Items: `removed`.",
+			Do:   s.asLeader(s.ageDeadLetters)},
+		{Name: "oona_consumers", Who: byLeader,
+			What: "Removes consumers that were silent for 24 h and own nothing. Items: `removed`.",
+			Do:   s.asLeader(s.pruneConsumers)},
+		{Name: "oona_answer_groups", Who: byLeader,
+			What: "Removes the groups of single instances, which earlier releases had on the streams of " +
+				"answers, after 10 min of silence, or 24 h when they own something. Items: `removed`.",
+			Do: s.asLeader(s.pruneAnswerGroups)},
+		{Name: "urza_maintenance", Who: byKeeper,
+			What: "Drops expired rows from memory, looks for rows that cannot be read and for kernels " +
+				"without a file, and removes what crashed saves left behind. Items: `rows`, `expired`, `skipped`, `swept`, " +
+				"`missing`, `quarantined`.",
+			Do: s.asKeeper(s.maintainLibrary)},
+		{Name: "capability_fanout", Who: byKeeper,
+			What: "Writes into the library which seeds may set the parameters of each blueprint. " +
+				"Items: `blending` blueprints, `changed` rows.",
+			Do: s.asKeeper(s.fanOutCapabilities)},
+		{Name: "memory", Who: byEach,
+			What: "Gives memory that is no longer used back to the system. Items: `heap_bytes`.",
+			Do:   returnMemory},
 	}
 }
 
@@ -54,19 +68,19 @@ func returnMemory(context.Context) (map[string]float64, error) {
 	return map[string]float64{"heap_bytes": float64(memory.HeapAlloc)}, nil
 }
 
-func (s *Service) asLeader(do choreFunc) choreFunc {
+func (s *Service) asLeader(do maintenance.Func) maintenance.Func {
 	return func(ctx context.Context) (map[string]float64, error) {
 		if !s.fleet.leads() {
-			return nil, errElsewhere
+			return nil, maintenance.ErrElsewhere
 		}
 		return do(ctx)
 	}
 }
 
-func (s *Service) asKeeper(do choreFunc) choreFunc {
+func (s *Service) asKeeper(do maintenance.Func) maintenance.Func {
 	return func(ctx context.Context) (map[string]float64, error) {
 		if !s.fleet.keeps(s.libraryID()) {
-			return nil, errElsewhere
+			return nil, maintenance.ErrElsewhere
 		}
 		return do(ctx)
 	}

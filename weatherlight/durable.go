@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
@@ -47,7 +48,7 @@ func (s *Service) drainOutbox(ctx context.Context) error {
 	defer cancel()
 	for {
 		waiting, _, err := s.outbox.Waiting(bounded)
-		if err != nil || waiting == 0 || !sleep(bounded, drainPoll) {
+		if err != nil || waiting == 0 || !cadence.Sleep(bounded, drainPoll) {
 			break
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -94,7 +95,7 @@ func (f *fleet) join(ctx context.Context) error {
 		if !errors.Is(err, oona.ErrNameTaken) || time.Now().After(deadline) {
 			return err
 		}
-		if !sleep(ctx, leaseBeat) {
+		if !cadence.Sleep(ctx, leaseBeat) {
 			return err
 		}
 	}
@@ -104,7 +105,7 @@ func (f *fleet) join(ctx context.Context) error {
 // nothing else: this worker goes on.
 func (f *fleet) Run(ctx context.Context) error {
 	pause := leaseBeat
-	for sleep(ctx, f.rhythm.Until(pause)) {
+	for cadence.Sleep(ctx, f.rhythm.Until(pause)) {
 		err := f.beat(ctx)
 		pause = leaseBeat
 		if err != nil && ctx.Err() == nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -41,7 +42,7 @@ type healthWatch struct {
 // Run looks until ctx is done.
 func (h *healthWatch) Run(ctx context.Context) error {
 	h.round(ctx)
-	every(ctx, h.rhythm, healthInterval, h.round)
+	cadence.Every(ctx, h.rhythm, healthInterval, h.round)
 	return nil
 }
 
@@ -86,7 +87,7 @@ func (h *healthWatch) points() []metrics.Point {
 func (s *Service) newHealthWatch() *healthWatch {
 	workers := &workerSensor{status: s.supervisor.Status, restarts: make(map[string]int)}
 	dropped := &riseSensor{count: s.droppedPackets}
-	chores := &riseSensor{count: s.chores.failures}
+	chores := &riseSensor{count: s.chores.Failures}
 	refused := &riseSensor{count: s.refusedMessages}
 	sensors := []sensor{
 		{alarmDiskFull, s.lookAtDisks},

@@ -1,22 +1,17 @@
 package weatherlight
 
 import (
-	"context"
-	"log/slog"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
-func chorePoints(h *housekeeper) map[string]float64 {
+func chorePoints(h *maintenance.Runner) map[string]float64 {
 	found := map[string]float64{}
-	for _, p := range h.points() {
+	for _, p := range h.Points() {
 		key := p.Name + "/" + p.Labels[1]
 		if len(p.Labels) == 4 {
 			key += "/" + p.Labels[3]
@@ -24,54 +19,6 @@ func chorePoints(h *housekeeper) map[string]float64 {
 		found[key] = p.Value
 	}
 	return found
-}
-
-func TestFailedTrimmingDoesNotStopMaintenance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var maintained atomic.Int64
-		keeper := newHousekeeper(time.Minute, slog.New(slog.DiscardHandler), []chore{
-			{name: "trim", do: func(context.Context) (map[string]float64, error) { return map[string]float64{"partly": 1}, errBroken }},
-			{name: "maintain", do: func(context.Context) (map[string]float64, error) {
-				n := maintained.Add(1)
-				time.Sleep(2 * time.Second)
-				return map[string]float64{"rows": float64(n)}, nil
-			}},
-		})
-		stop := run(t, keeper)
-		time.Sleep(59 * time.Second)
-		if maintained.Load() != 0 {
-			t.Error("housekeeping before its time")
-		}
-		time.Sleep(3*time.Minute + 30*time.Second)
-		stop()
-		const prefix = "weatherlight.housekeeping."
-		want := map[string]float64{
-			prefix + "runs_total/trim": 4, prefix + "failures_total/trim": 4, prefix + "duration_ms/trim": 0,
-			prefix + "result/trim/partly":  1,
-			prefix + "runs_total/maintain": 4, prefix + "failures_total/maintain": 0, prefix + "duration_ms/maintain": 2000,
-			prefix + "result/maintain/rows": 4,
-		}
-		if diff := cmp.Diff(want, chorePoints(keeper)); diff != "" {
-			t.Error("points (-want +got):", diff)
-		}
-		if got := keeper.states[0].lastError; got != errBroken.Error() {
-			t.Errorf("last error %q", got)
-		}
-	})
-}
-
-func TestStopInTheMiddleOfHousekeepingSkipsTheRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var after int
-		ctx, cancel := context.WithCancel(t.Context())
-		keeper := newHousekeeper(time.Minute, slog.New(slog.DiscardHandler), []chore{
-			{name: "slow", do: func(context.Context) (map[string]float64, error) { cancel(); return nil, nil }},
-			{name: "next", do: func(context.Context) (map[string]float64, error) { after++; return nil, nil }},
-		})
-		if err := keeper.Run(ctx); err != nil || after != 0 {
-			t.Errorf("Run = %v, and %d chores after the stop", err, after)
-		}
-	})
 }
 
 // Every part of a round does what it is for: here each has something to do.
@@ -94,7 +41,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-time.After(5 * time.Millisecond) // All of that grows old.
-	g.chores.round(t.Context())
+	g.chores.Round(t.Context())
 	const prefix = "weatherlight.housekeeping."
 	done := chorePoints(g.chores)
 	for item, least := range map[string]float64{
@@ -105,9 +52,9 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 			t.Errorf("%s is %v, want at least %v", item, got, least)
 		}
 	}
-	for _, chore := range g.chores.chores {
-		if done[prefix+"runs_total/"+chore.name] != 1 || done[prefix+"failures_total/"+chore.name] != 0 {
-			t.Errorf("%s: %v runs, %v failed", chore.name, done[prefix+"runs_total/"+chore.name], done[prefix+"failures_total/"+chore.name])
+	for _, job := range g.jobs() {
+		if done[prefix+"runs_total/"+job.Name] != 1 || done[prefix+"failures_total/"+job.Name] != 0 {
+			t.Errorf("%s: %v runs, %v failed", job.Name, done[prefix+"runs_total/"+job.Name], done[prefix+"failures_total/"+job.Name])
 		}
 	}
 	if err := g.stop(t); err != nil {

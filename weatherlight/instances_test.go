@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
 // twoInstances are two services on one Redis and one kernel library, and a trainer.
@@ -112,15 +113,15 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 	leader, host := twoInstances(t)
 	both := []*running{leader, host.running}
 	for _, r := range both {
-		r.chores.round(t.Context())
+		r.chores.Round(t.Context())
 	}
 	own := map[string]float64{"memory": 1}
-	for _, chore := range leader.chores.chores {
-		series := "weatherlight.housekeeping.runs_total/" + chore.name
+	for _, job := range leader.jobs() {
+		series := "weatherlight.housekeeping.runs_total/" + job.Name
 		leads, follows := chorePoints(leader.chores)[series], chorePoints(host.chores)[series]
-		if leads != 1 || follows != own[chore.name] {
+		if leads != 1 || follows != own[job.Name] {
 			t.Errorf("%s was done %v times by the leader and %v times by the other, want 1 and %v",
-				chore.name, leads, follows, own[chore.name])
+				job.Name, leads, follows, own[job.Name])
 		}
 	}
 	for _, r := range both {
@@ -156,7 +157,7 @@ func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
 		"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S": "60", "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "60s",
 	})
 	stuck, release := make(chan struct{}, 1), make(chan struct{})
-	service.chores = newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{name: "stuck", do: func(context.Context) (map[string]float64, error) {
+	service.chores = maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "stuck", Do: func(context.Context) (map[string]float64, error) {
 		select {
 		case stuck <- struct{}{}:
 		default:

@@ -8,11 +8,13 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
 // flushTimeout bounds the final flush, so that a dead bus cannot use up the time for
@@ -26,8 +28,9 @@ const (
 // loops are the workers that look after the others.
 func (s *Service) loops() []supervise.Spec {
 	if s.chores == nil {
-		s.chores = newHousekeeper(s.settings.Weatherlight.HousekeepingInterval, s.logger, s.choreList())
-		s.chores.rhythm = s.rhythm()
+		s.chores = maintenance.New(maintenance.Config{
+			Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
+		}, s.jobs())
 	}
 	specs := []supervise.Spec{
 		{Name: workerTelemetry, Worker: s.telemetry},
@@ -79,7 +82,7 @@ func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message
 
 // summarize offers the summary packet once an interval.
 func (s *Service) summarize(ctx context.Context) error {
-	every(ctx, s.rhythm(), s.settings.Weatherlight.TelemetryInterval, func(ctx context.Context) {
+	cadence.Every(ctx, s.rhythm(), s.settings.Weatherlight.TelemetryInterval, func(ctx context.Context) {
 		s.telemetry.Offer(s.summaryPacket(ctx))
 	})
 	return nil

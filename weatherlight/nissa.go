@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -58,7 +59,7 @@ func newNissaHeartbeat(base string, rhythm oona.Rhythm) *nissaHeartbeat {
 func (n *nissaHeartbeat) Run(ctx context.Context) error {
 	defer n.client.CloseIdleConnections()
 	n.round(ctx)
-	every(ctx, n.rhythm, nissaInterval, n.round)
+	cadence.Every(ctx, n.rhythm, nissaInterval, n.round)
 	return nil
 }
 

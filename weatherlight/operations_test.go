@@ -65,8 +65,8 @@ func TestOperationsPageListsEveryReasonOfARefusedCommand(t *testing.T) {
 
 func TestOperationsPageListsEveryChore(t *testing.T) {
 	page := "| chore | done by | what it does |\n| --- | --- | --- |\n"
-	for _, chore := range newService(t, nil).choreList() {
-		page += fmt.Sprintf("| `%s` | %s | %s |\n", chore.name, chore.who, chore.what)
+	for _, job := range newService(t, nil).jobs() {
+		page += fmt.Sprintf("| `%s` | %s | %s |\n", job.Name, job.Who, job.What)
 	}
 	wantOnPage(t, "chores", page)
 }

@@ -54,7 +54,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points = append(points, s.health.points()...)
 	points = append(points, s.fleet.points()...)
 	points = append(points, s.outboxPoints(ctx)...)
-	return append(points, s.chores.points()...)
+	return append(points, s.chores.Points()...)
 }
 
 func (s *Service) workerPoints() []metrics.Point {

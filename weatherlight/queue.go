@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -78,7 +79,7 @@ func (q *telemetryQueue) Run(ctx context.Context) error {
 			case q.pending = <-q.packets:
 			}
 		}
-		if err := q.deliverPending(ctx); err != nil && !sleep(ctx, telemetryRetry) {
+		if err := q.deliverPending(ctx); err != nil && !cadence.Sleep(ctx, telemetryRetry) {
 			return nil
 		}
 	}

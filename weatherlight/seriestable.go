@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
@@ -23,7 +24,7 @@ type seriesGroup struct {
 // seriesGroups is the whole table, in the order of the page.
 func seriesGroups() []seriesGroup {
 	return []seriesGroup{
-		{"The service", serviceSeries()},
+		{"The service", slices.Concat(serviceSeries(), maintenance.Series())},
 		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
@@ -85,14 +86,6 @@ func serviceSeries() []telemetry.Series {
 			Meaning: "Telemetry packets that the bus refused for their own sake; they are lost."},
 		{Name: "weatherlight_telemetry_dropped_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Telemetry packets that found no room in the queue; they are lost."},
-		{Name: "weatherlight_housekeeping_runs_total", Labels: "chore", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Runs of the chore by this instance."},
-		{Name: "weatherlight_housekeeping_failures_total", Labels: "chore", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Runs of the chore that failed."},
-		{Name: "weatherlight_housekeeping_duration_ms", Labels: "chore", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time of the chore's last run."},
-		{Name: "weatherlight_housekeeping_result", Labels: "chore,item", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "What the chore's last run came to; the list of chores has the items. Absent before the first run."},
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -73,7 +74,7 @@ type Service struct {
 	reports     *tamiyo.ReportLog
 	forge       *tezzeret.Forge
 	emergency   *emergency.Watch
-	chores      *housekeeper
+	chores      *maintenance.Runner
 	health      *healthWatch
 	nissa       *nissaHeartbeat // nil without NISSA_URL
 	tamiyo      tamiyoMirror

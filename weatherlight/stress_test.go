@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
 func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
@@ -21,7 +23,7 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 		},
 		"housekeeper": func() supervise.Worker {
 			idle := func(context.Context) (map[string]float64, error) { return nil, nil }
-			return newHousekeeper(time.Millisecond, slog.New(slog.DiscardHandler), []chore{{name: "idle", do: idle}})
+			return maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "idle", Do: idle}})
 		},
 		"embedded broker": func() supervise.Worker {
 			embedded, err := broker.Start(broker.Config{Tick: time.Millisecond})

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -93,7 +94,7 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 // publishReports sends the field reports that are due, once more when the
 // worker is asked to stop.
 func (s *Service) publishReports(ctx context.Context) error {
-	every(ctx, s.rhythm(), reportInterval, s.publishDueReports)
+	cadence.Every(ctx, s.rhythm(), reportInterval, s.publishDueReports)
 	s.publishDueReports(ctx)
 	return nil
 }

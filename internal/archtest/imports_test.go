@@ -33,10 +33,12 @@ var allowedImports = map[string][]string{
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
+		"internal/cadence",
 	},
 
-	"weatherlight/internal/shmsignal": {"leyline"},
-	"weatherlight/internal/metrics":   {"telemetry", "oona"},
+	"weatherlight/internal/shmsignal":   {"leyline"},
+	"weatherlight/internal/metrics":     {"telemetry", "oona"},
+	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/emergency": {
 		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
 	},
