@@ -47,6 +47,10 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/control": {
 		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "weatherlight/internal/runrecord",
 	},
+	"weatherlight/internal/runsimtest": {
+		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",
+		"weatherlight/internal/control", "weatherlight/internal/runrecord", "internal/simrun",
+	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
 
 	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
