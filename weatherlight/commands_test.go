@@ -98,7 +98,7 @@ func (g *garden) tell() {
 	g.report()
 	eventually(g.t, "the report is decided on", func() bool {
 		view := g.view()
-		return view != nil && view.Kasmina.Trainer.Epoch == g.epoch
+		return view != nil && view.Kasmina != nil && view.Kasmina.Trainer.Epoch == g.epoch
 	})
 }
 

@@ -48,17 +48,18 @@ func TestTwoInstancesGrowTheSeedsOfOneRun(t *testing.T) {
 	for i := range seeds {
 		host.command(fmt.Sprint("germinate-", i), fmt.Sprint("seed-", i), leyline.SeedOperation_SEED_OP_GERMINATE)
 	}
-	for i := range seeds {
-		seed := fmt.Sprint("seed-", i)
-		eventually(t, seed+" trains or is further", func() bool {
-			host.report()
-			stage := host.stage(seed)
-			return stage >= leyline.SeedLifecycleStage_SEED_STAGE_TRAINING && stage <= leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED
-		})
-	}
+	trained := make(map[int]bool) // whatever becomes of it later
+	host.until("every seed trains or is further", func() bool {
+		for i := range seeds {
+			stage := host.stage(fmt.Sprint("seed-", i))
+			if stage >= leyline.SeedLifecycleStage_SEED_STAGE_TRAINING && stage <= leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED {
+				trained[i] = true
+			}
+		}
+		return len(trained) == seeds
+	})
 	host.command("cull", "seed-3", leyline.SeedOperation_SEED_OP_CULL)
-	eventually(t, "seed-3 is culled", func() bool {
-		host.report()
+	host.until("seed-3 is culled", func() bool {
 		return host.stage("seed-3") == leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED
 	})
 	for _, r := range []*running{leader, host.running} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,31 +14,37 @@ import (
 
 func TestScrubWaitsForItsTurnAndKeepsToItsInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		passes, ours := 0, false
-		broken := error(nil)
+		var passes atomic.Int64
+		var ours, broken atomic.Bool
 		s := &scrubber{
-			ours:     func() bool { return ours },
-			scrub:    func(context.Context) (urza.Scrubbed, error) { passes++; return urza.Scrubbed{}, broken },
+			ours: ours.Load,
+			scrub: func(context.Context) (urza.Scrubbed, error) {
+				passes.Add(1)
+				if broken.Load() {
+					return urza.Scrubbed{}, errBroken
+				}
+				return urza.Scrubbed{}, nil
+			},
 			interval: time.Hour, logger: slog.New(slog.DiscardHandler),
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- s.run(t.Context()) }()
-		after := func(pause time.Duration, want int) {
+		after := func(pause time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(pause)
 			synctest.Wait()
-			if passes != want {
-				t.Errorf("%d passes, want %d", passes, want)
+			if got := passes.Load(); got != want {
+				t.Errorf("%d passes, want %d", got, want)
 			}
 		}
 		after(time.Minute, 0)
-		ours = true
+		ours.Store(true)
 		after(scrubTurn, 1)
 		after(59*time.Minute, 1)
 		after(2*time.Minute, 2)
-		broken = errors.New("no catalogue")
+		broken.Store(true)
 		after(time.Hour, 3)
-		if err := <-ended; !errors.Is(err, broken) {
+		if err := <-ended; !errors.Is(err, errBroken) {
 			t.Errorf("ended with %v", err)
 		}
 	})
