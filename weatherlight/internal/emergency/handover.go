@@ -2,7 +2,6 @@ package emergency
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strconv"
 	"time"
@@ -42,10 +41,7 @@ func (w *Watch) Shared(raised shmsignal.Trigger) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), relayTimeout) // as an alarm: whatever is being stopped
 	defer cancel()
-	once := fmt.Sprintf("emergency:%s:%d:%d", w.config.Instance, raised.AtMs, raised.Level)
-	if raised.AtMs == 0 {
-		once = "emergency:" + rand.Text()
-	}
+	once := fmt.Sprintf("emergency:%s:%s:%d", w.config.Instance, sharedID(raised), raised.Level)
 	if err := w.config.Relay(ctx, oona.Message{Payload: signal, Once: once}); err != nil {
 		w.config.Logger.Warn("emergency not kept on disk", "reason", raised.Reason, "error", err)
 		return false
@@ -60,8 +56,9 @@ func (w *Watch) Signal(ctx context.Context, d *oona.Delivery) ([]oona.Message, e
 	if !ok {
 		return nil, oona.Permanent(fmt.Errorf("emergency is %T", d.Payload))
 	}
+	id := emergencyID(signal, d.ID)
 	if signal.GetOrigin() != relayedOrigin {
-		if err := w.tellSignal(signal); err != nil {
+		if err := w.tellSignal(signal, id); err != nil {
 			return nil, err
 		}
 	}
@@ -69,7 +66,7 @@ func (w *Watch) Signal(ctx context.Context, d *oona.Delivery) ([]oona.Message, e
 		return nil, nil
 	}
 	err := w.config.Act(ctx, signal.GetRunId(), kasmina.Emergency{
-		Level: signal.GetLevel(), Reason: signal.GetReason(), Origin: signal.GetOrigin(), ID: emergencyID(signal, d.ID),
+		Level: signal.GetLevel(), Reason: signal.GetReason(), Origin: signal.GetOrigin(), ID: id,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("act on emergency %q: %w", signal.GetReason(), err)

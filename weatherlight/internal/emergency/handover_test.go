@@ -65,8 +65,8 @@ func TestSharedEmergencyGoesToTheBusWhenRunsHaveToActOnIt(t *testing.T) {
 
 func TestSharedEmergenciesWithoutATimeAreRelayedEach(t *testing.T) {
 	w := newWatched()
-	for range 2 {
-		w.Shared(shmsignal.Trigger{Level: halt, Reason: "smoke", Count: 1})
+	for i := range 2 {
+		w.Shared(shmsignal.Trigger{Level: halt, Reason: "smoke", FoundAt: time.Unix(int64(i), 0), Count: 1})
 	}
 	if len(w.relayed) != 2 || w.relayed[0].Once == w.relayed[1].Once {
 		t.Errorf("relayed %v", w.relayed)
@@ -75,24 +75,31 @@ func TestSharedEmergenciesWithoutATimeAreRelayedEach(t *testing.T) {
 
 func TestEmergencyThatCannotBeHandedOnComesBack(t *testing.T) {
 	w := newWatched()
-	w.broken = errors.New("the disk is full")
-	raised := shmsignal.Trigger{Level: halt, Reason: "smoke", AtMs: 1000, Count: 1}
-	if w.Shared(raised) {
-		t.Error("taken, though it was kept nowhere")
+	for number, at := range []uint64{1000, 0} { // of a known and of an unknown time
+		w.broken = errors.New("the disk is full")
+		raised := shmsignal.Trigger{Level: halt, Reason: "smoke", AtMs: at, FoundAt: time.Unix(1, 0), Count: 1}
+		for range 3 {
+			if w.Shared(raised) {
+				t.Error("taken, though it was kept nowhere")
+			}
+		}
+		w.broken = nil
+		if !w.Shared(raised) || len(w.relayed) != number+1 || len(w.packets) != number+1 {
+			t.Errorf("raised at %d: relayed %d, told %d", at, len(w.relayed), len(w.packets))
+		}
 	}
-	w.broken = nil
-	if !w.Shared(raised) || len(w.relayed) != 1 || len(w.packets) != 1 {
-		t.Errorf("relayed %d, told %d", len(w.relayed), len(w.packets))
-	}
-	w.refused = errors.New("no records")
-	signal := halted(5000, "fire")
-	if err := w.deliver(t.Context(), signal); !errors.Is(err, w.refused) {
-		t.Errorf("acknowledged: %v", err)
-	}
-	w.refused = nil
-	w.signal(t, signal)
-	if len(w.acted) != 1 || w.points()["weatherlight.emergency.detections_total"] != 2 {
-		t.Errorf("acted on %v", w.acted)
+	for number, signal := range []*leyline.EmergencySignal{halted(5000, "fire"), {Level: halt, Reason: "untimed", Origin: "x"}} {
+		w.refused = errors.New("no records")
+		if err := w.deliver(t.Context(), signal); !errors.Is(err, w.refused) {
+			t.Errorf("acknowledged: %v", err)
+		}
+		w.refused = nil
+		if err := w.redeliver(t.Context(), signal); err != nil {
+			t.Error(err)
+		}
+		if len(w.acted) != number+1 || w.points()["weatherlight.emergency.detections_total"] != float64(number+3) {
+			t.Errorf("acted on %v, told %v", w.acted, w.points())
+		}
 	}
 }
 

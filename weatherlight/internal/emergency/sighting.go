@@ -1,8 +1,8 @@
 package emergency
 
 import (
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
@@ -21,20 +21,18 @@ const (
 type sighting struct {
 	alarm
 
-	run  string
-	wall time.Time
+	id  string // of its origin
+	run string
 }
 
-// same reports whether two sightings are of one emergency: the same message
-// again, or the one in shared memory and the other on the bus. A signal without
-// any time is never the same as another.
+// same reports whether two sightings are of one emergency: the same signal
+// again, or the one in shared memory and the other on the bus.
 func (s sighting) same(other sighting) bool {
 	if s.Level != other.Level {
 		return false
 	}
 	if s.origin == other.origin {
-		timed := s.AtMs != 0 || !s.wall.IsZero()
-		return timed && s.AtMs == other.AtMs && s.wall.Equal(other.wall) && s.run == other.run && s.Reason == other.Reason
+		return s.id == other.id && s.run == other.run && s.Reason == other.Reason
 	}
 	if s.origin != sharedOrigin && other.origin != sharedOrigin || s.AtMs == 0 || other.AtMs == 0 {
 		return false
@@ -46,4 +44,13 @@ func (s sighting) same(other sighting) bool {
 // sharedReason is a reason as far as it fits into shared memory.
 func sharedReason(reason string) string {
 	return strings.ToValidUTF8(reason[:min(len(reason), shmsignal.MaxReason)], "")
+}
+
+// sharedID tells a signal of shared memory from others. One without a time is known by
+// when it was found.
+func sharedID(trigger shmsignal.Trigger) string {
+	if trigger.AtMs == 0 {
+		return "found/" + strconv.FormatInt(trigger.FoundAt.UnixNano(), 10)
+	}
+	return strconv.FormatUint(trigger.AtMs, 10)
 }

@@ -58,7 +58,7 @@ func New(config Config) *Watch { return &Watch{config: config} }
 // tellSignal tells of an emergency from the bus. Its latency is taken from wall
 // clocks: the monotonic clocks of two hosts have nothing in common. An error
 // means that the report found no room, and brings the signal back.
-func (w *Watch) tellSignal(signal *leyline.EmergencySignal) error {
+func (w *Watch) tellSignal(signal *leyline.EmergencySignal, id string) error {
 	raised := alarm{
 		Trigger: shmsignal.Trigger{
 			Level: signal.GetLevel(), Reason: cmp.Or(signal.GetReason(), "unspecified"),
@@ -66,10 +66,9 @@ func (w *Watch) tellSignal(signal *leyline.EmergencySignal) error {
 		},
 		origin: "stream:" + signal.GetOrigin(), untimed: true,
 	}
-	seen := sighting{alarm: raised, run: signal.GetRunId()}
+	seen := sighting{alarm: raised, id: id, run: signal.GetRunId()}
 	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
-		seen.wall = triggered.AsTime()
-		raised.Latency, raised.untimed = max(0, time.Since(seen.wall)), false
+		raised.Latency, raised.untimed = max(0, time.Since(triggered.AsTime())), false
 	}
 	if !w.raise(raised, seen) {
 		return fmt.Errorf("report emergency %q: telemetry queue is full", raised.Reason)
@@ -82,7 +81,7 @@ func (w *Watch) tellSignal(signal *leyline.EmergencySignal) error {
 func (w *Watch) tellShared(trigger shmsignal.Trigger) bool {
 	raised := alarm{Trigger: trigger, origin: sharedOrigin}
 	raised.Reason = cmp.Or(raised.Reason, sharedOrigin)
-	return w.raise(raised, sighting{alarm: raised})
+	return w.raise(raised, sighting{alarm: raised, id: sharedID(trigger)})
 }
 
 // raise reports an alarm and counts it, once.

@@ -32,6 +32,7 @@ type watched struct {
 	broken  error // of relaying
 	acted   []kasmina.Emergency
 	refused error // of acting
+	entries int   // of the stream
 }
 
 func newWatched() *watched {
@@ -62,7 +63,13 @@ func newWatched() *watched {
 }
 
 func (w *watched) deliver(ctx context.Context, signal *leyline.EmergencySignal) error {
-	messages, err := w.Signal(ctx, &oona.Delivery{ID: "1-0", Payload: signal})
+	w.entries++
+	return w.redeliver(ctx, signal)
+}
+
+// redeliver brings a signal as the entry that was delivered last.
+func (w *watched) redeliver(ctx context.Context, signal *leyline.EmergencySignal) error {
+	messages, err := w.Signal(ctx, &oona.Delivery{ID: fmt.Sprintf("%d-0", w.entries), Payload: signal})
 	if err == nil && messages != nil {
 		return fmt.Errorf("sends %v", messages)
 	}

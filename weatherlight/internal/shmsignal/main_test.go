@@ -154,7 +154,10 @@ func (d *deck) wantTriggers(want ...Trigger) {
 		d.t.Fatalf("%d triggers %+v, want %d", len(got), got, len(want))
 	}
 	for i := range want {
-		got[i].Latency = 0
+		if got[i].FoundAt.IsZero() {
+			d.t.Errorf("trigger %d does not say when it was found", i)
+		}
+		got[i].Latency, got[i].FoundAt = 0, time.Time{}
 		if got[i] != want[i] {
 			d.t.Errorf("trigger %d is %+v, want %+v", i, got[i], want[i])
 		}

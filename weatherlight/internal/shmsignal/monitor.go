@@ -9,8 +9,8 @@ import (
 
 const (
 	// pollPause is the pause between two looks at a segment where somebody may
-	// raise a signal and tell nobody: short enough that one signal in a hundred takes
-	// 10 ms although waking up may take 3. settlePause is the pause before a record
+	// raise a signal and tell nobody: short enough that not one signal in a hundred takes
+	// 10 ms, although waking up may take 3. settlePause is the pause before a record
 	// that was just raised is looked at again.
 	pollPause   = 5 * time.Millisecond
 	settlePause = 100 * time.Microsecond
@@ -247,7 +247,7 @@ func (m *monitor) take(record []byte, signal decoded, now time.Time) (time.Durat
 		return m.rest(now), nil // One trigger, written twice.
 	}
 	report := m.coalescer.take(Trigger{
-		Level: signal.level, Reason: signal.reason, AtMs: signal.atMs, Latency: latency, Count: 1,
+		Level: signal.level, Reason: signal.reason, AtMs: signal.atMs, Latency: latency, FoundAt: now, Count: 1,
 	}, now)
 	if report == nil {
 		m.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
 )
 
 const (
@@ -94,7 +96,7 @@ func (r *reporter) offering(report func(Trigger) bool) func(Trigger) bool {
 func (r *reporter) run(ctx context.Context) error {
 	for r.next(ctx) {
 		for !r.pending() {
-			if !pause(ctx, reportRetry) {
+			if !cadence.Sleep(ctx, reportRetry) {
 				return nil
 			}
 		}
@@ -115,18 +117,6 @@ func (r *reporter) next(ctx context.Context) bool {
 	}
 	select {
 	case r.pending = <-r.queue:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// pause waits, and returns false when ctx ended first.
-func pause(ctx context.Context, length time.Duration) bool {
-	timer := time.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
 		return true
 	case <-ctx.Done():
 		return false

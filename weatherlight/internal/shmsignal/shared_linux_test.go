@@ -108,7 +108,7 @@ func (w *writer) store(level byte, at uint64) {
 	copy(w.data, shmsignaltest.Emergency(level, at, "stored"))
 }
 
-func (w *writer) ring() {
+func (w *writer) notify() {
 	w.t.Helper()
 	if err := os.Chtimes(w.file.Name(), time.Now(), time.Now()); err != nil {
 		w.t.Fatal(err)

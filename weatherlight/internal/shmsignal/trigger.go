@@ -12,6 +12,7 @@ type Trigger struct {
 	Reason  string                 // of an emergency, at most MaxReason bytes
 	AtMs    uint64                 // when, on this machine's monotonic clock; 0 is unknown
 	Latency time.Duration          // from then until it was seen
+	FoundAt time.Time              // when it was taken from the segment: it tells those of unknown time apart
 	Count   int                    // signals that it stands for
 }
 

@@ -5,6 +5,8 @@ package shmsignal
 import (
 	"context"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
 )
 
 // waker lets one goroutine sleep and wake, by the runtime's timers.
@@ -18,7 +20,7 @@ func (w *waker) Close() error { return nil }
 // run calls step, sleeps for the pause that it returned, and so on until ctx is
 // done.
 func (w *waker) run(ctx context.Context, step func() time.Duration) error {
-	for pause(ctx, step()) {
+	for cadence.Sleep(ctx, step()) {
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func TestTrainerThatWasKilledIsNotWaitedFor(t *testing.T) {
 	d.wantPause(restPause, "after the trainer was killed")
 }
 
-func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
+func TestTrainerThatNotifiesIsHeardWithoutPolling(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	defer w.end()
@@ -59,7 +59,7 @@ func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
 	d.wantTrust()
 	for at := uint64(1); at <= 3; at++ {
 		w.store(byte(at), at)
-		w.ring()
+		w.notify()
 		d.take()
 		d.wantPause(restPause, "after a signal that was notified for")
 	}
@@ -68,12 +68,12 @@ func TestTrainerThatRingsIsHeardWithoutPolling(t *testing.T) {
 	}
 }
 
-func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
+func TestTrainerWithoutAPromiseIsPolledAfterOneThatNotified(t *testing.T) {
 	d := sharedDeck(t)
-	ringing := d.writer()
-	ringing.promise()
+	notifying := d.writer()
+	notifying.promise()
 	d.wantTrust()
-	ringing.end()
+	notifying.end()
 	next := d.writer()
 	defer next.end()
 	if got := d.turn(); got != pollPause {
@@ -86,11 +86,11 @@ func TestTrainerWithoutAPromiseIsPolledAfterOneThatRang(t *testing.T) {
 
 func TestPromiseEndsWithWhoMadeIt(t *testing.T) {
 	d := sharedDeck(t)
-	ringing, silent := d.writer(), d.writer()
+	notifying, silent := d.writer(), d.writer()
 	defer silent.end()
-	ringing.promise()
+	notifying.promise()
 	d.wantTrust()
-	ringing.end()
+	notifying.end()
 	d.wantPause(pollPause, "when only one is there who promised nothing")
 }
 
@@ -114,7 +114,7 @@ func TestQuestionOfAnotherServiceIsNotTakenForAPromise(t *testing.T) {
 	}
 }
 
-func TestBrokenPromiseIsPolledUntilTheNextRing(t *testing.T) {
+func TestBrokenPromiseIsPolledUntilTheNextNotice(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	defer w.end()
@@ -127,9 +127,9 @@ func TestBrokenPromiseIsPolledUntilTheNextRing(t *testing.T) {
 		d.wantPause(pollPause, "after a signal that nobody notified for")
 	}
 	w.store(2, 2)
-	w.ring()
+	w.notify()
 	d.take()
-	d.wantPause(restPause, "after a ring")
+	d.wantPause(restPause, "after a notice")
 }
 
 func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
@@ -148,17 +148,17 @@ func TestBrokenPromiseIsForgottenWithItsTrainer(t *testing.T) {
 	d.wantTrust()
 }
 
-func TestHeldAlarmIsReportedInTimeByARingersMonitor(t *testing.T) {
+func TestHeldAlarmIsReportedInTimeByTheMonitorOfANotifier(t *testing.T) {
 	d := sharedDeck(t)
 	w := d.writer()
 	defer w.end()
 	w.promise()
 	d.wantTrust()
 	w.store(3, 1)
-	w.ring()
+	w.notify()
 	d.take()
 	w.store(1, 2)
-	w.ring()
+	w.notify()
 	d.turn()
 	d.now = d.now.Add(settlePause)
 	if got := d.turn(); got > emergencyCooldown || len(d.list()) != 1 {
@@ -186,7 +186,7 @@ func TestWatcherThatCouldNotKeepUpIsNotTrusted(t *testing.T) {
 		queue = 10*queue + int(digit-'0')
 	}
 	for range queue { // Equal neighbours would become one.
-		w.ring()
+		w.notify()
 		if file, err := os.Open(d.path); err != nil || file.Close() != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +333,7 @@ func TestStatusSaysWhyASegmentIsPolled(t *testing.T) {
 	w.promise()
 	d.wantTrust()
 	if d.monitor.publish(nil); d.monitor.status() != (Status{d.path, byNotice, ""}) {
-		t.Errorf("heard by %+v when somebody promised to ring", d.monitor.status())
+		t.Errorf("detected by %+v when somebody promised to notify", d.monitor.status())
 	}
 	w.store(1, 1)
 	d.now = d.now.Add(restPause)
