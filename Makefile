@@ -8,7 +8,6 @@ LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 # Packages that start goroutines watch for leaks; those run under the race detector.
 RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
 
-PROCESS   = github.com/esper-lite/weatherlight/cmd/internal/process
 VERSION   = $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -26,7 +25,7 @@ run: ## start the foundation service (settings from the environment and .env)
 	@bin/esper-weatherlight-service $(ARGS)
 
 build: ## build the commands into bin/
-	$(GO) build -ldflags "-X $(PROCESS).described=$(VERSION)" -o bin/ ./cmd/...
+	$(GO) build -ldflags "-X github.com/esper-lite/weatherlight/internal/version.described=$(VERSION)" -o bin/ ./cmd/...
 
 portable: ## fail when something does not build for macOS, where nothing was run
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...

@@ -91,7 +91,12 @@ func TestImageHoldsStaticCommandsThatSayTheirVersion(t *testing.T) {
 		t.Errorf("the image holds %v", d.commands())
 	}
 	for _, command := range d.commands() {
-		mustBeStatic(t, filepath.Join(folder, path.Base(command)))
+		file := filepath.Join(folder, path.Base(command))
+		mustBeStatic(t, file)
+		line, err := exec.Command(file, "--version").Output()
+		if err != nil || !strings.HasPrefix(string(line), path.Base(command)+" "+version+" go") {
+			t.Errorf("%s says %q, %v", command, line, err)
+		}
 	}
 	mustSay(t, folder, version)
 }

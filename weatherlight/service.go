@@ -31,6 +31,9 @@ import (
 // Group is the consumer group of every Weatherlight on a bus.
 const Group = "weatherlight"
 
+// InUseError says that another process holds the data folder.
+type InUseError = datadir.InUseError
+
 // Config is what a service is made from.
 type Config struct {
 	// Settings are the resolved settings. Required.

@@ -5,16 +5,19 @@ import (
 	"encoding/json"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/version"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
+
+// SignalStatus is a segment of shared memory in which a trainer raises signals.
+type SignalStatus = shmsignal.Status
 
 // Status is the body of /status.
 type Status struct {
@@ -28,7 +31,7 @@ type Status struct {
 	Boot       []BootStep         `json:"boot"`
 	Workers    []WorkerStatus     `json:"workers"`
 	LastErrors []ErrorStatus      `json:"last_errors"`
-	Signals    []shmsignal.Status `json:"signals,omitempty"`
+	Signals    []SignalStatus     `json:"signals,omitempty"`
 	Streams    []StreamStatus     `json:"streams,omitempty"`
 	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
 	Catalogue  *CatalogueStatus   `json:"catalogue,omitempty"`
@@ -108,7 +111,7 @@ type DropStatus struct {
 }
 
 func (s *Service) status(ctx context.Context) Status {
-	workers, version := s.workerHealth(), version()
+	workers, version := s.workerHealth(), version.String()
 	status := Status{
 		State:      "booting",
 		Version:    version,
@@ -241,20 +244,4 @@ func (s Status) String() string {
 // LogStatus writes the whole status into the log.
 func (s *Service) LogStatus(ctx context.Context) {
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "status", slog.Any("status", s.status(ctx)))
-}
-
-// stamp is the version that a build without the repository's history is given:
-// go build -ldflags "-X github.com/esper-lite/weatherlight/weatherlight.stamp=v1.2.3".
-var stamp string
-
-// version is the one that the build was given, or else the module version that Go
-// found in the repository.
-func version() string {
-	if stamp != "" {
-		return stamp
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

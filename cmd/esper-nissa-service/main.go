@@ -11,7 +11,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 
@@ -39,18 +38,12 @@ func main() {
 
 func start(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	version := flags.Bool("version", false, "only print the version")
-	switch err := flags.Parse(args); {
+	switch err := process.ParseFlags(flags, "[--version]", args, os.Stdout); {
 	case errors.Is(err, flag.ErrHelp):
-		flags.SetOutput(os.Stdout)
-		fmt.Printf("Usage: %s [--version]\n", name)
-		flags.PrintDefaults()
 		return nil
 	case err != nil:
-		return process.Misconfigured("command line", err)
-	case flags.NArg() > 0:
-		return process.Misconfigured("command line", fmt.Errorf("unexpected argument %q", flags.Arg(0)))
+		return err
 	case *version:
 		fmt.Println(process.Version(name))
 		return nil

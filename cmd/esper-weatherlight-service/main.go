@@ -13,7 +13,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -60,23 +59,10 @@ type options struct {
 
 func parse(args []string) (asked options, err error) {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.BoolVar(&asked.check, "check", false, "only ask whether the service could start: exit 0 yes, 2 configuration, 3 dependency")
 	flags.BoolVar(&asked.version, "version", false, "only print the version")
-	err = flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(os.Stdout)
-		fmt.Printf("Usage: %s [--check | --version]\n", name)
-		flags.PrintDefaults()
-		return options{}, err
-	}
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if err != nil {
-		return options{}, process.Misconfigured("command line", err)
-	}
-	return asked, nil
+	err = process.ParseFlags(flags, "[--check | --version]", args, os.Stdout)
+	return asked, err
 }
 
 // collectionPercent is how much may be allocated before a collection, in percent

@@ -1,0 +1,29 @@
+package process
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+)
+
+// ParseFlags reads the command line of a service, which takes no arguments beside its flags.
+// Asked for help it writes usage and flags to out and returns flag.ErrHelp. What it does not
+// understand is a fault of the configuration.
+func ParseFlags(flags *flag.FlagSet, usage string, args []string, out io.Writer) error {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(out)
+		_, _ = fmt.Fprintf(out, "Usage: %s %s\n", flags.Name(), usage)
+		flags.PrintDefaults()
+		return flag.ErrHelp
+	}
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err != nil {
+		return Misconfigured("command line", err)
+	}
+	return nil
+}
