@@ -71,7 +71,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	server := &http.Server{
 		Handler: w.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
