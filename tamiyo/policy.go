@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -63,6 +64,9 @@ func NewPolicies(config PolicyConfig) (*Policies, error) {
 	config = config.withDefaults()
 	if err := os.MkdirAll(filepath.Join(config.Dir, payloadFolder), 0o700); err != nil {
 		return nil, fmt.Errorf("create policy folder: %w", err)
+	}
+	if err := atomicfile.Sweep(filepath.Join(config.Dir, journalName)); err != nil {
+		return nil, fmt.Errorf("tidy policy folder: %w", err)
 	}
 	journal, err := readPolicyJournal(filepath.Join(config.Dir, journalName))
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -85,6 +86,9 @@ func NewReportLog(path string, config ReportConfig) (*ReportLog, error) {
 
 func (l *ReportLog) open() error {
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return err
+	}
+	if err := errors.Join(atomicfile.Sweep(l.path), atomicfile.Sweep(l.indexPath())); err != nil {
 		return err
 	}
 	if err := l.loadRecords(); err != nil {

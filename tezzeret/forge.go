@@ -25,8 +25,8 @@ var (
 	// ErrBusy says that this forge already runs.
 	ErrBusy = errors.New("tezzeret: the forge is already running")
 
-	// ErrUnannounced says that kernels are stored whose announcement the bus has
-	// not taken; they wait in the journal.
+	// ErrUnannounced says that kernels are stored whose announcement nobody has taken
+	// over yet; they wait in the journal.
 	ErrUnannounced = errors.New("tezzeret: stored kernels could not be announced")
 
 	// ErrAbandoned says that compilations which were given up still run, too

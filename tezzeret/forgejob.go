@@ -221,7 +221,7 @@ func firstLine(text string) string {
 	return line
 }
 
-// store saves the kernel and announces it. A bus that is away does not undo
+// store saves the kernel and announces it. An announcement that fails does not undo
 // what is stored: the update waits for the next pass. Each step is written down
 // around it, so that a kill at any point loses no announcement.
 func (f *Forge) store(ctx context.Context, j *job) (*leyline.KernelCatalogUpdate, error) {

@@ -108,8 +108,8 @@ func (f *Forge) parkFor(failures int) time.Duration {
 	return min(min(f.config.ParkFor, longestPark)<<min(max(failures-1, 0), 10), longestPark)
 }
 
-// announcePending publishes, oldest first, what is stored and not announced. A
-// bus that is away is no error: the updates wait. The error is the journal's.
+// announcePending announces, oldest first, what is stored and not announced. Where
+// nobody takes an announcement over, that is no error: the updates wait. The error is the journal's.
 func (f *Forge) announcePending(ctx context.Context) error {
 	for {
 		update, ok := f.journal.pending()

@@ -21,8 +21,8 @@ const (
 	opStopped   operation = "stopped"   // it was given back without a verdict
 	opFailed    operation = "failed"    // every attempt failed; parked until Until
 	opSaving    operation = "saving"    // the library is about to take Checksum
-	opStored    operation = "stored"    // the library has it; Update waits for the bus
-	opAnnounced operation = "announced" // the bus has taken Checksum
+	opStored    operation = "stored"    // the library has it; Update is to be announced
+	opAnnounced operation = "announced" // whoever announces has taken Checksum over: the bus, or an outbox before it
 	opBuilt     operation = "built"     // stored and announced, Digest is what was built
 )
 

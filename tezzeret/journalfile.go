@@ -58,6 +58,9 @@ func openJournal(path string, memory *ledger, logger *slog.Logger) (_ *journal, 
 	if j.lock, err = lockFile(path + ".lock"); err != nil {
 		return nil, err
 	}
+	if err := atomicfile.Sweep(path); err != nil {
+		return nil, err
+	}
 	j.ledger = newLedger()
 	lines, whole, err := j.read(logger)
 	if err != nil {

@@ -7,15 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 // WriteFile makes content the content of path, durably, with these permissions. The
 // old file stays when it fails. A process that is killed meanwhile may leave a file
-// .<name>.*.tmp beside it, which nobody reads.
+// .<name>.*.tmp beside it, which nobody reads: see Sweep.
 func WriteFile(path string, content []byte, permissions fs.FileMode) error {
 	folder := filepath.Dir(path)
-	file, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*.tmp")
+	file, err := os.CreateTemp(folder, unfinished(path))
 	if err != nil {
 		return err
 	}
@@ -28,6 +29,27 @@ func WriteFile(path string, content []byte, permissions fs.FileMode) error {
 	}
 	return SyncDir(folder)
 }
+
+// Sweep removes what writers of path that were killed left beside it. It is for the one owner
+// of path, before its first write: what another writes at the moment would be lost.
+func Sweep(path string) error {
+	folder := filepath.Dir(path)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	before, after, _ := strings.Cut(unfinished(path), "*")
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasPrefix(name, before) && strings.HasSuffix(name, after) {
+			failed = append(failed, os.Remove(filepath.Join(folder, entry.Name())))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// unfinished is the pattern of the names of files that are to become path.
+func unfinished(path string) string { return "." + filepath.Base(path) + ".*.tmp" }
 
 func fill(file *os.File, content []byte, permissions fs.FileMode) error {
 	if _, err := file.Write(content); err != nil {

@@ -1,6 +1,7 @@
 package atomicfile_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -58,5 +59,30 @@ func wantFiles(t *testing.T, folder, name string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil || len(entries) != 1 || entries[0].Name() != name {
 		t.Errorf("the folder has %v, %v; want %s alone", entries, err, name)
+	}
+}
+
+func TestSweepRemovesWhatAKillLeftAndNothingElse(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "log[1]") // a name that means something in a pattern
+	stay := []string{"log[1]", "log[1].tmp", ".other.123.tmp", ".log1.5.tmp"}
+	for _, name := range append(stay, ".log[1].123.tmp") {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := atomicfile.Sweep(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range stay {
+		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(folder, ".log[1].123.tmp")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what a kill left: %v", err)
+	}
+	if err := atomicfile.Sweep(filepath.Join(folder, "none", "log")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
 	}
 }
