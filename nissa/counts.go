@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // counts are the series with fixed names. All are vectors, also those without
@@ -17,11 +19,8 @@ type counts struct {
 	quarantine, elevatedRisk, reward        *prometheus.GaugeVec
 	latency                                 *prometheus.HistogramVec
 
-	rows []seriesRow
+	rows []telemetry.Series
 }
-
-// seriesRow is what the operator's page says of a series.
-type seriesRow struct{ name, labels, kind, meaning string }
 
 func newCounts() *counts {
 	c := new(counts)
@@ -47,29 +46,29 @@ func newCounts() *counts {
 }
 
 func (c *counts) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	c.note(name, "counter", help, labels)
+	c.note(name, telemetry.Counter, help, labels)
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
 
 func (c *counts) gauge(name, help string) *prometheus.GaugeVec {
-	c.note(name, "gauge", help, nil)
+	c.note(name, telemetry.Gauge, help, nil)
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, nil)
 }
 
 func (c *counts) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	c.note(name, "histogram", help, labels)
+	c.note(name, telemetry.Histogram, help, labels)
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
-func (c *counts) note(name, kind, meaning string, labels []string) {
-	c.rows = append(c.rows, seriesRow{name, strings.Join(labels, ","), kind, meaning})
+func (c *counts) note(name string, kind telemetry.SeriesKind, meaning string, labels []string) {
+	c.rows = append(c.rows, telemetry.Series{Name: name, Labels: strings.Join(labels, ","), Kind: kind, Meaning: meaning})
 }
 
 // register adds the series and the process's own to registry. Size tells how many
 // series come from metric points.
 func (c *counts) register(registry *prometheus.Registry, size func() int) {
 	const name, meaning = "nissa_series", "Series that come from metric points."
-	c.note(name, "gauge", meaning, nil)
+	c.note(name, telemetry.Gauge, meaning, nil)
 	registry.MustRegister(
 		c.packets, c.states, c.reports, c.runs, c.signals, c.dropped, c.repeats, c.graphFallbacks,
 		c.hazardHigh, c.hazardCritical, c.quarantine, c.elevatedRisk, c.reward, c.latency,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 var update = stdflag.Bool("update", false, "write the table of Nissa's own series into docs/operations.md")
@@ -16,16 +17,9 @@ var update = stdflag.Bool("update", false, "write the table of Nissa's own serie
 func TestOperationsPageListsEverySeries(t *testing.T) {
 	table := "| series | kind | meaning |\n| --- | --- | --- |\n"
 	for _, row := range newRecorder(Limits{}).counts.rows {
-		table += fmt.Sprintf("| `%s` | %s | %s |\n", row.labelled(), row.kind, row.meaning)
+		table += fmt.Sprintf("| `%s` | %s | %s |\n", row.Labelled(), row.Kind, row.Meaning)
 	}
 	pagetest.Hold(t, "nissa series", "go test ./nissa -run OperationsPage -update", table, *update)
-}
-
-func (r seriesRow) labelled() string {
-	if r.labels == "" {
-		return r.name
-	}
-	return r.name + "{" + r.labels + "}"
 }
 
 // Once everything was heard, each series of /metrics is that of a row, or that of
@@ -44,9 +38,9 @@ func TestEverySeriesIsDocumented(t *testing.T) {
 	r.recordReport(&leyline.FieldReport{ReportId: "report"})
 	r.recordEmergency(&leyline.EmergencySignal{}, "1-1")
 
-	rows := map[string]seriesRow{}
+	rows := map[string]telemetry.Series{}
 	for _, row := range r.counts.rows {
-		rows[row.name] = row
+		rows[row.Name] = row
 	}
 	families, err := r.registry.Gather()
 	if err != nil {
@@ -62,7 +56,7 @@ func TestEverySeriesIsDocumented(t *testing.T) {
 		case strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") || family.GetHelp() == pointHelp:
 		case !found:
 			t.Errorf("no row for %s", name)
-		case family.GetHelp() != row.meaning || strings.ToLower(family.GetType().String()) != row.kind:
+		case family.GetHelp() != row.Help() || strings.ToLower(family.GetType().String()) != string(row.Kind):
 			t.Errorf("%s is shown as %s: %s", name, family.GetType(), family.GetHelp())
 		}
 	}

@@ -50,7 +50,7 @@ func newRecorder(limits Limits) *recorder {
 	}
 	counts.register(r.registry, r.series.size)
 	for _, row := range counts.rows {
-		r.series.own[row.name] = struct{}{}
+		r.series.own[row.Name] = struct{}{}
 	}
 	r.registry.MustRegister(r.series)
 	return r

@@ -11,6 +11,10 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
+// DefaultMaxRecord is the largest run record with its pending outputs, in bytes, that a client
+// stores when its configuration says nothing else.
+const DefaultMaxRecord = 256 << 10
+
 // Config says which bus to talk to and how. Zero values take the default in
 // brackets.
 type Config struct {
@@ -71,29 +75,22 @@ const (
 
 func (c Config) withDefaults() Config {
 	c.Streams = c.Streams.withDefaults()
-	setDefault(&c.Consumer, "oona-client")
-	setDefault(&c.DeadLetter, "oona.deadletter")
-	setDefault(&c.ControlWindow, 2*time.Minute)
-	setDefault(&c.DeadLetterTTL, 7*24*time.Hour)
-	setDefault(&c.ConsumerIdle, 24*time.Hour)
-	setDefault(&c.MaxStreamLength, 10_000)
-	setDefault(&c.ClockSkew, 5*time.Second)
-	setDefault(&c.ReplayCapacity, 4096)
-	setDefault(&c.RetryAttempts, 5)
-	setDefault(&c.RetryBackoff, 250*time.Millisecond)
-	setDefault(&c.ClaimIdle, time.Minute)
-	setDefault(&c.MaxPayload, 256<<10)
-	setDefault(&c.MaxRecord, 256<<10)
-	setDefault(&c.DialTimeout, 3*time.Second)
+	c.Consumer = cmp.Or(c.Consumer, "oona-client")
+	c.DeadLetter = cmp.Or(c.DeadLetter, "oona.deadletter")
+	c.ControlWindow = cmp.Or(c.ControlWindow, 2*time.Minute)
+	c.DeadLetterTTL = cmp.Or(c.DeadLetterTTL, 7*24*time.Hour)
+	c.ConsumerIdle = cmp.Or(c.ConsumerIdle, 24*time.Hour)
+	c.MaxStreamLength = cmp.Or(c.MaxStreamLength, 10_000)
+	c.ClockSkew = cmp.Or(c.ClockSkew, 5*time.Second)
+	c.ReplayCapacity = cmp.Or(c.ReplayCapacity, 4096)
+	c.RetryAttempts = cmp.Or(c.RetryAttempts, 5)
+	c.RetryBackoff = cmp.Or(c.RetryBackoff, 250*time.Millisecond)
+	c.ClaimIdle = cmp.Or(c.ClaimIdle, time.Minute)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 256<<10)
+	c.MaxRecord = cmp.Or(c.MaxRecord, DefaultMaxRecord)
+	c.DialTimeout = cmp.Or(c.DialTimeout, 3*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // validate reports every fault at once.

@@ -41,12 +41,11 @@ func (i entryID) min(other entryID) entryID {
 
 // publishedBy is publishedAt, but for an id that lies in the future, which whoever
 // writes to a stream may choose: it counts as of now, and makes nothing behind it old.
-func (c *Client) publishedBy(id string) time.Time {
-	at := publishedAt(id)
-	if now := c.Now(); at.After(now) {
-		return now
+func publishedBy(id string, now time.Time) time.Time {
+	if at := publishedAt(id); !at.After(now) {
+		return at
 	}
-	return at
+	return now
 }
 
 // publishedAt reads the server's clock out of an entry id.

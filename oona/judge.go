@@ -35,7 +35,7 @@ func (j *job) outcome() outcome {
 
 // judge decides what becomes of an entry. Nothing in an entry can make it fail:
 // the worst is a refusal.
-func (s *consumer) judge(j *job, e entry, now time.Time) *job {
+func (s *consumer) judge(j *job, e entry, now, onBus time.Time) *job {
 	j.id, j.started = e.id, now
 	if !e.found && e.bootstrap {
 		return j
@@ -62,7 +62,7 @@ func (s *consumer) judge(j *job, e entry, now time.Time) *job {
 	j.handler = handler
 	j.room = Delivery{
 		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
-		Attributes: env.attributes, Attempt: e.attempt, Published: s.c.publishedBy(e.id),
+		Attributes: env.attributes, Attempt: e.attempt, Published: publishedBy(e.id, onBus),
 		Issued: env.signedAt(),
 	}
 	j.delivery = &j.room

@@ -64,10 +64,10 @@ type Member struct {
 
 // NewLease prepares a lease. Nothing is claimed before the first Renew.
 func (c *Client) NewLease(cfg LeaseConfig) *Lease {
-	setDefault(&cfg.Group, c.cfg.Group)
-	setDefault(&cfg.Name, c.cfg.Consumer)
-	setDefault(&cfg.Owner, "anyone")
-	setDefault(&cfg.TTL, 3*time.Second)
+	cfg.Group = cmp.Or(cfg.Group, c.cfg.Group)
+	cfg.Name = cmp.Or(cfg.Name, c.cfg.Consumer)
+	cfg.Owner = cmp.Or(cfg.Owner, "anyone")
+	cfg.TTL = cmp.Or(cfg.TTL, 3*time.Second)
 	return &Lease{c: c, cfg: cfg, key: "oona:members:" + cfg.Group, born: rand.Text()}
 }
 

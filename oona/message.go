@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -73,10 +74,10 @@ type Subscription struct {
 }
 
 func (s Subscription) withDefaults(c Config) Subscription {
-	setDefault(&s.Group, c.Group)
-	setDefault(&s.Batch, 100)
-	setDefault(&s.Concurrency, 16)
-	setDefault(&s.Block, 500*time.Millisecond)
+	s.Group = cmp.Or(s.Group, c.Group)
+	s.Batch = cmp.Or(s.Batch, 100)
+	s.Concurrency = cmp.Or(s.Concurrency, 16)
+	s.Block = cmp.Or(s.Block, 500*time.Millisecond)
 	if s.OnReady == nil {
 		s.OnReady = func() {}
 	}

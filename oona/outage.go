@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
 )
 
 // episode is an outage of the bus as the whole client meets it: told in two lines,
@@ -58,13 +60,9 @@ func (o *outage) pause(ctx context.Context, err error) {
 		o.begun = o.since
 	}
 	o.tell(err)
-	timer := time.NewTimer(max(o.wait-time.Since(o.begun), healPauseFirst))
-	defer timer.Stop()
+	pause := max(o.wait-time.Since(o.begun), healPauseFirst)
 	o.wait = min(o.wait*2, healPauseMax)
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+	cadence.Sleep(ctx, pause)
 	o.begun = time.Now()
 }
 

@@ -141,11 +141,11 @@ func (s *consumer) takeAll(work context.Context) {
 
 // take judges entries in hand, settles those that need no handler, and queues the rest.
 func (s *consumer) take(work context.Context, entries []entry) {
-	now := time.Now()
+	now, onBus := time.Now(), s.c.Now()
 	jobs := make([]*job, 0, len(entries))
 	room := make([]job, len(entries))
 	for i, e := range entries {
-		j := s.judge(&room[i], e, now)
+		j := s.judge(&room[i], e, now, onBus)
 		if j.handler == nil || j.refusal != nil {
 			s.settle(j)
 			continue

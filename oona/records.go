@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -190,7 +192,7 @@ func (r *Records) saveInput(w RecordWrite) (keys, args []string, err error) {
 	if len(w.Orders) > maxOrders {
 		return nil, nil, fmt.Errorf("%w: %d orders, %d allowed", ErrTooLarge, len(w.Orders), maxOrders)
 	}
-	setDefault(&w.TTL, recordLife)
+	w.TTL = cmp.Or(w.TTL, recordLife)
 	keys = append(make([]string, 0, 3), record, stream)
 	due := ""
 	if !w.Due.IsZero() {
@@ -245,20 +247,8 @@ func insist[T any](ctx context.Context, c *Client, ask func(context.Context) (T,
 		if err == nil {
 			return value, nil
 		}
-		if answered := isServerError(err) || rueidis.IsParseErr(err); answered || !rest(bounded, pause) {
+		if answered := isServerError(err) || rueidis.IsParseErr(err); answered || !cadence.Sleep(bounded, pause) {
 			return value, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-	}
-}
-
-// rest waits, and returns false when ctx ends before.
-func rest(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -18,8 +18,6 @@ func streamSeries() []telemetry.Series {
 		{Name: "oona_latency_seconds", Labels: "path,stream", Kind: telemetry.Histogram, Unit: "seconds",
 			Meaning: "Time of a message on a path of the bus: publish (until Redis answered), consume (taking in to commit), " +
 				"delivery (storing to commit)."},
-		{Name: "oona_metrics_complete", Kind: telemetry.Gauge, Unit: "bool",
-			Meaning: "1 when the bus could be asked; at 0, backlogs, depths and losses are missing."},
 		{Name: "oona_queue_backlog_<stream>", Kind: telemetry.Gauge, Unit: "count",
 			Meaning: "Entries that the slowest live group has yet to read or finish. Streams: " + byStream + "."},
 		{Name: "oona_queue_depth_<stream>", Kind: telemetry.Gauge, Unit: "count",

@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -27,13 +28,13 @@ func DefaultStreams() Streams {
 
 func (s Streams) withDefaults() Streams {
 	d := DefaultStreams()
-	setDefault(&s.Normal, d.Normal)
-	setDefault(&s.Emergency, d.Emergency)
-	setDefault(&s.Telemetry, d.Telemetry)
-	setDefault(&s.Policy, d.Policy)
-	setDefault(&s.KernelRequests, d.KernelRequests)
-	setDefault(&s.KernelReady, d.KernelReady)
-	setDefault(&s.KernelErrors, d.KernelErrors)
+	s.Normal = cmp.Or(s.Normal, d.Normal)
+	s.Emergency = cmp.Or(s.Emergency, d.Emergency)
+	s.Telemetry = cmp.Or(s.Telemetry, d.Telemetry)
+	s.Policy = cmp.Or(s.Policy, d.Policy)
+	s.KernelRequests = cmp.Or(s.KernelRequests, d.KernelRequests)
+	s.KernelReady = cmp.Or(s.KernelReady, d.KernelReady)
+	s.KernelErrors = cmp.Or(s.KernelErrors, d.KernelErrors)
 	return s
 }
 

@@ -155,7 +155,7 @@ type Urza struct {
 
 	ScrubInterval       time.Duration `env:"URZA_SCRUB_INTERVAL_HOURS" envDefault:"24" unit:"h" min:"0" doc:"Pause between two passes that read every kernel again and set damaged ones aside; 0 is off."`
 	ScrubBytesPerSecond int           `env:"URZA_SCRUB_BYTES_PER_SECOND" envDefault:"8388608" min:"1024" doc:"Most bytes that a pass reads in a second."`
-	RetentionDays       int           `env:"URZA_RETENTION_DAYS" envDefault:"0" min:"0" max:"36500" doc:"Days after which a kernel file that no blueprint refers to any more is removed; 0 keeps all."`
+	RetentionDays       int           `env:"URZA_RETENTION_DAYS" envDefault:"0" min:"0" max:"36500" doc:"Days after which a kernel file that no blueprint refers to any more is removed; 0 keeps them. Kernels of variants that made room, were replaced or found no room go after a day in any case."`
 }
 
 // Retention is how long unreferenced kernel files are kept; 0 is for ever.

@@ -37,6 +37,14 @@ func (s Series) Help() string {
 	return s.Meaning + " Unit: " + s.Unit + "."
 }
 
+// Labelled is the name with the names of its labels: name{label,label}.
+func (s Series) Labelled() string {
+	if s.Labels == "" {
+		return s.Name
+	}
+	return s.Name + "{" + s.Labels + "}"
+}
+
 // Family is the part of a name before the one that varies, if one does.
 func (s Series) Family() (prefix string, varies bool) {
 	prefix, _, varies = strings.Cut(s.Name, "<")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -70,12 +71,7 @@ func (t *Trainer) epoch(ctx context.Context) error {
 // keepPace has an epoch without training take as long as one with it, so that the
 // service has the same time for its answer.
 func (t *Trainer) keepPace(ctx context.Context, took time.Duration) {
-	timer := time.NewTimer(t.pace - took)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	cadence.Sleep(ctx, t.pace-took)
 }
 
 func (t *Trainer) report(packet *leyline.SystemStatePacket, evidence map[string]graft.Evidence) {

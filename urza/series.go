@@ -75,7 +75,8 @@ func artifactSeries() []telemetry.Series {
 		{Name: "urza_library_rows_skipped", Kind: telemetry.Gauge, Unit: "count",
 			Meaning: "Catalogue rows that cannot be read, at the last maintenance."},
 		{Name: "urza_library_artifacts_pruned", Kind: telemetry.Rising, Unit: "count",
-			Meaning: "Files that were removed by URZA_RETENTION_DAYS."},
+			Meaning: "Files that were removed: by URZA_RETENTION_DAYS, " +
+				"and those of variants that made room, were replaced or found no room."},
 	}
 }
 

@@ -46,11 +46,7 @@ func TestOperationsPageListsEveryPointOfAPacket(t *testing.T) {
 func tableOf(rows []telemetry.Series) string {
 	table := "| series | kind | unit | meaning |\n| --- | --- | --- | --- |\n"
 	for _, row := range rows {
-		name := row.Name
-		if row.Labels != "" {
-			name += "{" + row.Labels + "}"
-		}
-		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, row.Kind, row.Unit, row.Meaning)
+		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", row.Labelled(), row.Kind, row.Unit, row.Meaning)
 	}
 	return table
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -37,16 +38,9 @@ func (s *Service) newScrubber() *scrubber {
 // cannot be read.
 func (s *scrubber) run(ctx context.Context) error {
 	// Not at once: a boot, and a forge at work, come first.
-	pause := time.NewTimer(scrubTurn)
-	defer pause.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-pause.C:
-		}
+	for pause := scrubTurn; cadence.Sleep(ctx, pause); {
+		pause = scrubTurn
 		if !s.ours() {
-			pause.Reset(scrubTurn)
 			continue
 		}
 		found, err := s.scrub(ctx)
@@ -58,6 +52,7 @@ func (s *scrubber) run(ctx context.Context) error {
 		}
 		s.logger.Info("scrub finished", "checked", found.Checked, "corrupt", found.Corrupt,
 			"missing", found.Missing, "untrusted", found.Untrusted, "failed", found.Failed, "pruned", found.Pruned)
-		pause.Reset(s.interval)
+		pause = s.interval
 	}
+	return nil
 }

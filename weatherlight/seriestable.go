@@ -25,7 +25,7 @@ type seriesGroup struct {
 func seriesGroups() []seriesGroup {
 	return []seriesGroup{
 		{"The service", slices.Concat(serviceSeries(), maintenance.Series())},
-		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries())},
+		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries(), mirrorSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
 		{"The forge", tezzeret.Series()},
@@ -76,6 +76,8 @@ func serviceSeries() []telemetry.Series {
 			Meaning: "Signs of life of this instance that Redis did not take in time."},
 		{Name: "weatherlight_instances", Kind: telemetry.Gauge, Unit: "count",
 			Meaning: "Live instances on the bus, this one among them."},
+		{Name: "oona_metrics_complete", Kind: telemetry.Gauge, Unit: "bool",
+			Meaning: "1 when the bus could be asked; at 0, backlogs, depths and losses are missing."},
 		{Name: "weatherlight_outbox_waiting", Kind: telemetry.Gauge, Unit: "count",
 			Meaning: "Messages on disk that the bus has not taken yet."},
 		{Name: "weatherlight_outbox_refused", Kind: telemetry.Gauge, Unit: "count",
@@ -103,8 +105,6 @@ func signalSeries() []telemetry.Series {
 			Meaning: "Time since the last rollback signal."},
 		{Name: "weatherlight_rollback_skipped_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Rollback signals that came too soon after another; those are reported together, as one."},
-		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
-			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
 	}
 }
 

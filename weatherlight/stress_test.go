@@ -21,7 +21,7 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 			offerAll(queue, numbered(5))
 			return queue
 		},
-		"housekeeper": func() supervise.Worker {
+		"maintenance": func() supervise.Worker {
 			idle := func(context.Context) (map[string]float64, error) { return nil, nil }
 			return maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "idle", Do: idle}})
 		},

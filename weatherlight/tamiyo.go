@@ -60,6 +60,14 @@ func (m *tamiyoMirror) observeHazard(event *leyline.TelemetryEvent) {
 	m.hazard = strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied))
 }
 
+// mirrorSeries explain its points.
+func mirrorSeries() []telemetry.Series {
+	return []telemetry.Series{
+		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
+			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
+	}
+}
+
 func (m *tamiyoMirror) points() []metrics.Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()

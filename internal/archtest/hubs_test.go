@@ -84,7 +84,7 @@ var hubs = map[string]hub{
 	"weatherlight/internal/control.Room":      {9, 41, oneThing},
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
 
-	"oona.Client":          {15, 76, undivided},
+	"oona.Client":          {15, 75, undivided},
 	"oona.consumer":        {14, 61, undivided},
 	"urza.Library":         {16, 89, undivided},
 	"weatherlight.Service": {42, 133, undivided},

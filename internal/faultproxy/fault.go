@@ -3,6 +3,8 @@ package faultproxy
 import (
 	"context"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
 )
 
 // Fault is what the proxy does to its connections for as long as it is set.
@@ -38,12 +40,8 @@ func (p *Proxy) Play(ctx context.Context, script ...Step) error {
 		if step.Cut {
 			p.Cut()
 		}
-		timer := time.NewTimer(step.For)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !cadence.Sleep(ctx, step.For) {
 			return context.Cause(ctx)
-		case <-timer.C:
 		}
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
 )
 
 // chunkSize is the most that is forwarded at once, in bytes.
@@ -129,12 +131,5 @@ func (l *link) wait(pause time.Duration) bool {
 	if pause <= 0 {
 		return true
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-l.ctx.Done():
-		return false
-	}
+	return cadence.Sleep(l.ctx, pause)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -271,10 +272,5 @@ func (p *pause) take() time.Duration {
 }
 
 func (p *pause) wait(ctx context.Context) {
-	timer := time.NewTimer(p.take())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	cadence.Sleep(ctx, p.take())
 }

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -63,12 +64,7 @@ func (o *Outbox) rest(ctx context.Context, pause time.Duration, failing bool) {
 		}
 		return
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	cadence.Sleep(ctx, pause)
 }
 
 // fileError marks a failure of the file, which no bus can cure.

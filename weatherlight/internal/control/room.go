@@ -213,8 +213,6 @@ func (r *Room) observe(ctx context.Context, decision kasmina.Decision, spare []*
 }
 
 const (
-	// maxRecord is what a record may have with its outputs, in bytes.
-	maxRecord = 256 << 10
 	// packetRoom is the room for telemetry beside the largest record that Kasmina makes.
 	packetRoom = 24 << 10
 	// otherOutputs is the room for requests.
@@ -247,7 +245,7 @@ func roomBeside(record *kasmina.Record) int {
 	if err != nil {
 		return 0
 	}
-	return (maxRecord - otherOutputs - len(text)) * 3 / 4
+	return (oona.DefaultMaxRecord - otherOutputs - len(text)) * 3 / 4
 }
 
 // core is a decision of Kasmina's as the keeper of its records wants it.

@@ -36,7 +36,6 @@ type Func = func(context.Context) (map[string]float64, error)
 type jobState struct {
 	runs, failures int64
 	took           time.Duration
-	lastError      string
 	result         map[string]float64
 }
 
@@ -95,7 +94,6 @@ func (r *Runner) record(i int, result map[string]float64, err error, took time.D
 	state.result = result
 	if err != nil {
 		state.failures++
-		state.lastError = err.Error()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -194,14 +195,10 @@ func (k *Keeper[R]) settled(ctx context.Context, run string) (oona.Record, error
 		if err != nil || len(stored.Pending) == 0 || waited >= k.config.Grace {
 			return stored, err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-			waited += pause
-		case <-ctx.Done():
-			timer.Stop()
+		if !cadence.Sleep(ctx, pause) {
 			return stored, ctx.Err()
 		}
+		waited += pause
 	}
 }
 

@@ -119,10 +119,7 @@ func (s *store) Save(write oona.RecordWrite) (int64, error) {
 		s.conflicts++
 		return 0, &oona.ConflictError{Key: write.Key, Expected: write.Version, Found: before.Version}
 	}
-	version := before.Version + 1
-	if before.Version == 0 {
-		version = s.now().UnixMilli()
-	}
+	version := max(before.Version+1, s.now().UnixMicro())
 	if !write.Due.IsZero() {
 		s.Schedule(write.Key.Part, write.Key.Run, write.Due)
 	}
