@@ -81,7 +81,8 @@ type Tamiyo struct {
 
 // Kasmina holds what a seed must show to move on, and the times of its life. A
 // GERMINATE command sets the rules and the ramp of its own seed by annotations:
-// promotion_min_training and so on, and alpha_schedule and so on.
+// promotion_min_training and so on, and alpha_schedule and so on. Tamiyo's commands
+// carry the rules that are set here.
 type Kasmina struct {
 	MinTraining   int     `env:"KASMINA_MIN_TRAINING" envDefault:"3" min:"1" max:"1000000" doc:"Reports in TRAINING before a seed may leave it."`
 	TrainEpochs   int     `env:"KASMINA_TRAIN_EPOCHS" envDefault:"12" min:"1" max:"1000000" doc:"Reports in TRAINING after which it is decided."`
