@@ -139,12 +139,7 @@ func (c *Config) readSchedule(o *seedOrder) *annotationFault {
 // readPromotion reads the rules that a command sets for its seed alone.
 func (c *Config) readPromotion(o *seedOrder) *annotationFault {
 	var own Promotion
-	counts := map[string]*int{
-		"min_training": &own.MinTraining, "train_epochs": &own.TrainEpochs, "plateau": &own.Plateau,
-		"max_blending": &own.MaxBlending, "min_shadowing": &own.MinShadowing, "max_shadowing": &own.MaxShadowing,
-		"min_probation": &own.MinProbation, "max_probation": &own.MaxProbation,
-	}
-	for name, to := range counts {
+	for name, to := range countsOf(&own) {
 		value, set, err := boundedNumber(o.annotations[annotationPromotion+name], maxResidence)
 		if err != nil || value != math.Trunc(value) {
 			return &annotationFault{ReasonInvalidPromotion, name}
@@ -153,11 +148,7 @@ func (c *Config) readPromotion(o *seedOrder) *annotationFault {
 			*to = int(value)
 		}
 	}
-	gains := map[string]*float64{
-		"plateau_gain": &own.PlateauGain, "min_gain": &own.MinGain, "accuracy_gain": &own.AccuracyGain,
-		"max_regression": &own.MaxRegression, "sigma": &own.Sigma,
-	}
-	for name, to := range gains {
+	for name, to := range gainsOf(&own) {
 		value, set, err := boundedNumber(o.annotations[annotationPromotion+name], maxGain)
 		if err != nil {
 			return &annotationFault{ReasonInvalidPromotion, name}
@@ -175,6 +166,39 @@ func (c *Config) readPromotion(o *seedOrder) *annotationFault {
 	}
 	o.promotion = &own
 	return nil
+}
+
+// Annotations are the rules that are set, as a GERMINATE command carries them.
+func (p Promotion) Annotations() map[string]string {
+	annotations := make(map[string]string)
+	for name, count := range countsOf(&p) {
+		if *count > 0 {
+			annotations[annotationPromotion+name] = number(*count)
+		}
+	}
+	for name, gain := range gainsOf(&p) {
+		if *gain > 0 {
+			annotations[annotationPromotion+name] = strconv.FormatFloat(*gain, 'g', -1, 64)
+		}
+	}
+	return annotations
+}
+
+// countsOf are the rules in reports, by their names.
+func countsOf(p *Promotion) map[string]*int {
+	return map[string]*int{
+		"min_training": &p.MinTraining, "train_epochs": &p.TrainEpochs, "plateau": &p.Plateau,
+		"max_blending": &p.MaxBlending, "min_shadowing": &p.MinShadowing, "max_shadowing": &p.MaxShadowing,
+		"min_probation": &p.MinProbation, "max_probation": &p.MaxProbation,
+	}
+}
+
+// gainsOf are the other rules, by their names.
+func gainsOf(p *Promotion) map[string]*float64 {
+	return map[string]*float64{
+		"plateau_gain": &p.PlateauGain, "min_gain": &p.MinGain, "accuracy_gain": &p.AccuracyGain,
+		"max_regression": &p.MaxRegression, "sigma": &p.Sigma,
+	}
 }
 
 // boundedNumber reads a number above 0; no text sets none.

@@ -41,7 +41,9 @@ func (st *step) dispatch(command *leyline.AdaptationCommand) *RejectedError {
 	case kind == leyline.CommandType_COMMAND_PAUSE:
 		return st.pauseCommand(command)
 	case kind == leyline.CommandType_COMMAND_ROLLBACK:
-		return st.rollbackCommand(command)
+		return st.endByCommand(command, rollbackTarget(command), reasonRolledBack, trainer.Rollback)
+	case kind == leyline.CommandType_COMMAND_STRUCTURAL_PRUNING:
+		return st.endByCommand(command, command.GetTargetSeedId(), reasonPruned, trainer.Drop)
 	case kind == leyline.CommandType_COMMAND_OPTIMIZER:
 		return st.optimizerCommand(command)
 	case kind == leyline.CommandType_COMMAND_CIRCUIT_BREAKER && command.GetCircuitBreaker() != nil:
@@ -200,15 +202,25 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 	return nil
 }
 
-func (st *step) rollbackCommand(command *leyline.AdaptationCommand) *RejectedError {
+// rollbackTarget is the seed before which a trainer is to go back.
+func rollbackTarget(command *leyline.AdaptationCommand) string {
+	id := command.GetRollbackPayload().GetFields()["seed_id"].GetStringValue()
+	if strings.TrimSpace(id) == "" {
+		return command.GetTargetSeedId()
+	}
+	return id
+}
+
+// endByCommand takes the seed of an id out, wherever it is on its way; ending is
+// the order by which one that is attached goes. A seed is all that a command to
+// prune can name: the contract gives it no payload.
+func (st *step) endByCommand(
+	command *leyline.AdaptationCommand, id, reason string, ending trainer.Kind,
+) *RejectedError {
 	if rejected := st.runCommand(command); rejected != nil {
 		return rejected
 	}
-	id := strings.TrimSpace(command.GetRollbackPayload().GetFields()["seed_id"].GetStringValue())
-	if id == "" {
-		id = strings.TrimSpace(command.GetTargetSeedId())
-	}
-	if id == "" {
+	if id = strings.TrimSpace(id); id == "" {
 		return refuse(command, ReasonMissingSeedID, levelWarning)
 	}
 	s := st.r.find(id)
@@ -219,11 +231,10 @@ func (st *step) rollbackCommand(command *leyline.AdaptationCommand) *RejectedErr
 		return nil
 	}
 	st.changed = true
-	ending := trainer.Drop // there is nothing to go back to yet
-	if s.attached() {
-		ending = trainer.Rollback
+	if !s.attached() {
+		ending = trainer.Drop // there is nothing to go back to yet
 	}
-	st.end(s, reasonRolledBack, levelInfo, ending)
+	st.end(s, reason, levelInfo, ending)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package kasmina
 import (
 	"encoding/hex"
 	"encoding/json"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -289,6 +290,63 @@ func TestRollbackTakesTheSeedOutAndSaysSo(t *testing.T) {
 	}
 }
 
+func TestPruningTakesTheSeedThatItNamesOut(t *testing.T) {
+	t.Parallel()
+	prune := ofType(leyline.CommandType_COMMAND_STRUCTURAL_PRUNING)
+	tests := []struct {
+		name   string
+		in     leyline.SeedLifecycleStage
+		stages []string // told last
+		orders []string // sent for it
+	}{
+		{"before its kernel came", stageGerminated, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, nil},
+		{"in training", stageTraining, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, []string{"drop:s"}},
+		{"in the output", stageShadowing, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, []string{"drop:s"}},
+		{"kept", stageFossilized, []string{"SEED_STAGE_FOSSILIZED", "SEED_STAGE_TERMINATED"}, []string{"drop:s"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+			w.meet()
+			if tt.in == stageGerminated {
+				w.do(opGerminate, "s")
+			} else {
+				w.plant("s")
+				w.grow("s", tt.in)
+			}
+			w.orders = nil
+			w.accepts(w.command(0, "s", prune))
+			if got := w.kinds(); !slices.Equal(got, tt.orders) {
+				t.Errorf("orders %v, want %v", got, tt.orders)
+			}
+			if got := stages(w.packets, "s"); !slices.Equal(got[len(got)-2:], tt.stages) {
+				t.Errorf("told %v", got)
+			}
+			if _, attributes := w.told("rollback_ready"); attributes["reason"] != "pruned" {
+				t.Errorf("event %v", attributes)
+			}
+			w.report()
+			w.wantGrafted()
+		})
+	}
+}
+
+func TestPruningIsRefusedWhereThereIsNothingToTakeOut(t *testing.T) {
+	t.Parallel()
+	prune := ofType(leyline.CommandType_COMMAND_STRUCTURAL_PRUNING)
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.rejects(w.command(0, "", prune), ReasonMissingSeedID)
+	w.rejects(w.command(0, "unknown", prune), ReasonUnknownSeed)
+	old := w.command(0, "s", prune)
+	w.now = w.now.Add(time.Second)
+	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")))
+	w.accepts(old) // overtaken
+	w.wantStage("s", stageTraining)
+}
+
 func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -301,6 +359,19 @@ func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 	w.report()
 	if _, attributes := w.told("rollback_ready"); attributes["seed_id"] != "later" || attributes["reason"] != "rolled_back" {
 		t.Errorf("event %v", attributes)
+	}
+}
+
+func TestArchitecturePageSaysWhatEachTypeOfCommandDoes(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number, name := range leyline.CommandType_name {
+		if number != 0 && !strings.Contains(string(page), "\n| `"+strings.TrimPrefix(name, "COMMAND_")+"` |") {
+			t.Errorf("the page does not say what %s does", name)
+		}
 	}
 }
 

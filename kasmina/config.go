@@ -30,7 +30,7 @@ type Config struct {
 	MaxCommands int // 64 command ids remembered for a run
 
 	MaxGradientNorm   float64 // 1e3: largest norm over a seed's parameters
-	MaxGradientCosine float64 // 1: a larger one of host and seed is a violation; 1 allows all
+	MaxGradientCosine float64 // 1: a larger one of host and seed, by its size, is a violation; 1 allows all
 	LatencyBudgetMS   float64 // 50: a forward pass of a seed
 }
 

@@ -29,8 +29,9 @@
 // at once and EMBARGOED for a time; the order to drop it is repeated until the
 // trainer no longer lists it. Then it is reset (G5 looks first) to DORMANT, where
 // it leaves the record and may germinate anew. CULL does the same on command and
-// ends a kept seed in TERMINATED; CANCEL skips the embargo; ROLLBACK has the trainer
-// go back to the model before the seed. A violation of isolation pauses a seed
+// ends a kept seed in TERMINATED, and so does STRUCTURAL_PRUNING, which needs no
+// blueprint; CANCEL skips the embargo; ROLLBACK has the trainer go back to the model
+// before the seed. A violation of isolation pauses a seed
 // until a report is clean; the third one culls it, two clean reports in the output
 // forgive the earlier ones.
 //

@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -182,6 +183,33 @@ func TestSeedsOwnRulesComeWithItsCommand(t *testing.T) {
 	w.rejects(w.command(opGerminate, "other", annotate("promotion_plateau", "1.5")), ReasonInvalidPromotion)
 	for _, name := range []string{"promotion_min_training", "promotion_min_shadowing", "promotion_min_probation"} {
 		w.rejects(w.command(opGerminate, "other", annotate(name, "20")), ReasonInvalidPromotion) // longer than the stage may last
+	}
+}
+
+func TestRulesAreReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	rules := map[string]Promotion{
+		"all": {
+			MinTraining: 4, TrainEpochs: 50, Plateau: 5, PlateauGain: 1e-6, MaxBlending: maxResidence,
+			MinShadowing: 6, MaxShadowing: 60, MinProbation: 7, MaxProbation: 70,
+			MinGain: 1. / 3, AccuracyGain: 0.1, MaxRegression: maxGain, Sigma: 2.5,
+		},
+		"one count": {MinTraining: 5},
+		"one gain":  {MinGain: 0.3},
+	}
+	for name, own := range rules {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.do(opGerminate, "s", func(c *leyline.AdaptationCommand) { maps.Copy(c.Annotations, own.Annotations()) })
+			if got, want := *w.record.find("s").Promotion, defaultPromotion.over(own); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
+	if got := (Promotion{Sigma: -1}).Annotations(); len(got) != 0 {
+		t.Errorf("a command can set none of %v", got)
 	}
 }
 

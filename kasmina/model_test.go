@@ -88,6 +88,7 @@ func (p *player) command(rt *rapid.T) {
 	change := rapid.SampledFrom([]change{
 		func(*leyline.AdaptationCommand) {}, func(*leyline.AdaptationCommand) {},
 		ofType(leyline.CommandType_COMMAND_PAUSE),
+		ofType(leyline.CommandType_COMMAND_STRUCTURAL_PRUNING),
 		func(c *leyline.AdaptationCommand) {
 			ofType(leyline.CommandType_COMMAND_PAUSE)(c)
 			c.Annotations["resume"] = "true"

@@ -153,4 +153,5 @@ const (
 	reasonRetired         = "retired"
 	reasonWithdrawn       = "withdrawn"
 	reasonRolledBack      = "rolled_back"
+	reasonPruned          = "pruned"
 )

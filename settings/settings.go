@@ -69,7 +69,7 @@ type Tamiyo struct {
 	RetryBackoff           time.Duration `env:"TAMIYO_FR_RETRY_BACKOFF_MS" envDefault:"1000" unit:"ms" min:"1ms" doc:"Pause before a field report is published again."`
 	RetryBackoffMultiplier float64       `env:"TAMIYO_FR_RETRY_BACKOFF_MULT" envDefault:"2.0" min:"1" max:"100" doc:"Growth of that pause with each retry."`
 	StrictWAL              bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read. Checked, not used yet."`
-	VerifyUpdates          bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates of another architecture version or past the freshness bound. Signature, order and size are always checked."`
+	VerifyUpdates          bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; versions are not compared, as payloads are stored and not evaluated."`
 	UpdateFreshness        time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
 	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
 
@@ -79,9 +79,18 @@ type Tamiyo struct {
 	MaxSeedAge  int     `env:"TAMIYO_MAX_SEED_AGE_EPOCHS" envDefault:"40" min:"1" max:"1000000" doc:"Reports after which a seed that has earned nothing is culled."`
 }
 
+// Freshness is the age at which a policy update is refused; 0 is never.
+func (t Tamiyo) Freshness() time.Duration {
+	if !t.VerifyUpdates {
+		return 0
+	}
+	return t.UpdateFreshness
+}
+
 // Kasmina holds what a seed must show to move on, and the times of its life. A
 // GERMINATE command sets the rules and the ramp of its own seed by annotations:
-// promotion_min_training and so on, and alpha_schedule and so on.
+// promotion_min_training and so on, and alpha_schedule and so on. Tamiyo's commands
+// carry the rules that are set here.
 type Kasmina struct {
 	MinTraining   int     `env:"KASMINA_MIN_TRAINING" envDefault:"3" min:"1" max:"1000000" doc:"Reports in TRAINING before a seed may leave it."`
 	TrainEpochs   int     `env:"KASMINA_TRAIN_EPOCHS" envDefault:"12" min:"1" max:"1000000" doc:"Reports in TRAINING after which it is decided."`

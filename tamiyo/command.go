@@ -12,7 +12,11 @@ import (
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
-const commandVersion = 1
+const (
+	commandVersion = 1
+	// commandDeadline is the age at which Kasmina takes no command any more.
+	commandDeadline = time.Minute
+)
 
 func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.AdaptationCommand {
 	command := e.command(s, leyline.CommandType_COMMAND_SEED, leyline.SeedOperation(op).String(), cause)
@@ -21,14 +25,24 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 	}}
 	command.Annotations["mesh_host_layers"] = layerList(e.state.HostLayers)
 	if op == opGerminate {
-		command.Annotations["selected_seed"] = s.ID
-		command.Annotations["selected_blueprint"] = s.Blueprint
-		command.Annotations["blueprint_tier"] = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE.String()
+		annotations := command.GetAnnotations()
+		annotations["selected_seed"] = s.ID
+		annotations["selected_blueprint"] = s.Blueprint
+		annotations["blueprint_tier"] = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE.String()
 		if candidate, chosen := e.chosen[s.ID]; chosen {
-			command.Annotations["blueprint_risk"] = strconv.FormatFloat(candidate.Risk, 'f', 2, 64)
+			annotations["blueprint_risk"] = strconv.FormatFloat(candidate.Risk, 'f', 2, 64)
 		}
+		addMissing(annotations, e.config.Rules(e.record.Run))
 	}
 	return command
+}
+
+func addMissing(to, from map[string]string) {
+	for name, text := range from {
+		if _, taken := to[name]; !taken {
+			to[name] = text
+		}
+	}
 }
 
 // pauseCommand always has a target: a PAUSE without one has no effect.
@@ -49,7 +63,7 @@ func (e *evaluation) command(
 		CommandId:           e.identify("command", s.ID, purpose),
 		CommandType:         kind,
 		TargetSeedId:        s.ID,
-		ExecutionDeadlineMs: milliseconds(e.config.Deadline),
+		ExecutionDeadlineMs: uint32(commandDeadline / time.Millisecond),
 		IssuedAt:            timestamppb.New(e.now),
 		IssuedBy:            source,
 		Annotations: map[string]string{
@@ -108,10 +122,6 @@ func layerList(layers []string) string {
 		return "[]" // impossible: texts always marshal
 	}
 	return string(list)
-}
-
-func milliseconds(d time.Duration) uint32 {
-	return uint32(min(max(d.Milliseconds(), 0), math.MaxUint32))
 }
 
 // count32 is a count as far as 32 bits go.

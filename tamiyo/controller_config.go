@@ -25,6 +25,12 @@ type Candidate struct {
 type Config struct {
 	PolicyVersion func() string // active policy; empty means DefaultPolicyVersion
 
+	// Rules are annotations of a run's GERMINATE commands, such as
+	// promotion_min_training: what its seeds must show, whoever decides on them. They
+	// replace none of the controller's own, and the same run always has the same. nil
+	// leaves the rules to Kasmina.
+	Rules func(run string) map[string]string
+
 	Patience         uint32        // epochs without a better validation loss that make a stall; default 4
 	MinDelta         float64       // relative fall of the loss that counts as better; default 0.01
 	MinAccuracyGain  float64       // accuracy, 0..1, that a seed must add; default 0.005
@@ -39,12 +45,14 @@ type Config struct {
 	LossSpike        float64       // rise of the loss within an epoch; default 0.15
 	HoldDownEpochs   uint32        // calm epochs that end conservative mode; default 3
 	MaxSeeds         int           // seeds known of a run; default and most 64
-	Deadline         time.Duration // execution_deadline_ms of commands; default 60 s
 }
 
 func (c Config) withDefaults() Config {
 	if c.PolicyVersion == nil {
 		c.PolicyVersion = func() string { return "" }
+	}
+	if c.Rules == nil {
+		c.Rules = func(string) map[string]string { return nil }
 	}
 	c.Patience = positiveOr(c.Patience, 4)
 	c.MinDelta = positiveOr(c.MinDelta, 0.01)
@@ -60,7 +68,6 @@ func (c Config) withDefaults() Config {
 	c.LossSpike = positiveOr(c.LossSpike, 0.15)
 	c.HoldDownEpochs = positiveOr(c.HoldDownEpochs, 3)
 	c.MaxSeeds = min(positiveOr(c.MaxSeeds, maxSeeds), maxSeeds)
-	c.Deadline = positiveOr(c.Deadline, time.Minute)
 	return c
 }
 

@@ -78,6 +78,54 @@ func TestSeedCommandsCarryWhatKasminaInsistsOn(t *testing.T) {
 	}
 }
 
+func TestGerminationsCarryTheRulesOfTheirRun(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		rules func(run string) map[string]string
+		want  string // promotion_min_training
+	}{
+		"none":          {nil, ""},
+		"of this run":   {rulesOf("run-1"), "20"},
+		"of another":    {rulesOf("run-2"), ""},
+		"none of a run": {func(string) map[string]string { return nil }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			annotations := newRun(t, Config{Rules: tt.rules}).stall().GetAnnotations()
+			if got := annotations["promotion_min_training"]; got != tt.want {
+				t.Errorf("promotion_min_training is %q, want %q", got, tt.want)
+			}
+			for name, want := range map[string]string{"slot": "layer1", "selected_blueprint": "BP002"} {
+				if annotations[name] != want {
+					t.Errorf("%s is %q, want %q: the rules are not to change it", name, annotations[name], want)
+				}
+			}
+		})
+	}
+}
+
+// rulesOf are rules for a single run, with names among them that are the controller's.
+func rulesOf(run string) func(string) map[string]string {
+	return func(asked string) map[string]string {
+		if asked != run {
+			return nil
+		}
+		return map[string]string{"promotion_min_training": "20", "slot": "other", "selected_blueprint": "other"}
+	}
+}
+
+func TestOnlyGerminationsCarryRules(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{Rules: rulesOf("run-1")})
+	id := r.stall().GetTargetSeedId()
+	r.report(1, seedState(id, stageTraining))
+	pause := only(t, r.report(2, seedState(id, stageTraining)), "COMMAND_PAUSE")
+	if got, set := pause.GetAnnotations()["promotion_min_training"]; set {
+		t.Errorf("a pause carries promotion_min_training %q", got)
+	}
+}
+
 func TestRunsThatAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(r *run, i int) Decision{

@@ -24,15 +24,13 @@ var ErrNoActivePolicy = errors.New("no policy is active")
 
 // PolicyConfig configures a [Policies].
 type PolicyConfig struct {
-	Dir                 string        // holds active.json and payloads/; created when missing
-	Verify              bool          // refuse versions other than ArchitectureVersion
-	ArchitectureVersion string        // accepted tamiyo_policy_version; empty accepts any
-	Freshness           time.Duration // oldest accepted issued_at; 0 accepts any age
-	ClockSkew           time.Duration // how far in the future issued_at may lie; default 5 s
-	MaxPayload          int           // bytes; default 1 MiB
-	MaxHistory          int           // updates remembered by History; default 64
-	Emit                func(*leyline.TelemetryPacket)
-	Logger              *slog.Logger
+	Dir        string        // holds active.json and payloads/; created when missing
+	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
+	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
+	MaxPayload int           // bytes; default 1 MiB
+	MaxHistory int           // updates remembered by History; default 64
+	Emit       func(*leyline.TelemetryPacket)
+	Logger     *slog.Logger
 }
 
 func (c PolicyConfig) withDefaults() PolicyConfig {

@@ -2,7 +2,6 @@ package tamiyo
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -10,12 +9,11 @@ import (
 
 // Reasons of a RejectedError, as they appear in telemetry.
 const (
-	ReasonInvalid         = "invalid_update"
-	ReasonTooLarge        = "payload_too_large"
-	ReasonVersionMismatch = "version_mismatch"
-	ReasonStale           = "stale_update"
-	ReasonFuture          = "issued_in_future"
-	ReasonReplayed        = "replayed_update"
+	ReasonInvalid  = "invalid_update"
+	ReasonTooLarge = "payload_too_large"
+	ReasonStale    = "stale_update"
+	ReasonFuture   = "issued_in_future"
+	ReasonReplayed = "replayed_update"
 )
 
 // RejectedError says that a policy update was refused for good. The message
@@ -38,9 +36,6 @@ func (p *Policies) refusal(update *leyline.PolicyUpdate, now time.Time) string {
 	if len(update.GetPayload()) > p.config.MaxPayload {
 		return ReasonTooLarge
 	}
-	if p.versionMismatch(update) {
-		return ReasonVersionMismatch
-	}
 	if reason := p.untimely(update, now); reason != "" {
 		return reason
 	}
@@ -48,14 +43,6 @@ func (p *Policies) refusal(update *leyline.PolicyUpdate, now time.Time) string {
 		return ReasonReplayed
 	}
 	return ""
-}
-
-func (p *Policies) versionMismatch(update *leyline.PolicyUpdate) bool {
-	if !p.config.Verify || p.config.ArchitectureVersion == "" {
-		return false
-	}
-	version := strings.TrimSpace(update.GetTamiyoPolicyVersion())
-	return version != "" && version != p.config.ArchitectureVersion
 }
 
 // untimely bounds the age of an update both ways. A future one is refused even

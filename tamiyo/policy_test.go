@@ -53,7 +53,6 @@ func wantRejected(t *testing.T, err error, reason string) {
 
 func TestRefusedPolicyUpdates(t *testing.T) {
 	now := time.Now()
-	verified := PolicyConfig{Verify: true, ArchitectureVersion: "v1"}
 	minute := PolicyConfig{Freshness: time.Minute}
 	undated := &leyline.PolicyUpdate{PolicyId: "p", Version: 1}
 	impossible := &leyline.PolicyUpdate{IssuedAt: &timestamppb.Timestamp{Nanos: -1}}
@@ -62,22 +61,18 @@ func TestRefusedPolicyUpdates(t *testing.T) {
 		update *leyline.PolicyUpdate
 		reason string // empty: accepted
 	}{
-		"accepted":                    {PolicyConfig{}, update("p", "v2", now, "x"), ""},
-		"nil":                         {PolicyConfig{}, nil, ReasonInvalid},
-		"impossible time":             {PolicyConfig{}, impossible, ReasonInvalid},
-		"payload at the limit":        {PolicyConfig{MaxPayload: 3}, update("p", "v", now, "xyz"), ""},
-		"payload over the limit":      {PolicyConfig{MaxPayload: 2}, update("p", "v", now, "xyz"), ReasonTooLarge},
-		"other architecture":          {verified, update("p", "v2", now, "x"), ReasonVersionMismatch},
-		"same architecture":           {verified, update("p", " v1 ", now, "x"), ""},
-		"unnamed architecture":        {verified, update("p", "", now, "x"), ""},
-		"verification off":            {PolicyConfig{ArchitectureVersion: "v1"}, update("p", "v2", now, "x"), ""},
-		"any architecture configured": {PolicyConfig{Verify: true}, update("p", "v2", now, "x"), ""},
-		"an hour old":                 {minute, update("p", "v", now.Add(-time.Hour), "x"), ReasonStale},
-		"an hour old, no limit":       {PolicyConfig{}, update("p", "v", now.Add(-time.Hour), "x"), ""},
-		"undated":                     {minute, undated, ReasonStale},
-		"undated, no limit":           {PolicyConfig{}, undated, ""},
-		"slightly fast clock":         {PolicyConfig{}, update("p", "v", now.Add(3*time.Second), "x"), ""},
-		"from the future":             {PolicyConfig{}, update("p", "v", now.Add(time.Minute), "x"), ReasonFuture},
+		"accepted":               {PolicyConfig{}, update("p", "v2", now, "x"), ""},
+		"unnamed version":        {PolicyConfig{}, update("p", "", now, "x"), ""},
+		"nil":                    {PolicyConfig{}, nil, ReasonInvalid},
+		"impossible time":        {PolicyConfig{}, impossible, ReasonInvalid},
+		"payload at the limit":   {PolicyConfig{MaxPayload: 3}, update("p", "v", now, "xyz"), ""},
+		"payload over the limit": {PolicyConfig{MaxPayload: 2}, update("p", "v", now, "xyz"), ReasonTooLarge},
+		"an hour old":            {minute, update("p", "v", now.Add(-time.Hour), "x"), ReasonStale},
+		"an hour old, no limit":  {PolicyConfig{}, update("p", "v", now.Add(-time.Hour), "x"), ""},
+		"undated":                {minute, undated, ReasonStale},
+		"undated, no limit":      {PolicyConfig{}, undated, ""},
+		"slightly fast clock":    {PolicyConfig{}, update("p", "v", now.Add(3*time.Second), "x"), ""},
+		"from the future":        {PolicyConfig{}, update("p", "v", now.Add(time.Minute), "x"), ReasonFuture},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -321,7 +321,7 @@ func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 	rules := func(extra map[string]string) []any {
 		s := newService(t, extra)
 		controller := s.controllerConfig()
-		controller.PolicyVersion = nil
+		controller.PolicyVersion, controller.Rules = nil, nil // of functions only nil equals nil
 		core := s.coreConfig()
 		core.Keyring = nil
 		return []any{core, controller}
@@ -330,6 +330,19 @@ func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 	for name, value := range other {
 		if reflect.DeepEqual(rules(map[string]string{name: value}), usual) {
 			t.Errorf("%s=%s changes nothing", name, value)
+		}
+	}
+}
+
+// Instances whose settings differ decide on the same seed, one after the other.
+func TestGerminationsCarryTheRulesOfTheSettings(t *testing.T) {
+	s := newService(t, map[string]string{"KASMINA_MIN_TRAINING": "5", "KASMINA_SIGMA": "1.5"})
+	rules := s.controllerConfig().Rules("run-1")
+	for name, want := range map[string]string{
+		"promotion_min_training": "5", "promotion_sigma": "1.5", "promotion_max_probation": "10",
+	} {
+		if rules[name] != want {
+			t.Errorf("%s is %q, want %q", name, rules[name], want)
 		}
 	}
 }

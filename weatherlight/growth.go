@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -58,13 +59,7 @@ func (s *Service) coreConfig() kasmina.Config {
 	k := s.settings.Kasmina
 	return kasmina.Config{
 		Keyring: s.keyring, ArtifactURL: s.advertisedURL(), AutoFossilize: k.AutoFossilize,
-		Promotion: kasmina.Promotion{
-			MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
-			Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
-			MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
-			MinProbation: k.MinProbation, MaxProbation: k.MaxProbation,
-			MinGain: k.MinGain, AccuracyGain: k.AccuracyGain, MaxRegression: k.MaxRegression, Sigma: k.Sigma,
-		},
+		Promotion: promotion(k),
 		Schedule: trainer.Schedule{
 			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
 			WarmUp: k.AlphaWarmUpSteps, Hold: k.AlphaHoldSteps,
@@ -75,12 +70,25 @@ func (s *Service) coreConfig() kasmina.Config {
 	}
 }
 
+// promotion is what a seed must show to move on.
+func promotion(k settings.Kasmina) kasmina.Promotion {
+	return kasmina.Promotion{
+		MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
+		Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
+		MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
+		MinProbation: k.MinProbation, MaxProbation: k.MaxProbation,
+		MinGain: k.MinGain, AccuracyGain: k.AccuracyGain, MaxRegression: k.MaxRegression, Sigma: k.Sigma,
+	}
+}
+
 // controllerConfig asks of a seed what Kasmina asks. Kasmina counts a probation from
 // the report after the promotion, so the controller asks to keep a seed one later.
 func (s *Service) controllerConfig() tamiyo.Config {
 	t, k := s.settings.Tamiyo, s.settings.Kasmina
+	rules := promotion(k).Annotations()
 	return tamiyo.Config{
 		PolicyVersion: func() string { return s.policies.ActiveVersion() },
+		Rules:         func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
 		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),

@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -73,6 +74,25 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	told("oona.telemetry", "policy_update_applied", 7)
 	told(onEmergency, "policy_update_rejected", 1)
 	for _, r := range []*running{second, third} {
+		if err := r.stop(t); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOldPolicyUpdatesAreRefusedWhenUpdatesAreVerified(t *testing.T) {
+	for verify, refused := range map[string]bool{"true": true, "false": false} {
+		r := start(t, newService(t, map[string]string{
+			"TAMIYO_VERIFY_UPDATES": verify, "TAMIYO_UPDATE_FRESHNESS_SEC": "60",
+		}))
+		err := r.policies.HandleUpdate(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)))
+		var rejected *tamiyo.RejectedError
+		if errors.As(err, &rejected) != refused || refused && rejected.Reason != tamiyo.ReasonStale {
+			t.Errorf("verified %s: %v", verify, err)
+		}
+		if err := r.policies.HandleUpdate(t.Context(), policyUpdate("p", "v2", time.Now())); err != nil {
+			t.Errorf("verified %s, of now: %v", verify, err)
+		}
 		if err := r.stop(t); err != nil {
 			t.Error(err)
 		}

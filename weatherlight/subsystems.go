@@ -41,8 +41,7 @@ func (s *Service) openController() error {
 	var err error
 	s.policies, err = tamiyo.NewPolicies(tamiyo.PolicyConfig{
 		Dir:       s.settings.Tamiyo.PolicyDir,
-		Verify:    s.settings.Tamiyo.VerifyUpdates,
-		Freshness: s.settings.Tamiyo.UpdateFreshness,
+		Freshness: s.settings.Tamiyo.Freshness(),
 		Emit:      s.acknowledgePolicy,
 		Logger:    logger,
 	})
