@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,6 +64,7 @@ func runDemo(t *testing.T, environ []string, args ...string) (report demoReport)
 	if rest, _ := io.ReadAll(io.MultiReader(decoder.Buffered())); strings.TrimSpace(string(rest)) != "" {
 		t.Errorf("demo --json prints more than one object: %q", rest)
 	}
+	mustHaveFields(t, printed, report)
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 	if _, err := os.Stat(filepath.Join(folder, "var")); err == nil {
 		t.Error("the demo wrote into the folder it was started in")
@@ -70,6 +72,21 @@ func runDemo(t *testing.T, environ []string, args ...string) (report demoReport)
 	t.Logf("%v: host %.4f, grown %.4f, %d kernels, %.1f s", args,
 		report.HostAccuracy, report.GrownAccuracy, report.KernelsCompiled, report.DurationS)
 	return report
+}
+
+// mustHaveFields checks that the demo says all that the report has room for: what it
+// leaves out reads as zero.
+func mustHaveFields(t *testing.T, printed string, report demoReport) {
+	t.Helper()
+	var said map[string]any
+	if err := json.Unmarshal([]byte(printed), &said); err != nil {
+		t.Fatal(err)
+	}
+	for field := range reflect.TypeOf(report).Fields() {
+		if name := field.Tag.Get("json"); said[name] == nil {
+			t.Errorf("demo --json does not say %s", name)
+		}
+	}
 }
 
 func mustBeEmpty(t testing.TB, folder string) {
@@ -191,6 +208,14 @@ func TestDemoSaysWhatGrowthWasWorth(t *testing.T) {
 	}
 	if first.HostAccuracy == second.HostAccuracy && first.GrownAccuracy == second.GrownAccuracy {
 		t.Error("--seed changes nothing")
+	}
+}
+
+// TestDemoHoldsWithEverySeed runs it once with each of five seeds.
+func TestDemoHoldsWithEverySeed(t *testing.T) {
+	begin(t)
+	for seed := 1; seed <= 5; seed++ {
+		runDemo(t, nil, "--seed", strconv.Itoa(seed), "--repeats", "1").holds(t)
 	}
 }
 
