@@ -26,7 +26,8 @@ const (
 // ErrCheckpoint is wrapped by what is wrong with a checkpoint.
 var ErrCheckpoint = errors.New("checkpoint")
 
-// saved is a trainer between two epochs. Its measurements stay where they are.
+// saved is a trainer between two epochs. Its measurements stay where they are, and
+// what a rollback goes back to is in the graft's folder.
 type saved struct {
 	Version  int    `json:"version"`
 	Run      string `json:"run"`

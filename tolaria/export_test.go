@@ -1,6 +1,7 @@
 package tolaria
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
@@ -22,6 +23,16 @@ func (t *Trainer) Hidden() graft.Weights { return graft.CopyWeights(t.network.hi
 
 // HostSteps is how many steps the host itself trained in this process.
 func (t *Trainer) HostSteps() int { return t.hostSteps }
+
+// HostState is the host bit by bit, with its optimizer and its rate.
+func (t *Trainer) HostState() string {
+	parameters := t.network.Parameters()
+	text, err := json.Marshal([]any{graft.CopyWeights(parameters), t.adam.Get(parameters), t.rate})
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
 
 type leak struct {
 	slot

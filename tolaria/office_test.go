@@ -245,3 +245,18 @@ func (o *office) alarm(ctx context.Context, emergency kasmina.Emergency) {
 	o.decide(ctx, emergency)
 	o.wake()
 }
+
+// order adds an order of nobody's decision behind the others.
+func (o *office) order(order trainer.Order) {
+	o.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last++
+	order.Number = o.last
+	command := order.Command()
+	if err := o.keyring.SignCommand(command); err != nil {
+		o.t.Error(err)
+	}
+	o.orders = append(o.orders, command)
+	o.wake()
+}

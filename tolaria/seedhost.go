@@ -1,11 +1,11 @@
 package tolaria
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
-	"github.com/esper-lite/weatherlight/kernel"
 )
 
 // seedHost is the trainer as the graft sees it.
@@ -13,23 +13,56 @@ type seedHost Trainer
 
 // snapshot is the host and its optimizer at one moment.
 type snapshot struct {
-	weights graft.Weights
-	moments []*moments
-	kept    []*kernel.Parameter // of the seeds that were part of the network
-	others  []*moments          // of kept
-	rate    annealer
-	steps   int // of the host
+	Weights graft.Weights         `json:"weights"`
+	Moments []*moments            `json:"moments"`
+	OfKept  map[string][]*moments `json:"of_kept"` // of the seeds that were part of the network
+	Rate    annealer              `json:"rate"`
+	Steps   int                   `json:"steps"` // of the host in this process; written down: since
 }
 
 // Snapshot copies the host with its optimizer.
 func (h *seedHost) Snapshot(string) any {
 	t := (*Trainer)(h)
 	parameters := t.network.Parameters()
-	kept := t.own()[len(parameters):]
-	return &snapshot{
-		weights: graft.CopyWeights(parameters), moments: t.adam.Get(parameters),
-		kept: kept, others: t.adam.Get(kept), rate: t.rate, steps: t.hostSteps,
+	s := &snapshot{
+		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
+		OfKept: make(map[string][]*moments), Rate: t.rate, Steps: t.hostSteps,
 	}
+	for _, seed := range t.slot.Seeds() {
+		if had := h.momentsOf(seed.ID); seed.Stage == stageFossilized && len(had) > 0 {
+			s.OfKept[seed.ID] = had
+		}
+	}
+	return s
+}
+
+// EncodeSnapshot writes a snapshot down for the checkpoint of the seeds.
+func (h *seedHost) EncodeSnapshot(from any) ([]byte, error) {
+	s, ok := from.(*snapshot)
+	if !ok {
+		return nil, fmt.Errorf("write down a %T", from)
+	}
+	written := *s
+	written.Steps = h.hostSteps - s.Steps
+	return json.Marshal(written)
+}
+
+// DecodeSnapshot reads a snapshot, and looks whether it is of such a host.
+func (h *seedHost) DecodeSnapshot(content []byte) (any, error) {
+	t := (*Trainer)(h)
+	s := new(snapshot)
+	if err := json.Unmarshal(content, s); err != nil {
+		return nil, err
+	}
+	if size := len(t.network.Parameters()); len(s.Weights) != size || len(s.Moments) != size {
+		return nil, fmt.Errorf("%d weights with %d moments, the host has %d", len(s.Weights), len(s.Moments), size)
+	}
+	if !validRate(s.Rate.Rate) {
+		return nil, fmt.Errorf("a learning rate of %v", s.Rate.Rate)
+	}
+	s.Steps = t.hostSteps - s.Steps
+	s.Rate.floor, s.Rate.patience = t.rate.floor, t.rate.patience
+	return s, nil
 }
 
 // Restore puts back the head, if it trained along, or all of the host. When the whole
@@ -45,14 +78,39 @@ func (h *seedHost) Restore(from any, scope graft.Scope) error {
 	front := len(t.network.hidden.parameters())
 	switch {
 	case scope == graft.Whole:
-		t.rate = s.rate
-		return errors.Join(s.weights.Restore(parameters), t.adam.Put(parameters, s.moments), t.adam.Put(s.kept, s.others))
-	case t.config.TrainBehind && s.steps == t.hostSteps:
+		t.rate = s.Rate
+		return errors.Join(s.Weights.Restore(parameters), t.adam.Put(parameters, s.Moments), h.putBack(s.OfKept))
+	case t.config.TrainBehind && s.Steps == t.hostSteps:
 		head := parameters[front:]
-		return errors.Join(s.weights[front:].Restore(head), t.adam.Put(head, s.moments[front:]))
+		return errors.Join(s.Weights[front:].Restore(head), t.adam.Put(head, s.Moments[front:]))
 	default:
 		return nil
 	}
+}
+
+// momentsOf are the optimizer's of a seed, also while its parameters are not known.
+func (h *seedHost) momentsOf(seedID string) []*moments {
+	if waiting, ok := h.waiting[seedID]; ok {
+		return waiting
+	}
+	return h.adam.Get(h.members[seedID])
+}
+
+// putBack gives seeds that are still there the moments that they had.
+func (h *seedHost) putBack(ofKept map[string][]*moments) error {
+	var errs []error
+	for _, seed := range h.slot.Seeds() {
+		had, ok := ofKept[seed.ID]
+		if !ok {
+			continue
+		}
+		if members, known := h.members[seed.ID]; known {
+			errs = append(errs, h.adam.Put(members, had))
+		} else {
+			h.waiting[seed.ID] = had
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Ids of the optimizers that an optimizer order may name, and what it may set.

@@ -17,7 +17,8 @@ import (
 
 const (
 	manifestName    = "grafts.json"
-	manifestVersion = 1
+	manifestVersion = 2
+	oldestManifest  = 1 // it has no snapshots
 	maxManifest     = 4 << 20
 	artifactSuffix  = ".onnx"
 )
@@ -49,12 +50,14 @@ type savedSeed struct {
 	Age         uint32           `json:"age"`
 	Blend       trainer.Blend    `json:"blend"`
 	Schedule    trainer.Schedule `json:"schedule"`
+	Before      *savedBefore     `json:"before,omitempty"` // absent: there is nothing to go back to
 }
 
 // Save writes the seeds into a folder, which is made when absent: each as a
-// kernel with its trained weights (ONNX), and a manifest with the rest. A
-// checkpoint that was there stays whole until the new one stands. The host is
-// the trainer's to save.
+// kernel with its trained weights (ONNX), the snapshots to which a rollback goes
+// back, if the host is a [SnapshotCodec], and a manifest with the rest. A
+// checkpoint that was there stays whole until the new one stands. The host as it
+// is now is the trainer's to save.
 func (g *Graft) Save(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("save seeds: %w", err)
@@ -63,20 +66,16 @@ func (g *Graft) Save(folder string) error {
 		Version: manifestVersion, Run: g.config.Run, TrainerID: g.config.TrainerID, OrderRead: g.inbox.lastRead(),
 		Seeds: []savedSeed{},
 	}
-	current := map[string]bool{}
+	files := &files{folder: folder, host: g.config.Host, names: make(map[string]bool)}
 	for _, slot := range g.slots {
-		for _, seed := range slot.seeds {
-			content, err := seed.instance.Bytes()
-			if err != nil {
-				return fmt.Errorf("save seed %s: %w", seed.id, err)
-			}
-			saved := seed.saved(kernel.Checksum(content))
-			if err := atomicfile.WriteFile(filepath.Join(folder, saved.Weights+artifactSuffix), content, 0o644); err != nil {
-				return fmt.Errorf("save seed %s: %w", seed.id, err)
-			}
-			current[saved.Weights+artifactSuffix] = true
-			m.Seeds = append(m.Seeds, saved)
+		files.seeds = append(files.seeds, slot.seeds...)
+	}
+	for _, seed := range files.seeds {
+		saved, err := files.saveSeed(seed)
+		if err != nil {
+			return fmt.Errorf("save seed %s: %w", seed.id, err)
 		}
+		m.Seeds = append(m.Seeds, saved)
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -85,7 +84,7 @@ func (g *Graft) Save(folder string) error {
 	if err := atomicfile.WriteFile(filepath.Join(folder, manifestName), append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("save seeds: %w", err)
 	}
-	return removeStale(folder, current)
+	return removeStale(folder, files.names)
 }
 
 func (s *seed) saved(weights string) savedSeed {
@@ -96,7 +95,7 @@ func (s *seed) saved(weights string) savedSeed {
 	}
 }
 
-// removeStale removes kernels of checkpoints before the present one, and nothing
+// removeStale removes the files of checkpoints before the present one, and nothing
 // that is not named like one.
 func removeStale(folder string, current map[string]bool) error {
 	entries, err := os.ReadDir(folder)
@@ -104,14 +103,18 @@ func removeStale(folder string, current map[string]bool) error {
 		return fmt.Errorf("tidy checkpoint: %w", err)
 	}
 	for _, entry := range entries {
-		sum, isKernel := strings.CutSuffix(entry.Name(), artifactSuffix)
-		if isKernel && isChecksum(sum) && !current[entry.Name()] {
+		if isOwn(entry.Name()) && !current[entry.Name()] {
 			if err := os.Remove(filepath.Join(folder, entry.Name())); err != nil {
 				return fmt.Errorf("tidy checkpoint: %w", err)
 			}
 		}
 	}
 	return nil
+}
+
+func isOwn(name string) bool {
+	suffix := filepath.Ext(name)
+	return (suffix == artifactSuffix || suffix == snapshotSuffix) && isChecksum(strings.TrimSuffix(name, suffix))
 }
 
 func isChecksum(text string) bool {
@@ -122,9 +125,10 @@ func isChecksum(text string) bool {
 // were when it was saved, and has reports say that this process resumes the one
 // that saved it. It is called once, behind Slot and before Run.
 //
-// The host's snapshots are not in a checkpoint. A seed that was blending, or on
-// trial, has one taken anew by the first Apply; to drop it later goes back to that. One
-// that was kept has none: to roll it back removes the seed and leaves the host.
+// With a host that is no [SnapshotCodec], and of a checkpoint of an older graft, there
+// are no snapshots. Then a seed that was blending, or on trial, has one taken anew by the
+// first Apply; to drop it later goes back to that. One that was kept has none: to roll it
+// back removes the seed and leaves the host.
 func (g *Graft) Load(folder string) error {
 	if g.running.Load() || g.attached() > 0 {
 		return fmt.Errorf("%w: is loaded once, before Run", ErrCheckpoint)
@@ -140,15 +144,25 @@ func (g *Graft) Load(folder string) error {
 	if m.Run != g.config.Run {
 		return fmt.Errorf("%w: is of run %q, this is %q", ErrCheckpoint, m.Run, g.config.Run)
 	}
-	seeds := make([]*seed, len(m.Seeds))
+	files := &files{folder: folder, host: g.config.Host}
 	for i := range m.Seeds {
-		if seeds[i], err = g.revive(folder, &m.Seeds[i]); err != nil {
+		seed, err := g.revive(files, &m.Seeds[i])
+		if err != nil {
 			return fmt.Errorf("%w: seed %q: %w", ErrCheckpoint, m.Seeds[i].ID, err)
 		}
+		files.seeds = append(files.seeds, seed)
 	}
-	for _, seed := range seeds {
+	for i, seed := range files.seeds { // all are there to be looked for
+		if err := files.recall(seed, m.Seeds[i].Before); err != nil {
+			return fmt.Errorf("%w: seed %q: %w", ErrCheckpoint, seed.id, err)
+		}
+	}
+	for _, seed := range files.seeds {
 		seed.slot.seeds = append(seed.slot.seeds, seed)
 		g.latest[seed.id] = seed.order
+		if seed.before != nil {
+			g.moment = max(g.moment, seed.before.moment)
+		}
 	}
 	g.receive(m.OrderRead)
 	g.inbox.arrive(m.OrderRead)
@@ -165,8 +179,8 @@ func decodeManifest(content []byte) (manifest, error) {
 		return manifest{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
 	switch {
-	case m.Version != manifestVersion:
-		return manifest{}, fmt.Errorf("%w: version %d, this is %d", ErrCheckpoint, m.Version, manifestVersion)
+	case m.Version < oldestManifest || m.Version > manifestVersion:
+		return manifest{}, fmt.Errorf("%w: version %d, known are %d to %d", ErrCheckpoint, m.Version, oldestManifest, manifestVersion)
 	case len(m.TrainerID) > maxNameBytes:
 		return manifest{}, fmt.Errorf("%w: a trainer id of %d bytes", ErrCheckpoint, len(m.TrainerID))
 	case len(m.Seeds) > maxSeeds:
@@ -199,11 +213,11 @@ func (s *savedSeed) check() error {
 	case s.Steps < 0:
 		return errors.New("a ramp of less than no steps")
 	}
-	return nil
+	return s.Before.check()
 }
 
 // revive makes a seed of what a checkpoint says of it.
-func (g *Graft) revive(folder string, s *savedSeed) (*seed, error) {
+func (g *Graft) revive(files *files, s *savedSeed) (*seed, error) {
 	slot := g.slot(s.Slot)
 	if slot == nil {
 		return nil, fmt.Errorf("no slot %q", s.Slot)
@@ -211,12 +225,9 @@ func (g *Graft) revive(folder string, s *savedSeed) (*seed, error) {
 	if err := s.Blend.Fits(slot.shape); err != nil {
 		return nil, err
 	}
-	content, err := regularfile.Read(filepath.Join(folder, s.Weights+artifactSuffix), kernel.MaxFileBytes)
+	content, err := files.get(s.Weights, artifactSuffix, kernel.MaxFileBytes)
 	if err != nil {
 		return nil, err
-	}
-	if sum := kernel.Checksum(content); sum != s.Weights {
-		return nil, fmt.Errorf("its weights have the SHA-256 %s, said is %s", sum, s.Weights)
 	}
 	loaded, err := kernel.Load(content)
 	if err != nil {

@@ -2,8 +2,10 @@ package graft_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +17,9 @@ import (
 
 // grown is a world with a kept seed that was tuned, one that blends, and one
 // that learns.
-func grown(t *testing.T) *world {
+func grown(t *testing.T, change func(*graft.Config)) *world {
 	t.Helper()
-	w := newWorld(t, nil)
+	w := newWorld(t, change)
 	w.plant("kept", mixing(t, 1, features), trainer.Blend{Mode: trainer.Residual}, stageFossilized)
 	w.send(w.order(trainer.Tune, "kept"))
 	w.plant("blending", scaling(t, 2, features), trainer.Blend{Mode: trainer.Channel, Channels: []float32{0, 0.5, 1, 1}}, stageBlending)
@@ -31,7 +33,7 @@ func grown(t *testing.T) *world {
 
 func TestResumedProcessHasTheSameSeedsBitByBit(t *testing.T) {
 	t.Parallel()
-	w := grown(t)
+	w := grown(t, nil)
 	folder := filepath.Join(t.TempDir(), "checkpoint")
 	if err := w.graft.Save(folder); err != nil {
 		t.Fatal(err)
@@ -64,7 +66,7 @@ func TestResumedProcessHasTheSameSeedsBitByBit(t *testing.T) {
 
 func TestCheckpointReplacesTheOneBefore(t *testing.T) {
 	t.Parallel()
-	w := grown(t)
+	w := grown(t, nil)
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "host.onnx"), []byte("the host"), 0o600); err != nil {
 		t.Fatal(err)
@@ -75,19 +77,27 @@ func TestCheckpointReplacesTheOneBefore(t *testing.T) {
 		}
 		w.slot.Parameters("young")[0].Value.Data[0]++
 	}
-	w.send(w.order(trainer.Drop, "young"))
-	if err := w.graft.Save(folder); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil || len(entries) != 4 { // the host's, two kernels, the manifest
-		t.Errorf("%v, %v", entries, err)
+	for _, gone := range []struct {
+		seed string
+		left int
+	}{
+		{"young", 5}, // the host's, two kernels, the manifest, and the kept seed as it was when the other joined
+		{"blending", 3},
+	} {
+		w.send(w.order(trainer.Drop, gone.seed))
+		if err := w.graft.Save(folder); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(folder)
+		if err != nil || len(entries) != gone.left {
+			t.Errorf("without %s: %v, %v", gone.seed, entries, err)
+		}
 	}
 }
 
 func TestSpoiltCheckpointIsRefusedAsAWhole(t *testing.T) {
 	t.Parallel()
-	w := grown(t)
+	w := grown(t, keeping(&keepingHost{}))
 	saved := t.TempDir()
 	if err := w.graft.Save(saved); err != nil {
 		t.Fatal(err)
@@ -105,7 +115,7 @@ func TestSpoiltCheckpointIsRefusedAsAWhole(t *testing.T) {
 	for name, spoil := range map[string]func(folder string) error{
 		"no manifest":   func(folder string) error { return os.Remove(filepath.Join(folder, "grafts.json")) },
 		"no JSON":       edit("{", "["),
-		"version":       edit(`"version": 1`, `"version": 2`),
+		"version":       edit(`"version": 2`, `"version": 3`),
 		"another run":   edit(`"run-1"`, `"run-2"`),
 		"another slot":  edit(`"slot": "trunk"`, `"slot": "elsewhere"`),
 		"stage":         edit("SEED_STAGE_TRAINING", "SEED_STAGE_CULLED"),
@@ -114,7 +124,14 @@ func TestSpoiltCheckpointIsRefusedAsAWhole(t *testing.T) {
 		"blend":         edit(`"CHANNEL"`, `"LINEAR"`),
 		"steps":         edit(`"alpha_steps": 0`, `"alpha_steps": -1`),
 		"no checksum":   edit(`"weights": "`, `"weights": "../`),
-		"flipped bytes": flipKernel,
+		"flipped bytes": flip("*.onnx"),
+
+		"flipped snapshot":        flip("*.snapshot"),
+		"no checksum of the host": edit(`"host": "`, `"host": "../`),
+		"no checksum of weights":  edit(`"kept": "`, `"kept": "../`),
+		"weights of nobody":       edit(`"kept": "`, `"nobody": "`),
+		"weights of another size": edit(keptSum(t, manifest), kernel.Checksum(make([]byte, 4))),
+		"no snapshot of the host": edit(kernel.Checksum(make([]byte, 4)), keptSum(t, manifest)),
 	} {
 		folder := t.TempDir()
 		if err := os.CopyFS(folder, os.DirFS(saved)); err != nil {
@@ -123,59 +140,42 @@ func TestSpoiltCheckpointIsRefusedAsAWhole(t *testing.T) {
 		if err := spoil(folder); err != nil {
 			t.Fatal(err)
 		}
-		resumed := idleWorld(t, nil)
+		resumed := idleWorld(t, keeping(&keepingHost{}))
 		if err := resumed.graft.Load(folder); !errors.Is(err, graft.ErrCheckpoint) || len(resumed.graft.Seeds()) != 0 {
 			t.Errorf("%s: %v, seeds %v", name, err, resumed.graft.Seeds())
 		}
 	}
 }
 
-func flipKernel(folder string) error {
-	names, err := filepath.Glob(filepath.Join(folder, "*.onnx"))
-	if err != nil {
-		return err
+// keptSum is under what name the manifest has the weights of the seed "kept".
+func keptSum(t *testing.T, manifest []byte) string {
+	t.Helper()
+	found := regexp.MustCompile(`"kept": "([0-9a-f]{64})"`).FindSubmatch(manifest)
+	if found == nil {
+		t.Fatalf("no weights of the kept seed in %s", manifest)
 	}
-	content, err := os.ReadFile(names[0])
-	if err != nil {
-		return err
-	}
-	content[len(content)/2] ^= 1
-	return os.WriteFile(names[0], content, 0o600)
+	return string(found[1])
 }
 
-func TestRollbackAfterAResumeRemovesTheSeed(t *testing.T) {
-	t.Parallel()
-	w := grown(t)
-	folder := t.TempDir()
-	if err := w.graft.Save(folder); err != nil {
-		t.Fatal(err)
-	}
-	host := &fakeHost{}
-	resumed := idleWorld(t, func(c *graft.Config) { c.Host = host })
-	if err := resumed.graft.Load(folder); err != nil {
-		t.Fatal(err)
-	}
-	host.value = 3 // the program loads its own part
-	resumed.run()
-	resumed.number = w.number
-	resumed.graft.Apply()
-	host.value = 4
-	resumed.send(resumed.order(trainer.Rollback, "kept"))
-	if host.value != 4 || len(resumed.graft.Seeds()) != 2 {
-		t.Errorf("host %v, seeds %v", host.value, resumed.graft.Seeds())
-	}
-	resumed.send(resumed.order(trainer.Drop, "blending"))
-	if host.value != 3 {
-		t.Errorf("host %v", host.value)
-	}
-	if err := resumed.graft.Load(folder); !errors.Is(err, graft.ErrCheckpoint) {
-		t.Errorf("loaded while it runs: %v", err)
+// flip spoils one bit of the first file of a pattern.
+func flip(pattern string) func(folder string) error {
+	return func(folder string) error {
+		names, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil || len(names) == 0 {
+			return fmt.Errorf("nothing to spoil: %w", err)
+		}
+		content, err := os.ReadFile(names[0])
+		if err != nil {
+			return err
+		}
+		content[len(content)/2] ^= 1
+		return os.WriteFile(names[0], content, 0o600)
 	}
 }
 
 func TestSeedThatIsNotFiniteIsNotSaved(t *testing.T) {
 	t.Parallel()
-	w := grown(t)
+	w := grown(t, nil)
 	folder := t.TempDir()
 	if err := w.graft.Save(folder); err != nil {
 		t.Fatal(err)

@@ -56,9 +56,9 @@
 // As a seed begins to blend, [Host.Snapshot] is taken. An order to drop the seed
 // removes it and restores what it touched; a rollback restores the whole model
 // and removes the seeds that joined it later as well. [Graft.Save] writes the
-// seeds with their trained weights beside the trainer's own checkpoint,
-// [Graft.Load] attaches them in the process that resumes it, and [Export] writes
-// host and kept seeds as one ONNX file.
+// seeds with their trained weights beside the trainer's own checkpoint, and the
+// snapshots of a host that is a [SnapshotCodec]; [Graft.Load] attaches them in the
+// process that resumes it, and [Export] writes host and kept seeds as one ONNX file.
 //
 // # Trust
 //

@@ -9,7 +9,8 @@ import (
 )
 
 // Host is what the training program does for its seeds. Apply calls it, in the
-// goroutine of the training loop.
+// goroutine of the training loop. One whose snapshots are to outlast the process is a
+// [SnapshotCodec] too.
 type Host interface {
 	// Snapshot copies what Restore needs. It is called as a seed begins to blend.
 	// It may return nil when there is nothing to go back to.
@@ -61,6 +62,16 @@ func (w Weights) Same(parameters []*kernel.Parameter) bool {
 // Restore writes the values back, bit by bit, into the parameters they were
 // copied from.
 func (w Weights) Restore(parameters []*kernel.Parameter) error {
+	if err := w.fit(parameters); err != nil {
+		return err
+	}
+	for i, parameter := range parameters {
+		copy(parameter.Value.Data, w[i])
+	}
+	return nil
+}
+
+func (w Weights) fit(parameters []*kernel.Parameter) error {
 	if len(w) != len(parameters) {
 		return fmt.Errorf("graft: restore %d parameters from a copy of %d", len(parameters), len(w))
 	}
@@ -69,9 +80,6 @@ func (w Weights) Restore(parameters []*kernel.Parameter) error {
 			return fmt.Errorf("graft: restore %s: %d values from a copy of %d",
 				parameter.Name, len(parameter.Value.Data), len(w[i]))
 		}
-	}
-	for i, parameter := range parameters {
-		copy(parameter.Value.Data, w[i])
 	}
 	return nil
 }
