@@ -121,9 +121,12 @@ func drawBlend(t *rapid.T, shape []int) trainer.Blend {
 			channels[i] = float32(share.Draw(t, "channel"))
 		}
 		return trainer.Blend{Mode: trainer.Channel, Channels: channels}
-	case trainer.Confidence: // a gate of 1/2 everywhere: a slope must not move it
+	case trainer.Confidence:
 		low, top := share.Draw(t, "low"), share.Draw(t, "top")
-		return trainer.Blend{Mode: trainer.Confidence, AlphaLow: min(low, top), AlphaTop: max(low, top)}
+		return trainer.Blend{
+			Mode: trainer.Confidence, AlphaLow: min(low, top), AlphaTop: max(low, top),
+			GateK: rapid.Float64Range(0, 20).Draw(t, "k"), GateTau: rapid.Float64Range(0, 2).Draw(t, "tau"),
+		}
 	case trainer.Convex:
 		return trainer.Blend{Mode: trainer.Convex}
 	default:
@@ -178,8 +181,13 @@ func checkBlend(t *rapid.T, w *world, form []int) {
 	if slices.ContainsFunc(n.weight.Grad.Data, notZero) || slices.ContainsFunc(host.Grad().Data, notZero) {
 		t.Fatalf("a gradient reached the host: %v", n.weight.Grad.Data)
 	}
+	way := pass(w.slot.Output)
+	if blend.Mode == trainer.Confidence {
+		way = n.gated("s", blend, share, unchanged)
+		checkSame(t, n, way, out)
+	}
 	for _, parameter := range parameters {
-		n.checkSlopes(t, parameter, w.slot.Output)
+		n.checkSlopes(t, parameter, way)
 	}
 	if blend.Mode != trainer.Residual {
 		checkBetween(t, n, host, out)
@@ -188,38 +196,13 @@ func checkBlend(t *rapid.T, w *world, form []int) {
 
 func checkBetween(t *rapid.T, n *network, host, out kernel.Value) {
 	tape := kernel.NewTape()
-	_, _, full := n.loss(tape, func(t *kernel.Tape, host kernel.Value) (kernel.Value, error) {
-		return n.own(t, host)
-	})
+	_, _, full := n.loss(tape, n.own("s"))
 	for i, got := range out.Tensor().Data {
 		a, b := host.Tensor().Data[i], full.Tensor().Data[i]
 		if !(got >= min(a, b) && got <= max(a, b)) {
 			t.Fatalf("element %d: %v does not lie between the host's %v and the seed's %v", i, got, a, b)
 		}
 	}
-}
-
-// own is the seed's output without a blend, computed by hand.
-func (n *network) own(t *kernel.Tape, host kernel.Value) (kernel.Value, error) {
-	parameters := n.slot.Parameters("s")
-	shape := host.Shape()
-	shaped, err := t.Reshape(host, slices.Insert(slices.Clone(n.shape), 0, examples)...)
-	if err != nil {
-		return kernel.Value{}, err
-	}
-	product, err := t.MatMul(shaped, t.Parameter(parameters[0]))
-	if err != nil {
-		return kernel.Value{}, err
-	}
-	sum, err := t.Add(product, t.Parameter(parameters[1]))
-	if err != nil {
-		return kernel.Value{}, err
-	}
-	out, err := t.Tanh(sum)
-	if err != nil {
-		return kernel.Value{}, err
-	}
-	return t.Reshape(out, shape...)
 }
 
 func notZero(g float32) bool { return g != 0 || math.IsNaN(float64(g)) }
@@ -240,21 +223,25 @@ func TestGradientFlowsThroughKeptSeedsOnly(t *testing.T) {
 				n := newNetwork(w, rand.New(rand.NewPCG(9, 9)), flat)
 				blends := []trainer.Blend{{Mode: trainer.Convex}, {Mode: trainer.Residual},
 					{Mode: trainer.Channel, Channels: slices.Repeat([]float32{0.3}, form[0])},
-					{Mode: trainer.Confidence, AlphaTop: 1}}
+					{Mode: trainer.Confidence, GateK: 4, GateTau: 0.2, AlphaLow: 0.1, AlphaTop: 0.9}}
 				for i, blend := range blends {
 					id := string(rune('a' + i))
 					w.plant(id, mixing(t, uint64(i), form...), blend, stageFossilized)
 					w.send(w.order(trainer.Tune, id))
 				}
 				tape := kernel.NewTape()
-				loss, _, _ := n.loss(tape, w.slot.Output)
+				loss, _, out := n.loss(tape, w.slot.Output)
 				if err := tape.Backward(loss); err != nil {
 					t.Fatal(err)
 				}
-				n.checkSlopes(t, n.weight, w.slot.Output)
+				way := n.gated("d", blends[3], 1, func(t *kernel.Tape, host kernel.Value) (kernel.Value, error) {
+					return w.slot.Without(t, "d", host)
+				})
+				checkSame(t, n, way, out)
+				n.checkSlopes(t, n.weight, way)
 				for i := range blends {
 					for _, parameter := range w.slot.Parameters(string(rune('a' + i))) {
-						n.checkSlopes(t, parameter, w.slot.Output)
+						n.checkSlopes(t, parameter, way)
 					}
 				}
 				w.plant("young", mixing(t, 9, form...), trainer.Blend{}, stageBlending)
