@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,23 +25,45 @@ func graftRows() []row {
 	return []row{
 		{"graft_overhead_percent", "%", lower, nil},
 		{"graft_blending_percent", "%", lower, nil},
+		{"graft_overhead_784_128_10_percent", "%", lower, nil},
+		{"graft_blending_784_128_10_percent", "%", lower, nil},
 		{"graft_attach_ms", "ms", lower, nil},
 		{"command_verify_us", "us", lower, nil},
 	}
 }
 
-const graftedWidth = 128
-
 // measureGraft takes what a graft costs a training loop that has one.
 func measureGraft(ctx context.Context, b *bench) error {
-	bed, err := newSeedbed(filepath.Join(b.folder, "graft"))
-	if err != nil {
-		return err
+	for _, part := range []struct {
+		name    string
+		host    hostSizes
+		measure func(*seedbed, *bench) error
+	}{
+		{"small", hostSizes{64, 16, 10}, func(s *seedbed, b *bench) error {
+			return s.overheads(b, "graft_overhead_percent", "graft_blending_percent")
+		}},
+		{"large", hostSizes{784, 128, 10}, func(s *seedbed, b *bench) error {
+			return s.overheads(b, "graft_overhead_784_128_10_percent", "graft_blending_784_128_10_percent")
+		}},
+		{"attach", hostSizes{784, 128, 10}, (*seedbed).calls},
+	} {
+		bed, err := newSeedbed(filepath.Join(b.folder, "graft-"+part.name), part.host)
+		if err != nil {
+			return err
+		}
+		if err := bed.with(ctx, func() error { return part.measure(bed, b) }); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// with does work while the graft runs.
+func (s *seedbed) with(ctx context.Context, work func() error) error {
 	run, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- bed.graft.Run(run) }()
-	err = bed.measure(b)
+	go func() { done <- s.graft.Run(run) }()
+	err := work()
 	stop()
 	return errors.Join(err, <-done)
 }
@@ -65,41 +88,44 @@ func (o orders) FollowOrders(ctx context.Context, _ string, take func(*leyline.A
 	}
 }
 
-// seedbed is a host 784-128-10 with a graft behind its hidden layer.
+// seedbed is a host with a graft behind its hidden layer.
 type seedbed struct {
-	*classifier
+	*host
 
 	keyring  *signing.Keyring
 	bus      orders
 	graft    *graft.Graft
 	slot     *graft.Slot
 	kernel   trainer.Kernel
-	instance *kernel.Instance // of the seed that is run by hand
+	instance *kernel.Instance // of the seed that is run without a graft
 	number   uint64
 }
 
-func newSeedbed(folder string) (*seedbed, error) {
+func newSeedbed(folder string, sizes hostSizes) (*seedbed, error) {
 	keyring, err := signing.NewKeyring(secret)
 	if err != nil {
 		return nil, err
 	}
-	bed := &seedbed{classifier: newClassifier(), keyring: keyring, bus: orders{make(chan *leyline.AdaptationCommand, 16)}}
+	bed := &seedbed{
+		host: newHost(sizes), keyring: keyring, bus: orders{make(chan *leyline.AdaptationCommand, 16)},
+	}
 	bed.graft, err = graft.New(graft.Config{Run: "bench", TrainerID: "bench", Keyring: keyring, Bus: bed.bus})
 	if err != nil {
 		return nil, err
 	}
-	if bed.slot, err = bed.graft.Slot("hidden", graftedWidth); err != nil {
+	if bed.slot, err = bed.graft.Slot("hidden", sizes.width); err != nil {
 		return nil, err
 	}
 	return bed, bed.makeKernel(folder)
 }
 
-// makeKernel writes x + W2·relu(W1·x) with 90 hidden units: 92 kB of weights.
+// makeKernel writes x + W2·relu(W1·x) with 90 hidden units, which is 92 kB of
+// weights at a width of 128.
 func (s *seedbed) makeKernel(folder string) error {
-	rng := rand.New(rand.NewPCG(2, 2))
-	b := kernel.NewBuilder("seed", graftedWidth)
-	b.Init("w1", randomTensor(rng, graftedWidth, 90))
-	b.Init("w2", randomTensor(rng, 90, graftedWidth))
+	rng, width := rand.New(rand.NewPCG(2, 2)), s.sizes.width
+	b := kernel.NewBuilder("seed", width)
+	b.Init("w1", randomTensor(rng, width, 90))
+	b.Init("w2", randomTensor(rng, 90, width))
 	b.Node("MatMul", []string{"host", "w1"}, "h1")
 	b.Node("Relu", []string{"h1"}, "h2")
 	b.Node("MatMul", []string{"h2", "w2"}, "h3")
@@ -121,22 +147,27 @@ func (s *seedbed) makeKernel(folder string) error {
 	return nil
 }
 
-func (s *seedbed) measure(b *bench) error {
-	if b.table.wants("graft_overhead_percent") {
-		if err := s.overhead(b, "graft_overhead_percent", s.plainStep, s.graftedStep); err != nil {
+// overheads measures a step with a graft that has no seed, and with one that
+// blends one.
+func (s *seedbed) overheads(b *bench, empty, blending string) error {
+	if b.table.wants(empty) {
+		if err := s.overhead(b, empty, s.plainStep, s.graftedStep); err != nil {
 			return err
 		}
 	}
+	if !b.table.wants(blending) {
+		return nil
+	}
+	if err := s.blend(); err != nil {
+		return err
+	}
+	return s.overhead(b, blending, s.ownStep, s.blendingStep)
+}
+
+// calls measures what is done now and then.
+func (s *seedbed) calls(b *bench) error {
 	if b.table.wants("graft_attach_ms") {
 		if err := s.attaches(b); err != nil {
-			return err
-		}
-	}
-	if b.table.wants("graft_blending_percent") {
-		if err := s.blend(); err != nil {
-			return err
-		}
-		if err := s.overhead(b, "graft_blending_percent", s.handStep, s.graftedStep); err != nil {
 			return err
 		}
 	}
@@ -151,16 +182,15 @@ func (s *seedbed) measure(b *bench) error {
 func (s *seedbed) overhead(b *bench, name string, without, with func() error) error {
 	return b.interleave([]turn{{ours, func(column string) error {
 		var plain, grafted []float64
-		for range b.pick(300, 10) {
-			for _, side := range []struct {
-				step func() error
-				took *[]float64
-			}{{without, &plain}, {with, &grafted}} {
-				begun := time.Now()
-				if err := side.step(); err != nil {
+		for i := range b.pick(s.sizes.steps(), 10) {
+			sides := []side{{without, &plain}, {with, &grafted}}
+			if i%2 == 1 {
+				slices.Reverse(sides)
+			}
+			for _, side := range sides {
+				if err := side.take(); err != nil {
 					return err
 				}
-				*side.took = append(*side.took, time.Since(begun).Seconds())
 			}
 		}
 		base := quantile(plain, 0.5)
@@ -169,73 +199,41 @@ func (s *seedbed) overhead(b *bench, name string, without, with func() error) er
 	}}}, func() error { return errors.Join(without(), with()) })
 }
 
-// through is a step whose hidden activations pass through grow.
-func (s *seedbed) through(grow func(kernel.Value) (kernel.Value, error)) error {
-	s.tape.Reset()
-	values := make([]kernel.Value, len(s.parameters))
-	for i, p := range s.parameters {
-		p.ZeroGrad()
-		values[i] = s.tape.Parameter(p)
-	}
-	hidden, err := s.tape.Gemm(s.tape.Constant(s.batch), values[0], values[1], 1, 1, false, false)
-	if err != nil {
-		return err
-	}
-	active, err := s.tape.Relu(hidden)
-	if err != nil {
-		return err
-	}
-	if active, err = grow(active); err != nil {
-		return err
-	}
-	logits, err := s.tape.Gemm(active, values[2], values[3], 1, 1, false, false)
-	if err != nil {
-		return err
-	}
-	loss, err := s.tape.SoftmaxCrossEntropy(logits, s.labels)
-	if err != nil {
-		return err
-	}
-	return s.tape.Backward(loss)
+// side is one of two steps that are compared, and what each took.
+type side struct {
+	step func() error
+	took *[]float64
 }
 
+func (s side) take() error {
+	begun := time.Now()
+	err := s.step()
+	*s.took = append(*s.took, time.Since(begun).Seconds())
+	return err
+}
+
+// plainStep trains the host.
 func (s *seedbed) plainStep() error {
-	return s.through(func(v kernel.Value) (kernel.Value, error) { return v, nil })
+	return s.train(s.parameters, false, func(v kernel.Value) (kernel.Value, error) { return v, nil }, func() {})
 }
 
+// graftedStep trains the host behind which a graft has no seed.
 func (s *seedbed) graftedStep() error {
-	err := s.through(func(v kernel.Value) (kernel.Value, error) { return s.slot.Output(s.tape, v) })
-	s.graft.Step()
-	for _, seed := range s.slot.Seeds() {
-		zero(s.slot.Parameters(seed.ID))
-	}
-	return err
+	return s.train(s.parameters, false, s.output, s.graft.Step)
 }
 
-// handStep blends the seed by hand, as a program without a graft would.
-func (s *seedbed) handStep() error {
-	err := s.through(func(v kernel.Value) (kernel.Value, error) {
-		host := s.tape.Detach(v)
-		out, err := s.instance.Forward(s.tape, host)
-		if err != nil {
-			return kernel.Value{}, err
-		}
-		if out, err = s.tape.Scale(out, 0.5); err != nil {
-			return kernel.Value{}, err
-		}
-		if host, err = s.tape.Scale(host, 0.5); err != nil {
-			return kernel.Value{}, err
-		}
-		return s.tape.Add(host, out)
-	})
-	zero(s.instance.Parameters())
-	return err
+// blendingStep trains the seed that blends; the host rests.
+func (s *seedbed) blendingStep() error {
+	return s.train(s.slot.Parameters("blending"), true, s.output, s.graft.Step)
 }
 
-func zero(parameters []*kernel.Parameter) {
-	for _, p := range parameters {
-		p.ZeroGrad()
-	}
+func (s *seedbed) output(v kernel.Value) (kernel.Value, error) { return s.slot.Output(s.tape, v) }
+
+// ownStep trains the same seed without a graft: its own work, with nothing blended.
+func (s *seedbed) ownStep() error {
+	return s.train(s.instance.Parameters(), true, func(v kernel.Value) (kernel.Value, error) {
+		return s.instance.Forward(s.tape, s.tape.Detach(v))
+	}, func() {})
 }
 
 // order sends an order and waits until it has taken effect.

@@ -21,7 +21,7 @@ func kernelRows() []row {
 	}
 }
 
-// classifier is the reference trainer's host: 784-128-10 with relu.
+// classifier is a network of two layers, 784-128-10, with relu.
 type classifier struct {
 	tape       *kernel.Tape
 	batch      *kernel.Tensor
@@ -114,7 +114,7 @@ func (c *convolution) step() error {
 	return c.tape.Backward(loss)
 }
 
-// measureKernelStep trains what the reference trainer trains, and a convolution,
+// measureKernelStep trains a network of two layers, and a convolution,
 // on all cores and on one.
 func measureKernelStep(ctx context.Context, b *bench) error {
 	conv, err := newConvolution()
