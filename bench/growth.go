@@ -74,7 +74,12 @@ func (g *growth) measure(ctx context.Context) error {
 			return fmt.Errorf("variant: %w", err)
 		}
 	}
-	if g.table.wants("reports_rate", "run_redis_kb", "run_memory_kb") {
+	if g.table.wants("run_redis_kb") {
+		if err := g.lives(ctx); err != nil {
+			return fmt.Errorf("runs in Redis: %w", err)
+		}
+	}
+	if g.table.wants("reports_rate", "run_memory_kb") {
 		return g.rates(ctx)
 	}
 	return nil
@@ -137,7 +142,7 @@ func (g *growth) training(ctx context.Context) (run *telling, after string, err 
 	if err := errors.Join(g.tell(ctx, []entry{e}), g.settled(ctx)); err != nil {
 		return nil, "", err
 	}
-	if err := g.germinate(ctx, run.run, "seed-0", "BP001", growthSlot+"0"); err != nil {
+	if err := g.germinate(ctx, run.run, "seed-0", "BP001", slotName(0)); err != nil {
 		return nil, "", err
 	}
 	number, after, err := g.order(ctx, run.run, "0-0")
@@ -145,7 +150,9 @@ func (g *growth) training(ctx context.Context) (run *telling, after string, err 
 		return nil, "", err
 	}
 	run.read = number
-	run.seeds = []growing{{id: "seed-0", stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, order: number}}
+	run.seeds = []growing{{
+		id: "seed-0", slot: slotName(0), stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, attached: number, order: number,
+	}}
 	return run, after, nil
 }
 

@@ -45,9 +45,12 @@ func newTellers(url, stream string) (*tellers, error) {
 
 // growing is one seed as its trainer tells of it.
 type growing struct {
-	id    string
-	stage leyline.SeedLifecycleStage
-	order uint64 // of its attach, the only one
+	id, slot string
+	stage    leyline.SeedLifecycleStage
+	attached uint64 // order that attached it
+	order    uint64 // the last one for it
+	steps    int    // of its ramp
+	fails    bool   // on probation the model is worse with it
 }
 
 // telling is one run as its trainer tells of it.
@@ -55,19 +58,24 @@ type telling struct {
 	run    string
 	number uint32 // of the last report
 	read   uint64 // highest order received
+	slots  int
 	seeds  []growing
 }
 
 func newTelling(run string, seeds int, stage leyline.SeedLifecycleStage) *telling {
-	t := &telling{run: run}
+	t := &telling{run: run, slots: max(seeds, 1)}
 	for i := range seeds {
-		t.seeds = append(t.seeds, growing{id: fmt.Sprintf("seed-%d", i), stage: stage, order: uint64(i + 1)})
 		t.read = uint64(i + 1)
+		t.seeds = append(t.seeds, growing{
+			id: fmt.Sprintf("seed-%d", i), slot: slotName(i), stage: stage, attached: t.read, order: t.read,
+		})
 	}
 	return t
 }
 
-// report is the run's next one, with seeds that do well.
+func slotName(number int) string { return growthSlot + strconv.Itoa(number) }
+
+// report is the run's next one.
 func (t *telling) report() (*leyline.SystemStatePacket, trainer.Report) {
 	t.number++
 	packet := &leyline.SystemStatePacket{
@@ -82,24 +90,29 @@ func (t *telling) report() (*leyline.SystemStatePacket, trainer.Report) {
 		HostLayers: []string{"hidden", "head"}, KernelAccess: []string{"path"},
 		Slots: map[string][]int{}, Grafts: map[string]trainer.Graft{},
 	}
-	for i, seed := range t.seeds {
-		slot := growthSlot + strconv.Itoa(i)
-		report.Grafts[seed.id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: ceilingChecksum, Order: seed.order}
+	for _, seed := range t.seeds {
+		report.Grafts[seed.id] = trainer.Graft{
+			Slot: seed.slot, Blueprint: "BP001", Checksum: ceilingChecksum, Order: seed.attached,
+		}
 		packet.SeedStates = append(packet.SeedStates, t.seedState(seed))
 	}
-	for i := range max(len(t.seeds), 1) {
-		report.Slots[growthSlot+strconv.Itoa(i)] = []int{growthFeatures}
+	for i := range t.slots {
+		report.Slots[slotName(i)] = []int{growthFeatures}
 	}
 	return packet, report
 }
 
 func (t *telling) seedState(seed growing) *leyline.SeedState {
+	loss, accuracy := float32(0.3), float32(0.95)
+	if seed.fails && seed.stage == leyline.SeedLifecycleStage_SEED_STAGE_PROBATIONARY {
+		loss, accuracy = 0.5, 0.85
+	}
 	return &leyline.SeedState{
 		SeedId: seed.id, Stage: seed.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: t.number,
 		Metrics: map[string]float32{
-			trainer.MetricOrder: float32(seed.order), trainer.MetricAlpha: 0, trainer.MetricAlphaSteps: 0,
-			trainer.MetricLossBefore: 0.4, trainer.MetricLossAfter: 0.3, trainer.MetricLossError: 0.01,
-			trainer.MetricAccuracyBefore: 0.9, trainer.MetricAccuracyAfter: 0.95, trainer.MetricAccuracyError: 0.005,
+			trainer.MetricOrder: float32(seed.order), trainer.MetricAlpha: min(1, float32(seed.steps)/20), trainer.MetricAlphaSteps: float32(seed.steps),
+			trainer.MetricLossBefore: 0.4, trainer.MetricLossAfter: loss, trainer.MetricLossError: 0.01,
+			trainer.MetricAccuracyBefore: 0.9, trainer.MetricAccuracyAfter: accuracy, trainer.MetricAccuracyError: 0.005,
 			trainer.MetricHeldOut: 500, trainer.MetricGradientNorm: 0.5, trainer.MetricHostGradientMax: 0,
 			trainer.MetricTrainLoss: 1 / float32(t.number), trainer.MetricForwardMS: 0.2,
 		},

@@ -48,26 +48,16 @@ func (g *growth) rates(ctx context.Context) (err error) {
 		return err
 	}
 	runs := g.pick(1000, 50)
-	var names []string
 	turns := []turn{
-		{ours, func(column string) error {
-			names, err = g.rate(ctx, g.tellers, column, runs)
-			return err
-		}},
-		{bare, func(column string) error {
-			_, err := g.rate(ctx, plain, column, runs)
-			return err
-		}},
+		{ours, func(column string) error { return g.rate(ctx, g.tellers, column, runs) }},
+		{bare, func(column string) error { return g.rate(ctx, plain, column, runs) }},
 	}
-	if err := g.interleave(turns, func() error { return g.footprint(ctx, before, runs) }); err != nil {
-		return err
-	}
-	return g.inRedis(ctx, names)
+	return g.interleave(turns, func() error { return g.footprint(ctx, before, runs) })
 }
 
 // footprint takes what 1,000 runs add to the service, before anything else has run.
 func (g *growth) footprint(ctx context.Context, before float64, runs int) error {
-	if _, err := g.rate(ctx, g.tellers, "", runs); err != nil {
+	if err := g.rate(ctx, g.tellers, "", runs); err != nil {
 		return err
 	}
 	after, err := g.service.residentMB()
@@ -77,37 +67,36 @@ func (g *growth) footprint(ctx context.Context, before float64, runs int) error 
 
 // rate sends ten reports of each of many fresh runs and takes how fast they are
 // handled. The first report of each run is not counted: with it the run begins.
-func (g *growth) rate(ctx context.Context, by *tellers, column string, runs int) (names []string, err error) {
+func (g *growth) rate(ctx context.Context, by *tellers, column string, runs int) error {
 	const reports = 10
 	tellings := make([]*telling, runs)
 	batch := fmt.Sprintf("rate-%08x", rand.Uint32())
 	for i := range tellings {
 		tellings[i] = newTelling(fmt.Sprintf("%s-%d", batch, i), seedsOfRun, leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
-		names = append(names, tellings[i].run)
 	}
 	first, err := by.round(tellings)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := by.stream1(ctx, first); err != nil {
-		return nil, err
+		return err
 	}
 	var entries []entry
 	for range reports {
 		round, err := by.round(tellings)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		entries = append(entries, round...)
 	}
 	begun := time.Now()
 	if err := by.stream1(ctx, entries); err != nil {
-		return nil, err
+		return err
 	}
 	if column != "" {
 		g.table.sample("reports_rate", column, float64(len(entries))/time.Since(begun).Seconds())
 	}
-	return names, nil
+	return nil
 }
 
 func (c *tellers) round(tellings []*telling) ([]entry, error) {
@@ -147,23 +136,6 @@ func (c *tellers) stream1(ctx context.Context, entries []entry) error {
 		}
 		<-tick.C
 	}
-}
-
-// inRedis is the memory of the keys of a run.
-func (g *growth) inRedis(ctx context.Context, runs []string) error {
-	var total int64
-	for _, run := range runs {
-		stream := trainer.Stream(run)
-		for _, key := range []string{stream, "weatherlight:kasmina:{" + stream + "}", "weatherlight:tamiyo:{" + stream + "}"} {
-			used, err := g.client.Do(ctx, g.client.B().MemoryUsage().Key(key).Samples(0).Build()).AsInt64()
-			if err != nil && !rueidis.IsRedisNil(err) {
-				return fmt.Errorf("memory of %s: %w", key, err)
-			}
-			total += used
-		}
-	}
-	g.table.sample("run_redis_kb", ours, float64(total)/1024/float64(len(runs)))
-	return nil
 }
 
 // serveBareReports is the loop with nothing behind it.
