@@ -1,7 +1,6 @@
 package trainer_test
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"maps"
@@ -10,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -76,23 +76,48 @@ type seedTold map[string]any
 type storyWriter struct {
 	t     *testing.T
 	ring  *signing.Keyring
+	sums  map[string]string // of kernels by path
 	story story
 	now   told
 }
 
-func sum(content string) string {
-	digest := sha256.Sum256([]byte(content))
-	return hex.EncodeToString(digest[:])
+// Where the kernels of the story lie: one for the slot layer2, and two for head.
+const (
+	kernelLayer2 = "kernels/1.onnx"
+	kernelHead   = "kernels/2.onnx"
+	kernelOther  = "kernels/3.onnx"
+)
+
+// storyKernels multiply with a factor, so that they are small in any slot.
+func storyKernels(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := make(map[string][]byte)
+	for path, one := range map[string]struct {
+		shape  []int
+		factor float32
+	}{
+		kernelLayer2: {[]int{64, 7, 7}, 0.5}, kernelHead: {[]int{32}, 0.5}, kernelOther: {[]int{32}, 2},
+	} {
+		b := kernel.NewBuilderFor("scaling", one.shape...)
+		b.Init("factor", kernel.FromSlice([]float32{one.factor}, 1))
+		b.Node("Mul", []string{"host", "factor"}, "seed")
+		content, err := b.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = content
+	}
+	return files
 }
 
 func orderStory(t *testing.T) story {
-	w := &storyWriter{t: t, ring: keyring(t), now: told{Grafts: map[string]trainer.Graft{}, Seeds: map[string]seedTold{}}}
+	w := &storyWriter{t: t, ring: keyring(t), sums: map[string]string{}, now: told{Grafts: map[string]trainer.Graft{}, Seeds: map[string]seedTold{}}}
 	w.story = story{
 		Secret: secret, Run: run, TrainerID: "t-1", Slots: map[string][]int{"head": {32}, "layer2": {64, 7, 7}},
-		Accepts: []string{"optimizer"}, Stream: trainer.Stream(run), Streams: map[string]string{}, Kernels: map[string]string{
-			"/kernels/1.onnx": base64.StdEncoding.EncodeToString([]byte("kernel 1")),
-			"/kernels/2.onnx": base64.StdEncoding.EncodeToString([]byte("kernel 2")),
-		},
+		Accepts: []string{"optimizer"}, Stream: trainer.Stream(run), Streams: map[string]string{}, Kernels: map[string]string{},
+	}
+	for path, content := range storyKernels(t) {
+		w.story.Kernels[path], w.sums[path] = base64.StdEncoding.EncodeToString(content), kernel.Checksum(content)
 	}
 	for _, other := range []string{"a run", "läuft", "A.b_c-9"} {
 		w.story.Streams[other] = trainer.Stream(other)
@@ -118,10 +143,10 @@ func order(kind trainer.Kind, number uint64, stage leyline.SeedLifecycleStage) t
 	return one
 }
 
-func attachOf(number uint64, seed, slot, content string) trainer.Order {
+func (w *storyWriter) attach(number uint64, seed, slot, path string) trainer.Order {
 	one := order(trainer.Attach, number, stageTraining)
 	one.Seed, one.Slot = seed, slot
-	one.Kernel = trainer.Kernel{Ref: "/kernels/1.onnx", URL: "http://127.0.0.1:9180/kernels/" + sum(content), Checksum: sum(content), GuardDigest: "g"}
+	one.Kernel = trainer.Kernel{Ref: path, URL: "http://127.0.0.1:9180/kernels/" + w.sums[path], Checksum: w.sums[path], GuardDigest: "g"}
 	one.Blend, one.Schedule = trainer.Blend{Mode: trainer.Convex}, trainer.DefaultSchedule()
 	return one
 }
@@ -190,16 +215,16 @@ func (w *storyWriter) seed(id string, stage leyline.SeedLifecycleStage, order ui
 	}
 }
 
-func (w *storyWriter) attached(id, slot string, number uint64) func() {
+func (w *storyWriter) attached(id, slot string, number uint64, path string) func() {
 	return func() {
-		w.now.Grafts[id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: sum("kernel 1"), Order: number}
+		w.now.Grafts[id] = trainer.Graft{Slot: slot, Blueprint: "BP001", Checksum: w.sums[path], Order: number}
 		w.seed(id, stageTraining, number, 0, 0)()
 	}
 }
 
 func (w *storyWriter) attachAndBlend() {
-	first := attachOf(1, "seed-1", "layer2", "kernel 1")
-	w.order("attach", first, w.attached("seed-1", "layer2", 1))
+	first := w.attach(1, "seed-1", "layer2", kernelLayer2)
+	w.order("attach", first, w.attached("seed-1", "layer2", 1, kernelLayer2))
 	w.command("the same order again changes nothing", first.Command(), "number")
 	w.order("train goes on in isolation", order(trainer.Train, 2, stageTraining), w.seed("seed-1", stageTraining, 2, 0, 0))
 	blend := w.order("blend, and nine steps", order(trainer.BlendIn, 3, stageBlending), w.seed("seed-1", stageBlending, 3, 0.5, 10))
@@ -284,12 +309,14 @@ func (w *storyWriter) failedAttaches() {
 			w.now.Seeds[id] = seedTold{"stage": unknown.String(), "order": number, "attach_failed": 1, "attach_reason": reason}
 		}
 	}
-	w.order("attach of other bytes than those announced", attachOf(13, "seed-2", "head", "another kernel"), failed("seed-2", 13, trainer.AttachMismatch))
-	w.order("attach in a slot that there is not", attachOf(14, "seed-3", "tail", "kernel 1"), failed("seed-3", 14, trainer.AttachNoRoom))
-	lost := attachOf(15, "seed-4", "head", "kernel 1")
-	lost.Kernel.Ref = "/kernels/lost.onnx"
+	changed := w.attach(13, "seed-2", "head", kernelOther)
+	changed.Kernel.Ref = kernelHead
+	w.order("attach of other bytes than those announced", changed, failed("seed-2", 13, trainer.AttachMismatch))
+	w.order("attach in a slot that there is not", w.attach(14, "seed-3", "tail", kernelHead), failed("seed-3", 14, trainer.AttachNoRoom))
+	lost := w.attach(15, "seed-4", "head", kernelHead)
+	lost.Kernel.Ref = "kernels/lost.onnx"
 	w.order("attach of a kernel that cannot be had", lost, failed("seed-4", 15, trainer.AttachUnreachable))
-	strange := attachOf(16, "seed-5", "head", "kernel 1").Command()
+	strange := w.attach(16, "seed-5", "head", kernelHead).Command()
 	strange.Annotations["blend_mode"] = "SMOOTH"
 	w.now.OrderRead = 16
 	failed("seed-5", 16, trainer.AttachBlend)()
@@ -301,8 +328,8 @@ func (w *storyWriter) failedAttaches() {
 	}
 	drop("drop of what was never attached", 17, "seed-2")
 	drop("drop of what is not known at all", 18, "seed-9")
-	w.order("attach again, and it can be had", attachOf(19, "seed-4", "head", "kernel 1"), w.attached("seed-4", "head", 19))
-	w.order("attach of what is attached takes the number", attachOf(20, "seed-4", "head", "kernel 1"), w.attached("seed-4", "head", 20))
+	w.order("attach again, and it can be had", w.attach(19, "seed-4", "head", kernelHead), w.attached("seed-4", "head", 19, kernelHead))
+	w.order("attach of what is attached takes the number", w.attach(20, "seed-4", "head", kernelHead), w.attached("seed-4", "head", 20, kernelHead))
 	for i, seed := range []string{"seed-3", "seed-5"} {
 		drop("drop of "+seed, 21+uint64(i), seed)
 	}
@@ -337,10 +364,10 @@ func (w *storyWriter) wholeRun() {
 	w.order("emergency of a lower level takes the halt back, and resumes nothing", over, func() {
 		w.now.RunOrder, w.now.Halted = 28, 0
 	})
-	other := attachOf(29, "seed-4", "head", "kernel 2")
-	other.Kernel.Ref = "/kernels/2.onnx"
-	w.order("attach with another kernel is a new life", other, func() {
-		w.attached("seed-4", "head", 29)()
-		w.now.Grafts["seed-4"] = trainer.Graft{Slot: "head", Blueprint: "BP001", Checksum: sum("kernel 2"), Order: 29}
-	})
+	w.order("attach with another kernel is a new life", w.attach(29, "seed-4", "head", kernelOther), w.attached("seed-4", "head", 29, kernelOther))
+	nobody := order(trainer.Hold, 30, leyline.SeedLifecycleStage_SEED_STAGE_SHADOWING)
+	nobody.Seed = "seed-9"
+	w.order("hold of a seed that is not there", nobody, func() {})
+	last := &w.story.Entries[len(w.story.Entries)-1]
+	last.Then.Dropped = "no_such_seed"
 }

@@ -210,13 +210,21 @@ func (w *world) send(orders ...trainer.Order) []graft.Change {
 	w.Helper()
 	var changes []graft.Change
 	for _, order := range orders {
-		before := settled(w.graft)
-		w.bus.send(w.signed(order))
-		w.eventually(func() bool {
-			changes = append(changes, w.graft.Apply()...)
-			return settled(w.graft) > before
-		})
+		changes = append(changes, w.deliver(w.signed(order))...)
 	}
+	return changes
+}
+
+// deliver is send of a command as it is.
+func (w *world) deliver(command *leyline.AdaptationCommand) []graft.Change {
+	w.Helper()
+	var changes []graft.Change
+	before := settled(w.graft)
+	w.bus.send(command)
+	w.eventually(func() bool {
+		changes = append(changes, w.graft.Apply()...)
+		return settled(w.graft) > before
+	})
 	return changes
 }
 
