@@ -110,7 +110,8 @@ func (t *telling) seedState(seed growing) *leyline.SeedState {
 	return &leyline.SeedState{
 		SeedId: seed.id, Stage: seed.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: t.number,
 		Metrics: map[string]float32{
-			trainer.MetricOrder: float32(seed.order), trainer.MetricAlpha: min(1, float32(seed.steps)/20), trainer.MetricAlphaSteps: float32(seed.steps),
+			trainer.MetricOrder: float32(seed.order),
+			trainer.MetricAlpha: min(1, float32(seed.steps)/20), trainer.MetricAlphaSteps: float32(seed.steps),
 			trainer.MetricLossBefore: 0.4, trainer.MetricLossAfter: loss, trainer.MetricLossError: 0.01,
 			trainer.MetricAccuracyBefore: 0.9, trainer.MetricAccuracyAfter: accuracy, trainer.MetricAccuracyError: 0.005,
 			trainer.MetricHeldOut: 500, trainer.MetricGradientNorm: 0.5, trainer.MetricHostGradientMax: 0,

@@ -31,8 +31,8 @@ const (
 	IgnoredStale    = "stale"    // it was signed long before it was stored, or its time cannot be read
 	IgnoredUnnamed  = "unnamed"  // it names no trainer
 	IgnoredRepeated = "repeated" // its number is not above the last one's
-	IgnoredRetired  = "retired"  // another trainer has taken the run over
-	IgnoredSecond   = "second"   // another trainer leads the run
+	IgnoredRetired  = "retired"  // it was stored before another trainer took the run over
+	IgnoredSecond   = "second"   // another trainer leads the run, and this one lives too
 	IgnoredBare     = "bare"     // it only reports, and the run has a trainer that grows
 )
 

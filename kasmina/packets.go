@@ -181,7 +181,6 @@ func runPoints(r *Record) []*leyline.MetricPoint {
 		pointOf("kasmina.breaker.failures", float64(r.Breaker.Failures), unitCount),
 		pointOf("kasmina.cache.kernel_size", float64(attached), unitCount),
 	}
-	points = appendMeasured(points, "kasmina.prefetch.latency_ms", r.Latency)
 	return appendMeasured(points, "kasmina.kernel.fetch_latency_ms", fetchMS)
 }
 

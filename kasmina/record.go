@@ -68,6 +68,7 @@ type trainerState struct {
 	Retired  []string         `json:"x,omitempty"` // ids that led before
 	Number   uint64           `json:"n,omitempty"` // of its last report
 	Stored   millis           `json:"t,omitempty"` // of the same
+	Began    millis           `json:"b,omitempty"` // when its first report was stored
 	Interval int64            `json:"i,omitempty"` // milliseconds between reports, smoothed
 	Epoch    uint32           `json:"e,omitempty"`
 	Step     uint64           `json:"s,omitempty"`

@@ -108,14 +108,17 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	switch {
 	case t.ID == "":
 		rc.adopting, rc.rebuilt = true, true
-		t.ID = report.TrainerID
+		t.ID, t.Began = report.TrainerID, rc.stored
 		return ""
 	case t.ID == report.TrainerID && report.Number <= t.Number:
 		return IgnoredRepeated
 	case t.ID == report.TrainerID:
 		return ""
-	case slices.Contains(t.Retired, report.TrainerID):
+	case slices.Contains(t.Retired, report.TrainerID) && rc.stored <= t.Began:
 		return IgnoredRetired
+	case slices.Contains(t.Retired, report.TrainerID):
+		st.refuseTrainer(report.TrainerID)
+		return IgnoredSecond
 	case report.Resumes != t.ID && rc.stored.since(t.Stored) < st.config.silence(t):
 		st.refuseTrainer(report.TrainerID)
 		return IgnoredSecond
@@ -123,7 +126,7 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	rc.adopting, st.r.Tuned = true, false
 	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
-	*t = trainerState{ID: report.TrainerID, Retired: appended(t.Retired, t.ID, maxRetired)}
+	*t = trainerState{ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired)}
 	return ""
 }
 

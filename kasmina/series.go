@@ -15,8 +15,9 @@ func Series() []telemetry.Series {
 		{Name: "kasmina_nonce_ledger_evictions_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Ids of commands that were forgotten, for their age or for want of room."},
 		{Name: "kasmina_reports_ignored_total", Labels: "reason", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Reports of trainers that nothing was done for: stale, repeated, unnamed, empty, retired (the run was taken over), " +
-				"second (another trainer leads the run), bare (it tells of no seeds, and the run has a trainer that does). " +
+			Meaning: "Reports of trainers that nothing was done for: stale, repeated, unnamed, empty, " +
+				"retired (stored before the run was taken over), second (another trainer leads the run, and this one lives too), " +
+				"bare (it tells of no seeds, and the run has a trainer that does). " +
 				"A reason is absent before its first."},
 		{Name: "kasmina_orders_total", Labels: "kind", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Orders to trainers, those sent again among them. A kind is absent before its first."},

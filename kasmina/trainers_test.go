@@ -18,7 +18,10 @@ func TestReportsThatAreNotNewChangeNothing(t *testing.T) {
 	}{
 		{"same number", func(_ *world, r *Report) { r.Report.Number-- }, IgnoredRepeated},
 		{"signed too long ago", func(w *world, r *Report) { r.Issued = w.now.Add(-61 * time.Second) }, IgnoredStale},
-		{"retired trainer", func(_ *world, r *Report) { r.Report.TrainerID, r.Report.Resumes = "trainer-0", "trainer-1" }, IgnoredRetired},
+		{"late, of a retired trainer", func(w *world, r *Report) {
+			r.Report.TrainerID, r.Report.Resumes = "trainer-0", "trainer-1"
+			r.Stored = w.record.Trainer.Began.time()
+		}, IgnoredRetired},
 		{"no trainer id", func(_ *world, r *Report) { r.Report.TrainerID = "" }, IgnoredUnnamed},
 		{"no packet", func(_ *world, r *Report) { r.Packet = nil }, IgnoredEmpty},
 	}
@@ -75,8 +78,14 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "trainer_restarted" {
 		t.Errorf("event %v", attributes)
 	}
-	if d := w.decide(w.trainer.report(w.now)); d.Ignored != IgnoredRetired {
+	w.emitted()
+	w.now = w.now.Add(time.Second)
+	if d := w.decide(w.trainer.report(w.now)); d.Ignored != IgnoredSecond {
 		t.Error("the retired trainer came back")
+	}
+	_, attributes := w.told("trainer_refused")
+	if attributes["trainer_id"] != "trainer-1" || attributes["leader"] != "intruder" {
+		t.Errorf("the trainer that lives on is told of as %v", attributes)
 	}
 }
 

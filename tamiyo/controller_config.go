@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -54,26 +55,19 @@ func (c Config) withDefaults() Config {
 	if c.Rules == nil {
 		c.Rules = func(string) map[string]string { return nil }
 	}
-	c.Patience = positiveOr(c.Patience, 4)
-	c.MinDelta = positiveOr(c.MinDelta, 0.01)
-	c.MinAccuracyGain = positiveOr(c.MinAccuracyGain, 0.005)
-	c.MinLossGain = positiveOr(c.MinLossGain, 0.01)
-	c.ProbationEpochs = positiveOr(c.ProbationEpochs, 2)
-	c.RegressionEpochs = positiveOr(c.RegressionEpochs, 2)
-	c.MaxAgeEpochs = positiveOr(c.MaxAgeEpochs, 40)
-	c.EffectEpochs = positiveOr(c.EffectEpochs, 3)
-	c.EffectTime = positiveOr(c.EffectTime, 10*time.Second)
-	c.MaxGerminations = positiveOr(c.MaxGerminations, 3)
-	c.MaxGrowing = positiveOr(c.MaxGrowing, 1)
-	c.LossSpike = positiveOr(c.LossSpike, 0.15)
-	c.HoldDownEpochs = positiveOr(c.HoldDownEpochs, 3)
-	c.MaxSeeds = min(positiveOr(c.MaxSeeds, maxSeeds), maxSeeds)
+	c.Patience = cmp.Or(c.Patience, 4)
+	c.MinDelta = cmp.Or(max(c.MinDelta, 0), 0.01)
+	c.MinAccuracyGain = cmp.Or(max(c.MinAccuracyGain, 0), 0.005)
+	c.MinLossGain = cmp.Or(max(c.MinLossGain, 0), 0.01)
+	c.ProbationEpochs = cmp.Or(c.ProbationEpochs, 2)
+	c.RegressionEpochs = cmp.Or(c.RegressionEpochs, 2)
+	c.MaxAgeEpochs = cmp.Or(c.MaxAgeEpochs, 40)
+	c.EffectEpochs = cmp.Or(c.EffectEpochs, 3)
+	c.EffectTime = cmp.Or(max(c.EffectTime, 0), 10*time.Second)
+	c.MaxGerminations = cmp.Or(max(c.MaxGerminations, 0), 3)
+	c.MaxGrowing = cmp.Or(max(c.MaxGrowing, 0), 1)
+	c.LossSpike = cmp.Or(max(c.LossSpike, 0), 0.15)
+	c.HoldDownEpochs = cmp.Or(c.HoldDownEpochs, 3)
+	c.MaxSeeds = min(cmp.Or(max(c.MaxSeeds, 0), maxSeeds), maxSeeds)
 	return c
-}
-
-func positiveOr[T int | uint32 | float64 | time.Duration](value, fallback T) T {
-	if value > 0 {
-		return value
-	}
-	return fallback
 }

@@ -242,7 +242,10 @@ const (
 
 // packet is the state packet of an epoch, as far as the trainer knows it.
 func (t *Trainer) packet(epoch Epoch) *leyline.SystemStatePacket {
-	behind := float32(0)
+	rests, behind := float32(1), float32(0)
+	if t.waited >= trialPatience {
+		rests = 0
+	}
 	if t.config.TrainBehind {
 		behind = 1
 	}
@@ -257,7 +260,7 @@ func (t *Trainer) packet(epoch Epoch) *leyline.SystemStatePacket {
 			metricEpochMS:      float32(epoch.Took.Seconds() * 1e3),
 			metricLearningRate: float32(epoch.Rate),
 			metricHostAccuracy: float32(epoch.HostAccuracy),
-			metricFrontRests:   1,
+			metricFrontRests:   rests,
 			metricBehindTrains: behind,
 		},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tolaria"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -84,14 +85,38 @@ func TestSeedsThatHelpStayAndOthersGo(t *testing.T) {
 
 func TestHostTrainsBeforeAndAfterABlendAndRestsInIt(t *testing.T) {
 	t.Parallel()
-	config := newOffice(t, width, helpful).config()
+	for name, test := range map[string]struct {
+		rules  map[string]string
+		epochs int // that the seed blends at least
+	}{
+		"a short ramp": {nil, 1},
+		"a ramp that takes longer than the host waits for orders": {
+			map[string]string{"alpha_steps": "1500", "promotion_max_blending": "100"}, 25,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, width, helpful)
+			o.controller = tamiyo.NewController(tamiyo.Config{
+				Patience: 4, ProbationEpochs: 3, MaxAgeEpochs: 200, Rules: func(string) map[string]string { return test.rules },
+			})
+			mustRestWhileSeedsBlend(t, o.config(), test.epochs)
+		})
+	}
+}
+
+func mustRestWhileSeedsBlend(t *testing.T, config tolaria.Config, epochs int) {
+	t.Helper()
 	var made *tolaria.Trainer
-	last, moved := graft.Weights(nil), make(map[string]bool)
-	config.Seed, config.Rejections = 1, 1
+	last, moved, blending := graft.Weights(nil), make(map[string]bool), 0
+	config.Seed, config.Rejections, config.MaxEpochs = 1, 1, 200
 	config.OnEpoch = func(epoch tolaria.Epoch) {
 		stage := "no seed"
 		for _, seed := range epoch.Seeds {
 			stage = seed.Stage.String()
+		}
+		if stage == "SEED_STAGE_BLENDING" {
+			blending++
 		}
 		now := made.Hidden()
 		if last != nil && !reflect.DeepEqual(now, last) {
@@ -110,6 +135,9 @@ func TestHostTrainsBeforeAndAfterABlendAndRestsInIt(t *testing.T) {
 		if moved[stage] != want {
 			t.Errorf("%s: the host moved: %v", stage, moved[stage])
 		}
+	}
+	if blending < epochs {
+		t.Errorf("a seed blended in %d epochs, want %d at least", blending, epochs)
 	}
 }
 
@@ -140,7 +168,7 @@ func TestHostTrainsOnWhenNobodyDecidesOnASeed(t *testing.T) {
 	}{
 		"the seed is paused in its blend":         {stageBlending, pauses, 0},
 		"the seed is paused on trial":             {stageShadowing, pauses, 0},
-		"the service is gone while one blends":    {stageBlending, leaves, 19},  // and the one before
+		"the service is gone while one blends":    {stageBlending, leaves, 20},  // its ramp takes one of them
 		"the service is gone while one is tested": {stageShadowing, leaves, 19}, // and the one before
 	} {
 		t.Run(name, func(t *testing.T) {

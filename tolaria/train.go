@@ -2,6 +2,7 @@ package tolaria
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
@@ -71,14 +72,20 @@ func (t *Trainer) ownWay() through {
 	}
 }
 
+// wait counts the epochs in which the host rests and nothing happens: a ramp needs no
+// orders.
+func (t *Trainer) wait(own through) {
+	if own == nil && !slices.ContainsFunc(t.slot.Seeds(), func(s graft.Seed) bool { return s.Ramping }) {
+		t.waited++
+	}
+}
+
 // train makes the passes of one epoch.
 func (t *Trainer) train() (losses, error) {
 	pupils := t.pupils()
 	own := t.ownWay()
 	mean := losses{seeds: make(map[string]float64)}
-	if own == nil {
-		t.waited++
-	}
+	t.wait(own)
 	if len(pupils) == 0 && own == nil {
 		return mean, nil // seeds on trial are measured as they are
 	}

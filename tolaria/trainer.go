@@ -47,7 +47,7 @@ type Trainer struct {
 
 	epochs     int
 	trained    int           // epochs in which something trained
-	waited     int           // epochs in a row in which the host rested, and no order came
+	waited     int           // epochs in a row in which the host rested, no seed's ramp rose and no order came
 	pace       time.Duration // of the last epoch that trained
 	hostSteps  int
 	reports    uint64                         // of this process

@@ -16,6 +16,7 @@ const (
 	alarmNissaDown   = "nissa_unreachable"
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
+	alarmContested   = "second_trainer"
 )
 
 // alarmConditions are all kinds of trouble, causes before what they cause.
@@ -42,6 +43,7 @@ func alarmConditions(housekeeping time.Duration) []condition {
 		},
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},
+		{name: alarmContested, severity: severityWarning, linger: 5 * time.Minute},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},
 	}

@@ -35,6 +35,16 @@ func (s *Service) lookAtLibrary(ctx context.Context) []finding {
 	return nil
 }
 
+// lookAtTrainers finds runs for which two trainers report.
+func (s *Service) lookAtTrainers(context.Context) []finding {
+	trainers := s.runs.Contested(time.Now().Add(-2 * healthInterval))
+	var found []finding
+	for _, run := range sortedNames(trainers) {
+		found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+	}
+	return found
+}
+
 // lookAtOutbox finds messages that the bus will never accept. They stay in the
 // file until a person has looked at them.
 func (s *Service) lookAtOutbox(ctx context.Context) []finding {

@@ -135,3 +135,23 @@ func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 		}
 	}
 }
+
+func TestSecondLiveTrainerOfARunIsAnAlarm(t *testing.T) {
+	g := newGarden(t, "BP002")
+	g.tell()
+	if alarms := g.health.alarms(); len(alarms) > 0 {
+		t.Fatalf("alarms before there are two: %+v", alarms)
+	}
+	g.plant() // another process under the same run id
+	eventually(t, "the alarm", func() bool {
+		g.graft.Report(&leyline.SystemStatePacket{Version: 1, CurrentEpoch: g.epoch}, nil)
+		return len(g.health.alarms()) > 0
+	})
+	alarm := g.health.alarms()[0]
+	if alarm.Name != alarmContested || alarm.Subject != gardenRun || !strings.Contains(alarm.Detail, g.graft.TrainerID()) {
+		t.Errorf("alarm %+v", alarm)
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}

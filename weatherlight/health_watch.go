@@ -101,6 +101,7 @@ func (s *Service) newHealthWatch() *healthWatch {
 		{alarmChoreFails, chores.look},
 		{alarmSignal, s.lookAtSignals},
 		{alarmUndelivered, rarely(s.lookAtOutbox)},
+		{alarmContested, s.lookAtTrainers},
 		{alarmRefusing, refused.look},
 	}
 	if s.nissa != nil {

@@ -99,21 +99,22 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 	}
 }
 
-// seriesOfPoint returns the name of the row that explains a point.
+// seriesOfPoint returns the name of the row that explains a point: one of packets, or
+// of /metrics, with the point's labels.
 func seriesOfPoint(t *testing.T, own *metrics.Table, point *leyline.MetricPoint) string {
 	t.Helper()
-	name := point.GetName()
+	name, labels := point.GetName(), strings.Join(sortedNames(point.GetAttributes()), ",")
 	if text, ofWorker := strings.CutPrefix(name, "weatherlight.worker."); ofWorker {
 		_, what, _ := strings.Cut(text, ".")
-		name = "weatherlight_worker_" + what
+		name, labels = "weatherlight_worker_"+what, "worker"
 	}
 	name = metrics.SeriesName(name)
 	row, found := own.Find(name)
-	if !found {
+	if !found || row.Labels != labels {
 		row, found = documentedRow(name)
 	}
-	if !found || point.GetUnit() != "" && point.GetUnit() != row.Unit {
-		t.Errorf("%s in %q: the row of %s says %q", point.GetName(), point.GetUnit(), row.Name, row.Unit)
+	if !found || row.Labels != labels || point.GetUnit() != "" && point.GetUnit() != row.Unit {
+		t.Errorf("%s{%s} in %q: the row is %s in %q", point.GetName(), labels, point.GetUnit(), row.Labelled(), row.Unit)
 	}
 	return row.Name
 }

@@ -23,6 +23,7 @@ type Seed struct {
 	ID, Slot, Blueprint string
 	Stage               leyline.SeedLifecycleStage
 	Share               float64 // in the output, 0 to 1
+	Ramping             bool    // it blends, and its ramp is not done
 	Paused              bool
 	Tuned               bool // it is kept, and its parameters train along
 	Size                int  // number of its weights
@@ -59,7 +60,7 @@ type before struct {
 func (s *seed) public() Seed {
 	return Seed{
 		ID: s.id, Slot: s.slot.name, Blueprint: s.blueprint, Stage: s.stage,
-		Share: s.share(), Paused: s.paused, Tuned: s.tuned, Size: s.size(),
+		Share: s.share(), Ramping: s.ramping(), Paused: s.paused, Tuned: s.tuned, Size: s.size(),
 	}
 }
 
@@ -83,6 +84,10 @@ func (s *seed) share() float64 {
 	default:
 		return 0
 	}
+}
+
+func (s *seed) ramping() bool {
+	return s.stage == stageBlending && !s.paused && !s.schedule.Done(s.steps)
 }
 
 // kept says that the seed is part of the network: no blend, no detached host.

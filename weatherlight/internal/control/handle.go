@@ -85,6 +85,9 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	if err != nil {
 		return nil, err
 	}
+	if decision.Ignored == kasmina.IgnoredSecond {
+		r.contested.note(run, report.TrainerID, time.Now())
+	}
 	// A repetition may be one because Tamiyo's half failed: it knows its own.
 	if decision.Ignored != "" && decision.Ignored != kasmina.IgnoredRepeated {
 		return nil, nil

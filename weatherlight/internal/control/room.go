@@ -37,7 +37,8 @@ type Room struct {
 	demand      demand
 	awaitsUntil atomic.Int64 // unix milliseconds
 
-	said said
+	said      said
+	contested contested
 }
 
 // New returns a room in which nothing has happened yet.
