@@ -1,12 +1,19 @@
 package kasmina
 
 import (
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -100,6 +107,98 @@ func TestR4_CommandThatIsDeliveredTwiceIsAcknowledgedQuietly(t *testing.T) {
 	}
 	if stored(t, w.record) != before || len(w.emitted()) != 0 || len(w.requests) != 1 {
 		t.Error("the repetition had an effect")
+	}
+}
+
+// overTheBus is a report as the service reads it: out of bytes.
+func overTheBus(t *testing.T, sent Report) Report {
+	t.Helper()
+	read := Report{Packet: &leyline.SystemStatePacket{}, Protocol: sent.Protocol}
+	payload, err := proto.Marshal(sent.Packet)
+	if err == nil {
+		err = proto.Unmarshal(payload, read.Packet)
+	}
+	if err == nil && sent.Protocol {
+		read.Report, err = trainer.ReadReport(sent.Report.Attributes())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+// ordersOverTheBus are orders as a trainer reads them: out of signed bytes.
+func (w *world) ordersOverTheBus(sent []trainer.Order) []trainer.Order {
+	w.t.Helper()
+	var received []trainer.Order
+	for _, order := range sent {
+		command, read := order.Command(), &leyline.AdaptationCommand{}
+		command.IssuedAt = timestamppb.New(w.now)
+		err := w.keyring.SignCommand(command)
+		payload, failed := proto.Marshal(command)
+		if err := errors.Join(err, failed, proto.Unmarshal(payload, read), w.keyring.VerifyCommand(read)); err != nil {
+			w.t.Fatal(err)
+		}
+		order, err := trainer.ReadOrder(read)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		received = append(received, order)
+	}
+	return received
+}
+
+// wantOnPage holds that a page promises what the test is about to do.
+func wantOnPage(t *testing.T, page, promise string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), promise) {
+		t.Errorf("%s does not say %q", page, promise)
+	}
+}
+
+func TestR5_SeedGrowsInAnotherProcessByWhatTheBusCarries(t *testing.T) {
+	t.Parallel()
+	wantOnPage(t, "docs/architecture.md", "They meet on the bus alone: reports up, signed orders down, "+
+		"each telling the whole, so that what is lost shows in the next report and is sent again.")
+	wantOnPage(t, "README.md", "one that is to grow speaks the [trainer protocol](docs/trainers.md), "+
+		"from any language and any machine: reports up, orders down.")
+	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
+	w.decide(overTheBus(t, w.trainer.report(w.now)))
+	w.do(opGerminate, "s")
+	w.decide(w.ready(w.lastRequest()))
+	for tries := 0; w.stage("s") != stageFossilized; tries++ {
+		if tries == 120 {
+			t.Fatalf("the seed is in %s", w.stage("s"))
+		}
+		w.now = w.now.Add(time.Second)
+		orders := w.orders
+		w.orders = nil
+		if tries%3 != 0 { // else they are lost
+			w.trainer.obey(w.ordersOverTheBus(orders))
+		}
+		report := w.trainer.report(w.now)
+		if tries%5 != 0 { // else it is lost
+			w.decide(overTheBus(t, report))
+		}
+	}
+	if grown := w.trainer.find("s"); grown == nil || grown.stage != stageFossilized || grown.checksum != digestOf("BP001") {
+		t.Errorf("the trainer has %+v", grown)
+	}
+}
+
+func TestR5_TrainerOfThePrototypeIsPromisedNoMoreThanToBeWatched(t *testing.T) {
+	t.Parallel()
+	wantOnPage(t, "README.md", "A trainer of the prototype, which only reports, is watched;")
+	w := newWorld(t)
+	packet := w.trainer.report(w.now).Packet
+	packet.SeedStates = []*leyline.SeedState{{SeedId: "theirs", Stage: stageTraining}}
+	w.decide(overTheBus(t, Report{Packet: packet}))
+	if w.told("trainer_watched"); len(w.orders)+len(w.requests)+len(w.record.Seeds) != 0 {
+		t.Errorf("orders %v, requests %v, seeds %v", w.kinds(), w.requests, States(w.record))
 	}
 }
 
@@ -369,6 +468,64 @@ func TestR19_MeasuredFiguresHaveThePrototypesNames(t *testing.T) {
 	packets = w.emitted()
 	if got := metric(packets[len(packets)-1], "kasmina.rollback.latency_ms"); got.GetValue() != 1000 {
 		t.Errorf("metric %v", got)
+	}
+}
+
+// leftOut are the points that the operator's page says are not sent.
+func leftOut(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile(pagetest.Operations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "| point | why it is not sent |\n| --- | --- |\n")
+	if !found {
+		t.Fatal("the page has no table of what is not sent")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	var names []string
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 4 || len(strings.TrimSpace(cells[2])) == 0 {
+			t.Fatalf("row %q gives no reason", row)
+		}
+		for name := range strings.SplitSeq(cells[1], ",") {
+			names = append(names, strings.Trim(name, " `"))
+		}
+	}
+	return names
+}
+
+func TestR19_EachOfThePrototypesNamesIsSentOrLeftOutForAReason(t *testing.T) {
+	t.Parallel()
+	sent := make(map[string]bool)
+	for _, row := range slices.Concat(Series(), PacketSeries()) {
+		sent[row.Name] = true
+	}
+	absent := leftOut(t)
+	for _, name := range []string{
+		"kasmina.cache.lock_wait_ms", "kasmina.cache.kernel_evictions", "kasmina.cache.kernel_hit_rate",
+		"kasmina.cache.gpu_size", "kasmina.cache.gpu_capacity", "kasmina.cache.gpu_evictions", "kasmina.cache.gpu_hit_rate",
+		"kasmina.cache.telemetry_size", "kasmina.prewarm.latency_ms", "kasmina.rollback.latency_ms",
+		"kasmina.seed.isolation.dot", "kasmina.seed.isolation.host_norm", "kasmina.seed.isolation.seed_norm",
+		"kasmina.seeds.active", "kasmina.isolation.violations", "kasmina.command_verifier.accepted_total",
+		"kasmina.command_verifier.rejections_total", "kasmina.command_verifier.validation_latency_ms",
+		"kasmina.nonce_ledger.size", "kasmina.nonce_ledger.evictions_total", "kasmina.nonce_ledger.ttl_seconds",
+		"kasmina.prefetch.inflight", "kasmina.prefetch.requests_total", "kasmina.prefetch.latency_ms",
+		"kasmina.prefetch.last_latency_ms", "kasmina.fallback.active", "kasmina.fallback.events_total",
+		"kasmina.kernel.fetch_latency_ms", "kasmina.breaker.state", "kasmina.breaker.failures", "kasmina.cache.kernel_size",
+		"kasmina.seed.stage", "kasmina.seed.alpha", "kasmina.seed.kernel_attached", "kasmina.seed.kernel_latency_ms",
+		"kasmina.seed.last_kernel_latency_ms", "kasmina.seed.isolation_violations", "kasmina.seed.fallback_used",
+		"kasmina.seed.alpha_steps",
+	} {
+		if series := strings.ReplaceAll(name, ".", "_"); sent[series] == slices.Contains(absent, name) {
+			t.Errorf("%s must be either sent or left out, and is both or neither", name)
+		}
+	}
+	for _, name := range absent {
+		if sent[strings.ReplaceAll(name, ".", "_")] {
+			t.Errorf("%s is sent, and the page says that it is not", name)
+		}
 	}
 }
 
