@@ -2,7 +2,10 @@ package kasmina
 
 import (
 	"math"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -261,5 +264,45 @@ func TestHalfOpenBreakerLetsAnotherProbeThroughWhenOneIsAbandoned(t *testing.T) 
 	b.fail(later)
 	if b.allow(later.plus(breakerCooldown) - 1) {
 		t.Error("still half open after a failure")
+	}
+}
+
+func TestPageShowsWhereEachGateIsLookedAt(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(stage leyline.SeedLifecycleStage) string {
+		return strings.TrimPrefix(stage.String(), "SEED_STAGE_")
+	}
+	short := func(gate leyline.SeedLifecycleGate) string {
+		return strings.TrimPrefix(gate.String(), "SEED_GATE_")[:2]
+	}
+	// The gates of the first two ways and of the last are looked at where a seed is
+	// made, gets its kernel and is reset.
+	ways := map[leyline.SeedLifecycleStage][]leyline.SeedLifecycleGate{
+		stageDormant: {gateSanity}, stageGerminated: {gateInterface}, stageEmbargoed: {gateReset},
+	}
+	for from := stageTraining; from < stageFossilized; from++ {
+		ways[from] = gatesTo(from + 1)
+	}
+	for from, gates := range ways {
+		var names []string
+		for _, gate := range gates {
+			if !slices.Contains(gateStages(gate), from) {
+				t.Errorf("%s has no meaning in %s", gate, from)
+			}
+			_, row, _ := strings.Cut(string(page), "\n| "+short(gate)+" ")
+			row, _, _ = strings.Cut(row, "\n")
+			if from != stageDormant && !strings.Contains(row, "in "+name(from)) {
+				t.Errorf("the row of %s does not say that it is looked at in %s: %q", gate, from, row)
+			}
+			names = append(names, short(gate))
+		}
+		way := name(from) + " ──" + strings.Join(names, ",") + "──> " + name(from+1)
+		if !strings.Contains(string(page), way) {
+			t.Errorf("the picture does not show %q", way)
+		}
 	}
 }

@@ -162,6 +162,9 @@ func TestScenario15_SlowKernelIsTold(t *testing.T) {
 	w.do(opGerminate, "s")
 	w.now = w.now.Add(1500 * time.Millisecond)
 	w.decide(w.ready(w.lastRequest()))
+	if got := w.kinds(); !slices.Equal(got, []string{"attach:s"}) {
+		t.Errorf("orders %v", got)
+	}
 	last := w.packets[len(w.packets)-1]
 	if got := metric(last, "kasmina.kernel.fetch_latency_ms").GetValue(); got != 1500 {
 		t.Errorf("latency %v", got)

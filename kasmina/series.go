@@ -69,7 +69,7 @@ func PacketSeries() []telemetry.Series {
 		{Name: "kasmina_seed_last_kernel_latency_ms", Labels: ofSeed, Kind: telemetry.Gauge, Unit: "ms",
 			Meaning: "The same, by its other name."},
 		{Name: "kasmina_seed_isolation_violations", Labels: ofSeed, Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Reports in a row in which the seed touched what is not its own."},
+			Meaning: "Reports in which the seed touched what is not its own, until two clean ones in a row forgive them."},
 		{Name: "kasmina_seed_isolation_dot", Labels: ofSeed, Kind: telemetry.Gauge, Unit: "dot",
 			Meaning: "Cosine of the gradients of host and seed by the activations that they share. " +
 				"Absent when its trainer does not measure it."},
