@@ -150,7 +150,7 @@ func importKernels(t *testing.T, cases []*kernelCase) []kernelAnswer {
 			t.Fatal(err)
 		}
 	}
-	reader := exec.CommandContext(t.Context(), python, "testdata/kernels.py")
+	reader := exec.CommandContext(t.Context(), python, "-B", "testdata/kernels.py", profilePage)
 	reader.Stdin, reader.Stderr = &input, &complaints
 	output, err := reader.Output()
 	if err != nil {

@@ -1,11 +1,13 @@
-"""Reads kernels and runs them, with nothing but Python's standard library.
+"""Runs kernels with nothing but Python's standard library and the kernel profile.
 
-It shows what a trainer in another language needs to take a kernel in: a reader
-of the ONNX file and the operators of the kernels that the forge makes without
-approval. It knows nothing of ours but what the format and the profile say.
+It shows what a trainer in another language needs to take a kernel in: the reader of
+kernel_profile.py and the operators of the kernels that the forge makes without
+approval.
 
-It reads one JSON object a line (file in base64, shape and input) and answers
-each with another one: shape and output, and the names of what is trained.
+usage: kernels.py PAGE
+
+reads one JSON object a line (file in base64, shape and input) and answers each with
+another one: shape and output, and the names of what is trained
 """
 
 import base64
@@ -16,128 +18,7 @@ import struct
 import sys
 from math import prod
 
-# --- the file ---
-
-BYTES, FLOAT, FLOAT_DATA, INT64_DATA = 2, 5, 1, 7
-
-
-def fields(data):
-    """The fields of a protobuf message: number, wire type and content."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte, at = data[at], at + 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = varint()
-        kind = key & 7
-        if kind == 0:
-            yield key >> 3, kind, varint()
-        elif kind == BYTES:
-            size = varint()
-            yield key >> 3, kind, data[at:at + size]
-            at += size
-        else:
-            size = {1: 8, FLOAT: 4}[kind]
-            yield key >> 3, kind, data[at:at + size]
-            at += size
-
-
-def integers(kind, content):
-    """A repeated int64 field, packed or not."""
-    values = [content]
-    if kind == BYTES:
-        values = [value for part in split_varints(content) for _, _, value in fields(b"\x08" + part)]
-    return [v - (1 << 64) if v >> 63 else v for v in values]
-
-
-def split_varints(content):
-    start = 0
-    for at, byte in enumerate(content):
-        if byte < 0x80:
-            yield content[start:at + 1]
-            start = at + 1
-
-
-def read_tensor(data):
-    name, kind, raw, shape = "", 0, b"", []
-    for number, wire, content in fields(data):
-        if number == 1:
-            shape += integers(wire, content)
-        elif number == 2:
-            kind = content
-        elif number == 8:
-            name = content.decode()
-        elif number == 9:
-            raw = content
-    form = {FLOAT_DATA: "f", INT64_DATA: "q"}[kind]
-    return name, kind, Tensor(shape, struct.unpack("<%d%s" % (prod(shape), form), raw))
-
-
-def read_attribute(data):
-    name, value = "", []
-    for number, wire, content in fields(data):
-        if number == 1:
-            name = content.decode()
-        elif number == 2:
-            value = struct.unpack("<f", content)[0]
-        elif number == 3:
-            value = integers(wire, content)[0]
-        elif number == 8:
-            value = value + integers(wire, content)
-    return name, value
-
-
-def read_node(data):
-    inputs, outputs, operator, attributes = [], [], "", {}
-    for number, _, content in fields(data):
-        if number == 1:
-            inputs.append(content.decode())
-        elif number == 2:
-            outputs.append(content.decode())
-        elif number == 4:
-            operator = content.decode()
-        elif number == 5:
-            name, value = read_attribute(content)
-            attributes[name] = value
-    return operator, inputs, outputs, attributes
-
-
-class Kernel:
-    def __init__(self, file):
-        self.nodes, self.values, floats, frozen = [], {}, [], set()
-        for number, _, content in fields(file):
-            if number == 7:  # the graph
-                for part, _, inner in fields(content):
-                    if part == 1:
-                        self.nodes.append(read_node(inner))
-                    elif part == 5:
-                        name, kind, tensor = read_tensor(inner)
-                        self.values[name] = tensor
-                        floats += [name] * (kind == FLOAT_DATA)
-            elif number == 14:  # metadata
-                entry = {part: inner.decode() for part, _, inner in fields(content)}
-                if entry.get(1) == "frozen":
-                    frozen.update(entry.get(2, "").split(","))
-        self.trained = [name for name in floats if name not in frozen | self.constants()]
-
-    def constants(self):
-        """What an operator wants constant: statistics of batches."""
-        return {name for operator, inputs, _, _ in self.nodes if operator == "BatchNormalization" for name in inputs[3:]}
-
-    def run(self, host):
-        values = dict(self.values, host=host)
-        for operator, inputs, outputs, attributes in self.nodes:
-            values[outputs[0]] = OPERATORS[operator](*(values[name] if name else None for name in inputs), **attributes)
-        return values["seed"]
-
+from kernel_profile import FLOAT, INT64, Kernel, Profile
 
 # --- the operators ---
 
@@ -323,8 +204,34 @@ OPERATORS = {
 }
 
 
-for text in sys.stdin:
-    asked = json.loads(text)
-    kernel = Kernel(base64.b64decode(asked["file"]))
-    seed = kernel.run(Tensor(asked["shape"], asked["input"]))
-    print(json.dumps({"shape": seed.shape, "output": seed.data, "trained": kernel.trained}), flush=True)
+# --- kernels ---
+
+
+def tensor(initializer):
+    shape = initializer.get("dims", [])
+    form = {FLOAT: "f", INT64: "q"}[initializer["data_type"]]
+    return Tensor(shape, struct.unpack(f"<{prod(shape)}{form}", initializer["raw_data"]))
+
+
+def run(kernel, host):
+    values = {name: tensor(initializer) for name, initializer in kernel.tensors.items()}
+    values["host"] = host
+    for node in kernel.graph["node"]:
+        inputs = [values[name] if name else None for name in node["input"]]
+        attributes = {a["name"]: a.get("f", a.get("i", a.get("ints"))) for a in node.get("attribute", [])}
+        values[node["output"][0]] = OPERATORS[node["op_type"]](*inputs, **attributes)
+    return values["seed"]
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        profile = Profile(file.read())
+    for text in sys.stdin:
+        asked = json.loads(text)
+        kernel = Kernel(profile, base64.b64decode(asked["file"]), asked["shape"][1:])
+        seed = run(kernel, Tensor(asked["shape"], asked["input"]))
+        print(json.dumps({"shape": seed.shape, "output": seed.data, "trained": kernel.parameters()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
