@@ -72,12 +72,9 @@ func (t *Trainer) ownWay() through {
 	}
 }
 
-// wait counts the epochs in which the host rests and nothing happens: a ramp needs no
-// orders.
-func (t *Trainer) wait(own through) {
-	if own == nil && !slices.ContainsFunc(t.slot.Seeds(), func(s graft.Seed) bool { return s.Ramping }) {
-		t.waited++
-	}
+// ramping says that the share of a seed rises, for which no orders are needed.
+func ramping(seeds []graft.Seed) bool {
+	return slices.ContainsFunc(seeds, func(s graft.Seed) bool { return s.Ramping })
 }
 
 // train makes the passes of one epoch.
@@ -85,7 +82,9 @@ func (t *Trainer) train() (losses, error) {
 	pupils := t.pupils()
 	own := t.ownWay()
 	mean := losses{seeds: make(map[string]float64)}
-	t.wait(own)
+	if own == nil && !ramping(t.slot.Seeds()) {
+		t.waited++
+	}
 	if len(pupils) == 0 && own == nil {
 		return mean, nil // seeds on trial are measured as they are
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 // probeInterval is the pause between two questions that cost a query.
@@ -35,14 +37,16 @@ func (s *Service) lookAtLibrary(ctx context.Context) []finding {
 	return nil
 }
 
-// lookAtTrainers finds runs for which two trainers report.
-func (s *Service) lookAtTrainers(context.Context) []finding {
-	trainers := s.runs.Contested(time.Now().Add(-2 * healthInterval))
-	var found []finding
-	for _, run := range sortedNames(trainers) {
-		found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+// contested finds runs for which two trainers report.
+func contested(runs *control.Room) func(context.Context) []finding {
+	return func(context.Context) []finding {
+		trainers := runs.Contested(time.Now().Add(-2 * healthInterval))
+		var found []finding
+		for _, run := range sortedNames(trainers) {
+			found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+		}
+		return found
 	}
-	return found
 }
 
 // lookAtOutbox finds messages that the bus will never accept. They stay in the

@@ -101,7 +101,7 @@ func (s *Service) newHealthWatch() *healthWatch {
 		{alarmChoreFails, chores.look},
 		{alarmSignal, s.lookAtSignals},
 		{alarmUndelivered, rarely(s.lookAtOutbox)},
-		{alarmContested, s.lookAtTrainers},
+		{alarmContested, contested(s.runs)},
 		{alarmRefusing, refused.look},
 	}
 	if s.nissa != nil {

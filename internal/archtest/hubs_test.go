@@ -81,7 +81,6 @@ var hubs = map[string]hub{
 	"kasmina/graft.seed":                      {17, 18, oneThing},
 	"supervise.worker":                        {17, 19, oneThing},
 	"tolaria.Trainer":                         {24, 36, oneThing},
-	"weatherlight/internal/control.Room":      {9, 41, oneThing},
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
 
 	"oona.Client":          {15, 75, undivided},

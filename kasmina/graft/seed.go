@@ -58,9 +58,10 @@ type before struct {
 }
 
 func (s *seed) public() Seed {
+	ramping := s.stage == stageBlending && !s.paused && !s.schedule.Done(s.steps)
 	return Seed{
 		ID: s.id, Slot: s.slot.name, Blueprint: s.blueprint, Stage: s.stage,
-		Share: s.share(), Ramping: s.ramping(), Paused: s.paused, Tuned: s.tuned, Size: s.size(),
+		Share: s.share(), Ramping: ramping, Paused: s.paused, Tuned: s.tuned, Size: s.size(),
 	}
 }
 
@@ -84,10 +85,6 @@ func (s *seed) share() float64 {
 	default:
 		return 0
 	}
-}
-
-func (s *seed) ramping() bool {
-	return s.stage == stageBlending && !s.paused && !s.schedule.Done(s.steps)
 }
 
 // kept says that the seed is part of the network: no blend, no detached host.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
@@ -20,10 +21,33 @@ const (
 // to everybody's requests; while no run waits they are skipped unread.
 type demand struct {
 	ready, refusals *oona.Demand
+	elsewhere       Awaits
+	patience        time.Duration // how long answers are read after a request: whoever waits longer has asked again
+	until           atomic.Int64  // unix milliseconds to which this instance awaits answers
 }
 
-func (r *Room) newDemand() demand {
-	return demand{ready: oona.NewDemand(r.awaits, r.awaitedElsewhere), refusals: oona.NewDemand(r.awaits, r.awaitedElsewhere)}
+func newDemand(elsewhere Awaits, prefetchTimeout time.Duration) *demand {
+	d := &demand{elsewhere: elsewhere, patience: max(leastPatience, prefetchTimeout+lateness)}
+	d.ready, d.refusals = oona.NewDemand(d.here, d.anywhere), oona.NewDemand(d.here, d.anywhere)
+	return d
+}
+
+// here says whether this instance has asked for a kernel a while ago.
+func (d *demand) here() bool { return time.Now().UnixMilli() < d.until.Load() }
+
+func (d *demand) anywhere(ctx context.Context) (bool, error) {
+	return d.elsewhere.Awaited(ctx, PartKasmina)
+}
+
+// await has the answers read, here and wherever else, before a kernel is asked for.
+func (d *demand) await(ctx context.Context) error {
+	if err := d.elsewhere.Await(ctx, PartKasmina, d.patience); err != nil {
+		return fmt.Errorf("have the answers read: %w", err)
+	}
+	d.until.Store(time.Now().Add(d.patience).UnixMilli())
+	d.ready.Raise()
+	d.refusals.Raise()
+	return nil
 }
 
 // ReadyDemand and RefusalDemand are for the subscriptions to the streams of answers.
@@ -31,28 +55,3 @@ func (r *Room) ReadyDemand() *oona.Demand { return r.demand.ready }
 
 // RefusalDemand is that of the stream of errors.
 func (r *Room) RefusalDemand() *oona.Demand { return r.demand.refusals }
-
-// awaits says whether this instance has asked for a kernel a while ago.
-func (r *Room) awaits() bool { return time.Now().UnixMilli() < r.awaitsUntil.Load() }
-
-func (r *Room) awaitedElsewhere(ctx context.Context) (bool, error) {
-	return r.config.Awaits.Awaited(ctx, PartKasmina)
-}
-
-// patience is how long answers are read after a kernel was asked for. Whoever waits
-// longer has asked again.
-func (r *Room) patience() time.Duration {
-	return max(leastPatience, r.config.PrefetchTimeout+lateness)
-}
-
-// await has the answers read, here and wherever else, before a kernel is asked for.
-func (r *Room) await(ctx context.Context) error {
-	patience := r.patience()
-	if err := r.config.Awaits.Await(ctx, PartKasmina, patience); err != nil {
-		return fmt.Errorf("have the answers read: %w", err)
-	}
-	r.awaitsUntil.Store(time.Now().Add(patience).UnixMilli())
-	r.demand.ready.Raise()
-	r.demand.refusals.Raise()
-	return nil
-}

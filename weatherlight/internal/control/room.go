@@ -34,9 +34,7 @@ type Room struct {
 	active  atomic.Int64 // unix milliseconds of the last decision
 	decided chan struct{}
 
-	demand      demand
-	awaitsUntil atomic.Int64 // unix milliseconds
-
+	demand    *demand
 	said      said
 	contested contested
 }
@@ -50,7 +48,10 @@ func New(config Config) *Room {
 	if config.Each == nil {
 		config.Each = sideBySide
 	}
-	room := &Room{config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1)}
+	room := &Room{
+		config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1),
+		demand: newDemand(config.Awaits, config.PrefetchTimeout),
+	}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
 		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable,
 		Decode: kasmina.DecodeRecord, Encode: marshal[kasmina.Record], Publish: room.publish,
@@ -59,7 +60,6 @@ func New(config Config) *Room {
 		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable,
 		Decode: tamiyo.DecodeRecord, Encode: marshal[tamiyo.Record], Publish: room.publish,
 	})
-	room.demand = room.newDemand()
 	return room
 }
 
@@ -96,7 +96,7 @@ func (r *Room) publish(ctx context.Context, outputs []runrecord.Output) error {
 	messages := make([]oona.Message, 0, len(outputs))
 	asks := func(o runrecord.Output) bool { _, asks := o.Payload.(*leyline.KernelPrefetchRequest); return asks }
 	if slices.ContainsFunc(outputs, asks) {
-		if err := r.await(ctx); err != nil {
+		if err := r.demand.await(ctx); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func (r *Room) look(ctx context.Context) error {
 }
 
 func (r *Room) busAnswers(ctx context.Context) bool {
-	_, err := r.awaitedElsewhere(ctx)
+	_, err := r.demand.anywhere(ctx)
 	return err == nil
 }
 
