@@ -136,19 +136,33 @@ func TestBlendThatIsNotUnderstoodIsRefused(t *testing.T) {
 	w.wantFailure(changes, trainer.AttachBlend)
 }
 
-func TestGuardDigestOfTheSlotIsTaken(t *testing.T) {
+// The guard digest is for whoever reads the order: what tells a fit is the kernel
+// itself, also where the library holds a digest of other bounds or of none of ours.
+func TestGuardDigestRefusesNoKernelThatFits(t *testing.T) {
 	t.Parallel()
-	for digest, shape := range map[string][]int{
-		"c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f": {32},
-		"b2fd2f05c3298470835b454526892d28cae85e9c429091891d8b2429bfddf46a": {8, 16, 16},
-		"9a5eaf960ee82f238e3ac7bf673eb902f4759fc4efda61f491848649717fb49e": {4}, // the library's stand-in of BP001
+	for name, digest := range map[string]string{
+		"none":                   "",
+		"of a slot of 32":        "c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f",
+		"of a slot of [8,16,16]": "b2fd2f05c3298470835b454526892d28cae85e9c429091891d8b2429bfddf46a",
+		"another program's":      "not a digest",
 	} {
-		w := newWorld(t, nil, shape...)
-		order := w.attachOrder("s", scaling(t, 2, shape...), trainer.Blend{})
+		w := newWorld(t, nil)
+		order := w.attachOrder("s", scaling(t, 2, features), trainer.Blend{})
 		order.Kernel.GuardDigest = digest
-		w.send(order)
-		w.wantStage("s", stageTraining)
+		if changes := w.send(order); len(changes) != 1 || changes[0].Err != nil {
+			t.Errorf("%s: changes %+v, %+v", name, changes, w.graft.Stats())
+		}
 	}
+}
+
+// Nor does the digest of the slot itself let a kernel in that does not fit.
+func TestGuardDigestLetsNoKernelInThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	const ofSlot = "c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f"
+	w := newWorld(t, nil, 32)
+	order := w.attachOrder("s", scaling(t, 2, 16), trainer.Blend{})
+	order.Kernel.GuardDigest = ofSlot
+	w.wantFailure(w.send(order), trainer.AttachMisfit)
 }
 
 func TestSignatureOfATrustedKeyIsAskedFor(t *testing.T) {
