@@ -46,7 +46,7 @@ func blueprintKernels(t *testing.T) []*comparison {
 			list = append(list, &comparison{
 				name:  d.GetBlueprintId() + "-" + string(slot.Kind()),
 				title: d.GetBlueprintId() + " " + d.GetName(), slot: slot.String(),
-				file: compiled.Artifact, examples: examples,
+				file: compiled.Artifact, examples: examples, trainable: !d.GetQuarantineOnly(),
 			})
 		}
 	}

@@ -33,6 +33,8 @@ type comparison struct {
 	file              []byte
 	examples          int
 	timed             bool
+	trainable         bool    // a blueprint that is safe to train
+	live              forward // what the file was written of; nil: the file itself
 
 	kernel              *kernel.Kernel
 	input, ours, theirs *kernel.Tensor
@@ -57,8 +59,8 @@ type answer struct {
 
 func TestEveryKernelMatchesONNXRuntime(t *testing.T) {
 	operators, kernels, timed := operatorKernels(t), blueprintKernels(t), timedKernels(t)
-	networks := networkKernels(t)
-	all := slices.Concat(operators, kernels, networks, timed)
+	saved, networks := savedKernels(t, kernels), networkKernels(t)
+	all := slices.Concat(operators, kernels, saved, networks, timed)
 	for _, c := range all {
 		if err := c.run(); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
@@ -73,7 +75,7 @@ func TestEveryKernelMatchesONNXRuntime(t *testing.T) {
 			t.Errorf("%s: %s", c.name, c.failure)
 		}
 	}
-	text := table(operators, slices.Concat(kernels, networks), timed)
+	text := table(operators, slices.Concat(kernels, saved, networks), timed)
 	if *report != "" {
 		if err := os.WriteFile(*report, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -90,7 +92,7 @@ func untried(cases []*comparison) []string {
 	})
 }
 
-// run loads the kernel and runs it on a batch of its own.
+// run loads the kernel and runs it, or what it was written of, on a batch of its own.
 func (c *comparison) run() (err error) {
 	if c.kernel, err = kernel.Load(c.file); err != nil {
 		return fmt.Errorf("load: %w", err)
@@ -98,7 +100,10 @@ func (c *comparison) run() (err error) {
 	shape := c.kernel.Input().Shape
 	shape[0] = c.examples
 	c.input = sample(uint64(len(c.file)), shape...)
-	instance, tape := c.kernel.Instantiate(), kernel.NewTape()
+	ours, tape := c.live, kernel.NewTape()
+	if ours == nil {
+		ours = c.kernel.Instantiate().Forward
+	}
 	runs := 1
 	if c.timed {
 		runs = timedRuns
@@ -107,7 +112,7 @@ func (c *comparison) run() (err error) {
 	for i := range samples {
 		tape.Reset()
 		start := time.Now()
-		y, err := instance.Forward(tape, tape.Constant(c.input))
+		y, err := ours(tape, tape.Constant(c.input))
 		if err != nil {
 			return fmt.Errorf("forward: %w", err)
 		}
