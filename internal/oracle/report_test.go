@@ -13,7 +13,9 @@ func table(operators, kernels, timed []*comparison) string {
 	b.WriteString("# Kernels beside ONNX Runtime\n\n" +
 		"Written by `make oracle`: the same ONNX file and the same random batch through our engine and through\n" +
 		"ONNX Runtime 1.30.0. The difference is the largest of any element of the output, relative to the largest\n" +
-		"element of the runtime's output or to 1. At most 1e-5 is allowed.\n")
+		"element of the runtime's output or to 1. At most 1e-5 is allowed. Of kernels that were trained and saved,\n" +
+		"and of grown networks, the runtime runs what `graft.Save` and `graft.Export` wrote, and ours is the seed or\n" +
+		"the network that goes on in the trainer.\n")
 
 	b.WriteString("\n## Blueprints and grown networks\n\n| kernel | slot | nodes | operators | max difference |\n| --- | --- | ---: | --- | ---: |\n")
 	for _, c := range kernels {
