@@ -39,7 +39,7 @@ func TestGrowthSurvivesKillsOfEveryInstance(t *testing.T) {
 	for _, victim := range victims {
 		grown.awaitGrowth()
 		<-time.After(time.Duration(random.IntN(250)) * time.Millisecond) // somewhere between two reports
-		victim.mustDieOfKill()
+		victim.process.mustDieOfKill()
 		grown.count()
 		<-time.After(time.Duration(random.IntN(250)) * time.Millisecond)
 		victim.boot()
@@ -63,7 +63,7 @@ func TestGrowthSurvivesKillsOfEveryInstance(t *testing.T) {
 // growers are trainers of whom one at least grows a seed whenever that is asked for.
 type growers struct {
 	world    *world
-	trainers []*pythonTrainer
+	trainers []*trainerProcess
 	during   int            // kills while a seed was growing
 	fell     map[string]int // stages of the seeds that grew then
 }
@@ -72,7 +72,7 @@ type growers struct {
 // reports, longer than it takes to kill an instance and to boot it again.
 func (g *growers) awaitGrowth() {
 	g.world.t.Helper()
-	if slices.ContainsFunc(g.trainers, (*pythonTrainer).growing) {
+	if slices.ContainsFunc(g.trainers, (*trainerProcess).growing) {
 		return
 	}
 	p := g.world.trainer(fmt.Sprintf("killed-%d", len(g.trainers)), "--interval", "0.25", "--steps", "2")
@@ -83,7 +83,7 @@ func (g *growers) awaitGrowth() {
 // count looks at what grew when an instance was killed.
 func (g *growers) count() {
 	g.world.t.Helper()
-	if slices.ContainsFunc(g.trainers, (*pythonTrainer).growing) {
+	if slices.ContainsFunc(g.trainers, (*trainerProcess).growing) {
 		g.during++
 	}
 	for _, p := range g.trainers {
@@ -109,18 +109,18 @@ func (g *growers) mustHaveBeenHit(kills int) {
 	}
 }
 
-// mustDieOfKill kills the service, which must have run until then.
-func (w *world) mustDieOfKill() {
-	w.t.Helper()
-	w.process.kill()
-	if status, _ := w.process.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
-		w.t.Errorf("the service ended by itself before it was killed, exit code %d", w.process.code)
+// mustDieOfKill kills a process, which must have run until then.
+func (p *process) mustDieOfKill() {
+	p.t.Helper()
+	p.kill()
+	if status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+		p.t.Errorf("%s ended by itself before it was killed, exit code %d", p.cmd.Path, p.code)
 	}
 }
 
 // mustHaveKeptItsSeed checks that the first seed that was attached is the one that is
 // kept: others may grow behind it, none takes its place.
-func (p *pythonTrainer) mustHaveKeptItsSeed() {
+func (p *trainerProcess) mustHaveKeptItsSeed() {
 	p.t.Helper()
 	first := p.all("attached")[0].Seed
 	if slices.ContainsFunc(p.all("dropped"), func(e trainerEvent) bool { return e.Seed == first }) {

@@ -39,8 +39,9 @@ var bindings = sync.OnceValues(func() (string, error) {
 	return suite.binaries, nil
 })
 
-// pythonTrainer is testdata/trainer_peer.py in a process.
-type pythonTrainer struct {
+// trainerProcess is a trainer in a process that prints what it does: that of
+// testdata/trainer_peer.py, or of this test binary.
+type trainerProcess struct {
 	*process
 	run string
 }
@@ -67,14 +68,14 @@ type trainerEvent struct {
 }
 
 // trainer starts a trainer of a run on the Redis of the world.
-func (w *world) trainer(run string, args ...string) *pythonTrainer {
+func (w *world) trainer(run string, args ...string) *trainerProcess {
 	w.t.Helper()
 	return w.pythonTrainer(run, append([]string{"--secret", secret, "--redis", w.redis.Addr, "--run", run}, args...)...)
 }
 
-func (w *world) pythonTrainer(run string, args ...string) *pythonTrainer {
+func (w *world) pythonTrainer(run string, args ...string) *trainerProcess {
 	w.t.Helper()
-	return &pythonTrainer{startPeer(w.t, args...), run}
+	return &trainerProcess{startPeer(w.t, args...), run}
 }
 
 func startPeer(t testing.TB, args ...string) *process {
@@ -83,29 +84,13 @@ func startPeer(t testing.TB, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, ended: make(chan struct{})}
-	p.cmd = exec.Command(debianPython, append([]string{filepath.Join("testdata", "trainer_peer.py"), "--bindings", folder}, args...)...)
-	p.cmd.Env = []string{"PYTHONDONTWRITEBYTECODE=1"}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("apt-get install python3: %v", err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // its exit code says it all
-		p.code = p.cmd.ProcessState.ExitCode()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("trainer %v wrote:\n%s%s", args, tail(p.stdout.String()), tail(p.stderr.String()))
-		}
-	})
-	return p
+	cmd := exec.Command(debianPython, append([]string{filepath.Join("testdata", "trainer_peer.py"), "--bindings", folder}, args...)...)
+	cmd.Env = []string{"PYTHONDONTWRITEBYTECODE=1"}
+	return start(t, cmd, fmt.Sprintf("trainer %v", args))
 }
 
 // events are the lines so far.
-func (p *pythonTrainer) events() []trainerEvent {
+func (p *trainerProcess) events() []trainerEvent {
 	p.t.Helper()
 	var events []trainerEvent
 	for line := range strings.Lines(p.stdout.String()) {
@@ -121,13 +106,13 @@ func (p *pythonTrainer) events() []trainerEvent {
 	return events
 }
 
-func (p *pythonTrainer) all(name string) []trainerEvent {
+func (p *trainerProcess) all(name string) []trainerEvent {
 	p.t.Helper()
 	return slices.DeleteFunc(p.events(), func(e trainerEvent) bool { return e.Event != name })
 }
 
 // report is the last report that was sent, by the trainer's own account.
-func (p *pythonTrainer) report() trainerEvent {
+func (p *trainerProcess) report() trainerEvent {
 	p.t.Helper()
 	reports := p.all("report")
 	if len(reports) == 0 {
@@ -140,7 +125,7 @@ func (p *pythonTrainer) report() trainerEvent {
 	return reports[sent-1]
 }
 
-func (p *pythonTrainer) id() string {
+func (p *trainerProcess) id() string {
 	p.t.Helper()
 	for _, event := range p.all("started") {
 		return event.TrainerID
@@ -149,7 +134,7 @@ func (p *pythonTrainer) id() string {
 }
 
 // await waits until a seed is in one of the stages, and returns it.
-func (p *pythonTrainer) await(within time.Duration, stages ...string) (seed string) {
+func (p *trainerProcess) await(within time.Duration, stages ...string) (seed string) {
 	p.t.Helper()
 	eventually(p.t, fmt.Sprintf("a seed of %s is in one of %v", p.run, stages), within, func() bool {
 		p.mustRun()
@@ -164,7 +149,7 @@ func (p *pythonTrainer) await(within time.Duration, stages ...string) (seed stri
 }
 
 // awaitReports waits until so many more reports have left.
-func (p *pythonTrainer) awaitReports(more uint64) {
+func (p *trainerProcess) awaitReports(more uint64) {
 	p.t.Helper()
 	before := p.report().Number
 	eventually(p.t, fmt.Sprintf("%d more reports have left", more), patience, func() bool {
@@ -174,7 +159,7 @@ func (p *pythonTrainer) awaitReports(more uint64) {
 }
 
 // growing reports whether a seed is there that is not kept yet.
-func (p *pythonTrainer) growing() bool {
+func (p *trainerProcess) growing() bool {
 	p.t.Helper()
 	for _, stage := range p.report().Seeds {
 		if stage != fossilized {
@@ -184,7 +169,7 @@ func (p *pythonTrainer) growing() bool {
 	return false
 }
 
-func (p *pythonTrainer) mustRun() {
+func (p *trainerProcess) mustRun() {
 	p.t.Helper()
 	if !p.running() {
 		p.t.Fatalf("the trainer ended with exit code %d: %s", p.code, tail(p.stderr.String()))
@@ -197,7 +182,7 @@ var ladder = []string{training, blending, shadowing, probationary, fossilized}
 // mustBeLegal checks what the trainer was told and did: orders count up, stages
 // follow each other one by one, and nothing was refused but for the reasons given
 // and for having come before: an order is sent again until a report knows of it.
-func (p *pythonTrainer) mustBeLegal(refusals ...string) {
+func (p *trainerProcess) mustBeLegal(refusals ...string) {
 	p.t.Helper()
 	last, stages := uint64(0), map[string]string{}
 	for _, event := range p.events() {
@@ -224,7 +209,7 @@ func (p *pythonTrainer) mustBeLegal(refusals ...string) {
 }
 
 // mustFollow checks that each seed of a report stands where it stood, or further.
-func (p *pythonTrainer) mustFollow(stages map[string]string, report trainerEvent) {
+func (p *trainerProcess) mustFollow(stages map[string]string, report trainerEvent) {
 	p.t.Helper()
 	for seed, stage := range report.Seeds {
 		from, to := slices.Index(ladder, stages[seed]), slices.Index(ladder, stage)
@@ -290,7 +275,7 @@ func (w *world) mustHaveNoDeadLetters() {
 }
 
 // end stops a trainer as an operator would.
-func (p *pythonTrainer) end() {
+func (p *trainerProcess) end() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
 	p.exit(stopBound)

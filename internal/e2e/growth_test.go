@@ -23,7 +23,7 @@ const typeEmergency = 10
 // every golden vector.
 func TestPythonTrainerHoldsToTheVectors(t *testing.T) {
 	begin(t)
-	p := &pythonTrainer{startPeer(t, "--vectors", filepath.Join("..", "..", "testdata", "trainer")), ""}
+	p := &trainerProcess{startPeer(t, "--vectors", filepath.Join("..", "..", "testdata", "trainer")), ""}
 	if code, _ := p.exit(patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -27,7 +27,12 @@ var suite struct {
 	timings        timings
 }
 
-func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(goTrainerEnv); config != "" {
+		os.Exit(beGoTrainer(config))
+	}
+	os.Exit(runSuite(m))
+}
 
 func runSuite(m *testing.M) int {
 	flag.Parse()

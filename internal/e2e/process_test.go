@@ -48,22 +48,30 @@ func launch(t testing.TB, folder string, environ []string, command string, args 
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(filepath.Join(suite.binaries, command), args...), ended: make(chan struct{})}
-	p.cmd.Dir = folder
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder, "TMPDIR=" + scratch}, environ...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", command, err)
+	cmd := exec.Command(filepath.Join(suite.binaries, command), args...)
+	cmd.Dir = folder
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder, "TMPDIR=" + scratch}, environ...)
+	return start(t, cmd, fmt.Sprintf("%s %v", command, args))
+}
+
+// start starts a process, which is killed when the test ends, and tells what it wrote
+// when the test failed.
+func start(t testing.TB, cmd *exec.Cmd, name string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // its exit code says it all
-		p.code = p.cmd.ProcessState.ExitCode()
+		_ = cmd.Wait() // its exit code says it all
+		p.code = cmd.ProcessState.ExitCode()
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s %v wrote:\n%s%s", command, args, tail(p.stdout.String()), tail(p.stderr.String()))
+			t.Logf("%s wrote:\n%s%s", name, tail(p.stdout.String()), tail(p.stderr.String()))
 		}
 	})
 	return p
