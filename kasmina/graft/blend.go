@@ -120,13 +120,3 @@ func topMargin(scores []float32, count, stride int) float64 {
 	}
 	return first - second
 }
-
-// finite says that no element is infinite or not a number.
-func finite(data []float32) bool {
-	for _, v := range data {
-		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
-			return false
-		}
-	}
-	return true
-}

@@ -127,15 +127,27 @@ func squaresOf(data []float32) float64 {
 	return a + b + c + d
 }
 
-func largestOf(data []float32) float64 {
-	largest := float32(0)
-	for _, v := range data {
-		if v != v {
-			return math.NaN()
-		}
-		largest = max(largest, v, -v)
+// largestOf is the largest size of an element, and no number when one is none.
+func largestOf(data []float32) float64 { return float64(math.Float32frombits(largestBits(data))) }
+
+// finite says that no element is infinite or not a number.
+func finite(data []float32) bool { return largestBits(data) < infiniteBits }
+
+// infiniteBits are those of infinity. Without their sign, floats are ordered as their
+// bits are, and what is no number comes last.
+const infiniteBits = 0x7f800000
+
+func largestBits(data []float32) uint32 {
+	const unsigned = 1<<31 - 1
+	var a, b, c, d uint32
+	for ; len(data) >= 4; data = data[4:] {
+		a, b = max(a, math.Float32bits(data[0])&unsigned), max(b, math.Float32bits(data[1])&unsigned)
+		c, d = max(c, math.Float32bits(data[2])&unsigned), max(d, math.Float32bits(data[3])&unsigned)
 	}
-	return float64(largest)
+	for _, v := range data {
+		a = max(a, math.Float32bits(v)&unsigned)
+	}
+	return max(a, b, c, d)
 }
 
 // shared counts the seed's parameters that are the host's too.
