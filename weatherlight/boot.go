@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
@@ -12,19 +11,17 @@ import (
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // drainNotice is how long readiness is off before the first worker stops.
 const drainNotice = 50 * time.Millisecond
-
-// claimIdle is how long another instance may be silent about an entry before it
-// is taken over. One that works on an entry says so more often.
-const claimIdle = 8 * time.Second
 
 // steps is the boot list. It is read from top to bottom to boot and from bottom
 // to top to stop; a step that fails rolls back the steps above it.
@@ -134,32 +131,29 @@ func (s *Service) disconnectBus(ctx context.Context) error {
 	return errors.Join(s.bus.Close(), s.stopBroker(ctx))
 }
 
+// busConfig is the connection to the bus, wherever its broker is.
 func (s *Service) busConfig() oona.Config {
-	set := s.settings
-	return oona.Config{
-		URL:                s.BusURL(),
-		Group:              Group,
-		Consumer:           set.Weatherlight.Consumer(),
-		Streams:            Streams(set),
-		Keyring:            s.keyring,
-		Trust:              trust(set.Oona.Trust),
-		ClaimIdle:          claimIdle,
-		DeadLetterTTL:      -1, // Both have a chore of their own.
-		ConsumerIdle:       -1,
-		MessageTTL:         set.Oona.MessageTTL,
-		FreshnessWindow:    set.Kernel.FreshnessWindow,
-		ReplayCapacity:     set.Kernel.NonceCacheSize,
-		EmergencyPerMinute: set.Oona.EmergencyPerMinute,
-		EmergencyThreshold: int64(set.Oona.EmergencyThreshold),
-		Logger:             s.logger.With("part", "oona"),
-	}
+	config := assembly.Bus(s.settings, s.keyring)
+	config.URL = s.BusURL()
+	config.Logger = s.logger.With("part", "oona")
+	return config
 }
 
-func trust(text string) oona.Trust {
-	if text == settings.TrustStrict {
-		return oona.TrustStrict
+// inspectServer refuses at boot what the preflight refuses of a bus.
+func (s *Service) inspectServer(ctx context.Context) error {
+	if err := preflight.Clock(time.Now()); err != nil {
+		return err
 	}
-	return oona.TrustCompatible
+	server, err := s.bus.Server(ctx)
+	if err != nil {
+		return err
+	}
+	s.busServer = server
+	if s.broker != nil {
+		return nil // It is as new as we are, and on our clock.
+	}
+	s.logger.Debug("bus", "product", server.Product, "version", server.Version, "skew", server.Skew)
+	return preflight.Server(server)
 }
 
 // openStreams joins the other instances, creates the groups and starts what
@@ -194,66 +188,31 @@ func (s *Service) closeStreams(ctx context.Context) error {
 
 // ensureGroups creates the groups that the instances share.
 func (s *Service) ensureGroups(ctx context.Context) error {
-	if err := s.bus.EnsureGroups(ctx, Group, s.busConfig().Streams.Names()...); err != nil {
+	if err := s.bus.EnsureGroups(ctx, assembly.Group, s.busConfig().Streams.Names()...); err != nil {
 		return fmt.Errorf("create consumer groups: %w", err)
 	}
 	return nil
 }
 
-// LibraryConfig is the kernel library that the settings describe: the service
-// and the tools that look into its library open the same one.
-func LibraryConfig(resolved *settings.Settings) urza.Config {
-	set := resolved.Urza
-	return urza.Config{
-		DatabaseURL:        set.DatabaseURL.Reveal(),
-		ArtifactDir:        set.ArtifactDir,
-		ArtifactURL:        set.ArtifactURL.Reveal(),
-		S3AccessKey:        set.S3AccessKey.Reveal(),
-		S3SecretKey:        set.S3SecretKey.Reveal(),
-		SigningKeyFile:     set.SigningKeyFile,
-		SigningKeyPassword: set.SigningKeyPassword.Reveal(),
-		TrustedKeys:        set.TrustedKeys,
-		RequireApproval:    set.RequireApproval,
-		Permit:             NewCatalog(resolved).Permit,
-		Retention:          set.Retention(),
-		MaxVariants:        set.MaxVariants,
-		CacheTTL:           set.CacheTTL,
-	}
-}
-
-// OpenLibrary opens a kernel library. That the password of its signing key is wrong
-// shows only here; it is a fault of the settings all the same, which no restart
-// mends.
-func OpenLibrary(ctx context.Context, config urza.Config) (*urza.Library, error) {
-	library, err := urza.Open(ctx, config)
-	if errors.Is(err, urza.ErrSigningKey) {
-		return nil, &settings.Faults{List: []settings.Fault{{Env: "URZA_SIGNING_KEY_FILE", Err: err}}}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open kernel library: %w", err)
-	}
-	return library, nil
-}
-
 func (s *Service) openLibrary(ctx context.Context) error {
-	s.catalog = NewCatalog(s.settings)
-	config := LibraryConfig(s.settings)
+	s.catalog = assembly.Catalog(s.settings)
+	config := assembly.Library(s.settings)
 	config.Logger = s.logger.With("part", "urza")
 	config.FinishSaves = true
-	compiler, err := newCompiler(s.settings)
+	compiler, err := assembly.Compiler(s.settings)
 	if err != nil {
 		return err
 	}
-	library, err := OpenLibrary(ctx, config)
+	library, err := assembly.OpenLibrary(ctx, config)
 	if err != nil {
 		return err
 	}
 	s.library = library
-	forge := variantForge{compiler: compiler, catalog: s.catalog}
-	s.prefetcher = urza.NewPrefetcher(library, urza.PrefetchConfig{
-		Slot: compiler.Slot().Shape(), Forge: forge.forge, Current: forge.current, Format: s.settings.Urza.Format,
+	s.prefetcher = urza.NewPrefetcher(library, assembly.Prefetch(s.settings, compiler, s.catalog))
+	s.selection = selection.New(selection.Config{
+		Catalog: s.catalog, Surveyor: tezzeret.NewSurveyor(compiler, s.catalog.List), Library: library,
+		OwnSlot: s.settings.Tezzeret.SlotSizes(), Offer: s.telemetry.Offer,
 	})
-	s.surveyor = tezzeret.NewSurveyor(compiler, s.catalog.List)
 	return nil
 }
 
@@ -280,9 +239,4 @@ func (s *Service) close(ctx context.Context) error {
 	cadence.Sleep(ctx, drainNotice)
 	s.closeIntake()
 	return err
-}
-
-// tamiyoDir is the folder of the field-report log: the parent of the policies.
-func (s *Service) tamiyoDir() string {
-	return filepath.Dir(filepath.Clean(s.settings.Tamiyo.PolicyDir))
 }

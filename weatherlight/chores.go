@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -110,11 +111,11 @@ func (s *Service) pruneConsumers(ctx context.Context) (map[string]float64, error
 // releases had: a group that nobody reads keeps the stream from being trimmed.
 func (s *Service) pruneAnswerGroups(ctx context.Context) (map[string]float64, error) {
 	streams := s.busConfig().Streams
-	gone := func(group string) bool { return strings.HasPrefix(group, Group+".") }
+	gone := func(group string) bool { return strings.HasPrefix(group, assembly.Group+".") }
 	if err := s.fleet.confirm(ctx); err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
-	removed, err := s.bus.PruneGroups(ctx, Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
+	removed, err := s.bus.PruneGroups(ctx, assembly.Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
 	if err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}

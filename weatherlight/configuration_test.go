@@ -12,6 +12,8 @@ import (
 
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // Settings that would open what they were meant to close, or that no boot gets
@@ -42,15 +44,15 @@ func TestSettingThatThePartsCannotFollowIsToldByItsName(t *testing.T) {
 		if !errors.As(err, &faults) || !slices.ContainsFunc(faults.List, func(f settings.Fault) bool { return f.Env == test.env }) {
 			t.Errorf("%s=%s: the service is made: %v", test.env, test.text, err)
 		}
-		check := named(t, Preflight(t.Context(), resolved), "settings")
-		if check.Result != Failed || !check.Configuration || !strings.Contains(check.Detail, test.env) {
+		check := named(t, preflight.Run(t.Context(), resolved), "settings")
+		if check.Result != preflight.Failed || !check.Configuration || !strings.Contains(check.Detail, test.env) {
 			t.Errorf("%s=%s: %+v", test.env, test.text, check)
 		}
 	}
 	sound := loadSettings(t, map[string]string{
 		"KARN_QUARANTINED": "BP005, BP006", "KARN_APPROVED": "imported-kernel", "OONA_NORMAL_STREAM": "esper.normal",
 	})
-	if err := CheckSettings(sound); err != nil {
+	if err := assembly.Check(sound); err != nil {
 		t.Error(err)
 	}
 }
@@ -90,7 +92,7 @@ func TestWrongPasswordOfTheSigningKeyIsAFaultOfTheConfiguration(t *testing.T) {
 	if text := err.Error(); !strings.Contains(text, "URZA_SIGNING_KEY_FILE") || strings.Contains(text, "pa55") {
 		t.Errorf("the boot says %q", text)
 	}
-	if check := named(t, Preflight(t.Context(), resolved), "settings"); check.Result != Failed || !check.Configuration {
+	if check := named(t, preflight.Run(t.Context(), resolved), "settings"); check.Result != preflight.Failed || !check.Configuration {
 		t.Errorf("%+v", check)
 	}
 }

@@ -3,7 +3,6 @@ package weatherlight
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
@@ -11,11 +10,9 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
-
-// outboxFile is the name of the outbox inside the data folder.
-const outboxFile = "outbox.db"
 
 const (
 	// putTimeout bounds a write to the outbox: the file is on a local disk.
@@ -29,7 +26,7 @@ const (
 // openOutbox opens the file of what must not be lost on the way to the bus.
 func (s *Service) openOutbox(ctx context.Context) error {
 	box, err := outbox.Open(ctx, outbox.Config{
-		File:   filepath.Join(s.settings.Weatherlight.DataDir, outboxFile),
+		File:   assembly.OutboxFile(s.settings),
 		Logger: s.logger.With("part", "outbox"),
 	})
 	s.outbox = box

@@ -39,7 +39,7 @@ func (s *Service) startGrowth(ctx context.Context) error {
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
 		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
-		Candidates: s.candidates, Permit: s.permitBlueprint, Heard: s.warnLocalOnly(),
+		Candidates: s.selection.Candidates, Permit: s.selection.Permit, Heard: s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
@@ -138,7 +139,7 @@ func (s *Service) lookAtBreakers(context.Context) []finding {
 
 // lookAtDisks asks whether the folders that are written to have room.
 func (s *Service) lookAtDisks(context.Context) []finding {
-	folders := []string{s.settings.Weatherlight.DataDir, s.tamiyoDir()}
+	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -37,7 +38,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the forged command is set aside", func() bool { return len(g.bus.Drops()) == 1 })
-	if err := g.bus.EnsureGroups(t.Context(), Group+".long-gone", "oona.kernels.ready"); err != nil {
+	if err := g.bus.EnsureGroups(t.Context(), assembly.Group+".long-gone", "oona.kernels.ready"); err != nil {
 		t.Fatal(err)
 	}
 	<-time.After(5 * time.Millisecond) // All of that grows old.

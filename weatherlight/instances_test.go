@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -135,7 +136,7 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 func TestGroupsOfSingleInstancesAreRemoved(t *testing.T) {
 	r := start(t, newService(t, nil))
 	const stream = "oona.kernels.ready"
-	if err := r.bus.EnsureGroups(t.Context(), Group+".long-gone", stream); err != nil {
+	if err := r.bus.EnsureGroups(t.Context(), assembly.Group+".long-gone", stream); err != nil {
 		t.Fatal(err)
 	}
 	result, err := r.pruneAnswerGroups(t.Context())

@@ -12,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 var update = stdflag.Bool("update", false, "write the tables of docs/operations.md")
@@ -88,7 +89,7 @@ func TestOperationsPageDrawsEveryStateOfAWorker(t *testing.T) {
 
 func TestOperationsPageNamesEveryCheck(t *testing.T) {
 	page := operationsPage(t)
-	for _, check := range Preflight(t.Context(), loadSettings(t, nil)) {
+	for _, check := range preflight.Run(t.Context(), loadSettings(t, nil)) {
 		if !strings.Contains(page, "| "+check.Name+" |") {
 			t.Errorf("check %s is not explained", check.Name)
 		}

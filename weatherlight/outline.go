@@ -1,6 +1,9 @@
 package weatherlight
 
-import "github.com/esper-lite/weatherlight/oona"
+import (
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+)
 
 // Step is one step of the boot list with the workers that it starts, in order.
 type Step struct {
@@ -85,7 +88,7 @@ func streamIn(role string, streams oona.Streams) string {
 	case roleKernelErrors:
 		return streams.KernelErrors
 	case roleDeadLetters:
-		return deadLetters
+		return assembly.DeadLetters
 	default:
 		return ""
 	}

@@ -14,9 +14,6 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
-// deadLetters is the stream of refused and exhausted entries.
-const deadLetters = "oona.deadletter"
-
 // busMetricsTimeout bounds the look at the bus: a slow bus makes a snapshot
 // partial, it does not hold it up.
 const busMetricsTimeout = time.Second
@@ -47,7 +44,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	skipped := shmsignal.Stats{Skipped: s.signals.Stats(shmsignal.Emergency).Skipped} // the watch counts the rest
 	points = append(points, signalPoints(skipped, "weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
-	points = append(points, s.catalogPoints()...)
+	points = append(points, metrics.Prefixed("", s.catalog.Metrics(), nil)...)
 	points = append(points, metrics.Prefixed("", s.reports.Metrics(), nil)...)
 	points = append(points, s.telemetryPoints()...)
 	points = append(points, s.tamiyo.points()...)

@@ -21,6 +21,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // tell gives Redis a command whose answer is OK.
@@ -100,8 +101,8 @@ func TestPreflightTellsWhatTheBootStumblesOver(t *testing.T) {
 			redis := redistest.Start(t)
 			resolved := loadSettings(t, map[string]string{"REDIS_URL": redis.URL})
 			test.spoil(t, redis, resolved)
-			check := named(t, Preflight(t.Context(), resolved), test.check)
-			if check.Result != Failed || check.Configuration || !strings.Contains(check.Detail, test.says) {
+			check := named(t, preflight.Run(t.Context(), resolved), test.check)
+			if check.Result != preflight.Failed || check.Configuration || !strings.Contains(check.Detail, test.says) {
 				t.Errorf("%+v does not say %q", check, test.says)
 			}
 			service, err := New(Config{Settings: resolved})
@@ -139,8 +140,8 @@ func TestPreflightBetweenTwoStartsPassesAndLeavesEveryFile(t *testing.T) {
 		return paths
 	}
 	before := files()
-	for _, check := range Preflight(t.Context(), resolved) {
-		if check.Result != Passed {
+	for _, check := range preflight.Run(t.Context(), resolved) {
+		if check.Result != preflight.Passed {
 			t.Errorf("%+v", check)
 		}
 	}
@@ -184,7 +185,7 @@ func TestBootRefusesAnOldBusAndOneOfAnotherTime(t *testing.T) {
 			}
 			proxy.Rewrite(test.rewrite)
 			resolved := loadSettings(t, map[string]string{"REDIS_URL": "redis://" + proxy.Addr() + "/0"})
-			if check := named(t, Preflight(t.Context(), resolved), test.check); check.Result != Failed || !strings.Contains(check.Detail, test.says) {
+			if check := named(t, preflight.Run(t.Context(), resolved), test.check); check.Result != preflight.Failed || !strings.Contains(check.Detail, test.says) {
 				t.Errorf("%+v does not say %q", check, test.says)
 			}
 			// One that boots all the same is stopped by the next step.

@@ -11,16 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
-	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
-func named(t *testing.T, checks []Check, name string) Check {
+func named(t *testing.T, checks []preflight.Check, name string) preflight.Check {
 	t.Helper()
 	for _, check := range checks {
 		if check.Name == name {
@@ -28,15 +27,15 @@ func named(t *testing.T, checks []Check, name string) Check {
 		}
 	}
 	t.Fatalf("no check %q in %+v", name, checks)
-	return Check{}
+	return preflight.Check{}
 }
 
 func TestPreflightOfASoundMachinePassesAndChangesNothing(t *testing.T) {
 	redis := redistest.Start(t)
 	for _, bus := range []string{"embedded:", redis.URL} {
 		resolved := loadSettings(t, map[string]string{"REDIS_URL": bus, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
-		for _, check := range Preflight(t.Context(), resolved) {
-			if check.Result != Passed || check.Detail == "" {
+		for _, check := range preflight.Run(t.Context(), resolved) {
+			if check.Result != preflight.Passed || check.Detail == "" {
 				t.Errorf("%s: %+v", bus, check)
 			}
 		}
@@ -75,7 +74,7 @@ func TestPreflightFindsEveryFault(t *testing.T) {
 		"WEATHERLIGHT_HTTP_ADDR": taken.Addr().String(), "TOLARIA_ROLLBACK_SIGNAL_NAME": segment,
 	})
 	resolved.Secret = settings.NewSecret(" ")
-	checks := Preflight(t.Context(), &resolved)
+	checks := preflight.Run(t.Context(), &resolved)
 	for _, test := range []struct {
 		name, says    string
 		configuration bool
@@ -87,50 +86,35 @@ func TestPreflightFindsEveryFault(t *testing.T) {
 		{"http port", taken.Addr().String(), false},
 	} {
 		check := named(t, checks, test.name)
-		if check.Result != Failed || check.Configuration != test.configuration || !strings.Contains(check.Detail, test.says) {
+		if check.Result != preflight.Failed || check.Configuration != test.configuration || !strings.Contains(check.Detail, test.says) {
 			t.Errorf("%+v does not say %q", check, test.says)
 		}
 		if strings.Contains(check.Detail, "pa55") {
 			t.Errorf("the password is in %q", check.Detail)
 		}
 	}
-	if check := named(t, checks, "clock"); check.Result != Passed {
+	if check := named(t, checks, "clock"); check.Result != preflight.Passed {
 		t.Errorf("%+v", check)
 	}
-	if check := named(t, checks, "shared memory"); check.Result != Warned || !strings.Contains(check.Detail, "9 bytes, want 16") {
+	if check := named(t, checks, "shared memory"); check.Result != preflight.Warned || !strings.Contains(check.Detail, "9 bytes, want 16") {
 		t.Errorf("%+v", check)
 	}
 }
 
 func TestPreflightSaysWhoHoldsTheDataFolder(t *testing.T) {
 	r := start(t, newService(t, nil))
-	check := named(t, Preflight(t.Context(), r.settings), "data folder")
-	if want := "process " + strconv.Itoa(os.Getpid()); check.Result != Failed || !strings.Contains(check.Detail, want) {
+	check := named(t, preflight.Run(t.Context(), r.settings), "data folder")
+	if want := "process " + strconv.Itoa(os.Getpid()); check.Result != preflight.Failed || !strings.Contains(check.Detail, want) {
 		t.Errorf("%+v, want %q", check, want)
 	}
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
-	if check := named(t, Preflight(t.Context(), r.settings), "data folder"); check.Result != Passed {
+	if check := named(t, preflight.Run(t.Context(), r.settings), "data folder"); check.Result != preflight.Passed {
 		t.Errorf("after the stop: %+v", check)
 	}
-	if check := named(t, Preflight(t.Context(), r.settings), "catalogue"); check.Result != Passed || !strings.Contains(check.Detail, "version") {
+	if check := named(t, preflight.Run(t.Context(), r.settings), "catalogue"); check.Result != preflight.Passed || !strings.Contains(check.Detail, "version") {
 		t.Errorf("after the stop: %+v", check)
-	}
-}
-
-func TestDataFolderThatCannotBeMadeIsFound(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{file, filepath.Join(file, "below"), filepath.Join(file, "far", "below")} {
-		if err := tryDataDir(dir); err == nil {
-			t.Errorf("%s can be a data folder", dir)
-		}
-	}
-	if err := tryDataDir(filepath.Join(t.TempDir(), "a", "b")); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -146,7 +130,7 @@ func TestPreflightFailsWhereTheBootWould(t *testing.T) {
 		{"data folder", "WEATHERLIGHT_DATA_DIR", "/proc/x"},
 	} {
 		resolved := loadSettings(t, map[string]string{test.env: test.text})
-		if check := named(t, Preflight(t.Context(), resolved), test.check); check.Result != Failed || check.Configuration {
+		if check := named(t, preflight.Run(t.Context(), resolved), test.check); check.Result != preflight.Failed || check.Configuration {
 			t.Errorf("%s=%s: %+v", test.env, test.text, check)
 		}
 		service, err := New(Config{Settings: resolved})
@@ -157,34 +141,6 @@ func TestPreflightFailsWhereTheBootWould(t *testing.T) {
 		if err := service.Run(t.Context()); !errors.As(err, &boot) {
 			t.Errorf("%s=%s: the boot did not fail: %v", test.env, test.text, err)
 		}
-	}
-}
-
-func TestOldServerIsRefused(t *testing.T) {
-	for version, ok := range map[string]bool{
-		"5.0.14": false, "6.0.20": false, "6.2.0": true, "6.2": true, "7.0.15": true, "8.0.1": true, "10.0": true,
-		"6": false, "": true, "unstable": true,
-	} {
-		if err := checkVersion(oona.Server{Product: "redis", Version: version}); (err == nil) != ok {
-			t.Errorf("version %q: %v", version, err)
-		}
-	}
-}
-
-func TestSkewIsJudgedByWhatIsCertain(t *testing.T) {
-	for _, test := range []struct {
-		skew, uncertainty time.Duration
-		ok                bool
-	}{
-		{0, 0, true}, {5 * time.Second, 0, true}, {6 * time.Second, 0, false}, {-6 * time.Second, 0, false},
-		{6 * time.Second, 2 * time.Second, true}, {-time.Hour, time.Second, false},
-	} {
-		if err := checkSkew(oona.Server{Skew: test.skew, Uncertainty: test.uncertainty}); (err == nil) != test.ok {
-			t.Errorf("%v ± %v: %v", test.skew, test.uncertainty, err)
-		}
-	}
-	if err := checkClock(time.Unix(0, 0)); err == nil {
-		t.Error("the clock of 1970 is set")
 	}
 }
 

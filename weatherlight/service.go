@@ -21,15 +21,14 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
-
-// Group is the consumer group of every Weatherlight on a bus.
-const Group = "weatherlight"
 
 // InUseError says that another process holds the data folder.
 type InUseError = datadir.InUseError
@@ -70,7 +69,7 @@ type Service struct {
 	catalog     *karn.Catalog
 	library     *urza.Library
 	prefetcher  *urza.Prefetcher
-	surveyor    *tezzeret.Surveyor
+	selection   *selection.Selection
 	runs        *control.Room
 	policies    *tamiyo.Policies
 	policyNotes *policyLearner
@@ -111,7 +110,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("weatherlight needs settings")
 	}
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
-	if err := CheckSettings(config.Settings); err != nil {
+	if err := assembly.Check(config.Settings); err != nil {
 		return nil, err
 	}
 	service := &Service{

@@ -2,7 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
@@ -57,24 +56,4 @@ func signalPoints(stats shmsignal.Stats, prefix string) []metrics.Point {
 		points = append(points, metrics.Point{Name: prefix + ".skipped_total", Value: float64(stats.Skipped), Unit: "count"})
 	}
 	return points
-}
-
-// trySignals asks whether the segments that have names could be watched.
-func trySignals(rollback, emergency string) (watched int, err error) {
-	for _, signal := range []struct {
-		env, name string
-		kind      shmsignal.Kind
-	}{
-		{"TOLARIA_ROLLBACK_SIGNAL_NAME", rollback, shmsignal.Rollback},
-		{"TOLARIA_EMERGENCY_SIGNAL_NAME", emergency, shmsignal.Emergency},
-	} {
-		if signal.name == "" {
-			continue
-		}
-		watched++
-		if err := shmsignal.Check(signal.kind, signal.name); err != nil {
-			return watched, fmt.Errorf("%s: %w", signal.env, err)
-		}
-	}
-	return watched, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
@@ -48,7 +49,7 @@ func (s *Service) openController() error {
 	if err != nil {
 		return fmt.Errorf("policy store: %w", err)
 	}
-	s.reports, err = tamiyo.NewReportLog(filepath.Join(s.tamiyoDir(), "field_reports.log"), tamiyo.ReportConfig{
+	s.reports, err = tamiyo.NewReportLog(filepath.Join(assembly.ReportFolder(s.settings), "field_reports.log"), tamiyo.ReportConfig{
 		Retention:         s.settings.Tamiyo.FieldReportRetention,
 		Backoff:           s.settings.Tamiyo.RetryBackoff,
 		BackoffMultiplier: s.settings.Tamiyo.RetryBackoffMultiplier,
@@ -108,7 +109,7 @@ func (s *Service) publishDueReports(ctx context.Context) {
 
 // openForge sets up the forge. It starts with the loops, once the service is ready.
 func (s *Service) openForge(context.Context) error {
-	config, err := ForgeConfig(s.settings, s.library)
+	config, err := assembly.Forge(s.settings, s.library)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/weatherlight"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // checkError says that checks failed. It knows whose business they are.
@@ -36,13 +36,13 @@ func check(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	checks := weatherlight.Preflight(ctx, resolved)
+	checks := preflight.Run(ctx, resolved)
 	if err := printChecks(out, checks); err != nil {
 		return err
 	}
 	failure := &checkError{}
 	for _, check := range checks {
-		if check.Result == weatherlight.Failed {
+		if check.Result == preflight.Failed {
 			failure.failed = append(failure.failed, check.Name)
 			failure.configuration = failure.configuration || check.Configuration
 		}
@@ -53,7 +53,7 @@ func check(ctx context.Context, out io.Writer) error {
 	return failure
 }
 
-func printChecks(out io.Writer, checks []weatherlight.Check) error {
+func printChecks(out io.Writer, checks []preflight.Check) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "CHECK\tRESULT\tDETAIL")
 	for _, check := range checks {

@@ -11,7 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
-	"github.com/esper-lite/weatherlight/weatherlight"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
 func newBlueprints() *cobra.Command {
@@ -54,14 +54,14 @@ func withBlueprints(show func(slotted) error) error {
 	if err != nil {
 		return err
 	}
-	if err := weatherlight.CheckSettings(resolved); err != nil {
+	if err := assembly.Check(resolved); err != nil {
 		return err
 	}
 	slot, err := tezzeret.NewSlot(resolved.Tezzeret.SlotSizes()...)
 	if err != nil {
 		return err
 	}
-	return show(slotted{weatherlight.NewCatalog(resolved), slot})
+	return show(slotted{assembly.Catalog(resolved), slot})
 }
 
 func listBlueprints(s slotted, asJSON bool, out io.Writer) error {

@@ -14,7 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/weatherlight"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
 func newDeadLetters() *cobra.Command {
@@ -41,7 +41,7 @@ func withBus(ctx context.Context, work func(*oona.Client) error) error {
 		return err
 	}
 	bus, err := oona.Connect(ctx, oona.Config{
-		URL: resolved.Redis.URL.Reveal(), Group: name, Consumer: name, Keyring: keyring, Streams: weatherlight.Streams(resolved),
+		URL: resolved.Redis.URL.Reveal(), Group: name, Consumer: name, Keyring: keyring, Streams: assembly.Streams(resolved),
 	})
 	if err != nil {
 		return err

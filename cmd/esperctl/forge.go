@@ -13,7 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
 // errNoBus says why kernels are not announced: they wait in the journal.
@@ -61,7 +61,7 @@ func runForge(ctx context.Context, screen *screen) error {
 func newForgeRun(ctx context.Context, resolved *settings.Settings, library *urza.Library, screen *screen) (
 	forge *tezzeret.Forge, leave func() error, err error,
 ) {
-	config, err := weatherlight.ForgeConfig(resolved, library)
+	config, err := assembly.Forge(resolved, library)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,7 +105,7 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 	}
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL: resolved.Redis.URL.Reveal(), Group: "esperctl", Consumer: "esperctl", Keyring: keyring,
-		Streams: weatherlight.Streams(resolved),
+		Streams: assembly.Streams(resolved),
 	})
 	if err != nil {
 		screen.print("kernels are not announced: %v", err)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
 // opened is the configured kernel library.
@@ -29,8 +29,8 @@ func withLibrary(ctx context.Context, work func(opened) error) error {
 }
 
 func openLibrary(ctx context.Context, resolved *settings.Settings) (*urza.Library, error) {
-	if err := weatherlight.CheckSettings(resolved); err != nil {
+	if err := assembly.Check(resolved); err != nil {
 		return nil, err
 	}
-	return weatherlight.OpenLibrary(ctx, weatherlight.LibraryConfig(resolved))
+	return assembly.OpenLibrary(ctx, assembly.Library(resolved))
 }

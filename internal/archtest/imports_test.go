@@ -39,6 +39,13 @@ var allowedImports = map[string][]string{
 		"internal/cadence", "internal/version",
 	},
 
+	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
+	"weatherlight/preflight": {
+		"settings", "signing", "oona", "urza", "internal/sdnotify",
+		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
+	},
+
+	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
 	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
 	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},

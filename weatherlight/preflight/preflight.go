@@ -1,19 +1,26 @@
-package weatherlight
+// Package preflight asks what a boot will need, and changes nothing.
+//
+// [Run] returns one [Check] for each question, with its [Result]. The checks of the bus's
+// server, [Server] and [Clock], are those that the boot makes again. The service's command
+// calls Run before a start or instead of one.
+package preflight
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -44,10 +51,10 @@ type preflight struct {
 	server   *oona.Server // nil when the bus was not reached
 }
 
-// Preflight asks what a boot will need, changes nothing, and does not stop at the
+// Run asks what a boot will need, changes nothing, and does not stop at the
 // first failure. The order of the checks is always the same. docs/operations.md
 // says what is asked, and what only the boot finds out.
-func Preflight(ctx context.Context, resolved *settings.Settings) []Check {
+func Run(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
 	checks := []struct {
 		name string
@@ -88,10 +95,10 @@ func misconfigured(err error) Check {
 }
 
 func (p *preflight) configuration(context.Context) Check {
-	if err := CheckSettings(p.settings); err != nil {
+	if err := assembly.Check(p.settings); err != nil {
 		return misconfigured(err)
 	}
-	if err := urza.TrySigningKey(LibraryConfig(p.settings)); err != nil {
+	if err := urza.TrySigningKey(assembly.Library(p.settings)); err != nil {
 		return misconfigured(fmt.Errorf("URZA_SIGNING_KEY_FILE: %w", err))
 	}
 	return passed("the parts know what they speak of")
@@ -125,7 +132,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 		// Nothing is signed with it: the bus can be looked at without the secret.
 		keyring, _ = signing.NewKeyring("preflight")
 	}
-	bus, err := oona.Connect(ctx, oona.Config{URL: p.settings.Redis.URL.Reveal(), Group: Group, Keyring: keyring})
+	bus, err := oona.Connect(ctx, oona.Config{URL: p.settings.Redis.URL.Reveal(), Group: assembly.Group, Keyring: keyring})
 	if err != nil {
 		return failed(err)
 	}
@@ -138,7 +145,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 	if err := checkVersion(server); err != nil {
 		return failed(err)
 	}
-	if err := bus.Writable(ctx, p.streams()...); err != nil {
+	if err := bus.Writable(ctx, assembly.Streams(p.settings).Names()...); err != nil {
 		return failed(err)
 	}
 	if server.Version == "" {
@@ -147,13 +154,8 @@ func (p *preflight) bus(ctx context.Context) Check {
 	return passed("%s, %s %s", p.settings.Redis.URL, server.Product, server.Version)
 }
 
-// streams are those on which the boot makes its groups.
-func (p *preflight) streams() []string {
-	return Streams(p.settings).Names()
-}
-
 func (p *preflight) clock(context.Context) Check {
-	if err := checkClock(time.Now()); err != nil {
+	if err := Clock(time.Now()); err != nil {
 		return failed(err)
 	}
 	if p.server == nil {
@@ -194,7 +196,7 @@ func (p *preflight) catalogue(ctx context.Context) Check {
 const storeTimeout = 10 * time.Second
 
 func (p *preflight) kernelFiles(ctx context.Context) Check {
-	config := LibraryConfig(p.settings)
+	config := assembly.Library(p.settings)
 	if config.ArtifactURL == "" {
 		return folderCheck("URZA_ARTIFACT_DIR", config.ArtifactDir)
 	}
@@ -223,7 +225,7 @@ func (p *preflight) httpPort(ctx context.Context) Check {
 // sharedMemory only warns: the service starts without its signals, and waits for
 // them.
 func (p *preflight) sharedMemory(context.Context) Check {
-	watched, err := trySignals(p.settings.Tolaria.RollbackSignal, p.settings.Tolaria.EmergencySignal)
+	watched, err := trySignals(p.settings.Tolaria)
 	if err != nil {
 		return warned("%v", err)
 	}
@@ -245,20 +247,51 @@ func (p *preflight) serviceManager(context.Context) Check {
 	return passed("it listens")
 }
 
-// inspectServer refuses at boot what the preflight refuses of a bus.
-func (s *Service) inspectServer(ctx context.Context) error {
-	if err := checkClock(time.Now()); err != nil {
-		return err
+// trySignals asks whether the segments that have names could be watched.
+func trySignals(names settings.Tolaria) (watched int, err error) {
+	for _, signal := range []struct {
+		env, name string
+		kind      shmsignal.Kind
+	}{
+		{"TOLARIA_ROLLBACK_SIGNAL_NAME", names.RollbackSignal, shmsignal.Rollback},
+		{"TOLARIA_EMERGENCY_SIGNAL_NAME", names.EmergencySignal, shmsignal.Emergency},
+	} {
+		if signal.name == "" {
+			continue
+		}
+		watched++
+		if err := shmsignal.Check(signal.kind, signal.name); err != nil {
+			return watched, fmt.Errorf("%s: %w", signal.env, err)
+		}
 	}
-	server, err := s.bus.Server(ctx)
-	if err != nil {
-		return err
+	return watched, nil
+}
+
+func (p *preflight) policies(context.Context) Check {
+	return folderCheck("TAMIYO_POLICY_DIR", p.settings.Tamiyo.PolicyDir)
+}
+
+func folderCheck(env, dir string) Check {
+	if err := tryFolder(env, dir); err != nil {
+		return failed(err)
 	}
-	s.busServer = server
-	if s.broker != nil {
-		return nil // It is as new as we are, and on our clock.
+	return passed("%s", dir)
+}
+
+func (p *preflight) dataFolder(ctx context.Context) Check {
+	dir := p.settings.Weatherlight.DataDir
+	if err := tryDataDir(dir); err != nil {
+		return failed(err)
 	}
-	s.logger.Debug("bus", slog.String("product", server.Product), slog.String("version", server.Version),
-		slog.Duration("skew", server.Skew))
-	return errors.Join(checkVersion(server), checkSkew(server))
+	if err := tryDataFiles(ctx, p.settings); err != nil {
+		return failed(err)
+	}
+	return passed("%s", dir)
+}
+
+// tryDataFiles asks whether what an earlier start left in the data folder can be
+// read.
+func tryDataFiles(ctx context.Context, set *settings.Settings) error {
+	_, err := datadir.ReadName(set.Weatherlight.DataDir)
+	return errors.Join(err, outbox.Check(ctx, assembly.OutboxFile(set)))
 }

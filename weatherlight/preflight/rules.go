@@ -1,4 +1,4 @@
-package weatherlight
+package preflight
 
 import (
 	"errors"
@@ -22,6 +22,9 @@ const (
 	// in the future are refused.
 	maxSkew = 5 * time.Second
 )
+
+// Server refuses a bus that is too old, or whose clock is too far from ours.
+func Server(server oona.Server) error { return errors.Join(checkVersion(server), checkSkew(server)) }
 
 // checkVersion refuses a server that is too old. One that does not tell may be
 // new enough.
@@ -55,8 +58,8 @@ func checkSkew(server oona.Server) error {
 		server.Skew.Abs().Round(time.Millisecond), direction, maxSkew)
 }
 
-// checkClock refuses a clock that was never set.
-func checkClock(now time.Time) error {
+// Clock refuses a clock that was never set.
+func Clock(now time.Time) error {
 	if now.Year() < 2025 {
 		return fmt.Errorf("the clock says %s: set it", now.UTC().Format(time.RFC3339))
 	}

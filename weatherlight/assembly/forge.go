@@ -1,4 +1,4 @@
-package weatherlight
+package assembly
 
 import (
 	"context"
@@ -6,44 +6,40 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
-// NewCatalog is the blueprint catalogue that the settings describe, with what
-// this deployment permits.
-func NewCatalog(resolved *settings.Settings) *karn.Catalog {
-	set := resolved.Karn
-	return karn.NewCatalogWith(karn.Config{
-		Granted:     karn.Grant{Approved: set.Approved, Quarantine: set.QuarantineGrant},
-		Quarantined: set.Quarantined,
-	})
+// Compiler compiles for the library's own slot.
+func Compiler(set *settings.Settings) (*tezzeret.Compiler, error) {
+	slot, err := tezzeret.NewSlot(set.Tezzeret.SlotSizes()...)
+	if err != nil {
+		return nil, fmt.Errorf("slot of the host layer: %w", err)
+	}
+	return tezzeret.NewCompiler(tezzeret.Config{
+		Slot:       slot,
+		Approved:   set.Karn.Approved,
+		Quarantine: set.Karn.QuarantineGrant,
+	}), nil
 }
 
-// ForgeConfig is the forge that the settings describe, on an open library: the
-// service and the tools compile the same kernels, and go on with one journal. It
-// announces nothing unless the caller says how.
-func ForgeConfig(resolved *settings.Settings, library *urza.Library) (tezzeret.ForgeConfig, error) {
-	compiler, err := newCompiler(resolved)
+// Forge is the forge on an open library: the service and the tools compile the same
+// kernels, and go on with one journal, which holds what the forge must remember across
+// restarts. It announces nothing unless the caller says how.
+func Forge(set *settings.Settings, library *urza.Library) (tezzeret.ForgeConfig, error) {
+	compiler, err := Compiler(set)
 	if err != nil {
 		return tezzeret.ForgeConfig{}, err
 	}
 	return tezzeret.ForgeConfig{
 		Compiler:    compiler,
-		Blueprints:  NewCatalog(resolved).List,
+		Blueprints:  Catalog(set).List,
 		Library:     library,
 		Stored:      storedKernels{library}.find,
-		JournalPath: forgeJournal(resolved),
+		JournalPath: filepath.Join(set.Weatherlight.DataDir, "forge-journal.jsonl"),
 	}, nil
-}
-
-// forgeJournal is where the forge keeps what it must remember across restarts:
-// failures, parked blueprints, kernels stored and not yet announced.
-func forgeJournal(resolved *settings.Settings) string {
-	return filepath.Join(resolved.Weatherlight.DataDir, "forge-journal.jsonl")
 }
 
 // storedKernels tells the forge what the library holds of a blueprint, so that

@@ -1,4 +1,4 @@
-package weatherlight
+package assembly
 
 import (
 	"fmt"
@@ -12,10 +12,10 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
-// CheckSettings finds the faults that only the parts can see which the settings
-// speak of. Its error is a *settings.Faults. The service refuses to be made with
-// them, and so do the tools that work on what is the service's.
-func CheckSettings(resolved *settings.Settings) error {
+// Check finds the faults that only the parts can see which the settings speak of.
+// Its error is a *settings.Faults. The service refuses to be made with them, and so do the
+// tools that work on what is the service's.
+func Check(resolved *settings.Settings) error {
 	faults := &settings.Faults{}
 	add := func(env string, err error) {
 		if err != nil {
@@ -30,9 +30,9 @@ func CheckSettings(resolved *settings.Settings) error {
 	} {
 		add(role.env, checkStream(role.stream))
 	}
-	add("URZA_SIGNING_KEY_FILE", urza.CheckSigningKey(LibraryConfig(resolved)))
-	add("URZA_TRUSTED_KEYS", urza.CheckTrustedKeys(LibraryConfig(resolved)))
-	add("URZA_ARTIFACT_URL", urza.CheckArtifactURL(LibraryConfig(resolved)))
+	add("URZA_SIGNING_KEY_FILE", urza.CheckSigningKey(Library(resolved)))
+	add("URZA_TRUSTED_KEYS", urza.CheckTrustedKeys(Library(resolved)))
+	add("URZA_ARTIFACT_URL", urza.CheckArtifactURL(Library(resolved)))
 	add("TOLARIA_EMERGENCY_SIGNAL_NAME", checkSignals(resolved.Tolaria.RollbackSignal, resolved.Tolaria.EmergencySignal))
 	add("KARN_QUARANTINED", checkQuarantined(resolved.Karn.Quarantined))
 	if len(faults.List) > 0 {
@@ -46,7 +46,7 @@ func CheckSettings(resolved *settings.Settings) error {
 func checkStream(name string) error {
 	fixed := oona.DefaultStreams()
 	switch name {
-	case fixed.KernelRequests, fixed.KernelReady, fixed.KernelErrors, deadLetters:
+	case fixed.KernelRequests, fixed.KernelReady, fixed.KernelErrors, DeadLetters:
 		return fmt.Errorf("%q is a stream of another kind, whose name is fixed", name)
 	}
 	if strings.HasPrefix(name, trainer.StreamPrefix) {
