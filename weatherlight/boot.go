@@ -11,12 +11,14 @@ import (
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
@@ -53,7 +55,8 @@ func (s *Service) openHouse(ctx context.Context) error {
 		return err
 	}
 	s.lock = lock
-	if err := s.openOutbox(ctx); err != nil {
+	s.outbox, err = outbox.Open(ctx, outbox.Config{File: assembly.OutboxFile(s.settings), Logger: s.logger.With("part", "outbox")})
+	if err != nil {
 		return errors.Join(err, s.lock.Release())
 	}
 	if err := s.listen(ctx); err != nil {
@@ -97,7 +100,8 @@ func (s *Service) connectBus(ctx context.Context) error {
 		return errors.Join(err, s.stopBroker(ctx))
 	}
 	s.bus = bus
-	s.telemetry.publish = bus.PublishTelemetry
+	s.durable = telemetryqueue.Durable{Outbox: s.outbox, Route: s.telemetryMessage, Logger: s.logger}
+	s.telemetry = telemetryqueue.New(telemetryqueue.Config{Publish: bus.PublishTelemetry, Keep: s.durable.Keep, Logger: s.logger})
 	if err := s.inspectServer(ctx); err != nil {
 		return errors.Join(err, s.disconnectBus(ctx))
 	}
@@ -174,7 +178,8 @@ func (s *Service) openStreams(ctx context.Context) error {
 // busWorkers outlive the other workers: what those leave behind goes through
 // them.
 func (s *Service) busWorkers() []supervise.Spec {
-	specs := []supervise.Spec{s.outboxWorker()}
+	drain := func(ctx context.Context) error { return s.outbox.Run(ctx, s.bus) }
+	specs := []supervise.Spec{{Name: workerOutbox, Worker: supervise.WorkerFunc(drain)}}
 	if s.settings.SecretFile != "" {
 		specs = append(specs, supervise.Spec{Name: workerSecrets, Worker: s.secrets})
 	}
@@ -183,7 +188,9 @@ func (s *Service) busWorkers() []supervise.Spec {
 
 // closeStreams sends what is left, once nobody adds to it any more.
 func (s *Service) closeStreams(ctx context.Context) error {
-	return errors.Join(s.sendLastPacket(ctx), s.drainOutbox(ctx), s.stopWorkers(s.busWorkers)(ctx), s.leaveFleet(ctx))
+	last := s.sendLastPacket(ctx)
+	s.durable.Drain(ctx)
+	return errors.Join(last, s.stopWorkers(s.busWorkers)(ctx), s.leaveFleet(ctx))
 }
 
 // ensureGroups creates the groups that the instances share.

@@ -63,7 +63,7 @@ func newGardenFor(t *testing.T, blueprintID string, r *running, change func(*gra
 		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: 4}),
 		Blueprints: func() []*leyline.BlueprintDescriptor { return []*leyline.BlueprintDescriptor{g.blueprint} },
 		Library:    g.library,
-		Announce:   g.announceKernel,
+		Announce:   g.durable.AnnounceKernel,
 	})
 	if err := forge.Run(t.Context()); err != nil || len(forge.Result().Compiled) != 1 {
 		t.Fatalf("forge: %v, %+v", err, forge.Result())

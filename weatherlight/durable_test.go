@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -25,7 +26,7 @@ func TestAlarmRaisedDuringAnOutageIsDelivered(t *testing.T) {
 	r := start(t, newService(t, environ))
 	server.Kill()
 	packet := emergency.RollbackPacket(shmsignal.Trigger{Count: 1})
-	if !r.raiseAlarm(packet) {
+	if !r.telemetry.Raise(packet) {
 		t.Fatal("the alarm found no room")
 	}
 	_ = r.stop(t) // It cannot say goodbye to a bus that is down.
@@ -56,9 +57,12 @@ func TestKernelAnnouncedDuringAnOutageIsAnnouncedOnceAndInOrder(t *testing.T) {
 	environ := map[string]string{"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir()}
 	r := start(t, newService(t, environ))
 	server.Kill()
-	ids := numbered(20)
+	ids := make([]string, 20)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("p%04d", i)
+	}
 	for _, id := range append(slices.Clone(ids), ids[0]) { // one of them twice
-		if err := r.announceKernel(t.Context(), &leyline.KernelCatalogUpdate{BlueprintId: id, Checksum: "c"}); err != nil {
+		if err := r.durable.AnnounceKernel(t.Context(), &leyline.KernelCatalogUpdate{BlueprintId: id, Checksum: "c"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +91,7 @@ func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
 	const reports = 200
 	for i := range reports {
 		report := &leyline.FieldReport{ReportId: time.Duration(i).String()}
-		if err := (durableReports{r.outbox}).PublishFieldReport(t.Context(), report); err != nil {
+		if err := r.durable.PublishFieldReport(t.Context(), report); err != nil {
 			t.Fatal(err)
 		}
 	}

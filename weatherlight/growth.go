@@ -50,7 +50,7 @@ func (s *Service) startGrowth(ctx context.Context) error {
 // newEmergencyWatch tells of emergencies by the ways of this service, and lets runs act on them.
 func (s *Service) newEmergencyWatch() *emergency.Watch {
 	return emergency.New(emergency.Config{
-		Tell: s.raiseAlarm, Relay: s.outbox.Put, Act: s.runs.Emergency, Instance: s.instance(), Logger: s.logger,
+		Tell: s.telemetry.Raise, Relay: s.outbox.Put, Act: s.runs.Emergency, Instance: s.instance(), Logger: s.logger,
 	})
 }
 

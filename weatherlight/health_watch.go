@@ -168,7 +168,7 @@ func lackOfRoom(folder string, wanted uint64) string {
 }
 
 func (s *Service) droppedPackets() map[string]int64 {
-	return map[string]int64{"": s.telemetry.dropped.Load()}
+	return map[string]int64{"": s.telemetry.Dropped()}
 }
 
 // refusedMessages counts what only a person can mend: another secret on the

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
@@ -46,11 +45,11 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points = append(points, s.forgePoints()...)
 	points = append(points, metrics.Prefixed("", s.catalog.Metrics(), nil)...)
 	points = append(points, metrics.Prefixed("", s.reports.Metrics(), nil)...)
-	points = append(points, s.telemetryPoints()...)
+	points = append(points, s.telemetry.Points()...)
 	points = append(points, s.tamiyo.points()...)
 	points = append(points, s.health.points()...)
 	points = append(points, s.fleet.points()...)
-	points = append(points, s.outboxPoints(ctx)...)
+	points = append(points, s.durable.Points(ctx)...)
 	return append(points, s.chores.Points()...)
 }
 
@@ -128,26 +127,6 @@ func (s *Service) seedPoints() []metrics.Point {
 			Name: measured.GetName(), Value: measured.GetValue(), Unit: measured.GetUnit(),
 			Labels: pairs(measured.GetAttributes()),
 		})
-	}
-	return points
-}
-
-func (s *Service) telemetryPoints() []metrics.Point {
-	points := []metrics.Point{
-		{Name: "weatherlight.telemetry.dropped_total", Value: float64(s.telemetry.dropped.Load()), Unit: "count"},
-		{Name: "weatherlight.telemetry.publish_failures_total", Value: float64(s.telemetry.failed.Load()), Unit: "count"},
-	}
-	if count := s.telemetry.droppedOfSeeds.Load(); count > 0 {
-		points = append(points, metrics.Point{Name: "kasmina.telemetry.dropped_total", Value: float64(count), Unit: "count"})
-	}
-	for number := range s.telemetry.byPriority {
-		if count := s.telemetry.byPriority[number].Load(); count > 0 {
-			priority := leyline.MessagePriority(number).String()
-			points = append(points, metrics.Point{
-				Name: "weatherlight.telemetry.published_total", Value: float64(count), Unit: "count",
-				Labels: []string{"priority", priority},
-			})
-		}
 	}
 	return points
 }

@@ -1,7 +1,6 @@
 package weatherlight
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
 const (
@@ -81,8 +81,7 @@ func TestEachPriorityReachesItsStream(t *testing.T) {
 	for name, url := range map[string]string{"redis": redis.URL, "embedded": embedded.URL()} {
 		t.Run(name, func(t *testing.T) {
 			bus := connect(t, url, "peer")
-			queue := newTelemetryQueue(slog.New(slog.DiscardHandler))
-			queue.publish = bus.PublishTelemetry
+			queue := telemetryqueue.New(telemetryqueue.Config{Publish: bus.PublishTelemetry})
 			rows, want := routes(), map[string]string{}
 			for _, row := range rows {
 				queue.Offer(row.packet)

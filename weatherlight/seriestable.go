@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
 // seriesGroup is the part of the table of series that one subsystem has.
@@ -24,14 +25,14 @@ type seriesGroup struct {
 // seriesGroups is the whole table, in the order of the page.
 func seriesGroups() []seriesGroup {
 	return []seriesGroup{
-		{"The service", slices.Concat(serviceSeries(), maintenance.Series())},
+		{"The service", slices.Concat(serviceSeries(), telemetryqueue.Series(), maintenance.Series())},
 		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries(), mirrorSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
 		{"The forge", tezzeret.Series()},
 		{"The blueprint catalogue", karn.Series()},
 		{"Field reports", tamiyo.Series()},
-		{"Seeds and commands", append(kasmina.Series(), recordSeries()...)},
+		{"Seeds and commands", slices.Concat(kasmina.Series(), recordSeries(), telemetryqueue.SeedSeries())},
 	}
 }
 
@@ -78,16 +79,6 @@ func serviceSeries() []telemetry.Series {
 			Meaning: "Live instances on the bus, this one among them."},
 		{Name: "oona_metrics_complete", Kind: telemetry.Gauge, Unit: "bool",
 			Meaning: "1 when the bus could be asked; at 0, backlogs, depths and losses are missing."},
-		{Name: "weatherlight_outbox_waiting", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Messages on disk that the bus has not taken yet."},
-		{Name: "weatherlight_outbox_refused", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Messages on disk that the bus refused for good."},
-		{Name: "weatherlight_telemetry_published_total", Labels: "priority", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Telemetry packets sent. A priority is absent before its first."},
-		{Name: "weatherlight_telemetry_publish_failures_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Telemetry packets that the bus refused for their own sake; they are lost."},
-		{Name: "weatherlight_telemetry_dropped_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Telemetry packets that found no room in the queue; they are lost."},
 	}
 }
 
@@ -116,7 +107,5 @@ func recordSeries() []telemetry.Series {
 				"because another instance had changed the run's record meanwhile."},
 		{Name: "kasmina_record_recovered_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Messages found in a run's record, decided on and not published, as by an instance that died, and then published."},
-		{Name: "kasmina_telemetry_dropped_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Packets of Kasmina among weatherlight_telemetry_dropped_total. Absent before the first."},
 	}
 }

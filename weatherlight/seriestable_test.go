@@ -89,7 +89,7 @@ func everything(t *testing.T) *running {
 	exhaustEmergencies(t, r)
 	r.chores.Round(t.Context())
 	eventually(t, "a telemetry packet is sent", func() bool {
-		return slices.ContainsFunc(r.telemetryPoints(), func(p metrics.Point) bool { return p.Name == "weatherlight.telemetry.published_total" })
+		return slices.ContainsFunc(r.telemetry.Points(), func(p metrics.Point) bool { return p.Name == "weatherlight.telemetry.published_total" })
 	})
 	return r
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
 // InUseError says that another process holds the data folder.
@@ -55,7 +56,6 @@ type Service struct {
 
 	supervisor *supervise.Supervisor
 	alive      func(context.Context) bool // does the supervisor answer?
-	telemetry  *telemetryQueue
 	signals    *shmsignal.Watch
 
 	// The parts below are set by the boot steps, one after the other, and read
@@ -66,6 +66,8 @@ type Service struct {
 	bus         *oona.Client
 	fleet       *fleet
 	outbox      *outbox.Outbox
+	durable     telemetryqueue.Durable
+	telemetry   *telemetryqueue.Queue
 	catalog     *karn.Catalog
 	library     *urza.Library
 	prefetcher  *urza.Prefetcher
@@ -126,8 +128,6 @@ func New(config Config) (*Service, error) {
 	}
 	// The intake is closed by the stop, in its own order, not by the context of Run.
 	service.intake, service.closeIntake = context.WithCancel(context.Background())
-	service.telemetry = newTelemetryQueue(config.Logger)
-	service.telemetry.setAside = service.setAside
 	service.signals = service.newSignals()
 	service.supervisor = supervise.New(supervise.Config{
 		SoftStop: config.Settings.Workers.ShutdownTimeout / 2,

@@ -13,6 +13,8 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
 func TestTwentyStartsAndStopsLeaveNothingBehind(t *testing.T) {
@@ -111,11 +113,14 @@ func TestLastWordIsSaidBehindALongQueue(t *testing.T) {
 	if err := r.supervisor.StopWorker(t.Context(), workerTelemetry); err != nil {
 		t.Fatal(err)
 	}
-	r.telemetry.publish = func(ctx context.Context, _ *leyline.TelemetryPacket, _ leyline.MessagePriority) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	r.telemetry.Offer(packetNamed("slow"))
+	r.telemetry = telemetryqueue.New(telemetryqueue.Config{
+		Publish: func(ctx context.Context, _ *leyline.TelemetryPacket, _ leyline.MessagePriority) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+		Keep: r.durable.Keep,
+	})
+	r.telemetry.Offer(telemetry.New("test", "test").WithID("slow").Build())
 	if err := r.stop(t); err == nil || !strings.Contains(err.Error(), "flush telemetry") || strings.Contains(err.Error(), "last summary") {
 		t.Errorf("stop = %v, want that the queue alone was given up", err)
 	}

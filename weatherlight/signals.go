@@ -15,7 +15,7 @@ func (s *Service) newSignals() *shmsignal.Watch {
 	return shmsignal.New(
 		shmsignal.Signal{
 			Kind: shmsignal.Rollback, Name: names.RollbackSignal,
-			Report: func(t shmsignal.Trigger) bool { return s.raiseAlarm(emergency.RollbackPacket(t)) },
+			Report: func(t shmsignal.Trigger) bool { return s.telemetry.Raise(emergency.RollbackPacket(t)) },
 		},
 		shmsignal.Signal{
 			Kind: shmsignal.Emergency, Name: names.EmergencySignal,

@@ -14,13 +14,7 @@ import (
 )
 
 func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
-	bus := &fakeBus{}
 	for name, newWorker := range map[string]func() supervise.Worker{
-		"telemetry queue": func() supervise.Worker {
-			queue := newTestQueue(bus)
-			offerAll(queue, numbered(5))
-			return queue
-		},
 		"maintenance": func() supervise.Worker {
 			idle := func(context.Context) (map[string]float64, error) { return nil, nil }
 			return maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "idle", Do: idle}})

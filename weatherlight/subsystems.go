@@ -43,7 +43,7 @@ func (s *Service) openController() error {
 	s.policies, err = tamiyo.NewPolicies(tamiyo.PolicyConfig{
 		Dir:       s.settings.Tamiyo.PolicyDir,
 		Freshness: s.settings.Tamiyo.Freshness(),
-		Emit:      s.acknowledgePolicy,
+		Emit:      s.telemetry.Acknowledge,
 		Logger:    logger,
 	})
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *Service) publishReports(ctx context.Context) error {
 func (s *Service) publishDueReports(ctx context.Context) {
 	// The log keeps what could not be sent and says when to try again, so a
 	// refused report is no failure of this worker.
-	if _, err := s.reports.PublishPending(supervise.Work(ctx), durableReports{s.outbox}); err != nil {
+	if _, err := s.reports.PublishPending(supervise.Work(ctx), s.durable); err != nil {
 		s.logger.Debug("field reports pending", "error", err)
 	}
 }
@@ -113,7 +113,7 @@ func (s *Service) openForge(context.Context) error {
 	if err != nil {
 		return err
 	}
-	config.Announce = s.announceKernel
+	config.Announce = s.durable.AnnounceKernel
 	config.Progress = s.config.OnForge
 	config.Logger = s.logger.With("part", "tezzeret")
 	s.forge = tezzeret.NewForge(config)

@@ -35,9 +35,18 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 		"TOLARIA_ROLLBACK_SIGNAL_NAME": "/" + rollback, "TOLARIA_EMERGENCY_SIGNAL_NAME": emergency,
 	}
 	maps.Copy(variables, extra)
-	service := newService(t, variables)
-	for range telemetryQueueSize + 1 { // one too many
-		service.telemetry.Offer(telemetry.New("kasmina", "kasmina").Build())
+	var service *Service
+	overflow := func(trace supervise.Trace) {
+		if trace.Step != bootList[1] {
+			return
+		}
+		for service.telemetry.Dropped() == 0 { // one too many
+			service.telemetry.Offer(telemetry.New("kasmina", "kasmina").Build())
+		}
+	}
+	service, err := New(Config{Settings: loadSettings(t, variables), OnBoot: overflow})
+	if err != nil {
+		t.Fatal(err)
 	}
 	r := start(t, service)
 	broken := supervise.WorkerFunc(func(context.Context) error { return errBroken })
@@ -60,7 +69,7 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 			strings.Contains(counted, "emergency_published.src.weatherlight") && r.workerHealth().backingOff == 1
 	})
 	// A stop has no time for so many packets on a slow machine.
-	eventually(t, "the packets are published", func() bool { return len(r.telemetry.packets) == 0 })
+	eventually(t, "the packets are published", func() bool { return r.telemetry.Waiting() == 0 })
 	return r
 }
 
@@ -113,7 +122,7 @@ func TestSummaryStillGoesOutWhileRedisIsDown(t *testing.T) {
 	if complete, found := got["oona.metrics_complete"]; !found || complete != 0 {
 		t.Errorf("oona.metrics_complete is %v (found %v)", complete, found)
 	}
-	eventually(t, "summaries pile up for the bus", func() bool { return len(r.telemetry.packets) > 3 })
+	eventually(t, "summaries pile up for the bus", func() bool { return r.telemetry.Waiting() > 3 })
 	redis.Restart()
 	heard := listen(t, connect(t, redis.URL, "nissa"), "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
 	eventually(t, "the summary of the outage arrives", func() bool {

@@ -45,10 +45,11 @@ var allowedImports = map[string][]string{
 		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
 	},
 
-	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
-	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
-	"weatherlight/internal/metrics":     {"telemetry", "oona"},
-	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/selection":      {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
+	"weatherlight/internal/shmsignal":      {"leyline", "internal/cadence"},
+	"weatherlight/internal/metrics":        {"telemetry", "oona"},
+	"weatherlight/internal/maintenance":    {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/emergency": {
 		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
 	},

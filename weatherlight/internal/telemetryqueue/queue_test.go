@@ -1,4 +1,4 @@
-package weatherlight
+package telemetryqueue
 
 import (
 	"context"
@@ -60,10 +60,11 @@ func (b *fakeBus) publish(ctx context.Context, packet *leyline.TelemetryPacket, 
 	return b.take(ctx, packet.GetPacketId())
 }
 
-func newTestQueue(bus *fakeBus) *telemetryQueue {
-	queue := newTelemetryQueue(slog.New(slog.DiscardHandler))
-	queue.publish = bus.publish
-	return queue
+func newTestQueue(bus *fakeBus) *Queue {
+	return New(Config{
+		Publish: bus.publish, Logger: slog.New(slog.DiscardHandler),
+		Keep: func(*leyline.TelemetryPacket) bool { return false },
+	})
 }
 
 func packetNamed(id string) *leyline.TelemetryPacket {
@@ -78,7 +79,7 @@ func numbered(n int) []string {
 	return ids
 }
 
-func offerAll(queue *telemetryQueue, ids []string) {
+func offerAll(queue *Queue, ids []string) {
 	for _, id := range ids {
 		queue.Offer(packetNamed(id))
 	}
@@ -86,7 +87,7 @@ func offerAll(queue *telemetryQueue, ids []string) {
 
 func TestDeadBusNeverHoldsUpWhoReports(t *testing.T) {
 	queue := newTestQueue(&fakeBus{down: true})
-	offerAll(queue, numbered(telemetryQueueSize+50)) // would hang here
+	offerAll(queue, numbered(queueSize+50)) // would hang here
 	if got := queue.dropped.Load(); got != 50 {
 		t.Errorf("%d packets counted as dropped, want 50", got)
 	}
@@ -101,9 +102,9 @@ func TestPacketsOfferedByManyPartsAtOnceAllGoOut(t *testing.T) {
 	bus := &fakeBus{}
 	queue := newTestQueue(bus)
 	stop := run(t, queue)
-	ids := numbered(telemetryQueueSize)
+	ids := numbered(queueSize)
 	var parts sync.WaitGroup
-	for share := range slices.Chunk(ids, telemetryQueueSize/8) {
+	for share := range slices.Chunk(ids, queueSize/8) {
 		parts.Go(func() { offerAll(queue, share) })
 	}
 	parts.Wait()
@@ -126,12 +127,12 @@ func TestOutageKeepsPacketsAndTheirOrder(t *testing.T) {
 			t.Errorf("a dead bus took %v", got)
 		}
 		bus.set(false)
-		time.Sleep(2 * telemetryRetry)
+		time.Sleep(2 * retryPause)
 		stop()
 		if diff := cmp.Diff(ids, bus.ids()); diff != "" {
 			t.Error("published (-want +got):", diff)
 		}
-		if bus.tries > 100+2+int(time.Minute/telemetryRetry) {
+		if bus.tries > 100+2+int(time.Minute/retryPause) {
 			t.Errorf("%d attempts: a dead bus is hammered", bus.tries)
 		}
 	})
@@ -191,9 +192,8 @@ func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
 	if err := queue.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	service := &Service{telemetry: queue}
 	got := map[string]float64{}
-	for _, p := range service.telemetryPoints() {
+	for _, p := range queue.Points() {
 		key := p.Name
 		if len(p.Labels) == 2 {
 			key = p.Labels[1]
@@ -214,12 +214,14 @@ func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
 func TestAlarmThatIsRefusedForLackOfRoomIsSetAside(t *testing.T) {
 	for _, refusal := range []error{oona.ErrRateLimited, oona.ErrOverloaded} {
 		var kept []string
-		queue := newTelemetryQueue(slog.New(slog.DiscardHandler))
-		queue.publish = func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error { return refusal }
-		queue.setAside = func(packet *leyline.TelemetryPacket) bool {
-			kept = append(kept, packet.GetPacketId())
-			return true
-		}
+		queue := New(Config{
+			Publish: func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error { return refusal },
+			Keep: func(packet *leyline.TelemetryPacket) bool {
+				kept = append(kept, packet.GetPacketId())
+				return true
+			},
+			Logger: slog.New(slog.DiscardHandler),
+		})
 		for _, level := range []leyline.TelemetryLevel{
 			leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL,
 		} {

@@ -1,0 +1,162 @@
+// Package telemetryqueue brings telemetry packets to the bus, and what must not be lost to
+// the disk until the bus has it.
+//
+// A [Queue] is the way of every packet: offering one never blocks. [Durable] keeps alarms,
+// field reports and announcements of kernels in the outbox. The service has one of each, and
+// every part offers to them; [Series] explain their points.
+package telemetryqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+const (
+	// queueSize bounds what a dead bus can pile up: at the usual ten
+	// packets a second this is more than a minute and a half.
+	queueSize = 1024
+	// retryPause is the pause between attempts while the bus is down.
+	retryPause = 500 * time.Millisecond
+)
+
+// Config says where packets go.
+type Config struct {
+	// Publish sends a packet to the bus.
+	Publish func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error
+	// Keep keeps a packet on disk until the bus has it; false means that there is no room.
+	Keep   func(*leyline.TelemetryPacket) bool
+	Logger *slog.Logger
+}
+
+// Queue is the one way by which every part's packets reach the bus.
+// Offering a packet never blocks: when the queue is full the packet is dropped
+// and counted, so that a dead bus cannot hold up a worker.
+type Queue struct {
+	config  Config
+	packets chan *leyline.TelemetryPacket
+
+	// pending is the packet in hand: it survives a restart of the worker.
+	pending *leyline.TelemetryPacket
+
+	dropped        atomic.Int64
+	droppedOfSeeds atomic.Int64 // among the dropped
+	failed         atomic.Int64
+	byPriority     [leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL + 1]atomic.Int64
+}
+
+// New is an empty queue. It publishes nothing until it runs.
+func New(config Config) *Queue {
+	return &Queue{config: config, packets: make(chan *leyline.TelemetryPacket, queueSize)}
+}
+
+// Offer queues a packet for publication. It never blocks.
+func (q *Queue) Offer(packet *leyline.TelemetryPacket) {
+	if packet == nil || q.tryOffer(packet) {
+		return
+	}
+	q.dropped.Add(1)
+	if packet.GetSourceSubsystem() == "kasmina" {
+		q.droppedOfSeeds.Add(1)
+	}
+}
+
+// Raise takes an alarm over until it is delivered, whatever the bus says
+// meanwhile. It returns false when there is room for it nowhere.
+func (q *Queue) Raise(packet *leyline.TelemetryPacket) bool {
+	return q.config.Keep(packet) || q.tryOffer(packet)
+}
+
+// Acknowledge takes over what became of a message until the bus has
+// stored it: who sent the message may be waiting for it.
+func (q *Queue) Acknowledge(packet *leyline.TelemetryPacket) {
+	if !q.config.Keep(packet) {
+		q.Offer(packet)
+	}
+}
+
+func (q *Queue) tryOffer(packet *leyline.TelemetryPacket) bool {
+	select {
+	case q.packets <- packet:
+		return true
+	default:
+		return false
+	}
+}
+
+// Waiting is how many packets are queued.
+func (q *Queue) Waiting() int { return len(q.packets) }
+
+// Dropped is how many packets found no room.
+func (q *Queue) Dropped() int64 { return q.dropped.Load() }
+
+// Run publishes packets until ctx is done. What is still queued then goes out
+// with the final flush, after the workers that may still add to it have
+// stopped.
+func (q *Queue) Run(ctx context.Context) error {
+	for {
+		if q.pending == nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case q.pending = <-q.packets:
+			}
+		}
+		if err := q.deliverPending(ctx); err != nil && !cadence.Sleep(ctx, retryPause) {
+			return nil
+		}
+	}
+}
+
+// Flush publishes what is queued, until the queue is empty, the bus refuses or
+// ctx is done.
+func (q *Queue) Flush(ctx context.Context) error {
+	for {
+		if q.pending == nil {
+			select {
+			case q.pending = <-q.packets:
+			default:
+				return nil
+			}
+		}
+		if err := q.deliverPending(ctx); err != nil {
+			return fmt.Errorf("flush telemetry: %w", err)
+		}
+	}
+}
+
+// deliverPending publishes the packet in hand. It returns an error, and keeps
+// the packet, only when the bus cannot be reached: a packet that the bus
+// refuses for its own sake would be refused again.
+func (q *Queue) deliverPending(ctx context.Context) error {
+	priority := telemetry.Priority(q.pending)
+	err := q.config.Publish(ctx, q.pending, priority)
+	if errors.Is(err, oona.ErrUnavailable) || ctx.Err() != nil && err != nil {
+		return err
+	}
+	if underPressure(err) && priority >= leyline.MessagePriority_MESSAGE_PRIORITY_HIGH && q.config.Keep(q.pending) {
+		q.pending = nil // An alarm is late then, but not lost.
+		return nil
+	}
+	if err != nil {
+		q.failed.Add(1)
+		q.config.Logger.Debug("telemetry packet refused", "packet", q.pending.GetPacketId(), "error", err)
+	} else {
+		q.byPriority[priority].Add(1)
+	}
+	q.pending = nil
+	return nil
+}
+
+// underPressure says that the bus has no room now for what it would else take.
+func underPressure(err error) bool {
+	return errors.Is(err, oona.ErrRateLimited) || errors.Is(err, oona.ErrOverloaded)
+}
