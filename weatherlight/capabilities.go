@@ -10,6 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // fanOutCapabilities writes into the library which seeds may set the parameters
@@ -47,7 +48,7 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 			failures = append(failures, fmt.Errorf("capabilities of %s: %w", blueprint, err))
 			continue
 		}
-		changes += int(flag(changed))
+		changes += int(metrics.Flag(changed))
 		if len(blending[blueprint]) == 0 {
 			delete(s.granted, blueprint)
 		}

@@ -9,11 +9,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -32,6 +35,10 @@ func (s *Service) loops() []supervise.Spec {
 			Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
 		}, s.jobs())
 	}
+	if s.health == nil {
+		s.nissa = health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm())
+		s.health = health.New(s.healthConfig())
+	}
 	specs := []supervise.Spec{
 		{Name: workerTelemetry, Worker: s.telemetry},
 		{Name: workerSummary, Worker: supervise.WorkerFunc(s.summarize)},
@@ -47,6 +54,39 @@ func (s *Service) loops() []supervise.Spec {
 		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
 	}
 	s.markForged()
+	return specs
+}
+
+// healthConfig is every part of the service as it is looked at.
+func (s *Service) healthConfig() health.Config {
+	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
+	if s.settings.Urza.ArtifactURL.Reveal() == "" {
+		folders = append(folders, s.settings.Urza.ArtifactDir)
+	}
+	return health.Config{
+		Workers: s.supervisor.Status, Bus: s.bus, Library: s.pingLibrary, Outbox: s.outbox.Waiting, Folders: folders,
+		Dropped: s.telemetry.Dropped, Failures: s.chores.Failures, Signals: s.signals.Faults, Contested: s.runs.Contested,
+		Nissa: s.nissa, Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
+	}
+}
+
+func (s *Service) pingLibrary(ctx context.Context) error {
+	if err := s.library.Ping(ctx); err != nil {
+		return fmt.Errorf("%s: %w", s.settings.Urza.DatabaseURL, err)
+	}
+	return nil
+}
+
+// watchers are the workers that look at the rest of the service: for trouble,
+// for Nissa, and on behalf of the service manager.
+func (s *Service) watchers() []supervise.Spec {
+	specs := []supervise.Spec{{Name: workerHealthWatch, Worker: s.health}}
+	if s.nissa != nil {
+		specs = append(specs, supervise.Spec{Name: workerNissa, Worker: s.nissa})
+	}
+	if dog := sdnotify.Watchdog(s.alive, s.logger); dog != nil {
+		specs = append(specs, supervise.Spec{Name: workerWatchdog, Worker: dog})
+	}
 	return specs
 }
 

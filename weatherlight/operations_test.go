@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/kasmina"
@@ -66,16 +65,6 @@ func TestOperationsPageListsEveryChore(t *testing.T) {
 		page += fmt.Sprintf("| `%s` | %s | %s |\n", job.Name, job.Who, job.What)
 	}
 	wantOnPage(t, "chores", page)
-}
-
-func TestOperationsPageSaysWhatToDoForEachAlarm(t *testing.T) {
-	page := operationsPage(t)
-	for _, c := range alarmConditions(time.Minute) {
-		line := "| `" + c.name + "` | " + string(c.severity) + " |"
-		if !strings.Contains(page, line) {
-			t.Errorf("no line %s", line)
-		}
-	}
 }
 
 func TestOperationsPageDrawsEveryStateOfAWorker(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
@@ -35,7 +34,8 @@ func (s *Service) measure() ([]metrics.Point, []oona.Histogram) {
 // points measures everything of the summary packet at once. What cannot be asked is
 // left out.
 func (s *Service) points(ctx context.Context) []metrics.Point {
-	points := s.workerPoints()
+	points := []metrics.Point{{Name: "weatherlight.uptime_s", Value: time.Since(s.begun).Seconds(), Unit: "seconds"}}
+	points = append(points, s.workers().Points()...)
 	points = append(points, s.libraryPoints()...)
 	points = append(points, s.busPoints(ctx)...)
 	points = append(points, signalPoints(s.signals.Stats(shmsignal.Rollback), "weatherlight.rollback")...)
@@ -47,45 +47,10 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points = append(points, metrics.Prefixed("", s.reports.Metrics(), nil)...)
 	points = append(points, s.telemetry.Points()...)
 	points = append(points, s.tamiyo.points()...)
-	points = append(points, s.health.points()...)
+	points = append(points, s.health.Points()...)
 	points = append(points, s.fleet.points()...)
 	points = append(points, s.durable.Points(ctx)...)
 	return append(points, s.chores.Points()...)
-}
-
-func (s *Service) workerPoints() []metrics.Point {
-	health := s.workerHealth()
-	points := []metrics.Point{
-		{Name: "weatherlight.tasks.running", Value: float64(health.running), Unit: "count"},
-		{Name: "weatherlight.tasks.backing_off", Value: float64(health.backingOff), Unit: "count"},
-		{Name: "weatherlight.uptime_s", Value: time.Since(s.begun).Seconds(), Unit: "seconds"},
-		{Name: "weatherlight.restarts_total", Value: float64(health.restarts), Unit: "count"},
-	}
-	if !health.lastErrorAt.IsZero() {
-		at := float64(health.lastErrorAt.UnixMilli()) / 1e3
-		points = append(points, metrics.Point{Name: "weatherlight.last_error_ts", Value: at, Unit: "unix_s"})
-	}
-	for _, worker := range health.workers {
-		points = append(points, workerStatusPoints(worker)...)
-	}
-	return points
-}
-
-func workerStatusPoints(worker supervise.Status) []metrics.Point {
-	measure := func(what, unit string, value float64) metrics.Point {
-		return metrics.Point{
-			Name: "weatherlight.worker." + worker.Name + "." + what, Value: value, Unit: unit,
-			Series: "weatherlight_worker_" + what, SeriesLabels: []string{"worker", worker.Name},
-		}
-	}
-	points := []metrics.Point{
-		measure("running", "bool", flag(worker.State == supervise.Running)),
-		measure("restarts", "count", float64(worker.Restarts)),
-	}
-	if worker.Backoff > 0 {
-		points = append(points, measure("backoff_seconds", "seconds", worker.Backoff.Seconds()))
-	}
-	return points
 }
 
 func (s *Service) libraryPoints() []metrics.Point {
@@ -105,7 +70,7 @@ func (s *Service) busPoints(ctx context.Context) []metrics.Point {
 	// error is told by the breaker's state and by the workers.
 	figures, err := s.bus.Metrics(ctx)
 	points := metrics.Prefixed("oona.", figures, nil)
-	points = append(points, metrics.Point{Name: "oona.metrics_complete", Value: flag(err == nil), Unit: "bool"})
+	points = append(points, metrics.Point{Name: "oona.metrics_complete", Value: metrics.Flag(err == nil), Unit: "bool"})
 	for _, drop := range s.bus.Drops() {
 		points = append(points, metrics.Point{
 			Name: "oona.refused_total", Value: float64(drop.Count), Unit: "count",
@@ -131,13 +96,6 @@ func (s *Service) seedPoints() []metrics.Point {
 	return points
 }
 
-func flag(set bool) float64 {
-	if set {
-		return 1
-	}
-	return 0
-}
-
 func sortedNames[V any](named map[string]V) []string { return slices.Sorted(maps.Keys(named)) }
 
 func pairs(attributes map[string]string) []string {
@@ -153,7 +111,7 @@ func (f *fleet) points() []metrics.Point {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return []metrics.Point{
-		{Name: "weatherlight.leader", Value: flag(f.token != 0), Unit: "bool"},
+		{Name: "weatherlight.leader", Value: metrics.Flag(f.token != 0), Unit: "bool"},
 		{Name: "weatherlight.leader.token", Value: float64(f.token), Unit: "count"},
 		{Name: "weatherlight.leader.takeovers_total", Value: float64(f.takeovers), Unit: "count"},
 		{Name: "weatherlight.lease.failures_total", Value: float64(f.failures), Unit: "count"},

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
@@ -25,8 +26,8 @@ type seriesGroup struct {
 // seriesGroups is the whole table, in the order of the page.
 func seriesGroups() []seriesGroup {
 	return []seriesGroup{
-		{"The service", slices.Concat(serviceSeries(), telemetryqueue.Series(), maintenance.Series())},
-		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries(), mirrorSeries())},
+		{"The service", slices.Concat(serviceSeries(), health.WorkerSeries(), telemetryqueue.Series(), maintenance.Series())},
+		{"Signals and alarms", slices.Concat(health.Series(), emergency.Series(), signalSeries(), mirrorSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
 		{"The forge", tezzeret.Series()},
@@ -51,22 +52,10 @@ func packetSeries() []telemetry.Series {
 	return slices.Concat(emergency.PacketSeries(), kasmina.PacketSeries(), tamiyo.PacketSeries())
 }
 
-// serviceSeries are the workers, the single jobs and what the service sends.
+// serviceSeries are what the service tells of itself.
 func serviceSeries() []telemetry.Series {
 	return []telemetry.Series{
 		{Name: "weatherlight_uptime_s", Kind: telemetry.Gauge, Unit: "seconds", Meaning: "Time since the start."},
-		{Name: "weatherlight_tasks_running", Kind: telemetry.Gauge, Unit: "count", Meaning: "Workers that run or start."},
-		{Name: "weatherlight_tasks_backing_off", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Workers that wait after a failure or whose circuit is open; more than 0 means degraded."},
-		{Name: "weatherlight_restarts_total", Kind: telemetry.Counter, Unit: "count", Meaning: "Restarts of all workers."},
-		{Name: "weatherlight_last_error_ts", Kind: telemetry.Gauge, Unit: "unix_s",
-			Meaning: "When a worker last failed. Absent before the first failure."},
-		{Name: "weatherlight_worker_running", Labels: "worker", Kind: telemetry.Gauge, Unit: "bool",
-			Meaning: "1 while the worker runs."},
-		{Name: "weatherlight_worker_restarts", Labels: "worker", Kind: telemetry.Rising, Unit: "count",
-			Meaning: "Restarts of the worker."},
-		{Name: "weatherlight_worker_backoff_seconds", Labels: "worker", Kind: telemetry.Gauge, Unit: "seconds",
-			Meaning: "Pause that the worker makes after its failure. Absent without one."},
 		{Name: "weatherlight_leader", Kind: telemetry.Gauge, Unit: "bool",
 			Meaning: "1 while this instance does the jobs that are done once."},
 		{Name: "weatherlight_leader_token", Kind: telemetry.Gauge, Unit: "count",
@@ -82,12 +71,9 @@ func serviceSeries() []telemetry.Series {
 	}
 }
 
-// signalSeries are what needs somebody's eyes. The counters of signals are absent
-// before the first.
+// signalSeries are the counters of signals, absent before the first.
 func signalSeries() []telemetry.Series {
 	return []telemetry.Series{
-		{Name: "weatherlight_alarm", Labels: "alarm", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Alarms of this kind that are raised now; 0 is well."},
 		{Name: "weatherlight_emergency_skipped_total", Kind: telemetry.Counter, Unit: "count",
 			Meaning: "Emergency signals of shared memory that came too soon after another; those are reported together, as one."},
 		{Name: "weatherlight_rollback_detections_total", Kind: telemetry.Counter, Unit: "count",

@@ -25,6 +25,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
@@ -79,8 +80,8 @@ type Service struct {
 	forge       *tezzeret.Forge
 	emergency   *emergency.Watch
 	chores      *maintenance.Runner
-	health      *healthWatch
-	nissa       *nissaHeartbeat // nil without NISSA_URL
+	health      *health.Monitor
+	nissa       *health.Nissa // nil without NISSA_URL
 	tamiyo      tamiyoMirror
 	busServer   oona.Server
 

@@ -1,8 +1,6 @@
 package weatherlight
 
 import (
-	"context"
-
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
@@ -32,15 +30,6 @@ func (s *Service) signalWorkers() []supervise.Spec {
 		{Name: workerSignalReports, Worker: supervise.WorkerFunc(s.signals.Report)},
 		{Name: workerSignals, Worker: supervise.WorkerFunc(s.signals.Poll)},
 	}
-}
-
-// lookAtSignals finds the segments that cannot be used.
-func (s *Service) lookAtSignals(context.Context) []finding {
-	var found []finding
-	for path, err := range s.signals.Faults() {
-		found = append(found, finding{path, err.Error()})
-	}
-	return found
 }
 
 // signalPoints are the counters of a segment under a prefix. Those that never counted

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -21,25 +22,25 @@ type SignalStatus = shmsignal.Status
 
 // Status is the body of /status.
 type Status struct {
-	State      string             `json:"state"`
-	Version    string             `json:"version"`
-	Versions   map[string]string  `json:"versions"`
-	UptimeS    float64            `json:"uptime_s"`
-	Bus        string             `json:"bus"`
-	SystemMode string             `json:"system_mode"`
-	Alarms     []Alarm            `json:"alarms"`
-	Boot       []BootStep         `json:"boot"`
-	Workers    []WorkerStatus     `json:"workers"`
-	LastErrors []ErrorStatus      `json:"last_errors"`
-	Signals    []SignalStatus     `json:"signals,omitempty"`
-	Streams    []StreamStatus     `json:"streams,omitempty"`
-	Breakers   []BreakerStatus    `json:"breakers,omitempty"`
-	Catalogue  *CatalogueStatus   `json:"catalogue,omitempty"`
-	Forge      *ForgeStatus       `json:"forge,omitempty"`
-	Instances  *InstancesStatus   `json:"instances,omitempty"`
-	Nissa      *NissaStatus       `json:"nissa,omitempty"`
-	BusMetrics map[string]float64 `json:"bus_metrics,omitempty"`
-	Drops      []DropStatus       `json:"drops,omitempty"`
+	State      string              `json:"state"`
+	Version    string              `json:"version"`
+	Versions   map[string]string   `json:"versions"`
+	UptimeS    float64             `json:"uptime_s"`
+	Bus        string              `json:"bus"`
+	SystemMode string              `json:"system_mode"`
+	Alarms     []health.Alarm      `json:"alarms"`
+	Boot       []BootStep          `json:"boot"`
+	Workers    []WorkerStatus      `json:"workers"`
+	LastErrors []ErrorStatus       `json:"last_errors"`
+	Signals    []SignalStatus      `json:"signals,omitempty"`
+	Streams    []StreamStatus      `json:"streams,omitempty"`
+	Breakers   []BreakerStatus     `json:"breakers,omitempty"`
+	Catalogue  *CatalogueStatus    `json:"catalogue,omitempty"`
+	Forge      *ForgeStatus        `json:"forge,omitempty"`
+	Instances  *InstancesStatus    `json:"instances,omitempty"`
+	Nissa      *health.NissaStatus `json:"nissa,omitempty"`
+	BusMetrics map[string]float64  `json:"bus_metrics,omitempty"`
+	Drops      []DropStatus        `json:"drops,omitempty"`
 }
 
 // BootStep is one step of the boot with its timing.
@@ -111,17 +112,17 @@ type DropStatus struct {
 }
 
 func (s *Service) status(ctx context.Context) Status {
-	workers, version := s.workerHealth(), version.String()
+	workers, version := s.workers(), version.String()
 	status := Status{
 		State:      "booting",
 		Version:    version,
 		Versions:   map[string]string{"weatherlight": version, "go": runtime.Version()},
 		UptimeS:    time.Since(s.begun).Seconds(),
-		SystemMode: workers.mode(),
-		Alarms:     []Alarm{},
+		SystemMode: workers.Mode(),
+		Alarms:     []health.Alarm{},
 		Boot:       bootSteps(s.bootTrace()),
-		Workers:    workerTable(workers.workers),
-		LastErrors: lastErrors(workers.workers),
+		Workers:    workerTable(workers.Table),
+		LastErrors: lastErrors(workers.Table),
 	}
 	if !s.booted.Load() {
 		return status
@@ -130,8 +131,8 @@ func (s *Service) status(ctx context.Context) Status {
 	if !s.accepting.Load() {
 		status.State = "draining"
 	}
-	status.Alarms = s.health.alarms()
-	status.Nissa = s.nissa.status()
+	status.Alarms = s.health.Alarms()
+	status.Nissa = s.nissa.Status()
 	status.Signals = s.signals.Status()
 	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
 	defer cancel()
@@ -159,10 +160,10 @@ func (s *Service) addBus(ctx context.Context, status *Status) {
 		status.Versions[s.busServer.Product] = s.busServer.Version
 	}
 	status.Instances = s.fleet.status()
-	health := s.bus.Health()
+	bus := s.bus.Health()
 	status.Breakers = append(status.Breakers,
-		BreakerStatus{"oona_publish", breakerName(health.PublishState), health.PublishFailures},
-		BreakerStatus{"oona_consume", breakerName(health.ConsumeState), health.ConsumeFailures})
+		BreakerStatus{"oona_publish", breakerName(bus.PublishState), bus.PublishFailures},
+		BreakerStatus{"oona_consume", breakerName(bus.ConsumeState), bus.ConsumeFailures})
 	metrics, err := s.bus.Metrics(ctx)
 	status.BusMetrics = metrics
 	if err == nil { // A bus that is down gives what it has: no depths.

@@ -7,9 +7,7 @@ import (
 	"maps"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
@@ -66,7 +64,7 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 	eventually(t, "all of it is counted", func() bool {
 		counted := fmt.Sprint(r.points(t.Context()))
 		return strings.Contains(counted, "tamiyo_total") && strings.Contains(counted, "emergency.detections_total") &&
-			strings.Contains(counted, "emergency_published.src.weatherlight") && r.workerHealth().backingOff == 1
+			strings.Contains(counted, "emergency_published.src.weatherlight") && r.workers().BackingOff == 1
 	})
 	// A stop has no time for so many packets on a slow machine.
 	eventually(t, "the packets are published", func() bool { return r.telemetry.Waiting() == 0 })
@@ -135,80 +133,6 @@ func TestSummaryStillGoesOutWhileRedisIsDown(t *testing.T) {
 	})
 	if err := r.stop(t); err != nil {
 		t.Error(err)
-	}
-}
-
-// supervised is a service that is nothing but its workers.
-func supervised() *Service {
-	return &Service{supervisor: supervise.New(supervise.Config{})}
-}
-
-func TestOneOldErrorDoesNotKeepTheSystemDegraded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := supervised()
-		var runs atomic.Int64
-		once := supervise.WorkerFunc(func(ctx context.Context) error {
-			if runs.Add(1) == 1 {
-				return errBroken
-			}
-			<-ctx.Done()
-			return nil
-		})
-		if err := s.supervisor.Start(t.Context(), supervise.Spec{Name: "once", Worker: once}); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		says := func(when string, want leyline.HealthStatus, summary, mode string) {
-			t.Helper()
-			health := s.workerHealth()
-			if status, text := health.status(); status != want || text != summary || health.mode() != mode {
-				t.Errorf("%s: %s %q, mode %s", when, status, text, health.mode())
-			}
-		}
-		says("after the failure", leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "backoff", "degraded")
-		time.Sleep(10 * time.Second)
-		says("while it has just come back", leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "recent_error", "operational")
-		time.Sleep(2 * time.Minute)
-		says("when it is well again", leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "steady", "operational")
-		if s.workerHealth().lastErrorAt.IsZero() {
-			t.Error("the time of the last error was forgotten")
-		}
-		if err := s.supervisor.Stop(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestWorkerThatEndsIsNotReportedAsRunning(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		err    error
-		finite bool
-		want   leyline.HealthStatus
-		mode   string
-	}{
-		{"returned unasked", nil, false, leyline.HealthStatus_HEALTH_STATUS_DEGRADED, "degraded"},
-		{"gave up", supervise.Permanent(errBroken), false, leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, "degraded"},
-		{"finished", nil, true, leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "operational"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := supervised()
-				ends := supervise.WorkerFunc(func(context.Context) error { return test.err })
-				spec := supervise.Spec{Name: "ends", Worker: ends, Finite: test.finite}
-				if err := s.supervisor.Start(t.Context(), spec); err != nil {
-					t.Fatal(err)
-				}
-				synctest.Wait()
-				health := s.workerHealth()
-				if status, _ := health.status(); status != test.want || health.mode() != test.mode || health.running != 0 {
-					t.Errorf("%s, mode %s, %d running", status, health.mode(), health.running)
-				}
-				if err := s.supervisor.Stop(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		})
 	}
 }
 

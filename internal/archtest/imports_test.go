@@ -46,6 +46,7 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/selection":      {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
 	"weatherlight/internal/shmsignal":      {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":        {"telemetry", "oona"},

@@ -53,3 +53,11 @@ func SeriesName(name string) string {
 
 // SinceMs is how long ago something was, in ms.
 func SinceMs(t time.Time) float64 { return time.Since(t).Seconds() * 1e3 }
+
+// Flag is 1 for what is so, 0 for what is not.
+func Flag(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
+}

@@ -1,4 +1,4 @@
-package weatherlight
+package health
 
 import "time"
 
@@ -11,7 +11,7 @@ const (
 	alarmCircuitOpen = "circuit_open"
 	alarmWorkerFails = "worker_failing"
 	alarmDropping    = "telemetry_dropping"
-	alarmChoreFails  = "chore_failing"
+	alarmJobFails    = "chore_failing"
 	alarmRefusing    = "messages_refused"
 	alarmNissaDown   = "nissa_unreachable"
 	alarmSignal      = "signal_unusable"
@@ -19,8 +19,9 @@ const (
 	alarmContested   = "second_trainer"
 )
 
-// alarmConditions are all kinds of trouble, causes before what they cause.
-func alarmConditions(housekeeping time.Duration) []condition {
+// conditions are all kinds of trouble, causes before what they cause. maintenance is the
+// time from one round of maintenance jobs to the next.
+func conditions(maintenance time.Duration) []condition {
 	outages := []string{alarmDiskFull, alarmBusDown, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
@@ -38,8 +39,8 @@ func alarmConditions(housekeeping time.Duration) []condition {
 		},
 		{name: alarmDropping, severity: severityWarning, causes: []string{alarmBusDown}, linger: time.Minute},
 		{
-			name: alarmChoreFails, severity: severityWarning, causes: outages,
-			linger: housekeeping + housekeeping/2,
+			name: alarmJobFails, severity: severityWarning, causes: outages,
+			linger: maintenance + maintenance/2,
 		},
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},

@@ -1,4 +1,4 @@
-package weatherlight
+package health
 
 import (
 	"cmp"
@@ -9,21 +9,21 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
-// severity says how much of the service an alarm concerns.
-type severity string
+// Severity says how much of the service an alarm concerns.
+type Severity string
 
 const (
-	severityInfo     severity = "info"     // worth knowing, nothing is lost
-	severityWarning  severity = "warning"  // a part does less than it should
-	severityCritical severity = "critical" // work cannot be done
+	severityInfo     Severity = "info"     // worth knowing, nothing is lost
+	severityWarning  Severity = "warning"  // a part does less than it should
+	severityCritical Severity = "critical" // work cannot be done
 )
 
 // Alarm is one trouble that somebody should look at.
 type Alarm struct {
 	Name string `json:"alarm"`
-	// Subject is what of the kind is in trouble: a worker, a folder, a chore.
+	// Subject is what of the kind is in trouble: a worker, a folder, a job.
 	Subject  string    `json:"subject,omitempty"`
-	Severity severity  `json:"severity"`
+	Severity Severity  `json:"severity"`
 	Since    time.Time `json:"since"`
 	Detail   string    `json:"detail,omitempty"`
 }
@@ -31,7 +31,7 @@ type Alarm struct {
 // condition is one kind of trouble.
 type condition struct {
 	name     string
-	severity severity
+	severity Severity
 	// causes are the conditions that bring this one about. While one of them
 	// holds, this one is a symptom and no alarm of its own.
 	causes []string
@@ -60,20 +60,20 @@ type alarmChange struct {
 	ended bool
 }
 
-// alarmBook turns what is found, round by round, into alarms. It reads no clock.
-type alarmBook struct {
+// tracker turns what is found, round by round, into alarms. It reads no clock.
+type tracker struct {
 	conditions []condition // causes before what they cause
 
 	mu       sync.Mutex
 	troubles map[string][]*trouble // by condition, in order of appearance
 }
 
-func newAlarmBook(conditions []condition) *alarmBook {
-	return &alarmBook{conditions: conditions, troubles: make(map[string][]*trouble)}
+func newTracker(conditions []condition) *tracker {
+	return &tracker{conditions: conditions, troubles: make(map[string][]*trouble)}
 }
 
 // observe takes one round of findings, by condition, and returns what changed.
-func (b *alarmBook) observe(now time.Time, found map[string][]finding) []alarmChange {
+func (b *tracker) observe(now time.Time, found map[string][]finding) []alarmChange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var changes []alarmChange
@@ -83,7 +83,7 @@ func (b *alarmBook) observe(now time.Time, found map[string][]finding) []alarmCh
 			b.note(c.name, f, now)
 		}
 		if b.explained(c) {
-			b.hush(c, now)
+			b.suppress(c, now)
 			continue
 		}
 		changes = append(changes, b.raise(c, now)...)
@@ -92,7 +92,7 @@ func (b *alarmBook) observe(now time.Time, found map[string][]finding) []alarmCh
 }
 
 // note begins a trouble, or says that it still holds.
-func (b *alarmBook) note(name string, f finding, now time.Time) {
+func (b *tracker) note(name string, f finding, now time.Time) {
 	for _, known := range b.troubles[name] {
 		if known.subject == f.subject {
 			known.last, known.detail = now, f.detail
@@ -103,7 +103,7 @@ func (b *alarmBook) note(name string, f finding, now time.Time) {
 }
 
 // age forgets the troubles that have been gone for long enough.
-func (b *alarmBook) age(c condition, found []finding, now time.Time) []alarmChange {
+func (b *tracker) age(c condition, found []finding, now time.Time) []alarmChange {
 	var ended []alarmChange
 	b.troubles[c.name] = slices.DeleteFunc(b.troubles[c.name], func(t *trouble) bool {
 		holds := slices.ContainsFunc(found, func(f finding) bool { return f.subject == t.subject })
@@ -120,19 +120,19 @@ func (b *alarmBook) age(c condition, found []finding, now time.Time) []alarmChan
 
 // explained reports whether a cause of the condition holds, be it visible yet or
 // not.
-func (b *alarmBook) explained(c condition) bool {
+func (b *tracker) explained(c condition) bool {
 	return slices.ContainsFunc(c.causes, func(cause string) bool { return len(b.troubles[cause]) > 0 })
 }
 
-// hush makes symptoms of the troubles. When their cause has gone they get their
+// suppress makes symptoms of the troubles. When their cause has gone they get their
 // time to go away too before they are alarms.
-func (b *alarmBook) hush(c condition, now time.Time) {
+func (b *tracker) suppress(c condition, now time.Time) {
 	for _, t := range b.troubles[c.name] {
 		t.since, t.raised = now, false
 	}
 }
 
-func (b *alarmBook) raise(c condition, now time.Time) []alarmChange {
+func (b *tracker) raise(c condition, now time.Time) []alarmChange {
 	var raised []alarmChange
 	for _, t := range b.troubles[c.name] {
 		if !t.raised && t.last.Equal(now) && now.Sub(t.since) >= c.visible {
@@ -148,7 +148,7 @@ func (t *trouble) alarm(c condition) Alarm {
 }
 
 // alarms are those that are raised, causes and earlier ones first.
-func (b *alarmBook) alarms() []Alarm {
+func (b *tracker) alarms() []Alarm {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	alarms := []Alarm{}
@@ -163,7 +163,7 @@ func (b *alarmBook) alarms() []Alarm {
 }
 
 // points count the raised alarms of each condition: 0 is well.
-func (b *alarmBook) points() []metrics.Point {
+func (b *tracker) points() []metrics.Point {
 	count := make(map[string]int)
 	for _, alarm := range b.alarms() {
 		count[alarm.Name]++
@@ -179,7 +179,7 @@ func (b *alarmBook) points() []metrics.Point {
 
 // worst is the alarm that says most about the service, or nil.
 func worst(alarms []Alarm) *Alarm {
-	rank := map[severity]int{severityInfo: 1, severityWarning: 2, severityCritical: 3}
+	rank := map[Severity]int{severityInfo: 1, severityWarning: 2, severityCritical: 3}
 	if len(alarms) == 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package weatherlight
+package health
 
 import (
 	"context"
@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
-	"github.com/esper-lite/weatherlight/internal/sdnotify"
-	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const (
@@ -29,12 +26,12 @@ const (
 	nissaUnreachable = "unreachable" // does not answer
 )
 
-// nissaHeartbeat asks a running Nissa now and then whether it is ready. Nothing
+// Nissa asks a running Nissa now and then whether it is ready. Nothing
 // depends on the answer: it is reported, and that is all.
-type nissaHeartbeat struct {
+type Nissa struct {
 	url    string // of /readyz
 	client *http.Client
-	rhythm oona.Rhythm
+	clock  cadence.Clock
 
 	mu     sync.Mutex
 	state  string
@@ -42,35 +39,35 @@ type nissaHeartbeat struct {
 	detail string    // why it is not ready
 }
 
-// newNissaHeartbeat is nil when there is no Nissa to ask.
-func newNissaHeartbeat(base string, rhythm oona.Rhythm) *nissaHeartbeat {
+// NewNissa has not asked yet. It is nil when there is no URL, and no Nissa to ask.
+func NewNissa(base string, clock cadence.Clock) *Nissa {
 	if base == "" {
 		return nil
 	}
-	return &nissaHeartbeat{
+	return &Nissa{
 		url:    strings.TrimRight(base, "/") + "/readyz",
 		client: &http.Client{Transport: &http.Transport{}, Timeout: nissaPatience},
-		rhythm: rhythm,
+		clock:  clock,
 		state:  nissaUnknown,
 	}
 }
 
 // Run asks until ctx is done.
-func (n *nissaHeartbeat) Run(ctx context.Context) error {
+func (n *Nissa) Run(ctx context.Context) error {
 	defer n.client.CloseIdleConnections()
 	n.round(ctx)
-	cadence.Every(ctx, n.rhythm, nissaInterval, n.round)
+	cadence.Every(ctx, n.clock, nissaInterval, n.round)
 	return nil
 }
 
-func (n *nissaHeartbeat) round(ctx context.Context) {
+func (n *Nissa) round(ctx context.Context) {
 	state, detail := n.ask(ctx)
 	if ctx.Err() == nil {
 		n.note(state, detail, time.Now())
 	}
 }
 
-func (n *nissaHeartbeat) ask(ctx context.Context) (state, detail string) {
+func (n *Nissa) ask(ctx context.Context) (state, detail string) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url, nil)
 	if err != nil {
 		return nissaUnreachable, err.Error()
@@ -86,7 +83,7 @@ func (n *nissaHeartbeat) ask(ctx context.Context) (state, detail string) {
 	return nissaReady, ""
 }
 
-func (n *nissaHeartbeat) note(state, detail string, now time.Time) {
+func (n *Nissa) note(state, detail string, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.state != state {
@@ -95,8 +92,8 @@ func (n *nissaHeartbeat) note(state, detail string, now time.Time) {
 	n.detail = detail
 }
 
-// look finds a Nissa that cannot be reached, or is not ready.
-func (n *nissaHeartbeat) look(context.Context) []finding {
+// sample finds a Nissa that cannot be reached, or is not ready.
+func (n *Nissa) sample(context.Context) []finding {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.state == nissaUnknown || n.state == nissaReady {
@@ -112,8 +109,8 @@ type NissaStatus struct {
 	Detail string     `json:"detail,omitempty"`
 }
 
-// status is nil when there is no Nissa to ask.
-func (n *nissaHeartbeat) status() *NissaStatus {
+// Status is nil when there is no Nissa to ask.
+func (n *Nissa) Status() *NissaStatus {
 	if n == nil {
 		return nil
 	}
@@ -125,21 +122,4 @@ func (n *nissaHeartbeat) status() *NissaStatus {
 		status.Since = &since
 	}
 	return status
-}
-
-// watchers are the workers that look at the rest of the service: for trouble,
-// for Nissa, and on behalf of the service manager.
-func (s *Service) watchers() []supervise.Spec {
-	if s.health == nil {
-		s.nissa = newNissaHeartbeat(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm())
-		s.health = s.newHealthWatch()
-	}
-	specs := []supervise.Spec{{Name: workerHealthWatch, Worker: s.health}}
-	if s.nissa != nil {
-		specs = append(specs, supervise.Spec{Name: workerNissa, Worker: s.nissa})
-	}
-	if dog := sdnotify.Watchdog(s.alive, s.logger); dog != nil {
-		specs = append(specs, supervise.Spec{Name: workerWatchdog, Worker: dog})
-	}
-	return specs
 }

@@ -1,0 +1,118 @@
+// Package health finds what is wrong with a service, and says so once.
+//
+// A [Monitor] looks at every part once a second and turns what holds for long enough into an
+// [Alarm]: causes explain symptoms, blips are none. [Workers] sums up the workers, [Overall]
+// both, and [Nissa] is asked whether it is ready. The service runs Monitor and Nissa; its
+// status page and its summary packet show what they found.
+package health
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
+)
+
+const (
+	// interval is the pause between two rounds of looking for trouble.
+	interval = time.Second
+	// patience bounds the look at the bus, or at the library, of one round.
+	patience = time.Second
+	// minFreeDisk is what the journals and one round of kernels want, in bytes.
+	minFreeDisk = 64 << 20
+)
+
+// Bus is the connection to the bus; *oona.Client is one.
+type Bus interface {
+	Ping(ctx context.Context) error
+	Health() oona.Health
+	Drops() []oona.Drop
+}
+
+// Config is what a Monitor looks at. Nissa is optional.
+type Config struct {
+	Workers func() []supervise.Status
+	Bus     Bus
+	// Library asks the kernel library for a sign of life.
+	Library func(context.Context) error
+	// Outbox is how many messages on disk the bus has not taken, and will never take.
+	Outbox func(context.Context) (waiting, refused int, err error)
+	// Folders are those that are written to.
+	Folders []string
+	// Dropped is how many telemetry packets were lost so far.
+	Dropped func() int64
+	// Failures are how often each maintenance job failed so far.
+	Failures func() map[string]int64
+	// Signals are the segments of shared memory that cannot be used, by path.
+	Signals func() map[string]error
+	// Contested are the runs for which two trainers have reported since, each with the
+	// trainer that is refused.
+	Contested func(since time.Time) map[string]string
+	Nissa     *Nissa
+
+	// Maintenance is the time from one round of maintenance jobs to the next.
+	Maintenance time.Duration
+	Clock       cadence.Clock
+	Logger      *slog.Logger
+}
+
+// Monitor looks for trouble once an interval and keeps the alarms. It logs
+// an alarm once when it is raised and once when it has ended.
+type Monitor struct {
+	config  Config
+	sensors []sensor
+	tracker *tracker
+}
+
+// New has looked at nothing yet.
+func New(config Config) *Monitor {
+	return &Monitor{config: config, sensors: sensors(config), tracker: newTracker(conditions(config.Maintenance))}
+}
+
+// Run looks until ctx is done.
+func (m *Monitor) Run(ctx context.Context) error {
+	m.round(ctx)
+	cadence.Every(ctx, m.config.Clock, interval, m.round)
+	return nil
+}
+
+func (m *Monitor) round(ctx context.Context) {
+	found := make(map[string][]finding)
+	for _, s := range m.sensors {
+		found[s.condition] = append(found[s.condition], s.sample(ctx)...)
+	}
+	if ctx.Err() != nil {
+		return // What failed now failed because of the stop.
+	}
+	for _, change := range m.tracker.observe(time.Now(), found) {
+		m.log(change)
+	}
+}
+
+func (m *Monitor) log(change alarmChange) {
+	logger := m.config.Logger.With("alarm", change.Name, "subject", change.Subject)
+	if change.ended {
+		logger.Info("alarm ended", "lasted", time.Since(change.Since).Round(time.Millisecond))
+		return
+	}
+	logger.Warn("alarm", "severity", change.Severity, "since", change.Since, "detail", change.Detail)
+}
+
+// Alarms are those that are raised, causes and earlier ones first; never nil.
+func (m *Monitor) Alarms() []Alarm { return m.tracker.alarms() }
+
+// Points count the raised alarms of each kind: 0 is well.
+func (m *Monitor) Points() []metrics.Point { return m.tracker.points() }
+
+// Series explain the points of a Monitor.
+func Series() []telemetry.Series {
+	return []telemetry.Series{
+		{Name: "weatherlight_alarm", Labels: "alarm", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Alarms of this kind that are raised now; 0 is well."},
+	}
+}

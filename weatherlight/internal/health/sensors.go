@@ -1,0 +1,216 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+// sensor looks for one kind of trouble.
+type sensor struct {
+	condition string
+	sample    func(context.Context) []finding
+}
+
+// sensors look at every part of the service.
+func sensors(c Config) []sensor {
+	workers := &workerSensor{status: c.Workers, restarts: make(map[string]int)}
+	dropped := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.Dropped()} }}
+	jobs := &riseSensor{count: c.Failures}
+	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
+	all := []sensor{
+		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
+		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
+		{alarmLibraryDown, rarely(answers(c.Library))},
+		{alarmWorkerDown, workers.down},
+		{alarmCircuitOpen, workers.open},
+		{alarmCircuitOpen, func(context.Context) []finding { return openBreakers(c.Bus.Health()) }},
+		{alarmWorkerFails, workers.failing},
+		{alarmDropping, dropped.sample},
+		{alarmJobFails, jobs.sample},
+		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
+		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
+		{alarmContested, contested(c.Contested)},
+		{alarmRefusing, refused.sample},
+	}
+	if c.Nissa != nil {
+		all = append(all, sensor{alarmNissaDown, c.Nissa.sample})
+	}
+	return all
+}
+
+// probeInterval is the pause between two questions that cost a query.
+const probeInterval = 5 * time.Second
+
+// rarely makes a sensor that asks at most once in probeInterval while all is well. What it
+// found is asked again in each round: a trouble must last to be an alarm, and an
+// answer that is repeated says nothing of that.
+func rarely(sample func(context.Context) []finding) func(context.Context) []finding {
+	var asked time.Time
+	var found []finding
+	return func(ctx context.Context) []finding {
+		now := time.Now()
+		if len(found) > 0 || asked.IsZero() || now.Sub(asked) >= probeInterval-interval/2 {
+			found, asked = sample(ctx), now
+		}
+		return found
+	}
+}
+
+// answers finds a part that gives no sign of life in time, also when nobody else
+// asks it anything.
+func answers(ping func(context.Context) error) func(context.Context) []finding {
+	return func(ctx context.Context) []finding {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if err := ping(ctx); err != nil {
+			return []finding{{detail: err.Error()}}
+		}
+		return nil
+	}
+}
+
+// contested finds runs for which two trainers report.
+func contested(since func(time.Time) map[string]string) func(context.Context) []finding {
+	return func(context.Context) []finding {
+		trainers := since(time.Now().Add(-2 * interval))
+		var found []finding
+		for _, run := range slices.Sorted(maps.Keys(trainers)) {
+			found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+		}
+		return found
+	}
+}
+
+// undeliverable finds messages that the bus will never accept. They stay in the
+// file until a person has looked at them.
+func undeliverable(outbox func(context.Context) (waiting, refused int, err error)) func(context.Context) []finding {
+	return func(ctx context.Context) []finding {
+		_, refused, err := outbox(ctx)
+		if err != nil || refused == 0 {
+			return nil // A file that cannot be read fails the worker that drains it.
+		}
+		return []finding{{detail: fmt.Sprintf("%d messages in outbox.db were refused for good", refused)}}
+	}
+}
+
+// unusable finds the segments of shared memory that cannot be used.
+func unusable(faults map[string]error) []finding {
+	var found []finding
+	for path, err := range faults {
+		found = append(found, finding{path, err.Error()})
+	}
+	return found
+}
+
+func openBreakers(bus oona.Health) []finding {
+	var found []finding
+	if bus.PublishState == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+		found = append(found, finding{"oona_publish", fmt.Sprintf("%d publishes failed in a row", bus.PublishFailures)})
+	}
+	if bus.ConsumeState == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+		found = append(found, finding{"oona_consume", fmt.Sprintf("%d reads failed in a row", bus.ConsumeFailures)})
+	}
+	return found
+}
+
+// fullDisks asks whether the folders that are written to have room.
+func fullDisks(folders []string) []finding {
+	var found []finding
+	for _, folder := range folders {
+		if detail := lackOfRoom(folder, minFreeDisk); detail != "" {
+			found = append(found, finding{folder, detail})
+		}
+	}
+	return found
+}
+
+// lackOfRoom says in words what a folder's disk lacks, or nothing.
+func lackOfRoom(folder string, wanted uint64) string {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(folder, &disk); err != nil {
+		return "look at " + folder + ": " + err.Error()
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < wanted { //nolint:gosec // a block has a size
+		return fmt.Sprintf("%d MiB free, want %d", free>>20, wanted>>20)
+	}
+	if disk.Files > 0 && disk.Ffree == 0 {
+		return "no inode free"
+	}
+	return ""
+}
+
+// refusedMessages counts what only a person can mend: another secret on the
+// bus, or a message that no retry helps.
+func refusedMessages(drops []oona.Drop) map[string]int64 {
+	counts := map[string]int64{oona.ReasonUnsigned: 0, oona.ReasonBadSignature: 0, oona.ReasonExhausted: 0}
+	for _, drop := range drops {
+		if _, counted := counts[drop.Reason]; counted {
+			counts[drop.Reason] += drop.Count
+		}
+	}
+	return counts
+}
+
+// riseSensor finds a counter that rose since the last sample.
+type riseSensor struct {
+	count func() map[string]int64
+	last  map[string]int64
+}
+
+func (r *riseSensor) sample(context.Context) []finding {
+	counts := r.count()
+	var found []finding
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if rise := counts[name] - r.last[name]; rise > 0 {
+			found = append(found, finding{name, fmt.Sprintf("%d so far", counts[name])})
+		}
+	}
+	r.last = counts
+	return found
+}
+
+// workerSensor finds workers that do not work. A worker is in one kind of
+// trouble at a time.
+type workerSensor struct {
+	status   func() []supervise.Status
+	restarts map[string]int // as of the last sample
+}
+
+func (w *workerSensor) down(context.Context) []finding {
+	return w.find(func(s supervise.Status) bool {
+		return s.State == supervise.Failed || s.State == supervise.Abandoned
+	})
+}
+
+func (w *workerSensor) open(context.Context) []finding {
+	return w.find(func(s supervise.Status) bool { return s.Circuit == supervise.Open && !s.State.AtRest() })
+}
+
+// failing also finds the worker that failed and came back between two samples.
+func (w *workerSensor) failing(context.Context) []finding {
+	return w.find(func(s supervise.Status) bool {
+		restarted := s.Restarts > w.restarts[s.Name]
+		w.restarts[s.Name] = s.Restarts
+		waits := s.State == supervise.BackingOff || s.State == supervise.Starting && s.Streak > 0
+		return s.Circuit != supervise.Open && (waits || restarted)
+	})
+}
+
+func (w *workerSensor) find(in func(supervise.Status) bool) []finding {
+	var found []finding
+	for _, status := range w.status() {
+		if in(status) {
+			found = append(found, finding{status.Name, status.LastError})
+		}
+	}
+	return found
+}

@@ -1,0 +1,176 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+// monitorOf monitors with the given sensors alone.
+func monitorOf(sensors ...sensor) *Monitor {
+	return &Monitor{
+		config:  Config{Logger: slog.New(slog.DiscardHandler), Clock: oona.Rhythm{}},
+		sensors: sensors, tracker: newTracker(conditions(time.Minute)),
+	}
+}
+
+func TestWorkerIsInOneKindOfTroubleAtATime(t *testing.T) {
+	once := func(err error) supervise.WorkerFunc {
+		failed := false
+		return func(ctx context.Context) error {
+			if !failed {
+				failed = true
+				return err
+			}
+			<-ctx.Done()
+			return nil
+		}
+	}
+	always := func(err error) supervise.WorkerFunc { return func(context.Context) error { return err } }
+	for _, test := range []struct {
+		name   string
+		worker supervise.WorkerFunc
+		after  time.Duration
+		want   string
+	}{
+		{"failed once", once(errBroken), 5 * time.Minute, ""},
+		{"fails always", always(errBroken), 30 * time.Second, alarmWorkerFails},
+		{"fails always, for long", always(errBroken), 10 * time.Minute, alarmCircuitOpen},
+		{"was left down", always(supervise.Permanent(errBroken)), 5 * time.Second, alarmWorkerDown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := supervise.New(supervise.Config{})
+				workers := &workerSensor{status: s.Status, restarts: make(map[string]int)}
+				watch := monitorOf(
+					sensor{alarmWorkerDown, workers.down}, sensor{alarmCircuitOpen, workers.open}, sensor{alarmWorkerFails, workers.failing},
+				)
+				for name, worker := range map[string]supervise.Worker{"ill": test.worker, "watch": watch} {
+					if err := s.Start(t.Context(), supervise.Spec{Name: name, Worker: worker}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(test.after)
+				var got []string
+				for _, alarm := range watch.Alarms() {
+					got = append(got, alarm.Name)
+					if alarm.Subject != "ill" || alarm.Detail != errBroken.Error() {
+						t.Errorf("alarm %+v", alarm)
+					}
+				}
+				if text := strings.Join(got, " "); text != test.want {
+					t.Errorf("alarms %q, want %q", text, test.want)
+				}
+				if err := s.Stop(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestRiseIsFoundOnce(t *testing.T) {
+	count := int64(0)
+	r := &riseSensor{count: func() map[string]int64 { return map[string]int64{"a": count} }}
+	for i, step := range []struct {
+		count int64
+		found int
+	}{{0, 0}, {2, 1}, {2, 0}, {3, 1}} {
+		count = step.count
+		if got := r.sample(t.Context()); len(got) != step.found {
+			t.Errorf("sample %d: %v", i, got)
+		}
+	}
+}
+
+func TestFullDiskIsFound(t *testing.T) {
+	folder := t.TempDir()
+	if lack := lackOfRoom(folder, 1); lack != "" {
+		t.Errorf("lack of one byte: %s", lack)
+	}
+	if lack := lackOfRoom(folder, 1<<62); !strings.Contains(lack, "MiB free") {
+		t.Errorf("lack of 4 EiB: %q", lack)
+	}
+	if lack := lackOfRoom(folder+"/gone", 1); lack == "" {
+		t.Error("a folder that is not there has room")
+	}
+}
+
+func TestOutageOfTheCatalogueIsFoundThoughNobodyAsksForAKernel(t *testing.T) {
+	library, err := urza.Open(t.Context(), urza.Config{
+		DatabaseURL: "sqlite:///" + filepath.Join(t.TempDir(), "catalog.db"), ArtifactDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := answers(library.Ping)
+	before := library.Metrics()["cache_misses"]
+	if found := sample(t.Context()); len(found) != 0 {
+		t.Errorf("findings %v of a sound catalogue", found)
+	}
+	if after := library.Metrics()["cache_misses"]; after != before {
+		t.Errorf("the look counted as %v look-ups", after-before)
+	}
+	if err := library.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found := sample(t.Context()); len(found) != 1 {
+		t.Errorf("findings %v of a catalogue that is gone, want one", found)
+	}
+}
+
+func TestCostlyLookIsTakenRarelyWhileAllIsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		look := rarely(func(context.Context) []finding {
+			asked++
+			return nil
+		})
+		for range 11 {
+			if found := look(t.Context()); len(found) != 0 {
+				t.Fatalf("findings %v", found)
+			}
+			time.Sleep(interval)
+		}
+		if asked != 3 {
+			t.Errorf("asked %d times in 11 s, want 3", asked)
+		}
+	})
+}
+
+// One answer that came too late is a blip, however rarely it is asked.
+func TestOneSlowAnswerOfTheCatalogueIsNoAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := 1
+		look := rarely(func(context.Context) []finding {
+			if slow--; slow < 0 {
+				return nil
+			}
+			return []finding{{detail: "context deadline exceeded"}}
+		})
+		watch := monitorOf(sensor{alarmLibraryDown, look})
+		rounds := func(n int) (raised int) {
+			for range n {
+				watch.round(t.Context())
+				raised += len(watch.Alarms())
+				time.Sleep(interval)
+			}
+			return raised
+		}
+		if raised := rounds(20); raised != 0 {
+			t.Errorf("an alarm for %d rounds", raised)
+		}
+		slow = 5
+		if raised := rounds(20); raised == 0 {
+			t.Error("an outage of 5 s is no alarm")
+		}
+	})
+}
