@@ -20,9 +20,9 @@ func (s *Service) fanOutCapabilities(ctx context.Context) (map[string]float64, e
 	if err := s.recallGranted(ctx); err != nil {
 		return nil, err
 	}
-	if s.fleet.leads() {
+	if s.fleet.Leads() {
 		// A leader that was must not write over its successor.
-		if err := s.fleet.confirm(ctx); err != nil {
+		if err := s.fleet.Confirm(ctx); err != nil {
 			return nil, fmt.Errorf("fan out capabilities: %w", err)
 		}
 	}

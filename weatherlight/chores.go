@@ -71,7 +71,7 @@ func returnMemory(context.Context) (map[string]float64, error) {
 
 func (s *Service) asLeader(do maintenance.Func) maintenance.Func {
 	return func(ctx context.Context) (map[string]float64, error) {
-		if !s.fleet.leads() {
+		if !s.fleet.Leads() {
 			return nil, maintenance.ErrElsewhere
 		}
 		return do(ctx)
@@ -80,7 +80,7 @@ func (s *Service) asLeader(do maintenance.Func) maintenance.Func {
 
 func (s *Service) asKeeper(do maintenance.Func) maintenance.Func {
 	return func(ctx context.Context) (map[string]float64, error) {
-		if !s.fleet.keeps(s.libraryID()) {
+		if !s.fleet.KeepsLibrary() {
 			return nil, maintenance.ErrElsewhere
 		}
 		return do(ctx)
@@ -112,7 +112,7 @@ func (s *Service) pruneConsumers(ctx context.Context) (map[string]float64, error
 func (s *Service) pruneAnswerGroups(ctx context.Context) (map[string]float64, error) {
 	streams := s.busConfig().Streams
 	gone := func(group string) bool { return strings.HasPrefix(group, assembly.Group+".") }
-	if err := s.fleet.confirm(ctx); err != nil {
+	if err := s.fleet.Confirm(ctx); err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
 	removed, err := s.bus.PruneGroups(ctx, assembly.Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)

@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 )
 
 func (s *Service) instance() string { return s.settings.Weatherlight.Instance }
@@ -24,10 +26,11 @@ func (s *Service) joinFleet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lease := s.bus.NewLease(oona.LeaseConfig{Name: s.instance(), Owner: owner, TTL: leaseTTL})
-	s.fleet = newFleet(s.instance(), lease, s.libraryID(), s.logger)
-	s.fleet.departed, s.fleet.rhythm = s.inheritFrom, s.rhythm()
-	err = s.fleet.join(ctx)
+	s.fleet = fleet.New(fleet.Config{
+		Name: s.instance(), Library: s.libraryID(), Departed: s.inheritFrom, Clock: s.rhythm(), Logger: s.logger,
+		Lease: s.bus.NewLease(oona.LeaseConfig{Name: s.instance(), Owner: owner, TTL: fleet.TTL}),
+	})
+	err = s.fleet.Join(ctx)
 	if errors.Is(err, oona.ErrNameTaken) {
 		return fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", s.instance(), err)
 	}
@@ -37,18 +40,17 @@ func (s *Service) joinFleet(ctx context.Context) error {
 	return s.supervisor.Start(ctx, supervise.Spec{Name: workerFleet, Worker: s.fleet})
 }
 
-// inheritFrom takes over what an instance had in hand whose lease has ended. It
-// was last alive a beat before its lease began to run out, so what it touched
-// later than that is still its own.
-func (s *Service) inheritFrom(instance string) {
+// inheritFrom takes over what an instance had in hand that has died. What it touched
+// later than it fell silent is still its own.
+func (s *Service) inheritFrom(instance string, silent time.Duration) {
 	other := s.settings.Weatherlight
 	other.Instance = instance
-	s.bus.Inherit(other.Consumer(), leaseTTL-leadBeat)
+	s.bus.Inherit(other.Consumer(), silent)
 }
 
 // leaveFleet gives this instance's place up.
 func (s *Service) leaveFleet(ctx context.Context) error {
-	return errors.Join(s.supervisor.StopWorker(ctx, workerFleet), s.fleet.leave(ctx))
+	return errors.Join(s.supervisor.StopWorker(ctx, workerFleet), s.fleet.Leave(ctx))
 }
 
 // libraryID names the kernel library: instances of one database share it, and a

@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -36,7 +38,7 @@ func twoInstances(t *testing.T) (leader *running, host *garden) {
 	}
 	leader = start(t, newService(t, named("leader")))
 	host = newGardenWith(t, "BP002", named("host"))
-	if !leader.fleet.leads() || host.fleet.leads() {
+	if !leader.fleet.Leads() || host.fleet.Leads() {
 		t.Fatal("the first instance does not lead")
 	}
 	return leader, host
@@ -94,14 +96,19 @@ func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 		t.Errorf("the library grants nothing: %v, %v", record.Extras["graph_metadata"], err)
 	}
 	// A leader that was must not write any more.
-	deposed := leader.fleet.lease.(*oona.Lease)
+	owner, err := datadir.Name(leader.settings.Weatherlight.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	successor := leader.bus.NewLease(oona.LeaseConfig{Name: leader.instance(), Owner: owner})
 	eventually(t, "the other instance leads", func() bool {
-		if err := deposed.Release(t.Context()); err != nil {
+		_, err := successor.Renew(t.Context(), nil) // in the leader's place
+		if err := errors.Join(err, successor.Release(t.Context())); err != nil {
 			t.Fatal(err)
 		}
-		return host.fleet.beat(t.Context()) == nil && host.fleet.leads()
+		return host.fleet.Renew(t.Context()) == nil && host.fleet.Leads()
 	})
-	if _, err := leader.fanOutCapabilities(t.Context()); err == nil && leader.fleet.leads() {
+	if _, err := leader.fanOutCapabilities(t.Context()); err == nil && leader.fleet.Leads() {
 		t.Error("a leader whose lease is over wrote capabilities")
 	}
 	for _, r := range []*running{leader, host.running} {

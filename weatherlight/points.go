@@ -48,7 +48,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points = append(points, s.telemetry.Points()...)
 	points = append(points, s.tamiyo.points()...)
 	points = append(points, s.health.Points()...)
-	points = append(points, s.fleet.points()...)
+	points = append(points, s.fleet.Points()...)
 	points = append(points, s.durable.Points(ctx)...)
 	return append(points, s.chores.Points()...)
 }
@@ -104,17 +104,4 @@ func pairs(attributes map[string]string) []string {
 		list = append(list, name, attributes[name])
 	}
 	return list
-}
-
-// points tell who leads.
-func (f *fleet) points() []metrics.Point {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return []metrics.Point{
-		{Name: "weatherlight.leader", Value: metrics.Flag(f.token != 0), Unit: "bool"},
-		{Name: "weatherlight.leader.token", Value: float64(f.token), Unit: "count"},
-		{Name: "weatherlight.leader.takeovers_total", Value: float64(f.takeovers), Unit: "count"},
-		{Name: "weatherlight.lease.failures_total", Value: float64(f.failures), Unit: "count"},
-		{Name: "weatherlight.instances", Value: float64(len(f.members)), Unit: "count"},
-	}
 }

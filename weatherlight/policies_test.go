@@ -3,7 +3,6 @@ package weatherlight
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo"
 )
 
@@ -49,7 +47,7 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	if err := first.stop(t); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "another one leads", func() bool { return second.fleet.leads() || third.fleet.leads() })
+	eventually(t, "another one leads", func() bool { return second.fleet.Leads() || third.fleet.Leads() })
 	replay := policyUpdate("p1", "v3", begun.Add(3*time.Second))
 	if err := peer.PublishPolicyUpdate(t.Context(), replay); err != nil {
 		t.Fatal(err)
@@ -111,64 +109,4 @@ func TestDivertedPolicyUpdateReachesTheLeader(t *testing.T) {
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
-}
-
-// The roll can be written by whoever can write to the bus.
-func TestForgedNoteOfAPolicyIsNotLearned(t *testing.T) {
-	r := start(t, newService(t, nil))
-	forger, err := signing.NewKeyring("another secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	policy := tamiyo.Policy{Update: policyUpdate("p", "forged", time.Now()), AppliedAt: time.Now()}
-	forged, err := newPolicyNote(forger, policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	genuine, err := newPolicyNote(r.keyring, policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := *genuine
-	changed.Policy = append([]byte(" "), changed.Policy...)
-	for name, note := range map[string]*policyNote{"another secret": forged, "changed": &changed, "empty": {}} {
-		if err := r.learnPolicy(fleetMember{name: "other", fleetNote: fleetNote{Policy: note}}); err == nil {
-			t.Errorf("%s: learned", name)
-		}
-		if got := r.policies.ActiveVersion(); got != "" {
-			t.Errorf("%s: version %q is in force", name, got)
-		}
-	}
-	if err := r.learnPolicy(fleetMember{name: "other", fleetNote: fleetNote{Policy: genuine}}); err != nil {
-		t.Error(err)
-	}
-	if got := r.policies.ActiveVersion(); got != "forged" {
-		t.Errorf("the genuine note was not learned: %q", got)
-	}
-	if err := r.stop(t); err != nil {
-		t.Error(err)
-	}
-}
-
-// Learning goes to disk, and a disk may be slow.
-func TestBeatDoesNotWaitForAPolicyToBeLearned(t *testing.T) {
-	learning, release := make(chan string), make(chan struct{})
-	l := newPolicyLearner(func(m fleetMember) error {
-		learning <- m.name
-		<-release
-		return nil
-	}, slog.New(slog.DiscardHandler))
-	stop := run(t, l)
-	l.heed([]fleetMember{{name: "first"}})
-	if got := <-learning; got != "first" {
-		t.Errorf("learns from %s", got)
-	}
-	for _, name := range []string{"second", "third"} {
-		l.heed([]fleetMember{{name: name}})
-	}
-	close(release)
-	if got := <-learning; got != "third" {
-		t.Errorf("learns from %s, not from the last roll", got)
-	}
-	stop()
 }

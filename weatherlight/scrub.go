@@ -26,7 +26,7 @@ type scrubber struct {
 func (s *Service) newScrubber() *scrubber {
 	set := s.settings.Urza
 	return &scrubber{
-		ours: func() bool { return s.fleet.keeps(s.libraryID()) },
+		ours: s.fleet.KeepsLibrary,
 		scrub: func(ctx context.Context) (urza.Scrubbed, error) {
 			return s.library.Scrub(ctx, int64(set.ScrubBytesPerSecond))
 		},

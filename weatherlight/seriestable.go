@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
@@ -26,7 +27,7 @@ type seriesGroup struct {
 // seriesGroups is the whole table, in the order of the page.
 func seriesGroups() []seriesGroup {
 	return []seriesGroup{
-		{"The service", slices.Concat(serviceSeries(), health.WorkerSeries(), telemetryqueue.Series(), maintenance.Series())},
+		{"The service", slices.Concat(serviceSeries(), health.WorkerSeries(), fleet.Series(), telemetryqueue.Series(), maintenance.Series())},
 		{"Signals and alarms", slices.Concat(health.Series(), emergency.Series(), signalSeries(), mirrorSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
@@ -56,16 +57,6 @@ func packetSeries() []telemetry.Series {
 func serviceSeries() []telemetry.Series {
 	return []telemetry.Series{
 		{Name: "weatherlight_uptime_s", Kind: telemetry.Gauge, Unit: "seconds", Meaning: "Time since the start."},
-		{Name: "weatherlight_leader", Kind: telemetry.Gauge, Unit: "bool",
-			Meaning: "1 while this instance does the jobs that are done once."},
-		{Name: "weatherlight_leader_token", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Fencing number of this instance's lead, higher with each leader; 0 while another leads."},
-		{Name: "weatherlight_leader_takeovers_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Times that this instance began to lead."},
-		{Name: "weatherlight_lease_failures_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Signs of life of this instance that Redis did not take in time."},
-		{Name: "weatherlight_instances", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Live instances on the bus, this one among them."},
 		{Name: "oona_metrics_complete", Kind: telemetry.Gauge, Unit: "bool",
 			Meaning: "1 when the bus could be asked; at 0, backlogs, depths and losses are missing."},
 	}

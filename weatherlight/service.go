@@ -25,6 +25,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
@@ -65,7 +66,7 @@ type Service struct {
 	http        *httpserver.Worker // nil when it is off
 	broker      *broker.Broker
 	bus         *oona.Client
-	fleet       *fleet
+	fleet       *fleet.Fleet
 	outbox      *outbox.Outbox
 	durable     telemetryqueue.Durable
 	telemetry   *telemetryqueue.Queue
@@ -75,7 +76,7 @@ type Service struct {
 	selection   *selection.Selection
 	runs        *control.Room
 	policies    *tamiyo.Policies
-	policyNotes *policyLearner
+	policyNotes *fleet.PolicyNotes
 	reports     *tamiyo.ReportLog
 	forge       *tezzeret.Forge
 	emergency   *emergency.Watch

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
@@ -37,7 +38,7 @@ type Status struct {
 	Breakers   []BreakerStatus     `json:"breakers,omitempty"`
 	Catalogue  *CatalogueStatus    `json:"catalogue,omitempty"`
 	Forge      *ForgeStatus        `json:"forge,omitempty"`
-	Instances  *InstancesStatus    `json:"instances,omitempty"`
+	Instances  *fleet.Status       `json:"instances,omitempty"`
 	Nissa      *health.NissaStatus `json:"nissa,omitempty"`
 	BusMetrics map[string]float64  `json:"bus_metrics,omitempty"`
 	Drops      []DropStatus        `json:"drops,omitempty"`
@@ -159,7 +160,7 @@ func (s *Service) addBus(ctx context.Context, status *Status) {
 	if s.busServer.Version != "" {
 		status.Versions[s.busServer.Product] = s.busServer.Version
 	}
-	status.Instances = s.fleet.status()
+	status.Instances = s.fleet.Status()
 	bus := s.bus.Health()
 	status.Breakers = append(status.Breakers,
 		BreakerStatus{"oona_publish", breakerName(bus.PublishState), bus.PublishFailures},

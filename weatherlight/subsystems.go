@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 )
 
 // reportInterval is the pause between two looks for unsent field reports.
@@ -29,8 +30,7 @@ func (s *Service) startController(ctx context.Context) error {
 	if err := s.openController(); err != nil {
 		return err
 	}
-	s.policyNotes = newPolicyLearner(s.learnPolicy, s.logger.With("part", "tamiyo"))
-	s.fleet.tell(s.describePolicy, s.policyNotes.heed)
+	s.policyNotes = fleet.NewPolicyNotes(s.fleet, s.policies, s.keyring, s.logger.With("part", "tamiyo"))
 	if err := s.startWorkers(s.controllerWorkers)(ctx); err != nil {
 		return errors.Join(err, s.reports.Close())
 	}
@@ -89,6 +89,22 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 		}),
 		{Name: workerReports, Worker: supervise.WorkerFunc(s.publishReports)},
 	}
+}
+
+// handlePolicy takes an update in. It is settled when all others can know of it:
+// whoever leads next goes on with it.
+func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
+	err := s.policies.HandleUpdate(ctx, update)
+	if _, rejected := errors.AsType[*tamiyo.RejectedError](err); rejected {
+		return nil, oona.Permanent(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.fleet.Renew(ctx); err != nil { // The next renewal tells them as well.
+		s.logger.Debug("the others were not told of a policy at once", "policy", update.GetPolicyId(), "error", err)
+	}
+	return nil, nil
 }
 
 // publishReports sends the field reports that are due, once more when the

@@ -99,7 +99,7 @@ func (s *Service) consumer(name string, subscription oona.Subscription) supervis
 // leaderConsumer is a consumer of the instance that leads.
 func (s *Service) leaderConsumer(name string, subscription oona.Subscription) supervise.Spec {
 	spec := s.consumer(name, subscription)
-	spec.Worker = supervise.WorkerFunc(s.fleet.whileLeading(spec.Worker.Run))
+	spec.Worker = supervise.WorkerFunc(s.fleet.WhileLeader(spec.Worker.Run))
 	return spec
 }
 

@@ -47,10 +47,13 @@ var allowedImports = map[string][]string{
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "weatherlight/internal/metrics"},
-	"weatherlight/internal/selection":      {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
-	"weatherlight/internal/shmsignal":      {"leyline", "internal/cadence"},
-	"weatherlight/internal/metrics":        {"telemetry", "oona"},
-	"weatherlight/internal/maintenance":    {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/fleet": {
+		"signing", "telemetry", "supervise", "oona", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
+	},
+	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
+	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
+	"weatherlight/internal/metrics":     {"telemetry", "oona"},
+	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/emergency": {
 		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
 	},

@@ -1,0 +1,320 @@
+// Package fleet is the instances that share a bus, as one of them sees them.
+//
+// A [Fleet] keeps this instance's place among them by a [Lease]: it knows who lives, which of
+// them leads and who looks after a kernel library, and detects who has died. [PolicyNotes]
+// tell the others which policy is in force, and learn it from them. The service runs both; what
+// is to be done once asks the Fleet.
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+const (
+	// TTL is how long an instance that fell silent still counts, and still
+	// leads: with the pause between renewals it bounds how long nobody leads.
+	TTL = 3 * time.Second
+	// renewal is the pause between two renewals of the lease.
+	renewal = 500 * time.Millisecond
+	// leaderRenewal is the pause of a leader whose lease was just renewed: nobody waits
+	// for the lead of one who has it.
+	leaderRenewal = time.Second
+)
+
+// metadata is what an instance tells the others of itself.
+type metadata struct {
+	Library string      `json:"library,omitempty"` // which kernel library it works on
+	Policy  *policyNote `json:"policy,omitempty"`  // in force as far as it knows, none before the first
+}
+
+// member is a live instance.
+type member struct {
+	name string
+	metadata
+}
+
+// Lease is a place among the instances; *oona.Lease is one.
+type Lease interface {
+	// Renew tells the others a note, and returns what they tell.
+	Renew(ctx context.Context, note []byte) (oona.Roll, error)
+	// Confirm reports whether a lead still stands.
+	Confirm(ctx context.Context, token int64) (bool, error)
+	Release(ctx context.Context) error
+}
+
+// Config is what a Fleet is made from.
+type Config struct {
+	Name    string // of this instance
+	Library string // the kernel library that it works on
+	Lease   Lease  // that ends TTL after its last renewal
+	// Departed hears of another instance that has died, and for how long at least it has been
+	// silent.
+	Departed func(name string, silent time.Duration)
+	Clock    cadence.Clock
+	Logger   *slog.Logger
+}
+
+// Fleet is this instance's view of the instances on the bus: who lives, on which
+// library and policy they work, and which of them leads. The leader does the jobs that are to be
+// done once.
+type Fleet struct {
+	config Config
+	rolls  chan []member // the last members that nobody has looked at
+
+	renewing  sync.Mutex // one renewal at a time, or older members could be seen last
+	mu        sync.Mutex
+	describe  func() metadata
+	members   []member
+	leader    string
+	token     int64         // of our lead; 0: another leads, or we do not know
+	until     time.Time     // our lead holds no longer without another renewal
+	changed   chan struct{} // closed when we begin or cease to lead
+	takeovers int64
+	failures  int64
+	failureDetector
+}
+
+// New has no place yet.
+func New(config Config) *Fleet {
+	return &Fleet{
+		config: config, rolls: make(chan []member, 1), changed: make(chan struct{}),
+		describe: func() metadata { return metadata{Library: config.Library} },
+	}
+}
+
+func names(members []member) []string {
+	list := make([]string, len(members))
+	for i, m := range members {
+		list[i] = m.name
+	}
+	return list
+}
+
+// Join takes a place in the fleet. A name that a process before us left behind
+// comes free when its lease ends, so that is waited for; one that is in use by another
+// is oona.ErrNameTaken.
+func (f *Fleet) Join(ctx context.Context) error {
+	deadline := time.Now().Add(TTL + renewal)
+	for {
+		err := f.Renew(ctx)
+		if !errors.Is(err, oona.ErrNameTaken) || time.Now().After(deadline) {
+			return err
+		}
+		if !cadence.Sleep(ctx, renewal) {
+			return err
+		}
+	}
+}
+
+// Run keeps the place until ctx is done. A bus that is down costs the lead and
+// nothing else: this worker goes on.
+func (f *Fleet) Run(ctx context.Context) error {
+	pause := renewal
+	for cadence.Sleep(ctx, f.config.Clock.Until(pause)) {
+		err := f.Renew(ctx)
+		pause = renewal
+		if err != nil && ctx.Err() == nil {
+			f.config.Logger.Debug("lease not renewed", "error", err)
+		} else if f.Leads() {
+			pause = leaderRenewal
+		}
+	}
+	return nil
+}
+
+// Renew renews the lease once, and tells the others what there is to tell now.
+func (f *Fleet) Renew(ctx context.Context) error {
+	f.renewing.Lock()
+	defer f.renewing.Unlock()
+	sent := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, f.patience(sent))
+	defer cancel()
+	f.mu.Lock()
+	describe := f.describe
+	f.mu.Unlock()
+	note, err := json.Marshal(describe())
+	if err != nil {
+		return fmt.Errorf("describe this instance: %w", err)
+	}
+	roll, err := f.config.Lease.Renew(ctx, note)
+	if err != nil {
+		f.missed(time.Now())
+		return err
+	}
+	f.see(roll, sent, time.Now())
+	return nil
+}
+
+// patience is until when a renewal may take: a leader that hears nothing must not
+// lead for longer than the others wait.
+func (f *Fleet) patience(now time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.token != 0 && f.until.After(now) {
+		return f.until
+	}
+	return now.Add(TTL)
+}
+
+// setMetadata changes what the next renewals say of this instance.
+func (f *Fleet) setMetadata(describe func() metadata) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.describe = describe
+}
+
+// missed ends a lead that could not be renewed in time.
+func (f *Fleet) missed(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures++
+	f.interrupted = true
+	if f.token != 0 && !now.Before(f.until) {
+		f.setToken(0)
+	}
+}
+
+func (f *Fleet) see(roll oona.Roll, sent, answered time.Time) {
+	members := make([]member, 0, len(roll.Members))
+	for _, m := range roll.Members {
+		seen := member{name: m.Name}
+		if err := json.Unmarshal(m.Note, &seen.metadata); err != nil {
+			f.config.Logger.Debug("note of an instance cannot be read", "instance", m.Name, "error", err)
+		}
+		members = append(members, seen)
+	}
+	f.mu.Lock()
+	dead := f.detect(names(f.members), names(members), answered)
+	f.members, f.leader, f.until = members, roll.Leader, sent.Add(TTL)
+	f.setToken(roll.Token)
+	f.mu.Unlock()
+	f.onMembers(members)
+	for _, name := range dead {
+		f.config.Logger.Info("instance is gone", "instance", name)
+		if name != f.config.Name {
+			// It was last alive a renewal before its lease began to run out.
+			f.config.Departed(name, TTL-leaderRenewal)
+		}
+	}
+}
+
+// onMembers keeps the last members for whoever reads them, and does not wait. One renewal
+// at a time calls it.
+func (f *Fleet) onMembers(members []member) {
+	select {
+	case <-f.rolls:
+	default:
+	}
+	f.rolls <- members
+}
+
+// setToken notes a change of our lead.
+func (f *Fleet) setToken(token int64) {
+	if token == f.token {
+		return
+	}
+	if token != 0 {
+		f.takeovers++
+	}
+	f.config.Logger.Info("leadership", "leads", token != 0, "token", token, "leader", f.leader)
+	f.token = token
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// lead is the token of our lead, 0 without one, and the end of that state.
+func (f *Fleet) lead() (token int64, changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.token, f.changed
+}
+
+// Leads reports whether this instance leads.
+func (f *Fleet) Leads() bool {
+	token, _ := f.lead()
+	return token != 0
+}
+
+// Confirm asks the bus whether our lead still stands: to be asked before a
+// write that would undo one of our successor.
+func (f *Fleet) Confirm(ctx context.Context) error {
+	token, _ := f.lead()
+	if held, err := f.config.Lease.Confirm(ctx, token); err != nil || held {
+		return err
+	}
+	return fmt.Errorf("lead with token %d is over", token)
+}
+
+// Leave gives the place and the lead up.
+func (f *Fleet) Leave(ctx context.Context) error {
+	f.mu.Lock()
+	f.setToken(0)
+	f.mu.Unlock()
+	return f.config.Lease.Release(ctx)
+}
+
+// WhileLeader makes a worker that does its work only while this instance
+// leads: the context of run ends with the lead. Between two leads it is ready.
+func (f *Fleet) WhileLeader(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for ctx.Err() == nil {
+			token, changed := f.lead()
+			if token != 0 {
+				if err := runWhileLeader(ctx, changed, run); err != nil {
+					return err
+				}
+				continue
+			}
+			supervise.Ready(ctx)
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+		}
+		return nil
+	}
+}
+
+// runWhileLeader runs until the lead is lost or ctx is done.
+func runWhileLeader(ctx context.Context, lost <-chan struct{}, run func(context.Context) error) error {
+	leading, end := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-lost:
+			end()
+		case <-leading.Done():
+		}
+	})
+	defer watching.Wait()
+	defer end()
+	if err := run(leading); err != nil {
+		return err
+	}
+	<-leading.Done()
+	return nil
+}
+
+// KeepsLibrary reports whether this instance looks after its kernel library: of those
+// that work on it the leader, or else the first by name.
+func (f *Fleet) KeepsLibrary() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	keeper := ""
+	for _, m := range f.members {
+		if m.Library == f.config.Library && (keeper == "" || m.name == f.leader) {
+			keeper = m.name
+		}
+	}
+	return keeper == "" || keeper == f.config.Name
+}
