@@ -53,7 +53,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 			t.Errorf("%s is %v, want at least %v", item, got, least)
 		}
 	}
-	for _, job := range g.jobs() {
+	for _, job := range maintenance.Jobs(g.jobsConfig()) {
 		if done[prefix+"runs_total/"+job.Name] != 1 || done[prefix+"failures_total/"+job.Name] != 0 {
 			t.Errorf("%s: %v runs, %v failed", job.Name, done[prefix+"runs_total/"+job.Name], done[prefix+"failures_total/"+job.Name])
 		}

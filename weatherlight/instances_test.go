@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -75,25 +74,33 @@ func TestTwoInstancesGrowTheSeedsOfOneRun(t *testing.T) {
 	}
 }
 
+// jobNamed is a maintenance job of a service.
+func jobNamed(t *testing.T, r *running, name string) maintenance.Func {
+	t.Helper()
+	for _, job := range maintenance.Jobs(r.jobsConfig()) {
+		if job.Name == name {
+			return job.Do
+		}
+	}
+	t.Fatalf("no job %s", name)
+	return nil
+}
+
 // The capabilities of a shared library are written by one instance, for the
 // seeds of all.
 func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 	leader, host := twoInstances(t)
 	host.blend("seed-1")
-	eventually(t, "the leader knows what blends", func() bool {
-		_, blending, err := leader.knownSeeds(t.Context())
-		return err == nil && slices.Equal(blending["BP002"], []string{"seed-1"})
-	})
-	if _, err := host.asKeeper(host.fanOutCapabilities)(t.Context()); err == nil {
+	fanOut := func(r *running) maintenance.Func { return jobNamed(t, r, "capability_fanout") }
+	if _, err := fanOut(host.running)(t.Context()); err == nil {
 		t.Error("both instances look after one library")
 	}
-	result, err := leader.asKeeper(leader.fanOutCapabilities)(t.Context())
+	result, err := fanOut(leader)(t.Context())
 	if err != nil || result["changed"] != 1 {
 		t.Errorf("fan-out %v, %v", result, err)
 	}
-	record, err := host.library.Get(t.Context(), "BP002")
-	if err != nil || !grants(record.Extras["graph_metadata"]) {
-		t.Errorf("the library grants nothing: %v, %v", record.Extras["graph_metadata"], err)
+	if granted := host.capabilities(); len(granted["seed-1"]) == 0 {
+		t.Errorf("the library grants nothing: %v", granted)
 	}
 	// A leader that was must not write any more.
 	owner, err := datadir.Name(leader.settings.Weatherlight.DataDir)
@@ -108,7 +115,7 @@ func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 		}
 		return host.fleet.Renew(t.Context()) == nil && host.fleet.Leads()
 	})
-	if _, err := leader.fanOutCapabilities(t.Context()); err == nil && leader.fleet.Leads() {
+	if _, err := leader.fanOut.Run(t.Context()); err == nil && leader.fleet.Leads() {
 		t.Error("a leader whose lease is over wrote capabilities")
 	}
 	for _, r := range []*running{leader, host.running} {
@@ -125,7 +132,7 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 		r.chores.Round(t.Context())
 	}
 	own := map[string]float64{"memory": 1}
-	for _, job := range leader.jobs() {
+	for _, job := range maintenance.Jobs(leader.jobsConfig()) {
 		series := "weatherlight.housekeeping.runs_total/" + job.Name
 		leads, follows := chorePoints(leader.chores)[series], chorePoints(host.chores)[series]
 		if leads != 1 || follows != own[job.Name] {
@@ -146,11 +153,12 @@ func TestGroupsOfSingleInstancesAreRemoved(t *testing.T) {
 	if err := r.bus.EnsureGroups(t.Context(), assembly.Group+".long-gone", stream); err != nil {
 		t.Fatal(err)
 	}
-	result, err := r.pruneAnswerGroups(t.Context())
+	prune := jobNamed(t, r, "oona_answer_groups")
+	result, err := prune(t.Context())
 	if err != nil || result["removed"] != 1 {
 		t.Errorf("removed %v, %v", result, err)
 	}
-	if again, err := r.pruneAnswerGroups(t.Context()); err != nil || again["removed"] != 0 {
+	if again, err := prune(t.Context()); err != nil || again["removed"] != 0 {
 		t.Errorf("removed %v the second time, %v", again, err)
 	}
 	if err := r.stop(t); err != nil {

@@ -15,7 +15,9 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/capability"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
@@ -31,9 +33,12 @@ const (
 // loops are the workers that look after the others.
 func (s *Service) loops() []supervise.Spec {
 	if s.chores == nil {
+		s.fanOut = capability.New(capability.Config{
+			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
+		})
 		s.chores = maintenance.New(maintenance.Config{
 			Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
-		}, s.jobs())
+		}, maintenance.Jobs(s.jobsConfig()))
 	}
 	if s.health == nil {
 		s.nissa = health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm())
@@ -47,7 +52,7 @@ func (s *Service) loops() []supervise.Spec {
 	}
 	specs = append(specs, s.signalWorkers()...)
 	if s.settings.Urza.ScrubInterval > 0 {
-		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: supervise.WorkerFunc(s.newScrubber().run)})
+		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: s.scrubber()})
 	}
 	specs = append(specs, s.watchers()...)
 	if s.settings.Tezzeret.ForgeOnStart && s.settings.Urza.Format != settings.FormatPT {
@@ -55,6 +60,35 @@ func (s *Service) loops() []supervise.Spec {
 	}
 	s.markForged()
 	return specs
+}
+
+// jobsConfig is what the maintenance jobs work on.
+func (s *Service) jobsConfig() maintenance.JobsConfig {
+	streams := assembly.Streams(s.settings)
+	return maintenance.JobsConfig{
+		Bus: s.bus, Library: s.library, Fleet: s.fleet, FanOut: s.fanOut.Run,
+		DeadLetterTTL: s.settings.Oona.DeadLetterTTL, Group: assembly.Group,
+		ReplyStreams: []string{streams.KernelReady, streams.KernelErrors},
+	}
+}
+
+// confirmLead keeps a leader that was from writing over its successor.
+func (s *Service) confirmLead(ctx context.Context) error {
+	if !s.fleet.Leads() {
+		return nil
+	}
+	return s.fleet.Confirm(ctx)
+}
+
+func (s *Service) scrubber() maintenance.Scrubber {
+	set := s.settings.Urza
+	return maintenance.Scrubber{
+		Ours: s.fleet.KeepsLibrary,
+		Scrub: func(ctx context.Context) (urza.Scrubbed, error) {
+			return s.library.Scrub(ctx, int64(set.ScrubBytesPerSecond))
+		},
+		Interval: set.ScrubInterval, Logger: s.logger,
+	}
 }
 
 // healthConfig is every part of the service as it is looked at.

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
@@ -61,7 +62,7 @@ func TestOperationsPageListsEveryReasonOfARefusedCommand(t *testing.T) {
 
 func TestOperationsPageListsEveryChore(t *testing.T) {
 	page := "| chore | done by | what it does |\n| --- | --- | --- |\n"
-	for _, job := range newService(t, nil).jobs() {
+	for _, job := range maintenance.Jobs(maintenance.JobsConfig{}) {
 		page += fmt.Sprintf("| `%s` | %s | %s |\n", job.Name, job.Who, job.What)
 	}
 	wantOnPage(t, "chores", page)

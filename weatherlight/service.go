@@ -22,6 +22,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/capability"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
@@ -81,6 +82,7 @@ type Service struct {
 	forge       *tezzeret.Forge
 	emergency   *emergency.Watch
 	chores      *maintenance.Runner
+	fanOut      *capability.FanOut
 	health      *health.Monitor
 	nissa       *health.Nissa // nil without NISSA_URL
 	tamiyo      tamiyoMirror
@@ -91,10 +93,6 @@ type Service struct {
 	ready      chan struct{}
 	forged     chan struct{}
 	forgedOnce sync.Once
-
-	// granted are the blueprints whose capabilities were written and not yet
-	// taken back, nil until the library was asked. Only housekeeping uses it.
-	granted map[string]bool
 
 	// intake is done when no consumer is to fetch any more.
 	intake      context.Context //nolint:containedctx // one state of all consumers

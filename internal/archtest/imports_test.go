@@ -50,10 +50,11 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/fleet": {
 		"signing", "telemetry", "supervise", "oona", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
 	},
+	"weatherlight/internal/capability":  {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
 	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
 	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
-	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/emergency": {
 		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
 	},

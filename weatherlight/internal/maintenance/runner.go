@@ -1,7 +1,8 @@
 // Package maintenance does the jobs of tidying up, once an interval.
 //
 // A [Runner] runs its [Job] list one after the other, whatever becomes of each, and counts
-// what they came to. The service owns one and lists its jobs; [Series] explain its points.
+// what they came to. [Jobs] are those of a service; a [Scrubber] reads the kernels of its library
+// again, at a pace of its own. The service owns one of each; [Series] explain the Runner's points.
 package maintenance
 
 import (
@@ -18,8 +19,8 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
-// ErrElsewhere says that another instance does a job: it is not counted.
-var ErrElsewhere = errors.New("done by another instance")
+// errElsewhere says that another instance does a job: it is not counted.
+var errElsewhere = errors.New("done by another instance")
 
 // Job is one part of tidying up.
 type Job struct {
@@ -75,7 +76,7 @@ func (r *Runner) Round(ctx context.Context) {
 		}
 		begun := time.Now()
 		result, err := job.Do(ctx)
-		if errors.Is(err, ErrElsewhere) {
+		if errors.Is(err, errElsewhere) {
 			continue
 		}
 		r.record(i, result, err, time.Since(begun))

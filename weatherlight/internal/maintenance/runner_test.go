@@ -91,7 +91,7 @@ func TestStopInTheMiddleOfHousekeepingSkipsTheRest(t *testing.T) {
 
 func TestWhatIsDoneElsewhereIsNotCounted(t *testing.T) {
 	runner := New(Config{Clock: plain{}, Interval: time.Minute, Logger: slog.New(slog.DiscardHandler)}, []Job{
-		{Name: "theirs", Do: func(context.Context) (map[string]float64, error) { return nil, ErrElsewhere }},
+		{Name: "theirs", Do: func(context.Context) (map[string]float64, error) { return nil, errElsewhere }},
 		{Name: "broken", Do: func(context.Context) (map[string]float64, error) { return nil, errBroken }},
 	})
 	runner.Round(t.Context())

@@ -1,4 +1,4 @@
-package weatherlight
+package maintenance
 
 import (
 	"context"
@@ -16,19 +16,19 @@ func TestScrubWaitsForItsTurnAndKeepsToItsInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var passes atomic.Int64
 		var ours, broken atomic.Bool
-		s := &scrubber{
-			ours: ours.Load,
-			scrub: func(context.Context) (urza.Scrubbed, error) {
+		s := Scrubber{
+			Ours: ours.Load,
+			Scrub: func(context.Context) (urza.Scrubbed, error) {
 				passes.Add(1)
 				if broken.Load() {
 					return urza.Scrubbed{}, errBroken
 				}
 				return urza.Scrubbed{}, nil
 			},
-			interval: time.Hour, logger: slog.New(slog.DiscardHandler),
+			Interval: time.Hour, Logger: slog.New(slog.DiscardHandler),
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- s.run(t.Context()) }()
+		go func() { ended <- s.Run(t.Context()) }()
 		after := func(pause time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(pause)
@@ -53,16 +53,16 @@ func TestScrubWaitsForItsTurnAndKeepsToItsInterval(t *testing.T) {
 func TestScrubEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &scrubber{
-			ours: func() bool { return true },
-			scrub: func(ctx context.Context) (urza.Scrubbed, error) {
+		s := Scrubber{
+			Ours: func() bool { return true },
+			Scrub: func(ctx context.Context) (urza.Scrubbed, error) {
 				<-ctx.Done()
 				return urza.Scrubbed{}, ctx.Err()
 			},
-			interval: time.Hour, logger: slog.New(slog.DiscardHandler),
+			Interval: time.Hour, Logger: slog.New(slog.DiscardHandler),
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- s.run(ctx) }()
+		go func() { ended <- s.Run(ctx) }()
 		time.Sleep(time.Minute)
 		cancel()
 		if err := <-ended; err != nil {

@@ -1,4 +1,4 @@
-package weatherlight
+package maintenance
 
 import (
 	"context"
@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/esper-lite/weatherlight/weatherlight/assembly"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
+	"github.com/esper-lite/weatherlight/urza"
 )
 
 // consumerIdle is the silence after which a consumer that owns nothing is
@@ -28,32 +27,61 @@ const (
 	byEach   = "each instance"
 )
 
-// jobs are what there is to do.
-func (s *Service) jobs() []maintenance.Job {
-	return []maintenance.Job{
+// JobsConfig is what the jobs of a service work on.
+type JobsConfig struct {
+	// Bus is tidied up by the leader; *oona.Client is one.
+	Bus interface {
+		Trim(ctx context.Context) (removed map[string]int64, err error)
+		PurgeDeadLettersBefore(ctx context.Context, before time.Time) (removed int64, err error)
+		PruneConsumers(ctx context.Context, idle time.Duration) (removed int64, err error)
+		PruneGroups(
+			ctx context.Context, prefix string, gone func(group string) bool, empty, owning time.Duration, streams ...string,
+		) (removed []string, err error)
+	}
+	// Library is looked after by one instance; *urza.Library is one.
+	Library interface {
+		Maintain(ctx context.Context) (urza.Maintenance, error)
+	}
+	// Fleet knows whose turn it is.
+	Fleet interface {
+		Leads() bool
+		KeepsLibrary() bool
+		Confirm(ctx context.Context) error
+	}
+	// FanOut writes the capabilities of seeds.
+	FanOut Func
+
+	DeadLetterTTL time.Duration // 0: dead letters stay
+	Group         string        // of the consumers of all instances
+	ReplyStreams  []string      // of kernel requests
+}
+
+// Jobs are what there is to do.
+func Jobs(c JobsConfig) []Job {
+	return []Job{
 		{Name: "oona_trim", Who: byLeader,
 			What: "Removes from the streams what is older than `OONA_MESSAGE_TTL_MS` and was finished by every " +
 				"group. Items: entries removed, by stream.",
-			Do: s.asLeader(s.trimBus)},
+			Do: c.asLeader(c.trim)},
 		{Name: "oona_dead_letters", Who: byLeader,
 			What: "Removes dead letters older than `OONA_DEAD_LETTER_TTL_HOURS`. Items: `removed`.",
-			Do:   s.asLeader(s.ageDeadLetters)},
+			Do:   c.asLeader(c.ageDeadLetters)},
 		{Name: "oona_consumers", Who: byLeader,
 			What: "Removes consumers that were silent for 24 h and own nothing. Items: `removed`.",
-			Do:   s.asLeader(s.pruneConsumers)},
+			Do:   c.asLeader(c.pruneConsumers)},
 		{Name: "oona_answer_groups", Who: byLeader,
 			What: "Removes the groups of single instances, which earlier releases had on the streams of " +
 				"answers, after 10 min of silence, or 24 h when they own something. Items: `removed`.",
-			Do: s.asLeader(s.pruneAnswerGroups)},
+			Do: c.asLeader(c.pruneAnswerGroups)},
 		{Name: "urza_maintenance", Who: byKeeper,
 			What: "Drops expired rows from memory, looks for rows that cannot be read and for kernels " +
 				"without a file, and removes what crashed saves left behind. Items: `rows`, `expired`, `skipped`, `swept`, " +
 				"`missing`, `quarantined`.",
-			Do: s.asKeeper(s.maintainLibrary)},
+			Do: c.asKeeper(c.maintainLibrary)},
 		{Name: "capability_fanout", Who: byKeeper,
 			What: "Writes into the library which seeds may set the parameters of each blueprint. " +
 				"Items: `blending` blueprints, `changed` rows.",
-			Do: s.asKeeper(s.fanOutCapabilities)},
+			Do: c.asKeeper(c.FanOut)},
 		{Name: "memory", Who: byEach,
 			What: "Gives memory that is no longer used back to the system. Items: `heap_bytes`.",
 			Do:   returnMemory},
@@ -69,38 +97,38 @@ func returnMemory(context.Context) (map[string]float64, error) {
 	return map[string]float64{"heap_bytes": float64(memory.HeapAlloc)}, nil
 }
 
-func (s *Service) asLeader(do maintenance.Func) maintenance.Func {
+func (c JobsConfig) asLeader(do Func) Func {
 	return func(ctx context.Context) (map[string]float64, error) {
-		if !s.fleet.Leads() {
-			return nil, maintenance.ErrElsewhere
+		if !c.Fleet.Leads() {
+			return nil, errElsewhere
 		}
 		return do(ctx)
 	}
 }
 
-func (s *Service) asKeeper(do maintenance.Func) maintenance.Func {
+func (c JobsConfig) asKeeper(do Func) Func {
 	return func(ctx context.Context) (map[string]float64, error) {
-		if !s.fleet.KeepsLibrary() {
-			return nil, maintenance.ErrElsewhere
+		if !c.Fleet.KeepsLibrary() {
+			return nil, errElsewhere
 		}
 		return do(ctx)
 	}
 }
 
-func (s *Service) ageDeadLetters(ctx context.Context) (map[string]float64, error) {
-	age := s.settings.Oona.DeadLetterTTL
+func (c JobsConfig) ageDeadLetters(ctx context.Context) (map[string]float64, error) {
+	age := c.DeadLetterTTL
 	if age <= 0 {
 		return nil, nil
 	}
-	removed, err := s.bus.PurgeDeadLettersBefore(ctx, time.Now().Add(-age))
+	removed, err := c.Bus.PurgeDeadLettersBefore(ctx, time.Now().Add(-age))
 	if err != nil {
 		return nil, fmt.Errorf("age dead letters: %w", err)
 	}
 	return map[string]float64{"removed": float64(removed)}, nil
 }
 
-func (s *Service) pruneConsumers(ctx context.Context) (map[string]float64, error) {
-	removed, err := s.bus.PruneConsumers(ctx, consumerIdle)
+func (c JobsConfig) pruneConsumers(ctx context.Context) (map[string]float64, error) {
+	removed, err := c.Bus.PruneConsumers(ctx, consumerIdle)
 	if err != nil {
 		return nil, fmt.Errorf("remove silent consumers: %w", err)
 	}
@@ -109,21 +137,20 @@ func (s *Service) pruneConsumers(ctx context.Context) (map[string]float64, error
 
 // pruneAnswerGroups removes the groups of single instances, which earlier
 // releases had: a group that nobody reads keeps the stream from being trimmed.
-func (s *Service) pruneAnswerGroups(ctx context.Context) (map[string]float64, error) {
-	streams := s.busConfig().Streams
-	gone := func(group string) bool { return strings.HasPrefix(group, assembly.Group+".") }
-	if err := s.fleet.Confirm(ctx); err != nil {
+func (c JobsConfig) pruneAnswerGroups(ctx context.Context) (map[string]float64, error) {
+	gone := func(group string) bool { return strings.HasPrefix(group, c.Group+".") }
+	if err := c.Fleet.Confirm(ctx); err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
-	removed, err := s.bus.PruneGroups(ctx, assembly.Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
+	removed, err := c.Bus.PruneGroups(ctx, c.Group+".", gone, answerIdle, ownerIdle, c.ReplyStreams...)
 	if err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
 	return map[string]float64{"removed": float64(len(removed))}, nil
 }
 
-func (s *Service) trimBus(ctx context.Context) (map[string]float64, error) {
-	trimmed, err := s.bus.Trim(ctx)
+func (c JobsConfig) trim(ctx context.Context) (map[string]float64, error) {
+	trimmed, err := c.Bus.Trim(ctx)
 	result := make(map[string]float64, len(trimmed))
 	for stream, count := range trimmed {
 		result[stream] = float64(count)
@@ -134,8 +161,8 @@ func (s *Service) trimBus(ctx context.Context) (map[string]float64, error) {
 	return result, nil
 }
 
-func (s *Service) maintainLibrary(ctx context.Context) (map[string]float64, error) {
-	done, err := s.library.Maintain(ctx)
+func (c JobsConfig) maintainLibrary(ctx context.Context) (map[string]float64, error) {
+	done, err := c.Library.Maintain(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("maintain kernel library: %w", err)
 	}
