@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -287,7 +288,7 @@ func TestParametersOfAGerminationReachTheKernel(t *testing.T) {
 	g, _ := hosted(t)
 	g.drive("seed-1", inTraining)
 	plain := seedOf(t, g.view(), "seed-1").Checksum
-	name := sortedNames(g.blueprint.GetAllowedParameters())[0]
+	name := slices.Sorted(maps.Keys(g.blueprint.GetAllowedParameters()))[0]
 	bounds := g.blueprint.GetAllowedParameters()[name]
 	command := g.signed("with-parameters", "seed-2", leyline.SeedOperation_SEED_OP_GERMINATE)
 	command.GetSeedOperation().Parameters = map[string]float32{name: float32(bounds.GetMaxValue())}

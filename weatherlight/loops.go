@@ -148,9 +148,16 @@ func passOn[M proto.Message](_ context.Context, diverted M) ([]oona.Message, err
 	return []oona.Message{{Payload: diverted}}, nil
 }
 
+// urgentTelemetry takes a packet of the emergency stream.
+func (s *Service) urgentTelemetry(_ context.Context, packet *leyline.TelemetryPacket) ([]oona.Message, error) {
+	s.tamiyo.Observe(packet)
+	s.emergency.CountTelemetry(packet)
+	return nil, nil
+}
+
 // telemetryMessage routes a packet that commits together with something else.
 func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message {
-	s.tamiyo.observe(packet)
+	s.tamiyo.Observe(packet)
 	return s.bus.Route(packet, telemetry.Priority(packet))
 }
 

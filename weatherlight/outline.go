@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 )
 
 // Step is one step of the boot list with the workers that it starts, in order.
@@ -14,7 +15,7 @@ type Step struct {
 // Worker is a loop that a step may start: which ones it does is up to the settings.
 type Worker struct {
 	Name   string
-	Stream string // role of the stream that it consumes, as in [StreamStatus]; empty: none
+	Stream string // role of the stream that it consumes, as in /status; empty: none
 	Finite bool   // it comes to an end by itself
 }
 
@@ -58,6 +59,18 @@ const (
 	roleKernelErrors   = "kernel_errors"
 	roleDeadLetters    = "dead_letter"
 )
+
+// statusStreams are the streams by their roles, as /status shows them.
+func statusStreams(streams oona.Streams) []status.Stream {
+	var table []status.Stream
+	for _, role := range []string{
+		roleNormal, roleEmergency, roleTelemetry, rolePolicy,
+		roleKernelRequests, roleKernelReady, roleKernelErrors, roleDeadLetters,
+	} {
+		table = append(table, status.Stream{Role: role, Stream: streamIn(role, streams)})
+	}
+	return table
+}
 
 // streamOf is the stream that a worker of the outline consumes.
 func streamOf(worker string, streams oona.Streams) string {

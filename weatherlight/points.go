@@ -2,24 +2,23 @@ package weatherlight
 
 import (
 	"context"
-	"maps"
-	"slices"
+	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
 )
-
-// busMetricsTimeout bounds the look at the bus: a slow bus makes a snapshot
-// partial, it does not hold it up.
-const busMetricsTimeout = time.Second
 
 // series are the points of /metrics. Kasmina's are among them, which on the bus
 // travel in its own packets.
 func (s *Service) series(ctx context.Context) []metrics.Point {
-	return append(s.points(ctx), s.seedPoints()...)
+	return append(s.points(ctx), s.runs.Points()...)
 }
 
 // measure is what a scrape shows. Before the boot is over there is nothing to measure.
@@ -27,7 +26,7 @@ func (s *Service) measure() ([]metrics.Point, []oona.Histogram) {
 	if !s.booted.Load() {
 		return nil, nil
 	}
-	// A collector carries no context; busPoints bounds what it asks.
+	// A collector carries no context; OfBus bounds what it asks.
 	return s.series(context.Background()), s.bus.Histograms()
 }
 
@@ -35,73 +34,66 @@ func (s *Service) measure() ([]metrics.Point, []oona.Histogram) {
 // left out.
 func (s *Service) points(ctx context.Context) []metrics.Point {
 	points := []metrics.Point{{Name: "weatherlight.uptime_s", Value: time.Since(s.begun).Seconds(), Unit: "seconds"}}
-	points = append(points, s.workers().Points()...)
-	points = append(points, s.libraryPoints()...)
-	points = append(points, s.busPoints(ctx)...)
-	points = append(points, signalPoints(s.signals.Stats(shmsignal.Rollback), "weatherlight.rollback")...)
-	points = append(points, s.emergency.Points()...)
-	skipped := shmsignal.Stats{Skipped: s.signals.Stats(shmsignal.Emergency).Skipped} // the watch counts the rest
-	points = append(points, signalPoints(skipped, "weatherlight.emergency")...)
-	points = append(points, s.forgePoints()...)
-	points = append(points, metrics.Prefixed("", s.catalog.Metrics(), nil)...)
-	points = append(points, metrics.Prefixed("", s.reports.Metrics(), nil)...)
-	points = append(points, s.telemetry.Points()...)
-	points = append(points, s.tamiyo.points()...)
-	points = append(points, s.health.Points()...)
-	points = append(points, s.fleet.Points()...)
-	points = append(points, s.durable.Points(ctx)...)
-	return append(points, s.chores.Points()...)
+	for _, measured := range [][]metrics.Point{
+		s.workers().Points(),
+		metrics.Prefixed("urza.prefetch.", s.prefetcher.Metrics(), prefetchUnit),
+		metrics.Prefixed("urza.library.", s.library.Metrics(), nil),
+		metrics.OfBus(ctx, s.bus),
+		s.signals.Points(),
+		s.emergency.Points(),
+		metrics.Prefixed("", s.forge.Metrics(), nil),
+		metrics.Prefixed("", s.catalog.Metrics(), nil),
+		metrics.Prefixed("", s.reports.Metrics(), nil),
+		s.telemetry.Points(),
+		s.tamiyo.Points(),
+		s.health.Points(),
+		s.fleet.Points(),
+		s.durable.Points(ctx),
+		s.chores.Points(),
+	} {
+		points = append(points, measured...)
+	}
+	return points
 }
 
-func (s *Service) libraryPoints() []metrics.Point {
-	points := metrics.Prefixed("urza.prefetch.", s.prefetcher.Metrics(), func(name string) string {
-		if strings.HasSuffix(name, "_ms") {
-			return "ms"
-		}
-		return "count"
-	})
-	return append(points, metrics.Prefixed("urza.library.", s.library.Metrics(), nil)...)
+func prefetchUnit(name string) string {
+	if strings.HasSuffix(name, "_ms") {
+		return "ms"
+	}
+	return "count"
 }
 
-func (s *Service) busPoints(ctx context.Context) []metrics.Point {
-	ctx, cancel := context.WithTimeout(ctx, busMetricsTimeout)
+// workers sums up the workers as they are now.
+func (s *Service) workers() health.Workers { return health.SumUp(s.supervisor.Status()) }
+
+// summaryPacket reports on the whole service.
+func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
+	return summary.Summary{
+		Points: s.points(ctx), Workers: s.workers(), Alarms: s.health.Alarms(), Nissa: s.nissa.Status(),
+		Emergency: s.emergency.Reason(), Mirror: &s.tamiyo,
+	}.Packet()
+}
+
+// status is the body of /status.
+func (s *Service) status(ctx context.Context) *status.Status {
+	page := status.New(s.begun, s.workers(), s.bootTrace())
+	if !s.booted.Load() {
+		return page
+	}
+	page.State = "ready"
+	if !s.accepting.Load() {
+		page.State = "draining"
+	}
+	page.Bus, page.Instances = s.BusAddr(), s.fleet.Status()
+	page.Alarms, page.Nissa, page.Signals = s.health.Alarms(), s.nissa.Status(), s.signals.Status()
+	ctx, cancel := context.WithTimeout(ctx, metrics.BusTimeout)
 	defer cancel()
-	// A bus that is down gives its own counters and leaves the depths out; the
-	// error is told by the breaker's state and by the workers.
-	figures, err := s.bus.Metrics(ctx)
-	points := metrics.Prefixed("oona.", figures, nil)
-	points = append(points, metrics.Point{Name: "oona.metrics_complete", Value: metrics.Flag(err == nil), Unit: "bool"})
-	for _, drop := range s.bus.Drops() {
-		points = append(points, metrics.Point{
-			Name: "oona.refused_total", Value: float64(drop.Count), Unit: "count",
-			Labels: []string{"reason", drop.Reason, "stream", drop.Stream},
-		})
-	}
-	return points
+	page.AddLibrary(ctx, s.library, s.forge.Result(), len(s.catalog.List()))
+	page.AddBus(ctx, s.bus, s.busServer, statusStreams(assembly.Streams(s.settings)))
+	return page
 }
 
-func (s *Service) forgePoints() []metrics.Point { return metrics.Prefixed("", s.forge.Metrics(), nil) }
-
-func (s *Service) seedPoints() []metrics.Point {
-	points := []metrics.Point{
-		{Name: "kasmina.record.conflicts_total", Value: float64(s.runs.Conflicts()), Unit: "count"},
-		{Name: "kasmina.record.recovered_total", Value: float64(s.runs.Recovered()), Unit: "count"},
-	}
-	for _, measured := range s.runs.Counters().Points() {
-		points = append(points, metrics.Point{
-			Name: measured.GetName(), Value: measured.GetValue(), Unit: measured.GetUnit(),
-			Labels: pairs(measured.GetAttributes()),
-		})
-	}
-	return points
-}
-
-func sortedNames[V any](named map[string]V) []string { return slices.Sorted(maps.Keys(named)) }
-
-func pairs(attributes map[string]string) []string {
-	list := make([]string, 0, 2*len(attributes))
-	for _, name := range sortedNames(attributes) {
-		list = append(list, name, attributes[name])
-	}
-	return list
+// LogStatus writes the whole status into the log.
+func (s *Service) LogStatus(ctx context.Context) {
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "status", slog.Any("status", s.status(ctx)))
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
@@ -85,7 +86,7 @@ type Service struct {
 	fanOut      *capability.FanOut
 	health      *health.Monitor
 	nissa       *health.Nissa // nil without NISSA_URL
-	tamiyo      tamiyoMirror
+	tamiyo      summary.Mirror
 	busServer   oona.Server
 
 	booted     atomic.Bool

@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
@@ -198,7 +199,7 @@ func TestReadinessFollowsTheBus(t *testing.T) {
 func TestStatusPageShowsBootAndWorkers(t *testing.T) {
 	r := start(t, newService(t, nil))
 	_, body := ask(t, r.Service, "/status")
-	var status Status
+	var status status.Status
 	if err := json.Unmarshal([]byte(body), &status); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package weatherlight
 import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -30,19 +29,4 @@ func (s *Service) signalWorkers() []supervise.Spec {
 		{Name: workerSignalReports, Worker: supervise.WorkerFunc(s.signals.Report)},
 		{Name: workerSignals, Worker: supervise.WorkerFunc(s.signals.Poll)},
 	}
-}
-
-// signalPoints are the counters of a segment under a prefix. Those that never counted
-// are left out.
-func signalPoints(stats shmsignal.Stats, prefix string) []metrics.Point {
-	var points []metrics.Point
-	if stats.Detections > 0 {
-		points = append(points,
-			metrics.Point{Name: prefix + ".detections_total", Value: float64(stats.Detections), Unit: "count"},
-			metrics.Point{Name: prefix + ".last_detect_ms_ago", Value: metrics.SinceMs(stats.LastAt), Unit: "ms"})
-	}
-	if stats.Skipped > 0 {
-		points = append(points, metrics.Point{Name: prefix + ".skipped_total", Value: float64(stats.Skipped), Unit: "count"})
-	}
-	return points
 }

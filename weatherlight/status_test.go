@@ -13,7 +13,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 )
 
 func TestStatusShowsWhatTheServiceUses(t *testing.T) {
@@ -72,17 +72,6 @@ func TestStatusOfADeadBusHasTheRest(t *testing.T) {
 	}
 }
 
-func TestLastErrorsAreNewestFirst(t *testing.T) {
-	at := time.Unix(1_700_000_000, 0)
-	errors := lastErrors([]supervise.Status{
-		{Name: "a", LastError: "old", LastErrorAt: at}, {Name: "well"},
-		{Name: "b", LastError: "new", LastErrorAt: at.Add(time.Minute)},
-	})
-	if len(errors) != 2 || errors[0].Part != "b" || errors[1].Error != "old" || !errors[1].At.Equal(at) {
-		t.Errorf("errors %+v", errors)
-	}
-}
-
 func TestStatusInTheLogIsJSON(t *testing.T) {
 	var out bytes.Buffer
 	service, err := New(Config{Settings: loadSettings(t, nil), Logger: slog.New(slog.NewJSONHandler(&out, nil))})
@@ -92,12 +81,12 @@ func TestStatusInTheLogIsJSON(t *testing.T) {
 	service.LogStatus(t.Context())
 	var line struct {
 		Msg    string
-		Status Status
+		Status status.Status
 	}
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.Msg != "status" || line.Status.State != "booting" {
 		t.Errorf("%s: %v", out.String(), err)
 	}
-	var text Status
+	var text status.Status
 	if err := json.Unmarshal([]byte(service.status(t.Context()).String()), &text); err != nil || text.State != "booting" {
 		t.Errorf("as text: %+v, %v", text, err)
 	}

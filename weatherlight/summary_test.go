@@ -53,7 +53,7 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 		t.Fatal(err)
 	}
 	packet := telemetry.New("tamiyo", "tamiyo").Level(critical).
-		Metric(coveragePrefix+"global.loss", 0.5, "ratio").
+		Metric("tamiyo.gnn.feature_coverage.global.loss", 0.5, "ratio").
 		Event("bsds_hazard_high", warning, "provenance", "URABRASK").Build()
 	if err := r.bus.PublishTelemetry(t.Context(), packet, telemetry.Priority(packet)); err != nil {
 		t.Fatal(err)

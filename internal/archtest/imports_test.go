@@ -50,9 +50,14 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/fleet": {
 		"signing", "telemetry", "supervise", "oona", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
 	},
-	"weatherlight/internal/capability":  {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
+	"weatherlight/internal/capability": {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
+	"weatherlight/internal/status": {
+		"leyline", "supervise", "oona", "tezzeret", "urza", "internal/version",
+		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/shmsignal",
+	},
+	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health", "weatherlight/internal/metrics"},
 	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
-	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
+	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
 	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/emergency": {
@@ -61,7 +66,8 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona", "internal/cadence"},
 	"weatherlight/internal/control": {
-		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "weatherlight/internal/runrecord",
+		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "telemetry", "weatherlight/internal/runrecord",
+		"weatherlight/internal/metrics",
 	},
 	"weatherlight/internal/runsimtest": {
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",

@@ -1,30 +1,28 @@
-package weatherlight
+package summary
 
 import (
 	"cmp"
-	"context"
 	"strings"
 	"sync"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const coveragePrefix = "tamiyo.gnn.feature_coverage."
 
-// tamiyoMirror keeps what the summary repeats of Tamiyo's packets: how much of
+// Mirror keeps what the summary repeats of Tamiyo's packets: how much of
 // its features it saw, and the last word on a blueprint's safety. The Tamiyo of
-// this process carries no such figures; one in a trainer's process may.
-type tamiyoMirror struct {
+// this process carries no such figures; one in a trainer's process may. Its zero value is ready.
+type Mirror struct {
 	mu                 sync.Mutex
 	coverage           map[string]float64
 	provenance, hazard string
 }
 
-// observe takes a packet, from whichever subsystem.
-func (m *tamiyoMirror) observe(packet *leyline.TelemetryPacket) {
+// Observe takes a packet, from whichever subsystem.
+func (m *Mirror) Observe(packet *leyline.TelemetryPacket) {
 	if packet.GetSourceSubsystem() != "tamiyo" {
 		return
 	}
@@ -44,7 +42,7 @@ func (m *tamiyoMirror) observe(packet *leyline.TelemetryPacket) {
 	}
 }
 
-func (m *tamiyoMirror) observeHazard(event *leyline.TelemetryEvent) {
+func (m *Mirror) observeHazard(event *leyline.TelemetryEvent) {
 	implied := ""
 	switch event.GetDescription() {
 	case "bsds_hazard_critical":
@@ -60,21 +58,22 @@ func (m *tamiyoMirror) observeHazard(event *leyline.TelemetryEvent) {
 	m.hazard = strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied))
 }
 
-// mirrorSeries explain its points.
-func mirrorSeries() []telemetry.Series {
+// Series explain the points of a Mirror.
+func Series() []telemetry.Series {
 	return []telemetry.Series{
 		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
 			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
 	}
 }
 
-func (m *tamiyoMirror) points() []metrics.Point {
+// Points are the shares that were seen last.
+func (m *Mirror) Points() []metrics.Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return metrics.Prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
 }
 
-func (m *tamiyoMirror) indicate(packet *telemetry.Packet) {
+func (m *Mirror) indicate(packet *telemetry.Packet) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.provenance != "" {
@@ -83,11 +82,4 @@ func (m *tamiyoMirror) indicate(packet *telemetry.Packet) {
 	if m.hazard != "" {
 		packet.Indicator("bsds_hazard", m.hazard)
 	}
-}
-
-// urgentTelemetry takes a packet of the emergency stream.
-func (s *Service) urgentTelemetry(_ context.Context, packet *leyline.TelemetryPacket) ([]oona.Message, error) {
-	s.tamiyo.observe(packet)
-	s.emergency.CountTelemetry(packet)
-	return nil, nil
 }

@@ -1,4 +1,4 @@
-package weatherlight
+package summary
 
 import (
 	"testing"
@@ -9,24 +9,28 @@ import (
 
 func TestSummaryRepeatsWhatTamiyoSays(t *testing.T) {
 	const critical, info = leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO
-	mirror := &tamiyoMirror{}
+	mirror := &Mirror{}
 	shown := func() (map[string]float64, map[string]string) {
 		packet := telemetry.New("weatherlight", "weatherlight")
-		for _, point := range mirror.points() {
+		for _, point := range mirror.Points() {
 			packet.Metric(point.Name, point.Value, point.Unit)
 		}
 		mirror.indicate(packet)
 		built := packet.Build()
-		return metricsOf(built), built.GetSystemHealth().GetIndicators()
+		figures := make(map[string]float64)
+		for _, point := range built.GetMetrics() {
+			figures[point.GetName()] = point.GetValue()
+		}
+		return figures, built.GetSystemHealth().GetIndicators()
 	}
 	if figures, indicators := shown(); len(figures)+len(indicators) != 0 {
 		t.Errorf("before a packet: %v %v", figures, indicators)
 	}
-	mirror.observe(telemetry.New("tolaria", "x").Metric(coveragePrefix+"a", 1, "ratio").Build())
-	mirror.observe(telemetry.New("tamiyo", "x").
+	mirror.Observe(telemetry.New("tolaria", "x").Metric(coveragePrefix+"a", 1, "ratio").Build())
+	mirror.Observe(telemetry.New("tamiyo", "x").
 		Metric(coveragePrefix+"global.loss", 0.5, "ratio").Metric("tamiyo.gnn.feature_coverage", 0.7, "ratio").
 		Event("bsds_present", info, "provenance", "URABRASK", "hazard", "low", "risk", "0.1").Build())
-	mirror.observe(telemetry.New("tamiyo", "x").Event("bsds_hazard_critical", critical, "provenance", "URABRASK").Build())
+	mirror.Observe(telemetry.New("tamiyo", "x").Event("bsds_hazard_critical", critical, "provenance", "URABRASK").Build())
 	figures, indicators := shown()
 	if len(figures) != 1 || figures["weatherlight.tamiyo.coverage.global.loss"] != 0.5 {
 		t.Errorf("figures %v", figures)

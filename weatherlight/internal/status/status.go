@@ -1,0 +1,229 @@
+// Package status is the page on which a service tells what it is and what it uses.
+//
+// [New] begins a [Status] with what is known at any time; AddLibrary and AddBus tell of what is
+// there once the service is booted, a [Stream] for each role. The service serves it as /status
+// and writes it into its log.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/version"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+)
+
+// Status is the body of /status.
+type Status struct {
+	State      string              `json:"state"`
+	Version    string              `json:"version"`
+	Versions   map[string]string   `json:"versions"`
+	UptimeS    float64             `json:"uptime_s"`
+	Bus        string              `json:"bus"`
+	SystemMode string              `json:"system_mode"`
+	Alarms     []health.Alarm      `json:"alarms"`
+	Boot       []bootStep          `json:"boot"`
+	Workers    []worker            `json:"workers"`
+	LastErrors []partError         `json:"last_errors"`
+	Signals    []shmsignal.Status  `json:"signals,omitempty"`
+	Streams    []Stream            `json:"streams,omitempty"`
+	Breakers   []breaker           `json:"breakers,omitempty"`
+	Catalogue  *catalogue          `json:"catalogue,omitempty"`
+	Forge      *forge              `json:"forge,omitempty"`
+	Instances  *fleet.Status       `json:"instances,omitempty"`
+	Nissa      *health.NissaStatus `json:"nissa,omitempty"`
+	BusMetrics map[string]float64  `json:"bus_metrics,omitempty"`
+	Drops      []drop              `json:"drops,omitempty"`
+}
+
+// bootStep is one step of the boot with its timing.
+type bootStep struct {
+	Step   string  `json:"step"`
+	TookMs float64 `json:"took_ms"`
+	Error  string  `json:"error,omitempty"`
+}
+
+// worker is one worker's line in the status table.
+type worker struct {
+	Name        string     `json:"name"`
+	State       string     `json:"state"`
+	Restarts    int        `json:"restarts"`
+	BackoffS    float64    `json:"backoff_s,omitempty"`
+	Circuit     string     `json:"circuit"`
+	LastError   string     `json:"last_error,omitempty"`
+	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+	UptimeS     float64    `json:"uptime_s"`
+}
+
+// partError is the last error of one part.
+type partError struct {
+	Part  string    `json:"part"`
+	Error string    `json:"error"`
+	At    time.Time `json:"at"`
+}
+
+// Stream is one stream of the bus.
+type Stream struct {
+	Role   string `json:"role"`
+	Stream string `json:"stream"`
+	// Depth is how many entries it holds, Lag how many of them the slowest live
+	// group has not dealt with, TrimmedUnread how many were removed unread.
+	Depth         int64 `json:"depth"`
+	Lag           int64 `json:"lag"`
+	TrimmedUnread int64 `json:"trimmed_unread,omitempty"`
+}
+
+// breaker is one circuit breaker between the service and what it uses.
+type breaker struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	// Failures in a row, where the breaker tells.
+	Failures int `json:"failures,omitempty"`
+}
+
+// catalogue counts blueprints: known to this version, and compiled into
+// the kernel library.
+type catalogue struct {
+	Blueprints int `json:"blueprints"`
+	Kernels    int `json:"kernels"`
+}
+
+// forge counts what the forge made of the catalogue.
+type forge struct {
+	Compiled int `json:"compiled"`
+	Present  int `json:"present"`
+	Refused  int `json:"refused"`
+	Failed   int `json:"failed"`
+	Parked   int `json:"parked"`
+}
+
+// drop counts refused entries.
+type drop struct {
+	Reason string `json:"reason"`
+	Stream string `json:"stream"`
+	Count  int64  `json:"count"`
+}
+
+// New is the status of a service that boots.
+func New(begun time.Time, workers health.Workers, boot []supervise.Trace) *Status {
+	version := version.String()
+	return &Status{
+		State:      "booting",
+		Version:    version,
+		Versions:   map[string]string{"weatherlight": version, "go": runtime.Version()},
+		UptimeS:    time.Since(begun).Seconds(),
+		SystemMode: workers.Mode(),
+		Alarms:     []health.Alarm{},
+		Boot:       bootSteps(boot),
+		Workers:    workerTable(workers.Table),
+		LastErrors: lastErrors(workers.Table),
+	}
+}
+
+// AddLibrary tells of the kernel library and of the forge that fills it. A library that does
+// not answer leaves its count out.
+func (s *Status) AddLibrary(ctx context.Context, library *urza.Library, made tezzeret.ForgeResult, blueprints int) {
+	s.Forge = &forge{
+		Compiled: len(made.Compiled), Present: len(made.Present),
+		Refused: len(made.Refused), Failed: len(made.Failed),
+		Parked: len(made.Parked),
+	}
+	s.Breakers = append(s.Breakers, breaker{Name: "urza_library", State: breakerName(library.Breaker())})
+	if kernels, err := library.Count(ctx); err == nil {
+		s.Catalogue = &catalogue{Blueprints: blueprints, Kernels: kernels}
+	}
+}
+
+// AddBus tells of the bus and of its server as it was at the boot. streams name the
+// streams by their roles; a bus that is down leaves them out.
+func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server oona.Server, streams []Stream) {
+	if server.Version != "" {
+		s.Versions[server.Product] = server.Version
+	}
+	health := bus.Health()
+	s.Breakers = append(s.Breakers,
+		breaker{"oona_publish", breakerName(health.PublishState), health.PublishFailures},
+		breaker{"oona_consume", breakerName(health.ConsumeState), health.ConsumeFailures})
+	figures, err := bus.Metrics(ctx)
+	s.BusMetrics = figures
+	if err == nil {
+		s.Streams = measured(streams, figures)
+	}
+	for _, refused := range bus.Drops() {
+		s.Drops = append(s.Drops, drop{Reason: refused.Reason, Stream: refused.Stream, Count: refused.Count})
+	}
+}
+
+func breakerName(state leyline.CircuitBreakerState) string {
+	return strings.ToLower(strings.TrimPrefix(state.String(), "CIRCUIT_STATE_"))
+}
+
+// measured fills in what the bus's own figures say of its streams, by their roles.
+func measured(streams []Stream, figures map[string]float64) []Stream {
+	table := slices.Clone(streams)
+	for i, stream := range table {
+		table[i].Depth = int64(figures["queue_depth_"+stream.Role])
+		table[i].Lag = int64(figures["queue_backlog_"+stream.Role])
+		table[i].TrimmedUnread = int64(figures["trimmed_unread_total."+stream.Role])
+	}
+	return table
+}
+
+func bootSteps(trace []supervise.Trace) []bootStep {
+	steps := make([]bootStep, len(trace))
+	for i, step := range trace {
+		steps[i] = bootStep{Step: step.Step, TookMs: step.Took.Seconds() * 1e3}
+		if step.Err != nil {
+			steps[i].Error = step.Err.Error()
+		}
+	}
+	return steps
+}
+
+func workerTable(statuses []supervise.Status) []worker {
+	table := make([]worker, len(statuses))
+	for i, status := range statuses {
+		table[i] = worker{
+			Name: status.Name, State: status.State.String(), Restarts: status.Restarts,
+			BackoffS: status.Backoff.Seconds(), Circuit: status.Circuit.String(),
+			LastError: status.LastError, UptimeS: status.Uptime.Seconds(),
+		}
+		if !status.LastErrorAt.IsZero() {
+			at := status.LastErrorAt
+			table[i].LastErrorAt = &at
+		}
+	}
+	return table
+}
+
+// lastErrors are those of the workers, the newest first, however long ago.
+func lastErrors(workers []supervise.Status) []partError {
+	errors := []partError{}
+	for _, worker := range workers {
+		if !worker.LastErrorAt.IsZero() {
+			errors = append(errors, partError{Part: worker.Name, Error: worker.LastError, At: worker.LastErrorAt})
+		}
+	}
+	slices.SortStableFunc(errors, func(a, b partError) int { return b.At.Compare(a.At) })
+	return errors
+}
+
+// String is the status as JSON, for logs that know no structure.
+func (s Status) String() string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "status: " + err.Error()
+	}
+	return string(text)
+}
