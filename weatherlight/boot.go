@@ -74,7 +74,7 @@ func (s *Service) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", address, err)
 	}
-	s.http = server.Serve(s.routes(server.Addr()), s.logger)
+	s.http = server.Serve(s.handler(server.Addr()), s.logger)
 	if err := s.supervisor.Start(ctx, supervise.Spec{Name: workerHTTP, Worker: s.http}); err != nil {
 		return errors.Join(err, s.http.Close())
 	}

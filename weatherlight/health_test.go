@@ -1,11 +1,6 @@
 package weatherlight
 
 import (
-	"context"
-	"encoding/json"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -59,34 +54,6 @@ func TestMessageThatTheBusNeverTakesIsAnAlarm(t *testing.T) {
 	})
 	if err := r.stop(t); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
-	service := newService(t, nil)
-	for _, test := range []struct {
-		alive  bool
-		code   int
-		status string
-	}{
-		{true, http.StatusOK, "ok"},
-		{false, http.StatusServiceUnavailable, "supervisor does not answer"},
-	} {
-		service.alive = func(ctx context.Context) bool {
-			if _, bounded := ctx.Deadline(); !bounded {
-				t.Error("the question has no bound")
-			}
-			return test.alive
-		}
-		answer := httptest.NewRecorder()
-		service.routes(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
-		var body map[string]string
-		if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
-			t.Fatal(err)
-		}
-		if answer.Code != test.code || body["status"] != test.status {
-			t.Errorf("alive %v: %d %v, want %d %q", test.alive, answer.Code, body, test.code, test.status)
-		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *Service) watchers() []supervise.Spec {
 	if s.nissa != nil {
 		specs = append(specs, supervise.Spec{Name: workerNissa, Worker: s.nissa})
 	}
-	if dog := sdnotify.Watchdog(s.alive, s.logger); dog != nil {
+	if dog := sdnotify.Watchdog(s.supervisor.Alive, s.logger); dog != nil {
 		specs = append(specs, supervise.Spec{Name: workerWatchdog, Worker: dog})
 	}
 	return specs

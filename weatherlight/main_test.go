@@ -19,7 +19,6 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/supervise"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -232,25 +231,6 @@ func metricsOf(packet *leyline.TelemetryPacket) map[string]float64 {
 		found[point.GetName()] = point.GetValue()
 	}
 	return found
-}
-
-// run runs a worker until the test ends.
-func run(t testing.TB, worker supervise.Worker) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- worker.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("worker: %v", err)
-			}
-		})
-	}
-	t.Cleanup(stop)
-	return stop
 }
 
 const (

@@ -3,6 +3,8 @@ package weatherlight
 import (
 	"context"
 	"log/slog"
+	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
@@ -91,6 +94,39 @@ func (s *Service) status(ctx context.Context) *status.Status {
 	page.AddLibrary(ctx, s.library, s.forge.Result(), len(s.catalog.List()))
 	page.AddBus(ctx, s.bus, s.busServer, statusStreams(assembly.Streams(s.settings)))
 	return page
+}
+
+// handler is what the HTTP side shows: it is up before there is anything to show.
+func (s *Service) handler(listener net.Addr) http.Handler {
+	return httpapi.Handler(httpapi.Config{
+		Alive:    s.supervisor.Alive,
+		NotReady: s.notReady,
+		Status:   func(ctx context.Context) any { return s.status(ctx) },
+		Booted:   s.booted.Load,
+		Book:     func() httpapi.Book { return s.runs },
+		Library:  func() httpapi.Library { return s.library },
+		Metrics:  metrics.NewCollector(seriesTable(), s.measure),
+		Token:    s.settings.Weatherlight.HTTPToken.Reveal(),
+		Logger:   s.logger.With("part", "kernels"),
+	}, listener)
+}
+
+// readyTimeout bounds the look at the bus of one readiness request.
+const readyTimeout = time.Second
+
+func (s *Service) notReady(ctx context.Context) string {
+	if !s.booted.Load() {
+		return "booting"
+	}
+	if !s.accepting.Load() {
+		return "draining"
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := s.bus.Ping(ctx); err != nil {
+		return "bus: " + err.Error()
+	}
+	return ""
 }
 
 // LogStatus writes the whole status into the log.

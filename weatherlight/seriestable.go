@@ -33,7 +33,9 @@ func seriesGroups() []seriesGroup {
 		{Name: "weatherlight_uptime_s", Kind: telemetry.Gauge, Unit: "seconds", Meaning: "Time since the start."},
 	}
 	return []seriesGroup{
-		{"The service", slices.Concat(uptime, health.WorkerSeries(), fleet.Series(), metrics.BusSeries(), telemetryqueue.Series(), maintenance.Series())},
+		{"The service", slices.Concat(
+			uptime, health.WorkerSeries(), fleet.Series(), metrics.BusSeries(), telemetryqueue.Series(), maintenance.Series(),
+		)},
 		{"Signals and alarms", slices.Concat(health.Series(), emergency.Series(), shmsignal.Series(), summary.Series())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},

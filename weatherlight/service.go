@@ -59,7 +59,6 @@ type Service struct {
 	begun    time.Time
 
 	supervisor *supervise.Supervisor
-	alive      func(context.Context) bool // does the supervisor answer?
 	signals    *shmsignal.Watch
 
 	// The parts below are set by the boot steps, one after the other, and read
@@ -135,7 +134,6 @@ func New(config Config) (*Service, error) {
 		HardStop: config.Settings.Workers.ShutdownTimeout / 2,
 		OnEvent:  service.logWorker,
 	})
-	service.alive = service.supervisor.Alive
 	return service, nil
 }
 

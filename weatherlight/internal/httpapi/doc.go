@@ -1,5 +1,7 @@
-// Package httpapi is what Weatherlight serves to trainers, and to those who look after
-// them, by HTTP: the kernels of the library, by checksum, what is known of runs, and the
-// guard that keeps others out where the listener can be reached from other machines.
-// How long a request may take to come is the listener's to bound.
+// Package httpapi is what Weatherlight serves by HTTP.
+//
+// [Handler] serves all of it, from a [Config] of functions: health, readiness, status and
+// metrics to operators, [Runs] and [Kernels] to trainers and those who look after them, behind a
+// [Guard] that keeps others out where the listener can be reached from other machines. The
+// service has one on its listener, which bounds how long a request may take to come.
 package httpapi

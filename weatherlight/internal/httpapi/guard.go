@@ -12,7 +12,7 @@ import (
 // request needs the token, as "Authorization: Bearer <token>"; without a token nobody
 // gets in.
 func Guard(listener net.Addr, token string, next http.Handler) http.Handler {
-	if Loopback(listener) {
+	if loopback(listener) {
 		return next
 	}
 	want := sha256.Sum256([]byte(token)) // so that comparing takes as long for every text
@@ -29,8 +29,8 @@ func Guard(listener net.Addr, token string, next http.Handler) http.Handler {
 	})
 }
 
-// Loopback says that only this machine reaches a listener.
-func Loopback(listener net.Addr) bool {
+// loopback says that only this machine reaches a listener.
+func loopback(listener net.Addr) bool {
 	switch address := listener.(type) {
 	case *net.TCPAddr:
 		return address.IP.IsLoopback()

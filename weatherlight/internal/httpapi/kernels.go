@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// Path is what the path of every kernel begins with.
-	Path = "/kernels/"
+	// path is what the path of every kernel begins with.
+	path = "/kernels/"
 	// signatureExtension makes of a kernel's path that of its signature.
 	signatureExtension = ".minisig"
 	// chunk is how much of a kernel is held in memory twice for each request.
@@ -67,7 +67,7 @@ func (k *kernels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
 		return
 	}
-	name, found := strings.CutPrefix(r.URL.Path, Path)
+	name, found := strings.CutPrefix(r.URL.Path, path)
 	sum, signature := strings.CutSuffix(name, signatureExtension)
 	if !found || !checksumForm.MatchString(sum) {
 		fail(w, http.StatusNotFound, "no such kernel")

@@ -55,7 +55,7 @@ func serveRuns(ctx context.Context, w http.ResponseWriter, book Book, after stri
 	if len(runs) == runsPage {
 		list.Next = runs[len(runs)-1]
 	}
-	WriteJSON(w, http.StatusOK, list)
+	writeJSON(w, http.StatusOK, list)
 }
 
 func serveRun(ctx context.Context, w http.ResponseWriter, book Book, run string) {
@@ -64,18 +64,18 @@ func serveRun(ctx context.Context, w http.ResponseWriter, book Book, run string)
 	case err != nil:
 		unavailable(w, err)
 	case view == nil:
-		WriteJSON(w, http.StatusNotFound, map[string]string{"status": "unknown run"})
+		writeJSON(w, http.StatusNotFound, map[string]string{"status": "unknown run"})
 	default:
-		WriteJSON(w, http.StatusOK, view)
+		writeJSON(w, http.StatusOK, view)
 	}
 }
 
 func unavailable(w http.ResponseWriter, err error) {
-	WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
+	writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
 }
 
-// WriteJSON answers with a body as indented JSON.
-func WriteJSON(w http.ResponseWriter, code int, body any) {
+// writeJSON answers with a body as indented JSON.
+func writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	encoder := json.NewEncoder(w)

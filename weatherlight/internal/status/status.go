@@ -220,7 +220,7 @@ func lastErrors(workers []supervise.Status) []partError {
 }
 
 // String is the status as JSON, for logs that know no structure.
-func (s Status) String() string {
+func (s *Status) String() string {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return "status: " + err.Error()

@@ -1,0 +1,94 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// aliveTimeout bounds the wait for the supervisor's sign of life.
+const aliveTimeout = time.Second
+
+// Config is what a service shows. The functions are asked at each request; Book and Library
+// once, at the first request after the boot.
+type Config struct {
+	// Alive reports whether the supervisor answers, as long as its context lasts.
+	Alive func(context.Context) bool
+	// NotReady is why the service takes no work, or empty.
+	NotReady func(context.Context) string
+	// Status is the body of /status.
+	Status func(context.Context) any
+	// Booted says that there are a Book and a Library.
+	Booted  func() bool
+	Book    func() Book
+	Library func() Library
+	// Metrics is shown on /metrics beside the figures of the process.
+	Metrics prometheus.Collector
+	// Token is asked for on a listener that other machines reach.
+	Token  string
+	Logger *slog.Logger
+}
+
+// Handler serves all that a service serves: /healthz, /readyz, /status and /metrics to
+// everybody, /runs and /kernels/ behind the Guard.
+func Handler(config Config, listener net.Addr) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(config.Metrics)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", config.serveHealth)
+	mux.HandleFunc("GET /readyz", config.serveReady)
+	mux.HandleFunc("GET /status", config.serveStatus)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	runs := config.guarded(listener, func() http.Handler { return Runs(config.Book()) })
+	mux.Handle("GET /runs", runs)
+	mux.Handle("GET /runs/{run}", runs)
+	mux.Handle(path, config.guarded(listener, func() http.Handler { return Kernels(config.Library(), config.Logger) }))
+	return mux
+}
+
+// serveHealth says that the process is alive: it answers, and its supervisor
+// still turns.
+func (c Config) serveHealth(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), aliveTimeout)
+	defer cancel()
+	if !c.Alive(ctx) {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "supervisor does not answer"})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// serveReady says whether the service may be given work.
+func (c Config) serveReady(w http.ResponseWriter, r *http.Request) {
+	if reason := c.NotReady(r.Context()); reason != "" {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": reason})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func (c Config) serveStatus(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, c.Status(r.Context()))
+}
+
+// guarded is for trainers and those who look after them. The handler is made at the first
+// request after the boot: what it is about is there then.
+func (c Config) guarded(listener net.Addr, newHandler func() http.Handler) http.Handler {
+	handler := sync.OnceValue(newHandler)
+	return Guard(listener, c.Token, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.Booted() {
+			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
+			return
+		}
+		handler().ServeHTTP(w, r)
+	}))
+}
