@@ -6,20 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/cadence"
-	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
-	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tezzeret"
-	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/assembly"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
-	"github.com/esper-lite/weatherlight/weatherlight/preflight"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // drainNotice is how long readiness is off before the first worker stops.
@@ -33,201 +23,64 @@ const drainNotice = 50 * time.Millisecond
 // workers stop before what they work on closes.
 func (s *Service) steps() []supervise.Step {
 	return []supervise.Step{
-		{Name: "data folder and HTTP listener", Start: s.openHouse, Stop: s.closeHouse},
-		{Name: "oona connection", Start: s.connectBus, Stop: s.disconnectBus},
-		{Name: "streams and groups", Start: s.openStreams, Stop: s.closeStreams},
-		{Name: "urza catalogue", Start: s.openLibrary, Stop: s.closeLibrary},
-		{Name: "urza prefetch worker", Start: s.startWorkers(s.prefetchWorkers), Stop: s.stopWorkers(s.prefetchWorkers)},
-		{Name: "kasmina coordinator", Start: s.startGrowth, Stop: s.stopWorkers(s.growthWorkers)},
-		{Name: "tamiyo and command consumer", Start: s.startController, Stop: s.stopController},
+		step("data folder and HTTP listener", &s.house, func(ctx context.Context) (*house, error) {
+			return openHouse(ctx, s.foundation, s.handler)
+		}),
+		step("oona connection", &s.connection, func(ctx context.Context) (*connection, error) {
+			return connectBus(ctx, s.foundation, s.outbox)
+		}),
+		step("streams and groups", &s.instances, func(ctx context.Context) (*instances, error) {
+			return joinInstances(ctx, s.foundation, s.connection, s.sendLastPacket)
+		}),
+		step("urza catalogue", &s.kernels, func(ctx context.Context) (*kernels, error) {
+			return openKernels(ctx, s.foundation, s.telemetry.Offer)
+		}),
+		step("urza prefetch worker", &s.answering, func(context.Context) (crew, error) {
+			return s.newCrew(s.prefetchWorker(s.connection)), nil
+		}),
+		step("kasmina coordinator", &s.growth, s.openGrowth),
+		step("tamiyo and command consumer", &s.controller, func(context.Context) (*controller, error) {
+			return openController(s.foundation, s.connection, s.fleet, s.runs)
+		}),
 		{Name: "tezzeret forge", Start: s.openForge},
-		{Name: "loops", Start: s.startWorkers(s.loops), Stop: s.stopWorkers(s.loops)},
-		{Name: "ready", Start: s.open, Stop: s.close},
+		step("loops", &s.loops, s.openLoops),
+		{Name: "ready", Start: s.accept, Stop: s.drain},
 	}
 }
 
-// openHouse takes the data folder and opens the HTTP side, not ready yet, so
-// that an operator can watch the boot.
-func (s *Service) openHouse(ctx context.Context) error {
-	s.logger.Info("settings", "settings", s.settings)
-	lock, err := datadir.Take(s.settings.Weatherlight.DataDir)
-	if err != nil {
-		return err
-	}
-	s.lock = lock
-	s.outbox, err = outbox.Open(ctx, outbox.Config{File: assembly.OutboxFile(s.settings), Logger: s.logger.With("part", "outbox")})
-	if err != nil {
-		return errors.Join(err, s.lock.Release())
-	}
-	if err := s.listen(ctx); err != nil {
-		return errors.Join(err, s.outbox.Close(), s.lock.Release())
-	}
-	return nil
+// part is what a boot step makes.
+type part interface {
+	// start starts its workers; an error means that it left none running.
+	start(ctx context.Context) error
+	stop(ctx context.Context) error
+	// close closes what its workers worked on.
+	close(ctx context.Context) error
 }
 
-func (s *Service) listen(ctx context.Context) error {
-	address := string(s.settings.Weatherlight.HTTPAddr)
-	if address == "" {
-		return nil
+// step makes a part, puts it in its place and starts its workers, which may look for it there.
+func step[P part](name string, place *P, open func(context.Context) (P, error)) supervise.Step {
+	return supervise.Step{
+		Name: name,
+		Start: func(ctx context.Context) error {
+			made, err := open(ctx)
+			if err != nil {
+				return err
+			}
+			*place = made
+			if err := made.start(ctx); err != nil {
+				return errors.Join(err, made.close(ctx))
+			}
+			return nil
+		},
+		Stop: func(ctx context.Context) error {
+			return errors.Join((*place).stop(ctx), (*place).close(ctx))
+		},
 	}
-	server, err := httpserver.Listen(ctx, address)
-	if err != nil {
-		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", address, err)
-	}
-	s.http = server.Serve(s.handler(server.Addr()), s.logger)
-	if err := s.supervisor.Start(ctx, supervise.Spec{Name: workerHTTP, Worker: s.http}); err != nil {
-		return errors.Join(err, s.http.Close())
-	}
-	return nil
 }
 
-func (s *Service) closeHouse(ctx context.Context) error {
-	var err error
-	if s.http != nil {
-		err = s.supervisor.StopWorker(ctx, workerHTTP)
-	}
-	return errors.Join(err, s.supervisor.Stop(ctx), s.outbox.Close(), s.lock.Release())
-}
-
-func (s *Service) connectBus(ctx context.Context) error {
-	if s.settings.Redis.Embedded() {
-		if err := s.startBroker(ctx); err != nil {
-			return err
-		}
-	}
-	bus, err := oona.Connect(ctx, s.busConfig())
-	if err != nil {
-		return errors.Join(err, s.stopBroker(ctx))
-	}
-	s.bus = bus
-	s.durable = telemetryqueue.Durable{Outbox: s.outbox, Route: s.telemetryMessage, Logger: s.logger}
-	s.telemetry = telemetryqueue.New(telemetryqueue.Config{Publish: bus.PublishTelemetry, Keep: s.durable.Keep, Logger: s.logger})
-	if err := s.inspectServer(ctx); err != nil {
-		return errors.Join(err, s.disconnectBus(ctx))
-	}
-	return nil
-}
-
-func (s *Service) startBroker(ctx context.Context) error {
-	embedded, err := broker.Start(broker.Config{})
-	if err != nil {
-		return fmt.Errorf("start embedded broker: %w", err)
-	}
-	s.broker = embedded
-	s.logger.Info("embedded broker: volatile, nothing in it survives this process", "url", embedded.URL())
-	if err := s.supervisor.Start(ctx, supervise.Spec{Name: workerBroker, Worker: embedded}); err != nil {
-		embedded.Close()
-		return err
-	}
-	return nil
-}
-
-func (s *Service) stopBroker(ctx context.Context) error {
-	if s.broker == nil {
-		return nil
-	}
-	err := s.supervisor.StopWorker(ctx, workerBroker)
-	s.broker.Close()
-	return err
-}
-
-func (s *Service) disconnectBus(ctx context.Context) error {
-	return errors.Join(s.bus.Close(), s.stopBroker(ctx))
-}
-
-// busConfig is the connection to the bus, wherever its broker is.
-func (s *Service) busConfig() oona.Config {
-	config := assembly.Bus(s.settings, s.keyring)
-	config.URL = s.BusURL()
-	config.Logger = s.logger.With("part", "oona")
-	return config
-}
-
-// inspectServer refuses at boot what the preflight refuses of a bus.
-func (s *Service) inspectServer(ctx context.Context) error {
-	if err := preflight.Clock(time.Now()); err != nil {
-		return err
-	}
-	server, err := s.bus.Server(ctx)
-	if err != nil {
-		return err
-	}
-	s.busServer = server
-	if s.broker != nil {
-		return nil // It is as new as we are, and on our clock.
-	}
-	s.logger.Debug("bus", "product", server.Product, "version", server.Version, "skew", server.Skew)
-	return preflight.Server(server)
-}
-
-// openStreams joins the other instances, creates the groups and starts what
-// needs nothing but the bus.
-func (s *Service) openStreams(ctx context.Context) error {
-	if err := s.joinFleet(ctx); err != nil {
-		return err
-	}
-	if err := s.ensureGroups(ctx); err != nil {
-		return errors.Join(err, s.leaveFleet(ctx))
-	}
-	if err := s.startWorkers(s.busWorkers)(ctx); err != nil {
-		return errors.Join(err, s.leaveFleet(ctx))
-	}
-	return nil
-}
-
-// busWorkers outlive the other workers: what those leave behind goes through
-// them.
-func (s *Service) busWorkers() []supervise.Spec {
-	drain := func(ctx context.Context) error { return s.outbox.Run(ctx, s.bus) }
-	specs := []supervise.Spec{{Name: workerOutbox, Worker: supervise.WorkerFunc(drain)}}
-	if s.settings.SecretFile != "" {
-		specs = append(specs, supervise.Spec{Name: workerSecrets, Worker: s.secrets})
-	}
-	return specs
-}
-
-// closeStreams sends what is left, once nobody adds to it any more.
-func (s *Service) closeStreams(ctx context.Context) error {
-	last := s.sendLastPacket(ctx)
-	s.durable.Drain(ctx)
-	return errors.Join(last, s.stopWorkers(s.busWorkers)(ctx), s.leaveFleet(ctx))
-}
-
-// ensureGroups creates the groups that the instances share.
-func (s *Service) ensureGroups(ctx context.Context) error {
-	if err := s.bus.EnsureGroups(ctx, assembly.Group, s.busConfig().Streams.Names()...); err != nil {
-		return fmt.Errorf("create consumer groups: %w", err)
-	}
-	return nil
-}
-
-func (s *Service) openLibrary(ctx context.Context) error {
-	s.catalog = assembly.Catalog(s.settings)
-	config := assembly.Library(s.settings)
-	config.Logger = s.logger.With("part", "urza")
-	config.FinishSaves = true
-	compiler, err := assembly.Compiler(s.settings)
-	if err != nil {
-		return err
-	}
-	library, err := assembly.OpenLibrary(ctx, config)
-	if err != nil {
-		return err
-	}
-	s.library = library
-	s.prefetcher = urza.NewPrefetcher(library, assembly.Prefetch(s.settings, compiler, s.catalog))
-	s.selection = selection.New(selection.Config{
-		Catalog: s.catalog, Surveyor: tezzeret.NewSurveyor(compiler, s.catalog.List), Library: library,
-		OwnSlot: s.settings.Tezzeret.SlotSizes(), Offer: s.telemetry.Offer,
-	})
-	return nil
-}
-
-func (s *Service) closeLibrary(context.Context) error { return s.library.Close() }
-
-// open says that the service takes work, last to the service manager: who hears it
+// accept says that the service takes work, last to the service manager: who hears it
 // there may ask /readyz at once.
-func (s *Service) open(context.Context) error {
+func (s *Service) accept(context.Context) error {
 	s.accepting.Store(true) // first: who is booted and does not accept work drains
 	s.booted.Store(true)
 	if _, err := sdnotify.Notify(sdnotify.Ready); err != nil {
@@ -237,13 +90,39 @@ func (s *Service) open(context.Context) error {
 	return nil
 }
 
-// close turns readiness off before anything stops, and leaves whoever asks for
+// drain turns readiness off before anything stops, and leaves whoever asks for
 // it a moment to see that and turn away. Then all consumers stop fetching at
 // once, so that they finish side by side what they hold.
-func (s *Service) close(ctx context.Context) error {
+func (s *Service) drain(ctx context.Context) error {
 	s.accepting.Store(false)
 	_, err := sdnotify.Notify(sdnotify.Stopping)
 	cadence.Sleep(ctx, drainNotice)
-	s.closeIntake()
+	s.intake.close()
 	return err
+}
+
+// flushTimeout bounds the final flush, so that a dead bus cannot use up the time for
+// stopping, and lastPacketTimeout the last summary after it: a long queue must not
+// use up its time.
+const (
+	flushTimeout      = 2 * time.Second
+	lastPacketTimeout = 2 * time.Second
+)
+
+// sendLastPacket publishes what is still queued and one last summary, after all
+// workers have stopped and before the bus closes.
+func (s *Service) sendLastPacket(ctx context.Context) error {
+	if !s.booted.Load() {
+		return nil
+	}
+	flushing, flushEnd := context.WithTimeout(ctx, flushTimeout)
+	defer flushEnd()
+	flushed := s.telemetry.Flush(flushing)
+	ctx, cancel := context.WithTimeout(ctx, lastPacketTimeout)
+	defer cancel()
+	packet := s.summaryPacket(ctx)
+	if err := s.bus.PublishTelemetry(ctx, packet, telemetry.Priority(packet)); err != nil {
+		return errors.Join(flushed, fmt.Errorf("publish last summary: %w", err))
+	}
+	return flushed
 }

@@ -216,7 +216,7 @@ func TestBrokerThatNobodyWaitsForIsClosed(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := newService(t, nil).startBroker(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := startBroker(ctx, newService(t, nil).foundation); !errors.Is(err, context.Canceled) {
 		t.Errorf("startBroker = %v", err)
 	}
 	wantNoLeaks(t, leaks)

@@ -206,10 +206,10 @@ func (g *garden) blend(seedID string) {
 	g.await(seedID, leyline.SeedLifecycleStage_SEED_STAGE_BLENDING)
 }
 
-// fanOut runs the chore and returns what the library says then.
-func (g *garden) fanOut(wantChanged float64) map[string][]string {
+// fanOutOnce runs the job and returns what the library says then.
+func (g *garden) fanOutOnce(wantChanged float64) map[string][]string {
 	g.t.Helper()
-	result, err := g.running.fanOut.Run(g.t.Context())
+	result, err := g.fanOut.Run(g.t.Context())
 	if err != nil || result["changed"] != wantChanged {
 		g.t.Fatalf("fan-out = %v, %v, want %v changed", result, err, wantChanged)
 	}
@@ -246,17 +246,17 @@ func TestSeedThatNoLongerBlendsLosesItsCapabilities(t *testing.T) {
 	if len(names) == 0 {
 		t.Fatal("the blueprint has no parameters to grant")
 	}
-	if got := g.fanOut(0); len(got) != 0 {
+	if got := g.fanOutOnce(0); len(got) != 0 {
 		t.Errorf("before any seed blends: %v", got)
 	}
 	g.blend("seed-1")
-	if diff := cmp.Diff(map[string][]string{"seed-1": names}, g.fanOut(1)); diff != "" {
+	if diff := cmp.Diff(map[string][]string{"seed-1": names}, g.fanOutOnce(1)); diff != "" {
 		t.Error("while it blends (-want +got):", diff)
 	}
-	g.fanOut(0) // nothing is written again
+	g.fanOutOnce(0) // nothing is written again
 	g.command("cull-1", "seed-1", leyline.SeedOperation_SEED_OP_CULL)
 	eventually(t, "the cull", func() bool { return g.stage("seed-1") > inBlending })
-	if got := g.fanOut(1); slices.ContainsFunc(slices.Collect(maps.Values(got)), func(names []string) bool { return len(names) > 0 }) {
+	if got := g.fanOutOnce(1); slices.ContainsFunc(slices.Collect(maps.Values(got)), func(names []string) bool { return len(names) > 0 }) {
 		t.Errorf("after the cull: %v", got)
 	}
 	if err := g.stop(t); err != nil {
@@ -267,7 +267,7 @@ func TestSeedThatNoLongerBlendsLosesItsCapabilities(t *testing.T) {
 func TestCapabilitiesOfAnEarlierRunAreTakenBack(t *testing.T) {
 	g := newGarden(t, "BP002")
 	g.blend("seed-1")
-	g.fanOut(1)
+	g.fanOutOnce(1)
 	if err := g.stop(t); err != nil {
 		t.Fatal(err)
 	}
@@ -276,10 +276,10 @@ func TestCapabilitiesOfAnEarlierRunAreTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.running = start(t, next)
-	if got := g.fanOut(1); len(got["seed-1"]) != 0 {
+	if got := g.fanOutOnce(1); len(got["seed-1"]) != 0 {
 		t.Errorf("a seed that is gone still has %v", got)
 	}
-	g.fanOut(0)
+	g.fanOutOnce(0)
 	if err := g.stop(t); err != nil {
 		t.Error(err)
 	}
@@ -305,7 +305,7 @@ func TestSeedOfAnImportedBlueprintMayUseItsParameters(t *testing.T) {
 				t.Fatal(err)
 			}
 			g.blend("seed-1")
-			if diff := cmp.Diff(map[string][]string{"seed-1": {"depth", "rate"}}, g.fanOut(1)); diff != "" {
+			if diff := cmp.Diff(map[string][]string{"seed-1": {"depth", "rate"}}, g.fanOutOnce(1)); diff != "" {
 				t.Error("allowed (-want +got):", diff)
 			}
 			if err := g.stop(t); err != nil {

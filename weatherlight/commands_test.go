@@ -320,11 +320,10 @@ func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 		}
 	}
 	rules := func(extra map[string]string) []any {
-		s := newService(t, extra)
-		controller := s.controllerConfig()
-		controller.PolicyVersion, controller.Rules = nil, nil // of functions only nil equals nil
-		core := s.coreConfig()
-		core.Keyring = nil
+		set := loadSettings(t, extra)
+		controller := controllerConfig(set, nil)
+		controller.Rules = nil // of functions only nil equals nil
+		core := coreConfig(set.Kasmina, nil, "")
 		return []any{core, controller}
 	}
 	usual := rules(nil)
@@ -337,8 +336,8 @@ func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 
 // Instances whose settings differ decide on the same seed, one after the other.
 func TestGerminationsCarryTheRulesOfTheSettings(t *testing.T) {
-	s := newService(t, map[string]string{"KASMINA_MIN_TRAINING": "5", "KASMINA_SIGMA": "1.5"})
-	rules := s.controllerConfig().Rules("run-1")
+	set := loadSettings(t, map[string]string{"KASMINA_MIN_TRAINING": "5", "KASMINA_SIGMA": "1.5"})
+	rules := controllerConfig(set, nil).Rules("run-1")
 	for name, want := range map[string]string{
 		"promotion_min_training": "5", "promotion_sigma": "1.5", "promotion_max_probation": "10",
 	} {

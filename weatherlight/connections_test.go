@@ -12,7 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// served asks a Redis how many connections it has ever taken.
+// served asks a Redis for its own figures.
 type served struct {
 	t      *testing.T
 	server net.Conn
@@ -29,9 +29,13 @@ func askServed(t *testing.T, addr string) *served {
 	return &served{t, server, bufio.NewReader(server)}
 }
 
-func (s *served) connections() int {
+// connections is how many it has ever taken.
+func (s *served) connections() int { return s.figure("total_connections_received") }
+
+// figure is -1 when Redis has none of that name.
+func (s *served) figure(name string) int {
 	s.t.Helper()
-	if _, err := fmt.Fprint(s.server, "INFO stats\r\nPING\r\n"); err != nil {
+	if _, err := fmt.Fprint(s.server, "INFO\r\nPING\r\n"); err != nil {
 		s.t.Fatal(err)
 	}
 	taken := -1
@@ -43,7 +47,7 @@ func (s *served) connections() int {
 		if strings.HasPrefix(line, "+PONG") {
 			return taken
 		}
-		if text, found := strings.CutPrefix(strings.TrimSpace(line), "total_connections_received:"); found {
+		if text, found := strings.CutPrefix(strings.TrimSpace(line), name+":"); found {
 			taken, _ = strconv.Atoi(text)
 		}
 	}

@@ -121,7 +121,7 @@ func TestStopWaitsForTheOutbox(t *testing.T) {
 		for i := range reports {
 			messages = append(messages, oona.Message{Payload: &leyline.FieldReport{ReportId: strconv.Itoa(i)}})
 		}
-		return errors.Join(service.closeLibrary(ctx), service.outbox.Put(ctx, messages...))
+		return errors.Join(service.kernels.close(ctx), service.outbox.Put(ctx, messages...))
 	}
 	booted, err := supervise.Boot(t.Context(), steps, service.traceStep)
 	if err != nil {

@@ -2,22 +2,18 @@ package weatherlight
 
 import (
 	"context"
-	"net"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
-	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 const (
@@ -28,37 +24,52 @@ const (
 	publishGrace = 500 * time.Millisecond
 )
 
-// startGrowth sets up what decides on runs, and starts what feeds it the answers
-// to its kernel requests and what comes due.
-func (s *Service) startGrowth(ctx context.Context) error {
-	core := kasmina.NewCore(s.coreConfig())
-	controller := tamiyo.NewController(s.controllerConfig())
+// growth is what decides on runs.
+type growth struct {
+	crew
+
+	runs      *control.Room
+	emergency *emergency.Watch
+}
+
+// openGrowth sets up what decides on runs, what feeds it the answers
+// to its kernel requests, and what comes due. Policies and field reports are there from the next
+// step on.
+func (s *Service) openGrowth(context.Context) (*growth, error) {
+	controllerVersion := func() string { return s.policies.ActiveVersion() }
 	records := s.bus.Records(trainer.Stream)
-	s.runs = control.New(control.Config{
-		Core: core, Controller: controller, Records: records, Awaits: records,
+	runs := control.New(control.Config{
+		Core:       kasmina.NewCore(coreConfig(s.settings.Kasmina, s.keyring, s.advertisedURL())),
+		Controller: tamiyo.NewController(controllerConfig(s.settings, controllerVersion)),
+		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
-		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
+		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
 		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
 		Candidates: s.selection.Candidates, Permit: s.selection.Permit, Heard: s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
-	s.emergency = s.newEmergencyWatch()
-	return s.startWorkers(s.growthWorkers)(ctx)
-}
-
-// newEmergencyWatch tells of emergencies by the ways of this service, and lets runs act on them.
-func (s *Service) newEmergencyWatch() *emergency.Watch {
-	return emergency.New(emergency.Config{
-		Tell: s.telemetry.Raise, Relay: s.outbox.Put, Act: s.runs.Emergency, Instance: s.instance(), Logger: s.logger,
+	// Emergencies are told of by the ways of this service, and runs act on them.
+	watch := emergency.New(emergency.Config{
+		Tell: s.telemetry.Raise, Relay: s.outbox.Put, Act: runs.Emergency, Instance: s.instance(), Logger: s.logger,
 	})
+	return &growth{runs: runs, emergency: watch, crew: s.newCrew(
+		supervise.Spec{Name: workerRuns, Worker: runs},
+		s.consumer(workerSeedReady, oona.Subscription{
+			Wanted: control.Answers, Key: control.RunOf, Demand: runs.ReadyDemand(),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, runs.Ready),
+		}),
+		s.consumer(workerSeedErrors, oona.Subscription{
+			Wanted: control.Answers, Key: control.RunOf, Demand: runs.RefusalDemand(),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, runs.Refusal),
+		}),
+	)}, nil
 }
 
 // coreConfig is what the settings say of the life of a seed.
-func (s *Service) coreConfig() kasmina.Config {
-	k := s.settings.Kasmina
+func coreConfig(k settings.Kasmina, keyring *signing.Keyring, artifactURL string) kasmina.Config {
 	return kasmina.Config{
-		Keyring: s.keyring, ArtifactURL: s.advertisedURL(), AutoFossilize: k.AutoFossilize,
+		Keyring: keyring, ArtifactURL: artifactURL, AutoFossilize: k.AutoFossilize,
 		Promotion: promotion(k),
 		Schedule: trainer.Schedule{
 			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
@@ -83,11 +94,11 @@ func promotion(k settings.Kasmina) kasmina.Promotion {
 
 // controllerConfig asks of a seed what Kasmina asks. Kasmina counts a probation from
 // the report after the promotion, so the controller asks to keep a seed one later.
-func (s *Service) controllerConfig() tamiyo.Config {
-	t, k := s.settings.Tamiyo, s.settings.Kasmina
+func controllerConfig(set *settings.Settings, policyVersion func() string) tamiyo.Config {
+	t, k := set.Tamiyo, set.Kasmina
 	rules := promotion(k).Annotations()
 	return tamiyo.Config{
-		PolicyVersion: func() string { return s.policies.ActiveVersion() },
+		PolicyVersion: policyVersion,
 		Rules:         func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
@@ -95,50 +106,4 @@ func (s *Service) controllerConfig() tamiyo.Config {
 		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
 		ProbationEpochs: uint32(k.MinProbation) + 1,
 	}
-}
-
-func (s *Service) growthWorkers() []supervise.Spec {
-	return []supervise.Spec{
-		{Name: workerRuns, Worker: s.runs},
-		s.consumer(workerSeedReady, oona.Subscription{
-			Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.ReadyDemand(),
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, s.runs.Ready),
-		}),
-		s.consumer(workerSeedErrors, oona.Subscription{
-			Wanted: control.Answers, Key: control.RunOf, Demand: s.runs.RefusalDemand(),
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, s.runs.Refusal),
-		}),
-	}
-}
-
-// only handles one type of message.
-func only(kind leyline.BusMessageType, handler oona.Handler) map[leyline.BusMessageType]oona.Handler {
-	return map[leyline.BusMessageType]oona.Handler{kind: handler}
-}
-
-// warnLocalOnly returns what warns, once, when a trainer fetches kernels by http alone,
-// which is meant to run on another machine, and other machines cannot follow the URLs.
-func (s *Service) warnLocalOnly() func(trainer.Report) {
-	warn := sync.OnceFunc(func() {
-		if url := s.advertisedURL(); httpapi.LocalOnly(url) {
-			s.logger.Warn("a trainer fetches kernels by http, and only this machine reaches where they are: set WEATHERLIGHT_ADVERTISE_URL",
-				"url", url)
-		}
-	})
-	return func(report trainer.Report) {
-		access := report.KernelAccess
-		if slices.Contains(access, graft.AccessHTTP) && !slices.Contains(access, graft.AccessPath) {
-			warn()
-		}
-	}
-}
-
-// advertisedURL is where trainers reach the kernels, or empty when they are served
-// nowhere.
-func (s *Service) advertisedURL() string {
-	var address net.Addr
-	if s.http != nil {
-		address = s.http.Addr()
-	}
-	return httpapi.Advertised(s.settings.Weatherlight.AdvertiseURL.Reveal(), address)
 }

@@ -42,9 +42,9 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-time.After(5 * time.Millisecond) // All of that grows old.
-	g.chores.Round(t.Context())
+	g.jobs.Round(t.Context())
 	const prefix = "weatherlight.housekeeping."
-	done := chorePoints(g.chores)
+	done := chorePoints(g.jobs)
 	for item, least := range map[string]float64{
 		"oona_trim/oona.normal": 2, "oona_dead_letters/removed": 1, "oona_answer_groups/removed": 1,
 		"urza_maintenance/rows": 1, "capability_fanout/changed": 1, "memory/heap_bytes": 1,
@@ -53,7 +53,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 			t.Errorf("%s is %v, want at least %v", item, got, least)
 		}
 	}
-	for _, job := range maintenance.Jobs(g.jobsConfig()) {
+	for _, job := range maintenance.Jobs(g.jobsConfig(g.fanOut)) {
 		if done[prefix+"runs_total/"+job.Name] != 1 || done[prefix+"failures_total/"+job.Name] != 0 {
 			t.Errorf("%s: %v runs, %v failed", job.Name, done[prefix+"runs_total/"+job.Name], done[prefix+"failures_total/"+job.Name])
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"path/filepath"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
@@ -77,7 +77,7 @@ func TestTwoInstancesGrowTheSeedsOfOneRun(t *testing.T) {
 // jobNamed is a maintenance job of a service.
 func jobNamed(t *testing.T, r *running, name string) maintenance.Func {
 	t.Helper()
-	for _, job := range maintenance.Jobs(r.jobsConfig()) {
+	for _, job := range maintenance.Jobs(r.jobsConfig(r.fanOut)) {
 		if job.Name == name {
 			return job.Do
 		}
@@ -129,12 +129,12 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 	leader, host := twoInstances(t)
 	both := []*running{leader, host.running}
 	for _, r := range both {
-		r.chores.Round(t.Context())
+		r.jobs.Round(t.Context())
 	}
 	own := map[string]float64{"memory": 1}
-	for _, job := range maintenance.Jobs(leader.jobsConfig()) {
+	for _, job := range maintenance.Jobs(leader.jobsConfig(leader.fanOut)) {
 		series := "weatherlight.housekeeping.runs_total/" + job.Name
-		leads, follows := chorePoints(leader.chores)[series], chorePoints(host.chores)[series]
+		leads, follows := chorePoints(leader.jobs)[series], chorePoints(host.jobs)[series]
 		if leads != 1 || follows != own[job.Name] {
 			t.Errorf("%s was done %v times by the leader and %v times by the other, want 1 and %v",
 				job.Name, leads, follows, own[job.Name])
@@ -169,28 +169,27 @@ func TestGroupsOfSingleInstancesAreRemoved(t *testing.T) {
 // A part that takes its time to stop must not let the others take in work
 // meanwhile.
 func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
-	service := newService(t, map[string]string{
-		"REDIS_URL":                       redistest.Start(t).URL,
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{
+		"REDIS_URL":                       redis.URL,
 		"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S": "60", "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "60s",
-	})
-	stuck, release := make(chan struct{}, 1), make(chan struct{})
-	service.chores = maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "stuck", Do: func(context.Context) (map[string]float64, error) {
-		select {
-		case stuck <- struct{}{}:
-		default:
-		}
-		<-release
-		return nil, nil
-	}}})
-	r := start(t, service)
-	trainer := connect(t, r.BusURL(), "trainer")
-	<-stuck
+	}))
+	release := make(chan struct{})
+	slow := supervise.WorkerFunc(func(context.Context) error { <-release; return nil })
+	if err := r.supervisor.StopWorker(t.Context(), workerHousekeeping); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.supervisor.Start(t.Context(), supervise.Spec{Name: workerHousekeeping, Worker: slow}); err != nil {
+		t.Fatal(err)
+	}
+	trainer, server := connect(t, r.BusURL(), "trainer"), askServed(t, redis.Addr)
+	eventually(t, "consumers fetch", func() bool { return server.figure("blocked_clients") > 3 })
 	r.cancel()
-	eventually(t, "the intake is closed", func() bool { return r.intake.Err() != nil })
+	eventually(t, "the intake is closed", func() bool { return r.intake.open.Err() != nil })
 	request := &leyline.KernelPrefetchRequest{
 		RequestId: "late", BlueprintId: "BP050", TrainingRunId: "run-1", IssuedAt: timestamppb.Now(),
 	}
-	eventually(t, "no consumer fetches", func() bool { return r.fetching.Load() == 0 })
+	eventually(t, "no consumer fetches", func() bool { return server.figure("blocked_clients") == 0 })
 	if err := trainer.PublishKernelPrefetchRequest(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}

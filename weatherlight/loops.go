@@ -2,9 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -14,47 +11,65 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/capability"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
-// flushTimeout bounds the final flush, so that a dead bus cannot use up the time for
-// stopping, and lastPacketTimeout the last summary after it: a long queue must not
-// use up its time.
-const (
-	flushTimeout      = 2 * time.Second
-	lastPacketTimeout = 2 * time.Second
-)
+// loops are what looks after the rest of the service.
+type loops struct {
+	crew
 
-// loops are the workers that look after the others.
-func (s *Service) loops() []supervise.Spec {
-	if s.chores == nil {
-		s.fanOut = capability.New(capability.Config{
+	jobs    *maintenance.Runner
+	fanOut  *capability.FanOut
+	signals *shmsignal.Watch
+	health  *health.Monitor
+	nissa   *health.Nissa // nil without NISSA_URL
+}
+
+func (s *Service) openLoops(context.Context) (*loops, error) {
+	l := &loops{
+		fanOut: capability.New(capability.Config{
 			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
-		})
-		s.chores = maintenance.New(maintenance.Config{
-			Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
-		}, maintenance.Jobs(s.jobsConfig()))
+		}),
+		signals: watchSignals(s.settings.Tolaria, s.telemetry.Raise, s.emergency),
+		nissa:   health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
 	}
-	if s.health == nil {
-		s.nissa = health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm())
-		s.health = health.New(s.healthConfig())
-	}
+	l.jobs = maintenance.New(maintenance.Config{
+		Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
+	}, maintenance.Jobs(s.jobsConfig(l.fanOut)))
+	l.health = s.newMonitor(l.jobs, l.signals, l.nissa)
+	l.crew = s.newCrew(s.loopWorkers(l)...)
+	return l, nil
+}
+
+// loopWorkers are in the order of the outline. The forge is the last: it begins when the
+// service is ready.
+func (s *Service) loopWorkers(l *loops) []supervise.Spec {
 	specs := []supervise.Spec{
 		{Name: workerTelemetry, Worker: s.telemetry},
 		{Name: workerSummary, Worker: supervise.WorkerFunc(s.summarize)},
-		{Name: workerHousekeeping, Worker: s.chores},
+		{Name: workerHousekeeping, Worker: l.jobs},
 		s.consumer(workerEmergency, oona.Subscription{Handlers: s.emergencyHandlers()}),
 	}
-	specs = append(specs, s.signalWorkers()...)
-	if s.settings.Urza.ScrubInterval > 0 {
-		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: s.scrubber()})
+	if !l.signals.Empty() {
+		specs = append(specs, // The reporter stops last.
+			supervise.Spec{Name: workerSignalReports, Worker: supervise.WorkerFunc(l.signals.Report)},
+			supervise.Spec{Name: workerSignals, Worker: supervise.WorkerFunc(l.signals.Poll)})
 	}
-	specs = append(specs, s.watchers()...)
+	if s.settings.Urza.ScrubInterval > 0 {
+		specs = append(specs, supervise.Spec{Name: workerScrub, Worker: s.scrubber(s.fleet.KeepsLibrary)})
+	}
+	specs = append(specs, supervise.Spec{Name: workerHealthWatch, Worker: l.health})
+	if l.nissa != nil {
+		specs = append(specs, supervise.Spec{Name: workerNissa, Worker: l.nissa})
+	}
+	if dog := sdnotify.Watchdog(s.supervisor.Alive, s.logger); dog != nil {
+		specs = append(specs, supervise.Spec{Name: workerWatchdog, Worker: dog})
+	}
 	if s.settings.Tezzeret.ForgeOnStart && s.settings.Urza.Format != settings.FormatPT {
 		return append(specs, supervise.Spec{Name: workerForge, Worker: supervise.WorkerFunc(s.runForge), Finite: true})
 	}
@@ -63,68 +78,37 @@ func (s *Service) loops() []supervise.Spec {
 }
 
 // jobsConfig is what the maintenance jobs work on.
-func (s *Service) jobsConfig() maintenance.JobsConfig {
+func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 	streams := assembly.Streams(s.settings)
 	return maintenance.JobsConfig{
-		Bus: s.bus, Library: s.library, Fleet: s.fleet, FanOut: s.fanOut.Run,
+		Bus: s.bus, Library: s.library, Fleet: s.fleet, FanOut: fanOut.Run,
 		DeadLetterTTL: s.settings.Oona.DeadLetterTTL, Group: assembly.Group,
 		ReplyStreams: []string{streams.KernelReady, streams.KernelErrors},
 	}
 }
 
-// confirmLead keeps a leader that was from writing over its successor.
-func (s *Service) confirmLead(ctx context.Context) error {
-	if !s.fleet.Leads() {
-		return nil
-	}
-	return s.fleet.Confirm(ctx)
-}
-
-func (s *Service) scrubber() maintenance.Scrubber {
-	set := s.settings.Urza
-	return maintenance.Scrubber{
-		Ours: s.fleet.KeepsLibrary,
-		Scrub: func(ctx context.Context) (urza.Scrubbed, error) {
-			return s.library.Scrub(ctx, int64(set.ScrubBytesPerSecond))
-		},
-		Interval: set.ScrubInterval, Logger: s.logger,
-	}
-}
-
-// healthConfig is every part of the service as it is looked at.
-func (s *Service) healthConfig() health.Config {
+// newMonitor looks at every part of the service.
+func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *health.Nissa) *health.Monitor {
 	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}
-	return health.Config{
+	return health.New(health.Config{
 		Workers: s.supervisor.Status, Bus: s.bus, Library: s.pingLibrary, Outbox: s.outbox.Waiting, Folders: folders,
-		Dropped: s.telemetry.Dropped, Failures: s.chores.Failures, Signals: s.signals.Faults, Contested: s.runs.Contested,
-		Nissa: s.nissa, Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
-	}
+		Dropped: s.telemetry.Dropped, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
+		Nissa: nissa, Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
+	})
 }
 
-func (s *Service) pingLibrary(ctx context.Context) error {
-	if err := s.library.Ping(ctx); err != nil {
-		return fmt.Errorf("%s: %w", s.settings.Urza.DatabaseURL, err)
-	}
-	return nil
+// watchSignals watches the shared memory of a trainer on this machine, where it has names.
+func watchSignals(names settings.Tolaria, raise func(*leyline.TelemetryPacket) bool, emergencies *emergency.Watch) *shmsignal.Watch {
+	return shmsignal.New(
+		shmsignal.Signal{
+			Kind: shmsignal.Rollback, Name: names.RollbackSignal,
+			Report: func(t shmsignal.Trigger) bool { return raise(emergency.RollbackPacket(t)) },
+		},
+		shmsignal.Signal{Kind: shmsignal.Emergency, Name: names.EmergencySignal, Report: emergencies.Shared})
 }
-
-// watchers are the workers that look at the rest of the service: for trouble,
-// for Nissa, and on behalf of the service manager.
-func (s *Service) watchers() []supervise.Spec {
-	specs := []supervise.Spec{{Name: workerHealthWatch, Worker: s.health}}
-	if s.nissa != nil {
-		specs = append(specs, supervise.Spec{Name: workerNissa, Worker: s.nissa})
-	}
-	if dog := sdnotify.Watchdog(s.supervisor.Alive, s.logger); dog != nil {
-		specs = append(specs, supervise.Spec{Name: workerWatchdog, Worker: dog})
-	}
-	return specs
-}
-
-func (s *Service) markForged() { s.forgedOnce.Do(func() { close(s.forged) }) }
 
 // emergencyHandlers dispatch by type whatever arrives on the emergency stream:
 // older peers divert any message to it, and what they divert must still reach
@@ -155,34 +139,10 @@ func (s *Service) urgentTelemetry(_ context.Context, packet *leyline.TelemetryPa
 	return nil, nil
 }
 
-// telemetryMessage routes a packet that commits together with something else.
-func (s *Service) telemetryMessage(packet *leyline.TelemetryPacket) oona.Message {
-	s.tamiyo.Observe(packet)
-	return s.bus.Route(packet, telemetry.Priority(packet))
-}
-
 // summarize offers the summary packet once an interval.
 func (s *Service) summarize(ctx context.Context) error {
 	cadence.Every(ctx, s.rhythm(), s.settings.Weatherlight.TelemetryInterval, func(ctx context.Context) {
 		s.telemetry.Offer(s.summaryPacket(ctx))
 	})
 	return nil
-}
-
-// sendLastPacket publishes what is still queued and one last summary, after all
-// workers have stopped and before the bus closes.
-func (s *Service) sendLastPacket(ctx context.Context) error {
-	if !s.booted.Load() {
-		return nil
-	}
-	flushing, flushEnd := context.WithTimeout(ctx, flushTimeout)
-	defer flushEnd()
-	flushed := s.telemetry.Flush(flushing)
-	ctx, cancel := context.WithTimeout(ctx, lastPacketTimeout)
-	defer cancel()
-	packet := s.summaryPacket(ctx)
-	if err := s.bus.PublishTelemetry(ctx, packet, telemetry.Priority(packet)); err != nil {
-		return errors.Join(flushed, fmt.Errorf("publish last summary: %w", err))
-	}
-	return flushed
 }

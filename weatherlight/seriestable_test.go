@@ -87,7 +87,7 @@ func everything(t *testing.T) *running {
 		})
 	})
 	exhaustEmergencies(t, r)
-	r.chores.Round(t.Context())
+	r.jobs.Round(t.Context())
 	eventually(t, "a telemetry packet is sent", func() bool {
 		return slices.ContainsFunc(r.telemetry.Points(), func(p metrics.Point) bool { return p.Name == "weatherlight.telemetry.published_total" })
 	})
@@ -195,7 +195,7 @@ func TestNoLevelIsTypedCounter(t *testing.T) {
 	}
 	r := everything(t)
 	before := scrape(t, r.Service)
-	r.chores.Round(t.Context())
+	r.jobs.Round(t.Context())
 	after := scrape(t, r.Service)
 	for series, value := range before {
 		name, _, _ := strings.Cut(series, "{")

@@ -6,33 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
-	"github.com/esper-lite/weatherlight/internal/httpserver"
-	"github.com/esper-lite/weatherlight/karn"
-	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tezzeret"
-	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/assembly"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/capability"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
 // InUseError says that another process holds the data folder.
@@ -52,57 +32,25 @@ type Config struct {
 
 // Service is one Weatherlight. Make it with New, run it once with Run.
 type Service struct {
-	config   Config
-	settings *settings.Settings
-	logger   *slog.Logger
-	keyring  *signing.Keyring
-	begun    time.Time
+	*foundation
+	*progress
+	*bootLog
 
-	supervisor *supervise.Supervisor
-	signals    *shmsignal.Watch
+	begun   time.Time
+	onForge func(tezzeret.Progress) // may be nil
 
-	// The parts below are set by the boot steps, one after the other, and read
+	// The parts are made by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
-	lock        *datadir.Lock
-	http        *httpserver.Worker // nil when it is off
-	broker      *broker.Broker
-	bus         *oona.Client
-	fleet       *fleet.Fleet
-	outbox      *outbox.Outbox
-	durable     telemetryqueue.Durable
-	telemetry   *telemetryqueue.Queue
-	catalog     *karn.Catalog
-	library     *urza.Library
-	prefetcher  *urza.Prefetcher
-	selection   *selection.Selection
-	runs        *control.Room
-	policies    *tamiyo.Policies
-	policyNotes *fleet.PolicyNotes
-	reports     *tamiyo.ReportLog
-	forge       *tezzeret.Forge
-	emergency   *emergency.Watch
-	chores      *maintenance.Runner
-	fanOut      *capability.FanOut
-	health      *health.Monitor
-	nissa       *health.Nissa // nil without NISSA_URL
-	tamiyo      summary.Mirror
-	busServer   oona.Server
+	*house
+	*connection
+	*instances
+	*kernels
+	*growth
+	*controller
+	*loops
 
-	booted     atomic.Bool
-	accepting  atomic.Bool
-	ready      chan struct{}
-	forged     chan struct{}
-	forgedOnce sync.Once
-
-	// intake is done when no consumer is to fetch any more.
-	intake      context.Context //nolint:containedctx // one state of all consumers
-	closeIntake context.CancelFunc
-	fetching    atomic.Int64 // consumers that fetch or finish
-
-	secrets *signing.Follower
-
-	traceMu sync.Mutex
-	trace   []supervise.Trace
+	answering crew // of kernel requests
+	forge     *tezzeret.Forge
 }
 
 // New prepares a service. It opens nothing yet; its errors are faults of the
@@ -111,30 +59,20 @@ func New(config Config) (*Service, error) {
 	if config.Settings == nil {
 		return nil, errors.New("weatherlight needs settings")
 	}
-	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
-	if err := assembly.Check(config.Settings); err != nil {
+	logger := cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
+	foundation, err := newFoundation(config.Settings, logger)
+	if err != nil {
 		return nil, err
 	}
-	service := &Service{
-		config:   config,
-		settings: config.Settings,
-		logger:   config.Logger,
-		begun:    time.Now(),
-		ready:    make(chan struct{}),
-		forged:   make(chan struct{}),
-	}
-	if err := service.loadKeyring(); err != nil {
-		return nil, err
-	}
-	// The intake is closed by the stop, in its own order, not by the context of Run.
-	service.intake, service.closeIntake = context.WithCancel(context.Background())
-	service.signals = service.newSignals()
-	service.supervisor = supervise.New(supervise.Config{
-		SoftStop: config.Settings.Workers.ShutdownTimeout / 2,
-		HardStop: config.Settings.Workers.ShutdownTimeout / 2,
-		OnEvent:  service.logWorker,
-	})
-	return service, nil
+	return &Service{
+		foundation: foundation,
+		progress:   newProgress(),
+		bootLog:    &bootLog{onStep: config.OnBoot, log: logger},
+		begun:      time.Now(),
+		onForge:    config.OnForge,
+		house:      &house{}, // Both are asked for their addresses at any time.
+		connection: &connection{foundation: foundation},
+	}, nil
 }
 
 // Run boots the service, keeps it running until ctx is done or a worker reports
@@ -202,56 +140,16 @@ func (s *Service) ForgeResult() tezzeret.ForgeResult { return s.forge.Result() }
 // errors, and the latency of the last look-up in milliseconds.
 func (s *Service) PrefetchMetrics() map[string]float64 { return s.prefetcher.Metrics() }
 
+// Reload goes over to the secrets of a source at once, and follows it from now
+// on: nothing that is under way is refused, as long as the secret it was signed
+// with is still among them. When they cannot be read everything stays as it was.
+func (s *Service) Reload(secrets signing.Source) error { return s.secrets.Use(secrets) }
+
 // BusURL is the address under which other processes reach the bus.
-func (s *Service) BusURL() string {
-	if s.broker != nil {
-		return s.broker.URL()
-	}
-	return s.settings.Redis.URL.Reveal()
-}
+func (s *Service) BusURL() string { return s.url() }
 
 // BusAddr is the bus's address with its password masked.
-func (s *Service) BusAddr() string {
-	if s.broker != nil {
-		return s.broker.URL()
-	}
-	return s.settings.Redis.URL.String()
-}
+func (s *Service) BusAddr() string { return s.connection.addr() }
 
 // HTTPAddr is the address that the HTTP side listens on, or "off".
-func (s *Service) HTTPAddr() string {
-	if s.http == nil {
-		return "off"
-	}
-	return s.http.Addr().String()
-}
-
-func (s *Service) traceStep(trace supervise.Trace) {
-	s.traceMu.Lock()
-	s.trace = append(s.trace, trace)
-	s.traceMu.Unlock()
-	if s.config.OnBoot != nil {
-		s.config.OnBoot(trace)
-	}
-	s.logger.Debug("boot step", "step", trace.Step, "took", trace.Took, "error", trace.Err)
-}
-
-func (s *Service) bootTrace() []supervise.Trace {
-	s.traceMu.Lock()
-	defer s.traceMu.Unlock()
-	return append([]supervise.Trace(nil), s.trace...)
-}
-
-// logWorker turns the supervisor's event stream into log lines: failures and
-// recoveries, not every start and stop.
-func (s *Service) logWorker(event supervise.Event) {
-	logger := s.logger.With("worker", event.Worker, "from", event.From, "to", event.To)
-	switch {
-	case event.Err != nil:
-		logger.Warn("worker failed", "error", event.Err, "restarts", event.Restarts, "delay", event.Delay)
-	case event.Recovered():
-		logger.Info("worker recovered", "restarts", event.Restarts)
-	default:
-		logger.Debug("worker", "restarts", event.Restarts)
-	}
-}
+func (s *Service) HTTPAddr() string { return s.house.addr() }

@@ -73,9 +73,14 @@ func TestWorkersStopInTheReverseOfTheirStart(t *testing.T) {
 }
 
 func TestNoMonitorWithoutASignalName(t *testing.T) {
-	service := newService(t, nil)
-	if specs := service.signalWorkers(); len(specs) != 0 {
-		t.Errorf("monitors %v", specs)
+	r := start(t, newService(t, nil))
+	for _, worker := range r.supervisor.Status() {
+		if worker.Name == workerSignals || worker.Name == workerSignalReports {
+			t.Errorf("%s runs", worker.Name)
+		}
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
 	}
 }
 

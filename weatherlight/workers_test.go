@@ -18,20 +18,20 @@ import (
 func TestStepOfDeafWorkersDoesNotOutlastItsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bound, grace = 3 * time.Second, 500 * time.Millisecond
-		s := &Service{supervisor: supervise.New(supervise.Config{SoftStop: time.Second, HardStop: time.Second})}
+		s := supervise.New(supervise.Config{SoftStop: time.Second, HardStop: time.Second})
 		release := make(chan struct{})
 		deaf := supervise.WorkerFunc(func(context.Context) error { <-release; return nil })
 		var specs []supervise.Spec
 		for i := range 12 {
 			specs = append(specs, supervise.Spec{Name: fmt.Sprint("deaf-", i), Worker: deaf})
-			if err := s.supervisor.Start(t.Context(), specs[i]); err != nil {
+			if err := s.Start(t.Context(), specs[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), bound)
 		defer cancel()
 		begun := time.Now()
-		err := s.stopSpecs(ctx, specs)
+		err := crew{specs, s}.stop(ctx)
 		if took := time.Since(begun); took > bound+grace {
 			t.Errorf("the step took %v of %v", took, bound)
 		}
@@ -65,19 +65,17 @@ func TestMessageOfAnotherTypeIsNotRetried(t *testing.T) {
 }
 
 func TestStepWhoseSecondWorkerFailsLeavesNothingRunning(t *testing.T) {
-	s := &Service{supervisor: supervise.New(supervise.Config{})}
+	s := supervise.New(supervise.Config{})
 	waits := supervise.WorkerFunc(func(ctx context.Context) error { <-ctx.Done(); return nil })
 	fails := supervise.WorkerFunc(func(context.Context) error { return supervise.Permanent(errBroken) })
-	list := func() []supervise.Spec {
-		return []supervise.Spec{
-			{Name: "first", Worker: waits}, {Name: "second", Worker: fails, AwaitReady: true}, {Name: "third", Worker: waits},
-		}
+	list := []supervise.Spec{
+		{Name: "first", Worker: waits}, {Name: "second", Worker: fails, AwaitReady: true}, {Name: "third", Worker: waits},
 	}
-	err := s.startWorkers(list)(t.Context())
+	err := crew{list, s}.start(t.Context())
 	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "second") {
 		t.Errorf("start = %v, want the failure of the second", err)
 	}
-	for _, worker := range s.supervisor.Status() {
+	for _, worker := range s.Status() {
 		if !worker.State.AtRest() {
 			t.Errorf("%s is left %s", worker.Name, worker.State)
 		}

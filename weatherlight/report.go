@@ -11,7 +11,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
@@ -52,7 +51,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 		s.health.Points(),
 		s.fleet.Points(),
 		s.durable.Points(ctx),
-		s.chores.Points(),
+		s.jobs.Points(),
 	} {
 		points = append(points, measured...)
 	}
@@ -65,9 +64,6 @@ func prefetchUnit(name string) string {
 	}
 	return "count"
 }
-
-// workers sums up the workers as they are now.
-func (s *Service) workers() health.Workers { return health.SumUp(s.supervisor.Status()) }
 
 // summaryPacket reports on the whole service.
 func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
