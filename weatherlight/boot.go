@@ -23,8 +23,8 @@ const drainNotice = 50 * time.Millisecond
 // workers stop before what they work on closes.
 func (s *Service) steps() []supervise.Step {
 	return []supervise.Step{
-		step("data folder and HTTP listener", &s.house, func(ctx context.Context) (*house, error) {
-			return openHouse(ctx, s.foundation, s.handler)
+		step("data folder and HTTP listener", &s.node, func(ctx context.Context) (*node, error) {
+			return openNode(ctx, s.foundation, s.handler)
 		}),
 		step("oona connection", &s.connection, func(ctx context.Context) (*connection, error) {
 			return connectBus(ctx, s.foundation, s.outbox)
@@ -97,7 +97,7 @@ func (s *Service) drain(ctx context.Context) error {
 	s.accepting.Store(false)
 	_, err := sdnotify.Notify(sdnotify.Stopping)
 	cadence.Sleep(ctx, drainNotice)
-	s.intake.close()
+	s.stopFetch()
 	return err
 }
 

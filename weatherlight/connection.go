@@ -139,12 +139,12 @@ func (c *connection) consumer(name string, subscription oona.Subscription) super
 	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}
 }
 
-// consume reads until ctx is done or the intake is closed; then it rests until
+// consume reads until ctx is done or fetching is stopped; then it rests until
 // ctx is done, for its end would count as a failure.
 func (c *connection) consume(ctx context.Context, subscription oona.Subscription) error {
 	fetch, end := context.WithCancel(ctx)
 	defer end()
-	defer context.AfterFunc(c.intake.open, end)()
+	defer context.AfterFunc(c.fetch, end)()
 	subscription.OnReady = func() { supervise.Ready(ctx) }
 	if err := c.bus.Consume(fetch, supervise.Work(ctx), subscription); err != nil {
 		return err

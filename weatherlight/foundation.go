@@ -23,7 +23,9 @@ type foundation struct {
 	secrets    *signing.Follower
 	keyring    *signing.Keyring
 	supervisor *supervise.Supervisor
-	intake     *intake
+
+	fetch     context.Context //nolint:containedctx // one state of all consumers; done when none is to fetch any more
+	stopFetch context.CancelFunc
 }
 
 // newFoundation opens nothing; its errors are faults of the configuration.
@@ -35,9 +37,9 @@ func newFoundation(set *settings.Settings, logger *slog.Logger) (*foundation, er
 	if err != nil {
 		return nil, fmt.Errorf("ESPER_LEYLINE_SECRET: %w", err)
 	}
-	f := &foundation{
-		settings: set, logger: logger, secrets: secrets, keyring: secrets.Keyring(), intake: newIntake(),
-	}
+	f := &foundation{settings: set, logger: logger, secrets: secrets, keyring: secrets.Keyring()}
+	// Fetching is stopped by the stop, in its own order, not by the context of Run.
+	f.fetch, f.stopFetch = context.WithCancel(context.Background())
 	f.supervisor = supervise.New(supervise.Config{
 		SoftStop: set.Workers.ShutdownTimeout / 2,
 		HardStop: set.Workers.ShutdownTimeout / 2,
@@ -67,18 +69,6 @@ func (f *foundation) logWorker(event supervise.Event) {
 	default:
 		logger.Debug("worker", "restarts", event.Restarts)
 	}
-}
-
-// intake is whether consumers fetch.
-type intake struct {
-	open  context.Context //nolint:containedctx // one state of all consumers; done when none is to fetch any more
-	close context.CancelFunc
-}
-
-func newIntake() *intake {
-	// It is closed by the stop, in its own order, not by the context of Run.
-	open, closeIt := context.WithCancel(context.Background())
-	return &intake{open, closeIt}
 }
 
 // progress is how far a service has come.

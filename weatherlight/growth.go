@@ -45,13 +45,13 @@ func (s *Service) openGrowth(context.Context) (*growth, error) {
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
 		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
-		Candidates: s.selection.Candidates, Permit: s.selection.Permit, Heard: s.warnLocalOnly(),
+		Candidates: s.selection.Candidates, Permit: s.selection.Permit, OnReport: s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
 	// Emergencies are told of by the ways of this service, and runs act on them.
 	watch := emergency.New(emergency.Config{
-		Tell: s.telemetry.Raise, Relay: s.outbox.Put, Act: runs.Emergency, Instance: s.instance(), Logger: s.logger,
+		Report: s.telemetry.Raise, Relay: s.outbox.Put, Act: runs.Emergency, Instance: s.instance(), Logger: s.logger,
 	})
 	return &growth{runs: runs, emergency: watch, crew: s.newCrew(
 		supervise.Spec{Name: workerRuns, Worker: runs},

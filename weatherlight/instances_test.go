@@ -185,7 +185,7 @@ func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
 	trainer, server := connect(t, r.BusURL(), "trainer"), askServed(t, redis.Addr)
 	eventually(t, "consumers fetch", func() bool { return server.figure("blocked_clients") > 3 })
 	r.cancel()
-	eventually(t, "the intake is closed", func() bool { return r.intake.open.Err() != nil })
+	eventually(t, "fetching is stopped", func() bool { return r.fetch.Err() != nil })
 	request := &leyline.KernelPrefetchRequest{
 		RequestId: "late", BlueprintId: "BP050", TrainingRunId: "run-1", IssuedAt: timestamppb.Now(),
 	}

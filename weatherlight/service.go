@@ -41,7 +41,7 @@ type Service struct {
 
 	// The parts are made by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
-	*house
+	*node
 	*connection
 	*instances
 	*kernels
@@ -70,7 +70,7 @@ func New(config Config) (*Service, error) {
 		bootLog:    &bootLog{onStep: config.OnBoot, log: logger},
 		begun:      time.Now(),
 		onForge:    config.OnForge,
-		house:      &house{}, // Both are asked for their addresses at any time.
+		node:       &node{}, // Both are asked for their addresses at any time.
 		connection: &connection{foundation: foundation},
 	}, nil
 }
@@ -152,4 +152,4 @@ func (s *Service) BusURL() string { return s.url() }
 func (s *Service) BusAddr() string { return s.connection.addr() }
 
 // HTTPAddr is the address that the HTTP side listens on, or "off".
-func (s *Service) HTTPAddr() string { return s.house.addr() }
+func (s *Service) HTTPAddr() string { return s.node.addr() }

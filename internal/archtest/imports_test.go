@@ -34,9 +34,9 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"weatherlight": {
-		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
+		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
-		"internal/cadence", "internal/version",
+		"internal/cadence",
 	},
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},

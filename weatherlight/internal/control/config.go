@@ -26,7 +26,7 @@ type Awaits interface {
 	Awaited(ctx context.Context, part string) (bool, error)
 }
 
-// Config is what a Room works with. Heard, PrefetchTimeout, TTL, Grace, Each and Logger
+// Config is what a Room works with. OnReport, PrefetchTimeout, TTL, Grace, Each and Logger
 // are optional.
 type Config struct {
 	Core       *kasmina.Core
@@ -43,8 +43,8 @@ type Config struct {
 	Route func(packet *leyline.TelemetryPacket) oona.Message
 	// Offer takes a telemetry packet that no record keeps. It must not block.
 	Offer func(packet *leyline.TelemetryPacket)
-	// Heard hears of every report of a trainer that grows [nobody does].
-	Heard func(report trainer.Report)
+	// OnReport hears of every report of a trainer that grows [nobody does].
+	OnReport func(report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
 	KeepReport func(report *leyline.FieldReport) error
 	// Candidates are the blueprints that a seed at a slot of this shape could be

@@ -77,7 +77,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 		return nil, oona.Permanent(err)
 	}
 	if grows {
-		r.config.Heard(report)
+		r.config.OnReport(report)
 	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Issued: d.Issued, Stored: d.Published,

@@ -42,8 +42,8 @@ type Room struct {
 // New returns a room in which nothing has happened yet.
 func New(config Config) *Room {
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
-	if config.Heard == nil {
-		config.Heard = func(trainer.Report) {}
+	if config.OnReport == nil {
+		config.OnReport = func(trainer.Report) {}
 	}
 	if config.Each == nil {
 		config.Each = sideBySide

@@ -25,8 +25,8 @@ import (
 
 // Config says where emergencies go.
 type Config struct {
-	// Tell takes over the packet that tells of an emergency; false means that it found no room.
-	Tell func(*leyline.TelemetryPacket) bool
+	// Report takes over the packet that tells of an emergency; false means that it found no room.
+	Report func(*leyline.TelemetryPacket) bool
 	// Relay takes over messages until the bus has them.
 	Relay func(context.Context, ...oona.Message) error
 	// Act lets a run act on an emergency, or all runs when it is "".
@@ -41,15 +41,15 @@ type Config struct {
 type Watch struct {
 	config Config
 
-	mu         sync.Mutex
-	detections int64
-	lastAt     time.Time
-	lastLevel  leyline.EmergencyLevel
-	lastReason string
-	packets    int64
-	tamiyo     int64
-	tamiyoAt   time.Time
-	sightings  []sighting
+	mu          sync.Mutex
+	detections  int64
+	lastAt      time.Time
+	lastLevel   leyline.EmergencyLevel
+	lastReason  string
+	packets     int64
+	tamiyo      int64
+	tamiyoAt    time.Time
+	occurrences []occurrence
 }
 
 // New is a watch that has heard nothing.
@@ -66,7 +66,7 @@ func (w *Watch) tellSignal(signal *leyline.EmergencySignal, id string) error {
 		},
 		origin: "stream:" + signal.GetOrigin(), untimed: true,
 	}
-	seen := sighting{alarm: raised, id: id, run: signal.GetRunId()}
+	seen := occurrence{alarm: raised, id: id, run: signal.GetRunId()}
 	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {
 		raised.Latency, raised.untimed = max(0, time.Since(triggered.AsTime())), false
 	}
@@ -81,24 +81,24 @@ func (w *Watch) tellSignal(signal *leyline.EmergencySignal, id string) error {
 func (w *Watch) tellShared(trigger shmsignal.Trigger) bool {
 	raised := alarm{Trigger: trigger, origin: sharedOrigin}
 	raised.Reason = cmp.Or(raised.Reason, sharedOrigin)
-	return w.raise(raised, sighting{alarm: raised, id: sharedID(trigger)})
+	return w.raise(raised, occurrence{alarm: raised, id: sharedID(trigger)})
 }
 
 // raise reports an alarm and counts it, once.
-func (w *Watch) raise(raised alarm, seen sighting) bool {
+func (w *Watch) raise(raised alarm, seen occurrence) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if slices.ContainsFunc(w.sightings, seen.same) {
+	if slices.ContainsFunc(w.occurrences, seen.same) {
 		return true
 	}
-	if !w.config.Tell(raised.packet()) {
+	if !w.config.Report(raised.packet()) {
 		return false
 	}
 	w.detections++
 	w.lastAt, w.lastLevel, w.lastReason = time.Now(), raised.Level, raised.Reason
-	w.sightings = append(w.sightings, seen)
-	if len(w.sightings) > sightingsKept {
-		w.sightings = slices.Delete(w.sightings, 0, 1)
+	w.occurrences = append(w.occurrences, seen)
+	if len(w.occurrences) > occurrencesKept {
+		w.occurrences = slices.Delete(w.occurrences, 0, 1)
 	}
 	return true
 }

@@ -38,7 +38,7 @@ type watched struct {
 func newWatched() *watched {
 	w := &watched{}
 	w.Watch = New(Config{
-		Tell: func(packet *leyline.TelemetryPacket) bool {
+		Report: func(packet *leyline.TelemetryPacket) bool {
 			if w.full {
 				return false
 			}
@@ -143,11 +143,11 @@ func TestDifferentEmergenciesAllCount(t *testing.T) {
 
 func TestSightingsAreBounded(t *testing.T) {
 	w := newWatched()
-	for i := range uint64(10 * sightingsKept) {
+	for i := range uint64(10 * occurrencesKept) {
 		w.signal(t, halted(1000*i, "storm"))
 	}
-	if got := len(w.sightings); got != sightingsKept {
-		t.Errorf("%d sightings are kept", got)
+	if got := len(w.occurrences); got != occurrencesKept {
+		t.Errorf("%d occurrences are kept", got)
 	}
 }
 

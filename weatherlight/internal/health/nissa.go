@@ -63,7 +63,7 @@ func (n *Nissa) Run(ctx context.Context) error {
 func (n *Nissa) round(ctx context.Context) {
 	state, detail := n.ask(ctx)
 	if ctx.Err() == nil {
-		n.note(state, detail, time.Now())
+		n.record(state, detail, time.Now())
 	}
 }
 
@@ -83,7 +83,7 @@ func (n *Nissa) ask(ctx context.Context) (state, detail string) {
 	return nissaReady, ""
 }
 
-func (n *Nissa) note(state, detail string, now time.Time) {
+func (n *Nissa) record(state, detail string, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.state != state {

@@ -26,7 +26,7 @@ func TestNissaIsReportedAndNothingMore(t *testing.T) {
 	}{{200, nissaReady, 0}, {503, nissaUnready, 1}, {200, nissaReady, 0}} {
 		code = step.code
 		state, detail := heartbeat.ask(t.Context())
-		heartbeat.note(state, detail, time.Now())
+		heartbeat.record(state, detail, time.Now())
 		if got := heartbeat.Status(); got.State != step.state || len(heartbeat.sample(t.Context())) != step.found {
 			t.Errorf("answer %d: %+v", step.code, got)
 		}

@@ -80,7 +80,7 @@ func (b *tracker) observe(now time.Time, found map[string][]finding) []alarmChan
 	for _, c := range b.conditions {
 		changes = append(changes, b.age(c, found[c.name], now)...)
 		for _, f := range found[c.name] {
-			b.note(c.name, f, now)
+			b.record(c.name, f, now)
 		}
 		if b.explained(c) {
 			b.suppress(c, now)
@@ -91,8 +91,8 @@ func (b *tracker) observe(now time.Time, found map[string][]finding) []alarmChan
 	return changes
 }
 
-// note begins a trouble, or says that it still holds.
-func (b *tracker) note(name string, f finding, now time.Time) {
+// record begins a trouble, or says that it still holds.
+func (b *tracker) record(name string, f finding, now time.Time) {
 	for _, known := range b.troubles[name] {
 		if known.subject == f.subject {
 			known.last, known.detail = now, f.detail

@@ -10,24 +10,24 @@ import (
 const (
 	// sharedOrigin marks alarms that came through shared memory.
 	sharedOrigin = "shared_signal"
-	// sightingsKept bounds how many alarms are remembered to know them again.
-	sightingsKept = 64
-	// sightingSpreadMs is how far apart a trainer may stamp one emergency that it
+	// occurrencesKept bounds how many alarms are remembered to know them again.
+	occurrencesKept = 64
+	// occurrenceSpreadMs is how far apart a trainer may stamp one emergency that it
 	// raises both in shared memory and on the bus.
-	sightingSpreadMs = 100
+	occurrenceSpreadMs = 100
 )
 
-// sighting is what tells one emergency from another.
-type sighting struct {
+// occurrence is what tells one emergency from another.
+type occurrence struct {
 	alarm
 
 	id  string // of its origin
 	run string
 }
 
-// same reports whether two sightings are of one emergency: the same signal
+// same reports whether two occurrences are of one emergency: the same signal
 // again, or the one in shared memory and the other on the bus.
-func (s sighting) same(other sighting) bool {
+func (s occurrence) same(other occurrence) bool {
 	if s.Level != other.Level {
 		return false
 	}
@@ -38,7 +38,7 @@ func (s sighting) same(other sighting) bool {
 		return false
 	}
 	spread := max(s.AtMs, other.AtMs) - min(s.AtMs, other.AtMs)
-	return spread <= sightingSpreadMs && sharedReason(s.Reason) == sharedReason(other.Reason)
+	return spread <= occurrenceSpreadMs && sharedReason(s.Reason) == sharedReason(other.Reason)
 }
 
 // sharedReason is a reason as far as it fits into shared memory.

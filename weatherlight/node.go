@@ -19,8 +19,8 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
-// house is the data folder and the HTTP side.
-type house struct {
+// node is what a service has of its own: its data folder and its HTTP side.
+type node struct {
 	*foundation
 	crew
 
@@ -29,9 +29,9 @@ type house struct {
 	http   *httpserver.Worker // nil when it is off
 }
 
-// openHouse takes the data folder and opens the HTTP side, not ready yet, so
+// openNode takes the data folder and opens the HTTP side, not ready yet, so
 // that an operator can watch the boot.
-func openHouse(ctx context.Context, f *foundation, handler func(listener net.Addr) http.Handler) (*house, error) {
+func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr) http.Handler) (*node, error) {
 	f.logger.Info("settings", "settings", f.settings)
 	lock, err := datadir.Take(f.settings.Weatherlight.DataDir)
 	if err != nil {
@@ -41,15 +41,15 @@ func openHouse(ctx context.Context, f *foundation, handler func(listener net.Add
 	if err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
-	h := &house{foundation: f, lock: lock, outbox: box}
-	if err := h.listen(ctx, handler); err != nil {
-		return nil, errors.Join(err, h.close(ctx))
+	n := &node{foundation: f, lock: lock, outbox: box}
+	if err := n.listen(ctx, handler); err != nil {
+		return nil, errors.Join(err, n.close(ctx))
 	}
-	return h, nil
+	return n, nil
 }
 
-func (h *house) listen(ctx context.Context, handler func(listener net.Addr) http.Handler) error {
-	address := string(h.settings.Weatherlight.HTTPAddr)
+func (n *node) listen(ctx context.Context, handler func(listener net.Addr) http.Handler) error {
+	address := string(n.settings.Weatherlight.HTTPAddr)
 	if address == "" {
 		return nil
 	}
@@ -57,43 +57,43 @@ func (h *house) listen(ctx context.Context, handler func(listener net.Addr) http
 	if err != nil {
 		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", address, err)
 	}
-	h.http = server.Serve(handler(server.Addr()), h.logger)
-	h.crew = h.newCrew(supervise.Spec{Name: workerHTTP, Worker: h.http})
+	n.http = server.Serve(handler(server.Addr()), n.logger)
+	n.crew = n.newCrew(supervise.Spec{Name: workerHTTP, Worker: n.http})
 	return nil
 }
 
-func (h *house) close(ctx context.Context) error {
-	err := h.supervisor.Stop(ctx)
-	if h.http != nil {
-		err = errors.Join(err, h.http.Close())
+func (n *node) close(ctx context.Context) error {
+	err := n.supervisor.Stop(ctx)
+	if n.http != nil {
+		err = errors.Join(err, n.http.Close())
 	}
-	return errors.Join(err, h.outbox.Close(), h.lock.Release())
+	return errors.Join(err, n.outbox.Close(), n.lock.Release())
 }
 
 // addr is the address that the HTTP side listens on, or "off".
-func (h *house) addr() string {
-	if h.http == nil {
+func (n *node) addr() string {
+	if n.http == nil {
 		return "off"
 	}
-	return h.http.Addr().String()
+	return n.http.Addr().String()
 }
 
 // advertisedURL is where trainers reach the kernels, or empty when they are served
 // nowhere.
-func (h *house) advertisedURL() string {
+func (n *node) advertisedURL() string {
 	var address net.Addr
-	if h.http != nil {
-		address = h.http.Addr()
+	if n.http != nil {
+		address = n.http.Addr()
 	}
-	return httpapi.Advertised(h.settings.Weatherlight.AdvertiseURL.Reveal(), address)
+	return httpapi.Advertised(n.settings.Weatherlight.AdvertiseURL.Reveal(), address)
 }
 
 // warnLocalOnly returns what warns, once, when a trainer fetches kernels by http alone,
 // which is meant to run on another machine, and other machines cannot follow the URLs.
-func (h *house) warnLocalOnly() func(trainer.Report) {
+func (n *node) warnLocalOnly() func(trainer.Report) {
 	warn := sync.OnceFunc(func() {
-		if url := h.advertisedURL(); httpapi.LocalOnly(url) {
-			h.logger.Warn("a trainer fetches kernels by http, and only this machine reaches where they are: set WEATHERLIGHT_ADVERTISE_URL",
+		if url := n.advertisedURL(); httpapi.LocalOnly(url) {
+			n.logger.Warn("a trainer fetches kernels by http, and only this machine reaches where they are: set WEATHERLIGHT_ADVERTISE_URL",
 				"url", url)
 		}
 	})
