@@ -122,7 +122,7 @@ oracle-check: internal/oracle/node_modules/.package-lock.json ## the same, witho
 # Without its scripts: they would fetch libraries for graphics cards.
 internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json internal/oracle/package-lock.json
 	@tools/ensure.sh node npm
-	npm ci --prefix internal/oracle --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd internal/oracle && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean: ## remove what was built
