@@ -30,7 +30,7 @@ build: ## build the commands into bin/
 portable: ## fail when something does not build for macOS, where nothing was run
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 
-test: ## run every test (installs redis-server when it is missing)
+test: ## run every test (installs what it needs from Debian)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector

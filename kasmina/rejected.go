@@ -103,7 +103,7 @@ func flaws() []ReasonText {
 	return []ReasonText{
 		{ReasonIdentifierTooLong, "An id in it is longer than 128 bytes."},
 		{ReasonMissingSeedID, "It names no seed."},
-		{ReasonMissingBlueprintID, "It names no blueprint."},
+		{ReasonMissingBlueprintID, "It names no blueprint, which each operation on a seed must do, CULL too."},
 		{ReasonMissingTrainingRunID, "It names no run."},
 		{ReasonMissingMeshLayers, "A germination that names no layers of the host."},
 		{ReasonInvalidMeshLayers, "Its layers of the host are no list of names, or too many."},

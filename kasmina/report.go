@@ -130,6 +130,7 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	rc.adopting, st.r.Tuned = true, false
 	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
+	st.r.Refused = without(st.r.Refused, func(p refusedPeer) bool { return p.ID == report.TrainerID })
 	*t = trainerState{ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired)}
 	return ""
 }

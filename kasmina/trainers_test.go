@@ -79,6 +79,9 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "trainer_restarted" {
 		t.Errorf("event %v", attributes)
 	}
+	if refused := NewView(w.record).Refused; len(refused) != 0 {
+		t.Errorf("the trainer that leads is still among those refused: %v", refused)
+	}
 	w.emitted()
 	w.now = w.now.Add(time.Second)
 	if d := w.decide(w.trainer.report(w.now)); d.Ignored != IgnoredSecond {

@@ -92,7 +92,7 @@ func (s *Service) controllerConfig() tamiyo.Config {
 		Rules:         func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
-		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),
+		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge), Embargo: k.Embargo,
 		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
 		ProbationEpochs: uint32(k.MinProbation) + 1,
 	}
