@@ -22,10 +22,16 @@ type auditor struct {
 	digest     uint64
 	files      map[string]*file // by run
 	owed       map[owing]time.Time
-	reports    map[string]string // content, by report id
+	reports    map[string]fieldReport // by report id
 	packets    map[string]bool
 	quietSince time.Time
 	restSince  time.Time // zero: something still grows
+}
+
+// fieldReport is one that was made durable.
+type fieldReport struct {
+	run     string
+	content string // empty: it may come again as another
 }
 
 // file is what the auditor knows of one run.
@@ -78,7 +84,7 @@ type owing struct {
 func newAuditor(t *town) *auditor {
 	return &auditor{
 		town: t, files: make(map[string]*file), owed: make(map[owing]time.Time),
-		reports: make(map[string]string), packets: make(map[string]bool),
+		reports: make(map[string]fieldReport), packets: make(map[string]bool),
 	}
 }
 
@@ -352,6 +358,7 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 		}
 	}
 	if key.Part != control.PartKasmina {
+		a.forgetReports(key.Run)
 		return
 	}
 	f.record, f.lostAt = nil, a.town.now
@@ -363,6 +370,16 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 	clear(f.contents)
 	clear(f.races)
 	a.tell("%s: record lost", key.Run)
+}
+
+// forgetReports: what a field report compares with is in the record that is lost. One
+// that is made anew of the same state of the trainer has the same id, and less to say.
+func (a *auditor) forgetReports(run string) {
+	for id, report := range a.reports {
+		if report.run == run {
+			a.reports[id] = fieldReport{run: run}
+		}
+	}
 }
 
 // hasEvent looks for an event in packets among outputs.
