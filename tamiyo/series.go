@@ -2,25 +2,6 @@ package tamiyo
 
 import "github.com/esper-lite/weatherlight/telemetry"
 
-// Series are those of the field-report log. Three names end in _total and are levels all
-// the same: they are the prototype's.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "tamiyo_field_reports_published_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Field reports that the bus has taken."},
-		{Name: "tamiyo_field_reports_retries_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Attempts to publish one that failed."},
-		{Name: "tamiyo_field_reports_pending_total", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Field reports on disk that the bus has not taken yet. A level, in spite of its name."},
-		{Name: "tamiyo_field_reports_retry_backlog_total", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Those of them that were refused before and wait for another attempt. A level, in spite of its name."},
-		{Name: "tamiyo_field_reports_dropped_total", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Field reports on disk that an earlier release gave up; this one gives up none. A level, in spite of its name."},
-		{Name: "tamiyo_field_reports_retry_index_load_errors", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Unreadable entries of the log's index at the start; their reports are sent again."},
-	}
-}
-
 // The labels of what is told of a run.
 const (
 	ofRun = "training_run_id"

@@ -27,7 +27,7 @@ func (e *evaluation) packet() *leyline.TelemetryPacket {
 	}
 	e.indicate(packet)
 	packet.Health(e.health())
-	return withEvents(packet, e.events...)
+	return packet.WithEvents(e.events...).Build()
 }
 
 func (e *evaluation) highestRisk() float64 {

@@ -7,6 +7,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
@@ -30,7 +31,7 @@ func seriesGroups() []seriesGroup {
 		{"Kernel requests and the kernel library", urza.Series()},
 		{"The forge", tezzeret.Series()},
 		{"The blueprint catalogue", karn.Series()},
-		{"Field reports", tamiyo.Series()},
+		{"Field reports", fieldreport.Series()},
 		{"Seeds and commands", append(kasmina.Series(), recordSeries()...)},
 	}
 }

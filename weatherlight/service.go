@@ -18,7 +18,8 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
@@ -72,9 +73,9 @@ type Service struct {
 	prefetcher  *urza.Prefetcher
 	surveyor    *tezzeret.Surveyor
 	runs        *control.Room
-	policies    *tamiyo.Policies
+	policies    *policy.Store
 	policyNotes *policyLearner
-	reports     *tamiyo.ReportLog
+	reports     *fieldreport.Log
 	forge       *tezzeret.Forge
 	emergency   *emergency.Watch
 	chores      *maintenance.Runner

@@ -86,7 +86,7 @@ var hubs = map[string]hub{
 	"oona.Client":          {15, 75, undivided},
 	"oona.consumer":        {14, 61, undivided},
 	"urza.Library":         {16, 89, undivided},
-	"weatherlight.Service": {42, 133, undivided},
+	"weatherlight.Service": {42, 132, undivided},
 	"weatherlight.fleet":   {17, 18, undivided},
 }
 

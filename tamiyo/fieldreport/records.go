@@ -1,4 +1,4 @@
-package tamiyo
+package fieldreport
 
 import (
 	"encoding/binary"
@@ -70,7 +70,7 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 
 // loadRecords reads the log, cuts off what a crash left half written and opens
 // the file for appending.
-func (l *ReportLog) loadRecords() error {
+func (l *Log) loadRecords() error {
 	content, err := os.ReadFile(l.path)
 	created := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !created {
@@ -104,7 +104,7 @@ func settle(file *os.File, path string, size int64, created bool) error {
 }
 
 // setTailAside keeps the bytes for inspection before they are cut off.
-func (l *ReportLog) setTailAside(tail []byte, cause error) error {
+func (l *Log) setTailAside(tail []byte, cause error) error {
 	aside, err := unusedName(l.path + ".torn")
 	if err != nil {
 		return err

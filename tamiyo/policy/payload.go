@@ -1,4 +1,4 @@
-package tamiyo
+package policy
 
 import (
 	"crypto/sha256"
@@ -13,10 +13,6 @@ import (
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 )
 
-// ErrCorruptPayload is returned when a stored payload no longer has the digest
-// it was stored under.
-var ErrCorruptPayload = errors.New("stored policy payload is corrupt")
-
 func digestOf(payload []byte) string {
 	sum := sha256.Sum256(payload)
 	return hex.EncodeToString(sum[:])
@@ -28,7 +24,7 @@ func payloadPath(dir, digest string) string {
 
 // storePayload writes over a file of the same digest too: the old one may have
 // rotted, and the content is the same otherwise.
-func storePayload(dir string, policy Policy, payload []byte) error {
+func storePayload(dir string, policy Update, payload []byte) error {
 	if policy.Digest == "" {
 		return nil
 	}
@@ -36,17 +32,6 @@ func storePayload(dir string, policy Policy, payload []byte) error {
 		return fmt.Errorf("store policy payload: %w", err)
 	}
 	return nil
-}
-
-func readPayload(dir, digest string) ([]byte, error) {
-	payload, err := os.ReadFile(payloadPath(dir, digest))
-	if err != nil {
-		return nil, fmt.Errorf("read policy payload: %w", err)
-	}
-	if digestOf(payload) != digest {
-		return nil, fmt.Errorf("read policy payload %s: %w", digest, ErrCorruptPayload)
-	}
-	return payload, nil
 }
 
 func removePayloadsBut(dir string, keep []string) error {

@@ -1,4 +1,4 @@
-package tamiyo
+package policy
 
 import (
 	"cmp"
@@ -27,19 +27,19 @@ const (
 	maxPolicyIDs = 1024
 )
 
-// Policy is one accepted update: its metadata without the payload, and where
+// Update is one accepted update: its metadata without the payload, and where
 // the payload is found.
-type Policy struct {
-	Update    *leyline.PolicyUpdate // payload is always empty here
+type Update struct {
+	Metadata  *leyline.PolicyUpdate // payload is always empty here
 	Digest    string                // hex SHA-256 of the payload; empty for an announcement
 	Size      int                   // bytes of the payload
 	AppliedAt time.Time
 }
 
-func newPolicy(update *leyline.PolicyUpdate, now time.Time) Policy {
+func newUpdate(update *leyline.PolicyUpdate, now time.Time) Update {
 	metadata := proto.CloneOf(update)
 	metadata.Payload = nil
-	policy := Policy{Update: metadata, Size: len(update.GetPayload()), AppliedAt: now}
+	policy := Update{Metadata: metadata, Size: len(update.GetPayload()), AppliedAt: now}
 	if policy.Size > 0 {
 		policy.Digest = digestOf(update.GetPayload())
 	}
@@ -60,19 +60,19 @@ func (p position) compare(other position) int {
 	return cmp.Or(cmp.Compare(p.IssuedAt, other.IssuedAt), cmp.Compare(p.Version, other.Version))
 }
 
-// policyJournal is the content of active.json. Its values are replaced, never
+// journal is the content of active.json. Its values are replaced, never
 // changed in place.
-type policyJournal struct {
-	Active    *Policy             `json:"active,omitempty"`
-	Elsewhere *Policy             `json:"elsewhere,omitempty"` // activated by another store
-	Previous  *Policy             `json:"previous,omitempty"`
-	Announced *Policy             `json:"announced,omitempty"`
+type journal struct {
+	Active    *Update             `json:"active,omitempty"`
+	Elsewhere *Update             `json:"elsewhere,omitempty"` // activated by another store
+	Previous  *Update             `json:"previous,omitempty"`
+	Announced *Update             `json:"announced,omitempty"`
 	Seen      map[string]position `json:"seen,omitempty"`
 	Floor     *position           `json:"floor,omitempty"`
 }
 
 // newer reports whether update lies after everything accepted under its id.
-func (j policyJournal) newer(update *leyline.PolicyUpdate) bool {
+func (j journal) newer(update *leyline.PolicyUpdate) bool {
 	here := positionOf(update)
 	if last, found := j.Seen[update.GetPolicyId()]; found {
 		return here.compare(last) > 0
@@ -80,8 +80,8 @@ func (j policyJournal) newer(update *leyline.PolicyUpdate) bool {
 	return j.Floor == nil || here.compare(*j.Floor) > 0
 }
 
-func (j policyJournal) accept(policy Policy) policyJournal {
-	next := j.saw(policy.Update)
+func (j journal) accept(policy Update) journal {
+	next := j.saw(policy.Metadata)
 	next.Announced = &policy
 	if policy.Digest != "" {
 		next.Active, next.Previous = &policy, j.Active
@@ -90,17 +90,17 @@ func (j policyJournal) accept(policy Policy) policyJournal {
 }
 
 // learn takes note of what another store has activated.
-func (j policyJournal) learn(policy Policy) policyJournal {
+func (j journal) learn(policy Update) journal {
 	next := j
-	if j.newer(policy.Update) {
-		next = j.saw(policy.Update)
+	if j.newer(policy.Metadata) {
+		next = j.saw(policy.Metadata)
 	}
 	next.Elsewhere = &policy
 	return next
 }
 
 // saw refuses update, and those of its id before it, from now on.
-func (j policyJournal) saw(update *leyline.PolicyUpdate) policyJournal {
+func (j journal) saw(update *leyline.PolicyUpdate) journal {
 	j.Seen = maps.Clone(j.Seen)
 	if j.Seen == nil {
 		j.Seen = map[string]position{}
@@ -110,7 +110,7 @@ func (j policyJournal) saw(update *leyline.PolicyUpdate) policyJournal {
 }
 
 // inForce is what was activated last, here or elsewhere; nil before the first.
-func (j policyJournal) inForce() *Policy {
+func (j journal) inForce() *Update {
 	if j.Active == nil || j.Elsewhere != nil && j.Elsewhere.AppliedAt.After(j.Active.AppliedAt) {
 		return j.Elsewhere
 	}
@@ -119,14 +119,14 @@ func (j policyJournal) inForce() *Policy {
 
 // next is the time of an activation now. It lies behind every other one, also
 // when the clock of whoever activated that is ahead of ours.
-func (j policyJournal) next(now time.Time) time.Time {
+func (j journal) next(now time.Time) time.Time {
 	if last := j.inForce(); last != nil && !now.After(last.AppliedAt) {
 		return last.AppliedAt.Add(time.Nanosecond)
 	}
 	return now.UTC()
 }
 
-func (j policyJournal) bounded() policyJournal {
+func (j journal) bounded() journal {
 	for len(j.Seen) > maxPolicyIDs {
 		oldest := slices.MinFunc(slices.Collect(maps.Keys(j.Seen)), func(a, b string) int {
 			return cmp.Or(j.Seen[a].compare(j.Seen[b]), strings.Compare(a, b))
@@ -140,9 +140,9 @@ func (j policyJournal) bounded() policyJournal {
 	return j
 }
 
-func (j policyJournal) digests() []string {
+func (j journal) digests() []string {
 	var digests []string
-	for _, policy := range []*Policy{j.Active, j.Previous} {
+	for _, policy := range []*Update{j.Active, j.Previous} {
 		if policy != nil {
 			digests = append(digests, policy.Digest)
 		}
@@ -150,7 +150,7 @@ func (j policyJournal) digests() []string {
 	return digests
 }
 
-func (j policyJournal) write(path string) error {
+func (j journal) write(path string) error {
 	content, err := json.MarshalIndent(j, "", "  ")
 	if err != nil {
 		return err
@@ -158,24 +158,24 @@ func (j policyJournal) write(path string) error {
 	return atomicfile.WriteFile(path, content, 0o600)
 }
 
-func readPolicyJournal(path string) (policyJournal, error) {
+func readJournal(path string) (journal, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return policyJournal{}, nil
+		return journal{}, nil
 	}
 	if err != nil {
-		return policyJournal{}, err
+		return journal{}, err
 	}
-	var journal policyJournal
-	if err := json.Unmarshal(content, &journal); err != nil {
-		return policyJournal{}, fmt.Errorf("parse %s: %w", path, err)
+	var read journal
+	if err := json.Unmarshal(content, &read); err != nil {
+		return journal{}, fmt.Errorf("parse %s: %w", path, err)
 	}
-	return journal, nil
+	return read, nil
 }
 
-// policyFile is a Policy as it stands in active.json: the update in the JSON
+// updateFile is an Update as it stands in active.json: the update in the JSON
 // form of protobuf with the contract's own field names.
-type policyFile struct {
+type updateFile struct {
 	Update    json.RawMessage `json:"update"`
 	Digest    string          `json:"digest,omitempty"`
 	Size      int             `json:"size,omitempty"`
@@ -183,17 +183,17 @@ type policyFile struct {
 }
 
 // MarshalJSON writes the form that active.json holds.
-func (p Policy) MarshalJSON() ([]byte, error) {
-	update, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(p.Update)
+func (p Update) MarshalJSON() ([]byte, error) {
+	update, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(p.Metadata)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(policyFile{Update: update, Digest: p.Digest, Size: p.Size, AppliedAt: p.AppliedAt})
+	return json.Marshal(updateFile{Update: update, Digest: p.Digest, Size: p.Size, AppliedAt: p.AppliedAt})
 }
 
 // UnmarshalJSON reads the form that active.json holds.
-func (p *Policy) UnmarshalJSON(content []byte) error {
-	var file policyFile
+func (p *Update) UnmarshalJSON(content []byte) error {
+	var file updateFile
 	if err := json.Unmarshal(content, &file); err != nil {
 		return err
 	}
@@ -201,6 +201,6 @@ func (p *Policy) UnmarshalJSON(content []byte) error {
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(file.Update, update); err != nil {
 		return err
 	}
-	*p = Policy{Update: update, Digest: file.Digest, Size: file.Size, AppliedAt: file.AppliedAt}
+	*p = Update{Metadata: update, Digest: file.Digest, Size: file.Size, AppliedAt: file.AppliedAt}
 	return nil
 }

@@ -1,7 +1,8 @@
-package tamiyo
+package policy
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,12 +25,12 @@ func (e *emitted) last(t *testing.T) (name string, attributes map[string]string)
 	return event.GetDescription(), event.GetAttributes()
 }
 
-func openPolicies(t testing.TB, config PolicyConfig) *Policies {
+func openStore(t testing.TB, config Config) *Store {
 	t.Helper()
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}
-	policies, err := NewPolicies(config)
+	policies, err := Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +44,16 @@ func update(id, version string, issued time.Time, payload string) *leyline.Polic
 	}
 }
 
+// payloadOf is what is stored of the active policy.
+func payloadOf(t testing.TB, store *Store) string {
+	t.Helper()
+	payload, err := os.ReadFile(payloadPath(store.config.Dir, store.journal.Active.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(payload)
+}
+
 func wantRejected(t *testing.T, err error, reason string) {
 	t.Helper()
 	var rejected *RejectedError
@@ -53,33 +64,33 @@ func wantRejected(t *testing.T, err error, reason string) {
 
 func TestRefusedPolicyUpdates(t *testing.T) {
 	now := time.Now()
-	minute := PolicyConfig{Freshness: time.Minute}
+	minute := Config{Freshness: time.Minute}
 	undated := &leyline.PolicyUpdate{PolicyId: "p", Version: 1}
 	impossible := &leyline.PolicyUpdate{IssuedAt: &timestamppb.Timestamp{Nanos: -1}}
 	tests := map[string]struct {
-		config PolicyConfig
+		config Config
 		update *leyline.PolicyUpdate
 		reason string // empty: accepted
 	}{
-		"accepted":               {PolicyConfig{}, update("p", "v2", now, "x"), ""},
-		"unnamed version":        {PolicyConfig{}, update("p", "", now, "x"), ""},
-		"nil":                    {PolicyConfig{}, nil, ReasonInvalid},
-		"impossible time":        {PolicyConfig{}, impossible, ReasonInvalid},
-		"payload at the limit":   {PolicyConfig{MaxPayload: 3}, update("p", "v", now, "xyz"), ""},
-		"payload over the limit": {PolicyConfig{MaxPayload: 2}, update("p", "v", now, "xyz"), ReasonTooLarge},
+		"accepted":               {Config{}, update("p", "v2", now, "x"), ""},
+		"unnamed version":        {Config{}, update("p", "", now, "x"), ""},
+		"nil":                    {Config{}, nil, ReasonInvalid},
+		"impossible time":        {Config{}, impossible, ReasonInvalid},
+		"payload at the limit":   {Config{MaxPayload: 3}, update("p", "v", now, "xyz"), ""},
+		"payload over the limit": {Config{MaxPayload: 2}, update("p", "v", now, "xyz"), ReasonTooLarge},
 		"an hour old":            {minute, update("p", "v", now.Add(-time.Hour), "x"), ReasonStale},
-		"an hour old, no limit":  {PolicyConfig{}, update("p", "v", now.Add(-time.Hour), "x"), ""},
+		"an hour old, no limit":  {Config{}, update("p", "v", now.Add(-time.Hour), "x"), ""},
 		"undated":                {minute, undated, ReasonStale},
-		"undated, no limit":      {PolicyConfig{}, undated, ""},
-		"slightly fast clock":    {PolicyConfig{}, update("p", "v", now.Add(3*time.Second), "x"), ""},
-		"from the future":        {PolicyConfig{}, update("p", "v", now.Add(time.Minute), "x"), ReasonFuture},
+		"undated, no limit":      {Config{}, undated, ""},
+		"slightly fast clock":    {Config{}, update("p", "v", now.Add(3*time.Second), "x"), ""},
+		"from the future":        {Config{}, update("p", "v", now.Add(time.Minute), "x"), ReasonFuture},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var heard emitted
 			test.config.Emit = heard.emit
-			policies := openPolicies(t, test.config)
-			err := policies.HandleUpdate(t.Context(), test.update)
+			policies := openStore(t, test.config)
+			err := policies.Accept(t.Context(), test.update)
 			if test.reason == "" {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
@@ -91,7 +102,7 @@ func TestRefusedPolicyUpdates(t *testing.T) {
 			if event != "policy_update_rejected" || attributes["reason"] != test.reason {
 				t.Errorf("emitted %s %v", event, attributes)
 			}
-			if _, found := policies.Announced(); found {
+			if policies.journal.Announced != nil {
 				t.Error("a refused update was announced")
 			}
 		})
@@ -99,24 +110,24 @@ func TestRefusedPolicyUpdates(t *testing.T) {
 }
 
 func TestOldPolicyCannotBeAppliedAgain(t *testing.T) {
-	policies := openPolicies(t, PolicyConfig{})
+	policies := openStore(t, Config{})
 	first, second := time.Now().Add(-2*time.Minute), time.Now().Add(-time.Minute)
 	for _, u := range []*leyline.PolicyUpdate{update("p", "v1", first, "one"), update("p", "v2", second, "two")} {
-		if err := policies.HandleUpdate(t.Context(), u); err != nil {
+		if err := policies.Accept(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantRejected(t, policies.HandleUpdate(t.Context(), update("p", "v1", first, "one")), ReasonReplayed)
-	wantRejected(t, policies.HandleUpdate(t.Context(), update("p", "v2", second, "two")), ReasonReplayed)
-	if got := policies.ActiveVersion(); got != "v2" {
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v1", first, "one")), ReasonReplayed)
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v2", second, "two")), ReasonReplayed)
+	if got := policies.Version(); got != "v2" {
 		t.Errorf("active version %q, want v2", got)
 	}
 	newer := update("p", "v3", second, "three")
 	newer.Version = 2
-	if err := policies.HandleUpdate(t.Context(), newer); err != nil {
+	if err := policies.Accept(t.Context(), newer); err != nil {
 		t.Errorf("a higher version of the same time was refused: %v", err)
 	}
-	if err := policies.HandleUpdate(t.Context(), update("other", "v1", first, "one")); err != nil {
+	if err := policies.Accept(t.Context(), update("other", "v1", first, "one")); err != nil {
 		t.Errorf("another policy's update was refused: %v", err)
 	}
 }
@@ -124,36 +135,34 @@ func TestOldPolicyCannotBeAppliedAgain(t *testing.T) {
 func TestOldPolicyCannotBeAppliedAgainAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	issued := time.Now()
-	first := openPolicies(t, PolicyConfig{Dir: dir})
-	if err := first.HandleUpdate(t.Context(), update("p", "v1", issued, "one")); err != nil {
+	first := openStore(t, Config{Dir: dir})
+	if err := first.Accept(t.Context(), update("p", "v1", issued, "one")); err != nil {
 		t.Fatal(err)
 	}
-	reopened := openPolicies(t, PolicyConfig{Dir: dir})
-	if got := reopened.ActiveVersion(); got != "v1" {
+	reopened := openStore(t, Config{Dir: dir})
+	if got := reopened.Version(); got != "v1" {
 		t.Errorf("active version after restart %q, want v1", got)
 	}
-	payload, err := reopened.Payload()
-	if err != nil || string(payload) != "one" {
-		t.Errorf("payload after restart %q, %v", payload, err)
+	if got := payloadOf(t, reopened); got != "one" {
+		t.Errorf("payload after restart %q", got)
 	}
-	wantRejected(t, reopened.HandleUpdate(t.Context(), update("p", "v1", issued, "one")), ReasonReplayed)
+	wantRejected(t, reopened.Accept(t.Context(), update("p", "v1", issued, "one")), ReasonReplayed)
 }
 
 func TestAnnouncementDoesNotPretendThatAPolicyWasLoaded(t *testing.T) {
 	var heard emitted
-	policies := openPolicies(t, PolicyConfig{Emit: heard.emit})
+	policies := openStore(t, Config{Emit: heard.emit})
 	now := time.Now()
-	if err := policies.HandleUpdate(t.Context(), update("p", "v1", now.Add(-time.Minute), "one")); err != nil {
+	if err := policies.Accept(t.Context(), update("p", "v1", now.Add(-time.Minute), "one")); err != nil {
 		t.Fatal(err)
 	}
-	if err := policies.HandleUpdate(t.Context(), update("p", "v2", now, "")); err != nil {
+	if err := policies.Accept(t.Context(), update("p", "v2", now, "")); err != nil {
 		t.Fatal(err)
 	}
-	announced, _ := policies.Announced()
-	if got := announced.Update.GetTamiyoPolicyVersion(); got != "v2" {
+	if got := policies.journal.Announced.Metadata.GetTamiyoPolicyVersion(); got != "v2" {
 		t.Errorf("announced %q, want v2", got)
 	}
-	if got := policies.ActiveVersion(); got != "v1" {
+	if got := policies.Version(); got != "v1" {
 		t.Errorf("active %q, want v1: v2 has no payload", got)
 	}
 	if event, _ := heard.last(t); event != "policy_update_announced" {
@@ -163,8 +172,8 @@ func TestAnnouncementDoesNotPretendThatAPolicyWasLoaded(t *testing.T) {
 
 func TestAppliedPolicyIsReported(t *testing.T) {
 	var heard emitted
-	policies := openPolicies(t, PolicyConfig{Emit: heard.emit})
-	if err := policies.HandleUpdate(t.Context(), update("p", "v1", time.Now(), "one")); err != nil {
+	policies := openStore(t, Config{Emit: heard.emit})
+	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), "one")); err != nil {
 		t.Fatal(err)
 	}
 	event, attributes := heard.last(t)
@@ -175,9 +184,9 @@ func TestAppliedPolicyIsReported(t *testing.T) {
 
 func TestEachRefusalIsItsOwnPacket(t *testing.T) {
 	var heard emitted
-	policies := openPolicies(t, PolicyConfig{Emit: heard.emit, MaxPayload: 1})
+	policies := openStore(t, Config{Emit: heard.emit, MaxPayload: 1})
 	for range 2 {
-		wantRejected(t, policies.HandleUpdate(t.Context(), update("p", "v", time.Now(), "xx")), ReasonTooLarge)
+		wantRejected(t, policies.Accept(t.Context(), update("p", "v", time.Now(), "xx")), ReasonTooLarge)
 	}
 	if heard.packets[0].GetPacketId() == heard.packets[1].GetPacketId() {
 		t.Error("two refusals share a packet id: observers count one")
@@ -187,9 +196,9 @@ func TestEachRefusalIsItsOwnPacket(t *testing.T) {
 func TestFreshnessIsMeasuredWhenTheUpdateArrives(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		policies := openPolicies(t, PolicyConfig{Dir: dir, Freshness: time.Minute})
+		policies := openStore(t, Config{Dir: dir, Freshness: time.Minute})
 		u := update("p", "v1", time.Now(), "one")
 		time.Sleep(time.Minute + time.Nanosecond)
-		wantRejected(t, policies.HandleUpdate(t.Context(), u), ReasonStale)
+		wantRejected(t, policies.Accept(t.Context(), u), ReasonStale)
 	})
 }

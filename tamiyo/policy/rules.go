@@ -1,4 +1,4 @@
-package tamiyo
+package policy
 
 import (
 	"fmt"
@@ -29,17 +29,17 @@ func (e *RejectedError) Error() string {
 
 // refusal returns the first reason against update, or empty. The checks that
 // can never change with time come first.
-func (p *Policies) refusal(update *leyline.PolicyUpdate, now time.Time) string {
+func (s *Store) refusal(update *leyline.PolicyUpdate, now time.Time) string {
 	if update == nil || update.GetIssuedAt() != nil && !update.GetIssuedAt().IsValid() {
 		return ReasonInvalid
 	}
-	if len(update.GetPayload()) > p.config.MaxPayload {
+	if len(update.GetPayload()) > s.config.MaxPayload {
 		return ReasonTooLarge
 	}
-	if reason := p.untimely(update, now); reason != "" {
+	if reason := s.untimely(update, now); reason != "" {
 		return reason
 	}
-	if !p.journal.newer(update) {
+	if !s.journal.newer(update) {
 		return ReasonReplayed
 	}
 	return ""
@@ -48,12 +48,12 @@ func (p *Policies) refusal(update *leyline.PolicyUpdate, now time.Time) string {
 // untimely bounds the age of an update both ways. A future one is refused even
 // without a freshness limit: accepting it would lock out every update issued
 // until then.
-func (p *Policies) untimely(update *leyline.PolicyUpdate, now time.Time) string {
+func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
 	age := now.Sub(issuedAt(update))
-	if age < -p.config.ClockSkew {
+	if age < -s.config.ClockSkew {
 		return ReasonFuture
 	}
-	if p.config.Freshness > 0 && age > p.config.Freshness {
+	if s.config.Freshness > 0 && age > s.config.Freshness {
 		return ReasonStale
 	}
 	return ""

@@ -1,4 +1,4 @@
-package tamiyo
+package policy
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 )
 
 func TestManyPolicyIDsDoNotReopenTheDoorForOldUpdates(t *testing.T) {
-	journal := policyJournal{}
+	journal := journal{}
 	start := time.Unix(1_700_000_000, 0)
 	for i := range maxPolicyIDs + 10 {
 		u := update(string(rune('a'+i%26))+time.Duration(i).String(), "v", start.Add(time.Duration(i)*time.Second), "")
-		journal = journal.accept(newPolicy(u, start))
+		journal = journal.accept(newUpdate(u, start))
 	}
 	if len(journal.Seen) != maxPolicyIDs {
 		t.Errorf("journal knows %d ids, want %d", len(journal.Seen), maxPolicyIDs)
@@ -30,82 +30,23 @@ func TestManyPolicyIDsDoNotReopenTheDoorForOldUpdates(t *testing.T) {
 
 func TestPolicyPayloadIsStoredAndNeverRead(t *testing.T) {
 	pickle := "cos\nsystem\n(S'touch /tmp/owned'\ntR."
-	policies := openPolicies(t, PolicyConfig{})
-	if err := policies.HandleUpdate(t.Context(), update("p", "v1", time.Now(), pickle)); err != nil {
+	policies := openStore(t, Config{})
+	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), pickle)); err != nil {
 		t.Fatalf("opaque payload refused: %v", err)
 	}
-	payload, err := policies.Payload()
-	if err != nil || string(payload) != pickle {
-		t.Errorf("payload %q, %v", payload, err)
+	if got := payloadOf(t, policies); got != pickle {
+		t.Errorf("payload %q", got)
 	}
 }
 
-func TestRottenPolicyPayloadIsNotHandedOut(t *testing.T) {
+func TestPoliciesDoNotFillTheDisk(t *testing.T) {
 	dir := t.TempDir()
-	policies := openPolicies(t, PolicyConfig{Dir: dir})
-	if _, err := policies.Payload(); !errors.Is(err, ErrNoActivePolicy) {
-		t.Errorf("payload before the first policy: %v", err)
-	}
-	if err := policies.HandleUpdate(t.Context(), update("p", "v1", time.Now(), "one")); err != nil {
-		t.Fatal(err)
-	}
-	active, _ := policies.Active()
-	if err := os.WriteFile(payloadPath(dir, active.Digest), []byte("onf"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := policies.Payload(); !errors.Is(err, ErrCorruptPayload) {
-		t.Errorf("got %v, want ErrCorruptPayload", err)
-	}
-}
-
-func TestRollback(t *testing.T) {
-	var heard emitted
-	dir := t.TempDir()
-	policies := openPolicies(t, PolicyConfig{Dir: dir, Emit: heard.emit})
-	if err := policies.Rollback(t.Context()); !errors.Is(err, ErrNoPreviousPolicy) {
-		t.Fatalf("rollback of nothing: %v", err)
-	}
-	now := time.Now()
-	bad := update("p", "v2", now, "two")
-	for _, u := range []*leyline.PolicyUpdate{update("p", "v1", now.Add(-time.Minute), "one"), bad} {
-		if err := policies.HandleUpdate(t.Context(), u); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := policies.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if event, _ := heard.last(t); event != "policy_rolled_back" {
-		t.Errorf("emitted %s", event)
-	}
-	reopened := openPolicies(t, PolicyConfig{Dir: dir})
-	payload, err := reopened.Payload()
-	if err != nil || string(payload) != "one" {
-		t.Errorf("after rollback and restart the payload is %q, %v", payload, err)
-	}
-	wantRejected(t, reopened.HandleUpdate(t.Context(), bad), ReasonReplayed)
-	if err := reopened.Rollback(t.Context()); !errors.Is(err, ErrNoPreviousPolicy) {
-		t.Errorf("second rollback: %v", err)
-	}
-}
-
-func TestPoliciesDoNotFillMemoryOrDisk(t *testing.T) {
-	dir := t.TempDir()
-	policies := openPolicies(t, PolicyConfig{Dir: dir, MaxHistory: 3})
+	policies := openStore(t, Config{Dir: dir})
 	start := time.Now().Add(-time.Hour)
 	for i := range 10 {
 		issued := start.Add(time.Duration(i) * time.Second)
-		if err := policies.HandleUpdate(t.Context(), update("p", "v", issued, issued.String())); err != nil {
+		if err := policies.Accept(t.Context(), update("p", "v", issued, issued.String())); err != nil {
 			t.Fatal(err)
-		}
-	}
-	history := policies.History()
-	if len(history) != 3 {
-		t.Errorf("history has %d entries, want 3", len(history))
-	}
-	for _, policy := range history {
-		if len(policy.Update.GetPayload()) != 0 {
-			t.Error("history keeps payload bytes")
 		}
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, payloadFolder))
@@ -119,19 +60,19 @@ func TestUnreadablePolicyJournalIsNotTakenForAnEmptyOne(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, journalName), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewPolicies(PolicyConfig{Dir: dir}); err == nil {
+	if _, err := Open(Config{Dir: dir}); err == nil {
 		t.Error("opened: every old update would be accepted again")
 	}
 }
 
 func TestUpdateThatCouldNotBeStoredIsNotRejected(t *testing.T) {
 	dir := t.TempDir()
-	policies := openPolicies(t, PolicyConfig{Dir: dir})
+	policies := openStore(t, Config{Dir: dir})
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	u := update("p", "v1", time.Now(), "one")
-	err := policies.HandleUpdate(t.Context(), u)
+	err := policies.Accept(t.Context(), u)
 	var rejected *RejectedError
 	if err == nil || errors.As(err, &rejected) {
 		t.Fatalf("got %v, want an error worth a retry", err)
@@ -139,7 +80,7 @@ func TestUpdateThatCouldNotBeStoredIsNotRejected(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, payloadFolder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := policies.HandleUpdate(t.Context(), u); err != nil {
+	if err := policies.Accept(t.Context(), u); err != nil {
 		t.Errorf("the retry was refused: %v", err)
 	}
 }
@@ -154,7 +95,7 @@ func TestPolicyPositionOnlyMovesForward(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		policies, err := NewPolicies(PolicyConfig{Dir: dir})
+		policies, err := Open(Config{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,12 +103,13 @@ func TestPolicyPositionOnlyMovesForward(t *testing.T) {
 		for _, second := range rapid.SliceOfN(rapid.IntRange(0, 3), 1, 4).Draw(t, "seconds") {
 			payload := []byte{byte(second)}
 			u := update("p", "v", base.Add(time.Duration(second)*time.Second), string(payload))
-			err := policies.HandleUpdate(t.Context(), u)
+			err := policies.Accept(t.Context(), u)
 			if accepted := err == nil; accepted != (second > newest) {
 				t.Fatalf("update of second %d after %d: %v", second, newest, err)
 			}
 			newest = max(newest, second)
-			if stored, err := policies.Payload(); err != nil || !bytes.Equal(stored, []byte{byte(newest)}) {
+			stored, err := os.ReadFile(payloadPath(dir, policies.journal.Active.Digest))
+			if err != nil || !bytes.Equal(stored, []byte{byte(newest)}) {
 				t.Fatalf("active payload %v, %v", stored, err)
 			}
 		}
@@ -182,10 +124,10 @@ func FuzzPolicyJournal(f *testing.F) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		journal, err := readPolicyJournal(path)
+		journal, err := readJournal(path)
 		if err == nil {
 			journal.newer(update("p", "v", time.Now(), ""))
-			journal.accept(newPolicy(update("p", "v", time.Now(), "x"), time.Now()))
+			journal.accept(newUpdate(update("p", "v", time.Now(), "x"), time.Now()))
 		}
 	})
 }
@@ -193,22 +135,22 @@ func FuzzPolicyJournal(f *testing.F) {
 // Two stores of a fleet: what one activates, the other learns.
 func TestPolicyThatWasActivatedLastIsInForceWhereverThatWas(t *testing.T) {
 	dir := t.TempDir()
-	here, there := openPolicies(t, PolicyConfig{Dir: dir}), openPolicies(t, PolicyConfig{})
-	inForce := func(p *Policies, want string) {
+	here, there := openStore(t, Config{Dir: dir}), openStore(t, Config{})
+	inForce := func(p *Store, want string) {
 		t.Helper()
-		if got := p.ActiveVersion(); got != want {
+		if got := p.Version(); got != want {
 			t.Errorf("version %q is in force, want %q", got, want)
 		}
 	}
-	activate := func(p *Policies, u *leyline.PolicyUpdate) Policy {
+	activate := func(p *Store, u *leyline.PolicyUpdate) Update {
 		t.Helper()
-		if err := p.HandleUpdate(t.Context(), u); err != nil {
+		if err := p.Accept(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
 		policy, _ := p.InForce()
 		return policy
 	}
-	learn := func(p *Policies, policy Policy) {
+	learn := func(p *Store, policy Update) {
 		t.Helper()
 		if err := p.Learn(policy); err != nil {
 			t.Fatal(err)
@@ -223,12 +165,12 @@ func TestPolicyThatWasActivatedLastIsInForceWhereverThatWas(t *testing.T) {
 	learn(there, first)
 	inForce(here, "v2")
 	inForce(there, "v2")
-	if payload, err := here.Payload(); err != nil || string(payload) != "one" {
-		t.Errorf("payload %q, %v: only what was activated here has one", payload, err)
+	if got := payloadOf(t, here); got != "one" {
+		t.Errorf("payload %q: only what was activated here has one", got)
 	}
-	reopened := openPolicies(t, PolicyConfig{Dir: dir})
+	reopened := openStore(t, Config{Dir: dir})
 	inForce(reopened, "v2")
-	wantRejected(t, reopened.HandleUpdate(t.Context(), update("q", "v2", now.Add(-2*time.Minute), "two")), ReasonReplayed)
+	wantRejected(t, reopened.Accept(t.Context(), update("q", "v2", now.Add(-2*time.Minute), "two")), ReasonReplayed)
 	// The clock of the other one may be ahead.
 	second.AppliedAt = now.Add(time.Hour)
 	learn(reopened, second)
