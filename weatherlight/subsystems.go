@@ -9,7 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
@@ -64,7 +64,7 @@ func (s *Service) openForge(context.Context) error {
 	config.Announce = s.announceKernel
 	config.Progress = s.config.OnForge
 	config.Logger = s.logger.With("part", "tezzeret")
-	s.forge = tezzeret.NewForge(config)
+	s.forge = forge.New(config)
 	return nil
 }
 

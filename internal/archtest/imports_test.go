@@ -41,6 +41,7 @@ var allowedImports = map[string][]string{
 	"tolaria": {
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
+	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
 	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile"},
 	"weatherlight": {

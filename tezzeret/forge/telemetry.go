@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"fmt"

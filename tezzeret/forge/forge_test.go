@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 func TestForgeCompilesStoresAndAnnouncesInCatalogueOrder(t *testing.T) {
@@ -54,9 +55,9 @@ func TestASecondPassCompilesOnlyWhatIsMissing(t *testing.T) {
 
 func TestRefusedBlueprintIsNotReplacedByAnotherNetwork(t *testing.T) {
 	blueprints := []*leyline.BlueprintDescriptor{
-		blueprint("BP048", "deadlock_pattern", "threads", 2.0, 16.0),
+		blueprint("BP048", "deadlock_pattern"),
 		find(t, "relu_activation"),
-		adversarial(blueprint("BP051", "nan_injection", "frequency", 0.01, 0.1)),
+		&leyline.BlueprintDescriptor{BlueprintId: "BP051", Name: "nan_injection", QuarantineOnly: true},
 	}
 	b := newBench(t, blueprints, nil)
 	if err := b.Run(t.Context()); err != nil {
@@ -77,7 +78,7 @@ func TestProgressTellsEachStep(t *testing.T) {
 		find(t, "identity_passthrough"), blueprint("BP048", "deadlock_pattern"),
 		find(t, "relu_activation"), find(t, "gelu_activation"),
 	}
-	b := newBench(t, blueprints, func(c *tezzeret.ForgeConfig) { c.Parallel, c.Attempts = 1, 1 })
+	b := newBench(t, blueprints, func(c *forge.Config) { c.Parallel, c.Attempts = 1, 1 })
 	b.library.saved = []string{"BP001"}
 	b.compiler.script["BP011"] = always(errors.New("no luck"))
 	if err := b.Run(t.Context()); err != nil {
@@ -85,7 +86,7 @@ func TestProgressTellsEachStep(t *testing.T) {
 	}
 	type entry struct {
 		ID           string
-		State        tezzeret.State
+		State        forge.State
 		Index, Total int
 		Failed       bool
 	}
@@ -94,12 +95,12 @@ func TestProgressTellsEachStep(t *testing.T) {
 		got = append(got, entry{p.BlueprintID, p.State, p.Index, p.Total, p.Err != nil})
 	}
 	want := []entry{
-		{"BP001", tezzeret.StatePresent, 1, 4, false},
-		{"BP048", tezzeret.StateRefused, 2, 4, true},
-		{"BP005", tezzeret.StateCompiling, 3, 4, false},
-		{"BP005", tezzeret.StateCompiled, 3, 4, false},
-		{"BP011", tezzeret.StateCompiling, 4, 4, false},
-		{"BP011", tezzeret.StateFailed, 4, 4, true},
+		{"BP001", forge.StatePresent, 1, 4, false},
+		{"BP048", forge.StateRefused, 2, 4, true},
+		{"BP005", forge.StateCompiling, 3, 4, false},
+		{"BP005", forge.StateCompiled, 3, 4, false},
+		{"BP011", forge.StateCompiling, 4, 4, false},
+		{"BP011", forge.StateFailed, 4, 4, true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -109,12 +110,12 @@ func TestProgressTellsEachStep(t *testing.T) {
 func TestForgeStopsBetweenJobs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	b := newBench(t, compilable(), func(c *tezzeret.ForgeConfig) {
+	b := newBench(t, compilable(), func(c *forge.Config) {
 		c.Parallel = 1
 		report := c.Progress
-		c.Progress = func(p tezzeret.Progress) {
+		c.Progress = func(p forge.Progress) {
 			report(p)
-			if p.BlueprintID == "BP003" && p.State == tezzeret.StateCompiled {
+			if p.BlueprintID == "BP003" && p.State == forge.StateCompiled {
 				cancel()
 			}
 		}
@@ -183,7 +184,7 @@ func TestKernelStoredWhileTheBusWasAwayIsAnnouncedLater(t *testing.T) {
 func TestTwoPassesAtOnceAreRefused(t *testing.T) {
 	b := newBench(t, compilable()[:1], nil)
 	b.compiler.script["BP001"] = func(ctx context.Context) error {
-		if err := b.Run(ctx); !errors.Is(err, tezzeret.ErrBusy) {
+		if err := b.Run(ctx); !errors.Is(err, forge.ErrBusy) {
 			t.Errorf("got %v", err)
 		}
 		return nil

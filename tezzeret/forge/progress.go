@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"slices"
@@ -40,14 +40,14 @@ type Job struct {
 	Err                   error
 }
 
-// ForgeResult is what became of the blueprints of one pass, each list in the
+// Result is what became of the blueprints of one pass, each list in the
 // order of their turns.
-type ForgeResult struct {
+type Result struct {
 	Compiled, Present, Refused, Failed, Skipped, Parked []Job
 }
 
 // list returns the list that state belongs to, nil for a state that is not final.
-func (r *ForgeResult) list(state State) *[]Job {
+func (r *Result) list(state State) *[]Job {
 	switch state {
 	case StateCompiled:
 		return &r.Compiled
@@ -67,10 +67,10 @@ func (r *ForgeResult) list(state State) *[]Job {
 }
 
 // Result returns what the pass that runs, or the last one, has come to.
-func (f *Forge) Result() ForgeResult {
+func (f *Forge) Result() Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var r ForgeResult
+	var r Result
 	for _, state := range []State{StateCompiled, StatePresent, StateRefused, StateFailed, StateSkipped, StateParked} {
 		*r.list(state) = slices.Clone(*f.result.list(state))
 	}
@@ -80,7 +80,7 @@ func (f *Forge) Result() ForgeResult {
 func (f *Forge) resetResult() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.result = ForgeResult{}
+	f.result = Result{}
 }
 
 // finish records a final state and tells about it.

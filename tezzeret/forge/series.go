@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import "github.com/esper-lite/weatherlight/telemetry"
 

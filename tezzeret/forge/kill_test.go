@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"bufio"
@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 // What this test binary is told by when it is started by itself to be killed: the
@@ -42,13 +42,13 @@ type killedLibrary struct{ folder string }
 // the first line, the update on the second.
 func (l killedLibrary) path(id string) string { return filepath.Join(l.folder, "kernel-"+id) }
 
-func (l killedLibrary) stored(_ context.Context, id string) (tezzeret.StoredKernel, bool, error) {
+func (l killedLibrary) stored(_ context.Context, id string) (forge.StoredKernel, bool, error) {
 	text, err := os.ReadFile(l.path(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return tezzeret.StoredKernel{}, false, nil
+		return forge.StoredKernel{}, false, nil
 	}
 	digest, update, _ := strings.Cut(string(text), "\n")
-	found := tezzeret.StoredKernel{BuildDigest: digest, Update: &leyline.KernelCatalogUpdate{}}
+	found := forge.StoredKernel{BuildDigest: digest, Update: &leyline.KernelCatalogUpdate{}}
 	return found, err == nil, errors.Join(err, protojson.Unmarshal([]byte(update), found.Update))
 }
 
@@ -111,29 +111,28 @@ func (l killedLibrary) note(file, line string) error {
 // watchedCompiler notes each compilation that was needless: the library had
 // the kernel already.
 type watchedCompiler struct {
-	*tezzeret.Compiler
+	forge.Compiler
 	library killedLibrary
 }
 
-func (w watchedCompiler) Compile(ctx context.Context, d *leyline.BlueprintDescriptor,
-	params map[string]float64) (*tezzeret.Compiled, error) {
+func (w watchedCompiler) Compile(ctx context.Context, d *leyline.BlueprintDescriptor, conservative bool) (*forge.Kernel, error) {
 	found, ok, err := w.library.stored(ctx, d.GetBlueprintId())
 	if err != nil {
 		return nil, err
 	}
-	if ok && found.BuildDigest == w.BuildDigest(d, params) {
+	if ok && found.BuildDigest == w.BuildDigest(d) {
 		if err := w.library.note("needless", d.GetBlueprintId()); err != nil {
 			return nil, err
 		}
 	}
 	linger()
-	return w.Compiler.Compile(ctx, d, params)
+	return w.Compiler.Compile(ctx, d, conservative)
 }
 
 // killedConfig is the forge of the process that is killed.
-func killedConfig(folder string, announce func(context.Context, *leyline.KernelCatalogUpdate) error) tezzeret.ForgeConfig {
+func killedConfig(folder string, announce func(context.Context, *leyline.KernelCatalogUpdate) error) forge.Config {
 	library := killedLibrary{folder}
-	return tezzeret.ForgeConfig{
+	return forge.Config{
 		Compiler:    watchedCompiler{approvedCompiler(16), library},
 		Blueprints:  func() []*leyline.BlueprintDescriptor { return forgedBlueprints(os.Getenv(killedStep) != "") },
 		Library:     library,
@@ -160,7 +159,7 @@ func forgeUntilKilled(folder string) error {
 		defer linger()
 		return library.note("announced", update.GetBlueprintId()+" "+update.GetChecksum())
 	}
-	return tezzeret.NewForge(killedConfig(folder, announce)).Run(context.Background())
+	return forge.New(killedConfig(folder, announce)).Run(context.Background())
 }
 
 func TestKilledForgeLosesNoAnnouncementAndCompilesNothingTwiceNeedlessly(t *testing.T) {

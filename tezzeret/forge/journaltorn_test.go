@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"log/slog"
@@ -13,7 +13,7 @@ import (
 // after it must not become part of it.
 func TestLineAfterATornOneIsNotLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
-	j, err := openJournal(path, newLedger(), slog.New(slog.DiscardHandler))
+	j, err := openJournal(path, newJournalState(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestLineAfterATornOneIsNotLost(t *testing.T) {
 	if err := j.close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openJournal(path, newLedger(), slog.New(slog.DiscardHandler))
+	again, err := openJournal(path, newJournalState(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func mustOpen(t *testing.T, path string) *os.File {
 }
 
 func TestBlankLinesOfAJournalAreNoFault(t *testing.T) {
-	lines, _ := newLedger().takeLines([]byte("\n\n{\"op\":\"built\",\"blueprint\":\"BP001\"}\n"), func(line int, err error) {
+	lines, _ := newJournalState().takeLines([]byte("\n\n{\"op\":\"built\",\"blueprint\":\"BP001\"}\n"), func(line int, err error) {
 		t.Errorf("line %d: %v", line, err)
 	})
 	if lines != 3 {

@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 // restarted makes a forge of a new process over the library and journal of an
 // earlier one.
 func restarted(t *testing.T, blueprints []*leyline.BlueprintDescriptor, path string, library *memoryLibrary,
-	adjust func(*tezzeret.ForgeConfig)) *bench {
+	adjust func(*forge.Config)) *bench {
 	t.Helper()
-	b := newBench(t, blueprints, func(c *tezzeret.ForgeConfig) {
+	b := newBench(t, blueprints, func(c *forge.Config) {
 		c.JournalPath, c.Library, c.Stored = path, library, library.stored
 		if adjust != nil {
 			adjust(c)
@@ -36,7 +36,7 @@ func journalPath(t *testing.T) string { return filepath.Join(t.TempDir(), "forge
 func TestPoisonStaysParkedAcrossARestartAndIsTriedAgainLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path, library := journalPath(t), newLibrary()
-		poison := func(c *tezzeret.ForgeConfig) { c.ParkFor = time.Hour }
+		poison := func(c *forge.Config) { c.ParkFor = time.Hour }
 		first := restarted(t, compilable()[:3], path, library, poison)
 		first.compiler.script["BP001"] = always(errPoison)
 		if err := first.Run(t.Context()); err != nil {
@@ -48,7 +48,7 @@ func TestPoisonStaysParkedAcrossARestartAndIsTriedAgainLater(t *testing.T) {
 		}
 		wantIDs(t, "parked", jobIDs(second.Result().Parked), "BP001")
 		err := second.Result().Parked[0].Err
-		if !errors.Is(err, tezzeret.ErrParked) || !strings.Contains(err.Error(), "poison") {
+		if !errors.Is(err, forge.ErrParked) || !strings.Contains(err.Error(), "poison") {
 			t.Errorf("parked for %v", err)
 		}
 		if len(second.compiler.calls) != 0 || second.Metrics()["tezzeret.jobs.parked"] != 1 {
@@ -66,7 +66,7 @@ func TestPoisonStaysParkedAcrossARestartAndIsTriedAgainLater(t *testing.T) {
 func TestEachFailureParksLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path, library := journalPath(t), newLibrary()
-		b := restarted(t, compilable()[:1], path, library, func(c *tezzeret.ForgeConfig) {
+		b := restarted(t, compilable()[:1], path, library, func(c *forge.Config) {
 			c.ParkFor, c.Failures = time.Minute, 1000
 		})
 		b.compiler.script["BP001"] = always(errPoison)
@@ -90,7 +90,7 @@ func TestAChangedRequestIsNoLongerParked(t *testing.T) {
 	if err := first.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	second := restarted(t, compilable()[:1], path, library, func(c *tezzeret.ForgeConfig) {
+	second := restarted(t, compilable()[:1], path, library, func(c *forge.Config) {
 		c.Compiler = approvedCompiler(48)
 	})
 	if err := second.Run(t.Context()); err != nil {
@@ -142,7 +142,7 @@ func TestKernelWhoseSaveOutlivedTheProcessIsAnnouncedWithoutCompilingAgain(t *te
 
 	// Without a look into the library it must be stored again to be sure.
 	cutAfter(t, path, `"op":"saving"`, 2)
-	blind := restarted(t, compilable()[:2], path, library, func(c *tezzeret.ForgeConfig) { c.Stored = nil })
+	blind := restarted(t, compilable()[:2], path, library, func(c *forge.Config) { c.Stored = nil })
 	if err := blind.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestTwoProcessesDoNotForgeWithOneJournal(t *testing.T) {
 	b := restarted(t, compilable()[:1], path, library, nil)
 	b.compiler.script["BP001"] = func(ctx context.Context) error {
 		other := restarted(t, compilable()[:1], path, library, nil)
-		if err := other.Run(ctx); !errors.Is(err, tezzeret.ErrJournalBusy) {
+		if err := other.Run(ctx); !errors.Is(err, forge.ErrJournalBusy) {
 			t.Errorf("got %v", err)
 		}
 		return nil
@@ -215,7 +215,7 @@ func TestBlueprintThatEndsTheProcessIsParkedWithItsReason(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
-		digest := approvedCompiler(32).BuildDigest(compilable()[0], nil)
+		digest := approvedCompiler(32).BuildDigest(compilable()[0])
 		now := time.Now().UTC().Format(time.RFC3339Nano)
 		line := `{"op":"started","blueprint":"BP001","digest":"` + digest + `","time":"` + now + `"}` + "\n"
 		if err := os.WriteFile(path, []byte(strings.Repeat(line, 3)), 0o600); err != nil {
@@ -242,7 +242,7 @@ func TestOnlyWhatChangedIsCompiledAgain(t *testing.T) {
 	for _, look := range []bool{true, false} {
 		path, library := journalPath(t), newLibrary()
 		pass := func(features int) *bench {
-			b := restarted(t, compilable()[:3], path, library, func(c *tezzeret.ForgeConfig) {
+			b := restarted(t, compilable()[:3], path, library, func(c *forge.Config) {
 				c.Compiler = approvedCompiler(features)
 				if !look {
 					c.Stored = nil
@@ -277,7 +277,7 @@ func TestKernelOfAnotherMakerIsNotReplaced(t *testing.T) {
 func TestJournalDoesNotGrowForEver(t *testing.T) {
 	path, library := journalPath(t), newLibrary()
 	for round := range 60 {
-		b := restarted(t, compilable()[:12], path, library, func(c *tezzeret.ForgeConfig) {
+		b := restarted(t, compilable()[:12], path, library, func(c *forge.Config) {
 			c.Compiler = approvedCompiler(4 + 4*(round%2))
 		})
 		if err := b.Run(t.Context()); err != nil || len(b.Result().Compiled) != 12 {

@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"context"
@@ -32,9 +32,9 @@ type job struct {
 	trouble      int         // failures and crashes before this pass
 	suspect      bool        // the process ended while it was compiled
 	done         func(error) // reports to the circuit, exactly once
-	strategy     string
+	conservative bool
 
-	compiled *Compiled
+	compiled *Kernel
 	err      error
 	failures int // attempts that failed
 	took     time.Duration
@@ -43,9 +43,9 @@ type job struct {
 // admit takes as many of the first jobs as may be compiled at once now: one in
 // conservative mode, a suspect alone, none while the circuit is open.
 func (f *Forge) admit(jobs []job) []*job {
-	width, strategy := f.config.Parallel, StrategyStandard
-	if f.record.isConservative() {
-		width, strategy = 1, StrategyConservative
+	width, conservative := f.config.Parallel, f.record.isConservative()
+	if conservative {
+		width = 1
 	}
 	var wave []*job
 	for i := range jobs[:min(width, len(jobs))] {
@@ -58,7 +58,7 @@ func (f *Forge) admit(jobs []job) []*job {
 			break
 		}
 		j := &jobs[i]
-		j.done, j.strategy = done, strategy
+		j.done, j.conservative = done, conservative
 		wave = append(wave, j)
 		f.record.started(j)
 		f.progress(*j, StateCompiling, nil)
@@ -109,8 +109,7 @@ func (f *Forge) attempt(ctx context.Context, j *job) {
 			return
 		}
 		j.failures++
-		var refused *NotCompilableError
-		if errors.As(j.err, &refused) || errors.Is(j.err, ErrParameters) {
+		if _, final := f.config.Compiler.Classify(j.err); final {
 			return
 		}
 	}
@@ -118,23 +117,19 @@ func (f *Forge) attempt(ctx context.Context, j *job) {
 
 // verdict is the outcome of one attempt.
 type verdict struct {
-	compiled *Compiled
+	compiled *Kernel
 	err      error
 }
 
 // compileOnce is one attempt within its time. What finishes too late is not a
 // result: the channel is the attempt's own, and nobody reads it any more.
-func (f *Forge) compileOnce(ctx context.Context, j *job) (*Compiled, error) {
+func (f *Forge) compileOnce(ctx context.Context, j *job) (*Kernel, error) {
 	bounded, cancel := context.WithTimeout(ctx, f.config.JobTimeout)
 	defer cancel()
-	compile := f.config.Compiler.Compile
-	if j.strategy == StrategyConservative {
-		compile = f.config.Compiler.CompileConservative
-	}
-	answer, d := make(chan verdict, 1), j.descriptor
+	answer, d, conservative := make(chan verdict, 1), j.descriptor, j.conservative
 	f.inFlight.Add(1)
 	f.attempts.Go(func() {
-		v := guarded(func() (*Compiled, error) { return compile(bounded, d, Midpoints(d)) })
+		v := guarded(func() (*Kernel, error) { return f.config.Compiler.Compile(bounded, d, conservative) })
 		f.inFlight.Add(-1) // before the answer: whoever has it must not find the attempt running
 		answer <- v
 	})
@@ -167,7 +162,7 @@ func (f *Forge) await(bounded context.Context, answer <-chan verdict) verdict {
 }
 
 // guarded makes a failure of a panic.
-func guarded(compile func() (*Compiled, error)) (v verdict) {
+func guarded(compile func() (*Kernel, error)) (v verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			v = verdict{err: fmt.Errorf("%w: %v\n%s", errPanicked, r, debug.Stack())}
@@ -201,7 +196,7 @@ func (f *Forge) commit(ctx context.Context, j *job) error {
 // could find is one all the same.
 func (f *Forge) park(j *job) error {
 	id := j.descriptor.GetBlueprintId()
-	f.record.failed(j)
+	f.record.failed(j, f.failureKind(j.err))
 	j.done(j.err)
 	f.config.Logger.Warn("blueprint parked", "blueprint_id", id, "name", j.descriptor.GetName(), "error", j.err)
 	f.finish(*j, StateFailed, j.err)
@@ -213,6 +208,19 @@ func (f *Forge) park(j *job) error {
 		Op: opFailed, Blueprint: id, Digest: j.digest, Failures: failures,
 		Reason: firstLine(j.err.Error()), Until: time.Now().UTC().Add(f.parkFor(failures)),
 	})
+}
+
+// failureKind is the short name of an error's kind.
+func (f *Forge) failureKind(err error) string {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, errPanicked):
+		return "panic"
+	default:
+		kind, _ := f.config.Compiler.Classify(err)
+		return kind
+	}
 }
 
 // firstLine leaves a stack trace out.
@@ -229,12 +237,11 @@ func (f *Forge) store(ctx context.Context, j *job) (*leyline.KernelCatalogUpdate
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	id := j.descriptor.GetBlueprintId()
-	err := f.journal.append(entry{Op: opSaving, Blueprint: id, Digest: j.digest, Checksum: j.compiled.Checksum})
+	err := f.journal.append(entry{Op: opSaving, Blueprint: id, Digest: j.digest, Checksum: j.compiled.Update.GetChecksum()})
 	if err != nil {
 		return nil, err
 	}
-	update, err := f.config.Library.Save(bounded, j.descriptor, j.compiled.Artifact,
-		j.compiled.Update(), j.compiled.Extras())
+	update, err := f.config.Library.Save(bounded, j.descriptor, j.compiled.Artifact, j.compiled.Update, j.compiled.Extras)
 	if err != nil {
 		return nil, fmt.Errorf("tezzeret: store %s: %w", id, err)
 	}

@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"encoding/json"
@@ -52,16 +52,16 @@ type standing struct {
 	built                string // digest of what the library was given
 }
 
-// ledger is the state that the entries add up to.
-type ledger struct {
-	byID   map[string]*standing
-	outbox []*leyline.KernelCatalogUpdate // stored, not announced, oldest first
+// journalState is the state that the entries add up to.
+type journalState struct {
+	byID        map[string]*standing
+	unannounced []*leyline.KernelCatalogUpdate // stored, not announced, oldest first
 }
 
-func newLedger() *ledger { return &ledger{byID: make(map[string]*standing)} }
+func newJournalState() *journalState { return &journalState{byID: make(map[string]*standing)} }
 
 // of returns the standing of a blueprint, a blank one when nothing is known.
-func (l *ledger) of(id string) *standing {
+func (l *journalState) of(id string) *standing {
 	s, ok := l.byID[id]
 	if !ok {
 		s = &standing{}
@@ -72,7 +72,7 @@ func (l *ledger) of(id string) *standing {
 
 // take applies an entry. An entry of an unknown kind, from a later release,
 // changes nothing.
-func (l *ledger) take(e entry) error {
+func (l *journalState) take(e entry) error {
 	if e.Blueprint == "" {
 		return fmt.Errorf("entry %q names no blueprint", e.Op)
 	}
@@ -104,7 +104,7 @@ func (s *standing) start(e entry) {
 	s.crashes++
 }
 
-func (l *ledger) store(s *standing, e entry) error {
+func (l *journalState) store(s *standing, e entry) error {
 	update := &leyline.KernelCatalogUpdate{}
 	if err := protojson.Unmarshal(e.Update, update); err != nil {
 		return fmt.Errorf("update of %s: %w", e.Blueprint, err)
@@ -114,23 +114,23 @@ func (l *ledger) store(s *standing, e entry) error {
 	}
 	*s = standing{built: e.Digest}
 	l.announce(e.Blueprint, update.GetChecksum()) // an older announcement of the same is no second one
-	l.outbox = append(l.outbox, update)
+	l.unannounced = append(l.unannounced, update)
 	return nil
 }
 
-func (l *ledger) announce(id, checksum string) {
-	l.outbox = slices.DeleteFunc(l.outbox, func(u *leyline.KernelCatalogUpdate) bool {
+func (l *journalState) announce(id, checksum string) {
+	l.unannounced = slices.DeleteFunc(l.unannounced, func(u *leyline.KernelCatalogUpdate) bool {
 		return u.GetBlueprintId() == id && u.GetChecksum() == checksum
 	})
 }
 
-// entries is the shortest list that adds up to the ledger again.
-func (l *ledger) entries() ([]entry, error) {
+// entries is the shortest list that adds up to the state again.
+func (l *journalState) entries() ([]entry, error) {
 	var list []entry
 	for _, id := range slices.Sorted(maps.Keys(l.byID)) {
 		list = append(list, l.byID[id].entries(id)...)
 	}
-	for _, update := range l.outbox {
+	for _, update := range l.unannounced {
 		e, err := storedEntry(update, l.of(update.GetBlueprintId()).built)
 		if err != nil {
 			return nil, err
@@ -168,9 +168,9 @@ func storedEntry(update *leyline.KernelCatalogUpdate, digest string) (entry, err
 }
 
 // pending returns the oldest update that is not announced.
-func (l *ledger) pending() (*leyline.KernelCatalogUpdate, bool) {
-	if len(l.outbox) == 0 {
+func (l *journalState) pending() (*leyline.KernelCatalogUpdate, bool) {
+	if len(l.unannounced) == 0 {
 		return nil, false
 	}
-	return proto.CloneOf(l.outbox[0]), true
+	return proto.CloneOf(l.unannounced[0]), true
 }

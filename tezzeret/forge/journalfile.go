@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"bytes"
@@ -27,11 +27,11 @@ const (
 	compactAbove = 1024
 )
 
-// journal is a ledger and the file that outlives the process: one JSON object a
+// journal is that state and the file that outlives the process: one JSON object a
 // line, appended and synchronised before the step that it speaks of. Without a
 // path it lives in memory only. It belongs to one goroutine.
 type journal struct {
-	*ledger
+	*journalState
 	path string
 	file *os.File
 	lock *flock.Flock
@@ -41,9 +41,9 @@ type journal struct {
 // openJournal reads the journal, or starts one, and keeps other processes out
 // until close. What a kill left half-written at the end is cut off; any other
 // line that makes no sense is left out and told about. An empty path gives a
-// journal in memory that goes on from the given ledger.
-func openJournal(path string, memory *ledger, logger *slog.Logger) (_ *journal, err error) {
-	j := &journal{ledger: memory, path: path}
+// journal in memory that goes on from the given state.
+func openJournal(path string, memory *journalState, logger *slog.Logger) (_ *journal, err error) {
+	j := &journal{journalState: memory, path: path}
 	if path == "" {
 		return j, nil
 	}
@@ -61,7 +61,7 @@ func openJournal(path string, memory *ledger, logger *slog.Logger) (_ *journal, 
 	if err := atomicfile.Sweep(path); err != nil {
 		return nil, err
 	}
-	j.ledger = newLedger()
+	j.journalState = newJournalState()
 	lines, whole, err := j.read(logger)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func lockFile(path string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// read fills the ledger, and returns the number of lines and the length of the
+// read fills the state, and returns the number of lines and the length of the
 // file up to the last whole one.
 func (j *journal) read(logger *slog.Logger) (lines int, whole int64, err error) {
 	text, err := regularfile.Read(j.path, maxJournalBytes)
@@ -105,7 +105,7 @@ func (j *journal) read(logger *slog.Logger) (lines int, whole int64, err error) 
 
 // takeLines takes the whole lines of a journal, leaves out and tells about
 // those that make no sense, and returns their number and length.
-func (l *ledger) takeLines(text []byte, leftOut func(line int, err error)) (lines int, whole int64) {
+func (l *journalState) takeLines(text []byte, leftOut func(line int, err error)) (lines int, whole int64) {
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
 	for line := range bytes.Lines(text) {
 		lines++
@@ -154,7 +154,7 @@ func (j *journal) openFile(whole int64) (err error) {
 }
 
 // append writes entries in one piece, waits until they are on the disk, and
-// takes them into the ledger.
+// takes them into the state.
 func (j *journal) append(entries ...entry) error {
 	if err := j.write(entries); err != nil {
 		return fmt.Errorf("tezzeret: write forge journal: %w", err)

@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"regexp"
@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 func descriptions(packet *leyline.TelemetryPacket) []string {
@@ -20,7 +20,7 @@ func descriptions(packet *leyline.TelemetryPacket) []string {
 }
 
 func TestPacketCarriesTheMetricsAndDrainsTheEvents(t *testing.T) {
-	b := newBench(t, compilable()[:2], func(c *tezzeret.ForgeConfig) { c.Parallel = 1 })
+	b := newBench(t, compilable()[:2], func(c *forge.Config) { c.Parallel = 1 })
 	if err := b.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestMetricNames(t *testing.T) {
 
 func TestOpenCircuitIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, compilable()[:3], func(c *tezzeret.ForgeConfig) { c.Failures, c.Parallel = 1, 1 })
+		b := newBench(t, compilable()[:3], func(c *forge.Config) { c.Failures, c.Parallel = 1, 1 })
 		b.compiler.script["BP001"] = always(errPoison)
 		if err := b.Run(t.Context()); err == nil {
 			t.Fatal("the circuit did not open")

@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"cmp"
@@ -34,7 +34,7 @@ func (f *Forge) plan(ctx context.Context) ([]job, error) {
 			f.finish(j, StateRefused, err)
 			continue
 		}
-		j.digest = f.config.Compiler.BuildDigest(d, Midpoints(d))
+		j.digest = f.config.Compiler.BuildDigest(d)
 		present, err := f.present(ctx, d.GetBlueprintId(), j.digest)
 		if err != nil {
 			return nil, fmt.Errorf("tezzeret: look for %s in the library: %w", d.GetBlueprintId(), err)

@@ -1,8 +1,6 @@
-package tezzeret
+package forge
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -14,8 +12,8 @@ import (
 // maxEvents bounds the events kept between two packets; the oldest go first.
 const maxEvents = 256
 
-// forgeRecord counts what a forge does and keeps its events.
-type forgeRecord struct {
+// record counts what a forge does and keeps its events.
+type record struct {
 	mu       sync.Mutex
 	recovery int
 	counts   map[string]float64
@@ -25,8 +23,8 @@ type forgeRecord struct {
 	streak       int // conservative successes in a row
 }
 
-func newForgeRecord(recovery int) *forgeRecord {
-	r := &forgeRecord{recovery: recovery, counts: make(map[string]float64)}
+func newRecord(recovery int) *record {
+	r := &record{recovery: recovery, counts: make(map[string]float64)}
 	for _, name := range []string{
 		"tezzeret.compilation.total", "tezzeret.compilation.failed", "tezzeret.compilation.failed_attempts",
 		"tezzeret.compilation.eager_fallback", "tezzeret.compilation.last_compile_ms",
@@ -40,26 +38,26 @@ func newForgeRecord(recovery int) *forgeRecord {
 	return r
 }
 
-func (r *forgeRecord) isConservative() bool {
+func (r *record) isConservative() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.conservative
 }
 
-func (r *forgeRecord) queued(n int) {
+func (r *record) queued(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts["tezzeret.jobs.total"] += float64(n)
 }
 
-func (r *forgeRecord) started(j *job) {
+func (r *record) started(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts["tezzeret.jobs.started"]++
 	r.add("tezzeret.compile_started", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, j.attributes())
 }
 
-func (r *forgeRecord) attemptsFailed(n int) {
+func (r *record) attemptsFailed(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts["tezzeret.compilation.failed_attempts"] += float64(n)
@@ -67,10 +65,10 @@ func (r *forgeRecord) attemptsFailed(n int) {
 	r.counts["tezzeret.compile.consecutive_failures"] += float64(n)
 }
 
-func (r *forgeRecord) succeeded(j *job) {
+func (r *record) succeeded(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c, strategy := j.compiled, j.compiled.Strategy
+	c, strategy := j.compiled, j.strategy()
 	r.counts["tezzeret.compilation.total"]++
 	r.counts["tezzeret.jobs.completed"]++
 	if j.failures > 0 {
@@ -83,25 +81,24 @@ func (r *forgeRecord) succeeded(j *job) {
 	r.counts["tezzeret.compilation.duration_ms."+strategy] = c.CompileMs
 	r.counts["tezzeret.prewarm.ms."+strategy] = c.PrewarmMs
 	attributes := j.attributes()
-	attributes["strategy"] = strategy
 	attributes["compile_ms"] = fmt.Sprintf("%.2f", c.CompileMs)
 	attributes["prewarm_ms"] = fmt.Sprintf("%.2f", c.PrewarmMs)
 	r.add("tezzeret.compile_succeeded", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, attributes)
-	if strategy == StrategyConservative {
+	if j.conservative {
 		r.countRecovery()
 	}
 }
 
 // countRecovery ends conservative mode after enough of its successes in a row: one
 // could be luck, and one from before the circuit opened says nothing.
-func (r *forgeRecord) countRecovery() {
+func (r *record) countRecovery() {
 	r.streak++
 	if r.conservative && r.streak >= r.recovery {
 		r.conservative = false
 	}
 }
 
-func (r *forgeRecord) failed(j *job) {
+func (r *record) failed(j *job, kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.streak = 0
@@ -112,13 +109,13 @@ func (r *forgeRecord) failed(j *job) {
 	}
 	r.counts["tezzeret.breaker.consecutive_failures"]++
 	attributes := j.attributes()
-	attributes["reason"] = failureReason(j.err)
+	attributes["reason"] = kind
 	attributes["error"] = j.err.Error()
 	r.add("tezzeret.compile_failed", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING, attributes)
 }
 
 // opened is called once for each time the circuit opens.
-func (r *forgeRecord) opened(openFor time.Duration) {
+func (r *record) opened(openFor time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conservative, r.streak = true, 0
@@ -129,14 +126,14 @@ func (r *forgeRecord) opened(openFor time.Duration) {
 	})
 }
 
-func (r *forgeRecord) skipped(j *job) {
+func (r *record) skipped(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.add("tezzeret.breaker_open_skip", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
 		map[string]string{"blueprint_id": j.descriptor.GetBlueprintId()})
 }
 
-func (r *forgeRecord) add(description string, level leyline.TelemetryLevel, attributes map[string]string) {
+func (r *record) add(description string, level leyline.TelemetryLevel, attributes map[string]string) {
 	if len(r.events) >= maxEvents {
 		r.events = r.events[1:]
 	}
@@ -146,7 +143,7 @@ func (r *forgeRecord) add(description string, level leyline.TelemetryLevel, attr
 }
 
 // drain returns the events since the last drain.
-func (r *forgeRecord) drain() []*leyline.TelemetryEvent {
+func (r *record) drain() []*leyline.TelemetryEvent {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	drained := r.events
@@ -154,20 +151,14 @@ func (r *forgeRecord) drain() []*leyline.TelemetryEvent {
 	return drained
 }
 
-func (j *job) attributes() map[string]string {
-	return map[string]string{"blueprint_id": j.descriptor.GetBlueprintId(), "strategy": j.strategy}
+// strategy is the name of how a job is compiled.
+func (j *job) strategy() string {
+	if j.conservative {
+		return "conservative"
+	}
+	return "standard"
 }
 
-// failureReason is the short name of an error's kind.
-func failureReason(err error) string {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return "timeout"
-	case errors.Is(err, errPanicked):
-		return "panic"
-	case errors.Is(err, ErrParameters):
-		return "invalid_parameters"
-	default:
-		return "compile_error"
-	}
+func (j *job) attributes() map[string]string {
+	return map[string]string{"blueprint_id": j.descriptor.GetBlueprintId(), "strategy": j.strategy()}
 }

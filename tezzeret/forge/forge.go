@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"cmp"
@@ -52,21 +52,36 @@ type StoredKernel struct {
 	Update      *leyline.KernelCatalogUpdate
 }
 
-// KernelCompiler is what a forge drives; *Compiler is one. Both compile
-// methods must return soon after their context is done. One that does not is
-// abandoned: its result reaches nobody.
-type KernelCompiler interface {
-	Compilable(d *leyline.BlueprintDescriptor) error
-	BuildDigest(d *leyline.BlueprintDescriptor, params map[string]float64) string
-	Compile(ctx context.Context, d *leyline.BlueprintDescriptor, params map[string]float64) (*Compiled, error)
-	CompileConservative(ctx context.Context, d *leyline.BlueprintDescriptor,
-		params map[string]float64) (*Compiled, error)
+// Kernel is what a compiler built: the file, and what the library and the bus are
+// told of it. Times are medians in milliseconds.
+type Kernel struct {
+	Artifact             []byte
+	Update               *leyline.KernelCatalogUpdate // without artifact reference
+	Extras               map[string]any
+	CompileMs, PrewarmMs float64
 }
 
-// ForgeConfig is what a forge works with. Compiler, Blueprints and Library are
+// Compiler is what a forge drives; tezzeret.Compiler.ForForge is one.
+type Compiler interface {
+	// Compilable says why a blueprint cannot be compiled, whoever tries.
+	Compilable(d *leyline.BlueprintDescriptor) error
+
+	// BuildDigest identifies what Compile would build.
+	BuildDigest(d *leyline.BlueprintDescriptor) string
+
+	// Compile must return soon after ctx is done. One that does not is abandoned:
+	// its result reaches nobody. A conservative one works once and measures little.
+	Compile(ctx context.Context, d *leyline.BlueprintDescriptor, conservative bool) (*Kernel, error)
+
+	// Classify gives the kind of an error of Compile as one word, and says whether
+	// another attempt is pointless.
+	Classify(err error) (kind string, final bool)
+}
+
+// Config is what a forge works with. Compiler, Blueprints and Library are
 // required.
-type ForgeConfig struct {
-	Compiler   KernelCompiler
+type Config struct {
+	Compiler   Compiler
 	Blueprints func() []*leyline.BlueprintDescriptor
 	Library    Library
 
@@ -101,7 +116,7 @@ type ForgeConfig struct {
 	Logger     *slog.Logger
 }
 
-func (c ForgeConfig) withDefaults() ForgeConfig {
+func (c Config) withDefaults() Config {
 	if c.Announce == nil {
 		c.Announce = func(context.Context, *leyline.KernelCatalogUpdate) error { return nil }
 	}
@@ -125,26 +140,26 @@ func (c ForgeConfig) withDefaults() ForgeConfig {
 // running it again compiles only what is still missing or out of date. Result,
 // Metrics and Packet may be called at any time.
 type Forge struct {
-	config  ForgeConfig
+	config  Config
 	circuit *gobreaker.TwoStepCircuitBreaker[any]
-	record  *forgeRecord
+	record  *record
 
 	// running is held during Run and guards the two fields below.
 	running sync.Mutex
-	memory  *ledger  // what outlives a pass when there is no journal file
-	journal *journal // of the pass that runs
+	memory  *journalState // what outlives a pass when there is no journal file
+	journal *journal      // of the pass that runs
 
 	attempts sync.WaitGroup
 	inFlight atomic.Int64 // compilations that have not returned, abandoned ones too
 
 	mu     sync.Mutex
-	result ForgeResult
+	result Result
 }
 
-// NewForge returns a forge that has not run.
-func NewForge(config ForgeConfig) *Forge {
-	f := &Forge{config: config.withDefaults(), memory: newLedger()}
-	f.record = newForgeRecord(f.config.Recovery)
+// New returns a forge that has not run.
+func New(config Config) *Forge {
+	f := &Forge{config: config.withDefaults(), memory: newJournalState()}
+	f.record = newRecord(f.config.Recovery)
 	f.circuit = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Name:     "tezzeret",
 		Interval: 0,
@@ -187,7 +202,7 @@ func (f *Forge) Run(ctx context.Context) (err error) {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if left := len(f.journal.outbox); err == nil && left > 0 {
+	if left := len(f.journal.unannounced); err == nil && left > 0 {
 		err = fmt.Errorf("%w: %d", ErrUnannounced, left)
 	}
 	return err

@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"context"
@@ -9,8 +9,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 // memoryLibrary keeps kernels in memory and remembers the order of saves.
@@ -52,11 +54,11 @@ func (l *memoryLibrary) Save(ctx context.Context, d *leyline.BlueprintDescriptor
 }
 
 // stored is what a forge may ask of the library about one blueprint.
-func (l *memoryLibrary) stored(_ context.Context, id string) (tezzeret.StoredKernel, bool, error) {
+func (l *memoryLibrary) stored(_ context.Context, id string) (forge.StoredKernel, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	digest, _ := l.extras[id]["build_digest"].(string)
-	return tezzeret.StoredKernel{BuildDigest: digest, Update: l.updates[id]}, slices.Contains(l.saved, id), l.failHas
+	return forge.StoredKernel{BuildDigest: digest, Update: l.updates[id]}, slices.Contains(l.saved, id), l.failHas
 }
 
 func (l *memoryLibrary) ids() []string {
@@ -65,30 +67,58 @@ func (l *memoryLibrary) ids() []string {
 	return slices.Clone(l.saved)
 }
 
+// compilable are the catalogue's safe and experimental blueprints.
+func compilable() []*leyline.BlueprintDescriptor {
+	return slices.DeleteFunc(karn.NewCatalog().List(), func(d *leyline.BlueprintDescriptor) bool {
+		return d.GetTier() == leyline.BlueprintTier_BLUEPRINT_TIER_HIGH_RISK
+	})
+}
+
+// blueprint is one that no catalogue lists.
+func blueprint(id, name string) *leyline.BlueprintDescriptor {
+	return &leyline.BlueprintDescriptor{BlueprintId: id, Name: name, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE}
+}
+
+// find returns the compilable blueprint of a name.
+func find(t *testing.T, name string) *leyline.BlueprintDescriptor {
+	t.Helper()
+	for _, d := range compilable() {
+		if d.GetName() == name {
+			return d
+		}
+	}
+	t.Fatalf("no blueprint %s", name)
+	return nil
+}
+
+// approvedCompiler compiles them all.
+func approvedCompiler(features int) forge.Compiler {
+	var approved []string
+	for _, d := range compilable() {
+		approved = append(approved, d.GetBlueprintId())
+	}
+	return tezzeret.NewCompiler(tezzeret.Config{Features: features, Approved: approved}).ForForge()
+}
+
 // scriptedCompiler does what a test says for some blueprints and compiles the
 // others.
 type scriptedCompiler struct {
-	*tezzeret.Compiler
+	forge.Compiler
 	script map[string]func(ctx context.Context) error
 
 	mu    sync.Mutex
 	calls []string // blueprint id and strategy of each attempt
 }
 
-func (s *scriptedCompiler) Compile(ctx context.Context, d *leyline.BlueprintDescriptor,
-	params map[string]float64) (*tezzeret.Compiled, error) {
-	if err := s.follow(ctx, d, "standard"); err != nil {
+func (s *scriptedCompiler) Compile(ctx context.Context, d *leyline.BlueprintDescriptor, conservative bool) (*forge.Kernel, error) {
+	strategy := "standard"
+	if conservative {
+		strategy = "conservative"
+	}
+	if err := s.follow(ctx, d, strategy); err != nil {
 		return nil, err
 	}
-	return s.Compiler.Compile(ctx, d, params)
-}
-
-func (s *scriptedCompiler) CompileConservative(ctx context.Context, d *leyline.BlueprintDescriptor,
-	params map[string]float64) (*tezzeret.Compiled, error) {
-	if err := s.follow(ctx, d, "conservative"); err != nil {
-		return nil, err
-	}
-	return s.Compiler.CompileConservative(ctx, d, params)
+	return s.Compiler.Compile(ctx, d, conservative)
 }
 
 func (s *scriptedCompiler) follow(ctx context.Context, d *leyline.BlueprintDescriptor, strategy string) error {
@@ -108,20 +138,20 @@ func always(err error) func(context.Context) error {
 
 // bench is a forge with doubles around it.
 type bench struct {
-	*tezzeret.Forge
+	*forge.Forge
 	library   *memoryLibrary
 	compiler  *scriptedCompiler
 	announced []*leyline.KernelCatalogUpdate
-	progress  []tezzeret.Progress
+	progress  []forge.Progress
 	busError  error
 }
 
 // newBench makes a forge over the blueprints; adjust changes its configuration.
-func newBench(t *testing.T, blueprints []*leyline.BlueprintDescriptor, adjust func(*tezzeret.ForgeConfig)) *bench {
+func newBench(t *testing.T, blueprints []*leyline.BlueprintDescriptor, adjust func(*forge.Config)) *bench {
 	t.Helper()
 	b := &bench{library: &memoryLibrary{failFor: make(map[string]error)}}
 	b.compiler = &scriptedCompiler{Compiler: approvedCompiler(32), script: make(map[string]func(context.Context) error)}
-	config := tezzeret.ForgeConfig{
+	config := forge.Config{
 		Compiler:   b.compiler,
 		Blueprints: func() []*leyline.BlueprintDescriptor { return blueprints },
 		Library:    b.library,
@@ -131,12 +161,12 @@ func newBench(t *testing.T, blueprints []*leyline.BlueprintDescriptor, adjust fu
 			}
 			return b.busError
 		},
-		Progress: func(p tezzeret.Progress) { b.progress = append(b.progress, p) },
+		Progress: func(p forge.Progress) { b.progress = append(b.progress, p) },
 	}
 	if adjust != nil {
 		adjust(&config)
 	}
-	b.Forge = tezzeret.NewForge(config)
+	b.Forge = forge.New(config)
 	return b
 }
 
@@ -156,7 +186,7 @@ func blueprintIDs(blueprints []*leyline.BlueprintDescriptor) []string {
 	return ids
 }
 
-func jobIDs(jobs []tezzeret.Job) []string {
+func jobIDs(jobs []forge.Job) []string {
 	var ids []string
 	for _, j := range jobs {
 		ids = append(ids, j.BlueprintID)

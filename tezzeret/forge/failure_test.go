@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 var errPoison = errors.New("poison")
@@ -55,7 +55,7 @@ func TestASecondAttemptMendsAPassingFailure(t *testing.T) {
 
 func TestTimedOutCompileEndsAtItsTimeAndStoresNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, compilable()[:2], func(c *tezzeret.ForgeConfig) {
+		b := newBench(t, compilable()[:2], func(c *forge.Config) {
 			c.JobTimeout, c.Attempts, c.Parallel = time.Second, 1, 1
 		})
 		// It comes to an end only because its time is over, and then claims success.
@@ -79,7 +79,7 @@ func TestTimedOutCompileEndsAtItsTimeAndStoresNothing(t *testing.T) {
 // stored: the job was given up.
 func TestLateArtifactIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, compilable()[:1], func(c *tezzeret.ForgeConfig) {
+		b := newBench(t, compilable()[:1], func(c *forge.Config) {
 			c.JobTimeout, c.Attempts = time.Second, 1
 			c.Compiler = lateCompiler{approvedCompiler(32)}
 		})
@@ -100,12 +100,11 @@ func TestLateArtifactIsNotStored(t *testing.T) {
 }
 
 // lateCompiler ignores its context for two seconds.
-type lateCompiler struct{ *tezzeret.Compiler }
+type lateCompiler struct{ forge.Compiler }
 
-func (l lateCompiler) Compile(_ context.Context, d *leyline.BlueprintDescriptor,
-	params map[string]float64) (*tezzeret.Compiled, error) {
+func (l lateCompiler) Compile(_ context.Context, d *leyline.BlueprintDescriptor, conservative bool) (*forge.Kernel, error) {
 	time.Sleep(2 * time.Second)
-	return l.Compiler.Compile(context.Background(), d, params)
+	return l.Compiler.Compile(context.Background(), d, conservative)
 }
 
 func TestPanicInACompilationIsAFailureOfThatBlueprint(t *testing.T) {
@@ -136,11 +135,11 @@ func wantReason(t *testing.T, packet *leyline.TelemetryPacket, reason string) {
 
 func TestCircuitOpensAfterFailuresInARowAndClosesAfterATrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, compilable(), func(c *tezzeret.ForgeConfig) { c.OpenFor, c.Parallel = 10*time.Second, 1 })
+		b := newBench(t, compilable(), func(c *forge.Config) { c.OpenFor, c.Parallel = 10*time.Second, 1 })
 		for _, id := range []string{"BP001", "BP002", "BP003"} {
 			b.compiler.script[id] = always(errPoison)
 		}
-		if err := b.Run(t.Context()); !errors.Is(err, tezzeret.ErrCircuitOpen) {
+		if err := b.Run(t.Context()); !errors.Is(err, forge.ErrCircuitOpen) {
 			t.Fatalf("got %v", err)
 		}
 		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN, 1)
@@ -172,7 +171,7 @@ func wantState(t *testing.T, b *bench, state leyline.CircuitBreakerState, conser
 
 func TestPoisonThatKeepsTheCircuitOpenDoesNotStarveTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, compilable(), func(c *tezzeret.ForgeConfig) { c.Failures, c.Parallel = 1, 1 })
+		b := newBench(t, compilable(), func(c *forge.Config) { c.Failures, c.Parallel = 1, 1 })
 		for _, id := range []string{"BP001", "BP002", "BP003", "BP004"} {
 			b.compiler.script[id] = always(errPoison)
 		}
@@ -188,9 +187,9 @@ func TestPoisonThatKeepsTheCircuitOpenDoesNotStarveTheRest(t *testing.T) {
 
 func TestOneLuckySuccessDoesNotEndConservativeMode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, compilable(), func(c *tezzeret.ForgeConfig) { c.Failures, c.Recovery = 1, 3 })
+		b := newBench(t, compilable(), func(c *forge.Config) { c.Failures, c.Recovery = 1, 3 })
 		b.compiler.script["BP001"] = always(errPoison)
-		if err := b.Run(t.Context()); !errors.Is(err, tezzeret.ErrCircuitOpen) {
+		if err := b.Run(t.Context()); !errors.Is(err, forge.ErrCircuitOpen) {
 			t.Fatalf("got %v", err)
 		}
 		time.Sleep(2 * time.Minute)

@@ -1,4 +1,4 @@
-package tezzeret
+package forge
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// FuzzJournal reads a journal of any bytes, and wants the same ledger back from
+// FuzzJournal reads a journal of any bytes, and wants the same state back from
 // the shortest journal that it is written as.
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte(`{"op":"started","blueprint":"BP001","digest":"d","time":"2026-01-01T00:00:00Z"}` + "\n"))
@@ -19,7 +19,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte(`{"op":"stored","blueprint":"BP001","digest":"d","update":{"blueprintId":"BP001","checksum":"c"}}` + "\n"))
 	f.Add([]byte("null\n[]\n{}\n\xff\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		l := newLedger()
+		l := newJournalState()
 		l.takeLines(text, func(int, error) {})
 		entries, err := l.entries()
 		if err != nil {
@@ -29,9 +29,9 @@ func FuzzJournal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := newLedger()
+		again := newJournalState()
 		again.takeLines(short, func(line int, err error) { t.Errorf("line %d of %s: %v", line, short, err) })
-		if diff := cmp.Diff(l.outbox, again.outbox, protocmp.Transform()); diff != "" {
+		if diff := cmp.Diff(l.unannounced, again.unannounced, protocmp.Transform()); diff != "" {
 			t.Errorf("the shorter journal announces something else: %s", diff)
 		}
 		for id, s := range l.byID {
@@ -43,7 +43,7 @@ func FuzzJournal(f *testing.F) {
 }
 
 func TestCompactedJournalSaysTheSame(t *testing.T) {
-	l := newLedger()
+	l := newJournalState()
 	now := time.Unix(1700000000, 0).UTC()
 	update := &leyline.KernelCatalogUpdate{BlueprintId: "BP004", Checksum: "c", ArtifactRef: "/a"}
 	stored, err := storedEntry(update, "d4")
@@ -71,13 +71,13 @@ func TestCompactedJournalSaysTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := newLedger()
+	again := newJournalState()
 	for _, e := range short {
 		if err := again.take(e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(l.outbox, again.outbox, protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(l.unannounced, again.unannounced, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
 	for _, id := range []string{"BP001", "BP002", "BP003", "BP004", "BP005"} {

@@ -1,4 +1,4 @@
-package tezzeret_test
+package forge_test
 
 import (
 	"flag"
