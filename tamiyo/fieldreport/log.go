@@ -17,6 +17,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 var (
@@ -189,6 +190,14 @@ func (q Query) selects(report *leyline.FieldReport) bool {
 
 // Published is the number of reports that Publish took since the start.
 func (l *Log) Published() int64 { return l.published.Load() }
+
+// Series are those of the log.
+func Series() []telemetry.Series {
+	return []telemetry.Series{
+		{Name: "tamiyo_field_reports_published_total", Kind: telemetry.Counter, Unit: "count",
+			Meaning: "Field reports that were handed to the outbox, from where they go to the bus."},
+	}
+}
 
 // Close closes the file. Everything that was kept is on disk already.
 func (l *Log) Close() error {

@@ -86,14 +86,14 @@ func (l *Log) loadRecords() error {
 	if err != nil {
 		return err
 	}
-	if err := settle(file, l.path, int64(used), created); err != nil {
+	if err := truncate(file, l.path, int64(used), created); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	l.file, l.size, l.reports = file, int64(used), reports
 	return nil
 }
 
-func settle(file *os.File, path string, size int64, created bool) error {
+func truncate(file *os.File, path string, size int64, created bool) error {
 	if err := file.Truncate(size); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func TestRefusedBlueprintIsNotReplacedByAnotherNetwork(t *testing.T) {
 	blueprints := []*leyline.BlueprintDescriptor{
 		blueprint("BP048", "deadlock_pattern"),
 		find(t, "relu_activation"),
-		&leyline.BlueprintDescriptor{BlueprintId: "BP051", Name: "nan_injection", QuarantineOnly: true},
+		{BlueprintId: "BP051", Name: "nan_injection", QuarantineOnly: true},
 	}
 	b := newBench(t, blueprints, nil)
 	if err := b.Run(t.Context()); err != nil {
