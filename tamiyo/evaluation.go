@@ -32,7 +32,7 @@ type evaluation struct {
 	validated bool // the report carries validation figures
 	loss      float64
 	lossDelta float64
-	policy    string
+	policy    string // version in force: all that a decision says names the same one
 
 	commands []*leyline.AdaptationCommand
 	reports  []*leyline.FieldReport

@@ -39,7 +39,6 @@ var hubs = map[string]hub{
 	"oona.Config":                          {26, 3, configuration},
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},
-	"tamiyo.Config":                        {16, 1, configuration},
 	"tolaria.Config":                       {21, 4, configuration},
 	"urza.Config":                          {21, 1, configuration},
 	"weatherlight/internal/control.Config": {19, 0, configuration},
@@ -74,8 +73,7 @@ var hubs = map[string]hub{
 	"kernel.node":    {17, 27, operators},
 	"tezzeret.graph": {9, 54, operators},
 
-	"kasmina.step":      {17, 125, undivided},
-	"tamiyo.evaluation": {14, 45, oneDecision},
+	"kasmina.step": {17, 125, undivided},
 
 	"kasmina/graft.Graft":                     {14, 46, oneThing},
 	"kasmina/graft.seed":                      {17, 18, oneThing},
