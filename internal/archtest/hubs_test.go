@@ -21,7 +21,6 @@ const (
 	figures       = "one field for each figure"
 	simulated     = "the state of a simulated world, which its auditor sees whole"
 	operators     = "one method for each operator"
-	oneDecision   = "the state of one decision: it begins with a message and ends with its outcome"
 	oneThing      = "the state of one worker or model, which nobody else holds"
 	undivided     = "not yet divided into rooms"
 )
