@@ -358,7 +358,13 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 		}
 	}
 	if key.Part != control.PartKasmina {
-		a.forgetReports(key.Run)
+		// What field reports compare with is lost. One that is made anew of the same
+		// state of the trainer has the same id, and less to say.
+		for id, report := range a.reports {
+			if report.run == key.Run {
+				a.reports[id] = fieldReport{run: key.Run}
+			}
+		}
 		return
 	}
 	f.record, f.lostAt = nil, a.town.now
@@ -370,16 +376,6 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 	clear(f.contents)
 	clear(f.races)
 	a.tell("%s: record lost", key.Run)
-}
-
-// forgetReports: what a field report compares with is in the record that is lost. One
-// that is made anew of the same state of the trainer has the same id, and less to say.
-func (a *auditor) forgetReports(run string) {
-	for id, report := range a.reports {
-		if report.run == run {
-			a.reports[id] = fieldReport{run: run}
-		}
-	}
 }
 
 // hasEvent looks for an event in packets among outputs.
