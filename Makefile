@@ -30,7 +30,7 @@ build: ## build the commands into bin/
 portable: ## fail when something does not build for macOS, where nothing was run
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 
-test: ## run every test (installs redis-server when it is missing)
+test: ## run every test (installs what it needs from Debian)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
@@ -109,7 +109,7 @@ sim: ## simulate days of faults and restarts, and runs that grow (ARGS="-seeds 1
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")
 	@tools/ensure.sh /usr/lib/postgresql/15/bin/postgres
-	@$(GO) test -count=1 -v -timeout 60m -run '^(TestRandomKills|TestKilledForge.*)$$' ./urza ./tezzeret -args -kills 100 $(ARGS)
+	@$(GO) test -count=1 -v -timeout 60m -run '^(TestRandomKills|TestKilledForge.*)$$' ./urza ./tezzeret/forge -args -kills 100 $(ARGS)
 
 .PHONY: oracle oracle-check
 oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/oracle.md)
@@ -122,7 +122,7 @@ oracle-check: internal/oracle/node_modules/.package-lock.json ## the same, witho
 # Without its scripts: they would fetch libraries for graphics cards.
 internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json internal/oracle/package-lock.json
 	@tools/ensure.sh node npm
-	npm ci --prefix internal/oracle --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd internal/oracle && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean: ## remove what was built

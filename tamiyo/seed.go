@@ -137,11 +137,19 @@ func (s seed) blamed() bool {
 
 func (p pending) waits() bool { return p.Operation != opNone }
 
-// lapsed says whether the effect should have shown: some reports and some time
-// ago, as reports may follow each other faster than a kernel can be made.
-func (e *evaluation) lapsed(p pending) bool {
-	return p.waits() && e.record.Evaluated-p.Since >= uint64(e.config.EffectEpochs) &&
-		e.now.UnixMilli()-p.At >= e.config.EffectTime.Milliseconds()
+// A command is given up on after so many reports and Config.EffectTime.
+const effectEpochs = 3
+
+// lapsed says whether the effect of a seed's command should have shown: some reports
+// and some time ago, as reports may follow each other faster than a kernel can be made.
+// The name of a seed that could not be attached is under embargo first.
+func (e *evaluation) lapsed(s seed) bool {
+	atLeast := e.config.EffectTime
+	if s.awaited() && s.Failure != "" {
+		atLeast += e.config.Embargo
+	}
+	p := s.Pending
+	return p.waits() && e.record.Evaluated-p.Since >= effectEpochs && e.now.UnixMilli()-p.At >= atLeast.Milliseconds()
 }
 
 // observe takes the seed's state in the report that is evaluated.

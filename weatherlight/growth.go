@@ -2,16 +2,20 @@ package weatherlight
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 )
@@ -28,23 +32,32 @@ const (
 type growth struct {
 	crew
 
+	reports   *fieldreport.Log
 	runs      *control.Room
 	emergency *emergency.Watch
 }
 
-// openGrowth sets up what decides on runs, what feeds it the answers
-// to its kernel requests, and what comes due. Policies and field reports are there from the next
-// step on.
-func (s *Service) openGrowth(context.Context) (*growth, error) {
-	controllerVersion := func() string { return s.policies.ActiveVersion() }
+// openGrowth sets up what decides on runs, with the log of the field reports that it
+// brings, what feeds it the answers to its kernel requests, and what comes due. Policies are there
+// from the next step on.
+func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
+	reports, err := fieldreport.Open(ctx, filepath.Join(assembly.ReportFolder(s.settings), "field_reports.log"), fieldreport.Config{
+		Publish:   s.durable.PublishFieldReport,
+		Retention: s.settings.Tamiyo.FieldReportRetention,
+		Logger:    s.logger.With("part", "tamiyo"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	policyVersion := func() string { return s.policies.Version() }
 	records := s.bus.Records(trainer.Stream)
 	runs := control.New(control.Config{
 		Core:       kasmina.NewCore(coreConfig(s.settings.Kasmina, s.keyring, s.advertisedURL())),
-		Controller: tamiyo.NewController(controllerConfig(s.settings, controllerVersion)),
+		Controller: tamiyo.NewController(controllerConfig(s.settings, policyVersion)),
 		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
-		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
+		KeepReport: reports.Keep,
 		Candidates: s.selection.Candidates, Permit: s.selection.Permit, OnReport: s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
@@ -53,7 +66,7 @@ func (s *Service) openGrowth(context.Context) (*growth, error) {
 	watch := emergency.New(emergency.Config{
 		Report: s.telemetry.Raise, Relay: s.outbox.Put, Act: runs.Emergency, Instance: s.instance(), Logger: s.logger,
 	})
-	return &growth{runs: runs, emergency: watch, crew: s.newCrew(
+	return &growth{reports: reports, runs: runs, emergency: watch, crew: s.newCrew(
 		supervise.Spec{Name: workerRuns, Worker: runs},
 		s.consumer(workerSeedReady, oona.Subscription{
 			Wanted: control.Answers, Key: control.RunOf, Demand: runs.ReadyDemand(),
@@ -66,11 +79,13 @@ func (s *Service) openGrowth(context.Context) (*growth, error) {
 	)}, nil
 }
 
+func (g *growth) close(context.Context) error { return g.reports.Close() }
+
 // coreConfig is what the settings say of the life of a seed.
 func coreConfig(k settings.Kasmina, keyring *signing.Keyring, artifactURL string) kasmina.Config {
 	return kasmina.Config{
 		Keyring: keyring, ArtifactURL: artifactURL, AutoFossilize: k.AutoFossilize,
-		Promotion: promotion(k),
+		Promotion: promotionRules(k),
 		Schedule: trainer.Schedule{
 			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
 			WarmUp: k.AlphaWarmUpSteps, Hold: k.AlphaHoldSteps,
@@ -81,9 +96,9 @@ func coreConfig(k settings.Kasmina, keyring *signing.Keyring, artifactURL string
 	}
 }
 
-// promotion is what a seed must show to move on.
-func promotion(k settings.Kasmina) kasmina.Promotion {
-	return kasmina.Promotion{
+// promotionRules are what a seed must show to move on.
+func promotionRules(k settings.Kasmina) promotion.Rules {
+	return promotion.Rules{
 		MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
 		Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
 		MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
@@ -96,13 +111,13 @@ func promotion(k settings.Kasmina) kasmina.Promotion {
 // the report after the promotion, so the controller asks to keep a seed one later.
 func controllerConfig(set *settings.Settings, policyVersion func() string) tamiyo.Config {
 	t, k := set.Tamiyo, set.Kasmina
-	rules := promotion(k).Annotations()
+	rules := promotionRules(k).Annotations()
 	return tamiyo.Config{
 		PolicyVersion: policyVersion,
 		Rules:         func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
-		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),
+		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge), Embargo: k.Embargo,
 		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
 		ProbationEpochs: uint32(k.MinProbation) + 1,
 	}

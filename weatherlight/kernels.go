@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
@@ -103,7 +104,7 @@ func (s *Service) openForge(context.Context) error {
 	config.Announce = s.durable.AnnounceKernel
 	config.Progress = s.onForge
 	config.Logger = s.logger.With("part", "tezzeret")
-	s.forge = tezzeret.NewForge(config)
+	s.forge = forge.New(config)
 	return nil
 }
 

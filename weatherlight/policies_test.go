@@ -11,7 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 )
 
 func policyUpdate(id, version string, issued time.Time) *leyline.PolicyUpdate {
@@ -30,7 +30,7 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	inForce := func(want string, all ...*running) {
 		t.Helper()
 		for _, r := range all {
-			eventually(t, r.instance()+" knows of "+want, func() bool { return r.policies.ActiveVersion() == want })
+			eventually(t, r.instance()+" knows of "+want, func() bool { return r.policies.Version() == want })
 		}
 	}
 	first, second := instance("first"), instance("second")
@@ -83,12 +83,12 @@ func TestOldPolicyUpdatesAreRefusedWhenUpdatesAreVerified(t *testing.T) {
 		r := start(t, newService(t, map[string]string{
 			"TAMIYO_VERIFY_UPDATES": verify, "TAMIYO_UPDATE_FRESHNESS_SEC": "60",
 		}))
-		err := r.policies.HandleUpdate(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)))
-		var rejected *tamiyo.RejectedError
-		if errors.As(err, &rejected) != refused || refused && rejected.Reason != tamiyo.ReasonStale {
+		err := r.policies.Accept(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)))
+		var rejected *policy.RejectedError
+		if errors.As(err, &rejected) != refused || refused && rejected.Reason != policy.ReasonStale {
 			t.Errorf("verified %s: %v", verify, err)
 		}
-		if err := r.policies.HandleUpdate(t.Context(), policyUpdate("p", "v2", time.Now())); err != nil {
+		if err := r.policies.Accept(t.Context(), policyUpdate("p", "v2", time.Now())); err != nil {
 			t.Errorf("verified %s, of now: %v", verify, err)
 		}
 		if err := r.stop(t); err != nil {
@@ -105,7 +105,7 @@ func TestDivertedPolicyUpdateReachesTheLeader(t *testing.T) {
 	if err := peer.Publish(t.Context(), oona.Message{Stream: onEmergency, Payload: policyUpdate("p", "v1", time.Now())}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the policy is in force", func() bool { return r.policies.ActiveVersion() == "v1" })
+	eventually(t, "the policy is in force", func() bool { return r.policies.Version() == "v1" })
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}

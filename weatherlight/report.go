@@ -45,7 +45,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 		s.emergency.Points(),
 		metrics.Prefixed("", s.forge.Metrics(), nil),
 		metrics.Prefixed("", s.catalog.Metrics(), nil),
-		metrics.Prefixed("", s.reports.Metrics(), nil),
+		{{Name: "tamiyo.field_reports.published_total", Value: float64(s.reports.Published()), Unit: "count"}},
 		s.telemetry.Points(),
 		s.tamiyo.Points(),
 		s.health.Points(),

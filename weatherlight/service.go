@@ -11,7 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
@@ -27,7 +27,7 @@ type Config struct {
 	// OnBoot, when set, sees each boot step as it ends.
 	OnBoot func(supervise.Trace)
 	// OnForge, when set, sees each blueprint that the forge takes up.
-	OnForge func(tezzeret.Progress)
+	OnForge func(forge.Progress)
 }
 
 // Service is one Weatherlight. Make it with New, run it once with Run.
@@ -37,7 +37,7 @@ type Service struct {
 	*bootLog
 
 	begun   time.Time
-	onForge func(tezzeret.Progress) // may be nil
+	onForge func(forge.Progress) // may be nil
 
 	// The parts are made by the boot steps, one after the other, and read
 	// by the HTTP side only once booted is true.
@@ -50,7 +50,7 @@ type Service struct {
 	*loops
 
 	answering crew // of kernel requests
-	forge     *tezzeret.Forge
+	forge     *forge.Forge
 }
 
 // New prepares a service. It opens nothing yet; its errors are faults of the
@@ -134,7 +134,7 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 func (s *Service) Forged() <-chan struct{} { return s.forged }
 
 // ForgeResult is what the forge's last pass over the catalogue came to.
-func (s *Service) ForgeResult() tezzeret.ForgeResult { return s.forge.Result() }
+func (s *Service) ForgeResult() forge.Result { return s.forge.Result() }
 
 // PrefetchMetrics counts the kernel requests answered so far: hits, misses,
 // errors, and the latency of the last look-up in milliseconds.

@@ -30,9 +30,20 @@ var allowedImports = map[string][]string{
 	"urza":      subsystem,
 	"kasmina":   subsystem,
 	"tamiyo":    subsystem,
+
+	"kasmina/promotion":          {"leyline"},
+	"kasmina/internal/lifecycle": {"leyline"},
+	"kasmina/internal/evidence":  {"trainer"},
+	"kasmina/internal/gate": {
+		"leyline", "trainer", "kasmina/promotion", "kasmina/internal/lifecycle", "kasmina/internal/evidence",
+	},
+
 	"tolaria": {
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
+	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
+	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",

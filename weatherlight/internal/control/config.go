@@ -46,7 +46,7 @@ type Config struct {
 	// OnReport hears of every report of a trainer that grows [nobody does].
 	OnReport func(report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
-	KeepReport func(report *leyline.FieldReport) error
+	KeepReport func(ctx context.Context, report *leyline.FieldReport) error
 	// Candidates are the blueprints that a seed at a slot of this shape could be
 	// germinated from.
 	Candidates func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)

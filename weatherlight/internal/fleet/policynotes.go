@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 )
 
 // policyNoteContext stands before what the signature of a note covers. No envelope
@@ -17,12 +17,12 @@ const policyNoteContext = "weatherlight: policy in force\n"
 // policyNote tells the other instances which policy is in force. It is signed: the
 // roll can be written by whoever can write to the bus.
 type policyNote struct {
-	Policy    []byte `json:"policy"` // the JSON of a tamiyo.Policy
+	Policy    []byte `json:"policy"` // the JSON of a policy.Update
 	Signature string `json:"signature"`
 }
 
-func newPolicyNote(keyring *signing.Keyring, policy tamiyo.Policy) (*policyNote, error) {
-	content, err := json.Marshal(policy)
+func newPolicyNote(keyring *signing.Keyring, inForce policy.Update) (*policyNote, error) {
+	content, err := json.Marshal(inForce)
 	if err != nil {
 		return nil, fmt.Errorf("write note of policy: %w", err)
 	}
@@ -30,23 +30,23 @@ func newPolicyNote(keyring *signing.Keyring, policy tamiyo.Policy) (*policyNote,
 }
 
 // open checks a note and returns its policy.
-func (n *policyNote) open(keyring *signing.Keyring) (policy tamiyo.Policy, err error) {
+func (n *policyNote) open(keyring *signing.Keyring) (told policy.Update, err error) {
 	if err := keyring.VerifyEnvelope(signedNote(n.Policy), n.Signature); err != nil {
-		return policy, fmt.Errorf("note of policy: %w", err)
+		return told, fmt.Errorf("note of policy: %w", err)
 	}
-	if err := json.Unmarshal(n.Policy, &policy); err != nil {
-		return policy, fmt.Errorf("read note of policy: %w", err)
+	if err := json.Unmarshal(n.Policy, &told); err != nil {
+		return told, fmt.Errorf("read note of policy: %w", err)
 	}
-	return policy, nil
+	return told, nil
 }
 
 func signedNote(content []byte) []byte { return append([]byte(policyNoteContext), content...) }
 
-// PolicyStore knows which policy is in force; *tamiyo.Policies is one.
+// PolicyStore knows which policy is in force; *policy.Store is one.
 type PolicyStore interface {
-	InForce() (policy tamiyo.Policy, found bool)
+	InForce() (update policy.Update, found bool)
 	// Learn takes a policy over that is in force elsewhere.
-	Learn(policy tamiyo.Policy) error
+	Learn(update policy.Update) error
 }
 
 // PolicyNotes tell the other instances which policy is in force, and take over what they
@@ -68,13 +68,13 @@ func NewPolicyNotes(fleet *Fleet, store PolicyStore, keyring *signing.Keyring, l
 
 func (p *PolicyNotes) describe() metadata {
 	told := metadata{Library: p.fleet.config.Library}
-	policy, found := p.store.InForce()
+	inForce, found := p.store.InForce()
 	if !found {
 		return told
 	}
 	var err error
-	if told.Policy, err = newPolicyNote(p.keyring, policy); err != nil {
-		p.logger.Warn("the others are not told of a policy", "policy", policy.Update.GetPolicyId(), "error", err)
+	if told.Policy, err = newPolicyNote(p.keyring, inForce); err != nil {
+		p.logger.Warn("the others are not told of a policy", "policy", inForce.Metadata.GetPolicyId(), "error", err)
 	}
 	return told
 }
@@ -100,9 +100,9 @@ func (p *PolicyNotes) learn(from member) error {
 	if from.Policy == nil || from.name == p.fleet.config.Name {
 		return nil
 	}
-	policy, err := from.Policy.open(p.keyring)
+	learned, err := from.Policy.open(p.keyring)
 	if err != nil {
 		return err
 	}
-	return p.store.Learn(policy)
+	return p.store.Learn(learned)
 }

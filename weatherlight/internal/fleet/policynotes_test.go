@@ -11,7 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 )
 
 // policies are a store that has no policy of its own.
@@ -19,16 +19,16 @@ type policies struct {
 	learn func(version string)
 }
 
-func (policies) InForce() (policy tamiyo.Policy, found bool) { return policy, false }
+func (policies) InForce() (update policy.Update, found bool) { return update, false }
 
-func (p policies) Learn(policy tamiyo.Policy) error {
-	p.learn(policy.Update.GetTamiyoPolicyVersion())
+func (p policies) Learn(update policy.Update) error {
+	p.learn(update.Metadata.GetTamiyoPolicyVersion())
 	return nil
 }
 
-func policyOf(version string) tamiyo.Policy {
-	return tamiyo.Policy{
-		Update: &leyline.PolicyUpdate{
+func policyOf(version string) policy.Update {
+	return policy.Update{
+		Metadata: &leyline.PolicyUpdate{
 			PolicyId: "p", TamiyoPolicyVersion: version, IssuedAt: timestamppb.Now(), Payload: []byte(version),
 		},
 		AppliedAt: time.Now(),

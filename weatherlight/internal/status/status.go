@@ -17,7 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
@@ -40,7 +40,7 @@ type Status struct {
 	Streams    []Stream            `json:"streams,omitempty"`
 	Breakers   []breaker           `json:"breakers,omitempty"`
 	Catalogue  *catalogue          `json:"catalogue,omitempty"`
-	Forge      *forge              `json:"forge,omitempty"`
+	Forge      *forged             `json:"forge,omitempty"`
 	Instances  *fleet.Status       `json:"instances,omitempty"`
 	Nissa      *health.NissaStatus `json:"nissa,omitempty"`
 	BusMetrics map[string]float64  `json:"bus_metrics,omitempty"`
@@ -99,8 +99,8 @@ type catalogue struct {
 	Kernels    int `json:"kernels"`
 }
 
-// forge counts what the forge made of the catalogue.
-type forge struct {
+// forged counts what the forge made of the catalogue.
+type forged struct {
 	Compiled int `json:"compiled"`
 	Present  int `json:"present"`
 	Refused  int `json:"refused"`
@@ -133,8 +133,8 @@ func New(begun time.Time, workers health.Workers, boot []supervise.Trace) *Statu
 
 // AddLibrary tells of the kernel library and of the forge that fills it. A library that does
 // not answer leaves its count out.
-func (s *Status) AddLibrary(ctx context.Context, library *urza.Library, made tezzeret.ForgeResult, blueprints int) {
-	s.Forge = &forge{
+func (s *Status) AddLibrary(ctx context.Context, library *urza.Library, made forge.Result, blueprints int) {
+	s.Forge = &forged{
 		Compiled: len(made.Compiled), Present: len(made.Present),
 		Refused: len(made.Refused), Failed: len(made.Failed),
 		Parked: len(made.Parked),
