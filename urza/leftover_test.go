@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // leaveUnfinished writes the prototype's journal of one save, and the artifact
@@ -64,7 +65,7 @@ func TestToolThatOnlyLooksFinishesNoSaveOfThePrototype(t *testing.T) {
 func TestSaveThatThePrototypeDiedInIsBroughtToItsEnd(t *testing.T) {
 	const kernel = "PK opaque"
 	for name, extras := range map[string]string{
-		"with extras":    fmt.Sprintf(`, "extras": {"checksum": %q, "compile_ms": NaN, "tags": ["NAS"]}`, checksum([]byte(kernel))),
+		"with extras":    fmt.Sprintf(`, "extras": {"checksum": %q, "compile_ms": NaN, "tags": ["NAS"]}`, artifact.Checksum([]byte(kernel))),
 		"without extras": "",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +80,7 @@ func TestSaveThatThePrototypeDiedInIsBroughtToItsEnd(t *testing.T) {
 			if d.GetTier() != leyline.BlueprintTier_BLUEPRINT_TIER_SAFE || d.GetStage() != 5 || !d.GetApprovalRequired() {
 				t.Errorf("descriptor %v", d)
 			}
-			wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP040"), checksum([]byte(kernel)))
+			wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP040"), artifact.Checksum([]byte(kernel)))
 			if left, err := filepath.Glob(filepath.Join(dir, "urza_wal*")); err != nil || len(left) != 0 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
