@@ -181,9 +181,9 @@ func (l *lookup) evicted(ctx context.Context, sum string) (*entry, error) {
 	return e, nil
 }
 
-// touch notes that a variant was used, now and then; ErrChanged when it made room for
+// noteUse notes that a variant was used, now and then; ErrChanged when it made room for
 // another meanwhile. A database that does not answer takes nothing from an answer.
-func (l *lookup) touch(ctx context.Context, e *entry) error {
+func (l *lookup) noteUse(ctx context.Context, e *entry) error {
 	if e.row.Variant == "" {
 		return nil
 	}

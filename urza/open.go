@@ -51,7 +51,7 @@ func (l *Library) OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, 
 	var content io.ReadCloser
 	var size int64
 	err := l.useChecksum(ctx, sum, func(e *entry) error {
-		if err := l.lookup.touch(ctx, e); err != nil && !errors.Is(err, fault.ErrChanged) {
+		if err := l.lookup.noteUse(ctx, e); err != nil && !errors.Is(err, fault.ErrChanged) {
 			return err
 		}
 		file, err := l.store.Identify(ctx, e.record.ArtifactRef)

@@ -59,7 +59,7 @@ func (p *Prefetcher) stored(ctx context.Context, k catalogue.Key) (settled, erro
 	if err != nil {
 		return settled{}, err
 	}
-	return settled{e, sum}, p.library.lookup.touch(ctx, e)
+	return settled{e, sum}, p.library.lookup.noteUse(ctx, e)
 }
 
 // current is stored, unless the forge would make something else now.
@@ -106,10 +106,7 @@ func (p *Prefetcher) forgeInTurn(ctx context.Context, k catalogue.Key, variant t
 }
 
 func (p *Prefetcher) forgeOnce(ctx context.Context, k catalogue.Key, variant trainer.Variant) error {
-	if err := p.forgeAllowed(ctx, k); err != nil {
-		return err
-	}
-	if err := p.library.catalogue.Room(ctx, k); err != nil {
+	if err := p.library.mayForge(ctx, k); err != nil {
 		return err
 	}
 	bounded, cancel := context.WithTimeout(ctx, p.config.ForgeTimeout)
@@ -129,19 +126,6 @@ func (p *Prefetcher) forgeOnce(ctx context.Context, k catalogue.Key, variant tra
 		return err
 	}
 	return nil
-}
-
-// forgeAllowed is why a variant of the blueprint must not be made, or nil: what would
-// be withheld is not made first.
-func (p *Prefetcher) forgeAllowed(ctx context.Context, k catalogue.Key) error {
-	own, err := p.library.lookup.entry(ctx, catalogue.Key{ID: k.ID})
-	if errors.Is(err, ErrNotFound) {
-		return nil // the forge knows what is permitted
-	}
-	if err != nil {
-		return err
-	}
-	return p.library.lookup.policy.withheldVariant(own.record, &Record{Descriptor: own.record.Descriptor})
 }
 
 // madeWith says whether a kernel was made with these values of its parameters; those

@@ -103,3 +103,18 @@ func (l *Library) WithheldVariant(ctx context.Context, descriptor *leyline.Bluep
 	}
 	return l.lookup.policy.withheldVariant(own.record, &Record{Descriptor: descriptor})
 }
+
+// mayForge is why a variant of a blueprint must not be made now, or nil: what would be
+// withheld, or would find no room, is not made first.
+func (l *Library) mayForge(ctx context.Context, k catalogue.Key) error {
+	own, err := l.lookup.entry(ctx, catalogue.Key{ID: k.ID})
+	if err == nil {
+		err = l.lookup.policy.withheldVariant(own.record, &Record{Descriptor: own.record.Descriptor})
+	} else if errors.Is(err, ErrNotFound) {
+		err = nil // the forge knows what is permitted
+	}
+	if err != nil {
+		return err
+	}
+	return l.catalogue.Room(ctx, k)
+}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
@@ -33,26 +34,56 @@ func (l *Library) Save(
 	ctx context.Context, descriptor *leyline.BlueprintDescriptor, content []byte,
 	update *leyline.KernelCatalogUpdate, extras map[string]any,
 ) (*leyline.KernelCatalogUpdate, error) {
-	id := descriptor.GetBlueprintId()
-	announced, err := l.announcement(descriptor, content, update)
-	if err == nil {
-		err = l.saveUntilStable(ctx, content, announced, func(ctx context.Context) error {
-			return l.catalogue.Save(ctx, id, func(ctx context.Context, previous string) (catalogue.Row, error) {
-				return l.newRow(ctx, descriptor, announced, extras, metadata.StoredSamples(previous))
-			})
+	k := catalogue.Key{ID: descriptor.GetBlueprintId()}
+	forged := Forged{Descriptor: descriptor, Artifact: content, Update: update, Extras: extras}
+	announced, err := l.save(ctx, k, forged, func(ctx context.Context, announced *leyline.KernelCatalogUpdate) error {
+		return l.catalogue.Save(ctx, k.ID, func(ctx context.Context, previous string) (catalogue.Row, error) {
+			return l.newRow(ctx, forged, announced, metadata.StoredSamples(previous))
 		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("urza: save %q: %w", k.ID, err)
+	}
+	return announced, nil
+}
+
+// Forged is a kernel that was just made for a variant.
+type Forged struct {
+	Descriptor *leyline.BlueprintDescriptor
+	Artifact   []byte
+	Update     *leyline.KernelCatalogUpdate // what Save takes, without the reference
+	Extras     map[string]any               // stored beside the descriptor
+}
+
+// SaveVariant stores a kernel of a blueprint for a slot or for parameters of its own,
+// as Save stores the blueprint's own kernel, which it leaves alone. Beyond
+// Config.MaxVariants the variants of the blueprint that were not used for the longest
+// time make room. Errors: those of Save, and ErrTooManyVariants when all of them were
+// used within the last hour.
+func (l *Library) SaveVariant(
+	ctx context.Context, variant trainer.Variant, forged Forged,
+) (*leyline.KernelCatalogUpdate, error) {
+	k := catalogue.Key{ID: forged.Descriptor.GetBlueprintId(), Variant: variant.Key()}
+	if k.Variant == "" || !catalogue.Storable(k.Variant) {
+		return nil, fmt.Errorf("urza: save variant %s: %q names no slot and no parameters", k, k.Variant)
+	}
+	announced, err := l.save(ctx, k, forged, func(ctx context.Context, announced *leyline.KernelCatalogUpdate) error {
+		return l.catalogue.SaveVariant(ctx, k, announced.GetChecksum(), func(ctx context.Context) (catalogue.Row, error) {
+			return l.newRow(ctx, forged, announced, nil)
+		})
+	})
+	if errors.Is(err, ErrTooManyVariants) {
+		err = errors.Join(err, l.catalogue.Refused(ctx, announced.GetArtifactRef()))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("urza: save %q: %w", id, err)
+		return nil, fmt.Errorf("urza: save variant %s: %w", k, err)
 	}
-	l.lookup.forget(catalogue.Key{ID: id})
 	return announced, nil
 }
 
 // announcement checks what is to be saved and completes the update.
-func (l *Library) announcement(
-	descriptor *leyline.BlueprintDescriptor, content []byte, update *leyline.KernelCatalogUpdate,
-) (*leyline.KernelCatalogUpdate, error) {
+func (l *Library) announcement(forged Forged) (*leyline.KernelCatalogUpdate, error) {
+	descriptor, content, update := forged.Descriptor, forged.Artifact, forged.Update
 	id := descriptor.GetBlueprintId()
 	if err := l.lookup.open(); err != nil {
 		return nil, err
@@ -83,31 +114,38 @@ func (l *Library) announcement(
 	return announced, nil
 }
 
-// saveUntilStable makes the file durable, then commits the row. The row is only
-// committed while the file is in place; nobody moves files aside during a
-// transaction, so a committed row has its file.
-func (l *Library) saveUntilStable(
-	ctx context.Context, content []byte, announced *leyline.KernelCatalogUpdate, commit func(context.Context) error,
-) error {
+// save makes the file durable, then commits the row. The row is only committed while the
+// file is in place; nobody moves files aside during a transaction, so a committed row has
+// its file. What is announced is returned with an error of commit, too.
+func (l *Library) save(
+	ctx context.Context, k catalogue.Key, forged Forged, commit func(context.Context, *leyline.KernelCatalogUpdate) error,
+) (*leyline.KernelCatalogUpdate, error) {
+	announced, err := l.announcement(forged)
+	if err != nil {
+		return nil, err
+	}
 	for range saveAttempts {
 		if err := ctx.Err(); err != nil {
-			return err
+			return announced, err
 		}
-		if err := l.store.Put(ctx, announced.GetArtifactRef(), announced.GetChecksum(), content); err != nil {
-			return err
+		if err := l.store.Put(ctx, announced.GetArtifactRef(), announced.GetChecksum(), forged.Artifact); err != nil {
+			return announced, err
 		}
-		if err := commit(ctx); !errors.Is(err, fault.ErrChanged) {
-			return err
+		err := commit(ctx, announced)
+		if err == nil {
+			l.lookup.forget(k)
+		}
+		if !errors.Is(err, fault.ErrChanged) {
+			return announced, err
 		}
 	}
-	return fmt.Errorf("%w: artifact keeps disappearing", ErrUnavailable)
+	return announced, fmt.Errorf("%w: artifact keeps disappearing", ErrUnavailable)
 }
 
 // newRow is the row of a kernel that is being saved; ErrChanged when the artifact was
 // moved away since it was written.
 func (l *Library) newRow(
-	ctx context.Context, descriptor *leyline.BlueprintDescriptor, announced *leyline.KernelCatalogUpdate,
-	extras map[string]any, previous []float64,
+	ctx context.Context, forged Forged, announced *leyline.KernelCatalogUpdate, previous []float64,
 ) (catalogue.Row, error) {
 	ref := announced.GetArtifactRef()
 	file, err := l.store.Identify(ctx, ref)
@@ -117,7 +155,8 @@ func (l *Library) newRow(
 	if err != nil {
 		return catalogue.Row{}, fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
 	}
-	text, err := metadata.Encode(descriptor, storedExtras(announced, extras, previous, file))
+	descriptor := forged.Descriptor
+	text, err := metadata.Encode(descriptor, storedExtras(announced, forged.Extras, previous, file))
 	return catalogue.Row{
 		ID: descriptor.GetBlueprintId(), Name: descriptor.GetName(), Tier: descriptor.GetTier().String(),
 		Path: ref, Metadata: text,

@@ -146,9 +146,6 @@ func (s *Store) Put(ctx context.Context, ref, checksum string, content []byte) e
 
 // Identify costs one question and reads nothing.
 func (s *Store) Identify(ctx context.Context, ref string) (Identity, error) {
-	if !InObjectStore(ref) {
-		return s.folder.identify(ctx, ref)
-	}
 	kept, err := s.of(ref)
 	if err != nil {
 		return Identity{}, err

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// watchTimeout bounds one look at the database, whoever pays for it.
+// watchTimeout bounds one question to the database, whoever pays for it.
 const watchTimeout = time.Second
 
 // Changes notices that the catalogue changed, whichever process changed it. It
@@ -38,7 +38,7 @@ func (c *Changes) Current(ctx context.Context, now int64) (uint64, error) {
 		c.mu.Lock()
 	}
 	defer c.mu.Unlock()
-	err := c.look(ctx)
+	err := c.sample(ctx)
 	c.next.Store(now + int64(c.interval))
 	return c.generation.Load(), err
 }
@@ -46,7 +46,7 @@ func (c *Changes) Current(ctx context.Context, now int64) (uint64, error) {
 // Known is the generation as it was last seen; nobody is asked.
 func (c *Changes) Known() uint64 { return c.generation.Load() }
 
-func (c *Changes) look(ctx context.Context) error {
+func (c *Changes) sample(ctx context.Context) error {
 	// The caller's impatience must not count against the connection all share.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), watchTimeout)
 	defer cancel()

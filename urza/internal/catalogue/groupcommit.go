@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// maxTogether bounds how many writers share one transaction.
-const maxTogether = 64
+// maxGroup bounds how many writers share one transaction.
+const maxGroup = 64
 
 // part is one writer's share of a transaction. It may be run again in another one,
 // so it does nothing but write rows.
@@ -33,7 +33,7 @@ func (w *waiting) add(p *part) {
 func (w *waiting) take() []*part {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := min(len(w.parts), maxTogether)
+	n := min(len(w.parts), maxGroup)
 	taken := w.parts[:n:n]
 	w.parts = w.parts[n:]
 	return taken
@@ -52,9 +52,9 @@ func (w *waiting) withdraw(p *part) bool {
 	return false
 }
 
-// writeTogether is write for parts that may share a transaction: those that wait
+// writeInGroup is write for parts that may share a transaction: those that wait
 // while one is on its way to the disk go with the next, all with one sync.
-func (c *Catalogue) writeTogether(ctx context.Context, write func(context.Context, *sql.Tx) error) error {
+func (c *Catalogue) writeInGroup(ctx context.Context, write func(context.Context, *sql.Tx) error) error {
 	mine := &part{ctx, write, make(chan error, 1)}
 	c.waiting.add(mine)
 	for {

@@ -71,7 +71,7 @@ func TestSaveThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 
 func TestSavesOfOneBlueprintTogetherSeeEachOther(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, c *Catalogue) {
-		const saves = maxTogether + 10
+		const saves = maxGroup + 10
 		c.writer <- struct{}{}
 		var group sync.WaitGroup
 		for range saves {

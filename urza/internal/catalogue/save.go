@@ -23,7 +23,7 @@ const (
 // the metadata that is replaced, "" when there is none; its error undoes the save. It may
 // be called again, and the transaction may be shared with other saves.
 func (c *Catalogue) Save(ctx context.Context, id string, build func(ctx context.Context, previous string) (Row, error)) error {
-	return c.writeTogether(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return c.writeInGroup(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var metadata string
 		previous := tx.StmtContext(ctx, c.previous) //nolint:sqlclosecheck // the transaction closes it
 		if err := previous.QueryRowContext(ctx, id).Scan(&metadata); err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -102,7 +102,7 @@ const (
 // Variants that were not used for the longest time make room for it. ErrTooManyVariants
 // when that is not enough.
 func (c *Catalogue) SaveVariant(ctx context.Context, k Key, sum string, build func(context.Context) (Row, error)) error {
-	return c.writeTogether(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return c.writeInGroup(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		r, err := build(ctx)
 		if err != nil {
 			return err
