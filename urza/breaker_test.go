@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -22,7 +20,7 @@ func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
 		settledFile(t, hot.GetArtifactRef())
 		ask(t, prefetcher, "BP001")
 
-		if err := library.catalogue.db.Close(); err != nil { // the database goes away
+		if err := library.catalogue.Close(); err != nil { // the database goes away
 			t.Fatal(err)
 		}
 		for range 4 {
@@ -44,34 +42,5 @@ func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
 		}
 		// What is in memory, and whose file is as it was, is still served.
 		wantReady(t, ask(t, prefetcher, "BP001"), hot.GetChecksum())
-	})
-}
-
-func TestSlowCatalogueOpensTheBreakerAndRecovers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(Config{}.withDefaults())
-		look := func(took time.Duration) error {
-			return b.guard(func() error {
-				time.Sleep(took) // the bubble's clock
-				return nil
-			})
-		}
-		for range 3 {
-			if err := look(300 * time.Millisecond); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := look(0); !errors.Is(err, ErrUnavailable) {
-			t.Fatalf("not open: %v", err)
-		}
-		time.Sleep(31 * time.Second)
-		err := look(0)
-		if err != nil || b.state() != leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN || !b.conservative.Load() {
-			t.Fatalf("not half open: %v, %v", err, b.state())
-		}
-		err = look(0)
-		if err != nil || b.state() != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED || b.conservative.Load() {
-			t.Fatalf("not closed: %v, %v", err, b.state())
-		}
 	})
 }

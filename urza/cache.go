@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
 
 // entry is one record in memory with what its hot path needs worked out already.
 // The first four never change; a changed row makes a new entry.
 type entry struct {
-	row      row
+	row      catalogue.Row
 	record   *Record
 	answer   answer
 	withheld error // why the kernel is not for use, or nil
@@ -35,7 +36,7 @@ type answer struct {
 	attributes  map[string]string // of the answer's envelope; never changed
 }
 
-func newEntry(r row, record *Record) *entry {
+func newEntry(r catalogue.Row, record *Record) *entry {
 	sorted := slices.Sorted(slices.Values(record.PrewarmSamples))
 	return &entry{row: r, record: record, answer: answer{
 		guardDigest: record.announcedDigest(),
@@ -56,16 +57,16 @@ type cache struct {
 	limit int
 
 	mu      sync.RWMutex
-	entries map[key]*entry
+	entries map[catalogue.Key]*entry
 	ring    []*entry
 	hand    int
 }
 
 func newCache(limit int) *cache {
-	return &cache{limit: max(limit, 1), entries: map[key]*entry{}}
+	return &cache{limit: max(limit, 1), entries: map[catalogue.Key]*entry{}}
 }
 
-func (c *cache) get(k key) *entry {
+func (c *cache) get(k catalogue.Key) *entry {
 	c.mu.RLock()
 	e := c.entries[k]
 	c.mu.RUnlock()
@@ -79,7 +80,7 @@ func (c *cache) get(k key) *entry {
 func (c *cache) put(e *entry) (evicted int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.entries[e.row.key()]; old != nil {
+	if old := c.entries[e.row.Key()]; old != nil {
 		c.remove(old)
 	}
 	for len(c.ring) >= c.limit {
@@ -88,11 +89,11 @@ func (c *cache) put(e *entry) (evicted int) {
 	}
 	e.slot = len(c.ring)
 	c.ring = append(c.ring, e)
-	c.entries[e.row.key()] = e
+	c.entries[e.row.Key()] = e
 	return evicted
 }
 
-func (c *cache) drop(k key) {
+func (c *cache) drop(k catalogue.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[k]; e != nil {
@@ -134,5 +135,52 @@ func (c *cache) remove(e *entry) {
 	c.ring[e.slot].slot = e.slot
 	c.ring[last] = nil
 	c.ring = c.ring[:last]
-	delete(c.entries, e.row.key())
+	delete(c.entries, e.row.Key())
 }
+
+// negativeCache remembers which kernels the catalogue did not hold, as of one of its
+// generations: a seed that keeps asking for what is not there costs no query.
+type negativeCache struct {
+	limit int
+
+	mu         sync.RWMutex
+	generation uint64
+	keys       map[catalogue.Key]struct{}
+}
+
+func newNegativeCache(limit int) *negativeCache {
+	return &negativeCache{limit: max(limit, 1), keys: map[catalogue.Key]struct{}{}}
+}
+
+func (n *negativeCache) has(k catalogue.Key, generation uint64) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	_, found := n.keys[k]
+	return found && n.generation == generation
+}
+
+// add starts over when the catalogue changed, or when asking for ever new names
+// would fill the memory.
+func (n *negativeCache) add(k catalogue.Key, generation uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.generation != generation || len(n.keys) >= n.limit {
+		clear(n.keys)
+		n.generation = generation
+	}
+	n.keys[k] = struct{}{}
+}
+
+func (n *negativeCache) drop(k catalogue.Key) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.keys, k)
+}
+
+// clock counts nanoseconds since it was made. It goes on evenly when somebody sets
+// the time of day: by that, what is remembered could seem fresh for hours.
+type clock struct{ begun time.Time }
+
+func newClock() clock { return clock{time.Now()} }
+
+func (c clock) now() int64 { return int64(time.Since(c.begun)) }

@@ -11,12 +11,13 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/s3test"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // wantOpened reads an artifact by its checksum.
 func wantOpened(t *testing.T, library *Library, content string) {
 	t.Helper()
-	opened, size, err := library.OpenChecksum(context.Background(), checksum([]byte(content)))
+	opened, size, err := library.OpenChecksum(context.Background(), artifact.Checksum([]byte(content)))
 	if err != nil {
 		t.Errorf("%s: %v", content, err)
 		return
@@ -49,7 +50,7 @@ func TestR6KernelsAreFoundByTheirChecksum(t *testing.T) {
 		for _, content := range []string{"own kernel", "pickled", string(variantContent("BP001", variantOf(7)))} {
 			wantOpened(t, library, content)
 		}
-		sum := checksum([]byte("of the prototype"))
+		sum := artifact.Checksum([]byte("of the prototype"))
 		if _, _, err := library.OpenChecksum(ctx, sum); !errors.Is(err, ErrNotFound) {
 			t.Error(err)
 		}

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 var errCrash = errors.New("crashed")
@@ -18,7 +20,7 @@ var errCrash = errors.New("crashed")
 // crashingDisk stops working at its n-th operation, for good: what a process that
 // dies there leaves behind. A write that it dies in is half done.
 type crashingDisk struct {
-	disk
+	artifact.Disk
 	mu    sync.Mutex
 	left  int
 	crash func() // what happens then; nil is an error
@@ -36,63 +38,63 @@ func (d *crashingDisk) step() error {
 	return errCrash
 }
 
-func (d *crashingDisk) createTemp(dir string) (tempFile, error) {
+func (d *crashingDisk) CreateTemp(dir string) (artifact.TempFile, error) {
 	if err := d.step(); err != nil {
 		return nil, err
 	}
-	file, err := d.disk.createTemp(dir)
+	file, err := d.Disk.CreateTemp(dir)
 	return &crashingFile{file, d}, err
 }
 
-func (d *crashingDisk) name(from, to string) error {
+func (d *crashingDisk) Name(from, to string) error {
 	if err := d.step(); err != nil {
 		return err
 	}
-	return d.disk.name(from, to)
+	return d.Disk.Name(from, to)
 }
 
-func (d *crashingDisk) rename(from, to string) error {
+func (d *crashingDisk) Rename(from, to string) error {
 	if err := d.step(); err != nil {
 		return err
 	}
-	return d.disk.rename(from, to)
+	return d.Disk.Rename(from, to)
 }
 
-func (d *crashingDisk) syncDir(dir string) error {
+func (d *crashingDisk) SyncDir(dir string) error {
 	if err := d.step(); err != nil {
 		return err
 	}
-	return d.disk.syncDir(dir)
+	return d.Disk.SyncDir(dir)
 }
 
-func (d *crashingDisk) remove(path string) error {
+func (d *crashingDisk) Remove(path string) error {
 	if err := d.step(); err != nil {
 		return err
 	}
-	return d.disk.remove(path)
+	return d.Disk.Remove(path)
 }
 
-func (d *crashingDisk) identify(path string) (identity, error) {
+func (d *crashingDisk) Identify(path string) (artifact.Identity, error) {
 	if err := d.step(); err != nil { // inside the transaction, before the row is written
-		return identity{}, err
+		return artifact.Identity{}, err
 	}
-	return d.disk.identify(path)
+	return d.Disk.Identify(path)
 }
 
 type crashingFile struct {
-	tempFile
+	artifact.TempFile
 	disk *crashingDisk
 }
 
 func (f *crashingFile) Write(content []byte) (int, error) {
-	n, err := f.tempFile.Write(content[:len(content)/2])
+	n, err := f.TempFile.Write(content[:len(content)/2])
 	if err != nil {
 		return n, err
 	}
 	if err := f.disk.step(); err != nil {
 		return n, err
 	}
-	rest, err := f.tempFile.Write(content[n:])
+	rest, err := f.TempFile.Write(content[n:])
 	return n + rest, err
 }
 
@@ -100,11 +102,11 @@ func (f *crashingFile) Sync() error {
 	if err := f.disk.step(); err != nil {
 		return err
 	}
-	return f.tempFile.Sync()
+	return f.TempFile.Sync()
 }
 
 func (f *crashingFile) Close() error {
-	return errors.Join(f.disk.step(), f.tempFile.Close())
+	return errors.Join(f.disk.step(), f.TempFile.Close())
 }
 
 func TestCrashDuringSaveLosesNothing(t *testing.T) {
@@ -132,7 +134,7 @@ func TestCrashDuringSaveLosesNothing(t *testing.T) {
 				reopened := openTest(t, cfg)
 				want := old.GetChecksum()
 				if saved == nil {
-					want = checksum([]byte("new kernel"))
+					want = artifact.Checksum([]byte("new kernel"))
 				}
 				wantReady(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP001"), want)
 				wantRefused(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP002"), "missing_artifact")
@@ -141,7 +143,7 @@ func TestCrashDuringSaveLosesNothing(t *testing.T) {
 					t.Fatalf("rows: %v, %v", records, err)
 				}
 				save(t, reopened, "BP002", "fresh kernel")
-				wantReady(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP002"), checksum([]byte("fresh kernel")))
+				wantReady(t, ask(t, NewPrefetcher(reopened, PrefetchConfig{}), "BP002"), artifact.Checksum([]byte("fresh kernel")))
 			})
 		}
 	})
@@ -179,7 +181,7 @@ func TestLeftoversOfCrashesAreSwept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		past := info.ModTime().Add(-2 * staleTemp)
+		past := info.ModTime().Add(-2 * time.Hour)
 		if err := os.Chtimes(old, past, past); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +249,7 @@ func checkServed(t *testing.T, answer any) {
 	switch a := answer.(type) {
 	case *leyline.KernelArtifactReady:
 		content, err := os.ReadFile(a.GetArtifactRef())
-		if err != nil || checksum(content) != a.GetChecksum() || !strings.HasSuffix(a.GetArtifactRef(), ".onnx") {
+		if err != nil || artifact.Checksum(content) != a.GetChecksum() || !strings.HasSuffix(a.GetArtifactRef(), ".onnx") {
 			t.Errorf("announced %v, found %q, %v", a, content, err)
 		}
 	case *leyline.KernelArtifactError:
@@ -257,7 +259,7 @@ func checkServed(t *testing.T, answer any) {
 	}
 }
 
-// A damaged file is condemned while a save puts a good one in its place: the good
+// A damaged file is quarantined while a save puts a good one in its place: the good
 // one must survive, whoever comes first.
 func TestQuarantineNeverTakesTheGoodFile(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // The prototype overwrote the artifact in place before its row (D-U1); the crash
@@ -26,7 +27,7 @@ func TestKernelJustAnnouncedIsNotOverwritten(t *testing.T) {
 		old := save(t, library, "BP001", "old kernel")
 		save(t, library, "BP001", "new kernel")
 		content, err := os.ReadFile(old.GetArtifactRef())
-		if err != nil || checksum(content) != old.GetChecksum() {
+		if err != nil || artifact.Checksum(content) != old.GetChecksum() {
 			t.Errorf("%q, %v", content, err)
 		}
 	})
@@ -52,7 +53,7 @@ func TestAnotherProcessesSaveIsSeenAndNotDestroyed(t *testing.T) {
 func TestPrototypesOverwriteInPlaceIsFollowed(t *testing.T) {
 	library := openPrototype(t)
 	prefetcher := NewPrefetcher(library, PrefetchConfig{})
-	wantReady(t, ask(t, prefetcher, "BP001"), checksum([]byte("PK\x03\x04 opaque kernel of BP001")))
+	wantReady(t, ask(t, prefetcher, "BP001"), artifact.Checksum([]byte("PK\x03\x04 opaque kernel of BP001")))
 
 	content := []byte("the prototype compiled it again")
 	if err := os.WriteFile("var/urza/BP001.pt", content, 0o644); err != nil {
@@ -63,12 +64,12 @@ func TestPrototypesOverwriteInPlaceIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer python.Close()
-	metadata := fmt.Sprintf(`{"blueprint_id": "BP001", "_urza": {"checksum": %q}}`, checksum(content))
+	metadata := fmt.Sprintf(`{"blueprint_id": "BP001", "_urza": {"checksum": %q}}`, artifact.Checksum(content))
 	_, err = python.Exec(`UPDATE blueprints SET metadata_json = $1 WHERE blueprint_id = 'BP001'`, metadata)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantReady(t, ask(t, prefetcher, "BP001"), checksum(content))
+	wantReady(t, ask(t, prefetcher, "BP001"), artifact.Checksum(content))
 	if !has(t, library, "BP001") {
 		t.Error("gone")
 	}
@@ -160,7 +161,7 @@ func TestOneMalformedRowDoesNotStopTheOthers(t *testing.T) {
 			{"X8", "BLUEPRINT_TIER_SAFE", "/a", ""},
 		}
 		for _, b := range bad {
-			mustExec(t, library, upsertRow, b.id, "name", b.tier, b.path, b.metadata)
+			mustExec(t, library, insertRow, b.id, "name", b.tier, b.path, b.metadata)
 		}
 		records, err := library.List(context.Background())
 		if err != nil || len(records) != 1 {
@@ -208,7 +209,7 @@ func TestCallersExtrasCannotForgeTheChecksum(t *testing.T) {
 			t.Fatal(err)
 		}
 		record, err := library.Get(ctx, "BP001")
-		if err != nil || record.Checksum != checksum([]byte("kernel")) || record.GuardDigest != "true digest" {
+		if err != nil || record.Checksum != artifact.Checksum([]byte("kernel")) || record.GuardDigest != "true digest" {
 			t.Errorf("%+v, %v", record, err)
 		}
 		if record.PrewarmMs != 7 || !cmp.Equal(record.Extras["tags"], []any{"kept"}) {
@@ -255,7 +256,7 @@ func TestUpdateThatDoesNotMatchTheArtifactIsRefused(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		ctx := context.Background()
 		library := openTest(t, testConfig(t.TempDir()))
-		update := &leyline.KernelCatalogUpdate{BlueprintId: "BP001", Checksum: checksum([]byte("another kernel"))}
+		update := &leyline.KernelCatalogUpdate{BlueprintId: "BP001", Checksum: artifact.Checksum([]byte("another kernel"))}
 		_, err := library.Save(ctx, descriptor("BP001"), []byte("kernel"), update, nil)
 		if !errors.Is(err, ErrChecksumMismatch) {
 			t.Error(err)

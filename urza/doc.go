@@ -1,5 +1,13 @@
 // Package urza is the kernel library: it stores compiled kernels, finds them
-// again, and answers the bus's kernel requests.
+// again, and answers the bus's kernel requests. A Library holds them, a Record is what it
+// knows of one, and a Prefetcher answers requests from it. The service calls all three,
+// and esperctl the Library.
+//
+// What memory holds of a kernel, and what was found of its artifact, is decided here:
+// lookup, cache and verifier share it. Everything else is a room below internal, which
+// knows nothing of the others' affairs: catalogue has the rows and all of the SQL,
+// artifact the files and objects, metadata the text that a row holds beside its columns,
+// retention what is removed, recovery what the prototype left unfinished.
 //
 // Truth lives in two places. The catalogue is the Python prototype's table
 // "blueprints", read and written in its own form, so that both programs can share

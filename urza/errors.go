@@ -3,39 +3,38 @@ package urza
 import (
 	"errors"
 	"fmt"
+
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 var (
 	// ErrNotFound: the catalogue was asked and holds no usable row for the blueprint.
-	ErrNotFound = errors.New("blueprint not in the catalogue")
+	ErrNotFound = fault.ErrNotFound
 	// ErrUnavailable: the catalogue could not be asked (breaker open, database or
 	// disk failing, library closed). Retry; it never means that a kernel is missing.
-	ErrUnavailable = errors.New("catalogue unavailable")
+	ErrUnavailable = fault.ErrUnavailable
 	// ErrArtifactMissing: the row is there, its file is not.
-	ErrArtifactMissing = errors.New("artifact file missing")
+	ErrArtifactMissing = fault.ErrArtifactMissing
 	// ErrChecksumMismatch: the file's content is, or was when it was set aside, not
 	// what the row promises.
-	ErrChecksumMismatch = errors.New("artifact checksum mismatch")
+	ErrChecksumMismatch = fault.ErrChecksumMismatch
 	// ErrWithheld: kernel and file are there, but not for use: an operator set the
 	// blueprint aside, or an approval or a trusted signature is missing.
-	ErrWithheld = errors.New("kernel withheld")
+	ErrWithheld = fault.ErrWithheld
 	// ErrUntrusted is an ErrWithheld: no trusted key signed the artifact.
-	ErrUntrusted = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
+	ErrUntrusted = fault.ErrUntrusted
 	// ErrNotCompilable: there is no such network for the slot that was asked for.
 	ErrNotCompilable = errors.New("blueprint not compilable for the slot")
 	// ErrInvalidParameters: the blueprint does not declare them, or not in these bounds.
 	ErrInvalidParameters = errors.New("invalid parameters")
 	// ErrTooManyVariants: the blueprint has as many variants as are kept, and each was
 	// used within the last hour.
-	ErrTooManyVariants = errors.New("too many variants of the blueprint in use")
+	ErrTooManyVariants = fault.ErrTooManyVariants
 	// ErrUnsupportedDatabase: the database URL names a server this build cannot use.
-	ErrUnsupportedDatabase = errors.New("database not supported")
+	ErrUnsupportedDatabase = fault.ErrUnsupportedDatabase
 	// ErrSigningKey: the signing key of the configuration cannot be read, or its
 	// password is wrong.
-	ErrSigningKey = errors.New("signing key")
-
-	// errChanged: row or file changed while it was being examined; look again.
-	errChanged = errors.New("changed while being examined")
+	ErrSigningKey = fault.ErrSigningKey
 )
 
 // RowError is a catalogue row that cannot be read. It is an ErrNotFound: there is

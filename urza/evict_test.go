@@ -136,7 +136,7 @@ func followEvicted(t *testing.T, library *Library, told *leyline.KernelCatalogUp
 	t.Helper()
 	ctx := context.Background()
 	ref := told.GetArtifactRef()
-	signature := ref + signatureExtension
+	signature := ref + ".minisig"
 	for _, c := range []struct {
 		name           string
 		do             func() error

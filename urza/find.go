@@ -20,16 +20,11 @@ type Query struct {
 // Find reads the records that match, from the catalogue itself, ordered by
 // blueprint id. Unreadable rows are treated as by List.
 func (l *Library) Find(ctx context.Context, query Query) ([]*Record, error) {
-	var found []*Record
-	err := l.scan(ctx, func(_ row, record *Record) {
-		if query.matches(record) {
-			found = append(found, record)
-		}
-	}, l.reportRow)
+	found, err := l.collect(ctx, l.catalogue.Each, query.matches)
 	if err != nil {
 		return nil, fmt.Errorf("urza: find: %w", err)
 	}
-	return found, l.sizeAll(ctx, found)
+	return found, nil
 }
 
 func (q Query) matches(record *Record) bool {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // R6: whoever asked got whatever lay there, without a word of what it was.
@@ -30,7 +31,7 @@ func TestR6SeedIsToldTheFormatAndNeverGetsOneThatItCannotRead(t *testing.T) {
 			{"prototype's seed, ours", "BP002", "pt", "", "", "format_unavailable", stored},
 			{"graft, artifact of the prototype", "BP001", "onnx", "", "", "format_unavailable", stored},
 			{"graft, artifact of the prototype, forge", "BP001", "onnx",
-				checksum(variantContent("BP001", trainer.Variant{Slot: []int{32}})), "onnx", "", forging(library, forge)},
+				artifact.Checksum(variantContent("BP001", trainer.Variant{Slot: []int{32}})), "onnx", "", forging(library, forge)},
 			{"graft, ours", "BP002", "onnx", ours.GetChecksum(), "onnx", "", stored},
 		} {
 			t.Run(c.name, func(t *testing.T) {

@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 func TestMemoryDoesNotGoByTheTimeOfDay(t *testing.T) {
 	library := openTest(t, testConfig(t.TempDir()))
-	if begun := library.clock.begun.String(); !strings.Contains(begun, " m=") {
+	if begun := library.lookup.clock.begun.String(); !strings.Contains(begun, " m=") {
 		t.Error("the clock has no monotonic reading: setting the time of day back would keep stale rows in memory")
 	}
 }
@@ -64,11 +65,11 @@ func TestWrongRowDoesNotTakeAPrototypesArtifact(t *testing.T) {
 	}
 	save(t, library, "BP001", "kernel")
 	save(t, library, "BP002", "other")
-	point(t, library, "BP001", path, checksum([]byte("kernel")))
+	point(t, library, "BP001", path, artifact.Checksum([]byte("kernel")))
 	point(t, library, "BP002", path, strings.Repeat("0", 64))
 	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	wantRefused(t, ask(t, prefetcher, "BP002"), "checksum_mismatch")
-	wantReady(t, ask(t, prefetcher, "BP001"), checksum([]byte("kernel")))
+	wantReady(t, ask(t, prefetcher, "BP001"), artifact.Checksum([]byte("kernel")))
 }
 
 func TestRowThatNamesTheCatalogueDoesNotMoveIt(t *testing.T) {
@@ -136,7 +137,7 @@ func TestPathThatLeadsToNoFileIsAMissingArtifact(t *testing.T) {
 	long := "/" + strings.Repeat("a/", unix.PathMax)
 	for _, path := range []string{circle, pipe, folder, filepath.Join(circle, "k.onnx"), long, "/dev/null"} {
 		save(t, library, "BP001", "kernel")
-		point(t, library, "BP001", path, checksum([]byte("kernel")))
+		point(t, library, "BP001", path, artifact.Checksum([]byte("kernel")))
 		wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
 		if _, err := library.OpenArtifact(context.Background(), path); !errors.Is(err, ErrArtifactMissing) {
 			t.Errorf("open %.40s: %v", path, err)
@@ -151,7 +152,7 @@ func TestLinkInTheArtifactFolderIsReplacedNotFollowed(t *testing.T) {
 	if err := os.WriteFile(precious, []byte("not an artifact"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	link := library.stores.ref(checksum([]byte("kernel")), "k.onnx")
+	link := library.store.Ref(artifact.Checksum([]byte("kernel")), "k.onnx")
 	if err := os.Symlink(precious, link); err != nil {
 		t.Fatal(err)
 	}

@@ -35,3 +35,17 @@ func (r *reservoir) sorted() []float64 {
 	slices.Sort(out)
 	return out
 }
+
+// percentile interpolates linearly between the two nearest of the sorted values;
+// q is in 0..1. No values give 0.
+func percentile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (sorted[high]-sorted[low])*(at-float64(low))
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

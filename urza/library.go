@@ -4,53 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/singleflight"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/recovery"
+	"github.com/esper-lite/weatherlight/urza/internal/retention"
 )
 
 // Library is the kernel library. It is safe for concurrent use, also by several
 // processes on one catalogue.
 type Library struct {
-	cfg       Config
 	log       *slog.Logger
-	catalogue *catalogue
-	stores    stores
-	signer    *signer
-	trust     trust
-	cache     *cache
-	absent    *absent
-	watch     *watcher
-	clock     clock
-	breaker   *breaker
-	settling  singleflight.Group
-	elsewhere elsewhere
-	reported  sync.Map // blueprint id -> reason, of unreadable rows already logged
-	closed    atomic.Bool
-
-	counts counters
+	catalogue *catalogue.Catalogue
+	store     *artifact.Store
+	lookup    *lookup
+	verifier  *verifier
+	pruner    retention.Pruner
+	elsewhere *elsewhere
+	counts    counters
 }
 
 // counters of one library; see Metrics.
 type counters struct {
-	hits, misses, errors, expired, evictions atomic.Int64
-	integrityFailures                        atomic.Int64
-	untrusted, pruned                        atomic.Int64
-	missing, quarantined, skipped            atomic.Int64 // as of the last Maintain
-	scrub                                    scrubCounters
+	pruned                        atomic.Int64
+	missing, quarantined, skipped atomic.Int64 // as of the last Maintain
+	scrub                         scrubCounters
 }
 
 // Open opens, or creates, the catalogue and the artifact store. It fails when one
 // of them cannot be written to, when the catalogue is no database with a blueprints
 // table that it understands, or when a key cannot be read.
 func Open(ctx context.Context, cfg Config) (*Library, error) {
-	return open(ctx, cfg, disk{})
+	return open(ctx, cfg, artifact.Disk{})
 }
 
-func open(ctx context.Context, cfg Config, files files) (*Library, error) {
+func open(ctx context.Context, cfg Config, files artifact.Files) (*Library, error) {
 	l, err := assemble(ctx, cfg.withDefaults(), files)
 	if err != nil {
 		return nil, fmt.Errorf("urza: %w", err)
@@ -58,65 +48,60 @@ func open(ctx context.Context, cfg Config, files files) (*Library, error) {
 	return l, nil
 }
 
-func assemble(ctx context.Context, cfg Config, files files) (*Library, error) {
-	signer, err := newSigner(cfg.SigningKeyFile, cfg.SigningKeyPassword)
+func assemble(ctx context.Context, cfg Config, files artifact.Files) (*Library, error) {
+	store, err := artifact.Open(ctx, cfg.artifacts(), files)
 	if err != nil {
 		return nil, err
 	}
-	trust, err := newTrust(cfg.TrustedKeys)
+	opened, err := catalogue.Open(ctx, cfg.catalogue())
 	if err != nil {
+		store.Close()
 		return nil, err
 	}
-	stores, err := openStores(ctx, cfg, files)
-	if err != nil {
-		return nil, err
-	}
-	stores.hashed = len(trust) > 0
-	catalogue, err := openCatalogue(ctx, cfg.DatabaseURL)
-	if err != nil {
-		stores.close()
-		return nil, err
+	if folder := opened.Folder(); folder != "" {
+		store.Own(folder)
 	}
 	l := &Library{
-		cfg: cfg, log: cfg.Logger, catalogue: catalogue,
-		stores: stores.owning(catalogue.db.folder), signer: signer, trust: trust,
-		cache:   newCache(cfg.CacheSize),
-		absent:  newAbsent(cfg.CacheSize),
-		watch:   &watcher{db: catalogue.db, interval: cfg.Revalidate},
-		clock:   newClock(),
-		breaker: newBreaker(cfg),
+		log: cfg.Logger, catalogue: opened, store: store, lookup: newLookup(opened, cfg),
+		pruner: retention.Pruner{Catalogue: opened, Store: store, Retention: cfg.Retention},
+	}
+	l.elsewhere = &elsewhere{lookup: l.lookup, store: store}
+	l.verifier = &verifier{
+		lookup: l.lookup, catalogue: opened, store: store, log: cfg.Logger,
+		revalidate: cfg.Revalidate, objectTrust: cfg.ObjectTrust,
 	}
 	if !cfg.FinishSaves {
 		return l, nil
 	}
-	if err := l.finishLeftover(ctx); err != nil {
+	if err := (recovery.Journal{Catalogue: opened, Store: store, Log: cfg.Logger}).Finish(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("unfinished save: %w", err), l.Close())
 	}
 	return l, nil
 }
 
-func openCatalogue(ctx context.Context, databaseURL string) (*catalogue, error) {
-	db, err := openDatabase(ctx, databaseURL)
-	if err != nil {
-		return nil, err
-	}
-	catalogue, err := newCatalogue(ctx, db)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("catalogue %s: %w", db.where, err), db.Close())
-	}
-	return catalogue, nil
-}
-
 // Close releases the database. It is idempotent; what comes after is ErrUnavailable.
 func (l *Library) Close() error {
-	if l.closed.Swap(true) {
+	if l.lookup.closed.Swap(true) {
 		return nil
 	}
-	err := l.catalogue.close()
-	l.watch.close() // last: with the pool closed it cannot take a new connection
-	l.stores.close()
+	err := l.catalogue.Close()
+	l.store.Close()
 	if err != nil {
 		return fmt.Errorf("urza: close catalogue: %w", err)
+	}
+	return nil
+}
+
+// Ping asks the catalogue for a sign of life, through the breaker: so an outage
+// is known, and its end too, although nobody looks anything up. It counts as no
+// look-up.
+func (l *Library) Ping(ctx context.Context) error {
+	err := l.lookup.open()
+	if err == nil {
+		err = l.catalogue.Ping(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("urza: ping: %w", err)
 	}
 	return nil
 }
@@ -124,7 +109,7 @@ func (l *Library) Close() error {
 // Get returns the record of one blueprint, a copy that is the caller's own.
 // Errors: ErrNotFound (also as *RowError), ErrUnavailable.
 func (l *Library) Get(ctx context.Context, blueprintID string) (*Record, error) {
-	e, err := l.entry(ctx, key{id: blueprintID})
+	e, err := l.lookup.entry(ctx, catalogue.Key{ID: blueprintID})
 	if err != nil {
 		return nil, fmt.Errorf("urza: get %q: %w", blueprintID, err)
 	}
@@ -134,23 +119,28 @@ func (l *Library) Get(ctx context.Context, blueprintID string) (*Record, error) 
 // List reads every record from the catalogue itself, ordered by blueprint id.
 // A row that cannot be read is left out, logged once and counted by Maintain.
 func (l *Library) List(ctx context.Context) ([]*Record, error) {
-	var records []*Record
-	err := l.scan(ctx, func(_ row, record *Record) { records = append(records, record) }, l.reportRow)
+	records, err := l.collect(ctx, l.catalogue.Each, all)
 	if err != nil {
 		return nil, fmt.Errorf("urza: list: %w", err)
 	}
-	return records, l.sizeAll(ctx, records)
+	return records, nil
+}
+
+// Variants reads the records of all variants, ordered by blueprint id and key. Rows
+// that cannot be read are treated as by List.
+func (l *Library) Variants(ctx context.Context) ([]*Record, error) {
+	records, err := l.collect(ctx, l.catalogue.EachVariant, all)
+	if err != nil {
+		return nil, fmt.Errorf("urza: list variants: %w", err)
+	}
+	return records, nil
 }
 
 // Count is the number of rows in the catalogue. Unlike List it reads none of them.
 func (l *Library) Count(ctx context.Context) (n int, err error) {
-	if l.closed.Load() {
-		return 0, fmt.Errorf("urza: count: %w: library closed", ErrUnavailable)
+	if err = l.lookup.open(); err == nil {
+		n, err = l.catalogue.Count(ctx)
 	}
-	err = l.breaker.guard(func() error {
-		n, err = l.catalogue.count(ctx)
-		return err
-	})
 	if err != nil {
 		return 0, fmt.Errorf("urza: count: %w", err)
 	}
@@ -162,12 +152,12 @@ func (l *Library) Count(ctx context.Context) (n int, err error) {
 // that compiles what is not there heals whatever was lost. A kernel that an operator
 // set aside is there: compiling it again would change nothing.
 func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
-	e, err := l.reload(ctx, key{id: blueprintID})
+	e, err := l.lookup.reload(ctx, catalogue.Key{ID: blueprintID})
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	if err == nil {
-		err = l.present(ctx, e)
+		err = l.verifier.present(ctx, e)
 	}
 	for _, unusable := range []error{ErrChecksumMismatch, ErrArtifactMissing, ErrNotFound, ErrUntrusted} {
 		if errors.Is(err, unusable) {
@@ -180,69 +170,36 @@ func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
 	return true, nil
 }
 
-// present looks at the file without reading it, unless it was found damaged before
-// and something stands in its place now.
-func (l *Library) present(ctx context.Context, e *entry) error {
-	if _, err := l.stores.identify(ctx, e.record.ArtifactRef); errors.Is(err, fs.ErrNotExist) {
-		return ErrArtifactMissing
-	} else if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if sum := promised(e.record.ArtifactRef); sum != "" && e.record.Checksum != "" && sum != e.record.Checksum {
-		return ErrChecksumMismatch // whichever of the two is wrong
-	}
-	if v := l.known(ctx, e); v != nil && v.err != nil {
-		return v.err
-	}
-	if len(l.trust) > 0 && l.signatureIdentity(ctx, e) == (identity{}) {
-		return ErrUntrusted
-	}
-	if e.row.quarantined {
-		_, _, err := l.settle(ctx, e.row.key())
-		return err
+// Verify reads the artifact of one blueprint again and compares it with the row,
+// whatever is remembered about it. A file that differs is quarantined.
+// Errors: ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrUntrusted,
+// ErrUnavailable.
+func (l *Library) Verify(ctx context.Context, blueprintID string) error {
+	if _, _, err := l.verifier.settle(ctx, catalogue.Key{ID: blueprintID}); err != nil {
+		return fmt.Errorf("urza: verify %q: %w", blueprintID, err)
 	}
 	return nil
 }
 
-// scan decodes every blueprint's own row.
-func (l *Library) scan(ctx context.Context, good func(row, *Record), bad func(*RowError)) error {
-	if l.closed.Load() {
-		return fmt.Errorf("%w: library closed", ErrUnavailable)
-	}
-	return l.catalogue.each(ctx, decoded(good, bad))
-}
+func all(*Record) bool { return true }
 
-// scanAll decodes the rows of the variants as well.
-func (l *Library) scanAll(ctx context.Context, good func(row, *Record), bad func(*RowError)) error {
-	if err := l.scan(ctx, good, bad); err != nil {
-		return err
-	}
-	return l.catalogue.eachVariant(ctx, decoded(good, bad))
-}
-
-func decoded(good func(row, *Record), bad func(*RowError)) func(row) {
-	return func(r row) {
-		record, err := r.decode()
-		if unreadable, ok := errors.AsType[*RowError](err); ok {
-			bad(unreadable)
-			return
+// collect reads the records that match, with the sizes of their artifacts.
+func (l *Library) collect(ctx context.Context, from rows, matches func(*Record) bool) (records []*Record, err error) {
+	_, err = l.lookup.scan(ctx, func(_ catalogue.Row, record *Record) {
+		if matches(record) {
+			records = append(records, record)
 		}
-		good(r, record)
+	}, from)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// reportRow logs an unreadable row, once for each reason.
-func (l *Library) reportRow(bad *RowError) {
-	if seen, _ := l.reported.Swap(bad.BlueprintID, bad.Reason); seen == bad.Reason {
-		return
-	}
-	l.log.Warn("catalogue row skipped", "blueprint_id", bad.BlueprintID, "reason", bad.Reason)
+	return records, l.sizeAll(ctx, records)
 }
 
 // sizeAll fills in how large the artifacts are. A store that does not answer leaves
 // sizes out: what the catalogue says is worth having without them.
 func (l *Library) sizeAll(ctx context.Context, records []*Record) error {
-	sizes, err := l.stores.sizes(ctx)
+	sizes, err := l.store.Sizes(ctx)
 	if err != nil {
 		l.log.Warn("sizes of artifacts unknown", "error", err)
 		return ctx.Err()
@@ -259,8 +216,8 @@ func (l *Library) sizeAll(ctx context.Context, records []*Record) error {
 
 // sized fills in how large the artifact is.
 func (l *Library) sized(ctx context.Context, record *Record) *Record {
-	if now, err := l.stores.identify(ctx, record.ArtifactRef); err == nil {
-		record.Bytes = now.size
+	if now, err := l.store.Identify(ctx, record.ArtifactRef); err == nil {
+		record.Bytes = now.Size
 	}
 	return record
 }

@@ -2,10 +2,10 @@ package urza
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
+
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
 
 // Maintenance is what one pass of Maintain found. Nothing it lists was deleted.
@@ -21,67 +21,46 @@ type Maintenance struct {
 // Maintain drops expired records from memory and reports rows without a file,
 // quarantined ones and unreadable ones. Rows and artifacts stay.
 func (l *Library) Maintain(ctx context.Context) (Maintenance, error) {
-	var report Maintenance
-	if l.cfg.CacheTTL > 0 {
-		report.Expired = l.cache.expire(l.clock.now(), l.cfg.CacheTTL)
-		l.counts.expired.Add(int64(report.Expired))
-		l.counts.evictions.Add(int64(report.Expired))
+	report := Maintenance{Expired: l.lookup.expire()}
+	err := l.survey(ctx, &report)
+	if err == nil {
+		l.counts.missing.Store(int64(len(report.Missing)))
+		l.counts.quarantined.Store(int64(len(report.Quarantined)))
+		l.counts.skipped.Store(int64(len(report.Skipped)))
+		report.Swept, err = l.store.Sweep(time.Now())
 	}
-	files, err := l.survey(ctx, &report)
 	if err != nil {
-		return report, fmt.Errorf("urza: maintain: %w", err)
-	}
-	if err := l.inspect(ctx, &report, files); err != nil {
-		return report, fmt.Errorf("urza: maintain: %w", err)
-	}
-	l.counts.missing.Store(int64(len(report.Missing)))
-	l.counts.quarantined.Store(int64(len(report.Quarantined)))
-	l.counts.skipped.Store(int64(len(report.Skipped)))
-	if report.Swept, err = l.stores.sweep(time.Now()); err != nil {
 		return report, fmt.Errorf("urza: maintain: %w", err)
 	}
 	return report, nil
 }
 
-type surveyed struct {
-	kernel      key
-	path        string
-	quarantined bool
-}
-
 // survey reads the rows first and leaves the files for later, so that no read
 // cursor is held open while a slow disk is asked.
-func (l *Library) survey(ctx context.Context, report *Maintenance) (files []surveyed, err error) {
-	good := func(r row, record *Record) {
-		files = append(files, surveyed{r.key(), record.ArtifactRef, r.quarantined})
+func (l *Library) survey(ctx context.Context, report *Maintenance) error {
+	var rows []catalogue.Row
+	var refs []string
+	good := func(r catalogue.Row, record *Record) {
+		r.Metadata = "" // may be large
+		rows, refs = append(rows, r), append(refs, record.ArtifactRef)
 	}
-	bad := func(unreadable *RowError) {
-		l.reportRow(unreadable)
-		report.Skipped = append(report.Skipped, *unreadable)
-	}
-	return files, l.scanAll(ctx, good, bad)
-}
-
-func (l *Library) inspect(ctx context.Context, m *Maintenance, files []surveyed) error {
-	m.Rows = len(files)
-	sizes, err := l.stores.sizes(ctx)
+	bad, err := l.lookup.scan(ctx, good, l.catalogue.Each, l.catalogue.EachVariant)
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
-		_, present := sizes[file.path]
+	report.Rows, report.Skipped = len(rows), bad
+	sizes, err := l.store.Sizes(ctx)
+	if err != nil {
+		return err
+	}
+	for i, r := range rows {
+		_, present := sizes[refs[i]]
 		switch {
-		case file.quarantined:
-			m.Quarantined = append(m.Quarantined, file.kernel.String())
-		case !present && l.gone(ctx, file.path):
-			m.Missing = append(m.Missing, file.kernel.String())
+		case r.Quarantined:
+			report.Quarantined = append(report.Quarantined, r.Key().String())
+		case !present && l.store.Gone(ctx, refs[i]):
+			report.Missing = append(report.Missing, r.Key().String())
 		}
 	}
 	return nil
-}
-
-// gone is false while the store cannot be asked.
-func (l *Library) gone(ctx context.Context, ref string) bool {
-	_, err := l.stores.identify(ctx, ref)
-	return errors.Is(err, fs.ErrNotExist)
 }

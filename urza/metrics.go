@@ -1,10 +1,6 @@
 package urza
 
-import (
-	"time"
-
-	"github.com/esper-lite/weatherlight/leyline"
-)
+import "github.com/esper-lite/weatherlight/leyline"
 
 // Metrics is a snapshot under the prototype's names, which its summary packet
 // prefixes with "urza.library.". After them come our own: artifacts_missing,
@@ -14,35 +10,33 @@ import (
 // lookup_latency_ms (and query_duration_ms, the same) is the last look-up that
 // went to the database; breaker_state is a Leyline enum number.
 func (l *Library) Metrics() map[string]float64 {
-	c, b := &l.counts, l.breaker
-	lookup := milliseconds(time.Duration(b.lastLookup.Load()))
+	c, memory, database := &l.counts, &l.lookup.counts, l.catalogue.Lookups()
+	last := milliseconds(database.Last)
 	metrics := map[string]float64{
-		"cache_hits":         float64(c.hits.Load()),
-		"cache_misses":       float64(c.misses.Load()),
-		"cache_errors":       float64(c.errors.Load()),
-		"cache_expired":      float64(c.expired.Load()),
-		"cache_size":         float64(l.cache.size()),
-		"evictions":          float64(c.evictions.Load()),
-		"integrity_failures": float64(c.integrityFailures.Load()),
-		"lookup_latency_ms":  lookup,
-		"query_duration_ms":  lookup,
-		"slow_queries":       float64(b.slowQueries.Load()),
-		"breaker_open_total": float64(b.opened.Load()),
-		"breaker_denied":     float64(b.denied.Load()),
-		"breaker_state":      float64(l.Breaker()),
-		"conservative_mode":  indicator(b.conservative.Load()),
+		"cache_hits":         float64(memory.hits.Load()),
+		"cache_misses":       float64(memory.misses.Load()),
+		"cache_errors":       float64(memory.errors.Load()),
+		"cache_expired":      float64(memory.expired.Load()),
+		"cache_size":         float64(l.lookup.cache.size()),
+		"evictions":          float64(memory.evictions.Load()),
+		"integrity_failures": float64(l.verifier.damaged.Load()),
+		"lookup_latency_ms":  last,
+		"query_duration_ms":  last,
+		"slow_queries":       float64(database.Slow),
+		"breaker_open_total": float64(database.Opened),
+		"breaker_denied":     float64(database.Denied),
+		"breaker_state":      float64(database.Circuit),
+		"conservative_mode":  indicator(database.Conservative),
 
 		"artifacts_missing":     float64(c.missing.Load()),
 		"artifacts_quarantined": float64(c.quarantined.Load()),
 		"rows_skipped":          float64(c.skipped.Load()),
-		"signature_failures":    float64(c.untrusted.Load()),
+		"signature_failures":    float64(l.verifier.untrusted.Load()),
 		"artifacts_pruned":      float64(c.pruned.Load()),
 	}
 	c.scrub.report(metrics)
 	return metrics
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func indicator(on bool) float64 {
 	if on {
@@ -52,4 +46,4 @@ func indicator(on bool) float64 {
 }
 
 // Breaker is the circuit of the catalogue: open while the database does not answer.
-func (l *Library) Breaker() leyline.CircuitBreakerState { return l.breaker.state() }
+func (l *Library) Breaker() leyline.CircuitBreakerState { return l.catalogue.Lookups().Circuit }

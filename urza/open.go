@@ -2,15 +2,17 @@ package urza
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"io/fs"
+	"regexp"
+	"strings"
+	"sync"
 
-	"aead.dev/minisign"
+	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 // OpenArtifact opens an artifact by its announced reference, a path or the URL of
@@ -20,68 +22,202 @@ import (
 // signed it. Whoever stops reading before the end has read unchecked bytes.
 // Errors: ErrArtifactMissing, ErrUntrusted, ErrUnavailable.
 func (l *Library) OpenArtifact(ctx context.Context, ref string) (io.ReadCloser, error) {
-	content, err := l.openArtifact(ctx, ref, promised(ref))
+	var content io.ReadCloser
+	err := l.lookup.open()
+	if err == nil {
+		content, err = l.store.Open(ctx, ref, artifact.Promised(ref))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("urza: open artifact %s: %w", ref, err)
 	}
 	return content, nil
 }
 
-// openArtifact opens an artifact whose content must have the checksum; "" is any.
-func (l *Library) openArtifact(ctx context.Context, ref, sum string) (io.ReadCloser, error) {
-	if l.closed.Load() {
-		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
-	}
-	checked := &checkedArtifact{trust: l.trust, promised: sum, digest: sha256.New()}
-	if len(l.trust) > 0 {
-		signature, err := l.stores.signature(ctx, ref)
-		if err != nil {
-			return nil, err
+// Artifacts that the library keeps have one of these, but for a few.
+const (
+	extensionONNX      = "." + trainer.FormatONNX
+	extensionPrototype = "." + FormatPrototype
+)
+
+var checksumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// OpenChecksum opens the artifact whose SHA-256, in lower-case hexadecimal, is sum,
+// whichever blueprint or variant it belongs to, and returns its size. It is verified
+// like one that is asked for by its blueprint, and checked once more while it is read:
+// instead of io.EOF the last read returns an error when it changed meanwhile.
+// Errors: ErrNotFound, ErrWithheld, ErrArtifactMissing, ErrChecksumMismatch,
+// ErrUntrusted, ErrUnavailable.
+func (l *Library) OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, int64, error) {
+	var content io.ReadCloser
+	var size int64
+	err := l.useChecksum(ctx, sum, func(e *entry) error {
+		if err := l.lookup.noteUse(ctx, e); err != nil && !errors.Is(err, fault.ErrChanged) {
+			return err
 		}
-		checked.signature = signature
+		file, err := l.store.Identify(ctx, e.record.ArtifactRef)
+		if err != nil {
+			return fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
+		}
+		content, err = l.store.Open(ctx, e.record.ArtifactRef, sum)
+		size = file.Size
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("urza: open %.64q: %w", sum, err)
 	}
-	file, err := l.stores.open(ctx, ref)
+	return content, size, nil
+}
+
+// Signature is the text of the minisign signature beside the artifact whose SHA-256,
+// in lower-case hexadecimal, is sum. Whether it is a good one is for the reader to find,
+// with the keys that it trusts. Errors: those of OpenChecksum; ErrUntrusted when there
+// is no signature.
+func (l *Library) Signature(ctx context.Context, sum string) ([]byte, error) {
+	var text []byte
+	err := l.useChecksum(ctx, sum, func(e *entry) (err error) {
+		text, err = l.store.Signature(ctx, e.record.ArtifactRef)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("urza: signature of %.64q: %w", sum, err)
+	}
+	return text, nil
+}
+
+// useChecksum calls use with each kernel whose artifact has a checksum, until it
+// returns nil, and then with one that was evicted. Without any it fails with
+// ErrNotFound, else with the gravest error.
+func (l *Library) useChecksum(ctx context.Context, sum string, use func(*entry) error) error {
+	if !checksumForm.MatchString(sum) {
+		return ErrNotFound
+	}
+	keys, err := l.withChecksum(ctx, sum)
+	if err != nil {
+		return err
+	}
+	refused := ErrNotFound
+	for _, k := range keys {
+		e, found, err := l.verifier.verified(ctx, k)
+		if err == nil && found != sum {
+			err = ErrNotFound
+		}
+		if err == nil {
+			err = use(e)
+		}
+		if err == nil {
+			return nil
+		}
+		refused = graver(refused, err)
+	}
+	err = l.useEvicted(ctx, sum, use)
+	if err == nil {
+		return nil
+	}
+	return graver(refused, err)
+}
+
+// useEvicted calls use with a kernel that made room or was replaced, while its file is
+// there. Nothing is remembered of what is about to go: it is read each time.
+func (l *Library) useEvicted(ctx context.Context, sum string, use func(*entry) error) error {
+	e, err := l.lookup.evicted(ctx, sum)
+	if err != nil {
+		return err
+	}
+	if err := l.lookup.withheld(ctx, e); err != nil {
+		return err
+	}
+	found, err := l.verifier.read(ctx, e, nil)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %w", ErrArtifactMissing, err)
-	case errors.Is(err, ErrUnavailable) || (err != nil && isContextError(err)):
-		return nil, err
+	case errors.Is(err, fault.ErrChanged):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case err != nil:
+		return err
+	case found.Sum != sum:
+		return ErrChecksumMismatch
+	}
+	if err := l.verifier.checkSignature(ctx, e, found); err != nil {
+		return err
+	}
+	return use(e)
+}
+
+// graver is the one of two errors that says more about a kernel: one that may pass says
+// most, then the one that found more of it.
+func graver(a, b error) error {
+	for _, least := range []error{ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrWithheld} {
+		switch {
+		case errors.Is(a, least):
+			return b
+		case errors.Is(b, least):
+			return a
+		}
+	}
+	return a
+}
+
+// withChecksum are the kernels whose rows promise an artifact of that checksum.
+func (l *Library) withChecksum(ctx context.Context, sum string) ([]catalogue.Key, error) {
+	if err := l.lookup.open(); err != nil {
+		return nil, err
+	}
+	keys, err := l.catalogue.WithChecksum(ctx, sum, l.store.Ref(sum, extensionONNX), l.store.Ref(sum, extensionPrototype))
+	if err != nil || len(keys) > 0 {
+		return keys, err
+	}
+	return l.elsewhere.find(ctx, sum)
+}
+
+// elsewhere remembers the checksums of blueprints whose artifact does not lie where
+// the library would put it: the prototype's, which are named after the blueprint, and
+// what was saved before the store moved. One reading of the catalogue serves until
+// the catalogue changes.
+type elsewhere struct {
+	lookup *lookup
+	store  *artifact.Store
+
+	mu         sync.Mutex
+	read       bool
+	generation uint64
+	keys       map[string][]catalogue.Key
+}
+
+func (e *elsewhere) find(ctx context.Context, sum string) ([]catalogue.Key, error) {
+	generation, err := e.lookup.changes.Current(ctx, e.lookup.clock.now())
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	checked.file = file
-	checked.message = minisign.NewReader(io.TeeReader(file, checked.digest))
-	return checked, nil
-}
-
-// checkedArtifact checks an artifact while it is read.
-type checkedArtifact struct {
-	file      io.Closer
-	message   *minisign.Reader
-	digest    hash.Hash
-	promised  string
-	trust     trust
-	signature []byte
-}
-
-// Read reads on; at the end it says whether all of it was what it should be.
-func (a *checkedArtifact) Read(p []byte) (int, error) {
-	n, err := a.message.Read(p)
-	if errors.Is(err, io.EOF) {
-		err = a.verdict()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.read && e.generation == generation {
+		return e.keys[sum], nil
 	}
-	return n, err
+	keys := map[string][]catalogue.Key{}
+	err = e.lookup.catalogue.Each(ctx, func(r catalogue.Row) {
+		if found := e.misplaced(r); found != "" {
+			keys[found] = append(keys[found], r.Key())
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.read, e.generation, e.keys = true, generation, keys
+	return keys[sum], nil
 }
 
-func (a *checkedArtifact) verdict() error {
-	if sum := hex.EncodeToString(a.digest.Sum(nil)); a.promised != "" && a.promised != sum {
-		return fmt.Errorf("%w: read %s", ErrChecksumMismatch, sum)
+// misplaced is the checksum of a row that is not found by its path, or "".
+func (e *elsewhere) misplaced(r catalogue.Row) string {
+	if sum := artifact.Promised(r.Path); sum != "" {
+		if r.Path == e.store.Ref(sum, extensionONNX) || r.Path == e.store.Ref(sum, extensionPrototype) {
+			return ""
+		}
+		return sum
 	}
-	if len(a.trust) > 0 && !a.trust.verify(a.message, a.signature) {
-		return ErrUntrusted
+	if !strings.Contains(r.Metadata, `"checksum"`) {
+		return ""
 	}
-	return io.EOF
+	record, err := decode(r)
+	if err != nil {
+		return ""
+	}
+	return record.Checksum
 }
-
-// Close closes the artifact.
-func (a *checkedArtifact) Close() error { return a.file.Close() }

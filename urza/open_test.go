@@ -8,35 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-func TestDatabaseURL(t *testing.T) {
-	t.Chdir(t.TempDir())
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct{ url, file, fault string }{
-		{url: "sqlite:///./var/urza/catalog.db", file: here + "/var/urza/catalog.db"},
-		{url: "sqlite:///catalog.db", file: here + "/catalog.db"},
-		{url: "sqlite:////srv/urza/catalog.db", file: "/srv/urza/catalog.db"},
-		{url: "sqlite+pysqlite:////srv/c.db?check_same_thread=false", file: "/srv/c.db"},
-		{url: "sqlite:////srv/c.db?mode=rwc", file: "/srv/c.db"},
-		{url: "sqlite:///:memory:", fault: "names no file"},
-		{url: "sqlite://", fault: "names no file"},
-		{url: "sqlite://var/catalog.db", fault: "names no file"},
-	}
-	for _, test := range tests {
-		file, err := databaseFile(test.url)
-		if file != test.file || (err == nil) != (test.fault == "") {
-			t.Errorf("%s: %q, %v; want %q, %q", test.url, file, err, test.file, test.fault)
-			continue
-		}
-		if err != nil && (!strings.Contains(err.Error(), test.fault) || strings.Contains(err.Error(), "hunter2")) {
-			t.Errorf("%s: %v; want %q and no password", test.url, err, test.fault)
-		}
-	}
-}
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+)
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	file := func(t *testing.T, path, content string) {
@@ -128,7 +102,7 @@ func TestPathsWithOddCharactersAreJustPaths(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "catalog.db")); err != nil {
 		t.Fatal(err)
 	}
-	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), checksum([]byte("kernel")))
+	wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), artifact.Checksum([]byte("kernel")))
 }
 
 func TestManyOpenAtOnce(t *testing.T) {

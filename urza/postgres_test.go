@@ -85,11 +85,3 @@ func TestAnotherProgramsRowsInPostgresAreSeen(t *testing.T) {
 	}
 	wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 }
-
-func TestPythonsDriverSuffixIsUnderstood(t *testing.T) {
-	config, err := postgresConfig("postgresql+psycopg2://urza:hunter2@db.example:6543/kernels?sslmode=disable")
-	if err != nil || config.Host != "db.example" || config.Port != 6543 || config.Database != "kernels" ||
-		config.Password != "hunter2" || config.ConnectTimeout != connectTimeout {
-		t.Errorf("%+v, %v", config, err)
-	}
-}

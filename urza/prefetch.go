@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
 
 // Reasons of a KernelArtifactError, as the prototype's seeds know them.
@@ -125,7 +126,7 @@ func (p *Prefetcher) find(ctx context.Context, id string, variant trainer.Varian
 		return settled{}, err
 	}
 	if own {
-		e, sum, err := p.library.verified(ctx, key{id: id})
+		e, sum, err := p.library.verifier.verified(ctx, catalogue.Key{ID: id})
 		switch {
 		case err == nil && (format == "" || format == e.answer.format):
 			return settled{e, sum}, nil
@@ -152,7 +153,7 @@ func (p *Prefetcher) isOwn(ctx context.Context, id string, variant trainer.Varia
 	if len(variant.Slot) > 0 && !slices.Equal(variant.Slot, p.config.Slot) {
 		return false, nil
 	}
-	e, err := p.library.entry(ctx, key{id: id})
+	e, err := p.library.lookup.entry(ctx, catalogue.Key{ID: id})
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
 
 func TestFlippedBitIsQuarantinedAndTheRowStays(t *testing.T) {
@@ -171,7 +173,7 @@ func settledFile(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(5 * time.Second)
-	for file, err := identify(path); err != nil || !file.settled(time.Now()); file, err = identify(path) {
+	for file, err := (artifact.Disk{}).Identify(path); err != nil || !file.Settled(time.Now()); file, err = (artifact.Disk{}).Identify(path) {
 		if time.Now().After(deadline) {
 			t.Fatal("file times never settle")
 		}
@@ -185,8 +187,8 @@ func TestHotRequestReadsNoFile(t *testing.T) {
 		saved := save(t, library, "BP001", "kernel")
 		settledFile(t, saved.GetArtifactRef())
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
-		e, err := library.entry(context.Background(), key{id: "BP001"})
-		if err != nil || library.known(context.Background(), e) == nil {
+		e, err := library.lookup.entry(context.Background(), catalogue.Key{ID: "BP001"})
+		if err != nil || library.verifier.known(context.Background(), e) == nil {
 			t.Fatalf("nothing remembered about the file: %v", err)
 		}
 		// A remembered verdict is about one state of the file only.
@@ -271,11 +273,4 @@ func TestVerifyReadsTheFile(t *testing.T) {
 			t.Errorf("breaker state %v after a caller gave up", state)
 		}
 	})
-}
-
-func mustExec(t testing.TB, library *Library, query string, args ...any) {
-	t.Helper()
-	if _, err := library.catalogue.db.Exec(query, args...); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -7,8 +7,9 @@ import (
 	"maps"
 	"unicode/utf8"
 
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 // lookups bounds how often a variant that keeps changing is looked up again.
@@ -25,8 +26,8 @@ func (p *Prefetcher) findVariant(
 	if len(variant.Slot) == 0 {
 		variant.Slot = p.config.Slot
 	}
-	k := key{id, variant.Key()}
-	if k.variant == "" {
+	k := catalogue.Key{ID: id, Variant: variant.Key()}
+	if k.Variant == "" {
 		return settled{}, fmt.Errorf("%w: the slot of the library is not known", errFormat)
 	}
 	for range lookups {
@@ -37,7 +38,7 @@ func (p *Prefetcher) findVariant(
 			}
 			found, err = p.stored(ctx, k)
 		}
-		if !errors.Is(err, errChanged) {
+		if !errors.Is(err, fault.ErrChanged) {
 			return found, err
 		}
 	}
@@ -53,16 +54,16 @@ func forgeable(err error) bool {
 }
 
 // stored is the variant as the library holds it, noted as used.
-func (p *Prefetcher) stored(ctx context.Context, k key) (settled, error) {
-	e, sum, err := p.library.verified(ctx, k)
+func (p *Prefetcher) stored(ctx context.Context, k catalogue.Key) (settled, error) {
+	e, sum, err := p.library.verifier.verified(ctx, k)
 	if err != nil {
 		return settled{}, err
 	}
-	return settled{e, sum}, p.library.touch(ctx, e)
+	return settled{e, sum}, p.library.lookup.noteUse(ctx, e)
 }
 
 // current is stored, unless the forge would make something else now.
-func (p *Prefetcher) current(ctx context.Context, k key, variant trainer.Variant) (settled, error) {
+func (p *Prefetcher) current(ctx context.Context, k catalogue.Key, variant trainer.Variant) (settled, error) {
 	found, err := p.stored(ctx, k)
 	if err != nil || p.config.Current == nil || p.config.Forge == nil {
 		return found, err
@@ -74,17 +75,17 @@ func (p *Prefetcher) current(ctx context.Context, k key, variant trainer.Variant
 }
 
 // forge makes a variant. Requests for the same one at the same time share one forging.
-func (p *Prefetcher) forge(ctx context.Context, k key, variant trainer.Variant) error {
+func (p *Prefetcher) forge(ctx context.Context, k catalogue.Key, variant trainer.Variant) error {
 	for {
-		_, err, _ := p.forging.Do(k.unique(), func() (any, error) { return nil, p.forgeInTurn(ctx, k, variant) })
+		_, err, _ := p.forging.Do(k.Unique(), func() (any, error) { return nil, p.forgeInTurn(ctx, k, variant) })
 		// Whoever was forging for us may have given up; we have not.
-		if err == nil || !isContextError(err) || ctx.Err() != nil {
+		if err == nil || !fault.OfContext(err) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-func (p *Prefetcher) forgeInTurn(ctx context.Context, k key, variant trainer.Variant) error {
+func (p *Prefetcher) forgeInTurn(ctx context.Context, k catalogue.Key, variant trainer.Variant) error {
 	select {
 	case p.places <- struct{}{}:
 		defer func() { <-p.places }()
@@ -104,57 +105,27 @@ func (p *Prefetcher) forgeInTurn(ctx context.Context, k key, variant trainer.Var
 	return nil
 }
 
-func (p *Prefetcher) forgeOnce(ctx context.Context, k key, variant trainer.Variant) error {
-	if err := p.library.forgeAllowed(ctx, k); err != nil {
-		return err
-	}
-	if err := p.library.roomFor(ctx, k); err != nil {
+func (p *Prefetcher) forgeOnce(ctx context.Context, k catalogue.Key, variant trainer.Variant) error {
+	if err := p.library.mayForge(ctx, k); err != nil {
 		return err
 	}
 	bounded, cancel := context.WithTimeout(ctx, p.config.ForgeTimeout)
 	defer cancel()
-	forged, err := p.config.Forge(bounded, k.id, variant)
-	if err != nil && ctx.Err() == nil && isContextError(err) {
+	forged, err := p.config.Forge(bounded, k.ID, variant)
+	if err != nil && ctx.Err() == nil && fault.OfContext(err) {
 		// Not the caller's deadline: nobody may take it for one.
 		return fmt.Errorf("%w: %s not forged within %s: %v", ErrUnavailable, k, p.config.ForgeTimeout, err) //nolint:errorlint // see above
 	}
 	if err != nil {
 		return fmt.Errorf("forge %s: %w", k, err)
 	}
-	if made := forged.Descriptor.GetBlueprintId(); made != k.id {
+	if made := forged.Descriptor.GetBlueprintId(); made != k.ID {
 		return fmt.Errorf("forge %s: made a kernel of %q", k, made)
 	}
 	if _, err := p.library.SaveVariant(ctx, variant, forged); err != nil {
 		return err
 	}
 	return nil
-}
-
-// forgeAllowed is why a variant of the blueprint must not be made, or nil: what would
-// be withheld is not made first.
-func (l *Library) forgeAllowed(ctx context.Context, k key) error {
-	own, err := l.entry(ctx, key{id: k.id})
-	if errors.Is(err, ErrNotFound) {
-		return nil // the forge knows what is permitted
-	}
-	if err != nil {
-		return err
-	}
-	return l.withheldVariant(own, &Record{Descriptor: own.record.Descriptor})
-}
-
-// WithheldVariant is why a kernel that is forged of a blueprint would be withheld, an
-// ErrWithheld, or nil: so nobody has to ask for one to learn that. It costs no look-up
-// while nothing changed. Any other error is ErrUnavailable.
-func (l *Library) WithheldVariant(ctx context.Context, descriptor *leyline.BlueprintDescriptor) error {
-	own, err := l.entry(ctx, key{id: descriptor.GetBlueprintId()})
-	if errors.Is(err, ErrNotFound) {
-		return l.Withheld(&Record{Descriptor: descriptor})
-	}
-	if err != nil {
-		return fmt.Errorf("urza: variants of %q: %w", descriptor.GetBlueprintId(), err)
-	}
-	return l.withheldVariant(own, &Record{Descriptor: descriptor})
 }
 
 // madeWith says whether a kernel was made with these values of its parameters; those

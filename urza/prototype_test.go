@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // openPrototype opens a copy of the golden library, from the prototype's working folder.
@@ -31,7 +32,7 @@ func openPrototype(t *testing.T) *Library {
 func TestPrototypeCatalogueIsServed(t *testing.T) {
 	library := openPrototype(t)
 	prefetcher := NewPrefetcher(library, PrefetchConfig{})
-	content := func(id string) string { return checksum([]byte("PK\x03\x04 opaque kernel of " + id)) }
+	content := func(id string) string { return artifact.Checksum([]byte("PK\x03\x04 opaque kernel of " + id)) }
 	const guard = "c0e3ed3adc7800b37bf6f90a7156046c87111dcef83232afad8a9e0addde055f"
 
 	ready := wantReady(t, ask(t, prefetcher, "BP001"), content("BP001"))
@@ -141,7 +142,7 @@ func TestPythonReadsOurRows(t *testing.T) {
 	}
 	delete(seen.Extras, "artifact_mtime")
 	wantExtras := map[string]any{
-		"checksum": checksum([]byte("kernel")), "guard_digest": "digest", "compile_ms": 1.5, "prewarm_ms": 0.25,
+		"checksum": artifact.Checksum([]byte("kernel")), "guard_digest": "digest", "compile_ms": 1.5, "prewarm_ms": 0.25,
 		"prewarm_samples": []any{0.25}, "tags": []any{"a"}, "worst": nil, "list": []any{1.0, nil},
 		"graph_metadata": map[string]any{"layers": []any{map[string]any{"latency_ms": nil}}},
 	}

@@ -4,17 +4,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/metadata"
 )
-
-// keptSamples is how many pre-warm times a record remembers.
-const keptSamples = 20
 
 // Record is what the library knows about one stored kernel.
 type Record struct {
@@ -33,15 +32,44 @@ type Record struct {
 	Extras map[string]any
 }
 
+// decode turns a row into a record. The columns win over the JSON.
+func decode(r catalogue.Row) (*Record, error) {
+	if r.ID == "" || !catalogue.Storable(r.ID) || !catalogue.Storable(r.Path) {
+		return nil, &RowError{strings.ToValidUTF8(r.ID, "?"), "id or path is not text that a message can carry"}
+	}
+	tier, known := leyline.BlueprintTier_value[r.Tier]
+	if !known {
+		return nil, &RowError{r.ID, fmt.Sprintf("tier %q is no tier name", r.Tier)}
+	}
+	descriptor, extras, err := metadata.Split(r.Metadata)
+	if err != nil {
+		return nil, &RowError{r.ID, err.Error()}
+	}
+	descriptor.BlueprintId = r.ID
+	descriptor.Tier = leyline.BlueprintTier(tier)
+	if descriptor.Name == "" {
+		descriptor.Name = strings.ToValidUTF8(r.Name, "?")
+	}
+	ref, err := artifact.Absolute(r.Path)
+	if err != nil {
+		return nil, &RowError{r.ID, fmt.Sprintf("artifact path %q", r.Path)}
+	}
+	record := newRecord(descriptor, ref, extras)
+	record.Approved = r.Approved != "" && r.Approved == record.Checksum
+	record.SetAside = r.SetAside != ""
+	record.Variant = r.Variant
+	return record, nil
+}
+
 func newRecord(descriptor *leyline.BlueprintDescriptor, path string, extras map[string]any) *Record {
 	return &Record{
 		Descriptor:     descriptor,
 		ArtifactRef:    path,
 		Checksum:       strings.ToLower(strings.TrimSpace(text(extras["checksum"]))),
 		GuardDigest:    text(extras["guard_digest"]),
-		PrewarmSamples: samples(extras["prewarm_samples"]),
-		CompileMs:      duration(extras["compile_ms"]),
-		PrewarmMs:      duration(extras["prewarm_ms"]),
+		PrewarmSamples: metadata.Samples(extras["prewarm_samples"]),
+		CompileMs:      metadata.Milliseconds(extras["compile_ms"]),
+		PrewarmMs:      metadata.Milliseconds(extras["prewarm_ms"]),
 		Extras:         extras,
 	}
 }
@@ -86,45 +114,4 @@ func cloneJSON(value any) any {
 func text(value any) string {
 	s, _ := value.(string)
 	return s
-}
-
-// duration reads a time in milliseconds, 0 when it is no usable one.
-func duration(value any) float64 {
-	if f, _ := value.(float64); usable(f) {
-		return f
-	}
-	return 0
-}
-
-// usable is false for times that are none, and for those that a message would
-// carry as an infinity.
-func usable(ms float64) bool { return ms >= 0 && ms <= math.MaxFloat32 }
-
-// samples reads a list of times, leaving out what is no usable number.
-func samples(value any) []float64 {
-	var out []float64
-	switch list := value.(type) {
-	case []float64:
-		out = slices.Clone(list)
-	case []any:
-		for _, v := range list {
-			if f, ok := v.(float64); ok {
-				out = append(out, f)
-			}
-		}
-	}
-	out = slices.DeleteFunc(out, func(f float64) bool { return !usable(f) })
-	return out[max(0, len(out)-keptSamples):]
-}
-
-// percentile interpolates linearly between the two nearest of the sorted values;
-// q is in 0..1. No values give 0.
-func percentile(sorted []float64, q float64) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	high := min(low+1, len(sorted)-1)
-	return sorted[low] + (sorted[high]-sorted[low])*(at-float64(low))
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 func TestSetAsideKernelIsNotServedUntilReleased(t *testing.T) {
@@ -34,7 +35,7 @@ func TestSetAsideKernelIsNotServedUntilReleased(t *testing.T) {
 		if err := operator.Release(ctx, "BP001"); err != nil {
 			t.Fatal(err)
 		}
-		wantReady(t, ask(t, prefetcher, "BP001"), checksum([]byte("another kernel")))
+		wantReady(t, ask(t, prefetcher, "BP001"), artifact.Checksum([]byte("another kernel")))
 	})
 }
 
@@ -69,7 +70,7 @@ func TestApprovalIsOfOneArtifact(t *testing.T) {
 		}
 		wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 		save(t, library, "BP002", "asks for nothing")
-		wantReady(t, ask(t, prefetcher, "BP002"), checksum([]byte("asks for nothing")))
+		wantReady(t, ask(t, prefetcher, "BP002"), artifact.Checksum([]byte("asks for nothing")))
 
 		if err := library.Approve(ctx, "BP001"); err != nil {
 			t.Fatal(err)

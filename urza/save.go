@@ -2,8 +2,6 @@ package urza
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +10,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
+	"github.com/esper-lite/weatherlight/urza/internal/metadata"
 )
 
 // saveAttempts bounds how often a file is written again because it was moved away
@@ -28,43 +31,76 @@ const saveAttempts = 5
 // When Save returns nil, file and row are on disk. An update whose checksum is not
 // the artifact's is refused with ErrChecksumMismatch.
 func (l *Library) Save(
-	ctx context.Context, descriptor *leyline.BlueprintDescriptor, artifact []byte,
+	ctx context.Context, descriptor *leyline.BlueprintDescriptor, content []byte,
 	update *leyline.KernelCatalogUpdate, extras map[string]any,
 ) (*leyline.KernelCatalogUpdate, error) {
-	id := descriptor.GetBlueprintId()
-	announced, err := l.announcement(descriptor, artifact, update)
-	if err == nil {
-		err = l.saveUntilStable(ctx, artifact, announced, func(ctx context.Context, tx *sql.Tx, file identity) error {
-			return l.commitRow(ctx, tx, descriptor, announced, extras, file)
+	k := catalogue.Key{ID: descriptor.GetBlueprintId()}
+	forged := Forged{Descriptor: descriptor, Artifact: content, Update: update, Extras: extras}
+	announced, err := l.save(ctx, k, forged, func(ctx context.Context, announced *leyline.KernelCatalogUpdate) error {
+		return l.catalogue.Save(ctx, k.ID, func(ctx context.Context, previous string) (catalogue.Row, error) {
+			return l.newRow(ctx, forged, announced, metadata.StoredSamples(previous))
 		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("urza: save %q: %w", k.ID, err)
+	}
+	return announced, nil
+}
+
+// Forged is a kernel that was just made for a variant.
+type Forged struct {
+	Descriptor *leyline.BlueprintDescriptor
+	Artifact   []byte
+	Update     *leyline.KernelCatalogUpdate // what Save takes, without the reference
+	Extras     map[string]any               // stored beside the descriptor
+}
+
+// SaveVariant stores a kernel of a blueprint for a slot or for parameters of its own,
+// as Save stores the blueprint's own kernel, which it leaves alone. Beyond
+// Config.MaxVariants the variants of the blueprint that were not used for the longest
+// time make room. Errors: those of Save, and ErrTooManyVariants when all of them were
+// used within the last hour.
+func (l *Library) SaveVariant(
+	ctx context.Context, variant trainer.Variant, forged Forged,
+) (*leyline.KernelCatalogUpdate, error) {
+	k := catalogue.Key{ID: forged.Descriptor.GetBlueprintId(), Variant: variant.Key()}
+	if k.Variant == "" || !catalogue.Storable(k.Variant) {
+		return nil, fmt.Errorf("urza: save variant %s: %q names no slot and no parameters", k, k.Variant)
+	}
+	announced, err := l.save(ctx, k, forged, func(ctx context.Context, announced *leyline.KernelCatalogUpdate) error {
+		return l.catalogue.SaveVariant(ctx, k, announced.GetChecksum(), func(ctx context.Context) (catalogue.Row, error) {
+			return l.newRow(ctx, forged, announced, nil)
+		})
+	})
+	if errors.Is(err, ErrTooManyVariants) {
+		err = errors.Join(err, l.catalogue.Refused(ctx, announced.GetArtifactRef()))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("urza: save %q: %w", id, err)
+		return nil, fmt.Errorf("urza: save variant %s: %w", k, err)
 	}
-	l.forget(key{id: id})
 	return announced, nil
 }
 
 // announcement checks what is to be saved and completes the update.
-func (l *Library) announcement(
-	descriptor *leyline.BlueprintDescriptor, artifact []byte, update *leyline.KernelCatalogUpdate,
-) (*leyline.KernelCatalogUpdate, error) {
+func (l *Library) announcement(forged Forged) (*leyline.KernelCatalogUpdate, error) {
+	descriptor, content, update := forged.Descriptor, forged.Artifact, forged.Update
 	id := descriptor.GetBlueprintId()
+	if err := l.lookup.open(); err != nil {
+		return nil, err
+	}
 	switch {
-	case l.closed.Load():
-		return nil, fmt.Errorf("%w: library closed", ErrUnavailable)
 	case id == "":
 		return nil, errors.New("descriptor without blueprint id")
-	case !storable(id):
+	case !catalogue.Storable(id):
 		return nil, fmt.Errorf("blueprint id %q is not plain text", id)
-	case len(artifact) == 0:
+	case len(content) == 0:
 		return nil, errors.New("empty artifact")
 	case leyline.BlueprintTier_name[int32(descriptor.GetTier())] == "":
 		return nil, fmt.Errorf("unknown tier %d", descriptor.GetTier())
 	case update.GetBlueprintId() != "" && update.GetBlueprintId() != id:
 		return nil, fmt.Errorf("update is for blueprint %q", update.GetBlueprintId())
 	}
-	sum := checksum(artifact)
+	sum := artifact.Checksum(content)
 	if promised := update.GetChecksum(); promised != "" && promised != sum {
 		return nil, fmt.Errorf("%w: update promises %s, artifact is %s", ErrChecksumMismatch, promised, sum)
 	}
@@ -74,138 +110,109 @@ func (l *Library) announcement(
 	}
 	announced.BlueprintId = id
 	announced.Checksum = sum
-	announced.ArtifactRef = l.stores.ref(sum, update.GetArtifactRef())
+	announced.ArtifactRef = l.store.Ref(sum, update.GetArtifactRef())
 	return announced, nil
 }
 
-// saveUntilStable makes the file durable, then commits the row. The row is only
-// committed while the file is in place; nobody moves files aside during a
-// transaction, so a committed row has its file.
-func (l *Library) saveUntilStable(
-	ctx context.Context, artifact []byte, announced *leyline.KernelCatalogUpdate,
-	commit func(context.Context, *sql.Tx, identity) error,
-) error {
+// save makes the file durable, then commits the row. The row is only committed while the
+// file is in place; nobody moves files aside during a transaction, so a committed row has
+// its file. What is announced is returned with an error of commit, too.
+func (l *Library) save(
+	ctx context.Context, k catalogue.Key, forged Forged, commit func(context.Context, *leyline.KernelCatalogUpdate) error,
+) (*leyline.KernelCatalogUpdate, error) {
+	announced, err := l.announcement(forged)
+	if err != nil {
+		return nil, err
+	}
 	for range saveAttempts {
 		if err := ctx.Err(); err != nil {
-			return err
+			return announced, err
 		}
-		if err := l.putSigned(ctx, announced, artifact); err != nil {
-			return err
+		if err := l.store.Put(ctx, announced.GetArtifactRef(), announced.GetChecksum(), forged.Artifact); err != nil {
+			return announced, err
 		}
-		err := l.catalogue.writeTogether(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			file, err := l.inPlace(ctx, announced.GetArtifactRef())
-			if err != nil {
-				return err
-			}
-			return commit(ctx, tx, file)
-		})
-		if !errors.Is(err, errChanged) {
-			return err
+		err := commit(ctx, announced)
+		if err == nil {
+			l.lookup.forget(k)
+		}
+		if !errors.Is(err, fault.ErrChanged) {
+			return announced, err
 		}
 	}
-	return fmt.Errorf("%w: artifact keeps disappearing", ErrUnavailable)
+	return announced, fmt.Errorf("%w: artifact keeps disappearing", ErrUnavailable)
 }
 
-// putSigned makes the artifact durable, and its signature when there is a key.
-func (l *Library) putSigned(ctx context.Context, announced *leyline.KernelCatalogUpdate, artifact []byte) error {
+// newRow is the row of a kernel that is being saved; ErrChanged when the artifact was
+// moved away since it was written.
+func (l *Library) newRow(
+	ctx context.Context, forged Forged, announced *leyline.KernelCatalogUpdate, previous []float64,
+) (catalogue.Row, error) {
 	ref := announced.GetArtifactRef()
-	if err := l.stores.put(ctx, ref, artifact); err != nil {
-		return err
-	}
-	if l.signer == nil {
-		return nil
-	}
-	if err := l.stores.put(ctx, signatureRef(ref), l.signer.sign(artifact, announced.GetChecksum())); err != nil {
-		return fmt.Errorf("signature: %w", err)
-	}
-	return nil
-}
-
-// inPlace is errChanged when the artifact was moved away since it was written.
-func (l *Library) inPlace(ctx context.Context, ref string) (identity, error) {
-	file, err := l.stores.identify(ctx, ref)
+	file, err := l.store.Identify(ctx, ref)
 	if errors.Is(err, fs.ErrNotExist) {
-		return identity{}, fmt.Errorf("%w: %w", errChanged, err)
+		return catalogue.Row{}, fmt.Errorf("%w: %w", fault.ErrChanged, err)
 	}
 	if err != nil {
-		return identity{}, fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
+		return catalogue.Row{}, fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
 	}
-	return file, nil
-}
-
-func (l *Library) commitRow(
-	ctx context.Context, tx *sql.Tx, descriptor *leyline.BlueprintDescriptor,
-	announced *leyline.KernelCatalogUpdate, extras map[string]any, file identity,
-) error {
-	path := announced.GetArtifactRef()
-	previous, err := l.previousSamples(ctx, tx, descriptor.GetBlueprintId())
-	if err != nil {
-		return err
-	}
-	metadata, err := encodeMetadata(descriptor, storedExtras(announced, extras, previous, file))
-	if err != nil {
-		return err
-	}
-	id := descriptor.GetBlueprintId()
-	tier := descriptor.GetTier().String()
-	upsert := tx.StmtContext(ctx, l.catalogue.upsert) //nolint:sqlclosecheck // the transaction closes it
-	if _, err := upsert.ExecContext(ctx, id, descriptor.GetName(), tier, path, metadata); err != nil {
-		return fmt.Errorf("%w: write row: %w", ErrUnavailable, err)
-	}
-	heal := tx.StmtContext(ctx, l.catalogue.heal) //nolint:sqlclosecheck // the transaction closes it
-	if _, err := heal.ExecContext(ctx, id, path); err != nil {
-		return fmt.Errorf("%w: heal quarantine: %w", ErrUnavailable, err)
-	}
-	return nil
-}
-
-// previousSamples are the pre-warm times of the row about to be replaced; a row
-// that cannot be read has none: saving again is how such a row is healed.
-func (l *Library) previousSamples(ctx context.Context, tx *sql.Tx, id string) ([]float64, error) {
-	var metadata string
-	previous := tx.StmtContext(ctx, l.catalogue.previous) //nolint:sqlclosecheck // the transaction closes it
-	switch err := previous.QueryRowContext(ctx, id).Scan(&metadata); {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("%w: read row: %w", ErrUnavailable, err)
-	}
-	// The graph of a kernel beside them may be large, and is not looked at.
-	var kept struct {
-		Extras struct {
-			Samples []any `json:"prewarm_samples"`
-		} `json:"_urza"`
-	}
-	if err := json.Unmarshal(finiteJSON(metadata), &kept); err != nil {
-		return nil, nil //nolint:nilerr // see above
-	}
-	return samples(kept.Extras.Samples), nil
+	descriptor := forged.Descriptor
+	text, err := metadata.Encode(descriptor, storedExtras(announced, forged.Extras, previous, file))
+	return catalogue.Row{
+		ID: descriptor.GetBlueprintId(), Name: descriptor.GetName(), Tier: descriptor.GetTier().String(),
+		Path: ref, Metadata: text,
+	}, err
 }
 
 // storedExtras are the caller's extras with the library's own on top or below:
 // what the library measured itself may be refined by the caller, what identifies
 // the artifact may not.
 func storedExtras(
-	announced *leyline.KernelCatalogUpdate, extras map[string]any, previous []float64, file identity,
+	announced *leyline.KernelCatalogUpdate, extras map[string]any, previous []float64, file artifact.Identity,
 ) map[string]any {
 	stored := map[string]any{
-		"artifact_mtime": float64(file.mtime) / 1e9,
+		"artifact_mtime": float64(file.Modified) / 1e9,
 		"compile_ms":     float64(announced.GetCompileMs()),
 		"prewarm_ms":     float64(announced.GetPrewarmMs()),
 	}
 	maps.Copy(stored, extras)
-	fresh := samples([]float64{float64(announced.GetPrewarmMs())})
+	fresh := metadata.Samples([]float64{float64(announced.GetPrewarmMs())})
 	if announced.GetPrewarmMs() == 0 { // not measured
 		fresh = nil
 	}
 	if given, found := extras["prewarm_samples"]; found {
-		fresh = samples(given)
+		fresh = metadata.Samples(given)
 	}
-	stored["prewarm_samples"] = samples(append(append([]float64{}, previous...), fresh...))
+	stored["prewarm_samples"] = metadata.Samples(append(append([]float64{}, previous...), fresh...))
 	stored["checksum"] = announced.GetChecksum()
 	stored["guard_digest"] = nil
 	if digest := announced.GetGuardDigest(); digest != "" {
 		stored["guard_digest"] = digest
 	}
 	return stored
+}
+
+// MergeCapabilities records which parameters of a blueprint each seed may use, as
+// graph_metadata.capabilities.allowed_parameters_by_seed_id, replaced whole: a seed
+// that is not in bySeed loses its entry. Names that the blueprint's graph metadata
+// does not know are left out; when it knows none, all are kept. It reports whether
+// the row changed. A row without graph metadata has nothing to restrict and stays.
+// Errors: ErrNotFound, ErrUnavailable.
+func (l *Library) MergeCapabilities(ctx context.Context, blueprintID string, bySeed map[string][]string) (bool, error) {
+	if err := l.lookup.open(); err != nil {
+		return false, fmt.Errorf("urza: merge capabilities: %w", err)
+	}
+	changed, err := l.catalogue.Amend(ctx, blueprintID, func(old catalogue.Row) (string, error) {
+		text, err := metadata.Allow(old.Metadata, bySeed)
+		if err != nil {
+			return "", &RowError{blueprintID, err.Error()}
+		}
+		return text, nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("urza: merge capabilities of %q: %w", blueprintID, err)
+	}
+	if changed {
+		l.lookup.forget(catalogue.Key{ID: blueprintID})
+	}
+	return changed, nil
 }

@@ -2,6 +2,7 @@ package urza
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 func TestSavedRecordComesBack(t *testing.T) {
@@ -24,7 +26,7 @@ func TestSavedRecordComesBack(t *testing.T) {
 			BlueprintId: "BP002", ArtifactRef: "build/BP002.onnx", GuardDigest: "digest", CompileMs: 1.5, PrewarmMs: 0.1,
 		}
 		want := proto.CloneOf(update)
-		want.Checksum = checksum([]byte("kernel"))
+		want.Checksum = artifact.Checksum([]byte("kernel"))
 		want.ArtifactRef = filepath.Join(cfg.ArtifactDir, want.GetChecksum()+".onnx")
 		extras := map[string]any{"tags": []string{"a"}}
 		saved, err := openTest(t, cfg).Save(ctx, descriptor("BP002"), []byte("kernel"), update, extras)
@@ -51,19 +53,6 @@ func TestSavedRecordComesBack(t *testing.T) {
 			t.Errorf("%v, %v: another user's trainer must be able to read it", info, err)
 		}
 	})
-}
-
-func TestImportedFileKeepsItsKind(t *testing.T) {
-	tests := []struct{ source, extension string }{
-		{"", ".onnx"}, {"/a/BP001.pt", ".pt"}, {"BP001.PT", ".pt"}, {"noext", ".onnx"},
-		{"x.tmp", ".onnx"}, {"x./../../etc", ".onnx"}, {"x.with space", ".onnx"}, {"x.averylongextension", ".onnx"},
-	}
-	for _, test := range tests {
-		got := folderStore{dir: "/lib"}.ref("sum", test.source)
-		if got != "/lib/sum"+test.extension {
-			t.Errorf("%q: %s", test.source, got)
-		}
-	}
 }
 
 func TestSaveRefusesWhatCannotBeServed(t *testing.T) {
@@ -147,7 +136,7 @@ func TestCallersCannotChangeWhatIsInMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := compactJSON(second.Extras)
+		text, err := json.Marshal(second.Extras)
 		if err != nil || strings.Contains(string(text), "changed") || second.Descriptor.GetName() == "changed" {
 			t.Errorf("%s, %v", text, err)
 		}

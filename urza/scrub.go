@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
 
 // scrubRate is how many bytes a second a scrub reads that was given no rate.
@@ -28,21 +32,25 @@ type Scrubbed struct {
 // than it is told, 8 MiB when that is 0. It fails when the catalogue cannot be read.
 func (l *Library) Scrub(ctx context.Context, bytesPerSecond int64) (Scrubbed, error) {
 	// A chunk must fit the bucket; a slow pace pays for it after the chunk.
-	pace := rate.NewLimiter(rate.Limit(cmp.Or(max(bytesPerSecond, 0), scrubRate)), chunk)
-	keys, err := l.keys(ctx)
+	pace := rate.NewLimiter(rate.Limit(cmp.Or(max(bytesPerSecond, 0), scrubRate)), artifact.Chunk)
+	var keys []catalogue.Key // of blueprints, then of variants, each in order
+	good := func(r catalogue.Row, _ *Record) { keys = append(keys, r.Key()) }
+	_, err := l.lookup.scan(ctx, good, l.catalogue.Each, l.catalogue.EachVariant)
 	if err != nil {
 		return Scrubbed{}, fmt.Errorf("urza: scrub: %w", err)
 	}
 	var result Scrubbed
 	for _, k := range keys {
-		_, err := l.examineUntilStable(ctx, k, pace)
+		_, err := l.verifier.examineUntilStable(ctx, k, pace)
 		if ctx.Err() != nil {
 			return result, fmt.Errorf("urza: scrub: %w", ctx.Err())
 		}
 		result.count(err)
 		l.counts.scrub.checked.Add(1)
 	}
-	l.counts.scrub.finish(result)
+	found := result
+	l.counts.scrub.last.Store(&found)
+	l.counts.scrub.passes.Add(1)
 	result.Pruned, err = l.Prune(ctx)
 	return result, err
 }
@@ -63,32 +71,36 @@ func (r *Scrubbed) count(err error) {
 	}
 }
 
-// keys are the kernels whose rows can be read: those of blueprints, then variants,
-// each in order.
-func (l *Library) keys(ctx context.Context) (keys []key, err error) {
-	err = l.scanAll(ctx, func(r row, _ *Record) { keys = append(keys, r.key()) }, l.reportRow)
-	return keys, err
+// Prune removes the artifacts that no row has referred to for the library's
+// retention, with their signatures, and returns how many. Without a retention it
+// removes only those of variants that made room, were replaced or found no room more
+// than a day ago: they can be forged again. Since when nothing refers to any other
+// artifact is what the calls before saw, so the first call removes none of these. Only
+// content-addressed artifacts of the store itself are looked at; the quarantine is not.
+func (l *Library) Prune(ctx context.Context) (int, error) {
+	pruned, err := l.pruner.Prune(ctx, time.Now().UTC())
+	l.counts.pruned.Add(int64(pruned))
+	if err != nil {
+		return pruned, fmt.Errorf("urza: prune: %w", err)
+	}
+	return pruned, nil
 }
 
 // scrubCounters are totals, and what the last whole pass found.
 type scrubCounters struct {
-	passes, checked                     atomic.Int64
-	corrupt, missing, untrusted, failed atomic.Int64
-}
-
-func (c *scrubCounters) finish(result Scrubbed) {
-	c.passes.Add(1)
-	c.corrupt.Store(int64(result.Corrupt))
-	c.missing.Store(int64(result.Missing))
-	c.untrusted.Store(int64(result.Untrusted))
-	c.failed.Store(int64(result.Failed))
+	passes, checked atomic.Int64
+	last            atomic.Pointer[Scrubbed]
 }
 
 func (c *scrubCounters) report(metrics map[string]float64) {
+	found := c.last.Load()
+	if found == nil {
+		found = &Scrubbed{}
+	}
 	metrics["scrub_passes"] = float64(c.passes.Load())
 	metrics["scrub_checked"] = float64(c.checked.Load())
-	metrics["scrub_corrupt"] = float64(c.corrupt.Load())
-	metrics["scrub_missing"] = float64(c.missing.Load())
-	metrics["scrub_untrusted"] = float64(c.untrusted.Load())
-	metrics["scrub_failed"] = float64(c.failed.Load())
+	metrics["scrub_corrupt"] = float64(found.Corrupt)
+	metrics["scrub_missing"] = float64(found.Missing)
+	metrics["scrub_untrusted"] = float64(found.Untrusted)
+	metrics["scrub_failed"] = float64(found.Failed)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 func TestScrubFindsDamageBeforeAnybodyAsks(t *testing.T) {
@@ -42,9 +44,9 @@ func TestScrubKeepsToItsRate(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer library.Close()
-		save(t, library, "BP001", strings.Repeat("x", 5*chunk))
+		save(t, library, "BP001", strings.Repeat("x", 5*artifact.Chunk))
 		begun := time.Now()
-		found, err := library.Scrub(t.Context(), chunk)
+		found, err := library.Scrub(t.Context(), artifact.Chunk)
 		if err != nil || found.Checked != 1 {
 			t.Errorf("%+v, %v", found, err)
 		}
@@ -100,7 +102,7 @@ func TestUnreferencedArtifactsGoAfterTheirTime(t *testing.T) {
 		start := time.Now().UTC()
 		prune := func(after time.Duration, want int) {
 			t.Helper()
-			if pruned, err := library.prune(ctx, start.Add(after)); pruned != want || err != nil {
+			if pruned, err := library.pruner.Prune(ctx, start.Add(after)); pruned != want || err != nil {
 				t.Errorf("after %s: %d pruned, want %d, %v", after, pruned, want, err)
 			}
 		}
@@ -109,12 +111,12 @@ func TestUnreferencedArtifactsGoAfterTheirTime(t *testing.T) {
 		save(t, library, "BP002", "comes back")
 		prune(25*time.Hour, 1) // old; "for a while" is only noted now
 		prune(26*time.Hour, 0)
-		for _, gone := range []string{old.GetArtifactRef(), signatureRef(old.GetArtifactRef())} {
+		for _, gone := range []string{old.GetArtifactRef(), old.GetArtifactRef() + ".minisig"} {
 			if _, err := os.Stat(gone); err == nil {
 				t.Errorf("%s is still there", gone)
 			}
 		}
-		stay := []string{kept.GetArtifactRef(), signatureRef(kept.GetArtifactRef()), again.GetArtifactRef(),
+		stay := []string{kept.GetArtifactRef(), kept.GetArtifactRef() + ".minisig", again.GetArtifactRef(),
 			unreadable.GetArtifactRef(), notes}
 		for _, path := range stay {
 			if _, err := os.Stat(path); err != nil {
@@ -133,7 +135,7 @@ func TestPruneOfObjects(t *testing.T) {
 	save(t, library, "BP001", "new")
 	now := time.Now().UTC()
 	for i, want := range []int{0, 1, 0} {
-		pruned, err := library.prune(context.Background(), now.Add(time.Duration(i)*2*time.Hour))
+		pruned, err := library.pruner.Prune(context.Background(), now.Add(time.Duration(i)*2*time.Hour))
 		if pruned != want || err != nil {
 			t.Errorf("%d: %d, %v", i, pruned, err)
 		}
@@ -150,9 +152,7 @@ func TestAbsentKernelCostsOneQuery(t *testing.T) {
 		library, other := openTest(t, cfg), openTest(t, newConfig(t.TempDir()))
 		prefetcher := NewPrefetcher(library, PrefetchConfig{})
 		wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
-		if _, err := library.catalogue.db.Exec("DROP TABLE blueprints"); err != nil {
-			t.Fatal(err)
-		}
+		mustExec(t, library, "DROP TABLE blueprints")
 		for range 10 {
 			wantRefused(t, ask(t, prefetcher, "BP001"), "missing_artifact")
 		}
@@ -175,7 +175,7 @@ func TestOrphanNotedInTheFutureGoesInItsTime(t *testing.T) {
 		after time.Duration
 		want  int
 	}{{1000 * time.Hour, 0}, {0, 0}, {23 * time.Hour, 0}, {25 * time.Hour, 1}} {
-		if pruned, err := library.prune(context.Background(), start.Add(step.after)); pruned != step.want || err != nil {
+		if pruned, err := library.pruner.Prune(context.Background(), start.Add(step.after)); pruned != step.want || err != nil {
 			t.Errorf("after %s: %d pruned, want %d, %v", step.after, pruned, step.want, err)
 		}
 	}

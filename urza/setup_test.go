@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // random steers TestRandomKills.
@@ -80,7 +82,7 @@ func postgresConfigFor(t testing.TB) configFor {
 	}
 	return func(dir string) Config {
 		cfg := testConfig(dir)
-		cfg.DatabaseURL = schemaURL(t, s.server, "t_"+checksum([]byte(dir))[:20])
+		cfg.DatabaseURL = schemaURL(t, s.server, "t_"+artifact.Checksum([]byte(dir))[:20])
 		return cfg
 	}
 }
@@ -115,12 +117,59 @@ func openTest(t testing.TB, cfg Config) *Library {
 	if err != nil {
 		t.Fatal(err)
 	}
+	databaseURLs.Store(library, cfg.DatabaseURL)
 	t.Cleanup(func() {
 		if err := library.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return library
+}
+
+const insertRow = `INSERT INTO blueprints (blueprint_id, name, tier, artifact_path, metadata_json) VALUES ($1, $2, $3, $4, $5)`
+
+// fataler is a test, also one of package rapid.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+// databaseURLs are those of the open libraries, for those who look behind them.
+var databaseURLs sync.Map
+
+// database is a connection of somebody else's to the database of a library.
+func database(t fataler, library *Library) *sql.DB {
+	t.Helper()
+	value, _ := databaseURLs.Load(library)
+	url, _ := value.(string)
+	driver := "pgx"
+	if path, found := strings.CutPrefix(url, "sqlite:///"); found {
+		driver, url = "sqlite", "file:"+path+"?_pragma=busy_timeout(5000)"
+	}
+	db, err := sql.Open(driver, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func mustExec(t fataler, library *Library, query string, args ...any) {
+	t.Helper()
+	db := database(t, library)
+	defer db.Close()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustScan reads one value.
+func mustScan(t fataler, library *Library, value any, query string) {
+	t.Helper()
+	db := database(t, library)
+	defer db.Close()
+	if err := db.QueryRow(query).Scan(value); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func descriptor(id string) *leyline.BlueprintDescriptor {

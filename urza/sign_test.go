@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"aead.dev/minisign"
-
 	"github.com/esper-lite/weatherlight/internal/s3test"
 )
 
@@ -96,7 +94,7 @@ func TestSignatureThatFollowsIsSeen(t *testing.T) {
 	settledFile(t, ref)
 	for _, signature := range []string{"", "untrusted comment: nonsense\nAAAA\n"} {
 		if signature != "" {
-			if err := os.WriteFile(signatureRef(ref), []byte(signature), 0o644); err != nil {
+			if err := os.WriteFile(ref+".minisig", []byte(signature), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -119,26 +117,5 @@ func TestSignaturesLieInTheObjectStoreToo(t *testing.T) {
 	}
 	if keys := server.Keys("lib/v1/" + saved.GetChecksum()); len(keys) != 2 {
 		t.Error(keys)
-	}
-}
-
-func TestProtectedKeyWithoutPasswordIsRefused(t *testing.T) {
-	_, key, err := minisign.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, err := key.MarshalText()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte("untrusted comment: x\nnonsense\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := newSigner(path, ""); err == nil {
-		t.Error("nonsense is a key")
-	}
-	if _, err := decodeKey(plain, "superfluous"); err != nil {
-		t.Error(err)
 	}
 }

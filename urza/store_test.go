@@ -1,7 +1,6 @@
 package urza
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,170 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/s3test"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
-
-// artifactStores are what every test of a store runs on.
-var artifactStores = []struct {
-	name string
-	open func(t *testing.T) store
-}{
-	{"folder", func(t *testing.T) store {
-		dir := t.TempDir()
-		return folderStore{dir: dir, owned: []string{dir}, files: disk{}}
-	}},
-	{"s3", func(t *testing.T) store {
-		opened, err := openObjects(context.Background(), objectConfig(s3test.Start(t), Config{}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(opened.close)
-		return opened
-	}},
-}
-
-func onEachStore(t *testing.T, test func(t *testing.T, kept store)) {
-	for _, each := range artifactStores {
-		t.Run(each.name, func(t *testing.T) { test(t, each.open(t)) })
-	}
-}
-
-func content(t *testing.T, kept store, ref string) []byte {
-	t.Helper()
-	file, err := kept.open(context.Background(), ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func put(t *testing.T, kept store, text string) string {
-	t.Helper()
-	ref := kept.ref(checksum([]byte(text)), "k.onnx")
-	if err := kept.put(context.Background(), ref, []byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	return ref
-}
-
-func TestStoreKeepsWhatItIsGiven(t *testing.T) {
-	onEachStore(t, func(t *testing.T, kept store) {
-		ctx := context.Background()
-		large := bytes.Repeat([]byte("0123456789abcdef"), 300_000)
-		for _, want := range [][]byte{[]byte("kernel"), {0}, large} {
-			ref := kept.ref(checksum(want), "k.pt")
-			if err := kept.put(ctx, ref, want); err != nil {
-				t.Fatal(err)
-			}
-			found, err := kept.identify(ctx, ref)
-			if err != nil || found.size != int64(len(want)) || !bytes.Equal(content(t, kept, ref), want) {
-				t.Errorf("%d bytes: %+v, %v", len(want), found, err)
-			}
-			if !strings.HasSuffix(ref, checksum(want)+".pt") {
-				t.Error(ref)
-			}
-		}
-	})
-}
-
-func TestStoreSeesAReplacement(t *testing.T) {
-	onEachStore(t, func(t *testing.T, kept store) {
-		ctx := context.Background()
-		ref := put(t, kept, "old")
-		before, err := kept.identify(ctx, ref)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := kept.put(ctx, ref, []byte("new")); err != nil {
-			t.Fatal(err)
-		}
-		after, err := kept.identify(ctx, ref)
-		if err != nil || after == before || string(content(t, kept, ref)) != "new" {
-			t.Errorf("%+v, then %+v, %v", before, after, err)
-		}
-	})
-}
-
-func TestStoreSaysWhatIsNotThere(t *testing.T) {
-	onEachStore(t, func(t *testing.T, kept store) {
-		ctx := context.Background()
-		ref := kept.ref(checksum([]byte("never")), "")
-		if _, err := kept.identify(ctx, ref); !errors.Is(err, fs.ErrNotExist) {
-			t.Error(err)
-		}
-		if file, err := kept.open(ctx, ref); !errors.Is(err, fs.ErrNotExist) {
-			t.Error(file, err)
-		}
-		if err := kept.remove(ctx, ref); err != nil {
-			t.Error(err)
-		}
-		if moved, err := kept.setAside(ctx, ref, "sum"); err == nil {
-			t.Error("set aside what is not there: ", moved)
-		}
-	})
-}
-
-func TestStoreSetsAsideWithoutLosing(t *testing.T) {
-	onEachStore(t, func(t *testing.T, kept store) {
-		ctx := context.Background()
-		ref := put(t, kept, "damaged")
-		moved, err := kept.setAside(ctx, ref, "actual")
-		if err != nil || !strings.HasSuffix(moved, quarantineFolder+"/"+checksum([]byte("damaged"))+".onnx.actual") {
-			t.Fatal(moved, err)
-		}
-		if _, err := kept.identify(ctx, ref); !errors.Is(err, fs.ErrNotExist) {
-			t.Error("still in place: ", err)
-		}
-		if string(content(t, kept, moved)) != "damaged" {
-			t.Error("evidence lost")
-		}
-	})
-}
-
-func TestStoreListsArtifactsOnly(t *testing.T) {
-	onEachStore(t, func(t *testing.T, kept store) {
-		ctx := context.Background()
-		want := []string{put(t, kept, "a"), put(t, kept, "b")}
-		signature := signatureRef(want[0])
-		if err := kept.put(ctx, signature, []byte("signature")); err != nil {
-			t.Fatal(err)
-		}
-		foreign := strings.Replace(want[0], checksum([]byte("a")), "notes", 1)
-		if err := kept.put(ctx, foreign, []byte("notes")); err != nil {
-			t.Fatal(err)
-		}
-		damaged := put(t, kept, "c")
-		if _, err := kept.setAside(ctx, damaged, "sum"); err != nil {
-			t.Fatal(err)
-		}
-		var listed []string
-		if err := kept.list(ctx, func(ref string) { listed = append(listed, ref) }); err != nil {
-			t.Fatal(err)
-		}
-		want = append(want, signature)
-		slices.Sort(want)
-		slices.Sort(listed)
-		if !slices.Equal(listed, want) {
-			t.Errorf("listed %v, want %v", listed, want)
-		}
-		if err := kept.remove(ctx, want[0]); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := kept.identify(ctx, want[0]); !errors.Is(err, fs.ErrNotExist) {
-			t.Error(err)
-		}
-	})
-}
 
 // objectConfig makes a library keep its artifacts in the object store.
 func objectConfig(server *s3test.Server, cfg Config) Config {
@@ -206,7 +48,7 @@ func TestTwoMachinesShareOneLibrary(t *testing.T) {
 		cfg.ArtifactDir = filepath.Join(t.TempDir(), "never made")
 		there := openTest(t, cfg)
 		saved := save(t, here, "BP001", "kernel")
-		want := "s3://kernels/lib/v1/" + checksum([]byte("kernel")) + ".onnx"
+		want := "s3://kernels/lib/v1/" + artifact.Checksum([]byte("kernel")) + ".onnx"
 		if saved.GetArtifactRef() != want {
 			t.Errorf("reference %s, want %s", saved.GetArtifactRef(), want)
 		}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
 
 func variantOf(sizes ...int) trainer.Variant { return trainer.Variant{Slot: sizes} }
@@ -178,7 +179,7 @@ func TestVariantThatIsUsedKeepsItsPlace(t *testing.T) {
 		library, forge := openTest(t, cfg), &testForge{}
 		prefetcher := forging(library, forge)
 		wantVariant(t, prefetcher, "BP001", variantOf(7))
-		e, err := library.entry(context.Background(), key{"BP001", "7"})
+		e, err := library.lookup.entry(context.Background(), catalogue.Key{ID: "BP001", Variant: "7"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,9 +187,9 @@ func TestVariantThatIsUsedKeepsItsPlace(t *testing.T) {
 		e.touched.Store(0)
 		wantVariant(t, prefetcher, "BP001", variantOf(7))
 		var used int64
-		row := library.catalogue.db.QueryRow(`SELECT used_at FROM urza_variants`)
-		if err := row.Scan(&used); err != nil || time.Since(time.UnixMilli(used)) > time.Minute {
-			t.Errorf("used %s, %v", time.UnixMilli(used), err)
+		mustScan(t, library, &used, `SELECT used_at FROM urza_variants`)
+		if time.Since(time.UnixMilli(used)) > time.Minute {
+			t.Errorf("used %s", time.UnixMilli(used))
 		}
 		mustExec(t, library, `DELETE FROM urza_variants`)
 		e.touched.Store(0)
@@ -305,9 +306,7 @@ func TestNotingAUseDoesNotDisturbOthers(t *testing.T) {
 	wantVariant(t, forging(library, &testForge{}), "BP001", variantOf(7))
 	number := func() (n int) {
 		t.Helper()
-		if err := library.catalogue.db.QueryRow(`SELECT number FROM urza_generation`).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
+		mustScan(t, library, &n, `SELECT number FROM urza_generation`)
 		return n
 	}
 	before := number()

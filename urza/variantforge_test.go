@@ -17,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // realForge is the compiler that the service forges with.
@@ -113,6 +114,7 @@ func TestVariantsAgainstAModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer library.Close()
+		databaseURLs.Store(library, cfg.DatabaseURL)
 		forge := &testForge{}
 		prefetcher := forging(library, forge)
 		stored, withheld := map[string]bool{}, false
@@ -136,9 +138,7 @@ func TestVariantsAgainstAModel(t *testing.T) {
 			case 1:
 				save()
 			case 2:
-				if _, err := library.catalogue.db.Exec(`UPDATE urza_variants SET used_at = 0`); err != nil {
-					t.Fatal(err)
-				}
+				mustExec(t, library, `UPDATE urza_variants SET used_at = 0`)
 			default:
 				askModel(t, prefetcher, forge, stored, withheld)
 			}
@@ -174,7 +174,7 @@ func askModel(t *rapid.T, p *Prefetcher, forge *testForge, stored map[string]boo
 			t.Fatalf("withheld: %v, forged %t", answer, forged)
 		}
 	case ready != nil:
-		if ready.GetChecksum() != checksum(variantContent("BP001", variant)) || forged == stored[variant.Key()] || !now[variant.Key()] {
+		if ready.GetChecksum() != artifact.Checksum(variantContent("BP001", variant)) || forged == stored[variant.Key()] || !now[variant.Key()] {
 			t.Fatalf("%v: %v, forged %t, stored before %v, now %v", variant, answer, forged, stored, now)
 		}
 	case refused.GetReason() != ReasonTooManyVariants || len(stored) < 3 || stored[variant.Key()]:

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/s3test"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
 // testForge makes a kernel whose content tells what it is, and counts.
@@ -83,7 +84,7 @@ func wantVariant(t testing.TB, p *Prefetcher, id string, variant trainer.Variant
 	if len(stored.Slot) == 0 {
 		stored.Slot = p.config.Slot
 	}
-	ready := wantReady(t, answer, checksum(variantContent(id, stored)))
+	ready := wantReady(t, answer, artifact.Checksum(variantContent(id, stored)))
 	want := variant.Attributes()
 	if want == nil {
 		want = map[string]string{}
@@ -114,7 +115,7 @@ func TestR7TrainerOfAnotherShapeGetsAKernelThatFits(t *testing.T) {
 		for _, again := range []bool{false, true} {
 			for _, variant := range shapes {
 				ready := wantVariant(t, prefetcher, "BP001", variant)
-				if content, err := os.ReadFile(ready.GetArtifactRef()); err != nil || checksum(content) != ready.GetChecksum() {
+				if content, err := os.ReadFile(ready.GetArtifactRef()); err != nil || artifact.Checksum(content) != ready.GetChecksum() {
 					t.Errorf("file of %v: %v", variant, err)
 				}
 			}
@@ -363,7 +364,7 @@ func TestVariantsInAnObjectStore(t *testing.T) {
 	prefetcher := forging(library, &testForge{})
 	for range 2 {
 		ready := wantVariant(t, prefetcher, "BP001", trainer.Variant{Slot: []int{64, 7, 7}})
-		if !isObject(ready.GetArtifactRef()) {
+		if !artifact.InObjectStore(ready.GetArtifactRef()) {
 			t.Errorf("artifact at %s", ready.GetArtifactRef())
 		}
 	}

@@ -29,8 +29,9 @@ type instances struct {
 	farewell func(context.Context) error // before the workers stop
 }
 
-// joinInstances creates the groups that the instances share, and takes this one's place among them. Its
-// name must be its own: two consumers of one name would take each other's messages.
+// joinInstances creates the groups that the instances share, and takes this one's place
+// among them. Its name must be its own: two consumers of one name would take each other's
+// messages.
 func joinInstances(
 	ctx context.Context, f *foundation, c *connection, farewell func(context.Context) error,
 ) (*instances, error) {

@@ -39,7 +39,7 @@ var hubs = map[string]hub{
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},
 	"tolaria.Config":                       {21, 4, configuration},
-	"urza.Config":                          {21, 1, configuration},
+	"urza.Config":                          {21, 3, configuration},
 	"weatherlight/internal/control.Config": {19, 0, configuration},
 
 	"kasmina.Record":  {22, 4, stored},
@@ -82,7 +82,6 @@ var hubs = map[string]hub{
 
 	"oona.Client":   {15, 75, undivided},
 	"oona.consumer": {14, 61, undivided},
-	"urza.Library":  {16, 89, undivided},
 }
 
 // TestNoHubs: a type with many fields or methods is one on which any line may touch

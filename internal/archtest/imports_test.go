@@ -86,6 +86,15 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
 
+	"urza/internal/fault":     {},
+	"urza/internal/metadata":  {"leyline"},
+	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "urza/internal/fault"},
+	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
+	"urza/internal/retention": {"urza/internal/artifact", "urza/internal/catalogue"},
+	"urza/internal/recovery": {
+		"leyline", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
+	},
+
 	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
@@ -111,10 +120,10 @@ var onlyImporter = map[string]string{
 	"github.com/joho/godotenv":     "settings",
 	"github.com/alicebob/":         "internal",
 	"github.com/spf13/cobra":       "cmd",
-	"modernc.org/sqlite":           "urza",
-	"github.com/jackc/pgx":         "urza",
-	"github.com/pressly/goose":     "urza",
-	"github.com/minio/minio-go":    "urza",
+	"modernc.org/sqlite":           "urza/internal/catalogue",
+	"github.com/jackc/pgx":         "urza/internal/catalogue",
+	"github.com/pressly/goose":     "urza/internal/catalogue",
+	"github.com/minio/minio-go":    "urza/internal/artifact",
 	"gonum.org/v1/gonum":           "kernel",
 	"charm.land/":                  "cmd",
 	"github.com/lmittmann/tint":    "cmd",

@@ -4,6 +4,7 @@ package atomicfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -73,4 +74,21 @@ func SyncDir(path string) error {
 		err = nil
 	}
 	return errors.Join(err, folder.Close())
+}
+
+// Writable makes a folder when it is missing and proves that files can be made in it,
+// so that a wrong mount fails at the start and not at the first write. The pattern names
+// the file that it tries that with, as for os.CreateTemp.
+func Writable(folder, pattern string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("create %s: %w", folder, err)
+	}
+	probe, err := os.CreateTemp(folder, pattern)
+	if err == nil {
+		err = probe.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("%s is not writable: %w", folder, err)
+	}
+	return os.Remove(probe.Name())
 }

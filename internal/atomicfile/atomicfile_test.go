@@ -86,3 +86,18 @@ func TestSweepRemovesWhatAKillLeftAndNothingElse(t *testing.T) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }
+
+func TestWritableFolderIsMadeAndLeftAsItWas(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 {
+		if err := atomicfile.Writable(folder, ".probe-*.tmp"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if err := atomicfile.Writable("/proc/none", ".probe-*.tmp"); err == nil {
+		t.Error("not even root may write there")
+	}
+}
