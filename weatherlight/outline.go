@@ -60,49 +60,30 @@ const (
 	roleDeadLetters    = "dead_letter"
 )
 
-// statusStreams are the streams by their roles, as /status shows them.
-func statusStreams(streams oona.Streams) []status.Stream {
-	var table []status.Stream
-	for _, role := range []string{
-		roleNormal, roleEmergency, roleTelemetry, rolePolicy,
-		roleKernelRequests, roleKernelReady, roleKernelErrors, roleDeadLetters,
-	} {
-		table = append(table, status.Stream{Role: role, Stream: streamIn(role, streams)})
+// streamTable names the streams by their roles, in the order of /status.
+func streamTable(streams oona.Streams) []status.Stream {
+	return []status.Stream{
+		{Role: roleNormal, Stream: streams.Normal},
+		{Role: roleEmergency, Stream: streams.Emergency},
+		{Role: roleTelemetry, Stream: streams.Telemetry},
+		{Role: rolePolicy, Stream: streams.Policy},
+		{Role: roleKernelRequests, Stream: streams.KernelRequests},
+		{Role: roleKernelReady, Stream: streams.KernelReady},
+		{Role: roleKernelErrors, Stream: streams.KernelErrors},
+		{Role: roleDeadLetters, Stream: assembly.DeadLetters},
 	}
-	return table
 }
 
 // streamOf is the stream that a worker of the outline consumes.
-func streamOf(worker string, streams oona.Streams) string {
+func streamOf(name string, streams oona.Streams) string {
 	for _, step := range Outline() {
-		for _, w := range step.Workers {
-			if w.Name == worker {
-				return streamIn(w.Stream, streams)
+		for _, worker := range step.Workers {
+			for _, stream := range streamTable(streams) {
+				if worker.Name == name && worker.Stream == stream.Role {
+					return stream.Stream
+				}
 			}
 		}
 	}
 	return ""
-}
-
-func streamIn(role string, streams oona.Streams) string {
-	switch role {
-	case roleNormal:
-		return streams.Normal
-	case roleEmergency:
-		return streams.Emergency
-	case roleTelemetry:
-		return streams.Telemetry
-	case rolePolicy:
-		return streams.Policy
-	case roleKernelRequests:
-		return streams.KernelRequests
-	case roleKernelReady:
-		return streams.KernelReady
-	case roleKernelErrors:
-		return streams.KernelErrors
-	case roleDeadLetters:
-		return assembly.DeadLetters
-	default:
-		return ""
-	}
 }

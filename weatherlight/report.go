@@ -88,7 +88,7 @@ func (s *Service) status(ctx context.Context) *status.Status {
 	ctx, cancel := context.WithTimeout(ctx, metrics.BusTimeout)
 	defer cancel()
 	page.AddLibrary(ctx, s.library, s.forge.Result(), len(s.catalog.List()))
-	page.AddBus(ctx, s.bus, s.busServer, statusStreams(assembly.Streams(s.settings)))
+	page.AddBus(ctx, s.bus, s.busServer, streamTable(assembly.Streams(s.settings)))
 	return page
 }
 

@@ -12,8 +12,8 @@ import (
 // bus they travel in packets of Kasmina.
 func (r *Room) Points() []metrics.Point {
 	points := []metrics.Point{
-		{Name: "kasmina.record.conflicts_total", Value: float64(r.Conflicts()), Unit: "count"},
-		{Name: "kasmina.record.recovered_total", Value: float64(r.Recovered()), Unit: "count"},
+		{Name: "kasmina.record.conflicts_total", Value: float64(r.seeds.Conflicts() + r.control.Conflicts()), Unit: "count"},
+		{Name: "kasmina.record.recovered_total", Value: float64(r.seeds.Recovered() + r.control.Recovered()), Unit: "count"},
 	}
 	for _, measured := range r.Counters().Points() {
 		points = append(points, metrics.Point{

@@ -83,13 +83,6 @@ func marshal[R any](record *R) ([]byte, error) {
 // Counters are what this process has seen of seeds, commands and requests.
 func (r *Room) Counters() *kasmina.Counters { return r.counters }
 
-// Conflicts is how often a record was changed by another instance while it was
-// decided on.
-func (r *Room) Conflicts() int64 { return r.seeds.Conflicts() + r.control.Conflicts() }
-
-// Recovered is how many outputs were found in records and published.
-func (r *Room) Recovered() int64 { return r.seeds.Recovered() + r.control.Recovered() }
-
 // publish sends outputs: field reports by way of their log, everything else at
 // once.
 func (r *Room) publish(ctx context.Context, outputs []runrecord.Output) error {

@@ -141,7 +141,7 @@ func TestDifferentEmergenciesAllCount(t *testing.T) {
 	}
 }
 
-func TestSightingsAreBounded(t *testing.T) {
+func TestOccurrencesAreBounded(t *testing.T) {
 	w := newWatched()
 	for i := range uint64(10 * occurrencesKept) {
 		w.signal(t, halted(1000*i, "storm"))
