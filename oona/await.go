@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // awaitSign is the key that stands while a part waits for answers.
@@ -22,8 +24,8 @@ func (r *Records) Await(ctx context.Context, part string, patience time.Duration
 
 // Awaited says whether a part waits for answers, in whatever process.
 func (r *Records) Awaited(ctx context.Context, part string) (bool, error) {
-	awaited, err := insist(ctx, r.c, func(ctx context.Context) (int64, error) {
-		return r.c.rdb.Do(ctx, r.c.rdb.B().Exists().Key(awaitSign(part)).Build()).AsInt64()
+	awaited, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) (int64, error) {
+		return r.c.conn.Do(ctx, r.c.conn.B().Exists().Key(awaitSign(part)).Build()).AsInt64()
 	})
 	if err != nil {
 		return false, fmt.Errorf("look whether %s awaits answers: %w", part, err)

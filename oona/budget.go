@@ -1,6 +1,8 @@
 package oona
 
-import "golang.org/x/time/rate"
+import (
+	"golang.org/x/time/rate"
+)
 
 // EmergencyBudget limits what may go to the emergency stream. Clients of one
 // process share one, so that more clients are not more budget. A quarter of it

@@ -6,9 +6,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // pendingPage is how many pending entries are looked at, or claimed, at once.
@@ -86,7 +88,7 @@ func (s *consumer) retryDue(fetch, work context.Context) time.Time {
 	for guard, entries := range groups {
 		if err := s.reclaim(fetch, work, entries, guard); err != nil {
 			// The bus is down or the group is gone, which the reader reports.
-			return time.Now().Add(healPauseMax / 2)
+			return time.Now().Add(redis.PauseMax / 2)
 		}
 	}
 	return time.Now()
@@ -116,11 +118,11 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		last, err := parseID(page[len(page)-1].id)
+		last, err := entry.ParseID(page[len(page)-1].id)
 		if err != nil {
 			return err
 		}
-		start = last.next().String() // not every bus knows "(" here
+		start = last.Next().String() // not every bus knows "(" here
 		full := len(page) == pendingPage
 		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.flights.known(p.id) })
 		plain, suspects := s.separate(page, idle)
@@ -161,39 +163,26 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 		ids[i] = p.id
 		attempts[p.id] = p.deliveries + 1
 	}
-	slices.SortFunc(ids, compareIDs)
+	slices.SortFunc(ids, entry.Compare)
 	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
 	defer cancel()
-	command := s.c.rdb.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
+	command := s.c.conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
 		MinIdleTime(strconv.FormatInt(guard.Milliseconds(), 10)).Id(ids...).Build()
-	replies, err := s.c.rdb.Do(ctx, command).ToArray()
+	replies, err := s.c.conn.Do(ctx, command).ToArray()
 	if err != nil {
 		return fmt.Errorf("claim on %s: %w", s.sub.Stream, err)
 	}
-	claimed := make([]entry, 0, len(replies))
+	claimed := make([]entry.Entry, 0, len(replies))
 	for _, reply := range replies {
 		// An old server answers nil for an entry that was deleted.
-		if e, err := parseEntry(reply); err == nil {
-			e.attempt = attempts[e.id]
+		if e, err := entry.Parse(reply); err == nil {
+			e.Attempt = attempts[e.ID]
 			claimed = append(claimed, e)
-			delete(attempts, e.id)
+			delete(attempts, e.ID)
 		}
 	}
 	taken := s.flights.begin(claimed, time.Now())
 	err = s.resolve(ctx, slices.Sorted(maps.Keys(attempts)))
 	s.take(work, taken) // this may wait for the handlers: what has a bound comes before
 	return err
-}
-
-func compareIDs(a, b string) int {
-	left, _ := parseID(a)
-	right, _ := parseID(b)
-	switch {
-	case left == right:
-		return strings.Compare(a, b)
-	case left.min(right) == left:
-		return -1
-	default:
-		return 1
-	}
 }

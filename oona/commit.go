@@ -3,13 +3,13 @@ package oona
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 const (
 	commitBatch   = 256             // outcomes of one script call, so that Redis is never held up for long
-	commitPause   = healPauseFirst  // before a failed commit is tried again
 	commitLinger  = 5 * time.Second // how long a stop waits for a bus that is down
 	unstoredQuiet = time.Minute     // without an answer that could not be stored, and the next one is told again
 )
@@ -52,7 +52,7 @@ func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
 	}
 	s.untilDone(fetch, work, plain, s.acknowledge)
 	commit := s.runScript
-	if s.c.clustered {
+	if s.c.conn.Clustered {
 		commit = s.runSteps
 	}
 	s.untilDone(fetch, work, scripted, commit)
@@ -66,8 +66,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	}
 	// Not work itself: a handler that finished in time keeps its result.
 	base := context.WithoutCancel(work)
-	trouble := outage{log: s.log.With("step", "commit"), shared: s.c.guard.outage, failures: new(atomic.Int64)}
-	defer trouble.quit()
+	defer s.commits.Quit()
 	var deadline time.Time
 	for {
 		s.c.reseal(batch, time.Now())
@@ -75,7 +74,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 		results, err := commit(ctx, batch)
 		cancel()
 		if err == nil {
-			trouble.over()
+			s.commits.Over()
 			s.conclude(batch, results)
 			return
 		}
@@ -88,7 +87,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 			s.flights.endAll(batch)
 			return
 		}
-		trouble.pause(work, err)
+		s.commits.Pause(work, err)
 	}
 }
 
@@ -98,8 +97,8 @@ func (s *consumer) acknowledge(ctx context.Context, batch []outcome) ([]int64, e
 	for i, o := range batch {
 		ids[i] = o.id
 	}
-	command := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
-	if err := s.c.rdb.Do(ctx, command).Error(); err != nil {
+	command := s.c.conn.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
+	if err := s.c.conn.Do(ctx, command).Error(); err != nil {
 		return nil, fmt.Errorf("acknowledge on %s: %w", s.sub.Stream, err)
 	}
 	results := make([]int64, len(batch))
@@ -112,7 +111,7 @@ func (s *consumer) acknowledge(ctx context.Context, batch []outcome) ([]int64, e
 // runScript settles outcomes atomically: see commit.lua.
 func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, error) {
 	keys, args := s.scriptInput(batch, time.Now())
-	results, err := commitScript.Exec(ctx, s.c.rdb, keys, args).AsIntSlice()
+	results, err := commitScript.Exec(ctx, s.c.conn, keys, args).AsIntSlice()
 	if err != nil {
 		return nil, fmt.Errorf("commit on %s: %w", s.sub.Stream, err)
 	}
@@ -133,7 +132,7 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 		switch results[i] {
 		case commitDone:
 			consumed.observe(now.Sub(o.started))
-			delivered.observe(now.Sub(publishedAt(o.id)))
+			delivered.observe(now.Sub(entry.StoredAt(o.id)))
 			s.done(o)
 		case commitReplay:
 			s.buried(ReasonReplay)

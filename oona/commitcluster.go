@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // In a cluster the keys of a commit live on different nodes, and no script can
@@ -42,13 +44,13 @@ func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int
 			continue
 		}
 		marked = append(marked, i)
-		commands = append(commands, s.c.rdb.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
-			s.c.rdb.B().Get().Key(o.mark).Build())
+		commands = append(commands, s.c.conn.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
+			s.c.conn.B().Get().Key(o.mark).Build())
 	}
 	if len(commands) == 0 {
 		return settled, nil
 	}
-	replies := s.c.rdb.DoMulti(ctx, commands...)
+	replies := s.c.conn.DoMulti(ctx, commands...)
 	for n, i := range marked {
 		if err := replies[2*n].Error(); err != nil && !rueidis.IsRedisNil(err) {
 			return nil, fmt.Errorf("mark request: %w", err)
@@ -85,7 +87,7 @@ func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int6
 	if len(commands) == 0 {
 		return nil
 	}
-	for n, reply := range s.c.rdb.DoMulti(ctx, commands...) {
+	for n, reply := range s.c.conn.DoMulti(ctx, commands...) {
 		err := reply.Error()
 		if _, answered := rueidis.IsRedisErr(err); answered {
 			results[owners[n]] = commitUnstored
@@ -103,14 +105,14 @@ func (s *consumer) refusedEntries(ctx context.Context, batch []outcome) (map[str
 	var commands rueidis.Commands
 	for _, o := range batch {
 		if o.refusal != nil {
-			commands = append(commands, s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(o.id).End(o.id).Build())
+			commands = append(commands, s.c.conn.B().Xrange().Key(s.sub.Stream).Start(o.id).End(o.id).Build())
 		}
 	}
 	if len(commands) == 0 {
 		return nil, nil
 	}
 	entries := make(map[string]map[string]string, len(commands))
-	for _, reply := range s.c.rdb.DoMulti(ctx, commands...) {
+	for _, reply := range s.c.conn.DoMulti(ctx, commands...) {
 		found, err := reply.AsXRange()
 		if err != nil {
 			return nil, fmt.Errorf("look for refused entries of %s: %w", s.sub.Stream, err)
@@ -123,12 +125,12 @@ func (s *consumer) refusedEntries(ctx context.Context, batch []outcome) (map[str
 }
 
 // burial is the command that keeps a refused entry as a dead letter.
-func (s *consumer) burial(o outcome, entry map[string]string) rueidis.Completed {
-	payload, signature := entry[entryPayload], entry[entrySignature]
+func (s *consumer) burial(o outcome, fields map[string]string) rueidis.Completed {
+	payload, signature := fields[entry.Payload], fields[entry.Signature]
 	limit := s.c.cfg.MaxPayload
-	return s.c.rdb.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.load.boundText).Id("*").
-		FieldValue().FieldValue(entryPayload, payload[:min(len(payload), limit)]).
-		FieldValue(entrySignature, signature[:min(len(signature), limit)]).
+	return s.c.conn.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.load.boundText).Id("*").
+		FieldValue().FieldValue(entry.Payload, payload[:min(len(payload), limit)]).
+		FieldValue(entry.Signature, signature[:min(len(signature), limit)]).
 		FieldValue("origin_stream", s.sub.Stream).FieldValue("entry_id", o.id).FieldValue("group", s.sub.Group).
 		FieldValue("reason", o.refusal.reason).FieldValue("error", o.refusal.err).
 		FieldValue("attempts", strconv.Itoa(o.refusal.attempts)).FieldValue("time", unixMilliText(time.Now())).Build()
@@ -144,8 +146,8 @@ func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results
 	if len(ids) == 0 {
 		return nil
 	}
-	command := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
-	if err := s.c.rdb.Do(ctx, command).Error(); err != nil {
+	command := s.c.conn.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
+	if err := s.c.conn.Do(ctx, command).Error(); err != nil {
 		return fmt.Errorf("acknowledge on %s: %w", s.sub.Stream, err)
 	}
 	return nil
@@ -155,25 +157,25 @@ func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results
 // comes first: a crash in between leaves a letter that counts as replayed, and
 // that an operator can see has no entry.
 func (c *Client) replaySteps(ctx context.Context, id string, d draft) (string, error) {
-	note := c.rdb.B().Hsetnx().Key(c.replayedKey()).Field(id).Value("under way").Build()
-	first, err := c.rdb.Do(ctx, note).AsInt64()
+	note := c.conn.B().Hsetnx().Key(c.replayedKey()).Field(id).Value("under way").Build()
+	first, err := c.conn.Do(ctx, note).AsInt64()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if first == 0 {
-		before, _ := c.rdb.Do(ctx, c.rdb.B().Hget().Key(c.replayedKey()).Field(id).Build()).ToString()
+		before, _ := c.conn.Do(ctx, c.conn.B().Hget().Key(c.replayedKey()).Field(id).Build()).ToString()
 		return before, ErrReplayed
 	}
-	entry, err := c.rdb.Do(ctx, c.add(d)).ToString()
+	placed, err := c.conn.Do(ctx, c.add(d)).ToString()
 	if _, refused := rueidis.IsRedisErr(err); refused {
-		_ = c.rdb.Do(ctx, c.rdb.B().Hdel().Key(c.replayedKey()).Field(id).Build()) // the refusal is what matters
+		_ = c.conn.Do(ctx, c.conn.B().Hdel().Key(c.replayedKey()).Field(id).Build()) // the refusal is what matters
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	noted := c.rdb.B().Hset().Key(c.replayedKey()).FieldValue().FieldValue(id, entry).Build()
-	if err := c.rdb.Do(ctx, noted).Error(); err != nil {
-		return entry, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	noted := c.conn.B().Hset().Key(c.replayedKey()).FieldValue().FieldValue(id, placed).Build()
+	if err := c.conn.Do(ctx, noted).Error(); err != nil {
+		return placed, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return entry, nil
+	return placed, nil
 }

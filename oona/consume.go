@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // Consume reads a stream for a group until fetch is done, finishes what it has
@@ -42,7 +45,7 @@ func (c *Client) checkSubscription(sub Subscription) error {
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("subscription: %w", err)
 	}
-	if c.closed.Load() {
+	if c.conn.Closed() {
 		return ErrClosed
 	}
 	return nil
@@ -55,16 +58,18 @@ type consumer struct {
 	sub     Subscription
 	log     *slog.Logger
 	valid   map[leyline.BusMessageType]bool // what the stream may carry
-	batches chan []entry
+	batches chan []entry.Entry
 	jobs    chan *workload
 	flights *flights
 	outbox  *outbox
-	line    *line
+	line    *redis.Line
 	// Latencies of this stream.
 	consumed, delivered *recorder
 	lanes               *lanes // nil when the subscription has no key
 	// unskippable: the bus cannot move the group; the reader's own.
 	unskippable bool
+	// commits paces the attempts of the committer; its own.
+	commits *redis.Backoff
 	// unstored is when an answer could last not be stored; the committer's own.
 	unstored time.Time
 }
@@ -75,15 +80,16 @@ func newConsumer(c *Client, sub Subscription) *consumer {
 		sub:     sub,
 		log:     c.log.With("stream", sub.Stream, "group", sub.Group),
 		valid:   c.cfg.Streams.validOn(sub.Stream),
-		batches: make(chan []entry, 1),
+		batches: make(chan []entry.Entry, 1),
 		jobs:    make(chan *workload, sub.Concurrency),
 		flights: newFlights(),
 		outbox:  newOutbox(),
-		line:    &line{rdb: c.rdb, key: sub.Stream},
+		line:    c.conn.NewLine(sub.Stream),
 
 		consumed:  c.meters.timings.of(PathConsume, sub.Stream),
 		delivered: c.meters.timings.of(PathDelivery, sub.Stream),
 	}
+	s.commits = c.conn.NewBackoff(s.log.With("step", "commit"), new(atomic.Int64))
 	if sub.Key != nil {
 		s.lanes = newLanes()
 		s.flights.lanes = s.lanes

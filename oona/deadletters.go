@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // What an operator of the dead letters may act on.
@@ -75,7 +76,7 @@ func (c *Client) DeadLetters(ctx context.Context, after string, limit int) ([]De
 
 // DeadLetter returns one dead letter, or ErrNoDeadLetter.
 func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetter, error) {
-	if _, err := parseID(id); err != nil {
+	if _, err := entry.ParseID(id); err != nil {
 		return DeadLetter{}, fmt.Errorf("%w: %w", ErrNoDeadLetter, err)
 	}
 	found, err := c.deadLetters(ctx, id, id, 1)
@@ -91,8 +92,8 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetter, error) 
 func (c *Client) deadLetters(ctx context.Context, start, end string, limit int) ([]DeadLetter, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	command := c.rdb.B().Xrange().Key(c.cfg.DeadLetter).Start(start).End(end).Count(int64(limit)).Build()
-	entries, err := c.rdb.Do(ctx, command).AsXRange()
+	command := c.conn.B().Xrange().Key(c.cfg.DeadLetter).Start(start).End(end).Count(int64(limit)).Build()
+	entries, err := c.conn.Do(ctx, command).AsXRange()
 	if err != nil && !rueidis.IsRedisNil(err) {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
@@ -103,7 +104,7 @@ func (c *Client) deadLetters(ctx context.Context, start, end string, limit int) 
 	for i, e := range entries {
 		letters[i], ids[i] = parseDeadLetter(e), e.ID
 	}
-	marks, err := c.rdb.Do(ctx, c.rdb.B().Hmget().Key(c.replayedKey()).Field(ids...).Build()).ToArray()
+	marks, err := c.conn.Do(ctx, c.conn.B().Hmget().Key(c.replayedKey()).Field(ids...).Build()).ToArray()
 	if err != nil || len(marks) != len(letters) {
 		return nil, fmt.Errorf("list replayed dead letters: %w", err)
 	}
@@ -120,7 +121,7 @@ func (c *Client) replayedKey() string { return c.cfg.DeadLetter + ":replayed" }
 func parseDeadLetter(e rueidis.XRangeEntry) DeadLetter {
 	f := e.FieldValues
 	letter := DeadLetter{ID: e.ID, Stream: f["origin_stream"], EntryID: f["entry_id"], Group: f["group"],
-		Reason: f["reason"], Error: f["error"], Payload: []byte(f[entryPayload]), Signature: f[entrySignature]}
+		Reason: f["reason"], Error: f["error"], Payload: []byte(f[entry.Payload]), Signature: f[entry.Signature]}
 	letter.Attempts, _ = strconv.Atoi(f["attempts"]) // 0 when a peer did not tell
 	if ms, err := strconv.ParseInt(f["time"], 10, 64); err == nil {
 		letter.Time = time.UnixMilli(ms)
@@ -135,8 +136,8 @@ func (c *Client) PurgeDeadLetters(ctx context.Context, ids ...string) (int64, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	replies := c.rdb.DoMulti(ctx, c.rdb.B().Xdel().Key(c.cfg.DeadLetter).Id(ids...).Build(),
-		c.rdb.B().Hdel().Key(c.replayedKey()).Field(ids...).Build())
+	replies := c.conn.DoMulti(ctx, c.conn.B().Xdel().Key(c.cfg.DeadLetter).Id(ids...).Build(),
+		c.conn.B().Hdel().Key(c.replayedKey()).Field(ids...).Build())
 	n, err := replies[0].AsInt64()
 	if err = errors.Join(err, replies[1].Error()); err != nil {
 		return n, fmt.Errorf("purge dead letters: %w", err)
@@ -149,9 +150,9 @@ func (c *Client) PurgeDeadLetters(ctx context.Context, ids ...string) (int64, er
 func (c *Client) PurgeDeadLettersBefore(ctx context.Context, before time.Time) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	keep := entryID{ms: uint64(max(0, before.UnixMilli()))}
-	command := c.rdb.B().Xtrim().Key(c.cfg.DeadLetter).Minid().Exact().Threshold(keep.String()).Build()
-	n, err := c.rdb.Do(ctx, command).AsInt64()
+	keep := entry.ID{MS: uint64(max(0, before.UnixMilli()))}
+	command := c.conn.B().Xtrim().Key(c.cfg.DeadLetter).Minid().Exact().Threshold(keep.String()).Build()
+	n, err := c.conn.Do(ctx, command).AsInt64()
 	if err != nil {
 		return 0, fmt.Errorf("purge dead letters: %w", err)
 	}
@@ -159,21 +160,21 @@ func (c *Client) PurgeDeadLettersBefore(ctx context.Context, before time.Time) (
 }
 
 // forgetReplayed drops the notes on replays of dead letters that are gone.
-func (c *Client) forgetReplayed(ctx context.Context, keep entryID) error {
-	noted, err := c.rdb.Do(ctx, c.rdb.B().Hkeys().Key(c.replayedKey()).Build()).AsStrSlice()
+func (c *Client) forgetReplayed(ctx context.Context, keep entry.ID) error {
+	noted, err := c.conn.Do(ctx, c.conn.B().Hkeys().Key(c.replayedKey()).Build()).AsStrSlice()
 	if err != nil {
 		return fmt.Errorf("list replayed dead letters: %w", err)
 	}
 	var gone []string
 	for _, id := range noted {
-		if parsed, err := parseID(id); err != nil || parsed != keep && parsed.min(keep) == parsed {
+		if parsed, err := entry.ParseID(id); err != nil || parsed != keep && parsed.Min(keep) == parsed {
 			gone = append(gone, id)
 		}
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	if err := c.rdb.Do(ctx, c.rdb.B().Hdel().Key(c.replayedKey()).Field(gone...).Build()).Error(); err != nil {
+	if err := c.conn.Do(ctx, c.conn.B().Hdel().Key(c.replayedKey()).Field(gone...).Build()).Error(); err != nil {
 		return fmt.Errorf("forget replayed dead letters: %w", err)
 	}
 	return nil

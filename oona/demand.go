@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // Demand says whether anybody waits for what a subscription brings. While
@@ -61,7 +63,7 @@ func (s *consumer) skip(fetch context.Context, patient bool) (wanted bool, err e
 func (s *consumer) skipToEnd(fetch context.Context) (wanted bool, err error) {
 	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
 	defer cancel()
-	stream, err := streamOf(ctx, s.c.rdb, s.sub.Stream)
+	stream, err := s.c.conn.Stream(ctx, s.sub.Stream)
 	if err != nil || !s.idle() {
 		return false, err
 	}
@@ -70,7 +72,7 @@ func (s *consumer) skipToEnd(fetch context.Context) (wanted bool, err error) {
 			return wanted, err
 		}
 	}
-	err = s.c.rdb.Do(ctx, s.moveTo(stream)).Error()
+	err = s.c.conn.Do(ctx, s.moveTo(stream)).Error()
 	if refusesForGood(err) {
 		s.log.Debug("the bus does not skip: every entry is read", "error", err)
 		s.unskippable = true
@@ -90,10 +92,10 @@ func refusesForGood(err error) bool {
 		strings.Contains(reply.Error(), "not supported") || strings.Contains(strings.ToLower(reply.Error()), "unknown"))
 }
 
-func (s *consumer) moveTo(end streamInfo) rueidis.Completed {
-	move := s.c.rdb.B().XgroupSetid().Key(s.sub.Stream).Group(s.sub.Group).Id(end.lastID)
-	if end.added == 0 { // by a server that does not count
+func (s *consumer) moveTo(end redis.StreamInfo) rueidis.Completed {
+	move := s.c.conn.B().XgroupSetid().Key(s.sub.Stream).Group(s.sub.Group).Id(end.LastID)
+	if end.Added == 0 { // by a server that does not count
 		return move.Build()
 	}
-	return move.Entriesread(end.added).Build() // or it loses count of the lag
+	return move.Entriesread(end.Added).Build() // or it loses count of the lag
 }

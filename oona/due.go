@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // The due index of a part is one sorted set: runs by the time they are due, in
@@ -72,8 +75,8 @@ func (r *Records) Due(ctx context.Context, part string, now time.Time, limit int
 	}
 	claim := newClaim(now.Add(max(hold, time.Millisecond)))
 	args := []string{strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(limit), claimText(claim)}
-	runs, err := insist(ctx, r.c, func(ctx context.Context) ([]string, error) {
-		return claimScript.Exec(ctx, r.c.rdb, []string{dueIndex(part)}, args).AsStrSlice()
+	runs, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) ([]string, error) {
+		return claimScript.Exec(ctx, r.c.conn, []string{dueIndex(part)}, args).AsStrSlice()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim due runs of %s: %w", part, err)
@@ -128,14 +131,14 @@ func (r *Records) Runs(ctx context.Context, part, after string, limit int) ([]st
 
 // scan takes one step through the index of a part.
 func (r *Records) scan(ctx context.Context, part, cursor string) (next string, runs []string, err error) {
-	reply, err := insist(ctx, r.c, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return r.c.rdb.Do(ctx, r.c.rdb.B().Arbitrary("ZSCAN").Keys(dueIndex(part)).Args(cursor, "COUNT", scanPage).Build()).ToArray()
+	reply, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
+		return r.c.conn.Do(ctx, r.c.conn.B().Arbitrary("ZSCAN").Keys(dueIndex(part)).Args(cursor, "COUNT", scanPage).Build()).ToArray()
 	})
 	if err != nil {
 		return "", nil, err
 	}
 	if len(reply) != 2 {
-		return "", nil, errStrangeReply
+		return "", nil, entry.ErrStrangeReply
 	}
 	if next, err = reply[0].ToString(); err != nil {
 		return "", nil, err

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -187,4 +188,9 @@ func appendAttribute(buf []byte, key, value string) []byte {
 	buf = protowire.AppendString(buf, key)
 	buf = protowire.AppendTag(buf, 2, protowire.BytesType)
 	return protowire.AppendString(buf, value)
+}
+
+// readOnly is the bytes of a text, which nobody may change.
+func readOnly(text string) []byte {
+	return unsafe.Slice(unsafe.StringData(text), len(text)) //nolint:gosec // saves a copy of every message
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
-	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -38,22 +37,6 @@ func FuzzDecodeEnvelope(f *testing.F) {
 			cmp.Equal(got.all(), want.GetAttributes(), cmpopts.EquateEmpty())
 		if !equal {
 			t.Fatalf("got %+v, protobuf says %v", got, &want)
-		}
-	})
-}
-
-func TestEntryIDsAreOrderedLikeRedisOrdersThem(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		a := entryID{rapid.Uint64().Draw(t, "ams"), rapid.Uint64().Draw(t, "aseq")}
-		b := entryID{rapid.Uint64().Draw(t, "bms"), rapid.Uint64().Draw(t, "bseq")}
-		parsed, err := parseID(a.String())
-		if err != nil || parsed != a {
-			t.Fatalf("%v came back as %v, %v", a, parsed, err)
-		}
-		smaller := a.ms < b.ms || a.ms == b.ms && a.seq <= b.seq
-		if (a.min(b) == a) != smaller {
-			t.Fatalf("min(%v, %v) = %v", a, b, a.min(b))
 		}
 	})
 }

@@ -3,6 +3,8 @@ package oona
 import (
 	"errors"
 	"fmt"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // What a publisher may act on. Each message that was not published has one
@@ -11,7 +13,7 @@ var (
 	// ErrUnavailable: Redis could not be reached, refused the write, or the
 	// breaker is open. The message may or may not have been stored when the
 	// connection broke on the way back.
-	ErrUnavailable = errors.New("bus unavailable")
+	ErrUnavailable = redis.ErrUnavailable
 	// ErrOverloaded: the readers of the stream are so far behind that a message
 	// of this priority is not admitted. Nothing is wrong with the bus.
 	ErrOverloaded = errors.New("stream overloaded")
@@ -24,18 +26,12 @@ var (
 	// cannot do without.
 	ErrNotPublishable = errors.New("not a publishable bus message")
 	// ErrClosed: the client was closed.
-	ErrClosed = errors.New("bus client closed")
+	ErrClosed = redis.ErrClosed
 )
 
 // ConnectError says which address could not be used, and why. It never holds a
 // password.
-type ConnectError struct {
-	Addr string
-	Err  error
-}
-
-func (e *ConnectError) Error() string { return fmt.Sprintf("connect to bus at %s: %v", e.Addr, e.Err) }
-func (e *ConnectError) Unwrap() error { return e.Err }
+type ConnectError = redis.ConnectError
 
 // PublishError says which message of a Publish call was not published.
 type PublishError struct {

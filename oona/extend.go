@@ -32,9 +32,9 @@ func (s *consumer) extend(fetch context.Context, ids []string) {
 	}
 	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
 	defer cancel()
-	command := s.c.rdb.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
+	command := s.c.conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
 		MinIdleTime("0").Id(ids...).Justid().Build()
-	if err := s.c.rdb.Do(ctx, command).Error(); err != nil && fetch.Err() == nil {
+	if err := s.c.conn.Do(ctx, command).Error(); err != nil && fetch.Err() == nil {
 		s.log.Debug("lease not renewed", "entries", len(ids), "error", err)
 	}
 }

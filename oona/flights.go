@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // flights knows every entry this consumer has in hand: running, waiting to be
@@ -32,15 +34,15 @@ func newFlights() *flights {
 
 // begin takes entries in hand and returns them without those that already are:
 // read or claimed a second time.
-func (f *flights) begin(entries []entry, now time.Time) []entry {
+func (f *flights) begin(entries []entry.Entry, now time.Time) []entry.Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.DeleteFunc(entries, func(e entry) bool {
-		if _, running := f.running[e.id]; running {
+	return slices.DeleteFunc(entries, func(e entry.Entry) bool {
+		if _, running := f.running[e.ID]; running {
 			return true
 		}
-		delete(f.waiting, e.id)
-		f.running[e.id] = now
+		delete(f.waiting, e.ID)
+		f.running[e.ID] = now
 		return false
 	})
 }

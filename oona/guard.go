@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 const (
@@ -20,12 +22,11 @@ type guard struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	budget  *EmergencyBudget // nil = unlimited
 	caution *caution
-	outage  *episode // of the loops that read and commit
 	log     *slog.Logger
 }
 
 func newGuard(cfg Config, log *slog.Logger) *guard {
-	g := &guard{log: log, caution: newCaution(), outage: &episode{log: log}, budget: cfg.EmergencyBudget}
+	g := &guard{log: log, caution: newCaution(), budget: cfg.EmergencyBudget}
 	if g.budget == nil {
 		g.budget = NewEmergencyBudget(cfg.EmergencyPerMinute)
 	}
@@ -51,14 +52,7 @@ func saysNothingOfTheBus(err error) bool {
 		error
 		Unwrap() []error
 	}](err)
-	return joined && !slices.ContainsFunc(failed.Unwrap(), func(one error) bool { return !isStreamFault(one) })
-}
-
-// isStreamFault reports whether the server refused a command for what it found
-// under that one key, or may be done with it: the others are as good as before.
-func isStreamFault(err error) bool {
-	return isRedisError(err, "WRONGTYPE") || isRedisError(err, "NOPERM") ||
-		isRedisError(err, "ERR The stream has exhausted") || isRedisError(err, "The stream has exhausted")
+	return joined && !slices.ContainsFunc(failed.Unwrap(), func(one error) bool { return !redis.IsStreamFault(one) })
 }
 
 // breakerCause names the breaker among the causes of conservative mode.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -35,13 +36,13 @@ func (j *job) outcome() outcome {
 
 // judge decides what becomes of an entry. Nothing in an entry can make it fail:
 // the worst is a refusal.
-func (s *consumer) judge(j *job, e entry, now, onBus time.Time) *job {
-	j.id, j.started = e.id, now
-	if !e.found && e.bootstrap {
+func (s *consumer) judge(j *job, e entry.Entry, now, onBus time.Time) *job {
+	j.id, j.started = e.ID, now
+	if !e.Found && e.Bootstrap {
 		return j
 	}
 	fail := func(reason string, err error) *job {
-		j.refusal = refuse(reason, err.Error(), e.attempt)
+		j.refusal = refuse(reason, err.Error(), e.Attempt)
 		return j
 	}
 	env, reason, err := s.open(e)
@@ -57,12 +58,12 @@ func (s *consumer) judge(j *job, e entry, now, onBus time.Time) *job {
 		return fail(ReasonUndecodable, fmt.Errorf("decode %s: %w", env.kind, err))
 	}
 	if s.isPoison(e) {
-		return fail(ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.attempt-1))
+		return fail(ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.Attempt-1))
 	}
 	j.handler = handler
 	j.room = Delivery{
-		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
-		Attributes: env.attributes, Attempt: e.attempt, Published: publishedBy(e.id, onBus),
+		Stream: s.sub.Stream, ID: e.ID, Type: env.kind, Payload: message,
+		Attributes: env.attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
 		Issued: env.signedAt(),
 	}
 	j.delivery = &j.room
@@ -70,7 +71,7 @@ func (s *consumer) judge(j *job, e entry, now, onBus time.Time) *job {
 		return j
 	}
 	who := identify(message, &env)
-	if reason := who.refuse(s.c.cfg, e.attempt, j.delivery.Published, now); reason != "" {
+	if reason := who.refuse(s.c.cfg, e.Attempt, j.delivery.Published, now); reason != "" {
 		return fail(reason, fmt.Errorf("%s %q issued at %s", who.space, who.id, who.issued.Format(time.RFC3339Nano)))
 	}
 	j.mark = who.mark(s.sub.Group)
@@ -105,7 +106,7 @@ func (e *envelope) meantFor(group string) bool {
 
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
-func (s *consumer) open(e entry) (envelope, string, error) {
+func (s *consumer) open(e entry.Entry) (envelope, string, error) {
 	env, reason, err := s.c.open(e, s.sub.Stream, s.c.cfg.Trust)
 	if err == nil && !s.valid[env.kind] {
 		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
@@ -115,21 +116,21 @@ func (s *consumer) open(e entry) (envelope, string, error) {
 
 // open verifies that an entry is a message of somebody who has the secret, meant
 // for the stream, and decodes its envelope; a failure comes with its reason.
-func (c *Client) open(e entry, stream string, trust Trust) (envelope, string, error) {
-	if !e.found {
+func (c *Client) open(e entry.Entry, stream string, trust Trust) (envelope, string, error) {
+	if !e.Found {
 		return envelope{}, ReasonUndecodable, errors.New("entry has no payload field")
 	}
-	if len(e.payload) > c.cfg.MaxPayload {
-		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.payload), c.cfg.MaxPayload)
+	if len(e.Payload) > c.cfg.MaxPayload {
+		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.Payload), c.cfg.MaxPayload)
 	}
-	raw := readOnly(e.payload)
-	if err := c.cfg.Keyring.VerifyEnvelope(raw, e.signature); err != nil {
+	raw := readOnly(e.Payload)
+	if err := c.cfg.Keyring.VerifyEnvelope(raw, e.Signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
 			return envelope{}, ReasonUnsigned, err
 		}
 		return envelope{}, ReasonBadSignature, err
 	}
-	env, err := decodeEnvelope(raw, e.payload)
+	env, err := decodeEnvelope(raw, e.Payload)
 	if err != nil {
 		return env, ReasonUndecodable, err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // heldBack bounds the deliveries that wait for an earlier one of their key:
@@ -56,7 +58,7 @@ func (l *lanes) admit(j *job) bool {
 		way.waiting = false
 		return true
 	default:
-		at, _ := slices.BinarySearchFunc(way.behind, j, func(a, b *job) int { return compareIDs(a.id, b.id) })
+		at, _ := slices.BinarySearchFunc(way.behind, j, func(a, b *job) int { return entry.Compare(a.id, b.id) })
 		way.behind = slices.Insert(way.behind, at, j)
 		l.held++
 		return false

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 //go:embed members.lua
@@ -81,8 +83,8 @@ func (l *Lease) Renew(ctx context.Context, note []byte) (Roll, error) {
 	// Time as the least token keeps tokens growing when Redis loses its memory.
 	floor := strconv.FormatInt(time.Now().UnixMilli(), 10)
 	args := []string{l.cfg.Name, l.cfg.Owner, l.born, strconv.FormatInt(l.cfg.TTL.Milliseconds(), 10), floor, string(note)}
-	answer, err := bounded(ctx, &l.c.asking, func(ctx context.Context) ([]string, error) {
-		return membersScript.Exec(ctx, l.c.rdb, []string{l.key}, args).AsStrSlice()
+	answer, err := redis.Call(ctx, l.c.conn, func(ctx context.Context) ([]string, error) {
+		return membersScript.Exec(ctx, l.c.conn, []string{l.key}, args).AsStrSlice()
 	})
 	if err != nil {
 		return Roll{}, fmt.Errorf("renew lease of %s: %w", l.cfg.Group, err)
@@ -112,8 +114,8 @@ func (l *Lease) read(answer []string) (Roll, error) {
 // Confirm asks the bus whether the token is still the leader's: to be asked
 // before a write that a leader of old must not make.
 func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
-	held, err := bounded(ctx, &l.c.asking, func(ctx context.Context) ([]string, error) {
-		return l.c.rdb.Do(ctx, l.c.rdb.B().Hmget().Key(l.key).Field("leader", "token").Build()).AsStrSlice()
+	held, err := redis.Call(ctx, l.c.conn, func(ctx context.Context) ([]string, error) {
+		return l.c.conn.Do(ctx, l.c.conn.B().Hmget().Key(l.key).Field("leader", "token").Build()).AsStrSlice()
 	})
 	if err != nil {
 		return false, fmt.Errorf("confirm lease of %s: %w", l.cfg.Group, err)
@@ -124,8 +126,8 @@ func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
 // Release leaves the roll and gives up the lead: the others need not wait for
 // the end of the TTL.
 func (l *Lease) Release(ctx context.Context) error {
-	_, err := bounded(ctx, &l.c.asking, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, leaveScript.Exec(ctx, l.c.rdb, []string{l.key}, []string{l.cfg.Name, l.born}).Error()
+	_, err := redis.Call(ctx, l.c.conn, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, leaveScript.Exec(ctx, l.c.conn, []string{l.key}, []string{l.cfg.Name, l.born}).Error()
 	})
 	if err != nil {
 		return fmt.Errorf("release lease of %s: %w", l.cfg.Group, err)
@@ -141,25 +143,25 @@ func (c *Client) PruneGroups(
 ) ([]string, error) {
 	var removed []string
 	for _, stream := range streams {
-		groups, err := groupsOf(ctx, c.rdb, stream)
+		groups, err := c.conn.Groups(ctx, stream)
 		if err != nil {
 			return removed, err
 		}
 		for _, g := range groups {
-			if !strings.HasPrefix(g.name, prefix) || !gone(g.name) {
+			if !strings.HasPrefix(g.Name, prefix) || !gone(g.Name) {
 				continue
 			}
-			quiet, err := c.silence(ctx, stream, g.name)
+			quiet, err := c.silence(ctx, stream, g.Name)
 			if err != nil {
 				return removed, err
 			}
-			if quiet < empty || g.pending > 0 && quiet < owning {
+			if quiet < empty || g.Pending > 0 && quiet < owning {
 				continue
 			}
-			if err := c.RemoveGroup(ctx, g.name, stream); err != nil {
+			if err := c.RemoveGroup(ctx, g.Name, stream); err != nil {
 				return removed, err
 			}
-			removed = append(removed, stream+" "+g.name)
+			removed = append(removed, stream+" "+g.Name)
 		}
 	}
 	return removed, nil
@@ -168,13 +170,13 @@ func (c *Client) PruneGroups(
 // silence is how long no consumer of a group has asked for anything. A group
 // that nobody ever read is as old as can be.
 func (c *Client) silence(ctx context.Context, stream, group string) (time.Duration, error) {
-	consumers, err := consumersOf(ctx, c.rdb, stream, group)
+	consumers, err := c.conn.Consumers(ctx, stream, group)
 	if err != nil {
 		return 0, err
 	}
 	quiet := time.Duration(1<<63 - 1)
 	for _, consumer := range consumers {
-		quiet = min(quiet, consumer.idle)
+		quiet = min(quiet, consumer.Idle)
 	}
 	return quiet, nil
 }
@@ -183,8 +185,8 @@ func (c *Client) silence(ctx context.Context, stream, group string) (time.Durati
 // stream that does not exist is no error.
 func (c *Client) RemoveGroup(ctx context.Context, group string, streams ...string) error {
 	for _, stream := range streams {
-		err := c.rdb.Do(ctx, c.rdb.B().XgroupDestroy().Key(stream).Group(group).Build()).Error()
-		if err != nil && !isServerError(err) {
+		err := c.conn.Do(ctx, c.conn.B().XgroupDestroy().Key(stream).Group(group).Build()).Error()
+		if err != nil && !redis.IsReply(err) {
 			return fmt.Errorf("remove group %s of %s: %w", group, stream, err)
 		}
 	}

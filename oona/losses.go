@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 //go:embed losses.lua
@@ -61,12 +63,12 @@ func ledgerOf(stream string) string {
 
 // look takes notice of a stream and its groups: from the server's count it can
 // tell whether there is news.
-func (l *losses) look(ctx context.Context, rdb rueidis.Client, stream string, s streamInfo, groups []groupInfo) error {
-	if s.added == 0 || !slices.ContainsFunc(groups, func(g groupInfo) bool { return l.isNews(stream, s, g) }) {
+func (l *losses) look(ctx context.Context, conn *redis.Conn, stream string, s redis.StreamInfo, groups []redis.GroupInfo) error {
+	if s.Added == 0 || !slices.ContainsFunc(groups, func(g redis.GroupInfo) bool { return l.isNews(stream, s, g) }) {
 		return nil // or the server does not count
 	}
 	silence := strconv.FormatInt(deadAfter.Milliseconds(), 10)
-	rows, err := lossesScript.Exec(ctx, rdb, []string{stream, ledgerOf(stream)}, []string{silence}).ToArray()
+	rows, err := lossesScript.Exec(ctx, conn, []string{stream, ledgerOf(stream)}, []string{silence}).ToArray()
 	if err != nil {
 		return fmt.Errorf("count losses of %s: %w", stream, err)
 	}
@@ -84,9 +86,9 @@ func (l *losses) look(ctx context.Context, rdb rueidis.Client, stream string, s 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.added[stream] = s.added
+	l.added[stream] = s.Added
 	maps.DeleteFunc(l.places, func(key groupKey, _ place) bool {
-		return key.stream == stream && !slices.ContainsFunc(groups, func(g groupInfo) bool { return g.name == key.group })
+		return key.stream == stream && !slices.ContainsFunc(groups, func(g redis.GroupInfo) bool { return g.Name == key.group })
 	})
 	return nil
 }
@@ -100,38 +102,38 @@ func (l *losses) forget(stream string) {
 	maps.DeleteFunc(l.told, func(key notice, _ time.Time) bool { return key.stream == stream })
 }
 
-func (l *losses) learn(key groupKey, unseen int64, groups []groupInfo) {
-	at := slices.IndexFunc(groups, func(g groupInfo) bool { return g.name == key.group })
+func (l *losses) learn(key groupKey, unseen int64, groups []redis.GroupInfo) {
+	at := slices.IndexFunc(groups, func(g redis.GroupInfo) bool { return g.Name == key.group })
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.places[key] = place{unseen: unseen, hasRead: at >= 0 && groups[at].hasRead}
+	l.places[key] = place{unseen: unseen, hasRead: at >= 0 && groups[at].HasRead}
 }
 
 // isNews reports whether the ledger may have to be changed for a group: it is a
 // new one, entries are gone that it had not reached, or it has read to the end
 // and Redis thinks otherwise.
-func (l *losses) isNews(stream string, s streamInfo, g groupInfo) bool {
+func (l *losses) isNews(stream string, s redis.StreamInfo, g redis.GroupInfo) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known, met := l.places[groupKey{stream, g.name}]
-	reached := g.read + known.unseen
-	return !met || known.hasRead != g.hasRead || s.added < l.added[stream] || s.added-s.length > reached ||
-		s.lastID == g.lastDelivered && s.added > reached
+	known, met := l.places[groupKey{stream, g.Name}]
+	reached := g.Read + known.unseen
+	return !met || known.hasRead != g.HasRead || s.Added < l.added[stream] || s.Added-s.Length > reached ||
+		s.LastID == g.LastDelivered && s.Added > reached
 }
 
 // lag is how many entries a group really has to read.
-func (l *losses) lag(stream string, s streamInfo, g groupInfo) int64 {
+func (l *losses) lag(stream string, s redis.StreamInfo, g redis.GroupInfo) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	behind := s.added - g.read - l.places[groupKey{stream, g.name}].unseen
-	return min(max(0, behind), s.length)
+	behind := s.Added - g.Read - l.places[groupKey{stream, g.Name}].unseen
+	return min(max(0, behind), s.Length)
 }
 
 // add counts entries that a group had begun, and that were removed before it could
 // finish them.
-func (l *losses) add(ctx context.Context, rdb rueidis.Client, key groupKey, n int) error {
-	count := rdb.B().Hincrby().Key(ledgerOf(key.stream)).Field("total").Increment(int64(n)).Build()
-	if err := rdb.Do(ctx, count).Error(); err != nil {
+func (l *losses) add(ctx context.Context, conn *redis.Conn, key groupKey, n int) error {
+	count := conn.B().Hincrby().Key(ledgerOf(key.stream)).Field("total").Increment(int64(n)).Build()
+	if err := conn.Do(ctx, count).Error(); err != nil {
 		return fmt.Errorf("count losses of %s: %w", key.stream, err)
 	}
 	l.tell("entries were removed from the stream before they were finished", key, int64(n), time.Now())

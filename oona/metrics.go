@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // maxSources bounds the emergency sources counted apart; the rest is "other".
@@ -108,7 +109,7 @@ func sourceOf(m Message) string {
 // prefix. When Redis cannot be asked for depths, the rest comes with the error.
 func (c *Client) Metrics(ctx context.Context) (map[string]float64, error) {
 	values := make(map[string]float64, 48)
-	depths, err := bounded(ctx, &c.asking, c.depths)
+	depths, err := redis.Call(ctx, c.conn, c.depths)
 	maps.Copy(values, depths)
 	c.meters.fill(values)
 	c.guard.fill(values)
@@ -162,12 +163,12 @@ func (c *Client) depths(ctx context.Context) (map[string]float64, error) {
 	}
 	commands := make(rueidis.Commands, 0, 2*len(roles))
 	for _, role := range roles {
-		commands = append(commands, c.rdb.B().Xlen().Key(role.stream).Build())
+		commands = append(commands, c.conn.B().Xlen().Key(role.stream).Build())
 	}
 	for _, role := range roles[:len(roles)-1] {
-		commands = append(commands, c.rdb.B().Hget().Key(ledgerOf(role.stream)).Field("total").Build())
+		commands = append(commands, c.conn.B().Hget().Key(ledgerOf(role.stream)).Field("total").Build())
 	}
-	replies := c.rdb.DoMulti(ctx, commands...)
+	replies := c.conn.DoMulti(ctx, commands...)
 	for i, reply := range replies[:len(roles)] {
 		n, err := reply.AsInt64()
 		if err != nil {

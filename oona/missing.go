@@ -51,7 +51,7 @@ func (s *consumer) pendingOf(ctx context.Context, ids []string) (map[string]pend
 		commands[i] = s.listPending(s.sub.Group, id, id, "1")
 	}
 	held := make(map[string]pendingEntry, len(ids))
-	for _, reply := range s.c.rdb.DoMulti(ctx, commands...) {
+	for _, reply := range s.c.conn.DoMulti(ctx, commands...) {
 		rows, err := s.readPending(reply)
 		if err != nil {
 			return nil, err
@@ -67,10 +67,10 @@ func (s *consumer) pendingOf(ctx context.Context, ids []string) (map[string]pend
 func (s *consumer) stored(ctx context.Context, ids []string) (map[string]bool, error) {
 	commands := make(rueidis.Commands, len(ids))
 	for i, id := range ids {
-		commands[i] = s.c.rdb.B().Xrange().Key(s.sub.Stream).Start(id).End(id).Build()
+		commands[i] = s.c.conn.B().Xrange().Key(s.sub.Stream).Start(id).End(id).Build()
 	}
 	found := make(map[string]bool, len(ids))
-	for i, reply := range s.c.rdb.DoMulti(ctx, commands...) {
+	for i, reply := range s.c.conn.DoMulti(ctx, commands...) {
 		entries, err := reply.ToArray()
 		if err != nil {
 			return nil, fmt.Errorf("look for %s: %w", ids[i], err)
@@ -86,11 +86,11 @@ func (s *consumer) writeOff(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	ack := s.c.rdb.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
-	if err := s.c.rdb.Do(ctx, ack).Error(); err != nil {
+	ack := s.c.conn.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
+	if err := s.c.conn.Do(ctx, ack).Error(); err != nil {
 		return fmt.Errorf("write off on %s: %w", s.sub.Stream, err)
 	}
-	if err := s.c.load.losses.add(ctx, s.c.rdb, groupKey{s.sub.Stream, s.sub.Group}, len(ids)); err != nil {
+	if err := s.c.load.losses.add(ctx, s.c.conn, groupKey{s.sub.Stream, s.sub.Group}, len(ids)); err != nil {
 		return err
 	}
 	for _, id := range ids {

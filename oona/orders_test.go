@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -42,9 +43,9 @@ func addOrder(t *testing.T, c *Client, number int, at time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	add := c.rdb.B().Xadd().Key(m.Stream).Id(strconv.FormatInt(at.UnixMilli(), 10)+"-0").
-		FieldValue().FieldValue(entryPayload, payload).FieldValue(entrySignature, signature).Build()
-	if err := c.rdb.Do(t.Context(), add).Error(); err != nil {
+	add := c.conn.B().Xadd().Key(m.Stream).Id(strconv.FormatInt(at.UnixMilli(), 10)+"-0").
+		FieldValue().FieldValue(entry.Payload, payload).FieldValue(entry.Signature, signature).Build()
+	if err := c.conn.Do(t.Context(), add).Error(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -53,7 +54,7 @@ func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	_, c := brokerClient(t)
 	var taken []string
 	f := c.follow("oona.run.r", func(o *leyline.AdaptationCommand) { taken = append(taken, o.GetCommandId()) })
-	defer f.hangUp()
+	defer f.line.Close()
 	step := func(want ...string) {
 		t.Helper()
 		taken = nil
@@ -75,7 +76,7 @@ func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	step() // a look at what is known
 	for number, at := range map[int]time.Time{3: now.Add(-time.Hour), 4: now.Add(-time.Second)} {
 		// Below the position, and then under an id that was another order's.
-		if err := c.rdb.Do(t.Context(), c.rdb.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
+		if err := c.conn.Do(t.Context(), c.conn.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
 			t.Fatal(err)
 		}
 		addOrder(t, c, number, at)
@@ -103,7 +104,7 @@ func FuzzOpenOrder(f *testing.F) {
 		f.Add([]byte(payload[:len(payload)-3]), "x")
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, id string) {
-		e := entry{id: id, payload: string(payload), signature: ring.SignEnvelope(payload), found: true}
+		e := entry.Entry{ID: id, Payload: string(payload), Signature: ring.SignEnvelope(payload), Found: true}
 		order, reason, err := c.openOrder(e, "oona.run.r")
 		if (err == nil) != (reason == "") || (err == nil) != (order != nil) {
 			t.Fatalf("order %v, reason %q, error %v", order, reason, err)
@@ -137,43 +138,6 @@ func TestTimesOfTheDueIndexAreExact(t *testing.T) {
 	})
 }
 
-func TestClockGoesByTheFinestLookThatIsNotRefuted(t *testing.T) {
-	t.Parallel()
-	local := time.Now()
-	bus := func(ahead time.Duration) time.Time { return local.Add(ahead).Round(0) }
-	steps := []struct {
-		ahead, uncertainty, want time.Duration
-	}{
-		{time.Hour, time.Second, time.Hour}, // the first is better than none
-		{time.Hour + 500*time.Millisecond, 10 * time.Millisecond, time.Hour + 500*time.Millisecond}, // finer
-		{time.Hour, time.Second, time.Hour + 500*time.Millisecond},                                  // coarse, and no news
-		{time.Minute, time.Second, time.Minute},                                                     // the bus's clock was set
-	}
-	clock := newBusClock()
-	if !clock.at(local).Equal(local) {
-		t.Error("without a look it is not the time of this machine")
-	}
-	for i, step := range steps {
-		clock.learn(clockLook{bus: bus(step.ahead), local: local, uncertainty: step.uncertainty})
-		if got := clock.at(local.Add(time.Second)).Sub(bus(time.Second)); got != step.want {
-			t.Errorf("step %d: %v ahead, want %v", i, got, step.want)
-		}
-	}
-}
-
-func TestClockIsAskedForAgainOnceAPeriod(t *testing.T) {
-	t.Parallel()
-	clock := newBusClock()
-	for i, step := range []struct {
-		after time.Duration
-		want  bool
-	}{{0, true}, {0, false}, {clockEvery - 1, false}, {clockEvery, true}, {clockEvery + 1, false}, {3 * clockEvery, true}} {
-		if got := clock.due(clock.begun.Add(step.after)); got != step.want {
-			t.Errorf("step %d: due is %v", i, got)
-		}
-	}
-}
-
 func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	b, other := brokerClient(t)
 	later := time.Now().Add(time.Hour)
@@ -189,11 +153,11 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	if err := c.PublishReport(t.Context(), &leyline.SystemStatePacket{PacketId: "p"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := c.rdb.Do(t.Context(), c.rdb.B().Xrange().Key("oona.normal").Start("-").End("+").Build()).AsXRange()
+	entries, err := c.conn.Do(t.Context(), c.conn.B().Xrange().Key("oona.normal").Start("-").End("+").Build()).AsXRange()
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}
-	payload := entries[0].FieldValues[entryPayload]
+	payload := entries[0].FieldValues[entry.Payload]
 	envelope, err := decodeEnvelope([]byte(payload), payload)
 	if gap := envelope.signedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
 		t.Errorf("the report is dated %v from the time of the bus, %v", gap, err)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// outcome is what came of one entry, to be committed.
+// outcome is what came of one entry.Entry, to be committed.
 type outcome struct {
 	id      string
 	mark    string

@@ -29,11 +29,11 @@ func (s *consumer) pendingPage(fetch context.Context, owner string, idle time.Du
 	if owner != "" {
 		args = append(args, owner)
 	}
-	return s.readPending(s.c.rdb.Do(ctx, s.listPending(args...)))
+	return s.readPending(s.c.conn.Do(ctx, s.listPending(args...)))
 }
 
 func (s *consumer) listPending(args ...string) rueidis.Completed {
-	return s.c.rdb.B().Arbitrary("XPENDING").Keys(s.sub.Stream).Args(args...).Build()
+	return s.c.conn.B().Arbitrary("XPENDING").Keys(s.sub.Stream).Args(args...).Build()
 }
 
 func (s *consumer) readPending(reply rueidis.RedisResult) ([]pendingEntry, error) {

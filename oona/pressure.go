@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 const (
@@ -38,7 +37,7 @@ func admissionShare(p leyline.MessagePriority) float64 {
 // loadSampler knows how far the slowest live group of each stream is behind,
 // from samples and from what this process has added since.
 type loadSampler struct {
-	rdb       rueidis.Client
+	conn      *redis.Conn
 	bound     int64
 	boundText string
 	caution   *caution
@@ -60,8 +59,8 @@ type streamLoad struct {
 	blind    time.Time // until when nothing is known, and nobody turned away
 }
 
-func newLoadSampler(rdb rueidis.Client, cfg Config, guard *guard) *loadSampler {
-	l := &loadSampler{rdb: rdb, bound: cfg.MaxStreamLength, caution: guard.caution, down: guard.isOpen,
+func newLoadSampler(conn *redis.Conn, cfg Config, guard *guard) *loadSampler {
+	l := &loadSampler{conn: conn, bound: cfg.MaxStreamLength, caution: guard.caution, down: guard.isOpen,
 		losses: newLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
 	l.boundText = strconv.FormatInt(l.bound, 10)
 	l.strainBound = l.bound
@@ -146,7 +145,7 @@ func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLo
 	cancel()
 	load.mu.Lock()
 	load.sampling, load.sampled = false, time.Now()
-	if isRedisError(err, "NOPERM") {
+	if redis.HasCode(err, "NOPERM") {
 		load.blind = load.sampled.Add(blindFor)
 	}
 	if answered {
@@ -157,17 +156,17 @@ func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLo
 
 // sample returns the backlog of the slowest live group, 0 when it fails.
 func (l *loadSampler) sample(ctx context.Context, stream string) (int64, error) {
-	info, groups, err := look(ctx, l.rdb, stream)
+	info, groups, err := l.conn.Inspect(ctx, stream)
 	if err != nil {
 		return 0, err
 	}
-	if err := l.losses.look(ctx, l.rdb, stream, info, groups); err != nil {
+	if err := l.losses.look(ctx, l.conn, stream, info, groups); err != nil {
 		return 0, err
 	}
 	var backlog int64
 	for _, g := range groups {
-		behind := g.pending + l.lag(ctx, stream, info, g)
-		if behind > backlog && l.alive(ctx, stream, g.name) {
+		behind := g.Pending + l.lag(ctx, stream, info, g)
+		if behind > backlog && l.alive(ctx, stream, g.Name) {
 			backlog = behind
 		}
 	}
@@ -178,6 +177,6 @@ func (l *loadSampler) sample(ctx context.Context, stream string) (int64, error) 
 // created on every stream and never reads: its backlog only ever grows to the
 // bound of the stream, and must not shut out the publishers for good.
 func (l *loadSampler) alive(ctx context.Context, stream, group string) bool {
-	consumers, err := consumersOf(ctx, l.rdb, stream, group)
-	return err == nil && slices.ContainsFunc(consumers, func(c consumerInfo) bool { return c.idle < deadAfter })
+	consumers, err := l.conn.Consumers(ctx, stream, group)
+	return err == nil && slices.ContainsFunc(consumers, func(c redis.ConsumerInfo) bool { return c.Idle < deadAfter })
 }

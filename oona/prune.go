@@ -12,12 +12,12 @@ import (
 func (c *Client) PruneConsumers(ctx context.Context, idle time.Duration) (int64, error) {
 	var removed int64
 	for _, stream := range c.cfg.Streams.Names() {
-		groups, err := groupsOf(ctx, c.rdb, stream)
+		groups, err := c.conn.Groups(ctx, stream)
 		if err != nil {
 			return removed, err
 		}
 		for _, g := range groups {
-			n, err := c.pruneGroup(ctx, stream, g.name, idle)
+			n, err := c.pruneGroup(ctx, stream, g.Name, idle)
 			removed += n
 			if err != nil {
 				return removed, err
@@ -28,19 +28,19 @@ func (c *Client) PruneConsumers(ctx context.Context, idle time.Duration) (int64,
 }
 
 func (c *Client) pruneGroup(ctx context.Context, stream, group string, idle time.Duration) (int64, error) {
-	consumers, err := consumersOf(ctx, c.rdb, stream, group)
+	consumers, err := c.conn.Consumers(ctx, stream, group)
 	if err != nil {
 		return 0, err
 	}
 	var removed int64
 	for _, consumer := range consumers {
-		if consumer.pending > 0 || consumer.idle < idle || consumer.name == c.cfg.Consumer {
+		if consumer.Pending > 0 || consumer.Idle < idle || consumer.Name == c.cfg.Consumer {
 			continue
 		}
 		// The script looks again: it may have read something since.
-		n, err := pruneScript.Exec(ctx, c.rdb, []string{stream}, []string{group, consumer.name}).AsInt64()
+		n, err := pruneScript.Exec(ctx, c.conn, []string{stream}, []string{group, consumer.Name}).AsInt64()
 		if err != nil {
-			return removed, fmt.Errorf("remove consumer %s of %s: %w", consumer.name, group, err)
+			return removed, fmt.Errorf("remove consumer %s of %s: %w", consumer.Name, group, err)
 		}
 		removed += n
 	}

@@ -10,13 +10,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/esper-lite/weatherlight/leyline"
-)
-
-// Entry fields of a message, as every Esper peer writes them.
-const (
-	entryPayload   = "payload"
-	entrySignature = "signature"
-	entryBootstrap = "bootstrap" // the one field of an entry that only creates its stream
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // draft is one message that passed admission and is ready for the wire.
@@ -35,7 +29,7 @@ type draft struct {
 // closed client stores none and returns ErrClosed. Messages for the emergency
 // stream pass breaker and backpressure.
 func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
-	if c.closed.Load() {
+	if c.conn.Closed() {
 		return ErrClosed
 	}
 	started := time.Now()
@@ -155,7 +149,7 @@ func (c *Client) send(ctx context.Context, drafts []draft) []error {
 		commands[i] = c.add(d)
 	}
 	var failed []error
-	for i, reply := range c.rdb.DoMulti(ctx, commands...) {
+	for i, reply := range c.conn.DoMulti(ctx, commands...) {
 		if err := reply.Error(); err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 			failed = append(failed, &PublishError{Index: drafts[i].index, Stream: drafts[i].stream, Err: err})
@@ -169,6 +163,6 @@ func (c *Client) send(ctx context.Context, drafts []draft) []error {
 }
 
 func (c *Client) add(d draft) rueidis.Completed {
-	return c.rdb.B().Xadd().Key(d.stream).Maxlen().Almost().Threshold(c.load.boundText).Id("*").
-		FieldValue().FieldValue(entryPayload, d.payload).FieldValue(entrySignature, d.signature).Build()
+	return c.conn.B().Xadd().Key(d.stream).Maxlen().Almost().Threshold(c.load.boundText).Id("*").
+		FieldValue().FieldValue(entry.Payload, d.payload).FieldValue(entry.Signature, d.signature).Build()
 }

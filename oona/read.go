@@ -2,34 +2,22 @@ package oona
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
-)
 
-const (
-	healPauseFirst = 50 * time.Millisecond
-	healPauseMax   = time.Second // a bus that is back is noticed within this
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
-
-// entry is one stream entry as read, not judged yet.
-type entry struct {
-	id                 string
-	payload, signature string
-	found              bool // it has a payload
-	bootstrap          bool // it only creates its stream
-	attempt            int
-}
 
 // read takes in new entries until fetch is done. Whatever fails, it starts over
 // from the group and the own pending entries: a reply that was lost on the way
 // leaves entries delivered to nobody.
 func (s *consumer) read(fetch, work context.Context) {
-	defer s.line.close()
-	outage := outage{log: s.log, shared: s.c.guard.outage, failures: &s.c.meters.readFailures}
-	defer outage.quit()
+	defer s.line.Close()
+	backoff := s.c.conn.NewBackoff(s.log, &s.c.meters.readFailures)
+	defer backoff.Quit()
 	begun, announced := false, false
 	for fetch.Err() == nil {
 		reading := begun
@@ -40,7 +28,7 @@ func (s *consumer) read(fetch, work context.Context) {
 		if err != nil {
 			begun = false
 			s.c.meters.readRefused.Add(1)
-			outage.pause(fetch, err)
+			backoff.Pause(fetch, err)
 			continue
 		}
 		if !reading {
@@ -48,7 +36,7 @@ func (s *consumer) read(fetch, work context.Context) {
 			// list has a gap, lists what is pending and refuses to be read.
 			continue
 		}
-		outage.over()
+		backoff.Over()
 		if !announced {
 			announced = true
 			s.sub.OnReady()
@@ -96,36 +84,24 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 // create groups, even those that exist, but still serves them.
 func (s *consumer) begin(fetch, work context.Context) error {
 	err := s.adopt(fetch, work, 0)
-	if !isRedisError(err, "NOGROUP") {
+	if !redis.HasCode(err, "NOGROUP") {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
 	defer cancel()
-	return s.c.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
+	return s.c.conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 }
 
-func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry, error) {
+func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
 	var wait time.Duration
 	if patient {
 		wait = s.c.rhythm.Until(max(s.sub.Block, time.Millisecond))
 	}
-	// The bound catches a connection that is dead without having been closed.
-	reply, err := s.line.blocking(fetch, work, wait+s.c.cfg.DialTimeout, s.readCommand(wait))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
-	}
-	entries, err := parseRead(reply)
-	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.sub.Stream, err)
-	}
-	return entries, nil
+	return s.line.Take(fetch, work, wait, s.readCommand(wait))
 }
 
 func (s *consumer) readCommand(wait time.Duration) rueidis.Completed {
-	read := s.c.rdb.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).Count(int64(s.sub.Batch))
+	read := s.c.conn.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).Count(int64(s.sub.Batch))
 	if wait == 0 {
 		return read.Streams().Key(s.sub.Stream).Id(">").Build()
 	}
@@ -140,7 +116,7 @@ func (s *consumer) takeAll(work context.Context) {
 }
 
 // take judges entries in hand, settles those that need no handler, and queues the rest.
-func (s *consumer) take(work context.Context, entries []entry) {
+func (s *consumer) take(work context.Context, entries []entry.Entry) {
 	now, onBus := time.Now(), s.c.Now()
 	jobs := make([]*job, 0, len(entries))
 	room := make([]job, len(entries))
@@ -204,7 +180,7 @@ func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
 		case holder == "":
 		case holder != marked[i].id:
 			marked[i].refuseReplay(holder)
-		case !s.c.clustered:
+		case !s.c.conn.Clustered:
 			// Its own mark and its acknowledgement were one commit: it was done, and
 			// the group lost since.
 			marked[i].handler = nil
@@ -216,17 +192,17 @@ func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
 // nothing at all when Redis does not answer.
 func (c *Client) holders(ctx context.Context, marks []string) []string {
 	holders := make([]string, len(marks))
-	if c.clustered {
+	if c.conn.Clustered {
 		commands := make(rueidis.Commands, len(marks))
 		for i, mark := range marks {
-			commands[i] = c.rdb.B().Get().Key(mark).Build()
+			commands[i] = c.conn.B().Get().Key(mark).Build()
 		}
-		for i, reply := range c.rdb.DoMulti(ctx, commands...) {
+		for i, reply := range c.conn.DoMulti(ctx, commands...) {
 			holders[i], _ = reply.ToString()
 		}
 		return holders
 	}
-	replies, err := c.rdb.Do(ctx, c.rdb.B().Mget().Key(marks...).Build()).ToArray()
+	replies, err := c.conn.Do(ctx, c.conn.B().Mget().Key(marks...).Build()).ToArray()
 	if err != nil || len(replies) != len(marks) {
 		return nil
 	}

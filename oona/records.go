@@ -12,8 +12,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 const (
@@ -93,8 +93,8 @@ func (r *Records) load(ctx context.Context, key RecordKey) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	fields, err := insist(ctx, r.c, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return r.c.rdb.Do(ctx, r.c.rdb.B().Hmget().Key(place).Field("v", "d", "o").Build()).ToArray()
+	fields, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
+		return r.c.conn.Do(ctx, r.c.conn.B().Hmget().Key(place).Field("v", "d", "o").Build()).ToArray()
 	})
 	if err != nil {
 		return Record{}, err
@@ -161,7 +161,7 @@ func (r *Records) Save(ctx context.Context, w RecordWrite) (int64, error) {
 }
 
 func (r *Records) save(ctx context.Context, w RecordWrite) (int64, error) {
-	if r.c.clustered && !w.Due.IsZero() {
+	if r.c.conn.Clustered && !w.Due.IsZero() {
 		// The index is a key of all runs, on whatever node: a run that is due early
 		// harms nothing, and one that is never due does.
 		if err := r.Schedule(ctx, w.Key.Part, w.Key.Run, w.Due); err != nil {
@@ -228,27 +228,7 @@ func (r *Records) Settle(ctx context.Context, key RecordKey, version int64) erro
 }
 
 func (r *Records) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (int64, error) {
-	return insist(ctx, r.c, func(ctx context.Context) (int64, error) {
-		return script.Exec(ctx, r.c.rdb, keys, args).AsInt64()
+	return redis.Insist(ctx, r.c.conn, func(ctx context.Context) (int64, error) {
+		return script.Exec(ctx, r.c.conn, keys, args).AsInt64()
 	})
-}
-
-// insist asks the bus what may be asked twice until it answers, within DialTimeout.
-// A failure is ErrUnavailable or ErrClosed.
-func insist[T any](ctx context.Context, c *Client, ask func(context.Context) (T, error)) (T, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
-	defer cancel()
-	for pause := healPauseFirst; ; pause *= 2 {
-		if c.closed.Load() {
-			var none T
-			return none, ErrClosed
-		}
-		value, err := ask(bounded)
-		if err == nil {
-			return value, nil
-		}
-		if answered := isServerError(err) || rueidis.IsParseErr(err); answered || !cadence.Sleep(bounded, pause) {
-			return value, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-	}
 }

@@ -31,20 +31,20 @@ func (c *Client) ReplayDeadLetter(ctx context.Context, id string) (string, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	entry, err := c.storeReplay(ctx, id, d)
+	placed, err := c.storeReplay(ctx, id, d)
 	if err != nil {
-		return entry, fmt.Errorf("replay dead letter %s: %w", id, err)
+		return placed, fmt.Errorf("replay dead letter %s: %w", id, err)
 	}
-	return entry, nil
+	return placed, nil
 }
 
 func (c *Client) storeReplay(ctx context.Context, id string, d draft) (string, error) {
-	if c.clustered {
+	if c.conn.Clustered {
 		return c.replaySteps(ctx, id, d)
 	}
 	keys := []string{c.cfg.DeadLetter, c.replayedKey(), d.stream}
 	args := []string{id, c.load.boundText, d.payload, d.signature}
-	reply, err := replayScript.Exec(ctx, c.rdb, keys, args).ToArray()
+	reply, err := replayScript.Exec(ctx, c.conn, keys, args).ToArray()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -52,14 +52,14 @@ func (c *Client) storeReplay(ctx context.Context, id string, d draft) (string, e
 		return "", fmt.Errorf("%d results, 2 expected", len(reply))
 	}
 	status, _ := reply[0].AsInt64()
-	entry, _ := reply[1].ToString()
+	placed, _ := reply[1].ToString()
 	switch status {
 	case replayGone:
 		return "", ErrNoDeadLetter
 	case replayBefore:
-		return entry, ErrReplayed
+		return placed, ErrReplayed
 	default:
-		return entry, nil
+		return placed, nil
 	}
 }
 

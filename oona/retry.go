@@ -2,6 +2,8 @@ package oona
 
 import (
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 const retryPauseMax = 30 * time.Second
@@ -27,12 +29,12 @@ const crashFactor = 3
 // isPoison tells an entry that kills whoever handles it from one that was in
 // hand when something else did: a delivery without an outcome is no failure of
 // its handler, and counts for much less.
-func (s *consumer) isPoison(e entry) bool {
-	unexplained := e.attempt - 1
+func (s *consumer) isPoison(e entry.Entry) bool {
+	unexplained := e.Attempt - 1
 	if unexplained < crashFactor*s.c.cfg.RetryAttempts {
 		return false
 	}
-	return unexplained-s.flights.tallyOf(e.id).explained >= crashFactor*s.c.cfg.RetryAttempts
+	return unexplained-s.flights.tallyOf(e.ID).explained >= crashFactor*s.c.cfg.RetryAttempts
 }
 
 // isSuspect reports whether an entry was delivered so often without an outcome
@@ -110,7 +112,7 @@ func (f *flights) due(now time.Time, limit int) (ready []pendingEntry, next time
 	for id, r := range f.waiting {
 		switch {
 		case r.alone:
-			if suspect == "" || compareIDs(id, suspect) < 0 {
+			if suspect == "" || entry.Compare(id, suspect) < 0 {
 				suspect = id
 			}
 		case !r.due.After(now) && len(ready) < limit:

@@ -2,8 +2,6 @@ package oona
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -22,37 +20,15 @@ type Server struct {
 func (c *Client) Server(ctx context.Context) (Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	begun := time.Now()
-	reply, err := c.rdb.Do(ctx, c.rdb.B().Time().Build()).AsStrSlice()
-	took := time.Since(begun)
+	ahead, uncertainty, err := c.conn.Skew(ctx)
 	if err != nil {
-		return Server{}, fmt.Errorf("ask the bus for its time: %w", err)
+		return Server{}, err
 	}
-	at, err := serverTime(reply)
-	if err != nil {
-		return Server{}, fmt.Errorf("ask the bus for its time: %w", err)
-	}
-	server := Server{Skew: at.Sub(begun.Add(took / 2)), Uncertainty: took / 2}
-	if info, err := c.rdb.Do(ctx, c.rdb.B().Info().Section("server").Build()).ToString(); err == nil {
+	server := Server{Skew: ahead, Uncertainty: uncertainty}
+	if info, err := c.conn.Do(ctx, c.conn.B().Info().Section("server").Build()).ToString(); err == nil {
 		server.Product, server.Version = serverVersion(info)
 	}
 	return server, nil
-}
-
-// serverTime reads the answer to TIME: seconds and microseconds.
-func serverTime(reply []string) (time.Time, error) {
-	if len(reply) != 2 {
-		return time.Time{}, fmt.Errorf("%d words, want 2", len(reply))
-	}
-	seconds, err := strconv.ParseInt(reply[0], 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("seconds: %w", err)
-	}
-	micros, err := strconv.ParseInt(reply[1], 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("microseconds: %w", err)
-	}
-	return time.Unix(seconds, micros*int64(time.Microsecond)), nil
 }
 
 // serverVersion reads the answer to INFO. Valkey gives the version of Redis that

@@ -41,14 +41,3 @@ func TestServerVersionIsThatOfTheProtocol(t *testing.T) {
 		}
 	}
 }
-
-func TestServerTimeOfAnotherShapeIsAnError(t *testing.T) {
-	for _, reply := range [][]string{nil, {"1"}, {"x", "1"}, {"1", "x"}, {"1", "2", "3"}} {
-		if at, err := serverTime(reply); err == nil {
-			t.Errorf("%v is %v", reply, at)
-		}
-	}
-	if at, err := serverTime([]string{"1700000000", "250000"}); err != nil || at.UnixMilli() != 1700000000250 {
-		t.Errorf("time %v, %v", at, err)
-	}
-}

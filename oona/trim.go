@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // Trim removes entries older than MessageTTL that every group of the stream has
@@ -35,7 +38,7 @@ func (c *Client) Trim(ctx context.Context) (map[string]int64, error) {
 }
 
 func (c *Client) trimStreams(ctx context.Context, trimmed map[string]int64) error {
-	oldest := entryID{ms: uint64(max(0, time.Now().Add(-c.cfg.MessageTTL).UnixMilli()))}
+	oldest := entry.ID{MS: uint64(max(0, time.Now().Add(-c.cfg.MessageTTL).UnixMilli()))}
 	for _, stream := range c.cfg.Streams.Names() {
 		n, err := c.trimStream(ctx, stream, oldest)
 		if err != nil {
@@ -46,8 +49,8 @@ func (c *Client) trimStreams(ctx context.Context, trimmed map[string]int64) erro
 	return nil
 }
 
-func (c *Client) trimStream(ctx context.Context, stream string, keep entryID) (int64, error) {
-	groups, err := groupsOf(ctx, c.rdb, stream)
+func (c *Client) trimStream(ctx context.Context, stream string, keep entry.ID) (int64, error) {
+	groups, err := c.conn.Groups(ctx, stream)
 	if err != nil {
 		return 0, err
 	}
@@ -56,10 +59,10 @@ func (c *Client) trimStream(ctx context.Context, stream string, keep entryID) (i
 		if err != nil {
 			return 0, err
 		}
-		keep = keep.min(needed)
+		keep = keep.Min(needed)
 	}
-	command := c.rdb.B().Xtrim().Key(stream).Minid().Exact().Threshold(keep.String()).Build()
-	n, err := c.rdb.Do(ctx, command).AsInt64()
+	command := c.conn.B().Xtrim().Key(stream).Minid().Exact().Threshold(keep.String()).Build()
+	n, err := c.conn.Do(ctx, command).AsInt64()
 	if err != nil {
 		return 0, fmt.Errorf("trim %s: %w", stream, err)
 	}
@@ -67,29 +70,29 @@ func (c *Client) trimStream(ctx context.Context, stream string, keep entryID) (i
 }
 
 // oldestNeeded is the smallest id a group still has to finish or to read.
-func (c *Client) oldestNeeded(ctx context.Context, stream string, g groupInfo) (entryID, error) {
-	last, err := parseID(g.lastDelivered)
+func (c *Client) oldestNeeded(ctx context.Context, stream string, g redis.GroupInfo) (entry.ID, error) {
+	last, err := entry.ParseID(g.LastDelivered)
 	if err != nil {
-		return entryID{}, err
+		return entry.ID{}, err
 	}
-	if g.pending == 0 {
-		return last.next(), nil
+	if g.Pending == 0 {
+		return last.Next(), nil
 	}
-	summary, err := c.rdb.Do(ctx, c.rdb.B().Xpending().Key(stream).Group(g.name).Build()).ToArray()
+	summary, err := c.conn.Do(ctx, c.conn.B().Xpending().Key(stream).Group(g.Name).Build()).ToArray()
 	if err != nil {
-		return entryID{}, fmt.Errorf("read pending of %s: %w", g.name, err)
+		return entry.ID{}, fmt.Errorf("read pending of %s: %w", g.Name, err)
 	}
 	if len(summary) < 2 {
-		return last.next(), nil
+		return last.Next(), nil
 	}
 	first, err := summary[1].ToString()
 	if rueidis.IsRedisNil(err) {
-		return last.next(), nil
+		return last.Next(), nil
 	}
 	if err != nil {
-		return entryID{}, fmt.Errorf("read pending of %s: %w", g.name, err)
+		return entry.ID{}, fmt.Errorf("read pending of %s: %w", g.Name, err)
 	}
-	return parseID(first)
+	return entry.ParseID(first)
 }
 
 func unixMilliText(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }

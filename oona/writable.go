@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // unwritable are the codes with which a server refuses whatever is written: a
@@ -20,13 +22,13 @@ func (c *Client) Writable(ctx context.Context, streams ...string) error {
 	defer cancel()
 	commands := make(rueidis.Commands, 0, 2*len(streams))
 	for _, stream := range streams {
-		commands = append(commands, c.rdb.B().Type().Key(stream).Build(),
+		commands = append(commands, c.conn.B().Type().Key(stream).Build(),
 			// No entry may have the lowest id, so a server that takes writes refuses
 			// this one for its id, before it looks for the stream.
-			c.rdb.B().Xadd().Key(stream).Id("0-0").FieldValue().FieldValue("may", "write").Build())
+			c.conn.B().Xadd().Key(stream).Id("0-0").FieldValue().FieldValue("may", "write").Build())
 	}
 	var faults []error
-	replies := c.rdb.DoMulti(ctx, commands...)
+	replies := c.conn.DoMulti(ctx, commands...)
 	for i, stream := range streams {
 		if err := unwritableReply(replies[2*i+1].Error()); err != nil {
 			return fmt.Errorf("the bus takes no writes: %w", err)
@@ -40,11 +42,11 @@ func (c *Client) Writable(ctx context.Context, streams ...string) error {
 
 // unwritableReply is what keeps a server from writing, or from answering.
 func unwritableReply(err error) error {
-	if !isServerError(err) {
+	if !redis.IsReply(err) {
 		return err
 	}
 	for _, code := range unwritable {
-		if isRedisError(err, code) {
+		if redis.HasCode(err, code) {
 			return err
 		}
 	}

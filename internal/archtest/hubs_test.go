@@ -83,8 +83,8 @@ var hubs = map[string]hub{
 	"tolaria.Trainer":                         {24, 36, oneThing},
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
 
-	"oona.Client":          {15, 75, undivided},
-	"oona.consumer":        {14, 61, undivided},
+	"oona.Client":          {10, 72, undivided},
+	"oona.consumer":        {15, 61, undivided},
 	"urza.Library":         {16, 89, undivided},
 	"weatherlight.Service": {42, 133, undivided},
 	"weatherlight.fleet":   {17, 18, undivided},

@@ -39,6 +39,9 @@ var allowedImports = map[string][]string{
 		"internal/cadence", "internal/version",
 	},
 
+	"oona/internal/entry": {},
+	"oona/internal/redis": {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
+
 	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
 	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},

@@ -1,4 +1,4 @@
-package oona
+package redis
 
 import (
 	"context"

@@ -1,8 +1,10 @@
 //go:build !linux
 
-package oona
+package redis
 
-import "net"
+import (
+	"net"
+)
 
 // unread is known on Linux only.
 func unread(net.Conn) bool { return false }

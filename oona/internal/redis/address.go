@@ -1,4 +1,4 @@
-package oona
+package redis
 
 import (
 	"crypto/tls"
@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
+
+// blockingConnections bounds the connections of blocked reads: one for each
+// reader.
+const blockingConnections = 64
 
 // connectionBuffer is the size of each buffer of a connection, in bytes. Each
 // reader has a connection of its own: at the library's half megabyte a service
@@ -22,7 +27,7 @@ const connectionBuffer = 64 << 10
 // holds in flight, for the same reason: 256 fill a pipeline.
 const connectionRing = 8
 
-// clientOption reads the address: see Config.URL.
+// clientOption reads the address: see oona.Config.
 func clientOption(cfg Config) (rueidis.ClientOption, error) {
 	option, err := rueidis.ParseURL(cfg.URL)
 	if err != nil {
@@ -31,8 +36,8 @@ func clientOption(cfg Config) (rueidis.ClientOption, error) {
 	if err := addressExtras(&option, cfg); err != nil {
 		return option, err
 	}
-	option.Dialer.Timeout, option.Sentinel.Dialer.Timeout = cfg.DialTimeout, cfg.DialTimeout
-	option.ConnWriteTimeout = cfg.DialTimeout
+	option.Dialer.Timeout, option.Sentinel.Dialer.Timeout = cfg.Timeout, cfg.Timeout
+	option.ConnWriteTimeout = cfg.Timeout
 	// No pings on idle connections: each would wake the process every second, and
 	// a peer that has gone is noticed by whoever asks it.
 	option.Dialer.KeepAlive, option.Sentinel.Dialer.KeepAlive = -1, -1
@@ -104,4 +109,19 @@ func withoutURL(err error) error {
 		return errors.New("the URL cannot be parsed")
 	}
 	return err
+}
+
+// maskedAddress is the host part of an address that may be too broken to parse.
+func maskedAddress(raw string) string {
+	if at := strings.LastIndexByte(raw, '@'); at >= 0 {
+		raw = raw[at+1:]
+	}
+	raw = strings.TrimPrefix(raw[strings.LastIndex(raw, "://")+1:], "//")
+	if end := strings.IndexAny(raw, "/?"); end >= 0 {
+		raw = raw[:end]
+	}
+	if raw == "" {
+		return "(no address)"
+	}
+	return strings.TrimPrefix(raw, ":")
 }
