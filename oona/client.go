@@ -1,11 +1,17 @@
 package oona
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
+	"github.com/esper-lite/weatherlight/oona/admin"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
+	"github.com/esper-lite/weatherlight/oona/lease"
 )
 
 // Client is one connection pool to the bus. It is safe for concurrent use.
@@ -13,9 +19,9 @@ type Client struct {
 	cfg      Config
 	rhythm   Rhythm
 	conn     *redis.Conn
+	sealer   envelope.Sealer
 	log      *slog.Logger
-	meters   *meters
-	drops    *dropLedger
+	meters   *stats.Counters
 	guard    *guard
 	load     *loadSampler
 	seen     *answered
@@ -34,7 +40,8 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, conn: conn, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
+	c := &Client{cfg: cfg, conn: conn, log: cfg.Logger, meters: stats.NewCounters()}
+	c.sealer = envelope.Sealer{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload}
 	c.rhythm = RhythmOf(cfg.Consumer)
 	c.guard = newGuard(cfg, c.log)
 	c.load = newLoadSampler(conn, cfg, c.guard)
@@ -65,4 +72,23 @@ func (c *Client) EnsureGroups(ctx context.Context, group string, streams ...stri
 func (c *Client) Close() error {
 	c.conn.Close()
 	return nil
+}
+
+// NewLease prepares a place among those who share a group, by default this client's
+// own under its consumer's name. Nothing is claimed before the first Renew.
+func (c *Client) NewLease(cfg lease.Config) *lease.Lease {
+	cfg.Group = cmp.Or(cfg.Group, c.cfg.Group)
+	cfg.Name = cmp.Or(cfg.Name, c.cfg.Consumer)
+	return lease.New(c.conn, cfg)
+}
+
+// DeadLetters are what was refused or given up on this bus.
+func (c *Client) DeadLetters() *deadletter.Queue {
+	return deadletter.New(deadletter.Config{Conn: c.conn, Stream: c.cfg.DeadLetter, MaxLength: c.load.boundText, Sealer: c.sealer,
+		Carries: c.cfg.Streams.carries})
+}
+
+// Admin is for looking after this bus.
+func (c *Client) Admin() *admin.Admin {
+	return admin.New(c.conn, c.cfg.Consumer, c.cfg.Streams.Names())
 }

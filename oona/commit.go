@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
 
 const (
@@ -124,18 +126,18 @@ func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, err
 // conclude draws the consequences of a commit in this process.
 func (s *consumer) conclude(batch []outcome, results []int64) {
 	now := time.Now()
-	s.c.meters.consumeLatency.observe(now.Sub(batch[len(batch)-1].started))
+	s.c.meters.ConsumeLatency.Observe(now.Sub(batch[len(batch)-1].started))
 	s.c.seen.remember(batch, results)
-	consumed, delivered := streak{recorder: s.consumed}, streak{recorder: s.delivered}
+	consumed, delivered := stats.Streak{Recorder: s.consumed}, stats.Streak{Recorder: s.delivered}
 	ended := batch[:0]
 	for i, o := range batch {
 		switch results[i] {
 		case commitDone:
-			consumed.observe(now.Sub(o.started))
-			delivered.observe(now.Sub(entry.StoredAt(o.id)))
+			consumed.Observe(now.Sub(o.started))
+			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
 			s.done(o)
 		case commitReplay:
-			s.buried(ReasonReplay)
+			s.buried(deadletter.ReasonReplay)
 		case commitUnstored:
 			s.reportUnstored(o.id, now)
 			s.postpone(o.id, o.mark, max(1, o.attempt))
@@ -143,8 +145,8 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 		}
 		ended = append(ended, o)
 	}
-	consumed.end()
-	delivered.end()
+	consumed.End()
+	delivered.End()
 	s.flights.endAll(ended)
 }
 
@@ -159,14 +161,14 @@ func (s *consumer) reportUnstored(id string, now time.Time) {
 
 func (s *consumer) done(o outcome) {
 	if o.refusal != nil {
-		s.buried(o.refusal.reason)
+		s.buried(o.refusal.Reason)
 		return
 	}
-	s.c.meters.consumed.Add(1)
-	s.c.meters.published.Add(int64(len(o.answers)))
+	s.c.meters.Consumed.Add(1)
+	s.c.meters.Published.Add(int64(len(o.answers)))
 }
 
 func (s *consumer) buried(reason string) {
-	s.c.drops.add(reason, s.sub.Stream)
-	s.c.meters.deadLettered.Add(1)
+	s.c.meters.Drops.Add(reason, s.sub.Stream)
+	s.c.meters.DeadLettered.Add(1)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
@@ -61,7 +62,7 @@ func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int
 		}
 		if holder != batch[i].id {
 			settled[i].answers = nil
-			settled[i].refusal = refuse(ReasonReplay, "request was answered for entry "+holder, batch[i].attempt)
+			settled[i].refusal = deadletter.Refuse(deadletter.ReasonReplay, "request was answered for entry "+holder, batch[i].attempt)
 			results[i] = commitReplay
 		}
 	}
@@ -132,8 +133,8 @@ func (s *consumer) burial(o outcome, fields map[string]string) rueidis.Completed
 		FieldValue().FieldValue(entry.Payload, payload[:min(len(payload), limit)]).
 		FieldValue(entry.Signature, signature[:min(len(signature), limit)]).
 		FieldValue("origin_stream", s.sub.Stream).FieldValue("entry_id", o.id).FieldValue("group", s.sub.Group).
-		FieldValue("reason", o.refusal.reason).FieldValue("error", o.refusal.err).
-		FieldValue("attempts", strconv.Itoa(o.refusal.attempts)).FieldValue("time", unixMilliText(time.Now())).Build()
+		FieldValue("reason", o.refusal.Reason).FieldValue("error", o.refusal.Err).
+		FieldValue("attempts", strconv.Itoa(o.refusal.Attempts)).FieldValue("time", strconv.FormatInt(time.Now().UnixMilli(), 10)).Build()
 }
 
 func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results []int64) error {
@@ -151,31 +152,4 @@ func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results
 		return fmt.Errorf("acknowledge on %s: %w", s.sub.Stream, err)
 	}
 	return nil
-}
-
-// replaySteps stores the replay of a dead letter without a script. The note
-// comes first: a crash in between leaves a letter that counts as replayed, and
-// that an operator can see has no entry.
-func (c *Client) replaySteps(ctx context.Context, id string, d draft) (string, error) {
-	note := c.conn.B().Hsetnx().Key(c.replayedKey()).Field(id).Value("under way").Build()
-	first, err := c.conn.Do(ctx, note).AsInt64()
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if first == 0 {
-		before, _ := c.conn.Do(ctx, c.conn.B().Hget().Key(c.replayedKey()).Field(id).Build()).ToString()
-		return before, ErrReplayed
-	}
-	placed, err := c.conn.Do(ctx, c.add(d)).ToString()
-	if _, refused := rueidis.IsRedisErr(err); refused {
-		_ = c.conn.Do(ctx, c.conn.B().Hdel().Key(c.replayedKey()).Field(id).Build()) // the refusal is what matters
-	}
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	noted := c.conn.B().Hset().Key(c.replayedKey()).FieldValue().FieldValue(id, placed).Build()
-	if err := c.conn.Do(ctx, noted).Error(); err != nil {
-		return placed, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return placed, nil
 }

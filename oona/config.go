@@ -36,11 +36,8 @@ type Config struct {
 
 	Trust         Trust         // whether envelopes without our signed attributes are taken [TrustCompatible]
 	ControlWindow time.Duration // longest time between signing and storing a control message [2 min]; < 0 = any
-	DeadLetterTTL time.Duration // age at which Trim removes dead letters [7 days]; < 0 = never
-	ConsumerIdle  time.Duration // silence after which Trim removes a consumer that owns nothing [24 h]; < 0 = never
 
 	MaxStreamLength    int64         // bound of every stream, in entries [10 000]
-	MessageTTL         time.Duration // age at which Trim removes what every group has read; 0 = never
 	FreshnessWindow    time.Duration // oldest kernel request that is answered; <= 0 = any age
 	ClockSkew          time.Duration // how far in the future a request may be dated [5 s]
 	ReplayCapacity     int           // answered request ids remembered in memory, beside Redis [4096]
@@ -78,8 +75,6 @@ func (c Config) withDefaults() Config {
 	c.Consumer = cmp.Or(c.Consumer, "oona-client")
 	c.DeadLetter = cmp.Or(c.DeadLetter, "oona.deadletter")
 	c.ControlWindow = cmp.Or(c.ControlWindow, 2*time.Minute)
-	c.DeadLetterTTL = cmp.Or(c.DeadLetterTTL, 7*24*time.Hour)
-	c.ConsumerIdle = cmp.Or(c.ConsumerIdle, 24*time.Hour)
 	c.MaxStreamLength = cmp.Or(c.MaxStreamLength, 10_000)
 	c.ClockSkew = cmp.Or(c.ClockSkew, 5*time.Second)
 	c.ReplayCapacity = cmp.Or(c.ReplayCapacity, 4096)

@@ -12,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
 
 // Consume reads a stream for a group until fetch is done, finishes what it has
@@ -64,7 +65,7 @@ type consumer struct {
 	outbox  *outbox
 	line    *redis.Line
 	// Latencies of this stream.
-	consumed, delivered *recorder
+	consumed, delivered *stats.Recorder
 	lanes               *lanes // nil when the subscription has no key
 	// unskippable: the bus cannot move the group; the reader's own.
 	unskippable bool
@@ -86,8 +87,8 @@ func newConsumer(c *Client, sub Subscription) *consumer {
 		outbox:  newOutbox(),
 		line:    c.conn.NewLine(sub.Stream),
 
-		consumed:  c.meters.timings.of(PathConsume, sub.Stream),
-		delivered: c.meters.timings.of(PathDelivery, sub.Stream),
+		consumed:  c.meters.Timing(stats.PathConsume, sub.Stream),
+		delivered: c.meters.Timing(stats.PathDelivery, sub.Stream),
 	}
 	s.commits = c.conn.NewBackoff(s.log.With("step", "commit"), new(atomic.Int64))
 	if sub.Key != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
@@ -21,10 +22,10 @@ var (
 	ErrRateLimited = errors.New("emergency rate limit reached")
 	// ErrTooLarge: the envelope exceeds MaxPayload, or the record MaxRecord; it
 	// will never be accepted.
-	ErrTooLarge = errors.New("message too large")
+	ErrTooLarge = envelope.ErrTooLarge
 	// ErrNotPublishable: the payload is no bus message, or lacks what its readers
 	// cannot do without.
-	ErrNotPublishable = errors.New("not a publishable bus message")
+	ErrNotPublishable = envelope.ErrNotPublishable
 	// ErrClosed: the client was closed.
 	ErrClosed = redis.ErrClosed
 )

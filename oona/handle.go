@@ -7,6 +7,9 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
 
 // workload is the jobs of one batch, shared by the workers: each takes the next one
@@ -39,7 +42,7 @@ func (s *consumer) handleAll(work context.Context) {
 
 func (s *consumer) handle(work context.Context, j *job) {
 	messages, err := call(work, j)
-	var answers []draft
+	var answers []envelope.Draft
 	if err == nil {
 		answers, err = s.drafts(messages)
 	}
@@ -64,20 +67,20 @@ func call(work context.Context, j *job) (messages []Message, err error) {
 
 // drafts encodes the answers of a handler. An answer that can never be sent
 // would fail the same way on each retry.
-func (s *consumer) drafts(messages []Message) ([]draft, error) {
+func (s *consumer) drafts(messages []Message) ([]envelope.Draft, error) {
 	if len(messages) == 0 {
 		return nil, nil
 	}
 	now := time.Now()
-	drafts := make([]draft, len(messages))
-	room := slab{left: len(messages)}
+	drafts := make([]envelope.Draft, len(messages))
+	room := envelope.Slab{Left: len(messages)}
 	for i, m := range messages {
 		m = s.c.addressed(m)
-		payload, signature, err := s.c.encode(m, now, &room)
+		draft, err := s.c.sealer.Seal(m.content(), now, &room)
 		if err != nil {
 			return nil, Permanent(fmt.Errorf("answer for %s: %w", m.Stream, err))
 		}
-		drafts[i] = draft{stream: m.Stream, payload: payload, signature: signature, sealed: now}
+		drafts[i] = draft
 	}
 	return drafts, nil
 }
@@ -88,12 +91,12 @@ func (s *consumer) fail(work context.Context, j *job, err error) {
 	attempt := j.delivery.Attempt
 	switch {
 	case isPermanent(err):
-		j.refusal = refuse(ReasonPermanent, err.Error(), attempt)
+		j.refusal = deadletter.Refuse(deadletter.ReasonPermanent, err.Error(), attempt)
 		s.outbox.finish(j.outcome())
 	case work.Err() != nil && errors.Is(err, work.Err()):
 		s.drop(j)
 	case s.flights.fails(j.id) >= s.c.cfg.RetryAttempts:
-		j.refusal = refuse(ReasonExhausted, err.Error(), attempt)
+		j.refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), attempt)
 		s.outbox.finish(j.outcome())
 	default:
 		s.postpone(j.id, j.mark, attempt)
@@ -109,7 +112,7 @@ func (s *consumer) drop(j *job) {
 
 // postpone leaves an entry pending and sets the time of its next attempt.
 func (s *consumer) postpone(id, mark string, attempt int) {
-	s.c.meters.retried.Add(1)
+	s.c.meters.Retried.Add(1)
 	tries := 1 + s.flights.tallyOf(id).explained
 	s.flights.postpone(id, mark, attempt, time.Now(), retryPause(s.c.cfg, tries))
 }

@@ -8,7 +8,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -19,9 +21,9 @@ type job struct {
 	markLife time.Duration
 	delivery *Delivery // of the room below, once it is known
 	room     Delivery
-	key      string   // of its lane, "" when it has none
-	handler  Handler  // nil: acknowledge and ignore
-	refusal  *refusal // not nil: dead-letter
+	key      string              // of its lane, "" when it has none
+	handler  Handler             // nil: acknowledge and ignore
+	refusal  *deadletter.Refusal // not nil: dead-letter
 	started  time.Time
 }
 
@@ -42,29 +44,29 @@ func (s *consumer) judge(j *job, e entry.Entry, now, onBus time.Time) *job {
 		return j
 	}
 	fail := func(reason string, err error) *job {
-		j.refusal = refuse(reason, err.Error(), e.Attempt)
+		j.refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
 		return j
 	}
 	env, reason, err := s.open(e)
 	if err != nil {
 		return fail(reason, err)
 	}
-	handler := s.sub.Handlers[env.kind]
-	if handler == nil || !env.meantFor(s.sub.Group) {
+	handler := s.sub.Handlers[env.Kind]
+	if handler == nil || !meantFor(&env, s.sub.Group) {
 		return j
 	}
-	message := leyline.NewMessage(env.kind)
-	if err := proto.Unmarshal(env.payload, message); err != nil {
-		return fail(ReasonUndecodable, fmt.Errorf("decode %s: %w", env.kind, err))
+	message := leyline.NewMessage(env.Kind)
+	if err := proto.Unmarshal(env.Payload, message); err != nil {
+		return fail(deadletter.ReasonUndecodable, fmt.Errorf("decode %s: %w", env.Kind, err))
 	}
 	if s.isPoison(e) {
-		return fail(ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.Attempt-1))
+		return fail(deadletter.ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.Attempt-1))
 	}
 	j.handler = handler
 	j.room = Delivery{
-		Stream: s.sub.Stream, ID: e.ID, Type: env.kind, Payload: message,
-		Attributes: env.attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
-		Issued: env.signedAt(),
+		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
+		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
+		Issued: env.SignedAt(),
 	}
 	j.delivery = &j.room
 	if !s.wanted(j) {
@@ -88,7 +90,7 @@ func (s *consumer) wanted(j *job) (wanted bool) {
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.refusal = refuse(ReasonPermanent, fmt.Sprintf("panic about whether it is wanted: %v", cause), j.delivery.Attempt)
+			j.refusal = deadletter.Refuse(deadletter.ReasonPermanent, fmt.Sprintf("panic about whether it is wanted: %v", cause), j.delivery.Attempt)
 		}
 	}()
 	if wanted = s.sub.Wanted(j.delivery); !wanted {
@@ -99,57 +101,46 @@ func (s *consumer) wanted(j *job) (wanted bool) {
 
 // meantFor reports whether a group handles the message: the replay of a dead
 // letter is for the group that gave up, and invisible to the others.
-func (e *envelope) meantFor(group string) bool {
-	target, targeted := e.attributes[attributeReplayGroup]
+func meantFor(e *envelope.Envelope, group string) bool {
+	target, targeted := e.Attributes[envelope.ReplayGroup]
 	return !targeted || target == group
 }
 
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
-func (s *consumer) open(e entry.Entry) (envelope, string, error) {
+func (s *consumer) open(e entry.Entry) (envelope.Envelope, string, error) {
 	env, reason, err := s.c.open(e, s.sub.Stream, s.c.cfg.Trust)
-	if err == nil && !s.valid[env.kind] {
-		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
+	if err == nil && !s.valid[env.Kind] {
+		return env, deadletter.ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.Kind)
 	}
 	return env, reason, err
 }
 
 // open verifies that an entry is a message of somebody who has the secret, meant
 // for the stream, and decodes its envelope; a failure comes with its reason.
-func (c *Client) open(e entry.Entry, stream string, trust Trust) (envelope, string, error) {
+func (c *Client) open(e entry.Entry, stream string, trust Trust) (envelope.Envelope, string, error) {
 	if !e.Found {
-		return envelope{}, ReasonUndecodable, errors.New("entry has no payload field")
+		return envelope.Envelope{}, deadletter.ReasonUndecodable, errors.New("entry has no payload field")
 	}
 	if len(e.Payload) > c.cfg.MaxPayload {
-		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.Payload), c.cfg.MaxPayload)
+		return envelope.Envelope{}, deadletter.ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.Payload), c.cfg.MaxPayload)
 	}
-	raw := readOnly(e.Payload)
+	raw := envelope.ReadOnly(e.Payload)
 	if err := c.cfg.Keyring.VerifyEnvelope(raw, e.Signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
-			return envelope{}, ReasonUnsigned, err
+			return envelope.Envelope{}, deadletter.ReasonUnsigned, err
 		}
-		return envelope{}, ReasonBadSignature, err
+		return envelope.Envelope{}, deadletter.ReasonBadSignature, err
 	}
-	env, err := decodeEnvelope(raw, e.Payload)
+	env, err := envelope.Decode(raw, e.Payload)
 	if err != nil {
-		return env, ReasonUndecodable, err
+		return env, deadletter.ReasonUndecodable, err
 	}
-	if trust == TrustStrict && !env.bound() {
-		return env, ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
+	if trust == TrustStrict && !env.Bound() {
+		return env, deadletter.ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
 	}
-	if origin := env.own[ownStream]; origin.set && origin.value != stream {
-		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin.value)
+	if origin, told := env.Origin(); told && origin != stream {
+		return env, deadletter.ReasonForeignStream, fmt.Errorf("signed for stream %q", origin)
 	}
 	return env, "", nil
-}
-
-// bound reports whether the envelope carries every attribute that keeps it from
-// being replayed elsewhere or later.
-func (e *envelope) bound() bool {
-	for _, attribute := range e.own {
-		if attribute.value == "" {
-			return false
-		}
-	}
-	return true
 }

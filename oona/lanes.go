@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
@@ -196,7 +197,7 @@ func (s *consumer) keyed(j *job) {
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.refusal = refuse(ReasonPermanent, fmt.Sprintf("key function panicked: %v", cause), j.delivery.Attempt)
+			j.refusal = deadletter.Refuse(deadletter.ReasonPermanent, fmt.Sprintf("key function panicked: %v", cause), j.delivery.Attempt)
 		}
 	}()
 	j.key = s.sub.Key(j.delivery)

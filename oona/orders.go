@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
@@ -43,7 +44,7 @@ func (c *Client) PublishReport(ctx context.Context, packet *leyline.SystemStateP
 func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*leyline.AdaptationCommand)) error {
 	f := c.follow(stream, take)
 	defer f.line.Close()
-	backoff := c.conn.NewBackoff(f.log, &c.meters.readFailures)
+	backoff := c.conn.NewBackoff(f.log, &c.meters.ReadFailures)
 	defer backoff.Quit()
 	for ctx.Err() == nil {
 		if c.conn.Closed() {
@@ -53,7 +54,7 @@ func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*ley
 		case err == nil:
 			backoff.Over()
 		case ctx.Err() == nil:
-			c.meters.readRefused.Add(1)
+			c.meters.ReadRefused.Add(1)
 			backoff.Pause(ctx, err)
 		}
 	}
@@ -126,11 +127,11 @@ func (f *follower) open(e entry.Entry) {
 	}
 	order, reason, err := f.c.openOrder(e, f.stream)
 	if err == nil {
-		f.c.meters.consumed.Add(1)
+		f.c.meters.Consumed.Add(1)
 		f.take(order)
 		return
 	}
-	f.c.drops.add(reason, f.stream)
+	f.c.meters.Drops.Add(reason, f.stream)
 	if !f.told[reason] {
 		f.told[reason] = true
 		f.log.Warn("an order was dropped", "reason", reason, "entry", e.ID, "error", err)
@@ -144,14 +145,14 @@ func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCom
 	if err != nil {
 		return nil, reason, err
 	}
-	if env.kind != leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND {
-		return nil, ReasonWrongType, fmt.Errorf("type %s is no order", env.kind)
+	if env.Kind != leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND {
+		return nil, deadletter.ReasonWrongType, fmt.Errorf("type %s is no order", env.Kind)
 	}
 	order := new(leyline.AdaptationCommand)
-	if err := proto.Unmarshal(env.payload, order); err != nil {
-		return nil, ReasonUndecodable, fmt.Errorf("decode order: %w", err)
+	if err := proto.Unmarshal(env.Payload, order); err != nil {
+		return nil, deadletter.ReasonUndecodable, fmt.Errorf("decode order: %w", err)
 	}
-	signed, stored := identity{issued: env.signedAt()}, entry.StoredAt(e.ID)
+	signed, stored := identity{issued: env.SignedAt()}, entry.StoredAt(e.ID)
 	if reason := signed.age(c.cfg.ControlWindow, c.cfg.ClockSkew, stored, stored); reason != "" {
 		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
 			signed.issued.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -39,12 +40,12 @@ func brokerClient(t testing.TB) (*broker.Broker, *Client) {
 func addOrder(t *testing.T, c *Client, number int, at time.Time) {
 	t.Helper()
 	m := Message{Stream: "oona.run.r", Payload: &leyline.AdaptationCommand{CommandId: strconv.Itoa(number)}}
-	payload, signature, err := c.encode(m, at, &slab{left: 1})
+	draft, err := c.sealer.Seal(m.content(), at, &envelope.Slab{Left: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	add := c.conn.B().Xadd().Key(m.Stream).Id(strconv.FormatInt(at.UnixMilli(), 10)+"-0").
-		FieldValue().FieldValue(entry.Payload, payload).FieldValue(entry.Signature, signature).Build()
+		FieldValue().FieldValue(entry.Payload, draft.Payload).FieldValue(entry.Signature, draft.Signature).Build()
 	if err := c.conn.Do(t.Context(), add).Error(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,16 +93,17 @@ func FuzzOpenOrder(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c := &Client{cfg: Config{Keyring: ring}.withDefaults()}
+	cfg := Config{Keyring: ring}.withDefaults()
+	c := &Client{cfg: cfg, sealer: envelope.Sealer{Keyring: ring, MaxPayload: cfg.MaxPayload}}
 	now := time.UnixMilli(1_700_000_000_000)
 	for _, stream := range []string{"oona.run.r", "oona.run.other"} {
-		payload, _, err := c.encode(Message{Stream: stream, Payload: &leyline.AdaptationCommand{CommandId: "c"}}, now, &slab{left: 1})
+		draft, err := c.sealer.Seal(envelope.Content{Stream: stream, Payload: &leyline.AdaptationCommand{CommandId: "c"}}, now, &envelope.Slab{Left: 1})
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add([]byte(payload), "1700000000000-0")
-		f.Add([]byte(payload), "1800000000000-0")
-		f.Add([]byte(payload[:len(payload)-3]), "x")
+		f.Add([]byte(draft.Payload), "1700000000000-0")
+		f.Add([]byte(draft.Payload), "1800000000000-0")
+		f.Add([]byte(draft.Payload[:len(draft.Payload)-3]), "x")
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, id string) {
 		e := entry.Entry{ID: id, Payload: string(payload), Signature: ring.SignEnvelope(payload), Found: true}
@@ -112,9 +114,9 @@ func FuzzOpenOrder(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var envelope leyline.BusEnvelope
-		if err := proto.Unmarshal(payload, &envelope); err != nil || envelope.GetAttributes()["stream"] != "oona.run.r" {
-			t.Fatalf("took %v of another stream, %v", &envelope, err)
+		var signed leyline.BusEnvelope
+		if err := proto.Unmarshal(payload, &signed); err != nil || signed.GetAttributes()["stream"] != "oona.run.r" {
+			t.Fatalf("took %v of another stream, %v", &signed, err)
 		}
 	})
 }
@@ -158,8 +160,8 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}
 	payload := entries[0].FieldValues[entry.Payload]
-	envelope, err := decodeEnvelope([]byte(payload), payload)
-	if gap := envelope.signedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
+	sealed, err := envelope.Decode([]byte(payload), payload)
+	if gap := sealed.SignedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
 		t.Errorf("the report is dated %v from the time of the bus, %v", gap, err)
 	}
 }

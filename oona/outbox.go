@@ -3,6 +3,9 @@ package oona
 import (
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
 
 // outcome is what came of one entry.Entry, to be committed.
@@ -11,8 +14,8 @@ type outcome struct {
 	mark    string
 	life    time.Duration // of the mark
 	attempt int
-	answers []draft
-	refusal *refusal
+	answers []envelope.Draft
+	refusal *deadletter.Refusal
 	started time.Time
 }
 

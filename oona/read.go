@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
@@ -16,7 +17,7 @@ import (
 // leaves entries delivered to nobody.
 func (s *consumer) read(fetch, work context.Context) {
 	defer s.line.Close()
-	backoff := s.c.conn.NewBackoff(s.log, &s.c.meters.readFailures)
+	backoff := s.c.conn.NewBackoff(s.log, &s.c.meters.ReadFailures)
 	defer backoff.Quit()
 	begun, announced := false, false
 	for fetch.Err() == nil {
@@ -27,7 +28,7 @@ func (s *consumer) read(fetch, work context.Context) {
 		}
 		if err != nil {
 			begun = false
-			s.c.meters.readRefused.Add(1)
+			s.c.meters.ReadRefused.Add(1)
 			backoff.Pause(fetch, err)
 			continue
 		}
@@ -213,7 +214,7 @@ func (c *Client) holders(ctx context.Context, marks []string) []string {
 }
 
 func (j *job) refuseReplay(holder string) {
-	j.refusal = refuse(ReasonReplay, "request belongs to entry "+holder, j.delivery.Attempt)
+	j.refusal = deadletter.Refuse(deadletter.ReasonReplay, "request belongs to entry "+holder, j.delivery.Attempt)
 }
 
 // settle hands an entry without a handler run to the committer.

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
@@ -156,7 +157,7 @@ func (r *Records) Save(ctx context.Context, w RecordWrite) (int64, error) {
 		}
 		return 0, fmt.Errorf("save record of %s for run %q: %w", w.Key.Part, w.Key.Run, err)
 	}
-	r.c.meters.published.Add(int64(len(w.Orders)))
+	r.c.meters.Published.Add(int64(len(w.Orders)))
 	return version, nil
 }
 
@@ -203,13 +204,13 @@ func (r *Records) saveInput(w RecordWrite) (keys, args []string, err error) {
 		strconv.FormatInt(max(1, w.TTL.Milliseconds()), 10),
 		rueidis.BinaryString(w.Value), rueidis.BinaryString(w.Pending),
 		maxOrdersText, ordersLifeText, w.Key.Run, due)
-	now, room := r.c.Now(), slab{left: len(w.Orders)}
+	now, room := r.c.Now(), envelope.Slab{Left: len(w.Orders)}
 	for _, order := range w.Orders {
-		payload, signature, err := r.c.encode(Message{Stream: stream, Payload: order}, now, &room)
+		draft, err := r.c.sealer.Seal(envelope.Content{Stream: stream, Payload: order}, now, &room)
 		if err != nil {
 			return nil, nil, err
 		}
-		args = append(args, payload, signature)
+		args = append(args, draft.Payload, draft.Signature)
 	}
 	return keys, args, nil
 }

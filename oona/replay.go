@@ -1,13 +1,14 @@
 package oona
 
 import (
-	"strconv"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
 
 // Spaces of ids: the same id in two spaces is two messages.
@@ -32,47 +33,33 @@ type identity struct {
 	issued    time.Time // zero: not told
 }
 
-func identify(payload proto.Message, env *envelope) identity {
+func identify(payload proto.Message, env *envelope.Envelope) identity {
 	switch m := payload.(type) {
 	case *leyline.KernelPrefetchRequest:
 		return identity{space: spaceRequest, id: m.GetRequestId(), dated: true, issued: requestIssued(m, env)}
 	case *leyline.KernelArtifactReady:
-		return identity{space: spaceReady, id: m.GetRequestId(), answer: true, issued: env.signedAt()}
+		return identity{space: spaceReady, id: m.GetRequestId(), answer: true, issued: env.SignedAt()}
 	case *leyline.KernelArtifactError:
-		return identity{space: spaceError, id: m.GetRequestId(), answer: true, issued: env.signedAt()}
+		return identity{space: spaceError, id: m.GetRequestId(), answer: true, issued: env.SignedAt()}
 	case *leyline.AdaptationCommand, *leyline.PolicyUpdate, *leyline.EmergencySignal:
-		return identity{space: spaceNonce, id: env.own[ownNonce].value, control: true, issued: env.signedAt()}
+		return identity{space: spaceNonce, id: env.Nonce(), control: true, issued: env.SignedAt()}
 	}
-	if env.attributes[attributeOnce] != "" {
-		return identity{space: spaceNonce, id: env.own[ownNonce].value}
+	if env.Attributes[envelope.Once] != "" {
+		return identity{space: spaceNonce, id: env.Nonce()}
 	}
 	return identity{}
 }
 
 // requestIssued dates a request. The replay of a dead letter is as old as the
 // decision to replay it.
-func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope) time.Time {
-	if env.attributes[attributeReplayedOf] != "" {
-		return env.signedAt()
+func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope.Envelope) time.Time {
+	if env.Attributes[envelope.ReplayedOf] != "" {
+		return env.SignedAt()
 	}
 	if issued := m.GetIssuedAt(); issued.GetSeconds() != 0 || issued.GetNanos() != 0 {
 		return issued.AsTime()
 	}
 	return time.Time{}
-}
-
-// signedAt reads the issue time out of the signed attributes: zero when it is
-// not told, the beginning of time when it cannot be read.
-func (e *envelope) signedAt() time.Time {
-	issued := e.own[ownIssuedAt]
-	if !issued.set {
-		return time.Time{}
-	}
-	ms, err := strconv.ParseInt(issued.value, 10, 64)
-	if err != nil {
-		ms = 0
-	}
-	return time.UnixMilli(ms)
 }
 
 // refuse returns the reason a message may not be handled, or "".
@@ -83,7 +70,7 @@ func (i identity) refuse(cfg Config, attempt int, published, now time.Time) stri
 	switch {
 	case i.control && !i.issued.IsZero() && cfg.ControlWindow > 0 && now.Sub(i.issued) > longMemory:
 		// Its mark may be gone, and its id may be one that a writer chose.
-		return ReasonStale
+		return deadletter.ReasonStale
 	case i.control && !i.issued.IsZero():
 		// Against the time of storing: a command that waits for its consumer does
 		// not age, one that is stored again later does.
@@ -93,9 +80,9 @@ func (i identity) refuse(cfg Config, attempt int, published, now time.Time) stri
 	case !i.dated:
 		return ""
 	case i.id == "":
-		return ReasonMissingID
+		return deadletter.ReasonMissingID
 	case i.issued.IsZero():
-		return ReasonStale
+		return deadletter.ReasonStale
 	case attempt > 1:
 		// Waiting for its retry does not make a request stale.
 		return i.age(cfg.FreshnessWindow, cfg.ClockSkew, now, published)
@@ -108,10 +95,10 @@ func (i identity) refuse(cfg Config, attempt int, published, now time.Time) stri
 // window at the time seen.
 func (i identity) age(window, skew time.Duration, latest, seen time.Time) string {
 	if i.issued.After(latest.Add(skew)) {
-		return ReasonFuture
+		return deadletter.ReasonFuture
 	}
 	if window > 0 && seen.Sub(i.issued) > window {
-		return ReasonStale
+		return deadletter.ReasonStale
 	}
 	return ""
 }

@@ -3,6 +3,8 @@ package oona
 import (
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func TestOldCommandIsStaleWhateverItsEntryID(t *testing.T) {
@@ -14,10 +16,10 @@ func TestOldCommandIsStaleWhateverItsEntryID(t *testing.T) {
 	}{
 		"fresh":                               {time.Second, 0, ""},
 		"waited for its consumer":             {6 * time.Hour, 6*time.Hour - time.Second, ""},
-		"stored long after it was signed":     {6 * time.Hour, 0, ReasonStale},
-		"older than any memory, id to match":  {25 * time.Hour, 25 * time.Hour, ReasonStale},
+		"stored long after it was signed":     {6 * time.Hour, 0, deadletter.ReasonStale},
+		"older than any memory, id to match":  {25 * time.Hour, 25 * time.Hour, deadletter.ReasonStale},
 		"stored under an id from the future":  {time.Second, -time.Hour, ""},
-		"signed in the future, id to match":   {-time.Hour, -time.Hour, ReasonFuture},
+		"signed in the future, id to match":   {-time.Hour, -time.Hour, deadletter.ReasonFuture},
 		"signed ahead by less than the skew":  {-time.Second, 0, ""},
 		"stored before it was signed by skew": {0, 4 * time.Second, ""},
 	} {

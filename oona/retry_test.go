@@ -3,6 +3,8 @@ package oona
 import (
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func TestRetryPauseDoublesAndStaysBelowTheClaimTime(t *testing.T) {
@@ -27,7 +29,7 @@ func TestRequestThatWaitedForItsRetryIsNotStale(t *testing.T) {
 	published := time.UnixMilli(1_700_000_000_000)
 	who := identity{space: spaceRequest, id: "r", dated: true, issued: published}
 	late := published.Add(10 * time.Minute)
-	if got := who.refuse(cfg, 1, published, late); got != ReasonStale {
+	if got := who.refuse(cfg, 1, published, late); got != deadletter.ReasonStale {
 		t.Errorf("first delivery: %q", got)
 	}
 	if got := who.refuse(cfg, 2, published, late); got != "" {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
 
 // scriptCall is what the commit script is told: see commit.lua.
@@ -28,7 +30,7 @@ func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []str
 	}
 	in.keys = append(in.keys, s.sub.Stream, cfg.DeadLetter)
 	bound := s.c.load.boundText
-	in.args = append(in.args, s.sub.Group, cfg.Consumer, bound, bound, unixMilliText(now), strconv.Itoa(cfg.MaxPayload), "")
+	in.args = append(in.args, s.sub.Group, cfg.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(cfg.MaxPayload), "")
 	for _, o := range batch {
 		in.add(o)
 	}
@@ -44,14 +46,14 @@ func (in *scriptCall) add(o outcome) {
 	in.args[in.lengthAt] = strconv.Itoa(in.length)
 	in.args = append(in.args, o.id)
 	if o.refusal != nil {
-		in.args = append(in.args, o.refusal.reason, o.refusal.err, strconv.Itoa(o.refusal.attempts))
+		in.args = append(in.args, o.refusal.Reason, o.refusal.Err, strconv.Itoa(o.refusal.Attempts))
 		return
 	}
 	if o.mark != "" {
 		in.marks = append(in.marks, o.mark)
 	}
 	for _, answer := range o.answers {
-		in.args = append(in.args, answer.payload, answer.signature)
+		in.args = append(in.args, answer.Payload, answer.Signature)
 	}
 }
 
@@ -61,7 +63,7 @@ func alike(a, b outcome) bool {
 		return a.refusal != nil && b.refusal != nil
 	}
 	return a.attempt == b.attempt && (a.mark == "") == (b.mark == "") && a.life == b.life &&
-		slices.EqualFunc(a.answers, b.answers, func(a, b draft) bool { return a.stream == b.stream })
+		slices.EqualFunc(a.answers, b.answers, func(a, b envelope.Draft) bool { return a.Stream == b.Stream })
 }
 
 // begin tells what the outcomes of a run have in common.
@@ -77,7 +79,7 @@ func (in *scriptCall) begin(o outcome) {
 	}
 	in.args = append(in.args, "done", "", life, strconv.Itoa(o.attempt), strconv.Itoa(len(o.answers)))
 	for _, answer := range o.answers {
-		in.args = append(in.args, in.place(answer.stream))
+		in.args = append(in.args, in.place(answer.Stream))
 	}
 }
 

@@ -12,12 +12,6 @@ var commitSource string
 //go:embed lag.lua
 var lagSource string
 
-//go:embed replaydead.lua
-var replaySource string
-
-//go:embed prune.lua
-var pruneSource string
-
 //go:embed due.lua
 var dueSource string
 
@@ -43,8 +37,6 @@ var awaitSource string
 var (
 	commitScript = rueidis.NewLuaScript(commitSource)
 	lagScript    = rueidis.NewLuaScript(lagSource)
-	pruneScript  = rueidis.NewLuaScript(pruneSource)
-	replayScript = rueidis.NewLuaScript(replaySource)
 
 	saveScript       = rueidis.NewLuaScript(dueSource + saveSource)
 	settleScript     = rueidis.NewLuaScript(settleSource)

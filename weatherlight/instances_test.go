@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -93,7 +94,7 @@ func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 		t.Errorf("the library grants nothing: %v, %v", record.Extras["graph_metadata"], err)
 	}
 	// A leader that was must not write any more.
-	deposed := leader.fleet.lease.(*oona.Lease)
+	deposed := leader.fleet.lease.(*lease.Lease)
 	eventually(t, "the other instance leads", func() bool {
 		if err := deposed.Release(t.Context()); err != nil {
 			t.Fatal(err)

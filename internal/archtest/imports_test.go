@@ -39,8 +39,14 @@ var allowedImports = map[string][]string{
 		"internal/cadence", "internal/version",
 	},
 
-	"oona/internal/entry": {},
-	"oona/internal/redis": {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
+	"oona/internal/entry":    {},
+	"oona/internal/stats":    {},
+	"oona/internal/redis":    {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
+	"oona/internal/envelope": {"leyline", "signing"},
+	"oona/lease":             {"oona/internal/redis"},
+	"oona/admin":             {"oona/internal/entry", "oona/internal/redis"},
+	"oona/deadletter":        {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
+	"oona/outbox":            {"leyline", "oona", "internal/cadence"},
 
 	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},

@@ -68,11 +68,11 @@ func testPrune(t *testing.T, b *bus) {
 		entries := b.entries(streams.Normal)
 		b.must("XACK", streams.Normal, "g", entries[len(entries)-1].ID)
 	}
-	if n, err := c.PruneConsumers(ctx, time.Hour); n != 0 || err != nil {
+	if n, err := c.Admin().PruneConsumers(ctx, time.Hour); n != 0 || err != nil {
 		t.Errorf("pruned %d that were just there: %v", n, err)
 	}
 	<-time.After(20 * time.Millisecond)
-	n, err := c.PruneConsumers(ctx, 10*time.Millisecond)
+	n, err := c.Admin().PruneConsumers(ctx, 10*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

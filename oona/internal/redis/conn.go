@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // closePatience is how long a close waits for a server that says nothing, before
@@ -121,6 +123,13 @@ func (c *Conn) EnsureGroups(ctx context.Context, group string, streams ...string
 		}
 	}
 	return nil
+}
+
+// Add is the command that stores a message on a stream, which it bounds to about
+// so many entries.
+func (c *Conn) Add(stream, bound, payload, signature string) rueidis.Completed {
+	return c.B().Xadd().Key(stream).Maxlen().Almost().Threshold(bound).Id("*").
+		FieldValue().FieldValue(entry.Payload, payload).FieldValue(entry.Signature, signature).Build()
 }
 
 // Closed reports whether Close was called.

@@ -1,4 +1,4 @@
-package oona
+package stats
 
 import (
 	"cmp"
@@ -38,21 +38,17 @@ func (h Histogram) Count() uint64 {
 	return n
 }
 
-// Histograms returns the latencies of every path and stream that was used,
-// sorted by path and stream. Streams beyond the first 64 are counted as "other".
-func (c *Client) Histograms() []Histogram { return c.meters.timings.snapshot() }
-
 type timingKey struct{ path, stream string }
 
-// timings holds the recorders of a client.
+// timings holds a recorder for each path and stream.
 type timings struct {
 	mu  sync.RWMutex
-	all map[timingKey]*recorder
+	all map[timingKey]*Recorder
 }
 
 const maxTimings = 3 * 64
 
-func (t *timings) of(path, stream string) *recorder {
+func (t *timings) of(path, stream string) *Recorder {
 	key := timingKey{path, stream}
 	t.mu.RLock()
 	r := t.all[key]
@@ -66,7 +62,7 @@ func (t *timings) of(path, stream string) *recorder {
 		key.stream = "other"
 	}
 	if t.all[key] == nil {
-		t.all[key] = new(recorder)
+		t.all[key] = new(Recorder)
 	}
 	return t.all[key]
 }
@@ -90,39 +86,41 @@ func (t *timings) snapshot() []Histogram {
 	return histograms
 }
 
-// recorder counts durations without locks.
-type recorder struct {
+// Recorder counts durations without locks.
+type Recorder struct {
 	counts [len(latencyBounds) + 1]atomic.Uint64
 	sum    atomic.Int64 // nanoseconds
 }
 
-// observe counts n durations of the same length. A negative one, between two
+// Observe counts n durations of the same length. A negative one, between two
 // clocks, counts as none.
-func (r *recorder) observe(d time.Duration, n int) {
+func (r *Recorder) Observe(d time.Duration, n int) {
 	d = max(d, 0)
 	r.counts[sort.SearchFloat64s(latencyBounds[:], d.Seconds())].Add(uint64(n))
 	r.sum.Add(int64(d) * int64(n))
 }
 
-// streak counts durations that are mostly the same in a row: entries of one
+// Streak counts durations that are mostly the same in a row: entries of one
 // batch were taken in at one time, and stored in the same millisecond.
-type streak struct {
-	recorder *recorder
+type Streak struct {
+	Recorder *Recorder
 	last     time.Duration
 	n        int
 }
 
-func (s *streak) observe(d time.Duration) {
+// Observe counts one duration.
+func (s *Streak) Observe(d time.Duration) {
 	if d != s.last {
-		s.end()
+		s.End()
 		s.last = d
 	}
 	s.n++
 }
 
-func (s *streak) end() {
+// End counts what was observed last; a streak ends with it.
+func (s *Streak) End() {
 	if s.n > 0 {
-		s.recorder.observe(s.last, s.n)
+		s.Recorder.Observe(s.last, s.n)
 		s.n = 0
 	}
 }

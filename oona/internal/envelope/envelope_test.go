@@ -1,4 +1,4 @@
-package oona
+package envelope
 
 import (
 	"encoding/hex"
@@ -24,7 +24,7 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := decodeEnvelope(raw, string(raw))
+		got, err := Decode(raw, string(raw))
 		var want leyline.BusEnvelope
 		wantErr := proto.Unmarshal(raw, &want)
 		if (err == nil) != (wantErr == nil) {
@@ -33,8 +33,8 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		if err != nil {
 			return
 		}
-		equal := got.kind == want.GetMessageType() && string(got.payload) == string(want.GetPayload()) &&
-			cmp.Equal(got.all(), want.GetAttributes(), cmpopts.EquateEmpty())
+		equal := got.Kind == want.GetMessageType() && string(got.Payload) == string(want.GetPayload()) &&
+			cmp.Equal(got.All(), want.GetAttributes(), cmpopts.EquateEmpty())
 		if !equal {
 			t.Fatalf("got %+v, protobuf says %v", got, &want)
 		}

@@ -1,4 +1,4 @@
-package oona
+package admin
 
 import (
 	"context"
@@ -17,15 +17,15 @@ type Server struct {
 // Server asks the bus for its version and its clock, within DialTimeout. A
 // server that keeps its version to itself, as an access list may ask of it, has
 // none here.
-func (c *Client) Server(ctx context.Context) (Server, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+func (a *Admin) Server(ctx context.Context) (Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.conn.Timeout)
 	defer cancel()
-	ahead, uncertainty, err := c.conn.Skew(ctx)
+	ahead, uncertainty, err := a.conn.Skew(ctx)
 	if err != nil {
 		return Server{}, err
 	}
 	server := Server{Skew: ahead, Uncertainty: uncertainty}
-	if info, err := c.conn.Do(ctx, c.conn.B().Info().Section("server").Build()).ToString(); err == nil {
+	if info, err := a.conn.Do(ctx, a.conn.B().Info().Section("server").Build()).ToString(); err == nil {
 		server.Product, server.Version = serverVersion(info)
 	}
 	return server, nil

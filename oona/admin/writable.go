@@ -1,4 +1,4 @@
-package oona
+package admin
 
 import (
 	"context"
@@ -17,18 +17,18 @@ var unwritable = []string{"READONLY", "OOM", "MISCONF", "NOREPLICAS"}
 // Writable asks, within DialTimeout, whether the bus would take entries on these
 // streams, and whether what lies under their names are streams. It changes
 // nothing: a stream that is not there yet is not made.
-func (c *Client) Writable(ctx context.Context, streams ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+func (a *Admin) Writable(ctx context.Context, streams ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, a.conn.Timeout)
 	defer cancel()
 	commands := make(rueidis.Commands, 0, 2*len(streams))
 	for _, stream := range streams {
-		commands = append(commands, c.conn.B().Type().Key(stream).Build(),
+		commands = append(commands, a.conn.B().Type().Key(stream).Build(),
 			// No entry may have the lowest id, so a server that takes writes refuses
 			// this one for its id, before it looks for the stream.
-			c.conn.B().Xadd().Key(stream).Id("0-0").FieldValue().FieldValue("may", "write").Build())
+			a.conn.B().Xadd().Key(stream).Id("0-0").FieldValue().FieldValue("may", "write").Build())
 	}
 	var faults []error
-	replies := c.conn.DoMulti(ctx, commands...)
+	replies := a.conn.DoMulti(ctx, commands...)
 	for i, stream := range streams {
 		if err := unwritableReply(replies[2*i+1].Error()); err != nil {
 			return fmt.Errorf("the bus takes no writes: %w", err)
