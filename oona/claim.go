@@ -27,9 +27,9 @@ func (s *consumer) mind(fetch, work context.Context) {
 	var leases sync.WaitGroup
 	leases.Go(func() { s.keepLeases(fetch) })
 	defer leases.Wait()
-	scan := s.c.rhythm.newBeat(claimPeriod(s.c.cfg.ClaimIdle))
+	scan := s.c.phase.NewTimer(claimPeriod(s.c.cfg.ClaimIdle))
 	defer scan.Stop()
-	orphans := s.c.rhythm.newBeat(orphanPeriod)
+	orphans := s.c.phase.NewTimer(orphanPeriod)
 	defer orphans.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -48,12 +48,12 @@ func (s *consumer) mind(fetch, work context.Context) {
 		case <-timer.C:
 		case <-scan.C:
 			s.scanPending(fetch, work)
-			scan.again()
+			scan.Again()
 		case <-orphans.C:
 			if err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
 				s.log.Debug("scan of own entries failed", "error", err)
 			}
-			orphans.again()
+			orphans.Again()
 		}
 	}
 }

@@ -4,28 +4,35 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"strconv"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/admission"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 	"github.com/esper-lite/weatherlight/oona/internal/stats"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 	"github.com/esper-lite/weatherlight/oona/lease"
 )
 
 // Client is one connection pool to the bus. It is safe for concurrent use.
 type Client struct {
-	cfg      Config
-	rhythm   Rhythm
-	conn     *redis.Conn
-	sealer   envelope.Sealer
-	log      *slog.Logger
-	meters   *stats.Counters
-	guard    *guard
-	load     *loadSampler
-	seen     *answered
-	departed departures
+	cfg    Config
+	phase  cadence.Phase
+	conn   *redis.Conn
+	sealer envelope.Sealer
+	log    *slog.Logger
+	meters *stats.Counters
+	// bound is that of every stream, in entries.
+	bound     string
+	admission *admission.Admission
+	verifier  verify.Verifier
+	windows   verify.Windows
+	recent    *verify.Recent
+	departed  departures
 }
 
 // Connect dials the bus and asks it for a sign of life, each within DialTimeout;
@@ -42,10 +49,13 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, conn: conn, log: cfg.Logger, meters: stats.NewCounters()}
 	c.sealer = envelope.Sealer{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload}
-	c.rhythm = RhythmOf(cfg.Consumer)
-	c.guard = newGuard(cfg, c.log)
-	c.load = newLoadSampler(conn, cfg, c.guard)
-	c.seen = newAnswered(cfg.ReplayCapacity)
+	c.phase = cadence.PhaseOf(cfg.Consumer)
+	c.bound = strconv.FormatInt(cfg.MaxStreamLength, 10)
+	c.admission = admission.New(admission.Config{Conn: conn, MaxLength: cfg.MaxStreamLength, Strain: cfg.EmergencyThreshold,
+		EmergencyPerMinute: cfg.EmergencyPerMinute, Logger: cfg.Logger})
+	c.verifier = verify.Verifier{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload}
+	c.windows = verify.Windows{Control: cfg.ControlWindow, Freshness: cfg.FreshnessWindow, Skew: cfg.ClockSkew}
+	c.recent = verify.NewRecent(cfg.ReplayCapacity)
 	return c, nil
 }
 
@@ -84,7 +94,7 @@ func (c *Client) NewLease(cfg lease.Config) *lease.Lease {
 
 // DeadLetters are what was refused or given up on this bus.
 func (c *Client) DeadLetters() *deadletter.Queue {
-	return deadletter.New(deadletter.Config{Conn: c.conn, Stream: c.cfg.DeadLetter, MaxLength: c.load.boundText, Sealer: c.sealer,
+	return deadletter.New(deadletter.Config{Conn: c.conn, Stream: c.cfg.DeadLetter, MaxLength: c.bound, Sealer: c.sealer,
 		Carries: c.cfg.Streams.carries})
 }
 

@@ -127,7 +127,6 @@ func (s *consumer) runScript(ctx context.Context, batch []outcome) ([]int64, err
 func (s *consumer) conclude(batch []outcome, results []int64) {
 	now := time.Now()
 	s.c.meters.ConsumeLatency.Observe(now.Sub(batch[len(batch)-1].started))
-	s.c.seen.remember(batch, results)
 	consumed, delivered := stats.Streak{Recorder: s.consumed}, stats.Streak{Recorder: s.delivered}
 	ended := batch[:0]
 	for i, o := range batch {
@@ -135,6 +134,9 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 		case commitDone:
 			consumed.Observe(now.Sub(o.started))
 			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
+			if o.mark != "" && o.refusal == nil {
+				s.c.recent.Remember(o.mark, o.id)
+			}
 			s.done(o)
 		case commitReplay:
 			s.buried(deadletter.ReasonReplay)

@@ -129,7 +129,7 @@ func (s *consumer) refusedEntries(ctx context.Context, batch []outcome) (map[str
 func (s *consumer) burial(o outcome, fields map[string]string) rueidis.Completed {
 	payload, signature := fields[entry.Payload], fields[entry.Signature]
 	limit := s.c.cfg.MaxPayload
-	return s.c.conn.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.load.boundText).Id("*").
+	return s.c.conn.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.bound).Id("*").
 		FieldValue().FieldValue(entry.Payload, payload[:min(len(payload), limit)]).
 		FieldValue(entry.Signature, signature[:min(len(signature), limit)]).
 		FieldValue("origin_stream", s.sub.Stream).FieldValue("entry_id", o.id).FieldValue("group", s.sub.Group).

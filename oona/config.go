@@ -46,9 +46,7 @@ type Config struct {
 	ClaimIdle          time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
 	MaxPayload         int           // largest envelope, in bytes [256 KiB]
 	MaxRecord          int           // largest run record with its pending outputs, in bytes [256 KiB]
-	EmergencyPerMinute int           // emergency messages a minute, when EmergencyBudget is nil; 0 = unlimited
-	// EmergencyBudget is shared by the clients of a process.
-	EmergencyBudget *EmergencyBudget
+	EmergencyPerMinute int           // emergency messages a minute; 0 = unlimited
 	// EmergencyThreshold is accepted for compatibility: the prototype diverted
 	// ordinary traffic to the emergency stream above this depth. Typed traffic
 	// is never diverted here; reaching it puts the client in conservative mode.

@@ -47,7 +47,7 @@ func (s *consumer) skip(fetch context.Context, patient bool) (wanted bool, err e
 	if err != nil || wanted || !patient || !s.idle() {
 		return wanted, err
 	}
-	timer := time.NewTimer(s.c.rhythm.Until(max(s.sub.Block, time.Millisecond)))
+	timer := time.NewTimer(s.c.phase.Until(max(s.sub.Block, time.Millisecond)))
 	defer timer.Stop()
 	select {
 	case <-s.sub.Demand.raised:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/esper-lite/weatherlight/oona/internal/admission"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
@@ -17,9 +18,9 @@ var (
 	ErrUnavailable = redis.ErrUnavailable
 	// ErrOverloaded: the readers of the stream are so far behind that a message
 	// of this priority is not admitted. Nothing is wrong with the bus.
-	ErrOverloaded = errors.New("stream overloaded")
+	ErrOverloaded = admission.ErrOverloaded
 	// ErrRateLimited: the emergency budget is spent.
-	ErrRateLimited = errors.New("emergency rate limit reached")
+	ErrRateLimited = admission.ErrRateLimited
 	// ErrTooLarge: the envelope exceeds MaxPayload, or the record MaxRecord; it
 	// will never be accepted.
 	ErrTooLarge = envelope.ErrTooLarge

@@ -12,7 +12,7 @@ func (s *consumer) keepLeases(fetch context.Context) {
 	if idle < 0 {
 		return
 	}
-	renewal := s.c.rhythm.newBeat(claimPeriod(idle))
+	renewal := s.c.phase.NewTimer(claimPeriod(idle))
 	defer renewal.Stop()
 	for {
 		select {
@@ -20,7 +20,7 @@ func (s *consumer) keepLeases(fetch context.Context) {
 			return
 		case <-renewal.C:
 			s.extend(fetch, s.flights.olderThan(time.Now().Add(-idle/3)))
-			renewal.again()
+			renewal.Again()
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package oona
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
-	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 )
 
 // job is one delivery on its way through the consumer.
@@ -52,7 +51,7 @@ func (s *consumer) judge(j *job, e entry.Entry, now, onBus time.Time) *job {
 		return fail(reason, err)
 	}
 	handler := s.sub.Handlers[env.Kind]
-	if handler == nil || !meantFor(&env, s.sub.Group) {
+	if handler == nil || !verify.MeantFor(&env, s.sub.Group) {
 		return j
 	}
 	message := leyline.NewMessage(env.Kind)
@@ -72,12 +71,12 @@ func (s *consumer) judge(j *job, e entry.Entry, now, onBus time.Time) *job {
 	if !s.wanted(j) {
 		return j
 	}
-	who := identify(message, &env)
-	if reason := who.refuse(s.c.cfg, e.Attempt, j.delivery.Published, now); reason != "" {
-		return fail(reason, fmt.Errorf("%s %q issued at %s", who.space, who.id, who.issued.Format(time.RFC3339Nano)))
+	who := verify.Identify(message, &env)
+	if reason := who.Refuse(s.c.windows, e.Attempt, j.delivery.Published, now); reason != "" {
+		return fail(reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano)))
 	}
-	j.mark = who.mark(s.sub.Group)
-	j.markLife = who.life(s.c.cfg)
+	j.mark = who.Mark(s.sub.Group)
+	j.markLife = who.Life(s.c.windows)
 	s.keyed(j)
 	return j
 }
@@ -99,48 +98,12 @@ func (s *consumer) wanted(j *job) (wanted bool) {
 	return wanted
 }
 
-// meantFor reports whether a group handles the message: the replay of a dead
-// letter is for the group that gave up, and invisible to the others.
-func meantFor(e *envelope.Envelope, group string) bool {
-	target, targeted := e.Attributes[envelope.ReplayGroup]
-	return !targeted || target == group
-}
-
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
 func (s *consumer) open(e entry.Entry) (envelope.Envelope, string, error) {
-	env, reason, err := s.c.open(e, s.sub.Stream, s.c.cfg.Trust)
+	env, reason, err := s.c.verifier.Open(e, s.sub.Stream, s.c.cfg.Trust == TrustStrict)
 	if err == nil && !s.valid[env.Kind] {
 		return env, deadletter.ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.Kind)
 	}
 	return env, reason, err
-}
-
-// open verifies that an entry is a message of somebody who has the secret, meant
-// for the stream, and decodes its envelope; a failure comes with its reason.
-func (c *Client) open(e entry.Entry, stream string, trust Trust) (envelope.Envelope, string, error) {
-	if !e.Found {
-		return envelope.Envelope{}, deadletter.ReasonUndecodable, errors.New("entry has no payload field")
-	}
-	if len(e.Payload) > c.cfg.MaxPayload {
-		return envelope.Envelope{}, deadletter.ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.Payload), c.cfg.MaxPayload)
-	}
-	raw := envelope.ReadOnly(e.Payload)
-	if err := c.cfg.Keyring.VerifyEnvelope(raw, e.Signature); err != nil {
-		if errors.Is(err, signing.ErrMissingSignature) {
-			return envelope.Envelope{}, deadletter.ReasonUnsigned, err
-		}
-		return envelope.Envelope{}, deadletter.ReasonBadSignature, err
-	}
-	env, err := envelope.Decode(raw, e.Payload)
-	if err != nil {
-		return env, deadletter.ReasonUndecodable, err
-	}
-	if trust == TrustStrict && !env.Bound() {
-		return env, deadletter.ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
-	}
-	if origin, told := env.Origin(); told && origin != stream {
-		return env, deadletter.ReasonForeignStream, fmt.Errorf("signed for stream %q", origin)
-	}
-	return env, "", nil
 }

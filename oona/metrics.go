@@ -10,6 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/admission"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
@@ -42,21 +43,13 @@ func (c *Client) Metrics(ctx context.Context) (map[string]float64, error) {
 	depths, err := redis.Call(ctx, c.conn, c.depths)
 	maps.Copy(values, depths)
 	c.meters.Fill(values)
-	c.guard.fill(values)
+	c.admission.Fill(values)
 	health := c.Health()
 	values["publish_breaker_state"] = float64(health.PublishState)
 	values["consume_breaker_state"] = float64(health.ConsumeState)
 	values["kernel_stale_dropped"] = float64(c.meters.Drops.Total(deadletter.ReasonStale, deadletter.ReasonFuture))
 	values["kernel_replay_dropped"] = float64(c.meters.Drops.Total(deadletter.ReasonReplay))
 	return values, err
-}
-
-func (g *guard) fill(values map[string]float64) {
-	values["conservative_mode"] = 0
-	if g.conservative() {
-		values["conservative_mode"] = 1
-	}
-	g.budget.fill(values)
 }
 
 // depths asks for the length of every stream in one pipeline, and for how far
@@ -72,14 +65,14 @@ func (c *Client) depths(ctx context.Context) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
 	for _, role := range roles[:len(roles)-1] {
-		values["queue_backlog_"+role.name] = float64(c.load.measure(ctx, role.stream))
+		values["queue_backlog_"+role.name] = float64(c.admission.Backlog(ctx, role.stream))
 	}
 	commands := make(rueidis.Commands, 0, 2*len(roles))
 	for _, role := range roles {
 		commands = append(commands, c.conn.B().Xlen().Key(role.stream).Build())
 	}
 	for _, role := range roles[:len(roles)-1] {
-		commands = append(commands, c.conn.B().Hget().Key(ledgerOf(role.stream)).Field("total").Build())
+		commands = append(commands, c.conn.B().Hget().Key(admission.LossesKey(role.stream)).Field("total").Build())
 	}
 	replies := c.conn.DoMulti(ctx, commands...)
 	for i, reply := range replies[:len(roles)] {
@@ -130,12 +123,11 @@ const consumeFailuresOpen = 3
 // Health reports the breakers as this client sees them, without asking Redis.
 func (c *Client) Health() Health {
 	h := Health{
-		PublishState:    leyline.CircuitState(c.guard.breaker.State()),
-		PublishFailures: int(c.guard.breaker.Counts().ConsecutiveFailures),
 		ConsumeState:    leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED,
 		ConsumeFailures: int(c.meters.ReadFailures.Load()),
-		Conservative:    c.guard.conservative(),
+		Conservative:    c.admission.Conservative(),
 	}
+	h.PublishState, h.PublishFailures = c.admission.Breaker()
 	if h.ConsumeFailures >= consumeFailuresOpen {
 		h.ConsumeState = leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
 	}

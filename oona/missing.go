@@ -90,7 +90,7 @@ func (s *consumer) writeOff(ctx context.Context, ids []string) error {
 	if err := s.c.conn.Do(ctx, ack).Error(); err != nil {
 		return fmt.Errorf("write off on %s: %w", s.sub.Stream, err)
 	}
-	if err := s.c.load.losses.add(ctx, s.c.conn, groupKey{s.sub.Stream, s.sub.Group}, len(ids)); err != nil {
+	if err := s.c.admission.Lost(ctx, s.sub.Stream, s.sub.Group, len(ids)); err != nil {
 		return err
 	}
 	for _, id := range ids {

@@ -141,7 +141,7 @@ func (f *follower) open(e entry.Entry) {
 // openOrder reads an order, or says for what reason the entry is none. Whatever the
 // client trusts elsewhere, an order must be bound to its stream.
 func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCommand, string, error) {
-	env, reason, err := c.open(e, stream, TrustStrict)
+	env, reason, err := c.verifier.Open(e, stream, true)
 	if err != nil {
 		return nil, reason, err
 	}
@@ -152,10 +152,10 @@ func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCom
 	if err := proto.Unmarshal(env.Payload, order); err != nil {
 		return nil, deadletter.ReasonUndecodable, fmt.Errorf("decode order: %w", err)
 	}
-	signed, stored := identity{issued: env.SignedAt()}, entry.StoredAt(e.ID)
-	if reason := signed.age(c.cfg.ControlWindow, c.cfg.ClockSkew, stored, stored); reason != "" {
+	signed, stored := env.SignedAt(), entry.StoredAt(e.ID)
+	if reason := c.windows.SoonStored(signed, stored); reason != "" {
 		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
-			signed.issued.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
+			signed.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
 	}
 	return order, "", nil
 }

@@ -2,7 +2,6 @@ package oona
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -94,7 +94,8 @@ func FuzzOpenOrder(f *testing.F) {
 		f.Fatal(err)
 	}
 	cfg := Config{Keyring: ring}.withDefaults()
-	c := &Client{cfg: cfg, sealer: envelope.Sealer{Keyring: ring, MaxPayload: cfg.MaxPayload}}
+	c := &Client{cfg: cfg, sealer: envelope.Sealer{Keyring: ring, MaxPayload: cfg.MaxPayload},
+		verifier: verify.Verifier{Keyring: ring, MaxPayload: cfg.MaxPayload}, windows: verify.Windows{Control: cfg.ControlWindow, Skew: cfg.ClockSkew}}
 	now := time.UnixMilli(1_700_000_000_000)
 	for _, stream := range []string{"oona.run.r", "oona.run.other"} {
 		draft, err := c.sealer.Seal(envelope.Content{Stream: stream, Payload: &leyline.AdaptationCommand{CommandId: "c"}}, now, &envelope.Slab{Left: 1})
@@ -163,14 +164,5 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	sealed, err := envelope.Decode([]byte(payload), payload)
 	if gap := sealed.SignedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
 		t.Errorf("the report is dated %v from the time of the bus, %v", gap, err)
-	}
-}
-
-func TestTrainerThatMayNotLookAtAStreamIsNotTurnedAway(t *testing.T) {
-	t.Parallel()
-	load := &streamLoad{blind: time.Now().Add(time.Hour), backlog: 1 << 40}
-	l := &loadSampler{bound: 10, streams: map[string]*streamLoad{"s": load}, losses: newLosses(slog.New(slog.DiscardHandler))}
-	if !l.admit(t.Context(), "s", leyline.MessagePriority_MESSAGE_PRIORITY_LOW) {
-		t.Error("turned away by what it cannot know")
 	}
 }

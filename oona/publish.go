@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/sony/gobreaker/v2"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
@@ -139,15 +138,10 @@ func (c *Client) nominate(ctx context.Context, index int, m Message) candidate {
 
 func (c *Client) allow(ctx context.Context, m Message, emergency bool) error {
 	if emergency {
-		if _, signal := m.Payload.(*leyline.EmergencySignal); !c.guard.budget.allow(signal) {
-			return ErrRateLimited
-		}
-		return nil
+		_, signal := m.Payload.(*leyline.EmergencySignal)
+		return c.admission.AdmitEmergency(signal)
 	}
-	if !c.load.admit(ctx, m.Stream, m.Priority) {
-		return ErrOverloaded
-	}
-	return nil
+	return c.admission.Admit(ctx, m.Stream, m.Priority)
 }
 
 // sendGuarded sends through the breaker: while it is open, nothing is tried. The
@@ -158,24 +152,16 @@ func (c *Client) sendGuarded(caller, bounded context.Context, drafts []outgoing)
 		return nil
 	}
 	var failed []error
-	_, err := c.guard.breaker.Execute(func() (struct{}, error) {
+	err := c.admission.Guard(caller, func() []error {
 		failed = c.send(bounded, drafts)
-		if len(failed) > 0 && caller.Err() != nil {
-			return struct{}{}, fmt.Errorf("%w: %w", errCaller, failed[0])
-		}
-		return struct{}{}, errors.Join(failed...)
+		return failed
 	})
-	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+	if err != nil {
 		c.meters.BreakerRefused.Add(int64(len(drafts)))
-		return failAll(drafts, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		return failAll(drafts, err)
 	}
 	return failed
 }
-
-// errCaller marks a failure that says nothing about the bus: the caller left.
-var errCaller = errors.New("caller gave up")
-
-func isCallersOwn(err error) bool { return errors.Is(err, errCaller) }
 
 func failAll(drafts []outgoing, err error) []error {
 	failed := make([]error, len(drafts))
@@ -209,5 +195,5 @@ func (c *Client) send(ctx context.Context, drafts []outgoing) []error {
 }
 
 func (c *Client) add(d envelope.Draft) rueidis.Completed {
-	return c.conn.Add(d.Stream, c.load.boundText, d.Payload, d.Signature)
+	return c.conn.Add(d.Stream, c.bound, d.Payload, d.Signature)
 }

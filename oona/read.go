@@ -96,7 +96,7 @@ func (s *consumer) begin(fetch, work context.Context) error {
 func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
 	var wait time.Duration
 	if patient {
-		wait = s.c.rhythm.Until(max(s.sub.Block, time.Millisecond))
+		wait = s.c.phase.Until(max(s.sub.Block, time.Millisecond))
 	}
 	return s.line.Take(fetch, work, wait, s.readCommand(wait))
 }
@@ -160,7 +160,14 @@ func (s *consumer) dispatch(work context.Context, jobs []*job) {
 // looks again.
 func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
 	s.flights.claimMarks(jobs)
-	s.c.seen.refuse(jobs)
+	for _, j := range jobs {
+		if j.mark == "" || j.refusal != nil {
+			continue
+		}
+		if holder := s.c.recent.Holder(j.mark); holder != "" && holder != j.id {
+			j.refuseReplay(holder)
+		}
+	}
 	if s.sub.AnswersOnly {
 		return
 	}

@@ -29,7 +29,7 @@ func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []str
 		streams: make(map[string]string),
 	}
 	in.keys = append(in.keys, s.sub.Stream, cfg.DeadLetter)
-	bound := s.c.load.boundText
+	bound := s.c.bound
 	in.args = append(in.args, s.sub.Group, cfg.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(cfg.MaxPayload), "")
 	for _, o := range batch {
 		in.add(o)

@@ -9,9 +9,6 @@ import (
 //go:embed commit.lua
 var commitSource string
 
-//go:embed lag.lua
-var lagSource string
-
 //go:embed due.lua
 var dueSource string
 
@@ -36,7 +33,6 @@ var awaitSource string
 // The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
 var (
 	commitScript = rueidis.NewLuaScript(commitSource)
-	lagScript    = rueidis.NewLuaScript(lagSource)
 
 	saveScript       = rueidis.NewLuaScript(dueSource + saveSource)
 	settleScript     = rueidis.NewLuaScript(settleSource)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
-	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -51,7 +50,7 @@ type fleet struct {
 	self   string
 	lease  roster
 	logger *slog.Logger
-	rhythm oona.Rhythm
+	rhythm cadence.Phase
 
 	// departed, when set, hears of an instance that is no longer on the roll.
 	departed func(name string)

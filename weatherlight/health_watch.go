@@ -10,7 +10,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
@@ -37,7 +36,7 @@ type healthWatch struct {
 	sensors []sensor
 	book    *alarmBook
 	logger  *slog.Logger
-	rhythm  oona.Rhythm
+	rhythm  cadence.Phase
 }
 
 // Run looks until ctx is done.

@@ -12,9 +12,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
@@ -159,7 +159,7 @@ func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
 		"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S": "60", "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "60s",
 	})
 	stuck, release := make(chan struct{}, 1), make(chan struct{})
-	service.chores = maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "stuck", Do: func(context.Context) (map[string]float64, error) {
+	service.chores = maintenance.New(maintenance.Config{Clock: cadence.Phase{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "stuck", Do: func(context.Context) (map[string]float64, error) {
 		select {
 		case stuck <- struct{}{}:
 		default:

@@ -36,7 +36,7 @@ type hub struct {
 // hubs are types that much hangs on. The key is the folder and the name.
 var hubs = map[string]hub{
 	"kasmina/graft.Config":                 {18, 0, configuration},
-	"oona.Config":                          {23, 3, configuration},
+	"oona.Config":                          {22, 3, configuration},
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},
 	"tamiyo.Config":                        {16, 1, configuration},
@@ -82,7 +82,7 @@ var hubs = map[string]hub{
 	"tolaria.Trainer":                         {24, 36, oneThing},
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
 
-	"oona.Client":          {10, 50, undivided},
+	"oona.Client":          {12, 49, undivided},
 	"oona.consumer":        {15, 61, undivided},
 	"urza.Library":         {16, 89, undivided},
 	"weatherlight.Service": {42, 133, undivided},

@@ -1,13 +1,21 @@
-package oona
+// Package admission decides whether a message may be sent now. An Admission asks
+// how far the slowest live group of a stream is behind, keeps the budget of the
+// emergency stream and the breaker of publishing, knows what the bound of a stream
+// removed unread, and says when the client is in conservative mode. The client of
+// oona asks it before each publish; delivery tells it what was lost.
+package admission
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
@@ -16,36 +24,121 @@ const (
 	breakerOpenFor  = 500 * time.Millisecond // then one probe decides: a bus that is back is used again soon
 )
 
-// guard decides whether a publish may be tried, and keeps the conservative
-// mode that follows from it.
-type guard struct {
+var (
+	// ErrOverloaded: the readers of the stream are so far behind that a message
+	// of this priority is not admitted. Nothing is wrong with the bus.
+	ErrOverloaded = errors.New("stream overloaded")
+	// ErrRateLimited: the emergency budget is spent.
+	ErrRateLimited = errors.New("emergency rate limit reached")
+)
+
+// Config is what admission goes by.
+type Config struct {
+	Conn      *redis.Conn
+	MaxLength int64 // of every stream, in entries
+	// Strain is the backlog that counts as a full stream for conservative mode
+	// [MaxLength].
+	Strain             int64
+	EmergencyPerMinute int // messages; 0 = unlimited
+	Logger             *slog.Logger
+}
+
+// Admission is that of one client. It is safe for concurrent use.
+type Admission struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
-	budget  *EmergencyBudget // nil = unlimited
-	caution *caution
+	budget  *budget // nil = unlimited
+	mode    *conservative
+	load    *sampler
 	log     *slog.Logger
 }
 
-func newGuard(cfg Config, log *slog.Logger) *guard {
-	g := &guard{log: log, caution: newCaution(), budget: cfg.EmergencyBudget}
-	if g.budget == nil {
-		g.budget = NewEmergencyBudget(cfg.EmergencyPerMinute)
-	}
-	g.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+// New admits everything that there is room for.
+func New(cfg Config) *Admission {
+	a := &Admission{log: cfg.Logger, mode: newConservative(), budget: newBudget(cfg.EmergencyPerMinute)}
+	a.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:          "oona publish",
 		MaxRequests:   1,
 		Interval:      0, // a window would forget sparse failures
 		Timeout:       breakerOpenFor,
 		ReadyToTrip:   func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= breakerFailures },
-		OnStateChange: func(_ string, _, to gobreaker.State) { g.breakerChanged(to) },
+		OnStateChange: func(_ string, _, to gobreaker.State) { a.breakerChanged(to) },
 		IsExcluded:    saysNothingOfTheBus,
 	})
-	return g
+	a.load = newSampler(cfg, a.mode, func() bool { return a.breaker.State() == gobreaker.StateOpen })
+	return a
+}
+
+// Admit reports ErrOverloaded when the stream has no room for a message of this
+// priority.
+func (a *Admission) Admit(ctx context.Context, stream string, p leyline.MessagePriority) error {
+	if !a.load.admit(ctx, stream, p) {
+		return ErrOverloaded
+	}
+	return nil
+}
+
+// AdmitEmergency reports ErrRateLimited when the budget has nothing left: for
+// signals a part of it is reserved.
+func (a *Admission) AdmitEmergency(signal bool) error {
+	if !a.budget.allow(signal) {
+		return ErrRateLimited
+	}
+	return nil
+}
+
+// errCaller marks a failure that says nothing about the bus: the caller left.
+var errCaller = errors.New("caller gave up")
+
+// Guard publishes through the breaker: while it is open, nothing is tried, and the
+// error is ErrUnavailable. publish returns what failed, which says nothing about
+// the bus once the caller's context has ended.
+func (a *Admission) Guard(caller context.Context, publish func() []error) error {
+	_, err := a.breaker.Execute(func() (struct{}, error) {
+		failed := publish()
+		if len(failed) > 0 && caller.Err() != nil {
+			return struct{}{}, fmt.Errorf("%w: %w", errCaller, failed[0])
+		}
+		return struct{}{}, errors.Join(failed...)
+	})
+	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		return fmt.Errorf("%w: %w", redis.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Backlog measures how far the slowest live group of a stream is behind, in entries.
+func (a *Admission) Backlog(ctx context.Context, stream string) int64 {
+	return a.load.measure(ctx, stream)
+}
+
+// Lost counts entries that a group had begun, and that were removed before it could
+// finish them.
+func (a *Admission) Lost(ctx context.Context, stream, group string, entries int) error {
+	return a.load.losses.add(ctx, a.load.conn, groupKey{stream, group}, entries)
+}
+
+// Breaker is the state of the breaker and its consecutive failures.
+func (a *Admission) Breaker() (leyline.CircuitBreakerState, int) {
+	return leyline.CircuitState(a.breaker.State()), int(a.breaker.Counts().ConsecutiveFailures)
+}
+
+// Conservative reports whether publishing is cut off or a stream nearly full, or
+// was so just now.
+func (a *Admission) Conservative() bool { return a.mode.on(time.Now()) }
+
+// Fill tells the budget and the mode under their names.
+func (a *Admission) Fill(values map[string]float64) {
+	values["conservative_mode"] = 0
+	if a.Conservative() {
+		values["conservative_mode"] = 1
+	}
+	a.budget.fill(values)
 }
 
 // saysNothingOfTheBus reports whether a failure leaves open how the bus is: the
 // caller left, or all that failed is broken streams.
 func saysNothingOfTheBus(err error) bool {
-	if isCallersOwn(err) {
+	if errors.Is(err, errCaller) {
 		return true
 	}
 	failed, joined := errors.AsType[interface {
@@ -59,18 +152,14 @@ func saysNothingOfTheBus(err error) bool {
 const breakerCause = "breaker"
 
 // breakerChanged tells the two ends of an episode, and not its probes.
-func (g *guard) breakerChanged(to gobreaker.State) {
+func (a *Admission) breakerChanged(to gobreaker.State) {
 	switch to {
 	case gobreaker.StateOpen:
-		if g.caution.enter(breakerCause) {
-			g.log.Warn("publish breaker is open: the bus fails")
+		if a.mode.enter(breakerCause) {
+			a.log.Warn("publish breaker is open: the bus fails")
 		}
 	case gobreaker.StateClosed:
-		g.caution.leave(breakerCause, time.Now())
-		g.log.Info("publish breaker is closed again")
+		a.mode.leave(breakerCause, time.Now())
+		a.log.Info("publish breaker is closed again")
 	}
 }
-
-func (g *guard) isOpen() bool { return g.breaker.State() == gobreaker.StateOpen }
-
-func (g *guard) conservative() bool { return g.caution.on(time.Now()) }

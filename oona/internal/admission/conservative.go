@@ -1,4 +1,4 @@
-package oona
+package admission
 
 import (
 	"sync"
@@ -17,18 +17,18 @@ const (
 	strainTo   = 0.70
 )
 
-// caution is the conservative mode: on while it has a cause, off once it has
+// conservative is the mode: on while it has a cause, off once it has
 // had none for calmFor.
-type caution struct {
+type conservative struct {
 	mu     sync.Mutex
 	causes map[string]bool
 	last   time.Time // when the last cause went; zero: there never was one
 }
 
-func newCaution() *caution { return &caution{causes: make(map[string]bool)} }
+func newConservative() *conservative { return &conservative{causes: make(map[string]bool)} }
 
 // enter notes a cause, and reports whether it is a new one.
-func (c *caution) enter(cause string) bool {
+func (c *conservative) enter(cause string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.causes[cause]
@@ -36,7 +36,7 @@ func (c *caution) enter(cause string) bool {
 	return !known
 }
 
-func (c *caution) leave(cause string, now time.Time) {
+func (c *conservative) leave(cause string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.causes[cause] {
@@ -46,7 +46,7 @@ func (c *caution) leave(cause string, now time.Time) {
 }
 
 // strained notes how far a stream is filled.
-func (c *caution) strained(stream string, backlog, bound int64, now time.Time) {
+func (c *conservative) strained(stream string, backlog, bound int64, now time.Time) {
 	switch fill := float64(backlog) / float64(bound); {
 	case fill >= strainFrom:
 		c.enter(stream)
@@ -55,7 +55,7 @@ func (c *caution) strained(stream string, backlog, bound int64, now time.Time) {
 	}
 }
 
-func (c *caution) on(now time.Time) bool {
+func (c *conservative) on(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.causes) > 0 || !c.last.IsZero() && now.Sub(c.last) < calmFor

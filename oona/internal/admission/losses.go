@@ -1,4 +1,4 @@
-package oona
+package admission
 
 import (
 	"context"
@@ -25,16 +25,16 @@ var lossesScript = rueidis.NewLuaScript(lossesSource)
 // lossNotice is how often a loss on one stream is told in the log.
 const lossNotice = time.Minute
 
-// losses knows what the bound of a stream removed before a live group had read
+// trimLosses knows what the bound of a stream removed before a live group had read
 // it. The count is kept in Redis, beside the stream, so that all processes tell
 // the same and none tells a loss again; here is what was last heard of it, by
-// which most looks can be told to be of no news.
-type losses struct {
+// which most inspections can be told to be of no news.
+type trimLosses struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
 	places map[groupKey]place
-	added  map[string]int64 // entries ever added to a stream, at the last look
+	added  map[string]int64 // entries ever added to a stream, at the last inspection
 	told   map[notice]time.Time
 }
 
@@ -49,26 +49,27 @@ type place struct {
 	hasRead bool
 }
 
-func newLosses(log *slog.Logger) *losses {
-	return &losses{log: log, places: make(map[groupKey]place), added: make(map[string]int64), told: make(map[notice]time.Time)}
+func newTrimLosses(log *slog.Logger) *trimLosses {
+	return &trimLosses{log: log, places: make(map[groupKey]place), added: make(map[string]int64), told: make(map[notice]time.Time)}
 }
 
-// ledgerOf is the key of a stream's ledger, on the same node of a cluster.
-func ledgerOf(stream string) string {
+// LossesKey is the hash with the counts of a stream, on the same node of a cluster;
+// its field total is what no group can handle any more.
+func LossesKey(stream string) string {
 	if strings.Contains(stream, "{") {
 		return "oona:losses:" + stream
 	}
 	return "oona:losses:{" + stream + "}"
 }
 
-// look takes notice of a stream and its groups: from the server's count it can
+// inspect takes notice of a stream and its groups: from the server's count it can
 // tell whether there is news.
-func (l *losses) look(ctx context.Context, conn *redis.Conn, stream string, s redis.StreamInfo, groups []redis.GroupInfo) error {
+func (l *trimLosses) inspect(ctx context.Context, conn *redis.Conn, stream string, s redis.StreamInfo, groups []redis.GroupInfo) error {
 	if s.Added == 0 || !slices.ContainsFunc(groups, func(g redis.GroupInfo) bool { return l.isNews(stream, s, g) }) {
 		return nil // or the server does not count
 	}
 	silence := strconv.FormatInt(deadAfter.Milliseconds(), 10)
-	rows, err := lossesScript.Exec(ctx, conn, []string{stream, ledgerOf(stream)}, []string{silence}).ToArray()
+	rows, err := lossesScript.Exec(ctx, conn, []string{stream, LossesKey(stream)}, []string{silence}).ToArray()
 	if err != nil {
 		return fmt.Errorf("count losses of %s: %w", stream, err)
 	}
@@ -94,7 +95,7 @@ func (l *losses) look(ctx context.Context, conn *redis.Conn, stream string, s re
 }
 
 // forget drops what is known of a stream that nothing is published to any more.
-func (l *losses) forget(stream string) {
+func (l *trimLosses) forget(stream string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.added, stream)
@@ -102,17 +103,17 @@ func (l *losses) forget(stream string) {
 	maps.DeleteFunc(l.told, func(key notice, _ time.Time) bool { return key.stream == stream })
 }
 
-func (l *losses) learn(key groupKey, unseen int64, groups []redis.GroupInfo) {
+func (l *trimLosses) learn(key groupKey, unseen int64, groups []redis.GroupInfo) {
 	at := slices.IndexFunc(groups, func(g redis.GroupInfo) bool { return g.Name == key.group })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.places[key] = place{unseen: unseen, hasRead: at >= 0 && groups[at].HasRead}
 }
 
-// isNews reports whether the ledger may have to be changed for a group: it is a
+// isNews reports whether the counts may have to be changed for a group: it is a
 // new one, entries are gone that it had not reached, or it has read to the end
 // and Redis thinks otherwise.
-func (l *losses) isNews(stream string, s redis.StreamInfo, g redis.GroupInfo) bool {
+func (l *trimLosses) isNews(stream string, s redis.StreamInfo, g redis.GroupInfo) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, met := l.places[groupKey{stream, g.Name}]
@@ -122,7 +123,7 @@ func (l *losses) isNews(stream string, s redis.StreamInfo, g redis.GroupInfo) bo
 }
 
 // lag is how many entries a group really has to read.
-func (l *losses) lag(stream string, s redis.StreamInfo, g redis.GroupInfo) int64 {
+func (l *trimLosses) lag(stream string, s redis.StreamInfo, g redis.GroupInfo) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	behind := s.Added - g.Read - l.places[groupKey{stream, g.Name}].unseen
@@ -131,8 +132,8 @@ func (l *losses) lag(stream string, s redis.StreamInfo, g redis.GroupInfo) int64
 
 // add counts entries that a group had begun, and that were removed before it could
 // finish them.
-func (l *losses) add(ctx context.Context, conn *redis.Conn, key groupKey, n int) error {
-	count := conn.B().Hincrby().Key(ledgerOf(key.stream)).Field("total").Increment(int64(n)).Build()
+func (l *trimLosses) add(ctx context.Context, conn *redis.Conn, key groupKey, n int) error {
+	count := conn.B().Hincrby().Key(LossesKey(key.stream)).Field("total").Increment(int64(n)).Build()
 	if err := conn.Do(ctx, count).Error(); err != nil {
 		return fmt.Errorf("count losses of %s: %w", key.stream, err)
 	}
@@ -140,7 +141,7 @@ func (l *losses) add(ctx context.Context, conn *redis.Conn, key groupKey, n int)
 	return nil
 }
 
-func (l *losses) tell(what string, key groupKey, n int64, now time.Time) {
+func (l *trimLosses) tell(what string, key groupKey, n int64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	notice := notice{key.stream, what}

@@ -1,13 +1,18 @@
-package oona
+package admission
 
 import (
+	"cmp"
 	"context"
+	_ "embed"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
@@ -34,14 +39,14 @@ func admissionShare(p leyline.MessagePriority) float64 {
 	}
 }
 
-// loadSampler knows how far the slowest live group of each stream is behind,
+// sampler knows how far the slowest live group of each stream is behind,
 // from samples and from what this process has added since.
-type loadSampler struct {
+type sampler struct {
 	conn      *redis.Conn
 	bound     int64
 	boundText string
-	caution   *caution
-	losses    *losses
+	mode      *conservative
+	losses    *trimLosses
 	down      func() bool // the bus is known to be away, and not asked
 	// strainBound is what conservative mode takes for a full stream.
 	strainBound int64
@@ -59,19 +64,16 @@ type streamLoad struct {
 	blind    time.Time // until when nothing is known, and nobody turned away
 }
 
-func newLoadSampler(conn *redis.Conn, cfg Config, guard *guard) *loadSampler {
-	l := &loadSampler{conn: conn, bound: cfg.MaxStreamLength, caution: guard.caution, down: guard.isOpen,
-		losses: newLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
+func newSampler(cfg Config, mode *conservative, down func() bool) *sampler {
+	l := &sampler{conn: cfg.Conn, bound: cfg.MaxLength, mode: mode, down: down,
+		losses: newTrimLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
 	l.boundText = strconv.FormatInt(l.bound, 10)
-	l.strainBound = l.bound
-	if cfg.EmergencyThreshold > 0 {
-		l.strainBound = cfg.EmergencyThreshold
-	}
+	l.strainBound = cmp.Or(max(cfg.Strain, 0), l.bound)
 	return l
 }
 
 // admit reports whether a message of this priority has room on the stream.
-func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.MessagePriority) bool {
+func (l *sampler) admit(ctx context.Context, stream string, p leyline.MessagePriority) bool {
 	limit := max(1, int64(admissionShare(p)*float64(l.bound)))
 	load := l.of(stream)
 	load.mu.Lock()
@@ -95,7 +97,7 @@ func (l *loadSampler) admit(ctx context.Context, stream string, p leyline.Messag
 }
 
 // measure samples a stream now.
-func (l *loadSampler) measure(ctx context.Context, stream string) int64 {
+func (l *sampler) measure(ctx context.Context, stream string) int64 {
 	load := l.of(stream)
 	load.mu.Lock()
 	defer load.mu.Unlock()
@@ -105,7 +107,7 @@ func (l *loadSampler) measure(ctx context.Context, stream string) int64 {
 	return load.backlog
 }
 
-func (l *loadSampler) of(stream string) *streamLoad {
+func (l *sampler) of(stream string) *streamLoad {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	load := l.streams[stream]
@@ -119,7 +121,7 @@ func (l *loadSampler) of(stream string) *streamLoad {
 
 // forgetIdle drops the streams that were not used for long, such as the private
 // ones of peers that are gone: their number has no bound.
-func (l *loadSampler) forgetIdle(now time.Time) {
+func (l *sampler) forgetIdle(now time.Time) {
 	for stream, load := range l.streams {
 		if !load.mu.TryLock() {
 			continue // it is in use
@@ -136,7 +138,7 @@ func (l *loadSampler) forgetIdle(now time.Time) {
 // meanwhile. A server that does not answer in time says nothing: what was
 // behind still is, as far as anybody knows. One that refuses to tell counts as
 // one of an empty stream, or whoever may only publish would be shut out.
-func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLoad) {
+func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) {
 	load.sampling = true
 	load.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
@@ -150,17 +152,17 @@ func (l *loadSampler) refresh(ctx context.Context, stream string, load *streamLo
 	}
 	if answered {
 		load.backlog, load.added = backlog, 0
-		l.caution.strained(stream, backlog, l.strainBound, load.sampled)
+		l.mode.strained(stream, backlog, l.strainBound, load.sampled)
 	}
 }
 
 // sample returns the backlog of the slowest live group, 0 when it fails.
-func (l *loadSampler) sample(ctx context.Context, stream string) (int64, error) {
+func (l *sampler) sample(ctx context.Context, stream string) (int64, error) {
 	info, groups, err := l.conn.Inspect(ctx, stream)
 	if err != nil {
 		return 0, err
 	}
-	if err := l.losses.look(ctx, l.conn, stream, info, groups); err != nil {
+	if err := l.losses.inspect(ctx, l.conn, stream, info, groups); err != nil {
 		return 0, err
 	}
 	var backlog int64
@@ -176,7 +178,53 @@ func (l *loadSampler) sample(ctx context.Context, stream string) (int64, error) 
 // alive tells a group that is read from one that was abandoned, or that a peer
 // created on every stream and never reads: its backlog only ever grows to the
 // bound of the stream, and must not shut out the publishers for good.
-func (l *loadSampler) alive(ctx context.Context, stream, group string) bool {
+func (l *sampler) alive(ctx context.Context, stream, group string) bool {
 	consumers, err := l.conn.Consumers(ctx, stream, group)
 	return err == nil && slices.ContainsFunc(consumers, func(c redis.ConsumerInfo) bool { return c.Idle < deadAfter })
+}
+
+//go:embed lag.lua
+var lagSource string
+
+var lagScript = rueidis.NewLuaScript(lagSource)
+
+// Redis serves nobody else while a script runs, and a script loads whole entries:
+// so it counts no more than about these, a matter of two milliseconds.
+const (
+	countedEntries = 1000
+	countedBytes   = 200_000
+)
+
+// lag is how far a group is behind. The server knows unless entries were deleted.
+func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) int64 {
+	switch {
+	case info.Added > 0 && (g.LagKnown || g.HasRead):
+		return l.losses.lag(stream, info, g)
+	case g.LastDelivered == info.LastID:
+		return 0
+	}
+	entries, bytes := l.boundText, "0"
+	if info.LastID != "" {
+		entries, bytes = strconv.Itoa(countedEntries), strconv.Itoa(countedBytes)
+	}
+	reply, err := lagScript.Exec(ctx, l.conn, []string{stream}, []string{g.LastDelivered, entries, bytes}).AsIntSlice()
+	if err != nil || len(reply) != 2 {
+		return 0
+	}
+	if counted, complete := reply[0], reply[1] == 1; complete {
+		return counted
+	}
+	return max(reply[0], share(info, g.LastDelivered))
+}
+
+// share estimates how many entries lie behind an id, as if they had come at equal
+// intervals.
+func share(i redis.StreamInfo, id string) int64 {
+	first, firstErr := entry.ParseID(i.FirstID)
+	last, lastErr := entry.ParseID(i.LastID)
+	at, err := entry.ParseID(id)
+	if firstErr != nil || lastErr != nil || err != nil || at.MS < first.MS || last.MS <= first.MS {
+		return i.Length
+	}
+	return int64(float64(i.Length) * float64(last.MS-min(at.MS, last.MS)) / float64(last.MS-first.MS))
 }

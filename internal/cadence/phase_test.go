@@ -1,4 +1,4 @@
-package oona
+package cadence
 
 import (
 	"fmt"
@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-func TestRhythmOfOneNameFallsTogether(t *testing.T) {
+func TestPhaseOfOneNameFallsTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, period := range []time.Duration{500 * time.Millisecond, time.Second, 5 * time.Second, time.Minute} {
-			first, second := RhythmOf("weatherlight-a").newBeat(period), RhythmOf("weatherlight-a").newBeat(period)
+			first, second := PhaseOf("weatherlight-a").NewTimer(period), PhaseOf("weatherlight-a").NewTimer(period)
 			<-first.C
 			at := time.Now()
 			<-second.C
 			if apart := time.Since(at); apart != 0 {
 				t.Errorf("two beats of %v are %v apart", period, apart)
 			}
-			first.again()
+			first.Again()
 			<-first.C
 			if apart := time.Since(at); apart != period {
 				t.Errorf("the next beat of %v came after %v", period, apart)
 			}
-			if wait := RhythmOf("weatherlight-a").Until(10 * period); wait%period != 0 {
+			if wait := PhaseOf("weatherlight-a").Until(10 * period); wait%period != 0 {
 				t.Errorf("a beat of %v is %v away from one of %v", 10*period, wait, period)
 			}
 		}
@@ -34,7 +34,7 @@ func TestInstancesDoNotBeatAllAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tenths [10]int
 		for i := range instances {
-			wait := RhythmOf(fmt.Sprint("weatherlight-", i)).Until(period) % period
+			wait := PhaseOf(fmt.Sprint("weatherlight-", i)).Until(period) % period
 			tenths[wait*10/period]++
 		}
 		for i, n := range tenths {
@@ -48,9 +48,9 @@ func TestInstancesDoNotBeatAllAtOnce(t *testing.T) {
 func TestBeatThatIsNearIsTheOneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const period = time.Second
-		rhythm := RhythmOf("weatherlight-a")
-		time.Sleep(rhythm.Until(period) - time.Millisecond) // a timer that went off early
-		if wait := rhythm.Until(period); wait != period+time.Millisecond {
+		phase := PhaseOf("weatherlight-a")
+		time.Sleep(phase.Until(period) - time.Millisecond) // a timer that went off early
+		if wait := phase.Until(period); wait != period+time.Millisecond {
 			t.Errorf("the next beat is %v away, want %v", wait, period+time.Millisecond)
 		}
 	})
