@@ -128,7 +128,7 @@ func TestUserOfTheBusOnlyNeedsTheBus(t *testing.T) {
 	address := "redis://esper:hunter2@" + server.Addr + "/0"
 	c := connect(t, address, nil)
 	works(t, c)
-	if err := c.PublishCommand(context.Background(), &leyline.AdaptationCommand{}); err != nil {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.AdaptationCommand{}}); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Admin().Trim(context.Background(), time.Hour); err != nil {

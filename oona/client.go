@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/admission"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 	"github.com/esper-lite/weatherlight/oona/internal/stats"
@@ -20,19 +21,16 @@ import (
 
 // Client is one connection pool to the bus. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	phase  cadence.Phase
-	conn   *redis.Conn
-	sealer envelope.Sealer
-	log    *slog.Logger
-	meters *stats.Counters
-	// bound is that of every stream, in entries.
-	bound     string
-	admission *admission.Admission
+	cfg       Config
+	conn      *redis.Conn
+	sealer    envelope.Sealer
 	verifier  verify.Verifier
 	windows   verify.Windows
-	recent    *verify.Recent
-	departed  departures
+	meters    *stats.Counters
+	admission *admission.Admission
+	deliverer *delivery.Deliverer
+	log       *slog.Logger
+	bound     string // of every stream, in entries
 }
 
 // Connect dials the bus and asks it for a sign of life, each within DialTimeout;
@@ -47,16 +45,24 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, conn: conn, log: cfg.Logger, meters: stats.NewCounters()}
-	c.sealer = envelope.Sealer{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload}
-	c.phase = cadence.PhaseOf(cfg.Consumer)
-	c.bound = strconv.FormatInt(cfg.MaxStreamLength, 10)
+	return newClient(cfg, conn), nil
+}
+
+func newClient(cfg Config, conn *redis.Conn) *Client {
+	c := &Client{
+		cfg: cfg, conn: conn, log: cfg.Logger, meters: stats.NewCounters(), bound: strconv.FormatInt(cfg.MaxStreamLength, 10),
+		sealer:   envelope.Sealer{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload},
+		verifier: verify.Verifier{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload},
+		windows:  verify.Windows{Control: cfg.ControlWindow, Freshness: cfg.FreshnessWindow, Skew: cfg.ClockSkew},
+	}
 	c.admission = admission.New(admission.Config{Conn: conn, MaxLength: cfg.MaxStreamLength, Strain: cfg.EmergencyThreshold,
 		EmergencyPerMinute: cfg.EmergencyPerMinute, Logger: cfg.Logger})
-	c.verifier = verify.Verifier{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload}
-	c.windows = verify.Windows{Control: cfg.ControlWindow, Freshness: cfg.FreshnessWindow, Skew: cfg.ClockSkew}
-	c.recent = verify.NewRecent(cfg.ReplayCapacity)
-	return c, nil
+	c.deliverer = delivery.New(delivery.Config{
+		Conn: conn, Counters: c.meters, Logger: cfg.Logger, Consumer: cfg.Consumer, DeadLetter: cfg.DeadLetter, MaxLength: c.bound,
+		Phase: cadence.PhaseOf(cfg.Consumer), Sealer: c.sealer, Resign: cfg.resignAfter(), Recent: verify.NewRecent(cfg.ReplayCapacity),
+		RetryAttempts: cfg.RetryAttempts, RetryBackoff: cfg.RetryBackoff, ClaimIdle: cfg.ClaimIdle, Lost: c.admission.Lost,
+	})
+	return c
 }
 
 // Ping asks the bus for a sign of life, within DialTimeout.

@@ -103,3 +103,19 @@ func (c Config) validate() error {
 	}
 	return nil
 }
+
+// resignShare is the part of a window of freshness that an answer may wait for
+// the bus, before it is signed anew.
+const resignShare = 4
+
+// resignAfter is how long an answer may wait for the bus with its signature: an
+// outage must not make it stale before it is stored.
+func (c Config) resignAfter() time.Duration {
+	after := 15 * time.Second
+	for _, window := range []time.Duration{c.FreshnessWindow, c.ControlWindow} {
+		if window > 0 {
+			after = min(after, window/resignShare)
+		}
+	}
+	return after
+}

@@ -1,10 +1,10 @@
 package oona
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/oona/internal/admission"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
@@ -58,19 +58,4 @@ func (e *ConflictError) Error() string {
 
 // Permanent marks an error of a handler as one that no retry can cure: the
 // entry is dead-lettered at once. Permanent(nil) is nil.
-func Permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &permanentError{err}
-}
-
-type permanentError struct{ err error }
-
-func (e *permanentError) Error() string { return e.err.Error() }
-func (e *permanentError) Unwrap() error { return e.err }
-
-func isPermanent(err error) bool {
-	var permanent *permanentError
-	return errors.As(err, &permanent)
-}
+func Permanent(err error) error { return delivery.Permanent(err) }

@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -8,99 +9,129 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/verify"
 )
 
-// job is one delivery on its way through the consumer.
+// subscriber says what the entries of one subscription mean.
+type subscriber struct {
+	c     *Client
+	sub   Subscription
+	valid map[leyline.BusMessageType]bool // what the stream may carry
+}
+
+// job is one delivery with its handler.
 type job struct {
-	id       string
-	mark     string // Redis key of its request id, "" when it has none
-	markLife time.Duration
-	delivery *Delivery // of the room below, once it is known
-	room     Delivery
-	key      string              // of its lane, "" when it has none
-	handler  Handler             // nil: acknowledge and ignore
-	refusal  *deadletter.Refusal // not nil: dead-letter
-	started  time.Time
+	c        *Client
+	handler  Handler
+	delivery Delivery
 }
 
-// outcome is what came of the delivery, without answers.
-func (j *job) outcome() outcome {
-	o := outcome{id: j.id, mark: j.mark, life: j.markLife, refusal: j.refusal, started: j.started}
-	if j.delivery != nil {
-		o.attempt = j.delivery.Attempt
+// Run calls the handler. An answer that can never be sent would fail the same way
+// on each retry.
+func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
+	messages, err := j.handler(ctx, &j.delivery)
+	if err != nil || len(messages) == 0 {
+		return nil, err
 	}
-	return o
+	now := time.Now()
+	drafts := make([]envelope.Draft, len(messages))
+	room := envelope.Slab{Left: len(messages)}
+	for i, m := range messages {
+		m = j.c.addressed(m)
+		if drafts[i], err = j.c.sealer.Seal(m.content(), now, &room); err != nil {
+			return nil, Permanent(fmt.Errorf("answer for %s: %w", m.Stream, err))
+		}
+	}
+	return drafts, nil
 }
 
-// judge decides what becomes of an entry. Nothing in an entry can make it fail:
-// the worst is a refusal.
-func (s *consumer) judge(j *job, e entry.Entry, now, onBus time.Time) *job {
-	j.id, j.started = e.ID, now
+// judge decides what becomes of entries. Nothing in an entry can make it fail: the
+// worst is a refusal.
+func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
+	now, onBus := time.Now(), s.c.Now()
+	jobs := make([]job, len(entries))
+	for i, e := range entries {
+		j, t := &jobs[i], &tasks[i]
+		if reason, err := s.decide(t, j, e, now, onBus); err != nil {
+			t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
+		}
+	}
+}
+
+// decide fills in the task of an entry and the job that does it, or says why the
+// entry is refused.
+func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus time.Time) (reason string, err error) {
 	if !e.Found && e.Bootstrap {
-		return j
-	}
-	fail := func(reason string, err error) *job {
-		j.refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
-		return j
+		return "", nil
 	}
 	env, reason, err := s.open(e)
 	if err != nil {
-		return fail(reason, err)
+		return reason, err
 	}
 	handler := s.sub.Handlers[env.Kind]
 	if handler == nil || !verify.MeantFor(&env, s.sub.Group) {
-		return j
+		return "", nil
 	}
 	message := leyline.NewMessage(env.Kind)
 	if err := proto.Unmarshal(env.Payload, message); err != nil {
-		return fail(deadletter.ReasonUndecodable, fmt.Errorf("decode %s: %w", env.Kind, err))
+		return deadletter.ReasonUndecodable, fmt.Errorf("decode %s: %w", env.Kind, err)
 	}
-	if s.isPoison(e) {
-		return fail(deadletter.ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.Attempt-1))
+	if t.Exhausted {
+		return deadletter.ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.Attempt-1)
 	}
-	j.handler = handler
-	j.room = Delivery{
+	j.c, j.handler = s.c, handler
+	j.delivery = Delivery{
 		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
 		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
 		Issued: env.SignedAt(),
 	}
-	j.delivery = &j.room
-	if !s.wanted(j) {
-		return j
+	if wanted, err := s.wanted(&j.delivery); err != nil || !wanted {
+		return deadletter.ReasonPermanent, err
 	}
 	who := verify.Identify(message, &env)
 	if reason := who.Refuse(s.c.windows, e.Attempt, j.delivery.Published, now); reason != "" {
-		return fail(reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano)))
+		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
-	j.mark = who.Mark(s.sub.Group)
-	j.markLife = who.Life(s.c.windows)
-	s.keyed(j)
-	return j
+	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)
+	if t.Key, err = s.key(&j.delivery); err != nil {
+		return deadletter.ReasonPermanent, err
+	}
+	t.Work = j
+	return "", nil
 }
 
-// wanted asks whether the delivery means anything here, and takes its handler
-// away when it does not.
-func (s *consumer) wanted(j *job) (wanted bool) {
+// wanted asks whether the delivery means anything here.
+func (s *subscriber) wanted(d *Delivery) (wanted bool, err error) {
 	if s.sub.Wanted == nil {
-		return true
+		return true, nil
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.refusal = deadletter.Refuse(deadletter.ReasonPermanent, fmt.Sprintf("panic about whether it is wanted: %v", cause), j.delivery.Attempt)
+			err = fmt.Errorf("panic about whether it is wanted: %v", cause)
 		}
 	}()
-	if wanted = s.sub.Wanted(j.delivery); !wanted {
-		j.handler = nil
+	return s.sub.Wanted(d), nil
+}
+
+// key asks for the ordering key of a delivery.
+func (s *subscriber) key(d *Delivery) (key string, err error) {
+	if s.sub.Key == nil {
+		return "", nil
 	}
-	return wanted
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("key function panicked: %v", cause)
+		}
+	}()
+	return s.sub.Key(d), nil
 }
 
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
-func (s *consumer) open(e entry.Entry) (envelope.Envelope, string, error) {
+func (s *subscriber) open(e entry.Entry) (envelope.Envelope, string, error) {
 	env, reason, err := s.c.verifier.Open(e, s.sub.Stream, s.c.cfg.Trust == TrustStrict)
 	if err == nil && !s.valid[env.Kind] {
 		return env, deadletter.ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.Kind)

@@ -13,7 +13,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
-	"github.com/esper-lite/weatherlight/oona/internal/verify"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -94,8 +93,7 @@ func FuzzOpenOrder(f *testing.F) {
 		f.Fatal(err)
 	}
 	cfg := Config{Keyring: ring}.withDefaults()
-	c := &Client{cfg: cfg, sealer: envelope.Sealer{Keyring: ring, MaxPayload: cfg.MaxPayload},
-		verifier: verify.Verifier{Keyring: ring, MaxPayload: cfg.MaxPayload}, windows: verify.Windows{Control: cfg.ControlWindow, Skew: cfg.ClockSkew}}
+	c := newClient(cfg, nil)
 	now := time.UnixMilli(1_700_000_000_000)
 	for _, stream := range []string{"oona.run.r", "oona.run.other"} {
 		draft, err := c.sealer.Seal(envelope.Content{Stream: stream, Payload: &leyline.AdaptationCommand{CommandId: "c"}}, now, &envelope.Slab{Left: 1})

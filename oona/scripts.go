@@ -6,9 +6,6 @@ import (
 	"github.com/redis/rueidis"
 )
 
-//go:embed commit.lua
-var commitSource string
-
 //go:embed due.lua
 var dueSource string
 
@@ -32,8 +29,6 @@ var awaitSource string
 
 // The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
 var (
-	commitScript = rueidis.NewLuaScript(commitSource)
-
 	saveScript       = rueidis.NewLuaScript(dueSource + saveSource)
 	settleScript     = rueidis.NewLuaScript(settleSource)
 	scheduleScript   = rueidis.NewLuaScript(dueSource + scheduleSource)

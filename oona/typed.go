@@ -46,16 +46,6 @@ func (c *Client) publishRouted(ctx context.Context, payload proto.Message) error
 	return c.Publish(ctx, c.Route(payload, leyline.MessagePriority_MESSAGE_PRIORITY_UNSPECIFIED))
 }
 
-// PublishState publishes a training state.
-func (c *Client) PublishState(ctx context.Context, m *leyline.SystemStatePacket) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishCommand publishes a command about seeds or a run.
-func (c *Client) PublishCommand(ctx context.Context, m *leyline.AdaptationCommand) error {
-	return c.publishRouted(ctx, m)
-}
-
 // PublishFieldReport publishes the outcome of a command.
 func (c *Client) PublishFieldReport(ctx context.Context, m *leyline.FieldReport) error {
 	return c.publishRouted(ctx, m)
@@ -68,17 +58,6 @@ func (c *Client) PublishTelemetry(ctx context.Context, m *leyline.TelemetryPacke
 	return c.Publish(ctx, c.Route(m, priority))
 }
 
-// PublishPolicyUpdate publishes a new controller policy.
-func (c *Client) PublishPolicyUpdate(ctx context.Context, m *leyline.PolicyUpdate) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishEmergencySignal publishes an emergency; breaker and backpressure do
-// not hold it up.
-func (c *Client) PublishEmergencySignal(ctx context.Context, m *leyline.EmergencySignal) error {
-	return c.publishRouted(ctx, m)
-}
-
 // PublishKernelPrefetchRequest asks the kernel library for a kernel. A request
 // without request_id or issued_at is ErrNotPublishable: every consumer would
 // drop it, and nobody would answer.
@@ -86,35 +65,5 @@ func (c *Client) PublishKernelPrefetchRequest(ctx context.Context, m *leyline.Ke
 	if m.GetRequestId() == "" || m.GetIssuedAt() == nil {
 		return fmt.Errorf("kernel request without request_id or issued_at: %w", ErrNotPublishable)
 	}
-	return c.publishRouted(ctx, m)
-}
-
-// PublishKernelArtifactReady answers a request with a kernel.
-func (c *Client) PublishKernelArtifactReady(ctx context.Context, m *leyline.KernelArtifactReady) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishKernelArtifactError answers a request that cannot be met.
-func (c *Client) PublishKernelArtifactError(ctx context.Context, m *leyline.KernelArtifactError) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishKernelCatalogUpdate announces a kernel nobody asked for yet.
-func (c *Client) PublishKernelCatalogUpdate(ctx context.Context, m *leyline.KernelCatalogUpdate) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishBSDSIssued announces a blueprint safety data sheet.
-func (c *Client) PublishBSDSIssued(ctx context.Context, m *leyline.BSDSIssued) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishBSDSFailed announces that no safety data sheet could be made.
-func (c *Client) PublishBSDSFailed(ctx context.Context, m *leyline.BSDSFailed) error {
-	return c.publishRouted(ctx, m)
-}
-
-// PublishBenchmarkReport announces the measurements of a blueprint.
-func (c *Client) PublishBenchmarkReport(ctx context.Context, m *leyline.BenchmarkReport) error {
 	return c.publishRouted(ctx, m)
 }

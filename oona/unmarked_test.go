@@ -83,7 +83,7 @@ func TestAnswerToSomebodyElseLeavesNothingBehind(t *testing.T) {
 			},
 		}})
 	for _, id := range []string{"theirs", "theirs", "panic", "mine"} {
-		if err := c.PublishKernelArtifactReady(t.Context(), &leyline.KernelArtifactReady{RequestId: id}); err != nil {
+		if err := c.Publish(t.Context(), oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: id}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -82,8 +82,6 @@ var hubs = map[string]hub{
 	"tolaria.Trainer":                         {24, 36, oneThing},
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
 
-	"oona.Client":          {12, 49, undivided},
-	"oona.consumer":        {15, 61, undivided},
 	"urza.Library":         {16, 89, undivided},
 	"weatherlight.Service": {42, 133, undivided},
 	"weatherlight.fleet":   {17, 18, undivided},

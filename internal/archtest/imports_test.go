@@ -45,10 +45,14 @@ var allowedImports = map[string][]string{
 	"oona/internal/envelope":  {"leyline", "signing"},
 	"oona/internal/admission": {"leyline", "oona/internal/entry", "oona/internal/redis"},
 	"oona/internal/verify":    {"leyline", "signing", "oona/deadletter", "oona/internal/entry", "oona/internal/envelope"},
-	"oona/lease":              {"oona/internal/redis"},
-	"oona/admin":              {"oona/internal/entry", "oona/internal/redis"},
-	"oona/deadletter":         {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
-	"oona/outbox":             {"leyline", "oona", "internal/cadence"},
+	"oona/internal/delivery": {
+		"internal/cadence", "oona/deadletter", "oona/internal/entry", "oona/internal/redis", "oona/internal/stats", "oona/internal/envelope",
+		"oona/internal/verify",
+	},
+	"oona/lease":      {"oona/internal/redis"},
+	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
+	"oona/deadletter": {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
+	"oona/outbox":     {"leyline", "oona", "internal/cadence"},
 
 	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},

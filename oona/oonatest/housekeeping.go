@@ -30,7 +30,7 @@ func testReservedShare(t *testing.T, b *bus) {
 	packets := count(func() error {
 		return c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL)
 	})
-	signals := count(func() error { return c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{}) })
+	signals := count(func() error { return c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{}}) })
 	if packets != 6 || signals != 2 {
 		t.Errorf("sent %d packets and %d signals of a budget of 8, want 6 and 2", packets, signals)
 	}

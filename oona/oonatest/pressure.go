@@ -67,7 +67,7 @@ func testPressure(t *testing.T, b *bus) {
 		t.Error("a full stream did not begin conservative mode")
 	}
 	b.publish(c, oona.Message{Payload: state("another stream is free")})
-	if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{}); err != nil {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.EmergencySignal{}}); err != nil {
 		t.Errorf("emergency: %v", err)
 	}
 	if n := len(b.entries(streams.Emergency)); n != 1 {

@@ -127,7 +127,7 @@ func TestRefusedCommandOfAStrangerAloneIsADeadLetter(t *testing.T) {
 			o.command("theirs", "run-1", fossilizing("elsewhere"), foreign),
 			twice, twice,
 		} {
-			if err := o.bus.PublishCommand(t.Context(), command); err != nil {
+			if err := o.bus.Publish(t.Context(), oona.Message{Payload: command}); err != nil {
 				t.Fatal(err)
 			}
 		}

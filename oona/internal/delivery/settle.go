@@ -1,12 +1,75 @@
-package oona
+package delivery
 
 import (
+	"context"
+	_ "embed"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
+
+//go:embed commit.lua
+var commitSource string
+
+// The script is immutable; EVALSHA falls back to EVAL after a restart of Redis.
+var commitScript = rueidis.NewLuaScript(commitSource)
+
+// Results of the commit script for one outcome.
+const (
+	commitLost     = 0  // done before, by somebody else or in a group that was lost: nothing was done
+	commitDone     = 1  //
+	commitReplay   = 2  // its request id was answered meanwhile
+	commitUnstored = -1 // an answer or dead letter could not be stored: pending again
+)
+
+// store settles outcomes on the server.
+type store struct {
+	c             *Deliverer
+	stream, group string
+}
+
+// settle reports outcomes, each with one of the results above.
+func (s *store) settle(ctx context.Context, batch []outcome) ([]int64, error) {
+	if s.c.Conn.Clustered {
+		return s.runSteps(ctx, batch)
+	}
+	return s.runScript(ctx, batch)
+}
+
+// acknowledge settles outcomes that publish nothing, in one command.
+func (s *store) acknowledge(ctx context.Context, batch []outcome) ([]int64, error) {
+	ids := make([]string, len(batch))
+	for i, o := range batch {
+		ids[i] = o.id
+	}
+	command := s.c.Conn.B().Xack().Key(s.stream).Group(s.group).Id(ids...).Build()
+	if err := s.c.Conn.Do(ctx, command).Error(); err != nil {
+		return nil, fmt.Errorf("acknowledge on %s: %w", s.stream, err)
+	}
+	results := make([]int64, len(batch))
+	for i := range results {
+		results[i] = commitDone
+	}
+	return results, nil
+}
+
+// runScript settles outcomes atomically: see commit.lua.
+func (s *store) runScript(ctx context.Context, batch []outcome) ([]int64, error) {
+	keys, args := s.scriptInput(batch, time.Now())
+	results, err := commitScript.Exec(ctx, s.c.Conn, keys, args).AsIntSlice()
+	if err != nil {
+		return nil, fmt.Errorf("commit on %s: %w", s.stream, err)
+	}
+	if len(results) != len(batch) {
+		return nil, fmt.Errorf("commit on %s: %d results for %d outcomes", s.stream, len(results), len(batch))
+	}
+	return results, nil
+}
 
 // scriptCall is what the commit script is told: see commit.lua.
 type scriptCall struct {
@@ -21,16 +84,15 @@ type scriptCall struct {
 // markPlace is the argument that says where the marks begin.
 const markPlace = 6
 
-func (s *consumer) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
-	cfg := s.c.cfg
+func (s *store) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
 	in := scriptCall{
 		keys:    make([]string, 0, len(batch)+4),
 		args:    make([]string, 0, 14+4*len(batch)),
 		streams: make(map[string]string),
 	}
-	in.keys = append(in.keys, s.sub.Stream, cfg.DeadLetter)
-	bound := s.c.bound
-	in.args = append(in.args, s.sub.Group, cfg.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(cfg.MaxPayload), "")
+	in.keys = append(in.keys, s.stream, s.c.DeadLetter)
+	bound := s.c.MaxLength
+	in.args = append(in.args, s.group, s.c.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(s.c.Sealer.MaxPayload), "")
 	for _, o := range batch {
 		in.add(o)
 	}

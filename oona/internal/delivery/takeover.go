@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"context"
@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Inherit lets every subscription of this client, also one that begins a little
-// later, take over at once what a consumer has in hand that is known to be dead,
-// instead of after ClaimIdle. Only what nobody has touched for at least idle is
-// taken: so a consumer that was thought dead too early keeps what it just read.
-func (c *Client) Inherit(consumer string, idle time.Duration) {
-	c.departed.add(departure{consumer, idle, time.Now()}, c.cfg.ClaimIdle)
+// TakeOver lets every subscription, also one that begins a little later, take over
+// at once what a consumer has in hand that is known to be dead, instead of after
+// ClaimIdle. Only what nobody has touched for at least idle is taken: so a consumer
+// that was thought dead too early keeps what it just read.
+func (d *Deliverer) TakeOver(consumer string, idle time.Duration) {
+	d.takeovers.add(departure{consumer, idle, time.Now()}, d.ClaimIdle)
 }
 
 // departure is a consumer that is known to be dead.
@@ -21,8 +21,8 @@ type departure struct {
 	at       time.Time
 }
 
-// departures are those of the last while. The zero value is usable.
-type departures struct {
+// takeovers are the departures of the last while. The zero value is usable.
+type takeovers struct {
 	mu     sync.Mutex
 	list   []departure
 	number int           // of departures ever
@@ -31,7 +31,7 @@ type departures struct {
 
 // add notes a departure and forgets those that are older than life: by then the
 // ordinary look has found what they left.
-func (d *departures) add(latest departure, life time.Duration) {
+func (d *takeovers) add(latest departure, life time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.list) > 0 && latest.at.Sub(d.list[0].at) > life {
@@ -47,7 +47,7 @@ func (d *departures) add(latest departure, life time.Duration) {
 
 // since are the departures after the first seen ones, how many there were ever,
 // and the end of that state.
-func (d *departures) since(seen int) (fresh []departure, number int, more <-chan struct{}) {
+func (d *takeovers) since(seen int) (fresh []departure, number int, more <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.more == nil {
@@ -57,10 +57,10 @@ func (d *departures) since(seen int) (fresh []departure, number int, more <-chan
 	return append([]departure(nil), fresh...), d.number, d.more
 }
 
-// inherit takes over what the departed had in hand on this stream.
-func (s *consumer) inherit(fetch, work context.Context, departed []departure) {
+// takeOver takes over what the departed had in hand on this stream.
+func (s *consumer) takeOver(fetch, work context.Context, departed []departure) {
 	for _, d := range departed {
-		if d.consumer == s.c.cfg.Consumer {
+		if d.consumer == s.c.Consumer {
 			continue
 		}
 		if err := s.eachPending(fetch, work, d.consumer, d.idle); err != nil && fetch.Err() == nil {

@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 func TestReaderWaitsWhileTooMuchIsHeldBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes()
-		jobs := make([]*job, heldBack+1)
+		l := newOrdering()
+		jobs := make([]*Task, heldBack+1)
 		for i := range jobs {
-			jobs[i] = &job{id: strconv.Itoa(i) + "-0", key: "seed"}
+			jobs[i] = &Task{id: strconv.Itoa(i) + "-0", Key: "seed"}
 		}
 		if ran := l.enter(jobs); len(ran) != 1 || ran[0].id != "0-0" {
 			t.Fatalf("%d jobs of one key may run", len(ran))
@@ -39,10 +39,10 @@ func TestReaderWaitsWhileTooMuchIsHeldBack(t *testing.T) {
 
 func TestNothingIsLeftOfAFinishedKey(t *testing.T) {
 	t.Parallel()
-	l := newLanes()
+	l := newOrdering()
 	for i := range 100 {
 		id := strconv.Itoa(i) + "-0"
-		l.enter([]*job{{id: id, key: id}})
+		l.enter([]*Task{{id: id, Key: id}})
 		l.leave(id)
 	}
 	if len(l.byKey)+len(l.holders)+l.held != 0 {

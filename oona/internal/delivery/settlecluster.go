@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // its answers are published a second time.
 
 // runSteps settles outcomes without a script, with the results of commit.lua.
-func (s *consumer) runSteps(ctx context.Context, batch []outcome) ([]int64, error) {
+func (s *store) runSteps(ctx context.Context, batch []outcome) ([]int64, error) {
 	results := make([]int64, len(batch))
 	for i := range results {
 		results[i] = commitDone
@@ -36,7 +36,7 @@ func (s *consumer) runSteps(ctx context.Context, batch []outcome) ([]int64, erro
 
 // markFirst takes the marks, and turns outcomes whose mark is another entry's
 // into refusals. It leaves the batch as it is.
-func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int64) ([]outcome, error) {
+func (s *store) markFirst(ctx context.Context, batch []outcome, results []int64) ([]outcome, error) {
 	settled := append([]outcome(nil), batch...)
 	var commands rueidis.Commands
 	var marked []int
@@ -45,13 +45,13 @@ func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int
 			continue
 		}
 		marked = append(marked, i)
-		commands = append(commands, s.c.conn.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
-			s.c.conn.B().Get().Key(o.mark).Build())
+		commands = append(commands, s.c.Conn.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
+			s.c.Conn.B().Get().Key(o.mark).Build())
 	}
 	if len(commands) == 0 {
 		return settled, nil
 	}
-	replies := s.c.conn.DoMulti(ctx, commands...)
+	replies := s.c.Conn.DoMulti(ctx, commands...)
 	for n, i := range marked {
 		if err := replies[2*n].Error(); err != nil && !rueidis.IsRedisNil(err) {
 			return nil, fmt.Errorf("mark request: %w", err)
@@ -70,7 +70,7 @@ func (s *consumer) markFirst(ctx context.Context, batch []outcome, results []int
 }
 
 // storeAll publishes answers and dead letters.
-func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int64) error {
+func (s *store) storeAll(ctx context.Context, batch []outcome, results []int64) error {
 	refused, err := s.refusedEntries(ctx, batch)
 	if err != nil {
 		return err
@@ -79,16 +79,16 @@ func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int6
 	var owners []int
 	for i, o := range batch {
 		if o.refusal != nil {
-			commands, owners = append(commands, s.burial(o, refused[o.id])), append(owners, i)
+			commands, owners = append(commands, s.deadLetter(o, refused[o.id])), append(owners, i)
 		}
 		for _, answer := range o.answers {
-			commands, owners = append(commands, s.c.add(answer)), append(owners, i)
+			commands, owners = append(commands, s.c.Conn.Add(answer.Stream, s.c.MaxLength, answer.Payload, answer.Signature)), append(owners, i)
 		}
 	}
 	if len(commands) == 0 {
 		return nil
 	}
-	for n, reply := range s.c.conn.DoMulti(ctx, commands...) {
+	for n, reply := range s.c.Conn.DoMulti(ctx, commands...) {
 		err := reply.Error()
 		if _, answered := rueidis.IsRedisErr(err); answered {
 			results[owners[n]] = commitUnstored
@@ -102,21 +102,21 @@ func (s *consumer) storeAll(ctx context.Context, batch []outcome, results []int6
 // refusedEntries reads the entries of a batch that become dead letters: all in
 // one pipeline, so that a distant server does not make a commit outlast its time.
 // An entry that is gone is missing.
-func (s *consumer) refusedEntries(ctx context.Context, batch []outcome) (map[string]map[string]string, error) {
+func (s *store) refusedEntries(ctx context.Context, batch []outcome) (map[string]map[string]string, error) {
 	var commands rueidis.Commands
 	for _, o := range batch {
 		if o.refusal != nil {
-			commands = append(commands, s.c.conn.B().Xrange().Key(s.sub.Stream).Start(o.id).End(o.id).Build())
+			commands = append(commands, s.c.Conn.B().Xrange().Key(s.stream).Start(o.id).End(o.id).Build())
 		}
 	}
 	if len(commands) == 0 {
 		return nil, nil
 	}
 	entries := make(map[string]map[string]string, len(commands))
-	for _, reply := range s.c.conn.DoMulti(ctx, commands...) {
+	for _, reply := range s.c.Conn.DoMulti(ctx, commands...) {
 		found, err := reply.AsXRange()
 		if err != nil {
-			return nil, fmt.Errorf("look for refused entries of %s: %w", s.sub.Stream, err)
+			return nil, fmt.Errorf("look for refused entries of %s: %w", s.stream, err)
 		}
 		for _, e := range found {
 			entries[e.ID] = e.FieldValues
@@ -125,19 +125,19 @@ func (s *consumer) refusedEntries(ctx context.Context, batch []outcome) (map[str
 	return entries, nil
 }
 
-// burial is the command that keeps a refused entry as a dead letter.
-func (s *consumer) burial(o outcome, fields map[string]string) rueidis.Completed {
+// deadLetter is the command that keeps a refused entry as a dead letter.
+func (s *store) deadLetter(o outcome, fields map[string]string) rueidis.Completed {
 	payload, signature := fields[entry.Payload], fields[entry.Signature]
-	limit := s.c.cfg.MaxPayload
-	return s.c.conn.B().Xadd().Key(s.c.cfg.DeadLetter).Maxlen().Almost().Threshold(s.c.bound).Id("*").
+	limit := s.c.Sealer.MaxPayload
+	return s.c.Conn.B().Xadd().Key(s.c.DeadLetter).Maxlen().Almost().Threshold(s.c.MaxLength).Id("*").
 		FieldValue().FieldValue(entry.Payload, payload[:min(len(payload), limit)]).
 		FieldValue(entry.Signature, signature[:min(len(signature), limit)]).
-		FieldValue("origin_stream", s.sub.Stream).FieldValue("entry_id", o.id).FieldValue("group", s.sub.Group).
+		FieldValue("origin_stream", s.stream).FieldValue("entry_id", o.id).FieldValue("group", s.group).
 		FieldValue("reason", o.refusal.Reason).FieldValue("error", o.refusal.Err).
 		FieldValue("attempts", strconv.Itoa(o.refusal.Attempts)).FieldValue("time", strconv.FormatInt(time.Now().UnixMilli(), 10)).Build()
 }
 
-func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results []int64) error {
+func (s *store) acknowledgeDone(ctx context.Context, batch []outcome, results []int64) error {
 	var ids []string
 	for i, o := range batch {
 		if results[i] != commitUnstored {
@@ -147,9 +147,9 @@ func (s *consumer) acknowledgeDone(ctx context.Context, batch []outcome, results
 	if len(ids) == 0 {
 		return nil
 	}
-	command := s.c.conn.B().Xack().Key(s.sub.Stream).Group(s.sub.Group).Id(ids...).Build()
-	if err := s.c.conn.Do(ctx, command).Error(); err != nil {
-		return fmt.Errorf("acknowledge on %s: %w", s.sub.Stream, err)
+	command := s.c.Conn.B().Xack().Key(s.stream).Group(s.group).Id(ids...).Build()
+	if err := s.c.Conn.Do(ctx, command).Error(); err != nil {
+		return fmt.Errorf("acknowledge on %s: %w", s.stream, err)
 	}
 	return nil
 }

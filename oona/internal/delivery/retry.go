@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"time"
@@ -31,21 +31,21 @@ const crashFactor = 3
 // its handler, and counts for much less.
 func (s *consumer) isPoison(e entry.Entry) bool {
 	unexplained := e.Attempt - 1
-	if unexplained < crashFactor*s.c.cfg.RetryAttempts {
+	if unexplained < crashFactor*s.c.RetryAttempts {
 		return false
 	}
-	return unexplained-s.flights.tallyOf(e.ID).explained >= crashFactor*s.c.cfg.RetryAttempts
+	return unexplained-s.inflight.tallyOf(e.ID).explained >= crashFactor*s.c.RetryAttempts
 }
 
 // isSuspect reports whether an entry was delivered so often without an outcome
 // that it is tried alone from now on: only then does a crash tell which entry
 // was the cause. Keyed deliveries run one at a time by themselves.
 func (s *consumer) isSuspect(p pendingEntry) bool {
-	return p.deliveries >= s.c.cfg.RetryAttempts && s.lanes == nil
+	return p.deliveries >= s.c.RetryAttempts && s.order == nil
 }
 
 // fails counts an error of the handler, and returns how many there were.
-func (f *flights) fails(id string) int {
+func (f *inflight) fails(id string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.tallies[id]
@@ -54,14 +54,14 @@ func (f *flights) fails(id string) int {
 	return known.failures
 }
 
-func (f *flights) tallyOf(id string) tally {
+func (f *inflight) tallyOf(id string) tally {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.tallies[id]
 }
 
 // isolate lets entries wait, not claimed yet, for being tried one at a time.
-func (f *flights) isolate(suspects []pendingEntry, now time.Time) {
+func (f *inflight) isolate(suspects []pendingEntry, now time.Time) {
 	if len(suspects) == 0 {
 		return
 	}
@@ -75,7 +75,7 @@ func (f *flights) isolate(suspects []pendingEntry, now time.Time) {
 
 // retryPause is the wait after the given number of attempts. It stays below the
 // time after which another consumer would take the entry for abandoned.
-func retryPause(cfg Config, attempts int) time.Duration {
+func retryPause(cfg *Config, attempts int) time.Duration {
 	limit := retryPauseMax
 	if cfg.ClaimIdle > 0 {
 		limit = min(limit, cfg.ClaimIdle/2)
@@ -91,21 +91,21 @@ func retryPause(cfg Config, attempts int) time.Duration {
 }
 
 // postpone turns an entry in hand into one that waits.
-func (f *flights) postpone(id, mark string, attempts int, now time.Time, pause time.Duration) {
+func (f *inflight) postpone(id, mark string, attempts int, now time.Time, pause time.Duration) {
 	f.mu.Lock()
 	f.release(id, mark)
 	known := f.tallies[id]
 	known.explained++
 	f.tallies[id] = known
 	f.waiting[id] = retry{attempts: attempts, guard: pause * 9 / 10, due: now.Add(pause)}
-	f.lanes.wait(id)
+	f.order.wait(id)
 	f.mu.Unlock()
 	signal(f.wake)
 }
 
 // due lists up to limit entries whose time has come, among them one suspect when
 // none runs, and when the next one is due (zero: none waits).
-func (f *flights) due(now time.Time, limit int) (ready []pendingEntry, next time.Time) {
+func (f *inflight) due(now time.Time, limit int) (ready []pendingEntry, next time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var suspect string

@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"slices"
@@ -8,10 +8,10 @@ import (
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
-// flights knows every entry this consumer has in hand: running, waiting to be
+// inflight knows every entry this consumer has in hand: running, waiting to be
 // committed, or waiting for its next attempt. What is in hand is never taken
 // in a second time.
-type flights struct {
+type inflight struct {
 	mu      sync.Mutex
 	running map[string]time.Time // entry id -> since when
 	marks   map[string]string    // request mark -> the entry that is being handled for it
@@ -19,11 +19,11 @@ type flights struct {
 	tallies map[string]tally     // entry id -> its earlier attempts in this process
 	alone   string               // the suspect that was tried last
 	wake    chan struct{}        // the earliest due time may have changed
-	lanes   *lanes               // told when an entry is let go; nil without keys
+	order   *ordering            // told when an entry is let go; nil without keys
 }
 
-func newFlights() *flights {
-	return &flights{
+func newInflight() *inflight {
+	return &inflight{
 		running: make(map[string]time.Time),
 		marks:   make(map[string]string),
 		waiting: make(map[string]retry),
@@ -34,7 +34,7 @@ func newFlights() *flights {
 
 // begin takes entries in hand and returns them without those that already are:
 // read or claimed a second time.
-func (f *flights) begin(entries []entry.Entry, now time.Time) []entry.Entry {
+func (f *inflight) begin(entries []entry.Entry, now time.Time) []entry.Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.DeleteFunc(entries, func(e entry.Entry) bool {
@@ -49,42 +49,42 @@ func (f *flights) begin(entries []entry.Entry, now time.Time) []entry.Entry {
 
 // claimMarks takes the request ids of jobs for them, and refuses those whose id
 // another entry in hand has.
-func (f *flights) claimMarks(jobs []*job) {
+func (f *inflight) claimMarks(jobs []*Task) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, j := range jobs {
-		if j.mark == "" {
+		if j.Mark == "" {
 			continue
 		}
-		if holder, held := f.marks[j.mark]; held && holder != j.id {
+		if holder, held := f.marks[j.Mark]; held && holder != j.id {
 			j.refuseReplay(holder)
 			continue
 		}
-		f.marks[j.mark] = j.id
+		f.marks[j.Mark] = j.id
 	}
 }
 
 // end lets go of an entry, and of its request id if it holds that.
-func (f *flights) end(id, mark string) {
+func (f *inflight) end(id, mark string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.release(id, mark)
 	delete(f.tallies, id)
-	f.lanes.leave(id)
+	f.order.leave(id)
 }
 
 // endAll lets go of the entries of a whole commit.
-func (f *flights) endAll(outcomes []outcome) {
+func (f *inflight) endAll(outcomes []outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, o := range outcomes {
 		f.release(o.id, o.mark)
 		delete(f.tallies, o.id)
-		f.lanes.leave(o.id)
+		f.order.leave(o.id)
 	}
 }
 
-func (f *flights) release(id, mark string) {
+func (f *inflight) release(id, mark string) {
 	delete(f.running, id)
 	if id == f.alone {
 		signal(f.wake) // for the next suspect
@@ -97,7 +97,7 @@ func (f *flights) release(id, mark string) {
 // again lets an entry that turned out to be ours already be claimed at once, with
 // the idle time that was just seen as its guard: it can only be longer by then,
 // unless another consumer takes it meanwhile.
-func (f *flights) again(p pendingEntry, now time.Time) {
+func (f *inflight) again(p pendingEntry, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if next, waits := f.waiting[p.id]; waits {
@@ -107,16 +107,16 @@ func (f *flights) again(p pendingEntry, now time.Time) {
 }
 
 // forget drops an entry whose retry found that it is gone, or another's.
-func (f *flights) forget(id string) {
+func (f *inflight) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.waiting, id)
 	delete(f.tallies, id)
-	f.lanes.leave(id)
+	f.order.leave(id)
 }
 
 // known reports whether an entry is in hand in any way.
-func (f *flights) known(id string) bool {
+func (f *inflight) known(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, running := f.running[id]
@@ -125,7 +125,7 @@ func (f *flights) known(id string) bool {
 }
 
 // olderThan lists the entries in hand since before a time.
-func (f *flights) olderThan(limit time.Time) []string {
+func (f *inflight) olderThan(limit time.Time) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var ids []string

@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"testing"
@@ -16,7 +16,7 @@ func ids(outcomes []outcome) (ids string) {
 func TestWhatFinishesTogetherIsOneCommit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newOutbox()
+		b := newBatcher()
 		b.expect(3)
 		go func() {
 			b.finish(outcome{id: "a"})
@@ -30,7 +30,7 @@ func TestWhatFinishesTogetherIsOneCommit(t *testing.T) {
 		}
 		b.close()
 		if left := b.take(nil); left != nil {
-			t.Errorf("took %v from an empty outbox", left)
+			t.Errorf("took %v from an empty batcher", left)
 		}
 	})
 }
@@ -38,7 +38,7 @@ func TestWhatFinishesTogetherIsOneCommit(t *testing.T) {
 func TestSlowHandlerDoesNotHoldUpTheOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newOutbox()
+		b := newBatcher()
 		b.expect(2) // the second never ends
 		begun := time.Now()
 		for _, id := range []string{"a", "b"} {
@@ -66,7 +66,7 @@ func TestSlowHandlerDoesNotHoldUpTheOthers(t *testing.T) {
 func TestRefusalsAreCommittedBesideRunningHandlers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newOutbox()
+		b := newBatcher()
 		b.add(outcome{id: "a"})
 		b.expect(1) // before the committer has looked
 		if got := ids(b.take(nil)); got != "a" {

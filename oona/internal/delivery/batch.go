@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"sync"
@@ -29,10 +29,10 @@ func (o outcome) plain() bool {
 // process far less than many commits.
 const gatherTime = time.Millisecond
 
-// outbox gathers outcomes for the committer: one commit is whatever has come
+// batcher gathers outcomes for the committer: one commit is whatever has come
 // when nothing is being handled any more, when there is enough of it, or when
 // the first has waited for gatherTime.
-type outbox struct {
+type batcher struct {
 	mu     sync.Mutex
 	items  []outcome
 	open   int         // deliveries that are being handled or wait for a worker
@@ -43,14 +43,14 @@ type outbox struct {
 	wake   chan struct{}
 }
 
-func newOutbox() *outbox {
-	b := &outbox{wake: make(chan struct{}, 1)}
+func newBatcher() *batcher {
+	b := &batcher{wake: make(chan struct{}, 1)}
 	b.late = time.AfterFunc(time.Hour, b.expire)
 	b.late.Stop()
 	return b
 }
 
-func (b *outbox) expire() {
+func (b *batcher) expire() {
 	b.mu.Lock()
 	b.due = true
 	b.mu.Unlock()
@@ -58,7 +58,7 @@ func (b *outbox) expire() {
 }
 
 // expect announces deliveries of which each ends with finish or drop.
-func (b *outbox) expect(n int) {
+func (b *batcher) expect(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open += n
@@ -66,7 +66,7 @@ func (b *outbox) expect(n int) {
 }
 
 // add takes an outcome that nobody was told to expect.
-func (b *outbox) add(o outcome) {
+func (b *batcher) add(o outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.items = append(b.items, o)
@@ -74,7 +74,7 @@ func (b *outbox) add(o outcome) {
 }
 
 // finish takes the outcome of an expected delivery.
-func (b *outbox) finish(o outcome) {
+func (b *batcher) finish(o outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open--
@@ -83,7 +83,7 @@ func (b *outbox) finish(o outcome) {
 }
 
 // drop ends the wait for an expected delivery that has no outcome.
-func (b *outbox) drop() {
+func (b *batcher) drop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open--
@@ -91,7 +91,7 @@ func (b *outbox) drop() {
 }
 
 // close lets the committer end once it has taken everything.
-func (b *outbox) close() {
+func (b *batcher) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -100,7 +100,7 @@ func (b *outbox) close() {
 }
 
 // announce wakes the committer, or sees to it that it is woken in time.
-func (b *outbox) announce() {
+func (b *batcher) announce() {
 	if b.ready() {
 		signal(b.wake)
 	} else if len(b.items) > 0 && !b.armed {
@@ -109,14 +109,14 @@ func (b *outbox) announce() {
 	}
 }
 
-func (b *outbox) ready() bool {
+func (b *batcher) ready() bool {
 	return b.closed || len(b.items) >= commitBatch || len(b.items) > 0 && (b.open <= 0 || b.due)
 }
 
 // take waits for outcomes and returns all there are. It returns none only when
-// the outbox is closed and empty. The slice is the caller's until it passes it
+// the batcher is closed and empty. The slice is the caller's until it passes it
 // back as spare.
-func (b *outbox) take(spare []outcome) []outcome {
+func (b *batcher) take(spare []outcome) []outcome {
 	for {
 		b.mu.Lock()
 		if b.ready() {

@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // leaves entries delivered to nobody.
 func (s *consumer) read(fetch, work context.Context) {
 	defer s.line.Close()
-	backoff := s.c.conn.NewBackoff(s.log, &s.c.meters.ReadFailures)
+	backoff := s.c.Conn.NewBackoff(s.log, &s.c.Counters.ReadFailures)
 	defer backoff.Quit()
 	begun, announced := false, false
 	for fetch.Err() == nil {
@@ -28,7 +28,7 @@ func (s *consumer) read(fetch, work context.Context) {
 		}
 		if err != nil {
 			begun = false
-			s.c.meters.ReadRefused.Add(1)
+			s.c.Counters.ReadRefused.Add(1)
 			backoff.Pause(fetch, err)
 			continue
 		}
@@ -59,19 +59,19 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 		*begun = true
 		return nil
 	}
-	if s.idle() {
-		if wanted, err := s.skip(fetch, patient); err != nil || !wanted {
+	if s.skipper.idle() {
+		if wanted, err := s.skipper.skip(fetch, patient); err != nil || !wanted {
 			return err
 		}
 	}
-	if s.lanes.awaitRoom(fetch); fetch.Err() != nil {
+	if s.order.awaitRoom(fetch); fetch.Err() != nil {
 		return nil
 	}
 	entries, err := s.readBatch(fetch, work, patient)
 	if err != nil {
 		return err
 	}
-	if entries = s.flights.begin(entries, time.Now()); len(entries) > 0 {
+	if entries = s.inflight.begin(entries, time.Now()); len(entries) > 0 {
 		select {
 		case s.batches <- entries:
 		case <-work.Done():
@@ -88,21 +88,21 @@ func (s *consumer) begin(fetch, work context.Context) error {
 	if !redis.HasCode(err, "NOGROUP") {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)
 	defer cancel()
-	return s.c.conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
+	return s.c.Conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 }
 
 func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
 	var wait time.Duration
 	if patient {
-		wait = s.c.phase.Until(max(s.sub.Block, time.Millisecond))
+		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
 	}
 	return s.line.Take(fetch, work, wait, s.readCommand(wait))
 }
 
 func (s *consumer) readCommand(wait time.Duration) rueidis.Completed {
-	read := s.c.conn.B().Xreadgroup().Group(s.sub.Group, s.c.cfg.Consumer).Count(int64(s.sub.Batch))
+	read := s.c.Conn.B().Xreadgroup().Group(s.sub.Group, s.c.Consumer).Count(int64(s.sub.Batch))
 	if wait == 0 {
 		return read.Streams().Key(s.sub.Stream).Id(">").Build()
 	}
@@ -116,34 +116,39 @@ func (s *consumer) takeAll(work context.Context) {
 	}
 }
 
-// take judges entries in hand, settles those that need no handler, and queues the rest.
+// take judges entries in hand, settles those that need no work, and queues the rest.
 func (s *consumer) take(work context.Context, entries []entry.Entry) {
-	now, onBus := time.Now(), s.c.Now()
-	jobs := make([]*job, 0, len(entries))
-	room := make([]job, len(entries))
+	now := time.Now()
+	jobs := make([]*Task, 0, len(entries))
+	tasks := make([]Task, len(entries))
 	for i, e := range entries {
-		j := s.judge(&room[i], e, now, onBus)
-		if j.handler == nil || j.refusal != nil {
+		j := &tasks[i]
+		j.id, j.attempt, j.started, j.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
+	}
+	s.sub.Judge(entries, tasks)
+	for i := range tasks {
+		j := &tasks[i]
+		if j.Work == nil || j.Refusal != nil {
 			s.settle(j)
 			continue
 		}
 		jobs = append(jobs, j)
 	}
 	s.refuseReplays(work, jobs)
-	jobs = slices.DeleteFunc(jobs, func(j *job) bool {
-		settled := j.refusal != nil || j.handler == nil
+	jobs = slices.DeleteFunc(jobs, func(j *Task) bool {
+		settled := j.Refusal != nil || j.Work == nil
 		if settled {
 			s.settle(j)
 		}
 		return settled
 	})
-	s.dispatch(work, s.lanes.enter(jobs))
+	s.dispatch(work, s.order.enter(jobs))
 }
 
 // dispatch offers jobs to as many workers as it can use. Once work is done,
 // what nobody has begun stays pending.
-func (s *consumer) dispatch(work context.Context, jobs []*job) {
-	s.outbox.expect(len(jobs))
+func (s *consumer) dispatch(work context.Context, jobs []*Task) {
+	s.batcher.expect(len(jobs))
 	l := &workload{jobs: jobs}
 	for range min(len(jobs), s.sub.Concurrency) {
 		select {
@@ -158,13 +163,13 @@ func (s *consumer) dispatch(work context.Context, jobs []*job) {
 // then, for handlers with effects of their own, those that Redis knows: the
 // marks of the whole batch in one command. A failure is no harm: the commit
 // looks again.
-func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
-	s.flights.claimMarks(jobs)
+func (s *consumer) refuseReplays(ctx context.Context, jobs []*Task) {
+	s.inflight.claimMarks(jobs)
 	for _, j := range jobs {
-		if j.mark == "" || j.refusal != nil {
+		if j.Mark == "" || j.Refusal != nil {
 			continue
 		}
-		if holder := s.c.recent.Holder(j.mark); holder != "" && holder != j.id {
+		if holder := s.c.Recent.Holder(j.Mark); holder != "" && holder != j.id {
 			j.refuseReplay(holder)
 		}
 	}
@@ -172,45 +177,45 @@ func (s *consumer) refuseReplays(ctx context.Context, jobs []*job) {
 		return
 	}
 	var marks []string
-	var marked []*job
+	var marked []*Task
 	for _, j := range jobs {
-		if j.mark != "" && j.refusal == nil {
-			marks, marked = append(marks, j.mark), append(marked, j)
+		if j.Mark != "" && j.Refusal == nil {
+			marks, marked = append(marks, j.Mark), append(marked, j)
 		}
 	}
 	if len(marks) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.c.Conn.Timeout)
 	defer cancel()
-	for i, holder := range s.c.holders(ctx, marks) {
+	for i, holder := range holders(ctx, s.c.Conn, marks) {
 		switch {
 		case holder == "":
 		case holder != marked[i].id:
 			marked[i].refuseReplay(holder)
-		case !s.c.conn.Clustered:
+		case !s.c.Conn.Clustered:
 			// Its own mark and its acknowledgement were one commit: it was done, and
 			// the group lost since.
-			marked[i].handler = nil
+			marked[i].Work = nil
 		}
 	}
 }
 
 // holders looks up the entries that marks were set for: "" for a free one, and
 // nothing at all when Redis does not answer.
-func (c *Client) holders(ctx context.Context, marks []string) []string {
+func holders(ctx context.Context, conn *redis.Conn, marks []string) []string {
 	holders := make([]string, len(marks))
-	if c.conn.Clustered {
+	if conn.Clustered {
 		commands := make(rueidis.Commands, len(marks))
 		for i, mark := range marks {
-			commands[i] = c.conn.B().Get().Key(mark).Build()
+			commands[i] = conn.B().Get().Key(mark).Build()
 		}
-		for i, reply := range c.conn.DoMulti(ctx, commands...) {
+		for i, reply := range conn.DoMulti(ctx, commands...) {
 			holders[i], _ = reply.ToString()
 		}
 		return holders
 	}
-	replies, err := c.conn.Do(ctx, c.conn.B().Mget().Key(marks...).Build()).ToArray()
+	replies, err := conn.Do(ctx, conn.B().Mget().Key(marks...).Build()).ToArray()
 	if err != nil || len(replies) != len(marks) {
 		return nil
 	}
@@ -220,9 +225,9 @@ func (c *Client) holders(ctx context.Context, marks []string) []string {
 	return holders
 }
 
-func (j *job) refuseReplay(holder string) {
-	j.refusal = deadletter.Refuse(deadletter.ReasonReplay, "request belongs to entry "+holder, j.delivery.Attempt)
+func (j *Task) refuseReplay(holder string) {
+	j.Refusal = deadletter.Refuse(deadletter.ReasonReplay, "request belongs to entry "+holder, j.attempt)
 }
 
 // settle hands an entry without a handler run to the committer.
-func (s *consumer) settle(j *job) { s.outbox.add(j.outcome()) }
+func (s *consumer) settle(j *Task) { s.batcher.add(j.outcome()) }

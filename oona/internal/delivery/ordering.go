@@ -1,12 +1,10 @@
-package oona
+package delivery
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
@@ -14,13 +12,13 @@ import (
 // beyond it nothing new is read.
 const heldBack = 1000
 
-// lanes keep the deliveries of one key in order: a lane has one entry in hand,
+// ordering keeps the tasks of one key in order: a lane has one entry in hand,
 // until that is committed or given up, and the later ones behind it.
-type lanes struct {
+type ordering struct {
 	mu      sync.Mutex
 	byKey   map[string]*lane
 	holders map[string]string // entry in hand -> its key
-	ready   []*job            // may run now
+	ready   []*Task           // may run now
 	held    int               // behind an entry in hand, or ready
 	closing bool
 	wake    chan struct{} // there may be something ready, or nothing left
@@ -30,36 +28,36 @@ type lanes struct {
 type lane struct {
 	holder  string
 	waiting bool // the holder waits for its next attempt
-	behind  []*job
+	behind  []*Task
 }
 
-func newLanes() *lanes {
-	return &lanes{byKey: make(map[string]*lane), holders: make(map[string]string),
+func newOrdering() *ordering {
+	return &ordering{byKey: make(map[string]*lane), holders: make(map[string]string),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 // enter returns the jobs that may run now and holds back the others.
-func (l *lanes) enter(jobs []*job) []*job {
+func (l *ordering) enter(jobs []*Task) []*Task {
 	if l == nil {
 		return jobs
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(jobs, func(j *job) bool { return j.key != "" && !l.admit(j) })
+	return slices.DeleteFunc(jobs, func(j *Task) bool { return j.Key != "" && !l.admit(j) })
 }
 
-func (l *lanes) admit(j *job) bool {
-	way := l.byKey[j.key]
+func (l *ordering) admit(j *Task) bool {
+	way := l.byKey[j.Key]
 	switch {
 	case way == nil:
-		l.byKey[j.key] = &lane{holder: j.id}
-		l.holders[j.id] = j.key
+		l.byKey[j.Key] = &lane{holder: j.id}
+		l.holders[j.id] = j.Key
 		return true
 	case way.holder == j.id:
 		way.waiting = false
 		return true
 	default:
-		at, _ := slices.BinarySearchFunc(way.behind, j, func(a, b *job) int { return entry.Compare(a.id, b.id) })
+		at, _ := slices.BinarySearchFunc(way.behind, j, func(a, b *Task) int { return entry.Compare(a.id, b.id) })
 		way.behind = slices.Insert(way.behind, at, j)
 		l.held++
 		return false
@@ -67,7 +65,7 @@ func (l *lanes) admit(j *job) bool {
 }
 
 // leave ends the turn of an entry: the next of its key may run.
-func (l *lanes) leave(id string) {
+func (l *ordering) leave(id string) {
 	if l == nil {
 		return
 	}
@@ -92,7 +90,7 @@ func (l *lanes) leave(id string) {
 }
 
 // wait notes that an entry in hand waits for its next attempt.
-func (l *lanes) wait(id string) {
+func (l *ordering) wait(id string) {
 	if l == nil {
 		return
 	}
@@ -106,7 +104,7 @@ func (l *lanes) wait(id string) {
 
 // close lets go of what waits behind a retry: nothing is tried again any more,
 // and what was held back stays pending.
-func (l *lanes) close() {
+func (l *ordering) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closing = true
@@ -114,7 +112,7 @@ func (l *lanes) close() {
 }
 
 // shed drops, once closing, what is behind entries that will not be tried again.
-func (l *lanes) shed() {
+func (l *ordering) shed() {
 	if !l.closing {
 		return
 	}
@@ -128,7 +126,7 @@ func (l *lanes) shed() {
 }
 
 // abandon drops everything that is held back: what is before it stays pending.
-func (l *lanes) abandon() {
+func (l *ordering) abandon() {
 	if l == nil {
 		return
 	}
@@ -141,8 +139,8 @@ func (l *lanes) abandon() {
 }
 
 // next waits for jobs that may run. It returns none when work is done, or the
-// lanes are closed and empty.
-func (l *lanes) next(work context.Context) []*job {
+// ordering is closed and empty.
+func (l *ordering) next(work context.Context) []*Task {
 	for {
 		l.mu.Lock()
 		jobs, over := l.ready, l.closing && l.held == 0
@@ -161,7 +159,7 @@ func (l *lanes) next(work context.Context) []*job {
 }
 
 // awaitRoom holds up the reader while too much is held back.
-func (l *lanes) awaitRoom(fetch context.Context) {
+func (l *ordering) awaitRoom(fetch context.Context) {
 	for l != nil && fetch.Err() == nil {
 		l.mu.Lock()
 		full := l.held >= heldBack
@@ -183,22 +181,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// usher queues jobs as their turn comes.
-func (s *consumer) usher(work context.Context) {
-	for jobs := s.lanes.next(work); len(jobs) > 0 && work.Err() == nil; jobs = s.lanes.next(work) {
+// dispatchReady queues jobs as their turn comes.
+func (s *consumer) dispatchReady(work context.Context) {
+	for jobs := s.order.next(work); len(jobs) > 0 && work.Err() == nil; jobs = s.order.next(work) {
 		s.dispatch(work, jobs)
 	}
-}
-
-// keyed asks for the ordering key of a delivery.
-func (s *consumer) keyed(j *job) {
-	if s.sub.Key == nil {
-		return
-	}
-	defer func() {
-		if cause := recover(); cause != nil {
-			j.refusal = deadletter.Refuse(deadletter.ReasonPermanent, fmt.Sprintf("key function panicked: %v", cause), j.delivery.Attempt)
-		}
-	}()
-	j.key = s.sub.Key(j.delivery)
 }

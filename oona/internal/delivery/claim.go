@@ -1,4 +1,4 @@
-package oona
+package delivery
 
 import (
 	"context"
@@ -21,22 +21,22 @@ const pendingPage = 100
 // It is the last resort: a reader that lost a reply starts over by itself.
 const orphanPeriod = 5 * time.Second
 
-// mind brings entries back: those whose retry is due, and on a timer those of
+// reclaimLoop brings entries back: those whose retry is due, and on a timer those of
 // consumers that are gone.
-func (s *consumer) mind(fetch, work context.Context) {
+func (s *consumer) reclaimLoop(fetch, work context.Context) {
 	var leases sync.WaitGroup
-	leases.Go(func() { s.keepLeases(fetch) })
+	leases.Go(func() { s.keepalive(fetch) })
 	defer leases.Wait()
-	scan := s.c.phase.NewTimer(claimPeriod(s.c.cfg.ClaimIdle))
+	scan := s.c.Phase.NewTimer(claimPeriod(s.c.ClaimIdle))
 	defer scan.Stop()
-	orphans := s.c.phase.NewTimer(orphanPeriod)
+	orphans := s.c.Phase.NewTimer(orphanPeriod)
 	defer orphans.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	seen := 0
 	for {
-		departed, known, more := s.c.departed.since(seen)
-		s.inherit(fetch, work, departed)
+		departed, known, more := s.c.takeovers.since(seen)
+		s.takeOver(fetch, work, departed)
 		seen = known
 		next := s.retryDue(fetch, work)
 		timer.Reset(untilNext(next))
@@ -44,7 +44,7 @@ func (s *consumer) mind(fetch, work context.Context) {
 		case <-fetch.Done():
 			return
 		case <-more:
-		case <-s.flights.wake:
+		case <-s.inflight.wake:
 		case <-timer.C:
 		case <-scan.C:
 			s.scanPending(fetch, work)
@@ -77,7 +77,7 @@ func untilNext(next time.Time) time.Duration {
 // retryDue takes in the entries whose pause is over, and returns when to look
 // again.
 func (s *consumer) retryDue(fetch, work context.Context) time.Time {
-	ready, next := s.flights.due(time.Now(), pendingPage)
+	ready, next := s.inflight.due(time.Now(), pendingPage)
 	if len(ready) == 0 {
 		return next
 	}
@@ -97,12 +97,12 @@ func (s *consumer) retryDue(fetch, work context.Context) time.Time {
 // adopt takes in what Redis believes this consumer has in hand and it has not:
 // work of an earlier run, and replies that went to a connection that was gone.
 func (s *consumer) adopt(fetch, work context.Context, idle time.Duration) error {
-	return s.eachPending(fetch, work, s.c.cfg.Consumer, idle)
+	return s.eachPending(fetch, work, s.c.Consumer, idle)
 }
 
 // scanPending takes over the entries nobody has touched for ClaimIdle.
 func (s *consumer) scanPending(fetch, work context.Context) {
-	idle := s.c.cfg.ClaimIdle
+	idle := s.c.ClaimIdle
 	if idle < 0 {
 		return
 	}
@@ -114,7 +114,7 @@ func (s *consumer) scanPending(fetch, work context.Context) {
 func (s *consumer) eachPending(fetch, work context.Context, owner string, idle time.Duration) error {
 	start := "-"
 	for fetch.Err() == nil {
-		page, err := s.pendingPage(fetch, owner, idle, start)
+		page, err := s.pending.page(fetch, owner, idle, start)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -124,9 +124,9 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		}
 		start = last.Next().String() // not every bus knows "(" here
 		full := len(page) == pendingPage
-		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.flights.known(p.id) })
+		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.inflight.known(p.id) })
 		plain, suspects := s.separate(page, idle)
-		s.flights.isolate(suspects, time.Now())
+		s.inflight.isolate(suspects, time.Now())
 		if err := s.reclaim(fetch, work, plain, idle); err != nil {
 			return err
 		}
@@ -164,11 +164,11 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 		attempts[p.id] = p.deliveries + 1
 	}
 	slices.SortFunc(ids, entry.Compare)
-	ctx, cancel := context.WithTimeout(fetch, s.c.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)
 	defer cancel()
-	command := s.c.conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.cfg.Consumer).
+	command := s.c.Conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.Consumer).
 		MinIdleTime(strconv.FormatInt(guard.Milliseconds(), 10)).Id(ids...).Build()
-	replies, err := s.c.conn.Do(ctx, command).ToArray()
+	replies, err := s.c.Conn.Do(ctx, command).ToArray()
 	if err != nil {
 		return fmt.Errorf("claim on %s: %w", s.sub.Stream, err)
 	}
@@ -181,8 +181,42 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 			delete(attempts, e.ID)
 		}
 	}
-	taken := s.flights.begin(claimed, time.Now())
-	err = s.resolve(ctx, slices.Sorted(maps.Keys(attempts)))
+	taken := s.inflight.begin(claimed, time.Now())
+	err = s.reconcile(ctx, slices.Sorted(maps.Keys(attempts)))
 	s.take(work, taken) // this may wait for the handlers: what has a bound comes before
 	return err
+}
+
+// keepalive renews the leases on entries whose handlers take long, so that
+// nobody takes them for abandoned. It does nothing else, so that nothing holds it up.
+func (s *consumer) keepalive(fetch context.Context) {
+	idle := s.c.ClaimIdle
+	if idle < 0 {
+		return
+	}
+	renewal := s.c.Phase.NewTimer(claimPeriod(idle))
+	defer renewal.Stop()
+	for {
+		select {
+		case <-fetch.Done():
+			return
+		case <-renewal.C:
+			s.renew(fetch, s.inflight.olderThan(time.Now().Add(-idle/3)))
+			renewal.Again()
+		}
+	}
+}
+
+// renew renews leases. It does not count as a delivery.
+func (s *consumer) renew(fetch context.Context, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)
+	defer cancel()
+	command := s.c.Conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.Consumer).
+		MinIdleTime("0").Id(ids...).Justid().Build()
+	if err := s.c.Conn.Do(ctx, command).Error(); err != nil && fetch.Err() == nil {
+		s.log.Debug("lease not renewed", "entries", len(ids), "error", err)
+	}
 }
