@@ -49,11 +49,11 @@ func (c *Client) checkSubscription(sub Subscription) error {
 	return nil
 }
 
-// Inherit lets every subscription of this client, also one that begins a little
+// TakeOver lets every subscription of this client, also one that begins a little
 // later, take over at once what a consumer has in hand that is known to be dead,
 // instead of after ClaimIdle. Only what nobody has touched for at least idle is
 // taken: so a consumer that was thought dead too early keeps what it just read.
-func (c *Client) Inherit(consumer string, idle time.Duration) { c.deliverer.TakeOver(consumer, idle) }
+func (c *Client) TakeOver(consumer string, idle time.Duration) { c.deliverer.TakeOver(consumer, idle) }
 
 // Demand says whether anybody waits for what a subscription brings. While
 // nobody does, the subscription skips what is published instead of reading it:

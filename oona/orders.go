@@ -17,7 +17,7 @@ import (
 
 const (
 	orderWait = 5 * time.Second  // longest wait of one read
-	orderLook = 10 * time.Second // between two looks at the whole of a stream
+	orderScan = 10 * time.Second // between two scans of the whole stream
 	firstID   = "0-0"
 )
 
@@ -70,8 +70,8 @@ type follower struct {
 	log      *slog.Logger
 	line     *redis.Line
 	position string            // id of the last entry read
-	known    map[string]string // entries that were read, with their signatures, since the last look
-	looked   time.Time         // when the whole stream was last looked at
+	known    map[string]string // entries that were read, with their signatures, since the last scan
+	scanned  time.Time         // when the whole stream was last read
 	told     map[string]bool   // reasons of drops
 }
 
@@ -82,27 +82,27 @@ func (c *Client) follow(stream string, take func(*leyline.AdaptationCommand)) *f
 
 // step makes one read: of what is new, or now and then of everything there is.
 func (f *follower) step(ctx context.Context) error {
-	left := orderLook - time.Since(f.looked)
-	if f.looked.IsZero() || left <= 0 {
-		return f.look(ctx)
+	left := orderScan - time.Since(f.scanned)
+	if f.scanned.IsZero() || left <= 0 {
+		return f.scan(ctx)
 	}
 	entries, err := f.read(ctx, f.position, min(left, orderWait))
 	if err != nil {
-		f.looked = time.Time{} // whatever happened, look at everything first
+		f.scanned = time.Time{} // whatever happened, look at everything first
 		return err
 	}
 	f.takeAll(entries, f.known)
 	return nil
 }
 
-// look reads the whole of the stream. It finds what the reads miss: a stream that
+// scan reads the whole of the stream. It finds what the reads miss: a stream that
 // began anew, by a clock that was set back, lies below their position.
-func (f *follower) look(ctx context.Context) error {
+func (f *follower) scan(ctx context.Context) error {
 	entries, err := f.read(ctx, firstID, 0)
 	if err != nil {
 		return err
 	}
-	f.looked, f.position = time.Now(), firstID
+	f.scanned, f.position = time.Now(), firstID
 	known := make(map[string]string, len(entries))
 	f.takeAll(entries, known)
 	f.known = known

@@ -72,15 +72,15 @@ func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	step("1")
 	addOrder(t, c, 2, now.Add(-time.Second))
 	step("2")
-	f.looked = time.Time{}
-	step() // a look at what is known
+	f.scanned = time.Time{}
+	step() // a scan of what is known
 	for number, at := range map[int]time.Time{3: now.Add(-time.Hour), 4: now.Add(-time.Second)} {
 		// Below the position, and then under an id that was another order's.
 		if err := c.conn.Do(t.Context(), c.conn.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
 			t.Fatal(err)
 		}
 		addOrder(t, c, number, at)
-		f.looked = time.Time{}
+		f.scanned = time.Time{}
 		step(strconv.Itoa(number))
 		addOrder(t, c, number+10, at.Add(time.Millisecond))
 		step(strconv.Itoa(number + 10))

@@ -3,6 +3,7 @@ package oona
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +16,18 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
+)
+
+//go:embed save.lua
+var saveSource string
+
+//go:embed settle.lua
+var settleSource string
+
+// The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
+var (
+	saveScript   = rueidis.NewLuaScript(dueSource + saveSource)
+	settleScript = rueidis.NewLuaScript(settleSource)
 )
 
 const (

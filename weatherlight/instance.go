@@ -43,7 +43,7 @@ func (s *Service) joinFleet(ctx context.Context) error {
 func (s *Service) inheritFrom(instance string) {
 	other := s.settings.Weatherlight
 	other.Instance = instance
-	s.bus.Inherit(other.Consumer(), leaseTTL-leadBeat)
+	s.bus.TakeOver(other.Consumer(), leaseTTL-leadBeat)
 }
 
 // leaveFleet gives this instance's place up.

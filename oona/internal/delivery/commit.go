@@ -22,7 +22,7 @@ type committer struct {
 	unstored time.Time // when an answer could last not be stored
 }
 
-// commitAll reports outcomes to Redis until the outbox is closed and empty.
+// commitAll reports outcomes to Redis until the batcher is closed and empty.
 func (s *consumer) commitAll(fetch, work context.Context) {
 	var spare []outcome
 	for {
@@ -91,6 +91,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 func (s *consumer) conclude(batch []outcome, results []int64) {
 	now := time.Now()
 	s.c.Counters.ConsumeLatency.Observe(now.Sub(batch[len(batch)-1].started))
+	s.remember(batch, results)
 	consumed, delivered := stats.Streak{Recorder: s.consumed}, stats.Streak{Recorder: s.delivered}
 	ended := batch[:0]
 	for i, o := range batch {
@@ -98,9 +99,6 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 		case commitDone:
 			consumed.Observe(now.Sub(o.started))
 			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
-			if o.mark != "" && o.refusal == nil {
-				s.c.Recent.Remember(o.mark, o.id)
-			}
 			s.done(o)
 		case commitReplay:
 			s.deadLettered(deadletter.ReasonReplay)
@@ -114,6 +112,17 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 	consumed.End()
 	delivered.End()
 	s.inflight.endAll(ended)
+}
+
+// remember notes the marks of those outcomes that were done.
+func (s *consumer) remember(batch []outcome, results []int64) {
+	s.c.Recent.Update(func(remember func(mark, id string)) {
+		for i, o := range batch {
+			if o.mark != "" && o.refusal == nil && results[i] == commitDone {
+				remember(o.mark, o.id)
+			}
+		}
+	})
 }
 
 // reportUnstored says that an answer could not be stored, once an episode: each

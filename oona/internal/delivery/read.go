@@ -165,14 +165,16 @@ func (s *consumer) dispatch(work context.Context, jobs []*Task) {
 // looks again.
 func (s *consumer) refuseReplays(ctx context.Context, jobs []*Task) {
 	s.inflight.claimMarks(jobs)
-	for _, j := range jobs {
-		if j.Mark == "" || j.Refusal != nil {
-			continue
+	s.c.Recent.View(func(holder func(mark string) string) {
+		for _, j := range jobs {
+			if j.Mark == "" || j.Refusal != nil {
+				continue
+			}
+			if id := holder(j.Mark); id != "" && id != j.id {
+				j.refuseReplay(id)
+			}
 		}
-		if holder := s.c.Recent.Holder(j.Mark); holder != "" && holder != j.id {
-			j.refuseReplay(holder)
-		}
-	}
+	})
 	if s.sub.AnswersOnly {
 		return
 	}

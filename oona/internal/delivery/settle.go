@@ -91,8 +91,8 @@ func (s *store) scriptInput(batch []outcome, now time.Time) (keys, args []string
 		streams: make(map[string]string),
 	}
 	in.keys = append(in.keys, s.stream, s.c.DeadLetter)
-	bound := s.c.MaxLength
-	in.args = append(in.args, s.group, s.c.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(s.c.Sealer.MaxPayload), "")
+	bound, limit := s.c.MaxLength, strconv.Itoa(s.c.Sealer.MaxPayload)
+	in.args = append(in.args, s.group, s.c.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), limit, "")
 	for _, o := range batch {
 		in.add(o)
 	}

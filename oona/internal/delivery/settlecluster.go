@@ -82,7 +82,8 @@ func (s *store) storeAll(ctx context.Context, batch []outcome, results []int64) 
 			commands, owners = append(commands, s.deadLetter(o, refused[o.id])), append(owners, i)
 		}
 		for _, answer := range o.answers {
-			commands, owners = append(commands, s.c.Conn.Add(answer.Stream, s.c.MaxLength, answer.Payload, answer.Signature)), append(owners, i)
+			add := s.c.Conn.Add(answer.Stream, s.c.MaxLength, answer.Payload, answer.Signature)
+			commands, owners = append(commands, add), append(owners, i)
 		}
 	}
 	if len(commands) == 0 {

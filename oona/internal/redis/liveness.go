@@ -47,7 +47,7 @@ type watched struct {
 func newWatched(d *dialer, raw net.Conn, answers func() bool) *watched {
 	w := &watched{Conn: raw, dialer: d, answers: answers, begun: time.Now()}
 	w.grace.Store(int64(watchAfter))
-	w.timer = time.AfterFunc(time.Hour, w.look)
+	w.timer = time.AfterFunc(time.Hour, w.check)
 	w.timer.Stop()
 	w.release = context.AfterFunc(d.life, func() { _ = raw.Close() })
 	return w
@@ -108,9 +108,9 @@ func (w *watched) arm(wait time.Duration) {
 	}
 }
 
-// look is one look of the timer. While one waits for the server, the connection
+// check is what the timer does. While one waits for the server, the connection
 // may come to life, be asked again and start another.
-func (w *watched) look() {
+func (w *watched) check() {
 	if !w.dialer.watch() {
 		return
 	}

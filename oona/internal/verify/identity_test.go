@@ -49,13 +49,17 @@ func TestRequestThatWaitedForItsRetryIsNotStale(t *testing.T) {
 func TestRecentRemembersItsCapacityAndNotMuchMore(t *testing.T) {
 	t.Parallel()
 	r := NewRecent(2)
-	for _, mark := range []string{"1", "2", "2", "3", "4", "5"} {
-		r.Remember(mark, "e"+mark)
-	}
-	if r.Holder("4") != "e4" || r.Holder("5") != "e5" {
-		t.Error("one of the last two is forgotten")
-	}
-	if r.Holder("1") != "" || r.Holder("6") != "" {
-		t.Error("remembers what is long gone, or was never set")
-	}
+	r.Update(func(remember func(mark, id string)) {
+		for _, mark := range []string{"1", "2", "2", "3", "4", "5"} {
+			remember(mark, "e"+mark)
+		}
+	})
+	r.View(func(holder func(mark string) string) {
+		if holder("4") != "e4" || holder("5") != "e5" {
+			t.Error("one of the last two is forgotten")
+		}
+		if holder("1") != "" || holder("6") != "" {
+			t.Error("remembers what is long gone, or was never set")
+		}
+	})
 }

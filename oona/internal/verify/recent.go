@@ -19,10 +19,14 @@ func NewRecent(capacity int) *Recent {
 	return &Recent{capacity: max(capacity, 1), recent: make(map[string]string), older: make(map[string]string)}
 }
 
-// Remember notes the entry that a mark was set for.
-func (r *Recent) Remember(mark, id string) {
+// Update remembers, for a whole batch at once, the entries that marks were set for.
+func (r *Recent) Update(change func(remember func(mark, id string))) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	change(r.remember)
+}
+
+func (r *Recent) remember(mark, id string) {
 	if len(r.recent) >= r.capacity {
 		clear(r.older)
 		r.recent, r.older = r.older, r.recent
@@ -30,10 +34,15 @@ func (r *Recent) Remember(mark, id string) {
 	r.recent[mark] = id
 }
 
-// Holder is the entry that a mark was set for, or "".
-func (r *Recent) Holder(mark string) string {
+// View looks up, for a whole batch at once, the entries that marks were set for: ""
+// for one that is not remembered.
+func (r *Recent) View(look func(holder func(mark string) string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	look(r.holder)
+}
+
+func (r *Recent) holder(mark string) string {
 	if holder, known := r.recent[mark]; known {
 		return holder
 	}

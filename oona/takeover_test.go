@@ -100,12 +100,12 @@ func TestWorkOfAConsumerKnownToBeDeadIsTakenOverAtOnce(t *testing.T) {
 			leaveInHand(t, url, "alive", "second")
 			leaveInHand(t, url, "dead-2", "third")
 			heir := connect(t, url, func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = "heir", time.Hour })
-			heir.Inherit("dead-1", 0)
+			heir.TakeOver("dead-1", 0)
 			got := receive(t, heir) // begins after the news
 			awaitState(t, got, "first")
-			heir.Inherit("heir", 0)
-			heir.Inherit("alive", time.Hour)
-			heir.Inherit("dead-2", 0)
+			heir.TakeOver("heir", 0)
+			heir.TakeOver("alive", time.Hour)
+			heir.TakeOver("dead-2", 0)
 			awaitState(t, got, "third")
 			if got.count("second") != 0 {
 				t.Error("what was touched a moment ago was taken over")
