@@ -30,7 +30,7 @@ build: ## build the commands into bin/
 portable: ## fail when something does not build for macOS, where nothing was run
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 
-test: ## run every test (installs redis-server when it is missing)
+test: ## run every test (installs what it needs from Debian)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
@@ -122,7 +122,7 @@ oracle-check: internal/oracle/node_modules/.package-lock.json ## the same, witho
 # Without its scripts: they would fetch libraries for graphics cards.
 internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json internal/oracle/package-lock.json
 	@tools/ensure.sh node npm
-	npm ci --prefix internal/oracle --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd internal/oracle && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean: ## remove what was built

@@ -1,15 +1,13 @@
 package kasmina
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -19,9 +17,6 @@ const (
 	maxMeshLayers = 128
 	// maxLogits bounds the logits of a blend, which are only told.
 	maxLogits = 256
-	// maxResidence bounds the reports and maxGain the gains of a seed's own rules.
-	maxResidence = 1_000_000
-	maxGain      = 1_000
 )
 
 // Annotations of seed commands, beside those of package trainer.
@@ -31,7 +26,6 @@ const (
 	annotationResume         = "resume"
 	annotationPolicy         = "policy_version"
 	annotationIncludeTeacher = "include_teacher"
-	annotationPromotion      = "promotion_"
 )
 
 // seedOrder is a seed command whose annotations have been read and found good.
@@ -47,7 +41,7 @@ type seedOrder struct {
 	mesh      []string
 	blend     trainer.Blend
 	schedule  trainer.Schedule
-	promotion *Promotion
+	promotion *promotion.Rules
 }
 
 // annotationFault is a refused annotation: the reason and what exactly.
@@ -138,111 +132,19 @@ func (c *Config) readSchedule(o *seedOrder) *annotationFault {
 
 // readPromotion reads the rules that a command sets for its seed alone.
 func (c *Config) readPromotion(o *seedOrder) *annotationFault {
-	var own Promotion
-	for name, to := range countsOf(&own) {
-		value, set, err := boundedNumber(o.annotations[annotationPromotion+name], maxResidence)
-		if err != nil || value != math.Trunc(value) {
-			return &annotationFault{ReasonInvalidPromotion, name}
-		}
-		if set {
-			*to = int(value)
-		}
+	own, err := promotion.Read(o.annotations)
+	if err != nil {
+		return &annotationFault{ReasonInvalidPromotion, err.Error()}
 	}
-	for name, to := range gainsOf(&own) {
-		value, set, err := boundedNumber(o.annotations[annotationPromotion+name], maxGain)
-		if err != nil {
-			return &annotationFault{ReasonInvalidPromotion, name}
-		}
-		if set {
-			*to = value
-		}
-	}
-	if own == (Promotion{}) {
+	if own == (promotion.Rules{}) {
 		return nil
 	}
-	own = c.Promotion.over(own)
-	if stage := own.tooShort(); stage != stageUnknown {
-		return &annotationFault{ReasonInvalidPromotion, stage.String() + " ends before a seed may leave it"}
+	own = c.Promotion.Over(own)
+	if err := own.Check(); err != nil {
+		return &annotationFault{ReasonInvalidPromotion, err.Error()}
 	}
 	o.promotion = &own
 	return nil
-}
-
-// Annotations are the rules that are set, as a GERMINATE command carries them.
-func (p Promotion) Annotations() map[string]string {
-	annotations := make(map[string]string)
-	for name, count := range countsOf(&p) {
-		if *count > 0 {
-			annotations[annotationPromotion+name] = number(*count)
-		}
-	}
-	for name, gain := range gainsOf(&p) {
-		if *gain > 0 {
-			annotations[annotationPromotion+name] = strconv.FormatFloat(*gain, 'g', -1, 64)
-		}
-	}
-	return annotations
-}
-
-// countsOf are the rules in reports, by their names.
-func countsOf(p *Promotion) map[string]*int {
-	return map[string]*int{
-		"min_training": &p.MinTraining, "train_epochs": &p.TrainEpochs, "plateau": &p.Plateau,
-		"max_blending": &p.MaxBlending, "min_shadowing": &p.MinShadowing, "max_shadowing": &p.MaxShadowing,
-		"min_probation": &p.MinProbation, "max_probation": &p.MaxProbation,
-	}
-}
-
-// gainsOf are the other rules, by their names.
-func gainsOf(p *Promotion) map[string]*float64 {
-	return map[string]*float64{
-		"plateau_gain": &p.PlateauGain, "min_gain": &p.MinGain, "accuracy_gain": &p.AccuracyGain,
-		"max_regression": &p.MaxRegression, "sigma": &p.Sigma,
-	}
-}
-
-// boundedNumber reads a number above 0; no text sets none.
-func boundedNumber(text string, most float64) (value float64, set bool, err error) {
-	if text = strings.TrimSpace(text); text == "" {
-		return 0, false, nil
-	}
-	value, err = strconv.ParseFloat(text, 64)
-	if err == nil && !(value > 0 && value <= most) {
-		err = fmt.Errorf("%v is not above 0 and at most %v", value, most)
-	}
-	return value, true, err
-}
-
-// over are the rules with those that a command set of its own.
-func (p Promotion) over(own Promotion) Promotion {
-	own.MinTraining = cmp.Or(own.MinTraining, p.MinTraining)
-	own.TrainEpochs = cmp.Or(own.TrainEpochs, p.TrainEpochs)
-	own.Plateau = cmp.Or(own.Plateau, p.Plateau)
-	own.PlateauGain = cmp.Or(own.PlateauGain, p.PlateauGain)
-	own.MaxBlending = cmp.Or(own.MaxBlending, p.MaxBlending)
-	own.MinShadowing = cmp.Or(own.MinShadowing, p.MinShadowing)
-	own.MaxShadowing = cmp.Or(own.MaxShadowing, p.MaxShadowing)
-	own.MinProbation = cmp.Or(own.MinProbation, p.MinProbation)
-	own.MaxProbation = cmp.Or(own.MaxProbation, p.MaxProbation)
-	own.MinGain = cmp.Or(own.MinGain, p.MinGain)
-	own.AccuracyGain = cmp.Or(own.AccuracyGain, p.AccuracyGain)
-	own.MaxRegression = cmp.Or(own.MaxRegression, p.MaxRegression)
-	own.Sigma = cmp.Or(own.Sigma, p.Sigma)
-	return own
-}
-
-// tooShort is a stage that is over before a seed may leave it, or unknown.
-func (p Promotion) tooShort() leyline.SeedLifecycleStage {
-	switch {
-	case p.MinTraining > p.TrainEpochs:
-		return stageTraining
-	case p.MinShadowing > p.MaxShadowing:
-		return stageShadowing
-	case p.MinProbation > p.MaxProbation:
-		return stageProbationary
-	default:
-		return stageUnknown
-	}
 }
 
 // parseMesh reads a list of layer names: a JSON list, a JSON string, or text

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -187,7 +189,7 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 		return refuse(command, ReasonUnknownSeed, levelWarning)
 	case st.overtaken(s, command):
 		return nil
-	case !cullable(s.Stage) && (!resumes || s.Stage != stageFossilized):
+	case !lifecycle.Cullable(s.Stage) && (!resumes || s.Stage != lifecycle.Fossilized):
 		return refuse(command, ReasonStageMismatch, levelWarning).because(s.Stage.String()) // what is kept is a layer like any other
 	}
 	name := bounded(command.GetCommandId())
@@ -249,7 +251,7 @@ func (st *step) optimizerCommand(command *leyline.AdaptationCommand) *RejectedEr
 		return refuse(command, ReasonNoTrainer, levelInfo)
 	case !slices.Contains(t.Accepts, string(trainer.Optimizer)):
 		return refuse(command, ReasonNotAccepted, levelInfo)
-	case len(adjustment.GetOptimizerId()) > maxIDLength || len(adjustment.GetHyperparameters()) > maxParameters:
+	case len(adjustment.GetOptimizerId()) > maxIDLength || len(adjustment.GetHyperparameters()) > gate.MaxParameters:
 		return refuse(command, ReasonInvalidOptimizer, levelWarning)
 	case issuedAt(command) < st.r.Optimizer:
 		st.quiet = true

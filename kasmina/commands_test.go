@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -103,7 +105,7 @@ func TestPythonsSignedCommandIsAccepted(t *testing.T) {
 	w.accepts(command)
 	w.decide(w.ready(w.lastRequest()))
 	w.report()
-	w.wantStage("seed-1", stageTraining)
+	w.wantStage("seed-1", lifecycle.Training)
 }
 
 func TestCullThatOvertakesItsGerminationHolds(t *testing.T) {
@@ -115,9 +117,9 @@ func TestCullThatOvertakesItsGerminationHolds(t *testing.T) {
 		w.now = w.now.Add(time.Second)
 		w.do(op, "s")
 		w.accepts(germinate)
-		w.wantStage("s", stageUnknown)
+		w.wantStage("s", lifecycle.Unknown)
 		w.do(opGerminate, "s")
-		w.wantStage("s", stageGerminated)
+		w.wantStage("s", lifecycle.Germinated)
 	}
 }
 
@@ -147,11 +149,11 @@ func TestSeedOperationsForceTheNextStageOnlyThroughItsGates(t *testing.T) {
 		to    leyline.SeedLifecycleStage
 		kind  trainer.Kind
 	}{
-		{opTrain, stageTraining, stageTraining, trainer.Train},
-		{opGraft, stageTraining, stageBlending, trainer.BlendIn},
-		{opStabilize, stageBlending, stageShadowing, trainer.Hold},
-		{opEvaluate, stageShadowing, stageProbationary, trainer.Judge},
-		{opTune, stageFossilized, stageFossilized, trainer.Tune},
+		{opTrain, lifecycle.Training, lifecycle.Training, trainer.Train},
+		{opGraft, lifecycle.Training, lifecycle.Blending, trainer.BlendIn},
+		{opStabilize, lifecycle.Blending, lifecycle.Shadowing, trainer.Hold},
+		{opEvaluate, lifecycle.Shadowing, lifecycle.Probationary, trainer.Judge},
+		{opTune, lifecycle.Fossilized, lifecycle.Fossilized, trainer.Tune},
 	}
 	for _, tt := range tests {
 		t.Run(tt.op.String(), func(t *testing.T) {
@@ -209,14 +211,14 @@ func TestFossilizeIsRefusedBeforeItIsEarned(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageProbationary)
+	w.grow("s", lifecycle.Probationary)
 	w.rejects(w.command(opFossilize, "s"), ReasonNotEarned)
 	w.report()
 	w.report()
 	w.trainer.spoil = func(_ *fakeSeed, m map[string]float32) { m["loss_after"], m["accuracy_after"] = 1, 0.8 }
 	w.report()
 	w.rejects(w.command(opFossilize, "s"), ReasonNotEarned)
-	w.wantStage("s", stageProbationary)
+	w.wantStage("s", lifecycle.Probationary)
 }
 
 func TestCullAndCancel(t *testing.T) {
@@ -224,26 +226,26 @@ func TestCullAndCancel(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("kept")
-	w.grow("kept", stageFossilized)
+	w.grow("kept", lifecycle.Fossilized)
 	w.do(opCull, "kept")
-	w.wantStage("kept", stageUnknown)
+	w.wantStage("kept", lifecycle.Unknown)
 	if got := stages(w.packets, "kept"); got[len(got)-1] != "SEED_STAGE_TERMINATED" {
 		t.Errorf("told %v", got)
 	}
 	w.do(opGerminate, "waiting")
 	w.do(opCancel, "waiting")
-	w.wantStage("waiting", stageUnknown)
+	w.wantStage("waiting", lifecycle.Unknown)
 	w.plant("grafted")
 	w.do(opCancel, "grafted")
 	w.report() // the drop is read
 	w.report()
-	w.wantStage("grafted", stageUnknown)
+	w.wantStage("grafted", lifecycle.Unknown)
 	w.wantGrafted()
 	w.plant("grafted")
 	w.do(opCull, "grafted")
 	w.do(opCancel, "grafted")
 	w.report()
-	w.wantStage("grafted", stageUnknown)
+	w.wantStage("grafted", lifecycle.Unknown)
 }
 
 func TestLiveSeedIsNotGerminatedAgain(t *testing.T) {
@@ -273,14 +275,14 @@ func TestRollbackTakesTheSeedOutAndSaysSo(t *testing.T) {
 	}
 	w.meet()
 	w.plant("kept")
-	w.grow("kept", stageFossilized)
+	w.grow("kept", lifecycle.Fossilized)
 	w.plant("young")
 	w.rejects(w.command(0, "", rollback("")), ReasonMissingSeedID)
 	w.rejects(w.command(0, "", rollback("unknown")), ReasonUnknownSeed)
 	w.accepts(w.command(0, "", rollback("young")))
-	w.wantStage("young", stageEmbargoed)
+	w.wantStage("young", lifecycle.Embargoed)
 	w.accepts(w.command(0, "", rollback("kept")))
-	w.wantStage("kept", stageUnknown)
+	w.wantStage("kept", lifecycle.Unknown)
 	w.report()
 	w.wantGrafted()
 	w.told("rollback_done")
@@ -299,17 +301,17 @@ func TestPruningTakesTheSeedThatItNamesOut(t *testing.T) {
 		stages []string // told last
 		orders []string // sent for it
 	}{
-		{"before its kernel came", stageGerminated, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, nil},
-		{"in training", stageTraining, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, []string{"drop:s"}},
-		{"in the output", stageShadowing, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, []string{"drop:s"}},
-		{"kept", stageFossilized, []string{"SEED_STAGE_FOSSILIZED", "SEED_STAGE_TERMINATED"}, []string{"drop:s"}},
+		{"before its kernel came", lifecycle.Germinated, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, nil},
+		{"in training", lifecycle.Training, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, []string{"drop:s"}},
+		{"in the output", lifecycle.Shadowing, []string{"SEED_STAGE_CULLED", "SEED_STAGE_EMBARGOED"}, []string{"drop:s"}},
+		{"kept", lifecycle.Fossilized, []string{"SEED_STAGE_FOSSILIZED", "SEED_STAGE_TERMINATED"}, []string{"drop:s"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 			w.meet()
-			if tt.in == stageGerminated {
+			if tt.in == lifecycle.Germinated {
 				w.do(opGerminate, "s")
 			} else {
 				w.plant("s")
@@ -344,7 +346,7 @@ func TestPruningIsRefusedWhereThereIsNothingToTakeOut(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")))
 	w.accepts(old) // overtaken
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 }
 
 func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
@@ -391,7 +393,7 @@ func TestOptimizerIsOnlyAdjustedWhereTheTrainerTakesIt(t *testing.T) {
 	w.rejects(w.command(0, "", adjust(nil)), ReasonNotAccepted)
 	w.trainer.accepts = []string{"optimizer"}
 	w.report()
-	w.rejects(w.command(0, "", adjust(map[string]float32{"lr": float32(unknown())})), ReasonInvalidOptimizer)
+	w.rejects(w.command(0, "", adjust(map[string]float32{"lr": float32(evidence.Unknown())})), ReasonInvalidOptimizer)
 	w.accepts(w.command(0, "", adjust(map[string]float32{"lr": 0.1})))
 	w.told("optimizer_adjust")
 	w.report()

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -12,9 +15,9 @@ func (st *step) compare(rc *reading) {
 	for _, s := range slices.Clone(st.r.Seeds) {
 		e := rc.entries[s.ID]
 		switch {
-		case s.Stage == stageEmbargoed:
+		case s.Stage == lifecycle.Embargoed:
 			st.compareEnded(s, e)
-		case s.Stage == stageGerminated:
+		case s.Stage == lifecycle.Germinated:
 			st.compareGerminated(s, e, rc)
 		case s.attached():
 			st.compareAttached(s, e, rc)
@@ -45,7 +48,7 @@ func (st *step) compareGerminated(s *seed, e *entry, rc *reading) {
 	asked := st.pendingOf(s.ID, classStage)
 	switch {
 	case asked == nil && s.Wait == nil && (e == nil || !e.attached()): // there was no room for the order
-		st.askStage(s, stageTraining, pending{Reason: "germinated"})
+		st.askStage(s, lifecycle.Training, pending{Reason: "germinated"})
 		s.AttachOrder = s.Order
 	case e == nil:
 	case asked == nil:
@@ -61,7 +64,7 @@ func (st *step) compareGerminated(s *seed, e *entry, rc *reading) {
 	case e.order < asked.First: // a predecessor
 	case e.failed:
 		st.attachFailed(s, e.failure)
-	case e.stage == stageTraining:
+	case e.stage == lifecycle.Training:
 		st.confirm(s, e)
 	case e.attached() && e.order > rc.known:
 		st.walk(s, e, rc)
@@ -98,7 +101,7 @@ func (st *step) compareAttached(s *seed, e *entry, rc *reading) {
 func (st *step) whyGone(rc *reading) string {
 	for i := range st.r.Pending {
 		p := &st.r.Pending[i]
-		whole := p.Kind == trainer.Rollback || p.Stage == stageTerminated
+		whole := p.Kind == trainer.Rollback || p.Stage == lifecycle.Terminated
 		if classOf(p.Kind) == classEnd && whole && p.First <= rc.orderRead {
 			return reasonRolledBack
 		}
@@ -115,14 +118,14 @@ func sameKernel(s *seed, g trainer.Graft) bool {
 // mismatch culls a seed that went where nobody ordered it: the graft has no way back.
 func (st *step) mismatch(s *seed, e *entry) {
 	s.Listed = true
-	st.settleGate(s, failed(gateInterface, reasonStageMismatch,
+	st.settleGate(s, gate.Failed(gate.Interface, gate.StageMismatch,
 		"expected_stage", s.Stage.String(), "telemetry_stage", e.stage.String()))
 }
 
 // confirm moves a seed to the stage that its trainer has applied.
 func (st *step) confirm(s *seed, e *entry) {
 	s.hear(e)
-	attaching := s.Stage == stageGerminated
+	attaching := s.Stage == lifecycle.Germinated
 	if attaching {
 		st.attachConfirmed(s)
 	}
@@ -130,7 +133,7 @@ func (st *step) confirm(s *seed, e *entry) {
 	if !st.move(s, e.stage) {
 		return
 	}
-	s.Target = stageUnknown
+	s.Target = lifecycle.Unknown
 	st.measure(s, e)
 }
 
@@ -138,7 +141,7 @@ func (st *step) confirm(s *seed, e *entry) {
 // older than the trainer.
 func (st *step) walk(s *seed, e *entry, rc *reading) {
 	s.hear(e)
-	if s.Stage == stageGerminated {
+	if s.Stage == lifecycle.Germinated {
 		st.attachConfirmed(s)
 	}
 	st.forgetOrders(s.ID, classStage)
@@ -147,7 +150,7 @@ func (st *step) walk(s *seed, e *entry, rc *reading) {
 			return
 		}
 	}
-	s.Target = stageUnknown
+	s.Target = lifecycle.Unknown
 	if rc.adopting {
 		s.AttachOrder = min(s.AttachOrder, e.order)
 	}
@@ -160,7 +163,7 @@ func (st *step) reincarnate(s *seed, e *entry, rc *reading) {
 	s.Listed = false
 	issued := s.Issued
 	st.end(s, reasonRestarted, levelWarning, "")
-	if s.Stage == stageEmbargoed {
+	if s.Stage == lifecycle.Embargoed {
 		s.Isolation = isolation{}
 		st.release(s)
 	}
@@ -204,7 +207,7 @@ func (st *step) adopt(id string, e *entry, rc *reading) {
 		ID: id, Blueprint: graft.Blueprint, Slot: graft.Slot, Schedule: st.config.Schedule,
 		Stage: e.stage, Order: e.order, AttachOrder: min(graft.Order, e.order),
 		Kernel:   kernelState{Checksum: strings.ToLower(graft.Checksum)},
-		Progress: newProgress(),
+		Progress: evidence.NewProgress(),
 	}
 	if st.r.Emergency.Level >= pausingLevel {
 		s.Paused = pausedByEmergency

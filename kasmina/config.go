@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -13,7 +14,7 @@ import (
 type Config struct {
 	Keyring *signing.Keyring // nil: every command is refused
 
-	Promotion     Promotion        // of seeds whose command does not set its own
+	Promotion     promotion.Rules  // of seeds whose command does not set its own
 	Schedule      trainer.Schedule // ramp of seeds whose command does not set its own; trainer.DefaultSchedule
 	AutoFossilize bool             // keep an earned seed without waiting for the command
 
@@ -83,34 +84,6 @@ func withDefaults(c Config) *Config {
 	c.LatencyBudgetMS = cmp.Or(c.LatencyBudgetMS, 50)
 	c.MaxSeeds = min(c.MaxSeeds, maxSeeds)
 	c.MaxCommands = min(c.MaxCommands, maxCommands)
-	c.Promotion = defaultPromotion.over(c.Promotion)
+	c.Promotion = promotion.Default().Over(c.Promotion)
 	return &c
-}
-
-// defaultPromotion are the rules that nobody set.
-var defaultPromotion = Promotion{
-	MinTraining: 3, TrainEpochs: 12, Plateau: 3, PlateauGain: 0.01, MaxBlending: 60,
-	MinShadowing: 2, MaxShadowing: 10, MinProbation: 2, MaxProbation: 10,
-	MinGain: 0.01, AccuracyGain: 0.005, MaxRegression: 0.02, Sigma: 1,
-}
-
-// Promotion says what a seed must show to move on. Residences are counted in
-// reports within the stage. A GERMINATE command sets one of them for its seed by
-// the annotation promotion_<name>, the name as in brackets.
-type Promotion struct {
-	MinTraining   int     `json:"mt,omitempty"` // 3 [min_training]: reports in TRAINING before the seed may leave
-	TrainEpochs   int     `json:"te,omitempty"` // 12 [train_epochs]: reports in TRAINING after which it is decided
-	Plateau       int     `json:"pl,omitempty"` // 3 [plateau]: reports without a better loss that count as converged
-	PlateauGain   float64 `json:"pg,omitempty"` // 0.01 [plateau_gain]: relative gain that counts as a better loss
-	MaxBlending   int     `json:"mb,omitempty"` // 60 [max_blending]: reports after which a ramp that does not end fails
-	MinShadowing  int     `json:"is,omitempty"` // 2 [min_shadowing]
-	MaxShadowing  int     `json:"as,omitempty"` // 10 [max_shadowing]: reports without earning before the seed is culled
-	MinProbation  int     `json:"ip,omitempty"` // 2 [min_probation]
-	MaxProbation  int     `json:"ap,omitempty"` // 10 [max_probation]
-	MinGain       float64 `json:"mg,omitempty"` // 0.01 [min_gain]: relative gain in loss that earns a promotion
-	AccuracyGain  float64 `json:"ag,omitempty"` // 0.005 [accuracy_gain]: gain in accuracy that earns one instead
-	MaxRegression float64 `json:"mr,omitempty"` // 0.02 [max_regression]: relative loss above the host's that culls at once
-	// 1 [sigma]: a gain counts when it is larger than so many standard errors.
-	// Negative: noise is not looked at.
-	Sigma float64 `json:"sg,omitempty"`
 }

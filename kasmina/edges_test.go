@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -32,25 +33,25 @@ func TestBreakersProbeEndsWithItsSeed(t *testing.T) {
 	w.trainer.layers, w.trainer.slots = []string{"bias"}, map[string][]int{"hidden": {4}} // the host changes meanwhile
 	w.report()
 	w.decide(w.ready(w.lastRequest()))
-	w.wantStage("a", stageEmbargoed)
+	w.wantStage("a", lifecycle.Embargoed)
 	w.trainer.layers, w.trainer.slots = []string{"weight", "bias"}, map[string][]int{"hidden": {3}}
 	w.report()
 	w.do(opGerminate, "b")
-	w.wantStage("b", stageGerminated)
+	w.wantStage("b", lifecycle.Germinated)
 }
 
 func TestHostGradientIsToldOnlyWhereASeedIsInTheOutput(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.trainer.spoil = func(s *fakeSeed, m map[string]float32) {
-		if s.stage < stageBlending || s.stage > stageProbationary {
+		if s.stage < lifecycle.Blending || s.stage > lifecycle.Probationary {
 			delete(m, trainer.MetricHostGradientMax)
 		}
 	}
 	w.meet()
 	for _, id := range []string{"a", "b"} {
 		w.plant(id)
-		w.grow(id, stageFossilized)
+		w.grow(id, lifecycle.Fossilized)
 	}
 }
 
@@ -69,10 +70,10 @@ func TestHarmCullsWhateverElseASeedBrings(t *testing.T) {
 			w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 			w.meet()
 			w.plant("a")
-			w.grow("a", stageShadowing)
+			w.grow("a", lifecycle.Shadowing)
 			w.trainer.spoil = spoil
 			w.report()
-			w.wantStage("a", stageEmbargoed)
+			w.wantStage("a", lifecycle.Embargoed)
 		})
 	}
 }
@@ -82,7 +83,7 @@ func TestTuningIsOrderedAgainAfterATakeover(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("a")
-	w.grow("a", stageFossilized)
+	w.grow("a", lifecycle.Fossilized)
 	checkpoint := *w.trainer.seeds[0] // it is kept, and rests
 	w.report()
 	w.report()
@@ -104,8 +105,8 @@ func TestEveryKeptSeedIsTuned(t *testing.T) {
 	w.meet()
 	w.plant("a")
 	w.plant("b", annotate("slot", "other"))
-	w.grow("a", stageFossilized)
-	w.grow("b", stageFossilized)
+	w.grow("a", lifecycle.Fossilized)
+	w.grow("b", lifecycle.Fossilized)
 	w.report()
 	w.report()
 	for _, want := range []string{"tune:a", "tune:b"} {
@@ -149,14 +150,14 @@ func TestKeptSeedIsNeverPaused(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(*world){
 		"the record is lost while the run is halted": func(w *world) {
-			w.grow("a", stageFossilized)
+			w.grow("a", lifecycle.Fossilized)
 			w.report()
 			w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY), annotate("level", "4")))
 			w.report()
 			w.record, w.orders, w.numbers = nil, nil, map[uint64]string{}
 		},
 		"an emergency comes between the order to keep and its effect": func(w *world) {
-			w.grow("a", stageProbationary)
+			w.grow("a", lifecycle.Probationary)
 			for !slices.Contains(w.kinds(), "keep:a") {
 				w.report()
 			}
@@ -176,19 +177,6 @@ func TestKeptSeedIsNeverPaused(t *testing.T) {
 				t.Errorf("orders %v, paused: %v", w.kinds(), w.record.find("a").Paused.names())
 			}
 		})
-	}
-}
-
-func TestLossBelowZeroLevelsOut(t *testing.T) {
-	t.Parallel()
-	p := newProgress()
-	for _, loss := range []figure{-10, -10, -9.95, -9.9, -9.85} {
-		e := nothing()
-		e.LossAfter = loss
-		p.note(e, 0.01)
-	}
-	if p.SinceBest != 4 || p.BestLoss != -10 {
-		t.Errorf("%d reports since the best, %v", p.SinceBest, p.BestLoss)
 	}
 }
 
@@ -232,7 +220,7 @@ func TestCosineThatIsNotToldIsNoViolation(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxGradientCosine = 0.5 })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageProbationary)
+	w.grow("s", lifecycle.Probationary)
 	if w.record.Violations != 0 {
 		t.Errorf("%d violations", w.record.Violations)
 	}
@@ -243,7 +231,7 @@ func TestCosineAboveItsBoundPausesASeedAndThenCullsIt(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxGradientCosine = 0.5 })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	w.trainer.spoil = spoiled(trainer.MetricGradientCosine, 0.6)
 	w.report()
 	w.told("violation_recorded")
@@ -251,12 +239,12 @@ func TestCosineAboveItsBoundPausesASeedAndThenCullsIt(t *testing.T) {
 		t.Errorf("event %v", attributes)
 	}
 	w.report()
-	w.wantStage("s", stageBlending)
+	w.wantStage("s", lifecycle.Blending)
 	if !w.trainer.seeds[0].paused {
 		t.Error("the seed is still in the output")
 	}
 	w.report()
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("gate_failure"); attributes["reason"] != "gradient isolation violations present" {
 		t.Errorf("event %v", attributes)
 	}
@@ -269,12 +257,12 @@ func TestKeptSeedIsNotCulledForItsCosine(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxGradientCosine, c.AutoFossilize = 0.5, true })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageFossilized)
+	w.grow("s", lifecycle.Fossilized)
 	w.trainer.spoil = spoiled(trainer.MetricGradientCosine, 0.6)
 	for range isolationThreshold + 1 {
 		w.report()
 	}
-	w.wantStage("s", stageFossilized)
+	w.wantStage("s", lifecycle.Fossilized)
 }
 
 func TestPacketsOfDifferentRunsHaveDifferentIDs(t *testing.T) {
@@ -307,13 +295,13 @@ func TestRampGoesOnAfterTheRecordIsLost(t *testing.T) {
 	w.trainer.spoil = func(s *fakeSeed, m map[string]float32) { m[trainer.MetricAlpha] = float32(long.At(s.steps)) }
 	w.meet()
 	w.plant("a", annotate("alpha_schedule", "linear"), annotate("alpha_steps", "1000"))
-	w.grow("a", stageBlending)
+	w.grow("a", lifecycle.Blending)
 	w.report()
 	w.record, w.orders, w.numbers = nil, nil, map[uint64]string{}
 	for range 5 {
 		w.report()
 	}
-	w.wantStage("a", stageBlending)
+	w.wantStage("a", lifecycle.Blending)
 }
 
 func TestAttachThatFoundNoRoomIsOrderedLater(t *testing.T) {
@@ -324,7 +312,7 @@ func TestAttachThatFoundNoRoomIsOrderedLater(t *testing.T) {
 	for k := range 10 { // the trainer lists strays, and reads nothing
 		w.trainer.seeds = nil
 		for i := range 32 {
-			w.trainer.seeds = append(w.trainer.seeds, &fakeSeed{id: "stray-" + number(k*32+i), stage: stageTraining})
+			w.trainer.seeds = append(w.trainer.seeds, &fakeSeed{id: "stray-" + number(k*32+i), stage: lifecycle.Training})
 		}
 		w.now = w.now.Add(10 * time.Millisecond)
 		w.decide(w.trainer.report(w.now))
@@ -334,7 +322,7 @@ func TestAttachThatFoundNoRoomIsOrderedLater(t *testing.T) {
 	for range 5 {
 		w.report()
 	}
-	w.wantStage("a", stageTraining)
+	w.wantStage("a", lifecycle.Training)
 }
 
 func TestSecondGerminationWithOtherRulesIsRefused(t *testing.T) {
@@ -364,7 +352,7 @@ func TestRollbackIsMeasuredFromTheCommand(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("a")
-	w.grow("a", stageShadowing)
+	w.grow("a", lifecycle.Shadowing)
 	w.accepts(w.command(0, "a", ofType(leyline.CommandType_COMMAND_ROLLBACK), func(c *leyline.AdaptationCommand) { c.Payload = nil }))
 	orders := w.orders
 	w.orders = nil
@@ -424,7 +412,7 @@ func TestRecordOfLongNamesKeepsWithinItsBound(t *testing.T) {
 			t.Fatalf("%q: %d seeds found room", fill, len(w.record.Seeds))
 		}
 		for _, seed := range w.trainer.seeds {
-			seed.stage = stageProbationary // to which none was ordered: all are culled at once
+			seed.stage = lifecycle.Probationary // to which none was ordered: all are culled at once
 		}
 		w.report()
 		if size := len(stored(t, w.record)); size > maxRecordBytes-(32<<10) || len(w.record.Ended) == 0 {

@@ -3,6 +3,7 @@ package kasmina
 import (
 	"slices"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -70,7 +71,7 @@ func (st *step) enterEmergency(level leyline.EmergencyLevel, reason string) {
 	st.changed = true
 	st.ask(pending{Kind: trainer.Emergency, Level: level, Reason: reason})
 	for _, s := range st.r.Seeds {
-		if cullable(s.Stage) {
+		if lifecycle.Cullable(s.Stage) {
 			s.Paused |= pausedByEmergency
 			st.note(s, "seed_paused", levelWarning, "reason", "emergency")
 		}
@@ -117,7 +118,7 @@ func (st *step) adoptHalt(rc *reading) {
 	st.r.Emergency.Level, st.r.Emergency.Reason = halted, "the trainer is halted"
 	st.tell("emergency_adopted", levelWarning, "level", halted.String(), "training_run_id", st.r.Run)
 	for _, s := range st.r.Seeds {
-		if cullable(s.Stage) {
+		if lifecycle.Cullable(s.Stage) {
 			s.Paused |= pausedByEmergency
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -35,7 +36,7 @@ func TestEmergencyPausesTheSeedsUntilItIsLifted(t *testing.T) {
 	for range 20 {
 		w.report()
 	}
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	if got := NewView(w.record); got.Emergency != "EMERGENCY_LEVEL_CONSERVATIVE" || got.Seeds[0].Paused[0] != "emergency" {
 		t.Errorf("view %+v", got)
 	}
@@ -44,7 +45,7 @@ func TestEmergencyPausesTheSeedsUntilItIsLifted(t *testing.T) {
 	if w.trainer.seeds[0].paused {
 		t.Error("still paused")
 	}
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 }
 
 func TestHaltIsHeldUntilTheTrainerSaysSo(t *testing.T) {

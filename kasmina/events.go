@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -82,14 +83,14 @@ func (st *step) tell(description string, level leyline.TelemetryLevel, pairs ...
 }
 
 // noteGate keeps a gate's result for a seed's next packet.
-func (st *step) noteGate(s *seed, result GateResult) {
+func (st *step) noteGate(s *seed, result gate.Result) {
 	level, pairs := gateEvent(result)
 	st.note(s, "gate_event", level, pairs...)
 	s.Gate = lastGate{Gate: result.Gate, Reason: result.Reason}
 	st.d.Stats.Gates = append(st.d.Stats.Gates, result)
 }
 
-func gateEvent(result GateResult) (leyline.TelemetryLevel, []string) {
+func gateEvent(result gate.Result) (leyline.TelemetryLevel, []string) {
 	level, outcome := levelWarning, "false"
 	if result.Passed {
 		level, outcome = levelInfo, "true"
@@ -97,6 +98,8 @@ func gateEvent(result GateResult) (leyline.TelemetryLevel, []string) {
 	pairs := []string{"gate", result.Gate.String(), "passed", outcome, "reason", result.Reason}
 	return level, append(pairs, result.Attributes...)
 }
+
+func hundredths(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }
 
 func number(n int) string { return strconv.Itoa(n) }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -74,7 +75,7 @@ func (f *fakeTrainer) apply(order trainer.Order) {
 	case trainer.Emergency:
 		f.halted = order.Level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT
 		for _, s := range f.seeds {
-			if order.Level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE && s.stage != stageFossilized {
+			if order.Level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE && s.stage != lifecycle.Fossilized {
 				s.paused = true
 			}
 		}
@@ -97,7 +98,7 @@ func (f *fakeTrainer) attach(order trainer.Order, present *fakeSeed) {
 	}
 	f.seeds = append(f.seeds, &fakeSeed{
 		id: order.Seed, blueprint: order.Blueprint, slot: order.Slot, checksum: order.Kernel.Checksum,
-		attached: order.Number, order: order.Number, stage: stageTraining,
+		attached: order.Number, order: order.Number, stage: lifecycle.Training,
 	})
 }
 
@@ -106,10 +107,10 @@ func (s *fakeSeed) take(order trainer.Order) {
 	case trainer.Pause, trainer.Resume:
 		s.paused = order.Kind == trainer.Pause
 	default:
-		if order.Stage != s.stage && Transition(s.stage, order.Stage) != nil {
+		if order.Stage != s.stage && lifecycle.Transition(s.stage, order.Stage) != nil {
 			return
 		}
-		if order.Stage == stageBlending && s.stage != stageBlending {
+		if order.Stage == lifecycle.Blending && s.stage != lifecycle.Blending {
 			s.steps = 1
 		}
 		s.stage = order.Stage
@@ -129,7 +130,7 @@ func (f *fakeTrainer) report(now time.Time) Report {
 	}
 	grafts := make(map[string]trainer.Graft)
 	for _, s := range f.seeds {
-		if s.stage == stageBlending && !s.paused {
+		if s.stage == lifecycle.Blending && !s.paused {
 			s.steps += f.stepsPerReport
 		}
 		grafts[s.id] = trainer.Graft{Slot: s.slot, Blueprint: s.blueprint, Checksum: s.checksum, Order: s.attached}

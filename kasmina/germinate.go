@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -30,12 +33,12 @@ func (st *step) germinate(command *leyline.AdaptationCommand, order *seedOrder) 
 		Parameters: maps.Clone(order.parameters), Mesh: st.meshOf(order.mesh), Blend: order.blend,
 		Schedule: order.schedule, Promotion: order.promotion,
 		Policy: bounded(order.annotations[annotationPolicy]),
-		Stage:  stageDormant, Progress: newProgress(), Issued: issuedAt(command),
+		Stage:  lifecycle.Dormant, Progress: evidence.NewProgress(), Issued: issuedAt(command),
 	}
 	if known := st.r.find(order.seedID); known != nil {
 		return st.refuseExisting(command, known, s)
 	}
-	sanity := evaluateGate(gateSanity, st.subject(s))
+	sanity := gate.Evaluate(gate.Sanity, st.subject(s))
 	if !sanity.Passed {
 		level, pairs := gateEvent(sanity)
 		st.global.add("gate_event", level, append([]string{"seed_id", s.ID}, pairs...)...)
@@ -51,7 +54,7 @@ func (st *step) germinate(command *leyline.AdaptationCommand, order *seedOrder) 
 	st.noteOperation(s, command, order)
 	st.noteController(s, order.annotations)
 	st.noteGate(s, sanity)
-	st.move(s, stageGerminated)
+	st.move(s, lifecycle.Germinated)
 	st.requestKernel(s)
 	return nil
 }
@@ -79,7 +82,8 @@ func (st *step) slotFor(command *leyline.AdaptationCommand, order *seedOrder) (s
 // the same in fewer bytes.
 func (st *step) meshOf(mesh []string) []string {
 	layers := st.r.Trainer.Layers
-	if len(mesh) == len(layers) && len(missingLayers(mesh, layers)) == 0 {
+	missing := func(layer string) bool { return !slices.Contains(layers, layer) }
+	if len(mesh) == len(layers) && !slices.ContainsFunc(mesh, missing) {
 		return nil
 	}
 	return mesh
@@ -88,7 +92,7 @@ func (st *step) meshOf(mesh []string) []string {
 // refuseExisting answers a germination of a seed that exists. The same one again
 // is nothing to do.
 func (st *step) refuseExisting(command *leyline.AdaptationCommand, known, wanted *seed) *RejectedError {
-	if known.Stage == stageEmbargoed {
+	if known.Stage == lifecycle.Embargoed {
 		return refuse(command, ReasonSeedEmbargoed, levelWarning).
 			because("until " + known.Embargo.Until.time().Format(time.RFC3339))
 	}
@@ -114,7 +118,7 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 		st.d.Stats.Fallbacks++
 		st.global.add("tamiyo_fallback_requested", levelCritical, "seed_id", s.ID, "blueprint_id", s.Blueprint)
 		st.global.add("gate_failure", levelCritical, "seed_id", s.ID,
-			"gate", gateImpact.String(), "reason", ReasonFallbackKernel)
+			"gate", gate.Impact.String(), "reason", ReasonFallbackKernel)
 		return refuse(command, ReasonFallbackKernel, levelCritical)
 	case len(st.r.Seeds) >= st.config.MaxSeeds:
 		return refuse(command, ReasonTooManySeeds, levelWarning)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -16,12 +18,12 @@ func TestSeedEarnsItsPlaceByReports(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageProbationary)
+	w.grow("s", lifecycle.Probationary)
 	w.report()
 	w.report()
 	w.do(opFossilize, "s")
 	w.report()
-	w.wantStage("s", stageFossilized)
+	w.wantStage("s", lifecycle.Fossilized)
 	w.report()
 	want := []string{"attach:s", "blend:s", "hold:s", "judge:s", "keep:s", "tune:s"}
 	if got := w.kinds(); !slices.Equal(got, want) {
@@ -57,7 +59,7 @@ func TestEarnedSeedIsKeptByItselfWhenAsked(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageFossilized)
+	w.grow("s", lifecycle.Fossilized)
 }
 
 // An untrained kernel must not replace the host's output at once, and time alone
@@ -68,16 +70,16 @@ func TestKernelRestsInTrainingUntilReportsEarnIt(t *testing.T) {
 	w.meet()
 	w.plant("s")
 	w.wait(time.Hour)
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	w.trainer.stepsPerReport = 5
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	for range 2 {
 		w.report()
-		w.wantStage("s", stageBlending)
+		w.wantStage("s", lifecycle.Blending)
 	}
 	w.report() // 1 + 4*5 steps: the ramp of 20 is over
 	w.report()
-	w.wantStage("s", stageShadowing)
+	w.wantStage("s", lifecycle.Shadowing)
 }
 
 func TestSeedThatDoesNotEarnItsPlaceIsCulled(t *testing.T) {
@@ -90,14 +92,14 @@ func TestSeedThatDoesNotEarnItsPlaceIsCulled(t *testing.T) {
 		gate   string
 		reason string
 	}{
-		{"gradient exploded", stageTraining, spoiled("gradient_norm", float32(math.Inf(1))), "G1_GRADIENT_HEALTH",
+		{"gradient exploded", lifecycle.Training, spoiled("gradient_norm", float32(math.Inf(1))), "G1_GRADIENT_HEALTH",
 			"gradient norm not finite"},
-		{"gradient too large", stageTraining, spoiled("gradient_norm", 1e4), "G1_GRADIENT_HEALTH",
+		{"gradient too large", lifecycle.Training, spoiled("gradient_norm", 1e4), "G1_GRADIENT_HEALTH",
 			"gradient norm too large"},
-		{"loss exploded", stageBlending, spoiled("loss_after", float32(math.NaN())), "G2_STABILITY", "loss not finite"},
-		{"forward pass fails", stageShadowing, spoiled("forward_faults", 3), "G3_INTERFACE", "seed_forward_error"},
-		{"regressed in shadow", stageShadowing, worse, "G4_SYSTEM_IMPACT", "impact regressed"},
-		{"regressed on probation", stageProbationary, worse, "G4_SYSTEM_IMPACT", "impact regressed"},
+		{"loss exploded", lifecycle.Blending, spoiled("loss_after", float32(math.NaN())), "G2_STABILITY", "loss not finite"},
+		{"forward pass fails", lifecycle.Shadowing, spoiled("forward_faults", 3), "G3_INTERFACE", "seed_forward_error"},
+		{"regressed in shadow", lifecycle.Shadowing, worse, "G4_SYSTEM_IMPACT", "impact regressed"},
+		{"regressed on probation", lifecycle.Probationary, worse, "G4_SYSTEM_IMPACT", "impact regressed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,7 +111,7 @@ func TestSeedThatDoesNotEarnItsPlaceIsCulled(t *testing.T) {
 			w.emitted()
 			w.trainer.spoil = tt.spoil
 			w.report()
-			w.wantStage("s", stageEmbargoed)
+			w.wantStage("s", lifecycle.Embargoed)
 			told := events(w.emitted(), "gate_failure")
 			if len(told) != 1 || told[0].GetAttributes()["reason"] != tt.reason ||
 				told[0].GetAttributes()["gate"] != "SEED_GATE_"+tt.gate {
@@ -129,10 +131,10 @@ func TestSeedThatNeverBeatsTheHostIsCulledWhenItsTimeIsUp(t *testing.T) {
 	w.plant("s")
 	for range 10 {
 		w.report()
-		w.wantStage("s", stageTraining)
+		w.wantStage("s", lifecycle.Training)
 	}
 	w.report() // the twelfth in TRAINING
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("gate_failure"); attributes["reason"] != "not better than host" {
 		t.Errorf("event %v", attributes)
 	}
@@ -149,9 +151,9 @@ func TestEmbargoEndsAndTheSeedCanGerminateAgain(t *testing.T) {
 	w.rejects(w.command(opGerminate, "s"), ReasonSeedEmbargoed)
 	w.report()
 	w.wait(28 * time.Second)
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	w.wait(2 * time.Second)
-	w.wantStage("s", stageUnknown)
+	w.wantStage("s", lifecycle.Unknown)
 	want := []string{
 		"SEED_STAGE_GERMINATED", "SEED_STAGE_TRAINING", "SEED_STAGE_CULLED",
 		"SEED_STAGE_EMBARGOED", "SEED_STAGE_RESETTING", "SEED_STAGE_DORMANT",
@@ -160,7 +162,7 @@ func TestEmbargoEndsAndTheSeedCanGerminateAgain(t *testing.T) {
 		t.Errorf("told stages %v", got)
 	}
 	w.plant("s")
-	w.grow("s", stageShadowing)
+	w.grow("s", lifecycle.Shadowing)
 }
 
 func TestSeedsOwnRulesComeWithItsCommand(t *testing.T) {
@@ -171,10 +173,10 @@ func TestSeedsOwnRulesComeWithItsCommand(t *testing.T) {
 	for range 18 {
 		w.report()
 	}
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	w.report()
 	w.report()
-	w.wantStage("s", stageBlending)
+	w.wantStage("s", lifecycle.Blending)
 	for _, name := range []string{"promotion_min_training", "promotion_sigma"} {
 		for _, text := range []string{"0", "-1", "nan", "x", "1e12"} {
 			w.rejects(w.command(opGerminate, "other", annotate(name, text)), ReasonInvalidPromotion)
@@ -188,11 +190,11 @@ func TestSeedsOwnRulesComeWithItsCommand(t *testing.T) {
 
 func TestRulesAreReadAsTheyAreWritten(t *testing.T) {
 	t.Parallel()
-	rules := map[string]Promotion{
+	rules := map[string]promotion.Rules{
 		"all": {
-			MinTraining: 4, TrainEpochs: 50, Plateau: 5, PlateauGain: 1e-6, MaxBlending: maxResidence,
+			MinTraining: 4, TrainEpochs: 50, Plateau: 5, PlateauGain: 1e-6, MaxBlending: 1_000_000,
 			MinShadowing: 6, MaxShadowing: 60, MinProbation: 7, MaxProbation: 70,
-			MinGain: 1. / 3, AccuracyGain: 0.1, MaxRegression: maxGain, Sigma: 2.5,
+			MinGain: 1. / 3, AccuracyGain: 0.1, MaxRegression: 1000, Sigma: 2.5,
 		},
 		"one count": {MinTraining: 5},
 		"one gain":  {MinGain: 0.3},
@@ -203,12 +205,12 @@ func TestRulesAreReadAsTheyAreWritten(t *testing.T) {
 			w := newWorld(t)
 			w.meet()
 			w.do(opGerminate, "s", func(c *leyline.AdaptationCommand) { maps.Copy(c.Annotations, own.Annotations()) })
-			if got, want := *w.record.find("s").Promotion, defaultPromotion.over(own); got != want {
+			if got, want := *w.record.find("s").Promotion, promotion.Default().Over(own); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
 	}
-	if got := (Promotion{Sigma: -1}).Annotations(); len(got) != 0 {
+	if got := (promotion.Rules{Sigma: -1}).Annotations(); len(got) != 0 {
 		t.Errorf("a command can set none of %v", got)
 	}
 }
@@ -221,12 +223,12 @@ func TestOwnRampDecidesWhenASeedHasBlended(t *testing.T) {
 	if order := w.orders[0]; order.Schedule.Shape != trainer.ShapeLinear || order.Schedule.Steps != 100 {
 		t.Errorf("attach with %+v", order.Schedule)
 	}
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	for range 8 {
 		w.report()
-		w.wantStage("s", stageBlending)
+		w.wantStage("s", lifecycle.Blending)
 	}
-	w.grow("s", stageShadowing)
+	w.grow("s", lifecycle.Shadowing)
 	w.rejects(w.command(opGerminate, "other", annotate("alpha_schedule", "stairs")), ReasonInvalidSchedule)
 }
 
@@ -235,9 +237,9 @@ func TestTuneComesAgainWhenALaterSeedHasEnded(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("kept")
-	w.grow("kept", stageFossilized)
+	w.grow("kept", lifecycle.Fossilized)
 	w.plant("next")
-	w.grow("next", stageBlending)
+	w.grow("next", lifecycle.Blending)
 	w.orders = nil
 	w.report()
 	if slices.Contains(w.kinds(), "tune:kept") {

@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -131,8 +133,8 @@ func (st *step) ready(m Ready) {
 		st.failPrefetch(s, reasonUnreadable)
 		return
 	}
-	if st.passGate(s, gateInterface) {
-		st.askStage(s, stageTraining, pending{Reason: "germinated"})
+	if st.passGate(s, gate.Interface) {
+		st.askStage(s, lifecycle.Training, pending{Reason: "germinated"})
 		s.AttachOrder = s.Order
 	}
 }
@@ -204,7 +206,7 @@ func (st *step) refusal(refusal *leyline.KernelArtifactError) {
 // failPrefetch ends a wait without a kernel: the seed does not stay behind.
 func (st *step) failPrefetch(s *seed, reason string) {
 	s.Wait = nil
-	st.settleGate(s, failed(gateGradient, reason, "error", "kernel not attached"))
+	st.settleGate(s, gate.Failed(gate.Gradient, reason, "error", "kernel not attached"))
 }
 
 // cancelWait ends the wait of a seed that leaves.
@@ -245,7 +247,7 @@ func (st *step) timeOut(s *seed) {
 func (st *step) attachConfirmed(s *seed) {
 	st.r.Breaker.succeed()
 	s.Kernel.Ref, s.Kernel.Guard = "", ""
-	st.noteGate(s, evaluateGate(gateGradient, st.subject(s)))
+	st.noteGate(s, gate.Evaluate(gate.Gradient, st.subject(s)))
 	if s.Paused&pausedByEmergency == 0 && st.r.Emergency.Level >= pausingLevel {
 		s.Paused |= pausedByEmergency
 	}
@@ -263,10 +265,10 @@ func (st *step) attachFailed(s *seed, failure trainer.AttachFailure) {
 		st.r.Breaker.fail(st.now)
 	}
 	st.note(s, "prefetch_attach_failed", levelWarning, "reason", reason, "blueprint_id", s.Blueprint)
-	result := failed(gateGradient, reason, "error", "kernel not attached")
+	result := gate.Failed(gate.Gradient, reason, "error", "kernel not attached")
 	switch failure {
 	case trainer.AttachMisfit, trainer.AttachBlend, trainer.AttachNoRoom:
-		result = failed(gateInterface, reason, "error", "interface checks incomplete")
+		result = gate.Failed(gate.Interface, reason, "error", "interface checks incomplete")
 	}
 	s.Listed = true // the failure is listed until it is dropped
 	st.settleGate(s, result)

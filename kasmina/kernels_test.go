@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -60,9 +61,9 @@ func TestUnansweredRequestIsRepeatedOnceAndThenFails(t *testing.T) {
 	if len(w.requests) != 2 || w.lastRequest().GetRequestId() == first {
 		t.Fatalf("%d requests", len(w.requests))
 	}
-	w.wantStage("s", stageGerminated)
+	w.wantStage("s", lifecycle.Germinated)
 	w.wait(5 * time.Second)
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if event, attributes := w.told("gate_failure"); attributes["reason"] != "prefetch_timeout" || event.GetLevel() != levelCritical {
 		t.Errorf("event %v", event)
 	}
@@ -81,7 +82,7 @@ func TestLateAnswerIsStillAnAnswer(t *testing.T) {
 	w.decide(late)
 	w.decide(w.ready(w.lastRequest()))
 	w.report()
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	if got := w.kinds(); len(got) != 1 {
 		t.Errorf("orders %v", got)
 	}
@@ -149,7 +150,7 @@ func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 			ready := w.ready(w.lastRequest())
 			tt.spoil(&ready)
 			w.decide(ready)
-			w.wantStage("s", stageEmbargoed)
+			w.wantStage("s", lifecycle.Embargoed)
 			if _, attributes := w.told("gate_failure"); attributes["reason"] != tt.reason || len(w.orders) != 0 {
 				t.Errorf("event %v, orders %v", attributes, w.kinds())
 			}
@@ -165,7 +166,7 @@ func TestSlotThatChangedMeanwhileFailsTheInterfaceGate(t *testing.T) {
 	w.trainer.slots = map[string][]int{"hidden": {4}}
 	w.report()
 	w.decide(w.ready(w.lastRequest()))
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("gate_failure"); attributes["reason"] != "interface checks incomplete" {
 		t.Errorf("event %v", attributes)
 	}
@@ -179,7 +180,7 @@ func TestWithoutAPathOrAURLNothingIsOrdered(t *testing.T) {
 	ready := w.ready(w.lastRequest())
 	ready.Ready.ArtifactRef = ""
 	w.decide(ready)
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if len(w.orders) != 0 {
 		t.Errorf("orders %v", w.kinds())
 	}
@@ -196,7 +197,7 @@ func TestFailedAttachSpeaksAgainstABlueprintOnlyWhereTheKernelIsAtFault(t *testi
 			w.do(opGerminate, "s")
 			w.decide(w.ready(w.lastRequest()))
 			w.report()
-			w.wantStage("s", stageEmbargoed)
+			w.wantStage("s", lifecycle.Embargoed)
 			if _, attributes := w.told("gate_failure"); attributes["reason"] != failure.Reason() {
 				t.Errorf("event %v", attributes)
 			}
@@ -206,7 +207,7 @@ func TestFailedAttachSpeaksAgainstABlueprintOnlyWhereTheKernelIsAtFault(t *testi
 			w.report()
 			w.report()
 			w.wait(time.Minute)
-			w.wantStage("s", stageUnknown)
+			w.wantStage("s", lifecycle.Unknown)
 			if len(w.record.Pending) != 0 {
 				t.Errorf("pending %+v", w.record.Pending)
 			}
@@ -256,7 +257,7 @@ func TestIsolationPausesASeedAndLetsItGoOnWhenItIsClean(t *testing.T) {
 	if w.trainer.seeds[0].paused || NewView(w.record).Seeds[0].Violations != 0 {
 		t.Errorf("seed %+v", NewView(w.record).Seeds[0])
 	}
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	if w.record.Violations != 2 {
 		t.Errorf("%d violations of the run", w.record.Violations)
 	}

@@ -1,6 +1,8 @@
 package kasmina
 
 import (
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -9,10 +11,10 @@ func (st *step) measure(s *seed, e *entry) {
 	s.hear(e)
 	s.Out = e.paused
 	s.Age++
-	if s.Stage == stageTraining && e.seen.HostGradient.known() {
+	if s.Stage == lifecycle.Training && e.seen.HostGradient.Known() {
 		st.r.Trainer.Gradient = true
 	}
-	kept := s.Stage == stageFossilized
+	kept := s.Stage == lifecycle.Fossilized
 	if !kept && !st.checkIsolation(s, e) {
 		return
 	}
@@ -21,49 +23,49 @@ func (st *step) measure(s *seed, e *entry) {
 		return
 	}
 	rules := st.rules(s)
-	s.Progress.note(e.seen, rules.PlateauGain)
+	s.Progress.Note(e.seen, rules.PlateauGain)
 	if kept {
 		st.noteFaults(s, e, levelCritical) // only a command can end it
 		return
 	}
 	st.noteFaults(s, e, levelWarning)
-	if s.Stage == stageShadowing || s.Stage == stageProbationary {
-		s.Progress.noteGains(e.seen)
+	if s.Stage == lifecycle.Shadowing || s.Stage == lifecycle.Probationary {
+		s.Progress.NoteGains(e.seen)
 	}
-	st.apply(s, judge(st.subject(s), s.ramped()))
+	st.apply(s, gate.Judge(st.subject(s), s.ramped()))
 }
 
 func (st *step) noteFaults(s *seed, e *entry, level leyline.TelemetryLevel) {
-	if e.seen.Faults.known() && e.seen.Faults != 0 {
+	if e.seen.Faults.Known() && e.seen.Faults != 0 {
 		st.note(s, "seed_forward_error", level, "faults", e.seen.Faults.String())
 	}
 }
 
 // apply carries a verdict out.
-func (st *step) apply(s *seed, v verdict) {
+func (st *step) apply(s *seed, v gate.Verdict) {
 	switch {
-	case v.cull != nil:
-		st.settleGate(s, *v.cull)
-	case v.to == stageUnknown:
+	case v.Cull != nil:
+		st.settleGate(s, *v.Cull)
+	case v.To == lifecycle.Unknown:
 		s.Earned = false
-	case v.to == stageFossilized && !st.config.AutoFossilize:
+	case v.To == lifecycle.Fossilized && !st.config.AutoFossilize:
 		s.Earned = true
 	case st.pendingOf(s.ID, classStage) != nil:
-		s.Earned = s.Earned || v.to == stageFossilized
+		s.Earned = s.Earned || v.To == lifecycle.Fossilized
 	default:
-		s.Earned = v.to == stageFossilized
+		s.Earned = v.To == lifecycle.Fossilized
 		st.promote(s, v)
 	}
 }
 
 // promote orders a seed on when it passes the gates on the way.
-func (st *step) promote(s *seed, v verdict) {
-	for _, gate := range v.gates {
+func (st *step) promote(s *seed, v gate.Verdict) {
+	for _, gate := range v.Gates {
 		if !st.passGate(s, gate) {
 			return
 		}
 	}
-	st.askStage(s, v.to, pending{Reason: "promoted"})
+	st.askStage(s, v.To, pending{Reason: "promoted"})
 }
 
 // isolationThreshold is how many violations open a seed's isolation breaker, and
@@ -77,7 +79,7 @@ const (
 // pause the seed until a report is clean, the last culls it; it reports false
 // then.
 func (st *step) checkIsolation(s *seed, e *entry) bool {
-	if e.seen.violates(st.config.MaxGradientCosine) {
+	if e.seen.Violates(st.config.MaxGradientCosine) {
 		return st.noteViolation(s)
 	}
 	guard := &s.Isolation
@@ -112,7 +114,7 @@ func (st *step) noteViolation(s *seed) bool {
 	st.noteIsolation(s, state, action, "isolation_violation")
 	st.note(s, "violation_recorded", level, "violations", number(guard.Failures))
 	if open {
-		st.passGate(s, gateGradient)
+		st.passGate(s, gate.Gradient)
 		return false
 	}
 	if s.Paused&pausedByIsolation == 0 {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -237,7 +238,7 @@ func (p *player) restart(rt *rapid.T) {
 			if rapid.Bool().Draw(rt, "kept") {
 				copied := *s
 				next.seeds = append(next.seeds, &copied)
-				copied.stage = max(stageTraining, copied.stage-leyline.SeedLifecycleStage(rapid.IntRange(0, 2).Draw(rt, "back")))
+				copied.stage = max(lifecycle.Training, copied.stage-leyline.SeedLifecycleStage(rapid.IntRange(0, 2).Draw(rt, "back")))
 			}
 		}
 	}
@@ -292,7 +293,7 @@ func (p *player) deaf(rt *rapid.T) {
 // unasked is a trainer that moves a seed on by itself.
 func (p *player) unasked(rt *rapid.T) {
 	for _, s := range p.w.trainer.seeds {
-		if s.stage < stageFossilized && rapid.Bool().Draw(rt, "moves") {
+		if s.stage < lifecycle.Fossilized && rapid.Bool().Draw(rt, "moves") {
 			s.stage++
 		}
 	}
@@ -350,11 +351,11 @@ func (p *player) follow(rt *rapid.T, packet *leyline.TelemetryPacket) {
 		id := event.GetAttributes()["seed_id"]
 		next := leyline.SeedLifecycleStage(leyline.SeedLifecycleStage_value[event.GetAttributes()["stage"]])
 		before, known := p.stage[id]
-		if !known || before == stageTerminated { // a new life begins in DORMANT
-			before = stageDormant
+		if !known || before == lifecycle.Terminated { // a new life begins in DORMANT
+			before = lifecycle.Dormant
 		}
-		fresh := len(adopted) > 0 && before == stageDormant
-		if next != before && !fresh && Transition(before, next) != nil {
+		fresh := len(adopted) > 0 && before == lifecycle.Dormant
+		if next != before && !fresh && lifecycle.Transition(before, next) != nil {
 			rt.Fatalf("seed %s went from %s to %s", id, before, next)
 		}
 		p.stage[id] = next
@@ -388,7 +389,7 @@ func (p *player) comesToRest(rt *rapid.T) {
 	}
 	p.check(rt)
 	for _, s := range w.record.Seeds {
-		if s.Stage != stageFossilized {
+		if s.Stage != lifecycle.Fossilized {
 			rt.Fatalf("seed %s is stuck in %s: %+v\npending %+v", s.ID, s.Stage, s, w.record.Pending)
 		}
 	}

@@ -1,6 +1,8 @@
 package kasmina
 
 import (
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -21,17 +23,17 @@ func (st *step) operate(command *leyline.AdaptationCommand, order *seedOrder, s 
 		st.withdraw(s)
 		return nil
 	case leyline.SeedOperation_SEED_OP_START_TRAINING:
-		return st.goOn(command, order, s, stageTraining, trainer.Train)
+		return st.goOn(command, order, s, lifecycle.Training, trainer.Train)
 	case leyline.SeedOperation_SEED_OP_START_GRAFTING:
-		return st.advance(command, order, s, stageBlending)
+		return st.advance(command, order, s, lifecycle.Blending)
 	case leyline.SeedOperation_SEED_OP_STABILIZE:
-		return st.advance(command, order, s, stageShadowing)
+		return st.advance(command, order, s, lifecycle.Shadowing)
 	case leyline.SeedOperation_SEED_OP_EVALUATE:
-		return st.advance(command, order, s, stageProbationary)
+		return st.advance(command, order, s, lifecycle.Probationary)
 	case leyline.SeedOperation_SEED_OP_FOSSILIZE:
 		return st.fossilize(command, order, s)
 	case leyline.SeedOperation_SEED_OP_FINE_TUNE:
-		return st.goOn(command, order, s, stageFossilized, trainer.Tune)
+		return st.goOn(command, order, s, lifecycle.Fossilized, trainer.Tune)
 	default:
 		return refuseOperation(command, order)
 	}
@@ -61,7 +63,7 @@ func (st *step) operateUnknown(command *leyline.AdaptationCommand, order *seedOr
 // is no embargo, and one that runs is lifted. What is kept is retired.
 func (st *step) withdraw(s *seed) {
 	st.end(s, reasonWithdrawn, levelInfo, trainer.Drop)
-	if s.Stage != stageEmbargoed {
+	if s.Stage != lifecycle.Embargoed {
 		return
 	}
 	s.Embargo.Withdrawn = true
@@ -96,7 +98,7 @@ func (st *step) goOn(
 // blending says whether a seed is on its way into the output.
 func (st *step) blending() bool {
 	for _, s := range st.r.Seeds {
-		if s.Stage >= stageBlending && s.Stage <= stageProbationary {
+		if s.Stage >= lifecycle.Blending && s.Stage <= lifecycle.Probationary {
 			return true
 		}
 	}
@@ -117,13 +119,13 @@ func (st *step) advance(
 	case s.Paused != 0:
 		return refuse(command, ReasonSeedPaused, levelWarning)
 	}
-	var results []GateResult
-	for _, gate := range gatesTo(to) {
-		result := evaluateGate(gate, st.subject(s))
+	var results []gate.Result
+	for _, asked := range gate.To(to) {
+		result := gate.Evaluate(asked, st.subject(s))
 		if !result.Passed {
 			level, pairs := gateEvent(result)
 			st.global.add("gate_event", level, append([]string{"seed_id", s.ID}, pairs...)...)
-			return refuse(command, ReasonGateFailed, levelWarning).because(gate.String() + ": " + result.Reason)
+			return refuse(command, ReasonGateFailed, levelWarning).because(asked.String() + ": " + result.Reason)
 		}
 		results = append(results, result)
 	}
@@ -138,8 +140,8 @@ func (st *step) advance(
 // fossilize keeps a seed for good, when it has earned it and its last evidence
 // still holds.
 func (st *step) fossilize(command *leyline.AdaptationCommand, order *seedOrder, s *seed) *RejectedError {
-	if s.Stage == stageProbationary && (!s.Earned || s.Paused != 0) {
+	if s.Stage == lifecycle.Probationary && (!s.Earned || s.Paused != 0) {
 		return refuse(command, ReasonNotEarned, levelWarning)
 	}
-	return st.advance(command, order, s, stageFossilized)
+	return st.advance(command, order, s, lifecycle.Fossilized)
 }

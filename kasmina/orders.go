@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -129,7 +131,7 @@ func (st *step) askStage(s *seed, to leyline.SeedLifecycleStage, p pending) {
 	if number := st.ask(p); number != 0 {
 		s.Order, s.Target = number, to
 	}
-	if to == stageBlending {
+	if to == lifecycle.Blending {
 		st.r.Tuned = false
 		st.r.Pending = without(st.r.Pending, func(p pending) bool { return p.Kind == trainer.Tune })
 	}
@@ -149,8 +151,8 @@ func (st *step) askSeed(s *seed, kind trainer.Kind, p pending) {
 // askEnd orders a seed out of the model, whether it is known or not.
 func (st *step) askEnd(kind trainer.Kind, p pending) {
 	p.Kind = kind
-	if p.Stage == stageUnknown {
-		p.Stage = stageCulled
+	if p.Stage == lifecycle.Unknown {
+		p.Stage = lifecycle.Culled
 	}
 	st.ask(p)
 }
@@ -312,7 +314,7 @@ func (st *step) inEmergency(level leyline.EmergencyLevel, rc *reading) bool {
 		return rc.halted
 	case level >= pausingLevel:
 		for _, e := range rc.entries {
-			if e.attached() && e.stage != stageFossilized && !e.paused {
+			if e.attached() && e.stage != lifecycle.Fossilized && !e.paused {
 				return false
 			}
 		}
@@ -355,8 +357,8 @@ func (st *step) abandon(hopeless []string) {
 		s := st.r.find(id)
 		switch {
 		case s == nil:
-		case cullable(s.Stage):
-			st.settleGate(s, failed(gateInterface, reasonWithoutEffect))
+		case lifecycle.Cullable(s.Stage):
+			st.settleGate(s, gate.Failed(gate.Interface, reasonWithoutEffect))
 		default:
 			st.note(s, reasonWithoutEffect, levelWarning)
 			s.Paused = 0

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -186,15 +188,15 @@ func runPoints(r *Record) []*leyline.MetricPoint {
 
 // evidenceOf is what was measured of a seed last: in the report at hand, when
 // its stage has none yet.
-func (st *step) evidenceOf(s *seed) *evidence {
+func (st *step) evidenceOf(s *seed) *evidence.Figures {
 	if e := st.entries[s.ID]; e != nil && s.Progress.Last == nil {
 		return e.seen
 	}
-	return s.Progress.last()
+	return s.Progress.Latest()
 }
 
 // seedPoints are the figures of one seed.
-func seedPoints(s *seed, last *evidence) []*leyline.MetricPoint {
+func seedPoints(s *seed, last *evidence.Figures) []*leyline.MetricPoint {
 	id := []string{"seed_id", s.ID}
 	points := []*leyline.MetricPoint{
 		pointOf("kasmina.seed.stage", float64(s.Stage), "state", id...),
@@ -207,19 +209,19 @@ func seedPoints(s *seed, last *evidence) []*leyline.MetricPoint {
 			pointOf("kasmina.seed.kernel_latency_ms", *ms, unitMS, id...),
 			pointOf("kasmina.seed.last_kernel_latency_ms", *ms, unitMS, id...))
 	}
-	if s.Stage == stageBlending {
+	if s.Stage == lifecycle.Blending {
 		points = append(points, pointOf("kasmina.seed.alpha_steps", float64(s.AlphaSteps), unitCount, id...))
 	}
 	for _, told := range []struct {
 		name string
-		of   figure
+		of   evidence.Figure
 		unit string
 	}{
 		{"kasmina.seed.isolation.dot", last.Cosine, "dot"},
 		{"kasmina.seed.isolation.host_norm", last.HostGradient, "grad"},
 		{"kasmina.seed.isolation.seed_norm", last.GradientNorm, "grad"},
 	} {
-		if told.of.finite() {
+		if told.of.Finite() {
 			points = append(points, pointOf(told.name, float64(told.of), told.unit, id...))
 		}
 	}
@@ -248,15 +250,15 @@ func (st *step) tellAll() {
 // Kinds of orders that take a seed to a stage.
 func kindTo(stage leyline.SeedLifecycleStage) trainer.Kind {
 	switch stage {
-	case stageTraining:
+	case lifecycle.Training:
 		return trainer.Attach
-	case stageBlending:
+	case lifecycle.Blending:
 		return trainer.BlendIn
-	case stageShadowing:
+	case lifecycle.Shadowing:
 		return trainer.Hold
-	case stageProbationary:
+	case lifecycle.Probationary:
 		return trainer.Judge
-	case stageFossilized:
+	case lifecycle.Fossilized:
 		return trainer.Keep
 	default:
 		return ""

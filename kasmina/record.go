@@ -1,9 +1,16 @@
 package kasmina
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -91,7 +98,7 @@ type seed struct {
 	Mesh       []string           `json:"m,omitempty"` // empty: all of the host's layers
 	Blend      trainer.Blend      `json:"bl,omitzero"`
 	Schedule   trainer.Schedule   `json:"sc,omitzero"`
-	Promotion  *Promotion         `json:"pr,omitempty"` // its own; nil: the Config's
+	Promotion  *promotion.Rules   `json:"pr,omitempty"` // its own; nil: the Config's
 	Policy     string             `json:"po,omitempty"` // policy_version of its germination
 
 	Stage       leyline.SeedLifecycleStage `json:"s"`
@@ -101,18 +108,18 @@ type seed struct {
 	Kernel      kernelState                `json:"k,omitzero"`
 	Wait        *wait                      `json:"w,omitempty"`
 
-	Paused     pauseCause `json:"p,omitempty"` // why it is to be out of the output
-	Out        bool       `json:"u,omitempty"` // the trainer says that it is
-	Listed     bool       `json:"l,omitempty"` // in the trainer's last report
-	Isolation  isolation  `json:"v,omitzero"`
-	Age        uint32     `json:"a,omitempty"` // reports since it was attached
-	Alpha      float32    `json:"al,omitempty"`
-	AlphaSteps int        `json:"as,omitempty"`
-	Progress   progress   `json:"g"`
-	Earned     bool       `json:"e,omitempty"`
-	Embargo    embargo    `json:"em,omitzero"`
-	Gate       lastGate   `json:"lg,omitzero"`
-	Issued     millis     `json:"c,omitempty"` // issue of the last accepted command
+	Paused     pauseCause        `json:"p,omitempty"` // why it is to be out of the output
+	Out        bool              `json:"u,omitempty"` // the trainer says that it is
+	Listed     bool              `json:"l,omitempty"` // in the trainer's last report
+	Isolation  isolation         `json:"v,omitzero"`
+	Age        uint32            `json:"a,omitempty"` // reports since it was attached
+	Alpha      float32           `json:"al,omitempty"`
+	AlphaSteps int               `json:"as,omitempty"`
+	Progress   evidence.Progress `json:"g"`
+	Earned     bool              `json:"e,omitempty"`
+	Embargo    embargo           `json:"em,omitzero"`
+	Gate       lastGate          `json:"lg,omitzero"`
+	Issued     millis            `json:"c,omitempty"` // issue of the last accepted command
 }
 
 // kernelState is the kernel that a seed was given.
@@ -247,4 +254,96 @@ func without[T any](list []T, unwanted func(T) bool) []T {
 		}
 	}
 	return next
+}
+
+// maxRecordBytes bounds what DecodeRecord reads.
+const maxRecordBytes = 256 << 10
+
+// ErrRecord is wrapped by what DecodeRecord refuses.
+var ErrRecord = errors.New("kasmina: record")
+
+// DecodeRecord reads a stored record and checks that it is one that a core could
+// have made. Its errors wrap ErrRecord.
+func DecodeRecord(text []byte) (*Record, error) {
+	if len(text) > maxRecordBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrRecord, len(text), maxRecordBytes)
+	}
+	record := new(Record)
+	if err := json.Unmarshal(text, record); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if err := record.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return record, nil
+}
+
+func (r *Record) check() error {
+	switch {
+	case r.Version != recordVersion:
+		return fmt.Errorf("version %d, want %d", r.Version, recordVersion)
+	case r.Run == "" || len(r.Run) > maxIDLength:
+		return fmt.Errorf("a run id of %d bytes", len(r.Run))
+	case len(r.Seeds) > maxSeeds:
+		return fmt.Errorf("%d seeds, at most %d", len(r.Seeds), maxSeeds)
+	case len(r.Pending) > maxPending:
+		return fmt.Errorf("%d pending orders, at most %d", len(r.Pending), maxPending)
+	case r.LastOrder > maxOrder:
+		return fmt.Errorf("order number %d", r.LastOrder)
+	case len(r.Commands) > maxCommands || len(r.Tombstones) > maxTombstones:
+		return fmt.Errorf("%d commands and %d tombstones", len(r.Commands), len(r.Tombstones))
+	}
+	seen := make(map[string]bool, len(r.Seeds))
+	for _, s := range r.Seeds {
+		if s == nil || seen[s.ID] {
+			return errors.New("a seed twice, or none")
+		}
+		seen[s.ID] = true
+		if err := s.check(); err != nil {
+			return fmt.Errorf("seed %.64q: %w", s.ID, err)
+		}
+	}
+	for i := range r.Pending {
+		if err := r.Pending[i].check(r.LastOrder); err != nil {
+			return fmt.Errorf("order %d: %w", r.Pending[i].Number, err)
+		}
+	}
+	return nil
+}
+
+// check holds for a seed at rest between two decisions.
+func (s *seed) check() error {
+	resting := s.Stage >= lifecycle.Germinated && s.Stage <= lifecycle.Fossilized || s.Stage == lifecycle.Embargoed
+	onItsWay := s.Target == lifecycle.Unknown || s.Target >= lifecycle.Training && s.Target <= lifecycle.Fossilized
+	switch {
+	case s.ID == "" || len(s.ID) > maxIDLength:
+		return fmt.Errorf("an id of %d bytes", len(s.ID))
+	case !resting || !onItsWay:
+		return fmt.Errorf("stage %s on the way to %s", s.Stage, s.Target)
+	case s.Wait != nil && (s.Stage != lifecycle.Germinated || len(s.Wait.Issued) == 0):
+		return fmt.Errorf("waits for a kernel in %s", s.Stage)
+	case s.Stage == lifecycle.Germinated && len(s.Shape) == 0:
+		return errors.New("no shape to ask a kernel for")
+	case len(s.Mesh) > maxMeshLayers || len(s.Parameters) > gate.MaxParameters:
+		return fmt.Errorf("%d layers and %d parameters", len(s.Mesh), len(s.Parameters))
+	case s.Embargo.Failures < 0 || s.Isolation.Failures < 0 || s.Progress.Residence < 0:
+		return errors.New("a negative count")
+	default:
+		return nil
+	}
+}
+
+func (p *pending) check(last uint64) error {
+	switch {
+	case p.Number == 0 || p.Number > last || p.First == 0 || p.First > p.Number:
+		return fmt.Errorf("numbers %d and %d of %d", p.First, p.Number, last)
+	case len(p.Seed) > maxIDLength:
+		return fmt.Errorf("a seed id of %d bytes", len(p.Seed))
+	case p.Renewals < 0 || p.Unheeded < 0:
+		return errors.New("a negative count")
+	case p.Stage < 0 || p.Stage > leyline.SeedLifecycleStage_SEED_STAGE_TERMINATED:
+		return fmt.Errorf("stage %d", p.Stage)
+	default:
+		return nil
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -42,7 +43,7 @@ func TestRecordsThatNoCoreMadeAreRefused(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	w := fourSeeds(f)
 	f.Add([]byte(stored(f, w.record)))
-	w.grow(w.record.Seeds[0].ID, stageShadowing)
+	w.grow(w.record.Seeds[0].ID, lifecycle.Shadowing)
 	w.do(opCull, w.record.Seeds[1].ID)
 	f.Add([]byte(stored(f, w.record)))
 	f.Add([]byte(`{"v":1,"run":"run-1"}`))
@@ -97,7 +98,7 @@ func TestViewIsReadable(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	view := NewView(w.record)
 	seed := view.Seeds[0]
 	if view.Trainer.ID != "trainer-1" || seed.Stage != "SEED_STAGE_BLENDING" || seed.Measured["loss_after"] != 0.5 ||
@@ -108,8 +109,8 @@ func TestViewIsReadable(t *testing.T) {
 		t.Error(diff)
 	}
 	states := States(w.record)
-	states[0].Stage, states[0].Metrics["alpha"] = stageCulled, 9
-	w.wantStage("s", stageBlending)
+	states[0].Stage, states[0].Metrics["alpha"] = lifecycle.Culled, 9
+	w.wantStage("s", lifecycle.Blending)
 	w.do(opCull, "s")
 	if until := NewView(w.record).Seeds[0].EmbargoUntil; until == nil || !until.Equal(w.now.Add(30*time.Second)) {
 		t.Errorf("embargo until %v", until)
@@ -124,7 +125,7 @@ func TestViewSaysWhereASeedWentAndWhyNothingGrows(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	w.do(opCull, "s")
 	ended := w.now
 	w.now = w.now.Add(time.Minute)

@@ -1,10 +1,14 @@
 package kasmina
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // RejectedError tells that a command was understood and refused. It stays
@@ -99,7 +103,7 @@ func flaws() []ReasonText {
 	return []ReasonText{
 		{ReasonIdentifierTooLong, "An id in it is longer than 128 bytes."},
 		{ReasonMissingSeedID, "It names no seed."},
-		{ReasonMissingBlueprintID, "It names no blueprint."},
+		{ReasonMissingBlueprintID, "It names no blueprint, which each operation on a seed must do, CULL too."},
 		{ReasonMissingTrainingRunID, "It names no run."},
 		{ReasonMissingMeshLayers, "A germination that names no layers of the host."},
 		{ReasonInvalidMeshLayers, "Its layers of the host are no list of names, or too many."},
@@ -137,17 +141,12 @@ func hindrances() []ReasonText {
 // Reasons for which a seed ends, besides those of the gates and those of
 // trainer.AttachFailure.
 const (
-	reasonMeshIncomplete  = "mesh_incomplete"
-	reasonResidence       = "residence_exceeded"
-	reasonImpactUnknown   = "impact_unknown"
-	reasonForwardFault    = "seed_forward_error"
 	reasonPrefetchTimeout = "prefetch_timeout"
 	reasonBlueprint       = "blueprint_mismatch"
 	reasonChecksum        = "invalid_checksum"
 	reasonGuard           = "guard_mismatch"
 	reasonFormat          = "kernel_format"
 	reasonUnreadable      = "artifact_unreadable"
-	reasonStageMismatch   = "stage_mismatch"
 	reasonRestarted       = "trainer_restarted"
 	reasonWithoutEffect   = "order_without_effect"
 	reasonRetired         = "retired"
@@ -155,3 +154,69 @@ const (
 	reasonRolledBack      = "rolled_back"
 	reasonPruned          = "pruned"
 )
+
+// issuedByTamiyo is who issues commands beside trainer.IssuedBy.
+const issuedByTamiyo = "tamiyo"
+
+// Verify checks a command in the contract's order: signature, identifier,
+// freshness, and last its execution deadline. Whether it is a repetition is for
+// Decide to find, which knows the run. It returns nil for a good command.
+func (c *Core) Verify(command *leyline.AdaptationCommand, now time.Time) *RejectedError {
+	if rejected := c.verifySignature(command); rejected != nil {
+		rejected.Ours = false // who signed it wrongly may claim anything
+		return rejected
+	}
+	if len(command.GetCommandId()) > maxIDLength {
+		return refuse(command, ReasonIdentifierTooLong, levelError)
+	}
+	if !command.GetIssuedAt().IsValid() {
+		return refuse(command, ReasonMissingTimestamp, levelCritical)
+	}
+	age := now.Sub(command.GetIssuedAt().AsTime())
+	deadline := deadlineOf(command)
+	switch {
+	case -age > clockSkew:
+		return refuse(command, ReasonIssuedInFuture, levelError)
+	case age > freshnessWindow:
+		return refuse(command, ReasonStaleCommand, levelCritical)
+	case deadline > 0 && age > deadline:
+		return refuse(command, ReasonDeadlineExceeded, levelWarning)
+	default:
+		return nil
+	}
+}
+
+func (c *Core) verifySignature(command *leyline.AdaptationCommand) *RejectedError {
+	if c.config.Keyring == nil {
+		return refuse(command, ReasonVerifierUnavailable, levelError)
+	}
+	err := c.config.Keyring.VerifyCommand(command)
+	switch {
+	case errors.Is(err, signing.ErrMissingSignature):
+		return refuse(command, ReasonMissingSignature, levelCritical)
+	case err != nil:
+		return refuse(command, ReasonInvalidSignature, levelCritical)
+	case command.GetCommandId() == "":
+		return refuse(command, ReasonMissingCommandID, levelError)
+	default:
+		return nil
+	}
+}
+
+// deadlineOf is how long after its issue a command may be carried out; 0: no bound.
+func deadlineOf(command *leyline.AdaptationCommand) time.Duration {
+	return time.Duration(command.GetExecutionDeadlineMs()) * time.Millisecond
+}
+
+func refuse(command *leyline.AdaptationCommand, reason string, level leyline.TelemetryLevel) *RejectedError {
+	by := command.GetIssuedBy()
+	return &RejectedError{
+		CommandID: command.GetCommandId(), SeedID: command.GetTargetSeedId(), Reason: reason, level: level,
+		Ours: by == issuedByTamiyo || by == trainer.IssuedBy,
+	}
+}
+
+func (e *RejectedError) because(detail string) *RejectedError {
+	e.Detail = detail
+	return e
+}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -170,7 +171,7 @@ func TestR5_SeedGrowsInAnotherProcessByWhatTheBusCarries(t *testing.T) {
 	w.decide(overTheBus(t, w.trainer.report(w.now)))
 	w.do(opGerminate, "s")
 	w.decide(w.ready(w.lastRequest()))
-	for tries := 0; w.stage("s") != stageFossilized; tries++ {
+	for tries := 0; w.stage("s") != lifecycle.Fossilized; tries++ {
 		if tries == 120 {
 			t.Fatalf("the seed is in %s", w.stage("s"))
 		}
@@ -185,7 +186,7 @@ func TestR5_SeedGrowsInAnotherProcessByWhatTheBusCarries(t *testing.T) {
 			w.decide(overTheBus(t, report))
 		}
 	}
-	if grown := w.trainer.find("s"); grown == nil || grown.stage != stageFossilized || grown.checksum != digestOf("BP001") {
+	if grown := w.trainer.find("s"); grown == nil || grown.stage != lifecycle.Fossilized || grown.checksum != digestOf("BP001") {
 		t.Errorf("the trainer has %+v", grown)
 	}
 }
@@ -195,7 +196,7 @@ func TestR5_TrainerOfThePrototypeIsPromisedNoMoreThanToBeWatched(t *testing.T) {
 	wantOnPage(t, "README.md", "A trainer of the prototype, which only reports, is watched;")
 	w := newWorld(t)
 	packet := w.trainer.report(w.now).Packet
-	packet.SeedStates = []*leyline.SeedState{{SeedId: "theirs", Stage: stageTraining}}
+	packet.SeedStates = []*leyline.SeedState{{SeedId: "theirs", Stage: lifecycle.Training}}
 	w.decide(overTheBus(t, Report{Packet: packet}))
 	if w.told("trainer_watched"); len(w.orders)+len(w.requests)+len(w.record.Seeds) != 0 {
 		t.Errorf("orders %v, requests %v, seeds %v", w.kinds(), w.requests, States(w.record))
@@ -210,7 +211,7 @@ func TestR6_KernelOfAnotherFormatIsRefusedBeforeATrainerFetchesIt(t *testing.T) 
 	ready := w.ready(w.lastRequest())
 	ready.Attributes = map[string]string{trainer.AttributeFormat: "pt"}
 	w.decide(ready)
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("gate_failure"); attributes["reason"] != "kernel_format" {
 		t.Errorf("event %v", attributes)
 	}
@@ -257,15 +258,15 @@ func TestR8_KeptSeedOutlivesARecordThatWasLost(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("kept")
-	w.grow("kept", stageFossilized)
+	w.grow("kept", lifecycle.Fossilized)
 	w.plant("young")
 	w.report()
 	last := w.record.LastOrder
 	w.record = nil // Redis was flushed
 	w.emitted()
 	w.report()
-	w.wantStage("kept", stageFossilized)
-	w.wantStage("young", stageTraining)
+	w.wantStage("kept", lifecycle.Fossilized)
+	w.wantStage("young", lifecycle.Training)
 	if told := events(w.emitted(), "record_rebuilt"); len(told) != 1 || told[0].GetAttributes()["seeds"] != "2" {
 		t.Errorf("events %v", told)
 	}
@@ -273,7 +274,7 @@ func TestR8_KeptSeedOutlivesARecordThatWasLost(t *testing.T) {
 	if w.record.LastOrder <= last {
 		t.Errorf("orders count from %d again, the trainer has read %d", w.record.LastOrder, last)
 	}
-	w.grow("young", stageFossilized)
+	w.grow("young", lifecycle.Fossilized)
 	w.wantGrafted("kept", "young")
 }
 
@@ -283,7 +284,7 @@ func TestR10_HostGradientThatWasNeverToldIsNoProofOfIsolation(t *testing.T) {
 	w.trainer.spoil = func(_ *fakeSeed, m map[string]float32) { delete(m, "host_gradient_max") }
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	told := slices.ContainsFunc(events(w.packets, "gate_event"), func(e *leyline.TelemetryEvent) bool {
 		return e.GetAttributes()["host_gradient"] == "unknown" && e.GetAttributes()["passed"] == "true"
 	})
@@ -301,7 +302,7 @@ func TestR10_HostGradientThatIsToldNoMoreFailsTheGate(t *testing.T) {
 	for range 11 {
 		w.report()
 	}
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("gate_failure"); attributes["reason"] != "host gradient not reported" {
 		t.Errorf("event %v", attributes)
 	}
@@ -316,14 +317,14 @@ func TestR10_ResetFailsWhileTheTrainerStillHasTheSeed(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	w.decide(w.trainer.report(w.now)) // it has not heard of the drop
 	w.wait(31 * time.Second)
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("gate_failure"); attributes["reason"] != "reset state not clean" {
 		t.Errorf("event %v", attributes)
 	}
 	w.report()
 	w.report()
 	w.wait(time.Minute)
-	w.wantStage("s", stageUnknown)
+	w.wantStage("s", lifecycle.Unknown)
 }
 
 func TestR10_ResetFailsWhileAViolationMayStillBeThere(t *testing.T) {
@@ -335,13 +336,13 @@ func TestR10_ResetFailsWhileAViolationMayStillBeThere(t *testing.T) {
 	for range 3 {
 		w.report()
 	}
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	w.wait(40 * time.Second) // the trainer says nothing
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	w.trainer.spoil = nil
 	w.report()
 	w.wait(2 * time.Minute)
-	w.wantStage("s", stageUnknown)
+	w.wantStage("s", lifecycle.Unknown)
 }
 
 func TestR10_InfiniteParametersAreRefused(t *testing.T) {
@@ -429,7 +430,7 @@ func TestR18_NoFigureIsAConstant(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageTraining)
+	w.grow("s", lifecycle.Training)
 	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE)))
 	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")))
 	w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_EMERGENCY)))
@@ -452,7 +453,7 @@ func TestR19_MeasuredFiguresHaveThePrototypesNames(t *testing.T) {
 	w.trainer.spoil = spoiled("gradient_cosine", 0.25)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	packets := w.emitted()
 	last := packets[len(packets)-1]
 	for name, want := range map[string]float64{
@@ -560,11 +561,11 @@ func TestR28_SeedsOfATrainerThatWasReplacedGoOnWithItsCheckpoint(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	next := newFakeTrainer("trainer-2")
 	next.resumes, next.seeds = "trainer-1", w.trainer.seeds
 	w.trainer = next
 	w.report()
-	w.wantStage("s", stageBlending)
-	w.grow("s", stageProbationary)
+	w.wantStage("s", lifecycle.Blending)
+	w.grow("s", lifecycle.Probationary)
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -31,13 +33,15 @@ type entry struct {
 	paused  bool
 	failed  bool
 	failure trainer.AttachFailure
-	alpha   figure
+	alpha   evidence.Figure
 	steps   int
-	seen    *evidence
+	seen    *evidence.Figures
 }
 
 // attached says whether an entry tells of a seed in the model.
-func (e *entry) attached() bool { return e.stage >= stageTraining && e.stage <= stageFossilized }
+func (e *entry) attached() bool {
+	return e.stage >= lifecycle.Training && e.stage <= lifecycle.Fossilized
+}
 
 const (
 	maxEntries    = 64
@@ -126,6 +130,7 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	rc.adopting, st.r.Tuned = true, false
 	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
+	st.r.Refused = without(st.r.Refused, func(p refusedPeer) bool { return p.ID == report.TrainerID })
 	*t = trainerState{ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired)}
 	return ""
 }
@@ -206,12 +211,12 @@ func readEntry(state *leyline.SeedState) *entry {
 		failed: metrics[trainer.MetricAttachFailed] == 1,
 		failure: trainer.AttachFailure(
 			wholeNumber(metrics[trainer.MetricAttachReason], int(trainer.AttachNoRoom))),
-		alpha: readFigure(metrics, trainer.MetricAlpha),
+		alpha: evidence.ReadFigure(metrics, trainer.MetricAlpha),
 		steps: wholeNumber(metrics[trainer.MetricAlphaSteps], maxAlphaSteps),
-		seen:  readEvidence(metrics),
+		seen:  evidence.Read(metrics),
 	}
-	if norm := figure(state.GetGradientNorm()); !e.seen.GradientNorm.known() && norm != 0 {
-		e.seen.GradientNorm = readFigure(map[string]float32{"": float32(norm)}, "")
+	if norm := evidence.Figure(state.GetGradientNorm()); !e.seen.GradientNorm.Known() && norm != 0 {
+		e.seen.GradientNorm = evidence.ReadFigure(map[string]float32{"": float32(norm)}, "")
 	}
 	return e
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -38,11 +39,11 @@ func TestScenario28_RepeatedViolationIsCritical(t *testing.T) {
 	w.trainer.spoil = spoiled("host_gradient_max", 1e-30)
 	for range 2 {
 		w.report()
-		w.wantStage("s", stageTraining)
+		w.wantStage("s", lifecycle.Training)
 	}
 	w.emitted()
 	w.report()
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	packet := w.packets[0]
 	if event, attributes := w.told("violation_recorded"); event.GetLevel() != levelCritical || attributes["violations"] != "3" {
 		t.Errorf("event %v", event)
@@ -108,7 +109,7 @@ func TestScenario39_UnsignedCommandDoesNothingAndIsTold(t *testing.T) {
 	command := w.command(opGerminate, "s")
 	delete(command.Annotations, "signature")
 	w.rejects(command, ReasonMissingSignature)
-	w.wantStage("s", stageUnknown)
+	w.wantStage("s", lifecycle.Unknown)
 	last := w.packets[len(w.packets)-1]
 	if got := last.GetSystemHealth().GetIndicators()["priority"]; got != "MESSAGE_PRIORITY_CRITICAL" {
 		t.Errorf("priority %s", got)
@@ -257,7 +258,7 @@ func TestScenario59_ViolationIsRecordedAndTheSeedStaysListed(t *testing.T) {
 	w.plant("s")
 	w.trainer.spoil = spoiled("host_gradient_max", float32(math.NaN()))
 	w.report()
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	w.told("violation_recorded")
 }
 

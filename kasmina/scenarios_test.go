@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -12,53 +13,11 @@ import (
 // Those of blending stand in package graft; docs/adr/0011 says which have no
 // place any more.
 
-func TestScenario01_NewSeedIsDormant(t *testing.T) {
-	t.Parallel()
-	if err := Transition(stageUnknown, stageDormant); err != nil {
-		t.Error(err)
-	}
-	if got := successors(stageUnknown); len(got) != 1 {
-		t.Errorf("a new seed may go to %v", got)
-	}
-}
-
-func TestScenario02_LifecycleWalksToItsEnd(t *testing.T) {
-	t.Parallel()
-	way := []leyline.SeedLifecycleStage{
-		stageDormant, stageGerminated, stageTraining, stageBlending, stageShadowing, stageProbationary,
-		stageFossilized, stageTerminated,
-	}
-	for i := 1; i < len(way); i++ {
-		if err := Transition(way[i-1], way[i]); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestScenario03_LifecycleHasNoShortcut(t *testing.T) {
-	t.Parallel()
-	err := Transition(stageDormant, stageShadowing)
-	if err == nil || err.Error() != "illegal seed transition SEED_STAGE_DORMANT to SEED_STAGE_SHADOWING" {
-		t.Errorf("got %v", err)
-	}
-	legal := 0
-	for from := stageUnknown; from <= stageTerminated; from++ {
-		for to := stageUnknown; to <= stageTerminated; to++ {
-			if Transition(from, to) == nil {
-				legal++
-			}
-		}
-	}
-	if legal != 17 {
-		t.Errorf("%d legal moves, the contract has 17", legal)
-	}
-}
-
 func TestScenario04_CulledSeedComesBackToDormant(t *testing.T) {
 	t.Parallel()
-	way := []leyline.SeedLifecycleStage{stageTraining, stageCulled, stageEmbargoed, stageResetting, stageDormant}
+	way := []leyline.SeedLifecycleStage{lifecycle.Training, lifecycle.Culled, lifecycle.Embargoed, lifecycle.Resetting, lifecycle.Dormant}
 	for i := 1; i < len(way); i++ {
-		if err := Transition(way[i-1], way[i]); err != nil {
+		if err := lifecycle.Transition(way[i-1], way[i]); err != nil {
 			t.Error(err)
 		}
 	}
@@ -69,7 +28,7 @@ func TestScenario05_SeedGrowsToFullShareAndIsRetired(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s", annotate("mesh_host_layers", `["weight","bias"]`))
-	w.grow("s", stageProbationary)
+	w.grow("s", lifecycle.Probationary)
 	if alpha := States(w.record)[0].GetMetrics()["alpha"]; alpha < 0.99 {
 		t.Errorf("alpha %v", alpha)
 	}
@@ -82,7 +41,7 @@ func TestScenario05_SeedGrowsToFullShareAndIsRetired(t *testing.T) {
 	}
 	w.report()
 	w.wait(time.Minute)
-	w.wantStage("s", stageUnknown)
+	w.wantStage("s", lifecycle.Unknown)
 	w.wantGrafted()
 }
 
@@ -108,35 +67,13 @@ func TestScenario08_RequestNamesItsRun(t *testing.T) {
 	}
 }
 
-func TestScenario11_MissingMeshLayerIsNamed(t *testing.T) {
-	t.Parallel()
-	subject := healthy(stageGerminated)
-	subject.requiredLayers, subject.hostLayers = []string{"layer2", "layer1"}, []string{"layer1"}
-	result := evaluateGate(gateInterface, subject)
-	want := []string{"missing_layers", "layer2", "required_layers", "layer1,layer2", "available_layers", "layer1"}
-	if result.Reason != "mesh_incomplete" || !slices.Equal(result.Attributes, want) {
-		t.Errorf("got %+v", result)
-	}
-}
-
-// There is no fallback kernel any more: what asks for one is refused before
-// anything exists (21). What G4 looks at instead is the seed's impact.
-func TestScenario12_ImpactGateNamesWhatIsMissing(t *testing.T) {
-	t.Parallel()
-	subject := healthy(stageShadowing)
-	unearned(subject.progress)
-	if result := evaluateGate(gateImpact, subject); result.Passed || result.Reason != "impact not earned" {
-		t.Errorf("got %+v", result)
-	}
-}
-
 func TestScenario13_KernelThatCannotBeHadIsAskedForOnceAndNoOtherTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.meet()
 	w.do(opGerminate, "s")
 	w.decide(Refusal{&leyline.KernelArtifactError{RequestId: w.lastRequest().GetRequestId(), Reason: "missing_artifact"}})
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	w.report()
 	if len(w.requests) != 1 || len(w.orders) != 0 {
 		t.Errorf("requests %v, orders %v", w.requests, w.kinds())
@@ -203,7 +140,7 @@ func TestScenario17_SeedWithoutItsLayersIsNotAttached(t *testing.T) {
 	w.meet()
 	w.do(opGerminate, "s", annotate("mesh_host_layers", `["weight","head"]`))
 	w.decide(w.ready(w.lastRequest()))
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("mesh_coverage_missing"); attributes["missing_layers"] != "head" {
 		t.Errorf("event %v", attributes)
 	}
@@ -243,7 +180,7 @@ func TestScenario19_IncompleteGerminationsAreRefused(t *testing.T) {
 		{annotate("confidence_logits_required", "true"), ReasonMissingLogits},
 	} {
 		w.rejects(w.command(opGerminate, "s", tt.change), tt.reason)
-		w.wantStage("s", stageUnknown)
+		w.wantStage("s", lifecycle.Unknown)
 	}
 }
 
@@ -253,7 +190,7 @@ func TestScenario20_CullNeedsNoMesh(t *testing.T) {
 	w.meet()
 	w.plant("s")
 	w.do(opCull, "s", annotate("mesh_host_layers", ""))
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 }
 
 func TestScenario21_FallbackKernelIsRefused(t *testing.T) {
@@ -268,7 +205,7 @@ func TestScenario21_FallbackKernelIsRefused(t *testing.T) {
 		event.GetLevel() != levelCritical {
 		t.Errorf("event %v", event)
 	}
-	w.wantStage("s", stageUnknown)
+	w.wantStage("s", lifecycle.Unknown)
 }
 
 func TestScenario22_PacketOfAViolatingSeedTellsOfIt(t *testing.T) {
@@ -298,7 +235,7 @@ func TestScenario23_ExportedStateHasItsRamp(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageBlending)
+	w.grow("s", lifecycle.Blending)
 	metrics := States(w.record)[0].GetMetrics()
 	for name, want := range map[string]float32{
 		"alpha_steps": 11, "alpha_total_steps": 20, "alpha_temperature": 2, "blend_allowed": 1,
@@ -323,9 +260,9 @@ func TestScenario24_KernelIsAttachedOnceItIsReady(t *testing.T) {
 	w.do(opGerminate, "s")
 	w.wantGrafted()
 	w.decide(w.ready(w.lastRequest()))
-	w.wantStage("s", stageGerminated)
+	w.wantStage("s", lifecycle.Germinated)
 	w.report()
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	w.wantGrafted("s")
 }
 
@@ -337,7 +274,7 @@ func TestScenario25_RefusedKernelIsTold(t *testing.T) {
 		id := "s" + number(i)
 		w.do(opGerminate, id)
 		w.decide(Refusal{&leyline.KernelArtifactError{RequestId: w.lastRequest().GetRequestId(), Reason: reason}})
-		w.wantStage(id, stageEmbargoed)
+		w.wantStage(id, lifecycle.Embargoed)
 	}
 	told := events(w.emitted(), "prefetch_error")
 	if len(told) != 2 || told[0].GetAttributes()["reason"] != "missing_artifact" ||

@@ -1,27 +1,33 @@
 package kasmina
 
 import (
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // attached says whether a seed is in the model as far as its trainer has told.
-func (s *seed) attached() bool { return s.Stage >= stageTraining && s.Stage <= stageFossilized }
+func (s *seed) attached() bool {
+	return s.Stage >= lifecycle.Training && s.Stage <= lifecycle.Fossilized
+}
 
 // move takes a seed to a stage and tells of it. A move that the table does not
 // have is not made.
 func (st *step) move(s *seed, to leyline.SeedLifecycleStage) bool {
-	if err := Transition(s.Stage, to); err != nil {
+	if err := lifecycle.Transition(s.Stage, to); err != nil {
 		st.note(s, "seed_transition_refused", levelError, "error", err.Error())
 		return false
 	}
-	s.Stage, s.Progress, s.Earned = to, newProgress(), false
+	s.Stage, s.Progress, s.Earned = to, evidence.NewProgress(), false
 	st.emit(s)
 	return true
 }
 
 // rules are what a seed must show to move on.
-func (st *step) rules(s *seed) Promotion {
+func (st *step) rules(s *seed) promotion.Rules {
 	if s.Promotion != nil {
 		return *s.Promotion
 	}
@@ -29,30 +35,30 @@ func (st *step) rules(s *seed) Promotion {
 }
 
 // subject is what the gates see of a seed.
-func (st *step) subject(s *seed) gateSubject {
+func (st *step) subject(s *seed) gate.Subject {
 	t := &st.r.Trainer
-	return gateSubject{
-		stage: s.Stage, blueprintID: s.Blueprint, parameters: s.Parameters,
-		attached: s.attached() || s.Listed, leaking: s.Isolation.Leaking, violations: s.Isolation.Failures,
-		progress: &s.Progress, promotion: st.rules(s),
-		gradientTold: t.Gradient, maxGradient: st.config.MaxGradientNorm,
-		latencyMS: st.config.LatencyBudgetMS, maxSpread: maxForwardSpread,
-		hostPresent: t.ID != "", hostLayers: t.Layers, requiredLayers: s.Mesh, interfaceError: st.misfit(s),
+	return gate.Subject{
+		Stage: s.Stage, Blueprint: s.Blueprint, Parameters: s.Parameters,
+		Attached: s.attached() || s.Listed, Leaking: s.Isolation.Leaking, Violations: s.Isolation.Failures,
+		Progress: &s.Progress, Rules: st.rules(s),
+		GradientTold: t.Gradient, MaxGradient: st.config.MaxGradientNorm,
+		LatencyMS: st.config.LatencyBudgetMS, MaxSpread: maxForwardSpread,
+		HostPresent: t.ID != "", HostLayers: t.Layers, RequiredLayers: s.Mesh, InterfaceError: st.misfit(s),
 	}
 }
 
 // passGate evaluates a gate and reports it; a seed that fails it is culled.
-func (st *step) passGate(s *seed, gate leyline.SeedLifecycleGate) bool {
-	return st.settleGate(s, evaluateGate(gate, st.subject(s)))
+func (st *step) passGate(s *seed, asked leyline.SeedLifecycleGate) bool {
+	return st.settleGate(s, gate.Evaluate(asked, st.subject(s)))
 }
 
 // settleGate reports a gate's result and culls the seed that failed it.
-func (st *step) settleGate(s *seed, result GateResult) bool {
+func (st *step) settleGate(s *seed, result gate.Result) bool {
 	st.noteGate(s, result)
 	if result.Passed {
 		return true
 	}
-	if result.Reason == reasonMeshIncomplete {
+	if result.Reason == gate.MeshIncomplete {
 		st.note(s, "mesh_coverage_missing", levelError, result.Attributes...)
 	}
 	st.note(s, "gate_failure", levelOfFailure(result.Reason), "gate", result.Gate.String(), "reason", result.Reason)
@@ -64,7 +70,7 @@ func (st *step) settleGate(s *seed, result GateResult) bool {
 // announced, and where a seed is not where it was ordered to be.
 func levelOfFailure(reason string) leyline.TelemetryLevel {
 	switch reason {
-	case reasonStageMismatch, reasonChecksum, reasonGuard, reasonPrefetchTimeout,
+	case gate.StageMismatch, reasonChecksum, reasonGuard, reasonPrefetchTimeout,
 		trainer.AttachMismatch.Reason(), trainer.AttachUnreachable.Reason(), trainer.AttachInvalid.Reason(),
 		trainer.AttachUnsigned.Reason():
 		return levelCritical
@@ -82,11 +88,11 @@ func (st *step) cull(s *seed, reason string, level leyline.TelemetryLevel, endin
 		st.askEnd(ending, pending{Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Reason: reason, Policy: s.Policy})
 	}
 	st.note(s, "rollback_ready", level, "stage", from.String(), "reason", reason)
-	if st.noteEnded(s, reason); !st.move(s, stageCulled) {
+	if st.noteEnded(s, reason); !st.move(s, lifecycle.Culled) {
 		return
 	}
 	s.Embargo = embargo{Until: st.now.plus(st.config.Embargo)}
-	st.move(s, stageEmbargoed)
+	st.move(s, lifecycle.Embargoed)
 }
 
 // terminate ends a kept seed.
@@ -94,11 +100,11 @@ func (st *step) terminate(s *seed, reason string, ending trainer.Kind) {
 	st.detach(s, reason)
 	if ending != "" {
 		st.askEnd(ending, pending{
-			Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Stage: stageTerminated, Reason: reason, Policy: s.Policy,
+			Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Stage: lifecycle.Terminated, Reason: reason, Policy: s.Policy,
 		})
 	}
-	st.note(s, "rollback_ready", levelInfo, "stage", stageFossilized.String(), "reason", reason)
-	if st.noteEnded(s, reason); st.move(s, stageTerminated) {
+	st.note(s, "rollback_ready", levelInfo, "stage", lifecycle.Fossilized.String(), "reason", reason)
+	if st.noteEnded(s, reason); st.move(s, lifecycle.Terminated) {
 		st.forget(s)
 	}
 }
@@ -115,9 +121,9 @@ func (st *step) noteEnded(s *seed, reason string) {
 // end takes a seed out, wherever it is on its way.
 func (st *step) end(s *seed, reason string, level leyline.TelemetryLevel, ending trainer.Kind) {
 	switch {
-	case s.Stage == stageFossilized:
+	case s.Stage == lifecycle.Fossilized:
 		st.terminate(s, reason, ending)
-	case cullable(s.Stage):
+	case lifecycle.Cullable(s.Stage):
 		st.cull(s, reason, level, ending)
 	}
 }
@@ -126,11 +132,11 @@ func (st *step) end(s *seed, reason string, level leyline.TelemetryLevel, ending
 // asked of the seed.
 func (st *step) detach(s *seed, reason string) {
 	st.cancelWait(s, reason)
-	if s.Stage == stageGerminated {
+	if s.Stage == lifecycle.Germinated {
 		st.r.Breaker.abandon()
 	}
 	st.forgetOrders(s.ID, classStage, classPause, classEnd)
-	s.Paused, s.Target = 0, stageUnknown
+	s.Paused, s.Target = 0, lifecycle.Unknown
 }
 
 // forget takes a seed out of the record. What was issued before its last
@@ -171,17 +177,17 @@ func (st *step) release(s *seed) {
 	if !st.resets(s) {
 		s.Embargo.Until = st.now.plus(st.config.Embargo << min(s.Embargo.Failures, maxEmbargoDoublings))
 		s.Embargo.Failures++
-		st.note(s, "gate_failure", levelWarning, "gate", gateReset.String(), "reason", s.Gate.Reason)
+		st.note(s, "gate_failure", levelWarning, "gate", gate.Reset.String(), "reason", s.Gate.Reason)
 		return
 	}
-	st.move(s, stageResetting)
+	st.move(s, lifecycle.Resetting)
 	s.Isolation = isolation{}
-	st.move(s, stageDormant)
+	st.move(s, lifecycle.Dormant)
 	st.forget(s)
 }
 
 func (st *step) resets(s *seed) bool {
-	result := evaluateGate(gateReset, st.subject(s))
+	result := gate.Evaluate(gate.Reset, st.subject(s))
 	st.noteGate(s, result)
 	return result.Passed
 }
@@ -189,7 +195,7 @@ func (st *step) resets(s *seed) bool {
 // releaseDue ends the embargoes that are over.
 func (st *step) releaseDue() {
 	for _, s := range append([]*seed(nil), st.r.Seeds...) {
-		if s.Stage != stageEmbargoed || st.r.unheard(s) {
+		if s.Stage != lifecycle.Embargoed || st.r.unheard(s) {
 			continue
 		}
 		if s.Embargo.Withdrawn && !s.Listed && st.pendingOf(s.ID, classEnd) == nil || st.now >= s.Embargo.Until {
@@ -204,7 +210,7 @@ func (st *step) syncPause(s *seed, p pending) {
 	if !s.attached() {
 		return
 	}
-	if s.Stage == stageFossilized { // a layer like any other
+	if s.Stage == lifecycle.Fossilized { // a layer like any other
 		s.Paused = 0
 		if !s.Out {
 			st.forgetOrders(s.ID, classPause)
@@ -232,11 +238,11 @@ func (r *Record) unheard(s *seed) bool { return s.Listed && r.Trainer.Silent }
 // share is a seed's share in the output: as reported, or as its stage has it.
 func (s *seed) share() float64 {
 	switch {
-	case !blends(s.Stage):
+	case !lifecycle.Blends(s.Stage):
 		return 0
 	case s.Listed:
 		return float64(s.Alpha)
-	case s.Stage == stageBlending:
+	case s.Stage == lifecycle.Blending:
 		return s.Schedule.At(s.AlphaSteps)
 	default:
 		return 1
@@ -247,12 +253,12 @@ func (s *seed) share() float64 {
 func (s *seed) hear(e *entry) {
 	s.Listed, s.AlphaSteps = true, e.steps
 	switch {
-	case e.alpha.finite():
+	case e.alpha.Finite():
 		s.Alpha = float32(min(max(e.alpha, 0), 1))
-	case e.stage == stageBlending:
+	case e.stage == lifecycle.Blending:
 		s.Alpha = float32(s.Schedule.At(e.steps))
 	default:
-		s.Alpha = flag(blends(e.stage))
+		s.Alpha = flag(lifecycle.Blends(e.stage))
 	}
 }
 
@@ -271,11 +277,11 @@ const roundedShare = 1e-3
 func (st *step) tune() {
 	var kept []*seed
 	for _, s := range st.r.Seeds {
-		if s.Stage == stageFossilized {
+		if s.Stage == lifecycle.Fossilized {
 			kept = append(kept, s)
 		}
-		blending := s.Stage >= stageBlending && s.Stage <= stageProbationary
-		if blending || s.Stage == stageTraining && s.Target == stageBlending && st.pendingOf(s.ID, classStage) != nil {
+		blending := s.Stage >= lifecycle.Blending && s.Stage <= lifecycle.Probationary
+		if blending || s.Stage == lifecycle.Training && s.Target == lifecycle.Blending && st.pendingOf(s.ID, classStage) != nil {
 			st.r.Tuned = false
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -145,7 +146,7 @@ func (w *together) step() {
 		w.t.Fatal(err)
 	}
 	for _, seed := range w.graft.Seeds() {
-		if seed.Stage != stageTraining {
+		if seed.Stage != lifecycle.Training {
 			continue
 		}
 		alone, err := w.slot.Isolated(w.tape, seed.ID, host)
@@ -176,14 +177,14 @@ func TestCoreAndGraftGrowASeedTogether(t *testing.T) {
 	ready.Ready.Checksum, ready.Ready.ArtifactRef = w.sum, w.kernel
 	w.announced[w.sum] = true
 	w.carry(w.decide(ready).Orders)
-	for epoch := 1; epoch < 60 && w.stage("s") != stageFossilized; epoch++ {
+	for epoch := 1; epoch < 60 && w.stage("s") != lifecycle.Fossilized; epoch++ {
 		w.epoch(epoch)
-		if w.stage("s") == stageProbationary && NewView(w.record).Seeds[0].Earned {
+		if w.stage("s") == lifecycle.Probationary && NewView(w.record).Seeds[0].Earned {
 			w.do(opFossilize, "s")
 			w.carry(w.last.Orders)
 		}
 	}
-	w.wantStage("s", stageFossilized)
+	w.wantStage("s", lifecycle.Fossilized)
 	w.epoch(60)
 	w.epoch(61)
 	want := []string{"attach:s", "blend:s", "hold:s", "judge:s", "keep:s", "tune:s"}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -74,9 +75,12 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	w.wantStage("s", grown)
 	w.now = w.now.Add(time.Second)
 	w.decide(other.report(w.now))
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "trainer_restarted" {
 		t.Errorf("event %v", attributes)
+	}
+	if refused := NewView(w.record).Refused; len(refused) != 0 {
+		t.Errorf("the trainer that leads is still among those refused: %v", refused)
 	}
 	w.emitted()
 	w.now = w.now.Add(time.Second)
@@ -109,10 +113,10 @@ func TestTrainerThatRestartsFromItsCheckpointIsBelieved(t *testing.T) {
 	for _, id := range []string{"kept", "further", "gone"} {
 		w.plant(id, annotate("promotion_min_shadowing", "500"), annotate("promotion_max_shadowing", "1000"))
 	}
-	w.grow("further", stageShadowing)
-	w.grow("kept", stageShadowing)
+	w.grow("further", lifecycle.Shadowing)
+	w.grow("kept", lifecycle.Shadowing)
 	w.plant("fossil")
-	w.grow("fossil", stageFossilized)
+	w.grow("fossil", lifecycle.Fossilized)
 	w.emitted()
 	next := newFakeTrainer("trainer-2")
 	next.resumes = "trainer-1"
@@ -120,7 +124,7 @@ func TestTrainerThatRestartsFromItsCheckpointIsBelieved(t *testing.T) {
 		copied := *s
 		switch s.id {
 		case "further":
-			copied.stage = stageTraining
+			copied.stage = lifecycle.Training
 		case "gone", "fossil":
 			continue
 		}
@@ -128,10 +132,10 @@ func TestTrainerThatRestartsFromItsCheckpointIsBelieved(t *testing.T) {
 	}
 	w.trainer = next
 	w.report()
-	w.wantStage("kept", stageShadowing)
-	w.wantStage("further", stageTraining)
-	w.wantStage("gone", stageEmbargoed)
-	w.wantStage("fossil", stageUnknown)
+	w.wantStage("kept", lifecycle.Shadowing)
+	w.wantStage("further", lifecycle.Training)
+	w.wantStage("gone", lifecycle.Embargoed)
+	w.wantStage("fossil", lifecycle.Unknown)
 	packets := w.emitted()
 	for id, want := range map[string][]string{
 		"fossil":  {"SEED_STAGE_TERMINATED"},
@@ -152,14 +156,14 @@ func TestSeedThatNobodyOrderedIsDropped(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.trainer.seeds = append(w.trainer.seeds, &fakeSeed{id: "stray", blueprint: "BP009", slot: "hidden", order: 1, stage: stageTraining})
+	w.trainer.seeds = append(w.trainer.seeds, &fakeSeed{id: "stray", blueprint: "BP009", slot: "hidden", order: 1, stage: lifecycle.Training})
 	w.report()
 	w.report()
 	w.wantGrafted("s")
 	if !slices.Contains(w.kinds(), "drop:stray") {
 		t.Errorf("orders %v", w.kinds())
 	}
-	w.wantStage("stray", stageUnknown)
+	w.wantStage("stray", lifecycle.Unknown)
 }
 
 func TestSeedThatMovesWithoutAnOrderIsCulled(t *testing.T) {
@@ -167,9 +171,9 @@ func TestSeedThatMovesWithoutAnOrderIsCulled(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.trainer.seeds[0].stage = stageProbationary
+	w.trainer.seeds[0].stage = lifecycle.Probationary
 	w.report()
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	if event, attributes := w.told("gate_failure"); attributes["reason"] != "stage_mismatch" || event.GetLevel() != levelCritical {
 		t.Errorf("event %v", event)
 	}
@@ -181,11 +185,11 @@ func TestRecordThatIsOlderThanItsTrainerCatchesUp(t *testing.T) {
 	w.meet()
 	w.plant("s")
 	before := w.record
-	w.grow("s", stageShadowing)
+	w.grow("s", lifecycle.Shadowing)
 	w.record = before
 	w.emitted()
 	w.report()
-	w.wantStage("s", stageShadowing)
+	w.wantStage("s", lifecycle.Shadowing)
 	want := []string{"SEED_STAGE_BLENDING", "SEED_STAGE_SHADOWING"}
 	if got := stages(w.emitted(), "s"); !slices.Equal(got, want) {
 		t.Errorf("told %v", got)
@@ -202,7 +206,7 @@ func TestSilentRunIsToldOnceAndKeepsItsSeeds(t *testing.T) {
 	if told := events(w.emitted(), "run_silent"); len(told) != 1 {
 		t.Errorf("%d events", len(told))
 	}
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 	w.report()
 	w.told("run_heard")
 	w.wait(2 * time.Minute)
@@ -218,15 +222,15 @@ func TestPredecessorsEntryIsIgnored(t *testing.T) {
 	w.report()
 	w.wait(time.Minute)
 	w.do(opGerminate, "s")
-	old := &fakeSeed{id: "s", checksum: "old", order: 1, stage: stageProbationary}
+	old := &fakeSeed{id: "s", checksum: "old", order: 1, stage: lifecycle.Probationary}
 	w.decide(w.ready(w.lastRequest()))
 	w.trainer.seeds = []*fakeSeed{old}
 	w.now = w.now.Add(time.Second)
 	w.decide(w.trainer.report(w.now)) // sent before it read its orders
-	w.wantStage("s", stageGerminated)
+	w.wantStage("s", lifecycle.Germinated)
 	w.trainer.seeds = nil
 	w.report()
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 }
 
 func TestLostOrderIsSentAgainUnderItsNumber(t *testing.T) {
@@ -242,7 +246,7 @@ func TestLostOrderIsSentAgainUnderItsNumber(t *testing.T) {
 		t.Fatalf("orders %+v", w.orders)
 	}
 	w.report()
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 }
 
 func TestReportThatCannotKnowOfAnOrderRepeatsNothing(t *testing.T) {
@@ -262,7 +266,7 @@ func TestOrderWithoutEffectIsSentAnewAndThenEndsItsSeed(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageTraining)
+	w.grow("s", lifecycle.Training)
 	deaf := func() {
 		w.now = w.now.Add(5 * time.Second)
 		w.trainer.read = w.record.LastOrder
@@ -270,11 +274,11 @@ func TestOrderWithoutEffectIsSentAnewAndThenEndsItsSeed(t *testing.T) {
 	}
 	for range 60 {
 		deaf()
-		if w.stage("s") == stageEmbargoed {
+		if w.stage("s") == lifecycle.Embargoed {
 			break
 		}
 	}
-	w.wantStage("s", stageEmbargoed)
+	w.wantStage("s", lifecycle.Embargoed)
 	var numbers []uint64
 	for _, order := range w.orders {
 		if order.Kind == trainer.BlendIn {
@@ -334,7 +338,7 @@ func TestTakeoverAsksTheNewTrainerUnderNewNumbers(t *testing.T) {
 		t.Errorf("order %+v", last)
 	}
 	w.report()
-	w.wantStage("s", stageTraining)
+	w.wantStage("s", lifecycle.Training)
 }
 
 func TestSeedsOfTheTelemetryAreToldOnceAnInterval(t *testing.T) {
@@ -365,7 +369,7 @@ func TestHealthyGrowthIsNormalPriority(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.meet()
 	w.plant("s")
-	w.grow("s", stageFossilized)
+	w.grow("s", lifecycle.Fossilized)
 	for _, packet := range w.emitted() {
 		if got := packet.GetSystemHealth().GetIndicators()["priority"]; got != "MESSAGE_PRIORITY_NORMAL" {
 			t.Errorf("%s has priority %s: %v", packet.GetPacketId(), got, packet.GetEvents())

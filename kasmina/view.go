@@ -3,6 +3,7 @@ package kasmina
 import (
 	"time"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -143,23 +144,23 @@ func (s *seed) view() SeedView {
 		Residence: s.Progress.Residence, Earned: s.Earned, Violations: s.Isolation.Failures,
 		LastFailure: s.Gate.Reason,
 	}
-	if s.Target != stageUnknown {
+	if s.Target != lifecycle.Unknown {
 		view.Ordered = s.Target.String()
 	}
-	if s.Stage == stageEmbargoed {
+	if s.Stage == lifecycle.Embargoed {
 		until := s.Embargo.Until.time()
 		view.EmbargoUntil = &until
 	}
 	if s.Gate.Gate != leyline.SeedLifecycleGate_SEED_GATE_UNKNOWN {
 		view.LastGate = s.Gate.Gate.String()
 	}
-	last := *s.Progress.last()
-	for _, f := range last.fields() {
-		if f.at.finite() {
+	last := *s.Progress.Latest()
+	for _, f := range last.Fields() {
+		if f.At.Finite() {
 			if view.Measured == nil {
 				view.Measured = make(map[string]float64)
 			}
-			view.Measured[f.name] = float64(*f.at)
+			view.Measured[f.Name] = float64(*f.At)
 		}
 	}
 	return view
@@ -176,4 +177,55 @@ func (c pauseCause) names() []string {
 		}
 	}
 	return names
+}
+
+// States are a run's seeds in the order of germination. The caller owns the
+// result.
+func States(r *Record) []*leyline.SeedState {
+	if r == nil {
+		return nil
+	}
+	states := make([]*leyline.SeedState, 0, len(r.Seeds))
+	for _, s := range r.Seeds {
+		states = append(states, s.state())
+	}
+	return states
+}
+
+func (s *seed) state() *leyline.SeedState {
+	metrics := map[string]float32{
+		"alpha":             float32(s.share()),
+		"alpha_steps":       float32(s.AlphaSteps),
+		"alpha_total_steps": float32(s.Schedule.Steps),
+		"alpha_temperature": float32(s.Schedule.Temperature),
+		"blend_allowed":     flag(lifecycle.Blends(s.Stage)),
+		"residence_epochs":  float32(s.Progress.Residence),
+		"earned":            flag(s.Earned),
+		"paused":            flag(s.Paused != 0),
+	}
+	last := *s.Progress.Latest()
+	for _, f := range last.Fields() {
+		if f.At.Known() {
+			metrics[f.Name] = float32(f.At.Value())
+		}
+	}
+	return &leyline.SeedState{
+		SeedId: s.ID, Stage: s.Stage, AgeEpochs: s.Age, Metrics: metrics,
+		GradientNorm: metrics["gradient_norm"],
+	}
+}
+
+// BlendingSeeds are the seeds in BLENDING by blueprint, each list in the order
+// of germination. The caller owns the result.
+func BlendingSeeds(r *Record) map[string][]string {
+	blending := make(map[string][]string)
+	if r == nil {
+		return blending
+	}
+	for _, s := range r.Seeds {
+		if s.Stage == lifecycle.Blending {
+			blending[s.Blueprint] = append(blending[s.Blueprint], s.ID)
+		}
+	}
+	return blending
 }

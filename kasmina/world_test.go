@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -288,7 +289,7 @@ func (w *world) plant(seedID string, changes ...change) {
 	w.do(opGerminate, seedID, changes...)
 	w.decide(w.ready(w.lastRequest()))
 	w.report()
-	w.wantStage(seedID, stageTraining)
+	w.wantStage(seedID, lifecycle.Training)
 }
 
 // epoch lets a second pass, the trainer take its orders and report.
@@ -318,7 +319,7 @@ func (w *world) stage(seedID string) leyline.SeedLifecycleStage {
 			return state.GetStage()
 		}
 	}
-	return stageUnknown
+	return lifecycle.Unknown
 }
 
 func (w *world) wantStage(seedID string, want leyline.SeedLifecycleStage) {

@@ -41,6 +41,7 @@ type Config struct {
 	MaxAgeEpochs     uint32        // age at which a seed without gain is culled; default 40
 	EffectEpochs     uint32        // epochs a command may take to show; default 3
 	EffectTime       time.Duration // and the time it may take; both must have passed; default 10 s
+	Embargo          time.Duration // Kasmina's, which holds a seed that could not be attached; default 30 s
 	MaxGerminations  int           // tries of one germination; default 3
 	MaxGrowing       int           // seeds of a run that grow at a time, one a slot; default 1
 	LossSpike        float64       // rise of the loss within an epoch; default 0.15
@@ -64,6 +65,7 @@ func (c Config) withDefaults() Config {
 	c.MaxAgeEpochs = cmp.Or(c.MaxAgeEpochs, 40)
 	c.EffectEpochs = cmp.Or(c.EffectEpochs, 3)
 	c.EffectTime = cmp.Or(max(c.EffectTime, 0), 10*time.Second)
+	c.Embargo = cmp.Or(max(c.Embargo, 0), 30*time.Second)
 	c.MaxGerminations = cmp.Or(max(c.MaxGerminations, 0), 3)
 	c.MaxGrowing = cmp.Or(max(c.MaxGrowing, 0), 1)
 	c.LossSpike = cmp.Or(max(c.LossSpike, 0), 0.15)

@@ -42,7 +42,7 @@ func (e *evaluation) considerGermination() {
 
 func (e *evaluation) repeatGerminations() {
 	for _, s := range slices.Clone(e.record.Seeds) {
-		if s.awaited() && e.lapsed(s.Pending) && e.commandable(s) {
+		if s.awaited() && e.germinationLapsed(s) && e.commandable(s) {
 			e.record.put(e.order(s, opGerminate, causeStall))
 		}
 	}

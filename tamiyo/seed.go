@@ -3,6 +3,7 @@ package tamiyo
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -139,9 +140,19 @@ func (p pending) waits() bool { return p.Operation != opNone }
 
 // lapsed says whether the effect should have shown: some reports and some time
 // ago, as reports may follow each other faster than a kernel can be made.
-func (e *evaluation) lapsed(p pending) bool {
-	return p.waits() && e.record.Evaluated-p.Since >= uint64(e.config.EffectEpochs) &&
-		e.now.UnixMilli()-p.At >= e.config.EffectTime.Milliseconds()
+func (e *evaluation) lapsed(p pending) bool { return e.lapsedAfter(p, e.config.EffectTime) }
+
+func (e *evaluation) lapsedAfter(p pending, atLeast time.Duration) bool {
+	return p.waits() && e.record.Evaluated-p.Since >= uint64(e.config.EffectEpochs) && e.now.UnixMilli()-p.At >= atLeast.Milliseconds()
+}
+
+// germinationLapsed says whether a germination is to be tried again, or given up. The
+// name of a seed that could not be attached is under embargo first.
+func (e *evaluation) germinationLapsed(s seed) bool {
+	if s.Failure == "" {
+		return e.lapsed(s.Pending)
+	}
+	return e.lapsedAfter(s.Pending, e.config.Embargo+e.config.EffectTime)
 }
 
 // observe takes the seed's state in the report that is evaluated.

@@ -121,7 +121,7 @@ func (e *evaluation) missSeed(s seed) {
 // missGermination gives a seed up that did not show after the last try. Should
 // it be on its way still, the CULL overtakes it.
 func (e *evaluation) missGermination(s seed) {
-	if !e.lapsed(s.Pending) || s.Pending.Attempts < e.config.MaxGerminations {
+	if !e.germinationLapsed(s) || s.Pending.Attempts < e.config.MaxGerminations {
 		return
 	}
 	s.Cause = causeNoEffect

@@ -241,6 +241,21 @@ func TestFailedAttaches(t *testing.T) {
 	}
 }
 
+func TestGerminationWaitsForTheEmbargoOfItsSeed(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{Embargo: time.Minute})
+	first := r.stall()
+	failed, id := r.now, first.GetTargetSeedId()
+	decision := r.report(1, failedSeed(id, trainer.AttachUnreachable))
+	for len(decision.Commands) == 0 && r.now.Sub(failed) < time.Hour {
+		decision = r.report(1)
+	}
+	again := only(t, decision, "SEED_OP_GERMINATE")
+	if waited := r.now.Sub(failed); again.GetTargetSeedId() != id || waited < time.Minute || waited > 2*time.Minute {
+		t.Errorf("%s was germinated again after %s", again.GetTargetSeedId(), waited)
+	}
+}
+
 func TestAttachThatFailsAtFirstIsForgotten(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, Config{})

@@ -138,6 +138,10 @@ func TestGoldenBlends(t *testing.T) {
 			Alpha: 0.5, Host: host, Seed: seed, Output: [][]float64{{1.5, 0}},
 		},
 		{
+			Name: "channels separated by commas, clamped", Annotations: annotated("blend_mode", "CHANNEL", "alpha_vec", " -1, 2 "),
+			Alpha: 0.5, Host: host, Seed: seed, Output: [][]float64{{1, 0}},
+		},
+		{
 			Name: "confidence", Annotations: annotated("blend_mode", "CONFIDENCE", "gate_k", "4", "gate_tau", "0.2", "alpha_lo", "0.1", "alpha_hi", "0.9"),
 			Alpha: 0.5, Host: [][]float64{{0, 0, 0}, {0, 0, 0}}, Seed: [][]float64{{2, 1, -1}, {0.1, 0.05, 0}},
 			Output: [][]float64{{0.960834, 0.480417, -0.480417}, {0.017717, 0.008859, 0}},
@@ -146,6 +150,11 @@ func TestGoldenBlends(t *testing.T) {
 		{Name: "channels that are missing", Annotations: annotated("blend_mode", "CHANNEL"), Refused: true},
 		{Name: "channels of another length", Annotations: annotated("blend_mode", "CHANNEL", "alpha_vec", "[1]", "alpha_vec_len", "2"), Refused: true},
 		{Name: "a gate that is no number", Annotations: annotated("blend_mode", "CONFIDENCE", "gate_k", "nan"), Refused: true},
+		{Name: "channels that are no numbers", Annotations: annotated("blend_mode", "CHANNEL", "alpha_vec", "[0.5, nan]"), Refused: true},
+		{
+			Name: "logits that are required and missing", Refused: true,
+			Annotations: annotated("blend_mode", "CONFIDENCE", "confidence_logits_required", "true"),
+		},
 		{Name: "an infinite gate", Annotations: annotated("blend_mode", "CONFIDENCE", "gate_tau", "inf"), Refused: true},
 	}
 	for i, one := range made {

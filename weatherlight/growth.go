@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -59,7 +60,7 @@ func (s *Service) coreConfig() kasmina.Config {
 	k := s.settings.Kasmina
 	return kasmina.Config{
 		Keyring: s.keyring, ArtifactURL: s.advertisedURL(), AutoFossilize: k.AutoFossilize,
-		Promotion: promotion(k),
+		Promotion: promotionRules(k),
 		Schedule: trainer.Schedule{
 			Shape: trainer.Shape(k.AlphaSchedule), Steps: k.AlphaSteps, Temperature: k.AlphaTemperature,
 			WarmUp: k.AlphaWarmUpSteps, Hold: k.AlphaHoldSteps,
@@ -70,9 +71,9 @@ func (s *Service) coreConfig() kasmina.Config {
 	}
 }
 
-// promotion is what a seed must show to move on.
-func promotion(k settings.Kasmina) kasmina.Promotion {
-	return kasmina.Promotion{
+// promotionRules are what a seed must show to move on.
+func promotionRules(k settings.Kasmina) promotion.Rules {
+	return promotion.Rules{
 		MinTraining: k.MinTraining, TrainEpochs: k.TrainEpochs,
 		Plateau: k.Plateau, PlateauGain: k.PlateauGain, MaxBlending: k.MaxBlending,
 		MinShadowing: k.MinShadowing, MaxShadowing: k.MaxShadowing,
@@ -85,13 +86,13 @@ func promotion(k settings.Kasmina) kasmina.Promotion {
 // the report after the promotion, so the controller asks to keep a seed one later.
 func (s *Service) controllerConfig() tamiyo.Config {
 	t, k := s.settings.Tamiyo, s.settings.Kasmina
-	rules := promotion(k).Annotations()
+	rules := promotionRules(k).Annotations()
 	return tamiyo.Config{
 		PolicyVersion: func() string { return s.policies.ActiveVersion() },
 		Rules:         func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
-		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge),
+		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge), Embargo: k.Embargo,
 		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
 		ProbationEpochs: uint32(k.MinProbation) + 1,
 	}

@@ -89,6 +89,7 @@ func run(ctx context.Context) error {
 	ctx, release := process.OnSignal(ctx,
 		func() {
 			service.Interrupt()
+			logger.Error("cut off by a second signal")
 			os.Exit(process.ExitFailed)
 		},
 		process.OnHangup(level, service.Reload, logger),

@@ -51,12 +51,12 @@ var hubs = map[string]hub{
 	"tolaria.saved":   {22, 0, stored},
 	"trainer.Order":   {17, 4, stored},
 
-	"cmd/esperctl.blueprintEntry": {18, 3, told},
-	"cmd/esperctl.report":         {22, 3, told},
-	"kasmina.SeedView":            {22, 0, told},
-	"kasmina.gateSubject":         {16, 1, told},
-	"tezzeret.Compiled":           {19, 2, told},
-	"weatherlight.Status":         {19, 1, told},
+	"cmd/esperctl.blueprintEntry":   {18, 3, told},
+	"cmd/esperctl.report":           {22, 3, told},
+	"kasmina.SeedView":              {22, 0, told},
+	"kasmina/internal/gate.Subject": {16, 1, told},
+	"tezzeret.Compiled":             {19, 2, told},
+	"weatherlight.Status":           {19, 1, told},
 
 	"internal/simtest.Counts":                 {16, 1, figures},
 	"kasmina.Counters":                        {18, 4, figures},

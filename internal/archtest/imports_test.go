@@ -30,6 +30,14 @@ var allowedImports = map[string][]string{
 	"urza":      subsystem,
 	"kasmina":   subsystem,
 	"tamiyo":    subsystem,
+
+	"kasmina/promotion":          {"leyline"},
+	"kasmina/internal/lifecycle": {"leyline"},
+	"kasmina/internal/evidence":  {"trainer"},
+	"kasmina/internal/gate": {
+		"leyline", "trainer", "kasmina/promotion", "kasmina/internal/lifecycle", "kasmina/internal/evidence",
+	},
+
 	"tolaria": {
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},

@@ -181,6 +181,15 @@ def clamp(x, low=0.0, top=1.0):
     return min(max(x, low), top)
 
 
+def has_numbers(annotations):
+    """Whether confidence_logits is a list of finite numbers."""
+    try:
+        logits = [float(value) for value in json.loads(annotations.get("confidence_logits", ""))]
+    except (TypeError, ValueError):
+        return False
+    return bool(logits) and all(map(math.isfinite, logits))
+
+
 class Blend:
     def __init__(self, annotations):
         self.mode = annotations.get("blend_mode", "").strip().upper() or "CONVEX"
@@ -190,6 +199,8 @@ class Blend:
         if self.mode == "CHANNEL":
             self.read_channels(annotations)
         if self.mode == "CONFIDENCE":
+            if annotations.get("confidence_logits_required", "").strip().lower() == "true" and not has_numbers(annotations):
+                raise Refused("blend")
             self.k = max(number(annotations.get("gate_k", ""), 4.0), 0.0)
             self.tau = max(number(annotations.get("gate_tau", ""), 0.2), 0.0)
             self.low = clamp(number(annotations.get("alpha_lo", ""), 0.0))
@@ -197,14 +208,22 @@ class Blend:
             self.low, self.top = min(self.low, self.top), max(self.low, self.top)
 
     def read_channels(self, annotations):
+        text = annotations.get("alpha_vec", "").strip()
         try:
-            values = json.loads(annotations.get("alpha_vec", ""))
-            self.channels = [clamp(float(value)) for value in values]
+            values = json.loads(text) if text.startswith("[") else text.split(",")
+            numbers = [float(value) for value in values]
         except (TypeError, ValueError) as error:
             raise Refused("blend") from error
+        if not all(map(math.isfinite, numbers)):
+            raise Refused("blend")
+        self.channels = [clamp(value) for value in numbers]
         announced = annotations.get("alpha_vec_len", "").strip()
         if not 0 < len(self.channels) <= 64 or announced and announced != str(len(self.channels)):
             raise Refused("blend")
+
+    def fits(self, shape):
+        """Whether a slot has what the mode goes by: channels behind the batch, or two entries to compare."""
+        return {"CHANNEL": shape[0] == len(self.channels), "CONFIDENCE": shape[0] > 1}.get(self.mode, True)
 
     def mix(self, alpha, host, seed):
         """One example of features: host and seed are lists."""
@@ -232,7 +251,10 @@ class Ramp:
         self.warm_up = steps("alpha_warmup_steps", 0)
         self.hold = steps("alpha_hold_steps", 0)
         self.temperature = float(annotations.get("alpha_temperature", "") or 2)
-        if self.shape not in ("sigmoid", "linear", "cosine") or min(self.steps, self.warm_up, self.hold) < 0:
+        counts = (self.steps, self.warm_up, self.hold)
+        if self.shape not in ("sigmoid", "linear", "cosine") or min(counts) < 0 or max(counts) > 1 << 24:
+            raise Refused("ramp")
+        if not 0 < self.temperature < math.inf:
             raise Refused("ramp")
 
     def share(self, step):
@@ -350,12 +372,15 @@ class Graft:
         if there and there.stage == FOSSILIZED:  # it is part of the model
             return self.fail(seed, NO_ROOM)
         self.seeds.pop(seed_id, None)  # another kernel is a new life
-        try:
-            Blend(annotations), seed.ramp()
-        except (Refused, ValueError):
-            return self.fail(seed, BLEND)
         if seed.slot not in self.slots or len(self.seeds) >= SEED_LIMIT:
             return self.fail(seed, NO_ROOM)
+        try:
+            fits = Blend(annotations).fits(self.slots[seed.slot])
+            seed.ramp()
+        except (Refused, ValueError):
+            fits = False
+        if not fits:
+            return self.fail(seed, BLEND)
         self.waiting[seed_id] = seed
         return seed
 

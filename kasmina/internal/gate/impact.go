@@ -1,6 +1,11 @@
-package kasmina
+package gate
 
-import "math"
+import (
+	"math"
+
+	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
+	"github.com/esper-lite/weatherlight/kasmina/promotion"
+)
 
 // impact is what the held-out figures say of a seed in the model.
 type impact int
@@ -12,14 +17,14 @@ const (
 	impactRegressed               // clear harm
 )
 
-// impact weighs the last report's figures, and those of the stage before it
+// weigh judges the last report's figures, and those of the stage before it
 // where no error is told with them.
-func (p *progress) impact(rules Promotion) impact {
-	last := p.last()
-	loss, accuracy := p.lossImpact(rules), p.accuracyImpact(rules)
+func weigh(p *evidence.Progress, rules promotion.Rules) impact {
+	last := p.Latest()
+	loss, accuracy := lossImpact(p, rules), accuracyImpact(p, rules)
 	switch {
-	case last.LossAfter == broken,
-		last.lossesFinite() && float64(last.LossAfter) > worstLoss(float64(last.LossBefore), rules):
+	case last.LossAfter == evidence.Broken,
+		last.LossesFinite() && float64(last.LossAfter) > worstLoss(float64(last.LossBefore), rules):
 		return impactRegressed // whatever else it brings
 	case loss == impactEarned || accuracy == impactEarned:
 		return impactEarned
@@ -30,13 +35,13 @@ func (p *progress) impact(rules Promotion) impact {
 	}
 }
 
-func worstLoss(before float64, rules Promotion) float64 {
+func worstLoss(before float64, rules promotion.Rules) float64 {
 	return before + math.Abs(before)*rules.MaxRegression
 }
 
-func (p *progress) lossImpact(rules Promotion) impact {
-	last := p.last()
-	if !last.lossesFinite() {
+func lossImpact(p *evidence.Progress, rules promotion.Rules) impact {
+	last := p.Latest()
+	if !last.LossesFinite() {
 		return impactNone
 	}
 	before := float64(last.LossBefore)
@@ -47,9 +52,9 @@ func (p *progress) lossImpact(rules Promotion) impact {
 	return significance(gain, last.LossError, p.LossGains, rules.Sigma)
 }
 
-func (p *progress) accuracyImpact(rules Promotion) impact {
-	last := p.last()
-	if !last.AccuracyBefore.finite() || !last.AccuracyAfter.finite() {
+func accuracyImpact(p *evidence.Progress, rules promotion.Rules) impact {
+	last := p.Latest()
+	if !last.AccuracyBefore.Finite() || !last.AccuracyAfter.Finite() {
 		return impactNone
 	}
 	// Rounded, so that a gain of just the bound is one.
@@ -62,12 +67,12 @@ func (p *progress) accuracyImpact(rules Promotion) impact {
 
 // significance compares a gain with the standard error told with it. Without
 // one, the mean of the distinct gains of the stage is compared with its own.
-func significance(gain float64, reported figure, gains []figure, sigma float64) impact {
+func significance(gain float64, reported evidence.Figure, gains []evidence.Figure, sigma float64) impact {
 	if sigma < 0 {
 		return impactEarned
 	}
 	deviation := math.Abs(float64(reported))
-	if !reported.finite() {
+	if !reported.Finite() {
 		if len(gains) < 2 {
 			return impactUnknown
 		}
@@ -80,7 +85,7 @@ func significance(gain float64, reported figure, gains []figure, sigma float64) 
 }
 
 // meanOf is the mean of at least two figures and its standard error.
-func meanOf(figures []figure) (mean, deviation float64) {
+func meanOf(figures []evidence.Figure) (mean, deviation float64) {
 	n := float64(len(figures))
 	for _, f := range figures {
 		mean += float64(f) / n
