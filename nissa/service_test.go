@@ -154,9 +154,9 @@ func TestWhateverIsSaidOnTheBusIsShown(t *testing.T) {
 		publish(t, sender.Publish(t.Context(), oona.Message{Payload: &leyline.SystemStatePacket{
 			PacketId: "s-1", TrainingRunId: "run-1", SourceSubsystem: "tolaria",
 		}}))
-		publish(t, sender.PublishFieldReport(t.Context(), &leyline.FieldReport{
+		publish(t, sender.Publish(t.Context(), oona.Message{Payload: &leyline.FieldReport{
 			ReportId: "r-1", Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION,
-		}))
+		}}))
 		r.shows(`kasmina_seeds_active{source="kasmina"} 2`)
 		r.shows(`esper_system_state_packets_total{phase="tolaria"} 1`)
 		r.shows(`esper_field_reports_total{outcome="regression"} 1`)

@@ -91,7 +91,7 @@ func testEveryType(t *testing.T, b *bus) {
 	}{
 		{streams.Normal, 1, c.Publish(ctx, oona.Message{Payload: state("s")})},
 		{streams.Normal, 2, c.Publish(ctx, oona.Message{Payload: &leyline.AdaptationCommand{CommandId: "x"}})},
-		{streams.Normal, 3, c.PublishFieldReport(ctx, &leyline.FieldReport{ReportId: "x"})},
+		{streams.Normal, 3, c.Publish(ctx, oona.Message{Payload: &leyline.FieldReport{ReportId: "x"}})},
 		{streams.Telemetry, 4, c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, 0)},
 		{streams.Emergency, 4, c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, high)},
 		{streams.Policy, 5, c.Publish(ctx, oona.Message{Payload: &leyline.PolicyUpdate{PolicyId: "x"}})},

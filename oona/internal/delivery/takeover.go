@@ -6,10 +6,8 @@ import (
 	"time"
 )
 
-// TakeOver lets every subscription, also one that begins a little later, take over
-// at once what a consumer has in hand that is known to be dead, instead of after
-// ClaimIdle. Only what nobody has touched for at least idle is taken: so a consumer
-// that was thought dead too early keeps what it just read.
+// TakeOver lets every subscription, also one that begins a little later, claim at
+// once what a dead consumer has in hand that nobody has touched for idle.
 func (d *Deliverer) TakeOver(consumer string, idle time.Duration) {
 	d.takeovers.add(departure{consumer, idle, time.Now()}, d.ClaimIdle)
 }

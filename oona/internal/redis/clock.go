@@ -91,10 +91,8 @@ func serverTime(reply []string) (time.Time, error) {
 	return time.Unix(seconds, micros*int64(time.Microsecond)), nil
 }
 
-// Now is the time by the server's clock, as far as it is known: within half a
-// round trip. It never waits: every ten seconds a call sends for the server's time,
-// which the next ones go by, and while the server does not tell it, the last one
-// stands. Dial asks first; a server that never told has the time of this machine.
+// Now is the time by the server's clock, within half a round trip, as far as it is
+// known. It never waits: now and then a call sends for it, for the calls after it.
 func (c *Conn) Now() time.Time {
 	local := time.Now()
 	if c.clock.due(local) && c.calls.begin() {

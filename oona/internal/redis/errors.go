@@ -10,9 +10,7 @@ import (
 )
 
 var (
-	// ErrUnavailable: Redis could not be reached, refused the write, or the
-	// breaker is open. The message may or may not have been stored when the
-	// connection broke on the way back.
+	// ErrUnavailable: the server could not be reached, refused, or is not asked.
 	ErrUnavailable = errors.New("bus unavailable")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("bus client closed")

@@ -15,7 +15,6 @@ type GroupInfo struct {
 	Name          string
 	Pending       int64
 	LastDelivered string
-	Lag           int64
 	LagKnown      bool  // Redis loses count after deletions; the embedded broker never counts
 	HasRead       bool  // it has a read counter
 	Read          int64 // entries it has read, as the server counts
@@ -29,9 +28,21 @@ type StreamInfo struct {
 	FirstID, LastID string
 }
 
+// ConsumerInfo is what XINFO CONSUMERS tells of one consumer.
+type ConsumerInfo struct {
+	Name    string
+	Pending int64
+	Idle    time.Duration // since it last tried anything; unknown counts as none
+}
+
 // Groups lists the groups of a stream: none of one that is not there.
 func (c *Conn) Groups(ctx context.Context, stream string) ([]GroupInfo, error) {
 	return readGroups(stream, c.Do(ctx, c.B().XinfoGroups().Key(stream).Build()))
+}
+
+// Stream tells of a stream.
+func (c *Conn) Stream(ctx context.Context, stream string) (StreamInfo, error) {
+	return readStream(stream, c.Do(ctx, c.B().XinfoStream().Key(stream).Build()))
 }
 
 // Inspect asks for a stream and its groups in one round trip.
@@ -41,99 +52,84 @@ func (c *Conn) Inspect(ctx context.Context, stream string) (StreamInfo, []GroupI
 	if err != nil || len(groups) == 0 {
 		return StreamInfo{}, nil, err
 	}
-	info, err := readStream(replies[0])
-	if err != nil {
-		return StreamInfo{}, nil, fmt.Errorf("look at %s: %w", stream, err)
-	}
-	return info, groups, nil
+	info, err := readStream(stream, replies[0])
+	return info, groups, err
 }
 
-// Stream tells of a stream.
-func (c *Conn) Stream(ctx context.Context, stream string) (StreamInfo, error) {
-	info, err := readStream(c.Do(ctx, c.B().XinfoStream().Key(stream).Build()))
+// Consumers lists the consumers of a group.
+func (c *Conn) Consumers(ctx context.Context, stream, group string) ([]ConsumerInfo, error) {
+	rows, err := readRows(c.Do(ctx, c.B().XinfoConsumers().Key(stream).Group(group).Build()))
+	if err != nil {
+		return nil, fmt.Errorf("list consumers of %s on %s: %w", group, stream, err)
+	}
+	consumers := make([]ConsumerInfo, len(rows))
+	for i, f := range rows {
+		pending, _ := f.number("pending")
+		idle, _ := f.number("idle")
+		consumers[i] = ConsumerInfo{Name: f.text("name"), Pending: pending, Idle: time.Duration(idle) * time.Millisecond}
+	}
+	return consumers, nil
+}
+
+func readStream(stream string, reply rueidis.RedisResult) (StreamInfo, error) {
+	f, err := reply.AsMap()
 	if err != nil {
 		return StreamInfo{}, fmt.Errorf("look at %s: %w", stream, err)
 	}
-	return info, nil
-}
-
-func readStream(reply rueidis.RedisResult) (StreamInfo, error) {
-	fields, err := reply.AsMap()
-	if err != nil {
-		return StreamInfo{}, err
-	}
-	var info StreamInfo
-	length, added, last := fields["length"], fields["entries-added"], fields["last-generated-id"]
-	info.Length, _ = length.AsInt64()
-	info.Added, _ = added.AsInt64()
-	info.LastID, _ = last.ToString()
-	first := fields["first-entry"]
-	if e, err := entry.Parse(first); err == nil {
-		info.FirstID = e.ID
+	info := StreamInfo{LastID: fields(f).text("last-generated-id")}
+	info.Length, _ = fields(f).number("length")
+	info.Added, _ = fields(f).number("entries-added")
+	if first, err := entry.Parse(f["first-entry"]); err == nil {
+		info.FirstID = first.ID
 	}
 	return info, nil
 }
 
 func readGroups(stream string, reply rueidis.RedisResult) ([]GroupInfo, error) {
-	replies, err := reply.ToArray()
+	rows, err := readRows(reply)
 	if HasCode(err, "no such key") || HasCode(err, "ERR no such key") {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list groups of %s: %w", stream, err)
 	}
-	groups := make([]GroupInfo, 0, len(replies))
-	for _, reply := range replies {
-		fields, err := reply.AsMap()
-		if err != nil {
-			return nil, fmt.Errorf("read groups of %s: %w", stream, err)
-		}
-		groups = append(groups, parseGroup(fields))
+	groups := make([]GroupInfo, len(rows))
+	for i, f := range rows {
+		g := GroupInfo{Name: f.text("name"), LastDelivered: f.text("last-delivered-id")}
+		g.Pending, _ = f.number("pending")
+		_, g.LagKnown = f.number("lag")
+		g.Read, g.HasRead = f.number("entries-read")
+		groups[i] = g
 	}
 	return groups, nil
 }
 
-func parseGroup(fields map[string]rueidis.RedisMessage) GroupInfo {
-	name, pending := fields["name"], fields["pending"]
-	last, lag, read := fields["last-delivered-id"], fields["lag"], fields["entries-read"]
-	var g GroupInfo
-	g.Name, _ = name.ToString()
-	g.Pending, _ = pending.AsInt64()
-	g.LastDelivered, _ = last.ToString()
-	var err error
-	g.Lag, err = lag.AsInt64()
-	g.LagKnown = err == nil
-	g.Read, err = read.AsInt64()
-	g.HasRead = err == nil
-	return g
+// fields are those of one row that the server tells.
+type fields map[string]rueidis.RedisMessage
+
+func (f fields) text(name string) string {
+	field := f[name]
+	text, _ := field.ToString()
+	return text
 }
 
-// ConsumerInfo is what XINFO CONSUMERS tells of one consumer.
-type ConsumerInfo struct {
-	Name    string
-	Pending int64
-	Idle    time.Duration // since it last tried anything; unknown counts as none
+// number is a field; false when the server does not know it.
+func (f fields) number(name string) (int64, bool) {
+	field := f[name]
+	n, err := field.AsInt64()
+	return n, err == nil
 }
 
-// Consumers lists the consumers of a group.
-func (c *Conn) Consumers(ctx context.Context, stream, group string) ([]ConsumerInfo, error) {
-	replies, err := c.Do(ctx, c.B().XinfoConsumers().Key(stream).Group(group).Build()).ToArray()
+func readRows(reply rueidis.RedisResult) ([]fields, error) {
+	replies, err := reply.ToArray()
 	if err != nil {
-		return nil, fmt.Errorf("list consumers of %s on %s: %w", group, stream, err)
+		return nil, err
 	}
-	consumers := make([]ConsumerInfo, 0, len(replies))
-	for _, reply := range replies {
-		fields, err := reply.AsMap()
-		if err != nil {
-			return nil, fmt.Errorf("read consumers of %s: %w", group, err)
+	rows := make([]fields, len(replies))
+	for i, reply := range replies {
+		if rows[i], err = reply.AsMap(); err != nil {
+			return nil, err
 		}
-		var info ConsumerInfo
-		name, pending, idle := fields["name"], fields["pending"], fields["idle"]
-		info.Name, _ = name.ToString()
-		info.Pending, _ = pending.AsInt64()
-		ms, _ := idle.AsInt64()
-		info.Idle = time.Duration(ms) * time.Millisecond
-		consumers = append(consumers, info)
 	}
-	return consumers, nil
+	return rows, nil
 }
