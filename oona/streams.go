@@ -133,15 +133,10 @@ func (c *Client) addressed(m Message) Message {
 	return routed
 }
 
-func (c *Client) publishRouted(ctx context.Context, payload proto.Message) error {
-	return c.Publish(ctx, c.Route(payload, leyline.MessagePriority_MESSAGE_PRIORITY_UNSPECIFIED))
-}
-
 // PublishTelemetry publishes telemetry; HIGH and CRITICAL take the emergency
 // stream.
-func (c *Client) PublishTelemetry(ctx context.Context, m *leyline.TelemetryPacket,
-	priority leyline.MessagePriority) error {
-	return c.Publish(ctx, c.Route(m, priority))
+func (c *Client) PublishTelemetry(ctx context.Context, m *leyline.TelemetryPacket, priority leyline.MessagePriority) error {
+	return c.Publish(ctx, Message{Payload: m, Priority: priority})
 }
 
 // PublishKernelPrefetchRequest asks the kernel library for a kernel. A request
@@ -151,5 +146,5 @@ func (c *Client) PublishKernelPrefetchRequest(ctx context.Context, m *leyline.Ke
 	if m.GetRequestId() == "" || m.GetIssuedAt() == nil {
 		return fmt.Errorf("kernel request without request_id or issued_at: %w", ErrNotPublishable)
 	}
-	return c.publishRouted(ctx, m)
+	return c.Publish(ctx, Message{Payload: m})
 }

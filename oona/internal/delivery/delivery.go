@@ -83,8 +83,8 @@ type Work interface {
 }
 
 // outcome is what came of the task, without answers.
-func (j *Task) outcome() outcome {
-	return outcome{id: j.id, mark: j.Mark, life: j.Life, attempt: j.attempt, refusal: j.Refusal, started: j.started}
+func (t *Task) outcome() outcome {
+	return outcome{id: t.id, mark: t.Mark, life: t.Life, attempt: t.attempt, refusal: t.Refusal, started: t.started}
 }
 
 // Deliverer runs the subscriptions of one client. It is safe for concurrent use.

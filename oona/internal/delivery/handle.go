@@ -30,35 +30,35 @@ func (l *workload) next() *Task {
 // left stays pending.
 func (s *consumer) handleAll(work context.Context) {
 	for l := range s.jobs {
-		for j := l.next(); j != nil; j = l.next() {
+		for t := l.next(); t != nil; t = l.next() {
 			if work.Err() != nil {
-				s.drop(j)
+				s.drop(t)
 				continue
 			}
-			s.handle(work, j)
+			s.handle(work, t)
 		}
 	}
 }
 
-func (s *consumer) handle(work context.Context, j *Task) {
-	answers, err := call(work, j)
+func (s *consumer) handle(work context.Context, t *Task) {
+	answers, err := call(work, t)
 	if err != nil {
-		s.fail(work, j, err)
+		s.fail(work, t, err)
 		return
 	}
-	o := j.outcome()
+	o := t.outcome()
 	o.answers = answers
 	s.batcher.finish(o)
 }
 
 // call runs one task; a panic becomes its error.
-func call(work context.Context, j *Task) (answers []envelope.Draft, err error) {
+func call(work context.Context, t *Task) (answers []envelope.Draft, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("handler panicked: %v\n%s", cause, debug.Stack())
 		}
 	}()
-	return j.Work.Run(work)
+	return t.Work.Run(work)
 }
 
 // Permanent marks an error of a task as one that no retry can cure: the entry is
@@ -82,26 +82,26 @@ func isPermanent(err error) bool {
 
 // fail decides what a handler error means: later, never, or, when the handlers
 // are being stopped, nothing at all.
-func (s *consumer) fail(work context.Context, j *Task, err error) {
-	attempt := j.attempt
+func (s *consumer) fail(work context.Context, t *Task, err error) {
+	attempt := t.attempt
 	switch {
 	case isPermanent(err):
-		j.Refusal = deadletter.Refuse(deadletter.ReasonPermanent, err.Error(), attempt)
-		s.batcher.finish(j.outcome())
+		t.Refusal = deadletter.Refuse(deadletter.ReasonPermanent, err.Error(), attempt)
+		s.batcher.finish(t.outcome())
 	case work.Err() != nil && errors.Is(err, work.Err()):
-		s.drop(j)
-	case s.inflight.fails(j.id) >= s.c.RetryAttempts:
-		j.Refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), attempt)
-		s.batcher.finish(j.outcome())
+		s.drop(t)
+	case s.inflight.fails(t.id) >= s.c.RetryAttempts:
+		t.Refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), attempt)
+		s.batcher.finish(t.outcome())
 	default:
-		s.postpone(j.id, j.Mark, attempt)
+		s.postpone(t.id, t.Mark, attempt)
 		s.batcher.drop()
 	}
 }
 
 // drop lets go of a delivery that stays pending.
-func (s *consumer) drop(j *Task) {
-	s.inflight.end(j.id, j.Mark)
+func (s *consumer) drop(t *Task) {
+	s.inflight.end(t.id, t.Mark)
 	s.batcher.drop()
 }
 

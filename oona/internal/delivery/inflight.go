@@ -52,15 +52,15 @@ func (f *inflight) begin(entries []entry.Entry, now time.Time) []entry.Entry {
 func (f *inflight) claimMarks(jobs []*Task) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, j := range jobs {
-		if j.Mark == "" {
+	for _, t := range jobs {
+		if t.Mark == "" {
 			continue
 		}
-		if holder, held := f.marks[j.Mark]; held && holder != j.id {
-			j.refuseReplay(holder)
+		if holder, held := f.marks[t.Mark]; held && holder != t.id {
+			t.refuseReplay(holder)
 			continue
 		}
-		f.marks[j.Mark] = j.id
+		f.marks[t.Mark] = t.id
 	}
 }
 

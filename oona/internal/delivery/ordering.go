@@ -43,22 +43,22 @@ func (l *ordering) enter(jobs []*Task) []*Task {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(jobs, func(j *Task) bool { return j.Key != "" && !l.admit(j) })
+	return slices.DeleteFunc(jobs, func(t *Task) bool { return t.Key != "" && !l.admit(t) })
 }
 
-func (l *ordering) admit(j *Task) bool {
-	way := l.byKey[j.Key]
+func (l *ordering) admit(t *Task) bool {
+	way := l.byKey[t.Key]
 	switch {
 	case way == nil:
-		l.byKey[j.Key] = &lane{holder: j.id}
-		l.holders[j.id] = j.Key
+		l.byKey[t.Key] = &lane{holder: t.id}
+		l.holders[t.id] = t.Key
 		return true
-	case way.holder == j.id:
+	case way.holder == t.id:
 		way.waiting = false
 		return true
 	default:
-		at, _ := slices.BinarySearchFunc(way.behind, j, func(a, b *Task) int { return entry.Compare(a.id, b.id) })
-		way.behind = slices.Insert(way.behind, at, j)
+		at, _ := slices.BinarySearchFunc(way.behind, t, func(a, b *Task) int { return entry.Compare(a.id, b.id) })
+		way.behind = slices.Insert(way.behind, at, t)
 		l.held++
 		return false
 	}

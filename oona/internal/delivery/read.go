@@ -122,23 +122,23 @@ func (s *consumer) take(work context.Context, entries []entry.Entry) {
 	jobs := make([]*Task, 0, len(entries))
 	tasks := make([]Task, len(entries))
 	for i, e := range entries {
-		j := &tasks[i]
-		j.id, j.attempt, j.started, j.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
+		t := &tasks[i]
+		t.id, t.attempt, t.started, t.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
 	}
 	s.sub.Judge(entries, tasks)
 	for i := range tasks {
-		j := &tasks[i]
-		if j.Work == nil || j.Refusal != nil {
-			s.settle(j)
+		t := &tasks[i]
+		if t.Work == nil || t.Refusal != nil {
+			s.settle(t)
 			continue
 		}
-		jobs = append(jobs, j)
+		jobs = append(jobs, t)
 	}
 	s.refuseReplays(work, jobs)
-	jobs = slices.DeleteFunc(jobs, func(j *Task) bool {
-		settled := j.Refusal != nil || j.Work == nil
+	jobs = slices.DeleteFunc(jobs, func(t *Task) bool {
+		settled := t.Refusal != nil || t.Work == nil
 		if settled {
-			s.settle(j)
+			s.settle(t)
 		}
 		return settled
 	})
@@ -166,12 +166,12 @@ func (s *consumer) dispatch(work context.Context, jobs []*Task) {
 func (s *consumer) refuseReplays(ctx context.Context, jobs []*Task) {
 	s.inflight.claimMarks(jobs)
 	s.c.Recent.View(func(holder func(mark string) string) {
-		for _, j := range jobs {
-			if j.Mark == "" || j.Refusal != nil {
+		for _, t := range jobs {
+			if t.Mark == "" || t.Refusal != nil {
 				continue
 			}
-			if id := holder(j.Mark); id != "" && id != j.id {
-				j.refuseReplay(id)
+			if id := holder(t.Mark); id != "" && id != t.id {
+				t.refuseReplay(id)
 			}
 		}
 	})
@@ -180,9 +180,9 @@ func (s *consumer) refuseReplays(ctx context.Context, jobs []*Task) {
 	}
 	var marks []string
 	var marked []*Task
-	for _, j := range jobs {
-		if j.Mark != "" && j.Refusal == nil {
-			marks, marked = append(marks, j.Mark), append(marked, j)
+	for _, t := range jobs {
+		if t.Mark != "" && t.Refusal == nil {
+			marks, marked = append(marks, t.Mark), append(marked, t)
 		}
 	}
 	if len(marks) == 0 {
@@ -227,9 +227,9 @@ func holders(ctx context.Context, conn *redis.Conn, marks []string) []string {
 	return holders
 }
 
-func (j *Task) refuseReplay(holder string) {
-	j.Refusal = deadletter.Refuse(deadletter.ReasonReplay, "request belongs to entry "+holder, j.attempt)
+func (t *Task) refuseReplay(holder string) {
+	t.Refusal = deadletter.Refuse(deadletter.ReasonReplay, "request belongs to entry "+holder, t.attempt)
 }
 
 // settle hands an entry without a handler run to the committer.
-func (s *consumer) settle(j *Task) { s.batcher.add(j.outcome()) }
+func (s *consumer) settle(t *Task) { s.batcher.add(t.outcome()) }
