@@ -109,7 +109,7 @@ sim: ## simulate days of faults and restarts, and runs that grow (ARGS="-seeds 1
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")
 	@tools/ensure.sh /usr/lib/postgresql/15/bin/postgres
-	@$(GO) test -count=1 -v -timeout 60m -run '^(TestRandomKills|TestKilledForge.*)$$' ./urza ./tezzeret -args -kills 100 $(ARGS)
+	@$(GO) test -count=1 -v -timeout 60m -run '^(TestRandomKills|TestKilledForge.*)$$' ./urza ./tezzeret/forge -args -kills 100 $(ARGS)
 
 .PHONY: oracle oracle-check
 oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/oracle.md)

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 // measureCompile has a forge compile and store every blueprint that is safe or
@@ -39,13 +40,13 @@ func compileAll(ctx context.Context, folder string, blueprints []*leyline.Bluepr
 	for _, d := range blueprints {
 		approved = append(approved, d.GetBlueprintId())
 	}
-	forge := tezzeret.NewForge(tezzeret.ForgeConfig{
-		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Approved: approved}),
+	pass := forge.New(forge.Config{
+		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Approved: approved}).ForForge(),
 		Blueprints: func() []*leyline.BlueprintDescriptor { return blueprints },
 		Library:    library,
 	})
-	err = forge.Run(ctx)
-	if compiled := len(forge.Result().Compiled); err == nil && compiled != len(blueprints) {
+	err = pass.Run(ctx)
+	if compiled := len(pass.Result().Compiled); err == nil && compiled != len(blueprints) {
 		err = fmt.Errorf("%d of %d blueprints compiled", compiled, len(blueprints))
 	}
 	return errors.Join(err, library.Close())

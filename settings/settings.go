@@ -61,17 +61,14 @@ type Kernel struct {
 
 // Tamiyo configures the controller, its policies and its field reports.
 type Tamiyo struct {
-	PolicyDir              string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies and of the field-report log."`
-	ConservativeMode       bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
-	FieldReportRetention   time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
-	FieldReportMaxRetries  int           `env:"TAMIYO_FIELD_REPORT_MAX_RETRIES" envDefault:"3" min:"0" max:"1000" doc:"Publish attempts after the first failed one."`
-	ObservationEpochs      int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`
-	RetryBackoff           time.Duration `env:"TAMIYO_FR_RETRY_BACKOFF_MS" envDefault:"1000" unit:"ms" min:"1ms" doc:"Pause before a field report is published again."`
-	RetryBackoffMultiplier float64       `env:"TAMIYO_FR_RETRY_BACKOFF_MULT" envDefault:"2.0" min:"1" max:"100" doc:"Growth of that pause with each retry."`
-	StrictWAL              bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read. Checked, not used yet."`
-	VerifyUpdates          bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; versions are not compared, as payloads are stored and not evaluated."`
-	UpdateFreshness        time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
-	StepTimeout            time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
+	PolicyDir            string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies and of the field-report log."`
+	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
+	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
+	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`
+	StrictWAL            bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read. Checked, not used yet."`
+	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; versions are not compared, as payloads are stored and not evaluated."`
+	UpdateFreshness      time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
+	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
 
 	StallEpochs int     `env:"TAMIYO_STALL_EPOCHS" envDefault:"8" min:"1" max:"100000" doc:"Reports without a better validation loss after which a seed is spent on a run."`
 	StallGain   float64 `env:"TAMIYO_STALL_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Relative fall of the validation loss that counts as better."`

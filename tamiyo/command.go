@@ -68,7 +68,7 @@ func (e *evaluation) command(
 		IssuedBy:            source,
 		Annotations: map[string]string{
 			trainer.AnnotationRun: e.record.Run,
-			"policy_version":      e.policyVersion(),
+			"policy_version":      e.policy,
 			"risk_reason":         cause,
 			"evaluated_epoch":     strconv.FormatUint(uint64(e.record.Epoch), 10),
 			"loss_delta":          strconv.FormatFloat(e.lossDelta, 'f', 6, 64),
@@ -100,17 +100,6 @@ func operationName(command *leyline.AdaptationCommand) string {
 		return operation.GetOperation().String()
 	}
 	return command.GetCommandType().String()
-}
-
-// policyVersion is asked for once: all that a decision says names the same one.
-func (e *evaluation) policyVersion() string {
-	if e.policy == "" {
-		e.policy = e.config.PolicyVersion()
-	}
-	if e.policy == "" {
-		e.policy = DefaultPolicyVersion
-	}
-	return e.policy
 }
 
 func layerList(layers []string) string {

@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,6 +63,7 @@ func (c *Controller) Decide(
 	}
 	e := &evaluation{
 		config: &c.config, record: record.next(state, place, now), state: state, now: now, candidates: candidates,
+		policy: cmp.Or(c.config.PolicyVersion(), DefaultPolicyVersion),
 	}
 	e.run(record, place)
 	return Decision{

@@ -32,21 +32,17 @@ type Config struct {
 	// leaves the rules to Kasmina.
 	Rules func(run string) map[string]string
 
-	Patience         uint32        // epochs without a better validation loss that make a stall; default 4
-	MinDelta         float64       // relative fall of the loss that counts as better; default 0.01
-	MinAccuracyGain  float64       // accuracy, 0..1, that a seed must add; default 0.005
-	MinLossGain      float64       // relative fall of the loss that a seed must bring; default 0.01
-	ProbationEpochs  uint32        // epochs of gain in PROBATIONARY before FOSSILIZE; default 2
-	RegressionEpochs uint32        // epochs of loss before CULL; default 2
-	MaxAgeEpochs     uint32        // age at which a seed without gain is culled; default 40
-	EffectEpochs     uint32        // epochs a command may take to show; default 3
-	EffectTime       time.Duration // and the time it may take; both must have passed; default 10 s
-	Embargo          time.Duration // Kasmina's, which holds a seed that could not be attached; default 30 s
-	MaxGerminations  int           // tries of one germination; default 3
-	MaxGrowing       int           // seeds of a run that grow at a time, one a slot; default 1
-	LossSpike        float64       // rise of the loss within an epoch; default 0.15
-	HoldDownEpochs   uint32        // calm epochs that end conservative mode; default 3
-	MaxSeeds         int           // seeds known of a run; default and most 64
+	Patience        uint32        // epochs without a better validation loss that make a stall; default 4
+	MinDelta        float64       // relative fall of the loss that counts as better; default 0.01
+	MinAccuracyGain float64       // accuracy, 0..1, that a seed must add; default 0.005
+	MinLossGain     float64       // relative fall of the loss that a seed must bring; default 0.01
+	ProbationEpochs uint32        // epochs of gain in PROBATIONARY before FOSSILIZE; default 2
+	MaxAgeEpochs    uint32        // age at which a seed without gain is culled; default 40
+	EffectTime      time.Duration // a command may take to show, and 3 epochs; default 10 s
+	Embargo         time.Duration // Kasmina's, which holds a seed that could not be attached; default 30 s
+	MaxGrowing      int           // seeds of a run that grow at a time, one a slot; default 1
+	HoldDownEpochs  uint32        // calm epochs that end conservative mode; default 3
+	MaxSeeds        int           // seeds known of a run; default and most 64
 }
 
 func (c Config) withDefaults() Config {
@@ -61,14 +57,10 @@ func (c Config) withDefaults() Config {
 	c.MinAccuracyGain = cmp.Or(max(c.MinAccuracyGain, 0), 0.005)
 	c.MinLossGain = cmp.Or(max(c.MinLossGain, 0), 0.01)
 	c.ProbationEpochs = cmp.Or(c.ProbationEpochs, 2)
-	c.RegressionEpochs = cmp.Or(c.RegressionEpochs, 2)
 	c.MaxAgeEpochs = cmp.Or(c.MaxAgeEpochs, 40)
-	c.EffectEpochs = cmp.Or(c.EffectEpochs, 3)
 	c.EffectTime = cmp.Or(max(c.EffectTime, 0), 10*time.Second)
 	c.Embargo = cmp.Or(max(c.Embargo, 0), 30*time.Second)
-	c.MaxGerminations = cmp.Or(max(c.MaxGerminations, 0), 3)
 	c.MaxGrowing = cmp.Or(max(c.MaxGrowing, 0), 1)
-	c.LossSpike = cmp.Or(max(c.LossSpike, 0), 0.15)
 	c.HoldDownEpochs = cmp.Or(c.HoldDownEpochs, 3)
 	c.MaxSeeds = min(cmp.Or(max(c.MaxSeeds, 0), maxSeeds), maxSeeds)
 	return c

@@ -5,6 +5,20 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// source is the name this part signs its packets and commands with.
+const source = "tamiyo"
+
+const (
+	levelInfo     = leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO
+	levelWarning  = leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
+	levelCritical = leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL
+
+	healthHealthy  = leyline.HealthStatus_HEALTH_STATUS_HEALTHY
+	healthDegraded = leyline.HealthStatus_HEALTH_STATUS_DEGRADED
+	healthCritical = leyline.HealthStatus_HEALTH_STATUS_CRITICAL
 )
 
 // evaluation is one pass over one report.
@@ -18,7 +32,7 @@ type evaluation struct {
 	validated bool // the report carries validation figures
 	loss      float64
 	lossDelta float64
-	policy    string
+	policy    string // version in force: all that a decision says names the same one
 
 	commands []*leyline.AdaptationCommand
 	reports  []*leyline.FieldReport
@@ -45,7 +59,39 @@ func (e *evaluation) readLoss() {
 }
 
 func (e *evaluation) event(name string, level leyline.TelemetryLevel, pairs ...string) {
-	e.events = append(e.events, event(name, level, pairs...))
+	e.events = append(e.events, telemetry.Event(name, level, pairs...))
 }
 
 func finite(value float64) bool { return !math.IsNaN(value) && !math.IsInf(value, 0) }
+
+// lossTrend follows a run's validation loss from report to report.
+type lossTrend struct {
+	Known    bool    `json:"known"`
+	Previous float32 `json:"previous"` // last finite loss
+	Best     float32 `json:"best"`
+	Stalled  uint32  `json:"stalled"` // epochs since best
+}
+
+// step takes the next loss and returns the trend after it. A loss that is not
+// finite is no improvement, and is not compared with later.
+func (t lossTrend) step(loss float32, minDelta float64) lossTrend {
+	best := float64(t.Best)
+	switch {
+	case !finite(float64(loss)):
+		t.Stalled++
+	case !t.Known:
+		t = lossTrend{Known: true, Previous: loss, Best: loss}
+	case float64(loss) < best-minDelta*math.Abs(best):
+		t.Previous, t.Best, t.Stalled = loss, loss, 0
+	default:
+		t.Previous = loss
+		t.Stalled++
+	}
+	return t
+}
+
+// restart begins a new patience window at the present loss.
+func (t lossTrend) restart() lossTrend {
+	t.Best, t.Stalled = t.Previous, 0
+	return t
+}

@@ -42,7 +42,7 @@ func (e *evaluation) considerGermination() {
 
 func (e *evaluation) repeatGerminations() {
 	for _, s := range slices.Clone(e.record.Seeds) {
-		if s.awaited() && e.germinationLapsed(s) && e.commandable(s) {
+		if s.awaited() && e.lapsed(s) && e.commandable(s) {
 			e.record.put(e.order(s, opGerminate, causeStall))
 		}
 	}
@@ -86,7 +86,7 @@ func (e *evaluation) fillSlots() {
 
 func (e *evaluation) germinate(slot string, candidate Candidate) {
 	s := seed{
-		ID: e.seedID(slot, candidate.BlueprintID), Slot: slot, Blueprint: candidate.BlueprintID,
+		ID: e.record.seedID(slot, candidate.BlueprintID), Slot: slot, Blueprint: candidate.BlueprintID,
 		Born: e.record.Evaluated, Seen: e.record.Evaluated,
 	}
 	if e.chosen == nil {

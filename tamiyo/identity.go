@@ -25,12 +25,12 @@ func (e *evaluation) identify(purpose ...string) string {
 // seedID names a seed that is about to be asked for. It says the run and the
 // blueprint to a reader, and differs between any two germinations. It has at
 // most 120 bytes, as trainers take no more than 128.
-func (e *evaluation) seedID(slot, blueprintID string) string {
+func (r *Record) seedID(slot, blueprintID string) string {
 	const tag = 8
-	number := decimal(e.record.Number)
-	sum := sha256.Sum256(joined([]string{e.record.Run, e.record.Trainer, number, slot, blueprintID}))
+	number := decimal(r.Number)
+	sum := sha256.Sum256(joined([]string{r.Run, r.Trainer, number, slot, blueprintID}))
 	return strings.Join([]string{
-		"seed", readable(e.record.Run), number, hex.EncodeToString(sum[:])[:tag], readable(blueprintID),
+		"seed", readable(r.Run), number, hex.EncodeToString(sum[:])[:tag], readable(blueprintID),
 	}, "-")
 }
 

@@ -18,10 +18,10 @@ func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
 		SeedId:                  s.ID,
 		BlueprintId:             s.Blueprint,
 		Outcome:                 outcome(s, lastAlive),
-		Metrics:                 e.reportMetrics(s),
+		Metrics:                 reportMetrics(s, e.state.Packet),
 		ObservationWindowEpochs: count32(e.record.Evaluated - s.Born),
 		IssuedAt:                timestamppb.New(e.now),
-		TamiyoPolicyVersion:     e.policyVersion(),
+		TamiyoPolicyVersion:     e.policy,
 		Notes:                   notes(s),
 	}
 }
@@ -41,10 +41,10 @@ func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {
 	}
 }
 
-func (e *evaluation) reportMetrics(s seed) map[string]float32 {
+func reportMetrics(s seed, packet *leyline.SystemStatePacket) map[string]float32 {
 	metrics := map[string]float32{
 		"loss_delta":      s.Evidence.LossDelta,
-		"validation_loss": e.state.Packet.GetValidationLoss(),
+		"validation_loss": packet.GetValidationLoss(),
 		"age_epochs":      float32(s.Age),
 	}
 	if s.Evidence.HasAccuracy {

@@ -21,10 +21,13 @@ type riskRule struct {
 	breached func(e *evaluation) bool
 }
 
+// lossSpike is the rise of the loss within an epoch that is a risk.
+const lossSpike = 0.15
+
 // riskRules is read from top to bottom; the last breach names the reason.
 var riskRules = []riskRule{
 	{"loss_spike", func(e *evaluation) bool {
-		return e.validated && (!finite(e.loss) || e.lossDelta > e.config.LossSpike)
+		return e.validated && (!finite(e.loss) || e.lossDelta > lossSpike)
 	}},
 }
 

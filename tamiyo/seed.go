@@ -3,7 +3,6 @@ package tamiyo
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -138,21 +137,19 @@ func (s seed) blamed() bool {
 
 func (p pending) waits() bool { return p.Operation != opNone }
 
-// lapsed says whether the effect should have shown: some reports and some time
-// ago, as reports may follow each other faster than a kernel can be made.
-func (e *evaluation) lapsed(p pending) bool { return e.lapsedAfter(p, e.config.EffectTime) }
+// A command is given up on after so many reports and Config.EffectTime.
+const effectEpochs = 3
 
-func (e *evaluation) lapsedAfter(p pending, atLeast time.Duration) bool {
-	return p.waits() && e.record.Evaluated-p.Since >= uint64(e.config.EffectEpochs) && e.now.UnixMilli()-p.At >= atLeast.Milliseconds()
-}
-
-// germinationLapsed says whether a germination is to be tried again, or given up. The
-// name of a seed that could not be attached is under embargo first.
-func (e *evaluation) germinationLapsed(s seed) bool {
-	if s.Failure == "" {
-		return e.lapsed(s.Pending)
+// lapsed says whether the effect of a seed's command should have shown: some reports
+// and some time ago, as reports may follow each other faster than a kernel can be made.
+// The name of a seed that could not be attached is under embargo first.
+func (e *evaluation) lapsed(s seed) bool {
+	atLeast := e.config.EffectTime
+	if s.awaited() && s.Failure != "" {
+		atLeast += e.config.Embargo
 	}
-	return e.lapsedAfter(s.Pending, e.config.Embargo+e.config.EffectTime)
+	p := s.Pending
+	return p.waits() && e.record.Evaluated-p.Since >= effectEpochs && e.now.UnixMilli()-p.At >= atLeast.Milliseconds()
 }
 
 // observe takes the seed's state in the report that is evaluated.

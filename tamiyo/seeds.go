@@ -10,6 +10,9 @@ import (
 // before it counts as removed from the host.
 const vanishedAfter = 2
 
+// maxGerminations is the number of tries of one germination.
+const maxGerminations = 3
+
 // observeSeeds brings the run's seeds up to the report and tells of those that
 // ended since the last one.
 func (e *evaluation) observeSeeds() {
@@ -121,7 +124,7 @@ func (e *evaluation) missSeed(s seed) {
 // missGermination gives a seed up that did not show after the last try. Should
 // it be on its way still, the CULL overtakes it.
 func (e *evaluation) missGermination(s seed) {
-	if !e.germinationLapsed(s) || s.Pending.Attempts < e.config.MaxGerminations {
+	if !e.lapsed(s) || s.Pending.Attempts < maxGerminations {
 		return
 	}
 	s.Cause = causeNoEffect

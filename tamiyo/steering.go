@@ -13,6 +13,9 @@ const (
 	causeRestarted  = "trainer_restarted"
 )
 
+// regressionEpochs of loss in a row cull a seed.
+const regressionEpochs = 2
+
 // steerSeeds gives each living seed at most one command.
 func (e *evaluation) steerSeeds() {
 	for _, s := range slices.Clone(e.record.Seeds) {
@@ -24,7 +27,7 @@ func (e *evaluation) steerSeeds() {
 
 // steer looks at what is wrong before it looks at what is well.
 func (e *evaluation) steer(s seed) seed {
-	if s.Pending.waits() && !e.lapsed(s.Pending) {
+	if s.Pending.waits() && !e.lapsed(s) {
 		return s
 	}
 	conservative := e.record.Conservative.active()
@@ -49,7 +52,7 @@ func (e *evaluation) verdict(s seed) (operation, string) {
 	switch {
 	case !e.commandable(s):
 		return opNone, ""
-	case s.Regressing >= e.config.RegressionEpochs:
+	case s.Regressing >= regressionEpochs:
 		return opCull, causeRegression
 	case improved:
 		return opFossilize, causeGain

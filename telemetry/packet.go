@@ -12,6 +12,12 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
+// Event prepares an event for [Packet.Events] or [Packet.WithEvents]. The pairs are names
+// and texts of its attributes.
+func Event(description string, level leyline.TelemetryLevel, pairs ...string) *leyline.TelemetryEvent {
+	return &leyline.TelemetryEvent{Description: description, Level: level, Attributes: attributes(pairs)}
+}
+
 // Packet collects the parts of one telemetry packet. Its methods return the
 // packet itself so that calls chain. It belongs to one goroutine.
 type Packet struct {
@@ -65,7 +71,7 @@ func (p *Packet) Metric(name string, value float64, unit string, pairs ...string
 // Event adds an event. Events are numbered evt-1, evt-2 and so on. The pairs
 // are names and texts of its attributes.
 func (p *Packet) Event(description string, level leyline.TelemetryLevel, pairs ...string) *Packet {
-	return p.Events(&leyline.TelemetryEvent{Description: description, Level: level, Attributes: attributes(pairs)})
+	return p.Events(Event(description, level, pairs...))
 }
 
 // Events adds prepared events and numbers them.
@@ -78,6 +84,11 @@ func (p *Packet) Events(events ...*leyline.TelemetryEvent) *Packet {
 		p.packet.Events = append(p.packet.Events, event)
 	}
 	return p
+}
+
+// WithEvents adds prepared events, and lets them alone decide the packet's priority.
+func (p *Packet) WithEvents(events ...*leyline.TelemetryEvent) *Packet {
+	return p.Events(events...).Indicator(PriorityIndicator, EventPriority(events).String())
 }
 
 // Health sets the health block's status and summary.

@@ -136,3 +136,14 @@ func TestPacketOfAGivenTimeIsTheSameWheneverItIsMade(t *testing.T) {
 		t.Errorf("packet %v", packet)
 	}
 }
+
+func TestPacketWithEventsIsAsUrgentAsTheyAre(t *testing.T) {
+	warning := telemetry.Event("spike", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING, "run", "r1")
+	packet := telemetry.New("tamiyo", "p").Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).WithEvents(warning).Build()
+	if got := telemetry.Priority(packet); got != leyline.MessagePriority_MESSAGE_PRIORITY_HIGH {
+		t.Errorf("priority %v, want that of its event", got)
+	}
+	if event := packet.GetEvents()[0]; event.GetEventId() != "evt-1" || event.GetAttributes()["run"] != "r1" {
+		t.Errorf("event %v", event)
+	}
+}

@@ -1,6 +1,12 @@
 package tezzeret
 
-import "github.com/esper-lite/weatherlight/leyline"
+import (
+	"context"
+	"errors"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
+)
 
 // Strategies of a compilation.
 const (
@@ -85,4 +91,36 @@ func (c *Compiled) Extras() map[string]any {
 		"slot":               c.Slot.Shape(),
 		"build_digest":       c.BuildDigest,
 	}
+}
+
+// ForForge is the compiler as a forge drives it: each blueprint at the midpoints of its
+// parameters.
+func (c *Compiler) ForForge() forge.Compiler { return forging{c} }
+
+type forging struct{ *Compiler }
+
+func (f forging) BuildDigest(d *leyline.BlueprintDescriptor) string {
+	return f.Compiler.BuildDigest(d, nil)
+}
+
+func (f forging) Compile(ctx context.Context, d *leyline.BlueprintDescriptor, conservative bool) (*forge.Kernel, error) {
+	compile := f.Compiler.Compile
+	if conservative {
+		compile = f.CompileConservative
+	}
+	c, err := compile(ctx, d, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &forge.Kernel{
+		Artifact: c.Artifact, Update: c.Update(), Extras: c.Extras(), CompileMs: c.CompileMs, PrewarmMs: c.PrewarmMs,
+	}, nil
+}
+
+func (f forging) Classify(err error) (kind string, final bool) {
+	_, refused := errors.AsType[*NotCompilableError](err)
+	if errors.Is(err, ErrParameters) {
+		return "invalid_parameters", true
+	}
+	return "compile_error", refused
 }

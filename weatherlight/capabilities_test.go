@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
@@ -60,14 +61,14 @@ func newGardenFor(t *testing.T, blueprintID string, r *running, change func(*gra
 	if g.blueprint, err = g.catalog.Get(blueprintID); err != nil {
 		t.Fatal(err)
 	}
-	forge := tezzeret.NewForge(tezzeret.ForgeConfig{
-		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: 4}),
+	pass := forge.New(forge.Config{
+		Compiler:   tezzeret.NewCompiler(tezzeret.Config{Features: 4}).ForForge(),
 		Blueprints: func() []*leyline.BlueprintDescriptor { return []*leyline.BlueprintDescriptor{g.blueprint} },
 		Library:    g.library,
 		Announce:   g.announceKernel,
 	})
-	if err := forge.Run(t.Context()); err != nil || len(forge.Result().Compiled) != 1 {
-		t.Fatalf("forge: %v, %+v", err, forge.Result())
+	if err := pass.Run(t.Context()); err != nil || len(pass.Result().Compiled) != 1 {
+		t.Fatalf("forge: %v, %+v", err, pass.Result())
 	}
 	g.plant()
 	return g

@@ -55,13 +55,9 @@ func (s *Service) drainOutbox(ctx context.Context) error {
 	return s.supervisor.StopWorker(ctx, workerOutbox)
 }
 
-// durableReports is the bus as the field-report log sees it: a report is
-// published once it is safe in the outbox.
-type durableReports struct{ *outbox.Outbox }
-
-// PublishFieldReport takes a report over.
-func (d durableReports) PublishFieldReport(ctx context.Context, report *leyline.FieldReport) error {
-	return d.Put(ctx, oona.Message{Payload: report, Once: "field-report:" + report.GetReportId()})
+// publishReport takes a field report over until the bus has it.
+func (s *Service) publishReport(ctx context.Context, report *leyline.FieldReport) error {
+	return s.outbox.Put(ctx, oona.Message{Payload: report, Once: "field-report:" + report.GetReportId()})
 }
 
 // announceKernel takes the announcement of a stored kernel over until the bus has it.

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
@@ -80,6 +81,55 @@ func TestKernelAnnouncedDuringAnOutageIsAnnouncedOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// A field report is decided on once: what was kept of it must come to the bus, and
+// what was cut off between outbox and log is kept again, by its record.
+func TestFieldReportsOfAnOutageAndAKillAreDeliveredOnce(t *testing.T) {
+	server := redistest.Start(t, redistest.AOF()...)
+	environ := map[string]string{
+		"REDIS_URL": server.URL, "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "2s", "WEATHERLIGHT_DATA_DIR": t.TempDir(), "TAMIYO_POLICY_DIR": t.TempDir(),
+	}
+	r := start(t, newService(t, environ))
+	server.Kill()
+	kept, cutOff := &leyline.FieldReport{ReportId: "kept"}, &leyline.FieldReport{ReportId: "cut off"}
+	if err := r.reports.Keep(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.publishReport(t.Context(), cutOff); err != nil { // what Keep does first
+		t.Fatal(err)
+	}
+	_ = r.stop(t) // It cannot say goodbye to a bus that is down.
+	server.Restart()
+	next := start(t, newService(t, environ))
+	heard := listen(t, connect(t, server.URL, "nissa"), "oona.normal", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT)
+	eventually(t, "both are delivered", func() bool { return len(heard.deliveries()) == 2 })
+	for _, again := range []*leyline.FieldReport{kept, cutOff} {
+		if err := next.reports.Keep(t.Context(), again); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := next.stop(t); err != nil { // waits for the outbox
+		t.Error(err)
+	}
+	if found := next.reports.Find(fieldreport.Query{}); len(found) != 2 {
+		t.Errorf("%d reports in the log, want 2", len(found))
+	}
+	after := connect(t, server.URL, "nissa")
+	if err := after.Publish(t.Context(), oona.Message{Payload: &leyline.FieldReport{ReportId: "after them"}}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	eventually(t, "what came after them", func() bool {
+		got = got[:0]
+		for _, report := range payloads[*leyline.FieldReport](heard) {
+			got = append(got, report.GetReportId())
+		}
+		return slices.Contains(got, "after them")
+	})
+	if want := []string{"kept", "cut off", "after them"}; !slices.Equal(got, want) {
+		t.Errorf("delivered %v, want %v", got, want)
+	}
+}
+
 func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
 	server := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": server.URL}))
@@ -87,7 +137,7 @@ func TestStopPublishesWhatTheOutboxHolds(t *testing.T) {
 	const reports = 200
 	for i := range reports {
 		report := &leyline.FieldReport{ReportId: time.Duration(i).String()}
-		if err := (durableReports{r.outbox}).PublishFieldReport(t.Context(), report); err != nil {
+		if err := r.publishReport(t.Context(), report); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -139,7 +189,7 @@ func TestPolicyAcknowledgementSurvivesAnOutage(t *testing.T) {
 	r := start(t, newService(t, environ))
 	server.Kill()
 	update := &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v2"}
-	if err := r.policies.HandleUpdate(t.Context(), update); err != nil {
+	if err := r.policies.Accept(t.Context(), update); err != nil {
 		t.Fatal(err)
 	}
 	_ = r.stop(t) // It cannot say goodbye to a bus that is down.

@@ -9,7 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -26,13 +26,13 @@ func NewCatalog(resolved *settings.Settings) *karn.Catalog {
 // ForgeConfig is the forge that the settings describe, on an open library: the
 // service and the tools compile the same kernels, and go on with one journal. It
 // announces nothing unless the caller says how.
-func ForgeConfig(resolved *settings.Settings, library *urza.Library) (tezzeret.ForgeConfig, error) {
+func ForgeConfig(resolved *settings.Settings, library *urza.Library) (forge.Config, error) {
 	compiler, err := newCompiler(resolved)
 	if err != nil {
-		return tezzeret.ForgeConfig{}, err
+		return forge.Config{}, err
 	}
-	return tezzeret.ForgeConfig{
-		Compiler:    compiler,
+	return forge.Config{
+		Compiler:    compiler.ForForge(),
 		Blueprints:  NewCatalog(resolved).List,
 		Library:     library,
 		Stored:      storedKernels{library}.find,
@@ -50,20 +50,20 @@ func forgeJournal(resolved *settings.Settings) string {
 // it compiles again only what has changed.
 type storedKernels struct{ library *urza.Library }
 
-func (s storedKernels) find(ctx context.Context, blueprintID string) (tezzeret.StoredKernel, bool, error) {
+func (s storedKernels) find(ctx context.Context, blueprintID string) (forge.StoredKernel, bool, error) {
 	// A row alone is not a kernel: its artifact may be damaged, and is made again.
 	if sound, err := s.library.Has(ctx, blueprintID); err != nil || !sound {
-		return tezzeret.StoredKernel{}, false, err
+		return forge.StoredKernel{}, false, err
 	}
 	record, err := s.library.Get(ctx, blueprintID)
 	if errors.Is(err, urza.ErrNotFound) {
-		return tezzeret.StoredKernel{}, false, nil
+		return forge.StoredKernel{}, false, nil
 	}
 	if err != nil {
-		return tezzeret.StoredKernel{}, false, fmt.Errorf("look up kernel %s: %w", blueprintID, err)
+		return forge.StoredKernel{}, false, fmt.Errorf("look up kernel %s: %w", blueprintID, err)
 	}
 	digest, _ := record.Extras["build_digest"].(string) // absent from kernels that were imported
-	return tezzeret.StoredKernel{
+	return forge.StoredKernel{
 		BuildDigest: digest,
 		Update: &leyline.KernelCatalogUpdate{
 			BlueprintId: blueprintID,

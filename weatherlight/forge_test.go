@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -31,7 +32,7 @@ func openConfigured(t *testing.T, resolved *settings.Settings) *urza.Library {
 }
 
 // forgeOnly compiles the given blueprints as the settings say.
-func forgeOnly(t *testing.T, resolved *settings.Settings, library *urza.Library, ids ...string) tezzeret.ForgeResult {
+func forgeOnly(t *testing.T, resolved *settings.Settings, library *urza.Library, ids ...string) forge.Result {
 	t.Helper()
 	config, err := ForgeConfig(resolved, library)
 	if err != nil {
@@ -43,14 +44,14 @@ func forgeOnly(t *testing.T, resolved *settings.Settings, library *urza.Library,
 			return !slices.Contains(ids, d.GetBlueprintId())
 		})
 	}
-	forge := tezzeret.NewForge(config)
-	if err := forge.Run(t.Context()); err != nil {
+	pass := forge.New(config)
+	if err := pass.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return forge.Result()
+	return pass.Result()
 }
 
-func blueprintsOf(jobs []tezzeret.Job) (ids []string) {
+func blueprintsOf(jobs []forge.Job) (ids []string) {
 	for _, job := range jobs {
 		ids = append(ids, job.BlueprintID)
 	}

@@ -2,7 +2,9 @@ package weatherlight
 
 import (
 	"context"
+	"errors"
 	"net"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
@@ -29,9 +32,12 @@ const (
 	publishGrace = 500 * time.Millisecond
 )
 
-// startGrowth sets up what decides on runs, and starts what feeds it the answers
-// to its kernel requests and what comes due.
+// startGrowth sets up what decides on runs, with the log of the field reports that it
+// brings, and starts what feeds it the answers to its kernel requests and what comes due.
 func (s *Service) startGrowth(ctx context.Context) error {
+	if err := s.openReports(ctx); err != nil {
+		return err
+	}
 	core := kasmina.NewCore(s.coreConfig())
 	controller := tamiyo.NewController(s.controllerConfig())
 	records := s.bus.Records(trainer.Stream)
@@ -39,13 +45,29 @@ func (s *Service) startGrowth(ctx context.Context) error {
 		Core: core, Controller: controller, Records: records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.telemetryMessage, Offer: s.telemetry.Offer,
-		KeepReport: func(report *leyline.FieldReport) error { return s.reports.Append(report) },
+		KeepReport: s.reports.Keep,
 		Candidates: s.candidates, Permit: s.permitBlueprint, Heard: s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
 	s.emergency = s.newEmergencyWatch()
-	return s.startWorkers(s.growthWorkers)(ctx)
+	if err := s.startWorkers(s.growthWorkers)(ctx); err != nil {
+		return errors.Join(err, s.reports.Close())
+	}
+	return nil
+}
+
+func (s *Service) stopGrowth(ctx context.Context) error {
+	return errors.Join(s.stopWorkers(s.growthWorkers)(ctx), s.reports.Close())
+}
+
+func (s *Service) openReports(ctx context.Context) (err error) {
+	s.reports, err = fieldreport.Open(ctx, filepath.Join(s.tamiyoDir(), "field_reports.log"), fieldreport.Config{
+		Publish:   s.publishReport,
+		Retention: s.settings.Tamiyo.FieldReportRetention,
+		Logger:    s.logger.With("part", "tamiyo"),
+	})
+	return err
 }
 
 // newEmergencyWatch tells of emergencies by the ways of this service, and lets runs act on them.
@@ -88,7 +110,7 @@ func (s *Service) controllerConfig() tamiyo.Config {
 	t, k := s.settings.Tamiyo, s.settings.Kasmina
 	rules := promotionRules(k).Annotations()
 	return tamiyo.Config{
-		PolicyVersion: func() string { return s.policies.ActiveVersion() },
+		PolicyVersion: func() string { return s.policies.Version() },
 		Rules:         func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,

@@ -30,7 +30,7 @@ func Outline() []Step {
 		}},
 		{"tamiyo and command consumer", []Worker{
 			{Name: workerPolicyNotes}, {Name: workerPolicies, Stream: rolePolicy},
-			{Name: workerControl, Stream: roleNormal}, {Name: workerReports},
+			{Name: workerControl, Stream: roleNormal},
 		}},
 		{"tezzeret forge", nil},
 		{"loops", []Worker{

@@ -48,7 +48,9 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points = append(points, signalPoints(skipped, "weatherlight.emergency")...)
 	points = append(points, s.forgePoints()...)
 	points = append(points, s.catalogPoints()...)
-	points = append(points, metrics.Prefixed("", s.reports.Metrics(), nil)...)
+	points = append(points, metrics.Point{
+		Name: "tamiyo.field_reports.published_total", Value: float64(s.reports.Published()), Unit: "count",
+	})
 	points = append(points, s.telemetryPoints()...)
 	points = append(points, s.tamiyo.points()...)
 	points = append(points, s.health.points()...)

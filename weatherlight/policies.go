@@ -10,7 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 )
 
 // policyNoteContext stands before what the signature of a note covers. No envelope
@@ -20,12 +20,12 @@ const policyNoteContext = "weatherlight: policy in force\n"
 // policyNote tells the other instances which policy is in force. It is signed: the
 // roll can be written by whoever can write to the bus.
 type policyNote struct {
-	Policy    []byte `json:"policy"` // the JSON of a tamiyo.Policy
+	Policy    []byte `json:"policy"` // the JSON of a policy.Update
 	Signature string `json:"signature"`
 }
 
-func newPolicyNote(keyring *signing.Keyring, policy tamiyo.Policy) (*policyNote, error) {
-	content, err := json.Marshal(policy)
+func newPolicyNote(keyring *signing.Keyring, inForce policy.Update) (*policyNote, error) {
+	content, err := json.Marshal(inForce)
 	if err != nil {
 		return nil, fmt.Errorf("write note of policy: %w", err)
 	}
@@ -33,14 +33,14 @@ func newPolicyNote(keyring *signing.Keyring, policy tamiyo.Policy) (*policyNote,
 }
 
 // open checks a note and returns its policy.
-func (n *policyNote) open(keyring *signing.Keyring) (policy tamiyo.Policy, err error) {
+func (n *policyNote) open(keyring *signing.Keyring) (told policy.Update, err error) {
 	if err := keyring.VerifyEnvelope(signedNote(n.Policy), n.Signature); err != nil {
-		return policy, fmt.Errorf("note of policy: %w", err)
+		return told, fmt.Errorf("note of policy: %w", err)
 	}
-	if err := json.Unmarshal(n.Policy, &policy); err != nil {
-		return policy, fmt.Errorf("read note of policy: %w", err)
+	if err := json.Unmarshal(n.Policy, &told); err != nil {
+		return told, fmt.Errorf("read note of policy: %w", err)
 	}
-	return policy, nil
+	return told, nil
 }
 
 func signedNote(content []byte) []byte { return append([]byte(policyNoteContext), content...) }
@@ -48,8 +48,8 @@ func signedNote(content []byte) []byte { return append([]byte(policyNoteContext)
 // handlePolicy takes an update in. It is settled when all others can know of it:
 // whoever leads next goes on with it.
 func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
-	err := s.policies.HandleUpdate(ctx, update)
-	if _, rejected := errors.AsType[*tamiyo.RejectedError](err); rejected {
+	err := s.policies.Accept(ctx, update)
+	if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
 		return nil, oona.Permanent(err)
 	}
 	if err != nil {
@@ -64,13 +64,13 @@ func (s *Service) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate
 // describePolicy is what the others are told once there is a policy store.
 func (s *Service) describePolicy() fleetNote {
 	note := fleetNote{Library: s.libraryID()}
-	policy, found := s.policies.InForce()
+	inForce, found := s.policies.InForce()
 	if !found {
 		return note
 	}
 	var err error
-	if note.Policy, err = newPolicyNote(s.keyring, policy); err != nil {
-		s.logger.Warn("the others are not told of a policy", "policy", policy.Update.GetPolicyId(), "error", err)
+	if note.Policy, err = newPolicyNote(s.keyring, inForce); err != nil {
+		s.logger.Warn("the others are not told of a policy", "policy", inForce.Metadata.GetPolicyId(), "error", err)
 	}
 	return note
 }
@@ -122,9 +122,9 @@ func (s *Service) learnPolicy(member fleetMember) error {
 	if member.Policy == nil || member.name == s.instance() {
 		return nil
 	}
-	policy, err := member.Policy.open(s.keyring)
+	told, err := member.Policy.open(s.keyring)
 	if err != nil {
 		return err
 	}
-	return s.policies.Learn(policy)
+	return s.policies.Learn(told)
 }

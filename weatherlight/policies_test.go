@@ -13,7 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 )
 
 func policyUpdate(id, version string, issued time.Time) *leyline.PolicyUpdate {
@@ -32,7 +32,7 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	inForce := func(want string, all ...*running) {
 		t.Helper()
 		for _, r := range all {
-			eventually(t, r.instance()+" knows of "+want, func() bool { return r.policies.ActiveVersion() == want })
+			eventually(t, r.instance()+" knows of "+want, func() bool { return r.policies.Version() == want })
 		}
 	}
 	first, second := instance("first"), instance("second")
@@ -85,12 +85,12 @@ func TestOldPolicyUpdatesAreRefusedWhenUpdatesAreVerified(t *testing.T) {
 		r := start(t, newService(t, map[string]string{
 			"TAMIYO_VERIFY_UPDATES": verify, "TAMIYO_UPDATE_FRESHNESS_SEC": "60",
 		}))
-		err := r.policies.HandleUpdate(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)))
-		var rejected *tamiyo.RejectedError
-		if errors.As(err, &rejected) != refused || refused && rejected.Reason != tamiyo.ReasonStale {
+		err := r.policies.Accept(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)))
+		var rejected *policy.RejectedError
+		if errors.As(err, &rejected) != refused || refused && rejected.Reason != policy.ReasonStale {
 			t.Errorf("verified %s: %v", verify, err)
 		}
-		if err := r.policies.HandleUpdate(t.Context(), policyUpdate("p", "v2", time.Now())); err != nil {
+		if err := r.policies.Accept(t.Context(), policyUpdate("p", "v2", time.Now())); err != nil {
 			t.Errorf("verified %s, of now: %v", verify, err)
 		}
 		if err := r.stop(t); err != nil {
@@ -107,7 +107,7 @@ func TestDivertedPolicyUpdateReachesTheLeader(t *testing.T) {
 	if err := peer.Publish(t.Context(), oona.Message{Stream: onEmergency, Payload: policyUpdate("p", "v1", time.Now())}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the policy is in force", func() bool { return r.policies.ActiveVersion() == "v1" })
+	eventually(t, "the policy is in force", func() bool { return r.policies.Version() == "v1" })
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
@@ -120,12 +120,12 @@ func TestForgedNoteOfAPolicyIsNotLearned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := tamiyo.Policy{Update: policyUpdate("p", "forged", time.Now()), AppliedAt: time.Now()}
-	forged, err := newPolicyNote(forger, policy)
+	told := policy.Update{Metadata: policyUpdate("p", "forged", time.Now()), AppliedAt: time.Now()}
+	forged, err := newPolicyNote(forger, told)
 	if err != nil {
 		t.Fatal(err)
 	}
-	genuine, err := newPolicyNote(r.keyring, policy)
+	genuine, err := newPolicyNote(r.keyring, told)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,14 +135,14 @@ func TestForgedNoteOfAPolicyIsNotLearned(t *testing.T) {
 		if err := r.learnPolicy(fleetMember{name: "other", fleetNote: fleetNote{Policy: note}}); err == nil {
 			t.Errorf("%s: learned", name)
 		}
-		if got := r.policies.ActiveVersion(); got != "" {
+		if got := r.policies.Version(); got != "" {
 			t.Errorf("%s: version %q is in force", name, got)
 		}
 	}
 	if err := r.learnPolicy(fleetMember{name: "other", fleetNote: fleetNote{Policy: genuine}}); err != nil {
 		t.Error(err)
 	}
-	if got := r.policies.ActiveVersion(); got != "forged" {
+	if got := r.policies.Version(); got != "forged" {
 		t.Errorf("the genuine note was not learned: %q", got)
 	}
 	if err := r.stop(t); err != nil {

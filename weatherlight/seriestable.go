@@ -7,8 +7,9 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
@@ -28,9 +29,9 @@ func seriesGroups() []seriesGroup {
 		{"Signals and alarms", slices.Concat(emergency.Series(), signalSeries(), mirrorSeries())},
 		{"The bus", oona.Series()},
 		{"Kernel requests and the kernel library", urza.Series()},
-		{"The forge", tezzeret.Series()},
+		{"The forge", forge.Series()},
 		{"The blueprint catalogue", karn.Series()},
-		{"Field reports", tamiyo.Series()},
+		{"Field reports", fieldreport.Series()},
 		{"Seeds and commands", append(kasmina.Series(), recordSeries()...)},
 	}
 }

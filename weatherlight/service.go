@@ -19,8 +19,10 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
@@ -44,7 +46,7 @@ type Config struct {
 	// OnBoot, when set, sees each boot step as it ends.
 	OnBoot func(supervise.Trace)
 	// OnForge, when set, sees each blueprint that the forge takes up.
-	OnForge func(tezzeret.Progress)
+	OnForge func(forge.Progress)
 }
 
 // Service is one Weatherlight. Make it with New, run it once with Run.
@@ -73,10 +75,10 @@ type Service struct {
 	prefetcher  *urza.Prefetcher
 	surveyor    *tezzeret.Surveyor
 	runs        *control.Room
-	policies    *tamiyo.Policies
+	policies    *policy.Store
 	policyNotes *policyLearner
-	reports     *tamiyo.ReportLog
-	forge       *tezzeret.Forge
+	reports     *fieldreport.Log
+	forge       *forge.Forge
 	emergency   *emergency.Watch
 	chores      *maintenance.Runner
 	health      *healthWatch
@@ -199,7 +201,7 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 func (s *Service) Forged() <-chan struct{} { return s.forged }
 
 // ForgeResult is what the forge's last pass over the catalogue came to.
-func (s *Service) ForgeResult() tezzeret.ForgeResult { return s.forge.Result() }
+func (s *Service) ForgeResult() forge.Result { return s.forge.Result() }
 
 // PrefetchMetrics counts the kernel requests answered so far: hits, misses,
 // errors, and the latency of the last look-up in milliseconds.

@@ -2,68 +2,34 @@ package weatherlight
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime/debug"
-	"time"
 
-	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
-// reportInterval is the pause between two looks for unsent field reports.
-const reportInterval = time.Second
-
-// startController sets up the policies and the field-report log, and the consumers
-// of the policy stream and of the normal stream. The latter brings the seeds'
-// commands as well as the trainers' states: they share a stream and a group, so
-// they share a consumer.
+// startController sets up the policies, and the consumers of the policy stream and of
+// the normal stream. The latter brings the seeds' commands as well as the trainers'
+// states: they share a stream and a group, so they share a consumer.
 func (s *Service) startController(ctx context.Context) error {
-	if err := s.openController(); err != nil {
-		return err
-	}
-	s.policyNotes = newPolicyLearner(s.learnPolicy, s.logger.With("part", "tamiyo"))
-	s.fleet.tell(s.describePolicy, s.policyNotes.heed)
-	if err := s.startWorkers(s.controllerWorkers)(ctx); err != nil {
-		return errors.Join(err, s.reports.Close())
-	}
-	return nil
-}
-
-func (s *Service) openController() error {
-	logger := s.logger.With("part", "tamiyo")
 	var err error
-	s.policies, err = tamiyo.NewPolicies(tamiyo.PolicyConfig{
+	s.policies, err = policy.Open(policy.Config{
 		Dir:       s.settings.Tamiyo.PolicyDir,
 		Freshness: s.settings.Tamiyo.Freshness(),
 		Emit:      s.acknowledgePolicy,
-		Logger:    logger,
+		Logger:    s.logger.With("part", "tamiyo"),
 	})
 	if err != nil {
 		return fmt.Errorf("policy store: %w", err)
 	}
-	s.reports, err = tamiyo.NewReportLog(filepath.Join(s.tamiyoDir(), "field_reports.log"), tamiyo.ReportConfig{
-		Retention:         s.settings.Tamiyo.FieldReportRetention,
-		Backoff:           s.settings.Tamiyo.RetryBackoff,
-		BackoffMultiplier: s.settings.Tamiyo.RetryBackoffMultiplier,
-		MaxRetries:        s.settings.Tamiyo.FieldReportMaxRetries,
-		Emit:              s.telemetry.Offer,
-		Logger:            logger,
-	})
-	if err != nil {
-		return fmt.Errorf("field-report log: %w", err)
-	}
-	return nil
-}
-
-func (s *Service) stopController(ctx context.Context) error {
-	return errors.Join(s.stopWorkers(s.controllerWorkers)(ctx), s.reports.Close())
+	s.policyNotes = newPolicyLearner(s.learnPolicy, s.logger.With("part", "tamiyo"))
+	s.fleet.tell(s.describePolicy, s.policyNotes.heed)
+	return s.startWorkers(s.controllerWorkers)(ctx)
 }
 
 func (s *Service) controllerWorkers() []supervise.Spec {
@@ -86,23 +52,6 @@ func (s *Service) controllerWorkers() []supervise.Spec {
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       s.runs.State,
 			},
 		}),
-		{Name: workerReports, Worker: supervise.WorkerFunc(s.publishReports)},
-	}
-}
-
-// publishReports sends the field reports that are due, once more when the
-// worker is asked to stop.
-func (s *Service) publishReports(ctx context.Context) error {
-	cadence.Every(ctx, s.rhythm(), reportInterval, s.publishDueReports)
-	s.publishDueReports(ctx)
-	return nil
-}
-
-func (s *Service) publishDueReports(ctx context.Context) {
-	// The log keeps what could not be sent and says when to try again, so a
-	// refused report is no failure of this worker.
-	if _, err := s.reports.PublishPending(supervise.Work(ctx), durableReports{s.outbox}); err != nil {
-		s.logger.Debug("field reports pending", "error", err)
 	}
 }
 
@@ -115,7 +64,7 @@ func (s *Service) openForge(context.Context) error {
 	config.Announce = s.announceKernel
 	config.Progress = s.config.OnForge
 	config.Logger = s.logger.With("part", "tezzeret")
-	s.forge = tezzeret.NewForge(config)
+	s.forge = forge.New(config)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func summaryMetrics(workers []string) []summaryMetric {
 // looks after the others is looked after too.
 var standing = []string{
 	workerHTTP, workerFleet, workerOutbox, workerPrefetch, workerRuns, workerSeedReady, workerSeedErrors,
-	workerPolicies, workerPolicyNotes, workerControl, workerReports, workerTelemetry, workerSummary, workerHousekeeping,
+	workerPolicies, workerPolicyNotes, workerControl, workerTelemetry, workerSummary, workerHousekeeping,
 	workerEmergency, workerScrub, workerHealthWatch,
 }
 

@@ -27,7 +27,6 @@ const (
 	workerControl      = "control_stream"
 	workerPolicies     = "tamiyo_policy"
 	workerPolicyNotes  = "tamiyo_policy_notes"
-	workerReports      = "tamiyo_reports"
 	workerForge        = "tezzeret_forge"
 	workerTelemetry    = "telemetry"
 	workerSummary      = "summary"

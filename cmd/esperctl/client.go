@@ -13,7 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
 const (
@@ -98,7 +98,7 @@ func (c *client) onReady(_ context.Context, delivery *oona.Delivery) ([]oona.Mes
 
 // prefetchAll asks for each compiled kernel through the bus, one after the
 // other, and measures from request to ready.
-func (c *client) prefetchAll(ctx context.Context, kernels []tezzeret.Job) ([]time.Duration, error) {
+func (c *client) prefetchAll(ctx context.Context, kernels []forge.Job) ([]time.Duration, error) {
 	latencies := make([]time.Duration, 0, len(kernels))
 	for _, kernel := range kernels {
 		took, err := c.prefetch(ctx, kernel.BlueprintID)

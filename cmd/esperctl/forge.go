@@ -11,7 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight"
 )
@@ -45,21 +45,21 @@ func runForge(ctx context.Context, screen *screen) error {
 	if err != nil {
 		return err
 	}
-	forge, leave, err := newForgeRun(ctx, resolved, library, screen)
+	run, leave, err := newForgeRun(ctx, resolved, library, screen)
 	if err != nil {
 		return errors.Join(err, library.Close())
 	}
-	err = forge.Run(ctx)
-	if errors.Is(err, tezzeret.ErrUnannounced) {
+	err = run.Run(ctx)
+	if errors.Is(err, forge.ErrUnannounced) {
 		screen.print("%v; the next forge announces them", err)
 		err = nil
 	}
-	return errors.Join(err, leave(), library.Close(), screen.outcome(ctx, forge.Result()))
+	return errors.Join(err, leave(), library.Close(), screen.outcome(ctx, run.Result()))
 }
 
 // newForgeRun returns the forge of the settings, and what to call after its run.
 func newForgeRun(ctx context.Context, resolved *settings.Settings, library *urza.Library, screen *screen) (
-	forge *tezzeret.Forge, leave func() error, err error,
+	run *forge.Forge, leave func() error, err error,
 ) {
 	config, err := weatherlight.ForgeConfig(resolved, library)
 	if err != nil {
@@ -67,11 +67,11 @@ func newForgeRun(ctx context.Context, resolved *settings.Settings, library *urza
 	}
 	config.Announce, leave = announcer(ctx, resolved, screen)
 	config.Progress = screen.forgeAll
-	return tezzeret.NewForge(config), leave, nil
+	return forge.New(config), leave, nil
 }
 
 // outcome sums a run up; its error says that not all of the catalogue was done.
-func (s *screen) outcome(ctx context.Context, result tezzeret.ForgeResult) error {
+func (s *screen) outcome(ctx context.Context, result forge.Result) error {
 	s.print("%d compiled, %d present, %d refused, %d failed, %d parked",
 		len(result.Compiled), len(result.Present), len(result.Refused), len(result.Failed), len(result.Parked))
 	if ctx.Err() != nil {
@@ -118,10 +118,10 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 }
 
 // forgeAll shows every decision of the forge, refusals included.
-func (s *screen) forgeAll(progress tezzeret.Progress) {
+func (s *screen) forgeAll(progress forge.Progress) {
 	line := fmt.Sprintf("%2d/%d  %s %-26s %s", progress.Index, progress.Total, progress.BlueprintID, progress.Name, progress.State)
 	switch {
-	case progress.State == tezzeret.StateCompiling:
+	case progress.State == forge.StateCompiling:
 	case progress.Err != nil:
 		s.print("%s: %v", line, progress.Err)
 	default:

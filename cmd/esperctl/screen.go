@@ -10,7 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/tolaria"
 	"github.com/esper-lite/weatherlight/weatherlight"
 )
@@ -88,16 +88,16 @@ func (s *screen) ready(service *weatherlight.Service) {
 	s.print("ready  bus %s, status http://%s/status", service.BusAddr(), service.HTTPAddr())
 }
 
-func (s *screen) forge(progress tezzeret.Progress) {
+func (s *screen) forge(progress forge.Progress) {
 	switch progress.State {
-	case tezzeret.StateCompiled:
+	case forge.StateCompiled:
 		s.print("forge  %s %-26s %s", progress.BlueprintID, progress.Name, s.paint(faint, milliseconds(progress.Took)))
-	case tezzeret.StateFailed:
+	case forge.StateFailed:
 		s.print("forge  %s %-26s failed: %v", progress.BlueprintID, progress.Name, progress.Err)
 	}
 }
 
-func (s *screen) forged(result tezzeret.ForgeResult) {
+func (s *screen) forged(result forge.Result) {
 	s.print("forge  %d kernels compiled, %d blueprints refused", len(result.Compiled), len(result.Refused))
 }
 

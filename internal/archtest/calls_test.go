@@ -17,7 +17,7 @@ var (
 		"supervise/boot_test.go time.Sleep":       "a step that hears nothing, taken in bubbles only",
 		"supervise/property_test.go time.Sleep":   "a worker that hears nothing, run in bubbles only",
 		"weatherlight/absence_test.go time.Sleep": "a beat that is overdue, in a bubble only",
-		"tezzeret/kill_test.go time.Sleep":        "widens the moment into which a random kill may fall",
+		"tezzeret/forge/kill_test.go time.Sleep":  "widens the moment into which a random kill may fall",
 	}
 	contextExceptions = map[string]string{}
 )

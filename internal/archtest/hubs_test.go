@@ -21,7 +21,6 @@ const (
 	figures       = "one field for each figure"
 	simulated     = "the state of a simulated world, which its auditor sees whole"
 	operators     = "one method for each operator"
-	oneDecision   = "the state of one decision: it begins with a message and ends with its outcome"
 	oneThing      = "the state of one worker or model, which nobody else holds"
 	undivided     = "not yet divided into rooms"
 )
@@ -39,7 +38,6 @@ var hubs = map[string]hub{
 	"oona.Config":                          {22, 3, configuration},
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},
-	"tamiyo.Config":                        {16, 1, configuration},
 	"tolaria.Config":                       {21, 4, configuration},
 	"urza.Config":                          {21, 1, configuration},
 	"weatherlight/internal/control.Config": {19, 0, configuration},
@@ -73,8 +71,7 @@ var hubs = map[string]hub{
 	"kernel.node":    {17, 27, operators},
 	"tezzeret.graph": {9, 54, operators},
 
-	"kasmina.step":      {17, 125, undivided},
-	"tamiyo.evaluation": {14, 45, oneDecision},
+	"kasmina.step": {17, 125, undivided},
 
 	"kasmina/graft.Graft":                     {14, 46, oneThing},
 	"kasmina/graft.seed":                      {17, 18, oneThing},
@@ -83,7 +80,7 @@ var hubs = map[string]hub{
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
 
 	"urza.Library":         {16, 89, undivided},
-	"weatherlight.Service": {42, 133, undivided},
+	"weatherlight.Service": {42, 132, undivided},
 	"weatherlight.fleet":   {17, 18, undivided},
 }
 

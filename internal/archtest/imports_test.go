@@ -41,6 +41,9 @@ var allowedImports = map[string][]string{
 	"tolaria": {
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
+	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
+	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona", "kernel",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",

@@ -47,7 +47,7 @@ type Config struct {
 	// Heard hears of every report of a trainer that grows [nobody does].
 	Heard func(report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
-	KeepReport func(report *leyline.FieldReport) error
+	KeepReport func(ctx context.Context, report *leyline.FieldReport) error
 	// Candidates are the blueprints that a seed at a slot of this shape could be
 	// germinated from.
 	Candidates func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)

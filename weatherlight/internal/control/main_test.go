@@ -119,7 +119,7 @@ func open(t *testing.T, url, name string, changes ...change) *office {
 		Route: func(packet *leyline.TelemetryPacket) oona.Message {
 			return bus.Route(packet, telemetry.Priority(packet))
 		},
-		KeepReport: func(report *leyline.FieldReport) error { o.note(report); return nil },
+		KeepReport: func(_ context.Context, report *leyline.FieldReport) error { o.note(report); return nil },
 		Candidates: func(context.Context, []int) ([]tamiyo.Candidate, error) { return nil, nil },
 		Permit:     func(context.Context, string) error { return nil },
 		Grace:      20 * time.Millisecond,

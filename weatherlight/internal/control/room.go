@@ -102,7 +102,7 @@ func (r *Room) publish(ctx context.Context, outputs []runrecord.Output) error {
 	}
 	for _, output := range outputs {
 		if report, ok := output.Payload.(*leyline.FieldReport); ok {
-			if err := r.config.KeepReport(report); err != nil {
+			if err := r.config.KeepReport(ctx, report); err != nil {
 				return fmt.Errorf("keep field report %s: %w", report.GetReportId(), err)
 			}
 			continue

@@ -22,10 +22,16 @@ type auditor struct {
 	digest     uint64
 	files      map[string]*file // by run
 	owed       map[owing]time.Time
-	reports    map[string]string // content, by report id
+	reports    map[string]fieldReport // by report id
 	packets    map[string]bool
 	quietSince time.Time
 	restSince  time.Time // zero: something still grows
+}
+
+// fieldReport is one that was made durable.
+type fieldReport struct {
+	run     string
+	content string // empty: it may come again as another
 }
 
 // file is what the auditor knows of one run.
@@ -78,7 +84,7 @@ type owing struct {
 func newAuditor(t *town) *auditor {
 	return &auditor{
 		town: t, files: make(map[string]*file), owed: make(map[owing]time.Time),
-		reports: make(map[string]string), packets: make(map[string]bool),
+		reports: make(map[string]fieldReport), packets: make(map[string]bool),
 	}
 }
 
@@ -352,6 +358,13 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 		}
 	}
 	if key.Part != control.PartKasmina {
+		// What field reports compare with is lost. One that is made anew of the same
+		// state of the trainer has the same id, and less to say.
+		for id, report := range a.reports {
+			if report.run == key.Run {
+				a.reports[id] = fieldReport{run: key.Run}
+			}
+		}
 		return
 	}
 	f.record, f.lostAt = nil, a.town.now

@@ -137,10 +137,10 @@ func (a *auditor) reported(report *leyline.FieldReport) {
 	switch {
 	case !again:
 		a.town.counts.FieldReports++
-	case known != string(content):
+	case known.content != "" && known.content != string(content):
 		a.violate("field report %s is another than before", report.GetReportId())
 	}
-	a.reports[report.GetReportId()] = string(content)
+	a.reports[report.GetReportId()] = fieldReport{report.GetTrainingRunId(), string(content)}
 	f := a.file(report.GetTrainingRunId())
 	if !f.mayGrow() {
 		a.violate("field report on run %q, whose trainer only reports", report.GetTrainingRunId())

@@ -128,7 +128,7 @@ func (p port) publish(_ context.Context, messages ...oona.Message) error {
 
 // keepReport makes a field report durable. It is a step as well: the disk is
 // slow, and it may be full.
-func (p port) keepReport(report *leyline.FieldReport) error {
+func (p port) keepReport(_ context.Context, report *leyline.FieldReport) error {
 	if !p.wait() {
 		return errDead
 	}

@@ -1,0 +1,73 @@
+package fieldreport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
+)
+
+// indexPath is where earlier releases, and the prototype, say which reports of the
+// log were published. This one has each published before it is in the log.
+func (l *Log) indexPath() string {
+	return strings.TrimSuffix(l.path, filepath.Ext(l.path)) + ".index.json"
+}
+
+// publishIndexed hands over what such an index does not call done, and removes it.
+func (l *Log) publishIndexed(ctx context.Context) error {
+	path := l.indexPath()
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read field-report index: %w", err)
+	}
+	done, faults := parseIndex(content)
+	if faults > 0 {
+		l.config.Logger.Warn("field-report index had unreadable entries, their reports are published again",
+			"path", path, "entries", faults)
+	}
+	for _, report := range l.reports {
+		if done[report.GetReportId()] {
+			continue
+		}
+		if err := l.config.Publish(ctx, report); err != nil {
+			return fmt.Errorf("publish field report %s: %w", report.GetReportId(), err)
+		}
+		l.published.Add(1)
+	}
+	if err := errors.Join(atomicfile.Sweep(path), os.Remove(path)); err != nil {
+		return fmt.Errorf("remove field-report index: %w", err)
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// parseIndex lists the reports that an index calls published, or given up, and
+// counts its faults. What it cannot read is not done: to publish twice under one
+// report id is harmless, not to publish is a loss.
+func parseIndex(content []byte) (done map[string]bool, faults int) {
+	var entries map[string]json.RawMessage
+	if err := json.Unmarshal(content, &entries); err != nil {
+		return nil, 1
+	}
+	done = make(map[string]bool, len(entries))
+	for id, raw := range entries {
+		var entry struct {
+			Published bool `json:"published"`
+			Dropped   bool `json:"dropped"`
+		}
+		if err := json.Unmarshal(raw, &entry); err != nil {
+			faults++
+			continue
+		}
+		done[id] = entry.Published || entry.Dropped
+	}
+	return done, faults
+}

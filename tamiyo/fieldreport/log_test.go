@@ -1,0 +1,409 @@
+package fieldreport
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+const goldenRecord = "210000000801120272311a026331380242110a0a6c6f73735f64656c7461150000003f4801"
+
+func goldenReport() *leyline.FieldReport {
+	return &leyline.FieldReport{
+		Version: 1, ReportId: "r1", CommandId: "c1",
+		Outcome:                 leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL,
+		Metrics:                 map[string]float32{"loss_delta": 0.5},
+		ObservationWindowEpochs: 1,
+	}
+}
+
+func fieldReport(id string) *leyline.FieldReport {
+	return &leyline.FieldReport{
+		Version: 1, ReportId: id, CommandId: "command-" + id, TrainingRunId: "run-1", SeedId: "seed-" + id,
+		BlueprintId: "BP001", IssuedAt: timestamppb.Now(),
+	}
+}
+
+func logPath(t testing.TB) string { return filepath.Join(t.TempDir(), "field_reports.log") }
+
+func openLog(t testing.TB, path string, config Config) *Log {
+	t.Helper()
+	if config.Publish == nil {
+		config.Publish = new(bus).publish
+	}
+	log, err := Open(t.Context(), path, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return log
+}
+
+func keepAll(t testing.TB, log *Log, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if err := log.Keep(t.Context(), fieldReport(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func keptIDs(log *Log) []string {
+	var ids []string
+	for _, report := range log.Find(Query{}) {
+		ids = append(ids, report.GetReportId())
+	}
+	return ids
+}
+
+// bus takes reports over, but those that refuse says.
+type bus struct {
+	refuse func(id string) bool
+	sent   []string
+}
+
+func (b *bus) publish(_ context.Context, report *leyline.FieldReport) error {
+	if b.refuse != nil && b.refuse(report.GetReportId()) {
+		return errRefused
+	}
+	b.sent = append(b.sent, report.GetReportId())
+	return nil
+}
+
+var errRefused = errors.New("no room")
+
+func TestFieldReportLogHasThePrototypesBytes(t *testing.T) {
+	path := logPath(t)
+	log := openLog(t, path, Config{})
+	if err := log.Keep(t.Context(), goldenReport()); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || hex.EncodeToString(content) != goldenRecord {
+		t.Fatalf("file holds %x, %v", content, err)
+	}
+}
+
+func TestFieldReportLogReadsThePrototypesBytes(t *testing.T) {
+	path := logPath(t)
+	golden, _ := hex.DecodeString(goldenRecord)
+	if err := os.WriteFile(path, golden, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept := openLog(t, path, Config{}).Find(Query{})
+	if diff := cmp.Diff([]*leyline.FieldReport{goldenReport()}, kept, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReportsAreKeptForTheRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := logPath(t)
+		log := openLog(t, path, Config{})
+		keepAll(t, log, "old")
+		time.Sleep(time.Hour)
+		keepAll(t, log, "young")
+		time.Sleep(23 * time.Hour)
+		if got := keptIDs(openLog(t, path, Config{})); !slices.Equal(got, []string{"old", "young"}) {
+			t.Errorf("kept %v", got)
+		}
+		time.Sleep(time.Minute)
+		if got := keptIDs(openLog(t, path, Config{})); !slices.Equal(got, []string{"young"}) {
+			t.Errorf("kept %v", got)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil || bytes.Contains(content, []byte("seed-old")) {
+			t.Errorf("the old report is still in the file (%v)", err)
+		}
+	})
+}
+
+func TestLongLivedProcessShrinksItsLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := openLog(t, logPath(t), Config{Retention: time.Hour})
+		for i := range compactAfter {
+			keepAll(t, log, fmt.Sprint(i))
+		}
+		time.Sleep(2 * time.Hour)
+		keepAll(t, log, "new")
+		if got := keptIDs(log); !slices.Equal(got, []string{"new"}) {
+			t.Errorf("kept %d reports, want 1", len(got))
+		}
+		keepAll(t, log, "after compaction")
+		if got := keptIDs(openLog(t, log.path, Config{})); !slices.Equal(got, []string{"new", "after compaction"}) {
+			t.Errorf("after a restart %v", got)
+		}
+	})
+}
+
+func TestQuerySelects(t *testing.T) {
+	log := openLog(t, logPath(t), Config{})
+	start := time.Unix(1_700_000_000, 0)
+	for i, of := range []struct{ run, seed, blueprint string }{{"r1", "s1", "BP001"}, {"r1", "s2", "BP002"}, {"r2", "s3", "BP001"}} {
+		report := fieldReport(fmt.Sprint(i))
+		report.TrainingRunId, report.SeedId, report.BlueprintId = of.run, of.seed, of.blueprint
+		report.IssuedAt = timestamppb.New(start.Add(time.Duration(i) * time.Second))
+		if err := log.Keep(t.Context(), report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		query Query
+		want  []string
+	}{
+		{Query{}, []string{"0", "1", "2"}},
+		{Query{Run: "r1"}, []string{"0", "1"}},
+		{Query{Seed: "s3"}, []string{"2"}},
+		{Query{Blueprint: "BP001", Run: "r1"}, []string{"0"}},
+		{Query{Since: start.Add(time.Second)}, []string{"1", "2"}},
+		{Query{Run: "r3"}, nil},
+	} {
+		var got []string
+		for _, report := range log.Find(tt.query) {
+			got = append(got, report.GetReportId())
+			report.ReportId = "a copy"
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: %v, want %v", tt.query, got, tt.want)
+		}
+	}
+}
+
+func TestCrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
+	torn, _ := hex.DecodeString(goldenRecord)
+	huge := []byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3}
+	tails := map[string][]byte{
+		"half a length": torn[:2],
+		"half a record": torn[:len(torn)-1],
+		"impossible":    huge,
+		"not a report":  {2, 0, 0, 0, 0xff, 0xff},
+		"only a length": torn[:4],
+		"zeros":         make([]byte, 64),
+	}
+	for name, tail := range tails {
+		t.Run(name, func(t *testing.T) {
+			path := logPath(t)
+			log := openLog(t, path, Config{})
+			keepAll(t, log, "a")
+			appendTo(t, path, tail)
+			reopened := openLog(t, path, Config{})
+			keepAll(t, reopened, "b")
+			if got := keptIDs(openLog(t, path, Config{})); !slices.Equal(got, []string{"a", "b"}) {
+				t.Errorf("kept %v", got)
+			}
+			aside, err := os.ReadFile(path + ".torn-1")
+			if err != nil || !bytes.Equal(aside, tail) {
+				t.Errorf("set aside %x, %v", aside, err)
+			}
+		})
+	}
+}
+
+func TestSecondTornTailDoesNotReplaceTheFirst(t *testing.T) {
+	path := logPath(t)
+	for n := range 2 {
+		appendTo(t, path, []byte{byte(n)})
+		openLog(t, path, Config{})
+	}
+	for n := range 2 {
+		aside, err := os.ReadFile(fmt.Sprintf("%s.torn-%d", path, n+1))
+		if err != nil || !bytes.Equal(aside, []byte{byte(n)}) {
+			t.Errorf("torn-%d holds %v, %v", n+1, aside, err)
+		}
+	}
+}
+
+func appendTo(t *testing.T, path string, tail []byte) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(tail); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnOversizedReportDoesNotPoisonTheLog(t *testing.T) {
+	log := openLog(t, logPath(t), Config{MaxRecord: 100})
+	big := fieldReport("big")
+	big.Notes = string(make([]byte, 200))
+	if err := log.Keep(t.Context(), big); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+	if err := log.Keep(t.Context(), &leyline.FieldReport{}); !errors.Is(err, ErrNoReportID) {
+		t.Errorf("got %v", err)
+	}
+	keepAll(t, log, "a")
+	if got := keptIDs(openLog(t, log.path, Config{MaxRecord: 100})); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("kept %v", got)
+	}
+}
+
+func TestReportKeptTwiceIsPublishedOnce(t *testing.T) {
+	path := logPath(t)
+	b := new(bus)
+	log := openLog(t, path, Config{Publish: b.publish})
+	keepAll(t, log, "a", "a")
+	madeAgain := fieldReport("other")
+	madeAgain.CommandId, madeAgain.SeedId = "", "seed-a"
+	for _, l := range []*Log{log, openLog(t, path, Config{Publish: b.publish})} {
+		if err := l.Keep(t.Context(), madeAgain); err != nil {
+			t.Fatal(err)
+		}
+		if got := keptIDs(l); !slices.Equal(got, []string{"a"}) || !slices.Equal(b.sent, got) {
+			t.Errorf("kept %v, published %v", got, b.sent)
+		}
+	}
+}
+
+func TestRefusedReportIsNotInTheLog(t *testing.T) {
+	b := &bus{refuse: func(id string) bool { return id == "a" }}
+	log := openLog(t, logPath(t), Config{Publish: b.publish})
+	if err := log.Keep(t.Context(), fieldReport("a")); !errors.Is(err, errRefused) {
+		t.Errorf("got %v", err)
+	}
+	keepAll(t, log, "b")
+	if got := keptIDs(log); !slices.Equal(got, []string{"b"}) || log.Published() != 1 {
+		t.Errorf("kept %v, published %d", got, log.Published())
+	}
+}
+
+// Where the log cannot be written, as on a full disk, what tries again must not
+// have the report published each time.
+func TestReportThatCouldNotBeWrittenIsPublishedOnce(t *testing.T) {
+	b := new(bus)
+	log := openLog(t, logPath(t), Config{Publish: b.publish})
+	file := log.file
+	log.file, _ = os.Open(log.path) // cannot be written
+	for range 3 {
+		if err := log.Keep(t.Context(), fieldReport("a")); err == nil {
+			t.Error("kept on a disk that is full")
+		}
+	}
+	if err := log.file.Close(); err != nil {
+		t.Error(err)
+	}
+	log.file = file
+	keepAll(t, log, "a")
+	if got := keptIDs(log); !slices.Equal(got, []string{"a"}) || !slices.Equal(b.sent, got) {
+		t.Errorf("kept %v, published %v", got, b.sent)
+	}
+}
+
+// Refusals, kills at each point and torn tails, in any order: once Keep has returned
+// nil, the report was published, and it is in the log. It is published twice at most
+// where a kill fell between the two.
+func TestEveryKeptReportIsPublishedWhateverFails(t *testing.T) {
+	root := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(root, "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		path := filepath.Join(dir, "field_reports.log")
+		var want, published []string
+		kills := 0
+		for id := range rapid.IntRange(1, 8).Draw(rt, "reports") {
+			want = append(want, fmt.Sprint(id))
+			for kept := false; !kept; {
+				kept = keepOnce(rt, path, want[id], &published, &kills)
+			}
+		}
+		log, err := Open(t.Context(), path, Config{})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer log.Close()
+		if got := keptIDs(log); !slices.Equal(got, want) {
+			rt.Fatalf("kept %v, want %v", got, want)
+		}
+		if got := slices.Compact(slices.Clone(published)); !slices.Equal(got, want) || len(published) > len(want)+kills {
+			rt.Fatalf("published %v, want %v, after %d kills", published, want, kills)
+		}
+	})
+}
+
+// keepOnce is the life of a process that has one report to keep, and maybe ends
+// before it has. It says whether the report was kept.
+func keepOnce(rt *rapid.T, path, id string, published *[]string, kills *int) bool {
+	end := rapid.SampledFrom([]string{"none", "refused", "killed before", "killed after", "torn"}).Draw(rt, "end")
+	log, err := Open(context.Background(), path, Config{Publish: func(_ context.Context, report *leyline.FieldReport) error {
+		if end == "refused" || end == "killed before" {
+			return errRefused
+		}
+		*published = append(*published, report.GetReportId())
+		if end == "killed after" || end == "torn" {
+			*kills++
+			return errRefused // nothing after this happens
+		}
+		return nil
+	}})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	err = errors.Join(log.Keep(context.Background(), fieldReport(id)), log.Close())
+	if end == "torn" {
+		record, _ := appendRecord(nil, fieldReport(id))
+		content, _ := os.ReadFile(path)
+		cut := rapid.IntRange(1, len(record)-1).Draw(rt, "written")
+		if err := os.WriteFile(path, append(content, record[:cut]...), 0o600); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	return err == nil
+}
+
+func FuzzReportRecords(f *testing.F) {
+	golden, _ := hex.DecodeString(goldenRecord)
+	f.Add(golden)
+	f.Add(append(golden, golden[:9]...))
+	f.Add([]byte{0xff, 0xff, 0xff, 0x7f})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		reports, used, err := readRecords(content, 1<<16)
+		if used > len(content) || err == nil && used != len(content) {
+			t.Fatalf("used %d of %d, %v", used, len(content), err)
+		}
+		again, usedAgain, err := readRecords(content[:used], 1<<16)
+		if err != nil || usedAgain != used || len(again) != len(reports) {
+			t.Fatalf("the good part is not readable by itself: %v", err)
+		}
+		for i := range reports {
+			if !proto.Equal(reports[i], again[i]) && !hasNaN(reports[i]) {
+				t.Fatalf("record %d reads differently", i)
+			}
+		}
+	})
+}
+
+func hasNaN(report *leyline.FieldReport) bool {
+	for _, value := range report.GetMetrics() {
+		if value != value {
+			return true
+		}
+	}
+	return false
+}

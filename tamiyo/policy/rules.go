@@ -1,0 +1,68 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Reasons of a RejectedError, as they appear in telemetry.
+const (
+	ReasonInvalid  = "invalid_update"
+	ReasonTooLarge = "payload_too_large"
+	ReasonStale    = "stale_update"
+	ReasonFuture   = "issued_in_future"
+	ReasonReplayed = "replayed_update"
+)
+
+// RejectedError says that a policy update was refused for good. The message
+// that carried it should be acknowledged: it will never become acceptable.
+type RejectedError struct {
+	Reason   string
+	PolicyID string
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("policy update %q rejected: %s", e.PolicyID, e.Reason)
+}
+
+// refusal returns the first reason against update, or empty. The checks that
+// can never change with time come first.
+func (s *Store) refusal(update *leyline.PolicyUpdate, now time.Time) string {
+	if update == nil || update.GetIssuedAt() != nil && !update.GetIssuedAt().IsValid() {
+		return ReasonInvalid
+	}
+	if len(update.GetPayload()) > s.config.MaxPayload {
+		return ReasonTooLarge
+	}
+	if reason := s.untimely(update, now); reason != "" {
+		return reason
+	}
+	if !s.journal.newer(update) {
+		return ReasonReplayed
+	}
+	return ""
+}
+
+// untimely bounds the age of an update both ways. A future one is refused even
+// without a freshness limit: accepting it would lock out every update issued
+// until then.
+func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
+	age := now.Sub(issuedAt(update))
+	if age < -s.config.ClockSkew {
+		return ReasonFuture
+	}
+	if s.config.Freshness > 0 && age > s.config.Freshness {
+		return ReasonStale
+	}
+	return ""
+}
+
+// issuedAt reads a missing time as the oldest one, as the wire format does.
+func issuedAt(update *leyline.PolicyUpdate) time.Time {
+	if update.GetIssuedAt() == nil {
+		return time.Unix(0, 0).UTC()
+	}
+	return update.GetIssuedAt().AsTime()
+}

@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+type emitted struct{ packets []*leyline.TelemetryPacket }
+
+func (e *emitted) emit(packet *leyline.TelemetryPacket) { e.packets = append(e.packets, packet) }
+
+func (e *emitted) last(t *testing.T) (name string, attributes map[string]string) {
+	t.Helper()
+	if len(e.packets) == 0 || len(e.packets[len(e.packets)-1].GetEvents()) != 1 {
+		t.Fatal("no packet with one event was emitted")
+	}
+	event := e.packets[len(e.packets)-1].GetEvents()[0]
+	return event.GetDescription(), event.GetAttributes()
+}
+
+func openStore(t testing.TB, config Config) *Store {
+	t.Helper()
+	if config.Dir == "" {
+		config.Dir = t.TempDir()
+	}
+	policies, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policies
+}
+
+func update(id, version string, issued time.Time, payload string) *leyline.PolicyUpdate {
+	return &leyline.PolicyUpdate{
+		Version: 1, PolicyId: id, TamiyoPolicyVersion: version, TrainingRunId: "run-1",
+		IssuedAt: timestamppb.New(issued), Payload: []byte(payload),
+	}
+}
+
+// payloadOf is what is stored of the active policy.
+func payloadOf(t testing.TB, store *Store) string {
+	t.Helper()
+	payload, err := os.ReadFile(payloadPath(store.config.Dir, store.journal.Active.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(payload)
+}
+
+func wantRejected(t *testing.T, err error, reason string) {
+	t.Helper()
+	var rejected *RejectedError
+	if !errors.As(err, &rejected) || rejected.Reason != reason {
+		t.Fatalf("got error %v, want rejection %s", err, reason)
+	}
+}
+
+func TestRefusedPolicyUpdates(t *testing.T) {
+	now := time.Now()
+	minute := Config{Freshness: time.Minute}
+	undated := &leyline.PolicyUpdate{PolicyId: "p", Version: 1}
+	impossible := &leyline.PolicyUpdate{IssuedAt: &timestamppb.Timestamp{Nanos: -1}}
+	tests := map[string]struct {
+		config Config
+		update *leyline.PolicyUpdate
+		reason string // empty: accepted
+	}{
+		"accepted":               {Config{}, update("p", "v2", now, "x"), ""},
+		"unnamed version":        {Config{}, update("p", "", now, "x"), ""},
+		"nil":                    {Config{}, nil, ReasonInvalid},
+		"impossible time":        {Config{}, impossible, ReasonInvalid},
+		"payload at the limit":   {Config{MaxPayload: 3}, update("p", "v", now, "xyz"), ""},
+		"payload over the limit": {Config{MaxPayload: 2}, update("p", "v", now, "xyz"), ReasonTooLarge},
+		"an hour old":            {minute, update("p", "v", now.Add(-time.Hour), "x"), ReasonStale},
+		"an hour old, no limit":  {Config{}, update("p", "v", now.Add(-time.Hour), "x"), ""},
+		"undated":                {minute, undated, ReasonStale},
+		"undated, no limit":      {Config{}, undated, ""},
+		"slightly fast clock":    {Config{}, update("p", "v", now.Add(3*time.Second), "x"), ""},
+		"from the future":        {Config{}, update("p", "v", now.Add(time.Minute), "x"), ReasonFuture},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var heard emitted
+			test.config.Emit = heard.emit
+			policies := openStore(t, test.config)
+			err := policies.Accept(t.Context(), test.update)
+			if test.reason == "" {
+				if err != nil {
+					t.Fatalf("refused: %v", err)
+				}
+				return
+			}
+			wantRejected(t, err, test.reason)
+			event, attributes := heard.last(t)
+			if event != "policy_update_rejected" || attributes["reason"] != test.reason {
+				t.Errorf("emitted %s %v", event, attributes)
+			}
+			if policies.journal.Announced != nil {
+				t.Error("a refused update was announced")
+			}
+		})
+	}
+}
+
+func TestOldPolicyCannotBeAppliedAgain(t *testing.T) {
+	policies := openStore(t, Config{})
+	first, second := time.Now().Add(-2*time.Minute), time.Now().Add(-time.Minute)
+	for _, u := range []*leyline.PolicyUpdate{update("p", "v1", first, "one"), update("p", "v2", second, "two")} {
+		if err := policies.Accept(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v1", first, "one")), ReasonReplayed)
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v2", second, "two")), ReasonReplayed)
+	if got := policies.Version(); got != "v2" {
+		t.Errorf("active version %q, want v2", got)
+	}
+	newer := update("p", "v3", second, "three")
+	newer.Version = 2
+	if err := policies.Accept(t.Context(), newer); err != nil {
+		t.Errorf("a higher version of the same time was refused: %v", err)
+	}
+	if err := policies.Accept(t.Context(), update("other", "v1", first, "one")); err != nil {
+		t.Errorf("another policy's update was refused: %v", err)
+	}
+}
+
+func TestOldPolicyCannotBeAppliedAgainAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	issued := time.Now()
+	first := openStore(t, Config{Dir: dir})
+	if err := first.Accept(t.Context(), update("p", "v1", issued, "one")); err != nil {
+		t.Fatal(err)
+	}
+	reopened := openStore(t, Config{Dir: dir})
+	if got := reopened.Version(); got != "v1" {
+		t.Errorf("active version after restart %q, want v1", got)
+	}
+	if got := payloadOf(t, reopened); got != "one" {
+		t.Errorf("payload after restart %q", got)
+	}
+	wantRejected(t, reopened.Accept(t.Context(), update("p", "v1", issued, "one")), ReasonReplayed)
+}
+
+func TestAnnouncementDoesNotPretendThatAPolicyWasLoaded(t *testing.T) {
+	var heard emitted
+	policies := openStore(t, Config{Emit: heard.emit})
+	now := time.Now()
+	if err := policies.Accept(t.Context(), update("p", "v1", now.Add(-time.Minute), "one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := policies.Accept(t.Context(), update("p", "v2", now, "")); err != nil {
+		t.Fatal(err)
+	}
+	if got := policies.journal.Announced.Metadata.GetTamiyoPolicyVersion(); got != "v2" {
+		t.Errorf("announced %q, want v2", got)
+	}
+	if got := policies.Version(); got != "v1" {
+		t.Errorf("active %q, want v1: v2 has no payload", got)
+	}
+	if event, _ := heard.last(t); event != "policy_update_announced" {
+		t.Errorf("emitted %s", event)
+	}
+}
+
+func TestAppliedPolicyIsReported(t *testing.T) {
+	var heard emitted
+	policies := openStore(t, Config{Emit: heard.emit})
+	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), "one")); err != nil {
+		t.Fatal(err)
+	}
+	event, attributes := heard.last(t)
+	if event != "policy_update_applied" || attributes["tamiyo_policy_version"] != "v1" || attributes["policy_id"] != "p" {
+		t.Errorf("emitted %s %v", event, attributes)
+	}
+}
+
+func TestEachRefusalIsItsOwnPacket(t *testing.T) {
+	var heard emitted
+	policies := openStore(t, Config{Emit: heard.emit, MaxPayload: 1})
+	for range 2 {
+		wantRejected(t, policies.Accept(t.Context(), update("p", "v", time.Now(), "xx")), ReasonTooLarge)
+	}
+	if heard.packets[0].GetPacketId() == heard.packets[1].GetPacketId() {
+		t.Error("two refusals share a packet id: observers count one")
+	}
+}
+
+func TestFreshnessIsMeasuredWhenTheUpdateArrives(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		policies := openStore(t, Config{Dir: dir, Freshness: time.Minute})
+		u := update("p", "v1", time.Now(), "one")
+		time.Sleep(time.Minute + time.Nanosecond)
+		wantRejected(t, policies.Accept(t.Context(), u), ReasonStale)
+	})
+}

@@ -1,0 +1,114 @@
+package forge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// State is where one blueprint of a pass is.
+type State string
+
+// States of a blueprint. All but compiling are final for the pass.
+const (
+	StateRefused   State = "refused"   // not compilable; Err says why
+	StatePresent   State = "present"   // the library has it already
+	StateCompiling State = "compiling" // started
+	StateCompiled  State = "compiled"  // stored
+	StateFailed    State = "failed"    // every attempt failed; Err is the last one's
+	StateSkipped   State = "skipped"   // the circuit was open
+	StateParked    State = "parked"    // failed before and left alone for a while; Err wraps ErrParked
+)
+
+// Progress is one step of one blueprint. Index counts from 1 to Total, in
+// catalogue order.
+type Progress struct {
+	BlueprintID, Name string
+	State             State
+	Index, Total      int
+	Took              time.Duration
+	Err               error
+}
+
+// Job is what became of one blueprint. Checksum and ArtifactRef are set when
+// it was compiled.
+type Job struct {
+	BlueprintID, Name     string
+	Checksum, ArtifactRef string
+	Took                  time.Duration
+	Err                   error
+}
+
+// Result is what became of the blueprints of one pass, each list in the
+// order of their turns.
+type Result struct {
+	Compiled, Present, Refused, Failed, Skipped, Parked []Job
+}
+
+// list returns the list that state belongs to, nil for a state that is not final.
+func (r *Result) list(state State) *[]Job {
+	switch state {
+	case StateCompiled:
+		return &r.Compiled
+	case StatePresent:
+		return &r.Present
+	case StateRefused:
+		return &r.Refused
+	case StateFailed:
+		return &r.Failed
+	case StateSkipped:
+		return &r.Skipped
+	case StateParked:
+		return &r.Parked
+	default:
+		return nil
+	}
+}
+
+// Result returns what the pass that runs, or the last one, has come to.
+func (f *Forge) Result() Result {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var r Result
+	for _, state := range []State{StateCompiled, StatePresent, StateRefused, StateFailed, StateSkipped, StateParked} {
+		*r.list(state) = slices.Clone(*f.result.list(state))
+	}
+	return r
+}
+
+func (f *Forge) resetResult() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.result = Result{}
+}
+
+// finish records a final state and tells about it.
+func (f *Forge) finish(j job, state State, err error) {
+	f.conclude(Job{
+		BlueprintID: j.descriptor.GetBlueprintId(), Name: j.descriptor.GetName(), Took: j.took, Err: err,
+	}, state)
+	f.progress(j, state, err)
+}
+
+func (f *Forge) finishCompiled(j job, update *leyline.KernelCatalogUpdate) {
+	f.conclude(Job{
+		BlueprintID: j.descriptor.GetBlueprintId(), Name: j.descriptor.GetName(), Took: j.took,
+		Checksum: update.GetChecksum(), ArtifactRef: update.GetArtifactRef(),
+	}, StateCompiled)
+	f.progress(j, StateCompiled, nil)
+}
+
+func (f *Forge) conclude(entry Job, state State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.result.list(state)
+	*list = append(*list, entry)
+}
+
+func (f *Forge) progress(j job, state State, err error) {
+	f.config.Progress(Progress{
+		BlueprintID: j.descriptor.GetBlueprintId(), Name: j.descriptor.GetName(),
+		State: state, Index: j.index, Total: j.total, Took: j.took, Err: err,
+	})
+}
