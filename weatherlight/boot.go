@@ -144,9 +144,6 @@ func (s *Service) busConfig() oona.Config {
 		Keyring:            s.keyring,
 		Trust:              trust(set.Oona.Trust),
 		ClaimIdle:          claimIdle,
-		DeadLetterTTL:      -1, // Both have a chore of their own.
-		ConsumerIdle:       -1,
-		MessageTTL:         set.Oona.MessageTTL,
 		FreshnessWindow:    set.Kernel.FreshnessWindow,
 		ReplayCapacity:     set.Kernel.NonceCacheSize,
 		EmergencyPerMinute: set.Oona.EmergencyPerMinute,

@@ -91,7 +91,7 @@ func (s *Service) ageDeadLetters(ctx context.Context) (map[string]float64, error
 	if age <= 0 {
 		return nil, nil
 	}
-	removed, err := s.bus.PurgeDeadLettersBefore(ctx, time.Now().Add(-age))
+	removed, err := s.bus.DeadLetters().PurgeBefore(ctx, time.Now().Add(-age))
 	if err != nil {
 		return nil, fmt.Errorf("age dead letters: %w", err)
 	}
@@ -99,7 +99,7 @@ func (s *Service) ageDeadLetters(ctx context.Context) (map[string]float64, error
 }
 
 func (s *Service) pruneConsumers(ctx context.Context) (map[string]float64, error) {
-	removed, err := s.bus.PruneConsumers(ctx, consumerIdle)
+	removed, err := s.bus.Admin().PruneConsumers(ctx, consumerIdle)
 	if err != nil {
 		return nil, fmt.Errorf("remove silent consumers: %w", err)
 	}
@@ -114,7 +114,7 @@ func (s *Service) pruneAnswerGroups(ctx context.Context) (map[string]float64, er
 	if err := s.fleet.confirm(ctx); err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
-	removed, err := s.bus.PruneGroups(ctx, Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
+	removed, err := s.bus.Admin().PruneGroups(ctx, Group+".", gone, answerIdle, ownerIdle, streams.KernelReady, streams.KernelErrors)
 	if err != nil {
 		return nil, fmt.Errorf("remove groups of the departed: %w", err)
 	}
@@ -122,7 +122,11 @@ func (s *Service) pruneAnswerGroups(ctx context.Context) (map[string]float64, er
 }
 
 func (s *Service) trimBus(ctx context.Context) (map[string]float64, error) {
-	trimmed, err := s.bus.Trim(ctx)
+	age := s.settings.Oona.MessageTTL
+	if age <= 0 {
+		return nil, nil
+	}
+	trimmed, err := s.bus.Admin().Trim(ctx, age)
 	result := make(map[string]float64, len(trimmed))
 	for stream, count := range trimmed {
 		result[stream] = float64(count)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -38,7 +38,7 @@ type fleetMember struct {
 
 // roster is the lease as the fleet needs it.
 type roster interface {
-	Renew(ctx context.Context, note []byte) (oona.Roll, error)
+	Renew(ctx context.Context, note []byte) (lease.Roll, error)
 	Confirm(ctx context.Context, token int64) (bool, error)
 	Release(ctx context.Context) error
 }
@@ -50,7 +50,7 @@ type fleet struct {
 	self   string
 	lease  roster
 	logger *slog.Logger
-	rhythm oona.Rhythm
+	rhythm cadence.Phase
 
 	// departed, when set, hears of an instance that is no longer on the roll.
 	departed func(name string)
@@ -92,7 +92,7 @@ func (f *fleet) join(ctx context.Context) error {
 	deadline := time.Now().Add(leaseTTL + leaseBeat)
 	for {
 		err := f.beat(ctx)
-		if !errors.Is(err, oona.ErrNameTaken) || time.Now().After(deadline) {
+		if !errors.Is(err, lease.ErrNameTaken) || time.Now().After(deadline) {
 			return err
 		}
 		if !cadence.Sleep(ctx, leaseBeat) {
@@ -174,7 +174,7 @@ func (f *fleet) missed(now time.Time) {
 	}
 }
 
-func (f *fleet) see(roll oona.Roll, sent, answered time.Time) {
+func (f *fleet) see(roll lease.Roll, sent, answered time.Time) {
 	members := make([]fleetMember, 0, len(roll.Members))
 	for _, m := range roll.Members {
 		member := fleetMember{name: m.Name}

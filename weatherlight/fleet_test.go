@@ -11,23 +11,23 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 )
 
 // fakeRoster answers beats as it is told.
 type fakeRoster struct {
 	mu    sync.Mutex
-	roll  oona.Roll
+	roll  lease.Roll
 	err   error
 	taken int // beats for which the name is taken
 	beats int
 }
 
-func (r *fakeRoster) Renew(context.Context, []byte) (oona.Roll, error) {
+func (r *fakeRoster) Renew(context.Context, []byte) (lease.Roll, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.beats++; r.beats <= r.taken {
-		return oona.Roll{}, oona.ErrNameTaken
+		return lease.Roll{}, lease.ErrNameTaken
 	}
 	return r.roll, r.err
 }
@@ -54,7 +54,7 @@ func testFleet(roster *fakeRoster) *fleet {
 // others may begin.
 func TestSilentLeaderStopsBeforeAnotherMayLead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		roster := &fakeRoster{roll: oona.Roll{Token: 7, Leader: "a"}}
+		roster := &fakeRoster{roll: lease.Roll{Token: 7, Leader: "a"}}
 		f := testFleet(roster)
 		if err := f.join(t.Context()); err != nil || !f.leads() {
 			t.Fatalf("join: %v, leads %v", err, f.leads())
@@ -97,14 +97,14 @@ func TestNameOfADeadPredecessorIsWaitedFor(t *testing.T) {
 		}
 		begun := time.Now()
 		err := testFleet(&fakeRoster{taken: 1000}).join(t.Context())
-		if !errors.Is(err, oona.ErrNameTaken) || time.Since(begun) > leaseTTL+2*leaseBeat {
+		if !errors.Is(err, lease.ErrNameTaken) || time.Since(begun) > leaseTTL+2*leaseBeat {
 			t.Errorf("after %s: %v", time.Since(begun), err)
 		}
 	})
 }
 
 func TestFailureOfLeadersWorkIsAFailure(t *testing.T) {
-	f := testFleet(&fakeRoster{roll: oona.Roll{Token: 1, Leader: "a"}})
+	f := testFleet(&fakeRoster{roll: lease.Roll{Token: 1, Leader: "a"}})
 	if err := f.join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -114,15 +114,15 @@ func TestFailureOfLeadersWorkIsAFailure(t *testing.T) {
 	}
 }
 
-func rollOf(t *testing.T, leader string, notes map[string]fleetNote) oona.Roll {
+func rollOf(t *testing.T, leader string, notes map[string]fleetNote) lease.Roll {
 	t.Helper()
-	roll := oona.Roll{Leader: leader}
+	roll := lease.Roll{Leader: leader}
 	for _, name := range sortedNames(notes) {
 		note, err := json.Marshal(notes[name])
 		if err != nil {
 			t.Fatal(err)
 		}
-		roll.Members = append(roll.Members, oona.Member{Name: name, Note: note})
+		roll.Members = append(roll.Members, lease.Member{Name: name, Note: note})
 	}
 	return roll
 }

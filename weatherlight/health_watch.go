@@ -10,7 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
@@ -36,7 +36,7 @@ type healthWatch struct {
 	sensors []sensor
 	book    *alarmBook
 	logger  *slog.Logger
-	rhythm  oona.Rhythm
+	rhythm  cadence.Phase
 }
 
 // Run looks until ctx is done.
@@ -173,7 +173,7 @@ func (s *Service) droppedPackets() map[string]int64 {
 // refusedMessages counts what only a person can mend: another secret on the
 // bus, or a message that no retry helps.
 func (s *Service) refusedMessages() map[string]int64 {
-	counts := map[string]int64{oona.ReasonUnsigned: 0, oona.ReasonBadSignature: 0, oona.ReasonExhausted: 0}
+	counts := map[string]int64{deadletter.ReasonUnsigned: 0, deadletter.ReasonBadSignature: 0, deadletter.ReasonExhausted: 0}
 	for _, drop := range s.bus.Drops() {
 		if _, counted := counts[drop.Reason]; counted {
 			counts[drop.Reason] += drop.Count

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
@@ -24,11 +24,11 @@ func (s *Service) joinFleet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lease := s.bus.NewLease(oona.LeaseConfig{Name: s.instance(), Owner: owner, TTL: leaseTTL})
-	s.fleet = newFleet(s.instance(), lease, s.libraryID(), s.logger)
+	held := s.bus.NewLease(lease.Config{Name: s.instance(), Owner: owner, TTL: leaseTTL})
+	s.fleet = newFleet(s.instance(), held, s.libraryID(), s.logger)
 	s.fleet.departed, s.fleet.rhythm = s.inheritFrom, s.rhythm()
 	err = s.fleet.join(ctx)
-	if errors.Is(err, oona.ErrNameTaken) {
+	if errors.Is(err, lease.ErrNameTaken) {
 		return fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", s.instance(), err)
 	}
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Service) joinFleet(ctx context.Context) error {
 func (s *Service) inheritFrom(instance string) {
 	other := s.settings.Weatherlight
 	other.Instance = instance
-	s.bus.Inherit(other.Consumer(), leaseTTL-leadBeat)
+	s.bus.TakeOver(other.Consumer(), leaseTTL-leadBeat)
 }
 
 // leaveFleet gives this instance's place up.

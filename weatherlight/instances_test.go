@@ -12,9 +12,10 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
@@ -93,7 +94,7 @@ func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 		t.Errorf("the library grants nothing: %v, %v", record.Extras["graph_metadata"], err)
 	}
 	// A leader that was must not write any more.
-	deposed := leader.fleet.lease.(*oona.Lease)
+	deposed := leader.fleet.lease.(*lease.Lease)
 	eventually(t, "the other instance leads", func() bool {
 		if err := deposed.Release(t.Context()); err != nil {
 			t.Fatal(err)
@@ -158,7 +159,7 @@ func TestAllConsumersStopFetchingBeforeTheFirstHasStopped(t *testing.T) {
 		"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S": "60", "WEATHERLIGHT_SHUTDOWN_TIMEOUT": "60s",
 	})
 	stuck, release := make(chan struct{}, 1), make(chan struct{})
-	service.chores = maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "stuck", Do: func(context.Context) (map[string]float64, error) {
+	service.chores = maintenance.New(maintenance.Config{Clock: cadence.Phase{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "stuck", Do: func(context.Context) (map[string]float64, error) {
 		select {
 		case stuck <- struct{}{}:
 		default:

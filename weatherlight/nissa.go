@@ -10,7 +10,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
-	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -34,7 +33,7 @@ const (
 type nissaHeartbeat struct {
 	url    string // of /readyz
 	client *http.Client
-	rhythm oona.Rhythm
+	rhythm cadence.Phase
 
 	mu     sync.Mutex
 	state  string
@@ -43,7 +42,7 @@ type nissaHeartbeat struct {
 }
 
 // newNissaHeartbeat is nil when there is no Nissa to ask.
-func newNissaHeartbeat(base string, rhythm oona.Rhythm) *nissaHeartbeat {
+func newNissaHeartbeat(base string, rhythm cadence.Phase) *nissaHeartbeat {
 	if base == "" {
 		return nil
 	}

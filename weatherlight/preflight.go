@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/urza"
@@ -41,7 +42,7 @@ type Check struct {
 type preflight struct {
 	settings *settings.Settings
 	keyring  *signing.Keyring
-	server   *oona.Server // nil when the bus was not reached
+	server   *admin.Server // nil when the bus was not reached
 }
 
 // Preflight asks what a boot will need, changes nothing, and does not stop at the
@@ -130,7 +131,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 		return failed(err)
 	}
 	defer bus.Close()
-	server, err := bus.Server(ctx)
+	server, err := bus.Admin().Server(ctx)
 	if err != nil {
 		return failed(err)
 	}
@@ -138,7 +139,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 	if err := checkVersion(server); err != nil {
 		return failed(err)
 	}
-	if err := bus.Writable(ctx, p.streams()...); err != nil {
+	if err := bus.Admin().Writable(ctx, p.streams()...); err != nil {
 		return failed(err)
 	}
 	if server.Version == "" {
@@ -250,7 +251,7 @@ func (s *Service) inspectServer(ctx context.Context) error {
 	if err := checkClock(time.Now()); err != nil {
 		return err
 	}
-	server, err := s.bus.Server(ctx)
+	server, err := s.bus.Admin().Server(ctx)
 	if err != nil {
 		return err
 	}

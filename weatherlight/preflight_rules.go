@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
@@ -25,7 +25,7 @@ const (
 
 // checkVersion refuses a server that is too old. One that does not tell may be
 // new enough.
-func checkVersion(server oona.Server) error {
+func checkVersion(server admin.Server) error {
 	if server.Version == "" {
 		return nil
 	}
@@ -43,7 +43,7 @@ func checkVersion(server oona.Server) error {
 }
 
 // checkSkew refuses a bus whose clock is certainly too far from ours.
-func checkSkew(server oona.Server) error {
+func checkSkew(server admin.Server) error {
 	if server.Skew.Abs()-server.Uncertainty <= maxSkew {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
@@ -83,7 +84,7 @@ type Service struct {
 	health      *healthWatch
 	nissa       *nissaHeartbeat // nil without NISSA_URL
 	tamiyo      tamiyoMirror
-	busServer   oona.Server
+	busServer   admin.Server
 
 	booted     atomic.Bool
 	accepting  atomic.Bool

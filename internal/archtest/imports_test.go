@@ -50,6 +50,21 @@ var allowedImports = map[string][]string{
 		"internal/cadence", "internal/version",
 	},
 
+	"oona/internal/entry":     {},
+	"oona/internal/stats":     {},
+	"oona/internal/redis":     {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
+	"oona/internal/envelope":  {"leyline", "signing"},
+	"oona/internal/admission": {"leyline", "oona/internal/entry", "oona/internal/redis"},
+	"oona/internal/verify":    {"leyline", "signing", "oona/deadletter", "oona/internal/entry", "oona/internal/envelope"},
+	"oona/internal/delivery": {
+		"internal/cadence", "oona/deadletter", "oona/internal/entry", "oona/internal/redis", "oona/internal/stats", "oona/internal/envelope",
+		"oona/internal/verify",
+	},
+	"oona/lease":      {"oona/internal/redis"},
+	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
+	"oona/deadletter": {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
+	"oona/outbox":     {"leyline", "oona", "internal/cadence"},
+
 	"weatherlight/internal/shmsignal":   {"leyline", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
 	"weatherlight/internal/maintenance": {"telemetry", "internal/cadence", "weatherlight/internal/metrics"},
@@ -59,7 +74,7 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona", "internal/cadence"},
 	"weatherlight/internal/control": {
-		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "weatherlight/internal/runrecord",
+		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "weatherlight/internal/runrecord", "internal/cadence",
 	},
 	"weatherlight/internal/runsimtest": {
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",
