@@ -151,12 +151,12 @@ func TestWhateverIsSaidOnTheBusIsShown(t *testing.T) {
 		normal := leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL
 		told := packet("kasmina").Metric("kasmina.seeds.active", 2, "count").Build()
 		publish(t, sender.PublishTelemetry(t.Context(), told, normal))
-		publish(t, sender.PublishState(t.Context(), &leyline.SystemStatePacket{
+		publish(t, sender.Publish(t.Context(), oona.Message{Payload: &leyline.SystemStatePacket{
 			PacketId: "s-1", TrainingRunId: "run-1", SourceSubsystem: "tolaria",
-		}))
-		publish(t, sender.PublishFieldReport(t.Context(), &leyline.FieldReport{
+		}}))
+		publish(t, sender.Publish(t.Context(), oona.Message{Payload: &leyline.FieldReport{
 			ReportId: "r-1", Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION,
-		}))
+		}}))
 		r.shows(`kasmina_seeds_active{source="kasmina"} 2`)
 		r.shows(`esper_system_state_packets_total{phase="tolaria"} 1`)
 		r.shows(`esper_field_reports_total{outcome="regression"} 1`)
@@ -170,9 +170,9 @@ func TestUrgentPacketsAreSeenToo(t *testing.T) {
 		sender := connect(t, url, secret)
 		urgent := packet("tamiyo").Metric("tamiyo.conservative_mode", 1, "bool").Build()
 		publish(t, sender.PublishTelemetry(t.Context(), urgent, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL))
-		publish(t, sender.PublishEmergencySignal(t.Context(), &leyline.EmergencySignal{
+		publish(t, sender.Publish(t.Context(), oona.Message{Payload: &leyline.EmergencySignal{
 			Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT, Origin: "test",
-		}))
+		}}))
 		r.shows(`tamiyo_conservative_mode{source="tamiyo"} 1`)
 		r.shows(`esper_emergency_signals_total{level="halt"} 1`)
 	})

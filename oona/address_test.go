@@ -126,18 +126,24 @@ func TestUserOfTheBusOnlyNeedsTheBus(t *testing.T) {
 	tell(t, server, "ACL", "SETUSER", "esper", "on", ">hunter2", "resetkeys", "~oona.*", "~oona:*", "resetchannels",
 		"-@all", "+@stream", "+@scripting", "+@string", "+@hash", "+@connection")
 	address := "redis://esper:hunter2@" + server.Addr + "/0"
-	c := connect(t, address, func(cfg *oona.Config) { cfg.MessageTTL = time.Hour })
+	c := connect(t, address, nil)
 	works(t, c)
-	if err := c.PublishCommand(context.Background(), &leyline.AdaptationCommand{}); err != nil {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.AdaptationCommand{}}); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Trim(context.Background()); err != nil {
+	if _, err := c.Admin().Trim(context.Background(), time.Hour); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Admin().PruneConsumers(context.Background(), 24*time.Hour); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.DeadLetters().PurgeBefore(context.Background(), time.Now().Add(-time.Hour)); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Metrics(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.DeadLetters(context.Background(), "", 1); err != nil {
+	if _, err := c.DeadLetters().List(context.Background(), "", 1); err != nil {
 		t.Error(err)
 	}
 	_, err := oona.Connect(context.Background(), oona.Config{URL: strings.Replace(address, "hunter2", "wrong", 1), Keyring: keyring(t)})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 )
 
 // mute takes the place of a server: it accepts connections and never says a word,
@@ -46,7 +47,7 @@ func mute(t *testing.T, addr string) <-chan struct{} {
 func TestFrozenBusHoldsUpNobodyLongerThanHeAskedFor(t *testing.T) {
 	server := redistest.Start(t)
 	client := connect(t, server.URL, func(c *oona.Config) { c.DialTimeout = time.Minute })
-	lease := client.NewLease(oona.LeaseConfig{Name: "one", Group: "bounded"})
+	held := client.NewLease(lease.Config{Name: "one", Group: "bounded"})
 	server.Kill()
 	accepted := mute(t, server.Addr)
 	patient, giveUp := context.WithCancel(t.Context())
@@ -67,9 +68,9 @@ func TestFrozenBusHoldsUpNobodyLongerThanHeAskedFor(t *testing.T) {
 	for name, question := range map[string]func(context.Context) error{
 		"Ping":    client.Ping,
 		"Metrics": func(ctx context.Context) error { _, err := client.Metrics(ctx); return err },
-		"Renew":   func(ctx context.Context) error { _, err := lease.Renew(ctx, nil); return err },
-		"Confirm": func(ctx context.Context) error { _, err := lease.Confirm(ctx, 1); return err },
-		"Release": lease.Release,
+		"Renew":   func(ctx context.Context) error { _, err := held.Renew(ctx, nil); return err },
+		"Confirm": func(ctx context.Context) error { _, err := held.Confirm(ctx, 1); return err },
+		"Release": held.Release,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		begun := time.Now()

@@ -1,43 +1,36 @@
 package oona
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
-	"sync/atomic"
+	"strconv"
 	"time"
 
-	"github.com/redis/rueidis"
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona/admin"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/admission"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
+	"github.com/esper-lite/weatherlight/oona/lease"
 )
-
-// blockingConnections bounds the connections of blocked reads: one for each
-// subscription.
-const blockingConnections = 64
-
-// closePatience is how long a close waits for a server that says nothing, before
-// it ends the connections from our side.
-const closePatience = 200 * time.Millisecond
 
 // Client is one connection pool to the bus. It is safe for concurrent use.
 type Client struct {
-	cfg      Config
-	rhythm   Rhythm
-	rdb      rueidis.Client
-	dialer   *dialer
-	log      *slog.Logger
-	meters   *meters
-	drops    *dropLedger
-	guard    *guard
-	load     *loadSampler
-	seen     *answered
-	departed departures
-	closed   atomic.Bool
-	asking   questions
-	clock    *busClock
-	// clustered: keys live on different nodes, so nothing spans two of them.
-	clustered bool
+	cfg       Config
+	conn      *redis.Conn
+	sealer    envelope.Sealer
+	verifier  verify.Verifier
+	windows   verify.Windows
+	meters    *stats.Counters
+	admission *admission.Admission
+	deliverer *delivery.Deliverer
+	log       *slog.Logger
+	bound     string // of every stream, in entries
 }
 
 // Connect dials the bus and asks it for a sign of life, each within DialTimeout;
@@ -48,132 +41,70 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	option, err := clientOption(cfg)
+	conn, err := redis.Dial(ctx, redis.Config{URL: cfg.URL, TLS: cfg.TLS, Timeout: cfg.DialTimeout, Logger: cfg.Logger})
 	if err != nil {
-		return nil, &ConnectError{Addr: maskedAddress(cfg.URL), Err: err}
+		return nil, err
 	}
-	network := "tcp"
-	if option.DialCtxFn != nil {
-		network = "unix" // the only addresses that come with a way to dial them
-	}
-	d := newDialer(network, cfg.DialTimeout)
-	option.DialCtxFn = d.dial
-	c, err := d.connect(ctx, cfg, option)
-	if err != nil {
-		d.close()
-		return nil, &ConnectError{Addr: strings.Join(option.InitAddress, ","), Err: err}
-	}
-	return c, nil
+	return newClient(cfg, conn), nil
 }
 
-// connect makes the first connection, for as long as ctx allows.
-func (d *dialer) connect(ctx context.Context, cfg Config, option rueidis.ClientOption) (*Client, error) {
-	keep := context.AfterFunc(ctx, d.end)
-	rdb, err := rueidis.NewClient(option)
-	if err != nil {
-		return nil, causeOf(ctx, err)
+func newClient(cfg Config, conn *redis.Conn) *Client {
+	c := &Client{
+		cfg: cfg, conn: conn, log: cfg.Logger, meters: stats.NewCounters(), bound: strconv.FormatInt(cfg.MaxStreamLength, 10),
+		sealer:   envelope.Sealer{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload},
+		verifier: verify.Verifier{Keyring: cfg.Keyring, MaxPayload: cfg.MaxPayload},
+		windows:  verify.Windows{Control: cfg.ControlWindow, Freshness: cfg.FreshnessWindow, Skew: cfg.ClockSkew},
 	}
-	c := newClient(cfg, rdb, d)
-	if err := c.greet(ctx); err != nil || !keep() {
-		return nil, errors.Join(causeOf(ctx, err), c.Close())
-	}
-	d.established()
-	return c, nil
-}
-
-// causeOf puts the caller's wish to stop before what came of it.
-func causeOf(ctx context.Context, err error) error {
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-		return errors.Join(cause, err)
-	}
-	return err
-}
-
-func newClient(cfg Config, rdb rueidis.Client, d *dialer) *Client {
-	c := &Client{cfg: cfg, rdb: rdb, dialer: d, log: cfg.Logger, meters: newMeters(), drops: newDropLedger()}
-	c.rhythm = RhythmOf(cfg.Consumer)
-	c.guard = newGuard(cfg, c.log)
-	c.load = newLoadSampler(rdb, cfg, c.guard)
-	c.seen = newAnswered(cfg.ReplayCapacity)
-	c.clock = newBusClock()
-	c.clustered = rdb.Mode() == rueidis.ClientModeCluster
+	c.admission = admission.New(admission.Config{Conn: conn, MaxLength: cfg.MaxStreamLength, Strain: cfg.EmergencyThreshold,
+		EmergencyPerMinute: cfg.EmergencyPerMinute, Logger: cfg.Logger})
+	c.deliverer = delivery.New(delivery.Config{
+		Conn: conn, Counters: c.meters, Logger: cfg.Logger, Consumer: cfg.Consumer, DeadLetter: cfg.DeadLetter, MaxLength: c.bound,
+		Phase: cadence.PhaseOf(cfg.Consumer), Sealer: c.sealer, Resign: cfg.resignAfter(), Recent: verify.NewRecent(cfg.ReplayCapacity),
+		RetryAttempts: cfg.RetryAttempts, RetryBackoff: cfg.RetryBackoff, ClaimIdle: cfg.ClaimIdle, Lost: c.admission.Lost,
+	})
 	return c
 }
 
-// maskedAddress is the host part of an address that may be too broken to parse.
-func maskedAddress(raw string) string {
-	if at := strings.LastIndexByte(raw, '@'); at >= 0 {
-		raw = raw[at+1:]
-	}
-	raw = strings.TrimPrefix(raw[strings.LastIndex(raw, "://")+1:], "//")
-	if end := strings.IndexAny(raw, "/?"); end >= 0 {
-		raw = raw[:end]
-	}
-	if raw == "" {
-		return "(no address)"
-	}
-	return strings.TrimPrefix(raw, ":")
-}
-
 // Ping asks the bus for a sign of life, within DialTimeout.
-func (c *Client) Ping(ctx context.Context) error {
-	return c.ping(ctx, func(ctx context.Context) error {
-		return c.rdb.Do(ctx, c.rdb.B().Ping().Build()).Error()
-	})
-}
+func (c *Client) Ping(ctx context.Context) error { return c.conn.Ping(ctx) }
 
-// greet asks for a sign of life and, in the same round trip, for the bus's time,
-// which an access list may keep from us.
-func (c *Client) greet(ctx context.Context) error {
-	return c.ping(ctx, func(ctx context.Context) error {
-		begun := time.Now()
-		replies := c.rdb.DoMulti(ctx, c.rdb.B().Ping().Build(), c.rdb.B().Time().Build())
-		c.clock.due(begun)
-		c.clock.read(replies[1], begun)
-		return replies[0].Error()
-	})
-}
-
-func (c *Client) ping(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
-	defer cancel()
-	_, err := bounded(ctx, &c.asking, func(ctx context.Context) (struct{}, error) { return struct{}{}, ask(ctx) })
-	if err != nil {
-		return fmt.Errorf("ping bus: %w", err)
-	}
-	return nil
-}
+// Now is the time by the clock of the bus, as far as it is known: within half a
+// round trip. It never waits: every ten seconds a call sends for the bus's time,
+// which the next ones go by, and while the bus does not tell it, the last one
+// stands. Connect asks first; a bus that never told has the time of this machine.
+// It follows the bus's clock when that is set, also backwards.
+func (c *Client) Now() time.Time { return c.conn.Now() }
 
 // EnsureGroups creates a consumer group on each stream, and the stream with it.
 // A new group starts at the beginning of what the stream holds, so nothing that
 // was published before the first start is missed. Groups that exist stay as
 // they are.
 func (c *Client) EnsureGroups(ctx context.Context, group string, streams ...string) error {
-	for _, stream := range streams {
-		command := c.rdb.B().XgroupCreate().Key(stream).Group(group).Id("0").Mkstream().Build()
-		err := c.rdb.Do(ctx, command).Error()
-		if err != nil && !isRedisError(err, "BUSYGROUP") {
-			return fmt.Errorf("create group %s on %s: %w", group, stream, err)
-		}
-	}
-	return nil
-}
-
-func isRedisError(err error, code string) bool {
-	var reply *rueidis.RedisError
-	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)
+	return c.conn.EnsureGroups(ctx, group, streams...)
 }
 
 // Close releases the connections. Consume calls must have returned before. It
-// can be called more than once.
+// can be called more than once, and its error is always nil.
 func (c *Client) Close() error {
-	if !c.closed.Swap(true) {
-		c.asking.refuse()
-		cut := time.AfterFunc(closePatience, c.dialer.end)
-		c.rdb.Close()
-		cut.Stop()
-		c.dialer.close()
-		c.asking.running.Wait()
-	}
+	c.conn.Close()
 	return nil
+}
+
+// NewLease prepares a place among those who share a group, by default this client's
+// own under its consumer's name. Nothing is claimed before the first Renew.
+func (c *Client) NewLease(cfg lease.Config) *lease.Lease {
+	cfg.Group = cmp.Or(cfg.Group, c.cfg.Group)
+	cfg.Name = cmp.Or(cfg.Name, c.cfg.Consumer)
+	return lease.New(c.conn, cfg)
+}
+
+// DeadLetters are what was refused or given up on this bus.
+func (c *Client) DeadLetters() *deadletter.Queue {
+	return deadletter.New(deadletter.Config{Conn: c.conn, Stream: c.cfg.DeadLetter, MaxLength: c.bound, Sealer: c.sealer,
+		Carries: c.cfg.Streams.carries})
+}
+
+// Admin is for looking after this bus.
+func (c *Client) Admin() *admin.Admin {
+	return admin.New(c.conn, c.cfg.Consumer, c.cfg.Streams.Names())
 }

@@ -224,7 +224,7 @@ func publishAndAnswer(t *testing.T, c *oona.Client) {
 				return []oona.Message{{Payload: &leyline.KernelArtifactReady{}}}, nil
 			}}})
 	waitFor(t, "each request is answered and each replay refused", func() bool {
-		letters, err := c.DeadLetters(context.Background(), "", 100)
+		letters, err := c.DeadLetters().List(context.Background(), "", 100)
 		metrics, merr := c.Metrics(context.Background())
 		return err == nil && merr == nil && len(letters) == 10 && metrics["queue_depth_kernel_ready"] == 50
 	})

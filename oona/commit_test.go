@@ -163,7 +163,7 @@ func TestEntryFromTheFutureDoesNotMakeSignalsStale(t *testing.T) {
 	tell(t, server, "XADD", streams.Emergency, later+"-0", "payload", "junk", "signature", "x")
 	c := connect(t, server.URL, nil)
 	handled := emergencies(t, c)
-	if err := c.PublishEmergencySignal(t.Context(), &leyline.EmergencySignal{Origin: "o"}); err != nil {
+	if err := c.Publish(t.Context(), oona.Message{Payload: &leyline.EmergencySignal{Origin: "o"}}); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the signal is handled", func() bool { return handled.Load() == 1 })

@@ -36,11 +36,8 @@ type Config struct {
 
 	Trust         Trust         // whether envelopes without our signed attributes are taken [TrustCompatible]
 	ControlWindow time.Duration // longest time between signing and storing a control message [2 min]; < 0 = any
-	DeadLetterTTL time.Duration // age at which Trim removes dead letters [7 days]; < 0 = never
-	ConsumerIdle  time.Duration // silence after which Trim removes a consumer that owns nothing [24 h]; < 0 = never
 
 	MaxStreamLength    int64         // bound of every stream, in entries [10 000]
-	MessageTTL         time.Duration // age at which Trim removes what every group has read; 0 = never
 	FreshnessWindow    time.Duration // oldest kernel request that is answered; <= 0 = any age
 	ClockSkew          time.Duration // how far in the future a request may be dated [5 s]
 	ReplayCapacity     int           // answered request ids remembered in memory, beside Redis [4096]
@@ -49,9 +46,7 @@ type Config struct {
 	ClaimIdle          time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
 	MaxPayload         int           // largest envelope, in bytes [256 KiB]
 	MaxRecord          int           // largest run record with its pending outputs, in bytes [256 KiB]
-	EmergencyPerMinute int           // emergency messages a minute, when EmergencyBudget is nil; 0 = unlimited
-	// EmergencyBudget is shared by the clients of a process.
-	EmergencyBudget *EmergencyBudget
+	EmergencyPerMinute int           // emergency messages a minute; 0 = unlimited
 	// EmergencyThreshold is accepted for compatibility: the prototype diverted
 	// ordinary traffic to the emergency stream above this depth. Typed traffic
 	// is never diverted here; reaching it puts the client in conservative mode.
@@ -78,8 +73,6 @@ func (c Config) withDefaults() Config {
 	c.Consumer = cmp.Or(c.Consumer, "oona-client")
 	c.DeadLetter = cmp.Or(c.DeadLetter, "oona.deadletter")
 	c.ControlWindow = cmp.Or(c.ControlWindow, 2*time.Minute)
-	c.DeadLetterTTL = cmp.Or(c.DeadLetterTTL, 7*24*time.Hour)
-	c.ConsumerIdle = cmp.Or(c.ConsumerIdle, 24*time.Hour)
 	c.MaxStreamLength = cmp.Or(c.MaxStreamLength, 10_000)
 	c.ClockSkew = cmp.Or(c.ClockSkew, 5*time.Second)
 	c.ReplayCapacity = cmp.Or(c.ReplayCapacity, 4096)
@@ -109,4 +102,20 @@ func (c Config) validate() error {
 		return fmt.Errorf("oona configuration: %w", err)
 	}
 	return nil
+}
+
+// resignShare is the part of a window of freshness that an answer may wait for
+// the bus, before it is signed anew.
+const resignShare = 4
+
+// resignAfter is how long an answer may wait for the bus with its signature: an
+// outage must not make it stale before it is stored.
+func (c Config) resignAfter() time.Duration {
+	after := 15 * time.Second
+	for _, window := range []time.Duration{c.FreshnessWindow, c.ControlWindow} {
+		if window > 0 {
+			after = min(after, window/resignShare)
+		}
+	}
+	return after
 }

@@ -160,7 +160,7 @@ func TestAnswerIsStoredEvenWhenRedisIsOutOfMemory(t *testing.T) {
 	server := redistest.Start(t)
 	c := connect(t, server.URL, nil)
 	ctx := context.Background()
-	if err := c.PublishKernelArtifactReady(ctx, &leyline.KernelArtifactReady{RequestId: "r"}); err != nil {
+	if err := c.Publish(ctx, oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: "r"}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.EnsureGroups(ctx, "g", "oona.kernels.ready", "oona.kernels.errors"); err != nil {
@@ -171,7 +171,7 @@ func TestAnswerIsStoredEvenWhenRedisIsOutOfMemory(t *testing.T) {
 	if err := raw.Do(ctx, limit).Error(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
+	if err := c.Publish(ctx, oona.Message{Payload: &leyline.SystemStatePacket{}}); !errors.Is(err, oona.ErrUnavailable) {
 		t.Errorf("publishing into a full Redis: %v", err)
 	}
 	answer := func(context.Context, *oona.Delivery) ([]oona.Message, error) {
@@ -200,11 +200,11 @@ func TestCallerWhoGivesUpDoesNotTripTheBreaker(t *testing.T) {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range 5 {
-		if err := c.PublishState(gone, &leyline.SystemStatePacket{}); err == nil {
+		if err := c.Publish(gone, oona.Message{Payload: &leyline.SystemStatePacket{}}); err == nil {
 			t.Fatal("published for a caller who left")
 		}
 	}
-	if err := c.PublishState(context.Background(), &leyline.SystemStatePacket{}); err != nil {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.SystemStatePacket{}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -215,7 +215,7 @@ func TestCloseTwiceAndPublishAfterwards(t *testing.T) {
 	if err := errors.Join(c.Close(), c.Close()); err != nil {
 		t.Error(err)
 	}
-	if err := c.PublishState(context.Background(), &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrClosed) {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.SystemStatePacket{}}); !errors.Is(err, oona.ErrClosed) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -246,7 +246,7 @@ func TestStreamsConfiguredAsOneCarryTheUnion(t *testing.T) {
 		return nil, nil
 	}
 	ctx := context.Background()
-	err := errors.Join(c.PublishState(ctx, &leyline.SystemStatePacket{}), c.PublishPolicyUpdate(ctx, &leyline.PolicyUpdate{}),
+	err := errors.Join(c.Publish(ctx, oona.Message{Payload: &leyline.SystemStatePacket{}}), c.Publish(ctx, oona.Message{Payload: &leyline.PolicyUpdate{}}),
 		c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, 0))
 	if err != nil {
 		t.Fatal(err)

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
 	"time"
 
-	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 )
 
 // Consume reads a stream for a group until fetch is done, finishes what it has
@@ -21,8 +19,11 @@ func (c *Client) Consume(fetch, work context.Context, sub Subscription) error {
 	if err := c.checkSubscription(sub); err != nil {
 		return err
 	}
-	s := newConsumer(c, sub)
-	s.run(fetch, work)
+	s := &subscriber{c: c, sub: sub, valid: c.cfg.Streams.validOn(sub.Stream)}
+	c.deliverer.Run(fetch, work, delivery.Subscription{
+		Stream: sub.Stream, Group: sub.Group, Judge: s.judge, Ordered: sub.Key != nil, AnswersOnly: sub.AnswersOnly,
+		Demand: sub.Demand.values(), Batch: sub.Batch, Concurrency: sub.Concurrency, Block: sub.Block, OnReady: sub.OnReady,
+	})
 	return nil
 }
 
@@ -42,78 +43,49 @@ func (c *Client) checkSubscription(sub Subscription) error {
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("subscription: %w", err)
 	}
-	if c.closed.Load() {
+	if c.conn.Closed() {
 		return ErrClosed
 	}
 	return nil
 }
 
-// consumer is one running subscription: a reader and a minder take entries in,
-// workers run the handlers, a committer reports to Redis what came of them.
-type consumer struct {
-	c       *Client
-	sub     Subscription
-	log     *slog.Logger
-	valid   map[leyline.BusMessageType]bool // what the stream may carry
-	batches chan []entry
-	jobs    chan *workload
-	flights *flights
-	outbox  *outbox
-	line    *line
-	// Latencies of this stream.
-	consumed, delivered *recorder
-	lanes               *lanes // nil when the subscription has no key
-	// unskippable: the bus cannot move the group; the reader's own.
-	unskippable bool
-	// unstored is when an answer could last not be stored; the committer's own.
-	unstored time.Time
+// TakeOver lets every subscription of this client, also one that begins a little
+// later, take over at once what a consumer has in hand that is known to be dead,
+// instead of after ClaimIdle. Only what nobody has touched for at least idle is
+// taken: so a consumer that was thought dead too early keeps what it just read.
+func (c *Client) TakeOver(consumer string, idle time.Duration) { c.deliverer.TakeOver(consumer, idle) }
+
+// Demand says whether anybody waits for what a subscription brings. While
+// nobody does, the subscription skips what is published instead of reading it:
+// of the answers on a shared stream, most are to somebody else's requests. It is
+// safe for concurrent use.
+type Demand struct {
+	exists    func() bool
+	elsewhere func(context.Context) (bool, error)
+	raised    chan struct{}
 }
 
-func newConsumer(c *Client, sub Subscription) *consumer {
-	s := &consumer{
-		c:       c,
-		sub:     sub,
-		log:     c.log.With("stream", sub.Stream, "group", sub.Group),
-		valid:   c.cfg.Streams.validOn(sub.Stream),
-		batches: make(chan []entry, 1),
-		jobs:    make(chan *workload, sub.Concurrency),
-		flights: newFlights(),
-		outbox:  newOutbox(),
-		line:    &line{rdb: c.rdb, key: sub.Stream},
-
-		consumed:  c.meters.timings.of(PathConsume, sub.Stream),
-		delivered: c.meters.timings.of(PathDelivery, sub.Stream),
-	}
-	if sub.Key != nil {
-		s.lanes = newLanes()
-		s.flights.lanes = s.lanes
-	}
-	return s
+// NewDemand asks exists, which must answer at once, before each read. When
+// several consumers share the group, elsewhere says whether any of them waits;
+// it is asked before anything is skipped, and whoever waits must have said so
+// before it asks for what it waits for. Nil: the group is this consumer's alone.
+func NewDemand(exists func() bool, elsewhere func(context.Context) (bool, error)) *Demand {
+	return &Demand{exists: exists, elsewhere: elsewhere, raised: make(chan struct{}, 1)}
 }
 
-func (s *consumer) run(fetch, work context.Context) {
-	var intake, usher, workers, committer sync.WaitGroup
-	if s.lanes != nil {
-		usher.Go(func() { s.usher(work) })
+// Raise makes the subscription look again at once. Whoever asks for something
+// calls it when exists already says so and the request is not published yet:
+// then no answer is skipped, and none waits for the next look.
+func (d *Demand) Raise() {
+	select {
+	case d.raised <- struct{}{}:
+	default:
 	}
-	intake.Go(func() { s.takeAll(work) })
-	intake.Go(func() {
-		defer close(s.batches)
-		s.read(fetch, work)
-	})
-	intake.Go(func() { s.mind(fetch, work) })
-	for range s.sub.Concurrency {
-		workers.Go(func() { s.handleAll(work) })
-	}
-	committer.Go(func() { s.commitAll(fetch, work) })
+}
 
-	intake.Wait()
-	if s.lanes != nil {
-		s.lanes.close()
-		usher.Wait()
+func (d *Demand) values() *delivery.Demand {
+	if d == nil {
+		return nil
 	}
-	close(s.jobs)
-	workers.Wait()
-	s.outbox.close()
-	committer.Wait()
+	return &delivery.Demand{Exists: d.exists, Elsewhere: d.elsewhere, Raised: d.raised}
 }

@@ -7,6 +7,10 @@
 // counted by reason and kept on the dead-letter stream, and never holds up the
 // message behind it.
 //
+// A Client publishes Messages, consumes Subscriptions, whose handlers get
+// Deliveries, and keeps Records of training runs. Every process of Esper has one;
+// leases, dead letters and the care of a bus are packages beside it.
+//
 // Every form on the wire (stream names, entry fields, envelope, signature) is
 // that of the Python prototype; extra facts travel as signed attributes that
 // older peers ignore.

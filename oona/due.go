@@ -2,6 +2,7 @@ package oona
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,31 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+)
+
+//go:embed due.lua
+var dueSource string
+
+//go:embed schedule.lua
+var scheduleSource string
+
+//go:embed claim.lua
+var claimSource string
+
+//go:embed reschedule.lua
+var rescheduleSource string
+
+//go:embed await.lua
+var awaitSource string
+
+var (
+	scheduleScript   = rueidis.NewLuaScript(dueSource + scheduleSource)
+	claimScript      = rueidis.NewLuaScript(claimSource)
+	rescheduleScript = rueidis.NewLuaScript(rescheduleSource)
+	awaitScript      = rueidis.NewLuaScript(awaitSource)
 )
 
 // The due index of a part is one sorted set: runs by the time they are due, in
@@ -72,8 +98,8 @@ func (r *Records) Due(ctx context.Context, part string, now time.Time, limit int
 	}
 	claim := newClaim(now.Add(max(hold, time.Millisecond)))
 	args := []string{strconv.FormatInt(now.UnixMilli(), 10), strconv.Itoa(limit), claimText(claim)}
-	runs, err := insist(ctx, r.c, func(ctx context.Context) ([]string, error) {
-		return claimScript.Exec(ctx, r.c.rdb, []string{dueIndex(part)}, args).AsStrSlice()
+	runs, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) ([]string, error) {
+		return claimScript.Exec(ctx, r.c.conn, []string{dueIndex(part)}, args).AsStrSlice()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim due runs of %s: %w", part, err)
@@ -128,14 +154,14 @@ func (r *Records) Runs(ctx context.Context, part, after string, limit int) ([]st
 
 // scan takes one step through the index of a part.
 func (r *Records) scan(ctx context.Context, part, cursor string) (next string, runs []string, err error) {
-	reply, err := insist(ctx, r.c, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return r.c.rdb.Do(ctx, r.c.rdb.B().Arbitrary("ZSCAN").Keys(dueIndex(part)).Args(cursor, "COUNT", scanPage).Build()).ToArray()
+	reply, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
+		return r.c.conn.Do(ctx, r.c.conn.B().Arbitrary("ZSCAN").Keys(dueIndex(part)).Args(cursor, "COUNT", scanPage).Build()).ToArray()
 	})
 	if err != nil {
 		return "", nil, err
 	}
 	if len(reply) != 2 {
-		return "", nil, errStrangeReply
+		return "", nil, entry.ErrStrangeReply
 	}
 	if next, err = reply[0].ToString(); err != nil {
 		return "", nil, err
@@ -148,4 +174,28 @@ func (r *Records) scan(ctx context.Context, part, cursor string) (next string, r
 		runs = append(runs, pairs[i])
 	}
 	return next, runs, nil
+}
+
+// awaitSign is the key that stands while a part waits for answers.
+func awaitSign(part string) string { return "weatherlight:" + part + ":awaits" }
+
+// Await says to everybody on the bus that a part waits for answers, for a while. It
+// is said before the question is asked.
+func (r *Records) Await(ctx context.Context, part string, patience time.Duration) error {
+	ms := strconv.FormatInt(max(patience.Milliseconds(), 1), 10)
+	if _, err := r.run(ctx, awaitScript, []string{awaitSign(part)}, []string{ms}); err != nil {
+		return fmt.Errorf("await answers to %s: %w", part, err)
+	}
+	return nil
+}
+
+// Awaited says whether a part waits for answers, in whatever process.
+func (r *Records) Awaited(ctx context.Context, part string) (bool, error) {
+	awaited, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) (int64, error) {
+		return r.c.conn.Do(ctx, r.c.conn.B().Exists().Key(awaitSign(part)).Build()).AsInt64()
+	})
+	if err != nil {
+		return false, fmt.Errorf("look whether %s awaits answers: %w", part, err)
+	}
+	return awaited > 0, nil
 }

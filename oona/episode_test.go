@@ -49,7 +49,7 @@ func TestStreamThatIsBrokenShutsNobodyOutOfTheOthers(t *testing.T) {
 	c := connect(t, server.URL, nil)
 	tell(t, server, "SET", oona.DefaultStreams().Policy, "not a stream")
 	for range 5 {
-		err := c.PublishPolicyUpdate(context.Background(), &leyline.PolicyUpdate{PolicyId: "p"})
+		err := c.Publish(context.Background(), oona.Message{Payload: &leyline.PolicyUpdate{PolicyId: "p"}})
 		if !errors.Is(err, oona.ErrUnavailable) {
 			t.Fatalf("error = %v", err)
 		}

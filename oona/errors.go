@@ -1,8 +1,12 @@
 package oona
 
 import (
-	"errors"
 	"fmt"
+
+	"github.com/esper-lite/weatherlight/oona/internal/admission"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // What a publisher may act on. Each message that was not published has one
@@ -11,31 +15,25 @@ var (
 	// ErrUnavailable: Redis could not be reached, refused the write, or the
 	// breaker is open. The message may or may not have been stored when the
 	// connection broke on the way back.
-	ErrUnavailable = errors.New("bus unavailable")
+	ErrUnavailable = redis.ErrUnavailable
 	// ErrOverloaded: the readers of the stream are so far behind that a message
 	// of this priority is not admitted. Nothing is wrong with the bus.
-	ErrOverloaded = errors.New("stream overloaded")
+	ErrOverloaded = admission.ErrOverloaded
 	// ErrRateLimited: the emergency budget is spent.
-	ErrRateLimited = errors.New("emergency rate limit reached")
+	ErrRateLimited = admission.ErrRateLimited
 	// ErrTooLarge: the envelope exceeds MaxPayload, or the record MaxRecord; it
 	// will never be accepted.
-	ErrTooLarge = errors.New("message too large")
+	ErrTooLarge = envelope.ErrTooLarge
 	// ErrNotPublishable: the payload is no bus message, or lacks what its readers
 	// cannot do without.
-	ErrNotPublishable = errors.New("not a publishable bus message")
+	ErrNotPublishable = envelope.ErrNotPublishable
 	// ErrClosed: the client was closed.
-	ErrClosed = errors.New("bus client closed")
+	ErrClosed = redis.ErrClosed
 )
 
 // ConnectError says which address could not be used, and why. It never holds a
 // password.
-type ConnectError struct {
-	Addr string
-	Err  error
-}
-
-func (e *ConnectError) Error() string { return fmt.Sprintf("connect to bus at %s: %v", e.Addr, e.Err) }
-func (e *ConnectError) Unwrap() error { return e.Err }
+type ConnectError = redis.ConnectError
 
 // PublishError says which message of a Publish call was not published.
 type PublishError struct {
@@ -60,19 +58,4 @@ func (e *ConflictError) Error() string {
 
 // Permanent marks an error of a handler as one that no retry can cure: the
 // entry is dead-lettered at once. Permanent(nil) is nil.
-func Permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &permanentError{err}
-}
-
-type permanentError struct{ err error }
-
-func (e *permanentError) Error() string { return e.err.Error() }
-func (e *permanentError) Unwrap() error { return e.err }
-
-func isPermanent(err error) bool {
-	var permanent *permanentError
-	return errors.As(err, &permanent)
-}
+func Permanent(err error) error { return delivery.Permanent(err) }

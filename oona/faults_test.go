@@ -52,7 +52,7 @@ func receive(t *testing.T, c *oona.Client) *received {
 }
 
 func publishState(c *oona.Client, id string) error {
-	return c.PublishState(context.Background(), &leyline.SystemStatePacket{PacketId: id})
+	return c.Publish(context.Background(), oona.Message{Payload: &leyline.SystemStatePacket{PacketId: id}})
 }
 
 // fault is one way in which a bus can fail without going away.

@@ -1,154 +1,140 @@
 package oona
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 )
 
-// job is one delivery on its way through the consumer.
+// subscriber says what the entries of one subscription mean.
+type subscriber struct {
+	c     *Client
+	sub   Subscription
+	valid map[leyline.BusMessageType]bool // what the stream may carry
+}
+
+// job is one delivery with its handler.
 type job struct {
-	id       string
-	mark     string // Redis key of its request id, "" when it has none
-	markLife time.Duration
-	delivery *Delivery // of the room below, once it is known
-	room     Delivery
-	key      string   // of its lane, "" when it has none
-	handler  Handler  // nil: acknowledge and ignore
-	refusal  *refusal // not nil: dead-letter
-	started  time.Time
+	c        *Client
+	handler  Handler
+	delivery Delivery
 }
 
-// outcome is what came of the delivery, without answers.
-func (j *job) outcome() outcome {
-	o := outcome{id: j.id, mark: j.mark, life: j.markLife, refusal: j.refusal, started: j.started}
-	if j.delivery != nil {
-		o.attempt = j.delivery.Attempt
+// Run calls the handler. An answer that can never be sent would fail the same way
+// on each retry.
+func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
+	messages, err := j.handler(ctx, &j.delivery)
+	if err != nil || len(messages) == 0 {
+		return nil, err
 	}
-	return o
+	now := time.Now()
+	drafts := make([]envelope.Draft, len(messages))
+	room := envelope.Slab{Left: len(messages)}
+	for i, m := range messages {
+		m = j.c.addressed(m)
+		if drafts[i], err = j.c.sealer.Seal(m.content(), now, &room); err != nil {
+			return nil, Permanent(fmt.Errorf("answer for %s: %w", m.Stream, err))
+		}
+	}
+	return drafts, nil
 }
 
-// judge decides what becomes of an entry. Nothing in an entry can make it fail:
-// the worst is a refusal.
-func (s *consumer) judge(j *job, e entry, now, onBus time.Time) *job {
-	j.id, j.started = e.id, now
-	if !e.found && e.bootstrap {
-		return j
+// judge decides what becomes of entries. Nothing in an entry can make it fail: the
+// worst is a refusal.
+func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
+	now, onBus := time.Now(), s.c.Now()
+	jobs := make([]job, len(entries))
+	for i, e := range entries {
+		j, t := &jobs[i], &tasks[i]
+		if reason, err := s.decide(t, j, e, now, onBus); err != nil {
+			t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
+		}
 	}
-	fail := func(reason string, err error) *job {
-		j.refusal = refuse(reason, err.Error(), e.attempt)
-		return j
+}
+
+// decide fills in the task of an entry and the job that does it, or says why the
+// entry is refused.
+func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus time.Time) (reason string, err error) {
+	if !e.Found && e.Bootstrap {
+		return "", nil
 	}
 	env, reason, err := s.open(e)
 	if err != nil {
-		return fail(reason, err)
+		return reason, err
 	}
-	handler := s.sub.Handlers[env.kind]
-	if handler == nil || !env.meantFor(s.sub.Group) {
-		return j
+	handler := s.sub.Handlers[env.Kind]
+	if handler == nil || !verify.MeantFor(&env, s.sub.Group) {
+		return "", nil
 	}
-	message := leyline.NewMessage(env.kind)
-	if err := proto.Unmarshal(env.payload, message); err != nil {
-		return fail(ReasonUndecodable, fmt.Errorf("decode %s: %w", env.kind, err))
+	message := leyline.NewMessage(env.Kind)
+	if err := proto.Unmarshal(env.Payload, message); err != nil {
+		return deadletter.ReasonUndecodable, fmt.Errorf("decode %s: %w", env.Kind, err)
 	}
-	if s.isPoison(e) {
-		return fail(ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.attempt-1))
+	if t.Exhausted {
+		return deadletter.ReasonExhausted, fmt.Errorf("no outcome of %d deliveries: it may kill its process", e.Attempt-1)
 	}
-	j.handler = handler
-	j.room = Delivery{
-		Stream: s.sub.Stream, ID: e.id, Type: env.kind, Payload: message,
-		Attributes: env.attributes, Attempt: e.attempt, Published: publishedBy(e.id, onBus),
-		Issued: env.signedAt(),
+	j.c, j.handler = s.c, handler
+	j.delivery = Delivery{
+		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
+		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
+		Issued: env.SignedAt(),
 	}
-	j.delivery = &j.room
-	if !s.wanted(j) {
-		return j
+	if wanted, err := s.wanted(&j.delivery); err != nil || !wanted {
+		return deadletter.ReasonPermanent, err
 	}
-	who := identify(message, &env)
-	if reason := who.refuse(s.c.cfg, e.attempt, j.delivery.Published, now); reason != "" {
-		return fail(reason, fmt.Errorf("%s %q issued at %s", who.space, who.id, who.issued.Format(time.RFC3339Nano)))
+	who := verify.Identify(message, &env)
+	if reason := who.Refuse(s.c.windows, e.Attempt, j.delivery.Published, now); reason != "" {
+		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
-	j.mark = who.mark(s.sub.Group)
-	j.markLife = who.life(s.c.cfg)
-	s.keyed(j)
-	return j
+	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)
+	if t.Key, err = s.key(&j.delivery); err != nil {
+		return deadletter.ReasonPermanent, err
+	}
+	t.Work = j
+	return "", nil
 }
 
-// wanted asks whether the delivery means anything here, and takes its handler
-// away when it does not.
-func (s *consumer) wanted(j *job) (wanted bool) {
+// wanted asks whether the delivery means anything here.
+func (s *subscriber) wanted(d *Delivery) (wanted bool, err error) {
 	if s.sub.Wanted == nil {
-		return true
+		return true, nil
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.refusal = refuse(ReasonPermanent, fmt.Sprintf("panic about whether it is wanted: %v", cause), j.delivery.Attempt)
+			err = fmt.Errorf("panic about whether it is wanted: %v", cause)
 		}
 	}()
-	if wanted = s.sub.Wanted(j.delivery); !wanted {
-		j.handler = nil
-	}
-	return wanted
+	return s.sub.Wanted(d), nil
 }
 
-// meantFor reports whether a group handles the message: the replay of a dead
-// letter is for the group that gave up, and invisible to the others.
-func (e *envelope) meantFor(group string) bool {
-	target, targeted := e.attributes[attributeReplayGroup]
-	return !targeted || target == group
+// key asks for the ordering key of a delivery.
+func (s *subscriber) key(d *Delivery) (key string, err error) {
+	if s.sub.Key == nil {
+		return "", nil
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("key function panicked: %v", cause)
+		}
+	}()
+	return s.sub.Key(d), nil
 }
 
 // open verifies the trust of an entry and decodes its envelope; a failure comes
 // with its reason.
-func (s *consumer) open(e entry) (envelope, string, error) {
-	env, reason, err := s.c.open(e, s.sub.Stream, s.c.cfg.Trust)
-	if err == nil && !s.valid[env.kind] {
-		return env, ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.kind)
+func (s *subscriber) open(e entry.Entry) (envelope.Envelope, string, error) {
+	env, reason, err := s.c.verifier.Open(e, s.sub.Stream, s.c.cfg.Trust == TrustStrict)
+	if err == nil && !s.valid[env.Kind] {
+		return env, deadletter.ReasonWrongType, fmt.Errorf("type %s is not carried by this stream", env.Kind)
 	}
 	return env, reason, err
-}
-
-// open verifies that an entry is a message of somebody who has the secret, meant
-// for the stream, and decodes its envelope; a failure comes with its reason.
-func (c *Client) open(e entry, stream string, trust Trust) (envelope, string, error) {
-	if !e.found {
-		return envelope{}, ReasonUndecodable, errors.New("entry has no payload field")
-	}
-	if len(e.payload) > c.cfg.MaxPayload {
-		return envelope{}, ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.payload), c.cfg.MaxPayload)
-	}
-	raw := readOnly(e.payload)
-	if err := c.cfg.Keyring.VerifyEnvelope(raw, e.signature); err != nil {
-		if errors.Is(err, signing.ErrMissingSignature) {
-			return envelope{}, ReasonUnsigned, err
-		}
-		return envelope{}, ReasonBadSignature, err
-	}
-	env, err := decodeEnvelope(raw, e.payload)
-	if err != nil {
-		return env, ReasonUndecodable, err
-	}
-	if trust == TrustStrict && !env.bound() {
-		return env, ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
-	}
-	if origin := env.own[ownStream]; origin.set && origin.value != stream {
-		return env, ReasonForeignStream, fmt.Errorf("signed for stream %q", origin.value)
-	}
-	return env, "", nil
-}
-
-// bound reports whether the envelope carries every attribute that keeps it from
-// being replayed elsewhere or later.
-func (e *envelope) bound() bool {
-	for _, attribute := range e.own {
-		if attribute.value == "" {
-			return false
-		}
-	}
-	return true
 }

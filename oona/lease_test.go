@@ -9,6 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -26,7 +27,7 @@ func leaseClient(t *testing.T, url, name string) *oona.Client {
 	return c
 }
 
-func renew(t *testing.T, l *oona.Lease, note string) oona.Roll {
+func renew(t *testing.T, l *lease.Lease, note string) lease.Roll {
 	t.Helper()
 	roll, err := l.Renew(context.Background(), []byte(note))
 	if err != nil {
@@ -53,8 +54,8 @@ func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
 		// Longer than a machine holds anything up, but for a life that is to end unheard.
 		const ttl, last = time.Minute, 100 * time.Millisecond
 		a := leaseClient(t, url, "a")
-		first := a.NewLease(oona.LeaseConfig{Owner: "one", TTL: ttl})
-		second := leaseClient(t, url, "b").NewLease(oona.LeaseConfig{Owner: "two", TTL: ttl})
+		first := a.NewLease(lease.Config{Owner: "one", TTL: ttl})
+		second := leaseClient(t, url, "b").NewLease(lease.Config{Owner: "two", TTL: ttl})
 		roll := renew(t, first, "i am a")
 		if roll.Token == 0 || roll.Leader != "a" {
 			t.Fatalf("the first does not lead: %+v", roll)
@@ -66,7 +67,7 @@ func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
 		if other.Token != 0 || other.Leader != "a" || len(other.Members) != 2 || string(other.Members[0].Note) != "i am a" {
 			t.Errorf("the second sees %+v", other)
 		}
-		first = a.NewLease(oona.LeaseConfig{Owner: "one", TTL: last})
+		first = a.NewLease(lease.Config{Owner: "one", TTL: last})
 		roll = renew(t, first, "i am a for the last time")
 		waitFor(t, "another takes over", func() bool {
 			other = renew(t, second, "i am b")
@@ -93,14 +94,14 @@ func TestOneLeadsAndAnotherTakesOver(t *testing.T) {
 func TestNameBelongsToOneOwner(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		c := leaseClient(t, url, "same")
-		first := c.NewLease(oona.LeaseConfig{Owner: "one", TTL: time.Minute})
+		first := c.NewLease(lease.Config{Owner: "one", TTL: time.Minute})
 		before := renew(t, first, "")
-		_, err := c.NewLease(oona.LeaseConfig{Owner: "two"}).Renew(context.Background(), nil)
-		if !errors.Is(err, oona.ErrNameTaken) {
+		_, err := c.NewLease(lease.Config{Owner: "two"}).Renew(context.Background(), nil)
+		if !errors.Is(err, lease.ErrNameTaken) {
 			t.Errorf("a second owner of the name got %v", err)
 		}
 		// The next life of the first one does not have to wait for the old lease.
-		if next := renew(t, c.NewLease(oona.LeaseConfig{Owner: "one", TTL: time.Minute}), ""); next.Token <= before.Token {
+		if next := renew(t, c.NewLease(lease.Config{Owner: "one", TTL: time.Minute}), ""); next.Token <= before.Token {
 			t.Errorf("the next life has %+v", next)
 		}
 		if held, err := first.Confirm(context.Background(), before.Token); held || err != nil {
@@ -112,12 +113,12 @@ func TestNameBelongsToOneOwner(t *testing.T) {
 func TestTokensGrowThoughTheBusForgets(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	lease := leaseClient(t, server.URL, "a").NewLease(oona.LeaseConfig{})
-	before := renew(t, lease, "")
+	held := leaseClient(t, server.URL, "a").NewLease(lease.Config{})
+	before := renew(t, held, "")
 	server.Restart()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		roll, err := lease.Renew(context.Background(), nil)
+		roll, err := held.Renew(context.Background(), nil)
 		if err == nil {
 			if roll.Token <= before.Token {
 				t.Errorf("token %d after %d", roll.Token, before.Token)
@@ -141,11 +142,11 @@ func TestGroupsOfTheDepartedAreRemoved(t *testing.T) {
 			}
 		}
 		gone := func(group string) bool { return group != "g.live" }
-		removed, err := c.PruneGroups(ctx, "g.", gone, time.Minute, time.Hour, stream, "no-such-stream")
+		removed, err := c.Admin().PruneGroups(ctx, "g.", gone, time.Minute, time.Hour, stream, "no-such-stream")
 		if err != nil || len(removed) != 1 || removed[0] != stream+" g.dead" {
 			t.Errorf("removed %v, %v", removed, err)
 		}
-		if err := c.RemoveGroup(ctx, "g.live", stream, "no-such-stream"); err != nil {
+		if err := c.Admin().RemoveGroup(ctx, "g.live", stream, "no-such-stream"); err != nil {
 			t.Error(err)
 		}
 	})

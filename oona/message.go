@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
 
 // Message is one payload to publish. Its type follows from the payload.
@@ -20,6 +21,11 @@ type Message struct {
 	// name once in a group, however often it is published. Empty: a random
 	// nonce, and a message of its own each time.
 	Once string
+}
+
+// content is what the envelope says.
+func (m *Message) content() envelope.Content {
+	return envelope.Content{Stream: m.Stream, Payload: m.Payload, Attributes: m.Attributes, Once: m.Once}
 }
 
 // Delivery is one message handed to a handler.

@@ -2,86 +2,18 @@ package oona
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/admission"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
-
-// maxSources bounds the emergency sources counted apart; the rest is "other".
-const maxSources = 64
-
-// latency is the last observed duration of a path.
-type latency struct{ ns atomic.Int64 }
-
-func (l *latency) observe(d time.Duration) { l.ns.Store(int64(d)) }
-func (l *latency) ms() float64             { return float64(l.ns.Load()) / 1e6 }
-
-// meters are the counters of one client.
-type meters struct {
-	published, publishFailed, breakerRefused, overloaded atomic.Int64
-	emergencyPublished, emergencyLimited                 atomic.Int64
-	consumed, retried, deadLettered                      atomic.Int64
-	depthMax                                             atomic.Int64
-	readFailures                                         atomic.Int64 // consecutive, of the reading side
-	readRefused                                          atomic.Int64 // all failed reads
-	publishLatency, consumeLatency                       latency
-	sources                                              sources
-	timings                                              timings
-}
-
-func newMeters() *meters {
-	return &meters{sources: sources{counts: make(map[sourceKey]int64)},
-		timings: timings{all: make(map[timingKey]*recorder)}}
-}
-
-func (m *meters) refused(msg Message, err error, emergency bool) {
-	switch {
-	case errors.Is(err, ErrOverloaded):
-		m.overloaded.Add(1)
-	case errors.Is(err, ErrRateLimited) && emergency:
-		m.sources.count(&m.emergencyLimited, sourceOf(msg), emergencyLimited)
-	}
-}
-
-const (
-	emergencySent    = "emergency_published.src."
-	emergencyLimited = "emergency_rate_dropped.src."
-)
-
-type sourceKey struct{ prefix, source string }
-
-// sources counts emergencies by who raised them.
-type sources struct {
-	mu     sync.Mutex
-	counts map[sourceKey]int64
-}
-
-func (s *sources) count(total *atomic.Int64, source, prefix string) {
-	total.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := sourceKey{prefix, source}
-	if _, known := s.counts[key]; !known && len(s.counts) >= maxSources {
-		key.source = "other"
-	}
-	s.counts[key]++
-}
-
-func (s *sources) fill(values map[string]float64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key, n := range s.counts {
-		values[key.prefix+key.source] = float64(n)
-	}
-}
 
 // sourceOf names who raised an emergency, in the characters a metric name may
 // hold.
@@ -108,41 +40,16 @@ func sourceOf(m Message) string {
 // prefix. When Redis cannot be asked for depths, the rest comes with the error.
 func (c *Client) Metrics(ctx context.Context) (map[string]float64, error) {
 	values := make(map[string]float64, 48)
-	depths, err := bounded(ctx, &c.asking, c.depths)
+	depths, err := redis.Call(ctx, c.conn, c.depths)
 	maps.Copy(values, depths)
-	c.meters.fill(values)
-	c.guard.fill(values)
+	c.meters.Fill(values)
+	c.admission.Fill(values)
 	health := c.Health()
 	values["publish_breaker_state"] = float64(health.PublishState)
 	values["consume_breaker_state"] = float64(health.ConsumeState)
-	values["dead_letter_total"] = float64(c.meters.deadLettered.Load())
-	values["kernel_stale_dropped"] = float64(c.drops.total(ReasonStale, ReasonFuture))
-	values["kernel_replay_dropped"] = float64(c.drops.total(ReasonReplay))
-	values["dropped_total"] = float64(c.drops.total())
+	values["kernel_stale_dropped"] = float64(c.meters.Drops.Total(deadletter.ReasonStale, deadletter.ReasonFuture))
+	values["kernel_replay_dropped"] = float64(c.meters.Drops.Total(deadletter.ReasonReplay))
 	return values, err
-}
-
-func (m *meters) fill(values map[string]float64) {
-	for name, counter := range map[string]*atomic.Int64{
-		"publish_total": &m.published, "publish_failed": &m.publishFailed, "publish_dropped": &m.overloaded,
-		"breaker_publish_open": &m.breakerRefused, "breaker_consume_open": &m.readRefused,
-		"queue_depth_max": &m.depthMax, "retry_total": &m.retried, "consume_total": &m.consumed,
-		"emergency_published": &m.emergencyPublished, "emergency_rate_dropped": &m.emergencyLimited,
-	} {
-		values[name] = float64(counter.Load())
-	}
-	values["publish_rerouted"] = 0 // typed traffic is never diverted
-	values["publish_latency_ms"] = m.publishLatency.ms()
-	values["consume_latency_ms"] = m.consumeLatency.ms()
-	m.sources.fill(values)
-}
-
-func (g *guard) fill(values map[string]float64) {
-	values["conservative_mode"] = 0
-	if g.conservative() {
-		values["conservative_mode"] = 1
-	}
-	g.budget.fill(values)
 }
 
 // depths asks for the length of every stream in one pipeline, and for how far
@@ -158,23 +65,23 @@ func (c *Client) depths(ctx context.Context) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
 	for _, role := range roles[:len(roles)-1] {
-		values["queue_backlog_"+role.name] = float64(c.load.measure(ctx, role.stream))
+		values["queue_backlog_"+role.name] = float64(c.admission.Backlog(ctx, role.stream))
 	}
 	commands := make(rueidis.Commands, 0, 2*len(roles))
 	for _, role := range roles {
-		commands = append(commands, c.rdb.B().Xlen().Key(role.stream).Build())
+		commands = append(commands, c.conn.B().Xlen().Key(role.stream).Build())
 	}
 	for _, role := range roles[:len(roles)-1] {
-		commands = append(commands, c.rdb.B().Hget().Key(ledgerOf(role.stream)).Field("total").Build())
+		commands = append(commands, c.conn.B().Hget().Key(admission.LossesKey(role.stream)).Field("total").Build())
 	}
-	replies := c.rdb.DoMulti(ctx, commands...)
+	replies := c.conn.DoMulti(ctx, commands...)
 	for i, reply := range replies[:len(roles)] {
 		n, err := reply.AsInt64()
 		if err != nil {
 			return values, fmt.Errorf("read depth of %s: %w", roles[i].stream, err)
 		}
 		values["queue_depth_"+roles[i].name] = float64(n)
-		storeMax(&c.meters.depthMax, n)
+		c.meters.Depth(n)
 	}
 	values["trimmed_unread_total"] = 0
 	for i, reply := range replies[len(roles):] {
@@ -188,12 +95,19 @@ func (c *Client) depths(ctx context.Context) (map[string]float64, error) {
 	return values, nil
 }
 
-func storeMax(v *atomic.Int64, n int64) {
-	old := v.Load()
-	for n > old && !v.CompareAndSwap(old, n) {
-		old = v.Load()
-	}
-}
+// Drop counts the entries of a stream that were refused for one reason.
+type Drop = stats.Drop
+
+// Drops lists the refused entries of this client, sorted by reason and stream.
+func (c *Client) Drops() []Drop { return c.meters.Drops.List() }
+
+// Histogram counts the durations of one path on one stream since the client was
+// connected.
+type Histogram = stats.Histogram
+
+// Histograms returns the latencies of every path and stream that was used,
+// sorted by path and stream. Streams beyond the first 64 are counted as "other".
+func (c *Client) Histograms() []Histogram { return c.meters.Histograms() }
 
 // Health is the state of both directions of the bus.
 type Health struct {
@@ -209,12 +123,11 @@ const consumeFailuresOpen = 3
 // Health reports the breakers as this client sees them, without asking Redis.
 func (c *Client) Health() Health {
 	h := Health{
-		PublishState:    leyline.CircuitState(c.guard.breaker.State()),
-		PublishFailures: int(c.guard.breaker.Counts().ConsecutiveFailures),
 		ConsumeState:    leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED,
-		ConsumeFailures: int(c.meters.readFailures.Load()),
-		Conservative:    c.guard.conservative(),
+		ConsumeFailures: int(c.meters.ReadFailures.Load()),
+		Conservative:    c.admission.Conservative(),
 	}
+	h.PublishState, h.PublishFailures = c.admission.Breaker()
 	if h.ConsumeFailures >= consumeFailuresOpen {
 		h.ConsumeState = leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
 	}

@@ -10,11 +10,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 const (
 	orderWait = 5 * time.Second  // longest wait of one read
-	orderLook = 10 * time.Second // between two looks at the whole of a stream
+	orderScan = 10 * time.Second // between two scans of the whole stream
 	firstID   = "0-0"
 )
 
@@ -40,19 +43,19 @@ func (c *Client) PublishReport(ctx context.Context, packet *leyline.SystemStateP
 // client has 64 for this and its subscriptions.
 func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*leyline.AdaptationCommand)) error {
 	f := c.follow(stream, take)
-	defer f.hangUp()
-	trouble := outage{log: f.log, shared: c.guard.outage, failures: &c.meters.readFailures}
-	defer trouble.quit()
+	defer f.line.Close()
+	backoff := c.conn.NewBackoff(f.log, &c.meters.ReadFailures)
+	defer backoff.Quit()
 	for ctx.Err() == nil {
-		if c.closed.Load() {
+		if c.conn.Closed() {
 			return ErrClosed
 		}
 		switch err := f.step(ctx); {
 		case err == nil:
-			trouble.over()
+			backoff.Over()
 		case ctx.Err() == nil:
-			c.meters.readRefused.Add(1)
-			trouble.pause(ctx, err)
+			c.meters.ReadRefused.Add(1)
+			backoff.Pause(ctx, err)
 		}
 	}
 	return nil
@@ -65,41 +68,41 @@ type follower struct {
 	stream   string
 	take     func(*leyline.AdaptationCommand)
 	log      *slog.Logger
-	conn     rueidis.DedicatedClient
-	leave    func()
+	line     *redis.Line
 	position string            // id of the last entry read
-	known    map[string]string // entries that were read, with their signatures, since the last look
-	looked   time.Time         // when the whole stream was last looked at
+	known    map[string]string // entries that were read, with their signatures, since the last scan
+	scanned  time.Time         // when the whole stream was last read
 	told     map[string]bool   // reasons of drops
 }
 
 func (c *Client) follow(stream string, take func(*leyline.AdaptationCommand)) *follower {
-	return &follower{c: c, stream: stream, take: take, position: firstID, log: c.log.With("stream", stream), told: make(map[string]bool)}
+	return &follower{c: c, stream: stream, take: take, position: firstID, line: c.conn.NewLine(stream),
+		log: c.log.With("stream", stream), told: make(map[string]bool)}
 }
 
 // step makes one read: of what is new, or now and then of everything there is.
 func (f *follower) step(ctx context.Context) error {
-	left := orderLook - time.Since(f.looked)
-	if f.looked.IsZero() || left <= 0 {
-		return f.look(ctx)
+	left := orderScan - time.Since(f.scanned)
+	if f.scanned.IsZero() || left <= 0 {
+		return f.scan(ctx)
 	}
 	entries, err := f.read(ctx, f.position, min(left, orderWait))
 	if err != nil {
-		f.looked = time.Time{} // whatever happened, look at everything first
+		f.scanned = time.Time{} // whatever happened, look at everything first
 		return err
 	}
 	f.takeAll(entries, f.known)
 	return nil
 }
 
-// look reads the whole of the stream. It finds what the reads miss: a stream that
+// scan reads the whole of the stream. It finds what the reads miss: a stream that
 // began anew, by a clock that was set back, lies below their position.
-func (f *follower) look(ctx context.Context) error {
+func (f *follower) scan(ctx context.Context) error {
 	entries, err := f.read(ctx, firstID, 0)
 	if err != nil {
 		return err
 	}
-	f.looked, f.position = time.Now(), firstID
+	f.scanned, f.position = time.Now(), firstID
 	known := make(map[string]string, len(entries))
 	f.takeAll(entries, known)
 	f.known = known
@@ -108,96 +111,64 @@ func (f *follower) look(ctx context.Context) error {
 
 // takeAll takes the entries that are not known, notes all of them in seen, and
 // moves on behind the last one.
-func (f *follower) takeAll(entries []entry, seen map[string]string) {
+func (f *follower) takeAll(entries []entry.Entry, seen map[string]string) {
 	for _, e := range entries {
-		signature, known := f.known[e.id]
-		if !known || signature != e.signature {
+		signature, known := f.known[e.ID]
+		if !known || signature != e.Signature {
 			f.open(e)
 		}
-		seen[e.id], f.position = e.signature, e.id
+		seen[e.ID], f.position = e.Signature, e.ID
 	}
 }
 
-func (f *follower) open(e entry) {
-	if !e.found && e.bootstrap {
+func (f *follower) open(e entry.Entry) {
+	if !e.Found && e.Bootstrap {
 		return
 	}
 	order, reason, err := f.c.openOrder(e, f.stream)
 	if err == nil {
-		f.c.meters.consumed.Add(1)
+		f.c.meters.Consumed.Add(1)
 		f.take(order)
 		return
 	}
-	f.c.drops.add(reason, f.stream)
+	f.c.meters.Drops.Add(reason, f.stream)
 	if !f.told[reason] {
 		f.told[reason] = true
-		f.log.Warn("an order was dropped", "reason", reason, "entry", e.id, "error", err)
+		f.log.Warn("an order was dropped", "reason", reason, "entry", e.ID, "error", err)
 	}
 }
 
 // openOrder reads an order, or says for what reason the entry is none. Whatever the
 // client trusts elsewhere, an order must be bound to its stream.
-func (c *Client) openOrder(e entry, stream string) (*leyline.AdaptationCommand, string, error) {
-	env, reason, err := c.open(e, stream, TrustStrict)
+func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCommand, string, error) {
+	env, reason, err := c.verifier.Open(e, stream, true)
 	if err != nil {
 		return nil, reason, err
 	}
-	if env.kind != leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND {
-		return nil, ReasonWrongType, fmt.Errorf("type %s is no order", env.kind)
+	if env.Kind != leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND {
+		return nil, deadletter.ReasonWrongType, fmt.Errorf("type %s is no order", env.Kind)
 	}
 	order := new(leyline.AdaptationCommand)
-	if err := proto.Unmarshal(env.payload, order); err != nil {
-		return nil, ReasonUndecodable, fmt.Errorf("decode order: %w", err)
+	if err := proto.Unmarshal(env.Payload, order); err != nil {
+		return nil, deadletter.ReasonUndecodable, fmt.Errorf("decode order: %w", err)
 	}
-	signed, stored := identity{issued: env.signedAt()}, publishedAt(e.id)
-	if reason := signed.age(c.cfg.ControlWindow, c.cfg.ClockSkew, stored, stored); reason != "" {
+	signed, stored := env.SignedAt(), entry.StoredAt(e.ID)
+	if reason := c.windows.SoonStored(signed, stored); reason != "" {
 		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
-			signed.issued.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
+			signed.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
 	}
 	return order, "", nil
 }
 
 // read asks for the entries behind an id, and waits for the first.
-func (f *follower) read(ctx context.Context, behind string, wait time.Duration) ([]entry, error) {
-	if f.conn == nil {
-		f.conn, f.leave = f.c.rdb.Dedicate()
-	}
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		f.conn.Close()
-	})
-	// The bound catches a connection that is dead without having been closed.
-	bounded, cancel := context.WithTimeout(ctx, wait+f.c.cfg.DialTimeout)
-	reply := f.conn.Do(bounded, f.command(behind, wait))
-	cancel()
-	if !stop() {
-		<-ended
-	}
-	if !staysWith(reply.Error()) {
-		f.hangUp()
-	}
-	entries, err := parseRead(reply)
-	if rueidis.IsRedisNil(err) || isRedisError(err, "UNBLOCKED") {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.stream, err)
-	}
-	return entries, nil
+func (f *follower) read(ctx context.Context, behind string, wait time.Duration) ([]entry.Entry, error) {
+	return f.line.Look(ctx, wait, f.command(behind, wait))
 }
 
 func (f *follower) command(behind string, wait time.Duration) rueidis.Completed {
-	read := f.c.rdb.B().Xread().Count(maxOrders)
+	read := f.c.conn.B().Xread().Count(maxOrders)
 	if wait <= 0 {
 		return read.Streams().Key(f.stream).Id(behind).Build()
 	}
 	return read.Block(max(1, wait.Milliseconds())).Streams().Key(f.stream).Id(behind).Build()
-}
-
-func (f *follower) hangUp() {
-	if f.conn != nil {
-		f.leave()
-		f.conn = nil
-	}
 }

@@ -2,7 +2,6 @@ package oona
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"testing"
 	"time"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -38,13 +39,13 @@ func brokerClient(t testing.TB) (*broker.Broker, *Client) {
 func addOrder(t *testing.T, c *Client, number int, at time.Time) {
 	t.Helper()
 	m := Message{Stream: "oona.run.r", Payload: &leyline.AdaptationCommand{CommandId: strconv.Itoa(number)}}
-	payload, signature, err := c.encode(m, at, &slab{left: 1})
+	draft, err := c.sealer.Seal(m.content(), at, &envelope.Slab{Left: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	add := c.rdb.B().Xadd().Key(m.Stream).Id(strconv.FormatInt(at.UnixMilli(), 10)+"-0").
-		FieldValue().FieldValue(entryPayload, payload).FieldValue(entrySignature, signature).Build()
-	if err := c.rdb.Do(t.Context(), add).Error(); err != nil {
+	add := c.conn.B().Xadd().Key(m.Stream).Id(strconv.FormatInt(at.UnixMilli(), 10)+"-0").
+		FieldValue().FieldValue(entry.Payload, draft.Payload).FieldValue(entry.Signature, draft.Signature).Build()
+	if err := c.conn.Do(t.Context(), add).Error(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -53,7 +54,7 @@ func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	_, c := brokerClient(t)
 	var taken []string
 	f := c.follow("oona.run.r", func(o *leyline.AdaptationCommand) { taken = append(taken, o.GetCommandId()) })
-	defer f.hangUp()
+	defer f.line.Close()
 	step := func(want ...string) {
 		t.Helper()
 		taken = nil
@@ -71,15 +72,15 @@ func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	step("1")
 	addOrder(t, c, 2, now.Add(-time.Second))
 	step("2")
-	f.looked = time.Time{}
-	step() // a look at what is known
+	f.scanned = time.Time{}
+	step() // a scan of what is known
 	for number, at := range map[int]time.Time{3: now.Add(-time.Hour), 4: now.Add(-time.Second)} {
 		// Below the position, and then under an id that was another order's.
-		if err := c.rdb.Do(t.Context(), c.rdb.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
+		if err := c.conn.Do(t.Context(), c.conn.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
 			t.Fatal(err)
 		}
 		addOrder(t, c, number, at)
-		f.looked = time.Time{}
+		f.scanned = time.Time{}
 		step(strconv.Itoa(number))
 		addOrder(t, c, number+10, at.Add(time.Millisecond))
 		step(strconv.Itoa(number + 10))
@@ -91,19 +92,20 @@ func FuzzOpenOrder(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c := &Client{cfg: Config{Keyring: ring}.withDefaults()}
+	cfg := Config{Keyring: ring}.withDefaults()
+	c := newClient(cfg, nil)
 	now := time.UnixMilli(1_700_000_000_000)
 	for _, stream := range []string{"oona.run.r", "oona.run.other"} {
-		payload, _, err := c.encode(Message{Stream: stream, Payload: &leyline.AdaptationCommand{CommandId: "c"}}, now, &slab{left: 1})
+		draft, err := c.sealer.Seal(envelope.Content{Stream: stream, Payload: &leyline.AdaptationCommand{CommandId: "c"}}, now, &envelope.Slab{Left: 1})
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add([]byte(payload), "1700000000000-0")
-		f.Add([]byte(payload), "1800000000000-0")
-		f.Add([]byte(payload[:len(payload)-3]), "x")
+		f.Add([]byte(draft.Payload), "1700000000000-0")
+		f.Add([]byte(draft.Payload), "1800000000000-0")
+		f.Add([]byte(draft.Payload[:len(draft.Payload)-3]), "x")
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, id string) {
-		e := entry{id: id, payload: string(payload), signature: ring.SignEnvelope(payload), found: true}
+		e := entry.Entry{ID: id, Payload: string(payload), Signature: ring.SignEnvelope(payload), Found: true}
 		order, reason, err := c.openOrder(e, "oona.run.r")
 		if (err == nil) != (reason == "") || (err == nil) != (order != nil) {
 			t.Fatalf("order %v, reason %q, error %v", order, reason, err)
@@ -111,9 +113,9 @@ func FuzzOpenOrder(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var envelope leyline.BusEnvelope
-		if err := proto.Unmarshal(payload, &envelope); err != nil || envelope.GetAttributes()["stream"] != "oona.run.r" {
-			t.Fatalf("took %v of another stream, %v", &envelope, err)
+		var signed leyline.BusEnvelope
+		if err := proto.Unmarshal(payload, &signed); err != nil || signed.GetAttributes()["stream"] != "oona.run.r" {
+			t.Fatalf("took %v of another stream, %v", &signed, err)
 		}
 	})
 }
@@ -137,43 +139,6 @@ func TestTimesOfTheDueIndexAreExact(t *testing.T) {
 	})
 }
 
-func TestClockGoesByTheFinestLookThatIsNotRefuted(t *testing.T) {
-	t.Parallel()
-	local := time.Now()
-	bus := func(ahead time.Duration) time.Time { return local.Add(ahead).Round(0) }
-	steps := []struct {
-		ahead, uncertainty, want time.Duration
-	}{
-		{time.Hour, time.Second, time.Hour}, // the first is better than none
-		{time.Hour + 500*time.Millisecond, 10 * time.Millisecond, time.Hour + 500*time.Millisecond}, // finer
-		{time.Hour, time.Second, time.Hour + 500*time.Millisecond},                                  // coarse, and no news
-		{time.Minute, time.Second, time.Minute},                                                     // the bus's clock was set
-	}
-	clock := newBusClock()
-	if !clock.at(local).Equal(local) {
-		t.Error("without a look it is not the time of this machine")
-	}
-	for i, step := range steps {
-		clock.learn(clockLook{bus: bus(step.ahead), local: local, uncertainty: step.uncertainty})
-		if got := clock.at(local.Add(time.Second)).Sub(bus(time.Second)); got != step.want {
-			t.Errorf("step %d: %v ahead, want %v", i, got, step.want)
-		}
-	}
-}
-
-func TestClockIsAskedForAgainOnceAPeriod(t *testing.T) {
-	t.Parallel()
-	clock := newBusClock()
-	for i, step := range []struct {
-		after time.Duration
-		want  bool
-	}{{0, true}, {0, false}, {clockEvery - 1, false}, {clockEvery, true}, {clockEvery + 1, false}, {3 * clockEvery, true}} {
-		if got := clock.due(clock.begun.Add(step.after)); got != step.want {
-			t.Errorf("step %d: due is %v", i, got)
-		}
-	}
-}
-
 func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	b, other := brokerClient(t)
 	later := time.Now().Add(time.Hour)
@@ -189,22 +154,13 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	if err := c.PublishReport(t.Context(), &leyline.SystemStatePacket{PacketId: "p"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := c.rdb.Do(t.Context(), c.rdb.B().Xrange().Key("oona.normal").Start("-").End("+").Build()).AsXRange()
+	entries, err := c.conn.Do(t.Context(), c.conn.B().Xrange().Key("oona.normal").Start("-").End("+").Build()).AsXRange()
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}
-	payload := entries[0].FieldValues[entryPayload]
-	envelope, err := decodeEnvelope([]byte(payload), payload)
-	if gap := envelope.signedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
+	payload := entries[0].FieldValues[entry.Payload]
+	sealed, err := envelope.Decode([]byte(payload), payload)
+	if gap := sealed.SignedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
 		t.Errorf("the report is dated %v from the time of the bus, %v", gap, err)
-	}
-}
-
-func TestTrainerThatMayNotLookAtAStreamIsNotTurnedAway(t *testing.T) {
-	t.Parallel()
-	load := &streamLoad{blind: time.Now().Add(time.Hour), backlog: 1 << 40}
-	l := &loadSampler{bound: 10, streams: map[string]*streamLoad{"s": load}, losses: newLosses(slog.New(slog.DiscardHandler))}
-	if !l.admit(t.Context(), "s", leyline.MessagePriority_MESSAGE_PRIORITY_LOW) {
-		t.Error("turned away by what it cannot know")
 	}
 }

@@ -59,7 +59,7 @@ func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *tes
 	server.Freeze()
 	for range 3 {
 		begun := time.Now()
-		if err := c.PublishState(ctx, &leyline.SystemStatePacket{}); !errors.Is(err, oona.ErrUnavailable) {
+		if err := c.Publish(ctx, oona.Message{Payload: &leyline.SystemStatePacket{}}); !errors.Is(err, oona.ErrUnavailable) {
 			t.Fatalf("error = %v", err)
 		}
 		if took := time.Since(begun); took > soon {
@@ -74,13 +74,13 @@ func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *tes
 		return h.PublishState == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN && h.Conservative
 	})
 	begun := time.Now()
-	err := c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"})
+	err := c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}})
 	if !errors.Is(err, oona.ErrUnavailable) || time.Since(begun) < 200*time.Millisecond {
 		t.Errorf("an emergency was refused untried: %v after %v", err, time.Since(begun))
 	}
 	server.Thaw()
 	waitFor(t, "emergencies pass", func() bool {
-		return c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"}) == nil
+		return c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}}) == nil
 	})
 	server.Kill()
 	var metrics map[string]float64
@@ -133,7 +133,7 @@ func TestOutageIsNotTakenForASpentBudget(t *testing.T) {
 	})
 	server.Kill()
 	for range 5 {
-		if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{Origin: "x"}); !errors.Is(err, oona.ErrUnavailable) {
+		if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}}); !errors.Is(err, oona.ErrUnavailable) {
 			t.Errorf("error = %v", err)
 		}
 	}

@@ -4,28 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/sony/gobreaker/v2"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
 
-// Entry fields of a message, as every Esper peer writes them.
-const (
-	entryPayload   = "payload"
-	entrySignature = "signature"
-	entryBootstrap = "bootstrap" // the one field of an entry that only creates its stream
-)
+// encodeShare is how many messages make it worth while to occupy one more
+// processor: the bus is waiting for them.
+const encodeShare = 32
 
-// draft is one message that passed admission and is ready for the wire.
-type draft struct {
-	index              int
-	stream             string
-	payload, signature string
-	source             string    // who raised it, for emergencies
-	sealed             time.Time // of an answer: when it was signed
+// outgoing is one message that passed admission and is ready for the wire.
+type outgoing struct {
+	envelope.Draft
+	index  int
+	source string // who raised it, for emergencies
 }
 
 // Publish sends messages in one pipeline and returns when Redis has stored
@@ -35,7 +33,7 @@ type draft struct {
 // closed client stores none and returns ErrClosed. Messages for the emergency
 // stream pass breaker and backpressure.
 func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
-	if c.closed.Load() {
+	if c.conn.Closed() {
 		return ErrClosed
 	}
 	started := time.Now()
@@ -45,51 +43,92 @@ func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 	failed = append(failed, c.send(bounded, urgent)...)
 	failed = append(failed, c.sendGuarded(ctx, bounded, ordinary)...)
 	took := time.Since(started)
-	c.meters.publishLatency.observe(took)
+	c.meters.PublishLatency.Observe(took)
 	c.observePublish(urgent, took)
 	c.observePublish(ordinary, took)
 	return errors.Join(failed...)
 }
 
 // observePublish times drafts, those of one stream in a row at once.
-func (c *Client) observePublish(drafts []draft, took time.Duration) {
+func (c *Client) observePublish(drafts []outgoing, took time.Duration) {
 	for len(drafts) > 0 {
-		stream, n := drafts[0].stream, 1
-		for n < len(drafts) && drafts[n].stream == stream {
+		stream, n := drafts[0].Stream, 1
+		for n < len(drafts) && drafts[n].Stream == stream {
 			n++
 		}
-		c.meters.timings.of(PathPublish, stream).observe(took, n)
+		c.meters.Timing(stats.PathPublish, stream).Observe(took, n)
 		drafts = drafts[n:]
 	}
 }
 
 // admit turns messages into drafts, or into the reason they may not go.
-func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urgent, ordinary []draft, failed []error) {
+func (c *Client) admit(ctx context.Context, msgs []Message, now time.Time) (urgent, ordinary []outgoing, failed []error) {
 	candidates := make([]candidate, len(msgs))
 	for i, m := range msgs {
 		candidates[i] = c.nominate(ctx, i, c.addressed(m))
 	}
 	c.encodeAll(candidates, now)
-	ordinary = make([]draft, 0, len(msgs))
+	ordinary = make([]outgoing, 0, len(msgs))
 	for _, one := range candidates {
-		emergency := one.stream == c.cfg.Streams.Emergency
+		emergency := one.Stream == c.cfg.Streams.Emergency
 		switch {
 		case one.err != nil:
-			c.meters.refused(one.message, one.err, emergency)
-			failed = append(failed, &PublishError{Index: one.index, Stream: one.stream, Err: one.err})
+			c.countRefused(one)
+			failed = append(failed, &PublishError{Index: one.index, Stream: one.Stream, Err: one.err})
 		case emergency:
-			urgent = append(urgent, one.draft)
+			urgent = append(urgent, one.outgoing)
 		default:
-			ordinary = append(ordinary, one.draft)
+			ordinary = append(ordinary, one.outgoing)
 		}
 	}
 	return urgent, ordinary, failed
 }
 
+// countRefused counts a message that may not go for now.
+func (c *Client) countRefused(one candidate) {
+	switch {
+	case errors.Is(one.err, ErrOverloaded):
+		c.meters.Overloaded.Add(1)
+	case errors.Is(one.err, ErrRateLimited):
+		c.meters.EmergencyLimited(one.source)
+	}
+}
+
+// candidate is a message on its way out.
+type candidate struct {
+	outgoing
+	message Message
+	err     error // why it may not go
+}
+
+// encodeAll encodes and signs what may go, on several processors when there is
+// much of it. The order stays.
+func (c *Client) encodeAll(candidates []candidate, now time.Time) {
+	shares := max(1, min(runtime.GOMAXPROCS(0), len(candidates)/encodeShare))
+	size := (len(candidates) + shares - 1) / shares
+	var others sync.WaitGroup
+	for len(candidates) > size {
+		share := candidates[:size]
+		candidates = candidates[size:]
+		others.Go(func() { c.encodeShare(share, now) })
+	}
+	c.encodeShare(candidates, now)
+	others.Wait()
+}
+
+func (c *Client) encodeShare(candidates []candidate, now time.Time) {
+	room := envelope.Slab{Left: len(candidates)}
+	for i := range candidates {
+		if one := &candidates[i]; one.err == nil {
+			one.Draft, one.err = c.sealer.Seal(one.message.content(), now, &room)
+		}
+	}
+}
+
 // nominate asks whether a message may go now.
 func (c *Client) nominate(ctx context.Context, index int, m Message) candidate {
 	emergency := m.Stream == c.cfg.Streams.Emergency
-	one := candidate{draft: draft{index: index, stream: m.Stream}, message: m}
+	one := candidate{outgoing: outgoing{Draft: envelope.Draft{Stream: m.Stream}, index: index}, message: m}
 	if emergency {
 		one.source = sourceOf(m)
 	}
@@ -99,76 +138,62 @@ func (c *Client) nominate(ctx context.Context, index int, m Message) candidate {
 
 func (c *Client) allow(ctx context.Context, m Message, emergency bool) error {
 	if emergency {
-		if _, signal := m.Payload.(*leyline.EmergencySignal); !c.guard.budget.allow(signal) {
-			return ErrRateLimited
-		}
-		return nil
+		_, signal := m.Payload.(*leyline.EmergencySignal)
+		return c.admission.AdmitEmergency(signal)
 	}
-	if !c.load.admit(ctx, m.Stream, m.Priority) {
-		return ErrOverloaded
-	}
-	return nil
+	return c.admission.Admit(ctx, m.Stream, m.Priority)
 }
 
 // sendGuarded sends through the breaker: while it is open, nothing is tried. The
 // end of the caller's own context, unlike that of the bounded one, says nothing
 // about the bus.
-func (c *Client) sendGuarded(caller, bounded context.Context, drafts []draft) []error {
+func (c *Client) sendGuarded(caller, bounded context.Context, drafts []outgoing) []error {
 	if len(drafts) == 0 {
 		return nil
 	}
 	var failed []error
-	_, err := c.guard.breaker.Execute(func() (struct{}, error) {
+	err := c.admission.Guard(caller, func() []error {
 		failed = c.send(bounded, drafts)
-		if len(failed) > 0 && caller.Err() != nil {
-			return struct{}{}, fmt.Errorf("%w: %w", errCaller, failed[0])
-		}
-		return struct{}{}, errors.Join(failed...)
+		return failed
 	})
-	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-		c.meters.breakerRefused.Add(int64(len(drafts)))
-		return failAll(drafts, fmt.Errorf("%w: %w", ErrUnavailable, err))
+	if err != nil {
+		c.meters.BreakerRefused.Add(int64(len(drafts)))
+		return failAll(drafts, err)
 	}
 	return failed
 }
 
-// errCaller marks a failure that says nothing about the bus: the caller left.
-var errCaller = errors.New("caller gave up")
-
-func isCallersOwn(err error) bool { return errors.Is(err, errCaller) }
-
-func failAll(drafts []draft, err error) []error {
+func failAll(drafts []outgoing, err error) []error {
 	failed := make([]error, len(drafts))
 	for i, d := range drafts {
-		failed[i] = &PublishError{Index: d.index, Stream: d.stream, Err: err}
+		failed[i] = &PublishError{Index: d.index, Stream: d.Stream, Err: err}
 	}
 	return failed
 }
 
 // send writes drafts in one pipeline and returns what failed.
-func (c *Client) send(ctx context.Context, drafts []draft) []error {
+func (c *Client) send(ctx context.Context, drafts []outgoing) []error {
 	if len(drafts) == 0 {
 		return nil
 	}
 	commands := make(rueidis.Commands, len(drafts))
 	for i, d := range drafts {
-		commands[i] = c.add(d)
+		commands[i] = c.add(d.Draft)
 	}
 	var failed []error
-	for i, reply := range c.rdb.DoMulti(ctx, commands...) {
+	for i, reply := range c.conn.DoMulti(ctx, commands...) {
 		if err := reply.Error(); err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			failed = append(failed, &PublishError{Index: drafts[i].index, Stream: drafts[i].stream, Err: err})
+			failed = append(failed, &PublishError{Index: drafts[i].index, Stream: drafts[i].Stream, Err: err})
 		} else if drafts[i].source != "" {
-			c.meters.sources.count(&c.meters.emergencyPublished, drafts[i].source, emergencySent)
+			c.meters.EmergencySent(drafts[i].source)
 		}
 	}
-	c.meters.publishFailed.Add(int64(len(failed)))
-	c.meters.published.Add(int64(len(drafts) - len(failed)))
+	c.meters.PublishFailed.Add(int64(len(failed)))
+	c.meters.Published.Add(int64(len(drafts) - len(failed)))
 	return failed
 }
 
-func (c *Client) add(d draft) rueidis.Completed {
-	return c.rdb.B().Xadd().Key(d.stream).Maxlen().Almost().Threshold(c.load.boundText).Id("*").
-		FieldValue().FieldValue(entryPayload, d.payload).FieldValue(entrySignature, d.signature).Build()
+func (c *Client) add(d envelope.Draft) rueidis.Completed {
+	return c.conn.Add(d.Stream, c.bound, d.Payload, d.Signature)
 }

@@ -3,6 +3,7 @@ package oona
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,8 +13,21 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+)
+
+//go:embed save.lua
+var saveSource string
+
+//go:embed settle.lua
+var settleSource string
+
+// The scripts are immutable; EVALSHA falls back to EVAL after a restart of Redis.
+var (
+	saveScript   = rueidis.NewLuaScript(dueSource + saveSource)
+	settleScript = rueidis.NewLuaScript(settleSource)
 )
 
 const (
@@ -93,8 +107,8 @@ func (r *Records) load(ctx context.Context, key RecordKey) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	fields, err := insist(ctx, r.c, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return r.c.rdb.Do(ctx, r.c.rdb.B().Hmget().Key(place).Field("v", "d", "o").Build()).ToArray()
+	fields, err := redis.Insist(ctx, r.c.conn, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
+		return r.c.conn.Do(ctx, r.c.conn.B().Hmget().Key(place).Field("v", "d", "o").Build()).ToArray()
 	})
 	if err != nil {
 		return Record{}, err
@@ -156,12 +170,12 @@ func (r *Records) Save(ctx context.Context, w RecordWrite) (int64, error) {
 		}
 		return 0, fmt.Errorf("save record of %s for run %q: %w", w.Key.Part, w.Key.Run, err)
 	}
-	r.c.meters.published.Add(int64(len(w.Orders)))
+	r.c.meters.Published.Add(int64(len(w.Orders)))
 	return version, nil
 }
 
 func (r *Records) save(ctx context.Context, w RecordWrite) (int64, error) {
-	if r.c.clustered && !w.Due.IsZero() {
+	if r.c.conn.Clustered && !w.Due.IsZero() {
 		// The index is a key of all runs, on whatever node: a run that is due early
 		// harms nothing, and one that is never due does.
 		if err := r.Schedule(ctx, w.Key.Part, w.Key.Run, w.Due); err != nil {
@@ -203,13 +217,13 @@ func (r *Records) saveInput(w RecordWrite) (keys, args []string, err error) {
 		strconv.FormatInt(max(1, w.TTL.Milliseconds()), 10),
 		rueidis.BinaryString(w.Value), rueidis.BinaryString(w.Pending),
 		maxOrdersText, ordersLifeText, w.Key.Run, due)
-	now, room := r.c.Now(), slab{left: len(w.Orders)}
+	now, room := r.c.Now(), envelope.Slab{Left: len(w.Orders)}
 	for _, order := range w.Orders {
-		payload, signature, err := r.c.encode(Message{Stream: stream, Payload: order}, now, &room)
+		draft, err := r.c.sealer.Seal(envelope.Content{Stream: stream, Payload: order}, now, &room)
 		if err != nil {
 			return nil, nil, err
 		}
-		args = append(args, payload, signature)
+		args = append(args, draft.Payload, draft.Signature)
 	}
 	return keys, args, nil
 }
@@ -228,27 +242,7 @@ func (r *Records) Settle(ctx context.Context, key RecordKey, version int64) erro
 }
 
 func (r *Records) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (int64, error) {
-	return insist(ctx, r.c, func(ctx context.Context) (int64, error) {
-		return script.Exec(ctx, r.c.rdb, keys, args).AsInt64()
+	return redis.Insist(ctx, r.c.conn, func(ctx context.Context) (int64, error) {
+		return script.Exec(ctx, r.c.conn, keys, args).AsInt64()
 	})
-}
-
-// insist asks the bus what may be asked twice until it answers, within DialTimeout.
-// A failure is ErrUnavailable or ErrClosed.
-func insist[T any](ctx context.Context, c *Client, ask func(context.Context) (T, error)) (T, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
-	defer cancel()
-	for pause := healPauseFirst; ; pause *= 2 {
-		if c.closed.Load() {
-			var none T
-			return none, ErrClosed
-		}
-		value, err := ask(bounded)
-		if err == nil {
-			return value, nil
-		}
-		if answered := isServerError(err) || rueidis.IsParseErr(err); answered || !cadence.Sleep(bounded, pause) {
-			return value, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-	}
 }

@@ -1,10 +1,11 @@
-package oona
+package oona_test
 
 import (
 	"testing"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -13,12 +14,12 @@ func TestServerTellsVersionAndClock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bus, err := Connect(t.Context(), Config{URL: redistest.Start(t).URL, Group: "g", Keyring: keyring})
+	bus, err := oona.Connect(t.Context(), oona.Config{URL: redistest.Start(t).URL, Group: "g", Keyring: keyring})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer bus.Close()
-	server, err := bus.Server(t.Context())
+	server, err := bus.Admin().Server(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,28 +28,5 @@ func TestServerTellsVersionAndClock(t *testing.T) {
 	}
 	if bound := server.Uncertainty + time.Second; server.Skew.Abs() > bound {
 		t.Errorf("the clock of this very machine is %v ahead of itself", server.Skew)
-	}
-}
-
-func TestServerVersionIsThatOfTheProtocol(t *testing.T) {
-	for _, test := range []struct{ info, product, version string }{
-		{"# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", "redis", "7.0.15"},
-		{"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n", "valkey", "7.2.4"},
-		{"", "", ""},
-	} {
-		if product, version := serverVersion(test.info); product != test.product || version != test.version {
-			t.Errorf("%q is %s %s", test.info, product, version)
-		}
-	}
-}
-
-func TestServerTimeOfAnotherShapeIsAnError(t *testing.T) {
-	for _, reply := range [][]string{nil, {"1"}, {"x", "1"}, {"1", "x"}, {"1", "2", "3"}} {
-		if at, err := serverTime(reply); err == nil {
-			t.Errorf("%v is %v", reply, at)
-		}
-	}
-	if at, err := serverTime([]string{"1700000000", "250000"}); err != nil || at.UnixMilli() != 1700000000250 {
-		t.Errorf("time %v, %v", at, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func dropped(c *oona.Client, reason string) (n int64) {
@@ -56,7 +57,7 @@ func TestRequestThatAnotherProcessAnsweredIsNotAnsweredAgain(t *testing.T) {
 	}
 	raw := rawClient(t, url)
 	answers, err := raw.Do(t.Context(), raw.B().Xlen().Key("oona.kernels.ready").Build()).AsInt64()
-	if err != nil || answers != 1 || dropped(second, oona.ReasonReplay) != 1 {
+	if err != nil || answers != 1 || dropped(second, deadletter.ReasonReplay) != 1 {
 		t.Errorf("%d answers, %v; dropped by the second: %v", answers, err, second.Drops())
 	}
 }
@@ -82,7 +83,7 @@ func TestAnswerToSomebodyElseLeavesNothingBehind(t *testing.T) {
 			},
 		}})
 	for _, id := range []string{"theirs", "theirs", "panic", "mine"} {
-		if err := c.PublishKernelArtifactReady(t.Context(), &leyline.KernelArtifactReady{RequestId: id}); err != nil {
+		if err := c.Publish(t.Context(), oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: id}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,8 +105,8 @@ func TestAnswerToSomebodyElseLeavesNothingBehind(t *testing.T) {
 		return n == 5 && left == 0
 	})
 	waitFor(t, "one is handled, the forgery and the panic are kept", func() bool {
-		return handled.Load() == 1 && dropped(c, oona.ReasonBadSignature) == 1 && dropped(c, oona.ReasonPermanent) == 1 &&
-			dropped(c, oona.ReasonReplay) == 0
+		return handled.Load() == 1 && dropped(c, deadletter.ReasonBadSignature) == 1 && dropped(c, deadletter.ReasonPermanent) == 1 &&
+			dropped(c, deadletter.ReasonReplay) == 0
 	})
 	marks, err := raw.Do(t.Context(), raw.B().Keys().Pattern("oona:replay:*").Build()).AsStrSlice()
 	if err != nil || len(marks) != 1 {

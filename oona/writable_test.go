@@ -35,7 +35,7 @@ func TestBusThatTakesNoWritesIsFoundAndLeftAsItIs(t *testing.T) {
 			}
 			test.spoil(server)
 			c := connect(t, server.URL, nil)
-			err := c.Writable(t.Context(), "oona.missing", "oona.there", "oona.taken")
+			err := c.Admin().Writable(t.Context(), "oona.missing", "oona.there", "oona.taken")
 			if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
 				t.Errorf("Writable = %v, want %q", err, test.says)
 			}
@@ -64,7 +64,7 @@ func TestBusThatIsGoneIsNotWritable(t *testing.T) {
 	server := redistest.Start(t)
 	c := connect(t, server.URL, hasty)
 	server.Kill()
-	if err := c.Writable(t.Context(), "oona.normal"); err == nil {
+	if err := c.Admin().Writable(t.Context(), "oona.normal"); err == nil {
 		t.Error("a server that is gone takes writes")
 	}
 }

@@ -18,13 +18,14 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 // ofEnvelope are the reasons for which an entry is dropped before its command is
 // looked at.
 var ofEnvelope = []string{
-	oona.ReasonUnsigned, oona.ReasonBadSignature, oona.ReasonUndecodable, oona.ReasonUnbound,
-	oona.ReasonForeignStream, oona.ReasonWrongType, oona.ReasonStale, oona.ReasonFuture,
+	deadletter.ReasonUnsigned, deadletter.ReasonBadSignature, deadletter.ReasonUndecodable, deadletter.ReasonUnbound,
+	deadletter.ReasonForeignStream, deadletter.ReasonWrongType, deadletter.ReasonStale, deadletter.ReasonFuture,
 }
 
 // TestBusHandsOnTheGoldenOrders puts the golden entries on a stream as they are:

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
@@ -156,7 +157,7 @@ func (g *garden) view() *control.View {
 // command sends a seed command over the bus.
 func (g *garden) command(id, seedID string, operation leyline.SeedOperation) {
 	g.t.Helper()
-	if err := g.bus.PublishCommand(g.t.Context(), g.signed(id, seedID, operation)); err != nil {
+	if err := g.bus.Publish(g.t.Context(), oona.Message{Payload: g.signed(id, seedID, operation)}); err != nil {
 		g.t.Fatal(err)
 	}
 }

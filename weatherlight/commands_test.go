@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -71,7 +72,7 @@ func (g *garden) order(id, seedID string, kind leyline.CommandType, change func(
 	if err := g.keyring.SignCommand(command); err != nil {
 		g.t.Fatal(err)
 	}
-	if err := g.bus.PublishCommand(g.t.Context(), command); err != nil {
+	if err := g.bus.Publish(g.t.Context(), oona.Message{Payload: command}); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -295,7 +296,7 @@ func TestParametersOfAGerminationReachTheKernel(t *testing.T) {
 	if err := g.keyring.SignCommand(command); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.bus.PublishCommand(t.Context(), command); err != nil {
+	if err := g.bus.Publish(t.Context(), oona.Message{Payload: command}); err != nil {
 		t.Fatal(err)
 	}
 	g.await("seed-2", inTraining)

@@ -12,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -28,7 +29,7 @@ type connection struct {
 
 	broker    *broker.Broker // nil when the bus is elsewhere
 	bus       *oona.Client
-	busServer oona.Server
+	busServer admin.Server
 	durable   telemetryqueue.Durable
 	telemetry *telemetryqueue.Queue
 	tamiyo    summary.Mirror
@@ -86,7 +87,7 @@ func (c *connection) inspectServer(ctx context.Context) error {
 	if err := preflight.Clock(time.Now()); err != nil {
 		return err
 	}
-	server, err := c.bus.Server(ctx)
+	server, err := c.bus.Admin().Server(ctx)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func TestEmergenciesWithoutATimeActOnceEach(t *testing.T) {
 	}
 	for number, id := range []string{"lift-1", "lift-2"} {
 		signal := &leyline.EmergencySignal{Version: 1, Level: halt, Reason: "smoke", Origin: "operator", RunId: gardenRun}
-		if err := peer.PublishEmergencySignal(t.Context(), signal); err != nil {
+		if err := peer.Publish(t.Context(), oona.Message{Payload: signal}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, id+": the run is halted", isHalted)
@@ -82,7 +82,7 @@ func TestMildEmergencyOfTheWholeFleetIsToldOfOnce(t *testing.T) {
 		{Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE, Reason: "smoke"},
 	} {
 		signal.Version, signal.Origin = 1, "operator"
-		if err := peer.PublishEmergencySignal(t.Context(), signal); err != nil {
+		if err := peer.Publish(t.Context(), oona.Message{Payload: signal}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -50,7 +50,9 @@ func newFoundation(set *settings.Settings, logger *slog.Logger) (*foundation, er
 
 // rhythm is that of the bus client, so that the loops of this process fall
 // together with it.
-func (f *foundation) rhythm() oona.Rhythm { return oona.RhythmOf(f.settings.Weatherlight.Consumer()) }
+func (f *foundation) rhythm() cadence.Phase {
+	return cadence.PhaseOf(f.settings.Weatherlight.Consumer())
+}
 
 func (f *foundation) instance() string { return f.settings.Weatherlight.Instance }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
@@ -200,7 +201,7 @@ func TestR3R4CommandsOfAPeersControllerAreNoDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []*leyline.AdaptationCommand{twice, elsewhere, twice, twice} {
-		if err := g.bus.PublishCommand(t.Context(), command); err != nil {
+		if err := g.bus.Publish(t.Context(), oona.Message{Payload: command}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -40,7 +40,7 @@ func TestForgedCommandIsSetAsideAndTheNextIsObeyed(t *testing.T) {
 		Version: 1, CommandId: "forged", CommandType: leyline.CommandType_COMMAND_SEED, TargetSeedId: "seed-0",
 		IssuedAt: timestamppb.Now(), Annotations: map[string]string{"signature": "bm8="},
 	}
-	if err := g.bus.PublishCommand(t.Context(), forged); err != nil {
+	if err := g.bus.Publish(t.Context(), oona.Message{Payload: forged}); err != nil {
 		t.Fatal(err)
 	}
 	g.command("good", "seed-1", leyline.SeedOperation_SEED_OP_GERMINATE)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
@@ -34,7 +35,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 	g.blend("seed-1")
 	forged := g.signed("forged", "seed-2", leyline.SeedOperation_SEED_OP_GERMINATE)
 	forged.Annotations["signature"] = "bm8="
-	if err := g.bus.PublishCommand(t.Context(), forged); err != nil {
+	if err := g.bus.Publish(t.Context(), oona.Message{Payload: forged}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the forged command is set aside", func() bool { return len(g.bus.Drops()) == 1 })

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
@@ -45,10 +45,10 @@ func joinInstances(
 	joined := &instances{kept: c.durable, farewell: farewell, fleet: fleet.New(fleet.Config{
 		Name: f.instance(), Library: libraryID(f.settings.Urza.DatabaseURL.String()), Departed: c.inheritFrom,
 		Clock: f.rhythm(), Logger: f.logger,
-		Lease: c.bus.NewLease(oona.LeaseConfig{Name: f.instance(), Owner: owner, TTL: fleet.TTL}),
+		Lease: c.bus.NewLease(lease.Config{Name: f.instance(), Owner: owner, TTL: fleet.TTL}),
 	})}
 	err = joined.fleet.Join(ctx)
-	if errors.Is(err, oona.ErrNameTaken) {
+	if errors.Is(err, lease.ErrNameTaken) {
 		return nil, fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", f.instance(), err)
 	}
 	if err != nil {
@@ -93,7 +93,7 @@ func (i *instances) confirmLead(ctx context.Context) error {
 func (c *connection) inheritFrom(instance string, silent time.Duration) {
 	other := c.settings.Weatherlight
 	other.Instance = instance
-	c.bus.Inherit(other.Consumer(), silent)
+	c.bus.TakeOver(other.Consumer(), silent)
 }
 
 // libraryID names the kernel library: instances of one database share it, and a

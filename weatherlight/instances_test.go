@@ -13,7 +13,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
@@ -107,7 +107,7 @@ func TestCapabilitiesOfAnotherInstancesSeedsAreWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	successor := leader.bus.NewLease(oona.LeaseConfig{Name: leader.instance(), Owner: owner})
+	successor := leader.bus.NewLease(lease.Config{Name: leader.instance(), Owner: owner})
 	eventually(t, "the other instance leads", func() bool {
 		_, err := successor.Renew(t.Context(), nil) // in the leader's place
 		if err := errors.Join(err, successor.Release(t.Context())); err != nil {

@@ -81,8 +81,8 @@ func (s *Service) loopWorkers(l *loops) []supervise.Spec {
 func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 	streams := assembly.Streams(s.settings)
 	return maintenance.JobsConfig{
-		Bus: s.bus, Library: s.library, Fleet: s.fleet, FanOut: fanOut.Run,
-		DeadLetterTTL: s.settings.Oona.DeadLetterTTL, Group: assembly.Group,
+		Bus: s.bus.Admin(), DeadLetters: s.bus.DeadLetters(), Library: s.library, Fleet: s.fleet, FanOut: fanOut.Run,
+		MessageTTL: s.settings.Oona.MessageTTL, DeadLetterTTL: s.settings.Oona.DeadLetterTTL, Group: assembly.Group,
 		ReplyStreams: []string{streams.KernelReady, streams.KernelErrors},
 	}
 }

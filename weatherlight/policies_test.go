@@ -37,7 +37,7 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	peer, begun := connect(t, redis.URL, "peer"), time.Now().Add(-time.Minute)
 	for i := range 6 {
 		update := policyUpdate(fmt.Sprint("p", i%2), fmt.Sprint("v", i), begun.Add(time.Duration(i)*time.Second))
-		if err := peer.PublishPolicyUpdate(t.Context(), update); err != nil {
+		if err := peer.Publish(t.Context(), oona.Message{Payload: update}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,10 +49,10 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	}
 	eventually(t, "another one leads", func() bool { return second.fleet.Leads() || third.fleet.Leads() })
 	replay := policyUpdate("p1", "v3", begun.Add(3*time.Second))
-	if err := peer.PublishPolicyUpdate(t.Context(), replay); err != nil {
+	if err := peer.Publish(t.Context(), oona.Message{Payload: replay}); err != nil {
 		t.Fatal(err)
 	}
-	if err := peer.PublishPolicyUpdate(t.Context(), policyUpdate("p2", "v6", begun.Add(6*time.Second))); err != nil {
+	if err := peer.Publish(t.Context(), oona.Message{Payload: policyUpdate("p2", "v6", begun.Add(6*time.Second))}); err != nil {
 		t.Fatal(err)
 	}
 	inForce("v6", second, third)

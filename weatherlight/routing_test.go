@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
@@ -134,7 +134,7 @@ func TestObserverReadsEveryPacketOnce(t *testing.T) {
 		Level: halt, Reason: "oom", Origin: "tolaria", RunId: "run-1", MonotonicTimeMs: 1000, TriggeredAt: timestamppb.Now(),
 	}
 	for range 2 {
-		if err := observer.PublishEmergencySignal(t.Context(), signal); err != nil {
+		if err := observer.Publish(t.Context(), oona.Message{Payload: signal}); err != nil {
 			t.Fatal(err)
 		}
 	}

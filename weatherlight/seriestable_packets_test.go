@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	trainerwire "github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
@@ -44,7 +45,7 @@ func (g *garden) rollback(seedID string) {
 	if err := g.keyring.SignCommand(command); err != nil {
 		g.t.Fatal(err)
 	}
-	if err := g.bus.PublishCommand(g.t.Context(), command); err != nil {
+	if err := g.bus.Publish(g.t.Context(), oona.Message{Payload: command}); err != nil {
 		g.t.Fatal(err)
 	}
 }

@@ -73,7 +73,7 @@ func everything(t *testing.T) *running {
 	g.await("two", leyline.SeedLifecycleStage_SEED_STAGE_EMBARGOED)
 	forged := g.signed("forged", "three", leyline.SeedOperation_SEED_OP_GERMINATE)
 	forged.Annotations["signature"] = "bm8="
-	if err := r.bus.PublishCommand(t.Context(), forged); err != nil {
+	if err := r.bus.Publish(t.Context(), oona.Message{Payload: forged}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the forged command is refused", func() bool { return len(r.bus.Drops()) > 0 })

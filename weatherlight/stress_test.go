@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
@@ -17,7 +17,7 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 	for name, newWorker := range map[string]func() supervise.Worker{
 		"maintenance": func() supervise.Worker {
 			idle := func(context.Context) (map[string]float64, error) { return nil, nil }
-			return maintenance.New(maintenance.Config{Clock: oona.Rhythm{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "idle", Do: idle}})
+			return maintenance.New(maintenance.Config{Clock: cadence.Phase{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "idle", Do: idle}})
 		},
 		"embedded broker": func() supervise.Worker {
 			embedded, err := broker.Start(broker.Config{Tick: time.Millisecond})

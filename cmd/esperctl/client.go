@@ -69,7 +69,7 @@ func (c *client) close() error {
 	// What stopped the demo does not keep it from tidying up.
 	ctx, cancel := context.WithTimeout(context.Background(), farewellTimeout)
 	defer cancel()
-	err := c.bus.RemoveGroup(ctx, c.group, oona.DefaultStreams().KernelReady)
+	err := c.bus.Admin().RemoveGroup(ctx, c.group, oona.DefaultStreams().KernelReady)
 	return errors.Join(err, c.bus.Close())
 }
 

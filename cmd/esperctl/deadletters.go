@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
@@ -56,7 +57,7 @@ type letterFilter struct {
 	limit                 int
 }
 
-func (f letterFilter) wants(letter oona.DeadLetter) bool {
+func (f letterFilter) wants(letter deadletter.Letter) bool {
 	matches := func(wanted, got string) bool { return wanted == "" || wanted == got }
 	return matches(f.stream, letter.Stream) && matches(f.group, letter.Group) && matches(f.reason, letter.Reason)
 }
@@ -98,7 +99,7 @@ type letterEntry struct {
 	Replayed string    `json:"replayed,omitempty"`
 }
 
-func newLetterEntry(letter oona.DeadLetter) letterEntry {
+func newLetterEntry(letter deadletter.Letter) letterEntry {
 	kind := "unreadable"
 	if found, err := letter.Type(); err == nil {
 		kind = found.String()
@@ -112,7 +113,7 @@ func newLetterEntry(letter oona.DeadLetter) letterEntry {
 func listDeadLetters(ctx context.Context, filter letterFilter, asJSON bool, out io.Writer) error {
 	entries := []letterEntry{}
 	err := withBus(ctx, func(bus *oona.Client) error {
-		return eachDeadLetter(ctx, bus, filter, func(letter oona.DeadLetter) {
+		return eachDeadLetter(ctx, bus, filter, func(letter deadletter.Letter) {
 			entries = append(entries, newLetterEntry(letter))
 		})
 	})
@@ -126,10 +127,10 @@ func listDeadLetters(ctx context.Context, filter letterFilter, asJSON bool, out 
 }
 
 // eachDeadLetter calls f with the dead letters that a filter wants.
-func eachDeadLetter(ctx context.Context, bus *oona.Client, filter letterFilter, f func(oona.DeadLetter)) error {
+func eachDeadLetter(ctx context.Context, bus *oona.Client, filter letterFilter, f func(deadletter.Letter)) error {
 	const page = 100
 	for after, found := filter.after, 0; ; {
-		letters, err := bus.DeadLetters(ctx, after, page)
+		letters, err := bus.DeadLetters().List(ctx, after, page)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func newDeadLettersReplay() *cobra.Command {
@@ -30,7 +31,7 @@ func replayDeadLetters(ctx context.Context, ids []string, out io.Writer) error {
 	refused := 0
 	err := withBus(ctx, func(bus *oona.Client) error {
 		for _, id := range ids {
-			entry, err := bus.ReplayDeadLetter(ctx, id)
+			entry, err := bus.DeadLetters().Replay(ctx, id)
 			if errors.Is(err, oona.ErrUnavailable) || ctx.Err() != nil {
 				return err
 			}
@@ -54,11 +55,11 @@ func replayText(entry string, err error) string {
 	switch {
 	case err == nil:
 		return "replayed as " + entry
-	case errors.Is(err, oona.ErrReplayed):
+	case errors.Is(err, deadletter.ErrReplayed):
 		return "was replayed before, as " + entry
-	case errors.Is(err, oona.ErrNoDeadLetter):
+	case errors.Is(err, deadletter.ErrNotFound):
 		return "no such dead letter"
-	case errors.Is(err, oona.ErrNotReplayable):
+	case errors.Is(err, deadletter.ErrNotReplayable):
 		return errors.Unwrap(err).Error() // without the id, which is there already
 	default:
 		return err.Error()
@@ -90,10 +91,10 @@ func purgeDeadLetters(ctx context.Context, ids []string, olderThan time.Duration
 	var purged int64
 	err := withBus(ctx, func(bus *oona.Client) (err error) {
 		if len(ids) > 0 {
-			purged, err = bus.PurgeDeadLetters(ctx, ids...)
+			purged, err = bus.DeadLetters().Purge(ctx, ids...)
 			return err
 		}
-		purged, err = bus.PurgeDeadLettersBefore(ctx, time.Now().Add(-olderThan))
+		purged, err = bus.DeadLetters().PurgeBefore(ctx, time.Now().Add(-olderThan))
 		return err
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func newDeadLettersShow() *cobra.Command {
@@ -42,7 +43,7 @@ type letterDetails struct {
 	Signature  string            `json:"signature"`
 }
 
-func newLetterDetails(letter oona.DeadLetter) letterDetails {
+func newLetterDetails(letter deadletter.Letter) letterDetails {
 	details := letterDetails{letterEntry: newLetterEntry(letter), Payload: letter.Payload, Signature: letter.Signature}
 	message, attributes, err := letter.Message()
 	details.Attributes = attributes
@@ -56,9 +57,9 @@ func newLetterDetails(letter oona.DeadLetter) letterDetails {
 }
 
 func showDeadLetter(ctx context.Context, id string, asJSON bool, out io.Writer) error {
-	var letter oona.DeadLetter
+	var letter deadletter.Letter
 	err := withBus(ctx, func(bus *oona.Client) (err error) {
-		letter, err = bus.DeadLetter(ctx, id)
+		letter, err = bus.DeadLetters().Get(ctx, id)
 		return err
 	})
 	if err != nil {

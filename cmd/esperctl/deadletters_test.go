@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -151,7 +152,7 @@ func TestDeadLettersAreFilteredAndPaged(t *testing.T) {
 }
 
 func TestDeadLetterThatCannotBeReadIsShownAsItIs(t *testing.T) {
-	details := newLetterDetails(oona.DeadLetter{ID: "1-1", Reason: oona.ReasonUndecodable, Payload: []byte("\xff\xff")})
+	details := newLetterDetails(deadletter.Letter{ID: "1-1", Reason: deadletter.ReasonUndecodable, Payload: []byte("\xff\xff")})
 	if details.Unreadable == "" || details.Message != nil || details.Type != "unreadable" {
 		t.Errorf("%+v", details)
 	}

@@ -111,7 +111,10 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 		screen.print("kernels are not announced: %v", err)
 		return nowhere, nobody
 	}
-	return bus.PublishKernelCatalogUpdate, bus.Close
+	announce = func(ctx context.Context, update *leyline.KernelCatalogUpdate) error {
+		return bus.Publish(ctx, oona.Message{Payload: update})
+	}
+	return announce, bus.Close
 }
 
 // forgeAll shows every decision of the forge, refusals included.

@@ -35,7 +35,7 @@ type hub struct {
 // hubs are types that much hangs on. The key is the folder and the name.
 var hubs = map[string]hub{
 	"kasmina/graft.Config":                 {18, 0, configuration},
-	"oona.Config":                          {26, 3, configuration},
+	"oona.Config":                          {22, 3, configuration},
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},
 	"tolaria.Config":                       {21, 4, configuration},
@@ -58,7 +58,6 @@ var hubs = map[string]hub{
 
 	"internal/simtest.Counts":                 {16, 1, figures},
 	"kasmina.Counters":                        {18, 4, figures},
-	"oona.meters":                             {16, 2, figures},
 	"weatherlight/internal/runsimtest.Counts": {32, 1, figures},
 
 	"internal/simtest.body":                    {16, 16, simulated},
@@ -79,9 +78,6 @@ var hubs = map[string]hub{
 	"supervise.worker":                        {17, 19, oneThing},
 	"tolaria.Trainer":                         {24, 36, oneThing},
 	"weatherlight/internal/shmsignal.monitor": {19, 16, oneThing},
-
-	"oona.Client":   {15, 75, undivided},
-	"oona.consumer": {14, 61, undivided},
 }
 
 // TestNoHubs: a type with many fields or methods is one on which any line may touch

@@ -50,6 +50,21 @@ var allowedImports = map[string][]string{
 		"internal/cadence",
 	},
 
+	"oona/internal/entry":     {},
+	"oona/internal/stats":     {},
+	"oona/internal/redis":     {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
+	"oona/internal/envelope":  {"leyline", "signing"},
+	"oona/internal/admission": {"leyline", "oona/internal/entry", "oona/internal/redis"},
+	"oona/internal/verify":    {"leyline", "signing", "oona/deadletter", "oona/internal/entry", "oona/internal/envelope"},
+	"oona/internal/delivery": {
+		"internal/cadence", "oona/deadletter", "oona/internal/entry", "oona/internal/redis", "oona/internal/stats", "oona/internal/envelope",
+		"oona/internal/verify",
+	},
+	"oona/lease":      {"oona/internal/redis"},
+	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
+	"oona/deadletter": {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
+	"oona/outbox":     {"leyline", "oona", "internal/cadence"},
+
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
 		"settings", "signing", "oona", "urza", "internal/sdnotify",
@@ -59,7 +74,7 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "weatherlight/internal/metrics"},
 	"weatherlight/internal/fleet": {
-		"signing", "telemetry", "supervise", "oona", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
+		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
 	},
 	"weatherlight/internal/capability": {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
 	"weatherlight/internal/status": {
@@ -78,7 +93,7 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/runrecord": {"leyline", "oona", "internal/cadence"},
 	"weatherlight/internal/control": {
 		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "telemetry", "weatherlight/internal/runrecord",
-		"weatherlight/internal/metrics",
+		"weatherlight/internal/metrics", "internal/cadence",
 	},
 	"weatherlight/internal/runsimtest": {
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",

@@ -7,19 +7,28 @@ import (
 	"testing"
 )
 
-// TestRoomsAreOnTheMap: each room of the service has a line in docs/architecture.md and a
-// row of its own in the import table, and the page names no room that is gone.
+// TestRoomsAreOnTheMap: each room has a line in docs/architecture.md and a row of its own
+// in the import table, and the page names no room that is gone.
 func TestRoomsAreOnTheMap(t *testing.T) {
-	const folder = "weatherlight/internal"
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs/architecture.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(page), "\n## Rooms of the service\n")
-	if !found {
-		t.Fatal("the page has no section of rooms")
+	for heading, folder := range map[string]string{
+		"Rooms of the service": "weatherlight/internal",
+		"Rooms of the bus":     "oona/internal",
+	} {
+		_, section, found := strings.Cut(string(page), "\n## "+heading+"\n")
+		if !found {
+			t.Fatalf("the page has no section %q", heading)
+		}
+		section, _, _ = strings.Cut(section, "\n## ")
+		roomsAreOnTheMap(t, section, folder)
 	}
-	section, _, _ = strings.Cut(section, "\n## ")
+}
+
+func roomsAreOnTheMap(t *testing.T, section, folder string) {
+	t.Helper()
 	rooms, err := os.ReadDir(filepath.Join("..", "..", folder))
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +42,6 @@ func TestRoomsAreOnTheMap(t *testing.T) {
 		}
 	}
 	if lines := strings.Count(section, "\n| `"); lines != len(rooms) {
-		t.Errorf("the page names %d rooms, there are %d", lines, len(rooms))
+		t.Errorf("the page names %d rooms of %s, there are %d", lines, folder, len(rooms))
 	}
 }

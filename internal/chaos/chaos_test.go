@@ -19,6 +19,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 const (
@@ -205,7 +206,7 @@ func (r *run) judge(took time.Duration) chaos.Verdict {
 		r.t.Errorf("verdict %+v, %d messages expected; again with -seed %d", v, r.messages, options.seed)
 	}
 	for reason, n := range refused {
-		if reason != oona.ReasonReplay {
+		if reason != deadletter.ReasonReplay {
 			r.t.Errorf("%d messages were refused as %s", n, reason)
 		}
 	}

@@ -22,7 +22,7 @@ func emptyBus(t testing.TB) *Bus {
 // to the buses, and all that is on them, of every seed that one test runs.
 func openBus(t testing.TB) *Bus {
 	t.Helper()
-	script, err := os.ReadFile("../../oona/commit.lua")
+	script, err := os.ReadFile("../../oona/internal/delivery/commit.lua")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func testDeadLettersListed(t *testing.T, b *bus) {
@@ -28,7 +29,7 @@ func testDeadLettersListed(t *testing.T, b *bus) {
 	var got []string
 	pages, after := 0, ""
 	for {
-		page, err := c.DeadLetters(ctx, after, 3)
+		page, err := c.DeadLetters().List(ctx, after, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,18 +46,18 @@ func testDeadLettersListed(t *testing.T, b *bus) {
 	if diff := cmp.Diff(want, got); diff != "" || pages != 3 {
 		t.Errorf("%d pages, letters (-want +got):\n%s", pages, diff)
 	}
-	letter, err := c.DeadLetter(ctx, after)
-	if err != nil || letter.Reason != oona.ReasonUnsigned || letter.Stream != streams.Normal || letter.Group != "g" ||
+	letter, err := c.DeadLetters().Get(ctx, after)
+	if err != nil || letter.Reason != deadletter.ReasonUnsigned || letter.Stream != streams.Normal || letter.Group != "g" ||
 		letter.Attempts != 1 || time.Since(letter.Time) > time.Minute {
 		t.Errorf("letter = %+v, %v", letter, err)
 	}
-	if _, err := c.DeadLetter(ctx, "1-1"); !errors.Is(err, oona.ErrNoDeadLetter) {
+	if _, err := c.DeadLetters().Get(ctx, "1-1"); !errors.Is(err, deadletter.ErrNotFound) {
 		t.Errorf("unknown letter: %v", err)
 	}
 }
 
 // refusedStates publishes states that a group gives up, and lists their letters.
-func (b *bus) refusedStates(c *oona.Client, ids ...string) []oona.DeadLetter {
+func (b *bus) refusedStates(c *oona.Client, ids ...string) []deadletter.Letter {
 	b.t.Helper()
 	stop := b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState,
 		func(context.Context, *oona.Delivery) ([]oona.Message, error) { return nil, oona.Permanent(errDown) })})
@@ -65,7 +66,7 @@ func (b *bus) refusedStates(c *oona.Client, ids ...string) []oona.DeadLetter {
 	}
 	b.settled(streams.Normal, "g")
 	stop()
-	letters, err := c.DeadLetters(context.Background(), "", 100)
+	letters, err := c.DeadLetters().List(context.Background(), "", 100)
 	if err != nil || len(letters) != len(ids) {
 		b.t.Fatalf("letters = %v, %v", letters, err)
 	}
@@ -81,12 +82,12 @@ func testDeadLetterReplay(t *testing.T, b *bus) {
 		t.Errorf("message = %v, %v", m, err)
 	}
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(own))})
-	first, err := c.ReplayDeadLetter(ctx, letter.ID)
+	first, err := c.DeadLetters().Replay(ctx, letter.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := c.ReplayDeadLetter(ctx, letter.ID)
-	if !errors.Is(err, oona.ErrReplayed) || again != first {
+	again, err := c.DeadLetters().Replay(ctx, letter.ID)
+	if !errors.Is(err, deadletter.ErrReplayed) || again != first {
 		t.Errorf("second replay = %s, %v; the first was %s", again, err, first)
 	}
 	b.settled(streams.Normal, "g")
@@ -94,7 +95,7 @@ func testDeadLetterReplay(t *testing.T, b *bus) {
 	if own.count("s") != 1 || other.count("s") != 1 || len(b.entries(streams.Normal)) != 2 {
 		t.Errorf("own group %d, other group %d, entries %d", own.count("s"), other.count("s"), len(b.entries(streams.Normal)))
 	}
-	if kept, err := c.DeadLetter(ctx, letter.ID); err != nil || kept.Replayed != first {
+	if kept, err := c.DeadLetters().Get(ctx, letter.ID); err != nil || kept.Replayed != first {
 		t.Errorf("letter after the replay = %+v, %v", kept, err)
 	}
 }
@@ -105,11 +106,11 @@ func testDeadLetterReplayOfOldRequest(t *testing.T, b *bus) {
 	b.addSigned(streams.KernelRequests, []byte(unhex(t, goldenRequest)))
 	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
 	b.settled(streams.KernelRequests, "g")
-	letters, err := c.DeadLetters(context.Background(), "", 10)
-	if err != nil || len(letters) != 1 || letters[0].Reason != oona.ReasonStale {
+	letters, err := c.DeadLetters().List(context.Background(), "", 10)
+	if err != nil || len(letters) != 1 || letters[0].Reason != deadletter.ReasonStale {
 		t.Fatalf("letters = %+v, %v", letters, err)
 	}
-	if _, err := c.ReplayDeadLetter(context.Background(), letters[0].ID); err != nil {
+	if _, err := c.DeadLetters().Replay(context.Background(), letters[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("the replayed request is answered", func() bool { return b.answers() == 1 })
@@ -126,12 +127,12 @@ func testDeadLetterForgery(t *testing.T, b *bus) {
 	b.add(streams.Normal, "payload", moved["payload"], "signature", moved["signature"])
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(newJournal()))})
 	b.settled(streams.Normal, "g")
-	letters, err := c.DeadLetters(context.Background(), "", 10)
+	letters, err := c.DeadLetters().List(context.Background(), "", 10)
 	if err != nil || len(letters) != 4 {
 		t.Fatalf("%d letters, %v", len(letters), err)
 	}
 	for _, letter := range letters {
-		if _, err := c.ReplayDeadLetter(context.Background(), letter.ID); !errors.Is(err, oona.ErrNotReplayable) {
+		if _, err := c.DeadLetters().Replay(context.Background(), letter.ID); !errors.Is(err, deadletter.ErrNotReplayable) {
 			t.Errorf("replay of %s = %v", letter.Reason, err)
 		}
 	}
@@ -140,19 +141,17 @@ func testDeadLetterForgery(t *testing.T, b *bus) {
 func testDeadLetterPurge(t *testing.T, b *bus) {
 	c, ctx := b.client(nil), context.Background()
 	letters := b.refusedStates(c, "a", "b", "c")
-	if _, err := c.ReplayDeadLetter(ctx, letters[2].ID); err != nil {
+	if _, err := c.DeadLetters().Replay(ctx, letters[2].ID); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.PurgeDeadLetters(ctx, letters[0].ID, "1-1"); n != 1 || err != nil {
+	if n, err := c.DeadLetters().Purge(ctx, letters[0].ID, "1-1"); n != 1 || err != nil {
 		t.Errorf("purged %d, %v", n, err)
 	}
-	if trimmed, err := c.Trim(ctx); trimmed["oona.deadletter"] != 0 || err != nil {
-		t.Errorf("young letters were trimmed: %v, %v", trimmed, err)
+	if n, err := c.DeadLetters().PurgeBefore(ctx, time.Now().Add(-time.Hour)); n != 0 || err != nil {
+		t.Errorf("young letters were purged: %d, %v", n, err)
 	}
-	forgetful := b.client(func(cfg *oona.Config) { cfg.DeadLetterTTL = time.Millisecond })
-	b.eventually("the old letters are trimmed", func() bool {
-		_, err := forgetful.Trim(ctx)
-		if err != nil {
+	b.eventually("the old letters are purged", func() bool {
+		if _, err := c.DeadLetters().PurgeBefore(ctx, time.Now().Add(-time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		return len(b.entries("oona.deadletter")) == 0
@@ -169,10 +168,10 @@ func testDeadLetterReplayRace(t *testing.T, b *bus) {
 	var replayed atomic.Int64
 	for range 8 {
 		operators.Go(func() {
-			_, err := c.ReplayDeadLetter(context.Background(), letter.ID)
+			_, err := c.DeadLetters().Replay(context.Background(), letter.ID)
 			if err == nil {
 				replayed.Add(1)
-			} else if !errors.Is(err, oona.ErrReplayed) {
+			} else if !errors.Is(err, deadletter.ErrReplayed) {
 				t.Error(err)
 			}
 		})

@@ -14,13 +14,11 @@ import (
 )
 
 func testReservedShare(t *testing.T, b *bus) {
-	budget := oona.NewEmergencyBudget(8)
-	one := b.client(func(cfg *oona.Config) { cfg.EmergencyBudget = budget })
-	two := b.client(func(cfg *oona.Config) { cfg.EmergencyBudget = budget })
+	c := b.client(func(cfg *oona.Config) { cfg.EmergencyPerMinute = 8 })
 	ctx := context.Background()
-	count := func(publish func(c *oona.Client) error) (n int) {
-		for i := range 20 {
-			err := publish([]*oona.Client{one, two}[i%2])
+	count := func(publish func() error) (n int) {
+		for range 20 {
+			err := publish()
 			if err == nil {
 				n++
 			} else if !errors.Is(err, oona.ErrRateLimited) {
@@ -29,12 +27,12 @@ func testReservedShare(t *testing.T, b *bus) {
 		}
 		return n
 	}
-	packets := count(func(c *oona.Client) error {
+	packets := count(func() error {
 		return c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL)
 	})
-	signals := count(func(c *oona.Client) error { return c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{}) })
+	signals := count(func() error { return c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{}}) })
 	if packets != 6 || signals != 2 {
-		t.Errorf("two clients sent %d packets and %d signals of a budget of 8, want 6 and 2", packets, signals)
+		t.Errorf("sent %d packets and %d signals of a budget of 8, want 6 and 2", packets, signals)
 	}
 }
 
@@ -68,11 +66,11 @@ func testPrune(t *testing.T, b *bus) {
 		entries := b.entries(streams.Normal)
 		b.must("XACK", streams.Normal, "g", entries[len(entries)-1].ID)
 	}
-	if n, err := c.PruneConsumers(ctx, time.Hour); n != 0 || err != nil {
+	if n, err := c.Admin().PruneConsumers(ctx, time.Hour); n != 0 || err != nil {
 		t.Errorf("pruned %d that were just there: %v", n, err)
 	}
 	<-time.After(20 * time.Millisecond)
-	n, err := c.PruneConsumers(ctx, 10*time.Millisecond)
+	n, err := c.Admin().PruneConsumers(ctx, 10*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

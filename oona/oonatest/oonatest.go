@@ -118,7 +118,7 @@ var suite = []conformanceTest{
 	{"SlowKeyDoesNotHoldUpTheOthers", nil, testKeysRunBesideEachOther},
 	{"GivenUpEntryFreesItsKey", nil, testGivenUpEntryFreesItsKey},
 	{"OrderSurvivesAStopDuringARetry", nil, testOrderSurvivesAStop},
-	{"RealSignalsHaveAReservedShareOfTheSharedBudget", nil, testReservedShare},
+	{"RealSignalsHaveAReservedShareOfTheBudget", nil, testReservedShare},
 	{"SilentConsumerGoesOnlyWhenItOwnsNothing", tellsIdle, testPrune},
 	{"UnreadEntriesThatTheBoundRemovedAreCounted", countsLag, testTrimmedUnread},
 	{"WholePathIsTimedByStream", nil, testHistograms},

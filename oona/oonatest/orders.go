@@ -13,6 +13,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 const typeCommand = leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND
@@ -152,8 +153,8 @@ func testForgedOrdersAreDropped(t *testing.T, b *bus) {
 			drops[drop.Reason] = drop.Count
 		}
 	}
-	want := map[string]int64{oona.ReasonUnsigned: 1, oona.ReasonBadSignature: 1, oona.ReasonOversized: 1, oona.ReasonUnbound: 2,
-		oona.ReasonUndecodable: 3, oona.ReasonForeignStream: 1, oona.ReasonStale: 1, oona.ReasonFuture: 1, oona.ReasonWrongType: 1}
+	want := map[string]int64{deadletter.ReasonUnsigned: 1, deadletter.ReasonBadSignature: 1, deadletter.ReasonOversized: 1, deadletter.ReasonUnbound: 2,
+		deadletter.ReasonUndecodable: 3, deadletter.ReasonForeignStream: 1, deadletter.ReasonStale: 1, deadletter.ReasonFuture: 1, deadletter.ReasonWrongType: 1}
 	if diff := cmp.Diff(want, drops); diff != "" {
 		t.Errorf("drops (-want +got):\n%s", diff)
 	}

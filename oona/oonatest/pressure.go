@@ -67,7 +67,7 @@ func testPressure(t *testing.T, b *bus) {
 		t.Error("a full stream did not begin conservative mode")
 	}
 	b.publish(c, oona.Message{Payload: state("another stream is free")})
-	if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{}); err != nil {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.EmergencySignal{}}); err != nil {
 		t.Errorf("emergency: %v", err)
 	}
 	if n := len(b.entries(streams.Emergency)); n != 1 {
@@ -86,7 +86,7 @@ func testUnreadGroup(t *testing.T, b *bus) {
 }
 
 func testTrim(t *testing.T, b *bus) {
-	c := b.client(func(cfg *oona.Config) { cfg.MessageTTL = time.Millisecond })
+	c := b.client(nil)
 	seen := newJournal()
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
 	for i := range 5 {
@@ -99,7 +99,7 @@ func testTrim(t *testing.T, b *bus) {
 	}
 	trim := func() int64 {
 		<-time.After(2 * time.Millisecond) // entries must be older than the time to live
-		trimmed, err := c.Trim(ctx)
+		trimmed, err := c.Admin().Trim(ctx, time.Millisecond)
 		if err != nil {
 			t.Fatal(err)
 		}

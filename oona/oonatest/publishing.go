@@ -16,7 +16,7 @@ import (
 func testEmergencyDivertsNothing(t *testing.T, b *bus) {
 	c, ctx := b.client(nil), context.Background()
 	for range 5 {
-		err := errors.Join(c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"}),
+		err := errors.Join(c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}}),
 			c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL))
 		if err != nil {
 			t.Fatal(err)
@@ -46,7 +46,7 @@ func testFailingHandlersDoNotStopPublishing(t *testing.T, b *bus) {
 		func(context.Context, *oona.Delivery) ([]oona.Message, error) { return nil, errDown })})
 	b.settled(streams.Normal, "g")
 	b.publish(c, oona.Message{Payload: request("r")})
-	if err := c.PublishEmergencySignal(context.Background(), &leyline.EmergencySignal{}); err != nil {
+	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.EmergencySignal{}}); err != nil {
 		t.Error(err)
 	}
 	var metrics map[string]float64
@@ -126,7 +126,7 @@ func testAttemptAttribute(t *testing.T, b *bus) {
 func testSourcesAreBounded(t *testing.T, b *bus) {
 	c, ctx := b.client(nil), context.Background()
 	for i := range 200 {
-		if err := c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: fmt.Sprintf("origin-%d", i)}); err != nil {
+		if err := c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{Origin: fmt.Sprintf("origin-%d", i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -149,7 +149,7 @@ func testSourcesAreBounded(t *testing.T, b *bus) {
 func testBudgetRefillsByItself(t *testing.T, b *bus) {
 	c, ctx := b.client(func(cfg *oona.Config) { cfg.EmergencyPerMinute = 600 }), context.Background()
 	for {
-		err := c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{})
+		err := c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{}})
 		if errors.Is(err, oona.ErrRateLimited) {
 			break
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -27,7 +28,7 @@ func testStrictTrust(t *testing.T, b *bus) {
 	if diff := cmp.Diff(map[string]int{"bound": 1}, seen.all()); diff != "" {
 		t.Errorf("handled (-want +got):\n%s", diff)
 	}
-	if got := b.deadReasons(); !slices.Equal(got, []string{oona.ReasonUnbound}) {
+	if got := b.deadReasons(); !slices.Equal(got, []string{deadletter.ReasonUnbound}) {
 		t.Errorf("dead letters = %v", got)
 	}
 }

@@ -89,20 +89,20 @@ func testEveryType(t *testing.T, b *bus) {
 		kind   leyline.BusMessageType
 		err    error
 	}{
-		{streams.Normal, 1, c.PublishState(ctx, state("s"))},
-		{streams.Normal, 2, c.PublishCommand(ctx, &leyline.AdaptationCommand{CommandId: "x"})},
-		{streams.Normal, 3, c.PublishFieldReport(ctx, &leyline.FieldReport{ReportId: "x"})},
+		{streams.Normal, 1, c.Publish(ctx, oona.Message{Payload: state("s")})},
+		{streams.Normal, 2, c.Publish(ctx, oona.Message{Payload: &leyline.AdaptationCommand{CommandId: "x"}})},
+		{streams.Normal, 3, c.Publish(ctx, oona.Message{Payload: &leyline.FieldReport{ReportId: "x"}})},
 		{streams.Telemetry, 4, c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, 0)},
 		{streams.Emergency, 4, c.PublishTelemetry(ctx, &leyline.TelemetryPacket{}, high)},
-		{streams.Policy, 5, c.PublishPolicyUpdate(ctx, &leyline.PolicyUpdate{PolicyId: "x"})},
+		{streams.Policy, 5, c.Publish(ctx, oona.Message{Payload: &leyline.PolicyUpdate{PolicyId: "x"}})},
 		{streams.KernelRequests, 6, c.PublishKernelPrefetchRequest(ctx, request("x"))},
-		{streams.KernelReady, 7, c.PublishKernelArtifactReady(ctx, &leyline.KernelArtifactReady{})},
-		{streams.KernelErrors, 8, c.PublishKernelArtifactError(ctx, &leyline.KernelArtifactError{})},
-		{streams.KernelReady, 9, c.PublishKernelCatalogUpdate(ctx, &leyline.KernelCatalogUpdate{})},
-		{streams.Emergency, 10, c.PublishEmergencySignal(ctx, &leyline.EmergencySignal{Origin: "x"})},
-		{streams.Normal, 20, c.PublishBSDSIssued(ctx, &leyline.BSDSIssued{})},
-		{streams.Normal, 21, c.PublishBSDSFailed(ctx, &leyline.BSDSFailed{})},
-		{streams.Normal, 22, c.PublishBenchmarkReport(ctx, &leyline.BenchmarkReport{})},
+		{streams.KernelReady, 7, c.Publish(ctx, oona.Message{Payload: &leyline.KernelArtifactReady{}})},
+		{streams.KernelErrors, 8, c.Publish(ctx, oona.Message{Payload: &leyline.KernelArtifactError{}})},
+		{streams.KernelReady, 9, c.Publish(ctx, oona.Message{Payload: &leyline.KernelCatalogUpdate{}})},
+		{streams.Emergency, 10, c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}})},
+		{streams.Normal, 20, c.Publish(ctx, oona.Message{Payload: &leyline.BSDSIssued{}})},
+		{streams.Normal, 21, c.Publish(ctx, oona.Message{Payload: &leyline.BSDSFailed{}})},
+		{streams.Normal, 22, c.Publish(ctx, oona.Message{Payload: &leyline.BenchmarkReport{}})},
 	}
 	seen := newJournal()
 	table := make(map[string]map[leyline.BusMessageType]oona.Handler)

@@ -38,9 +38,6 @@ func Bus(set *settings.Settings, keyring *signing.Keyring) oona.Config {
 		Keyring:            keyring,
 		Trust:              trust(set.Oona.Trust),
 		ClaimIdle:          claimIdle,
-		DeadLetterTTL:      -1, // Both have a maintenance job of their own.
-		ConsumerIdle:       -1,
-		MessageTTL:         set.Oona.MessageTTL,
 		FreshnessWindow:    set.Kernel.FreshnessWindow,
 		ReplayCapacity:     set.Kernel.NonceCacheSize,
 		EmergencyPerMinute: set.Oona.EmergencyPerMinute,

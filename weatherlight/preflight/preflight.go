@@ -15,6 +15,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
@@ -48,7 +49,7 @@ type Check struct {
 type preflight struct {
 	settings *settings.Settings
 	keyring  *signing.Keyring
-	server   *oona.Server // nil when the bus was not reached
+	server   *admin.Server // nil when the bus was not reached
 }
 
 // Run asks what a boot will need, changes nothing, and does not stop at the
@@ -137,7 +138,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 		return failed(err)
 	}
 	defer bus.Close()
-	server, err := bus.Server(ctx)
+	server, err := bus.Admin().Server(ctx)
 	if err != nil {
 		return failed(err)
 	}
@@ -145,7 +146,7 @@ func (p *preflight) bus(ctx context.Context) Check {
 	if err := checkVersion(server); err != nil {
 		return failed(err)
 	}
-	if err := bus.Writable(ctx, assembly.Streams(p.settings).Names()...); err != nil {
+	if err := bus.Admin().Writable(ctx, assembly.Streams(p.settings).Names()...); err != nil {
 		return failed(err)
 	}
 	if server.Version == "" {

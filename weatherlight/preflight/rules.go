@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
@@ -24,11 +24,11 @@ const (
 )
 
 // Server refuses a bus that is too old, or whose clock is too far from ours.
-func Server(server oona.Server) error { return errors.Join(checkVersion(server), checkSkew(server)) }
+func Server(server admin.Server) error { return errors.Join(checkVersion(server), checkSkew(server)) }
 
 // checkVersion refuses a server that is too old. One that does not tell may be
 // new enough.
-func checkVersion(server oona.Server) error {
+func checkVersion(server admin.Server) error {
 	if server.Version == "" {
 		return nil
 	}
@@ -46,7 +46,7 @@ func checkVersion(server oona.Server) error {
 }
 
 // checkSkew refuses a bus whose clock is certainly too far from ours.
-func checkSkew(server oona.Server) error {
+func checkSkew(server admin.Server) error {
 	if server.Skew.Abs()-server.Uncertainty <= maxSkew {
 		return nil
 	}

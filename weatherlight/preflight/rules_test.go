@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 )
 
 func TestDataFolderThatCannotBeMadeIsFound(t *testing.T) {
@@ -29,7 +29,7 @@ func TestOldServerIsRefused(t *testing.T) {
 		"5.0.14": false, "6.0.20": false, "6.2.0": true, "6.2": true, "7.0.15": true, "8.0.1": true, "10.0": true,
 		"6": false, "": true, "unstable": true,
 	} {
-		if err := checkVersion(oona.Server{Product: "redis", Version: version}); (err == nil) != ok {
+		if err := checkVersion(admin.Server{Product: "redis", Version: version}); (err == nil) != ok {
 			t.Errorf("version %q: %v", version, err)
 		}
 	}
@@ -43,7 +43,7 @@ func TestSkewIsJudgedByWhatIsCertain(t *testing.T) {
 		{0, 0, true}, {5 * time.Second, 0, true}, {6 * time.Second, 0, false}, {-6 * time.Second, 0, false},
 		{6 * time.Second, 2 * time.Second, true}, {-time.Hour, time.Second, false},
 	} {
-		if err := checkSkew(oona.Server{Skew: test.skew, Uncertainty: test.uncertainty}); (err == nil) != test.ok {
+		if err := checkSkew(admin.Server{Skew: test.skew, Uncertainty: test.uncertainty}); (err == nil) != test.ok {
 			t.Errorf("%v ± %v: %v", test.skew, test.uncertainty, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -35,7 +36,7 @@ type Config struct {
 	Awaits     Awaits
 	Keyring    *signing.Keyring
 	Now        func() time.Time // the bus's clock
-	Rhythm     oona.Rhythm      // of this process
+	Rhythm     cadence.Phase    // of this process
 
 	// Publish sends messages and returns when the bus has stored them.
 	Publish func(ctx context.Context, messages ...oona.Message) error

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -113,7 +114,7 @@ func open(t *testing.T, url, name string, changes ...change) *office {
 		Core: kasmina.NewCore(kasmina.Config{Keyring: keyring, PrefetchTimeout: 50 * time.Millisecond}),
 		// It starts nothing by itself: these tests do.
 		Controller: tamiyo.NewController(tamiyo.Config{Patience: 1000}),
-		Records:    records, Awaits: records, Keyring: keyring, Now: bus.Now, Rhythm: oona.RhythmOf(name),
+		Records:    records, Awaits: records, Keyring: keyring, Now: bus.Now, Rhythm: cadence.PhaseOf(name),
 		Publish: o.publish, Offer: o.offer,
 		Route: func(packet *leyline.TelemetryPacket) oona.Message {
 			return bus.Route(packet, telemetry.Priority(packet))

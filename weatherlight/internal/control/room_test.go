@@ -127,7 +127,7 @@ func TestRefusedCommandOfAStrangerAloneIsADeadLetter(t *testing.T) {
 			o.command("theirs", "run-1", fossilizing("elsewhere"), foreign),
 			twice, twice,
 		} {
-			if err := o.bus.PublishCommand(t.Context(), command); err != nil {
+			if err := o.bus.Publish(t.Context(), oona.Message{Payload: command}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -136,14 +136,14 @@ func TestRefusedCommandOfAStrangerAloneIsADeadLetter(t *testing.T) {
 			Handlers: map[leyline.BusMessageType]oona.Handler{leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: o.Command},
 		})
 		eventually(t, "all are handled", func() bool {
-			letters, err := o.bus.DeadLetters(t.Context(), "", 10)
+			letters, err := o.bus.DeadLetters().List(t.Context(), "", 10)
 			return err == nil && len(letters) >= 2 && len(sentOf[*leyline.KernelPrefetchRequest](o)) == 1
 		})
 		eventually(t, "nothing is left on the stream", func() bool {
 			lag, err := o.bus.Metrics(t.Context())
 			return err == nil && lag["queue_backlog_normal"] == 0
 		})
-		letters, err := o.bus.DeadLetters(t.Context(), "", 10)
+		letters, err := o.bus.DeadLetters().List(t.Context(), "", 10)
 		if err != nil || len(letters) != 2 {
 			t.Fatalf("%d dead letters, %v", len(letters), err)
 		}

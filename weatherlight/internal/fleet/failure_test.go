@@ -11,27 +11,27 @@ import (
 
 func TestInstancesAreNotTakenForDeadBecauseTheBusWasAway(t *testing.T) {
 	for name, outage := range map[string]func(*fakeLease, *Fleet){
-		"a renewal failed": func(lease *fakeLease, f *Fleet) {
-			lease.err = errors.New("bus unavailable")
+		"a renewal failed": func(held *fakeLease, f *Fleet) {
+			held.err = errors.New("bus unavailable")
 			_ = f.Renew(context.Background()) // It fails: that is the outage.
-			lease.err = nil
+			held.err = nil
 		},
 		"a renewal is overdue": func(*fakeLease, *Fleet) { time.Sleep(TTL) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				lease := &fakeLease{}
+				held := &fakeLease{}
 				var dead []string
-				f := testFleetWith(lease, func(name string, _ time.Duration) { dead = append(dead, name) })
+				f := testFleetWith(held, func(name string, _ time.Duration) { dead = append(dead, name) })
 				see := func(members map[string]metadata) {
 					t.Helper()
-					lease.roll = rollOf(t, "a", members)
+					held.roll = rollOf(t, "a", members)
 					if err := f.Renew(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 				}
 				see(map[string]metadata{"a": {}, "alive": {}, "dead": {}})
-				outage(lease, f)
+				outage(held, f)
 				see(map[string]metadata{"a": {}})
 				for range TTL / leaderRenewal {
 					if len(dead) != 0 {

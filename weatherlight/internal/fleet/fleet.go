@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -43,10 +43,10 @@ type member struct {
 	metadata
 }
 
-// Lease is a place among the instances; *oona.Lease is one.
+// Lease is a place among the instances; *lease.Lease is one.
 type Lease interface {
 	// Renew tells the others a note, and returns what they tell.
-	Renew(ctx context.Context, note []byte) (oona.Roll, error)
+	Renew(ctx context.Context, note []byte) (lease.Roll, error)
 	// Confirm reports whether a lead still stands.
 	Confirm(ctx context.Context, token int64) (bool, error)
 	Release(ctx context.Context) error
@@ -102,12 +102,12 @@ func names(members []member) []string {
 
 // Join takes a place in the fleet. A name that a process before us left behind
 // comes free when its lease ends, so that is waited for; one that is in use by another
-// is oona.ErrNameTaken.
+// is lease.ErrNameTaken.
 func (f *Fleet) Join(ctx context.Context) error {
 	deadline := time.Now().Add(TTL + renewal)
 	for {
 		err := f.Renew(ctx)
-		if !errors.Is(err, oona.ErrNameTaken) || time.Now().After(deadline) {
+		if !errors.Is(err, lease.ErrNameTaken) || time.Now().After(deadline) {
 			return err
 		}
 		if !cadence.Sleep(ctx, renewal) {
@@ -184,7 +184,7 @@ func (f *Fleet) missed(now time.Time) {
 	}
 }
 
-func (f *Fleet) see(roll oona.Roll, sent, answered time.Time) {
+func (f *Fleet) see(roll lease.Roll, sent, answered time.Time) {
 	members := make([]member, 0, len(roll.Members))
 	for _, m := range roll.Members {
 		seen := member{name: m.Name}

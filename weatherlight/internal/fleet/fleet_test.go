@@ -12,23 +12,24 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona/lease"
 )
 
 // fakeLease answers renewals as it is told.
 type fakeLease struct {
 	mu       sync.Mutex
-	roll     oona.Roll
+	roll     lease.Roll
 	err      error
 	taken    int // renewals for which the name is taken
 	renewals int
 }
 
-func (r *fakeLease) Renew(context.Context, []byte) (oona.Roll, error) {
+func (r *fakeLease) Renew(context.Context, []byte) (lease.Roll, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.renewals++; r.renewals <= r.taken {
-		return oona.Roll{}, oona.ErrNameTaken
+		return lease.Roll{}, lease.ErrNameTaken
 	}
 	return r.roll, r.err
 }
@@ -47,11 +48,11 @@ func (r *fakeLease) set(token int64, err error) {
 	r.roll.Token, r.err = token, err
 }
 
-func testFleet(lease *fakeLease) *Fleet { return testFleetWith(lease, func(string, time.Duration) {}) }
+func testFleet(held *fakeLease) *Fleet { return testFleetWith(held, func(string, time.Duration) {}) }
 
-func testFleetWith(lease *fakeLease, departed func(string, time.Duration)) *Fleet {
+func testFleetWith(held *fakeLease, departed func(string, time.Duration)) *Fleet {
 	return New(Config{
-		Name: "a", Library: "l", Lease: lease, Departed: departed, Clock: oona.Rhythm{}, Logger: slog.New(slog.DiscardHandler),
+		Name: "a", Library: "l", Lease: held, Departed: departed, Clock: cadence.Phase{}, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -59,8 +60,8 @@ func testFleetWith(lease *fakeLease, departed func(string, time.Duration)) *Flee
 // others may begin.
 func TestSilentLeaderStopsBeforeAnotherMayLead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lease := &fakeLease{roll: oona.Roll{Token: 7, Leader: "a"}}
-		f := testFleet(lease)
+		held := &fakeLease{roll: lease.Roll{Token: 7, Leader: "a"}}
+		f := testFleet(held)
 		if err := f.Join(t.Context()); err != nil || !f.Leads() {
 			t.Fatalf("join: %v, leads %v", err, f.Leads())
 		}
@@ -77,14 +78,14 @@ func TestSilentLeaderStopsBeforeAnotherMayLead(t *testing.T) {
 		})
 		running.Go(func() { _ = working(ctx) })
 		time.Sleep(10 * time.Second)
-		lease.set(7, errBroken)
+		held.set(7, errBroken)
 		silent := time.Now()
 		time.Sleep(2 * TTL)
 		synctest.Wait()
 		if f.Leads() || ended.IsZero() || ended.Sub(silent) > TTL {
 			t.Errorf("leads %v, work ended %s after the silence began", f.Leads(), ended.Sub(silent))
 		}
-		lease.set(8, nil)
+		held.set(8, nil)
 		time.Sleep(renewal)
 		synctest.Wait()
 		if !f.Leads() {
@@ -102,14 +103,14 @@ func TestNameOfADeadPredecessorIsWaitedFor(t *testing.T) {
 		}
 		begun := time.Now()
 		err := testFleet(&fakeLease{taken: 1000}).Join(t.Context())
-		if !errors.Is(err, oona.ErrNameTaken) || time.Since(begun) > TTL+2*renewal {
+		if !errors.Is(err, lease.ErrNameTaken) || time.Since(begun) > TTL+2*renewal {
 			t.Errorf("after %s: %v", time.Since(begun), err)
 		}
 	})
 }
 
 func TestFailureOfLeadersWorkIsAFailure(t *testing.T) {
-	f := testFleet(&fakeLease{roll: oona.Roll{Token: 1, Leader: "a"}})
+	f := testFleet(&fakeLease{roll: lease.Roll{Token: 1, Leader: "a"}})
 	if err := f.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -119,27 +120,27 @@ func TestFailureOfLeadersWorkIsAFailure(t *testing.T) {
 	}
 }
 
-func rollOf(t *testing.T, leader string, notes map[string]metadata) oona.Roll {
+func rollOf(t *testing.T, leader string, notes map[string]metadata) lease.Roll {
 	t.Helper()
-	roll := oona.Roll{Leader: leader}
+	roll := lease.Roll{Leader: leader}
 	for _, name := range slices.Sorted(maps.Keys(notes)) {
 		note, err := json.Marshal(notes[name])
 		if err != nil {
 			t.Fatal(err)
 		}
-		roll.Members = append(roll.Members, oona.Member{Name: name, Note: note})
+		roll.Members = append(roll.Members, lease.Member{Name: name, Note: note})
 	}
 	return roll
 }
 
 func TestInstanceThatFallsSilentIsReportedDeadOnce(t *testing.T) {
-	lease := &fakeLease{roll: rollOf(t, "b", map[string]metadata{"a": {}, "b": {}, "c": {}})}
+	held := &fakeLease{roll: rollOf(t, "b", map[string]metadata{"a": {}, "b": {}, "c": {}})}
 	var dead []string
-	f := testFleetWith(lease, func(name string, _ time.Duration) { dead = append(dead, name) })
+	f := testFleetWith(held, func(name string, _ time.Duration) { dead = append(dead, name) })
 	for _, members := range []map[string]metadata{
 		{"a": {}, "b": {}, "c": {}}, {"a": {}, "c": {}}, {"a": {}, "c": {}}, {"c": {}}, {"a": {}, "b": {}}, {"a": {}},
 	} {
-		lease.roll = rollOf(t, "a", members)
+		held.roll = rollOf(t, "a", members)
 		if err := f.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -85,12 +85,12 @@ func TestRenewalDoesNotWaitForAPolicyToBeLearned(t *testing.T) {
 		learning <- version
 		<-release
 	}}
-	lease := &fakeLease{}
-	f := testFleet(lease)
+	held := &fakeLease{}
+	f := testFleet(held)
 	notes := NewPolicyNotes(f, store, keyring, slog.New(slog.DiscardHandler))
 	renew := func(version string) {
 		t.Helper()
-		lease.roll = rollOf(t, "b", map[string]metadata{"b": {Policy: noteOf(t, keyring, version)}})
+		held.roll = rollOf(t, "b", map[string]metadata{"b": {Policy: noteOf(t, keyring, version)}})
 		if err := f.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/internal/cadence"
 )
 
 func TestNissaIsReportedAndNothingMore(t *testing.T) {
@@ -17,7 +17,7 @@ func TestNissaIsReportedAndNothingMore(t *testing.T) {
 		}
 		w.WriteHeader(code)
 	}))
-	heartbeat := NewNissa(server.URL+"/", oona.Rhythm{})
+	heartbeat := NewNissa(server.URL+"/", cadence.Phase{})
 	defer heartbeat.client.CloseIdleConnections()
 	for _, step := range []struct {
 		code  int

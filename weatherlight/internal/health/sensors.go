@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -151,7 +152,7 @@ func lackOfRoom(folder string, wanted uint64) string {
 // refusedMessages counts what only a person can mend: another secret on the
 // bus, or a message that no retry helps.
 func refusedMessages(drops []oona.Drop) map[string]int64 {
-	counts := map[string]int64{oona.ReasonUnsigned: 0, oona.ReasonBadSignature: 0, oona.ReasonExhausted: 0}
+	counts := map[string]int64{deadletter.ReasonUnsigned: 0, deadletter.ReasonBadSignature: 0, deadletter.ReasonExhausted: 0}
 	for _, drop := range drops {
 		if _, counted := counts[drop.Reason]; counted {
 			counts[drop.Reason] += drop.Count

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -17,7 +17,7 @@ import (
 // monitorOf monitors with the given sensors alone.
 func monitorOf(sensors ...sensor) *Monitor {
 	return &Monitor{
-		config:  Config{Logger: slog.New(slog.DiscardHandler), Clock: oona.Rhythm{}},
+		config:  Config{Logger: slog.New(slog.DiscardHandler), Clock: cadence.Phase{}},
 		sensors: sensors, tracker: newTracker(conditions(time.Minute)),
 	}
 }

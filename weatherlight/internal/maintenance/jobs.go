@@ -29,10 +29,13 @@ const (
 
 // JobsConfig is what the jobs of a service work on.
 type JobsConfig struct {
-	// Bus is tidied up by the leader; *oona.Client is one.
+	// DeadLetters are aged by the leader; *deadletter.Queue is one.
+	DeadLetters interface {
+		PurgeBefore(ctx context.Context, before time.Time) (removed int64, err error)
+	}
+	// Bus is tidied up by the leader; *admin.Admin is one.
 	Bus interface {
-		Trim(ctx context.Context) (removed map[string]int64, err error)
-		PurgeDeadLettersBefore(ctx context.Context, before time.Time) (removed int64, err error)
+		Trim(ctx context.Context, age time.Duration) (removed map[string]int64, err error)
 		PruneConsumers(ctx context.Context, idle time.Duration) (removed int64, err error)
 		PruneGroups(
 			ctx context.Context, prefix string, gone func(group string) bool, empty, owning time.Duration, streams ...string,
@@ -51,6 +54,7 @@ type JobsConfig struct {
 	// FanOut writes the capabilities of seeds.
 	FanOut Func
 
+	MessageTTL    time.Duration // 0: messages stay
 	DeadLetterTTL time.Duration // 0: dead letters stay
 	Group         string        // of the consumers of all instances
 	ReplyStreams  []string      // of kernel requests
@@ -120,7 +124,7 @@ func (c JobsConfig) ageDeadLetters(ctx context.Context) (map[string]float64, err
 	if age <= 0 {
 		return nil, nil
 	}
-	removed, err := c.Bus.PurgeDeadLettersBefore(ctx, time.Now().Add(-age))
+	removed, err := c.DeadLetters.PurgeBefore(ctx, time.Now().Add(-age))
 	if err != nil {
 		return nil, fmt.Errorf("age dead letters: %w", err)
 	}
@@ -150,7 +154,10 @@ func (c JobsConfig) pruneAnswerGroups(ctx context.Context) (map[string]float64, 
 }
 
 func (c JobsConfig) trim(ctx context.Context) (map[string]float64, error) {
-	trimmed, err := c.Bus.Trim(ctx)
+	if c.MessageTTL <= 0 {
+		return nil, nil
+	}
+	trimmed, err := c.Bus.Trim(ctx, c.MessageTTL)
 	result := make(map[string]float64, len(trimmed))
 	for stream, count := range trimmed {
 		result[stream] = float64(count)

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/version"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
@@ -147,7 +148,7 @@ func (s *Status) AddLibrary(ctx context.Context, library *urza.Library, made for
 
 // AddBus tells of the bus and of its server as it was at the boot. streams name the
 // streams by their roles; a bus that is down leaves them out.
-func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server oona.Server, streams []Stream) {
+func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server admin.Server, streams []Stream) {
 	if server.Version != "" {
 		s.Versions[server.Product] = server.Version
 	}

@@ -1,0 +1,230 @@
+package admission
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+)
+
+const (
+	sampleEvery   = time.Second            // how old a sample may be while there is room
+	resampleEvery = 5 * time.Millisecond   // and while there seems to be none
+	sampleTimeout = 500 * time.Millisecond // a slow bus must not hold up admission
+	deadAfter     = 5 * time.Minute        // silence of all its consumers after which a group exerts no pressure
+	blindFor      = 5 * time.Minute        // what an access list keeps from us is not asked for again
+)
+
+// admissionShare is the part of a stream's bound up to which a priority is
+// admitted.
+func admissionShare(p leyline.MessagePriority) float64 {
+	switch p {
+	case leyline.MessagePriority_MESSAGE_PRIORITY_LOW:
+		return 0.50
+	case leyline.MessagePriority_MESSAGE_PRIORITY_HIGH:
+		return 0.85
+	case leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL:
+		return 0.95
+	default:
+		return 0.75
+	}
+}
+
+// sampler knows how far the slowest live group of each stream is behind,
+// from samples and from what this process has added since.
+type sampler struct {
+	conn      *redis.Conn
+	bound     int64
+	boundText string
+	mode      *conservative
+	losses    *trimLosses
+	down      func() bool // the bus is known to be away, and not asked
+	// strainBound is what conservative mode takes for a full stream.
+	strainBound int64
+
+	mu      sync.Mutex
+	streams map[string]*streamLoad
+}
+
+type streamLoad struct {
+	mu       sync.Mutex
+	backlog  int64 // at the last sample
+	added    int64 // since then, by us
+	sampled  time.Time
+	sampling bool
+	blind    time.Time // until when nothing is known, and nobody turned away
+}
+
+func newSampler(cfg Config, mode *conservative, down func() bool) *sampler {
+	l := &sampler{conn: cfg.Conn, bound: cfg.MaxLength, mode: mode, down: down,
+		losses: newTrimLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
+	l.boundText = strconv.FormatInt(l.bound, 10)
+	l.strainBound = cmp.Or(max(cfg.Strain, 0), l.bound)
+	return l
+}
+
+// admit reports whether a message of this priority has room on the stream.
+func (l *sampler) admit(ctx context.Context, stream string, p leyline.MessagePriority) bool {
+	limit := max(1, int64(admissionShare(p)*float64(l.bound)))
+	load := l.of(stream)
+	load.mu.Lock()
+	defer load.mu.Unlock()
+	if !load.blind.IsZero() && time.Now().Before(load.blind) {
+		return true
+	}
+	age := time.Since(load.sampled)
+	// What this process added may long have been read: that takes a look at
+	// once. A backlog that was there at the last look is not asked for again by
+	// every refused message.
+	full, crowded := load.backlog >= limit, load.backlog+load.added >= limit
+	if !load.sampling && (age >= sampleEvery || crowded && (!full || age >= resampleEvery)) && !l.down() {
+		l.refresh(ctx, stream, load)
+	}
+	if load.backlog+load.added >= limit {
+		return false
+	}
+	load.added++
+	return true
+}
+
+// measure samples a stream now.
+func (l *sampler) measure(ctx context.Context, stream string) int64 {
+	load := l.of(stream)
+	load.mu.Lock()
+	defer load.mu.Unlock()
+	if !load.sampling {
+		l.refresh(ctx, stream, load)
+	}
+	return load.backlog
+}
+
+func (l *sampler) of(stream string) *streamLoad {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	load := l.streams[stream]
+	if load == nil {
+		l.forgetIdle(time.Now())
+		load = &streamLoad{}
+		l.streams[stream] = load
+	}
+	return load
+}
+
+// forgetIdle drops the streams that were not used for long, such as the private
+// ones of peers that are gone: their number has no bound.
+func (l *sampler) forgetIdle(now time.Time) {
+	for stream, load := range l.streams {
+		if !load.mu.TryLock() {
+			continue // it is in use
+		}
+		if !load.sampling && !load.sampled.IsZero() && now.Sub(load.sampled) > deadAfter {
+			delete(l.streams, stream)
+			l.losses.forget(stream)
+		}
+		load.mu.Unlock()
+	}
+}
+
+// refresh samples with load.mu released, so that others go by the old figure
+// meanwhile. A server that does not answer in time says nothing: what was
+// behind still is, as far as anybody knows. One that refuses to tell counts as
+// one of an empty stream, or whoever may only publish would be shut out.
+func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) {
+	load.sampling = true
+	load.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	backlog, err := l.sample(ctx, stream)
+	answered := ctx.Err() == nil
+	cancel()
+	load.mu.Lock()
+	load.sampling, load.sampled = false, time.Now()
+	if redis.HasCode(err, "NOPERM") {
+		load.blind = load.sampled.Add(blindFor)
+	}
+	if answered {
+		load.backlog, load.added = backlog, 0
+		l.mode.strained(stream, backlog, l.strainBound, load.sampled)
+	}
+}
+
+// sample returns the backlog of the slowest live group, 0 when it fails.
+func (l *sampler) sample(ctx context.Context, stream string) (int64, error) {
+	info, groups, err := l.conn.Inspect(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.losses.inspect(ctx, l.conn, stream, info, groups); err != nil {
+		return 0, err
+	}
+	var backlog int64
+	for _, g := range groups {
+		behind := g.Pending + l.lag(ctx, stream, info, g)
+		if behind > backlog && l.alive(ctx, stream, g.Name) {
+			backlog = behind
+		}
+	}
+	return backlog, nil
+}
+
+// alive tells a group that is read from one that was abandoned, or that a peer
+// created on every stream and never reads: its backlog only ever grows to the
+// bound of the stream, and must not shut out the publishers for good.
+func (l *sampler) alive(ctx context.Context, stream, group string) bool {
+	consumers, err := l.conn.Consumers(ctx, stream, group)
+	return err == nil && slices.ContainsFunc(consumers, func(c redis.ConsumerInfo) bool { return c.Idle < deadAfter })
+}
+
+//go:embed lag.lua
+var lagSource string
+
+var lagScript = rueidis.NewLuaScript(lagSource)
+
+// Redis serves nobody else while a script runs, and a script loads whole entries:
+// so it counts no more than about these, a matter of two milliseconds.
+const (
+	countedEntries = 1000
+	countedBytes   = 200_000
+)
+
+// lag is how far a group is behind. The server knows unless entries were deleted.
+func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) int64 {
+	switch {
+	case info.Added > 0 && (g.LagKnown || g.HasRead):
+		return l.losses.lag(stream, info, g)
+	case g.LastDelivered == info.LastID:
+		return 0
+	}
+	entries, bytes := l.boundText, "0"
+	if info.LastID != "" {
+		entries, bytes = strconv.Itoa(countedEntries), strconv.Itoa(countedBytes)
+	}
+	reply, err := lagScript.Exec(ctx, l.conn, []string{stream}, []string{g.LastDelivered, entries, bytes}).AsIntSlice()
+	if err != nil || len(reply) != 2 {
+		return 0
+	}
+	if counted, complete := reply[0], reply[1] == 1; complete {
+		return counted
+	}
+	return max(reply[0], share(info, g.LastDelivered))
+}
+
+// share estimates how many entries lie behind an id, as if they had come at equal
+// intervals.
+func share(i redis.StreamInfo, id string) int64 {
+	first, firstErr := entry.ParseID(i.FirstID)
+	last, lastErr := entry.ParseID(i.LastID)
+	at, err := entry.ParseID(id)
+	if firstErr != nil || lastErr != nil || err != nil || at.MS < first.MS || last.MS <= first.MS {
+		return i.Length
+	}
+	return int64(float64(i.Length) * float64(last.MS-min(at.MS, last.MS)) / float64(last.MS-first.MS))
+}

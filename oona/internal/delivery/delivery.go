@@ -1,0 +1,178 @@
+// Package delivery brings the entries of a stream to whoever handles them, at least
+// once for each group. A Deliverer runs a Subscription: it reads, claims what others
+// left, has each entry judged into a Task, runs the Work of the task, and commits
+// what came of it. The client of oona says what an entry means; this room knows
+// entries, marks and drafts alone.
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
+)
+
+// Config is what the deliveries of one client have in common.
+type Config struct {
+	Conn       *redis.Conn
+	Counters   *stats.Counters
+	Logger     *slog.Logger
+	Consumer   string // stable name: what it had in hand is found again after a restart
+	DeadLetter string // stream of refused and exhausted entries
+	MaxLength  string // of every stream, in entries
+	Phase      cadence.Phase
+	Sealer     envelope.Sealer
+	Resign     time.Duration // an answer that has waited for so long is signed anew
+	Recent     *verify.Recent
+
+	RetryAttempts int           // errors of its handler before an entry is dead-lettered
+	RetryBackoff  time.Duration // pause before the first retry
+	ClaimIdle     time.Duration // idle time after which another consumer's entry is taken over; < 0 = never
+	// Lost is told of entries that were removed before they could be finished.
+	Lost func(ctx context.Context, stream, group string, entries int) error
+}
+
+// Subscription is what to deliver, and how.
+type Subscription struct {
+	Stream, Group string
+	// Judge decides on entries: tasks has one for each, which tells whether it is
+	// exhausted. Nothing in an entry may make it fail: the worst is a refusal.
+	Judge func(entries []entry.Entry, tasks []Task)
+	// Ordered: tasks of one key run in the order of their entries, one at a time.
+	Ordered bool
+	// AnswersOnly: a replay is looked for in Redis by the commit alone.
+	AnswersOnly bool
+	Demand      *Demand       // nil: always
+	Batch       int           // entries of one read
+	Concurrency int           // tasks at the same time
+	Block       time.Duration // about the longest wait of one read
+	OnReady     func()        // called once, when groups exist and own pending entries were taken up
+}
+
+// Task is what is to be done about one entry.
+type Task struct {
+	// Exhausted: the entry was handed out so often without an outcome that it may
+	// kill its process.
+	Exhausted bool
+
+	// What Judge has decided.
+	Mark    string // Redis key of its request id, "" when it has none
+	Life    time.Duration
+	Key     string              // of its order, "" when it has none
+	Work    Work                // nil: acknowledge and ignore
+	Refusal *deadletter.Refusal // not nil: dead-letter
+
+	id      string
+	attempt int
+	started time.Time
+}
+
+// Work is the handling of one entry. It returns the answers, which are committed
+// with the acknowledgement.
+type Work interface {
+	Run(ctx context.Context) ([]envelope.Draft, error)
+}
+
+// outcome is what came of the task, without answers.
+func (t *Task) outcome() outcome {
+	return outcome{id: t.id, mark: t.Mark, life: t.Life, attempt: t.attempt, refusal: t.Refusal, started: t.started}
+}
+
+// Deliverer runs the subscriptions of one client. It is safe for concurrent use.
+type Deliverer struct {
+	Config
+
+	takeovers takeovers
+}
+
+// New delivers nothing yet.
+func New(cfg Config) *Deliverer { return &Deliverer{Config: cfg} }
+
+// Run delivers until fetch is done, finishes what it has read, and returns. work is
+// the context of the tasks: when it is done too, the rest stays pending. Outages and
+// lost groups heal inside.
+func (d *Deliverer) Run(fetch, work context.Context, sub Subscription) {
+	newConsumer(d, sub).run(fetch, work)
+}
+
+// consumer is one running subscription: a reader and a reclaim loop take entries in,
+// workers run the tasks, a committer reports to Redis what came of them.
+type consumer struct {
+	c        *Deliverer
+	sub      Subscription
+	log      *slog.Logger
+	batches  chan []entry.Entry
+	jobs     chan *workload
+	inflight *inflight
+	batcher  *batcher
+	line     *redis.Line
+	pending  pendingList
+	store    store
+	skipper  skipper
+	// Latencies of this stream.
+	consumed, delivered *stats.Recorder
+	order               *ordering // nil unless ordered
+	committer           committer
+}
+
+func newConsumer(d *Deliverer, sub Subscription) *consumer {
+	log := d.Logger.With("stream", sub.Stream, "group", sub.Group)
+	s := &consumer{
+		c:        d,
+		sub:      sub,
+		log:      log,
+		batches:  make(chan []entry.Entry, 1),
+		jobs:     make(chan *workload, sub.Concurrency),
+		inflight: newInflight(),
+		batcher:  newBatcher(),
+		line:     d.Conn.NewLine(sub.Stream),
+		pending:  pendingList{conn: d.Conn, stream: sub.Stream, group: sub.Group},
+		store:    store{c: d, stream: sub.Stream, group: sub.Group},
+		skipper:  skipper{conn: d.Conn, log: log, sub: &sub, phase: d.Phase},
+
+		consumed:  d.Counters.Timing(stats.PathConsume, sub.Stream),
+		delivered: d.Counters.Timing(stats.PathDelivery, sub.Stream),
+		committer: committer{backoff: d.Conn.NewBackoff(log.With("step", "commit"), new(atomic.Int64))},
+	}
+	if sub.Ordered {
+		s.order = newOrdering()
+		s.inflight.order = s.order
+	}
+	return s
+}
+
+func (s *consumer) run(fetch, work context.Context) {
+	var intake, ready, workers, committer sync.WaitGroup
+	if s.order != nil {
+		ready.Go(func() { s.dispatchReady(work) })
+	}
+	intake.Go(func() { s.takeAll(work) })
+	intake.Go(func() {
+		defer close(s.batches)
+		s.read(fetch, work)
+	})
+	intake.Go(func() { s.reclaimLoop(fetch, work) })
+	for range s.sub.Concurrency {
+		workers.Go(func() { s.handleAll(work) })
+	}
+	committer.Go(func() { s.commitAll(fetch, work) })
+
+	intake.Wait()
+	if s.order != nil {
+		s.order.close()
+		ready.Wait()
+	}
+	close(s.jobs)
+	workers.Wait()
+	s.batcher.close()
+	committer.Wait()
+}

@@ -1,0 +1,113 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+)
+
+// workload is the jobs of one batch, shared by the workers: each takes the next one
+// when it is free, so that a slow handler holds up nothing but itself.
+type workload struct {
+	jobs  []*Task
+	taken atomic.Int64
+}
+
+func (l *workload) next() *Task {
+	if i := int(l.taken.Add(1)) - 1; i < len(l.jobs) {
+		return l.jobs[i]
+	}
+	return nil
+}
+
+// handleAll runs handlers until the queue is closed. Once work is done, what is
+// left stays pending.
+func (s *consumer) handleAll(work context.Context) {
+	for l := range s.jobs {
+		for t := l.next(); t != nil; t = l.next() {
+			if work.Err() != nil {
+				s.drop(t)
+				continue
+			}
+			s.handle(work, t)
+		}
+	}
+}
+
+func (s *consumer) handle(work context.Context, t *Task) {
+	answers, err := call(work, t)
+	if err != nil {
+		s.fail(work, t, err)
+		return
+	}
+	o := t.outcome()
+	o.answers = answers
+	s.batcher.finish(o)
+}
+
+// call runs one task; a panic becomes its error.
+func call(work context.Context, t *Task) (answers []envelope.Draft, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("handler panicked: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return t.Work.Run(work)
+}
+
+// Permanent marks an error of a task as one that no retry can cure: the entry is
+// dead-lettered at once. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+func isPermanent(err error) bool {
+	var permanent *permanentError
+	return errors.As(err, &permanent)
+}
+
+// fail decides what a handler error means: later, never, or, when the handlers
+// are being stopped, nothing at all.
+func (s *consumer) fail(work context.Context, t *Task, err error) {
+	attempt := t.attempt
+	switch {
+	case isPermanent(err):
+		t.Refusal = deadletter.Refuse(deadletter.ReasonPermanent, err.Error(), attempt)
+		s.batcher.finish(t.outcome())
+	case work.Err() != nil && errors.Is(err, work.Err()):
+		s.drop(t)
+	case s.inflight.fails(t.id) >= s.c.RetryAttempts:
+		t.Refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), attempt)
+		s.batcher.finish(t.outcome())
+	default:
+		s.postpone(t.id, t.Mark, attempt)
+		s.batcher.drop()
+	}
+}
+
+// drop lets go of a delivery that stays pending.
+func (s *consumer) drop(t *Task) {
+	s.inflight.end(t.id, t.Mark)
+	s.batcher.drop()
+}
+
+// postpone leaves an entry pending and sets the time of its next attempt.
+func (s *consumer) postpone(id, mark string, attempt int) {
+	s.c.Counters.Retried.Add(1)
+	tries := 1 + s.inflight.tallyOf(id).explained
+	s.inflight.postpone(id, mark, attempt, time.Now(), retryPause(&s.c.Config, tries))
+}

@@ -1,0 +1,235 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+)
+
+// read takes in new entries until fetch is done. Whatever fails, it starts over
+// from the group and the own pending entries: a reply that was lost on the way
+// leaves entries delivered to nobody.
+func (s *consumer) read(fetch, work context.Context) {
+	defer s.line.Close()
+	backoff := s.c.Conn.NewBackoff(s.log, &s.c.Counters.ReadFailures)
+	defer backoff.Quit()
+	begun, announced := false, false
+	for fetch.Err() == nil {
+		reading := begun
+		err := s.readOnce(fetch, work, &begun, announced)
+		if fetch.Err() != nil {
+			break
+		}
+		if err != nil {
+			begun = false
+			s.c.Counters.ReadRefused.Add(1)
+			backoff.Pause(fetch, err)
+			continue
+		}
+		if !reading {
+			// A beginning alone proves nothing: a read-only Redis, or one whose access
+			// list has a gap, lists what is pending and refuses to be read.
+			continue
+		}
+		backoff.Over()
+		if !announced {
+			announced = true
+			s.sub.OnReady()
+		}
+	}
+	if begun {
+		// The server may have answered the read that was just cut off.
+		_ = s.adopt(work, work, 0) // what fails here is found by the next start
+	}
+}
+
+// readOnce makes one step: the beginning, or one batch, for which it waits when it
+// is patient.
+func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bool) error {
+	if !*begun {
+		if err := s.begin(fetch, work); err != nil {
+			return err
+		}
+		*begun = true
+		return nil
+	}
+	if s.skipper.idle() {
+		if wanted, err := s.skipper.skip(fetch, patient); err != nil || !wanted {
+			return err
+		}
+	}
+	if s.order.awaitRoom(fetch); fetch.Err() != nil {
+		return nil
+	}
+	entries, err := s.readBatch(fetch, work, patient)
+	if err != nil {
+		return err
+	}
+	if entries = s.inflight.begin(entries, time.Now()); len(entries) > 0 {
+		select {
+		case s.batches <- entries:
+		case <-work.Done():
+		}
+	}
+	return nil
+}
+
+// begin takes up what this consumer had in hand when it last ended, and creates
+// the group only when it is missing: a Redis that is out of memory refuses to
+// create groups, even those that exist, but still serves them.
+func (s *consumer) begin(fetch, work context.Context) error {
+	err := s.adopt(fetch, work, 0)
+	if !redis.HasCode(err, "NOGROUP") {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)
+	defer cancel()
+	return s.c.Conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
+}
+
+func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
+	var wait time.Duration
+	if patient {
+		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
+	}
+	return s.line.Take(fetch, work, wait, s.readCommand(wait))
+}
+
+func (s *consumer) readCommand(wait time.Duration) rueidis.Completed {
+	read := s.c.Conn.B().Xreadgroup().Group(s.sub.Group, s.c.Consumer).Count(int64(s.sub.Batch))
+	if wait == 0 {
+		return read.Streams().Key(s.sub.Stream).Id(">").Build()
+	}
+	return read.Block(max(1, wait.Milliseconds())).Streams().Key(s.sub.Stream).Id(">").Build()
+}
+
+// takeAll takes in batches, while the reader already waits for the next one.
+func (s *consumer) takeAll(work context.Context) {
+	for entries := range s.batches {
+		s.take(work, entries)
+	}
+}
+
+// take judges entries in hand, settles those that need no work, and queues the rest.
+func (s *consumer) take(work context.Context, entries []entry.Entry) {
+	now := time.Now()
+	jobs := make([]*Task, 0, len(entries))
+	tasks := make([]Task, len(entries))
+	for i, e := range entries {
+		t := &tasks[i]
+		t.id, t.attempt, t.started, t.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
+	}
+	s.sub.Judge(entries, tasks)
+	for i := range tasks {
+		t := &tasks[i]
+		if t.Work == nil || t.Refusal != nil {
+			s.settle(t)
+			continue
+		}
+		jobs = append(jobs, t)
+	}
+	s.refuseReplays(work, jobs)
+	jobs = slices.DeleteFunc(jobs, func(t *Task) bool {
+		settled := t.Refusal != nil || t.Work == nil
+		if settled {
+			s.settle(t)
+		}
+		return settled
+	})
+	s.dispatch(work, s.order.enter(jobs))
+}
+
+// dispatch offers jobs to as many workers as it can use. Once work is done,
+// what nobody has begun stays pending.
+func (s *consumer) dispatch(work context.Context, jobs []*Task) {
+	s.batcher.expect(len(jobs))
+	l := &workload{jobs: jobs}
+	for range min(len(jobs), s.sub.Concurrency) {
+		select {
+		case s.jobs <- l:
+		case <-work.Done():
+			return
+		}
+	}
+}
+
+// refuseReplays refuses the requests that this process knows to be replays, and
+// then, for handlers with effects of their own, those that Redis knows: the
+// marks of the whole batch in one command. A failure is no harm: the commit
+// looks again.
+func (s *consumer) refuseReplays(ctx context.Context, jobs []*Task) {
+	s.inflight.claimMarks(jobs)
+	s.c.Recent.View(func(holder func(mark string) string) {
+		for _, t := range jobs {
+			if t.Mark == "" || t.Refusal != nil {
+				continue
+			}
+			if id := holder(t.Mark); id != "" && id != t.id {
+				t.refuseReplay(id)
+			}
+		}
+	})
+	if s.sub.AnswersOnly {
+		return
+	}
+	var marks []string
+	var marked []*Task
+	for _, t := range jobs {
+		if t.Mark != "" && t.Refusal == nil {
+			marks, marked = append(marks, t.Mark), append(marked, t)
+		}
+	}
+	if len(marks) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.c.Conn.Timeout)
+	defer cancel()
+	for i, holder := range holders(ctx, s.c.Conn, marks) {
+		switch {
+		case holder == "":
+		case holder != marked[i].id:
+			marked[i].refuseReplay(holder)
+		case !s.c.Conn.Clustered:
+			// Its own mark and its acknowledgement were one commit: it was done, and
+			// the group lost since.
+			marked[i].Work = nil
+		}
+	}
+}
+
+// holders looks up the entries that marks were set for: "" for a free one, and
+// nothing at all when Redis does not answer.
+func holders(ctx context.Context, conn *redis.Conn, marks []string) []string {
+	holders := make([]string, len(marks))
+	if conn.Clustered {
+		commands := make(rueidis.Commands, len(marks))
+		for i, mark := range marks {
+			commands[i] = conn.B().Get().Key(mark).Build()
+		}
+		for i, reply := range conn.DoMulti(ctx, commands...) {
+			holders[i], _ = reply.ToString()
+		}
+		return holders
+	}
+	replies, err := conn.Do(ctx, conn.B().Mget().Key(marks...).Build()).ToArray()
+	if err != nil || len(replies) != len(marks) {
+		return nil
+	}
+	for i, reply := range replies {
+		holders[i], _ = reply.ToString()
+	}
+	return holders
+}
+
+func (t *Task) refuseReplay(holder string) {
+	t.Refusal = deadletter.Refuse(deadletter.ReasonReplay, "request belongs to entry "+holder, t.attempt)
+}
+
+// settle hands an entry without a handler run to the committer.
+func (s *consumer) settle(t *Task) { s.batcher.add(t.outcome()) }

@@ -1,0 +1,157 @@
+package delivery
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+)
+
+//go:embed commit.lua
+var commitSource string
+
+// The script is immutable; EVALSHA falls back to EVAL after a restart of Redis.
+var commitScript = rueidis.NewLuaScript(commitSource)
+
+// Results of the commit script for one outcome.
+const (
+	commitLost     = 0  // done before, by somebody else or in a group that was lost: nothing was done
+	commitDone     = 1  //
+	commitReplay   = 2  // its request id was answered meanwhile
+	commitUnstored = -1 // an answer or dead letter could not be stored: pending again
+)
+
+// store settles outcomes on the server.
+type store struct {
+	c             *Deliverer
+	stream, group string
+}
+
+// settle reports outcomes, each with one of the results above.
+func (s *store) settle(ctx context.Context, batch []outcome) ([]int64, error) {
+	if s.c.Conn.Clustered {
+		return s.runSteps(ctx, batch)
+	}
+	return s.runScript(ctx, batch)
+}
+
+// acknowledge settles outcomes that publish nothing, in one command.
+func (s *store) acknowledge(ctx context.Context, batch []outcome) ([]int64, error) {
+	ids := make([]string, len(batch))
+	for i, o := range batch {
+		ids[i] = o.id
+	}
+	command := s.c.Conn.B().Xack().Key(s.stream).Group(s.group).Id(ids...).Build()
+	if err := s.c.Conn.Do(ctx, command).Error(); err != nil {
+		return nil, fmt.Errorf("acknowledge on %s: %w", s.stream, err)
+	}
+	results := make([]int64, len(batch))
+	for i := range results {
+		results[i] = commitDone
+	}
+	return results, nil
+}
+
+// runScript settles outcomes atomically: see commit.lua.
+func (s *store) runScript(ctx context.Context, batch []outcome) ([]int64, error) {
+	keys, args := s.scriptInput(batch, time.Now())
+	results, err := commitScript.Exec(ctx, s.c.Conn, keys, args).AsIntSlice()
+	if err != nil {
+		return nil, fmt.Errorf("commit on %s: %w", s.stream, err)
+	}
+	if len(results) != len(batch) {
+		return nil, fmt.Errorf("commit on %s: %d results for %d outcomes", s.stream, len(results), len(batch))
+	}
+	return results, nil
+}
+
+// scriptCall is what the commit script is told: see commit.lua.
+type scriptCall struct {
+	keys, args []string
+	streams    map[string]string // of answers -> their place among the keys
+	marks      []string          // the last of the keys
+	run        outcome           // the first of the run that is being told
+	length     int               // of that run; 0 before the first
+	lengthAt   int               // its place among the arguments
+}
+
+// markPlace is the argument that says where the marks begin.
+const markPlace = 6
+
+func (s *store) scriptInput(batch []outcome, now time.Time) (keys, args []string) {
+	in := scriptCall{
+		keys:    make([]string, 0, len(batch)+4),
+		args:    make([]string, 0, 14+4*len(batch)),
+		streams: make(map[string]string),
+	}
+	in.keys = append(in.keys, s.stream, s.c.DeadLetter)
+	bound, limit := s.c.MaxLength, strconv.Itoa(s.c.Sealer.MaxPayload)
+	in.args = append(in.args, s.group, s.c.Consumer, bound, bound, strconv.FormatInt(now.UnixMilli(), 10), limit, "")
+	for _, o := range batch {
+		in.add(o)
+	}
+	in.args[markPlace] = strconv.Itoa(len(in.keys) + 1)
+	return append(in.keys, in.marks...), in.args
+}
+
+func (in *scriptCall) add(o outcome) {
+	if in.length == 0 || !alike(in.run, o) {
+		in.begin(o)
+	}
+	in.length++
+	in.args[in.lengthAt] = strconv.Itoa(in.length)
+	in.args = append(in.args, o.id)
+	if o.refusal != nil {
+		in.args = append(in.args, o.refusal.Reason, o.refusal.Err, strconv.Itoa(o.refusal.Attempts))
+		return
+	}
+	if o.mark != "" {
+		in.marks = append(in.marks, o.mark)
+	}
+	for _, answer := range o.answers {
+		in.args = append(in.args, answer.Payload, answer.Signature)
+	}
+}
+
+// alike reports whether two outcomes can be of one run.
+func alike(a, b outcome) bool {
+	if a.refusal != nil || b.refusal != nil {
+		return a.refusal != nil && b.refusal != nil
+	}
+	return a.attempt == b.attempt && (a.mark == "") == (b.mark == "") && a.life == b.life &&
+		slices.EqualFunc(a.answers, b.answers, func(a, b envelope.Draft) bool { return a.Stream == b.Stream })
+}
+
+// begin tells what the outcomes of a run have in common.
+func (in *scriptCall) begin(o outcome) {
+	in.run, in.length, in.lengthAt = o, 0, len(in.args)+1
+	if o.refusal != nil {
+		in.args = append(in.args, "refused", "")
+		return
+	}
+	life := ""
+	if o.mark != "" {
+		life = strconv.FormatInt(o.life.Milliseconds(), 10)
+	}
+	in.args = append(in.args, "done", "", life, strconv.Itoa(o.attempt), strconv.Itoa(len(o.answers)))
+	for _, answer := range o.answers {
+		in.args = append(in.args, in.place(answer.Stream))
+	}
+}
+
+// place is that of a stream among the keys.
+func (in *scriptCall) place(stream string) string {
+	place, known := in.streams[stream]
+	if !known {
+		in.keys = append(in.keys, stream)
+		place = strconv.Itoa(len(in.keys))
+		in.streams[stream] = place
+	}
+	return place
+}

@@ -1,0 +1,54 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+var (
+	// ErrUnavailable: the server could not be reached, refused, or is not asked.
+	ErrUnavailable = errors.New("bus unavailable")
+	// ErrClosed: the client was closed.
+	ErrClosed = errors.New("bus client closed")
+)
+
+// ConnectError says which address could not be used, and why. It never holds a
+// password.
+type ConnectError struct {
+	Addr string
+	Err  error
+}
+
+func (e *ConnectError) Error() string { return fmt.Sprintf("connect to bus at %s: %v", e.Addr, e.Err) }
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+// IsReply reports whether an error is the server's answer, and not the want of one.
+func IsReply(err error) bool {
+	_, is := rueidis.IsRedisErr(err)
+	return is
+}
+
+// HasCode reports whether an error is an answer of the server that begins so.
+func HasCode(err error, code string) bool {
+	var reply *rueidis.RedisError
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)
+}
+
+// IsStreamFault reports whether the server refused a command for what it found
+// under that one key, or may be done with it: the others are as good as before.
+func IsStreamFault(err error) bool {
+	return HasCode(err, "WRONGTYPE") || HasCode(err, "NOPERM") ||
+		HasCode(err, "ERR The stream has exhausted") || HasCode(err, "The stream has exhausted")
+}
+
+// causeOf puts the caller's wish to stop before what came of it.
+func causeOf(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return errors.Join(cause, err)
+	}
+	return err
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package oona
-
-import "net"
-
-// unread is known on Linux only.
-func unread(net.Conn) bool { return false }
