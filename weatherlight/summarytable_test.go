@@ -123,7 +123,7 @@ func TestSummaryHasEveryRowOfTheDashboards(t *testing.T) {
 	packet := r.summaryPacket(t.Context())
 	wantMetrics(t, packet, summaryMetrics(slices.Concat(standing, watching, []string{"broken"})), true)
 	got := metricsOf(packet)
-	if got["weatherlight.emergency.last_level"] != 3 || got["weatherlight.rollback.detections_total"] < 1 ||
+	if got["weatherlight.emergency.last_level"] != 2 || got["weatherlight.rollback.detections_total"] < 1 ||
 		got["kasmina.telemetry.dropped_total"] != 1 || got["weatherlight.tamiyo.coverage.global.loss"] != 0.5 {
 		t.Errorf("metrics %v", got)
 	}
