@@ -61,7 +61,7 @@ type Kernel struct {
 
 // Tamiyo configures the controller, its policies and its field reports.
 type Tamiyo struct {
-	PolicyDir            string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies and of the field-report log."`
+	PolicyDir            string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies. The log of field reports lies in the folder above it, which no other instance may have."`
 	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
 	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
 	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`

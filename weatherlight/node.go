@@ -33,7 +33,7 @@ type node struct {
 // that an operator can watch the boot.
 func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr) http.Handler) (*node, error) {
 	f.logger.Info("settings", "settings", f.settings)
-	lock, err := datadir.Take(f.settings.Weatherlight.DataDir)
+	lock, err := datadir.Take(f.settings.Weatherlight.DataDir, assembly.ReportFolder(f.settings))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,65 +43,95 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("data folder %s is in use by another Weatherlight (process %d)", e.Dir, e.PID)
 }
 
-// Lock holds one data folder for one process. The kernel drops it when the process
-// ends, however it ends, so a lock is never stale.
-type Lock struct{ file *flock.Flock }
+// Lock holds data folders for one process. The kernel drops it when the process ends,
+// however it ends, so a lock is never stale.
+type Lock struct{ files []*flock.Flock }
 
-// Take creates dir when needed and locks it. It fails with an *InUseError when another
-// process has it.
-func Take(dir string) (*Lock, error) {
+// Take creates folders when needed and locks them. It fails with an *InUseError when
+// another process has one of them, and then holds none.
+func Take(dirs ...string) (*Lock, error) {
+	lock := new(Lock)
+	for _, dir := range distinct(dirs) {
+		file, err := takeOne(dir)
+		if err != nil {
+			return nil, errors.Join(err, lock.Release())
+		}
+		lock.files = append(lock.files, file)
+	}
+	return lock, nil
+}
+
+// distinct leaves a folder that is named twice in once.
+func distinct(dirs []string) []string {
+	var list []string
+	for _, dir := range dirs {
+		path, err := filepath.Abs(dir)
+		if err != nil {
+			path = filepath.Clean(dir)
+		}
+		if !slices.Contains(list, path) {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+func takeOne(dir string) (*flock.Flock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}
-	lock, err := take(dir, os.O_CREATE|os.O_RDWR)
+	file, err := take(dir, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
 	// In place: another file of that name would have another lock.
 	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
 	if err := os.WriteFile(filepath.Join(dir, lockFile), pid, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("write data folder lock: %w", err), lock.Release())
+		return nil, errors.Join(fmt.Errorf("write data folder lock: %w", err), file.Close())
 	}
-	return lock, nil
+	return file, nil
 }
 
-func take(dir string, flags int) (*Lock, error) {
-	lock := &Lock{flock.New(filepath.Join(dir, lockFile), flock.SetFlag(flags), flock.SetPermissions(0o600))}
-	locked, err := lock.file.TryLock()
+func take(dir string, flags int) (*flock.Flock, error) {
+	file := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(flags), flock.SetPermissions(0o600))
+	locked, err := file.TryLock()
 	switch {
 	case err != nil:
 		err = fmt.Errorf("lock data folder %s: %w", dir, err)
 	case !locked:
 		err = &InUseError{Dir: dir, PID: holder(dir)}
 	default:
-		return lock, nil
+		return file, nil
 	}
-	return nil, errors.Join(err, lock.Release())
+	return nil, errors.Join(err, file.Close())
 }
 
 // Try asks whether a folder's lock is free. It changes nothing: a folder without the
 // file was never locked.
 func Try(dir string) error {
-	lock, err := take(dir, os.O_RDWR)
+	file, err := take(dir, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return lock.Release()
+	return file.Close()
 }
 
-// Release gives the folder back. The file stays: removing it would let two
+// Release gives the folders back. The files stay: removing one would let two
 // processes lock two different files of the same name.
 func (l *Lock) Release() error {
 	if l == nil {
 		return nil
 	}
-	if err := l.file.Close(); err != nil {
-		return fmt.Errorf("release data folder: %w", err)
+	var failures []error
+	for _, file := range l.files {
+		if err := file.Close(); err != nil {
+			failures = append(failures, fmt.Errorf("release data folder: %w", err))
+		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // holder is the process that wrote itself down, or 0.

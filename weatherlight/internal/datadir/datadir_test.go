@@ -83,3 +83,28 @@ func TestDataFolderThatCannotBeMadeIsNamed(t *testing.T) {
 		t.Errorf("error %v does not name %s", err, file)
 	}
 }
+
+func TestFoldersAreTakenTogetherOrNotAtAll(t *testing.T) {
+	data, reports := t.TempDir(), t.TempDir()
+	held, err := Take(reports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Take(data, reports)
+	if inUse, ok := errors.AsType[*InUseError](err); !ok || inUse.Dir != reports || inUse.PID != os.Getpid() {
+		t.Errorf("taken from another: %v", err)
+	}
+	if err := Try(data); err != nil {
+		t.Errorf("the other folder is not given back: %v", err)
+	}
+	if err := held.Release(); err != nil {
+		t.Fatal(err)
+	}
+	both, err := Take(data, reports, filepath.Join(data, ".")) // one of them twice
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := both.Release(); err != nil {
+		t.Error(err)
+	}
+}
