@@ -163,9 +163,9 @@ func wantOnPage(t *testing.T, page, promise string) {
 
 func TestR5_SeedGrowsInAnotherProcessByWhatTheBusCarries(t *testing.T) {
 	t.Parallel()
-	wantOnPage(t, "docs/architecture.md", "They meet on the bus alone: reports up, signed orders down, "+
+	wantOnPage(t, "docs/developers/architecture.md", "They meet on the bus alone: reports up, signed orders down, "+
 		"each telling the whole, so that what is lost shows in the next report and is sent again.")
-	wantOnPage(t, "README.md", "one that is to grow speaks the [trainer protocol](docs/trainers.md), "+
+	wantOnPage(t, "README.md", "one that is to grow speaks the [trainer protocol](docs/trainers/protocol.md), "+
 		"from any language and any machine: reports up, orders down.")
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.decide(overTheBus(t, w.trainer.report(w.now)))
@@ -475,11 +475,7 @@ func TestR19_MeasuredFiguresHaveThePrototypesNames(t *testing.T) {
 // leftOut are the points that the operator's page says are not sent.
 func leftOut(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile(pagetest.Operations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, found := strings.Cut(string(page), "| point | why it is not sent |\n| --- | --- |\n")
+	_, table, found := strings.Cut(pagetest.Read(t, "metrics.md"), "| point | why it is not sent |\n| --- | --- |\n")
 	if !found {
 		t.Fatal("the page has no table of what is not sent")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-var update = stdflag.Bool("update", false, "write the table of Nissa's own series into docs/operations.md")
+var update = stdflag.Bool("update", false, "write the table of Nissa's own series into docs/operators/metrics.md")
 
 // The operator's page holds the rows that HELP and TYPE are made with.
 func TestOperationsPageListsEverySeries(t *testing.T) {
@@ -19,7 +19,7 @@ func TestOperationsPageListsEverySeries(t *testing.T) {
 	for _, row := range newRecorder(Limits{}).counts.rows {
 		table += fmt.Sprintf("| `%s` | %s | %s |\n", row.Labelled(), row.Kind, row.Meaning)
 	}
-	pagetest.Hold(t, "nissa series", "go test ./nissa -run OperationsPage -update", table, *update)
+	pagetest.Hold(t, "metrics.md", "nissa series", "go test ./nissa -run OperationsPage -update", table, *update)
 }
 
 // Once everything was heard, each series of /metrics is that of a row, or that of

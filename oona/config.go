@@ -41,7 +41,7 @@ type Config struct {
 	FreshnessWindow    time.Duration // oldest kernel request that is answered; <= 0 = any age
 	ClockSkew          time.Duration // how far in the future a request may be dated [5 s]
 	ReplayCapacity     int           // answered request ids remembered in memory, beside Redis [4096]
-	RetryAttempts      int           // errors of its handler before an entry is dead-lettered [5]; see docs/delivery.md for crashes
+	RetryAttempts      int           // errors of its handler before an entry is dead-lettered [5]; see the page on delivery for crashes
 	RetryBackoff       time.Duration // pause before the first retry, then doubling up to 30 s [250 ms]
 	ClaimIdle          time.Duration // idle time after which another consumer's entry is taken over [60 s]; < 0 = never
 	MaxPayload         int           // largest envelope, in bytes [256 KiB]

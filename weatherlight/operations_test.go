@@ -3,7 +3,6 @@ package weatherlight
 import (
 	stdflag "flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -15,33 +14,24 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
-var update = stdflag.Bool("update", false, "write the tables of docs/operations.md")
-
-func operationsPage(t *testing.T) string {
-	t.Helper()
-	page, err := os.ReadFile(pagetest.Operations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(page)
-}
+var update = stdflag.Bool("update", false, "write the tables of docs/operators")
 
 // wantOnPage compares a part of the page that is made from the code, or renews it.
-func wantOnPage(t *testing.T, part, want string) {
+func wantOnPage(t *testing.T, page, part, want string) {
 	t.Helper()
-	pagetest.Hold(t, part, "go test ./weatherlight -run OperationsPage -update", want, *update)
+	pagetest.Hold(t, page, part, "go test ./weatherlight -run OperationsPage -update", want, *update)
 }
 
 func TestOperationsPageListsEverySeries(t *testing.T) {
 	var page strings.Builder
 	for _, group := range seriesGroups() {
-		fmt.Fprintf(&page, "### %s\n\n%s\n", group.title, tableOf(group.rows))
+		fmt.Fprintf(&page, "## %s\n\n%s\n", group.title, tableOf(group.rows))
 	}
-	wantOnPage(t, "series", page.String())
+	wantOnPage(t, "metrics.md", "series", page.String())
 }
 
 func TestOperationsPageListsEveryPointOfAPacket(t *testing.T) {
-	wantOnPage(t, "points of packets", tableOf(packetSeries()))
+	wantOnPage(t, "metrics.md", "points of packets", tableOf(packetSeries()))
 }
 
 func tableOf(rows []telemetry.Series) string {
@@ -57,7 +47,7 @@ func TestOperationsPageListsEveryReasonOfARefusedCommand(t *testing.T) {
 	for _, reason := range kasmina.Reasons() {
 		page += fmt.Sprintf("| `%s` | %s |\n", reason.Reason, reason.Meaning)
 	}
-	wantOnPage(t, "reasons of refused commands", page)
+	wantOnPage(t, "metrics.md", "reasons of refused commands", page)
 }
 
 func TestOperationsPageListsEveryChore(t *testing.T) {
@@ -65,11 +55,11 @@ func TestOperationsPageListsEveryChore(t *testing.T) {
 	for _, job := range maintenance.Jobs(maintenance.JobsConfig{}) {
 		page += fmt.Sprintf("| `%s` | %s | %s |\n", job.Name, job.Who, job.What)
 	}
-	wantOnPage(t, "chores", page)
+	wantOnPage(t, "maintenance.md", "chores", page)
 }
 
 func TestOperationsPageDrawsEveryStateOfAWorker(t *testing.T) {
-	page := operationsPage(t)
+	page := pagetest.Read(t, "maintenance.md")
 	for state := supervise.Created; state <= supervise.Abandoned; state++ {
 		if !strings.Contains(page, state.String()) {
 			t.Errorf("state %s is not drawn", state)
@@ -78,7 +68,7 @@ func TestOperationsPageDrawsEveryStateOfAWorker(t *testing.T) {
 }
 
 func TestOperationsPageNamesEveryCheck(t *testing.T) {
-	page := operationsPage(t)
+	page := pagetest.Read(t, "deployment.md")
 	for _, check := range preflight.Run(t.Context(), loadSettings(t, nil)) {
 		if !strings.Contains(page, "| "+check.Name+" |") {
 			t.Errorf("check %s is not explained", check.Name)

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	page       = "../../docs/delivery.md"
+	page       = "../../docs/developers/delivery.md"
 	tableBegin = "<!-- faults: measured by make chaos -->\n"
 	tableEnd   = "<!-- end of faults -->\n"
 )

@@ -53,8 +53,8 @@ type preflight struct {
 }
 
 // Run asks what a boot will need, changes nothing, and does not stop at the
-// first failure. The order of the checks is always the same. docs/operations.md
-// says what is asked, and what only the boot finds out.
+// first failure. The order of the checks is always the same.
+// docs/operators/deployment.md says what is asked, and what only the boot finds out.
 func Run(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
 	checks := []struct {
