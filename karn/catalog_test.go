@@ -120,7 +120,7 @@ func TestChangingAReturnedDescriptorChangesNothingElse(t *testing.T) {
 		}
 	}
 	deface(catalog.Get("BP036"))
-	deface(catalog.Choose(karn.Query{Context: "control-run"}, karn.Grant{}))
+	deface(catalog.Select(t.Context(), karn.Request{Query: karn.Query{Context: "control-run"}}))
 	deface(catalog.Select(t.Context(), karn.Request{BlueprintID: "BP001"}))
 	for _, d := range catalog.List() {
 		deface(d, nil)

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -37,23 +35,8 @@ type Query struct {
 	Conservative bool
 }
 
-// Choose returns the one candidate that the query's context selects. What is
-// permitted does not change which one that is: when neither g nor the
-// deployment's own grant permits it, the error is a *RefusedError. Without a
-// candidate the error wraps ErrNoCandidate.
-func (c *Catalog) Choose(q Query, g Grant) (*leyline.BlueprintDescriptor, error) {
-	d, err := c.choose(q)
-	if err == nil {
-		err = authorize(d, g.Merge(c.config.Granted))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return proto.CloneOf(d), nil
-}
-
-// choose returns the catalogue's own descriptor of the one that suits, permitted
-// or not.
+// choose returns the catalogue's own descriptor of the one that the query's context
+// selects. What is permitted does not change which one that is.
 func (c *Catalog) choose(q Query) (*leyline.BlueprintDescriptor, error) {
 	pool := c.candidates(q)
 	if len(pool) == 0 {

@@ -1,6 +1,7 @@
 package karn_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -10,15 +11,14 @@ import (
 
 // A choice is a function of its query: the same tier and context always choose
 // the same blueprint, in every process.
-func ExampleCatalog_Choose() {
-	catalog := karn.NewCatalog()
-	query := karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Context: "run-7/trunk"}
-	first, err := catalog.Choose(query, karn.Grant{})
+func ExampleCatalog_Select() {
+	request := karn.Request{Query: karn.Query{Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Context: "run-7/trunk"}}
+	first, err := karn.NewCatalog().Select(context.Background(), request)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	again, err := karn.NewCatalog().Choose(query, karn.Grant{})
+	again, err := karn.NewCatalog().Select(context.Background(), request)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -28,14 +28,13 @@ func ExampleCatalog_Choose() {
 }
 
 // Parameters are held to the bounds that the descriptor declares.
-func ExampleCatalog_Validate() {
-	catalog := karn.NewCatalog()
-	err := catalog.Validate("BP001", map[string]float64{"width": 3})
-	var refused *karn.ParameterError
-	fmt.Println(errors.As(err, &refused))
-	_, err = catalog.Get("BP099")
-	fmt.Println(errors.Is(err, karn.ErrUnknownBlueprint))
-	// Output:
-	// true
-	// true
+func ExampleParameterError() {
+	_, err := karn.NewCatalog().Select(context.Background(), karn.Request{
+		BlueprintID: "BP001", Parameters: map[string]float64{"width": 3},
+	})
+	var fault *karn.ParameterError
+	if errors.As(err, &fault) {
+		fmt.Println(fault.Parameter, fault.Err)
+	}
+	// Output: width not declared by the blueprint
 }

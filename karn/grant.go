@@ -35,20 +35,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("karn: blueprint %s (%s) refused: %s", e.BlueprintID, e.Name, e.Reason)
 }
 
-// Authorize returns nil when the blueprint needs no permission or g or the
-// deployment's own grant holds it, a *RefusedError when neither does, and an
-// error that wraps ErrUnknownBlueprint when there is no such blueprint.
-func (c *Catalog) Authorize(id string, g Grant) error {
-	d, err := c.find(id)
-	if err != nil {
-		return err
-	}
-	return authorize(d, g.Merge(c.config.Granted))
-}
-
-// Permit is Authorize with the deployment's own grant for a descriptor from
-// elsewhere, such as a library's row: what the catalogue knows of the blueprint
-// decides, and the descriptor's own flags when it is of nobody's catalogue.
+// Permit says whether the deployment's own grant permits a descriptor from elsewhere,
+// such as a library's row: nil, or a *RefusedError. What the catalogue knows of the
+// blueprint decides, and the descriptor's own flags when it is of nobody's catalogue.
 // approved says that the approval was given there already.
 func (c *Catalog) Permit(d *leyline.BlueprintDescriptor, approved bool) error {
 	g := c.config.Granted

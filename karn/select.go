@@ -21,7 +21,7 @@ type Request struct {
 	// BlueprintID names the blueprint; empty means to choose by Query.
 	BlueprintID string
 
-	// Parameters are checked as Validate does when BlueprintID is given; a
+	// Parameters are held to the blueprint's bounds when BlueprintID is given; a
 	// chosen blueprint's parameters cannot be known before.
 	Parameters map[string]float64
 

@@ -19,7 +19,16 @@ func eventNames(events []*leyline.TelemetryEvent) []string {
 	return names
 }
 
-func TestAuthorize(t *testing.T) {
+// request asks for a blueprint as it is compiled when nobody asks for others.
+func request(id string, grant karn.Grant) karn.Request {
+	d, err := karn.NewCatalog().Get(id)
+	if err != nil {
+		return karn.Request{BlueprintID: id, Grant: grant}
+	}
+	return karn.Request{BlueprintID: id, Parameters: karn.Midpoints(d), Grant: grant}
+}
+
+func TestSelectAsksForPermission(t *testing.T) {
 	cases := []struct {
 		name, id string
 		grant    karn.Grant
@@ -34,13 +43,13 @@ func TestAuthorize(t *testing.T) {
 		{"adversarial in quarantine", "BP045", karn.Grant{Quarantine: []string{"BP045"}}, ""},
 	}
 	for _, c := range cases {
-		err := karn.NewCatalog().Authorize(c.id, c.grant)
+		_, err := karn.NewCatalog().Select(t.Context(), request(c.id, c.grant))
 		var refused *karn.RefusedError
 		if errors.As(err, &refused) != (c.reason != "") || (refused != nil && refused.Reason != c.reason) {
 			t.Errorf("%s: got %v, want reason %q", c.name, err, c.reason)
 		}
 	}
-	if err := karn.NewCatalog().Authorize("BP099", karn.Grant{}); !errors.Is(err, karn.ErrUnknownBlueprint) {
+	if _, err := karn.NewCatalog().Select(t.Context(), karn.Request{BlueprintID: "BP099"}); !errors.Is(err, karn.ErrUnknownBlueprint) {
 		t.Errorf("unknown blueprint: %v", err)
 	}
 }

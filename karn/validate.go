@@ -41,18 +41,9 @@ func (e *ParameterError) Error() string {
 // Unwrap returns the sentinel.
 func (e *ParameterError) Unwrap() error { return e.Err }
 
-// Validate checks params against the bounds of a blueprint, which are
-// inclusive: each declared parameter must be given, finite and within them,
-// and nothing else may be given. All faults are reported together, by name, as
-// joined *ParameterError values.
-func (c *Catalog) Validate(id string, params map[string]float64) error {
-	d, err := c.find(id)
-	if err != nil {
-		return err
-	}
-	return validate(d, params)
-}
-
+// validate checks params against the bounds of a blueprint, which are inclusive: each
+// declared parameter must be given, finite and within them, and nothing else may be
+// given. All faults are reported together, by name, as joined *ParameterError values.
 func validate(d *leyline.BlueprintDescriptor, params map[string]float64) error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(d.GetAllowedParameters())) {

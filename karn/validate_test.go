@@ -1,6 +1,7 @@
 package karn_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"testing"
@@ -9,6 +10,13 @@ import (
 
 	"github.com/esper-lite/weatherlight/karn"
 )
+
+// parametersFit selects a blueprint that may be had with these parameters.
+func parametersFit(catalog *karn.Catalog, id string, params map[string]float64) error {
+	grant := karn.Grant{Quarantine: []string{id}}
+	_, err := catalog.Select(context.Background(), karn.Request{BlueprintID: id, Parameters: params, Grant: grant})
+	return err
+}
 
 func TestValidateFaults(t *testing.T) {
 	cases := []struct {
@@ -30,14 +38,14 @@ func TestValidateFaults(t *testing.T) {
 	}
 	catalog := karn.NewCatalog()
 	for _, c := range cases {
-		if err := catalog.Validate(c.id, c.params); !errors.Is(err, c.want) {
+		if err := parametersFit(catalog, c.id, c.params); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
 		}
 	}
 }
 
 func TestValidateNamesTheParameterAndItsBounds(t *testing.T) {
-	err := karn.NewCatalog().Validate("BP002", map[string]float64{"scale": 3})
+	err := parametersFit(karn.NewCatalog(), "BP002", map[string]float64{"scale": 3})
 	var fault *karn.ParameterError
 	if !errors.As(err, &fault) {
 		t.Fatalf("got %v", err)
@@ -55,7 +63,7 @@ func TestValidateNamesTheParameterAndItsBounds(t *testing.T) {
 }
 
 func TestMisspeltParameterIsRefusedNotIgnored(t *testing.T) {
-	err := karn.NewCatalog().Validate("BP002", map[string]float64{"scael": 1})
+	err := parametersFit(karn.NewCatalog(), "BP002", map[string]float64{"scael": 1})
 	if !errors.Is(err, karn.ErrUnknownParameter) || !errors.Is(err, karn.ErrMissingParameter) {
 		t.Errorf("both faults should be reported together: %v", err)
 	}
@@ -72,10 +80,10 @@ func TestValidateAcceptsExactlyTheClosedInterval(t *testing.T) {
 			params[name] = value
 			inside = inside && value >= bounds.MinValue && value <= bounds.MaxValue
 		}
-		if err := catalog.Validate(d.BlueprintId, params); (err == nil) != inside {
+		if err := parametersFit(catalog, d.BlueprintId, params); (err == nil) != inside {
 			t.Fatalf("%s %v: %v", d.BlueprintId, params, err)
 		}
-		if err := catalog.Validate(d.BlueprintId, karn.Midpoints(d)); err != nil {
+		if err := parametersFit(catalog, d.BlueprintId, karn.Midpoints(d)); err != nil {
 			t.Fatalf("midpoints refused: %v", err)
 		}
 	})

@@ -209,21 +209,30 @@ func refusalReason(err error) string {
 	}
 }
 
-// Metrics is a snapshot under the prototype's names, which its summary packet
-// prefixes with "urza.prefetch.": hits, misses, errors, latency_ms (the last
-// request), and of our own: latency_p50_ms and latency_p95_ms over the last 1024
-// requests, forged (kernels made on demand) and forge_failures.
-func (p *Prefetcher) Metrics() map[string]float64 {
-	sorted := p.latency.sorted()
-	return map[string]float64{
-		"hits":       float64(p.hits.Load()),
-		"misses":     float64(p.misses.Load()),
-		"errors":     float64(p.errors.Load()),
-		"latency_ms": milliseconds(p.latency.last()),
+// PrefetchStats are what a Prefetcher has answered since it was made.
+type PrefetchStats struct {
+	Hits, Misses, Errors int64 // requests with a kernel, without one, and that could not be answered yet
+	Forged, Refused      int64 // kernels that were asked for and made; that the forge does not make
 
-		"latency_p50_ms": percentile(sorted, 0.50),
-		"latency_p95_ms": percentile(sorted, 0.95),
-		"forged":         float64(p.forged.Load()),
-		"forge_failures": float64(p.refusedForge.Load()),
+	LastMS, P50MS, P95MS float64 // of answers: the last one, and of the last 1024
+}
+
+// Stats counts the requests.
+func (p *Prefetcher) Stats() PrefetchStats {
+	sorted := p.latency.sorted()
+	return PrefetchStats{
+		Hits: p.hits.Load(), Misses: p.misses.Load(), Errors: p.errors.Load(),
+		Forged: p.forged.Load(), Refused: p.refusedForge.Load(),
+		LastMS: milliseconds(p.latency.last()), P50MS: percentile(sorted, 0.50), P95MS: percentile(sorted, 0.95),
+	}
+}
+
+// Metrics are the same under the prototype's names, which its summary packet prefixes
+// with "urza.prefetch.", and under some of our own.
+func (s PrefetchStats) Metrics() map[string]float64 {
+	return map[string]float64{
+		"hits": float64(s.Hits), "misses": float64(s.Misses), "errors": float64(s.Errors),
+		"latency_ms": s.LastMS, "latency_p50_ms": s.P50MS, "latency_p95_ms": s.P95MS,
+		"forged": float64(s.Forged), "forge_failures": float64(s.Refused),
 	}
 }

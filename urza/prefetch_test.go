@@ -144,7 +144,7 @@ func TestMissingFileIsNotFound(t *testing.T) {
 		if _, err := library.Get(context.Background(), "BP001"); err != nil {
 			t.Errorf("maintenance deleted the row: %v", err)
 		}
-		if m := prefetcher.Metrics(); m["errors"] != 1 || m["hits"] != 0 || m["misses"] != 0 {
+		if m := prefetcher.Stats(); m.Errors != 1 || m.Hits != 0 || m.Misses != 0 {
 			t.Errorf("metrics: %v", m)
 		}
 	})
@@ -158,7 +158,7 @@ func TestUnknownBlueprintIsAMiss(t *testing.T) {
 		if answer, _, err := prefetcher.Answer(context.Background(), nil, nil); err != nil || answer == nil {
 			t.Errorf("empty request: %v, %v", answer, err)
 		}
-		if m := prefetcher.Metrics(); m["misses"] != 3 || m["errors"] != 0 {
+		if m := prefetcher.Stats(); m.Misses != 3 || m.Errors != 0 {
 			t.Errorf("metrics: %v", m)
 		}
 	})
@@ -239,9 +239,9 @@ func TestAnswersAreRightUnderConcurrency(t *testing.T) {
 			})
 		}
 		group.Wait()
-		m := prefetcher.Metrics()
-		if m["hits"] != 1600 || m["latency_ms"] <= 0 || m["latency_p50_ms"] <= 0 || m["latency_p95_ms"] < m["latency_p50_ms"] {
-			t.Errorf("metrics %v", m)
+		m := prefetcher.Stats()
+		if m.Hits != 1600 || m.LastMS <= 0 || m.P50MS <= 0 || m.P95MS < m.P50MS {
+			t.Errorf("stats %+v", m)
 		}
 		if size := library.Metrics()["cache_size"]; size > 7 {
 			t.Errorf("%v records in memory, limit 7", size)

@@ -137,7 +137,7 @@ func TestR7TrainerOfAnotherShapeGetsAKernelThatFits(t *testing.T) {
 		if n, err := library.Count(context.Background()); err != nil || n != 1 {
 			t.Errorf("the prototype's table has %d rows, %v", n, err)
 		}
-		if m := prefetcher.Metrics(); m["forged"] != float64(len(shapes)) || m["forge_failures"] != 0 {
+		if m := prefetcher.Stats(); m.Forged != int64(len(shapes)) || m.Refused != 0 {
 			t.Errorf("metrics %v", m)
 		}
 	})

@@ -38,7 +38,7 @@ func (s *Service) points(ctx context.Context) []metrics.Point {
 	points := []metrics.Point{{Name: "weatherlight.uptime_s", Value: time.Since(s.begun).Seconds(), Unit: "seconds"}}
 	for _, measured := range [][]metrics.Point{
 		s.workers().Points(),
-		metrics.Prefixed("urza.prefetch.", s.prefetcher.Metrics(), prefetchUnit),
+		metrics.Prefixed("urza.prefetch.", s.prefetcher.Stats().Metrics(), prefetchUnit),
 		metrics.Prefixed("urza.library.", s.library.Metrics(), nil),
 		metrics.OfBus(ctx, s.bus),
 		s.signals.Points(),

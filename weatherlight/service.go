@@ -20,6 +20,7 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
+	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
@@ -144,9 +145,8 @@ func (s *Service) Forged() <-chan struct{} { return s.forged }
 // ForgeResult is what the forge's last pass over the catalogue came to.
 func (s *Service) ForgeResult() forge.Result { return s.forge.Result() }
 
-// PrefetchMetrics counts the kernel requests answered so far: hits, misses,
-// errors, and the latency of the last look-up in milliseconds.
-func (s *Service) PrefetchMetrics() map[string]float64 { return s.prefetcher.Metrics() }
+// PrefetchStats are the kernel requests answered so far.
+func (s *Service) PrefetchStats() urza.PrefetchStats { return s.prefetcher.Stats() }
 
 // Reload goes over to the secrets of a source at once, and follows it from now
 // on: nothing that is under way is refused, as long as the secret it was signed

@@ -80,9 +80,8 @@ type prefetchReport struct {
 
 func (d *demo) report(outcomes []*outcome) *report {
 	forged := d.service.ForgeResult()
-	answers := d.service.PrefetchMetrics()
-	ready := int(answers["hits"])
-	failed := int(answers["misses"] + answers["errors"])
+	answers := d.service.PrefetchStats()
+	ready, failed := int(answers.Hits), int(answers.Misses+answers.Errors)
 	r := &report{
 		Repeats: len(outcomes), HostUnchanged: true, first: outcomes[0].result,
 		Seeds: []seedReport{},

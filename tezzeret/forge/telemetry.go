@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -34,7 +36,7 @@ func (f *Forge) Metrics() map[string]float64 {
 // while the circuit is open or the mode conservative, else INFO.
 func (f *Forge) Packet() *leyline.TelemetryPacket {
 	metrics, events := f.Metrics(), f.record.drain()
-	level := packetLevel(metrics, events)
+	level := packetLevel(f.circuit.State() == gobreaker.StateOpen || f.record.isConservative(), events)
 	packet := telemetry.New("tezzeret", "tezzeret").
 		WithID(fmt.Sprintf("tezzeret-%d", time.Now().UnixMilli())).
 		Level(level).
@@ -48,14 +50,13 @@ func (f *Forge) Packet() *leyline.TelemetryPacket {
 	return packet.Build()
 }
 
-func packetLevel(metrics map[string]float64, events []*leyline.TelemetryEvent) leyline.TelemetryLevel {
+func packetLevel(careful bool, events []*leyline.TelemetryEvent) leyline.TelemetryLevel {
 	if slices.ContainsFunc(events, func(e *leyline.TelemetryEvent) bool {
 		return e.GetLevel() >= leyline.TelemetryLevel_TELEMETRY_LEVEL_ERROR
 	}) {
 		return leyline.TelemetryLevel_TELEMETRY_LEVEL_ERROR
 	}
-	open := float64(leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN)
-	if metrics["tezzeret.breaker.state"] == open || metrics["tezzeret.mode.conservative"] == 1 {
+	if careful {
 		return leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 	}
 	return leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO
