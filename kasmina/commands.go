@@ -93,7 +93,7 @@ func (st *step) remember(command *leyline.AdaptationCommand) {
 	st.changed = true
 	if evicted > 0 {
 		st.d.Stats.Evicted = evicted
-		st.tell("nonce_ledger_truncated", levelWarning, "removed", number(evicted), "size", number(len(st.r.Commands)))
+		st.event("nonce_ledger_truncated", levelWarning, "removed", number(evicted), "size", number(len(st.r.Commands)))
 	}
 }
 
@@ -195,10 +195,10 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 	name := bounded(command.GetCommandId())
 	if resumes {
 		s.Paused &= pausedByEmergency
-		st.note(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "command_id", name)
+		st.seedEvent(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "command_id", name)
 	} else {
 		s.Paused |= pausedByCommand
-		st.note(s, "seed_paused", levelWarning, "command_id", name)
+		st.seedEvent(s, "seed_paused", levelWarning, "command_id", name)
 	}
 	st.syncPause(s, st.left(command))
 	return nil
@@ -266,7 +266,7 @@ func (st *step) optimizerCommand(command *leyline.AdaptationCommand) *RejectedEr
 	p := st.left(command)
 	p.Kind, p.Optimizer, p.Parameters = trainer.Optimizer, adjustment.GetOptimizerId(), adjustment.GetHyperparameters()
 	st.ask(p)
-	st.tell("optimizer_adjust", levelInfo, "command_type", command.GetCommandType().String(),
+	st.event("optimizer_adjust", levelInfo, "command_type", command.GetCommandType().String(),
 		"optimizer_id", p.Optimizer, "command_id", bounded(command.GetCommandId()))
 	return nil
 }
@@ -289,7 +289,7 @@ func (st *step) breakerCommand(command *leyline.AdaptationCommand) *RejectedErro
 		return rejected
 	}
 	st.r.Forced = issuedAt(command)
-	st.tell("breaker_event", levelWarning, "seed_id", "kasmina", "breaker_state", st.r.Breaker.state().String(),
+	st.event("breaker_event", levelWarning, "seed_id", "kasmina", "breaker_state", st.r.Breaker.state().String(),
 		"action", "forced", "reason", bounded(command.GetCircuitBreaker().GetRationale()))
 	return nil
 }

@@ -25,7 +25,7 @@ func (st *step) compare(rc *reading) {
 	}
 	adopted := st.compareUnknown(rc)
 	if rc.rebuilt && adopted > 0 {
-		st.tell("record_rebuilt", levelWarning, "seeds", number(adopted), "trainer_id", rc.report.TrainerID)
+		st.event("record_rebuilt", levelWarning, "seeds", number(adopted), "trainer_id", rc.report.TrainerID)
 	}
 }
 
@@ -215,6 +215,6 @@ func (st *step) adopt(id string, e *entry, rc *reading) {
 	s.hear(e)
 	st.forgetOrders(id, classStage, classPause, classEnd)
 	st.r.Seeds = append(st.r.Seeds, s)
-	st.note(s, "seed_adopted", levelInfo, "stage", e.stage.String(), "blueprint_id", s.Blueprint, "slot", s.Slot)
+	st.seedEvent(s, "seed_adopted", levelInfo, "stage", e.stage.String(), "blueprint_id", s.Blueprint, "slot", s.Slot)
 	st.measure(s, e)
 }

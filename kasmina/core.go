@@ -64,14 +64,14 @@ type step struct {
 	quiet   bool   // the command changes nothing and is acknowledged
 	first   uint64 // the last order before this decision
 
-	d       Decision
-	notes   map[string]*eventList // by seed
-	entries map[string]*entry     // of the report at hand
-	global  eventList
-	index   string // step_index of the packets
-	leaks   int    // violations seen in this decision
-	warmMS  *float64
-	backMS  *float64 // how long a rollback took
+	d          Decision
+	seedEvents map[string]*eventList // by seed
+	entries    map[string]*entry     // of the report at hand
+	global     eventList
+	index      string // step_index of the packets
+	leaks      int    // violations seen in this decision
+	warmMS     *float64
+	backMS     *float64 // how long a rollback took
 }
 
 // newStep begins a decision, or returns nil when the message is for no run or
@@ -223,6 +223,6 @@ func (st *step) noteSilence() {
 		return
 	}
 	t.Silent = true
-	st.tell("run_silent", levelWarning, "training_run_id", st.r.Run, "trainer_id", t.ID,
+	st.event("run_silent", levelWarning, "training_run_id", st.r.Run, "trainer_id", t.ID,
 		"since", t.Stored.time().Format("2006-01-02T15:04:05Z07:00"), "seeds", number(len(st.r.Seeds)))
 }

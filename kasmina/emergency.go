@@ -24,7 +24,7 @@ func (st *step) emergencySignal(m Emergency) {
 	if m.Level >= pausingLevel {
 		level = levelCritical
 	}
-	st.tell("emergency_signal", level, "level", m.Level.String(), "reason", bounded(m.Reason),
+	st.event("emergency_signal", level, "level", m.Level.String(), "reason", bounded(m.Reason),
 		"origin", bounded(m.Origin), "emergency_id", bounded(m.ID), "training_run_id", st.r.Run)
 	if m.ID != "" {
 		st.r.Emergency.Known = appended(st.r.Emergency.Known, bounded(m.ID), maxEmergency)
@@ -55,12 +55,12 @@ func (st *step) emergencyCommand(command *leyline.AdaptationCommand) *RejectedEr
 	}
 	id := bounded(command.GetCommandId())
 	if level >= pausingLevel {
-		st.tell("emergency_cleanup", levelCritical, "include_teacher", includeTeacher, "level", level.String(),
+		st.event("emergency_cleanup", levelCritical, "include_teacher", includeTeacher, "level", level.String(),
 			"command_id", id, "seeds", number(len(st.r.Seeds)))
 		st.enterEmergency(level, "command")
 		return nil
 	}
-	st.tell("emergency_lifted", levelWarning, "level", level.String(), "command_id", id)
+	st.event("emergency_lifted", levelWarning, "level", level.String(), "command_id", id)
 	st.leaveEmergency(level)
 	return nil
 }
@@ -73,7 +73,7 @@ func (st *step) enterEmergency(level leyline.EmergencyLevel, reason string) {
 	for _, s := range st.r.Seeds {
 		if lifecycle.Cullable(s.Stage) {
 			s.Paused |= pausedByEmergency
-			st.note(s, "seed_paused", levelWarning, "reason", "emergency")
+			st.seedEvent(s, "seed_paused", levelWarning, "reason", "emergency")
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (st *step) leaveEmergency(level leyline.EmergencyLevel) {
 			continue
 		}
 		s.Paused &^= pausedByEmergency
-		st.note(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "reason", "emergency")
+		st.seedEvent(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "reason", "emergency")
 		st.syncPause(s, pending{Reason: "emergency lifted"})
 	}
 }
@@ -116,7 +116,7 @@ func (st *step) adoptHalt(rc *reading) {
 		return
 	}
 	st.r.Emergency.Level, st.r.Emergency.Reason = halted, "the trainer is halted"
-	st.tell("emergency_adopted", levelWarning, "level", halted.String(), "training_run_id", st.r.Run)
+	st.event("emergency_adopted", levelWarning, "level", halted.String(), "training_run_id", st.r.Run)
 	for _, s := range st.r.Seeds {
 		if lifecycle.Cullable(s.Stage) {
 			s.Paused |= pausedByEmergency

@@ -62,22 +62,22 @@ func pairsToMap(pairs []string) map[string]string {
 	return attributes
 }
 
-// note keeps an event for a seed's next packet.
-func (st *step) note(s *seed, description string, level leyline.TelemetryLevel, pairs ...string) {
-	if st.notes == nil {
-		st.notes = make(map[string]*eventList)
+// seedEvent keeps an event for a seed's next packet.
+func (st *step) seedEvent(s *seed, description string, level leyline.TelemetryLevel, pairs ...string) {
+	if st.seedEvents == nil {
+		st.seedEvents = make(map[string]*eventList)
 	}
-	list := st.notes[s.ID]
+	list := st.seedEvents[s.ID]
 	if list == nil {
 		list = new(eventList)
-		st.notes[s.ID] = list
+		st.seedEvents[s.ID] = list
 	}
 	list.add(description, level, append([]string{"seed_id", s.ID}, pairs...)...)
 	st.changed = true
 }
 
-// tell keeps an event for the packet of what belongs to no seed.
-func (st *step) tell(description string, level leyline.TelemetryLevel, pairs ...string) {
+// event keeps an event for the packet of what belongs to no seed.
+func (st *step) event(description string, level leyline.TelemetryLevel, pairs ...string) {
 	st.global.add(description, level, pairs...)
 	st.changed = true
 }
@@ -85,7 +85,7 @@ func (st *step) tell(description string, level leyline.TelemetryLevel, pairs ...
 // noteGate keeps a gate's result for a seed's next packet.
 func (st *step) noteGate(s *seed, result gate.Result) {
 	level, pairs := gateEvent(result)
-	st.note(s, "gate_event", level, pairs...)
+	st.seedEvent(s, "gate_event", level, pairs...)
 	s.Gate = lastGate{Gate: result.Gate, Reason: result.Reason}
 	st.d.Stats.Gates = append(st.d.Stats.Gates, result)
 }

@@ -154,7 +154,7 @@ func asksForFallback(annotations map[string]string) bool {
 }
 
 func (st *step) noteOperation(s *seed, command *leyline.AdaptationCommand, order *seedOrder) {
-	st.note(s, "seed_operation", levelInfo,
+	st.seedEvent(s, "seed_operation", levelInfo,
 		"command_type", command.GetCommandType().String(), "operation", order.operation.String(),
 		"blueprint_id", s.Blueprint, "command_id", bounded(command.GetCommandId()))
 }
@@ -171,7 +171,7 @@ func (st *step) noteController(s *seed, annotations map[string]string) {
 	if len(pairs) == 0 {
 		return
 	}
-	st.note(s, "tamiyo_annotations", levelInfo, pairs...)
+	st.seedEvent(s, "tamiyo_annotations", levelInfo, pairs...)
 	coverage, err := strconv.ParseFloat(annotations["feature_coverage"], 64)
 	if err != nil || coverage >= 0.3 {
 		return
@@ -180,5 +180,5 @@ func (st *step) noteController(s *seed, annotations map[string]string) {
 	if coverage < 0.1 {
 		level = levelCritical
 	}
-	st.note(s, "degraded_inputs", level, append(pairs, "coverage_avg", strconv.FormatFloat(coverage, 'f', 3, 64))...)
+	st.seedEvent(s, "degraded_inputs", level, append(pairs, "coverage_avg", strconv.FormatFloat(coverage, 'f', 3, 64))...)
 }

@@ -51,7 +51,7 @@ func (st *step) requestKernel(s *seed) {
 		Attributes: variant.Attributes(),
 	})
 	st.countPrefetch(prefetchScheduled, nil)
-	st.note(s, "prefetch_requested", levelInfo, "blueprint_id", s.Blueprint, "request_id", id)
+	st.seedEvent(s, "prefetch_requested", levelInfo, "blueprint_id", s.Blueprint, "request_id", id)
 }
 
 // exact are parameters as the decimal numbers that they were written as.
@@ -117,7 +117,7 @@ func (st *step) ready(m Ready) {
 	}
 	if reason := unfit(s, m); reason != "" {
 		st.r.Breaker.fail(st.now)
-		st.note(s, "prefetch_attach_failed", levelWarning, "reason", reason)
+		st.seedEvent(s, "prefetch_attach_failed", levelWarning, "reason", reason)
 		st.failPrefetch(s, reason)
 		return
 	}
@@ -125,7 +125,7 @@ func (st *step) ready(m Ready) {
 		Ref: m.Ready.GetArtifactRef(), Checksum: strings.ToLower(m.Ready.GetChecksum()),
 		Guard: strings.ToLower(m.Ready.GetGuardDigest()), LatencyMS: &latencyMS,
 	}
-	st.note(s, "prefetch_ready", levelInfo,
+	st.seedEvent(s, "prefetch_ready", levelInfo,
 		"blueprint_id", s.Blueprint, "request_id", bounded(m.Ready.GetRequestId()), "latency_ms", hundredths(latencyMS),
 		"training_run_id", st.r.Run, "artifact_ref", bounded(s.Kernel.Ref), "checksum", s.Kernel.Checksum)
 	s.Wait = nil
@@ -198,7 +198,7 @@ func (st *step) refusal(refusal *leyline.KernelArtifactError) {
 	if reason == "" {
 		reason = "unspecified"
 	}
-	st.note(s, "prefetch_error", levelWarning, "blueprint_id", s.Blueprint, "reason", reason,
+	st.seedEvent(s, "prefetch_error", levelWarning, "blueprint_id", s.Blueprint, "reason", reason,
 		"request_id", bounded(refusal.GetRequestId()), "latency_ms", hundredths(latencyMS))
 	st.failPrefetch(s, reason)
 }
@@ -219,7 +219,7 @@ func (st *step) cancelWait(s *seed, reason string) {
 	if reason == reasonRetired {
 		reason = "seed_retired"
 	}
-	st.note(s, "prefetch_canceled", levelWarning,
+	st.seedEvent(s, "prefetch_canceled", levelWarning,
 		"blueprint_id", s.Blueprint, "request_id", st.requestID(s), "reason", reason)
 	s.Wait = nil
 }
@@ -233,7 +233,7 @@ func (st *step) timeOut(s *seed) {
 	}
 	st.countPrefetch(prefetchTimeout, nil)
 	waited := milliseconds(st.now.since(s.Wait.Issued[0]))
-	st.note(s, reasonPrefetchTimeout, level, "blueprint_id", s.Blueprint, "request_id", st.requestID(s),
+	st.seedEvent(s, reasonPrefetchTimeout, level, "blueprint_id", s.Blueprint, "request_id", st.requestID(s),
 		"training_run_id", st.r.Run, "attempt", number(len(s.Wait.Issued)), "latency_ms", hundredths(waited))
 	if !final {
 		st.requestKernel(s)
@@ -264,7 +264,7 @@ func (st *step) attachFailed(s *seed, failure trainer.AttachFailure) {
 	if failure.OfKernel() || failure == trainer.AttachMismatch {
 		st.r.Breaker.fail(st.now)
 	}
-	st.note(s, "prefetch_attach_failed", levelWarning, "reason", reason, "blueprint_id", s.Blueprint)
+	st.seedEvent(s, "prefetch_attach_failed", levelWarning, "reason", reason, "blueprint_id", s.Blueprint)
 	result := gate.Failed(gate.Gradient, reason, "error", "kernel not attached")
 	switch failure {
 	case trainer.AttachMisfit, trainer.AttachBlend, trainer.AttachNoRoom:

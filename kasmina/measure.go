@@ -37,7 +37,7 @@ func (st *step) measure(s *seed, e *entry) {
 
 func (st *step) noteFaults(s *seed, e *entry, level leyline.TelemetryLevel) {
 	if e.seen.Faults.Known() && e.seen.Faults != 0 {
-		st.note(s, "seed_forward_error", level, "faults", e.seen.Faults.String())
+		st.seedEvent(s, "seed_forward_error", level, "faults", e.seen.Faults.String())
 	}
 }
 
@@ -88,7 +88,7 @@ func (st *step) checkIsolation(s *seed, e *entry) bool {
 	case s.Paused&pausedByIsolation != 0:
 		if s.Out {
 			s.Paused &^= pausedByIsolation
-			st.note(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "reason", "isolation")
+			st.seedEvent(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "reason", "isolation")
 		}
 	case guard.Failures > 0 && !s.Out:
 		if guard.Clean++; guard.Clean >= isolationSuccesses {
@@ -112,14 +112,14 @@ func (st *step) noteViolation(s *seed) bool {
 		level, state, action = levelCritical, circuitOpen, "transition"
 	}
 	st.noteIsolation(s, state, action, "isolation_violation")
-	st.note(s, "violation_recorded", level, "violations", number(guard.Failures))
+	st.seedEvent(s, "violation_recorded", level, "violations", number(guard.Failures))
 	if open {
 		st.passGate(s, gate.Gradient)
 		return false
 	}
 	if s.Paused&pausedByIsolation == 0 {
 		s.Paused |= pausedByIsolation
-		st.note(s, "seed_paused", levelWarning, "reason", "isolation")
+		st.seedEvent(s, "seed_paused", levelWarning, "reason", "isolation")
 	}
 	return true
 }
@@ -132,6 +132,6 @@ func (st *step) noteIsolation(s *seed, state leyline.CircuitBreakerState, action
 	case reason == "isolation_violation":
 		level = levelWarning
 	}
-	st.note(s, "isolation_breaker", level, "component", "isolation", "breaker_state", state.String(),
+	st.seedEvent(s, "isolation_breaker", level, "component", "isolation", "breaker_state", state.String(),
 		"action", action, "reason", reason)
 }

@@ -50,7 +50,7 @@ func refuseOperation(command *leyline.AdaptationCommand, order *seedOrder) *Reje
 func (st *step) operateUnknown(command *leyline.AdaptationCommand, order *seedOrder) *RejectedError {
 	switch order.operation {
 	case leyline.SeedOperation_SEED_OP_CULL, leyline.SeedOperation_SEED_OP_CANCEL:
-		st.bury(order.seedID, issuedAt(command))
+		st.addTombstone(order.seedID, issuedAt(command))
 		return nil
 	case leyline.SeedOperation_SEED_OP_UNKNOWN:
 		return refuseOperation(command, order)

@@ -329,7 +329,7 @@ func (st *step) noteEnd(p *pending) {
 	if p.Kind == trainer.Rollback {
 		took := milliseconds(st.now.since(p.Asked))
 		st.backMS = &took
-		st.tell("rollback_done", levelInfo, "seed_id", p.Seed, "latency_ms", hundredths(took))
+		st.event("rollback_done", levelInfo, "seed_id", p.Seed, "latency_ms", hundredths(took))
 	}
 }
 
@@ -338,7 +338,7 @@ func (st *step) expire(p *pending) {
 	st.changed = true
 	s := st.r.find(p.Seed)
 	if s == nil {
-		st.tell("order_expired", levelWarning, "order", string(p.Kind))
+		st.event("order_expired", levelWarning, "order", string(p.Kind))
 		return
 	}
 	if classOf(p.Kind) == classPause {
@@ -347,7 +347,7 @@ func (st *step) expire(p *pending) {
 			s.Paused |= pausedByCommand
 		}
 	}
-	st.note(s, "order_expired", levelWarning, "order", string(p.Kind))
+	st.seedEvent(s, "order_expired", levelWarning, "order", string(p.Kind))
 }
 
 // abandon ends the seeds that orders have no effect on. A kept one stays: there
@@ -360,7 +360,7 @@ func (st *step) abandon(hopeless []string) {
 		case lifecycle.Cullable(s.Stage):
 			st.settleGate(s, gate.Failed(gate.Interface, reasonWithoutEffect))
 		default:
-			st.note(s, reasonWithoutEffect, levelWarning)
+			st.seedEvent(s, reasonWithoutEffect, levelWarning)
 			s.Paused = 0
 		}
 	}

@@ -28,7 +28,7 @@ func (st *step) emit(s *seed) {
 	if s.Blend.Mode != "" {
 		events = append(events, blendEvent(s))
 	}
-	if list := st.notes[s.ID]; list != nil {
+	if list := st.seedEvents[s.ID]; list != nil {
 		waiting, dropped := list.take("seed_queue_dropped", "seed_id", s.ID)
 		events = append(events, waiting...)
 		st.d.Stats.Dropped += dropped
@@ -47,7 +47,7 @@ func (st *step) emit(s *seed) {
 // flush builds the packets of all events that wait.
 func (st *step) flush() {
 	for _, s := range st.r.Seeds {
-		if list := st.notes[s.ID]; list != nil && !list.empty() {
+		if list := st.seedEvents[s.ID]; list != nil && !list.empty() {
 			st.emit(s)
 		}
 	}
@@ -235,8 +235,8 @@ func flag(set bool) float32 {
 	return 0
 }
 
-// tellAll tells of every seed once an interval.
-func (st *step) tellAll() {
+// emitAll tells of every seed once an interval.
+func (st *step) emitAll() {
 	interval := st.config.TelemetryInterval
 	if interval < 0 || st.now.since(st.r.Told) < interval {
 		return

@@ -88,7 +88,7 @@ func (st *step) report(m Report) {
 	st.holdEmergency(rc)
 	st.releaseDue()
 	st.tune()
-	st.tellAll()
+	st.emitAll()
 }
 
 // watch tells once of a trainer that only reports. A run that has a trainer is
@@ -102,7 +102,7 @@ func (st *step) watch() {
 		return
 	}
 	st.r.Watched = true
-	st.tell("trainer_watched", levelInfo, "training_run_id", st.r.Run)
+	st.event("trainer_watched", levelInfo, "training_run_id", st.r.Run)
 }
 
 // stranger says why a report is not of the trainer that leads the run, nor of one
@@ -128,7 +128,7 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 		return IgnoredSecond
 	}
 	rc.adopting, st.r.Tuned = true, false
-	st.tell("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
+	st.event("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
 	st.r.Refused = without(st.r.Refused, func(p refusedPeer) bool { return p.ID == report.TrainerID })
 	*t = trainerState{ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired)}
@@ -144,7 +144,7 @@ func (st *step) refuseTrainer(id string) {
 	}
 	rest := without(st.r.Refused, func(p refusedPeer) bool { return p.ID == id })
 	st.r.Refused = appended(rest, refusedPeer{ID: id, Told: st.now}, maxRefused)
-	st.tell("trainer_refused", levelCritical, "trainer_id", id, "leader", st.r.Trainer.ID,
+	st.event("trainer_refused", levelCritical, "trainer_id", id, "leader", st.r.Trainer.ID,
 		"training_run_id", st.r.Run)
 }
 
@@ -153,7 +153,7 @@ func (st *step) take(m Report, rc *reading) {
 	t, report := &st.r.Trainer, &m.Report
 	if t.Silent {
 		t.Silent = false
-		st.tell("run_heard", levelInfo, "training_run_id", st.r.Run)
+		st.event("run_heard", levelInfo, "training_run_id", st.r.Run)
 	}
 	st.noteInterval(t, rc.stored)
 	t.Number, t.Stored = report.Number, max(rc.stored, t.Stored)

@@ -18,7 +18,7 @@ func (s *seed) attached() bool {
 // have is not made.
 func (st *step) move(s *seed, to leyline.SeedLifecycleStage) bool {
 	if err := lifecycle.Transition(s.Stage, to); err != nil {
-		st.note(s, "seed_transition_refused", levelError, "error", err.Error())
+		st.seedEvent(s, "seed_transition_refused", levelError, "error", err.Error())
 		return false
 	}
 	s.Stage, s.Progress, s.Earned = to, evidence.NewProgress(), false
@@ -59,9 +59,9 @@ func (st *step) settleGate(s *seed, result gate.Result) bool {
 		return true
 	}
 	if result.Reason == gate.MeshIncomplete {
-		st.note(s, "mesh_coverage_missing", levelError, result.Attributes...)
+		st.seedEvent(s, "mesh_coverage_missing", levelError, result.Attributes...)
 	}
-	st.note(s, "gate_failure", levelOfFailure(result.Reason), "gate", result.Gate.String(), "reason", result.Reason)
+	st.seedEvent(s, "gate_failure", levelOfFailure(result.Reason), "gate", result.Gate.String(), "reason", result.Reason)
 	st.cull(s, result.Reason, levelWarning, trainer.Drop)
 	return false
 }
@@ -87,7 +87,7 @@ func (st *step) cull(s *seed, reason string, level leyline.TelemetryLevel, endin
 	if ending != "" && listed {
 		st.askEnd(ending, pending{Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Reason: reason, Policy: s.Policy})
 	}
-	st.note(s, "rollback_ready", level, "stage", from.String(), "reason", reason)
+	st.seedEvent(s, "rollback_ready", level, "stage", from.String(), "reason", reason)
 	if st.noteEnded(s, reason); !st.move(s, lifecycle.Culled) {
 		return
 	}
@@ -103,7 +103,7 @@ func (st *step) terminate(s *seed, reason string, ending trainer.Kind) {
 			Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Stage: lifecycle.Terminated, Reason: reason, Policy: s.Policy,
 		})
 	}
-	st.note(s, "rollback_ready", levelInfo, "stage", lifecycle.Fossilized.String(), "reason", reason)
+	st.seedEvent(s, "rollback_ready", levelInfo, "stage", lifecycle.Fossilized.String(), "reason", reason)
 	if st.noteEnded(s, reason); st.move(s, lifecycle.Terminated) {
 		st.forget(s)
 	}
@@ -142,13 +142,13 @@ func (st *step) detach(s *seed, reason string) {
 // forget takes a seed out of the record. What was issued before its last
 // command stays without effect.
 func (st *step) forget(s *seed) {
-	st.bury(s.ID, s.Issued)
+	st.addTombstone(s.ID, s.Issued)
 	st.r.Seeds = without(st.r.Seeds, func(other *seed) bool { return other == s })
 	st.changed = true
 }
 
-// bury leaves a tombstone for as long as a command that was issued before may come.
-func (st *step) bury(id string, issued millis) {
+// addTombstone leaves a tombstone for as long as a command that was issued before may come.
+func (st *step) addTombstone(id string, issued millis) {
 	until := st.now.plus(freshnessWindow + clockSkew)
 	if issued == 0 {
 		return
@@ -177,7 +177,7 @@ func (st *step) release(s *seed) {
 	if !st.resets(s) {
 		s.Embargo.Until = st.now.plus(st.config.Embargo << min(s.Embargo.Failures, maxEmbargoDoublings))
 		s.Embargo.Failures++
-		st.note(s, "gate_failure", levelWarning, "gate", gate.Reset.String(), "reason", s.Gate.Reason)
+		st.seedEvent(s, "gate_failure", levelWarning, "gate", gate.Reset.String(), "reason", s.Gate.Reason)
 		return
 	}
 	st.move(s, lifecycle.Resetting)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// worker is one supervised worker. One goroutine, own, decides everything about it; the others see its ledger, its
+// worker is one supervised worker. One goroutine, own, decides everything about it; the others see its statusRecord, its
 // contexts, which they may end, and its channels.
 type worker struct {
-	ledger
+	statusRecord
 	supervisor *Supervisor
 	spec       Spec
 	rng        *rand.Rand // of its own, so that the schedule of one worker does not depend on the others

@@ -35,10 +35,10 @@ func TestStatesReadTheSameInJSON(t *testing.T) {
 	}
 }
 
-// Whatever is asked of it, the ledger makes the moves of the table and no other.
+// Whatever is asked of it, the statusRecord makes the moves of the table and no other.
 func TestLedgerRefusesIllegalMoves(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := &ledger{status: Status{Name: "w"}}
+		l := &statusRecord{status: Status{Name: "w"}}
 		for _, to := range rapid.SliceOf(rapid.IntRange(-1, len(stateNames))).Draw(t, "moves") {
 			before := l.snapshot()
 			e := l.record(State(to), change{err: ErrReturned})

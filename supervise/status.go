@@ -21,15 +21,15 @@ type Status struct {
 	Finite      bool
 }
 
-// ledger is the only state of a worker that others may read. Its owner alone writes it.
-type ledger struct {
+// statusRecord is the only state of a worker that others may read. Its owner alone writes it.
+type statusRecord struct {
 	mu      sync.Mutex
 	status  Status
 	err     error     // behind status.LastError
 	readyAt time.Time // when this run became ready
 }
 
-func (l *ledger) snapshot() Status {
+func (l *statusRecord) snapshot() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.status
@@ -37,25 +37,25 @@ func (l *ledger) snapshot() Status {
 	return s
 }
 
-func (l *ledger) state() State {
+func (l *statusRecord) state() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.status.State
 }
 
-func (l *ledger) lastError() error {
+func (l *statusRecord) lastError() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-func (l *ledger) uptime(now time.Time) time.Duration {
+func (l *statusRecord) uptime(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.uptimeLocked(now)
 }
 
-func (l *ledger) uptimeLocked(now time.Time) time.Duration {
+func (l *statusRecord) uptimeLocked(now time.Time) time.Duration {
 	if l.readyAt.IsZero() {
 		return 0
 	}
@@ -70,7 +70,7 @@ type change struct {
 }
 
 // record makes a legal move and returns its event. An illegal one changes nothing but says so in the event.
-func (l *ledger) record(to State, c change) Event {
+func (l *statusRecord) record(to State, c change) Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, s := time.Now(), &l.status
@@ -93,7 +93,7 @@ func (l *ledger) record(to State, c change) Event {
 }
 
 // enter keeps the times and counts that belong to a state.
-func (l *ledger) enter(to State, now time.Time, c change) {
+func (l *statusRecord) enter(to State, now time.Time, c change) {
 	s := &l.status
 	switch to {
 	case Starting:
