@@ -120,7 +120,11 @@ func (c *Client) encodeShare(candidates []candidate, now time.Time) {
 	room := envelope.Slab{Left: len(candidates)}
 	for i := range candidates {
 		if one := &candidates[i]; one.err == nil {
-			one.Draft, one.err = c.sealer.Seal(one.message.content(), now, &room)
+			if draft, err := c.sealer.Seal(one.message.content(), now, &room); err != nil {
+				one.err = err
+			} else {
+				one.Draft = draft
+			}
 		}
 	}
 }

@@ -105,3 +105,14 @@ func TestPublishToManyStreamsOfAFrozenBusIsBounded(t *testing.T) {
 		t.Errorf("%v after %v", err, took)
 	}
 }
+
+func TestRefusedMessageTellsItsStream(t *testing.T) {
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.MaxPayload = 1000 })
+	err := c.Publish(t.Context(), oona.Message{
+		Stream: "oona.normal", Payload: &leyline.SystemStatePacket{PacketId: strings.Repeat("x", 2000)},
+	})
+	if refused, ok := errors.AsType[*oona.PublishError](err); !ok || refused.Stream != "oona.normal" {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -185,7 +185,7 @@ type Weatherlight struct {
 	HTTPAddr             Addr          `env:"WEATHERLIGHT_HTTP_ADDR" envDefault:"127.0.0.1:9180" empty:"off" doc:"Address of /healthz, /readyz, /metrics, /status, /runs and /kernels. Set but empty (or off) turns it off."`
 	HTTPToken            Secret        `env:"WEATHERLIGHT_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed for /kernels and /runs when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody in there; on loopback none is asked for."`
 	AdvertiseURL         URL           `env:"WEATHERLIGHT_ADVERTISE_URL" envDefault:"" schemes:"http https" default:"that address" doc:"Where trainers find /kernels: http(s)://host:port, or with the path of a proxy before it."`
-	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of the lock file, of the outbox and of the forge's journal."`
+	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of a lock file, of the outbox and of the forge's journal."`
 	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes."`
 	TelemetryInterval    time.Duration `env:"WEATHERLIGHT_TELEMETRY_INTERVAL" envDefault:"10s" unit:"s" min:"1ms" doc:"Pause between two summary packets."`
 	HousekeepingInterval time.Duration `env:"WEATHERLIGHT_HOUSEKEEPING_INTERVAL" envDefault:"60s" unit:"s" min:"1ms" doc:"Pause between two rounds of housekeeping."`

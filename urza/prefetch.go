@@ -211,8 +211,8 @@ func refusalReason(err error) string {
 
 // PrefetchStats are what a Prefetcher has answered since it was made.
 type PrefetchStats struct {
-	Hits, Misses, Errors int64 // requests with a kernel, without one, and that could not be answered yet
-	Forged, Refused      int64 // kernels that were asked for and made; that the forge does not make
+	Hits, Misses, Errors int64 // requests with a kernel, of a blueprint that there is not, and that failed otherwise
+	Forged, Refused      int64 // kernels that were asked for and made; forgings that failed
 
 	LastMS, P50MS, P95MS float64 // of answers: the last one, and of the last 1024
 }

@@ -79,8 +79,6 @@ func New(config Config) (*Service, error) {
 		bootLog:    &bootLog{onStep: config.OnBoot, log: logger},
 		begun:      time.Now(),
 		onForge:    config.OnForge,
-		node:       &node{}, // Both are asked for their addresses at any time.
-		connection: &connection{foundation: foundation},
 	}, nil
 }
 
@@ -153,7 +151,8 @@ func (s *Service) PrefetchStats() urza.PrefetchStats { return s.prefetcher.Stats
 // with is still among them. When they cannot be read everything stays as it was.
 func (s *Service) Reload(secrets signing.Source) error { return s.secrets.Use(secrets) }
 
-// BusURL is the address under which other processes reach the bus.
+// BusURL is the address under which other processes reach the bus. It is known, as
+// what the other methods tell, once the service is ready.
 func (s *Service) BusURL() string { return s.url() }
 
 // BusAddr is the bus's address with its password masked.

@@ -13,7 +13,8 @@ import (
 
 // Trim removes entries of our streams older than age that every group of the stream
 // has read and finished, and returns how many went from each stream. What one group
-// has not read stays, up to the bound of the stream.
+// has not read stays, up to the bound of the stream. At an age of 0 everything goes that
+// is finished.
 func (a *Admin) Trim(ctx context.Context, age time.Duration) (map[string]int64, error) {
 	trimmed := make(map[string]int64)
 	oldest := entry.ID{MS: uint64(max(0, time.Now().Add(-age).UnixMilli()))}

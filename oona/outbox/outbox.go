@@ -23,7 +23,7 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
-// ErrFull: the outbox holds as many messages as it may. Nothing was put.
+// ErrFull: the outbox holds as many messages of a type as it may. Nothing was put.
 var ErrFull = errors.New("outbox is full")
 
 // Publisher is what an outbox drains to.
@@ -35,7 +35,7 @@ type Publisher interface {
 // default in brackets.
 type Config struct {
 	File     string        // SQLite file; its folder is created
-	Capacity int           // messages [10 000]
+	Capacity int           // messages of one type, so that no flood keeps the others out [10 000]
 	Pause    time.Duration // before a failed publish is tried again, then doubling up to 16 times that [250 ms]
 	Logger   *slog.Logger
 }
@@ -127,12 +127,8 @@ func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
 		return fmt.Errorf("put into outbox: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing to roll back once committed
-	var waiting int
-	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM outbox WHERE refused IS NULL").Scan(&waiting); err != nil {
+	if err := o.checkRoom(ctx, tx, msgs); err != nil {
 		return fmt.Errorf("put into outbox: %w", err)
-	}
-	if waiting+len(msgs) > o.cfg.Capacity {
-		return fmt.Errorf("%w: %d messages are waiting", ErrFull, waiting)
 	}
 	for _, m := range msgs {
 		if err := insert(ctx, tx, m, time.Now()); err != nil {
@@ -145,6 +141,24 @@ func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
 	select {
 	case o.wake <- struct{}{}:
 	default:
+	}
+	return nil
+}
+
+func (o *Outbox) checkRoom(ctx context.Context, tx *sql.Tx, msgs []oona.Message) error {
+	news := make(map[leyline.BusMessageType]int)
+	for _, m := range msgs {
+		news[leyline.TypeOf(m.Payload)]++
+	}
+	for kind, count := range news {
+		var waiting int
+		const question = "SELECT COUNT(*) FROM outbox WHERE refused IS NULL AND type = ?"
+		if err := tx.QueryRowContext(ctx, question, int32(kind)).Scan(&waiting); err != nil {
+			return err
+		}
+		if waiting+count > o.cfg.Capacity {
+			return fmt.Errorf("%w: %d of %s are waiting", ErrFull, waiting, kind)
+		}
 	}
 	return nil
 }

@@ -208,7 +208,11 @@ func TestFullOutboxSaysSoAndTakesAllOrNone(t *testing.T) {
 	if err := box.Put(context.Background(), oona.Message{}); !errors.Is(err, oona.ErrNotPublishable) {
 		t.Errorf("Put of nothing = %v, want ErrNotPublishable", err)
 	}
-	if waiting, _, err := box.Waiting(context.Background()); waiting != 2 || err != nil {
+	signal := oona.Message{Payload: &leyline.EmergencySignal{Reason: "another"}}
+	if err := box.Put(context.Background(), signal); err != nil {
+		t.Errorf("Put of another type = %v", err)
+	}
+	if waiting, _, err := box.Waiting(context.Background()); waiting != 3 || err != nil {
 		t.Errorf("%d are waiting, %v", waiting, err)
 	}
 }

@@ -19,12 +19,20 @@ func (l *Log) indexPath() string {
 	return strings.TrimSuffix(l.path, filepath.Ext(l.path)) + ".index.json"
 }
 
-// publishIndexed hands over what such an index does not call done, and removes it.
-func (l *Log) publishIndexed(ctx context.Context) error {
+// markPath is a file that says that whatever is in the log was published before it got
+// there. An earlier release wrote its index only after its first report.
+func (l *Log) markPath() string { return l.path + ".published" }
+
+// publishInherited hands over what an earlier release left, as far as its index does
+// not call it done, and leaves the mark in place of the index.
+func (l *Log) publishInherited(ctx context.Context) error {
 	path := l.indexPath()
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		if _, err := os.Stat(l.markPath()); err == nil {
+			return nil
+		}
+		content, err = []byte("{}"), nil
 	}
 	if err != nil {
 		return fmt.Errorf("read field-report index: %w", err)
@@ -43,7 +51,10 @@ func (l *Log) publishIndexed(ctx context.Context) error {
 		}
 		l.published.Add(1)
 	}
-	if err := errors.Join(atomicfile.Sweep(path), os.Remove(path)); err != nil {
+	if err := atomicfile.WriteFile(l.markPath(), nil, 0o600); err != nil {
+		return fmt.Errorf("mark the field-report log: %w", err)
+	}
+	if err := errors.Join(atomicfile.Sweep(path), os.Remove(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove field-report index: %w", err)
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))

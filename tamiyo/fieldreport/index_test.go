@@ -52,6 +52,22 @@ func TestReportsThatAnEarlierReleaseHadNotPublishedArePublished(t *testing.T) {
 	}
 }
 
+// It wrote its index only after its first report, and may have been killed before.
+func TestReportsOfALogThatNobodyMarkedArePublished(t *testing.T) {
+	path := logPath(t)
+	keepAll(t, openLog(t, path, Config{}), "a", "b")
+	if err := os.Remove(path + ".published"); err != nil {
+		t.Fatal(err)
+	}
+	b := new(bus)
+	for range 2 {
+		openLog(t, path, Config{Publish: b.publish})
+	}
+	if want := []string{"a", "b"}; !slices.Equal(b.sent, want) {
+		t.Errorf("published %v, want %v", b.sent, want)
+	}
+}
+
 // A start that fails in the middle of it is done again.
 func TestReportsOfAnEarlierReleaseWaitForTheNextStart(t *testing.T) {
 	path := logPath(t)

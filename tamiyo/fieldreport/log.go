@@ -83,7 +83,7 @@ func (l *Log) open(ctx context.Context) error {
 	if err := l.loadRecords(); err != nil {
 		return err
 	}
-	err := l.publishIndexed(ctx)
+	err := l.publishInherited(ctx)
 	if err == nil {
 		err = l.compact(time.Now(), 1)
 	}

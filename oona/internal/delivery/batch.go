@@ -8,7 +8,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
 
-// outcome is what came of one entry.Entry, to be committed.
+// outcome is what came of one entry, to be committed.
 type outcome struct {
 	id      string
 	mark    string

@@ -96,8 +96,12 @@ func (b *Backoff) tell(err error) {
 	}
 }
 
-// Quit takes the loop out of the outage that ends before the bus is back.
-func (b *Backoff) Quit() { b.leave(false) }
+// Quit takes a loop that ends before the bus is back out of the outage. Whatever comes
+// next begins anew.
+func (b *Backoff) Quit() {
+	b.leave(false)
+	b.since, b.told = time.Time{}, false
+}
 
 func (b *Backoff) leave(healed bool) {
 	if b.entered {

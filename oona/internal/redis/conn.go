@@ -1,6 +1,6 @@
 // Package redis is the way to the server: a Conn makes connections that notice
-// when their peer has gone, bounds every call by its caller's context and knows
-// the server's clock; a Line is the connection of one reader that blocks; a
+// when their peer has gone, has Call for what must not outlast its caller's
+// context, and knows the server's clock; a Line is the connection of one reader that blocks; a
 // Backoff paces the attempts of one loop to end an outage. All rooms of oona
 // reach Redis through it.
 package redis

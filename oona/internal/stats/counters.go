@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// maxSources bounds the emergency sources counted apart; the rest is "other".
+// maxSources bounds the emergency sources counted apart, of what was sent and of what
+// was not; the rest is "other".
 const maxSources = 64
 
 // latency is the last observed duration of a path.

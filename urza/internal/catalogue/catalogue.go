@@ -48,8 +48,8 @@ type Config struct {
 }
 
 // Catalogue is an open catalogue. It is safe for concurrent use, also by several
-// processes on one database. What it returns is ErrUnavailable when the database did not
-// answer, or not in time.
+// processes on one database. A look-up or a write returns fault.ErrUnavailable when the
+// database did not answer, or not in time.
 type Catalogue struct {
 	db *database
 	// The statements of every look-up and of every save, read once.

@@ -22,7 +22,7 @@ func (c *Catalogue) write(ctx context.Context, change func(context.Context, *sql
 	defer cancel()
 	err := c.transact(bounded, func(tx *sql.Tx) error { return change(bounded, tx) })
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
-		return fmt.Errorf("%w: not written within %s", fault.ErrUnavailable, writeTimeout) // as in row
+		return fmt.Errorf("%w: not written within %s", fault.ErrUnavailable, writeTimeout)
 	}
 	return err
 }

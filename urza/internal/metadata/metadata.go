@@ -33,6 +33,9 @@ func Split(text string) (*leyline.BlueprintDescriptor, map[string]any, error) {
 		}
 		delete(fields, extrasKey)
 	}
+	if extras == nil { // the JSON was null
+		extras = map[string]any{}
+	}
 	if fields == nil { // the JSON was null
 		return nil, nil, fmt.Errorf("metadata: not an object")
 	}

@@ -1,5 +1,6 @@
-// Package datadir holds the data folder of one service: a lock, so that no two have the
-// same, and a name that tells a service that starts again from another one.
+// Package datadir holds the folders that are one service's alone: a lock in each, so that
+// no two have the same, and a name in the data folder, which tells a service that starts
+// again from another one.
 package datadir
 
 import (
@@ -48,38 +49,39 @@ func (e *InUseError) Error() string {
 type Lock struct{ files []*flock.Flock }
 
 // Take creates folders when needed and locks them. It fails with an *InUseError when
-// another process has one of them, and then holds none.
+// another process has one of them, and then holds none. A folder that is named twice,
+// by whatever path, is locked once.
 func Take(dirs ...string) (*Lock, error) {
-	lock := new(Lock)
-	for _, dir := range distinct(dirs) {
+	lock, made := new(Lock), []fs.FileInfo{}
+	for _, dir := range dirs {
+		info, err := makeFolder(dir)
+		if err != nil {
+			return nil, errors.Join(err, lock.Release())
+		}
+		if slices.ContainsFunc(made, func(known fs.FileInfo) bool { return os.SameFile(known, info) }) {
+			continue
+		}
 		file, err := takeOne(dir)
 		if err != nil {
 			return nil, errors.Join(err, lock.Release())
 		}
-		lock.files = append(lock.files, file)
+		made, lock.files = append(made, info), append(lock.files, file)
 	}
 	return lock, nil
 }
 
-// distinct leaves a folder that is named twice in once.
-func distinct(dirs []string) []string {
-	var list []string
-	for _, dir := range dirs {
-		path, err := filepath.Abs(dir)
-		if err != nil {
-			path = filepath.Clean(dir)
-		}
-		if !slices.Contains(list, path) {
-			list = append(list, path)
-		}
+func makeFolder(dir string) (fs.FileInfo, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create data folder: %w", err)
 	}
-	return list
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look at data folder: %w", err)
+	}
+	return info, nil
 }
 
 func takeOne(dir string) (*flock.Flock, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("create data folder: %w", err)
-	}
 	file, err := take(dir, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, err
