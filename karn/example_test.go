@@ -32,8 +32,7 @@ func ExampleParameterError() {
 	_, err := karn.NewCatalog().Select(context.Background(), karn.Request{
 		BlueprintID: "BP001", Parameters: map[string]float64{"width": 3},
 	})
-	var fault *karn.ParameterError
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*karn.ParameterError](err); ok {
 		fmt.Println(fault.Parameter, fault.Err)
 	}
 	// Output: width not declared by the blueprint
