@@ -46,7 +46,7 @@ bench-smoke: ## run each benchmark once, to see that it works
 	$(GO) test -run '^$$' -bench . -benchtime=1x ./...
 	cd bench && $(GO) run . -quick -o /dev/null
 
-chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update writes the table of docs/developers/delivery.md)
+chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update writes the table of docs/delivery.md)
 	@tools/ensure.sh redis-server
 	$(GO) test -c -o bin/chaos.test ./internal/chaos
 	@cd internal/chaos && ../../bin/chaos.test -test.v -test.timeout 60m \
@@ -112,9 +112,9 @@ kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-see
 	@$(GO) test -count=1 -v -timeout 60m -run '^(TestRandomKills|TestKilledForge.*)$$' ./urza ./tezzeret/forge -args -kills 100 $(ARGS)
 
 .PHONY: oracle oracle-check
-oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/developers/oracle.md)
-	@status=0; $(GO) test -tags oracle -count=1 ./internal/oracle -report $(CURDIR)/docs/developers/oracle.md || status=$$?; \
-	tail -n 1 docs/developers/oracle.md; exit $$status
+oracle: internal/oracle/node_modules/.package-lock.json ## compare every kernel with ONNX Runtime (writes docs/oracle.md)
+	@status=0; $(GO) test -tags oracle -count=1 ./internal/oracle -report $(CURDIR)/docs/oracle.md || status=$$?; \
+	tail -n 1 docs/oracle.md; exit $$status
 
 oracle-check: internal/oracle/node_modules/.package-lock.json ## the same, without writing the table
 	$(GO) test -tags oracle -count=1 ./internal/oracle

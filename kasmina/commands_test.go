@@ -366,7 +366,7 @@ func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 
 func TestArchitecturePageSaysWhatEachTypeOfCommandDoes(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../docs/developers/architecture.md")
+	page, err := os.ReadFile("../docs/architecture.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,9 +163,9 @@ func wantOnPage(t *testing.T, page, promise string) {
 
 func TestR5_SeedGrowsInAnotherProcessByWhatTheBusCarries(t *testing.T) {
 	t.Parallel()
-	wantOnPage(t, "docs/developers/architecture.md", "They meet on the bus alone: reports up, signed orders down, "+
+	wantOnPage(t, "docs/architecture.md", "They meet on the bus alone: reports up, signed orders down, "+
 		"each telling the whole, so that what is lost shows in the next report and is sent again.")
-	wantOnPage(t, "README.md", "one that is to grow speaks the [trainer protocol](docs/trainers/protocol.md), "+
+	wantOnPage(t, "README.md", "one that is to grow speaks the [trainer protocol](docs/trainers.md), "+
 		"from any language and any machine: reports up, orders down.")
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })
 	w.decide(overTheBus(t, w.trainer.report(w.now)))

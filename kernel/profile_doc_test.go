@@ -14,18 +14,18 @@ import (
 	"github.com/esper-lite/weatherlight/kernel/internal/onnxpb"
 )
 
-// pageTable is the rows of a table of docs/trainers/protocol.md, cell by cell, without
+// pageTable is the rows of a table of docs/trainers.md, cell by cell, without
 // its head. It stands between two comments, of which the first begins with its name.
 func pageTable(t *testing.T, name string) (rows [][]string) {
 	t.Helper()
-	page, err := os.ReadFile("../docs/trainers/protocol.md")
+	page, err := os.ReadFile("../docs/trainers.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, found := strings.Cut(string(page), "<!-- "+name+": ")
 	table, _, ended := strings.Cut(rest, "<!-- end of "+name+" -->")
 	if !found || !ended {
-		t.Fatalf("docs/trainers/protocol.md has no table %q", name)
+		t.Fatalf("docs/trainers.md has no table %q", name)
 	}
 	for line := range strings.Lines(table) {
 		if !strings.HasPrefix(line, "|") {
@@ -38,7 +38,7 @@ func pageTable(t *testing.T, name string) (rows [][]string) {
 		rows = append(rows, cells)
 	}
 	if len(rows) < 3 {
-		t.Fatalf("the table %q of docs/trainers/protocol.md is empty", name)
+		t.Fatalf("the table %q of docs/trainers.md is empty", name)
 	}
 	return rows[2:]
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-var update = stdflag.Bool("update", false, "write the table of Nissa's own series into docs/operators/metrics.md")
+var update = stdflag.Bool("update", false, "write the table of Nissa's own series into docs/operations/metrics.md")
 
 // The operator's page holds the rows that HELP and TYPE are made with.
 func TestOperationsPageListsEverySeries(t *testing.T) {

@@ -119,7 +119,7 @@ func TestUnusableAuthorityIsTold(t *testing.T) {
 	}
 }
 
-// The rules of docs/developers/delivery.md for a user that can do nothing but use the bus.
+// The rules of docs/delivery.md for a user that can do nothing but use the bus.
 func TestUserOfTheBusOnlyNeedsTheBus(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -33,11 +33,11 @@ func TestConsumerThatMayNotReadIsNotReady(t *testing.T) {
 	<-ready
 }
 
-// user is the user of that name in the access list of docs/developers/delivery.md, with the
+// user is the user of that name in the access list of docs/delivery.md, with the
 // password pw.
 func user(t *testing.T, name string) []string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/developers/delivery.md")
+	text, err := os.ReadFile("../docs/delivery.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func user(t *testing.T, name string) []string {
 			return words
 		}
 	}
-	t.Fatalf("docs/developers/delivery.md has no user %s", name)
+	t.Fatalf("docs/delivery.md has no user %s", name)
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 )
 
-var update = flag.Bool("update", false, "write the table of settings into docs/operators/settings.md")
+var update = flag.Bool("update", false, "write the table of settings into docs/operations/settings.md")
 
 // The operator's page holds the table that the settings themselves print.
 func TestOperationsPageListsEverySetting(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 )
 
-const blueprintsPage = "../docs/developers/blueprints.md"
+const blueprintsPage = "../docs/blueprints.md"
 
 // unkernelled are the blueprints that no grant makes a kernel of.
 func unkernelled() []*leyline.BlueprintDescriptor {
@@ -24,7 +24,7 @@ func unkernelled() []*leyline.BlueprintDescriptor {
 	}
 }
 
-// TestBlueprintsPageIsCurrent holds docs/developers/blueprints.md to the code. Rewrite it
+// TestBlueprintsPageIsCurrent holds docs/blueprints.md to the code. Rewrite it
 // with -update.
 func TestBlueprintsPageIsCurrent(t *testing.T) {
 	page := blueprintsIntroduction

@@ -8,7 +8,7 @@
 // something else.
 //
 // A [Slot] is a feature vector, a sequence or an image; each architecture looks at it
-// through a fixed view and gives back the same shape. docs/developers/blueprints.md lists them all.
+// through a fixed view and gives back the same shape. docs/blueprints.md lists them all.
 //
 // The room forge drives a compiler through a whole catalogue; Urza's prefetcher asks it
 // for single variants.

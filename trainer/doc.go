@@ -8,6 +8,6 @@
 // twice changes nothing, and what was lost shows in the next report.
 //
 // The package reads and writes these forms and decides nothing. Kasmina's core
-// reads reports and writes orders, a graft does the opposite. docs/trainers/protocol.md
+// reads reports and writes orders, a graft does the opposite. docs/trainers.md
 // is the specification for any language.
 package trainer

@@ -17,10 +17,10 @@ import (
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
-// page is docs/trainers/protocol.md.
+// page is docs/trainers.md.
 func page(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/trainers/protocol.md")
+	text, err := os.ReadFile("../docs/trainers.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func section(t *testing.T, heading string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(page(t), "\n"+heading+"\n")
 	if !found {
-		t.Fatalf("docs/trainers/protocol.md has no heading %q", heading)
+		t.Fatalf("docs/trainers.md has no heading %q", heading)
 	}
 	if end := regexp.MustCompile(`(?m)^##`).FindStringIndex(rest); end != nil {
 		rest = rest[:end[0]]
@@ -124,13 +124,13 @@ func TestPageNamesEveryFailureOfAnAttach(t *testing.T) {
 }
 
 func TestPagesGiveTheSameRedisUser(t *testing.T) {
-	other, err := os.ReadFile("../docs/developers/delivery.md")
+	other, err := os.ReadFile("../docs/delivery.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	user := regexp.MustCompile(`(?m)^user trainer .*$`)
 	if ours := user.FindString(page(t)); ours == "" || ours != user.FindString(string(other)) {
-		t.Errorf("docs/trainers/protocol.md has %q, docs/developers/delivery.md %q", ours, user.FindString(string(other)))
+		t.Errorf("docs/trainers.md has %q, docs/delivery.md %q", ours, user.FindString(string(other)))
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // Kind is what an order asks for.
 type Kind string
 
-// The orders. docs/trainers/protocol.md says what a graft does for each.
+// The orders. docs/trainers.md says what a graft does for each.
 const (
 	Attach    Kind = "attach"    // fetch, check and load the kernel, attach it in isolation
 	Train     Kind = "train"     // go on in isolation

@@ -111,9 +111,9 @@ func TestBootAndStopFollowOneList(t *testing.T) {
 
 // The page that shows the list to readers shows this one.
 func TestArchitecturePageShowsTheBootList(t *testing.T) {
-	page, err := os.ReadFile("../docs/developers/architecture.md")
+	page, err := os.ReadFile("../docs/architecture.md")
 	if errors.Is(err, os.ErrNotExist) {
-		t.Log("docs/developers/architecture.md is not there")
+		t.Log("docs/architecture.md is not there")
 		return
 	}
 	if err != nil {
@@ -123,7 +123,7 @@ func TestArchitecturePageShowsTheBootList(t *testing.T) {
 	for _, name := range bootList {
 		at := strings.Index(text[last+1:], name)
 		if at < 0 {
-			t.Fatalf("docs/developers/architecture.md does not name the boot step %q after the one before it", name)
+			t.Fatalf("docs/architecture.md does not name the boot step %q after the one before it", name)
 		}
 		last += 1 + at
 	}

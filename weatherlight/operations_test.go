@@ -14,7 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
-var update = stdflag.Bool("update", false, "write the tables of docs/operators")
+var update = stdflag.Bool("update", false, "write the tables of docs/operations")
 
 // wantOnPage compares a part of the page that is made from the code, or renews it.
 func wantOnPage(t *testing.T, page, part, want string) {

@@ -2,7 +2,7 @@
 // reads telemetry from the bus and shows every metric point to Prometheus.
 //
 // It is configured by environment variables or a .env file; see
-// docs/operators. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
+// docs/operations. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
 // 3 a dependency at boot.
 package main
 

@@ -4,7 +4,7 @@
 // it could start, and prints what it found.
 //
 // It is configured by environment variables or a .env file; see
-// docs/operators. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
+// docs/operations. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
 // 3 a dependency at boot.
 package main
 

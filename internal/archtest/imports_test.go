@@ -13,7 +13,7 @@ var subsystem = []string{
 	"leyline", "telemetry", "signing", "kernel", "trainer", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 }
 
-// allowedImports is the import table of docs/developers/architecture.md: what the
+// allowedImports is the import table of docs/architecture.md: what the
 // production code below each folder may import of this module. A folder
 // always reaches what is below itself.
 var allowedImports = map[string][]string{

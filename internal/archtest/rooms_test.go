@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestRoomsAreOnTheMap: each room has a line in docs/developers/architecture.md and a row of its own
+// TestRoomsAreOnTheMap: each room has a line in docs/architecture.md and a row of its own
 // in the import table, and the page names no room that is gone.
 func TestRoomsAreOnTheMap(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs/developers/architecture.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs/architecture.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,5 +4,5 @@
 // Its tests run processes that are killed, a Redis that is restarted, hostile
 // entries among good ones and one fault after another, and a History that reads
 // what was acknowledged and what took effect. go test runs a short version; the
-// full one is make chaos, which also measures the table of docs/developers/delivery.md.
+// full one is make chaos, which also measures the table of docs/delivery.md.
 package chaos

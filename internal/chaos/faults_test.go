@@ -41,7 +41,7 @@ var (
 	fsyncSeconds = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 )
 
-// faults is the table of docs/developers/delivery.md, in its order.
+// faults is the table of docs/delivery.md, in its order.
 var faults = []fault{
 	{"every connection cut", "any", fsyncAlways, true, true, func(s *stage) { s.proxy.Cut() }},
 	{"connections refused for 5 s", "any", fsyncAlways, false, true, func(s *stage) {
@@ -205,7 +205,7 @@ func awaitQuiet(redis rueidis.Client) {
 }
 
 // TestEveryFaultHealsAsPromised measures the faults; with -update it writes
-// them into the table of docs/developers/delivery.md.
+// them into the table of docs/delivery.md.
 func TestEveryFaultHealsAsPromised(t *testing.T) {
 	if options.faults == "quick" {
 		t.Parallel() // no figure of it is kept

@@ -57,6 +57,6 @@ func TestMain(m *testing.M) {
 	flag.IntVar(&options.restarts, "restarts", 2, "kill -9 and restart of Redis")
 	flag.IntVar(&options.hostile, "hostile", 20_000, "hostile entries")
 	flag.StringVar(&options.faults, "faults", "quick", "faults to measure: quick or all")
-	flag.BoolVar(&options.update, "update", false, "write the measured faults into docs/developers/delivery.md")
+	flag.BoolVar(&options.update, "update", false, "write the measured faults into docs/delivery.md")
 	goleak.VerifyTestMain(reporting{m})
 }

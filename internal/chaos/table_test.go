@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	page       = "../../docs/developers/delivery.md"
+	page       = "../../docs/delivery.md"
 	tableBegin = "<!-- faults: measured by make chaos -->\n"
 	tableEnd   = "<!-- end of faults -->\n"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// bootSteps is the list that docs/developers/architecture.md shows.
+// bootSteps is the list that docs/architecture.md shows.
 var bootSteps = []string{
 	"data folder and HTTP listener", "oona connection", "streams and groups", "urza catalogue", "urza prefetch worker",
 	"kasmina coordinator", "tamiyo and command consumer", "tezzeret forge", "loops", "ready",

@@ -190,12 +190,12 @@ func TestEmergencyHaltsTheRunThatItNames(t *testing.T) {
 	w.stop()
 }
 
-// TestTrainerUnderItsOwnRedisUser: the access list of docs/trainers/protocol.md is enough
+// TestTrainerUnderItsOwnRedisUser: the access list of docs/trainers.md is enough
 // for a trainer, and too little to give orders.
 func TestTrainerUnderItsOwnRedisUser(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
-	for name, page := range map[string]string{"trainer": "trainers/protocol.md", "service": "developers/delivery.md"} {
+	for name, page := range map[string]string{"trainer": "trainers.md", "service": "delivery.md"} {
 		w.bus.do(append([]string{"ACL", "SETUSER", name}, documentedUser(t, name, page)...)...)
 	}
 	w.environ = append(w.environ, "REDIS_URL=redis://service:hunter2@"+w.redis.Addr+"/0")

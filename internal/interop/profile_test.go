@@ -25,7 +25,7 @@ import (
 )
 
 // profilePage holds the kernel profile.
-const profilePage = "../../docs/trainers/protocol.md"
+const profilePage = "../../docs/trainers.md"
 
 // profileCase is a kernel as the peer is told of it.
 type profileCase struct {

@@ -7,6 +7,6 @@
 //
 // It is machinery of tests only, and opt-in: `make oracle` installs
 // onnxruntime-node, runs the tests with the build tag "oracle", and writes
-// docs/developers/oracle.md; .ci/run does the same without writing (`make oracle-check`).
+// docs/oracle.md; .ci/run does the same without writing (`make oracle-check`).
 // run.js is the part that runs in Node.
 package oracle

@@ -9,7 +9,7 @@ import (
 )
 
 // folder has the operators' pages, as seen from a package of the top folder.
-const folder = "../docs/operators"
+const folder = "../docs/operations"
 
 // Read returns one of the operators' pages.
 func Read(t testing.TB, page string) string {

@@ -54,7 +54,7 @@ type preflight struct {
 
 // Run asks what a boot will need, changes nothing, and does not stop at the
 // first failure. The order of the checks is always the same.
-// docs/operators/deployment.md says what is asked, and what only the boot finds out.
+// docs/operations/deployment.md says what is asked, and what only the boot finds out.
 func Run(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
 	checks := []struct {

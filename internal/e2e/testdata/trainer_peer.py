@@ -1,4 +1,4 @@
-"""A trainer in another process, written from docs/trainers/protocol.md alone.
+"""A trainer in another process, written from docs/trainers.md alone.
 
 It has Python's standard library and the bindings that protoc makes of
 leyline.proto. Its training is made up: seeds of some blueprints lower the

@@ -1,4 +1,4 @@
-"""Reads kernels and holds them to the kernel profile of docs/trainers/protocol.md.
+"""Reads kernels and holds them to the kernel profile of docs/trainers.md.
 
 It has Python's standard library alone. Everything that the page gives as a table
 is read from the page: a table that is wrong, or lacks a row, shows as a kernel

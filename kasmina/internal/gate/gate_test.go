@@ -250,7 +250,7 @@ func TestScenario12_ImpactGateNamesWhatIsMissing(t *testing.T) {
 
 func TestPageShowsWhereEachGateIsLookedAt(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../../docs/developers/architecture.md")
+	page, err := os.ReadFile("../../../docs/architecture.md")
 	if err != nil {
 		t.Fatal(err)
 	}

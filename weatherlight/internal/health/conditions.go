@@ -2,7 +2,7 @@ package health
 
 import "time"
 
-// Alarms, as metrics, logs, the status page and docs/operators/alarms.md name them.
+// Alarms, as metrics, logs, the status page and docs/operations/alarms.md name them.
 const (
 	alarmDiskFull    = "disk_full"
 	alarmBusDown     = "bus_down"

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var errBroken = errors.New("broken")
 
 func TestOperationsPageSaysWhatToDoForEachAlarm(t *testing.T) {
-	page, err := os.ReadFile("../../../docs/operators/alarms.md")
+	page, err := os.ReadFile("../../../docs/operations/alarms.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // auditor believes nobody. It sees what is written, published and obeyed, and
-// holds it to what docs/trainers/protocol.md promises.
+// holds it to what docs/trainers.md promises.
 type auditor struct {
 	town       *town
 	violations []string

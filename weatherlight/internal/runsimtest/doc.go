@@ -13,7 +13,7 @@
 // these calls.
 //
 // The store has the semantics of oona.Records, and is compared with it, call by
-// call. The trainers are a model made from docs/trainers/protocol.md, not from package
+// call. The trainers are a model made from docs/trainers.md, not from package
 // graft. They verify and obey orders, report, crash, go on from checkpoints, fall
 // silent, and meet second processes of their own run.
 //

@@ -76,7 +76,7 @@ type held struct {
 	read  time.Time
 }
 
-// trainee is a trainer made from docs/trainers/protocol.md: one process that trains, or
+// trainee is a trainer made from docs/trainers.md: one process that trains, or
 // what its checkpoint kept of it.
 type trainee struct {
 	town *town

@@ -5,5 +5,5 @@
 // found is a [Trigger]; it may stand for several signals that came close together. A
 // segment is polled while somebody has it open who does not notify, and looked at five
 // times a second otherwise; [Status] tells which it is. docs/adr/0009 has the reasons,
-// docs/operators/shared-memory-signals.md the layout of the records.
+// docs/operations/shared-memory-signals.md the layout of the records.
 package shmsignal
