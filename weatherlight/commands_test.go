@@ -243,6 +243,26 @@ func TestRollbackRestoresWhatTheHostWas(t *testing.T) {
 	}
 }
 
+func TestPruningTakesSeedsOutOfTheTrainer(t *testing.T) {
+	g, _ := hosted(t)
+	g.drive("seed-1", kept)
+	g.drive("seed-2", inTraining)
+	for _, id := range []string{"seed-1", "seed-2"} {
+		g.order("prune-"+id, id, leyline.CommandType_COMMAND_STRUCTURAL_PRUNING, func(*leyline.AdaptationCommand) {})
+		g.until("the pruned seed is gone from the trainer", func() bool { return g.grafted(id) == graft.Seed{} })
+	}
+	ended := make(map[string]string)
+	for _, seed := range g.view().Kasmina.Ended {
+		ended[seed.ID] = seed.Reason
+	}
+	if ended["seed-1"] != "pruned" || ended["seed-2"] != "pruned" || len(g.bus.Drops()) != 0 {
+		t.Errorf("ended %v, refused %v", ended, g.bus.Drops())
+	}
+	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEmergencyCommandQuietsTheSeedsAndIsLifted(t *testing.T) {
 	g, _ := hosted(t)
 	g.drive("seed-1", inShadowing)
