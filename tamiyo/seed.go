@@ -142,10 +142,11 @@ const effectEpochs = 3
 
 // lapsed says whether the effect of a seed's command should have shown: some reports
 // and some time ago, as reports may follow each other faster than a kernel can be made.
-// The name of a seed that could not be attached is under embargo first.
+// The name of a seed that could not be attached is under embargo first, and so may be
+// that of one that came to nothing once.
 func (e *evaluation) lapsed(s seed) bool {
 	atLeast := e.config.EffectTime
-	if s.awaited() && s.Failure != "" {
+	if s.awaited() && (s.Failure != "" || s.Pending.Attempts > 1) {
 		atLeast += e.config.Embargo
 	}
 	p := s.Pending

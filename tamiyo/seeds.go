@@ -65,6 +65,8 @@ func (e *evaluation) attachFailed(id, reason string, ofKernel bool) {
 	case ofKernel:
 		s.Cause, s.Failure = reason, ""
 		s = e.end(s, stageUnknown)
+	case s.Failure == "": // the embargo of its name begins now
+		s.Failure, s.Pending.At = reason, e.now.UnixMilli()
 	default:
 		s.Failure = reason
 	}

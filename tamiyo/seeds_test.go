@@ -245,8 +245,10 @@ func TestGerminationWaitsForTheEmbargoOfItsSeed(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, Config{Embargo: time.Minute})
 	first := r.stall()
-	failed, id := r.now, first.GetTargetSeedId()
+	id := first.GetTargetSeedId()
+	r.report(1)
 	decision := r.report(1, failedSeed(id, trainer.AttachUnreachable))
+	failed := r.now
 	for len(decision.Commands) == 0 && r.now.Sub(failed) < time.Hour {
 		decision = r.report(1)
 	}

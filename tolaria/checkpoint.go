@@ -38,6 +38,7 @@ type saved struct {
 	Trained  int    `json:"trained"` // epochs
 	Pace     int64  `json:"pace_ns"` // of the last epoch that trained
 	Rejected int    `json:"rejected"`
+	Waited   int    `json:"waited"` // epochs in which the host rested for nothing
 
 	Weights   graft.Weights         `json:"weights"`
 	Moments   []*moments            `json:"moments"`
@@ -80,7 +81,7 @@ func (t *Trainer) saved() (*saved, error) {
 	parameters := t.network.Parameters()
 	s := &saved{
 		Version: checkpointVersion, Run: t.config.RunID, Seed: t.config.Seed, Slot: t.config.Slot,
-		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Rejected: t.rejected,
+		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Rejected: t.rejected, Waited: t.waited,
 		Trained: t.trained, Pace: int64(t.pace),
 		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
 		OfSeeds: make(map[string][]*moments),
@@ -148,6 +149,7 @@ func (t *Trainer) take(s *saved) error {
 	s.Rate.floor, s.Rate.patience = t.rate.floor, t.rate.patience
 	t.rate, t.config.SeedRate = s.Rate, s.SeedRate
 	t.epochs, t.trained, t.rejected, t.germinated = s.Epochs, s.Trained, s.Rejected, s.First != nil
+	t.waited = s.Waited
 	t.pace = time.Duration(s.Pace)
 	t.result.Rates = s.Rates
 	t.result.HostGradientMax, t.result.HostUnchanged = s.GradMax, s.Unchanged
@@ -169,7 +171,7 @@ func decodeCheckpoint(content []byte) (*saved, error) {
 		return nil, fmt.Errorf("%w: version %d, this is %d", ErrCheckpoint, s.Version, checkpointVersion)
 	case !strings.HasPrefix(s.Seeds, seedsPrefix) || strings.ContainsAny(s.Seeds, `/\`):
 		return nil, fmt.Errorf("%w: seeds in %.40q", ErrCheckpoint, s.Seeds)
-	case s.Epochs < 0 || s.Trained < 0 || s.Pace < 0 || s.Rejected < 0 || s.Dropped < 0 || s.KeptCount < 0:
+	case s.Epochs < 0 || s.Trained < 0 || s.Pace < 0 || s.Rejected < 0 || s.Waited < 0 || s.Dropped < 0 || s.KeptCount < 0:
 		return nil, fmt.Errorf("%w: a count below 0", ErrCheckpoint)
 	case !validRate(s.Rate.Rate) || !validRate(s.SeedRate):
 		return nil, fmt.Errorf("%w: a learning rate that is none", ErrCheckpoint)

@@ -18,6 +18,6 @@
 // the next.
 //
 // A seed holds its host up for as long as somebody decides on it. While it is paused
-// the host trains on; and when it has rested for twenty epochs without an order it
-// trains on without the seeds on trial, which stay in the output as they are.
+// the host trains on; and when it has rested for twenty epochs without an order,
+// those of a ramp not counted, it trains on without the seeds on trial, which stay in the output as they are.
 package tolaria

@@ -57,6 +57,11 @@ func (h *seedHost) DecodeSnapshot(content []byte) (any, error) {
 	if size := len(t.network.Parameters()); len(s.Weights) != size || len(s.Moments) != size {
 		return nil, fmt.Errorf("%d weights with %d moments, the host has %d", len(s.Weights), len(s.Moments), size)
 	}
+	for i, parameter := range t.network.Parameters() {
+		if len(s.Weights[i]) != parameter.Value.Size() {
+			return nil, fmt.Errorf("%d weights of %s, the host has %d", len(s.Weights[i]), parameter.Name, parameter.Value.Size())
+		}
+	}
 	if !validRate(s.Rate.Rate) {
 		return nil, fmt.Errorf("a learning rate of %v", s.Rate.Rate)
 	}

@@ -56,7 +56,8 @@ type losses struct {
 
 func (l *losses) none() bool { return l.host == nil && len(l.seeds) == 0 }
 
-// trialPatience is how many epochs in a row the host rests for a seed without an order.
+// trialPatience is how many epochs in a row, those of a ramp not counted, the host rests
+// for a seed without an order.
 // Then nobody seems to decide on it, and the host trains on without what is on trial.
 const trialPatience = 20
 

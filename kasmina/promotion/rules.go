@@ -39,7 +39,7 @@ type Rules struct {
 	AccuracyGain  float64 `json:"ag,omitempty"` // 0.005 [accuracy_gain]: gain in accuracy that earns one instead
 	MaxRegression float64 `json:"mr,omitempty"` // 0.02 [max_regression]: relative loss above the host's that culls at once
 	// 1 [sigma]: a gain counts when it is larger than so many standard errors.
-	// Negative: noise is not looked at.
+	// Negative: noise is not looked at; no annotation can say that.
 	Sigma float64 `json:"sg,omitempty"`
 }
 

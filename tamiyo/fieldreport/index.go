@@ -54,7 +54,10 @@ func (l *Log) publishInherited(ctx context.Context) error {
 	if err := atomicfile.WriteFile(l.markPath(), nil, 0o600); err != nil {
 		return fmt.Errorf("mark the field-report log: %w", err)
 	}
-	if err := errors.Join(atomicfile.Sweep(path), os.Remove(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := atomicfile.Sweep(path); err != nil {
+		return fmt.Errorf("remove field-report index: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove field-report index: %w", err)
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))

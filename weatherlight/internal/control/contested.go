@@ -23,7 +23,7 @@ type refusal struct {
 func (c *contested) note(run, trainer string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.runs == nil || len(c.runs) >= maxContested {
+	if _, known := c.runs[run]; c.runs == nil || !known && len(c.runs) >= maxContested {
 		c.runs = make(map[string]refusal)
 	}
 	c.runs[run] = refusal{trainer, now}

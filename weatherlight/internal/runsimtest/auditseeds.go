@@ -85,17 +85,25 @@ func (a *auditor) seeds(f *file, write oona.RecordWrite, outputs []output) {
 		return
 	}
 	packets := packetsOf(outputs)
-	adopts := before == nil || before.Trainer.ID != record.Trainer.ID || learns(before, record, len(write.Orders)) ||
+	adopts := before == nil || before.Trainer.ID != record.Trainer.ID || f.learns(before) ||
 		a.town.now.Sub(f.lostAt) < rebuilding
 	for _, m := range moves {
 		a.moved(f, write.Key.Run, m, packets, adopts)
 	}
 }
 
-// learns says that a trainer has read orders that its run's record did not know of: the
+// learns says that the trainer has read orders that its run's record does not know of: the
 // record was lost, and rebuilt from a report that was late.
-func learns(before, after *kasmina.Record, issued int) bool {
-	return after.LastOrder > before.LastOrder+uint64(issued)
+func (f *file) learns(record *kasmina.Record) bool {
+	if f.losses == 0 || f.run == nil {
+		return false
+	}
+	for _, tr := range []*trainee{f.run.trainer, f.run.second} {
+		if tr != nil && tr.orderRead > record.LastOrder {
+			return true
+		}
+	}
+	return false
 }
 
 // rebuilding is how long after its loss a record may learn of what is there: what
