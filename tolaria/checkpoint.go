@@ -29,16 +29,12 @@ var ErrCheckpoint = errors.New("checkpoint")
 // saved is a trainer between two epochs. Its measurements stay where they are, and
 // what a rollback goes back to is in the graft's folder.
 type saved struct {
-	Version  int    `json:"version"`
-	Run      string `json:"run"`
-	Seed     uint64 `json:"seed"`
-	Slot     []int  `json:"slot"`
-	Seeds    string `json:"seeds"` // name of the graft's folder
-	Epochs   int    `json:"epochs"`
-	Trained  int    `json:"trained"` // epochs
-	Pace     int64  `json:"pace_ns"` // of the last epoch that trained
-	Rejected int    `json:"rejected"`
-	Waited   int    `json:"waited"` // epochs in which the host rested for nothing
+	Version int    `json:"version"`
+	Run     string `json:"run"`
+	Seed    uint64 `json:"seed"`
+	Slot    []int  `json:"slot"`
+	Seeds   string `json:"seeds"` // name of the graft's folder
+	elapsed
 
 	Weights   graft.Weights         `json:"weights"`
 	Moments   []*moments            `json:"moments"`
@@ -53,6 +49,15 @@ type saved struct {
 	Dropped   int                   `json:"dropped"`
 	KeptCount int                   `json:"kept_count"`
 	First     *float64              `json:"host_accuracy"` // absent: no seed germinated
+}
+
+// elapsed is what has passed of a run, in epochs.
+type elapsed struct {
+	Epochs   int   `json:"epochs"`
+	Trained  int   `json:"trained"`
+	Waited   int   `json:"waited"`  // the host rested for nothing
+	Pace     int64 `json:"pace_ns"` // of the last one that trained
+	Rejected int   `json:"rejected"`
 }
 
 // Save writes a checkpoint into a folder, which is made when absent: the host,
@@ -81,8 +86,8 @@ func (t *Trainer) saved() (*saved, error) {
 	parameters := t.network.Parameters()
 	s := &saved{
 		Version: checkpointVersion, Run: t.config.RunID, Seed: t.config.Seed, Slot: t.config.Slot,
-		Seeds: fmt.Sprintf("%s%06d", seedsPrefix, t.epochs), Epochs: t.epochs, Rejected: t.rejected, Waited: t.waited,
-		Trained: t.trained, Pace: int64(t.pace),
+		Seeds:   fmt.Sprintf("%s%06d", seedsPrefix, t.epochs),
+		elapsed: elapsed{Epochs: t.epochs, Trained: t.trained, Waited: t.waited, Pace: int64(t.pace), Rejected: t.rejected},
 		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
 		OfSeeds: make(map[string][]*moments),
 		Rate:    t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,

@@ -46,7 +46,7 @@ var hubs = map[string]hub{
 	"kasmina.pending": {18, 1, stored},
 	"kasmina.seed":    {28, 8, stored},
 	"tamiyo.seed":     {17, 4, stored},
-	"tolaria.saved":   {22, 0, stored},
+	"tolaria.saved":   {19, 0, stored},
 	"trainer.Order":   {17, 4, stored},
 
 	"cmd/esperctl.blueprintEntry":         {18, 3, told},

@@ -85,7 +85,7 @@ func (a *auditor) seeds(f *file, write oona.RecordWrite, outputs []output) {
 		return
 	}
 	packets := packetsOf(outputs)
-	adopts := before == nil || before.Trainer.ID != record.Trainer.ID || f.learns(before) ||
+	adopts := before == nil || before.Trainer.ID != record.Trainer.ID || learns(f, before) ||
 		a.town.now.Sub(f.lostAt) < rebuilding
 	for _, m := range moves {
 		a.moved(f, write.Key.Run, m, packets, adopts)
@@ -94,7 +94,7 @@ func (a *auditor) seeds(f *file, write oona.RecordWrite, outputs []output) {
 
 // learns says that the trainer has read orders that its run's record does not know of: the
 // record was lost, and rebuilt from a report that was late.
-func (f *file) learns(record *kasmina.Record) bool {
+func learns(f *file, record *kasmina.Record) bool {
 	if f.losses == 0 || f.run == nil {
 		return false
 	}
