@@ -20,7 +20,7 @@ const (
 )
 
 // SnapshotCodec is what a Host may be besides, so that its snapshots outlast the
-// process: Save writes them, at most 1 GiB each, and a rollback after Load goes
+// process: Save writes them, at most 1 GiB each, or fails; and a rollback after Load goes
 // back as far as it would have without a restart. Neither method changes the host.
 type SnapshotCodec interface {
 	// EncodeSnapshot writes down what Snapshot returned, nil excepted.

@@ -31,7 +31,9 @@ type auditor struct {
 // fieldReport is one that was made durable.
 type fieldReport struct {
 	run     string
-	content string // empty: it may come again as another
+	content string
+	verdict string // on what it reports: that stays the same when it is made anew
+	orphan  bool   // the record that it was made of is lost: it may come again with less to say
 }
 
 // file is what the auditor knows of one run.
@@ -362,7 +364,8 @@ func (a *auditor) forgotten(key oona.RecordKey) {
 		// state of the trainer has the same id, and less to say.
 		for id, report := range a.reports {
 			if report.run == key.Run {
-				a.reports[id] = fieldReport{run: key.Run}
+				report.orphan = true
+				a.reports[id] = report
 			}
 		}
 		return

@@ -129,6 +129,11 @@ func (a *auditor) tell(format string, args ...any) {
 	}
 }
 
+// verdictOf is what a field report says happened to which seed.
+func verdictOf(report *leyline.FieldReport) string {
+	return fmt.Sprint(report.GetTrainingRunId(), " ", report.GetSeedId(), " ", report.GetBlueprintId(), " ", report.GetOutcome())
+}
+
 // reported sees field reports as they are made durable.
 func (a *auditor) reported(report *leyline.FieldReport) {
 	a.paid(nameOf(report, ""))
@@ -137,10 +142,13 @@ func (a *auditor) reported(report *leyline.FieldReport) {
 	switch {
 	case !again:
 		a.town.counts.FieldReports++
-	case known.content != "" && known.content != string(content):
+	case known.content == string(content), known.orphan && known.verdict == verdictOf(report):
+	default:
 		a.violate("field report %s is another than before", report.GetReportId())
 	}
-	a.reports[report.GetReportId()] = fieldReport{report.GetTrainingRunId(), string(content)}
+	a.reports[report.GetReportId()] = fieldReport{
+		run: report.GetTrainingRunId(), content: string(content), verdict: verdictOf(report),
+	}
 	f := a.file(report.GetTrainingRunId())
 	if !f.mayGrow() {
 		a.violate("field report on run %q, whose trainer only reports", report.GetTrainingRunId())
