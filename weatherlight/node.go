@@ -35,7 +35,7 @@ func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr
 	f.logger.Info("settings", "settings", f.settings)
 	lock, err := datadir.Take(f.settings.Weatherlight.DataDir, assembly.ReportFolder(f.settings))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("WEATHERLIGHT_DATA_DIR, and the folder above TAMIYO_POLICY_DIR: %w", err)
 	}
 	box, err := outbox.Open(ctx, outbox.Config{File: assembly.OutboxFile(f.settings), Logger: f.logger.With("part", "outbox")})
 	if err != nil {

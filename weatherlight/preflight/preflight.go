@@ -270,7 +270,7 @@ func trySignals(names settings.Tolaria) (watched int, err error) {
 
 func (p *preflight) policies(context.Context) Check {
 	if err := datadir.Try(assembly.ReportFolder(p.settings)); err != nil {
-		return failed(err)
+		return failed(fmt.Errorf("the folder above TAMIYO_POLICY_DIR: %w", err))
 	}
 	return folderCheck("TAMIYO_POLICY_DIR", p.settings.Tamiyo.PolicyDir)
 }

@@ -936,7 +936,10 @@ def main():
     leyline = leyline_pb2
     if options.vectors:
         sys.exit(Vectors(options.vectors).run())
-    Trainer(options).run()
+    try:
+        Trainer(options).run()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":
