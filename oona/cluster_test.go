@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,6 +110,9 @@ type cluster []*redistest.Server
 func threeNodes(t *testing.T) cluster {
 	t.Helper()
 	nodes := cluster{startNode(t, 0, 5460), startNode(t, 5461, 10922), startNode(t, 10923, 16383)}
+	for i, node := range nodes {
+		tell(t, node, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
 	for _, other := range nodes[1:] {
 		host, port, _ := net.SplitHostPort(other.Addr)
 		bus := rawInfo(t, other, "cluster-port")
@@ -117,7 +121,40 @@ func threeNodes(t *testing.T) cluster {
 	for _, node := range nodes {
 		waitFor(t, "the nodes know each other", func() bool { return rawSlots(t, node) == 3 })
 	}
+	nodes.agree(t)
 	return nodes
+}
+
+// agree waits until each node says the same of who serves what, since which epoch.
+// Nodes that begin with one epoch settle it by taking new ones, and a claim that is
+// under way meanwhile takes a slot back from the node that it was moved to: then
+// each node sends the client to the other, for ever.
+func (c cluster) agree(t *testing.T) {
+	t.Helper()
+	told := make([]rueidis.Client, len(c))
+	for i, node := range c {
+		told[i] = rawClient(t, node.URL)
+	}
+	waitFor(t, "the nodes agree", func() bool {
+		first := owners(t, told[0])
+		return owners(t, told[1]) == first && owners(t, told[2]) == first
+	})
+}
+
+// owners is a line for each node that a node knows: its epoch and its slots.
+func owners(t *testing.T, node rueidis.Client) string {
+	t.Helper()
+	text, err := node.Do(context.Background(), node.B().Arbitrary("CLUSTER", "NODES").Build()).ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(strings.TrimPrefix(text, "txt:")) {
+		id, rest, _ := strings.Cut(line, " ")
+		lines = append(lines, fmt.Sprint(id, strings.Fields(rest)[5], strings.Fields(rest)[7:]))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 func (c cluster) url() string {
@@ -145,6 +182,7 @@ func (c cluster) move(t *testing.T, key string) {
 	for _, node := range []*redistest.Server{to, from, c[(at+2)%len(c)]} {
 		tell(t, node, "CLUSTER", "SETSLOT", text, "NODE", nodeID(t, to))
 	}
+	c.agree(t)
 }
 
 func nodeID(t *testing.T, node *redistest.Server) string {
