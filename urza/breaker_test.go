@@ -35,9 +35,9 @@ func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		m := library.Metrics()
-		if m["breaker_state"] != 2 || m["breaker_open_total"] != 1 || m["conservative_mode"] != 1 ||
-			m["breaker_denied"] == 0 || m["cache_errors"] == 0 {
+		m := library.Stats()
+		if m.Queries.Circuit != 2 || m.Queries.Opened != 1 || !m.Queries.Conservative ||
+			m.Queries.Denied == 0 || m.Memory.Errors == 0 {
 			t.Errorf("metrics: %v", m)
 		}
 		// What is in memory, and whose file is as it was, is still served.

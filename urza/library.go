@@ -26,7 +26,7 @@ type Library struct {
 	counts    counters
 }
 
-// counters of one library; see Metrics.
+// counters of one library; see Stats.
 type counters struct {
 	pruned                        atomic.Int64
 	missing, quarantined, skipped atomic.Int64 // as of the last Maintain

@@ -7,16 +7,17 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
 func chorePoints(h *maintenance.Runner) map[string]float64 {
 	found := map[string]float64{}
-	for _, p := range h.Points() {
-		key := p.Name + "/" + p.Labels[1]
-		if len(p.Labels) == 4 {
-			key += "/" + p.Labels[3]
+	for _, p := range telemetry.MetricPoints(h.Figures()) {
+		key := p.Name + "/" + p.Attributes["chore"]
+		if item, found := p.Attributes["item"]; found {
+			key += "/" + item
 		}
 		found[key] = p.Value
 	}

@@ -48,8 +48,8 @@ func TestPreflightOfASoundMachinePassesAndChangesNothing(t *testing.T) {
 		})
 	}
 	commands := connect(t, redis.URL, "any")
-	if figures, err := commands.Metrics(t.Context()); err != nil || figures["queue_depth_normal"] != 0 {
-		t.Errorf("the bus afterwards: %v, %v", figures, err)
+	if stats, err := commands.Stats(t.Context()); err != nil || stats.Streams["normal"].Depth != 0 {
+		t.Errorf("the bus afterwards: %v, %v", stats, err)
 	}
 }
 

@@ -57,7 +57,6 @@ var hubs = map[string]hub{
 	"weatherlight/internal/status.Status": {19, 3, told},
 
 	"internal/simtest.Counts":                 {16, 1, figures},
-	"kasmina.Counters":                        {18, 4, figures},
 	"weatherlight/internal/runsimtest.Counts": {32, 1, figures},
 
 	"internal/simtest.body":                    {16, 16, simulated},

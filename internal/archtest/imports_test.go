@@ -78,7 +78,7 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/capability": {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
 	"weatherlight/internal/status": {
-		"leyline", "supervise", "oona", "tezzeret", "urza", "internal/version",
+		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",
 		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/shmsignal",
 	},
 	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health", "weatherlight/internal/metrics"},

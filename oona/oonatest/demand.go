@@ -101,9 +101,9 @@ func testRestingReaderMissesNoAnswer(t *testing.T, b *bus) {
 	}
 	asking.Wait()
 	b.settled(streams.KernelReady, "g")
-	metrics, err := c.Metrics(t.Context())
-	if err != nil || metrics["breaker_consume_open"] != 0 {
-		t.Errorf("%v reads failed, %v", metrics["breaker_consume_open"], err)
+	stats, err := c.Stats(t.Context())
+	if err != nil || stats.Consuming.ReadsFailed != 0 {
+		t.Errorf("%v reads failed, %v", stats.Consuming.ReadsFailed, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 func testFlush(t *testing.T, b *bus) {
@@ -133,7 +134,7 @@ func testMetrics(t *testing.T, b *bus) {
 		}
 	}
 	b.publish(c, oona.Message{Payload: state("s")})
-	metrics, err := c.Metrics(ctx)
+	stats, err := c.Stats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func testMetrics(t *testing.T, b *bus) {
 		"emergency_published.src.ta_miyo": 3, "emergency_rate_dropped.src.ta_miyo": 6,
 		"emergency_refill_rate_per_s": 4.0 / 60, "emergency_bucket_capacity_per_min": 4,
 	}
-	got := make(map[string]float64)
+	got, metrics := make(map[string]float64), telemetry.Values(stats.Figures(), "oona.")
 	for name := range want {
 		if value, ok := metrics[name]; ok {
 			got[name] = value
@@ -155,8 +156,8 @@ func testMetrics(t *testing.T, b *bus) {
 	if diff := cmp.Diff(want, got); diff != "" || sent != 3 {
 		t.Errorf("sent %d, metrics (-want +got):\n%s", sent, diff)
 	}
-	if metrics["publish_latency_ms"] <= 0 || metrics["emergency_tokens_remaining"] > 2 {
-		t.Errorf("latency %v ms, tokens %v", metrics["publish_latency_ms"], metrics["emergency_tokens_remaining"])
+	if stats.Publishing.LastMs <= 0 || stats.Emergency.Budget.Tokens > 2 {
+		t.Errorf("latency %v ms, tokens %v", stats.Publishing.LastMs, stats.Emergency.Budget.Tokens)
 	}
 	if _, ok := metrics["consume_latency_ms"]; !ok {
 		t.Error("consume_latency_ms is missing")

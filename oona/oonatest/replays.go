@@ -88,9 +88,9 @@ func testRetryIsNoReplay(t *testing.T, b *bus) {
 	if seen.count("run") != 3 || b.answers() != 1 || len(b.deadReasons()) != 0 {
 		t.Errorf("runs %d, answers %d, dead letters %v", seen.count("run"), b.answers(), b.deadReasons())
 	}
-	metrics, err := c.Metrics(context.Background())
-	if err != nil || metrics["retry_total"] != 2 || metrics["kernel_replay_dropped"] != 0 {
-		t.Errorf("metrics %v, error %v", metrics, err)
+	stats, err := c.Stats(context.Background())
+	if err != nil || stats.Consuming.Retried != 2 || stats.Consuming.Replayed != 0 {
+		t.Errorf("stats %+v, error %v", stats, err)
 	}
 }
 

@@ -191,12 +191,10 @@ func (q Query) selects(report *leyline.FieldReport) bool {
 // Published is the number of reports that Publish took since the start.
 func (l *Log) Published() int64 { return l.published.Load() }
 
-// Series are those of the log.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "tamiyo_field_reports_published_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Field reports that were handed to the outbox, from where they go to the bus."},
-	}
+// Figures are those of the log.
+func (l *Log) Figures() []telemetry.Figure {
+	return []telemetry.Figure{telemetry.Count("tamiyo.field_reports.published_total",
+		"Field reports that were handed to the outbox, from where they go to the bus.", l.Published())}
 }
 
 // Close closes the file. Everything that was kept is on disk already.

@@ -126,14 +126,8 @@ func (a *Admission) Breaker() (leyline.CircuitBreakerState, int) {
 // was so just now.
 func (a *Admission) Conservative() bool { return a.mode.on(time.Now()) }
 
-// Fill tells the budget and the mode under their names.
-func (a *Admission) Fill(values map[string]float64) {
-	values["conservative_mode"] = 0
-	if a.Conservative() {
-		values["conservative_mode"] = 1
-	}
-	a.budget.fill(values)
-}
+// Budget is what may go to the emergency stream now.
+func (a *Admission) Budget() Budget { return a.budget.left() }
 
 // saysNothingOfTheBus reports whether a failure leaves open how the bus is: the
 // caller left, or all that failed is broken streams.
@@ -193,11 +187,15 @@ func (b *budget) allow(signal bool) bool {
 	return b == nil || b.shared.Allow() || signal && b.reserved.Allow()
 }
 
-func (b *budget) fill(values map[string]float64) {
+// Budget is what is left of a budget.
+type Budget struct {
+	Tokens    float64 // messages that may be sent at once
+	PerMinute int     // that there are again each minute; 0 = unlimited
+}
+
+func (b *budget) left() Budget {
 	if b == nil {
-		return
+		return Budget{}
 	}
-	values["emergency_tokens_remaining"] = max(0, b.shared.Tokens()) + max(0, b.reserved.Tokens())
-	values["emergency_refill_rate_per_s"] = float64(b.perMinute) / 60
-	values["emergency_bucket_capacity_per_min"] = float64(b.perMinute)
+	return Budget{Tokens: max(0, b.shared.Tokens()) + max(0, b.reserved.Tokens()), PerMinute: b.perMinute}
 }

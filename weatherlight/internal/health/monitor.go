@@ -15,7 +15,6 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const (
@@ -106,13 +105,5 @@ func (m *Monitor) log(change alarmChange) {
 // Alarms are those that are raised, causes and earlier ones first; never nil.
 func (m *Monitor) Alarms() []Alarm { return m.tracker.alarms() }
 
-// Points count the raised alarms of each kind: 0 is well.
-func (m *Monitor) Points() []metrics.Point { return m.tracker.points() }
-
-// Series explain the points of a Monitor.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_alarm", Labels: "alarm", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Alarms of this kind that are raised now; 0 is well."},
-	}
-}
+// Figures count the raised alarms of each kind: 0 is well.
+func (m *Monitor) Figures() []telemetry.Figure { return []telemetry.Figure{m.tracker.figure()} }

@@ -6,11 +6,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 func TestOneNameWithTwoSetsOfLabelsDoesNotBreakTheScrape(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	points := []Point{
+	points := []telemetry.Point{
 		{Name: "kasmina.seeds", Value: 1},
 		{Name: "kasmina.seeds", Value: 2, Labels: []string{"stage", "TRAINING"}},
 		{Name: "kasmina.seeds", Value: 3, Labels: []string{"stage", "BLENDING", "seed", "s"}},
@@ -20,7 +21,12 @@ func TestOneNameWithTwoSetsOfLabelsDoesNotBreakTheScrape(t *testing.T) {
 		{Name: "broken", Value: 7, Labels: []string{"same", "1", "same", "2"}},
 		{Name: "", Value: 8},
 	}
-	registry.MustRegister(NewCollector(NewTable(nil), func() ([]Point, []oona.Histogram) { return points, nil }))
+	var figures []telemetry.Figure
+	for _, point := range points {
+		series := telemetry.Series{Name: SeriesName(point.Name)}
+		figures = append(figures, telemetry.Figure{Series: series, Points: []telemetry.Point{point}})
+	}
+	registry.MustRegister(NewCollector(func() ([]telemetry.Figure, []oona.Histogram) { return figures, nil }))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatalf("the scrape fails: %v", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
@@ -156,10 +157,10 @@ func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server admin.Serv
 	s.Breakers = append(s.Breakers,
 		breaker{"oona_publish", breakerName(health.PublishState), health.PublishFailures},
 		breaker{"oona_consume", breakerName(health.ConsumeState), health.ConsumeFailures})
-	figures, err := bus.Metrics(ctx)
-	s.BusMetrics = figures
+	stats, err := bus.Stats(ctx)
+	s.BusMetrics = telemetry.Values(stats.Figures(), "oona.")
 	if err == nil {
-		s.Streams = measured(streams, figures)
+		s.Streams = measured(streams, stats.Streams)
 	}
 	for _, refused := range bus.Drops() {
 		s.Drops = append(s.Drops, drop{Reason: refused.Reason, Stream: refused.Stream, Count: refused.Count})
@@ -170,13 +171,12 @@ func breakerName(state leyline.CircuitBreakerState) string {
 	return strings.ToLower(strings.TrimPrefix(state.String(), "CIRCUIT_STATE_"))
 }
 
-// measured fills in what the bus's own figures say of its streams, by their roles.
-func measured(streams []Stream, figures map[string]float64) []Stream {
+// measured fills in what the bus says of its streams, by their roles.
+func measured(streams []Stream, stats map[string]oona.StreamStats) []Stream {
 	table := slices.Clone(streams)
 	for i, stream := range table {
-		table[i].Depth = int64(figures["queue_depth_"+stream.Role])
-		table[i].Lag = int64(figures["queue_backlog_"+stream.Role])
-		table[i].TrimmedUnread = int64(figures["trimmed_unread_total."+stream.Role])
+		known := stats[stream.Role]
+		table[i].Depth, table[i].Lag, table[i].TrimmedUnread = known.Depth, known.Backlog, known.Lost
 	}
 	return table
 }
