@@ -77,7 +77,6 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"TAMIYO_CONSERVATIVE_MODE", s.Tamiyo.ConservativeMode, false},
 		{"TAMIYO_FIELD_REPORT_RETENTION_HOURS", s.Tamiyo.FieldReportRetention, 24 * time.Hour},
 		{"TAMIYO_FR_OBS_WINDOW_EPOCHS", s.Tamiyo.ObservationEpochs, 1},
-		{"TAMIYO_WAL_STRICT_VALIDATION", s.Tamiyo.StrictWAL, true},
 		{"TAMIYO_VERIFY_UPDATES", s.Tamiyo.VerifyUpdates, false},
 		{"TAMIYO_UPDATE_FRESHNESS_SEC", s.Tamiyo.UpdateFreshness, time.Duration(0)},
 		{"TAMIYO_STEP_TIMEOUT_MS", s.Tamiyo.StepTimeout, 5 * time.Millisecond},
@@ -301,6 +300,13 @@ func TestExplicitlyEmptyAddressTurnsHTTPOff(t *testing.T) {
 	}
 	if addr := mustLoad(t, "", "NISSA_HTTP_ADDR=").Nissa.HTTPAddr; addr != "127.0.0.1:9100" {
 		t.Errorf("Nissa's address is %q: elsewhere empty means the default", addr)
+	}
+}
+
+// What an earlier release read may still be set where it is upgraded.
+func TestNamesThatNothingReadsAnyMoreDoNotFailTheBoot(t *testing.T) {
+	for _, name := range []string{"TAMIYO_WAL_STRICT_VALIDATION", "TAMIYO_FIELD_REPORT_MAX_RETRIES"} {
+		mustLoad(t, name+"=neither\n", name+"=a number nor a flag")
 	}
 }
 

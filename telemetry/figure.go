@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -62,6 +63,11 @@ func Is(name, meaning string, so bool, texts ...string) Figure {
 		value = 1
 	}
 	return Measure(name, "bool", meaning, value, texts...)
+}
+
+// Since declares how long ago something last was, in ms; nothing when it never was.
+func Since(name, meaning string, last time.Time) Figure {
+	return Measure(name, "ms", meaning, time.Since(last).Seconds()*1e3).If(!last.IsZero())
 }
 
 func counting(name, meaning string) Figure {

@@ -3,7 +3,6 @@ package urza
 import (
 	"cmp"
 
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
@@ -43,9 +42,6 @@ func (l *Library) Stats() Stats {
 		Scrubs: c.scrub.passes.Load(), Scrubbed: c.scrub.checked.Load(), LastScrub: *cmp.Or(c.scrub.last.Load(), &Scrubbed{}),
 	}
 }
-
-// Breaker is the circuit of the catalogue: open while the database does not answer.
-func (l *Library) Breaker() leyline.CircuitBreakerState { return l.catalogue.Lookups().Circuit }
 
 // Figures are the same as series.
 func (s Stats) Figures() []telemetry.Figure {

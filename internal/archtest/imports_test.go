@@ -71,29 +71,29 @@ var allowedImports = map[string][]string{
 		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
 	},
 
-	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence", "weatherlight/internal/metrics"},
-	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence"},
 	"weatherlight/internal/fleet": {
-		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
+		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",
 	},
-	"weatherlight/internal/capability": {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
+	"weatherlight/internal/capability": {"karn", "kasmina", "urza"},
 	"weatherlight/internal/status": {
 		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",
 		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/shmsignal",
 	},
-	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health", "weatherlight/internal/metrics"},
+	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health"},
 	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
-	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
-	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence"},
 	"weatherlight/internal/emergency": {
-		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
+		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/shmsignal",
 	},
 	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona", "internal/cadence"},
 	"weatherlight/internal/control": {
 		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "telemetry", "weatherlight/internal/runrecord",
-		"weatherlight/internal/metrics", "internal/cadence",
+		"internal/cadence",
 	},
 	"weatherlight/internal/runsimtest": {
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",

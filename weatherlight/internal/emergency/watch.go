@@ -19,7 +19,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -127,15 +126,13 @@ func (w *Watch) Figures() []telemetry.Figure {
 	return []telemetry.Figure{
 		telemetry.Count("weatherlight.emergency.detections_total",
 			"Emergencies reported, from the bus and from shared memory, each once.", w.detections).If(w.detections > 0),
-		telemetry.Measure("weatherlight.emergency.last_detect_ms_ago", "ms",
-			"Time since the last emergency.", metrics.SinceMs(w.lastAt)).If(w.detections > 0),
+		telemetry.Since("weatherlight.emergency.last_detect_ms_ago", "Time since the last emergency.", w.lastAt),
 		telemetry.Measure("weatherlight.emergency.last_level", "count",
 			"Level of the last emergency: 1 notice, 2 elevated, 3 conservative, 4 halt.", w.lastLevel).If(w.detections > 0),
 		telemetry.Count("weatherlight.emergency.telemetry_total",
 			"Urgent telemetry packets of others on the emergency stream.", w.packets).If(w.packets > 0),
 		telemetry.Count("weatherlight.emergency.tamiyo_total", "Those of them that a Tamiyo sent.", w.tamiyo).If(w.tamiyo > 0),
-		telemetry.Measure("weatherlight.emergency.tamiyo_last_ms_ago", "ms",
-			"Time since the last of Tamiyo's.", metrics.SinceMs(w.tamiyoAt)).If(w.tamiyo > 0),
+		telemetry.Since("weatherlight.emergency.tamiyo_last_ms_ago", "Time since the last of Tamiyo's.", w.tamiyoAt),
 	}
 }
 

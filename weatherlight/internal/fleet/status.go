@@ -1,8 +1,6 @@
 package fleet
 
-import (
-	"github.com/esper-lite/weatherlight/telemetry"
-)
+import "github.com/esper-lite/weatherlight/telemetry"
 
 // Status is who shares the bus.
 type Status struct {

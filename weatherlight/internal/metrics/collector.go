@@ -1,3 +1,6 @@
+// Package metrics shows the figures of a service on /metrics.
+//
+// A [Collector] shows to Prometheus what the owners of figures declare and measure.
 package metrics
 
 import (
@@ -88,4 +91,17 @@ func valueType(kind telemetry.SeriesKind) prometheus.ValueType {
 		return prometheus.CounterValue
 	}
 	return prometheus.GaugeValue
+}
+
+// SeriesName replaces what a Prometheus name may not hold.
+func SeriesName(name string) string {
+	if name != "" && name[0] >= '0' && name[0] <= '9' {
+		name = "_" + name
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
 }

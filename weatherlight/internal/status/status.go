@@ -141,7 +141,7 @@ func (s *Status) AddLibrary(ctx context.Context, library *urza.Library, made for
 		Refused: len(made.Refused), Failed: len(made.Failed),
 		Parked: len(made.Parked),
 	}
-	s.Breakers = append(s.Breakers, breaker{Name: "urza_library", State: breakerName(library.Breaker())})
+	s.Breakers = append(s.Breakers, breaker{Name: "urza_library", State: breakerName(library.Stats().Queries.Circuit)})
 	if kernels, err := library.Count(ctx); err == nil {
 		s.Catalogue = &catalogue{Blueprints: blueprints, Kernels: kernels}
 	}
