@@ -21,10 +21,7 @@ func bindConcat(b *binding) (apply, error) {
 		shape[axis] += part[axis]
 	}
 	b.yields(shape)
-	return func(t *Tape, in, out []Value) (err error) {
-		out[0], err = t.Concat(axis, in...)
-		return err
-	}, nil
+	return result(func(t *Tape, in []Value) (Value, error) { return t.Concat(axis, in...) }), nil
 }
 
 func bindSplit(b *binding) (apply, error) {

@@ -91,12 +91,7 @@ func (t *Tape) Transpose(x Value, perm ...int) (Value, error) {
 	n.allocate(dims[:rank]...)
 	n.back = backTranspose
 	w := transposeWalk(src.Shape, n.ints)
-	length, stride, _ := w.inner()
-	w.rows(func(o, at, _ int) {
-		for i := range length {
-			n.value.Data[o+i] = src.Data[at+i*stride]
-		}
-	})
+	w.copy(n.value.Data, src.Data)
 	return out, nil
 }
 
@@ -125,10 +120,7 @@ func transposeWalk(shape, perm []int) walk {
 
 func backTranspose(n *node) {
 	w := transposeWalk(n.in[0].value.Shape, n.ints)
-	length, stride, _ := w.inner()
-	w.rows(func(o, at, _ int) {
-		addTo(n.in[0].grad.Data[at:], n.grad.Data[o:o+length], 1, stride)
-	})
+	w.add(n.in[0].grad.Data, n.grad.Data)
 }
 
 // Concat joins values along axis; their other dimensions are equal.
