@@ -240,13 +240,15 @@ func (r *run) intrude() {
 	t.counts.Intruders++
 	r.second = newTrainee(t, r, r.processID())
 	t.audit.came(r, r.second)
-	t.after(t.between(r.interval, 20*r.interval), func() {
-		if r.second != nil {
-			r.second.lost = true
-			t.audit.left(r, r.second)
-			r.second = nil
-		}
-	})
+	t.after(t.between(r.interval, 20*r.interval), r.endSecond)
+}
+
+func (r *run) endSecond() {
+	if r.second != nil {
+		r.second.lost = true
+		r.town.audit.left(r, r.second)
+		r.second = nil
+	}
 }
 
 // fallSilent keeps the process from reporting for a while.
@@ -256,15 +258,10 @@ func (r *run) fallSilent() {
 
 // settle ends what is unusual about a run.
 func (r *run) settle() {
-	t := r.town
-	if r.second != nil {
-		r.second.lost = true
-		t.audit.left(r, r.second)
-		r.second = nil
-	}
+	r.endSecond()
 	r.silentTill = time.Time{}
 	if r.trainer == nil {
 		r.trainer = r.fresh()
-		t.audit.came(r, r.trainer)
+		r.town.audit.came(r, r.trainer)
 	}
 }
