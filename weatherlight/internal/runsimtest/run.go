@@ -103,11 +103,7 @@ func (r *run) quality() quality {
 	return quality(r.town.rand.IntN(int(qualities)))
 }
 
-// begin starts the training loop of the leading process.
-func (r *run) begin() {
-	r.town.after(r.town.between(0, r.interval), r.loop)
-}
-
+// loop is the training loop of the leading process.
 func (r *run) loop() {
 	t := r.town
 	if t.hushed {
