@@ -22,14 +22,5 @@ func reducedShape(x, axes []int, keep bool) ([]int, error) {
 	if !ok {
 		return nil, refuse("no such axis, or one twice: axes %v of %v", axes, x)
 	}
-	shape := []int{}
-	for i, d := range x {
-		switch {
-		case !reduced[i]:
-			shape = append(shape, d)
-		case keep:
-			shape = append(shape, 1)
-		}
-	}
-	return shape, nil
+	return appendReduced([]int{}, x, reduced, keep), nil
 }
