@@ -38,17 +38,7 @@ func bindSplit(b *binding) (apply, error) {
 		b.out[i] = slices.Clone(x)
 		b.out[i][axis] = size
 	}
-	return func(t *Tape, in, out []Value) error {
-		start := 0
-		for i, size := range sizes {
-			var err error
-			if out[i], err = t.Slice(in[0], axis, start, start+size); err != nil {
-				return err
-			}
-			start += size
-		}
-		return nil
-	}, nil
+	return func(t *Tape, in, out []Value) error { return split(t, out, in[0], axis, sizes) }, nil
 }
 
 // splitSizes are the given sizes, or equal ones.

@@ -228,14 +228,19 @@ func (t *Tape) Split(x Value, axis int, sizes ...int) ([]Value, error) {
 		return nil, shapeError("split", "axis %d of %v into %v", axis, src.value.Shape, slices.Clone(sizes))
 	}
 	parts := make([]Value, len(sizes))
+	return parts, split(t, parts, x, resolved, sizes)
+}
+
+// split writes the pieces of x into parts.
+func split(t *Tape, parts []Value, x Value, axis int, sizes []int) (err error) {
 	start := 0
 	for i, size := range sizes {
-		if parts[i], err = t.Slice(x, resolved, start, start+size); err != nil {
-			return nil, err
+		if parts[i], err = t.Slice(x, axis, start, start+size); err != nil {
+			return err
 		}
 		start += size
 	}
-	return parts, nil
+	return nil
 }
 
 func sumOf(sizes []int) int {
