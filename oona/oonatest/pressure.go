@@ -16,16 +16,13 @@ import (
 
 func testFlush(t *testing.T, b *bus) {
 	c := b.client(nil)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.publish(c, oona.Message{Payload: request("before")})
 	b.settled(streams.KernelRequests, "g")
 	b.must("FLUSHALL")
 	b.publish(c, oona.Message{Payload: request("after")})
 	b.eventually("the request after the flush is answered", func() bool { return b.answers() == 1 })
-	if diff := cmp.Diff(map[string]int{"before": 1, "after": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{"before": 1, "after": 1}, seen.all())
 }
 
 // admitted publishes until a message of a priority is refused, and returns how many
@@ -58,9 +55,7 @@ func testPressure(t *testing.T, b *bus) {
 		b.admitted(c, leyline.MessagePriority_MESSAGE_PRIORITY_HIGH),
 		b.admitted(c, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL),
 	}
-	if diff := cmp.Diff([]int{50, 25, 10, 10}, got); diff != "" {
-		t.Errorf("admitted by priority (-want +got):\n%s", diff)
-	}
+	b.same("admitted by priority", []int{50, 25, 10, 10}, got)
 	if h := c.Health(); h.PublishFailures != 0 || h.PublishState != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED {
 		t.Errorf("overload tripped the breaker: %+v", h)
 	}
@@ -88,8 +83,7 @@ func testUnreadGroup(t *testing.T, b *bus) {
 
 func testTrim(t *testing.T, b *bus) {
 	c := b.client(nil)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	b.noting(c)
 	for i := range 5 {
 		b.publish(c, oona.Message{Payload: state(strconv.Itoa(i))})
 	}

@@ -41,8 +41,7 @@ func testFailingHandlersDoNotStopPublishing(t *testing.T, b *bus) {
 	for i := range 20 {
 		b.publish(c, oona.Message{Payload: state(strconv.Itoa(i))})
 	}
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState,
-		func(context.Context, *oona.Delivery) ([]oona.Message, error) { return nil, errDown })})
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, failing(newJournal()))})
 	b.settled(streams.Normal, "g")
 	b.publish(c, oona.Message{Payload: request("r")})
 	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.EmergencySignal{}}); err != nil {
@@ -65,8 +64,7 @@ func testFailingHandlersDoNotStopPublishing(t *testing.T, b *bus) {
 // A stream is full of what was read long ago, which is no backlog.
 func testSteadyTrafficIsNoBacklog(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.MaxStreamLength = 40 })
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	seen := b.noting(c)
 	const rounds, each = 20, 10
 	for round := range rounds {
 		for i := range each {
@@ -177,7 +175,5 @@ func testRetriedAnswerIsNoReplay(t *testing.T, b *bus) {
 			t.Errorf("the handler of %s ran %d times", stream, n)
 		}
 	}
-	if dead := b.deadReasons(); len(dead) != 0 {
-		t.Errorf("dead letters %v", dead)
-	}
+	b.dead()
 }

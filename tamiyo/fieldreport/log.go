@@ -163,29 +163,15 @@ func tellsOf(known, report *leyline.FieldReport) bool {
 	return madeAgain && known.GetTrainingRunId() == report.GetTrainingRunId() && known.GetSeedId() == report.GetSeedId()
 }
 
-// Query selects reports; an empty field selects all.
-type Query struct {
-	Run, Seed, Blueprint string    // ids
-	Since                time.Time // issued_at or later
-}
-
-// Find returns copies of the reports that are kept and that q selects, oldest first.
-func (l *Log) Find(q Query) []*leyline.FieldReport {
+// All returns copies of the reports that are kept, oldest first.
+func (l *Log) All() []*leyline.FieldReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var found []*leyline.FieldReport
+	var all []*leyline.FieldReport
 	for _, report := range l.reports {
-		if q.selects(report) {
-			found = append(found, proto.CloneOf(report))
-		}
+		all = append(all, proto.CloneOf(report))
 	}
-	return found
-}
-
-func (q Query) selects(report *leyline.FieldReport) bool {
-	is := func(want, got string) bool { return want == "" || want == got }
-	return is(q.Run, report.GetTrainingRunId()) && is(q.Seed, report.GetSeedId()) &&
-		is(q.Blueprint, report.GetBlueprintId()) && !report.GetIssuedAt().AsTime().Before(q.Since)
+	return all
 }
 
 // Published is the number of reports that Publish took since the start.
