@@ -122,6 +122,7 @@ func count(counts map[string]int64, name string) {
 // Figures are the same as series: what this process has decided on seeds. What a record
 // says of its run travels in packets: see PacketSeries.
 func (t Totals) Figures() []telemetry.Figure {
+	answers := t.Answers
 	gates := telemetry.CountEach[int64]("kasmina.gates_total{gate,passed}", "Gates that seeds came to. Absent before the first.", nil)
 	for _, key := range slices.SortedFunc(maps.Keys(t.Gates), GateCount.compare) {
 		gates = gates.With(float64(t.Gates[key]), key.Gate.String(), strconv.FormatBool(key.Passed))
@@ -141,9 +142,10 @@ func (t Totals) Figures() []telemetry.Figure {
 		measured("kasmina.command_verifier.validation_latency_ms",
 			"Time of the last command's verification. Absent before it.", t.VerifyMs),
 		telemetry.Measure("kasmina.prefetch.latency_ms", "ms",
-			"Mean time from a request to its answer. Absent before the first.", t.Answers.TotalMs/float64(t.Answers.Count)).If(t.Answers.Count > 0),
+			"Mean time from a request to its answer. Absent before the first.",
+			answers.TotalMs/float64(answers.Count)).If(answers.Count > 0),
 		telemetry.Measure("kasmina.prefetch.last_latency_ms", "ms",
-			"Time from the last answered request to its answer. Absent before it.", t.Answers.LastMs).If(t.Answers.Count > 0),
+			"Time from the last answered request to its answer. Absent before it.", answers.LastMs).If(answers.Count > 0),
 		telemetry.CountEach("kasmina.command_verifier.rejections_total{reason}",
 			"Commands refused, for what they are or for what they ask. A reason is absent before its first.", t.Rejections),
 		telemetry.CountEach("kasmina.reports.ignored_total{reason}",

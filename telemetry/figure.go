@@ -13,10 +13,10 @@ import (
 // Figure is a series with what it comes to now: its owner declares what it is and how it is
 // measured in one place. Those of an owner in which nothing has happened declare them all.
 type Figure struct {
-	Series
 	Points []Point
 
-	name string // of its points
+	name, unit, meaning string
+	kind                SeriesKind
 }
 
 // Point is one value of a series.
@@ -48,12 +48,12 @@ func CountEach[N Number](name, meaning string, values map[string]N) Figure {
 
 // Measure declares a level, or the last of something.
 func Measure[N Number](name, unit, meaning string, value N, texts ...string) Figure {
-	return declare(Gauge, name, unit, meaning).With(float64(value), texts...)
+	return measuring(name, unit, meaning).With(float64(value), texts...)
 }
 
 // MeasureEach declares as many of them as there are parts of its name.
 func MeasureEach[N Number](name, unit, meaning string, values map[string]N) Figure {
-	return withEach(declare(Gauge, name, unit, meaning), values)
+	return withEach(measuring(name, unit, meaning), values)
 }
 
 // Is declares what is 1 while something is so, and else 0.
@@ -71,38 +71,52 @@ func Since(name, meaning string, last time.Time) Figure {
 }
 
 func counting(name, meaning string) Figure {
-	figure := declare(Rising, name, "count", meaning)
-	if strings.HasSuffix(figure.Name, "_total") {
-		figure.Kind = Counter
-	}
-	return figure
+	return Figure{name: name, unit: "count", meaning: meaning, kind: Rising}
 }
 
-func declare(kind SeriesKind, name, unit, meaning string) Figure {
-	name, labels, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
-	series := name
+func measuring(name, unit, meaning string) Figure {
+	return Figure{name: name, unit: unit, meaning: meaning, kind: Gauge}
+}
+
+// Series is what is declared.
+func (f Figure) Series() Series {
+	name, labels := f.split()
 	if before, after, inside := strings.Cut(name, ">."); inside {
 		before, labels, _ = strings.Cut(before, "<")
-		series = before + after
+		name = before + after
 	}
-	series = strings.ReplaceAll(series, ".", "_")
-	return Figure{Series: Series{Name: series, Labels: labels, Kind: kind, Unit: unit, Meaning: meaning}, name: name}
+	kind := f.kind
+	name = strings.ReplaceAll(name, ".", "_")
+	if kind == Rising && strings.HasSuffix(name, "_total") {
+		kind = Counter
+	}
+	return Series{Name: name, Labels: labels, Kind: kind, Unit: f.unit, Meaning: f.meaning}
+}
+
+func (f Figure) split() (name, labels string) {
+	name, labels, _ = strings.Cut(f.name, "{")
+	return name, strings.TrimSuffix(labels, "}")
 }
 
 // With adds a value with the texts of its labels.
 func (f Figure) With(value float64, texts ...string) Figure {
-	point := Point{Name: f.name, Value: value, Unit: f.Unit}
-	labels := strings.Split(f.Labels, ",")
-	before, rest, varies := strings.Cut(f.name, "<")
-	for i, text := range texts {
-		switch _, after, _ := strings.Cut(rest, ">"); {
-		case varies:
-			point.Name = before + text + after
-			if after != "" {
-				point.InName = []string{f.Labels, text}
-			}
-		case text != "":
-			point.Labels = append(point.Labels, labels[i], text)
+	name, labels := f.split()
+	point := Point{Name: name, Value: value, Unit: f.unit}
+	if before, rest, varies := strings.Cut(name, "<"); varies && len(texts) > 0 {
+		label, after, _ := strings.Cut(rest, ">")
+		point.Name = before + texts[0] + after
+		if after != "" {
+			point.InName = []string{label, texts[0]}
+		}
+		texts = nil
+	}
+	if len(texts) > 0 {
+		point.Labels = make([]string, 0, 2*len(texts))
+	}
+	for _, text := range texts {
+		var label string
+		if label, labels, _ = strings.Cut(labels, ","); text != "" {
+			point.Labels = append(point.Labels, label, text)
 		}
 	}
 	f.Points = append(f.Points, point)
@@ -128,7 +142,7 @@ func (f Figure) If(measured bool) Figure {
 func Declared(figures ...[]Figure) []Series {
 	var all []Series
 	for _, figure := range slices.Concat(figures...) {
-		all = append(all, figure.Series)
+		all = append(all, figure.Series())
 	}
 	return all
 }
@@ -138,7 +152,8 @@ func ByName(figures []Figure) []Figure {
 	var single []Figure
 	for _, figure := range figures {
 		for _, point := range figure.Points {
-			single = append(single, Figure{Series: figure.Series, Points: []Point{point}})
+			figure.Points = []Point{point}
+			single = append(single, figure)
 		}
 	}
 	slices.SortStableFunc(single, func(a, b Figure) int { return cmp.Compare(a.Points[0].Name, b.Points[0].Name) })
@@ -156,7 +171,7 @@ func Bare(figures []Figure) []Figure {
 
 // MetricPoints are the figures as packets carry them.
 func MetricPoints(figures []Figure) []*leyline.MetricPoint {
-	var points []*leyline.MetricPoint
+	points := make([]*leyline.MetricPoint, 0, len(figures))
 	for _, figure := range figures {
 		for _, p := range figure.Points {
 			points = append(points, &leyline.MetricPoint{Name: p.Name, Value: p.Value, Unit: p.Unit, Attributes: attributes(p.Labels)})

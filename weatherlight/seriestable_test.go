@@ -162,7 +162,7 @@ func TestRowsAreWhole(t *testing.T) {
 func TestUnitsOfThePageAreThoseOfTheSummary(t *testing.T) {
 	r := eventful(t, redistest.Start(t).URL)
 	for _, figure := range r.series(t.Context()) {
-		row, _ := documentedRow(figure.Name)
+		row, _ := documentedRow(figure.Series().Name)
 		for _, p := range figure.Points {
 			if p.Unit != "" && p.Unit != row.Unit {
 				t.Errorf("%s is in %q, the row says %q", p.Name, p.Unit, row.Unit)

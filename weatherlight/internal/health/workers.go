@@ -98,8 +98,9 @@ func (w Workers) Figures() []telemetry.Figure {
 			float64(w.LastErrorAt.UnixMilli())/1e3).If(!w.LastErrorAt.IsZero()),
 	}
 	for _, worker := range w.Table {
+		runs := worker.State == supervise.Running
 		figures = append(figures,
-			telemetry.Is("weatherlight.worker.<worker>.running", "1 while the worker runs.", worker.State == supervise.Running, worker.Name),
+			telemetry.Is("weatherlight.worker.<worker>.running", "1 while the worker runs.", runs, worker.Name),
 			telemetry.Count("weatherlight.worker.<worker>.restarts", "Restarts of the worker.", worker.Restarts, worker.Name),
 			telemetry.Measure("weatherlight.worker.<worker>.backoff_seconds", "seconds",
 				"Pause that the worker makes after its failure. Absent without one.",
