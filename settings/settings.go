@@ -201,7 +201,6 @@ func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
 type Nissa struct {
 	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz and /readyz."`
 	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents. Checked, not used yet."`
-	PushgatewayURL       URL      `env:"PROMETHEUS_PUSHGATEWAY" envDefault:"http://localhost:9091" schemes:"http https" doc:"Prometheus push gateway. Checked, not used yet."`
 	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules. Checked, not used yet."`
 	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert. Checked, not used yet."`
 	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert. Checked, not used yet."`

@@ -103,7 +103,6 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"WEATHERLIGHT_SHUTDOWN_TIMEOUT", s.Weatherlight.ShutdownTimeout, 10 * time.Second},
 		{"NISSA_HTTP_ADDR", s.Nissa.HTTPAddr, settings.Addr("127.0.0.1:9100")},
 		{"ELASTICSEARCH_URL", s.Nissa.ElasticsearchURL.Reveal(), "http://localhost:9200"},
-		{"PROMETHEUS_PUSHGATEWAY", s.Nissa.PushgatewayURL.Reveal(), "http://localhost:9091"},
 		{"NISSA_ALERTS_ENABLED", s.Nissa.AlertsEnabled, true},
 		{"NISSA_COVERAGE_ALERT_THRESHOLD", s.Nissa.CoverageThreshold, 0.7},
 		{"NISSA_COVERAGE_ALERT_CONSECUTIVE", s.Nissa.CoverageConsecutive, 3},
@@ -254,7 +253,7 @@ func TestAllFaultsAreReportedAtOnceByName(t *testing.T) {
 func TestFaultyValues(t *testing.T) {
 	for _, assignment := range []string{
 		"REDIS_URL=redis:secret@host", "REDIS_URL=redis://", "REDIS_URL=http://localhost", "REDIS_URL=redis://:p%zz@h",
-		"URZA_DATABASE_URL=mysql://h/db", "ELASTICSEARCH_URL=localhost:9200", "PROMETHEUS_PUSHGATEWAY=http://",
+		"URZA_DATABASE_URL=mysql://h/db", "ELASTICSEARCH_URL=localhost:9200", "ELASTICSEARCH_URL=http://",
 		"OONA_MESSAGE_TTL_MS=-1", "OONA_MESSAGE_TTL_MS=1e99", "OONA_MESSAGE_TTL_MS=99999999999999999999",
 		"WEATHERLIGHT_TELEMETRY_INTERVAL=0", "WEATHERLIGHT_HOUSEKEEPING_INTERVAL=-5s", "WEATHERLIGHT_BOOT_TIMEOUT=fast",
 		"TAMIYO_STEP_TIMEOUT_MS=0", "TAMIYO_STALL_GAIN=NaN", "TAMIYO_STALL_GAIN=Inf",

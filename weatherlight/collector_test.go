@@ -56,8 +56,8 @@ func TestScrapeShowsEveryPointOnce(t *testing.T) {
 		"oona_metrics_complete":                                            1,
 		"oona_publish_breaker_state":                                       1,
 		"weatherlight_telemetry_dropped_total":                             0,
-		"weatherlight_housekeeping_runs_total{chore=oona_trim}":            0,
-		"weatherlight_housekeeping_failures_total{chore=urza_maintenance}": 0,
+		"weatherlight_housekeeping_runs_total{task=oona_trim}":            0,
+		"weatherlight_housekeeping_failures_total{task=urza_maintenance}": 0,
 	} {
 		if got, found := series[name]; !found || got != want {
 			t.Errorf("%s is %v (found %v), want %v", name, got, found, want)

@@ -12,10 +12,10 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
-func chorePoints(h *maintenance.Runner) map[string]float64 {
+func taskPoints(h *maintenance.Runner) map[string]float64 {
 	found := map[string]float64{}
 	for _, p := range telemetry.MetricPoints(h.Figures()) {
-		key := p.Name + "/" + p.Attributes["chore"]
+		key := p.Name + "/" + p.Attributes["task"]
 		if item, found := p.Attributes["item"]; found {
 			key += "/" + item
 		}
@@ -46,7 +46,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 	<-time.After(5 * time.Millisecond) // All of that grows old.
 	g.jobs.Round(t.Context())
 	const prefix = "weatherlight.housekeeping."
-	done := chorePoints(g.jobs)
+	done := taskPoints(g.jobs)
 	for item, least := range map[string]float64{
 		"oona_trim/oona.normal": 2, "oona_dead_letters/removed": 1, "oona_answer_groups/removed": 1,
 		"urza_maintenance/rows": 1, "capability_fanout/changed": 1, "memory/heap_bytes": 1,

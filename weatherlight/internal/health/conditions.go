@@ -11,7 +11,7 @@ const (
 	alarmCircuitOpen = "circuit_open"
 	alarmWorkerFails = "worker_failing"
 	alarmDropping    = "telemetry_dropping"
-	alarmJobFails    = "chore_failing"
+	alarmJobFails    = "housekeeping_failing"
 	alarmRefusing    = "messages_refused"
 	alarmNissaDown   = "nissa_unreachable"
 	alarmSignal      = "signal_unusable"

@@ -80,7 +80,7 @@ func (r *Runner) Round(ctx context.Context) {
 		}
 		r.record(i, result, err, time.Since(begun))
 		if err != nil {
-			r.config.Logger.Warn("housekeeping failed", "chore", job.Name, "error", err)
+			r.config.Logger.Warn("housekeeping failed", "task", job.Name, "error", err)
 		}
 	}
 }
@@ -120,16 +120,16 @@ func (r *Runner) Figures() []telemetry.Figure {
 }
 
 func (s jobState) figures(job string) []telemetry.Figure {
-	results := telemetry.MeasureEach[int]("weatherlight.housekeeping.result{chore,item}", "count",
-		"What the chore's last run came to; the list of chores has the items. Absent before the first run.", nil)
+	results := telemetry.MeasureEach[int]("weatherlight.housekeeping.result{item,task}", "count",
+		"What the task's last run came to; the list of tasks has the items. Absent before the first run.", nil)
 	for _, item := range slices.Sorted(maps.Keys(s.result)) {
-		results = results.With(s.result[item], job, item)
+		results = results.With(s.result[item], item, job)
 	}
 	return []telemetry.Figure{
-		telemetry.Count("weatherlight.housekeeping.runs_total{chore}", "Runs of the chore by this instance.", s.runs, job),
-		telemetry.Count("weatherlight.housekeeping.failures_total{chore}", "Runs of the chore that failed.", s.failures, job),
-		telemetry.Measure("weatherlight.housekeeping.duration_ms{chore}", "ms",
-			"Time of the chore's last run.", s.took.Seconds()*1e3, job),
+		telemetry.Count("weatherlight.housekeeping.runs_total{task}", "Runs of the task by this instance.", s.runs, job),
+		telemetry.Count("weatherlight.housekeeping.failures_total{task}", "Runs of the task that failed.", s.failures, job),
+		telemetry.Measure("weatherlight.housekeeping.duration_ms{task}", "ms",
+			"Time of the task's last run.", s.took.Seconds()*1e3, job),
 		results,
 	}
 }
