@@ -143,8 +143,8 @@ func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) 
 	load.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	backlog, err := l.sample(ctx, stream)
-	answered := ctx.Err() == nil
 	cancel()
+	answered := err == nil || redis.IsReply(err)
 	load.mu.Lock()
 	load.sampling, load.sampled = false, time.Now()
 	if redis.HasCode(err, "NOPERM") {
@@ -156,7 +156,9 @@ func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) 
 	}
 }
 
-// sample returns the backlog of the slowest live group, 0 when it fails.
+// sample returns the backlog of the slowest live group, 0 when it fails. A connection
+// may run out of time before its context has: whether the server answered, only the
+// error tells.
 func (l *sampler) sample(ctx context.Context, stream string) (int64, error) {
 	info, groups, err := l.conn.Inspect(ctx, stream)
 	if err != nil {
@@ -167,9 +169,18 @@ func (l *sampler) sample(ctx context.Context, stream string) (int64, error) {
 	}
 	var backlog int64
 	for _, g := range groups {
-		behind := g.Pending + l.lag(ctx, stream, info, g)
-		if behind > backlog && l.alive(ctx, stream, g.Name) {
-			backlog = behind
+		lag, err := l.lag(ctx, stream, info, g)
+		if err != nil {
+			return 0, err
+		}
+		if behind := g.Pending + lag; behind > backlog {
+			alive, err := l.alive(ctx, stream, g.Name)
+			if err != nil {
+				return 0, err
+			}
+			if alive {
+				backlog = behind
+			}
 		}
 	}
 	return backlog, nil
@@ -178,9 +189,12 @@ func (l *sampler) sample(ctx context.Context, stream string) (int64, error) {
 // alive tells a group that is read from one that was abandoned, or that a peer
 // created on every stream and never reads: its backlog only ever grows to the
 // bound of the stream, and must not shut out the publishers for good.
-func (l *sampler) alive(ctx context.Context, stream, group string) bool {
+func (l *sampler) alive(ctx context.Context, stream, group string) (bool, error) {
 	consumers, err := l.conn.Consumers(ctx, stream, group)
-	return err == nil && slices.ContainsFunc(consumers, func(c redis.ConsumerInfo) bool { return c.Idle < deadAfter })
+	if err != nil && !redis.IsReply(err) {
+		return false, err
+	}
+	return slices.ContainsFunc(consumers, func(c redis.ConsumerInfo) bool { return c.Idle < deadAfter }), nil
 }
 
 //go:embed lag.lua
@@ -196,25 +210,28 @@ const (
 )
 
 // lag is how far a group is behind. The server knows unless entries were deleted.
-func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) int64 {
+func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) (int64, error) {
 	switch {
 	case info.Added > 0 && (g.LagKnown || g.HasRead):
-		return l.losses.lag(stream, info, g)
+		return l.losses.lag(stream, info, g), nil
 	case g.LastDelivered == info.LastID:
-		return 0
+		return 0, nil
 	}
 	entries, bytes := l.boundText, "0"
 	if info.LastID != "" {
 		entries, bytes = strconv.Itoa(countedEntries), strconv.Itoa(countedBytes)
 	}
 	reply, err := lagScript.Exec(ctx, l.conn, []string{stream}, []string{g.LastDelivered, entries, bytes}).AsIntSlice()
+	if err != nil && !redis.IsReply(err) {
+		return 0, err
+	}
 	if err != nil || len(reply) != 2 {
-		return 0
+		return 0, nil
 	}
 	if counted, complete := reply[0], reply[1] == 1; complete {
-		return counted
+		return counted, nil
 	}
-	return max(reply[0], share(info, g.LastDelivered))
+	return max(reply[0], share(info, g.LastDelivered)), nil
 }
 
 // share estimates how many entries lie behind an id, as if they had come at equal
