@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -124,18 +124,22 @@ func (j journal) write(path string) error {
 	return atomicfile.WriteFile(path, content, 0o600)
 }
 
+// maxJournal bounds what is read, in bytes: a journal names five updates at most, each of
+// which came in one envelope.
+const maxJournal = 8 << 20
+
 func readJournal(path string) (journal, error) {
-	content, err := os.ReadFile(path)
+	content, err := regularfile.Read(path, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return journal{}, nil
 	}
 	if err != nil {
-		return journal{}, err
+		return journal{}, fmt.Errorf("read policy journal: %w", err)
 	}
 	var read journal
 	var former formerJournal
 	if err := errors.Join(json.Unmarshal(content, &read), json.Unmarshal(content, &former)); err != nil {
-		return journal{}, fmt.Errorf("parse %s: %w", path, err)
+		return journal{}, fmt.Errorf("read policy journal: parse %s: %w", path, err)
 	}
 	return former.bring(read), nil
 }

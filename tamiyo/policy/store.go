@@ -69,9 +69,16 @@ func Open(config Config) (*Store, error) {
 	}
 	journal, err := readJournal(filepath.Join(config.Dir, journalName))
 	if err != nil {
-		return nil, fmt.Errorf("read policy journal: %w", err)
+		return nil, err
 	}
 	return &Store{config: config, journal: journal}, nil
+}
+
+// Check asks whether Open could read what an earlier store left in dir, and changes
+// nothing.
+func Check(dir string) error {
+	_, err := readJournal(filepath.Join(dir, journalName))
+	return err
 }
 
 // Accept checks update, and stores its payload, which it has with it or refers to in the
