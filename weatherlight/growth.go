@@ -2,7 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
@@ -40,7 +39,7 @@ type growth struct {
 // openGrowth sets up what decides on runs, with the log of the field reports that it
 // brings, what feeds it the answers to its kernel requests, and what comes due.
 func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
-	reports, err := fieldreport.Open(ctx, filepath.Join(assembly.ReportFolder(s.settings), "field_reports.log"), fieldreport.Config{
+	reports, err := fieldreport.Open(ctx, assembly.ReportFile(s.settings), fieldreport.Config{
 		Publish:   s.durable.PublishFieldReport,
 		Retention: s.settings.Tamiyo.FieldReportRetention,
 		Logger:    s.logger.With("part", "tamiyo"),

@@ -67,7 +67,7 @@ var allowedImports = map[string][]string{
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
-		"settings", "signing", "oona", "urza", "internal/sdnotify",
+		"settings", "signing", "oona", "urza", "tamiyo/fieldreport", "tamiyo/policy", "internal/sdnotify",
 		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
 	},
 
