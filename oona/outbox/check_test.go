@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -37,6 +38,21 @@ func TestFileIsCheckedAndLeftAsItIs(t *testing.T) {
 	}
 }
 
+// tear leaves the first page of a database half written, as a kill amid a checkpoint does
+// on a full disk. Its log has the whole page.
+func tear(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header = 100
+	clear(content[header:])
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // R33: what a process that was killed left in the log beside the file was not read, so
 // that a sound outbox counted as malformed.
 func TestR33OutboxOfAProcessThatWasKilledIsSound(t *testing.T) {
@@ -57,6 +73,7 @@ func TestR33OutboxOfAProcessThatWasKilledIsSound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		tear(t, filepath.Join(after, "outbox.db"))
 		if err := outbox.Check(t.Context(), filepath.Join(after, "outbox.db")); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +81,11 @@ func TestR33OutboxOfAProcessThatWasKilledIsSound(t *testing.T) {
 	if left, err := os.ReadDir(after); err != nil || len(left) != 2 {
 		t.Errorf("the check leaves %v, %v", left, err)
 	}
-	if err := os.WriteFile(filepath.Join(after, "outbox.db"), make([]byte, 4096), 0o600); err != nil {
+	if waiting, _, err := open(t, outbox.Config{File: filepath.Join(after, "outbox.db")}).Waiting(t.Context()); err != nil || waiting != 20 {
+		t.Errorf("%d wait, %v", waiting, err)
+	}
+	after = t.TempDir()
+	if err := os.WriteFile(filepath.Join(after, "outbox.db"), bytes.Repeat([]byte("x"), 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(after, "outbox.db-wal"), []byte("not a log"), 0o600); err != nil {
