@@ -87,12 +87,15 @@ func (c *connection) inspectServer(ctx context.Context) error {
 	server, checks := preflight.Bus(ctx, c.bus, c.settings)
 	c.busServer = server
 	c.logger.Debug("bus", "product", server.Product, "version", server.Version, "skew", server.Skew)
+	if err := preflight.Faults(checks); err != nil {
+		return err
+	}
 	for _, check := range checks {
 		if check.Result == preflight.Warned {
 			c.logger.Warn("preflight", "check", check.Name, "detail", check.Detail)
 		}
 	}
-	return preflight.Faults(checks)
+	return nil
 }
 
 // eviction asks whether the bus has begun to give up keys. One that does not answer is
