@@ -19,7 +19,7 @@ import (
 // NOBODY for a name that nothing has.
 type probe string
 
-// keyUse is what a service does with keys of one kind.
+// keyUse is what a service does with keys of one kind; "" is none.
 type keyUse struct {
 	keys   []string
 	probes []probe
@@ -37,9 +37,6 @@ const (
 	probeXtrim                         = "XTRIM KEY MAXLEN no-number"
 )
 
-// keyless are commands that concern no key.
-var keyless = []probe{"PING", "TIME", "EVAL return(1) 0", "EVALSHA NOBODY 0", "CLIENT ID", "CLIENT UNBLOCK 0"}
-
 // used is what the services of a client's group do, on which keys. Keys that belong to a
 // run or a message are asked for by a name that none has, so that nothing is found there.
 func (c *Client) used(parts []string, nobody string) []keyUse {
@@ -50,11 +47,13 @@ func (c *Client) used(parts []string, nobody string) []keyUse {
 	}
 	run := "oona.run." + nobody
 	uses := []keyUse{
+		{[]string{""}, []probe{"PING", "TIME", "EVAL return(1) 0", "EVALSHA NOBODY 0", "CLIENT ID", "CLIENT UNBLOCK 0"}},
 		{streams, []probe{
-			probeXadd, "XACK KEY NOBODY 0-1", "XCLAIM KEY NOBODY NOBODY 0 0-1", probeXdel,
-			"XGROUP CREATE KEY NOBODY no-id", "XGROUP DELCONSUMER KEY NOBODY NOBODY", "XGROUP DESTROY KEY NOBODY", "XGROUP SETID KEY NOBODY no-id",
+			probeXadd, "XACK KEY NOBODY 0-1", "XCLAIM KEY NOBODY consumer 0 0-1", probeXdel,
+			"XGROUP CREATE KEY NOBODY no-id", "XGROUP DELCONSUMER KEY NOBODY consumer",
+			"XGROUP DESTROY KEY NOBODY", "XGROUP SETID KEY NOBODY no-id",
 			"XINFO CONSUMERS KEY NOBODY", "XINFO GROUPS KEY", "XINFO STREAM KEY", probeXlen, "XPENDING KEY NOBODY", probeXrange,
-			"XREADGROUP GROUP NOBODY NOBODY COUNT 1 STREAMS KEY >", probeXtrim, probeExists,
+			"XREADGROUP GROUP NOBODY consumer COUNT 1 STREAMS KEY >", probeXtrim, probeExists,
 		}},
 		{[]string{c.cfg.DeadLetter}, []probe{probeXadd, probeXdel, probeXlen, probeXrange, probeXtrim}},
 		{[]string{c.DeadLetters().ReplayedKey()}, []probe{probeHdel, probeHget, probeHkeys, probeHmget, probeHset}},
@@ -68,7 +67,8 @@ func (c *Client) used(parts []string, nobody string) []keyUse {
 			keyUse{[]string{record}, []probe{probeHdel, probeHget, probeHmget, probeHset, probePexpire}},
 			keyUse{[]string{run}, []probe{probeXadd, probeDel, probePexpire, "XREVRANGE KEY + - COUNT 1"}},
 			keyUse{[]string{dueIndex(part)}, []probe{
-				"ZADD KEY no-number NOBODY", "ZRANGEBYSCORE KEY 0 0 LIMIT 0 1", "ZREM KEY NOBODY", "ZSCAN KEY 0 COUNT 1", "ZSCORE KEY NOBODY",
+				"ZADD KEY no-number NOBODY", "ZRANGEBYSCORE KEY 0 0 LIMIT 0 1", "ZREM KEY NOBODY",
+				"ZSCAN KEY 0 COUNT 1", "ZSCORE KEY NOBODY",
 			}},
 			keyUse{[]string{awaitSign(part)}, []probe{probeExists, probePttl, probeSet}},
 		)
@@ -106,16 +106,11 @@ func (c *Client) CheckRights(ctx context.Context, parts ...string) error {
 	nobody := rand.Text()
 	var questions []string
 	var commands rueidis.Commands
-	ask := func(question string, command rueidis.Completed) {
-		questions, commands = append(questions, question), append(commands, command)
-	}
-	for _, p := range keyless {
-		ask(nameOf(p), c.command(p, "", nobody))
-	}
 	for _, use := range c.used(parts, nobody) {
 		for _, key := range use.keys {
 			for _, p := range use.probes {
-				ask(nameOf(p)+" "+strings.ReplaceAll(key, nobody, "*"), c.command(p, key, nobody))
+				questions = append(questions, strings.TrimSpace(nameOf(p)+" "+strings.ReplaceAll(key, nobody, "*")))
+				commands = append(commands, c.command(p, key, nobody))
 			}
 		}
 	}

@@ -150,7 +150,7 @@ func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
 	if large.Payload = payload; peer.Publish(t.Context(), oona.Message{Payload: large}) == nil {
 		t.Error("an envelope has room for it: it needs no reference")
 	}
-	sum, err := r.kernels.library.SavePayload(t.Context(), payload)
+	sum, err := r.library.SavePayload(t.Context(), payload)
 	if err != nil {
 		t.Fatal(err)
 	}

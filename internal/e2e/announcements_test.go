@@ -66,6 +66,7 @@ func (w *world) mustBeAnnounced(journalled map[string]string) {
 // without a bus all were lost, whether the service was killed or stopped. R33: the check
 // called what a kill had left malformed.
 func TestR13R33AnnouncementsSurviveABusThatIsDown(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*process){
 		"killed":  (*process).kill,
 		"stopped": func(p *process) { p.signal(syscall.SIGTERM); p.exit(2 * stopBound) },
@@ -92,6 +93,7 @@ func TestR13R33AnnouncementsSurviveABusThatIsDown(t *testing.T) {
 
 // R13: with a bus that pauses and a kill at any moment, most announcements were lost.
 func TestR13AnnouncementsSurviveAPauseOfTheBusAndAKill(t *testing.T) {
+	t.Parallel()
 	const rounds = 4
 	for range rounds {
 		t.Run("round", func(t *testing.T) {

@@ -89,7 +89,7 @@ func clock(server *admin.Server) Check {
 // persistence only warns: some want a bus that is empty after each restart.
 func persistence(server admin.Server) Check {
 	if server.Volatile {
-		return warned("the bus writes no append-only file: it loses what was acknowledged when it ends (appendonly yes)").of(checkPersistence)
+		return warned("no append-only file: what was acknowledged is lost when the bus ends (appendonly yes)").of(checkPersistence)
 	}
 	return passed("an append-only file, or not told").of(checkPersistence)
 }
