@@ -192,7 +192,7 @@ func TestPolicyAcknowledgementSurvivesAnOutage(t *testing.T) {
 	r := start(t, newService(t, environ))
 	server.Kill()
 	update := &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v2"}
-	if err := r.policies.Accept(t.Context(), update); err != nil {
+	if err := r.policies.Accept(t.Context(), update, nil); err != nil {
 		t.Fatal(err)
 	}
 	_ = r.stop(t) // It cannot say goodbye to a bus that is down.

@@ -31,7 +31,7 @@ func named(t *testing.T, checks []preflight.Check, name string) preflight.Check 
 }
 
 func TestPreflightOfASoundMachinePassesAndChangesNothing(t *testing.T) {
-	redis := redistest.Start(t)
+	redis := redistest.Start(t, redistest.AOF()...)
 	for _, bus := range []string{"embedded:", redis.URL} {
 		resolved := loadSettings(t, map[string]string{"REDIS_URL": bus, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
 		for _, check := range preflight.Run(t.Context(), resolved) {

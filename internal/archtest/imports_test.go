@@ -42,8 +42,8 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
-	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
-	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
@@ -67,7 +67,7 @@ var allowedImports = map[string][]string{
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
-		"settings", "signing", "oona", "urza", "internal/sdnotify",
+		"settings", "signing", "oona", "urza", "tamiyo/fieldreport", "tamiyo/policy", "internal/sdnotify",
 		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
 	},
 

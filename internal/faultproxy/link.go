@@ -38,12 +38,10 @@ func (l *link) cut() {
 // forward copies both directions until one of them ends.
 func (l *link) forward() {
 	var pumps sync.WaitGroup
-	pumps.Go(func() { l.pump(l.server, l.client, asIs) })
+	pumps.Go(func() { l.pump(l.server, l.client, l.proxy.request) })
 	pumps.Go(func() { l.pump(l.client, l.server, l.proxy.answer) })
 	pumps.Wait()
 }
-
-func asIs(chunk []byte) []byte { return chunk }
 
 func (l *link) pump(to, from net.Conn, says func([]byte) []byte) {
 	defer l.cut()

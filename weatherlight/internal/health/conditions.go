@@ -17,6 +17,7 @@ const (
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
+	alarmEvicting    = "bus_evicts"
 )
 
 // conditions are all kinds of trouble, causes before what they cause. maintenance is the
@@ -26,6 +27,7 @@ func conditions(maintenance time.Duration) []condition {
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
 		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
+		{name: alarmEvicting, severity: severityCritical},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,

@@ -30,6 +30,7 @@ func sensors(c Config) []sensor {
 	all := []sensor{
 		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
+		{alarmEvicting, rarely(answers(c.Eviction))},
 		{alarmLibraryDown, rarely(answers(c.Library))},
 		{alarmWorkerDown, workers.down},
 		{alarmCircuitOpen, workers.open},
