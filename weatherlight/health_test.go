@@ -29,7 +29,7 @@ func TestOutageOfTheBusIsOneAlarmEverywhere(t *testing.T) {
 	if health.GetStatus() != leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY || health.GetIndicators()["alarms"] != busDown {
 		t.Errorf("health %v", health)
 	}
-	if status := r.status(t.Context()); len(status.Alarms) != 1 || status.State != "ready" {
+	if status := r.status(t.Context()); len(status.Alarms) != 1 || status.State != "not_ready" || status.Reason == "" {
 		t.Errorf("status %+v", status)
 	}
 	redis.Restart()
