@@ -138,11 +138,13 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 	return nil
 }
 
-// separate splits entries into those that are taken up together and those that
-// are tried alone.
+// separate splits entries into those that are taken up together and suspects: one that
+// was delivered so often without an outcome is tried alone from now on, for only then
+// does a crash tell which entry was the cause. Keyed deliveries run one at a time by
+// themselves.
 func (s *consumer) separate(page []pendingEntry, guard time.Duration) (plain, suspects []pendingEntry) {
 	for _, p := range page {
-		if s.isSuspect(p) {
+		if p.deliveries >= s.c.RetryAttempts && s.order == nil {
 			p.guard = guard
 			suspects = append(suspects, p)
 		} else {

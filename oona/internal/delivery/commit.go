@@ -109,17 +109,12 @@ func (s *consumer) conclude(batch []outcome, came settled) {
 	consumed.End()
 	delivered.End()
 	s.inflight.endAll(ended)
-	s.judgeStoring(len(ended) > 0 && !batch[0].plain(), came.unstored, now)
-}
-
-// judgeStoring notes whether what came of entries can be stored. One whose answers
-// cannot, while those of others can, is no outage.
-func (s *consumer) judgeStoring(some bool, unstored error, now time.Time) {
-	if some {
+	if len(ended) > 0 && !ended[0].plain() {
+		// One whose answers cannot be stored, while those of others can, is no outage.
 		s.gate.storing.over()
 	}
-	if unstored != nil && s.gate.storing.add(unstored, now) {
-		s.log.Error("an answer could not be stored", "error", unstored)
+	if came.unstored != nil && s.gate.storing.add(came.unstored, now) {
+		s.log.Error("an answer could not be stored", "error", came.unstored)
 	}
 }
 

@@ -34,8 +34,14 @@ type gate struct {
 
 func newGate(needs func(context.Context) error) *gate {
 	g := &gate{needs: needs, back: make(map[int][]string)}
-	g.opened, g.end = context.WithCancel(context.Background())
+	g.renew()
 	return g
+}
+
+// renew begins a time in which the gate is open.
+func (g *gate) renew() {
+	// It ends with close alone; whoever waits for it has a context of its own besides.
+	g.opened, g.end = context.WithCancel(context.Background())
 }
 
 // ask looks for what the handlers need.
@@ -84,7 +90,7 @@ func (g *gate) shut() (time.Time, error) {
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.opened, g.end = context.WithCancel(context.Background())
+	g.renew()
 	g.cause = nil
 	g.closed.Store(false)
 	close(g.reopened)

@@ -198,13 +198,6 @@ func (s *consumer) isPoison(e entry.Entry) bool {
 	return unexplained-s.inflight.failures(e.ID) >= crashFactor*s.c.RetryAttempts
 }
 
-// isSuspect reports whether an entry was delivered so often without an outcome
-// that it is tried alone from now on: only then does a crash tell which entry
-// was the cause. Keyed deliveries run one at a time by themselves.
-func (s *consumer) isSuspect(p pendingEntry) bool {
-	return p.deliveries >= s.c.RetryAttempts && s.order == nil
-}
-
 // fails counts an error of the handler, and returns how many there were.
 func (f *inflight) fails(id string) int {
 	f.mu.Lock()
