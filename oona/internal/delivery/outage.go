@@ -78,12 +78,14 @@ func (s *consumer) pause(fetch, work context.Context) {
 		s.inflight.leaveAll()
 	}
 	for wait := probeFirst; ; wait = min(2*wait, probePause) {
+		begun := time.Now()
 		s.giveBack(work)
 		// Entries of one key must not overtake those that are in hand yet.
 		if (s.order == nil || s.inflight.idle()) && s.gate.ask(fetch) == nil {
 			break
 		}
-		if !cadence.Sleep(fetch, wait) {
+		// What is back is not waited for twice: a look that took long is followed at once.
+		if !cadence.Sleep(fetch, max(wait-time.Since(begun), probeFirst)) {
 			return
 		}
 	}
