@@ -137,6 +137,7 @@ func waysOfBeingAway() map[string]away {
 
 // R29: a library that was away for 3 s cost 120 of 120 requests, and those for 22 s after.
 func TestR29RequestsOutliveAnOutageOfTheirLibrary(t *testing.T) {
+	t.Parallel()
 	for name, how := range waysOfBeingAway() {
 		t.Run(name, func(t *testing.T) {
 			begin(t)
@@ -201,6 +202,7 @@ func overwrite(t *testing.T, path string, content []byte) {
 
 // R31: a user without a right that answers need: no answer, no alarm, /readyz 200.
 func TestR31AnswersThatMayNotBeCommittedAreToldAndWait(t *testing.T) {
+	t.Parallel()
 	for _, right := range []string{"xadd", "xack", "set"} {
 		t.Run(right, func(t *testing.T) {
 			begin(t)
