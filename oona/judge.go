@@ -92,7 +92,7 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus 
 		return deadletter.ReasonPermanent, err
 	}
 	who := verify.Identify(message, &env)
-	if reason := who.Refuse(s.c.windows, e.Attempt, j.delivery.Published, now); reason != "" {
+	if reason := who.Refuse(s.c.windows, j.delivery.Published, now); reason != "" {
 		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
 	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)

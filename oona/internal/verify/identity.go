@@ -71,7 +71,7 @@ func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope.Envelope) tim
 }
 
 // Refuse returns the reason a message may not be handled, or "".
-func (i Identity) Refuse(w Windows, attempt int, published, now time.Time) string {
+func (i Identity) Refuse(w Windows, published, now time.Time) string {
 	if published.After(now) {
 		published = now // writers may choose ids: one from the future ages nothing that follows it
 	}
@@ -91,11 +91,9 @@ func (i Identity) Refuse(w Windows, attempt int, published, now time.Time) strin
 		return deadletter.ReasonMissingID
 	case i.Issued.IsZero():
 		return deadletter.ReasonStale
-	case attempt > 1:
-		// Waiting for its retry does not make a request stale.
-		return i.age(w.Freshness, w.Skew, now, published)
 	default:
-		return i.age(w.Freshness, w.Skew, now, now)
+		// Waiting for whoever answers it does not make a request stale.
+		return i.age(w.Freshness, w.Skew, now, published)
 	}
 }
 

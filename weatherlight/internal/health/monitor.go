@@ -9,6 +9,7 @@ package health
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
@@ -31,6 +32,7 @@ type Bus interface {
 	Ping(ctx context.Context) error
 	Health() oona.Health
 	Drops() []oona.Drop
+	Stalls() []oona.Stall
 }
 
 // Config is what a Monitor looks at. Nissa is optional.
@@ -109,3 +111,13 @@ func (m *Monitor) Alarms() []Alarm { return m.tracker.alarms() }
 
 // Figures count the raised alarms of each kind: 0 is well.
 func (m *Monitor) Figures() []telemetry.Figure { return []telemetry.Figure{m.tracker.figure()} }
+
+// Hindrance is the first raised alarm that says that work cannot be done now, or nothing.
+func (m *Monitor) Hindrance() string {
+	for _, alarm := range m.tracker.alarms() {
+		if alarm.Severity == severityCritical && alarm.holds {
+			return strings.Join([]string{alarm.Name, alarm.Subject, alarm.Detail}, ": ")
+		}
+	}
+	return ""
+}
