@@ -211,8 +211,8 @@ func TestR31AnswersThatMayNotBeCommittedAreToldAndWait(t *testing.T) {
 			w.stop()
 			w.bus.do("ACL", "SETUSER", "service", "on", ">pw", "~*", "&*", "+@all")
 			w.environ = append(w.environ, "REDIS_URL=redis://service:pw@"+w.redis.Addr+"/0")
+			w.boot() // which would refuse to start without the right
 			w.bus.do("ACL", "SETUSER", "service", "-"+right)
-			w.boot()
 			ids := w.requests("refused", []string{compiled, "BP002"}, func(n int) bool { return n == 20 })
 			w.mustTell("answers_refused", "user ") // ... may not
 			w.bus.do("ACL", "SETUSER", "service", "+"+right)
