@@ -52,7 +52,7 @@ func seedFigures(run string, s *seed, last *evidence.Figures) []telemetry.Figure
 
 // runFigures are a run's own, which each of its packets carries, with what this one measured.
 func runFigures(r *Record, warmMS, backMS *float64) []telemetry.Figure {
-	run := r.Run
+	run := []string{r.Run}
 	var waiting, attached float32
 	var fetchMS *float64
 	for _, s := range r.Seeds {
@@ -63,23 +63,23 @@ func runFigures(r *Record, warmMS, backMS *float64) []telemetry.Figure {
 		}
 	}
 	return []telemetry.Figure{
-		telemetry.Measure("kasmina.seeds.active"+ofRun, "count", "Seeds of the packet's run, embargoed ones too.", len(r.Seeds), run),
+		telemetry.Measure("kasmina.seeds.active"+ofRun, "count", "Seeds of the packet's run, embargoed ones too.", len(r.Seeds), run...),
 		telemetry.Count("kasmina.isolation.violations"+ofRun,
-			"Reports of the run in which a seed touched what is not its own.", r.Violations, run),
+			"Reports of the run in which a seed touched what is not its own.", r.Violations, run...),
 		telemetry.Measure("kasmina.nonce_ledger.size"+ofRun, "count",
-			"Ids of commands that the run remembers to refuse repetitions.", len(r.Commands), run),
-		telemetry.Measure("kasmina.prefetch.inflight"+ofRun, "count", "Seeds of the run that wait for their kernel.", waiting, run),
+			"Ids of commands that the run remembers to refuse repetitions.", len(r.Commands), run...),
+		telemetry.Measure("kasmina.prefetch.inflight"+ofRun, "count", "Seeds of the run that wait for their kernel.", waiting, run...),
 		telemetry.Measure("kasmina.breaker.state"+ofRun, "state",
 			"Circuit of the run's kernel requests: 1 closed, 2 open, 3 half-open. While it is open no seed germinates.",
-			r.Breaker.state(), run),
+			r.Breaker.state(), run...),
 		telemetry.Measure("kasmina.breaker.failures"+ofRun, "count",
-			"Requests that failed since one went well with the circuit closed.", r.Breaker.Failures, run),
-		telemetry.Measure("kasmina.cache.kernel_size"+ofRun, "count", "Seeds of the run whose kernel is attached.", attached, run),
+			"Requests that failed since one went well with the circuit closed.", r.Breaker.Failures, run...),
+		telemetry.Measure("kasmina.cache.kernel_size"+ofRun, "count", "Seeds of the run whose kernel is attached.", attached, run...),
 		measured("kasmina.kernel.fetch_latency_ms"+ofRun,
-			"Time from request to answer of the youngest seed that has a kernel. Absent without one.", fetchMS, run),
+			"Time from request to answer of the youngest seed that has a kernel. Absent without one.", fetchMS, run...),
 		measured("kasmina.prewarm.latency_ms"+ofRun,
-			"Median forward pass of a kernel, as the library announced it. Absent in packets that announce none.", warmMS, run),
+			"Median forward pass of a kernel, as the library announced it. Absent in packets that announce none.", warmMS, run...),
 		measured("kasmina.rollback.latency_ms"+ofRun,
-			"Time from the order to remove a seed until its trainer no longer listed it. Absent in other packets.", backMS, run),
+			"Time from the order to remove a seed until its trainer no longer listed it. Absent in other packets.", backMS, run...),
 	}
 }

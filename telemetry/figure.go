@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -13,10 +14,13 @@ import (
 // Figure is a series with what it comes to now: its owner declares what it is and how it is
 // measured in one place. Those of an owner in which nothing has happened declare them all.
 type Figure struct {
-	Points []Point
-
 	name, unit, meaning string
 	kind                SeriesKind
+
+	// Most figures have a single point, and a decision makes dozens of them: it needs no memory of its own.
+	measured bool
+	first    Point
+	others   []Point
 }
 
 // Point is one value of a series.
@@ -24,10 +28,39 @@ type Point struct {
 	Name   string // as in packets, with dots
 	Value  float64
 	Unit   string
-	Labels []string // pairs of name and text
-	// InName are the labels that packets have in the name, as their readers expect.
-	InName []string
+	labels string   // their names, with commas between
+	texts  []string // theirs, empty for those that are left out
+	inName []string
 }
+
+// named calls with each label that has a text.
+func (p Point) named(with func(label, text string)) {
+	left := p.labels
+	for _, text := range p.texts {
+		var label string
+		if label, left, _ = strings.Cut(left, ","); label != "" && text != "" {
+			with(label, text)
+		}
+	}
+}
+
+// Labels are pairs of name and text.
+func (p Point) Labels() (pairs []string) {
+	p.named(func(label, text string) { pairs = append(pairs, label, text) })
+	return pairs
+}
+
+func (p Point) attributes() map[string]string {
+	if p.labels == "" || len(p.texts) == 0 {
+		return nil
+	}
+	named := make(map[string]string, len(p.texts))
+	p.named(func(label, text string) { named[label] = text })
+	return named
+}
+
+// InName are the labels that packets have in the name, as their readers expect.
+func (p Point) InName() []string { return p.inName }
 
 // Number is what a figure may be kept as.
 type Number interface {
@@ -101,26 +134,34 @@ func (f Figure) split() (name, labels string) {
 // With adds a value with the texts of its labels.
 func (f Figure) With(value float64, texts ...string) Figure {
 	name, labels := f.split()
-	point := Point{Name: name, Value: value, Unit: f.unit}
+	point := Point{Name: name, Value: value, Unit: f.unit, labels: labels, texts: texts}
 	if before, rest, varies := strings.Cut(name, "<"); varies && len(texts) > 0 {
 		label, after, _ := strings.Cut(rest, ">")
-		point.Name = before + texts[0] + after
+		point.Name, point.texts = before+texts[0]+after, nil
 		if after != "" {
-			point.InName = []string{label, texts[0]}
-		}
-		texts = nil
-	}
-	if len(texts) > 0 {
-		point.Labels = make([]string, 0, 2*len(texts))
-	}
-	for _, text := range texts {
-		var label string
-		if label, labels, _ = strings.Cut(labels, ","); text != "" {
-			point.Labels = append(point.Labels, label, text)
+			point.inName = []string{label, texts[0]}
 		}
 	}
-	f.Points = append(f.Points, point)
+	if !f.measured {
+		f.measured, f.first = true, point
+		return f
+	}
+	f.others = append(f.others, point)
 	return f
+}
+
+// Points are the values.
+func (f Figure) Points() iter.Seq[Point] {
+	return func(yield func(Point) bool) {
+		if !f.measured || !yield(f.first) {
+			return
+		}
+		for _, point := range f.others {
+			if !yield(point) {
+				return
+			}
+		}
+	}
 }
 
 func withEach[N Number](figure Figure, values map[string]N) Figure {
@@ -133,7 +174,7 @@ func withEach[N Number](figure Figure, values map[string]N) Figure {
 // If leaves out the values of what has not been measured.
 func (f Figure) If(measured bool) Figure {
 	if !measured {
-		f.Points = nil
+		f.measured, f.others = false, nil
 	}
 	return f
 }
@@ -151,20 +192,20 @@ func Declared(figures ...[]Figure) []Series {
 func ByName(figures []Figure) []Figure {
 	var single []Figure
 	for _, figure := range figures {
-		for _, point := range figure.Points {
-			figure.Points = []Point{point}
+		for point := range figure.Points() {
+			figure.first, figure.others = point, nil
 			single = append(single, figure)
 		}
 	}
-	slices.SortStableFunc(single, func(a, b Figure) int { return cmp.Compare(a.Points[0].Name, b.Points[0].Name) })
+	slices.SortStableFunc(single, func(a, b Figure) int { return cmp.Compare(a.first.Name, b.first.Name) })
 	return single
 }
 
 // Bare are the same without units, as some parts tell them in packets.
 func Bare(figures []Figure) []Figure {
 	bare := ByName(figures)
-	for _, figure := range bare {
-		figure.Points[0].Unit = ""
+	for i := range bare {
+		bare[i].first.Unit = ""
 	}
 	return bare
 }
@@ -173,8 +214,8 @@ func Bare(figures []Figure) []Figure {
 func MetricPoints(figures []Figure) []*leyline.MetricPoint {
 	points := make([]*leyline.MetricPoint, 0, len(figures))
 	for _, figure := range figures {
-		for _, p := range figure.Points {
-			points = append(points, &leyline.MetricPoint{Name: p.Name, Value: p.Value, Unit: p.Unit, Attributes: attributes(p.Labels)})
+		for p := range figure.Points() {
+			points = append(points, &leyline.MetricPoint{Name: p.Name, Value: p.Value, Unit: p.Unit, Attributes: p.attributes()})
 		}
 	}
 	return points
@@ -184,7 +225,7 @@ func MetricPoints(figures []Figure) []*leyline.MetricPoint {
 func Values(figures []Figure, prefix string) map[string]float64 {
 	values := make(map[string]float64)
 	for _, figure := range figures {
-		for _, point := range figure.Points {
+		for point := range figure.Points() {
 			values[strings.TrimPrefix(point.Name, prefix)] = point.Value
 		}
 	}

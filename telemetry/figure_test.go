@@ -97,8 +97,10 @@ func TestBareFiguresAreInTheOrderOfTheirNamesAndWithoutUnits(t *testing.T) {
 	if diff := cmp.Diff(want, telemetry.MetricPoints(telemetry.Bare(figures)), protocmp.Transform()); diff != "" {
 		t.Errorf("points (-want +got):\n%s", diff)
 	}
-	if unit := figures[1].Points[0].Unit; unit != "count" {
-		t.Errorf("the figure itself has lost its unit: %q", unit)
+	for point := range figures[1].Points() {
+		if point.Unit != "count" {
+			t.Errorf("the figure itself has lost its unit: %q", point.Unit)
+		}
 	}
 	if values := telemetry.Values(figures, "a."); len(values) != 3 || values["depth.max"] != 7 {
 		t.Errorf("values %v", values)

@@ -163,7 +163,7 @@ func TestUnitsOfThePageAreThoseOfTheSummary(t *testing.T) {
 	r := eventful(t, redistest.Start(t).URL)
 	for _, figure := range r.series(t.Context()) {
 		row, _ := documentedRow(figure.Series().Name)
-		for _, p := range figure.Points {
+		for p := range figure.Points() {
 			if p.Unit != "" && p.Unit != row.Unit {
 				t.Errorf("%s is in %q, the row says %q", p.Name, p.Unit, row.Unit)
 			}

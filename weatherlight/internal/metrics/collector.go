@@ -57,7 +57,7 @@ func collectFigures(figures []telemetry.Figure, metrics chan<- prometheus.Metric
 	seen := make(map[string]bool)
 	for _, figure := range figures {
 		series := figure.Series()
-		for _, point := range figure.Points {
+		for point := range figure.Points() {
 			metric, key := metricOf(series, point)
 			if metric != nil && !seen[key] {
 				seen[key] = true
@@ -70,7 +70,7 @@ func collectFigures(figures []telemetry.Figure, metrics chan<- prometheus.Metric
 // metricOf is a point as a Prometheus metric, with the key that tells it from
 // every other.
 func metricOf(series telemetry.Series, point telemetry.Point) (prometheus.Metric, string) {
-	name, labels := SeriesName(series.Name), slices.Concat(point.InName, point.Labels)
+	name, labels := SeriesName(series.Name), slices.Concat(point.InName(), point.Labels())
 	if _, varies := series.Family(); varies {
 		name = SeriesName(point.Name)
 	}
