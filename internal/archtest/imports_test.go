@@ -62,7 +62,7 @@ var allowedImports = map[string][]string{
 	},
 	"oona/lease":      {"oona/internal/redis"},
 	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
-	"oona/deadletter": {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
+	"oona/deadletter": {"leyline", "signing", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
 	"oona/outbox":     {"leyline", "oona", "internal/cadence"},
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},

@@ -32,6 +32,10 @@ func (v *Verifier) Open(e entry.Entry, stream string, strict bool) (envelope.Env
 		return envelope.Envelope{}, deadletter.ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.Payload), v.MaxPayload)
 	}
 	raw := envelope.ReadOnly(e.Payload)
+	if e.Signature != "" && signing.FormOf(raw) == signing.FormCommand {
+		// Its signature may be right: one secret signs commands as well.
+		return envelope.Envelope{}, deadletter.ReasonForeignForm, errors.New("has a field that no envelope has")
+	}
 	if err := v.Keyring.VerifyEnvelope(raw, e.Signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
 			return envelope.Envelope{}, deadletter.ReasonUnsigned, err
