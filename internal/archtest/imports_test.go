@@ -53,9 +53,12 @@ var allowedImports = map[string][]string{
 	"oona/internal/entry":     {},
 	"oona/internal/stats":     {},
 	"oona/internal/redis":     {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
-	"oona/internal/envelope":  {"leyline", "signing"},
+	"oona/internal/bounds":    {"leyline"},
+	"oona/internal/envelope":  {"leyline", "signing", "oona/internal/bounds"},
 	"oona/internal/admission": {"leyline", "oona/internal/entry", "oona/internal/redis"},
-	"oona/internal/verify":    {"leyline", "signing", "oona/deadletter", "oona/internal/entry", "oona/internal/envelope"},
+	"oona/internal/verify": {
+		"leyline", "signing", "oona/deadletter", "oona/internal/bounds", "oona/internal/entry", "oona/internal/envelope",
+	},
 	"oona/internal/delivery": {
 		"internal/cadence", "oona/deadletter", "oona/internal/entry", "oona/internal/redis", "oona/internal/stats", "oona/internal/envelope",
 		"oona/internal/verify",

@@ -2,6 +2,8 @@ package summary
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -10,7 +12,13 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
-const coveragePrefix = "tamiyo.gnn.feature_coverage."
+const (
+	coveragePrefix = "tamiyo.gnn.feature_coverage."
+	// maxFeatures bounds what a packet can put into every summary, which must fit the bus.
+	maxFeatures = 64
+	// maxWord bounds the texts that are repeated, in bytes.
+	maxWord = 128
+)
 
 // Mirror keeps what the summary repeats of Tamiyo's packets: how much of
 // its features it saw, and the last word on a blueprint's safety. The Tamiyo of
@@ -18,6 +26,7 @@ const coveragePrefix = "tamiyo.gnn.feature_coverage."
 type Mirror struct {
 	mu                 sync.Mutex
 	coverage           map[string]float64
+	leftOut            int // features of the last packet beyond maxFeatures
 	provenance, hazard string
 }
 
@@ -35,11 +44,21 @@ func (m *Mirror) Observe(packet *leyline.TelemetryPacket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(coverage) > 0 {
-		m.coverage = coverage
+		m.coverage, m.leftOut = firstOf(coverage, maxFeatures), max(0, len(coverage)-maxFeatures)
 	}
 	for _, event := range packet.GetEvents() {
 		m.observeHazard(event)
 	}
+}
+
+// firstOf keeps so many features, the first by name, so that they stay the same ones.
+func firstOf(coverage map[string]float64, most int) map[string]float64 {
+	names := slices.Sorted(maps.Keys(coverage))
+	kept := make(map[string]float64, min(len(names), most))
+	for _, name := range names[:min(len(names), most)] {
+		kept[strings.Clone(name)] = coverage[name]
+	}
+	return kept
 }
 
 func (m *Mirror) observeHazard(event *leyline.TelemetryEvent) {
@@ -54,13 +73,20 @@ func (m *Mirror) observeHazard(event *leyline.TelemetryEvent) {
 		return
 	}
 	attributes := event.GetAttributes()
-	m.provenance = strings.ToLower(attributes["provenance"])
-	m.hazard = strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied))
+	m.provenance = word(strings.ToLower(attributes["provenance"]))
+	m.hazard = word(strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied)))
+}
+
+// word is a copy of a text, or of its beginning.
+func word(text string) string {
+	return strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxWord)]), "")
 }
 
 // Series explain the points of a Mirror.
 func Series() []telemetry.Series {
 	return []telemetry.Series{
+		{Name: "weatherlight_tamiyo_coverage_left_out", Kind: telemetry.Gauge, Unit: "count",
+			Meaning: "Features that the last packet named beyond the first 64. Absent at 0."},
 		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
 			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
 	}
@@ -70,7 +96,11 @@ func Series() []telemetry.Series {
 func (m *Mirror) Points() []metrics.Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return metrics.Prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
+	points := metrics.Prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
+	if m.leftOut > 0 {
+		points = append(points, metrics.Point{Name: "weatherlight.tamiyo.coverage_left_out", Value: float64(m.leftOut), Unit: "count"})
+	}
+	return points
 }
 
 func (m *Mirror) indicate(packet *telemetry.Packet) {

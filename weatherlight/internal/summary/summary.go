@@ -17,6 +17,17 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
+const (
+	// maxPoints bounds the points of a packet in bytes, roughly, and maxAlarms its alarms:
+	// one that does not fit the bus would not be sent at all.
+	maxPoints = 128 << 10
+	maxAlarms = 64
+	// maxDetail bounds what is said of one alarm, in bytes.
+	maxDetail = 512
+	// pointSize is what a point takes beside its texts.
+	pointSize = 32
+)
+
 // Summary is what there is to report.
 type Summary struct {
 	Points    []metrics.Point
@@ -34,13 +45,13 @@ func reportAlarms(packet *telemetry.Packet, alarms []health.Alarm) {
 		return
 	}
 	var names []string
-	for _, alarm := range alarms {
+	for _, alarm := range alarms[:min(len(alarms), maxAlarms)] {
 		if !slices.Contains(names, alarm.Name) {
 			names = append(names, alarm.Name)
 		}
 		packet.Event("alarm", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
 			"alarm", alarm.Name, "subject", alarm.Subject, "severity", string(alarm.Severity),
-			"since", unixText(alarm.Since), "detail", alarm.Detail)
+			"since", unixText(alarm.Since), "detail", strings.ToValidUTF8(alarm.Detail[:min(len(alarm.Detail), maxDetail)], ""))
 	}
 	packet.Indicator("alarms", strings.Join(names, ","))
 }
@@ -50,11 +61,30 @@ func unixText(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1e3, 'f', 3, 64)
 }
 
-// Packet reports it.
+// fitting are the points that a packet has room for.
+func fitting(points []metrics.Point) []metrics.Point {
+	size := 0
+	for i, point := range points {
+		size += pointSize + len(point.Name) + len(point.Unit)
+		for _, text := range point.Labels {
+			size += len(text) + pointSize/4
+		}
+		if size > maxPoints {
+			return points[:i]
+		}
+	}
+	return points
+}
+
+// Packet reports it. What does not fit is left out and counted.
 func (s Summary) Packet() *leyline.TelemetryPacket {
 	packet := telemetry.New("weatherlight", "weatherlight")
-	for _, point := range s.Points {
+	points := fitting(s.Points)
+	for _, point := range points {
 		packet.Metric(point.Name, point.Value, point.Unit, point.Labels...)
+	}
+	if left := len(s.Points) - len(points) + max(0, len(s.Alarms)-maxAlarms); left > 0 {
+		packet.Metric("weatherlight.summary.left_out", float64(left), "count")
 	}
 	if s.Workers.Recent {
 		packet.Event("worker_error", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
