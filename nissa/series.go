@@ -18,6 +18,9 @@ const (
 	dropInvalid  = "invalid_name"
 )
 
+// sweepPause is the pause between two searches for stale series to make room.
+const sweepPause = time.Second
+
 // pointHelp is the HELP of all series that come from metric points: those of one
 // name must not differ in it, and what they mean is their senders' to say.
 const pointHelp = "Last value of the Esper telemetry metric."
@@ -41,6 +44,7 @@ type seriesTable struct {
 
 	mu       sync.Mutex
 	table    map[string]*series
+	swept    time.Time      // when stale series were last looked for
 	bySource map[string]int // series of each, so that one cannot take the room of all
 }
 
@@ -96,7 +100,9 @@ func (t *seriesTable) room(source string, now time.Time) string {
 	if reason := t.full(source); reason == "" {
 		return ""
 	}
-	t.expire(now)
+	if now.Sub(t.swept) >= sweepPause { // a flood of names must not look at every series for each
+		t.expire(now)
+	}
 	return t.full(source)
 }
 
@@ -112,6 +118,7 @@ func (t *seriesTable) full(source string) string {
 }
 
 func (t *seriesTable) expire(now time.Time) {
+	t.swept = now
 	for key, s := range t.table {
 		if now.Sub(s.heard) <= t.limits.SeriesTTL {
 			continue

@@ -52,6 +52,7 @@ func start(ctx context.Context, args []string) error {
 }
 
 func run(ctx context.Context) error {
+	process.CollectBelow()
 	resolved, err := settings.Load(settings.Options{})
 	if err != nil {
 		return err
@@ -81,6 +82,9 @@ func run(ctx context.Context) error {
 		Trust:    trust(resolved.Oona.Trust),
 		Logger:   logger.With("part", "oona"),
 	})
+	if err != nil && ctx.Err() != nil {
+		return nil // asked to end while it waited for the bus: nothing failed
+	}
 	if err != nil {
 		return err
 	}

@@ -34,33 +34,33 @@ var inputs = []hostile{
 	{"64 entries of 8 MB on each of four streams", "Redis", func(w *world, _ string) {
 		w.flood(64, 8, func(stream string, _ int) []string { return addCommand(stream, make([]byte, 8<<20), "none") })
 	}},
-	{"100 entries of 100,000 empty fields on each of four streams", "Redis", func(w *world, _ string) {
+	{"40 entries of 100,000 empty fields on each of four streams", "Redis", func(w *world, _ string) {
 		empty := make([]string, 200_000)
-		w.flood(100, 20, func(stream string, _ int) []string { return append([]string{"XADD", stream, "*"}, empty...) })
+		w.flood(40, 20, func(stream string, _ int) []string { return append([]string{"XADD", stream, "*"}, empty...) })
 	}},
-	{"1,000 envelopes of 250 kB with a wrong signature on each of four streams", "Redis", func(w *world, _ string) {
+	{"500 envelopes of 250 kB with a wrong signature on each of four streams", "Redis", func(w *world, _ string) {
 		payload := envelope(typeTelemetry, make([]byte, 250_000))
-		w.flood(1000, 100, func(stream string, _ int) []string { return addCommand(stream, payload, sign("wrong", payload)) })
+		w.flood(500, 100, func(stream string, _ int) []string { return addCommand(stream, payload, sign("wrong", payload)) })
 	}},
-	{"1,000 envelopes of 260,000 elements of two bytes on each of four streams", "the secret", func(w *world, _ string) {
+	{"500 envelopes of 260,000 elements of two bytes on each of four streams", "the secret", func(w *world, _ string) {
 		points := []byte(strings.Repeat("\x52\x00", 130_000))
 		payload := envelope(typeTelemetry, points)
-		w.flood(1000, 100, func(stream string, _ int) []string { return addCommand(stream, payload, sign(secret, payload)) })
+		w.flood(500, 100, func(stream string, _ int) []string { return addCommand(stream, payload, sign(secret, payload)) })
 	}},
-	{"2,000 requests with ids of 200 kB, and as many packets", "the secret", func(w *world, _ string) {
+	{"1,000 requests with ids of 200 kB, and as many packets", "the secret", func(w *world, _ string) {
 		long := strings.Repeat("x", 200_000)
-		w.flood(2000, 100, func(stream string, number int) []string {
+		w.flood(1000, 100, func(stream string, number int) []string {
 			return signedEntry(stream, number, fmt.Sprintf("%s-%d", long, number))
 		})
 	}},
-	{"20,000 requests with ids of 500 bytes, and as many packets", "the secret", func(w *world, _ string) {
+	{"10,000 requests with ids of 500 bytes, and as many packets", "the secret", func(w *world, _ string) {
 		long := strings.Repeat("x", 490)
-		w.flood(20_000, 500, func(stream string, number int) []string {
+		w.flood(10_000, 500, func(stream string, number int) []string {
 			return signedEntry(stream, number, fmt.Sprintf("%s-%d", long, number))
 		})
 	}},
-	{"500 packets of 1,000 metrics that nobody has named before", "the secret", func(w *world, _ string) {
-		w.flood(500, 20, func(stream string, number int) []string {
+	{"200 packets of 1,000 metrics that nobody has named before", "the secret", func(w *world, _ string) {
+		w.flood(200, 20, func(stream string, number int) []string {
 			var points [][]byte
 			for i := range 1000 {
 				points = append(points, pointBytes(fmt.Sprintf("%s.%d.%d", strings.Repeat("m", 150), number, i), float64(i)))
@@ -77,7 +77,19 @@ var inputs = []hostile{
 		w.read(streamEmergency)
 	}},
 	{"2,000 runs with a report of 60 kB each", "the secret", func(w *world, _ string) {
-		w.flood(2000, 50, func(stream string, number int) []string { return reportCommand(number) })
+		w.flood(500, 50, func(stream string, number int) []string { return reportCommand(fmt.Sprint(stream, "-", number)) })
+	}},
+	{"1,000 connections that ask once and stay, to each", "HTTP", func(w *world, nissa string) {
+		for _, addr := range []string{w.http, nissa} {
+			defer connect(w.t, addr, idleClients, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").close()
+		}
+		w.goesOn("idle connections")
+	}},
+	{"200 clients that ask often and take nothing, of each", "HTTP", func(w *world, nissa string) {
+		for _, addr := range []string{w.http, nissa} {
+			defer connect(w.t, addr, slowClients, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200)).close()
+		}
+		w.goesOn("slow clients")
 	}},
 }
 
@@ -178,7 +190,7 @@ func pointBytes(name string, value float64) []byte {
 }
 
 // reportCommand is the report of a run of its own: 60 kB of slots and layers.
-func reportCommand(number int) []string {
+func reportCommand(run string) []string {
 	var slots, layers []string
 	for i := range 64 {
 		slots = append(slots, fmt.Sprintf(`"%s%d": [1]`, strings.Repeat("s", 120), i))
@@ -187,14 +199,14 @@ func reportCommand(number int) []string {
 		layers = append(layers, fmt.Sprintf(`"%s%d"`, strings.Repeat("l", 120), i))
 	}
 	var state []byte
-	for field, text := range map[int]string{9: "p", 12: "tolaria", 13: fmt.Sprint("run-", number)} {
+	for field, text := range map[int]string{9: "p", 12: "tolaria", 13: run} {
 		state = stringField(state, field, text)
 	}
 	for i := range 400 {
 		state = bytesField(state, 7, stringField(nil, 1, strings.Repeat("m", 70)+strconv.Itoa(i)))
 	}
 	return addSigned(streamNormal, envelope(typeState, state,
-		"trainer_protocol", "1", "trainer_id", fmt.Sprint("t-", number), "report", "1", "order_read", "0", "kernel_access", `["path"]`,
+		"trainer_protocol", "1", "trainer_id", run, "report", "1", "order_read", "0", "kernel_access", `["path"]`,
 		"slots", "{"+strings.Join(slots, ",")+"}", "host_layers", "["+strings.Join(layers, ",")+"]"))
 }
 
@@ -240,9 +252,11 @@ func TestR14R37R38MemoryIsBoundedWhateverPeersSend(t *testing.T) {
 	for _, row := range inputs {
 		w.process.resetPeak()
 		nissa.resetPeak()
+		begun := time.Now()
 		row.send(w, addr)
 		w.goesOn(row.input)
 		service, shown := w.process.peak(), nissa.peak()
+		t.Logf("%s: %s", row.input, time.Since(begun).Round(time.Second))
 		if service > memoryBound || shown > memoryBound {
 			t.Errorf("%s: the service held %d MiB, Nissa %d MiB, %d allowed", row.input, service, shown, memoryBound)
 		}

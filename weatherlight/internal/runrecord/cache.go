@@ -11,8 +11,9 @@ import (
 const (
 	// shards bounds how many runs one lock stands for.
 	shards = 64
-	// shardBytes bounds the records of a shard, as they are stored: one of the largest.
-	shardBytes = oona.DefaultMaxRecord
+	// shardBytes bounds the records of a shard, as they are stored. The last one used stays,
+	// however large.
+	shardBytes = 128 << 10
 )
 
 // cache keeps records decoded, and lets one message at a time decide on a run:

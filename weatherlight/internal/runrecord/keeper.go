@@ -41,7 +41,7 @@ type Config[R any] struct {
 
 	TTL    time.Duration // of a record that nobody changes; 0: the store's
 	Grace  time.Duration // that the writer of a record has to publish its outputs, before who finds them does
-	Cached int           // records kept decoded, of at most 16 MiB as they are stored [4096]
+	Cached int           // records kept decoded, of about 8 MiB as they are stored [4096]
 }
 
 // Outcome is what was decided on a record.
