@@ -42,8 +42,8 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
-	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
-	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
@@ -66,7 +66,7 @@ var allowedImports = map[string][]string{
 	"oona/lease":      {"oona/internal/redis"},
 	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
 	"oona/deadletter": {"leyline", "signing", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
-	"oona/outbox":     {"leyline", "oona", "internal/cadence"},
+	"oona/outbox":     {"leyline", "oona", "internal/cadence", "internal/regularfile"},
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
@@ -106,11 +106,11 @@ var allowedImports = map[string][]string{
 
 	"urza/internal/fault":     {},
 	"urza/internal/metadata":  {"leyline"},
-	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "urza/internal/fault"},
+	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/retention": {"urza/internal/artifact", "urza/internal/catalogue"},
 	"urza/internal/recovery": {
-		"leyline", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
+		"leyline", "internal/regularfile", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
 	},
 
 	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},

@@ -17,6 +17,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 
@@ -77,6 +78,9 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
+	if err := regularfile.Check(cfg.File); err != nil {
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
 	// FULL: in WAL mode NORMAL may forget the last commits when the power fails.
 	options := "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: cfg.File}).EscapedPath()+options)
@@ -95,6 +99,9 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 func Check(ctx context.Context, file string) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err := regularfile.Check(file); err != nil {
+		return fmt.Errorf("outbox: %w", err)
 	}
 	// immutable: without it even a reader makes files beside this one, and leaves them.
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&immutable=1")

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -71,7 +72,7 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 // loadRecords reads the log, cuts off what a crash left half written and opens
 // the file for appending.
 func (l *Log) loadRecords() error {
-	content, err := os.ReadFile(l.path)
+	content, err := regularfile.Read(l.path, maxLog)
 	created := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !created {
 		return err
@@ -82,7 +83,7 @@ func (l *Log) loadRecords() error {
 			return err
 		}
 	}
-	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := regularfile.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}

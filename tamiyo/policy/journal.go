@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -158,8 +158,11 @@ func (j journal) write(path string) error {
 	return atomicfile.WriteFile(path, content, 0o600)
 }
 
+// maxJournal bounds the file: it holds digests and times of at most maxPolicyIDs policies.
+const maxJournal = 16 << 20
+
 func readJournal(path string) (journal, error) {
-	content, err := os.ReadFile(path)
+	content, err := regularfile.Read(path, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return journal{}, nil
 	}

@@ -18,6 +18,7 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 //go:embed migrations/*.sql
@@ -30,6 +31,9 @@ const connections = 6
 func openSQLite(ctx context.Context, file string) (*database, error) {
 	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
 		return nil, fmt.Errorf("catalogue folder: %w", err)
+	}
+	if err := regularfile.Check(file); err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err := sql.Open("sqlite", dataSource(file))
 	if err != nil {
