@@ -117,12 +117,14 @@ func (s *Service) sendLastPacket(ctx context.Context) error {
 	}
 	flushing, flushEnd := context.WithTimeout(ctx, flushTimeout)
 	defer flushEnd()
-	flushed := s.telemetry.Flush(flushing)
+	if err := s.telemetry.Flush(flushing); err != nil {
+		return err // who does not take these does not take one more
+	}
 	ctx, cancel := context.WithTimeout(ctx, lastPacketTimeout)
 	defer cancel()
 	packet := s.summaryPacket(ctx)
 	if err := s.bus.PublishTelemetry(ctx, packet, telemetry.Priority(packet)); err != nil {
-		return errors.Join(flushed, fmt.Errorf("publish last summary: %w", err))
+		return fmt.Errorf("publish last summary: %w", err)
 	}
-	return flushed
+	return nil
 }

@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
@@ -27,6 +29,7 @@ type instances struct {
 	fleet    *fleet.Fleet
 	kept     telemetryqueue.Durable
 	farewell func(context.Context) error // before the workers stop
+	log      *slog.Logger
 }
 
 // joinInstances creates the groups that the instances share, and takes this one's place
@@ -42,7 +45,7 @@ func joinInstances(
 	if err != nil {
 		return nil, err
 	}
-	joined := &instances{kept: c.durable, farewell: farewell, fleet: fleet.New(fleet.Config{
+	joined := &instances{kept: c.durable, farewell: farewell, log: f.logger, fleet: fleet.New(fleet.Config{
 		Name: f.instance(), Library: libraryID(f.settings.Urza.DatabaseURL.String()), Departed: c.inheritFrom,
 		Clock: f.rhythm(), Logger: f.logger,
 		Lease: c.bus.NewLease(lease.Config{Name: f.instance(), Owner: owner, TTL: fleet.TTL}),
@@ -67,12 +70,31 @@ func joinInstances(
 // stop sends what is left, once nobody adds to it any more.
 func (i *instances) stop(ctx context.Context) error {
 	sent := i.farewell(ctx)
-	i.kept.Drain(ctx)
-	return errors.Join(sent, i.crew.stop(ctx))
+	if !errors.Is(sent, oona.ErrUnavailable) {
+		i.kept.Drain(ctx)
+	}
+	return errors.Join(i.unlessDown(sent), i.crew.stop(ctx))
 }
 
+// leaveTimeout bounds the wait for a bus that does not answer.
+const leaveTimeout = 500 * time.Millisecond
+
 // close gives this instance's place up.
-func (i *instances) close(ctx context.Context) error { return i.fleet.Leave(ctx) }
+func (i *instances) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	return i.unlessDown(i.fleet.Leave(ctx))
+}
+
+// unlessDown tells of what a stop could not do for want of a bus, which is no failure of
+// this process: the outbox and the lease's end make up for it.
+func (i *instances) unlessDown(err error) error {
+	if errors.Is(err, oona.ErrUnavailable) {
+		i.log.Warn("stopped without the bus", "error", err)
+		return nil
+	}
+	return err
+}
 
 // leaderConsumer is a consumer of the instance that leads.
 func leaderConsumer(f *fleet.Fleet, consumer supervise.Spec) supervise.Spec {

@@ -63,7 +63,6 @@ func run(ctx context.Context) error {
 	level := new(slog.LevelVar)
 	level.Set(resolved.Log.Level.Level())
 	logger := process.NewLogger(os.Stderr, level)
-	logger.Info("settings", "settings", resolved)
 	secrets, err := signing.Follow(resolved.Secrets, logger)
 	if err != nil {
 		return err
@@ -72,6 +71,7 @@ func run(ctx context.Context) error {
 	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) },
 		process.OnHangup(level, secrets.Use, logger))
 	defer release()
+	logger.Info("settings", "settings", resolved)
 	streams := busStreams(resolved)
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),

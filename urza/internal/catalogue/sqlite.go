@@ -78,6 +78,9 @@ const lockRetry = 20 * time.Millisecond
 
 // migrateSQLite brings the tables up to date, one process at a time.
 func migrateSQLite(ctx context.Context, db *sql.DB, lockFile string) error {
+	if err := regularfile.Check(lockFile); err != nil {
+		return fmt.Errorf("migration lock: %w", err)
+	}
 	lock := flock.New(lockFile, flock.SetPermissions(0o644))
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
