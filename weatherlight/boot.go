@@ -105,8 +105,8 @@ func (s *Service) drain(ctx context.Context) error {
 // stopping, and lastPacketTimeout the last summary after it: a long queue must not
 // use up its time.
 const (
-	flushTimeout      = 2 * time.Second
-	lastPacketTimeout = 2 * time.Second
+	flushTimeout      = time.Second
+	lastPacketTimeout = time.Second
 )
 
 // sendLastPacket publishes what is still queued and one last summary, after all
@@ -117,14 +117,12 @@ func (s *Service) sendLastPacket(ctx context.Context) error {
 	}
 	flushing, flushEnd := context.WithTimeout(ctx, flushTimeout)
 	defer flushEnd()
-	if err := s.telemetry.Flush(flushing); err != nil {
-		return err // who does not take these does not take one more
-	}
+	flushed := s.telemetry.Flush(flushing)
 	ctx, cancel := context.WithTimeout(ctx, lastPacketTimeout)
 	defer cancel()
 	packet := s.summaryPacket(ctx)
 	if err := s.bus.PublishTelemetry(ctx, packet, telemetry.Priority(packet)); err != nil {
-		return fmt.Errorf("publish last summary: %w", err)
+		return errors.Join(flushed, fmt.Errorf("publish last summary: %w", err))
 	}
-	return nil
+	return flushed
 }

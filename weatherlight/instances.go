@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +28,7 @@ type instances struct {
 	fleet    *fleet.Fleet
 	kept     telemetryqueue.Durable
 	farewell func(context.Context) error // before the workers stop
-	log      *slog.Logger
+	lost     []error                     // what the stop could not do for want of a bus
 }
 
 // joinInstances creates the groups that the instances share, and takes this one's place
@@ -45,7 +44,7 @@ func joinInstances(
 	if err != nil {
 		return nil, err
 	}
-	joined := &instances{kept: c.durable, farewell: farewell, log: f.logger, fleet: fleet.New(fleet.Config{
+	joined := &instances{kept: c.durable, farewell: farewell, fleet: fleet.New(fleet.Config{
 		Name: f.instance(), Library: libraryID(f.settings.Urza.DatabaseURL.String()), Departed: c.inheritFrom,
 		Clock: f.rhythm(), Logger: f.logger,
 		Lease: c.bus.NewLease(lease.Config{Name: f.instance(), Owner: owner, TTL: fleet.TTL}),
@@ -86,11 +85,10 @@ func (i *instances) close(ctx context.Context) error {
 	return i.unlessDown(i.fleet.Leave(ctx))
 }
 
-// unlessDown tells of what a stop could not do for want of a bus, which is no failure of
-// this process: the outbox and the lease's end make up for it.
+// unlessDown keeps apart what a stop could not do for want of a bus.
 func (i *instances) unlessDown(err error) error {
 	if errors.Is(err, oona.ErrUnavailable) {
-		i.log.Warn("stopped without the bus", "error", err)
+		i.lost = append(i.lost, err)
 		return nil
 	}
 	return err

@@ -86,7 +86,7 @@ func word(text string) string {
 func Series() []telemetry.Series {
 	return []telemetry.Series{
 		{Name: "weatherlight_tamiyo_coverage_left_out", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Features that the last packet named beyond the first 64. Absent at 0."},
+			Meaning: "Features that the last packet named beyond the first 64. Absent without one."},
 		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
 			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
 	}
@@ -97,7 +97,7 @@ func (m *Mirror) Points() []metrics.Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	points := metrics.Prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
-	if m.leftOut > 0 {
+	if len(points) > 0 {
 		points = append(points, metrics.Point{Name: "weatherlight.tamiyo.coverage_left_out", Value: float64(m.leftOut), Unit: "count"})
 	}
 	return points

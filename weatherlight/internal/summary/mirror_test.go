@@ -38,7 +38,7 @@ func TestSummaryRepeatsWhatTamiyoSays(t *testing.T) {
 		Event("bsds_present", info, "provenance", "URABRASK", "hazard", "low", "risk", "0.1").Build())
 	mirror.Observe(telemetry.New("tamiyo", "x").Event("bsds_hazard_critical", critical, "provenance", "URABRASK").Build())
 	figures, indicators := shown()
-	if len(figures) != 1 || figures["weatherlight.tamiyo.coverage.global.loss"] != 0.5 {
+	if len(figures) != 2 || figures["weatherlight.tamiyo.coverage.global.loss"] != 0.5 || figures["weatherlight.tamiyo.coverage_left_out"] != 0 {
 		t.Errorf("figures %v", figures)
 	}
 	if indicators["bsds_provenance"] != "urabrask" || indicators["bsds_hazard"] != "CRITICAL" {
