@@ -68,8 +68,8 @@ func needsHost(scheme string) bool {
 // escaped ends up in the path or the fragment: then all before it is masked.
 func maskURL(u *url.URL) string {
 	for _, part := range []string{u.Path, u.Fragment} {
-		if _, rest, found := cutLast(part, "@"); found {
-			return u.Scheme + "://" + mask + "@" + rest
+		if at := strings.LastIndex(part, "@"); at >= 0 {
+			return u.Scheme + "://" + mask + part[at:]
 		}
 	}
 	masked := *u
@@ -90,15 +90,6 @@ func maskUser(user *url.Userinfo) string {
 		return url.User(user.Username()).String() + ":" + mask
 	}
 	return user.String()
-}
-
-// cutLast is strings.Cut at the last separator.
-func cutLast(text, separator string) (before, after string, found bool) {
-	at := strings.LastIndex(text, separator)
-	if at < 0 {
-		return text, "", false
-	}
-	return text[:at], text[at+len(separator):], true
 }
 
 // maskQuery masks the values whose keys speak of credentials, and what may be one in
@@ -130,14 +121,14 @@ func maskQuery(query string) string {
 func maskPair(pair string) string {
 	key, value, _ := strings.Cut(pair, "=")
 	plainKey, plainValue := plain(key), plain(value)
-	_, host, addressed := cutLast(plainValue, "@")
+	at := strings.LastIndex(plainValue, "@")
 	switch {
 	case strings.Contains(plainKey, "@"), strings.ContainsAny(plainKey, ":/ "):
 		return mask // no key at all
 	case isCredential(plainKey), strings.Contains(plainValue, "=") && isCredential(plainValue):
 		return key + "=" + mask
-	case addressed:
-		return key + "=" + mask + "@" + url.QueryEscape(host)
+	case at >= 0:
+		return key + "=" + mask + "@" + url.QueryEscape(plainValue[at+1:])
 	default:
 		return pair
 	}

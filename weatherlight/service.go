@@ -101,7 +101,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.logger.Info("ready", "took", time.Since(s.begun).Round(time.Millisecond), "bus", s.BusAddr(), "http", s.HTTPAddr())
 	failure := s.serve(ctx)
 	failure = errors.Join(failure, s.stop(ctx, booted))
-	lost := errors.Join(s.instances.lost...)
+	lost := errors.Join(s.lost...)
 	if lost != nil && failure == nil {
 		return &WithoutBusError{lost}
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,8 +46,8 @@ func TestR41NothingThatIsWrittenHoldsAPassword(t *testing.T) {
 	}
 	for _, form := range addressesWithPasswords {
 		setting := strings.ReplaceAll(strings.ReplaceAll(form, "%s", w.redis.Addr), "%%", "%")
-		environ := append(w.environ[:len(w.environ):len(w.environ)], "ESP_LOG_LEVEL=DEBUG", "TEZZERET_FORGE_ON_START=false",
-			"WEATHERLIGHT_BOOT_TIMEOUT=5s", "NISSA_HTTP_ADDR=127.0.0.1:0", setting)
+		environ := slices.Concat(w.environ, []string{"ESP_LOG_LEVEL=DEBUG", "TEZZERET_FORGE_ON_START=false",
+			"WEATHERLIGHT_BOOT_TIMEOUT=5s", "NISSA_HTTP_ADDR=127.0.0.1:0", setting})
 		check := launch(t, w.folder, environ, service, "--check")
 		check.end(setting+": the check", patience)
 		shown := launch(t, t.TempDir(), environ, nissaService)

@@ -88,7 +88,7 @@ func TestR39ClientsThatWaitOrDoNotReadAreCutOff(t *testing.T) {
 			}
 		}
 	}
-	var idle, slow clients
+	var idle clients
 	for _, addr := range listeners {
 		idle = append(idle, connect(t, addr, idleClients, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")...)
 	}
@@ -98,7 +98,7 @@ func TestR39ClientsThatWaitOrDoNotReadAreCutOff(t *testing.T) {
 	answers("wait")
 	idle.close()
 	for _, addr := range listeners {
-		slow = append(slow, connect(t, addr, slowClients, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200))...)
+		connect(t, addr, slowClients, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200))
 	}
 	answers("do not read")
 	for name, addr := range listeners {

@@ -79,7 +79,8 @@ func (b *bounded) some(p []byte) (n int, err error) {
 		b.skip -= left
 	case b.cut:
 		b.cut = false
-		b.out = append(b.line[:0], "\r\n"...)
+		b.line = append(b.line[:0], "\r\n"...)
+		b.out = b.line
 	default:
 		err = b.next()
 	}
