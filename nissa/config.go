@@ -25,10 +25,12 @@ type Config struct {
 
 // Limits bounds what senders can make the service remember.
 type Limits struct {
-	Series      int           // gauges from metric points; default 10,000
-	SeriesTTL   time.Duration // a gauge not heard of for this long disappears; default 15 min
-	LabelValues int           // distinct values of a counter's label, the rest is "other"; default 64
-	Recent      int           // packet ids remembered to tell repeats; default 8,192
+	Series int // gauges from metric points; default 10,000
+	// SeriesOfSource bounds those of one source; default half of all, at least 64.
+	SeriesOfSource int
+	SeriesTTL      time.Duration // a gauge not heard of for this long disappears; default 15 min
+	LabelValues    int           // distinct values of a counter's label, the rest is "other"; default 64
+	Recent         int           // packet ids remembered to tell repeats; default 8,192
 }
 
 func (c Config) withDefaults() Config {
@@ -51,6 +53,7 @@ func streamsWithDefaults(s oona.Streams) oona.Streams {
 
 func (l Limits) withDefaults() Limits {
 	l.Series = cmp.Or(max(l.Series, 0), 10_000)
+	l.SeriesOfSource = cmp.Or(max(l.SeriesOfSource, 0), max(l.Series/2, 64))
 	l.SeriesTTL = cmp.Or(max(l.SeriesTTL, 0), 15*time.Minute)
 	l.LabelValues = cmp.Or(max(l.LabelValues, 0), 64)
 	l.Recent = cmp.Or(max(l.Recent, 0), 8192)

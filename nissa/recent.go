@@ -1,24 +1,32 @@
 package nissa
 
-// recent remembers the last ids it was given, to tell repeats.
+import (
+	"hash/maphash"
+	"strings"
+)
+
+// recent remembers the last ids it was given, to tell repeats: by their hashes, so that a
+// long id takes no more room than a short one.
 type recent struct {
-	known map[string]struct{}
-	ring  []string
+	seed  maphash.Seed
+	known map[uint64]struct{}
+	ring  []uint64
 	next  int
 }
 
 func newRecent(size int) *recent {
-	return &recent{known: make(map[string]struct{}, size), ring: make([]string, size)}
+	return &recent{seed: maphash.MakeSeed(), known: make(map[uint64]struct{}, size), ring: make([]uint64, size)}
 }
 
 // add reports whether id is new.
 func (r *recent) add(id string) bool {
-	if _, known := r.known[id]; known {
+	hash := maphash.String(r.seed, id)
+	if _, known := r.known[hash]; known {
 		return false
 	}
 	delete(r.known, r.ring[r.next])
-	r.known[id] = struct{}{}
-	r.ring[r.next] = id
+	r.known[hash] = struct{}{}
+	r.ring[r.next] = hash
 	r.next = (r.next + 1) % len(r.ring)
 	return true
 }
@@ -42,6 +50,7 @@ func (c *capped) value(text string) string {
 	if len(c.known) >= c.limit {
 		return "other"
 	}
+	text = strings.Clone(text) // it may be the beginning of a longer one, which would be kept with it
 	c.known[text] = struct{}{}
 	return text
 }

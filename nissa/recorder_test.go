@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -202,6 +203,39 @@ func TestManySendersCannotFillTheMemory(t *testing.T) {
 	if len(r.telemetry.known) != 10 || len(r.runs.known) != 10 {
 		t.Errorf("%d ids and %d runs remembered", len(r.telemetry.known), len(r.runs.known))
 	}
+}
+
+// R37: one sender could take the room of all others, and each label that was cut short
+// kept the whole text in memory.
+func TestR37OneSenderLeavesRoomToOthers(t *testing.T) {
+	r := newRecorder(Limits{Series: 50, SeriesOfSource: 25})
+	for i := range 200 {
+		r.recordTelemetry(packet("greedy").Metric(fmt.Sprint("m", i), 1, "").Build())
+	}
+	r.recordTelemetry(packet("modest").Metric("figure", 7, "").Build())
+	wantSeries(t, r, map[string]string{
+		`nissa_series`:            "26",
+		`figure{source="modest"}`: "7",
+		`nissa_points_dropped_total{reason="source_limit"}`: "175",
+	})
+}
+
+func TestR37LongTextsAreNotKept(t *testing.T) {
+	r := newRecorder(Limits{})
+	for i := range 1000 {
+		long := fmt.Sprintf("%04d", i) + strings.Repeat("x", 200_000)
+		r.recordTelemetry(&leyline.TelemetryPacket{PacketId: long, SourceSubsystem: long, Metrics: []*leyline.MetricPoint{
+			{Name: fmt.Sprint("m", i), Attributes: map[string]string{"a": long}},
+		}})
+		r.recordState(&leyline.SystemStatePacket{PacketId: long, TrainingRunId: long, SourceSubsystem: long})
+	}
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	if memory.HeapAlloc > 50<<20 {
+		t.Errorf("%d MB are held for 1,000 packets", memory.HeapAlloc>>20)
+	}
+	runtime.KeepAlive(r)
 }
 
 func TestSeriesNobodySpeaksOfDisappears(t *testing.T) {

@@ -13,9 +13,13 @@ import (
 // Reasons why a metric point is not shown.
 const (
 	dropLimit    = "series_limit"
+	dropSource   = "source_limit"
 	dropReserved = "reserved_name"
 	dropInvalid  = "invalid_name"
 )
+
+// sweepPause is the pause between two searches for stale series to make room.
+const sweepPause = time.Second
 
 // pointHelp is the HELP of all series that come from metric points: those of one
 // name must not differ in it, and what they mean is their senders' to say.
@@ -23,6 +27,7 @@ const pointHelp = "Last value of the Esper telemetry metric."
 
 // series is one gauge: the last value of a metric under one set of labels.
 type series struct {
+	source string
 	desc   *prometheus.Desc
 	values []string
 	value  float64
@@ -37,12 +42,14 @@ type seriesTable struct {
 	own    map[string]struct{} // names it must not take
 	drops  *prometheus.CounterVec
 
-	mu    sync.Mutex
-	table map[string]*series
+	mu       sync.Mutex
+	table    map[string]*series
+	swept    time.Time      // when stale series were last looked for
+	bySource map[string]int // series of each, so that one cannot take the room of all
 }
 
 func newSeriesTable(limits Limits, drops *prometheus.CounterVec) *seriesTable {
-	return &seriesTable{limits: limits, own: map[string]struct{}{}, drops: drops, table: map[string]*series{}}
+	return &seriesTable{limits: limits, own: map[string]struct{}{}, drops: drops, table: map[string]*series{}, bySource: map[string]int{}}
 }
 
 // record takes a packet's metric points. A point that was said before the one
@@ -73,11 +80,13 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 	key := seriesKey(name, labels)
 	s, known := t.table[key]
 	if !known {
-		if !t.room(now) {
-			return dropLimit
+		source := labels[0].value
+		if reason := t.room(source, now); reason != "" {
+			return reason
 		}
 		s = newSeries(name, labels)
 		t.table[key] = s
+		t.bySource[s.source]++
 	}
 	if said.Before(s.said) {
 		return ""
@@ -86,29 +95,50 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 	return ""
 }
 
-func (t *seriesTable) room(now time.Time) bool {
-	if len(t.table) < t.limits.Series {
-		return true
+// room returns why there is none for one more series of a source, or empty.
+func (t *seriesTable) room(source string, now time.Time) string {
+	if reason := t.full(source); reason == "" {
+		return ""
 	}
-	t.expire(now)
-	return len(t.table) < t.limits.Series
+	if now.Sub(t.swept) >= sweepPause { // a flood of names must not look at every series for each
+		t.expire(now)
+	}
+	return t.full(source)
+}
+
+func (t *seriesTable) full(source string) string {
+	switch {
+	case len(t.table) >= t.limits.Series:
+		return dropLimit
+	case t.bySource[source] >= t.limits.SeriesOfSource:
+		return dropSource
+	default:
+		return ""
+	}
 }
 
 func (t *seriesTable) expire(now time.Time) {
+	t.swept = now
 	for key, s := range t.table {
-		if now.Sub(s.heard) > t.limits.SeriesTTL {
-			delete(t.table, key)
+		if now.Sub(s.heard) <= t.limits.SeriesTTL {
+			continue
+		}
+		delete(t.table, key)
+		if t.bySource[s.source]--; t.bySource[s.source] <= 0 {
+			delete(t.bySource, s.source)
 		}
 	}
 }
 
+// newSeries copies the texts: each may be the beginning of a longer one, which would be
+// kept with it. The first label is the source.
 func newSeries(name string, labels []label) *series {
 	names, values := make([]string, len(labels)), make([]string, len(labels))
 	for i, l := range labels {
-		names[i], values[i] = l.name, l.value
+		names[i], values[i] = strings.Clone(l.name), strings.Clone(l.value)
 	}
-	desc := prometheus.NewDesc(name, pointHelp, names, nil)
-	return &series{desc: desc, values: values}
+	desc := prometheus.NewDesc(strings.Clone(name), pointHelp, names, nil)
+	return &series{source: values[0], desc: desc, values: values}
 }
 
 func seriesKey(name string, labels []label) string {

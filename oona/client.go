@@ -33,6 +33,10 @@ type Client struct {
 	bound     string // of every stream, in entries
 }
 
+// besidePayload is room for what lies beside a payload in its entry: the signature, and in
+// a dead letter where it came from and why it was refused.
+const besidePayload = 16 << 10
+
 // Connect dials the bus and asks it for a sign of life, each within DialTimeout;
 // the end of ctx ends it at once. A failure is a *ConnectError and leaves
 // nothing running.
@@ -41,7 +45,8 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	conn, err := redis.Dial(ctx, redis.Config{URL: cfg.URL, TLS: cfg.TLS, Timeout: cfg.DialTimeout, Logger: cfg.Logger})
+	conn, err := redis.Dial(ctx, redis.Config{URL: cfg.URL, TLS: cfg.TLS, Timeout: cfg.DialTimeout, Logger: cfg.Logger,
+		MaxValue: max(cfg.MaxPayload, cfg.MaxRecord) + besidePayload})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -62,8 +64,18 @@ func needsHost(scheme string) bool {
 	}
 }
 
+// maskURL masks what may be a password. One with a slash or a number sign that was not
+// escaped ends up in the path or the fragment: then all before it is masked.
 func maskURL(u *url.URL) string {
+	for _, part := range []string{u.Path, u.Fragment} {
+		if at := strings.LastIndex(part, "@"); at >= 0 {
+			return u.Scheme + "://" + mask + part[at:]
+		}
+	}
 	masked := *u
+	if u.Fragment != "" {
+		masked.Fragment, masked.RawFragment = mask, mask
+	}
 	masked.User = nil
 	masked.RawQuery = maskQuery(u.RawQuery)
 	text := masked.String()
@@ -80,20 +92,64 @@ func maskUser(user *url.Userinfo) string {
 	return user.String()
 }
 
-// maskQuery masks the values whose keys speak of credentials and keeps the
-// order, so that the printed URL is recognised.
+// maskQuery masks the values whose keys speak of credentials, and what may be one in
+// others, and keeps the order, so that the printed URL is recognised.
 func maskQuery(query string) string {
 	if query == "" {
 		return ""
 	}
-	pairs := strings.Split(query, "&")
-	for i, pair := range pairs {
-		if key, _, found := strings.Cut(pair, "="); found && isCredential(key) {
+	pairs := strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' })
+	addressed := false // a later one has an address: a password may have held the separator
+	for i, pair := range slices.Backward(pairs) {
+		key, _, found := strings.Cut(pair, "=")
+		isAddress := strings.Contains(plain(pair), "@")
+		switch {
+		case addressed && !isAddress && found && !strings.ContainsAny(plain(key), ":/ "):
 			pairs[i] = key + "=" + mask
+		case addressed && !isAddress:
+			pairs[i] = mask
+		default:
+			pairs[i] = maskPair(pair)
 		}
+		addressed = addressed || isAddress
 	}
 	return strings.Join(pairs, "&")
 }
+
+// maskPair looks at the plain text: a key may be escaped, and an address in a value have a
+// password of its own.
+func maskPair(pair string) string {
+	key, value, _ := strings.Cut(pair, "=")
+	plainKey, plainValue := plain(key), plain(value)
+	at := strings.LastIndex(plainValue, "@")
+	switch {
+	case strings.Contains(plainKey, "@"), strings.ContainsAny(plainKey, ":/ "):
+		return mask // no key at all
+	case isCredential(plainKey), strings.Contains(plainValue, "=") && isCredential(plainValue):
+		return key + "=" + mask
+	case at >= 0:
+		return key + "=" + mask + "@" + url.QueryEscape(plainValue[at+1:])
+	default:
+		return pair
+	}
+}
+
+// plain takes the escapes out of a text, also those that were escaped themselves. What is
+// no escape stays: it may be a password that nobody escaped.
+func plain(text string) string {
+	for range 3 {
+		text = escape.ReplaceAllStringFunc(text, func(sign string) string {
+			unescaped, err := url.PathUnescape(sign)
+			if err != nil {
+				return sign
+			}
+			return unescaped
+		})
+	}
+	return text
+}
+
+var escape = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
 func isCredential(key string) bool {
 	key = strings.ToLower(key)

@@ -13,8 +13,13 @@ import (
 // signature. It is the only part of a command that its signature does not cover.
 const SignatureAnnotation = "signature"
 
-// ErrNoCommand is returned when there is no command to sign.
-var ErrNoCommand = errors.New("no command")
+var (
+	// ErrNoCommand is returned when there is no command to sign.
+	ErrNoCommand = errors.New("no command")
+	// ErrEnvelopeForm is returned for a command that says so little that its signature would
+	// be that of an envelope.
+	ErrEnvelopeForm = errors.New("command has the form of an envelope")
+)
 
 // SignCommand sets cmd's signature annotation. Everything else in the command
 // is covered, so nothing may be changed afterwards. The identifier and the time
@@ -23,6 +28,9 @@ func (k *Keyring) SignCommand(cmd *leyline.AdaptationCommand) error {
 	signed, err := CommandBytes(cmd)
 	if err != nil {
 		return fmt.Errorf("sign command: %w", err)
+	}
+	if FormOf(signed) == FormEnvelope {
+		return fmt.Errorf("sign command: %w", ErrEnvelopeForm)
 	}
 	if cmd.Annotations == nil {
 		cmd.Annotations = make(map[string]string, 1)
@@ -39,7 +47,7 @@ func (k *Keyring) VerifyCommand(cmd *leyline.AdaptationCommand) error {
 		return ErrMissingSignature
 	}
 	signed, err := CommandBytes(cmd)
-	if err != nil {
+	if err != nil || FormOf(signed) == FormEnvelope {
 		return ErrInvalidSignature
 	}
 	return k.verify(signed, signature)

@@ -69,8 +69,11 @@ func (p *Packet) Metric(name string, value float64, unit string, pairs ...string
 }
 
 // Figures adds the points of figures.
-func (p *Packet) Figures(figures ...Figure) *Packet {
-	p.packet.Metrics = append(p.packet.Metrics, MetricPoints(figures)...)
+func (p *Packet) Figures(figures ...Figure) *Packet { return p.Metrics(MetricPoints(figures)...) }
+
+// Metrics adds prepared metric points.
+func (p *Packet) Metrics(points ...*leyline.MetricPoint) *Packet {
+	p.packet.Metrics = append(p.packet.Metrics, points...)
 	return p
 }
 

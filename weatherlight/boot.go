@@ -105,8 +105,8 @@ func (s *Service) drain(ctx context.Context) error {
 // stopping, and lastPacketTimeout the last summary after it: a long queue must not
 // use up its time.
 const (
-	flushTimeout      = 2 * time.Second
-	lastPacketTimeout = 2 * time.Second
+	flushTimeout      = time.Second
+	lastPacketTimeout = time.Second
 )
 
 // sendLastPacket publishes what is still queued and one last summary, after all

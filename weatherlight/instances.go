@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
@@ -27,6 +28,7 @@ type instances struct {
 	fleet    *fleet.Fleet
 	kept     telemetryqueue.Durable
 	farewell func(context.Context) error // before the workers stop
+	lost     []error                     // what the stop could not do for want of a bus
 }
 
 // joinInstances creates the groups that the instances share, and takes this one's place
@@ -67,12 +69,30 @@ func joinInstances(
 // stop sends what is left, once nobody adds to it any more.
 func (i *instances) stop(ctx context.Context) error {
 	sent := i.farewell(ctx)
-	i.kept.Drain(ctx)
-	return errors.Join(sent, i.crew.stop(ctx))
+	if !errors.Is(sent, oona.ErrUnavailable) {
+		i.kept.Drain(ctx)
+	}
+	return errors.Join(i.unlessDown(sent), i.crew.stop(ctx))
 }
 
+// leaveTimeout bounds the wait for a bus that does not answer.
+const leaveTimeout = 500 * time.Millisecond
+
 // close gives this instance's place up.
-func (i *instances) close(ctx context.Context) error { return i.fleet.Leave(ctx) }
+func (i *instances) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	return i.unlessDown(i.fleet.Leave(ctx))
+}
+
+// unlessDown keeps apart what a stop could not do for want of a bus.
+func (i *instances) unlessDown(err error) error {
+	if errors.Is(err, oona.ErrUnavailable) {
+		i.lost = append(i.lost, err)
+		return nil
+	}
+	return err
+}
 
 // leaderConsumer is a consumer of the instance that leads.
 func leaderConsumer(f *fleet.Fleet, consumer supervise.Spec) supervise.Spec {

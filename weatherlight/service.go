@@ -100,8 +100,24 @@ func (s *Service) Run(ctx context.Context) error {
 	close(s.ready)
 	s.logger.Info("ready", "took", time.Since(s.begun).Round(time.Millisecond), "bus", s.BusAddr(), "http", s.HTTPAddr())
 	failure := s.serve(ctx)
-	return errors.Join(failure, s.stop(ctx, booted))
+	failure = errors.Join(failure, s.stop(ctx, booted))
+	lost := errors.Join(s.lost...)
+	if lost != nil && failure == nil {
+		return &WithoutBusError{lost}
+	}
+	return errors.Join(failure, lost)
 }
+
+// WithoutBusError says what a stop in good order could not send for want of a bus. That is
+// no failure of the process: the outbox keeps what matters, and its place among the others
+// ends by itself.
+type WithoutBusError struct{ Err error }
+
+func (e *WithoutBusError) Error() string { return "stopped without the bus: " + e.Err.Error() }
+func (e *WithoutBusError) Unwrap() error { return e.Err }
+
+// Exit is the code of a clean stop.
+func (e *WithoutBusError) Exit() int { return 0 }
 
 // serve waits for the reason to stop.
 func (s *Service) serve(ctx context.Context) error {

@@ -52,6 +52,7 @@ func start(ctx context.Context, args []string) error {
 }
 
 func run(ctx context.Context) error {
+	process.CollectBelow()
 	resolved, err := settings.Load(settings.Options{})
 	if err != nil {
 		return err
@@ -62,7 +63,6 @@ func run(ctx context.Context) error {
 	level := new(slog.LevelVar)
 	level.Set(resolved.Log.Level.Level())
 	logger := process.NewLogger(os.Stderr, level)
-	logger.Info("settings", "settings", resolved)
 	secrets, err := signing.Follow(resolved.Secrets, logger)
 	if err != nil {
 		return err
@@ -71,6 +71,7 @@ func run(ctx context.Context) error {
 	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) },
 		process.OnHangup(level, secrets.Use, logger))
 	defer release()
+	logger.Info("settings", "settings", resolved)
 	streams := busStreams(resolved)
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),
@@ -81,6 +82,9 @@ func run(ctx context.Context) error {
 		Trust:    trust(resolved.Oona.Trust),
 		Logger:   logger.With("part", "oona"),
 	})
+	if err != nil && ctx.Err() != nil {
+		return nil // asked to end while it waited for the bus: nothing failed
+	}
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ func run(ctx context.Context) error {
 	if before := debug.SetGCPercent(collectionPercent); before != 100 {
 		debug.SetGCPercent(before) // GOGC says otherwise
 	}
+	process.CollectBelow()
 	resolved, err := settings.Load(settings.Options{})
 	if err != nil {
 		return err

@@ -53,17 +53,20 @@ var allowedImports = map[string][]string{
 	"oona/internal/entry":     {},
 	"oona/internal/stats":     {},
 	"oona/internal/redis":     {"internal/cadence", "internal/regularfile", "oona/internal/entry"},
-	"oona/internal/envelope":  {"leyline", "signing"},
+	"oona/internal/bounds":    {"leyline"},
+	"oona/internal/envelope":  {"leyline", "signing", "oona/internal/bounds"},
 	"oona/internal/admission": {"leyline", "oona/internal/entry", "oona/internal/redis"},
-	"oona/internal/verify":    {"leyline", "signing", "oona/deadletter", "oona/internal/entry", "oona/internal/envelope"},
+	"oona/internal/verify": {
+		"leyline", "signing", "oona/deadletter", "oona/internal/bounds", "oona/internal/entry", "oona/internal/envelope",
+	},
 	"oona/internal/delivery": {
 		"internal/cadence", "oona/deadletter", "oona/internal/entry", "oona/internal/redis", "oona/internal/stats", "oona/internal/envelope",
 		"oona/internal/verify",
 	},
 	"oona/lease":      {"oona/internal/redis"},
 	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
-	"oona/deadletter": {"leyline", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
-	"oona/outbox":     {"leyline", "oona", "internal/cadence"},
+	"oona/deadletter": {"leyline", "signing", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
+	"oona/outbox":     {"leyline", "oona", "internal/cadence", "internal/regularfile"},
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
@@ -103,11 +106,11 @@ var allowedImports = map[string][]string{
 
 	"urza/internal/fault":     {},
 	"urza/internal/metadata":  {"leyline"},
-	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "urza/internal/fault"},
+	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/retention": {"urza/internal/artifact", "urza/internal/catalogue"},
 	"urza/internal/recovery": {
-		"leyline", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
+		"leyline", "internal/regularfile", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
 	},
 
 	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},

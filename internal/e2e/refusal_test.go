@@ -41,6 +41,7 @@ func badEntries() []badEntry {
 		{"unknown type", "wrong_type", signed(envelope(77, nil))},
 		{"foreign stream", "foreign_stream",
 			signed(envelope(typeRequest, kernelRequest("bad", compiled, "run-e2e", now), "stream", streamNormal))},
+		{"R40: a command with its own signature", "foreign_form", signed(commandBytes(now))},
 	}
 }
 
@@ -93,4 +94,11 @@ func TestUnsignedCommandIsRefusedInsideASignedEnvelope(t *testing.T) {
 	if got := w.ask("after", missing, patience); got.kind != typeError {
 		t.Errorf("the request after it got %+v", got)
 	}
+}
+
+// commandBytes is what the signature of a command covers, whose id is the bytes of a
+// request: read as an envelope, that would be its payload.
+func commandBytes(now time.Time) []byte {
+	b := stringField(varintField(nil, 1, typeRequest), 2, string(kernelRequest("bad", compiled, "run-e2e", now)))
+	return varintField(b, 3, 1)
 }

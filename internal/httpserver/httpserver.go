@@ -15,10 +15,17 @@ import (
 
 const (
 	// headerTimeout ends connections that never ask for anything, idleTimeout those that
-	// ask no more.
+	// ask no more. requestTimeout bounds how long a request may take to come, and
+	// answerTimeout how long a client may take for the answer; a handler whose answer is
+	// large gives it more by a deadline of its own.
 	headerTimeout  = 5 * time.Second
 	idleTimeout    = time.Minute
+	requestTimeout = 10 * time.Second
+	answerTimeout  = 30 * time.Second
 	maxHeaderBytes = 16 << 10
+	// maxConnections bounds those that are open. One more ends the one that waited longest
+	// for a request.
+	maxConnections = 256
 	// shutdownTimeout bounds the wait for requests under way at a stop.
 	shutdownTimeout = 2 * time.Second
 )
@@ -70,7 +77,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	server := &http.Server{
-		Handler: w.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: w.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(maxConnections).note,
 		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)

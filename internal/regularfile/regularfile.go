@@ -17,9 +17,12 @@ var ErrNotRegular = errors.New("is not a regular file")
 var ErrTooLarge = errors.New("is too large")
 
 // Open opens a file for reading. A pipe under the name is refused at once.
-func Open(path string) (*os.File, error) {
+func Open(path string) (*os.File, error) { return OpenFile(path, os.O_RDONLY, 0) }
+
+// OpenFile is os.OpenFile for what is, or becomes, a regular file.
+func OpenFile(path string, flag int, perm os.FileMode) (*os.File, error) {
 	// Without O_NONBLOCK a pipe keeps the open itself, before it can be looked at.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +34,19 @@ func Open(path string) (*os.File, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// Check refuses a name under which there is something else than a regular file, for who
+// has to leave the opening to others. A name that is free passes.
+func Check(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s %w", path, ErrNotRegular)
+	}
+	return err
 }
 
 // Read returns what is in a file of at most bound bytes.

@@ -19,8 +19,10 @@ const (
 	ReasonReplay        = "replay"
 	ReasonMissingID     = "missing_id"
 	ReasonForeignStream = "foreign_stream"
-	ReasonExhausted     = "exhausted" // its handler failed RetryAttempts times, or its process died far more often
-	ReasonPermanent     = "permanent" // its handler said that no retry can help
+	ReasonForeignForm   = "foreign_form" // signed as something else than an envelope: a command
+	ReasonExcessive     = "excessive"    // a text or a list in it is longer than readers remember
+	ReasonExhausted     = "exhausted"    // its handler failed RetryAttempts times, or its process died far more often
+	ReasonPermanent     = "permanent"    // its handler said that no retry can help
 )
 
 // maxErrorText bounds the error text kept with a dead letter, in bytes.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/signing"
 )
 
 //go:embed replay.lua
@@ -80,6 +81,9 @@ func (q *Queue) storeReplay(ctx context.Context, id string, d envelope.Draft) (s
 func (q *Queue) resign(letter Letter, now time.Time) (envelope.Draft, error) {
 	if letter.Stream == "" {
 		return envelope.Draft{}, fmt.Errorf("%w: it does not tell its stream", ErrNotReplayable)
+	}
+	if signing.FormOf(letter.Payload) == signing.FormCommand {
+		return envelope.Draft{}, fmt.Errorf("%w: it was not signed as an envelope", ErrNotReplayable)
 	}
 	if err := q.cfg.Sealer.Keyring.VerifyEnvelope(letter.Payload, letter.Signature); err != nil {
 		return envelope.Draft{}, fmt.Errorf("%w: %w", ErrNotReplayable, err)

@@ -125,13 +125,17 @@ func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
 }
 
 // Release leaves the roll and gives up the lead: the others need not wait for
-// the end of the TTL.
+// the end of the TTL. Without a bus it fails as unavailable, and its place ends by itself.
 func (l *Lease) Release(ctx context.Context) error {
 	_, err := redis.Call(ctx, l.conn, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, leaveScript.Exec(ctx, l.conn, []string{l.key}, []string{l.cfg.Name, l.born}).Error()
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case redis.IsReply(err):
 		return fmt.Errorf("release lease of %s: %w", l.cfg.Group, err)
+	default:
+		return fmt.Errorf("release lease of %s: %w: %w", l.cfg.Group, redis.ErrUnavailable, err)
 	}
-	return nil
 }

@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // ErrUnchecked says that there is no telling whether a file could be opened.
@@ -44,8 +45,7 @@ func checkCopy(ctx context.Context, file, to string) error {
 
 // copyFile copies a file that could be written to; one that is not there yet could.
 func copyFile(from, to string) error {
-	// Without O_NONBLOCK a pipe of that name would keep us.
-	source, err := os.OpenFile(from, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	source, err := regularfile.OpenFile(from, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -53,9 +53,6 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer source.Close()
-	if info, err := source.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(errors.New("is no regular file"), err)
-	}
 	target, err := os.Create(to)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnchecked, err)

@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 
@@ -74,6 +75,9 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 		return nil, errors.New("open outbox: no file is named")
 	}
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
+	if err := regularfile.Check(cfg.File); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
 	db, err := openDatabase(ctx, cfg.File)

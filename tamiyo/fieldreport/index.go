@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // indexPath is where earlier releases, and the prototype, say which reports of the
@@ -27,7 +28,7 @@ func (l *Log) markPath() string { return l.path + ".published" }
 // not call it done, and leaves the mark in place of the index.
 func (l *Log) publishInherited(ctx context.Context) error {
 	path := l.indexPath()
-	content, err := os.ReadFile(path)
+	content, err := regularfile.Read(path, maxLog)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(l.markPath()); err == nil {
 			return nil

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -26,6 +27,10 @@ var (
 	// ErrNoReportID is returned for a report without a report_id.
 	ErrNoReportID = errors.New("field report has no report_id")
 )
+
+// maxLog bounds a log that is read, and the index of an earlier release: the whole of it
+// is in memory at once. A day of reports takes a thousandth of it.
+const maxLog = 128 << 20
 
 // compactAfter is the number of expired reports that makes a rewrite of the log
 // worth its cost while the process runs.
@@ -220,7 +225,7 @@ func (l *Log) rewrite(content []byte) error {
 	if err := atomicfile.WriteFile(l.path, content, 0o600); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(l.path, os.O_RDWR, 0o600)
+	file, err := regularfile.OpenFile(l.path, os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}

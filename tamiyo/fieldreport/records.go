@@ -69,9 +69,6 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 	return append(log, payload...), nil
 }
 
-// maxLog bounds what is read, in bytes.
-const maxLog = 1 << 30
-
 // Check asks whether Open could read the log at path, and changes nothing. A tail that
 // makes no sense is no fault: Open sets it aside.
 func Check(path string) error {
@@ -95,7 +92,7 @@ func (l *Log) loadRecords() error {
 			return err
 		}
 	}
-	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := regularfile.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}

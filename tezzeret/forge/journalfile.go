@@ -77,6 +77,9 @@ func openJournal(path string, memory *journalState, logger *slog.Logger) (_ *jou
 }
 
 func lockFile(path string) (*flock.Flock, error) {
+	if err := regularfile.Check(path); err != nil {
+		return nil, err
+	}
 	lock := flock.New(path, flock.SetPermissions(0o600))
 	locked, err := lock.TryLock()
 	if err == nil && !locked {
@@ -142,7 +145,7 @@ func (j *journal) compact() error {
 // openFile opens the file for appending after its whole lines, or all of it
 // when whole is negative.
 func (j *journal) openFile(whole int64) (err error) {
-	j.file, err = os.OpenFile(j.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	j.file, err = regularfile.OpenFile(j.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"runtime/debug"
@@ -32,6 +33,18 @@ const (
 // SIGABRT of a watchdog) end the process by SIGABRT. Go would exit with 2, which
 // says here that the configuration is wrong: a service manager would not restart.
 func DieBySignal() { debug.SetTraceback("crash") }
+
+// memoryTarget is what the collector keeps a process below, in bytes, by running more often
+// the closer it comes. What a peer can make a service remember is bounded; without a target
+// it would take up three times as much between two collections.
+const memoryTarget = 192 << 20
+
+// CollectBelow sets the target, unless GOMEMLIMIT says otherwise.
+func CollectBelow() {
+	if before := debug.SetMemoryLimit(-1); before == math.MaxInt64 {
+		debug.SetMemoryLimit(memoryTarget)
+	}
+}
 
 // ExitCode is the exit code that an error stands for. An error with an Exit
 // method of its own says so itself.

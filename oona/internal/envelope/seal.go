@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/bounds"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -88,6 +89,9 @@ func (s *Sealer) Seal(c Content, now time.Time, room *Slab) (Draft, error) {
 	if err != nil {
 		return Draft{}, fmt.Errorf("%w: encode %s: %w", ErrNotPublishable, kind, err)
 	}
+	if err := bounds.Payload(kind, buf[len(buf)-size:]); err != nil {
+		return Draft{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
 	if !legible(c) {
 		return Draft{}, fmt.Errorf("%w: attributes are not UTF-8", ErrNotPublishable)
 	}
@@ -107,6 +111,9 @@ func (s *Sealer) finish(buf []byte, c Content, now time.Time) (Draft, error) {
 	buf = appendAttributes(buf, c, signer.KeyID(), now)
 	if len(buf) > s.MaxPayload {
 		return Draft{}, fmt.Errorf("%w: %d bytes, %d allowed", ErrTooLarge, len(buf), s.MaxPayload)
+	}
+	if err := bounds.Envelope(buf); err != nil {
+		return Draft{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	text := rueidis.BinaryString(signer.AppendSignature(buf, buf))
 	return Draft{Stream: c.Stream, Payload: text[:len(buf)], Signature: text[len(buf):], Sealed: now}, nil

@@ -33,6 +33,11 @@ func clientOption(cfg Config) (rueidis.ClientOption, error) {
 	if err != nil {
 		return option, withoutURL(err)
 	}
+	for _, addr := range option.InitAddress {
+		if strings.Contains(addr, "@") {
+			return option, errCredentials
+		}
+	}
 	if err := addressExtras(&option, cfg); err != nil {
 		return option, err
 	}
@@ -103,12 +108,20 @@ func addAuthority(option *rueidis.ClientOption, file string) error {
 	return nil
 }
 
+// errCredentials does not repeat the address: the name of a host in errors of the network
+// would hold the password.
+var errCredentials = errors.New("credentials stand in front of the first host only: addr is host:port")
+
 // withoutURL keeps the address out of an error: it holds a password.
 func withoutURL(err error) error {
 	if _, malformed := errors.AsType[*url.Error](err); malformed {
 		return errors.New("the URL cannot be parsed")
 	}
-	return err
+	text := err.Error()
+	if at := strings.LastIndex(text, ": "); at > 0 {
+		text = text[:at] // what follows is repeated from the address
+	}
+	return errors.New(text)
 }
 
 // maskedAddress is the host part of an address that may be too broken to parse.

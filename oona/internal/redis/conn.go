@@ -6,6 +6,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -23,12 +24,18 @@ import (
 // it ends the connections from our side.
 const closePatience = 200 * time.Millisecond
 
+// defaultMaxValue is far above any value that is stored here.
+const defaultMaxValue = 1 << 20
+
 // Config says which server, and how long it may take.
 type Config struct {
 	URL     string
 	TLS     *tls.Config   // in place of what rediss:// means by itself
 	Timeout time.Duration // of connecting, and of one call
-	Logger  *slog.Logger
+	// MaxValue bounds what is read of one value, or of the fields of one entry, in bytes;
+	// what is longer arrives cut. 0: 1 MiB.
+	MaxValue int
+	Logger   *slog.Logger
 }
 
 // Conn is one connection pool. It is safe for concurrent use.
@@ -56,7 +63,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	if option.DialCtxFn != nil {
 		network = "unix" // the only addresses that come with a way to dial them
 	}
-	d := newDialer(network, cfg.Timeout)
+	d := newDialer(network, cfg.Timeout, cmp.Or(cfg.MaxValue, defaultMaxValue))
 	option.DialCtxFn = d.dial
 	c, err := d.connect(ctx, cfg, option)
 	if err != nil {

@@ -23,6 +23,7 @@ const (
 type dialer struct {
 	network string
 	timeout time.Duration   // longest time that a server may take for anything
+	most    int             // bytes of one value, or of the fields of one entry
 	life    context.Context // of every connection; closing the client ends it
 	end     context.CancelFunc
 	running sync.WaitGroup // watches that are looking
@@ -32,8 +33,8 @@ type dialer struct {
 	probes    map[string]*probe // under way, by address
 }
 
-func newDialer(network string, timeout time.Duration) *dialer {
-	d := &dialer{network: network, timeout: timeout, probes: make(map[string]*probe)}
+func newDialer(network string, timeout time.Duration, most int) *dialer {
+	d := &dialer{network: network, timeout: timeout, most: most, probes: make(map[string]*probe)}
 	// Connections outlive whoever asked for them; close ends them.
 	d.life, d.end = context.WithCancel(context.Background())
 	return d
@@ -46,7 +47,11 @@ func (d *dialer) dial(ctx context.Context, addr string, _ *net.Dialer, config *t
 		return nil, err
 	}
 	conn := newWatched(d, raw, func() bool { return d.answers(addr, config) })
-	return d.secure(ctx, addr, conn, config)
+	secured, err := d.secure(ctx, addr, conn, config)
+	if err != nil {
+		return nil, err
+	}
+	return newBounded(secured, d.most), nil
 }
 
 func (d *dialer) reach(ctx context.Context, addr string) (net.Conn, error) {

@@ -14,7 +14,7 @@ import (
 func silentPeer(t *testing.T, answers func() bool) (*watched, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
-	d := newDialer("tcp", time.Minute)
+	d := newDialer("tcp", time.Minute, defaultMaxValue)
 	d.established()
 	w := newWatched(d, near, answers)
 	go func() {
@@ -128,7 +128,7 @@ func loopback(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	d := newDialer("tcp", time.Minute)
+	d := newDialer("tcp", time.Minute, defaultMaxValue)
 	near, err := d.reach(t.Context(), listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/bounds"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/signing"
@@ -32,15 +33,25 @@ func (v *Verifier) Open(e entry.Entry, stream string, strict bool) (envelope.Env
 		return envelope.Envelope{}, deadletter.ReasonOversized, fmt.Errorf("%d bytes, %d allowed", len(e.Payload), v.MaxPayload)
 	}
 	raw := envelope.ReadOnly(e.Payload)
+	if e.Signature != "" && signing.FormOf(raw) == signing.FormCommand {
+		// Its signature may be right: one secret signs commands as well.
+		return envelope.Envelope{}, deadletter.ReasonForeignForm, errors.New("has a field that no envelope has")
+	}
 	if err := v.Keyring.VerifyEnvelope(raw, e.Signature); err != nil {
 		if errors.Is(err, signing.ErrMissingSignature) {
 			return envelope.Envelope{}, deadletter.ReasonUnsigned, err
 		}
 		return envelope.Envelope{}, deadletter.ReasonBadSignature, err
 	}
+	if err := bounds.Envelope(raw); err != nil {
+		return envelope.Envelope{}, deadletter.ReasonExcessive, err
+	}
 	env, err := envelope.Decode(raw, e.Payload)
 	if err != nil {
 		return env, deadletter.ReasonUndecodable, err
+	}
+	if err := excess(&env); err != nil {
+		return env, deadletter.ReasonExcessive, err
 	}
 	if strict && !env.Bound() {
 		return env, deadletter.ReasonUnbound, errors.New("envelope does not sign its stream, time and nonce")
@@ -56,4 +67,12 @@ func (v *Verifier) Open(e entry.Entry, stream string, strict bool) (envelope.Env
 func MeantFor(e *envelope.Envelope, group string) bool {
 	target, targeted := e.Attributes[envelope.ReplayGroup]
 	return !targeted || target == group
+}
+
+// excess looks for what would be remembered of a message for longer than it is handled.
+func excess(e *envelope.Envelope) error {
+	if n := len(e.Nonce()); n > bounds.MaxText {
+		return fmt.Errorf("%w: %d bytes in the nonce, %d allowed", bounds.ErrExceeded, n, bounds.MaxText)
+	}
+	return bounds.Payload(e.Kind, e.Payload)
 }

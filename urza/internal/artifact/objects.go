@@ -96,8 +96,8 @@ func newObjects(cfg Config) (*objectStore, error) {
 	}
 	options := address.Query()
 	endpoint, err := url.Parse(cmp.Or(options.Get("endpoint"), defaultEndpoint))
-	if err != nil || (endpoint.Scheme != "http" && endpoint.Scheme != "https") || endpoint.Host == "" {
-		return nil, errors.New("the endpoint must be http://host:port or https://host:port")
+	if err != nil || (endpoint.Scheme != "http" && endpoint.Scheme != "https") || endpoint.Host == "" || endpoint.User != nil {
+		return nil, errors.New("the endpoint must be http://host:port or https://host:port, credentials apart")
 	}
 	if (cfg.AccessKey == "") != (cfg.SecretKey == "") {
 		return nil, errors.New("access key and secret key must be given together")

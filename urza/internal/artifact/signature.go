@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"aead.dev/minisign"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
@@ -18,6 +18,9 @@ const signatureExtension = ".minisig"
 
 // maxSignature is far above the size of any minisign signature.
 const maxSignature = 8 << 10
+
+// maxKey bounds the file of a signing key, which has a few lines.
+const maxKey = 8 << 10
 
 // signer signs artifacts; the nil signer signs nothing.
 type signer struct{ key minisign.PrivateKey }
@@ -38,7 +41,7 @@ func newSigner(keyFile, password string) (*signer, error) {
 }
 
 func readKey(file string) ([]byte, error) {
-	text, err := os.ReadFile(file)
+	text, err := regularfile.Read(file, maxKey)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", fault.ErrSigningKey, err)
 	}

@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -57,7 +58,7 @@ func openDatabase(ctx context.Context, databaseURL string) (*database, error) {
 		}
 		return openSQLite(ctx, file)
 	case "":
-		return nil, fmt.Errorf("database URL %q: want sqlite:///path or postgres://host/name", databaseURL)
+		return nil, errors.New("database URL: want sqlite:///path or postgres://host/name")
 	default:
 		// The URL is not repeated: it may hold a password.
 		return nil, fmt.Errorf("%w: scheme %q (use sqlite:///path or postgres://host/name)", fault.ErrUnsupportedDatabase, scheme)
@@ -82,7 +83,7 @@ func databaseFile(databaseURL string) (string, error) {
 	rest, _, _ = strings.Cut(rest, "?")
 	path, found := strings.CutPrefix(rest, "/")
 	if !found || path == "" || path == ":memory:" {
-		return "", fmt.Errorf("database URL %q: names no file, want sqlite:///path", databaseURL)
+		return "", errors.New("database URL: names no file, want sqlite:///path")
 	}
 	return filepath.Abs(path)
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"strings"
 	"time"
@@ -53,10 +54,27 @@ func postgresConfig(databaseURL string) (*pgx.ConnConfig, error) {
 	}
 	config, err := pgx.ParseConfig(plain)
 	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", err)
+		return nil, withoutURL(err)
 	}
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, connectTimeout)
 	return config, nil
+}
+
+// withoutURL keeps of an error what does not come from the URL: a masked one may still hold
+// a password, under a name that the driver does not know.
+func withoutURL(err error) error {
+	text := err.Error()
+	if at := strings.LastIndex(text, "`: "); at >= 0 {
+		text = text[at+len("`: "):]
+	}
+	text, _, _ = strings.Cut(text, " (")
+	if missing, is := errors.AsType[*fs.PathError](err); is {
+		return fmt.Errorf("database URL: %s: %w", text, missing)
+	}
+	if cause := errors.Unwrap(err); cause != nil && !strings.ContainsAny(cause.Error(), ":\"'`=@") {
+		text += ": " + cause.Error() // one that repeats a value does so behind one of these
+	}
+	return errors.New("database URL: " + text)
 }
 
 func preparePostgres(ctx context.Context, db *sql.DB) error {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // Schema is the state of a catalogue, as found without changing it.
@@ -67,6 +69,9 @@ func openForLook(databaseURL string) (db *sql.DB, schema Schema, err error) {
 	schema.Where = file
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, schema, nil
+	}
+	if err := regularfile.Check(file); err != nil {
+		return nil, schema, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+lookOptions(file))
 	if err != nil {

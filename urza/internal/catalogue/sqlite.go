@@ -18,6 +18,7 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 //go:embed migrations/*.sql
@@ -30,6 +31,9 @@ const connections = 6
 func openSQLite(ctx context.Context, file string) (*database, error) {
 	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
 		return nil, fmt.Errorf("catalogue folder: %w", err)
+	}
+	if err := regularfile.Check(file); err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err := sql.Open("sqlite", dataSource(file))
 	if err != nil {
@@ -74,6 +78,9 @@ const lockRetry = 20 * time.Millisecond
 
 // migrateSQLite brings the tables up to date, one process at a time.
 func migrateSQLite(ctx context.Context, db *sql.DB, lockFile string) error {
+	if err := regularfile.Check(lockFile); err != nil {
+		return fmt.Errorf("migration lock: %w", err)
+	}
 	lock := flock.New(lockFile, flock.SetPermissions(0o644))
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("migration lock: %w", err)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
@@ -88,7 +89,7 @@ func read(path string) (text []byte, left time.Time, err error) {
 	if !info.Mode().IsRegular() || info.Size() > maxBytes {
 		return nil, left, fmt.Errorf("%s is no journal of one save", path)
 	}
-	text, err = os.ReadFile(path)
+	text, err = regularfile.Read(path, maxBytes)
 	return text, info.ModTime(), err
 }
 

@@ -95,6 +95,9 @@ func takeOne(dir string) (*flock.Flock, error) {
 }
 
 func take(dir string, flags int) (*flock.Flock, error) {
+	if err := regularfile.Check(filepath.Join(dir, lockFile)); err != nil {
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
 	file := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(flags), flock.SetPermissions(0o600))
 	locked, err := file.TryLock()
 	switch {

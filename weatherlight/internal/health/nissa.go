@@ -2,8 +2,10 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -70,17 +72,25 @@ func (n *Nissa) round(ctx context.Context) {
 func (n *Nissa) ask(ctx context.Context) (state, detail string) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url, nil)
 	if err != nil {
-		return nissaUnreachable, err.Error()
+		return nissaUnreachable, withoutURL(err)
 	}
 	response, err := n.client.Do(request)
 	if err != nil {
-		return nissaUnreachable, err.Error()
+		return nissaUnreachable, withoutURL(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nissaUnready, fmt.Sprintf("%s answers %s", request.URL.Redacted(), response.Status)
+		return nissaUnready, fmt.Sprintf("%s answers %s", request.URL.Host, response.Status)
 	}
 	return nissaReady, ""
+}
+
+// withoutURL is what an error says beside the address, which may hold a password.
+func withoutURL(err error) string {
+	if ofURL, is := errors.AsType[*url.Error](err); is {
+		err = ofURL.Err
+	}
+	return err.Error()
 }
 
 func (n *Nissa) record(state, detail string, now time.Time) {

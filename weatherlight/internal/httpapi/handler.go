@@ -19,8 +19,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// aliveTimeout bounds the wait for the supervisor's sign of life.
-const aliveTimeout = time.Second
+const (
+	// aliveTimeout bounds the wait for the supervisor's sign of life.
+	aliveTimeout = time.Second
+	// maxScrapes bounds how many pages of figures are made at a time, and scrapeTimeout how
+	// long one may take.
+	maxScrapes    = 4
+	scrapeTimeout = 10 * time.Second
+)
 
 // Config is what a service shows. The functions are asked at each request; Book and Library
 // once, at the first request after the boot.
@@ -52,7 +58,7 @@ func Handler(config Config, listener net.Addr) http.Handler {
 	mux.HandleFunc("GET /healthz", config.serveHealth)
 	mux.HandleFunc("GET /readyz", config.serveReady)
 	mux.HandleFunc("GET /status", config.serveStatus)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout}))
 
 	runs := config.guarded(listener, func() http.Handler { return Runs(config.Book()) })
 	mux.Handle("GET /runs", runs)

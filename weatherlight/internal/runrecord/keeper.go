@@ -41,7 +41,7 @@ type Config[R any] struct {
 
 	TTL    time.Duration // of a record that nobody changes; 0: the store's
 	Grace  time.Duration // that the writer of a record has to publish its outputs, before who finds them does
-	Cached int           // records kept decoded [4096]
+	Cached int           // records kept decoded, of about 8 MiB as they are stored [4096]
 }
 
 // Outcome is what was decided on a record.
@@ -109,7 +109,7 @@ func (k *Keeper[R]) Step(ctx context.Context, run string, decide Decide[R]) (Out
 // into it when the step is done.
 func (k *Keeper[R]) step(ctx context.Context, run string, decide Decide[R], claimed bool) (Outcome[R], error) {
 	held := k.cache.take(run)
-	defer held.release()
+	defer k.cache.release(run, held)
 	for range attempts {
 		outcome, err := k.attempt(ctx, run, held, decide, claimed)
 		if err == nil {
@@ -182,7 +182,7 @@ func (k *Keeper[R]) load(ctx context.Context, run string, held *entry[R]) error 
 		// A record that nobody can read would hold up its run for ever. The next
 		// report tells enough to begin it anew.
 		k.config.Lost(run, err)
-		held.set(stored.Version, nil)
+		held.set(stored.Version, nil, 0)
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func (k *Keeper[R]) write(ctx context.Context, run string, held *entry[R], outco
 	if err != nil {
 		return fmt.Errorf("save %s record of run %q: %w", k.config.Part, run, err)
 	}
-	held.set(version, record)
+	held.set(version, record, len(value))
 	outcome.stands()
 	if len(pending) == 0 {
 		return nil

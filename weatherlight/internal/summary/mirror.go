@@ -2,6 +2,8 @@ package summary
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -9,7 +11,13 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-const coveragePrefix = "tamiyo.gnn.feature_coverage."
+const (
+	coveragePrefix = "tamiyo.gnn.feature_coverage."
+	// maxFeatures bounds what a packet can put into every summary, which must fit the bus.
+	maxFeatures = 64
+	// maxWord bounds the texts that are repeated, in bytes.
+	maxWord = 128
+)
 
 // Mirror keeps what the summary repeats of Tamiyo's packets: how much of
 // its features it saw, and the last word on a blueprint's safety. The Tamiyo of
@@ -17,6 +25,7 @@ const coveragePrefix = "tamiyo.gnn.feature_coverage."
 type Mirror struct {
 	mu                 sync.Mutex
 	coverage           map[string]float64
+	leftOut            int // features of the last packet beyond maxFeatures
 	provenance, hazard string
 }
 
@@ -34,11 +43,21 @@ func (m *Mirror) Observe(packet *leyline.TelemetryPacket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(coverage) > 0 {
-		m.coverage = coverage
+		m.coverage, m.leftOut = firstOf(coverage, maxFeatures), max(0, len(coverage)-maxFeatures)
 	}
 	for _, event := range packet.GetEvents() {
 		m.observeHazard(event)
 	}
+}
+
+// firstOf keeps so many features, the first by name, so that they stay the same ones.
+func firstOf(coverage map[string]float64, most int) map[string]float64 {
+	names := slices.Sorted(maps.Keys(coverage))
+	kept := make(map[string]float64, min(len(names), most))
+	for _, name := range names[:min(len(names), most)] {
+		kept[strings.Clone(name)] = coverage[name]
+	}
+	return kept
 }
 
 func (m *Mirror) observeHazard(event *leyline.TelemetryEvent) {
@@ -53,16 +72,25 @@ func (m *Mirror) observeHazard(event *leyline.TelemetryEvent) {
 		return
 	}
 	attributes := event.GetAttributes()
-	m.provenance = strings.ToLower(attributes["provenance"])
-	m.hazard = strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied))
+	m.provenance = word(strings.ToLower(attributes["provenance"]))
+	m.hazard = word(strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied)))
+}
+
+// word is a copy of a text, or of its beginning.
+func word(text string) string {
+	return strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxWord)]), "")
 }
 
 // Figures are the shares that were seen last.
 func (m *Mirror) Figures() []telemetry.Figure {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return []telemetry.Figure{telemetry.MeasureEach("weatherlight.tamiyo.coverage.<feature>", "ratio",
-		"Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one.", m.coverage)}
+	return []telemetry.Figure{
+		telemetry.Measure("weatherlight.tamiyo.coverage_left_out", "count",
+			"Features that the last packet named beyond the first 64. Absent without one.", m.leftOut).If(len(m.coverage) > 0),
+		telemetry.MeasureEach("weatherlight.tamiyo.coverage.<feature>", "ratio",
+			"Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one.", m.coverage),
+	}
 }
 
 func (m *Mirror) indicate(packet *telemetry.Packet) {

@@ -16,6 +16,17 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 )
 
+const (
+	// maxPoints bounds the points of a packet in bytes, roughly, and maxAlarms its alarms:
+	// one that does not fit the bus would not be sent at all.
+	maxPoints = 128 << 10
+	maxAlarms = 64
+	// maxDetail bounds what is said of one alarm, in bytes.
+	maxDetail = 512
+	// pointSize is what a point takes beside its texts.
+	pointSize = 32
+)
+
 // Summary is what there is to report.
 type Summary struct {
 	Figures   []telemetry.Figure
@@ -33,13 +44,13 @@ func reportAlarms(packet *telemetry.Packet, alarms []health.Alarm) {
 		return
 	}
 	var names []string
-	for _, alarm := range alarms {
+	for _, alarm := range alarms[:min(len(alarms), maxAlarms)] {
 		if !slices.Contains(names, alarm.Name) {
 			names = append(names, alarm.Name)
 		}
 		packet.Event("alarm", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
 			"alarm", alarm.Name, "subject", alarm.Subject, "severity", string(alarm.Severity),
-			"since", unixText(alarm.Since), "detail", alarm.Detail)
+			"since", unixText(alarm.Since), "detail", strings.ToValidUTF8(alarm.Detail[:min(len(alarm.Detail), maxDetail)], ""))
 	}
 	packet.Indicator("alarms", strings.Join(names, ","))
 }
@@ -49,9 +60,29 @@ func unixText(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1e3, 'f', 3, 64)
 }
 
-// Packet reports it.
+// fitting are the points that a packet has room for.
+func fitting(points []*leyline.MetricPoint) []*leyline.MetricPoint {
+	size := 0
+	for i, point := range points {
+		size += pointSize + len(point.GetName()) + len(point.GetUnit())
+		for label, text := range point.GetAttributes() {
+			size += len(label) + len(text) + pointSize/2
+		}
+		if size > maxPoints {
+			return points[:i]
+		}
+	}
+	return points
+}
+
+// Packet reports it. What does not fit is left out and counted.
 func (s Summary) Packet() *leyline.TelemetryPacket {
-	packet := telemetry.New("weatherlight", "weatherlight").Figures(s.Figures...)
+	points := telemetry.MetricPoints(s.Figures)
+	shown := fitting(points)
+	packet := telemetry.New("weatherlight", "weatherlight").Metrics(shown...)
+	if left := len(points) - len(shown) + max(0, len(s.Alarms)-maxAlarms); left > 0 {
+		packet.Metric("weatherlight.summary.left_out", float64(left), "count")
+	}
 	if s.Workers.Recent {
 		packet.Event("worker_error", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
 			"last_error", s.Workers.LastError,

@@ -1,0 +1,93 @@
+package settings_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+// addressForms are ways to write a password, %[1]s, into an address; %[2]s is a scheme.
+var addressForms = []string{
+	"%[2]s://user:%[1]s@host:1/0",
+	"%[2]s://:%[1]s@host:1/0",
+	"%[2]s://host:1?addr=user:%[1]s@other:2",
+	"%[2]s://host:1?addr=other:2&addr=user:%[1]s@third:3",
+	"%[2]s://bucket/prefix?endpoint=http://user:%[1]s@host:9000&region=eu",
+	"%[2]s://bucket?endpoint=http%%3A%%2F%%2Fuser%%3A%[1]s%%40host",
+	"%[2]s://bucket?endpoint=http%%253A%%252F%%252Fuser%%253A%[1]s%%2540host",
+	"%[2]s://host/db?password=%[1]s",
+	"%[2]s://host/db?p%%61ssword=%[1]s",
+	"%[2]s://host/db?sslpassword=%[1]s;x=y",
+	"%[2]s://host/db?options=-c password=%[1]s",
+	"%[2]s://host/db?options=-c%%20secret%%3D%[1]s",
+	"%[2]s://host/db?sentinel_password=%[1]s&master_set=x",
+	"%[2]s://host/db?x-api-key=%[1]s",
+	"%[2]s://host/user:%[1]s@other",
+	"%[2]s://user:12/%[1]s@host",
+	"%[2]s://host/#user:%[1]s@other",
+	"%[2]s://host/#%[1]s",
+	"%[2]s://host/?user:%[1]s@other",
+	"host=h user=u password=%[1]s",
+	"host=h user=u password='%[1]s' dbname=db",
+	"user:%[1]s@host:1",
+	"%[2]s:user:%[1]s@host",
+	"%[2]s//user:%[1]s@host",
+}
+
+// addresses are the settings that hold one, with the schemes that they take.
+var addresses = map[string][]string{
+	"REDIS_URL":                  {"redis", "rediss", "unix"},
+	"URZA_DATABASE_URL":          {"postgres", "postgresql", "sqlite", "postgresql+psycopg"},
+	"URZA_ARTIFACT_URL":          {"s3"},
+	"WEATHERLIGHT_ADVERTISE_URL": {"http", "https"},
+	"NISSA_URL":                  {"http", "https"},
+	"ELASTICSEARCH_URL":          {"http", "https"},
+	"PROMETHEUS_PUSHGATEWAY":     {"http", "https"},
+}
+
+// spellings are the ways in which a password may show up.
+func spellings(password string) []string {
+	quoted, _ := json.Marshal(password)
+	return []string{password, url.QueryEscape(password), url.PathEscape(password), strings.Trim(string(quoted), `"`)}
+}
+
+// R41: passwords in REDIS_URL=...?addr=user:pw@... and URZA_ARTIFACT_URL=...endpoint=http://user:pw@...
+// were logged. Whatever is accepted is printed without its password, and so is what is not.
+func TestR41NoAddressPrintsItsPassword(t *testing.T) {
+	names := make([]string, 0, len(addresses))
+	for name := range addresses {
+		names = append(names, name)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		name := rapid.SampledFrom(names).Draw(rt, "setting")
+		scheme := rapid.SampledFrom(addresses[name]).Draw(rt, "scheme")
+		password := rapid.StringMatching(`pw[A-Za-z0-9]{8}([!$*+,;:%^&=? "<>]{0,2}[A-Za-z0-9]{4})`).Draw(rt, "password")
+		written := rapid.SampledFrom([]string{url.QueryEscape(password), url.PathEscape(password), password[:10]}).Draw(rt, "written")
+		text := fmt.Sprintf(rapid.SampledFrom(addressForms).Draw(rt, "form"), written, scheme)
+		s, err := load(t, "", name+"="+text)
+		printed := fmt.Sprint(err)
+		if err == nil {
+			var logged bytes.Buffer
+			slog.New(slog.NewJSONHandler(&logged, nil)).Info("start", "settings", s)
+			encoded, failure := json.Marshal(s)
+			if failure != nil {
+				rt.Fatal(failure)
+			}
+			printed = fmt.Sprintf("%v %+v %#v %s %s %s", s, *s, s.Fields(), logged.String(), encoded, settings.Markdown())
+		}
+		for _, secret := range append(spellings(password), spellings(password[:10])...) {
+			if strings.Contains(printed, secret) {
+				at := strings.Index(printed, secret)
+				rt.Fatalf("%s=%s prints %q: ...%s...", name, text, secret, printed[max(0, at-80):min(len(printed), at+40)])
+			}
+		}
+	})
+}
