@@ -36,7 +36,7 @@ func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
 	if err != nil || len(messages) == 0 {
 		return nil, err
 	}
-	now := time.Now()
+	now := j.c.Now()
 	drafts := make([]envelope.Draft, len(messages))
 	room := envelope.Slab{Left: len(messages)}
 	for i, m := range messages {
@@ -51,11 +51,11 @@ func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
 // judge decides what becomes of entries. Nothing in an entry can make it fail: the
 // worst is a refusal.
 func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
-	now, onBus := time.Now(), s.c.Now()
+	at := s.c.times()
 	jobs := make([]job, len(entries))
 	for i, e := range entries {
 		j, t := &jobs[i], &tasks[i]
-		if reason, err := s.decide(t, j, e, now, onBus); err != nil {
+		if reason, err := s.decide(t, j, e, at); err != nil {
 			t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
 		}
 	}
@@ -63,7 +63,7 @@ func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
 
 // decide fills in the task of an entry and the job that does it, or says why the
 // entry is refused.
-func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus time.Time) (reason string, err error) {
+func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.Times) (reason string, err error) {
 	if !e.Found && e.Bootstrap {
 		return "", nil
 	}
@@ -85,14 +85,14 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus 
 	j.c, j.handler = s.c, handler
 	j.delivery = Delivery{
 		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
-		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
+		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, at.Bus),
 		Issued: env.SignedAt(),
 	}
 	if wanted, err := s.wanted(&j.delivery); err != nil || !wanted {
 		return deadletter.ReasonPermanent, err
 	}
 	who := verify.Identify(message, &env)
-	if reason := who.Refuse(s.c.windows, e.Attempt, j.delivery.Published, now); reason != "" {
+	if reason := who.Refuse(s.c.windows, e.Attempt, entry.StoredAt(e.ID), at); reason != "" {
 		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
 	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)

@@ -44,6 +44,9 @@ func (c *Client) Metrics(ctx context.Context) (map[string]float64, error) {
 	maps.Copy(values, depths)
 	c.meters.Fill(values)
 	c.admission.Fill(values)
+	if ahead, _, known := c.ClockOffset(); known {
+		values["clock_offset_seconds"] = ahead.Seconds()
+	}
 	health := c.Health()
 	values["publish_breaker_state"] = float64(health.PublishState)
 	values["consume_breaker_state"] = float64(health.ConsumeState)

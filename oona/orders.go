@@ -153,7 +153,7 @@ func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCom
 		return nil, deadletter.ReasonUndecodable, fmt.Errorf("decode order: %w", err)
 	}
 	signed, stored := env.SignedAt(), entry.StoredAt(e.ID)
-	if reason := c.windows.SoonStored(signed, stored); reason != "" {
+	if reason := c.windows.SoonStored(signed, stored, c.times()); reason != "" {
 		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
 			signed.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
 	}

@@ -15,6 +15,8 @@ func Series() []telemetry.Series {
 func streamSeries() []telemetry.Series {
 	const byStream = "normal, emergency, telemetry, policy, kernel_requests, kernel_ready, kernel_errors"
 	return []telemetry.Series{
+		{Name: "oona_clock_offset_seconds", Kind: telemetry.Gauge, Unit: "seconds",
+			Meaning: "How far the clock of Redis is ahead of this machine's, negative when it is behind. Absent when Redis may not tell."},
 		{Name: "oona_latency_seconds", Labels: "path,stream", Kind: telemetry.Histogram, Unit: "seconds",
 			Meaning: "Time of a message on a path of the bus: publish (until Redis answered), consume (taking in to commit), " +
 				"delivery (storing to commit)."},

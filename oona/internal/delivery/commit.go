@@ -65,7 +65,7 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	defer s.committer.backoff.Quit()
 	var deadline time.Time
 	for {
-		s.resign(batch, time.Now())
+		s.resign(batch, s.c.Conn.Now())
 		ctx, cancel := context.WithTimeout(base, s.c.Conn.Timeout)
 		results, err := commit(ctx, batch)
 		cancel()

@@ -25,7 +25,7 @@ func TestOldCommandIsStaleWhateverItsEntryID(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := Identity{control: true, Issued: now.Add(-c.issued)}
-			if got := command.Refuse(windows, 1, now.Add(-c.stored), now); got != c.want {
+			if got := command.Refuse(windows, 1, now.Add(-c.stored), Times{Bus: now}); got != c.want {
 				t.Errorf("refused as %q, want %q", got, c.want)
 			}
 		})
@@ -38,10 +38,10 @@ func TestRequestThatWaitedForItsRetryIsNotStale(t *testing.T) {
 	published := time.UnixMilli(1_700_000_000_000)
 	who := Identity{Space: spaceRequest, ID: "r", dated: true, Issued: published}
 	late := published.Add(10 * time.Minute)
-	if got := who.Refuse(windows, 1, published, late); got != deadletter.ReasonStale {
+	if got := who.Refuse(windows, 1, published, Times{Bus: late}); got != deadletter.ReasonStale {
 		t.Errorf("first delivery: %q", got)
 	}
-	if got := who.Refuse(windows, 2, published, late); got != "" {
+	if got := who.Refuse(windows, 2, published, Times{Bus: late}); got != "" {
 		t.Errorf("second delivery: %q", got)
 	}
 }

@@ -17,6 +17,7 @@ const (
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
+	alarmClocks      = "clock_offset"
 )
 
 // conditions are all kinds of trouble, causes before what they cause. maintenance is the
@@ -45,6 +46,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},
 		{name: alarmContested, severity: severityWarning, linger: 5 * time.Minute},
+		{name: alarmClocks, severity: severityWarning, linger: 3 * time.Second},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},
 	}

@@ -32,6 +32,8 @@ type Bus interface {
 	Ping(ctx context.Context) error
 	Health() oona.Health
 	Drops() []oona.Drop
+	// ClockOffset is how far the clock of the bus is ahead of ours.
+	ClockOffset() (ahead, uncertainty time.Duration, known bool)
 }
 
 // Config is what a Monitor looks at. Nissa is optional.

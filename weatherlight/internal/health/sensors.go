@@ -40,6 +40,7 @@ func sensors(c Config) []sensor {
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
 		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
 		{alarmContested, contested(c.Contested)},
+		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
 	}
 	if c.Nissa != nil {
@@ -101,6 +102,22 @@ func undeliverable(outbox func(context.Context) (waiting, refused int, err error
 		}
 		return []finding{{detail: fmt.Sprintf("%d messages in outbox.db were refused for good", refused)}}
 	}
+}
+
+// mayBeApart is how far the clock of the bus may be from ours: half of what makes
+// messages of peers that go by yet another clock look as if they came from the future.
+const mayBeApart = 2500 * time.Millisecond
+
+// clocksApart finds a bus whose clock is certainly too far from ours.
+func clocksApart(ahead, uncertainty time.Duration, known bool) []finding {
+	if !known || ahead.Abs()-uncertainty <= mayBeApart {
+		return nil
+	}
+	direction := "ahead of"
+	if ahead < 0 {
+		direction = "behind"
+	}
+	return []finding{{detail: fmt.Sprintf("the clock of the bus is %v %s ours", ahead.Abs().Round(time.Millisecond), direction)}}
 }
 
 // unusable finds the segments of shared memory that cannot be used.
