@@ -83,6 +83,7 @@ func newStep(c *Core, record *Record, message Message, now time.Time) *step {
 		if run := runOf(message); run != "" && run != record.Run {
 			return nil
 		}
+		st.followClock()
 		return st
 	}
 	run := runOf(message)
@@ -97,6 +98,14 @@ func newStep(c *Core, record *Record, message Message, now time.Time) *step {
 	}
 	st.r, st.fresh = &Record{Version: recordVersion, Run: run, Packets: now.UnixMicro()}, true
 	return st
+}
+
+// followClock takes a trainer that was last heard in the future for one that was heard
+// now: the bus's clock was set back, and its place must end no later for that.
+func (st *step) followClock() {
+	if t := &st.r.Trainer; t.Stored > st.now.plus(clockSkew) {
+		t.Stored, st.changed = st.now, true
+	}
 }
 
 // runOf is the run that a message names, empty when it names none.

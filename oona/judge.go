@@ -49,16 +49,34 @@ func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
 }
 
 // judge decides what becomes of entries. Nothing in an entry can make it fail: the
-// worst is a refusal.
+// worst is a refusal. Before one is refused for its date the bus is asked for its
+// time: its clock may have been set a moment ago.
 func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
-	at := s.c.times()
 	jobs := make([]job, len(entries))
+	at, fresh := s.c.times(), false
 	for i, e := range entries {
-		j, t := &jobs[i], &tasks[i]
-		if reason, err := s.decide(t, j, e, at); err != nil {
-			t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
+		s.judgeOne(&tasks[i], &jobs[i], e, at)
+		if !misdated(tasks[i].Refusal) {
+			continue
 		}
+		if !fresh {
+			s.c.conn.AskTime()
+			at, fresh = s.c.times(), true
+		}
+		tasks[i].Refusal = nil
+		s.judgeOne(&tasks[i], &jobs[i], e, at)
 	}
+}
+
+func (s *subscriber) judgeOne(t *delivery.Task, j *job, e entry.Entry, at verify.Times) {
+	if reason, err := s.decide(t, j, e, at); err != nil {
+		t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
+	}
+}
+
+// misdated reports whether an entry is refused for its date.
+func misdated(refusal *deadletter.Refusal) bool {
+	return refusal != nil && (refusal.Reason == deadletter.ReasonStale || refusal.Reason == deadletter.ReasonFuture)
 }
 
 // decide fills in the task of an entry and the job that does it, or says why the

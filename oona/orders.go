@@ -153,7 +153,12 @@ func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCom
 		return nil, deadletter.ReasonUndecodable, fmt.Errorf("decode order: %w", err)
 	}
 	signed, stored := env.SignedAt(), entry.StoredAt(e.ID)
-	if reason := c.windows.SoonStored(signed, stored, c.times()); reason != "" {
+	reason = c.windows.SoonStored(signed, stored, c.times())
+	if reason != "" {
+		c.conn.AskTime() // its clock may have been set a moment ago
+		reason = c.windows.SoonStored(signed, stored, c.times())
+	}
+	if reason != "" {
 		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
 			signed.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
 	}

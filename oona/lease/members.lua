@@ -1,6 +1,8 @@
 -- Keeps a process on the roll of its group and settles who leads.
--- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note.
--- Result: token (0 = not leading, -1 = name taken), leader, then name and note of each live member.
+-- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note, own
+-- badge, then the badges of others that are known. Without badges nobody is a stranger.
+-- Result: token (0 = not leading, -1 = name taken, -2 = the leader's badge is not known),
+-- leader, then name and note of each live member.
 local roll, name, owner, born = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -14,23 +16,53 @@ local function member(who)
   return parse(redis.call('HGET', roll, 'member:' .. who) or '')
 end
 
+-- A clock that was set back would let every lease last longer: all end sooner by that.
+local back = (tonumber(redis.call('HGET', roll, 'clock') or '0') or 0) - now
+if back > 0 then
+  local fields = redis.call('HGETALL', roll)
+  for i = 1, #fields, 2 do
+    local ends, rest = string.match(fields[i + 1], '^(%d+)( .*)$')
+    if ends and string.find(fields[i], '^member:') then
+      redis.call('HSET', roll, fields[i], string.format('%.0f', math.max(0, tonumber(ends) - back)) .. rest)
+    end
+  end
+end
+redis.call('HSET', roll, 'clock', string.format('%.0f', now))
+
 local ends, o = member(name)
 if ends > now and o ~= owner then return {'-1', name} end
+
+-- The live leader, unless it is this name's own.
+local function elsewhere()
+  local who, when = string.match(redis.call('HGET', roll, 'leader') or '', '^(.*) (%S+)$')
+  local until_, _, b = member(who or '')
+  if until_ > now and b == when and who ~= name then return who, when end
+end
+
+local function known(badge)
+  for i = 7, #ARGV do
+    if ARGV[i] == badge then return true end
+  end
+end
+
+local who, when = elsewhere()
+if who and ARGV[7] ~= '' then
+  local holder, badge = string.match(redis.call('HGET', roll, 'badge') or '', '^(.*) (%S+)$')
+  if holder == who .. ' ' .. when and not known(badge) then return {'-2', who} end
+end
+
 redis.call('HSET', roll, 'member:' .. name,
   string.format('%.0f', now + ARGV[4]) .. ' ' .. owner .. ' ' .. born .. ' ' .. ARGV[6])
 
 local me = name .. ' ' .. born
 local leader = redis.call('HGET', roll, 'leader') or ''
-if leader ~= me then
-  local who, when = string.match(leader, '^(.*) (%S+)$')
-  local until_, _, b = member(who or '')
-  if until_ <= now or b ~= when then
-    local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))
-    redis.call('HSET', roll, 'leader', me)
-    redis.call('HSET', roll, 'token', string.format('%.0f', token))
-    leader = me
-  end
+if leader ~= me and not who then
+  local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))
+  redis.call('HSET', roll, 'leader', me)
+  redis.call('HSET', roll, 'token', string.format('%.0f', token))
+  leader = me
 end
+if leader == me and ARGV[7] ~= '' then redis.call('HSET', roll, 'badge', me .. ' ' .. ARGV[7]) end
 
 local answer = {'0', string.match(leader, '^(.*) %S+$')}
 if leader == me then answer[1] = redis.call('HGET', roll, 'token') end

@@ -135,14 +135,19 @@ func (c *Conn) Now() time.Time {
 	if c.clock.due(local) && c.calls.begin() {
 		go func() {
 			defer c.calls.running.Done()
-			// Whoever asked for the time has it already, and Close waits for this.
-			ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-			defer cancel()
-			begun := time.Now()
-			c.clock.read(c.Do(ctx, c.B().Time().Build()), begun)
+			c.AskTime()
 		}()
 	}
 	return c.clock.at(local)
+}
+
+// AskTime asks for the server's time and waits for it, within the timeout.
+func (c *Conn) AskTime() {
+	// Whoever asks goes by what is known when there is no answer.
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	begun := time.Now()
+	c.clock.read(c.Do(ctx, c.B().Time().Build()), begun)
 }
 
 // Offset is how far the server's clock is ahead of ours, which is known to
