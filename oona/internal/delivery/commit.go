@@ -67,7 +67,11 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	for {
 		s.resign(batch, s.c.Conn.Now())
 		ctx, cancel := context.WithTimeout(base, s.c.Conn.Timeout)
-		results, err := commit(ctx, batch)
+		var results []int64
+		err := s.sub.Fence(ctx)
+		if err == nil {
+			results, err = commit(ctx, batch)
+		}
 		cancel()
 		if err == nil {
 			s.committer.backoff.Over()

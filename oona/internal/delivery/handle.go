@@ -8,9 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
+
+// fencePause is the pause between two questions to a fence that lets nobody through.
+const fencePause = 100 * time.Millisecond
 
 // workload is the jobs of one batch, shared by the workers: each takes the next one
 // when it is free, so that a slow handler holds up nothing but itself.
@@ -31,13 +35,21 @@ func (l *workload) next() *Task {
 func (s *consumer) handleAll(work context.Context) {
 	for l := range s.jobs {
 		for t := l.next(); t != nil; t = l.next() {
-			if work.Err() != nil {
+			if s.awaitFence(work) != nil {
 				s.drop(t)
 				continue
 			}
 			s.handle(work, t)
 		}
 	}
+}
+
+// awaitFence waits until the fence lets this consumer work, or work is done.
+func (s *consumer) awaitFence(work context.Context) error {
+	for work.Err() == nil && s.sub.Fence(work) != nil {
+		cadence.Sleep(work, fencePause)
+	}
+	return work.Err()
 }
 
 func (s *consumer) handle(work context.Context, t *Task) {

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"time"
+
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
@@ -8,7 +10,7 @@ import (
 // Status is who shares the bus.
 type Status struct {
 	Self   string   `json:"self"`
-	Leader string   `json:"leader"` // does the single jobs; empty while nobody does
+	Leader string   `json:"leader"` // does the single jobs; empty while nobody does, or we cannot know
 	Live   []string `json:"live"`
 }
 
@@ -16,6 +18,9 @@ type Status struct {
 func (f *Fleet) Status() *Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.holds(time.Now()) {
+		return &Status{Self: f.config.Name, Live: []string{}}
+	}
 	return &Status{Self: f.config.Name, Leader: f.leader, Live: names(f.members)}
 }
 
@@ -24,7 +29,7 @@ func (f *Fleet) Points() []metrics.Point {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return []metrics.Point{
-		{Name: "weatherlight.leader", Value: metrics.Flag(f.token != 0), Unit: "bool"},
+		{Name: "weatherlight.leader", Value: metrics.Flag(f.token != 0 && f.holds(time.Now())), Unit: "bool"},
 		{Name: "weatherlight.leader.token", Value: float64(f.token), Unit: "count"},
 		{Name: "weatherlight.leader.takeovers_total", Value: float64(f.takeovers), Unit: "count"},
 		{Name: "weatherlight.lease.failures_total", Value: float64(f.failures), Unit: "count"},
