@@ -22,7 +22,7 @@ func (c *Client) Consume(fetch, work context.Context, sub Subscription) error {
 	s := &subscriber{c: c, sub: sub, valid: c.cfg.Streams.validOn(sub.Stream)}
 	c.deliverer.Run(fetch, work, delivery.Subscription{
 		Stream: sub.Stream, Group: sub.Group, Judge: s.judge, Ordered: sub.Key != nil, AnswersOnly: sub.AnswersOnly,
-		Demand: sub.Demand.values(), Batch: sub.Batch, Concurrency: sub.Concurrency, Block: sub.Block, OnReady: sub.OnReady,
+		Demand: sub.Demand.values(), Needs: sub.Needs, Batch: sub.Batch, Concurrency: sub.Concurrency, Block: sub.Block, OnReady: sub.OnReady,
 		Fence: sub.Fence,
 	})
 	return nil
@@ -49,6 +49,20 @@ func (c *Client) checkSubscription(sub Subscription) error {
 	}
 	return nil
 }
+
+// Ways in which the messages of a subscription are not finished: see Stall.
+const (
+	StallNeeds   = delivery.StallNeeds   // what its handlers need is away
+	StallAnswers = delivery.StallAnswers // what came of them cannot be committed
+	StallReading = delivery.StallReading // its stream cannot be read
+)
+
+// Stall says that nothing of a subscription is finished now, of which kind that is,
+// since when, and why.
+type Stall = delivery.Stall
+
+// Stalls are those of the subscriptions that are consumed now, sorted by stream.
+func (c *Client) Stalls() []Stall { return c.deliverer.Stalls() }
 
 // TakeOver lets every subscription of this client, also one that begins a little
 // later, take over at once what a consumer has in hand that is known to be dead,

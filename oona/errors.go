@@ -59,3 +59,10 @@ func (e *ConflictError) Error() string {
 // Permanent marks an error of a handler as one that no retry can cure: the
 // entry is dead-lettered at once. Permanent(nil) is nil.
 func Permanent(err error) error { return delivery.Permanent(err) }
+
+// Outage marks an error of a handler as no fault of the message: what the handler
+// needs, such as a database, a disk or a neighbour, is away. The message waits for its
+// return, however long that takes, and spends none of its attempts: see
+// Subscription.Needs. An error that wraps ErrUnavailable is an outage by itself.
+// Outage(nil) is nil.
+func Outage(err error) error { return delivery.Outage(err) }

@@ -110,7 +110,7 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.T
 		return deadletter.ReasonPermanent, err
 	}
 	who := verify.Identify(message, &env)
-	if reason := who.Refuse(s.c.windows, e.Attempt, entry.StoredAt(e.ID), at); reason != "" {
+	if reason := who.Refuse(s.c.windows, entry.StoredAt(e.ID), at); reason != "" {
 		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
 	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)

@@ -44,8 +44,9 @@ type Delivery struct {
 
 // Handler processes one delivery. On nil its messages, the replay mark and the
 // acknowledgement are committed together; an error brings the same entry back
-// after a pause, to this group only; Permanent(err) dead-letters it. A panic
-// counts as an error. ctx is cancelled only when time to finish has run out.
+// after a pause, to this group only, a few times; Permanent(err) dead-letters it at
+// once, Outage(err) never. A panic counts as an error. ctx is cancelled only when time
+// to finish has run out.
 type Handler func(ctx context.Context, d *Delivery) ([]Message, error)
 
 // Subscription says what to consume and how.
@@ -69,6 +70,14 @@ type Subscription struct {
 	// Demand, when not nil, says whether anybody waits for deliveries at all. What
 	// comes while nobody does is skipped unread, where the bus can do that.
 	Demand *Demand
+	// Needs, when not nil, returns what is away of what all handlers need, or nil. It is
+	// asked when a handler met an Outage, and must heed its context. While it returns an
+	// error the consumer pauses: it reads nothing, hands nothing to a handler, gives back
+	// what it had in hand, so that others of the group can take it, and asks again at
+	// least every half second. When Needs sees nothing amiss, or is nil, the message that
+	// met the outage is tried again alone, as often as it takes, beside the others; once
+	// as many wait so as one read brings, nothing more is read.
+	Needs func(context.Context) error
 	// AnswersOnly says that the handlers do nothing but answer. Then a replay is
 	// looked for in Redis by the commit alone, which publishes no answer to one,
 	// and no round trip is made before the handlers run.

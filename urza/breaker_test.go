@@ -4,9 +4,36 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
+
+// R29: the breaker stayed open for 30 s after the catalogue was back.
+func TestR29LookUpsPassOnceTheCatalogueAnswers(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		library := openTest(t, testConfig(t.TempDir()))
+		save(t, library, "BP001", "kernel")
+		gone, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+		defer cancel()
+		for library.Breaker() != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+			if err := library.Ping(gone); err == nil { // as a database that does not answer in time
+				t.Fatal("a look that has no time succeeds")
+			}
+		}
+		poll := time.NewTicker(20 * time.Millisecond)
+		defer poll.Stop()
+		begun := time.Now()
+		for library.Ping(t.Context()) != nil {
+			if <-poll.C; time.Since(begun) > 10*time.Second {
+				t.Fatal("the breaker stays open")
+			}
+		}
+		if state := library.Breaker(); state != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED {
+			t.Errorf("the catalogue answers, and its breaker is %v", state)
+		}
+	})
+}
 
 // D-U7: a catalogue that was down looked like a missing kernel, and the seed was culled.
 func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {

@@ -63,7 +63,7 @@ type Config struct {
 	SlowQuery time.Duration
 	// BreakerFailures in a row open the breaker. Default 3.
 	BreakerFailures uint32
-	// BreakerOpen is how long an open breaker refuses before it probes. Default 30 s.
+	// BreakerOpen is how long an open breaker refuses before it probes. Default 0.5 s.
 	BreakerOpen time.Duration
 	// Logger; nil discards.
 	Logger *slog.Logger
@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 	c.ObjectTrust = cmp.Or(c.ObjectTrust, 10*time.Second)
 	c.SlowQuery = cmp.Or(c.SlowQuery, 250*time.Millisecond)
 	c.BreakerFailures = cmp.Or(c.BreakerFailures, 3)
-	c.BreakerOpen = cmp.Or(c.BreakerOpen, 30*time.Second)
+	c.BreakerOpen = cmp.Or(c.BreakerOpen, 500*time.Millisecond)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 	"github.com/esper-lite/weatherlight/urza/internal/recovery"
@@ -93,11 +94,14 @@ func (l *Library) Close() error {
 }
 
 // Ping asks the catalogue for a sign of life, through the breaker: so an outage
-// is known, and its end too, although nobody looks anything up. It counts as no
-// look-up.
+// is known, and its end too, although nobody looks anything up. When it returns nil
+// the breaker lets look-ups through. It counts as no look-up.
 func (l *Library) Ping(ctx context.Context) error {
 	err := l.lookup.open()
 	if err == nil {
+		err = l.catalogue.Ping(ctx)
+	}
+	for err == nil && l.Breaker() == leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN {
 		err = l.catalogue.Ping(ctx)
 	}
 	if err != nil {

@@ -114,7 +114,7 @@ func (p *Prefetcher) forgeOnce(ctx context.Context, k catalogue.Key, variant tra
 	forged, err := p.config.Forge(bounded, k.ID, variant)
 	if err != nil && ctx.Err() == nil && fault.OfContext(err) {
 		// Not the caller's deadline: nobody may take it for one.
-		return fmt.Errorf("%w: %s not forged within %s: %v", ErrUnavailable, k, p.config.ForgeTimeout, err) //nolint:errorlint // see above
+		return fmt.Errorf("%s not forged within %s: %v", k, p.config.ForgeTimeout, err) //nolint:errorlint // see above
 	}
 	if err != nil {
 		return fmt.Errorf("forge %s: %w", k, err)

@@ -128,10 +128,14 @@ func (l *Library) save(
 		if err := ctx.Err(); err != nil {
 			return announced, err
 		}
-		if err := l.store.Put(ctx, announced.GetArtifactRef(), announced.GetChecksum(), forged.Artifact); err != nil {
+		err := l.store.Put(ctx, announced.GetArtifactRef(), announced.GetChecksum(), forged.Artifact)
+		if err != nil && !fault.OfContext(err) {
+			return announced, fmt.Errorf("%w: store artifact: %w", ErrUnavailable, err)
+		}
+		if err != nil {
 			return announced, err
 		}
-		err := commit(ctx, announced)
+		err = commit(ctx, announced)
 		if err == nil {
 			l.lookup.forget(k)
 		}

@@ -70,8 +70,8 @@ func (c *controller) handlePolicy(ctx context.Context, update *leyline.PolicyUpd
 	if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
 		return nil, oona.Permanent(err)
 	}
-	if err != nil {
-		return nil, err
+	if err != nil { // The disk failed: the update waits until there is room, and those behind it too.
+		return nil, oona.Outage(err)
 	}
 	if err := c.members.Renew(ctx); err != nil { // The next renewal tells them as well.
 		c.logger.Debug("the others were not told of a policy at once", "policy", update.GetPolicyId(), "error", err)

@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -57,7 +58,7 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
-		KeepReport: reports.Keep,
+		KeepReport: keepReports(reports),
 		Candidates: s.selection.Candidates, Permit: s.selection.Permit, OnReport: s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
@@ -77,6 +78,20 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, runs.Refusal),
 		}),
 	)}, nil
+}
+
+// keepReports keeps field reports. What does so for want of room on disk waits for it; a
+// report that can never be kept is the fault of whatever it is about.
+func keepReports(log *fieldreport.Log) func(context.Context, *leyline.FieldReport) error {
+	return func(ctx context.Context, report *leyline.FieldReport) error {
+		err := log.Keep(ctx, report)
+		for _, own := range []error{fieldreport.ErrNoReportID, fieldreport.ErrTooLarge, oona.ErrNotPublishable} {
+			if errors.Is(err, own) {
+				return err
+			}
+		}
+		return oona.Outage(err)
+	}
 }
 
 func (g *growth) close(context.Context) error { return g.reports.Close() }

@@ -1,12 +1,19 @@
 package weatherlight
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 )
 
 func TestOutageOfTheBusIsOneAlarmEverywhere(t *testing.T) {
@@ -29,11 +36,72 @@ func TestOutageOfTheBusIsOneAlarmEverywhere(t *testing.T) {
 	if health.GetStatus() != leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY || health.GetIndicators()["alarms"] != busDown {
 		t.Errorf("health %v", health)
 	}
-	if status := r.status(t.Context()); len(status.Alarms) != 1 || status.State != "ready" {
+	if status := r.status(t.Context()); len(status.Alarms) != 1 || status.State != "not_ready" || status.Reason == "" {
 		t.Errorf("status %+v", status)
 	}
 	redis.Restart()
 	eventually(t, "the alarm ends", func() bool { return len(r.health.Alarms()) == 0 })
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// R17: /status said ready and operational while /readyz was 503. R29: nobody was told of
+// a library that is away before its requests were lost.
+func TestR17R29ReadyzStatusAndAlarmsSayTheSame(t *testing.T) {
+	for name, asked := range map[string]bool{"before the first request": false, "with one that waits": true} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, newService(t, nil))
+			probe(t, r.Service, "when all is well", http.StatusOK, "ready")
+			if err := r.library.Close(); err != nil { // as a database that is away, for good
+				t.Fatal(err)
+			}
+			want := "library_down"
+			if asked {
+				want = "work_paused"
+				request := &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "BP001", IssuedAt: timestamppb.Now()}
+				if err := connect(t, r.BusURL(), "trainer").Publish(t.Context(), oona.Message{Payload: request}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			raised := func() bool {
+				return slices.ContainsFunc(r.health.Alarms(), func(a health.Alarm) bool { return a.Name == want && strings.Contains(a.Detail, "closed") })
+			}
+			eventually(t, "the alarm "+want, raised)
+			probe(t, r.Service, "without a library", http.StatusServiceUnavailable, "closed")
+			status := r.status(t.Context())
+			if status.State != "not_ready" || status.SystemMode != "degraded" || !strings.Contains(status.Reason, "closed") {
+				t.Errorf("status %s, %s: %s", status.State, status.SystemMode, status.Reason)
+			}
+			if drops := r.bus.Drops(); len(drops) != 0 {
+				t.Errorf("refused %v", drops)
+			}
+			if err := r.stop(t); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// R22: the alarm knew of four reasons alone.
+func TestR22EveryReasonOfARefusalIsAnAlarm(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
+	peer := connect(t, redis.URL, "peer")
+	run := &leyline.SystemStatePacket{TrainingRunId: " blanks "} // permanent
+	old := &leyline.KernelPrefetchRequest{RequestId: "r", BlueprintId: "b", IssuedAt: timestamppb.New(time.Now().Add(-time.Hour))}
+	for _, payload := range []proto.Message{run, old} {
+		if err := peer.Publish(t.Context(), oona.Message{Payload: payload}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "an alarm for each reason", func() bool {
+		subjects := make(map[string]bool)
+		for _, alarm := range r.health.Alarms() {
+			subjects[alarm.Name+" "+alarm.Subject] = true
+		}
+		return subjects["messages_refused permanent"] && subjects["messages_refused stale"]
+	})
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}

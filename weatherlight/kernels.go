@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -76,13 +77,13 @@ func (k *kernels) scrubber(ours func() bool) maintenance.Scrubber {
 func (k *kernels) prefetchWorker(c *connection) supervise.Spec {
 	return c.consumer(workerPrefetch, oona.Subscription{
 		AnswersOnly: true,
+		Needs:       k.pingLibrary,
 		Handlers:    only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST, k.answerRequest),
 	})
 }
 
 // answerRequest answers one kernel request. The answer, the replay mark and the
-// acknowledgement commit together; an error means that the library is down and
-// brings the request back.
+// acknowledgement commit together. While the library is away the request waits.
 func (k *kernels) answerRequest(ctx context.Context, delivery *oona.Delivery) ([]oona.Message, error) {
 	request, ok := delivery.Payload.(*leyline.KernelPrefetchRequest)
 	if !ok {
@@ -90,7 +91,13 @@ func (k *kernels) answerRequest(ctx context.Context, delivery *oona.Delivery) ([
 	}
 	answer, attributes, err := k.prefetcher.Answer(ctx, request, delivery.Attributes)
 	if err != nil {
-		return nil, fmt.Errorf("answer request for %s: %w", request.GetBlueprintId(), err)
+		err = fmt.Errorf("answer request for %s: %w", request.GetBlueprintId(), err)
+	}
+	if errors.Is(err, urza.ErrUnavailable) {
+		return nil, oona.Outage(err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return []oona.Message{{Payload: answer, Attributes: attributes}}, nil
 }

@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -82,6 +83,8 @@ func (s *Service) status(ctx context.Context) *status.Status {
 	page.State = "ready"
 	if !s.accepting.Load() {
 		page.State = "draining"
+	} else if reason := s.notReady(ctx); reason != "" {
+		page.State, page.Reason, page.SystemMode = "not_ready", reason, "degraded"
 	}
 	page.Bus, page.Instances = s.BusAddr(), s.fleet.Status()
 	page.Alarms, page.Nissa, page.Signals = s.health.Alarms(), s.nissa.Status(), s.signals.Status()
@@ -122,7 +125,10 @@ func (s *Service) notReady(ctx context.Context) string {
 	if err := s.bus.Ping(ctx); err != nil {
 		return "bus: " + err.Error()
 	}
-	return ""
+	for _, stall := range s.bus.Stalls() {
+		return fmt.Sprintf("%s of %s: %s", stall.Kind, stall.Stream, stall.Cause)
+	}
+	return s.health.Hindrance()
 }
 
 // LogStatus writes the whole status into the log.

@@ -54,7 +54,7 @@ var hubs = map[string]hub{
 	"kasmina.SeedView":                    {22, 0, told},
 	"kasmina/internal/gate.Subject":       {16, 1, told},
 	"tezzeret.Compiled":                   {19, 2, told},
-	"weatherlight/internal/status.Status": {19, 3, told},
+	"weatherlight/internal/status.Status": {20, 3, told},
 
 	"internal/simtest.Counts":                 {16, 1, figures},
 	"kasmina.Counters":                        {18, 4, figures},

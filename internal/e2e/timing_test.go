@@ -16,6 +16,7 @@ var scenarios = []string{
 	"start", "SIGTERM", "double SIGTERM", "SIGKILL", "Redis stopped and started", "Redis flushed",
 	"secret rotated", "second instance", "leader killed", "rolling restart",
 	"Redis's clock is moved",
+	"library away", "answers refused", "full disk",
 }
 
 // timing is how long something took, as seen from outside.

@@ -16,6 +16,7 @@ const (
 	typeState     = 1
 	typeCommand   = 2
 	typeTelemetry = 4
+	typePolicy    = 5
 	typeRequest   = 6
 	typeReady     = 7
 	typeError     = 8

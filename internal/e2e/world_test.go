@@ -24,6 +24,7 @@ const (
 	streamReady      = "oona.kernels.ready"
 	streamErrors     = "oona.kernels.errors"
 	streamDeadLetter = "oona.deadletter"
+	streamPolicy     = "oona.policy"
 
 	// stopBound is how long a stop may take.
 	stopBound = 10 * time.Second

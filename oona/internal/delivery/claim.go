@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -34,7 +35,7 @@ func (s *consumer) reclaimLoop(fetch, work context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	seen := 0
-	for {
+	for s.gate.pass(fetch) {
 		departed, known, more := s.c.takeovers.since(seen)
 		s.takeOver(fetch, work, departed)
 		seen = known
@@ -81,12 +82,12 @@ func (s *consumer) retryDue(fetch, work context.Context) time.Time {
 	if len(ready) == 0 {
 		return next
 	}
-	groups := make(map[time.Duration][]pendingEntry)
+	groups := make(map[terms][]pendingEntry)
 	for _, p := range ready {
-		groups[p.guard] = append(groups[p.guard], p)
+		groups[terms{p.guard, p.count}] = append(groups[terms{p.guard, p.count}], p)
 	}
-	for guard, entries := range groups {
-		if err := s.reclaim(fetch, work, entries, guard); err != nil {
+	for on, entries := range groups {
+		if err := s.reclaim(fetch, work, entries, on); err != nil {
 			// The bus is down or the group is gone, which the reader reports.
 			return time.Now().Add(redis.PauseMax / 2)
 		}
@@ -113,7 +114,7 @@ func (s *consumer) scanPending(fetch, work context.Context) {
 
 func (s *consumer) eachPending(fetch, work context.Context, owner string, idle time.Duration) error {
 	start := "-"
-	for fetch.Err() == nil {
+	for fetch.Err() == nil && !s.gate.closed.Load() {
 		page, err := s.pending.page(fetch, owner, idle, start)
 		if err != nil || len(page) == 0 {
 			return err
@@ -127,7 +128,7 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		page = slices.DeleteFunc(page, func(p pendingEntry) bool { return s.inflight.known(p.id) })
 		plain, suspects := s.separate(page, idle)
 		s.inflight.isolate(suspects, time.Now())
-		if err := s.reclaim(fetch, work, plain, idle); err != nil {
+		if err := s.reclaim(fetch, work, plain, terms{guard: idle}); err != nil {
 			return err
 		}
 		if !full {
@@ -137,11 +138,13 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 	return nil
 }
 
-// separate splits entries into those that are taken up together and those that
-// are tried alone.
+// separate splits entries into those that are taken up together and suspects: one that
+// was delivered so often without an outcome is tried alone from now on, for only then
+// does a crash tell which entry was the cause. Keyed deliveries run one at a time by
+// themselves.
 func (s *consumer) separate(page []pendingEntry, guard time.Duration) (plain, suspects []pendingEntry) {
 	for _, p := range page {
-		if s.isSuspect(p) {
+		if p.deliveries >= s.c.RetryAttempts && s.order == nil {
 			p.guard = guard
 			suspects = append(suspects, p)
 		} else {
@@ -151,9 +154,14 @@ func (s *consumer) separate(page []pendingEntry, guard time.Duration) (plain, su
 	return plain, suspects
 }
 
-// reclaim makes entries ours, each only if it was idle for guard, and takes
-// them in as their next attempt.
-func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, guard time.Duration) error {
+// terms are those of a claim.
+type terms struct {
+	guard time.Duration // only what was idle for so long
+	count int           // of deliveries that it sets; 0: one more
+}
+
+// reclaim makes entries ours and takes them in as their next attempt.
+func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, on terms) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -164,14 +172,18 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 	ids := make([]string, len(entries))
 	for i, p := range entries {
 		ids[i] = p.id
-		attempts[p.id] = p.deliveries + 1
+		attempts[p.id] = cmp.Or(on.count, p.deliveries+1)
 	}
 	slices.SortFunc(ids, entry.Compare)
 	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)
 	defer cancel()
-	command := s.c.Conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.Consumer).
-		MinIdleTime(strconv.FormatInt(guard.Milliseconds(), 10)).Id(ids...).Build()
-	replies, err := s.c.Conn.Do(ctx, command).ToArray()
+	claim := s.c.Conn.B().Xclaim().Key(s.sub.Stream).Group(s.sub.Group).Consumer(s.c.Consumer).
+		MinIdleTime(strconv.FormatInt(on.guard.Milliseconds(), 10)).Id(ids...)
+	command := claim.Build
+	if on.count > 0 {
+		command = claim.Retrycount(int64(on.count)).Build
+	}
+	replies, err := s.c.Conn.Do(ctx, command()).ToArray()
 	if err != nil {
 		return fmt.Errorf("claim on %s: %w", s.sub.Stream, err)
 	}

@@ -11,16 +11,12 @@ import (
 )
 
 const (
-	commitBatch   = 256             // outcomes of one script call, so that Redis is never held up for long
-	commitLinger  = 5 * time.Second // how long a stop waits for a bus that is down
-	unstoredQuiet = time.Minute     // without an answer that could not be stored, and the next one is told again
+	commitBatch  = 256             // outcomes of one script call, so that Redis is never held up for long
+	commitLinger = 5 * time.Second // how long a stop waits for a bus that is down
 )
 
 // committer is what the committing loop keeps for itself.
-type committer struct {
-	backoff  *redis.Backoff
-	unstored time.Time // when an answer could last not be stored
-}
+type committer struct{ backoff *redis.Backoff }
 
 // commitAll reports outcomes to Redis until the batcher is closed and empty.
 func (s *consumer) commitAll(fetch, work context.Context) {
@@ -54,7 +50,7 @@ func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
 	s.untilDone(fetch, work, scripted, s.store.settle)
 }
 
-type commitFunc func(ctx context.Context, batch []outcome) ([]int64, error)
+type commitFunc func(ctx context.Context, batch []outcome) (settled, error)
 
 func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commit commitFunc) {
 	if len(batch) == 0 {
@@ -65,19 +61,21 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	defer s.committer.backoff.Quit()
 	var deadline time.Time
 	for {
-		s.resign(batch, s.c.Conn.Now())
+		s.c.resign(batch, s.c.Conn.Now())
 		ctx, cancel := context.WithTimeout(base, s.c.Conn.Timeout)
-		var results []int64
+		var came settled
 		err := s.sub.Fence(ctx)
 		if err == nil {
-			results, err = commit(ctx, batch)
+			came, err = commit(ctx, batch)
 		}
 		cancel()
 		if err == nil {
 			s.committer.backoff.Over()
-			s.conclude(batch, results)
+			s.gate.committing.over()
+			s.conclude(batch, came)
 			return
 		}
+		s.gate.committing.add(err, time.Now())
 		if deadline.IsZero() && fetch.Err() != nil {
 			deadline = time.Now().Add(commitLinger)
 		}
@@ -92,23 +90,22 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 }
 
 // conclude draws the consequences of a commit in this process.
-func (s *consumer) conclude(batch []outcome, results []int64) {
+func (s *consumer) conclude(batch []outcome, came settled) {
 	now := time.Now()
 	s.c.Counters.ConsumeLatency.Observe(now.Sub(batch[len(batch)-1].started))
-	s.remember(batch, results)
-	consumed, delivered := stats.Streak{Recorder: s.consumed}, stats.Streak{Recorder: s.delivered}
+	s.c.remember(batch, came.results)
+	consumed, delivered := stats.Streak{Recorder: s.timings.consumed}, stats.Streak{Recorder: s.timings.delivered}
 	ended := batch[:0]
 	for i, o := range batch {
-		switch results[i] {
+		switch came.results[i] {
 		case commitDone:
 			consumed.Observe(now.Sub(o.started))
 			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
-			s.done(o)
+			s.c.done(o, s.sub.Stream)
 		case commitReplay:
-			s.deadLettered(deadletter.ReasonReplay)
+			s.c.deadLettered(deadletter.ReasonReplay, s.sub.Stream)
 		case commitUnstored:
-			s.reportUnstored(o.id, now)
-			s.postpone(o.id, o.mark, max(1, o.attempt))
+			s.await(o.id, o.mark, o.attempt)
 			continue
 		}
 		ended = append(ended, o)
@@ -116,11 +113,18 @@ func (s *consumer) conclude(batch []outcome, results []int64) {
 	consumed.End()
 	delivered.End()
 	s.inflight.endAll(ended)
+	if len(ended) > 0 && !ended[0].plain() {
+		// One whose answers cannot be stored, while those of others can, is no outage.
+		s.gate.storing.over()
+	}
+	if came.unstored != nil && s.gate.storing.add(came.unstored, now) {
+		s.log.Error("an answer could not be stored", "error", came.unstored)
+	}
 }
 
 // remember notes the marks of those outcomes that were done.
-func (s *consumer) remember(batch []outcome, results []int64) {
-	s.c.Recent.Update(func(remember func(mark, id string)) {
+func (d *Deliverer) remember(batch []outcome, results []int64) {
+	d.Recent.Update(func(remember func(mark, id string)) {
 		for i, o := range batch {
 			if o.mark != "" && o.refusal == nil && results[i] == commitDone {
 				remember(o.mark, o.id)
@@ -129,36 +133,28 @@ func (s *consumer) remember(batch []outcome, results []int64) {
 	})
 }
 
-// reportUnstored says that an answer could not be stored, once an episode: each
-// of its retries fails too.
-func (s *consumer) reportUnstored(id string, now time.Time) {
-	if s.committer.unstored.IsZero() || now.Sub(s.committer.unstored) > unstoredQuiet {
-		s.log.Error("an answer could not be stored", "entry", id)
-	}
-	s.committer.unstored = now
-}
-
-func (s *consumer) done(o outcome) {
+// done counts what was finished.
+func (d *Deliverer) done(o outcome, stream string) {
 	if o.refusal != nil {
-		s.deadLettered(o.refusal.Reason)
+		d.deadLettered(o.refusal.Reason, stream)
 		return
 	}
-	s.c.Counters.Consumed.Add(1)
-	s.c.Counters.Published.Add(int64(len(o.answers)))
+	d.Counters.Consumed.Add(1)
+	d.Counters.Published.Add(int64(len(o.answers)))
 }
 
-func (s *consumer) deadLettered(reason string) {
-	s.c.Counters.Drops.Add(reason, s.sub.Stream)
-	s.c.Counters.DeadLettered.Add(1)
+func (d *Deliverer) deadLettered(reason, stream string) {
+	d.Counters.Drops.Add(reason, stream)
+	d.Counters.DeadLettered.Add(1)
 }
 
 // resign signs anew the answers that have waited for too long.
-func (s *consumer) resign(batch []outcome, now time.Time) {
-	limit := now.Add(-s.c.Resign)
+func (d *Deliverer) resign(batch []outcome, now time.Time) {
+	limit := now.Add(-d.Resign)
 	for _, o := range batch {
 		for i, answer := range o.answers {
 			if answer.Sealed.Before(limit) {
-				o.answers[i] = s.c.Sealer.Renew(answer, now)
+				o.answers[i] = d.Sealer.Renew(answer, now)
 			}
 		}
 	}

@@ -15,14 +15,18 @@
 --     for each delivery: id, reason, error, attempts
 --
 -- Result: 1 done, 0 done before, 2 refused as a replay, -1 could not be stored
--- and is pending again.
+-- and is pending again; and behind these, if there is a -1, why.
 local KEYS, ARGV, call = KEYS, ARGV, redis.pcall -- as locals they cost a third of a look-up
 local stream, dead = KEYS[1], KEYS[2]
 local group, consumer, bound, dead_bound = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now, max_payload, next_mark = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 
+local cause -- of the last failure
+
 local function failed(reply)
-  return type(reply) == 'table' and reply.err
+  local err = type(reply) == 'table' and reply.err
+  if err then cause = err end
+  return err
 end
 
 local function bury(id, reason, message, attempts)
@@ -87,13 +91,14 @@ local function answer(id, mark, life, attempt, streams, at)
   return -1
 end
 
-local results, count = {}, 0
+local results, count, unstored = {}, 0, false
 
 -- Settles one entry, which is left as it was when it cannot be.
 local function settle(id, how, ...)
   local status = 0
   if redis.call('XACK', stream, group, id) == 1 then status = how(id, ...) end
   if status == -1 then
+    unstored = true
     call('XCLAIM', stream, group, consumer, 0, id, 'FORCE', 'JUSTID')
   end
   count = count + 1
@@ -133,4 +138,5 @@ end
 
 local at = 8
 while at <= #ARGV do at = runs[ARGV[at]](at + 1) end
+if unstored then results[count + 1] = cause end
 return results

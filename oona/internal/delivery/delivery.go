@@ -6,8 +6,10 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +53,9 @@ type Subscription struct {
 	Ordered bool
 	// AnswersOnly: a replay is looked for in Redis by the commit alone.
 	AnswersOnly bool
-	Demand      *Demand       // nil: always
+	Demand      *Demand // nil: always
+	// Needs, when not nil, says what is away of what all tasks need, or nothing.
+	Needs       func(context.Context) error
 	Batch       int           // entries of one read
 	Concurrency int           // tasks at the same time
 	Block       time.Duration // about the longest wait of one read
@@ -94,37 +98,66 @@ type Deliverer struct {
 	Config
 
 	takeovers takeovers
+
+	mu      sync.Mutex
+	running map[*consumer]struct{}
 }
 
 // New delivers nothing yet.
-func New(cfg Config) *Deliverer { return &Deliverer{Config: cfg} }
+func New(cfg Config) *Deliverer {
+	return &Deliverer{Config: cfg, running: make(map[*consumer]struct{})}
+}
 
 // Run delivers until fetch is done, finishes what it has read, and returns. work is
 // the context of the tasks: when it is done too, the rest stays pending. Outages and
 // lost groups heal inside.
 func (d *Deliverer) Run(fetch, work context.Context, sub Subscription) {
-	newConsumer(d, sub).run(fetch, work)
+	s := newConsumer(d, sub)
+	d.mu.Lock()
+	d.running[s] = struct{}{}
+	d.mu.Unlock()
+	s.run(fetch, work)
+	d.mu.Lock()
+	delete(d.running, s)
+	d.mu.Unlock()
+}
+
+// Stalls are the subscriptions of which nothing is finished now, sorted by stream.
+func (d *Deliverer) Stalls() []Stall {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var stalls []Stall
+	for s := range d.running {
+		stalls = append(stalls, s.gate.stalls(s.sub.Stream, s.sub.Group)...)
+	}
+	slices.SortFunc(stalls, func(a, b Stall) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Kind, b.Kind))
+	})
+	return stalls
 }
 
 // consumer is one running subscription: a reader and a reclaim loop take entries in,
 // workers run the tasks, a committer reports to Redis what came of them.
 type consumer struct {
-	c        *Deliverer
-	sub      Subscription
-	log      *slog.Logger
-	batches  chan []entry.Entry
-	jobs     chan *workload
-	inflight *inflight
-	batcher  *batcher
-	line     *redis.Line
-	pending  pendingList
-	store    store
-	skipper  skipper
-	// Latencies of this stream.
-	consumed, delivered *stats.Recorder
-	order               *ordering // nil unless ordered
-	committer           committer
+	c         *Deliverer
+	sub       Subscription
+	log       *slog.Logger
+	batches   chan []entry.Entry
+	jobs      chan *workload
+	inflight  *inflight
+	batcher   *batcher
+	line      *redis.Line
+	pending   pendingList
+	store     store
+	skipper   skipper
+	timings   timings
+	gate      *gate
+	order     *ordering // nil unless ordered
+	committer committer
 }
+
+// timings are the latencies of the stream.
+type timings struct{ consumed, delivered *stats.Recorder }
 
 func newConsumer(d *Deliverer, sub Subscription) *consumer {
 	log := d.Logger.With("stream", sub.Stream, "group", sub.Group)
@@ -141,8 +174,11 @@ func newConsumer(d *Deliverer, sub Subscription) *consumer {
 		store:    store{c: d, stream: sub.Stream, group: sub.Group},
 		skipper:  skipper{conn: d.Conn, log: log, sub: &sub, phase: d.Phase},
 
-		consumed:  d.Counters.Timing(stats.PathConsume, sub.Stream),
-		delivered: d.Counters.Timing(stats.PathDelivery, sub.Stream),
+		timings: timings{
+			consumed:  d.Counters.Timing(stats.PathConsume, sub.Stream),
+			delivered: d.Counters.Timing(stats.PathDelivery, sub.Stream),
+		},
+		gate:      newGate(sub.Needs),
 		committer: committer{backoff: d.Conn.NewBackoff(log.With("step", "commit"), new(atomic.Int64))},
 	}
 	if sub.Ordered {

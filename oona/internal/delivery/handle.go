@@ -35,11 +35,14 @@ func (l *workload) next() *Task {
 func (s *consumer) handleAll(work context.Context) {
 	for l := range s.jobs {
 		for t := l.next(); t != nil; t = l.next() {
-			if s.awaitFence(work) != nil {
+			switch {
+			case s.awaitFence(work) != nil:
 				s.drop(t)
-				continue
+			case s.gate.closed.Load():
+				s.bounce(t)
+			default:
+				s.handle(work, t)
 			}
-			s.handle(work, t)
 		}
 	}
 }
@@ -58,6 +61,7 @@ func (s *consumer) handle(work context.Context, t *Task) {
 		s.fail(work, t, err)
 		return
 	}
+	s.gate.handling.over()
 	o := t.outcome()
 	o.answers = answers
 	s.batcher.finish(o)
@@ -92,8 +96,8 @@ func isPermanent(err error) bool {
 	return errors.As(err, &permanent)
 }
 
-// fail decides what a handler error means: later, never, or, when the handlers
-// are being stopped, nothing at all.
+// fail decides what a handler error means: later, never, when what it needs is there,
+// or, when the handlers are being stopped, nothing at all.
 func (s *consumer) fail(work context.Context, t *Task, err error) {
 	attempt := t.attempt
 	switch {
@@ -102,24 +106,29 @@ func (s *consumer) fail(work context.Context, t *Task, err error) {
 		s.batcher.finish(t.outcome())
 	case work.Err() != nil && errors.Is(err, work.Err()):
 		s.drop(t)
-	case s.inflight.fails(t.id) >= s.c.RetryAttempts:
-		t.Refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), attempt)
-		s.batcher.finish(t.outcome())
+	case isOutage(err):
+		s.suffer(work, t, err)
 	default:
-		s.postpone(t.id, t.Mark, attempt)
-		s.batcher.drop()
+		s.retry(t, err)
 	}
+}
+
+// retry sets the time of the next attempt, or gives up when all were spent.
+func (s *consumer) retry(t *Task, err error) {
+	s.gate.handling.over() // it had what it needs
+	failed := s.inflight.fails(t.id)
+	if failed >= s.c.RetryAttempts {
+		t.Refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), t.attempt)
+		s.batcher.finish(t.outcome())
+		return
+	}
+	s.c.Counters.Retried.Add(1)
+	s.inflight.postpone(t.id, t.Mark, retry{attempts: t.attempt}, time.Now(), retryPause(&s.c.Config, failed))
+	s.batcher.drop()
 }
 
 // drop lets go of a delivery that stays pending.
 func (s *consumer) drop(t *Task) {
 	s.inflight.end(t.id, t.Mark)
 	s.batcher.drop()
-}
-
-// postpone leaves an entry pending and sets the time of its next attempt.
-func (s *consumer) postpone(id, mark string, attempt int) {
-	s.c.Counters.Retried.Add(1)
-	tries := 1 + s.inflight.tallyOf(id).explained
-	s.inflight.postpone(id, mark, attempt, time.Now(), retryPause(&s.c.Config, tries))
 }

@@ -17,6 +17,7 @@ type inflight struct {
 	marks   map[string]string    // request mark -> the entry that is being handled for it
 	waiting map[string]retry     // entry id -> its next attempt
 	tallies map[string]tally     // entry id -> its earlier attempts in this process
+	waits   int                  // tallies of entries that wait for what is away
 	alone   string               // the suspect that was tried last
 	wake    chan struct{}        // the earliest due time may have changed
 	order   *ordering            // told when an entry is let go; nil without keys
@@ -69,7 +70,7 @@ func (f *inflight) end(id, mark string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.release(id, mark)
-	delete(f.tallies, id)
+	f.forgive(id)
 	f.order.leave(id)
 }
 
@@ -79,7 +80,7 @@ func (f *inflight) endAll(outcomes []outcome) {
 	defer f.mu.Unlock()
 	for _, o := range outcomes {
 		f.release(o.id, o.mark)
-		delete(f.tallies, o.id)
+		f.forgive(o.id)
 		f.order.leave(o.id)
 	}
 }
@@ -110,9 +111,37 @@ func (f *inflight) again(p pendingEntry, now time.Time) {
 func (f *inflight) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.leave(id)
+}
+
+// leaveAll lets go of all entries that wait for their next attempt.
+func (f *inflight) leaveAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.waiting {
+		f.leave(id)
+	}
+}
+
+func (f *inflight) leave(id string) {
 	delete(f.waiting, id)
-	delete(f.tallies, id)
+	f.forgive(id)
 	f.order.leave(id)
+}
+
+// forgive forgets the earlier attempts of an entry.
+func (f *inflight) forgive(id string) {
+	if f.tallies[id].outages > 0 {
+		f.waits--
+	}
+	delete(f.tallies, id)
+}
+
+// idle reports whether nothing is being handled or committed.
+func (f *inflight) idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.running) == 0
 }
 
 // known reports whether an entry is in hand in any way.
@@ -142,6 +171,7 @@ const retryPauseMax = 30 * time.Second
 // retry is one entry waiting, still pending in Redis, for its next attempt.
 type retry struct {
 	attempts int           // deliveries so far
+	count    int           // that the next one is to count as; 0: one more
 	guard    time.Duration // it must have been idle for so long
 	due      time.Time
 	alone    bool // suspected of killing its process: see isolate
@@ -149,8 +179,8 @@ type retry struct {
 
 // tally is what this process knows of the earlier deliveries of an entry.
 type tally struct {
-	failures  int // its handler returned an error, or panicked
-	explained int // those, and deliveries whose answers could not be stored
+	failures int // its handler returned an error, or panicked
+	outages  int // what it needs was away, or its answers could not be stored
 }
 
 // crashFactor is how many times RetryAttempts an entry is delivered without any
@@ -165,14 +195,7 @@ func (s *consumer) isPoison(e entry.Entry) bool {
 	if unexplained < crashFactor*s.c.RetryAttempts {
 		return false
 	}
-	return unexplained-s.inflight.tallyOf(e.ID).explained >= crashFactor*s.c.RetryAttempts
-}
-
-// isSuspect reports whether an entry was delivered so often without an outcome
-// that it is tried alone from now on: only then does a crash tell which entry
-// was the cause. Keyed deliveries run one at a time by themselves.
-func (s *consumer) isSuspect(p pendingEntry) bool {
-	return p.deliveries >= s.c.RetryAttempts && s.order == nil
+	return unexplained-s.inflight.failures(e.ID) >= crashFactor*s.c.RetryAttempts
 }
 
 // fails counts an error of the handler, and returns how many there were.
@@ -185,10 +208,29 @@ func (f *inflight) fails(id string) int {
 	return known.failures
 }
 
-func (f *inflight) tallyOf(id string) tally {
+func (f *inflight) failures(id string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.tallies[id]
+	return f.tallies[id].failures
+}
+
+// suffers counts an outage that an entry met, and returns how many there were.
+func (f *inflight) suffers(id string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.tallies[id]
+	if known.outages++; known.outages == 1 {
+		f.waits++
+	}
+	f.tallies[id] = known
+	return known.outages
+}
+
+// sufferers is how many entries wait for what is away.
+func (f *inflight) sufferers() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waits
 }
 
 // isolate lets entries wait, not claimed yet, for being tried one at a time.
@@ -222,13 +264,11 @@ func retryPause(cfg *Config, attempts int) time.Duration {
 }
 
 // postpone turns an entry in hand into one that waits.
-func (f *inflight) postpone(id, mark string, attempts int, now time.Time, pause time.Duration) {
+func (f *inflight) postpone(id, mark string, next retry, now time.Time, pause time.Duration) {
+	next.guard, next.due = pause*9/10, now.Add(pause)
 	f.mu.Lock()
 	f.release(id, mark)
-	known := f.tallies[id]
-	known.explained++
-	f.tallies[id] = known
-	f.waiting[id] = retry{attempts: attempts, guard: pause * 9 / 10, due: now.Add(pause)}
+	f.waiting[id] = next
 	f.order.wait(id)
 	f.mu.Unlock()
 	signal(f.wake)
@@ -247,7 +287,7 @@ func (f *inflight) due(now time.Time, limit int) (ready []pendingEntry, next tim
 				suspect = id
 			}
 		case !r.due.After(now) && len(ready) < limit:
-			ready = append(ready, pendingEntry{id: id, deliveries: r.attempts, guard: r.guard})
+			ready = append(ready, pendingEntry{id: id, deliveries: r.attempts, count: r.count, guard: r.guard})
 		case next.IsZero() || r.due.Before(next):
 			next = r.due
 		}

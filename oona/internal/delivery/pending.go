@@ -16,6 +16,7 @@ type pendingEntry struct {
 	id, owner  string
 	idle       time.Duration // since it was delivered, or its lease renewed
 	deliveries int
+	count      int           // that a claim is to set; 0: one delivery more
 	guard      time.Duration // claim only when idle for at least this
 }
 

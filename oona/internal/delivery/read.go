@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
@@ -20,14 +21,31 @@ func (s *consumer) read(fetch, work context.Context) {
 	backoff := s.c.Conn.NewBackoff(s.log, &s.c.Counters.ReadFailures)
 	defer backoff.Quit()
 	begun, announced := false, false
+	announce := func() {
+		if !announced {
+			announced = true
+			s.sub.OnReady()
+		}
+	}
 	for fetch.Err() == nil {
+		if s.gate.closed.Load() {
+			// It can do no more to be ready.
+			announce()
+			s.pause(fetch, work)
+			begun = false
+			continue
+		}
 		reading := begun
-		err := s.readOnce(fetch, work, &begun, announced)
+		err := s.readWhileOpen(fetch, work, &begun, announced)
 		if fetch.Err() != nil {
 			break
 		}
+		if err != nil && s.gate.closed.Load() {
+			continue
+		}
 		if err != nil {
 			begun = false
+			s.gate.reading.add(err, time.Now())
 			s.c.Counters.ReadRefused.Add(1)
 			backoff.Pause(fetch, err)
 			continue
@@ -38,15 +56,23 @@ func (s *consumer) read(fetch, work context.Context) {
 			continue
 		}
 		backoff.Over()
-		if !announced {
-			announced = true
-			s.sub.OnReady()
-		}
+		s.gate.reading.over()
+		announce()
 	}
 	if begun {
 		// The server may have answered the read that was just cut off.
 		_ = s.adopt(work, work, 0) // what fails here is found by the next start
 	}
+}
+
+// readWhileOpen ends a step when the gate closes.
+func (s *consumer) readWhileOpen(fetch, work context.Context, begun *bool, patient bool) error {
+	open, end := s.gate.whileOpen(fetch)
+	defer end()
+	for s.inflight.sufferers() >= s.sub.Batch && cadence.Sleep(open, probeFirst) {
+		// So many wait for what is away that those to come would wait, too.
+	}
+	return s.readOnce(open, work, begun, patient)
 }
 
 // readOnce makes one step: the beginning, or one batch, for which it waits when it

@@ -9,7 +9,7 @@ import (
 func TestMarkOfAnotherEntryIsAReplayOnceItIsDone(t *testing.T) {
 	t.Parallel()
 	s := &consumer{c: New(Config{Recent: verify.NewRecent(10)}), sub: Subscription{AnswersOnly: true}}
-	s.remember([]outcome{{mark: "done", id: "1-0"}, {mark: "lost", id: "2-0"}}, []int64{commitDone, commitLost})
+	s.c.remember([]outcome{{mark: "done", id: "1-0"}, {mark: "lost", id: "2-0"}}, []int64{commitDone, commitLost})
 	for _, test := range []struct {
 		mark, id string
 		refused  bool

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,8 +34,14 @@ type store struct {
 	stream, group string
 }
 
-// settle reports outcomes, each with one of the results above.
-func (s *store) settle(ctx context.Context, batch []outcome) ([]int64, error) {
+// settled is what came of a commit: for each outcome one of the results above.
+type settled struct {
+	results  []int64
+	unstored error // why some could not be stored
+}
+
+// settle reports outcomes.
+func (s *store) settle(ctx context.Context, batch []outcome) (settled, error) {
 	if s.c.Conn.Clustered {
 		return s.runSteps(ctx, batch)
 	}
@@ -42,33 +49,39 @@ func (s *store) settle(ctx context.Context, batch []outcome) ([]int64, error) {
 }
 
 // acknowledge settles outcomes that publish nothing, in one command.
-func (s *store) acknowledge(ctx context.Context, batch []outcome) ([]int64, error) {
+func (s *store) acknowledge(ctx context.Context, batch []outcome) (settled, error) {
 	ids := make([]string, len(batch))
 	for i, o := range batch {
 		ids[i] = o.id
 	}
 	command := s.c.Conn.B().Xack().Key(s.stream).Group(s.group).Id(ids...).Build()
 	if err := s.c.Conn.Do(ctx, command).Error(); err != nil {
-		return nil, fmt.Errorf("acknowledge on %s: %w", s.stream, err)
+		return settled{}, fmt.Errorf("acknowledge on %s: %w", s.stream, err)
 	}
-	results := make([]int64, len(batch))
-	for i := range results {
-		results[i] = commitDone
-	}
-	return results, nil
+	return settled{results: slices.Repeat([]int64{commitDone}, len(batch))}, nil
 }
 
 // runScript settles outcomes atomically: see commit.lua.
-func (s *store) runScript(ctx context.Context, batch []outcome) ([]int64, error) {
+func (s *store) runScript(ctx context.Context, batch []outcome) (settled, error) {
 	keys, args := s.scriptInput(batch, time.Now())
-	results, err := commitScript.Exec(ctx, s.c.Conn, keys, args).AsIntSlice()
+	replies, err := commitScript.Exec(ctx, s.c.Conn, keys, args).ToArray()
 	if err != nil {
-		return nil, fmt.Errorf("commit on %s: %w", s.stream, err)
+		return settled{}, fmt.Errorf("commit on %s: %w", s.stream, err)
 	}
-	if len(results) != len(batch) {
-		return nil, fmt.Errorf("commit on %s: %d results for %d outcomes", s.stream, len(results), len(batch))
+	if n := len(replies); n != len(batch) && n != len(batch)+1 {
+		return settled{}, fmt.Errorf("commit on %s: %d results for %d outcomes", s.stream, n, len(batch))
 	}
-	return results, nil
+	came := settled{results: make([]int64, len(batch))}
+	for i := range batch {
+		if came.results[i], err = replies[i].AsInt64(); err != nil {
+			return settled{}, fmt.Errorf("commit on %s: %w", s.stream, err)
+		}
+	}
+	if len(replies) > len(batch) {
+		cause, _ := replies[len(batch)].ToString()
+		came.unstored = errors.New(cause)
+	}
+	return came, nil
 }
 
 // scriptCall is what the commit script is told: see commit.lua.

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,40 +20,37 @@ import (
 // its answers are published a second time.
 
 // runSteps settles outcomes without a script, with the results of commit.lua.
-func (s *store) runSteps(ctx context.Context, batch []outcome) ([]int64, error) {
-	results := make([]int64, len(batch))
-	for i := range results {
-		results[i] = commitDone
-	}
-	settled, err := s.markFirst(ctx, batch, results)
+func (s *store) runSteps(ctx context.Context, batch []outcome) (settled, error) {
+	came := settled{results: slices.Repeat([]int64{commitDone}, len(batch))}
+	marked, err := s.markFirst(ctx, batch, came.results)
 	if err != nil {
-		return nil, err
+		return settled{}, err
 	}
-	if err := s.storeAll(ctx, settled, results); err != nil {
-		return nil, err
+	if err := s.storeAll(ctx, marked, &came); err != nil {
+		return settled{}, err
 	}
-	return results, s.acknowledgeDone(ctx, batch, results)
+	return came, s.acknowledgeDone(ctx, batch, came.results)
 }
 
 // markFirst takes the marks, and turns outcomes whose mark is another entry's
 // into refusals. It leaves the batch as it is.
 func (s *store) markFirst(ctx context.Context, batch []outcome, results []int64) ([]outcome, error) {
-	settled := append([]outcome(nil), batch...)
+	marked := append([]outcome(nil), batch...)
 	var commands rueidis.Commands
-	var marked []int
+	var places []int
 	for i, o := range batch {
 		if o.mark == "" || o.refusal != nil {
 			continue
 		}
-		marked = append(marked, i)
+		places = append(places, i)
 		commands = append(commands, s.c.Conn.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
 			s.c.Conn.B().Get().Key(o.mark).Build())
 	}
 	if len(commands) == 0 {
-		return settled, nil
+		return marked, nil
 	}
 	replies := s.c.Conn.DoMulti(ctx, commands...)
-	for n, i := range marked {
+	for n, i := range places {
 		if err := replies[2*n].Error(); err != nil && !rueidis.IsRedisNil(err) {
 			return nil, fmt.Errorf("mark request: %w", err)
 		}
@@ -61,16 +59,16 @@ func (s *store) markFirst(ctx context.Context, batch []outcome, results []int64)
 			return nil, fmt.Errorf("look up mark: %w", err)
 		}
 		if holder != batch[i].id {
-			settled[i].answers = nil
-			settled[i].refusal = deadletter.Refuse(deadletter.ReasonReplay, "request was answered for entry "+holder, batch[i].attempt)
+			marked[i].answers = nil
+			marked[i].refusal = deadletter.Refuse(deadletter.ReasonReplay, "request was answered for entry "+holder, batch[i].attempt)
 			results[i] = commitReplay
 		}
 	}
-	return settled, nil
+	return marked, nil
 }
 
 // storeAll publishes answers and dead letters.
-func (s *store) storeAll(ctx context.Context, batch []outcome, results []int64) error {
+func (s *store) storeAll(ctx context.Context, batch []outcome, came *settled) error {
 	refused, err := s.refusedEntries(ctx, batch)
 	if err != nil {
 		return err
@@ -92,7 +90,7 @@ func (s *store) storeAll(ctx context.Context, batch []outcome, results []int64) 
 	for n, reply := range s.c.Conn.DoMulti(ctx, commands...) {
 		err := reply.Error()
 		if _, answered := rueidis.IsRedisErr(err); answered {
-			results[owners[n]] = commitUnstored
+			came.results[owners[n]], came.unstored = commitUnstored, err
 		} else if err != nil {
 			return fmt.Errorf("store what came of %s: %w", batch[owners[n]].id, err)
 		}

@@ -72,15 +72,15 @@ func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope.Envelope) tim
 
 // Refuse returns the reason a message may not be handled that was stored at the
 // time in its entry's id, or "".
-func (i Identity) Refuse(w Windows, attempt int, stored time.Time, at Times) string {
+func (i Identity) Refuse(w Windows, stored time.Time, at Times) string {
 	return at.judge(i.Issued, stored, func(issued, published, now time.Time) string {
 		dated := i
 		dated.Issued = issued
-		return dated.refuse(w, attempt, published, now)
+		return dated.refuse(w, published, now)
 	})
 }
 
-func (i Identity) refuse(w Windows, attempt int, published, now time.Time) string {
+func (i Identity) refuse(w Windows, published, now time.Time) string {
 	switch {
 	case i.control && !i.Issued.IsZero() && w.Control > 0 && now.Sub(i.Issued) > longMemory:
 		// Its mark may be gone, and its id may be one that a writer chose.
@@ -97,11 +97,9 @@ func (i Identity) refuse(w Windows, attempt int, published, now time.Time) strin
 		return deadletter.ReasonMissingID
 	case i.Issued.IsZero():
 		return deadletter.ReasonStale
-	case attempt > 1:
-		// Waiting for its retry does not make a request stale.
-		return i.age(w.Freshness, w.Skew, now, published)
 	default:
-		return i.age(w.Freshness, w.Skew, now, now)
+		// Waiting for whoever answers it does not make a request stale.
+		return i.age(w.Freshness, w.Skew, now, published)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestR30MessageIsFreshByTheClockThatDatedIt(t *testing.T) {
 				"command": {control: true, Issued: c.issued}, "request": {dated: true, ID: "r", Issued: c.issued},
 				"answer": {answer: true, Issued: c.issued},
 			} {
-				if got := who.Refuse(windows, 1, c.stored, at); got != c.want {
+				if got := who.Refuse(windows, c.stored, at); got != c.want {
 					t.Errorf("%v apart, %s %s: refused as %q, want %q", apart, kind, name, got, c.want)
 				}
 			}
@@ -46,7 +46,7 @@ func TestR30MessageIsFreshByTheClockThatDatedIt(t *testing.T) {
 func TestMessageWithoutADateIsOfNoClock(t *testing.T) {
 	t.Parallel()
 	who := Identity{dated: true, ID: "r"}
-	if got := who.Refuse(Windows{}, 1, time.Now(), Times{Bus: time.Now(), Ahead: time.Hour}); got != deadletter.ReasonStale {
+	if got := who.Refuse(Windows{}, time.Now(), Times{Bus: time.Now(), Ahead: time.Hour}); got != deadletter.ReasonStale {
 		t.Errorf("refused as %q", got)
 	}
 }

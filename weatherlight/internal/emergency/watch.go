@@ -71,7 +71,7 @@ func (w *Watch) tellSignal(signal *leyline.EmergencySignal, id string) error {
 		raised.Latency, raised.untimed = max(0, time.Since(triggered.AsTime())), false
 	}
 	if !w.raise(raised, seen) {
-		return fmt.Errorf("report emergency %q: telemetry queue is full", raised.Reason)
+		return oona.Outage(fmt.Errorf("report emergency %q: telemetry queue is full", raised.Reason))
 	}
 	return nil
 }

@@ -7,6 +7,9 @@ const (
 	alarmDiskFull    = "disk_full"
 	alarmBusDown     = "bus_down"
 	alarmLibraryDown = "library_down"
+	alarmPaused      = "work_paused"
+	alarmUnanswered  = "answers_refused"
+	alarmUnread      = "reads_refused"
 	alarmWorkerDown  = "worker_down"
 	alarmCircuitOpen = "circuit_open"
 	alarmWorkerFails = "worker_failing"
@@ -31,6 +34,10 @@ func conditions(maintenance time.Duration) []condition {
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,
 		},
+		// What waits is told at once, whatever else is told of its cause.
+		{name: alarmPaused, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
+		{name: alarmUnanswered, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
+		{name: alarmUnread, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		// Nothing brings back a worker that was left down, so nothing explains it.
 		{name: alarmWorkerDown, severity: severityCritical},
 		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 10 * time.Second},

@@ -9,6 +9,7 @@ package health
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
@@ -34,6 +35,7 @@ type Bus interface {
 	Drops() []oona.Drop
 	// ClockOffset is how far the clock of the bus is ahead of ours.
 	ClockOffset() (ahead, uncertainty time.Duration, known bool)
+	Stalls() []oona.Stall
 }
 
 // Config is what a Monitor looks at. Nissa is optional.
@@ -107,6 +109,16 @@ func (m *Monitor) log(change alarmChange) {
 
 // Alarms are those that are raised, causes and earlier ones first; never nil.
 func (m *Monitor) Alarms() []Alarm { return m.tracker.alarms() }
+
+// Hindrance is the first raised alarm that says that work cannot be done now, or nothing.
+func (m *Monitor) Hindrance() string {
+	for _, alarm := range m.tracker.alarms() {
+		if alarm.Severity == severityCritical && alarm.holds {
+			return strings.Join([]string{alarm.Name, alarm.Subject, alarm.Detail}, ": ")
+		}
+	}
+	return ""
+}
 
 // Points count the raised alarms of each kind: 0 is well.
 func (m *Monitor) Points() []metrics.Point { return m.tracker.points() }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -31,6 +30,9 @@ func sensors(c Config) []sensor {
 		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
 		{alarmLibraryDown, rarely(answers(c.Library))},
+		{alarmPaused, stalled(c.Bus, oona.StallNeeds)},
+		{alarmUnanswered, stalled(c.Bus, oona.StallAnswers)},
+		{alarmUnread, stalled(c.Bus, oona.StallReading)},
 		{alarmWorkerDown, workers.down},
 		{alarmCircuitOpen, workers.open},
 		{alarmCircuitOpen, func(context.Context) []finding { return openBreakers(c.Bus.Health()) }},
@@ -166,14 +168,24 @@ func lackOfRoom(folder string, wanted uint64) string {
 	return ""
 }
 
-// refusedMessages counts what only a person can mend: another secret on the
-// bus, or a message that no retry helps.
-func refusedMessages(drops []oona.Drop) map[string]int64 {
-	counts := map[string]int64{deadletter.ReasonUnsigned: 0, deadletter.ReasonBadSignature: 0, deadletter.ReasonExhausted: 0}
-	for _, drop := range drops {
-		if _, counted := counts[drop.Reason]; counted {
-			counts[drop.Reason] += drop.Count
+// stalled finds the streams of which nothing is finished, for one kind of reason.
+func stalled(bus Bus, kind string) func(context.Context) []finding {
+	return func(context.Context) []finding {
+		var found []finding
+		for _, stall := range bus.Stalls() {
+			if stall.Kind == kind {
+				found = append(found, finding{stall.Stream, stall.Cause})
+			}
 		}
+		return found
+	}
+}
+
+// refusedMessages counts the dead letters by their reason.
+func refusedMessages(drops []oona.Drop) map[string]int64 {
+	counts := make(map[string]int64)
+	for _, drop := range drops {
+		counts[drop.Reason] += drop.Count
 	}
 	return counts
 }

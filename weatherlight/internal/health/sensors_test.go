@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -89,6 +90,38 @@ func TestRiseIsFoundOnce(t *testing.T) {
 			t.Errorf("sample %d: %v", i, got)
 		}
 	}
+}
+
+// busOf tells of stalls and of nothing else.
+type busOf struct {
+	Bus
+
+	stalls []oona.Stall
+}
+
+func (b *busOf) Stalls() []oona.Stall { return b.stalls }
+
+// R31: of answers that cannot be committed nobody was told.
+func TestR31StallIsToldAtOnceAndHindersAsLongAsItHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for kind, alarm := range map[string]string{
+			oona.StallNeeds: alarmPaused, oona.StallAnswers: alarmUnanswered, oona.StallReading: alarmUnread,
+		} {
+			bus := &busOf{stalls: []oona.Stall{{Stream: "s", Kind: kind, Cause: "NOPERM"}}}
+			watch := monitorOf(sensor{alarmPaused, stalled(bus, oona.StallNeeds)},
+				sensor{alarmUnanswered, stalled(bus, oona.StallAnswers)}, sensor{alarmUnread, stalled(bus, oona.StallReading)})
+			watch.round(t.Context())
+			if got := watch.Hindrance(); got != alarm+": s: NOPERM" || len(watch.Alarms()) != 1 {
+				t.Errorf("%s: hindrance %q, alarms %+v", kind, got, watch.Alarms())
+			}
+			bus.stalls = nil
+			time.Sleep(interval)
+			watch.round(t.Context())
+			if got := watch.Hindrance(); got != "" || len(watch.Alarms()) != 1 {
+				t.Errorf("%s, when it is over: hindrance %q, alarms %+v", kind, got, watch.Alarms())
+			}
+		}
+	})
 }
 
 func TestFullDiskIsFound(t *testing.T) {

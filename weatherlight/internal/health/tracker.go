@@ -26,6 +26,8 @@ type Alarm struct {
 	Severity Severity  `json:"severity"`
 	Since    time.Time `json:"since"`
 	Detail   string    `json:"detail,omitempty"`
+
+	holds bool // it was found in the last round: an alarm outlasts its trouble a little
 }
 
 // condition is one kind of trouble.
@@ -65,6 +67,7 @@ type tracker struct {
 	conditions []condition // causes before what they cause
 
 	mu       sync.Mutex
+	observed time.Time             // the last round
 	troubles map[string][]*trouble // by condition, in order of appearance
 }
 
@@ -76,6 +79,7 @@ func newTracker(conditions []condition) *tracker {
 func (b *tracker) observe(now time.Time, found map[string][]finding) []alarmChange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.observed = now
 	var changes []alarmChange
 	for _, c := range b.conditions {
 		changes = append(changes, b.age(c, found[c.name], now)...)
@@ -155,7 +159,9 @@ func (b *tracker) alarms() []Alarm {
 	for _, c := range b.conditions {
 		for _, t := range b.troubles[c.name] {
 			if t.raised {
-				alarms = append(alarms, t.alarm(c))
+				alarm := t.alarm(c)
+				alarm.holds = t.last.Equal(b.observed)
+				alarms = append(alarms, alarm)
 			}
 		}
 	}

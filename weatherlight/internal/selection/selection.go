@@ -7,6 +7,7 @@ package selection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -66,7 +67,14 @@ func (s *Selection) Candidates(ctx context.Context, slot []int) ([]tamiyo.Candid
 	candidates := make([]tamiyo.Candidate, 0, len(surveyed))
 	for _, found := range surveyed {
 		blueprint, err := s.config.Catalog.Get(found.BlueprintID)
-		if err != nil || s.config.Library.WithheldVariant(ctx, blueprint) != nil {
+		if err != nil {
+			continue
+		}
+		err = s.config.Library.WithheldVariant(ctx, blueprint)
+		if errors.Is(err, urza.ErrUnavailable) { // not that there are none
+			return nil, fmt.Errorf("ask the library for %s: %w", found.BlueprintID, err)
+		}
+		if err != nil {
 			continue
 		}
 		candidates = append(candidates, candidate(blueprint, found.ParameterCount))

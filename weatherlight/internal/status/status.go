@@ -28,6 +28,7 @@ import (
 // Status is the body of /status.
 type Status struct {
 	State      string              `json:"state"`
+	Reason     string              `json:"reason,omitempty"` // that it is not ready
 	Version    string              `json:"version"`
 	Versions   map[string]string   `json:"versions"`
 	UptimeS    float64             `json:"uptime_s"`

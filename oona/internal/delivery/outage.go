@@ -1,0 +1,112 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
+)
+
+const (
+	// probePause is the longest pause between two looks for what is away, and between two
+	// attempts of an entry that needs it.
+	probePause = 500 * time.Millisecond
+	// probeFirst is the first one.
+	probeFirst = 50 * time.Millisecond
+)
+
+// Outage marks an error of a task as no fault of its entry: what the work needs is
+// away. The entry is tried again until it is back, and none of its attempts is
+// spent. Outage(nil) is nil.
+func Outage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &outageError{err}
+}
+
+type outageError struct{ err error }
+
+func (e *outageError) Error() string { return e.err.Error() }
+func (e *outageError) Unwrap() error { return e.err }
+
+// isOutage knows the bus's own outages, too, which a task meets that asks the bus for
+// something. A key of the wrong type is what lies in the way of this task alone.
+func isOutage(err error) bool {
+	var outage *outageError
+	return errors.As(err, &outage) || errors.Is(err, redis.ErrUnavailable) && !redis.HasCode(err, "WRONGTYPE")
+}
+
+// suffer decides what an outage means for an entry whose task met it: all entries
+// wait while something is away that all need, or this one alone.
+func (s *consumer) suffer(work context.Context, t *Task, err error) {
+	if !s.gate.look(work) {
+		s.bounce(t)
+		return
+	}
+	if s.gate.handling.add(err, time.Now()) {
+		s.log.Warn("an entry waits for what its handler needs", "entry", t.id, "error", err)
+	}
+	s.await(t.id, t.Mark, t.attempt)
+	s.batcher.drop()
+}
+
+// await leaves an entry pending that is tried again soon, and as often as it takes:
+// its next delivery counts no more than this one, but is not taken for the first.
+func (s *consumer) await(id, mark string, attempt int) {
+	pause := min(retryPause(&s.c.Config, s.inflight.suffers(id)), probePause)
+	s.inflight.postpone(id, mark, retry{attempts: attempt, count: max(2, attempt)}, time.Now(), pause)
+}
+
+// bounce gives a task back that is not run, or has met an outage.
+func (s *consumer) bounce(t *Task) {
+	s.gate.refuse(t.id, t.attempt)
+	s.drop(t)
+}
+
+// pause holds the reader up until all is there again that the handlers need. What was
+// in hand goes back meanwhile.
+func (s *consumer) pause(fetch, work context.Context) {
+	since, cause := s.gate.shut()
+	s.log.Warn("paused: what the handlers need is away", "error", cause)
+	if s.order != nil {
+		// What waits for a retry keeps others waiting behind it. They come back together.
+		s.inflight.leaveAll()
+	}
+	for wait := probeFirst; ; wait = min(2*wait, probePause) {
+		s.giveBack(work)
+		// Entries of one key must not overtake those that are in hand yet.
+		if (s.order == nil || s.inflight.idle()) && s.gate.ask(fetch) == nil {
+			break
+		}
+		if !cadence.Sleep(fetch, wait) {
+			return
+		}
+	}
+	s.giveBack(work)
+	s.gate.open()
+	s.log.Info("goes on: what the handlers need is back", "after", time.Since(since).Round(time.Millisecond))
+}
+
+// giveBack lets others of the group, who may have what is away here, take over at
+// once what was in hand, as if it had not been delivered here. Where that fails the
+// entries are taken over later, or taken up here again.
+func (s *consumer) giveBack(work context.Context) {
+	ctx, cancel := context.WithTimeout(work, s.c.Conn.Timeout)
+	defer cancel()
+	idle := strconv.FormatInt(max(0, s.c.ClaimIdle.Milliseconds()), 10)
+	for count, ids := range s.gate.refused() {
+		for ids := range slices.Chunk(ids, pendingPage) {
+			args := append([]string{s.sub.Group, s.c.Consumer, "0"}, ids...)
+			args = append(args, "IDLE", idle, "RETRYCOUNT", strconv.Itoa(max(1, count-1)), "JUSTID")
+			command := s.c.Conn.B().Arbitrary("XCLAIM").Keys(s.sub.Stream).Args(args...).Build()
+			if err := s.c.Conn.Do(ctx, command).Error(); err != nil {
+				s.log.Debug("entries not given back", "entries", len(ids), "error", err)
+			}
+		}
+	}
+}
