@@ -200,6 +200,20 @@ func TestR36StrangerNeitherJoinsNorLeads(t *testing.T) {
 		if roll := renew(t, leader, ""); len(roll.Members) != 1 {
 			t.Errorf("a stranger is on the roll: %+v", roll)
 		}
+		second := member("e", "red")
+		renew(t, second, "")
+		if err := leader.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stranger.Renew(context.Background(), nil); !errors.Is(err, lease.ErrStranger) {
+			t.Errorf("with the leader gone a stranger got %v", err)
+		}
+		if roll := renew(t, leader, ""); roll.Token == 0 {
+			t.Errorf("the leader comes back as %+v", roll)
+		}
+		if err := second.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 		// While badges change, both are known.
 		if roll := renew(t, member("c", "blue", "red"), ""); roll.Token != 0 || len(roll.Members) != 2 {
 			t.Errorf("who knows both sees %+v", roll)

@@ -35,9 +35,9 @@ var (
 // one name would take each other's entries.
 var ErrNameTaken = errors.New("another live process has this name")
 
-// ErrStranger: the live leader has a badge that this process does not know, and so it
-// neither stays on the roll nor leads.
-var ErrStranger = errors.New("the leader shows another badge")
+// ErrStranger: the live leader, or while none leads another member, has a badge that
+// this process does not know. So it neither stays on the roll nor leads.
+var ErrStranger = errors.New("the others show another badge")
 
 // Config says who takes part. Name and owner are words without blanks.
 type Config struct {
@@ -84,7 +84,7 @@ func New(conn *redis.Conn, cfg Config) *Lease {
 // Renew stays on the roll for another TTL with a note for the others, keeps the
 // lead or takes it when it is free, and returns who is there. It fails with
 // ErrNameTaken, and changes nothing, while the name belongs to somebody else, and so
-// with ErrStranger while a stranger leads.
+// with ErrStranger while it is a stranger.
 func (l *Lease) Renew(ctx context.Context, note []byte) (Roll, error) {
 	// Time as the least token keeps tokens growing when Redis loses its memory.
 	floor := strconv.FormatInt(time.Now().UnixMilli(), 10)
@@ -112,7 +112,7 @@ func (l *Lease) read(answer []string) (Roll, error) {
 		return Roll{}, fmt.Errorf("renew lease of %s: %w", l.cfg.Group, err)
 	}
 	if token == -2 {
-		return Roll{}, fmt.Errorf("%w: %s leads group %s", ErrStranger, answer[1], l.cfg.Group)
+		return Roll{}, fmt.Errorf("%w: %s in group %s", ErrStranger, answer[1], l.cfg.Group)
 	}
 	if token < 0 {
 		return Roll{}, fmt.Errorf("%w: %s in group %s", ErrNameTaken, l.cfg.Name, l.cfg.Group)

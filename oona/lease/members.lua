@@ -1,7 +1,7 @@
 -- Keeps a process on the roll of its group and settles who leads.
 -- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note, own
 -- badge, then the badges of others that are known. Without badges nobody is a stranger.
--- Result: token (0 = not leading, -1 = name taken, -2 = the leader's badge is not known),
+-- Result: token (0 = not leading, -1 = name taken, -2 = its badge is not known),
 -- leader, then name and note of each live member.
 local roll, name, owner, born = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
@@ -33,36 +33,52 @@ local ends, o = member(name)
 if ends > now and o ~= owner then return {'-1', name} end
 
 -- The live leader, unless it is this name's own.
+local me = name .. ' ' .. born
+local leader = redis.call('HGET', roll, 'leader') or ''
 local function elsewhere()
-  local who, when = string.match(redis.call('HGET', roll, 'leader') or '', '^(.*) (%S+)$')
+  local who, when = string.match(leader, '^(.*) (%S+)$')
   local until_, _, b = member(who or '')
-  if until_ > now and b == when and who ~= name then return who, when end
+  if until_ > now and b == when and who ~= name then return who end
 end
 
-local function known(badge)
+-- Whether a live member shows a badge that is not known.
+local function stranger(who)
+  local ends, _, b = member(who)
+  local when, badge = string.match(redis.call('HGET', roll, 'badge:' .. who) or '', '^(%S+) (%S+)$')
+  if ends <= now or who == name or when ~= b then return false end
   for i = 7, #ARGV do
-    if ARGV[i] == badge then return true end
+    if ARGV[i] == badge then return false end
   end
+  return true
 end
 
-local who, when = elsewhere()
-if who and ARGV[7] ~= '' then
-  local holder, badge = string.match(redis.call('HGET', roll, 'badge') or '', '^(.*) (%S+)$')
-  if holder == who .. ' ' .. when and not known(badge) then return {'-2', who} end
+local function names()
+  local list = {}
+  for _, field in ipairs(redis.call('HKEYS', roll)) do
+    list[#list + 1] = string.match(field, '^member:(.*)$')
+  end
+  return list
+end
+
+-- Its leader speaks for a group, and while none leads those who are left.
+local other = elsewhere()
+if ARGV[7] ~= '' and leader ~= me then
+  for _, who in ipairs(other and {other} or names()) do
+    if stranger(who) then return {'-2', who} end
+  end
 end
 
 redis.call('HSET', roll, 'member:' .. name,
   string.format('%.0f', now + ARGV[4]) .. ' ' .. owner .. ' ' .. born .. ' ' .. ARGV[6])
 
-local me = name .. ' ' .. born
-local leader = redis.call('HGET', roll, 'leader') or ''
-if leader ~= me and not who then
+if ARGV[7] ~= '' then redis.call('HSET', roll, 'badge:' .. name, born .. ' ' .. ARGV[7]) end
+
+if leader ~= me and not other then
   local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))
   redis.call('HSET', roll, 'leader', me)
   redis.call('HSET', roll, 'token', string.format('%.0f', token))
   leader = me
 end
-if leader == me and ARGV[7] ~= '' then redis.call('HSET', roll, 'badge', me .. ' ' .. ARGV[7]) end
 
 local answer = {'0', string.match(leader, '^(.*) %S+$')}
 if leader == me then answer[1] = redis.call('HGET', roll, 'token') end
@@ -75,7 +91,7 @@ for i = 1, #fields, 2 do
       answer[#answer + 1] = who
       answer[#answer + 1] = note
     elseif ends < now - 3600000 then
-      redis.call('HDEL', roll, fields[i])
+      redis.call('HDEL', roll, fields[i], 'badge:' .. who)
     end
   end
 end

@@ -7,6 +7,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,9 @@ const (
 	// for the lead of one who has it.
 	leaderRenewal = time.Second
 )
+
+// errSilent: the lease ran out before a renewal was answered.
+var errSilent = errors.New("lease not renewed in time")
 
 // metadata is what an instance tells the others of itself.
 type metadata struct {
@@ -263,10 +267,10 @@ func (f *Fleet) Hold(ctx context.Context) error {
 func (f *Fleet) Trouble() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if errors.Is(f.failure, lease.ErrStranger) || !f.holds(time.Now()) {
-		return f.failure
+	if f.holds(time.Now()) {
+		return nil
 	}
-	return nil
+	return cmp.Or(f.failure, errSilent)
 }
 
 // onMembers keeps the last members for whoever reads them, and does not wait. One renewal

@@ -46,6 +46,8 @@ type Config struct {
 	Library func(context.Context) error
 	// Outbox is how many messages on disk the bus has not taken, and will never take.
 	Outbox func(context.Context) (waiting, refused int, err error)
+	// Place is why this instance has no place among those on the bus, nil when it has one.
+	Place func() error
 	// Folders are those that are written to.
 	Folders []string
 	// Dropped is how many telemetry packets were lost so far.

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -30,6 +32,8 @@ func sensors(c Config) []sensor {
 		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
 		{alarmLibraryDown, rarely(answers(c.Library))},
+		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
+		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},
 		{alarmPaused, stalled(c.Bus, oona.StallNeeds)},
 		{alarmUnanswered, stalled(c.Bus, oona.StallAnswers)},
 		{alarmUnread, stalled(c.Bus, oona.StallReading)},
@@ -104,6 +108,15 @@ func undeliverable(outbox func(context.Context) (waiting, refused int, err error
 		}
 		return []finding{{detail: fmt.Sprintf("%d messages in outbox.db were refused for good", refused)}}
 	}
+}
+
+// outcast finds an instance that has no place among the others: because a stranger
+// leads them, or for another reason.
+func outcast(err error, stranger bool) []finding {
+	if err == nil || errors.Is(err, lease.ErrStranger) != stranger {
+		return nil
+	}
+	return []finding{{detail: err.Error()}}
 }
 
 // mayBeApart is how far the clock of the bus may be from ours: half of what makes
