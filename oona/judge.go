@@ -56,7 +56,7 @@ func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
 	at, fresh := s.c.times(), false
 	for i, e := range entries {
 		s.judgeOne(&tasks[i], &jobs[i], e, at)
-		if !misdated(tasks[i].Refusal) {
+		if tasks[i].Refusal == nil || !misdated(tasks[i].Refusal.Reason) {
 			continue
 		}
 		if !fresh {
@@ -74,9 +74,9 @@ func (s *subscriber) judgeOne(t *delivery.Task, j *job, e entry.Entry, at verify
 	}
 }
 
-// misdated reports whether an entry is refused for its date.
-func misdated(refusal *deadletter.Refusal) bool {
-	return refusal != nil && (refusal.Reason == deadletter.ReasonStale || refusal.Reason == deadletter.ReasonFuture)
+// misdated reports whether a reason to refuse a message is its date.
+func misdated(reason string) bool {
+	return reason == deadletter.ReasonStale || reason == deadletter.ReasonFuture
 }
 
 // decide fills in the task of an entry and the job that does it, or says why the

@@ -52,7 +52,7 @@ func TestR32NobodyCanLeadAndEverybodySaysSo(t *testing.T) {
 	broken := time.Now()
 	w.says("lease_lost", patience)
 	took(t, "place lost", "the roll is of another type to /readyz 503 and the alarm", time.Since(broken), 0)
-	if _, body := w.get("/status"); !strings.Contains(body, `"leader":""`) || !strings.Contains(body, "WRONGTYPE") {
+	if _, body := w.get("/status"); !strings.Contains(body, `"leader": ""`) || !strings.Contains(body, "WRONGTYPE") {
 		t.Errorf("/status names a leader, or no cause: %s", tail(body))
 	}
 	w.bus.do("DEL", roll)

@@ -198,7 +198,7 @@ const (
 // lag is how far a group is behind. The server knows unless entries were deleted.
 func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) int64 {
 	switch {
-	case info.Added > 0 && (g.LagKnown || g.HasRead):
+	case info.Added > 0 && placed(g):
 		return l.losses.lag(stream, info, g)
 	case g.LastDelivered == info.LastID:
 		return 0
