@@ -98,6 +98,10 @@ func (c *Client) depths(ctx context.Context) (map[string]float64, error) {
 	return values, nil
 }
 
+// Slowest is the live group that was the furthest behind on a stream when Metrics last
+// asked, "" when none was.
+func (c *Client) Slowest(stream string) string { return c.admission.Slowest(stream) }
+
 // Drop counts the entries of a stream that were refused for one reason.
 type Drop = stats.Drop
 

@@ -111,6 +111,10 @@ func (a *Admission) Backlog(ctx context.Context, stream string) int64 {
 	return a.load.measure(ctx, stream)
 }
 
+// Slowest is the group that was the furthest behind when that was last measured, "" when
+// none was.
+func (a *Admission) Slowest(stream string) string { return a.load.slowest(stream) }
+
 // Lost counts entries that a group had begun, and that were removed before it could
 // finish them.
 func (a *Admission) Lost(ctx context.Context, stream, group string, entries int) error {

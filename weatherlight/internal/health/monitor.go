@@ -50,8 +50,9 @@ type Config struct {
 	Place func() error
 	// Folders are those that are written to.
 	Folders []string
-	// Dropped is how many telemetry packets were lost so far.
-	Dropped func() int64
+	// Dropped is how many telemetry packets were lost so far: for want of room under "", and
+	// those that the bus refused by who made them.
+	Dropped func() map[string]int64
 	// Failures are how often each maintenance job failed so far.
 	Failures func() map[string]int64
 	// Signals are the segments of shared memory that cannot be used, by path.

@@ -25,7 +25,7 @@ type sensor struct {
 // sensors look at every part of the service.
 func sensors(c Config) []sensor {
 	workers := &workerSensor{status: c.Workers, restarts: make(map[string]int)}
-	dropped := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.Dropped()} }}
+	dropped := &riseSensor{count: c.Dropped}
 	jobs := &riseSensor{count: c.Failures}
 	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
 	all := []sensor{

@@ -81,9 +81,10 @@ type Stream struct {
 	Stream string `json:"stream"`
 	// Depth is how many entries it holds, Lag how many of them the slowest live
 	// group has not dealt with, TrimmedUnread how many were removed unread.
-	Depth         int64 `json:"depth"`
-	Lag           int64 `json:"lag"`
-	TrimmedUnread int64 `json:"trimmed_unread,omitempty"`
+	Depth         int64  `json:"depth"`
+	Lag           int64  `json:"lag"`
+	Slowest       string `json:"slowest_group,omitempty"` // that is so far behind
+	TrimmedUnread int64  `json:"trimmed_unread,omitempty"`
 }
 
 // breaker is one circuit breaker between the service and what it uses.
@@ -161,6 +162,9 @@ func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server admin.Serv
 	s.BusMetrics = figures
 	if err == nil {
 		s.Streams = measured(streams, figures)
+		for i, stream := range s.Streams {
+			s.Streams[i].Slowest = bus.Slowest(stream.Stream)
+		}
 	}
 	for _, refused := range bus.Drops() {
 		s.Drops = append(s.Drops, drop{Reason: refused.Reason, Stream: refused.Stream, Count: refused.Count})
