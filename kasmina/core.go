@@ -83,7 +83,7 @@ func newStep(c *Core, record *Record, message Message, now time.Time) *step {
 		if run := runOf(message); run != "" && run != record.Run {
 			return nil
 		}
-		st.followClock()
+		st.changed = st.r.Trainer.follow(st.now)
 		return st
 	}
 	run := runOf(message)
@@ -100,12 +100,15 @@ func newStep(c *Core, record *Record, message Message, now time.Time) *step {
 	return st
 }
 
-// followClock takes a trainer that was last heard in the future for one that was heard
-// now: the bus's clock was set back, and its place must end no later for that.
-func (st *step) followClock() {
-	if t := &st.r.Trainer; t.Stored > st.now.plus(clockSkew) {
-		t.Stored, st.changed = st.now, true
+// follow takes a trainer that was last heard in the future for one that is heard now: the
+// bus's clock was set back, and its place must end no later for that. It returns whether
+// that was so.
+func (t *trainerState) follow(now millis) bool {
+	ahead := t.Stored > now.plus(clockSkew)
+	if ahead {
+		t.Stored = now
 	}
+	return ahead
 }
 
 // runOf is the run that a message names, empty when it names none.

@@ -15,9 +15,6 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
-// alarmBound is how long a trouble may last before there is an alarm of it.
-const alarmBound = 6 * time.Second
-
 // newWorldAt is a world whose Redis goes by a clock of its own.
 func newWorldAt(t *testing.T, clock *redistest.Clock, redisArgs ...string) *world {
 	t.Helper()

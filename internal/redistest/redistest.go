@@ -66,7 +66,7 @@ func (s *Server) start() {
 	host, port, _ := net.SplitHostPort(s.Addr)
 	args := []string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no"}
 	cmd, ended := exec.Command("redis-server", append(args, s.args...)...), make(chan struct{})
-	cmd.Env = append(os.Environ(), s.clock.environ()...)
+	cmd.Env = append(cmd.Environ(), s.clock.environ()...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)
 	}

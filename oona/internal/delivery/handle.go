@@ -36,7 +36,7 @@ func (s *consumer) handleAll(work context.Context) {
 	for l := range s.jobs {
 		for t := l.next(); t != nil; t = l.next() {
 			switch {
-			case s.awaitFence(work) != nil:
+			case awaitFence(work, s.sub.Fence) != nil:
 				s.drop(t)
 			case s.gate.closed.Load():
 				s.bounce(t)
@@ -47,9 +47,9 @@ func (s *consumer) handleAll(work context.Context) {
 	}
 }
 
-// awaitFence waits until the fence lets this consumer work, or work is done.
-func (s *consumer) awaitFence(work context.Context) error {
-	for work.Err() == nil && s.sub.Fence(work) != nil {
+// awaitFence waits until a fence lets work be done, or work is over.
+func awaitFence(work context.Context, fence func(context.Context) error) error {
+	for work.Err() == nil && fence(work) != nil {
 		cadence.Sleep(work, fencePause)
 	}
 	return work.Err()
