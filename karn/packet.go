@@ -1,14 +1,11 @@
 package karn
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// Packet reports on the selections since the last one: the counters of Metrics
+// Packet reports on the selections since the last one: the figures of Stats
 // and the events, which it drains. Its level is that of the gravest event. It is
 // nil when there is none to report.
 func (c *Catalog) Packet() *leyline.TelemetryPacket {
@@ -20,9 +17,5 @@ func (c *Catalog) Packet() *leyline.TelemetryPacket {
 	for _, event := range events {
 		level = max(level, event.GetLevel())
 	}
-	metrics := c.Metrics()
-	for _, name := range slices.Sorted(maps.Keys(metrics)) {
-		packet.Metric(name, metrics[name], "")
-	}
-	return packet.Level(level).Events(events...).Build()
+	return packet.Figures(telemetry.Bare(c.Stats().Figures())...).Level(level).Events(events...).Build()
 }

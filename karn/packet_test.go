@@ -24,7 +24,7 @@ func TestPacketReportsSelectionsOnce(t *testing.T) {
 	for _, metric := range first.GetMetrics() {
 		values[metric.GetName()] = metric.GetValue()
 	}
-	if len(values) != len(catalog.Metrics()) || values["karn.requests.total"] != 1 || values["karn.selection.safe"] != 1 {
+	if len(values) != len(catalog.Stats().Figures()) || values["karn.requests.total"] != 1 || values["karn.selection.safe"] != 1 {
 		t.Errorf("metrics %v", values)
 	}
 	if _, err := catalog.Select(t.Context(), karn.Request{BlueprintID: "BP999"}); err == nil {

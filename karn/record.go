@@ -15,29 +15,26 @@ type record struct {
 	mu     sync.Mutex
 	limit  int
 	events []*leyline.TelemetryEvent
-
-	total, failures, denied, openings float64
-	safe, experimental, adversarial   float64
-	latencyMs                         float64
+	stats  Stats // but its circuit
 }
 
 func (r *record) succeeded(d *leyline.BlueprintDescriptor, conservative bool, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.total++
-	r.latencyMs = float64(took) / float64(time.Millisecond)
+	r.stats.Selected++
+	r.stats.LatencyMs = float64(took) / float64(time.Millisecond)
 	switch d.GetTier() {
 	case leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL:
-		r.experimental++
+		r.stats.Experimental++
 	case leyline.BlueprintTier_BLUEPRINT_TIER_HIGH_RISK:
-		r.adversarial++
+		r.stats.Adversarial++
 	default:
-		r.safe++
+		r.stats.Safe++
 	}
 	r.add("karn.selection_succeeded", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, map[string]string{
 		"blueprint_id": d.GetBlueprintId(),
 		"tier":         d.GetTier().String(),
-		"latency_ms":   fmt.Sprintf("%.3f", r.latencyMs),
+		"latency_ms":   fmt.Sprintf("%.3f", r.stats.LatencyMs),
 		"conservative": strconv.FormatBool(conservative),
 	})
 }
@@ -46,11 +43,11 @@ func (r *record) failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if errors.Is(err, ErrDenied) {
-		r.denied++
+		r.stats.Denied++
 		r.warn("karn.breaker_denied", "reason", "circuit_open")
 		return
 	}
-	r.failures++
+	r.stats.Failed++
 	r.warn("karn.selection_failed", "error", failureClass(err))
 }
 
@@ -59,7 +56,7 @@ func (r *record) failed(err error) {
 func (r *record) opened(failures int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.openings++
+	r.stats.Opened++
 	r.warn("karn.breaker_opened", "failures", strconv.Itoa(failures))
 }
 
@@ -108,24 +105,13 @@ func (c *Catalog) DrainEvents() []*leyline.TelemetryEvent {
 	return drained
 }
 
-// Metrics returns the counters of Select by metric name. Latency is that of
-// the last success, in milliseconds; the breaker's state is a Leyline
-// CircuitBreakerState number.
-func (c *Catalog) Metrics() map[string]float64 {
+// Stats are the selections so far.
+func (c *Catalog) Stats() Stats {
 	// Asked before locking: a state change calls back into the record.
 	state := leyline.CircuitState(c.circuit.State())
-	r := c.record
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return map[string]float64{
-		"karn.requests.total":         r.total,
-		"karn.requests.failed":        r.failures,
-		"karn.breaker.denied":         r.denied,
-		"karn.breaker.open_total":     r.openings,
-		"karn.breaker.state":          float64(state),
-		"karn.selection.safe":         r.safe,
-		"karn.selection.experimental": r.experimental,
-		"karn.selection.adversarial":  r.adversarial,
-		"karn.selection.latency_ms":   r.latencyMs,
-	}
+	c.record.mu.Lock()
+	defer c.record.mu.Unlock()
+	stats := c.record.stats
+	stats.Circuit = state
+	return stats
 }

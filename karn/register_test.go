@@ -45,10 +45,10 @@ func TestRegisteredBlueprintIsOneOfTheCatalogue(t *testing.T) {
 	if _, err := catalog.Select(t.Context(), request); !errors.Is(err, karn.ErrOutOfRange) {
 		t.Errorf("alpha 2: %v", err)
 	}
-	if m := catalog.Metrics(); m["karn.requests.total"] != 1 || m["karn.requests.failed"] != 1 {
+	if m := catalog.Stats(); m.Selected != 1 || m.Failed != 1 {
 		t.Errorf("metrics %v", m)
 	}
-	if _, err := base.Get("BP900"); err == nil || base.Metrics()["karn.requests.total"] != 0 {
+	if _, err := base.Get("BP900"); err == nil || base.Stats().Selected != 0 {
 		t.Error("the catalogue it was made from has changed")
 	}
 }

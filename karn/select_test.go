@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 func eventNames(events []*leyline.TelemetryEvent) []string {
@@ -98,7 +99,7 @@ func TestAdversarialBlueprintIsNotHandedOutUnasked(t *testing.T) {
 	if _, err := catalog.Select(t.Context(), request); err != nil {
 		t.Error(err)
 	}
-	if got := catalog.Metrics()["karn.selection.adversarial"]; got != 1 {
+	if got := catalog.Stats().Adversarial; got != 1 {
 		t.Errorf("adversarial selections: %v", got)
 	}
 }
@@ -113,7 +114,7 @@ func TestSelectCountsAndReports(t *testing.T) {
 	if _, err := catalog.Select(t.Context(), bad); !errors.Is(err, karn.ErrOutOfRange) {
 		t.Fatalf("got %v", err)
 	}
-	metrics := catalog.Metrics()
+	metrics := telemetry.Values(catalog.Stats().Figures(), "")
 	want := map[string]float64{
 		"karn.requests.total": 1, "karn.requests.failed": 1, "karn.selection.safe": 1,
 		"karn.selection.experimental": 0, "karn.selection.adversarial": 0,
@@ -165,7 +166,7 @@ func TestOneCallersMistakesDoNotShutOutEverybody(t *testing.T) {
 			BlueprintID: "BP039", Parameters: map[string]float64{"steps": 3},
 		})
 	}
-	if state := catalog.Metrics()["karn.breaker.state"]; state != 1 {
+	if state := catalog.Stats().Circuit; state != 1 {
 		t.Errorf("breaker state %v after mistakes of callers", state)
 	}
 	if _, err := catalog.Select(t.Context(), karn.Request{BlueprintID: "BP001"}); err != nil {
@@ -199,11 +200,11 @@ func TestOpenCircuitIsReportedOnceHoweverOftenItIsLookedAt(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		for range 20 {
-			catalog.Metrics()
+			catalog.Stats()
 		}
-		metrics := catalog.Metrics()
-		if metrics["karn.breaker.open_total"] != 1 || metrics["karn.breaker.state"] != 2 ||
-			metrics["karn.breaker.denied"] != 1 || metrics["karn.requests.failed"] != 2 {
+		metrics := catalog.Stats()
+		if metrics.Opened != 1 || metrics.Circuit != 2 ||
+			metrics.Denied != 1 || metrics.Failed != 2 {
 			t.Errorf("metrics: %v", metrics)
 		}
 		opened := 0
@@ -226,13 +227,13 @@ func checkRecovery(t *testing.T, catalog *karn.Catalog, store *approvals, reques
 	}
 	time.Sleep(31 * time.Second)
 	store.err, store.grant = nil, karn.Grant{Approved: []string{"BP039"}}
-	if state := catalog.Metrics()["karn.breaker.state"]; state != 3 {
+	if state := catalog.Stats().Circuit; state != 3 {
 		t.Errorf("state %v, want half open", state)
 	}
 	if _, err := catalog.Select(t.Context(), request); err != nil {
 		t.Errorf("standing approval not honoured: %v", err)
 	}
-	if state := catalog.Metrics()["karn.breaker.state"]; state != 1 {
+	if state := catalog.Stats().Circuit; state != 1 {
 		t.Errorf("state %v, want closed", state)
 	}
 }
@@ -246,7 +247,7 @@ func TestACallerWhoGivesUpDoesNotOpenTheCircuit(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	}
-	if state := catalog.Metrics()["karn.breaker.state"]; state != 1 || store.calls != 3 {
+	if state := catalog.Stats().Circuit; state != 1 || store.calls != 3 {
 		t.Errorf("state %v after %d look-ups", state, store.calls)
 	}
 }

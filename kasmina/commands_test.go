@@ -66,7 +66,7 @@ func TestCommandsAreVerifiedInOrder(t *testing.T) {
 			if event.GetLevel() != tt.level || attributes["reason"] != tt.reason {
 				t.Errorf("event %v", event)
 			}
-			if point(w.counters.Points(), "kasmina.command_verifier.rejections_total", tt.reason).GetValue() != 1 {
+			if point(counted(w.counters), "kasmina.command_verifier.rejections_total", tt.reason).GetValue() != 1 {
 				t.Error("not counted")
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -25,13 +24,7 @@ func guardDigest(slotShape []int) string {
 	return digestOf(text)
 }
 
-func spaced(numbers []int) string {
-	texts := make([]string, len(numbers))
-	for i, n := range numbers {
-		texts[i] = strconv.Itoa(n)
-	}
-	return "[" + strings.Join(texts, ", ") + "]"
-}
+func spaced(numbers []int) string { return strings.ReplaceAll(fmt.Sprint(numbers), " ", ", ") }
 
 // highestTier is the largest number of a BlueprintTier.
 const highestTier = 3

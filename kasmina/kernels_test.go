@@ -86,7 +86,7 @@ func TestLateAnswerIsStillAnAnswer(t *testing.T) {
 	if got := w.kinds(); len(got) != 1 {
 		t.Errorf("orders %v", got)
 	}
-	if got := point(w.counters.Points(), "kasmina.prefetch.unknown_total").GetValue(); got != 1 {
+	if got := point(counted(w.counters), "kasmina.prefetch.unknown_total").GetValue(); got != 1 {
 		t.Errorf("%v unknown answers", got)
 	}
 }

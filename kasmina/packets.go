@@ -40,7 +40,7 @@ func (st *step) emit(s *seed) {
 	if s.Blueprint != "" {
 		packet.SystemHealth.Indicators["blueprint_id"] = s.Blueprint
 	}
-	packet.Metrics = append(packet.Metrics, inRun(st.r.Run, seedPoints(s, st.evidenceOf(s)))...)
+	packet.Metrics = append(packet.Metrics, telemetry.MetricPoints(seedFigures(st.r.Run, s, st.evidenceOf(s)))...)
 	st.d.Packets = append(st.d.Packets, packet)
 }
 
@@ -87,12 +87,9 @@ func (st *step) packet(id string, events []*leyline.TelemetryEvent) *leyline.Tel
 	if st.r.Run != "" {
 		indicators["training_run_id"] = st.r.Run
 	}
-	points := runPoints(st.r)
-	points = appendMeasured(points, "kasmina.prewarm.latency_ms", st.warmMS)
-	points = appendMeasured(points, "kasmina.rollback.latency_ms", st.backMS)
 	return &leyline.TelemetryPacket{
 		PacketId: id, SourceSubsystem: source, Level: levelInfo, Timestamp: timestamppb.New(st.at),
-		Events: events, Metrics: inRun(st.r.Run, points),
+		Events: events, Metrics: telemetry.MetricPoints(runFigures(st.r, st.warmMS, st.backMS)),
 		SystemHealth: &leyline.SystemHealth{
 			Status: leyline.HealthStatus_HEALTH_STATUS_HEALTHY, Indicators: indicators,
 		},
@@ -131,61 +128,6 @@ func (st *step) seedHealth(s *seed) (leyline.HealthStatus, string) {
 	}
 }
 
-const unitCount, unitMS = "count", "ms"
-
-func pointOf(name string, value float64, unit string, pairs ...string) *leyline.MetricPoint {
-	point := &leyline.MetricPoint{Name: name, Value: value, Unit: unit}
-	if len(pairs) > 0 {
-		point.Attributes = pairsToMap(pairs)
-	}
-	return point
-}
-
-// appendMeasured leaves out what was not measured.
-func appendMeasured(points []*leyline.MetricPoint, name string, ms *float64) []*leyline.MetricPoint {
-	if ms == nil {
-		return points
-	}
-	return append(points, pointOf(name, *ms, unitMS))
-}
-
-// inRun names the run in each point: many runs tell of the same figures.
-func inRun(run string, points []*leyline.MetricPoint) []*leyline.MetricPoint {
-	if run == "" {
-		return points
-	}
-	for _, point := range points {
-		if point.Attributes == nil {
-			point.Attributes = make(map[string]string, 1)
-		}
-		point.Attributes["training_run_id"] = run
-	}
-	return points
-}
-
-// runPoints are a run's own figures, which each of its packets carries.
-func runPoints(r *Record) []*leyline.MetricPoint {
-	waiting, attached := 0, 0
-	var fetchMS *float64
-	for _, s := range r.Seeds {
-		waiting += int(flag(s.Wait != nil))
-		attached += int(flag(s.Listed))
-		if s.Kernel.LatencyMS != nil {
-			fetchMS = s.Kernel.LatencyMS
-		}
-	}
-	points := []*leyline.MetricPoint{
-		pointOf("kasmina.seeds.active", float64(len(r.Seeds)), unitCount),
-		pointOf("kasmina.isolation.violations", float64(r.Violations), unitCount),
-		pointOf("kasmina.nonce_ledger.size", float64(len(r.Commands)), unitCount),
-		pointOf("kasmina.prefetch.inflight", float64(waiting), unitCount),
-		pointOf("kasmina.breaker.state", float64(r.Breaker.state()), "state"),
-		pointOf("kasmina.breaker.failures", float64(r.Breaker.Failures), unitCount),
-		pointOf("kasmina.cache.kernel_size", float64(attached), unitCount),
-	}
-	return appendMeasured(points, "kasmina.kernel.fetch_latency_ms", fetchMS)
-}
-
 // evidenceOf is what was measured of a seed last: in the report at hand, when
 // its stage has none yet.
 func (st *step) evidenceOf(s *seed) *evidence.Figures {
@@ -193,39 +135,6 @@ func (st *step) evidenceOf(s *seed) *evidence.Figures {
 		return e.seen
 	}
 	return s.Progress.Latest()
-}
-
-// seedPoints are the figures of one seed.
-func seedPoints(s *seed, last *evidence.Figures) []*leyline.MetricPoint {
-	id := []string{"seed_id", s.ID}
-	points := []*leyline.MetricPoint{
-		pointOf("kasmina.seed.stage", float64(s.Stage), "state", id...),
-		pointOf("kasmina.seed.alpha", s.share(), "ratio", id...),
-		pointOf("kasmina.seed.kernel_attached", float64(flag(s.Listed)), "flag", id...),
-		pointOf("kasmina.seed.isolation_violations", float64(s.Isolation.Failures), unitCount, id...),
-	}
-	if ms := s.Kernel.LatencyMS; ms != nil {
-		points = append(points,
-			pointOf("kasmina.seed.kernel_latency_ms", *ms, unitMS, id...),
-			pointOf("kasmina.seed.last_kernel_latency_ms", *ms, unitMS, id...))
-	}
-	if s.Stage == lifecycle.Blending {
-		points = append(points, pointOf("kasmina.seed.alpha_steps", float64(s.AlphaSteps), unitCount, id...))
-	}
-	for _, told := range []struct {
-		name string
-		of   evidence.Figure
-		unit string
-	}{
-		{"kasmina.seed.isolation.dot", last.Cosine, "dot"},
-		{"kasmina.seed.isolation.host_norm", last.HostGradient, "grad"},
-		{"kasmina.seed.isolation.seed_norm", last.GradientNorm, "grad"},
-	} {
-		if told.of.Finite() {
-			points = append(points, pointOf(told.name, float64(told.of), told.unit, id...))
-		}
-	}
-	return points
 }
 
 func flag(set bool) float32 {

@@ -155,7 +155,7 @@ func TestCountersCountEachDecisionOnce(t *testing.T) {
 	w.do(opGerminate, "t")
 	w.decide(Refusal{&leyline.KernelArtifactError{RequestId: w.lastRequest().GetRequestId(), Reason: "missing"}})
 	w.rejects(w.command(opTune, "unknown"), ReasonUnknownSeed)
-	points := w.counters.Points()
+	points := counted(w.counters)
 	for _, want := range []struct {
 		name, text string
 		value      float64

@@ -86,61 +86,49 @@ type ReasonText struct{ Reason, Meaning string }
 
 // Reasons explains all reasons for which a command is refused: it is not to be believed,
 // is not complete, or asks for what cannot be.
-func Reasons() []ReasonText {
-	return slices.Concat(doubts(), flaws(), hindrances())
-}
+func Reasons() []ReasonText { return slices.Clone(reasonTexts) }
 
-func doubts() []ReasonText {
-	return []ReasonText{
-		{ReasonVerifierUnavailable, "There is nothing to verify signatures with."},
-		{ReasonMissingSignature, "It is not signed."},
-		{ReasonInvalidSignature, "Its signature is not that of its content."},
-		{ReasonMissingCommandID, "It has no id."},
-		{ReasonNonceReplayed, "Another command of the same id was accepted before."},
-		{ReasonMissingTimestamp, "It does not say when it was issued."},
-		{ReasonIssuedInFuture, "It was issued more than 5 s from now."},
-		{ReasonStaleCommand, "It was issued more than a minute ago, or before a command of the run that was forgotten."},
-		{ReasonDeadlineExceeded, "It came later after its issue than its execution deadline allows."},
-	}
-}
+var reasonTexts = []ReasonText{
+	{ReasonVerifierUnavailable, "There is nothing to verify signatures with."},
+	{ReasonMissingSignature, "It is not signed."},
+	{ReasonInvalidSignature, "Its signature is not that of its content."},
+	{ReasonMissingCommandID, "It has no id."},
+	{ReasonNonceReplayed, "Another command of the same id was accepted before."},
+	{ReasonMissingTimestamp, "It does not say when it was issued."},
+	{ReasonIssuedInFuture, "It was issued more than 5 s from now."},
+	{ReasonStaleCommand, "It was issued more than a minute ago, or before a command of the run that was forgotten."},
+	{ReasonDeadlineExceeded, "It came later after its issue than its execution deadline allows."},
 
-func flaws() []ReasonText {
-	return []ReasonText{
-		{ReasonIdentifierTooLong, "An id in it is longer than 128 bytes."},
-		{ReasonMissingSeedID, "It names no seed."},
-		{ReasonMissingBlueprintID, "It names no blueprint, which each operation on a seed must do, CULL too."},
-		{ReasonMissingTrainingRunID, "It names no run."},
-		{ReasonMissingMeshLayers, "A germination that names no layers of the host."},
-		{ReasonInvalidMeshLayers, "Its layers of the host are no list of names, or too many."},
-		{ReasonMissingLogits, "A blend by confidence without logits."},
-		{ReasonInvalidBlend, "Its blend is not understood, or does not fit the slot."},
-		{ReasonInvalidSchedule, "Its ramp is not understood."},
-		{ReasonInvalidPromotion, "Its rules of promotion are not understood, or contradict each other."},
-		{ReasonInvalidOptimizer, "Its adjustment of the optimizer has a value that is no number, or too many or too long names."},
-		{ReasonInvalidBreakerState, "It asks for a state that a circuit cannot be put into."},
-		{ReasonUnsupportedCommand, "A type of command that is unknown, or lacks what it is about."},
-		{ReasonUnsupportedOperation, "An operation on seeds that is unknown."},
-	}
-}
+	{ReasonIdentifierTooLong, "An id in it is longer than 128 bytes."},
+	{ReasonMissingSeedID, "It names no seed."},
+	{ReasonMissingBlueprintID, "It names no blueprint, which each operation on a seed must do, CULL too."},
+	{ReasonMissingTrainingRunID, "It names no run."},
+	{ReasonMissingMeshLayers, "A germination that names no layers of the host."},
+	{ReasonInvalidMeshLayers, "Its layers of the host are no list of names, or too many."},
+	{ReasonMissingLogits, "A blend by confidence without logits."},
+	{ReasonInvalidBlend, "Its blend is not understood, or does not fit the slot."},
+	{ReasonInvalidSchedule, "Its ramp is not understood."},
+	{ReasonInvalidPromotion, "Its rules of promotion are not understood, or contradict each other."},
+	{ReasonInvalidOptimizer, "Its adjustment of the optimizer has a value that is no number, or too many or too long names."},
+	{ReasonInvalidBreakerState, "It asks for a state that a circuit cannot be put into."},
+	{ReasonUnsupportedCommand, "A type of command that is unknown, or lacks what it is about."},
+	{ReasonUnsupportedOperation, "An operation on seeds that is unknown."},
 
-func hindrances() []ReasonText {
-	return []ReasonText{
-		{ReasonNoTrainer, "The run is unknown, or has no trainer that grows."},
-		{ReasonUnknownSlot, "The trainer has no such slot, or none at all."},
-		{ReasonNotAccepted, "The trainer takes no orders of this kind."},
-		{ReasonEmergency, "Nothing germinates in an emergency."},
-		{ReasonUnknownSeed, "The run has no such seed."},
-		{ReasonSeedLive, "A seed of this name lives, and is another."},
-		{ReasonSeedEmbargoed, "A seed of this name was culled, and its embargo is not over."},
-		{ReasonSeedPaused, "A seed that is paused moves on to no stage."},
-		{ReasonStageMismatch, "The seed is in another stage than it would have to be."},
-		{ReasonGateFailed, "The seed does not pass the gate on the way."},
-		{ReasonNotEarned, "The seed has not earned its place, or is paused."},
-		{ReasonTooManySeeds, "The run has as many seeds as it may, or no room in its record for one more."},
-		{ReasonBreakerOpen, "The circuit of the run's kernel requests is open."},
-		{ReasonFallbackKernel, "It asks for a stand-in for the kernel."},
-		{ReasonPreflight, "The germination does not pass gate G0."},
-	}
+	{ReasonNoTrainer, "The run is unknown, or has no trainer that grows."},
+	{ReasonUnknownSlot, "The trainer has no such slot, or none at all."},
+	{ReasonNotAccepted, "The trainer takes no orders of this kind."},
+	{ReasonEmergency, "Nothing germinates in an emergency."},
+	{ReasonUnknownSeed, "The run has no such seed."},
+	{ReasonSeedLive, "A seed of this name lives, and is another."},
+	{ReasonSeedEmbargoed, "A seed of this name was culled, and its embargo is not over."},
+	{ReasonSeedPaused, "A seed that is paused moves on to no stage."},
+	{ReasonStageMismatch, "The seed is in another stage than it would have to be."},
+	{ReasonGateFailed, "The seed does not pass the gate on the way."},
+	{ReasonNotEarned, "The seed has not earned its place, or is paused."},
+	{ReasonTooManySeeds, "The run has as many seeds as it may, or no room in its record for one more."},
+	{ReasonBreakerOpen, "The circuit of the run's kernel requests is open."},
+	{ReasonFallbackKernel, "It asks for a stand-in for the kernel."},
+	{ReasonPreflight, "The germination does not pass gate G0."},
 }
 
 // Reasons for which a seed ends, besides those of the gates and those of

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -496,7 +497,7 @@ func leftOut(t *testing.T) []string {
 func TestR19_EachOfThePrototypesNamesIsSentOrLeftOutForAReason(t *testing.T) {
 	t.Parallel()
 	sent := make(map[string]bool)
-	for _, row := range slices.Concat(Series(), PacketSeries()) {
+	for _, row := range slices.Concat(telemetry.Declared(Totals{}.Figures()), PacketSeries()) {
 		sent[row.Name] = true
 	}
 	absent := leftOut(t)

@@ -2,6 +2,7 @@ package kasmina
 
 import (
 	"encoding/base64"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -36,20 +37,11 @@ func readRequestName(id string) (requestName, bool) {
 	if len(parts) != 4 {
 		return requestName{}, false
 	}
-	run, err := base64.RawURLEncoding.DecodeString(parts[0])
-	if err != nil {
-		return requestName{}, false
-	}
-	seed, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return requestName{}, false
-	}
-	nonce, err := strconv.ParseInt(parts[2], 36, 64)
-	if err != nil {
-		return requestName{}, false
-	}
-	attempt, err := strconv.Atoi(parts[3])
-	if err != nil || attempt < 1 || len(run) == 0 || len(seed) == 0 {
+	run, err1 := base64.RawURLEncoding.DecodeString(parts[0])
+	seed, err2 := base64.RawURLEncoding.DecodeString(parts[1])
+	nonce, err3 := strconv.ParseInt(parts[2], 36, 64)
+	attempt, err4 := strconv.Atoi(parts[3])
+	if errors.Join(err1, err2, err3, err4) != nil || attempt < 1 || len(run) == 0 || len(seed) == 0 {
 		return requestName{}, false
 	}
 	return requestName{run: string(run), seed: string(seed), nonce: nonce, attempt: attempt}, true

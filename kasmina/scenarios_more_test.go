@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -131,7 +132,7 @@ func TestScenario40_ReplayedIdIsRefusedAndCounted(t *testing.T) {
 		t.Errorf("event %v", event)
 	}
 	w.counters.Verified(3 * time.Microsecond)
-	points := w.counters.Points()
+	points := counted(w.counters)
 	for name, text := range map[string]string{
 		"kasmina.command_verifier.accepted_total":        "",
 		"kasmina.command_verifier.rejections_total":      ReasonNonceReplayed,
@@ -160,7 +161,7 @@ func TestScenario41_ForgottenCommandsStayUnusable(t *testing.T) {
 		attributes["removed"] != "1" || attributes["size"] != "1" {
 		t.Errorf("event %v", event)
 	}
-	if got := point(runPoints(w.record), "kasmina.nonce_ledger.size").GetValue(); got != 1 {
+	if got := point(telemetry.MetricPoints(runFigures(w.record, nil, nil)), "kasmina.nonce_ledger.size").GetValue(); got != 1 {
 		t.Errorf("size %v", got)
 	}
 }

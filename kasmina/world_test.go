@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -394,6 +395,10 @@ func stages(packets []*leyline.TelemetryPacket, seedID string) []string {
 
 func metric(packet *leyline.TelemetryPacket, name string) *leyline.MetricPoint {
 	return point(packet.GetMetrics(), name)
+}
+
+func counted(counters *Counters) []*leyline.MetricPoint {
+	return telemetry.MetricPoints(counters.Totals().Figures())
 }
 
 // point finds a metric by its name and the texts of its attributes.

@@ -7,32 +7,23 @@ import "slices"
 // towards. Statistics are never trained by gradient. A channel of one element
 // has no variance and keeps to the running ones.
 func bindBatchNorm(b *binding) (apply, error) {
-	epsilon, err := b.epsilon()
-	if err != nil {
-		return nil, err
-	}
-	momentum, err := b.float("momentum", 0.9)
-	if err != nil {
-		return nil, err
-	}
+	epsilon, momentum := b.epsilon(), b.float("momentum", 0.9)
 	if momentum < 0 || momentum > 1 {
 		return nil, refuse("momentum %v, allowed are 0 to 1", momentum)
 	}
-	if training, err := b.flag("training_mode", 0); err != nil || training {
+	if b.flag("training_mode", 0) {
 		return nil, refuse("batch normalisation in training mode")
 	}
 	if err := b.batchNormParameters(); err != nil {
 		return nil, err
 	}
 	b.yields(b.shape(0))
-	return func(t *Tape, in, out []Value) (err error) {
+	return result(func(t *Tape, in []Value) (Value, error) {
 		if t.Training() && in[0].Tensor().Size() >= 2*in[1].Tensor().Size() {
-			out[0], err = t.batchNormStep(in, epsilon, momentum)
-			return err
+			return t.batchNormStep(in, epsilon, momentum)
 		}
-		out[0], err = t.BatchNorm(in[0], in[1], in[2], in[3], in[4], epsilon)
-		return err
-	}, nil
+		return t.BatchNorm(in[0], in[1], in[2], in[3], in[4], epsilon)
+	}), nil
 }
 
 func (b *binding) batchNormParameters() error {

@@ -21,10 +21,7 @@ func bindConcat(b *binding) (apply, error) {
 		shape[axis] += part[axis]
 	}
 	b.yields(shape)
-	return func(t *Tape, in, out []Value) (err error) {
-		out[0], err = t.Concat(axis, in...)
-		return err
-	}, nil
+	return result(func(t *Tape, in []Value) (Value, error) { return t.Concat(axis, in...) }), nil
 }
 
 func bindSplit(b *binding) (apply, error) {
@@ -41,17 +38,7 @@ func bindSplit(b *binding) (apply, error) {
 		b.out[i] = slices.Clone(x)
 		b.out[i][axis] = size
 	}
-	return func(t *Tape, in, out []Value) error {
-		start := 0
-		for i, size := range sizes {
-			var err error
-			if out[i], err = t.Slice(in[0], axis, start, start+size); err != nil {
-				return err
-			}
-			start += size
-		}
-		return nil
-	}, nil
+	return func(t *Tape, in, out []Value) error { return split(t, out, in[0], axis, sizes) }, nil
 }
 
 // splitSizes are the given sizes, or equal ones.

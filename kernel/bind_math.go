@@ -20,6 +20,22 @@ func single(run func(t *Tape, x Value) (Value, error)) apply {
 	}
 }
 
+// result runs an operation of one result.
+func result(run func(t *Tape, in []Value) (Value, error)) apply {
+	return func(t *Tape, in, out []Value) (err error) {
+		out[0], err = run(t, in)
+		return err
+	}
+}
+
+// third is the optional third operand, the zero Value where it is left out.
+func third(in []Value) Value {
+	if len(in) > 2 {
+		return in[2]
+	}
+	return Value{}
+}
+
 func pairwiseBinder(run func(t *Tape, a, b Value) (Value, error)) func(b *binding) (apply, error) {
 	return func(b *binding) (apply, error) {
 		var dims [maxRank]int
@@ -28,32 +44,19 @@ func pairwiseBinder(run func(t *Tape, a, b Value) (Value, error)) func(b *bindin
 			return nil, refuse("shapes %v and %v do not broadcast", b.shape(0), b.shape(1))
 		}
 		b.yields(slices.Clone(shape))
-		return func(t *Tape, in, out []Value) (err error) {
-			out[0], err = run(t, in[0], in[1])
-			return err
-		}, nil
+		return result(func(t *Tape, in []Value) (Value, error) { return run(t, in[0], in[1]) }), nil
 	}
 }
 
 func bindClip(b *binding) (apply, error) {
-	low, err := b.constant(1, -math.MaxFloat32)
-	if err != nil {
-		return nil, err
-	}
-	high, err := b.constant(2, math.MaxFloat32)
-	if err != nil {
-		return nil, err
-	}
+	low, high := b.constant(1, -math.MaxFloat32), b.constant(2, math.MaxFloat32)
 	b.yields(b.shape(0))
 	return single(func(t *Tape, x Value) (Value, error) { return t.Clip(x, low, high) }), nil
 }
 
 // bindDropout makes noise on a tape in training mode only.
 func bindDropout(b *binding) (apply, error) {
-	ratio, err := b.constant(1, 0.5)
-	if err != nil {
-		return nil, err
-	}
+	ratio := b.constant(1, 0.5)
 	if ratio < 0 || ratio >= 1 {
 		return nil, refuse("dropout ratio %v, allowed are 0 up to 1", ratio)
 	}
@@ -71,40 +74,18 @@ func bindMatMul(b *binding) (apply, error) {
 	b.yields(slices.Clone(shape))
 	size, _ := rowSize(shape)
 	b.cost = saturated(size, max(int64(x[len(x)-1]), 1))
-	return func(t *Tape, in, out []Value) (err error) {
-		out[0], err = t.MatMul(in[0], in[1])
-		return err
-	}, nil
+	return result(func(t *Tape, in []Value) (Value, error) { return t.MatMul(in[0], in[1]) }), nil
 }
 
 func bindGemm(b *binding) (apply, error) {
-	alpha, err := b.float("alpha", 1)
-	if err != nil {
-		return nil, err
-	}
-	beta, err := b.float("beta", 1)
-	if err != nil {
-		return nil, err
-	}
-	transA, err := b.flag("transA", 0)
-	if err != nil {
-		return nil, err
-	}
-	transB, err := b.flag("transB", 0)
-	if err != nil {
-		return nil, err
-	}
+	alpha, beta := b.float("alpha", 1), b.float("beta", 1)
+	transA, transB := b.flag("transA", 0), b.flag("transB", 0)
 	if err := b.gemmShape(transA, transB); err != nil {
 		return nil, err
 	}
-	return func(t *Tape, in, out []Value) (err error) {
-		c := Value{}
-		if len(in) > 2 {
-			c = in[2]
-		}
-		out[0], err = t.Gemm(in[0], in[1], c, alpha, beta, transA, transB)
-		return err
-	}, nil
+	return result(func(t *Tape, in []Value) (Value, error) {
+		return t.Gemm(in[0], in[1], third(in), alpha, beta, transA, transB)
+	}), nil
 }
 
 func (b *binding) gemmShape(transA, transB bool) error {
@@ -146,11 +127,8 @@ func bindLayerNorm(b *binding) (apply, error) {
 	if err != nil {
 		return nil, err
 	}
-	epsilon, err := b.epsilon()
-	if err != nil {
-		return nil, err
-	}
-	if stash, err := b.int("stash_type", typeFloat); err != nil || stash != typeFloat {
+	epsilon := b.epsilon()
+	if stash := b.int("stash_type", typeFloat); stash != typeFloat {
 		return nil, refuse("stash_type %d", stash)
 	}
 	for i := 1; i < len(b.in); i++ {
@@ -159,22 +137,17 @@ func bindLayerNorm(b *binding) (apply, error) {
 		}
 	}
 	b.yields(x)
-	return func(t *Tape, in, out []Value) (err error) {
-		bias := Value{}
-		if len(in) > 2 {
-			bias = in[2]
-		}
-		out[0], err = t.layerNorm(in[0], in[1], bias, axis, epsilon)
-		return err
-	}, nil
+	return result(func(t *Tape, in []Value) (Value, error) {
+		return t.layerNorm(in[0], in[1], third(in), axis, epsilon)
+	}), nil
 }
 
-func (b *binding) epsilon() (float32, error) {
-	epsilon, err := b.float("epsilon", 1e-5)
-	if err == nil && epsilon <= 0 {
-		err = refuse("epsilon %v", epsilon)
+func (b *binding) epsilon() float32 {
+	epsilon := b.float("epsilon", 1e-5)
+	if epsilon <= 0 {
+		b.fail("epsilon %v", epsilon)
 	}
-	return epsilon, err
+	return epsilon
 }
 
 func bindGlobalAveragePool(b *binding) (apply, error) {

@@ -9,10 +9,7 @@ func bindWhere(b *binding) (apply, error) {
 		return nil, refuse("shapes %v, %v and %v do not broadcast", b.shape(0), b.shape(1), b.shape(2))
 	}
 	b.yields(slices.Clone(shape))
-	return func(t *Tape, in, out []Value) (err error) {
-		out[0], err = t.Where(in[0], in[1], in[2])
-		return err
-	}, nil
+	return result(func(t *Tape, in []Value) (Value, error) { return t.Where(in[0], in[1], in[2]) }), nil
 }
 
 // bindGather checks every index: none is known only when the kernel runs.
@@ -47,10 +44,7 @@ func bindExpand(b *binding) (apply, error) {
 }
 
 func bindPad(b *binding) (apply, error) {
-	value, err := b.constant(2, 0)
-	if err != nil {
-		return nil, err
-	}
+	value := b.constant(2, 0)
 	x, pads := b.shape(0), b.in[1].ints
 	var dims [maxRank]int
 	shape, ok := padShape(&dims, x, pads)

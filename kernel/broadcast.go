@@ -76,6 +76,22 @@ func (w *walk) push(dim, sa, sb int) {
 	w.rank++
 }
 
+// copy writes the elements of the first operand in output order.
+func (w *walk) copy(out, src []float32) {
+	length, stride, _ := w.inner()
+	w.rows(func(o, at, _ int) {
+		for i := range length {
+			out[o+i] = src[at+i*stride]
+		}
+	})
+}
+
+// add adds elements in output order to those of the first operand that copy reads.
+func (w *walk) add(dst, out []float32) {
+	length, stride, _ := w.inner()
+	w.rows(func(o, at, _ int) { addTo(dst[at:], out[o:o+length], 1, stride) })
+}
+
 // inner is the length of a row and the strides of both operands in it.
 func (w *walk) inner() (n, sa, sb int) {
 	if w.rank == 0 {

@@ -81,22 +81,14 @@ func (t *Tape) Expand(x Value, shape ...int) (Value, error) {
 	n.allocate(whole...)
 	n.back = backExpand
 	w := broadcastWalk(whole, src.Shape, src.Shape)
-	length, stride, _ := w.inner()
-	w.rows(func(o, at, _ int) {
-		for i := range length {
-			n.value.Data[o+i] = src.Data[at+i*stride]
-		}
-	})
+	w.copy(n.value.Data, src.Data)
 	return out, nil
 }
 
 func backExpand(n *node) {
 	src := n.in[0]
 	w := broadcastWalk(n.value.Shape, src.value.Shape, src.value.Shape)
-	length, stride, _ := w.inner()
-	w.rows(func(o, at, _ int) {
-		addTo(src.grad.Data[at:], n.grad.Data[o:o+length], 1, stride)
-	})
+	w.add(src.grad.Data, n.grad.Data)
 }
 
 // Pad surrounds x with a constant: pads holds how many elements come before

@@ -141,9 +141,6 @@ func (k *Kernel) Instantiate() *Instance {
 	return i
 }
 
-// Kernel is the template the instance was made from.
-func (i *Instance) Kernel() *Kernel { return i.kernel }
-
 // Parameters are the instance's own, in the file's order.
 func (i *Instance) Parameters() []*Parameter { return i.parameters }
 

@@ -91,12 +91,7 @@ func (t *Tape) Transpose(x Value, perm ...int) (Value, error) {
 	n.allocate(dims[:rank]...)
 	n.back = backTranspose
 	w := transposeWalk(src.Shape, n.ints)
-	length, stride, _ := w.inner()
-	w.rows(func(o, at, _ int) {
-		for i := range length {
-			n.value.Data[o+i] = src.Data[at+i*stride]
-		}
-	})
+	w.copy(n.value.Data, src.Data)
 	return out, nil
 }
 
@@ -125,10 +120,7 @@ func transposeWalk(shape, perm []int) walk {
 
 func backTranspose(n *node) {
 	w := transposeWalk(n.in[0].value.Shape, n.ints)
-	length, stride, _ := w.inner()
-	w.rows(func(o, at, _ int) {
-		addTo(n.in[0].grad.Data[at:], n.grad.Data[o:o+length], 1, stride)
-	})
+	w.add(n.in[0].grad.Data, n.grad.Data)
 }
 
 // Concat joins values along axis; their other dimensions are equal.
@@ -236,14 +228,19 @@ func (t *Tape) Split(x Value, axis int, sizes ...int) ([]Value, error) {
 		return nil, shapeError("split", "axis %d of %v into %v", axis, src.value.Shape, slices.Clone(sizes))
 	}
 	parts := make([]Value, len(sizes))
+	return parts, split(t, parts, x, resolved, sizes)
+}
+
+// split writes the pieces of x into parts.
+func split(t *Tape, parts []Value, x Value, axis int, sizes []int) (err error) {
 	start := 0
 	for i, size := range sizes {
-		if parts[i], err = t.Slice(x, resolved, start, start+size); err != nil {
-			return nil, err
+		if parts[i], err = t.Slice(x, axis, start, start+size); err != nil {
+			return err
 		}
 		start += size
 	}
-	return parts, nil
+	return nil
 }
 
 func sumOf(sizes []int) int {

@@ -39,13 +39,14 @@ func readInitializer(t *onnxpb.TensorProto) (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &slot{name: t.Name, shape: shape}
 	switch t.DataType {
 	case typeFloat:
-		return readFloats(t, shape)
+		return s, s.readFloats(t.RawData, sizeOf(shape))
 	case typeInt64:
-		return readInts(t, shape)
+		return s, s.readInts(t.RawData, sizeOf(shape))
 	case typeBool:
-		return readBools(t, shape)
+		return s, s.readBools(t.RawData, sizeOf(shape))
 	}
 	return nil, refuse("initialiser %q: element type %d; float32, int64 and bool are in the profile", t.Name, t.DataType)
 }
@@ -64,46 +65,44 @@ func readDims(t *onnxpb.TensorProto) ([]int, error) {
 	return shape, checkShape("initialiser "+t.Name, shape)
 }
 
-func readFloats(t *onnxpb.TensorProto, shape []int) (*slot, error) {
-	count := sizeOf(shape)
-	if len(t.RawData) != 4*count {
-		return nil, refuse("initialiser %q: %d bytes for %d float32", t.Name, len(t.RawData), count)
+func (s *slot) readFloats(raw []byte, count int) error {
+	if len(raw) != 4*count {
+		return refuse("initialiser %q: %d bytes for %d float32", s.name, len(raw), count)
 	}
-	data, raw := make([]float32, count), t.RawData
+	data := make([]float32, count)
 	for i := range data {
 		bits := binary.LittleEndian.Uint32(raw[4*i : 4*i+4])
 		if bits&0x7f800000 == 0x7f800000 { // an exponent of ones: infinity or NaN
-			return nil, refuse("initialiser %q: element %d is not finite", t.Name, i)
+			return refuse("initialiser %q: element %d is not finite", s.name, i)
 		}
 		data[i] = math.Float32frombits(bits)
 	}
-	return &slot{name: t.Name, shape: shape, value: &Tensor{Shape: shape, Data: data}}, nil
+	s.value = &Tensor{Shape: s.shape, Data: data}
+	return nil
 }
 
-func readInts(t *onnxpb.TensorProto, shape []int) (*slot, error) {
-	count := sizeOf(shape)
-	if len(t.RawData) != 8*count {
-		return nil, refuse("initialiser %q: %d bytes for %d int64", t.Name, len(t.RawData), count)
+func (s *slot) readInts(raw []byte, count int) error {
+	if len(raw) != 8*count {
+		return refuse("initialiser %q: %d bytes for %d int64", s.name, len(raw), count)
 	}
-	list := make([]int, count)
-	for i := range list {
-		list[i] = int(int64(binary.LittleEndian.Uint64(t.RawData[8*i:])))
+	s.kind, s.ints = ints, make([]int, count)
+	for i := range s.ints {
+		s.ints[i] = int(int64(binary.LittleEndian.Uint64(raw[8*i:])))
 	}
-	return &slot{name: t.Name, shape: shape, kind: ints, ints: list}, nil
+	return nil
 }
 
 // readBools keeps truth values as the tape does, 1 and 0.
-func readBools(t *onnxpb.TensorProto, shape []int) (*slot, error) {
-	count := sizeOf(shape)
-	if len(t.RawData) != count {
-		return nil, refuse("initialiser %q: %d bytes for %d bool", t.Name, len(t.RawData), count)
+func (s *slot) readBools(raw []byte, count int) error {
+	if len(raw) != count {
+		return refuse("initialiser %q: %d bytes for %d bool", s.name, len(raw), count)
 	}
-	data := make([]float32, count)
-	for i, v := range t.RawData {
+	s.kind, s.value = bools, NewTensor(s.shape...)
+	for i, v := range raw {
 		if v > 1 {
-			return nil, refuse("initialiser %q: element %d is %d, neither true nor false", t.Name, i, v)
+			return refuse("initialiser %q: element %d is %d, neither true nor false", s.name, i, v)
 		}
-		data[i] = float32(v)
+		s.value.Data[i] = float32(v)
 	}
-	return &slot{name: t.Name, shape: shape, kind: bools, value: &Tensor{Shape: shape, Data: data}}, nil
+	return nil
 }

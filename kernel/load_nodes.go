@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel/internal/onnxpb"
@@ -31,7 +32,7 @@ func (l *loader) addNode(n *onnxpb.NodeProto) error {
 	if err := checkNodeText(n); err != nil {
 		return err
 	}
-	if !op.inputs.holds(len(n.Input)) || !op.outputs.holds(len(n.Output)) {
+	if !op.inputs.holds(len(n.Input)) || !op.results().holds(len(n.Output)) {
 		return refuse("%d inputs and %d outputs", len(n.Input), len(n.Output))
 	}
 	attributes, err := readAttributes(op, n.Attribute)
@@ -47,7 +48,8 @@ func (l *loader) addNode(n *onnxpb.NodeProto) error {
 		}
 		s.in = append(s.in, index)
 	}
-	if s.apply, err = op.bind(b); err != nil {
+	s.apply, err = op.bind(b)
+	if err = cmp.Or(b.err, err); err != nil {
 		return err
 	}
 	for i, name := range n.Output {
@@ -76,7 +78,7 @@ func checkNodeText(n *onnxpb.NodeProto) error {
 // use resolves an input, which something before must have defined: that alone
 // rules out cycles.
 func (l *loader) use(b *binding, op operator, i int, name string) (int, error) {
-	if name == "" && i >= op.required {
+	if name == "" && i >= cmp.Or(op.required, op.inputs.least) {
 		b.in = append(b.in, nil)
 		return absent, nil
 	}
@@ -109,6 +111,9 @@ func (op *operator) takes(i int) kind {
 	}
 	return floats
 }
+
+// results is how many outputs there may be.
+func (op *operator) results() arity { return cmp.Or(op.outputs, one) }
 
 // yields is the kind of the outputs.
 func (op *operator) yields() kind {

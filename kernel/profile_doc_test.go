@@ -76,10 +76,10 @@ func inputsCell(op operator) string {
 }
 
 func outputsCell(op operator) string {
-	if op.outputs.most == maxOperands {
-		return many(op.outputs, op.yields())
+	if op.results().most == maxOperands {
+		return many(op.results(), op.yields())
 	}
-	return strings.TrimSpace(strings.Repeat(letterOf(op.yields())+" ", op.outputs.most))
+	return strings.TrimSpace(strings.Repeat(letterOf(op.yields())+" ", op.results().most))
 }
 
 func many(count arity, of kind) string {

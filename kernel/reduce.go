@@ -69,21 +69,23 @@ func (t *Tape) reduce(op string, x Value, keepDims bool, axes []int) (*node, Val
 	if !ok {
 		return nil, Value{}, shapeError(op, "axes %v of %v", slices.Clone(axes), src.Shape)
 	}
-	var kept, dims [maxRank]int
-	keep, shape := kept[:0], dims[:0]
-	for i, d := range src.Shape {
-		if reduced[i] {
-			keep = append(keep, 1)
-			if keepDims {
-				shape = append(shape, 1)
-			}
-			continue
-		}
-		keep, shape = append(keep, d), append(shape, d)
-	}
-	n.allocate(shape...)
-	n.ints = append(n.ints, keep...)
+	var dims [maxRank]int
+	n.allocate(appendReduced(dims[:0], src.Shape, reduced, keepDims)...)
+	n.ints = appendReduced(n.ints, src.Shape, reduced, true)
 	return n, out, nil
+}
+
+// appendReduced appends a shape without the reduced dimensions, or with 1 for them.
+func appendReduced(to, shape []int, reduced [maxRank]bool, keep bool) []int {
+	for i, d := range shape {
+		switch {
+		case !reduced[i]:
+			to = append(to, d)
+		case keep:
+			to = append(to, 1)
+		}
+	}
+	return to
 }
 
 // reduction walks the operand with the result as the second of the walk.

@@ -140,7 +140,7 @@ func TestUserOfTheBusOnlyNeedsTheBus(t *testing.T) {
 	if _, err := c.DeadLetters().PurgeBefore(context.Background(), time.Now().Add(-time.Hour)); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Metrics(context.Background()); err != nil {
+	if _, err := c.Stats(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.DeadLetters().List(context.Background(), "", 1); err != nil {

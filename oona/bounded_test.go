@@ -67,7 +67,7 @@ func TestFrozenBusHoldsUpNobodyLongerThanHeAskedFor(t *testing.T) {
 
 	for name, question := range map[string]func(context.Context) error{
 		"Ping":    client.Ping,
-		"Metrics": func(ctx context.Context) error { _, err := client.Metrics(ctx); return err },
+		"Stats":   func(ctx context.Context) error { _, err := client.Stats(ctx); return err },
 		"Renew":   func(ctx context.Context) error { _, err := held.Renew(ctx, nil); return err },
 		"Confirm": func(ctx context.Context) error { _, err := held.Confirm(ctx, 1); return err },
 		"Release": held.Release,

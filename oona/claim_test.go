@@ -153,8 +153,8 @@ func TestEntryRemovedWhileItWaitsForItsRetryIsCountedAndTold(t *testing.T) {
 		}
 		<-failed
 		waitFor(t, "the loss is counted", func() bool {
-			metrics, err := c.Metrics(context.Background())
-			return err == nil && metrics["trimmed_unread_total"] == 1
+			stats, err := c.Stats(context.Background())
+			return err == nil && stats.Lost() == 1
 		})
 		waitFor(t, "the loss is told", func() bool { return log.count() > 0 })
 		if log.count() != 1 || !strings.Contains(log.all[0], "entries=1") {

@@ -263,8 +263,8 @@ func publishAndAnswer(t *testing.T, c *oona.Client) {
 			}}})
 	waitFor(t, "each request is answered and each replay refused", func() bool {
 		letters, err := c.DeadLetters().List(context.Background(), "", 100)
-		metrics, merr := c.Metrics(context.Background())
-		return err == nil && merr == nil && len(letters) == 10 && metrics["queue_depth_kernel_ready"] == 50
+		stats, merr := c.Stats(context.Background())
+		return err == nil && merr == nil && len(letters) == 10 && stats.Streams["kernel_ready"].Depth == 50
 	})
 	stop()
 	if answered.Load() != 50 {

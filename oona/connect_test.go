@@ -149,9 +149,9 @@ func TestTooLargeMessageIsRefusedBeforeItIsSent(t *testing.T) {
 	if !errors.Is(err, oona.ErrTooLarge) || !errors.Is(err, oona.ErrNotPublishable) {
 		t.Errorf("error = %v", err)
 	}
-	metrics, _ := c.Metrics(context.Background())
-	if metrics["publish_total"] != 1 {
-		t.Errorf("published %v: the good message suffered", metrics["publish_total"])
+	stats, _ := c.Stats(context.Background())
+	if stats.Publishing.Stored != 1 {
+		t.Errorf("published %v: the good message suffered", stats.Publishing.Stored)
 	}
 }
 
@@ -180,12 +180,12 @@ func TestAnswerIsStoredEvenWhenRedisIsOutOfMemory(t *testing.T) {
 	start(t, c, oona.Subscription{Stream: "oona.kernels.ready",
 		Handlers: map[leyline.BusMessageType]oona.Handler{leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: answer}})
 	deadline := time.After(soon)
-	for stored := 0.0; stored != 1; {
-		metrics, err := c.Metrics(ctx)
+	for stored := int64(0); stored != 1; {
+		stats, err := c.Stats(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored = metrics["queue_depth_kernel_errors"]
+		stored = stats.Streams["kernel_errors"].Depth
 		select {
 		case <-deadline:
 			t.Fatal("the answer was never stored")

@@ -27,8 +27,8 @@ func TestOutageIsToldInTenLinesHoweverManyStreamsAreRead(t *testing.T) {
 	server.Kill()
 	waitFor(t, "every reader and the breaker have met the outage", func() bool {
 		_ = publishState(c, "x")
-		metrics, _ := c.Metrics(context.Background()) // without depths: the bus is down
-		return metrics["breaker_consume_open"] >= 30 && metrics["breaker_publish_open"] > 0
+		stats, _ := c.Stats(context.Background()) // without depths: the bus is down
+		return stats.Consuming.ReadsFailed >= 30 && stats.Publishing.Refused > 0
 	})
 	server.Restart()
 	waitFor(t, "the outage is over", func() bool {

@@ -153,6 +153,44 @@ func TestR29PausedConsumerGivesBackWhatItHolds(t *testing.T) {
 	}
 }
 
+// A retry that waits while the consumer pauses holds up what is behind it in its key:
+// both come back in their order.
+func TestR29KeysKeepTheirOrderOverAPause(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.RetryBackoff = time.Minute })
+	l := new(depot)
+	l.away.Store(true)
+	paused := make(chan struct{})
+	failOnce := sync.OnceValue(func() error { <-paused; return errors.New("its own fault") })
+	sub := l.subscription()
+	sub.Key = func(d *oona.Delivery) string {
+		m, _ := d.Payload.(*leyline.SystemStatePacket)
+		return m.GetPacketId()[:1]
+	}
+	var failed atomic.Bool
+	sub.Handlers = stateHandlers(func(id string) error {
+		if id == "a1" && !failed.Swap(true) {
+			return failOnce()
+		}
+		return l.handle(id)
+	})
+	start(t, c, sub)
+	for _, id := range []string{"a1", "a2", "a3", "b1"} {
+		if err := publishState(c, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "the consumer pauses", func() bool { return len(c.Stalls()) == 1 })
+	close(paused)
+	waitFor(t, "all is given back", func() bool { return len(deliveries(t, server)) == 4 && failed.Load() })
+	l.away.Store(false)
+	waitFor(t, "all are handled", func() bool { return len(l.all()) == 4 })
+	if got := slices.DeleteFunc(l.all(), func(id string) bool { return id == "b1" }); !slices.Equal(got, []string{"a1", "a2", "a3"}) {
+		t.Errorf("handled %v", got)
+	}
+}
+
 // One message whose handler always finds something away does not keep the others.
 func TestR29OutageOfOneMessageIsNotTakenForThatOfAll(t *testing.T) {
 	t.Parallel()

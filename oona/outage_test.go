@@ -83,14 +83,14 @@ func TestPublishersGetATypedErrorInBoundedTimeAndEmergenciesAreStillTried(t *tes
 		return c.Publish(ctx, oona.Message{Payload: &leyline.EmergencySignal{Origin: "x"}}) == nil
 	})
 	server.Kill()
-	var metrics map[string]float64
+	var stats oona.Stats
 	waitFor(t, "the breaker refuses", func() bool {
 		_ = publishState(c, "s")
-		metrics, err = c.Metrics(ctx)
-		return metrics["breaker_publish_open"] > 0
+		stats, err = c.Stats(ctx)
+		return stats.Publishing.Refused > 0
 	})
-	if err == nil || metrics["publish_failed"] < 3 || metrics["conservative_mode"] != 1 {
-		t.Errorf("metrics %v, error %v", metrics, err)
+	if err == nil || stats.Publishing.Failed < 3 || !stats.Conservative {
+		t.Errorf("stats %+v, error %v", stats, err)
 	}
 }
 
@@ -99,14 +99,14 @@ func TestOneFailedProbeOpensTheBreakerAgain(t *testing.T) {
 	server := redistest.Start(t)
 	c := connect(t, server.URL, hasty)
 	server.Kill()
-	figures := func() (tried, refused float64) {
-		metrics, _ := c.Metrics(context.Background()) // without depths: the bus is down
-		return metrics["publish_failed"], metrics["breaker_publish_open"]
+	figures := func() (tried, refused int64) {
+		stats, _ := c.Stats(context.Background()) // without depths: the bus is down
+		return stats.Publishing.Failed, stats.Publishing.Refused
 	}
 	for range 3 {
 		_ = publishState(c, "s")
 	}
-	probe := func(n float64) (refused float64) {
+	probe := func(n int64) (refused int64) {
 		waitFor(t, "a probe is let through", func() bool {
 			_ = publishState(c, "s")
 			tried, _ := figures()
@@ -115,7 +115,7 @@ func TestOneFailedProbeOpensTheBreakerAgain(t *testing.T) {
 		_, refused = figures()
 		return refused
 	}
-	first, n := probe(4), 5.0
+	first, n := probe(4), int64(5)
 	// A machine that holds us up for the pause between two probes shows no refusal.
 	for probe(n) == first {
 		if n++; n > 9 {
@@ -137,9 +137,9 @@ func TestOutageIsNotTakenForASpentBudget(t *testing.T) {
 			t.Errorf("error = %v", err)
 		}
 	}
-	metrics, _ := c.Metrics(context.Background()) // without depths: the bus is down
-	if metrics["emergency_rate_dropped"] != 0 || metrics["emergency_rate_dropped.src.x"] != 0 || metrics["publish_failed"] != 5 {
-		t.Errorf("metrics %v", metrics)
+	stats, _ := c.Stats(context.Background()) // without depths: the bus is down
+	if stats.Emergency.Limited.Total() != 0 || stats.Emergency.Limited["x"] != 0 || stats.Publishing.Failed != 5 {
+		t.Errorf("stats %+v", stats)
 	}
 }
 

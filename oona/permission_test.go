@@ -21,8 +21,8 @@ func TestConsumerThatMayNotReadIsNotReady(t *testing.T) {
 	c := connect(t, "redis://blind:pw@"+server.Addr+"/0", nil)
 	ready := launch(t, c, oona.Subscription{Stream: "oona.normal"})
 	waitFor(t, "a read is refused", func() bool {
-		metrics, err := c.Metrics(t.Context())
-		return err == nil && metrics["breaker_consume_open"] > 0
+		stats, err := c.Stats(t.Context())
+		return err == nil && stats.Consuming.ReadsFailed > 0
 	})
 	select {
 	case <-ready:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func (c *Client) countRefused(one candidate) {
 	case errors.Is(one.err, ErrOverloaded):
 		c.meters.Overloaded.Add(1)
 	case errors.Is(one.err, ErrRateLimited):
-		c.meters.EmergencyLimited(one.source)
+		c.meters.Emergencies.Limited.Count(one.source)
 	}
 }
 
@@ -190,7 +191,7 @@ func (c *Client) send(ctx context.Context, drafts []outgoing) []error {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 			failed = append(failed, &PublishError{Index: drafts[i].index, Stream: drafts[i].Stream, Err: err})
 		} else if drafts[i].source != "" {
-			c.meters.EmergencySent(drafts[i].source)
+			c.meters.Emergencies.Sent.Count(drafts[i].source)
 		}
 	}
 	c.meters.PublishFailed.Add(int64(len(failed)))
@@ -200,4 +201,25 @@ func (c *Client) send(ctx context.Context, drafts []outgoing) []error {
 
 func (c *Client) add(d envelope.Draft) rueidis.Completed {
 	return c.conn.Add(d.Stream, c.bound, d.Payload, d.Signature)
+}
+
+// sourceOf names who raised an emergency, in the characters a metric name may
+// hold.
+func sourceOf(m Message) string {
+	var source string
+	switch payload := m.Payload.(type) {
+	case *leyline.EmergencySignal:
+		source = payload.GetOrigin()
+	case *leyline.TelemetryPacket:
+		source = payload.GetSourceSubsystem()
+	}
+	if source == "" {
+		return "unknown"
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, source)
 }

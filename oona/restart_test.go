@@ -20,13 +20,13 @@ func TestR12RestartOfRedisIsNoLoss(t *testing.T) {
 	stream := oona.DefaultStreams().Telemetry
 	const entries = 500
 	fillUnread(t, raw, entries, "x")
-	lost := func() float64 {
+	lost := func() int64 {
 		t.Helper()
-		figures, err := c.Metrics(ctx)
+		figures, err := c.Stats(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return figures["trimmed_unread_total"]
+		return figures.Lost()
 	}
 	tell(t, server, "XREADGROUP", "GROUP", "g", "c", "COUNT", "1000", "STREAMS", stream, ">")
 	if got := lost(); got != 0 {

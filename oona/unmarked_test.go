@@ -47,8 +47,8 @@ func TestRequestThatAnotherProcessAnsweredIsNotAnsweredAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		waitFor(t, "the request is settled", func() bool {
-			metrics, err := c.Metrics(t.Context())
-			return err == nil && metrics["consume_total"]+metrics["dead_letter_total"] > 0
+			stats, err := c.Stats(t.Context())
+			return err == nil && stats.Consuming.Finished+stats.Consuming.DeadLettered > 0
 		})
 		stop()
 		if err := <-ended; err != nil {

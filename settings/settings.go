@@ -47,7 +47,7 @@ type Oona struct {
 	TelemetryStream    string        `env:"OONA_TELEMETRY_STREAM" envDefault:"oona.telemetry" form:"name" doc:"Stream of telemetry packets."`
 	PolicyStream       string        `env:"OONA_POLICY_STREAM" envDefault:"oona.policy" form:"name" doc:"Stream of policy updates."`
 	EmergencyPerMinute int           `env:"OONA_EMERGENCY_MAX_PER_MIN" envDefault:"0" min:"0" doc:"Most emergency messages published in a minute; 0 is unlimited."`
-	EmergencyThreshold int           `env:"OONA_EMERGENCY_THRESHOLD" envDefault:"0" min:"0" doc:"Backlog of the normal stream from which a critical message takes the emergency stream; 0 is off."`
+	EmergencyThreshold int           `env:"OONA_EMERGENCY_THRESHOLD" envDefault:"0" min:"0" doc:"Backlog at which a stream counts as full for oona_conservative_mode, which is told from nine tenths of it; 0 is the stream's bound of 10000. No message takes another stream for it."`
 	Trust              string        `env:"OONA_TRUST" envDefault:"compatible" form:"trust" doc:"compatible takes messages of prototype peers, which sign neither stream nor time; strict refuses them."`
 	DeadLetterTTL      time.Duration `env:"OONA_DEAD_LETTER_TTL_HOURS" envDefault:"168" unit:"h" min:"0" doc:"Age at which housekeeping removes dead letters; 0 is off."`
 	MessageTTL         time.Duration `env:"OONA_MESSAGE_TTL_MS" envDefault:"900000" unit:"ms" min:"0" doc:"Age at which housekeeping trims messages; 0 is off."`
@@ -65,7 +65,6 @@ type Tamiyo struct {
 	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
 	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
 	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`
-	StrictWAL            bool          `env:"TAMIYO_WAL_STRICT_VALIDATION" envDefault:"true" doc:"Validate every entry of the field-report log when it is read. Checked, not used yet."`
 	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; versions are not compared, as payloads are stored and not evaluated."`
 	UpdateFreshness      time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
 	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
@@ -202,7 +201,6 @@ func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
 type Nissa struct {
 	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz and /readyz."`
 	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents. Checked, not used yet."`
-	PushgatewayURL       URL      `env:"PROMETHEUS_PUSHGATEWAY" envDefault:"http://localhost:9091" schemes:"http https" doc:"Prometheus push gateway. Checked, not used yet."`
 	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules. Checked, not used yet."`
 	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert. Checked, not used yet."`
 	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert. Checked, not used yet."`

@@ -77,7 +77,6 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"TAMIYO_CONSERVATIVE_MODE", s.Tamiyo.ConservativeMode, false},
 		{"TAMIYO_FIELD_REPORT_RETENTION_HOURS", s.Tamiyo.FieldReportRetention, 24 * time.Hour},
 		{"TAMIYO_FR_OBS_WINDOW_EPOCHS", s.Tamiyo.ObservationEpochs, 1},
-		{"TAMIYO_WAL_STRICT_VALIDATION", s.Tamiyo.StrictWAL, true},
 		{"TAMIYO_VERIFY_UPDATES", s.Tamiyo.VerifyUpdates, false},
 		{"TAMIYO_UPDATE_FRESHNESS_SEC", s.Tamiyo.UpdateFreshness, time.Duration(0)},
 		{"TAMIYO_STEP_TIMEOUT_MS", s.Tamiyo.StepTimeout, 5 * time.Millisecond},
@@ -104,7 +103,6 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"WEATHERLIGHT_SHUTDOWN_TIMEOUT", s.Weatherlight.ShutdownTimeout, 10 * time.Second},
 		{"NISSA_HTTP_ADDR", s.Nissa.HTTPAddr, settings.Addr("127.0.0.1:9100")},
 		{"ELASTICSEARCH_URL", s.Nissa.ElasticsearchURL.Reveal(), "http://localhost:9200"},
-		{"PROMETHEUS_PUSHGATEWAY", s.Nissa.PushgatewayURL.Reveal(), "http://localhost:9091"},
 		{"NISSA_ALERTS_ENABLED", s.Nissa.AlertsEnabled, true},
 		{"NISSA_COVERAGE_ALERT_THRESHOLD", s.Nissa.CoverageThreshold, 0.7},
 		{"NISSA_COVERAGE_ALERT_CONSECUTIVE", s.Nissa.CoverageConsecutive, 3},
@@ -255,7 +253,7 @@ func TestAllFaultsAreReportedAtOnceByName(t *testing.T) {
 func TestFaultyValues(t *testing.T) {
 	for _, assignment := range []string{
 		"REDIS_URL=redis:secret@host", "REDIS_URL=redis://", "REDIS_URL=http://localhost", "REDIS_URL=redis://:p%zz@h",
-		"URZA_DATABASE_URL=mysql://h/db", "ELASTICSEARCH_URL=localhost:9200", "PROMETHEUS_PUSHGATEWAY=http://",
+		"URZA_DATABASE_URL=mysql://h/db", "ELASTICSEARCH_URL=localhost:9200", "ELASTICSEARCH_URL=http://",
 		"OONA_MESSAGE_TTL_MS=-1", "OONA_MESSAGE_TTL_MS=1e99", "OONA_MESSAGE_TTL_MS=99999999999999999999",
 		"WEATHERLIGHT_TELEMETRY_INTERVAL=0", "WEATHERLIGHT_HOUSEKEEPING_INTERVAL=-5s", "WEATHERLIGHT_BOOT_TIMEOUT=fast",
 		"TAMIYO_STEP_TIMEOUT_MS=0", "TAMIYO_STALL_GAIN=NaN", "TAMIYO_STALL_GAIN=Inf",
@@ -301,6 +299,13 @@ func TestExplicitlyEmptyAddressTurnsHTTPOff(t *testing.T) {
 	}
 	if addr := mustLoad(t, "", "NISSA_HTTP_ADDR=").Nissa.HTTPAddr; addr != "127.0.0.1:9100" {
 		t.Errorf("Nissa's address is %q: elsewhere empty means the default", addr)
+	}
+}
+
+// What an earlier release read may still be set where it is upgraded.
+func TestNamesThatNothingReadsAnyMoreDoNotFailTheBoot(t *testing.T) {
+	for _, name := range []string{"TAMIYO_WAL_STRICT_VALIDATION", "TAMIYO_FIELD_REPORT_MAX_RETRIES"} {
+		mustLoad(t, name+"=neither\n", name+"=a number nor a flag")
 	}
 }
 

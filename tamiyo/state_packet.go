@@ -2,6 +2,7 @@ package tamiyo
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -14,19 +15,10 @@ func (e *evaluation) packet() *leyline.TelemetryPacket {
 	if id == "" || !isText(id) {
 		id = "tamiyo-telemetry-" + e.identify("telemetry")
 	}
-	run := []string{"training_run_id", e.record.Run}
+	version := []rune(e.policy)
 	packet := telemetry.At(source, id, e.now).
 		Level(highestLevel(e.events)).
-		Metric("tamiyo.validation_loss", e.loss, "loss", run...).
-		Metric("tamiyo.loss_delta", e.lossDelta, "loss", run...).
-		Metric("tamiyo.conservative_mode", indicator(e.record.Conservative.active()), "bool", run...).
-		Metric("tamiyo.evaluated_epoch", float64(e.record.Epoch), "epoch", run...).
-		Metric("tamiyo.stalled_epochs", float64(e.record.Loss.Stalled), "epoch", run...)
-	if len(e.chosen) > 0 {
-		packet.Metric("tamiyo.blueprint.risk", highestRisk(e.chosen), "score", run...)
-	}
-	version := []rune(e.policy)
-	packet.
+		Figures(e.figures()...).
 		Indicator("policy", string(version[:min(len(version), 8)])).
 		Indicator("mode", strconv.Itoa(int(indicator(e.record.Conservative.active())))).
 		Indicator("training_run_id", e.record.Run).
@@ -79,26 +71,34 @@ func indicator(on bool) float64 {
 	return 0
 }
 
-// ofRun is the label of what is told of a run.
-const ofRun = "training_run_id"
+// figures tell how the run does.
+func (e *evaluation) figures() []telemetry.Figure {
+	const ofRun = "{training_run_id}"
+	run := e.record.Run
+	return []telemetry.Figure{
+		telemetry.Measure("tamiyo.validation_loss"+ofRun, "loss",
+			"Validation loss that the controller was told of; 0 without a validation.", e.loss, run),
+		telemetry.Measure("tamiyo.loss_delta"+ofRun, "loss",
+			"Its change since the validation before; negative is better.", e.lossDelta, run),
+		telemetry.Is("tamiyo.conservative_mode"+ofRun,
+			"1 while the controller starts no growth, after something went wrong.", e.record.Conservative.active(), run),
+		telemetry.Measure("tamiyo.evaluated_epoch"+ofRun, "epoch", "Epoch that the controller judged last.", e.record.Epoch, run),
+		telemetry.Measure("tamiyo.stalled_epochs"+ofRun, "epoch",
+			"Epochs since the loss was last better than ever.", e.record.Loss.Stalled, run),
+		telemetry.Measure("tamiyo.blueprint.risk"+ofRun, "score",
+			"Risk, 0 to 1, of the blueprint that the decision germinates. Absent when it germinates none.",
+			highestRisk(e.chosen), run).If(len(e.chosen) > 0),
+	}
+}
+
+// Latency tells how long a decision took, in the packets that it brought about.
+func Latency(took time.Duration) telemetry.Figure {
+	return telemetry.Measure("tamiyo.inference.latency_ms", "ms",
+		"Time of the controller's last decision.", float64(took.Microseconds())/1e3)
+}
 
 // PacketSeries are the points of packets about runs, by the names that they have where
 // packets are shown.
 func PacketSeries() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "tamiyo_validation_loss", Labels: ofRun, Kind: telemetry.Gauge, Unit: "loss",
-			Meaning: "Validation loss that the controller was told of; 0 without a validation."},
-		{Name: "tamiyo_loss_delta", Labels: ofRun, Kind: telemetry.Gauge, Unit: "loss",
-			Meaning: "Its change since the validation before; negative is better."},
-		{Name: "tamiyo_stalled_epochs", Labels: ofRun, Kind: telemetry.Gauge, Unit: "epoch",
-			Meaning: "Epochs since the loss was last better than ever."},
-		{Name: "tamiyo_evaluated_epoch", Labels: ofRun, Kind: telemetry.Gauge, Unit: "epoch",
-			Meaning: "Epoch that the controller judged last."},
-		{Name: "tamiyo_conservative_mode", Labels: ofRun, Kind: telemetry.Gauge, Unit: "bool",
-			Meaning: "1 while the controller starts no growth, after something went wrong."},
-		{Name: "tamiyo_inference_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time of the controller's last decision."},
-		{Name: "tamiyo_blueprint_risk", Labels: ofRun, Kind: telemetry.Gauge, Unit: "score",
-			Meaning: "Risk, 0 to 1, of the blueprint that the decision germinates. Absent when it germinates none."},
-	}
+	return telemetry.Declared((&evaluation{record: new(Record)}).figures(), []telemetry.Figure{Latency(0)})
 }

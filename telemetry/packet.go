@@ -68,6 +68,12 @@ func (p *Packet) Metric(name string, value float64, unit string, pairs ...string
 	return p
 }
 
+// Figures adds the points of figures.
+func (p *Packet) Figures(figures ...Figure) *Packet {
+	p.packet.Metrics = append(p.packet.Metrics, MetricPoints(figures)...)
+	return p
+}
+
 // Event adds an event. Events are numbered evt-1, evt-2 and so on. The pairs
 // are names and texts of its attributes.
 func (p *Packet) Event(description string, level leyline.TelemetryLevel, pairs ...string) *Packet {

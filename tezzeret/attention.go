@@ -79,6 +79,9 @@ func crossAttention(g *graph) string {
 	return g.binary("Add", g.input, g.multiHead(g.input, context, heads, ""))
 }
 
+// normEpsilon is that of the norms within a block.
+const normEpsilon = 1e-5
+
 // encoderHeads is how many heads blueprints have that declare none.
 const encoderHeads = 2
 
@@ -90,9 +93,9 @@ const encoderHeads = 2
 func transformerBlock(g *graph) string {
 	x := g.input
 	for range count(g.params["layers"]) {
-		normed := g.layerNorm(x)
+		normed := g.layerNorm(x, normEpsilon)
 		x = g.binary("Add", x, g.multiHead(normed, normed, encoderHeads, ""))
-		hidden := g.gelu(g.linear(g.layerNorm(x), g.weights.glorot(g.features, 4*g.features), 0))
+		hidden := g.gelu(g.linear(g.layerNorm(x, normEpsilon), g.weights.glorot(g.features, 4*g.features), 0))
 		x = g.binary("Add", x, g.linear(hidden, g.weights.small(4*g.features, g.features), 0))
 	}
 	return x
@@ -105,7 +108,7 @@ func convTransformer(g *graph) string {
 	signal := g.channels(g.input)
 	near := g.conv(signal, g.features, window{size: count(g.params["kernel"]), groups: g.features})
 	x := g.binary("Add", g.input, g.linear(g.rows(g.silu(near)), g.weights.small(g.features, g.features), 0))
-	normed := g.layerNorm(x)
+	normed := g.layerNorm(x, normEpsilon)
 	return g.binary("Add", x, g.multiHead(normed, normed, encoderHeads, ""))
 }
 

@@ -124,8 +124,7 @@ func (c *Compiler) prove(ctx context.Context, d *leyline.BlueprintDescriptor,
 			return proof{}, err
 		}
 	}
-	architecture, _ := architectureOf(d.GetName())
-	if p.prewarms, err = c.prewarm(ctx, p.kernel, strategy, architecture.poisons); err != nil {
+	if p.prewarms, err = c.prewarm(ctx, p.kernel, strategy, d.GetName() == poisons); err != nil {
 		return proof{}, fmt.Errorf("pre-warm: %w", err)
 	}
 	return p, nil
@@ -160,7 +159,7 @@ func (c *Compiler) produce(ctx context.Context, d *leyline.BlueprintDescriptor,
 
 // build composes the network and writes it.
 func (c *Compiler) build(d *leyline.BlueprintDescriptor, params map[string]float64) (*graph, []byte, error) {
-	architecture, _ := architectureOf(d.GetName())
+	architecture := architectures[d.GetName()]
 	g := newGraph(c.config.Slot, params, newWeights(d.GetBlueprintId(), params, c.config.Slot))
 	g.enter(architecture.view)
 	g.finish(g.leave(architecture.view, architecture.build(g)))
@@ -179,7 +178,7 @@ func (c *Compiler) build(d *leyline.BlueprintDescriptor, params map[string]float
 
 func (c *Compiler) describe(d *leyline.BlueprintDescriptor, params map[string]float64,
 	p proof, strategy string) *Compiled {
-	architecture, _ := architectureOf(d.GetName())
+	architecture := architectures[d.GetName()]
 	spec := guardSpec(c.config.Slot.batched(guardBatch))
 	prewarmMs := median(p.prewarms)
 	return &Compiled{

@@ -67,24 +67,13 @@ func sampleOffsets(axes int) [][]int {
 // [taps·positions, 1].
 func (g *graph) tapPlaces(offsets [][]int, axis int) *kernel.Tensor {
 	n := g.positions()
-	t := g.weights.tensor(len(offsets)*n, 1)
-	if t.Data == nil {
-		return t
-	}
-	for k, offset := range offsets {
-		for p := range n {
-			// The way from the first position is the position's coordinates.
-			t.Data[k*n+p] = float32(wayBetween(g.grid, 0, p)[axis] + offset[axis])
-		}
-	}
-	return t
+	return g.weights.made(func(i int) float32 {
+		// The way from the first position is the position's coordinates.
+		return float32(wayBetween(g.grid, 0, i%n)[axis] + offsets[i/n][axis])
+	}, len(offsets)*n, 1)
 }
 
 // counting is 0, 1, 2 and so on.
 func (w *weights) counting(size int) *kernel.Tensor {
-	t := w.tensor(size)
-	for i := range t.Data {
-		t.Data[i] = float32(i)
-	}
-	return t
+	return w.made(func(i int) float32 { return float32(i) }, size)
 }

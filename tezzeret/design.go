@@ -19,13 +19,13 @@ type Design struct {
 // DesignOf returns the design of a blueprint, or a *NotCompilableError that
 // says why no slot and no grant makes it one.
 func DesignOf(d *leyline.BlueprintDescriptor) (Design, error) {
-	a, ok := architectureOf(d.GetName())
+	a, ok := architectures[d.GetName()]
 	if !ok {
 		return Design{}, notCompilable(d, whyNot(d.GetName()))
 	}
 	design := Design{Formula: a.formula, Reference: a.reference, Views: make(map[Kind]string)}
 	for _, kind := range Kinds() {
-		if a.refusal(roomy(kind), Midpoints(d)) == "" {
+		if refusal(d.GetName(), roomy(kind), Midpoints(d)) == "" {
 			design.Views[kind] = a.view.describe(kind)
 		}
 	}

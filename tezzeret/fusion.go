@@ -53,16 +53,7 @@ func mixtureOfExperts(g *graph) string {
 
 // blockRows is a [rows, rows·width] matrix with ones in each row's own block.
 func (w *weights) blockRows(rows, width int) *kernel.Tensor {
-	t := w.tensor(rows, rows*width)
-	if t.Data == nil {
-		return t
-	}
-	for r := range rows {
-		for c := range width {
-			t.Data[r*rows*width+r*width+c] = 1
-		}
-	}
-	return t
+	return w.cells(rows, rows*width, func(row, column int) float32 { return float32(flag(column/width == row)) })
 }
 
 // differentiableNAS is y = x + Σₖ softmax(a/temperature)ₖ·oₖ(x) over the
@@ -90,11 +81,7 @@ func differentiableNAS(g *graph) string {
 
 // unitColumn is an [n, 1] matrix with a one in row k.
 func (w *weights) unitColumn(k, n int) *kernel.Tensor {
-	t := w.tensor(n, 1)
-	if t.Data != nil {
-		t.Data[k] = 1
-	}
-	return t
+	return w.made(func(i int) float32 { return float32(flag(i == k)) }, n, 1)
 }
 
 // metaLearning fits a context c to each row by adapt_steps of gradient descent

@@ -203,11 +203,11 @@ func (g *graph) product(a, b string) string {
 }
 
 // layerNorm normalises the last dimension, with a learned scale and shift.
-func (g *graph) layerNorm(x string) string {
+func (g *graph) layerNorm(x string, epsilon float64) string {
 	width := g.width(x)
 	gamma, beta := g.trainable("gamma", g.weights.filled(1, width)), g.trainable("beta", g.weights.filled(0, width))
 	return g.apply("LayerNormalization", width, []string{x, gamma, beta},
-		kernel.IntAttr("axis", -1), kernel.FloatAttr("epsilon", 1e-5))
+		kernel.IntAttr("axis", -1), kernel.FloatAttr("epsilon", float32(epsilon)))
 }
 
 // finish names x, the output of the last node, the output of the kernel.

@@ -27,37 +27,30 @@ func (g *graph) matrix(role string, t *kernel.Tensor) string {
 // averaging is the matrix [from, to] of adaptive average pooling: bin b of to
 // is the mean of positions ⌊b·from/to⌋ to ⌈(b+1)·from/to⌉.
 func (w *weights) averaging(from, to int) *kernel.Tensor {
-	t := w.tensor(from, to)
-	if t.Data == nil {
-		return t
-	}
-	for b := range to {
+	return w.cells(from, to, func(i, b int) float32 {
 		first, end := b*from/to, ceilDiv((b+1)*from, to)
-		for i := first; i < end; i++ {
-			t.Data[i*to+b] = rounded(1 / float64(end-first))
+		if i < first || i >= end {
+			return 0
 		}
-	}
-	return t
+		return rounded(1 / float64(end-first))
+	})
 }
 
 // interpolation is the matrix [to, from] of linear interpolation between the
 // middles of from equal stretches.
 func (w *weights) interpolation(from, to int) *kernel.Tensor {
-	t := w.tensor(to, from)
-	if t.Data == nil {
-		return t
-	}
-	for i := range to {
+	return w.cells(to, from, func(i, place int) float32 {
 		// The middle of stretch i, in stretches of from, as a fraction of 2·to.
 		numerator := min(max((2*i+1)*from-to, 0), 2*to*(from-1))
-		left, rest := numerator/(2*to), numerator%(2*to)
-		share := rounded(float64(rest) / float64(2*to))
-		t.Data[i*from+left] = 1 - share
-		if rest > 0 {
-			t.Data[i*from+left+1] = share
+		left, share := numerator/(2*to), rounded(float64(numerator%(2*to))/float64(2*to))
+		switch place {
+		case left:
+			return 1 - share
+		case left + 1:
+			return share
 		}
-	}
-	return t
+		return 0
+	})
 }
 
 // transposed swaps the dimensions of a matrix, in whose place the result stands.
@@ -67,13 +60,7 @@ func (w *weights) transposed(t *kernel.Tensor) *kernel.Tensor {
 		return w.tensor(columns, rows)
 	}
 	w.left += int64(rows) * int64(columns)
-	out := w.tensor(columns, rows)
-	for r := range rows {
-		for c := range columns {
-			out.Data[c*rows+r] = t.Data[r*columns+c]
-		}
-	}
-	return out
+	return w.cells(columns, rows, func(c, r int) float32 { return t.Data[r*columns+c] })
 }
 
 // eachAxis returns one matrix an axis of a grid.

@@ -8,18 +8,12 @@ const outOfSight = -1e9
 // sees is false; it is given the way from the first to the second, an axis each.
 func (g *graph) mask(sees func(way []int) bool) string {
 	n := g.positions()
-	t := g.weights.tensor(n, n)
-	if t.Data == nil {
-		return g.frozen("mask", t)
-	}
-	for from := range n {
-		for to := range n {
-			if !sees(wayBetween(g.grid, from, to)) {
-				t.Data[from*n+to] = outOfSight
-			}
+	return g.frozen("mask", g.weights.cells(n, n, func(from, to int) float32 {
+		if sees(wayBetween(g.grid, from, to)) {
+			return 0
 		}
-	}
-	return g.frozen("mask", t)
+		return outOfSight
+	}))
 }
 
 // wayBetween is how many steps along each axis lead from one position to another.

@@ -20,10 +20,7 @@ func linearProjection(g *graph) string {
 // layerNormBasic is y = γ·(x-mean)/sqrt(variance+epsilon) + β over the
 // features of each row (Ba et al. 2016, "Layer normalization").
 func layerNormBasic(g *graph) string {
-	gamma := g.trainable("gamma", g.weights.filled(1, g.features))
-	beta := g.trainable("beta", g.weights.filled(0, g.features))
-	return g.apply("LayerNormalization", g.features, []string{g.input, gamma, beta},
-		kernel.IntAttr("axis", -1), kernel.FloatAttr("epsilon", float32(g.params["epsilon"])))
+	return g.layerNorm(g.input, g.params["epsilon"])
 }
 
 // dropoutLight zeroes features at the given ratio while training and passes
@@ -74,19 +71,15 @@ func layerScaling(g *graph) string {
 // al. 2017, "Convolutional sequence to sequence learning"; the start from
 // Vaswani et al. 2017, "Attention is all you need").
 func learnedPositional(g *graph) string {
+	frequency := g.params["frequency"]
 	if g.grid == nil {
-		offsets := g.weights.tensor(g.features)
-		for i := range offsets.Data {
-			offsets.Data[i] = wave(i, g.params["frequency"]*float64(i))
-		}
+		offsets := g.weights.made(func(i int) float32 { return wave(i, frequency*float64(i)) }, g.features)
 		return g.binary("Add", g.input, g.trainable("position", offsets))
 	}
-	offsets := g.weights.tensor(g.positions(), g.features)
-	for i := range offsets.Data {
-		position, feature := i/g.features, i%g.features
+	offsets := g.weights.cells(g.positions(), g.features, func(position, feature int) float32 {
 		slower := math.Pow(10000, -float64(feature/2*2)/float64(g.features))
-		offsets.Data[i] = wave(feature, g.params["frequency"]*float64(position)*slower)
-	}
+		return wave(feature, frequency*float64(position)*slower)
+	})
 	return g.binary("Add", g.input, g.trainable("position", offsets))
 }
 

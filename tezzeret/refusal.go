@@ -43,7 +43,7 @@ func (c *Compiler) buildable(d *leyline.BlueprintDescriptor) error {
 	if reason := c.missingPermission(d); reason != "" {
 		return &NotCompilableError{BlueprintID: d.GetBlueprintId(), Name: d.GetName(), Reason: reason, Forbidden: true}
 	}
-	if _, ok := architectureOf(d.GetName()); !ok {
+	if _, ok := architectures[d.GetName()]; !ok {
 		return notCompilable(d, whyNot(d.GetName()))
 	}
 	return nil
@@ -51,14 +51,13 @@ func (c *Compiler) buildable(d *leyline.BlueprintDescriptor) error {
 
 // unfit says why there is no such network for the slot, or "".
 func (c *Compiler) unfit(d *leyline.BlueprintDescriptor, params map[string]float64) string {
-	architecture, ok := architectureOf(d.GetName())
-	if !ok {
+	if _, ok := architectures[d.GetName()]; !ok {
 		return whyNot(d.GetName())
 	}
 	if !c.config.Slot.bounded() {
 		return fmt.Sprintf("the slot %s has more than %d values", c.config.Slot, maxSlot)
 	}
-	return architecture.refusal(c.config.Slot, params)
+	return refusal(d.GetName(), c.config.Slot, params)
 }
 
 func (c *Compiler) missingPermission(d *leyline.BlueprintDescriptor) string {

@@ -34,14 +34,7 @@ func vanishingGradient(g *graph) string {
 }
 
 func (w *weights) diagonal(value float64, size int) *kernel.Tensor {
-	t := w.tensor(size, size)
-	if t.Data == nil {
-		return t
-	}
-	for i := range size {
-		t.Data[i*size+i] = float32(value)
-	}
-	return t
+	return w.cells(size, size, func(row, column int) float32 { return float32(value * float64(flag(row == column))) })
 }
 
 // stressWave is sin(311·x + φ) with a phase of its own for each feature: a
@@ -49,11 +42,10 @@ func (w *weights) diagonal(value float64, size int) *kernel.Tensor {
 // unlike values.
 func (g *graph) stressWave() string {
 	const golden = 0.6180339887498949
-	phases := g.weights.tensor(g.features)
-	for i := range phases.Data {
+	phases := g.weights.made(func(i int) float32 {
 		turn := float64(float64(i+1) * golden)
-		phases.Data[i] = rounded(2 * math.Pi * (turn - math.Floor(turn)))
-	}
+		return rounded(2 * math.Pi * (turn - math.Floor(turn)))
+	}, g.features)
 	return g.unary("Sin", g.binary("Add", g.scaled(g.input, 311), g.frozen("phase", phases)))
 }
 

@@ -47,15 +47,27 @@ func (w *weights) tensor(shape ...int) *kernel.Tensor {
 	return kernel.NewTensor(shape...)
 }
 
+// made returns a tensor of what of gives for each place, in row-major order.
+func (w *weights) made(of func(i int) float32, shape ...int) *kernel.Tensor {
+	t := w.tensor(shape...)
+	for i := range t.Data {
+		t.Data[i] = of(i)
+	}
+	return t
+}
+
+// cells is made for a matrix.
+func (w *weights) cells(rows, columns int, of func(row, column int) float32) *kernel.Tensor {
+	return w.made(func(i int) float32 { return of(i/columns, i%columns) }, rows, columns)
+}
+
 // uniform returns a tensor of values in [-bound, bound).
 func (w *weights) uniform(bound float64, shape ...int) *kernel.Tensor {
 	const half = 1 << 23
-	t := w.tensor(shape...)
-	for i := range t.Data {
+	return w.made(func(int) float32 {
 		signed := int64(w.source.Uint64()>>40) - half
-		t.Data[i] = float32(float64(signed) * (bound / half))
-	}
-	return t
+		return float32(float64(signed) * (bound / half))
+	}, shape...)
 }
 
 // he is the uniform initialisation for a ReLU layer of the given inputs
@@ -91,11 +103,7 @@ func (w *weights) nearIdentity(factor float64, in, out int) *kernel.Tensor {
 
 // filled returns a tensor of one value.
 func (w *weights) filled(value float64, shape ...int) *kernel.Tensor {
-	t := w.tensor(shape...)
-	for i := range t.Data {
-		t.Data[i] = float32(value)
-	}
-	return t
+	return w.made(func(int) float32 { return float32(value) }, shape...)
 }
 
 // rounded rounds to a multiple of 2^-20, on which all machines agree.

@@ -16,7 +16,7 @@ func TestR29LookUpsPassOnceTheCatalogueAnswers(t *testing.T) {
 		save(t, library, "BP001", "kernel")
 		gone, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 		defer cancel()
-		for library.Breaker() != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
+		for library.Stats().Queries.Circuit != leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
 			if err := library.Ping(gone); err == nil { // as a database that does not answer in time
 				t.Fatal("a look that has no time succeeds")
 			}
@@ -29,7 +29,7 @@ func TestR29LookUpsPassOnceTheCatalogueAnswers(t *testing.T) {
 				t.Fatal("the breaker stays open")
 			}
 		}
-		if state := library.Breaker(); state != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED {
+		if state := library.Stats().Queries.Circuit; state != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED {
 			t.Errorf("the catalogue answers, and its breaker is %v", state)
 		}
 	})
@@ -62,9 +62,9 @@ func TestCatalogueThatIsDownIsNotAMissingKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		m := library.Metrics()
-		if m["breaker_state"] != 2 || m["breaker_open_total"] != 1 || m["conservative_mode"] != 1 ||
-			m["breaker_denied"] == 0 || m["cache_errors"] == 0 {
+		m := library.Stats()
+		if m.Queries.Circuit != 2 || m.Queries.Opened != 1 || !m.Queries.Conservative ||
+			m.Queries.Denied == 0 || m.Memory.Errors == 0 {
 			t.Errorf("metrics: %v", m)
 		}
 		// What is in memory, and whose file is as it was, is still served.

@@ -126,7 +126,7 @@ func TestCacheTTLNeverDeletesAKernel(t *testing.T) {
 		if err != nil || report.Expired != 1 || len(report.Missing) != 0 || report.Rows != 2 {
 			t.Errorf("%+v, %v", report, err)
 		}
-		if m := library.Metrics(); m["cache_expired"] != 2 || m["cache_size"] != 1 || m["evictions"] != 2 {
+		if m := library.Stats(); m.Memory.Expired != 2 || m.Memory.Size != 1 || m.Memory.Evicted != 2 {
 			t.Errorf("metrics: %v", m)
 		}
 		if !has(t, library, "BP002") {
@@ -176,8 +176,8 @@ func TestOneMalformedRowDoesNotStopTheOthers(t *testing.T) {
 				t.Errorf("row %s reported as %+v", bad[i].id, skipped)
 			}
 		}
-		if library.Metrics()["rows_skipped"] != float64(len(bad)) {
-			t.Error(library.Metrics())
+		if library.Stats().Skipped != int64(len(bad)) {
+			t.Error(library.Stats())
 		}
 		wantReady(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP001"), saved.GetChecksum())
 	})

@@ -54,7 +54,7 @@ func TestVariantThatWouldFindNoRoomIsNotMade(t *testing.T) {
 		if made, files := forge.made.Load(), artifactFiles(t, dir); made != 1 || files != 1 {
 			t.Errorf("%d kernels made, %d files, want one", made, files)
 		}
-		if state := library.Metrics()["breaker_state"]; state != 1 {
+		if state := library.Stats().Queries.Circuit; state != 1 {
 			t.Errorf("a full library opened the breaker: %v", state)
 		}
 	})

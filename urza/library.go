@@ -27,7 +27,7 @@ type Library struct {
 	counts    counters
 }
 
-// counters of one library; see Metrics.
+// counters of one library; see Stats.
 type counters struct {
 	pruned                        atomic.Int64
 	missing, quarantined, skipped atomic.Int64 // as of the last Maintain
@@ -101,7 +101,7 @@ func (l *Library) Ping(ctx context.Context) error {
 	if err == nil {
 		err = l.catalogue.Ping(ctx)
 	}
-	for err == nil && l.Breaker() == leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN {
+	for err == nil && l.catalogue.Lookups().Circuit == leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN {
 		err = l.catalogue.Ping(ctx)
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
@@ -227,12 +228,19 @@ func (p *Prefetcher) Stats() PrefetchStats {
 	}
 }
 
-// Metrics are the same under the prototype's names, which its summary packet prefixes
-// with "urza.prefetch.", and under some of our own.
-func (s PrefetchStats) Metrics() map[string]float64 {
-	return map[string]float64{
-		"hits": float64(s.Hits), "misses": float64(s.Misses), "errors": float64(s.Errors),
-		"latency_ms": s.LastMS, "latency_p50_ms": s.P50MS, "latency_p95_ms": s.P95MS,
-		"forged": float64(s.Forged), "forge_failures": float64(s.Refused),
+// Figures are the same as series.
+func (s PrefetchStats) Figures() []telemetry.Figure {
+	return []telemetry.Figure{
+		telemetry.Count("urza.prefetch.hits", "Kernel requests answered with a kernel.", s.Hits),
+		telemetry.Count("urza.prefetch.misses",
+			"Kernel requests answered with missing_artifact: no such kernel, or none that may be used.", s.Misses),
+		telemetry.Count("urza.prefetch.errors",
+			"Kernel requests whose file was gone or damaged, and tries that failed because the library was away.", s.Errors),
+		telemetry.Count("urza.prefetch.forged",
+			"Kernels made on demand, for a slot or for parameters that were not in the library.", s.Forged),
+		telemetry.Count("urza.prefetch.forge_failures", "Attempts at that which failed or were refused.", s.Refused),
+		telemetry.Measure("urza.prefetch.latency_ms", "ms", "Time that the last answer took to find.", s.LastMS),
+		telemetry.Measure("urza.prefetch.latency_p50_ms", "ms", "Median of the last 1024.", s.P50MS),
+		telemetry.Measure("urza.prefetch.latency_p95_ms", "ms", "95th percentile of the last 1024.", s.P95MS),
 	}
 }

@@ -43,7 +43,7 @@ func TestFlippedBitIsQuarantinedAndTheRowStays(t *testing.T) {
 		if err != nil || len(report.Quarantined) != 1 || len(report.Missing) != 0 {
 			t.Errorf("maintenance: %+v, %v", report, err)
 		}
-		if m := library.Metrics(); m["integrity_failures"] != 1 || m["artifacts_quarantined"] != 1 {
+		if m := library.Stats(); m.Damaged != 1 || m.Quarantined != 1 {
 			t.Errorf("metrics: %v", m)
 		}
 
@@ -243,7 +243,7 @@ func TestAnswersAreRightUnderConcurrency(t *testing.T) {
 		if m.Hits != 1600 || m.LastMS <= 0 || m.P50MS <= 0 || m.P95MS < m.P50MS {
 			t.Errorf("stats %+v", m)
 		}
-		if size := library.Metrics()["cache_size"]; size > 7 {
+		if size := library.Stats().Memory.Size; size > 7 {
 			t.Errorf("%v records in memory, limit 7", size)
 		}
 	})
@@ -269,7 +269,7 @@ func TestVerifyReadsTheFile(t *testing.T) {
 		if err := library.Verify(cancelled, "BP001"); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if state := library.Metrics()["breaker_state"]; state != 1 {
+		if state := library.Stats().Queries.Circuit; state != 1 {
 			t.Errorf("breaker state %v after a caller gave up", state)
 		}
 	})

@@ -106,7 +106,7 @@ func TestReviewsNeedAKernel(t *testing.T) {
 				}
 			}
 		}
-		if state := library.Metrics()["breaker_state"]; state != 1 {
+		if state := library.Stats().Queries.Circuit; state != 1 {
 			t.Errorf("odd names opened the breaker: %v", state)
 		}
 		saved := save(t, library, "BP001", "kernel")

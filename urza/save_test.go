@@ -164,10 +164,10 @@ func TestMemoryIsRevalidatedWithinItsInterval(t *testing.T) {
 		wantReady(t, ask(t, prefetcher, "BP002"), mine.GetChecksum()) // one's own at once
 		time.Sleep(20 * time.Millisecond)
 		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
-		hits := libraries[0].Metrics()["cache_hits"]
+		hits := libraries[0].Stats().Memory.Hits
 		ask(t, prefetcher, "BP001")
 		ask(t, prefetcher, "BP001")
-		if now := libraries[0].Metrics()["cache_hits"]; now != hits+2 {
+		if now := libraries[0].Stats().Memory.Hits; now != hits+2 {
 			t.Errorf("not answered from memory: %v, then %v", hits, now)
 		}
 	})

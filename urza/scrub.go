@@ -91,16 +91,3 @@ type scrubCounters struct {
 	passes, checked atomic.Int64
 	last            atomic.Pointer[Scrubbed]
 }
-
-func (c *scrubCounters) report(metrics map[string]float64) {
-	found := c.last.Load()
-	if found == nil {
-		found = &Scrubbed{}
-	}
-	metrics["scrub_passes"] = float64(c.passes.Load())
-	metrics["scrub_checked"] = float64(c.checked.Load())
-	metrics["scrub_corrupt"] = float64(found.Corrupt)
-	metrics["scrub_missing"] = float64(found.Missing)
-	metrics["scrub_untrusted"] = float64(found.Untrusted)
-	metrics["scrub_failed"] = float64(found.Failed)
-}

@@ -28,9 +28,9 @@ func TestScrubFindsDamageBeforeAnybodyAsks(t *testing.T) {
 				t.Errorf("pass %d: %+v, %v", pass, result, err)
 			}
 		}
-		m := library.Metrics()
-		if m["scrub_passes"] != 2 || m["scrub_checked"] != 6 || m["scrub_corrupt"] != 1 || m["scrub_missing"] != 1 ||
-			m["integrity_failures"] != 1 {
+		m := library.Stats()
+		if m.Scrubs != 2 || m.Scrubbed != 6 || m.LastScrub.Corrupt != 1 || m.LastScrub.Missing != 1 ||
+			m.Damaged != 1 {
 			t.Errorf("metrics: %v", m)
 		}
 		wantRefused(t, ask(t, NewPrefetcher(library, PrefetchConfig{}), "BP002"), "checksum_mismatch")

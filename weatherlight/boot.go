@@ -40,7 +40,7 @@ func (s *Service) steps() []supervise.Step {
 		}),
 		step("kasmina coordinator", &s.growth, s.openGrowth),
 		step("tamiyo and command consumer", &s.controller, func(context.Context) (*controller, error) {
-			return openController(s.foundation, s.connection, s.fleet, s.runs)
+			return openController(s.foundation, s.connection, s.fleet, s.library, s.runs)
 		}),
 		{Name: "tezzeret forge", Start: s.openForge},
 		step("loops", &s.loops, s.openLoops),

@@ -48,16 +48,16 @@ func TestScrapeShowsEveryPointOnce(t *testing.T) {
 	r := start(t, newService(t, nil))
 	series := scrape(t, r.Service)
 	for name, want := range map[string]float64{
-		"weatherlight_worker_running{worker=" + workerHTTP + "}":           1,
-		"weatherlight_worker_restarts{worker=" + workerControl + "}":       0,
-		"weatherlight_restarts_total":                                      0,
-		"weatherlight_tasks_backing_off":                                   0,
-		"urza_prefetch_hits":                                               0,
-		"oona_metrics_complete":                                            1,
-		"oona_publish_breaker_state":                                       1,
-		"weatherlight_telemetry_dropped_total":                             0,
-		"weatherlight_housekeeping_runs_total{chore=oona_trim}":            0,
-		"weatherlight_housekeeping_failures_total{chore=urza_maintenance}": 0,
+		"weatherlight_worker_running{worker=" + workerHTTP + "}":          1,
+		"weatherlight_worker_restarts{worker=" + workerControl + "}":      0,
+		"weatherlight_restarts_total":                                     0,
+		"weatherlight_tasks_backing_off":                                  0,
+		"urza_prefetch_hits":                                              0,
+		"oona_metrics_complete":                                           1,
+		"oona_publish_breaker_state":                                      1,
+		"weatherlight_telemetry_dropped_total":                            0,
+		"weatherlight_housekeeping_runs_total{task=oona_trim}":            0,
+		"weatherlight_housekeeping_failures_total{task=urza_maintenance}": 0,
 	} {
 		if got, found := series[name]; !found || got != want {
 			t.Errorf("%s is %v (found %v), want %v", name, got, found, want)

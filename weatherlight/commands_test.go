@@ -342,7 +342,7 @@ func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 	}
 	rules := func(extra map[string]string) []any {
 		set := loadSettings(t, extra)
-		controller := controllerConfig(set, nil)
+		controller := controllerConfig(set)
 		controller.Rules = nil // of functions only nil equals nil
 		core := coreConfig(set.Kasmina, nil, "")
 		return []any{core, controller}
@@ -358,7 +358,7 @@ func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 // Instances whose settings differ decide on the same seed, one after the other.
 func TestGerminationsCarryTheRulesOfTheSettings(t *testing.T) {
 	set := loadSettings(t, map[string]string{"KASMINA_MIN_TRAINING": "5", "KASMINA_SIGMA": "1.5"})
-	rules := controllerConfig(set, nil).Rules("run-1")
+	rules := controllerConfig(set).Rules("run-1")
 	for name, want := range map[string]string{
 		"promotion_min_training": "5", "promotion_sigma": "1.5", "promotion_max_probation": "10",
 	} {

@@ -85,19 +85,31 @@ func (c *connection) stopBroker(ctx context.Context) error {
 
 // inspectServer refuses at boot what the preflight refuses of a bus.
 func (c *connection) inspectServer(ctx context.Context) error {
-	if err := preflight.Clock(time.Now()); err != nil {
+	server, checks := preflight.Bus(ctx, c.bus, c.settings)
+	c.busServer = server
+	c.logger.Debug("bus", "product", server.Product, "version", server.Version, "skew", server.Skew)
+	if err := preflight.Faults(checks); err != nil {
 		return err
+	}
+	for _, check := range checks {
+		if check.Result == preflight.Warned {
+			c.logger.Warn("preflight", "check", check.Name, "detail", check.Detail)
+		}
+	}
+	return nil
+}
+
+// eviction asks whether the bus has begun to give up keys. One that does not answer is
+// another trouble.
+func (c *connection) eviction(ctx context.Context) error {
+	if c.broker != nil {
+		return nil
 	}
 	server, err := c.bus.Admin().Server(ctx)
 	if err != nil {
-		return err
+		return nil //nolint:nilerr // see above
 	}
-	c.busServer = server
-	if c.broker != nil {
-		return nil // It is as new as we are, and on our clock.
-	}
-	c.logger.Debug("bus", "product", server.Product, "version", server.Version, "skew", server.Skew)
-	return preflight.Server(server)
+	return preflight.Eviction(server)
 }
 
 func (c *connection) close(ctx context.Context) error {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 )
@@ -25,11 +27,14 @@ type controller struct {
 // openController sets up the policies, and the consumers of the policy stream and of
 // the normal stream. The latter brings the seeds' commands as well as the trainers'
 // states: they share a stream and a group, so they share a consumer.
-func openController(f *foundation, bus *connection, members *fleet.Fleet, runs *control.Room) (*controller, error) {
+func openController(
+	f *foundation, bus *connection, members *fleet.Fleet, library *urza.Library, runs *control.Room,
+) (*controller, error) {
 	logger := f.logger.With("part", "tamiyo")
 	policies, err := policy.Open(policy.Config{
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
+		Fetch:     fetchPayload(library),
 		Emit:      bus.telemetry.Acknowledge,
 		Logger:    logger,
 	})
@@ -50,7 +55,7 @@ func (c *controller) duties(bus *connection, notes *fleet.PolicyNotes, runs *con
 		leaderConsumer(c.members, bus.consumer(workerPolicies, oona.Subscription{
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
-			Handlers:    only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE, typed(c.handlePolicy)),
+			Handlers:    only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE, c.handlePolicy),
 		})),
 		// Every instance: what is decided on a run is decided on its record.
 		bus.consumer(workerControl, oona.Subscription{
@@ -63,10 +68,32 @@ func (c *controller) duties(bus *connection, notes *fleet.PolicyNotes, runs *con
 	}
 }
 
+// fetchPayload reads payloads that lie in the kernel library.
+func fetchPayload(library *urza.Library) func(context.Context, string, int) ([]byte, error) {
+	return func(ctx context.Context, sum string, limit int) ([]byte, error) {
+		content, err := library.OpenPayload(ctx, sum)
+		var payload []byte
+		if err == nil {
+			payload, err = io.ReadAll(io.LimitReader(content, int64(limit)))
+			err = errors.Join(err, content.Close())
+		}
+		for _, final := range []error{urza.ErrArtifactMissing, urza.ErrUntrusted, urza.ErrChecksumMismatch} {
+			if errors.Is(err, final) {
+				return nil, fmt.Errorf("%w: %w", policy.ErrNoPayload, err)
+			}
+		}
+		return payload, err
+	}
+}
+
 // handlePolicy takes an update in. It is settled when all others can know of it:
 // whoever leads next goes on with it.
-func (c *controller) handlePolicy(ctx context.Context, update *leyline.PolicyUpdate) ([]oona.Message, error) {
-	err := c.policies.Accept(ctx, update)
+func (c *controller) handlePolicy(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	update, ok := d.Payload.(*leyline.PolicyUpdate)
+	if !ok {
+		return nil, oona.Permanent(fmt.Errorf("policy update is %T", d.Payload))
+	}
+	err := c.policies.Accept(ctx, update, d.Attributes)
 	if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
 		return nil, oona.Permanent(err)
 	}

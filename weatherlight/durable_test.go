@@ -14,7 +14,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
@@ -114,7 +113,7 @@ func TestFieldReportsOfAnOutageAndAKillAreDeliveredOnce(t *testing.T) {
 	if err := next.stop(t); err != nil { // waits for the outbox
 		t.Error(err)
 	}
-	if found := next.reports.Find(fieldreport.Query{}); len(found) != 2 {
+	if found := next.reports.All(); len(found) != 2 {
 		t.Errorf("%d reports in the log, want 2", len(found))
 	}
 	after := connect(t, server.URL, "nissa")
@@ -193,7 +192,7 @@ func TestPolicyAcknowledgementSurvivesAnOutage(t *testing.T) {
 	r := start(t, newService(t, environ))
 	server.Kill()
 	update := &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v2"}
-	if err := r.policies.Accept(t.Context(), update); err != nil {
+	if err := r.policies.Accept(t.Context(), update, nil); err != nil {
 		t.Fatal(err)
 	}
 	_ = r.stop(t) // It cannot say goodbye to a bus that is down.

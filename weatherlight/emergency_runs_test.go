@@ -87,8 +87,8 @@ func TestMildEmergencyOfTheWholeFleetIsToldOfOnce(t *testing.T) {
 		}
 	}
 	eventually(t, "all signals are handled, and all is told", func() bool {
-		backlog, err := g.bus.Metrics(t.Context())
-		return err == nil && backlog["queue_backlog_emergency"] == 0 && len(toldEmergencies(heard.packets())) >= 6
+		stats, err := g.bus.Stats(t.Context())
+		return err == nil && stats.Streams["emergency"].Backlog == 0 && len(toldEmergencies(heard.packets())) >= 6
 	})
 	last := telemetry.New("tolaria", "tolaria").Level(critical).Build()
 	if err := peer.Publish(t.Context(), oona.Message{Stream: onEmergency, Payload: last}); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 func TestForgeTellsOfItselfOnce(t *testing.T) {
@@ -34,7 +35,7 @@ func TestForgeTellsOfItselfOnce(t *testing.T) {
 	if len(told) != 1 {
 		t.Fatalf("%d packets of the forge", len(told))
 	}
-	for name := range r.forge.Metrics() {
+	for name := range telemetry.Values(r.forge.Stats().Figures(), "") {
 		if _, there := told[0][name]; !there {
 			t.Errorf("its packet lacks %s", name)
 		}

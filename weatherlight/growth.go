@@ -3,7 +3,6 @@ package weatherlight
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
@@ -39,10 +38,9 @@ type growth struct {
 }
 
 // openGrowth sets up what decides on runs, with the log of the field reports that it
-// brings, what feeds it the answers to its kernel requests, and what comes due. Policies are there
-// from the next step on.
+// brings, what feeds it the answers to its kernel requests, and what comes due.
 func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
-	reports, err := fieldreport.Open(ctx, filepath.Join(assembly.ReportFolder(s.settings), "field_reports.log"), fieldreport.Config{
+	reports, err := fieldreport.Open(ctx, assembly.ReportFile(s.settings), fieldreport.Config{
 		Publish:   s.durable.PublishFieldReport,
 		Retention: s.settings.Tamiyo.FieldReportRetention,
 		Logger:    s.logger.With("part", "tamiyo"),
@@ -50,11 +48,10 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 	if err != nil {
 		return nil, err
 	}
-	policyVersion := func() string { return s.policies.Version() }
 	records := s.bus.Records(trainer.Stream)
 	runs := control.New(control.Config{
 		Core:       kasmina.NewCore(coreConfig(s.settings.Kasmina, s.keyring, s.advertisedURL())),
-		Controller: tamiyo.NewController(controllerConfig(s.settings, policyVersion)),
+		Controller: tamiyo.NewController(controllerConfig(s.settings)),
 		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
@@ -124,12 +121,11 @@ func promotionRules(k settings.Kasmina) promotion.Rules {
 
 // controllerConfig asks of a seed what Kasmina asks. Kasmina counts a probation from
 // the report after the promotion, so the controller asks to keep a seed one later.
-func controllerConfig(set *settings.Settings, policyVersion func() string) tamiyo.Config {
+func controllerConfig(set *settings.Settings) tamiyo.Config {
 	t, k := set.Tamiyo, set.Kasmina
 	rules := promotionRules(k).Annotations()
 	return tamiyo.Config{
-		PolicyVersion: policyVersion,
-		Rules:         func(string) map[string]string { return rules },
+		Rules: func(string) map[string]string { return rules },
 
 		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
 		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge), Embargo: k.Embargo,

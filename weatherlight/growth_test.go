@@ -207,8 +207,8 @@ func TestR3R4CommandsOfAPeersControllerAreNoDeadLetters(t *testing.T) {
 	}
 	g.await("seed-1", leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
 	eventually(t, "all commands are handled", func() bool {
-		backlog, err := g.bus.Metrics(t.Context())
-		return err == nil && backlog["queue_backlog_normal"] == 0
+		stats, err := g.bus.Stats(t.Context())
+		return err == nil && stats.Streams["normal"].Backlog == 0
 	})
 	if drops := g.bus.Drops(); len(drops) != 0 {
 		t.Errorf("refused %v", drops)

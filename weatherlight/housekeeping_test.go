@@ -7,16 +7,17 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 )
 
-func chorePoints(h *maintenance.Runner) map[string]float64 {
+func taskPoints(h *maintenance.Runner) map[string]float64 {
 	found := map[string]float64{}
-	for _, p := range h.Points() {
-		key := p.Name + "/" + p.Labels[1]
-		if len(p.Labels) == 4 {
-			key += "/" + p.Labels[3]
+	for _, p := range telemetry.MetricPoints(h.Figures()) {
+		key := p.Name + "/" + p.Attributes["task"]
+		if item, found := p.Attributes["item"]; found {
+			key += "/" + item
 		}
 		found[key] = p.Value
 	}
@@ -45,7 +46,7 @@ func TestHousekeepingTidiesBusAndLibrary(t *testing.T) {
 	<-time.After(5 * time.Millisecond) // All of that grows old.
 	g.jobs.Round(t.Context())
 	const prefix = "weatherlight.housekeeping."
-	done := chorePoints(g.jobs)
+	done := taskPoints(g.jobs)
 	for item, least := range map[string]float64{
 		"oona_trim/oona.normal": 2, "oona_dead_letters/removed": 1, "oona_answer_groups/removed": 1,
 		"urza_maintenance/rows": 1, "capability_fanout/changed": 1, "memory/heap_bytes": 1,

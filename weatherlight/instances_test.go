@@ -134,7 +134,7 @@ func TestSingleJobsAreDoneByOneInstance(t *testing.T) {
 	own := map[string]float64{"memory": 1}
 	for _, job := range maintenance.Jobs(leader.jobsConfig(leader.fanOut)) {
 		series := "weatherlight.housekeeping.runs_total/" + job.Name
-		leads, follows := chorePoints(leader.jobs)[series], chorePoints(host.jobs)[series]
+		leads, follows := taskPoints(leader.jobs)[series], taskPoints(host.jobs)[series]
 		if leads != 1 || follows != own[job.Name] {
 			t.Errorf("%s was done %v times by the leader and %v times by the other, want 1 and %v",
 				job.Name, leads, follows, own[job.Name])

@@ -51,11 +51,11 @@ func TestOperationsPageListsEveryReasonOfARefusedCommand(t *testing.T) {
 }
 
 func TestOperationsPageListsEveryChore(t *testing.T) {
-	page := "| chore | done by | what it does |\n| --- | --- | --- |\n"
+	page := "| task | done by | what it does |\n| --- | --- | --- |\n"
 	for _, job := range maintenance.Jobs(maintenance.JobsConfig{}) {
 		page += fmt.Sprintf("| `%s` | %s | %s |\n", job.Name, job.Who, job.What)
 	}
-	wantOnPage(t, "maintenance.md", "chores", page)
+	wantOnPage(t, "maintenance.md", "tasks", page)
 }
 
 func TestOperationsPageDrawsEveryStateOfAWorker(t *testing.T) {

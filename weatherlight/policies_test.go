@@ -1,8 +1,12 @@
 package weatherlight
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,17 +24,22 @@ func policyUpdate(id, version string, issued time.Time) *leyline.PolicyUpdate {
 	}
 }
 
-// Commands and reports carry the version that the leader knows, so it must not
-// depend on who leads.
-func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
+// newestPolicy is the version of the policy that an instance knows to be the newest.
+func newestPolicy(r *running) string {
+	newest, _ := r.policies.Newest()
+	return newest.Metadata.GetTamiyoPolicyVersion()
+}
+
+// Which updates are old must not depend on who leads.
+func TestNewestPolicyOutlivesItsLeader(t *testing.T) {
 	redis := redistest.Start(t)
 	instance := func(name string) *running {
 		return start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_INSTANCE": name}))
 	}
-	inForce := func(want string, all ...*running) {
+	known := func(want string, all ...*running) {
 		t.Helper()
 		for _, r := range all {
-			eventually(t, r.instance()+" knows of "+want, func() bool { return r.policies.Version() == want })
+			eventually(t, r.instance()+" knows of "+want, func() bool { return newestPolicy(r) == want })
 		}
 	}
 	first, second := instance("first"), instance("second")
@@ -41,9 +50,9 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	inForce("v5", first, second)
+	known("v5", first, second)
 	third := instance("third")
-	inForce("v5", third)
+	known("v5", third)
 	if err := first.stop(t); err != nil {
 		t.Error(err)
 	}
@@ -55,7 +64,7 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 	if err := peer.Publish(t.Context(), oona.Message{Payload: policyUpdate("p2", "v6", begun.Add(6*time.Second))}); err != nil {
 		t.Fatal(err)
 	}
-	inForce("v6", second, third)
+	known("v6", second, third)
 	told := func(stream, description string, times int) {
 		t.Helper()
 		heard := listen(t, peer, stream, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY)
@@ -69,7 +78,7 @@ func TestPolicyInForceOutlivesItsLeader(t *testing.T) {
 			return n == times
 		})
 	}
-	told("oona.telemetry", "policy_update_applied", 7)
+	told("oona.telemetry", "policy_update_stored", 7)
 	told(onEmergency, "policy_update_rejected", 1)
 	for _, r := range []*running{second, third} {
 		if err := r.stop(t); err != nil {
@@ -83,12 +92,12 @@ func TestOldPolicyUpdatesAreRefusedWhenUpdatesAreVerified(t *testing.T) {
 		r := start(t, newService(t, map[string]string{
 			"TAMIYO_VERIFY_UPDATES": verify, "TAMIYO_UPDATE_FRESHNESS_SEC": "60",
 		}))
-		err := r.policies.Accept(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)))
+		err := r.policies.Accept(t.Context(), policyUpdate("p", "v1", time.Now().Add(-time.Hour)), nil)
 		var rejected *policy.RejectedError
 		if errors.As(err, &rejected) != refused || refused && rejected.Reason != policy.ReasonStale {
 			t.Errorf("verified %s: %v", verify, err)
 		}
-		if err := r.policies.Accept(t.Context(), policyUpdate("p", "v2", time.Now())); err != nil {
+		if err := r.policies.Accept(t.Context(), policyUpdate("p", "v2", time.Now()), nil); err != nil {
 			t.Errorf("verified %s, of now: %v", verify, err)
 		}
 		if err := r.stop(t); err != nil {
@@ -105,7 +114,74 @@ func TestDivertedPolicyUpdateReachesTheLeader(t *testing.T) {
 	if err := peer.Publish(t.Context(), oona.Message{Stream: onEmergency, Payload: policyUpdate("p", "v1", time.Now())}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the policy is in force", func() bool { return r.policies.Version() == "v1" })
+	eventually(t, "the policy is known", func() bool { return newestPolicy(r) == "v1" })
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// toldEvents are the events of that name that telemetry tells of, on either stream.
+func toldEvents(heard []*listener, name string) (found []*leyline.TelemetryEvent) {
+	for _, stream := range heard {
+		for _, packet := range stream.packets() {
+			for _, event := range packet.GetEvents() {
+				if event.GetDescription() == name {
+					found = append(found, event)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// R16: a payload above the bound of an envelope could not be published; one below it was
+// told of as applied, and every command named its version, though nothing evaluates it.
+// R43: one of 300 days ago became active under a new policy id, also in strict mode.
+func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "OONA_TRUST": "strict"}))
+	peer := connect(t, redis.URL, "peer")
+	both := []*listener{
+		listen(t, peer, "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
+		listen(t, peer, onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
+	}
+	large := policyUpdate("p", "large", time.Now())
+	payload := bytes.Repeat([]byte("large"), 60<<10) // 300 KiB
+	if large.Payload = payload; peer.Publish(t.Context(), oona.Message{Payload: large}) == nil {
+		t.Error("an envelope has room for it: it needs no reference")
+	}
+	sum, err := r.library.SavePayload(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large.Payload = nil
+	old := policyUpdate("new id", "old", time.Now().Add(-300*24*time.Hour))
+	for _, message := range []oona.Message{
+		{Payload: large, Attributes: policy.ReferTo(payload).Attributes()}, {Payload: old},
+	} {
+		if err := peer.Publish(t.Context(), message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "both are told of", func() bool {
+		return len(toldEvents(both, "policy_update_stored")) == 1 && len(toldEvents(both, "policy_update_rejected")) == 1
+	})
+	stored, rejected := toldEvents(both, "policy_update_stored")[0].GetAttributes(), toldEvents(both, "policy_update_rejected")[0].GetAttributes()
+	if stored["tamiyo_policy_version"] != "large" || stored["digest"] != sum || stored["bytes"] != strconv.Itoa(len(payload)) {
+		t.Errorf("stored %v", stored)
+	}
+	if rejected["reason"] != policy.ReasonSuperseded || rejected["policy_id"] != "new id" {
+		t.Errorf("rejected %v", rejected)
+	}
+	if kept, err := os.ReadFile(filepath.Join(r.settings.Tamiyo.PolicyDir, "payloads", sum)); err != nil || !bytes.Equal(kept, payload) {
+		t.Errorf("%d bytes kept, %v", len(kept), err)
+	}
+	if applied := toldEvents(both, "policy_update_applied"); len(applied) > 0 {
+		t.Errorf("applied: %v", applied)
+	}
+	if got := newestPolicy(r); got != "large" {
+		t.Errorf("the newest is %q", got)
+	}
 	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}

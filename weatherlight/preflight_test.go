@@ -31,7 +31,7 @@ func named(t *testing.T, checks []preflight.Check, name string) preflight.Check 
 }
 
 func TestPreflightOfASoundMachinePassesAndChangesNothing(t *testing.T) {
-	redis := redistest.Start(t)
+	redis := redistest.Start(t, redistest.AOF()...)
 	for _, bus := range []string{"embedded:", redis.URL} {
 		resolved := loadSettings(t, map[string]string{"REDIS_URL": bus, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
 		for _, check := range preflight.Run(t.Context(), resolved) {
@@ -48,8 +48,8 @@ func TestPreflightOfASoundMachinePassesAndChangesNothing(t *testing.T) {
 		})
 	}
 	commands := connect(t, redis.URL, "any")
-	if figures, err := commands.Metrics(t.Context()); err != nil || figures["queue_depth_normal"] != 0 {
-		t.Errorf("the bus afterwards: %v, %v", figures, err)
+	if stats, err := commands.Stats(t.Context()); err != nil || stats.Streams["normal"].Depth != 0 {
+		t.Errorf("the bus afterwards: %v, %v", stats, err)
 	}
 }
 

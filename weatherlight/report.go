@@ -6,26 +6,29 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 )
 
-// series are the points of /metrics. Kasmina's are among them, which on the bus
+// series are the figures of /metrics. Kasmina's are among them, which on the bus
 // travel in its own packets.
-func (s *Service) series(ctx context.Context) []metrics.Point {
-	return append(s.points(ctx), s.runs.Points()...)
+func (s *Service) series(ctx context.Context) []telemetry.Figure {
+	return append(s.figures(ctx), s.runs.Figures()...)
 }
 
 // measure is what a scrape shows. Before the boot is over there is nothing to measure.
-func (s *Service) measure() ([]metrics.Point, []oona.Histogram) {
+func (s *Service) measure() ([]telemetry.Figure, []oona.Histogram) {
 	if !s.booted.Load() {
 		return nil, nil
 	}
@@ -33,43 +36,37 @@ func (s *Service) measure() ([]metrics.Point, []oona.Histogram) {
 	return s.series(context.Background()), s.bus.Histograms()
 }
 
-// points measures everything of the summary packet at once. What cannot be asked is
+// figures measures everything of the summary packet at once. What cannot be asked is
 // left out.
-func (s *Service) points(ctx context.Context) []metrics.Point {
-	points := []metrics.Point{{Name: "weatherlight.uptime_s", Value: time.Since(s.begun).Seconds(), Unit: "seconds"}}
-	for _, measured := range [][]metrics.Point{
-		s.workers().Points(),
-		metrics.Prefixed("urza.prefetch.", s.prefetcher.Stats().Metrics(), prefetchUnit),
-		metrics.Prefixed("urza.library.", s.library.Metrics(), nil),
+func (s *Service) figures(ctx context.Context) []telemetry.Figure {
+	return slices.Concat(
+		uptime(time.Since(s.begun)),
+		s.workers().Figures(),
+		telemetry.ByName(s.prefetcher.Stats().Figures()),
+		telemetry.Bare(s.library.Stats().Figures()),
 		metrics.OfBus(ctx, s.bus),
-		s.signals.Points(),
-		s.emergency.Points(),
-		metrics.Prefixed("", s.forge.Metrics(), nil),
-		metrics.Prefixed("", s.catalog.Metrics(), nil),
-		{{Name: "tamiyo.field_reports.published_total", Value: float64(s.reports.Published()), Unit: "count"}},
-		s.telemetry.Points(),
-		s.tamiyo.Points(),
-		s.health.Points(),
-		s.fleet.Points(),
-		s.durable.Points(ctx),
-		s.jobs.Points(),
-	} {
-		points = append(points, measured...)
-	}
-	return points
+		shmsignal.Figures(s.signals.Stats(shmsignal.Rollback), s.signals.Stats(shmsignal.Emergency)),
+		s.emergency.Figures(),
+		telemetry.Bare(s.forge.Stats().Figures()),
+		telemetry.Bare(s.catalog.Stats().Figures()),
+		s.reports.Figures(),
+		s.telemetry.Figures(),
+		s.tamiyo.Figures(),
+		s.health.Figures(),
+		s.fleet.Figures(),
+		telemetryqueue.Waiting(s.durable.Outbox.Waiting(ctx)),
+		s.jobs.Figures(),
+	)
 }
 
-func prefetchUnit(name string) string {
-	if strings.HasSuffix(name, "_ms") {
-		return "ms"
-	}
-	return "count"
+func uptime(since time.Duration) []telemetry.Figure {
+	return []telemetry.Figure{telemetry.Measure("weatherlight.uptime_s", "seconds", "Time since the start.", since.Seconds())}
 }
 
 // summaryPacket reports on the whole service.
 func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 	return summary.Summary{
-		Points: s.points(ctx), Workers: s.workers(), Alarms: s.health.Alarms(), Nissa: s.nissa.Status(),
+		Figures: s.figures(ctx), Workers: s.workers(), Alarms: s.health.Alarms(), Nissa: s.nissa.Status(),
 		Emergency: s.emergency.Reason(), Mirror: &s.tamiyo,
 	}.Packet()
 }
@@ -104,7 +101,7 @@ func (s *Service) handler(listener net.Addr) http.Handler {
 		Booted:   s.booted.Load,
 		Book:     func() httpapi.Book { return s.runs },
 		Library:  func() httpapi.Library { return s.library },
-		Metrics:  metrics.NewCollector(seriesTable(), s.measure),
+		Metrics:  metrics.NewCollector(s.measure),
 		Token:    s.settings.Weatherlight.HTTPToken.Reveal(),
 		Logger:   s.logger.With("part", "kernels"),
 	}, listener)

@@ -6,6 +6,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -28,32 +29,29 @@ type seriesGroup struct {
 	rows  []telemetry.Series
 }
 
-// seriesGroups is the whole table, in the order of the page.
+// seriesGroups is the whole table, in the order of the page: what the parts declare
+// before anything has happened.
 func seriesGroups() []seriesGroup {
-	uptime := []telemetry.Series{
-		{Name: "weatherlight_uptime_s", Kind: telemetry.Gauge, Unit: "seconds", Meaning: "Time since the start."},
-	}
 	return []seriesGroup{
-		{"The service", slices.Concat(
-			uptime, health.WorkerSeries(), fleet.Series(), metrics.BusSeries(), telemetryqueue.Series(), maintenance.Series(),
+		{"The service", telemetry.Declared(
+			uptime(0), health.Workers{Table: make([]supervise.Status, 1)}.Figures(), new(fleet.Fleet).Figures(),
+			new(telemetryqueue.Queue).Figures(), telemetryqueue.Waiting(0, 0, nil),
+			maintenance.New(maintenance.Config{}, make([]maintenance.Job, 1)).Figures(),
 		)},
-		{"Signals and alarms", slices.Concat(health.Series(), emergency.Series(), shmsignal.Series(), summary.Series())},
-		{"The bus", oona.Series()},
-		{"Kernel requests and the kernel library", urza.Series()},
-		{"The forge", forge.Series()},
-		{"The blueprint catalogue", karn.Series()},
-		{"Field reports", fieldreport.Series()},
-		{"Seeds and commands", slices.Concat(kasmina.Series(), control.Series(), telemetryqueue.SeedSeries())},
+		{"Signals and alarms", telemetry.Declared(
+			health.New(health.Config{}).Figures(), new(emergency.Watch).Figures(),
+			shmsignal.Figures(shmsignal.Stats{}, shmsignal.Stats{}), new(summary.Mirror).Figures(),
+		)},
+		{"The bus", append(
+			telemetry.Declared([]telemetry.Figure{metrics.Complete(true), oona.Refused(nil)}, oona.Stats{}.Figures()),
+			oona.LatencySeries(),
+		)},
+		{"Kernel requests and the kernel library", telemetry.Declared(urza.PrefetchStats{}.Figures(), urza.Stats{}.Figures())},
+		{"The forge", telemetry.Declared(forge.Stats{}.Figures())},
+		{"The blueprint catalogue", telemetry.Declared(karn.Stats{}.Figures())},
+		{"Field reports", telemetry.Declared(new(fieldreport.Log).Figures())},
+		{"Seeds and commands", telemetry.Declared(kasmina.Totals{}.Figures(), control.RecordFigures(0, 0))},
 	}
-}
-
-// seriesTable explains the series of /metrics.
-func seriesTable() *metrics.Table {
-	var all []telemetry.Series
-	for _, group := range seriesGroups() {
-		all = append(all, group.rows...)
-	}
-	return metrics.NewTable(all)
 }
 
 // packetSeries are the points that travel in packets of their own and are not on

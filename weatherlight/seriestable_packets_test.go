@@ -63,7 +63,7 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 		return len(g.graft.Seeds()) == 0
 	})
 	g.report()
-	own := metrics.NewTable(packetSeries())
+	own := newTable(packetSeries())
 	seen := map[string]bool{}
 	note := func(packets []*leyline.TelemetryPacket) {
 		for _, packet := range packets {
@@ -104,7 +104,7 @@ func TestEveryPointOnTheBusIsDocumented(t *testing.T) {
 
 // seriesOfPoint returns the name of the row that explains a point: one of packets, or
 // of /metrics, with the point's labels.
-func seriesOfPoint(t *testing.T, own *metrics.Table, point *leyline.MetricPoint) string {
+func seriesOfPoint(t *testing.T, own *table, point *leyline.MetricPoint) string {
 	t.Helper()
 	name, labels := point.GetName(), strings.Join(slices.Sorted(maps.Keys(point.GetAttributes())), ",")
 	if text, ofWorker := strings.CutPrefix(name, "weatherlight.worker."); ofWorker {
@@ -112,7 +112,7 @@ func seriesOfPoint(t *testing.T, own *metrics.Table, point *leyline.MetricPoint)
 		name, labels = "weatherlight_worker_"+what, "worker"
 	}
 	name = metrics.SeriesName(name)
-	row, found := own.Find(name)
+	row, found := own.find(name)
 	if !found || row.Labels != labels {
 		row, found = documentedRow(name)
 	}

@@ -63,7 +63,7 @@ func eventfulWith(t *testing.T, bus string, extra map[string]string) *running {
 	raise(t, r.signals, shmsignal.Emergency, emergencyPath, func(at uint64) []byte { return shmsignaltest.Emergency(2, at, "loss_spike") })
 	// The alarms go to disk before they are counted, and to the bus after that.
 	eventually(t, "all of it is counted", func() bool {
-		counted := fmt.Sprint(r.points(t.Context()))
+		counted := fmt.Sprint(telemetry.Values(r.figures(t.Context()), ""))
 		return strings.Contains(counted, "tamiyo_total") && strings.Contains(counted, "emergency.detections_total") &&
 			strings.Contains(counted, "emergency_published.src.weatherlight") && r.workers().BackingOff == 1
 	})

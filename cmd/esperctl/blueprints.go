@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -70,21 +68,12 @@ func listBlueprints(s slotted, asJSON bool, out io.Writer) error {
 		entries = append(entries, newBlueprintEntry(s.slot, d))
 	}
 	if asJSON {
-		return writeIndented(out, entries)
+		return printJSON(out, entries)
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BLUEPRINT\tNAME\tTIER\tNEEDS\tFOR "+s.slot.String())
-	for _, e := range entries {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print blueprints: %w", err)
-	}
-	return nil
-}
-
-func writeIndented(out io.Writer, value any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
+	return printTable(out, func(table io.Writer) {
+		fmt.Fprintln(table, "BLUEPRINT\tNAME\tTIER\tNEEDS\tFOR "+s.slot.String())
+		for _, e := range entries {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
+		}
+	})
 }

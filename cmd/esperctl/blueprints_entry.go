@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
@@ -142,35 +141,32 @@ func showBlueprint(ctx context.Context, s slotted, id string, asJSON bool, out i
 		e.Bytes, e.Checksum = len(compiled.Artifact), compiled.Checksum
 	}
 	if asJSON {
-		return writeIndented(out, e)
+		return printJSON(out, e)
 	}
 	return e.print(s.slot, out)
 }
 
 func (e blueprintEntry) print(slot tezzeret.Slot, out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(label, format string, values ...any) {
-		fmt.Fprintf(table, label+"\t"+format+"\n", values...)
-	}
-	row("blueprint", "%s %s: %s", e.BlueprintID, e.Name, e.Description)
-	row("tier", "%s, risk %g, stage %d", e.Tier, e.Risk, e.Stage)
-	row("needs", "%s", e.needs())
-	for _, p := range e.Parameters {
-		row("parameter", "%s %g to %g, %g unless asked", p.Name, p.Min, p.Max, p.Default)
-	}
-	row("for "+slot.String(), "%s", e.verdict())
-	for _, kind := range tezzeret.Kinds() {
-		if view, ok := e.Views[string(kind)]; ok {
-			row("slot", "%s as %s", kind, view)
+	return printTable(out, func(table io.Writer) {
+		row := func(label, format string, values ...any) {
+			fmt.Fprintf(table, label+"\t"+format+"\n", values...)
 		}
-	}
-	if e.Compilable {
-		row("reference", "%s", e.Reference)
-		row("costs", "%d trainable parameters, %d multiply-adds, %d bytes", e.Trainable, e.MultiplyAdds, e.Bytes)
-		row("checksum", "%s", e.Checksum)
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print blueprint %s: %w", e.BlueprintID, err)
-	}
-	return nil
+		row("blueprint", "%s %s: %s", e.BlueprintID, e.Name, e.Description)
+		row("tier", "%s, risk %g, stage %d", e.Tier, e.Risk, e.Stage)
+		row("needs", "%s", e.needs())
+		for _, p := range e.Parameters {
+			row("parameter", "%s %g to %g, %g unless asked", p.Name, p.Min, p.Max, p.Default)
+		}
+		row("for "+slot.String(), "%s", e.verdict())
+		for _, kind := range tezzeret.Kinds() {
+			if view, ok := e.Views[string(kind)]; ok {
+				row("slot", "%s as %s", kind, view)
+			}
+		}
+		if e.Compilable {
+			row("reference", "%s", e.Reference)
+			row("costs", "%d trainable parameters, %d multiply-adds, %d bytes", e.Trainable, e.MultiplyAdds, e.Bytes)
+			row("checksum", "%s", e.Checksum)
+		}
+	})
 }

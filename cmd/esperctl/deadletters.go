@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,21 +32,25 @@ func withBus(ctx context.Context, work func(*oona.Client) error) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
-	current, previous, err := resolved.Secrets()
-	if err != nil {
-		return err
-	}
-	keyring, err := signing.NewKeyring(current, previous...)
-	if err != nil {
-		return err
-	}
-	bus, err := oona.Connect(ctx, oona.Config{
-		URL: resolved.Redis.URL.Reveal(), Group: name, Consumer: name, Keyring: keyring, Streams: assembly.Streams(resolved),
-	})
+	bus, err := joinBus(ctx, resolved)
 	if err != nil {
 		return err
 	}
 	return errors.Join(work(bus), bus.Close())
+}
+
+func joinBus(ctx context.Context, resolved *settings.Settings) (*oona.Client, error) {
+	current, previous, err := resolved.Secrets()
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := signing.NewKeyring(current, previous...)
+	if err != nil {
+		return nil, err
+	}
+	return oona.Connect(ctx, oona.Config{
+		URL: resolved.Redis.URL.Reveal(), Group: name, Consumer: name, Keyring: keyring, Streams: assembly.Streams(resolved),
+	})
 }
 
 // letterFilter says which dead letters are of interest.
@@ -154,16 +157,13 @@ func eachDeadLetter(ctx context.Context, bus *oona.Client, filter letterFilter, 
 const maxErrorColumn = 60
 
 func printLetters(out io.Writer, entries []letterEntry) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
-	for _, entry := range entries {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s\n", entry.ID, entry.Time.UTC().Format(time.RFC3339), printable(entry.Stream),
-			printable(entry.Group), printable(entry.Reason), entry.Attempts, printable(firstLine(entry.Error)), entry.marks())
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print dead letters: %w", err)
-	}
-	return nil
+	return printTable(out, func(table io.Writer) {
+		fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
+		for _, entry := range entries {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s\n", entry.ID, entry.Time.UTC().Format(time.RFC3339), printable(entry.Stream),
+				printable(entry.Group), printable(entry.Reason), entry.Attempts, printable(firstLine(entry.Error)), entry.marks())
+		}
+	})
 }
 
 // marks are what was done with the letter, for the end of a line.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,7 +72,6 @@ func showDeadLetter(ctx context.Context, id string, asJSON bool, out io.Writer) 
 }
 
 func printLetter(out io.Writer, details letterDetails) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	lines := []struct{ label, value string }{
 		{"id", details.ID}, {"time", details.Time.UTC().Format(time.RFC3339Nano)}, {"stream", details.Stream},
 		{"entry", details.EntryID}, {"group", details.Group}, {"reason", details.Reason},
@@ -81,16 +79,14 @@ func printLetter(out io.Writer, details letterDetails) error {
 		{"replayed as", details.Replayed}, {"attributes", attributeText(details.Attributes)},
 		{"message", string(details.Message)}, {"unreadable", details.Unreadable},
 	}
-	for _, line := range lines {
-		if line.value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", line.label, printable(line.value))
+	return printTable(out, func(table io.Writer) {
+		for _, line := range lines {
+			if line.value != "" {
+				fmt.Fprintf(table, "%s\t%s\n", line.label, printable(line.value))
+			}
 		}
-	}
-	fmt.Fprintln(table, "error\t"+printableLines(details.Error))
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print dead letter: %w", err)
-	}
-	return nil
+		fmt.Fprintln(table, "error\t"+printableLines(details.Error))
+	})
 }
 
 func attributeText(attributes map[string]string) string {

@@ -12,7 +12,6 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
-	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
@@ -37,37 +36,22 @@ running service need not be stopped.`,
 }
 
 func runForge(ctx context.Context, screen *screen) error {
-	resolved, err := settings.Load(settings.Options{SecretOptional: true})
-	if err != nil {
-		return err
-	}
-	library, err := openLibrary(ctx, resolved)
-	if err != nil {
-		return err
-	}
-	run, leave, err := newForgeRun(ctx, resolved, library, screen)
-	if err != nil {
-		return errors.Join(err, library.Close())
-	}
-	err = run.Run(ctx)
-	if errors.Is(err, forge.ErrUnannounced) {
-		screen.print("%v; the next forge announces them", err)
-		err = nil
-	}
-	return errors.Join(err, leave(), library.Close(), screen.outcome(ctx, run.Result()))
-}
-
-// newForgeRun returns the forge of the settings, and what to call after its run.
-func newForgeRun(ctx context.Context, resolved *settings.Settings, library *urza.Library, screen *screen) (
-	run *forge.Forge, leave func() error, err error,
-) {
-	config, err := assembly.Forge(resolved, library)
-	if err != nil {
-		return nil, nil, err
-	}
-	config.Announce, leave = announcer(ctx, resolved, screen)
-	config.Progress = screen.forgeAll
-	return forge.New(config), leave, nil
+	return withLibrary(ctx, func(opened opened) error {
+		config, err := assembly.Forge(opened.settings, opened.library)
+		if err != nil {
+			return err
+		}
+		var leave func() error
+		config.Announce, leave = announcer(ctx, opened.settings, screen)
+		config.Progress = screen.forgeAll
+		run := forge.New(config)
+		err = run.Run(ctx)
+		if errors.Is(err, forge.ErrUnannounced) {
+			screen.print("%v; the next forge announces them", err)
+			err = nil
+		}
+		return errors.Join(err, leave(), screen.outcome(ctx, run.Result()))
+	})
 }
 
 // outcome sums a run up; its error says that not all of the catalogue was done.
@@ -93,20 +77,10 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 		screen.print("kernels are not announced: the embedded broker lives in the service")
 		return nowhere, nobody
 	}
-	current, previous, err := resolved.Secrets()
-	if err != nil {
-		screen.print("kernels are not announced: %v", err)
-		return nowhere, nobody
+	bus, err := joinBus(ctx, resolved)
+	if errors.Is(err, signing.ErrNoSecret) {
+		err = errors.New(settings.SecretEnv + " is not set")
 	}
-	keyring, err := signing.NewKeyring(current, previous...)
-	if err != nil {
-		screen.print("kernels are not announced: %s is not set", settings.SecretEnv)
-		return nowhere, nobody
-	}
-	bus, err := oona.Connect(ctx, oona.Config{
-		URL: resolved.Redis.URL.Reveal(), Group: "esperctl", Consumer: "esperctl", Keyring: keyring,
-		Streams: assembly.Streams(resolved),
-	})
 	if err != nil {
 		screen.print("kernels are not announced: %v", err)
 		return nowhere, nobody

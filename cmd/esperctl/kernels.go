@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -124,26 +122,14 @@ func newKernelEntry(record *urza.Record) kernelEntry {
 	}
 }
 
-func printJSON(out io.Writer, value any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(value); err != nil {
-		return fmt.Errorf("print kernels: %w", err)
-	}
-	return nil
-}
-
 func printKernels(out io.Writer, entries []kernelEntry) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BLUEPRINT\tNAME\tBYTES\tCHECKSUM\tARTIFACT")
-	for _, entry := range entries {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%.12s\t%s%s\n", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
-			entry.ArtifactRef, entry.marks())
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print kernels: %w", err)
-	}
-	return nil
+	return printTable(out, func(table io.Writer) {
+		fmt.Fprintln(table, "BLUEPRINT\tNAME\tBYTES\tCHECKSUM\tARTIFACT")
+		for _, entry := range entries {
+			fmt.Fprintf(table, "%s\t%s\t%d\t%.12s\t%s%s\n", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
+				entry.ArtifactRef, entry.marks())
+		}
+	})
 }
 
 // marks are what an operator decided, for the end of a line.

@@ -21,16 +21,12 @@ func withLibrary(ctx context.Context, work func(opened) error) error {
 	if err != nil {
 		return err
 	}
-	library, err := openLibrary(ctx, resolved)
+	if err := assembly.Check(resolved); err != nil {
+		return err
+	}
+	library, err := assembly.OpenLibrary(ctx, assembly.Library(resolved))
 	if err != nil {
 		return err
 	}
 	return errors.Join(work(opened{library, resolved}), library.Close())
-}
-
-func openLibrary(ctx context.Context, resolved *settings.Settings) (*urza.Library, error) {
-	if err := assembly.Check(resolved); err != nil {
-		return nil, err
-	}
-	return assembly.OpenLibrary(ctx, assembly.Library(resolved))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +53,6 @@ func showKernel(ctx context.Context, id string, asJSON bool, out io.Writer) erro
 }
 
 func printDetails(out io.Writer, details kernelDetails) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	lines := []struct {
 		label string
 		value any
@@ -66,13 +64,11 @@ func printDetails(out io.Writer, details kernelDetails) error {
 		{"pre-warm runs", len(details.PrewarmSamples)}, {"tags", details.Tags},
 		{"approved", details.Approved}, {"set aside", details.SetAside},
 	}
-	for _, line := range lines {
-		fmt.Fprintf(table, "%s\t%v\n", line.label, line.value)
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print kernel: %w", err)
-	}
-	return nil
+	return printTable(out, func(table io.Writer) {
+		for _, line := range lines {
+			fmt.Fprintf(table, "%s\t%v\n", line.label, line.value)
+		}
+	})
 }
 
 func newKernelsVerify() *cobra.Command {

@@ -1,11 +1,35 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"unicode"
 	"unicode/utf8"
 )
+
+// printJSON prints what --json asks for.
+func printJSON(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}
+
+// printTable lines up what rows writes, at its tabs.
+func printTable(out io.Writer, rows func(table io.Writer)) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	rows(table)
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print table: %w", err)
+	}
+	return nil
+}
 
 // printable escapes what a terminal would not show but obey: text from the bus was
 // written by whoever reached it.

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -168,12 +166,7 @@ func (d *demo) finish(report *report, curve *curveFile) error {
 		d.screen.summary(report)
 		return d.screen.failure()
 	}
-	encoder := json.NewEncoder(d.screen.out)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(report); err != nil {
-		return fmt.Errorf("print report: %w", err)
-	}
-	return nil
+	return printJSON(d.screen.out, report)
 }
 
 // quantile is the nearest-rank quantile in milliseconds, 0 without samples.

@@ -56,16 +56,15 @@ var hubs = map[string]hub{
 	"tezzeret.Compiled":                   {19, 2, told},
 	"weatherlight/internal/status.Status": {20, 3, told},
 
-	"internal/simtest.Counts":                 {16, 1, figures},
-	"kasmina.Counters":                        {18, 4, figures},
-	"weatherlight/internal/runsimtest.Counts": {32, 1, figures},
+	"internal/simtest.Counts":                 {16, 0, figures},
+	"weatherlight/internal/runsimtest.Counts": {32, 0, figures},
 
 	"internal/simtest.body":                    {16, 16, simulated},
 	"weatherlight/internal/runsimtest.auditor": {9, 48, simulated},
 	"weatherlight/internal/runsimtest.file":    {19, 1, simulated},
 	"weatherlight/internal/runsimtest.run":     {20, 15, simulated},
 	"weatherlight/internal/runsimtest.town":    {27, 22, simulated},
-	"weatherlight/internal/runsimtest.trainee": {20, 19, simulated},
+	"weatherlight/internal/runsimtest.trainee": {19, 19, simulated},
 
 	"kernel.Tape":    {4, 76, operators},
 	"kernel.node":    {17, 27, operators},

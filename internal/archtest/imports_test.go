@@ -42,8 +42,8 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
-	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
-	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
@@ -67,33 +67,33 @@ var allowedImports = map[string][]string{
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
-		"settings", "signing", "oona", "urza", "internal/sdnotify",
+		"settings", "signing", "oona", "urza", "tamiyo/fieldreport", "tamiyo/policy", "internal/sdnotify",
 		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
 	},
 
-	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence", "weatherlight/internal/metrics"},
-	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence"},
 	"weatherlight/internal/fleet": {
-		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence", "weatherlight/internal/metrics",
+		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",
 	},
-	"weatherlight/internal/capability": {"karn", "kasmina", "urza", "weatherlight/internal/metrics"},
+	"weatherlight/internal/capability": {"karn", "kasmina", "urza"},
 	"weatherlight/internal/status": {
-		"leyline", "supervise", "oona", "tezzeret", "urza", "internal/version",
+		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",
 		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/shmsignal",
 	},
-	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health", "weatherlight/internal/metrics"},
+	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health"},
 	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
-	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},
-	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence", "weatherlight/internal/metrics"},
+	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence"},
 	"weatherlight/internal/emergency": {
-		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/metrics", "weatherlight/internal/shmsignal",
+		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/shmsignal",
 	},
 	"weatherlight/internal/datadir":   {"internal/atomicfile", "internal/regularfile"},
 	"weatherlight/internal/runrecord": {"leyline", "oona", "internal/cadence"},
 	"weatherlight/internal/control": {
 		"leyline", "signing", "oona", "kasmina", "tamiyo", "trainer", "telemetry", "weatherlight/internal/runrecord",
-		"weatherlight/internal/metrics", "internal/cadence",
+		"internal/cadence",
 	},
 	"weatherlight/internal/runsimtest": {
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",

@@ -69,7 +69,10 @@ func (h *History) Effect(m Message) int {
 func (h *History) Lost() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var lost []string
+	return h.lost()
+}
+
+func (h *History) lost() (lost []string) {
 	for id := range h.acknowledged {
 		if h.effects[id] == 0 {
 			lost = append(lost, id)
@@ -83,12 +86,7 @@ func (h *History) Lost() []string {
 func (h *History) Verdict() Verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v := Verdict{Acknowledged: len(h.acknowledged), Reordered: h.reordered}
-	for id := range h.acknowledged {
-		if h.effects[id] == 0 {
-			v.Lost++
-		}
-	}
+	v := Verdict{Acknowledged: len(h.acknowledged), Lost: len(h.lost()), Reordered: h.reordered}
 	for id, n := range h.effects {
 		if n > 1 {
 			v.Twice++

@@ -3,9 +3,12 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/faultproxy"
 )
 
 // bootSteps is the list that docs/architecture.md shows.
@@ -14,17 +17,24 @@ var bootSteps = []string{
 	"kasmina coordinator", "tamiyo and command consumer", "tezzeret forge", "loops", "ready",
 }
 
-// readsOnly makes a user of the bus who may read, of the streams, only these.
-func (w *world) readsOnly(streams ...string) (setting string) {
+// cannotRead has the server take this service's reads of a stream for those of a key of
+// another type. An access list would show before the step that reads it.
+func (w *world) cannotRead(stream string) (setting string) {
 	w.t.Helper()
-	acl := []string{"ACL", "SETUSER", "reader", "on", ">" + password, "~*", "&*", "+@all", "-xreadgroup", "-xpending"}
-	if len(streams) > 0 {
-		acl = append(acl, "(+xreadgroup +xpending ~"+strings.Join(streams, " ~")+")")
+	proxy, err := faultproxy.Start(w.redis.Addr)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	if reply := w.bus.do(acl...); reply != "OK" {
-		w.t.Fatalf("ACL SETUSER: %v", reply)
-	}
-	return "REDIS_URL=redis://reader:" + password + "@" + w.redis.Addr + "/0"
+	w.t.Cleanup(func() { _ = proxy.Close() })
+	decoy := strings.Repeat("x", len(stream))
+	w.bus.do("SET", decoy, "no stream")
+	name := `(` + regexp.QuoteMeta(stream) + `)(\r\n`
+	read := regexp.MustCompile(`(XREADGROUP\r\n\$5\r\nGROUP\r\n\$\d+\r\n` + group + `\r\n(?:\$\d+\r\n[^$]*\r\n)*?\$\d+\r\n)` + name + `)`)
+	pending := regexp.MustCompile(`(XPENDING\r\n\$\d+\r\n)` + name + `\$\d+\r\n` + group + `\r\n)`)
+	proxy.Misread(func(request []byte) []byte {
+		return pending.ReplaceAll(read.ReplaceAll(request, []byte("${1}"+decoy+"${3}")), []byte("${1}"+decoy+"${3}"))
+	})
+	return "REDIS_URL=redis://" + proxy.Addr() + "/0"
 }
 
 // A way to make a step fail from outside. Nothing outside can make step 8 fail: it
@@ -36,15 +46,21 @@ var bootFailures = []struct {
 }{
 	{bootSteps[0], func(w *world) string { return "WEATHERLIGHT_DATA_DIR=" + w.file("data") }, "data"},
 	{bootSteps[1], func(*world) string { return "REDIS_URL=redis://127.0.0.1:1/0" }, "127.0.0.1:1"},
-	{bootSteps[2], func(w *world) string { w.bus.do("SET", streamRequests, "no stream"); return "" }, "WRONGTYPE"},
+	{bootSteps[1], func(w *world) string { w.bus.do("SET", streamRequests, "no stream"); return "" }, "WRONGTYPE"},
+	{bootSteps[1], func(w *world) string {
+		w.bus.do("ACL", "SETUSER", "reader", "on", ">"+password, "~*", "&*", "+@all", "-xreadgroup")
+		return "REDIS_URL=redis://reader:" + password + "@" + w.redis.Addr + "/0"
+	}, "XREADGROUP oona.normal"},
+	{bootSteps[2], func(w *world) string {
+		w.bus.do("HSET", "oona:members:"+group, "member:e2e", "99999999999999 somebody born {}")
+		return ""
+	}, "WEATHERLIGHT_INSTANCE"},
 	{bootSteps[3], func(w *world) string { return "URZA_DATABASE_URL=sqlite:///" + w.file("catalog.db") }, "catalog.db"},
 	{bootSteps[3], func(*world) string { return "URZA_DATABASE_URL=postgres://u:" + password + "@127.0.0.1:1/db" }, "connection refused"},
-	{bootSteps[4], func(w *world) string { return w.readsOnly() }, "urza_prefetch"},
-	{bootSteps[5], func(w *world) string { return w.readsOnly(streamRequests) }, "kasmina_prefetch"},
+	{bootSteps[4], func(w *world) string { return w.cannotRead(streamRequests) }, "urza_prefetch"},
+	{bootSteps[5], func(w *world) string { return w.cannotRead(streamReady) }, "kasmina_prefetch"},
 	{bootSteps[6], func(w *world) string { return "TAMIYO_POLICY_DIR=" + w.file("policies") }, "policies"},
-	{bootSteps[8], func(w *world) string {
-		return w.readsOnly(streamNormal, "oona.policy", "oona.kernels.*", group+".*")
-	}, "emergency_stream"},
+	{bootSteps[8], func(w *world) string { return w.cannotRead(streamEmergency) }, "emergency_stream"},
 	{bootSteps[9], func(w *world) string { return "NOTIFY_SOCKET=" + filepath.Join(w.folder, "nobody") }, "service manager"},
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/faultproxy"
 	"github.com/esper-lite/weatherlight/internal/pgtest"
 )
 
@@ -102,28 +103,62 @@ func (w *world) mustLoseNothing(ids []string) {
 	}
 }
 
+// away is a way in which a database can be out of reach.
+type away struct {
+	begin, end func(*testing.T, *pgtest.Server, *faultproxy.Proxy)
+	lasts      time.Duration
+	bound      time.Duration // from its end to the last answer
+}
+
+func waysOfBeingAway() map[string]away {
+	kill := func(t *testing.T, database *pgtest.Server, _ *faultproxy.Proxy) {
+		t.Helper()
+		if err := database.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart := func(t *testing.T, database *pgtest.Server, _ *faultproxy.Proxy) {
+		t.Helper()
+		if err := database.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(fault faultproxy.Fault) func(*testing.T, *pgtest.Server, *faultproxy.Proxy) {
+		return func(_ *testing.T, _ *pgtest.Server, way *faultproxy.Proxy) { way.Set(fault) }
+	}
+	over := set(faultproxy.Fault{})
+	return map[string]away{
+		"killed for 3 s":  {kill, restart, 3 * time.Second, resumeBound},
+		"killed for 15 s": {kill, restart, 15 * time.Second, resumeBound},
+		"frozen":          {set(faultproxy.Fault{Freeze: true}), over, 15 * time.Second, resumeBound},
+		"half-open":       {set(faultproxy.Fault{HalfOpen: true}), over, 15 * time.Second, 0}, // a connection that is dead by then has its second to answer
+	}
+}
+
 // R29: a library that was away for 3 s cost 120 of 120 requests, and those for 22 s after.
 func TestR29RequestsOutliveAnOutageOfTheirLibrary(t *testing.T) {
-	for _, outage := range []time.Duration{3 * time.Second, 15 * time.Second} {
-		t.Run(outage.String(), func(t *testing.T) {
+	t.Parallel()
+	for name, how := range waysOfBeingAway() {
+		t.Run(name, func(t *testing.T) {
 			begin(t)
 			database := pgtest.Start(t)
+			way, err := faultproxy.Start(database.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = way.Close() })
 			w := newWorld(t)
-			w.environ = append(w.environ, "URZA_DATABASE_URL="+database.URL(""))
+			w.environ = append(w.environ, "URZA_DATABASE_URL="+strings.Replace(database.URL(""), database.Addr, way.Addr(), 1))
 			blueprints := w.bootCold()
-			if err := database.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			killed := time.Now()
-			ids := w.requests("away", blueprints, func(int) bool { return time.Since(killed) > time.Second })
+			how.begin(t, database, way)
+			begun := time.Now()
+			ids := w.requests("away", blueprints, func(int) bool { return time.Since(begun) > time.Second })
 			w.mustTell("work_paused", "catalogue")
-			ids = append(ids, w.requests("still away", blueprints, func(int) bool { return time.Since(killed) > outage })...)
-			if err := database.Restart(); err != nil {
-				t.Fatal(err)
-			}
+			ids = append(ids, w.requests("still away", blueprints, func(int) bool { return time.Since(begun) > how.lasts })...)
+			how.end(t, database, way)
 			back := time.Now()
-			w.await("still away 0", patience)
-			took(t, "library away", "PostgreSQL answers to a request that waited is answered", time.Since(back), resumeBound)
+			w.await(ids[len(ids)-1], patience)
+			took(t, "library away", "PostgreSQL "+name+" answers to the last request that waited is answered", time.Since(back), how.bound)
 			ids = append(ids, w.requests("back", blueprints, func(n int) bool { return n == 40 })...)
 			w.mustLoseNothing(ids)
 			w.ready()
@@ -167,6 +202,7 @@ func overwrite(t *testing.T, path string, content []byte) {
 
 // R31: a user without a right that answers need: no answer, no alarm, /readyz 200.
 func TestR31AnswersThatMayNotBeCommittedAreToldAndWait(t *testing.T) {
+	t.Parallel()
 	for _, right := range []string{"xadd", "xack", "set"} {
 		t.Run(right, func(t *testing.T) {
 			begin(t)
@@ -175,8 +211,8 @@ func TestR31AnswersThatMayNotBeCommittedAreToldAndWait(t *testing.T) {
 			w.stop()
 			w.bus.do("ACL", "SETUSER", "service", "on", ">pw", "~*", "&*", "+@all")
 			w.environ = append(w.environ, "REDIS_URL=redis://service:pw@"+w.redis.Addr+"/0")
+			w.boot() // which would refuse to start without the right
 			w.bus.do("ACL", "SETUSER", "service", "-"+right)
-			w.boot()
 			ids := w.requests("refused", []string{compiled, "BP002"}, func(n int) bool { return n == 20 })
 			w.mustTell("answers_refused", "user ") // ... may not
 			w.bus.do("ACL", "SETUSER", "service", "+"+right)

@@ -80,6 +80,11 @@ func (w *world) boot() {
 func (w *world) bootForged() {
 	w.t.Helper()
 	w.boot()
+	w.awaitForged()
+}
+
+func (w *world) awaitForged() {
+	w.t.Helper()
 	eventually(w.t, "the forge has been over the catalogue", patience, func() bool {
 		var status struct {
 			Forge struct{ Compiled, Present, Refused, Failed int }

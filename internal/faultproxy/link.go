@@ -38,12 +38,10 @@ func (l *link) cut() {
 // forward copies both directions until one of them ends.
 func (l *link) forward() {
 	var pumps sync.WaitGroup
-	pumps.Go(func() { l.pump(l.server, l.client, asIs) })
+	pumps.Go(func() { l.pump(l.server, l.client, l.proxy.request) })
 	pumps.Go(func() { l.pump(l.client, l.server, l.proxy.answer) })
 	pumps.Wait()
 }
-
-func asIs(chunk []byte) []byte { return chunk }
 
 func (l *link) pump(to, from net.Conn, says func([]byte) []byte) {
 	defer l.cut()
@@ -54,30 +52,19 @@ func (l *link) pump(to, from net.Conn, says func([]byte) []byte) {
 			return
 		}
 		if err != nil {
-			l.awaitHealing()
+			l.await(l.open)
 			return
 		}
 	}
 }
 
-// awaitHealing keeps the end of one side from the other while a fault would
-// keep it from arriving. A silent link tells nobody anything, ever.
-func (l *link) awaitHealing() {
-	for l.ctx.Err() == nil {
-		fault, changed := l.proxy.current()
-		if !fault.HalfOpen && !fault.Freeze && !l.silent.Load() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-l.ctx.Done():
-		}
-	}
-}
+// open says that the end of one side would arrive at the other. A silent link tells
+// nobody anything, ever.
+func (l *link) open(f Fault) bool { return !f.HalfOpen && !f.Freeze && !l.silent.Load() }
 
 // pass forwards one chunk as the fault of the moment allows.
 func (l *link) pass(to net.Conn, chunk []byte) bool {
-	fault, ok := l.thaw()
+	fault, ok := l.await(func(f Fault) bool { return !f.Freeze })
 	if !ok {
 		return false
 	}
@@ -91,11 +78,11 @@ func (l *link) pass(to net.Conn, chunk []byte) bool {
 	return l.write(to, chunk, fault.BytesPerSecond)
 }
 
-// thaw waits while everything is held back, and returns the fault that rules.
-func (l *link) thaw() (Fault, bool) {
+// await waits for a fault that is let pass, and returns it; false once the link is cut.
+func (l *link) await(passes func(Fault) bool) (Fault, bool) {
 	for {
 		fault, changed := l.proxy.current()
-		if !fault.Freeze {
+		if passes(fault) {
 			return fault, true
 		}
 		select {

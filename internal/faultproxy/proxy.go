@@ -23,6 +23,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	fault   Fault
 	rewrite func([]byte) []byte // nil: answers pass as they are
+	misread func([]byte) []byte // the same of requests
 	changed chan struct{}       // closed when fault changes
 	links   map[*link]struct{}
 }
@@ -64,6 +65,14 @@ func (p *Proxy) Rewrite(rewrite func(answer []byte) []byte) {
 	p.rewrite = rewrite
 }
 
+// Misread has the server hear something else: each chunk of what it is sent passes
+// through the function, and a short request comes in one chunk. Nil ends it.
+func (p *Proxy) Misread(misread func(request []byte) []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.misread = misread
+}
+
 // Cut closes every open connection on both sides and returns how many.
 func (p *Proxy) Cut() int {
 	p.mu.Lock()
@@ -94,14 +103,19 @@ func (p *Proxy) current() (Fault, <-chan struct{}) {
 }
 
 // answer is what the client hears of a chunk.
-func (p *Proxy) answer(chunk []byte) []byte {
+func (p *Proxy) answer(chunk []byte) []byte { return p.through(&p.rewrite, chunk) }
+
+// request is what the server hears of a chunk.
+func (p *Proxy) request(chunk []byte) []byte { return p.through(&p.misread, chunk) }
+
+func (p *Proxy) through(change *func([]byte) []byte, chunk []byte) []byte {
 	p.mu.Lock()
-	rewrite := p.rewrite
+	changes := *change
 	p.mu.Unlock()
-	if rewrite == nil {
+	if changes == nil {
 		return chunk
 	}
-	return rewrite(chunk)
+	return changes(chunk)
 }
 
 func (p *Proxy) accept() {

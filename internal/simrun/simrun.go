@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,6 +73,20 @@ func (r *Runner) Simulate(t *testing.T, one func(t *testing.T, seed uint64), sum
 			})
 		}
 	})
+}
+
+// Add adds up counts, which are structures of integers: field by field, but of one
+// whose name begins with Max the larger counts.
+func Add[T any](sum *T, more T) {
+	to, from := reflect.ValueOf(sum).Elem(), reflect.ValueOf(more)
+	for i := range to.NumField() {
+		a, b := to.Field(i).Int(), from.Field(i).Int()
+		total := a + b
+		if strings.HasPrefix(to.Type().Field(i).Name, "Max") {
+			total = max(a, b)
+		}
+		to.Field(i).SetInt(total)
+	}
 }
 
 // seeds are those of one run.

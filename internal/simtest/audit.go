@@ -274,22 +274,3 @@ func mix(h uint64, words ...uint64) uint64 {
 	}
 	return h
 }
-
-func (c *Counts) add(o Counts) {
-	c.Boots += o.Boots
-	c.FailedBoots += o.FailedBoots
-	c.Kills += o.Kills
-	c.Interrupts += o.Interrupts
-	c.Starts += o.Starts
-	c.Failures += o.Failures
-	c.Panics += o.Panics
-	c.Degraded += o.Degraded
-	c.Recovered += o.Recovered
-	c.Abandoned += o.Abandoned
-	c.Overruns += o.Overruns
-	c.Events += o.Events
-	c.Outages += o.Outages
-	c.Messages += o.Messages
-	c.Answers += o.Answers
-	c.Buried += o.Buried
-}

@@ -104,10 +104,10 @@ func (a *auditor) stopped(up, down []string, err error, took, bound time.Duratio
 	}
 }
 
-func reversed(names []string) []string {
-	names = slices.Clone(names)
-	slices.Reverse(names)
-	return names
+func reversed[T any](list []T) []T {
+	list = slices.Clone(list)
+	slices.Reverse(list)
+	return list
 }
 
 // unstopped collects the names out of an error tree.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,10 +54,7 @@ func (b *body) run(ctx context.Context) error {
 func (b *body) loop(ctx context.Context) error {
 	supervise.Ready(ctx)
 	for {
-		tick := time.Now().Add(draw(b.rng, b.period))
-		if b.mishap.at.Before(tick) {
-			tick = b.mishap.at
-		}
+		tick := earlier(time.Now().Add(draw(b.rng, b.period)), b.mishap.at)
 		if waitUntil(tick, ctx.Done(), b.session.dead, nil) {
 			return nil
 		}
@@ -114,10 +112,7 @@ func (b *body) consume(ctx context.Context) error {
 
 // rest waits for up to a pause, but no longer than until the mishap. No two workers wait for the same time.
 func (b *body) rest(cut <-chan struct{}, pause time.Duration) {
-	until := time.Now().Add(between(b.rng, pause/2, pause))
-	if b.mishap.at.Before(until) {
-		until = b.mishap.at
-	}
+	until := earlier(time.Now().Add(between(b.rng, pause/2, pause)), b.mishap.at)
 	waitUntil(until, cut, b.session.dead, nil)
 }
 
@@ -148,7 +143,7 @@ func (b *body) begin(ctx context.Context) error {
 		return err
 	}
 	for after := ID(""); ctx.Err() == nil; {
-		entries, err := b.own(b.stream, b.group, b.consumer, after, batchSize)
+		entries, err := b.ask(func(bus *Bus) ([]Entry, error) { return bus.own(b.stream, b.group, b.consumer, after, batchSize) })
 		if err != nil || len(entries) == 0 {
 			return err
 		}
@@ -161,13 +156,10 @@ func (b *body) begin(ctx context.Context) error {
 }
 
 func (b *body) notWaiting(entries []Entry) []Entry {
-	var rest []Entry
-	for _, e := range entries {
-		if _, waits := b.retries[e.ID]; !waits {
-			rest = append(rest, e)
-		}
-	}
-	return rest
+	return slices.DeleteFunc(entries, func(e Entry) bool {
+		_, waits := b.retries[e.ID]
+		return waits
+	})
 }
 
 func newRand(seed uint64, words ...string) *rand.Rand {

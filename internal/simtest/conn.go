@@ -66,25 +66,10 @@ func (c *conn) createGroup(stream, group string) error {
 	return c.do(func(b *Bus) error { return b.createGroup(stream, group) })
 }
 
-func (c *conn) own(stream, group, consumer string, after ID, n int) (entries []Entry, err error) {
+// ask is do for a call that delivers entries.
+func (c *conn) ask(call func(*Bus) ([]Entry, error)) (entries []Entry, err error) {
 	err = c.do(func(b *Bus) (err error) {
-		entries, err = b.own(stream, group, consumer, after, n)
-		return err
-	})
-	return entries, err
-}
-
-func (c *conn) claim(stream, group, consumer string, idle time.Duration) (entries []Entry, err error) {
-	err = c.do(func(b *Bus) (err error) {
-		entries, err = b.claim(stream, group, consumer, idle)
-		return err
-	})
-	return entries, err
-}
-
-func (c *conn) reclaim(stream, group, consumer string, id ID) (entries []Entry, err error) {
-	err = c.do(func(b *Bus) (err error) {
-		entries, err = b.reclaim(stream, group, consumer, id)
+		entries, err = call(b)
 		return err
 	})
 	return entries, err
@@ -103,14 +88,13 @@ const wayOfNews = time.Millisecond
 // read delivers new entries. It waits for one until a time, or until ctx is done.
 func (c *conn) read(ctx context.Context, stream, group, consumer string, n int, until time.Time) ([]Entry, error) {
 	for {
-		var entries []Entry
 		arrived := make(chan struct{})
-		err := c.do(func(b *Bus) (err error) {
-			entries, err = b.fetch(stream, group, consumer, n)
+		entries, err := c.ask(func(b *Bus) ([]Entry, error) {
+			entries, err := b.fetch(stream, group, consumer, n)
 			if err == nil && len(entries) == 0 {
 				b.waiting[stream] = append(b.waiting[stream], arrived)
 			}
-			return err
+			return entries, err
 		})
 		if err != nil || len(entries) > 0 {
 			return entries, err
@@ -144,6 +128,13 @@ func waitUntil(at time.Time, a, b, c <-chan struct{}) bool {
 	case <-c:
 	}
 	return true
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // draw draws a waiting time from an exponential distribution, in nanoseconds and at most ten means.

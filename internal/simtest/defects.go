@@ -35,7 +35,7 @@ func (d Defects) stopOrder(defs []weatherlight.Worker) []weatherlight.Worker {
 	if d.StopUpward {
 		return defs
 	}
-	return reversedDefs(defs)
+	return reversed(defs)
 }
 
 func (d Defects) boot(steps []supervise.Step) []supervise.Step {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/simrun"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight"
 )
@@ -72,7 +73,7 @@ func TestSeedRepeatsItsRun(t *testing.T) {
 func TestWorldIsRough(t *testing.T) {
 	var c Counts
 	for seed := range uint64(10) {
-		c.add(simulate(t, Scenario{Seed: 100 + seed, Hours: 24, Steps: weatherlight.Outline()}).Counts)
+		simrun.Add(&c, simulate(t, Scenario{Seed: 100 + seed, Hours: 24, Steps: weatherlight.Outline()}).Counts)
 	}
 	t.Logf("10 days: %+v", c)
 	for name, n := range map[string]int{"failed boots": c.FailedBoots, "kills": c.Kills, "interrupts": c.Interrupts,

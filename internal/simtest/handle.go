@@ -13,14 +13,9 @@ import (
 
 // nextWake is when there is something to do even if no entry comes.
 func (b *body) nextWake() time.Time {
-	at := b.mishap.at
-	if b.nextClaim.Before(at) {
-		at = b.nextClaim
-	}
+	at := earlier(b.mishap.at, b.nextClaim)
 	for _, r := range b.retries {
-		if r.Before(at) {
-			at = r
-		}
+		at = earlier(at, r)
 	}
 	return at
 }
@@ -31,7 +26,7 @@ func (b *body) retryDue(ctx context.Context) error {
 		if b.retries[id].After(time.Now()) || ctx.Err() != nil {
 			continue
 		}
-		entries, err := b.reclaim(b.stream, b.group, b.consumer, id)
+		entries, err := b.ask(func(bus *Bus) ([]Entry, error) { return bus.reclaim(b.stream, b.group, b.consumer, id) })
 		if err != nil {
 			return err
 		}
@@ -49,7 +44,7 @@ func (b *body) claimStale(ctx context.Context) error {
 		return nil
 	}
 	b.nextClaim = time.Now().Add(claimPeriod)
-	entries, err := b.claim(b.stream, b.group, b.consumer, claimIdle)
+	entries, err := b.ask(func(bus *Bus) ([]Entry, error) { return bus.claim(b.stream, b.group, b.consumer, claimIdle) })
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"sync"
 	"testing/synctest"
@@ -264,9 +263,3 @@ const (
 	interrupted
 	killed
 )
-
-func reversedDefs(defs []weatherlight.Worker) []weatherlight.Worker {
-	defs = slices.Clone(defs)
-	slices.Reverse(defs)
-	return defs
-}

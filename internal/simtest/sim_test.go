@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/esper-lite/weatherlight/internal/simrun"
 	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
@@ -52,7 +53,7 @@ func (y *tally) add(r Report) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.violations += len(r.Violations)
-	y.counts.add(r.Counts)
+	simrun.Add(&y.counts, r.Counts)
 }
 
 // TestSimulation: see the package's comment for what is held.

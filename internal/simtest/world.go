@@ -116,15 +116,9 @@ func (w *world) life(p *process) {
 		w.counts.FailedBoots++
 		return
 	}
-	end := time.Now().Add(draw(w.rng, lifeOfProcess))
-	if end.After(w.rough) {
-		end = w.rough
-	}
+	end := earlier(time.Now().Add(draw(w.rng, lifeOfProcess)), w.rough)
 	for alive := true; alive && time.Now().Before(end); {
-		at := time.Now().Add(draw(w.rng, inspectEvery))
-		if at.After(end) {
-			at = end
-		}
+		at := earlier(time.Now().Add(draw(w.rng, inspectEvery)), end)
 		alive = w.awaitFatal(p, at) == nil
 		p.inspect()
 	}
@@ -152,11 +146,7 @@ func (w *world) awaitFatal(p *process, at time.Time) error {
 
 // pause waits for a drawn time, and reports whether the rough time goes on.
 func (w *world) pause(rng *rand.Rand, mean time.Duration) bool {
-	at := time.Now().Add(draw(rng, mean))
-	if at.After(w.rough) {
-		at = w.rough
-	}
-	waitUntil(at, nil, nil, nil)
+	waitUntil(earlier(time.Now().Add(draw(rng, mean)), w.rough), nil, nil, nil)
 	return time.Now().Before(w.rough)
 }
 

@@ -224,9 +224,11 @@ func (s *seed) forward(t *kernel.Tape, host kernel.Value, open bool) (kernel.Val
 	return out, nil
 }
 
-func (s *Slot) find(seedID string) *seed {
-	for _, seed := range s.seeds {
-		if seed.id == seedID {
+func (s *Slot) find(seedID string) *seed { return find(s.seeds, seedID) }
+
+func find(seeds []*seed, id string) *seed {
+	for _, seed := range seeds {
+		if seed.id == id {
 			return seed
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"path/filepath"
 	"slices"
 
@@ -90,15 +89,6 @@ func (f *files) get(sum, suffix string, most int64) ([]byte, error) {
 	return content, nil
 }
 
-func (f *files) find(seedID string) *seed {
-	for _, seed := range f.seeds {
-		if seed.id == seedID {
-			return seed
-		}
-	}
-	return nil
-}
-
 // codec is the host's, nil when it has none.
 func (f *files) codec() SnapshotCodec {
 	codec, _ := f.host.(SnapshotCodec)
@@ -137,7 +127,7 @@ func (f *files) saveBefore(b *before) (*savedBefore, error) {
 		}
 	}
 	for id, weights := range b.kept {
-		if other := f.find(id); other == nil || weights.fit(other.weights()) != nil {
+		if other := find(f.seeds, id); other == nil || weights.fit(other.weights()) != nil {
 			continue // nobody is left to go back
 		}
 		var err error
@@ -164,7 +154,7 @@ func (f *files) recall(s *seed, saved *savedBefore) error {
 		}
 	}
 	for id, sum := range saved.Kept {
-		other := f.find(id)
+		other := find(f.seeds, id)
 		if other == nil {
 			return fmt.Errorf("weights of seed %.40q, which is not there", id)
 		}
@@ -184,9 +174,7 @@ func (f *files) recall(s *seed, saved *savedBefore) error {
 func (w Weights) bytes() []byte {
 	var content []byte
 	for _, values := range w {
-		for _, value := range values {
-			content = binary.LittleEndian.AppendUint32(content, math.Float32bits(value))
-		}
+		content, _ = binary.Append(content, binary.LittleEndian, values) // numbers of one size can be written
 	}
 	return content
 }

@@ -122,7 +122,7 @@ func (q *Queue) letters(ctx context.Context, start, end string, limit int) ([]Le
 	for i, e := range entries {
 		letters[i], ids[i] = parse(e), e.ID
 	}
-	marks, err := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hmget().Key(q.replayedKey()).Field(ids...).Build()).ToArray()
+	marks, err := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hmget().Key(q.ReplayedKey()).Field(ids...).Build()).ToArray()
 	if err != nil || len(marks) != len(letters) {
 		return nil, fmt.Errorf("list replayed dead letters: %w", err)
 	}
@@ -132,9 +132,9 @@ func (q *Queue) letters(ctx context.Context, start, end string, limit int) ([]Le
 	return letters, nil
 }
 
-// replayedKey is the hash of dead letters that were replayed: their id to the
+// ReplayedKey is the hash of dead letters that were replayed: their id to the
 // id of the replay.
-func (q *Queue) replayedKey() string { return q.cfg.Stream + ":replayed" }
+func (q *Queue) ReplayedKey() string { return q.cfg.Stream + ":replayed" }
 
 func parse(e rueidis.XRangeEntry) Letter {
 	f := e.FieldValues
@@ -155,7 +155,7 @@ func (q *Queue) Purge(ctx context.Context, ids ...string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Conn.Timeout)
 	defer cancel()
 	replies := q.cfg.Conn.DoMulti(ctx, q.cfg.Conn.B().Xdel().Key(q.cfg.Stream).Id(ids...).Build(),
-		q.cfg.Conn.B().Hdel().Key(q.replayedKey()).Field(ids...).Build())
+		q.cfg.Conn.B().Hdel().Key(q.ReplayedKey()).Field(ids...).Build())
 	n, err := replies[0].AsInt64()
 	if err = errors.Join(err, replies[1].Error()); err != nil {
 		return n, fmt.Errorf("purge dead letters: %w", err)
@@ -179,7 +179,7 @@ func (q *Queue) PurgeBefore(ctx context.Context, before time.Time) (int64, error
 
 // forgetReplayed drops the notes on replays of dead letters that are gone.
 func (q *Queue) forgetReplayed(ctx context.Context, keep entry.ID) error {
-	noted, err := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hkeys().Key(q.replayedKey()).Build()).AsStrSlice()
+	noted, err := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hkeys().Key(q.ReplayedKey()).Build()).AsStrSlice()
 	if err != nil {
 		return fmt.Errorf("list replayed dead letters: %w", err)
 	}
@@ -192,7 +192,7 @@ func (q *Queue) forgetReplayed(ctx context.Context, keep entry.ID) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	if err := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hdel().Key(q.replayedKey()).Field(gone...).Build()).Error(); err != nil {
+	if err := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hdel().Key(q.ReplayedKey()).Field(gone...).Build()).Error(); err != nil {
 		return fmt.Errorf("forget replayed dead letters: %w", err)
 	}
 	return nil

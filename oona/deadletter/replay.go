@@ -53,7 +53,7 @@ func (q *Queue) storeReplay(ctx context.Context, id string, d envelope.Draft) (s
 	if q.cfg.Conn.Clustered {
 		return q.replaySteps(ctx, id, d)
 	}
-	keys := []string{q.cfg.Stream, q.replayedKey(), d.Stream}
+	keys := []string{q.cfg.Stream, q.ReplayedKey(), d.Stream}
 	args := []string{id, q.cfg.MaxLength, d.Payload, d.Signature}
 	reply, err := replayScript.Exec(ctx, q.cfg.Conn, keys, args).ToArray()
 	if err != nil {
@@ -115,23 +115,23 @@ func replayAttributes(original map[string]string, letter Letter) map[string]stri
 // comes first: a crash in between leaves a letter that counts as replayed, and
 // that an operator can see has no entry.
 func (q *Queue) replaySteps(ctx context.Context, id string, d envelope.Draft) (string, error) {
-	note := q.cfg.Conn.B().Hsetnx().Key(q.replayedKey()).Field(id).Value("under way").Build()
+	note := q.cfg.Conn.B().Hsetnx().Key(q.ReplayedKey()).Field(id).Value("under way").Build()
 	first, err := q.cfg.Conn.Do(ctx, note).AsInt64()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", redis.ErrUnavailable, err)
 	}
 	if first == 0 {
-		before, _ := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hget().Key(q.replayedKey()).Field(id).Build()).ToString()
+		before, _ := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hget().Key(q.ReplayedKey()).Field(id).Build()).ToString()
 		return before, ErrReplayed
 	}
 	placed, err := q.cfg.Conn.Do(ctx, q.cfg.Conn.Add(d.Stream, q.cfg.MaxLength, d.Payload, d.Signature)).ToString()
 	if _, refused := rueidis.IsRedisErr(err); refused {
-		_ = q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hdel().Key(q.replayedKey()).Field(id).Build()) // the refusal is what matters
+		_ = q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hdel().Key(q.ReplayedKey()).Field(id).Build()) // the refusal is what matters
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", redis.ErrUnavailable, err)
 	}
-	noted := q.cfg.Conn.B().Hset().Key(q.replayedKey()).FieldValue().FieldValue(id, placed).Build()
+	noted := q.cfg.Conn.B().Hset().Key(q.ReplayedKey()).FieldValue().FieldValue(id, placed).Build()
 	if err := q.cfg.Conn.Do(ctx, noted).Error(); err != nil {
 		return placed, fmt.Errorf("%w: %w", redis.ErrUnavailable, err)
 	}

@@ -78,8 +78,11 @@ type Member struct {
 func New(conn *redis.Conn, cfg Config) *Lease {
 	cfg.Owner = cmp.Or(cfg.Owner, "anyone")
 	cfg.TTL = cmp.Or(cfg.TTL, 3*time.Second)
-	return &Lease{conn: conn, cfg: cfg, key: "oona:members:" + cfg.Group, born: rand.Text()}
+	return &Lease{conn: conn, cfg: cfg, key: Key(cfg.Group), born: rand.Text()}
 }
+
+// Key is the hash with the roll of a group.
+func Key(group string) string { return "oona:members:" + group }
 
 // Renew stays on the roll for another TTL with a note for the others, keeps the
 // lead or takes it when it is free, and returns who is there. It fails with

@@ -3,12 +3,9 @@ package oonatest
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,31 +21,21 @@ func answerKinds() map[string]proto.Message {
 	}
 }
 
-// counting notes each message that was handled by its type.
-func counting(j *journal) oona.Handler {
-	return func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-		j.add(d.Type.String())
-		return nil, nil
-	}
-}
-
 func testOldAnswer(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.FreshnessWindow, cfg.ClockSkew = time.Minute, time.Second })
 	seen := newJournal()
 	for stream, m := range answerKinds() {
 		kind := leyline.TypeOf(m)
 		b.consume(c, oona.Subscription{Stream: stream, Handlers: handlers(kind, counting(seen))})
-		b.addSigned(stream, b.envelopeAt(kind, m, stream, "n", time.Now().Add(-2*time.Minute)))
-		b.addSigned(stream, b.envelopeAt(kind, m, stream, "n", time.Now().Add(time.Minute)))
-		b.addSigned(stream, b.envelopeAt(kind, m, stream, "n", time.Now().Add(-10*time.Second)))
+		b.addSigned(stream, b.envelopeAt(m, stream, "n", time.Now().Add(-2*time.Minute)))
+		b.addSigned(stream, b.envelopeAt(m, stream, "n", time.Now().Add(time.Minute)))
+		b.addSigned(stream, b.envelopeAt(m, stream, "n", time.Now().Add(-10*time.Second)))
 		b.settled(stream, "g")
 		if n := seen.count(kind.String()); n != 1 {
 			t.Errorf("%d of 1 fresh %s were handled", n, kind)
 		}
 	}
-	if got := b.deadReasons(); !slices.Equal(got, []string{"future", "future", "stale", "stale"}) {
-		t.Errorf("dead letters = %v", got)
-	}
+	b.dead("future", "future", "stale", "stale")
 }
 
 // A prototype peer does not say when it signed: what can be done is to remember
@@ -95,16 +82,15 @@ func testUnlikeOutcomes(t *testing.T, b *bus) {
 	b.publish(c, asked...)
 	b.consume(c, oona.Subscription{
 		Stream: streams.KernelRequests, AnswersOnly: true,
-		Handlers: handlers(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST, answerEachItsWay),
+		Handlers: handlers(typeRequest, answerEachItsWay),
 	})
 	b.settled(streams.KernelRequests, "g")
+	describing := seeing(func(d *oona.Delivery) { seen.add(describe(d.Payload)) })
 	for stream, m := range answerKinds() {
-		b.consume(c, oona.Subscription{Stream: stream, Handlers: handlers(leyline.TypeOf(m), describing(seen))})
+		b.consume(c, oona.Subscription{Stream: stream, Handlers: handlers(leyline.TypeOf(m), describing)})
 		b.settled(stream, "g")
 	}
-	if diff := cmp.Diff(want, seen.all()); diff != "" {
-		t.Error(diff)
-	}
+	b.same("handled", want, seen.all())
 	if dead := b.deadReasons(); len(dead) != requests/5 {
 		t.Errorf("%d of %d requests were given up: %v", len(dead), requests/5, dead)
 	}
@@ -125,13 +111,6 @@ func answerEachItsWay(_ context.Context, d *oona.Delivery) ([]oona.Message, erro
 		return nil, oona.Permanent(errors.New("never"))
 	}
 	return answersTo(m.GetRequestId()), nil
-}
-
-func describing(j *journal) oona.Handler {
-	return func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-		j.add(describe(d.Payload))
-		return nil, nil
-	}
 }
 
 func describe(m proto.Message) string {

@@ -1,7 +1,6 @@
 package oonatest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -36,7 +36,10 @@ type bus struct {
 
 func newBus(t *testing.T, server Server) *bus {
 	t.Helper()
-	option, err := rueidis.ParseURL(cmp.Or(server.Admin, server.URL))
+	if server.Admin == "" {
+		server.Admin = server.URL
+	}
+	option, err := rueidis.ParseURL(server.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +240,20 @@ func state(id string) *leyline.SystemStatePacket {
 	return &leyline.SystemStatePacket{Version: 1, PacketId: id}
 }
 
+// same compares what came with what was wanted.
+func (b *bus) same(what string, want, got any) {
+	b.t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// dead wants dead letters for these reasons, sorted, and no others.
+func (b *bus) dead(reasons ...string) {
+	b.t.Helper()
+	b.same("dead letters", reasons, b.deadReasons())
+}
+
 // handlers builds a table with one entry.
 func handlers(t leyline.BusMessageType, h oona.Handler) map[leyline.BusMessageType]oona.Handler {
 	return map[leyline.BusMessageType]oona.Handler{t: h}
@@ -248,6 +265,44 @@ const (
 	typeReady   = leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY
 	typeError   = leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR
 )
+
+// seeing is a handler that looks at what comes, and has no answer.
+func seeing(look func(d *oona.Delivery)) oona.Handler {
+	return func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		look(d)
+		return nil, nil
+	}
+}
+
+func noting(j *journal) oona.Handler { return seeing(func(d *oona.Delivery) { j.add(packetID(d)) }) }
+
+// counting notes each message that was handled by its type.
+func counting(j *journal) oona.Handler {
+	return seeing(func(d *oona.Delivery) { j.add(d.Type.String()) })
+}
+
+// failing is a handler that notes a try, and fails.
+func failing(j *journal) oona.Handler {
+	return func(context.Context, *oona.Delivery) ([]oona.Message, error) {
+		j.add("run")
+		return nil, errDown
+	}
+}
+
+// noting notes the states that a client is sent, answering the requests that it answers.
+func (b *bus) noting(c *oona.Client) *journal {
+	b.t.Helper()
+	seen := newJournal()
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	return seen
+}
+
+func (b *bus) answering(c *oona.Client) *journal {
+	b.t.Helper()
+	seen := newJournal()
+	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	return seen
+}
 
 // answering is a handler that notes a request and answers it.
 func answering(j *journal) oona.Handler {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
 
@@ -39,13 +38,10 @@ func testClaim(t *testing.T, b *bus) {
 	want := b.requests(c, 30)
 	b.must("XGROUP", "CREATE", streams.KernelRequests, "g", "0")
 	b.strand(streams.KernelRequests, "g", "dead")
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.eventually("all stranded requests are answered", func() bool { return b.answers() == len(want) })
 	b.settled(streams.KernelRequests, "g")
-	if diff := cmp.Diff(want, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", want, seen.all())
 }
 
 func testOwnPending(t *testing.T, b *bus) {
@@ -67,9 +63,7 @@ func testOwnPending(t *testing.T, b *bus) {
 		})})
 	b.eventually("all are answered", func() bool { return b.answers() == len(want) })
 	b.settled(streams.KernelRequests, "g")
-	if diff := cmp.Diff(want, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", want, seen.all())
 	for range 250 {
 		if got := <-attempts; got != "2" {
 			t.Fatalf("a stranded entry came as attempt %s", got)
@@ -90,39 +84,33 @@ func blocked(j *journal, started chan<- struct{}, release <-chan struct{}) oona.
 	}
 }
 
-func testOwnedTwice(t *testing.T, b *bus) {
-	slow := b.client(func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = "slow", time.Hour })
-	quick := b.client(func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = "quick", 50*time.Millisecond })
-	seen := newJournal()
-	started, release := make(chan struct{}, 1), make(chan struct{})
-	b.publish(slow, oona.Message{Payload: request("r")})
-	stop := b.consume(slow, oona.Subscription{Stream: streams.KernelRequests,
-		Handlers: handlers(typeRequest, blocked(seen, started, release))})
-	<-started
-	b.consume(quick, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
-	b.eventually("the quick consumer answers", func() bool { return b.answers() == 1 })
-	close(release)
-	stop()
-	if seen.count("r") != 2 || b.answers() != 1 {
-		t.Errorf("handled %d times, answered %d times", seen.count("r"), b.answers())
-	}
-	if dead := b.deadReasons(); len(dead) != 0 {
-		t.Errorf("dead letters: %v", dead)
-	}
-}
-
-func testAbandoned(t *testing.T, b *bus) {
-	first, second := b.client(nil), b.client(nil)
-	seen := newJournal()
+// overtake has a second client answer what the first has in hand, and then the first.
+func (b *bus) overtake(first, second *oona.Client) (handled int) {
+	b.t.Helper()
+	slow := newJournal()
 	started, release := make(chan struct{}, 1), make(chan struct{})
 	b.publish(first, oona.Message{Payload: request("r")})
 	stop := b.consume(first, oona.Subscription{Stream: streams.KernelRequests,
-		Handlers: handlers(typeRequest, blocked(seen, started, release))})
+		Handlers: handlers(typeRequest, blocked(slow, started, release))})
 	<-started
-	b.consume(second, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	quick := b.answering(second)
 	b.eventually("the second client answers", func() bool { return b.answers() == 1 })
 	close(release)
 	stop()
+	return slow.count("r") + quick.count("r")
+}
+
+func testOwnedTwice(t *testing.T, b *bus) {
+	slow := b.client(func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = "slow", time.Hour })
+	quick := b.client(func(cfg *oona.Config) { cfg.Consumer, cfg.ClaimIdle = "quick", 50*time.Millisecond })
+	if handled := b.overtake(slow, quick); handled != 2 || b.answers() != 1 {
+		t.Errorf("handled %d times, answered %d times", handled, b.answers())
+	}
+	b.dead()
+}
+
+func testAbandoned(t *testing.T, b *bus) {
+	b.overtake(b.client(nil), b.client(nil))
 	b.settled(streams.KernelRequests, "g")
 	if b.answers() != 1 {
 		t.Errorf("answered %d times", b.answers())
@@ -135,14 +123,11 @@ func testDeletedPending(t *testing.T, b *bus) {
 	b.must("XGROUP", "CREATE", streams.KernelRequests, "g", "0")
 	b.strand(streams.KernelRequests, "g", "c")
 	b.must("XDEL", streams.KernelRequests, b.entries(streams.KernelRequests)[0].ID)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.publish(c, oona.Message{Payload: request("next")})
 	b.eventually("the next one is answered", func() bool { return b.answers() == 1 })
 	b.settled(streams.KernelRequests, "g")
-	if diff := cmp.Diff(map[string]int{"next": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{"next": 1}, seen.all())
 }
 
 func testDrain(t *testing.T, b *bus) {
@@ -177,8 +162,7 @@ func testPromptStop(t *testing.T, b *bus) {
 
 func testKill(t *testing.T, b *bus) {
 	c := b.client(nil)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	b.answering(c)
 	for i := range 40 {
 		if i == 20 {
 			b.Restart()
@@ -194,21 +178,12 @@ func testKill(t *testing.T, b *bus) {
 	}
 	b.eventually("every request is answered", func() bool { return b.answers() >= 40 })
 	b.settled(streams.KernelRequests, "g")
-	answered := make(map[string]int)
-	got := make(chan *leyline.KernelArtifactReady, 100)
+	answered := newJournal()
 	b.consume(c, oona.Subscription{Stream: streams.KernelReady, Group: "audit",
-		Handlers: handlers(typeReady, func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-			r, _ := d.Payload.(*leyline.KernelArtifactReady)
-			got <- r
-			return nil, nil
-		})})
+		Handlers: handlers(typeReady, seeing(func(d *oona.Delivery) { answered.add(describe(d.Payload)) }))})
 	b.settled(streams.KernelReady, "audit")
-	close(got)
-	for r := range got {
-		answered[r.GetRequestId()]++
-	}
 	for i := range 40 {
-		if n := answered[strconv.Itoa(i)]; n != 1 {
+		if n := answered.count(typeReady.String() + " " + strconv.Itoa(i)); n != 1 {
 			t.Errorf("request %d was answered %d times", i, n)
 		}
 	}

@@ -23,7 +23,7 @@ func testDeadLettersListed(t *testing.T, b *bus) {
 	for i := range 7 {
 		want = append(want, b.add(streams.Normal, "payload", strconv.Itoa(i)))
 	}
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(newJournal()))})
+	b.noting(c)
 	b.settled(streams.Normal, "g")
 	ctx := context.Background()
 	var got []string
@@ -75,13 +75,13 @@ func (b *bus) refusedStates(c *oona.Client, ids ...string) []deadletter.Letter {
 
 func testDeadLetterReplay(t *testing.T, b *bus) {
 	c, ctx := b.client(nil), context.Background()
-	other, own := newJournal(), newJournal()
+	other := newJournal()
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Group: "other", Handlers: handlers(typeState, noting(other))})
 	letter := b.refusedStates(c, "s")[0]
 	if m, _, err := letter.Message(); err != nil || m.(*leyline.SystemStatePacket).GetPacketId() != "s" {
 		t.Errorf("message = %v, %v", m, err)
 	}
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(own))})
+	own := b.noting(c)
 	first, err := c.DeadLetters().Replay(ctx, letter.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +102,8 @@ func testDeadLetterReplay(t *testing.T, b *bus) {
 
 func testDeadLetterReplayOfOldRequest(t *testing.T, b *bus) {
 	c := b.client(nil)
-	seen := newJournal()
 	b.addSigned(streams.KernelRequests, []byte(unhex(t, goldenRequest)))
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	b.answering(c)
 	b.settled(streams.KernelRequests, "g")
 	letters, err := c.DeadLetters().List(context.Background(), "", 10)
 	if err != nil || len(letters) != 1 || letters[0].Reason != deadletter.ReasonStale {
@@ -125,7 +124,7 @@ func testDeadLetterForgery(t *testing.T, b *bus) {
 	b.publish(c, oona.Message{Stream: "oona.elsewhere", Payload: state("moved")})
 	moved := b.entries("oona.elsewhere")[0].FieldValues
 	b.add(streams.Normal, "payload", moved["payload"], "signature", moved["signature"])
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(newJournal()))})
+	b.noting(c)
 	b.settled(streams.Normal, "g")
 	letters, err := c.DeadLetters().List(context.Background(), "", 10)
 	if err != nil || len(letters) != 4 {

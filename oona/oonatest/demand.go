@@ -63,7 +63,16 @@ func (s *seekers) handle(_ context.Context, d *oona.Delivery) ([]oona.Message, e
 func (s *seekers) subscription(demand *oona.Demand) oona.Subscription {
 	return oona.Subscription{
 		Stream: streams.KernelReady, Demand: demand, Wanted: s.wanted,
-		Handlers: handlers(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY, s.handle),
+		Handlers: handlers(typeReady, s.handle),
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -101,9 +110,9 @@ func testRestingReaderMissesNoAnswer(t *testing.T, b *bus) {
 	}
 	asking.Wait()
 	b.settled(streams.KernelReady, "g")
-	metrics, err := c.Metrics(t.Context())
-	if err != nil || metrics["breaker_consume_open"] != 0 {
-		t.Errorf("%v reads failed, %v", metrics["breaker_consume_open"], err)
+	stats, err := c.Stats(t.Context())
+	if err != nil || stats.Consuming.ReadsFailed != 0 {
+		t.Errorf("%v reads failed, %v", stats.Consuming.ReadsFailed, err)
 	}
 }
 
@@ -138,14 +147,7 @@ func testNobodyWaits(t *testing.T, b *bus) {
 	found := s.seek("mine")
 	demand.Raise()
 	b.publish(c, ready("mine"))
-	b.eventually("the answer that somebody waits for", func() bool {
-		select {
-		case <-found:
-			return true
-		default:
-			return false
-		}
-	})
+	b.eventually("the answer that somebody waits for", func() bool { return closed(found) })
 }
 
 // Two readers share a group, and the one that asked is gone: the sign that it left
@@ -167,12 +169,5 @@ func testSomebodyElseWaits(t *testing.T, b *bus) {
 	}
 	found := s.seek("mine")
 	b.publish(publisher, ready("mine"))
-	b.eventually("a reader of the group has the answer", func() bool {
-		select {
-		case <-found:
-			return true
-		default:
-			return false
-		}
-	})
+	b.eventually("a reader of the group has the answer", func() bool { return closed(found) })
 }

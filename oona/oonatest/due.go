@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/esper-lite/weatherlight/oona"
 )
 
@@ -186,9 +184,7 @@ func testRunsAreListedInPages(t *testing.T, b *bus) {
 			t.Fatalf("a page of %d", len(page))
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("runs (-want +got):\n%s", diff)
-	}
+	b.same("runs", want, got)
 	if none, err := r.Runs(context.Background(), "tamiyo", "", 10); err != nil || len(none) != 0 {
 		t.Errorf("runs of a part without any: %v, %v", none, err)
 	}

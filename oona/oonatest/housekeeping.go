@@ -88,15 +88,15 @@ const lookTimeout = 500 * time.Millisecond
 
 // lookedInTime returns the figures of a client for which it has seen every stream: a
 // look that is late leaves those of the last one.
-func (b *bus) lookedInTime(c *oona.Client) (metrics map[string]float64) {
+func (b *bus) lookedInTime(c *oona.Client) (stats oona.Stats) {
 	b.t.Helper()
 	b.eventually("a look at every stream that is in time", func() bool {
 		begun := time.Now()
 		var err error
-		metrics, err = c.Metrics(context.Background())
+		stats, err = c.Stats(context.Background())
 		return err == nil && time.Since(begun) < lookTimeout
 	})
-	return metrics
+	return stats
 }
 
 func testTrimmedUnread(t *testing.T, b *bus) {
@@ -109,16 +109,17 @@ func testTrimmedUnread(t *testing.T, b *bus) {
 	}
 	b.must("XGROUP", "CREATECONSUMER", streams.Emergency, "g", "slow")
 	other := b.client(bounded) // another process, which looks as often
-	figures := func() (lost, backlog float64) {
+	figures := func() (lost, backlog int64) {
 		for _, client := range []*oona.Client{c, other, b.client(bounded)} { // and one that has just been started
-			metrics := b.lookedInTime(client)
-			if metrics["trimmed_unread_total"] != metrics["trimmed_unread_total.emergency"] {
-				t.Errorf("metrics = %v", metrics)
+			stats := b.lookedInTime(client)
+			emergency := stats.Streams["emergency"]
+			if stats.Lost() != emergency.Lost {
+				t.Errorf("stats %+v", stats)
 			}
-			if lost > 0 && metrics["trimmed_unread_total"] != lost {
-				t.Errorf("one process tells of %v losses, another of %v", lost, metrics["trimmed_unread_total"])
+			if lost > 0 && emergency.Lost != lost {
+				t.Errorf("one process tells of %v losses, another of %v", lost, emergency.Lost)
 			}
-			lost, backlog = metrics["trimmed_unread_total"], metrics["queue_backlog_emergency"]
+			lost, backlog = emergency.Lost, emergency.Backlog
 		}
 		return lost, backlog
 	}
@@ -133,7 +134,7 @@ func testTrimmedUnread(t *testing.T, b *bus) {
 			b.must("XACK", streams.Emergency, "g", e.ID)
 		}
 	}
-	check := func(what string, wantLost, wantBacklog float64) {
+	check := func(what string, wantLost, wantBacklog int64) {
 		if lost, backlog := figures(); lost != wantLost || backlog != wantBacklog {
 			t.Errorf("%s: lost %v, backlog %v, want %v and %v", what, lost, backlog, wantLost, wantBacklog)
 		}

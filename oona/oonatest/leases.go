@@ -34,9 +34,8 @@ func testLease(t *testing.T, b *bus) {
 func testUnstorable(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.RetryAttempts = 1000 })
 	b.must("SET", streams.KernelReady, "not a stream")
-	seen := newJournal()
 	b.publish(c, oona.Message{Payload: request("r")})
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.eventually("its answer was refused twice", func() bool { return seen.count("r") >= 2 })
 	b.must("DEL", streams.KernelReady)
 	b.eventually("it is answered", func() bool { return b.answers() == 1 })

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -77,9 +75,7 @@ func testOrderPerKey(t *testing.T, b *bus) {
 	b.settled(streams.Normal, "g")
 	done.mu.Lock()
 	defer done.mu.Unlock()
-	if diff := cmp.Diff(want, done.byKey); diff != "" {
-		t.Errorf("order (-want +got):\n%s", diff)
-	}
+	b.same("order", want, done.byKey)
 }
 
 func testKeysRunBesideEachOther(t *testing.T, b *bus) {
@@ -89,13 +85,12 @@ func testKeysRunBesideEachOther(t *testing.T, b *bus) {
 	b.publish(c, oona.Message{Payload: state("slow/1")}, oona.Message{Payload: state("slow/2")},
 		oona.Message{Payload: state("quick/1")}, oona.Message{Payload: state("quick/2")})
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Key: keyOf, Concurrency: 2,
-		Handlers: handlers(typeState, func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		Handlers: handlers(typeState, seeing(func(d *oona.Delivery) {
 			if packetID(d) == "slow/1" {
 				<-gate
 			}
 			done.add(d)
-			return nil, nil
-		})})
+		}))})
 	b.eventually("the other key goes on", func() bool { return len(done.of("quick")) == 2 })
 	if got := done.of("slow"); len(got) != 0 {
 		t.Errorf("slow key: %v was handled before its predecessor", got)

@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
@@ -76,9 +73,7 @@ func testOrdersAreFollowed(t *testing.T, b *bus) {
 	}
 	b.issue(r, 4)
 	b.eventually("the other reads on", func() bool { return late.count("4") == 1 })
-	if diff := cmp.Diff(map[string]int{"1": 1, "2": 1, "3": 1}, seen.all()); diff != "" {
-		t.Errorf("orders (-want +got):\n%s", diff)
-	}
+	b.same("orders", map[string]int{"1": 1, "2": 1, "3": 1}, seen.all())
 }
 
 func testOrdersAfterAFlush(t *testing.T, b *bus) {
@@ -103,27 +98,14 @@ func testOrdersAfterARestart(t *testing.T, b *bus) {
 	b.eventually("the order after the restart", func() bool { return seen.count("2") == 1 })
 }
 
-// orderEnvelope signs an order with attributes.
-func (b *bus) orderEnvelope(kind leyline.BusMessageType, payload []byte, attributes map[string]string) []byte {
-	b.t.Helper()
-	raw, err := proto.Marshal(&leyline.BusEnvelope{MessageType: kind, Payload: payload, Attributes: attributes})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return raw
-}
-
 func testForgedOrdersAreDropped(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.Trust = oona.TrustCompatible })
-	payload, err := proto.Marshal(order(666))
-	if err != nil {
-		t.Fatal(err)
-	}
+	forged := order(666)
 	attributes := func(stream string, age time.Duration) map[string]string {
 		return map[string]string{"stream": stream, "issued_at_ms": strconv.FormatInt(time.Now().Add(-age).UnixMilli(), 10),
 			"key_id": b.ring.KeyID(), "nonce": "n"}
 	}
-	good := b.orderEnvelope(typeCommand, payload, attributes(orderStream, 0))
+	good := b.envelope(forged, attributes(orderStream, 0))
 	b.add(orderStream, "payload", string(good))
 	b.add(orderStream, "payload", string(good), "signature", b.ring.SignEnvelope([]byte("another")))
 	b.add(orderStream, "payload", string(make([]byte, 300<<10)), "signature", "x")
@@ -131,13 +113,13 @@ func testForgedOrdersAreDropped(t *testing.T, b *bus) {
 	b.add(orderStream, "other", "field")
 	b.addSigned(orderStream, []byte("\xff\xff"))
 	for _, envelope := range [][]byte{
-		b.orderEnvelope(typeCommand, payload, nil), // as of a prototype peer: of any stream and time
-		b.orderEnvelope(typeCommand, payload, map[string]string{"key_id": "k", "issued_at_ms": "1", "nonce": "n"}),
-		b.orderEnvelope(typeCommand, payload, attributes("oona.run.other", 0)),
-		b.orderEnvelope(typeCommand, payload, attributes(orderStream, time.Hour)),
-		b.orderEnvelope(typeCommand, payload, attributes(orderStream, -time.Hour)),
-		b.orderEnvelope(typeCommand, []byte("\xff\xff"), attributes(orderStream, 0)),
-		b.orderEnvelope(typeState, nil, attributes(orderStream, 0)),
+		b.envelope(forged, nil), // as of a prototype peer: of any stream and time
+		b.envelope(forged, map[string]string{"key_id": "k", "issued_at_ms": "1", "nonce": "n"}),
+		b.envelope(forged, attributes("oona.run.other", 0)),
+		b.envelope(forged, attributes(orderStream, time.Hour)),
+		b.envelope(forged, attributes(orderStream, -time.Hour)),
+		b.wrapped(typeCommand, []byte("\xff\xff"), attributes(orderStream, 0)),
+		b.wrapped(typeState, nil, attributes(orderStream, 0)),
 	} {
 		b.addSigned(orderStream, envelope)
 	}
@@ -155,9 +137,7 @@ func testForgedOrdersAreDropped(t *testing.T, b *bus) {
 	}
 	want := map[string]int64{deadletter.ReasonUnsigned: 1, deadletter.ReasonBadSignature: 1, deadletter.ReasonOversized: 1, deadletter.ReasonUnbound: 2,
 		deadletter.ReasonUndecodable: 3, deadletter.ReasonForeignStream: 1, deadletter.ReasonStale: 1, deadletter.ReasonFuture: 1, deadletter.ReasonWrongType: 1}
-	if diff := cmp.Diff(want, drops); diff != "" {
-		t.Errorf("drops (-want +got):\n%s", diff)
-	}
+	b.same("drops", want, drops)
 }
 
 // A report that somebody captured and stores again is as valid as the first, and as
@@ -174,15 +154,10 @@ func testCapturedReportIsTold(t *testing.T, b *bus) {
 		"payload", captured.FieldValues["payload"], "signature", captured.FieldValues["signature"])
 	b.addSigned(streams.Normal, []byte(unhex(t, goldenState)))
 	got := make(chan *oona.Delivery, 3)
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Concurrency: 1, Handlers: handlers(typeState,
-		func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-			got <- d
-			return nil, nil
-		})})
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Concurrency: 1,
+		Handlers: handlers(typeState, seeing(func(d *oona.Delivery) { got <- d }))})
 	first, second, prototype := <-got, <-got, <-got
-	if diff := cmp.Diff(attributes, first.Attributes); diff != "" {
-		t.Errorf("attributes (-want +got):\n%s", diff)
-	}
+	b.same("attributes", attributes, first.Attributes)
 	if age := first.Published.Sub(first.Issued).Abs(); age > patient || first.Issued.IsZero() {
 		t.Errorf("issued %v, published %v", first.Issued, first.Published)
 	}

@@ -11,20 +11,18 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 func testFlush(t *testing.T, b *bus) {
 	c := b.client(nil)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.publish(c, oona.Message{Payload: request("before")})
 	b.settled(streams.KernelRequests, "g")
 	b.must("FLUSHALL")
 	b.publish(c, oona.Message{Payload: request("after")})
 	b.eventually("the request after the flush is answered", func() bool { return b.answers() == 1 })
-	if diff := cmp.Diff(map[string]int{"before": 1, "after": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{"before": 1, "after": 1}, seen.all())
 }
 
 // admitted publishes until a message of a priority is refused, and returns how many
@@ -57,9 +55,7 @@ func testPressure(t *testing.T, b *bus) {
 		b.admitted(c, leyline.MessagePriority_MESSAGE_PRIORITY_HIGH),
 		b.admitted(c, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL),
 	}
-	if diff := cmp.Diff([]int{50, 25, 10, 10}, got); diff != "" {
-		t.Errorf("admitted by priority (-want +got):\n%s", diff)
-	}
+	b.same("admitted by priority", []int{50, 25, 10, 10}, got)
 	if h := c.Health(); h.PublishFailures != 0 || h.PublishState != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED {
 		t.Errorf("overload tripped the breaker: %+v", h)
 	}
@@ -87,8 +83,7 @@ func testUnreadGroup(t *testing.T, b *bus) {
 
 func testTrim(t *testing.T, b *bus) {
 	c := b.client(nil)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	b.noting(c)
 	for i := range 5 {
 		b.publish(c, oona.Message{Payload: state(strconv.Itoa(i))})
 	}
@@ -133,7 +128,7 @@ func testMetrics(t *testing.T, b *bus) {
 		}
 	}
 	b.publish(c, oona.Message{Payload: state("s")})
-	metrics, err := c.Metrics(ctx)
+	stats, err := c.Stats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +141,7 @@ func testMetrics(t *testing.T, b *bus) {
 		"emergency_published.src.ta_miyo": 3, "emergency_rate_dropped.src.ta_miyo": 6,
 		"emergency_refill_rate_per_s": 4.0 / 60, "emergency_bucket_capacity_per_min": 4,
 	}
-	got := make(map[string]float64)
+	got, metrics := make(map[string]float64), telemetry.Values(stats.Figures(), "oona.")
 	for name := range want {
 		if value, ok := metrics[name]; ok {
 			got[name] = value
@@ -155,8 +150,8 @@ func testMetrics(t *testing.T, b *bus) {
 	if diff := cmp.Diff(want, got); diff != "" || sent != 3 {
 		t.Errorf("sent %d, metrics (-want +got):\n%s", sent, diff)
 	}
-	if metrics["publish_latency_ms"] <= 0 || metrics["emergency_tokens_remaining"] > 2 {
-		t.Errorf("latency %v ms, tokens %v", metrics["publish_latency_ms"], metrics["emergency_tokens_remaining"])
+	if stats.Publishing.LastMs <= 0 || stats.Emergency.Budget.Tokens > 2 {
+		t.Errorf("latency %v ms, tokens %v", stats.Publishing.LastMs, stats.Emergency.Budget.Tokens)
 	}
 	if _, ok := metrics["consume_latency_ms"]; !ok {
 		t.Error("consume_latency_ms is missing")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -42,32 +41,30 @@ func testFailingHandlersDoNotStopPublishing(t *testing.T, b *bus) {
 	for i := range 20 {
 		b.publish(c, oona.Message{Payload: state(strconv.Itoa(i))})
 	}
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState,
-		func(context.Context, *oona.Delivery) ([]oona.Message, error) { return nil, errDown })})
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, failing(newJournal()))})
 	b.settled(streams.Normal, "g")
 	b.publish(c, oona.Message{Payload: request("r")})
 	if err := c.Publish(context.Background(), oona.Message{Payload: &leyline.EmergencySignal{}}); err != nil {
 		t.Error(err)
 	}
-	var metrics map[string]float64
+	var stats oona.Stats
 	b.eventually("the client has counted what Redis has settled", func() bool {
 		var err error
-		metrics, err = c.Metrics(context.Background())
-		return err == nil && metrics["dead_letter_total"] >= 20
+		stats, err = c.Stats(context.Background())
+		return err == nil && stats.Consuming.DeadLettered >= 20
 	})
-	if metrics["publish_breaker_state"] != 1 || metrics["breaker_publish_open"] != 0 || metrics["conservative_mode"] != 0 {
-		t.Errorf("metrics %v", metrics)
+	if stats.Publishing.Circuit != 1 || stats.Publishing.Refused != 0 || stats.Conservative {
+		t.Errorf("stats %+v", stats)
 	}
-	if metrics["retry_total"] != 20 || metrics["dead_letter_total"] != 20 {
-		t.Errorf("%v retries and %v dead letters of 20 messages", metrics["retry_total"], metrics["dead_letter_total"])
+	if stats.Consuming.Retried != 20 || stats.Consuming.DeadLettered != 20 {
+		t.Errorf("%v retries and %v dead letters of 20 messages", stats.Consuming.Retried, stats.Consuming.DeadLettered)
 	}
 }
 
 // A stream is full of what was read long ago, which is no backlog.
 func testSteadyTrafficIsNoBacklog(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.MaxStreamLength = 40 })
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	seen := b.noting(c)
 	const rounds, each = 20, 10
 	for round := range rounds {
 		for i := range each {
@@ -130,19 +127,13 @@ func testSourcesAreBounded(t *testing.T, b *bus) {
 			t.Fatal(err)
 		}
 	}
-	metrics, err := c.Metrics(ctx)
+	stats, err := c.Stats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, sum := 0, 0.0
-	for name, value := range metrics {
-		if strings.HasPrefix(name, "emergency_published.src.") {
-			names++
-			sum += value
-		}
-	}
-	if names > 65 || sum != 200 || metrics["emergency_published.src.other"] == 0 {
-		t.Errorf("%d sources with %v signals, %v of others", names, sum, metrics["emergency_published.src.other"])
+	names, sum := len(stats.Emergency.Sent), stats.Emergency.Sent.Total()
+	if names > 65 || sum != 200 || stats.Emergency.Sent["other"] == 0 {
+		t.Errorf("%d sources with %v signals, %v of others", names, sum, stats.Emergency.Sent["other"])
 	}
 }
 
@@ -158,11 +149,11 @@ func testBudgetRefillsByItself(t *testing.T, b *bus) {
 		}
 	}
 	b.eventually("the gauge shows new tokens though nothing is published", func() bool {
-		metrics, err := c.Metrics(ctx)
+		stats, err := c.Stats(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return metrics["emergency_tokens_remaining"] >= 3
+		return stats.Emergency.Budget.Tokens >= 3
 	})
 }
 
@@ -184,7 +175,5 @@ func testRetriedAnswerIsNoReplay(t *testing.T, b *bus) {
 			t.Errorf("the handler of %s ran %d times", stream, n)
 		}
 	}
-	if dead := b.deadReasons(); len(dead) != 0 {
-		t.Errorf("dead letters %v", dead)
-	}
+	b.dead()
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -60,9 +58,7 @@ func testRecordIsReadAsItWasWritten(t *testing.T, b *bus) {
 	value := []byte("{\"odd\":\"\x00\xff\r\n\"}")
 	first := b.save(r, oona.RecordWrite{Key: recordKey, Value: value, Pending: []byte("out")})
 	want := oona.Record{Version: first, Value: value, Pending: []byte("out")}
-	if diff := cmp.Diff(want, b.load(r, recordKey)); diff != "" {
-		t.Errorf("record (-want +got):\n%s", diff)
-	}
+	b.same("record", want, b.load(r, recordKey))
 	other := oona.RecordKey{Part: "tamiyo", Run: recordKey.Run}
 	if record := b.load(r, other); record.Version != 0 {
 		t.Errorf("the record of another part is %v", record)
@@ -71,9 +67,7 @@ func testRecordIsReadAsItWasWritten(t *testing.T, b *bus) {
 	if second <= first {
 		t.Errorf("version %d follows %d", second, first)
 	}
-	if diff := cmp.Diff(oona.Record{Version: second, Value: []byte("v")}, b.load(r, recordKey)); diff != "" {
-		t.Errorf("record (-want +got):\n%s", diff)
-	}
+	b.same("record", oona.Record{Version: second, Value: []byte("v")}, b.load(r, recordKey))
 	if ms, err := b.do("PTTL", "weatherlight:kasmina:{oona.run.r}").AsInt64(); err != nil || ms < 3_500_000 || ms > 3_600_000 {
 		t.Errorf("the record lives for %d ms, %v", ms, err)
 	}
@@ -96,9 +90,7 @@ func testRecordOfAnotherVersionIsAConflict(t *testing.T, b *bus) {
 		t.Errorf("settling an old version: %v", err)
 	}
 	want := oona.Record{Version: second, Value: []byte("two"), Pending: []byte("o")}
-	if diff := cmp.Diff(want, b.load(r, recordKey)); diff != "" {
-		t.Errorf("record (-want +got):\n%s", diff)
-	}
+	b.same("record", want, b.load(r, recordKey))
 	if n := len(b.entries(orderStream)); n != 0 {
 		t.Errorf("a write that was refused left %d orders", n)
 	}
@@ -110,9 +102,7 @@ func testRecordThatBeginsAnew(t *testing.T, b *bus) {
 	if err := r.Settle(ctx, recordKey, version); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(oona.Record{Version: version, Value: []byte("first life")}, b.load(r, recordKey)); diff != "" {
-		t.Errorf("settled record (-want +got):\n%s", diff)
-	}
+	b.same("settled record", oona.Record{Version: version, Value: []byte("first life")}, b.load(r, recordKey))
 	b.must("DEL", "weatherlight:kasmina:{oona.run.r}")
 	if record := b.load(r, recordKey); record.Version != 0 {
 		t.Errorf("a record that is gone is %v", record)

@@ -3,7 +3,6 @@ package oonatest
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -17,20 +16,14 @@ import (
 func testSpaces(t *testing.T, b *bus) {
 	c := b.client(nil)
 	seen := newJournal()
-	note := func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-		seen.add(d.Type.String())
-		return nil, nil
-	}
 	b.publish(c, oona.Message{Payload: &leyline.KernelArtifactError{RequestId: "r"}})
 	b.publish(c, oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: "r"}})
 	b.publish(c, oona.Message{Payload: &leyline.KernelArtifactReady{}}, oona.Message{Payload: &leyline.KernelArtifactReady{}})
-	b.consume(c, oona.Subscription{Stream: streams.KernelErrors, Handlers: handlers(typeError, note)})
-	b.consume(c, oona.Subscription{Stream: streams.KernelReady, Handlers: handlers(typeReady, note)})
+	b.consume(c, oona.Subscription{Stream: streams.KernelErrors, Handlers: handlers(typeError, counting(seen))})
+	b.consume(c, oona.Subscription{Stream: streams.KernelReady, Handlers: handlers(typeReady, counting(seen))})
 	b.settled(streams.KernelErrors, "g")
 	b.settled(streams.KernelReady, "g")
-	if diff := cmp.Diff(map[string]int{typeError.String(): 1, typeReady.String(): 3}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{typeError.String(): 1, typeReady.String(): 3}, seen.all())
 }
 
 func testReplay(t *testing.T, b *bus) {
@@ -53,23 +46,18 @@ func testReplay(t *testing.T, b *bus) {
 	if seen.count("r") != 1 || b.answers() != 1 {
 		t.Errorf("handled %d times, answered %d times", seen.count("r"), b.answers())
 	}
-	if got := b.deadReasons(); !slices.Equal(got, []string{"replay", "replay", "replay"}) {
-		t.Errorf("dead letters = %v", got)
-	}
+	b.dead("replay", "replay", "replay")
 }
 
 func testSameBatch(t *testing.T, b *bus) {
 	c := b.client(nil)
 	b.publish(c, oona.Message{Payload: request("r")}, oona.Message{Payload: request("r")}, oona.Message{Payload: request("q")})
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.settled(streams.KernelRequests, "g")
 	if diff := cmp.Diff(map[string]int{"r": 1, "q": 1}, seen.all()); diff != "" || b.answers() != 2 {
 		t.Errorf("%d answers, handled (-want +got):\n%s", b.answers(), diff)
 	}
-	if got := b.deadReasons(); !slices.Equal(got, []string{"replay"}) {
-		t.Errorf("dead letters = %v", got)
-	}
+	b.dead("replay")
 }
 
 func testRetryIsNoReplay(t *testing.T, b *bus) {
@@ -88,9 +76,9 @@ func testRetryIsNoReplay(t *testing.T, b *bus) {
 	if seen.count("run") != 3 || b.answers() != 1 || len(b.deadReasons()) != 0 {
 		t.Errorf("runs %d, answers %d, dead letters %v", seen.count("run"), b.answers(), b.deadReasons())
 	}
-	metrics, err := c.Metrics(context.Background())
-	if err != nil || metrics["retry_total"] != 2 || metrics["kernel_replay_dropped"] != 0 {
-		t.Errorf("metrics %v, error %v", metrics, err)
+	stats, err := c.Stats(context.Background())
+	if err != nil || stats.Consuming.Retried != 2 || stats.Consuming.Replayed != 0 {
+		t.Errorf("stats %+v, error %v", stats, err)
 	}
 }
 
@@ -104,13 +92,8 @@ func testFreshness(t *testing.T, b *bus) {
 	} {
 		b.publish(c, oona.Message{Payload: r})
 	}
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.settled(streams.KernelRequests, "g")
-	if diff := cmp.Diff(map[string]int{"good": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
-	if got := b.deadReasons(); !slices.Equal(got, []string{"future", "missing_id", "stale", "stale"}) {
-		t.Errorf("dead letters = %v", got)
-	}
+	b.same("handled", map[string]int{"good": 1}, seen.all())
+	b.dead("future", "missing_id", "stale", "stale")
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/esper-lite/weatherlight/oona"
 )
 
@@ -18,18 +16,14 @@ var errDown = errors.New("catalogue is down")
 
 func testGroupsApart(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.RetryAttempts = 3 })
-	failing, healthy := newJournal(), newJournal()
+	tries, healthy := newJournal(), newJournal()
 	b.publish(c, oona.Message{Payload: state("s")})
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Group: "failing",
-		Handlers: handlers(typeState, func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-			failing.add("run")
-			return nil, errDown
-		})})
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Group: "failing", Handlers: handlers(typeState, failing(tries))})
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Group: "healthy", Handlers: handlers(typeState, noting(healthy))})
 	b.settled(streams.Normal, "failing")
 	b.settled(streams.Normal, "healthy")
-	if failing.count("run") != 3 || healthy.count("s") != 1 || len(b.entries(streams.Normal)) != 1 {
-		t.Errorf("failing %d, healthy %d, entries %d", failing.count("run"), healthy.count("s"), len(b.entries(streams.Normal)))
+	if tries.count("run") != 3 || healthy.count("s") != 1 || len(b.entries(streams.Normal)) != 1 {
+		t.Errorf("failing %d, healthy %d, entries %d", tries.count("run"), healthy.count("s"), len(b.entries(streams.Normal)))
 	}
 }
 
@@ -68,25 +62,21 @@ func testGivingUp(t *testing.T, b *bus) {
 		Handlers: handlers(typeState, func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 			_, _ = inner(ctx, d)
 			switch {
-			case strings.Contains(d.Payload.(interface{ GetPacketId() string }).GetPacketId(), "weak"):
+			case packetID(d) == "weak":
 				return nil, errDown
-			case seen.count("hopeless") > 0 && d.Payload.(interface{ GetPacketId() string }).GetPacketId() == "hopeless":
+			case packetID(d) == "hopeless":
 				return nil, oona.Permanent(errors.New("no such seed"))
 			}
 			return nil, nil
 		})})
 	b.settled(streams.Normal, "g")
-	if diff := cmp.Diff(map[string]int{"weak": 2, "hopeless": 1, "good": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{"weak": 2, "hopeless": 1, "good": 1}, seen.all())
 	got := make(map[string][2]string)
 	for _, e := range b.entries("oona.deadletter") {
 		got[e.FieldValues["reason"]] = [2]string{e.FieldValues["error"], e.FieldValues["attempts"]}
 	}
 	want := map[string][2]string{"exhausted": {errDown.Error(), "2"}, "permanent": {"no such seed", "1"}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("dead letters (-want +got):\n%s", diff)
-	}
+	b.same("dead letters", want, got)
 	if h := c.Health(); h.PublishFailures != 0 || h.Conservative {
 		t.Errorf("handler failures reached the publish side: %+v", h)
 	}
@@ -99,7 +89,7 @@ func testPanic(t *testing.T, b *bus) {
 	inner := noting(seen)
 	b.consume(c, oona.Subscription{Stream: streams.Normal,
 		Handlers: handlers(typeState, func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
-			if d.Payload.(interface{ GetPacketId() string }).GetPacketId() == "bad" {
+			if packetID(d) == "bad" {
 				panic("index out of range")
 			}
 			return inner(ctx, d)

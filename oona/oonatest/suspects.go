@@ -29,8 +29,7 @@ func testManyKills(t *testing.T, b *bus) {
 	c := b.client(nil)
 	want := b.requests(c, 20)
 	b.strandOften(streams.KernelRequests, "g", "c", 9)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.eventually("all are answered", func() bool { return b.answers() == len(want) })
 	b.settled(streams.KernelRequests, "g")
 	if diff := cmp.Diff(want, seen.all()); diff != "" || len(b.deadReasons()) != 0 {
@@ -43,14 +42,10 @@ func testManyKillsThenErrors(t *testing.T, b *bus) {
 	b.publish(c, oona.Message{Payload: request("r")})
 	b.strandOften(streams.KernelRequests, "g", "c", 5)
 	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests,
-		Handlers: handlers(typeRequest, func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-			seen.add("r")
-			return nil, errDown
-		})})
+	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, failing(seen))})
 	b.settled(streams.KernelRequests, "g")
-	if got := b.deadReasons(); seen.count("r") != 3 || !slices.Equal(got, []string{"exhausted"}) {
-		t.Errorf("its handler failed %d times, dead letters %v", seen.count("r"), got)
+	if got := b.deadReasons(); seen.count("run") != 3 || !slices.Equal(got, []string{"exhausted"}) {
+		t.Errorf("its handler failed %d times, dead letters %v", seen.count("run"), got)
 	}
 }
 
@@ -93,8 +88,7 @@ func testCrashLoop(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.RetryAttempts = 2 })
 	b.publish(c, oona.Message{Payload: request("r")})
 	b.strandOften(streams.KernelRequests, "g", "c", 6)
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, answering(seen))})
+	seen := b.answering(c)
 	b.settled(streams.KernelRequests, "g")
 	if got := b.deadReasons(); seen.count("r") != 0 || !slices.Equal(got, []string{"exhausted"}) {
 		t.Errorf("handled %d times, dead letters %v", seen.count("r"), got)

@@ -2,14 +2,12 @@ package oonatest
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -25,12 +23,8 @@ func testStrictTrust(t *testing.T, b *bus) {
 	b.publish(c, oona.Message{Payload: state("bound")})
 	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
 	b.settled(streams.Normal, "g")
-	if diff := cmp.Diff(map[string]int{"bound": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
-	if got := b.deadReasons(); !slices.Equal(got, []string{deadletter.ReasonUnbound}) {
-		t.Errorf("dead letters = %v", got)
-	}
+	b.same("handled", map[string]int{"bound": 1}, seen.all())
+	b.dead(deadletter.ReasonUnbound)
 }
 
 // control is one message of each kind that must not take effect again.
@@ -43,36 +37,20 @@ func control() map[leyline.BusMessageType]proto.Message {
 }
 
 // envelopeAt signs a control message as a peer of ours would have at a time.
-func (b *bus) envelopeAt(kind leyline.BusMessageType, m proto.Message, stream, nonce string, at time.Time) []byte {
+func (b *bus) envelopeAt(m proto.Message, stream, nonce string, at time.Time) []byte {
 	b.t.Helper()
-	payload, err := proto.Marshal(m)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	attributes := map[string]string{"stream": stream, "issued_at_ms": strconv.FormatInt(at.UnixMilli(), 10),
-		"key_id": b.ring.KeyID()}
-	if nonce != "" {
-		attributes["nonce"] = nonce
-	}
-	raw, err := proto.Marshal(&leyline.BusEnvelope{MessageType: kind, Payload: payload, Attributes: attributes})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return raw
+	return b.envelope(m, map[string]string{"stream": stream, "issued_at_ms": strconv.FormatInt(at.UnixMilli(), 10),
+		"key_id": b.ring.KeyID(), "nonce": nonce})
 }
 
 func testControlReplay(t *testing.T, b *bus) {
 	c := b.client(nil)
 	seen := newJournal()
-	count := func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-		seen.add(d.Type.String())
-		return nil, nil
-	}
 	want := make(map[string]int)
 	for kind, m := range control() {
 		want[kind.String()] = 1
 		stream := c.Route(m, 0).Stream
-		sub := oona.Subscription{Stream: stream, Group: "g" + kind.String(), Handlers: handlers(kind, count)}
+		sub := oona.Subscription{Stream: stream, Group: "g" + kind.String(), Handlers: handlers(kind, counting(seen))}
 		stop := b.consume(c, sub)
 		b.publish(c, oona.Message{Payload: m})
 		entry := b.entries(stream)[0].FieldValues
@@ -83,59 +61,43 @@ func testControlReplay(t *testing.T, b *bus) {
 		b.add(stream, "payload", entry["payload"], "signature", entry["signature"])
 		b.consume(b.client(nil), sub) // a sibling, or this process after a restart
 		b.settled(stream, sub.Group)
-		b.addSigned(stream, b.envelopeAt(kind, m, stream, "old", time.Now().Add(-time.Hour)))
-		b.addSigned(stream, b.envelopeAt(kind, m, stream, "future", time.Now().Add(time.Hour)))
+		b.addSigned(stream, b.envelopeAt(m, stream, "old", time.Now().Add(-time.Hour)))
+		b.addSigned(stream, b.envelopeAt(m, stream, "future", time.Now().Add(time.Hour)))
 		b.settled(stream, sub.Group)
 	}
-	if diff := cmp.Diff(want, seen.all()); diff != "" {
-		t.Errorf("took effect (-want +got):\n%s", diff)
-	}
+	b.same("took effect", want, seen.all())
 	reasons := make(map[string]int)
 	for _, reason := range b.deadReasons() {
 		reasons[reason]++
 	}
-	if diff := cmp.Diff(map[string]int{"replay": 6, "stale": 3, "future": 3}, reasons); diff != "" {
-		t.Errorf("dead letters (-want +got):\n%s", diff)
-	}
+	b.same("dead letters", map[string]int{"replay": 6, "stale": 3, "future": 3}, reasons)
 }
 
 func testControlOfPrototype(t *testing.T, b *bus) {
 	c := b.client(nil)
 	seen := newJournal()
 	kind := leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL
-	raw, err := proto.Marshal(&leyline.BusEnvelope{MessageType: kind})
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := b.envelope(&leyline.EmergencySignal{}, nil)
 	b.addSigned(streams.Emergency, raw)
 	b.addSigned(streams.Emergency, raw)
-	b.consume(c, oona.Subscription{Stream: streams.Emergency, Handlers: handlers(kind,
-		func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-			seen.add("signal")
-			return nil, nil
-		})})
+	b.consume(c, oona.Subscription{Stream: streams.Emergency, Handlers: handlers(kind, counting(seen))})
 	b.settled(streams.Emergency, "g")
-	if seen.count("signal") != 2 {
-		t.Errorf("%d of 2 signals of a prototype peer were taken", seen.count("signal"))
+	if n := seen.count(kind.String()); n != 2 {
+		t.Errorf("%d of 2 signals of a prototype peer were taken", n)
 	}
 }
 
 func testWaitingCommandDoesNotAge(t *testing.T, b *bus) {
 	c := b.client(func(cfg *oona.Config) { cfg.ControlWindow, cfg.FreshnessWindow = time.Minute, time.Millisecond })
 	seen := newJournal()
-	const kind = leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND
 	// Stored at once, and its consumer was down for longer than the window.
 	at := time.Now().Add(-time.Hour)
-	raw := b.envelopeAt(kind, &leyline.AdaptationCommand{CommandId: "c"}, streams.Normal, "n", at)
+	raw := b.envelopeAt(&leyline.AdaptationCommand{CommandId: "c"}, streams.Normal, "n", at)
 	b.must("XADD", streams.Normal, strconv.FormatInt(at.UnixMilli(), 10)+"-0",
 		"payload", string(raw), "signature", b.ring.SignEnvelope(raw))
-	b.consume(c, oona.Subscription{Stream: streams.Normal,
-		Handlers: handlers(kind, func(context.Context, *oona.Delivery) ([]oona.Message, error) {
-			seen.add("command")
-			return nil, nil
-		})})
+	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeCommand, counting(seen))})
 	b.settled(streams.Normal, "g")
-	if seen.count("command") != 1 {
+	if seen.count(typeCommand.String()) != 1 {
 		t.Errorf("the command was lost: %v", b.deadReasons())
 	}
 }
@@ -152,9 +114,7 @@ func testOnce(t *testing.T, b *bus) {
 	}
 	b.settled(streams.Normal, "g")
 	b.settled(streams.Normal, "other")
-	if diff := cmp.Diff(map[string]int{"s": 2, "q": 6}, seen.all()); diff != "" {
-		t.Errorf("handled by two groups (-want +got):\n%s", diff)
-	}
+	b.same("handled by two groups", map[string]int{"s": 2, "q": 6}, seen.all())
 }
 
 // Sender and receiver are rotated one after the other while messages flow, as
@@ -170,8 +130,7 @@ func testRotation(t *testing.T, b *bus) {
 	}
 	sender := b.client(func(cfg *oona.Config) { cfg.Keyring = rings[0] })
 	receiver := b.client(func(cfg *oona.Config) { cfg.Keyring = rings[1] })
-	seen := newJournal()
-	b.consume(receiver, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	seen := b.noting(receiver)
 	var published, stopped atomic.Int64
 	var load sync.WaitGroup
 	load.Go(func() {

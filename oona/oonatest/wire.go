@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -36,10 +35,7 @@ func testGoldenVectors(t *testing.T, b *bus) {
 	// The request is from 2023: only a client without a freshness window takes it.
 	c := b.client(func(cfg *oona.Config) { cfg.FreshnessWindow = 0 })
 	got := make(chan *oona.Delivery, 2)
-	handler := func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-		got <- d
-		return nil, nil
-	}
+	handler := seeing(func(d *oona.Delivery) { got <- d })
 	b.consume(c, oona.Subscription{Stream: streams.KernelRequests, Handlers: handlers(typeRequest, handler)})
 	r, _ := (<-got).Payload.(*leyline.KernelPrefetchRequest)
 	want := &leyline.KernelPrefetchRequest{RequestId: "req-1", BlueprintId: "BP-1", TrainingRunId: "run-1",
@@ -113,10 +109,7 @@ func testEveryType(t *testing.T, b *bus) {
 		if table[p.stream] == nil {
 			table[p.stream] = make(map[leyline.BusMessageType]oona.Handler)
 		}
-		table[p.stream][p.kind] = func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-			seen.add(d.Stream + " " + d.Type.String())
-			return nil, nil
-		}
+		table[p.stream][p.kind] = seeing(func(d *oona.Delivery) { seen.add(d.Stream + " " + d.Type.String()) })
 	}
 	for _, stream := range streams.Names() {
 		b.consume(c, oona.Subscription{Stream: stream, Handlers: table[stream]})
@@ -127,25 +120,14 @@ func testEveryType(t *testing.T, b *bus) {
 			t.Errorf("%v on %s was handled %d times", p.kind, p.stream, n)
 		}
 	}
-	if dead := b.deadReasons(); len(dead) != 0 {
-		t.Errorf("dead letters: %v", dead)
-	}
+	b.dead()
 }
 
 func testHistory(t *testing.T, b *bus) {
 	c := b.client(nil)
 	b.publish(c, oona.Message{Payload: state("early")})
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	seen := b.noting(c)
 	b.eventually("the early message is handled", func() bool { return seen.count("early") == 1 })
-}
-
-func noting(j *journal) oona.Handler {
-	return func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-		s, _ := d.Payload.(*leyline.SystemStatePacket)
-		j.add(s.GetPacketId())
-		return nil, nil
-	}
 }
 
 func (b *bus) envelope(payload proto.Message, attributes map[string]string) []byte {
@@ -154,7 +136,12 @@ func (b *bus) envelope(payload proto.Message, attributes map[string]string) []by
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	env, err := proto.Marshal(&leyline.BusEnvelope{MessageType: leyline.TypeOf(payload), Payload: body, Attributes: attributes})
+	return b.wrapped(leyline.TypeOf(payload), body, attributes)
+}
+
+func (b *bus) wrapped(kind leyline.BusMessageType, body []byte, attributes map[string]string) []byte {
+	b.t.Helper()
+	env, err := proto.Marshal(&leyline.BusEnvelope{MessageType: kind, Payload: body, Attributes: attributes})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -179,17 +166,12 @@ func testPoison(t *testing.T, b *bus) {
 	b.addSigned(streams.Normal, []byte{0x08, 0x01, 0x12, 0x01, 0xff})
 	b.addSigned(streams.Normal, nil)
 	good("4")
-	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.Normal, Handlers: handlers(typeState, noting(seen))})
+	seen := b.noting(c)
 	b.settled(streams.Normal, "g")
-	if diff := cmp.Diff(map[string]int{"0": 1, "1": 1, "2": 1, "3": 1, "4": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{"0": 1, "1": 1, "2": 1, "3": 1, "4": 1}, seen.all())
 	want := []string{"bad_signature", "bad_signature", "oversized", "undecodable", "undecodable", "undecodable",
 		"unsigned", "wrong_type", "wrong_type"}
-	if diff := cmp.Diff(want, b.deadReasons()); diff != "" {
-		t.Errorf("dead letters (-want +got):\n%s", diff)
-	}
+	b.same("dead letters", want, b.deadReasons())
 	// The client counts once it has heard of what the bus shows already.
 	b.eventually("every refusal is counted", func() bool {
 		var total int64
@@ -214,9 +196,7 @@ func testDeadLetterFields(t *testing.T, b *bus) {
 	delete(fields, "time")
 	want := map[string]string{"payload": "\x00\xffbytes", "signature": "nonsense", "origin_stream": streams.Normal,
 		"entry_id": id, "group": "g", "reason": "bad_signature", "error": "signature is invalid", "attempts": "1"}
-	if diff := cmp.Diff(want, fields); diff != "" {
-		t.Errorf("fields (-want +got):\n%s", diff)
-	}
+	b.same("fields", want, fields)
 	if len(when) != len("1700000000000") {
 		t.Errorf("time = %q, want unix milliseconds", when)
 	}
@@ -227,9 +207,7 @@ func testBootstrap(t *testing.T, b *bus) {
 	b.add(streams.Normal, "bootstrap", "")
 	b.consume(c, oona.Subscription{Stream: streams.Normal})
 	b.settled(streams.Normal, "g")
-	if dead := b.deadReasons(); len(dead) != 0 {
-		t.Errorf("dead letters: %v", dead)
-	}
+	b.dead()
 }
 
 func testDispatchByType(t *testing.T, b *bus) {
@@ -237,15 +215,9 @@ func testDispatchByType(t *testing.T, b *bus) {
 	b.publish(c, oona.Message{Payload: &leyline.KernelCatalogUpdate{BlueprintId: "b"}},
 		oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: "r"}})
 	seen := newJournal()
-	b.consume(c, oona.Subscription{Stream: streams.KernelReady,
-		Handlers: handlers(typeReady, func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-			seen.add(d.Type.String())
-			return nil, nil
-		})})
+	b.consume(c, oona.Subscription{Stream: streams.KernelReady, Handlers: handlers(typeReady, counting(seen))})
 	b.settled(streams.KernelReady, "g")
-	if diff := cmp.Diff(map[string]int{typeReady.String(): 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{typeReady.String(): 1}, seen.all())
 	if dead := b.deadReasons(); len(dead) != 0 {
 		t.Errorf("a valid type without handler was refused: %v", dead)
 	}
@@ -261,9 +233,7 @@ func testEmergencyStream(t *testing.T, b *bus) {
 		typeState: noting(seen), typeRequest: answering(seen),
 	}})
 	b.settled(streams.Emergency, "g")
-	if diff := cmp.Diff(map[string]int{"s": 1, "r": 1}, seen.all()); diff != "" {
-		t.Errorf("handled (-want +got):\n%s", diff)
-	}
+	b.same("handled", map[string]int{"s": 1, "r": 1}, seen.all())
 	if dead := b.deadReasons(); len(dead) != 0 || b.answers() != 1 {
 		t.Errorf("dead letters %v, answers %d", dead, b.answers())
 	}
@@ -276,7 +246,5 @@ func testForeignStream(t *testing.T, b *bus) {
 	b.add("oona.private", "payload", moved["payload"], "signature", moved["signature"])
 	b.consume(c, oona.Subscription{Stream: "oona.private"})
 	b.settled("oona.private", "g")
-	if diff := cmp.Diff([]string{"foreign_stream"}, b.deadReasons()); diff != "" {
-		t.Errorf("dead letters (-want +got):\n%s", diff)
-	}
+	b.dead("foreign_stream")
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -77,36 +76,25 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
-	// FULL: in WAL mode NORMAL may forget the last commits when the power fails.
-	options := "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: cfg.File}).EscapedPath()+options)
+	db, err := openDatabase(ctx, cfg.File)
 	if err != nil {
 		return nil, fmt.Errorf("open outbox %s: %w", cfg.File, err)
-	}
-	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("open outbox %s: %w", cfg.File, err), db.Close())
 	}
 	return &Outbox{cfg: cfg, db: db, wake: make(chan struct{}, 1)}, nil
 }
 
-// Check asks whether a file could be opened as an outbox, or be made one. It
-// changes nothing.
-func Check(ctx context.Context, file string) error {
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	// immutable: without it even a reader makes files beside this one, and leaves them.
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&immutable=1")
+func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
+	// FULL: in WAL mode NORMAL may forget the last commits when the power fails.
+	options := "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+options)
 	if err != nil {
-		return fmt.Errorf("outbox %s: %w", file, err)
+		return nil, err
 	}
-	defer db.Close()
-	var tables int
-	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master").Scan(&tables); err != nil {
-		return fmt.Errorf("outbox %s: %w", file, err)
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
-	return nil
+	return db, nil
 }
 
 // Close closes the file. Run must have returned before.

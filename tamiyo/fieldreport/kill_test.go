@@ -55,7 +55,7 @@ func TestKilledAroundTheOutboxLosesNoReport(t *testing.T) {
 			t.Fatal(err)
 		}
 		var kept []string
-		for _, report := range log.Find(fieldreport.Query{}) {
+		for _, report := range log.All() {
 			kept = append(kept, report.GetReportId())
 		}
 		if err := log.Close(); err != nil {

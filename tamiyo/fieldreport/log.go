@@ -163,40 +163,24 @@ func tellsOf(known, report *leyline.FieldReport) bool {
 	return madeAgain && known.GetTrainingRunId() == report.GetTrainingRunId() && known.GetSeedId() == report.GetSeedId()
 }
 
-// Query selects reports; an empty field selects all.
-type Query struct {
-	Run, Seed, Blueprint string    // ids
-	Since                time.Time // issued_at or later
-}
-
-// Find returns copies of the reports that are kept and that q selects, oldest first.
-func (l *Log) Find(q Query) []*leyline.FieldReport {
+// All returns copies of the reports that are kept, oldest first.
+func (l *Log) All() []*leyline.FieldReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var found []*leyline.FieldReport
+	var all []*leyline.FieldReport
 	for _, report := range l.reports {
-		if q.selects(report) {
-			found = append(found, proto.CloneOf(report))
-		}
+		all = append(all, proto.CloneOf(report))
 	}
-	return found
-}
-
-func (q Query) selects(report *leyline.FieldReport) bool {
-	is := func(want, got string) bool { return want == "" || want == got }
-	return is(q.Run, report.GetTrainingRunId()) && is(q.Seed, report.GetSeedId()) &&
-		is(q.Blueprint, report.GetBlueprintId()) && !report.GetIssuedAt().AsTime().Before(q.Since)
+	return all
 }
 
 // Published is the number of reports that Publish took since the start.
 func (l *Log) Published() int64 { return l.published.Load() }
 
-// Series are those of the log.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "tamiyo_field_reports_published_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Field reports that were handed to the outbox, from where they go to the bus."},
-	}
+// Figures are those of the log.
+func (l *Log) Figures() []telemetry.Figure {
+	return []telemetry.Figure{telemetry.Count("tamiyo.field_reports.published_total",
+		"Field reports that were handed to the outbox, from where they go to the bus.", l.Published())}
 }
 
 // Close closes the file. Everything that was kept is on disk already.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -68,10 +69,22 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 	return append(log, payload...), nil
 }
 
+// maxLog bounds what is read, in bytes.
+const maxLog = 1 << 30
+
+// Check asks whether Open could read the log at path, and changes nothing. A tail that
+// makes no sense is no fault: Open sets it aside.
+func Check(path string) error {
+	if _, err := regularfile.Read(path, maxLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("open field-report log %s: %w", path, err)
+	}
+	return nil
+}
+
 // loadRecords reads the log, cuts off what a crash left half written and opens
 // the file for appending.
 func (l *Log) loadRecords() error {
-	content, err := os.ReadFile(l.path)
+	content, err := regularfile.Read(l.path, maxLog)
 	created := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !created {
 		return err

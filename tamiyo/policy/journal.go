@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,133 +13,102 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
 const (
 	journalName   = "active.json"
 	payloadFolder = "payloads"
-	// maxPolicyIDs bounds the journal; beyond it the oldest positions merge
-	// into one floor, which keeps their updates refused.
-	maxPolicyIDs = 1024
 )
 
 // Update is one accepted update: its metadata without the payload, and where
 // the payload is found.
 type Update struct {
-	Metadata  *leyline.PolicyUpdate // payload is always empty here
-	Digest    string                // hex SHA-256 of the payload; empty for an announcement
-	Size      int                   // bytes of the payload
-	AppliedAt time.Time
+	Metadata   *leyline.PolicyUpdate // payload is always empty here
+	Digest     string                // hex SHA-256 of the payload; empty for an announcement
+	Size       int                   // bytes of the payload
+	AcceptedAt time.Time
 }
 
 func newUpdate(update *leyline.PolicyUpdate, now time.Time) Update {
 	metadata := proto.CloneOf(update)
 	metadata.Payload = nil
-	policy := Update{Metadata: metadata, Size: len(update.GetPayload()), AppliedAt: now}
+	policy := Update{Metadata: metadata, Size: len(update.GetPayload()), AcceptedAt: now.UTC()}
 	if policy.Size > 0 {
 		policy.Digest = digestOf(update.GetPayload())
 	}
 	return policy
 }
 
-// position orders the updates of one policy id: by time issued, then version.
+// position orders all updates, whatever their policy ids: by time issued, then
+// version, then id.
 type position struct {
 	IssuedAt int64  `json:"issued_at_ns"`
 	Version  uint32 `json:"version"`
+	PolicyID string `json:"policy_id,omitempty"`
 }
 
 func positionOf(update *leyline.PolicyUpdate) position {
-	return position{IssuedAt: issuedAt(update).UnixNano(), Version: update.GetVersion()}
+	return position{issuedAt(update).UnixNano(), update.GetVersion(), update.GetPolicyId()}
 }
 
 func (p position) compare(other position) int {
-	return cmp.Or(cmp.Compare(p.IssuedAt, other.IssuedAt), cmp.Compare(p.Version, other.Version))
+	return cmp.Or(cmp.Compare(p.IssuedAt, other.IssuedAt), cmp.Compare(p.Version, other.Version),
+		strings.Compare(p.PolicyID, other.PolicyID))
 }
 
 // journal is the content of active.json. Its values are replaced, never
 // changed in place.
 type journal struct {
-	Active    *Update             `json:"active,omitempty"`
-	Elsewhere *Update             `json:"elsewhere,omitempty"` // activated by another store
-	Previous  *Update             `json:"previous,omitempty"`
-	Announced *Update             `json:"announced,omitempty"`
-	Seen      map[string]position `json:"seen,omitempty"`
-	Floor     *position           `json:"floor,omitempty"`
+	Stored    *Update   `json:"stored,omitempty"`    // the last one whose payload was taken in here
+	Elsewhere *Update   `json:"elsewhere,omitempty"` // taken in by another store
+	Previous  *Update   `json:"previous,omitempty"`  // stored before Stored
+	Announced *Update   `json:"announced,omitempty"`
+	Last      *position `json:"last,omitempty"` // of everything accepted
 }
 
-// newer reports whether update lies after everything accepted under its id.
+// newer reports whether update lies after everything accepted.
 func (j journal) newer(update *leyline.PolicyUpdate) bool {
-	here := positionOf(update)
-	if last, found := j.Seen[update.GetPolicyId()]; found {
-		return here.compare(last) > 0
-	}
-	return j.Floor == nil || here.compare(*j.Floor) > 0
+	return j.Last == nil || positionOf(update).compare(*j.Last) > 0
 }
 
 func (j journal) accept(policy Update) journal {
-	next := j.saw(policy.Metadata)
+	next := j.reach(positionOf(policy.Metadata))
 	next.Announced = &policy
 	if policy.Digest != "" {
-		next.Active, next.Previous = &policy, j.Active
+		next.Stored, next.Previous = &policy, j.Stored
 	}
 	return next
 }
 
-// learn takes note of what another store has activated.
+// learn takes note of what another store has taken in.
 func (j journal) learn(policy Update) journal {
-	next := j
-	if j.newer(policy.Metadata) {
-		next = j.saw(policy.Metadata)
-	}
+	next := j.reach(positionOf(policy.Metadata))
 	next.Elsewhere = &policy
 	return next
 }
 
-// saw refuses update, and those of its id before it, from now on.
-func (j journal) saw(update *leyline.PolicyUpdate) journal {
-	j.Seen = maps.Clone(j.Seen)
-	if j.Seen == nil {
-		j.Seen = map[string]position{}
-	}
-	j.Seen[update.GetPolicyId()] = positionOf(update)
-	return j.bounded()
-}
-
-// inForce is what was activated last, here or elsewhere; nil before the first.
-func (j journal) inForce() *Update {
-	if j.Active == nil || j.Elsewhere != nil && j.Elsewhere.AppliedAt.After(j.Active.AppliedAt) {
-		return j.Elsewhere
-	}
-	return j.Active
-}
-
-// next is the time of an activation now. It lies behind every other one, also
-// when the clock of whoever activated that is ahead of ours.
-func (j journal) next(now time.Time) time.Time {
-	if last := j.inForce(); last != nil && !now.After(last.AppliedAt) {
-		return last.AppliedAt.Add(time.Nanosecond)
-	}
-	return now.UTC()
-}
-
-func (j journal) bounded() journal {
-	for len(j.Seen) > maxPolicyIDs {
-		oldest := slices.MinFunc(slices.Collect(maps.Keys(j.Seen)), func(a, b string) int {
-			return cmp.Or(j.Seen[a].compare(j.Seen[b]), strings.Compare(a, b))
-		})
-		floor := j.Seen[oldest]
-		if j.Floor == nil || floor.compare(*j.Floor) > 0 {
-			j.Floor = &floor
-		}
-		delete(j.Seen, oldest)
+// reach refuses from now on whatever lies at a position or before it.
+func (j journal) reach(at position) journal {
+	if j.Last == nil || at.compare(*j.Last) > 0 {
+		j.Last = &at
 	}
 	return j
 }
 
+// newest is the one of all that were taken in, here or elsewhere, that was issued
+// last; nil before the first.
+func (j journal) newest() *Update {
+	if j.Stored == nil || j.Elsewhere != nil && positionOf(j.Elsewhere.Metadata).compare(positionOf(j.Stored.Metadata)) > 0 {
+		return j.Elsewhere
+	}
+	return j.Stored
+}
+
 func (j journal) digests() []string {
 	var digests []string
-	for _, policy := range []*Update{j.Active, j.Previous} {
+	for _, policy := range []*Update{j.Stored, j.Previous} {
 		if policy != nil {
 			digests = append(digests, policy.Digest)
 		}
@@ -158,28 +124,52 @@ func (j journal) write(path string) error {
 	return atomicfile.WriteFile(path, content, 0o600)
 }
 
+// maxJournal bounds what is read, in bytes: a journal names five updates at most, each of
+// which came in one envelope.
+const maxJournal = 8 << 20
+
 func readJournal(path string) (journal, error) {
-	content, err := os.ReadFile(path)
+	content, err := regularfile.Read(path, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return journal{}, nil
 	}
 	if err != nil {
-		return journal{}, err
+		return journal{}, fmt.Errorf("read policy journal: %w", err)
 	}
 	var read journal
-	if err := json.Unmarshal(content, &read); err != nil {
-		return journal{}, fmt.Errorf("parse %s: %w", path, err)
+	var former formerJournal
+	if err := errors.Join(json.Unmarshal(content, &read), json.Unmarshal(content, &former)); err != nil {
+		return journal{}, fmt.Errorf("read policy journal: parse %s: %w", path, err)
 	}
-	return read, nil
+	return former.bring(read), nil
+}
+
+// formerJournal is what a journal held when each policy id had an order of its own.
+type formerJournal struct {
+	Active *Update             `json:"active"`
+	Seen   map[string]position `json:"seen"`
+	Floor  *position           `json:"floor"`
+}
+
+// bring takes over what refuses old updates, and the payload.
+func (f formerJournal) bring(to journal) journal {
+	for id, at := range f.Seen {
+		to = to.reach(position{at.IssuedAt, at.Version, id})
+	}
+	if f.Floor != nil {
+		to = to.reach(*f.Floor)
+	}
+	to.Stored = cmp.Or(to.Stored, f.Active)
+	return to
 }
 
 // updateFile is an Update as it stands in active.json: the update in the JSON
 // form of protobuf with the contract's own field names.
 type updateFile struct {
-	Update    json.RawMessage `json:"update"`
-	Digest    string          `json:"digest,omitempty"`
-	Size      int             `json:"size,omitempty"`
-	AppliedAt time.Time       `json:"applied_at"`
+	Update     json.RawMessage `json:"update"`
+	Digest     string          `json:"digest,omitempty"`
+	Size       int             `json:"size,omitempty"`
+	AcceptedAt time.Time       `json:"accepted_at,omitzero"`
 }
 
 // MarshalJSON writes the form that active.json holds.
@@ -188,7 +178,7 @@ func (p Update) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(updateFile{Update: update, Digest: p.Digest, Size: p.Size, AppliedAt: p.AppliedAt})
+	return json.Marshal(updateFile{Update: update, Digest: p.Digest, Size: p.Size, AcceptedAt: p.AcceptedAt})
 }
 
 // UnmarshalJSON reads the form that active.json holds.
@@ -201,6 +191,6 @@ func (p *Update) UnmarshalJSON(content []byte) error {
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(file.Update, update); err != nil {
 		return err
 	}
-	*p = Update{Metadata: update, Digest: file.Digest, Size: file.Size, AppliedAt: file.AppliedAt}
+	*p = Update{Metadata: update, Digest: file.Digest, Size: file.Size, AcceptedAt: file.AcceptedAt}
 	return nil
 }

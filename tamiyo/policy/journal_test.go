@@ -16,22 +16,42 @@ import (
 func TestManyPolicyIDsDoNotReopenTheDoorForOldUpdates(t *testing.T) {
 	journal := journal{}
 	start := time.Unix(1_700_000_000, 0)
-	for i := range maxPolicyIDs + 10 {
+	for i := range 2000 {
 		u := update(string(rune('a'+i%26))+time.Duration(i).String(), "v", start.Add(time.Duration(i)*time.Second), "")
 		journal = journal.accept(newUpdate(u, start))
 	}
-	if len(journal.Seen) != maxPolicyIDs {
-		t.Errorf("journal knows %d ids, want %d", len(journal.Seen), maxPolicyIDs)
+	if journal.newer(update("a0s", "v", start, "")) || journal.newer(update("never seen", "v", start, "")) {
+		t.Error("an old update is accepted again")
 	}
-	if journal.newer(update("a0s", "v", start, "")) {
-		t.Error("a forgotten policy's old update is accepted again")
+}
+
+// R43: what an earlier release refused is refused on, whatever its policy id.
+func TestR43JournalOfAnEarlierReleaseRefusesWhatItHadSeen(t *testing.T) {
+	dir := t.TempDir()
+	const former = `{"active":{"update":{"policy_id":"p","issued_at":"2026-01-01T00:00:00Z"},"digest":"00","size":1,"applied_at":"2026-01-01T00:00:00Z"},
+		"seen":{"p":{"issued_at_ns":1767225600000000000,"version":1},"q":{"issued_at_ns":1767225700000000000,"version":2}},
+		"floor":{"issued_at_ns":5,"version":0}}`
+	if err := os.WriteFile(filepath.Join(dir, journalName), []byte(former), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	policies := openStore(t, Config{Dir: dir})
+	if newest, found := policies.Newest(); !found || newest.Digest != "00" {
+		t.Errorf("stored %+v, %v", newest, found)
+	}
+	last := time.Unix(1767225700, 0)
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v", last.Add(-time.Second), "x"), nil), ReasonSuperseded)
+	again := update("q", "v", last, "x")
+	again.Version = 2
+	wantRejected(t, policies.Accept(t.Context(), again, nil), ReasonReplayed)
+	if err := policies.Accept(t.Context(), update("p", "v", last.Add(time.Second), "x"), nil); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestPolicyPayloadIsStoredAndNeverRead(t *testing.T) {
 	pickle := "cos\nsystem\n(S'touch /tmp/owned'\ntR."
 	policies := openStore(t, Config{})
-	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), pickle)); err != nil {
+	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), pickle), nil); err != nil {
 		t.Fatalf("opaque payload refused: %v", err)
 	}
 	if got := payloadOf(t, policies); got != pickle {
@@ -45,7 +65,7 @@ func TestPoliciesDoNotFillTheDisk(t *testing.T) {
 	start := time.Now().Add(-time.Hour)
 	for i := range 10 {
 		issued := start.Add(time.Duration(i) * time.Second)
-		if err := policies.Accept(t.Context(), update("p", "v", issued, issued.String())); err != nil {
+		if err := policies.Accept(t.Context(), update("p", "v", issued, issued.String()), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +92,7 @@ func TestUpdateThatCouldNotBeStoredIsNotRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := update("p", "v1", time.Now(), "one")
-	err := policies.Accept(t.Context(), u)
+	err := policies.Accept(t.Context(), u, nil)
 	var rejected *RejectedError
 	if err == nil || errors.As(err, &rejected) {
 		t.Fatalf("got %v, want an error worth a retry", err)
@@ -80,7 +100,7 @@ func TestUpdateThatCouldNotBeStoredIsNotRejected(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, payloadFolder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := policies.Accept(t.Context(), u); err != nil {
+	if err := policies.Accept(t.Context(), u, nil); err != nil {
 		t.Errorf("the retry was refused: %v", err)
 	}
 }
@@ -103,12 +123,12 @@ func TestPolicyPositionOnlyMovesForward(t *testing.T) {
 		for _, second := range rapid.SliceOfN(rapid.IntRange(0, 3), 1, 4).Draw(t, "seconds") {
 			payload := []byte{byte(second)}
 			u := update("p", "v", base.Add(time.Duration(second)*time.Second), string(payload))
-			err := policies.Accept(t.Context(), u)
+			err := policies.Accept(t.Context(), u, nil)
 			if accepted := err == nil; accepted != (second > newest) {
 				t.Fatalf("update of second %d after %d: %v", second, newest, err)
 			}
 			newest = max(newest, second)
-			stored, err := os.ReadFile(payloadPath(dir, policies.journal.Active.Digest))
+			stored, err := os.ReadFile(payloadPath(dir, policies.journal.Stored.Digest))
 			if err != nil || !bytes.Equal(stored, []byte{byte(newest)}) {
 				t.Fatalf("active payload %v, %v", stored, err)
 			}
@@ -117,7 +137,7 @@ func TestPolicyPositionOnlyMovesForward(t *testing.T) {
 }
 
 func FuzzPolicyJournal(f *testing.F) {
-	f.Add([]byte(`{"active":{"update":{"policy_id":"p"},"digest":"00","applied_at":"2026-01-01T00:00:00Z"}}`))
+	f.Add([]byte(`{"stored":{"update":{"policy_id":"p"},"digest":"00","accepted_at":"2026-01-01T00:00:00Z"}}`))
 	f.Add([]byte(`{"seen":{"p":{"issued_at_ns":1,"version":2}},"floor":null}`))
 	path := filepath.Join(f.TempDir(), journalName)
 	f.Fuzz(func(t *testing.T, content []byte) {
@@ -132,22 +152,22 @@ func FuzzPolicyJournal(f *testing.F) {
 	})
 }
 
-// Two stores of a fleet: what one activates, the other learns.
-func TestPolicyThatWasActivatedLastIsInForceWhereverThatWas(t *testing.T) {
+// Two stores of a fleet: what one takes in, the other learns.
+func TestPolicyThatWasIssuedLastIsTheNewestWhereverItWasTakenIn(t *testing.T) {
 	dir := t.TempDir()
 	here, there := openStore(t, Config{Dir: dir}), openStore(t, Config{})
-	inForce := func(p *Store, want string) {
+	newest := func(p *Store, want string) {
 		t.Helper()
-		if got := p.Version(); got != want {
-			t.Errorf("version %q is in force, want %q", got, want)
+		if got := versionOf(p); got != want {
+			t.Errorf("version %q is the newest, want %q", got, want)
 		}
 	}
-	activate := func(p *Store, u *leyline.PolicyUpdate) Update {
+	take := func(p *Store, u *leyline.PolicyUpdate) Update {
 		t.Helper()
-		if err := p.Accept(t.Context(), u); err != nil {
+		if err := p.Accept(t.Context(), u, nil); err != nil {
 			t.Fatal(err)
 		}
-		policy, _ := p.InForce()
+		policy, _ := p.Newest()
 		return policy
 	}
 	learn := func(p *Store, policy Update) {
@@ -157,24 +177,24 @@ func TestPolicyThatWasActivatedLastIsInForceWhereverThatWas(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	first := activate(here, update("p", "v1", now.Add(-3*time.Minute), "one"))
-	second := activate(there, update("q", "v2", now.Add(-2*time.Minute), "two"))
+	first := take(here, update("p", "v1", now.Add(-3*time.Minute), "one"))
+	second := take(there, update("q", "v2", now.Add(-2*time.Minute), "two"))
 	learn(here, second)
-	inForce(here, "v2")
+	newest(here, "v2")
 	learn(here, first) // what is old changes nothing
 	learn(there, first)
-	inForce(here, "v2")
-	inForce(there, "v2")
+	newest(here, "v2")
+	newest(there, "v2")
 	if got := payloadOf(t, here); got != "one" {
-		t.Errorf("payload %q: only what was activated here has one", got)
+		t.Errorf("payload %q: only what was taken in here has one", got)
 	}
 	reopened := openStore(t, Config{Dir: dir})
-	inForce(reopened, "v2")
-	wantRejected(t, reopened.Accept(t.Context(), update("q", "v2", now.Add(-2*time.Minute), "two")), ReasonReplayed)
+	newest(reopened, "v2")
+	wantRejected(t, reopened.Accept(t.Context(), update("q", "v2", now.Add(-2*time.Minute), "two"), nil), ReasonReplayed)
 	// The clock of the other one may be ahead.
-	second.AppliedAt = now.Add(time.Hour)
+	second.AcceptedAt = now.Add(time.Hour)
 	learn(reopened, second)
-	learn(there, activate(reopened, update("p", "v3", now.Add(-time.Minute), "three")))
-	inForce(reopened, "v3")
-	inForce(there, "v3")
+	learn(there, take(reopened, update("p", "v3", now.Add(-time.Minute), "three")))
+	newest(reopened, "v3")
+	newest(there, "v3")
 }

@@ -9,11 +9,14 @@ import (
 
 // Reasons of a RejectedError, as they appear in telemetry.
 const (
-	ReasonInvalid  = "invalid_update"
-	ReasonTooLarge = "payload_too_large"
-	ReasonStale    = "stale_update"
-	ReasonFuture   = "issued_in_future"
-	ReasonReplayed = "replayed_update"
+	ReasonInvalid    = "invalid_update"
+	ReasonTooLarge   = "payload_too_large"
+	ReasonStale      = "stale_update"
+	ReasonFuture     = "issued_in_future"
+	ReasonReplayed   = "replayed_update"
+	ReasonSuperseded = "superseded_update" // another policy's is newer
+	ReasonMissing    = "payload_missing"   // nothing is where the update refers to
+	ReasonMismatch   = "payload_mismatch"  // something else is
 )
 
 // RejectedError says that a policy update was refused for good. The message
@@ -27,22 +30,34 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("policy update %q rejected: %s", e.PolicyID, e.Reason)
 }
 
-// refusal returns the first reason against update, or empty. The checks that
-// can never change with time come first.
-func (s *Store) refusal(update *leyline.PolicyUpdate, now time.Time) string {
+// rejection is the refusal of an update, or nil.
+func (s *Store) rejection(update *leyline.PolicyUpdate, size int, now time.Time) error {
+	if reason := s.refusal(update, size, now); reason != "" {
+		return &RejectedError{Reason: reason, PolicyID: update.GetPolicyId()}
+	}
+	return nil
+}
+
+// refusal returns the first reason against an update with a payload of that size, or
+// empty. The checks that can never change with time come first.
+func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) string {
 	if update == nil || update.GetIssuedAt() != nil && !update.GetIssuedAt().IsValid() {
 		return ReasonInvalid
 	}
-	if len(update.GetPayload()) > s.config.MaxPayload {
+	if size > s.config.MaxPayload {
 		return ReasonTooLarge
 	}
 	if reason := s.untimely(update, now); reason != "" {
 		return reason
 	}
-	if !s.journal.newer(update) {
+	switch {
+	case s.journal.newer(update):
+		return ""
+	case s.journal.Last.PolicyID == update.GetPolicyId():
 		return ReasonReplayed
+	default:
+		return ReasonSuperseded
 	}
-	return ""
 }
 
 // untimely bounds the age of an update both ways. A future one is refused even

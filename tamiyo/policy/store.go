@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -23,13 +25,20 @@ type Config struct {
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
 	MaxPayload int           // bytes; default 1 MiB
-	Emit       func(*leyline.TelemetryPacket)
-	Logger     *slog.Logger
+	// Fetch reads the payload whose hex SHA-256 is sum, no more of it than a limit, for
+	// updates that refer to theirs. An error that wraps ErrNoPayload is final. Without it
+	// there is none.
+	Fetch  func(ctx context.Context, sum string, limit int) ([]byte, error)
+	Emit   func(*leyline.TelemetryPacket)
+	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
 	c.ClockSkew = cmp.Or(max(c.ClockSkew, 0), 5*time.Second)
 	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 1<<20)
+	if c.Fetch == nil {
+		c.Fetch = func(context.Context, string, int) ([]byte, error) { return nil, ErrNoPayload }
+	}
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}
 	}
@@ -37,9 +46,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Store receives policy updates, keeps their payloads by digest and knows
-// which one is active. Payloads are opaque: they are stored and handed on,
-// never interpreted. It is safe for concurrent use.
+// Store receives policy updates, keeps their payloads by digest and knows which one
+// was issued last. Payloads are opaque: they are stored, and nothing evaluates them, so
+// that no decision is made under any. It is safe for concurrent use.
 type Store struct {
 	config Config
 
@@ -47,7 +56,7 @@ type Store struct {
 	journal journal
 }
 
-// Open opens the policy store in config.Dir and restores what was active. An
+// Open opens the policy store in config.Dir and restores what was accepted. An
 // unreadable journal is an error: going on without it would accept every old update
 // again.
 func Open(config Config) (*Store, error) {
@@ -60,39 +69,73 @@ func Open(config Config) (*Store, error) {
 	}
 	journal, err := readJournal(filepath.Join(config.Dir, journalName))
 	if err != nil {
-		return nil, fmt.Errorf("read policy journal: %w", err)
+		return nil, err
 	}
 	return &Store{config: config, journal: journal}, nil
 }
 
-// Accept checks update, stores its payload and makes it the active policy; an update
-// without payload only announces its version. A refused update is a *RejectedError
-// and changes nothing: acknowledge it. Any other error means that the disk failed and
+// Check asks whether Open could read what an earlier store left in dir, and changes
+// nothing.
+func Check(dir string) error {
+	_, err := readJournal(filepath.Join(dir, journalName))
+	return err
+}
+
+// Accept checks update, and stores its payload, which it has with it or refers to in the
+// attributes of its envelope (see [Reference]); one with neither only announces its
+// version. A refused update is a *RejectedError and changes nothing: acknowledge it. Any
+// other error means that the disk failed or that the payload cannot be fetched now, and
 // that trying again may help.
-func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("accept policy update: %w", err)
-	}
-	policy, err := s.activate(update)
+func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	policy, err := s.take(ctx, update, attributes)
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		s.config.Emit(rejectedPacket(rejected))
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("activate policy %q: %w", update.GetPolicyId(), err)
+		return fmt.Errorf("accept policy update %q: %w", update.GetPolicyId(), err)
 	}
 	s.config.Emit(acceptedPacket(policy))
 	return nil
 }
 
-func (s *Store) activate(update *leyline.PolicyUpdate) (Update, error) {
+func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (Update, error) {
+	reference, refers, err := readReference(attributes)
+	if err != nil || refers && len(update.GetPayload()) > 0 {
+		return Update{}, &RejectedError{Reason: ReasonInvalid, PolicyID: update.GetPolicyId()}
+	}
+	if refers {
+		// Nothing is fetched that would be refused anyway.
+		if err := s.judge(update, reference.Size); err != nil {
+			return Update{}, err
+		}
+		payload, err := s.fetch(ctx, reference, update.GetPolicyId())
+		if err != nil {
+			return Update{}, err
+		}
+		update = proto.CloneOf(update)
+		update.Payload = payload
+	}
+	if err := ctx.Err(); err != nil {
+		return Update{}, err
+	}
+	return s.store(update)
+}
+
+func (s *Store) judge(update *leyline.PolicyUpdate, size int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rejection(update, size, time.Now())
+}
+
+func (s *Store) store(update *leyline.PolicyUpdate) (Update, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if reason := s.refusal(update, now); reason != "" {
-		return Update{}, &RejectedError{Reason: reason, PolicyID: update.GetPolicyId()}
+	if err := s.rejection(update, len(update.GetPayload()), now); err != nil {
+		return Update{}, err
 	}
-	policy := newUpdate(update, s.journal.next(now))
+	policy := newUpdate(update, now)
 	if err := storePayload(s.config.Dir, policy, update.GetPayload()); err != nil {
 		return Update{}, err
 	}
@@ -102,7 +145,7 @@ func (s *Store) activate(update *leyline.PolicyUpdate) (Update, error) {
 	return policy, nil
 }
 
-// commit is the moment of activation: memory follows the disk, never leads it.
+// commit is the moment of acceptance: memory follows the disk, never leads it.
 func (s *Store) commit(next journal) error {
 	if err := next.write(filepath.Join(s.config.Dir, journalName)); err != nil {
 		return fmt.Errorf("write policy journal: %w", err)
@@ -114,13 +157,12 @@ func (s *Store) commit(next journal) error {
 	return nil
 }
 
-// Learn takes note of a policy that another store of the same fleet has made
-// active. The one that was activated last is in force, wherever that was; its
-// payload stays where it is. What is known already changes nothing.
+// Learn takes note of a policy that another store of the same fleet has taken in; its
+// payload stays where it is. One that is no newer than what is known changes nothing.
 func (s *Store) Learn(policy Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last := s.journal.inForce(); last != nil && !policy.AppliedAt.After(last.AppliedAt) {
+	if !s.journal.newer(policy.Metadata) {
 		return nil
 	}
 	if err := s.commit(s.journal.learn(policy)); err != nil {
@@ -129,22 +171,16 @@ func (s *Store) Learn(policy Update) error {
 	return nil
 }
 
-// InForce returns the policy that was activated last, here or as [Store.Learn]
-// was told; false before the first.
-func (s *Store) InForce() (Update, bool) {
+// Newest returns the policy that was issued last of those taken in, here or as
+// [Store.Learn] was told; false before the first.
+func (s *Store) Newest() (Update, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	policy := s.journal.inForce()
+	policy := s.journal.newest()
 	if policy == nil {
 		return Update{}, false
 	}
 	return *policy, true
-}
-
-// Version returns the version in force, or empty before the first.
-func (s *Store) Version() string {
-	policy, _ := s.InForce()
-	return policy.Metadata.GetTamiyoPolicyVersion()
 }
 
 func rejectedPacket(rejected *RejectedError) *leyline.TelemetryPacket {
@@ -158,7 +194,7 @@ func rejectedPacket(rejected *RejectedError) *leyline.TelemetryPacket {
 }
 
 func acceptedPacket(policy Update) *leyline.TelemetryPacket {
-	name := "policy_update_applied"
+	name := "policy_update_stored"
 	if policy.Digest == "" {
 		name = "policy_update_announced"
 	}

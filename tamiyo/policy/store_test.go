@@ -44,10 +44,15 @@ func update(id, version string, issued time.Time, payload string) *leyline.Polic
 	}
 }
 
-// payloadOf is what is stored of the active policy.
+func versionOf(store *Store) string {
+	newest, _ := store.Newest()
+	return newest.Metadata.GetTamiyoPolicyVersion()
+}
+
+// payloadOf is what is stored of the last policy that was taken in.
 func payloadOf(t testing.TB, store *Store) string {
 	t.Helper()
-	payload, err := os.ReadFile(payloadPath(store.config.Dir, store.journal.Active.Digest))
+	payload, err := os.ReadFile(payloadPath(store.config.Dir, store.journal.Stored.Digest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +95,7 @@ func TestRefusedPolicyUpdates(t *testing.T) {
 			var heard emitted
 			test.config.Emit = heard.emit
 			policies := openStore(t, test.config)
-			err := policies.Accept(t.Context(), test.update)
+			err := policies.Accept(t.Context(), test.update, nil)
 			if test.reason == "" {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
@@ -113,22 +118,43 @@ func TestOldPolicyCannotBeAppliedAgain(t *testing.T) {
 	policies := openStore(t, Config{})
 	first, second := time.Now().Add(-2*time.Minute), time.Now().Add(-time.Minute)
 	for _, u := range []*leyline.PolicyUpdate{update("p", "v1", first, "one"), update("p", "v2", second, "two")} {
-		if err := policies.Accept(t.Context(), u); err != nil {
+		if err := policies.Accept(t.Context(), u, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantRejected(t, policies.Accept(t.Context(), update("p", "v1", first, "one")), ReasonReplayed)
-	wantRejected(t, policies.Accept(t.Context(), update("p", "v2", second, "two")), ReasonReplayed)
-	if got := policies.Version(); got != "v2" {
-		t.Errorf("active version %q, want v2", got)
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v1", first, "one"), nil), ReasonReplayed)
+	wantRejected(t, policies.Accept(t.Context(), update("p", "v2", second, "two"), nil), ReasonReplayed)
+	if got := versionOf(policies); got != "v2" {
+		t.Errorf("newest version %q, want v2", got)
 	}
 	newer := update("p", "v3", second, "three")
 	newer.Version = 2
-	if err := policies.Accept(t.Context(), newer); err != nil {
+	if err := policies.Accept(t.Context(), newer, nil); err != nil {
 		t.Errorf("a higher version of the same time was refused: %v", err)
 	}
-	if err := policies.Accept(t.Context(), update("other", "v1", first, "one")); err != nil {
-		t.Errorf("another policy's update was refused: %v", err)
+}
+
+// R43: the order was that of each policy id, so that one of 300 days ago became active
+// under a new one.
+func TestR43OldPolicyUnderANewIDIsRefused(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	policies := openStore(t, Config{Dir: dir})
+	if err := policies.Accept(t.Context(), update("p", "v2", now.Add(-time.Hour), "two"), nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, old := range []*leyline.PolicyUpdate{
+			update("new id", "v1", now.Add(-300*24*time.Hour), "one"), update("announced", "v1", now.Add(-2*time.Hour), ""), {PolicyId: "undated", Payload: []byte("x")},
+		} {
+			wantRejected(t, policies.Accept(t.Context(), old, nil), ReasonSuperseded)
+		}
+		if got := versionOf(policies); got != "v2" {
+			t.Errorf("newest version %q, want v2", got)
+		}
+		policies = openStore(t, Config{Dir: dir})
+	}
+	if err := policies.Accept(t.Context(), update("new id", "v3", now, "three"), nil); err != nil {
+		t.Errorf("a newer one under another id was refused: %v", err)
 	}
 }
 
@@ -136,48 +162,49 @@ func TestOldPolicyCannotBeAppliedAgainAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	issued := time.Now()
 	first := openStore(t, Config{Dir: dir})
-	if err := first.Accept(t.Context(), update("p", "v1", issued, "one")); err != nil {
+	if err := first.Accept(t.Context(), update("p", "v1", issued, "one"), nil); err != nil {
 		t.Fatal(err)
 	}
 	reopened := openStore(t, Config{Dir: dir})
-	if got := reopened.Version(); got != "v1" {
-		t.Errorf("active version after restart %q, want v1", got)
+	if got := versionOf(reopened); got != "v1" {
+		t.Errorf("newest version after restart %q, want v1", got)
 	}
 	if got := payloadOf(t, reopened); got != "one" {
 		t.Errorf("payload after restart %q", got)
 	}
-	wantRejected(t, reopened.Accept(t.Context(), update("p", "v1", issued, "one")), ReasonReplayed)
+	wantRejected(t, reopened.Accept(t.Context(), update("p", "v1", issued, "one"), nil), ReasonReplayed)
 }
 
 func TestAnnouncementDoesNotPretendThatAPolicyWasLoaded(t *testing.T) {
 	var heard emitted
 	policies := openStore(t, Config{Emit: heard.emit})
 	now := time.Now()
-	if err := policies.Accept(t.Context(), update("p", "v1", now.Add(-time.Minute), "one")); err != nil {
+	if err := policies.Accept(t.Context(), update("p", "v1", now.Add(-time.Minute), "one"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := policies.Accept(t.Context(), update("p", "v2", now, "")); err != nil {
+	if err := policies.Accept(t.Context(), update("p", "v2", now, ""), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := policies.journal.Announced.Metadata.GetTamiyoPolicyVersion(); got != "v2" {
 		t.Errorf("announced %q, want v2", got)
 	}
-	if got := policies.Version(); got != "v1" {
-		t.Errorf("active %q, want v1: v2 has no payload", got)
+	if got := versionOf(policies); got != "v1" {
+		t.Errorf("stored %q, want v1: v2 has no payload", got)
 	}
 	if event, _ := heard.last(t); event != "policy_update_announced" {
 		t.Errorf("emitted %s", event)
 	}
 }
 
-func TestAppliedPolicyIsReported(t *testing.T) {
+// R16: a payload that nobody evaluates was told of as applied.
+func TestR16StoredPolicyIsReportedAndNotAsApplied(t *testing.T) {
 	var heard emitted
 	policies := openStore(t, Config{Emit: heard.emit})
-	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), "one")); err != nil {
+	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), "one"), nil); err != nil {
 		t.Fatal(err)
 	}
 	event, attributes := heard.last(t)
-	if event != "policy_update_applied" || attributes["tamiyo_policy_version"] != "v1" || attributes["policy_id"] != "p" {
+	if event != "policy_update_stored" || attributes["tamiyo_policy_version"] != "v1" || attributes["policy_id"] != "p" {
 		t.Errorf("emitted %s %v", event, attributes)
 	}
 }
@@ -186,7 +213,7 @@ func TestEachRefusalIsItsOwnPacket(t *testing.T) {
 	var heard emitted
 	policies := openStore(t, Config{Emit: heard.emit, MaxPayload: 1})
 	for range 2 {
-		wantRejected(t, policies.Accept(t.Context(), update("p", "v", time.Now(), "xx")), ReasonTooLarge)
+		wantRejected(t, policies.Accept(t.Context(), update("p", "v", time.Now(), "xx"), nil), ReasonTooLarge)
 	}
 	if heard.packets[0].GetPacketId() == heard.packets[1].GetPacketId() {
 		t.Error("two refusals share a packet id: observers count one")
@@ -199,6 +226,6 @@ func TestFreshnessIsMeasuredWhenTheUpdateArrives(t *testing.T) {
 		policies := openStore(t, Config{Dir: dir, Freshness: time.Minute})
 		u := update("p", "v1", time.Now(), "one")
 		time.Sleep(time.Minute + time.Nanosecond)
-		wantRejected(t, policies.Accept(t.Context(), u), ReasonStale)
+		wantRejected(t, policies.Accept(t.Context(), u, nil), ReasonStale)
 	})
 }

@@ -28,8 +28,7 @@ func TestOnePoisonBlueprintDoesNotBlockTheOthers(t *testing.T) {
 	if err := b.Result().Failed[0].Err; !errors.Is(err, errPoison) {
 		t.Errorf("failed with %v", err)
 	}
-	if metrics := b.Metrics(); metrics["tezzeret.compilation.failed_attempts"] != 2 ||
-		metrics["tezzeret.compilation.failed"] != 1 || metrics["tezzeret.jobs.failed"] != 1 {
+	if metrics := b.Stats(); metrics.Attempts.Failed != 2 || metrics.Jobs.Failed != 1 {
 		t.Errorf("metrics: %v", metrics)
 	}
 }
@@ -47,8 +46,8 @@ func TestASecondAttemptMendsAPassingFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantIDs(t, "saved", b.library.ids(), "BP001", "BP002")
-	if metrics := b.Metrics(); metrics["tezzeret.jobs.retried"] != 1 || metrics["tezzeret.jobs.failed"] != 0 ||
-		metrics["tezzeret.compilation.failed_attempts"] != 1 || metrics["tezzeret.compilation.total"] != 3 {
+	if metrics := b.Stats(); metrics.Jobs.Retried != 1 || metrics.Jobs.Failed != 0 ||
+		metrics.Attempts.Failed != 1 || metrics.Attempts.Ended != 3 {
 		t.Errorf("metrics: %v", metrics)
 	}
 }
@@ -90,7 +89,7 @@ func TestLateArtifactIsNotStored(t *testing.T) {
 		if took := time.Since(start); took >= 2*time.Second {
 			t.Errorf("a limit of 1 s took %v, as long as the compilation", took)
 		}
-		if running := b.Metrics()["tezzeret.compile.running"]; running != 1 {
+		if running := b.Stats().Running; running != 1 {
 			t.Errorf("%v compilations run", running)
 		}
 		b.Wait()
@@ -142,30 +141,30 @@ func TestCircuitOpensAfterFailuresInARowAndClosesAfterATrial(t *testing.T) {
 		if err := b.Run(t.Context()); !errors.Is(err, forge.ErrCircuitOpen) {
 			t.Fatalf("got %v", err)
 		}
-		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN, 1)
+		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN, true)
 		wantIDs(t, "failed", jobIDs(b.Result().Failed), "BP001", "BP002", "BP003")
 		wantIDs(t, "skipped", jobIDs(b.Result().Skipped), blueprintIDs(compilable())[3:]...)
 
 		time.Sleep(11 * time.Second)
-		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN, 1)
+		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN, true)
 		clear(b.compiler.script)
 		if err := b.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED, 0)
+		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED, false)
 		// What failed before has its turn after what has not been tried.
 		wantIDs(t, "saved", b.library.ids(), append(blueprintIDs(compilable())[3:], "BP001", "BP002", "BP003")...)
 	})
 }
 
-func wantState(t *testing.T, b *bench, state leyline.CircuitBreakerState, conservative float64) {
+func wantState(t *testing.T, b *bench, state leyline.CircuitBreakerState, conservative bool) {
 	t.Helper()
-	metrics := b.Metrics()
-	if metrics["tezzeret.breaker.state"] != float64(state) {
-		t.Errorf("breaker gauge %v, want %v", metrics["tezzeret.breaker.state"], float64(state))
+	metrics := b.Stats()
+	if metrics.Circuit != state {
+		t.Errorf("breaker gauge %v, want %v", metrics.Circuit, state)
 	}
-	if metrics["tezzeret.mode.conservative"] != conservative {
-		t.Errorf("conservative gauge %v, want %v", metrics["tezzeret.mode.conservative"], conservative)
+	if metrics.Conservative != conservative {
+		t.Errorf("conservative gauge %v, want %v", metrics.Conservative, conservative)
 	}
 }
 
@@ -208,7 +207,7 @@ func TestOneLuckySuccessDoesNotEndConservativeMode(t *testing.T) {
 		if len(conservative) != 3 {
 			t.Errorf("compiled conservatively: %v, want three before the mode ends", conservative)
 		}
-		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED, 0)
+		wantState(t, b, leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED, false)
 		if strategy := b.library.extras[conservative[0]]["compile_strategy"]; strategy != "conservative" {
 			t.Errorf("recorded strategy %v", strategy)
 		}

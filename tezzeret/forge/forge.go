@@ -152,8 +152,8 @@ type Forge struct {
 	attempts sync.WaitGroup
 	inFlight atomic.Int64 // compilations that have not returned, abandoned ones too
 
-	mu     sync.Mutex
-	result Result
+	mu    sync.Mutex
+	ended map[State][]Job // in this pass or the last one
 }
 
 // New returns a forge that has not run.

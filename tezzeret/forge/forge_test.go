@@ -143,7 +143,7 @@ func TestStoppedForgeLeavesNoKernelUnannounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantIDs(t, "announced", b.announcedIDs(), b.library.ids()...)
-	if metrics := b.Metrics(); metrics["tezzeret.jobs.failed"] != 0 || metrics["tezzeret.breaker.state"] != 1 {
+	if metrics := b.Stats(); metrics.Jobs.Failed != 0 || metrics.Circuit != 1 {
 		t.Errorf("a stop counts as a failure: %v", metrics)
 	}
 }

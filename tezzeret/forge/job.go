@@ -35,6 +35,7 @@ type job struct {
 	conservative bool
 
 	compiled *Kernel
+	stored   *leyline.KernelCatalogUpdate // as the library has it
 	err      error
 	failures int // attempts that failed
 	took     time.Duration
@@ -183,12 +184,11 @@ func (f *Forge) commit(ctx context.Context, j *job) error {
 		return f.park(j)
 	}
 	j.done(nil)
-	update, err := f.store(ctx, j)
-	if err != nil {
+	if err := f.store(ctx, j); err != nil {
 		return err
 	}
 	f.record.succeeded(j)
-	f.finishCompiled(*j, update)
+	f.finish(*j, StateCompiled, nil)
 	return nil
 }
 
@@ -232,27 +232,23 @@ func firstLine(text string) string {
 // store saves the kernel and announces it. An announcement that fails does not undo
 // what is stored: the update waits for the next pass. Each step is written down
 // around it, so that a kill at any point loses no announcement.
-func (f *Forge) store(ctx context.Context, j *job) (*leyline.KernelCatalogUpdate, error) {
+func (f *Forge) store(ctx context.Context, j *job) error {
 	// A stop must not leave a kernel stored and unannounced.
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	id := j.descriptor.GetBlueprintId()
 	err := f.journal.append(entry{Op: opSaving, Blueprint: id, Digest: j.digest, Checksum: j.compiled.Update.GetChecksum()})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	update, err := f.config.Library.Save(bounded, j.descriptor, j.compiled.Artifact, j.compiled.Update, j.compiled.Extras)
+	j.stored, err = f.config.Library.Save(bounded, j.descriptor, j.compiled.Artifact, j.compiled.Update, j.compiled.Extras)
 	if err != nil {
-		return nil, fmt.Errorf("tezzeret: store %s: %w", id, err)
+		return fmt.Errorf("tezzeret: store %s: %w", id, err)
 	}
-	e, err := storedEntry(update, j.digest)
-	if err != nil {
-		return nil, err
+	if err := f.journal.appendStored(j.stored, j.digest); err != nil {
+		return err
 	}
-	if err := f.journal.append(e); err != nil {
-		return nil, err
-	}
-	return update, f.announcePending(bounded)
+	return f.announcePending(bounded)
 }
 
 // skip leaves jobs for a later pass.

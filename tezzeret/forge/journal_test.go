@@ -51,8 +51,8 @@ func TestPoisonStaysParkedAcrossARestartAndIsTriedAgainLater(t *testing.T) {
 		if !errors.Is(err, forge.ErrParked) || !strings.Contains(err.Error(), "poison") {
 			t.Errorf("parked for %v", err)
 		}
-		if len(second.compiler.calls) != 0 || second.Metrics()["tezzeret.jobs.parked"] != 1 {
-			t.Errorf("compiled %v, metrics %v", second.compiler.calls, second.Metrics())
+		if len(second.compiler.calls) != 0 || second.Stats().Jobs.Parked != 1 {
+			t.Errorf("compiled %v, metrics %v", second.compiler.calls, second.Stats())
 		}
 		time.Sleep(time.Hour)
 		third := restarted(t, compilable()[:3], path, library, poison)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // ErrJournalBusy says that another process forges with the same journal.
@@ -165,6 +166,14 @@ func (j *journal) append(entries ...entry) error {
 		}
 	}
 	return nil
+}
+
+func (j *journal) appendStored(update *leyline.KernelCatalogUpdate, digest string) error {
+	e, err := storedEntry(update, digest)
+	if err != nil {
+		return err
+	}
+	return j.append(e)
 }
 
 // write puts entries on lines of their own, also after a line that a full disk has

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // ErrParked says that a blueprint is left alone for a while after it failed.
@@ -70,11 +68,7 @@ func (f *Forge) present(ctx context.Context, id, digest string) (bool, error) {
 		return false, err
 	}
 	if known.saving != "" && known.saving == stored.Update.GetChecksum() {
-		e, err := storedEntry(stored.Update, known.savingDigest)
-		if err != nil {
-			return false, err
-		}
-		if err := f.journal.append(e); err != nil {
+		if err := f.journal.appendStored(stored.Update, known.savingDigest); err != nil {
 			return false, err
 		}
 	}
@@ -121,12 +115,9 @@ func (f *Forge) announcePending(ctx context.Context) error {
 				"blueprint_id", update.GetBlueprintId(), "error", err)
 			return nil
 		}
-		if err := f.journal.append(announcedEntry(update)); err != nil {
+		announced := entry{Op: opAnnounced, Blueprint: update.GetBlueprintId(), Checksum: update.GetChecksum()}
+		if err := f.journal.append(announced); err != nil {
 			return err
 		}
 	}
-}
-
-func announcedEntry(update *leyline.KernelCatalogUpdate) entry {
-	return entry{Op: opAnnounced, Blueprint: update.GetBlueprintId(), Checksum: update.GetChecksum()}
 }

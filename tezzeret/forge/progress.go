@@ -3,8 +3,6 @@ package forge
 import (
 	"slices"
 	"time"
-
-	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // State is where one blueprint of a pass is.
@@ -46,64 +44,32 @@ type Result struct {
 	Compiled, Present, Refused, Failed, Skipped, Parked []Job
 }
 
-// list returns the list that state belongs to, nil for a state that is not final.
-func (r *Result) list(state State) *[]Job {
-	switch state {
-	case StateCompiled:
-		return &r.Compiled
-	case StatePresent:
-		return &r.Present
-	case StateRefused:
-		return &r.Refused
-	case StateFailed:
-		return &r.Failed
-	case StateSkipped:
-		return &r.Skipped
-	case StateParked:
-		return &r.Parked
-	default:
-		return nil
-	}
-}
-
 // Result returns what the pass that runs, or the last one, has come to.
 func (f *Forge) Result() Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var r Result
-	for _, state := range []State{StateCompiled, StatePresent, StateRefused, StateFailed, StateSkipped, StateParked} {
-		*r.list(state) = slices.Clone(*f.result.list(state))
+	of := func(state State) []Job { return slices.Clone(f.ended[state]) }
+	return Result{
+		Compiled: of(StateCompiled), Present: of(StatePresent), Refused: of(StateRefused),
+		Failed: of(StateFailed), Skipped: of(StateSkipped), Parked: of(StateParked),
 	}
-	return r
 }
 
 func (f *Forge) resetResult() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.result = Result{}
+	f.ended = make(map[State][]Job)
 }
 
 // finish records a final state and tells about it.
 func (f *Forge) finish(j job, state State, err error) {
-	f.conclude(Job{
-		BlueprintID: j.descriptor.GetBlueprintId(), Name: j.descriptor.GetName(), Took: j.took, Err: err,
-	}, state)
-	f.progress(j, state, err)
-}
-
-func (f *Forge) finishCompiled(j job, update *leyline.KernelCatalogUpdate) {
-	f.conclude(Job{
-		BlueprintID: j.descriptor.GetBlueprintId(), Name: j.descriptor.GetName(), Took: j.took,
-		Checksum: update.GetChecksum(), ArtifactRef: update.GetArtifactRef(),
-	}, StateCompiled)
-	f.progress(j, StateCompiled, nil)
-}
-
-func (f *Forge) conclude(entry Job, state State) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	list := f.result.list(state)
-	*list = append(*list, entry)
+	f.ended[state] = append(f.ended[state], Job{
+		BlueprintID: j.descriptor.GetBlueprintId(), Name: j.descriptor.GetName(), Took: j.took, Err: err,
+		Checksum: j.stored.GetChecksum(), ArtifactRef: j.stored.GetArtifactRef(),
+	})
+	f.mu.Unlock()
+	f.progress(j, state, err)
 }
 
 func (f *Forge) progress(j job, state State, err error) {

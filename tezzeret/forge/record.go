@@ -16,70 +16,54 @@ const maxEvents = 256
 type record struct {
 	mu       sync.Mutex
 	recovery int
-	counts   map[string]float64
+	stats    Stats // but what is asked of the forge
 	events   []*leyline.TelemetryEvent
-
-	conservative bool
-	streak       int // conservative successes in a row
+	streak   int // conservative successes in a row
 }
 
 func newRecord(recovery int) *record {
-	r := &record{recovery: recovery, counts: make(map[string]float64)}
-	for _, name := range []string{
-		"tezzeret.compilation.total", "tezzeret.compilation.failed", "tezzeret.compilation.failed_attempts",
-		"tezzeret.compilation.eager_fallback", "tezzeret.compilation.last_compile_ms",
-		"tezzeret.compilation.last_prewarm_ms", "tezzeret.jobs.total", "tezzeret.jobs.failed",
-		"tezzeret.jobs.retried", "tezzeret.jobs.started", "tezzeret.jobs.completed",
-		"tezzeret.breaker.open_total", "tezzeret.breaker.consecutive_failures",
-		"tezzeret.compile.consecutive_failures", "tezzeret.mode.conservative",
-	} {
-		r.counts[name] = 0
-	}
-	return r
+	return &record{recovery: recovery, stats: Stats{CompileMsBy: make(map[string]float64), PrewarmMsBy: make(map[string]float64)}}
 }
 
 func (r *record) isConservative() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.conservative
+	return r.stats.Conservative
 }
 
 func (r *record) queued(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts["tezzeret.jobs.total"] += float64(n)
+	r.stats.Jobs.Queued += int64(n)
 }
 
 func (r *record) started(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts["tezzeret.jobs.started"]++
+	r.stats.Jobs.Started++
 	r.add("tezzeret.compile_started", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, j.attributes())
 }
 
 func (r *record) attemptsFailed(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts["tezzeret.compilation.failed_attempts"] += float64(n)
-	r.counts["tezzeret.compilation.total"] += float64(n)
-	r.counts["tezzeret.compile.consecutive_failures"] += float64(n)
+	r.stats.Attempts.Failed += int64(n)
+	r.stats.Attempts.Ended += int64(n)
+	r.stats.Attempts.FailedInRow += int64(n)
 }
 
 func (r *record) succeeded(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, strategy := j.compiled, j.strategy()
-	r.counts["tezzeret.compilation.total"]++
-	r.counts["tezzeret.jobs.completed"]++
+	r.stats.Attempts.Ended++
+	r.stats.Jobs.Completed++
 	if j.failures > 0 {
-		r.counts["tezzeret.jobs.retried"]++
+		r.stats.Jobs.Retried++
 	}
-	r.counts["tezzeret.breaker.consecutive_failures"] = 0
-	r.counts["tezzeret.compile.consecutive_failures"] = 0
-	r.counts["tezzeret.compilation.last_compile_ms"] = c.CompileMs
-	r.counts["tezzeret.compilation.last_prewarm_ms"] = c.PrewarmMs
-	r.counts["tezzeret.compilation.duration_ms."+strategy] = c.CompileMs
-	r.counts["tezzeret.prewarm.ms."+strategy] = c.PrewarmMs
+	r.stats.Jobs.FailedInRow, r.stats.Attempts.FailedInRow = 0, 0
+	r.stats.CompileMs, r.stats.PrewarmMs = c.CompileMs, c.PrewarmMs
+	r.stats.CompileMsBy[strategy], r.stats.PrewarmMsBy[strategy] = c.CompileMs, c.PrewarmMs
 	attributes := j.attributes()
 	attributes["compile_ms"] = fmt.Sprintf("%.2f", c.CompileMs)
 	attributes["prewarm_ms"] = fmt.Sprintf("%.2f", c.PrewarmMs)
@@ -93,8 +77,8 @@ func (r *record) succeeded(j *job) {
 // could be luck, and one from before the circuit opened says nothing.
 func (r *record) countRecovery() {
 	r.streak++
-	if r.conservative && r.streak >= r.recovery {
-		r.conservative = false
+	if r.stats.Conservative && r.streak >= r.recovery {
+		r.stats.Conservative = false
 	}
 }
 
@@ -102,12 +86,11 @@ func (r *record) failed(j *job, kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.streak = 0
-	r.counts["tezzeret.compilation.failed"]++
-	r.counts["tezzeret.jobs.failed"]++
+	r.stats.Jobs.Failed++
 	if j.failures > 1 {
-		r.counts["tezzeret.jobs.retried"]++
+		r.stats.Jobs.Retried++
 	}
-	r.counts["tezzeret.breaker.consecutive_failures"]++
+	r.stats.Jobs.FailedInRow++
 	attributes := j.attributes()
 	attributes["reason"] = kind
 	attributes["error"] = j.err.Error()
@@ -118,11 +101,11 @@ func (r *record) failed(j *job, kind string) {
 func (r *record) opened(openFor time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.conservative, r.streak = true, 0
-	r.counts["tezzeret.breaker.open_total"]++
+	r.stats.Conservative, r.streak = true, 0
+	r.stats.Opened++
 	r.add("tezzeret.breaker_open", leyline.TelemetryLevel_TELEMETRY_LEVEL_ERROR, map[string]string{
 		"backoff":  strconv.FormatFloat(openFor.Seconds(), 'f', -1, 64),
-		"failures": strconv.FormatFloat(r.counts["tezzeret.breaker.consecutive_failures"], 'f', -1, 64),
+		"failures": strconv.FormatInt(r.stats.Jobs.FailedInRow, 10),
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
 
@@ -54,7 +55,7 @@ func TestMetricNames(t *testing.T) {
 	if err := b.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	metrics := b.Metrics()
+	metrics := telemetry.Values(b.Stats().Figures(), "")
 	want := map[string]float64{
 		"tezzeret.compilation.total": 2, "tezzeret.compilation.failed": 0,
 		"tezzeret.compilation.failed_attempts": 0, "tezzeret.compilation.eager_fallback": 0,
@@ -90,7 +91,7 @@ func TestOpenCircuitIsReportedOnce(t *testing.T) {
 			t.Fatal("the circuit did not open")
 		}
 		for range 10 {
-			b.Metrics()
+			b.Stats()
 		}
 		packet := b.Packet()
 		want := []string{

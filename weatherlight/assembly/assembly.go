@@ -21,6 +21,8 @@ import (
 const (
 	Group       = "weatherlight"    // of consumers
 	DeadLetters = "oona.deadletter" // the stream of refused and exhausted entries
+	PartKasmina = "kasmina"         // of the records of runs
+	PartTamiyo  = "tamiyo"
 )
 
 // claimIdle is how long another instance may be silent about an entry before it
@@ -78,4 +80,9 @@ func OutboxFile(set *settings.Settings) string {
 // ReportFolder is where the log of field reports lies: the parent of the policies.
 func ReportFolder(set *settings.Settings) string {
 	return filepath.Dir(filepath.Clean(set.Tamiyo.PolicyDir))
+}
+
+// ReportFile is that log.
+func ReportFile(set *settings.Settings) string {
+	return filepath.Join(ReportFolder(set), "field_reports.log")
 }

@@ -1,8 +1,8 @@
 // Package preflight asks what a boot will need, and changes nothing.
 //
-// [Run] returns one [Check] for each question, with its [Result]. The checks of the bus's
-// server, [Server] and [Clock], are those that the boot makes again. The service's command
-// calls Run before a start or instead of one.
+// [Run] returns one [Check] for each question, with its [Result]. What it asks the bus,
+// [Bus], the boot asks as well, and of what lies on the disk it reads what the boot reads.
+// The service's command calls Run before a start or instead of one.
 package preflight
 
 import (
@@ -15,10 +15,11 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
+	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
@@ -49,7 +50,12 @@ type Check struct {
 type preflight struct {
 	settings *settings.Settings
 	keyring  *signing.Keyring
-	server   *admin.Server // nil when the bus was not reached
+}
+
+// question is one of the preflight's.
+type question struct {
+	name string
+	ask  func(context.Context) Check
 }
 
 // Run asks what a boot will need, changes nothing, and does not stop at the
@@ -57,28 +63,40 @@ type preflight struct {
 // docs/operations/deployment.md says what is asked, and what only the boot finds out.
 func Run(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
-	checks := []struct {
-		name string
-		ask  func(context.Context) Check
-	}{
-		{"settings", p.configuration},
-		{"secret", p.secret},
-		{"bus", p.bus},
-		{"clock", p.clock},
-		{"catalogue", p.catalogue},
-		{"kernel files", p.kernelFiles},
-		{"policies", p.policies},
-		{"data folder", p.dataFolder},
-		{"http port", p.httpPort},
-		{"shared memory", p.sharedMemory},
-		{"service manager", p.serviceManager},
+	checks := ask(ctx, question{"settings", p.configuration}, question{"secret", p.secret})
+	checks = append(checks, p.bus(ctx)...)
+	return append(checks, ask(ctx,
+		question{"catalogue", p.catalogue},
+		question{"kernel files", p.kernelFiles},
+		question{"policies", p.policies},
+		question{"field reports", p.fieldReports},
+		question{"data folder", p.dataFolder},
+		question{"http port", p.httpPort},
+		question{"shared memory", p.sharedMemory},
+		question{"service manager", p.serviceManager},
+	)...)
+}
+
+func ask(ctx context.Context, questions ...question) []Check {
+	answers := make([]Check, len(questions))
+	for i, q := range questions {
+		answers[i] = q.ask(ctx).of(q.name)
 	}
-	results := make([]Check, len(checks))
-	for i, check := range checks {
-		results[i] = check.ask(ctx)
-		results[i].Name = check.name
+	return answers
+}
+
+// of names a check.
+func (c Check) of(name string) Check {
+	c.Name = name
+	return c
+}
+
+// judged is a check that failed when there is an error.
+func judged(err error, detail string) Check {
+	if err != nil {
+		return failed(err)
 	}
-	return results
+	return passed("%s", detail)
 }
 
 func passed(format string, values ...any) Check {
@@ -124,48 +142,22 @@ func (p *preflight) secret(context.Context) Check {
 	return passed("key %s, %d more accepted", keyring.KeyID(), len(previous))
 }
 
-func (p *preflight) bus(ctx context.Context) Check {
+func (p *preflight) bus(ctx context.Context) []Check {
 	if p.settings.Redis.Embedded() {
-		return passed("embedded: volatile, for one machine")
+		return append([]Check{passed("embedded: volatile, for one machine").of(checkBus)}, unasked("embedded")...)
 	}
 	keyring := p.keyring
 	if keyring == nil {
 		// Nothing is signed with it: the bus can be looked at without the secret.
 		keyring, _ = signing.NewKeyring("preflight")
 	}
-	bus, err := oona.Connect(ctx, oona.Config{URL: p.settings.Redis.URL.Reveal(), Group: assembly.Group, Keyring: keyring})
+	bus, err := oona.Connect(ctx, assembly.Bus(p.settings, keyring))
 	if err != nil {
-		return failed(err)
+		return append([]Check{failed(err).of(checkBus)}, unasked("the bus was not reached")...)
 	}
 	defer bus.Close()
-	server, err := bus.Admin().Server(ctx)
-	if err != nil {
-		return failed(err)
-	}
-	p.server = &server
-	if err := checkVersion(server); err != nil {
-		return failed(err)
-	}
-	if err := bus.Admin().Writable(ctx, assembly.Streams(p.settings).Names()...); err != nil {
-		return failed(err)
-	}
-	if server.Version == "" {
-		return warned("%s does not tell its version", p.settings.Redis.URL)
-	}
-	return passed("%s, %s %s", p.settings.Redis.URL, server.Product, server.Version)
-}
-
-func (p *preflight) clock(context.Context) Check {
-	if err := Clock(time.Now()); err != nil {
-		return failed(err)
-	}
-	if p.server == nil {
-		return passed("%s, compared with no other", time.Now().UTC().Format(time.RFC3339))
-	}
-	if err := checkSkew(*p.server); err != nil {
-		return failed(err)
-	}
-	return passed("%v apart from the clock of the bus", p.server.Skew.Abs().Round(time.Microsecond))
+	_, checks := Bus(ctx, bus, p.settings)
+	return checks
 }
 
 func (p *preflight) catalogue(ctx context.Context) Check {
@@ -269,10 +261,16 @@ func trySignals(names settings.Tolaria) (watched int, err error) {
 }
 
 func (p *preflight) policies(context.Context) Check {
+	dir := p.settings.Tamiyo.PolicyDir
+	return judged(errors.Join(tryFolder("TAMIYO_POLICY_DIR", dir), policy.Check(dir)), dir)
+}
+
+func (p *preflight) fieldReports(context.Context) Check {
 	if err := datadir.Try(assembly.ReportFolder(p.settings)); err != nil {
 		return failed(fmt.Errorf("the folder above TAMIYO_POLICY_DIR: %w", err))
 	}
-	return folderCheck("TAMIYO_POLICY_DIR", p.settings.Tamiyo.PolicyDir)
+	file := assembly.ReportFile(p.settings)
+	return judged(fieldreport.Check(file), file)
 }
 
 func folderCheck(env, dir string) Check {
@@ -287,10 +285,12 @@ func (p *preflight) dataFolder(ctx context.Context) Check {
 	if err := tryDataDir(dir); err != nil {
 		return failed(err)
 	}
-	if err := tryDataFiles(ctx, p.settings); err != nil {
-		return failed(err)
+	switch err := tryDataFiles(ctx, p.settings); {
+	case errors.Is(err, outbox.ErrUnchecked):
+		return warned("%v", err)
+	default:
+		return judged(err, dir)
 	}
-	return passed("%s", dir)
 }
 
 // tryDataFiles asks whether what an earlier start left in the data folder can be

@@ -23,9 +23,6 @@ const (
 	maxSkew = 5 * time.Second
 )
 
-// Server refuses a bus that is too old, or whose clock is too far from ours.
-func Server(server admin.Server) error { return errors.Join(checkVersion(server), checkSkew(server)) }
-
 // checkVersion refuses a server that is too old. One that does not tell may be
 // new enough.
 func checkVersion(server admin.Server) error {
@@ -40,7 +37,7 @@ func checkVersion(server admin.Server) error {
 	}
 	low, _ := strconv.Atoi(minor) // none is 0
 	if high < minMajor || high == minMajor && low < minMinor {
-		return fmt.Errorf("bus: %s %s is too old, want %d.%d or newer", server.Product, server.Version, minMajor, minMinor)
+		return fmt.Errorf("%s %s is too old, want %d.%d or newer", server.Product, server.Version, minMajor, minMinor)
 	}
 	return nil
 }
@@ -58,8 +55,19 @@ func checkSkew(server admin.Server) error {
 		server.Skew.Abs().Round(time.Millisecond), direction, maxSkew)
 }
 
-// Clock refuses a clock that was never set.
-func Clock(now time.Time) error {
+// Eviction refuses a bus that gives up keys for want of memory. With a bound and such a
+// policy it gives up streams that are read yet, records of runs, and what keeps a replay
+// from being handled.
+func Eviction(server admin.Server) error {
+	if server.Evicts == "" {
+		return nil
+	}
+	return fmt.Errorf("the bus gives up keys by %s when its memory is full: what was acknowledged would be lost "+
+		"and replays let in; set maxmemory-policy to noeviction", server.Evicts)
+}
+
+// checkSet refuses a clock that was never set.
+func checkSet(now time.Time) error {
 	if now.Year() < 2025 {
 		return fmt.Errorf("the clock says %s: set it", now.UTC().Format(time.RFC3339))
 	}

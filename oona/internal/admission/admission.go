@@ -106,14 +106,11 @@ func (a *Admission) Guard(caller context.Context, publish func() []error) error 
 	return nil
 }
 
-// Backlog measures how far the slowest live group of a stream is behind, in entries.
-func (a *Admission) Backlog(ctx context.Context, stream string) int64 {
+// Backlog measures how far the slowest live group of a stream is behind, in entries, and
+// which that is.
+func (a *Admission) Backlog(ctx context.Context, stream string) (backlog int64, slowest string) {
 	return a.load.measure(ctx, stream)
 }
-
-// Slowest is the group that was the furthest behind when that was last measured, "" when
-// none was.
-func (a *Admission) Slowest(stream string) string { return a.load.slowest(stream) }
 
 // Lost counts entries that a group had begun, and that were removed before it could
 // finish them.
@@ -130,14 +127,8 @@ func (a *Admission) Breaker() (leyline.CircuitBreakerState, int) {
 // was so just now.
 func (a *Admission) Conservative() bool { return a.mode.on(time.Now()) }
 
-// Fill tells the budget and the mode under their names.
-func (a *Admission) Fill(values map[string]float64) {
-	values["conservative_mode"] = 0
-	if a.Conservative() {
-		values["conservative_mode"] = 1
-	}
-	a.budget.fill(values)
-}
+// Budget is what may go to the emergency stream now.
+func (a *Admission) Budget() Budget { return a.budget.left() }
 
 // saysNothingOfTheBus reports whether a failure leaves open how the bus is: the
 // caller left, or all that failed is broken streams.
@@ -197,11 +188,15 @@ func (b *budget) allow(signal bool) bool {
 	return b == nil || b.shared.Allow() || signal && b.reserved.Allow()
 }
 
-func (b *budget) fill(values map[string]float64) {
+// Budget is what is left of a budget.
+type Budget struct {
+	Tokens    float64 // messages that may be sent at once
+	PerMinute int     // that there are again each minute; 0 = unlimited
+}
+
+func (b *budget) left() Budget {
 	if b == nil {
-		return
+		return Budget{}
 	}
-	values["emergency_tokens_remaining"] = max(0, b.shared.Tokens()) + max(0, b.reserved.Tokens())
-	values["emergency_refill_rate_per_s"] = float64(b.perMinute) / 60
-	values["emergency_bucket_capacity_per_min"] = float64(b.perMinute)
+	return Budget{Tokens: max(0, b.shared.Tokens()) + max(0, b.reserved.Tokens()), PerMinute: b.perMinute}
 }

@@ -100,22 +100,14 @@ func (l *sampler) admit(ctx context.Context, stream string, p leyline.MessagePri
 }
 
 // measure samples a stream now.
-func (l *sampler) measure(ctx context.Context, stream string) int64 {
+func (l *sampler) measure(ctx context.Context, stream string) (backlog int64, slowest string) {
 	load := l.of(stream)
 	load.mu.Lock()
 	defer load.mu.Unlock()
 	if !load.sampling {
 		l.refresh(ctx, stream, load)
 	}
-	return load.backlog
-}
-
-// slowest is the group that was the furthest behind at the last sample of a stream.
-func (l *sampler) slowest(stream string) string {
-	load := l.of(stream)
-	load.mu.Lock()
-	defer load.mu.Unlock()
-	return load.slowest
+	return load.backlog, load.slowest
 }
 
 func (l *sampler) of(stream string) *streamLoad {
@@ -155,8 +147,8 @@ func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) 
 	load.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	slowest, backlog, err := l.sample(ctx, stream)
-	answered := ctx.Err() == nil
 	cancel()
+	answered := err == nil || redis.IsReply(err)
 	load.mu.Lock()
 	load.sampling, load.sampled = false, time.Now()
 	if redis.HasCode(err, "NOPERM") {
@@ -168,7 +160,9 @@ func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) 
 	}
 }
 
-// sample returns the slowest live group and its backlog, 0 when it fails.
+// sample returns the slowest live group and its backlog, 0 when it fails. A connection
+// may run out of time before its context has: whether the server answered, only the
+// error tells.
 func (l *sampler) sample(ctx context.Context, stream string) (slowest string, backlog int64, err error) {
 	info, groups, err := l.conn.Inspect(ctx, stream)
 	if err != nil {
@@ -178,9 +172,18 @@ func (l *sampler) sample(ctx context.Context, stream string) (slowest string, ba
 		return "", 0, err
 	}
 	for _, g := range groups {
-		behind := g.Pending + l.lag(ctx, stream, info, g)
-		if behind > backlog && l.alive(ctx, stream, g.Name) {
-			slowest, backlog = g.Name, behind
+		lag, err := l.lag(ctx, stream, info, g)
+		if err != nil {
+			return "", 0, err
+		}
+		if behind := g.Pending + lag; behind > backlog {
+			alive, err := l.alive(ctx, stream, g.Name)
+			if err != nil {
+				return "", 0, err
+			}
+			if alive {
+				slowest, backlog = g.Name, behind
+			}
 		}
 	}
 	return slowest, backlog, nil
@@ -189,10 +192,13 @@ func (l *sampler) sample(ctx context.Context, stream string) (slowest string, ba
 // alive tells a group that is read from one that was abandoned, or that a peer
 // created on every stream and never reads: its backlog only ever grows to the
 // bound of the stream, and must not shut out the publishers for good.
-func (l *sampler) alive(ctx context.Context, stream, group string) bool {
+func (l *sampler) alive(ctx context.Context, stream, group string) (bool, error) {
 	consumers, err := l.conn.Consumers(ctx, stream, group)
-	if err != nil || len(consumers) == 0 {
-		return false
+	if err != nil && !redis.IsReply(err) {
+		return false, err
+	}
+	if len(consumers) == 0 {
+		return false, nil
 	}
 	idle := slices.MinFunc(consumers, func(a, b redis.ConsumerInfo) int { return cmp.Compare(a.Idle, b.Idle) }).Idle
 	l.mu.Lock()
@@ -200,7 +206,7 @@ func (l *sampler) alive(ctx context.Context, stream, group string) bool {
 	known := l.life[groupKey{stream, group}]
 	next := known.look(idle, time.Now())
 	l.life[groupKey{stream, group}] = next
-	return !next.dead
+	return !next.dead, nil
 }
 
 // life is what is known of a group's reading.
@@ -241,25 +247,28 @@ const (
 )
 
 // lag is how far a group is behind. The server knows unless entries were deleted.
-func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) int64 {
+func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) (int64, error) {
 	switch {
 	case info.Added > 0 && placed(g):
-		return l.losses.lag(stream, info, g)
+		return l.losses.lag(stream, info, g), nil
 	case g.LastDelivered == info.LastID:
-		return 0
+		return 0, nil
 	}
 	entries, bytes := l.boundText, "0"
 	if info.LastID != "" {
 		entries, bytes = strconv.Itoa(countedEntries), strconv.Itoa(countedBytes)
 	}
 	reply, err := lagScript.Exec(ctx, l.conn, []string{stream}, []string{g.LastDelivered, entries, bytes}).AsIntSlice()
+	if err != nil && !redis.IsReply(err) {
+		return 0, err
+	}
 	if err != nil || len(reply) != 2 {
-		return 0
+		return 0, nil
 	}
 	if counted, complete := reply[0], reply[1] == 1; complete {
-		return counted
+		return counted, nil
 	}
-	return max(reply[0], share(info, g.LastDelivered))
+	return max(reply[0], share(info, g.LastDelivered)), nil
 }
 
 // share estimates how many entries lie behind an id, as if they had come at equal

@@ -128,7 +128,7 @@ func (d *Deliverer) Stalls() []Stall {
 	defer d.mu.Unlock()
 	var stalls []Stall
 	for s := range d.running {
-		stalls = append(stalls, s.gate.stalls(s.sub.Stream, s.sub.Group)...)
+		stalls = append(stalls, s.stalls()...)
 	}
 	slices.SortFunc(stalls, func(a, b Stall) int {
 		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Kind, b.Kind))

@@ -140,8 +140,8 @@ func (g *gate) refused() map[int][]string {
 // quiet is how long there is no failure before the next one is told again.
 const quiet = time.Minute
 
-// lasting is how many failures in a row are no chance any more.
-const lasting = 3
+// lasts is how many failures in a row are no chance any more.
+const lasts = 3
 
 // failures are those of one kind in a row. The zero value is usable.
 type failures struct {
@@ -179,6 +179,16 @@ func (f *failures) over() {
 	f.some.Store(false)
 }
 
+// lasting is since when there are so many that it is no chance, and why; nil when not.
+func (f *failures) lasting() (time.Time, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.row < lasts {
+		return time.Time{}, nil
+	}
+	return f.since, f.cause
+}
+
 // Ways in which the entries of a subscription are not finished.
 const (
 	StallNeeds   = "needs"   // what the handlers need is away
@@ -195,23 +205,26 @@ type Stall struct {
 }
 
 // stalls are the ways in which nothing is finished any more.
-func (g *gate) stalls(stream, group string) []Stall {
+func (s *consumer) stalls() []Stall {
 	var found []Stall
 	note := func(kind string, since time.Time, cause error) {
-		found = append(found, Stall{Stream: stream, Group: group, Kind: kind, Since: since, Cause: cause.Error()})
+		found = append(found, Stall{Stream: s.sub.Stream, Group: s.sub.Group, Kind: kind, Since: since, Cause: cause.Error()})
 	}
-	if since, cause := g.shut(); cause != nil {
+	if since, cause := s.gate.shut(); cause != nil {
 		note(StallNeeds, since, cause)
 	}
-	for _, lasts := range []struct {
-		kind string
+	type kind struct {
+		name string
 		of   *failures
-	}{{StallNeeds, &g.handling}, {StallAnswers, &g.committing}, {StallAnswers, &g.storing}, {StallReading, &g.reading}} {
-		lasts.of.mu.Lock()
-		if lasts.of.row >= lasting {
-			note(lasts.kind, lasts.of.since, lasts.of.cause)
+	}
+	kinds := []kind{{StallAnswers, &s.gate.committing}, {StallReading, &s.gate.reading}}
+	if s.inflight.sufferers() > 0 { // otherwise they are finished, or another consumer's
+		kinds = append(kinds, kind{StallNeeds, &s.gate.handling}, kind{StallAnswers, &s.gate.storing})
+	}
+	for _, k := range kinds {
+		if since, cause := k.of.lasting(); cause != nil {
+			note(k.name, since, cause)
 		}
-		lasts.of.mu.Unlock()
 	}
 	return found
 }

@@ -100,6 +100,9 @@ func isPermanent(err error) bool {
 // or, when the handlers are being stopped, nothing at all.
 func (s *consumer) fail(work context.Context, t *Task, err error) {
 	attempt := t.attempt
+	if !isOutage(err) {
+		s.gate.handling.over() // it had what it needs
+	}
 	switch {
 	case isPermanent(err):
 		t.Refusal = deadletter.Refuse(deadletter.ReasonPermanent, err.Error(), attempt)
@@ -115,7 +118,6 @@ func (s *consumer) fail(work context.Context, t *Task, err error) {
 
 // retry sets the time of the next attempt, or gives up when all were spent.
 func (s *consumer) retry(t *Task, err error) {
-	s.gate.handling.over() // it had what it needs
 	failed := s.inflight.fails(t.id)
 	if failed >= s.c.RetryAttempts {
 		t.Refusal = deadletter.Refuse(deadletter.ReasonExhausted, err.Error(), t.attempt)

@@ -73,21 +73,23 @@ func (s *consumer) bounce(t *Task) {
 func (s *consumer) pause(fetch, work context.Context) {
 	since, cause := s.gate.shut()
 	s.log.Warn("paused: what the handlers need is away", "error", cause)
-	if s.order != nil {
-		// What waits for a retry keeps others waiting behind it. They come back together.
-		s.inflight.leaveAll()
-	}
 	for wait := probeFirst; ; wait = min(2*wait, probePause) {
-		s.giveBack(work)
+		begun := time.Now()
+		s.store.giveBack(work, s.gate.refused())
+		if s.order != nil {
+			// What waits for a retry keeps others waiting behind it. They come back together.
+			s.inflight.leaveAll()
+		}
 		// Entries of one key must not overtake those that are in hand yet.
 		if (s.order == nil || s.inflight.idle()) && s.gate.ask(fetch) == nil {
 			break
 		}
-		if !cadence.Sleep(fetch, wait) {
+		// What is back is not waited for twice: a look that took long is followed at once.
+		if !cadence.Sleep(fetch, max(wait-time.Since(begun), probeFirst)) {
 			return
 		}
 	}
-	s.giveBack(work)
+	s.store.giveBack(work, s.gate.refused())
 	s.gate.open()
 	s.log.Info("goes on: what the handlers need is back", "after", time.Since(since).Round(time.Millisecond))
 }
@@ -95,17 +97,17 @@ func (s *consumer) pause(fetch, work context.Context) {
 // giveBack lets others of the group, who may have what is away here, take over at
 // once what was in hand, as if it had not been delivered here. Where that fails the
 // entries are taken over later, or taken up here again.
-func (s *consumer) giveBack(work context.Context) {
+func (s *store) giveBack(work context.Context, byAttempt map[int][]string) {
 	ctx, cancel := context.WithTimeout(work, s.c.Conn.Timeout)
 	defer cancel()
 	idle := strconv.FormatInt(max(0, s.c.ClaimIdle.Milliseconds()), 10)
-	for count, ids := range s.gate.refused() {
+	for count, ids := range byAttempt {
 		for ids := range slices.Chunk(ids, pendingPage) {
-			args := append([]string{s.sub.Group, s.c.Consumer, "0"}, ids...)
+			args := append([]string{s.group, s.c.Consumer, "0"}, ids...)
 			args = append(args, "IDLE", idle, "RETRYCOUNT", strconv.Itoa(max(1, count-1)), "JUSTID")
-			command := s.c.Conn.B().Arbitrary("XCLAIM").Keys(s.sub.Stream).Args(args...).Build()
+			command := s.c.Conn.B().Arbitrary("XCLAIM").Keys(s.stream).Args(args...).Build()
 			if err := s.c.Conn.Do(ctx, command).Error(); err != nil {
-				s.log.Debug("entries not given back", "entries", len(ids), "error", err)
+				s.c.Logger.Debug("entries not given back", "stream", s.stream, "entries", len(ids), "error", err)
 			}
 		}
 	}

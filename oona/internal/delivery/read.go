@@ -69,8 +69,8 @@ func (s *consumer) read(fetch, work context.Context) {
 func (s *consumer) readWhileOpen(fetch, work context.Context, begun *bool, patient bool) error {
 	open, end := s.gate.whileOpen(fetch)
 	defer end()
-	for s.inflight.sufferers() >= s.sub.Batch && cadence.Sleep(open, probeFirst) {
-		// So many wait for what is away that those to come would wait, too.
+	for open.Err() == nil && s.inflight.sufferers() >= s.sub.Batch {
+		cadence.Sleep(open, probeFirst) // so many wait for what is away that those to come would wait, too
 	}
 	return s.readOnce(open, work, begun, patient)
 }

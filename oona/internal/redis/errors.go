@@ -28,8 +28,8 @@ func (e *ConnectError) Unwrap() error { return e.Err }
 
 // IsReply reports whether an error is the server's answer, and not the want of one.
 func IsReply(err error) bool {
-	_, is := rueidis.IsRedisErr(err)
-	return is
+	reply, is := errors.AsType[*rueidis.RedisError](err)
+	return is && !reply.IsNil()
 }
 
 // HasCode reports whether an error is an answer of the server that begins so.

@@ -6,6 +6,7 @@ package stats
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,8 @@ type latency struct{ ns atomic.Int64 }
 // Observe notes a duration.
 func (l *latency) Observe(d time.Duration) { l.ns.Store(int64(d)) }
 
-func (l *latency) ms() float64 { return float64(l.ns.Load()) / 1e6 }
+// Ms is the last of them.
+func (l *latency) Ms() float64 { return float64(l.ns.Load()) / 1e6 }
 
 // Counters are those of one client. They are safe for concurrent use.
 type Counters struct {
@@ -32,20 +34,19 @@ type Counters struct {
 	ReadRefused                                          atomic.Int64 // all failed reads
 	PublishLatency, ConsumeLatency                       latency
 	Drops                                                Drops
+	Emergencies                                          emergencies
 
-	depthMax    atomic.Int64
-	emergencies emergencies
-	timings     timings
+	depthMax atomic.Int64
+	timings  timings
 }
 
 // emergencies are the messages on the emergency stream, and those that the budget
 // kept from it.
-type emergencies struct{ sent, limited sources }
+type emergencies struct{ Sent, Limited sources }
 
 // NewCounters counts from zero.
 func NewCounters() *Counters {
 	c := new(Counters)
-	c.emergencies.sent.prefix, c.emergencies.limited.prefix = "emergency_published", "emergency_rate_dropped"
 	c.timings.all = make(map[timingKey]*Recorder)
 	return c
 }
@@ -58,11 +59,8 @@ func (c *Counters) Depth(n int64) {
 	}
 }
 
-// EmergencySent counts a message on the emergency stream by who raised it.
-func (c *Counters) EmergencySent(source string) { c.emergencies.sent.count(source) }
-
-// EmergencyLimited counts a message that the budget kept from it.
-func (c *Counters) EmergencyLimited(source string) { c.emergencies.limited.count(source) }
+// DepthMax is the largest that was noted.
+func (c *Counters) DepthMax() int64 { return c.depthMax.Load() }
 
 // Timing is the recorder of a path on a stream.
 func (c *Counters) Timing(path, stream string) *Recorder { return c.timings.of(path, stream) }
@@ -70,39 +68,29 @@ func (c *Counters) Timing(path, stream string) *Recorder { return c.timings.of(p
 // Histograms are the durations of every path and stream, sorted by both.
 func (c *Counters) Histograms() []Histogram { return c.timings.snapshot() }
 
-// Fill tells every counter under its name.
-func (c *Counters) Fill(values map[string]float64) {
-	for name, counter := range map[string]*atomic.Int64{
-		"publish_total": &c.Published, "publish_failed": &c.PublishFailed, "publish_dropped": &c.Overloaded,
-		"breaker_publish_open": &c.BreakerRefused, "breaker_consume_open": &c.ReadRefused,
-		"queue_depth_max": &c.depthMax, "retry_total": &c.Retried, "consume_total": &c.Consumed,
-		"dead_letter_total": &c.DeadLettered,
-	} {
-		values[name] = float64(counter.Load())
+// Sources are counts of emergencies by who raised them.
+type Sources map[string]int64
+
+// Total is how many they are together.
+func (s Sources) Total() (sum int64) {
+	for _, n := range s {
+		sum += n
 	}
-	values["publish_rerouted"] = 0 // typed traffic is never diverted
-	values["publish_latency_ms"] = c.PublishLatency.ms()
-	values["consume_latency_ms"] = c.ConsumeLatency.ms()
-	values["dropped_total"] = float64(c.Drops.Total())
-	c.emergencies.sent.fill(values)
-	c.emergencies.limited.fill(values)
+	return sum
 }
 
 // sources counts emergencies by who raised them.
 type sources struct {
-	prefix string
-
 	mu     sync.Mutex
-	total  int64
-	counts map[string]int64
+	counts Sources
 }
 
-func (s *sources) count(source string) {
+// Count counts one by who raised it.
+func (s *sources) Count(source string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.total++
 	if s.counts == nil {
-		s.counts = make(map[string]int64)
+		s.counts = make(Sources)
 	}
 	if _, known := s.counts[source]; !known && len(s.counts) >= maxSources {
 		source = "other"
@@ -110,13 +98,11 @@ func (s *sources) count(source string) {
 	s.counts[source]++
 }
 
-func (s *sources) fill(values map[string]float64) {
+// Counts are those so far.
+func (s *sources) Counts() Sources {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	values[s.prefix] = float64(s.total)
-	for source, n := range s.counts {
-		values[s.prefix+".src."+source] = float64(n)
-	}
+	return maps.Clone(s.counts)
 }
 
 // Drop counts the entries of a stream that were refused for one reason.

@@ -17,7 +17,6 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // Library is where capabilities are written down; *urza.Library is one.
@@ -80,7 +79,9 @@ func (f *FanOut) Run(ctx context.Context) (map[string]float64, error) {
 			failures = append(failures, fmt.Errorf("capabilities of %s: %w", blueprint, err))
 			continue
 		}
-		changes += int(metrics.Flag(changed))
+		if changed {
+			changes++
+		}
 		if len(blending[blueprint]) == 0 {
 			delete(f.granted, blueprint)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
@@ -88,7 +89,7 @@ func (j *journal) keep(c *control.Config) { c.Logger = slog.New(slog.NewTextHand
 // counters are those that have counted, by their names and their labels.
 func (o *office) counters() map[string]float64 {
 	found := make(map[string]float64)
-	for _, point := range o.Counters().Points() {
+	for _, point := range telemetry.MetricPoints(o.Counters().Totals().Figures()) {
 		name := point.GetName()
 		for _, label := range slices.Sorted(maps.Values(point.GetAttributes())) {
 			name += " " + label

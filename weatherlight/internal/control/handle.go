@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
@@ -127,9 +128,7 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 func (r *Room) tell(ctx context.Context, run string, packets []*leyline.TelemetryPacket, took time.Duration) {
 	r.logEvents(ctx, run, packets)
 	for _, packet := range packets {
-		packet.Metrics = append(packet.Metrics, &leyline.MetricPoint{
-			Name: "tamiyo.inference.latency_ms", Value: float64(took.Microseconds()) / 1e3, Unit: "ms",
-		})
+		packet.Metrics = append(packet.Metrics, telemetry.MetricPoints([]telemetry.Figure{tamiyo.Latency(took)})...)
 		r.config.Offer(packet)
 	}
 }

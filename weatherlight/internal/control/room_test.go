@@ -140,8 +140,8 @@ func TestRefusedCommandOfAStrangerAloneIsADeadLetter(t *testing.T) {
 			return err == nil && len(letters) >= 2 && len(sentOf[*leyline.KernelPrefetchRequest](o)) == 1
 		})
 		eventually(t, "nothing is left on the stream", func() bool {
-			lag, err := o.bus.Metrics(t.Context())
-			return err == nil && lag["queue_backlog_normal"] == 0
+			stats, err := o.bus.Stats(t.Context())
+			return err == nil && stats.Streams["normal"].Backlog == 0
 		})
 		letters, err := o.bus.DeadLetters().List(t.Context(), "", 10)
 		if err != nil || len(letters) != 2 {
@@ -312,12 +312,8 @@ func TestCountersTellOfDecisionsThatStand(t *testing.T) {
 		o := open(t, url, "a")
 		o.hear("run-1")
 		o.do(o.command("germinate", "run-1", germinating("seed-1")))
-		found := make(map[string]float64)
-		for _, point := range o.Counters().Points() {
-			found[point.GetName()] = point.GetValue()
-		}
-		if found["kasmina.command_verifier.accepted_total"] != 1 || found["kasmina.prefetch.requests_total"] != 1 {
-			t.Errorf("points %v", found)
+		if counted := o.Counters().Totals(); counted.Accepted != 1 || counted.Prefetches["scheduled"] != 1 {
+			t.Errorf("counted %+v", counted)
 		}
 	})
 }

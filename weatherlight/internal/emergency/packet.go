@@ -2,6 +2,7 @@ package emergency
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -20,24 +21,41 @@ type alarm struct {
 func (a alarm) packet() *leyline.TelemetryPacket {
 	level := strconv.Itoa(int(a.Level))
 	attributes := counted(a.Trigger, "reason", a.Reason, "origin", a.origin, "level", level)
-	packet := telemetry.New("weatherlight", "weatherlight-emergency").
+	return telemetry.New("weatherlight", "weatherlight-emergency").
 		Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).
-		Metric("weatherlight.emergency.level", float64(a.Level), "count").
+		Figures(a.figures()...).
 		Event("emergency_signal_received", leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL, attributes...).
 		Health(leyline.HealthStatus_HEALTH_STATUS_CRITICAL, "emergency_detected").
 		Indicator(telemetry.PriorityIndicator, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL.String()).
-		Indicator("origin", a.origin)
-	if !a.untimed {
-		packet.Metric("weatherlight.emergency.latency_ms", a.Latency.Seconds()*1e3, "ms")
+		Indicator("origin", a.origin).
+		Build()
+}
+
+func (a alarm) figures() []telemetry.Figure {
+	return []telemetry.Figure{
+		telemetry.Measure("weatherlight.emergency.level", "count",
+			"Level of the emergency that the packet tells of: 1 notice, 2 elevated, 3 conservative, 4 halt.", a.Level),
+		telemetry.Measure("weatherlight.emergency.latency_ms", "ms",
+			"Time from raising that emergency until it was seen. Absent when the signal had no time.",
+			a.Latency.Seconds()*1e3).If(!a.untimed),
 	}
-	return packet.Build()
+}
+
+// PacketSeries are the points that travel in the packets of emergencies and rollbacks.
+func PacketSeries() []telemetry.Series {
+	return telemetry.Declared(alarm{}.figures(), []telemetry.Figure{rollbackLatency(0)})
+}
+
+func rollbackLatency(latency time.Duration) telemetry.Figure {
+	return telemetry.Measure("weatherlight.rollback.deadline_latency_ms", "ms",
+		"Time from raising the rollback signal until it was seen.", latency.Seconds()*1e3)
 }
 
 // RollbackPacket tells that a trainer missed its deadline and rolled back.
 func RollbackPacket(t shmsignal.Trigger) *leyline.TelemetryPacket {
 	return telemetry.New("weatherlight", "weatherlight-rollback-signal").
 		Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).
-		Metric("weatherlight.rollback.deadline_latency_ms", t.Latency.Seconds()*1e3, "ms").
+		Figures(rollbackLatency(t.Latency)).
 		Event("rollback_deadline_triggered", leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL, counted(t)...).
 		Health(leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, "").
 		Indicator(telemetry.PriorityIndicator, leyline.MessagePriority_MESSAGE_PRIORITY_HIGH.String()).

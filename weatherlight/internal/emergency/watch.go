@@ -19,7 +19,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -119,27 +118,22 @@ func (w *Watch) CountTelemetry(packet *leyline.TelemetryPacket) {
 	}
 }
 
-// Points are the counters so far, in the order of the prototype's table. Those
+// Figures are the counters so far, in the order of the prototype's table. Those
 // that never counted are left out, as it does.
-func (w *Watch) Points() []metrics.Point {
+func (w *Watch) Figures() []telemetry.Figure {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var points []metrics.Point
-	if w.detections > 0 {
-		points = append(points,
-			metrics.Point{Name: "weatherlight.emergency.detections_total", Value: float64(w.detections), Unit: "count"},
-			metrics.Point{Name: "weatherlight.emergency.last_detect_ms_ago", Value: metrics.SinceMs(w.lastAt), Unit: "ms"},
-			metrics.Point{Name: "weatherlight.emergency.last_level", Value: float64(w.lastLevel), Unit: "count"})
+	return []telemetry.Figure{
+		telemetry.Count("weatherlight.emergency.detections_total",
+			"Emergencies reported, from the bus and from shared memory, each once.", w.detections).If(w.detections > 0),
+		telemetry.Since("weatherlight.emergency.last_detect_ms_ago", "Time since the last emergency.", w.lastAt),
+		telemetry.Measure("weatherlight.emergency.last_level", "count",
+			"Level of the last emergency: 1 notice, 2 elevated, 3 conservative, 4 halt.", w.lastLevel).If(w.detections > 0),
+		telemetry.Count("weatherlight.emergency.telemetry_total",
+			"Urgent telemetry packets of others on the emergency stream.", w.packets).If(w.packets > 0),
+		telemetry.Count("weatherlight.emergency.tamiyo_total", "Those of them that a Tamiyo sent.", w.tamiyo).If(w.tamiyo > 0),
+		telemetry.Since("weatherlight.emergency.tamiyo_last_ms_ago", "Time since the last of Tamiyo's.", w.tamiyoAt),
 	}
-	if w.packets > 0 {
-		points = append(points, metrics.Point{Name: "weatherlight.emergency.telemetry_total", Value: float64(w.packets), Unit: "count"})
-	}
-	if w.tamiyo > 0 {
-		points = append(points,
-			metrics.Point{Name: "weatherlight.emergency.tamiyo_total", Value: float64(w.tamiyo), Unit: "count"},
-			metrics.Point{Name: "weatherlight.emergency.tamiyo_last_ms_ago", Value: metrics.SinceMs(w.tamiyoAt), Unit: "ms"})
-	}
-	return points
 }
 
 // Reason is that of the last signal, or empty.
@@ -147,34 +141,4 @@ func (w *Watch) Reason() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lastReason
-}
-
-// Series explain the points.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_emergency_detections_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Emergencies reported, from the bus and from shared memory, each once."},
-		{Name: "weatherlight_emergency_last_detect_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time since the last emergency."},
-		{Name: "weatherlight_emergency_last_level", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Level of the last emergency: 1 notice, 2 elevated, 3 conservative, 4 halt."},
-		{Name: "weatherlight_emergency_telemetry_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Urgent telemetry packets of others on the emergency stream."},
-		{Name: "weatherlight_emergency_tamiyo_total", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Those of them that a Tamiyo sent."},
-		{Name: "weatherlight_emergency_tamiyo_last_ms_ago", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time since the last of Tamiyo's."},
-	}
-}
-
-// PacketSeries explain the points that travel in the packets of emergencies and rollbacks.
-func PacketSeries() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_emergency_level", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Level of the emergency that the packet tells of: 1 notice, 2 elevated, 3 conservative, 4 halt."},
-		{Name: "weatherlight_emergency_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time from raising that emergency until it was seen. Absent when the signal had no time."},
-		{Name: "weatherlight_rollback_deadline_latency_ms", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time from raising the rollback signal until it was seen."},
-	}
 }

@@ -85,7 +85,7 @@ func (w *watched) signal(t *testing.T, signal *leyline.EmergencySignal) {
 
 func (w *watched) points() map[string]float64 {
 	found := map[string]float64{}
-	for _, p := range w.Points() {
+	for _, p := range telemetry.MetricPoints(w.Figures()) {
 		found[p.Name] = p.Value
 	}
 	return found

@@ -2,7 +2,7 @@
 //
 // A [Fleet] keeps this instance's place among them by a [Lease]: it knows who lives, which of
 // them leads and who looks after a kernel library, and detects who has died. [PolicyNotes]
-// tell the others which policy is in force, and learn it from them. The service runs both; what
+// tell the others which policy is the newest, and learn it from them. The service runs both; what
 // is to be done once asks the Fleet.
 package fleet
 
@@ -38,7 +38,7 @@ var errSilent = errors.New("lease not renewed in time")
 // metadata is what an instance tells the others of itself.
 type metadata struct {
 	Library string      `json:"library,omitempty"` // which kernel library it works on
-	Policy  *policyNote `json:"policy,omitempty"`  // in force as far as it knows, none before the first
+	Policy  *policyNote `json:"policy,omitempty"`  // the newest that it knows of, none before the first
 }
 
 // member is a live instance.

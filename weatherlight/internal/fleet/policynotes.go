@@ -14,15 +14,15 @@ import (
 // begins like that, so neither signature can be used for the other.
 const policyNoteContext = "weatherlight: policy in force\n"
 
-// policyNote tells the other instances which policy is in force. It is signed: the
+// policyNote tells the other instances which policy is the newest. It is signed: the
 // roll can be written by whoever can write to the bus.
 type policyNote struct {
 	Policy    []byte `json:"policy"` // the JSON of a policy.Update
 	Signature string `json:"signature"`
 }
 
-func newPolicyNote(keyring *signing.Keyring, inForce policy.Update) (*policyNote, error) {
-	content, err := json.Marshal(inForce)
+func newPolicyNote(keyring *signing.Keyring, newest policy.Update) (*policyNote, error) {
+	content, err := json.Marshal(newest)
 	if err != nil {
 		return nil, fmt.Errorf("write note of policy: %w", err)
 	}
@@ -42,14 +42,14 @@ func (n *policyNote) open(keyring *signing.Keyring) (told policy.Update, err err
 
 func signedNote(content []byte) []byte { return append([]byte(policyNoteContext), content...) }
 
-// PolicyStore knows which policy is in force; *policy.Store is one.
+// PolicyStore knows which policy is the newest; *policy.Store is one.
 type PolicyStore interface {
-	InForce() (update policy.Update, found bool)
-	// Learn takes a policy over that is in force elsewhere.
+	Newest() (update policy.Update, found bool)
+	// Learn takes note of a policy that was taken in elsewhere.
 	Learn(update policy.Update) error
 }
 
-// PolicyNotes tell the other instances which policy is in force, and take over what they
+// PolicyNotes tell the other instances which policy is the newest, and take over what they
 // know. It works beside the renewals that tell of it: what is learned goes to disk, and a
 // lease must not wait for a slow one.
 type PolicyNotes struct {
@@ -68,13 +68,13 @@ func NewPolicyNotes(fleet *Fleet, store PolicyStore, keyring *signing.Keyring, l
 
 func (p *PolicyNotes) describe() metadata {
 	told := metadata{Library: p.fleet.config.Library}
-	inForce, found := p.store.InForce()
+	newest, found := p.store.Newest()
 	if !found {
 		return told
 	}
 	var err error
-	if told.Policy, err = newPolicyNote(p.keyring, inForce); err != nil {
-		p.logger.Warn("the others are not told of a policy", "policy", inForce.Metadata.GetPolicyId(), "error", err)
+	if told.Policy, err = newPolicyNote(p.keyring, newest); err != nil {
+		p.logger.Warn("the others are not told of a policy", "policy", newest.Metadata.GetPolicyId(), "error", err)
 	}
 	return told
 }
@@ -95,7 +95,7 @@ func (p *PolicyNotes) Run(ctx context.Context) error {
 	}
 }
 
-// learn takes over what an instance knows to be in force.
+// learn takes over which policy an instance knows of.
 func (p *PolicyNotes) learn(from member) error {
 	if from.Policy == nil || from.name == p.fleet.config.Name {
 		return nil

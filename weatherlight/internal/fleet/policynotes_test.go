@@ -19,7 +19,7 @@ type policies struct {
 	learn func(version string)
 }
 
-func (policies) InForce() (update policy.Update, found bool) { return update, false }
+func (policies) Newest() (update policy.Update, found bool) { return update, false }
 
 func (p policies) Learn(update policy.Update) error {
 	p.learn(update.Metadata.GetTamiyoPolicyVersion())
@@ -31,7 +31,7 @@ func policyOf(version string) policy.Update {
 		Metadata: &leyline.PolicyUpdate{
 			PolicyId: "p", TamiyoPolicyVersion: version, IssuedAt: timestamppb.Now(), Payload: []byte(version),
 		},
-		AppliedAt: time.Now(),
+		AcceptedAt: time.Now(),
 	}
 }
 

@@ -16,13 +16,14 @@ const (
 	alarmCircuitOpen = "circuit_open"
 	alarmWorkerFails = "worker_failing"
 	alarmDropping    = "telemetry_dropping"
-	alarmJobFails    = "chore_failing"
+	alarmJobFails    = "housekeeping_failing"
 	alarmRefusing    = "messages_refused"
 	alarmNissaDown   = "nissa_unreachable"
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
 	alarmClocks      = "clock_offset"
+	alarmEvicting    = "bus_evicts"
 )
 
 // conditions are all kinds of trouble, causes before what they cause. maintenance is the
@@ -36,6 +37,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
 		{name: alarmStranger, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
+		{name: alarmEvicting, severity: severityCritical},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,

@@ -16,7 +16,6 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const (
@@ -42,6 +41,8 @@ type Bus interface {
 type Config struct {
 	Workers func() []supervise.Status
 	Bus     Bus
+	// Eviction is how the bus gives up keys for want of memory; nil: it does not.
+	Eviction func(context.Context) error
 	// Library asks the kernel library for a sign of life.
 	Library func(context.Context) error
 	// Outbox is how many messages on disk the bus has not taken, and will never take.
@@ -113,6 +114,9 @@ func (m *Monitor) log(change alarmChange) {
 // Alarms are those that are raised, causes and earlier ones first; never nil.
 func (m *Monitor) Alarms() []Alarm { return m.tracker.alarms() }
 
+// Figures count the raised alarms of each kind: 0 is well.
+func (m *Monitor) Figures() []telemetry.Figure { return []telemetry.Figure{m.tracker.figure()} }
+
 // Hindrance is the first raised alarm that says that work cannot be done now, or nothing.
 func (m *Monitor) Hindrance() string {
 	for _, alarm := range m.tracker.alarms() {
@@ -121,15 +125,4 @@ func (m *Monitor) Hindrance() string {
 		}
 	}
 	return ""
-}
-
-// Points count the raised alarms of each kind: 0 is well.
-func (m *Monitor) Points() []metrics.Point { return m.tracker.points() }
-
-// Series explain the points of a Monitor.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_alarm", Labels: "alarm", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Alarms of this kind that are raised now; 0 is well."},
-	}
 }

@@ -31,6 +31,7 @@ func sensors(c Config) []sensor {
 	all := []sensor{
 		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
+		{alarmEvicting, rarely(answers(c.Eviction))},
 		{alarmLibraryDown, rarely(answers(c.Library))},
 		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
 		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},

@@ -145,11 +145,11 @@ func TestOutageOfTheCatalogueIsFoundThoughNobodyAsksForAKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	sample := answers(library.Ping)
-	before := library.Metrics()["cache_misses"]
+	before := library.Stats().Memory.Misses
 	if found := sample(t.Context()); len(found) != 0 {
 		t.Errorf("findings %v of a sound catalogue", found)
 	}
-	if after := library.Metrics()["cache_misses"]; after != before {
+	if after := library.Stats().Memory.Misses; after != before {
 		t.Errorf("the look counted as %v look-ups", after-before)
 	}
 	if err := library.Close(); err != nil {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // Severity says how much of the service an alarm concerns.
@@ -169,18 +169,16 @@ func (b *tracker) alarms() []Alarm {
 }
 
 // points count the raised alarms of each condition: 0 is well.
-func (b *tracker) points() []metrics.Point {
-	count := make(map[string]int)
+func (b *tracker) figure() telemetry.Figure {
+	count := make(map[string]float64)
 	for _, alarm := range b.alarms() {
 		count[alarm.Name]++
 	}
-	points := make([]metrics.Point, len(b.conditions))
-	for i, c := range b.conditions {
-		points[i] = metrics.Point{
-			Name: "weatherlight.alarm", Value: float64(count[c.name]), Unit: "count", Labels: []string{"alarm", c.name},
-		}
+	figure := telemetry.MeasureEach[int]("weatherlight.alarm{alarm}", "count", "Alarms of this kind that are raised now; 0 is well.", nil)
+	for _, c := range b.conditions {
+		figure = figure.With(count[c.name], c.name)
 	}
-	return points
+	return figure
 }
 
 // worst is the alarm that says most about the service, or nil.

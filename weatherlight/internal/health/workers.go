@@ -6,7 +6,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // Workers sums up the status table.
@@ -88,54 +87,24 @@ func Overall(workers Workers, alarms []Alarm) (leyline.HealthStatus, string) {
 	}
 }
 
-// Points tell of all workers together, and of each.
-func (w Workers) Points() []metrics.Point {
-	points := []metrics.Point{
-		{Name: "weatherlight.tasks.running", Value: float64(w.Running), Unit: "count"},
-		{Name: "weatherlight.tasks.backing_off", Value: float64(w.BackingOff), Unit: "count"},
-		{Name: "weatherlight.restarts_total", Value: float64(w.Restarts), Unit: "count"},
-	}
-	if !w.LastErrorAt.IsZero() {
-		at := float64(w.LastErrorAt.UnixMilli()) / 1e3
-		points = append(points, metrics.Point{Name: "weatherlight.last_error_ts", Value: at, Unit: "unix_s"})
+// Figures tell of all workers together, and of each.
+func (w Workers) Figures() []telemetry.Figure {
+	figures := []telemetry.Figure{
+		telemetry.Measure("weatherlight.tasks.running", "count", "Workers that run or start.", w.Running),
+		telemetry.Measure("weatherlight.tasks.backing_off", "count",
+			"Workers that wait after a failure or whose circuit is open; more than 0 means degraded.", w.BackingOff),
+		telemetry.Count("weatherlight.restarts_total", "Restarts of all workers.", w.Restarts),
+		telemetry.Measure("weatherlight.last_error_ts", "unix_s", "When a worker last failed. Absent before the first failure.",
+			float64(w.LastErrorAt.UnixMilli())/1e3).If(!w.LastErrorAt.IsZero()),
 	}
 	for _, worker := range w.Table {
-		points = append(points, workerPoints(worker)...)
+		runs := worker.State == supervise.Running
+		figures = append(figures,
+			telemetry.Is("weatherlight.worker.<worker>.running", "1 while the worker runs.", runs, worker.Name),
+			telemetry.Count("weatherlight.worker.<worker>.restarts", "Restarts of the worker.", worker.Restarts, worker.Name),
+			telemetry.Measure("weatherlight.worker.<worker>.backoff_seconds", "seconds",
+				"Pause that the worker makes after its failure. Absent without one.",
+				worker.Backoff.Seconds(), worker.Name).If(worker.Backoff > 0))
 	}
-	return points
-}
-
-func workerPoints(worker supervise.Status) []metrics.Point {
-	measure := func(what, unit string, value float64) metrics.Point {
-		return metrics.Point{
-			Name: "weatherlight.worker." + worker.Name + "." + what, Value: value, Unit: unit,
-			Series: "weatherlight_worker_" + what, SeriesLabels: []string{"worker", worker.Name},
-		}
-	}
-	points := []metrics.Point{
-		measure("running", "bool", metrics.Flag(worker.State == supervise.Running)),
-		measure("restarts", "count", float64(worker.Restarts)),
-	}
-	if worker.Backoff > 0 {
-		points = append(points, measure("backoff_seconds", "seconds", worker.Backoff.Seconds()))
-	}
-	return points
-}
-
-// WorkerSeries explain the points of workers.
-func WorkerSeries() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_tasks_running", Kind: telemetry.Gauge, Unit: "count", Meaning: "Workers that run or start."},
-		{Name: "weatherlight_tasks_backing_off", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "Workers that wait after a failure or whose circuit is open; more than 0 means degraded."},
-		{Name: "weatherlight_restarts_total", Kind: telemetry.Counter, Unit: "count", Meaning: "Restarts of all workers."},
-		{Name: "weatherlight_last_error_ts", Kind: telemetry.Gauge, Unit: "unix_s",
-			Meaning: "When a worker last failed. Absent before the first failure."},
-		{Name: "weatherlight_worker_running", Labels: "worker", Kind: telemetry.Gauge, Unit: "bool",
-			Meaning: "1 while the worker runs."},
-		{Name: "weatherlight_worker_restarts", Labels: "worker", Kind: telemetry.Rising, Unit: "count",
-			Meaning: "Restarts of the worker."},
-		{Name: "weatherlight_worker_backoff_seconds", Labels: "worker", Kind: telemetry.Gauge, Unit: "seconds",
-			Meaning: "Pause that the worker makes after its failure. Absent without one."},
-	}
+	return figures
 }

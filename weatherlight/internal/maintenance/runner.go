@@ -2,7 +2,7 @@
 //
 // A [Runner] runs its [Job] list one after the other, whatever becomes of each, and counts
 // what they came to. [Jobs] are those of a service; a [Scrubber] reads the kernels of its library
-// again, at a pace of its own. The service owns one of each; [Series] explain the Runner's points.
+// again, at a pace of its own. The service owns one of each.
 package maintenance
 
 import (
@@ -16,7 +16,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // errElsewhere says that another instance does a job: it is not counted.
@@ -81,7 +80,7 @@ func (r *Runner) Round(ctx context.Context) {
 		}
 		r.record(i, result, err, time.Since(begun))
 		if err != nil {
-			r.config.Logger.Warn("housekeeping failed", "chore", job.Name, "error", err)
+			r.config.Logger.Warn("housekeeping failed", "task", job.Name, "error", err)
 		}
 	}
 }
@@ -109,38 +108,28 @@ func (r *Runner) Failures() map[string]int64 {
 	return counts
 }
 
-// Points report every job's runs, failures, duration and last result.
-func (r *Runner) Points() []metrics.Point {
+// Figures report every job's runs, failures, duration and last result.
+func (r *Runner) Figures() []telemetry.Figure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var points []metrics.Point
+	var figures []telemetry.Figure
 	for i, job := range r.jobs {
-		state := r.states[i]
-		label := []string{"chore", job.Name}
-		points = append(points,
-			metrics.Point{Name: "weatherlight.housekeeping.runs_total", Value: float64(state.runs), Unit: "count", Labels: label},
-			metrics.Point{Name: "weatherlight.housekeeping.failures_total", Value: float64(state.failures), Unit: "count", Labels: label},
-			metrics.Point{Name: "weatherlight.housekeeping.duration_ms", Value: state.took.Seconds() * 1e3, Unit: "ms", Labels: label})
-		for _, name := range slices.Sorted(maps.Keys(state.result)) {
-			points = append(points, metrics.Point{
-				Name: "weatherlight.housekeeping.result", Value: state.result[name], Unit: "count",
-				Labels: []string{"chore", job.Name, "item", name},
-			})
-		}
+		figures = append(figures, r.states[i].figures(job.Name)...)
 	}
-	return points
+	return figures
 }
 
-// Series explain the points.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_housekeeping_runs_total", Labels: "chore", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Runs of the chore by this instance."},
-		{Name: "weatherlight_housekeeping_failures_total", Labels: "chore", Kind: telemetry.Counter, Unit: "count",
-			Meaning: "Runs of the chore that failed."},
-		{Name: "weatherlight_housekeeping_duration_ms", Labels: "chore", Kind: telemetry.Gauge, Unit: "ms",
-			Meaning: "Time of the chore's last run."},
-		{Name: "weatherlight_housekeeping_result", Labels: "chore,item", Kind: telemetry.Gauge, Unit: "count",
-			Meaning: "What the chore's last run came to; the list of chores has the items. Absent before the first run."},
+func (s jobState) figures(job string) []telemetry.Figure {
+	results := telemetry.MeasureEach[int]("weatherlight.housekeeping.result{item,task}", "count",
+		"What the task's last run came to; the list of tasks has the items. Absent before the first run.", nil)
+	for _, item := range slices.Sorted(maps.Keys(s.result)) {
+		results = results.With(s.result[item], item, job)
+	}
+	return []telemetry.Figure{
+		telemetry.Count("weatherlight.housekeeping.runs_total{task}", "Runs of the task by this instance.", s.runs, job),
+		telemetry.Count("weatherlight.housekeeping.failures_total{task}", "Runs of the task that failed.", s.failures, job),
+		telemetry.Measure("weatherlight.housekeeping.duration_ms{task}", "ms",
+			"Time of the task's last run.", s.took.Seconds()*1e3, job),
+		results,
 	}
 }

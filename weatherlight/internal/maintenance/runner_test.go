@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 var errBroken = errors.New("broken")
@@ -34,10 +36,10 @@ func run(t *testing.T, runner *Runner) (stop func()) {
 
 func points(r *Runner) map[string]float64 {
 	found := map[string]float64{}
-	for _, p := range r.Points() {
-		key := p.Name + "/" + p.Labels[1]
-		if len(p.Labels) == 4 {
-			key += "/" + p.Labels[3]
+	for _, p := range telemetry.MetricPoints(r.Figures()) {
+		key := p.Name + "/" + p.Attributes["task"]
+		if item, found := p.Attributes["item"]; found {
+			key += "/" + item
 		}
 		found[key] = p.Value
 	}
@@ -84,7 +86,7 @@ func TestStopInTheMiddleOfHousekeepingSkipsTheRest(t *testing.T) {
 			{Name: "next", Do: func(context.Context) (map[string]float64, error) { after++; return nil, nil }},
 		})
 		if err := runner.Run(ctx); err != nil || after != 0 {
-			t.Errorf("Run = %v, and %d chores after the stop", err, after)
+			t.Errorf("Run = %v, and %d jobs after the stop", err, after)
 		}
 	})
 }

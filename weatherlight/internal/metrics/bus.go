@@ -14,26 +14,15 @@ const BusTimeout = time.Second
 
 // OfBus are the figures of a bus. One that is down gives its own counters and leaves the
 // depths out; the error is told by the breaker's state and by the workers.
-func OfBus(ctx context.Context, bus *oona.Client) []Point {
+func OfBus(ctx context.Context, bus *oona.Client) []telemetry.Figure {
 	ctx, cancel := context.WithTimeout(ctx, BusTimeout)
 	defer cancel()
-	figures, err := bus.Metrics(ctx)
-	points := Prefixed("oona.", figures, nil)
-	points = append(points, Point{Name: "oona.metrics_complete", Value: Flag(err == nil), Unit: "bool"})
-	for _, drop := range bus.Drops() {
-		points = append(points, Point{
-			Name: "oona.refused_total", Value: float64(drop.Count), Unit: "count",
-			Labels: []string{"reason", drop.Reason, "stream", drop.Stream},
-		})
-	}
-	return points
+	stats, err := bus.Stats(ctx)
+	return append(telemetry.Bare(stats.Figures()), Complete(err == nil), oona.Refused(bus.Drops()))
 }
 
-// BusSeries explain the point that says whether the bus could be asked; the others are
-// the bus's.
-func BusSeries() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "oona_metrics_complete", Kind: telemetry.Gauge, Unit: "bool",
-			Meaning: "1 when the bus could be asked; at 0, backlogs, depths and losses are missing."},
-	}
+// Complete says whether the bus could be asked.
+func Complete(asked bool) telemetry.Figure {
+	return telemetry.Is("oona.metrics_complete",
+		"1 when the bus could be asked; at 0, backlogs, depths and losses are missing.", asked)
 }

@@ -1,6 +1,10 @@
+// Package metrics shows the figures of a service on /metrics.
+//
+// A [Collector] shows to Prometheus what the owners of figures declare and measure.
 package metrics
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,31 +13,30 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// Collector shows points and histograms on /metrics. It measures when it is asked, so a
+// Collector shows figures and histograms on /metrics. It measures when it is asked, so a
 // scrape is never older than itself.
 type Collector struct {
-	table   *Table
-	measure func() ([]Point, []oona.Histogram)
+	measure func() ([]telemetry.Figure, []oona.Histogram)
 }
 
-// NewCollector shows what measure returns, explained by a table.
-func NewCollector(table *Table, measure func() ([]Point, []oona.Histogram)) *Collector {
-	return &Collector{table, measure}
+// NewCollector shows what measure returns.
+func NewCollector(measure func() ([]telemetry.Figure, []oona.Histogram)) *Collector {
+	return &Collector{measure}
 }
 
-// Describe names nothing in advance: the set of points depends on the parts.
+// Describe names nothing in advance: the set of series depends on the parts.
 func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect measures.
 func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
-	points, histograms := c.measure()
-	c.collectPoints(points, metrics)
-	c.collectHistograms(histograms, metrics)
+	figures, histograms := c.measure()
+	collectFigures(figures, metrics)
+	collectHistograms(histograms, metrics)
 }
 
 // collectHistograms shows how long each path of the bus takes.
-func (c *Collector) collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Metric) {
-	row, _ := c.table.Find("oona_latency_seconds")
+func collectHistograms(histograms []oona.Histogram, metrics chan<- prometheus.Metric) {
+	row := oona.LatencySeries()
 	desc := prometheus.NewDesc(row.Name, row.Help(), []string{"path", "stream"}, nil)
 	for _, h := range histograms {
 		buckets := make(map[float64]uint64, len(h.Bounds))
@@ -49,34 +52,35 @@ func (c *Collector) collectHistograms(histograms []oona.Histogram, metrics chan<
 	}
 }
 
-// collectPoints shows each series once: a second one would fail the scrape.
-func (c *Collector) collectPoints(points []Point, metrics chan<- prometheus.Metric) {
+// collectFigures shows each series once: a second one would fail the scrape.
+func collectFigures(figures []telemetry.Figure, metrics chan<- prometheus.Metric) {
 	seen := make(map[string]bool)
-	for _, point := range points {
-		metric, key := point.metric(c.table)
-		if metric != nil && !seen[key] {
-			seen[key] = true
-			metrics <- metric
+	for _, figure := range figures {
+		series := figure.Series()
+		for _, point := range figure.Points {
+			metric, key := metricOf(series, point)
+			if metric != nil && !seen[key] {
+				seen[key] = true
+				metrics <- metric
+			}
 		}
 	}
 }
 
-// metric is the point as a Prometheus metric, with the key that tells it from
+// metricOf is a point as a Prometheus metric, with the key that tells it from
 // every other.
-func (p Point) metric(table *Table) (prometheus.Metric, string) {
-	name, labels := p.Series, p.SeriesLabels
-	if name == "" {
-		name, labels = SeriesName(p.Name), p.Labels
+func metricOf(series telemetry.Series, point telemetry.Point) (prometheus.Metric, string) {
+	name, labels := SeriesName(series.Name), slices.Concat(point.InName, point.Labels)
+	if _, varies := series.Family(); varies {
+		name = SeriesName(point.Name)
 	}
-	names := make([]string, 0, len(labels)/2)
-	texts := make([]string, 0, len(labels)/2)
-	for i := 0; i+1 < len(labels); i += 2 {
-		names = append(names, SeriesName(labels[i]))
-		texts = append(texts, strings.ToValidUTF8(labels[i+1], "?"))
+	var names, texts []string
+	for pair := range slices.Chunk(labels, 2) {
+		names = append(names, SeriesName(pair[0]))
+		texts = append(texts, strings.ToValidUTF8(pair[1], "?"))
 	}
-	// One name has one row, and so one help text, whatever labels it carries.
-	row, _ := table.Find(name)
-	metric, err := prometheus.NewConstMetric(prometheus.NewDesc(name, row.Help(), names, nil), valueType(row.Kind), p.Value, texts...)
+	desc := prometheus.NewDesc(name, series.Help(), names, nil)
+	metric, err := prometheus.NewConstMetric(desc, valueType(series.Kind), point.Value, texts...)
 	if err != nil {
 		return nil, ""
 	}
@@ -88,4 +92,17 @@ func valueType(kind telemetry.SeriesKind) prometheus.ValueType {
 		return prometheus.CounterValue
 	}
 	return prometheus.GaugeValue
+}
+
+// SeriesName replaces what a Prometheus name may not hold.
+func SeriesName(name string) string {
+	if name != "" && name[0] >= '0' && name[0] <= '9' {
+		name = "_" + name
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
 }

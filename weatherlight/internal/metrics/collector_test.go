@@ -6,21 +6,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 func TestOneNameWithTwoSetsOfLabelsDoesNotBreakTheScrape(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	points := []Point{
-		{Name: "kasmina.seeds", Value: 1},
-		{Name: "kasmina.seeds", Value: 2, Labels: []string{"stage", "TRAINING"}},
-		{Name: "kasmina.seeds", Value: 3, Labels: []string{"stage", "BLENDING", "seed", "s"}},
-		{Name: "kasmina.seeds", Value: 4, Labels: []string{"stage", "TRAINING"}}, // twice
-		{Name: "kasmina-seeds", Value: 5},                                        // the same name on this page
-		{Name: "odd", Value: 6, Labels: []string{"a.b", "\xff", "9", "x"}},
-		{Name: "broken", Value: 7, Labels: []string{"same", "1", "same", "2"}},
-		{Name: "", Value: 8},
+	gauge := func(name string, value float64, texts ...string) telemetry.Figure {
+		return telemetry.Measure(name, "count", "Odd.", value, texts...)
 	}
-	registry.MustRegister(NewCollector(NewTable(nil), func() ([]Point, []oona.Histogram) { return points, nil }))
+	figures := []telemetry.Figure{
+		gauge("kasmina.seeds", 1),
+		gauge("kasmina.seeds{stage}", 2, "TRAINING"),
+		gauge("kasmina.seeds{stage,seed}", 3, "BLENDING", "s"),
+		gauge("kasmina.seeds{stage}", 4, "TRAINING"), // twice
+		gauge("kasmina-seeds", 5),                    // the same name on this page
+		gauge("odd{a.b,9}", 6, "\xff", "x"),
+		gauge("broken{same,same}", 7, "1", "2"),
+		gauge("", 8),
+	}
+	registry.MustRegister(NewCollector(func() ([]telemetry.Figure, []oona.Histogram) { return figures, nil }))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatalf("the scrape fails: %v", err)

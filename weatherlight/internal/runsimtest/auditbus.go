@@ -19,26 +19,19 @@ import (
 
 // name is what an output is known by when it is published.
 func (o output) name() (string, error) {
-	var payload proto.Message
-	switch o.Type {
-	case string(proto.MessageName(new(leyline.TelemetryPacket))):
-		if o.Once == "" {
+	for _, payload := range []proto.Message{
+		new(leyline.TelemetryPacket), new(leyline.AdaptationCommand), new(leyline.KernelPrefetchRequest), new(leyline.FieldReport),
+	} {
+		if string(proto.MessageName(payload)) != o.Type {
+			continue
+		}
+		if _, packet := payload.(*leyline.TelemetryPacket); packet && o.Once == "" {
 			return "", errors.New("a packet has no name")
 		}
-		return "packet " + o.Once, nil
-	case string(proto.MessageName(new(leyline.AdaptationCommand))):
-		payload = new(leyline.AdaptationCommand)
-	case string(proto.MessageName(new(leyline.KernelPrefetchRequest))):
-		payload = new(leyline.KernelPrefetchRequest)
-	case string(proto.MessageName(new(leyline.FieldReport))):
-		payload = new(leyline.FieldReport)
-	default:
-		return "", fmt.Errorf("type %s", o.Type)
+		err := proto.Unmarshal(o.Payload, payload)
+		return nameOf(payload, o.Once), err
 	}
-	if err := proto.Unmarshal(o.Payload, payload); err != nil {
-		return "", err
-	}
-	return nameOf(payload, ""), nil
+	return "", fmt.Errorf("type %s", o.Type)
 }
 
 func nameOf(payload proto.Message, once string) string {

@@ -3,6 +3,8 @@ package runsimtest
 import (
 	"strings"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/simrun"
 )
 
 // TestAuditorFindsWhatIsBuiltIn: an audit that finds nothing is worth what it
@@ -51,7 +53,7 @@ func TestAuditorFindsWhatIsBuiltIn(t *testing.T) {
 func TestWorldIsRough(t *testing.T) {
 	var c Counts
 	for seed := range uint64(12) {
-		c.add(Simulate(Scenario{Seed: 500 + seed}).Counts)
+		simrun.Add(&c, Simulate(Scenario{Seed: 500 + seed}).Counts)
 	}
 	t.Logf("%+v", c)
 	for name, n := range map[string]int{

@@ -3,7 +3,6 @@ package runsimtest
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -16,14 +15,9 @@ func guardOf(slot []int) string {
 		strides[i] = stride
 		stride *= shape[i]
 	}
-	return digest(fmt.Sprintf(`[{"dtype": "float32", "index": 0, "requires_grad": false, "shape": [%s], "stride": [%s]}]`,
-		list(shape), list(strides)))
+	text := fmt.Sprintf(`[{"dtype": "float32", "index": 0, "requires_grad": false, "shape": %s, "stride": %s}]`,
+		spaced(shape), spaced(strides))
+	return digest(text)
 }
 
-func list(numbers []int) string {
-	texts := make([]string, len(numbers))
-	for i, n := range numbers {
-		texts[i] = strconv.Itoa(n)
-	}
-	return strings.Join(texts, ", ")
-}
+func spaced(numbers []int) string { return strings.ReplaceAll(fmt.Sprint(numbers), " ", ", ") }

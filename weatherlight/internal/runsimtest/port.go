@@ -25,6 +25,22 @@ func (p port) call(part string, effect func() error) error {
 	if part == control.PartTamiyo {
 		p.inControl()
 	}
+	return p.step(effect, func() error {
+		if p.town.busDown && !p.town.chance(0.1) { // now and then the answer is all that is lost
+			return fmt.Errorf("simulated outage: %w", oona.ErrUnavailable)
+		}
+		if err := effect(); err != nil {
+			return err
+		}
+		if p.town.busDown {
+			return fmt.Errorf("simulated lost answer: %w", oona.ErrUnavailable)
+		}
+		return nil
+	})
+}
+
+// step lets a process that lives on try something, and one that dies behind it do it.
+func (p port) step(effect, try func() error) error {
 	if !p.wait() {
 		return errDead
 	}
@@ -37,39 +53,33 @@ func (p port) call(part string, effect func() error) error {
 		p.die()
 		return errors.Join(errDead, err)
 	default:
+		return try()
 	}
-	if p.town.busDown && !p.town.chance(0.1) { // now and then the answer is all that is lost
-		return fmt.Errorf("simulated outage: %w", oona.ErrUnavailable)
-	}
-	if err := effect(); err != nil {
+}
+
+// ask is a call that has an answer.
+func ask[T any](p port, part string, question func() (T, error)) (answer T, err error) {
+	err = p.call(part, func() (err error) {
+		answer, err = question()
 		return err
-	}
-	if p.town.busDown {
-		return fmt.Errorf("simulated lost answer: %w", oona.ErrUnavailable)
-	}
-	return nil
+	})
+	return answer, err
 }
 
 // Load implements runrecord.Store.
-func (p port) Load(_ context.Context, key oona.RecordKey) (record oona.Record, err error) {
-	err = p.call(key.Part, func() error {
-		record = p.town.store.Load(key)
+func (p port) Load(_ context.Context, key oona.RecordKey) (oona.Record, error) {
+	return ask(p, key.Part, func() (oona.Record, error) {
+		record := p.town.store.Load(key)
 		if p.town.defects.SkipsRecovery {
 			record.Pending = nil
 		}
-		return nil
+		return record, nil
 	})
-	return record, err
 }
 
 // Save implements runrecord.Store.
-func (p port) Save(_ context.Context, write oona.RecordWrite) (version int64, err error) {
-	err = p.call(write.Key.Part, func() error {
-		var err error
-		version, err = p.town.store.Save(p.town.tamper(write))
-		return err
-	})
-	return version, err
+func (p port) Save(_ context.Context, write oona.RecordWrite) (int64, error) {
+	return ask(p, write.Key.Part, func() (int64, error) { return p.town.store.Save(p.town.tamper(write)) })
 }
 
 // Settle implements runrecord.Store.
@@ -81,12 +91,8 @@ func (p port) Settle(_ context.Context, key oona.RecordKey, version int64) error
 }
 
 // Due implements runrecord.Store.
-func (p port) Due(_ context.Context, part string, now time.Time, limit int, hold time.Duration) (due []oona.DueRun, err error) {
-	err = p.call(part, func() error {
-		due = p.town.store.Due(part, now, limit, hold)
-		return nil
-	})
-	return due, err
+func (p port) Due(_ context.Context, part string, now time.Time, limit int, hold time.Duration) ([]oona.DueRun, error) {
+	return ask(p, part, func() ([]oona.DueRun, error) { return p.town.store.Due(part, now, limit, hold), nil })
 }
 
 // Reschedule implements runrecord.Store.
@@ -98,12 +104,8 @@ func (p port) Reschedule(_ context.Context, part string, claimed oona.DueRun, at
 }
 
 // Runs implements runrecord.Store.
-func (p port) Runs(_ context.Context, part, after string, limit int) (runs []string, err error) {
-	err = p.call(part, func() error {
-		runs = p.town.store.Runs(part, after, limit)
-		return nil
-	})
-	return runs, err
+func (p port) Runs(_ context.Context, part, after string, limit int) ([]string, error) {
+	return ask(p, part, func() ([]string, error) { return p.town.store.Runs(part, after, limit), nil })
 }
 
 // Await implements control.Awaits.
@@ -129,22 +131,14 @@ func (p port) publish(_ context.Context, messages ...oona.Message) error {
 // keepReport makes a field report durable. It is a step as well: the disk is
 // slow, and it may be full.
 func (p port) keepReport(_ context.Context, report *leyline.FieldReport) error {
-	if !p.wait() {
-		return errDead
+	keep := func() error {
+		p.town.audit.reported(p.town.retold(report))
+		return nil
 	}
-	switch p.fate() {
-	case diesBefore:
-		p.die()
-		return errDead
-	case diesAfter:
-		p.town.audit.reported(report)
-		p.die()
-		return errDead
-	default:
-	}
-	if p.town.diskFull {
-		return errors.New("simulated full disk")
-	}
-	p.town.audit.reported(p.town.retold(report))
-	return nil
+	return p.step(keep, func() error {
+		if p.town.diskFull {
+			return errors.New("simulated full disk")
+		}
+		return keep()
+	})
 }

@@ -103,11 +103,7 @@ func (r *run) quality() quality {
 	return quality(r.town.rand.IntN(int(qualities)))
 }
 
-// begin starts the training loop of the leading process.
-func (r *run) begin() {
-	r.town.after(r.town.between(0, r.interval), r.loop)
-}
-
+// loop is the training loop of the leading process.
 func (r *run) loop() {
 	t := r.town
 	if t.hushed {
@@ -240,13 +236,15 @@ func (r *run) intrude() {
 	t.counts.Intruders++
 	r.second = newTrainee(t, r, r.processID())
 	t.audit.came(r, r.second)
-	t.after(t.between(r.interval, 20*r.interval), func() {
-		if r.second != nil {
-			r.second.lost = true
-			t.audit.left(r, r.second)
-			r.second = nil
-		}
-	})
+	t.after(t.between(r.interval, 20*r.interval), r.endSecond)
+}
+
+func (r *run) endSecond() {
+	if r.second != nil {
+		r.second.lost = true
+		r.town.audit.left(r, r.second)
+		r.second = nil
+	}
 }
 
 // fallSilent keeps the process from reporting for a while.
@@ -256,15 +254,10 @@ func (r *run) fallSilent() {
 
 // settle ends what is unusual about a run.
 func (r *run) settle() {
-	t := r.town
-	if r.second != nil {
-		r.second.lost = true
-		t.audit.left(r, r.second)
-		r.second = nil
-	}
+	r.endSecond()
 	r.silentTill = time.Time{}
 	if r.trainer == nil {
 		r.trainer = r.fresh()
-		t.audit.came(r, r.trainer)
+		r.town.audit.came(r, r.trainer)
 	}
 }

@@ -36,19 +36,3 @@ type Counts struct {
 	Commands, Buried, Packets, FieldReports, AttachFailures, Unfit int
 	MaxRecord                                                      int // bytes of the largest record with its pending outputs
 }
-
-func (c *Counts) add(o Counts) {
-	for _, pair := range [][2]*int{
-		{&c.Runs, &o.Runs}, {&c.Reports, &o.Reports}, {&c.Saves, &o.Saves}, {&c.Conflicts, &o.Conflicts},
-		{&c.Orders, &o.Orders}, {&c.Effects, &o.Effects}, {&c.Twice, &o.Twice},
-		{&c.Germinated, &o.Germinated}, {&c.Trained, &o.Trained}, {&c.Blended, &o.Blended}, {&c.Kept, &o.Kept}, {&c.Ended, &o.Ended},
-		{&c.Crashes, &o.Crashes}, {&c.Restarts, &o.Restarts}, {&c.Intruders, &o.Intruders}, {&c.Outages, &o.Outages},
-		{&c.Flushes, &o.Flushes}, {&c.Losses, &o.Losses}, {&c.Lost, &o.Lost}, {&c.Late, &o.Late}, {&c.Doubled, &o.Doubled},
-		{&c.Redelivered, &o.Redelivered}, {&c.Exhausted, &o.Exhausted}, {&c.Foreign, &o.Foreign}, {&c.Expired, &o.Expired},
-		{&c.Commands, &o.Commands}, {&c.Buried, &o.Buried}, {&c.Packets, &o.Packets}, {&c.FieldReports, &o.FieldReports},
-		{&c.AttachFailures, &o.AttachFailures}, {&c.Unfit, &o.Unfit},
-	} {
-		*pair[0] += *pair[1]
-	}
-	c.MaxRecord = max(c.MaxRecord, o.MaxRecord)
-}

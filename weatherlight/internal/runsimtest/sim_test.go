@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/simrun"
 )
 
 // realEvery is how many simulations there are to one whose trainers have the real
@@ -21,7 +23,7 @@ func (y *tally) add(r Report) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.violations += len(r.Violations)
-	y.counts.add(r.Counts)
+	simrun.Add(&y.counts, r.Counts)
 }
 
 // TestRuns: see the package's comment for what is held.

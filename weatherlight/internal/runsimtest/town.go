@@ -89,7 +89,7 @@ func newTown(s Scenario) *town {
 		r := newRun(t, n)
 		t.runs = append(t.runs, r)
 		t.audit.came(r, r.trainer)
-		r.begin()
+		t.after(t.between(0, r.interval), r.loop)
 	}
 	t.counts.Runs = len(t.runs)
 	return t

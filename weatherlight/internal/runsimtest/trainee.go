@@ -95,8 +95,7 @@ type trainee struct {
 	fetches map[string]*fetch
 	inbox   []held
 	halted  bool
-	applied map[uint64]bool // orders that took effect, for the auditor
-	lag     int             // turns between reading an order and its effect
+	lag     int // turns between reading an order and its effect
 	started time.Time
 
 	body   *body  // the real graft, nil for a model
@@ -127,8 +126,7 @@ func (tr *trainee) end() {
 func newTrainee(t *town, r *run, id string) *trainee {
 	return &trainee{
 		town: t, run: r, id: id, loss: 2, started: t.now, lag: pick(t.world, 0, 0, 0, 1, 3),
-		seeds: make(map[string]*sprout), failed: make(map[string]*failure),
-		fetches: make(map[string]*fetch), applied: make(map[uint64]bool),
+		seeds: make(map[string]*sprout), failed: make(map[string]*failure), fetches: make(map[string]*fetch),
 	}
 }
 

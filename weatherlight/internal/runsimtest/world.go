@@ -1,8 +1,8 @@
 package runsimtest
 
 import (
-	"container/heap"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -14,9 +14,8 @@ var epoch = time.Date(2026, time.March, 1, 6, 0, 0, 0, time.UTC)
 type world struct {
 	now   time.Time
 	rand  *rand.Rand
-	queue events
-	seq   uint64
-	over  bool // nothing is to happen any more
+	queue []event // in the order of their times, and of planning those that have the same
+	over  bool    // nothing is to happen any more
 }
 
 func newWorld(seed uint64) *world {
@@ -25,35 +24,20 @@ func newWorld(seed uint64) *world {
 
 // event is one thing that is going to happen.
 type event struct {
-	at  time.Time
-	seq uint64 // of two at the same time the one that was planned first
-	do  func()
-}
-
-type events []event
-
-func (e *events) Len() int { return len(*e) }
-func (e *events) Less(i, j int) bool {
-	a, b := &(*e)[i], &(*e)[j]
-	if a.at.Equal(b.at) {
-		return a.seq < b.seq
-	}
-	return a.at.Before(b.at)
-}
-func (e *events) Swap(i, j int) { (*e)[i], (*e)[j] = (*e)[j], (*e)[i] }
-func (e *events) Push(x any)    { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	old := *e
-	last := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*e = old[:len(old)-1]
-	return last
+	at time.Time
+	do func()
 }
 
 // after lets something happen in a while.
 func (w *world) after(wait time.Duration, do func()) {
-	w.seq++
-	heap.Push(&w.queue, event{at: w.now.Add(max(wait, 0)), seq: w.seq, do: do})
+	at := w.now.Add(max(wait, 0))
+	place, _ := slices.BinarySearchFunc(w.queue, at, func(e event, at time.Time) int {
+		if e.at.After(at) {
+			return 1
+		}
+		return -1 // also when it is at the same time
+	})
+	w.queue = slices.Insert(w.queue, place, event{at: at, do: do})
 }
 
 // run lets time pass until done says so, nothing is left to happen, or the bound
@@ -65,7 +49,8 @@ func (w *world) run(bound time.Duration, done func() bool) {
 			w.now = end
 			return
 		}
-		next := heap.Pop(&w.queue).(event)
+		next := w.queue[0]
+		w.queue[0], w.queue = event{}, w.queue[1:]
 		w.now = next.at
 		next.do()
 	}

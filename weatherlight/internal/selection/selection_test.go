@@ -17,8 +17,8 @@ func TestControllerGerminatesOnlyWhatTheCataloguePermits(t *testing.T) {
 			t.Errorf("%s is permitted: %v, want %t", id, err, want)
 		}
 	}
-	metrics := catalog.Metrics()
-	if metrics["karn.selection.safe"] != 1 || metrics["karn.selection.experimental"] != 1 || metrics["karn.requests.failed"] != 1 {
+	metrics := catalog.Stats()
+	if metrics.Safe != 1 || metrics.Experimental != 1 || metrics.Failed != 1 {
 		t.Errorf("metrics %v", metrics)
 	}
 }

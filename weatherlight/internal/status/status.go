@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/admin"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
@@ -142,7 +143,7 @@ func (s *Status) AddLibrary(ctx context.Context, library *urza.Library, made for
 		Refused: len(made.Refused), Failed: len(made.Failed),
 		Parked: len(made.Parked),
 	}
-	s.Breakers = append(s.Breakers, breaker{Name: "urza_library", State: breakerName(library.Breaker())})
+	s.Breakers = append(s.Breakers, breaker{Name: "urza_library", State: breakerName(library.Stats().Queries.Circuit)})
 	if kernels, err := library.Count(ctx); err == nil {
 		s.Catalogue = &catalogue{Blueprints: blueprints, Kernels: kernels}
 	}
@@ -158,13 +159,10 @@ func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server admin.Serv
 	s.Breakers = append(s.Breakers,
 		breaker{"oona_publish", breakerName(health.PublishState), health.PublishFailures},
 		breaker{"oona_consume", breakerName(health.ConsumeState), health.ConsumeFailures})
-	figures, err := bus.Metrics(ctx)
-	s.BusMetrics = figures
+	stats, err := bus.Stats(ctx)
+	s.BusMetrics = telemetry.Values(stats.Figures(), "oona.")
 	if err == nil {
-		s.Streams = measured(streams, figures)
-		for i, stream := range s.Streams {
-			s.Streams[i].Slowest = bus.Slowest(stream.Stream)
-		}
+		s.Streams = measured(streams, stats.Streams)
 	}
 	for _, refused := range bus.Drops() {
 		s.Drops = append(s.Drops, drop{Reason: refused.Reason, Stream: refused.Stream, Count: refused.Count})
@@ -175,13 +173,13 @@ func breakerName(state leyline.CircuitBreakerState) string {
 	return strings.ToLower(strings.TrimPrefix(state.String(), "CIRCUIT_STATE_"))
 }
 
-// measured fills in what the bus's own figures say of its streams, by their roles.
-func measured(streams []Stream, figures map[string]float64) []Stream {
+// measured fills in what the bus says of its streams, by their roles.
+func measured(streams []Stream, stats map[string]oona.StreamStats) []Stream {
 	table := slices.Clone(streams)
 	for i, stream := range table {
-		table[i].Depth = int64(figures["queue_depth_"+stream.Role])
-		table[i].Lag = int64(figures["queue_backlog_"+stream.Role])
-		table[i].TrimmedUnread = int64(figures["trimmed_unread_total."+stream.Role])
+		known := stats[stream.Role]
+		table[i].Depth, table[i].Lag, table[i].TrimmedUnread = known.Depth, known.Backlog, known.Lost
+		table[i].Slowest = known.Slowest
 	}
 	return table
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 const coveragePrefix = "tamiyo.gnn.feature_coverage."
@@ -58,19 +57,12 @@ func (m *Mirror) observeHazard(event *leyline.TelemetryEvent) {
 	m.hazard = strings.ToUpper(cmp.Or(attributes["hazard"], attributes["hazard_band"], implied))
 }
 
-// Series explain the points of a Mirror.
-func Series() []telemetry.Series {
-	return []telemetry.Series{
-		{Name: "weatherlight_tamiyo_coverage_<feature>", Kind: telemetry.Gauge, Unit: "ratio",
-			Meaning: "Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one."},
-	}
-}
-
-// Points are the shares that were seen last.
-func (m *Mirror) Points() []metrics.Point {
+// Figures are the shares that were seen last.
+func (m *Mirror) Figures() []telemetry.Figure {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return metrics.Prefixed("weatherlight.tamiyo.coverage.", m.coverage, func(string) string { return "ratio" })
+	return []telemetry.Figure{telemetry.MeasureEach("weatherlight.tamiyo.coverage.<feature>", "ratio",
+		"Share of the feature that a trainer's Tamiyo saw, as its last packet said. Absent without one.", m.coverage)}
 }
 
 func (m *Mirror) indicate(packet *telemetry.Packet) {

@@ -11,10 +11,7 @@ func TestSummaryRepeatsWhatTamiyoSays(t *testing.T) {
 	const critical, info = leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO
 	mirror := &Mirror{}
 	shown := func() (map[string]float64, map[string]string) {
-		packet := telemetry.New("weatherlight", "weatherlight")
-		for _, point := range mirror.Points() {
-			packet.Metric(point.Name, point.Value, point.Unit)
-		}
+		packet := telemetry.New("weatherlight", "weatherlight").Figures(mirror.Figures()...)
 		mirror.indicate(packet)
 		built := packet.Build()
 		figures := make(map[string]float64)

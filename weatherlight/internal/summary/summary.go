@@ -14,12 +14,11 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
 )
 
 // Summary is what there is to report.
 type Summary struct {
-	Points    []metrics.Point
+	Figures   []telemetry.Figure
 	Workers   health.Workers
 	Alarms    []health.Alarm
 	Nissa     *health.NissaStatus // nil: there is none to ask
@@ -52,10 +51,7 @@ func unixText(t time.Time) string {
 
 // Packet reports it.
 func (s Summary) Packet() *leyline.TelemetryPacket {
-	packet := telemetry.New("weatherlight", "weatherlight")
-	for _, point := range s.Points {
-		packet.Metric(point.Name, point.Value, point.Unit, point.Labels...)
-	}
+	packet := telemetry.New("weatherlight", "weatherlight").Figures(s.Figures...)
 	if s.Workers.Recent {
 		packet.Event("worker_error", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING,
 			"last_error", s.Workers.LastError,

@@ -193,10 +193,10 @@ func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]float64{}
-	for _, p := range queue.Points() {
+	for _, p := range telemetry.MetricPoints(queue.Figures()) {
 		key := p.Name
-		if len(p.Labels) == 2 {
-			key = p.Labels[1]
+		if priority, found := p.Attributes["priority"]; found {
+			key = priority
 		}
 		got[key] = p.Value
 	}

@@ -1,4 +1,4 @@
-package metrics
+package weatherlight
 
 import (
 	"maps"
@@ -8,16 +8,16 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// Table finds what explains a series by its name.
-type Table struct {
+// table finds what explains a series by its name.
+type table struct {
 	exact    map[string]telemetry.Series
 	families map[string]telemetry.Series // by what their names begin with
 	prefixes []string                    // of the families, the longest first
 }
 
-// NewTable is of all that is declared.
-func NewTable(declared []telemetry.Series) *Table {
-	table := &Table{exact: make(map[string]telemetry.Series), families: make(map[string]telemetry.Series)}
+// newTable is of all that is declared.
+func newTable(declared []telemetry.Series) *table {
+	table := &table{exact: make(map[string]telemetry.Series), families: make(map[string]telemetry.Series)}
 	for _, series := range declared {
 		if prefix, varies := series.Family(); varies {
 			table.families[prefix] = series
@@ -29,9 +29,8 @@ func NewTable(declared []telemetry.Series) *Table {
 	return table
 }
 
-// Find returns what explains a series. One that nobody declared is shown all the same:
-// a release must not hide what it forgot to explain.
-func (t *Table) Find(name string) (telemetry.Series, bool) {
+// find returns what explains a series.
+func (t *table) find(name string) (telemetry.Series, bool) {
 	if series, found := t.exact[name]; found {
 		return series, true
 	}
@@ -40,5 +39,5 @@ func (t *Table) Find(name string) (telemetry.Series, bool) {
 			return t.families[prefix], true
 		}
 	}
-	return telemetry.Series{Name: name, Kind: telemetry.Gauge, Meaning: "Not documented."}, false
+	return telemetry.Series{}, false
 }
