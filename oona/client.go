@@ -79,11 +79,11 @@ func (c *Client) Now() time.Time { return c.conn.Now() }
 // exactly that is known, either way; false before the bus has told its time.
 func (c *Client) ClockOffset() (ahead, uncertainty time.Duration, known bool) { return c.conn.Offset() }
 
-// times is what messages are dated against.
-func (c *Client) times() verify.Times {
-	now := c.conn.Now()
-	ahead, _, _ := c.conn.Offset()
-	return verify.Times{Bus: now, Ahead: ahead, Set: c.conn.Set()}
+// timesOf is what messages are dated against.
+func timesOf(conn *redis.Conn) verify.Times {
+	now := conn.Now()
+	ahead, _, _ := conn.Offset()
+	return verify.Times{Bus: now, Ahead: ahead, Set: conn.Set()}
 }
 
 // EnsureGroups creates a consumer group on each stream, and the stream with it.

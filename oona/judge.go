@@ -53,7 +53,7 @@ func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
 // time: its clock may have been set a moment ago.
 func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
 	jobs := make([]job, len(entries))
-	at, fresh := s.c.times(), false
+	at, fresh := timesOf(s.c.conn), false
 	for i, e := range entries {
 		s.judgeOne(&tasks[i], &jobs[i], e, at)
 		if tasks[i].Refusal == nil || !misdated(tasks[i].Refusal.Reason) {
@@ -61,7 +61,7 @@ func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
 		}
 		if !fresh {
 			s.c.conn.AskTime()
-			at, fresh = s.c.times(), true
+			at, fresh = timesOf(s.c.conn), true
 		}
 		tasks[i].Refusal = nil
 		s.judgeOne(&tasks[i], &jobs[i], e, at)

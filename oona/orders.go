@@ -126,10 +126,10 @@ func (f *follower) open(e entry.Entry) {
 	if !e.Found && e.Bootstrap {
 		return
 	}
-	order, reason, err := f.c.openOrder(e, f.stream, f.c.times())
+	order, reason, err := f.c.openOrder(e, f.stream, timesOf(f.c.conn))
 	if misdated(reason) {
 		f.c.conn.AskTime() // its clock may have been set a moment ago
-		order, reason, err = f.c.openOrder(e, f.stream, f.c.times())
+		order, reason, err = f.c.openOrder(e, f.stream, timesOf(f.c.conn))
 	}
 	if err == nil {
 		f.c.meters.Consumed.Add(1)
