@@ -34,7 +34,7 @@ test: ## run every test (installs what it needs from Debian)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
-	@tools/ensure.sh redis-server python3 gcc /usr/lib/postgresql/15/bin/postgres minisign
+	@tools/ensure.sh redis-server python3 gcc /usr/include/stdlib.h /usr/lib/postgresql/15/bin/postgres minisign
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
 
 bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")
@@ -53,7 +53,7 @@ chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update wri
 		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all $(ARGS)
 
 e2e: ## drive the built commands from outside, with a real Redis
-	@tools/ensure.sh redis-server python3 /usr/bin/python3 python:google.protobuf \
+	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \
 	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 

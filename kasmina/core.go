@@ -83,6 +83,7 @@ func newStep(c *Core, record *Record, message Message, now time.Time) *step {
 		if run := runOf(message); run != "" && run != record.Run {
 			return nil
 		}
+		st.changed = st.r.Trainer.follow(st.now)
 		return st
 	}
 	run := runOf(message)
@@ -97,6 +98,17 @@ func newStep(c *Core, record *Record, message Message, now time.Time) *step {
 	}
 	st.r, st.fresh = &Record{Version: recordVersion, Run: run, Packets: now.UnixMicro()}, true
 	return st
+}
+
+// follow takes a trainer that was last heard in the future for one that is heard now: the
+// bus's clock was set back, and its place must end no later for that. It returns whether
+// that was so.
+func (t *trainerState) follow(now millis) bool {
+	ahead := t.Stored > now.plus(clockSkew)
+	if ahead {
+		t.Stored = now
+	}
+	return ahead
 }
 
 // runOf is the run that a message names, empty when it names none.

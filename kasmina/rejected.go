@@ -32,6 +32,11 @@ func (e *RejectedError) Error() string {
 	return text
 }
 
+// Untimely reports whether the command was refused for the time of its issue.
+func (e *RejectedError) Untimely() bool {
+	return e.Reason == ReasonIssuedInFuture || e.Reason == ReasonStaleCommand || e.Reason == ReasonDeadlineExceeded
+}
+
 // Reasons for which a command is refused. Reasons explains them.
 const (
 	ReasonVerifierUnavailable = "verifier_unavailable"

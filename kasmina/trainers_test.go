@@ -93,6 +93,22 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	}
 }
 
+// R32: the bus's clock is set back. The trainer's place ends no later than it would.
+func TestR32TrainerThatWasHeardInTheFutureIsTakenOverInTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	other := newFakeTrainer("successor")
+	w.now = w.now.Add(-10 * time.Minute)
+	if d := w.decide(other.report(w.now)); d.Ignored != IgnoredSecond {
+		t.Fatalf("taken over at once: %+v", d)
+	}
+	w.now = w.now.Add(61 * time.Second)
+	if d := w.decide(other.report(w.now)); d.Ignored != "" {
+		t.Errorf("refused a minute after the clock was set: %s", d.Ignored)
+	}
+}
+
 func TestSlowTrainerIsNotTakenOverBeforeThreeOfItsIntervals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -75,10 +75,21 @@ func (c *Client) Ping(ctx context.Context) error { return c.conn.Ping(ctx) }
 
 // Now is the time by the clock of the bus, as far as it is known: within half a
 // round trip. It never waits: every ten seconds a call sends for the bus's time,
-// which the next ones go by, and while the bus does not tell it, the last one
+// and each Ping does, which the next ones go by, and while the bus does not tell it, the last one
 // stands. Connect asks first; a bus that never told has the time of this machine.
 // It follows the bus's clock when that is set, also backwards.
 func (c *Client) Now() time.Time { return c.conn.Now() }
+
+// ClockOffset is how far the clock of the bus is ahead of this machine's, and how
+// exactly that is known, either way; false before the bus has told its time.
+func (c *Client) ClockOffset() (ahead, uncertainty time.Duration, known bool) { return c.conn.Offset() }
+
+// timesOf is what messages are dated against.
+func timesOf(conn *redis.Conn) verify.Times {
+	now := conn.Now()
+	ahead, _, _ := conn.Offset()
+	return verify.Times{Bus: now, Ahead: ahead, Set: conn.Set()}
+}
 
 // EnsureGroups creates a consumer group on each stream, and the stream with it.
 // A new group starts at the beginning of what the stream holds, so nothing that

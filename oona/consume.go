@@ -22,8 +22,8 @@ func (c *Client) Consume(fetch, work context.Context, sub Subscription) error {
 	s := &subscriber{c: c, sub: sub, valid: c.cfg.Streams.validOn(sub.Stream)}
 	c.deliverer.Run(fetch, work, delivery.Subscription{
 		Stream: sub.Stream, Group: sub.Group, Judge: s.judge, Ordered: sub.Key != nil, AnswersOnly: sub.AnswersOnly,
-		Demand: sub.Demand.values(), Needs: sub.Needs,
-		Batch: sub.Batch, Concurrency: sub.Concurrency, Block: sub.Block, OnReady: sub.OnReady,
+		Demand: sub.Demand.values(), Needs: sub.Needs, Batch: sub.Batch, Concurrency: sub.Concurrency, Block: sub.Block,
+		OnReady: sub.OnReady, Fence: sub.Fence,
 	})
 	return nil
 }

@@ -36,7 +36,7 @@ func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
 	if err != nil || len(messages) == 0 {
 		return nil, err
 	}
-	now := time.Now()
+	now := j.c.Now()
 	drafts := make([]envelope.Draft, len(messages))
 	room := envelope.Slab{Left: len(messages)}
 	for i, m := range messages {
@@ -49,21 +49,39 @@ func (j *job) Run(ctx context.Context) ([]envelope.Draft, error) {
 }
 
 // judge decides what becomes of entries. Nothing in an entry can make it fail: the
-// worst is a refusal.
+// worst is a refusal. Before one is refused for its date the bus is asked for its
+// time: its clock may have been set a moment ago.
 func (s *subscriber) judge(entries []entry.Entry, tasks []delivery.Task) {
-	now, onBus := time.Now(), s.c.Now()
 	jobs := make([]job, len(entries))
+	at, fresh := timesOf(s.c.conn), false
 	for i, e := range entries {
-		j, t := &jobs[i], &tasks[i]
-		if reason, err := s.decide(t, j, e, now, onBus); err != nil {
-			t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
+		s.judgeOne(&tasks[i], &jobs[i], e, at)
+		if tasks[i].Refusal == nil || !misdated(tasks[i].Refusal.Reason) {
+			continue
 		}
+		if !fresh {
+			s.c.conn.AskTime()
+			at, fresh = timesOf(s.c.conn), true
+		}
+		tasks[i].Refusal = nil
+		s.judgeOne(&tasks[i], &jobs[i], e, at)
 	}
+}
+
+func (s *subscriber) judgeOne(t *delivery.Task, j *job, e entry.Entry, at verify.Times) {
+	if reason, err := s.decide(t, j, e, at); err != nil {
+		t.Refusal = deadletter.Refuse(reason, err.Error(), e.Attempt)
+	}
+}
+
+// misdated reports whether a reason to refuse a message is its date.
+func misdated(reason string) bool {
+	return reason == deadletter.ReasonStale || reason == deadletter.ReasonFuture
 }
 
 // decide fills in the task of an entry and the job that does it, or says why the
 // entry is refused.
-func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus time.Time) (reason string, err error) {
+func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.Times) (reason string, err error) {
 	if !e.Found && e.Bootstrap {
 		return "", nil
 	}
@@ -85,14 +103,14 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, now, onBus 
 	j.c, j.handler = s.c, handler
 	j.delivery = Delivery{
 		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
-		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, onBus),
+		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, at.Bus),
 		Issued: env.SignedAt(),
 	}
 	if wanted, err := s.wanted(&j.delivery); err != nil || !wanted {
 		return deadletter.ReasonPermanent, err
 	}
 	who := verify.Identify(message, &env)
-	if reason := who.Refuse(s.c.windows, j.delivery.Published, now); reason != "" {
+	if reason := who.Refuse(s.c.windows, entry.StoredAt(e.ID), at); reason != "" {
 		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
 	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)

@@ -151,3 +151,82 @@ func TestGroupsOfTheDepartedAreRemoved(t *testing.T) {
 		}
 	})
 }
+
+// R32: the clock of the bus is set while nobody renews, or while all do. A lease ends
+// when its time is over, and not when the clock says so.
+func TestR32LeasesEndInTimeThoughTheClockIsSet(t *testing.T) {
+	t.Parallel()
+	const ttl = 400 * time.Millisecond
+	for _, step := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
+		t.Run(step.String(), func(t *testing.T) {
+			t.Parallel()
+			clock := redistest.NewClock(t)
+			clock.Set(-step)
+			server := redistest.StartWith(t, clock)
+			first := leaseClient(t, server.URL, "a").NewLease(lease.Config{Owner: "one", TTL: ttl})
+			second := leaseClient(t, server.URL, "b").NewLease(lease.Config{Owner: "two", TTL: ttl})
+			before := renew(t, first, "")
+			if before.Token == 0 {
+				t.Fatalf("the first does not lead: %+v", before)
+			}
+			clock.Set(0)
+			// The first is dead from here on.
+			waitFor(t, "another leads", func() bool { return renew(t, second, "").Token > before.Token })
+			if alone := renew(t, second, ""); len(alone.Members) != 1 {
+				t.Errorf("the dead one is still there: %+v", alone)
+			}
+			if back := renew(t, first, ""); back.Token != 0 || len(back.Members) != 2 {
+				t.Errorf("the first comes back as %+v", back)
+			}
+		})
+	}
+}
+
+// R36: who does not get on with the leader neither takes part nor takes the lead
+// while that lives.
+func TestR36StrangerNeitherJoinsNorLeads(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		badges := func(list ...string) func() []string { return func() []string { return list } }
+		member := func(name string, list ...string) *lease.Lease {
+			return leaseClient(t, url, name).NewLease(lease.Config{Owner: name, TTL: time.Minute, Badges: badges(list...)})
+		}
+		leader, stranger := member("a", "red"), member("b", "blue")
+		if roll := renew(t, leader, ""); roll.Token == 0 {
+			t.Fatalf("the first has %+v", roll)
+		}
+		if _, err := stranger.Renew(context.Background(), nil); !errors.Is(err, lease.ErrStranger) {
+			t.Fatalf("a stranger got %v", err)
+		}
+		if roll := renew(t, leader, ""); len(roll.Members) != 1 {
+			t.Errorf("a stranger is on the roll: %+v", roll)
+		}
+		second := member("e", "red")
+		renew(t, second, "")
+		if err := leader.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stranger.Renew(context.Background(), nil); !errors.Is(err, lease.ErrStranger) {
+			t.Errorf("with the leader gone a stranger got %v", err)
+		}
+		if roll := renew(t, leader, ""); roll.Token == 0 {
+			t.Errorf("the leader comes back as %+v", roll)
+		}
+		if err := second.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		// While badges change, both are known.
+		if roll := renew(t, member("c", "blue", "red"), ""); roll.Token != 0 || len(roll.Members) != 2 {
+			t.Errorf("who knows both sees %+v", roll)
+		}
+		if roll := renew(t, leaseClient(t, url, "d").NewLease(lease.Config{Owner: "d"}), ""); len(roll.Members) != 3 {
+			t.Errorf("who shows none sees %+v", roll)
+		}
+		// Another life of the leader may have another.
+		if roll := renew(t, member("a", "blue"), ""); roll.Token == 0 {
+			t.Errorf("the next life of the leader has %+v", roll)
+		}
+		if roll := renew(t, stranger, ""); roll.Token != 0 || len(roll.Members) != 4 {
+			t.Errorf("who was a stranger sees %+v", roll)
+		}
+	})
+}

@@ -82,6 +82,10 @@ type Subscription struct {
 	// looked for in Redis by the commit alone, which publishes no answer to one,
 	// and no round trip is made before the handlers run.
 	AnswersOnly bool
+	// Fence, when not nil, is asked before entries are taken in, handled or
+	// committed. While it returns an error nothing is touched, and what is in hand
+	// waits. It may take its time, but not longer than its context.
+	Fence       func(context.Context) error
 	Batch       int           // entries of one read [100]
 	Concurrency int           // handlers at the same time [16]
 	Block       time.Duration // about the longest wait of one read [500 ms]; the fetch context ends it at once
@@ -93,6 +97,9 @@ func (s Subscription) withDefaults(c Config) Subscription {
 	s.Batch = cmp.Or(s.Batch, 100)
 	s.Concurrency = cmp.Or(s.Concurrency, 16)
 	s.Block = cmp.Or(s.Block, 500*time.Millisecond)
+	if s.Fence == nil {
+		s.Fence = func(context.Context) error { return nil }
+	}
 	if s.OnReady == nil {
 		s.OnReady = func() {}
 	}

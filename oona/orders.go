@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 )
 
 const (
@@ -125,7 +126,11 @@ func (f *follower) open(e entry.Entry) {
 	if !e.Found && e.Bootstrap {
 		return
 	}
-	order, reason, err := f.c.openOrder(e, f.stream)
+	order, reason, err := f.c.openOrder(e, f.stream, timesOf(f.c.conn))
+	if misdated(reason) {
+		f.c.conn.AskTime() // its clock may have been set a moment ago
+		order, reason, err = f.c.openOrder(e, f.stream, timesOf(f.c.conn))
+	}
 	if err == nil {
 		f.c.meters.Consumed.Add(1)
 		f.take(order)
@@ -140,7 +145,7 @@ func (f *follower) open(e entry.Entry) {
 
 // openOrder reads an order, or says for what reason the entry is none. Whatever the
 // client trusts elsewhere, an order must be bound to its stream.
-func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCommand, string, error) {
+func (c *Client) openOrder(e entry.Entry, stream string, at verify.Times) (*leyline.AdaptationCommand, string, error) {
 	env, reason, err := c.verifier.Open(e, stream, true)
 	if err != nil {
 		return nil, reason, err
@@ -153,7 +158,7 @@ func (c *Client) openOrder(e entry.Entry, stream string) (*leyline.AdaptationCom
 		return nil, deadletter.ReasonUndecodable, fmt.Errorf("decode order: %w", err)
 	}
 	signed, stored := env.SignedAt(), entry.StoredAt(e.ID)
-	if reason := c.windows.SoonStored(signed, stored); reason != "" {
+	if reason := c.windows.SoonStored(signed, stored, at); reason != "" {
 		return nil, reason, fmt.Errorf("signed at %s, stored at %s",
 			signed.Format(time.RFC3339Nano), stored.Format(time.RFC3339Nano))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -106,7 +107,7 @@ func FuzzOpenOrder(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, id string) {
 		e := entry.Entry{ID: id, Payload: string(payload), Signature: ring.SignEnvelope(payload), Found: true}
-		order, reason, err := c.openOrder(e, "oona.run.r")
+		order, reason, err := c.openOrder(e, "oona.run.r", verify.Times{Bus: time.UnixMilli(1_900_000_000_000)})
 		if (err == nil) != (reason == "") || (err == nil) != (order != nil) {
 			t.Fatalf("order %v, reason %q, error %v", order, reason, err)
 		}

@@ -3,6 +3,7 @@ package oona
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -19,19 +20,23 @@ import (
 type Stats struct {
 	// Streams are by their roles, the fields of Streams in snake_case and dead_letter. There
 	// are none when Redis cannot be asked.
-	Streams      map[string]StreamStats
-	DepthMax     int64 // the largest depth that was measured
-	Publishing   PublishStats
-	Consuming    ConsumeStats
-	Emergency    EmergencyStats
+	Streams    map[string]StreamStats
+	DepthMax   int64 // the largest depth that was measured
+	Publishing PublishStats
+	Consuming  ConsumeStats
+	Emergency  EmergencyStats
+	// ClockAhead is how far the clock of the bus is ahead of ours, when that is known.
+	ClockAhead   time.Duration
+	ClockKnown   bool
 	Conservative bool // publishing is cut off or a stream nearly full
 }
 
 // StreamStats count the entries of a stream.
 type StreamStats struct {
 	Depth   int64
-	Backlog int64 // what the slowest live group has yet to read or finish
-	Lost    int64 // removed before a live group had finished them; of all clients
+	Backlog int64  // what the slowest live group has yet to read or finish
+	Slowest string // the group that is so far behind, "" when none is
+	Lost    int64  // removed before a live group had finished them; of all clients
 }
 
 // PublishStats count messages.
@@ -69,8 +74,10 @@ type Budget = admission.Budget
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	streams, err := redis.Call(ctx, c.conn, c.streams)
 	health, m := c.Health(), c.meters
+	ahead, _, known := c.ClockOffset()
 	return Stats{
 		Streams: streams, DepthMax: m.DepthMax(), Conservative: health.Conservative,
+		ClockAhead: ahead, ClockKnown: known,
 		Publishing: PublishStats{
 			Stored: m.Published.Load(), Failed: m.PublishFailed.Load(), Overloaded: m.Overloaded.Load(),
 			Refused: m.BreakerRefused.Load(), LastMs: m.PublishLatency.Ms(), Circuit: health.PublishState,
@@ -104,7 +111,7 @@ func (c *Client) streams(ctx context.Context) (map[string]StreamStats, error) {
 	}
 	measured := make([]StreamStats, len(roles))
 	for i, role := range roles[:len(roles)-1] {
-		measured[i].Backlog = c.admission.Backlog(ctx, role.stream)
+		measured[i].Backlog, measured[i].Slowest = c.admission.Backlog(ctx, role.stream)
 		commands = append(commands, c.conn.B().Hget().Key(admission.LossesKey(role.stream)).Field("total").Build())
 	}
 	replies, values := c.conn.DoMulti(ctx, commands...), make(map[string]StreamStats, len(roles))
@@ -130,6 +137,9 @@ func (c *Client) streams(ctx context.Context) (map[string]StreamStats, error) {
 func (s Stats) Figures() []telemetry.Figure {
 	figures := append(s.streams(), s.Publishing.figures()...)
 	figures = append(figures, s.Consuming.figures()...)
+	figures = append(figures, telemetry.Measure("oona.clock_offset_seconds", "seconds",
+		"How far the clock of Redis is ahead of this machine's, negative when it is behind. Absent when Redis may not tell.",
+		s.ClockAhead.Seconds()).If(s.ClockKnown))
 	figures = append(figures, telemetry.Is("oona.conservative_mode",
 		"1 while publishing is cut off or a stream is nearly full, and 10 s longer. It is told and changes nothing.", s.Conservative))
 	return append(figures, s.Emergency.figures()...)

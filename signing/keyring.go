@@ -32,8 +32,8 @@ type Keyring struct {
 
 // secrets is one state of a keyring; it never changes.
 type secrets struct {
-	keys []*key // the current one first
-	id   string
+	keys []*key   // the current one first
+	ids  []string // their short public names
 }
 
 // key holds one secret as reusable MAC states: setting up an HMAC costs as much
@@ -72,10 +72,10 @@ func (k *Keyring) Rotate(current string, previous ...string) error {
 	if strings.TrimSpace(current) == "" {
 		return ErrNoSecret
 	}
-	next := &secrets{keys: []*key{newKey(current)}, id: keyID(current)}
+	next := &secrets{keys: []*key{newKey(current)}, ids: []string{keyID(current)}}
 	for _, secret := range previous {
 		if strings.TrimSpace(secret) != "" {
-			next.keys = append(next.keys, newKey(secret))
+			next.keys, next.ids = append(next.keys, newKey(secret)), append(next.ids, keyID(secret))
 		}
 	}
 	k.secrets.Store(next)
@@ -84,7 +84,10 @@ func (k *Keyring) Rotate(current string, previous ...string) error {
 
 // KeyID is a short public name of the current secret: eight hex digits that
 // reveal nothing about it.
-func (k *Keyring) KeyID() string { return k.secrets.Load().id }
+func (k *Keyring) KeyID() string { return k.secrets.Load().ids[0] }
+
+// KeyIDs are the short public names of all secrets, the current one first.
+func (k *Keyring) KeyIDs() []string { return k.secrets.Load().ids }
 
 // Signer is the current secret of a moment: what names the key in a message and
 // what signs that message stay one, whatever is rotated in between.
@@ -94,7 +97,7 @@ type Signer struct{ secrets *secrets }
 func (k *Keyring) Signer() Signer { return Signer{k.secrets.Load()} }
 
 // KeyID is the short public name of the secret.
-func (s Signer) KeyID() string { return s.secrets.id }
+func (s Signer) KeyID() string { return s.secrets.ids[0] }
 
 // SignEnvelope is Keyring.SignEnvelope with this secret.
 func (s Signer) SignEnvelope(envelope []byte) string { return s.secrets.keys[0].sign(envelope) }

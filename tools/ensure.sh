@@ -14,6 +14,7 @@ package_of() {
     python:redis) echo python3-redis ;;
     python:google.protobuf) echo python3-protobuf ;;
     /usr/include/google/protobuf/*) echo libprotobuf-dev ;;
+    /usr/include/stdlib.h) echo libc6-dev ;;
     /usr/lib/postgresql/*) echo postgresql ;;
     *) echo "$1" ;;
   esac

@@ -6,6 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools/ensure.sh redis-server python3 /usr/bin/python3 python:redis python:google.protobuf \
-  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres minisign \
+  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres minisign gcc /usr/include/stdlib.h \
   docker-compose systemd-analyze
 exec "${GO:-go}" test -count=1 "$@" ./...

@@ -33,6 +33,7 @@ type connection struct {
 	durable   telemetryqueue.Durable
 	telemetry *telemetryqueue.Queue
 	tamiyo    summary.Mirror
+	hold      func(context.Context) error // whether this instance still has its place on the bus
 }
 
 // connectBus starts the embedded broker, when it is asked for, and connects to the bus.
@@ -147,7 +148,7 @@ const idleBlock = 2 * time.Second
 func (c *connection) consumer(name string, subscription oona.Subscription) supervise.Spec {
 	subscription.Stream = streamOf(name, assembly.Streams(c.settings))
 	subscription.Concurrency = cmp.Or(subscription.Concurrency, c.settings.Workers.MaxConcurrency)
-	subscription.Block = idleBlock
+	subscription.Block, subscription.Fence = idleBlock, c.hold
 	run := func(ctx context.Context) error { return c.consume(ctx, subscription) }
 	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}
 }

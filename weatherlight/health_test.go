@@ -1,6 +1,7 @@
 package weatherlight
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -141,6 +142,23 @@ func TestSecondLiveTrainerOfARunIsAnAlarm(t *testing.T) {
 		t.Errorf("alarm %+v", alarm)
 	}
 	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// R38: a summary that has grown too large for the bus goes out no more.
+func TestR38SummaryThatDoesNotGoOutIsAnAlarm(t *testing.T) {
+	r := start(t, newService(t, nil))
+	packet := r.summaryPacket(t.Context())
+	for i := range 10_000 {
+		packet.Metrics = append(packet.Metrics, &leyline.MetricPoint{Name: fmt.Sprint("weatherlight.tamiyo.coverage.", i), Unit: "ratio"})
+	}
+	r.telemetry.Offer(packet)
+	eventually(t, "the alarm", func() bool {
+		alarms := r.health.Alarms()
+		return len(alarms) == 1 && alarms[0].Name == "telemetry_dropping" && alarms[0].Subject == "weatherlight"
+	})
+	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
 }

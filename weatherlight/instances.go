@@ -47,9 +47,13 @@ func joinInstances(
 	joined := &instances{kept: c.durable, farewell: farewell, fleet: fleet.New(fleet.Config{
 		Name: f.instance(), Library: libraryID(f.settings.Urza.DatabaseURL.String()), Departed: c.inheritFrom,
 		Clock: f.rhythm(), Logger: f.logger,
-		Lease: c.bus.NewLease(lease.Config{Name: f.instance(), Owner: owner, TTL: fleet.TTL}),
+		Lease: c.bus.NewLease(lease.Config{Name: f.instance(), Owner: owner, TTL: fleet.TTL, Badges: f.keyring.KeyIDs}),
 	})}
+	c.hold = joined.fleet.Hold
 	err = joined.fleet.Join(ctx)
+	if errors.Is(err, lease.ErrStranger) {
+		return nil, fmt.Errorf("the instances on this bus have another ESPER_LEYLINE_SECRET: %w", err)
+	}
 	if errors.Is(err, lease.ErrNameTaken) {
 		return nil, fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", f.instance(), err)
 	}

@@ -96,8 +96,9 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 	return health.New(health.Config{
 		Workers: s.supervisor.Status, Bus: s.bus, Eviction: s.eviction, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Folders: folders,
-		Dropped: s.telemetry.Dropped, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
-		Nissa: nissa, Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
+		Dropped: s.telemetry.Lost, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
+		Place: s.fleet.Trouble, Nissa: nissa,
+		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
 	})
 }
 

@@ -122,10 +122,13 @@ func (s *Service) notReady(ctx context.Context) string {
 	if err := s.bus.Ping(ctx); err != nil {
 		return "bus: " + err.Error()
 	}
-	for _, stall := range s.bus.Stalls() {
+	if reason := s.health.Hindrance(); reason != "" {
+		return reason
+	}
+	for _, stall := range s.bus.Stalls() { // they will be an alarm with the next look
 		return fmt.Sprintf("%s of %s: %s", stall.Kind, stall.Stream, stall.Cause)
 	}
-	return s.health.Hindrance()
+	return ""
 }
 
 // LogStatus writes the whole status into the log.

@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 )
 
@@ -49,6 +51,34 @@ func TestStatusShowsWhatTheServiceUses(t *testing.T) {
 	}
 	if len(status.Versions) < 3 || len(status.LastErrors) != 0 {
 		t.Errorf("versions %v, errors %v", status.Versions, status.LastErrors)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// R20: of a backlog nobody could tell whose it was.
+func TestR20StatusSaysWhichGroupIsBehind(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
+	peer := connect(t, redis.URL, "peer")
+	if err := peer.EnsureGroups(t.Context(), "finished", "oona.telemetry"); err != nil {
+		t.Fatal(err)
+	}
+	server := askServed(t, redis.Addr)
+	if _, err := fmt.Fprint(server.server, "XGROUP CREATECONSUMER oona.telemetry finished c\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	server.figure("uptime_in_seconds") // an answer later it is there
+	for range 5 {
+		if err := peer.PublishTelemetry(t.Context(), telemetry.New("peer", "peer").Build(), leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, stream := range r.status(t.Context()).Streams {
+		if stream.Role == "telemetry" && (stream.Slowest != "finished" || stream.Lag < 5) {
+			t.Errorf("stream %+v", stream)
+		}
 	}
 	if err := r.stop(t); err != nil {
 		t.Error(err)

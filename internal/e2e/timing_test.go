@@ -15,6 +15,7 @@ import (
 var scenarios = []string{
 	"start", "SIGTERM", "double SIGTERM", "SIGKILL", "Redis stopped and started", "Redis flushed",
 	"secret rotated", "second instance", "leader killed", "rolling restart",
+	"Redis's clock is moved", "place lost",
 	"library away", "answers refused", "full disk",
 }
 

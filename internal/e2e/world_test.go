@@ -43,7 +43,10 @@ type world struct {
 
 func newWorld(t *testing.T, redisArgs ...string) *world {
 	t.Helper()
-	server := redistest.Start(t, redisArgs...)
+	return worldOn(t, redistest.Start(t, redisArgs...))
+}
+
+func worldOn(t *testing.T, server *redistest.Server) *world {
 	return &world{
 		t: t, redis: server, bus: newRedisClient(t, server.Addr), folder: t.TempDir(),
 		environ: []string{

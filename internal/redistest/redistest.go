@@ -28,6 +28,7 @@ type Server struct {
 	t     testing.TB
 	dir   string
 	args  []string
+	clock *Clock // nil: that of the machine
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process has ended
 }
@@ -36,11 +37,17 @@ type Server struct {
 // until it answers.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return StartWith(t, nil, args...)
+}
+
+// StartWith starts a server that goes by a clock of its own.
+func StartWith(t testing.TB, clock *Clock, args ...string) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server not found: apt-get install redis-server")
 	}
 	addr := freeport.Must(t)
-	s := &Server{t: t, dir: t.TempDir(), args: args, Addr: addr, URL: "redis://" + addr + "/0"}
+	s := &Server{t: t, dir: t.TempDir(), args: args, clock: clock, Addr: addr, URL: "redis://" + addr + "/0"}
 	t.Cleanup(s.Stop)
 	s.launch()
 	return s
@@ -59,6 +66,7 @@ func (s *Server) start() {
 	host, port, _ := net.SplitHostPort(s.Addr)
 	args := []string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no"}
 	cmd, ended := exec.Command("redis-server", append(args, s.args...)...), make(chan struct{})
+	cmd.Env = append(cmd.Environ(), s.clock.environ()...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)
 	}

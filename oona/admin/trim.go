@@ -17,7 +17,7 @@ import (
 // is finished.
 func (a *Admin) Trim(ctx context.Context, age time.Duration) (map[string]int64, error) {
 	trimmed := make(map[string]int64)
-	oldest := entry.ID{MS: uint64(max(0, time.Now().Add(-age).UnixMilli()))}
+	oldest := entry.ID{MS: uint64(max(0, a.conn.Now().Add(-age).UnixMilli()))}
 	for _, stream := range a.streams {
 		n, err := a.trimStream(ctx, stream, oldest)
 		if err != nil {

@@ -37,7 +37,7 @@ func (q *Queue) Replay(ctx context.Context, id string) (string, error) {
 	if letter.Replayed != "" {
 		return letter.Replayed, fmt.Errorf("%w: %s", ErrReplayed, id)
 	}
-	d, err := q.resign(letter, time.Now())
+	d, err := q.resign(letter, q.cfg.Conn.Now())
 	if err != nil {
 		return "", fmt.Errorf("replay dead letter %s: %w", id, err)
 	}

@@ -35,12 +35,19 @@ var (
 // one name would take each other's entries.
 var ErrNameTaken = errors.New("another live process has this name")
 
+// ErrStranger: the live leader, or while none leads another member, has a badge that
+// this process does not know. So it neither stays on the roll nor leads.
+var ErrStranger = errors.New("the others show another badge")
+
 // Config says who takes part. Name and owner are words without blanks.
 type Config struct {
 	Group string        // those who share it elect one leader [the client's]
 	Name  string        // of this process among them [the client's consumer]
 	Owner string        // who may use the name: it takes the place of its own predecessor at once
 	TTL   time.Duration // silence after which a member is gone and its lead free [3 s]
+	// Badges are what all of a group must agree on, as words without blanks: this
+	// process's own, and then those of others that it gets on with. Nil: nobody asks.
+	Badges func() []string
 }
 
 // Lease is one process's place on the roll of a group, and its claim to lead
@@ -79,11 +86,17 @@ func Key(group string) string { return "oona:members:" + group }
 
 // Renew stays on the roll for another TTL with a note for the others, keeps the
 // lead or takes it when it is free, and returns who is there. It fails with
-// ErrNameTaken, and changes nothing, while the name belongs to somebody else.
+// ErrNameTaken, and changes nothing, while the name belongs to somebody else, and so
+// with ErrStranger while it is a stranger.
 func (l *Lease) Renew(ctx context.Context, note []byte) (Roll, error) {
 	// Time as the least token keeps tokens growing when Redis loses its memory.
 	floor := strconv.FormatInt(time.Now().UnixMilli(), 10)
 	args := []string{l.cfg.Name, l.cfg.Owner, l.born, strconv.FormatInt(l.cfg.TTL.Milliseconds(), 10), floor, string(note)}
+	if l.cfg.Badges != nil {
+		args = append(args, l.cfg.Badges()...)
+	} else {
+		args = append(args, "")
+	}
 	answer, err := redis.Call(ctx, l.conn, func(ctx context.Context) ([]string, error) {
 		return membersScript.Exec(ctx, l.conn, []string{l.key}, args).AsStrSlice()
 	})
@@ -100,6 +113,9 @@ func (l *Lease) read(answer []string) (Roll, error) {
 	token, err := strconv.ParseInt(answer[0], 10, 64)
 	if err != nil {
 		return Roll{}, fmt.Errorf("renew lease of %s: %w", l.cfg.Group, err)
+	}
+	if token == -2 {
+		return Roll{}, fmt.Errorf("%w: %s in group %s", ErrStranger, answer[1], l.cfg.Group)
 	}
 	if token < 0 {
 		return Roll{}, fmt.Errorf("%w: %s in group %s", ErrNameTaken, l.cfg.Name, l.cfg.Group)

@@ -1,6 +1,8 @@
 -- Keeps a process on the roll of its group and settles who leads.
--- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note.
--- Result: token (0 = not leading, -1 = name taken), leader, then name and note of each live member.
+-- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note, own
+-- badge, then the badges of others that are known. Without badges nobody is a stranger.
+-- Result: token (0 = not leading, -1 = name taken, -2 = its badge is not known),
+-- leader, then name and note of each live member.
 local roll, name, owner, born = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -14,22 +16,68 @@ local function member(who)
   return parse(redis.call('HGET', roll, 'member:' .. who) or '')
 end
 
+-- A clock that was set back would let every lease last longer: all end sooner by that.
+local back = (tonumber(redis.call('HGET', roll, 'clock') or '0') or 0) - now
+if back > 0 then
+  local fields = redis.call('HGETALL', roll)
+  for i = 1, #fields, 2 do
+    local ends, rest = string.match(fields[i + 1], '^(%d+)( .*)$')
+    if ends and string.find(fields[i], '^member:') then
+      redis.call('HSET', roll, fields[i], string.format('%.0f', math.max(0, tonumber(ends) - back)) .. rest)
+    end
+  end
+end
+redis.call('HSET', roll, 'clock', string.format('%.0f', now))
+
 local ends, o = member(name)
 if ends > now and o ~= owner then return {'-1', name} end
+
+-- The live leader, unless it is this name's own.
+local me = name .. ' ' .. born
+local leader = redis.call('HGET', roll, 'leader') or ''
+local function elsewhere()
+  local who, when = string.match(leader, '^(.*) (%S+)$')
+  local until_, _, b = member(who or '')
+  if until_ > now and b == when and who ~= name then return who end
+end
+
+-- Whether a live member shows a badge that is not known.
+local function stranger(who)
+  local ends, _, b = member(who)
+  local when, badge = string.match(redis.call('HGET', roll, 'badge:' .. who) or '', '^(%S+) (%S+)$')
+  if ends <= now or who == name or when ~= b then return false end
+  for i = 7, #ARGV do
+    if ARGV[i] == badge then return false end
+  end
+  return true
+end
+
+local function names()
+  local list = {}
+  for _, field in ipairs(redis.call('HKEYS', roll)) do
+    list[#list + 1] = string.match(field, '^member:(.*)$')
+  end
+  return list
+end
+
+-- Its leader speaks for a group, and while none leads those who are left.
+local other = elsewhere()
+if ARGV[7] ~= '' and leader ~= me then
+  for _, who in ipairs(other and {other} or names()) do
+    if stranger(who) then return {'-2', who} end
+  end
+end
+
 redis.call('HSET', roll, 'member:' .. name,
   string.format('%.0f', now + ARGV[4]) .. ' ' .. owner .. ' ' .. born .. ' ' .. ARGV[6])
 
-local me = name .. ' ' .. born
-local leader = redis.call('HGET', roll, 'leader') or ''
-if leader ~= me then
-  local who, when = string.match(leader, '^(.*) (%S+)$')
-  local until_, _, b = member(who or '')
-  if until_ <= now or b ~= when then
-    local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))
-    redis.call('HSET', roll, 'leader', me)
-    redis.call('HSET', roll, 'token', string.format('%.0f', token))
-    leader = me
-  end
+if ARGV[7] ~= '' then redis.call('HSET', roll, 'badge:' .. name, born .. ' ' .. ARGV[7]) end
+
+if leader ~= me and not other then
+  local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))
+  redis.call('HSET', roll, 'leader', me)
+  redis.call('HSET', roll, 'token', string.format('%.0f', token))
+  leader = me
 end
 
 local answer = {'0', string.match(leader, '^(.*) %S+$')}
@@ -43,7 +91,7 @@ for i = 1, #fields, 2 do
       answer[#answer + 1] = who
       answer[#answer + 1] = note
     elseif ends < now - 3600000 then
-      redis.call('HDEL', roll, fields[i])
+      redis.call('HDEL', roll, fields[i], 'badge:' .. who)
     end
   end
 end

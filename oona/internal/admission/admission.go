@@ -106,8 +106,9 @@ func (a *Admission) Guard(caller context.Context, publish func() []error) error 
 	return nil
 }
 
-// Backlog measures how far the slowest live group of a stream is behind, in entries.
-func (a *Admission) Backlog(ctx context.Context, stream string) int64 {
+// Backlog measures how far the slowest live group of a stream is behind, in entries, and
+// which that is.
+func (a *Admission) Backlog(ctx context.Context, stream string) (backlog int64, slowest string) {
 	return a.load.measure(ctx, stream)
 }
 

@@ -25,6 +25,13 @@ var lossesScript = rueidis.NewLuaScript(lossesSource)
 // lossNotice is how often a loss on one stream is told in the log.
 const lossNotice = time.Minute
 
+// beginning is the place of a group that has read nothing.
+const beginning = "0-0"
+
+// placed reports whether the server knows how much a group has read: after a replay of
+// its log it has forgotten, until the group reads again.
+func placed(g redis.GroupInfo) bool { return g.HasRead || g.LastDelivered == beginning }
+
 // trimLosses knows what the bound of a stream removed before a live group had read
 // it. The count is kept in Redis, beside the stream, so that all processes tell
 // the same and none tells a loss again; here is what was last heard of it, by
@@ -117,9 +124,14 @@ func (l *trimLosses) isNews(stream string, s redis.StreamInfo, g redis.GroupInfo
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, met := l.places[groupKey{stream, g.Name}]
+	if !met || known.hasRead != g.HasRead || s.Added < l.added[stream] {
+		return true
+	}
+	if !placed(g) {
+		return false
+	}
 	reached := g.Read + known.unseen
-	return !met || known.hasRead != g.HasRead || s.Added < l.added[stream] || s.Added-s.Length > reached ||
-		s.LastID == g.LastDelivered && s.Added > reached
+	return s.Added-s.Length > reached || s.LastID == g.LastDelivered && s.Added > reached
 }
 
 // lag is how many entries a group really has to read.

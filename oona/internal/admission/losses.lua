@@ -25,15 +25,23 @@ local info = fields(redis.call('XINFO', 'STREAM', stream))
 local added, last = info['entries-added'], info['last-generated-id']
 local gone = added - info.length
 
+-- How many entries a group has read, nil while Redis does not know: after a replay of its
+-- log it has forgotten, until the group reads again.
+local function read(group)
+  return group['entries-read'] or group['last-delivered-id'] == '0-0' and 0 or nil
+end
+
 -- How many entries a group never saw, and how many of them are news.
 local function look(group, known)
-  local read = group['entries-read'] or 0
+  local read = read(group)
   local before, counted, unseen = string.match(known or '', '^(%d+) (%d) (%d+)$')
   local first = not before or tonumber(before) > added -- or another stream of this name
   unseen = first and 0 or tonumber(unseen)
   if counted == '0' and group['entries-read'] then unseen = 0 end -- Redis knows its place from now on
   local now = unseen
-  if group['last-delivered-id'] == last then
+  if not read then
+    -- It is where it was, and what it has lost there nobody can say.
+  elseif group['last-delivered-id'] == last then
     now = math.max(unseen, added - read) -- it has read to the end
   elseif gone > read + unseen then
     now = gone - read

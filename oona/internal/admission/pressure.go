@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -53,12 +54,14 @@ type sampler struct {
 
 	mu      sync.Mutex
 	streams map[string]*streamLoad
+	life    map[groupKey]life
 }
 
 type streamLoad struct {
 	mu       sync.Mutex
-	backlog  int64 // at the last sample
-	added    int64 // since then, by us
+	backlog  int64  // at the last sample
+	slowest  string // the group that is so far behind, "" when none is
+	added    int64  // since then, by us
 	sampled  time.Time
 	sampling bool
 	blind    time.Time // until when nothing is known, and nobody turned away
@@ -66,7 +69,7 @@ type streamLoad struct {
 
 func newSampler(cfg Config, mode *conservative, down func() bool) *sampler {
 	l := &sampler{conn: cfg.Conn, bound: cfg.MaxLength, mode: mode, down: down,
-		losses: newTrimLosses(cfg.Logger), streams: make(map[string]*streamLoad)}
+		losses: newTrimLosses(cfg.Logger), streams: make(map[string]*streamLoad), life: make(map[groupKey]life)}
 	l.boundText = strconv.FormatInt(l.bound, 10)
 	l.strainBound = cmp.Or(max(cfg.Strain, 0), l.bound)
 	return l
@@ -97,14 +100,14 @@ func (l *sampler) admit(ctx context.Context, stream string, p leyline.MessagePri
 }
 
 // measure samples a stream now.
-func (l *sampler) measure(ctx context.Context, stream string) int64 {
+func (l *sampler) measure(ctx context.Context, stream string) (backlog int64, slowest string) {
 	load := l.of(stream)
 	load.mu.Lock()
 	defer load.mu.Unlock()
 	if !load.sampling {
 		l.refresh(ctx, stream, load)
 	}
-	return load.backlog
+	return load.backlog, load.slowest
 }
 
 func (l *sampler) of(stream string) *streamLoad {
@@ -129,6 +132,7 @@ func (l *sampler) forgetIdle(now time.Time) {
 		if !load.sampling && !load.sampled.IsZero() && now.Sub(load.sampled) > deadAfter {
 			delete(l.streams, stream)
 			l.losses.forget(stream)
+			maps.DeleteFunc(l.life, func(key groupKey, _ life) bool { return key.stream == stream })
 		}
 		load.mu.Unlock()
 	}
@@ -142,7 +146,7 @@ func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) 
 	load.sampling = true
 	load.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
-	backlog, err := l.sample(ctx, stream)
+	slowest, backlog, err := l.sample(ctx, stream)
 	cancel()
 	answered := err == nil || redis.IsReply(err)
 	load.mu.Lock()
@@ -151,39 +155,38 @@ func (l *sampler) refresh(ctx context.Context, stream string, load *streamLoad) 
 		load.blind = load.sampled.Add(blindFor)
 	}
 	if answered {
-		load.backlog, load.added = backlog, 0
+		load.backlog, load.slowest, load.added = backlog, slowest, 0
 		l.mode.strained(stream, backlog, l.strainBound, load.sampled)
 	}
 }
 
-// sample returns the backlog of the slowest live group, 0 when it fails. A connection
+// sample returns the slowest live group and its backlog, 0 when it fails. A connection
 // may run out of time before its context has: whether the server answered, only the
 // error tells.
-func (l *sampler) sample(ctx context.Context, stream string) (int64, error) {
+func (l *sampler) sample(ctx context.Context, stream string) (slowest string, backlog int64, err error) {
 	info, groups, err := l.conn.Inspect(ctx, stream)
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
 	if err := l.losses.inspect(ctx, l.conn, stream, info, groups); err != nil {
-		return 0, err
+		return "", 0, err
 	}
-	var backlog int64
 	for _, g := range groups {
 		lag, err := l.lag(ctx, stream, info, g)
 		if err != nil {
-			return 0, err
+			return "", 0, err
 		}
 		if behind := g.Pending + lag; behind > backlog {
 			alive, err := l.alive(ctx, stream, g.Name)
 			if err != nil {
-				return 0, err
+				return "", 0, err
 			}
 			if alive {
-				backlog = behind
+				slowest, backlog = g.Name, behind
 			}
 		}
 	}
-	return backlog, nil
+	return slowest, backlog, nil
 }
 
 // alive tells a group that is read from one that was abandoned, or that a peer
@@ -194,7 +197,41 @@ func (l *sampler) alive(ctx context.Context, stream, group string) (bool, error)
 	if err != nil && !redis.IsReply(err) {
 		return false, err
 	}
-	return slices.ContainsFunc(consumers, func(c redis.ConsumerInfo) bool { return c.Idle < deadAfter }), nil
+	if len(consumers) == 0 {
+		return false, nil
+	}
+	idle := slices.MinFunc(consumers, func(a, b redis.ConsumerInfo) int { return cmp.Compare(a.Idle, b.Idle) }).Idle
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.life[groupKey{stream, group}]
+	next := known.look(idle, time.Now())
+	l.life[groupKey{stream, group}] = next
+	return !next.dead, nil
+}
+
+// life is what is known of a group's reading.
+type life struct {
+	last    time.Time // when it last tried anything
+	stirred time.Time // when it was seen to, since it was dead
+	dead    bool
+}
+
+// look takes in how long a group has been silent. A server that was restarted has
+// forgotten that, and says that all have just tried something: who was dead must stir
+// twice to be taken for alive.
+func (l life) look(idle time.Duration, now time.Time) life {
+	last := now.Add(-idle)
+	stirs := l.dead && last.Sub(l.last) > time.Second
+	switch {
+	case !l.dead:
+		l.dead = idle >= deadAfter
+	case stirs && !l.stirred.IsZero() && now.Sub(l.stirred) < deadAfter:
+		l.dead, l.stirred = false, time.Time{}
+	case stirs:
+		l.stirred = now
+	}
+	l.last = last
+	return l
 }
 
 //go:embed lag.lua
@@ -212,7 +249,7 @@ const (
 // lag is how far a group is behind. The server knows unless entries were deleted.
 func (l *sampler) lag(ctx context.Context, stream string, info redis.StreamInfo, g redis.GroupInfo) (int64, error) {
 	switch {
-	case info.Added > 0 && (g.LagKnown || g.HasRead):
+	case info.Added > 0 && placed(g):
 		return l.losses.lag(stream, info, g), nil
 	case g.LastDelivered == info.LastID:
 		return 0, nil

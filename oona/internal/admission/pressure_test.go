@@ -54,3 +54,26 @@ func TestConservativeModeEndsByItself(t *testing.T) {
 		t.Error("it ends once it was calm for a while, not before and not never")
 	}
 }
+
+// R20: after a restart Redis says of every consumer that it has just tried something.
+func TestR20GroupThatWasFinishedStaysSoThoughRedisForgets(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(1_700_000_000_000)
+	var group life
+	see := func(after, idle time.Duration, alive bool) {
+		t.Helper()
+		now = now.Add(after)
+		if group = group.look(idle, now); group.dead == alive {
+			t.Errorf("silent for %v: dead is %v", idle, group.dead)
+		}
+	}
+	see(0, time.Second, true)
+	see(time.Minute, deadAfter-time.Second, true)
+	see(time.Second, deadAfter, false)
+	see(time.Minute, 2*time.Second, false) // restarted
+	see(time.Second, 3*time.Second, false)
+	see(time.Minute, time.Minute+3*time.Second, false)
+	see(deadAfter, time.Second, false)    // restarted again
+	see(5*time.Second, time.Second, true) // it reads
+	see(deadAfter, deadAfter, false)
+}

@@ -165,6 +165,9 @@ func (s *consumer) reclaim(fetch, work context.Context, entries []pendingEntry, 
 	if len(entries) == 0 {
 		return nil
 	}
+	if err := s.sub.Fence(fetch); err != nil {
+		return err
+	}
 	attempts := make(map[string]int, len(entries))
 	ids := make([]string, len(entries))
 	for i, p := range entries {
@@ -221,7 +224,7 @@ func (s *consumer) keepalive(fetch context.Context) {
 
 // renew renews leases. It does not count as a delivery.
 func (s *consumer) renew(fetch context.Context, ids []string) {
-	if len(ids) == 0 {
+	if len(ids) == 0 || s.sub.Fence(fetch) != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)

@@ -61,9 +61,13 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 	defer s.committer.backoff.Quit()
 	var deadline time.Time
 	for {
-		s.c.resign(batch, time.Now())
+		s.c.resign(batch, s.c.Conn.Now())
 		ctx, cancel := context.WithTimeout(base, s.c.Conn.Timeout)
-		came, err := commit(ctx, batch)
+		var came settled
+		err := s.sub.Fence(ctx)
+		if err == nil {
+			came, err = commit(ctx, batch)
+		}
 		cancel()
 		if err == nil {
 			s.committer.backoff.Over()

@@ -60,6 +60,8 @@ type Subscription struct {
 	Concurrency int           // tasks at the same time
 	Block       time.Duration // about the longest wait of one read
 	OnReady     func()        // called once, when groups exist and own pending entries were taken up
+	// Fence is asked before anything is touched in this consumer's name.
+	Fence func(context.Context) error
 }
 
 // Task is what is to be done about one entry.

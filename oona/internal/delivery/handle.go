@@ -8,9 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 )
+
+// fencePause is the pause between two questions to a fence that lets nobody through.
+const fencePause = 100 * time.Millisecond
 
 // workload is the jobs of one batch, shared by the workers: each takes the next one
 // when it is free, so that a slow handler holds up nothing but itself.
@@ -32,7 +36,7 @@ func (s *consumer) handleAll(work context.Context) {
 	for l := range s.jobs {
 		for t := l.next(); t != nil; t = l.next() {
 			switch {
-			case work.Err() != nil:
+			case awaitFence(work, s.sub.Fence) != nil:
 				s.drop(t)
 			case s.gate.closed.Load():
 				s.bounce(t)
@@ -41,6 +45,14 @@ func (s *consumer) handleAll(work context.Context) {
 			}
 		}
 	}
+}
+
+// awaitFence waits until a fence lets work be done, or work is over.
+func awaitFence(work context.Context, fence func(context.Context) error) error {
+	for work.Err() == nil && fence(work) != nil {
+		cadence.Sleep(work, fencePause)
+	}
+	return work.Err()
 }
 
 func (s *consumer) handle(work context.Context, t *Task) {

@@ -78,6 +78,9 @@ func (s *consumer) readWhileOpen(fetch, work context.Context, begun *bool, patie
 // readOnce makes one step: the beginning, or one batch, for which it waits when it
 // is patient.
 func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bool) error {
+	if err := s.sub.Fence(fetch); err != nil {
+		return err
+	}
 	if !*begun {
 		if err := s.begin(fetch, work); err != nil {
 			return err
@@ -96,6 +99,9 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 	entries, err := s.readBatch(fetch, work, patient)
 	if err != nil {
 		return err
+	}
+	if err := s.sub.Fence(fetch); err != nil {
+		return err // they stay pending: this process may have been stopped while it waited for them
 	}
 	if entries = s.inflight.begin(entries, time.Now()); len(entries) > 0 {
 		select {

@@ -14,6 +14,15 @@ import (
 // taken. Clocks drift by less than a millisecond in that time.
 const clockEvery = 10 * time.Second
 
+const (
+	// clockStep is by how much the server's clock must have moved against ours
+	// between two samples to have been set: far more than either drifts.
+	clockStep = time.Second
+	// clockMemory is how long it is known that the clock was set: what was dated
+	// and stored before that may still wait to be read.
+	clockMemory = 10 * time.Minute
+)
+
 // clock tells the time of the server from samples of it, and from the time that has
 // passed here since: however the clock of this machine is set.
 type clock struct {
@@ -26,6 +35,9 @@ type clock struct {
 type sample struct {
 	bus, local  time.Time
 	uncertainty time.Duration // either way
+
+	step    time.Duration // by which the clock was last set, as far as we saw
+	stepped time.Time     // when we saw that; zero: never
 }
 
 func newClock() *clock { return &clock{begun: time.Now()} }
@@ -48,13 +60,38 @@ func (b *clock) due(local time.Time) bool {
 // learn takes a sample in, unless it is a coarse one that only confirms a finer.
 func (b *clock) learn(taken sample) {
 	known := b.latest.Load()
-	if known != nil && known.uncertainty < taken.uncertainty {
-		gap := b.at(taken.local).Sub(taken.bus)
-		if gap.Abs() <= taken.uncertainty {
-			return
-		}
+	if known == nil {
+		b.latest.Store(&taken)
+		return
+	}
+	gap := taken.bus.Sub(b.at(taken.local))
+	if known.uncertainty < taken.uncertainty && gap.Abs() <= taken.uncertainty {
+		return
+	}
+	taken.step, taken.stepped = known.step, known.stepped
+	if gap.Abs() > clockStep+known.uncertainty+taken.uncertainty {
+		taken.step, taken.stepped = gap, taken.local
 	}
 	b.latest.Store(&taken)
+}
+
+// set is by how much the clock was set lately, 0 when it was not.
+func (b *clock) set(local time.Time) time.Duration {
+	known := b.latest.Load()
+	if known == nil || known.stepped.IsZero() || local.Sub(known.stepped) > clockMemory {
+		return 0
+	}
+	return known.step
+}
+
+// offset is how far the clock is ahead of ours as that is set now, which a sample
+// that was taken before does not know.
+func (b *clock) offset(local time.Time) (ahead, uncertainty time.Duration, known bool) {
+	latest := b.latest.Load()
+	if latest == nil {
+		return 0, 0, false
+	}
+	return b.at(local).Sub(local), latest.uncertainty, true
 }
 
 // read takes in the answer to TIME, if it is one.
@@ -98,15 +135,29 @@ func (c *Conn) Now() time.Time {
 	if c.clock.due(local) && c.calls.begin() {
 		go func() {
 			defer c.calls.running.Done()
-			// Whoever asked for the time has it already, and Close waits for this.
-			ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-			defer cancel()
-			begun := time.Now()
-			c.clock.read(c.Do(ctx, c.B().Time().Build()), begun)
+			c.AskTime()
 		}()
 	}
 	return c.clock.at(local)
 }
+
+// AskTime asks for the server's time and waits for it, within the timeout.
+func (c *Conn) AskTime() {
+	// Whoever asks goes by what is known when there is no answer.
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	begun := time.Now()
+	c.clock.read(c.Do(ctx, c.B().Time().Build()), begun)
+}
+
+// Offset is how far the server's clock is ahead of ours, which is known to
+// uncertainty either way; false before it was ever told. It never waits.
+func (c *Conn) Offset() (ahead, uncertainty time.Duration, known bool) {
+	return c.clock.offset(time.Now())
+}
+
+// Set is by how much the server's clock was set lately, 0 when it was not.
+func (c *Conn) Set() time.Duration { return c.clock.set(time.Now()) }
 
 // Skew asks how far the server's clock is ahead of ours, which is known to
 // uncertainty either way.

@@ -52,3 +52,32 @@ func TestServerTimeOfAnotherShapeIsAnError(t *testing.T) {
 		t.Errorf("time %v, %v", at, err)
 	}
 }
+
+// R30: the offset is that of our clock as it is set now, and a step is remembered.
+func TestR30StepOfTheServersClockIsRemembered(t *testing.T) {
+	t.Parallel()
+	local, clock := time.Now(), newClock()
+	learn := func(ahead, after time.Duration) {
+		at := local.Add(after)
+		clock.learn(sample{bus: at.Add(ahead).Round(0), local: at, uncertainty: time.Millisecond})
+	}
+	if _, _, known := clock.offset(local); known {
+		t.Error("an offset before the first sample")
+	}
+	learn(0, 0)
+	learn(2*time.Millisecond, time.Second)
+	if step := clock.set(local.Add(time.Second)); step != 0 {
+		t.Errorf("a drift is a step of %v", step)
+	}
+	learn(-10*time.Minute, 2*time.Second)
+	if ahead, _, known := clock.offset(local.Add(2 * time.Second)); !known || ahead != -10*time.Minute {
+		t.Errorf("%v ahead, known %v", ahead, known)
+	}
+	learn(-10*time.Minute, 3*time.Second)
+	if step := clock.set(local.Add(3 * time.Second)); (step + 10*time.Minute).Abs() > time.Second {
+		t.Errorf("a step of %v", step)
+	}
+	if step := clock.set(local.Add(3*time.Second + clockMemory)); step != 0 {
+		t.Errorf("a step of long ago: %v", step)
+	}
+}

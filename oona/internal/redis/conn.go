@@ -82,7 +82,7 @@ func (d *dialer) connect(ctx context.Context, cfg Config, option rueidis.ClientO
 	}
 	c := &Conn{Client: rdb, Timeout: cfg.Timeout, Clustered: rdb.Mode() == rueidis.ClientModeCluster,
 		dialer: d, clock: newClock(), outage: busOutage{log: cfg.Logger}}
-	if err := c.greet(ctx); err != nil || !keep() {
+	if err := c.Ping(ctx); err != nil || !keep() {
 		err = causeOf(ctx, err)
 		c.Close()
 		return nil, err
@@ -91,29 +91,18 @@ func (d *dialer) connect(ctx context.Context, cfg Config, option rueidis.ClientO
 	return c, nil
 }
 
-// Ping asks for a sign of life, within the timeout.
+// Ping asks for a sign of life, within the timeout, and, in the same round trip,
+// for the server's time, which an access list may keep from us.
 func (c *Conn) Ping(ctx context.Context) error {
-	return c.ping(ctx, func(ctx context.Context) error {
-		return c.Do(ctx, c.B().Ping().Build()).Error()
-	})
-}
-
-// greet asks for a sign of life and, in the same round trip, for the server's time,
-// which an access list may keep from us.
-func (c *Conn) greet(ctx context.Context) error {
-	return c.ping(ctx, func(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	_, err := Call(ctx, c, func(ctx context.Context) (struct{}, error) {
 		begun := time.Now()
 		replies := c.DoMulti(ctx, c.B().Ping().Build(), c.B().Time().Build())
 		c.clock.due(begun)
 		c.clock.read(replies[1], begun)
-		return replies[0].Error()
+		return struct{}{}, replies[0].Error()
 	})
-}
-
-func (c *Conn) ping(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	_, err := Call(ctx, c, func(ctx context.Context) (struct{}, error) { return struct{}{}, ask(ctx) })
 	if err != nil {
 		return fmt.Errorf("ping bus: %w", err)
 	}

@@ -15,8 +15,7 @@ type GroupInfo struct {
 	Name          string
 	Pending       int64
 	LastDelivered string
-	LagKnown      bool  // Redis loses count after deletions; the embedded broker never counts
-	HasRead       bool  // it has a read counter
+	HasRead       bool  // it has a read counter; the embedded broker never counts
 	Read          int64 // entries it has read, as the server counts
 }
 
@@ -97,7 +96,6 @@ func readGroups(stream string, reply rueidis.RedisResult) ([]GroupInfo, error) {
 	for i, f := range rows {
 		g := GroupInfo{Name: f.text("name"), LastDelivered: f.text("last-delivered-id")}
 		g.Pending, _ = f.number("pending")
-		_, g.LagKnown = f.number("lag")
 		g.Read, g.HasRead = f.number("entries-read")
 		groups[i] = g
 	}

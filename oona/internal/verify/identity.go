@@ -70,11 +70,17 @@ func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope.Envelope) tim
 	return time.Time{}
 }
 
-// Refuse returns the reason a message may not be handled, or "".
-func (i Identity) Refuse(w Windows, published, now time.Time) string {
-	if published.After(now) {
-		published = now // writers may choose ids: one from the future ages nothing that follows it
-	}
+// Refuse returns the reason a message may not be handled that was stored at the
+// time in its entry's id, or "".
+func (i Identity) Refuse(w Windows, stored time.Time, at Times) string {
+	return at.judge(i.Issued, stored, func(issued, published, now time.Time) string {
+		dated := i
+		dated.Issued = issued
+		return dated.refuse(w, published, now)
+	})
+}
+
+func (i Identity) refuse(w Windows, published, now time.Time) string {
 	switch {
 	case i.control && !i.Issued.IsZero() && w.Control > 0 && now.Sub(i.Issued) > longMemory:
 		// Its mark may be gone, and its id may be one that a writer chose.
@@ -99,8 +105,10 @@ func (i Identity) Refuse(w Windows, published, now time.Time) string {
 
 // SoonStored returns the reason a command may not be followed that was signed at one
 // time and stored at another, or "".
-func (w Windows) SoonStored(signed, stored time.Time) string {
-	return Identity{Issued: signed}.age(w.Control, w.Skew, stored, stored)
+func (w Windows) SoonStored(signed, stored time.Time, at Times) string {
+	return at.judge(signed, stored, func(issued, published, _ time.Time) string {
+		return Identity{Issued: issued}.age(w.Control, w.Skew, published, published)
+	})
 }
 
 // age bounds the issue time both ways: not after latest, and not older than

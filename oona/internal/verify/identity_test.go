@@ -25,7 +25,7 @@ func TestOldCommandIsStaleWhateverItsEntryID(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := Identity{control: true, Issued: now.Add(-c.issued)}
-			if got := command.Refuse(windows, now.Add(-c.stored), now); got != c.want {
+			if got := command.Refuse(windows, now.Add(-c.stored), Times{Bus: now}); got != c.want {
 				t.Errorf("refused as %q, want %q", got, c.want)
 			}
 		})
@@ -39,10 +39,10 @@ func TestRequestThatWaitedForItsAnswerIsNotStale(t *testing.T) {
 	published := time.UnixMilli(1_700_000_000_000)
 	who := Identity{Space: spaceRequest, ID: "r", dated: true, Issued: published}
 	late := published.Add(10 * time.Minute)
-	if got := who.Refuse(windows, published, late); got != "" {
+	if got := who.Refuse(windows, published, Times{Bus: late}); got != "" {
 		t.Errorf("delivered late: %q", got)
 	}
-	if got := who.Refuse(windows, late, late); got != deadletter.ReasonStale {
+	if got := who.Refuse(windows, late, Times{Bus: late}); got != deadletter.ReasonStale {
 		t.Errorf("stored late: %q", got)
 	}
 }

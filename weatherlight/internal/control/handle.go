@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -162,7 +163,7 @@ func (r *Room) Command(ctx context.Context, d *oona.Delivery) ([]oona.Message, e
 		return nil, oona.Permanent(fmt.Errorf("command is %T", d.Payload))
 	}
 	begun := time.Now()
-	rejected := r.config.Core.Verify(command, r.config.Now())
+	rejected := r.verify(command)
 	r.counters.Verified(time.Since(begun))
 	if rejected != nil {
 		return nil, r.reject(rejected)
@@ -180,6 +181,19 @@ func (r *Room) Command(ctx context.Context, d *oona.Delivery) ([]oona.Message, e
 		return nil, r.refused(decision.Rejected)
 	}
 	return nil, nil
+}
+
+// verify checks a command. One that is untimely by the bus's clock may have been dated
+// by a clock like ours, of a peer that does not ask the bus: it goes by the bus's from
+// here on.
+func (r *Room) verify(command *leyline.AdaptationCommand) *kasmina.RejectedError {
+	bus, here := r.config.Now(), time.Now()
+	rejected := r.config.Core.Verify(command, bus)
+	if rejected == nil || !rejected.Untimely() || r.config.Core.Verify(command, here) != nil {
+		return rejected
+	}
+	command.IssuedAt = timestamppb.New(command.GetIssuedAt().AsTime().Add(bus.Sub(here)))
+	return nil
 }
 
 // reject tells of a command that was refused before any record was looked at.

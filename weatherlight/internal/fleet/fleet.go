@@ -7,6 +7,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,9 @@ const (
 	// for the lead of one who has it.
 	leaderRenewal = time.Second
 )
+
+// errSilent: the lease ran out before a renewal was answered.
+var errSilent = errors.New("lease not renewed in time")
 
 // metadata is what an instance tells the others of itself.
 type metadata struct {
@@ -77,8 +81,10 @@ type Fleet struct {
 	members   []member
 	leader    string
 	token     int64         // of our lead; 0: another leads, or we do not know
-	until     time.Time     // our lead holds no longer without another renewal
+	until     time.Time     // our place and our lead hold no longer without another renewal
 	changed   chan struct{} // closed when we begin or cease to lead
+	tried     chan struct{} // closed when a renewal has ended
+	failure   error         // of the last renewal
 	takeovers int64
 	failures  int64
 	failureDetector
@@ -87,7 +93,7 @@ type Fleet struct {
 // New has no place yet.
 func New(config Config) *Fleet {
 	return &Fleet{
-		config: config, rolls: make(chan []member, 1), changed: make(chan struct{}),
+		config: config, rolls: make(chan []member, 1), changed: make(chan struct{}), tried: make(chan struct{}),
 		describe: func() metadata { return metadata{Library: config.Library} },
 	}
 }
@@ -117,12 +123,18 @@ func (f *Fleet) Join(ctx context.Context) error {
 }
 
 // Run keeps the place until ctx is done. A bus that is down costs the lead and
-// nothing else: this worker goes on.
+// nothing else: this worker goes on. Once another has the name the process cannot: it
+// was stopped for longer than its lease, and what it is about to do is the other's.
 func (f *Fleet) Run(ctx context.Context) error {
 	pause := renewal
 	for cadence.Sleep(ctx, f.config.Clock.Until(pause)) {
 		err := f.Renew(ctx)
 		pause = renewal
+		if errors.Is(err, lease.ErrNameTaken) {
+			f.config.Logger.Error("another instance has taken this one's name while it was stopped: it touches nothing any more",
+				"instance", f.config.Name)
+			return supervise.Fatal(err)
+		}
 		if err != nil && ctx.Err() == nil {
 			f.config.Logger.Debug("lease not renewed", "error", err)
 		} else if f.Leads() {
@@ -148,7 +160,7 @@ func (f *Fleet) Renew(ctx context.Context) error {
 	}
 	roll, err := f.config.Lease.Renew(ctx, note)
 	if err != nil {
-		f.missed(time.Now())
+		f.missed(err, time.Now())
 		return err
 	}
 	f.see(roll, sent, time.Now())
@@ -174,11 +186,15 @@ func (f *Fleet) setMetadata(describe func() metadata) {
 }
 
 // missed ends a lead that could not be renewed in time.
-func (f *Fleet) missed(now time.Time) {
+func (f *Fleet) missed(err error, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failures++
 	f.interrupted = true
+	f.ended(err)
+	if errors.Is(err, lease.ErrNameTaken) || errors.Is(err, lease.ErrStranger) {
+		f.until = time.Time{} // it is not ours any more, whatever time it had left
+	}
 	if f.token != 0 && !now.Before(f.until) {
 		f.setToken(0)
 	}
@@ -197,6 +213,7 @@ func (f *Fleet) see(roll lease.Roll, sent, answered time.Time) {
 	dead := f.detect(names(f.members), names(members), answered)
 	f.members, f.leader, f.until = members, roll.Leader, sent.Add(TTL)
 	f.setToken(roll.Token)
+	f.ended(nil)
 	f.mu.Unlock()
 	f.onMembers(members)
 	for _, name := range dead {
@@ -206,6 +223,54 @@ func (f *Fleet) see(roll lease.Roll, sent, answered time.Time) {
 			f.config.Departed(name, TTL-leaderRenewal)
 		}
 	}
+}
+
+// ended tells whoever waits for it what came of a renewal. The caller holds mu.
+func (f *Fleet) ended(err error) {
+	f.failure = err
+	close(f.tried)
+	f.tried = make(chan struct{})
+}
+
+// holds reports whether the place is still ours at a time, without another renewal. Both
+// clocks must say so: one stands still while the machine sleeps, the other may be set.
+// The caller holds mu.
+func (f *Fleet) holds(now time.Time) bool {
+	return now.Before(f.until) && now.Round(0).Before(f.until.Round(0))
+}
+
+// Hold returns nil while this instance has its place among the others. When it may have
+// lost it, as after it was stopped, it waits for what comes of the next renewal. To be
+// asked before anything is taken in or committed under this instance's name.
+func (f *Fleet) Hold(ctx context.Context) error {
+	f.mu.Lock()
+	held, tried := f.holds(time.Now()), f.tried
+	f.mu.Unlock()
+	if held {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-tried:
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failure != nil {
+		return fmt.Errorf("no place among the instances: %w", f.failure)
+	}
+	return nil
+}
+
+// Trouble is why this instance has no place among the others, nil when it has one: that a
+// stranger leads, which is a lease.ErrStranger, or that its lease was not renewed.
+func (f *Fleet) Trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.holds(time.Now()) {
+		return nil
+	}
+	return cmp.Or(f.failure, errSilent)
 }
 
 // onMembers keeps the last members for whoever reads them, and does not wait. One renewal
@@ -241,8 +306,9 @@ func (f *Fleet) lead() (token int64, changed <-chan struct{}) {
 
 // Leads reports whether this instance leads.
 func (f *Fleet) Leads() bool {
-	token, _ := f.lead()
-	return token != 0
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.token != 0 && f.holds(time.Now())
 }
 
 // Confirm asks the bus whether our lead still stands: to be asked before a

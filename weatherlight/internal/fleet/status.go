@@ -1,11 +1,15 @@
 package fleet
 
-import "github.com/esper-lite/weatherlight/telemetry"
+import (
+	"time"
+
+	"github.com/esper-lite/weatherlight/telemetry"
+)
 
 // Status is who shares the bus.
 type Status struct {
 	Self   string   `json:"self"`
-	Leader string   `json:"leader"` // does the single jobs; empty while nobody does
+	Leader string   `json:"leader"` // does the single jobs; empty while nobody does, or we cannot know
 	Live   []string `json:"live"`
 }
 
@@ -13,6 +17,9 @@ type Status struct {
 func (f *Fleet) Status() *Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.holds(time.Now()) {
+		return &Status{Self: f.config.Name, Live: []string{}}
+	}
 	return &Status{Self: f.config.Name, Leader: f.leader, Live: names(f.members)}
 }
 
@@ -21,7 +28,7 @@ func (f *Fleet) Figures() []telemetry.Figure {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return []telemetry.Figure{
-		telemetry.Is("weatherlight.leader", "1 while this instance does the jobs that are done once.", f.token != 0),
+		telemetry.Is("weatherlight.leader", "1 while this instance does the jobs that are done once.", f.token != 0 && f.holds(time.Now())),
 		telemetry.Measure("weatherlight.leader.token", "count",
 			"Fencing number of this instance's lead, higher with each leader; 0 while another leads.", f.token),
 		telemetry.Count("weatherlight.leader.takeovers_total", "Times that this instance began to lead.", f.takeovers),

@@ -7,6 +7,8 @@ const (
 	alarmDiskFull    = "disk_full"
 	alarmBusDown     = "bus_down"
 	alarmLibraryDown = "library_down"
+	alarmStranger    = "foreign_secret"
+	alarmNoLease     = "lease_lost"
 	alarmPaused      = "work_paused"
 	alarmUnanswered  = "answers_refused"
 	alarmUnread      = "reads_refused"
@@ -20,25 +22,30 @@ const (
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
+	alarmClocks      = "clock_offset"
 	alarmEvicting    = "bus_evicts"
 )
 
 // conditions are all kinds of trouble, causes before what they cause. maintenance is the
 // time from one round of maintenance jobs to the next.
 func conditions(maintenance time.Duration) []condition {
-	outages := []string{alarmDiskFull, alarmBusDown, alarmLibraryDown}
+	// Who has no place on the bus reads nothing and commits nothing.
+	outOfTouch := []string{alarmBusDown, alarmStranger, alarmNoLease}
+	outages := []string{alarmDiskFull, alarmBusDown, alarmStranger, alarmNoLease, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
 		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
+		{name: alarmStranger, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
+		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
 		{name: alarmEvicting, severity: severityCritical},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,
 		},
 		// What waits is told at once, whatever else is told of its cause.
-		{name: alarmPaused, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
-		{name: alarmUnanswered, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
-		{name: alarmUnread, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
+		{name: alarmPaused, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
+		{name: alarmUnanswered, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
+		{name: alarmUnread, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
 		// Nothing brings back a worker that was left down, so nothing explains it.
 		{name: alarmWorkerDown, severity: severityCritical},
 		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 10 * time.Second},
@@ -54,6 +61,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},
 		{name: alarmContested, severity: severityWarning, linger: 5 * time.Minute},
+		{name: alarmClocks, severity: severityWarning, linger: 3 * time.Second},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},
 	}

@@ -32,6 +32,8 @@ type Bus interface {
 	Ping(ctx context.Context) error
 	Health() oona.Health
 	Drops() []oona.Drop
+	// ClockOffset is how far the clock of the bus is ahead of ours.
+	ClockOffset() (ahead, uncertainty time.Duration, known bool)
 	Stalls() []oona.Stall
 }
 
@@ -45,10 +47,13 @@ type Config struct {
 	Library func(context.Context) error
 	// Outbox is how many messages on disk the bus has not taken, and will never take.
 	Outbox func(context.Context) (waiting, refused int, err error)
+	// Place is why this instance has no place among those on the bus, nil when it has one.
+	Place func() error
 	// Folders are those that are written to.
 	Folders []string
-	// Dropped is how many telemetry packets were lost so far.
-	Dropped func() int64
+	// Dropped is how many telemetry packets were lost so far: for want of room under "", and
+	// those that the bus refused by who made them.
+	Dropped func() map[string]int64
 	// Failures are how often each maintenance job failed so far.
 	Failures func() map[string]int64
 	// Signals are the segments of shared memory that cannot be used, by path.

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -23,7 +25,7 @@ type sensor struct {
 // sensors look at every part of the service.
 func sensors(c Config) []sensor {
 	workers := &workerSensor{status: c.Workers, restarts: make(map[string]int)}
-	dropped := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.Dropped()} }}
+	dropped := &riseSensor{count: c.Dropped}
 	jobs := &riseSensor{count: c.Failures}
 	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
 	all := []sensor{
@@ -31,6 +33,8 @@ func sensors(c Config) []sensor {
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
 		{alarmEvicting, rarely(answers(c.Eviction))},
 		{alarmLibraryDown, rarely(answers(c.Library))},
+		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
+		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},
 		{alarmPaused, stalled(c.Bus, oona.StallNeeds)},
 		{alarmUnanswered, stalled(c.Bus, oona.StallAnswers)},
 		{alarmUnread, stalled(c.Bus, oona.StallReading)},
@@ -43,6 +47,7 @@ func sensors(c Config) []sensor {
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
 		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
 		{alarmContested, contested(c.Contested)},
+		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
 	}
 	if c.Nissa != nil {
@@ -104,6 +109,31 @@ func undeliverable(outbox func(context.Context) (waiting, refused int, err error
 		}
 		return []finding{{detail: fmt.Sprintf("%d messages in outbox.db were refused for good", refused)}}
 	}
+}
+
+// outcast finds an instance that has no place among the others: because a stranger
+// leads them, or for another reason.
+func outcast(err error, stranger bool) []finding {
+	if err == nil || errors.Is(err, lease.ErrStranger) != stranger {
+		return nil
+	}
+	return []finding{{detail: err.Error()}}
+}
+
+// mayBeApart is how far the clock of the bus may be from ours: half of what makes
+// messages of peers that go by yet another clock look as if they came from the future.
+const mayBeApart = 2500 * time.Millisecond
+
+// clocksApart finds a bus whose clock is certainly too far from ours.
+func clocksApart(ahead, uncertainty time.Duration, known bool) []finding {
+	if !known || ahead.Abs()-uncertainty <= mayBeApart {
+		return nil
+	}
+	direction := "ahead of"
+	if ahead < 0 {
+		direction = "behind"
+	}
+	return []finding{{detail: fmt.Sprintf("the clock of the bus is %v %s ours", ahead.Abs().Round(time.Millisecond), direction)}}
 }
 
 // unusable finds the segments of shared memory that cannot be used.

@@ -82,9 +82,10 @@ type Stream struct {
 	Stream string `json:"stream"`
 	// Depth is how many entries it holds, Lag how many of them the slowest live
 	// group has not dealt with, TrimmedUnread how many were removed unread.
-	Depth         int64 `json:"depth"`
-	Lag           int64 `json:"lag"`
-	TrimmedUnread int64 `json:"trimmed_unread,omitempty"`
+	Depth         int64  `json:"depth"`
+	Lag           int64  `json:"lag"`
+	Slowest       string `json:"slowest_group,omitempty"` // that is so far behind
+	TrimmedUnread int64  `json:"trimmed_unread,omitempty"`
 }
 
 // breaker is one circuit breaker between the service and what it uses.
@@ -178,6 +179,7 @@ func measured(streams []Stream, stats map[string]oona.StreamStats) []Stream {
 	for i, stream := range table {
 		known := stats[stream.Role]
 		table[i].Depth, table[i].Lag, table[i].TrimmedUnread = known.Depth, known.Backlog, known.Lost
+		table[i].Slowest = known.Slowest
 	}
 	return table
 }

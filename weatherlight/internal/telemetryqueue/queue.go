@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,12 +52,15 @@ type Queue struct {
 	dropped        atomic.Int64
 	droppedOfSeeds atomic.Int64 // among the dropped
 	failed         atomic.Int64
-	byPriority     [leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL + 1]atomic.Int64
+
+	mu         sync.Mutex
+	refused    map[string]int64 // packets that the bus refused for their own sake, by who made them
+	byPriority [leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL + 1]atomic.Int64
 }
 
 // New is an empty queue. It publishes nothing until it runs.
 func New(config Config) *Queue {
-	return &Queue{config: config, packets: make(chan *leyline.TelemetryPacket, queueSize)}
+	return &Queue{config: config, packets: make(chan *leyline.TelemetryPacket, queueSize), refused: make(map[string]int64)}
 }
 
 // Offer queues a packet for publication. It never blocks.
@@ -97,6 +102,25 @@ func (q *Queue) Waiting() int { return len(q.packets) }
 
 // Dropped is how many packets found no room.
 func (q *Queue) Dropped() int64 { return q.dropped.Load() }
+
+// Lost counts the packets that never went out: under "" those that found no room, and
+// by who made them those that the bus refused for their own sake.
+func (q *Queue) Lost() map[string]int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lost := maps.Clone(q.refused)
+	lost[""] = q.Dropped()
+	return lost
+}
+
+// refuse notes a packet that the bus refused for its own sake.
+func (q *Queue) refuse(packet *leyline.TelemetryPacket, err error) {
+	q.failed.Add(1)
+	q.mu.Lock()
+	q.refused[packet.GetSourceSubsystem()]++
+	q.mu.Unlock()
+	q.config.Logger.Debug("telemetry packet refused", "packet", packet.GetPacketId(), "error", err)
+}
 
 // Run publishes packets until ctx is done. What is still queued then goes out
 // with the final flush, after the workers that may still add to it have
@@ -147,8 +171,7 @@ func (q *Queue) deliverPending(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		q.failed.Add(1)
-		q.config.Logger.Debug("telemetry packet refused", "packet", q.pending.GetPacketId(), "error", err)
+		q.refuse(q.pending, err)
 	} else {
 		q.byPriority[priority].Add(1)
 	}
