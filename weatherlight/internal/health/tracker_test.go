@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // rounds lets a tracker see one round a second, and notes what it raised and ended.
@@ -152,6 +154,34 @@ func TestAlarmsAlternateWhateverHappens(t *testing.T) {
 		r.see(1000)
 		if left := r.tracker.alarms(); len(left) > 0 {
 			t.Fatalf("left over: %v", left)
+		}
+	})
+}
+
+// R17: whatever holds when, a service that is hindered has a critical alarm that says so
+// and is unhealthy by it, and one without such an alarm is not hindered.
+func TestR17HindranceAndAlarmsNeverContradict(t *testing.T) {
+	all := conditions(time.Minute)
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRounds()
+		watch := &Monitor{tracker: r.tracker}
+		for range rapid.IntRange(1, 30).Draw(t, "phases") {
+			var holding []string
+			for _, c := range all {
+				if rapid.Bool().Draw(t, c.name) {
+					holding = append(holding, c.name)
+				}
+			}
+			r.see(rapid.IntRange(1, 20).Draw(t, "seconds"), holding...)
+			alarms, hindrance := watch.Alarms(), watch.Hindrance()
+			critical := slices.DeleteFunc(slices.Clone(alarms), func(a Alarm) bool { return a.Severity != severityCritical || !a.holds })
+			if (hindrance != "") != (len(critical) > 0) {
+				t.Fatalf("hindered by %q, critical alarms %+v", hindrance, critical)
+			}
+			status, _ := Overall(Workers{}, alarms)
+			if hindrance != "" && status != leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY {
+				t.Fatalf("hindered by %q and %s", hindrance, status)
+			}
 		}
 	})
 }
