@@ -1,0 +1,1 @@
+"""Kernels: ONNX files of the kernel profile as modules that train."""
