@@ -1,1 +1,28 @@
-"""Grow a PyTorch network while it trains."""
+"""Grow a PyTorch network while it trains.
+
+    growth = weatherlight.grow(model, at="layer2", sample=x, loss=loss, optimizer=optimizer)
+    ...
+    growth.step(batch)         # behind optimizer.step()
+    growth.report(evaluate)    # once an epoch
+"""
+
+from weatherlight._version import __version__
+from weatherlight.errors import (
+    BackgroundWarning,
+    CheckpointError,
+    ConfigError,
+    WeatherlightError,
+)
+from weatherlight.grow import grow
+from weatherlight.growth import Growth, SeedView
+
+__all__ = [
+    "BackgroundWarning",
+    "CheckpointError",
+    "ConfigError",
+    "Growth",
+    "SeedView",
+    "WeatherlightError",
+    "__version__",
+    "grow",
+]

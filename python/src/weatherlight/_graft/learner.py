@@ -1,0 +1,98 @@
+"""The training of seeds: passes of their own, which touch nothing but them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weatherlight._graft.inspect import resting
+from weatherlight._graft.randomness import PrivateRandom
+from weatherlight._graft.seed import Seed, Stage
+from weatherlight._graft.slot import Board, Route
+from weatherlight.errors import WeatherlightError
+
+log = logging.getLogger("weatherlight")
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+class Learner:
+    """Trains one seed on one batch at a time.
+
+    The host is in evaluation mode meanwhile, so that its statistics and its random
+    numbers stay what they would be without the seed; gradients are asked for by name,
+    so that none is left at a parameter of the host.
+    """
+
+    def __init__(self, board: Board, loss: Loss, random: PrivateRandom) -> None:
+        self._board, self._loss, self._random = board, loss, random
+        self._whole = False  # gradients are recorded in front of the slots, too
+
+    def learn(self, seed: Seed, batch: Any) -> None:
+        """One step of a seed's training."""
+        route = Route(learner=seed, full=seed if seed.stage is Stage.TRAINING else None)
+        with self._random.swapped(), resting(self._board.model):
+            loss = self._forward(route, batch)
+            parameters = seed.parameters()
+            if loss is None or not parameters:
+                return
+            found = torch.autograd.grad(loss, [*parameters, *route.entries], allow_unused=True)
+        for gradient in found[len(parameters) :]:
+            seed.meters.host_gradient(gradient)
+        self._step(seed, loss, parameters, found[: len(parameters)])
+
+    def _forward(self, route: Route, batch: Any) -> Tensor | None:
+        """The loss; None when the seed had no part in it."""
+        self._board.route = route
+        try:
+            with torch.set_grad_enabled(self._whole):
+                loss = self._loss(self._board.model, batch)
+        finally:
+            self._board.route = None
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise WeatherlightError("loss(model, batch) must return a tensor of one number")
+        if not route.reached:
+            return None
+        if loss.requires_grad:
+            return loss.reshape(())
+        if self._whole:
+            raise WeatherlightError(
+                "the loss has no gradient by the output of the slot: is something between them "
+                "detached, or computed under torch.no_grad()?"
+            )
+        self._whole = True  # the model sets what is recorded by itself
+        route.entries.clear()
+        route.reached = False
+        return self._forward(route, batch)
+
+    def _step(
+        self,
+        seed: Seed,
+        loss: Tensor,
+        parameters: list[nn.Parameter],
+        gradients: tuple[Tensor | None, ...],
+    ) -> None:
+        norm = norm_of(gradients)
+        if norm is None:
+            return
+        if not bool(torch.isfinite(norm)):
+            seed.meters.failed("its gradient is not finite")
+            return
+        seed.meters.stepped(loss, norm)
+        if seed.optimizer is None:
+            return
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        seed.optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+
+
+def norm_of(gradients: tuple[Tensor | None, ...] | list[Tensor | None]) -> Tensor | None:
+    """The norm over all gradients; None when there is none."""
+    norms = [torch.linalg.vector_norm(g.detach().float()) for g in gradients if g is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else None
