@@ -13,8 +13,8 @@ from weatherlight.errors import (
     ConfigError,
     WeatherlightError,
 )
-from weatherlight.grow import grow
-from weatherlight.growth import Growth, SeedView
+from weatherlight._grow import grow
+from weatherlight._growth import Growth, SeedView
 
 __all__ = [
     "BackgroundWarning",

@@ -25,7 +25,7 @@ from weatherlight._graft.slot import Board, Slot
 from weatherlight._wire.orders import Order
 from weatherlight._wire.reports import MAX_NAME
 from weatherlight.errors import ConfigError
-from weatherlight.growth import Growth, new_run
+from weatherlight._growth import Growth, new_run
 from weatherlight.kernels import Kernel, KernelError, load, try_kernel
 
 log = logging.getLogger("weatherlight")
