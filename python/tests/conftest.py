@@ -1,0 +1,27 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(7)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Any:
+    """Reads a file of golden vectors."""
+
+    def read(name: str) -> Any:
+        return json.loads((ROOT / "testdata" / "trainer" / name).read_text(encoding="utf-8"))
+
+    return read

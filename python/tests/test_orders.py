@@ -1,0 +1,108 @@
+"""The life of a run as it arrives on its stream, against the golden vectors."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+from weatherlight._bus.fetch import MISMATCH, UNREACHABLE, AttachError
+from weatherlight._bus.inbox import Inbox, Loaded
+from weatherlight._graft.graft import Graft
+from weatherlight._graft.host import Host
+from weatherlight._graft.slot import Board, Slot
+from weatherlight._grow import _loader, _preparer
+from weatherlight._wire import leyline_pb2 as leyline
+from weatherlight._wire.keyring import Keyring
+from weatherlight._wire.orders import Order
+
+
+class Story:
+    """A graft that is fed the entries of a story."""
+
+    def __init__(self, story: Any) -> None:
+        self.story = story
+        self.inbox = Inbox(Keyring(story["secret"]), story["run"], story["trainer_id"])
+        shapes = {name: tuple(shape) for name, shape in story["slots"].items()}
+        self.load = _loader(shapes)
+        model = nn.Linear(2, 2)
+        board = Board(model)
+        sgd = torch.optim.SGD(model.parameters(), lr=1.0)
+        self.graft = Graft(
+            slots={name: Slot(name, nn.Identity(), shape, board) for name, shape in shapes.items()},
+            host=Host(model, sgd, None),
+            drops=self.inbox.drops,
+            prepare=_preparer(model),
+            optimizer=lambda parameters: torch.optim.Adam(parameters),
+            accepts=tuple(story["accepts"]),
+        )
+
+    def fetch(self, order: Order) -> Loaded | AttachError:
+        content = self.story["kernels"].get(order.ref)
+        if content is None:
+            return AttachError(UNREACHABLE, "it is not there")
+        data = base64.b64decode(content)
+        if hashlib.sha256(data).hexdigest() != order.checksum:
+            return AttachError(MISMATCH, "it is another")
+        try:
+            return Loaded(data, self.load(order, data))
+        except AttachError as error:
+            return error
+
+    def take(self, entry: Any) -> dict[str, Any]:
+        fields = {
+            b"payload": base64.b64decode(entry["payload"]),
+            b"signature": entry["signature"].encode(),
+        }
+        before = self.inbox.drops.counts.copy()
+        self.inbox.take_entry(entry["id"], fields)
+        while (wanted := self.inbox.next_wanted(0)) is not None:
+            self.inbox.fetched(wanted, self.fetch(wanted.order))
+        self.graft.apply(self.inbox.arrivals())
+        for _ in range(entry.get("steps", 0)):
+            self.graft.step()
+        dropped = self.inbox.drops.counts - before
+        return self.told(next(iter(dropped), ""))
+
+    def told(self, dropped: str) -> dict[str, Any]:
+        seeds: dict[str, Any] = {}
+        for seed in self.graft.seeds:
+            seeds[seed.id] = {
+                "stage": leyline.SeedLifecycleStage.Name(int(seed.stage)),
+                "alpha": round(seed.share, 6),
+                "alpha_steps": seed.steps,
+                "order": seed.order,
+                **({"paused": 1} if seed.paused else {}),
+            }
+        for seed_id, failure in self.graft.standing_failures({}).items():
+            seeds[seed_id] = {
+                "stage": "SEED_STAGE_UNKNOWN",
+                "attach_failed": 1,
+                "attach_reason": failure.reason,
+                "order": failure.order,
+            }
+        return {
+            "dropped": dropped,
+            "order_read": self.inbox.order_read,
+            "run_order": self.graft.run_order,
+            "halted": int(self.graft.halted),
+            "grafts": {
+                seed.id: {
+                    "slot": seed.slot,
+                    "blueprint": seed.blueprint,
+                    "checksum": seed.checksum,
+                    "order": seed.attach_order,
+                }
+                for seed in self.graft.seeds
+            },
+            "seeds": seeds,
+        }
+
+
+def test_the_life_of_a_run(vectors: Any) -> None:
+    story = Story(vectors("orders.json"))
+    assert story.inbox.stream == story.story["stream"]
+    for entry in story.story["entries"]:
+        assert story.take(entry) == entry["then"], entry["name"]
