@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from servers import Redis, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,3 +28,17 @@ def vectors() -> Any:
         return json.loads((ROOT / "testdata" / "trainer" / name).read_text(encoding="utf-8"))
 
     return read
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def service(redis_server: Redis, tmp_path: Path) -> Iterator[Service]:
+    running = Service(tmp_path / "service", redis_server.url)
+    yield running
+    running.kill()

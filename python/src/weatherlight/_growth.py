@@ -139,7 +139,7 @@ class Growth:
         Returns:
             The means for the model as it is.
         """
-        self._take_up()
+        self._take_up(hello=False)
         self._link.tell_crash()
         if self._closed or not self._link.here:
             return {}
@@ -261,7 +261,7 @@ class Growth:
 
     # Inside.
 
-    def _take_up(self) -> None:
+    def _take_up(self, hello: bool = True) -> None:
         """Lets orders that have arrived take effect; at the first call, starts."""
         if self._closed or not self._link.here:
             self._tell_fork()
@@ -269,7 +269,7 @@ class Growth:
         if not self._started:
             self._started = True
             self._link.start()
-            if not self._seeds:  # those of a checkpoint are not judged before they are measured
+            if hello and not self._seeds:  # those of a checkpoint are not judged before they are measured
                 self._send(Measured({}, {}), {}, None, {})
         if self._ready:
             self._graft.apply(self._link.inbox.arrivals())

@@ -127,6 +127,11 @@ class Inbox:
                 self._wake.wait(seconds)
             return self._wanted.popleft() if self._wanted else None
 
+    def wake(self) -> None:
+        """Lets whoever waits look again."""
+        with self._wake:
+            self._wake.notify_all()
+
     def fetched(self, wanted: Arrival, got: Loaded | AttachError) -> None:
         """The kernel of an attach order has come, or cannot be had."""
         kernel, failure = (None, got) if isinstance(got, AttachError) else (got, None)

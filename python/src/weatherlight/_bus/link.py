@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -226,8 +227,11 @@ class Link:
             self.outbox.flush(seconds)
         self._stop.set()
         self.outbox.wake()
+        self.inbox.wake()
         for client in list(self._clients):
-            client.connection_pool.disconnect()
+            # The thread that waits on it may close it at the same moment.
+            with contextlib.suppress(Exception):
+                client.connection_pool.disconnect()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(1.0)
