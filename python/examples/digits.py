@@ -17,9 +17,10 @@ import logging
 from pathlib import Path
 
 import torch
-import weatherlight
 from torch import Tensor, nn
 from torch.nn import functional
+
+import weatherlight
 
 DATA = Path(__file__).resolve().parents[2] / "tolaria" / "digits" / "digits.csv.gz"
 
@@ -36,7 +37,8 @@ def moved(images: Tensor, random: torch.Generator) -> Tensor:
     padded = functional.pad(images, (1, 1, 1, 1), value=-1)
     windows = padded.unfold(1, 8, 1).unfold(2, 8, 1)  # image, down, across, 8, 8
     down, across = torch.randint(3, (2, len(images)), generator=random)
-    return windows[torch.arange(len(images)), down, across].reshape(len(images), 64)
+    chosen: Tensor = windows[torch.arange(len(images)), down, across].reshape(len(images), 64)
+    return chosen
 
 
 def main() -> None:
@@ -89,7 +91,9 @@ def main() -> None:
     if given.save:
         growth.save(given.save)
     growth.close()
-    print("kept:", ", ".join(s.blueprint for s in growth.seeds if s.stage == "FOSSILIZED") or "none")
+    print(
+        "kept:", ", ".join(s.blueprint for s in growth.seeds if s.stage == "FOSSILIZED") or "none"
+    )
 
 
 if __name__ == "__main__":

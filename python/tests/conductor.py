@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import weatherlight
 from torch import nn
+
+import weatherlight
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.envelope import seal, signed_bytes
 from weatherlight._wire.keyring import Keyring
@@ -70,7 +71,7 @@ class Conductor:
         command.annotations["signature"] = self._keyring.sign(signed_bytes(command))
         now = time.time_ns() // 10**6
         stream = self._link.inbox.stream
-        data, signature = seal(self._keyring, stream, 2, command, {}, now)
+        data, signature = seal(self._keyring, stream, 2, command, {}, now_ms=now)
         fields = {b"payload": data, b"signature": signature.encode()}
         self._link.inbox.take_entry(f"{now}-0", fields)
         while (wanted := self._link.inbox.next_wanted(0)) is not None:
@@ -112,13 +113,15 @@ class Net(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.drop(self.norm(self.front(x).relu())))
+        out: torch.Tensor = self.head(self.drop(self.norm(self.front(x).relu())))
+        return out
 
 
 def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
     """What trains the net."""
     x, y = batch
-    return nn.functional.cross_entropy(model(x), y)
+    out: torch.Tensor = nn.functional.cross_entropy(model(x), y)
+    return out
 
 
 def batch_of(examples: int = 16, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

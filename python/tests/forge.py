@@ -23,7 +23,8 @@ def _file(
     graph = helper.make_graph(nodes, "test", ends[:1], ends[1:], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def mlp(width: int, hidden: int = 16, seed: int = 0, scale: float = 0.3) -> bytes:
@@ -31,7 +32,7 @@ def mlp(width: int, hidden: int = 16, seed: int = 0, scale: float = 0.3) -> byte
     random = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> torch.Tensor:
-        return scale * torch.randn(*shape, generator=random)
+        return torch.mul(torch.randn(*shape, generator=random), scale)
 
     nodes = [
         helper.make_node("Gemm", ["host", "w0", "b0"], ["h"], transB=1),
@@ -66,7 +67,7 @@ def norm(channels: int, height: int, width: int) -> bytes:
     ]
     random = torch.Generator().manual_seed(1)
     weights = {
-        "w": 0.2 * torch.randn(channels, channels, 3, 3, generator=random),
+        "w": torch.mul(torch.randn(channels, channels, 3, 3, generator=random), 0.2),
         "s": torch.ones(channels),
         "b": torch.zeros(channels),
         "mean": torch.zeros(channels),

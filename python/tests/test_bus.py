@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+
 import weatherlight
+from conductor import Conductor, Net, batch_of, evaluate, loss_of
+from servers import SECRET, Redis, eventually, free_port
 from weatherlight._bus.config import read_config, read_keyring
 from weatherlight._bus.fetch import MISMATCH, UNREACHABLE, UNSIGNED, AttachError, Fetcher
 from weatherlight._bus.link import Link
@@ -23,15 +26,10 @@ from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import Order
 
-from conductor import Conductor, Net, batch_of, evaluate, loss_of
-from servers import SECRET, Redis, eventually, free_port
-
 
 def grow(url: str, **options: Any) -> weatherlight.Growth:
     options = {"run": "test", "secret": SECRET, **options}
-    return weatherlight.grow(
-        Net(), "norm", sample=batch_of(4)[0], loss=loss_of, bus=url, **options
-    )
+    return weatherlight.grow(Net(), "norm", sample=batch_of(4)[0], loss=loss_of, bus=url, **options)
 
 
 @pytest.fixture
@@ -80,30 +78,36 @@ def test_a_report_leaves_with_all_that_it_must_tell(
 
 
 def test_orders_arrive_and_are_read_again_without_harm(
-    redis_server: Redis, tmp_path: Path
+    redis_server: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     growth = grow(redis_server.url)
     growth.step(batch_of())
     service = Conductor(growth, tmp_path)
-    entries: list[tuple[bytes, bytes]] = []
-    take = growth._link.inbox.take_entry
-    growth._link.inbox.take_entry = lambda _, fields: entries.append(fields)  # type: ignore
-    service.order("emergency", level="4")
-    growth._link.inbox.take_entry = take  # type: ignore[method-assign]
+    entries: list[Any] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(growth._link.inbox, "take_entry", lambda _, fields: entries.append(fields))
+        service.order("emergency", level="4")
     for _ in range(2):
         redis_server.client.xadd("oona.run.test", entries[0])
-    eventually("the order", lambda: (growth.step(batch_of()), growth.halted)[1])
+
+    def halted() -> bool:
+        growth.step(batch_of())
+        return growth.halted
+
+    eventually("the order", halted)
     eventually("the repeat", lambda: growth.dropped.get("number") == 1)
     redis_server.client.flushall()
     redis_server.client.xadd("oona.run.test", entries[0], id="1-1")
     growth.close(0)
 
 
-def test_a_flushed_stream_is_read_from_its_beginning(redis_server: Redis) -> None:
-    config = read_config(redis_server.url, SECRET, None, None, ())
+def test_a_flushed_stream_is_read_from_its_beginning(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(redis_server.url, SECRET)
     link = Link(config, "test", "t-1", lambda *_: None)
     taken: list[str] = []
-    link.inbox.take_entry = lambda entry_id, _: taken.append(entry_id)  # type: ignore[method-assign]
+    monkeypatch.setattr(link.inbox, "take_entry", lambda entry_id, _: taken.append(entry_id))
     link._position.last = "99-0"
     redis_server.client.xadd("oona.run.test", {"a": "b"}, id="5-0")
     link._look_back(link._connect())
@@ -154,15 +158,15 @@ def test_an_outage_is_told_once_and_heals(
 
 
 def test_a_crash_in_the_background_is_told(
-    redis_server: Redis, caplog: pytest.LogCaptureFixture
+    redis_server: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     growth = grow(redis_server.url)
 
     def broken(*_: object) -> None:
         raise KeyError("a fault of ours")
 
-    growth._link._send_all = broken  # type: ignore[method-assign]
-    with pytest.warns(weatherlight.BackgroundWarning, match="training goes on"):
+    monkeypatch.setattr(growth._link, "_send_all", broken)
+    with pytest.warns(weatherlight.BackgroundWarning, match="goes on"):  # noqa: PT031
         growth.report()
         eventually("the crash", lambda: growth._link.crash is not None)
         growth.step(batch_of())
@@ -206,10 +210,14 @@ def test_a_trainer_under_the_access_list_of_trainers(redis_server: Redis) -> Non
 def test_secrets_as_the_service_names_them(tmp_path: Path) -> None:
     file = tmp_path / "secrets"
     file.write_text("new one\r\n\nold one\n")
-    keyring = read_keyring(None, {"ESPER_LEYLINE_SECRET": "a", "ESPER_LEYLINE_SECRET_PREVIOUS": "b,c"})
+    keyring = read_keyring(
+        None, {"ESPER_LEYLINE_SECRET": "a", "ESPER_LEYLINE_SECRET_PREVIOUS": "b,c"}
+    )
     assert keyring.sign(b"x") == Keyring("a").sign(b"x")
     assert keyring.verifies(b"x", Keyring("c").sign(b"x").encode())
-    keyring = read_keyring(None, {"ESPER_LEYLINE_SECRET_FILE": str(file), "ESPER_LEYLINE_SECRET": "a"})
+    keyring = read_keyring(
+        None, {"ESPER_LEYLINE_SECRET_FILE": str(file), "ESPER_LEYLINE_SECRET": "a"}
+    )
     assert keyring.sign(b"x") == Keyring("new one").sign(b"x")
     assert keyring.verifies(b"x", Keyring("old one").sign(b"x").encode())
     assert keyring.verifies(b"x", Keyring("a").sign(b"x").encode())
@@ -219,7 +227,7 @@ def test_secrets_as_the_service_names_them(tmp_path: Path) -> None:
 
 
 def test_a_configuration_shows_no_secret() -> None:
-    config = read_config("redis://u:pass%40word@h/0", SECRET, "http://h:1", "t0ken-of-a-test", ())
+    config = read_config("redis://u:pass%40word@h/0", SECRET, "http://h:1", "t0ken-of-a-test")
     for text in (repr(config), str(config)):
         for hidden in (SECRET, "pass", "t0ken"):
             assert hidden not in text
@@ -257,7 +265,7 @@ def library() -> Iterator[Any]:
     server.shutdown()
 
 
-def _order(content: bytes, **fields: str) -> Order:
+def _order(content: bytes, **fields: Any) -> Order:
     checksum = hashlib.sha256(content).hexdigest()
     return Order(kind="attach", number=1, run="r", trainer_id="t", checksum=checksum, **fields)
 
@@ -270,7 +278,7 @@ def _refused(fetcher: Fetcher, order: Order) -> int:
 
 def test_kernels_by_http(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    config = read_config("redis://x", SECRET, library.origin, "t0ken-of-a-test", ())
+    config = read_config("redis://x", SECRET, library.origin, "t0ken-of-a-test")
     fetcher = Fetcher(config)
     library.files.update({"/kernel": b"kernel", "/large": b"x" * (16 << 20) + b"x"})
     where = library.origin + "/kernel"
@@ -295,7 +303,7 @@ def test_kernels_by_http(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kernels_by_path(tmp_path: Path) -> None:
-    fetcher = Fetcher(read_config("redis://x", SECRET, None, None, ()))
+    fetcher = Fetcher(read_config("redis://x", SECRET))
     path = tmp_path / "kernel"
     path.write_bytes(b"kernel")
     assert fetcher.fetch(_order(b"kernel", ref="file://" + str(path))) == b"kernel"
@@ -310,7 +318,7 @@ def test_kernels_by_path(tmp_path: Path) -> None:
 def test_signed_kernels(tmp_path: Path) -> None:
     signed = Path(__file__).parent / "testdata" / "signed"
     key = (signed / "key.pub").read_text()
-    fetcher = Fetcher(read_config("redis://x", SECRET, None, None, [key]))
+    fetcher = Fetcher(read_config("redis://x", SECRET, trusted_keys=[key]))
     content = (signed / "kernel").read_bytes()
     assert fetcher.fetch(_order(content, ref=str(signed / "kernel"))) == content
     path = tmp_path / "kernel"
@@ -320,4 +328,4 @@ def test_signed_kernels(tmp_path: Path) -> None:
         (tmp_path / "kernel.minisig").write_bytes(hostile)
         assert _refused(fetcher, _order(b"another", ref=str(path))) == UNSIGNED
     with pytest.raises(weatherlight.ConfigError):
-        read_config("redis://x", SECRET, None, None, ["no key"])
+        read_config("redis://x", SECRET, trusted_keys=["no key"])

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-import weatherlight
 from torch import Tensor, nn
 from torch.nn import functional
 
+import weatherlight
 from servers import SECRET, Redis, Service
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
@@ -46,7 +46,8 @@ class Training:
         self.stages: set[str] = set()
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return functional.cross_entropy(model(batch[0]), batch[1])
+        out: Tensor = functional.cross_entropy(model(batch[0]), batch[1])
+        return out
 
     def evaluate(self, model: nn.Module) -> dict[str, Tensor]:
         out = model(self.test)

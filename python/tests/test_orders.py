@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+
 from weatherlight._bus.fetch import MISMATCH, UNREACHABLE, AttachError
 from weatherlight._bus.inbox import Inbox, Loaded
 from weatherlight._graft.graft import Graft
@@ -35,7 +36,7 @@ class Story:
             host=Host(model, sgd, None),
             drops=self.inbox.drops,
             prepare=_preparer(model),
-            optimizer=lambda parameters: torch.optim.Adam(parameters),
+            optimizer=torch.optim.Adam,
             accepts=tuple(story["accepts"]),
         )
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-import weatherlight
 from torch import nn
 
 import forge
+import weatherlight
 from conductor import ONCE, Net, batch_of, bits, evaluate, grown, loss_of
 
 
@@ -221,7 +221,9 @@ def test_a_rollback_goes_back_to_the_model_before_the_seed(tmp_path: Path) -> No
     service.bring("seed-1", "blend", "hold", "judge", "keep", "tune")
     train(model, optimizer, growth, 3, 3)
     stood, kept = bits(model), bits(growth.seeds[0].module)
-    moments = copy.deepcopy([optimizer.state[p] for g in optimizer.param_groups for p in g["params"]])
+    moments = copy.deepcopy(
+        [optimizer.state[p] for g in optimizer.param_groups for p in g["params"]]
+    )
     service.attach("seed-2", forge.mlp(8, seed=1), slot="norm", blend_mode="RESIDUAL", **ONCE)
     service.bring("seed-2", "blend", "hold", "judge", "keep", "tune")
     train(model, optimizer, growth, 3, 6)
@@ -281,7 +283,8 @@ def test_shapes_of_slots(tmp_path: Path, layer: nn.Module, kernel: bytes, x: tor
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             out = self.layer(x)
-            return out[0] if isinstance(out, tuple) else out
+            first: torch.Tensor = out[0] if isinstance(out, tuple) else out
+            return first
 
     model = Host()
     growth, service = grown(
@@ -296,14 +299,16 @@ def test_shapes_of_slots(tmp_path: Path, layer: nn.Module, kernel: bytes, x: tor
     assert service.metrics("seed-1")["forward_faults"] == 0
 
 
-def test_a_seed_that_fails_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_seed_that_fails_is_left_out_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = Net().eval()
     growth, service = grown(model, tmp_path, at="front", host="behind")
     x = batch_of()[0]
     plain = model(x)
     service.attach("seed-1", forge.scaled((8,)), **ONCE)
     service.bring("seed-1", "blend")
-    growth.seeds[0].module.forward = lambda host: host / 0  # type: ignore[method-assign]
+    monkeypatch.setattr(growth.seeds[0].module, "forward", lambda host: host / 0)
     assert torch.equal(model(x), plain)
     growth.step(batch_of())
     growth.report(evaluate)
@@ -360,7 +365,7 @@ def test_optimizer_orders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_a_copy_of_the_model_has_what_was_kept(tmp_path: Path, copied: Any) -> None:
     model = Net().eval()
-    growth, service = grown(model, tmp_path)
+    _, service = grown(model, tmp_path)
     service.attach("seed-1", forge.mlp(8), **ONCE)
     service.bring("seed-1", "blend", "hold", "judge", "keep")
     x = batch_of()[0]

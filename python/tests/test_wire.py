@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import pickle
 from typing import Any
 
 import pytest
 import torch
+
 from weatherlight._graft.blending import mix
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.blend import read_blend
@@ -91,8 +93,6 @@ def test_reports(vectors: Any) -> None:
 
 def test_a_report_says_what_the_vectors_say(vectors: Any) -> None:
     first = vectors("reports.json")["reports"][1]["attributes"]
-    import json
-
     report = Report(
         trainer_id=first["trainer_id"],
         number=int(first["report"]),
@@ -138,7 +138,7 @@ def test_seal_and_open() -> None:
     command = leyline.AdaptationCommand(version=1, issued_by="kasmina")
     command.annotations["order"] = "1"
     command.annotations["signature"] = keyring.sign(signed_bytes(command))
-    data, signature = seal(keyring, "oona.run.x", 2, command, {"more": "1"}, 5_000)
+    data, signature = seal(keyring, "oona.run.x", 2, command, {"more": "1"}, now_ms=5_000)
     fields = {b"payload": data, b"signature": signature.encode()}
     assert open_command(keyring, "oona.run.x", "5000-0", fields) == command
     for reason, args in {

@@ -1,11 +1,13 @@
 """Grow a PyTorch network while it trains.
 
-    growth = weatherlight.grow(model, at="layer2", sample=x, loss=loss, optimizer=optimizer)
-    ...
-    growth.step(batch)         # behind optimizer.step()
-    growth.report(evaluate)    # once an epoch
+growth = weatherlight.grow(model, at="layer2", sample=x, loss=loss, optimizer=optimizer)
+...
+growth.step(batch)         # behind optimizer.step()
+growth.report(evaluate)    # once an epoch
 """
 
+from weatherlight._grow import grow
+from weatherlight._growth import Growth, SeedView
 from weatherlight._version import __version__
 from weatherlight.errors import (
     BackgroundWarning,
@@ -13,8 +15,6 @@ from weatherlight.errors import (
     ConfigError,
     WeatherlightError,
 )
-from weatherlight._grow import grow
-from weatherlight._growth import Growth, SeedView
 
 __all__ = [
     "BackgroundWarning",

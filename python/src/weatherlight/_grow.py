@@ -22,10 +22,10 @@ from weatherlight._graft.inspect import Survey, device_of, named_layers, unwrapp
 from weatherlight._graft.learner import Learner, Loss
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._graft.slot import Board, Slot
+from weatherlight._growth import Growth, new_run
 from weatherlight._wire.orders import Order
 from weatherlight._wire.reports import MAX_NAME
 from weatherlight.errors import ConfigError
-from weatherlight._growth import Growth, new_run
 from weatherlight.kernels import Kernel, KernelError, load, try_kernel
 
 log = logging.getLogger("weatherlight")
@@ -163,11 +163,13 @@ def _bus(
     trusted_keys: Sequence[str],
 ) -> tuple[BusConfig, Callable[[], None]]:
     if bus != "local":
-        return read_config(bus, secret, kernel_origin, token, trusted_keys), lambda: None
+        return read_config(
+            bus, secret, kernel_origin, token, trusted_keys=trusted_keys
+        ), lambda: None
     from weatherlight.local import start  # noqa: PLC0415  (few need it)
 
     service = start()
-    config = read_config(service.url, service.secret, None, None, trusted_keys, environ={})
+    config = read_config(service.url, service.secret, trusted_keys=trusted_keys, environ={})
     return config, service.stop
 
 

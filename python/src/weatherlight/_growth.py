@@ -269,7 +269,9 @@ class Growth:
         if not self._started:
             self._started = True
             self._link.start()
-            if hello and not self._seeds:  # those of a checkpoint are not judged before they are measured
+            if (
+                hello and not self._seeds
+            ):  # those of a checkpoint are not judged before they are measured
                 self._send(Measured({}, {}), {}, None, {})
         if self._ready:
             self._graft.apply(self._link.inbox.arrivals())
@@ -385,9 +387,7 @@ class Growth:
             told["learning_rate"] = optimizer.param_groups[0]["lr"]
         return told
 
-    def _state(
-        self, seed: Seed, evidence: Mapping[str, Mapping[str, float]]
-    ) -> leyline.SeedState:
+    def _state(self, seed: Seed, evidence: Mapping[str, Mapping[str, float]]) -> leyline.SeedState:
         seed.age += 1
         metrics = {
             "order": float(seed.order),
@@ -401,7 +401,7 @@ class Growth:
         rate = seed.optimizer.param_groups[0].get("lr", 0.0) if seed.optimizer else 0.0
         return leyline.SeedState(
             seed_id=seed.id,
-            stage=int(seed.stage),
+            stage=leyline.SeedLifecycleStage.Name(int(seed.stage)),
             metrics=metrics,
             age_epochs=seed.age,
             gradient_norm=metrics.get("gradient_norm", 0.0),

@@ -45,9 +45,10 @@ class BusConfig:
 def read_config(
     url: str | None,
     secret: str | None,
-    kernel_origin: str | None,
-    token: str | None,
-    trusted_keys: Sequence[str],
+    kernel_origin: str | None = None,
+    token: str | None = None,
+    *,
+    trusted_keys: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> BusConfig:
     """Completes arguments by the environment.

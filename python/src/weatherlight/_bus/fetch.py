@@ -40,7 +40,7 @@ class _Reader(Protocol):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
+    def redirect_request(  # noqa: PLR0917
         self,
         req: urllib.request.Request,  # noqa: ARG002
         fp: IO[bytes],  # noqa: ARG002

@@ -55,9 +55,7 @@ class Drops:
         """One more."""
         self.counts[reason] += 1
         loud = reason not in _QUIET and self.counts[reason] <= _TOLD_AT_ONCE
-        log.log(
-            logging.WARNING if loud else logging.DEBUG, "order dropped: %s %s", reason, detail
-        )
+        log.log(logging.WARNING if loud else logging.DEBUG, "order dropped: %s %s", reason, detail)
 
 
 class Inbox:

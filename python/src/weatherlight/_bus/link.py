@@ -296,7 +296,7 @@ class Link:
                 leyline.BUS_MESSAGE_TYPE_SYSTEM_STATE,
                 report.packet,
                 report.attributes,
-                self.clock.now_ms(),
+                now_ms=self.clock.now_ms(),
             )
             if len(data) > MAX_ENVELOPE:
                 log.error("report %d is left out: it has %d bytes", report.number, len(data))

@@ -16,19 +16,23 @@ def mix(blend: Blend, share: float, host: Tensor, out: Tensor) -> Tensor:
     """
     share = min(max(share, 0.0), 1.0)
     if blend.mode == "RESIDUAL":
-        return host + out if share == 1 else host + share * out
+        return torch.add(host, out, alpha=share)
     if blend.mode == "CHANNEL":
         weights = torch.tensor(blend.channels, dtype=out.dtype, device=out.device)
-        shares = (share * weights).clamp(0, 1).reshape(-1, *[1] * (out.dim() - 2))
-        return shares * out + (1 - shares) * host
+        shares = torch.mul(weights, share).clamp(0, 1)
+        return _between(host, out, shares.reshape(-1, *[1] * (out.dim() - 2)))
     if blend.mode == "CONFIDENCE":
-        shares = (share * _gate(blend, out.detach())).clamp(blend.low, blend.top)
-        return shares * out + (1 - shares) * host
-    return out if share == 1 else share * out + (1 - share) * host
+        shares = torch.mul(_gate(blend, out.detach()), share).clamp(blend.low, blend.top)
+        return _between(host, out, shares)
+    return out if share == 1 else torch.add(torch.mul(out, share), host, alpha=1 - share)
+
+
+def _between(host: Tensor, out: Tensor, shares: Tensor) -> Tensor:
+    return torch.add(torch.mul(out, shares), torch.mul(host, torch.rsub(shares, 1)))
 
 
 def _gate(blend: Blend, scores: Tensor) -> Tensor:
     """The sigmoid of the margin between the two largest scores at each position."""
     best = scores.topk(2, dim=1).values
     margin = best.narrow(1, 0, 1) - best.narrow(1, 1, 1)
-    return torch.sigmoid(blend.gate_k * (margin - blend.gate_tau))
+    return torch.sigmoid((margin - blend.gate_tau) * blend.gate_k)

@@ -305,5 +305,3 @@ def rest(seed: Seed) -> None:
     for parameter in seed.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
-
-

@@ -105,7 +105,9 @@ class Host:
         group["params"] = seed.parameters()
         group["weatherlight"] = seed.id
         if "param_names" in group:  # of newer optimizers that were given names
-            group["param_names"] = [f"seed.{seed.id}.{n}" for n, _ in seed.kernel.named_parameters()]
+            group["param_names"] = [
+                f"seed.{seed.id}.{n}" for n, _ in seed.kernel.named_parameters()
+            ]
         groups = len(optimizer.param_groups)
         optimizer.add_param_group(group)
         for scheduler in _schedulers(self.scheduler):

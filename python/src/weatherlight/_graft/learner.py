@@ -58,7 +58,7 @@ class Learner:
         if not route.reached:
             return None
         if loss.requires_grad:
-            return loss.reshape(())
+            return torch.squeeze(loss)
         if self._whole:
             raise WeatherlightError(
                 "the loss has no gradient by the output of the slot: is something between them "

@@ -83,8 +83,8 @@ class _Timing:
 
     def __enter__(self) -> None:
         if self._cuda:
-            self._began = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            self._began.record()  # type: ignore[no-untyped-call]
+            self._began = torch.cuda.Event(enable_timing=True)
+            self._began.record()
         else:
             self._started = time.perf_counter()
 
@@ -92,8 +92,8 @@ class _Timing:
         if kind is not None:
             return
         if self._cuda:
-            ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            ended.record()  # type: ignore[no-untyped-call]
+            ended = torch.cuda.Event(enable_timing=True)
+            ended.record()
             self._timings.append((self._began, ended))
         else:
             self._timings.append((time.perf_counter() - self._started) * 1000)

@@ -27,7 +27,7 @@ class PrivateRandom:
         if self._states is not None:
             self._set(self._states)
         else:
-            torch.manual_seed(torch.initial_seed() ^ 0x57454154)  # type: ignore[no-untyped-call]
+            torch.manual_seed(torch.initial_seed() ^ 0x57454154)
         try:
             yield
         finally:
@@ -44,7 +44,7 @@ class PrivateRandom:
             self._set(stood)
 
     def _get(self) -> list[Tensor]:
-        states = [torch.get_rng_state()]  # type: ignore[no-untyped-call]
+        states = [torch.get_rng_state()]
         if self._device.type == "cuda":
             states.append(torch.cuda.get_rng_state(self._device))
         return states

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -122,10 +122,14 @@ def joined(
             raise ValueError(f"it made {tuple(out.shape)} of {tuple(host.shape)}")
         if finite and not bool(torch.isfinite(out).all()):
             raise ValueError("its output is not finite")
-        return mix(blend, share, host, out).to(base.dtype)
+        blended: Tensor = mix(blend, share, host, out).to(base.dtype)
+        return blended
 
 
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+_autocast: Any = torch.autocast  # type: ignore[attr-defined,unused-ignore]
+
+
+def _without_autocast(device: torch.device) -> Any:
     if device.type in ("cpu", "cuda"):
-        return torch.autocast(device.type, enabled=False)
+        return _autocast(device.type, enabled=False)
     return nullcontext()

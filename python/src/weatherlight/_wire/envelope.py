@@ -16,7 +16,7 @@ SKEW_MS = 5_000
 MAX_ENVELOPE = 256 << 10
 
 
-class Dropped(Exception):
+class Dropped(Exception):  # noqa: N818  (it is no error of ours)
     """A message that does not count; the reason is one of docs/trainers.md."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -34,6 +34,7 @@ def seal(
     message_type: int,
     message: _Message,
     attributes: Mapping[str, str],
+    *,
     now_ms: int,
 ) -> tuple[bytes, str]:
     """The fields payload and signature of an entry for a stream."""

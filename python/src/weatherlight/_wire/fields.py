@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Misread(Exception):
+class Misread(Exception):  # noqa: N818  (nor of ours)
     """An annotation, or a field, that is not understood."""
 
     def __init__(self, name: str, why: str) -> None:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.blend import Blend, read_blend
@@ -82,7 +83,7 @@ def read_order(command: leyline.AdaptationCommand) -> Order:
         number = count("order", notes["order"], _MAX_NUMBER)
     except Misread as error:
         raise Dropped("number", str(error)) from error
-    known = {
+    known: dict[str, Any] = {
         "number": number,
         "run": notes.get("training_run_id", ""),
         "trainer_id": notes.get("trainer_id", ""),
@@ -105,10 +106,10 @@ def read_order(command: leyline.AdaptationCommand) -> Order:
     return order
 
 
-def _payload(command: leyline.AdaptationCommand) -> dict[str, object]:
+def _payload(command: leyline.AdaptationCommand) -> dict[str, Any]:
     notes = command.annotations
     what = command.command_type
-    told: dict[str, object] = {"seed": command.target_seed_id, "kind": ""}
+    told: dict[str, Any] = {"seed": command.target_seed_id, "kind": ""}
     if what == leyline.COMMAND_SEED:
         operation = command.seed_operation
         told["kind"] = _OPERATIONS.get(operation.operation, "")
