@@ -20,7 +20,14 @@ BINARY = "esper-weatherlight-service"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 # Ends the service when this process does, however it ends: the pipe closes then.
-_KEEPER = '"$0" & child=$!; read -r _; kill "$child" 2>/dev/null; wait "$child"'
+_KEEPER = """
+exec 3<&0
+"$0" </dev/null 3<&- & child=$!
+(read -r _ <&3; kill "$child") & reader=$!
+wait "$child"; code=$?
+kill "$reader" 2>/dev/null
+exit "$code"
+"""
 
 
 @dataclass
@@ -89,7 +96,7 @@ def start() -> LocalService:
     }
     log = folder / "service.log"
     with log.open("wb") as written:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  (the program is our own)
             ["/bin/sh", "-c", _KEEPER, str(binary)],
             cwd=folder,
             env=settings,
