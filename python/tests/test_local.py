@@ -39,7 +39,10 @@ def test_it_runs_until_it_is_stopped() -> None:
 
 
 def test_it_ends_with_the_process_that_started_it() -> None:
-    code = "import time; from weatherlight import local; print(local.start().url, flush=True); time.sleep(600)"
+    code = (
+        "import time; from weatherlight import local; "
+        "print(local.start().url, flush=True); time.sleep(600)"
+    )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environ, text=True
