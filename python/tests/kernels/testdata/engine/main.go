@@ -59,7 +59,7 @@ func forge(ctx context.Context, folder string) error {
 		ids = append(ids, d.GetBlueprintId())
 	}
 	rng := rand.New(rand.NewPCG(3, 5))
-	for form, slot := range []tezzeret.Slot{{Features: 16}, {Sequence: 6, Width: 16}, {Channels: 8, Height: 6, Width: 6}} {
+	for form, slot := range []tezzeret.Slot{{Features: 32}, {Sequence: 12, Width: 32}, {Channels: 8, Height: 8, Width: 8}} {
 		compiler := tezzeret.NewCompiler(tezzeret.Config{Slot: slot, Approved: ids, Quarantine: ids})
 		for _, d := range descriptors {
 			for v, parameters := range variants(d) {
