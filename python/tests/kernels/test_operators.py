@@ -172,16 +172,6 @@ def dense() -> dict[str, Use]:
             [node("BatchNormalization", "host scale bias mean variance", training_mode=0)],
             statistics,
         ),
-        "BatchNormalization whose mean is an operand": Use(
-            [3],
-            [3],
-            [
-                node("Mul", "host mean", "m"),
-                node("BatchNormalization", "m scale bias mean variance", "n"),
-                node("Add", "n host"),
-            ],
-            statistics,
-        ),
         "ReduceMean": Use(cube, [1, 1, 5], [node("ReduceMean", "host", axes=[1, -2])]),
         "ReduceMean of all": Use(
             FEATURES, FEATURES, [node("ReduceMean", "host", "m"), node("Mul", "host m")]
@@ -212,7 +202,7 @@ def convolution(
     slot: Sequence[int], output: Sequence[int], *filters: int, **attributes: int | list[int]
 ) -> Use:
     constants = {"w": sample(*filters, seed=13), "c": sample(filters[0], seed=14)}
-    return Use(slot, output, [node("Conv", "host w c", **attributes)], constants)
+    return Use(slot, output, [node("Conv", "host w c", "seed", **attributes)], constants)
 
 
 def windows() -> dict[str, Use]:
@@ -252,9 +242,9 @@ def windows() -> dict[str, Use]:
         " to the left": (SEQUENCE, [6, 9], {"kernel_shape": [3], "pads": [2, 0]}),
     }
     for name, (slot, output, attributes) in forms.items():
-        uses["MaxPool" + name] = Use(slot, output, [node("MaxPool", "host", **attributes)])
+        uses["MaxPool" + name] = Use(slot, output, [node("MaxPool", "host", "seed", **attributes)])
         for counts in (0, 1):
-            average = node("AveragePool", "host", count_include_pad=counts, **attributes)
+            average = node("AveragePool", "host", "seed", count_include_pad=counts, **attributes)
             uses[f"AveragePool{name}, {counts}"] = Use(slot, output, [average])
     tied = [node("Relu", "host", "r"), node("MaxPool", "r", kernel_shape=[3, 3])]
     uses["MaxPool of equals"] = Use(MAP, [4, 4, 3], tied)
@@ -262,7 +252,7 @@ def windows() -> dict[str, Use]:
 
 
 def listed(op: str, output: Sequence[int], numbers: Constant, **attributes: int) -> Use:
-    return Use(MAP, output, [node(op, "host list", **attributes)], {"list": numbers})
+    return Use(MAP, output, [node(op, "host list", "seed", **attributes)], {"list": numbers})
 
 
 def layout() -> dict[str, Use]:
