@@ -117,13 +117,17 @@ def batch_norm(
 
 def reduce_mean(x: Tensor, *, axes: Sequence[int], keep: bool) -> Tensor:
     """The mean over axes."""
-    y: Tensor = torch.mean(x, dim=tuple(axes), keepdim=keep) if axes else x
+    if not axes:
+        return x
+    y: Tensor = torch.mean(x, dim=tuple(axes), keepdim=keep)
     return y
 
 
 def reduce_sum(x: Tensor, *, axes: Sequence[int], keep: bool) -> Tensor:
     """The sum over axes."""
-    y: Tensor = torch.sum(x, dim=tuple(axes), keepdim=keep) if axes else x
+    if not axes:
+        return x
+    y: Tensor = torch.sum(x, dim=tuple(axes), keepdim=keep)
     return y
 
 
@@ -132,9 +136,11 @@ def reduce_max(x: Tensor, *, axes: Sequence[int], keep: bool) -> Tensor:
     if not axes:
         return x
     if len(axes) == 1:
-        return torch.max(x, dim=axes[0], keepdim=keep)[0]
+        most: Tensor = torch.max(x, dim=axes[0], keepdim=keep)[0]
+        return most
     kept = [axis for axis in range(x.dim()) if axis not in axes]
-    y = torch.max(torch.flatten(torch.permute(x, (*kept, *axes)), len(kept)), dim=-1)[0]
+    lines = torch.flatten(torch.permute(x, (*kept, *axes)), len(kept))
+    y: Tensor = torch.max(lines, dim=-1)[0]
     if not keep:
         return y
     return torch.reshape(y, [1 if i in axes else size for i, size in enumerate(x.shape)])

@@ -199,6 +199,6 @@ def _try(kernel: Kernel, device: torch.device) -> None:
         raise KernelFaultyError(f"the output in {mode} mode is not finite")
     if not seed.requires_grad:
         return
-    gradients = torch.autograd.grad(seed.square().mean(), [host, *parameters], allow_unused=True)
+    gradients = torch.autograd.grad(seed.sum(), [host, *parameters], allow_unused=True)
     if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
         raise KernelFaultyError(f"a gradient in {mode} mode is not finite")

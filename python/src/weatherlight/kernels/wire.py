@@ -164,7 +164,7 @@ class _Field(NamedTuple):
     message: type | None = None
 
 
-_FIELDS: dict[type, dict[int, _Field]] = {
+FIELDS: dict[type, dict[int, _Field]] = {
     Model: {
         1: _Field("ir_version", _Form.INT64),
         2: _Field("producer_name", _Form.TEXT),
@@ -265,7 +265,7 @@ class _Reader:
 
         Of one that is there twice the last holds, but lists and messages go on.
         """
-        table, at = _FIELDS[type(into)], 0
+        table, at = FIELDS[type(into)], 0
         while at < len(data):
             key, at = _varint(data, at)
             number, wire_type = key >> 3, key & 7
@@ -391,7 +391,7 @@ def encode(message: object) -> bytes:
 
 
 def _pieces(message: object) -> Iterator[bytes]:
-    for number, known in _FIELDS[type(message)].items():
+    for number, known in FIELDS[type(message)].items():
         value = getattr(message, known.name)
         if value or _is_wanted(message, known):
             yield from _written(number, known.form, value)
