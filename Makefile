@@ -78,6 +78,7 @@ fmt-check: ## fail when a source is not formatted
 
 gen: node_modules/.bin/buf ## generate the code of the protobuf contracts
 	node_modules/.bin/buf generate
+	@tools/gen-python.sh
 
 verify: verify-proto tidy-check ## fail when generated code, contract or modules are not as they must be
 
@@ -105,6 +106,13 @@ sim: ## simulate days of faults and restarts, and runs that grow (ARGS="-seeds 1
 	$(GO) test -c -o bin/sim.test ./internal/simtest
 	$(GO) test -c -o bin/simruns.test ./weatherlight/internal/runsimtest
 	@tools/sim.sh $(ARGS)
+
+.PHONY: python python-current
+python: ## what the Python package must pass, with Debian's PyTorch
+	@tools/python.sh debian $(ARGS)
+
+python-current: ## its tests with the PyTorch that PyPI has now (gigabytes)
+	@tools/python.sh current $(ARGS)
 
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")

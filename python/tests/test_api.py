@@ -57,9 +57,7 @@ def test_a_checkpoint_goes_on_where_it_was(tmp_path: Path) -> None:
     service.bring("kept", *KEEP, "tune")
     train(model, optimizer, growth, 3)
     channels = {"blend_mode": "CHANNEL", "alpha_vec": str([1] * 8)}
-    service.attach(
-        "grows", forge.noisy(8), slot="norm", **channels
-    )
+    service.attach("grows", forge.noisy(8), slot="norm", **channels)
     service.bring("grows", "blend")
     train(model, optimizer, growth, 3)
     growth.report(evaluate)
