@@ -1,6 +1,7 @@
 """Kernels as modules of PyTorch."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -173,24 +174,28 @@ def try_kernel(kernel: Kernel) -> None:
     Raises:
         KernelFaultyError: It failed, or its output or a gradient is not finite.
     """
-    device = next((p.device for p in kernel.parameters()), torch.device("cpu"))
-    devices = [device] if device.type == "cuda" else []
+    held = next(filter(Tensor.is_floating_point, _tensors(kernel)), torch.zeros(()))
+    devices = [held.device] if held.is_cuda else []
     try:
         outside: Any = torch.inference_mode  # older PyTorch has no types for it
         with outside(False), torch.enable_grad(), torch.random.fork_rng(devices):
             torch.manual_seed(0)
             for training in (False, True):
-                _try(copy.deepcopy(kernel).train(training), device)
+                _try(copy.deepcopy(kernel).train(training), held)
     except KernelFaultyError:
         raise
     except Exception as error:
         raise KernelFaultyError(f"the kernel failed: {error}") from error
 
 
-def _try(kernel: Kernel, device: torch.device) -> None:
+def _tensors(kernel: Kernel) -> Iterator[Tensor]:
+    yield from kernel.parameters()
+    yield from kernel.buffers()
+
+
+def _try(kernel: Kernel, like: Tensor) -> None:
     parameters = [p.requires_grad_() for p in kernel.parameters()]
-    dtype = parameters[0].dtype if parameters else torch.float32
-    host = torch.randn(2, *kernel.input_shape).to(device, dtype).requires_grad_()
+    host = torch.randn(2, *kernel.input_shape).to(like).requires_grad_()
     seed = kernel(host)
     mode = "training" if kernel.training else "evaluation"
     if seed.shape[1:] != kernel.output_shape or seed.shape[0] != 2:
