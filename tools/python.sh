@@ -40,7 +40,7 @@ if [ "$which" = debian ]; then
   "$venv/bin/ruff" format --check .
   "$venv/bin/mypy"
 fi
-"$venv/bin/python" -m pytest -q "$@"
+PYTHONPATH=$PWD/src "$venv/bin/python" -m pytest -q "$@"
 
 # The package as people get it: built, installed, and used from there.
 rm -rf "$work/dist" "$work/empty"
