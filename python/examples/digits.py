@@ -47,7 +47,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, default=DATA)
     options.add_argument("--bus", default=None, help='URL of the Redis, or "local"')
     options.add_argument("--run", default=None, help="name of the run [made up]")
-    options.add_argument("--epochs", type=int, default=150, help="at most")
+    options.add_argument("--epochs", type=int, default=500, help="at most")
     options.add_argument("--after", type=int, default=10, help="epochs after a seed is kept")
     options.add_argument("--save", type=Path, help="write the grown network there (ONNX)")
     given = options.parse_args()

@@ -46,6 +46,7 @@ def grow(
     run: str | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: Any = None,
+    join_optimizer: bool = True,
     seed_optimizer: SeedOptimizer | None = None,
     seed_lr: float = SEED_RATE,
     host: str = "trains",
@@ -73,6 +74,8 @@ def grow(
         optimizer: That of the model: it takes up the parameters of seeds that were kept.
             Without it an optimizer of the package trains them.
         scheduler: That of the optimizer, or a list of them.
+        join_optimizer: Whether the optimizer takes up what was kept. If not, it is still
+            put back by a rollback, and an optimizer of the package trains what was kept.
         seed_optimizer: Makes the optimizer of a new seed from its parameters [Adam].
         seed_lr: The learning rate of that Adam.
         host: What the model does while a seed blends and is on trial. "trains": it trains
@@ -110,7 +113,7 @@ def grow(
     board = Board(inner, host_trains=host == "trains")
     graft = Graft(
         slots={n: Slot(n, module, shapes[n], board) for n, module in layers.items()},
-        host=Host(inner, optimizer, scheduler, rollback),
+        host=Host(inner, optimizer, scheduler, joins=join_optimizer, rollback=rollback),
         drops=link.inbox.drops,
         prepare=_preparer(inner),
         optimizer=seed_optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=seed_lr)),

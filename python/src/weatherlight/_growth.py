@@ -299,10 +299,14 @@ class Growth:
     def _tune(self, seed: Seed) -> None:
         """Measures a kept seed by the gradients of the host's step, and makes its own."""
         norm = norm_of([parameter.grad for parameter in seed.parameters()])
-        if norm is not None:
+        if norm is None:
+            return
+        finite = bool(torch.isfinite(norm))
+        if finite:
             seed.meters.stepped(None, norm)
-        if seed.optimizer is not None:  # there is none of the user's
-            seed.optimizer.step()
+        if seed.optimizer is not None:  # that of the user does not train it
+            if finite:
+                seed.optimizer.step()
             for parameter in seed.parameters():
                 parameter.grad = None
 

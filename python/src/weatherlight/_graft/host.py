@@ -21,10 +21,12 @@ class Host:
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None,
         scheduler: Any,
+        *,
+        joins: bool = True,
         rollback: bool = True,
     ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self._remembers = rollback
+        self._joins, self._remembers = joins, rollback
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and buffers by name."""
@@ -98,7 +100,7 @@ class Host:
     def adopt(self, seed: Seed) -> None:
         """Has the user's optimizer and scheduler train a kept seed's parameters."""
         optimizer = self.optimizer
-        if optimizer is None or not seed.parameters():
+        if optimizer is None or not self._joins or not seed.parameters():
             return
         first = optimizer.param_groups[0]
         group = {key: copy.deepcopy(value) for key, value in first.items() if key != "params"}
