@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class Conductor:
     def __init__(self, growth: weatherlight.Growth, folder: Path) -> None:
         self.growth, self.folder = growth, folder
         self._link = growth._link
-        self._numbers = itertools.count(1 + self._link.inbox.order_read)
+        self.next = 1 + self._link.inbox.order_read  # number of the next order
         self._keyring = Keyring(SECRET)
         growth._started = True  # the threads are not needed
 
@@ -63,9 +62,10 @@ class Conductor:
         addressed = {
             "training_run_id": self.growth.run,
             "trainer_id": self.growth._trainer_id,
-            "order": str(next(self._numbers)),
+            "order": str(self.next),
             **notes,
         }
+        self.next += 1
         for name, text in addressed.items():
             command.annotations[name] = text
         command.annotations["signature"] = self._keyring.sign(signed_bytes(command))

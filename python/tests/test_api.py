@@ -112,6 +112,7 @@ def test_states_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         {**state, "seeds": [{**seed, "slot": "nowhere"}]},
         {**state, "seeds": [{**seed, "kernel": torch.zeros(9, dtype=torch.uint8)}]},
         {**state, "seeds": [{**seed, "weights": {"w0": torch.zeros(1)}}]},
+        {**state, "seeds": [{"id": "seed-1"}]},
     ):
         growth.close(0)
         growth, _ = grown(Net(), tmp_path)
@@ -433,6 +434,68 @@ def test_a_loss_of_several_numbers_is_refused(tmp_path: Path) -> None:
         growth.step(batch_of())
     assert growth._board.route is None
     assert growth._board.model.training
+
+
+def test_a_slot_that_the_loss_does_not_feel_is_told_at_the_first_step(tmp_path: Path) -> None:
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        hidden = model.norm(model.front(batch[0]).relu()).detach()
+        out: torch.Tensor = nn.functional.cross_entropy(model.head(hidden), batch[1])
+        return out
+
+    growth, _ = grown(Net(), tmp_path, loss=loss)
+    with pytest.raises(WeatherlightError, match="detached"):
+        growth.step(batch_of())
+
+
+def test_a_frozen_host_in_front_of_the_slot(tmp_path: Path) -> None:
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        with torch.no_grad():
+            hidden = model.norm(model.front(batch[0]).relu())
+        out: torch.Tensor = nn.functional.cross_entropy(model.head(hidden), batch[1])
+        return out
+
+    growth, service = grown(Net(), tmp_path, loss=loss)
+    service.attach("seed-1", forge.mlp(8))
+    for _ in range(3):
+        growth.step(batch_of())
+    assert growth._graft.seeds[0].meters.steps == 3
+
+
+def test_training_goes_on_when_a_seed_cannot_learn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = False
+
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        if broken:
+            raise MemoryError("no room")
+        return loss_of(model, batch)
+
+    growth, service = grown(Net(), tmp_path, loss=loss)
+    growth.step(batch_of())
+    service.attach("seed-1", forge.mlp(8))
+    broken = True
+    for _ in range(3):
+        growth.step(batch_of())
+    assert growth._board.model.training
+    assert sum("told once" in r.getMessage() for r in caplog.records) == 1
+    growth.report(evaluate)
+    assert service.metrics("seed-1")["forward_faults"] == 3
+
+
+def test_a_pass_of_another_shape_goes_without_seeds(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU())
+    growth, service = grown(
+        model, tmp_path, at="0", sample=torch.zeros(2, 7, 5), loss=lambda m, b: m(b).mean()
+    )
+    long, short = torch.randn(2, 7, 5), torch.randn(2, 6, 5)
+    plain = model(short)
+    service.attach("seed-1", forge.scaled((7, 8), 3.0), **ONCE)
+    service.bring("seed-1", *KEEP)
+    assert torch.equal(model(short), plain)
+    assert model(long).isfinite().all()
+    growth.close(0)
+    assert torch.equal(model(short), plain)
 
 
 # What it costs.

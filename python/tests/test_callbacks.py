@@ -6,9 +6,10 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import forge
 import pytest
 import torch
+
+import forge
 from conductor import ONCE, SECRET, Conductor, Net, batch_of, evaluate, loss_of
 
 BUS = {"bus": "redis://127.0.0.1:1", "secret": SECRET, "run": "test"}
@@ -44,7 +45,7 @@ def test_lightning(tmp_path: Path) -> None:
             if trainer.current_epoch == 0:
                 service.attach("seed-1", forge.mlp(8), blend_mode="RESIDUAL", **ONCE)
             elif trainer.current_epoch <= len(KEEP):
-                service._numbers = iter([1 + trainer.current_epoch])
+                service.next = 1 + trainer.current_epoch
                 service.bring("seed-1", KEEP[trainer.current_epoch - 1])
 
     x, y = batch_of(32)
@@ -105,7 +106,7 @@ def test_transformers(tmp_path: Path) -> None:
             if at == 0:
                 service.attach("seed-1", forge.scaled((8, 12)), blend_mode="RESIDUAL", **ONCE)
             elif at <= len(KEEP):
-                service._numbers = iter([1 + at])
+                service.next = 1 + at
                 service.bring("seed-1", KEEP[at - 1])
 
     given = {

@@ -92,6 +92,8 @@ class Growth:
         self._epoch = 0
         self._number = 0
         self._started = False
+        self._probed = False
+        self._faulty: set[str] = set()  # seeds of whose faults was told
         self._closed = False
         self._told_fork = False
 
@@ -109,6 +111,8 @@ class Growth:
         self._steps += 1
         if self._ready or not self._started:
             self._take_up()
+        if not self._probed:
+            self._probe(batch)
         if self._link.crash is not None:
             self._link.tell_crash()
         if self._seeds and not self._closed:
@@ -217,7 +221,8 @@ class Growth:
         Put it into your checkpoint beside the model's and the optimizer's. It holds
         tensors, numbers and texts: `torch.load(..., weights_only=True)` reads it.
         """
-        self._take_up()
+        if self._started:
+            self._take_up()
         return {
             "version": checkpoint.VERSION,
             "run": self._run,
@@ -245,6 +250,12 @@ class Growth:
             raise CheckpointError("load_state_dict comes before the first step and report")
         if state.get("version") != checkpoint.VERSION:
             raise CheckpointError(f"a state of version {state.get('version')!r} cannot be read")
+        try:
+            self._load(state)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"the state is damaged: {error!r}") from error
+
+    def _load(self, state: Mapping[str, Any]) -> None:
         if self._run_given and state["run"] != self._run:
             raise CheckpointError(f"the state is of run {state['run']!r}, this is {self._run!r}")
         device = device_of(self._board.model)
@@ -277,6 +288,13 @@ class Growth:
             self._graft.apply(self._link.inbox.arrivals())
             self._seeds = self._graft.seeds
 
+    def _probe(self, batch: Any) -> None:
+        """Looks at the first batch whether seeds could learn, so that it is known now."""
+        if self._closed or not self._link.here:
+            return
+        self._probed = True
+        self._learner.probe(self._graft.slots.values(), batch)
+
     def _tell_fork(self) -> None:
         if not self._closed and not self._told_fork:
             self._told_fork = True
@@ -291,9 +309,12 @@ class Growth:
                 continue
             try:
                 self._learner.learn(seed, batch)
-            except torch.cuda.OutOfMemoryError as error:
+            except Exception as error:
+                # The host trains on, whatever a seed cannot do.
                 seed.meters.failed(str(error))
-                log.warning("seed %s did not learn from a batch: %s", seed.id, error)
+                if seed.id not in self._faulty:
+                    self._faulty.add(seed.id)
+                    log.exception("seed %s did not learn from a batch; told once", seed.id)
         self._graft.step()
 
     def _tune(self, seed: Seed) -> None:

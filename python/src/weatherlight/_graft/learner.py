@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from weatherlight._graft.inspect import resting
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._graft.seed import Seed, Stage
-from weatherlight._graft.slot import Board, Route
+from weatherlight._graft.slot import Board, Route, Slot
 from weatherlight.errors import WeatherlightError
 
 log = logging.getLogger("weatherlight")
@@ -32,21 +32,45 @@ class Learner:
         self._board, self._loss, self._random = board, loss, random
         self._whole = False  # gradients are recorded in front of the slots, too
 
+    def probe(self, slots: Iterable[Slot], batch: Any) -> None:
+        """Looks whether seeds could learn: before the first one comes, hours later.
+
+        Raises:
+            WeatherlightError: the loss is not a number, or has no gradient by a slot.
+        """
+        with self._random.swapped(), resting(self._board.model):
+            for slot in slots:
+                while not self._felt(slot, batch):
+                    if self._whole:
+                        raise WeatherlightError(
+                            f"the loss has no gradient by the output of {slot.name!r}: is "
+                            "something between them detached, or computed under torch.no_grad()?"
+                        )
+                    self._whole = True  # the model sets what is recorded by itself
+
+    def _felt(self, slot: Slot, batch: Any) -> bool:
+        """Whether the loss has a gradient by what is behind a slot."""
+        route = Route(probed=slot)
+        loss = self._forward(route, batch)
+        if not loss.requires_grad or not route.entries:
+            return False
+        found = torch.autograd.grad(loss, route.entries, allow_unused=True)
+        return any(gradient is not None for gradient in found)
+
     def learn(self, seed: Seed, batch: Any) -> None:
         """One step of a seed's training."""
         route = Route(learner=seed, full=seed if seed.stage is Stage.TRAINING else None)
         with self._random.swapped(), resting(self._board.model):
             loss = self._forward(route, batch)
             parameters = seed.parameters()
-            if loss is None or not parameters:
+            if not (route.reached and parameters and loss.requires_grad):
                 return
             found = torch.autograd.grad(loss, [*parameters, *route.entries], allow_unused=True)
         for gradient in found[len(parameters) :]:
             seed.meters.host_gradient(gradient)
         self._step(seed, loss, parameters, found[: len(parameters)])
 
-    def _forward(self, route: Route, batch: Any) -> Tensor | None:
-        """The loss; None when the seed had no part in it."""
+    def _forward(self, route: Route, batch: Any) -> Tensor:
         self._board.route = route
         try:
             with torch.set_grad_enabled(self._whole):
@@ -55,19 +79,7 @@ class Learner:
             self._board.route = None
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise WeatherlightError("loss(model, batch) must return a tensor of one number")
-        if not route.reached:
-            return None
-        if loss.requires_grad:
-            return torch.squeeze(loss)
-        if self._whole:
-            raise WeatherlightError(
-                "the loss has no gradient by the output of the slot: is something between them "
-                "detached, or computed under torch.no_grad()?"
-            )
-        self._whole = True  # the model sets what is recorded by itself
-        route.entries.clear()
-        route.reached = False
-        return self._forward(route, batch)
+        return torch.squeeze(loss)
 
     def _step(
         self,

@@ -22,6 +22,7 @@ class Route:
     full: Seed | None = None  # in at a share of 1
     without: Seed | None = None  # left out
     learner: Seed | None = None  # whose parameters this pass is for
+    probed: Slot | None = None  # of which is asked whether the loss has a gradient by it
     entries: list[Tensor] = field(default_factory=list)  # what enters the learner's blend
     reached: bool = False  # the learner took part
 
@@ -61,7 +62,9 @@ class Slot:
         return self._output(output)
 
     def _output(self, output: Any) -> Any:
-        return first_replaced(output, self.through) if self.seeds else None
+        if not self.seeds and self._board.route is None:
+            return None
+        return first_replaced(output, self.through)
 
     # A compiled model asks for what is there now: this is no part of a graph.
     _output._torchdynamo_disable = True  # type: ignore[attr-defined]
@@ -75,9 +78,16 @@ class Slot:
         training = self._board.model.training
         for seed in self.seeds:
             if seed.kept:
-                running = seed.join(1.0, running, training and seed.learns)
+                running = self._kept(seed, running, training and seed.learns)
             elif not training or not self._board.host_trains:
                 running = self._blended(seed, seed.share, running)
+        return running
+
+    def _kept(self, seed: Seed, running: Tensor, training: bool) -> Tensor:
+        """A seed that is a layer; it takes no part in a pass of another shape."""
+        if tuple(running.shape[1:]) == self.shape:
+            return seed.join(1.0, running, training)
+        seed.meters.failed(f"the slot has {tuple(running.shape[1:])}, not {self.shape}")
         return running
 
     def _blended(self, seed: Seed, share: float, running: Tensor) -> Tensor:
@@ -93,6 +103,11 @@ class Slot:
 
     def _routed(self, host: Tensor, route: Route) -> Tensor:
         running = host
+        if route.probed is self:
+            torch.set_grad_enabled(True)
+            entry: Tensor = host.detach().requires_grad_(True)
+            route.entries.append(entry)
+            return entry
         if route.learner is not None and route.learner in self.seeds:
             torch.set_grad_enabled(True)  # the layers in front have no need of it
         for seed in self.seeds:
@@ -102,7 +117,7 @@ class Slot:
             if seed is route.learner:
                 running = self._learning(seed, share, running, route)
             elif seed.kept:
-                running = seed.join(1.0, running, False)
+                running = self._kept(seed, running, False)
             else:
                 # Open: the gradient of the learner flows through it, and nothing else is asked for.
                 mixed = self._join(seed, share, running, False)
@@ -138,24 +153,27 @@ class Slot:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled model has the kept seeds as they are."""
-        return Kept, (self.kept().layers,)
+        return Kept, (self.kept().layers, self.shape)
 
     def kept(self) -> Kept:
         """The kept seeds as layers and no more."""
-        return Kept([(seed.blend, seed.kernel) for seed in self.seeds if seed.kept])
+        layers = [(seed.blend, seed.kernel) for seed in self.seeds if seed.kept]
+        return Kept(layers, self.shape)
 
 
 class Kept:
     """A forward hook of seeds that are layers of the network and no more."""
 
-    def __init__(self, layers: list[tuple[Blend, nn.Module]]) -> None:
-        self.layers = layers
+    def __init__(self, layers: list[tuple[Blend, nn.Module]], shape: tuple[int, ...]) -> None:
+        self.layers, self._shape = layers, shape
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG002
         """What the model sees behind the layer."""
         return first_replaced(output, self._through) if self.layers else None
 
     def _through(self, running: Tensor) -> Tensor:
+        if tuple(running.shape[1:]) != self._shape:
+            return running
         for blend, kernel in self.layers:
             running = joined(kernel, blend, 1.0, running)
         return running
