@@ -16,6 +16,9 @@ from torch.nn import functional
 
 import weatherlight
 from servers import SECRET, Redis, Service
+from weatherlight._bus.config import read_config
+from weatherlight._bus.fetch import Fetcher
+from weatherlight._wire.orders import Order
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 import digits
@@ -91,6 +94,11 @@ def test_a_seed_is_kept_over_kills_and_a_flush(
     assert training.stages >= {"BLENDING", "SHADOWING", "PROBATIONARY", "FOSSILIZED"}
     assert sum("cannot be reached" in r.getMessage() for r in caplog.records) == 1
     assert SECRET not in caplog.text
+    seed = next(seed for seed in training.growth._graft.seeds if seed.kept)
+    fetcher = Fetcher(read_config(None, SECRET, f"http://{service.http}"))
+    url = f"http://{service.http}/kernels/{seed.checksum}"
+    order = Order("attach", 1, "digits", "t", url=url, checksum=seed.checksum)
+    assert fetcher.fetch(order) == seed.content
     run = service.get("/runs/digits")
     assert "FOSSILIZED" in str(run)
 

@@ -34,6 +34,12 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=0.01)
 
 
+def seeds_own(growth: weatherlight.Growth) -> torch.optim.Optimizer:
+    own = growth._graft.seeds[0].optimizer
+    assert own is not None
+    return own
+
+
 def alike() -> tuple[Net, Net]:
     one = Net()
     return one, copy.deepcopy(one)
@@ -180,6 +186,7 @@ def test_a_kept_seed_is_a_layer(tmp_path: Path) -> None:
     optimizer = adam(model)
     growth, service = grown(model, tmp_path, optimizer=optimizer)
     service.attach("seed-1", forge.mlp(8), blend_mode="RESIDUAL", **ONCE)
+    train(model, optimizer, growth, 3)
     service.bring("seed-1", "blend", "hold", "judge", "keep")
     seed = growth.seeds[0]
     assert (seed.stage, seed.share, seed.tuned) == ("FOSSILIZED", 1.0, False)
@@ -189,8 +196,11 @@ def test_a_kept_seed_is_a_layer(tmp_path: Path) -> None:
     model.zero_grad(set_to_none=True)
     loss_of(model, batch_of()).backward()
     assert model.front.weight.grad is not None  # the gradient flows through it
+    moments = {p: s["exp_avg"].clone() for p, s in seeds_own(growth).state.items()}
     service.bring("seed-1", "tune")
     assert len(optimizer.param_groups) == 2
+    for parameter, moment in moments.items():  # they go along
+        assert torch.equal(optimizer.state[parameter]["exp_avg"], moment)
     assert optimizer.param_groups[1]["lr"] == 0.01
     train(model, optimizer, growth, 3)
     assert not any(map(torch.equal, rested, seed.module.parameters()))

@@ -112,6 +112,10 @@ class Host:
             ]
         groups = len(optimizer.param_groups)
         optimizer.add_param_group(group)
+        if seed.optimizer is not None and _alike(seed.optimizer, optimizer):
+            # Without its moments Adam would begin with steps of the full rate.
+            for parameter, state in seed.optimizer.state.items():
+                optimizer.state[parameter] = _revived(state, {}, parameter)
         for scheduler in _schedulers(self.scheduler):
             for values in _lists_of_groups(scheduler, groups):
                 values.append(copy.copy(values[0]))
@@ -149,6 +153,14 @@ class Host:
         for group in self.optimizer.param_groups:
             group.update(wanted)
         return ""
+
+
+def _alike(one: torch.optim.Optimizer, other: torch.optim.Optimizer) -> bool:
+    """Whether two optimizers keep the same state of a parameter."""
+    kinds = (torch.optim.Adam, torch.optim.AdamW)
+    groups = [*one.param_groups, *other.param_groups]
+    plain = not any(g.get("amsgrad") or g.get("capturable") or g.get("fused") for g in groups)
+    return type(one) in kinds and type(other) in kinds and plain
 
 
 def _schedulers(scheduler: Any) -> list[Any]:
