@@ -145,8 +145,15 @@ def grown(
     model: nn.Module, tmp_path: Path, at: Any = "norm", **options: Any
 ) -> tuple[weatherlight.Growth, Conductor]:
     """A growth without a bus, and what conducts it."""
-    options = {"sample": batch_of(4)[0], "loss": loss_of, "run": "test", **options}
-    growth = weatherlight.grow(model, at, bus="redis://127.0.0.1:1", secret=SECRET, **options)
+    given = {
+        "sample": batch_of(4)[0],
+        "loss": loss_of,
+        "run": "test",
+        "bus": "redis://127.0.0.1:1",
+        "secret": SECRET,
+        **options,
+    }
+    growth = weatherlight.grow(model, at, **given)
     return growth, Conductor(growth, tmp_path)
 
 

@@ -7,6 +7,7 @@ import logging
 import secrets
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,14 +16,16 @@ from torch import nn
 from weatherlight._bus.config import BusConfig, read_config
 from weatherlight._bus.fetch import NO_ROOM, AttachError
 from weatherlight._bus.inbox import Arrival
-from weatherlight._bus.link import Link
+from weatherlight._bus.link import Link, SilentLink
 from weatherlight._graft.graft import Graft
 from weatherlight._graft.host import Host
-from weatherlight._graft.inspect import Survey, device_of, named_layers, unwrapped
+from weatherlight._graft.inspect import Survey, device_of, is_distributed, named_layers, unwrapped
 from weatherlight._graft.learner import Learner, Loss
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._graft.slot import Board, Slot
+from weatherlight._graft.together import Together
 from weatherlight._growth import Growth, new_run
+from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import Order
 from weatherlight._wire.reports import MAX_NAME
 from weatherlight.errors import ConfigError
@@ -104,18 +107,33 @@ def grow(
     _check_alone(layers)
     survey = Survey(inner, layers, sample)
     shapes = survey.shapes()
-    config, on_close = _bus(bus, secret, kernel_origin, token, trusted_keys)
-    trainer_id = "torch-" + secrets.token_hex(12)
-    name = run or new_run()
-    link = Link(config, name, trainer_id, _loader(shapes))
+    loader = _loader(shapes)
+    together = Together(loader) if is_distributed(model) else None
+    trainer_id, name = "torch-" + secrets.token_hex(12), run or new_run()
+    if together is not None:
+        trainer_id, name = together.text(trainer_id), together.text(name)
+    link: Link
+    on_close: Callable[[], None] = _nothing
+    if together is None or together.talks:
+        config, on_close = _bus(bus, secret, kernel_origin, token, trusted_keys)
+        link = Link(config, name, trainer_id, loader)
+    else:
+        silent = BusConfig("redis://", Keyring("of a process that does not talk"))
+        link = SilentLink(silent, name, trainer_id, loader)
 
     random = PrivateRandom(device_of(inner))
     board = Board(inner, host_trains=host == "trains")
     graft = Graft(
         slots={n: Slot(n, module, shapes[n], board) for n, module in layers.items()},
-        host=Host(inner, optimizer, scheduler, joins=join_optimizer, rollback=rollback),
+        host=Host(
+            inner,
+            optimizer,
+            scheduler,
+            joins=join_optimizer and together is None,
+            rollback=rollback,
+        ),
         drops=link.inbox.drops,
-        prepare=_preparer(inner),
+        prepare=_preparer(inner, together),
         optimizer=seed_optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=seed_lr)),
         host_trains=board.host_trains,
         accepts=("optimizer",) if accept_optimizer_orders else (),
@@ -124,7 +142,7 @@ def grow(
         board,
         graft,
         link,
-        Learner(board, loss, random),
+        Learner(board, loss, random, together),
         run=name,
         run_given=run is not None,
         trainer_id=trainer_id,
@@ -132,6 +150,7 @@ def grow(
         experiment=experiment,
         sample=sample,
         random=random,
+        together=together,
         on_close=on_close,
     )
     if not _open:
@@ -166,9 +185,7 @@ def _bus(
     trusted_keys: Sequence[str],
 ) -> tuple[BusConfig, Callable[[], None]]:
     if bus != "local":
-        return read_config(
-            bus, secret, kernel_origin, token, trusted_keys=trusted_keys
-        ), lambda: None
+        return read_config(bus, secret, kernel_origin, token, trusted_keys=trusted_keys), _nothing
     from weatherlight.local import start  # noqa: PLC0415  (few need it)
 
     service = start()
@@ -192,7 +209,9 @@ def _loader(shapes: dict[str, tuple[int, ...]]) -> Callable[[Order, bytes], Kern
     return loaded
 
 
-def _preparer(model: nn.Module) -> Callable[[Arrival, Slot], nn.Module]:
+def _preparer(
+    model: nn.Module, together: Together | None = None
+) -> Callable[[Arrival, Slot], nn.Module]:
     """Tries kernels and takes them to where the model is, in the training loop."""
 
     def prepared(arrival: Arrival, slot: Slot) -> nn.Module:  # noqa: ARG001
@@ -204,7 +223,13 @@ def _preparer(model: nn.Module) -> Callable[[Arrival, Slot], nn.Module]:
             raise AttachError(error.reason, str(error)) from error
         return kernel.to(device_of(model))
 
-    return prepared
+    if together is None:
+        return prepared
+    return partial(together.agreed, prepared)
+
+
+def _nothing() -> None:
+    """There is nothing to end."""
 
 
 def _close_all() -> None:

@@ -18,10 +18,11 @@ from weatherlight._graft import checkpoint, export
 from weatherlight._graft.evidence import Evaluate, Judge, Measured
 from weatherlight._graft.graft import Graft
 from weatherlight._graft.inspect import device_of
-from weatherlight._graft.learner import Learner, norm_of
+from weatherlight._graft.learner import Learner, any_of, norm_of
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._graft.seed import Seed
 from weatherlight._graft.slot import Board
+from weatherlight._graft.together import Together
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.reports import MAX_COUNT, Report
 from weatherlight.errors import CheckpointError
@@ -30,6 +31,7 @@ log = logging.getLogger("weatherlight")
 
 _SILENT_REPORTS = 30  # after so many without an order, the log says what may be wrong
 _CLOSE_SECONDS = 2.0
+_TOGETHER_STEPS = 8  # between two looks of several processes at what has arrived
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Growth:
         experiment: str,
         sample: Any,
         random: PrivateRandom,
+        together: Together | None,
         on_close: Callable[[], None],
     ) -> None:
         self._board, self._graft, self._link, self._learner = board, graft, link, learner
@@ -86,14 +89,13 @@ class Growth:
         self._run, self._trainer_id, self._resumes = run, trainer_id, ""
         self._run_given = run_given
         self._host_layers, self._experiment, self._sample = host_layers, experiment, sample
-        self._random, self._on_close = random, on_close
+        self._random, self._together, self._on_close = random, together, on_close
         self._seeds: list[Seed] = []
         self._steps = 0
         self._epoch = 0
         self._number = 0
         self._started = False
         self._probed = False
-        self._faulty: set[str] = set()  # seeds of whose faults was told
         self._closed = False
         self._told_fork = False
 
@@ -109,7 +111,10 @@ class Growth:
             batch: What the loss that `grow` was given takes.
         """
         self._steps += 1
-        if self._ready or not self._started:
+        if self._together is not None:
+            if self._steps % _TOGETHER_STEPS == 1 or not self._started:
+                self._take_up()
+        elif self._ready or not self._started:
             self._take_up()
         if not self._probed:
             self._probe(batch)
@@ -221,7 +226,7 @@ class Growth:
         Put it into your checkpoint beside the model's and the optimizer's. It holds
         tensors, numbers and texts: `torch.load(..., weights_only=True)` reads it.
         """
-        if self._started:
+        if self._started and self._together is None:  # one process may ask alone
             self._take_up()
         return {
             "version": checkpoint.VERSION,
@@ -284,9 +289,14 @@ class Growth:
                 hello and not self._seeds
             ):  # those of a checkpoint are not judged before they are measured
                 self._send(Measured({}, {}), {}, None, {})
-        if self._ready:
-            self._graft.apply(self._link.inbox.arrivals())
-            self._seeds = self._graft.seeds
+        if self._together is not None:
+            arrived = self._together.arrivals(self._link.inbox.arrivals())
+        elif self._ready:
+            arrived = self._link.inbox.arrivals()
+        else:
+            return
+        self._graft.apply(arrived)
+        self._seeds = self._graft.seeds
 
     def _probe(self, batch: Any) -> None:
         """Looks at the first batch whether seeds could learn, so that it is known now."""
@@ -306,19 +316,14 @@ class Growth:
                 continue
             if seed.kept:
                 self._tune(seed)
-                continue
-            try:
+            else:
                 self._learner.learn(seed, batch)
-            except Exception as error:
-                # The host trains on, whatever a seed cannot do.
-                seed.meters.failed(str(error))
-                if seed.id not in self._faulty:
-                    self._faulty.add(seed.id)
-                    log.exception("seed %s did not learn from a batch; told once", seed.id)
         self._graft.step()
 
     def _tune(self, seed: Seed) -> None:
         """Measures a kept seed by the gradients of the host's step, and makes its own."""
+        if self._together is not None and seed.parameters():
+            self._share_gradients(seed)
         norm = norm_of([parameter.grad for parameter in seed.parameters()])
         if norm is None:
             return
@@ -331,11 +336,23 @@ class Growth:
             for parameter in seed.parameters():
                 parameter.grad = None
 
+    def _share_gradients(self, seed: Seed) -> None:
+        """The host's gradients are shared by its wrapper, which does not know of the seed."""
+        assert self._together is not None  # noqa: S101
+        parameters = seed.parameters()
+        found = [parameter.grad for parameter in parameters]
+        gradients = self._together.mean(parameters, found if any_of(found) else None)
+        for parameter, gradient in zip(parameters, gradients or [], strict=False):
+            parameter.grad = gradient
+
     def _measure(
         self, evaluate: Evaluate | None
     ) -> tuple[Measured, Mapping[str, Mapping[str, float]]]:
         if evaluate is None:
             return Measured({}, {}), {}
+        if self._together is not None:
+            for seed in self._seeds:
+                self._together.same(seed.kernel)
         judge = Judge(self._board, evaluate, self._random)
         measured = judge.whole(self._seeds)
         trials = [seed for seed in self._seeds if not seed.kept]

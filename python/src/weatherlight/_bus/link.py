@@ -361,6 +361,16 @@ class Link:
             return error
 
 
+class SilentLink(Link):
+    """That of a process that another one talks for."""
+
+    def start(self) -> None:
+        """Starts nothing."""
+
+    def close(self, seconds: float) -> None:
+        """Ends nothing."""
+
+
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 

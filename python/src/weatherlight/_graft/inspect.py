@@ -16,11 +16,6 @@ from weatherlight.errors import ConfigError
 _MAX_DIMENSIONS = 3
 _MAX_DIMENSION = 1 << 20
 _REFUSED = {
-    "DistributedDataParallel": (
-        "a DistributedDataParallel model cannot grow yet: its processes would have to take "
-        "each decision together. Train on one device, or grow first and distribute the "
-        "network that growth.save() wrote"
-    ),
     "FullyShardedDataParallel": "a sharded model cannot grow: its layers are not whole anywhere",
     "FSDPModule": "a sharded model cannot grow: its layers are not whole anywhere",
     "DataParallel": (
@@ -32,7 +27,9 @@ _REFUSED = {
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module behind torch.compile, which has its layers under their own names.
+    """The module behind torch.compile and DistributedDataParallel.
+
+    It has its layers under their own names.
 
     Raises:
         ConfigError: the model is of a kind that cannot grow.
@@ -42,8 +39,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
     for kind in type(model).__mro__:
         if kind.__name__ in _REFUSED:
             raise ConfigError(_REFUSED[kind.__name__])
-    original = getattr(model, "_orig_mod", None)
-    return unwrapped(original) if isinstance(original, nn.Module) else model
+    inner = model.module if is_distributed(model) else getattr(model, "_orig_mod", None)
+    return unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
+def is_distributed(model: nn.Module) -> bool:
+    """Whether several processes train a model together."""
+    return isinstance(model, nn.parallel.DistributedDataParallel)
 
 
 def named_layers(model: nn.Module, at: str | Sequence[str]) -> dict[str, nn.Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from weatherlight._graft.inspect import resting
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._graft.seed import Seed, Stage
 from weatherlight._graft.slot import Board, Route, Slot
+from weatherlight._graft.together import Together
 from weatherlight.errors import WeatherlightError
 
 log = logging.getLogger("weatherlight")
@@ -28,8 +29,12 @@ class Learner:
     so that none is left at a parameter of the host.
     """
 
-    def __init__(self, board: Board, loss: Loss, random: PrivateRandom) -> None:
+    def __init__(
+        self, board: Board, loss: Loss, random: PrivateRandom, together: Together | None = None
+    ) -> None:
         self._board, self._loss, self._random = board, loss, random
+        self._together = together
+        self._faulty: set[str] = set()  # seeds of whose faults was told
         self._whole = False  # gradients are recorded in front of the slots, too
 
     def probe(self, slots: Iterable[Slot], batch: Any) -> None:
@@ -58,17 +63,35 @@ class Learner:
         return any(gradient is not None for gradient in found)
 
     def learn(self, seed: Seed, batch: Any) -> None:
-        """One step of a seed's training."""
+        """One step of a seed's training; the host trains on whatever a seed cannot do."""
+        parameters = seed.parameters()
+        if not parameters:
+            return
+        loss, gradients = None, None
+        try:
+            loss, gradients = self._gradients(seed, parameters, batch)
+        except Exception as error:
+            seed.meters.failed(str(error))
+            if seed.id not in self._faulty:
+                self._faulty.add(seed.id)
+                log.exception("seed %s did not learn from a batch; told once", seed.id)
+        if self._together is not None:
+            gradients = self._together.mean(parameters, gradients)
+        if gradients is not None:
+            _step(seed, loss, parameters, gradients)
+
+    def _gradients(
+        self, seed: Seed, parameters: list[nn.Parameter], batch: Any
+    ) -> tuple[Tensor | None, Sequence[Tensor | None] | None]:
         route = Route(learner=seed, full=seed if seed.stage is Stage.TRAINING else None)
         with self._random.swapped(), resting(self._board.model):
             loss = self._forward(route, batch)
-            parameters = seed.parameters()
-            if not (route.reached and parameters and loss.requires_grad):
-                return
+            if not (route.reached and loss.requires_grad):
+                return None, None
             found = torch.autograd.grad(loss, [*parameters, *route.entries], allow_unused=True)
         for gradient in found[len(parameters) :]:
             seed.meters.host_gradient(gradient)
-        self._step(seed, loss, parameters, found[: len(parameters)])
+        return loss, found[: len(parameters)]
 
     def _forward(self, route: Route, batch: Any) -> Tensor:
         self._board.route = route
@@ -81,30 +104,35 @@ class Learner:
             raise WeatherlightError("loss(model, batch) must return a tensor of one number")
         return torch.squeeze(loss)
 
-    def _step(
-        self,
-        seed: Seed,
-        loss: Tensor,
-        parameters: list[nn.Parameter],
-        gradients: tuple[Tensor | None, ...],
-    ) -> None:
-        norm = norm_of(gradients)
-        if norm is None:
-            return
-        if not bool(torch.isfinite(norm)):
-            seed.meters.failed("its gradient is not finite")
-            return
-        seed.meters.stepped(loss, norm)
-        if seed.optimizer is None:
-            return
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        seed.optimizer.step()
-        for parameter in parameters:
-            parameter.grad = None
+
+def _step(
+    seed: Seed,
+    loss: Tensor | None,
+    parameters: list[nn.Parameter],
+    gradients: Sequence[Tensor | None],
+) -> None:
+    norm = norm_of(gradients)
+    if norm is None:
+        return
+    if not bool(torch.isfinite(norm)):
+        seed.meters.failed("its gradient is not finite")
+        return
+    seed.meters.stepped(loss, norm)
+    if seed.optimizer is None:
+        return
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    seed.optimizer.step()
+    for parameter in parameters:
+        parameter.grad = None
 
 
-def norm_of(gradients: tuple[Tensor | None, ...] | list[Tensor | None]) -> Tensor | None:
+def norm_of(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """The norm over all gradients; None when there is none."""
     norms = [torch.linalg.vector_norm(g.detach().float()) for g in gradients if g is not None]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else None
+
+
+def any_of(gradients: Sequence[Tensor | None]) -> bool:
+    """Whether there is a gradient among them."""
+    return any(gradient is not None for gradient in gradients)
