@@ -35,7 +35,7 @@ class Story:
             slots={name: Slot(name, nn.Identity(), shape, board) for name, shape in shapes.items()},
             host=Host(model, sgd, None),
             drops=self.inbox.drops,
-            prepare=_preparer(model),
+            prepare=_preparer(),
             optimizer=torch.optim.Adam,
             accepts=tuple(story["accepts"]),
         )

@@ -133,11 +133,13 @@ def grow(
             rollback=rollback,
         ),
         drops=link.inbox.drops,
-        prepare=_preparer(inner, together),
+        prepare=_preparer(together),
         optimizer=seed_optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=seed_lr)),
         host_trains=board.host_trains,
         accepts=("optimizer",) if accept_optimizer_orders else (),
     )
+    for slot_name, device in survey.devices.items():
+        graft.slots[slot_name].device = device
     growth = Growth(
         board,
         graft,
@@ -209,19 +211,17 @@ def _loader(shapes: dict[str, tuple[int, ...]]) -> Callable[[Order, bytes], Kern
     return loaded
 
 
-def _preparer(
-    model: nn.Module, together: Together | None = None
-) -> Callable[[Arrival, Slot], nn.Module]:
-    """Tries kernels and takes them to where the model is, in the training loop."""
+def _preparer(together: Together | None = None) -> Callable[[Arrival, Slot], nn.Module]:
+    """Tries kernels and takes them to where their slot is, in the training loop."""
 
-    def prepared(arrival: Arrival, slot: Slot) -> nn.Module:  # noqa: ARG001
+    def prepared(arrival: Arrival, slot: Slot) -> nn.Module:
         assert arrival.kernel is not None  # noqa: S101  (or the attach has failed)
         kernel: Kernel = arrival.kernel.module
         try:
             try_kernel(kernel)
         except KernelError as error:
             raise AttachError(error.reason, str(error)) from error
-        return kernel.to(device_of(model))
+        return kernel.to(slot.device)
 
     if together is None:
         return prepared

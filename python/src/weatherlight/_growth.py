@@ -263,8 +263,7 @@ class Growth:
     def _load(self, state: Mapping[str, Any]) -> None:
         if self._run_given and state["run"] != self._run:
             raise CheckpointError(f"the state is of run {state['run']!r}, this is {self._run!r}")
-        device = device_of(self._board.model)
-        seeds = [checkpoint.revived(told, self._graft.slots, device) for told in state["seeds"]]
+        seeds = [checkpoint.revived(told, self._graft.slots) for told in state["seeds"]]
         for seed, told in zip(seeds, state["seeds"], strict=True):
             self._graft.revive(seed, told["optimizer"])
         self._graft.run_order = state["run_order"]
@@ -285,9 +284,8 @@ class Growth:
         if not self._started:
             self._started = True
             self._link.start()
-            if (
-                hello and not self._seeds
-            ):  # those of a checkpoint are not judged before they are measured
+            # Seeds of a checkpoint are not to be judged before they are measured.
+            if hello and not self._seeds:
                 self._send(Measured({}, {}), {}, None, {})
         if self._together is not None:
             arrived = self._together.arrivals(self._link.inbox.arrivals())

@@ -70,9 +70,8 @@ def find() -> Path:
             return folder / "bin" / BINARY
     raise ConfigError(
         f'bus="local" needs the program {BINARY}, which is neither on the PATH nor named by '
-        "WEATHERLIGHT_BINARY. With Go: go install "
-        "github.com/esper-lite/weatherlight/cmd/esper-weatherlight-service@latest, "
-        "or make build in the repository"
+        "WEATHERLIGHT_BINARY. In a clone of github.com/esper-lite/weatherlight, with Go: "
+        f"go install ./cmd/{BINARY}, or make build, which puts it into bin/"
     )
 
 

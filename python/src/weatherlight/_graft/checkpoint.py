@@ -44,7 +44,7 @@ def written(seed: Seed) -> dict[str, Any]:
     }
 
 
-def revived(told: Mapping[str, Any], slots: Mapping[str, Slot], device: torch.device) -> Seed:
+def revived(told: Mapping[str, Any], slots: Mapping[str, Slot]) -> Seed:
     """The seed of what was written, without its optimizer.
 
     Raises:
@@ -55,7 +55,7 @@ def revived(told: Mapping[str, Any], slots: Mapping[str, Slot], device: torch.de
         raise CheckpointError(f"seed {told['id']}: there is no slot {told['slot']!r} here")
     content = bytes(told["kernel"].numpy().tobytes())
     try:
-        kernel: nn.Module = load(content, slot=slot.shape).to(device)
+        kernel: nn.Module = load(content, slot=slot.shape).to(slot.device)
     except (KernelError, AttachError) as error:
         raise CheckpointError(f"seed {told['id']}: {error}") from error
     blend = Blend(**{**told["blend"], "channels": tuple(told["blend"]["channels"])})

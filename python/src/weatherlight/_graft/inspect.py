@@ -96,6 +96,7 @@ class Survey:
         self._layers = layers
         self._seen: dict[str, tuple[int, ...]] = {}
         self._order: list[str] = []
+        self.devices: dict[str, torch.device] = {}
         watched = {**{n: m for n, m in model.named_modules() if n and not _inner(m)}, **layers}
         handles = [m.register_forward_hook(self._hook(name)) for name, m in watched.items()]
         random = PrivateRandom(device_of(model))
@@ -113,6 +114,8 @@ class Survey:
             first = output[0] if isinstance(output, tuple) and output else output
             if isinstance(first, Tensor):
                 self._seen[name] = tuple(first.shape)
+                if name in self._layers:
+                    self.devices[name] = first.device
 
         return look
 

@@ -27,7 +27,7 @@ class PrivateRandom:
         if self._states is not None:
             self._set(self._states)
         else:
-            torch.manual_seed(torch.initial_seed() ^ 0x57454154)
+            self._seed(torch.initial_seed() ^ 0x57454154)
         try:
             yield
         finally:
@@ -42,6 +42,13 @@ class PrivateRandom:
             yield
         finally:
             self._set(stood)
+
+    def _seed(self, seed: int) -> None:
+        """Seeds the generators that are swapped, and no others."""
+        torch.default_generator.manual_seed(seed)
+        if self._device.type == "cuda":
+            with torch.cuda.device(self._device):
+                torch.cuda.manual_seed(seed)
 
     def _get(self) -> list[Tensor]:
         states = [torch.get_rng_state()]

@@ -47,6 +47,7 @@ class Slot:
 
     def __init__(self, name: str, module: nn.Module, shape: tuple[int, ...], board: Board) -> None:
         self.name, self.shape = name, shape
+        self.device = torch.device("cpu")  # of what the layer made last
         self.seeds: list[Seed] = []
         self._board, self._module = board, module
         self._handle = module.register_forward_hook(self)
@@ -62,6 +63,9 @@ class Slot:
         return self._output(output)
 
     def _output(self, output: Any) -> Any:
+        first = output[0] if type(output) is tuple and output else output
+        if isinstance(first, Tensor):
+            self.device = first.device
         if not self.seeds and self._board.route is None:
             return None
         return first_replaced(output, self.through)
