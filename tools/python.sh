@@ -28,11 +28,11 @@ fi
 ${GO:-go} build -o bin/ ./cmd/esper-weatherlight-service
 export WEATHERLIGHT_BINARY=$PWD/bin/esper-weatherlight-service
 
-if [ ! -e "$venv/made" ]; then
+if ! cmp -s "python/requirements/$which.txt" "$venv/made"; then
   mkdir -p "$work"
   environment "$venv"
   "$venv/bin/pip" install -q --disable-pip-version-check -r "python/requirements/$which.txt"
-  touch "$venv/made"
+  cp "python/requirements/$which.txt" "$venv/made"
 fi
 cd python
 if [ "$which" = debian ]; then

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 
+import weatherlight
+from conductor import Net, batch_of, evaluate, loss_of
 from servers import binary, eventually
 from weatherlight import ConfigError, local
 
@@ -19,6 +21,21 @@ from weatherlight import ConfigError, local
 @pytest.fixture(autouse=True)
 def _binary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEATHERLIGHT_BINARY", str(binary()))
+
+
+def test_a_growth_with_a_service_of_its_own() -> None:
+    net = Net()
+    growth = weatherlight.grow(net, "norm", sample=batch_of(2)[0], loss=loss_of, bus="local")
+    growth.report(evaluate)
+    link = growth._link
+    eventually("a report", lambda: link.outbox.published == 1)
+    eventually("orders are followed", lambda: link._position.looked_back > 0)
+    link.inbox.take_entry("0-1", {})
+    redis.Redis.from_url(link.config.url).xadd(link.inbox.stream, {"a": "b"})
+    eventually("an entry", lambda: growth.dropped.get("undecodable") == 2)
+    assert link.crash is None
+    growth.close()
+    assert not answers(link.config.url)
 
 
 def answers(url: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from weatherlight._graft.host import Host
 from weatherlight._graft.slot import Board, Slot
 from weatherlight._grow import _loader, _preparer
 from weatherlight._wire import leyline_pb2 as leyline
+from weatherlight._wire.envelope import seal, signed_bytes
 from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import Order
 
@@ -107,3 +109,73 @@ def test_the_life_of_a_run(vectors: Any) -> None:
     assert story.inbox.stream == story.story["stream"]
     for entry in story.story["entries"]:
         assert story.take(entry) == entry["then"], entry["name"]
+
+
+def test_damaged_entries_are_dropped(vectors: Any) -> None:
+    """Each is signed as it is, so that what is damaged is read as far as it goes."""
+    story = Story(vectors("orders.json"))
+    keyring = Keyring(story.story["secret"])
+    dice = random.Random(1)
+    payloads = [base64.b64decode(entry["payload"]) for entry in story.story["entries"]]
+    for at in range(3000):
+        data = bytearray(dice.choice(payloads))
+        for _ in range(dice.randint(1, 4)):
+            if data:
+                data[dice.randrange(len(data))] = dice.randrange(256)
+        if dice.random() < 0.2:
+            data = data[: dice.randrange(len(data))]
+        signature = keyring.sign(bytes(data)).encode()
+        fields = {b"payload": bytes(data), b"signature": signature}
+        story.inbox.take_entry(f"{1_800_000_000_000 + at}-0", fields)
+        while story.inbox.next_wanted(0) is not None:
+            pass
+        story.graft.apply(story.inbox.arrivals())
+    assert story.graft.seeds == []
+    assert sum(story.inbox.drops.counts.values()) > 2900
+
+
+def test_commands_of_any_annotations_are_orders_or_dropped(vectors: Any) -> None:
+    """They are signed: it is what a service with a fault could send."""
+    story = Story(vectors("orders.json"))
+    keyring = Keyring(story.story["secret"])
+    dice = random.Random(2)
+    texts = [
+        "",
+        "0",
+        "-1",
+        "1e999",
+        "nan",
+        "[",
+        "[" * 3000,
+        "9" * 5000,
+        "\u0663",
+        "x\0y",
+        "true",
+        "[[1]]",
+    ]
+    names = ["order", "slot", "checksum", "artifact_ref", "artifact_url", "blend_mode", "alpha_vec"]
+    names += ["alpha_steps", "alpha_schedule", "gate_k", "level", "confidence_logits", "resume"]
+    now = 1_800_000_000_000
+    for number in range(1, 2000):
+        command: Any = leyline.AdaptationCommand(issued_by="kasmina")
+        command.target_seed_id = "seed-1"
+        command.command_type = dice.choice(leyline.CommandType.values())
+        if dice.random() < 0.7:
+            command.command_type = leyline.COMMAND_SEED
+            command.seed_operation.operation = dice.choice(leyline.SeedOperation.values())
+            command.seed_operation.parameters["p"] = dice.choice([1.0, float("nan"), float("inf")])
+        told = {"training_run_id": "run-1", "trainer_id": "t-1", "order": str(number)}
+        told["blend_mode"] = dice.choice(["CHANNEL", "CONFIDENCE", "RESIDUAL", ""])
+        told.update({dice.choice(names): dice.choice(texts) for _ in range(dice.randint(0, 4))})
+        for name, text in told.items():
+            command.annotations[name] = text
+        command.annotations["signature"] = keyring.sign(signed_bytes(command))
+        data, signature = seal(keyring, story.inbox.stream, 2, command, {}, now_ms=now)
+        fields = {b"payload": data, b"signature": signature.encode()}
+        story.inbox.take_entry(f"{now}-0", fields)
+        while (wanted := story.inbox.next_wanted(0)) is not None:
+            story.inbox.fetched(wanted, AttachError(UNREACHABLE, "it is not there"))
+        story.graft.apply(story.inbox.arrivals())
+    assert story.graft.seeds == []
+    assert "undecodable" not in story.inbox.drops.counts  # nothing was a surprise
+    assert story.inbox.drops.counts["not_understood"] > 100

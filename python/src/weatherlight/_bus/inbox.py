@@ -91,6 +91,10 @@ class Inbox:
             self._take(read_order(command), read_at)
         except Dropped as dropped:
             self.drops.add(dropped.reason, str(dropped))
+        except Exception:
+            # One entry that nobody thought of is not to keep the others away.
+            log.exception("entry %s of %s cannot be read", entry_id, self.stream)
+            self.drops.add("undecodable")
 
     def _take(self, order: Order, read_at: float) -> None:
         if order.run != self._run:

@@ -19,7 +19,7 @@ import redis.backoff
 import redis.retry
 
 from weatherlight._bus.config import BusConfig
-from weatherlight._bus.fetch import FETCH_SECONDS, UNREACHABLE, AttachError, Fetcher
+from weatherlight._bus.fetch import FETCH_SECONDS, UNREACHABLE, UNSPECIFIED, AttachError, Fetcher
 from weatherlight._bus.inbox import Arrival, Inbox, Loaded
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.envelope import MAX_ENVELOPE, seal
@@ -35,6 +35,8 @@ _CLOCK_SECONDS = 60.0
 _HEALTHY_SECONDS = 5.0  # a connection that held so long was none of the outage
 _LOOK_BACK_SECONDS = 10.0
 _COUNT = 64
+# Every server speaks it alike; newer clients would begin with RESP3.
+_RESP2: dict[str, Any] = {"protocol": 2} if int(redis.__version__.split(".")[0]) >= 5 else {}
 
 
 Loader = Callable[[Order, bytes], Any]  # makes a module of a kernel's file, or raises AttachError
@@ -255,6 +257,7 @@ class Link:
             socket_connect_timeout=5.0,
             retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
             max_connections=1,
+            **_RESP2,
         )
         self._clients.add(client)
         return client
@@ -359,6 +362,9 @@ class Link:
             return Loaded(content, self._load(wanted.order, content))
         except AttachError as error:
             return error
+        except Exception as error:
+            log.exception("the kernel of %s cannot be loaded", wanted.order.seed)
+            return AttachError(UNSPECIFIED, repr(error))
 
 
 class SilentLink(Link):
