@@ -20,6 +20,7 @@ from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import order_stream, read_level
 from weatherlight._wire.ramp import read_ramp
 from weatherlight._wire.reports import Report
+from weatherlight._wire.shape import well_formed
 
 
 def test_ramps(vectors: Any) -> None:
@@ -153,6 +154,34 @@ def test_seal_and_open() -> None:
     for hostile in (b"\xff" * 44, b"", b"a" * 10**6):
         with pytest.raises(Dropped):
             open_command(keyring, "oona.run.x", "5000-0", {**fields, b"signature": hostile})
+
+
+def test_bytes_that_no_library_writes_are_refused_before_one_reads_them() -> None:
+    envelope = leyline.BusEnvelope(message_type="BUS_MESSAGE_TYPE_TELEMETRY", payload=b"x")
+    envelope.attributes["a"] = "b"
+    good = envelope.SerializeToString()
+    shape = leyline.BusEnvelope.DESCRIPTOR
+    assert well_formed(good, shape)
+    assert well_formed(b"", shape)
+    assert well_formed(good + b"\x7a\x01x\x78\x05", shape)  # fields of a later contract
+    for odd in (
+        b"\x1a\x06b\x01a\x12\x01b",  # an unknown field in an entry of a map: 4.21 dies of it
+        b"\x1a\x03\x0a\x01",
+        b"\x0b\x0c",
+        b"\x0c",
+        b"\x00\x01",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x80" * 11,
+        b"\x09\x00",
+        b"\x08",
+    ):
+        assert not well_formed(good + odd, shape), odd
+    command = leyline.AdaptationCommand()
+    list_of = command.rollback_payload.get_or_create_list("deep")
+    assert well_formed(command.SerializeToString(), command.DESCRIPTOR)
+    for _ in range(20):
+        list_of = list_of.add_list()
+    assert not well_formed(command.SerializeToString(), command.DESCRIPTOR)
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.keyring import Keyring
+from weatherlight._wire.shape import well_formed
 
 FRESH_MS = 120_000
 SKEW_MS = 5_000
@@ -68,18 +69,24 @@ def open_command(
     if not keyring.verifies(payload, signature):
         raise Dropped("bad_signature")
     try:
-        envelope = leyline.BusEnvelope.FromString(payload)
+        envelope: leyline.BusEnvelope = _read(leyline.BusEnvelope, payload)
     except DecodeError as error:
         raise Dropped("undecodable") from error
     _check_binding(envelope, stream, entry_id)
     try:
-        command = leyline.AdaptationCommand.FromString(envelope.payload)
+        command: leyline.AdaptationCommand = _read(leyline.AdaptationCommand, envelope.payload)
     except DecodeError as error:
         raise Dropped("undecodable") from error
     signature = command.annotations.get("signature", "").encode()
     if not signature or not keyring.verifies(signed_bytes(command), signature):
         raise Dropped("signature")
     return command
+
+
+def _read(kind: type[Any], data: bytes) -> Any:
+    if not well_formed(data, kind.DESCRIPTOR):
+        raise DecodeError("the bytes have no form of a message")
+    return kind.FromString(data)
 
 
 def _check_binding(envelope: leyline.BusEnvelope, stream: str, entry_id: str) -> None:
