@@ -134,4 +134,4 @@ internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json in
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf bin node_modules internal/oracle/node_modules
+	rm -rf bin node_modules internal/oracle/node_modules var/python python/dist

@@ -74,8 +74,15 @@ class GrowthCallback(Callback):  # type: ignore[misc,unused-ignore]
         if self.growth is not None:
             self.growth.report(self._evaluate)
 
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """The end of the training by a fault, or by Ctrl-C."""
+        self._close()
+
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """The end of the training, however it came."""
+        """The end of the training."""
+        self._close()
+
+    def _close(self) -> None:
         if self.growth is not None:
             self.growth.close()
 
