@@ -14,7 +14,7 @@ VERSION   = $(shell git describe --tags --always --dirty 2>/dev/null)
 .PHONY: help demo run build portable test race e2e bench bench-smoke chaos fuzz check lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: ## grow a small network through the whole system (ARGS="--json --seed 1")
 	@$(GO) build -o bin/esperctl ./cmd/esperctl

@@ -43,6 +43,21 @@ def save(path: str | os.PathLike[str], board: Board, seeds: Sequence[Seed], samp
     args = tuple(sample) if isinstance(sample, list | tuple) else (sample,)
     if isinstance(sample, Mapping):
         raise TypeError("save needs a sample of positional arguments, not a mapping")
+    descriptor, fresh = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
+    os.close(descriptor)
+    board.route = _OnlyKept()
+    try:
+        with resting(grown), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's, on tracing
+            exported(grown, args, fresh)
+        os.replace(fresh, target)
+    finally:
+        board.route = None
+        Path(fresh).unlink(missing_ok=True)
+
+
+def exported(module: nn.Module, args: tuple[Any, ...], path: str) -> None:
+    """Has PyTorch write a module, for batches of any size."""
     names = [f"input_{at}" if at else "input" for at in range(len(args))]
     batched = {name: {0: "N"} for name, arg in zip(names, args, strict=True) if _is_batch(arg)}
     options: dict[str, Any] = {
@@ -53,17 +68,7 @@ def save(path: str | os.PathLike[str], board: Board, seeds: Sequence[Seed], samp
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False
-    descriptor, fresh = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
-    os.close(descriptor)
-    board.route = _OnlyKept()
-    try:
-        with resting(grown), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's, on tracing
-            torch.onnx.export(grown, args, fresh, **options)
-        os.replace(fresh, target)
-    finally:
-        board.route = None
-        Path(fresh).unlink(missing_ok=True)
+    torch.onnx.export(module, args, path, **options)
 
 
 class _OnlyKept(Route):

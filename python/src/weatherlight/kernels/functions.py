@@ -82,7 +82,7 @@ def layer_norm(
     x: Tensor, scale: Tensor, bias: Tensor | None = None, *, axis: int, epsilon: float
 ) -> Tensor:
     """Normalises all dimensions from an axis on together."""
-    return F.layer_norm(x, x.shape[axis:], scale, bias, epsilon)
+    return F.layer_norm(x, list(map(int, x.shape[axis:])), scale, bias, epsilon)
 
 
 def batch_norm(
