@@ -14,7 +14,7 @@ VERSION   = $(shell git describe --tags --always --dirty 2>/dev/null)
 .PHONY: help demo run build portable test race e2e bench bench-smoke chaos fuzz check lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: ## grow a small network through the whole system (ARGS="--json --seed 1")
 	@$(GO) build -o bin/esperctl ./cmd/esperctl
@@ -78,6 +78,7 @@ fmt-check: ## fail when a source is not formatted
 
 gen: node_modules/.bin/buf ## generate the code of the protobuf contracts
 	node_modules/.bin/buf generate
+	@tools/gen-python.sh
 
 verify: verify-proto tidy-check ## fail when generated code, contract or modules are not as they must be
 
@@ -106,6 +107,13 @@ sim: ## simulate days of faults and restarts, and runs that grow (ARGS="-seeds 1
 	$(GO) test -c -o bin/simruns.test ./weatherlight/internal/runsimtest
 	@tools/sim.sh $(ARGS)
 
+.PHONY: python python-current
+python: ## what the Python package must pass, with Debian's PyTorch
+	@tools/python.sh debian $(ARGS)
+
+python-current: ## its tests with the PyTorch that PyPI has now (gigabytes)
+	@tools/python.sh current $(ARGS)
+
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")
 	@tools/ensure.sh /usr/lib/postgresql/15/bin/postgres
@@ -126,4 +134,4 @@ internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json in
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf bin node_modules internal/oracle/node_modules
+	rm -rf bin node_modules internal/oracle/node_modules var/python python/dist

@@ -186,6 +186,18 @@ func (b *Builder) Metadata(key, value string) {
 // Bytes is the ONNX file, or the first mistake. A file that Load would refuse
 // is a mistake too, so whatever Bytes returns can be loaded.
 func (b *Builder) Bytes() ([]byte, error) {
+	file, err := b.unchecked()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := Load(file); err != nil {
+		return nil, fmt.Errorf("build kernel %q: %w", b.model.Graph.Name, err)
+	}
+	return file, nil
+}
+
+// unchecked is the ONNX file, whatever Load says of it.
+func (b *Builder) unchecked() ([]byte, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -197,9 +209,6 @@ func (b *Builder) Bytes() ([]byte, error) {
 	file, err := proto.MarshalOptions{Deterministic: true}.Marshal(model)
 	if err != nil {
 		return nil, fmt.Errorf("encode kernel: %w", err)
-	}
-	if _, err := Load(file); err != nil {
-		return nil, fmt.Errorf("build kernel %q: %w", model.Graph.Name, err)
 	}
 	return file, nil
 }

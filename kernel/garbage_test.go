@@ -15,12 +15,16 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 )
 
-func TestGarbageIsRefused(t *testing.T) {
+// garbage is a file that is none of ours.
+type garbage struct {
+	name, reason string
+	file         []byte
+}
+
+func garbageFiles(t *testing.T) []garbage {
+	t.Helper()
 	file := encoded(t, plain(t))
-	cases := []struct {
-		name, reason string
-		file         []byte
-	}{
+	return []garbage{
 		{"nothing", "IR version 0", nil},
 		{"trailing garbage", "", append(slices.Clone(file), 0xde, 0xad, 0xbe, 0xef)},
 		{"a trailing unknown field", "field 99", protowire.AppendVarint(
@@ -32,7 +36,10 @@ func TestGarbageIsRefused(t *testing.T) {
 		{"a bomb of empty messages", "fields", bytes.Repeat([]byte{0x42, 0x00}, 1<<20)},
 		{"a group", "", []byte{0x0b, 0x0c}},
 	}
-	for _, c := range cases {
+}
+
+func TestGarbageIsRefused(t *testing.T) {
+	for _, c := range garbageFiles(t) {
 		t.Run(c.name, func(t *testing.T) {
 			if reason := refusal(t, c.file); !strings.Contains(reason, c.reason) {
 				t.Errorf("reason %q, want it to say %q", reason, c.reason)
@@ -64,11 +71,14 @@ func bomb(build func(b *kernel.Builder)) *kernel.Builder {
 	return b
 }
 
-func TestShapeBombsAreRefusedBeforeTheyAllocate(t *testing.T) {
-	cases := []struct {
-		name, reason string
-		build        func(b *kernel.Builder)
-	}{
+// shapeBomb is a graph that is small and whose work is not.
+type shapeBomb struct {
+	name, reason string
+	build        func(b *kernel.Builder)
+}
+
+func shapeBombs() []shapeBomb {
+	return []shapeBomb{
 		{"broadcast of two long vectors", "elements", func(b *kernel.Builder) {
 			b.Init("column", kernel.NewTensor(4096, 1))
 			b.Init("row", kernel.NewTensor(1, 4096))
@@ -109,7 +119,10 @@ func TestShapeBombsAreRefusedBeforeTheyAllocate(t *testing.T) {
 			b.Node("MatMul", []string{"host", "t"}, "seed")
 		}},
 	}
-	for _, c := range cases {
+}
+
+func TestShapeBombsAreRefusedBeforeTheyAllocate(t *testing.T) {
+	for _, c := range shapeBombs() {
 		t.Run(c.name, func(t *testing.T) {
 			b := bomb(c.build)
 			taken := allocated(func() {

@@ -72,11 +72,14 @@ func dims(info *onnxpb.ValueInfoProto) *onnxpb.TensorShapeProto {
 	return info.GetType().GetTensorType().Shape
 }
 
-func TestHostileFilesAreRefusedWithAReason(t *testing.T) {
-	cases := []struct {
-		name, reason string
-		spoil        func(m *onnxpb.ModelProto)
-	}{
+// hostileFile is the plain model with something about it that must be refused.
+type hostileFile struct {
+	name, reason string
+	spoil        func(m *onnxpb.ModelProto)
+}
+
+func hostileFiles() []hostileFile {
+	return []hostileFile{
 		{"another IR version", "IR version", func(m *onnxpb.ModelProto) { m.IrVersion = 9 }},
 		{"another operator set", "operator set 18", func(m *onnxpb.ModelProto) { m.OpsetImport[0].Version = 18 }},
 		{"no operator set", "operator sets", func(m *onnxpb.ModelProto) { m.OpsetImport = nil }},
@@ -253,7 +256,10 @@ func TestHostileFilesAreRefusedWithAReason(t *testing.T) {
 			m.DocString = strings.Repeat("x", 2<<20)
 		}},
 	}
-	for _, c := range cases {
+}
+
+func TestHostileFilesAreRefusedWithAReason(t *testing.T) {
+	for _, c := range hostileFiles() {
 		t.Run(c.name, func(t *testing.T) {
 			model := plain(t)
 			if _, err := kernel.Load(encoded(t, model)); err != nil {

@@ -13,6 +13,10 @@ package_of() {
     /usr/bin/python3) echo python3 ;;
     python:redis) echo python3-redis ;;
     python:google.protobuf) echo python3-protobuf ;;
+    python:ensurepip) echo python3-venv ;;
+    python:torch) echo python3-torch ;;
+    python:onnx) echo python3-onnx ;;
+    python:cryptography) echo python3-cryptography ;;
     /usr/include/google/protobuf/*) echo libprotobuf-dev ;;
     /usr/include/stdlib.h) echo libc6-dev ;;
     /usr/lib/postgresql/*) echo postgresql ;;

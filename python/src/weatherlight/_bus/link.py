@@ -1,0 +1,386 @@
+"""The background: one thread publishes, one follows, one fetches kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+import redis.backoff
+import redis.retry
+
+from weatherlight._bus.config import BusConfig
+from weatherlight._bus.fetch import FETCH_SECONDS, UNREACHABLE, UNSPECIFIED, AttachError, Fetcher
+from weatherlight._bus.inbox import Arrival, Inbox, Loaded
+from weatherlight._wire import leyline_pb2 as leyline
+from weatherlight._wire.envelope import MAX_ENVELOPE, seal
+from weatherlight._wire.orders import Order
+from weatherlight.errors import BackgroundWarning
+
+log = logging.getLogger("weatherlight")
+
+LEAST_PAUSE, MOST_PAUSE = 0.02, 30.0
+_BLOCK_MS = 5000
+_SOCKET_SECONDS = 15.0  # longer than XREAD may block
+_CLOCK_SECONDS = 60.0
+_HEALTHY_SECONDS = 5.0  # a connection that held so long was none of the outage
+_LOOK_BACK_SECONDS = 10.0
+_COUNT = 64
+# Every server speaks it alike; newer clients would begin with RESP3.
+_RESP2: dict[str, Any] = {"protocol": 2} if int(redis.__version__.split(".")[0]) >= 5 else {}
+
+
+Loader = Callable[[Order, bytes], Any]  # makes a module of a kernel's file, or raises AttachError
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One report, to be signed as it leaves."""
+
+    number: int
+    packet: leyline.SystemStatePacket
+    attributes: Mapping[str, str]
+    failures: tuple[int, ...] = ()  # attach orders whose failure it tells of
+
+
+class Outbox:
+    """A slot of one: a newer report takes the place of one that was not sent."""
+
+    def __init__(self) -> None:
+        self._moved = threading.Condition()
+        self._pending: Outgoing | None = None
+        self.last = 0  # number of the report queued last
+        self.sent = 0  # number of the report that the bus took last
+        self.published = 0
+        self._told: dict[int, int] = {}
+
+    def put(self, report: Outgoing) -> None:
+        """Makes a report the next to leave."""
+        with self._moved:
+            self._pending, self.last = report, report.number
+            self._moved.notify_all()
+
+    def wait(self, seconds: float) -> Outgoing | None:
+        """The report to send next."""
+        with self._moved:
+            if self._pending is None:
+                self._moved.wait(seconds)
+            return self._pending
+
+    def done(self, report: Outgoing) -> None:
+        """The bus took a report."""
+        with self._moved:
+            if self._pending is report:
+                self._pending = None
+            self.sent = report.number
+            self.published += 1
+            for order in report.failures:
+                self._told[order] = self._told.get(order, 0) + 1
+            self._moved.notify_all()
+
+    def told(self, orders: set[int]) -> dict[int, int]:
+        """In how many sent reports the failure of each of these orders was told."""
+        with self._moved:
+            self._told = {order: n for order, n in self._told.items() if order in orders}
+            return dict(self._told)
+
+    def flush(self, seconds: float) -> bool:
+        """Waits until the last report has left."""
+        until = time.monotonic() + seconds
+        with self._moved:
+            while self.sent < self.last:
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._moved.wait(left)
+        return True
+
+    def wake(self) -> None:
+        """Lets whoever waits look again."""
+        with self._moved:
+            self._moved.notify_all()
+
+
+class Episode:
+    """An outage, told of once however many threads meet it."""
+
+    def __init__(self, config: BusConfig) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._failing: set[str] = set()
+        self.count = 0
+
+    def failed(self, who: str, error: Exception) -> None:
+        """One of the threads has met it."""
+        with self._lock:
+            first, self._failing = not self._failing, self._failing | {who}
+            self.count += first
+        if first:
+            log.warning(
+                "the bus cannot be reached, training goes on: %s", self._config.redact(str(error))
+            )
+
+    def healed(self, who: str) -> None:
+        """One of the threads has got through."""
+        with self._lock:
+            over = self._failing == {who}
+            self._failing = self._failing - {who}
+        if over:
+            log.info("the bus is back")
+
+
+class Clock:
+    """The clock of the bus: the local one, set by TIME."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+        self._asked = -1e9
+
+    def ask(self, client: Any) -> None:
+        """Asks the bus, unless that was done a moment ago."""
+        if time.monotonic() - self._asked < _CLOCK_SECONDS:
+            return
+        before = time.time()
+        seconds, micros = client.time()
+        middle = (before + time.time()) / 2
+        self._offset = int(seconds) + int(micros) / 1e6 - middle
+        self._asked = time.monotonic()
+
+    def forget(self) -> None:
+        """Has the next ask ask: this is another connection."""
+        self._asked = -1e9
+
+    def now_ms(self) -> int:
+        """Unix milliseconds by the clock of the bus."""
+        return int((time.time() + self._offset) * 1000)
+
+
+@dataclass
+class _Position:
+    """How far the stream of orders was read."""
+
+    last: str = "0-0"
+    looked_back: float = field(default=-1e9)
+
+
+class Link:
+    """Everything that waits for the network, so that the training loop does not."""
+
+    def __init__(self, config: BusConfig, run: str, trainer_id: str, load: Loader) -> None:
+        self.config = config
+        self._load = load
+        self.inbox = Inbox(config.keyring, run, trainer_id)
+        self.outbox = Outbox()
+        self.episode = Episode(config)
+        self.clock = Clock()
+        self.crash: BaseException | None = None
+        self._told_crash = False
+        self._fetcher = Fetcher(config)
+        self._position = _Position()
+        self._stop = threading.Event()
+        self._pid = os.getpid()
+        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Starts the threads; once."""
+        if self._threads or self._stop.is_set():
+            return
+        works = {"sender": self._send, "follower": self._follow, "fetcher": self._fetch}
+        self._threads = [
+            threading.Thread(
+                target=self._guard, args=(name, work), name=f"weatherlight-{name}", daemon=True
+            )
+            for name, work in works.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the process that the threads run in, and not a fork of it."""
+        return os.getpid() == self._pid
+
+    def tell_crash(self) -> None:
+        """Warns, once, that the background has ended by a fault of its own."""
+        if self.crash is not None and not self._told_crash:
+            self._told_crash = True
+            warnings.warn(
+                f"weatherlight's background thread has ended by {self.crash!r}: nothing is "
+                "reported or ordered any more; training goes on with what is grafted",
+                BackgroundWarning,
+                stacklevel=4,
+            )
+
+    def close(self, seconds: float) -> None:
+        """Lets the last report leave, if it can within so many seconds, and stops."""
+        if not self.here:
+            return
+        if self._threads and self.crash is None:
+            self.outbox.flush(seconds)
+        self._stop.set()
+        self.outbox.wake()
+        self.inbox.wake()
+        for client in list(self._clients):
+            # The thread that waits on it may close it at the same moment.
+            with contextlib.suppress(Exception):
+                client.connection_pool.disconnect()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(1.0)
+
+    # What follows runs in the threads.
+
+    def _guard(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            if self._stop.is_set():
+                return
+            self.crash = error
+            log.exception("the thread %s has ended by a fault; training goes on", name)
+            self._stop.set()
+
+    def _connect(self) -> Any:
+        client = redis.Redis.from_url(
+            self.config.url,
+            socket_timeout=_SOCKET_SECONDS,
+            socket_connect_timeout=5.0,
+            retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            max_connections=1,
+            **_RESP2,
+        )
+        self._clients.add(client)
+        return client
+
+    def _again(self, who: str, work: Callable[[Any], None]) -> None:
+        """Does work with a connection until the end, over all outages."""
+        pause = LEAST_PAUSE
+        while not self._stop.is_set():
+            client = self._connect()
+            worked = time.monotonic()
+            try:
+                self.clock.forget()
+                self.clock.ask(client)
+                self.episode.healed(who)
+                work(client)
+            except (redis.RedisError, OSError) as error:
+                if self._stop.is_set():
+                    return
+                self.episode.failed(who, error)
+            finally:
+                client.connection_pool.disconnect()
+            if time.monotonic() - worked > _HEALTHY_SECONDS:
+                pause = LEAST_PAUSE
+            self._stop.wait(pause * (0.5 + random.random()))  # noqa: S311  (spreads trainers)
+            pause = min(pause * 2, MOST_PAUSE)
+
+    def _send(self) -> None:
+        self._again("sender", self._send_all)
+
+    def _send_all(self, client: Any) -> None:
+        while not self._stop.is_set():
+            report = self.outbox.wait(_BLOCK_MS / 1000)
+            if report is None:
+                continue
+            self.clock.ask(client)
+            data, signature = seal(
+                self.config.keyring,
+                self.config.normal,
+                leyline.BUS_MESSAGE_TYPE_SYSTEM_STATE,
+                report.packet,
+                report.attributes,
+                now_ms=self.clock.now_ms(),
+            )
+            if len(data) > MAX_ENVELOPE:
+                log.error("report %d is left out: it has %d bytes", report.number, len(data))
+            else:
+                client.xadd(self.config.normal, {"payload": data, "signature": signature})
+            self.outbox.done(report)
+
+    def _follow(self) -> None:
+        self._again("follower", self._follow_all)
+
+    def _follow_all(self, client: Any) -> None:
+        self._position.looked_back = -1e9
+        while not self._stop.is_set():
+            if time.monotonic() - self._position.looked_back > _LOOK_BACK_SECONDS:
+                self._look_back(client)
+                self.clock.ask(client)
+            answer = self._read(client, self._position.last, _BLOCK_MS)
+            self._hand_on(answer)
+
+    def _look_back(self, client: Any) -> None:
+        """Begins anew when the stream is another one, which ends below where we stand."""
+        answer = self._read(client, "0-0", None)
+        last = answer[-1][0] if answer else "0-0"
+        if _order(last) < _order(self._position.last):
+            self._position.last = "0-0"
+            self._hand_on(answer)
+        self._position.looked_back = time.monotonic()
+
+    def _read(
+        self, client: Any, after: str, block: int | None
+    ) -> list[tuple[str, dict[bytes, bytes]]]:
+        answer = client.xread({self.inbox.stream: after}, count=_COUNT, block=block)
+        streams = answer.items() if isinstance(answer, dict) else (answer or [])
+        entries: list[tuple[str, dict[bytes, bytes]]] = []
+        for _, found in streams:
+            nested = found[0] if found and isinstance(found[0], list) else found
+            entries += [(_text(entry_id), fields or {}) for entry_id, fields in nested]
+        return entries
+
+    def _hand_on(self, entries: list[tuple[str, dict[bytes, bytes]]]) -> None:
+        for entry_id, fields in entries:
+            self._position.last = entry_id
+            self.inbox.take_entry(entry_id, fields)
+
+    def _fetch(self) -> None:
+        while not self._stop.is_set():
+            wanted = self.inbox.next_wanted(1.0)
+            if wanted is not None:
+                self.inbox.fetched(wanted, self._kernel_of(wanted))
+
+    def _kernel_of(self, wanted: Arrival) -> Loaded | AttachError:
+        seconds = FETCH_SECONDS
+        if wanted.order.deadline > 0:
+            left = wanted.order.deadline - (time.monotonic() - wanted.read_at)
+            seconds = min(seconds, left)
+        if seconds <= 0:
+            return AttachError(UNREACHABLE, "there was no time left to fetch it")
+        try:
+            content = self._fetcher.fetch(wanted.order, seconds)
+            return Loaded(content, self._load(wanted.order, content))
+        except AttachError as error:
+            return error
+        except Exception as error:
+            log.exception("the kernel of %s cannot be loaded", wanted.order.seed)
+            return AttachError(UNSPECIFIED, repr(error))
+
+
+class SilentLink(Link):
+    """That of a process that another one talks for."""
+
+    def start(self) -> None:
+        """Starts nothing."""
+
+    def close(self, seconds: float) -> None:
+        """Ends nothing."""
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    first, _, second = entry_id.partition("-")
+    return int(first), int(second or 0)

@@ -1,0 +1,1 @@
+"""What travels on the bus: envelopes, reports, orders. No torch and no network here."""
