@@ -2,10 +2,12 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -15,10 +17,17 @@ import (
 // ErrUnchecked says that there is no telling whether a file could be opened.
 var ErrUnchecked = errors.New("not looked at")
 
+// maxCopy bounds the copy of a check, in bytes: an outbox that holds all it may is smaller.
+const maxCopy = 1 << 30
+
 // Check asks whether a file could be opened as an outbox, or be made one, and changes
 // nothing: it opens a copy the way that Open does, with what a process that was killed
-// left in the log beside it. An error that wraps ErrUnchecked says nothing of the file.
+// left in the log beside it. One that is too large to be copied is read where it is,
+// without its log. An error that wraps ErrUnchecked says nothing of the file.
 func Check(ctx context.Context, file string) error {
+	if info, err := os.Stat(file); err == nil && info.Size() > maxCopy {
+		return checkInPlace(ctx, file)
+	}
 	folder, err := os.MkdirTemp("", "weatherlight-check-")
 	if err != nil {
 		return fmt.Errorf("outbox %s: %w: %w", file, ErrUnchecked, err)
@@ -28,6 +37,21 @@ func Check(ctx context.Context, file string) error {
 		err = fmt.Errorf("outbox %s: %w", file, err)
 	}
 	return errors.Join(err, os.RemoveAll(folder))
+}
+
+// checkInPlace says that the file is immutable: without it even a reader makes files beside
+// this one, and leaves them.
+func checkInPlace(ctx context.Context, file string) error {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&immutable=1")
+	if err != nil {
+		return fmt.Errorf("outbox %s: %w", file, err)
+	}
+	defer db.Close()
+	var tables int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master").Scan(&tables); err != nil {
+		return fmt.Errorf("outbox %s: %w", file, err)
+	}
+	return nil
 }
 
 func checkCopy(ctx context.Context, file, to string) error {
