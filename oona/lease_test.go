@@ -182,6 +182,22 @@ func TestR32LeasesEndInTimeThoughTheClockIsSet(t *testing.T) {
 	}
 }
 
+// A bus without memory to spare still takes acknowledgements, and instances must keep their
+// places to go on with them.
+func TestPlacesAreKeptOnAFullBus(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	held := leaseClient(t, server.URL, "a").NewLease(lease.Config{Owner: "one", TTL: time.Minute})
+	before := renew(t, held, "")
+	tell(t, server, "CONFIG", "SET", "maxmemory", "1")
+	if err := answer(t, server, "SET", "key", "value").Error(); err == nil {
+		t.Fatal("the bus is not full")
+	}
+	if after := renew(t, held, "a longer note"); after.Token != before.Token || len(after.Members) != 1 {
+		t.Errorf("on a full bus the place is %+v", after)
+	}
+}
+
 // R36: who does not get on with the leader neither takes part nor takes the lead
 // while that lives.
 func TestR36StrangerNeitherJoinsNorLeads(t *testing.T) {

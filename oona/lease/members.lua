@@ -16,6 +16,10 @@ local function member(who)
   return parse(redis.call('HGET', roll, 'member:' .. who) or '')
 end
 
+-- A bus that is out of memory refuses a script whose first write would take some, and lets
+-- all that follow pass after one that takes none: places must be kept on a full bus.
+redis.call('HDEL', roll, 'none')
+
 -- A clock that was set back would let every lease last longer: all end sooner by that.
 local back = (tonumber(redis.call('HGET', roll, 'clock') or '0') or 0) - now
 if back > 0 then

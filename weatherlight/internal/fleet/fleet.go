@@ -106,14 +106,16 @@ func names(members []member) []string {
 	return list
 }
 
-// Join takes a place in the fleet. A name that a process before us left behind
-// comes free when its lease ends, so that is waited for; one that is in use by another
-// is lease.ErrNameTaken.
+// Join takes a place in the fleet. A name that a process before us left behind comes free
+// when its lease ends, and so does a lead under a secret that is no longer in use: that is
+// waited for. A name that is in use by another is lease.ErrNameTaken, a secret that is not
+// that of the others lease.ErrStranger.
 func (f *Fleet) Join(ctx context.Context) error {
 	deadline := time.Now().Add(TTL + renewal)
 	for {
 		err := f.Renew(ctx)
-		if !errors.Is(err, lease.ErrNameTaken) || time.Now().After(deadline) {
+		ends := errors.Is(err, lease.ErrNameTaken) || errors.Is(err, lease.ErrStranger)
+		if !ends || time.Now().After(deadline) {
 			return err
 		}
 		if !cadence.Sleep(ctx, renewal) {
@@ -243,23 +245,26 @@ func (f *Fleet) holds(now time.Time) bool {
 // lost it, as after it was stopped, it waits for what comes of the next renewal. To be
 // asked before anything is taken in or committed under this instance's name.
 func (f *Fleet) Hold(ctx context.Context) error {
-	f.mu.Lock()
-	held, tried := f.holds(time.Now()), f.tried
-	f.mu.Unlock()
-	if held {
-		return nil
+	for {
+		f.mu.Lock()
+		held, tried := f.holds(time.Now()), f.tried
+		f.mu.Unlock()
+		if held {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tried:
+		}
+		// A renewal that was answered late is of a place that is over by now.
+		f.mu.Lock()
+		failure := f.failure
+		f.mu.Unlock()
+		if failure != nil {
+			return fmt.Errorf("no place among the instances: %w", failure)
+		}
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-tried:
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.failure != nil {
-		return fmt.Errorf("no place among the instances: %w", f.failure)
-	}
-	return nil
 }
 
 // Trouble is why this instance has no place among the others, nil when it has one: that a

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,15 +22,18 @@ type fakeLease struct {
 	mu       sync.Mutex
 	roll     lease.Roll
 	err      error
-	taken    int // renewals for which the name is taken
+	taken    int           // renewals for which the name is taken
+	refusal  error         // of those [lease.ErrNameTaken]
+	answers  time.Duration // after so long
 	renewals int
 }
 
 func (r *fakeLease) Renew(context.Context, []byte) (lease.Roll, error) {
+	time.Sleep(r.answers)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.renewals++; r.renewals <= r.taken {
-		return lease.Roll{}, lease.ErrNameTaken
+		return lease.Roll{}, cmp.Or(r.refusal, lease.ErrNameTaken)
 	}
 	return r.roll, r.err
 }
@@ -170,4 +174,40 @@ func TestOneInstanceKeepsALibrary(t *testing.T) {
 			t.Errorf("%s: keeps %v", row.name, got)
 		}
 	}
+}
+
+// The leader of before had another secret, and is dead.
+func TestLeadUnderAnotherSecretIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if err := testFleet(&fakeLease{taken: 3, refusal: lease.ErrStranger}).Join(t.Context()); err != nil {
+			t.Errorf("the lead ended, and joining failed: %v", err)
+		}
+		err := testFleet(&fakeLease{taken: 1000, refusal: lease.ErrStranger}).Join(t.Context())
+		if !errors.Is(err, lease.ErrStranger) {
+			t.Errorf("among strangers joining came to %v", err)
+		}
+	})
+}
+
+// A renewal whose answer comes after the place has ended is no leave to go on.
+func TestLateAnswerIsNoLeaveToGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := &fakeLease{answers: TTL + time.Second}
+		f := testFleet(held)
+		let := make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { let <- f.Hold(ctx) }()
+		synctest.Wait()
+		if err := f.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-let:
+			t.Errorf("a place that is over was held: %v", err)
+		default:
+		}
+		cancel()
+		<-let
+	})
 }
