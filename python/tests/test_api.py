@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -490,23 +488,6 @@ def test_a_pass_of_another_shape_goes_without_seeds(tmp_path: Path) -> None:
     assert model(long).isfinite().all()
     growth.close(0)
     assert torch.equal(model(short), plain)
-
-
-# What it costs.
-
-
-def test_a_step_without_a_seed_costs_next_to_nothing(tmp_path: Path) -> None:
-    growth, _ = grown(Net(), tmp_path)
-    batch = batch_of()
-    growth.step(batch)
-    best = 1.0
-    for _ in range(5):
-        started = time.perf_counter()
-        for _ in range(1000):
-            growth.step(batch)
-        best = min(best, (time.perf_counter() - started) / 1000)
-    logging.getLogger("weatherlight").info("a step without a seed: %.2f us", best * 1e6)
-    assert best < 50e-6
 
 
 def test_a_growth_shows_itself(tmp_path: Path) -> None:

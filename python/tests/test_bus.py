@@ -134,7 +134,7 @@ def test_nothing_waits_for_a_bus_that_is_away(caplog: pytest.LogCaptureFixture) 
     assert "training goes on" in warnings[0].getMessage()
     assert "hidden-pass" not in caplog.text
     assert SECRET not in caplog.text
-    assert slowest < 0.5
+    assert slowest < 2  # sooner than any wait for the network would end
     started = time.perf_counter()
     growth.close(0.2)
     assert time.perf_counter() - started < 5
