@@ -235,7 +235,7 @@ func (s PrefetchStats) Figures() []telemetry.Figure {
 		telemetry.Count("urza.prefetch.misses",
 			"Kernel requests answered with missing_artifact: no such kernel, or none that may be used.", s.Misses),
 		telemetry.Count("urza.prefetch.errors",
-			"Kernel requests whose file was gone, damaged or not to be read, and tries that failed because the library was away.", s.Errors),
+			"Kernel requests whose file was gone, damaged or unreadable, and tries that failed because the library was away.", s.Errors),
 		telemetry.Count("urza.prefetch.forged",
 			"Kernels made on demand, for a slot or for parameters that were not in the library.", s.Forged),
 		telemetry.Count("urza.prefetch.forge_failures", "Attempts at that which failed or were refused.", s.Refused),
