@@ -127,7 +127,7 @@ func TestStrongestReasonWhyNoKernelOfAChecksumIsServed(t *testing.T) {
 		want error
 		make func(t *testing.T, library *Library, id string)
 	}{
-		{ErrUnavailable, set("artifact_path", "s3://bucket/kernel.onnx")}, // no such store is configured
+		{ErrUnreadable, set("artifact_path", "s3://bucket/kernel.onnx")}, // no such store is configured
 		{ErrWithheld, func(t *testing.T, library *Library, id string) {
 			t.Helper()
 			if err := library.SetAside(t.Context(), id, ""); err != nil {

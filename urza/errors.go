@@ -10,9 +10,13 @@ import (
 var (
 	// ErrNotFound: the catalogue was asked and holds no usable row for the blueprint.
 	ErrNotFound = fault.ErrNotFound
-	// ErrUnavailable: the catalogue could not be asked (breaker open, database or
-	// disk failing, library closed). Retry; it never means that a kernel is missing.
+	// ErrUnavailable: the catalogue or the store could not be asked (breaker open, database
+	// or disk failing, library closed). Retry; it never means that a kernel is missing.
 	ErrUnavailable = fault.ErrUnavailable
+	// ErrUnreadable: this one artifact cannot be read, although its store answers: it is
+	// not permitted, its blocks are bad, or it is in a store that is not ours to ask. An
+	// operator has to see to it; it does not mean that the kernel is gone.
+	ErrUnreadable = fault.ErrUnreadable
 	// ErrArtifactMissing: the row is there, its file is not.
 	ErrArtifactMissing = fault.ErrArtifactMissing
 	// ErrChecksumMismatch: the file's content is, or was when it was set aside, not

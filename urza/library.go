@@ -177,7 +177,7 @@ func (l *Library) Has(ctx context.Context, blueprintID string) (bool, error) {
 // Verify reads the artifact of one blueprint again and compares it with the row,
 // whatever is remembered about it. A file that differs is quarantined.
 // Errors: ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrUntrusted,
-// ErrUnavailable.
+// ErrUnreadable, ErrUnavailable.
 func (l *Library) Verify(ctx context.Context, blueprintID string) error {
 	if _, _, err := l.verifier.settle(ctx, catalogue.Key{ID: blueprintID}); err != nil {
 		return fmt.Errorf("urza: verify %q: %w", blueprintID, err)

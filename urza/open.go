@@ -20,7 +20,7 @@ import (
 // returns ErrChecksumMismatch when the content is not what a content-addressed
 // reference promises, and ErrUntrusted when keys are configured and none of them
 // signed it. Whoever stops reading before the end has read unchecked bytes.
-// Errors: ErrArtifactMissing, ErrUntrusted, ErrUnavailable.
+// Errors: ErrArtifactMissing, ErrUntrusted, ErrUnreadable, ErrUnavailable.
 func (l *Library) OpenArtifact(ctx context.Context, ref string) (io.ReadCloser, error) {
 	var content io.ReadCloser
 	err := l.lookup.open()
@@ -46,7 +46,7 @@ var checksumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // like one that is asked for by its blueprint, and checked once more while it is read:
 // instead of io.EOF the last read returns an error when it changed meanwhile.
 // Errors: ErrNotFound, ErrWithheld, ErrArtifactMissing, ErrChecksumMismatch,
-// ErrUntrusted, ErrUnavailable.
+// ErrUntrusted, ErrUnreadable, ErrUnavailable.
 func (l *Library) OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, int64, error) {
 	var content io.ReadCloser
 	var size int64
@@ -56,7 +56,7 @@ func (l *Library) OpenChecksum(ctx context.Context, sum string) (io.ReadCloser, 
 		}
 		file, err := l.store.Identify(ctx, e.record.ArtifactRef)
 		if err != nil {
-			return fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
+			return fmt.Errorf("look at artifact: %w", err)
 		}
 		content, err = l.store.Open(ctx, e.record.ArtifactRef, sum)
 		size = file.Size
@@ -144,7 +144,7 @@ func (l *Library) useEvicted(ctx context.Context, sum string, use func(*entry) e
 // graver is the one of two errors that says more about a kernel: one that may pass says
 // most, then the one that found more of it.
 func graver(a, b error) error {
-	for _, least := range []error{ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrWithheld} {
+	for _, least := range []error{ErrNotFound, ErrArtifactMissing, ErrChecksumMismatch, ErrWithheld, ErrUnreadable} {
 		switch {
 		case errors.Is(a, least):
 			return b

@@ -27,7 +27,7 @@ func (l *Library) SavePayload(ctx context.Context, content []byte) (sum string, 
 
 // OpenPayload opens what SavePayload has kept, in this process or another. What is read
 // is checked on the way, as by OpenArtifact. Errors: ErrNotFound for what is no checksum,
-// ErrArtifactMissing, ErrUntrusted, ErrUnavailable.
+// ErrArtifactMissing, ErrUntrusted, ErrUnreadable, ErrUnavailable.
 func (l *Library) OpenPayload(ctx context.Context, sum string) (io.ReadCloser, error) {
 	if !checksumForm.MatchString(sum) {
 		return nil, fmt.Errorf("urza: open payload %.64q: %w", sum, ErrNotFound)

@@ -21,7 +21,7 @@ import (
 // Reasons of a KernelArtifactError, as the prototype's seeds know them.
 const (
 	reasonMissing  = "missing_artifact"   // no such kernel in the catalogue, or none for use
-	reasonNotFound = "artifact_not_found" // catalogued, but its file is gone
+	reasonNotFound = "artifact_not_found" // catalogued, but its file is gone or cannot be read
 	reasonMismatch = "checksum_mismatch"  // its file is damaged
 )
 
@@ -193,7 +193,7 @@ func refusalReason(err error) string {
 	switch {
 	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrWithheld):
 		return reasonMissing
-	case errors.Is(err, ErrArtifactMissing):
+	case errors.Is(err, ErrArtifactMissing) || errors.Is(err, ErrUnreadable):
 		return reasonNotFound
 	case errors.Is(err, ErrChecksumMismatch):
 		return reasonMismatch
@@ -235,7 +235,7 @@ func (s PrefetchStats) Figures() []telemetry.Figure {
 		telemetry.Count("urza.prefetch.misses",
 			"Kernel requests answered with missing_artifact: no such kernel, or none that may be used.", s.Misses),
 		telemetry.Count("urza.prefetch.errors",
-			"Kernel requests whose file was gone or damaged, and tries that failed because the library was away.", s.Errors),
+			"Kernel requests whose file was gone, damaged or unreadable, and tries that failed because the library was away.", s.Errors),
 		telemetry.Count("urza.prefetch.forged",
 			"Kernels made on demand, for a slot or for parameters that were not in the library.", s.Forged),
 		telemetry.Count("urza.prefetch.forge_failures", "Attempts at that which failed or were refused.", s.Refused),

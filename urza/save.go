@@ -157,7 +157,7 @@ func (l *Library) newRow(
 		return catalogue.Row{}, fmt.Errorf("%w: %w", fault.ErrChanged, err)
 	}
 	if err != nil {
-		return catalogue.Row{}, fmt.Errorf("%w: look at artifact: %w", ErrUnavailable, err)
+		return catalogue.Row{}, fmt.Errorf("look at artifact: %w", err)
 	}
 	descriptor := forged.Descriptor
 	text, err := metadata.Encode(descriptor, storedExtras(announced, forged.Extras, previous, file))

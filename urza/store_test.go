@@ -131,11 +131,11 @@ func TestRowOfAnObjectStoreThatIsNotConfigured(t *testing.T) {
 	save(t, library, "BP001", "kernel")
 	cfg.ArtifactURL = ""
 	folder := openTest(t, cfg)
-	if found, err := folder.Has(context.Background(), "BP001"); !errors.Is(err, ErrUnavailable) {
+	if found, err := folder.Has(context.Background(), "BP001"); !errors.Is(err, ErrUnreadable) {
 		t.Error(found, err)
 	}
 	err := folder.Verify(context.Background(), "BP001")
-	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no object store is configured") {
+	if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), "no object store is configured") {
 		t.Error(err)
 	}
 }

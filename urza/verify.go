@@ -112,7 +112,7 @@ func (v *verifier) present(ctx context.Context, e *entry) error {
 	if _, err := v.store.Identify(ctx, e.record.ArtifactRef); errors.Is(err, fs.ErrNotExist) {
 		return ErrArtifactMissing
 	} else if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return err
 	}
 	if sum := artifact.Promised(e.record.ArtifactRef); sum != "" && e.record.Checksum != "" && sum != e.record.Checksum {
 		return ErrChecksumMismatch // whichever of the two is wrong
@@ -189,6 +189,9 @@ func (v *verifier) read(ctx context.Context, e *entry, pace *rate.Limiter) (arti
 	found, err := v.store.Read(ctx, e.record.ArtifactRef, pace)
 	if errors.Is(err, ErrArtifactMissing) && e.row.Quarantined {
 		err = ErrChecksumMismatch
+	}
+	if errors.Is(err, ErrUnreadable) {
+		v.log.Error("artifact cannot be read", "blueprint_id", e.row.ID, "variant", e.row.Variant, "error", err)
 	}
 	return found, err
 }

@@ -77,7 +77,7 @@ func fetchPayload(library *urza.Library) func(context.Context, string, int) ([]b
 			payload, err = io.ReadAll(io.LimitReader(content, int64(limit)))
 			err = errors.Join(err, content.Close())
 		}
-		for _, final := range []error{urza.ErrArtifactMissing, urza.ErrUntrusted, urza.ErrChecksumMismatch} {
+		for _, final := range []error{urza.ErrArtifactMissing, urza.ErrUnreadable, urza.ErrUntrusted, urza.ErrChecksumMismatch} {
 			if errors.Is(err, final) {
 				return nil, fmt.Errorf("%w: %w", policy.ErrNoPayload, err)
 			}

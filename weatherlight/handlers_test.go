@@ -104,3 +104,35 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 	}
 	close(release)
 }
+
+// R29: a kernel that cannot be read is refused, and the library counts as there: requests
+// for the others go on being answered.
+func TestR29KernelThatCannotBeReadStopsNoOtherRequest(t *testing.T) {
+	r := start(t, newService(t, nil))
+	trainer := connect(t, r.BusURL(), "trainer")
+	ready := listen(t, trainer, "oona.kernels.ready", "trainer", leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY)
+	refused := listen(t, trainer, "oona.kernels.errors", "trainer", leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR)
+	for _, id := range []string{"unreadable", "good"} {
+		saved, err := r.library.Save(t.Context(), &leyline.BlueprintDescriptor{BlueprintId: id}, []byte(id), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id == "unreadable" {
+			spoilFile(t, saved.GetArtifactRef())
+		}
+		request := &leyline.KernelPrefetchRequest{
+			RequestId: id, BlueprintId: id, TrainingRunId: "run-1", IssuedAt: timestamppb.Now(),
+		}
+		if err := trainer.Publish(t.Context(), oona.Message{Payload: request}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "both answers", func() bool { return len(ready.deliveries()) == 1 && len(refused.deliveries()) == 1 })
+	got := payloads[*leyline.KernelArtifactError](refused)[0]
+	if got.GetRequestId() != "unreadable" || got.GetReason() != "artifact_not_found" {
+		t.Errorf("refused %v", got)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}

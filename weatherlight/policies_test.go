@@ -186,3 +186,45 @@ func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// R16: a payload that cannot be read is refused, and the updates behind it are taken in.
+func TestR16PayloadThatCannotBeReadHoldsNothingUp(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
+	peer := connect(t, redis.URL, "peer")
+	both := []*listener{
+		listen(t, peer, "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
+		listen(t, peer, onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
+	}
+	payload := []byte("unreadable")
+	sum, err := r.library.SavePayload(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilFile(t, filepath.Join(r.settings.Urza.ArtifactDir, sum+".payload"))
+	first := policyUpdate("p", "v1", time.Now().Add(-time.Minute))
+	first.Payload = nil
+	for _, message := range []oona.Message{
+		{Payload: first, Attributes: policy.ReferTo(payload).Attributes()}, {Payload: policyUpdate("p", "v2", time.Now())},
+	} {
+		if err := peer.Publish(t.Context(), message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the one behind is taken in", func() bool { return newestPolicy(r) == "v2" })
+	eventually(t, "the first is refused", func() bool { return len(toldEvents(both, "policy_update_rejected")) == 1 })
+	if got := toldEvents(both, "policy_update_rejected")[0].GetAttributes()["reason"]; got != policy.ReasonMissing {
+		t.Errorf("refused as %s", got)
+	}
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// spoilFile puts a file whose blocks are bad, for root as well, in the place of another.
+func spoilFile(t *testing.T, path string) {
+	t.Helper()
+	if err := errors.Join(os.Remove(path), os.Symlink("/proc/self/mem", path)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -125,6 +125,8 @@ func soundness(err error) string {
 		return "damaged, set aside"
 	case errors.Is(err, urza.ErrArtifactMissing):
 		return "artifact missing"
+	case errors.Is(err, urza.ErrUnreadable):
+		return "cannot be read: " + err.Error()
 	case errors.Is(err, urza.ErrUntrusted):
 		return "not signed by a trusted key"
 	case errors.Is(err, urza.ErrNotFound):

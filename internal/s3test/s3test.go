@@ -33,6 +33,8 @@ type Server struct {
 	// Requests counts what was asked; while Down is set nothing is answered well.
 	Requests atomic.Int64
 	Down     atomic.Bool
+	// Forbidden, when set, is what the keys contain that nobody may read or list.
+	Forbidden atomic.Pointer[string]
 	// Spoil, when set, writes the answer to whoever reads an object, in the place of
 	// its content. The head says what it always says, but for the length.
 	Spoil atomic.Pointer[func(w http.ResponseWriter, content []byte)]
@@ -71,6 +73,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "SignatureDoesNotMatch")
 	case bucket != Bucket:
 		refuse(w, http.StatusNotFound, "NoSuchBucket")
+	case s.forbids(r, key):
+		refuse(w, http.StatusForbidden, "AccessDenied")
 	case key == "" && r.Method == http.MethodGet:
 		s.list(w, r.URL.Query().Get("prefix"), r.URL.Query().Get("delimiter"))
 	case r.Method == http.MethodPut && r.Header.Get("X-Amz-Copy-Source") != "":
@@ -83,6 +87,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.get(w, r.Method, key)
 	}
+}
+
+func (s *Server) forbids(r *http.Request, key string) bool {
+	part := s.Forbidden.Load()
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return part != nil && reads && strings.Contains(key, *part)
 }
 
 func refuse(w http.ResponseWriter, status int, code string) {

@@ -116,8 +116,13 @@ func (j journal) digests() []string {
 	return digests
 }
 
+// write writes what the release before reads, too: after a rollback it refuses what was
+// accepted here, and knows the payload.
 func (j journal) write(path string) error {
-	content, err := json.MarshalIndent(j, "", "  ")
+	content, err := json.MarshalIndent(struct {
+		journal
+		formerJournal
+	}{j, formerJournal{Active: j.Stored, Floor: j.Last}}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -146,9 +151,9 @@ func readJournal(path string) (journal, error) {
 
 // formerJournal is what a journal held when each policy id had an order of its own.
 type formerJournal struct {
-	Active *Update             `json:"active"`
-	Seen   map[string]position `json:"seen"`
-	Floor  *position           `json:"floor"`
+	Active *Update             `json:"active,omitempty"`
+	Seen   map[string]position `json:"seen,omitempty"`
+	Floor  *position           `json:"floor,omitempty"`
 }
 
 // bring takes over what refuses old updates, and the payload.
@@ -170,6 +175,7 @@ type updateFile struct {
 	Digest     string          `json:"digest,omitempty"`
 	Size       int             `json:"size,omitempty"`
 	AcceptedAt time.Time       `json:"accepted_at,omitzero"`
+	AppliedAt  time.Time       `json:"applied_at,omitzero"` // the same, for and from the release before
 }
 
 // MarshalJSON writes the form that active.json holds.
@@ -178,7 +184,9 @@ func (p Update) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(updateFile{Update: update, Digest: p.Digest, Size: p.Size, AcceptedAt: p.AcceptedAt})
+	return json.Marshal(updateFile{
+		Update: update, Digest: p.Digest, Size: p.Size, AcceptedAt: p.AcceptedAt, AppliedAt: p.AcceptedAt,
+	})
 }
 
 // UnmarshalJSON reads the form that active.json holds.
@@ -191,6 +199,6 @@ func (p *Update) UnmarshalJSON(content []byte) error {
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(file.Update, update); err != nil {
 		return err
 	}
-	*p = Update{Metadata: update, Digest: file.Digest, Size: file.Size, AcceptedAt: file.AcceptedAt}
+	*p = Update{Metadata: update, Digest: file.Digest, Size: file.Size, AcceptedAt: cmp.Or(file.AcceptedAt, file.AppliedAt)}
 	return nil
 }

@@ -49,7 +49,9 @@ type storedKernels struct{ library *urza.Library }
 
 func (s storedKernels) find(ctx context.Context, blueprintID string) (forge.StoredKernel, bool, error) {
 	// A row alone is not a kernel: its artifact may be damaged, and is made again.
-	if sound, err := s.library.Has(ctx, blueprintID); err != nil || !sound {
+	// One that cannot be read is for an operator to see to, and keeps no other from being made.
+	sound, err := s.library.Has(ctx, blueprintID)
+	if !errors.Is(err, urza.ErrUnreadable) && (err != nil || !sound) {
 		return forge.StoredKernel{}, false, err
 	}
 	record, err := s.library.Get(ctx, blueprintID)

@@ -2,6 +2,7 @@ package assembly
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-lite/weatherlight/internal/s3test"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/settings"
@@ -172,4 +174,24 @@ func answer(t *testing.T, prefetcher *urza.Prefetcher, id string) proto.Message 
 		t.Fatal(err)
 	}
 	return answered
+}
+
+// R29: a kernel that cannot be read is left as it is, and the others are made.
+func TestR29KernelThatCannotBeReadDoesNotStopTheForge(t *testing.T) {
+	resolved := loadSettings(t, nil)
+	config := Library(resolved)
+	config.ArtifactURL = s3test.Start(t).ArtifactURL("lib")
+	config.S3AccessKey, config.S3SecretKey = s3test.AccessKey, s3test.SecretKey
+	elsewhere, err := urza.Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = elsewhere.Save(t.Context(), &leyline.BlueprintDescriptor{BlueprintId: "BP001"}, []byte("kernel"), nil, nil)
+	if err := errors.Join(err, elsewhere.Close()); err != nil {
+		t.Fatal(err)
+	}
+	result := forgeOnly(t, resolved, openConfigured(t, resolved), "BP001", "BP002") // it knows of no object store
+	if got := blueprintsOf(result.Compiled); !slices.Equal(got, []string{"BP002"}) {
+		t.Errorf("compiled %v", got)
+	}
 }

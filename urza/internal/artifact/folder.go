@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 const (
@@ -28,9 +29,10 @@ const (
 
 // folderStore keeps artifacts as files of one folder.
 type folderStore struct {
-	dir   string
-	owned []string // folders whose files are the library's to move
-	files Files
+	dir    string
+	needed bool     // new artifacts go there, so that without it the store is away
+	owned  []string // folders whose files are the library's to move
+	files  Files
 }
 
 var plainExtension = regexp.MustCompile(`^\.[a-z0-9]{1,10}$`)
@@ -123,7 +125,43 @@ func (a *folderStore) sweep(now time.Time) (int, error) {
 }
 
 func (a *folderStore) identify(_ context.Context, path string) (Identity, error) {
-	return a.files.Identify(path)
+	found, err := a.files.Identify(path)
+	return found, a.explain(err)
+}
+
+// explain tells a file that cannot be read from a folder that cannot be asked, which
+// may be a disk that is not mounted: then a file that is not found may be there.
+func (a *folderStore) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if away := a.ask(); away != nil {
+		return fmt.Errorf("%w: artifact folder: %v", fault.ErrUnavailable, away) //nolint:errorlint // no file is missing
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return err
+	case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM): // ours, not the file's
+		return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+	default:
+		return fmt.Errorf("%w: %w", fault.ErrUnreadable, err)
+	}
+}
+
+// ask looks into the folder.
+func (a *folderStore) ask() error {
+	if !a.needed {
+		return nil
+	}
+	folder, err := os.Open(a.dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if _, err := folder.Readdirnames(1); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // open opens a file; what is none counts as not there.
@@ -134,7 +172,7 @@ func (a *folderStore) open(_ context.Context, path string) (io.ReadCloser, error
 		err = fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, a.explain(err)
 	}
 	return file, nil
 }

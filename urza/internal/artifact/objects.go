@@ -65,13 +65,18 @@ func (c Config) Inspect(ctx context.Context) error {
 		return fmt.Errorf("artifact store: %w", err)
 	}
 	defer s.close()
+	if err := s.ask(ctx); err != nil {
+		return fmt.Errorf("artifact store: %w", s.explain(ctx, err))
+	}
+	return nil
+}
+
+// ask looks into the bucket.
+func (s *objectStore) ask(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends a listing that is left early
 	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.folder(), MaxKeys: 1}) {
-		if object.Err != nil {
-			return fmt.Errorf("artifact store: %w", s.explain(ctx, object.Err))
-		}
-		break
+		return object.Err
 	}
 	return nil
 }
@@ -132,7 +137,7 @@ func (s *objectStore) url(key string) string { return objectScheme + s.bucket + 
 func (s *objectStore) key(ref string) (string, error) {
 	key, found := strings.CutPrefix(ref, s.url(""))
 	if !found || key == "" {
-		return "", fmt.Errorf("%w: %s is not in bucket %q", fault.ErrUnavailable, ref, s.bucket)
+		return "", fmt.Errorf("%w: %s is not in bucket %q", fault.ErrUnreadable, ref, s.bucket)
 	}
 	return key, nil
 }
@@ -170,7 +175,7 @@ func (s *objectStore) open(ctx context.Context, ref string) (io.ReadCloser, erro
 	}
 	content, _, _, err := s.client.GetObject(ctx, s.bucket, key, minio.GetObjectOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read artifact %s: %w", ref, s.explain(ctx, err))
+		return nil, fmt.Errorf("read artifact %s: %w", ref, s.explainRead(ctx, err))
 	}
 	return content, nil
 }
@@ -182,7 +187,7 @@ func (s *objectStore) identify(ctx context.Context, ref string) (Identity, error
 	}
 	info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
 	if err != nil {
-		return Identity{}, fmt.Errorf("look at artifact %s: %w", ref, s.explain(ctx, err))
+		return Identity{}, fmt.Errorf("look at artifact %s: %w", ref, s.explainRead(ctx, err))
 	}
 	return Identity{tag: info.ETag, Size: info.Size, Modified: info.LastModified.UnixNano()}, nil
 }
@@ -237,6 +242,22 @@ func (s *objectStore) visit(ctx context.Context, visit func(ref string, size int
 func (*objectStore) sweep(time.Time) (int, error) { return 0, nil }
 
 func (s *objectStore) close() { s.transport.CloseIdleConnections() }
+
+// explainRead is explain, but tells an object that is refused from a bucket that is.
+func (s *objectStore) explainRead(ctx context.Context, err error) error {
+	answer := minio.ToErrorResponse(err)
+	switch {
+	case answer.Code == minio.NoSuchKey || !refused(answer.StatusCode) || s.ask(ctx) != nil:
+		return s.explain(ctx, err)
+	default:
+		return fmt.Errorf("%w: %w", fault.ErrUnreadable, err)
+	}
+}
+
+// refused says that a request is no better for being repeated.
+func refused(status int) bool {
+	return status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
+}
 
 // explain turns the store's "no such key" into fs.ErrNotExist and everything else
 // into fault.ErrUnavailable. Only the caller's own deadline may look like one.

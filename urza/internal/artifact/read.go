@@ -25,21 +25,24 @@ type Reading struct {
 
 // Read hashes an artifact and returns the identity it had all the while. A pace bounds the
 // bytes a second; nil does not. Errors: ErrArtifactMissing, ErrChanged when it had no
-// single identity, ErrUnavailable, and the context's.
+// single identity, ErrUnreadable, ErrUnavailable, and the context's.
 func (s *Store) Read(ctx context.Context, ref string, pace *rate.Limiter) (Reading, error) {
 	found, err := s.read(ctx, ref, pace)
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, fault.ErrArtifactMissing
 	}
-	return found, unavailable(err)
+	return found, err
 }
 
-// unavailable wraps what is neither said so nor the caller's own doing.
-func unavailable(err error) error {
-	if err == nil || errors.Is(err, fault.ErrChanged) || errors.Is(err, fault.ErrUnavailable) || fault.OfContext(err) {
+// halfway says what it means that an artifact could not be read to its end.
+func (s *Store) halfway(ref string, err error) error {
+	if fault.OfContext(err) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+	if InObjectStore(ref) {
+		return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+	}
+	return s.folder.explain(err)
 }
 
 func (s *Store) read(ctx context.Context, ref string, pace *rate.Limiter) (Reading, error) {
@@ -60,7 +63,7 @@ func (s *Store) read(ctx context.Context, ref string, pace *rate.Limiter) (Readi
 	}
 	size, err := copyChunks(ctx, digest, from, pace)
 	if err != nil {
-		return Reading{}, fmt.Errorf("read %s: %w", ref, err)
+		return Reading{}, fmt.Errorf("read %s: %w", ref, s.halfway(ref, err))
 	}
 	after, err := s.Identify(ctx, ref)
 	if err != nil || after != before || size != before.Size { // an answer may end early and not say so
@@ -70,7 +73,7 @@ func (s *Store) read(ctx context.Context, ref string, pace *rate.Limiter) (Readi
 }
 
 // Trusted is ErrUntrusted when trusted keys are configured and none of them signed what
-// was read. Other errors: ErrUnavailable.
+// was read. Other errors: ErrUnreadable, ErrUnavailable.
 func (s *Store) Trusted(ctx context.Context, ref string, found Reading) error {
 	if !s.WantsSignatures() {
 		return nil
@@ -109,9 +112,11 @@ func copyChunks(ctx context.Context, to io.Writer, from io.Reader, pace *rate.Li
 
 // Open opens an artifact whose content must have the checksum; "" is any. It is checked
 // while it is read: instead of io.EOF the last read returns fault.ErrChecksumMismatch, or
-// ErrUntrusted. Errors: ErrArtifactMissing, ErrUntrusted, ErrUnavailable, the context's.
+// ErrUntrusted. Errors: ErrArtifactMissing, ErrUntrusted, ErrUnreadable, ErrUnavailable,
+// the context's.
 func (s *Store) Open(ctx context.Context, ref, checksum string) (io.ReadCloser, error) {
 	checked := &checkedArtifact{trust: s.trust, promised: checksum, digest: sha256.New()}
+	checked.halfway = func(err error) error { return s.halfway(ref, err) }
 	if s.WantsSignatures() {
 		signature, err := s.Signature(ctx, ref)
 		if err != nil {
@@ -124,7 +129,7 @@ func (s *Store) Open(ctx context.Context, ref, checksum string) (io.ReadCloser, 
 		return nil, fmt.Errorf("%w: %w", fault.ErrArtifactMissing, err)
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	checked.file = file
 	checked.message = minisign.NewReader(io.TeeReader(file, checked.digest))
@@ -139,13 +144,17 @@ type checkedArtifact struct {
 	promised  string
 	trust     trust
 	signature []byte
+	halfway   func(error) error // what a failure means
 }
 
 // Read reads on; at the end it says whether all of it was what it should be.
 func (a *checkedArtifact) Read(p []byte) (int, error) {
 	n, err := a.message.Read(p)
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		err = a.verdict()
+	case err != nil:
+		err = a.halfway(err)
 	}
 	return n, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"aead.dev/minisign"
 
@@ -131,11 +130,5 @@ func (t trust) verify(message *minisign.Reader, signature []byte) bool {
 
 func readSignature(file io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(file, maxSignature))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.ErrUntrusted
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: read signature: %w", fault.ErrUnavailable, err)
-	}
-	return bytes.TrimSpace(text), nil
+	return bytes.TrimSpace(text), err
 }

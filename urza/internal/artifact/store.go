@@ -75,6 +75,7 @@ func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
 		if err := atomicfile.Writable(dir, tempPattern); err != nil {
 			return nil, fmt.Errorf("artifact folder: %w", err)
 		}
+		s.folder.needed = true
 		s.fresh = s.folder
 		return s, nil
 	}
@@ -144,7 +145,8 @@ func (s *Store) Put(ctx context.Context, ref, checksum string, content []byte) e
 	return nil
 }
 
-// Identify costs one question and reads nothing.
+// Identify costs one question and reads nothing. Errors: fs.ErrNotExist, ErrUnreadable,
+// ErrUnavailable, the context's.
 func (s *Store) Identify(ctx context.Context, ref string) (Identity, error) {
 	kept, err := s.of(ref)
 	if err != nil {
@@ -202,17 +204,21 @@ func (s *Store) Sweep(now time.Time) (int, error) { return s.fresh.sweep(now) }
 func (s *Store) WantsSignatures() bool { return len(s.trust) > 0 }
 
 // Signature reads the signature beside an artifact. Errors: ErrUntrusted when there is
-// none, ErrUnavailable.
+// none, ErrUnreadable, ErrUnavailable.
 func (s *Store) Signature(ctx context.Context, ref string) ([]byte, error) {
 	file, err := s.open(ctx, signatureRef(ref))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.ErrUntrusted
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+		return nil, err
 	}
 	defer file.Close()
-	return readSignature(file)
+	text, err := readSignature(file)
+	if err != nil {
+		return nil, fmt.Errorf("read signature: %w", s.halfway(ref, err))
+	}
+	return text, nil
 }
 
 // SignatureIdentity is zero when there is no signature.
@@ -239,7 +245,7 @@ func (s *Store) of(ref string) (backend, error) {
 	case !InObjectStore(ref):
 		return s.folder, nil
 	case s.objects == nil:
-		return nil, fmt.Errorf("%w: no object store is configured for %s", fault.ErrUnavailable, ref)
+		return nil, fmt.Errorf("%w: no object store is configured for %s", fault.ErrUnreadable, ref)
 	default:
 		return s.objects, nil
 	}

@@ -52,14 +52,18 @@ func Storable(id string) bool { return utf8.ValidString(id) && !strings.Contains
 type scanner interface{ Scan(dest ...any) error }
 
 func scanRow(from scanner) (Row, error) {
+	// The prototype's tables may hold nothing where something has to be: such a row is
+	// one that cannot be used, and no failure of the database.
+	var id, name, tier, path, metadata sql.NullString
 	var r Row
-	err := from.Scan(&r.ID, &r.Name, &r.Tier, &r.Path, &r.Metadata, &r.Quarantined, &r.Approved, &r.SetAside, &r.Variant)
+	err := from.Scan(&id, &name, &tier, &path, &metadata, &r.Quarantined, &r.Approved, &r.SetAside, &r.Variant)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Row{}, fault.ErrNotFound
 	case err != nil:
 		return Row{}, fmt.Errorf("%w: read row: %w", fault.ErrUnavailable, err)
 	}
+	r.ID, r.Name, r.Tier, r.Path, r.Metadata = id.String, name.String, tier.String, path.String, metadata.String
 	return r, nil
 }
 

@@ -24,12 +24,12 @@ const (
 // be called again, and the transaction may be shared with other saves.
 func (c *Catalogue) Save(ctx context.Context, id string, build func(ctx context.Context, previous string) (Row, error)) error {
 	return c.writeInGroup(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var metadata string
+		var metadata sql.NullString
 		previous := tx.StmtContext(ctx, c.previous) //nolint:sqlclosecheck // the transaction closes it
 		if err := previous.QueryRowContext(ctx, id).Scan(&metadata); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("%w: read row: %w", fault.ErrUnavailable, err)
 		}
-		r, err := build(ctx, metadata)
+		r, err := build(ctx, metadata.String)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 var (
 	ErrNotFound            = errors.New("blueprint not in the catalogue")
 	ErrUnavailable         = errors.New("catalogue unavailable")
+	ErrUnreadable          = errors.New("artifact not readable")
 	ErrArtifactMissing     = errors.New("artifact file missing")
 	ErrChecksumMismatch    = errors.New("artifact checksum mismatch")
 	ErrWithheld            = errors.New("kernel withheld")

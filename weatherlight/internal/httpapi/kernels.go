@@ -204,7 +204,7 @@ func fill(buffer []byte, from io.Reader) (n int, err error) {
 // refuse tells what a trainer can do about it, and nothing of the library's inside.
 func (k *kernels) refuse(w http.ResponseWriter, sum string, err error) {
 	for _, absent := range []error{
-		urza.ErrNotFound, urza.ErrWithheld, urza.ErrArtifactMissing, urza.ErrChecksumMismatch,
+		urza.ErrNotFound, urza.ErrWithheld, urza.ErrArtifactMissing, urza.ErrChecksumMismatch, urza.ErrUnreadable,
 	} {
 		if errors.Is(err, absent) {
 			fail(w, http.StatusNotFound, "no such kernel")
