@@ -68,7 +68,7 @@ func ready(id string) oona.Message {
 func TestMarkOfARequestLastsLongerThanADay(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := connect(t, server.URL, nil)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.FreshnessWindow = time.Minute })
 	serve(t, c, ready("r"))
 	request(t, c, "first")
 	waitFor(t, "the answer", func() bool { return ask(t, server, "XLEN", oona.DefaultStreams().KernelReady) == "1" })
