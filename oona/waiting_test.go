@@ -84,6 +84,15 @@ func TestR29PauseDuringAClaimCountsNoDelivery(t *testing.T) {
 		}
 	}
 	c := connect(t, server.URL, nil)
+	var busy sync.WaitGroup // only a connection that has been shared lets a command be cut off
+	for range 50 {
+		busy.Go(func() {
+			if _, err := c.Stats(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	busy.Wait()
 	launch(t, c, sub)
 	waitFor(t, "the second claim waits in Redis", func() bool {
 		return slices.ContainsFunc(strings.Split(do("CLIENT", "LIST"), "\n"), func(client string) bool {

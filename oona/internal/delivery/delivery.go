@@ -151,7 +151,8 @@ type consumer struct {
 	skipper   skipper
 	timings   timings
 	gate      *gate
-	order     *ordering // nil unless ordered
+	succeeded atomic.Int64 // tasks
+	order     *ordering    // nil unless ordered
 	committer committer
 }
 

@@ -179,8 +179,10 @@ type retry struct {
 
 // tally is what this process knows of the earlier deliveries of an entry.
 type tally struct {
-	failures int // its handler returned an error, or panicked
-	outages  int // what it needs was away, or its answers could not be stored
+	failures int       // its handler returned an error, or panicked
+	outages  int       // what it needs was away, or its answers could not be stored
+	since    time.Time // of the first of these
+	others   int64     // tasks that had succeeded when its own met the last one
 }
 
 // crashFactor is how many times RetryAttempts an entry is delivered without any
@@ -224,6 +226,22 @@ func (f *inflight) suffers(id string) int {
 	}
 	f.tallies[id] = known
 	return known.outages
+}
+
+// suffersAlone reports whether the outage that an entry meets now, one of a row that has lasted
+// for longer than sufferMax, is its own: of succeeded tasks there are more than when it
+// met the one before.
+func (f *inflight) suffersAlone(id string, succeeded int64, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.tallies[id]
+	if known.outages == 0 {
+		known.since = now
+	}
+	alone := known.outages > 0 && now.Sub(known.since) > sufferMax && succeeded > known.others
+	known.others = succeeded
+	f.tallies[id] = known
+	return alone
 }
 
 // sufferers is how many entries wait for what is away.

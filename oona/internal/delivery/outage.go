@@ -26,6 +26,9 @@ const (
 	probePause = 500 * time.Millisecond
 	// probeFirst is the first one.
 	probeFirst = 50 * time.Millisecond
+	// sufferMax is how long an entry may meet outages that others do not: one that is
+	// real may well last for an hour.
+	sufferMax = time.Hour
 )
 
 // Outage marks an error of a task as no fault of its entry: what the work needs is
@@ -51,10 +54,15 @@ func isOutage(err error) bool {
 }
 
 // suffer decides what an outage means for an entry whose task met it: all entries
-// wait while something is away that all need, or this one alone.
+// wait while something is away that all need, or this one alone. One that has waited for
+// long, while others get what they need, is taken for the cause itself.
 func (s *consumer) suffer(work context.Context, t *Task, err error) {
 	if !s.gate.look(work) {
 		s.bounce(t)
+		return
+	}
+	if s.inflight.suffersAlone(t.id, s.succeeded.Load(), time.Now()) {
+		s.retry(t, err)
 		return
 	}
 	if s.gate.handling.add(err, time.Now()) {
