@@ -119,7 +119,7 @@ func (s *consumer) scanPending(fetch, work context.Context) {
 // when it ends before that, because nothing more can be finished now.
 func (s *consumer) eachPending(fetch, work context.Context, owner string, idle time.Duration) (complete bool, err error) {
 	start := "-"
-	for fetch.Err() == nil && !s.gate.closed.Load() && !s.crowded() {
+	for fetch.Err() == nil && !s.gate.closed.Load() && !s.inflight.crowded(s.sub.Batch) {
 		page, err := s.pending.page(fetch, owner, idle, start)
 		if err != nil || len(page) == 0 {
 			return err == nil, err

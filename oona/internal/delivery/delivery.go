@@ -151,8 +151,7 @@ type consumer struct {
 	skipper   skipper
 	timings   timings
 	gate      *gate
-	succeeded atomic.Int64 // tasks
-	order     *ordering    // nil unless ordered
+	order     *ordering // nil unless ordered
 	committer committer
 }
 

@@ -61,7 +61,7 @@ func (s *consumer) suffer(work context.Context, t *Task, err error) {
 		s.bounce(t)
 		return
 	}
-	if s.inflight.suffersAlone(t.id, s.succeeded.Load(), time.Now()) {
+	if s.inflight.suffersAlone(t.id, time.Now()) {
 		s.retry(t, err)
 		return
 	}
@@ -96,7 +96,7 @@ func (s *consumer) pause(fetch, work context.Context) {
 	s.log.Warn("paused: what the handlers need is away", "error", cause)
 	for wait := probeFirst; ; wait = min(2*wait, probePause) {
 		begun := time.Now()
-		s.giveBack(work, s.gate.refused())
+		s.store.giveBack(work, s.sub.Fence, s.gate.refused())
 		if s.order != nil {
 			// What waits for a retry keeps others waiting behind it. They come back together.
 			s.inflight.leaveAll()
@@ -110,26 +110,26 @@ func (s *consumer) pause(fetch, work context.Context) {
 			return
 		}
 	}
-	s.giveBack(work, s.gate.open())
+	s.store.giveBack(work, s.sub.Fence, s.gate.open())
 	s.log.Info("goes on: what the handlers need is back", "after", time.Since(since).Round(time.Millisecond))
 }
 
 // giveBack lets others of the group, who may have what is away here, take over at
 // once what was in hand, as if it had not been delivered here. Where that fails the
 // entries are taken over later, or taken up here again.
-func (s *consumer) giveBack(work context.Context, byAttempt map[int][]string) {
+func (s *store) giveBack(work context.Context, fence func(context.Context) error, byAttempt map[int][]string) {
 	ctx, cancel := context.WithTimeout(work, s.c.Conn.Timeout)
 	defer cancel()
 	idle := strconv.FormatInt(max(0, s.c.ClaimIdle.Milliseconds()), 10)
 	for count, ids := range byAttempt {
 		for ids := range slices.Chunk(ids, pendingPage) {
-			err := s.sub.Fence(ctx)
+			err := fence(ctx)
 			if err == nil {
-				args := append([]string{s.sub.Group, s.c.Consumer, idle, strconv.Itoa(max(1, count-1))}, ids...)
-				err = giveBackScript.Exec(ctx, s.c.Conn, []string{s.sub.Stream}, args).Error()
+				args := append([]string{s.group, s.c.Consumer, idle, strconv.Itoa(max(1, count-1))}, ids...)
+				err = giveBackScript.Exec(ctx, s.c.Conn, []string{s.stream}, args).Error()
 			}
 			if err != nil {
-				s.log.Debug("entries not given back", "entries", len(ids), "error", err)
+				s.c.Logger.Debug("entries not given back", "stream", s.stream, "entries", len(ids), "error", err)
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func (s *consumer) read(fetch, work context.Context) {
 			begun = false
 			continue
 		}
-		if s.crowded() {
+		if s.inflight.crowded(s.sub.Batch) {
 			announce()
 			cadence.Sleep(fetch, probeFirst)
 			continue
@@ -69,10 +69,6 @@ func (s *consumer) read(fetch, work context.Context) {
 		_, _ = s.adopt(work, work, 0) // what fails here is found by the next start
 	}
 }
-
-// crowded reports whether so many wait for what is away that those to come would wait,
-// too.
-func (s *consumer) crowded() bool { return s.inflight.sufferers() >= s.sub.Batch }
 
 // readOnce makes one step: the beginning, or one batch, for which it waits when it
 // is patient.
