@@ -63,6 +63,21 @@ func ready(id string) oona.Message {
 	return oona.Message{Payload: &leyline.KernelArtifactReady{RequestId: id}}
 }
 
+// The mark of a request must last for as long as a chosen entry id could make the
+// same request look fresh.
+func TestMarkOfARequestLastsLongerThanADay(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.FreshnessWindow = time.Minute })
+	serve(t, c, ready("r"))
+	request(t, c, "first")
+	waitFor(t, "the answer", func() bool { return ask(t, server, "XLEN", oona.DefaultStreams().KernelReady) == "1" })
+	life, err := answer(t, server, "PTTL", "oona:replay:g:request:first").AsInt64()
+	if err != nil || time.Duration(life)*time.Millisecond < 24*time.Hour {
+		t.Errorf("lives for %d ms, %v", life, err)
+	}
+}
+
 func TestAnswersAreNotRepeatedWhenAGroupIsLost(t *testing.T) {
 	t.Parallel()
 	server, streams := redistest.Start(t), oona.DefaultStreams()

@@ -62,7 +62,7 @@ func Permanent(err error) error { return delivery.Permanent(err) }
 
 // Outage marks an error of a handler as no fault of the message: what the handler
 // needs, such as a database, a disk or a neighbour, is away. The message waits for its
-// return, however long that takes, and spends none of its attempts: see
-// Subscription.Needs. An error that wraps ErrUnavailable is an outage by itself.
+// return and spends none of its attempts, until it has waited for an hour while others
+// of the subscription succeed: see Subscription.Needs. An error that wraps ErrUnavailable is an outage by itself.
 // Outage(nil) is nil.
 func Outage(err error) error { return delivery.Outage(err) }

@@ -113,7 +113,7 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.T
 	if reason := who.Refuse(s.c.windows, entry.StoredAt(e.ID), at); reason != "" {
 		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
-	t.Mark, t.Life = who.Mark(s.sub.Group), who.Life(s.c.windows)
+	t.Mark = who.Mark(s.sub.Group)
 	if t.Key, err = s.key(&j.delivery); err != nil {
 		return deadletter.ReasonPermanent, err
 	}

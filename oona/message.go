@@ -45,7 +45,7 @@ type Delivery struct {
 // Handler processes one delivery. On nil its messages, the replay mark and the
 // acknowledgement are committed together; an error brings the same entry back
 // after a pause, to this group only, a few times; Permanent(err) dead-letters it at
-// once, Outage(err) never. A panic counts as an error. ctx is cancelled only when time
+// once, Outage(err) only if it is the message's own. A panic counts as an error. ctx is cancelled only when time
 // to finish has run out.
 type Handler func(ctx context.Context, d *Delivery) ([]Message, error)
 
@@ -75,8 +75,9 @@ type Subscription struct {
 	// error the consumer pauses: it reads nothing, hands nothing to a handler, gives back
 	// what it had in hand, so that others of the group can take it, and asks again at
 	// least every half second. When Needs sees nothing amiss, or is nil, the message that
-	// met the outage is tried again alone, as often as it takes, beside the others; once
-	// as many wait so as one read brings, nothing more is read.
+	// met the outage is tried again alone, beside the others; once as many wait so as one
+	// read brings, nothing more is read. After an hour an outage that the message meets
+	// counts as an error if another message was handled since the last one that it met.
 	Needs func(context.Context) error
 	// AnswersOnly says that the handlers do nothing but answer. Then a replay is
 	// looked for in Redis by the commit alone, which publishes no answer to one,

@@ -12,7 +12,6 @@ import (
 type outcome struct {
 	id      string
 	mark    string
-	life    time.Duration // of the mark
 	attempt int
 	answers []envelope.Draft
 	refusal *deadletter.Refusal

@@ -37,10 +37,13 @@ func (s *consumer) reclaimLoop(fetch, work context.Context) {
 	seen := 0
 	for s.gate.pass(fetch) {
 		departed, known, more := s.c.takeovers.since(seen)
-		s.takeOver(fetch, work, departed)
-		seen = known
-		next := s.retryDue(fetch, work)
-		timer.Reset(untilNext(next))
+		pause := time.Hour
+		if s.takeOver(fetch, work, departed) {
+			seen = known
+		} else {
+			pause = probePause
+		}
+		timer.Reset(min(pause, untilNext(s.retryDue(fetch, work))))
 		select {
 		case <-fetch.Done():
 			return
@@ -51,7 +54,7 @@ func (s *consumer) reclaimLoop(fetch, work context.Context) {
 			s.scanPending(fetch, work)
 			scan.Again()
 		case <-orphans.C:
-			if err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
+			if _, err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
 				s.log.Debug("scan of own entries failed", "error", err)
 			}
 			orphans.Again()
@@ -97,7 +100,7 @@ func (s *consumer) retryDue(fetch, work context.Context) time.Time {
 
 // adopt takes in what Redis believes this consumer has in hand and it has not:
 // work of an earlier run, and replies that went to a connection that was gone.
-func (s *consumer) adopt(fetch, work context.Context, idle time.Duration) error {
+func (s *consumer) adopt(fetch, work context.Context, idle time.Duration) (complete bool, err error) {
 	return s.eachPending(fetch, work, s.c.Consumer, idle)
 }
 
@@ -107,21 +110,23 @@ func (s *consumer) scanPending(fetch, work context.Context) {
 	if idle < 0 {
 		return
 	}
-	if err := s.eachPending(fetch, work, "", idle); err != nil && fetch.Err() == nil {
+	if _, err := s.eachPending(fetch, work, "", idle); err != nil && fetch.Err() == nil {
 		s.log.Debug("claim scan failed", "error", err)
 	}
 }
 
-func (s *consumer) eachPending(fetch, work context.Context, owner string, idle time.Duration) error {
+// eachPending takes in what is pending of an owner, or with "" of all. It is not complete
+// when it ends before that, because nothing more can be finished now.
+func (s *consumer) eachPending(fetch, work context.Context, owner string, idle time.Duration) (complete bool, err error) {
 	start := "-"
-	for fetch.Err() == nil && !s.gate.closed.Load() {
+	for fetch.Err() == nil && !s.gate.closed.Load() && !s.inflight.crowded(s.sub.Batch) {
 		page, err := s.pending.page(fetch, owner, idle, start)
 		if err != nil || len(page) == 0 {
-			return err
+			return err == nil, err
 		}
 		last, err := entry.ParseID(page[len(page)-1].id)
 		if err != nil {
-			return err
+			return false, err
 		}
 		start = last.Next().String() // not every bus knows "(" here
 		full := len(page) == pendingPage
@@ -129,13 +134,13 @@ func (s *consumer) eachPending(fetch, work context.Context, owner string, idle t
 		plain, suspects := s.separate(page, idle)
 		s.inflight.isolate(suspects, time.Now())
 		if err := s.reclaim(fetch, work, plain, terms{guard: idle}); err != nil {
-			return err
+			return false, err
 		}
 		if !full {
-			return nil
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // separate splits entries into those that are taken up together and suspects: one that

@@ -71,8 +71,7 @@ type Task struct {
 	Exhausted bool
 
 	// What Judge has decided.
-	Mark    string // Redis key of its request id, "" when it has none
-	Life    time.Duration
+	Mark    string              // Redis key of its request id, "" when it has none
 	Key     string              // of its order, "" when it has none
 	Work    Work                // nil: acknowledge and ignore
 	Refusal *deadletter.Refusal // not nil: dead-letter
@@ -90,7 +89,7 @@ type Work interface {
 
 // outcome is what came of the task, without answers.
 func (t *Task) outcome() outcome {
-	return outcome{id: t.id, mark: t.Mark, life: t.Life, attempt: t.attempt, refusal: t.Refusal, started: t.started}
+	return outcome{id: t.id, mark: t.Mark, attempt: t.attempt, refusal: t.Refusal, started: t.started}
 }
 
 // Deliverer runs the subscriptions of one client. It is safe for concurrent use.

@@ -87,13 +87,16 @@ func (g *gate) shut() (time.Time, error) {
 	return g.since, g.cause
 }
 
-func (g *gate) open() {
+// open returns what was refused at last.
+func (g *gate) open() map[int][]string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	back := g.takeBack()
 	g.renew()
 	g.cause = nil
 	g.closed.Store(false)
 	close(g.reopened)
+	return back
 }
 
 // whileOpen is a context that ends with ctx, and when the gate closes.
@@ -121,17 +124,25 @@ func (g *gate) pass(ctx context.Context) bool {
 	return true
 }
 
-// refuse notes an entry that is to be given back.
-func (g *gate) refuse(id string, attempt int) {
+// refuse notes an entry that is to be given back, unless the gate is open again.
+func (g *gate) refuse(id string, attempt int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if !g.closed.Load() {
+		return false
+	}
 	g.back[attempt] = append(g.back[attempt], id)
+	return true
 }
 
 // refused are the entries to give back, each once.
 func (g *gate) refused() map[int][]string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.takeBack()
+}
+
+func (g *gate) takeBack() map[int][]string {
 	back := g.back
 	g.back = make(map[int][]string)
 	return back

@@ -62,6 +62,7 @@ func (s *consumer) handle(work context.Context, t *Task) {
 		return
 	}
 	s.gate.handling.over()
+	s.inflight.succeeded.Add(1)
 	o := t.outcome()
 	o.answers = answers
 	s.batcher.finish(o)

@@ -3,6 +3,7 @@ package delivery
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
@@ -12,15 +13,16 @@ import (
 // committed, or waiting for its next attempt. What is in hand is never taken
 // in a second time.
 type inflight struct {
-	mu      sync.Mutex
-	running map[string]time.Time // entry id -> since when
-	marks   map[string]string    // request mark -> the entry that is being handled for it
-	waiting map[string]retry     // entry id -> its next attempt
-	tallies map[string]tally     // entry id -> its earlier attempts in this process
-	waits   int                  // tallies of entries that wait for what is away
-	alone   string               // the suspect that was tried last
-	wake    chan struct{}        // the earliest due time may have changed
-	order   *ordering            // told when an entry is let go; nil without keys
+	mu        sync.Mutex
+	running   map[string]time.Time // entry id -> since when
+	marks     map[string]string    // request mark -> the entry that is being handled for it
+	waiting   map[string]retry     // entry id -> its next attempt
+	tallies   map[string]tally     // entry id -> its earlier attempts in this process
+	waits     int                  // tallies of entries that wait for what is away
+	alone     string               // the suspect that was tried last
+	wake      chan struct{}        // the earliest due time may have changed
+	succeeded atomic.Int64         // tasks
+	order     *ordering            // told when an entry is let go; nil without keys
 }
 
 func newInflight() *inflight {
@@ -179,8 +181,10 @@ type retry struct {
 
 // tally is what this process knows of the earlier deliveries of an entry.
 type tally struct {
-	failures int // its handler returned an error, or panicked
-	outages  int // what it needs was away, or its answers could not be stored
+	failures int       // its handler returned an error, or panicked
+	outages  int       // what it needs was away, or its answers could not be stored
+	since    time.Time // of the first of these
+	others   int64     // tasks that had succeeded when its own met the last one
 }
 
 // crashFactor is how many times RetryAttempts an entry is delivered without any
@@ -226,12 +230,32 @@ func (f *inflight) suffers(id string) int {
 	return known.outages
 }
 
+// suffersAlone reports whether the outage that an entry meets now, one of a row that has lasted
+// for longer than sufferMax, is its own: of succeeded tasks there are more than when it
+// met the one before.
+func (f *inflight) suffersAlone(id string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, succeeded := f.tallies[id], f.succeeded.Load()
+	if known.outages == 0 {
+		known.since = now
+	}
+	alone := known.outages > 0 && now.Sub(known.since) > sufferMax && succeeded > known.others
+	known.others = succeeded
+	f.tallies[id] = known
+	return alone
+}
+
 // sufferers is how many entries wait for what is away.
 func (f *inflight) sufferers() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.waits
 }
+
+// crowded reports whether so many wait for what is away that those to come would wait,
+// too.
+func (f *inflight) crowded(batch int) bool { return f.sufferers() >= batch }
 
 // isolate lets entries wait, not claimed yet, for being tried one at a time.
 func (f *inflight) isolate(suspects []pendingEntry, now time.Time) {

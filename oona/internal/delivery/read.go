@@ -35,8 +35,13 @@ func (s *consumer) read(fetch, work context.Context) {
 			begun = false
 			continue
 		}
+		if s.inflight.crowded(s.sub.Batch) {
+			announce()
+			cadence.Sleep(fetch, probeFirst)
+			continue
+		}
 		reading := begun
-		err := s.readWhileOpen(fetch, work, &begun, announced)
+		err := s.readOnce(fetch, work, &begun, announced)
 		if fetch.Err() != nil {
 			break
 		}
@@ -61,32 +66,31 @@ func (s *consumer) read(fetch, work context.Context) {
 	}
 	if begun {
 		// The server may have answered the read that was just cut off.
-		_ = s.adopt(work, work, 0) // what fails here is found by the next start
+		_, _ = s.adopt(work, work, 0) // what fails here is found by the next start
 	}
-}
-
-// readWhileOpen ends a step when the gate closes.
-func (s *consumer) readWhileOpen(fetch, work context.Context, begun *bool, patient bool) error {
-	open, end := s.gate.whileOpen(fetch)
-	defer end()
-	for open.Err() == nil && s.inflight.sufferers() >= s.sub.Batch {
-		cadence.Sleep(open, probeFirst) // so many wait for what is away that those to come would wait, too
-	}
-	return s.readOnce(open, work, begun, patient)
 }
 
 // readOnce makes one step: the beginning, or one batch, for which it waits when it
 // is patient.
 func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bool) error {
+	if *begun {
+		open, end := s.gate.whileOpen(fetch)
+		defer end()
+		return s.readNew(open, work, patient)
+	}
+	// A gate that closes must not cut off a claim: Redis would count a delivery that
+	// nobody sees.
 	if err := s.sub.Fence(fetch); err != nil {
 		return err
 	}
-	if !*begun {
-		if err := s.begin(fetch, work); err != nil {
-			return err
-		}
-		*begun = true
-		return nil
+	complete, err := s.begin(fetch, work)
+	*begun = complete
+	return err
+}
+
+func (s *consumer) readNew(fetch, work context.Context, patient bool) error {
+	if err := s.sub.Fence(fetch); err != nil {
+		return err
 	}
 	if s.skipper.idle() {
 		if wanted, err := s.skipper.skip(fetch, patient); err != nil || !wanted {
@@ -115,14 +119,15 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 // begin takes up what this consumer had in hand when it last ended, and creates
 // the group only when it is missing: a Redis that is out of memory refuses to
 // create groups, even those that exist, but still serves them.
-func (s *consumer) begin(fetch, work context.Context) error {
-	err := s.adopt(fetch, work, 0)
+func (s *consumer) begin(fetch, work context.Context) (complete bool, err error) {
+	complete, err = s.adopt(fetch, work, 0)
 	if !redis.HasCode(err, "NOGROUP") {
-		return err
+		return complete, err
 	}
 	ctx, cancel := context.WithTimeout(fetch, s.c.Conn.Timeout)
 	defer cancel()
-	return s.c.Conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
+	err = s.c.Conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
+	return err == nil, err
 }
 
 func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {

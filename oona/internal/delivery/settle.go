@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 )
 
 //go:embed commit.lua
@@ -137,7 +138,7 @@ func alike(a, b outcome) bool {
 	if a.refusal != nil || b.refusal != nil {
 		return a.refusal != nil && b.refusal != nil
 	}
-	return a.attempt == b.attempt && (a.mark == "") == (b.mark == "") && a.life == b.life &&
+	return a.attempt == b.attempt && (a.mark == "") == (b.mark == "") &&
 		slices.EqualFunc(a.answers, b.answers, func(a, b envelope.Draft) bool { return a.Stream == b.Stream })
 }
 
@@ -150,7 +151,7 @@ func (in *scriptCall) begin(o outcome) {
 	}
 	life := ""
 	if o.mark != "" {
-		life = strconv.FormatInt(o.life.Milliseconds(), 10)
+		life = strconv.FormatInt(verify.MarkLife.Milliseconds(), 10)
 	}
 	in.args = append(in.args, "done", "", life, strconv.Itoa(o.attempt), strconv.Itoa(len(o.answers)))
 	for _, answer := range o.answers {

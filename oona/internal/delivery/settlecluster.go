@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
+	"github.com/esper-lite/weatherlight/oona/internal/verify"
 )
 
 // In a cluster the keys of a commit live on different nodes, and no script can
@@ -43,7 +44,7 @@ func (s *store) markFirst(ctx context.Context, batch []outcome, results []int64)
 			continue
 		}
 		places = append(places, i)
-		commands = append(commands, s.c.Conn.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(o.life.Milliseconds()).Build(),
+		commands = append(commands, s.c.Conn.B().Set().Key(o.mark).Value(o.id).Nx().PxMilliseconds(verify.MarkLife.Milliseconds()).Build(),
 			s.c.Conn.B().Get().Key(o.mark).Build())
 	}
 	if len(commands) == 0 {

@@ -55,14 +55,20 @@ func (d *takeovers) since(seen int) (fresh []departure, number int, more <-chan 
 	return append([]departure(nil), fresh...), d.number, d.more
 }
 
-// takeOver takes over what the departed had in hand on this stream.
-func (s *consumer) takeOver(fetch, work context.Context, departed []departure) {
+// takeOver takes over what the departed had in hand on this stream, and reports whether
+// it has looked at all of it.
+func (s *consumer) takeOver(fetch, work context.Context, departed []departure) bool {
 	for _, d := range departed {
 		if d.consumer == s.c.Consumer {
 			continue
 		}
-		if err := s.eachPending(fetch, work, d.consumer, d.idle); err != nil && fetch.Err() == nil {
+		complete, err := s.eachPending(fetch, work, d.consumer, d.idle)
+		if err != nil && fetch.Err() == nil {
 			s.log.Debug("entries of a dead consumer are left to the next look", "consumer", d.consumer, "error", err)
 		}
+		if !complete {
+			return false
+		}
 	}
+	return true
 }

@@ -26,17 +26,19 @@ const (
 	spaceNonce   = "nonce"
 )
 
-// longMemory is how long a handled message is remembered whose age says nothing,
-// or that must never take effect again: control messages, and answers of
-// prototype peers, which do not tell when they were signed. Both are few.
+// longMemory is the age beyond which a message is stale whenever it was stored: its mark
+// may be gone, and the time in its entry's id may be one that a writer chose.
 const longMemory = 24 * time.Hour
+
+// MarkLife is how long a handled message is remembered: longer than it could be taken
+// for fresh, by more than clocks are apart.
+const MarkLife = longMemory + time.Hour
 
 // Identity is what the replay guard knows a message by.
 type Identity struct {
 	Space, ID string    // empty ID: not guarded
 	dated     bool      // a request: must carry a fresh issue time, and an id
-	control   bool      // must have been stored soon after it was signed
-	answer    bool      // the same, within the freshness window of its request
+	control   bool      // within the window of control messages, not that of requests
 	Issued    time.Time // zero: not told
 }
 
@@ -46,9 +48,9 @@ func Identify(payload proto.Message, env *envelope.Envelope) Identity {
 	case *leyline.KernelPrefetchRequest:
 		return Identity{Space: spaceRequest, ID: m.GetRequestId(), dated: true, Issued: requestIssued(m, env)}
 	case *leyline.KernelArtifactReady:
-		return Identity{Space: spaceReady, ID: m.GetRequestId(), answer: true, Issued: env.SignedAt()}
+		return Identity{Space: spaceReady, ID: m.GetRequestId(), Issued: env.SignedAt()}
 	case *leyline.KernelArtifactError:
-		return Identity{Space: spaceError, ID: m.GetRequestId(), answer: true, Issued: env.SignedAt()}
+		return Identity{Space: spaceError, ID: m.GetRequestId(), Issued: env.SignedAt()}
 	case *leyline.AdaptationCommand, *leyline.PolicyUpdate, *leyline.EmergencySignal:
 		return Identity{Space: spaceNonce, ID: env.Nonce(), control: true, Issued: env.SignedAt()}
 	}
@@ -81,26 +83,26 @@ func (i Identity) Refuse(w Windows, stored time.Time, at Times) string {
 }
 
 func (i Identity) refuse(w Windows, published, now time.Time) string {
-	switch {
-	case i.control && !i.Issued.IsZero() && w.Control > 0 && now.Sub(i.Issued) > longMemory:
-		// Its mark may be gone, and its id may be one that a writer chose.
-		return deadletter.ReasonStale
-	case i.control && !i.Issued.IsZero():
-		// Against the time of storing: a command that waits for its consumer does
-		// not age, one that is stored again later does.
-		return i.age(w.Control, w.Skew, published, published)
-	case i.answer && !i.Issued.IsZero():
-		return i.age(w.Freshness, w.Skew, published, published)
-	case !i.dated:
-		return ""
-	case i.ID == "":
-		return deadletter.ReasonMissingID
-	case i.Issued.IsZero():
-		return deadletter.ReasonStale
-	default:
-		// Waiting for whoever answers it does not make a request stale.
-		return i.age(w.Freshness, w.Skew, now, published)
+	window, latest := w.Freshness, published
+	if i.control {
+		window = w.Control
 	}
+	if i.dated {
+		latest = now
+	}
+	switch {
+	case i.dated && i.ID == "":
+		return deadletter.ReasonMissingID
+	case i.dated && i.Issued.IsZero():
+		return deadletter.ReasonStale
+	case i.Issued.IsZero():
+		return ""
+	case window > 0 && now.Sub(i.Issued) > longMemory:
+		return deadletter.ReasonStale
+	}
+	// Against the time of storing: what waits for its consumer does not age, what is
+	// stored again later does.
+	return i.age(window, w.Skew, latest, published)
 }
 
 // SoonStored returns the reason a command may not be followed that was signed at one
@@ -121,16 +123,6 @@ func (i Identity) age(window, skew time.Duration, latest, seen time.Time) string
 		return deadletter.ReasonStale
 	}
 	return ""
-}
-
-// Life is how long the mark of the message is kept.
-func (i Identity) Life(w Windows) time.Duration {
-	ages := i.dated || i.answer && !i.Issued.IsZero()
-	if !ages || w.Freshness <= 0 {
-		return longMemory
-	}
-	// As long as freshness would let the same message in again.
-	return w.Freshness + w.Skew
 }
 
 // Mark is the Redis key that remembers which entry a request id was answered

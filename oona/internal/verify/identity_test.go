@@ -47,6 +47,25 @@ func TestRequestThatWaitedForItsAnswerIsNotStale(t *testing.T) {
 	}
 }
 
+// Whoever can write to Redis may store what was captured once more, under an id that
+// fits its time. By then its mark is there, or it is too old.
+func TestMarkOutlivesWhateverCouldBeTakenAgain(t *testing.T) {
+	t.Parallel()
+	windows := Windows{Control: 2 * time.Minute, Freshness: time.Minute, Skew: 5 * time.Second}
+	issued := time.UnixMilli(1_700_000_000_000)
+	forgotten := issued.Add(-windows.Skew + MarkLife) // at the earliest
+	for kind, who := range map[string]Identity{
+		"request": {dated: true, ID: "r", Issued: issued}, "answer": {ID: "r", Issued: issued},
+		"command": {control: true, ID: "n", Issued: issued},
+	} {
+		for _, ahead := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute} {
+			if got := who.Refuse(windows, issued, Times{Bus: forgotten, Ahead: ahead, Set: ahead}); got != deadletter.ReasonStale {
+				t.Errorf("%s, clocks %v apart: refused as %q", kind, ahead, got)
+			}
+		}
+	}
+}
+
 func TestRecentRemembersItsCapacityAndNotMuchMore(t *testing.T) {
 	t.Parallel()
 	r := NewRecent(2)

@@ -30,7 +30,7 @@ func TestR30MessageIsFreshByTheClockThatDatedIt(t *testing.T) {
 			at := Times{Bus: bus, Ahead: apart, Set: c.set}
 			for kind, who := range map[string]Identity{
 				"command": {control: true, Issued: c.issued}, "request": {dated: true, ID: "r", Issued: c.issued},
-				"answer": {answer: true, Issued: c.issued},
+				"answer": {Issued: c.issued},
 			} {
 				if got := who.Refuse(windows, c.stored, at); got != c.want {
 					t.Errorf("%v apart, %s %s: refused as %q, want %q", apart, kind, name, got, c.want)

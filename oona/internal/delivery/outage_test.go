@@ -1,0 +1,70 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/oona/internal/envelope"
+	"github.com/esper-lite/weatherlight/oona/internal/stats"
+)
+
+type work func() error
+
+func (w work) Run(context.Context) ([]envelope.Draft, error) { return nil, w() }
+
+// A message that always looks like an outage is given up, but only for what it does
+// while others are handled.
+func TestR29OutageOfOneEntryAloneEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		others bool          // are handled meanwhile
+		lasts  time.Duration // before others are, or the end
+		dead   bool
+	}{
+		"for an hour, others go on":           {true, time.Hour - time.Second, false},
+		"for longer, others go on":            {true, time.Hour + time.Second, true},
+		"for a day, nothing else is finished": {false, 24 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &consumer{
+					c:   New(Config{Counters: new(stats.Counters), RetryAttempts: 3, RetryBackoff: time.Millisecond}),
+					log: slog.New(slog.DiscardHandler), inflight: newInflight(), batcher: newBatcher(), gate: newGate(nil),
+				}
+				odd := work(func() error { return Outage(errors.New("away")) })
+				fine := work(func() error { return nil })
+				refused := false
+				try := func(w Work, id string) {
+					s.batcher.expect(1)
+					s.handle(t.Context(), &Task{id: id, attempt: 1, Work: w})
+					for _, o := range s.batcher.items {
+						refused = refused || o.id == "odd" && o.refusal != nil && o.refusal.Reason == deadletter.ReasonExhausted
+					}
+					s.batcher.items = nil
+				}
+				try(fine, "before")
+				try(odd, "odd")
+				if c.others {
+					try(fine, "while it waits")
+				}
+				time.Sleep(c.lasts)
+				for range 3 {
+					if c.others {
+						try(fine, "other")
+					}
+					try(odd, "odd")
+				}
+				if refused != c.dead {
+					t.Errorf("given up: %v, want %v", refused, c.dead)
+				}
+				s.batcher.close()
+			})
+		})
+	}
+}
