@@ -279,7 +279,7 @@ func TestR34PolicyUpdateIsTakenUpOnceThereIsRoom(t *testing.T) {
 	update := envelope(typePolicy, payload)
 	w.bus.do(addCommand(streamPolicy, update, sign(secret, update))...)
 	filled := time.Now()
-	w.mustTell("work_paused", "policies")
+	w.mustTell("work_paused", disk) // /readyz names the disk, or what cannot be written there
 	eventually(t, "the disk has been full for 8 s", patience, func() bool { return time.Since(filled) > 8*time.Second })
 	if n := w.bus.length(streamDeadLetter); n != 0 {
 		t.Fatalf("%d dead letters: %.300v", n, w.bus.entries(streamDeadLetter)[0].fields)
