@@ -171,7 +171,7 @@ def test_a_crash_in_the_background_is_told(
         eventually("the crash", lambda: growth._link.crash is not None)
         growth.step(batch_of())
     growth.step(batch_of())
-    assert "a fault of ours" in caplog.text
+    eventually("the log has it", lambda: "a fault of ours" in caplog.text)
     growth.close(5)
 
 
