@@ -1,5 +1,8 @@
-// Package leyline is the contract shared with every other Esper process: the
-// generated messages and enumerations, and what follows from them alone.
+// Package leyline is the contract shared with every other Esper process: the generated
+// messages and enumerations, of which BusEnvelope, SystemStatePacket and AdaptationCommand
+// carry most, and what follows from them alone, such as which message a type of the bus
+// stands for. It is generated from proto/esper/leyline/v1 (make gen); everything but
+// package supervise speaks in its types.
 package leyline
 
 import "google.golang.org/protobuf/proto"

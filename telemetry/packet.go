@@ -1,5 +1,8 @@
-// Package telemetry builds Leyline telemetry packets and holds the one rule
-// that gives a packet its priority on the bus.
+// Package telemetry is how a part tells of itself. A [Packet] builds a Leyline telemetry
+// packet, and [EventPriority] is the one rule that gives it its priority on the bus. A
+// [Figure] declares a series together with what it comes to now; a [Series] is what is
+// declared, for tables and help texts. Every part that measures something calls it, and so
+// do those that show the figures of others.
 package telemetry
 
 import (

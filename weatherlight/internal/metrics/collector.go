@@ -1,6 +1,7 @@
-// Package metrics shows the figures of a service on /metrics.
-//
-// A [Collector] shows to Prometheus what the owners of figures declare and measure.
+// Package metrics shows the figures of a service on /metrics. A [Collector] shows to
+// Prometheus what the owners of figures declare and measure, [OfBus] are those of the bus
+// client, and [SeriesName] is what Prometheus allows of a name. The composition root makes
+// the Collector, and httpapi serves it.
 package metrics
 
 import (
