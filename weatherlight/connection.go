@@ -99,17 +99,20 @@ func (c *connection) inspectServer(ctx context.Context) error {
 	return nil
 }
 
-// eviction asks whether the bus has begun to give up keys. One that does not answer is
-// another trouble.
-func (c *connection) eviction(ctx context.Context) error {
+// serverTrouble asks whether the bus has begun to refuse writes, as it does when it is full,
+// or to give up keys. One that does not answer is another trouble.
+func (c *connection) serverTrouble(ctx context.Context) (refuses, evicts error) {
 	if c.broker != nil {
-		return nil
+		return nil, nil
 	}
-	server, err := c.bus.Admin().Server(ctx)
-	if err != nil {
-		return nil //nolint:nilerr // see above
+	err := c.bus.Admin().Writable(ctx, assembly.Streams(c.settings).Names()...)
+	if errors.Is(err, admin.ErrNoWrites) {
+		refuses = err
 	}
-	return preflight.Eviction(server)
+	if server, err := c.bus.Admin().Server(ctx); err == nil {
+		evicts = preflight.Eviction(server)
+	}
+	return refuses, evicts
 }
 
 func (c *connection) close(ctx context.Context) error {

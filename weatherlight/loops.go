@@ -94,7 +94,7 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}
 	return health.New(health.Config{
-		Workers: s.supervisor.Status, Bus: s.bus, Eviction: s.eviction, Library: s.pingLibrary,
+		Workers: s.supervisor.Status, Bus: s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Folders: folders,
 		Dropped: s.telemetry.Lost, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
 		Place: s.fleet.Trouble, Nissa: nissa,

@@ -253,6 +253,22 @@ func TestR35BusThatBeginsToEvictIsAnAlarm(t *testing.T) {
 	}
 }
 
+// A bus that has no memory left refuses all that a service has to say.
+func TestBusThatRefusesWritesIsAnAlarm(t *testing.T) {
+	redis := redistest.Start(t)
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
+	told := func() bool {
+		return strings.Contains(r.notReady(t.Context()), "bus_refuses_writes") && strings.Contains(r.notReady(t.Context()), "OOM")
+	}
+	tell(t, redis, "CONFIG", "SET", "maxmemory", "1")
+	eventually(t, "the service is not ready, and says why", told)
+	tell(t, redis, "CONFIG", "SET", "maxmemory", "0")
+	eventually(t, "the service is ready", func() bool { return r.notReady(t.Context()) == "" })
+	if err := r.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
 // A service that has run leaves what the next preflight looks at, and that looks on.
 func TestPreflightBetweenTwoStartsPassesAndLeavesEveryFile(t *testing.T) {
 	redis := redistest.Start(t, redistest.AOF()...)

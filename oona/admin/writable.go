@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/rueidis"
 
@@ -14,9 +15,13 @@ import (
 // replica, one out of memory, one that cannot save, one without enough replicas.
 var unwritable = []string{"READONLY", "OOM", "MISCONF", "NOREPLICAS"}
 
+// ErrNoWrites: the bus refuses whatever is written.
+var ErrNoWrites = errors.New("the bus takes no writes")
+
 // Writable asks, within DialTimeout, whether the bus would take entries on these
 // streams, and whether what lies under their names are streams. It changes
-// nothing: a stream that is not there yet is not made.
+// nothing: a stream that is not there yet is not made. A server that refuses all writes is
+// ErrNoWrites.
 func (a *Admin) Writable(ctx context.Context, streams ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, a.conn.Timeout)
 	defer cancel()
@@ -30,8 +35,11 @@ func (a *Admin) Writable(ctx context.Context, streams ...string) error {
 	var faults []error
 	replies := a.conn.DoMulti(ctx, commands...)
 	for i, stream := range streams {
-		if err := unwritableReply(replies[2*i+1].Error()); err != nil {
-			return fmt.Errorf("the bus takes no writes: %w", err)
+		switch err := replies[2*i+1].Error(); {
+		case refusesAll(err):
+			return fmt.Errorf("%w: %w", ErrNoWrites, err)
+		case err != nil && !redis.IsReply(err):
+			return fmt.Errorf("ask whether the bus takes writes: %w", err)
 		}
 		if kind, err := replies[2*i].ToString(); err == nil && kind != "stream" && kind != "none" {
 			faults = append(faults, fmt.Errorf("%s is no stream: WRONGTYPE %s", stream, kind))
@@ -40,15 +48,7 @@ func (a *Admin) Writable(ctx context.Context, streams ...string) error {
 	return errors.Join(faults...)
 }
 
-// unwritableReply is what keeps a server from writing, or from answering.
-func unwritableReply(err error) error {
-	if !redis.IsReply(err) {
-		return err
-	}
-	for _, code := range unwritable {
-		if redis.HasCode(err, code) {
-			return err
-		}
-	}
-	return nil
+// refusesAll reports whether a server refuses more than this one command.
+func refusesAll(err error) bool {
+	return slices.ContainsFunc(unwritable, func(code string) bool { return redis.HasCode(err, code) })
 }

@@ -24,6 +24,7 @@ const (
 	alarmContested   = "second_trainer"
 	alarmClocks      = "clock_offset"
 	alarmEvicting    = "bus_evicts"
+	alarmUnwritable  = "bus_refuses_writes"
 )
 
 // conditions are all kinds of trouble, causes before what they cause. maintenance is the
@@ -31,12 +32,13 @@ const (
 func conditions(maintenance time.Duration) []condition {
 	// Who has no place on the bus reads nothing and commits nothing.
 	outOfTouch := []string{alarmBusDown, alarmStranger, alarmNoLease}
-	outages := []string{alarmDiskFull, alarmBusDown, alarmStranger, alarmNoLease, alarmLibraryDown}
+	outages := []string{alarmDiskFull, alarmBusDown, alarmUnwritable, alarmStranger, alarmNoLease, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
 		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
 		{name: alarmStranger, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
+		{name: alarmUnwritable, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmEvicting, severity: severityCritical},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},

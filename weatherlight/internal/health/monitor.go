@@ -41,8 +41,9 @@ type Bus interface {
 type Config struct {
 	Workers func() []supervise.Status
 	Bus     Bus
-	// Eviction is how the bus gives up keys for want of memory; nil: it does not.
-	Eviction func(context.Context) error
+	// Server is why the bus takes no writes, and how it gives up keys for want of memory;
+	// nil: neither is so.
+	Server func(context.Context) (refuses, evicts error)
 	// Library asks the kernel library for a sign of life.
 	Library func(context.Context) error
 	// Outbox is how many messages on disk the bus has not taken, and will never take.

@@ -31,7 +31,8 @@ func sensors(c Config) []sensor {
 	all := []sensor{
 		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
-		{alarmEvicting, rarely(answers(c.Eviction))},
+		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server(ctx); return refuses }))},
+		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server(ctx); return evicts }))},
 		{alarmLibraryDown, rarely(answers(c.Library))},
 		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
 		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},
