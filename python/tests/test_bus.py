@@ -157,6 +157,26 @@ def test_an_outage_is_told_once_and_heals(
     assert sum("cannot be reached" in r.getMessage() for r in caplog.records) == 1
 
 
+def test_a_bus_that_refuses_writes_is_told_once_and_heals(
+    redis_server: Redis, growth: weatherlight.Growth, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "weatherlight")
+    growth.report()
+    eventually("a report", lambda: len(published(redis_server)) == 1)
+    redis_server.client.config_set("maxmemory", "1")
+    growth.report()
+    eventually("a second try", lambda: growth._link.tries > 3)
+    redis_server.client.config_set("maxmemory", "0")
+    eventually("the report", lambda: len(published(redis_server)) == 2)
+    eventually("the end of it", lambda: "the bus is back" in caplog.text)
+    messages = [r.getMessage() for r in caplog.records]
+    assert (
+        sum("the bus refuses what it is asked" in text and "OOM" in text for text in messages) == 1
+    )
+    assert sum("the bus is back" in text for text in messages) == 1
+    assert not any("cannot be reached" in text for text in messages)
+
+
 def test_a_crash_in_the_background_is_told(
     redis_server: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,8 @@ from weatherlight.errors import CheckpointError
 
 log = logging.getLogger("weatherlight")
 
-_SILENT_REPORTS = 30  # after so many without an order, the log says what may be wrong
+# After so many reports and so long without an order, the log says what may be wrong.
+_SILENT_REPORTS, _SILENT_SECONDS = 30, 60.0
 _CLOSE_SECONDS = 2.0
 _TOGETHER_STEPS = 8  # between two looks of several processes at what has arrived
 
@@ -94,6 +95,8 @@ class Growth:
         self._steps = 0
         self._epoch = 0
         self._number = 0
+        self._began = time.monotonic()
+        self._told_silence = False
         self._started = False
         self._probed = False
         self._closed = False
@@ -454,10 +457,15 @@ class Growth:
 
     def _tell_silence(self) -> None:
         inbox, outbox = self._link.inbox, self._link.outbox
-        if self._number == _SILENT_REPORTS and outbox.published and not inbox.orders:
+        if self._told_silence or inbox.orders or not outbox.published:
+            return
+        long = time.monotonic() - self._began > _SILENT_SECONDS
+        if long and self._number >= _SILENT_REPORTS:
+            self._told_silence = True
             log.info(
-                "%d reports and no order yet. While the loss falls that is as it should be; "
-                "else look whether the service runs, on this Redis and with this secret",
+                "%d reports and no order yet. While the loss falls that is as it should be; else "
+                "look whether the service runs, on this Redis and with this secret, and whether "
+                "its /status names this run under second_trainer: another process reports for it",
                 self._number,
             )
 

@@ -28,7 +28,7 @@ from weatherlight.errors import BackgroundWarning
 
 log = logging.getLogger("weatherlight")
 
-LEAST_PAUSE, MOST_PAUSE = 0.02, 30.0
+LEAST_PAUSE, MOST_PAUSE = 0.02, 5.0
 _BLOCK_MS = 5000
 _SOCKET_SECONDS = 15.0  # longer than XREAD may block
 _CLOCK_SECONDS = 60.0
@@ -68,6 +68,12 @@ class Outbox:
         with self._moved:
             self._pending, self.last = report, report.number
             self._moved.notify_all()
+
+    @property
+    def empty(self) -> bool:
+        """Whether every report was sent."""
+        with self._moved:
+            return self._pending is None
 
     def wait(self, seconds: float) -> Outgoing | None:
         """The report to send next."""
@@ -115,27 +121,46 @@ class Episode:
 
     def __init__(self, config: BusConfig) -> None:
         self._config = config
-        self._lock = threading.Lock()
+        self._moved = threading.Condition()
         self._failing: set[str] = set()
+        self._healings = 0
         self.count = 0
 
     def failed(self, who: str, error: Exception) -> None:
         """One of the threads has met it."""
-        with self._lock:
+        with self._moved:
             first, self._failing = not self._failing, self._failing | {who}
             self.count += first
         if first:
+            refused = isinstance(error, redis.ResponseError)
             log.warning(
-                "the bus cannot be reached, training goes on: %s", self._config.redact(str(error))
+                "the bus %s, training goes on: %s",
+                "refuses what it is asked" if refused else "cannot be reached",
+                self._config.redact(str(error)),
             )
 
     def healed(self, who: str) -> None:
-        """One of the threads has got through."""
-        with self._lock:
-            over = self._failing == {who}
+        """One of the threads has done its work again: the others need not wait any longer."""
+        with self._moved:
+            if who not in self._failing:
+                return
             self._failing = self._failing - {who}
+            self._healings += 1
+            self._moved.notify_all()
+            over = not self._failing
         if over:
             log.info("the bus is back")
+
+    def rest(self, seconds: float, stop: threading.Event) -> None:
+        """Waits, until another thread has got through or it is time to stop."""
+        with self._moved:
+            seen = self._healings
+            self._moved.wait_for(lambda: stop.is_set() or self._healings != seen, seconds)
+
+    def wake(self) -> None:
+        """Lets whoever rests look again."""
+        with self._moved:
+            self._moved.notify_all()
 
 
 class Clock:
@@ -183,6 +208,7 @@ class Link:
         self.episode = Episode(config)
         self.clock = Clock()
         self.crash: BaseException | None = None
+        self.tries = 0  # connections begun
         self._told_crash = False
         self._fetcher = Fetcher(config)
         self._position = _Position()
@@ -230,6 +256,7 @@ class Link:
         self._stop.set()
         self.outbox.wake()
         self.inbox.wake()
+        self.episode.wake()
         for client in list(self._clients):
             # The thread that waits on it may close it at the same moment.
             with contextlib.suppress(Exception):
@@ -267,11 +294,11 @@ class Link:
         pause = LEAST_PAUSE
         while not self._stop.is_set():
             client = self._connect()
+            self.tries += 1
             worked = time.monotonic()
             try:
                 self.clock.forget()
                 self.clock.ask(client)
-                self.episode.healed(who)
                 work(client)
             except (redis.RedisError, OSError) as error:
                 if self._stop.is_set():
@@ -281,13 +308,16 @@ class Link:
                 client.connection_pool.disconnect()
             if time.monotonic() - worked > _HEALTHY_SECONDS:
                 pause = LEAST_PAUSE
-            self._stop.wait(pause * (0.5 + random.random()))  # noqa: S311  (spreads trainers)
+            # It is random to spread many trainers.
+            self.episode.rest(pause * (0.5 + random.random()), self._stop)  # noqa: S311
             pause = min(pause * 2, MOST_PAUSE)
 
     def _send(self) -> None:
         self._again("sender", self._send_all)
 
     def _send_all(self, client: Any) -> None:
+        if self.outbox.empty:
+            self.episode.healed("sender")
         while not self._stop.is_set():
             report = self.outbox.wait(_BLOCK_MS / 1000)
             if report is None:
@@ -306,6 +336,7 @@ class Link:
             else:
                 client.xadd(self.config.normal, {"payload": data, "signature": signature})
             self.outbox.done(report)
+            self.episode.healed("sender")
 
     def _follow(self) -> None:
         self._again("follower", self._follow_all)
@@ -316,6 +347,7 @@ class Link:
             if time.monotonic() - self._position.looked_back > _LOOK_BACK_SECONDS:
                 self._look_back(client)
                 self.clock.ask(client)
+                self.episode.healed("follower")
             answer = self._read(client, self._position.last, _BLOCK_MS)
             self._hand_on(answer)
 
