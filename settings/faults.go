@@ -11,7 +11,7 @@ const SecretEnv = "ESPER_LEYLINE_SECRET" //nolint:gosec // the name of the varia
 
 // ErrNoSecret is in the chain of a [*Faults] when the shared secret is missing
 // or blank.
-var ErrNoSecret = errors.New("is not set: the shared secret that signs every message is required")
+var ErrNoSecret = errors.New("is not set: the shared secret that signs every message is required (openssl rand -hex 32 makes one)")
 
 // Fault is one thing wrong with the configuration.
 type Fault struct {

@@ -37,7 +37,7 @@ var ErrNameTaken = errors.New("another live process has this name")
 
 // ErrStranger: the live leader, or while none leads another member, has a badge that
 // this process does not know. So it neither stays on the roll nor leads.
-var ErrStranger = errors.New("the others show another badge")
+var ErrStranger = errors.New("a stranger among the instances")
 
 // Config says who takes part. Name and owner are words without blanks.
 type Config struct {

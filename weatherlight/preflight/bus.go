@@ -29,10 +29,10 @@ func Bus(ctx context.Context, bus *oona.Client, set *settings.Settings) (admin.S
 	case err != nil:
 		return server, append(unasked("the bus does not answer"), failed(err).of(checkBus))
 	case set.Redis.Embedded(): // It is as new as we are, and keeps nothing.
-		return server, unasked("embedded")
+		return server, embedded()
 	}
 	takes := takesWrites(ctx, bus, server, set)
-	rights := warned("not asked")
+	rights := skipped("the bus takes no writes")
 	if takes.Result != Failed {
 		rights = hasRights(ctx, bus)
 	}
@@ -44,7 +44,16 @@ func Bus(ctx context.Context, bus *oona.Client, set *settings.Settings) (admin.S
 // unasked is all that is to be said while there is no bus to be asked.
 func unasked(why string) []Check {
 	return []Check{
-		clock(nil), passed("%s", why).of(checkRights), passed("%s", why).of(checkEviction), passed("%s", why).of(checkPersistence),
+		clock(nil), skipped(why).of(checkRights), skipped(why).of(checkEviction), skipped(why).of(checkPersistence),
+	}
+}
+
+// embedded are the answers of the broker in this process.
+func embedded() []Check {
+	return []Check{
+		clock(nil), passed("embedded: nothing is forbidden").of(checkRights),
+		passed("embedded: it gives up nothing").of(checkEviction),
+		passed("embedded: what it holds ends with the service").of(checkPersistence),
 	}
 }
 

@@ -29,11 +29,13 @@ import (
 // Result is what a check came to.
 type Result string
 
-// Results of a check. A warning does not keep the service from starting.
+// Results of a check. A warning does not keep the service from starting, and a question that
+// another answer left no sense to says nothing.
 const (
-	Passed Result = "ok"
-	Warned Result = "warning"
-	Failed Result = "FAILED"
+	Passed  Result = "ok"
+	Skipped Result = "not asked"
+	Warned  Result = "warning"
+	Failed  Result = "FAILED"
 )
 
 // Check is one question of the preflight and its answer.
@@ -107,6 +109,8 @@ func warned(format string, values ...any) Check {
 	return Check{Result: Warned, Detail: fmt.Sprintf(format, values...)}
 }
 
+func skipped(why string) Check { return Check{Result: Skipped, Detail: why} }
+
 func failed(err error) Check { return Check{Result: Failed, Detail: err.Error()} }
 
 func misconfigured(err error) Check {
@@ -144,7 +148,7 @@ func (p *preflight) secret(context.Context) Check {
 
 func (p *preflight) bus(ctx context.Context) []Check {
 	if p.settings.Redis.Embedded() {
-		return append([]Check{passed("embedded: volatile, for one machine").of(checkBus)}, unasked("embedded")...)
+		return append([]Check{passed("embedded: volatile, for one machine").of(checkBus)}, embedded()...)
 	}
 	keyring := p.keyring
 	if keyring == nil {

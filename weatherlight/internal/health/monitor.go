@@ -9,6 +9,7 @@ package health
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,7 +123,8 @@ func (m *Monitor) Figures() []telemetry.Figure { return []telemetry.Figure{m.tra
 func (m *Monitor) Hindrance() string {
 	for _, alarm := range m.tracker.alarms() {
 		if alarm.Severity == severityCritical && alarm.holds {
-			return strings.Join([]string{alarm.Name, alarm.Subject, alarm.Detail}, ": ")
+			said := slices.DeleteFunc([]string{alarm.Name, alarm.Subject, alarm.Detail}, func(part string) bool { return part == "" })
+			return strings.Join(said, ": ")
 		}
 	}
 	return ""

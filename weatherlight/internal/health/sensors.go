@@ -146,13 +146,21 @@ func unusable(faults map[string]error) []finding {
 	return found
 }
 
+// cutOff says since how many failures; a breaker that probes has none to count.
+func cutOff(direction string, failures int) string {
+	if failures == 0 {
+		return direction + " is cut off, and probed"
+	}
+	return fmt.Sprintf("%s failed %d times in a row", direction, failures)
+}
+
 func openBreakers(bus oona.Health) []finding {
 	var found []finding
 	if bus.PublishState == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
-		found = append(found, finding{"oona_publish", fmt.Sprintf("%d publishes failed in a row", bus.PublishFailures)})
+		found = append(found, finding{"oona_publish", cutOff("publishing", bus.PublishFailures)})
 	}
 	if bus.ConsumeState == leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN {
-		found = append(found, finding{"oona_consume", fmt.Sprintf("%d reads failed in a row", bus.ConsumeFailures)})
+		found = append(found, finding{"oona_consume", cutOff("reading", bus.ConsumeFailures)})
 	}
 	return found
 }
