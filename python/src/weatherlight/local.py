@@ -71,7 +71,8 @@ def find() -> Path:
     raise ConfigError(
         f'bus="local" needs the program {BINARY}, which is neither on the PATH nor named by '
         "WEATHERLIGHT_BINARY. In a clone of github.com/esper-lite/weatherlight, with Go: "
-        f"go install ./cmd/{BINARY}, or make build, which puts it into bin/"
+        f"go install ./cmd/{BINARY}, with $(go env GOPATH)/bin on the PATH, or make build, "
+        "which puts it into bin/"
     )
 
 
