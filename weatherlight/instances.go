@@ -52,7 +52,8 @@ func joinInstances(
 	c.hold = joined.fleet.Hold
 	err = joined.fleet.Join(ctx)
 	if errors.Is(err, lease.ErrStranger) {
-		return nil, fmt.Errorf("the instances on this bus have another ESPER_LEYLINE_SECRET: give this one theirs, or a bus of its own: %w", err)
+		return nil, fmt.Errorf("the instances on this bus have another ESPER_LEYLINE_SECRET: "+
+			"give this one theirs, or a bus of its own: %w", err)
 	}
 	if errors.Is(err, lease.ErrNameTaken) {
 		return nil, fmt.Errorf("instance name %q is in use on this bus: set WEATHERLIGHT_INSTANCE: %w", f.instance(), err)
