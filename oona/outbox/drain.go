@@ -112,6 +112,7 @@ func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, he
 		switch {
 		case err == nil:
 			o.stored = append(o.stored, r.seq)
+			o.move()
 		case permanent(err):
 			failed = errors.Join(failed, o.refuse(ctx, r.seq, err))
 		default:
