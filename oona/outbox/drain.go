@@ -42,7 +42,7 @@ func (o *Outbox) Run(ctx context.Context, bus Publisher) error {
 			pause = o.cfg.Pause
 		}
 		o.rest(ctx, pause, failing)
-		pause = min(2*pause, 16*o.cfg.Pause)
+		pause = min(2*pause, 4*o.cfg.Pause)
 	}
 }
 

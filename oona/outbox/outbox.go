@@ -37,7 +37,7 @@ type Publisher interface {
 type Config struct {
 	File     string        // SQLite file; its folder is created
 	Capacity int           // messages of one type, so that no flood keeps the others out [10 000]
-	Pause    time.Duration // before a failed publish is tried again, then doubling up to 16 times that [250 ms]
+	Pause    time.Duration // before a failed publish is tried again, then doubling up to 4 times that [250 ms]
 	Logger   *slog.Logger
 }
 
