@@ -104,26 +104,13 @@ func (c *Client) CheckRights(ctx context.Context, parts ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.conn.Timeout)
 	defer cancel()
 	nobody := rand.Text()
-	var questions []string
-	var commands rueidis.Commands
-	for _, use := range c.used(parts, nobody) {
-		for _, key := range use.keys {
-			for _, p := range use.probes {
-				questions = append(questions, strings.TrimSpace(nameOf(p)+" "+strings.ReplaceAll(key, nobody, "*")))
-				commands = append(commands, c.command(p, key, nobody))
-			}
-		}
-	}
 	var forbidden []string
-	for i, reply := range c.conn.DoMulti(ctx, commands...) {
-		switch err := reply.Error(); {
-		case redis.HasCode(err, "NOPERM"):
-			forbidden = append(forbidden, questions[i])
-		case redis.HasCode(err, "WRONGTYPE"):
-			return fmt.Errorf("%s: %w", questions[i], err)
-		case reply.NonRedisError() != nil:
-			return fmt.Errorf("ask for the rights on the bus: %w", err)
+	for _, part := range c.probes(parts, nobody) { // a cluster's client does not mix the two
+		found, err := c.forbidden(ctx, part)
+		if err != nil {
+			return err
 		}
+		forbidden = append(forbidden, found...)
 	}
 	if len(forbidden) == 0 {
 		return nil
@@ -133,6 +120,49 @@ func (c *Client) CheckRights(ctx context.Context, parts ...string) error {
 		forbidden, more = forbidden[:maxForbidden], fmt.Sprintf(" and %d more", n)
 	}
 	return errors.New("NOPERM: the access list of the bus forbids " + strings.Join(forbidden, ", ") + more)
+}
+
+// inquiry is a question to the access list.
+type inquiry struct {
+	text    string
+	command rueidis.Completed
+}
+
+// probes are the questions, those about no key before those about one.
+func (c *Client) probes(parts []string, nobody string) [2][]inquiry {
+	var probes [2][]inquiry
+	for _, use := range c.used(parts, nobody) {
+		for _, key := range use.keys {
+			for _, p := range use.probes {
+				at := 0
+				if strings.Contains(string(p), "KEY") {
+					at = 1
+				}
+				text := strings.TrimSpace(nameOf(p) + " " + strings.ReplaceAll(key, nobody, "*"))
+				probes[at] = append(probes[at], inquiry{text, c.command(p, key, nobody)})
+			}
+		}
+	}
+	return probes
+}
+
+// forbidden are the questions that the access list says no to.
+func (c *Client) forbidden(ctx context.Context, asked []inquiry) (names []string, err error) {
+	commands := make(rueidis.Commands, len(asked))
+	for i := range asked {
+		commands[i] = asked[i].command
+	}
+	for i, reply := range c.conn.DoMulti(ctx, commands...) {
+		switch err := reply.Error(); {
+		case redis.HasCode(err, "NOPERM"):
+			names = append(names, asked[i].text)
+		case redis.HasCode(err, "WRONGTYPE"):
+			return nil, fmt.Errorf("%s: %w", asked[i].text, err)
+		case reply.NonRedisError() != nil:
+			return nil, fmt.Errorf("ask for the rights on the bus: %w", err)
+		}
+	}
+	return names, nil
 }
 
 // nameOf is the command of a probe, with its subcommand.

@@ -97,3 +97,18 @@ func TestR31KeyOfAnotherTypeIsFound(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// R35: on a cluster of several nodes the question panicked, and no service started.
+func TestR35RightsAreAskedForOnACluster(t *testing.T) {
+	t.Parallel()
+	nodes := threeNodes(t)
+	if err := connect(t, nodes.url(), nil).CheckRights(t.Context(), "kasmina", "tamiyo"); err != nil {
+		t.Error(err)
+	}
+	tell(t, nodes[0], "ACL", "SETUSER", "default", "-xack")
+	tell(t, nodes[1], "ACL", "SETUSER", "default", "-xack")
+	tell(t, nodes[2], "ACL", "SETUSER", "default", "-xack")
+	if err := connect(t, nodes.url(), nil).CheckRights(t.Context(), "kasmina", "tamiyo"); err == nil || !strings.Contains(err.Error(), "XACK") {
+		t.Errorf("without a right: %v", err)
+	}
+}

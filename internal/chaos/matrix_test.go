@@ -84,11 +84,26 @@ func (tr trial) try(t *testing.T) matrixRow {
 	pause(context.Background(), time.Second)
 	f.finish(20 * time.Second)
 	s.mustBeWell()
+	s.tellDeadLetters()
 	row := matrixRow{trial: tr, told: said.String()}
 	for _, l := range f.accounts {
 		row.cells = append(row.cells, l.cell(healed))
 	}
 	return row
+}
+
+// tellDeadLetters says what was given up, but for what was published twice.
+func (s *site) tellDeadLetters() {
+	s.t.Helper()
+	letters, err := keyed(s.redis, "XRANGE", "oona.deadletter", "-", "+", "COUNT", "1000").AsXRange()
+	if err != nil {
+		s.t.Errorf("dead letters: %v", err)
+	}
+	for _, letter := range letters {
+		if f := letter.FieldValues; f["reason"] != "replay" {
+			s.t.Logf("dead letter of %s for %s: %s: %s", f["origin_stream"], f["group"], f["reason"], f["error"])
+		}
+	}
 }
 
 // mustBeWell waits until every instance takes work again.
@@ -123,6 +138,9 @@ func (r matrixRow) judge(t *testing.T) {
 	for i, c := range r.cells {
 		if r.loses == "" && (c.lost > 0 || c.twice > 0) {
 			t.Errorf("%s: %d sent, lost %d %v, twice %d", kinds[i].name, c.sent, c.lost, c.missing, c.twice)
+		}
+		if c.late > 0 {
+			t.Logf("%s: %d late, the last %v after the end of the fault", kinds[i].name, c.late, c.worst.Round(time.Millisecond))
 		}
 		if c.sent == 0 {
 			t.Errorf("%s: nothing was acknowledged", kinds[i].name)

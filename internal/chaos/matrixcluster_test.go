@@ -53,6 +53,12 @@ func (s *site) join() {
 		}
 		s.tell(s.nodes[0], "CLUSTER", "MEET", host, port, bus["cluster-port"])
 	}
+	s.awaitCluster()
+}
+
+// awaitCluster waits until each node says that all slots are served.
+func (s *site) awaitCluster() {
+	s.t.Helper()
 	for _, node := range s.nodes {
 		client := raw(s.t, node.URL)
 		await(s.t, "the nodes are a cluster", func() bool {

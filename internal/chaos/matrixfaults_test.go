@@ -242,5 +242,8 @@ func nodeLost(t *testing.T) (*site, func(), func()) {
 	s := clusterSite(t)
 	s.instance("one").forged(t)
 	at, _ := s.nodeOf(streams.KernelRequests)
-	return s, func() { s.nodes[at].Kill() }, func() { s.nodes[at].Restart() }
+	return s, func() { s.nodes[at].Kill() }, func() {
+		s.nodes[at].Restart()
+		s.awaitCluster() // that the others take it back takes time, too
+	}
 }

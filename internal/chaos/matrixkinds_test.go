@@ -190,6 +190,7 @@ type account struct {
 type cell struct {
 	sent, lost, twice, late int
 	missing                 []string
+	worst                   time.Duration // after the end of the fault
 }
 
 func (c cell) String() string {
@@ -208,9 +209,14 @@ func (l *account) cell(healed time.Time) cell {
 		if healed.After(due) {
 			due = healed
 		}
-		if seen, found := l.guarded.seen[id]; found && seen.Sub(due) > healsWithin {
+		seen, found := l.guarded.seen[id]
+		if !found {
+			continue
+		}
+		if seen.Sub(due) > healsWithin {
 			c.late++
 		}
+		c.worst = max(c.worst, seen.Sub(due))
 	}
 	return c
 }

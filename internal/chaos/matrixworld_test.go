@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,7 +146,10 @@ func (i *instance) forged(t *testing.T) {
 // cold boots the service again with a full library of which it remembers nothing.
 func (i *instance) cold(t *testing.T) {
 	t.Helper()
-	i.process.Kill()
+	i.process.Signal(syscall.SIGTERM) // a kill would leave the catalogue in its log
+	if code := i.process.Code(); code != 0 {
+		t.Fatalf("the service stopped with exit code %d", code)
+	}
 	i.environ = append(i.environ, "TEZZERET_FORGE_ON_START=false")
 	i.boot(t)
 }
@@ -169,7 +173,7 @@ func (s *site) peer() *oona.Client {
 }
 
 func get(addr, path string) (code int, body string, err error) {
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + addr + path)
 	if err != nil {
 		return 0, "", err
