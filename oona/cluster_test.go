@@ -356,3 +356,27 @@ func rawClientWhenUp(t *testing.T, addr string) rueidis.Client {
 	})
 	return rawClient(t, "redis://"+addr)
 }
+
+// The words in which a node refuses to look a mark up were taken for the entry that has
+// it, so that a message was refused as its own replay while a part of the cluster was down.
+func TestClusterThatCannotLookAMarkUpLosesNothing(t *testing.T) {
+	t.Parallel()
+	server := startNode(t, 0, 16383)
+	tell(t, server, "ACL", "SETUSER", "u", "on", ">pw", "~*", "&*", "+@all", "-get")
+	c := connect(t, "redis://u:pw@"+server.Addr+"?cluster=true", func(cfg *oona.Config) { cfg.RetryBackoff = time.Millisecond })
+	var handled atomic.Int64
+	start(t, c, oona.Subscription{Stream: "oona.normal", Handlers: stateHandlers(func(string) error {
+		handled.Add(1)
+		return nil
+	})})
+	once := oona.Message{Once: "a name", Payload: &leyline.SystemStatePacket{PacketId: "p"}}
+	if err := c.Publish(t.Context(), once); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "it is handled", func() bool { return handled.Load() > 0 })
+	tell(t, server, "ACL", "SETUSER", "u", "+get")
+	waitFor(t, "it is finished", func() bool { return len(deliveries(t, server)) == 0 })
+	if n := ask(t, server, "XLEN", "oona.deadletter"); n != "0" {
+		t.Errorf("%s dead letters", n)
+	}
+}

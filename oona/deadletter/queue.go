@@ -127,7 +127,7 @@ func (q *Queue) letters(ctx context.Context, start, end string, limit int) ([]Le
 		return nil, fmt.Errorf("list replayed dead letters: %w", err)
 	}
 	for i := range letters {
-		letters[i].Replayed, _ = marks[i].ToString()
+		letters[i].Replayed = redis.Text(&marks[i])
 	}
 	return letters, nil
 }

@@ -125,8 +125,8 @@ func (q *Queue) replaySteps(ctx context.Context, id string, d envelope.Draft) (s
 		return "", fmt.Errorf("%w: %w", redis.ErrUnavailable, err)
 	}
 	if first == 0 {
-		before, _ := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hget().Key(q.ReplayedKey()).Field(id).Build()).ToString()
-		return before, ErrReplayed
+		before := q.cfg.Conn.Do(ctx, q.cfg.Conn.B().Hget().Key(q.ReplayedKey()).Field(id).Build())
+		return redis.Text(&before), ErrReplayed
 	}
 	placed, err := q.cfg.Conn.Do(ctx, q.cfg.Conn.Add(d.Stream, q.cfg.MaxLength, d.Payload, d.Signature)).ToString()
 	if _, refused := rueidis.IsRedisErr(err); refused {

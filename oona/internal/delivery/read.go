@@ -245,7 +245,7 @@ func holders(ctx context.Context, conn *redis.Conn, marks []string) []string {
 			commands[i] = conn.B().Get().Key(mark).Build()
 		}
 		for i, reply := range conn.DoMulti(ctx, commands...) {
-			holders[i], _ = reply.ToString()
+			holders[i] = redis.Text(&reply)
 		}
 		return holders
 	}
@@ -254,7 +254,7 @@ func holders(ctx context.Context, conn *redis.Conn, marks []string) []string {
 		return nil
 	}
 	for i, reply := range replies {
-		holders[i], _ = reply.ToString()
+		holders[i] = redis.Text(&reply)
 	}
 	return holders
 }

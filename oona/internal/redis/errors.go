@@ -38,6 +38,16 @@ func HasCode(err error, code string) bool {
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)
 }
 
+// Text is the text of an answer, "" when it is none. The client gives the words of a
+// refusal as text, beside the error.
+func Text(reply interface{ ToString() (string, error) }) string {
+	text, err := reply.ToString()
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
 // IsStreamFault reports whether the server refused a command for what it found
 // under that one key, or may be done with it: the others are as good as before.
 func IsStreamFault(err error) bool {
