@@ -105,8 +105,8 @@ func (c *Client) CheckRights(ctx context.Context, parts ...string) error {
 	defer cancel()
 	nobody := rand.Text()
 	var forbidden []string
-	for _, part := range c.probes(parts, nobody) { // a cluster's client does not mix the two
-		found, err := c.forbidden(ctx, part)
+	for _, part := range inquiries(c, parts, nobody) { // a cluster's client does not mix the two
+		found, err := forbiddenOf(ctx, c.conn, part)
 		if err != nil {
 			return err
 		}
@@ -128,8 +128,8 @@ type inquiry struct {
 	command rueidis.Completed
 }
 
-// probes are the questions, those about no key before those about one.
-func (c *Client) probes(parts []string, nobody string) [2][]inquiry {
+// inquiries are the questions, those about no key before those about one.
+func inquiries(c *Client, parts []string, nobody string) [2][]inquiry {
 	var probes [2][]inquiry
 	for _, use := range c.used(parts, nobody) {
 		for _, key := range use.keys {
@@ -146,13 +146,13 @@ func (c *Client) probes(parts []string, nobody string) [2][]inquiry {
 	return probes
 }
 
-// forbidden are the questions that the access list says no to.
-func (c *Client) forbidden(ctx context.Context, asked []inquiry) (names []string, err error) {
+// forbiddenOf are the questions that the access list says no to.
+func forbiddenOf(ctx context.Context, conn *redis.Conn, asked []inquiry) (names []string, err error) {
 	commands := make(rueidis.Commands, len(asked))
 	for i := range asked {
 		commands[i] = asked[i].command
 	}
-	for i, reply := range c.conn.DoMulti(ctx, commands...) {
+	for i, reply := range conn.DoMulti(ctx, commands...) {
 		switch err := reply.Error(); {
 		case redis.HasCode(err, "NOPERM"):
 			names = append(names, asked[i].text)

@@ -213,20 +213,17 @@ func (e *ear) listen(ctx context.Context, instances []*instance) {
 
 func (e *ear) ask(ctx context.Context, i *instance) {
 	code, _, err := get(i.http, "/readyz")
-	var status struct {
-		Alarms []struct{ Alarm, Severity string }
-	}
-	_, body, statusErr := get(i.http, "/status")
-	if ctx.Err() != nil {
-		return // what is said from now on, is said after the fault
-	}
 	switch {
+	case ctx.Err() != nil: // what is said from now on, is said after the fault
+		return
 	case err != nil:
 		e.note("no answer")
 	case code == http.StatusServiceUnavailable:
 		e.note("503")
 	}
-	if statusErr != nil || json.Unmarshal([]byte(body), &status) != nil {
+	var status struct{ Alarms []struct{ Alarm, Severity string } }
+	_, body, err := get(i.http, "/status")
+	if err != nil || ctx.Err() != nil || json.Unmarshal([]byte(body), &status) != nil {
 		return
 	}
 	for _, alarm := range status.Alarms {

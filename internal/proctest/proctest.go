@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,7 +18,7 @@ import (
 func Build(root, folder string) error {
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", folder+string(filepath.Separator), "./cmd/...")
 	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the commands: %w\n%s", err, output)
 	}
@@ -60,7 +62,8 @@ func Launch(t testing.TB, folder string, environ []string, command string, args 
 	}
 	cmd := exec.Command(command, args...)
 	cmd.Dir = folder
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder, "TMPDIR=" + scratch}, environ...)
+	path := slices.DeleteFunc(cmd.Environ(), func(v string) bool { return !strings.HasPrefix(v, "PATH=") })
+	cmd.Env = slices.Concat(path, []string{"HOME=" + folder, "TMPDIR=" + scratch}, environ)
 	return Start(t, cmd, fmt.Sprintf("%s %v", filepath.Base(command), args))
 }
 
