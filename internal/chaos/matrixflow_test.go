@@ -221,7 +221,9 @@ func (e *ear) ask(ctx context.Context, i *instance) {
 	case code == http.StatusServiceUnavailable:
 		e.note("503")
 	}
-	var status struct{ Alarms []struct{ Alarm, Severity string } }
+	var status struct {
+		Alarms []struct{ Alarm, Severity string }
+	}
 	_, body, err := get(i.http, "/status")
 	if err != nil || ctx.Err() != nil || json.Unmarshal([]byte(body), &status) != nil {
 		return
