@@ -39,8 +39,8 @@ func (r matrixRow) String() string {
 		told = "nothing"
 	}
 	columns := []string{r.name, lasts, told}
-	for _, c := range r.cells {
-		columns = append(columns, c.String())
+	for i, c := range r.cells {
+		columns = append(columns, c.text(kinds[i]))
 	}
 	return "| " + strings.Join(append(columns, string(r.may)), " | ") + " |"
 }

@@ -120,7 +120,7 @@ func startFlow(s *site, blueprints []string) *flow {
 		l := newAccount(k)
 		f.accounts = append(f.accounts, l)
 		f.sending.Go(func() { f.send(l) })
-		f.looking.Go(func() { f.look(l) })
+		f.looking.Go(func() { f.watch(l) })
 	}
 	return f
 }
@@ -161,9 +161,9 @@ func (f *flow) send(l *account) {
 	}
 }
 
-func (f *flow) look(l *account) {
+func (f *flow) watch(l *account) {
 	for f.ended.Err() == nil {
-		l.kind.look(f, l)
+		l.look(f, l)
 		pause(f.ended, lookPause)
 	}
 }

@@ -193,8 +193,12 @@ type cell struct {
 	worst                   time.Duration // after the end of the fault
 }
 
-func (c cell) String() string {
-	return strconv.Itoa(c.sent) + ": " + strconv.Itoa(c.lost) + " / " + strconv.Itoa(c.twice) + " / " + strconv.Itoa(c.late)
+func (c cell) text(k kind) string {
+	twice := "–"
+	if k.counts {
+		twice = strconv.Itoa(c.twice)
+	}
+	return strconv.Itoa(c.sent) + ": " + strconv.Itoa(c.lost) + " / " + twice + " / " + strconv.Itoa(c.late)
 }
 
 // cell judges the messages by when the fault was over.
