@@ -47,10 +47,10 @@ bench-smoke: ## run each benchmark once, to see that it works
 	cd bench && $(GO) run . -quick -o /dev/null
 
 chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update writes the table of docs/delivery.md)
-	@tools/ensure.sh redis-server
+	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h /usr/lib/postgresql/15/bin/postgres
 	$(GO) test -c -o bin/chaos.test ./internal/chaos
 	@cd internal/chaos && ../../bin/chaos.test -test.v -test.timeout 60m \
-		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all $(ARGS)
+		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all -matrix all $(ARGS)
 
 e2e: ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \

@@ -64,6 +64,9 @@ type Stall = delivery.Stall
 // Stalls are those of the subscriptions that are consumed now, sorted by stream.
 func (c *Client) Stalls() []Stall { return c.deliverer.Stalls() }
 
+// Hand is a message that is being handled, and since when.
+type Hand = delivery.Hand
+
 // TakeOver lets every subscription of this client, also one that begins a little
 // later, take over at once what a consumer has in hand that is known to be dead,
 // instead of after ClaimIdle. Only what nobody has touched for at least idle is

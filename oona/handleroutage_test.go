@@ -295,3 +295,30 @@ func TestR31AnswersThatCannotBeCommittedAreAStall(t *testing.T) {
 		})
 	}
 }
+
+// R31: a handler that never returned was told by nothing, while the others went on.
+func TestR31HandlerThatDoesNotReturnIsInHand(t *testing.T) {
+	t.Parallel()
+	c := connect(t, redistest.Start(t).URL, nil)
+	hangs, others := make(chan struct{}), new(atomic.Int64)
+	start(t, c, oona.Subscription{Stream: "oona.normal", Handlers: stateHandlers(func(id string) error {
+		if id == "hangs" {
+			<-hangs
+			return nil
+		}
+		others.Add(1)
+		return nil
+	})})
+	begun := time.Now()
+	for _, id := range []string{"hangs", "other"} {
+		if err := publishState(c, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "the other is handled, and the one that hangs alone in hand", func() bool {
+		hands := c.Health().InHand
+		return others.Load() == 1 && len(hands) == 1 && hands[0].Stream == "oona.normal" && hands[0].Entry != "" && hands[0].Since.After(begun)
+	})
+	close(hangs)
+	waitFor(t, "nothing is in hand", func() bool { return len(c.Health().InHand) == 0 })
+}

@@ -24,6 +24,9 @@ type Health struct {
 	PublishState, ConsumeState       leyline.CircuitBreakerState
 	PublishFailures, ConsumeFailures int // consecutive
 	Conservative                     bool
+	// InHand is, of each subscription that is consumed, the message whose handler runs for
+	// the longest time, sorted by stream.
+	InHand []Hand
 }
 
 // consumeFailuresOpen is how many failed reads in a row make the reading side
@@ -36,6 +39,7 @@ func (c *Client) Health() Health {
 		ConsumeState:    leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED,
 		ConsumeFailures: int(c.meters.ReadFailures.Load()),
 		Conservative:    c.admission.Conservative(),
+		InHand:          c.deliverer.InHand(),
 	}
 	h.PublishState, h.PublishFailures = c.admission.Breaker()
 	if h.ConsumeFailures >= consumeFailuresOpen {

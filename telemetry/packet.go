@@ -7,6 +7,7 @@ package telemetry
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,14 @@ func At(source, id string, at time.Time) *Packet {
 // WithID replaces the packet's identifier.
 func (p *Packet) WithID(id string) *Packet {
 	p.packet.PacketId = id
+	return p
+}
+
+// About replaces the random part of the identifier by one that the parts make, so that
+// what several tell of one thing is one packet to whoever counts packets by identifier.
+func (p *Packet) About(parts ...string) *Packet {
+	prefix := p.packet.GetPacketId()[:len(p.packet.GetPacketId())-len(uuid.Nil.String())]
+	p.packet.PacketId = prefix + uuid.NewSHA1(uuid.NameSpaceOID, []byte(strings.Join(parts, "\x00"))).String()
 	return p
 }
 

@@ -15,7 +15,7 @@ var options struct {
 	seed                      uint64
 	messages, kills, restarts int
 	hostile                   int
-	faults                    string
+	faults, matrix            string
 	update                    bool
 }
 
@@ -36,6 +36,7 @@ func report(format string, args ...any) {
 type reporting struct{ *testing.M }
 
 func (r reporting) Run() int {
+	defer prepareBinaries()()
 	code := r.M.Run()
 	results.mu.Lock()
 	defer results.mu.Unlock()
@@ -57,6 +58,7 @@ func TestMain(m *testing.M) {
 	flag.IntVar(&options.restarts, "restarts", 2, "kill -9 and restart of Redis")
 	flag.IntVar(&options.hostile, "hostile", 20_000, "hostile entries")
 	flag.StringVar(&options.faults, "faults", "quick", "faults to measure: quick or all")
+	flag.StringVar(&options.matrix, "matrix", "quick", "faults under every kind of message: quick, all, or a part of their names")
 	flag.BoolVar(&options.update, "update", false, "write the measured faults into docs/delivery.md")
 	goleak.VerifyTestMain(reporting{m})
 }

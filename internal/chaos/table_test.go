@@ -61,29 +61,28 @@ func (r row) judge(t *testing.T) {
 
 func writeTable(t *testing.T, rows []row) {
 	t.Helper()
-	before, after := aroundTable(t)
-	var table strings.Builder
-	table.WriteString(tableBegin)
-	table.WriteString("\n| fault | fsync | acknowledged | lost | effects twice | handled again | publishes again after, ms | consumes again after, ms | log lines |\n")
-	table.WriteString("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	lines := []string{
+		"| fault | fsync | acknowledged | lost | effects twice | handled again | publishes again after, ms | consumes again after, ms | log lines |",
+		"| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+	}
 	for _, r := range rows {
-		table.WriteString(r.String() + "\n")
+		lines = append(lines, r.String())
 	}
-	table.WriteString("\n" + tableEnd)
-	if err := os.WriteFile(page, []byte(before+table.String()+after), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeBetween(t, tableBegin, tableEnd, lines)
 }
 
-func aroundTable(t *testing.T) (before, after string) {
+// writeBetween puts a table between two marks of the page.
+func writeBetween(t *testing.T, begin, end string, lines []string) {
 	t.Helper()
-	text := readPage(t)
-	before, rest, begun := strings.Cut(text, tableBegin)
-	_, after, ended := strings.Cut(rest, tableEnd)
+	before, rest, begun := strings.Cut(readPage(t), begin)
+	_, after, ended := strings.Cut(rest, end)
 	if !begun || !ended {
 		t.Fatalf("%s has no place for the table", page)
 	}
-	return before, after
+	text := before + begin + "\n" + strings.Join(lines, "\n") + "\n\n" + end + after
+	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func readPage(t *testing.T) string {

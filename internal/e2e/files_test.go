@@ -121,7 +121,7 @@ func (p *process) end(what string, within time.Duration) (code int, took time.Du
 	begun := time.Now()
 	select {
 	case <-p.ended:
-		return p.code, time.Since(begun)
+		return p.Code(), time.Since(begun)
 	case <-time.After(within):
 		p.t.Errorf("%s has not ended within %s", what, within)
 		p.kill()

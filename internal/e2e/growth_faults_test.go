@@ -114,7 +114,7 @@ func (p *process) mustDieOfKill() {
 	p.t.Helper()
 	p.kill()
 	if status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
-		p.t.Errorf("%s ended by itself before it was killed, exit code %d", p.cmd.Path, p.code)
+		p.t.Errorf("%s ended by itself before it was killed, exit code %d", p.cmd.Path, p.Code())
 	}
 }
 

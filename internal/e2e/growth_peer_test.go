@@ -172,7 +172,7 @@ func (p *trainerProcess) growing() bool {
 func (p *trainerProcess) mustRun() {
 	p.t.Helper()
 	if !p.running() {
-		p.t.Fatalf("the trainer ended with exit code %d: %s", p.code, tail(p.stderr.String()))
+		p.t.Fatalf("the trainer ended with exit code %d: %s", p.Code(), tail(p.stderr.String()))
 	}
 }
 

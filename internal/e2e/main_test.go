@@ -4,12 +4,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/proctest"
 )
 
 const (
@@ -43,7 +44,7 @@ func runSuite(m *testing.M) int {
 	}
 	defer os.RemoveAll(folder)
 	suite.binaries = folder
-	suite.build = sync.OnceValue(func() error { return buildCommands(folder) })
+	suite.build = sync.OnceValue(func() error { return proctest.Build(filepath.Join("..", ".."), folder) })
 	if err := flag.Set("test.parallel", parallelWorlds); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
@@ -54,17 +55,6 @@ func runSuite(m *testing.M) int {
 		fmt.Printf("RESULT e2e passed=%d failed=%d\n", passed, failed)
 	}
 	return code
-}
-
-// buildCommands builds the commands as the image does.
-func buildCommands(folder string) error {
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", folder+string(filepath.Separator), "./cmd/...")
-	build.Dir = filepath.Join("..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the commands: %w\n%s", err, output)
-	}
-	return nil
 }
 
 // begin counts the test in the suite's result and lets it run beside others. A

@@ -294,3 +294,27 @@ func TestR34PolicyUpdateIsTakenUpOnceThereIsRoom(t *testing.T) {
 	w.ready()
 	w.stop()
 }
+
+// R31: announcements that may not be published waited on disk for ever, and the service
+// said that it was well.
+func TestR31OutboxThatStandsStillIsTold(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.bus.do("ACL", "SETUSER", "service", "on", ">pw", "~*", "&*", "+@all")
+	w.environ = append(w.environ, "REDIS_URL=redis://service:pw@"+w.redis.Addr+"/0")
+	w.boot() // the forge has only just begun
+	w.bus.do("ACL", "SETUSER", "service", "resetkeys", "%R~*", "~oona:*", "~weatherlight:*", "~oona.normal", "~oona.telemetry",
+		"~oona.kernels.requests", "~oona.emergency", "~oona.policy", "~"+streamDeadLetter)
+	refused := time.Now()
+	eventually(t, "the alarm names the outbox", patience, func() bool { return strings.Contains(w.alarms()["work_stuck"], "outbox: ") })
+	took(t, "outbox stands still", "the right to announce kernels is taken to the alarm", time.Since(refused), 0)
+	if code, body := w.get("/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz is %d, and what came in was served: %s", code, body)
+	}
+	w.bus.do("ACL", "SETUSER", "service", "resetkeys", "~*")
+	eventually(t, "the alarm ends", patience, func() bool { return w.alarms()["work_stuck"] == "" })
+	w.awaitForged()
+	announced := func() bool { return len(w.catalogUpdates()) >= len(w.kernels()) }
+	eventually(t, "all kernels are announced", patience, announced)
+	w.stop()
+}

@@ -1,105 +1,51 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/proctest"
 )
 
 // process is one of our commands as a child process.
 type process struct {
+	*proctest.Process
+
 	t              testing.TB
 	cmd            *exec.Cmd
-	stdout, stderr transcript
-	ended          chan struct{} // closed when it has ended; code is valid then
-	code           int
+	stdout, stderr *proctest.Transcript
+	ended          chan struct{} // closed when it has ended
 }
 
-// transcript collects output that may be read while more arrives.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *transcript) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *transcript) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// launch starts a command in a folder. Of the environment of the tests it sees
-// only the search path, so that nothing of the machine leaks into a test.
 func launch(t testing.TB, folder string, environ []string, command string, args ...string) *process {
 	t.Helper()
-	scratch := filepath.Join(folder, "tmp")
-	if err := os.MkdirAll(scratch, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(suite.binaries, command), args...)
-	cmd.Dir = folder
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder, "TMPDIR=" + scratch}, environ...)
-	return start(t, cmd, fmt.Sprintf("%s %v", command, args))
+	return of(t, proctest.Launch(t, folder, environ, filepath.Join(suite.binaries, command), args...))
 }
 
-// start starts a process, which is killed when the test ends, and tells what it wrote
-// when the test failed.
 func start(t testing.TB, cmd *exec.Cmd, name string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
-	}
-	go func() {
-		_ = cmd.Wait() // its exit code says it all
-		p.code = cmd.ProcessState.ExitCode()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("%s wrote:\n%s%s", name, tail(p.stdout.String()), tail(p.stderr.String()))
-		}
-	})
-	return p
+	return of(t, proctest.Start(t, cmd, name))
 }
 
-func tail(text string) string { return text[max(0, len(text)-4000):] }
-
-// kill ends the process as a power cut would, and waits for it.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended by itself
-	<-p.ended
+func of(t testing.TB, p *proctest.Process) *process {
+	return &process{Process: p, t: t, cmd: p.Cmd, stdout: &p.Stdout, stderr: &p.Stderr, ended: p.Ended}
 }
+
+func tail(text string) string { return proctest.Tail(text) }
+
+func (p *process) kill() { p.Kill() }
 
 func (p *process) signal(signal syscall.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(signal); err != nil {
-		p.t.Fatalf("signal %v: %v", signal, err)
-	}
+	p.Signal(signal)
 }
 
-func (p *process) running() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
-}
+func (p *process) running() bool { return p.Running() }
 
 // exit waits for the end of the process and returns its code and how long the
 // wait took.
@@ -108,7 +54,7 @@ func (p *process) exit(within time.Duration) (code int, took time.Duration) {
 	begun := time.Now()
 	select {
 	case <-p.ended:
-		return p.code, time.Since(begun)
+		return p.Code(), time.Since(begun)
 	case <-time.After(within):
 		p.t.Fatalf("process has not ended within %s", within)
 		return 0, 0

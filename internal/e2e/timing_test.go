@@ -16,7 +16,7 @@ var scenarios = []string{
 	"start", "SIGTERM", "double SIGTERM", "SIGKILL", "Redis stopped and started", "Redis flushed",
 	"secret rotated", "second instance", "leader killed", "rolling restart",
 	"Redis's clock is moved", "place lost",
-	"library away", "answers refused", "full disk",
+	"library away", "answers refused", "outbox stands still", "full disk",
 }
 
 // timing is how long something took, as seen from outside.

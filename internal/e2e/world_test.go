@@ -65,7 +65,7 @@ func (w *world) boot() {
 	w.process = launch(w.t, w.folder, w.environ, service)
 	eventually(w.t, "the service is ready", patience, func() bool {
 		if !w.process.running() {
-			w.t.Fatalf("the service ended with exit code %d at boot", w.process.code)
+			w.t.Fatalf("the service ended with exit code %d at boot", w.process.Code())
 		}
 		ready := w.logged("ready")
 		w.http, _ = ready["http"].(string)

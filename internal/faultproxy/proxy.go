@@ -14,13 +14,13 @@ const dialTimeout = 3 * time.Second
 
 // Proxy forwards connections to one server. It is safe for concurrent use.
 type Proxy struct {
-	target   string
 	listener net.Listener
 	running  sync.WaitGroup
 	ctx      context.Context // done once the proxy is closed
 	end      context.CancelFunc
 
 	mu      sync.Mutex
+	target  string
 	fault   Fault
 	rewrite func([]byte) []byte // nil: answers pass as they are
 	misread func([]byte) []byte // the same of requests
@@ -71,6 +71,14 @@ func (p *Proxy) Misread(misread func(request []byte) []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.misread = misread
+}
+
+// Forward sends new connections to another server, as when another one takes over an
+// address. Open ones go on: see Cut.
+func (p *Proxy) Forward(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
 }
 
 // Cut closes every open connection on both sides and returns how many.
@@ -134,7 +142,10 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) serve(client net.Conn) {
 	dialer := net.Dialer{Timeout: dialTimeout}
-	server, err := dialer.DialContext(p.ctx, "tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := dialer.DialContext(p.ctx, "tcp", target)
 	if err != nil {
 		reset(client)
 		return

@@ -42,7 +42,7 @@ func (o *Outbox) Run(ctx context.Context, bus Publisher) error {
 			pause = o.cfg.Pause
 		}
 		o.rest(ctx, pause, failing)
-		pause = min(2*pause, 16*o.cfg.Pause)
+		pause = min(2*pause, 4*o.cfg.Pause)
 	}
 }
 
@@ -112,6 +112,7 @@ func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, he
 		switch {
 		case err == nil:
 			o.stored = append(o.stored, r.seq)
+			o.move()
 		case permanent(err):
 			failed = errors.Join(failed, o.refuse(ctx, r.seq, err))
 		default:

@@ -101,3 +101,32 @@ func TestFullDiskDoesNotPublishAgainAndAgain(t *testing.T) {
 		t.Errorf("published %v", got)
 	}
 }
+
+func TestOldestTellsForHowLongTheOutboxStandsStill(t *testing.T) {
+	t.Parallel()
+	box := open(t, outbox.Config{})
+	oldest := func() time.Time {
+		t.Helper()
+		since, err := box.Oldest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return since
+	}
+	if since := oldest(); !since.IsZero() {
+		t.Errorf("nothing waits, since %v", since)
+	}
+	put(t, box, report("first"), report("second"))
+	waits := oldest()
+	if waits.IsZero() {
+		t.Fatal("what waits is not told")
+	}
+	held := func(id string) error {
+		if id == "second" {
+			return oona.ErrOverloaded
+		}
+		return nil
+	}
+	run(t, box, &fakeBus{fail: held})
+	eventually(t, "the first has left: it stands still since then", func() bool { return oldest().After(waits) })
+}

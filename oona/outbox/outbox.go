@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -36,7 +37,7 @@ type Publisher interface {
 type Config struct {
 	File     string        // SQLite file; its folder is created
 	Capacity int           // messages of one type, so that no flood keeps the others out [10 000]
-	Pause    time.Duration // before a failed publish is tried again, then doubling up to 16 times that [250 ms]
+	Pause    time.Duration // before a failed publish is tried again, then doubling up to 4 times that [250 ms]
 	Logger   *slog.Logger
 }
 
@@ -54,6 +55,7 @@ type Outbox struct {
 	wake chan struct{}
 	// stored lists messages that the bus has and the file still holds; Run's own.
 	stored []int64
+	moved  atomic.Pointer[time.Time] // when the bus took a message, or it was opened
 }
 
 const schema = `CREATE TABLE IF NOT EXISTS outbox (
@@ -84,7 +86,15 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open outbox %s: %w", cfg.File, err)
 	}
-	return &Outbox{cfg: cfg, db: db, wake: make(chan struct{}, 1)}, nil
+	o := &Outbox{cfg: cfg, db: db, wake: make(chan struct{}, 1)}
+	o.move()
+	return o, nil
+}
+
+// move notes that a message has left.
+func (o *Outbox) move() {
+	now := time.Now()
+	o.moved.Store(&now)
 }
 
 func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
@@ -180,6 +190,24 @@ func insert(ctx context.Context, tx *sql.Tx, m oona.Message, now time.Time) erro
 	_, err = tx.ExecContext(ctx, statement, m.Once, int32(kind), int32(m.Priority), m.Stream, string(attributes),
 		payload, now.UnixMilli())
 	return err
+}
+
+// Oldest is since when the oldest message waits, and none has left: for as long the
+// outbox stands still. It returns zero when nothing waits.
+func (o *Outbox) Oldest(ctx context.Context) (since time.Time, err error) {
+	const query = "SELECT put_ms FROM outbox WHERE refused IS NULL ORDER BY seq LIMIT 1"
+	var put int64
+	err = o.db.QueryRowContext(ctx, query).Scan(&put)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("oldest of outbox: %w", err)
+	}
+	if moved := *o.moved.Load(); moved.After(time.UnixMilli(put)) {
+		return moved, nil
+	}
+	return time.UnixMilli(put), nil
 }
 
 // Waiting counts the messages the bus has not stored yet, and those among the

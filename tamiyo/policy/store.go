@@ -198,7 +198,10 @@ func acceptedPacket(policy Update) *leyline.TelemetryPacket {
 	if policy.Digest == "" {
 		name = "policy_update_announced"
 	}
+	// Two tell of it when one was stopped amid its work and another took that over.
+	position := positionOf(policy.Metadata)
 	return telemetry.New("tamiyo", "tamiyo-policy-update").
+		About(position.PolicyID, strconv.FormatInt(position.IssuedAt, 10), strconv.FormatUint(uint64(position.Version), 10), policy.Digest).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
 		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
 			"policy_id", policy.Metadata.GetPolicyId(),

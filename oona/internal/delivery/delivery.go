@@ -79,6 +79,7 @@ type Task struct {
 	id      string
 	attempt int
 	started time.Time
+	begun   time.Time // when a worker took it up
 }
 
 // Work is the handling of one entry. It returns the answers, which are committed
@@ -135,6 +136,23 @@ func (d *Deliverer) Stalls() []Stall {
 	return stalls
 }
 
+// InHand is the entry of each subscription whose task runs for the longest time, by
+// stream: what a task takes says nothing of the others, which run beside it.
+func (d *Deliverer) InHand() []Hand {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var oldest []Hand
+	for s := range d.running {
+		if t := s.inflight.oldest(); t != nil {
+			oldest = append(oldest, Hand{Stream: s.sub.Stream, Group: s.sub.Group, Entry: t.id, Since: t.begun})
+		}
+	}
+	slices.SortFunc(oldest, func(a, b Hand) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Group, b.Group))
+	})
+	return oldest
+}
+
 // consumer is one running subscription: a reader and a reclaim loop take entries in,
 // workers run the tasks, a committer reports to Redis what came of them.
 type consumer struct {
@@ -166,7 +184,7 @@ func newConsumer(d *Deliverer, sub Subscription) *consumer {
 		log:      log,
 		batches:  make(chan []entry.Entry, 1),
 		jobs:     make(chan *workload, sub.Concurrency),
-		inflight: newInflight(),
+		inflight: newInflight(sub.Concurrency),
 		batcher:  newBatcher(),
 		line:     d.Conn.NewLine(sub.Stream),
 		pending:  pendingList{conn: d.Conn, stream: sub.Stream, group: sub.Group},
@@ -198,8 +216,8 @@ func (s *consumer) run(fetch, work context.Context) {
 		s.read(fetch, work)
 	})
 	intake.Go(func() { s.reclaimLoop(fetch, work) })
-	for range s.sub.Concurrency {
-		workers.Go(func() { s.handleAll(work) })
+	for i := range s.inflight.hands {
+		workers.Go(func() { s.handleAll(work, &s.inflight.hands[i]) })
 	}
 	committer.Go(func() { s.commitAll(fetch, work) })
 

@@ -30,9 +30,16 @@ func (l *workload) next() *Task {
 	return nil
 }
 
+// Hand is an entry whose task runs.
+type Hand struct {
+	Stream, Group string
+	Entry         string
+	Since         time.Time
+}
+
 // handleAll runs handlers until the queue is closed. Once work is done, what is
 // left stays pending.
-func (s *consumer) handleAll(work context.Context) {
+func (s *consumer) handleAll(work context.Context, hand *atomic.Pointer[Task]) {
 	for l := range s.jobs {
 		for t := l.next(); t != nil; t = l.next() {
 			switch {
@@ -41,7 +48,10 @@ func (s *consumer) handleAll(work context.Context) {
 			case s.gate.closed.Load():
 				s.bounce(t)
 			default:
+				t.begun = time.Now()
+				hand.Store(t)
 				s.handle(work, t)
+				hand.Store(nil)
 			}
 		}
 	}

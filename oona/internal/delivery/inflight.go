@@ -14,25 +14,37 @@ import (
 // in a second time.
 type inflight struct {
 	mu        sync.Mutex
-	running   map[string]time.Time // entry id -> since when
-	marks     map[string]string    // request mark -> the entry that is being handled for it
-	waiting   map[string]retry     // entry id -> its next attempt
-	tallies   map[string]tally     // entry id -> its earlier attempts in this process
-	waits     int                  // tallies of entries that wait for what is away
-	alone     string               // the suspect that was tried last
-	wake      chan struct{}        // the earliest due time may have changed
-	succeeded atomic.Int64         // tasks
-	order     *ordering            // told when an entry is let go; nil without keys
+	running   map[string]time.Time   // entry id -> since when
+	marks     map[string]string      // request mark -> the entry that is being handled for it
+	waiting   map[string]retry       // entry id -> its next attempt
+	tallies   map[string]tally       // entry id -> its earlier attempts in this process
+	waits     int                    // tallies of entries that wait for what is away
+	alone     string                 // the suspect that was tried last
+	wake      chan struct{}          // the earliest due time may have changed
+	succeeded atomic.Int64           // tasks
+	order     *ordering              // told when an entry is let go; nil without keys
+	hands     []atomic.Pointer[Task] // what each worker runs
 }
 
-func newInflight() *inflight {
+func newInflight(workers int) *inflight {
 	return &inflight{
+		hands:   make([]atomic.Pointer[Task], workers),
 		running: make(map[string]time.Time),
 		marks:   make(map[string]string),
 		waiting: make(map[string]retry),
 		tallies: make(map[string]tally),
 		wake:    make(chan struct{}, 1),
 	}
+}
+
+// oldest is the task that runs for the longest time, nil when none does.
+func (f *inflight) oldest() (oldest *Task) {
+	for i := range f.hands {
+		if t := f.hands[i].Load(); t != nil && (oldest == nil || t.begun.Before(oldest.begun)) {
+			oldest = t
+		}
+	}
+	return oldest
 }
 
 // begin takes entries in hand and returns them without those that already are:

@@ -35,7 +35,7 @@ func TestR29OutageOfOneEntryAloneEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &consumer{
 					c:   New(Config{Counters: new(stats.Counters), RetryAttempts: 3, RetryBackoff: time.Millisecond}),
-					log: slog.New(slog.DiscardHandler), inflight: newInflight(), batcher: newBatcher(), gate: newGate(nil),
+					log: slog.New(slog.DiscardHandler), inflight: newInflight(1), batcher: newBatcher(), gate: newGate(nil),
 				}
 				odd := work(func() error { return Outage(errors.New("away")) })
 				fine := work(func() error { return nil })

@@ -19,7 +19,7 @@ func TestMarkOfAnotherEntryIsAReplayOnceItIsDone(t *testing.T) {
 		{"lost", "3-0", false},
 		{"never seen", "3-0", false},
 	} {
-		s.inflight = newInflight()
+		s.inflight = newInflight(1)
 		task := &Task{Mark: test.mark, id: test.id}
 		s.refuseReplays(t.Context(), []*Task{task})
 		if refused := task.Refusal != nil; refused != test.refused {

@@ -14,14 +14,19 @@ type alarm struct {
 	shmsignal.Trigger
 
 	origin  string
-	untimed bool // its latency is not known
+	untimed bool   // its latency is not known
+	signal  string // of which signal on the bus it tells, "" when of none
 }
 
 // packet tells of an emergency.
 func (a alarm) packet() *leyline.TelemetryPacket {
 	level := strconv.Itoa(int(a.Level))
 	attributes := counted(a.Trigger, "reason", a.Reason, "origin", a.origin, "level", level)
-	return telemetry.New("weatherlight", "weatherlight-emergency").
+	packet := telemetry.New("weatherlight", "weatherlight-emergency")
+	if a.signal != "" { // which two instances tell of when one had it in hand and was stopped
+		packet.About(a.signal, a.origin, level, a.Reason)
+	}
+	return packet.
 		Level(leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL).
 		Figures(a.figures()...).
 		Event("emergency_signal_received", leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL, attributes...).

@@ -63,7 +63,7 @@ func (w *Watch) tellSignal(signal *leyline.EmergencySignal, id string) error {
 			Level: signal.GetLevel(), Reason: cmp.Or(signal.GetReason(), "unspecified"),
 			AtMs: signal.GetMonotonicTimeMs(), Count: 1,
 		},
-		origin: "stream:" + signal.GetOrigin(), untimed: true,
+		origin: "stream:" + signal.GetOrigin(), untimed: true, signal: id + "/" + signal.GetRunId(),
 	}
 	seen := occurrence{alarm: raised, id: id, run: signal.GetRunId()}
 	if triggered := signal.GetTriggeredAt(); triggered.IsValid() {

@@ -15,6 +15,7 @@ const (
 	alarmWorkerDown  = "worker_down"
 	alarmCircuitOpen = "circuit_open"
 	alarmWorkerFails = "worker_failing"
+	alarmWorkStuck   = "work_stuck"
 	alarmDropping    = "telemetry_dropping"
 	alarmJobFails    = "housekeeping_failing"
 	alarmRefusing    = "messages_refused"
@@ -54,6 +55,10 @@ func conditions(maintenance time.Duration) []condition {
 		{
 			name: alarmWorkerFails, severity: severityWarning, causes: outages,
 			visible: 10 * time.Second, linger: 30 * time.Second,
+		},
+		{
+			name: alarmWorkStuck, severity: severityWarning, causes: append(outages, alarmPaused, alarmUnanswered, alarmCircuitOpen),
+			visible: 5 * time.Second, linger: 3 * time.Second,
 		},
 		{name: alarmDropping, severity: severityWarning, causes: []string{alarmBusDown}, linger: time.Minute},
 		{

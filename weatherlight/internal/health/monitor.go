@@ -38,9 +38,15 @@ type Bus interface {
 	Stalls() []oona.Stall
 }
 
+// Crew is who works, and how the work goes of those that take one item after the other.
+type Crew struct {
+	Status   func() []supervise.Status
+	Progress func(context.Context) []Progress
+}
+
 // Config is what a Monitor looks at. Nissa is optional.
 type Config struct {
-	Workers func() []supervise.Status
+	Workers Crew
 	Bus     Bus
 	// Server is why the bus takes no writes, and how it gives up keys for want of memory;
 	// nil: neither is so.

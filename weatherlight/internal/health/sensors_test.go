@@ -207,3 +207,31 @@ func TestOneSlowAnswerOfTheCatalogueIsNoAlarm(t *testing.T) {
 		}
 	})
 }
+
+// R31: work that did not complete was told only where its cause was known.
+func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		progress := []Progress{{Worker: "idle", Within: time.Second}, {Worker: "busy", Item: "item", Since: begun, Within: time.Minute}}
+		watch := monitorOf(sensor{alarmWorkStuck, standstills(func(context.Context) []Progress { return progress })})
+		for range 100 {
+			watch.round(t.Context())
+			told := len(watch.Alarms()) > 0
+			if age := time.Since(begun); told != (age > time.Minute+5*time.Second) {
+				t.Fatalf("after %v: alarms %+v", age, watch.Alarms())
+			}
+			time.Sleep(interval)
+		}
+		if a := watch.Alarms()[0]; a.Subject != "busy" || !strings.HasPrefix(a.Detail, "item since") || watch.Hindrance() != "" {
+			t.Errorf("alarm %+v, hindrance %q", a, watch.Hindrance())
+		}
+		progress[1].Since = time.Now() // the next item
+		for range 5 {
+			watch.round(t.Context())
+			time.Sleep(interval)
+		}
+		if alarms := watch.Alarms(); len(alarms) != 0 {
+			t.Errorf("alarms %+v once it was finished", alarms)
+		}
+	})
+}

@@ -54,6 +54,8 @@ type Runner struct {
 
 	mu     sync.Mutex
 	states []jobState
+	inHand string    // the job that is being done, "" when none is
+	since  time.Time // it is
 }
 
 // New does nothing until it runs.
@@ -73,8 +75,9 @@ func (r *Runner) Round(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		begun := time.Now()
+		begun := r.begin(job.Name)
 		result, err := job.Do(ctx)
+		r.begin("")
 		if errors.Is(err, errElsewhere) {
 			continue
 		}
@@ -83,6 +86,24 @@ func (r *Runner) Round(ctx context.Context) {
 			r.config.Logger.Warn("housekeeping failed", "task", job.Name, "error", err)
 		}
 	}
+}
+
+// begin notes which job is being done from now on.
+func (r *Runner) begin(job string) (now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inHand, r.since = job, time.Now()
+	return r.since
+}
+
+// InHand is the job that is being done, and since when; zero when none is.
+func (r *Runner) InHand() (job string, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.inHand == "" {
+		return "", time.Time{}
+	}
+	return r.inHand, r.since
 }
 
 func (r *Runner) record(i int, result map[string]float64, err error, took time.Duration) {

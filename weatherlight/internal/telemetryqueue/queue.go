@@ -48,6 +48,7 @@ type Queue struct {
 
 	// pending is the packet in hand: it survives a restart of the worker.
 	pending *leyline.TelemetryPacket
+	since   atomic.Pointer[time.Time] // since when it is in hand; nil: none is
 
 	dropped        atomic.Int64
 	droppedOfSeeds atomic.Int64 // among the dropped
@@ -131,7 +132,8 @@ func (q *Queue) Run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case q.pending = <-q.packets:
+			case packet := <-q.packets:
+				q.take(packet)
 			}
 		}
 		if err := q.deliverPending(ctx); err != nil && !cadence.Sleep(ctx, retryPause) {
@@ -140,13 +142,33 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
+// take takes a packet in hand, or lets go of the one in hand.
+func (q *Queue) take(packet *leyline.TelemetryPacket) {
+	q.pending = packet
+	if packet == nil {
+		q.since.Store(nil)
+		return
+	}
+	now := time.Now()
+	q.since.Store(&now)
+}
+
+// InHand is since when a packet is being published, zero when none is.
+func (q *Queue) InHand() time.Time {
+	if since := q.since.Load(); since != nil {
+		return *since
+	}
+	return time.Time{}
+}
+
 // Flush publishes what is queued, until the queue is empty, the bus refuses or
 // ctx is done.
 func (q *Queue) Flush(ctx context.Context) error {
 	for {
 		if q.pending == nil {
 			select {
-			case q.pending = <-q.packets:
+			case packet := <-q.packets:
+				q.take(packet)
 			default:
 				return nil
 			}
@@ -167,7 +189,7 @@ func (q *Queue) deliverPending(ctx context.Context) error {
 		return err
 	}
 	if underPressure(err) && priority >= leyline.MessagePriority_MESSAGE_PRIORITY_HIGH && q.config.Keep(q.pending) {
-		q.pending = nil // An alarm is late then, but not lost.
+		q.take(nil) // An alarm is late then, but not lost.
 		return nil
 	}
 	if err != nil {
@@ -175,7 +197,7 @@ func (q *Queue) deliverPending(ctx context.Context) error {
 	} else {
 		q.byPriority[priority].Add(1)
 	}
-	q.pending = nil
+	q.take(nil)
 	return nil
 }
 
