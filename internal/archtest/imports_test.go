@@ -104,9 +104,9 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
 
-	"urza/internal/fault":     {},
+	"urza/internal/fault":     {"internal/database"},
 	"urza/internal/metadata":  {"leyline"},
-	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
+	"urza/internal/catalogue": {"leyline", "internal/database", "urza/internal/fault"},
 	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/retention": {"urza/internal/artifact", "urza/internal/catalogue"},
 	"urza/internal/recovery": {
@@ -118,6 +118,7 @@ var allowedImports = map[string][]string{
 
 	"internal/atomicfile":  {},
 	"internal/cadence":     {},
+	"internal/database":    {"internal/atomicfile", "internal/regularfile"},
 	"internal/regularfile": {},
 	"internal/version":     {},
 	"internal/sdnotify":    {"supervise"},
@@ -138,9 +139,9 @@ var onlyImporter = map[string]string{
 	"github.com/joho/godotenv":     "settings",
 	"github.com/alicebob/":         "internal",
 	"github.com/spf13/cobra":       "cmd",
-	"modernc.org/sqlite":           "urza/internal/catalogue",
-	"github.com/jackc/pgx":         "urza/internal/catalogue",
-	"github.com/pressly/goose":     "urza/internal/catalogue",
+	"modernc.org/sqlite":           "internal/database",
+	"github.com/jackc/pgx":         "internal/database",
+	"github.com/pressly/goose":     "internal/database",
 	"github.com/minio/minio-go":    "urza/internal/artifact",
 	"gonum.org/v1/gonum":           "kernel",
 	"charm.land/":                  "cmd",

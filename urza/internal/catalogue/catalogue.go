@@ -51,7 +51,7 @@ type Config struct {
 // processes on one database. A look-up or a write returns fault.ErrUnavailable when the
 // database did not answer, or not in time.
 type Catalogue struct {
-	db *database
+	db *catalogueDatabase
 	// The statements of every look-up and of every save, read once.
 	lookup, lookupVariant, previous, upsert, heal *sql.Stmt
 	// writer is held by the one transaction of this process that writes: waiting for
@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Catalogue, error) {
 		breaker: newBreaker(cfg), changes: &Changes{db: db, interval: cfg.Poll},
 	}
 	if err := c.prepare(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("catalogue %s: %w", db.where, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("catalogue %s: %w", db.Where, err), db.Close())
 	}
 	return c, nil
 }
@@ -105,7 +105,7 @@ func (c *Catalogue) Close() error {
 }
 
 // Folder is that of the database's file; empty for a server.
-func (c *Catalogue) Folder() string { return c.db.folder }
+func (c *Catalogue) Folder() string { return c.db.Folder }
 
 // Changes tells when the catalogue changed.
 func (c *Catalogue) Changes() *Changes { return c.changes }

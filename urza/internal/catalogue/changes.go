@@ -16,7 +16,7 @@ const watchTimeout = time.Second
 // keeps one connection, because SQLite's data_version only means something when
 // it is compared on the same connection.
 type Changes struct {
-	db       *database
+	db       *catalogueDatabase
 	interval time.Duration
 
 	generation atomic.Uint64

@@ -3,12 +3,12 @@ package catalogue
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
+	"io/fs"
 
-	"github.com/esper-lite/weatherlight/urza/internal/fault"
+	"github.com/esper-lite/weatherlight/internal/database"
 )
 
 // dialect is what the two databases say differently. Everything else is one text.
@@ -38,52 +38,81 @@ var (
 	}
 )
 
-// database is an open catalogue database with its tables up to date.
-type database struct {
-	*sql.DB
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// catalogueDatabase is an open catalogue database with its tables up to date.
+type catalogueDatabase struct {
+	*database.DB
 	dialect dialect
-	where   string // for messages: never with a password
-	folder  string // of the file; empty for a server
 }
 
 // openDatabase opens the database that the URL names, and creates what is missing.
-func openDatabase(ctx context.Context, databaseURL string) (*database, error) {
-	switch scheme := schemeOf(databaseURL); scheme {
-	case "postgres", "postgresql":
-		return openPostgres(ctx, databaseURL)
-	case "sqlite":
-		file, err := databaseFile(databaseURL)
-		if err != nil {
-			return nil, err
+func openDatabase(ctx context.Context, databaseURL string) (*catalogueDatabase, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	db, err := database.Open(ctx, database.Config{
+		URL: databaseURL, Name: "urza", What: "catalogue", Migrations: files,
+		Postgres: map[int64]database.Change{postgresWatchVersion: watchChanges, postgresWatchVersion + 1: watchVariants},
+		Foreign:  func(ctx context.Context, db *sql.DB) error { return checkTable(ctx, db, selectPrototype) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTable(ctx, db.DB, selectRows); err != nil {
+		return nil, errors.Join(fmt.Errorf("catalogue %s: %w", db.Where, err), db.Close())
+	}
+	opened := &catalogueDatabase{DB: db, dialect: sqliteDialect}
+	if db.Postgres {
+		opened.dialect = postgresDialect
+	}
+	return opened, nil
+}
+
+// checkTable refuses a database whose blueprints table is somebody else's.
+func checkTable(ctx context.Context, db *sql.DB, query string) error {
+	rows, err := db.QueryContext(ctx, query+" LIMIT 0")
+	if err != nil {
+		return fmt.Errorf("blueprints table: %w", err)
+	}
+	defer rows.Close()
+	return rows.Err()
+}
+
+// postgresWatchVersion is far above the versions of the shared migrations.
+const postgresWatchVersion = 1001
+
+// watchChanges counts commits, whoever makes them, as SQLite does by itself. The
+// counter is a row and no sequence, because a sequence would be seen to move
+// before the change itself can be seen.
+func watchChanges(ctx context.Context, tx *sql.Tx) error {
+	statements := []string{
+		`CREATE TABLE urza_generation (number BIGINT NOT NULL)`,
+		`INSERT INTO urza_generation VALUES (1)`,
+		`CREATE FUNCTION urza_advance() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS
+			$$ BEGIN UPDATE urza_generation SET number = number + 1; RETURN NULL; END $$`,
+	}
+	for _, table := range []string{"blueprints", "urza_quarantine", "urza_reviews"} {
+		statements = append(statements, `CREATE TRIGGER urza_watch AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON `+
+			table+` FOR EACH STATEMENT EXECUTE FUNCTION urza_advance()`)
+	}
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("watch changes: %w", err)
 		}
-		return openSQLite(ctx, file)
-	case "":
-		return nil, errors.New("database URL: want sqlite:///path or postgres://host/name")
-	default:
-		// The URL is not repeated: it may hold a password.
-		return nil, fmt.Errorf("%w: scheme %q (use sqlite:///path or postgres://host/name)", fault.ErrUnsupportedDatabase, scheme)
 	}
+	return nil
 }
 
-// schemeOf is a URL's scheme without SQLAlchemy's driver suffix (sqlite+pysqlite),
-// which means nothing here; empty when there is none.
-func schemeOf(databaseURL string) string {
-	scheme, _, found := strings.Cut(databaseURL, "://")
-	if !found {
-		return ""
+// watchVariants counts what changes a variant. That one was used does not.
+func watchVariants(ctx context.Context, tx *sql.Tx) error {
+	statement := `CREATE TRIGGER urza_watch AFTER INSERT OR DELETE OR TRUNCATE
+		OR UPDATE OF name, tier, artifact_path, metadata_json, quarantined_at
+		ON urza_variants FOR EACH STATEMENT EXECUTE FUNCTION urza_advance()`
+	if _, err := tx.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("watch variants: %w", err)
 	}
-	scheme, _, _ = strings.Cut(scheme, "+")
-	return scheme
-}
-
-// databaseFile turns a SQLite URL into the absolute path of its file. Query options
-// mean nothing here and are dropped.
-func databaseFile(databaseURL string) (string, error) {
-	_, rest, _ := strings.Cut(databaseURL, "://")
-	rest, _, _ = strings.Cut(rest, "?")
-	path, found := strings.CutPrefix(rest, "/")
-	if !found || path == "" || path == ":memory:" {
-		return "", errors.New("database URL: names no file, want sqlite:///path")
-	}
-	return filepath.Abs(path)
+	return nil
 }

@@ -3,17 +3,12 @@ package catalogue
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/stdlib"
-
-	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/internal/database"
 )
 
 // Schema is the state of a catalogue, as found without changing it.
@@ -33,60 +28,26 @@ func Inspect(ctx context.Context, databaseURL string) (Schema, error) {
 	if err != nil {
 		return Schema{}, err
 	}
-	db, schema, err := openForLook(databaseURL)
-	if err != nil || db == nil {
-		schema.Wanted = wanted
-		return schema, err
+	db, err := database.Look(databaseURL)
+	if db == nil {
+		return Schema{Wanted: wanted}, err
+	}
+	schema := Schema{Where: db.Where, Wanted: wanted}
+	if err != nil {
+		return schema, fmt.Errorf("catalogue: %w", err)
+	}
+	if db.DB == nil {
+		return schema, nil
 	}
 	defer db.Close()
-	schema.Wanted = wanted
 	if err := db.PingContext(ctx); err != nil {
 		return schema, fmt.Errorf("catalogue %s: %w", schema.Where, err)
 	}
-	schema.Version, schema.Exists, err = readVersion(ctx, db)
+	schema.Version, schema.Exists, err = readVersion(ctx, db.DB)
 	if err != nil {
 		return schema, fmt.Errorf("catalogue %s: %w", schema.Where, err)
 	}
 	return schema, nil
-}
-
-// openForLook opens a catalogue without a right to write; db is nil when there is
-// none.
-func openForLook(databaseURL string) (db *sql.DB, schema Schema, err error) {
-	if schemeOf(databaseURL) != "sqlite" {
-		config, err := postgresConfig(databaseURL)
-		if err != nil {
-			return nil, schema, err
-		}
-		config.RuntimeParams["default_transaction_read_only"] = "on"
-		schema.Where = fmt.Sprintf("postgres %s:%d/%s", config.Host, config.Port, config.Database)
-		return stdlib.OpenDB(*config), schema, nil
-	}
-	file, err := databaseFile(databaseURL)
-	if err != nil {
-		return nil, schema, err
-	}
-	schema.Where = file
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return nil, schema, nil
-	}
-	if err := regularfile.Check(file); err != nil {
-		return nil, schema, fmt.Errorf("catalogue: %w", err)
-	}
-	db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+lookOptions(file))
-	if err != nil {
-		return nil, schema, fmt.Errorf("catalogue %s: %w", file, err)
-	}
-	return db, schema, nil
-}
-
-// lookOptions keep a look from leaving files beside the catalogue, as even a
-// reader does. Without a journal there nobody has it open.
-func lookOptions(file string) string {
-	if _, err := os.Stat(file + "-wal"); errors.Is(err, fs.ErrNotExist) {
-		return "?mode=ro&immutable=1"
-	}
-	return "?mode=ro&_pragma=busy_timeout(2000)"
 }
 
 // readVersion reads the version that the migrations noted. Without their table

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/esper-lite/weatherlight/internal/database"
 )
 
 // These are urza's errors of the same names.
@@ -19,7 +21,7 @@ var (
 	ErrWithheld            = errors.New("kernel withheld")
 	ErrUntrusted           = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
 	ErrTooManyVariants     = errors.New("too many variants of the blueprint in use")
-	ErrUnsupportedDatabase = errors.New("database not supported")
+	ErrUnsupportedDatabase = database.ErrUnsupported
 	ErrSigningKey          = errors.New("signing key")
 )
 

@@ -1,4 +1,4 @@
-package catalogue
+package database
 
 import (
 	"os"
@@ -23,7 +23,7 @@ func TestDatabaseURL(t *testing.T) {
 		{url: "sqlite://var/catalog.db", fault: "names no file"},
 	}
 	for _, test := range tests {
-		file, err := databaseFile(test.url)
+		file, err := fileOf(test.url)
 		if file != test.file || (err == nil) != (test.fault == "") {
 			t.Errorf("%s: %q, %v; want %q, %q", test.url, file, err, test.file, test.fault)
 			continue

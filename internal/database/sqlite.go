@@ -1,0 +1,59 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // driver "sqlite"
+
+	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
+)
+
+// connections bounds the pool: readers beside the one writer and a watcher.
+const connections = 6
+
+// openSQLite opens, or creates, the file and brings its tables up to date.
+func (cfg *Config) openSQLite(ctx context.Context, file string) (*DB, error) {
+	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
+		return nil, fmt.Errorf("%s folder: %w", cfg.What, err)
+	}
+	if err := regularfile.Check(file); err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.What, err)
+	}
+	db, err := sql.Open("sqlite", dataSource(file))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", cfg.What, file, err)
+	}
+	bound(db)
+	if err := cfg.prepareSQLite(ctx, db, file); err != nil {
+		_ = db.Close() // the reason it is unusable matters more
+		return nil, fmt.Errorf("%s %s: %w", cfg.What, file, err)
+	}
+	return &DB{DB: db, Where: file, Folder: filepath.Dir(file)}, nil
+}
+
+func bound(db *sql.DB) {
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+}
+
+// dataSource is the driver's name for the file. WAL lets readers and one writer
+// work side by side, also across processes. synchronous is FULL because in WAL
+// mode NORMAL may forget the last commits when the power fails, and what was
+// announced or acknowledged must not be forgotten. Transactions take the write lock at once, so that a read-modify-write
+// never has to be given up half way.
+func dataSource(file string) string {
+	options := "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + options
+}
+
+func (cfg *Config) prepareSQLite(ctx context.Context, db *sql.DB, file string) error {
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	return cfg.migrateSQLite(ctx, db, file+".lock")
+}
