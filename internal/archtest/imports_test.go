@@ -114,6 +114,12 @@ var allowedImports = map[string][]string{
 	},
 
 	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
+
+	"nissa/internal/runs":     {"leyline", "trainer"},
+	"nissa/internal/runstore": {"internal/database", "nissa/internal/runs"},
+	"nissa/internal/ingest":   {"nissa/internal/runs"},
+	"nissa/internal/api":      {"nissa/internal/runs", "nissa/internal/runstore"},
+
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
 	"internal/atomicfile":  {},

@@ -1,0 +1,71 @@
+package runs
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Message is one message as the bus delivered it.
+type Message struct {
+	Stream, Entry string            // where it lies
+	Payload       proto.Message     //
+	Attributes    map[string]string // of its envelope
+	At            time.Time         // when the bus stored it
+}
+
+// Key is what a message is known by: the same each time it is delivered, and each time it
+// is published under its name. One without a name is its entry.
+func (m *Message) Key() int64 {
+	var buffer [256]byte
+	text := buffer[:0]
+	kind, owner, id := m.name()
+	if id == "" {
+		kind, owner, id = "entry", m.Stream, m.Entry
+	}
+	for _, part := range []string{kind, owner, id} {
+		text = append(strconv.AppendInt(text, int64(len(part)), 10), part...)
+	}
+	sum := sha256.Sum256(text)
+	return int64(binary.BigEndian.Uint64(sum[:])) //nolint:gosec // bits, not a number
+}
+
+// name is whose id the message has, and which. Ids of packets are unique for their source.
+func (m *Message) name() (kind, owner, id string) {
+	switch p := m.Payload.(type) {
+	case *leyline.TelemetryPacket:
+		return "packet", p.GetSourceSubsystem(), p.GetPacketId()
+	case *leyline.SystemStatePacket:
+		return "state", p.GetTrainingRunId(), p.GetPacketId()
+	case *leyline.FieldReport:
+		return "report", "", p.GetReportId()
+	case *leyline.AdaptationCommand:
+		return "command", p.GetIssuedBy(), p.GetCommandId()
+	default:
+		return "", "", ""
+	}
+}
+
+const (
+	lateness = 24 * time.Hour // a packet that waited longer on a disk is dated by its arrival
+	skew     = time.Minute
+)
+
+// date is when a message says that it was made, if that can be, or when the bus stored it:
+// telemetry may wait for the bus, and its order must not suffer from that.
+func (m *Message) date(stamp *timestamppb.Timestamp) time.Time {
+	if !stamp.IsValid() || stamp.GetSeconds() == 0 {
+		return m.At
+	}
+	made := stamp.AsTime()
+	if made.After(m.At.Add(skew)) || made.Before(m.At.Add(-lateness)) {
+		return m.At
+	}
+	return made
+}

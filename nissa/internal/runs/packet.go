@@ -1,0 +1,199 @@
+package runs
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// Events that say what a record holds, or repeat what they said before.
+const (
+	eventStage  = "seed_stage"
+	eventGate   = "gate_event"
+	eventEnding = "rollback_ready"
+	eventAlarm  = "alarm"
+)
+
+// repeated are events that every packet of their kind carries: they belong to no feed.
+var repeated = map[string]bool{
+	eventStage: true, eventAlarm: true, "blend_config": true, "worker_error": true, "emergency_last_reason": true,
+}
+
+// runOf is the run that a packet is about.
+func runOf(p *leyline.TelemetryPacket) string {
+	return p.GetSystemHealth().GetIndicators()["training_run_id"]
+}
+
+// packet takes what a part tells of itself.
+func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
+	at := m.date(p.GetTimestamp())
+	run := name(runOf(p))
+	b.source(m, p, at, run)
+	for _, event := range alarmsOf(p) {
+		b.alarm(event, at, p.GetSourceSubsystem())
+	}
+	if run != "" {
+		b.run(run, at)
+	}
+	if seed := b.seed(run, name(p.GetSystemHealth().GetIndicators()["seed_id"]), at); seed != nil {
+		b.seedPacket(seed, p, at)
+	}
+	for _, event := range feedOf(p) {
+		b.addEvent(eventOf(event, p, at))
+	}
+}
+
+// feedOf are the events of a packet that belong to the feed.
+func feedOf(p *leyline.TelemetryPacket) (events []*leyline.TelemetryEvent) {
+	all := p.GetEvents()
+	for _, event := range all[:min(len(all), maxEvents)] {
+		if !repeated[event.GetDescription()] {
+			events = append(events, event)
+		}
+	}
+	return events
+}
+
+// runOfEvent is the run that an event is about: its packet's, or the one that it names.
+func runOfEvent(p *leyline.TelemetryPacket, event *leyline.TelemetryEvent) string {
+	return name(cmp.Or(runOf(p), event.GetAttributes()["training_run_id"]))
+}
+
+func eventOf(event *leyline.TelemetryEvent, p *leyline.TelemetryPacket, at time.Time) Event {
+	attributes := event.GetAttributes()
+	e := Event{
+		Run: runOfEvent(p, event), Seed: name(attributes["seed_id"]), At: at, Kind: KindEvent, Name: text(event.GetDescription(), maxID),
+		Source: name(p.GetSourceSubsystem()), Level: levelName(event.GetLevel()), Details: details(attributes),
+	}
+	if event.GetDescription() == eventGate {
+		e.Kind, e.Name = KindGate, strings.TrimPrefix(text(attributes["gate"], maxID), "SEED_GATE_")
+		delete(e.Details, "gate")
+	}
+	delete(e.Details, "seed_id")
+	delete(e.Details, "training_run_id")
+	return e
+}
+
+func levelName(level leyline.TelemetryLevel) string {
+	if level == leyline.TelemetryLevel_TELEMETRY_LEVEL_UNSPECIFIED {
+		return "info"
+	}
+	return strings.ToLower(strings.TrimPrefix(level.String(), "TELEMETRY_LEVEL_"))
+}
+
+// seedPacket follows a seed by what Kasmina tells of it.
+func (b *Batch) seedPacket(s *Seed, p *leyline.TelemetryPacket, at time.Time) {
+	if blueprint := p.GetSystemHealth().GetIndicators()["blueprint_id"]; blueprint != "" {
+		s.Blueprint = name(blueprint)
+	}
+	for _, event := range p.GetEvents() {
+		attributes := event.GetAttributes()
+		switch event.GetDescription() {
+		case eventEnding:
+			s.Reason = text(attributes["reason"], maxText)
+		case eventStage:
+			s.Kasmina = true
+			b.stage(s, stageName(attributes["stage"]), at, name(p.GetSourceSubsystem()))
+			if alpha, err := strconv.ParseFloat(attributes["alpha"], 64); err == nil && !s.StageAt.After(at) {
+				s.Alpha = Number(alpha)
+			}
+		}
+	}
+}
+
+// stage takes a seed to a stage. What is told late is noted, and changes nothing.
+func (b *Batch) stage(s *Seed, to string, at time.Time, source string) {
+	if to == "" || to == s.Stage {
+		return
+	}
+	e := Event{Run: s.Run, Seed: s.ID, At: at, Kind: KindStage, Name: to, Source: source, Level: "info",
+		Details: details(map[string]string{"from": s.Stage, "blueprint": s.Blueprint, "slot": s.Slot, "reason": s.Reason})}
+	if at.Before(s.StageAt) {
+		delete(e.Details, "from")
+		b.addEvent(e)
+		return
+	}
+	b.addEvent(e)
+	s.Stage, s.StageAt = to, at
+}
+
+// stageName is a stage without the prefix of its enumeration.
+func stageName(stage string) string {
+	return strings.TrimPrefix(text(stage, maxID), "SEED_STAGE_")
+}
+
+// source notes that a source was heard, and of its newest packet about no run what it says.
+func (b *Batch) source(m *Message, p *leyline.TelemetryPacket, at time.Time, run string) {
+	id := name(p.GetSourceSubsystem())
+	s := b.Sources[id]
+	if s == nil {
+		s = &Source{Name: id, FirstAt: m.At, LastAt: at}
+		b.Sources[id] = s
+	}
+	s.Packets++
+	if run != "" {
+		s.LastAt = later(s.LastAt, at)
+		return
+	}
+	if at.Before(s.LastAt) {
+		return
+	}
+	s.LastAt = at
+	b.latest[id] = p
+	health := p.GetSystemHealth()
+	s.Health = strings.ToLower(strings.TrimPrefix(health.GetStatus().String(), "HEALTH_STATUS_"))
+	s.Summary = text(health.GetSummary(), maxText)
+	s.Indicators = details(health.GetIndicators())
+}
+
+// pointsOf are the figures that are kept of a packet.
+func pointsOf(p *leyline.TelemetryPacket) []Figure {
+	points := p.GetMetrics()
+	kept := make([]Figure, 0, min(len(points), maxPoints))
+	for _, point := range points[:min(len(points), maxPoints)] {
+		kept = append(kept, Figure{
+			Name: text(point.GetName(), maxID), Value: Number(point.GetValue()), Unit: text(point.GetUnit(), maxID),
+			Labels: details(point.GetAttributes()),
+		})
+	}
+	return kept
+}
+
+// alarmsOf are the alarms that a packet says are raised.
+func alarmsOf(p *leyline.TelemetryPacket) (alarms []*leyline.TelemetryEvent) {
+	events := p.GetEvents()
+	for _, event := range events[:min(len(events), maxEvents)] {
+		if event.GetDescription() == eventAlarm {
+			alarms = append(alarms, event)
+		}
+	}
+	return alarms
+}
+
+func keyOfAlarm(event *leyline.TelemetryEvent) AlarmKey {
+	return AlarmKey{name(event.GetAttributes()["alarm"]), name(event.GetAttributes()["subject"])}
+}
+
+// alarm notes that one is raised. One that nobody told of for a while is raised anew.
+func (b *Batch) alarm(event *leyline.TelemetryEvent, at time.Time, source string) {
+	key, attributes := keyOfAlarm(event), event.GetAttributes()
+	known := b.Alarms[key]
+	if known != nil && at.Before(known.LastAt) {
+		return
+	}
+	a := Alarm{
+		Name: key.Name, Subject: key.Subject, Severity: text(attributes["severity"], maxID), LastAt: at,
+		Detail: text(attributes["detail"], maxText),
+	}
+	if seconds, err := strconv.ParseFloat(attributes["since"], 64); err == nil {
+		a.Since = time.UnixMilli(int64(seconds * 1e3)).UTC()
+	}
+	if known == nil || !known.Raised(at) {
+		b.addEvent(Event{At: at, Kind: KindAlarm, Name: a.Name, Source: name(source), Level: levelName(event.GetLevel()),
+			Details: details(map[string]string{"subject": a.Subject, "severity": a.Severity, "detail": a.Detail})})
+	}
+	b.Alarms[key] = &a
+}

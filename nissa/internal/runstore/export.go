@@ -1,0 +1,144 @@
+package runstore
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+// line is one of an export: what it is, and what it says.
+type line struct {
+	Run    *runs.Run    `json:"run,omitempty"`
+	Seed   *runs.Seed   `json:"seed,omitempty"`
+	Report *runs.Report `json:"report,omitempty"`
+	Point  *runs.Point  `json:"point,omitempty"`
+	Event  *runs.Event  `json:"event,omitempty"`
+}
+
+// maxLine bounds a line that is read.
+const maxLine = 1 << 20
+
+// Export writes a run as lines of JSON, its record first. Import makes the same run of
+// them elsewhere.
+func (s *Store) Export(ctx context.Context, id string, to io.Writer) error {
+	run, err := s.Run(ctx, id)
+	if err != nil {
+		return err
+	}
+	seeds, err := s.Seeds(ctx, id)
+	if err != nil {
+		return err
+	}
+	out := &exporter{lines: json.NewEncoder(to)}
+	out.write(line{Run: &run})
+	for i := range seeds {
+		out.write(line{Seed: &seeds[i]})
+	}
+	err = visit(ctx, s.db, scanReport, func(r runs.Report) { r.Seq = 0; out.write(line{Report: &r}) },
+		"SELECT "+reportTable.names()+" FROM nissa_reports WHERE run = $1 ORDER BY seq", id)
+	if err == nil {
+		err = visit(ctx, s.db, scanPoint, func(p runs.Point) { out.write(line{Point: &p}) },
+			"SELECT "+pointTable.names()+" FROM nissa_points WHERE run = $1 ORDER BY seed, at", id)
+	}
+	if err == nil {
+		err = visit(ctx, s.db, scanEvent, func(e runs.Event) { e.Seq = 0; out.write(line{Event: &e}) },
+			"SELECT "+eventTable.names()+" FROM nissa_events WHERE run = $1 ORDER BY seq", id)
+	}
+	return errors.Join(err, out.err)
+}
+
+// exporter writes until a line fails.
+type exporter struct {
+	lines *json.Encoder
+	err   error
+}
+
+func (e *exporter) write(l line) {
+	if e.err == nil {
+		e.err = e.lines.Encode(l)
+	}
+}
+
+// Import reads the runs of exports, and returns their ids. ErrExists when one of them is
+// in the store: then nothing is changed.
+func (s *Store) Import(ctx context.Context, from io.Reader) (ids []string, err error) {
+	batches, err := readExport(from)
+	if err != nil {
+		return nil, err
+	}
+	var head int64
+	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		for _, b := range batches {
+			for id := range b.Runs {
+				known, err := list(ctx, tx, scanInteger, "SELECT 1 FROM nissa_runs WHERE run = $1", id)
+				if err != nil {
+					return err
+				}
+				if len(known) > 0 {
+					return fmt.Errorf("%w: %q", ErrExists, id)
+				}
+				ids = append(ids, id)
+			}
+			placed, err := s.save(ctx, tx, b)
+			if err != nil {
+				return err
+			}
+			head = max(head, placed)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.advance(head)
+	return ids, nil
+}
+
+// readExport reads lines: each run begins with its record, and all else is its own.
+func readExport(from io.Reader) (batches []*runs.Batch, err error) {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for number := 1; lines.Scan(); number++ {
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return nil, fmt.Errorf("import: line %d: %w", number, err)
+		}
+		if l.Run != nil && l.Run.ID != "" {
+			b := runs.NewBatch(nil)
+			b.Runs[l.Run.ID] = l.Run
+			batches = append(batches, b)
+			continue
+		}
+		if len(batches) == 0 || !add(batches[len(batches)-1], l) {
+			return nil, fmt.Errorf("import: line %d: not of the run that begins above it", number)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	return batches, nil
+}
+
+// add puts a line into the batch of its run.
+func add(b *runs.Batch, l line) bool {
+	of := func(run string) bool { return b.Runs[run] != nil }
+	switch {
+	case l.Seed != nil && of(l.Seed.Run):
+		b.Seeds[runs.SeedKey{Run: l.Seed.Run, Seed: l.Seed.ID}] = l.Seed
+	case l.Report != nil && of(l.Report.Run):
+		b.Reports = append(b.Reports, *l.Report)
+	case l.Point != nil && of(l.Point.Run):
+		b.Points = append(b.Points, *l.Point)
+	case l.Event != nil && of(l.Event.Run):
+		b.Events = append(b.Events, *l.Event)
+	default:
+		return false
+	}
+	return true
+}

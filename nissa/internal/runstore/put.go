@@ -1,0 +1,199 @@
+package runstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+// mostSources bounds the sources that are kept: who sends telemetry names itself.
+const mostSources = 1000
+
+// Put takes messages in. It returns which of them the store had not seen before; when it
+// returns they are on the disk. On an error none of them is.
+func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool, err error) {
+	var head int64
+	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if fresh, err = s.mark(ctx, tx, messages); err != nil {
+			return err
+		}
+		var unseen []runs.Message
+		for i, is := range fresh {
+			if is {
+				unseen = append(unseen, messages[i])
+			}
+		}
+		batch := runs.NewBatch(unseen)
+		if err := s.load(ctx, tx, batch); err != nil {
+			return err
+		}
+		known := slices.Collect(maps.Keys(batch.Sources))
+		known = slices.DeleteFunc(known, func(source string) bool { return batch.Sources[source] == nil })
+		batch.Apply(unseen)
+		if head, err = s.save(ctx, tx, batch); err != nil {
+			return err
+		}
+		return s.saveSources(ctx, tx, batch.Sources, known)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.advance(head)
+	return fresh, nil
+}
+
+// mark notes the keys of messages, and returns which of them are new.
+func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) ([]bool, error) {
+	keys := make([]int64, len(messages))
+	for i := range messages {
+		keys[i] = messages[i].Key()
+	}
+	sorted := slices.Clone(keys) // neighbours in the index are written together
+	slices.Sort(sorted)
+	text, err := json.Marshal(slices.Compact(sorted))
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	unseen := make(map[int64]bool, len(messages))
+	err = visit(ctx, tx, scanInteger, func(key int64) { unseen[key] = true },
+		"INSERT INTO nissa_seen (id, at) SELECT CAST(value AS BIGINT), CAST($2 AS BIGINT) FROM "+s.each+
+			" WHERE TRUE ON CONFLICT DO NOTHING RETURNING id", string(text), time.Now().UnixMicro())
+	if err != nil {
+		return nil, err
+	}
+	fresh := make([]bool, len(messages))
+	for i, key := range keys {
+		fresh[i] = unseen[key]
+		delete(unseen, key) // the same message twice in one batch counts once
+	}
+	return fresh, nil
+}
+
+// load fills in what is known of the records that a batch names.
+func (s *Store) load(ctx context.Context, tx *sql.Tx, b *runs.Batch) error {
+	err := fill(ctx, tx, s.each, &runTable, b.Runs,
+		func(key string) []any { return []any{key} }, func(r *runs.Run) string { return r.ID })
+	if err == nil {
+		err = fill(ctx, tx, s.each, &seedTable, b.Seeds,
+			func(key runs.SeedKey) []any { return []any{key.Run, key.Seed} },
+			func(r *runs.Seed) runs.SeedKey { return runs.SeedKey{Run: r.Run, Seed: r.ID} })
+	}
+	if err == nil {
+		err = fill(ctx, tx, s.each, &alarmTable, b.Alarms,
+			func(key runs.AlarmKey) []any { return []any{key.Name, key.Subject} },
+			func(r *runs.Alarm) runs.AlarmKey { return runs.AlarmKey{Name: r.Name, Subject: r.Subject} })
+	}
+	if err == nil {
+		err = fill(ctx, tx, s.each, &sourceTable, b.Sources,
+			func(key string) []any { return []any{key} }, func(r *runs.Source) string { return r.Name })
+	}
+	return err
+}
+
+// fill reads the records with the keys of a map into it.
+func fill[K comparable, R any](
+	ctx context.Context, tx *sql.Tx, each string, t *table, into map[K]*R, row func(K) []any, key func(*R) K,
+) error {
+	if len(into) == 0 {
+		return nil
+	}
+	var keys [][]any
+	for k := range into {
+		keys = append(keys, row(k))
+	}
+	text, err := json.Marshal(keys)
+	if err != nil {
+		return fmt.Errorf("keys of %s: %w", t.name, err)
+	}
+	of := "value->>0"
+	if len(keys[0]) > 1 {
+		of += ", value->>1"
+	}
+	return visit(ctx, tx, scanRecord[R], func(record R) { into[key(&record)] = &record },
+		"SELECT record FROM "+t.name+" WHERE ("+t.key+") IN (SELECT "+of+" FROM "+each+")", string(text))
+}
+
+// save writes what a batch came to, and returns the newest place.
+func (s *Store) save(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64, err error) {
+	if head, err = s.place(ctx, tx, b); err != nil {
+		return 0, err
+	}
+	reportRows, pointRows, eventRows := rowsOf(b.Reports, reportRow), rowsOf(b.Points, pointRow), rowsOf(b.Events, eventRow)
+	for _, write := range []struct {
+		table *table
+		rows  [][]any
+	}{
+		{&runTable, recordsOf(b.Runs, runRow)}, {&seedTable, recordsOf(b.Seeds, seedRow)}, {&alarmTable, recordsOf(b.Alarms, alarmRow)},
+		{&reportTable, reportRows}, {&pointTable, pointRows}, {&eventTable, eventRows},
+	} {
+		if err := s.put(ctx, tx, write.table, write.rows); err != nil {
+			return 0, err
+		}
+	}
+	return head, nil
+}
+
+func rowsOf[R any](all []R, row func(*R) []any) [][]any {
+	rows := make([][]any, len(all))
+	for i := range all {
+		rows[i] = row(&all[i])
+	}
+	return rows
+}
+
+// recordsOf leaves out those that were named and not heard of.
+func recordsOf[K comparable, R any](all map[K]*R, row func(*R) []any) (rows [][]any) {
+	for _, record := range all {
+		if record != nil {
+			rows = append(rows, row(record))
+		}
+	}
+	return rows
+}
+
+// place gives the new events and reports their places, in the order of their times.
+func (s *Store) place(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64, err error) {
+	n := int64(len(b.Reports) + len(b.Events))
+	if n == 0 {
+		return 0, nil
+	}
+	if err := tx.QueryRowContext(ctx, "UPDATE nissa_clock SET number = number + $1 RETURNING number", n).Scan(&head); err != nil {
+		return 0, fmt.Errorf("places: %w", err)
+	}
+	next := head - n
+	for i := range b.Events {
+		next++
+		b.Events[i].Seq = next
+	}
+	for i := range b.Reports {
+		next++
+		b.Reports[i].Seq = next
+	}
+	return head, nil
+}
+
+// saveSources leaves out those that were not known when there are too many.
+func (s *Store) saveSources(ctx context.Context, tx *sql.Tx, sources map[string]*runs.Source, before []string) error {
+	var known, fresh [][]any
+	for id, source := range sources {
+		if slices.Contains(before, id) {
+			known = append(known, sourceRow(source))
+		} else {
+			fresh = append(fresh, sourceRow(source))
+		}
+	}
+	if len(fresh) > 0 {
+		kept := 0
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM nissa_sources").Scan(&kept); err != nil {
+			return fmt.Errorf("count sources: %w", err)
+		}
+		known = append(known, fresh[:min(len(fresh), max(mostSources-kept, 0))]...)
+	}
+	return s.put(ctx, tx, &sourceTable, known)
+}

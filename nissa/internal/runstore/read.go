@@ -1,0 +1,160 @@
+package runstore
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+// Runs are those that were heard of last, the last first, those heard of before a time. A
+// zero time is any.
+func (s *Store) Runs(ctx context.Context, before time.Time, most int) ([]runs.Run, error) {
+	limit := int64(1) << 62
+	if !before.IsZero() {
+		limit = before.UnixMicro()
+	}
+	return list(ctx, s.db, scanRecord[runs.Run],
+		"SELECT record FROM nissa_runs WHERE run <> '' AND last_at < $1 ORDER BY last_at DESC, run LIMIT $2", limit, most)
+}
+
+// Run is one of them, or ErrNotFound.
+func (s *Store) Run(ctx context.Context, id string) (runs.Run, error) {
+	return first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1 AND run <> ''", id))
+}
+
+// Seeds are those of a run, in the order of their names.
+func (s *Store) Seeds(ctx context.Context, run string) ([]runs.Seed, error) {
+	return list(ctx, s.db, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", run)
+}
+
+// Seed is one of them, or ErrNotFound.
+func (s *Store) Seed(ctx context.Context, run, id string) (runs.Seed, error) {
+	return first(list(ctx, s.db, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 AND seed = $2", run, id))
+}
+
+func first[T any](found []T, err error) (one T, _ error) {
+	if err != nil {
+		return one, err
+	}
+	if len(found) == 0 {
+		return one, ErrNotFound
+	}
+	return found[0], nil
+}
+
+// Reports are those of a run in the order of their times, of many as many as show the
+// curve of the loss; with most = 0 all.
+func (s *Store) Reports(ctx context.Context, run string, since time.Time, most int) ([]runs.Report, error) {
+	return thinned(ctx, s, &reportTable, "at, seq", scanReport, func(r *runs.Report) runs.Number { return r.Loss }, most,
+		"run = $1 AND at > $2", run, micros(since))
+}
+
+// Points are those of a seed in the order of their times, of many as many as show its
+// share.
+func (s *Store) Points(ctx context.Context, run, seed string, most int) ([]runs.Point, error) {
+	return thinned(ctx, s, &pointTable, "at", scanPoint, func(p *runs.Point) runs.Number { return p.Alpha }, most,
+		"run = $1 AND seed = $2", run, seed)
+}
+
+func thinned[T any](
+	ctx context.Context, s *Store, t *table, order string, scan scanner[T], value func(*T) runs.Number, most int, where string, args ...any,
+) ([]T, error) {
+	var rows int64
+	if most > 0 {
+		counted, err := list(ctx, s.db, scanInteger, "SELECT COUNT(*) FROM "+t.name+" WHERE "+where, args...)
+		if err != nil {
+			return nil, err
+		}
+		rows = counted[0]
+	}
+	thinner := runs.NewThinner(rows, most, value)
+	err := visit(ctx, s.db, scan, thinner.Add, "SELECT "+t.names()+" FROM "+t.name+" WHERE "+where+" ORDER BY "+order, args...)
+	if err != nil {
+		return nil, err
+	}
+	return thinner.Rows(), nil
+}
+
+// Filter says which events are wanted. Empty fields are any.
+type Filter struct {
+	Run, Seed, Kind string
+	After, Before   int64 // places; with After the oldest come first, else the newest
+	Most            int
+}
+
+// Events are those that a filter lets through.
+func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
+	var where []string
+	var args []any
+	add := func(condition string, value any) {
+		args = append(args, value)
+		where = append(where, condition+" $"+strconv.Itoa(len(args)))
+	}
+	for _, text := range []struct{ column, value string }{{"run", f.Run}, {"seed", f.Seed}, {"kind", f.Kind}} {
+		if text.value != "" {
+			add(text.column+" =", text.value)
+		}
+	}
+	order := " ORDER BY seq DESC"
+	if f.After > 0 {
+		add("seq >", f.After)
+		order = " ORDER BY seq"
+	}
+	if f.Before > 0 {
+		add("seq <", f.Before)
+	}
+	query := "SELECT " + eventTable.names() + " FROM nissa_events"
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	args = append(args, f.Most)
+	return list(ctx, s.db, scanEvent, query+order+" LIMIT $"+strconv.Itoa(len(args)), args...)
+}
+
+// ReportsAfter are those of all runs whose places are behind one, the oldest first.
+func (s *Store) ReportsAfter(ctx context.Context, seq int64, most int) ([]runs.Report, error) {
+	return list(ctx, s.db, scanReport,
+		"SELECT "+reportTable.names()+" FROM nissa_reports WHERE seq > $1 ORDER BY seq LIMIT $2", seq, most)
+}
+
+// Alarms are those that were ever told of, the last first.
+func (s *Store) Alarms(ctx context.Context) ([]runs.Alarm, error) {
+	return list(ctx, s.db, scanRecord[runs.Alarm], "SELECT record FROM nissa_alarms ORDER BY last_at DESC, name, subject LIMIT 1000")
+}
+
+// Sources are those that send telemetry, in the order of their names.
+func (s *Store) Sources(ctx context.Context) ([]runs.Source, error) {
+	return list(ctx, s.db, scanRecord[runs.Source], "SELECT record FROM nissa_sources ORDER BY name")
+}
+
+// Size is what a store comes to.
+type Size struct {
+	Runs      int64         `json:"runs"`
+	Bytes     int64         `json:"bytes"` // about
+	MostBytes int64         `json:"max_bytes"`
+	Retention time.Duration `json:"-"`
+	Head      int64         `json:"head"` // the newest place
+}
+
+// Size is what the store comes to now.
+func (s *Store) Size(ctx context.Context) (Size, error) {
+	size := Size{MostBytes: s.config.MostBytes, Retention: s.config.Retention}
+	for _, figure := range []struct {
+		to    *int64
+		query string
+	}{
+		{&size.Runs, "SELECT COUNT(*) FROM nissa_runs WHERE run <> ''"},
+		{&size.Bytes, "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM nissa_runs"},
+		{&size.Head, "SELECT number FROM nissa_clock"},
+	} {
+		found, err := first(list(ctx, s.db, scanInteger, figure.query))
+		if err != nil {
+			return size, err
+		}
+		*figure.to = found
+	}
+	return size, nil
+}

@@ -1,0 +1,172 @@
+package runstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/esper-lite/weatherlight/internal/database"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+var (
+	// ErrNotFound: the store has no such run, or the run no such seed.
+	ErrNotFound = errors.New("not in the store")
+	// ErrExists: a run that is imported is there already.
+	ErrExists = errors.New("run is in the store already")
+)
+
+// Config says where a store is and how much it keeps. Zero values take the default in
+// brackets.
+type Config struct {
+	URL       string        // sqlite:///path or postgres://user:password@host/name
+	Retention time.Duration // age at which what is kept is removed [30 days]
+	MostBytes int64         // size from which the oldest runs make room [1 GiB]
+}
+
+// Store is an open store. It is safe for concurrent use, also by several processes on one
+// database.
+type Store struct {
+	db     *database.DB
+	each   string // the rows of the JSON list that is the first argument
+	lock   string // the first statement of a transaction that writes; empty where beginning one is enough
+	config Config
+
+	mu      sync.Mutex
+	head    int64         // newest place known
+	changed chan struct{} // closed when head has grown
+}
+
+// Open opens the database, creates what is missing, and brings its tables up to date.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg.Retention = cmp.Or(max(cfg.Retention, 0), 30*24*time.Hour)
+	cfg.MostBytes = cmp.Or(max(cfg.MostBytes, 0), 1<<30)
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	db, err := database.Open(ctx, database.Config{
+		URL: cfg.URL, Name: "nissa", What: "store of runs", Migrations: files,
+		Postgres: map[int64]database.Change{1001: widen},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, each: "json_each($1)", config: cfg, changed: make(chan struct{})}
+	if db.Postgres {
+		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
+		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
+	}
+	return s, nil
+}
+
+// widen makes keys of 64 bits, which SQLite's INTEGER has.
+func widen(ctx context.Context, tx *sql.Tx) error {
+	for table, column := range map[string]string{"nissa_seen": "id", "nissa_reports": "seq", "nissa_events": "seq"} {
+		if _, err := tx.ExecContext(ctx, "ALTER TABLE "+table+" ALTER COLUMN "+column+" TYPE BIGINT"); err != nil {
+			return fmt.Errorf("widen %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// Close releases the database.
+func (s *Store) Close() error {
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close store of runs: %w", err)
+	}
+	return nil
+}
+
+// Where is the file, or the server and the database.
+func (s *Store) Where() string { return s.db.Where }
+
+// Ping asks for a sign of life.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.readHead(ctx)
+	return err
+}
+
+// writeTimeout bounds a transaction in a database that hangs.
+const writeTimeout = 30 * time.Second
+
+// write runs one transaction in which nobody else writes, in this process or another.
+func (s *Store) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("store of runs: begin: %w", err)
+	}
+	if s.lock != "" {
+		_, err = tx.ExecContext(ctx, s.lock)
+	}
+	if err == nil {
+		err = change(ctx, tx)
+	}
+	if err != nil {
+		if undone := tx.Rollback(); undone != nil && !errors.Is(undone, sql.ErrTxDone) {
+			err = errors.Join(err, undone)
+		}
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("store of runs: commit: %w", err)
+	}
+	return nil
+}
+
+// readHead asks for the newest place.
+func (s *Store) readHead(ctx context.Context) (head int64, err error) {
+	if err := s.db.QueryRowContext(ctx, "SELECT number FROM nissa_clock").Scan(&head); err != nil {
+		return 0, fmt.Errorf("store of runs: %w", err)
+	}
+	return head, nil
+}
+
+// Watch looks at intervals whether another process has written, until ctx is done.
+func (s *Store) Watch(ctx context.Context, every time.Duration) error {
+	timer := time.NewTicker(every)
+	defer timer.Stop()
+	for {
+		head, err := s.readHead(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.advance(head)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Store) advance(head int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if head > s.head {
+		s.head = head
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+}
+
+// Head is the newest place that is known, and a channel that is closed when there is a
+// newer one.
+func (s *Store) Head() (int64, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head, s.changed
+}

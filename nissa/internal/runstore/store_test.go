@@ -1,0 +1,414 @@
+package runstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+func TestEachMessageCountsOnce(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		first := []runs.Message{report("run", 1), packet("weatherlight", 1), report("run", 2), report("run", 1)}
+		if fresh := put(t, s, first...); !slices.Equal(fresh, []bool{true, true, true, false}) {
+			t.Errorf("fresh are %v", fresh)
+		}
+		again := report("run", 2)
+		again.Entry = "99-0" // published once more under its name
+		if fresh := put(t, s, again, report("run", 3), packet("weatherlight", 1)); !slices.Equal(fresh, []bool{false, true, false}) {
+			t.Errorf("fresh are %v", fresh)
+		}
+		run, err := s.Run(t.Context(), "run")
+		if err != nil || run.Reports != 3 || run.Epoch != 3 || !run.FirstAt.Equal(at(1)) || !run.Reported.Equal(at(3)) {
+			t.Errorf("%+v, %v", run, err)
+		}
+		sources, err := s.Sources(t.Context())
+		if err != nil || len(sources) != 1 || sources[0].Packets != 1 || sources[0].Figures[0].Name != "m" {
+			t.Errorf("%+v, %v", sources, err)
+		}
+	})
+}
+
+func TestRunIsReadBackAsItWasTold(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		put(t, s, report("run", 1), report("run", 2), seedPacket("run", "seed-1", "CULLED", 3))
+		reports, err := s.Reports(t.Context(), "run", time.Time{}, 0)
+		if err != nil || len(reports) != 2 {
+			t.Fatalf("%+v, %v", reports, err)
+		}
+		r := reports[1]
+		if r.Epoch != 2 || r.Step != 20 || r.Trainer != "t-1" || r.Number != 2 || r.Loss != 0.33333334 ||
+			r.HostLoss != 0.6 || r.BaselineLoss != 0.9 || r.HostAccuracy.Known() || r.Metrics["lr"] != 0.1 || r.Seq == 0 {
+			t.Errorf("%+v", r)
+		}
+		seed, err := s.Seed(t.Context(), "run", "seed-1")
+		if err != nil || seed.Stage != "CULLED" || seed.Slot != "layer2" || seed.Kernel != "abc" || seed.Blueprint != "BP001" {
+			t.Errorf("%+v, %v", seed, err)
+		}
+		points, err := s.Points(t.Context(), "run", "seed-1", 0)
+		if err != nil || len(points) != 2 || points[0].Stage != "BLENDING" || points[0].Alpha != 0.25 {
+			t.Errorf("%+v, %v", points, err)
+		}
+		events, err := s.Events(t.Context(), Filter{Run: "run", Seed: "seed-1", Kind: runs.KindGate, Most: 10})
+		if err != nil || len(events) != 1 || events[0].Name != "G4_SYSTEM_IMPACT" || events[0].Details["reason"] != "impact not earned" {
+			t.Errorf("%+v, %v", events, err)
+		}
+		events, err = s.Events(t.Context(), Filter{Run: "run", Most: 10})
+		if err != nil || len(events) != 3 {
+			t.Fatalf("%+v, %v", events, err)
+		}
+		if later, err := s.Events(t.Context(), Filter{After: events[2].Seq, Most: 10}); err != nil || len(later) != 2 || later[1].Seq != events[0].Seq {
+			t.Errorf("%+v, %v", later, err)
+		}
+		if _, err := s.Run(t.Context(), "nobody"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v", err)
+		}
+		if _, err := s.Seed(t.Context(), "run", "nobody"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestListHoldsTheRunsThatWereHeardOfLast(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for n := range 5 {
+			put(t, s, report(fmt.Sprint("run-", n), n+1))
+		}
+		put(t, s, report("run-1", 9))
+		var ids []string
+		before := time.Time{}
+		for {
+			page, err := s.Runs(t.Context(), before, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			for _, r := range page {
+				ids = append(ids, r.ID)
+				before = r.LastAt
+			}
+		}
+		if got := fmt.Sprint(ids); got != "[run-1 run-4 run-3 run-2 run-0]" {
+			t.Error(got)
+		}
+	})
+}
+
+// Several processes on one database share one truth: each has messages of its own, and
+// some that others had before.
+func TestReplicasShareOneTruth(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const replicas, messages = 3, 120
+		var group sync.WaitGroup
+		var fresh [replicas]int
+		for i := range replicas {
+			s := open(t, Config{URL: url})
+			group.Go(func() {
+				order := rand.Perm(messages)
+				for batch := range slices.Chunk(order, 7) {
+					var told []runs.Message
+					for _, n := range batch {
+						told = append(told, report("run", n))
+					}
+					taken, err := s.Put(context.WithoutCancel(t.Context()), told)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, is := range taken {
+						if is {
+							fresh[i]++
+						}
+					}
+				}
+			})
+		}
+		group.Wait()
+		s := open(t, Config{URL: url})
+		run, err := s.Run(t.Context(), "run")
+		if err != nil || run.Reports != messages || run.Epoch != messages-1 || fresh[0]+fresh[1]+fresh[2] != messages {
+			t.Errorf("%+v, %v, fresh %v", run, err, fresh)
+		}
+		reports, err := s.Reports(t.Context(), "run", time.Time{}, 0)
+		if err != nil || len(reports) != messages {
+			t.Fatalf("%d reports, %v", len(reports), err)
+		}
+		seen := map[int64]bool{}
+		for i, r := range reports {
+			if r.Epoch != uint32(i) || seen[r.Seq] {
+				t.Errorf("report %d is %+v", i, r)
+			}
+			seen[r.Seq] = true
+		}
+		size, err := s.Size(t.Context())
+		if err != nil || size.Head < int64(messages) || size.Runs != 1 {
+			t.Errorf("%+v, %v", size, err)
+		}
+	})
+}
+
+func TestExportReplaysIntoAnEqualStore(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for n := range 20 {
+			put(t, s, report("run", n), report("other", n), seedPacket("run", "seed-1", "SHADOWING", n+30), packet("weatherlight", n))
+		}
+		put(t, s, seedPacket("run", "seed-2", "GERMINATED", 60), seedPacket("run", "seed-1", "CULLED", 61))
+		var first, second bytes.Buffer
+		if err := s.Export(t.Context(), "run", &first); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(first.String(), `"other"`) || strings.Count(first.String(), `{"report"`) != 20 {
+			t.Errorf("exported is\n%s", first.String())
+		}
+		onEachDatabase(t, func(t *testing.T, url string) {
+			second.Reset()
+			replayed := open(t, Config{URL: url})
+			put(t, replayed, report("third", 1))
+			ids, err := replayed.Import(t.Context(), bytes.NewReader(first.Bytes()))
+			if err != nil || !slices.Equal(ids, []string{"run"}) {
+				t.Fatalf("%v, %v", ids, err)
+			}
+			if err := replayed.Export(t.Context(), "run", &second); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(first.String(), second.String()); diff != "" {
+				t.Error(diff)
+			}
+			if _, err := replayed.Import(t.Context(), bytes.NewReader(first.Bytes())); !errors.Is(err, ErrExists) {
+				t.Errorf("imported twice: %v", err)
+			}
+			if head, _ := replayed.Head(); head < 20 {
+				t.Errorf("whoever follows the store is told up to %d", head)
+			}
+		})
+		if err := s.Export(t.Context(), "nobody", &second); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestImportRefusesWhatIsNoExport(t *testing.T) {
+	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
+	for _, text := range []string{
+		"no json", `{"report":{"run":"r"}}`, `{"run":{"id":"r"}}` + "\n" + `{"report":{"run":"s"}}`, `{"run":{"id":"r"}}` + "\n{}",
+		strings.Repeat("x", maxLine+1),
+	} {
+		if _, err := s.Import(t.Context(), strings.NewReader(text)); err == nil {
+			t.Errorf("imported %.40q", text)
+		}
+	}
+	if all, err := s.Runs(t.Context(), time.Time{}, 10); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+func TestWhatIsTooOldGoes(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url, Retention: 100 * time.Second})
+		put(t, s, report("old", 10), packet("old", 10))
+		for n := range 20 {
+			put(t, s, report("long", 10*n))
+		}
+		if err := s.Tidy(t.Context(), at(200)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(t.Context(), "old"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("old run: %v", err)
+		}
+		long, err := s.Run(t.Context(), "long")
+		if err != nil || !long.KeptFrom.Equal(at(100)) || !long.FirstAt.Equal(at(0)) || long.Reports != 20 {
+			t.Errorf("%+v, %v", long, err)
+		}
+		reports, err := s.Reports(t.Context(), "long", time.Time{}, 0)
+		if err != nil || len(reports) != 10 || reports[0].Epoch != 100 {
+			t.Errorf("%d reports, %v", len(reports), err)
+		}
+		if sources, err := s.Sources(t.Context()); err != nil || len(sources) != 0 {
+			t.Errorf("%+v, %v", sources, err)
+		}
+		// What came to the bus before, and comes again now, does not come back.
+		if fresh := put(t, s, report("long", 50)); fresh[0] {
+			t.Error("a report that was removed is taken in again")
+		}
+	})
+}
+
+func TestTheStoreStaysWithinItsSize(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const most = 200_000
+		s := open(t, Config{URL: url, MostBytes: most})
+		for n := range 10 {
+			for batch := range slices.Chunk(reports(fmt.Sprint("run-", n), 1000*n, 100), 50) {
+				put(t, s, batch...)
+			}
+		}
+		before, err := s.Size(t.Context())
+		if err != nil || before.Bytes <= most {
+			t.Fatalf("nothing to do: %+v, %v", before, err)
+		}
+		if err := s.Tidy(t.Context(), at(9_100)); err != nil {
+			t.Fatal(err)
+		}
+		after, err := s.Size(t.Context())
+		if err != nil || after.Bytes > most || after.Runs == 0 {
+			t.Errorf("%+v, %v", after, err)
+		}
+		if _, err := s.Run(t.Context(), "run-0"); !errors.Is(err, ErrNotFound) {
+			t.Error("the oldest run did not make room")
+		}
+		if _, err := s.Run(t.Context(), "run-9"); err != nil {
+			t.Errorf("the newest run: %v", err)
+		}
+	})
+}
+
+func TestOneRunThatIsTooLargeLosesItsOldestPart(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const most = 100_000
+		s := open(t, Config{URL: url, MostBytes: most})
+		for batch := range slices.Chunk(reports("run", 0, 500), 100) {
+			put(t, s, batch...)
+		}
+		if err := s.Tidy(t.Context(), at(500)); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := s.Reports(t.Context(), "run", time.Time{}, 0)
+		if err != nil || len(kept) < 50 || kept[len(kept)-1].Epoch != 499 {
+			t.Errorf("%d reports, %v", len(kept), err)
+		}
+		if size, err := s.Size(t.Context()); err != nil || size.Bytes > most {
+			t.Errorf("%+v, %v", size, err)
+		}
+	})
+}
+
+// The size that is told is about that of the file.
+func TestSizeIsAboutThatOfTheFile(t *testing.T) {
+	file := t.TempDir() + "/runs.db"
+	s := open(t, Config{URL: "sqlite:///" + file})
+	for n := range 20 {
+		for batch := range slices.Chunk(reports(fmt.Sprint("run-", n), 0, 300), 100) {
+			put(t, s, batch...)
+		}
+	}
+	if _, err := s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := s.Size(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ratio := float64(info.Size()) / float64(size.Bytes); ratio < 0.5 || ratio > 1.2 {
+		t.Errorf("the file has %d bytes, told are %d: %.2f", info.Size(), size.Bytes, ratio)
+	}
+}
+
+func reports(run string, from, n int) (all []runs.Message) {
+	for i := range n {
+		all = append(all, report(run, from+i))
+	}
+	return all
+}
+
+func TestLongCurveIsThinned(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		all := reports("run", 0, 1000)
+		all[567].Payload.(*leyline.SystemStatePacket).ValidationLoss = 40
+		for batch := range slices.Chunk(all, 250) {
+			put(t, s, batch...)
+		}
+		thin, err := s.Reports(t.Context(), "run", time.Time{}, 50)
+		if err != nil || len(thin) > 51 || len(thin) < 25 {
+			t.Fatalf("%d reports, %v", len(thin), err)
+		}
+		if !slices.ContainsFunc(thin, func(r runs.Report) bool { return r.Loss == 40 }) {
+			t.Error("the peak is gone")
+		}
+		if thin[0].Epoch != 0 || thin[len(thin)-1].Epoch != 999 {
+			t.Errorf("from %d to %d", thin[0].Epoch, thin[len(thin)-1].Epoch)
+		}
+		if points, err := s.Points(t.Context(), "run", "seed-1", 50); err != nil || len(points) > 51 {
+			t.Errorf("%d points, %v", len(points), err)
+		}
+	})
+}
+
+// Whatever a sender writes is stored, cut to its bounds, and changes nobody else's records.
+func TestHostileTextsAreStored(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for i, text := range hostile {
+			told := report(text, i+1)
+			told.Payload.(*leyline.SystemStatePacket).PacketId = fmt.Sprint(i)
+			told.Payload.(*leyline.SystemStatePacket).TrainingMetrics = map[string]float32{text: 1}
+			told.Payload.(*leyline.SystemStatePacket).SeedStates[0].SeedId = text
+			spoken := seedPacket(text, text, text, i+1)
+			spoken.Payload.(*leyline.TelemetryPacket).SourceSubsystem = text
+			spoken.Payload.(*leyline.TelemetryPacket).Events[1].Description = text
+			spoken.Payload.(*leyline.TelemetryPacket).Events[1].Attributes[text] = text
+			put(t, s, told, spoken, packet(text, i))
+		}
+		all, err := s.Runs(t.Context(), time.Time{}, 100)
+		if err != nil || len(all) != len(hostile) {
+			t.Fatalf("%d runs, %v", len(all), err)
+		}
+		for _, r := range all {
+			if len(r.ID) > 128 || strings.ContainsAny(r.ID, "\n\x00") {
+				t.Errorf("run %q", r.ID)
+			}
+			if r.Bytes > 16<<10 {
+				t.Errorf("run %.20q takes %d bytes", r.ID, r.Bytes)
+			}
+			if err := s.Export(t.Context(), r.ID, new(bytes.Buffer)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// hostile are names that a peer may use who means harm; no two of them are one.
+var hostile = []string{
+	strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20) + "y", "two\nlines", "zero\x00byte", "\xff\xfe broken \xc3", "'; DROP TABLE nissa_runs; --",
+	`{"json":"[1,2]"}`, `<script>alert(1)</script>`, "\u202eright to left", "{}", "null", "[]", `"quoted"`, `\u0000`, "%s%d%v", "..", "run/../other",
+}
+
+func TestSourcesAreBounded(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for n := range 5 {
+			var told []runs.Message
+			for i := range 500 {
+				told = append(told, packet(fmt.Sprint("source-", 500*n+i), 1))
+			}
+			put(t, s, told...)
+		}
+		put(t, s, packet("source-0", 2)) // one that is known is heard all the same
+		sources, err := s.Sources(t.Context())
+		if err != nil || len(sources) != mostSources {
+			t.Fatalf("%d sources, %v", len(sources), err)
+		}
+	})
+}
