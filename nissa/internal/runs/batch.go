@@ -118,6 +118,9 @@ func (b *Batch) run(id string, at time.Time) *Run {
 		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Loss: None(), Accuracy: None(), Best: None(), Bytes: RecordBytes}
 		b.Runs[id] = r
 	}
+	if r.KeptFrom.Equal(r.FirstAt) {
+		r.KeptFrom = earlier(r.KeptFrom, at)
+	}
 	r.FirstAt, r.LastAt = earlier(r.FirstAt, at), later(r.LastAt, at)
 	return r
 }

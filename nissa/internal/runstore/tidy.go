@@ -10,8 +10,12 @@ import (
 )
 
 const (
-	// seenLife is how long a message is remembered: far longer than the bus keeps one.
-	seenLife = 24 * time.Hour
+	// seenLife is how long a message is remembered: far longer than the bus keeps one. When
+	// there are more than mostSeen it is shorter, but never than seenLeast: the bus does not
+	// hold as many.
+	seenLife  = 24 * time.Hour
+	seenLeast = 5 * time.Minute
+	mostSeen  = 2_000_000
 	// live is how long after it was heard of a run is not removed as a whole for want of room.
 	live = 10 * time.Minute
 )
@@ -49,7 +53,6 @@ func (s *Store) forget(ctx context.Context, now, oldest time.Time) error {
 			statement string
 			before    time.Time
 		}{
-			{"DELETE FROM nissa_seen WHERE at < $1", now.Add(-seenLife)},
 			{"DELETE FROM nissa_alarms WHERE last_at < $1", oldest},
 			{"DELETE FROM nissa_sources WHERE last_at < $1", oldest},
 		} {
@@ -57,8 +60,21 @@ func (s *Store) forget(ctx context.Context, now, oldest time.Time) error {
 				return fmt.Errorf("tidy: %w", err)
 			}
 		}
-		return nil
+		return forgetSeen(ctx, tx, now)
 	})
+}
+
+func forgetSeen(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	for life := seenLife; life >= seenLeast; life /= 2 {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM nissa_seen WHERE at < $1", now.Add(-life).UnixMicro()); err != nil {
+			return fmt.Errorf("tidy: %w", err)
+		}
+		kept, err := first(list(ctx, tx, scanInteger, "SELECT COUNT(*) FROM nissa_seen"))
+		if err != nil || kept <= mostSeen {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeRoom removes the run that was heard of longest ago or, when all are being heard of,
