@@ -117,7 +117,19 @@ func (b *Batch) stage(s *Seed, to string, at time.Time, source string) {
 		return
 	}
 	b.addEvent(e)
+	b.Runs[s.Run].moved(s.Stage, to)
 	s.Stage, s.StageAt = to, at
+}
+
+// moved counts seeds by their stages.
+func (r *Run) moved(from, to string) {
+	if r.Seeds == nil {
+		r.Seeds = make(map[string]int)
+	}
+	r.Seeds[to]++
+	if r.Seeds[from]--; r.Seeds[from] <= 0 {
+		delete(r.Seeds, from)
+	}
 }
 
 // stageName is a stage without the prefix of its enumeration.

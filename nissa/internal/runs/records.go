@@ -23,6 +23,8 @@ type Run struct {
 	// when none did.
 	KeptFrom time.Time `json:"kept_from"`
 
+	Seeds map[string]int `json:"seeds,omitempty"` // by stage
+
 	Slots map[string][]int `json:"slots,omitempty"` // shape of one example, by the slot's name
 	Spark Spark            `json:"spark"`
 	Bytes int64            `json:"bytes"` // about what is stored of it

@@ -81,7 +81,8 @@ func thinned[T any](
 // Filter says which events are wanted. Empty fields are any.
 type Filter struct {
 	Run, Seed, Kind string
-	After, Before   int64 // places; with After the oldest come first, else the newest
+	After           int64 // a place, from which the oldest come first; 0: the newest do
+	Before          int64 // a place; 0: none
 	Most            int
 }
 
@@ -99,7 +100,7 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 		}
 	}
 	order := " ORDER BY seq DESC"
-	if f.After > 0 {
+	if f.After != 0 {
 		add("seq >", f.After)
 		order = " ORDER BY seq"
 	}
@@ -114,10 +115,16 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 	return list(ctx, s.db, scanEvent, query+order+" LIMIT $"+strconv.Itoa(len(args)), args...)
 }
 
-// ReportsAfter are those of all runs whose places are behind one, the oldest first.
-func (s *Store) ReportsAfter(ctx context.Context, seq int64, most int) ([]runs.Report, error) {
-	return list(ctx, s.db, scanReport,
-		"SELECT "+reportTable.names()+" FROM nissa_reports WHERE seq > $1 ORDER BY seq LIMIT $2", seq, most)
+// Changes are the events and the reports of all runs whose places are behind one, up to
+// another.
+func (s *Store) Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error) {
+	const within = " WHERE seq > $1 AND seq <= $2 ORDER BY seq"
+	events, err := list(ctx, s.db, scanEvent, "SELECT "+eventTable.names()+" FROM nissa_events"+within, after, upTo)
+	if err != nil {
+		return nil, nil, err
+	}
+	reports, err := list(ctx, s.db, scanReport, "SELECT "+reportTable.names()+" FROM nissa_reports"+within, after, upTo)
+	return events, reports, err
 }
 
 // Alarms are those that were ever told of, the last first.

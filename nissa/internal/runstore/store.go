@@ -65,6 +65,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
 		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
 	}
+	if s.head, err = s.readHead(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	return s, nil
 }
 

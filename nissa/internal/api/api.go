@@ -1,0 +1,176 @@
+// Package api serves the store of runs over HTTP: as JSON, as lines of JSON that replay,
+// and as a stream of server-sent events. It changes nothing. Every route is a row of one
+// table, of which the OpenAPI document is made too.
+package api
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
+)
+
+// Store is what is served.
+type Store interface {
+	Runs(ctx context.Context, before time.Time, most int) ([]runs.Run, error)
+	Run(ctx context.Context, id string) (runs.Run, error)
+	Seeds(ctx context.Context, run string) ([]runs.Seed, error)
+	Seed(ctx context.Context, run, id string) (runs.Seed, error)
+	Reports(ctx context.Context, run string, since time.Time, most int) ([]runs.Report, error)
+	Points(ctx context.Context, run, seed string, most int) ([]runs.Point, error)
+	Events(ctx context.Context, f runstore.Filter) ([]runs.Event, error)
+	Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error)
+	Alarms(ctx context.Context) ([]runs.Alarm, error)
+	Sources(ctx context.Context) ([]runs.Source, error)
+	Size(ctx context.Context) (runstore.Size, error)
+	Export(ctx context.Context, id string, to io.Writer) error
+	Head() (int64, <-chan struct{})
+}
+
+// Bounds of what is served at a time.
+const (
+	maxReaders = 4  // requests that read the store; it has connections for more
+	maxExports = 2  // of them, exports
+	maxStreams = 64 // connections that follow
+	readerWait = 10 * time.Second
+)
+
+// Config says what is served. Zero values take the default in brackets.
+type Config struct {
+	Store    Store
+	Stopping <-chan struct{} // closed when those that follow are to end
+	Logger   *slog.Logger    // [none]
+}
+
+// server answers requests.
+type server struct {
+	Config
+	readers, exports, streams chan struct{}
+}
+
+//go:embed openapi.json
+var document []byte
+
+// Handler serves /api.
+func Handler(config Config) http.Handler {
+	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
+	s := &server{
+		Config:  config,
+		readers: make(chan struct{}, maxReaders), exports: make(chan struct{}, maxExports), streams: make(chan struct{}, maxStreams),
+	}
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		mux.Handle("GET "+r.path, s.serve(r))
+	}
+	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		protect(w.Header())
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document) // the client went away; nothing to tell it
+	})
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			fail(w, http.StatusMethodNotAllowed, "nothing is changed here")
+			return
+		}
+		fail(w, http.StatusNotFound, "no such path")
+	})
+	return mux
+}
+
+// route is one path with what it answers.
+type route struct {
+	path, summary string
+	parameters    []parameter
+	answer        any                              // an example of its type
+	read          func(*http.Request) (any, error) // nil: it writes by itself
+	write         http.HandlerFunc
+	media         string
+	bound         chan struct{} // of those at a time
+}
+
+// badRequestError is a parameter that cannot be read; its text is the answer.
+type badRequestError struct{ text string }
+
+func (e badRequestError) Error() string { return e.text }
+
+func (s *server) serve(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		protect(w.Header())
+		release, got := enter(q.Context(), r.bound)
+		if !got {
+			w.Header().Set("Retry-After", "5")
+			fail(w, http.StatusServiceUnavailable, "too many requests at a time")
+			return
+		}
+		defer release()
+		if r.read == nil {
+			r.write(w, q)
+			return
+		}
+		answer, err := r.read(q)
+		if err != nil {
+			s.refuse(w, q, err)
+			return
+		}
+		respond(w, http.StatusOK, answer)
+	})
+}
+
+// enter waits for one of the places that a bound has.
+func enter(ctx context.Context, bound chan struct{}) (release func(), got bool) {
+	timer := time.NewTimer(readerWait)
+	defer timer.Stop()
+	select {
+	case bound <- struct{}{}:
+		return func() { <-bound }, true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, false
+}
+
+func (s *server) refuse(w http.ResponseWriter, q *http.Request, err error) {
+	var bad badRequestError
+	switch {
+	case errors.As(err, &bad):
+		fail(w, http.StatusBadRequest, bad.text)
+	case errors.Is(err, runstore.ErrNotFound):
+		fail(w, http.StatusNotFound, "not in the store")
+	default:
+		if q.Context().Err() == nil {
+			s.Logger.Warn("request not answered", "path", q.URL.Path, "error", err)
+		}
+		fail(w, http.StatusServiceUnavailable, "the store does not answer")
+	}
+}
+
+// protect keeps a browser from taking an answer for anything but data.
+func protect(header http.Header) {
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Cache-Control", "no-store")
+}
+
+// problem is the answer to a request that is not answered.
+type problem struct {
+	Error string `json:"error"`
+}
+
+func fail(w http.ResponseWriter, status int, text string) {
+	protect(w.Header())
+	respond(w, status, problem{text})
+}
+
+func respond(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client went away; nothing to tell it
+}

@@ -1,0 +1,388 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// served is a store that is served.
+type served struct {
+	t      *testing.T
+	store  *runstore.Store
+	server *httptest.Server
+	told   int
+}
+
+func serve(t *testing.T) *served {
+	t.Helper()
+	store, err := runstore.Open(t.Context(), runstore.Config{URL: "sqlite:///" + filepath.Join(t.TempDir(), "runs.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopping := make(chan struct{})
+	s := &served{t: t, store: store, server: httptest.NewServer(Handler(Config{Store: store, Stopping: stopping}))}
+	t.Cleanup(func() {
+		close(stopping)
+		s.server.Close()
+		s.server.Client().CloseIdleConnections()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// tell puts messages into the store, a second apart.
+func (s *served) tell(payloads ...proto.Message) {
+	s.t.Helper()
+	var messages []runs.Message
+	for _, payload := range payloads {
+		s.told++
+		messages = append(messages, runs.Message{Stream: "s", Entry: fmt.Sprint(s.told), Payload: payload,
+			At: time.Now().Add(time.Duration(s.told-1000) * time.Second)})
+	}
+	if _, err := s.store.Put(s.t.Context(), messages); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func report(run string, epoch int) *leyline.SystemStatePacket {
+	return &leyline.SystemStatePacket{
+		TrainingRunId: run, CurrentEpoch: uint32(epoch), ValidationLoss: 1 / float32(epoch+1), ExperimentName: "digits",
+		TrainingMetrics: map[string]float32{"lr": 0.5},
+		SeedStates: []*leyline.SeedState{{SeedId: "s-1", Stage: leyline.SeedLifecycleStage_SEED_STAGE_BLENDING,
+			Metrics: map[string]float32{trainer.MetricAlpha: 0.5}}},
+	}
+}
+
+func command(run string) *leyline.AdaptationCommand {
+	return &leyline.AdaptationCommand{TargetSeedId: "s-1", IssuedBy: "tamiyo", CommandType: leyline.CommandType_COMMAND_SEED,
+		Annotations: map[string]string{"training_run_id": run, "risk_reason": "validation_stalled"}}
+}
+
+func summary() *leyline.TelemetryPacket {
+	return &leyline.TelemetryPacket{SourceSubsystem: "weatherlight", SystemHealth: &leyline.SystemHealth{Summary: "steady"},
+		Metrics: []*leyline.MetricPoint{
+			{Name: "weatherlight.worker.forge.running", Value: 1}, {Name: "urza.library.cache_size", Value: 3}, {Name: "tezzeret.forge.left", Value: 0.5}},
+		Events: []*leyline.TelemetryEvent{{Description: "alarm", Attributes: map[string]string{"alarm": "lag", "severity": "warning", "since": "5"}}},
+	}
+}
+
+func (s *served) fill() {
+	for epoch := range 30 {
+		s.tell(report("run-1", epoch))
+	}
+	s.tell(command("run-1"), report("run/2 ?", 0), &leyline.TelemetryPacket{SourceSubsystem: "kasmina", Timestamp: timestamppb.Now(),
+		SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"training_run_id": "run-1", "seed_id": "s-1"}},
+		Events: []*leyline.TelemetryEvent{
+			{Description: "gate_event", Attributes: map[string]string{"seed_id": "s-1", "gate": "SEED_GATE_G4_SYSTEM_IMPACT", "passed": "true"}},
+			{Description: "seed_stage", Attributes: map[string]string{"stage": "SEED_STAGE_FOSSILIZED", "alpha": "1"}}}})
+	s.tell(summary())
+}
+
+func (s *served) get(path string) (int, http.Header, string) {
+	s.t.Helper()
+	response, err := s.server.Client().Get(s.server.URL + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, string(body)
+}
+
+// into reads an answer.
+func into[T any](s *served, path string) (answer T) {
+	s.t.Helper()
+	status, _, body := s.get(path)
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK {
+		s.t.Fatalf("%s: %d %s %v", path, status, body, err)
+	}
+	return answer
+}
+
+func TestAnswersAreAsTheDocumentSays(t *testing.T) {
+	s := serve(t)
+	s.fill()
+	document := into[object](s, "/api/openapi.json")
+	schemas := document["components"].(object)["schemas"].(object)
+	for path, methods := range document["paths"].(object) {
+		content := methods.(object)["get"].(object)["responses"].(object)["200"].(object)["content"].(object)
+		if content["application/json"] == nil {
+			continue
+		}
+		address := strings.NewReplacer("{run}", "run-1", "{seed}", "s-1").Replace(path)
+		answer := into[any](s, address)
+		for _, fault := range check(schemas, content["application/json"].(object)["schema"].(object), answer, path) {
+			t.Error(fault)
+		}
+		for key, value := range answer.(object) {
+			if list, is := value.([]any); is && len(list) == 0 {
+				t.Errorf("%s of %s is empty: nothing of it was compared", key, path)
+			}
+		}
+	}
+}
+
+func TestRunsArePaged(t *testing.T) {
+	s := serve(t)
+	s.fill()
+	first := into[runsAnswer](s, "/api/runs?limit=1")
+	if len(first.Runs) != 1 || first.Runs[0].ID != "run-1" || first.Next == nil || first.Head == 0 || first.Runs[0].State != runs.Silent ||
+		first.Runs[0].Reports != 30 || first.Runs[0].Seeds["FOSSILIZED"] != 1 || len(first.Runs[0].Seeds) != 1 || first.Runs[0].Experiment != "digits" {
+		t.Errorf("%+v", first)
+	}
+	second := into[runsAnswer](s, "/api/runs?limit=2&before="+url.QueryEscape(first.Next.Format(time.RFC3339Nano)))
+	if len(second.Runs) != 1 || second.Runs[0].ID != "run/2 ?" || second.Next != nil {
+		t.Errorf("%+v", second)
+	}
+	if other := into[runView](s, "/api/runs/"+url.PathEscape("run/2 ?")); other.ID != "run/2 ?" {
+		t.Errorf("%+v", other)
+	}
+}
+
+func TestSeedIsShownWithWhatBecameOfIt(t *testing.T) {
+	s := serve(t)
+	s.fill()
+	seeds := into[seedsAnswer](s, "/api/runs/run-1/seeds").Seeds
+	if len(seeds) != 1 || len(seeds[0].Stages) != 2 || seeds[0].Stages[1].Stage != "FOSSILIZED" || seeds[0].Stages[1].To != nil {
+		t.Errorf("%+v", seeds)
+	}
+	seed := into[seedAnswer](s, "/api/runs/run-1/seeds/s-1?points=10")
+	if seed.Seed.Stage != "FOSSILIZED" || len(seed.Points) > 11 || len(seed.Events) != 4 {
+		t.Errorf("%+v", seed)
+	}
+	if curve := into[reportsAnswer](s, "/api/runs/run-1/reports?points=10").Reports; len(curve) > 11 || len(curve) < 5 {
+		t.Errorf("%d reports", len(curve))
+	}
+	commands := into[eventsAnswer](s, "/api/runs/run-1/events?kind=command").Events
+	if len(commands) != 1 || commands[0].Details["risk_reason"] != "validation_stalled" {
+		t.Errorf("%+v", commands)
+	}
+	all := into[eventsAnswer](s, "/api/events?after=0&limit=2").Events
+	if len(all) != 2 || all[0].Seq >= all[1].Seq {
+		t.Errorf("%+v", all)
+	}
+	if newest := into[eventsAnswer](s, fmt.Sprint("/api/events?before=", all[1].Seq)).Events; len(newest) != 1 {
+		t.Errorf("%+v", newest)
+	}
+	if workers := into[sourcesAnswer](s, "/api/workers").Sources; len(workers) != 1 || len(workers[0].Figures) != 1 {
+		t.Errorf("%+v", workers)
+	}
+}
+
+func TestExportIsWhatCanBeImported(t *testing.T) {
+	s := serve(t)
+	s.fill()
+	status, header, body := s.get("/api/runs/" + url.PathEscape("run/2 ?") + "/export")
+	if status != http.StatusOK || header.Get("Content-Type") != "application/x-ndjson" || !strings.Contains(header.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%d %v", status, header)
+	}
+	if ids, err := serve(t).store.Import(t.Context(), strings.NewReader(body)); err != nil || len(ids) != 1 {
+		t.Errorf("%v, %v", ids, err)
+	}
+}
+
+func TestRequestsThatCannotBeAnswered(t *testing.T) {
+	s := serve(t)
+	s.fill()
+	for path, want := range map[string]int{
+		"/api/runs/nobody": 404, "/api/runs/nobody/seeds": 404, "/api/runs/nobody/events": 404, "/api/runs/nobody/export": 404,
+		"/api/runs/nobody/reports": 404, "/api/runs/run-1/seeds/nobody": 404, "/api/nothing": 404, "/api/runs?limit=0": 400, "/api/runs?limit=x": 400,
+		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/stream?after=x": 400,
+		"/api/runs?limit=99999999": 200,
+	} {
+		status, header, body := s.get(path)
+		var said problem
+		if err := json.Unmarshal([]byte(body), &said); status != want || err != nil || want != 200 && said.Error == "" {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+		if header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: %v", path, header)
+		}
+	}
+	response, err := s.server.Client().Post(s.server.URL+"/api/runs", "text/plain", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", response.StatusCode)
+	}
+}
+
+func TestStoreThatIsAwayIsSaidSo(t *testing.T) {
+	s := serve(t)
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/api/runs", "/api/runs/r", "/api/alarms", "/api/sources", "/api/store", "/api/events", "/api/runs/r/export"} {
+		if status, _, body := s.get(path); status != http.StatusServiceUnavailable || strings.Contains(body, "sql") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+// following is one that reads a stream.
+type following struct {
+	t     *testing.T
+	lines *bufio.Scanner
+	close func()
+}
+
+func (s *served) follow(query, lastEventID string) *following {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+"/api/stream"+query, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if lastEventID != "" {
+		request.Header.Set("Last-Event-ID", lastEventID)
+	}
+	response, err := s.server.Client().Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if response.Header.Get("Content-Type") != "text/event-stream" {
+		s.t.Fatalf("%d %v", response.StatusCode, response.Header)
+	}
+	f := &following{s.t, bufio.NewScanner(response.Body), func() { cancel(); _ = response.Body.Close() }}
+	s.t.Cleanup(f.close)
+	f.next() // retry
+	return f
+}
+
+// next is the next frame, by the names of its fields.
+func (f *following) next() map[string]string {
+	f.t.Helper()
+	frame := map[string]string{}
+	for f.lines.Scan() {
+		line := f.lines.Text()
+		if line == "" {
+			return frame
+		}
+		name, value, _ := strings.Cut(line, ": ")
+		frame[name] = value
+	}
+	f.t.Fatalf("the stream ended: %v", f.lines.Err())
+	return nil
+}
+
+func TestStreamTellsWhatIsNewAndResumes(t *testing.T) {
+	s := serve(t)
+	s.tell(report("run-1", 1))
+	f := s.follow("", "")
+	s.tell(report("run-1", 2), command("run-1"))
+	first, second := f.next(), f.next()
+	if first["event"] != "event" || second["event"] != "report" || !strings.Contains(second["data"], `"epoch":2`) {
+		t.Errorf("%v, %v", first, second)
+	}
+	f.close()
+	s.tell(report("run-1", 3))
+	s.tell(report("run-1", 4))
+	f = s.follow("", second["id"])
+	if third, fourth := f.next(), f.next(); !strings.Contains(third["data"], `"epoch":3`) || !strings.Contains(fourth["data"], `"epoch":4`) {
+		t.Errorf("%v, %v", third, fourth)
+	}
+}
+
+func TestStreamOfOneRunTellsOfNoOther(t *testing.T) {
+	s := serve(t)
+	f := s.follow("?run=mine", "")
+	s.tell(report("other", 1), command("other"), command("mine"))
+	s.tell(report("other", 2))
+	s.tell(report("mine", 3))
+	for _, want := range []string{"event", "event", "report"} { // command, stage, report
+		if frame := f.next(); frame["event"] != want || !strings.Contains(frame["data"], `"run":"mine"`) {
+			t.Errorf("%v", frame)
+		}
+	}
+}
+
+func TestStreamOfAnotherStoreBeginsAnew(t *testing.T) {
+	s := serve(t)
+	s.tell(report("run-1", 1))
+	if frame := s.follow("", "999999").next(); frame["event"] != "reset" {
+		t.Errorf("%v", frame)
+	}
+	for range 9 {
+		var many []proto.Message
+		for i := range 2500 {
+			many = append(many, report("run-1", i))
+		}
+		s.tell(many...)
+	}
+	if frame := s.follow("?after=1", "").next(); frame["event"] != "reset" {
+		t.Errorf("%v", frame)
+	}
+}
+
+// What another process writes is seen, too.
+func TestStreamTellsWhatAnotherProcessWrote(t *testing.T) {
+	s := serve(t)
+	other, err := runstore.Open(t.Context(), runstore.Config{URL: "sqlite:///" + s.store.Where()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.store.Watch(ctx, 5*time.Millisecond) }()
+	f := s.follow("", "")
+	if _, err := other.Put(t.Context(), []runs.Message{{Stream: "s", Entry: "1", Payload: report("run-1", 7), At: time.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	if stage, told := f.next(), f.next(); stage["event"] != "event" || told["event"] != "report" {
+		t.Errorf("%v, %v", stage, told)
+	}
+	cancel()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestHostileNamesStayData(t *testing.T) {
+	s := serve(t)
+	for _, name := range []string{"<script>alert(1)</script>", "a\nb\r\n\r\nevent: forged", "\xff\x00", strings.Repeat("é", 1<<19), `"};//`} {
+		f := s.follow("", "")
+		told := report(name, 1)
+		told.TrainingMetrics = map[string]float32{name: 1}
+		s.tell(told)
+		if frame := f.next(); frame["event"] != "event" || len(frame) != 3 {
+			t.Errorf("%.40q: %v", name, frame)
+		}
+		if frame := f.next(); frame["event"] != "report" || len(frame) != 3 || len(frame["data"]) > 4096 || strings.Contains(frame["data"], "<script") {
+			t.Errorf("%.40q: %v", name, frame)
+		}
+		f.close()
+	}
+	if all := into[runsAnswer](s, "/api/runs"); len(all.Runs) != 5 {
+		t.Errorf("%d runs", len(all.Runs))
+	}
+}

@@ -1,0 +1,308 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
+)
+
+// parameter of a request's query.
+type parameter struct{ name, kind, about string }
+
+// Parameters that several routes have.
+var (
+	runParameter    = parameter{"run", "string", "Only of this run."}
+	seedParameter   = parameter{"seed", "string", "Only of this seed."}
+	kindParameter   = parameter{"kind", "string", "Only of this kind: event, stage, gate, command, field_report, emergency or alarm."}
+	afterParameter  = parameter{"after", "integer", "Only behind this place, the oldest first. Without it the newest come first."}
+	beforeParameter = parameter{"before", "integer", "Only before this place: the next page of the newest."}
+	limitParameter  = parameter{"limit", "integer", "How many at most: 1 to 1000, else 100."}
+	pointParameter  = parameter{"points", "integer", "About how many at most, such that the curve keeps its shape: 2 to 10000, else 500."}
+)
+
+const (
+	defaultLimit, mostLimit   = 100, 1000
+	defaultPoints, mostPoints = 500, 10_000
+)
+
+// runView is a run with what follows from the time.
+type runView struct {
+	runs.Run
+	State string `json:"state"`
+}
+
+type runsAnswer struct {
+	Runs []runView  `json:"runs"`
+	Next *time.Time `json:"next"` // as before, for those that follow; null: there are none
+	Head int64      `json:"head"` // the newest place, from which /api/stream goes on
+}
+
+type reportsAnswer struct {
+	Reports []runs.Report `json:"reports"`
+}
+
+// seedView is a seed with the stages that it was in.
+type seedView struct {
+	runs.Seed
+	Stages []runs.Interval `json:"stages"`
+}
+
+type seedsAnswer struct {
+	Seeds []seedView `json:"seeds"`
+}
+
+type seedAnswer struct {
+	Seed   seedView     `json:"seed"`
+	Points []runs.Point `json:"points"`
+	Events []runs.Event `json:"events"` // its gates, commands, stages and reports, the oldest first
+}
+
+type eventsAnswer struct {
+	Events []runs.Event `json:"events"`
+}
+
+type alarmView struct {
+	runs.Alarm
+	Raised bool `json:"raised"`
+}
+
+type alarmsAnswer struct {
+	Alarms []alarmView `json:"alarms"`
+}
+
+type sourcesAnswer struct {
+	Sources []runs.Source `json:"sources"`
+}
+
+type storeAnswer struct {
+	runstore.Size
+	RetentionSeconds float64 `json:"retention_seconds"`
+}
+
+// routes are all that is served but the document itself.
+func (s *server) routes() []route {
+	all := []route{
+		{path: "/api/runs", summary: "Training runs, those heard of last first.", answer: runsAnswer{}, read: s.runs,
+			parameters: []parameter{limitParameter, {"before", "date-time", "Only those that were heard of last before this time."}}},
+		{path: "/api/runs/{run}", summary: "One run.", answer: runView{}, read: s.run},
+		{path: "/api/runs/{run}/reports", summary: "What its trainers reported, the oldest first: the curves.",
+			answer: reportsAnswer{}, read: s.reports,
+			parameters: []parameter{pointParameter, {"since", "date-time", "Only those after this time."}}},
+		{path: "/api/runs/{run}/seeds", summary: "Its seeds, with the stages that each was in.", answer: seedsAnswer{}, read: s.seeds},
+		{path: "/api/runs/{run}/seeds/{seed}", summary: "One seed: its share and figures report by report, its gates and commands.",
+			answer: seedAnswer{}, read: s.seed, parameters: []parameter{pointParameter}},
+		{path: "/api/runs/{run}/events", summary: "What happened in the run.", answer: eventsAnswer{}, read: s.events,
+			parameters: []parameter{seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
+		{path: "/api/runs/{run}/export", summary: "All that is stored of the run, as lines of JSON that can be imported.",
+			write: s.export, media: "application/x-ndjson", bound: s.exports},
+		{path: "/api/events", summary: "What happened anywhere.", answer: eventsAnswer{}, read: s.events,
+			parameters: []parameter{runParameter, seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
+		{path: "/api/alarms", summary: "Alarms that services told of, the last first.", answer: alarmsAnswer{}, read: s.alarms},
+		{path: "/api/sources", summary: "Who sends telemetry, with the figures of the last packet that was about no run.",
+			answer: sourcesAnswer{}, read: s.sources("")},
+		{path: "/api/workers", summary: "The same of the figures about workers.", answer: sourcesAnswer{},
+			read: s.sources("weatherlight.worker")},
+		{path: "/api/kernels", summary: "The same of the figures about the kernel library.", answer: sourcesAnswer{}, read: s.sources("urza.")},
+		{path: "/api/forge", summary: "The same of the figures about the forge.", answer: sourcesAnswer{}, read: s.sources("tezzeret.")},
+		{path: "/api/store", summary: "What the store keeps, and its bounds.", answer: storeAnswer{}, read: s.size},
+		{path: "/api/stream", summary: "What comes from now on, or behind the place of the header Last-Event-ID, as server-sent " +
+			"events: report and event with what /api/runs/{run}/reports and /api/events have, and reset when a client is too far behind.",
+			write: s.stream, media: "text/event-stream", bound: s.streams,
+			parameters: []parameter{runParameter, {"after", "integer", "In place of the header."}}},
+	}
+	for i := range all {
+		if all[i].bound == nil {
+			all[i].bound = s.readers
+		}
+	}
+	return all
+}
+
+func (s *server) runs(q *http.Request) (any, error) {
+	limit, err := number(q, "limit", 1, defaultLimit, mostLimit)
+	if err != nil {
+		return nil, err
+	}
+	before, err := moment(q, "before")
+	if err != nil {
+		return nil, err
+	}
+	head, _ := s.Store.Head() // before the runs: what comes meanwhile is told by the stream
+	found, err := s.Store.Runs(q.Context(), before, limit)
+	if err != nil {
+		return nil, err
+	}
+	answer, now := runsAnswer{Runs: []runView{}, Head: head}, time.Now()
+	for _, r := range found {
+		answer.Runs = append(answer.Runs, runView{r, r.State(now)})
+	}
+	if len(found) == limit {
+		answer.Next = &found[limit-1].LastAt
+	}
+	return answer, nil
+}
+
+func (s *server) run(q *http.Request) (any, error) {
+	r, err := s.Store.Run(q.Context(), q.PathValue("run"))
+	return runView{r, r.State(time.Now())}, err
+}
+
+func (s *server) reports(q *http.Request) (any, error) {
+	points, err := number(q, "points", 2, defaultPoints, mostPoints)
+	if err != nil {
+		return nil, err
+	}
+	since, err := moment(q, "since")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Store.Run(q.Context(), q.PathValue("run")); err != nil {
+		return nil, err
+	}
+	found, err := s.Store.Reports(q.Context(), q.PathValue("run"), since, points)
+	return reportsAnswer{found}, err
+}
+
+// mostStages bounds the events of which the stages of a run's seeds are made.
+const mostStages = 20_000
+
+func (s *server) seeds(q *http.Request) (any, error) {
+	run := q.PathValue("run")
+	if _, err := s.Store.Run(q.Context(), run); err != nil {
+		return nil, err
+	}
+	seeds, err := s.Store.Seeds(q.Context(), run)
+	if err != nil {
+		return nil, err
+	}
+	events, err := s.Store.Events(q.Context(), runstore.Filter{Run: run, Kind: runs.KindStage, Most: mostStages})
+	if err != nil {
+		return nil, err
+	}
+	bySeed := make(map[string][]runs.Event)
+	for _, e := range events {
+		bySeed[e.Seed] = append(bySeed[e.Seed], e)
+	}
+	answer := seedsAnswer{Seeds: []seedView{}}
+	for _, seed := range seeds {
+		answer.Seeds = append(answer.Seeds, seedView{seed, runs.Intervals(bySeed[seed.ID])})
+	}
+	return answer, nil
+}
+
+func (s *server) seed(q *http.Request) (any, error) {
+	points, err := number(q, "points", 2, defaultPoints, mostPoints)
+	if err != nil {
+		return nil, err
+	}
+	run, id := q.PathValue("run"), q.PathValue("seed")
+	seed, err := s.Store.Seed(q.Context(), run, id)
+	if err != nil {
+		return nil, err
+	}
+	curve, err := s.Store.Points(q.Context(), run, id, points)
+	if err != nil {
+		return nil, err
+	}
+	events, err := s.Store.Events(q.Context(), runstore.Filter{Run: run, Seed: id, After: -1, Most: mostLimit})
+	return seedAnswer{Seed: seedView{seed, runs.Intervals(events)}, Points: curve, Events: events}, err
+}
+
+func (s *server) events(q *http.Request) (any, error) {
+	limit, err := number(q, "limit", 1, defaultLimit, mostLimit)
+	if err != nil {
+		return nil, err
+	}
+	after, err := number(q, "after", 0, 0, 1<<62)
+	if err != nil {
+		return nil, err
+	}
+	before, err := number(q, "before", 0, 0, 1<<62)
+	if err != nil {
+		return nil, err
+	}
+	query := q.URL.Query()
+	f := runstore.Filter{
+		Run: query.Get("run"), Seed: query.Get("seed"), Kind: query.Get("kind"), After: int64(after), Before: int64(before), Most: limit,
+	}
+	if query.Has("after") && after == 0 {
+		f.After = -1
+	}
+	if run := q.PathValue("run"); run != "" {
+		f.Run = run
+		if _, err := s.Store.Run(q.Context(), run); err != nil {
+			return nil, err
+		}
+	}
+	found, err := s.Store.Events(q.Context(), f)
+	return eventsAnswer{found}, err
+}
+
+func (s *server) alarms(q *http.Request) (any, error) {
+	found, err := s.Store.Alarms(q.Context())
+	answer, now := alarmsAnswer{Alarms: []alarmView{}}, time.Now()
+	for _, a := range found {
+		answer.Alarms = append(answer.Alarms, alarmView{a, a.Raised(now)})
+	}
+	return answer, err
+}
+
+// sources are all or, with a prefix, those that have figures whose names begin so, and
+// only those figures.
+func (s *server) sources(prefix string) func(*http.Request) (any, error) {
+	return func(q *http.Request) (any, error) {
+		found, err := s.Store.Sources(q.Context())
+		if err != nil || prefix == "" {
+			return sourcesAnswer{found}, err
+		}
+		answer := sourcesAnswer{Sources: []runs.Source{}}
+		for _, source := range found {
+			var kept []runs.Figure
+			for _, figure := range source.Figures {
+				if strings.HasPrefix(figure.Name, prefix) {
+					kept = append(kept, figure)
+				}
+			}
+			if source.Figures = kept; len(kept) > 0 {
+				answer.Sources = append(answer.Sources, source)
+			}
+		}
+		return answer, nil
+	}
+}
+
+func (s *server) size(q *http.Request) (any, error) {
+	size, err := s.Store.Size(q.Context())
+	return storeAnswer{size, size.Retention.Seconds()}, err
+}
+
+// number reads a parameter; one that is not there is its default, one that is too large
+// the most that there is.
+func number(q *http.Request, name string, least, def, most int) (int, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return def, nil
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil || value < least {
+		return 0, badRequestError{fmt.Sprintf("%s must be a number from %d on", name, least)}
+	}
+	return min(value, most), nil
+}
+
+func moment(q *http.Request, name string) (time.Time, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return at, badRequestError{name + " must be a time like 2026-01-02T15:04:05Z"}
+	}
+	return at, nil
+}

@@ -1,0 +1,148 @@
+// Package ingest brings what consumers of the bus handle at the same time into a store
+// together: Take returns when a message is on the disk, and those that wait meanwhile go
+// with the next transaction. It owns no goroutine: whoever comes first writes for all.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+// Store takes messages in, all or none. Fresh are those that it had not seen before.
+type Store interface {
+	Put(ctx context.Context, messages []runs.Message) (fresh []bool, err error)
+	Ping(ctx context.Context) error
+}
+
+const (
+	// maxGroup bounds how many messages share one transaction.
+	maxGroup = 1024
+	// writeTimeout bounds a transaction in a store that hangs, pingTimeout a sign of life.
+	writeTimeout = 30 * time.Second
+	pingTimeout  = time.Second
+)
+
+// Group writes messages in groups. It is safe for concurrent use.
+type Group struct {
+	store  Store
+	writer chan struct{} // held by whoever writes
+
+	mu      sync.Mutex
+	waiting []*part
+}
+
+// part is one message that waits.
+type part struct {
+	message runs.Message
+	done    chan outcome
+}
+
+type outcome struct {
+	fresh bool
+	err   error
+}
+
+// New returns a group that writes to a store.
+func New(store Store) *Group {
+	return &Group{store: store, writer: make(chan struct{}, 1)}
+}
+
+// Take returns when the message is in the store, and whether it was not there before. With
+// an error it is not, or nobody knows.
+func (g *Group) Take(ctx context.Context, m runs.Message) (fresh bool, err error) {
+	mine := &part{m, make(chan outcome, 1)}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, mine)
+	g.mu.Unlock()
+	for {
+		select {
+		case came := <-mine.done:
+			return came.fresh, came.err
+		case g.writer <- struct{}{}:
+			g.write(ctx, g.take())
+			<-g.writer
+		case <-ctx.Done():
+			if g.withdraw(mine) {
+				return false, ctx.Err()
+			}
+			came := <-mine.done // it is being written
+			return came.fresh, came.err
+		}
+	}
+}
+
+func (g *Group) take() []*part {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := min(len(g.waiting), maxGroup)
+	taken := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	return taken
+}
+
+// withdraw is false when a transaction has taken the part already.
+func (g *Group) withdraw(p *part) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, waits := range g.waiting {
+		if waits == p {
+			g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// write writes the parts in one transaction and, when that fails though the store answers,
+// each in its own: one that cannot be stored must not draw the others in.
+func (g *Group) write(ctx context.Context, parts []*part) {
+	if len(parts) == 0 {
+		return
+	}
+	// Detached: the transaction is not one handler's.
+	ctx = context.WithoutCancel(ctx)
+	fresh, err := g.put(ctx, parts)
+	if err != nil && len(parts) > 1 && g.answers(ctx) {
+		for i := range parts {
+			g.write(ctx, parts[i:i+1])
+		}
+		return
+	}
+	for i, p := range parts {
+		came := outcome{err: err}
+		if err == nil {
+			came.fresh = fresh[i]
+		}
+		p.done <- came
+	}
+}
+
+func (g *Group) put(ctx context.Context, parts []*part) (fresh []bool, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic while messages were stored: %v", cause)
+		}
+	}()
+	messages := make([]runs.Message, len(parts))
+	for i, p := range parts {
+		messages[i] = p.message
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	fresh, err = g.store.Put(ctx, messages)
+	if err == nil && len(fresh) != len(parts) {
+		err = errors.New("store answered for other messages")
+	}
+	return fresh, err
+}
+
+func (g *Group) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return g.store.Ping(ctx) == nil
+}
