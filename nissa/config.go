@@ -15,12 +15,21 @@ type Config struct {
 	HTTPAddr string        // default 127.0.0.1:9100
 	Group    string        // consumer group; default "nissa-service"
 	Streams  oona.Streams  // those of the bus client; empty names get their defaults
-	Limits   Limits        // bounds of what is kept
+	Limits   Limits        // bounds of what is kept in memory
+	Store    Store         // where runs are kept
 	Stop     time.Duration // bound of a stop; default 8 s
 	Logger   *slog.Logger
 
 	// Beside are more workers of the process, started first and stopped last.
 	Beside []supervise.Spec
+}
+
+// Store says where what is told of runs is kept, and how much of it. Zero values of the
+// bounds take the default in brackets.
+type Store struct {
+	URL       string        // sqlite:///path, or postgres://host/name for several services; empty: runs are not kept
+	Retention time.Duration // age at which what is kept is removed [30 days]
+	MaxBytes  int64         // size from which the oldest makes room [1 GiB]
 }
 
 // Limits bounds what senders can make the service remember.

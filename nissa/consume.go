@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -25,13 +26,14 @@ func roles(streams oona.Streams) []role {
 	const (
 		telemetry = leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY
 		state     = leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE
+		command   = leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND
 		report    = leyline.BusMessageType_BUS_MESSAGE_TYPE_FIELD_REPORT
 		emergency = leyline.BusMessageType_BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL
 	)
 	return []role{
 		{streams.Telemetry, []leyline.BusMessageType{telemetry}},
-		{streams.Normal, []leyline.BusMessageType{state, report}},
-		{streams.Emergency, []leyline.BusMessageType{emergency, telemetry, state, report}},
+		{streams.Normal, []leyline.BusMessageType{state, command, report}},
+		{streams.Emergency, []leyline.BusMessageType{emergency, telemetry, state, command, report}},
 	}
 }
 
@@ -47,16 +49,26 @@ func (s *Service) streams() []string {
 	return names
 }
 
+// batch is how many messages are read at a time; as many are handled, so that they are
+// stored together.
+const batch = 500
+
 // consumer returns the worker that reads stream.
 func (s *Service) consumer(stream string) supervise.Worker {
 	return supervise.WorkerFunc(func(ctx context.Context) error {
 		defer s.reading.set(stream, false)
-		err := s.config.Bus.Consume(ctx, supervise.Work(ctx), oona.Subscription{
-			Stream:   stream,
-			Group:    s.config.Group,
-			Handlers: s.handlers(stream),
-			OnReady:  func() { s.reading.set(stream, true) },
-		})
+		sub := oona.Subscription{
+			Stream:      stream,
+			Group:       s.config.Group,
+			Handlers:    s.handlers(stream),
+			OnReady:     func() { s.reading.set(stream, true) },
+			Batch:       batch,
+			Concurrency: batch,
+		}
+		if s.kept != nil {
+			sub.Needs = s.kept.store.Ping
+		}
+		err := s.config.Bus.Consume(ctx, supervise.Work(ctx), sub)
 		if err != nil { // outages heal inside: this subscription can never work
 			return supervise.Fatal(fmt.Errorf("consume %s: %w", stream, err))
 		}
@@ -77,7 +89,21 @@ func (s *Service) handlers(stream string) map[leyline.BusMessageType]oona.Handle
 	return handlers
 }
 
-func (s *Service) handle(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+// handle returns when the message is in the store: only then is it acknowledged. What the
+// store had before has been counted before.
+func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	if s.kept != nil {
+		fresh, err := s.kept.group.Take(ctx, runs.Message{
+			Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published,
+		})
+		if err != nil {
+			return nil, oona.Outage(err)
+		}
+		if !fresh {
+			s.recorder.repeat(d.Type)
+			return nil, nil
+		}
+	}
 	s.record(d.Payload, d.Stream+"\x00"+d.ID)
 	return nil, nil
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/api"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz and /readyz. Health says whether the
+// handler answers /metrics, /healthz and /readyz and, when runs are kept, /api. Health says whether the
 // process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -30,6 +31,9 @@ func (s *Service) handler() http.Handler {
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
+	if s.kept != nil {
+		mux.Handle("/api/", api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger}))
+	}
 	return mux
 }
 
@@ -74,7 +78,10 @@ func (s *Service) ready(ctx context.Context) error {
 	if err := s.config.Bus.Ping(ctx); err != nil {
 		return fmt.Errorf("bus does not answer: %w", err)
 	}
-	return nil
+	if s.kept == nil {
+		return nil
+	}
+	return s.kept.store.Ping(ctx)
 }
 
 func respond(w http.ResponseWriter, status int, body any) {

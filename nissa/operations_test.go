@@ -8,6 +8,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -37,6 +38,7 @@ func TestEverySeriesIsDocumented(t *testing.T) {
 	r.recordState(&leyline.SystemStatePacket{TrainingRunId: "run", SourceSubsystem: "tolaria"})
 	r.recordReport(&leyline.FieldReport{ReportId: "report"})
 	r.recordEmergency(&leyline.EmergencySignal{}, "1-1")
+	r.storeSize(runstore.Size{})
 
 	rows := map[string]telemetry.Series{}
 	for _, row := range r.counts.rows {

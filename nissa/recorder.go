@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
 
 // recorder turns messages into series. It is safe for concurrent use.
@@ -121,6 +122,19 @@ func (r *recorder) repeated(seen *recent, kind, owner, id string) bool {
 	}
 	r.counts.repeats.WithLabelValues(kind).Inc()
 	return true
+}
+
+// repeat counts a message that the store had taken in before.
+func (r *recorder) repeat(kind leyline.BusMessageType) {
+	r.counts.repeats.WithLabelValues(strings.ToLower(strings.TrimPrefix(kind.String(), "BUS_MESSAGE_TYPE_"))).Inc()
+}
+
+// storeSize shows what the store keeps.
+func (r *recorder) storeSize(size runstore.Size) {
+	r.counts.storeRuns.WithLabelValues().Set(float64(size.Runs))
+	r.counts.storeBytes.WithLabelValues().Set(float64(size.Bytes))
+	r.counts.storeMost.WithLabelValues().Set(float64(size.MostBytes))
+	r.counts.storeRetention.WithLabelValues().Set(size.Retention.Seconds())
 }
 
 func (r *recorder) observe(kind string, started time.Time) {

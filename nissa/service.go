@@ -21,8 +21,10 @@ type Service struct {
 	recorder   *recorder
 	supervisor *supervise.Supervisor
 	reading    reading
+	kept       *kept // nil: runs are not kept
 	stopping   atomic.Bool
-	addr       atomic.Value // string
+	ending     chan struct{} // closed when the service stops
+	addr       atomic.Value  // string
 }
 
 // New returns a service that Run starts.
@@ -31,17 +33,24 @@ func New(config Config) (*Service, error) {
 		return nil, ErrNoBus
 	}
 	config = config.withDefaults()
-	s := &Service{config: config, recorder: newRecorder(config.Limits)}
+	s := &Service{config: config, recorder: newRecorder(config.Limits), ending: make(chan struct{})}
 	s.supervisor = supervise.New(supervise.Config{
 		SoftStop: config.Stop / 2, HardStop: config.Stop / 4, OnEvent: s.logEvent,
 	})
 	return s, nil
 }
 
-// Run opens the HTTP address, reads the bus until ctx ends, and stops within
-// the configured bound. It returns an error at once when the address cannot be
+// Run opens the store and the HTTP address, reads the bus until ctx ends, and stops
+// within the configured bound. It returns an error at once when one of the two cannot be
 // had, and nil after a stop in good order. Run may be called once.
 func (s *Service) Run(ctx context.Context) error {
+	if err := s.openStore(ctx); err != nil {
+		return fmt.Errorf("start nissa: %w", err)
+	}
+	return errors.Join(s.serve(ctx), s.closeStore())
+}
+
+func (s *Service) serve(ctx context.Context) error {
 	server, err := httpserver.Listen(ctx, s.config.HTTPAddr)
 	if err != nil {
 		return fmt.Errorf("start nissa: open HTTP address %s: %w", s.config.HTTPAddr, err)
@@ -52,6 +61,7 @@ func (s *Service) Run(ctx context.Context) error {
 		err = s.wait(ctx)
 	}
 	s.stopping.Store(true)
+	close(s.ending)
 	_, told := sdnotify.Notify(sdnotify.Stopping)
 	return errors.Join(err, told, s.stop(ctx), server.Close())
 }
@@ -68,6 +78,7 @@ func (s *Service) Addr() string {
 // start runs HTTP first: while consumers come up, readiness is asked for.
 func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 	specs := append(slices.Clone(s.config.Beside), supervise.Spec{Name: "http", Worker: server, AwaitReady: true})
+	specs = append(specs, s.keepers()...)
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
 	}

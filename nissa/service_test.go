@@ -283,8 +283,8 @@ func TestRolesUnderOneNameAreReadOnce(t *testing.T) {
 	if got := fmt.Sprint(s.streams()); got != "[one two]" {
 		t.Errorf("streams %s", got)
 	}
-	if got := len(s.handlers("one")); got != 3 {
-		t.Errorf("%d types heard on the shared stream, want 3", got)
+	if got := len(s.handlers("one")); got != 4 {
+		t.Errorf("%d types heard on the shared stream, want 4", got)
 	}
 }
 

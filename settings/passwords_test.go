@@ -49,6 +49,7 @@ var addresses = map[string][]string{
 	"URZA_ARTIFACT_URL":          {"s3"},
 	"WEATHERLIGHT_ADVERTISE_URL": {"http", "https"},
 	"NISSA_URL":                  {"http", "https"},
+	"NISSA_DATABASE_URL":         {"postgres", "postgresql", "sqlite", "postgresql+psycopg"},
 	"ELASTICSEARCH_URL":          {"http", "https"},
 	"PROMETHEUS_PUSHGATEWAY":     {"http", "https"},
 }

@@ -1,5 +1,6 @@
 // Command esper-nissa-service runs the observability service of Esper-Lite: it
-// reads telemetry from the bus and shows every metric point to Prometheus.
+// reads telemetry from the bus, shows every metric point to Prometheus, and keeps what
+// it hears of training runs.
 //
 // It is configured by environment variables or a .env file; see
 // docs/operations. Exit codes: 0 clean stop, 1 failed later, 2 configuration,
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
@@ -90,12 +92,21 @@ func run(ctx context.Context) error {
 	}
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
+		Store:  store(resolved.Nissa),
 		Beside: followers(resolved, secrets),
 	})
 	if err != nil {
 		return errors.Join(err, bus.Close())
 	}
 	return errors.Join(service.Run(ctx), bus.Close())
+}
+
+func store(n settings.Nissa) nissa.Store {
+	return nissa.Store{
+		URL:       n.DatabaseURL.Reveal(),
+		Retention: time.Duration(n.RetentionDays) * 24 * time.Hour,
+		MaxBytes:  int64(n.StoreMaxMB) << 20,
+	}
 }
 
 // followers are the workers that keep the secrets at what their file says.

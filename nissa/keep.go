@@ -1,0 +1,89 @@
+package nissa
+
+import (
+	"context"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/ingest"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+const (
+	// watchInterval is how late those that follow see what another service wrote.
+	watchInterval = 250 * time.Millisecond
+	tidyInterval  = time.Minute
+)
+
+// kept is the store of runs, with what writes to it.
+type kept struct {
+	store *runstore.Store
+	group *ingest.Group
+}
+
+// openStore opens the store of runs, if there is to be one.
+func (s *Service) openStore(ctx context.Context) error {
+	if s.config.Store.URL == "" {
+		return nil
+	}
+	store, err := runstore.Open(ctx, s.config.Store.config())
+	if err != nil {
+		return err
+	}
+	s.kept = &kept{store, ingest.New(store)}
+	return nil
+}
+
+func (c Store) config() runstore.Config {
+	return runstore.Config{URL: c.URL, Retention: c.Retention, MostBytes: c.MaxBytes}
+}
+
+func (s *Service) closeStore() error {
+	if s.kept == nil {
+		return nil
+	}
+	return s.kept.store.Close()
+}
+
+// keepers are the workers of the store.
+func (s *Service) keepers() []supervise.Spec {
+	if s.kept == nil {
+		return nil
+	}
+	watch := func(ctx context.Context) error { return s.kept.store.Watch(ctx, watchInterval) }
+	return []supervise.Spec{
+		{Name: "store_watch", Worker: supervise.WorkerFunc(watch)},
+		{Name: "store_tidy", Worker: supervise.WorkerFunc(s.tidy)},
+	}
+}
+
+// tidy removes what is too old or too much, and shows what is there.
+func (s *Service) tidy(ctx context.Context) error {
+	timer := time.NewTicker(tidyInterval)
+	defer timer.Stop()
+	for {
+		err := s.kept.store.Tidy(ctx, time.Now())
+		if err == nil {
+			err = s.showStore(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Service) showStore(ctx context.Context) error {
+	size, err := s.kept.store.Size(ctx)
+	if err == nil {
+		s.recorder.storeSize(size)
+	}
+	return err
+}
