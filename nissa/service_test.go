@@ -46,11 +46,16 @@ func embedded(t testing.TB) string {
 
 func connect(t testing.TB, url, withSecret string) *oona.Client {
 	t.Helper()
+	return connectAs(t, url, withSecret, "c")
+}
+
+func connectAs(t testing.TB, url, withSecret, consumer string) *oona.Client {
+	t.Helper()
 	keys, err := signing.NewKeyring(withSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bus, err := oona.Connect(t.Context(), oona.Config{URL: url, Group: "sender", Consumer: "c", Keyring: keys})
+	bus, err := oona.Connect(t.Context(), oona.Config{URL: url, Group: "sender", Consumer: consumer, Keyring: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +76,13 @@ type running struct {
 
 func run(t testing.TB, url string) *running {
 	t.Helper()
-	service, err := New(Config{Bus: connect(t, url, secret), HTTPAddr: "127.0.0.1:0"})
+	return runWith(t, Config{Bus: connect(t, url, secret)})
+}
+
+func runWith(t testing.TB, config Config) *running {
+	t.Helper()
+	config.HTTPAddr = "127.0.0.1:0"
+	service, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,182 @@
+package nissa
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/pgtest"
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/supervise/supervisetest"
+)
+
+func sqliteURL(t testing.TB) string { return "sqlite:///" + filepath.Join(t.TempDir(), "runs.db") }
+
+// answers reads JSON of the API.
+func (r *running) answers(path string, into any) bool {
+	status, body := r.get(path)
+	return status == http.StatusOK && json.Unmarshal([]byte(body), into) == nil
+}
+
+// reportsOf is how many reports of a run are counted, and kept.
+func (r *running) reportsOf(run string) (counted, kept int) {
+	var record struct{ Reports int }
+	var rows struct{ Reports []struct{ Epoch int } }
+	if !r.answers("/api/runs/"+run, &record) || !r.answers("/api/runs/"+run+"/reports?points=10000", &rows) {
+		return 0, 0
+	}
+	epochs := map[int]bool{}
+	for _, row := range rows.Reports {
+		epochs[row.Epoch] = true
+	}
+	if len(epochs) != len(rows.Reports) {
+		r.t.Fatalf("%d reports of %d epochs", len(rows.Reports), len(epochs))
+	}
+	return record.Reports, len(rows.Reports)
+}
+
+func (r *running) keeps(run string, n int) {
+	r.t.Helper()
+	r.eventually(fmt.Sprintf("%d reports of %s", n, run), func() bool {
+		counted, kept := r.reportsOf(run)
+		if counted > n || kept > n {
+			r.t.Fatalf("%d reports are counted and %d kept, %d were published", counted, kept, n)
+		}
+		return counted == n && kept == n
+	})
+}
+
+func stateOf(run string, epoch int) oona.Message {
+	return oona.Message{Payload: &leyline.SystemStatePacket{
+		PacketId: fmt.Sprint(run, "-", epoch), TrainingRunId: run, CurrentEpoch: uint32(epoch), ValidationLoss: 0.5, SourceSubsystem: "tolaria",
+	}}
+}
+
+func TestWhatIsSaidOfRunsIsKept(t *testing.T) {
+	onEveryBus(t, func(t *testing.T, url string) {
+		store := sqliteURL(t)
+		config := Config{Bus: connect(t, url, secret), Store: Store{URL: store}}
+		r := runWith(t, config).ready()
+		sender := connectAs(t, url, secret, "sender")
+		publish(t, sender.Publish(t.Context(), stateOf("run-1", 1), stateOf("run-1", 2), stateOf("run-1", 2), oona.Message{
+			Payload: &leyline.AdaptationCommand{CommandId: "c-1", IssuedBy: "tamiyo", TargetSeedId: "s", CommandType: leyline.CommandType_COMMAND_PAUSE,
+				Annotations: map[string]string{"training_run_id": "run-1", "risk_reason": "loss_spike"}}},
+			oona.Message{Payload: &leyline.FieldReport{ReportId: "f-1", TrainingRunId: "run-1", SeedId: "s",
+				Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS}},
+			oona.Message{Payload: &leyline.EmergencySignal{RunId: "run-1", Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT}}))
+		urgent := packet("kasmina").Indicator("training_run_id", "run-1").Indicator("seed_id", "s").
+			Event("run_silent", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING).Build()
+		publish(t, sender.PublishTelemetry(t.Context(), urgent, leyline.MessagePriority_MESSAGE_PRIORITY_HIGH))
+		r.keeps("run-1", 2)
+		for _, kind := range []string{"command", "field_report", "emergency", "event"} {
+			r.eventually(kind, func() bool {
+				var feed struct{ Events []struct{ Kind string } }
+				return r.answers("/api/runs/run-1/events?kind="+kind, &feed) && len(feed.Events) == 1
+			})
+		}
+		r.shows(`nissa_repeated_messages_total{type="system_state"} 1`)
+		r.shows(`esper_system_state_packets_total{phase="tolaria"} 2`)
+		r.stop()
+
+		again := runWith(t, config).ready() // it is there after a restart
+		again.keeps("run-1", 2)
+		again.shows("nissa_store_runs 1")
+	})
+}
+
+// While the store is away nothing is acknowledged, and nothing is lost.
+func TestOutageOfTheStoreLosesNothing(t *testing.T) {
+	t.Parallel()
+	bus, database := redistest.Start(t), pgtest.Start(t)
+	r := runWith(t, Config{Bus: connect(t, bus.URL, secret), Store: Store{URL: database.URL("")}}).ready()
+	sender := connectAs(t, bus.URL, secret, "sender")
+	publish(t, sender.Publish(t.Context(), stateOf("run-1", 0)))
+	r.keeps("run-1", 1)
+	if err := database.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for epoch := range 200 {
+		publish(t, sender.Publish(t.Context(), stateOf("run-1", epoch+1)))
+	}
+	r.unready()
+	if err := database.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	r.ready().keeps("run-1", 201)
+	if _, body := r.get("/metrics"); strings.Contains(body, "esper_system_state_packets_total") &&
+		!strings.Contains(body, `esper_system_state_packets_total{phase="tolaria"} 201`) {
+		t.Error("not each report is counted once")
+	}
+}
+
+func TestServicesShareTheWorkAndTheTruth(t *testing.T) {
+	t.Parallel()
+	bus, database := redistest.Start(t), pgtest.Start(t)
+	var all []*running
+	for i := range 2 {
+		all = append(all, runWith(t, Config{Bus: connectAs(t, bus.URL, secret, fmt.Sprint("nissa-", i)), Store: Store{URL: database.URL("")}}).ready())
+	}
+	sender := connectAs(t, bus.URL, secret, "sender")
+	const n = 3000
+	for epoch := range n {
+		publish(t, sender.Publish(t.Context(), stateOf("run-1", epoch)))
+	}
+	for _, r := range all {
+		r.keeps("run-1", n)
+	}
+	shares := 0
+	for _, r := range all {
+		_, body := r.get("/metrics")
+		var share int
+		if at := strings.Index(body, "\nesper_system_state_packets_total{"); at >= 0 {
+			_, rest, _ := strings.Cut(body[at:], "} ")
+			if _, err := fmt.Sscan(rest, &share); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if share == 0 {
+			t.Error("a service took no share of the work")
+		}
+		shares += share
+	}
+	if shares != n {
+		t.Errorf("%d reports are counted by the two, %d were published", shares, n)
+	}
+}
+
+func TestStoreThatCannotBeOpenedIsSaidClearly(t *testing.T) {
+	service, err := New(Config{Bus: connect(t, embedded(t), secret), HTTPAddr: "127.0.0.1:0",
+		Store: Store{URL: "postgres://user:hunter2@127.0.0.1:1/db"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "store of runs postgres 127.0.0.1:1/db") ||
+		strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestKeepersPassTheStress(t *testing.T) {
+	service, err := New(Config{Bus: connect(t, embedded(t), secret), Store: Store{URL: sqliteURL(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := service.openStore(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i, spec := range service.keepers() {
+		t.Run(spec.Name, func(t *testing.T) {
+			supervisetest.Stress(t, func() supervise.Worker { return service.keepers()[i].Worker })
+		})
+	}
+	if err := service.closeStore(); err != nil {
+		t.Fatal(err)
+	}
+}
