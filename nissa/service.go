@@ -45,7 +45,7 @@ func New(config Config) (*Service, error) {
 // had, and nil after a stop in good order. Run may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.openStore(ctx); err != nil {
-		return fmt.Errorf("start nissa: %w", err)
+		return fmt.Errorf("start nissa: %w", &supervise.BootError{Step: "store", Err: err})
 	}
 	return errors.Join(s.serve(ctx), s.closeStore())
 }

@@ -108,6 +108,11 @@ func (w *world) mustBeAnsweredOnce(ids []string) (lost, duplicated int) {
 // settled waits until the group has read the whole stream and finished it.
 func (w *world) settled(stream string, within time.Duration) {
 	w.t.Helper()
+	w.settledFor(group, stream, within)
+}
+
+func (w *world) settledFor(group, stream string, within time.Duration) {
+	w.t.Helper()
 	eventually(w.t, stream+" is read to its end and nothing is pending", within, func() bool {
 		g := w.bus.group(stream, group)
 		return g["pending"] == "0" && g["lag"] == "0"
