@@ -93,6 +93,7 @@ func (b *Batch) Apply(messages []Message) {
 	slices.SortStableFunc(ordered, func(x, y Message) int { return x.At.Compare(y.At) })
 	for i := range ordered {
 		m := &ordered[i]
+		m.At = m.At.Truncate(time.Microsecond).UTC() // as exact as it is kept
 		switch payload := m.Payload.(type) {
 		case *leyline.TelemetryPacket:
 			b.packet(m, payload)

@@ -95,6 +95,28 @@ func TestStagesAreThoseThatKasminaTellsOf(t *testing.T) {
 	}
 }
 
+// One decision took the seed through three stages, and the urgent packets came first.
+func TestStagesOfOneMomentAreInTheOrderOfALife(t *testing.T) {
+	for _, order := range [][]string{{"SHADOWING", "CULLED", "EMBARGOED"}, {"CULLED", "EMBARGOED", "SHADOWING"}, {"EMBARGOED", "SHADOWING", "CULLED"}} {
+		told := []Message{packetOf("r", "s", 1, stageOf("BLENDING"))}
+		for i, stage := range order {
+			told = append(told, packetOf("r", "s", 2, stageOf(stage)))
+			told[i+1].Payload.(*leyline.TelemetryPacket).PacketId = stage
+		}
+		b := tell(told...)
+		var stages []string
+		for _, i := range Intervals(b.Events) {
+			stages = append(stages, i.Stage)
+		}
+		if got := fmt.Sprint(stages); got != "[BLENDING SHADOWING CULLED EMBARGOED]" || b.Seeds[SeedKey{"r", "s"}].Stage != "EMBARGOED" {
+			t.Errorf("%v became %s", order, got)
+		}
+		if counts := b.Runs["r"].Seeds; len(counts) != 1 || counts["EMBARGOED"] != 1 {
+			t.Errorf("%v", counts)
+		}
+	}
+}
+
 func TestWithoutKasminaTheTrainerTellsTheStages(t *testing.T) {
 	b := tell(reported("r", 1, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, 2), reported("r", 2, blending, 1), reported("r", 3, blending, 1))
 	stages := Intervals(b.Events)
@@ -129,7 +151,7 @@ func TestCommandsReportsAndEmergenciesAreInTheFeed(t *testing.T) {
 		message(2, &leyline.FieldReport{ReportId: "f", TrainingRunId: "r", SeedId: "s", Notes: "seed_regressed",
 			Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION, Metrics: map[string]float32{"loss_delta": 0.5}}),
 		message(3, &leyline.EmergencySignal{RunId: "r", Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT, Reason: "nan", Origin: "tolaria"}),
-		packetOf("", "", 4, event("command_issued", "training_run_id", "r", "seed_id", "s")),
+		packetOf("", "", 4, event("loss_spike", "training_run_id", "r", "seed_id", "s")),
 	)
 	var told []string
 	for _, e := range b.Events {
@@ -139,7 +161,7 @@ func TestCommandsReportsAndEmergenciesAreInTheFeed(t *testing.T) {
 		"command GERMINATE r/s by tamiyo map[blueprint:BP7 command_id:c issued_by:tamiyo parameter_rank:4 risk_reason:validation_stalled slot:l2]",
 		"field_report REGRESSION r/s by tamiyo map[metric_loss_delta:0.5 notes:seed_regressed report_id:f window:0]",
 		"emergency HALT r/ by tolaria map[reason:nan]",
-		"event command_issued r/s by kasmina map[]",
+		"event loss_spike r/s by kasmina map[]",
 	}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Error(diff)

@@ -63,7 +63,7 @@ func (m *Message) date(stamp *timestamppb.Timestamp) time.Time {
 	if !stamp.IsValid() || stamp.GetSeconds() == 0 {
 		return m.At
 	}
-	made := stamp.AsTime()
+	made := stamp.AsTime().Truncate(time.Microsecond)
 	if made.After(m.At.Add(skew)) || made.Before(m.At.Add(-lateness)) {
 		return m.At
 	}

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"cmp"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +18,11 @@ const (
 	eventAlarm  = "alarm"
 )
 
-// repeated are events that every packet of their kind carries: they belong to no feed.
+// repeated are events that every packet of their kind carries, or that say what another
+// message does: they belong to no feed.
 var repeated = map[string]bool{
 	eventStage: true, eventAlarm: true, "blend_config": true, "worker_error": true, "emergency_last_reason": true,
+	"command_issued": true, "tamiyo_annotations": true, // the command itself is in the feed
 }
 
 // runOf is the run that a packet is about.
@@ -89,19 +92,25 @@ func (b *Batch) seedPacket(s *Seed, p *leyline.TelemetryPacket, at time.Time) {
 	if blueprint := p.GetSystemHealth().GetIndicators()["blueprint_id"]; blueprint != "" {
 		s.Blueprint = name(blueprint)
 	}
-	for _, event := range p.GetEvents() {
-		attributes := event.GetAttributes()
-		switch event.GetDescription() {
-		case eventEnding:
-			s.Reason = text(attributes["reason"], maxText)
-		case eventStage:
-			s.Kasmina = true
-			b.stage(s, stageName(attributes["stage"]), at, name(p.GetSourceSubsystem()))
-			if alpha, err := strconv.ParseFloat(attributes["alpha"], 64); err == nil && !s.StageAt.After(at) {
-				s.Alpha = Number(alpha)
-			}
+	if ending := eventNamed(p, eventEnding); ending != nil {
+		s.Reason = text(ending.GetAttributes()["reason"], maxText)
+	}
+	if told := eventNamed(p, eventStage); told != nil {
+		s.Kasmina = true
+		b.stage(s, stageName(told.GetAttributes()["stage"]), at, name(p.GetSourceSubsystem()))
+		if alpha, err := strconv.ParseFloat(told.GetAttributes()["alpha"], 64); err == nil && !s.StageAt.After(at) {
+			s.Alpha = Number(alpha)
 		}
 	}
+}
+
+func eventNamed(p *leyline.TelemetryPacket, description string) *leyline.TelemetryEvent {
+	for _, event := range p.GetEvents() {
+		if event.GetDescription() == description {
+			return event
+		}
+	}
+	return nil
 }
 
 // stage takes a seed to a stage. What is told late is noted, and changes nothing.
@@ -109,16 +118,26 @@ func (b *Batch) stage(s *Seed, to string, at time.Time, source string) {
 	if to == "" || to == s.Stage {
 		return
 	}
-	e := Event{Run: s.Run, Seed: s.ID, At: at, Kind: KindStage, Name: to, Source: source, Level: "info",
-		Details: details(map[string]string{"from": s.Stage, "blueprint": s.Blueprint, "slot": s.Slot, "reason": s.Reason})}
-	if at.Before(s.StageAt) {
-		delete(e.Details, "from")
-		b.addEvent(e)
-		return
+	b.addEvent(Event{Run: s.Run, Seed: s.ID, At: at, Kind: KindStage, Name: to, Source: source, Level: "info",
+		Details: details(map[string]string{"blueprint": s.Blueprint, "slot": s.Slot, "reason": s.Reason})})
+	if compareStages(s.StageAt, s.Stage, at, to) < 0 {
+		b.Runs[s.Run].moved(s.Stage, to)
+		s.Stage, s.StageAt = to, at
 	}
-	b.addEvent(e)
-	b.Runs[s.Run].moved(s.Stage, to)
-	s.Stage, s.StageAt = to, at
+}
+
+// compareStages says which of two stages comes first. A decision may take a seed through
+// several at one time, of which the urgent ones overtake the others on the bus.
+func compareStages(at time.Time, stage string, otherAt time.Time, other string) int {
+	return cmp.Or(at.Compare(otherAt), cmp.Compare(rank(stage), rank(other)))
+}
+
+// rank is the place of a stage in the life of a seed, at whose end it is dormant again.
+func rank(stage string) int32 {
+	if stage == "DORMANT" {
+		return math.MaxInt32
+	}
+	return leyline.SeedLifecycleStage_value["SEED_STAGE_"+stage]
 }
 
 // moved counts seeds by their stages.

@@ -1,7 +1,6 @@
 package runs
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -17,7 +16,7 @@ type Interval struct {
 // another order, is one.
 func Intervals(events []Event) []Interval {
 	stages := slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.Kind != KindStage })
-	slices.SortStableFunc(stages, func(a, b Event) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Seq, b.Seq)) })
+	slices.SortStableFunc(stages, func(a, b Event) int { return compareStages(a.At, a.Name, b.At, b.Name) })
 	var intervals []Interval
 	for _, e := range stages {
 		last := len(intervals) - 1

@@ -2,6 +2,7 @@ package runstore
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,9 +26,11 @@ func (s *Store) Run(ctx context.Context, id string) (runs.Run, error) {
 	return first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1 AND run <> ''", id))
 }
 
-// Seeds are those of a run, in the order of their names.
+// Seeds are those of a run, in the order in which they were heard of first.
 func (s *Store) Seeds(ctx context.Context, run string) ([]runs.Seed, error) {
-	return list(ctx, s.db, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", run)
+	seeds, err := list(ctx, s.db, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", run)
+	slices.SortStableFunc(seeds, func(a, b runs.Seed) int { return a.FirstAt.Compare(b.FirstAt) })
+	return seeds, err
 }
 
 // Seed is one of them, or ErrNotFound.
