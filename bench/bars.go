@@ -66,6 +66,7 @@ func bars() map[string][]bar {
 		"flat_8_streams_us":                 {flat},
 		"backlog_publisher_mb":              {atMost(1.2).times(fewest)},
 		"backlog_consumer_mb":               {atMost(1.2).times(fewest)},
+		"nissa_ingest":                      {atLeast(20_000), atLeast(0.3).times(bare)},
 		"supervise_event_us":                {atMost(2)},
 		"supervise_steady_allocs":           {atMost(0)},
 		"save_rate":                         {atLeast(500)},

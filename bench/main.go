@@ -114,6 +114,7 @@ func groups() []group {
 		{busRows(), measureBus},
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},
+		{ingestRows(), measureIngest},
 		{supervisionRows(), measureSupervision},
 		{saveRows(), measureSave},
 		{kernelRows(), measureKernelStep},

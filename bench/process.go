@@ -19,7 +19,7 @@ const stopTimeout = 15 * time.Second
 
 // binaries are the commands under measurement, built from this very tree.
 type binaries struct {
-	service, control string
+	service, control, nissa string
 }
 
 // build makes the commands, once. It needs the module's own folder: this module
@@ -33,7 +33,7 @@ func (b *bench) build(ctx context.Context) error {
 		return err
 	}
 	command := exec.CommandContext(ctx, "go", "build", "-o", b.folder+string(filepath.Separator),
-		"./cmd/esper-weatherlight-service", "./cmd/esperctl")
+		"./cmd/esper-weatherlight-service", "./cmd/esperctl", "./cmd/esper-nissa-service")
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the commands: %w\n%s", err, output)
@@ -41,6 +41,7 @@ func (b *bench) build(ctx context.Context) error {
 	b.tools = binaries{
 		service: filepath.Join(b.folder, "esper-weatherlight-service"),
 		control: filepath.Join(b.folder, "esperctl"),
+		nissa:   filepath.Join(b.folder, "esper-nissa-service"),
 	}
 	return nil
 }

@@ -32,8 +32,9 @@ type Config struct {
 	Name string // of the owner: of its locks, and of its table <name>_schema_version
 	What string // what the database holds, for messages
 
-	Migrations fs.FS            // numbered .sql files that both kinds understand
-	Postgres   map[int64]Change // those of a server alone, numbered above the files
+	Migrations fs.FS // numbered .sql files that both kinds understand
+	// Those of a file and of a server alone, numbered above the others.
+	SQLite, Postgres map[int64]Change
 	// Foreign says in what a database whose migration failed is somebody else's, or nil.
 	Foreign func(context.Context, *sql.DB) error
 }

@@ -26,7 +26,7 @@ func (cfg *Config) migrateSQLite(ctx context.Context, db *sql.DB, lockFile strin
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
 	}
-	return errors.Join(cfg.migrate(ctx, db, gooseDatabase.DialectSQLite3), lock.Close())
+	return errors.Join(cfg.migrate(ctx, db, gooseDatabase.DialectSQLite3, cfg.SQLite), lock.Close())
 }
 
 // migratePostgres does so under a lock of the server, which belongs to the schema that the
@@ -41,11 +41,7 @@ func (cfg *Config) migratePostgres(ctx context.Context, db *sql.DB) error {
 	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock(hashtext($1), hashtext(current_schema()))", name); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
 	}
-	var own []*goose.Migration
-	for number, change := range cfg.Postgres {
-		own = append(own, goose.NewGoMigration(number, &goose.GoFunc{RunTx: change}, nil))
-	}
-	err = cfg.migrate(ctx, db, gooseDatabase.DialectPostgres, own...)
+	err = cfg.migrate(ctx, db, gooseDatabase.DialectPostgres, cfg.Postgres)
 	// Also when the boot was given up: the lock belongs to a connection of the pool.
 	_, unlocked := conn.ExecContext(context.WithoutCancel(ctx),
 		"SELECT pg_advisory_unlock(hashtext($1), hashtext(current_schema()))", name)
@@ -56,7 +52,11 @@ func (cfg *Config) migratePostgres(ctx context.Context, db *sql.DB) error {
 }
 
 // migrate applies the migrations that both kinds share, and those given for one.
-func (cfg *Config) migrate(ctx context.Context, db *sql.DB, dialect gooseDatabase.Dialect, own ...*goose.Migration) error {
+func (cfg *Config) migrate(ctx context.Context, db *sql.DB, dialect gooseDatabase.Dialect, own map[int64]Change) error {
+	var changes []*goose.Migration
+	for number, change := range own {
+		changes = append(changes, goose.NewGoMigration(number, &goose.GoFunc{RunTx: change}, nil))
+	}
 	store, err := gooseDatabase.NewStore(dialect, cfg.Name+"_schema_version")
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
@@ -64,7 +64,7 @@ func (cfg *Config) migrate(ctx context.Context, db *sql.DB, dialect gooseDatabas
 	provider, err := goose.NewProvider("", db, cfg.Migrations,
 		goose.WithStore(store), goose.WithDisableGlobalRegistry(true),
 		goose.WithAllowOutofOrder(true), // one database's own are numbered above the shared ones
-		goose.WithGoMigrations(own...))
+		goose.WithGoMigrations(changes...))
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}

@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"strconv"
@@ -21,34 +22,43 @@ type Message struct {
 }
 
 // Key is what a message is known by: the same each time it is delivered, and each time it
-// is published under its name. One without a name is its entry.
-func (m *Message) Key() int64 {
+// is published under its name. Those that were made at one time lie beside each other.
+type Key struct{ Second, Hash int64 }
+
+// Compare orders keys.
+func (k Key) Compare(other Key) int {
+	return cmp.Or(cmp.Compare(k.Second, other.Second), cmp.Compare(k.Hash, other.Hash))
+}
+
+// Key is that of the message. One without a name is its entry.
+func (m *Message) Key() Key {
 	var buffer [256]byte
 	text := buffer[:0]
-	kind, owner, id := m.name()
+	kind, owner, id, made := m.name()
 	if id == "" {
-		kind, owner, id = "entry", m.Stream, m.Entry
+		kind, owner, id, made = "entry", m.Stream, m.Entry, m.At.Unix()
 	}
 	for _, part := range []string{kind, owner, id} {
 		text = append(strconv.AppendInt(text, int64(len(part)), 10), part...)
 	}
 	sum := sha256.Sum256(text)
-	return int64(binary.BigEndian.Uint64(sum[:])) //nolint:gosec // bits, not a number
+	return Key{made, int64(binary.BigEndian.Uint64(sum[:]))} //nolint:gosec // bits, not a number
 }
 
-// name is whose id the message has, and which. Ids of packets are unique for their source.
-func (m *Message) name() (kind, owner, id string) {
+// name is whose id the message has, and which, and when it says that it was made. Ids of
+// packets are unique for their source.
+func (m *Message) name() (kind, owner, id string, made int64) {
 	switch p := m.Payload.(type) {
 	case *leyline.TelemetryPacket:
-		return "packet", p.GetSourceSubsystem(), p.GetPacketId()
+		return "packet", p.GetSourceSubsystem(), p.GetPacketId(), p.GetTimestamp().GetSeconds()
 	case *leyline.SystemStatePacket:
-		return "state", p.GetTrainingRunId(), p.GetPacketId()
+		return "state", p.GetTrainingRunId(), p.GetPacketId(), int64(p.GetTimestampNs() / uint64(time.Second)) //nolint:gosec // fits
 	case *leyline.FieldReport:
-		return "report", "", p.GetReportId()
+		return "report", "", p.GetReportId(), 0
 	case *leyline.AdaptationCommand:
-		return "command", p.GetIssuedBy(), p.GetCommandId()
+		return "command", p.GetIssuedBy(), p.GetCommandId(), 0 // dated anew each time that it is signed
 	default:
-		return "", "", ""
+		return "", "", "", 0
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
@@ -50,20 +51,16 @@ func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool,
 
 // mark notes the keys of messages, and returns which of them are new.
 func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) ([]bool, error) {
-	keys := make([]int64, len(messages))
+	keys := make([]runs.Key, len(messages))
 	for i := range messages {
 		keys[i] = messages[i].Key()
 	}
 	sorted := slices.Clone(keys) // neighbours in the index are written together
-	slices.Sort(sorted)
-	text, err := json.Marshal(slices.Compact(sorted))
-	if err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
-	}
-	unseen := make(map[int64]bool, len(messages))
-	err = visit(ctx, tx, scanInteger, func(key int64) { unseen[key] = true },
-		"INSERT INTO nissa_seen (id, at) SELECT CAST(value AS BIGINT), CAST($2 AS BIGINT) FROM "+s.each+
-			" WHERE TRUE ON CONFLICT DO NOTHING RETURNING id", string(text), time.Now().UnixMicro())
+	slices.SortFunc(sorted, runs.Key.Compare)
+	unseen := make(map[runs.Key]bool, len(messages))
+	err := visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true },
+		"INSERT INTO nissa_seen (second, hash, at) SELECT CAST(value->>0 AS BIGINT), CAST(value->>1 AS BIGINT), CAST($2 AS BIGINT) FROM "+
+			s.each+" WHERE TRUE ON CONFLICT DO NOTHING RETURNING second, hash", listOf(slices.Compact(sorted)), time.Now().UnixMicro())
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +70,24 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 		delete(unseen, key) // the same message twice in one batch counts once
 	}
 	return fresh, nil
+}
+
+func scanKey(row *sql.Rows) (key runs.Key, err error) {
+	err = row.Scan(&key.Second, &key.Hash)
+	return key, err
+}
+
+// listOf is a JSON list of keys.
+func listOf(keys []runs.Key) string {
+	text := []byte{'['}
+	for i, key := range keys {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(strconv.AppendInt(append(text, '['), key.Second, 10), ',')
+		text = append(strconv.AppendInt(text, key.Hash, 10), ']')
+	}
+	return string(append(text, ']'))
 }
 
 // load fills in what is known of the records that a batch names.

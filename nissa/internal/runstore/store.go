@@ -55,7 +55,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	db, err := database.Open(ctx, database.Config{
 		URL: cfg.URL, Name: "nissa", What: "store of runs", Migrations: files,
-		Postgres: map[int64]database.Change{1001: widen},
+		SQLite:   map[int64]database.Change{1001: changes("CREATE TABLE nissa_seen (" + seenColumns + ") WITHOUT ROWID")},
+		Postgres: map[int64]database.Change{1001: changes("CREATE TABLE nissa_seen ("+seenColumns+")", widen("reports"), widen("events"))},
 	})
 	if err != nil {
 		return nil, err
@@ -71,14 +72,24 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// seenColumns are those of the marks by which messages that were taken in are known. What
+// is told at one time lies together.
+const seenColumns = "second BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (second, hash)"
+
 // widen makes keys of 64 bits, which SQLite's INTEGER has.
-func widen(ctx context.Context, tx *sql.Tx) error {
-	for table, column := range map[string]string{"nissa_seen": "id", "nissa_reports": "seq", "nissa_events": "seq"} {
-		if _, err := tx.ExecContext(ctx, "ALTER TABLE "+table+" ALTER COLUMN "+column+" TYPE BIGINT"); err != nil {
-			return fmt.Errorf("widen %s: %w", table, err)
+func widen(table string) string {
+	return "ALTER TABLE nissa_" + table + " ALTER COLUMN seq TYPE BIGINT"
+}
+
+func changes(statements ...string) database.Change {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		for _, statement := range statements {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("tables of one kind of database: %w", err)
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 // Close releases the database.

@@ -1,10 +1,5 @@
 -- Times are microseconds since 1970. A record is JSON; what is asked for by is a column too.
 -- +goose Up
--- By which messages that were taken in are known. PostgreSQL makes BIGINT of INTEGER.
-CREATE TABLE nissa_seen (
-	id INTEGER NOT NULL PRIMARY KEY,
-	at BIGINT NOT NULL
-);
 -- The place of the newest event or report.
 CREATE TABLE nissa_clock (
 	number BIGINT NOT NULL
