@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -18,8 +19,6 @@ type counts struct {
 	hazardHigh, hazardCritical              *prometheus.CounterVec
 	quarantine, elevatedRisk, reward        *prometheus.GaugeVec
 	latency                                 *prometheus.HistogramVec
-
-	storeRuns, storeBytes, storeMost, storeRetention *prometheus.GaugeVec
 
 	rows []telemetry.Series
 }
@@ -42,10 +41,6 @@ func newCounts() *counts {
 	c.quarantine = c.gauge("tamiyo_bsds_quarantine_active", "1 while the blueprint last judged is quarantined.")
 	c.elevatedRisk = c.gauge("tamiyo_bsds_elevated_risk", "1 while the blueprint last judged is of elevated risk.")
 	c.reward = c.gauge("esper_simic_training_reward_total", "Sum of training rewards; may fall, in spite of its name.")
-	c.storeRuns = c.gauge("nissa_store_runs", "Training runs in the store.")
-	c.storeBytes = c.gauge("nissa_store_bytes", "About what the store keeps.")
-	c.storeMost = c.gauge("nissa_store_max_bytes", "What the store keeps at most: from there on the oldest makes room.")
-	c.storeRetention = c.gauge("nissa_store_retention_seconds", "Age at which what the store keeps is removed.")
 	c.latency = c.histogram("nissa_ingest_latency_ms", "Processing time of a message in milliseconds, by type.",
 		[]float64{0.1, 0.5, 1, 2, 5, 10, 25, 50, 100}, "type")
 	return c
@@ -78,9 +73,27 @@ func (c *counts) register(registry *prometheus.Registry, size func() int) {
 	registry.MustRegister(
 		c.packets, c.states, c.reports, c.runs, c.signals, c.dropped, c.repeats, c.graphFallbacks,
 		c.hazardHigh, c.hazardCritical, c.quarantine, c.elevatedRisk, c.reward, c.latency,
-		c.storeRuns, c.storeBytes, c.storeMost, c.storeRetention,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: meaning}, func() float64 { return float64(size()) }),
 	)
+}
+
+// storeGauges show what the store keeps.
+type storeGauges struct{ runs, bytes, most, retention *prometheus.GaugeVec }
+
+func newStoreGauges(c *counts) *storeGauges {
+	return &storeGauges{
+		runs:      c.gauge("nissa_store_runs", "Training runs in the store."),
+		bytes:     c.gauge("nissa_store_bytes", "About what the store keeps."),
+		most:      c.gauge("nissa_store_max_bytes", "What the store keeps at most: from there on the oldest makes room."),
+		retention: c.gauge("nissa_store_retention_seconds", "Age at which what the store keeps is removed."),
+	}
+}
+
+func (g *storeGauges) set(size runstore.Size) {
+	g.runs.WithLabelValues().Set(float64(size.Runs))
+	g.bytes.WithLabelValues().Set(float64(size.Bytes))
+	g.most.WithLabelValues().Set(float64(size.MostBytes))
+	g.retention.WithLabelValues().Set(size.Retention.Seconds())
 }

@@ -2,6 +2,9 @@ package nissa
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/ingest"
@@ -36,6 +39,17 @@ func (s *Service) openStore(ctx context.Context) error {
 
 func (c Store) config() runstore.Config {
 	return runstore.Config{URL: c.URL, Retention: c.Retention, MostBytes: c.MaxBytes}
+}
+
+// Import puts the runs of exports into a store, and returns their ids. None of them may be
+// there yet.
+func Import(ctx context.Context, into Store, from io.Reader) (ids []string, err error) {
+	store, err := runstore.Open(ctx, into.config())
+	if err != nil {
+		return nil, fmt.Errorf("import runs: %w", err)
+	}
+	ids, err = store.Import(ctx, from)
+	return ids, errors.Join(err, store.Close())
 }
 
 func (s *Service) closeStore() error {
@@ -83,7 +97,7 @@ func (s *Service) tidy(ctx context.Context) error {
 func (s *Service) showStore(ctx context.Context) error {
 	size, err := s.kept.store.Size(ctx)
 	if err == nil {
-		s.recorder.storeSize(size)
+		s.recorder.store.set(size)
 	}
 	return err
 }

@@ -38,7 +38,7 @@ func TestEverySeriesIsDocumented(t *testing.T) {
 	r.recordState(&leyline.SystemStatePacket{TrainingRunId: "run", SourceSubsystem: "tolaria"})
 	r.recordReport(&leyline.FieldReport{ReportId: "report"})
 	r.recordEmergency(&leyline.EmergencySignal{}, "1-1")
-	r.storeSize(runstore.Size{})
+	r.store.set(runstore.Size{})
 
 	rows := map[string]telemetry.Series{}
 	for _, row := range r.counts.rows {

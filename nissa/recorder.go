@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
 
 // recorder turns messages into series. It is safe for concurrent use.
@@ -17,6 +16,7 @@ type recorder struct {
 	registry *prometheus.Registry
 	series   *seriesTable
 	counts   *counts
+	store    *storeGauges
 
 	mu        sync.Mutex
 	telemetry *recent
@@ -37,6 +37,7 @@ func newRecorder(limits Limits) *recorder {
 	r := &recorder{
 		registry:  prometheus.NewRegistry(),
 		counts:    counts,
+		store:     newStoreGauges(counts),
 		series:    newSeriesTable(limits, counts.dropped),
 		telemetry: newRecent(limits.Recent),
 		states:    newRecent(limits.Recent),
@@ -50,6 +51,7 @@ func newRecorder(limits Limits) *recorder {
 		levels:    newCapped(limits.LabelValues),
 	}
 	counts.register(r.registry, r.series.size)
+	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention)
 	for _, row := range counts.rows {
 		r.series.own[row.Name] = struct{}{}
 	}
@@ -127,14 +129,6 @@ func (r *recorder) repeated(seen *recent, kind, owner, id string) bool {
 // repeat counts a message that the store had taken in before.
 func (r *recorder) repeat(kind leyline.BusMessageType) {
 	r.counts.repeats.WithLabelValues(strings.ToLower(strings.TrimPrefix(kind.String(), "BUS_MESSAGE_TYPE_"))).Inc()
-}
-
-// storeSize shows what the store keeps.
-func (r *recorder) storeSize(size runstore.Size) {
-	r.counts.storeRuns.WithLabelValues().Set(float64(size.Runs))
-	r.counts.storeBytes.WithLabelValues().Set(float64(size.Bytes))
-	r.counts.storeMost.WithLabelValues().Set(float64(size.MostBytes))
-	r.counts.storeRetention.WithLabelValues().Set(size.Retention.Seconds())
 }
 
 func (r *recorder) observe(kind string, started time.Time) {

@@ -41,7 +41,8 @@ func main() {
 func start(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	version := flags.Bool("version", false, "only print the version")
-	switch err := process.ParseFlags(flags, "[--version]", args, os.Stdout); {
+	imported := flags.String("import", "", "only put the runs of this file, as /api/runs/<run>/export gives them, into the store")
+	switch err := process.ParseFlags(flags, "[--version] [--import file]", args, os.Stdout); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
@@ -49,8 +50,27 @@ func start(ctx context.Context, args []string) error {
 	case *version:
 		fmt.Println(process.Version(name))
 		return nil
+	case *imported != "":
+		return importRuns(ctx, *imported)
 	}
 	return run(ctx)
+}
+
+func importRuns(ctx context.Context, path string) error {
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	ids, err := nissa.Import(ctx, store(resolved.Nissa), file)
+	for _, id := range ids {
+		fmt.Println(id)
+	}
+	return err
 }
 
 func run(ctx context.Context) error {

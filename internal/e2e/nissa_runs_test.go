@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -74,9 +76,37 @@ func TestKilledNissaHasEachReportOnce(t *testing.T) {
 	if n := w.bus.length(streamDeadLetter); n != 0 {
 		t.Errorf("%d dead letters: %v", n, w.bus.entries(streamDeadLetter)[0].fields["reason"])
 	}
+	mustReplay(t, environ, addr, "run-1", all)
 	p.signal(syscall.SIGTERM)
 	if code, took := p.exit(stopBound); code != 0 {
 		t.Errorf("Nissa stopped with exit code %d after %s", code, took)
+	}
+}
+
+// mustReplay imports what a Nissa exports into another store, from which another Nissa
+// exports the same.
+func mustReplay(t *testing.T, environ []string, addr, id string, reports int) {
+	t.Helper()
+	export := func(addr string) string {
+		code, body, err := get(addr, "/api/runs/"+id+"/export")
+		if err != nil || code != http.StatusOK {
+			t.Fatalf("export: %d %v", code, err)
+		}
+		return body
+	}
+	first, folder := export(addr), t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "run.jsonl"), []byte(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := freeport.Must(t)
+	environ = append(environ, "NISSA_HTTP_ADDR="+other, "WEATHERLIGHT_INSTANCE=other")
+	if said := run(t, folder, environ, nissaService, "--import", "run.jsonl"); said != id+"\n" {
+		t.Errorf("the import says %q", said)
+	}
+	launch(t, folder, environ, nissaService)
+	eventually(t, "the run is in the other store", patience, func() bool { return nissaReports(other, id) == reports })
+	if export(other) != first {
+		t.Error("the other store exports something else")
 	}
 }
 

@@ -116,7 +116,8 @@ func (b *Batch) Apply(messages []Message) {
 func (b *Batch) run(id string, at time.Time) *Run {
 	r := b.Runs[id]
 	if r == nil {
-		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Loss: None(), Accuracy: None(), Best: None(), Bytes: RecordBytes}
+		unknown := Progress{Loss: None(), Accuracy: None(), Best: None()}
+		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Progress: unknown, Bytes: RecordBytes}
 		b.Runs[id] = r
 	}
 	if r.KeptFrom.Equal(r.FirstAt) {

@@ -211,7 +211,7 @@ func TestPacketIsDatedByItselfWhereThatCanBe(t *testing.T) {
 }
 
 func TestStateOfARun(t *testing.T) {
-	r := Run{Reports: 11, FirstAt: at(0), Reported: at(1000)} // each 100 s
+	r := Run{FirstAt: at(0), Progress: Progress{Reports: 11, Reported: at(1000)}} // each 100 s
 	for name, test := range map[string]struct {
 		seconds int
 		halted  bool

@@ -6,28 +6,31 @@ import "time"
 type Run struct {
 	ID         string    `json:"id"`
 	Experiment string    `json:"experiment,omitempty"`
-	Source     string    `json:"source,omitempty"`  // the subsystem that reports
-	Trainer    string    `json:"trainer,omitempty"` // the process that reported last
+	Source     string    `json:"source,omitempty"` // the subsystem that reports
 	FirstAt    time.Time `json:"first_at"`
-	LastAt     time.Time `json:"last_at"`              // when it was last heard of
-	Reported   time.Time `json:"reported_at,omitzero"` // when its trainer last reported
-	Reports    int64     `json:"reports"`
-	Epoch      uint32    `json:"epoch"`
-	Step       uint64    `json:"step"`
-	Loss       Number    `json:"loss"`
-	Accuracy   Number    `json:"accuracy"`
-	Best       Number    `json:"best_loss"`
-	Halted     bool      `json:"halted"`
-
+	LastAt     time.Time `json:"last_at"` // when it was last heard of
 	// KeptFrom is the time before which its reports and events made room; that of the first
 	// when none did.
 	KeptFrom time.Time `json:"kept_from"`
+	Progress
 
-	Seeds map[string]int `json:"seeds,omitempty"` // by stage
-
+	Seeds map[string]int   `json:"seeds,omitempty"` // by stage
 	Slots map[string][]int `json:"slots,omitempty"` // shape of one example, by the slot's name
 	Spark Spark            `json:"spark"`
 	Bytes int64            `json:"bytes"` // about what is stored of it
+}
+
+// Progress is what the trainers of a run reported last.
+type Progress struct {
+	Trainer  string    `json:"trainer,omitempty"`    // the process
+	Reported time.Time `json:"reported_at,omitzero"` // when
+	Reports  int64     `json:"reports"`              // all of them
+	Epoch    uint32    `json:"epoch"`
+	Step     uint64    `json:"step"`
+	Loss     Number    `json:"loss"`
+	Accuracy Number    `json:"accuracy"`
+	Best     Number    `json:"best_loss"`
+	Halted   bool      `json:"halted"`
 }
 
 // Seed is what is known of a seed of a run.
