@@ -49,9 +49,9 @@ func (s *Service) streams() []string {
 	return names
 }
 
-// batch is how many messages are read at a time; as many are handled, so that they are
-// stored together.
-const batch = 500
+// batch is how many messages are read at a time: large ones must not fill the memory.
+// Those of two batches are handled at once, so that many are stored together.
+const batch = 128
 
 // consumer returns the worker that reads stream.
 func (s *Service) consumer(stream string) supervise.Worker {
@@ -63,7 +63,7 @@ func (s *Service) consumer(stream string) supervise.Worker {
 			Handlers:    s.handlers(stream),
 			OnReady:     func() { s.reading.set(stream, true) },
 			Batch:       batch,
-			Concurrency: batch,
+			Concurrency: 2 * batch,
 		}
 		if s.kept != nil {
 			sub.Needs = s.kept.store.Ping

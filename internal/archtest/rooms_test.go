@@ -17,6 +17,7 @@ func TestRoomsAreOnTheMap(t *testing.T) {
 	for heading, folder := range map[string]string{
 		"Rooms of the service": "weatherlight/internal",
 		"Rooms of the bus":     "oona/internal",
+		"Rooms of Nissa":       "nissa/internal",
 	} {
 		_, section, found := strings.Cut(string(page), "\n## "+heading+"\n")
 		if !found {

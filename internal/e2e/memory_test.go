@@ -68,6 +68,15 @@ var inputs = []hostile{
 			return packetCommand(stream, number, strconv.Itoa(number), points)
 		})
 	}},
+	{"500 packets of 4,000 metrics", "the secret", func(w *world, _ string) {
+		var points [][]byte
+		for i := range 4000 {
+			points = append(points, pointBytes(fmt.Sprintf("%s.%d", strings.Repeat("n", 40), i), float64(i)))
+		}
+		w.flood(500, 100, func(stream string, number int) []string {
+			return packetCommand(stream, number, strconv.Itoa(number), points)
+		})
+	}},
 	{"a packet of 4,800 features", "the secret", func(w *world, _ string) {
 		var points [][]byte
 		for i := range 4800 {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestKilledNissaHasEachReportOnce(t *testing.T) {
 	const kills, burst = 10, 1000
 	w := newWorld(t)
 	addr, folder := freeport.Must(t), t.TempDir()
-	environ := append(w.environ, "NISSA_HTTP_ADDR="+addr)
+	environ := slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr})
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)

@@ -134,20 +134,24 @@ func check(schemas object, schema object, value any, where string) (faults []str
 	if reference, is := schema["$ref"].(string); is {
 		return check(schemas, schemas[reference[strings.LastIndex(reference, "/")+1:]].(object), value, where)
 	}
-	if any, is := schema["anyOf"].([]any); is {
-		for _, one := range any {
+	if options, is := schema["anyOf"].([]any); is {
+		for _, one := range options {
 			if len(check(schemas, one.(object), value, where)) == 0 {
 				return nil
 			}
 		}
-		fault("%v is none of %v", value, any)
+		fault("%v is none of %v", value, options)
 		return faults
 	}
 	kinds, several := schema["type"].([]any)
 	if !several {
 		kinds = []any{schema["type"]}
 	}
-	if !slices.Contains(kinds, any(kindOf(value))) && !(kindOf(value) == "integer" && slices.Contains(kinds, any("number"))) {
+	kind := kindOf(value)
+	if kind == "integer" && !slices.Contains(kinds, any(kind)) {
+		kind = "number" // one that happens to be whole
+	}
+	if !slices.Contains(kinds, any(kind)) {
 		fault("%v is no %v", value, kinds)
 		return faults
 	}

@@ -107,7 +107,8 @@ func (s *server) routes() []route {
 			answer: sourcesAnswer{}, read: s.sources("")},
 		{path: "/api/workers", summary: "The same of the figures about workers.", answer: sourcesAnswer{},
 			read: s.sources("weatherlight.worker")},
-		{path: "/api/kernels", summary: "The same of the figures about the kernel library.", answer: sourcesAnswer{}, read: s.sources("urza.")},
+		{path: "/api/kernels", summary: "The same of the figures about the kernel library.", answer: sourcesAnswer{},
+			read: s.sources("urza.")},
 		{path: "/api/forge", summary: "The same of the figures about the forge.", answer: sourcesAnswer{}, read: s.sources("tezzeret.")},
 		{path: "/api/store", summary: "What the store keeps, and its bounds.", answer: storeAnswer{}, read: s.size},
 		{path: "/api/stream", summary: "What comes from now on, or behind the place of the header Last-Event-ID, as server-sent " +

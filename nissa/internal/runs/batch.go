@@ -44,7 +44,8 @@ func NewBatch(messages []Message) *Batch {
 
 // name names the records that a message is about.
 func (b *Batch) name(m *Message) {
-	run, seeds := "", []string(nil)
+	var run string
+	var seeds []string
 	switch p := m.Payload.(type) {
 	case *leyline.TelemetryPacket:
 		b.Sources[name(p.GetSourceSubsystem())] = nil

@@ -199,6 +199,6 @@ func (b *Batch) emergency(m *Message, p *leyline.EmergencySignal) {
 	if p.GetLevel() >= leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE {
 		level = "critical"
 	}
-	b.addEvent(Event{Run: name(p.GetRunId()), At: m.At, Kind: KindEmergency,
-		Name: strings.TrimPrefix(p.GetLevel().String(), "EMERGENCY_LEVEL_"), Source: name(p.GetOrigin()), Level: level, Details: details(kept)})
+	b.addEvent(Event{Run: name(p.GetRunId()), At: m.At, Kind: KindEmergency, Source: name(p.GetOrigin()), Level: level,
+		Name: strings.TrimPrefix(p.GetLevel().String(), "EMERGENCY_LEVEL_"), Details: details(kept)})
 }

@@ -1,5 +1,7 @@
 package runs
 
+import "slices"
+
 // sparkPoints bounds the losses of a Spark.
 const sparkPoints = 48
 
@@ -17,7 +19,7 @@ func (s Spark) with(loss Number) Spark {
 	}
 	s.Stride = max(s.Stride, 1)
 	if s.Seen%s.Stride == 0 {
-		s.Loss = append(s.Loss[:len(s.Loss):len(s.Loss)], loss)
+		s.Loss = append(slices.Clip(s.Loss), loss)
 	}
 	s.Seen++
 	if len(s.Loss) < sparkPoints {

@@ -14,9 +14,9 @@ import (
 
 // Kinds of columns, as both databases call them.
 const (
-	integer = "BIGINT"
-	real    = "DOUBLE PRECISION"
-	words   = "TEXT"
+	integer  = "BIGINT"
+	fraction = "DOUBLE PRECISION"
+	words    = "TEXT"
 )
 
 // table is one of the database, with its columns in the order in which rows are written.
@@ -31,15 +31,16 @@ type column struct{ name, kind string }
 var (
 	runTable = table{"nissa_runs", "run",
 		[]column{{"run", words}, {"kept_from", integer}, {"last_at", integer}, {"bytes", integer}, {"record", words}}}
-	seedTable   = table{"nissa_seeds", "run, seed", []column{{"run", words}, {"seed", words}, {"record", words}}}
-	alarmTable  = table{"nissa_alarms", "name, subject", []column{{"name", words}, {"subject", words}, {"last_at", integer}, {"record", words}}}
+	seedTable  = table{"nissa_seeds", "run, seed", []column{{"run", words}, {"seed", words}, {"record", words}}}
+	alarmTable = table{"nissa_alarms", "name, subject",
+		[]column{{"name", words}, {"subject", words}, {"last_at", integer}, {"record", words}}}
 	sourceTable = table{"nissa_sources", "name", []column{{"name", words}, {"last_at", integer}, {"record", words}}}
 	reportTable = table{"nissa_reports", "", []column{
 		{"seq", integer}, {"run", words}, {"at", integer}, {"trainer", words}, {"number", integer}, {"epoch", integer}, {"step", integer},
-		{"loss", real}, {"accuracy", real}, {"train_loss", real}, {"host_loss", real}, {"host_accuracy", real},
-		{"baseline_loss", real}, {"baseline_accuracy", real}, {"metrics", words}}}
+		{"loss", fraction}, {"accuracy", fraction}, {"train_loss", fraction}, {"host_loss", fraction}, {"host_accuracy", fraction},
+		{"baseline_loss", fraction}, {"baseline_accuracy", fraction}, {"metrics", words}}}
 	pointTable = table{"nissa_points", "", []column{
-		{"run", words}, {"seed", words}, {"at", integer}, {"epoch", integer}, {"step", integer}, {"stage", words}, {"alpha", real},
+		{"run", words}, {"seed", words}, {"at", integer}, {"epoch", integer}, {"step", integer}, {"stage", words}, {"alpha", fraction},
 		{"metrics", words}}}
 	eventTable = table{"nissa_events", "", []column{
 		{"seq", integer}, {"run", words}, {"seed", words}, {"at", integer}, {"kind", words}, {"name", words}, {"source", words},

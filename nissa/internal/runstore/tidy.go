@@ -101,8 +101,14 @@ func (s *Store) makeRoom(ctx context.Context, now time.Time) error {
 // Remove removes a run with all that belongs to it.
 func (s *Store) Remove(ctx context.Context, run string) error {
 	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, table := range []string{"nissa_reports", "nissa_points", "nissa_events", "nissa_seeds", "nissa_runs"} {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE run = $1", run); err != nil {
+		for _, statement := range []string{
+			"DELETE FROM nissa_reports WHERE run = $1",
+			"DELETE FROM nissa_points WHERE run = $1",
+			"DELETE FROM nissa_events WHERE run = $1",
+			"DELETE FROM nissa_seeds WHERE run = $1",
+			"DELETE FROM nissa_runs WHERE run = $1",
+		} {
+			if _, err := tx.ExecContext(ctx, statement, run); err != nil {
 				return fmt.Errorf("remove run: %w", err)
 			}
 		}
@@ -122,8 +128,11 @@ func (s *Store) shorten(ctx context.Context, run string, from time.Time) error {
 		if gone = r.LastAt.Before(from); gone {
 			return nil
 		}
-		for _, table := range []string{"nissa_reports", "nissa_points", "nissa_events"} {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE run = $1 AND at < $2", run, from.UnixMicro()); err != nil {
+		for _, statement := range []string{
+			"DELETE FROM nissa_reports WHERE run = $1 AND at < $2", "DELETE FROM nissa_points WHERE run = $1 AND at < $2",
+			"DELETE FROM nissa_events WHERE run = $1 AND at < $2",
+		} {
+			if _, err := tx.ExecContext(ctx, statement, run, from.UnixMicro()); err != nil {
 				return fmt.Errorf("shorten run: %w", err)
 			}
 		}
