@@ -27,6 +27,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// requestTimeout bounds requests and answers of the tests' server.
+const requestTimeout = 2 * time.Second
+
 // served is a store that is served.
 type served struct {
 	t      *testing.T
@@ -42,7 +45,9 @@ func serve(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	stopping := make(chan struct{})
-	s := &served{t: t, store: store, server: httptest.NewServer(Handler(Config{Store: store, Stopping: stopping}))}
+	s := &served{t: t, store: store, server: httptest.NewUnstartedServer(Handler(Config{Store: store, Stopping: stopping}))}
+	s.server.Config.ReadTimeout, s.server.Config.WriteTimeout = requestTimeout, requestTimeout
+	s.server.Start()
 	t.Cleanup(func() {
 		close(stopping)
 		s.server.Close()
@@ -309,6 +314,19 @@ func TestStreamTellsWhatIsNewAndResumes(t *testing.T) {
 	f = s.follow("", second["id"])
 	if third, fourth := f.next(), f.next(); !strings.Contains(third["data"], `"epoch":3`) || !strings.Contains(fourth["data"], `"epoch":4`) {
 		t.Errorf("%v, %v", third, fourth)
+	}
+}
+
+// The bounds of a request are not those of a stream.
+func TestStreamOutlastsTheBoundsOfARequest(t *testing.T) {
+	s := serve(t)
+	f := s.follow("", "")
+	for range 3 {
+		<-time.After(requestTimeout)
+		s.tell(command("run-1"))
+		if frame := f.next(); frame["event"] != "event" {
+			t.Errorf("%v", frame)
+		}
 	}
 }
 
