@@ -14,7 +14,7 @@ import (
 
 const (
 	// window is how many places are read at a time, and behind how many a client begins anew.
-	window, tooFar = 500, 20_000
+	window, tooFar = 500, 5_000
 	// heartbeat keeps what is between from taking a silent connection for a dead one.
 	heartbeat = 15 * time.Second
 	// sendTimeout bounds how long a client may take for what it is sent.
