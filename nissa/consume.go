@@ -92,6 +92,7 @@ func (s *Service) handlers(stream string) map[leyline.BusMessageType]oona.Handle
 // handle returns when the message is in the store: only then is it acknowledged. What the
 // store had before has been counted before.
 func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+	s.watch(d)
 	if s.kept != nil {
 		fresh, err := s.kept.group.Take(ctx, runs.Message{
 			Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published,

@@ -64,34 +64,44 @@ func (s *Service) keepers() []supervise.Spec {
 	if s.kept == nil {
 		return nil
 	}
-	watch := func(ctx context.Context) error { return s.kept.store.Watch(ctx, watchInterval) }
 	return []supervise.Spec{
-		{Name: "store_watch", Worker: supervise.WorkerFunc(watch)},
-		{Name: "store_tidy", Worker: supervise.WorkerFunc(s.tidy)},
+		{Name: "store_watch", Worker: s.each(watchInterval, "look for what other services stored", s.kept.store.Refresh)},
+		{Name: "store_tidy", Worker: s.each(tidyInterval, "tidy up the store", s.tidy)},
+		{Name: "orders", Worker: s.each(ordersInterval, "keep the orders of runs", s.keepOrders)},
 	}
+}
+
+// each does a step at once and once an interval. A failure is an outage, of the store or of
+// the bus, and no fault of the worker: it is told once, and the step is tried again.
+func (s *Service) each(interval time.Duration, what string, step func(context.Context) error) supervise.Worker {
+	return supervise.WorkerFunc(func(ctx context.Context) error {
+		timer := time.NewTicker(interval)
+		defer timer.Stop()
+		failing := false
+		for {
+			err := step(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil && !failing {
+				s.config.Logger.Warn("cannot "+what, "error", err)
+			}
+			failing = err != nil
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-timer.C:
+			}
+		}
+	})
 }
 
 // tidy removes what is too old or too much, and shows what is there.
 func (s *Service) tidy(ctx context.Context) error {
-	timer := time.NewTicker(tidyInterval)
-	defer timer.Stop()
-	for {
-		err := s.kept.store.Tidy(ctx, time.Now())
-		if err == nil {
-			err = s.showStore(ctx)
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
+	if err := s.kept.store.Tidy(ctx, time.Now()); err != nil {
+		return err
 	}
+	return s.showStore(ctx)
 }
 
 func (s *Service) showStore(ctx context.Context) error {

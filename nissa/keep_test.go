@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 func sqliteURL(t testing.TB) string { return "sqlite:///" + filepath.Join(t.TempDir(), "runs.db") }
@@ -81,6 +82,12 @@ func TestWhatIsSaidOfRunsIsKept(t *testing.T) {
 				return r.answers("/api/runs/run-1/events?kind="+kind, &feed) && len(feed.Events) == 1
 			})
 		}
+		publish(t, sender.Publish(t.Context(), oona.Message{Stream: trainer.Stream("run-1"), Payload: trainer.Order{
+			Kind: trainer.Judge, Run: "run-1", TrainerID: "t", Number: 3, Seed: "s"}.Command()}))
+		r.eventually("the order", func() bool {
+			var feed struct{ Events []struct{ Name string } }
+			return r.answers("/api/runs/run-1/events?kind=order", &feed) && len(feed.Events) == 1 && feed.Events[0].Name == "judge"
+		})
 		r.shows(`nissa_repeated_messages_total{type="system_state"} 1`)
 		r.shows(`esper_system_state_packets_total{phase="tolaria"} 2`)
 		r.stop()

@@ -22,6 +22,7 @@ type Service struct {
 	supervisor *supervise.Supervisor
 	reading    reading
 	kept       *kept // nil: runs are not kept
+	watched    watched
 	stopping   atomic.Bool
 	ending     chan struct{} // closed when the service stops
 	addr       atomic.Value  // string

@@ -62,6 +62,50 @@ func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*ley
 	return nil
 }
 
+// Orders reads the orders of a run now and then, for who watches many runs and needs no
+// order at once. It is not safe for concurrent use.
+type Orders struct {
+	c              *Client
+	stream, behind string
+}
+
+// NewOrders stands at the beginning of the stream of a run.
+func NewOrders(c *Client, stream string) *Orders {
+	return &Orders{c: c, stream: stream, behind: firstID}
+}
+
+// Next is what has come since the last call, 64 at most. What is no order is dropped and
+// counted, as by FollowOrders; the same permission is needed.
+func (o *Orders) Next(ctx context.Context) (orders []Delivery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.c.conn.Timeout)
+	defer cancel()
+	read := o.c.conn.B().Xread().Count(maxOrders).Streams().Key(o.stream).Id(o.behind).Build()
+	entries, err := entry.Read(o.c.conn.Do(ctx, read))
+	if rueidis.IsRedisNil(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read orders of %s: %w", o.stream, err)
+	}
+	at := timesOf(o.c.conn)
+	for _, e := range entries {
+		o.behind = e.ID
+		if !e.Found && e.Bootstrap {
+			continue
+		}
+		order, reason, err := o.c.openOrder(e, o.stream, at)
+		if err != nil {
+			o.c.meters.Drops.Add(reason, o.stream)
+			continue
+		}
+		orders = append(orders, Delivery{
+			Stream: o.stream, ID: e.ID, Type: leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, Payload: order,
+			Attempt: 1, Published: entry.StoredBy(e.ID, at.Bus),
+		})
+	}
+	return orders, nil
+}
+
 // follower reads the orders of one run. A plain read takes nothing from anybody, so
 // it may be cut off at any time.
 type follower struct {

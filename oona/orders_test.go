@@ -2,6 +2,7 @@ package oona
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -164,4 +165,36 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	if gap := sealed.SignedAt().Sub(later); err != nil || gap < -time.Second || gap > time.Minute {
 		t.Errorf("the report is dated %v from the time of the bus, %v", gap, err)
 	}
+}
+
+func TestOrdersAreReadFromWhereTheReaderStands(t *testing.T) {
+	_, c := brokerClient(t)
+	reader := NewOrders(c, "oona.run.r")
+	read := func(want ...string) {
+		t.Helper()
+		orders, err := reader.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, o := range orders {
+			got = append(got, o.Payload.(*leyline.AdaptationCommand).GetCommandId())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("read %v, want %v", got, want)
+		}
+	}
+	read() // there is no such stream yet
+	now := time.Now()
+	addOrder(t, c, 1, now.Add(-2*time.Second))
+	addOrder(t, c, 2, now.Add(-time.Second))
+	read("1", "2")
+	read()
+	forged := c.conn.B().Xadd().Key("oona.run.r").Id("*").FieldValue().FieldValue(entry.Payload, "x").FieldValue(entry.Signature, "y").Build()
+	if err := c.conn.Do(t.Context(), forged).Error(); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	addOrder(t, c, 3, time.Now().Add(time.Second))
+	read("3")
 }

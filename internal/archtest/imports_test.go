@@ -113,7 +113,7 @@ var allowedImports = map[string][]string{
 		"leyline", "internal/regularfile", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
 	},
 
-	"nissa": {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
+	"nissa": {"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
 
 	"nissa/internal/runs":     {"leyline", "trainer"},
 	"nissa/internal/runstore": {"internal/database", "nissa/internal/runs"},

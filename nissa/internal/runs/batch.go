@@ -109,7 +109,7 @@ func (b *Batch) Apply(messages []Message) {
 		}
 	}
 	for source, packet := range b.latest {
-		b.Sources[source].Figures = pointsOf(packet)
+		b.Sources[source].show(packet)
 	}
 }
 

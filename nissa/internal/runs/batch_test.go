@@ -150,6 +150,7 @@ func TestCommandsReportsAndEmergenciesAreInTheFeed(t *testing.T) {
 			Annotations: map[string]string{"training_run_id": "r", "risk_reason": "validation_stalled", "slot": "l2", "signature": "secret"}}),
 		message(2, &leyline.FieldReport{ReportId: "f", TrainingRunId: "r", SeedId: "s", Notes: "seed_regressed",
 			Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION, Metrics: map[string]float32{"loss_delta": 0.5}}),
+		message(2, trainer.Order{Kind: trainer.Drop, Run: "r", TrainerID: "t", Number: 7, Seed: "s", Blueprint: "BP7", Reason: "impact regressed"}.Command()),
 		message(3, &leyline.EmergencySignal{RunId: "r", Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT, Reason: "nan", Origin: "tolaria"}),
 		packetOf("", "", 4, event("loss_spike", "training_run_id", "r", "seed_id", "s")),
 	)
@@ -160,6 +161,7 @@ func TestCommandsReportsAndEmergenciesAreInTheFeed(t *testing.T) {
 	want := []string{
 		"command GERMINATE r/s by tamiyo map[blueprint:BP7 command_id:c issued_by:tamiyo parameter_rank:4 risk_reason:validation_stalled slot:l2]",
 		"field_report REGRESSION r/s by tamiyo map[metric_loss_delta:0.5 notes:seed_regressed report_id:f window:0]",
+		"order drop r/s by kasmina map[blueprint:BP7 issued_by:kasmina order:7 reason:impact regressed trainer_id:t]",
 		"emergency HALT r/ by tolaria map[reason:nan]",
 		"event loss_spike r/s by kasmina map[]",
 	}

@@ -174,10 +174,15 @@ func (b *Batch) source(m *Message, p *leyline.TelemetryPacket, at time.Time, run
 	}
 	s.LastAt = at
 	b.latest[id] = p
+}
+
+// show takes over what a source's newest packet says.
+func (s *Source) show(p *leyline.TelemetryPacket) {
 	health := p.GetSystemHealth()
 	s.Health = strings.ToLower(strings.TrimPrefix(health.GetStatus().String(), "HEALTH_STATUS_"))
 	s.Summary = text(health.GetSummary(), maxText)
 	s.Indicators = details(health.GetIndicators())
+	s.Figures = pointsOf(p)
 }
 
 // pointsOf are the figures that are kept of a packet.

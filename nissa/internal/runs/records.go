@@ -92,13 +92,14 @@ const (
 	KindStage       = "stage"        // a seed is in another stage
 	KindGate        = "gate"         // a gate was looked at
 	KindCommand     = "command"      // somebody commanded
+	KindOrder       = "order"        // Kasmina ordered a trainer
 	KindFieldReport = "field_report" // what became of a seed
 	KindEmergency   = "emergency"    // an emergency signal
 	KindAlarm       = "alarm"        // an alarm was raised
 )
 
 // Event is one entry of the feed. Its name is, by its kind, that of the event, the stage,
-// the gate, the operation, the outcome, the level or the alarm.
+// the gate, the operation, the kind of the order, the outcome, the level or the alarm.
 type Event struct {
 	Seq     int64             `json:"seq,omitempty"`
 	Run     string            `json:"run,omitempty"`

@@ -146,12 +146,16 @@ func (b *Batch) command(m *Message, p *leyline.AdaptationCommand) {
 		kept["rationale"] = rationale
 	}
 	delete(kept, trainer.AnnotationRun)
+	kind := KindCommand
+	if order, err := trainer.ReadOrder(p); err == nil {
+		kind, operation = KindOrder, string(order.Kind)
+	}
 	b.run(run, m.At)
 	if s := b.seed(run, name(p.GetTargetSeedId()), m.At); s != nil {
 		fill(&s.Blueprint, name(p.GetSeedOperation().GetBlueprintId()))
 		fill(&s.Slot, name(annotations[trainer.AnnotationSlot]))
 	}
-	b.addEvent(Event{Run: run, Seed: name(p.GetTargetSeedId()), At: m.At, Kind: KindCommand, Name: operation,
+	b.addEvent(Event{Run: run, Seed: name(p.GetTargetSeedId()), At: m.At, Kind: kind, Name: operation,
 		Source: name(p.GetIssuedBy()), Level: "info", Details: details(kept)})
 }
 

@@ -146,25 +146,13 @@ func (s *Store) readHead(ctx context.Context) (head int64, err error) {
 	return head, nil
 }
 
-// Watch looks at intervals whether another process has written, until ctx is done.
-func (s *Store) Watch(ctx context.Context, every time.Duration) error {
-	timer := time.NewTicker(every)
-	defer timer.Stop()
-	for {
-		head, err := s.readHead(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+// Refresh looks whether another process has written.
+func (s *Store) Refresh(ctx context.Context) error {
+	head, err := s.readHead(ctx)
+	if err == nil {
 		s.advance(head)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
 	}
+	return err
 }
 
 func (s *Store) advance(head int64) {
