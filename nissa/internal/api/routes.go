@@ -18,7 +18,7 @@ type parameter struct{ name, kind, about string }
 var (
 	runParameter    = parameter{"run", "string", "Only of this run."}
 	seedParameter   = parameter{"seed", "string", "Only of this seed."}
-	kindParameter   = parameter{"kind", "string", "Only of this kind: event, stage, gate, command, order, field_report, emergency or alarm."}
+	kindParameter   = parameter{"kind", "string", "Only of event, stage, gate, command, order, field_report, emergency or alarm."}
 	afterParameter  = parameter{"after", "integer", "Only behind this place, the oldest first. Without it the newest come first."}
 	beforeParameter = parameter{"before", "integer", "Only before this place: the next page of the newest."}
 	limitParameter  = parameter{"limit", "integer", "How many at most: 1 to 1000, else 100."}
