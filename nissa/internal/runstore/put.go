@@ -57,10 +57,20 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 	}
 	sorted := slices.Clone(keys) // neighbours in the index are written together
 	slices.SortFunc(sorted, runs.Key.Compare)
+	sorted = slices.Compact(sorted)
+	all, err := s.markNew(ctx, tx, sorted)
+	if err != nil {
+		return nil, err
+	}
 	unseen := make(map[runs.Key]bool, len(messages))
-	err := visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true },
-		"INSERT INTO nissa_seen (second, hash, at) SELECT CAST(value->>0 AS BIGINT), CAST(value->>1 AS BIGINT), CAST($2 AS BIGINT) FROM "+
-			s.each+" WHERE TRUE ON CONFLICT DO NOTHING RETURNING second, hash", listOf(slices.Compact(sorted)), time.Now().UnixMicro())
+	if all {
+		for _, key := range sorted {
+			unseen[key] = true
+		}
+	} else {
+		err = visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true }, insertSeen+s.each+onlyUnseen+" RETURNING second, hash",
+			listOf(sorted), time.Now().UnixMicro())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +80,32 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 		delete(unseen, key) // the same message twice in one batch counts once
 	}
 	return fresh, nil
+}
+
+// The statement that notes keys, around the list of them.
+const (
+	insertSeen = "INSERT INTO nissa_seen (second, hash, at) " +
+		"SELECT CAST(value->>0 AS BIGINT), CAST(value->>1 AS BIGINT), CAST($2 AS BIGINT) FROM "
+	onlyUnseen = " WHERE TRUE ON CONFLICT DO NOTHING"
+)
+
+// markNew notes the keys if all of them are new, which they nearly always are: then none of
+// them need be read back. Otherwise it notes none.
+func (s *Store) markNew(ctx context.Context, tx *sql.Tx, keys []runs.Key) (all bool, err error) {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT marks"); err != nil {
+		return false, fmt.Errorf("mark messages: %w", err)
+	}
+	result, err := tx.ExecContext(ctx, insertSeen+s.each+onlyUnseen, listOf(keys), time.Now().UnixMicro())
+	if err != nil {
+		return false, fmt.Errorf("mark messages: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == int64(len(keys)) {
+		return err == nil, err
+	}
+	if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT marks"); err != nil {
+		return false, fmt.Errorf("mark messages: %w", err)
+	}
+	return false, nil
 }
 
 func scanKey(row *sql.Rows) (key runs.Key, err error) {
