@@ -7,19 +7,21 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/api"
+	"github.com/esper-lite/weatherlight/nissa/internal/page"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz and /readyz and, when runs are kept, /api. Health says whether the
-// process does its work, readiness whether what it shows is current.
+// handler answers /metrics, /healthz and /readyz and, when runs are kept, /api and the page that draws
+// it. Health says whether the process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.recorder.registry, promhttp.HandlerOpts{
@@ -33,8 +35,15 @@ func (s *Service) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
 	if s.kept != nil {
 		mux.Handle("/api/", api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger}))
+		mux.Handle("/", page.Handler(serves(mux, "/api/alerts")))
 	}
 	return mux
+}
+
+// serves says whether a path is one of its own, and no part of another.
+func serves(mux *http.ServeMux, path string) bool {
+	_, pattern := mux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
+	return pattern == "GET "+path
 }
 
 func (s *Service) serveHealth(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,79 @@
+// What Nissa serves under /api, as far as the page looks at it; /api/openapi.json says all.
+
+export type Maybe = number | null;
+
+export interface Run {
+  id: string; experiment?: string; source?: string; trainer?: string; state: "running" | "silent" | "halted";
+  first_at: string; last_at: string; kept_from: string; reported_at?: string;
+  reports: number; epoch: number; step: number; loss: Maybe; accuracy: Maybe; best_loss: Maybe; halted: boolean;
+  seeds?: Record<string, number>; slots?: Record<string, number[]>; spark: { loss: Maybe[] | null; stride: number; seen: number }; bytes: number;
+}
+
+export interface Report {
+  seq: number; run: string; at: string; trainer?: string; epoch: number; step: number;
+  loss: Maybe; accuracy: Maybe; train_loss: Maybe; host_loss: Maybe; host_accuracy: Maybe;
+  baseline_loss: Maybe; baseline_accuracy: Maybe; metrics?: Record<string, Maybe>;
+}
+
+export interface Interval { stage: string; from: string; to: string | null }
+
+export interface Seed {
+  run: string; id: string; blueprint?: string; slot?: string; kernel?: string; stage?: string; stage_at?: string;
+  alpha: Maybe; paused: boolean; first_at: string; last_at: string; reason?: string; outcome?: string; stages: Interval[] | null;
+}
+
+export interface Point { at: string; epoch: number; step: number; stage: string; alpha: Maybe; metrics?: Record<string, Maybe> }
+
+export interface Event {
+  seq: number; run?: string; seed?: string; at: string; kind: string; name: string; source?: string; level: string;
+  details?: Record<string, string>;
+}
+
+export interface Alarm { name: string; subject?: string; severity?: string; since?: string; last_at: string; detail?: string; raised: boolean }
+
+export interface Figure { name: string; value: Maybe; unit?: string; labels?: Record<string, string> }
+
+export interface Source {
+  name: string; first_at: string; last_at: string; packets: number; health?: string; summary?: string;
+  indicators?: Record<string, string>; figures?: Figure[] | null;
+}
+
+export interface Store { runs: number; bytes: number; max_bytes: number; retention_seconds: number; head: number }
+
+export interface Alert {
+  id: string; rule: string; source: string; labels?: Record<string, string>; state: string; severity?: string; summary?: string;
+  detail?: string; value?: Maybe; since?: string; silenced_by?: string[]; acknowledged?: { by: string; comment?: string } | null;
+}
+
+export interface Objective {
+  name: string; summary: string; target: number; window: string; total: number; bad: number;
+  attained?: number; budget_left?: number; burn_rates?: Record<string, number>; burning?: string[];
+}
+
+// Refusal is an answer that is none.
+export class Refusal extends Error {
+  constructor(readonly status: number, text: string) {
+    super(text);
+  }
+}
+
+// get asks for JSON. An answer that is too late is none.
+export async function get<T>(path: string, parameters: Record<string, string | number | undefined> = {}): Promise<T> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, String(value));
+  const text = query.toString();
+  const response = await fetch(path + (text ? "?" + text : ""), { signal: AbortSignal.timeout(20_000) });
+  const body: unknown = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refusal(response.status, String((body as { error?: string }).error ?? response.statusText));
+  return body as T;
+}
+
+export function runPath(run: string, ...rest: string[]): string {
+  return ["/api/runs", ...[run, ...rest].map(encodeURIComponent)].join("/");
+}
+
+// optional is null when this Nissa does not do that, as its page says.
+export async function optional<T>(what: string, path: string): Promise<T | null> {
+  const does = document.querySelector<HTMLMetaElement>('meta[name="nissa"]')?.content.split(" ") ?? [];
+  return does.includes(what) ? get<T>(path) : null;
+}

@@ -1,0 +1,216 @@
+import { get, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Objective, type Source, type Store } from "./api";
+import { h, named, plain, replace, type Child } from "./dom";
+import { ago, bytes, count, figure, percent, span } from "./format";
+import type { Page } from "./page";
+import { facts, failure, Feed, table } from "./parts";
+import { words } from "./words";
+
+const every = 3000;
+
+// polled is a page that asks again and again: what it shows is told once in a while anyway.
+function polled(title: string, intro: string, fill: (body: HTMLElement) => Promise<Node[]>, more: Partial<Page> = {}, ...below: Node[]): Page {
+  const body = h("div", {}), trouble = h("div", {});
+  const load = async () => {
+    try {
+      const parts = await fill(body);
+      // What is being typed into, or read by keyboard, is not taken away.
+      if (!body.contains(document.activeElement)) replace(body, ...parts);
+      replace(trouble);
+    } catch (error) {
+      replace(trouble, failure(error));
+    }
+  };
+  const timer = window.setInterval(() => { if (!document.hidden) void load(); }, every);
+  return {
+    title, load, ...more, close: () => window.clearInterval(timer),
+    element: h("div", {}, h("div", { class: "bar" }, h("h1", {}, title)), h("p", { class: "intro" }, intro), trouble, body, ...below),
+  };
+}
+
+function value(f: Figure | undefined): string {
+  if (!f) return "\u2014";
+  return figure(f.value) + (f.unit && f.unit !== "count" && f.unit !== "bool" ? ` ${plain(f.unit, 12)}` : "");
+}
+
+function find(source: Source, name: string): Figure | undefined {
+  return (source.figures ?? []).find((f) => f.name === name);
+}
+
+function figures(source: Source, prefix: string, without: string[] = []): HTMLElement {
+  const rows = (source.figures ?? []).filter((f) => f.name.startsWith(prefix) && !without.some((w) => f.name.startsWith(w)))
+    .map((f): Child[] => [words(f.name.slice(prefix.length)), Object.entries(f.labels ?? {}).map(([k, v]) => `${plain(k, 32)} ${plain(v, 48)}`).join(", "), value(f)]);
+  return table(`Figures of ${plain(source.name, 48)}`, ["Figure", "", "#Last"], rows, "No figure was told.");
+}
+
+function about(source: Source): HTMLElement {
+  return h("h2", {}, named(source.name, 48), " ", h("span", { class: `faint health-${plain(source.health || "unknown", 12)}` },
+    [source.health, source.summary].filter(Boolean).map((t) => plain(t!, 120)).join(", ") || "", " \u00b7 "),
+    stale(source) ? h("span", { class: "bad" }, `not heard of since ${ago(source.last_at).replace(" ago", "")}`) : h("span", { class: "faint" }, ago(source.last_at)));
+}
+
+// stale is a service that has missed several of its summaries.
+function stale(source: Source): boolean {
+  return Date.now() - Date.parse(source.last_at) > 60_000;
+}
+
+const openCircuit: Record<number, string> = { 1: "closed", 2: "open", 3: "half open" };
+
+export function kernels(): Page {
+  return polled("Kernels and forge", "The kernel library and the forge, as each service told last.", async () => {
+    const [library, forge] = await Promise.all([get<{ sources: Source[] }>("/api/kernels"), get<{ sources: Source[] }>("/api/forge")]);
+    const parts: Node[] = [];
+    for (const source of library.sources) {
+      const hits = find(source, "urza.library.cache_hits")?.value ?? 0, misses = find(source, "urza.library.cache_misses")?.value ?? 0;
+      parts.push(h("section", { class: "panel" }, about(source), facts([
+        ["Kernels in memory", value(find(source, "urza.library.cache_size"))],
+        ["Hits of memory", hits + misses > 0 ? percent(hits / (hits + misses)) : "\u2014"],
+        ["Requests answered at once", value(find(source, "urza.prefetch.hits"))], ["Forged on request", value(find(source, "urza.prefetch.forged"))],
+        ["Errors", value(find(source, "urza.prefetch.errors"))], ["Answer, p50", value(find(source, "urza.prefetch.latency_p50_ms"))],
+        ["Answer, p95", value(find(source, "urza.prefetch.latency_p95_ms"))],
+        ["Circuit", openCircuit[find(source, "urza.library.breaker_state")?.value ?? 0] ?? "\u2014"],
+      ]), h("details", {}, h("summary", {}, "All figures of the kernel library"), figures(source, "urza."))));
+    }
+    for (const source of forge.sources) {
+      parts.push(h("section", { class: "panel" }, h("h2", {}, "Forge ", h("span", { class: "faint" }, `as ${plain(source.name, 48)} told \u00b7 ${ago(source.last_at)}`)), facts([
+        ["Jobs", value(find(source, "tezzeret.jobs.total"))], ["Completed", value(find(source, "tezzeret.jobs.completed"))],
+        ["Failed", value(find(source, "tezzeret.jobs.failed"))], ["Parked", value(find(source, "tezzeret.jobs.parked"))],
+        ["Retried", value(find(source, "tezzeret.jobs.retried"))], ["Last compilation, ms", value(find(source, "tezzeret.compilation.last_compile_ms"))],
+        ["Circuit", openCircuit[find(source, "tezzeret.breaker.state")?.value ?? 0] ?? "\u2014"],
+      ]), h("details", {}, h("summary", {}, "All figures of the forge"), figures(source, "tezzeret."))));
+    }
+    return parts.length ? parts : [h("p", { class: "empty" }, "No service has told of kernels yet.")];
+  });
+}
+
+const backlog = "oona.queue_backlog_", depth = "oona.queue_depth_", trimmed = "oona.trimmed_unread_total.";
+
+export function bus(): Page {
+  return polled("Bus", "The streams as each service sees them. What is not read yet waits; a dead letter was given up.", async () => {
+    const { sources } = await get<{ sources: Source[] }>("/api/sources");
+    const told = sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
+    const parts: Node[] = [];
+    for (const source of told) {
+      const streams = new Set<string>();
+      for (const f of source.figures ?? []) {
+        for (const prefix of [backlog, depth]) if (f.name.startsWith(prefix)) streams.add(f.name.slice(prefix.length));
+      }
+      streams.delete("max");
+      const dead = find(source, depth + "dead_letter")?.value ?? 0;
+      parts.push(h("section", { class: "panel" }, about(source), facts([
+        ["Published", value(find(source, "oona.publish_total"))], ["Consumed", value(find(source, "oona.consume_total"))],
+        ["Tried again", value(find(source, "oona.retry_total"))], ["Dropped", value(find(source, "oona.dropped_total"))],
+        ["Dead letters now", h("span", { class: dead > 0 ? "bad" : undefined }, figure(dead))],
+        ["Publishing", openCircuit[find(source, "oona.publish_breaker_state")?.value ?? 0] ?? "\u2014"],
+        ["Reading", openCircuit[find(source, "oona.consume_breaker_state")?.value ?? 0] ?? "\u2014"],
+        ["Conservative", find(source, "oona.conservative_mode")?.value ? h("span", { class: "bad" }, "yes") : "no"],
+      ]), table("Streams", ["Stream", "#Entries", "#Not read yet", "#Trimmed unread"], [...streams].filter((stream) => stream !== "dead_letter").sort().map((stream) => [
+        words(stream), value(find(source, depth + stream)), value(find(source, backlog + stream)), value(find(source, trimmed + stream))])),
+        h("details", {}, h("summary", {}, "All figures of the bus"), figures(source, "oona.", [backlog, depth, trimmed]))));
+    }
+    parts.push(h("p", { class: "intro" }, "Dead letters are read, replayed and purged by ", h("code", {}, "esperctl deadletters"), "."));
+    return parts.length > 1 ? parts : [h("p", { class: "empty" }, "No service has told of the bus yet.")];
+  });
+}
+
+export function workers(): Page {
+  return polled("Workers and boot", "Who sends telemetry, and what each service's workers do.", async () => {
+    const [{ sources }, store] = await Promise.all([get<{ sources: Source[] }>("/api/sources"), get<Store>("/api/store")]);
+    const parts: Node[] = [];
+    for (const source of sources) {
+      const rows = workersOf(source);
+      if (rows.length === 0) continue;
+      const up = find(source, "weatherlight.uptime_s")?.value;
+      parts.push(h("section", { class: "panel" }, about(source), facts([
+        ["Up for", up === undefined || up === null ? "\u2014" : span(up)], ["Running", value(find(source, "weatherlight.tasks.running"))],
+        ["Starting again", value(find(source, "weatherlight.tasks.backing_off"))], ["Restarts", value(find(source, "weatherlight.restarts_total"))],
+        ["Leads", find(source, "weatherlight.leader")?.value ? "yes" : "no"], ["Instances", value(find(source, "weatherlight.instances"))],
+        ...Object.entries(source.indicators ?? {}).slice(0, 12).map(([name, text]): [string, Child] => [words(name), plain(text, 120)]),
+      ]), h("ul", { class: "workers", "aria-label": "Workers" }, ...rows)));
+    }
+    parts.push(h("section", { class: "panel" }, h("h2", {}, "Sources"), table("Sources", ["Source", "Health", "Says", "#Packets", "#Last heard"],
+      sources.map((source) => [named(source.name, 48), plain(source.health || "\u2014", 24), plain(source.summary || "", 120), count(source.packets), ago(source.last_at)]),
+      "Nobody was heard yet.")));
+    parts.push(h("section", { class: "panel" }, h("h2", {}, "Store of runs"), facts([
+      ["Runs", count(store.runs)], ["Kept", bytes(store.bytes)], ["At most", bytes(store.max_bytes)], ["For", `${Math.round(store.retention_seconds / 86_400)} d`],
+    ])));
+    return parts;
+  });
+}
+
+const worker = "weatherlight.worker.";
+
+function workersOf(source: Source): HTMLElement[] {
+  const names = new Set((source.figures ?? []).filter((f) => f.name.startsWith(worker) && f.name.endsWith(".running")).map((f) => f.name.slice(worker.length, -".running".length)));
+  return [...names].sort().map((name) => {
+    const running = find(source, `${worker}${name}.running`)?.value === 1, restarts = find(source, `${worker}${name}.restarts`);
+    return h("li", {}, h("span", { class: running ? "good" : "bad", "aria-hidden": "true" }, running ? "\u25cf" : "\u2715"), h("span", {}, words(name),
+      !running && h("span", { class: "bad" }, " not running"), (restarts?.value ?? 0) > 0 && h("span", { class: "bad" }, ` ${value(restarts)} restarts`)));
+  });
+}
+
+// operator is who asks for a change; the token is kept for as long as the tab lives, and is
+// sent to this Nissa alone.
+const operator = { token: "", by: "" };
+
+async function change(method: string, path: string, body: Record<string, string>): Promise<void> {
+  const response = await fetch(path, {
+    method, headers: { "Content-Type": "application/json", Authorization: `Bearer ${operator.token}` },
+    body: JSON.stringify({ by: operator.by, ...body }), signal: AbortSignal.timeout(10_000),
+  });
+  if (response.ok) return;
+  const said = await response.json().catch(() => ({})) as { error?: string };
+  throw new Refusal(response.status, said.error ?? response.statusText);
+}
+
+interface Silence { id: string; rule?: string; source?: string; from: string; until: string; by: string; comment?: string }
+
+export function alarms(): Page {
+  const feed = new Feed({});
+  const said = h("p", { role: "status", class: "count" });
+  const by = h("input", { type: "text", "aria-label": "Who asks", placeholder: "Your name", autocomplete: "username", input: () => { operator.by = by.value; } });
+  const token = h("input", { type: "password", "aria-label": "Token", placeholder: "Token of NISSA_HTTP_TOKEN", autocomplete: "off", input: () => { operator.token = token.value; } });
+  by.value = operator.by;
+  token.value = operator.token;
+  const desk = h("form", { class: "tools", hidden: true, submit: (e: Event) => (e as unknown as globalThis.Event).preventDefault() }, by, token, said);
+  let page: Page;
+
+  function act(text: string, method: string, path: string, body: Record<string, string>): HTMLElement {
+    return h("button", {
+      type: "button", class: "quiet", click: (e: MouseEvent) => {
+        (e.target as HTMLElement).blur();
+        change(method, path, body).then(() => { said.textContent = "Done."; void page.load(); }, (error: Error) => { said.textContent = plain(error.message, 200); });
+      },
+    }, text);
+  }
+
+  page = polled("Alarms", "What services say is wrong now, and what the rules of this Nissa make of it.", async () => {
+    const [told, alerts, silences, objectives, happened] = await Promise.all([
+      get<{ alarms: Alarm[] }>("/api/alarms"), optional<{ alerts: Alert[] }>("alerts", "/api/alerts"), optional<{ silences: Silence[] }>("alerts", "/api/silences"),
+      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }),
+    ]);
+    feed.set(happened.events ?? []);
+    desk.hidden = alerts === null;
+    const parts: Node[] = [h("section", { class: "panel" }, h("h2", {}, "Alarms of services"), table("Alarms", ["", "Alarm", "About", "Severity", "Detail", "#Since", "#Last told"],
+      told.alarms.map((a) => [a.raised ? h("span", { class: "bad" }, "\u25b2 raised") : h("span", { class: "faint" }, "over"), named(a.name), named(a.subject || "\u2014"),
+        plain(a.severity || "\u2014", 24), plain(a.detail ?? "", 240), a.since ? ago(a.since) : "\u2014", ago(a.last_at)]), "No alarm was raised."))];
+    if (alerts) {
+      parts.push(h("section", { class: "panel" }, h("h2", {}, "Alerts"), table("Alerts", ["", "Rule", "Source", "Says", "", ""], alerts.alerts.map((a) => [
+        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), named(a.source),
+        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.acknowledged ? `taken up by ${plain(a.acknowledged.by, 40)}` : "",
+        h("span", {}, a.state === "firing" && !a.acknowledged && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
+          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, duration: "1h" }))]), "No alert fires.")));
+    }
+    if (silences?.silences.length) {
+      parts.push(h("section", { class: "panel" }, h("h2", {}, "Silences"), table("Silences", ["Rule", "Source", "By", "Comment", "#Until", ""], silences.silences.map((x) => [
+        named(x.rule || "all"), named(x.source || "all"), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
+        act("End", "DELETE", `/api/silences/${encodeURIComponent(x.id)}`, {})]))));
+    }
+    if (objectives) {
+      parts.push(h("section", { class: "panel" }, h("h2", {}, "Objectives"), table("Objectives", ["Objective", "#Target", "#Attained", "#Budget left", "Burning", "Over"], objectives.objectives.map((o) => [
+        h("span", { title: plain(o.summary, 240) }, named(o.name)), percent(o.target), percent(o.attained), h("span", { class: (o.budget_left ?? 1) <= 0 ? "bad" : undefined }, percent(o.budget_left)),
+        (o.burning ?? []).map((b) => plain(b, 12)).join(", ") || "no", plain(o.window, 24)]), "There is no objective.")));
+    }
+    return parts;
+  }, { event: (e) => { if (e.kind === "alarm") void page.load(); } }, desk, feed.element);
+  return page;
+}
