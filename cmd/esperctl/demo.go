@@ -30,6 +30,8 @@ type demoOptions struct {
 	repeats int
 	json    bool
 	curve   string
+	watch   bool
+	pace    time.Duration
 }
 
 func newDemo() *cobra.Command {
@@ -47,6 +49,9 @@ start with the same number of steps.
 Everything it writes goes into a temporary folder that it removes at the end.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if options.watch && !command.Flags().Changed("pace") {
+				options.pace = watchPace
+			}
 			return runDemo(command.Context(), options, os.Stdout)
 		},
 	}
@@ -57,6 +62,10 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 		"how many networks to grow, each from other weights and another split of the data")
 	command.Flags().BoolVar(&options.json, "json", false, "print one JSON object instead of the progress")
 	command.Flags().StringVar(&options.curve, "curve", "", "write the accuracy curve of the first network as an SVG to this file")
+	command.Flags().BoolVar(&options.watch, "watch", false,
+		"show it in a browser: start Nissa (at NISSA_HTTP_ADDR, or at any port), print its address and stay until Ctrl-C")
+	command.Flags().DurationVar(&options.pace, "pace", 0, "pause after each epoch; with --watch "+watchPace.String()+" unless it is given")
+	command.MarkFlagsMutuallyExclusive("watch", "json")
 	return command
 }
 
@@ -65,6 +74,8 @@ type demo struct {
 	options  demoOptions
 	slot     []int
 	screen   *screen
+	curve    *curveFile
+	settings *settings.Settings
 	service  *weatherlight.Service
 	keyring  *signing.Keyring
 	client   *client
@@ -93,13 +104,16 @@ func runDemo(ctx context.Context, options demoOptions, out io.Writer) (err error
 		return fmt.Errorf("make temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	d := &demo{options: options, screen: newScreen(out, options.json), begun: time.Now(), name: demoName()}
+	d := &demo{options: options, screen: newScreen(out, options.json), curve: curve, begun: time.Now(), name: demoName()}
 	d.screen.broken = cancel
 	report, err := d.inService(ctx, folder)
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	return d.finish(report, curve)
+	if options.watch {
+		return nil // it is finished already
+	}
+	return d.finish(report)
 }
 
 // maxRepeats bounds how long a demo takes.
@@ -133,7 +147,7 @@ func (d *demo) inService(ctx context.Context, folder string) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.slot = resolved.Tezzeret.SlotSizes()
+	d.settings, d.slot = resolved, resolved.Tezzeret.SlotSizes()
 	if d.keyring, err = signing.NewKeyring(resolved.Secret.Reveal()); err != nil {
 		return nil, err
 	}
@@ -167,9 +181,9 @@ func (d *demo) inService(ctx context.Context, folder string) (*report, error) {
 
 // demoSettings are those of the service, with a name, a secret, folders and ports
 // that belong to this demo alone. REDIS_URL is taken from the environment, and the
-// secret with it, so that the demo can join a bus that has one.
+// secret with it, so that the demo can join a bus that has one; so is NISSA_HTTP_ADDR.
 func demoSettings(folder, slot, name string) (*settings.Settings, error) {
-	secret, bus := rand.Text(), "embedded:"
+	secret, bus, page := rand.Text(), "embedded:", "127.0.0.1:0"
 	own, err := settings.Load(settings.Options{SecretOptional: true, EnvFile: os.DevNull})
 	if err != nil {
 		return nil, err
@@ -179,6 +193,9 @@ func demoSettings(folder, slot, name string) (*settings.Settings, error) {
 		if isSet(own, settings.SecretEnv) {
 			secret = own.Secret.Reveal()
 		}
+	}
+	if isSet(own, "NISSA_HTTP_ADDR") {
+		page = string(own.Nissa.HTTPAddr)
 	}
 	return settings.Load(settings.Options{
 		EnvFile: os.DevNull,
@@ -191,6 +208,8 @@ func demoSettings(folder, slot, name string) (*settings.Settings, error) {
 			"TEZZERET_SLOT=" + slot,
 			"URZA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "urza", "catalog.db"),
 			"URZA_ARTIFACT_DIR=" + filepath.Join(folder, "urza", "artifacts"),
+			"NISSA_HTTP_ADDR=" + page,
+			"NISSA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "nissa", "runs.db"),
 			"TAMIYO_POLICY_DIR=" + filepath.Join(folder, "tamiyo", "policies"),
 		},
 	})
@@ -203,7 +222,7 @@ func isSet(resolved *settings.Settings, variable string) bool {
 	})
 }
 
-// grow waits for the kernels and grows one network after the other.
+// grow joins the bus and grows the networks, in sight of whoever watches.
 func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	select {
 	case <-d.service.Ready():
@@ -215,6 +234,27 @@ func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.client.close()) }()
+	if !d.options.watch {
+		return d.growAll(ctx)
+	}
+	page, err := d.openPage(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the page: %w", err)
+	}
+	defer func() { err = errors.Join(err, page.close()) }()
+	report, err := d.growAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.finish(report); err != nil {
+		return nil, err
+	}
+	d.screen.stays(page.service.Addr())
+	return report, page.stay(ctx)
+}
+
+// growAll waits for the kernels and grows one network after the other.
+func (d *demo) growAll(ctx context.Context) (_ *report, err error) {
 	select {
 	case <-d.service.Forged():
 	case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/tolaria"
@@ -37,7 +38,7 @@ func (d *demo) repeat(ctx context.Context, number int) (*outcome, error) {
 		Settle: func(ctx context.Context, report uint64, g *graft.Graft) error {
 			view, err := watch.settle(ctx, report, g)
 			lives.look(view)
-			return err
+			return errors.Join(err, d.rest(ctx))
 		},
 	}
 	trainer, err := tolaria.NewTrainer(config)
@@ -50,6 +51,21 @@ func (d *demo) repeat(ctx context.Context, number int) (*outcome, error) {
 	}
 	o := &outcome{result: result, seeds: lives.list}
 	return o, o.compare(ctx, config)
+}
+
+// rest is the pause after an epoch, so that the next is seen as one.
+func (d *demo) rest(ctx context.Context) error {
+	if d.options.pace <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d.options.pace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // compare trains the same host for as many steps, and one of the grown size from

@@ -157,9 +157,9 @@ func (r *report) over(of func(networkReport) float64) (mean, spread float64) {
 }
 
 // finish prints the report and writes the curve.
-func (d *demo) finish(report *report, curve *curveFile) error {
+func (d *demo) finish(report *report) error {
 	report.DurationS = time.Since(d.begun).Seconds()
-	if err := curve.write(drawCurve(report)); err != nil {
+	if err := d.curve.write(drawCurve(report)); err != nil {
 		return err
 	}
 	if !d.options.json {

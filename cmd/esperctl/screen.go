@@ -88,6 +88,15 @@ func (s *screen) ready(service *weatherlight.Service) {
 	s.print("ready  bus %s, status http://%s/status", service.BusAddr(), service.HTTPAddr())
 }
 
+func (s *screen) page(addr string) {
+	s.print("page   %s", s.paint(bold, "http://"+addr+"/"))
+}
+
+func (s *screen) stays(addr string) {
+	s.print("")
+	s.print("  %s stays until Ctrl-C", s.paint(bold, "http://"+addr+"/"))
+}
+
 func (s *screen) forge(progress forge.Progress) {
 	switch progress.State {
 	case forge.StateCompiled:
