@@ -13,8 +13,7 @@ function polled(title: string, intro: string, fill: (body: HTMLElement) => Promi
   const load = async () => {
     try {
       const parts = await fill(body);
-      // What is being typed into, or read by keyboard, is not taken away.
-      if (!body.contains(document.activeElement)) replace(body, ...parts);
+      keeping(body, () => replace(body, ...parts));
       replace(trouble);
     } catch (error) {
       replace(trouble, failure(error));
@@ -25,6 +24,17 @@ function polled(title: string, intro: string, fill: (body: HTMLElement) => Promi
     title, load, ...more, close: () => window.clearInterval(timer),
     element: h("div", {}, h("div", { class: "bar" }, h("h1", {}, title)), h("p", { class: "intro" }, intro), trouble, body, ...below),
   };
+}
+
+// keeping draws anew what is in a body, and leaves what is open open and what is focused focused.
+function keeping(body: HTMLElement, draw: () => void): void {
+  const of = (selector: string) => [...body.querySelectorAll<HTMLElement>(selector)];
+  const stops = "a, button, summary, [tabindex]";
+  const open = of("details").map((d) => (d as HTMLDetailsElement).open);
+  const at = of(stops).indexOf(document.activeElement as HTMLElement);
+  draw();
+  of("details").forEach((d, i) => { (d as HTMLDetailsElement).open = open[i] ?? false; });
+  if (at >= 0) of(stops)[at]?.focus({ preventScroll: true });
 }
 
 function value(f: Figure | undefined): string {

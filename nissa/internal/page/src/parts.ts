@@ -38,8 +38,10 @@ export function segmented<T extends string>(name: string, options: [T, string][]
   return group;
 }
 
+// spark is a small curve; one that falls far is drawn by ratios, so that its end shows too.
 export function spark(values: (number | null)[], width = 120, height = 26): SVGSVGElement {
-  const known = values.filter((v): v is number => v !== null);
+  let known = values.filter((v): v is number => v !== null);
+  if (known.length > 0 && Math.min(...known) > 0 && Math.max(...known) > 3 * Math.min(...known)) known = known.map(Math.log);
   const svg = s("svg", { class: "spark", width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   if (known.length === 0) return svg;
   const low = Math.min(...known), high = Math.max(...known), room = high - low || 1;
