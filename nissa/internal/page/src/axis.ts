@@ -9,6 +9,7 @@ export class Axis {
   private readonly values: number[] = [];
   readonly from: number;
   readonly to: number;
+  readonly key: string; // the same for axes on which all lies in the same place
 
   constructor(readonly along: Along, reports: Report[], now?: number) {
     for (const report of reports) {
@@ -25,6 +26,7 @@ export class Axis {
     if (from > to) from = to = along === "time" ? (now ?? 0) : 0;
     this.from = from;
     this.to = to > from ? to : from + 1;
+    this.key = [along, this.from, this.to, this.times.length, this.times.at(-1)].join();
   }
 
   of(report: { at: string; epoch: number }): number {

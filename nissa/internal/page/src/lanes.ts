@@ -7,7 +7,11 @@ import { fateOf, fateSign, sentence, shortSeed, stageClass, stages, words } from
 
 export interface LaneSeed { seed: Seed; points: Point[] | undefined; marks: Event[] }
 
-interface Lane { group: SVGGElement; body: SVGGElement; of: LaneSeed; active: number }
+interface Lane {
+  group: SVGGElement; body: SVGGElement; of: LaneSeed; active: number;
+  near: boolean; // to what is looked at: others are painted when they come near
+  painted: unknown[]; // what it was painted of
+}
 
 const bandHeight = 20, rowHeight = 32, rowHeightNarrow = 44;
 
@@ -50,13 +54,33 @@ export class Lanes {
   ) {
     this.svg.append(patterns(), this.room);
     this.watcher = new IntersectionObserver((entries) => {
-      for (const entry of entries) if (entry.isIntersecting) this.seen((entry.target as SVGElement).dataset["seed"] ?? "");
-    }, { rootMargin: "200px" });
+      for (const entry of entries) {
+        const lane = this.lanes.get((entry.target as SVGElement).dataset["seed"] ?? "");
+        if (!lane) continue;
+        lane.near = entry.isIntersecting;
+        if (!lane.near) continue;
+        this.seen(lane.of.seed.id);
+        this.paint(lane);
+      }
+    }, { rootMargin: "300px" });
   }
   private readonly watcher: IntersectionObserver;
 
   close(): void {
     this.watcher.disconnect();
+  }
+
+  // complete paints the lanes as well that nobody looks at.
+  complete(): void {
+    for (const lane of this.lanes.values()) this.paint(lane);
+  }
+
+  // points takes what was loaded of one seed.
+  points(seed: string, points: Point[]): void {
+    const lane = this.lanes.get(seed);
+    if (!lane) return;
+    lane.of = { ...lane.of, points };
+    if (lane.near) this.paint(lane);
   }
 
   draw(seeds: LaneSeed[], axis: Axis, frame: Frame): void {
@@ -68,9 +92,9 @@ export class Lanes {
     this.svg.setAttribute("viewBox", `0 0 ${frame.width} ${height}`);
     this.svg.setAttribute("width", String(frame.width));
     this.svg.setAttribute("height", String(height));
-    const order = seeds.map((of) => of.seed.id);
+    const order = seeds.map((of) => of.seed.id), here = new Set(order);
     for (const [id, lane] of this.lanes) {
-      if (order.includes(id)) continue;
+      if (here.has(id)) continue;
       this.watcher.unobserve(lane.group);
       lane.group.remove();
       this.lanes.delete(id);
@@ -82,7 +106,8 @@ export class Lanes {
       lane.of = of;
       lane.group.setAttribute("transform", `translate(0 ${i * row})`);
       lane.group.setAttribute("tabindex", i === this.focused ? "0" : "-1");
-      this.paint(lane);
+      this.label(lane);
+      if (lane.near) this.paint(lane);
     });
   }
 
@@ -93,7 +118,7 @@ export class Lanes {
     const body = s("g", {});
     const group = s("g", { class: "lane", role: "link" }, body);
     group.dataset["seed"] = id;
-    const lane: Lane = { group, body, of, active: -1 };
+    const lane: Lane = { group, body, of, active: -1, near: false, painted: [] };
     group.addEventListener("click", () => this.open(id));
     group.addEventListener("keydown", (e) => this.key(e, lane));
     group.addEventListener("focus", () => { this.focused = Math.max(0, this.order.indexOf(id)); });
@@ -106,24 +131,32 @@ export class Lanes {
     return lane;
   }
 
-  private paint(lane: Lane): void {
+  private label(lane: Lane): void {
     const { seed, marks } = lane.of;
-    const frame = this.frame!;
     const fate = fateOf(seed.stage);
     lane.group.setAttribute("aria-label",
       `${plain(seed.blueprint ?? "seed", 40)} ${shortSeed(seed, this.run)}, ${words(seed.stage)}, ${fate}` +
       (seed.alpha === null ? "" : `, share ${figure(seed.alpha)}`) + (seed.reason ? `, ${words(seed.reason)}` : "") + `, ${marks.length} marks`);
     lane.group.dataset["stage"] = seed.stage ?? "";
+  }
+
+  private paint(lane: Lane): void {
+    const { seed, points, marks } = lane.of;
+    const frame = this.frame!, axis = this.axis!;
+    const of = [seed, points, marks.length, lane.active, axis.key, frame.width];
+    if (of.every((part, i) => part === lane.painted[i])) return;
+    lane.painted = of;
+    const fate = fateOf(seed.stage);
     const top = frame.narrow ? 18 : 6;
     const parts: SVGElement[] = [s("rect", { class: "ground", x: 0, y: 0, width: frame.width, height: frame.narrow ? rowHeightNarrow : rowHeight })];
-    parts.push(...this.label(seed, fate));
+    parts.push(...this.name(seed, fate));
     for (const interval of seed.stages ?? []) parts.push(...this.band(interval, lane.of, top));
     parts.push(s("line", { class: "base", x1: frame.left, x2: frame.width - frame.right, y1: top + bandHeight + 0.5, y2: top + bandHeight + 0.5 }));
     marks.forEach((mark, i) => parts.push(this.mark(mark, top, i === lane.active)));
     replace(lane.body, ...parts);
   }
 
-  private label(seed: Seed, fate: ReturnType<typeof fateOf>): SVGElement[] {
+  private name(seed: Seed, fate: ReturnType<typeof fateOf>): SVGElement[] {
     const name = plain(seed.blueprint ?? "seed", 14), id = shortSeed(seed, this.run);
     const sign = s("text", { class: `fate fate-${fate}`, x: 2, y: this.frame!.narrow ? 13 : 14, "aria-hidden": "true" }, fateSign[fate]);
     const stage = fate === "culled" && seed.reason ? words(seed.reason)

@@ -112,7 +112,10 @@ export function runPage(id: string): Page {
       loading++;
       stale.delete(seed);
       get<{ points: Point[] | null }>(runPath(id, "seeds", seed), { points: lanePoints })
-        .then((answer) => { lanePointsOf.set(seed, answer.points ?? []); drawSoon(); })
+        .then((answer) => {
+          lanePointsOf.set(seed, answer.points ?? []);
+          lanes.points(seed, answer.points ?? []);
+        })
         .catch(() => undefined)
         .finally(() => { loading--; pump(); });
     }
@@ -173,8 +176,7 @@ export function runPage(id: string): Page {
       (events.events ?? []).forEach(mark);
       replace(trouble);
       draw();
-      await Promise.all([loadMarks("command"), loadMarks("gate")]);
-      drawSoon();
+      void Promise.all([loadMarks("command"), loadMarks("gate")]).then(drawSoon, () => undefined);
     } catch (error) {
       replace(trouble, failure(error));
     }
@@ -209,7 +211,10 @@ export function runPage(id: string): Page {
   }
 
   const title = () => `${plain(id, 80)} \u2014 ${remembered.measure} by ${remembered.along}`;
-  const drawings = () => [curve.svg, lanes.svg];
+  const drawings = () => {
+    lanes.complete();
+    return [curve.svg, lanes.svg];
+  };
   const logarithm = h("label", { class: "check" },
     h("input", { type: "checkbox", checked: remembered.ratios, change: (e: InputEvent) => { remembered.ratios = (e.target as HTMLInputElement).checked; draw(); } }), "log");
   const tools = h("div", { class: "tools" },
