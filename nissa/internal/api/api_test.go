@@ -256,6 +256,7 @@ func TestStoreThatIsAwayIsSaidSo(t *testing.T) {
 type following struct {
 	t     *testing.T
 	lines *bufio.Scanner
+	place string // at which it begins
 	close func()
 }
 
@@ -276,9 +277,9 @@ func (s *served) follow(query, lastEventID string) *following {
 	if response.Header.Get("Content-Type") != "text/event-stream" {
 		s.t.Fatalf("%d %v", response.StatusCode, response.Header)
 	}
-	f := &following{s.t, bufio.NewScanner(response.Body), func() { cancel(); _ = response.Body.Close() }}
+	f := &following{t: s.t, lines: bufio.NewScanner(response.Body), close: func() { cancel(); _ = response.Body.Close() }}
 	s.t.Cleanup(f.close)
-	f.next() // retry
+	f.place = f.next()["id"] // with retry
 	return f
 }
 
@@ -313,6 +314,19 @@ func TestStreamTellsWhatIsNewAndResumes(t *testing.T) {
 	f = s.follow("", second["id"])
 	if third, fourth := f.next(), f.next(); !strings.Contains(third["data"], `"epoch":3`) || !strings.Contains(fourth["data"], `"epoch":4`) {
 		t.Errorf("%v, %v", third, fourth)
+	}
+}
+
+// TestStreamResumesBeforeItToldAnything: who lost the connection before anything came
+// knows its place as well.
+func TestStreamResumesBeforeItToldAnything(t *testing.T) {
+	s := serve(t)
+	s.tell(report("run-1", 1))
+	f := s.follow("", "")
+	f.close()
+	s.tell(report("run-1", 2))
+	if frame := s.follow("", f.place).next(); !strings.Contains(frame["data"], `"epoch":2`) {
+		t.Errorf("from %q: %v", f.place, frame)
 	}
 }
 

@@ -42,7 +42,8 @@ func (s *server) stream(w http.ResponseWriter, q *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy
 	f := &follower{s, w, http.NewResponseController(w), q.URL.Query().Get("run"), after}
-	if f.send([]byte("retry: 1000\n\n")) != nil {
+	// With its place, so that a client that comes back before it was told anything misses nothing.
+	if f.send(fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", after)) != nil {
 		return
 	}
 	beat := time.NewTicker(heartbeat)

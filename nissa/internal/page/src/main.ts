@@ -52,6 +52,7 @@ async function show(first: boolean): Promise<void> {
   if (lostAt === undefined) told("connecting");
   const opened = new Stream({
     run: next.run, report: (r) => next.report?.(r), event: (e) => next.event?.(e), reset: () => void next.load(),
+    back: () => void next.load(), // what could not be loaded meanwhile, and what is not told as it comes
   }, (state) => { if (page === next) told(state); });
   stream = opened;
   const ready = await opened.ready();

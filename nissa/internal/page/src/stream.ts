@@ -7,6 +7,7 @@ export interface Follower {
   report(report: Report): void;
   event(event: Event): void;
   reset(): void; // too much was missed: what is shown must be loaded anew
+  back(): void; // the connection was lost and is there again
 }
 
 const firstPause = 500, longestPause = 5_000, restAfter = 30_000;
@@ -18,6 +19,7 @@ export class Stream {
   private source: EventSource | undefined;
   private last = "";
   private pause = firstPause;
+  private lost = false;
   private timer: number | undefined;
   private opened: Promise<void>;
   private open!: () => void;
@@ -71,6 +73,8 @@ export class Stream {
       this.pause = firstPause;
       this.told("live");
       this.open();
+      if (this.lost) this.follower.back();
+      this.lost = false;
     };
     source.onerror = () => this.failed(source);
     this.hear(source, "report", (data) => this.follower.report(data as Report));
@@ -86,6 +90,7 @@ export class Stream {
   }
 
   private failed(source: EventSource): void {
+    this.lost = true;
     this.told("lost");
     if (source.readyState !== EventSource.CLOSED || source !== this.source) return;
     this.timer = window.setTimeout(() => this.connect(), this.pause);
