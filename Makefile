@@ -4,6 +4,7 @@
 GO       ?= go
 FUZZTIME ?= 30s
 ARGS     ?=
+PAGE      = nissa/internal/page
 LINT      = $(GO) tool -modfile=tools/lint.mod golangci-lint
 # Packages that start goroutines watch for leaks; those run under the race detector.
 RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=bench 'goleak\.VerifyTestMain.m' ./*/)))
@@ -76,16 +77,21 @@ fmt-check: ## fail when a source is not formatted
 	@files="$$(gofmt -l $$(git ls-files '*.go'))"; \
 	if [ -n "$$files" ]; then echo "not formatted (make fmt):"; echo "$$files"; exit 1; fi
 
-gen: node_modules/.bin/buf ## generate the code of the protobuf contracts
+gen: node_modules/.bin/buf $(PAGE)/node_modules/.package-lock.json ## generate the code of the protobuf contracts, and build Nissa's page
 	node_modules/.bin/buf generate
 	@tools/gen-python.sh
+	$(PAGE)/build.sh
 
-verify: verify-proto tidy-check ## fail when generated code, contract or modules are not as they must be
+verify: verify-proto verify-page tidy-check ## fail when generated code, contract or modules are not as they must be
 
 verify-proto: node_modules/.bin/buf
 	node_modules/.bin/buf lint
 	node_modules/.bin/buf breaking --against proto/baseline.binpb
 	@tools/verify-generated.sh
+
+verify-page: $(PAGE)/node_modules/.package-lock.json
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(PAGE)/build.sh "$$fresh" && \
+	diff -r "$$fresh" $(PAGE)/dist || { echo "$(PAGE)/dist is not what its sources build (make gen)" >&2; exit 1; }
 
 tidy-check: ## fail when go.mod or go.sum is not tidy
 	$(GO) mod verify
@@ -133,5 +139,16 @@ internal/oracle/node_modules/.package-lock.json: internal/oracle/package.json in
 	cd internal/oracle && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: browser verify-page
+browser: $(PAGE)/node_modules/.package-lock.json ## drive Nissa's page in Chromium (ARGS="--pictures docs/operations/pictures" draws those of the docs)
+	@tools/ensure.sh redis-server chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+	$(GO) build -o bin/ ./cmd/esper-nissa-service ./cmd/esperctl
+	@node $(PAGE)/browser/run.mjs $(ARGS)
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package.json $(PAGE)/package-lock.json
+	@tools/ensure.sh node npm
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin node_modules internal/oracle/node_modules var/python python/dist
+	rm -rf bin node_modules internal/oracle/node_modules $(PAGE)/node_modules var/python python/dist

@@ -119,6 +119,7 @@ var allowedImports = map[string][]string{
 	"nissa/internal/runstore": {"internal/database", "nissa/internal/runs"},
 	"nissa/internal/ingest":   {"nissa/internal/runs"},
 	"nissa/internal/api":      {"nissa/internal/runs", "nissa/internal/runstore"},
+	"nissa/internal/page":     {},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 

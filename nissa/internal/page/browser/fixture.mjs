@@ -8,7 +8,7 @@ const minute = 60_000;
 export const hostile = [
   "<script>window.struck=1</script>", "\"><img src=x onerror=window.struck=1>", "<svg/onload=window.struck=1>", "javascript:window.struck=1",
   "'-window.struck=1-'", "{{window.struck=1}}", "\u202eevil\u202c\u2066run\u2069", "one\ntwo\r\nthree\u0000", "../../etc/passwd", "a/b?c#d&e=%2F%zz",
-  "\u{1f4a5}\u0301\u0301\u0301\u0301 zalgo", "__proto__", "constructor", "</textarea><iframe src=//example.org>", "&lt;b&gt;&#x3C;", "N".repeat(3_000),
+  "\u{1f4a5}\u0301\u0301\u0301\u0301 zalgo", "__proto__", "constructor", "</textarea><iframe src=//example.org>", "&lt;b&gt;&#x3C;", "N".repeat(500),
   "M".repeat(1 << 20), // the bus refuses it
 ];
 
@@ -26,7 +26,7 @@ function* runLines(name, number, { epochs, seeds, detailed }) {
   const sum = {};
   for (const life of lives) sum[life.stages.at(-1).stage] = (sum[life.stages.at(-1).stage] ?? 0) + 1;
   yield { run: {
-    id: name, experiment: `experiment ${number % 7}`, source: "tolaria", first_at: at(0), last_at: at(epochs), kept_from: at(0), trainer: "t", reported_at: at(epochs), reports: epochs, epoch: epochs,
+    id: name, experiment: number === 1 ? "<script>" + "E".repeat(100_000) : `experiment ${number % 7}`, source: "tolaria", first_at: at(0), last_at: at(epochs), kept_from: at(0), trainer: "t", reported_at: at(epochs), reports: epochs, epoch: epochs,
     step: epochs * 10, loss: loss(epochs), accuracy: 0.5 + (number % 50) / 100, best_loss: 0.2, halted: number % 40 === 3, seeds: sum, slots: { hidden: [16] },
     spark: { loss: Array.from({ length: 40 }, (_, i) => loss((i * epochs) / 40)), stride: 3, seen: epochs }, bytes: 1000,
   } };

@@ -9,7 +9,7 @@ import { hostile, large } from "./fixture.mjs";
 import { bin, end, endAll, environOf, folder, freePort, launch, nissa, redis, secret, until } from "./world.mjs";
 
 const option = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined);
-const pictures = option("--pictures"), only = option("--only");
+const pictures = option("--pictures") && path.resolve(option("--pictures")), only = option("--only");
 const checks = [], faults = [];
 let passed = 0, failed = 0;
 
@@ -207,7 +207,6 @@ check("the page resumes when Nissa was killed, and says meanwhile that it is cut
   for (let i = 100; i < 120; i++) await sender.send(report({ run: "quick", epoch: i, loss: 1 / i, seeds: [{ id: "late", stage: "TRAINING", metrics: {} }] }));
   site.process = await nissa(site);
   await page.waitForFunction(() => document.getElementById("link").dataset.state === "live", null, { timeout: 15_000 });
-  console.log("  live after", Date.now() - begun, await epoch());
   await until("what came meanwhile is shown", async () => (await epoch()) === "119");
   console.log(`  live again ${Date.now() - begun} ms after the kill`);
   await page.locator('.lane[data-seed="late"]').waitFor();
