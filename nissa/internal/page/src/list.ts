@@ -103,7 +103,7 @@ export function runs(): Page {
     if (told.textContent !== text) told.textContent = text;
   }
 
-  const drawSoon = limited(250, order);
+  const drawSoon = limited(100, order);
 
   async function load(): Promise<void> {
     try {
