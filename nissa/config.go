@@ -20,6 +20,10 @@ type Config struct {
 	Stop     time.Duration // bound of a stop; default 8 s
 	Logger   *slog.Logger
 
+	// Token is needed to change anything over HTTP, and to read dead letters on a listener
+	// that other machines reach; empty: nobody may.
+	Token string
+
 	// Beside are more workers of the process, started first and stopped last.
 	Beside []supervise.Spec
 }

@@ -14,14 +14,15 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/api"
+	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/page"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz and /readyz and, when runs are kept, /api and the page that draws
-// it. Health says whether the process does its work, readiness whether what it shows is current.
+// handler answers /metrics, /healthz, /readyz and dead letters and, when runs are kept, all of /api and
+// the page that draws it. Health says whether the process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.recorder.registry, promhttp.HandlerOpts{
@@ -33,6 +34,12 @@ func (s *Service) handler() http.Handler {
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
+	letterapi.Register(mux, letterapi.Config{
+		Queue: s.config.Bus.DeadLetters(), Listener: s.Addr(), Token: s.config.Token, Logger: s.config.Logger,
+		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
+			return s.config.Bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
+		},
+	})
 	if s.kept != nil {
 		mux.Handle("/api/", api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger}))
 		mux.Handle("/", page.Handler(serves(mux, "/api/alerts")))

@@ -113,6 +113,7 @@ func run(ctx context.Context) error {
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
 		Store:  store(resolved.Nissa),
+		Token:  resolved.Nissa.HTTPToken.Reveal(),
 		Beside: followers(resolved, secrets),
 	})
 	if err != nil {

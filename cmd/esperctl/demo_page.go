@@ -22,6 +22,8 @@ const (
 	pageTimeout = 10 * time.Second
 )
 
+var errPageEnded = errors.New("the page has ended")
+
 // page is a Nissa beside the demo.
 type page struct {
 	bus     *oona.Client
@@ -76,7 +78,7 @@ func (p *page) await(ctx context.Context) error {
 		select {
 		case <-look.C:
 		case err := <-p.ended:
-			return errors.Join(errors.New("Nissa has ended"), err)
+			return errors.Join(errPageEnded, err)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for Nissa: %w", context.Cause(ctx))
 		}
@@ -101,7 +103,7 @@ func (p *page) stay(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case err := <-p.ended:
-		return errors.Join(errors.New("Nissa has ended"), err)
+		return errors.Join(errPageEnded, err)
 	}
 }
 

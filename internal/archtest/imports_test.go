@@ -121,6 +121,8 @@ var allowedImports = map[string][]string{
 	"nissa/internal/api":      {"nissa/internal/runs", "nissa/internal/runstore"},
 	"nissa/internal/page":     {},
 
+	"nissa/internal/letterapi": {"leyline", "telemetry", "oona/deadletter"},
+
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
 	"internal/atomicfile":  {},

@@ -57,12 +57,36 @@ export class Refusal extends Error {
   }
 }
 
+export interface Letter {
+  id: string; time: string; stream: string; group: string; type: string; reason: string; error: string; attempts: number; bytes: number; replayed?: string;
+}
+
+export interface LetterDetails extends Letter { message?: unknown; unreadable?: string; attributes?: Record<string, string>; payload: string }
+
+// operator is who asks for a change. The token is kept for as long as the page is open, and
+// sent to this Nissa alone.
+export const operator = { token: "", by: "" };
+
+function authorization(): Record<string, string> {
+  return operator.token ? { Authorization: `Bearer ${operator.token}` } : {};
+}
+
+// change asks for one.
+export async function change(method: string, path: string, body: Record<string, string> = {}): Promise<void> {
+  const response = await fetch(path, {
+    method, headers: { "Content-Type": "application/json", ...authorization() }, body: JSON.stringify({ by: operator.by, ...body }), signal: AbortSignal.timeout(10_000),
+  });
+  if (response.ok) return;
+  const said = await response.json().catch(() => ({})) as { error?: string };
+  throw new Refusal(response.status, said.error ?? response.statusText);
+}
+
 // get asks for JSON. An answer that is too late is none.
 export async function get<T>(path: string, parameters: Record<string, string | number | undefined> = {}): Promise<T> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, String(value));
   const text = query.toString();
-  const response = await fetch(path + (text ? "?" + text : ""), { signal: AbortSignal.timeout(20_000) });
+  const response = await fetch(path + (text ? "?" + text : ""), { headers: authorization(), signal: AbortSignal.timeout(20_000) });
   const body: unknown = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refusal(response.status, String((body as { error?: string }).error ?? response.statusText));
   return body as T;

@@ -1,6 +1,8 @@
-import { get, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Objective, type Source, type Store } from "./api";
+import {
+  change, get, operator, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
+} from "./api";
 import { h, named, plain, replace, type Child } from "./dom";
-import { ago, bytes, count, figure, percent, span } from "./format";
+import { ago, bytes as size, count, figure, moment, percent, span } from "./format";
 import type { Page } from "./page";
 import { facts, failure, Feed, table } from "./parts";
 import { words } from "./words";
@@ -94,8 +96,78 @@ export function kernels(): Page {
 
 const backlog = "oona.queue_backlog_", depth = "oona.queue_depth_", trimmed = "oona.trimmed_unread_total.";
 
+// letterLine is one dead letter; what it holds is fetched when it is opened.
+function letterLine(letter: Letter, opened: Map<string, LetterDetails>, act: ReturnType<typeof deskOf>["act"], draw: () => void): Node[] {
+  const path = `/api/deadletters/${encodeURIComponent(letter.id)}`, shown = opened.get(letter.id);
+  const toggle = h("button", {
+    type: "button", class: "quiet", "aria-expanded": shown ? "true" : "false", click: () => {
+      if (opened.delete(letter.id)) { draw(); return; }
+      void get<LetterDetails>(path).then((details) => { opened.set(letter.id, details); draw(); }, () => undefined);
+    },
+  }, shown ? "Close" : "Open");
+  const cells: Child[] = [h("code", {}, plain(letter.id, 40)), moment(letter.time), named(letter.stream, 40), named(letter.group, 40), words(letter.type).toLowerCase(),
+    h("span", {}, words(letter.reason), letter.error && letter.error !== letter.reason ? h("span", { class: "under" }, h("bdi", {}, plain(letter.error, 200))) : null),
+    h("span", {}, toggle, " ", letter.replayed ? h("span", { class: "faint" }, "replayed") : act("Replay", "POST", path + "/replay"), " ", act("Remove", "DELETE", path))];
+  const row = h("tr", { "data-letter": letter.id }, ...cells.map((c, i) => h("td", { class: [0, 1, 6].includes(i) ? "whole" : undefined }, c)));
+  if (!shown) return [row];
+  const bytes = Uint8Array.from(atob(shown.payload), (c) => c.charCodeAt(0));
+  return [row, h("tr", {}, h("td", { colspan: cells.length },
+    Object.keys(shown.attributes ?? {}).length > 0 && facts(Object.entries(shown.attributes!).slice(0, 24).map(([k, v]): [string, Child] => [plain(k, 64), named(v, 128)])),
+    shown.unreadable ? h("p", { class: "bad" }, h("bdi", {}, plain(shown.unreadable, 300))) : h("pre", {}, h("bdi", {}, lines(JSON.stringify(shown.message, null, 2)))),
+    h("details", {}, h("summary", {}, `${count(letter.bytes)} bytes`), h("pre", {}, hex(bytes.subarray(0, 2048)) + (letter.bytes > 2048 ? "\n\u2026" : "")))))];
+}
+
+function lines(text: string): string {
+  return text.slice(0, 20_000).split("\n").map((line) => plain(line, 400)).join("\n");
+}
+
+function hex(bytes: Uint8Array): string {
+  const rows: string[] = [];
+  for (let i = 0; i < bytes.length; i += 16) {
+    const row = [...bytes.subarray(i, i + 16)];
+    rows.push(i.toString(16).padStart(4, "0") + "  " + row.map((b) => b.toString(16).padStart(2, "0")).join(" ").padEnd(48) + " " +
+      row.map((b) => (b >= 32 && b < 127 ? String.fromCharCode(b) : ".")).join(""));
+  }
+  return rows.join("\n");
+}
+
+// deadLetters lists what was given up, the oldest first, page by page.
+function deadLetters(): { element: HTMLElement; load(): Promise<void> } {
+  const opened = new Map<string, LetterDetails>(), body = h("tbody", {}), told = h("p", { class: "empty" });
+  let letters: Letter[] = [], after = "";
+  const more = h("button", { type: "button", class: "quiet", hidden: true, click: () => { after = letters.at(-1)?.id ?? ""; void load(); } }, "Later letters");
+  const first = h("button", { type: "button", class: "quiet", hidden: true, click: () => { after = ""; void load(); } }, "From the oldest");
+  const { desk, act } = deskOf(() => void load());
+  const rows = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Dead letters" }, h("table", {}, h("caption", { class: "unseen" }, "Dead letters"),
+    h("thead", {}, h("tr", {}, ...["Letter", "Given up", "Stream", "Group", "Message", "Why", ""].map((c) => h("th", { scope: "col" }, c)))), body));
+  let drawn = "";
+  const draw = () => {
+    const now = JSON.stringify([letters, [...opened.keys()]]);
+    if (now !== drawn) keeping(body, () => replace(body, ...letters.flatMap((letter) => letterLine(letter, opened, act, draw))));
+    drawn = now;
+    rows.hidden = desk.hidden = letters.length === 0;
+  };
+  async function load(): Promise<void> {
+    try {
+      letters = (await get<{ letters: Letter[] }>("/api/deadletters", { limit: 50, after: after || undefined })).letters;
+      told.textContent = letters.length === 0 ? "There is no dead letter." : "";
+    } catch (error) {
+      letters = [];
+      told.textContent = error instanceof Refusal && error.status === 401 ? "Dead letters are shown to whoever has the token." : `Could not be loaded: ${plain((error as Error).message, 200)}.`;
+      draw();
+      desk.hidden = false;
+      return;
+    }
+    more.hidden = letters.length < 50;
+    first.hidden = after === "";
+    draw();
+  }
+  return { load, element: h("section", { class: "panel" }, h("h2", {}, "Dead letters"), desk, told, rows, first, " ", more) };
+}
+
 export function bus(): Page {
-  return polled("Bus", "The streams as each service sees them. What is not read yet waits; a dead letter was given up.", async () => {
+  const letters = deadLetters(), feed = new Feed({});
+  const page = polled("Bus", "The streams as each service sees them. What is not read yet waits; a dead letter was given up.", async () => {
     const { sources } = await get<{ sources: Source[] }>("/api/sources");
     const told = sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
     const parts: Node[] = [];
@@ -117,9 +189,15 @@ export function bus(): Page {
         words(stream), value(find(source, depth + stream)), value(find(source, backlog + stream)), value(find(source, trimmed + stream))])),
         h("details", {}, h("summary", {}, "All figures of the bus"), figures(source, "oona.", [backlog, depth, trimmed]))));
     }
-    parts.push(h("p", { class: "intro" }, "Dead letters are read, replayed and purged by ", h("code", {}, "esperctl deadletters"), "."));
-    return parts.length > 1 ? parts : [h("p", { class: "empty" }, "No service has told of the bus yet.")];
-  });
+    await letters.load();
+    feed.set(((await get<{ events: Event[] | null }>("/api/events", { kind: "event", limit: 300 })).events ?? []).filter(ofLetters));
+    return parts.length ? parts : [h("p", { class: "empty" }, "No service has told of the bus yet.")];
+  }, { event: (e) => { if (ofLetters(e)) { feed.add(e); void letters.load(); } } }, letters.element, feed.element);
+  return page;
+}
+
+function ofLetters(e: Event): boolean {
+  return e.name.startsWith("dead_letter_");
 }
 
 export function workers(): Page {
@@ -141,7 +219,7 @@ export function workers(): Page {
       sources.map((source) => [named(source.name, 48), plain(source.health || "\u2014", 24), plain(source.summary || "", 120), count(source.packets), ago(source.last_at)]),
       "Nobody was heard yet.")));
     parts.push(h("section", { class: "panel" }, h("h2", {}, "Store of runs"), facts([
-      ["Runs", count(store.runs)], ["Kept", bytes(store.bytes)], ["At most", bytes(store.max_bytes)], ["For", `${Math.round(store.retention_seconds / 86_400)} d`],
+      ["Runs", count(store.runs)], ["Kept", size(store.bytes)], ["At most", size(store.max_bytes)], ["For", `${Math.round(store.retention_seconds / 86_400)} d`],
     ])));
     return parts;
   });
@@ -158,41 +236,29 @@ function workersOf(source: Source): HTMLElement[] {
   });
 }
 
-// operator is who asks for a change; the token is kept for as long as the tab lives, and is
-// sent to this Nissa alone.
-const operator = { token: "", by: "" };
-
-async function change(method: string, path: string, body: Record<string, string>): Promise<void> {
-  const response = await fetch(path, {
-    method, headers: { "Content-Type": "application/json", Authorization: `Bearer ${operator.token}` },
-    body: JSON.stringify({ by: operator.by, ...body }), signal: AbortSignal.timeout(10_000),
-  });
-  if (response.ok) return;
-  const said = await response.json().catch(() => ({})) as { error?: string };
-  throw new Refusal(response.status, said.error ?? response.statusText);
-}
-
 interface Silence { id: string; rule?: string; source?: string; from: string; until: string; by: string; comment?: string }
 
-export function alarms(): Page {
-  const feed = new Feed({});
+// deskOf is where somebody says who asks for a change, with buttons that ask.
+function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, string>): HTMLElement } {
   const said = h("p", { role: "status", class: "count" });
   const by = h("input", { type: "text", "aria-label": "Who asks", placeholder: "Your name", autocomplete: "username", input: () => { operator.by = by.value; } });
   const token = h("input", { type: "password", "aria-label": "Token", placeholder: "Token of NISSA_HTTP_TOKEN", autocomplete: "off", input: () => { operator.token = token.value; } });
   by.value = operator.by;
   token.value = operator.token;
-  const desk = h("form", { class: "tools", hidden: true, submit: (e: Event) => (e as unknown as globalThis.Event).preventDefault() }, by, token, said);
+  const desk = h("form", { class: "tools", submit: (e: Event) => (e as unknown as globalThis.Event).preventDefault() }, by, token, said);
+  const act = (text: string, method: string, path: string, body: Record<string, string> = {}) => h("button", {
+    type: "button", class: "quiet", click: () => {
+      change(method, path, body).then(() => { said.textContent = "Done."; done(); }, (error: Error) => { said.textContent = plain(error.message, 200); });
+    },
+  }, text);
+  return { desk, act };
+}
+
+export function alarms(): Page {
+  const feed = new Feed({});
   let page: Page;
-
-  function act(text: string, method: string, path: string, body: Record<string, string>): HTMLElement {
-    return h("button", {
-      type: "button", class: "quiet", click: (e: MouseEvent) => {
-        (e.target as HTMLElement).blur();
-        change(method, path, body).then(() => { said.textContent = "Done."; void page.load(); }, (error: Error) => { said.textContent = plain(error.message, 200); });
-      },
-    }, text);
-  }
-
+  const { desk, act } = deskOf(() => void page.load());
+  desk.hidden = true;
   page = polled("Alarms", "What services say is wrong now, and what the rules of this Nissa make of it.", async () => {
     const [told, alerts, silences, objectives, happened] = await Promise.all([
       get<{ alarms: Alarm[] }>("/api/alarms"), optional<{ alerts: Alert[] }>("alerts", "/api/alerts"), optional<{ silences: Silence[] }>("alerts", "/api/silences"),

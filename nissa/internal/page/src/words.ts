@@ -134,6 +134,11 @@ function stage(e: Event): string {
   return `Seed is ${words(e.name)}${meaning}` + (reason && fateOf(e.name) === "culled" ? because(reason) : "");
 }
 
+function letter(e: Event): string {
+  const d = e.details ?? {};
+  return `${plain(d["by"] ?? "Somebody", 64)} ${e.name === "dead_letter_removed" ? "removed" : "replayed"} dead letter ${plain(d["letter"] ?? "", 48)}` + (d["comment"] ? `: ${words(d["comment"])}` : "");
+}
+
 // who is the source of an event, as the subject of a sentence.
 function who(e: Event): string {
   const source = plain(e.source || "somebody", 48);
@@ -150,6 +155,8 @@ export function sentence(e: Event): string {
     case "order": return `${who(e)} ordered the trainer to ${Object.hasOwn(orders, e.name) ? orders[e.name] : words(e.name)}${because(e.details?.["reason"])}`;
     case "emergency": return `Emergency ${words(e.name).toLowerCase()} from ${plain(e.source || "nobody named", 48)}${because(e.details?.["reason"])}`;
     case "alarm": return `Alarm ${words(e.name)}` + (e.details?.["detail"] ? `: ${words(e.details["detail"])}` : "");
+    case "event": if (e.name === "dead_letter_replayed" || e.name === "dead_letter_removed") return letter(e);
+    // falls through
     default: {
       const d = Object.entries(e.details ?? {}).filter(([key]) => !key.endsWith("_id") && !key.startsWith("artifact") && key !== "checksum");
       const rest = d.slice(0, 5).map(([key, value]) => `${words(key)} ${words(value)}`).join(", ");
@@ -164,7 +171,7 @@ export function decides(e: Event): boolean {
     case "command": case "field_report": case "emergency": case "alarm": return true;
     case "gate": return e.details?.["passed"] !== "true";
     case "stage": return ["GERMINATED", "BLENDING", "FOSSILIZED", "CULLED", "TERMINATED"].includes(e.name);
-    default: return e.level === "error" || e.level === "critical";
+    default: return /^(dead_letter|alert|silence)_/.test(e.name) || e.level === "error" || e.level === "critical";
   }
 }
 

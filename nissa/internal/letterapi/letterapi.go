@@ -1,0 +1,271 @@
+// Package letterapi serves the dead letters of the bus over HTTP as JSON, with what their bytes
+// say, and replays and removes them for whoever has the token and says who asks. What only
+// reads needs the token where the listener can be reached from other machines.
+package letterapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+const (
+	maxBody                 = 4 << 10
+	maxText                 = 256
+	defaultLimit, mostLimit = 100, 500
+	// shownBytes bounds what is served of the bytes of one letter.
+	shownBytes = 64 << 10
+)
+
+// Queue holds the letters; *deadletter.Queue is one.
+type Queue interface {
+	List(ctx context.Context, after string, limit int) ([]deadletter.Letter, error)
+	Get(ctx context.Context, id string) (deadletter.Letter, error)
+	Replay(ctx context.Context, id string) (string, error)
+	Purge(ctx context.Context, ids ...string) (int64, error)
+}
+
+// Config is what the paths need.
+type Config struct {
+	Queue    Queue
+	Listener string // its address
+	Token    string // empty: nobody may change anything
+	Tell     func(context.Context, *leyline.TelemetryPacket) error
+	Logger   *slog.Logger
+}
+
+type api struct {
+	Config
+
+	want  [sha256.Size]byte // so that comparing takes as long for every text
+	local bool              // only this machine reaches the listener
+}
+
+// Register adds the paths to mux.
+func Register(mux *http.ServeMux, config Config) {
+	address, err := netip.ParseAddrPort(config.Listener)
+	a := &api{config, sha256.Sum256([]byte(config.Token)), err == nil && address.Addr().IsLoopback()}
+	mux.HandleFunc("GET /api/deadletters", a.reading(a.list))
+	mux.HandleFunc("GET /api/deadletters/{id}", a.reading(a.show))
+	mux.HandleFunc("POST /api/deadletters/{id}/replay", a.changing(a.replay))
+	mux.HandleFunc("DELETE /api/deadletters/{id}", a.changing(a.purge))
+}
+
+func (a *api) knows(q *http.Request) bool {
+	scheme, given, _ := strings.Cut(q.Header.Get("Authorization"), " ")
+	got := sha256.Sum256([]byte(given))
+	return a.Token != "" && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], a.want[:]) == 1
+}
+
+func (a *api) reading(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
+		if !a.local && !a.knows(q) {
+			refuse(w)
+			return
+		}
+		next(w, q)
+	}
+}
+
+// wish says who asks for a change.
+type wish struct {
+	By      string `json:"by"`
+	Comment string `json:"comment"`
+}
+
+func (a *api) changing(next func(http.ResponseWriter, *http.Request, wish)) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
+		if !a.knows(q) {
+			refuse(w)
+			return
+		}
+		wanted, err := read(w, q)
+		if err != nil {
+			fail(w, http.StatusBadRequest, err.Error())
+			return
+		}
+		next(w, q, wanted)
+	}
+}
+
+func read(w http.ResponseWriter, q *http.Request) (wanted wish, err error) {
+	if kind, _, err := mime.ParseMediaType(q.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return wanted, errors.New("the body must be application/json")
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, q.Body, maxBody)).Decode(&wanted); err != nil {
+		return wanted, fmt.Errorf("the body is not understood: %w", err)
+	}
+	if strings.TrimSpace(wanted.By) == "" {
+		return wanted, errors.New("by must say who asks")
+	}
+	if len(wanted.By) > maxText || len(wanted.Comment) > maxText {
+		return wanted, fmt.Errorf("a text is longer than %d bytes", maxText)
+	}
+	return wanted, nil
+}
+
+// entry is one letter in a list.
+type entry struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	Stream   string    `json:"stream"`
+	EntryID  string    `json:"entry_id"`
+	Group    string    `json:"group"`
+	Type     string    `json:"type"`
+	Reason   string    `json:"reason"`
+	Error    string    `json:"error"`
+	Attempts int       `json:"attempts"`
+	Bytes    int       `json:"bytes"`
+	Replayed string    `json:"replayed,omitempty"` // as what
+}
+
+func entryOf(letter deadletter.Letter) entry {
+	kind := "unreadable"
+	if found, err := letter.Type(); err == nil {
+		kind = strings.TrimPrefix(found.String(), "BUS_MESSAGE_TYPE_")
+	}
+	return entry{
+		ID: letter.ID, Time: letter.Time.UTC(), Stream: letter.Stream, EntryID: letter.EntryID, Group: letter.Group, Type: kind,
+		Reason: letter.Reason, Error: letter.Error, Attempts: letter.Attempts, Bytes: len(letter.Payload), Replayed: letter.Replayed,
+	}
+}
+
+func (a *api) list(w http.ResponseWriter, q *http.Request) {
+	limit := defaultLimit
+	if text := q.URL.Query().Get("limit"); text != "" {
+		asked, err := strconv.Atoi(text)
+		if err != nil || asked < 1 {
+			fail(w, http.StatusBadRequest, "limit must be a number from 1 on")
+			return
+		}
+		limit = min(asked, mostLimit)
+	}
+	letters, err := a.Queue.List(q.Context(), q.URL.Query().Get("after"), limit)
+	if err != nil {
+		a.unavailable(w, q, err)
+		return
+	}
+	entries := make([]entry, 0, len(letters))
+	for _, letter := range letters {
+		entries = append(entries, entryOf(letter))
+	}
+	respond(w, http.StatusOK, map[string]any{"letters": entries})
+}
+
+// details are a letter with what it holds. The message is what the bytes say: whether they
+// can be trusted is another question. Its signature is not served.
+type details struct {
+	entry
+
+	Message    json.RawMessage   `json:"message,omitempty"`
+	Unreadable string            `json:"unreadable,omitempty"` // why there is no message
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Payload    []byte            `json:"payload"` // its first 64 KiB
+}
+
+func (a *api) show(w http.ResponseWriter, q *http.Request) {
+	letter, err := a.Queue.Get(q.Context(), q.PathValue("id"))
+	if err != nil {
+		a.refused(w, q, err)
+		return
+	}
+	shown := details{entry: entryOf(letter), Payload: letter.Payload[:min(len(letter.Payload), shownBytes)]}
+	message, attributes, err := letter.Message()
+	shown.Attributes = attributes
+	if err == nil {
+		shown.Message, err = protojson.Marshal(message)
+	}
+	if err != nil {
+		shown.Unreadable = err.Error()
+	}
+	respond(w, http.StatusOK, shown)
+}
+
+func (a *api) replay(w http.ResponseWriter, q *http.Request, wanted wish) {
+	id := q.PathValue("id")
+	placed, err := a.Queue.Replay(q.Context(), id)
+	if err != nil {
+		a.refused(w, q, err)
+		return
+	}
+	a.tell(q.Context(), "dead_letter_replayed", id, wanted)
+	respond(w, http.StatusOK, map[string]string{"replayed": placed})
+}
+
+func (a *api) purge(w http.ResponseWriter, q *http.Request, wanted wish) {
+	id := q.PathValue("id")
+	if _, err := a.Queue.Get(q.Context(), id); err != nil {
+		a.refused(w, q, err)
+		return
+	}
+	if _, err := a.Queue.Purge(q.Context(), id); err != nil {
+		a.refused(w, q, err)
+		return
+	}
+	a.tell(q.Context(), "dead_letter_removed", id, wanted)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// tell says on the bus what was done, and who asked. It is done, whatever becomes of that.
+func (a *api) tell(ctx context.Context, what, id string, wanted wish) {
+	a.Logger.Info(what, "letter", id, "by", wanted.By, "comment", wanted.Comment)
+	packet := telemetry.New("nissa", "nissa-operator").
+		Event(what, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, "letter", id, "by", wanted.By, "comment", wanted.Comment).Build()
+	if err := a.Tell(ctx, packet); err != nil {
+		a.Logger.Warn("not told on the bus", "event", what, "error", err)
+	}
+}
+
+func (a *api) refused(w http.ResponseWriter, q *http.Request, err error) {
+	switch {
+	case errors.Is(err, deadletter.ErrNotFound):
+		fail(w, http.StatusNotFound, "no such dead letter")
+	case errors.Is(err, deadletter.ErrReplayed):
+		fail(w, http.StatusConflict, "it was replayed before")
+	case errors.Is(err, deadletter.ErrNotReplayable):
+		fail(w, http.StatusConflict, err.Error())
+	default:
+		a.unavailable(w, q, err)
+	}
+}
+
+func (a *api) unavailable(w http.ResponseWriter, q *http.Request, err error) {
+	if q.Context().Err() == nil {
+		a.Logger.Warn("request not answered", "path", q.URL.Path, "error", err)
+	}
+	fail(w, http.StatusServiceUnavailable, "the bus does not answer")
+}
+
+func refuse(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="nissa"`)
+	fail(w, http.StatusUnauthorized, "a bearer token is needed, that of NISSA_HTTP_TOKEN")
+}
+
+func fail(w http.ResponseWriter, status int, why string) {
+	respond(w, status, map[string]string{"error": why})
+}
+
+func respond(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client went away; nothing to tell it
+}
