@@ -12,21 +12,24 @@ export const hostile = [
   "M".repeat(1 << 20), // the bus refuses it
 ];
 
-function lifeOf(seed, epochs) {
+function lifeOf(seed, epochs, grows) {
   const begin = Math.floor((seed * epochs) / 110), kept = seed % 3 === 0;
   const stages = [["GERMINATED", 0], ["TRAINING", 1], ["BLENDING", 6], ["SHADOWING", 10], ["PROBATIONARY", 12], kept ? ["FOSSILIZED", 15] : ["CULLED", 14]];
-  return { kept, stages: stages.map(([stage, after]) => ({ stage, epoch: Math.min(begin + after, epochs - 1) })) };
+  if (grows) stages.length = 1 + grows;
+  return { kept: kept && !grows, grows, stages: stages.map(([stage, after]) => ({ stage, epoch: Math.min(begin + after, epochs - 1) })) };
 }
 
 function* runLines(name, number, { epochs, seeds, detailed }) {
   const begin = Date.now() - (epochs + 1 + number) * minute;
   const at = (epoch) => new Date(begin + epoch * minute).toISOString();
-  const loss = (epoch) => 2 * Math.exp(-epoch / 30) + 0.2 + 0.03 * Math.sin(epoch + number) + number / 1000;
-  const lives = Array.from({ length: seeds }, (_, i) => lifeOf(i, epochs));
+  const noise = (epoch) => Math.sin(epoch * 12.9898 + number * 78.233) * 0.02;
+  const step = (number * 37) % 90; // at which something grew in
+  const loss = (epoch) => 2 * Math.exp(-epoch / (8 + (number % 9) * 4)) + 0.35 - (epoch > step ? 0.12 : 0) + noise(epoch) + (number % 11) / 100;
+  const lives = Array.from({ length: seeds }, (_, i) => lifeOf(i, epochs, i >= seeds - (number % 4) ? 1 + ((number + i) % 3) : 0));
   const sum = {};
   for (const life of lives) sum[life.stages.at(-1).stage] = (sum[life.stages.at(-1).stage] ?? 0) + 1;
   yield { run: {
-    id: name, experiment: number === 1 ? "<script>" + "E".repeat(100_000) : `experiment ${number % 7}`, source: "tolaria", first_at: at(0), last_at: at(epochs), kept_from: at(0), trainer: "t", reported_at: at(epochs), reports: epochs, epoch: epochs,
+    id: name, experiment: number === 199 ? "<script>" + "E".repeat(100_000) : ["digits", "cifar-small", "speech", "sorting"][number % 4], source: "tolaria", first_at: at(0), last_at: at(epochs), kept_from: at(0), trainer: "t", reported_at: at(epochs), reports: epochs, epoch: epochs,
     step: epochs * 10, loss: loss(epochs), accuracy: 0.5 + (number % 50) / 100, best_loss: 0.2, halted: number % 40 === 3, seeds: sum, slots: { hidden: [16] },
     spark: { loss: Array.from({ length: 40 }, (_, i) => loss((i * epochs) / 40)), stride: 3, seen: epochs }, bytes: 1000,
   } };
@@ -35,7 +38,7 @@ function* runLines(name, number, { epochs, seeds, detailed }) {
     const last = lives[i].stages.at(-1);
     yield { seed: {
       run: name, id: id(i), blueprint: `BP0${10 + (i % 40)}`, slot: "hidden", kernel: "ab".repeat(32), stage: last.stage, stage_at: at(last.epoch), alpha: lives[i].kept ? 1 : 0, paused: false,
-      first_at: at(lives[i].stages[0].epoch), last_at: at(last.epoch), reason: lives[i].kept ? "" : "impact regressed", outcome: "", kasmina: true,
+      first_at: at(lives[i].stages[0].epoch), last_at: at(last.epoch), reason: lives[i].kept || lives[i].grows ? "" : "impact regressed", outcome: "", kasmina: true,
     } };
   }
   for (let epoch = 0; epoch <= epochs; epoch++) {
@@ -53,7 +56,7 @@ function* runLines(name, number, { epochs, seeds, detailed }) {
     yield event("command", first.epoch, "GERMINATE", { blueprint: "BP021", slot: "hidden", risk_reason: "validation_stalled", stalled_epochs: "8" });
     for (const { stage, epoch } of lives[i].stages) yield event("stage", epoch, stage, {});
     yield event("gate", first.epoch + 1, "G3_INTERFACE", { passed: "true" });
-    yield event("gate", lives[i].stages.at(-1).epoch, "G4_SYSTEM_IMPACT", { passed: String(lives[i].kept), loss_before: "0.2", loss_after: "0.19", loss_error: "0.004", reason: "" });
+    if (!lives[i].grows) yield event("gate", lives[i].stages.at(-1).epoch, "G4_SYSTEM_IMPACT", { passed: String(lives[i].kept), loss_before: "0.2", loss_after: "0.19", loss_error: "0.004", reason: "" });
   }
 }
 

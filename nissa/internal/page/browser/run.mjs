@@ -6,7 +6,7 @@ import { readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { Bus, report, stages, telemetry } from "./bus.mjs";
 import { hostile, large } from "./fixture.mjs";
-import { bin, end, endAll, environOf, folder, freePort, launch, nissa, redis, secret, until } from "./world.mjs";
+import { bin, end, endAll, environOf, folder, freePort, launch, nissa, redis, secret, token, until } from "./world.mjs";
 
 const option = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined);
 const pictures = option("--pictures") && path.resolve(option("--pictures")), only = option("--only");
@@ -86,6 +86,14 @@ check("the page weighs less than 200 KB, and comes from Nissa alone", async () =
   await context.close();
 });
 
+if (pictures) {
+  check("the list of runs is a picture", async () => {
+    const page = await open(base, "#/", { width: 1100, height: 560 });
+    await page.screenshot({ path: path.join(pictures, "nissa-runs.png") });
+    await close(page);
+  });
+}
+
 check("200 runs are listed within a second, and stay usable", async () => {
   const took = [];
   for (let i = 0; i < 3; i++) {
@@ -93,7 +101,7 @@ check("200 runs are listed within a second, and stay usable", async () => {
     const page = await open(base, "#/");
     took.push(Date.now() - begun);
     if (i < 2) { await close(page); continue; }
-    want((await page.locator("table.runs tbody tr").count()) >= 200, "not all runs are there");
+    await page.waitForFunction(() => document.querySelectorAll("table.runs tbody tr").length >= 200);
     const search = page.locator("input[type=search]");
     const typed = Date.now();
     await search.fill("large-04");
@@ -193,6 +201,30 @@ check("hostile names are texts, wherever they are shown", async () => {
   }
   await go(page, "#/");
   want((await page.locator("table.runs").innerText()).includes("<script>window.struck=1</script>"), "the name is not shown as it is");
+  await close(page);
+});
+
+check("a dead letter is opened, replayed and removed, with the token", async () => {
+  await sender.send(report({ run: "R".repeat(600), epoch: 1, loss: 1, experiment: "<img src=x onerror=window.struck=1>" })); // longer than readers remember
+  const page = await open(base, "#/bus", { outages: true });
+  await until("the letters are listed", async () => (await page.locator("tr[data-letter]").count()) > 0);
+  const letter = page.locator("tr[data-letter]").last();
+  const id = await letter.getAttribute("data-letter");
+  await letter.getByRole("button", { name: "Open" }).click();
+  await page.locator("pre").first().waitFor();
+  want((await page.locator("pre").first().innerText()).includes("<img src=x onerror"), "its message is not shown");
+  await letter.getByRole("button", { name: "Remove" }).click();
+  await page.getByText("a bearer token is needed").waitFor();
+  await page.getByLabel("Who asks").fill("ann");
+  await page.getByLabel("Token").fill(token);
+  await letter.getByRole("button", { name: "Replay" }).click();
+  await until("it is replayed", async () => (await json(base, `/api/deadletters/${id}`)).replayed);
+  await page.locator(`tr[data-letter="${id}"]`).getByText("replayed").waitFor();
+  await page.locator(".feed li", { hasText: `ann replayed dead letter ${id}` }).waitFor();
+  await page.locator(`tr[data-letter="${id}"]`).getByRole("button", { name: "Remove" }).click();
+  await page.locator(`tr[data-letter="${id}"]`).waitFor({ state: "detached" });
+  want((await fetch(`${base}/api/deadletters/${id}`)).status === 404, "it is still there");
+  want((await page.evaluate(() => window.struck)) === undefined, "it struck");
   await close(page);
 });
 
@@ -384,10 +416,6 @@ async function takePictures(here, run) {
     await page.screenshot({ path: path.join(pictures, `nissa-${name}.png`) });
     await close(page);
   }
-  const page = await open(base, "#/", { width: 1100, height: 560 });
-  await page.locator("input[type=search]").fill("large");
-  await page.screenshot({ path: path.join(pictures, "nissa-runs.png") });
-  await close(page);
 }
 
 check("nothing was red in the console, and nobody else was asked", async () => {

@@ -8,6 +8,7 @@ import path from "node:path";
 export const bin = path.resolve(import.meta.dirname, "../../../../bin");
 export const folder = mkdtempSync(path.join(tmpdir(), "nissa-browser-"));
 export const secret = "a secret of the browser's tests";
+export const token = "a-token-of-the-browsers-tests";
 
 const running = new Set();
 
@@ -58,7 +59,7 @@ export async function nissa({ redisPort, port, database }) {
 export function environOf({ redisPort, port, database }) {
   return {
     ESPER_LEYLINE_SECRET: secret, REDIS_URL: `redis://127.0.0.1:${redisPort}/0`, NISSA_HTTP_ADDR: `127.0.0.1:${port}`,
-    NISSA_DATABASE_URL: `sqlite:///${path.join(folder, database)}`, ESP_LOG_LEVEL: "WARNING",
+    NISSA_DATABASE_URL: `sqlite:///${path.join(folder, database)}`, ESP_LOG_LEVEL: "WARNING", NISSA_HTTP_TOKEN: token,
   };
 }
 

@@ -28,7 +28,8 @@ function sum(run: Run): number {
   return Object.values(run.seeds ?? {}).reduce((a, b) => a + b, 0);
 }
 
-const pageOfRuns = 200;
+// So many runs are loaded at once, and so many until it is asked for more.
+const pageOfRuns = 200, searched = 1000;
 
 // growing are the seeds that are on their way, a letter each in the colour of its stage.
 function growing(run: Run): HTMLElement[] {
@@ -99,7 +100,7 @@ export function runs(): Page {
       focused?.focus();
     }
     columns.forEach(([key], i) => heads[i < 2 ? i : i + 1]!.setAttribute("aria-sort", key !== by ? "none" : down ? "descending" : "ascending"));
-    const text = rows.size === 0 ? "No run was heard of yet." : rows.size === 1 && shown.length === 1 ? "1 run" : shown.length === rows.size ? `${count(rows.size)} runs` : `${count(shown.length)} of ${count(rows.size)} runs`;
+    const text = rows.size === 0 ? "No run was heard of yet." : next !== null ? `${count(shown.length)} of the last ${count(rows.size)} runs` : rows.size === 1 && shown.length === 1 ? "1 run" : shown.length === rows.size ? `${count(rows.size)} runs` : `${count(shown.length)} of ${count(rows.size)} runs`;
     if (told.textContent !== text) told.textContent = text;
   }
 
@@ -113,6 +114,7 @@ export function runs(): Page {
       answer.runs.forEach(take);
       if (rows.size <= pageOfRuns) next = answer.next;
       more.hidden = next === null;
+      if (next !== null && rows.size < searched) void older().catch(() => undefined);
       replace(trouble);
     } catch (error) {
       replace(trouble, failure(error));
@@ -127,6 +129,7 @@ export function runs(): Page {
     next = answer.next;
     more.hidden = next === null;
     order();
+    if (next !== null && rows.size < searched) await older();
   }
 
   // What changed but is not told as a report is asked for, a few runs a second.
