@@ -1,5 +1,5 @@
 import type { Report } from "./api";
-import { clock, figure, span } from "./format";
+import { clock, figure } from "./format";
 
 export type Along = "epoch" | "time";
 
@@ -55,8 +55,22 @@ export class Axis {
       return steps(this.from, this.to, most, true).map((value) => ({ value, text: String(value) }));
     }
     const whole = (this.to - this.from) / 1000;
-    return steps(0, whole, most, false).map((value) => ({ value: this.from + 1000 * value, text: value === 0 ? clock(this.from) : "+" + span(value) }));
+    const step = spans.find((s) => s >= whole / most) ?? 86_400 * Math.ceil(whole / most / 86_400);
+    return Array.from({ length: Math.floor(whole / step) + 1 }, (_, i) => ({
+      value: this.from + 1000 * step * i, text: i === 0 ? clock(this.from) : "+" + elapsed(step * i),
+    }));
   }
+}
+
+// spans are round ones, in seconds.
+const spans = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
+
+function elapsed(seconds: number): string {
+  if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;
+  if (seconds < 3600) return seconds % 60 === 0 ? `${seconds / 60} min` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const hours = Math.floor(seconds / 3600), minutes = (seconds % 3600) / 60;
+  if (hours < 24) return `${hours} h` + (minutes ? ` ${minutes} min` : "");
+  return `${Number((seconds / 86_400).toFixed(1))} d`;
 }
 
 // steps are round numbers between two, at most so many.

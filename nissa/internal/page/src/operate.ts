@@ -107,8 +107,8 @@ function letterLine(letter: Letter, opened: Map<string, LetterDetails>, act: Ret
   }, shown ? "Close" : "Open");
   const cells: Child[] = [h("code", {}, plain(letter.id, 40)), moment(letter.time), named(letter.stream, 40), named(letter.group, 40), words(letter.type).toLowerCase(),
     h("span", {}, words(letter.reason), letter.error && letter.error !== letter.reason ? h("span", { class: "under" }, h("bdi", {}, plain(letter.error, 200))) : null),
-    h("span", {}, toggle, " ", letter.replayed ? h("span", { class: "faint" }, "replayed") : act("Replay", "POST", path + "/replay"), " ", act("Remove", "DELETE", path))];
-  const row = h("tr", { "data-letter": letter.id }, ...cells.map((c, i) => h("td", { class: [0, 1, 6].includes(i) ? "whole" : undefined }, c)));
+    h("span", { class: "acts" }, toggle, letter.replayed ? h("span", { class: "faint" }, "replayed") : act("Replay", "POST", path + "/replay"), act("Remove", "DELETE", path))];
+  const row = h("tr", { "data-letter": letter.id }, ...cells.map((c, i) => h("td", { class: i !== 5 ? "whole" : undefined }, c)));
   if (!shown) return [row];
   const bytes = Uint8Array.from(atob(shown.payload), (c) => c.charCodeAt(0));
   return [row, h("tr", {}, h("td", { colspan: cells.length },
@@ -166,7 +166,7 @@ function deadLetters(): { element: HTMLElement; load(): Promise<void> } {
 }
 
 export function bus(): Page {
-  const letters = deadLetters(), feed = new Feed({});
+  const letters = deadLetters(), feed = new Feed({}, undefined, "What was done");
   const page = polled("Bus", "The streams as each service sees them. What is not read yet waits; a dead letter was given up.", async () => {
     const { sources } = await get<{ sources: Source[] }>("/api/sources");
     const told = sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
@@ -255,7 +255,7 @@ function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, me
 }
 
 export function alarms(): Page {
-  const feed = new Feed({});
+  const feed = new Feed({}, undefined, "What was raised");
   let page: Page;
   const { desk, act } = deskOf(() => void page.load());
   desk.hidden = true;

@@ -63,9 +63,9 @@ export class Feed {
   private events: Event[] = [];
   private all = false;
 
-  constructor(private readonly about: { run?: string; seed?: string }, private readonly older?: (before: number) => Promise<Event[]>) {
-    this.element = h("section", { class: "panel", "aria-label": "Decisions" },
-      h("div", { class: "bar" }, h("h2", {}, "Decisions"),
+  constructor(private readonly about: { run?: string; seed?: string }, private readonly older?: (before: number) => Promise<Event[]>, title = "Decisions") {
+    this.element = h("section", { class: "panel", "aria-label": title },
+      h("div", { class: "bar" }, h("h2", {}, title),
         segmented("What is told", [["decisions", "decisions"], ["all", "everything"]], "decisions", (which) => {
           this.all = which === "all";
           this.draw();
@@ -101,7 +101,7 @@ export class Feed {
   private draw(): void {
     const shown = this.events.filter((e) => this.all || decides(e)).slice(0, this.older ? 1000 : mostLines);
     replace(this.list, ...shown.map((e) => this.line(e)));
-    if (shown.length === 0) this.list.append(h("li", { class: "empty" }, "Nothing was decided yet."));
+    if (shown.length === 0) this.list.append(h("li", { class: "empty" }, "Nothing was told yet."));
   }
 
   private line(e: Event): HTMLElement {

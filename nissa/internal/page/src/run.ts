@@ -9,7 +9,7 @@ import { facts, failure, Feed, segmented, state } from "./parts";
 import { fileName, savePNG, saveSVG } from "./picture";
 import { fateOf, fates, sentence, shortSeed, type Fate } from "./words";
 
-const points = 800, lanePoints = 160, eventsAtOnce = 1000;
+const points = 800, lanePoints = 160, eventsAtOnce = 1000, mostMoments = 16;
 
 // remembered are the choices of whoever looks, for as long as the tab lives.
 const remembered: { along: Along; measure: Measure; ratios: boolean } = { along: "epoch", measure: "loss", ratios: false };
@@ -72,7 +72,8 @@ export function runPage(id: string): Page {
         found.push({ at: Date.parse(interval.from), kind, text: `${plain(seed.blueprint ?? "seed", 40)} ${shortSeed(seed, id)} ${kind === "kept" ? "kept" : "taken out"}` });
       }
     }
-    return found.slice(0, 400);
+    // What was taken out is marked while it leaves the curve to be seen.
+    return (found.length > mostMoments ? found.filter((m) => m.kind !== "culled") : found).slice(0, 200);
   }
 
   function drawHead(): void {
