@@ -74,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // seenColumns are those of the marks by which messages that were taken in are known. What
 // is told at one time lies together.
-const seenColumns = "second BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (second, hash)"
+const seenColumns = "made BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (made, hash)"
 
 // widen makes keys of 64 bits, which SQLite's INTEGER has.
 func widen(table string) string {
