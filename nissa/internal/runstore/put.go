@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -232,21 +233,23 @@ func (s *Store) saveSources(ctx context.Context, tx *sql.Tx, sources map[string]
 	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM nissa_sources").Scan(&kept); err != nil {
 		return fmt.Errorf("count sources: %w", err)
 	}
-	rows := recordsOf(sources, sourceRow)
-	if room := max(mostSources-kept, 0); len(rows) > room {
+	if room := max(mostSources-kept, 0); len(sources) > room {
 		known, err := list(ctx, tx, scanText, "SELECT name FROM nissa_sources")
 		if err != nil {
 			return err
 		}
-		rows = slices.DeleteFunc(rows, func(row []any) bool {
-			if slices.Contains(known, row[0].(string)) {
+		maps.DeleteFunc(sources, func(source string, _ *runs.Source) bool {
+			if slices.Contains(known, source) {
 				return false
 			}
 			room--
 			return room < 0
 		})
 	}
-	text, err := json.Marshal(rows)
+	if len(sources) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(recordsOf(sources, sourceRow))
 	if err != nil {
 		return fmt.Errorf("sources: %w", err)
 	}
