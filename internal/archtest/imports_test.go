@@ -66,7 +66,7 @@ var allowedImports = map[string][]string{
 	"oona/lease":      {"oona/internal/redis"},
 	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
 	"oona/deadletter": {"leyline", "signing", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
-	"oona/outbox":     {"leyline", "oona", "internal/cadence", "internal/regularfile"},
+	"oona/outbox":     {"leyline", "oona", "oona/internal/redis", "internal/cadence", "internal/regularfile"},
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {

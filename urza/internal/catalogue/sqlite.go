@@ -15,7 +15,8 @@ import (
 	"github.com/pressly/goose/v3"
 	gooseDatabase "github.com/pressly/goose/v3/database"
 
-	_ "modernc.org/sqlite" // driver "sqlite"
+	"modernc.org/sqlite" // driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -50,6 +51,20 @@ func openSQLite(ctx context.Context, file string) (*database, error) {
 func bound(db *sql.DB) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
+}
+
+// doubt closes the connections that may have cached what is damaged in the file. They would
+// not see that it was mended: only a commit tells them to read it again.
+func (d *database) doubt(err error) {
+	fault, isSQLite := errors.AsType[*sqlite.Error](err)
+	if !isSQLite {
+		return
+	}
+	switch fault.Code() & 0xff { // without what is beside the primary code
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR:
+		d.SetMaxIdleConns(0)
+		bound(d.DB)
+	}
 }
 
 // dataSource is the driver's name for the file. WAL lets readers and one writer

@@ -21,6 +21,7 @@ func (c *Catalogue) write(ctx context.Context, change func(context.Context, *sql
 	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	err := c.transact(bounded, func(tx *sql.Tx) error { return change(bounded, tx) })
+	c.db.doubt(err)
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
 		return fmt.Errorf("%w: not written within %s", fault.ErrUnavailable, writeTimeout)
 	}
