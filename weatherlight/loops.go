@@ -2,7 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -95,41 +94,14 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}
 	return health.New(health.Config{
-		Workers: health.Crew{
-			Status:   s.supervisor.Status,
-			Progress: func(ctx context.Context) []health.Progress { return s.workInHand(ctx, jobs) },
-		},
-		Bus: s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
+		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Packet: s.telemetry.InHand, Outbox: s.outbox.Oldest},
+		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Folders: folders,
-		Dropped: s.telemetry.Lost, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
+		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
+		Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
 		Place: s.fleet.Trouble, Nissa: nissa,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
 	})
-}
-
-// itemBound is how long a worker may take for one item. A round of tidying up has until
-// the next one is due for each of its jobs.
-const itemBound = 15 * time.Second
-
-// workInHand is how the work of those goes that take one item after the other.
-func (s *Service) workInHand(ctx context.Context, jobs *maintenance.Runner) []health.Progress {
-	job, begun := jobs.InHand()
-	all := []health.Progress{
-		{Worker: workerHousekeeping, Item: job, Since: begun, Within: max(itemBound, s.settings.Weatherlight.HousekeepingInterval)},
-		{Worker: workerTelemetry, Item: "a packet is not taken by the bus", Since: s.telemetry.InHand(), Within: itemBound},
-	}
-	// A file that cannot be read fails the worker that drains it.
-	if since, err := s.outbox.Oldest(ctx); err == nil {
-		all = append(all, health.Progress{
-			Worker: workerOutbox, Item: "messages wait and none is taken by the bus", Since: since, Within: itemBound,
-		})
-	}
-	for _, hand := range s.bus.Health().InHand {
-		all = append(all, health.Progress{
-			Worker: hand.Stream, Item: "entry " + hand.Entry + " is being handled", Since: hand.Since, Within: itemBound,
-		})
-	}
-	return all
 }
 
 // watchSignals watches the shared memory of a trainer on this machine, where it has names.

@@ -17,6 +17,7 @@ const (
 	alarmWorkerFails = "worker_failing"
 	alarmWorkStuck   = "work_stuck"
 	alarmDropping    = "telemetry_dropping"
+	alarmLogLost     = "log_dropping"
 	alarmJobFails    = "housekeeping_failing"
 	alarmRefusing    = "messages_refused"
 	alarmNissaDown   = "nissa_unreachable"
@@ -61,6 +62,7 @@ func conditions(maintenance time.Duration) []condition {
 			visible: 5 * time.Second, linger: 3 * time.Second,
 		},
 		{name: alarmDropping, severity: severityWarning, causes: []string{alarmBusDown}, linger: time.Minute},
+		{name: alarmLogLost, severity: severityWarning, linger: time.Minute},
 		{
 			name: alarmJobFails, severity: severityWarning, causes: outages,
 			linger: maintenance + maintenance/2,

@@ -38,10 +38,22 @@ type Bus interface {
 	Stalls() []oona.Stall
 }
 
-// Crew is who works, and how the work goes of those that take one item after the other.
+// Crew is who works, and since when those that take one item after the other have had one
+// and finished nothing; the zero time when they have none.
 type Crew struct {
-	Status   func() []supervise.Status
-	Progress func(context.Context) []Progress
+	Status func() []supervise.Status
+	Job    func() (name string, since time.Time) // of maintenance
+	Packet func() time.Time                      // of telemetry
+	Outbox func(context.Context) (since time.Time, err error)
+}
+
+// Losses are what was said and reached nobody, as counted so far.
+type Losses struct {
+	// Packets of telemetry: for want of room under "", and those that the bus refused by
+	// who made them.
+	Packets func() map[string]int64
+	// Lines of the log; nil: none ever are.
+	Lines func() int64
 }
 
 // Config is what a Monitor looks at. Nissa is optional.
@@ -59,9 +71,7 @@ type Config struct {
 	Place func() error
 	// Folders are those that are written to.
 	Folders []string
-	// Dropped is how many telemetry packets were lost so far: for want of room under "", and
-	// those that the bus refused by who made them.
-	Dropped func() map[string]int64
+	Lost    Losses
 	// Failures are how often each maintenance job failed so far.
 	Failures func() map[string]int64
 	// Signals are the segments of shared memory that cannot be used, by path.

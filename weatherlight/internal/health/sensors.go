@@ -25,7 +25,7 @@ type sensor struct {
 // sensors look at every part of the service.
 func sensors(c Config) []sensor {
 	workers := &workerSensor{status: c.Workers.Status, restarts: make(map[string]int)}
-	dropped := &riseSensor{count: c.Dropped}
+	dropped := &riseSensor{count: c.Lost.Packets}
 	jobs := &riseSensor{count: c.Failures}
 	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
 	all := []sensor{
@@ -43,7 +43,7 @@ func sensors(c Config) []sensor {
 		{alarmCircuitOpen, workers.open},
 		{alarmCircuitOpen, func(context.Context) []finding { return openBreakers(c.Bus.Health()) }},
 		{alarmWorkerFails, workers.failing},
-		{alarmWorkStuck, standstills(c.Workers.Progress)},
+		{alarmWorkStuck, standstills(c.inHand)},
 		{alarmDropping, dropped.sample},
 		{alarmJobFails, jobs.sample},
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
@@ -51,6 +51,10 @@ func sensors(c Config) []sensor {
 		{alarmContested, contested(c.Contested)},
 		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
+	}
+	if c.Lost.Lines != nil {
+		lines := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.Lost.Lines()} }}
+		all = append(all, sensor{alarmLogLost, lines.sample})
 	}
 	if c.Nissa != nil {
 		all = append(all, sensor{alarmNissaDown, c.Nissa.sample})
@@ -199,29 +203,6 @@ func stalled(bus Bus, kind string) func(context.Context) []finding {
 		for _, stall := range bus.Stalls() {
 			if stall.Kind == kind {
 				found = append(found, finding{stall.Stream, stall.Cause})
-			}
-		}
-		return found
-	}
-}
-
-// Progress is how the work of one worker goes.
-type Progress struct {
-	Worker string
-	Item   string        // what it has had in hand for the longest time
-	Since  time.Time     // it has, with nothing finished meanwhile; zero: nothing is in hand
-	Within time.Duration // an item may take so long
-}
-
-// standstills finds workers whose work does not complete, whatever keeps it.
-func standstills(progress func(context.Context) []Progress) func(context.Context) []finding {
-	return func(ctx context.Context) []finding {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		var found []finding
-		for _, p := range progress(ctx) {
-			if !p.Since.IsZero() && time.Since(p.Since) > p.Within {
-				found = append(found, finding{p.Worker, p.Item + " since " + p.Since.UTC().Format(time.RFC3339)})
 			}
 		}
 		return found
