@@ -98,10 +98,19 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Folders: folders,
 		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
-		Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
+		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
 		Place: s.fleet.Trouble, Nissa: nissa,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
 	})
+}
+
+// failures counts those of the tasks, and of taking over secrets beside them.
+func (s *Service) failures(jobs *maintenance.Runner) func() map[string]int64 {
+	return func() map[string]int64 {
+		counts := jobs.Failures()
+		counts[workerSecrets] = s.secrets.Faults()
+		return counts
+	}
 }
 
 // watchSignals watches the shared memory of a trainer on this machine, where it has names.

@@ -138,7 +138,7 @@ func (m *Monitor) Figures() []telemetry.Figure { return []telemetry.Figure{m.tra
 // Hindrance is the first raised alarm that says that work cannot be done now, or nothing.
 func (m *Monitor) Hindrance() string {
 	for _, alarm := range m.tracker.alarms() {
-		if alarm.Severity == severityCritical && alarm.holds {
+		if alarm.Severity == severityCritical && !alarm.Gone {
 			said := slices.DeleteFunc([]string{alarm.Name, alarm.Subject, alarm.Detail}, func(part string) bool { return part == "" })
 			return strings.Join(said, ": ")
 		}

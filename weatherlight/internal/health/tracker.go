@@ -26,8 +26,9 @@ type Alarm struct {
 	Severity Severity  `json:"severity"`
 	Since    time.Time `json:"since"`
 	Detail   string    `json:"detail,omitempty"`
-
-	holds bool // it was found in the last round: an alarm outlasts its trouble a little
+	// Gone: what it tells of was not found in the last round. It ends soon, unless that
+	// comes back, and is no reason not to be ready.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // condition is one kind of trouble.
@@ -160,7 +161,7 @@ func (b *tracker) alarms() []Alarm {
 		for _, t := range b.troubles[c.name] {
 			if t.raised {
 				alarm := t.alarm(c)
-				alarm.holds = t.last.Equal(b.observed)
+				alarm.Gone = !t.last.Equal(b.observed)
 				alarms = append(alarms, alarm)
 			}
 		}

@@ -174,7 +174,7 @@ func TestR17HindranceAndAlarmsNeverContradict(t *testing.T) {
 			}
 			r.see(rapid.IntRange(1, 20).Draw(t, "seconds"), holding...)
 			alarms, hindrance := watch.Alarms(), watch.Hindrance()
-			critical := slices.DeleteFunc(slices.Clone(alarms), func(a Alarm) bool { return a.Severity != severityCritical || !a.holds })
+			critical := slices.DeleteFunc(slices.Clone(alarms), func(a Alarm) bool { return a.Severity != severityCritical || a.Gone })
 			if (hindrance != "") != (len(critical) > 0) {
 				t.Fatalf("hindered by %q, critical alarms %+v", hindrance, critical)
 			}
