@@ -89,14 +89,15 @@ func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 
 // newMonitor looks at every part of the service.
 func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *health.Nissa) *health.Monitor {
-	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
+	paths := append(s.lock.Files(), s.settings.Weatherlight.DataDir,
+		assembly.ReportFolder(s.settings), assembly.OutboxFile(s.settings))
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
-		folders = append(folders, s.settings.Urza.ArtifactDir)
+		paths = append(paths, s.settings.Urza.ArtifactDir)
 	}
 	return health.New(health.Config{
 		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Packet: s.telemetry.InHand, Outbox: s.outbox.Oldest},
 		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
-		Outbox: s.outbox.Waiting, Folders: folders,
+		Outbox: s.outbox.Waiting, Paths: paths,
 		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
 		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
 		Place: s.fleet.Trouble, Nissa: nissa,

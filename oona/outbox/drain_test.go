@@ -3,7 +3,9 @@ package outbox_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 )
@@ -176,4 +179,25 @@ func operator(t *testing.T, url string) func(words ...string) string {
 		}
 		return fmt.Sprint(answer)
 	}
+}
+
+func TestOutboxWhoseFileIsGoneTakesNothingIn(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "outbox.db")
+	box := open(t, outbox.Config{File: file})
+	put(t, box, report("before"))
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Put(t.Context(), report("gone")); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("put: %v", err)
+	}
+	bus := &fakeBus{}
+	run(t, box, bus)
+	eventually(t, "what was there is published", func() bool { return slices.Equal(bus.published(), []string{"before"}) })
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	put(t, box, report("after"))
+	eventually(t, "it goes on", drained(box))
 }

@@ -175,6 +175,9 @@ const lookupTimeout = 5 * time.Second
 // guarded is withDeadline through the breaker.
 func guarded[T any](ctx context.Context, c *Catalogue, look func(context.Context) (T, error)) (found T, err error) {
 	err = c.breaker.guard(func() error {
+		if err = c.db.inPlace(); err != nil {
+			return err
+		}
 		found, err = withDeadline(ctx, look)
 		return err
 	})
@@ -204,6 +207,9 @@ func (c *Catalogue) EachVariant(ctx context.Context, visit func(Row)) error {
 }
 
 func (c *Catalogue) list(ctx context.Context, visit func(Row), query string) error {
+	if err := c.db.inPlace(); err != nil {
+		return err
+	}
 	rows, err := c.db.QueryContext(ctx, query) //nolint:gosec,sqlclosecheck // made of constants; visitRows closes
 	err = visitRows(rows, err, func(from scanner) error {
 		r, err := scanRow(from)

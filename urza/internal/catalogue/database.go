@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -42,8 +43,9 @@ var (
 type database struct {
 	*sql.DB
 	dialect dialect
-	where   string // for messages: never with a password
-	folder  string // of the file; empty for a server
+	where   string      // for messages: never with a password
+	folder  string      // of the file; empty for a server
+	file    os.FileInfo // as it was opened; nil for a server
 }
 
 // openDatabase opens the database that the URL names, and creates what is missing.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 //go:embed migrations/*.sql
@@ -45,7 +47,11 @@ func openSQLite(ctx context.Context, file string) (*database, error) {
 		_ = db.Close() // the reason it is unusable matters more
 		return nil, fmt.Errorf("catalogue %s: %w", file, err)
 	}
-	return &database{DB: db, dialect: sqliteDialect, where: file, folder: filepath.Dir(file)}, nil
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("catalogue: %w", err), db.Close())
+	}
+	return &database{DB: db, dialect: sqliteDialect, where: file, folder: filepath.Dir(file), file: info}, nil
 }
 
 func bound(db *sql.DB) {
@@ -56,15 +62,27 @@ func bound(db *sql.DB) {
 // doubt closes the connections that may have cached what is damaged in the file. They would
 // not see that it was mended: only a commit tells them to read it again.
 func (d *database) doubt(err error) {
-	fault, isSQLite := errors.AsType[*sqlite.Error](err)
+	failure, isSQLite := errors.AsType[*sqlite.Error](err)
 	if !isSQLite {
 		return
 	}
-	switch fault.Code() & 0xff { // without what is beside the primary code
+	switch failure.Code() & 0xff { // without what is beside the primary code
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR:
 		d.SetMaxIdleConns(0)
 		bound(d.DB)
 	}
+}
+
+// inPlace reports the want of the file that was opened: what is committed without it is
+// gone with the process, and a new connection would make an empty one beside its journal.
+func (d *database) inPlace() error {
+	if d.file == nil {
+		return nil
+	}
+	if err := regularfile.Still(d.where, d.file); err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // dataSource is the driver's name for the file. WAL lets readers and one writer

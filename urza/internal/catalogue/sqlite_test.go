@@ -2,11 +2,15 @@ package catalogue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 // A connection keeps the pages that it read from a damaged file; what has mended the file
@@ -68,5 +72,25 @@ func overwrite(t *testing.T, file string, content []byte, at int64) {
 	defer f.Close()
 	if _, err := f.WriteAt(content, at); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestCatalogueWhoseFileIsGoneAnswersAndTakesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "catalog.db")
+	c := openTest(t, "sqlite:///"+file)
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()); !errors.Is(err, regularfile.ErrReplaced) || !errors.Is(err, fault.ErrUnavailable) {
+		t.Errorf("ping: %v", err)
+	}
+	if err := c.writeOne(t.Context(), "touch", "DELETE FROM blueprints"); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("write: %v", err)
+	}
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()); err != nil {
+		t.Errorf("ping once it is back: %v", err)
 	}
 }

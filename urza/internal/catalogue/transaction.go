@@ -20,6 +20,9 @@ func (c *Catalogue) write(ctx context.Context, change func(context.Context, *sql
 	}
 	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if err := c.db.inPlace(); err != nil {
+		return err
+	}
 	err := c.transact(bounded, func(tx *sql.Tx) error { return change(bounded, tx) })
 	c.db.doubt(err)
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {

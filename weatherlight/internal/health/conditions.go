@@ -5,6 +5,7 @@ import "time"
 // Alarms, as metrics, logs, the status page and docs/operations/alarms.md name them.
 const (
 	alarmDiskFull    = "disk_full"
+	alarmReplaced    = "files_replaced"
 	alarmBusDown     = "bus_down"
 	alarmLibraryDown = "library_down"
 	alarmStranger    = "foreign_secret"
@@ -37,6 +38,7 @@ func conditions(maintenance time.Duration) []condition {
 	outages := []string{alarmDiskFull, alarmBusDown, alarmUnwritable, alarmStranger, alarmNoLease, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
+		{name: alarmReplaced, severity: severityCritical},
 		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
 		{name: alarmStranger, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},

@@ -69,9 +69,10 @@ type Config struct {
 	Outbox func(context.Context) (waiting, refused int, err error)
 	// Place is why this instance has no place among those on the bus, nil when it has one.
 	Place func() error
-	// Folders are those that are written to.
-	Folders []string
-	Lost    Losses
+	// Paths are the folders and files that are written to, and are to stay those that they
+	// are when the monitor is made.
+	Paths []string
+	Lost  Losses
 	// Failures are how often each maintenance job failed so far.
 	Failures func() map[string]int64
 	// Signals are the segments of shared memory that cannot be used, by path.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
@@ -28,8 +30,10 @@ func sensors(c Config) []sensor {
 	dropped := &riseSensor{count: c.Lost.Packets}
 	jobs := &riseSensor{count: c.Failures}
 	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
+	known := looked(c.Paths)
 	all := []sensor{
-		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
+		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Paths) }},
+		{alarmReplaced, func(context.Context) []finding { return known.replaced() }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
 		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server(ctx); return refuses }))},
 		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server(ctx); return evicts }))},
@@ -171,9 +175,12 @@ func openBreakers(bus oona.Health) []finding {
 }
 
 // fullDisks asks whether the folders that are written to have room.
-func fullDisks(folders []string) []finding {
+func fullDisks(paths []string) []finding {
 	var found []finding
-	for _, folder := range folders {
+	for _, folder := range paths {
+		if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+			continue // its folder is among them
+		}
 		if detail := lackOfRoom(folder, minFreeDisk); detail != "" {
 			found = append(found, finding{folder, detail})
 		}
@@ -194,6 +201,30 @@ func lackOfRoom(folder string, wanted uint64) string {
 		return "no inode free"
 	}
 	return ""
+}
+
+// places are files and folders as they were when they were first looked at.
+type places map[string]os.FileInfo
+
+func looked(paths []string) places {
+	known := make(places)
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			known[path] = info
+		}
+	}
+	return known
+}
+
+// replaced finds those that are not what they were: what is written to them is lost.
+func (p places) replaced() []finding {
+	var found []finding
+	for _, path := range slices.Sorted(maps.Keys(p)) {
+		if err := regularfile.Still(path, p[path]); err != nil {
+			found = append(found, finding{path, err.Error()})
+		}
+	}
+	return found
 }
 
 // stalled finds the streams of which nothing is finished, for one kind of reason.
