@@ -17,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -28,7 +29,7 @@ type loops struct {
 	fanOut  *capability.FanOut
 	signals *shmsignal.Watch
 	health  *health.Monitor
-	nissa   *health.Nissa // nil without NISSA_URL
+	nissa   *nissawatch.Watch // nil without NISSA_URL
 }
 
 func (s *Service) openLoops(context.Context) (*loops, error) {
@@ -37,7 +38,7 @@ func (s *Service) openLoops(context.Context) (*loops, error) {
 			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
 		}),
 		signals: watchSignals(s.settings.Tolaria, s.telemetry.Raise, s.emergency),
-		nissa:   health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
+		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
 	}
 	l.jobs = maintenance.New(maintenance.Config{
 		Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
@@ -89,12 +90,12 @@ func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 }
 
 // newMonitor looks at every part of the service.
-func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *health.Nissa) *health.Monitor {
+func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *nissawatch.Watch) *health.Monitor {
 	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}
-	return health.New(health.Config{
+	config := health.Config{
 		Workers: health.Crew{
 			Status:   s.supervisor.Status,
 			Progress: func(ctx context.Context) []health.Progress { return s.workInHand(ctx, jobs) },
@@ -102,9 +103,13 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 		Bus: s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Folders: folders,
 		Dropped: s.telemetry.Lost, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
-		Place: s.fleet.Trouble, Nissa: nissa,
+		Place:       s.fleet.Trouble,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
-	})
+	}
+	if nissa != nil {
+		config.Nissa = nissa.Trouble
+	}
+	return health.New(config)
 }
 
 // itemBound is how long a worker may take for one item. A round of tidying up has until

@@ -40,7 +40,7 @@ func seriesGroups() []seriesGroup {
 		)},
 		{"Signals and alarms", telemetry.Declared(
 			health.New(health.Config{}).Figures(), new(emergency.Watch).Figures(),
-			shmsignal.Figures(shmsignal.Stats{}, shmsignal.Stats{}), new(summary.Mirror).Figures(),
+			new(shmsignal.Watch).Figures(), new(summary.Mirror).Figures(),
 		)},
 		{"The bus", append(
 			telemetry.Declared([]telemetry.Figure{metrics.Complete(true), oona.Refused(nil)}, oona.Stats{}.Figures()),

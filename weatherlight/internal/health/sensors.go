@@ -53,7 +53,7 @@ func sensors(c Config) []sensor {
 		{alarmRefusing, refused.sample},
 	}
 	if c.Nissa != nil {
-		all = append(all, sensor{alarmNissaDown, c.Nissa.sample})
+		all = append(all, sensor{alarmNissaDown, answers(func(context.Context) error { return c.Nissa() })})
 	}
 	return all
 }
@@ -193,7 +193,7 @@ func lackOfRoom(folder string, wanted uint64) string {
 }
 
 // stalled finds the streams of which nothing is finished, for one kind of reason.
-func stalled(bus Bus, kind string) func(context.Context) []finding {
+func stalled(bus bus, kind string) func(context.Context) []finding {
 	return func(context.Context) []finding {
 		var found []finding
 		for _, stall := range bus.Stalls() {
