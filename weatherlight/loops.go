@@ -91,7 +91,7 @@ func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 
 // newMonitor looks at every part of the service.
 func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *nissawatch.Watch) *health.Monitor {
-	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
+	folders := []string{s.settings.Weatherlight.DataDir, s.settings.Tamiyo.ReportFolder()}
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}

@@ -50,7 +50,7 @@ func seriesGroups() []seriesGroup {
 		{"The forge", telemetry.Declared(forge.Stats{}.Figures())},
 		{"The blueprint catalogue", telemetry.Declared(karn.Stats{}.Figures())},
 		{"Field reports", telemetry.Declared(new(fieldreport.Log).Figures())},
-		{"Seeds and commands", telemetry.Declared(kasmina.Totals{}.Figures(), control.RecordFigures(0, 0))},
+		{"Seeds and commands", telemetry.Declared(control.New(control.Config{}).Figures())},
 	}
 }
 

@@ -271,10 +271,10 @@ func (p *preflight) policies(context.Context) Check {
 }
 
 func (p *preflight) fieldReports(context.Context) Check {
-	if err := datadir.Try(assembly.ReportFolder(p.settings)); err != nil {
+	if err := datadir.Try(p.settings.Tamiyo.ReportFolder()); err != nil {
 		return failed(fmt.Errorf("the folder above TAMIYO_POLICY_DIR: %w", err))
 	}
-	file := assembly.ReportFile(p.settings)
+	file := p.settings.Tamiyo.ReportFile()
 	return judged(fieldreport.Check(file), file)
 }
 
@@ -302,5 +302,5 @@ func (p *preflight) dataFolder(ctx context.Context) Check {
 // read.
 func tryDataFiles(ctx context.Context, set *settings.Settings) error {
 	_, err := datadir.ReadName(set.Weatherlight.DataDir)
-	return errors.Join(err, outbox.Check(ctx, assembly.OutboxFile(set)))
+	return errors.Join(err, outbox.Check(ctx, set.Weatherlight.OutboxFile()))
 }
