@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -27,7 +28,7 @@ type loops struct {
 	fanOut  *capability.FanOut
 	signals *shmsignal.Watch
 	health  *health.Monitor
-	nissa   *health.Nissa // nil without NISSA_URL
+	nissa   *nissawatch.Watch // nil without NISSA_URL
 }
 
 func (s *Service) openLoops(context.Context) (*loops, error) {
@@ -36,7 +37,7 @@ func (s *Service) openLoops(context.Context) (*loops, error) {
 			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
 		}),
 		signals: watchSignals(s.settings.Tolaria, s.telemetry.Raise, s.emergency),
-		nissa:   health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
+		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
 	}
 	l.jobs = maintenance.New(maintenance.Config{
 		Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
@@ -88,21 +89,24 @@ func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 }
 
 // newMonitor looks at every part of the service.
-func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *health.Nissa) *health.Monitor {
-	paths := append(s.lock.Files(), s.settings.Weatherlight.DataDir,
-		assembly.ReportFolder(s.settings), assembly.OutboxFile(s.settings))
+func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *nissawatch.Watch) *health.Monitor {
+	paths := append(s.lock.Files(), s.settings.Weatherlight.DataDir, s.settings.Tamiyo.ReportFolder(), s.settings.Weatherlight.OutboxFile())
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
 		paths = append(paths, s.settings.Urza.ArtifactDir)
 	}
-	return health.New(health.Config{
+	config := health.Config{
 		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Packet: s.telemetry.InHand, Outbox: s.outbox.Oldest},
 		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Paths: paths,
 		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
 		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
-		Place: s.fleet.Trouble, Nissa: nissa,
+		Place:       s.fleet.Trouble,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
-	})
+	}
+	if nissa != nil {
+		config.Nissa = nissa.Trouble
+	}
+	return health.New(config)
 }
 
 // failures counts those of the tasks, and of taking over secrets beside them.

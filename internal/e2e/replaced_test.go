@@ -19,7 +19,9 @@ func TestFilesThatAreRemovedUnderTheService(t *testing.T) {
 		if err := os.Rename(path, path+".away"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the alarm names "+name, patience, func() bool { return strings.Contains(w.alarms()["files_replaced"]+w.alarms()["library_down"], filepath.Base(name)) })
+		eventually(t, "the alarm names "+name, patience, func() bool {
+			return strings.Contains(w.alarms()["files_replaced"]+w.alarms()["library_down"], filepath.Base(name))
+		})
 		ids := []string(nil)
 		if strings.Contains(name, "catalog") {
 			gone := time.Now()

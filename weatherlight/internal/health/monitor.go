@@ -1,9 +1,9 @@
 // Package health finds what is wrong with a service, and says so once.
 //
 // A [Monitor] looks at every part once a second and turns what holds for long enough into an
-// [Alarm]: causes explain symptoms, blips are none. [Workers] sums up the workers, [Overall]
-// both, and [Nissa] is asked whether it is ready. The service runs Monitor and Nissa; its
-// status page and its summary packet show what they found.
+// [Alarm]: causes explain symptoms, blips are none. [Workers] sums up the workers, and says with
+// the alarms how well the service is. The service runs Monitor; its status page and its summary
+// packet show what it found.
 package health
 
 import (
@@ -28,8 +28,8 @@ const (
 	minFreeDisk = 64 << 20
 )
 
-// Bus is the connection to the bus; *oona.Client is one.
-type Bus interface {
+// bus is the connection to the bus; *oona.Client is one.
+type bus interface {
 	Ping(ctx context.Context) error
 	Health() oona.Health
 	Drops() []oona.Drop
@@ -59,7 +59,7 @@ type Losses struct {
 // Config is what a Monitor looks at. Nissa is optional.
 type Config struct {
 	Workers Crew
-	Bus     Bus
+	Bus     bus
 	// Server is why the bus takes no writes, and how it gives up keys for want of memory;
 	// nil: neither is so.
 	Server func(context.Context) (refuses, evicts error)
@@ -80,7 +80,8 @@ type Config struct {
 	// Contested are the runs for which two trainers have reported since, each with the
 	// trainer that is refused.
 	Contested func(since time.Time) map[string]string
-	Nissa     *Nissa
+	// Nissa is why the Nissa that is asked is not ready; nil: none is asked.
+	Nissa func() error
 
 	// Maintenance is the time from one round of maintenance jobs to the next.
 	Maintenance time.Duration

@@ -61,7 +61,7 @@ func sensors(c Config) []sensor {
 		all = append(all, sensor{alarmLogLost, lines.sample})
 	}
 	if c.Nissa != nil {
-		all = append(all, sensor{alarmNissaDown, c.Nissa.sample})
+		all = append(all, sensor{alarmNissaDown, answers(func(context.Context) error { return c.Nissa() })})
 	}
 	return all
 }
@@ -228,7 +228,7 @@ func (p places) replaced() []finding {
 }
 
 // stalled finds the streams of which nothing is finished, for one kind of reason.
-func stalled(bus Bus, kind string) func(context.Context) []finding {
+func stalled(bus bus, kind string) func(context.Context) []finding {
 	return func(context.Context) []finding {
 		var found []finding
 		for _, stall := range bus.Stalls() {

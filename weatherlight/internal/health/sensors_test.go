@@ -94,7 +94,7 @@ func TestRiseIsFoundOnce(t *testing.T) {
 
 // busOf tells of stalls and of nothing else.
 type busOf struct {
-	Bus
+	bus
 
 	stalls []oona.Stall
 }

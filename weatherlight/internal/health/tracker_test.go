@@ -178,7 +178,7 @@ func TestR17HindranceAndAlarmsNeverContradict(t *testing.T) {
 			if (hindrance != "") != (len(critical) > 0) {
 				t.Fatalf("hindered by %q, critical alarms %+v", hindrance, critical)
 			}
-			status, _ := Overall(Workers{}, alarms)
+			status, _ := Workers{}.Overall(alarms)
 			if hindrance != "" && status != leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY {
 				t.Fatalf("hindered by %q and %s", hindrance, status)
 			}
