@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -66,10 +65,7 @@ func (w *watched) SetDeadline(t time.Time) error {
 	return w.Conn.SetDeadline(t)
 }
 
-// Write lets first run who is about to ask as well: what they ask in the meantime goes
-// out together in the next write, and a write costs as much as a decision.
 func (w *watched) Write(b []byte) (int, error) {
-	runtime.Gosched()
 	now := max(1, int64(time.Since(w.begun)))
 	if w.asked.CompareAndSwap(0, now) {
 		w.sent.Store(0)
