@@ -102,8 +102,11 @@ class Service:
         return None
 
     def get(self, path: str) -> Any:
+        return json.loads(self.text(path))
+
+    def text(self, path: str) -> str:
         with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
-            return json.load(answer)
+            return str(answer.read().decode())
 
     def kill(self) -> None:
         self._process.kill()
