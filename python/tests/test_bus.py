@@ -22,6 +22,7 @@ from servers import SECRET, Redis, eventually, free_port
 from weatherlight._bus.config import read_config, read_keyring
 from weatherlight._bus.fetch import MISMATCH, UNREACHABLE, UNSIGNED, AttachError, Fetcher
 from weatherlight._bus.link import Link
+from weatherlight._bus.outbox import MAX_ALARMS, Outbox
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import Order
@@ -349,3 +350,41 @@ def test_signed_kernels(tmp_path: Path) -> None:
         assert _refused(fetcher, _order(b"another", ref=str(path))) == UNSIGNED
     with pytest.raises(weatherlight.ConfigError):
         read_config("redis://x", SECRET, trusted_keys=["no key"])
+
+
+def test_an_emergency_is_bound_and_told_once(
+    redis_server: Redis, growth: weatherlight.Growth, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.time()
+    growth.raise_emergency(3, "why")
+    growth.close(30)  # lets it leave
+    ((_, fields),) = redis_server.client.xrange("oona.emergency")
+    assert Keyring(SECRET).verifies(fields[b"payload"], fields[b"signature"])
+    envelope = leyline.BusEnvelope.FromString(fields[b"payload"])
+    assert envelope.message_type == leyline.BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL
+    attributes = dict(envelope.attributes)
+    assert attributes["stream"] == "oona.emergency"
+    assert (attributes["level"], attributes["reason"]) == ("3", "why")
+    signal = leyline.EmergencySignal.FromString(envelope.payload)
+    assert (signal.version, signal.level, signal.reason, signal.run_id) == (1, 3, "why", "test")
+    assert signal.origin == attributes["origin"] == growth._trainer_id
+    assert began - 1 < signal.triggered_at.ToNanoseconds() / 1e9 < time.time() + 1
+    growth.raise_emergency(4, "too late")
+    assert "too late" in caplog.text
+    for level in (0, 5, "4"):
+        with pytest.raises(weatherlight.ConfigError, match="from 1 to 4"):
+            growth.raise_emergency(level, "no level")  # type: ignore[arg-type]
+
+
+def test_of_too_many_emergencies_the_gravest_and_the_newest_wait() -> None:
+    outbox = Outbox()
+    for at in range(2 * MAX_ALARMS):
+        outbox.alarm(leyline.EmergencySignal(level=4 if at == 3 else 2, reason=str(at)))  # type: ignore[arg-type]
+    outbox.alarm(leyline.EmergencySignal(level=1, reason="back"))  # type: ignore[arg-type]
+    seen = []
+    while (signal := outbox.next_alarm()) is not None:
+        seen.append(signal.reason)
+        outbox.raised(signal)
+    newest = range(2 * MAX_ALARMS - (MAX_ALARMS - 2), 2 * MAX_ALARMS)
+    assert seen == ["3", *map(str, newest), "back"]
+    assert outbox.empty

@@ -24,6 +24,7 @@ class BusConfig:
     url: str = field(repr=False)
     keyring: Keyring
     normal: str = "oona.normal"
+    emergency: str = "oona.emergency"
     kernel_origin: str = ""
     token: str = field(default="", repr=False)
     trusted_keys: Sequence[PublicKey] = ()
@@ -67,6 +68,7 @@ def read_config(
         url=url,
         keyring=read_keyring(secret, environ),
         normal=environ.get("OONA_NORMAL_STREAM", "").strip() or "oona.normal",
+        emergency=environ.get("OONA_EMERGENCY_STREAM", "").strip() or "oona.emergency",
         kernel_origin=kernel_origin or environ.get("WEATHERLIGHT_KERNEL_ORIGIN", "").strip(),
         token=token or environ.get("WEATHERLIGHT_HTTP_TOKEN", "").strip(),
         trusted_keys=tuple(map(_public_key, trusted_keys)),

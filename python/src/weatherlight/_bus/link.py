@@ -21,8 +21,9 @@ import redis.retry
 from weatherlight._bus.config import BusConfig
 from weatherlight._bus.fetch import FETCH_SECONDS, UNREACHABLE, UNSPECIFIED, AttachError, Fetcher
 from weatherlight._bus.inbox import Arrival, Inbox, Loaded
-from weatherlight._wire import leyline_pb2 as leyline
-from weatherlight._wire.envelope import MAX_ENVELOPE, seal
+from weatherlight._bus.outbox import Outbox
+from weatherlight._wire.emergencies import told_of
+from weatherlight._wire.envelope import MAX_ENVELOPE, TYPES, Message, seal
 from weatherlight._wire.orders import Order
 from weatherlight.errors import BackgroundWarning
 
@@ -40,80 +41,6 @@ _RESP2: dict[str, Any] = {"protocol": 2} if int(redis.__version__.split(".")[0])
 
 
 Loader = Callable[[Order, bytes], Any]  # makes a module of a kernel's file, or raises AttachError
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """One report, to be signed as it leaves."""
-
-    number: int
-    packet: leyline.SystemStatePacket
-    attributes: Mapping[str, str]
-    failures: tuple[int, ...] = ()  # attach orders whose failure it tells of
-
-
-class Outbox:
-    """A slot of one: a newer report takes the place of one that was not sent."""
-
-    def __init__(self) -> None:
-        self._moved = threading.Condition()
-        self._pending: Outgoing | None = None
-        self.last = 0  # number of the report queued last
-        self.sent = 0  # number of the report that the bus took last
-        self.published = 0
-        self._told: dict[int, int] = {}
-
-    def put(self, report: Outgoing) -> None:
-        """Makes a report the next to leave."""
-        with self._moved:
-            self._pending, self.last = report, report.number
-            self._moved.notify_all()
-
-    @property
-    def empty(self) -> bool:
-        """Whether every report was sent."""
-        with self._moved:
-            return self._pending is None
-
-    def wait(self, seconds: float) -> Outgoing | None:
-        """The report to send next."""
-        with self._moved:
-            if self._pending is None:
-                self._moved.wait(seconds)
-            return self._pending
-
-    def done(self, report: Outgoing) -> None:
-        """The bus took a report."""
-        with self._moved:
-            if self._pending is report:
-                self._pending = None
-            self.sent = report.number
-            self.published += 1
-            for order in report.failures:
-                self._told[order] = self._told.get(order, 0) + 1
-            self._moved.notify_all()
-
-    def told(self, orders: set[int]) -> dict[int, int]:
-        """In how many sent reports the failure of each of these orders was told."""
-        with self._moved:
-            self._told = {order: n for order, n in self._told.items() if order in orders}
-            return dict(self._told)
-
-    def flush(self, seconds: float) -> bool:
-        """Waits until the last report has left."""
-        until = time.monotonic() + seconds
-        with self._moved:
-            while self.sent < self.last:
-                left = until - time.monotonic()
-                if left <= 0:
-                    return False
-                self._moved.wait(left)
-        return True
-
-    def wake(self) -> None:
-        """Lets whoever waits look again."""
-        with self._moved:
-            self._moved.notify_all()
 
 
 class Episode:
@@ -320,23 +247,26 @@ class Link:
             self.episode.healed("sender")
         while not self._stop.is_set():
             report = self.outbox.wait(_BLOCK_MS / 1000)
-            if report is None:
-                continue
-            self.clock.ask(client)
-            data, signature = seal(
-                self.config.keyring,
-                self.config.normal,
-                leyline.BUS_MESSAGE_TYPE_SYSTEM_STATE,
-                report.packet,
-                report.attributes,
-                now_ms=self.clock.now_ms(),
-            )
-            if len(data) > MAX_ENVELOPE:
-                log.error("report %d is left out: it has %d bytes", report.number, len(data))
-            else:
-                client.xadd(self.config.normal, {"payload": data, "signature": signature})
-            self.outbox.done(report)
+            while (alarm := self.outbox.next_alarm()) is not None:
+                self._publish(client, self.config.emergency, alarm, told_of(alarm))
+                self.outbox.raised(alarm)
+            if report is not None:
+                self._publish(client, self.config.normal, report.packet, report.attributes)
+                self.outbox.done(report)
             self.episode.healed("sender")
+
+    def _publish(
+        self, client: Any, stream: str, message: Message, attributes: Mapping[str, str]
+    ) -> None:
+        self.clock.ask(client)
+        now_ms = self.clock.now_ms()
+        data, signature = seal(
+            self.config.keyring, stream, TYPES[type(message)], message, attributes, now_ms=now_ms
+        )
+        if len(data) > MAX_ENVELOPE:
+            log.error("a message to %s is left out: it has %d bytes", stream, len(data))
+            return
+        client.xadd(stream, {"payload": data, "signature": signature})
 
     def _follow(self) -> None:
         self._again("follower", self._follow_all)
