@@ -171,7 +171,8 @@ class Growth:
 
         Args:
             level: 1 NOTICE and 2 ELEVATED are told of, 3 CONSERVATIVE pauses the seeds that
-                are not kept, 4 HALT also stops the training. One below 4 takes a halt back.
+                are not kept, 4 HALT also stops the training. A command of an operator takes
+                it back, and no milder emergency does.
             reason: Why, for people.
 
         Raises:

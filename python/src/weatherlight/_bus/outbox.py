@@ -23,13 +23,10 @@ class Outgoing:
 
 
 def bounded(alarms: Sequence[leyline.EmergencySignal]) -> list[leyline.EmergencySignal]:
-    """Emergencies that wait, the mildest and oldest left out when there are too many.
-
-    The newest stays: by its level it may take back what was raised before.
-    """
+    """Emergencies that wait; of too many, the oldest of the mildest is left out."""
     if len(alarms) <= MAX_ALARMS:
         return list(alarms)
-    mildest = min(range(len(alarms) - 1), key=lambda at: alarms[at].level)
+    mildest = min(range(len(alarms)), key=lambda at: alarms[at].level)
     return [alarm for at, alarm in enumerate(alarms) if at != mildest]
 
 
