@@ -18,7 +18,7 @@ import torch
 
 import weatherlight
 from conductor import Conductor, Net, batch_of, evaluate, loss_of
-from servers import SECRET, Redis, eventually, free_port
+from servers import SECRET, Redis, certified, eventually, free_port
 from weatherlight._bus.config import read_config, read_keyring
 from weatherlight._bus.fetch import MISMATCH, UNREACHABLE, UNSIGNED, AttachError, Fetcher
 from weatherlight._bus.link import Link
@@ -172,7 +172,11 @@ def test_a_bus_that_refuses_writes_is_told_once_and_heals(
     eventually("the end of it", lambda: "the bus is back" in caplog.text)
     messages = [r.getMessage() for r in caplog.records]
     assert (
-        sum("the bus refuses what it is asked" in text and "OOM" in text for text in messages) == 1
+        sum(
+            "the bus refuses what it is asked" in text and "'maxmemory'" in text
+            for text in messages
+        )
+        == 1
     )
     assert sum("the bus is back" in text for text in messages) == 1
     assert not any("cannot be reached" in text for text in messages)
@@ -226,6 +230,24 @@ def test_a_trainer_under_the_access_list_of_trainers(redis_server: Redis) -> Non
     eventually("orders are followed", lambda: growth._link._position.looked_back > 0)
     assert growth._link.episode.count == 0
     growth.close()
+
+
+def test_a_bus_over_tls_by_its_authority(tmp_path: Path) -> None:
+    certificate, key, port = tmp_path / "ca.pem", tmp_path / "key.pem", free_port()
+    certified(certificate, key)
+    told = {"port": port, "cert-file": certificate, "key-file": key, "ca-cert-file": certificate}
+    args = [word for name, value in told.items() for word in (f"--tls-{name}", str(value))]
+    server = Redis(tmp_path, *args, "--tls-auth-clients", "no")
+    growth = grow(f"rediss://127.0.0.1:{port}/0?ca={certificate}")
+    growth.report()
+    eventually("a report", lambda: len(published(server)) == 1)
+    growth.close()
+    stranger = grow(f"rediss://127.0.0.1:{port}/0")
+    stranger.report()
+    eventually("a refusal", lambda: stranger._link.episode.count)
+    stranger.close(0)
+    assert len(published(server)) == 1
+    server.kill()
 
 
 def test_secrets_as_the_service_names_them(tmp_path: Path) -> None:
