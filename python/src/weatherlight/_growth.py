@@ -347,6 +347,8 @@ class Growth:
 
     def _train(self, batch: Any) -> None:
         for seed in self._seeds:
+            if not seed.kept:
+                self._learner.align(seed, self._graft.slots[seed.slot], batch)
             if not seed.learns:
                 continue
             if seed.kept:
