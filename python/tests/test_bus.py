@@ -398,6 +398,26 @@ def test_an_emergency_is_bound_and_told_once(
             growth.raise_emergency(level, "no level")  # type: ignore[arg-type]
 
 
+def test_an_emergency_that_is_refused_holds_no_report_up(
+    redis_server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "weatherlight")
+    rights = ["ACL", "SETUSER", "narrow", "on", ">SECRET", "+@all", "~oona.normal", "~oona.run.*"]
+    redis_server.client.execute_command(*rights)
+    growth = grow(redis_server.url.replace("//", "//narrow:SECRET@"))
+    growth.raise_emergency(4, "why")
+    for number in (1, 2):
+        eventually("a report", lambda n=number: len(published(redis_server)) == n)
+        growth.report()
+    assert redis_server.client.xlen("oona.emergency") == 0
+    redis_server.client.execute_command("ACL", "SETUSER", "narrow", "~oona.emergency")
+    eventually("the emergency", lambda: redis_server.client.xlen("oona.emergency") == 1)
+    eventually("the end of it", lambda: "the bus is back" in caplog.text)
+    assert sum("refuses what it is asked" in r.getMessage() for r in caplog.records) == 1
+    growth.close()
+    assert redis_server.client.xlen("oona.emergency") == 1
+
+
 def test_of_too_many_emergencies_the_gravest_and_the_newest_wait() -> None:
     outbox = Outbox()
     for at in range(2 * MAX_ALARMS):

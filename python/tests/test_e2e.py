@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -156,6 +157,29 @@ def test_an_emergency_halts_the_run_over_an_outage(redis_server: Redis, service:
     assert beside.growth.emergency == 0
     for one in (training, beside):
         one.growth.close()
+
+
+def test_an_emergency_that_was_stored_and_not_answered_counts_once(
+    redis_server: Redis, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(redis_server.url, run="twice")
+    training.epoch()
+    outbox = training.growth._link.outbox
+    raised, tries = outbox.raised, []
+
+    def broken_once(signal: Any) -> None:
+        tries.append(signal)
+        if len(tries) == 1:
+            raise redis.ConnectionError("it ended before the answer")
+        raised(signal)
+
+    monkeypatch.setattr(outbox, "raised", broken_once)
+    training.growth.raise_emergency(4, "once")
+    training.until(lambda: training.growth.halted and outbox.empty)
+    assert redis_server.client.xlen("oona.emergency") >= 2
+    training.growth.raise_emergency(2, "another")
+    eventually("both are told of", lambda: _alarms(service) == 2)
+    training.growth.close()
 
 
 def test_an_emergency_before_the_first_step(redis_server: Redis, service: Service) -> None:

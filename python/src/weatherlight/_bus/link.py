@@ -237,13 +237,23 @@ class Link:
             self.episode.healed("sender")
         while not self._stop.is_set():
             report = self.outbox.wait(_BLOCK_MS / 1000)
-            while (alarm := self.outbox.next_alarm()) is not None:
-                self._publish(client, self.config.emergency, alarm, told_of(alarm))
-                self.outbox.raised(alarm)
+            refused = self._raise_alarms(client)
             if report is not None:
                 self._publish(client, self.config.normal, report.packet, report.attributes)
                 self.outbox.done(report)
+            if refused is not None:
+                raise refused
             self.episode.healed("sender")
+
+    def _raise_alarms(self, client: Servers) -> redis.ResponseError | None:
+        """Sends what is urgent; a stream that may not be written to holds no report up."""
+        try:
+            while (alarm := self.outbox.next_alarm()) is not None:
+                self._publish(client, self.config.emergency, alarm, told_of(alarm))
+                self.outbox.raised(alarm)
+        except redis.ResponseError as error:
+            return error
+        return None
 
     def _publish(
         self, client: Servers, stream: str, message: Message, attributes: Mapping[str, str]
