@@ -406,9 +406,9 @@ def test_an_emergency_that_is_refused_holds_no_report_up(
     redis_server.client.execute_command(*rights)
     growth = grow(redis_server.url.replace("//", "//narrow:SECRET@"))
     growth.raise_emergency(4, "why")
-    for number in (1, 2):
-        eventually("a report", lambda n=number: len(published(redis_server)) == n)
-        growth.report()
+    eventually("a report", lambda: len(published(redis_server)) == 1)
+    growth.report()
+    eventually("another one", lambda: len(published(redis_server)) == 2)
     assert redis_server.client.xlen("oona.emergency") == 0
     redis_server.client.execute_command("ACL", "SETUSER", "narrow", "~oona.emergency")
     eventually("the emergency", lambda: redis_server.client.xlen("oona.emergency") == 1)
@@ -416,6 +416,34 @@ def test_an_emergency_that_is_refused_holds_no_report_up(
     assert sum("refuses what it is asked" in r.getMessage() for r in caplog.records) == 1
     growth.close()
     assert redis_server.client.xlen("oona.emergency") == 1
+
+
+def test_an_emergency_that_no_order_came_of_is_repeated_with_reports(
+    growth: weatherlight.Growth, tmp_path: Path, redis_server: Redis
+) -> None:
+    def reports_and_emergencies(count: int) -> int:
+        assert growth._link.outbox.flush(30)
+        for _ in range(count):
+            growth.report()
+            assert growth._link.outbox.flush(30)
+        return int(redis_server.client.xlen("oona.emergency"))
+
+    growth.raise_emergency(2, "told of alone")
+    assert reports_and_emergencies(5) == 1
+    growth.raise_emergency(4, "the service does not know the run yet")
+    assert reports_and_emergencies(6) == 1 + 4
+    growth.raise_emergency(3, "and now it does")
+    assert reports_and_emergencies(1) == 5 + 2
+    service = Conductor(growth, tmp_path)
+    service.order("emergency", level="3")
+    assert reports_and_emergencies(3) == 7
+    signals = [
+        leyline.EmergencySignal.FromString(
+            leyline.BusEnvelope.FromString(fields[b"payload"]).payload
+        )
+        for _, fields in redis_server.client.xrange("oona.emergency")
+    ]
+    assert len({signal.SerializeToString() for signal in signals}) == 3
 
 
 def test_of_too_many_emergencies_the_gravest_and_the_newest_wait() -> None:

@@ -26,6 +26,7 @@ from weatherlight._graft.slot import Board
 from weatherlight._graft.together import Together
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.emergencies import LEVELS, emergency
+from weatherlight._wire.orders import CONSERVATIVE
 from weatherlight._wire.reports import MAX_COUNT, Report
 from weatherlight.errors import CheckpointError, ConfigError
 
@@ -34,6 +35,7 @@ log = logging.getLogger("weatherlight")
 # After so many reports and so long without an order, the log says what may be wrong.
 _SILENT_REPORTS, _SILENT_SECONDS = 30, 60.0
 _CLOSE_SECONDS = 2.0
+_REPEATS = 3  # of an emergency, one with each report
 _TOGETHER_STEPS = 8  # between two looks of several processes at what has arrived
 
 
@@ -103,6 +105,8 @@ class Growth:
         self._probed = False
         self._closed = False
         self._told_fork = False
+        self._standing: leyline.EmergencySignal | None = None  # raised, and no order came of it
+        self._repeats = 0  # left of it
 
     # The two lines of the loop.
 
@@ -187,7 +191,10 @@ class Growth:
             log.warning("growth is closed: nobody is told of the emergency: %s", reason)
             return
         self._start()
-        self._link.outbox.alarm(emergency(level, reason, self._run, self._trainer_id))
+        signal = emergency(level, reason, self._run, self._trainer_id)
+        self._link.outbox.alarm(signal)
+        if level >= max(CONSERVATIVE, self._standing.level if self._standing else 0):
+            self._standing, self._repeats = signal, _REPEATS
 
     # What people and loops may ask.
 
@@ -449,7 +456,20 @@ class Growth:
         )
         orders = tuple(failure.order for failure in failed.values())
         self._link.outbox.put(Outgoing(self._number, packet, report.attributes(), orders))
+        self._raise_again()
         self._tell_silence()
+
+    def _raise_again(self) -> None:
+        """Repeats an emergency that no order came of: the service may not have known the run.
+
+        It knows one again that it has seen.
+        """
+        if self._standing is None:
+            return
+        if self._graft.level >= self._standing.level or not self._repeats:
+            self._standing = None
+        elif self._link.outbox.alarm(self._standing):
+            self._repeats -= 1
 
     def _told_metrics(self) -> dict[str, float]:
         """What an observer must know to read the run."""

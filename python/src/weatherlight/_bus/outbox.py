@@ -51,11 +51,14 @@ class Outbox:
             self._pending, self.last = report, report.number
             self._moved.notify_all()
 
-    def alarm(self, signal: leyline.EmergencySignal) -> None:
-        """Makes an emergency leave before any report."""
+    def alarm(self, signal: leyline.EmergencySignal) -> bool:
+        """Makes an emergency leave before any report; False when it is to leave already."""
         with self._moved:
+            if any(other is signal for other in self._alarms):
+                return False
             self._alarms = bounded([*self._alarms, signal])
             self._moved.notify_all()
+        return True
 
     @property
     def empty(self) -> bool:
