@@ -29,7 +29,6 @@ def elsewhere(cluster: Cluster, *streams: str) -> str:
 
 
 def test_a_service_and_a_trainer_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
-    service = Service(tmp_path / "service", cluster.url)
     page = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text(encoding="utf-8")
     line = next(line for line in page.splitlines() if line.startswith("user trainer on "))
     for node in cluster.nodes:
@@ -37,6 +36,7 @@ def test_a_service_and_a_trainer_on_a_cluster(cluster: Cluster, tmp_path: Path) 
     run = elsewhere(cluster, "oona.normal", "oona.emergency")
     assert cluster.home("oona.normal") is not cluster.home("oona.emergency")
     growth = grow(cluster.url.replace("//", "//trainer:SECRET@"), run)
+    service = Service(tmp_path / "service", cluster.url)
     try:
         growth.step(batch_of())
         growth.report(evaluate)
