@@ -105,7 +105,11 @@ func (s *Store) Where() string { return s.db.Where }
 
 // Ping asks for a sign of life.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
 	_, err := s.readHead(ctx)
+	s.db.Doubt(err)
 	return err
 }
 
@@ -116,6 +120,15 @@ const writeTimeout = 30 * time.Second
 func (s *Store) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	err := s.transact(ctx, change)
+	s.db.Doubt(err)
+	return err
+}
+
+func (s *Store) transact(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store of runs: begin: %w", err)
