@@ -124,6 +124,8 @@ func runOf(message Message) string {
 	case Refusal:
 		run, _ := RunOfRequest(m.Refusal.GetRequestId())
 		return run
+	case Emergency:
+		return m.Run
 	default:
 		return ""
 	}

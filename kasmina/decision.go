@@ -92,8 +92,11 @@ type Ready struct {
 type Refusal struct{ Refusal *leyline.KernelArtifactError }
 
 // Emergency is an emergency signal. From CONSERVATIVE on it pauses the run's
-// seeds, HALT stops the training; it acts once for each ID.
+// seeds, HALT stops the training; it acts once for each ID. Run is empty when it is about
+// all runs that there are. One that names a run of which no report was taken yet holds
+// from the first on.
 type Emergency struct {
+	Run    string
 	Level  leyline.EmergencyLevel
 	Reason string
 	Origin string

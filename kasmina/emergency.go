@@ -13,7 +13,7 @@ const pausingLevel = leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE
 
 // emergencySignal acts on a signal once. A mild one is only told of.
 func (st *step) emergencySignal(m Emergency) {
-	if st.fresh {
+	if st.fresh && (m.Level < pausingLevel || m.Run == "" || len(m.Run) > maxIDLength) {
 		return // there is no such run
 	}
 	if m.ID != "" && slices.Contains(st.r.Emergency.Known, bounded(m.ID)) {

@@ -128,3 +128,17 @@ func TestTrainerThatComesBackHaltedAfterTheEmergencyIsToldSo(t *testing.T) {
 		t.Error("still halted")
 	}
 }
+
+func TestEmergencyBeforeTheFirstReportIsOrderedWithIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.decide(Emergency{Run: testRun, Level: halt, Reason: "heat", ID: "e-1"})
+	if w.record == nil || len(d.Orders) != 0 {
+		t.Fatalf("record %+v, orders %v of a run without a trainer", w.record, d.Orders)
+	}
+	w.report()
+	w.report()
+	if !w.trainer.halted || w.record.Emergency.Reason != "heat" {
+		t.Errorf("halted %v, emergency %+v", w.trainer.halted, w.record.Emergency)
+	}
+}

@@ -90,7 +90,7 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.T
 		return reason, err
 	}
 	handler := s.sub.Handlers[env.Kind]
-	if handler == nil || !verify.MeantFor(&env, s.sub.Group) {
+	if handler == nil || !env.MeantFor(s.sub.Group) {
 		return "", nil
 	}
 	message := leyline.NewMessage(env.Kind)

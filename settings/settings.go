@@ -1,6 +1,9 @@
 package settings
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // Settings is the whole configuration, one group for each part. The tags of a
 // field are its documentation: env names the variable, envDefault its default,
@@ -74,6 +77,12 @@ type Tamiyo struct {
 	MaxGrowing  int     `env:"TAMIYO_MAX_GROWING" envDefault:"1" min:"1" max:"64" doc:"Seeds of one run that grow at a time, one a slot."`
 	MaxSeedAge  int     `env:"TAMIYO_MAX_SEED_AGE_EPOCHS" envDefault:"40" min:"1" max:"1000000" doc:"Reports after which a seed that has earned nothing is culled."`
 }
+
+// ReportFolder is where the log of field reports lies: the parent of the policies.
+func (t Tamiyo) ReportFolder() string { return filepath.Dir(filepath.Clean(t.PolicyDir)) }
+
+// ReportFile is that log.
+func (t Tamiyo) ReportFile() string { return filepath.Join(t.ReportFolder(), "field_reports.log") }
 
 // Freshness is the age at which a policy update is refused; 0 is never.
 func (t Tamiyo) Freshness() time.Duration {
@@ -196,6 +205,9 @@ type Weatherlight struct {
 // Consumer is the stable name of this instance's consumer in its groups, so
 // that a restart finds what it had not acknowledged.
 func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
+
+// OutboxFile is where messages wait for the bus.
+func (w Weatherlight) OutboxFile() string { return filepath.Join(w.DataDir, "outbox.db") }
 
 // Nissa configures the observability service.
 type Nissa struct {

@@ -2,6 +2,7 @@ package signing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -11,6 +12,11 @@ import (
 
 // followPeriod is the pause between two looks at a source of secrets.
 const followPeriod = time.Second
+
+// ErrUnrelated refuses secrets at run time of which none is in use: who went over to them
+// would understand nobody that it worked with until then. Rotation has one in common at
+// each step; a new start takes any.
+var ErrUnrelated = errors.New("none of the new secrets is in use: rotate in steps, or restart")
 
 // Source reads the secret that signs, and those that are accepted beside it, as
 // they are now.
@@ -25,6 +31,7 @@ type Follower struct {
 	mu     sync.Mutex
 	source Source
 	inUse  []string // the one that signs first
+	faults int64
 }
 
 // Follow makes a keyring of what the source says now. It fails with ErrNoSecret
@@ -44,8 +51,15 @@ func Follow(source Source, logger *slog.Logger) (*Follower, error) {
 // Keyring is the ring that follows.
 func (f *Follower) Keyring() *Keyring { return f.ring }
 
-// Reload goes over to what the source says now, at once. When it cannot be read
-// everything stays as it was.
+// Faults is how often what the source said could not be taken over.
+func (f *Follower) Faults() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.faults
+}
+
+// Reload goes over to what the source says now, at once. When it cannot be read, or its
+// secrets are unrelated, everything stays as it was.
 func (f *Follower) Reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -53,7 +67,7 @@ func (f *Follower) Reload() error {
 }
 
 // Use follows another source from now on, and goes over to what it says at once.
-// When it cannot be read everything stays as it was.
+// When it cannot be read, or its secrets are unrelated, everything stays as it was.
 func (f *Follower) Use(source Source) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,6 +79,14 @@ func (f *Follower) Use(source Source) error {
 }
 
 func (f *Follower) adopt(source Source) error {
+	err := f.takeOver(source)
+	if err != nil {
+		f.faults++
+	}
+	return err
+}
+
+func (f *Follower) takeOver(source Source) error {
 	current, previous, err := source()
 	if err != nil {
 		return fmt.Errorf("reload secrets: %w", err)
@@ -72,6 +94,9 @@ func (f *Follower) adopt(source Source) error {
 	now := secretsOf(current, previous)
 	if slices.Equal(now, f.inUse) {
 		return nil
+	}
+	if !slices.ContainsFunc(now, func(secret string) bool { return slices.Contains(f.inUse, secret) }) {
+		return ErrUnrelated
 	}
 	if err := f.ring.Rotate(current, previous...); err != nil {
 		return fmt.Errorf("rotate secrets: %w", err)

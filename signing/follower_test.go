@@ -87,6 +87,23 @@ func TestFollowerNeedsASecret(t *testing.T) {
 	}
 }
 
+func TestSecretsThatShareNothingWithThoseInUseAreRefused(t *testing.T) {
+	secrets := &source{current: "one", previous: []string{"two"}}
+	follower, err := signing.Follow(secrets.read, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := follower.Keyring().KeyID()
+	secrets.set(nil, "three", "four")
+	if err := follower.Reload(); !errors.Is(err, signing.ErrUnrelated) || follower.Keyring().KeyID() != key || follower.Faults() != 1 {
+		t.Errorf("%v, key %s, %d faults", err, follower.Keyring().KeyID(), follower.Faults())
+	}
+	secrets.set(nil, "three", "two")
+	if err := follower.Reload(); err != nil || follower.Keyring().KeyID() == key {
+		t.Errorf("one in common: %v, key %s", err, follower.Keyring().KeyID())
+	}
+}
+
 func TestNewSourceIsFollowedUnlessItCannotBeRead(t *testing.T) {
 	first := func() (string, []string, error) { return "first", nil, nil }
 	second := func() (string, []string, error) { return "second", []string{"first"}, nil }

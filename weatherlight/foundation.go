@@ -20,6 +20,7 @@ import (
 type foundation struct {
 	settings   *settings.Settings
 	logger     *slog.Logger
+	logLost    func() int64 // lines of it; may be nil
 	secrets    *signing.Follower
 	keyring    *signing.Keyring
 	supervisor *supervise.Supervisor

@@ -15,7 +15,6 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/trainer"
-	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 )
@@ -40,7 +39,7 @@ type growth struct {
 // openGrowth sets up what decides on runs, with the log of the field reports that it
 // brings, what feeds it the answers to its kernel requests, and what comes due.
 func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
-	reports, err := fieldreport.Open(ctx, assembly.ReportFile(s.settings), fieldreport.Config{
+	reports, err := fieldreport.Open(ctx, s.settings.Tamiyo.ReportFile(), fieldreport.Config{
 		Publish:   s.durable.PublishFieldReport,
 		Retention: s.settings.Tamiyo.FieldReportRetention,
 		Logger:    s.logger.With("part", "tamiyo"),

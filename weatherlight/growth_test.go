@@ -27,7 +27,6 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal/shmsignaltest"
 )
 
@@ -78,7 +77,10 @@ func TestRunsAndKernelsAreServed(t *testing.T) {
 	g := newGarden(t, "BP002")
 	g.command("germinate", "seed-1", leyline.SeedOperation_SEED_OP_GERMINATE)
 	g.await("seed-1", leyline.SeedLifecycleStage_SEED_STAGE_TRAINING)
-	var list httpapi.RunList
+	var list struct {
+		Runs []string
+		Next string
+	}
 	if code, body := ask(t, g.Service, "/runs"); code != http.StatusOK || json.Unmarshal([]byte(body), &list) != nil ||
 		!slices.Equal(list.Runs, []string{gardenRun}) || list.Next != "" {
 		t.Errorf("/runs is %d %s", code, body)

@@ -2,7 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -28,7 +28,7 @@ type loops struct {
 	fanOut  *capability.FanOut
 	signals *shmsignal.Watch
 	health  *health.Monitor
-	nissa   *health.Nissa // nil without NISSA_URL
+	nissa   *nissawatch.Watch // nil without NISSA_URL
 }
 
 func (s *Service) openLoops(context.Context) (*loops, error) {
@@ -37,7 +37,7 @@ func (s *Service) openLoops(context.Context) (*loops, error) {
 			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
 		}),
 		signals: watchSignals(s.settings.Tolaria, s.telemetry.Raise, s.emergency),
-		nissa:   health.NewNissa(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
+		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
 	}
 	l.jobs = maintenance.New(maintenance.Config{
 		Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,
@@ -89,47 +89,33 @@ func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 }
 
 // newMonitor looks at every part of the service.
-func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *health.Nissa) *health.Monitor {
-	folders := []string{s.settings.Weatherlight.DataDir, assembly.ReportFolder(s.settings)}
+func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *nissawatch.Watch) *health.Monitor {
+	paths := append(s.lock.Files(), s.settings.Weatherlight.DataDir, s.settings.Tamiyo.ReportFolder(), s.settings.Weatherlight.OutboxFile())
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
-		folders = append(folders, s.settings.Urza.ArtifactDir)
+		paths = append(paths, s.settings.Urza.ArtifactDir)
 	}
-	return health.New(health.Config{
-		Workers: health.Crew{
-			Status:   s.supervisor.Status,
-			Progress: func(ctx context.Context) []health.Progress { return s.workInHand(ctx, jobs) },
-		},
-		Bus: s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
-		Outbox: s.outbox.Waiting, Folders: folders,
-		Dropped: s.telemetry.Lost, Failures: jobs.Failures, Signals: signals.Faults, Contested: s.runs.Contested,
-		Place: s.fleet.Trouble, Nissa: nissa,
+	config := health.Config{
+		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Packet: s.telemetry.InHand, Outbox: s.outbox.Oldest},
+		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
+		Outbox: s.outbox.Waiting, Paths: paths,
+		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
+		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
+		Place:       s.fleet.Trouble,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
-	})
+	}
+	if nissa != nil {
+		config.Nissa = nissa.Trouble
+	}
+	return health.New(config)
 }
 
-// itemBound is how long a worker may take for one item. A round of tidying up has until
-// the next one is due for each of its jobs.
-const itemBound = 15 * time.Second
-
-// workInHand is how the work of those goes that take one item after the other.
-func (s *Service) workInHand(ctx context.Context, jobs *maintenance.Runner) []health.Progress {
-	job, begun := jobs.InHand()
-	all := []health.Progress{
-		{Worker: workerHousekeeping, Item: job, Since: begun, Within: max(itemBound, s.settings.Weatherlight.HousekeepingInterval)},
-		{Worker: workerTelemetry, Item: "a packet is not taken by the bus", Since: s.telemetry.InHand(), Within: itemBound},
+// failures counts those of the tasks, and of taking over secrets beside them.
+func (s *Service) failures(jobs *maintenance.Runner) func() map[string]int64 {
+	return func() map[string]int64 {
+		counts := jobs.Failures()
+		counts[workerSecrets] = s.secrets.Faults()
+		return counts
 	}
-	// A file that cannot be read fails the worker that drains it.
-	if since, err := s.outbox.Oldest(ctx); err == nil {
-		all = append(all, health.Progress{
-			Worker: workerOutbox, Item: "messages wait and none is taken by the bus", Since: since, Within: itemBound,
-		})
-	}
-	for _, hand := range s.bus.Health().InHand {
-		all = append(all, health.Progress{
-			Worker: hand.Stream, Item: "entry " + hand.Entry + " is being handled", Since: hand.Since, Within: itemBound,
-		})
-	}
-	return all
 }
 
 // watchSignals watches the shared memory of a trainer on this machine, where it has names.

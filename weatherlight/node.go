@@ -14,7 +14,6 @@ import (
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/trainer"
-	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
@@ -33,11 +32,11 @@ type node struct {
 // that an operator can watch the boot.
 func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr) http.Handler) (*node, error) {
 	f.logger.Info("settings", "settings", f.settings)
-	lock, err := datadir.Take(f.settings.Weatherlight.DataDir, assembly.ReportFolder(f.settings))
+	lock, err := datadir.Take(f.settings.Weatherlight.DataDir, f.settings.Tamiyo.ReportFolder())
 	if err != nil {
 		return nil, fmt.Errorf("WEATHERLIGHT_DATA_DIR, and the folder above TAMIYO_POLICY_DIR: %w", err)
 	}
-	box, err := outbox.Open(ctx, outbox.Config{File: assembly.OutboxFile(f.settings), Logger: f.logger.With("part", "outbox")})
+	box, err := outbox.Open(ctx, outbox.Config{File: f.settings.Weatherlight.OutboxFile(), Logger: f.logger.With("part", "outbox")})
 	if err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/metrics"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
@@ -45,7 +44,7 @@ func (s *Service) figures(ctx context.Context) []telemetry.Figure {
 		telemetry.ByName(s.prefetcher.Stats().Figures()),
 		telemetry.Bare(s.library.Stats().Figures()),
 		metrics.OfBus(ctx, s.bus),
-		shmsignal.Figures(s.signals.Stats(shmsignal.Rollback), s.signals.Stats(shmsignal.Emergency)),
+		s.signals.Figures(),
 		s.emergency.Figures(),
 		telemetry.Bare(s.forge.Stats().Figures()),
 		telemetry.Bare(s.catalog.Stats().Figures()),

@@ -40,7 +40,7 @@ func seriesGroups() []seriesGroup {
 		)},
 		{"Signals and alarms", telemetry.Declared(
 			health.New(health.Config{}).Figures(), new(emergency.Watch).Figures(),
-			shmsignal.Figures(shmsignal.Stats{}, shmsignal.Stats{}), new(summary.Mirror).Figures(),
+			new(shmsignal.Watch).Figures(), new(summary.Mirror).Figures(),
 		)},
 		{"The bus", append(
 			telemetry.Declared([]telemetry.Figure{metrics.Complete(true), oona.Refused(nil)}, oona.Stats{}.Figures()),
@@ -50,7 +50,7 @@ func seriesGroups() []seriesGroup {
 		{"The forge", telemetry.Declared(forge.Stats{}.Figures())},
 		{"The blueprint catalogue", telemetry.Declared(karn.Stats{}.Figures())},
 		{"Field reports", telemetry.Declared(new(fieldreport.Log).Figures())},
-		{"Seeds and commands", telemetry.Declared(kasmina.Totals{}.Figures(), control.RecordFigures(0, 0))},
+		{"Seeds and commands", telemetry.Declared(control.New(control.Config{}).Figures())},
 	}
 }
 

@@ -33,6 +33,8 @@ type Config struct {
 	Settings *settings.Settings
 	// Logger receives state changes, never a line a message. Default: none.
 	Logger *slog.Logger
+	// LogLost, when set, is how many lines of that log were lost so far.
+	LogLost func() int64
 	// OnBoot, when set, sees each boot step as it ends.
 	OnBoot func(supervise.Trace)
 	// OnForge, when set, sees each blueprint that the forge takes up.
@@ -73,6 +75,7 @@ func New(config Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	foundation.logLost = config.LogLost
 	return &Service{
 		foundation: foundation,
 		progress:   newProgress(),

@@ -84,7 +84,8 @@ func run(ctx context.Context) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(resolved.Log.Level.Level())
-	logger := process.NewLogger(os.Stderr, level)
+	logger, sink := process.OpenLog(os.Stderr, level)
+	defer sink.Close()
 	secrets, err := signing.Follow(resolved.Secrets, logger)
 	if err != nil {
 		return err

@@ -81,8 +81,9 @@ func run(ctx context.Context) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(resolved.Log.Level.Level())
-	logger := process.NewLogger(os.Stderr, level)
-	service, err := weatherlight.New(weatherlight.Config{Settings: resolved, Logger: logger})
+	logger, sink := process.OpenLog(os.Stderr, level)
+	defer sink.Close()
+	service, err := weatherlight.New(weatherlight.Config{Settings: resolved, Logger: logger, LogLost: sink.Dropped})
 	if err != nil {
 		return err
 	}
@@ -91,6 +92,7 @@ func run(ctx context.Context) error {
 		func() {
 			service.Interrupt()
 			logger.Error("cut off by a second signal")
+			sink.Close()
 			os.Exit(process.ExitFailed)
 		},
 		process.OnHangup(level, service.Reload, logger),

@@ -66,7 +66,7 @@ var allowedImports = map[string][]string{
 	"oona/lease":      {"oona/internal/redis"},
 	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
 	"oona/deadletter": {"leyline", "signing", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
-	"oona/outbox":     {"leyline", "oona", "internal/cadence", "internal/regularfile"},
+	"oona/outbox":     {"leyline", "oona", "oona/internal/redis", "internal/cadence", "internal/regularfile"},
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
@@ -75,16 +75,17 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
-	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "internal/regularfile"},
+	"weatherlight/internal/nissawatch":     {"internal/cadence"},
 	"weatherlight/internal/fleet": {
 		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",
 	},
 	"weatherlight/internal/capability": {"karn", "kasmina", "urza"},
 	"weatherlight/internal/status": {
 		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",
-		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/shmsignal",
+		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/nissawatch", "weatherlight/internal/shmsignal",
 	},
-	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health"},
+	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health", "weatherlight/internal/nissawatch"},
 	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
 	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence"},
 	"weatherlight/internal/metrics":     {"telemetry", "oona"},

@@ -45,6 +45,8 @@ type DB struct {
 	Postgres bool   // a server, not a file
 	Where    string // for messages: never with a password
 	Folder   string // of the file; empty for a server
+
+	file os.FileInfo // as it was opened; nil for a server
 }
 
 // Open opens the database, creates what is missing, and applies the migrations.

@@ -3,11 +3,14 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // driver "sqlite"
+	"modernc.org/sqlite" // driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -33,12 +36,40 @@ func (cfg *Config) openSQLite(ctx context.Context, file string) (*DB, error) {
 		_ = db.Close() // the reason it is unusable matters more
 		return nil, fmt.Errorf("%s %s: %w", cfg.What, file, err)
 	}
-	return &DB{DB: db, Where: file, Folder: filepath.Dir(file)}, nil
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", cfg.What, err), db.Close())
+	}
+	return &DB{DB: db, Where: file, Folder: filepath.Dir(file), file: info}, nil
 }
 
 func bound(db *sql.DB) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
+}
+
+// Doubt closes the connections that may have cached what is damaged in the file, if that is
+// what the error tells of. They would not see that it was mended: only a commit tells them to
+// read it again.
+func (d *DB) Doubt(err error) {
+	failure, isSQLite := errors.AsType[*sqlite.Error](err)
+	if !isSQLite {
+		return
+	}
+	switch failure.Code() & 0xff { // without what is beside the primary code
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR:
+		d.SetMaxIdleConns(0)
+		bound(d.DB)
+	}
+}
+
+// InPlace reports the want of the file that was opened: what is committed without it is
+// gone with the process, and a new connection would make an empty one beside its journal.
+func (d *DB) InPlace() error {
+	if d.file == nil {
+		return nil
+	}
+	return regularfile.Still(d.Where, d.file)
 }
 
 // dataSource is the driver's name for the file. WAL lets readers and one writer

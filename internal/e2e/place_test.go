@@ -153,11 +153,18 @@ func TestR36InstanceWithAnotherSecret(t *testing.T) {
 		return strings.HasPrefix(v, "ESPER_LEYLINE_SECRET=")
 	}), "ESPER_LEYLINE_SECRET_FILE="+file)
 	second.bootForged()
-	write("another-secret-9876543210\n")
-	second.process.signal(syscall.SIGHUP)
+	rotate := func(text string) {
+		rotated := func() (n int) { return strings.Count(second.process.stderr.String(), "secrets rotated") }
+		before := rotated()
+		write(text)
+		second.process.signal(syscall.SIGHUP)
+		eventually(t, "the secrets are taken over", patience, func() bool { return rotated() > before })
+	}
+	rotate(secret + "\nanother-secret-9876543210\n")
 	changed := time.Now()
+	rotate("another-secret-9876543210\n")
 	second.says("foreign_secret", patience)
-	took(t, "place lost", "an instance gets another secret to /readyz 503 and the alarm", time.Since(changed), 0)
+	took(t, "place lost", "an instance goes over to another secret to /readyz 503 and the alarm", time.Since(changed), 0)
 	ids, commands := burstOf("stranger", 400)
 	if _, err := first.bus.pipeline(commands); err != nil {
 		t.Fatal(err)
@@ -170,8 +177,7 @@ func TestR36InstanceWithAnotherSecret(t *testing.T) {
 	if code, body := first.get("/readyz"); code != http.StatusOK || first.alarmed("foreign_secret") || !first.leads() {
 		t.Errorf("the one with the right secret: leads %v, %s", first.leads(), body)
 	}
-	write(secret + "\n")
-	second.process.signal(syscall.SIGHUP)
+	rotate(secret + "\nanother-secret-9876543210\n")
 	second.readyAgain(patience)
 	if second.leads() {
 		t.Error("it took the lead")

@@ -147,3 +147,24 @@ func TestSecretsRotateUnderLoadWithNothingRefused(t *testing.T) {
 	mustNotSay(t, "the log", r.process.stderr.String(), newSecret)
 	r.stop()
 }
+
+// TestForeignSecretInTheFileTakesNoInstanceAway has one of two go over to a secret that
+// nobody else has: it leads, and would refuse what everybody says.
+func TestForeignSecretInTheFileTakesNoInstanceAway(t *testing.T) {
+	begin(t)
+	r := newRotation(t)
+	r.environ = append(r.environ, "WEATHERLIGHT_HOUSEKEEPING_INTERVAL=2s") // an alarm of tasks outlasts its cause for 1.5 rounds
+	r.write(oldSecret)
+	r.bootForged()
+	r.write(newSecret)
+	eventually(t, "the alarm", patience, func() bool { return r.alarms()["housekeeping_failing"] != "" })
+	r.load("meanwhile", oldSecret, func() bool { return true })
+	r.gather()
+	if r.answered["meanwhile-0"] == 0 || r.bus.length(streamDeadLetter) > 0 {
+		t.Errorf("answers %v, %d refused", r.answered, r.bus.length(streamDeadLetter))
+	}
+	r.ready()
+	r.write(oldSecret)
+	eventually(t, "the alarm ends", patience, func() bool { return r.alarms()["housekeeping_failing"] == "" })
+	r.stop()
+}

@@ -49,6 +49,22 @@ func Check(path string) error {
 	return err
 }
 
+// ErrReplaced reports a file or a folder that was removed, or gave way to another one,
+// while somebody works with it: what he writes is gone with him.
+var ErrReplaced = errors.New("was removed or replaced while it is in use")
+
+// Still returns ErrReplaced unless what lies under a name is what info tells of.
+func Still(path string, info os.FileInfo) error {
+	now, err := os.Stat(path)
+	if err == nil && os.SameFile(now, info) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%s %w", path, ErrReplaced)
+}
+
 // Read returns what is in a file of at most bound bytes.
 func Read(path string, bound int64) ([]byte, error) {
 	file, err := Open(path)

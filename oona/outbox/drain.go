@@ -12,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 // round is how many messages are looked at, and removed, together.
@@ -85,24 +86,26 @@ func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
 		if err != nil {
 			return &fileError{err}
 		}
-		err = o.publishRound(ctx, bus, rows, held)
-		if failed = errors.Join(failed, err); len(rows) < round || stops(err) || ctx.Err() != nil {
+		further, err := o.publishRound(ctx, bus, rows, held)
+		if failed = errors.Join(failed, err); len(rows) < round || !further {
 			return failed
 		}
 		last = rows[len(rows)-1].seq
 	}
 }
 
-// stops reports whether there is no point in trying the next message.
+// stops reports whether there is no point in trying the next message. What keeps one
+// stream from being written to says nothing of the others.
 func stops(err error) bool {
-	_, broken := errors.AsType[*fileError](err)
-	return broken || errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrClosed)
+	if _, broken := errors.AsType[*fileError](err); broken {
+		return true
+	}
+	return (errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrClosed)) && !redis.IsStreamFault(err)
 }
 
 // publishRound publishes one message after the other, so that a failure cannot
-// turn the order around.
-func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, held map[string]bool) error {
-	var failed error
+// turn the order around. It reports whether there is a point in going on.
+func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, held map[string]bool) (further bool, failed error) {
 	for _, r := range rows {
 		lane := laneOf(r.message)
 		if held[lane] {
@@ -114,16 +117,18 @@ func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, he
 			o.stored = append(o.stored, r.seq)
 			o.move()
 		case permanent(err):
-			failed = errors.Join(failed, o.refuse(ctx, r.seq, err))
+			err = o.refuse(ctx, r.seq, err)
+			failed = errors.Join(failed, err)
 		default:
 			held[lane] = true
 			failed = errors.Join(failed, err)
 		}
-		if stops(failed) || ctx.Err() != nil {
-			break
+		if stops(err) || ctx.Err() != nil {
+			return false, errors.Join(failed, o.removeStored(ctx))
 		}
 	}
-	return errors.Join(failed, o.removeStored(ctx))
+	err := o.removeStored(ctx)
+	return err == nil, errors.Join(failed, err)
 }
 
 // laneOf is what keeps its order: messages that travel to one stream.

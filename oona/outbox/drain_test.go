@@ -3,12 +3,19 @@ package outbox_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 )
@@ -129,4 +136,68 @@ func TestOldestTellsForHowLongTheOutboxStandsStill(t *testing.T) {
 	}
 	run(t, box, &fakeBus{fail: held})
 	eventually(t, "the first has left: it stands still since then", func() bool { return oldest().After(waits) })
+}
+
+func TestStreamThatMayNotBeWrittenToHoldsNoOtherUp(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	admin := operator(t, server.URL)
+	admin("ACL", "SETUSER", "service", "on", ">pw", "~*", "&*", "+@all")
+	c := connect(t, strings.Replace(server.URL, "redis://", "redis://service:pw@", 1))
+	box := open(t, outbox.Config{})
+	shut, free := report("shut"), report("free")
+	shut.Stream, free.Stream = "shut", "free"
+	put(t, box, shut, free)
+	admin("ACL", "SETUSER", "service", "resetkeys", "~free*", "~oona*")
+	run(t, box, c)
+	eventually(t, "the other is published", func() bool { return admin("XLEN", "free") == "1" })
+	if n, refused, err := box.Waiting(t.Context()); n != 1 || refused != 0 || err != nil {
+		t.Errorf("%d wait, %d are refused, %v", n, refused, err)
+	}
+	admin("ACL", "SETUSER", "service", "~shut*")
+	eventually(t, "the one that waited is published", drained(box))
+}
+
+// operator is somebody else at the server; what it returns runs a command there.
+func operator(t *testing.T, url string) func(words ...string) string {
+	t.Helper()
+	option, err := rueidis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	option.DisableCache = true
+	client, err := rueidis.NewClient(option)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return func(words ...string) string {
+		t.Helper()
+		answer, err := client.Do(context.Background(), client.B().Arbitrary(words...).Build()).ToAny()
+		if err != nil {
+			t.Fatalf("%v: %v", words, err)
+		}
+		return fmt.Sprint(answer)
+	}
+}
+
+func TestOutboxWhoseFileIsGoneTakesNothingIn(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "outbox.db")
+	box := open(t, outbox.Config{File: file})
+	put(t, box, report("before"))
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Put(t.Context(), report("gone")); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("put: %v", err)
+	}
+	bus := &fakeBus{}
+	run(t, box, bus)
+	eventually(t, "what was there is published", func() bool { return slices.Equal(bus.published(), []string{"before"}) })
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	put(t, box, report("after"))
+	eventually(t, "it goes on", drained(box))
 }

@@ -52,6 +52,7 @@ func (c Config) withDefaults() Config {
 type Outbox struct {
 	cfg  Config
 	db   *sql.DB
+	file os.FileInfo // as it was opened
 	wake chan struct{}
 	// stored lists messages that the bus has and the file still holds; Run's own.
 	stored []int64
@@ -86,7 +87,11 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open outbox %s: %w", cfg.File, err)
 	}
-	o := &Outbox{cfg: cfg, db: db, wake: make(chan struct{}, 1)}
+	info, err := os.Stat(cfg.File)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open outbox: %w", err), db.Close())
+	}
+	o := &Outbox{cfg: cfg, db: db, file: info, wake: make(chan struct{}, 1)}
 	o.move()
 	return o, nil
 }
@@ -121,9 +126,12 @@ func (o *Outbox) Close() error {
 
 // Put stores messages, all or none, and returns when they are on disk. One that
 // names itself (Message.Once) and waits already is not put again. It fails with
-// ErrFull when they do not fit, and with oona.ErrNotPublishable for a payload
-// that is no bus message.
+// ErrFull when they do not fit, with oona.ErrNotPublishable for a payload
+// that is no bus message, and when somebody has removed the file.
 func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
+	if err := regularfile.Still(o.cfg.File, o.file); err != nil {
+		return fmt.Errorf("put into outbox: %w", err)
+	}
 	tx, err := o.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("put into outbox: %w", err)

@@ -287,18 +287,23 @@ func TestConsumersTakeEachMessageOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ring, err := signing.NewKeyring("test-secret")
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := oona.Connect(context.Background(), oona.Config{URL: url(t), Group: "g", Keyring: ring})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = c.Close() })
-			takeOnce(t, c)
+			takeOnce(t, connect(t, url(t)))
 		})
 	}
+}
+
+func connect(t *testing.T, url string) *oona.Client {
+	t.Helper()
+	ring, err := signing.NewKeyring("test-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := oona.Connect(context.Background(), oona.Config{URL: url, Group: "g", Keyring: ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 func takeOnce(t *testing.T, c *oona.Client) {

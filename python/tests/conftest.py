@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from servers import Redis, Service
+from servers import Cluster, Redis, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +35,13 @@ def redis_server(tmp_path: Path) -> Iterator[Redis]:
     server = Redis(tmp_path)
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    servers = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield servers
+    servers.kill()
 
 
 @pytest.fixture

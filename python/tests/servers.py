@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import json
 import os
 import shutil
@@ -14,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from weatherlight._bus import servers
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "s3cret-of-the-tests"
@@ -33,6 +40,25 @@ def eventually(what: str, done: Callable[[], Any], seconds: float = 60) -> Any:
             return result
         time.sleep(0.01)
     raise AssertionError(f"not in {seconds} s: {what}")
+
+
+def certified(certificate: Path, key: Path) -> None:
+    """Makes a certificate of 127.0.0.1 that vouches for itself."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bus of the tests")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    signed = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(names, critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key.write_bytes(private.private_bytes(*form, serialization.NoEncryption()))
 
 
 class Redis:
@@ -62,6 +88,73 @@ class Redis:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+class Cluster:
+    """Three servers, each with a third of the keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes = []
+        for at in range(3):
+            (folder / f"node-{at}").mkdir()
+            args = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+            announced = ("--cluster-announce-ip", "127.0.0.1")
+            self.nodes.append(Redis(folder / f"node-{at}", *args, *announced))
+        for at, node in enumerate(self.nodes):
+            first, last = at * 16384 // 3, (at + 1) * 16384 // 3 - 1
+            self.tell(node, "ADDSLOTSRANGE", first, last)
+            self.tell(node, "SET-CONFIG-EPOCH", at + 1)
+        port = self.nodes[0].client.config_get("cluster-port")["cluster-port"]
+        for node in self.nodes[1:]:
+            self.tell(node, "MEET", "127.0.0.1", self.nodes[0].port, port)
+        eventually("the cluster is up", lambda: all(map(self._up, self.nodes)))
+        eventually("the nodes agree", lambda: len({self._owners(n) for n in self.nodes}) == 1)
+        head, *others = (f"127.0.0.1:{node.port}" for node in self.nodes)
+        self.url = f"redis://{head}?" + "&".join(f"addr={other}" for other in others)
+
+    def tell(self, node: Redis, *words: Any) -> Any:
+        return node.client.execute_command("CLUSTER", *words)
+
+    def _up(self, node: Redis) -> bool:
+        told = bytes(self.tell(node, "INFO")).decode()
+        return "cluster_state:ok" in told and "cluster_known_nodes:3" in told
+
+    def _owners(self, node: Redis) -> str:
+        lines = bytes(self.tell(node, "NODES")).decode().splitlines()
+        return "\n".join(sorted(" ".join([row.split()[0], *row.split()[6:]]) for row in lines))
+
+    def home(self, key: str) -> Redis:
+        """The server that has a key."""
+        return next(node for node in self.nodes if self._has(node, key))
+
+    def _has(self, node: Redis, key: str) -> bool:
+        try:
+            node.client.exists(key)
+        except redis.ResponseError as error:
+            if servers.redirection(error, "") is None:
+                raise
+            return False
+        return True
+
+    def begin_move(self, key: str) -> Redis:
+        """Begins to hand the slot of a key to another server; what it holds is lost."""
+        home = self.home(key)
+        other = self.nodes[(self.nodes.index(home) + 1) % 3]
+        slot = self.tell(home, "KEYSLOT", key)
+        self.tell(other, "SETSLOT", slot, "IMPORTING", self.tell(home, "MYID"))
+        self.tell(home, "SETSLOT", slot, "MIGRATING", self.tell(other, "MYID"))
+        for held in self.tell(home, "GETKEYSINSLOT", slot, 100):
+            home.client.delete(held)
+        return other
+
+    def end_move(self, key: str, other: Redis) -> None:
+        slot, identity = self.tell(other, "KEYSLOT", key), self.tell(other, "MYID")
+        for node in (other, *self.nodes):
+            self.tell(node, "SETSLOT", slot, "NODE", identity)
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
 
 
 def binary() -> Path:
@@ -102,8 +195,11 @@ class Service:
         return None
 
     def get(self, path: str) -> Any:
+        return json.loads(self.text(path))
+
+    def text(self, path: str) -> str:
         with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
-            return json.load(answer)
+            return str(answer.read().decode())
 
     def kill(self) -> None:
         self._process.kill()

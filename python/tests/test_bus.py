@@ -18,10 +18,11 @@ import torch
 
 import weatherlight
 from conductor import Conductor, Net, batch_of, evaluate, loss_of
-from servers import SECRET, Redis, eventually, free_port
+from servers import SECRET, Redis, certified, eventually, free_port
 from weatherlight._bus.config import read_config, read_keyring
 from weatherlight._bus.fetch import MISMATCH, UNREACHABLE, UNSIGNED, AttachError, Fetcher
 from weatherlight._bus.link import Link
+from weatherlight._bus.outbox import MAX_ALARMS, Outbox
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import Order
@@ -171,7 +172,11 @@ def test_a_bus_that_refuses_writes_is_told_once_and_heals(
     eventually("the end of it", lambda: "the bus is back" in caplog.text)
     messages = [r.getMessage() for r in caplog.records]
     assert (
-        sum("the bus refuses what it is asked" in text and "OOM" in text for text in messages) == 1
+        sum(
+            "the bus refuses what it is asked" in text and "'maxmemory'" in text
+            for text in messages
+        )
+        == 1
     )
     assert sum("the bus is back" in text for text in messages) == 1
     assert not any("cannot be reached" in text for text in messages)
@@ -225,6 +230,24 @@ def test_a_trainer_under_the_access_list_of_trainers(redis_server: Redis) -> Non
     eventually("orders are followed", lambda: growth._link._position.looked_back > 0)
     assert growth._link.episode.count == 0
     growth.close()
+
+
+def test_a_bus_over_tls_by_its_authority(tmp_path: Path) -> None:
+    certificate, key, port = tmp_path / "ca.pem", tmp_path / "key.pem", free_port()
+    certified(certificate, key)
+    told = {"port": port, "cert-file": certificate, "key-file": key, "ca-cert-file": certificate}
+    args = [word for name, value in told.items() for word in (f"--tls-{name}", str(value))]
+    server = Redis(tmp_path, *args, "--tls-auth-clients", "no")
+    growth = grow(f"rediss://127.0.0.1:{port}/0?ca={certificate}")
+    growth.report()
+    eventually("a report", lambda: len(published(server)) == 1)
+    growth.close()
+    stranger = grow(f"rediss://127.0.0.1:{port}/0")
+    stranger.report()
+    eventually("a refusal", lambda: stranger._link.episode.count)
+    stranger.close(0)
+    assert len(published(server)) == 1
+    server.kill()
 
 
 def test_secrets_as_the_service_names_them(tmp_path: Path) -> None:
@@ -349,3 +372,61 @@ def test_signed_kernels(tmp_path: Path) -> None:
         assert _refused(fetcher, _order(b"another", ref=str(path))) == UNSIGNED
     with pytest.raises(weatherlight.ConfigError):
         read_config("redis://x", SECRET, trusted_keys=["no key"])
+
+
+def test_an_emergency_is_bound_and_told_once(
+    redis_server: Redis, growth: weatherlight.Growth, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.time()
+    growth.raise_emergency(3, "why")
+    growth.close(30)  # lets it leave
+    ((_, fields),) = redis_server.client.xrange("oona.emergency")
+    assert Keyring(SECRET).verifies(fields[b"payload"], fields[b"signature"])
+    envelope = leyline.BusEnvelope.FromString(fields[b"payload"])
+    assert envelope.message_type == leyline.BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL
+    attributes = dict(envelope.attributes)
+    assert attributes["stream"] == "oona.emergency"
+    assert (attributes["level"], attributes["reason"]) == ("3", "why")
+    signal = leyline.EmergencySignal.FromString(envelope.payload)
+    assert (signal.version, signal.level, signal.reason, signal.run_id) == (1, 3, "why", "test")
+    assert signal.origin == attributes["origin"] == growth._trainer_id
+    assert began - 1 < signal.triggered_at.ToNanoseconds() / 1e9 < time.time() + 1
+    growth.raise_emergency(4, "too late")
+    assert "too late" in caplog.text
+    for level in (0, 5, "4"):
+        with pytest.raises(weatherlight.ConfigError, match="from 1 to 4"):
+            growth.raise_emergency(level, "no level")  # type: ignore[arg-type]
+
+
+def test_an_emergency_that_is_refused_holds_no_report_up(
+    redis_server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "weatherlight")
+    rights = ["ACL", "SETUSER", "narrow", "on", ">SECRET", "+@all", "~oona.normal", "~oona.run.*"]
+    redis_server.client.execute_command(*rights)
+    growth = grow(redis_server.url.replace("//", "//narrow:SECRET@"))
+    growth.raise_emergency(4, "why")
+    eventually("a report", lambda: len(published(redis_server)) == 1)
+    growth.report()
+    eventually("another one", lambda: len(published(redis_server)) == 2)
+    assert redis_server.client.xlen("oona.emergency") == 0
+    redis_server.client.execute_command("ACL", "SETUSER", "narrow", "~oona.emergency")
+    eventually("the emergency", lambda: redis_server.client.xlen("oona.emergency") == 1)
+    eventually("the end of it", lambda: "the bus is back" in caplog.text)
+    assert sum("refuses what it is asked" in r.getMessage() for r in caplog.records) == 1
+    growth.close()
+    assert redis_server.client.xlen("oona.emergency") == 1
+
+
+def test_of_too_many_emergencies_the_gravest_and_the_newest_wait() -> None:
+    outbox = Outbox()
+    for at in range(2 * MAX_ALARMS):
+        outbox.alarm(leyline.EmergencySignal(level=4 if at == 3 else 2, reason=str(at)))  # type: ignore[arg-type]
+    outbox.alarm(leyline.EmergencySignal(level=1, reason="mild"))  # type: ignore[arg-type]
+    seen = []
+    while (signal := outbox.next_alarm()) is not None:
+        seen.append(signal.reason)
+        outbox.raised(signal)
+    newest = range(MAX_ALARMS + 1, 2 * MAX_ALARMS)
+    assert seen == ["3", *map(str, newest)]
+    assert outbox.empty

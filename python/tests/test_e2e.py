@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 import weatherlight
-from servers import SECRET, Redis, Service
+from servers import SECRET, Redis, Service, eventually
 from weatherlight._bus.config import read_config
 from weatherlight._bus.fetch import Fetcher
 from weatherlight._wire.orders import Order
@@ -131,3 +132,66 @@ def test_a_wrong_secret_changes_nothing(redis_server: Redis, service: Service) -
     assert training.growth.seeds == ()
     training.growth.close()
     assert "wrong" not in str(service.get("/runs"))
+
+
+def test_an_emergency_halts_the_run_over_an_outage(redis_server: Redis, service: Service) -> None:
+    training = Training(redis_server.url, run="halting")
+    beside = Training(redis_server.url, run="beside")
+    for one in (training, beside):
+        one.epoch()
+    eventually("the service knows both", lambda: "beside" in str(service.get("/runs")))
+    redis_server.kill()
+    training.growth.raise_emergency(2, "the loss rises")
+    training.growth.raise_emergency(4, "the loss is no number")
+    training.epoch()
+    redis_server.start()
+    training.until(lambda: training.growth.halted)
+    training.epoch()
+    eventually("it is told of", lambda: _alarms(service) == 2)
+    assert not beside.growth.halted
+    training.growth.raise_emergency(1, "no more than this")  # an operator alone takes it back
+    eventually("it is told of too", lambda: _alarms(service) == 3)
+    for one in (training, beside):
+        one.epoch()
+    assert training.growth.emergency == 4
+    assert beside.growth.emergency == 0
+    for one in (training, beside):
+        one.growth.close()
+
+
+def test_an_emergency_that_was_stored_and_not_answered_counts_once(
+    redis_server: Redis, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(redis_server.url, run="twice")
+    training.epoch()
+    outbox = training.growth._link.outbox
+    raised, tries = outbox.raised, []
+
+    def broken_once(signal: Any) -> None:
+        tries.append(signal)
+        if len(tries) == 1:
+            raise redis.ConnectionError("it ended before the answer")
+        raised(signal)
+
+    monkeypatch.setattr(outbox, "raised", broken_once)
+    training.growth.raise_emergency(4, "once")
+    training.until(lambda: training.growth.halted and outbox.empty)
+    assert redis_server.client.xlen("oona.emergency") >= 2
+    training.growth.raise_emergency(2, "another")
+    eventually("both are told of", lambda: _alarms(service) == 2)
+    training.growth.close()
+
+
+def test_an_emergency_before_the_first_step(redis_server: Redis, service: Service) -> None:
+    training = Training(redis_server.url, run="early")
+    training.growth.raise_emergency(4, "this machine is too hot")
+    training.until(lambda: training.growth.halted)
+    training.growth.close()
+    assert _alarms(service) == 1
+
+
+def _alarms(service: Service) -> float:
+    for line in service.text("/metrics").splitlines():
+        if line.startswith("weatherlight_emergency_detections_total"):
+            return float(line.rpartition(" ")[2])
+    return 0.0

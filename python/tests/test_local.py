@@ -31,11 +31,11 @@ def test_a_growth_with_a_service_of_its_own() -> None:
     eventually("a report", lambda: link.outbox.published == 1)
     eventually("orders are followed", lambda: link._position.looked_back > 0)
     link.inbox.take_entry("0-1", {})
-    redis.Redis.from_url(link.config.url).xadd(link.inbox.stream, {"a": "b"})
+    redis.Redis.from_url(link.config.address.url).xadd(link.inbox.stream, {"a": "b"})
     eventually("an entry", lambda: growth.dropped.get("undecodable") == 2)
     assert link.crash is None
     growth.close()
-    assert not answers(link.config.url)
+    assert not answers(link.config.address.url)
 
 
 def answers(url: str) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 import forge
 import weatherlight
 from conductor import ONCE, Net, batch_of, bits, evaluate, grown, loss_of
+from weatherlight._graft import learner
 
 
 def train(
@@ -46,7 +47,10 @@ def alike() -> tuple[Net, Net]:
 
 
 @pytest.mark.parametrize("kernel", [forge.mlp(8), forge.noisy(8)], ids=["mlp", "noisy"])
-def test_a_host_is_not_changed_by_seeds_until_one_is_kept(tmp_path: Path, kernel: bytes) -> None:
+def test_a_host_is_not_changed_by_seeds_until_one_is_kept(
+    tmp_path: Path, kernel: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "ALIGN_EVERY", 2)
     alone, model = alike()
     growth, service = grown(model, tmp_path, optimizer=None)
     torch.manual_seed(1)
@@ -146,6 +150,85 @@ def test_a_leak_through_a_blend_would_be_seen(
     monkeypatch.undo()
     growth.report(evaluate)
     assert service.metrics("seed-1")["host_gradient_max"] > 0
+
+
+class Sum(nn.Module):
+    """A weighted sum of what is behind the slot: its gradients can be worked out by hand."""
+
+    def __init__(self, *weights: float) -> None:
+        super().__init__()
+        self.slot = nn.Identity()
+        self.weights = nn.Parameter(torch.tensor(weights).float())
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.slot(x) @ self.weights
+
+
+def test_the_cosine_of_the_losses_by_the_output_of_the_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "ALIGN_EVERY", 1)
+    batch = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.0, 3.0])
+    model = Sum(1, 2).eval()
+    growth, service = grown(
+        model,
+        tmp_path,
+        "slot",
+        sample=batch[0],
+        loss=lambda m, b: (m(b[0]) - b[1]).square().mean(),
+        seed_lr=0.0,
+    )
+    service.attach("seed-1", forge.scaled((2,), 1.0), blend_mode="RESIDUAL", **ONCE)
+    # Sums less targets, times the weights: (1, -1) without the seed, and with it, which
+    # doubles what is behind the slot, twice (2, 1). Their cosine is 1 / sqrt(2 * 5).
+    for kinds in ((), ("blend",), ("hold",), ("judge",)):
+        service.bring("seed-1", *kinds)
+        growth.step(batch)
+        growth.report()
+        assert service.metrics("seed-1")["gradient_cosine"] == pytest.approx(10**-0.5)
+    service.bring("seed-1", "pause")
+    growth.step(batch)
+    growth.report()
+    assert "gradient_cosine" not in service.metrics("seed-1")
+    service.bring("seed-1", "resume")
+    growth.step((batch[0], torch.tensor([1.0, 2.0])))  # without the seed there is no error
+    growth.report()
+    assert service.metrics("seed-1")["gradient_cosine"] == 0
+    assert all(parameter.grad is None for parameter in model.parameters())
+    service.bring("seed-1", "keep")
+    growth.step(batch)
+    growth.report()
+    assert "gradient_cosine" not in service.metrics("seed-1")
+
+
+def test_the_cosine_is_measured_now_and_then(tmp_path: Path) -> None:
+    model = Net()
+    growth, service = grown(model, tmp_path)
+    service.attach("seed-1", forge.mlp(8), blend_mode="RESIDUAL")
+    told = []
+    for at in range(4):
+        train(model, adam(model), growth, 100, first=100 * at)
+        growth.report()
+        told.append(service.metrics("seed-1").get("gradient_cosine"))
+    assert told[0] is told[2] is None
+    assert told[1] is not None
+    assert told[3] is not None
+    assert -1 <= told[1] <= 1
+
+
+def test_of_a_seed_that_fails_there_is_no_cosine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "ALIGN_EVERY", 1)
+    growth, service = grown(Net(), tmp_path)
+    service.attach("seed-1", forge.scaled((8,)), **ONCE)
+    service.bring("seed-1", "blend")
+    monkeypatch.setattr(growth.seeds[0].module, "forward", lambda host: host / 0)
+    growth.step(batch_of())
+    growth.report()
+    told = service.metrics("seed-1")
+    assert told["forward_faults"] > 0
+    assert "gradient_cosine" not in told
 
 
 def test_layers_behind_train_along_and_are_restored_bit_by_bit(tmp_path: Path) -> None:

@@ -4,6 +4,6 @@
 // A [Store] checks each update that the bus brings against what it accepted before
 // and makes it durable; an [Update] is one that it accepted, and what another
 // instance is told of it. A refusal is a [RejectedError]. A payload that is too large
-// for the bus travels as a [Reference]. Weatherlight's leader takes updates in, all its
-// instances learn of them.
+// for the bus is referred to by the attributes of [ReferTo]. Weatherlight's leader takes
+// updates in, all its instances learn of them.
 package policy

@@ -82,7 +82,7 @@ func Check(dir string) error {
 }
 
 // Accept checks update, and stores its payload, which it has with it or refers to in the
-// attributes of its envelope (see [Reference]); one with neither only announces its
+// attributes of its envelope (see [ReferTo]); one with neither only announces its
 // version. A refused update is a *RejectedError and changes nothing: acknowledge it. Any
 // other error means that the disk failed or that the payload cannot be fetched now, and
 // that trying again may help.
@@ -106,7 +106,7 @@ func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attribut
 	}
 	if refers {
 		// Nothing is fetched that would be refused anyway.
-		if err := s.judge(update, reference.Size); err != nil {
+		if err := s.judge(update, reference.size); err != nil {
 			return Update{}, err
 		}
 		payload, err := s.fetch(ctx, reference, update.GetPolicyId())

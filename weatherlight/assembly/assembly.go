@@ -8,7 +8,6 @@
 package assembly
 
 import (
-	"path/filepath"
 	"time"
 
 	"github.com/esper-lite/weatherlight/karn"
@@ -70,19 +69,4 @@ func Catalog(set *settings.Settings) *karn.Catalog {
 		Granted:     karn.Grant{Approved: set.Karn.Approved, Quarantine: set.Karn.QuarantineGrant},
 		Quarantined: set.Karn.Quarantined,
 	})
-}
-
-// OutboxFile is where messages wait for the bus.
-func OutboxFile(set *settings.Settings) string {
-	return filepath.Join(set.Weatherlight.DataDir, "outbox.db")
-}
-
-// ReportFolder is where the log of field reports lies: the parent of the policies.
-func ReportFolder(set *settings.Settings) string {
-	return filepath.Dir(filepath.Clean(set.Tamiyo.PolicyDir))
-}
-
-// ReportFile is that log.
-func ReportFile(set *settings.Settings) string {
-	return filepath.Join(ReportFolder(set), "field_reports.log")
 }

@@ -73,8 +73,8 @@ func checkSignals(rollback, emergency string) error {
 	if rollback == "" || emergency == "" {
 		return nil
 	}
-	path := shmsignal.Path(emergency)
-	if shmsignal.Path(rollback) == path {
+	path := shmsignal.Signal{Name: emergency}.Path()
+	if (shmsignal.Signal{Name: rollback}).Path() == path {
 		return fmt.Errorf("%q is the name of both signals", path)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
@@ -226,10 +227,10 @@ func (p *preflight) sharedMemory(context.Context) Check {
 	if err != nil {
 		return warned("%v", err)
 	}
-	if watched == 0 {
+	if len(watched) == 0 {
 		return passed("no signal is watched")
 	}
-	return passed("%d signals in %s", watched, shmsignal.Dir)
+	return passed("watched: %s", strings.Join(watched, ", "))
 }
 
 // serviceManager sends nothing: systemd takes an empty notification for none.
@@ -245,21 +246,21 @@ func (p *preflight) serviceManager(context.Context) Check {
 }
 
 // trySignals asks whether the segments that have names could be watched.
-func trySignals(names settings.Tolaria) (watched int, err error) {
+func trySignals(names settings.Tolaria) (watched []string, err error) {
 	for _, signal := range []struct {
-		env, name string
-		kind      shmsignal.Kind
+		env string
+		shmsignal.Signal
 	}{
-		{"TOLARIA_ROLLBACK_SIGNAL_NAME", names.RollbackSignal, shmsignal.Rollback},
-		{"TOLARIA_EMERGENCY_SIGNAL_NAME", names.EmergencySignal, shmsignal.Emergency},
+		{"TOLARIA_ROLLBACK_SIGNAL_NAME", shmsignal.Signal{Kind: shmsignal.Rollback, Name: names.RollbackSignal}},
+		{"TOLARIA_EMERGENCY_SIGNAL_NAME", shmsignal.Signal{Kind: shmsignal.Emergency, Name: names.EmergencySignal}},
 	} {
-		if signal.name == "" {
+		if signal.Name == "" {
 			continue
 		}
-		watched++
-		if err := shmsignal.Check(signal.kind, signal.name); err != nil {
-			return watched, fmt.Errorf("%s: %w", signal.env, err)
+		if err := signal.Check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", signal.env, err)
 		}
+		watched = append(watched, signal.Path())
 	}
 	return watched, nil
 }
@@ -270,10 +271,10 @@ func (p *preflight) policies(context.Context) Check {
 }
 
 func (p *preflight) fieldReports(context.Context) Check {
-	if err := datadir.Try(assembly.ReportFolder(p.settings)); err != nil {
+	if err := datadir.Try(p.settings.Tamiyo.ReportFolder()); err != nil {
 		return failed(fmt.Errorf("the folder above TAMIYO_POLICY_DIR: %w", err))
 	}
-	file := assembly.ReportFile(p.settings)
+	file := p.settings.Tamiyo.ReportFile()
 	return judged(fieldreport.Check(file), file)
 }
 
@@ -301,5 +302,5 @@ func (p *preflight) dataFolder(ctx context.Context) Check {
 // read.
 func tryDataFiles(ctx context.Context, set *settings.Settings) error {
 	_, err := datadir.ReadName(set.Weatherlight.DataDir)
-	return errors.Join(err, outbox.Check(ctx, assembly.OutboxFile(set)))
+	return errors.Join(err, outbox.Check(ctx, set.Weatherlight.OutboxFile()))
 }

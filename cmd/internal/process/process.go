@@ -79,9 +79,11 @@ func Misconfigured(variable string, err error) error {
 }
 
 // Report writes an error to w, on one line: whoever reads only the first line of
-// a failure learns the part and every cause.
+// a failure learns the part and every cause. It does not wait for long until it is read.
 func Report(w io.Writer, name string, err error) {
-	_, _ = fmt.Fprintf(w, "%s: %s\n", name, OneLine(err.Error()))
+	s := newSink(w, false)
+	_, _ = fmt.Fprintf(s, "%s: %s\n", name, OneLine(err.Error()))
+	s.Close()
 }
 
 // OneLine joins the lines of a text by semicolons, and a headline to what it
@@ -102,9 +104,15 @@ func OneLine(text string) (joined string) {
 	return joined
 }
 
-// NewLogger writes coloured text to a terminal and JSON to anything else.
+// NewLogger writes coloured text to a terminal and JSON to anything else, and waits for
+// whoever reads it. A service has OpenLog.
 func NewLogger(w *os.File, level slog.Leveler) *slog.Logger {
-	if IsTerminal(w) {
+	return newLogger(w, IsTerminal(w), level)
+}
+
+// newLogger writes coloured text for a terminal and JSON for anything else.
+func newLogger(w io.Writer, terminal bool, level slog.Leveler) *slog.Logger {
+	if terminal {
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))

@@ -16,9 +16,12 @@ type AlarmKey struct{ Name, Subject string }
 // Batch is what messages come to: the records that they are about, as they are after them,
 // and what is new.
 type Batch struct {
-	Runs    map[string]*Run // also one without an id, of what belongs to none
-	Seeds   map[SeedKey]*Seed
-	Alarms  map[AlarmKey]*Alarm
+	Runs   map[string]*Run // also one without an id, of what belongs to none
+	Seeds  map[SeedKey]*Seed
+	Alarms map[AlarmKey]*Alarm
+
+	// Sources have what is new of each: the packets are added to those that were counted,
+	// and figures take the place of those of a packet that was made before.
 	Sources map[string]*Source
 
 	Reports []Report
@@ -48,7 +51,6 @@ func (b *Batch) name(m *Message) {
 	var seeds []string
 	switch p := m.Payload.(type) {
 	case *leyline.TelemetryPacket:
-		b.Sources[name(p.GetSourceSubsystem())] = nil
 		b.nameEvents(p)
 		if run = runOf(p); run == "" {
 			return

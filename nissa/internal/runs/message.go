@@ -22,12 +22,13 @@ type Message struct {
 }
 
 // Key is what a message is known by: the same each time it is delivered, and each time it
-// is published under its name. Those that were made at one time lie beside each other.
-type Key struct{ Second, Hash int64 }
+// is published under its name. Made is when it says that it was, in microseconds, so that
+// what is told at one time lies together, or 0.
+type Key struct{ Made, Hash int64 }
 
 // Compare orders keys.
 func (k Key) Compare(other Key) int {
-	return cmp.Or(cmp.Compare(k.Second, other.Second), cmp.Compare(k.Hash, other.Hash))
+	return cmp.Or(cmp.Compare(k.Made, other.Made), cmp.Compare(k.Hash, other.Hash))
 }
 
 // Key is that of the message. One without a name is its entry.
@@ -36,7 +37,7 @@ func (m *Message) Key() Key {
 	text := buffer[:0]
 	kind, owner, id, made := m.name()
 	if id == "" {
-		kind, owner, id, made = "entry", m.Stream, m.Entry, m.At.Unix()
+		kind, owner, id, made = "entry", m.Stream, m.Entry, m.At.UnixMicro()
 	}
 	for _, part := range []string{kind, owner, id} {
 		text = append(strconv.AppendInt(text, int64(len(part)), 10), part...)
@@ -45,14 +46,19 @@ func (m *Message) Key() Key {
 	return Key{made, int64(binary.BigEndian.Uint64(sum[:]))} //nolint:gosec // bits, not a number
 }
 
+// microsOf has no bounds: any number will do, as long as it is the same each time.
+func microsOf(stamp *timestamppb.Timestamp) int64 {
+	return stamp.GetSeconds()*1e6 + int64(stamp.GetNanos())/1e3
+}
+
 // name is whose id the message has, and which, and when it says that it was made. Ids of
 // packets are unique for their source.
 func (m *Message) name() (kind, owner, id string, made int64) {
 	switch p := m.Payload.(type) {
 	case *leyline.TelemetryPacket:
-		return "packet", p.GetSourceSubsystem(), p.GetPacketId(), p.GetTimestamp().GetSeconds()
+		return "packet", p.GetSourceSubsystem(), p.GetPacketId(), microsOf(p.GetTimestamp())
 	case *leyline.SystemStatePacket:
-		return "state", p.GetTrainingRunId(), p.GetPacketId(), int64(p.GetTimestampNs() / uint64(time.Second)) //nolint:gosec // fits
+		return "state", p.GetTrainingRunId(), p.GetPacketId(), int64(p.GetTimestampNs() / 1000) //nolint:gosec // fits
 	case *leyline.FieldReport:
 		return "report", "", p.GetReportId(), 0
 	case *leyline.AdaptationCommand:

@@ -34,7 +34,7 @@ func runOf(p *leyline.TelemetryPacket) string {
 func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 	at := m.date(p.GetTimestamp())
 	run := name(runOf(p))
-	b.source(m, p, at, run)
+	b.source(p, at, run)
 	for _, event := range alarmsOf(p) {
 		b.alarm(event, at, p.GetSourceSubsystem())
 	}
@@ -157,11 +157,11 @@ func stageName(stage string) string {
 }
 
 // source notes that a source was heard, and of its newest packet about no run what it says.
-func (b *Batch) source(m *Message, p *leyline.TelemetryPacket, at time.Time, run string) {
+func (b *Batch) source(p *leyline.TelemetryPacket, at time.Time, run string) {
 	id := name(p.GetSourceSubsystem())
 	s := b.Sources[id]
 	if s == nil {
-		s = &Source{Name: id, FirstAt: m.At, LastAt: at}
+		s = &Source{Name: id, FirstAt: at, LastAt: at}
 		b.Sources[id] = s
 	}
 	s.Packets++

@@ -34,13 +34,11 @@ func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool,
 		if err := s.load(ctx, tx, batch); err != nil {
 			return err
 		}
-		known := slices.Collect(maps.Keys(batch.Sources))
-		known = slices.DeleteFunc(known, func(source string) bool { return batch.Sources[source] == nil })
 		batch.Apply(unseen)
 		if head, err = s.save(ctx, tx, batch); err != nil {
 			return err
 		}
-		return s.saveSources(ctx, tx, batch.Sources, known)
+		return s.saveSources(ctx, tx, batch.Sources)
 	})
 	if err != nil {
 		return nil, err
@@ -68,7 +66,7 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 			unseen[key] = true
 		}
 	} else {
-		err = visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true }, insertSeen+s.each+onlyUnseen+" RETURNING second, hash",
+		err = visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true }, insertSeen+s.each+onlyUnseen+" RETURNING made, hash",
 			listOf(sorted), time.Now().UnixMicro())
 	}
 	if err != nil {
@@ -84,7 +82,7 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 
 // The statement that notes keys, around the list of them.
 const (
-	insertSeen = "INSERT INTO nissa_seen (second, hash, at) " +
+	insertSeen = "INSERT INTO nissa_seen (made, hash, at) " +
 		"SELECT CAST(value->>0 AS BIGINT), CAST(value->>1 AS BIGINT), CAST($2 AS BIGINT) FROM "
 	onlyUnseen = " WHERE TRUE ON CONFLICT DO NOTHING"
 )
@@ -109,7 +107,7 @@ func (s *Store) markNew(ctx context.Context, tx *sql.Tx, keys []runs.Key) (all b
 }
 
 func scanKey(row *sql.Rows) (key runs.Key, err error) {
-	err = row.Scan(&key.Second, &key.Hash)
+	err = row.Scan(&key.Made, &key.Hash)
 	return key, err
 }
 
@@ -120,7 +118,7 @@ func listOf(keys []runs.Key) string {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = append(strconv.AppendInt(append(text, '['), key.Second, 10), ',')
+		text = append(strconv.AppendInt(append(text, '['), key.Made, 10), ',')
 		text = append(strconv.AppendInt(text, key.Hash, 10), ']')
 	}
 	return string(append(text, ']'))
@@ -139,10 +137,6 @@ func (s *Store) load(ctx context.Context, tx *sql.Tx, b *runs.Batch) error {
 		err = fill(ctx, tx, s.each, &alarmTable, b.Alarms,
 			func(key runs.AlarmKey) []any { return []any{key.Name, key.Subject} },
 			func(r *runs.Alarm) runs.AlarmKey { return runs.AlarmKey{Name: r.Name, Subject: r.Subject} })
-	}
-	if err == nil {
-		err = fill(ctx, tx, s.each, &sourceTable, b.Sources,
-			func(key string) []any { return []any{key} }, func(r *runs.Source) string { return r.Name })
 	}
 	return err
 }
@@ -229,22 +223,43 @@ func (s *Store) place(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int6
 	return head, nil
 }
 
-// saveSources leaves out those that were not known when there are too many.
-func (s *Store) saveSources(ctx context.Context, tx *sql.Tx, sources map[string]*runs.Source, before []string) error {
-	var known, fresh [][]any
-	for id, source := range sources {
-		if slices.Contains(before, id) {
-			known = append(known, sourceRow(source))
-		} else {
-			fresh = append(fresh, sourceRow(source))
-		}
+// saveSources adds what is new of sources. When there are too many those that were not known
+// are left out.
+func (s *Store) saveSources(ctx context.Context, tx *sql.Tx, sources map[string]*runs.Source) error {
+	if len(sources) == 0 {
+		return nil
 	}
-	if len(fresh) > 0 {
-		kept := 0
-		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM nissa_sources").Scan(&kept); err != nil {
-			return fmt.Errorf("count sources: %w", err)
-		}
-		known = append(known, fresh[:min(len(fresh), max(mostSources-kept, 0))]...)
+	var kept int
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM nissa_sources").Scan(&kept); err != nil {
+		return fmt.Errorf("count sources: %w", err)
 	}
-	return s.put(ctx, tx, &sourceTable, known)
+	if room := max(mostSources-kept, 0); len(sources) > room {
+		known, err := list(ctx, tx, scanText, "SELECT name FROM nissa_sources")
+		if err != nil {
+			return err
+		}
+		maps.DeleteFunc(sources, func(source string, _ *runs.Source) bool {
+			if slices.Contains(known, source) {
+				return false
+			}
+			room--
+			return room < 0
+		})
+	}
+	if len(sources) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(recordsOf(sources, sourceRow))
+	if err != nil {
+		return fmt.Errorf("sources: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, insertSources+s.each+mergeSources, string(text)); err != nil {
+		return fmt.Errorf("write sources: %w", err)
+	}
+	return nil
+}
+
+func scanText(row *sql.Rows) (text string, err error) {
+	err = row.Scan(&text)
+	return text, err
 }

@@ -137,7 +137,7 @@ func (s *Store) Alarms(ctx context.Context) ([]runs.Alarm, error) {
 
 // Sources are those that send telemetry, in the order of their names.
 func (s *Store) Sources(ctx context.Context) ([]runs.Source, error) {
-	return list(ctx, s.db, scanRecord[runs.Source], "SELECT record FROM nissa_sources ORDER BY name")
+	return list(ctx, s.db, scanSource, "SELECT name, first_at, last_at, packets, record FROM nissa_sources ORDER BY name")
 }
 
 // Size is what a store comes to.

@@ -34,7 +34,6 @@ var (
 	seedTable  = table{"nissa_seeds", "run, seed", []column{{"run", words}, {"seed", words}, {"record", words}}}
 	alarmTable = table{"nissa_alarms", "name, subject",
 		[]column{{"name", words}, {"subject", words}, {"last_at", integer}, {"record", words}}}
-	sourceTable = table{"nissa_sources", "name", []column{{"name", words}, {"last_at", integer}, {"record", words}}}
 	reportTable = table{"nissa_reports", "", []column{
 		{"seq", integer}, {"run", words}, {"at", integer}, {"trainer", words}, {"number", integer}, {"epoch", integer}, {"step", integer},
 		{"loss", fraction}, {"accuracy", fraction}, {"train_loss", fraction}, {"host_loss", fraction}, {"host_accuracy", fraction},
@@ -113,7 +112,31 @@ func seedRow(s *runs.Seed) []any { return []any{s.Run, s.ID, jsonText(s)} }
 
 func alarmRow(a *runs.Alarm) []any { return []any{a.Name, a.Subject, micros(a.LastAt), jsonText(a)} }
 
-func sourceRow(s *runs.Source) []any { return []any{s.Name, micros(s.LastAt), jsonText(s)} }
+// The statement that adds to what is known of sources, around the list of them. A record
+// without anything leaves the one before.
+const (
+	insertSources = "INSERT INTO nissa_sources (name, first_at, last_at, packets, record) SELECT value->>0, CAST(value->>1 AS BIGINT), " +
+		"CAST(value->>2 AS BIGINT), CAST(value->>3 AS BIGINT), value->>4 FROM "
+	mergeSources = " WHERE TRUE ON CONFLICT (name) DO UPDATE SET packets = nissa_sources.packets + excluded.packets, " +
+		"record = CASE WHEN excluded.record = '{}' OR excluded.last_at < nissa_sources.last_at " +
+		"THEN nissa_sources.record ELSE excluded.record END, " +
+		"last_at = CASE WHEN excluded.last_at < nissa_sources.last_at THEN nissa_sources.last_at ELSE excluded.last_at END"
+)
+
+func sourceRow(s *runs.Source) []any {
+	record := "{}"
+	if s.Health != "" {
+		record = jsonText(s)
+	}
+	return []any{s.Name, micros(s.FirstAt), micros(s.LastAt), s.Packets, record}
+}
+
+func scanSource(row *sql.Rows) (s runs.Source, err error) {
+	var told runs.Source
+	err = row.Scan(&s.Name, moment{&s.FirstAt}, moment{&s.LastAt}, &s.Packets, object{&told})
+	s.Health, s.Summary, s.Indicators, s.Figures = told.Health, told.Summary, told.Indicators, told.Figures
+	return s, err
+}
 
 func reportRow(r *runs.Report) []any {
 	return []any{r.Seq, r.Run, micros(r.At), r.Trainer, r.Number, r.Epoch, r.Step, r.Loss, r.Accuracy, r.TrainLoss, r.HostLoss,

@@ -74,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // seenColumns are those of the marks by which messages that were taken in are known. What
 // is told at one time lies together.
-const seenColumns = "second BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (second, hash)"
+const seenColumns = "made BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (made, hash)"
 
 // widen makes keys of 64 bits, which SQLite's INTEGER has.
 func widen(table string) string {
@@ -105,7 +105,11 @@ func (s *Store) Where() string { return s.db.Where }
 
 // Ping asks for a sign of life.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
 	_, err := s.readHead(ctx)
+	s.db.Doubt(err)
 	return err
 }
 
@@ -116,6 +120,15 @@ const writeTimeout = 30 * time.Second
 func (s *Store) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	err := s.transact(ctx, change)
+	s.db.Doubt(err)
+	return err
+}
+
+func (s *Store) transact(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store of runs: begin: %w", err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
@@ -411,4 +412,25 @@ func TestSourcesAreBounded(t *testing.T) {
 			t.Fatalf("%d sources, %v", len(sources), err)
 		}
 	})
+}
+
+func TestStoreWhoseFileIsGoneTakesNothing(t *testing.T) {
+	file := t.TempDir() + "/runs.db"
+	s := open(t, Config{URL: "sqlite:///" + file})
+	put(t, s, report("run", 1))
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), []runs.Message{report("run", 2)}); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("put: %v", err)
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("ping: %v", err)
+	}
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	if fresh := put(t, s, report("run", 2)); !fresh[0] {
+		t.Error("what was not taken counts as taken")
+	}
 }

@@ -6,11 +6,8 @@ package bounds
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -33,37 +30,30 @@ const (
 // ErrExceeded: a message has a longer text, or more elements, than any reader takes.
 var ErrExceeded = errors.New("message exceeds what readers remember")
 
-// prose are the fields of Leyline for people, with those that refer to files.
-var prose = []protoreflect.Name{"reason", "rationale", "notes", "description", "summary", "artifact_ref", "string_value"}
-
 // Envelope looks at a serialised BusEnvelope, but for its payload.
-func Envelope(raw []byte) error { return check((*leyline.BusEnvelope)(nil), raw) }
+func Envelope(raw []byte) error { return check(shapes().envelope, raw) }
 
 // Payload looks at the serialised payload of the given kind.
 func Payload(kind leyline.BusMessageType, raw []byte) error {
-	if len(raw) <= MaxText {
-		return nil
-	}
-	message := leyline.NewMessage(kind)
-	if message == nil {
-		return nil // nobody decodes it
-	}
-	return check(message, raw)
+	return check(shapes().payloads[kind], raw)
 }
 
-// check lets what is malformed pass: it is for the decoder to say so.
-func check(kind proto.Message, raw []byte) error {
-	if len(raw) <= MaxText {
+// check lets what is malformed, or nobody decodes, pass: it is for the decoder to say so.
+func check(kind *shape, raw []byte) error {
+	if kind == nil || len(raw) <= MaxText {
 		return nil // too short for any bound
 	}
-	c := checker{left: maxElements}
-	return c.message(kind.ProtoReflect().Descriptor(), raw, maxDepth)
+	c := checker{left: maxElements, few: len(raw) <= 2*maxElements}
+	return c.message(kind, raw, maxDepth)
 }
 
 // checker counts the elements that one message may still have.
-type checker struct{ left int }
+type checker struct {
+	left int
+	few  bool // so few bytes hold no more elements than are allowed
+}
 
-func (c *checker) message(kind protoreflect.MessageDescriptor, raw []byte, depth int) error {
+func (c *checker) message(kind *shape, raw []byte, depth int) error {
 	if depth == 0 {
 		return fmt.Errorf("%w: messages in each other deeper than %d", ErrExceeded, maxDepth)
 	}
@@ -76,8 +66,8 @@ func (c *checker) message(kind protoreflect.MessageDescriptor, raw []byte, depth
 		if size < 0 {
 			return nil
 		}
-		if field := kind.Fields().ByNumber(number); field != nil {
-			if err := c.field(field, wire, raw[n:n+size], depth); err != nil {
+		if int(number) < len(kind.fields) {
+			if err := c.field(&kind.fields[number], wire, raw[n:n+size], depth); err != nil {
 				return err
 			}
 		}
@@ -86,34 +76,22 @@ func (c *checker) message(kind protoreflect.MessageDescriptor, raw []byte, depth
 	return nil
 }
 
-func (c *checker) field(field protoreflect.FieldDescriptor, wire protowire.Type, raw []byte, depth int) error {
-	if field.Cardinality() == protoreflect.Repeated {
+func (c *checker) field(field *field, wire protowire.Type, raw []byte, depth int) error {
+	if field.repeated {
 		if c.left--; c.left < 0 {
-			return fmt.Errorf("%w: more than %d elements, the last of %s", ErrExceeded, maxElements, field.FullName())
+			return fmt.Errorf("%w: more than %d elements, the last of %s", ErrExceeded, maxElements, field.name)
 		}
 	}
-	if wire != protowire.BytesType {
+	if wire != protowire.BytesType || field.message == nil && field.most == 0 {
 		return nil
 	}
 	value, _ := protowire.ConsumeBytes(raw)
-	switch field.Kind() {
-	case protoreflect.MessageKind:
-		return c.message(field.Message(), value, depth-1)
-	case protoreflect.StringKind:
-		if most := textBound(field); len(value) > most {
-			return fmt.Errorf("%w: %d bytes in %s, %d allowed", ErrExceeded, len(value), field.FullName(), most)
-		}
-	}
-	return nil
-}
-
-func textBound(field protoreflect.FieldDescriptor) int {
 	switch {
-	case field.ContainingMessage().IsMapEntry() && field.Number() == 2:
-		return maxValue
-	case slices.Contains(prose, field.Name()):
-		return maxProse
+	case field.message == nil && len(value) > field.most:
+		return fmt.Errorf("%w: %d bytes in %s, %d allowed", ErrExceeded, len(value), field.name, field.most)
+	case field.message == nil, c.few && len(value) <= MaxText && !field.message.nests:
+		return nil // most parts of most messages
 	default:
-		return MaxText
+		return c.message(field.message, value, depth-1)
 	}
 }

@@ -21,6 +21,19 @@ func points(n int) []*leyline.MetricPoint {
 	return points
 }
 
+// packet is the state of a run with seeds, of so many figures each.
+func packet(seeds, figures int) *leyline.SystemStatePacket {
+	packet := &leyline.SystemStatePacket{TrainingRunId: "run"}
+	for range seeds {
+		seed := &leyline.SeedState{Metrics: make(map[string]float32, figures)}
+		for i := range figures {
+			seed.Metrics[fmt.Sprint("figure_", i)] = float32(i)
+		}
+		packet.SeedStates = append(packet.SeedStates, seed)
+	}
+	return packet
+}
+
 func attributes(n int) map[string]string {
 	attributes := make(map[string]string, n)
 	for i := range n {
@@ -58,6 +71,8 @@ func TestR37PayloadsHaveBounds(t *testing.T) {
 		"elements":                       {&leyline.TelemetryPacket{Metrics: points(8192)}, true},
 		"elements beyond their bound":    {&leyline.TelemetryPacket{Metrics: points(8193)}, false},
 		"elements of many lists":         {&leyline.TelemetryPacket{Metrics: points(4096), SystemHealth: &leyline.SystemHealth{Indicators: attributes(4097)}}, false},
+		"elements of small messages":     {packet(630, 12), true},
+		"too many of small messages":     {packet(640, 12), false},
 		"bytes are no text":              {&leyline.PolicyUpdate{Payload: make([]byte, 200_000)}, true},
 		"messages in each other":         {&leyline.AdaptationCommand{Payload: &leyline.AdaptationCommand_RollbackPayload{RollbackPayload: nested(10)}}, true},
 		"too many of them in each other": {&leyline.AdaptationCommand{Payload: &leyline.AdaptationCommand_RollbackPayload{RollbackPayload: nested(40)}}, false},
@@ -72,6 +87,20 @@ func TestR37PayloadsHaveBounds(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), text(100)) {
 			t.Errorf("%s: the error repeats the text", name)
+		}
+	}
+}
+
+// What no reader decodes is not looked at: a later release may know its kind.
+func TestR37UnknownKindsPass(t *testing.T) {
+	t.Parallel()
+	raw, err := proto.Marshal(&leyline.BusEnvelope{Attributes: map[string]string{strings.Repeat("x", 513): ""}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []leyline.BusMessageType{-1, 0, 99} {
+		if err := bounds.Payload(kind, raw); err != nil {
+			t.Errorf("kind %d: %v", kind, err)
 		}
 	}
 }
@@ -106,4 +135,17 @@ func FuzzBounds(f *testing.F) {
 		_ = bounds.Payload(leyline.BusMessageType(kind), raw)
 		_ = bounds.Envelope(raw)
 	})
+}
+
+func BenchmarkPayload(b *testing.B) {
+	raw, err := proto.Marshal(packet(4, 15))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := bounds.Payload(leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE, raw); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -73,7 +73,7 @@ type Task struct {
 	// What Judge has decided.
 	Mark    string              // Redis key of its request id, "" when it has none
 	Key     string              // of its order, "" when it has none
-	Work    Work                // nil: acknowledge and ignore
+	Work    handling            // nil: acknowledge and ignore
 	Refusal *deadletter.Refusal // not nil: dead-letter
 
 	id      string
@@ -82,9 +82,9 @@ type Task struct {
 	begun   time.Time // when a worker took it up
 }
 
-// Work is the handling of one entry. It returns the answers, which are committed
+// handling is that of one entry. It returns the answers, which are committed
 // with the acknowledgement.
-type Work interface {
+type handling interface {
 	Run(ctx context.Context) ([]envelope.Draft, error)
 }
 

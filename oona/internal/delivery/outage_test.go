@@ -40,7 +40,7 @@ func TestR29OutageOfOneEntryAloneEnds(t *testing.T) {
 				odd := work(func() error { return Outage(errors.New("away")) })
 				fine := work(func() error { return nil })
 				refused := false
-				try := func(w Work, id string) {
+				try := func(w handling, id string) {
 					s.batcher.expect(1)
 					s.handle(t.Context(), &Task{id: id, attempt: 1, Work: w})
 					for _, o := range s.batcher.items {

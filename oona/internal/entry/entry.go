@@ -14,7 +14,7 @@ import (
 const (
 	Payload   = "payload"
 	Signature = "signature"
-	Bootstrap = "bootstrap" // the one field of an entry that only creates its stream
+	bootstrap = "bootstrap" // the one field of an entry that only creates its stream
 )
 
 // Entry is one stream entry as it was read, not judged yet.
@@ -106,7 +106,7 @@ func Parse(message rueidis.RedisMessage) (e Entry, err error) {
 			e.Payload, e.Found = value, true
 		case Signature:
 			e.Signature = value
-		case Bootstrap:
+		case bootstrap:
 			e.Bootstrap = value == "" && len(fields) == 2
 		}
 	}

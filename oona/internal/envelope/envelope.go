@@ -191,6 +191,13 @@ func (e *Envelope) Bound() bool {
 	return true
 }
 
+// MeantFor reports whether a group handles the message: the replay of a dead
+// letter is for the group that gave up, and invisible to the others.
+func (e *Envelope) MeantFor(group string) bool {
+	target, targeted := e.Attributes[ReplayGroup]
+	return !targeted || target == group
+}
+
 // ReadOnly is the bytes of a text, which nobody may change.
 func ReadOnly(text string) []byte {
 	return unsafe.Slice(unsafe.StringData(text), len(text)) //nolint:gosec // saves a copy of every message

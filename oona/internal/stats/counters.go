@@ -33,7 +33,7 @@ type Counters struct {
 	ReadFailures                                         atomic.Int64 // consecutive, of the reading side
 	ReadRefused                                          atomic.Int64 // all failed reads
 	PublishLatency, ConsumeLatency                       latency
-	Drops                                                Drops
+	Drops                                                drops
 	Emergencies                                          emergencies
 
 	depthMax atomic.Int64
@@ -111,14 +111,14 @@ type Drop struct {
 	Count          int64
 }
 
-// Drops counts refusals. The zero value is usable.
-type Drops struct {
+// drops counts refusals. The zero value is usable.
+type drops struct {
 	mu     sync.Mutex
 	counts map[Drop]int64 // keys have Count 0
 }
 
 // Add counts one refusal.
-func (d *Drops) Add(reason, stream string) {
+func (d *drops) Add(reason, stream string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.counts == nil {
@@ -128,7 +128,7 @@ func (d *Drops) Add(reason, stream string) {
 }
 
 // List is every drop, sorted by reason and stream.
-func (d *Drops) List() []Drop {
+func (d *drops) List() []Drop {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	drops := make([]Drop, 0, len(d.counts))
@@ -143,7 +143,7 @@ func (d *Drops) List() []Drop {
 }
 
 // Total is the refusals for some reasons; without any, for all of them.
-func (d *Drops) Total(reasons ...string) int64 {
+func (d *drops) Total(reasons ...string) int64 {
 	var sum int64
 	for _, drop := range d.List() {
 		if len(reasons) == 0 || slices.Contains(reasons, drop.Reason) {

@@ -62,13 +62,6 @@ func (v *Verifier) Open(e entry.Entry, stream string, strict bool) (envelope.Env
 	return env, "", nil
 }
 
-// MeantFor reports whether a group handles the message: the replay of a dead
-// letter is for the group that gave up, and invisible to the others.
-func MeantFor(e *envelope.Envelope, group string) bool {
-	target, targeted := e.Attributes[envelope.ReplayGroup]
-	return !targeted || target == group
-}
-
 // excess looks for what would be remembered of a message for longer than it is handled.
 func excess(e *envelope.Envelope) error {
 	if n := len(e.Nonce()); n > bounds.MaxText {

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from weatherlight._bus.address import Address
 from weatherlight._bus.config import BusConfig, read_config
 from weatherlight._bus.fetch import NO_ROOM, AttachError
 from weatherlight._bus.inbox import Arrival
@@ -118,7 +119,7 @@ def grow(
         config, on_close = _bus(bus, secret, kernel_origin, token, trusted_keys)
         link = Link(config, name, trainer_id, loader)
     else:
-        silent = BusConfig("redis://", Keyring("of a process that does not talk"))
+        silent = BusConfig(Address("redis://"), Keyring("of a process that does not talk"))
         link = SilentLink(silent, name, trainer_id, loader)
 
     random = PrivateRandom(device_of(inner))

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from weatherlight._bus.link import Link, Outgoing
+from weatherlight._bus.link import Link
+from weatherlight._bus.outbox import Outgoing
 from weatherlight._graft import checkpoint, export
 from weatherlight._graft.evidence import Evaluate, Judge, Measured
 from weatherlight._graft.graft import Graft
@@ -24,8 +25,9 @@ from weatherlight._graft.seed import Seed
 from weatherlight._graft.slot import Board
 from weatherlight._graft.together import Together
 from weatherlight._wire import leyline_pb2 as leyline
+from weatherlight._wire.emergencies import LEVELS, emergency
 from weatherlight._wire.reports import MAX_COUNT, Report
-from weatherlight.errors import CheckpointError
+from weatherlight.errors import CheckpointError, ConfigError
 
 log = logging.getLogger("weatherlight")
 
@@ -160,6 +162,33 @@ class Growth:
         self._send(measured, evidence, training_loss, metrics or {})
         return dict(measured.means)
 
+    def raise_emergency(self, level: int, reason: str) -> None:
+        """Raises an emergency of this run, which the service acts on and tells of.
+
+        It leaves in the background, as soon as the bus can be reached, and before any
+        report; nothing waits for it. The order that the service makes of it comes to every
+        trainer of the run, this one included: `halted` and `emergency` change by that.
+
+        Args:
+            level: 1 NOTICE and 2 ELEVATED are told of, 3 CONSERVATIVE pauses the seeds that
+                are not kept, 4 HALT also stops the training. A command of an operator takes
+                it back, and no milder emergency does.
+            reason: Why, for people.
+
+        Raises:
+            ConfigError: there is no such level.
+        """
+        if level not in LEVELS:
+            raise ConfigError(f"an emergency has a level from 1 to {LEVELS[-1]}, not {level!r}")
+        if self._together is not None and not self._together.talks:
+            log.warning("only the first process talks: raise the emergency there: %s", reason)
+            return
+        if self._closed or not self._link.here:
+            log.warning("growth is closed: nobody is told of the emergency: %s", reason)
+            return
+        self._start()
+        self._link.outbox.alarm(emergency(level, reason, self._run, self._trainer_id))
+
     # What people and loops may ask.
 
     @property
@@ -284,12 +313,7 @@ class Growth:
         if self._closed or not self._link.here:
             self._tell_fork()
             return
-        if not self._started:
-            self._started = True
-            self._link.start()
-            # Seeds of a checkpoint are not to be judged before they are measured.
-            if hello and not self._seeds:
-                self._send(Measured({}, {}), {}, None, {})
+        self._start(hello)
         if self._together is not None:
             arrived = self._together.arrivals(self._link.inbox.arrivals())
         elif self._ready:
@@ -298,6 +322,16 @@ class Growth:
             return
         self._graft.apply(arrived)
         self._seeds = self._graft.seeds
+
+    def _start(self, hello: bool = True) -> None:
+        """Starts the background, once, and reports that this trainer is there."""
+        if self._started:
+            return
+        self._started = True
+        self._link.start()
+        # Seeds of a checkpoint are not to be judged before they are measured.
+        if hello and not self._seeds:
+            self._send(Measured({}, {}), {}, None, {})
 
     def _probe(self, batch: Any) -> None:
         """Looks at the first batch whether seeds could learn, so that it is known now."""
@@ -313,6 +347,8 @@ class Growth:
 
     def _train(self, batch: Any) -> None:
         for seed in self._seeds:
+            if not seed.kept:
+                self._learner.align(seed, self._graft.slots[seed.slot], batch)
             if not seed.learns:
                 continue
             if seed.kept:

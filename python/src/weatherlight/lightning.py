@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from weatherlight._graft.evidence import Evaluate
+from weatherlight._graft.inspect import is_distributed
 from weatherlight._grow import grow
 from weatherlight._growth import Growth
 from weatherlight.errors import ConfigError
@@ -23,7 +24,8 @@ class GrowthCallback(Callback):  # type: ignore[misc,unused-ignore]
 
     It reports at the end of each training epoch, writes its seeds into the trainer's
     checkpoints, and stops the trainer when the service tells the run to halt. What was
-    kept is trained by an optimizer of the package.
+    kept is trained by an optimizer of the package. With the strategy "ddp" the first
+    process talks to the service, and all do alike.
 
     Attributes:
         growth: The growth, from the start of the training on.
@@ -50,12 +52,16 @@ class GrowthCallback(Callback):  # type: ignore[misc,unused-ignore]
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begins to grow."""
-        if trainer.world_size > 1:
-            raise ConfigError("a module that trains in several processes cannot grow yet")
+        model = trainer.strategy.model if trainer.world_size > 1 else pl_module
+        if trainer.world_size > 1 and not is_distributed(model):
+            raise ConfigError(
+                'a module grows in several processes by strategy="ddp" alone, not by '
+                f"{type(trainer.strategy).__name__}"
+            )
         if len(trainer.optimizers) != 1:
             raise ConfigError(f"growth needs one optimizer, there are {len(trainer.optimizers)}")
         options = {"optimizer": trainer.optimizers[0], "join_optimizer": False, **self._options}
-        self.growth = grow(pl_module, **options)
+        self.growth = grow(model, **options)
         if self._state is not None:
             self.growth.load_state_dict(self._state)
         self._steps = trainer.global_step

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from weatherlight._graft.evidence import Evaluate
+from weatherlight._graft.inspect import Alike
 from weatherlight._grow import grow
 from weatherlight._growth import Growth
 from weatherlight.errors import ConfigError
@@ -24,12 +25,27 @@ def loss_of(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
     return loss
 
 
+def _check(args: Any) -> None:
+    """Asks how several devices train the model.
+
+    Raises:
+        ConfigError: in another way than DistributedDataParallel.
+    """
+    sharded = getattr(args, "fsdp", None) or getattr(args, "deepspeed", None)
+    if args.n_gpu > 1 or (args.world_size > 1 and sharded):
+        raise ConfigError(
+            "a model grows on several devices in one process each, by DistributedDataParallel: "
+            "start the program with torchrun, without FSDP and DeepSpeed"
+        )
+
+
 class GrowthCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
     """Has the model of a Trainer grow.
 
     Seeds learn from the last batch of each optimizer step. It writes `weatherlight.pt`
     into each checkpoint folder, and stops the Trainer when the service tells the run to
-    halt. What was kept is trained by an optimizer of the package.
+    halt. What was kept is trained by an optimizer of the package. Under torchrun the first
+    process talks to the service, and all do alike.
 
     Attributes:
         growth: The growth, from the start of the training on.
@@ -65,12 +81,11 @@ class GrowthCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begins to grow."""
-        if args.world_size > 1 or args.n_gpu > 1:
-            raise ConfigError("a model that trains on several devices cannot grow yet")
         model = kwargs["model"]
+        _check(args)
         optimizer = getattr(kwargs.get("optimizer"), "optimizer", kwargs.get("optimizer"))
         options = {"optimizer": optimizer, "join_optimizer": False, **self._options}
-        self.growth = grow(model, **options)
+        self.growth = grow(Alike(model) if args.world_size > 1 else model, **options)
         if self._resume is not None:
             self.growth.load_state_dict(torch.load(Path(self._resume) / STATE, weights_only=True))
         self._hook = model.register_forward_pre_hook(self._keep, with_kwargs=True)
@@ -96,7 +111,7 @@ class GrowthCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the seeds beside what the Trainer writes."""
-        if self.growth is not None:
+        if self.growth is not None and state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             torch.save(self.growth.state_dict(), folder / STATE)
 

@@ -115,7 +115,7 @@ func (c *Catalogue) Lookups() Lookups { return c.breaker.lookups() }
 
 // Row reads one row: ErrNotFound when there is none.
 func (c *Catalogue) Row(ctx context.Context, k Key) (Row, error) {
-	return guarded(ctx, c.breaker, func(ctx context.Context) (Row, error) {
+	return guarded(ctx, c, func(ctx context.Context) (Row, error) {
 		switch {
 		case !Storable(k.ID) || !Storable(k.Variant):
 			return Row{}, fault.ErrNotFound
@@ -137,7 +137,7 @@ func (c *Catalogue) Ping(ctx context.Context) error {
 
 // Count is the number of rows of blueprints, readable or not.
 func (c *Catalogue) Count(ctx context.Context) (int, error) {
-	return guarded(ctx, c.breaker, func(ctx context.Context) (n int, err error) {
+	return guarded(ctx, c, func(ctx context.Context) (n int, err error) {
 		if err := c.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM blueprints").Scan(&n); err != nil {
 			return 0, fmt.Errorf("%w: count rows: %w", fault.ErrUnavailable, err)
 		}
@@ -148,7 +148,7 @@ func (c *Catalogue) Count(ctx context.Context) (int, error) {
 // WithChecksum are the kernels whose rows promise an artifact of that checksum:
 // blueprints by the two paths that the artifact may lie at, variants by their own word.
 func (c *Catalogue) WithChecksum(ctx context.Context, sum, onnx, pt string) ([]Key, error) {
-	return guarded(ctx, c.breaker, func(ctx context.Context) (keys []Key, _ error) {
+	return guarded(ctx, c, func(ctx context.Context) (keys []Key, _ error) {
 		rows, err := c.db.QueryContext(ctx, selectByChecksum, sum, onnx, pt) //nolint:sqlclosecheck // visitRows does
 		err = visitRows(rows, err, func(from scanner) error {
 			var k Key
@@ -164,7 +164,7 @@ func (c *Catalogue) WithChecksum(ctx context.Context, sum, onnx, pt string) ([]K
 
 // Evicted is the row of the variant with that checksum that was evicted last.
 func (c *Catalogue) Evicted(ctx context.Context, sum string) (Row, error) {
-	return guarded(ctx, c.breaker, func(ctx context.Context) (Row, error) {
+	return guarded(ctx, c, func(ctx context.Context) (Row, error) {
 		return scanRow(c.db.QueryRowContext(ctx, selectByEvicted, sum))
 	})
 }
@@ -173,11 +173,15 @@ func (c *Catalogue) Evicted(ctx context.Context, sum string) (Row, error) {
 const lookupTimeout = 5 * time.Second
 
 // guarded is withDeadline through the breaker.
-func guarded[T any](ctx context.Context, b *breaker, look func(context.Context) (T, error)) (found T, err error) {
-	err = b.guard(func() error {
+func guarded[T any](ctx context.Context, c *Catalogue, look func(context.Context) (T, error)) (found T, err error) {
+	err = c.breaker.guard(func() error {
+		if err = c.db.inPlace(); err != nil {
+			return err
+		}
 		found, err = withDeadline(ctx, look)
 		return err
 	})
+	c.db.Doubt(err)
 	return found, err
 }
 
@@ -203,12 +207,17 @@ func (c *Catalogue) EachVariant(ctx context.Context, visit func(Row)) error {
 }
 
 func (c *Catalogue) list(ctx context.Context, visit func(Row), query string) error {
+	if err := c.db.inPlace(); err != nil {
+		return err
+	}
 	rows, err := c.db.QueryContext(ctx, query) //nolint:gosec,sqlclosecheck // made of constants; visitRows closes
-	return visitRows(rows, err, func(from scanner) error {
+	err = visitRows(rows, err, func(from scanner) error {
 		r, err := scanRow(from)
 		if err == nil {
 			visit(r)
 		}
 		return err
 	})
+	c.db.Doubt(err)
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/esper-lite/weatherlight/internal/database"
+	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
 // dialect is what the two databases say differently. Everything else is one text.
@@ -69,6 +70,14 @@ func openDatabase(ctx context.Context, databaseURL string) (*catalogueDatabase, 
 		opened.dialect = postgresDialect
 	}
 	return opened, nil
+}
+
+// inPlace reports the want of the file that was opened.
+func (d *catalogueDatabase) inPlace() error {
+	if err := d.InPlace(); err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // checkTable refuses a database whose blueprints table is somebody else's.

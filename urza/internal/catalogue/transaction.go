@@ -20,7 +20,11 @@ func (c *Catalogue) write(ctx context.Context, change func(context.Context, *sql
 	}
 	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if err := c.db.inPlace(); err != nil {
+		return err
+	}
 	err := c.transact(bounded, func(tx *sql.Tx) error { return change(bounded, tx) })
+	c.db.Doubt(err)
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
 		return fmt.Errorf("%w: not written within %s", fault.ErrUnavailable, writeTimeout)
 	}

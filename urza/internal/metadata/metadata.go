@@ -90,8 +90,8 @@ func compactJSON(value any) ([]byte, error) {
 	return bytes.TrimSpace(buffer.Bytes()), nil
 }
 
-// KeptSamples is how many pre-warm times a row remembers.
-const KeptSamples = 20
+// keptSamples is how many pre-warm times a row remembers.
+const keptSamples = 20
 
 // Milliseconds reads a time, 0 when it is no usable one.
 func Milliseconds(value any) float64 {
@@ -120,7 +120,7 @@ func Samples(value any) []float64 {
 		}
 	}
 	out = slices.DeleteFunc(out, func(f float64) bool { return !usable(f) })
-	return out[max(0, len(out)-KeptSamples):]
+	return out[max(0, len(out)-keptSamples):]
 }
 
 // StoredSamples are the pre-warm times in the text of a row. One that cannot be read has

@@ -279,6 +279,10 @@ func (r *Room) Emergency(ctx context.Context, run string, emergency kasmina.Emer
 	if run == "" {
 		return r.forAll(ctx, emergency)
 	}
+	if err := checkRun(run); err != nil {
+		return oona.Permanent(err)
+	}
+	emergency.Run = run
 	_, err := r.decide(ctx, run, emergency)
 	return err
 }

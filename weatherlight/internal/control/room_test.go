@@ -217,11 +217,30 @@ func TestEmergencyOfOneRunLeavesTheOthersAlone(t *testing.T) {
 		if o.inEmergency(runs[:1], conservative) != 0 || o.inEmergency(runs[1:], conservative) != 1 {
 			t.Errorf("run-1 is %q, run-2 %q", o.view("run-1").Kasmina.Emergency, o.view("run-2").Kasmina.Emergency)
 		}
-		if err := o.Emergency(t.Context(), "no-such-run", kasmina.Emergency{Level: halt, ID: "signal-2"}); err != nil {
-			t.Error(err)
+	})
+}
+
+// A report lies on another stream than the signal, and may be handled after it.
+func TestEmergencyOfARunHoldsFromItsFirstReport(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o, runs := open(t, url, "a"), []string{"run-1"}
+		for _, emergency := range []kasmina.Emergency{{Level: halt, ID: "signal-1"}, {Level: conservative, ID: "signal-2"}} {
+			if err := o.Emergency(t.Context(), "run-1", emergency); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if view := o.view("no-such-run"); view != nil {
-			t.Errorf("a run was made up: %+v", view)
+		o.hear(runs...)
+		if o.inEmergency(runs, halt) != 1 {
+			t.Errorf("run-1 is %+v", o.view("run-1").Kasmina)
+		}
+		if err := o.Emergency(t.Context(), "run-2", kasmina.Emergency{Level: 2, ID: "signal-3"}); err != nil {
+			t.Fatal(err)
+		}
+		if view := o.view("run-2"); view != nil {
+			t.Errorf("a mild signal made a run up: %+v", view)
+		}
+		if err := o.Emergency(t.Context(), " run-3 ", kasmina.Emergency{Level: halt}); err == nil {
+			t.Errorf("a run that no report may name: %v", err)
 		}
 	})
 }

@@ -124,6 +124,15 @@ func Try(dir string) error {
 	return file.Close()
 }
 
+// Files are the files that are locked: who removes one lets another process in.
+func (l *Lock) Files() []string {
+	var paths []string
+	for _, file := range l.files {
+		paths = append(paths, file.Path())
+	}
+	return paths
+}
+
 // Release gives the folders back. The files stay: removing one would let two
 // processes lock two different files of the same name.
 func (l *Lock) Release() error {

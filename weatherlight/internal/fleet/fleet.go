@@ -1,6 +1,6 @@
 // Package fleet is the instances that share a bus, as one of them sees them.
 //
-// A [Fleet] keeps this instance's place among them by a [Lease]: it knows who lives, which of
+// A [Fleet] keeps this instance's place among them by a lease: it knows who lives, which of
 // them leads and who looks after a kernel library, and detects who has died. [PolicyNotes]
 // tell the others which policy is the newest, and learn it from them. The service runs both; what
 // is to be done once asks the Fleet.
@@ -47,8 +47,8 @@ type member struct {
 	metadata
 }
 
-// Lease is a place among the instances; *lease.Lease is one.
-type Lease interface {
+// membership is a place among the instances; *lease.Lease is one.
+type membership interface {
 	// Renew tells the others a note, and returns what they tell.
 	Renew(ctx context.Context, note []byte) (lease.Roll, error)
 	// Confirm reports whether a lead still stands.
@@ -58,9 +58,9 @@ type Lease interface {
 
 // Config is what a Fleet is made from.
 type Config struct {
-	Name    string // of this instance
-	Library string // the kernel library that it works on
-	Lease   Lease  // that ends TTL after its last renewal
+	Name    string     // of this instance
+	Library string     // the kernel library that it works on
+	Lease   membership // that ends TTL after its last renewal
 	// Departed hears of another instance that has died, and for how long at least it has been
 	// silent.
 	Departed func(name string, silent time.Duration)

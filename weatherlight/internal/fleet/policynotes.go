@@ -42,8 +42,8 @@ func (n *policyNote) open(keyring *signing.Keyring) (told policy.Update, err err
 
 func signedNote(content []byte) []byte { return append([]byte(policyNoteContext), content...) }
 
-// PolicyStore knows which policy is the newest; *policy.Store is one.
-type PolicyStore interface {
+// policyStore knows which policy is the newest; *policy.Store is one.
+type policyStore interface {
 	Newest() (update policy.Update, found bool)
 	// Learn takes note of a policy that was taken in elsewhere.
 	Learn(update policy.Update) error
@@ -54,13 +54,13 @@ type PolicyStore interface {
 // lease must not wait for a slow one.
 type PolicyNotes struct {
 	fleet   *Fleet
-	store   PolicyStore
+	store   policyStore
 	keyring *signing.Keyring
 	logger  *slog.Logger
 }
 
 // NewPolicyNotes tells of the policies of a store from now on, and learns once it runs.
-func NewPolicyNotes(fleet *Fleet, store PolicyStore, keyring *signing.Keyring, logger *slog.Logger) *PolicyNotes {
+func NewPolicyNotes(fleet *Fleet, store policyStore, keyring *signing.Keyring, logger *slog.Logger) *PolicyNotes {
 	p := &PolicyNotes{fleet: fleet, store: store, keyring: keyring, logger: logger}
 	fleet.setMetadata(p.describe)
 	return p

@@ -5,6 +5,7 @@ import "time"
 // Alarms, as metrics, logs, the status page and docs/operations/alarms.md name them.
 const (
 	alarmDiskFull    = "disk_full"
+	alarmReplaced    = "files_replaced"
 	alarmBusDown     = "bus_down"
 	alarmLibraryDown = "library_down"
 	alarmStranger    = "foreign_secret"
@@ -17,6 +18,7 @@ const (
 	alarmWorkerFails = "worker_failing"
 	alarmWorkStuck   = "work_stuck"
 	alarmDropping    = "telemetry_dropping"
+	alarmLogLost     = "log_dropping"
 	alarmJobFails    = "housekeeping_failing"
 	alarmRefusing    = "messages_refused"
 	alarmNissaDown   = "nissa_unreachable"
@@ -36,6 +38,7 @@ func conditions(maintenance time.Duration) []condition {
 	outages := []string{alarmDiskFull, alarmBusDown, alarmUnwritable, alarmStranger, alarmNoLease, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
+		{name: alarmReplaced, severity: severityCritical},
 		{name: alarmBusDown, severity: severityCritical, visible: 3 * time.Second, linger: 3 * time.Second},
 		{name: alarmStranger, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
@@ -61,6 +64,7 @@ func conditions(maintenance time.Duration) []condition {
 			visible: 5 * time.Second, linger: 3 * time.Second,
 		},
 		{name: alarmDropping, severity: severityWarning, causes: []string{alarmBusDown}, linger: time.Minute},
+		{name: alarmLogLost, severity: severityWarning, linger: time.Minute},
 		{
 			name: alarmJobFails, severity: severityWarning, causes: outages,
 			linger: maintenance + maintenance/2,

@@ -1,9 +1,9 @@
 // Package health finds what is wrong with a service, and says so once.
 //
 // A [Monitor] looks at every part once a second and turns what holds for long enough into an
-// [Alarm]: causes explain symptoms, blips are none. [Workers] sums up the workers, [Overall]
-// both, and [Nissa] is asked whether it is ready. The service runs Monitor and Nissa; its
-// status page and its summary packet show what they found.
+// [Alarm]: causes explain symptoms, blips are none. [Workers] sums up the workers, and says with
+// the alarms how well the service is. The service runs Monitor; its status page and its summary
+// packet show what it found.
 package health
 
 import (
@@ -28,8 +28,8 @@ const (
 	minFreeDisk = 64 << 20
 )
 
-// Bus is the connection to the bus; *oona.Client is one.
-type Bus interface {
+// bus is the connection to the bus; *oona.Client is one.
+type bus interface {
 	Ping(ctx context.Context) error
 	Health() oona.Health
 	Drops() []oona.Drop
@@ -38,16 +38,28 @@ type Bus interface {
 	Stalls() []oona.Stall
 }
 
-// Crew is who works, and how the work goes of those that take one item after the other.
+// Crew is who works, and since when those that take one item after the other have had one
+// and finished nothing; the zero time when they have none.
 type Crew struct {
-	Status   func() []supervise.Status
-	Progress func(context.Context) []Progress
+	Status func() []supervise.Status
+	Job    func() (name string, since time.Time) // of maintenance
+	Packet func() time.Time                      // of telemetry
+	Outbox func(context.Context) (since time.Time, err error)
+}
+
+// Losses are what was said and reached nobody, as counted so far.
+type Losses struct {
+	// Packets of telemetry: for want of room under "", and those that the bus refused by
+	// who made them.
+	Packets func() map[string]int64
+	// Lines of the log; nil: none ever are.
+	Lines func() int64
 }
 
 // Config is what a Monitor looks at. Nissa is optional.
 type Config struct {
 	Workers Crew
-	Bus     Bus
+	Bus     bus
 	// Server is why the bus takes no writes, and how it gives up keys for want of memory;
 	// nil: neither is so.
 	Server func(context.Context) (refuses, evicts error)
@@ -57,11 +69,10 @@ type Config struct {
 	Outbox func(context.Context) (waiting, refused int, err error)
 	// Place is why this instance has no place among those on the bus, nil when it has one.
 	Place func() error
-	// Folders are those that are written to.
-	Folders []string
-	// Dropped is how many telemetry packets were lost so far: for want of room under "", and
-	// those that the bus refused by who made them.
-	Dropped func() map[string]int64
+	// Paths are the folders and files that are written to, and are to stay those that they
+	// are when the monitor is made.
+	Paths []string
+	Lost  Losses
 	// Failures are how often each maintenance job failed so far.
 	Failures func() map[string]int64
 	// Signals are the segments of shared memory that cannot be used, by path.
@@ -69,7 +80,8 @@ type Config struct {
 	// Contested are the runs for which two trainers have reported since, each with the
 	// trainer that is refused.
 	Contested func(since time.Time) map[string]string
-	Nissa     *Nissa
+	// Nissa is why the Nissa that is asked is not ready; nil: none is asked.
+	Nissa func() error
 
 	// Maintenance is the time from one round of maintenance jobs to the next.
 	Maintenance time.Duration
@@ -128,7 +140,7 @@ func (m *Monitor) Figures() []telemetry.Figure { return []telemetry.Figure{m.tra
 // Hindrance is the first raised alarm that says that work cannot be done now, or nothing.
 func (m *Monitor) Hindrance() string {
 	for _, alarm := range m.tracker.alarms() {
-		if alarm.Severity == severityCritical && alarm.holds {
+		if alarm.Severity == severityCritical && !alarm.Gone {
 			said := slices.DeleteFunc([]string{alarm.Name, alarm.Subject, alarm.Detail}, func(part string) bool { return part == "" })
 			return strings.Join(said, ": ")
 		}

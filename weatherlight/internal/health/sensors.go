@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
@@ -25,11 +27,13 @@ type sensor struct {
 // sensors look at every part of the service.
 func sensors(c Config) []sensor {
 	workers := &workerSensor{status: c.Workers.Status, restarts: make(map[string]int)}
-	dropped := &riseSensor{count: c.Dropped}
+	dropped := &riseSensor{count: c.Lost.Packets}
 	jobs := &riseSensor{count: c.Failures}
 	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
+	known := looked(c.Paths)
 	all := []sensor{
-		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Folders) }},
+		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Paths) }},
+		{alarmReplaced, func(context.Context) []finding { return known.replaced() }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
 		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server(ctx); return refuses }))},
 		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server(ctx); return evicts }))},
@@ -43,7 +47,7 @@ func sensors(c Config) []sensor {
 		{alarmCircuitOpen, workers.open},
 		{alarmCircuitOpen, func(context.Context) []finding { return openBreakers(c.Bus.Health()) }},
 		{alarmWorkerFails, workers.failing},
-		{alarmWorkStuck, standstills(c.Workers.Progress)},
+		{alarmWorkStuck, standstills(c.inHand)},
 		{alarmDropping, dropped.sample},
 		{alarmJobFails, jobs.sample},
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
@@ -52,8 +56,12 @@ func sensors(c Config) []sensor {
 		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
 	}
+	if c.Lost.Lines != nil {
+		lines := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.Lost.Lines()} }}
+		all = append(all, sensor{alarmLogLost, lines.sample})
+	}
 	if c.Nissa != nil {
-		all = append(all, sensor{alarmNissaDown, c.Nissa.sample})
+		all = append(all, sensor{alarmNissaDown, answers(func(context.Context) error { return c.Nissa() })})
 	}
 	return all
 }
@@ -167,9 +175,12 @@ func openBreakers(bus oona.Health) []finding {
 }
 
 // fullDisks asks whether the folders that are written to have room.
-func fullDisks(folders []string) []finding {
+func fullDisks(paths []string) []finding {
 	var found []finding
-	for _, folder := range folders {
+	for _, folder := range paths {
+		if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+			continue // its folder is among them
+		}
 		if detail := lackOfRoom(folder, minFreeDisk); detail != "" {
 			found = append(found, finding{folder, detail})
 		}
@@ -192,36 +203,37 @@ func lackOfRoom(folder string, wanted uint64) string {
 	return ""
 }
 
+// places are files and folders as they were when they were first looked at.
+type places map[string]os.FileInfo
+
+func looked(paths []string) places {
+	known := make(places)
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			known[path] = info
+		}
+	}
+	return known
+}
+
+// replaced finds those that are not what they were: what is written to them is lost.
+func (p places) replaced() []finding {
+	var found []finding
+	for _, path := range slices.Sorted(maps.Keys(p)) {
+		if err := regularfile.Still(path, p[path]); err != nil {
+			found = append(found, finding{path, err.Error()})
+		}
+	}
+	return found
+}
+
 // stalled finds the streams of which nothing is finished, for one kind of reason.
-func stalled(bus Bus, kind string) func(context.Context) []finding {
+func stalled(bus bus, kind string) func(context.Context) []finding {
 	return func(context.Context) []finding {
 		var found []finding
 		for _, stall := range bus.Stalls() {
 			if stall.Kind == kind {
 				found = append(found, finding{stall.Stream, stall.Cause})
-			}
-		}
-		return found
-	}
-}
-
-// Progress is how the work of one worker goes.
-type Progress struct {
-	Worker string
-	Item   string        // what it has had in hand for the longest time
-	Since  time.Time     // it has, with nothing finished meanwhile; zero: nothing is in hand
-	Within time.Duration // an item may take so long
-}
-
-// standstills finds workers whose work does not complete, whatever keeps it.
-func standstills(progress func(context.Context) []Progress) func(context.Context) []finding {
-	return func(ctx context.Context) []finding {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		var found []finding
-		for _, p := range progress(ctx) {
-			if !p.Since.IsZero() && time.Since(p.Since) > p.Within {
-				found = append(found, finding{p.Worker, p.Item + " since " + p.Since.UTC().Format(time.RFC3339)})
 			}
 		}
 		return found

@@ -94,7 +94,7 @@ func TestRiseIsFoundOnce(t *testing.T) {
 
 // busOf tells of stalls and of nothing else.
 type busOf struct {
-	Bus
+	bus
 
 	stalls []oona.Stall
 }
@@ -212,8 +212,8 @@ func TestOneSlowAnswerOfTheCatalogueIsNoAlarm(t *testing.T) {
 func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		progress := []Progress{{Worker: "idle", Within: time.Second}, {Worker: "busy", Item: "item", Since: begun, Within: time.Minute}}
-		watch := monitorOf(sensor{alarmWorkStuck, standstills(func(context.Context) []Progress { return progress })})
+		hands := []progress{{worker: "idle", within: time.Second}, {worker: "busy", item: "item", since: begun, within: time.Minute}}
+		watch := monitorOf(sensor{alarmWorkStuck, standstills(func(context.Context) []progress { return hands })})
 		for range 100 {
 			watch.round(t.Context())
 			told := len(watch.Alarms()) > 0
@@ -225,7 +225,7 @@ func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
 		if a := watch.Alarms()[0]; a.Subject != "busy" || !strings.HasPrefix(a.Detail, "item since") || watch.Hindrance() != "" {
 			t.Errorf("alarm %+v, hindrance %q", a, watch.Hindrance())
 		}
-		progress[1].Since = time.Now() // the next item
+		hands[1].since = time.Now() // the next item
 		for range 5 {
 			watch.round(t.Context())
 			time.Sleep(interval)

@@ -9,13 +9,13 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// Severity says how much of the service an alarm concerns.
-type Severity string
+// severity says how much of the service an alarm concerns.
+type severity string
 
 const (
-	severityInfo     Severity = "info"     // worth knowing, nothing is lost
-	severityWarning  Severity = "warning"  // a part does less than it should
-	severityCritical Severity = "critical" // work cannot be done
+	severityInfo     severity = "info"     // worth knowing, nothing is lost
+	severityWarning  severity = "warning"  // a part does less than it should
+	severityCritical severity = "critical" // work cannot be done
 )
 
 // Alarm is one trouble that somebody should look at.
@@ -23,17 +23,18 @@ type Alarm struct {
 	Name string `json:"alarm"`
 	// Subject is what of the kind is in trouble: a worker, a folder, a job.
 	Subject  string    `json:"subject,omitempty"`
-	Severity Severity  `json:"severity"`
+	Severity severity  `json:"severity"`
 	Since    time.Time `json:"since"`
 	Detail   string    `json:"detail,omitempty"`
-
-	holds bool // it was found in the last round: an alarm outlasts its trouble a little
+	// Gone: what it tells of was not found in the last round. It ends soon, unless that
+	// comes back, and is no reason not to be ready.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // condition is one kind of trouble.
 type condition struct {
 	name     string
-	severity Severity
+	severity severity
 	// causes are the conditions that bring this one about. While one of them
 	// holds, this one is a symptom and no alarm of its own.
 	causes []string
@@ -160,7 +161,7 @@ func (b *tracker) alarms() []Alarm {
 		for _, t := range b.troubles[c.name] {
 			if t.raised {
 				alarm := t.alarm(c)
-				alarm.holds = t.last.Equal(b.observed)
+				alarm.Gone = !t.last.Equal(b.observed)
 				alarms = append(alarms, alarm)
 			}
 		}
@@ -183,7 +184,7 @@ func (b *tracker) figure() telemetry.Figure {
 
 // worst is the alarm that says most about the service, or nil.
 func worst(alarms []Alarm) *Alarm {
-	rank := map[Severity]int{severityInfo: 1, severityWarning: 2, severityCritical: 3}
+	rank := map[severity]int{severityInfo: 1, severityWarning: 2, severityCritical: 3}
 	if len(alarms) == 0 {
 		return nil
 	}

@@ -174,11 +174,11 @@ func TestR17HindranceAndAlarmsNeverContradict(t *testing.T) {
 			}
 			r.see(rapid.IntRange(1, 20).Draw(t, "seconds"), holding...)
 			alarms, hindrance := watch.Alarms(), watch.Hindrance()
-			critical := slices.DeleteFunc(slices.Clone(alarms), func(a Alarm) bool { return a.Severity != severityCritical || !a.holds })
+			critical := slices.DeleteFunc(slices.Clone(alarms), func(a Alarm) bool { return a.Severity != severityCritical || a.Gone })
 			if (hindrance != "") != (len(critical) > 0) {
 				t.Fatalf("hindered by %q, critical alarms %+v", hindrance, critical)
 			}
-			status, _ := Overall(Workers{}, alarms)
+			status, _ := Workers{}.Overall(alarms)
 			if hindrance != "" && status != leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY {
 				t.Fatalf("hindered by %q and %s", hindrance, status)
 			}

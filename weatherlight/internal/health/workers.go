@@ -69,11 +69,11 @@ func (w Workers) status() (leyline.HealthStatus, string) {
 	}
 }
 
-// Overall is the health of the whole service. What the workers say keeps the
+// Overall is the health of the whole service, with its alarms. What the workers say keeps the
 // words that readers of the packet know; an alarm is heard where the workers say
 // nothing, or less.
-func Overall(workers Workers, alarms []Alarm) (leyline.HealthStatus, string) {
-	status, summary := workers.status()
+func (w Workers) Overall(alarms []Alarm) (leyline.HealthStatus, string) {
+	status, summary := w.status()
 	alarm := worst(alarms)
 	switch {
 	case alarm == nil || alarm.Severity == severityInfo || status == leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY:

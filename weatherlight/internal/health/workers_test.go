@@ -94,11 +94,11 @@ func TestWorstAlarmSpeaksForTheService(t *testing.T) {
 		{[]Alarm{nissa, worker}, leyline.HealthStatus_HEALTH_STATUS_DEGRADED, alarmWorkerFails},
 		{[]Alarm{bus, worker, nissa}, leyline.HealthStatus_HEALTH_STATUS_UNHEALTHY, alarmBusDown},
 	} {
-		if status, summary := Overall(Workers{}, test.alarms); status != test.status || summary != test.summary {
+		if status, summary := (Workers{}).Overall(test.alarms); status != test.status || summary != test.summary {
 			t.Errorf("%v: %s %q", test.alarms, status, summary)
 		}
 	}
-	if status, summary := Overall(Workers{BackingOff: 1}, []Alarm{worker}); summary != "backoff" ||
+	if status, summary := (Workers{BackingOff: 1}).Overall([]Alarm{worker}); summary != "backoff" ||
 		status != leyline.HealthStatus_HEALTH_STATUS_DEGRADED {
 		t.Errorf("a known symptom is renamed: %s %q", status, summary)
 	}

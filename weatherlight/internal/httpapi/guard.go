@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Guard lets everybody in on a listener that only this machine reaches. Elsewhere a
+// guard lets everybody in on a listener that only this machine reaches. Elsewhere a
 // request needs the token, as "Authorization: Bearer <token>"; without a token nobody
 // gets in.
-func Guard(listener net.Addr, token string, next http.Handler) http.Handler {
+func guard(listener net.Addr, token string, next http.Handler) http.Handler {
 	if loopback(listener) {
 		return next
 	}

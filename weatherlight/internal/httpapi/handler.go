@@ -1,9 +1,9 @@
 // Package httpapi is what Weatherlight serves by HTTP.
 //
 // [Handler] serves all of it, from a [Config] of functions: health, readiness, status and
-// metrics to operators, [Runs] and [Kernels] to trainers and those who look after them, behind a
-// [Guard] that keeps others out where the listener can be reached from other machines. The
-// service has one on its listener, which bounds how long a request may take to come.
+// metrics to operators, the records of runs from a [Book] and kernels from a [Library] to trainers
+// and those who look after them. A token keeps others out where the listener can be reached from
+// other machines. The service has one on its listener, which bounds how long a request may take to come.
 package httpapi
 
 import (
@@ -49,7 +49,7 @@ type Config struct {
 }
 
 // Handler serves all that a service serves: /healthz, /readyz, /status and /metrics to
-// everybody, /runs and /kernels/ behind the Guard.
+// everybody, /runs and /kernels/ behind the guard.
 func Handler(config Config, listener net.Addr) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -60,10 +60,10 @@ func Handler(config Config, listener net.Addr) http.Handler {
 	mux.HandleFunc("GET /status", config.serveStatus)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout}))
 
-	runs := config.guarded(listener, func() http.Handler { return Runs(config.Book()) })
+	runs := config.guarded(listener, func() http.Handler { return newRuns(config.Book()) })
 	mux.Handle("GET /runs", runs)
 	mux.Handle("GET /runs/{run}", runs)
-	mux.Handle(path, config.guarded(listener, func() http.Handler { return Kernels(config.Library(), config.Logger) }))
+	mux.Handle(path, config.guarded(listener, func() http.Handler { return newKernels(config.Library(), config.Logger) }))
 	return mux
 }
 
@@ -96,7 +96,7 @@ func (c Config) serveStatus(w http.ResponseWriter, r *http.Request) {
 // request after the boot: what it is about is there then.
 func (c Config) guarded(listener net.Addr, newHandler func() http.Handler) http.Handler {
 	handler := sync.OnceValue(newHandler)
-	return Guard(listener, c.Token, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return guard(listener, c.Token, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !c.Booted() {
 			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
 			return

@@ -1,4 +1,4 @@
-package httpapi_test
+package httpapi
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
@@ -30,7 +28,7 @@ func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 			return test.alive
 		}
 		answer := httptest.NewRecorder()
-		httpapi.Handler(httpapi.Config{Alive: alive, Metrics: metrics}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		Handler(Config{Alive: alive, Metrics: metrics}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 		var body map[string]string
 		if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ type Library interface {
 	Signature(ctx context.Context, sum string) ([]byte, error)
 }
 
-// Kernels serves GET and HEAD of /kernels/<sha256>: the bytes of the kernel with that
+// newKernels serves GET and HEAD of /kernels/<sha256>: the bytes of the kernel with that
 // checksum, in lower-case hexadecimal, whichever store they lie in. A kernel never
 // changes, so it may be kept for ever; ranges are not served. What is unknown, damaged,
 // set aside or withheld is 404, a library that does not answer 503.
@@ -51,7 +51,7 @@ type Library interface {
 //
 // A client that takes nothing for half a minute is left. What a library says when it
 // does not answer goes to the log.
-func Kernels(library Library, logger *slog.Logger) http.Handler {
+func newKernels(library Library, logger *slog.Logger) http.Handler {
 	return &kernels{library: library, logger: logger, places: make(chan struct{}, requests)}
 }
 

@@ -1,4 +1,4 @@
-package httpapi_test
+package httpapi
 
 import (
 	"bytes"
@@ -22,7 +22,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 // large is more than the handler holds in memory at a time.
@@ -111,7 +110,7 @@ func TestR6TrainerOfAnotherMachineFetchesItsKernel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
+			server := serve(t, newKernels(library, slog.New(slog.DiscardHandler)))
 			for sum, content := range map[string][]byte{own.GetChecksum(): large, variant.GetChecksum(): forged.Artifact} {
 				got := request(t, server, http.MethodGet, "/kernels/"+sum)
 				if got.code != http.StatusOK || got.err != nil || !bytes.Equal(got.body, content) {
@@ -149,7 +148,7 @@ func TestKernelsAnswer(t *testing.T) {
 	if err := os.Remove(missing.GetArtifactRef()); err != nil {
 		t.Fatal(err)
 	}
-	server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
+	server := serve(t, newKernels(library, slog.New(slog.DiscardHandler)))
 	for _, c := range []struct {
 		name, method, path string
 		header             []string
@@ -212,7 +211,7 @@ func TestLibraryThatDoesNotAnswerIsTriedAgain(t *testing.T) {
 	for _, err := range []error{fmt.Errorf("x: %w", urza.ErrUnavailable), context.DeadlineExceeded, errors.New("secret path")} {
 		open := func(context.Context) (io.ReadCloser, int64, error) { return nil, 0, err }
 		for _, path := range []string{anySum, anySum + ".minisig"} {
-			got := request(t, serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler))), http.MethodGet, path)
+			got := request(t, serve(t, newKernels(doubles{open}, slog.New(slog.DiscardHandler))), http.MethodGet, path)
 			if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || strings.Contains(string(got.body), "secret") {
 				t.Errorf("%s, %v: %d %v %q", path, err, got.code, got.header, got.body)
 			}
@@ -228,7 +227,7 @@ func TestKernelThatIsDamagedMeanwhileIsCutOff(t *testing.T) {
 				content := io.MultiReader(bytes.NewReader(make([]byte, size)), iotest.ErrReader(failure))
 				return io.NopCloser(content), int64(size), nil
 			}
-			got := request(t, serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler))), http.MethodGet, "/kernels/"+strings.Repeat("0", 64))
+			got := request(t, serve(t, newKernels(doubles{open}, slog.New(slog.DiscardHandler))), http.MethodGet, "/kernels/"+strings.Repeat("0", 64))
 			if got.code == http.StatusOK && got.err == nil {
 				t.Errorf("%d bytes, %v: came through whole", size, failure)
 			}
@@ -245,7 +244,7 @@ func TestOnlySoManyKernelsAreSentAtATime(t *testing.T) {
 		<-release
 		return io.NopCloser(strings.NewReader("kernel")), 6, nil
 	}
-	server := serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler)))
+	server := serve(t, newKernels(doubles{open}, slog.New(slog.DiscardHandler)))
 	path := "/kernels/" + strings.Repeat("0", 64)
 	var group sync.WaitGroup
 	for range 64 {
@@ -295,7 +294,7 @@ func TestGuard(t *testing.T) {
 			asked.Header.Set("Authorization", c.header)
 		}
 		got := httptest.NewRecorder()
-		httpapi.Guard(c.listener, c.token, inside).ServeHTTP(got, asked)
+		guard(c.listener, c.token, inside).ServeHTTP(got, asked)
 		if got.Code != c.code || (got.Code == 401) != (got.Header().Get("WWW-Authenticate") != "") {
 			t.Errorf("%s: %d, want %d", c.name, got.Code, c.code)
 		}
@@ -321,9 +320,9 @@ func TestAdvertisedAddress(t *testing.T) {
 		{"configured for no machine", "http://0.0.0.0:9180", nil, "http://0.0.0.0:9180", true},
 		{"nothing is served", "", nil, "", true},
 	} {
-		got := httpapi.Advertised(c.configured, c.listener)
-		if got != c.want || httpapi.LocalOnly(got) != c.local {
-			t.Errorf("%s: %q, local %t", c.name, got, httpapi.LocalOnly(got))
+		got := Advertised(c.configured, c.listener)
+		if got != c.want || LocalOnly(got) != c.local {
+			t.Errorf("%s: %q, local %t", c.name, got, LocalOnly(got))
 		}
 	}
 }
@@ -336,7 +335,7 @@ func FuzzKernelPath(f *testing.F) {
 	open := func(context.Context) (io.ReadCloser, int64, error) {
 		return io.NopCloser(strings.NewReader("kernel")), 6, nil
 	}
-	handler := httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler))
+	handler := newKernels(doubles{open}, slog.New(slog.DiscardHandler))
 	f.Fuzz(func(t *testing.T, path, tag string) {
 		asked := httptest.NewRequest(http.MethodGet, "/kernels/", http.NoBody)
 		asked.URL.Path = "/kernels/" + path

@@ -24,16 +24,16 @@ type Book interface {
 	View(ctx context.Context, run string) (*control.View, error)
 }
 
-// RunList is the body of /runs: {"runs": [...], "next": "..."}, next being the query
+// runList is the body of /runs: {"runs": [...], "next": "..."}, next being the query
 // parameter after of the next page.
-type RunList struct {
+type runList struct {
 	Runs []string `json:"runs"`
 	Next string   `json:"next,omitempty"`
 }
 
-// Runs serves /runs, the names of the runs that are known, 200 a page, and
+// newRuns serves /runs, the names of the runs that are known, 200 a page, and
 // /runs/{run}, all that is known of one.
-func Runs(book Book) http.Handler {
+func newRuns(book Book) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), runsTimeout)
 		defer cancel()
@@ -51,7 +51,7 @@ func serveRuns(ctx context.Context, w http.ResponseWriter, book Book, after stri
 		unavailable(w, err)
 		return
 	}
-	list := RunList{Runs: append([]string{}, runs...)}
+	list := runList{Runs: append([]string{}, runs...)}
 	if len(runs) == runsPage {
 		list.Next = runs[len(runs)-1]
 	}

@@ -1,4 +1,4 @@
-package httpapi_test
+package httpapi
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 // book knows so many runs, or fails.
@@ -40,11 +39,11 @@ func TestRunsAreServedInPages(t *testing.T) {
 		for i := range known {
 			known[i] = fmt.Sprintf("run-%03d", i)
 		}
-		server := serve(t, httpapi.Runs(book{runs: known}))
+		server := serve(t, newRuns(book{runs: known}))
 		var got []string
 		for next := ""; ; {
 			reply := request(t, server, http.MethodGet, "/runs?after="+next)
-			var page httpapi.RunList
+			var page runList
 			if err := json.Unmarshal(reply.body, &page); err != nil || page.Runs == nil || len(page.Runs) > 200 {
 				t.Fatalf("of %d runs: %s, %v", count, reply.body, err)
 			}
@@ -72,8 +71,8 @@ func TestRunIsServedOrSaidToBeUnknown(t *testing.T) {
 		{"no list", "/runs", book{err: away}, http.StatusServiceUnavailable},
 	} {
 		mux := http.NewServeMux()
-		mux.Handle("GET /runs", httpapi.Runs(row.book))
-		mux.Handle("GET /runs/{run}", httpapi.Runs(row.book))
+		mux.Handle("GET /runs", newRuns(row.book))
+		mux.Handle("GET /runs/{run}", newRuns(row.book))
 		got := request(t, serve(t, mux), http.MethodGet, row.path)
 		var view control.View
 		err := json.Unmarshal(got.body, &view)

@@ -1,4 +1,4 @@
-package httpapi_test
+package httpapi
 
 import (
 	"bytes"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/s3test"
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 // signingKey is a file with a minisign secret key, and the public one.
@@ -43,7 +42,7 @@ func TestSignatureOfAKernelIsServedBesideIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key, public := signingKey(t)
 			library := openLibrary(t, func(cfg *urza.Config) { change(cfg); cfg.SigningKeyFile = key })
-			server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
+			server := serve(t, newKernels(library, slog.New(slog.DiscardHandler)))
 			path := "/kernels/" + save(t, library, "BP001", large).GetChecksum()
 			got := request(t, server, http.MethodGet, path+".minisig")
 			message := minisign.NewReader(bytes.NewReader(large))
@@ -66,7 +65,7 @@ func TestSignatureOfAKernelIsServedBesideIt(t *testing.T) {
 
 func TestKernelWithoutASignatureHasNone(t *testing.T) {
 	library := openLibrary(t, func(*urza.Config) {})
-	server := serve(t, httpapi.Kernels(library, slog.New(slog.DiscardHandler)))
+	server := serve(t, newKernels(library, slog.New(slog.DiscardHandler)))
 	sum := save(t, library, "BP001", large).GetChecksum()
 	aside := save(t, library, "BP002", []byte("set aside")).GetChecksum()
 	if err := library.SetAside(t.Context(), "BP002", ""); err != nil {

@@ -1,4 +1,4 @@
-package httpapi_test
+package httpapi
 
 import (
 	"bufio"
@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/urza"
-	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 )
 
 // oneClient is a listener with a single connection, in memory, to come.
@@ -46,7 +45,7 @@ func download(size int, take func(client net.Conn)) (took time.Duration, log str
 	open := func(context.Context) (io.ReadCloser, int64, error) {
 		return io.NopCloser(bytes.NewReader(make([]byte, size))), int64(size), nil
 	}
-	kernels := httpapi.Kernels(doubles{open}, slog.New(slog.NewTextHandler(&logged, nil)))
+	kernels := newKernels(doubles{open}, slog.New(slog.NewTextHandler(&logged, nil)))
 	ended := make(chan time.Duration, 1)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
@@ -120,7 +119,7 @@ func TestKernelThatIsFoundDamagedInTimeIsRefused(t *testing.T) {
 			content := io.MultiReader(bytes.NewReader(make([]byte, size)), iotest.ErrReader(urza.ErrChecksumMismatch))
 			return io.NopCloser(content), int64(size), nil
 		}
-		server := serve(t, httpapi.Kernels(doubles{open}, slog.New(slog.DiscardHandler)))
+		server := serve(t, newKernels(doubles{open}, slog.New(slog.DiscardHandler)))
 		got := request(t, server, http.MethodGet, "/kernels/"+strings.Repeat("0", 64))
 		if got.code != http.StatusNotFound || got.err != nil || got.header.Get("ETag") != "" {
 			t.Errorf("%d bytes: %d %v %q, %v", size, got.code, got.header, got.body, got.err)

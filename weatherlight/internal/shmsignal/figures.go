@@ -4,7 +4,8 @@ import "github.com/esper-lite/weatherlight/telemetry"
 
 // Figures are the counters of the segments, absent before the first. What became of an
 // emergency is counted by whoever is told of it.
-func Figures(rollback, emergency Stats) []telemetry.Figure {
+func (w *Watch) Figures() []telemetry.Figure {
+	rollback, emergency := w.Stats(Rollback), w.Stats(Emergency)
 	return []telemetry.Figure{
 		telemetry.Count("weatherlight.rollback.detections_total",
 			"Rollback signals of shared memory that were reported.", rollback.Detections).If(rollback.Detections > 0),

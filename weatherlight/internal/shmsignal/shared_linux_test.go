@@ -21,7 +21,7 @@ func sharedDeck(t *testing.T) *shared {
 	t.Helper()
 	d := emergencyDeck(t)
 	name, path := shmsignaltest.Name(t)
-	d.path, d.monitor.segment = path, newSegment(Dir, name, emergencySize)
+	d.path, d.monitor.segment = path, newSegment(folder, name, emergencySize)
 	b, err := newWatcher()
 	if err != nil {
 		t.Fatal(err)

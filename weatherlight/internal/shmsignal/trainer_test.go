@@ -90,7 +90,7 @@ func TestRollbackOfPythonTrainerIsReadByteByByte(t *testing.T) {
 func TestTrainerInAnotherProcessIsHeard(t *testing.T) {
 	name, path := shmsignaltest.Name(t)
 	heard := &triggers{}
-	monitor := newMonitor(Dir, name, Emergency, heard.report)
+	monitor := newMonitor(folder, name, Emergency, heard.report)
 	stop := run(t, polling(monitor))
 	began := time.Now()
 	at := raiseInPython(t, "emergency", path, 3, "0", "loss_spike")

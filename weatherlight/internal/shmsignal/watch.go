@@ -5,20 +5,24 @@ import (
 	"time"
 )
 
-// Dir is where Linux keeps POSIX shared memory.
-const Dir = "/dev/shm"
-
-// Path is where the segment of a signal lies.
-func Path(name string) string { return segmentPath(Dir, name) }
+// folder is where Linux keeps POSIX shared memory.
+const folder = "/dev/shm"
 
 // Signal is a segment to be watched.
 type Signal struct {
 	Kind Kind
-	Name string // in Dir; a leading slash is how POSIX writes it. Empty: not watched
+	Name string // in /dev/shm; a leading slash is how POSIX writes it. Empty: not watched
 	// Report takes a trigger over, in the goroutine of Watch.Report; false means that it
 	// must be offered again.
 	Report func(Trigger) bool
 }
+
+// Path is where the segment lies.
+func (s Signal) Path() string { return segmentPath(folder, s.Name) }
+
+// Check asks whether the segment could be watched: it may be missing, but what lies under
+// its name must be the record and ours to clear.
+func (s Signal) Check() error { return newSegment(folder, s.Name, s.Kind.size()).try() }
 
 // Kind is what a segment holds.
 type Kind int
@@ -50,7 +54,7 @@ func New(signals ...Signal) *Watch {
 	w := &Watch{reporter: newReporter()}
 	for _, s := range signals {
 		if s.Name != "" {
-			w.poller.monitors = append(w.poller.monitors, newMonitor(Dir, s.Name, s.Kind, w.reporter.offering(s.Report)))
+			w.poller.monitors = append(w.poller.monitors, newMonitor(folder, s.Name, s.Kind, w.reporter.offering(s.Report)))
 		}
 	}
 	return w
@@ -82,7 +86,3 @@ func (w *Watch) Stats(kind Kind) Stats {
 	}
 	return Stats{}
 }
-
-// Check asks whether a segment could be watched: it may be missing, but what lies under
-// its name must be the record and ours to clear.
-func Check(kind Kind, name string) error { return newSegment(Dir, name, kind.size()).try() }

@@ -23,31 +23,32 @@ import (
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
 // Status is the body of /status.
 type Status struct {
-	State      string              `json:"state"`
-	Reason     string              `json:"reason,omitempty"` // that it is not ready
-	Version    string              `json:"version"`
-	Versions   map[string]string   `json:"versions"`
-	UptimeS    float64             `json:"uptime_s"`
-	Bus        string              `json:"bus"`
-	SystemMode string              `json:"system_mode"`
-	Alarms     []health.Alarm      `json:"alarms"`
-	Boot       []bootStep          `json:"boot"`
-	Workers    []worker            `json:"workers"`
-	LastErrors []partError         `json:"last_errors"`
-	Signals    []shmsignal.Status  `json:"signals,omitempty"`
-	Streams    []Stream            `json:"streams,omitempty"`
-	Breakers   []breaker           `json:"breakers,omitempty"`
-	Catalogue  *catalogue          `json:"catalogue,omitempty"`
-	Forge      *forged             `json:"forge,omitempty"`
-	Instances  *fleet.Status       `json:"instances,omitempty"`
-	Nissa      *health.NissaStatus `json:"nissa,omitempty"`
-	BusMetrics map[string]float64  `json:"bus_metrics,omitempty"`
-	Drops      []drop              `json:"drops,omitempty"`
+	State      string             `json:"state"`
+	Reason     string             `json:"reason,omitempty"` // that it is not ready
+	Version    string             `json:"version"`
+	Versions   map[string]string  `json:"versions"`
+	UptimeS    float64            `json:"uptime_s"`
+	Bus        string             `json:"bus"`
+	SystemMode string             `json:"system_mode"`
+	Alarms     []health.Alarm     `json:"alarms"`
+	Boot       []bootStep         `json:"boot"`
+	Workers    []worker           `json:"workers"`
+	LastErrors []partError        `json:"last_errors"`
+	Signals    []shmsignal.Status `json:"signals,omitempty"`
+	Streams    []Stream           `json:"streams,omitempty"`
+	Breakers   []breaker          `json:"breakers,omitempty"`
+	Catalogue  *catalogue         `json:"catalogue,omitempty"`
+	Forge      *forged            `json:"forge,omitempty"`
+	Instances  *fleet.Status      `json:"instances,omitempty"`
+	Nissa      *nissawatch.Status `json:"nissa,omitempty"`
+	BusMetrics map[string]float64 `json:"bus_metrics,omitempty"`
+	Drops      []drop             `json:"drops,omitempty"`
 }
 
 // bootStep is one step of the boot with its timing.

@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 )
 
 const (
@@ -32,8 +33,8 @@ type Summary struct {
 	Figures   []telemetry.Figure
 	Workers   health.Workers
 	Alarms    []health.Alarm
-	Nissa     *health.NissaStatus // nil: there is none to ask
-	Emergency string              // the reason of the last one, or empty
+	Nissa     *nissawatch.Status // nil: there is none to ask
+	Emergency string             // the reason of the last one, or empty
 	Mirror    *Mirror
 }
 
@@ -96,7 +97,7 @@ func (s Summary) Packet() *leyline.TelemetryPacket {
 		packet.Indicator("nissa", s.Nissa.State)
 	}
 	s.Mirror.indicate(packet)
-	status, summary := health.Overall(s.Workers, s.Alarms)
+	status, summary := s.Workers.Overall(s.Alarms)
 	return packet.Health(status, summary).
 		Indicator("workers_running", strconv.Itoa(s.Workers.Running)).
 		Indicator("workers_backing_off", strconv.Itoa(s.Workers.BackingOff)).

@@ -69,6 +69,8 @@ CREATE TABLE nissa_alarms (
 );
 CREATE TABLE nissa_sources (
 	name TEXT NOT NULL PRIMARY KEY,
+	first_at BIGINT NOT NULL,
 	last_at BIGINT NOT NULL,
+	packets BIGINT NOT NULL,
 	record TEXT NOT NULL
 );

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from weatherlight._bus.address import Address, read_address
 from weatherlight._bus.minisign import PublicKey
 from weatherlight._wire.keyring import Keyring
 from weatherlight.errors import ConfigError
@@ -21,9 +22,10 @@ _MAX_SECRET_FILE = 64 << 10
 class BusConfig:
     """Everything that the background needs. Its repr shows no secret."""
 
-    url: str = field(repr=False)
+    address: Address
     keyring: Keyring
     normal: str = "oona.normal"
+    emergency: str = "oona.emergency"
     kernel_origin: str = ""
     token: str = field(default="", repr=False)
     trusted_keys: Sequence[PublicKey] = ()
@@ -35,7 +37,7 @@ class BusConfig:
 
     def redact(self, text: str) -> str:
         """The text without the secrets and passwords of this configuration."""
-        password = urlsplit(self.url).password
+        password = urlsplit(self.address.url).password
         for hidden in (self.token, password, unquote(password or "")):
             if hidden:
                 text = text.replace(hidden, "***")
@@ -57,16 +59,11 @@ def read_config(
         ConfigError: there is no secret, or something does not fit.
     """
     url = url or environ.get("REDIS_URL", "").strip() or DEFAULT_URL
-    scheme = url.partition(":")[0]
-    if scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError(
-            f"the bus is redis://, rediss:// or unix://, not {scheme[:20]!r}; "
-            'bus="local" starts a service with a bus of its own'
-        )
     return BusConfig(
-        url=url,
+        address=read_address(url),
         keyring=read_keyring(secret, environ),
         normal=environ.get("OONA_NORMAL_STREAM", "").strip() or "oona.normal",
+        emergency=environ.get("OONA_EMERGENCY_STREAM", "").strip() or "oona.emergency",
         kernel_origin=kernel_origin or environ.get("WEATHERLIGHT_KERNEL_ORIGIN", "").strip(),
         token=token or environ.get("WEATHERLIGHT_HTTP_TOKEN", "").strip(),
         trusted_keys=tuple(map(_public_key, trusted_keys)),

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
-import redis.backoff
-import redis.retry
 
 from weatherlight._bus.config import BusConfig
 from weatherlight._bus.fetch import FETCH_SECONDS, UNREACHABLE, UNSPECIFIED, AttachError, Fetcher
 from weatherlight._bus.inbox import Arrival, Inbox, Loaded
-from weatherlight._wire import leyline_pb2 as leyline
-from weatherlight._wire.envelope import MAX_ENVELOPE, seal
+from weatherlight._bus.outbox import Outbox
+from weatherlight._bus.servers import Nodes, Servers
+from weatherlight._wire.emergencies import told_of
+from weatherlight._wire.envelope import MAX_ENVELOPE, TYPES, Message, seal
 from weatherlight._wire.orders import Order
 from weatherlight.errors import BackgroundWarning
 
@@ -30,90 +30,12 @@ log = logging.getLogger("weatherlight")
 
 LEAST_PAUSE, MOST_PAUSE = 0.02, 5.0
 _BLOCK_MS = 5000
-_SOCKET_SECONDS = 15.0  # longer than XREAD may block
 _CLOCK_SECONDS = 60.0
 _HEALTHY_SECONDS = 5.0  # a connection that held so long was none of the outage
 _LOOK_BACK_SECONDS = 10.0
 _COUNT = 64
-# Every server speaks it alike; newer clients would begin with RESP3.
-_RESP2: dict[str, Any] = {"protocol": 2} if int(redis.__version__.split(".")[0]) >= 5 else {}
-
 
 Loader = Callable[[Order, bytes], Any]  # makes a module of a kernel's file, or raises AttachError
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """One report, to be signed as it leaves."""
-
-    number: int
-    packet: leyline.SystemStatePacket
-    attributes: Mapping[str, str]
-    failures: tuple[int, ...] = ()  # attach orders whose failure it tells of
-
-
-class Outbox:
-    """A slot of one: a newer report takes the place of one that was not sent."""
-
-    def __init__(self) -> None:
-        self._moved = threading.Condition()
-        self._pending: Outgoing | None = None
-        self.last = 0  # number of the report queued last
-        self.sent = 0  # number of the report that the bus took last
-        self.published = 0
-        self._told: dict[int, int] = {}
-
-    def put(self, report: Outgoing) -> None:
-        """Makes a report the next to leave."""
-        with self._moved:
-            self._pending, self.last = report, report.number
-            self._moved.notify_all()
-
-    @property
-    def empty(self) -> bool:
-        """Whether every report was sent."""
-        with self._moved:
-            return self._pending is None
-
-    def wait(self, seconds: float) -> Outgoing | None:
-        """The report to send next."""
-        with self._moved:
-            if self._pending is None:
-                self._moved.wait(seconds)
-            return self._pending
-
-    def done(self, report: Outgoing) -> None:
-        """The bus took a report."""
-        with self._moved:
-            if self._pending is report:
-                self._pending = None
-            self.sent = report.number
-            self.published += 1
-            for order in report.failures:
-                self._told[order] = self._told.get(order, 0) + 1
-            self._moved.notify_all()
-
-    def told(self, orders: set[int]) -> dict[int, int]:
-        """In how many sent reports the failure of each of these orders was told."""
-        with self._moved:
-            self._told = {order: n for order, n in self._told.items() if order in orders}
-            return dict(self._told)
-
-    def flush(self, seconds: float) -> bool:
-        """Waits until the last report has left."""
-        until = time.monotonic() + seconds
-        with self._moved:
-            while self.sent < self.last:
-                left = until - time.monotonic()
-                if left <= 0:
-                    return False
-                self._moved.wait(left)
-        return True
-
-    def wake(self) -> None:
-        """Lets whoever waits look again."""
-        with self._moved:
-            self._moved.notify_all()
 
 
 class Episode:
@@ -170,14 +92,14 @@ class Clock:
         self._offset = 0.0
         self._asked = -1e9
 
-    def ask(self, client: Any) -> None:
+    def ask(self, client: Servers) -> None:
         """Asks the bus, unless that was done a moment ago."""
         if time.monotonic() - self._asked < _CLOCK_SECONDS:
             return
         before = time.time()
         seconds, micros = client.time()
         middle = (before + time.time()) / 2
-        self._offset = int(seconds) + int(micros) / 1e6 - middle
+        self._offset = seconds + micros / 1e6 - middle
         self._asked = time.monotonic()
 
     def forget(self) -> None:
@@ -214,7 +136,8 @@ class Link:
         self._position = _Position()
         self._stop = threading.Event()
         self._pid = os.getpid()
-        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._nodes = Nodes(config.address)
+        self._clients: weakref.WeakSet[Servers] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -260,7 +183,7 @@ class Link:
         for client in list(self._clients):
             # The thread that waits on it may close it at the same moment.
             with contextlib.suppress(Exception):
-                client.connection_pool.disconnect()
+                client.disconnect()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(1.0)
@@ -277,24 +200,18 @@ class Link:
             log.exception("the thread %s has ended by a fault; training goes on", name)
             self._stop.set()
 
-    def _connect(self) -> Any:
-        client = redis.Redis.from_url(
-            self.config.url,
-            socket_timeout=_SOCKET_SECONDS,
-            socket_connect_timeout=5.0,
-            retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
-            max_connections=1,
-            **_RESP2,
-        )
+    def _connect(self, turn: int = 0) -> Servers:
+        client = Servers(self.config.address, self._nodes, turn)
         self._clients.add(client)
         return client
 
-    def _again(self, who: str, work: Callable[[Any], None]) -> None:
+    def _again(self, who: str, work: Callable[[Servers], None]) -> None:
         """Does work with a connection until the end, over all outages."""
-        pause = LEAST_PAUSE
+        pause, turn = LEAST_PAUSE, 0
         while not self._stop.is_set():
-            client = self._connect()
+            client = self._connect(turn)
             self.tries += 1
+            turn += 1
             worked = time.monotonic()
             try:
                 self.clock.forget()
@@ -305,7 +222,7 @@ class Link:
                     return
                 self.episode.failed(who, error)
             finally:
-                client.connection_pool.disconnect()
+                client.disconnect()
             if time.monotonic() - worked > _HEALTHY_SECONDS:
                 pause = LEAST_PAUSE
             # It is random to spread many trainers.
@@ -315,33 +232,46 @@ class Link:
     def _send(self) -> None:
         self._again("sender", self._send_all)
 
-    def _send_all(self, client: Any) -> None:
+    def _send_all(self, client: Servers) -> None:
         if self.outbox.empty:
             self.episode.healed("sender")
         while not self._stop.is_set():
             report = self.outbox.wait(_BLOCK_MS / 1000)
-            if report is None:
-                continue
-            self.clock.ask(client)
-            data, signature = seal(
-                self.config.keyring,
-                self.config.normal,
-                leyline.BUS_MESSAGE_TYPE_SYSTEM_STATE,
-                report.packet,
-                report.attributes,
-                now_ms=self.clock.now_ms(),
-            )
-            if len(data) > MAX_ENVELOPE:
-                log.error("report %d is left out: it has %d bytes", report.number, len(data))
-            else:
-                client.xadd(self.config.normal, {"payload": data, "signature": signature})
-            self.outbox.done(report)
+            refused = self._raise_alarms(client)
+            if report is not None:
+                self._publish(client, self.config.normal, report.packet, report.attributes)
+                self.outbox.done(report)
+            if refused is not None:
+                raise refused
             self.episode.healed("sender")
+
+    def _raise_alarms(self, client: Servers) -> redis.ResponseError | None:
+        """Sends what is urgent; a stream that may not be written to holds no report up."""
+        try:
+            while (alarm := self.outbox.next_alarm()) is not None:
+                self._publish(client, self.config.emergency, alarm, told_of(alarm))
+                self.outbox.raised(alarm)
+        except redis.ResponseError as error:
+            return error
+        return None
+
+    def _publish(
+        self, client: Servers, stream: str, message: Message, attributes: Mapping[str, str]
+    ) -> None:
+        self.clock.ask(client)
+        now_ms = self.clock.now_ms()
+        data, signature = seal(
+            self.config.keyring, stream, TYPES[type(message)], message, attributes, now_ms=now_ms
+        )
+        if len(data) > MAX_ENVELOPE:
+            log.error("a message to %s is left out: it has %d bytes", stream, len(data))
+            return
+        client.xadd(stream, {"payload": data, "signature": signature})
 
     def _follow(self) -> None:
         self._again("follower", self._follow_all)
 
-    def _follow_all(self, client: Any) -> None:
+    def _follow_all(self, client: Servers) -> None:
         self._position.looked_back = -1e9
         while not self._stop.is_set():
             if time.monotonic() - self._position.looked_back > _LOOK_BACK_SECONDS:
@@ -351,7 +281,7 @@ class Link:
             answer = self._read(client, self._position.last, _BLOCK_MS)
             self._hand_on(answer)
 
-    def _look_back(self, client: Any) -> None:
+    def _look_back(self, client: Servers) -> None:
         """Begins anew when the stream is another one, which ends below where we stand."""
         answer = self._read(client, "0-0", None)
         last = answer[-1][0] if answer else "0-0"
@@ -361,9 +291,9 @@ class Link:
         self._position.looked_back = time.monotonic()
 
     def _read(
-        self, client: Any, after: str, block: int | None
+        self, client: Servers, after: str, block: int | None
     ) -> list[tuple[str, dict[bytes, bytes]]]:
-        answer = client.xread({self.inbox.stream: after}, count=_COUNT, block=block)
+        answer = client.xread(self.inbox.stream, after, _COUNT, block)
         streams = answer.items() if isinstance(answer, dict) else (answer or [])
         entries: list[tuple[str, dict[bytes, bytes]]] = []
         for _, found in streams:

@@ -43,9 +43,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
+class Alike(nn.Module):
+    """A model that somebody else hands to DistributedDataParallel, in processes that do alike."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.module = model
+
+
 def is_distributed(model: nn.Module) -> bool:
     """Whether several processes train a model together."""
-    return isinstance(model, nn.parallel.DistributedDataParallel)
+    return isinstance(model, nn.parallel.DistributedDataParallel | Alike)
 
 
 def named_layers(model: nn.Module, at: str | Sequence[str]) -> dict[str, nn.Module]:

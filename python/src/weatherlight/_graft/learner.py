@@ -18,6 +18,10 @@ from weatherlight.errors import WeatherlightError
 
 log = logging.getLogger("weatherlight")
 
+# Batches of a seed from one measurement of its alignment to the next. It takes two passes
+# without the backward part in front of the slot: at most two steps of the host in so many.
+ALIGN_EVERY = 200
+
 Loss = Callable[[Any, Any], Tensor]
 
 
@@ -93,6 +97,40 @@ class Learner:
             seed.meters.host_gradient(gradient)
         return loss, found[: len(parameters)]
 
+    def align(self, seed: Seed, slot: Slot, batch: Any) -> None:
+        """Measures now and then whether a seed pulls the slot's output as the host does.
+
+        It is the cosine between two gradients by that output: of the loss without the seed,
+        and of the loss with the seed fully in.
+        """
+        seed.batches += 1
+        if seed.batches % ALIGN_EVERY or seed.paused:
+            return
+        faults = seed.meters.faults
+        try:
+            alone = self._pull(Route(without=seed, opened=slot), batch)
+            grown = self._pull(Route(full=seed, opened=slot), batch)
+        except Exception:
+            # Whoever learns from the batch tells of it.
+            log.debug("the alignment of seed %s cannot be measured", seed.id, exc_info=True)
+            return
+        if faults == seed.meters.faults and alone is not None and grown is not None:
+            seed.meters.aligned(_cosine(alone, grown))
+
+    def _pull(self, route: Route, batch: Any) -> Tensor | None:
+        """The gradient of the loss by the output of the opened slot."""
+        # The same random numbers each time.
+        with self._random.repeated(), resting(self._board.model):
+            loss = self._forward(route, batch)
+            if not route.entries or not loss.requires_grad:
+                return None
+            found = torch.autograd.grad(loss, route.entries, allow_unused=True)
+        parts = [
+            torch.zeros_like(entry) if gradient is None else gradient
+            for entry, gradient in zip(route.entries, found, strict=True)
+        ]
+        return torch.cat([part.flatten().float() for part in parts])
+
     def _forward(self, route: Route, batch: Any) -> Tensor:
         self._board.route = route
         try:
@@ -125,6 +163,12 @@ def _step(
     seed.optimizer.step()
     for parameter in parameters:
         parameter.grad = None
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """0 where either is."""
+    lengths = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
+    return torch.div(torch.dot(a, b), lengths.clamp(min=torch.finfo(lengths.dtype).tiny))
 
 
 def norm_of(gradients: Sequence[Tensor | None]) -> Tensor | None:

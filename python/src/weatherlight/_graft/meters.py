@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import deque
@@ -22,6 +23,7 @@ class Meters:
         self._norms: Tensor | None = None
         self._losses: Tensor | None = None
         self._host: Tensor | None = None
+        self._cosine: Tensor | None = None
         self.steps = 0
         self.faults = 0
         self.fault = ""  # the last one
@@ -42,6 +44,10 @@ class Meters:
         largest = gradient.detach().abs().max().float()
         self._host = largest if self._host is None else torch.maximum(self._host, largest)
 
+    def aligned(self, cosine: Tensor) -> None:
+        """Whether the losses with and without the seed pull the slot's output the same way."""
+        self._cosine = cosine
+
     def failed(self, why: str) -> None:
         """One pass in which the seed was left out."""
         self.faults += 1
@@ -61,6 +67,8 @@ class Meters:
             told["gradient_norm"] = float(self._norms) / self.steps
         if self.steps and self._losses is not None:
             told["train_loss"] = float(self._losses) / self.steps
+        if self._cosine is not None and math.isfinite(cosine := float(self._cosine)):
+            told["gradient_cosine"] = min(max(cosine, -1.0), 1.0)  # rounding may pass the bounds
         told.update(self._tell_timings())
         timings = self._timings
         self.__init__()  # type: ignore[misc]

@@ -59,6 +59,7 @@ class Seed:
     tuned: bool = False
     steps: int = 0  # of the ramp
     age: int = 0  # reports since it was attached
+    batches: int = 0  # that it has seen in this process
     before: Before | None = None
     optimizer: torch.optim.Optimizer | None = None
     meters: Meters = field(default_factory=Meters)

@@ -23,7 +23,8 @@ class Route:
     without: Seed | None = None  # left out
     learner: Seed | None = None  # whose parameters this pass is for
     probed: Slot | None = None  # of which is asked whether the loss has a gradient by it
-    entries: list[Tensor] = field(default_factory=list)  # what enters the learner's blend
+    opened: Slot | None = None  # by whose output a gradient is asked for, through all seeds
+    entries: list[Tensor] = field(default_factory=list)  # by which gradients are asked for
     reached: bool = False  # the learner took part
 
     def share(self, seed: Seed) -> float:
@@ -107,11 +108,12 @@ class Slot:
 
     def _routed(self, host: Tensor, route: Route) -> Tensor:
         running = host
-        if route.probed is self:
+        if self in (route.probed, route.opened):
             torch.set_grad_enabled(True)
-            entry: Tensor = host.detach().requires_grad_(True)
-            route.entries.append(entry)
-            return entry
+            running = host.detach().requires_grad_(True)
+            route.entries.append(running)
+        if route.probed is self:
+            return running
         if route.learner is not None and route.learner in self.seeds:
             torch.set_grad_enabled(True)  # the layers in front have no need of it
         for seed in self.seeds:

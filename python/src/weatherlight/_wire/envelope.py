@@ -16,6 +16,12 @@ FRESH_MS = 120_000
 SKEW_MS = 5_000
 MAX_ENVELOPE = 256 << 10
 
+# What is published here, and as which type.
+TYPES: Mapping[type[Any], int] = {
+    leyline.SystemStatePacket: leyline.BUS_MESSAGE_TYPE_SYSTEM_STATE,
+    leyline.EmergencySignal: leyline.BUS_MESSAGE_TYPE_EMERGENCY_SIGNAL,
+}
+
 
 class Dropped(Exception):  # noqa: N818  (it is no error of ours)
     """A message that does not count; the reason is one of docs/trainers.md."""
@@ -25,7 +31,9 @@ class Dropped(Exception):  # noqa: N818  (it is no error of ours)
         self.reason = reason
 
 
-class _Message(Protocol):
+class Message(Protocol):
+    """What protobuf makes of a message."""
+
     def SerializeToString(self) -> bytes: ...  # noqa: N802
 
 
@@ -33,7 +41,7 @@ def seal(
     keyring: Keyring,
     stream: str,
     message_type: int,
-    message: _Message,
+    message: Message,
     attributes: Mapping[str, str],
     *,
     now_ms: int,

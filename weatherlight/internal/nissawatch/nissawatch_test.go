@@ -1,4 +1,4 @@
-package health
+package nissawatch
 
 import (
 	"net/http"
@@ -17,22 +17,22 @@ func TestNissaIsReportedAndNothingMore(t *testing.T) {
 		}
 		w.WriteHeader(code)
 	}))
-	heartbeat := NewNissa(server.URL+"/", cadence.Phase{})
-	defer heartbeat.client.CloseIdleConnections()
+	watch := New(server.URL+"/", cadence.Phase{})
+	defer watch.client.CloseIdleConnections()
 	for _, step := range []struct {
 		code  int
 		state string
-		found int
-	}{{200, nissaReady, 0}, {503, nissaUnready, 1}, {200, nissaReady, 0}} {
+		well  bool
+	}{{200, ready, true}, {503, unready, false}, {200, ready, true}} {
 		code = step.code
-		state, detail := heartbeat.ask(t.Context())
-		heartbeat.record(state, detail, time.Now())
-		if got := heartbeat.Status(); got.State != step.state || len(heartbeat.sample(t.Context())) != step.found {
+		state, detail := watch.ask(t.Context())
+		watch.record(state, detail, time.Now())
+		if got := watch.Status(); got.State != step.state || (watch.Trouble() == nil) != step.well {
 			t.Errorf("answer %d: %+v", step.code, got)
 		}
 	}
 	server.Close()
-	if state, detail := heartbeat.ask(t.Context()); state != nissaUnreachable || detail == "" {
+	if state, detail := watch.ask(t.Context()); state != unreachable || detail == "" {
 		t.Errorf("without a server: %s %q", state, detail)
 	}
 }

@@ -1,0 +1,86 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// held is a writer that waits until it is let go.
+type held struct {
+	gate chan struct{}
+	mu   sync.Mutex
+	got  bytes.Buffer
+}
+
+func (h *held) Write(b []byte) (int, error) {
+	<-h.gate
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.got.Write(b)
+}
+
+func TestSinkKeepsOrderAndLosesNothingThatIsRead(t *testing.T) {
+	h := &held{gate: make(chan struct{})}
+	close(h.gate)
+	s := newSink(h, false)
+	logger := newLogger(s, false, slog.LevelInfo)
+	for n := range 10_000 {
+		logger.Info("line", "n", n)
+	}
+	s.Close()
+	lines := strings.Split(strings.TrimSpace(h.got.String()), "\n")
+	if len(lines) != 10_000 || !strings.Contains(lines[9_999], `"n":9999`) || s.Dropped() != 0 {
+		t.Errorf("%d lines, the last %s, %d dropped", len(lines), lines[len(lines)-1], s.Dropped())
+	}
+}
+
+func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
+	h := &held{gate: make(chan struct{})}
+	s := newSink(h, false)
+	line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+	const lines = 3 * sinkRoom / 1024
+	for range lines {
+		if n, err := s.Write(line); n != len(line) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	dropped := s.Dropped()
+	if dropped < lines/3 || dropped > 2*lines/3 {
+		t.Errorf("%d of %d lines dropped with room for a third, and as much under way", dropped, lines)
+	}
+	close(h.gate)
+	for wrote := false; !wrote; { // what finds room says what is missing
+		before := s.Dropped()
+		_, _ = s.Write([]byte("again\n"))
+		wrote = s.Dropped() == before
+	}
+	s.Close()
+	if text := h.got.String(); !strings.Contains(text, "lines of the log were dropped") || !strings.HasSuffix(text, "again\n") {
+		t.Errorf("the log ends with %q", text[max(0, len(text)-200):])
+	}
+}
+
+func TestSinkCountsWhatCannotBeWritten(t *testing.T) {
+	out, in := io.Pipe()
+	_ = out.CloseWithError(errors.New("gone"))
+	s := newSink(in, false)
+	_, _ = s.Write([]byte("a\nb\n"))
+	s.Close()
+	if s.Dropped() != 2 {
+		t.Errorf("%d lines dropped, want 2", s.Dropped())
+	}
+}
+
+func TestCloseOfALogThatNobodyReadsEnds(t *testing.T) {
+	h := &held{gate: make(chan struct{})}
+	s := newSink(h, false)
+	_, _ = s.Write([]byte("a\n"))
+	s.Close()
+	close(h.gate)
+	<-s.ended
+}
