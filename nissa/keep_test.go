@@ -187,3 +187,18 @@ func TestKeepersPassTheStress(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestPageIsServedWhereRunsAreKept: it draws what is kept, and is not there where nothing is.
+func TestPageIsServedWhereRunsAreKept(t *testing.T) {
+	url := embedded(t)
+	for store, want := range map[string]int{sqliteURL(t): http.StatusOK, "": http.StatusNotFound} {
+		r := runWith(t, Config{Bus: connect(t, url, secret), Store: Store{URL: store}}).ready()
+		if status, body := r.get("/"); status != want || want == http.StatusOK && !strings.Contains(body, `content="runs"`) {
+			t.Errorf("store %q: %d %s", store, status, body)
+		}
+		if status, body := r.get("/api/deadletters"); status != http.StatusOK || !strings.Contains(body, `"letters":[]`) {
+			t.Errorf("store %q: %d %s", store, status, body)
+		}
+		r.stop()
+	}
+}

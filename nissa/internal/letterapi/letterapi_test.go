@@ -32,7 +32,7 @@ type desk struct {
 	t      *testing.T
 	bus    *oona.Client
 	server *httptest.Server
-	told   []*leyline.TelemetryPacket
+	told   chan *leyline.TelemetryPacket
 }
 
 func connect(t *testing.T, url, secret string) *oona.Client {
@@ -52,14 +52,14 @@ func connect(t *testing.T, url, secret string) *oona.Client {
 func open(t *testing.T, listener, token string) *desk {
 	t.Helper()
 	server := redistest.Start(t)
-	d := &desk{t: t, bus: connect(t, server.URL, "a secret for the letters")}
+	d := &desk{t: t, bus: connect(t, server.URL, "a secret for the letters"), told: make(chan *leyline.TelemetryPacket, 8)}
 	stranger := connect(t, server.URL, "another secret for letters")
 	d.giveUp(map[*oona.Client]string{d.bus: "</script><b>seed", stranger: "forged"})
 	mux := http.NewServeMux()
 	letterapi.Register(mux, letterapi.Config{
 		Queue: d.bus.DeadLetters(), Listener: listener, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
-			d.told = append(d.told, packet)
+			d.told <- packet
 			return errors.New("the bus takes none")
 		},
 	})
@@ -205,8 +205,9 @@ func TestLetterIsReplayedOnceAndRemoved(t *testing.T) {
 	if status, _ := d.ask(http.MethodDelete, path, known, ann); status != http.StatusNotFound {
 		t.Errorf("removed again: %d", status)
 	}
+	close(d.told)
 	var told []string
-	for _, packet := range d.told {
+	for packet := range d.told {
 		event := packet.GetEvents()[0]
 		told = append(told, event.GetDescription()+" by "+event.GetAttributes()["by"])
 	}

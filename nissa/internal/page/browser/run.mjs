@@ -2,7 +2,7 @@
 // phone and dark. Ends with the line RESULT browser.
 // Usage: node run.mjs [--pictures FOLDER] [--only NAME]
 import { chromium } from "playwright-core";
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { Bus, report, stages, telemetry } from "./bus.mjs";
 import { hostile, large } from "./fixture.mjs";
@@ -402,6 +402,7 @@ check("the demo is watched: the curve moves, a seed grows, the page stays", asyn
   await close(page);
   demo.child.kill("SIGINT");
   want((await demo.ended) === 0, `the demo ended with ${await demo.ended}: ${demo.output.slice(-500)}`);
+  want(!readdirSync(folder).some((name) => name.startsWith("esper-demo-")), "the demo left its folder behind");
 });
 
 async function takePictures(here, run) {
