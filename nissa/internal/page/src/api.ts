@@ -96,8 +96,16 @@ export function runPath(run: string, ...rest: string[]): string {
   return ["/api/runs", ...[run, ...rest].map(encodeURIComponent)].join("/");
 }
 
-// optional is null when this Nissa does not do that, as its page says.
+// does says whether this Nissa does something, as its page tells.
+export function does(what: string): boolean {
+  return document.querySelector<HTMLMetaElement>('meta[name="nissa"]')?.content.split(" ").includes(what) ?? false;
+}
+
+// optional is null when this Nissa does not do that, or does it for whoever has the token.
 export async function optional<T>(what: string, path: string): Promise<T | null> {
-  const does = document.querySelector<HTMLMetaElement>('meta[name="nissa"]')?.content.split(" ") ?? [];
-  return does.includes(what) ? get<T>(path) : null;
+  if (!does(what)) return null;
+  return get<T>(path).catch((error: unknown) => {
+    if (error instanceof Refusal && error.status === 401) return null;
+    throw error;
+  });
 }

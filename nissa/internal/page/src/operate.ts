@@ -1,5 +1,5 @@
 import {
-  change, get, operator, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
+  change, does, get, operator, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
 } from "./api";
 import { h, named, plain, replace, type Child } from "./dom";
 import { ago, bytes as size, count, figure, moment, percent, span } from "./format";
@@ -265,10 +265,11 @@ export function alarms(): Page {
       optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }),
     ]);
     feed.set(happened.events ?? []);
-    desk.hidden = alerts === null;
+    desk.hidden = !does("alerts");
     const parts: Node[] = [h("section", { class: "panel" }, h("h2", {}, "Alarms of services"), table("Alarms", ["", "Alarm", "About", "Severity", "Detail", "#Since", "#Last told"],
       told.alarms.map((a) => [a.raised ? h("span", { class: "bad" }, "\u25b2 raised") : h("span", { class: "faint" }, "over"), named(a.name), named(a.subject || "\u2014"),
         plain(a.severity || "\u2014", 24), plain(a.detail ?? "", 240), a.since ? ago(a.since) : "\u2014", ago(a.last_at)]), "No alarm was raised."))];
+    if (does("alerts") && !alerts) parts.push(h("p", { class: "intro" }, "Alerts and objectives are shown to whoever has the token."));
     if (alerts) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Alerts"), table("Alerts", ["", "Rule", "Source", "Says", "", ""], alerts.alerts.map((a) => [
         h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), named(a.source),
