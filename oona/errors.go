@@ -27,6 +27,10 @@ var (
 	// ErrNotPublishable: the payload is no bus message, or lacks what its readers
 	// cannot do without.
 	ErrNotPublishable = envelope.ErrNotPublishable
+	// ErrDamaged: what lies under the key of a record, or of the stream of its run, is none,
+	// or takes nothing more: the run cannot be decided on until somebody has mended it. Other
+	// runs can.
+	ErrDamaged = redis.ErrDamaged
 	// ErrClosed: the client was closed.
 	ErrClosed = redis.ErrClosed
 )

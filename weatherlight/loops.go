@@ -99,7 +99,7 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Paths: paths,
 		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
-		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
+		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested, Damaged: s.runs.Damaged,
 		Place:       s.fleet.Trouble,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
 	}

@@ -23,7 +23,7 @@ func (w *world) twin() *world {
 
 // Two processes with one name led in turns, a second each, and both said that they were well.
 func TestSecondProcessOfOneIdentityDisplacesTheFirst(t *testing.T) {
-	begin(t)
+	t.Parallel()
 	for name, clone := range map[string]func(*world) *world{
 		"a copy of the data folder": (*world).twin,
 		"the lock files are gone": func(w *world) *world {
@@ -36,6 +36,7 @@ func TestSecondProcessOfOneIdentityDisplacesTheFirst(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			begin(t)
 			first := newWorld(t)
 			first.environ = append(first.environ, "TEZZERET_FORGE_ON_START=false")
 			first.boot()

@@ -25,6 +25,7 @@ const (
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
+	alarmDamagedRun  = "run_damaged"
 	alarmClocks      = "clock_offset"
 	alarmEvicting    = "bus_evicts"
 	alarmUnwritable  = "bus_refuses_writes"
@@ -72,6 +73,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},
 		{name: alarmContested, severity: severityWarning, linger: 5 * time.Minute},
+		{name: alarmDamagedRun, severity: severityWarning, linger: 2 * time.Minute},
 		{name: alarmClocks, severity: severityWarning, linger: 3 * time.Second},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},

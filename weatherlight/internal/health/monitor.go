@@ -80,6 +80,8 @@ type Config struct {
 	// Contested are the runs for which two trainers have reported since, each with the
 	// trainer that is refused.
 	Contested func(since time.Time) map[string]string
+	// Damaged are the runs that could not be decided on since then, each with the cause.
+	Damaged func(since time.Time) map[string]string
 	// Nissa is why the Nissa that is asked is not ready; nil: none is asked.
 	Nissa func() error
 

@@ -52,7 +52,8 @@ func sensors(c Config) []sensor {
 		{alarmJobFails, jobs.sample},
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
 		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
-		{alarmContested, contested(c.Contested)},
+		{alarmContested, inTrouble(c.Contested, "trainer %q reports too, and is refused")},
+		{alarmDamagedRun, inTrouble(c.Damaged, "%s")},
 		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
 	}
@@ -97,13 +98,13 @@ func answers(ping func(context.Context) error) func(context.Context) []finding {
 	}
 }
 
-// contested finds runs for which two trainers report.
-func contested(since func(time.Time) map[string]string) func(context.Context) []finding {
+// inTrouble finds runs of which something was noted lately, and says it in a format.
+func inTrouble(since func(time.Time) map[string]string, format string) func(context.Context) []finding {
 	return func(context.Context) []finding {
-		trainers := since(time.Now().Add(-2 * interval))
+		noted := since(time.Now().Add(-2 * interval))
 		var found []finding
-		for _, run := range slices.Sorted(maps.Keys(trainers)) {
-			found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+		for _, run := range slices.Sorted(maps.Keys(noted)) {
+			found = append(found, finding{run, fmt.Sprintf(format, noted[run])})
 		}
 		return found
 	}
