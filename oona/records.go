@@ -203,10 +203,14 @@ var kinds = []string{"hash", "stream", "zset"}
 // blame names the key of a write that the server refused for what lies there. A record and
 // the stream of a run are ErrDamaged, and the run's own trouble; the index is that of all.
 func (r *Records) blame(ctx context.Context, err error, keys ...string) error {
-	if redis.IsExhausted(err) && len(keys) > 1 {
-		return fmt.Errorf("%w: %s: %w", ErrDamaged, keys[1], err)
+	if !redis.IsReply(err) {
+		return err
 	}
-	if !redis.IsReply(err) || !strings.Contains(err.Error(), "WRONGTYPE") { // the embedded broker says where, before it
+	words := err.Error() // of which the embedded broker has some before the code
+	if len(keys) > 1 && strings.Contains(words, "stream has exhausted") {
+		return fmt.Errorf("%w: %s: %s", ErrDamaged, keys[1], words)
+	}
+	if !strings.Contains(words, "WRONGTYPE") {
 		return err
 	}
 	for i, key := range keys {
@@ -216,7 +220,7 @@ func (r *Records) blame(ctx context.Context, err error, keys ...string) error {
 		switch {
 		case asked != nil || kind == "none" || kind == kinds[i]:
 		case i < 2:
-			return fmt.Errorf("%w: %s is a %s: %w", ErrDamaged, key, kind, err)
+			return fmt.Errorf("%w: %s is a %s: %s", ErrDamaged, key, kind, words)
 		default:
 			return fmt.Errorf("%s is a %s: %w", key, kind, err)
 		}

@@ -12,8 +12,6 @@ import (
 var (
 	// ErrUnavailable: the server could not be reached, refused, or is not asked.
 	ErrUnavailable = errors.New("bus unavailable")
-	// ErrDamaged: what lies under the keys of one record or its stream can never be used.
-	ErrDamaged = errors.New("damaged")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("bus client closed")
 )
@@ -53,12 +51,8 @@ func Text(reply interface{ ToString() (string, error) }) string {
 // IsStreamFault reports whether the server refused a command for what it found
 // under that one key, or may be done with it: the others are as good as before.
 func IsStreamFault(err error) bool {
-	return HasCode(err, "WRONGTYPE") || HasCode(err, "NOPERM") || IsExhausted(err)
-}
-
-// IsExhausted reports whether a stream takes nothing more: its last id is the largest there is.
-func IsExhausted(err error) bool {
-	return HasCode(err, "ERR The stream has exhausted") || HasCode(err, "The stream has exhausted")
+	return HasCode(err, "WRONGTYPE") || HasCode(err, "NOPERM") ||
+		HasCode(err, "ERR The stream has exhausted") || HasCode(err, "The stream has exhausted")
 }
 
 // causeOf puts the caller's wish to stop before what came of it.

@@ -54,11 +54,13 @@ func New(config Config) *Room {
 		demand: newDemand(config.Awaits, config.PrefetchTimeout),
 	}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
-		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable, Damaged: room.noteDamage,
+		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Lost: room.lost, Unstorable: room.unstorable, Damaged: room.noteDamage,
 		Decode: kasmina.DecodeRecord, Encode: marshal[kasmina.Record], Publish: room.publish,
 	})
 	room.control = runrecord.New(runrecord.Config[tamiyo.Record]{
-		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable, Damaged: room.noteDamage,
+		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Lost: room.lost, Unstorable: room.unstorable, Damaged: room.noteDamage,
 		Decode: tamiyo.DecodeRecord, Encode: marshal[tamiyo.Record], Publish: room.publish,
 	})
 	return room

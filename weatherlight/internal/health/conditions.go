@@ -28,6 +28,7 @@ const (
 	alarmDamagedRun  = "run_damaged"
 	alarmClocks      = "clock_offset"
 	alarmEvicting    = "bus_evicts"
+	alarmNoStream    = "stream_unusable"
 	alarmUnwritable  = "bus_refuses_writes"
 )
 
@@ -45,6 +46,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
 		{name: alarmUnwritable, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmEvicting, severity: severityCritical},
+		{name: alarmNoStream, severity: severityCritical, causes: []string{alarmBusDown}},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,
