@@ -115,6 +115,14 @@ func (c *connection) serverTrouble(ctx context.Context) (refuses, evicts error) 
 	return refuses, evicts
 }
 
+// unusableStreams asks which streams cannot be written to, or read by the group of the services.
+func (c *connection) unusableStreams(ctx context.Context) map[string]error {
+	if c.broker != nil {
+		return nil
+	}
+	return c.bus.Admin().Unusable(ctx, assembly.Group)
+}
+
 func (c *connection) close(ctx context.Context) error {
 	return errors.Join(c.bus.Close(), c.stopBroker(ctx))
 }

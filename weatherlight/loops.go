@@ -96,13 +96,14 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 	}
 	config := health.Config{
 		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Packet: s.telemetry.InHand, Outbox: s.outbox.Oldest},
-		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
+		Bus:     s.bus, Library: s.pingLibrary,
 		Outbox: s.outbox.Waiting, Paths: paths,
 		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
-		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
+		Failures: s.failures(jobs), Signals: signals.Faults, Runs: s.runs,
 		Place:       s.fleet.Trouble,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
 	}
+	config.Server.Trouble, config.Server.Unusable = s.serverTrouble, s.unusableStreams
 	if nissa != nil {
 		config.Nissa = nissa.Trouble
 	}

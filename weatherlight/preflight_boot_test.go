@@ -144,6 +144,8 @@ func spoiling(name, content string) func(*testing.T, *redistest.Server, *setting
 
 const garbage = "no database, whatever it is called"
 
+const makeNormal = "XGROUP CREATE oona.normal weatherlight 0 MKSTREAM"
+
 func busFaults() []fault {
 	return []fault{
 		{name: "sound"},
@@ -152,6 +154,11 @@ func busFaults() []fault {
 		{name: "too few replicas", check: "bus", says: "NOREPLICAS", spoil: telling("CONFIG SET min-replicas-to-write 1")},
 		{name: "text for requests", check: "bus", says: "WRONGTYPE", spoil: telling("SET oona.kernels.requests text")},
 		{name: "text for answers", check: "bus", says: "WRONGTYPE", spoil: telling("SET oona.kernels.ready text")},
+		{name: "largest id", check: "bus", says: "RENAME oona.normal", spoil: telling(makeNormal, "XSETID oona.normal 18446744073709551615-18446744073709551615")},
+		{name: "group that is too far", check: "bus", says: "XGROUP SETID oona.normal", spoil: telling(
+			makeNormal, "XGROUP SETID oona.normal weatherlight 99999999999999-0")},
+		{name: "group at the end", spoil: telling(makeNormal, "XSETID oona.normal 5-1", "XGROUP SETID oona.normal weatherlight $")},
+		{name: "group of somebody else", spoil: telling("XGROUP CREATE oona.normal other 99999999999999-0 MKSTREAM")},
 		{name: "text for dead letters", check: "rights", says: "WRONGTYPE", spoil: telling("SET oona.deadletter text")},
 		{name: "text for the members", check: "rights", says: "oona:members:weatherlight", spoil: telling("SET oona:members:weatherlight text")},
 		{name: "may not add", check: "rights", says: "XADD oona.normal", spoil: telling("ACL SETUSER default -xadd")},

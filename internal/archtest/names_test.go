@@ -23,6 +23,7 @@ type face struct {
 // faces are the rooms that have more. A row may shrink, and then it is as the room is.
 var faces = map[string]face{
 	"oona/deadletter":                 {10, "three errors that esperctl tells apart"},
+	"oona/lease":                      {9, "three refusals that a fleet tells apart"},
 	"oona/internal/delivery":          {11, "what the face of oona repeats to its importers"},
 	"oona/internal/entry":             {10, "functions of ids, which are plain text"},
 	"oona/internal/envelope":          {10, "sealing and reading share the form of what is sealed"},

@@ -47,10 +47,10 @@ func (e *outageError) Error() string { return e.err.Error() }
 func (e *outageError) Unwrap() error { return e.err }
 
 // isOutage knows the bus's own outages, too, which a task meets that asks the bus for
-// something. A key of the wrong type is what lies in the way of this task alone.
+// something.
 func isOutage(err error) bool {
 	var outage *outageError
-	return errors.As(err, &outage) || errors.Is(err, redis.ErrUnavailable) && !redis.HasCode(err, "WRONGTYPE")
+	return errors.As(err, &outage) || errors.Is(err, redis.ErrUnavailable)
 }
 
 // suffer decides what an outage means for an entry whose task met it: all entries

@@ -297,7 +297,7 @@ func (r *Room) forAll(ctx context.Context, message kasmina.Message) error {
 	failures := make([]error, len(runs))
 	r.config.Each(len(runs), func(i int) {
 		_, failures[i] = r.decide(ctx, runs[i], message)
-		if errors.Is(failures[i], oona.ErrTooLarge) {
+		if errors.Is(failures[i], oona.ErrTooLarge) || errors.Is(failures[i], oona.ErrDamaged) {
 			failures[i] = nil // it was told of
 		}
 	})

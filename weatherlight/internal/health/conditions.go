@@ -25,8 +25,10 @@ const (
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
+	alarmDamagedRun  = "run_damaged"
 	alarmClocks      = "clock_offset"
 	alarmEvicting    = "bus_evicts"
+	alarmNoStream    = "stream_unusable"
 	alarmUnwritable  = "bus_refuses_writes"
 )
 
@@ -44,6 +46,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
 		{name: alarmUnwritable, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmEvicting, severity: severityCritical},
+		{name: alarmNoStream, severity: severityCritical, causes: []string{alarmBusDown}},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,
@@ -72,6 +75,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},
 		{name: alarmContested, severity: severityWarning, linger: 5 * time.Minute},
+		{name: alarmDamagedRun, severity: severityWarning, linger: 2 * time.Minute},
 		{name: alarmClocks, severity: severityWarning, linger: 3 * time.Second},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},

@@ -47,6 +47,24 @@ type Crew struct {
 	Outbox func(context.Context) (since time.Time, err error)
 }
 
+// server is what the server of the bus is asked.
+type server struct {
+	// Trouble is why the bus takes no writes, and how it gives up keys for want of memory;
+	// nil: neither is so.
+	Trouble func(context.Context) (refuses, evicts error)
+	// Unusable are the streams that cannot be used, each with the cause.
+	Unusable func(context.Context) map[string]error
+}
+
+// runs tell which of them are in trouble; *control.Room is one.
+type runs interface {
+	// Contested are those for which two trainers have reported since, each with the trainer
+	// that is refused.
+	Contested(since time.Time) map[string]string
+	// Damaged are those that could not be decided on since, each with the cause.
+	Damaged(since time.Time) map[string]string
+}
+
 // Losses are what was said and reached nobody, as counted so far.
 type Losses struct {
 	// Packets of telemetry: for want of room under "", and those that the bus refused by
@@ -60,9 +78,7 @@ type Losses struct {
 type Config struct {
 	Workers Crew
 	Bus     bus
-	// Server is why the bus takes no writes, and how it gives up keys for want of memory;
-	// nil: neither is so.
-	Server func(context.Context) (refuses, evicts error)
+	Server  server
 	// Library asks the kernel library for a sign of life.
 	Library func(context.Context) error
 	// Outbox is how many messages on disk the bus has not taken, and will never take.
@@ -77,9 +93,7 @@ type Config struct {
 	Failures func() map[string]int64
 	// Signals are the segments of shared memory that cannot be used, by path.
 	Signals func() map[string]error
-	// Contested are the runs for which two trainers have reported since, each with the
-	// trainer that is refused.
-	Contested func(since time.Time) map[string]string
+	Runs    runs
 	// Nissa is why the Nissa that is asked is not ready; nil: none is asked.
 	Nissa func() error
 

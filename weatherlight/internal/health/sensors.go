@@ -35,8 +35,9 @@ func sensors(c Config) []sensor {
 		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Paths) }},
 		{alarmReplaced, func(context.Context) []finding { return known.replaced() }},
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
-		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server(ctx); return refuses }))},
-		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server(ctx); return evicts }))},
+		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server.Trouble(ctx); return refuses }))},
+		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server.Trouble(ctx); return evicts }))},
+		{alarmNoStream, rarely(func(ctx context.Context) []finding { return unusable(c.Server.Unusable(ctx)) })},
 		{alarmLibraryDown, rarely(answers(c.Library))},
 		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
 		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},
@@ -52,7 +53,8 @@ func sensors(c Config) []sensor {
 		{alarmJobFails, jobs.sample},
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
 		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
-		{alarmContested, contested(c.Contested)},
+		{alarmContested, inTrouble(c.Runs.Contested, "trainer %q reports too, and is refused")},
+		{alarmDamagedRun, inTrouble(c.Runs.Damaged, "%s")},
 		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
 	}
@@ -97,13 +99,13 @@ func answers(ping func(context.Context) error) func(context.Context) []finding {
 	}
 }
 
-// contested finds runs for which two trainers report.
-func contested(since func(time.Time) map[string]string) func(context.Context) []finding {
+// inTrouble finds runs of which something was noted lately, and says it in a format.
+func inTrouble(since func(time.Time) map[string]string, format string) func(context.Context) []finding {
 	return func(context.Context) []finding {
-		trainers := since(time.Now().Add(-2 * interval))
+		noted := since(time.Now().Add(-2 * interval))
 		var found []finding
-		for _, run := range slices.Sorted(maps.Keys(trainers)) {
-			found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+		for _, run := range slices.Sorted(maps.Keys(noted)) {
+			found = append(found, finding{run, fmt.Sprintf(format, noted[run])})
 		}
 		return found
 	}
@@ -146,11 +148,11 @@ func clocksApart(ahead, uncertainty time.Duration, known bool) []finding {
 	return []finding{{detail: fmt.Sprintf("the clock of the bus is %v %s ours", ahead.Abs().Round(time.Millisecond), direction)}}
 }
 
-// unusable finds the segments of shared memory that cannot be used.
+// unusable finds what cannot be used: segments of shared memory by their paths, or streams.
 func unusable(faults map[string]error) []finding {
 	var found []finding
-	for path, err := range faults {
-		found = append(found, finding{path, err.Error()})
+	for _, subject := range slices.Sorted(maps.Keys(faults)) {
+		found = append(found, finding{subject, faults[subject].Error()})
 	}
 	return found
 }
