@@ -117,7 +117,7 @@ var allowedImports = map[string][]string{
 	"nissa":    {"leyline", "telemetry", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
-	"internal/atomicfile":  {},
+	"internal/atomicfile":  {"internal/regularfile"},
 	"internal/cadence":     {},
 	"internal/regularfile": {},
 	"internal/version":     {},
