@@ -87,9 +87,11 @@ type kernelEntry struct {
 
 func listKernels(ctx context.Context, query urza.Query, asJSON bool, out io.Writer) error {
 	var records []*urza.Record
-	err := withLibrary(ctx, func(opened opened) (err error) {
-		records, err = opened.library.Find(ctx, query)
-		return err
+	err := withLibrary(ctx, func(opened opened) error {
+		return opened.ask(ctx, func(ctx context.Context) (err error) {
+			records, err = opened.library.Find(ctx, query)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("list kernels: %w", err)

@@ -85,7 +85,7 @@ func tryDataDir(dir string) error {
 // tryFolder asks whether a folder could be written to. It makes nothing: a folder
 // that is not there yet can be written to when it could be made.
 func tryFolder(what, dir string) error {
-	info, err := os.Stat(dir)
+	info, err := look(dir)
 	switch {
 	case os.IsNotExist(err):
 		return tryParent(what, filepath.Dir(filepath.Clean(dir)), dir)
@@ -100,9 +100,18 @@ func tryFolder(what, dir string) error {
 	return nil
 }
 
+// look is os.Stat, but a link to nothing is there: no folder can be made in its place.
+func look(path string) (os.FileInfo, error) {
+	info, err := os.Stat(path)
+	if !os.IsNotExist(err) {
+		return info, err
+	}
+	return os.Lstat(path)
+}
+
 // tryParent looks for the nearest folder above that is there.
 func tryParent(what, parent, dir string) error {
-	info, err := os.Stat(parent)
+	info, err := look(parent)
 	switch {
 	case os.IsNotExist(err) && filepath.Dir(parent) != parent:
 		return tryParent(what, filepath.Dir(parent), dir)

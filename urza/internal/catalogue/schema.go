@@ -44,6 +44,9 @@ func Inspect(ctx context.Context, databaseURL string) (Schema, error) {
 		return schema, fmt.Errorf("catalogue %s: %w", schema.Where, err)
 	}
 	schema.Version, schema.Exists, err = readVersion(ctx, db)
+	if err == nil && schema.Current() {
+		err = checkTable(ctx, db, selectRows) // as Open does
+	}
 	if err != nil {
 		return schema, fmt.Errorf("catalogue %s: %w", schema.Where, err)
 	}
@@ -67,11 +70,11 @@ func openForLook(databaseURL string) (db *sql.DB, schema Schema, err error) {
 		return nil, schema, err
 	}
 	schema.Where = file
+	if err := regularfile.Check(parts(file)...); err != nil {
+		return nil, schema, fmt.Errorf("catalogue: %w", err)
+	}
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, schema, nil
-	}
-	if err := regularfile.Check(file); err != nil {
-		return nil, schema, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+lookOptions(file))
 	if err != nil {

@@ -35,7 +35,7 @@ func openSQLite(ctx context.Context, file string) (*database, error) {
 	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
 		return nil, fmt.Errorf("catalogue folder: %w", err)
 	}
-	if err := regularfile.Check(file); err != nil {
+	if err := regularfile.Check(parts(file)...); err != nil {
 		return nil, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err := sql.Open("sqlite", dataSource(file))
@@ -53,6 +53,12 @@ func openSQLite(ctx context.Context, file string) (*database, error) {
 	}
 	return &database{DB: db, dialect: sqliteDialect, where: file, folder: filepath.Dir(file), file: info}, nil
 }
+
+// parts are the names that a catalogue has, beside each other: SQLite and the migration
+// open what lies under them, whatever it is.
+func parts(file string) []string { return []string{file, file + "-wal", file + "-shm", lockOf(file)} }
+
+func lockOf(file string) string { return file + ".lock" }
 
 func bound(db *sql.DB) {
 	db.SetMaxOpenConns(connections)
@@ -100,7 +106,7 @@ func prepareSQLite(ctx context.Context, db *sql.DB, file string) error {
 	if err := db.PingContext(ctx); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	if err := migrateSQLite(ctx, db, file+".lock"); err != nil {
+	if err := migrateSQLite(ctx, db, lockOf(file)); err != nil {
 		return err
 	}
 	return checkTable(ctx, db, selectRows)
@@ -111,9 +117,6 @@ const lockRetry = 20 * time.Millisecond
 
 // migrateSQLite brings the tables up to date, one process at a time.
 func migrateSQLite(ctx context.Context, db *sql.DB, lockFile string) error {
-	if err := regularfile.Check(lockFile); err != nil {
-		return fmt.Errorf("migration lock: %w", err)
-	}
 	lock := flock.New(lockFile, flock.SetPermissions(0o644))
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("migration lock: %w", err)
