@@ -52,7 +52,7 @@ func others(secrets []string, current string) []string {
 // readSecrets reads one secret a line. Blanks within a line are part of it; only
 // the line ends are not.
 func readSecrets(path string) ([]string, error) {
-	content, err := regularfile.Read(path, maxSecretFile)
+	content, err := regularfile.ReadSecret(path, maxSecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("read secrets: %w", err)
 	}

@@ -95,6 +95,18 @@ func Read(path string, bound int64) ([]byte, error) {
 	return content, nil
 }
 
+// ReadSecret is Read for a file that a secret lies in. Its error does not repeat a name under
+// which nothing lies: somebody may have written the secret itself where its file is named.
+func ReadSecret(path string, bound int64) ([]byte, error) {
+	content, err := Read(path, bound)
+	if _, nothing := os.Lstat(path); err != nil && nothing != nil {
+		return nil, errNoFile
+	}
+	return content, err
+}
+
+var errNoFile = fmt.Errorf("the name, which is not repeated here, leads to no file: %w", os.ErrNotExist)
+
 // readSized reads nothing of a file that says that it is too large.
 func readSized(file *os.File, bound int64) ([]byte, error) {
 	info, err := file.Stat()
