@@ -128,7 +128,7 @@ func printKernels(out io.Writer, entries []kernelEntry) error {
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "BLUEPRINT\tNAME\tBYTES\tCHECKSUM\tARTIFACT")
 		for _, entry := range entries {
-			fmt.Fprintf(table, "%s\t%s\t%d\t%.12s\t%s%s\n", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
+			printLine(table, "%s\t%s\t%d\t%.12s\t%s%s", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
 				entry.ArtifactRef, entry.marks())
 		}
 	})

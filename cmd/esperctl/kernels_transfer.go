@@ -62,9 +62,9 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s  %s\n%s\n", wanted.blueprint, saved.GetChecksum(), saved.GetArtifactRef())
+		printLine(out, "%s  %s\n%s", wanted.blueprint, saved.GetChecksum(), saved.GetArtifactRef())
 		if _, err := kernel.Load(content); err != nil {
-			fmt.Fprintf(out, "stored as opaque bytes, our engine cannot run it: %v\n", err)
+			printLine(out, "stored as opaque bytes, our engine cannot run it: %v", err)
 		}
 		announce, leave := announcer(ctx, opened.settings, newScreen(out, false))
 		err = announce(ctx, saved)
@@ -171,7 +171,7 @@ func exportKernel(ctx context.Context, id string, put destination, out io.Writer
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s  %s  %d bytes\n", where, record.Checksum, record.Bytes)
+		printLine(out, "%s  %s  %d bytes", where, record.Checksum, record.Bytes)
 		return nil
 	})
 	if err != nil {

@@ -68,7 +68,7 @@ func printDetails(out io.Writer, details kernelDetails) error {
 	}
 	return printTable(out, func(table io.Writer) {
 		for _, line := range lines {
-			fmt.Fprintf(table, "%s\t%v\n", line.label, line.value)
+			printLine(table, "%s\t%v", line.label, line.value)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 			if err != nil {
 				unsound++
 			}
-			fmt.Fprintf(out, "%s  %s\n", id, soundness(err))
+			printLine(out, "%s  %s", id, soundness(err))
 		}
 		return nil
 	})
