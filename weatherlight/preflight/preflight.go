@@ -75,6 +75,7 @@ func Run(ctx context.Context, resolved *settings.Settings) []Check {
 		question{"policies", p.policies},
 		question{"field reports", p.fieldReports},
 		question{"data folder", p.dataFolder},
+		question{checkFiles, func(context.Context) Check { return OpenFiles() }},
 		question{"http port", p.httpPort},
 		question{"shared memory", p.sharedMemory},
 		question{"service manager", p.serviceManager},
@@ -144,6 +145,9 @@ func (p *preflight) secret(context.Context) Check {
 	p.keyring = keyring
 	if len(secret) < minSecret {
 		return warned("key %s, only %d bytes long", keyring.KeyID(), len(secret))
+	}
+	if strings.TrimSpace(secret) != secret {
+		return warned("key %s, a blank at an end of the secret is part of it", keyring.KeyID())
 	}
 	return passed("key %s, %d more accepted", keyring.KeyID(), len(previous))
 }

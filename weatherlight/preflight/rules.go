@@ -66,6 +66,26 @@ func Eviction(server admin.Server) error {
 		"and replays let in; set maxmemory-policy to noeviction", server.Evicts)
 }
 
+// enoughFiles is how many files a service wants to have open: the connections of its HTTP
+// side are bounded by a quarter of them, up to 256.
+const enoughFiles = 1024
+
+// OpenFiles asks how many files this process may have open. It only warns: with fewer the
+// service takes fewer connections.
+func OpenFiles() Check {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return warned("%v", err).of(checkFiles)
+	}
+	if limit.Cur < enoughFiles {
+		return warned("%d files may be open (RLIMIT_NOFILE), %d are wanted: the fewer, the fewer connections are served",
+			limit.Cur, enoughFiles).of(checkFiles)
+	}
+	return passed("%d", limit.Cur).of(checkFiles)
+}
+
+const checkFiles = "open files"
+
 // checkSet refuses a clock that was never set.
 func checkSet(now time.Time) error {
 	if now.Year() < 2025 {
