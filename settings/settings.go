@@ -16,7 +16,7 @@ import (
 type Settings struct {
 	Secret         Secret `env:"ESPER_LEYLINE_SECRET" envDefault:"" doc:"The shared secret that signs envelopes and commands. Required, unless ESPER_LEYLINE_SECRET_FILE is set."`
 	SecretPrevious Secret `env:"ESPER_LEYLINE_SECRET_PREVIOUS" envDefault:"" doc:"Comma-separated secrets that are accepted as well but sign nothing: the old one, or the next one, while a secret is rotated."`
-	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" doc:"File of secrets, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
+	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" doc:"File of secrets, UTF-8, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
 
 	Redis        Redis
 	Oona         Oona
@@ -194,7 +194,7 @@ type Weatherlight struct {
 	HTTPToken            Secret        `env:"WEATHERLIGHT_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed for /kernels and /runs when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody in there; on loopback none is asked for."`
 	AdvertiseURL         URL           `env:"WEATHERLIGHT_ADVERTISE_URL" envDefault:"" schemes:"http https" default:"that address" doc:"Where trainers find /kernels: http(s)://host:port, or with the path of a proxy before it."`
 	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of a lock file, of the outbox and of the forge's journal."`
-	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes."`
+	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes; at most 128 bytes."`
 	TelemetryInterval    time.Duration `env:"WEATHERLIGHT_TELEMETRY_INTERVAL" envDefault:"10s" unit:"s" min:"1ms" doc:"Pause between two summary packets."`
 	HousekeepingInterval time.Duration `env:"WEATHERLIGHT_HOUSEKEEPING_INTERVAL" envDefault:"60s" unit:"s" min:"1ms" doc:"Pause between two rounds of housekeeping."`
 	BootTimeout          time.Duration `env:"WEATHERLIGHT_BOOT_TIMEOUT" envDefault:"30s" unit:"s" min:"1ms" doc:"Time that the boot may take."`

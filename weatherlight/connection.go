@@ -91,11 +91,7 @@ func (c *connection) inspectServer(ctx context.Context) error {
 	if err := preflight.Faults(checks); err != nil {
 		return err
 	}
-	for _, check := range checks {
-		if check.Result == preflight.Warned {
-			c.logger.Warn("preflight", "check", check.Name, "detail", check.Detail)
-		}
-	}
+	c.warn(checks...)
 	return nil
 }
 

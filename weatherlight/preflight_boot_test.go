@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,6 +143,28 @@ func spoiling(name, content string) func(*testing.T, *redistest.Server, *setting
 	}
 }
 
+// linking has a name lead to what is not there.
+func linking(name string) func(*testing.T, *redistest.Server, *settings.Settings) {
+	return func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+		t.Helper()
+		path := filepath.Join(resolved.Weatherlight.DataDir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink(filepath.Join(t.TempDir(), "none", "x"), path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// piping makes a pipe that nobody writes to.
+func piping(name string) func(*testing.T, *redistest.Server, *settings.Settings) {
+	return func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+		t.Helper()
+		path := filepath.Join(resolved.Weatherlight.DataDir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 const garbage = "no database, whatever it is called"
 
 const makeNormal = "XGROUP CREATE oona.normal weatherlight 0 MKSTREAM"
@@ -196,11 +219,42 @@ func diskFaults() []fault {
 	}
 }
 
+// placeFaults has something else where a boot reads or makes a file or a folder.
+func placeFaults() []fault {
+	var faults []fault
+	for _, place := range []struct{ name, check string }{
+		{"../urza", "catalogue, kernel files"}, {"../urza/artifacts", "kernel files"}, {"../tamiyo", "policies, field reports"},
+		{"../tamiyo/policies", "policies"}, {"../tamiyo/policies/payloads", "policies"}, {"../data", "data folder"},
+	} {
+		faults = append(faults, fault{
+			name: place.name + " links to nothing", check: place.check, says: filepath.Base(place.name), spoil: linking(place.name),
+		}, fault{
+			name: place.name + " is a file", check: place.check, says: filepath.Base(place.name), spoil: spoiling(place.name, garbage),
+		})
+	}
+	for _, place := range []struct{ name, check string }{
+		{"../urza/catalog.db", "catalogue"}, {"../urza/catalog.db-wal", "catalogue"}, {"../urza/catalog.db-shm", "catalogue"},
+		{"../urza/catalog.db.lock", "catalogue"}, {"outbox.db", "data folder"}, {"outbox.db-wal", "data folder"},
+		{"outbox.db-shm", "data folder"}, {"weatherlight.lock", "data folder"}, {"instance-id", "data folder"},
+		{"../tamiyo/weatherlight.lock", "field reports"}, {"../tamiyo/field_reports.log", "field reports"},
+		{"../tamiyo/field_reports.index.json", "field reports"}, {"../tamiyo/field_reports.log.published", "field reports"},
+		{"../tamiyo/policies/active.json", "policies"},
+	} {
+		says := filepath.Base(place.name)
+		faults = append(faults,
+			fault{name: place.name + " links to nothing", check: place.check, says: says, spoil: linking(place.name)},
+			fault{name: place.name + " is a pipe", check: place.check, says: says, spoil: piping(place.name)},
+			fault{name: place.name + " is a folder", check: place.check, says: says, spoil: spoiling(place.name, "")},
+		)
+	}
+	return faults
+}
+
 // R33, R35: the check called a sound outbox malformed, and said ok to damaged policies,
 // to a bus that evicts and to one that forbids. What the boot stumbles over, the
 // preflight has told before, and in its words; what it does not, neither.
 func TestR33R35CheckAndBootSayTheSameOfEachFault(t *testing.T) {
-	for _, fault := range append(busFaults(), diskFaults()...) {
+	for _, fault := range slices.Concat(busFaults(), diskFaults(), placeFaults()) {
 		t.Run(fault.name, func(t *testing.T) {
 			redis := redistest.Start(t, redistest.AOF()...)
 			resolved := loadSettings(t, map[string]string{"REDIS_URL": redis.URL, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
@@ -209,16 +263,16 @@ func TestR33R35CheckAndBootSayTheSameOfEachFault(t *testing.T) {
 			}
 			checks := preflight.Run(t.Context(), resolved)
 			for _, check := range checks {
-				want := preflight.Passed
+				want, named := preflight.Passed, slices.Contains(strings.Split(fault.check, ", "), check.Name)
 				switch {
-				case check.Name == fault.check && fault.warns:
+				case named && fault.warns:
 					want = preflight.Warned
-				case check.Name == fault.check:
+				case named:
 					want = preflight.Failed
 				case check.Name == "rights" && fault.check == "bus":
 					continue // not asked
 				}
-				if check.Result != want || check.Name == fault.check && !strings.Contains(check.Detail, fault.says) || check.Configuration {
+				if check.Result != want || named && !strings.Contains(check.Detail, fault.says) || check.Configuration {
 					t.Errorf("%+v, want %s and %q", check, want, fault.says)
 				}
 			}

@@ -30,6 +30,7 @@ const (
 )
 
 func main() {
+	process.OutliveSignals()
 	process.DieBySignal()
 	err := start(context.Background(), os.Args[1:])
 	if err != nil {

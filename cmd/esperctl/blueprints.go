@@ -73,7 +73,7 @@ func listBlueprints(s slotted, asJSON bool, out io.Writer) error {
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "BLUEPRINT\tNAME\tTIER\tNEEDS\tFOR "+s.slot.String())
 		for _, e := range entries {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
+			printLine(table, "%s\t%s\t%s\t%s\t%s", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
 		}
 	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -149,7 +148,7 @@ func showBlueprint(ctx context.Context, s slotted, id string, asJSON bool, out i
 func (e blueprintEntry) print(slot tezzeret.Slot, out io.Writer) error {
 	return printTable(out, func(table io.Writer) {
 		row := func(label, format string, values ...any) {
-			fmt.Fprintf(table, label+"\t"+format+"\n", values...)
+			printLine(table, label+"\t"+format, values...)
 		}
 		row("blueprint", "%s %s: %s", e.BlueprintID, e.Name, e.Description)
 		row("tier", "%s, risk %g, stage %d", e.Tier, e.Risk, e.Stage)

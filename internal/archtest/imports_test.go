@@ -123,7 +123,7 @@ var allowedImports = map[string][]string{
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
-	"internal/atomicfile":  {},
+	"internal/atomicfile":  {"internal/regularfile"},
 	"internal/cadence":     {},
 	"internal/database":    {"internal/atomicfile", "internal/regularfile"},
 	"internal/regularfile": {},

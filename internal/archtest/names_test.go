@@ -28,7 +28,7 @@ var faces = map[string]face{
 	"oona/internal/entry":             {10, "functions of ids, which are plain text"},
 	"oona/internal/envelope":          {10, "sealing and reading share the form of what is sealed"},
 	"oona/internal/redis":             {18, "all that the rooms of oona need of a server"},
-	"tamiyo/policy":                   {9, "ReferTo is for those who publish a policy"},
+	"tamiyo/policy":                   {10, "ReferTo is for those who publish a policy, PayloadFolder for who asks whether it could be made"},
 	"urza/internal/artifact":          {13, "two kinds of stores behind one face, which tests break"},
 	"urza/internal/catalogue":         {12, "what the library reads, writes and repairs of a row"},
 	"urza/internal/fault":             {12, "one name for each error"},

@@ -19,7 +19,7 @@ func digestOf(payload []byte) string {
 }
 
 func payloadPath(dir, digest string) string {
-	return filepath.Join(dir, payloadFolder, digest)
+	return filepath.Join(PayloadFolder(dir), digest)
 }
 
 // storePayload writes over a file of the same digest too: the old one may have
@@ -35,7 +35,7 @@ func storePayload(dir string, policy Update, payload []byte) error {
 }
 
 func removePayloadsBut(dir string, keep []string) error {
-	entries, err := os.ReadDir(filepath.Join(dir, payloadFolder))
+	entries, err := os.ReadDir(PayloadFolder(dir))
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ type Store struct {
 // again.
 func Open(config Config) (*Store, error) {
 	config = config.withDefaults()
-	if err := os.MkdirAll(filepath.Join(config.Dir, payloadFolder), 0o700); err != nil {
+	if err := os.MkdirAll(PayloadFolder(config.Dir), 0o700); err != nil {
 		return nil, fmt.Errorf("create policy folder: %w", err)
 	}
 	if err := atomicfile.Sweep(filepath.Join(config.Dir, journalName)); err != nil {
@@ -73,6 +73,9 @@ func Open(config Config) (*Store, error) {
 	}
 	return &Store{config: config, journal: journal}, nil
 }
+
+// PayloadFolder is where the payloads lie, in the folder of a store.
+func PayloadFolder(dir string) string { return filepath.Join(dir, payloadFolder) }
 
 // Check asks whether Open could read what an earlier store left in dir, and changes
 // nothing.

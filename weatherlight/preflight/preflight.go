@@ -62,18 +62,20 @@ type question struct {
 }
 
 // Run asks what a boot will need, changes nothing, and does not stop at the
-// first failure. The order of the checks is always the same.
+// first failure. Servers have the time of a boot to answer. The order of the checks is always the same.
 // docs/operations/deployment.md says what is asked, and what only the boot finds out.
 func Run(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
 	checks := ask(ctx, question{"settings", p.configuration}, question{"secret", p.secret})
-	checks = append(checks, p.bus(ctx)...)
+	servers, cancel := context.WithTimeout(ctx, resolved.Weatherlight.BootTimeout)
+	defer cancel()
+	checks = append(checks, p.bus(servers)...)
+	checks = append(checks, ask(servers, question{"catalogue", p.catalogue}, question{"kernel files", p.kernelFiles})...)
 	return append(checks, ask(ctx,
-		question{"catalogue", p.catalogue},
-		question{"kernel files", p.kernelFiles},
 		question{"policies", p.policies},
 		question{"field reports", p.fieldReports},
 		question{"data folder", p.dataFolder},
+		question{checkFiles, func(context.Context) Check { return OpenFiles() }},
 		question{"http port", p.httpPort},
 		question{"shared memory", p.sharedMemory},
 		question{"service manager", p.serviceManager},
@@ -144,6 +146,9 @@ func (p *preflight) secret(context.Context) Check {
 	if len(secret) < minSecret {
 		return warned("key %s, only %d bytes long", keyring.KeyID(), len(secret))
 	}
+	if strings.TrimSpace(secret) != secret {
+		return warned("key %s, a blank at an end of the secret is part of it", keyring.KeyID())
+	}
 	return passed("key %s, %d more accepted", keyring.KeyID(), len(previous))
 }
 
@@ -171,6 +176,8 @@ func (p *preflight) catalogue(ctx context.Context) Check {
 		return misconfigured(err)
 	}
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return failed(fmt.Errorf("%s did not answer in the time of a boot, WEATHERLIGHT_BOOT_TIMEOUT: %w", schema.Where, err))
 	case err != nil:
 		return failed(err)
 	case !schema.Exists:
@@ -267,11 +274,13 @@ func trySignals(names settings.Tolaria) (watched []string, err error) {
 
 func (p *preflight) policies(context.Context) Check {
 	dir := p.settings.Tamiyo.PolicyDir
-	return judged(errors.Join(tryFolder("TAMIYO_POLICY_DIR", dir), policy.Check(dir)), dir)
+	return judged(errors.Join(
+		tryFolder("TAMIYO_POLICY_DIR", dir), tryFolder("folder of the payloads", policy.PayloadFolder(dir)), policy.Check(dir),
+	), dir)
 }
 
 func (p *preflight) fieldReports(context.Context) Check {
-	if err := datadir.Try(p.settings.Tamiyo.ReportFolder()); err != nil {
+	if err := tryDataDir(p.settings.Tamiyo.ReportFolder()); err != nil {
 		return failed(fmt.Errorf("the folder above TAMIYO_POLICY_DIR: %w", err))
 	}
 	file := p.settings.Tamiyo.ReportFile()

@@ -29,6 +29,7 @@ type Config struct {
 	AccessKey, SecretKey               string
 	SigningKeyFile, SigningKeyPassword string
 	TrustedKeys                        []string
+	MaxONNX                            int64 // bytes of an .onnx file
 }
 
 // backend keeps artifacts. References are absolute paths, or URLs, that mean the same
@@ -53,12 +54,13 @@ type Store struct {
 	fresh   backend      // of new artifacts: one of these
 	signer  *signer
 	trust   trust
+	maxONNX int64
 }
 
 // Open opens the folder, and the object store when one is configured. The folder of new
 // artifacts must be writable; beside an object store it need not exist.
 func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
-	s := &Store{}
+	s := &Store{maxONNX: cfg.MaxONNX}
 	var err error
 	if s.signer, err = newSigner(cfg.SigningKeyFile, cfg.SigningKeyPassword); err != nil {
 		return nil, err
