@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,6 +66,22 @@ func TestSecretInPlaceOfItsFileIsNotPrinted(t *testing.T) {
 		_, err := load(t, "", settings.SecretFileEnv+"="+written)
 		if err == nil || !strings.Contains(err.Error(), settings.SecretFileEnv) || strings.Contains(err.Error(), "pw7hx2kd") {
 			t.Errorf("%.40s: %v", written, err)
+		}
+	}
+}
+
+func TestNamesOfFilesWithKeysArePrintedWhenTheyAreThere(t *testing.T) {
+	key := "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+	file := filepath.Join(t.TempDir(), "key.pub")
+	writeSecrets(t, file, key)
+	s, err := load(t, "", "ESPER_LEYLINE_SECRET=secret", "URZA_TRUSTED_KEYS="+file+", "+key+",pw7hx2kd93mq", "URZA_SIGNING_KEY_FILE=pw7hx2kd93mq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range s.Fields() {
+		want, isOne := map[string]string{"URZA_TRUSTED_KEYS": file + "," + key + ",***", "URZA_SIGNING_KEY_FILE": "***"}[field.Env]
+		if isOne && field.Value != want {
+			t.Errorf("%s is printed as %q, want %q", field.Env, field.Value, want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 type Settings struct {
 	Secret         Secret `env:"ESPER_LEYLINE_SECRET" envDefault:"" doc:"The shared secret that signs envelopes and commands. Required, unless ESPER_LEYLINE_SECRET_FILE is set."`
 	SecretPrevious Secret `env:"ESPER_LEYLINE_SECRET_PREVIOUS" envDefault:"" doc:"Comma-separated secrets that are accepted as well but sign nothing: the old one, or the next one, while a secret is rotated."`
-	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" doc:"File of secrets, UTF-8, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
+	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" names:"file" doc:"File of secrets, UTF-8, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
 
 	Redis        Redis
 	Oona         Oona
@@ -159,9 +159,9 @@ type Urza struct {
 	S3AccessKey Secret `env:"URZA_S3_ACCESS_KEY" envDefault:"" doc:"Access key of that store; blank together with the secret key is anonymous."`
 	S3SecretKey Secret `env:"URZA_S3_SECRET_KEY" envDefault:"" doc:"Secret key of that store."`
 
-	SigningKeyFile     string   `env:"URZA_SIGNING_KEY_FILE" envDefault:"" doc:"File with a minisign secret key: each saved kernel gets a .minisig beside it. Blank signs nothing."`
+	SigningKeyFile     string   `env:"URZA_SIGNING_KEY_FILE" envDefault:"" names:"file" doc:"File with a minisign secret key: each saved kernel gets a .minisig beside it. Blank signs nothing."`
 	SigningKeyPassword Secret   `env:"URZA_SIGNING_KEY_PASSWORD" envDefault:"" doc:"Password of that file; blank when it has none."`
-	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
+	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" names:"file" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
 	RequireApproval    bool     `env:"URZA_REQUIRE_APPROVAL" envDefault:"false" doc:"Serve blueprints that ask for an approval only after esperctl kernels approve: KARN_APPROVED is not enough then."`
 
 	Format      string `env:"URZA_FORMAT" envDefault:"" form:"format" default:"any" doc:"The only format of kernels that is served, onnx or pt; with pt, for seeds of the prototype, nothing is forged. Blank serves what is there."`
