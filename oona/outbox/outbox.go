@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
-	if err := regularfile.Check(cfg.File); err != nil {
+	if err := regularfile.CheckDatabase(cfg.File); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
 	db, err := openDatabase(ctx, cfg.File)

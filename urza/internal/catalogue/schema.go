@@ -67,11 +67,11 @@ func openForLook(databaseURL string) (db *sql.DB, schema Schema, err error) {
 		return nil, schema, err
 	}
 	schema.Where = file
+	if err := regularfile.CheckDatabase(file); err != nil {
+		return nil, schema, fmt.Errorf("catalogue: %w", err)
+	}
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, schema, nil
-	}
-	if err := regularfile.Check(file); err != nil {
-		return nil, schema, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+lookOptions(file))
 	if err != nil {

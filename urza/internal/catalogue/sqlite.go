@@ -35,7 +35,7 @@ func openSQLite(ctx context.Context, file string) (*database, error) {
 	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
 		return nil, fmt.Errorf("catalogue folder: %w", err)
 	}
-	if err := regularfile.Check(file); err != nil {
+	if err := regularfile.CheckDatabase(file); err != nil {
 		return nil, fmt.Errorf("catalogue: %w", err)
 	}
 	db, err := sql.Open("sqlite", dataSource(file))
