@@ -154,7 +154,7 @@ func linking(name string) func(*testing.T, *redistest.Server, *settings.Settings
 	}
 }
 
-// piping makes a pipe that nobody writes to.
+// piping puts a pipe in the place of such a file.
 func piping(name string) func(*testing.T, *redistest.Server, *settings.Settings) {
 	return func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
 		t.Helper()
@@ -204,6 +204,11 @@ func diskFaults() []fault {
 		{name: "outbox of one that was killed", spoil: func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
 			killedOutbox(t, resolved)
 		}},
+		{name: "journal of the outbox is a folder", check: "data folder", says: "outbox.db-journal", spoil: spoiling("outbox.db-journal", "")},
+		{name: "log of the outbox is a pipe", check: "data folder", says: "outbox.db-wal", spoil: piping("outbox.db-wal")},
+		{name: "journal of the catalogue is a pipe", check: "catalogue", says: "catalog.db-journal", spoil: piping("../urza/catalog.db-journal")},
+		{name: "log of the catalogue is a pipe", check: "catalogue", says: "catalog.db-wal", spoil: piping("../urza/catalog.db-wal")},
+		{name: "index of the catalogue is a folder", check: "catalogue", says: "catalog.db-shm", spoil: spoiling("../urza/catalog.db-shm", "")},
 		{name: "name is a folder", check: "data folder", says: "instance-id", spoil: spoiling("instance-id", "")},
 		{name: "spoilt policies", check: "policies", says: "active.json", spoil: spoiling("../tamiyo/policies/active.json", "{")},
 		{name: "policies are a folder", check: "policies", says: "active.json", spoil: spoiling("../tamiyo/policies/active.json", "")},

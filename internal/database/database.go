@@ -87,7 +87,7 @@ func Look(databaseURL string) (*DB, error) {
 		return nil, err
 	}
 	found := &DB{Where: file, Folder: filepath.Dir(file)}
-	if err := regularfile.Check(parts(file)...); err != nil {
+	if err := errors.Join(regularfile.CheckDatabase(file), regularfile.Check(lockOf(file))); err != nil {
 		return found, err
 	}
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {

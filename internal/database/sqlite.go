@@ -24,7 +24,7 @@ func (cfg *Config) openSQLite(ctx context.Context, file string) (*DB, error) {
 	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
 		return nil, fmt.Errorf("%s folder: %w", cfg.What, err)
 	}
-	if err := regularfile.Check(parts(file)...); err != nil {
+	if err := errors.Join(regularfile.CheckDatabase(file), regularfile.Check(lockOf(file))); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.What, err)
 	}
 	db, err := sql.Open("sqlite", dataSource(file))
@@ -43,12 +43,7 @@ func (cfg *Config) openSQLite(ctx context.Context, file string) (*DB, error) {
 	return &DB{DB: db, Where: file, Folder: filepath.Dir(file), file: info}, nil
 }
 
-// parts are the names that a database has, beside each other: SQLite and the migration
-// open what lies under them, whatever it is.
-func parts(file string) []string {
-	return []string{file, file + "-journal", file + "-wal", file + "-shm", lockOf(file)}
-}
-
+// lockOf is the file that only one process migrates with.
 func lockOf(file string) string { return file + ".lock" }
 
 func bound(db *sql.DB) {

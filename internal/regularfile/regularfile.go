@@ -66,6 +66,16 @@ func check(path string) error {
 	return err
 }
 
+// CheckDatabase is Check for a SQLite file and what SQLite opens beside it.
+func CheckDatabase(file string) error {
+	for _, part := range []string{"", "-journal", "-wal", "-shm"} {
+		if err := Check(file + part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ErrReplaced reports a file or a folder that was removed, or gave way to another one,
 // while somebody works with it: what he writes is gone with him.
 var ErrReplaced = errors.New("was removed or replaced while it is in use")

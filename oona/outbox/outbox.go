@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
-	if err := regularfile.Check(parts(cfg.File)...); err != nil {
+	if err := regularfile.CheckDatabase(cfg.File); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
 	db, err := openDatabase(ctx, cfg.File)
@@ -94,12 +94,6 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	o := &Outbox{cfg: cfg, db: db, file: info, wake: make(chan struct{}, 1)}
 	o.move()
 	return o, nil
-}
-
-// parts are the names that an outbox has, beside each other: SQLite opens what lies under
-// them, whatever it is.
-func parts(file string) []string {
-	return []string{file, file + "-journal", file + "-wal", file + "-shm"}
 }
 
 // move notes that a message has left.

@@ -13,6 +13,7 @@ import (
 const (
 	commitBatch  = 256             // outcomes of one script call, so that Redis is never held up for long
 	commitLinger = 5 * time.Second // how long a stop waits for a bus that is down
+	commitLast   = time.Second     // how long after the end of work a commit may take that is under way
 )
 
 // committer is what the committing loop keeps for itself.
@@ -20,6 +21,10 @@ type committer struct{ backoff *redis.Backoff }
 
 // commitAll reports outcomes to Redis until the batcher is closed and empty.
 func (s *consumer) commitAll(fetch, work context.Context) {
+	// Not work itself: a handler that finished in time keeps its result.
+	base, end := context.WithCancel(context.WithoutCancel(work))
+	defer end()
+	defer context.AfterFunc(work, func() { time.AfterFunc(commitLast, end) })()
 	var spare []outcome
 	for {
 		items := s.batcher.take(spare)
@@ -28,7 +33,7 @@ func (s *consumer) commitAll(fetch, work context.Context) {
 		}
 		for rest := items; len(rest) > 0; {
 			n := min(len(rest), commitBatch)
-			s.commit(fetch, work, rest[:n])
+			s.commit(fetch, work, base, rest[:n])
 			rest = rest[n:]
 		}
 		spare = items
@@ -37,7 +42,7 @@ func (s *consumer) commitAll(fetch, work context.Context) {
 
 // commit settles outcomes. It tries again while the bus is down: an outcome
 // that is given up stays pending, and its handler runs again.
-func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
+func (s *consumer) commit(fetch, work, base context.Context, batch []outcome) {
 	var plain, scripted []outcome
 	for _, o := range batch {
 		if o.plain() {
@@ -46,18 +51,16 @@ func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
 			scripted = append(scripted, o)
 		}
 	}
-	s.untilDone(fetch, work, plain, s.store.acknowledge)
-	s.untilDone(fetch, work, scripted, s.store.settle)
+	s.untilDone(fetch, work, base, plain, s.store.acknowledge)
+	s.untilDone(fetch, work, base, scripted, s.store.settle)
 }
 
 type commitFunc func(ctx context.Context, batch []outcome) (settled, error)
 
-func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commit commitFunc) {
+func (s *consumer) untilDone(fetch, work, base context.Context, batch []outcome, commit commitFunc) {
 	if len(batch) == 0 {
 		return
 	}
-	// Not work itself: a handler that finished in time keeps its result.
-	base := context.WithoutCancel(work)
 	defer s.committer.backoff.Quit()
 	var deadline time.Time
 	for {
@@ -66,7 +69,8 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 		var came settled
 		err := s.sub.Fence(ctx)
 		if err == nil {
-			came, err = commit(ctx, batch)
+			// Left behind at the end of base alone: then nobody changes the batch any more.
+			came, err = redis.Call(base, s.c.Conn, func(context.Context) (settled, error) { return commit(ctx, batch) })
 		}
 		cancel()
 		if err == nil {
