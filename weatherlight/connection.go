@@ -95,30 +95,6 @@ func (c *connection) inspectServer(ctx context.Context) error {
 	return nil
 }
 
-// serverTrouble asks whether the bus has begun to refuse writes, as it does when it is full,
-// or to give up keys. One that does not answer is another trouble.
-func (c *connection) serverTrouble(ctx context.Context) (refuses, evicts error) {
-	if c.broker != nil {
-		return nil, nil
-	}
-	err := c.bus.Admin().Writable(ctx, assembly.Streams(c.settings).Names()...)
-	if errors.Is(err, admin.ErrNoWrites) {
-		refuses = err
-	}
-	if server, err := c.bus.Admin().Server(ctx); err == nil {
-		evicts = preflight.Eviction(server)
-	}
-	return refuses, evicts
-}
-
-// unusableStreams asks which streams cannot be written to, or read by the group of the services.
-func (c *connection) unusableStreams(ctx context.Context) map[string]error {
-	if c.broker != nil {
-		return nil
-	}
-	return c.bus.Admin().Unusable(ctx, assembly.Group)
-}
-
 func (c *connection) close(ctx context.Context) error {
 	return errors.Join(c.bus.Close(), c.stopBroker(ctx))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // loops are what looks after the rest of the service.
@@ -103,7 +104,11 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 		Place:       s.fleet.Trouble,
 		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
 	}
-	config.Server.Trouble, config.Server.Unusable = s.serverTrouble, s.unusableStreams
+	running := preflight.Running{Streams: assembly.Streams(s.settings).Names(), Group: assembly.Group}
+	if s.broker == nil { // the embedded one has no such troubles
+		running.Admin = s.bus.Admin()
+	}
+	config.Server.Trouble, config.Server.Unusable = running.Trouble, running.Unusable
 	if nissa != nil {
 		config.Nissa = nissa.Trouble
 	}

@@ -53,8 +53,9 @@ func sensors(c Config) []sensor {
 		{alarmJobFails, jobs.sample},
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
 		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
-		{alarmContested, inTrouble(c.Runs.Contested, "trainer %q reports too, and is refused")},
-		{alarmDamagedRun, inTrouble(c.Runs.Damaged, "%s")},
+		{alarmContested, inTrouble(
+			func(since time.Time) map[string]string { return c.Runs.Contested(since) }, "trainer %q reports too, and is refused")},
+		{alarmDamagedRun, inTrouble(func(since time.Time) map[string]string { return c.Runs.Damaged(since) }, "%s")},
 		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
 	}
