@@ -29,12 +29,32 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		annotations["selected_seed"] = s.ID
 		annotations["selected_blueprint"] = s.Blueprint
 		annotations["blueprint_tier"] = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE.String()
-		if candidate, chosen := e.chosen[s.ID]; chosen {
-			annotations["blueprint_risk"] = strconv.FormatFloat(candidate.Risk, 'f', 2, 64)
+		if planned, chosen := e.chosen[s.ID]; chosen {
+			annotations["blueprint_risk"] = strconv.FormatFloat(planned.candidate.facts(true).EffectiveRisk(), 'f', 2, 64)
+			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
+			annotations["considered"] = e.plan.alternatives()
+			addMissing(annotations, judgement(planned.candidate.BSDS))
 		}
 		addMissing(annotations, e.config.Rules(e.record.Run))
 	}
 	return command
+}
+
+// judgement is a BSDS as annotations. A score that nobody gave is not told.
+func judgement(b *leyline.BSDS) map[string]string {
+	if b == nil {
+		return nil
+	}
+	told := map[string]string{
+		"bsds_hazard_band":      b.GetHazardBand().String(),
+		"bsds_handling_class":   b.GetHandlingClass().String(),
+		"bsds_resource_profile": b.GetResourceProfile().String(),
+		"bsds_provenance":       b.GetProvenance().String(),
+	}
+	if risk := float64(b.GetRiskScore()); finite(risk) && risk > 0 {
+		told["bsds_risk"] = strconv.FormatFloat(risk, 'f', 2, 64)
+	}
+	return told
 }
 
 func addMissing(to, from map[string]string) {
@@ -71,9 +91,14 @@ func (e *evaluation) command(
 			"policy_version":      e.policy,
 			"risk_reason":         cause,
 			"evaluated_epoch":     strconv.FormatUint(uint64(e.record.Epoch), 10),
-			"loss_delta":          strconv.FormatFloat(e.lossDelta, 'f', 6, 64),
 			"stalled_epochs":      strconv.FormatUint(uint64(e.record.Loss.Stalled), 10),
 		},
+	}
+	if e.loss.delta.Known {
+		command.Annotations["loss_delta"] = strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64)
+	}
+	if fired := e.fired(); fired != "" {
+		command.Annotations["rules"] = fired
 	}
 	if s.Slot != "" {
 		command.Annotations[trainer.AnnotationSlot] = s.Slot

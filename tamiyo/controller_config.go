@@ -19,6 +19,19 @@ type Candidate struct {
 	ParameterCount   int
 	ApprovalRequired bool
 	QuarantineOnly   bool
+
+	MultiplyAdds int64         // of one forward pass of one example; 0 is not known
+	LatencyMS    float64       // of one, as measured on the hardware of this trainer; 0 is not known
+	Misfit       bool          // it only makes sense of the slot by taking it for something else
+	BSDS         *leyline.BSDS // how it was judged; nil: it was not
+	Earned       Earned
+}
+
+// Earned is what seeds of a blueprint came to, in all runs.
+type Earned struct {
+	Tried int     // judged to the end
+	Kept  int     // fossilized
+	Gain  float64 // mean relative fall of the loss that those brought
 }
 
 // Config configures a [Controller]. What is counted in epochs is counted in
@@ -41,7 +54,9 @@ type Config struct {
 	EffectTime      time.Duration // a command may take to show, and 3 epochs; default 10 s
 	Embargo         time.Duration // Kasmina's, which holds a seed that could not be attached; default 30 s
 	MaxGrowing      int           // seeds of a run that grow at a time, one a slot; default 1
-	HoldDownEpochs  uint32        // calm epochs that end conservative mode; default 3
+	HoldDownEpochs  uint32        // calm epochs that end conservative mode, or a pause; default 3
+	Conservative    bool          // every run is conservative, until another configuration
+	BreakerCooldown time.Duration // that a library which failed is not asked for; default 30 s
 	MaxSeeds        int           // seeds known of a run; default and most 64
 }
 
@@ -62,6 +77,7 @@ func (c Config) withDefaults() Config {
 	c.Embargo = cmp.Or(max(c.Embargo, 0), 30*time.Second)
 	c.MaxGrowing = cmp.Or(max(c.MaxGrowing, 0), 1)
 	c.HoldDownEpochs = cmp.Or(c.HoldDownEpochs, 3)
+	c.BreakerCooldown = cmp.Or(max(c.BreakerCooldown, 0), 30*time.Second)
 	c.MaxSeeds = min(cmp.Or(max(c.MaxSeeds, 0), maxSeeds), maxSeeds)
 	return c
 }

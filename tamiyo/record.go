@@ -29,8 +29,10 @@ type Record struct {
 
 	Loss         lossTrend        `json:"loss,omitzero"`
 	Conservative conservativeMode `json:"conservative,omitzero"`
-	Seeds        []seed           `json:"seeds,omitempty"` // by id, ascending
-	Slots        map[string]slot  `json:"slots,omitempty"` // those where a blueprint failed
+	Unrest       unrest           `json:"unrest,omitzero"`
+	Library      breaker          `json:"library,omitzero"` // of the questions to the kernel library
+	Seeds        []seed           `json:"seeds,omitempty"`  // by id, ascending
+	Slots        map[string]slot  `json:"slots,omitempty"`  // those where a blueprint failed
 
 	Starved     bool `json:"starved,omitempty"`     // no_seed_candidates was told
 	Unavailable bool `json:"unavailable,omitempty"` // seed_candidates_unavailable was told

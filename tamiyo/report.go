@@ -42,10 +42,12 @@ func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {
 }
 
 func reportMetrics(s seed, packet *leyline.SystemStatePacket) map[string]float32 {
-	metrics := map[string]float32{
-		"loss_delta":      s.Evidence.LossDelta,
-		"validation_loss": packet.GetValidationLoss(),
-		"age_epochs":      float32(s.Age),
+	metrics := map[string]float32{"age_epochs": float32(s.Age)}
+	if s.Evidence.Known {
+		metrics["loss_delta"] = s.Evidence.LossDelta
+	}
+	if packet.GetValidationLoss() != 0 {
+		metrics["validation_loss"] = packet.GetValidationLoss()
 	}
 	if s.Evidence.HasAccuracy {
 		metrics["accuracy_delta"] = s.Evidence.AccuracyGain

@@ -1,0 +1,142 @@
+package tamiyo
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
+)
+
+// considered is a blueprint that might have been begun at a slot.
+type considered struct {
+	slot      string
+	candidate Candidate
+	setbacks  int    // failures at the slot that were not its own
+	refusal   string // why it was not; empty: it could have been
+	worth     float64
+}
+
+func (c considered) String() string {
+	text := c.candidate.BlueprintID + " at " + c.slot
+	if c.refusal != "" {
+		return text + ": not for " + c.refusal
+	}
+	return text + ": " + strconv.FormatFloat(c.worth, 'f', 3, 64)
+}
+
+// rank orders what could be begun at a slot of that shape, the best first and what must
+// not be begun last. Those that failed there for no fault of theirs come after the
+// others.
+func rank(name string, shape []int, candidates []Candidate, memory slot) []considered {
+	dearest := expense{}
+	for _, c := range candidates {
+		dearest = dearest.larger(c)
+	}
+	ranked := make([]considered, 0, len(candidates))
+	for _, c := range candidates {
+		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID]}
+		entry.refusal = refusal(c, memory)
+		if entry.refusal == "" {
+			entry.worth = worth(c, shape, dearest)
+		}
+		ranked = append(ranked, entry)
+	}
+	slices.SortFunc(ranked, func(a, b considered) int {
+		return cmp.Or(
+			cmp.Compare(min(len(a.refusal), 1), min(len(b.refusal), 1)),
+			cmp.Compare(a.setbacks, b.setbacks),
+			cmp.Compare(b.worth, a.worth),
+			cmp.Compare(a.candidate.BlueprintID, b.candidate.BlueprintID))
+	})
+	return ranked
+}
+
+// refusal is why a blueprint must not be begun.
+func refusal(c Candidate, memory slot) string {
+	switch {
+	case !isWord(c.BlueprintID):
+		return "its name"
+	case c.Tier != leyline.BlueprintTier_BLUEPRINT_TIER_SAFE:
+		return "its tier " + strings.TrimPrefix(c.Tier.String(), "BLUEPRINT_TIER_")
+	case c.ApprovalRequired:
+		return "want of approval"
+	case c.QuarantineOnly:
+		return "quarantine"
+	case c.ParameterCount <= 0:
+		return "want of parameters"
+	case slices.Contains(memory.WrittenOff, c.BlueprintID):
+		return "what it came to here"
+	}
+	if finding, refused := rules.Refuses(c.facts(true)); refused {
+		return finding.Rule
+	}
+	return ""
+}
+
+// expense is what the dearest of several blueprints costs.
+type expense struct {
+	multiplyAdds int64
+	latency      float64
+}
+
+func (e expense) larger(c Candidate) expense {
+	return expense{max(e.multiplyAdds, c.MultiplyAdds), max(e.latency, positive(c.LatencyMS))}
+}
+
+const (
+	priorTries  = 2    // seeds that what is thought of a blueprint beforehand counts as
+	costShare   = 0.25 // of its worth that the dearest blueprint loses
+	misfitShare = 0.5  // that one keeps which takes the slot for something else
+)
+
+// worth is what a blueprint promises at a slot: the chance that a seed of it is kept,
+// times what those that were kept brought, less what it costs. Before any seed of it was
+// judged, the chance goes by its size, its risk and its fit; each seed that was judged
+// moves it towards what they came to.
+func worth(c Candidate, shape []int, dearest expense) float64 {
+	prior := capacity(c.ParameterCount, shape) * (1 - c.facts(true).EffectiveRisk())
+	if c.Misfit {
+		prior *= misfitShare
+	}
+	kept, tried := max(c.Earned.Kept, 0), max(c.Earned.Tried, c.Earned.Kept, 0)
+	chance := (float64(kept) + priorTries*prior) / (float64(tried) + priorTries)
+	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost(c, dearest))
+}
+
+// capacity is how much of a change a blueprint can be, 0..1: half for one with the
+// parameters of a linear map of the slot's vectors. More parameters bring ever less.
+func capacity(parameters int, shape []int) float64 {
+	width := 1.0
+	switch len(shape) {
+	case 1, 3: // features, or channels x height x width
+		width = float64(shape[0])
+	case 2: // sequence x width
+		width = float64(shape[1])
+	}
+	linear := max(width*width, 1)
+	return float64(parameters) / (float64(parameters) + linear)
+}
+
+// cost is what a blueprint costs beside the dearest, 0..1: the measured time of a pass
+// where all that were considered can be told by it, else multiply-adds.
+func cost(c Candidate, dearest expense) float64 {
+	if latency := positive(c.LatencyMS); latency > 0 && dearest.latency > 0 {
+		return latency / dearest.latency
+	}
+	if dearest.multiplyAdds > 0 {
+		return float64(max(c.MultiplyAdds, 0)) / float64(dearest.multiplyAdds)
+	}
+	return 0
+}
+
+// positive is a number that is one, and not below 0.
+func positive(value float64) float64 {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return 0
+	}
+	return max(value, 0)
+}
