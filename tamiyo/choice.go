@@ -31,8 +31,8 @@ func (c considered) String() string {
 // rank orders what could be begun at a slot of that shape, the best first and what must
 // not be begun last. Those that failed there for no fault of theirs come after the
 // others.
-func rank(name string, shape []int, candidates []Candidate, memory slot) []considered {
-	dearest := expense{}
+func rank(name string, shape []int, candidates []Candidate, memory slot, device string) []considered {
+	dearest := expense{device: strings.ToLower(device)}
 	for _, c := range candidates {
 		dearest = dearest.larger(c)
 	}
@@ -77,14 +77,19 @@ func refusal(c Candidate, memory slot) string {
 	return ""
 }
 
-// expense is what the dearest of several blueprints costs.
+// expense is what the dearest of several blueprints costs on a device.
 type expense struct {
+	device       string
 	multiplyAdds int64
 	latency      float64
+	unmeasured   bool // some were not measured there, so that none goes by its latency
 }
 
 func (e expense) larger(c Candidate) expense {
-	return expense{max(e.multiplyAdds, c.MultiplyAdds), max(e.latency, positive(c.LatencyMS))}
+	latency := positive(c.LatencyMS[e.device])
+	return expense{
+		e.device, max(e.multiplyAdds, c.MultiplyAdds), max(e.latency, latency), e.unmeasured || latency == 0,
+	}
 }
 
 const (
@@ -121,11 +126,11 @@ func capacity(parameters int, shape []int) float64 {
 	return float64(parameters) / (float64(parameters) + linear)
 }
 
-// cost is what a blueprint costs beside the dearest, 0..1: the measured time of a pass
-// where all that were considered can be told by it, else multiply-adds.
+// cost is what a blueprint costs beside the dearest, 0..1: the time of a pass on the
+// trainer's device where that was measured of all, else multiply-adds.
 func cost(c Candidate, dearest expense) float64 {
-	if latency := positive(c.LatencyMS); latency > 0 && dearest.latency > 0 {
-		return latency / dearest.latency
+	if !dearest.unmeasured {
+		return positive(c.LatencyMS[dearest.device]) / dearest.latency
 	}
 	if dearest.multiplyAdds > 0 {
 		return float64(max(c.MultiplyAdds, 0)) / float64(dearest.multiplyAdds)

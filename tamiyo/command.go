@@ -97,8 +97,8 @@ func (e *evaluation) command(
 	if e.loss.delta.Known {
 		command.Annotations["loss_delta"] = strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64)
 	}
-	if fired := e.fired(); fired != "" {
-		command.Annotations["rules"] = fired
+	if rules := fired(e.verdict); rules != "" {
+		command.Annotations["rules"] = rules
 	}
 	if s.Slot != "" {
 		command.Annotations[trainer.AnnotationSlot] = s.Slot

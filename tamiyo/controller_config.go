@@ -20,10 +20,10 @@ type Candidate struct {
 	ApprovalRequired bool
 	QuarantineOnly   bool
 
-	MultiplyAdds int64         // of one forward pass of one example; 0 is not known
-	LatencyMS    float64       // of one, as measured on the hardware of this trainer; 0 is not known
-	Misfit       bool          // it only makes sense of the slot by taking it for something else
-	BSDS         *leyline.BSDS // how it was judged; nil: it was not
+	MultiplyAdds int64              // of one forward pass of one example; 0 is not known
+	LatencyMS    map[string]float64 // of one, as measured, by the device in lower case
+	Misfit       bool               // it only makes sense of the slot by taking it for something else
+	BSDS         *leyline.BSDS      // how it was judged; nil: it was not
 	Earned       Earned
 }
 

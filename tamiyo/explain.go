@@ -31,9 +31,9 @@ func listed(texts []string) string {
 }
 
 // fired are the rules that fired in this pass, with their figures.
-func (e *evaluation) fired() string {
-	texts := make([]string, len(e.verdict.Findings))
-	for i, finding := range e.verdict.Findings {
+func fired(v rules.Verdict) string {
+	texts := make([]string, len(v.Findings))
+	for i, finding := range v.Findings {
 		texts[i] = finding.String()
 	}
 	return listed(texts)
@@ -65,7 +65,7 @@ func (e *evaluation) explanation() *leyline.TelemetryEvent {
 		"stalled_epochs", decimal(uint64(e.record.Loss.Stalled)),
 	}
 	for _, pair := range [][2]string{
-		{"commands", listed(commands)}, {"rules", e.fired()}, {"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
+		{"commands", listed(commands)}, {"rules", fired(e.verdict)}, {"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
 	} {
 		if pair[1] != "" {
 			pairs = append(pairs, pair[0], pair[1])

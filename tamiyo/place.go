@@ -79,7 +79,7 @@ func (r *Record) next(state State, place place, now time.Time) *Record {
 		next.retire(state.TrainerID)
 	}
 	if place == placeRestarted {
-		next.Conservative, next.Unrest, next.Slots = conservativeMode{}, unrest{}, nil
+		next.restraint, next.Slots = restraint{}, nil
 	}
 	next.Evaluated++
 	next.SeenAt = now.UnixMilli()

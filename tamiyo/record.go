@@ -27,12 +27,11 @@ type Record struct {
 	Evaluated uint64 `json:"evaluated"`  // reports evaluated: the clock of everything below
 	SeenAt    int64  `json:"seen_at_ms"` // when the last one was, since 1970
 
-	Loss         lossTrend        `json:"loss,omitzero"`
-	Conservative conservativeMode `json:"conservative,omitzero"`
-	Unrest       unrest           `json:"unrest,omitzero"`
-	Library      breaker          `json:"library,omitzero"` // of the questions to the kernel library
-	Seeds        []seed           `json:"seeds,omitempty"`  // by id, ascending
-	Slots        map[string]slot  `json:"slots,omitempty"`  // those where a blueprint failed
+	Loss  lossTrend       `json:"loss,omitzero"`
+	Seeds []seed          `json:"seeds,omitempty"` // by id, ascending
+	Slots map[string]slot `json:"slots,omitempty"` // those where a blueprint failed
+
+	restraint
 
 	Starved     bool `json:"starved,omitempty"`     // no_seed_candidates was told
 	Unavailable bool `json:"unavailable,omitempty"` // seed_candidates_unavailable was told

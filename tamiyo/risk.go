@@ -9,6 +9,13 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
 
+// restraint is what holds a run back.
+type restraint struct {
+	Conservative conservativeMode `json:"conservative,omitzero"`
+	Unrest       unrest           `json:"unrest,omitzero"`
+	Library      breaker          `json:"library,omitzero"` // of the questions to the kernel library
+}
+
 // conservativeMode stops growth after something went wrong. It ends only after
 // a number of calm epochs, never in the pass that entered it.
 type conservativeMode struct {
@@ -37,7 +44,7 @@ func (e *evaluation) assessRisk() {
 	e.verdict = rules.Assess(&facts)
 	for _, finding := range e.verdict.Findings {
 		if finding.Rule != eventExited {
-			e.event(finding.Rule, finding.Level, e.told(finding)...)
+			e.event(finding.Rule, finding.Level, told(e.record.Run, e.loss.delta, finding)...)
 		}
 	}
 	mode, quiet := &e.record.Conservative, &e.record.Unrest
@@ -59,10 +66,10 @@ func (e *evaluation) assessRisk() {
 }
 
 // told are the attributes of a finding's event.
-func (e *evaluation) told(finding rules.Finding) []string {
-	pairs := []string{"training_run_id", e.record.Run}
-	if e.loss.delta.Known && !slices.Contains(finding.Figures, "loss_delta") {
-		pairs = append(pairs, "loss_delta", strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64))
+func told(run string, delta rules.Figure, finding rules.Finding) []string {
+	pairs := []string{"training_run_id", run}
+	if delta.Known && !slices.Contains(finding.Figures, "loss_delta") {
+		pairs = append(pairs, "loss_delta", strconv.FormatFloat(delta.Value, 'f', 6, 64))
 	}
 	if finding.Subject != "" {
 		pairs = append(pairs, "blueprint_id", finding.Subject)
@@ -77,7 +84,7 @@ func (e *evaluation) told(finding rules.Finding) []string {
 func (e *evaluation) facts() rules.Facts {
 	r := e.record
 	return rules.Facts{
-		Begins: e.plan.begins(), Pausable: e.pausable(), Overdue: e.plan.overdue,
+		Begins: e.plan.begins(), Pausable: r.pausable(), Overdue: e.plan.overdue,
 		Loss: rules.Loss{
 			Validated: e.loss.validated, Diverged: e.loss.validated && !finite(e.loss.value), Delta: e.loss.delta,
 		},
@@ -91,10 +98,10 @@ func (e *evaluation) facts() rules.Facts {
 }
 
 // pausable is the number of seeds that a pause would take out of the output.
-func (e *evaluation) pausable() int {
+func (r *Record) pausable() int {
 	count := 0
-	for i := range e.record.Seeds {
-		if s := &e.record.Seeds[i]; !s.Ended && !s.Paused && pausable(s.Stage) {
+	for i := range r.Seeds {
+		if s := &r.Seeds[i]; !s.Ended && !s.Paused && pausable(s.Stage) {
 			count++
 		}
 	}
@@ -147,7 +154,7 @@ func (b breaker) after(failed bool, now time.Time, cooldown time.Duration) (next
 }
 
 // settleBreaker takes note of how the library answered in this pass.
-func (e *evaluation) settleBreaker(failure error) {
+func (e planner) settleBreaker(failure error) {
 	var action string
 	e.record.Library, action = e.record.Library.after(failure != nil, e.now, e.config.BreakerCooldown)
 	if action == "" {

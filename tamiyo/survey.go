@@ -39,31 +39,34 @@ var errDenied = errors.New("the kernel library did not answer and is not asked f
 // stalled host is what asks for a seed. While the run is conservative nothing is looked
 // for, but in the report that may end it.
 func (e *evaluation) survey() {
+	p := planner{e}
 	denied := e.record.Library.denies(e.now)
 	if !denied {
-		e.knowSeeds()
+		p.knowSeeds()
 	}
+	defer p.settleQuestions()
 	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
-		e.settleQuestions()
 		return
 	}
-	e.planRepeats()
+	p.planRepeats()
 	stalled := e.loss.validated && e.record.Loss.Stalled >= e.config.Patience
 	switch {
-	case !stalled || !e.room():
+	case !stalled || !p.room():
 	case len(e.state.HostLayers) == 0:
 		e.plan.starved = starvedOfLayers
 	case len(e.state.Slots) == 0:
 		e.plan.starved = starvedOfSlots
 	default:
-		e.fillSlots(denied)
+		p.fillSlots(denied)
 	}
-	e.settleQuestions()
 }
 
+// planner makes the plan of an evaluation.
+type planner struct{ *evaluation }
+
 // settleQuestions is after the last one of the pass.
-func (e *evaluation) settleQuestions() {
+func (e planner) settleQuestions() {
 	switch {
 	case e.plan.overdue:
 		e.settleBreaker(context.DeadlineExceeded)
@@ -73,7 +76,7 @@ func (e *evaluation) settleQuestions() {
 }
 
 // knowSeeds asks about the blueprints of the seeds that are there or were asked for.
-func (e *evaluation) knowSeeds() {
+func (e planner) knowSeeds() {
 	if e.state.Blueprint == nil {
 		return
 	}
@@ -94,7 +97,7 @@ func (e *evaluation) knowSeeds() {
 
 // planRepeats asks again for seeds that did not show. One whose blueprint must not be
 // begun any more is given up.
-func (e *evaluation) planRepeats() {
+func (e planner) planRepeats() {
 	for _, s := range slices.Clone(e.record.Seeds) {
 		if !s.awaited() || !e.lapsed(s) || !e.commandable(s) {
 			continue
@@ -110,7 +113,7 @@ func (e *evaluation) planRepeats() {
 }
 
 // refused says by which rule a blueprint must not be begun, as far as that is known.
-func (e *evaluation) refused(id string) (rules.Finding, bool) {
+func (e planner) refused(id string) (rules.Finding, bool) {
 	if e.state.Blueprint == nil || e.plan.overdue || e.record.Library.denies(e.now) {
 		return rules.Finding{}, false
 	}
@@ -122,14 +125,14 @@ func (e *evaluation) refused(id string) (rules.Finding, bool) {
 }
 
 // room says whether one more seed may grow beside those that are planned.
-func (e *evaluation) room() bool {
+func (e planner) room() bool {
 	planned := len(e.plan.seeds)
 	return e.record.growing()+planned < e.config.MaxGrowing && len(e.record.Seeds)+planned < e.config.MaxSeeds
 }
 
 // fillSlots goes through the free slots by their names. What may grow at one is
 // asked only when it is its turn: to know it may mean to compile.
-func (e *evaluation) fillSlots(denied bool) {
+func (e planner) fillSlots(denied bool) {
 	for _, name := range slices.Sorted(maps.Keys(e.state.Slots)) {
 		if !e.room() || e.plan.overdue {
 			break
@@ -146,7 +149,8 @@ func (e *evaluation) fillSlots(denied bool) {
 			}
 			continue
 		}
-		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name])
+		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
+			e.state.Packet.GetHardwareContext().GetDeviceType())
 		e.plan.considered = append(e.plan.considered, ranked...)
 		if len(ranked) > 0 && ranked[0].refusal == "" {
 			e.plan.choose(ranked[0])
@@ -157,7 +161,7 @@ func (e *evaluation) fillSlots(denied bool) {
 	}
 }
 
-func (e *evaluation) ask(slot string, denied bool) ([]Candidate, error) {
+func (e planner) ask(slot string, denied bool) ([]Candidate, error) {
 	switch {
 	case e.candidates == nil:
 		return nil, errors.New("nothing lists blueprints")

@@ -43,11 +43,13 @@ func openController(
 	}
 	c := &controller{foundation: f, policies: policies, members: members}
 	notes := fleet.NewPolicyNotes(members, policies, f.keyring, logger)
-	c.crew = f.newCrew(c.duties(bus, notes, runs)...)
+	c.crew = f.newCrew(c.duties(bus, notes, runs, keepEvidence(library.Evidence()))...)
 	return c, nil
 }
 
-func (c *controller) duties(bus *connection, notes *fleet.PolicyNotes, runs *control.Room) []supervise.Spec {
+func (c *controller) duties(
+	bus *connection, notes *fleet.PolicyNotes, runs *control.Room, evidence oona.Handler,
+) []supervise.Spec {
 	return []supervise.Spec{
 		{Name: workerPolicyNotes, Worker: notes},
 		// The leader alone, one at a time, and none before one that has to be tried
@@ -63,6 +65,9 @@ func (c *controller) duties(bus *connection, notes *fleet.PolicyNotes, runs *con
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: runs.Command,
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       runs.State,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_ISSUED:        evidence,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_FAILED:        evidence,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BENCHMARK_REPORT:   evidence,
 			},
 		}),
 	}

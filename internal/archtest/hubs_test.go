@@ -40,7 +40,7 @@ var hubs = map[string]hub{
 	"settings.Settings":                    {17, 4, configuration},
 	"tolaria.Config":                       {21, 4, configuration},
 	"urza.Config":                          {21, 3, configuration},
-	"weatherlight/internal/control.Config": {19, 0, configuration},
+	"weatherlight/internal/control.Config": {18, 0, configuration},
 
 	"kasmina.Record":  {22, 4, stored},
 	"kasmina.pending": {18, 1, stored},

@@ -104,6 +104,8 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
 
+	"tamiyo/internal/rules": {"leyline"},
+
 	"urza/internal/fault":     {},
 	"urza/internal/metadata":  {"leyline"},
 	"urza/internal/catalogue": {"leyline", "internal/atomicfile", "internal/regularfile", "urza/internal/fault"},

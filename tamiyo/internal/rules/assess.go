@@ -47,7 +47,7 @@ func (f Finding) String() string {
 type Verdict struct {
 	Effect   Effect
 	Reason   string // the rule that gives the command its reason; empty: none does
-	Disturb  string // the rule that disturbs the run now; the mode itself does not
+	Disturb  string // the rule that disturbs the run now; the mode itself does not, nor what is late
 	Calm     bool   // the pass says that the run is calm
 	Stops    string // the rule that turns the run conservative
 	Recovers bool   // conservative mode ends
@@ -124,7 +124,7 @@ func (v *Verdict) apply(rule *rule, f *Facts, b *Blueprint) {
 	if v.Reason == "" || rule.over {
 		v.Reason = rule.reasonOrEvent()
 	}
-	if finding.Effect >= Pause && rule.evaluator != evaluatorMode {
+	if finding.Effect >= Pause && rule.evaluator != evaluatorMode && rule.evaluator != evaluatorTimeouts {
 		v.Disturb = rule.reasonOrEvent()
 	}
 	if finding.Effect == Stop {
@@ -195,5 +195,5 @@ func answered(f *Facts, event string) bool {
 
 // calm says that nothing disturbs the run, as far as its trainer told.
 func (v *Verdict) calm(f *Facts) bool {
-	return v.Disturb == "" && f.Loss.Validated && !f.Loss.Diverged && (f.Mode.Unrest == "" || answered(f, f.Mode.Unrest))
+	return v.Disturb == "" && !f.Overdue && !f.Policy.Overdue && f.Loss.Validated && !f.Loss.Diverged && (f.Mode.Unrest == "" || answered(f, f.Mode.Unrest))
 }
