@@ -160,7 +160,7 @@ func writeProto(m proto.Message) (string, error) {
 // that it does not tell. Errors: ErrEvidence, ErrUnavailable.
 func (s *EvidenceStore) Judge(ctx context.Context, bsds *leyline.BSDS, at time.Time) error {
 	risk := float64(bsds.GetRiskScore())
-	if math.IsNaN(risk) || risk < 0 || risk > 1 {
+	if bsds == nil || !(risk >= 0 && risk <= 1) {
 		return fmt.Errorf("urza: judge %.128q: %w: risk %v", bsds.GetBlueprintId(), ErrEvidence, risk)
 	}
 	sheet := proto.CloneOf(bsds)
@@ -195,8 +195,8 @@ const (
 // ErrUnavailable.
 func (s *EvidenceStore) Measured(ctx context.Context, benchmark *leyline.BlueprintBenchmark) error {
 	id, device := benchmark.GetBlueprintId(), strings.ToLower(clippedText(benchmark.GetDevice()))
-	if len(benchmark.GetProfiles()) > maxProfiles {
-		return fmt.Errorf("urza: benchmark of %.128q: %w: %d profiles", id, ErrEvidence, len(benchmark.GetProfiles()))
+	if len(benchmark.GetProfiles()) > maxProfiles || slices.ContainsFunc(benchmark.GetProfiles(), unmeasured) {
+		return fmt.Errorf("urza: benchmark of %.128q: %w: profiles", id, ErrEvidence)
 	}
 	known, err := s.all(ctx)
 	if err != nil {
@@ -208,6 +208,12 @@ func (s *EvidenceStore) Measured(ctx context.Context, benchmark *leyline.Bluepri
 		return fmt.Errorf("urza: benchmark of %.128q: %w: more than %d devices", id, ErrEvidence, maxDevices)
 	}
 	return s.amend(ctx, "benchmark of", id, noteBenchmark, device, func(string) (string, error) { return writeProto(benchmark) })
+}
+
+// unmeasured says that a profile holds a figure that nobody can have measured.
+func unmeasured(p *leyline.BlueprintBenchmarkProfile) bool {
+	return slices.ContainsFunc([]float32{p.GetP50LatencyMs(), p.GetP95LatencyMs(), p.GetThroughputSamplesPerS()},
+		func(figure float32) bool { return !(figure >= 0 && figure <= math.MaxFloat32) })
 }
 
 // countedReports are remembered of a blueprint, so that none counts twice.

@@ -37,6 +37,8 @@ type blueprintEntry struct {
 	MultiplyAdds int64  `json:"multiply_adds,omitempty"`
 	Bytes        int    `json:"bytes,omitempty"`
 	Checksum     string `json:"checksum,omitempty"`
+
+	Known *knownEntry `json:"known,omitempty"`
 }
 
 type parameterEntry struct {
@@ -140,6 +142,13 @@ func showBlueprint(ctx context.Context, s slotted, id string, asJSON bool, out i
 		e.Trainable, e.MultiplyAdds = compiled.ParameterCount, compiled.MultiplyAdds
 		e.Bytes, e.Checksum = len(compiled.Artifact), compiled.Checksum
 	}
+	if s.evidence != nil {
+		known, err := s.evidence(ctx, d.GetBlueprintId())
+		if err != nil {
+			return err
+		}
+		e.Known = newKnownEntry(known)
+	}
 	if asJSON {
 		return printJSON(out, e)
 	}
@@ -168,5 +177,6 @@ func (e blueprintEntry) print(slot tezzeret.Slot, out io.Writer) error {
 			row("costs", "%d trainable parameters, %d multiply-adds, %d bytes", e.Trainable, e.MultiplyAdds, e.Bytes)
 			row("checksum", "%s", e.Checksum)
 		}
+		e.Known.print(row)
 	})
 }
