@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -68,17 +69,22 @@ type EvidenceStore struct {
 	notes  catalogue.Notes
 	lookup *lookup
 
-	mu         sync.Mutex
-	read       bool
-	generation uint64 // of the catalogue, when known was read
-	known      map[string]Evidence
+	reading sync.Mutex // held by who reads
+	known   atomic.Pointer[knownEvidence]
+}
+
+// knownEvidence is what was read last.
+type knownEvidence struct {
+	generation uint64 // of the catalogue, before it was read
+	of         map[string]Evidence
 }
 
 // Evidence is where the library keeps what is known of blueprints.
 func (l *Library) Evidence() *EvidenceStore { return l.evidence }
 
 // Of is what is known of a blueprint. What it returns must not be changed. Nothing is
-// asked while nothing was committed. Errors: ErrUnavailable and the context's.
+// asked while nothing was committed. While the database does not answer, what was read
+// last stands. Errors: ErrUnavailable and the context's.
 func (s *EvidenceStore) Of(ctx context.Context, blueprintID string) (Evidence, error) {
 	known, err := s.all(ctx)
 	if err != nil {
@@ -100,32 +106,47 @@ func (s *EvidenceStore) all(ctx context.Context) (map[string]Evidence, error) {
 		return nil, err
 	}
 	generation, watchErr := s.lookup.changes.Current(ctx, s.lookup.clock.now())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.read && watchErr == nil && s.generation == generation {
-		return s.known, nil
+	known := s.known.Load()
+	if known != nil && watchErr == nil && known.generation == generation {
+		return known.of, nil
 	}
+	if known == nil {
+		s.reading.Lock()
+	} else if !s.reading.TryLock() { // somebody reads it already
+		return known.of, nil
+	}
+	defer s.reading.Unlock()
 	notes, err := s.notes.All(ctx)
+	if err != nil && known != nil {
+		return known.of, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.known = make(map[string]Evidence)
+	read := &knownEvidence{generation, s.sorted(notes)}
+	s.known.Store(read)
+	return read.of, nil
+}
+
+// sorted are the notes by their blueprints. One that cannot be read is told of and left
+// out.
+func (s *EvidenceStore) sorted(notes []catalogue.Note) map[string]Evidence {
+	of := make(map[string]Evidence)
 	for _, note := range notes {
-		found := s.known[note.ID]
+		found := of[note.ID]
 		if err := found.take(note); err != nil {
 			s.lookup.report(&RowError{note.ID, note.Kind + ": " + err.Error()})
 			continue
 		}
-		s.known[note.ID] = found
+		of[note.ID] = found
 	}
-	for id, found := range s.known {
+	for id, found := range of {
 		if found.Failed != nil && !found.Failed.At.After(issued(found.BSDS)) {
 			found.Failed = nil
-			s.known[id] = found
+			of[id] = found
 		}
 	}
-	s.read, s.generation = watchErr == nil, generation
-	return s.known, nil
+	return of
 }
 
 func (e *Evidence) take(note catalogue.Note) error {
@@ -286,9 +307,7 @@ func (s *EvidenceStore) amend(
 	if err != nil {
 		return fmt.Errorf("urza: %s %.128q: %w", what, id, err)
 	}
-	s.mu.Lock()
-	s.read = false
-	s.mu.Unlock()
+	s.known.Store(nil)
 	return nil
 }
 

@@ -72,9 +72,16 @@ type condition struct {
 	bound  float64
 }
 
-// of makes a condition on a figure of the run.
+// of makes a condition on a figure of the run. Trainers tell float32s: one at the bound
+// is at the bound.
 func of(name string, figure func(*Facts) Figure, is comparison, bound float64) condition {
-	return condition{figure: name, is: is, bound: bound, of: func(f *Facts, _ *Blueprint, _ *Verdict) Figure { return figure(f) }}
+	return condition{figure: name, is: is, bound: bound, of: func(f *Facts, _ *Blueprint, _ *Verdict) Figure {
+		told := figure(f)
+		if told.Value == float64(float32(bound)) {
+			told.Value = bound
+		}
+		return told
+	}}
 }
 
 // metric makes one on a metric of the trainer.
