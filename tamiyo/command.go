@@ -28,29 +28,30 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		annotations := command.GetAnnotations()
 		annotations["selected_seed"] = s.ID
 		annotations["selected_blueprint"] = s.Blueprint
-		annotations["blueprint_tier"] = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE.String()
 		if planned, chosen := e.chosen[s.ID]; chosen {
-			annotations["blueprint_risk"] = strconv.FormatFloat(planned.candidate.facts(true).EffectiveRisk(), 'f', 2, 64)
 			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
 			annotations["considered"] = e.plan.alternatives()
-			addMissing(annotations, judgement(planned.candidate.BSDS))
 		}
 		addMissing(annotations, e.config.Rules(e.record.Run))
 	}
 	return command
 }
 
-// judgement is a BSDS as annotations. A score that nobody gave is not told.
-func judgement(b *leyline.BSDS) map[string]string {
-	if b == nil {
-		return nil
-	}
+// annotations tell what is known of a blueprint. A score that nobody gave is not told.
+func (c Candidate) annotations() map[string]string {
 	told := map[string]string{
-		"bsds_hazard_band":      b.GetHazardBand().String(),
-		"bsds_handling_class":   b.GetHandlingClass().String(),
-		"bsds_resource_profile": b.GetResourceProfile().String(),
-		"bsds_provenance":       b.GetProvenance().String(),
+		"blueprint_tier":  c.Tier.String(),
+		"blueprint_risk":  strconv.FormatFloat(c.facts(true).EffectiveRisk(), 'f', 2, 64),
+		"blueprint_stage": strconv.FormatUint(uint64(c.Stage), 10),
 	}
+	b := c.BSDS
+	if b == nil {
+		return told
+	}
+	told["bsds_hazard_band"] = b.GetHazardBand().String()
+	told["bsds_handling_class"] = b.GetHandlingClass().String()
+	told["bsds_resource_profile"] = b.GetResourceProfile().String()
+	told["bsds_provenance"] = b.GetProvenance().String()
 	if risk := float64(b.GetRiskScore()); finite(risk) && risk > 0 {
 		told["bsds_risk"] = strconv.FormatFloat(risk, 'f', 2, 64)
 	}
@@ -99,6 +100,9 @@ func (e *evaluation) command(
 	}
 	if rules := fired(e.verdict); rules != "" {
 		command.Annotations["rules"] = rules
+	}
+	if blueprint, known := e.plan.known[s.Blueprint]; known {
+		addMissing(command.Annotations, blueprint.annotations())
 	}
 	if s.Slot != "" {
 		command.Annotations[trainer.AnnotationSlot] = s.Slot

@@ -16,6 +16,7 @@ type Candidate struct {
 	BlueprintID      string
 	Tier             leyline.BlueprintTier
 	Risk             float64 // 0..1
+	Stage            uint32
 	ParameterCount   int
 	ApprovalRequired bool
 	QuarantineOnly   bool

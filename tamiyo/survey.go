@@ -15,7 +15,8 @@ type plan struct {
 	seeds      []choice
 	repeats    []seed            // that were asked for and did not show
 	considered []considered      // at all slots that were looked at
-	blueprints []rules.Blueprint // of all seeds that live, are repeated or would be begun
+	blueprints []rules.Blueprint // of all seeds that live or would be begun
+	known      map[string]Candidate
 
 	starved     string // why nothing can be begun; empty: nothing was looked for, or something was found
 	asked       bool   // what would fit a slot
@@ -89,7 +90,11 @@ func (e planner) knowSeeds() {
 		asked[s.Blueprint] = true
 		blueprint, known, err := e.state.Blueprint(s.Blueprint)
 		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
-		if known && err == nil && !s.awaited() {
+		if !known || err != nil {
+			continue
+		}
+		e.plan.know(s.Blueprint, blueprint)
+		if !s.awaited() {
 			e.plan.blueprints = append(e.plan.blueprints, blueprint.facts(false))
 		}
 	}
@@ -114,11 +119,8 @@ func (e planner) planRepeats() {
 
 // refused says by which rule a blueprint must not be begun, as far as that is known.
 func (e planner) refused(id string) (rules.Finding, bool) {
-	if e.state.Blueprint == nil || e.plan.overdue || e.record.Library.denies(e.now) {
-		return rules.Finding{}, false
-	}
-	blueprint, known, err := e.state.Blueprint(id)
-	if !known || err != nil {
+	blueprint, known := e.plan.known[id]
+	if !known {
 		return rules.Finding{}, false
 	}
 	return rules.Refuses(blueprint.facts(true))
@@ -173,8 +175,16 @@ func (e planner) ask(slot string, denied bool) ([]Candidate, error) {
 }
 
 func (p *plan) choose(best considered) {
+	p.know(best.candidate.BlueprintID, best.candidate)
 	p.seeds = append(p.seeds, choice{best.slot, best.candidate, best.worth})
 	p.blueprints = append(p.blueprints, best.candidate.facts(true))
+}
+
+func (p *plan) know(id string, c Candidate) {
+	if p.known == nil {
+		p.known = make(map[string]Candidate)
+	}
+	p.known[id] = c
 }
 
 // facts are what the rules look at.

@@ -71,6 +71,7 @@ type EvidenceStore struct {
 
 	reading sync.Mutex // held by who reads
 	known   atomic.Pointer[knownEvidence]
+	stale   atomic.Bool // something was written since
 }
 
 // knownEvidence is what was read last.
@@ -92,8 +93,8 @@ func (s *EvidenceStore) Of(ctx context.Context, blueprintID string) (Evidence, e
 	}
 	found := known[blueprintID]
 	own, err := s.lookup.entry(ctx, catalogue.Key{ID: blueprintID})
-	if err != nil { // no kernel, or none that can be read: it has no sheet of the prototype's
-		return found, ctx.Err()
+	if err != nil {
+		return found, nil //nolint:nilerr // without a kernel that can be read now it has no sheet of the prototype's
 	}
 	if sheet := prototypeSheet(own.record); sheet != nil && issued(sheet).After(issued(found.BSDS)) {
 		found.BSDS = sheet
@@ -107,7 +108,7 @@ func (s *EvidenceStore) all(ctx context.Context) (map[string]Evidence, error) {
 	}
 	generation, watchErr := s.lookup.changes.Current(ctx, s.lookup.clock.now())
 	known := s.known.Load()
-	if known != nil && watchErr == nil && known.generation == generation {
+	if known != nil && watchErr == nil && known.generation == generation && !s.stale.Load() {
 		return known.of, nil
 	}
 	if known == nil {
@@ -116,7 +117,11 @@ func (s *EvidenceStore) all(ctx context.Context) (map[string]Evidence, error) {
 		return known.of, nil
 	}
 	defer s.reading.Unlock()
+	s.stale.Store(false)
 	notes, err := s.notes.All(ctx)
+	if err != nil {
+		s.stale.Store(true)
+	}
 	if err != nil && known != nil {
 		return known.of, nil
 	}
@@ -307,7 +312,7 @@ func (s *EvidenceStore) amend(
 	if err != nil {
 		return fmt.Errorf("urza: %s %.128q: %w", what, id, err)
 	}
-	s.known.Store(nil)
+	s.stale.Store(true)
 	return nil
 }
 

@@ -34,7 +34,7 @@ func known(t *testing.T, library *Library, id string) Evidence {
 	return evidence
 }
 
-func TestScenario127JudgementsAreKeptWithTheirBlueprint(t *testing.T) {
+func TestScenario127_JudgementsAreKeptWithTheirBlueprint(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, config configFor) {
 		cfg := config(t.TempDir())
 		library, other := openTest(t, cfg), openTest(t, cfg)

@@ -31,7 +31,7 @@ func newestPolicy(r *running) string {
 }
 
 // Which updates are old must not depend on who leads.
-func TestNewestPolicyOutlivesItsLeader(t *testing.T) {
+func TestScenario110_NewestPolicyOutlivesItsLeader(t *testing.T) {
 	redis := redistest.Start(t)
 	instance := func(name string) *running {
 		return start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_INSTANCE": name}))

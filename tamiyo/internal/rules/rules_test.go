@@ -176,7 +176,7 @@ func TestEachRuleAtItsBound(t *testing.T) {
 	}
 }
 
-func TestScenario117EvaluatorsAreGoneThroughInTheirOrder(t *testing.T) {
+func TestScenario117_EvaluatorsAreGoneThroughInTheirOrder(t *testing.T) {
 	var order []string
 	for i := range table {
 		order = append(order, table[i].evaluator)

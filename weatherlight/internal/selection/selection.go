@@ -187,6 +187,7 @@ func candidate(blueprint *leyline.BlueprintDescriptor, parameters int) tamiyo.Ca
 		BlueprintID:      blueprint.GetBlueprintId(),
 		Tier:             blueprint.GetTier(),
 		Risk:             float64(blueprint.GetRisk()),
+		Stage:            blueprint.GetStage(),
 		ParameterCount:   parameters,
 		ApprovalRequired: blueprint.GetApprovalRequired(),
 		QuarantineOnly:   blueprint.GetQuarantineOnly(),
