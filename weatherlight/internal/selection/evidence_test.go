@@ -39,17 +39,19 @@ func open(t *testing.T) (*Selection, *urza.Library) {
 	return selection, library
 }
 
-func TestNobodyWaitsLongerThanItsStepForASurvey(t *testing.T) {
+func TestNobodyWaitsLongerThanItsStepForAList(t *testing.T) {
 	selection, _ := open(t)
 	step, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-step.Done()
-	if _, err := selection.Candidates(step, []int{16}); !errors.Is(err, ErrSurveying) || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := selection.Candidates(step, []int{16}); !errors.Is(err, ErrUnderWay) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("out of time: %v", err)
 	}
-	// The survey goes on meanwhile.
-	if candidates, err := selection.Candidates(t.Context(), []int{16}); err != nil || len(candidates) == 0 {
-		t.Errorf("%d candidates, %v", len(candidates), err)
+	// It is made meanwhile, and stands in for a later one.
+	for _, ctx := range []context.Context{t.Context(), step} {
+		if candidates, err := selection.Candidates(ctx, []int{16}); err != nil || len(candidates) == 0 {
+			t.Errorf("%d candidates, %v", len(candidates), err)
+		}
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()

@@ -34,22 +34,24 @@ type Config struct {
 
 // Selection selects blueprints. Its methods may be called at the same time.
 type Selection struct {
-	config  Config
-	surveys surveys
+	config Config
+	lists  *lists
 }
 
 // New asks nothing yet. Close ends what it begins.
 func New(config Config) *Selection {
-	return &Selection{config: config, surveys: newSurveys(config.Surveyor)}
+	s := &Selection{config: config}
+	s.lists = newLists(s.find)
+	return s
 }
 
 // Close ends what is being found out, and waits for it.
-func (s *Selection) Close() { s.surveys.close() }
+func (s *Selection) Close() { s.lists.close() }
 
 // Prepare has it found out what fits these slots, before anybody asks.
 func (s *Selection) Prepare(slots map[string][]int) {
 	for _, sizes := range slots {
-		s.surveys.begin(sizes)
+		s.lists.make(sizes, prepareEvery)
 	}
 }
 
@@ -75,9 +77,15 @@ func (s *Selection) Permit(ctx context.Context, id string) error {
 
 // Candidates are the blueprints that the controller may choose from for a slot:
 // those that the forge can make for it and the library would serve, and for the
-// library's own slot what was imported besides.
+// library's own slot what was imported besides. The list must not be changed. At a
+// deadline one that was made within the last minute will do; ErrUnderWay when there was
+// none yet.
 func (s *Selection) Candidates(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
-	surveyed, err := s.surveys.of(ctx, slot)
+	return s.lists.get(ctx, slot)
+}
+
+func (s *Selection) find(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
+	surveyed, err := s.config.Surveyor.Candidates(ctx, slot...)
 	if err != nil {
 		return nil, fmt.Errorf("look for blueprints that fit a slot of %v: %w", slot, err)
 	}
