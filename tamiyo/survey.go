@@ -103,7 +103,8 @@ func (e planner) knowSeeds() {
 // planRepeats asks again for seeds that did not show. One whose blueprint must not be
 // begun any more is given up.
 func (e planner) planRepeats() {
-	for _, s := range slices.Clone(e.record.Seeds) {
+	for i := range e.record.Seeds { // what is put back keeps its place
+		s := e.record.Seeds[i]
 		if !s.awaited() || !e.lapsed(s) || !e.commandable(s) {
 			continue
 		}
