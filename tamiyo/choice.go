@@ -17,8 +17,14 @@ type considered struct {
 	candidate Candidate
 	setbacks  int    // failures at the slot that were not its own
 	refusal   string // why it was not; empty: it could have been
+	cost      float64
 	worth     float64
+	risk      rules.Figure // as the policy that decides sees it
+	residual  bool         // it asks for that blend
 }
+
+// begins says whether it is worth a seed.
+func (c considered) begins() bool { return c.refusal == "" && (!c.risk.Known || c.worth > 0) }
 
 func (c considered) String() string {
 	text := c.candidate.BlueprintID + " at " + c.slot
@@ -41,7 +47,8 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, device 
 		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID]}
 		entry.refusal = refusal(c, memory)
 		if entry.refusal == "" {
-			entry.worth = worth(c, shape, dearest)
+			entry.cost = cost(c, dearest)
+			entry.worth = worth(c, shape, entry.cost)
 		}
 		ranked = append(ranked, entry)
 	}
@@ -102,28 +109,33 @@ const (
 // times what those that were kept brought, less what it costs. Before any seed of it was
 // judged, the chance goes by its size, its risk and its fit; each seed that was judged
 // moves it towards what they came to.
-func worth(c Candidate, shape []int, dearest expense) float64 {
+func worth(c Candidate, shape []int, cost float64) float64 {
 	prior := capacity(c.ParameterCount, shape) * (1 - c.facts(true).EffectiveRisk())
 	if c.Misfit {
 		prior *= misfitShare
 	}
 	kept, tried := max(c.Earned.Kept, 0), max(c.Earned.Tried, c.Earned.Kept, 0)
 	chance := (float64(kept) + priorTries*prior) / (float64(tried) + priorTries)
-	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost(c, dearest))
+	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost)
 }
 
 // capacity is how much of a change a blueprint can be, 0..1: half for one with the
 // parameters of a linear map of the slot's vectors. More parameters bring ever less.
 func capacity(parameters int, shape []int) float64 {
-	width := 1.0
+	linear := slotWidth(shape) * slotWidth(shape)
+	return float64(parameters) / (float64(parameters) + linear)
+}
+
+// slotWidth is that of the slot's vectors, 1 at least.
+func slotWidth(shape []int) float64 {
 	switch len(shape) {
 	case 1, 3: // features, or channels x height x width
-		width = float64(shape[0])
+		return float64(max(shape[0], 1))
 	case 2: // sequence x width
-		width = float64(shape[1])
+		return float64(max(shape[1], 1))
+	default:
+		return 1
 	}
-	linear := max(width*width, 1)
-	return float64(parameters) / (float64(parameters) + linear)
 }
 
 // cost is what a blueprint costs beside the dearest, 0..1: the time of a pass on the

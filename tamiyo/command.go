@@ -31,6 +31,12 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		if planned, chosen := e.chosen[s.ID]; chosen {
 			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
 			annotations["considered"] = e.plan.alternatives()
+			if blend := planned.blend(); blend != "" {
+				annotations["blend_mode"] = blend
+			}
+			if planned.risk.Known {
+				annotations["policy_risk_score"] = strconv.FormatFloat(planned.risk.Value, 'f', 6, 64)
+			}
 		}
 		addMissing(annotations, e.config.Rules(e.record.Run))
 	}

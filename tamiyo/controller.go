@@ -1,7 +1,6 @@
 package tamiyo
 
 import (
-	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,8 +68,9 @@ func (c *Controller) Decide(
 	}
 	e := &evaluation{
 		config: &c.config, record: record.next(state, place, now), state: state, now: now, candidates: candidates,
-		policy: cmp.Or(c.config.PolicyVersion(), DefaultPolicyVersion),
 	}
+	e.deciding.active, e.deciding.shadow = c.config.Policies()
+	e.policy = e.deciding.version()
 	e.run(record, place)
 	return Decision{
 		Record: e.record, Commands: e.commands, Reports: e.reports,

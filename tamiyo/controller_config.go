@@ -38,7 +38,9 @@ type Earned struct {
 // Config configures a [Controller]. What is counted in epochs is counted in
 // reports evaluated: a trainer sends one an epoch, or one each so many steps.
 type Config struct {
-	PolicyVersion func() string // active policy; empty means DefaultPolicyVersion
+	// Policies are the one that decides and the one in the shadow, nil where there is
+	// none.
+	Policies func() (active, shadow Policy)
 
 	// Rules are annotations of a run's GERMINATE commands, such as
 	// promotion_min_training: what its seeds must show, whoever decides on them. They
@@ -62,8 +64,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.PolicyVersion == nil {
-		c.PolicyVersion = func() string { return "" }
+	if c.Policies == nil {
+		c.Policies = func() (active, shadow Policy) { return nil, nil }
 	}
 	if c.Rules == nil {
 		c.Rules = func(string) map[string]string { return nil }

@@ -174,7 +174,7 @@ func TestRunsThatAreLeftAlone(t *testing.T) {
 
 func TestEachEvaluationIsTold(t *testing.T) {
 	t.Parallel()
-	r := newRun(t, Config{PolicyVersion: func() string { return "policy-2026-11" }})
+	r := newRun(t, Config{Policies: decidedBy(&judge{version: "policy-2026-11"}, nil)})
 	r.report(1)
 	packet := r.report(0.8).Packets[0]
 	if packet.GetPacketId() != "run-1-2" || packet.GetSourceSubsystem() != "tamiyo" ||

@@ -30,10 +30,12 @@ type evaluation struct {
 	now        time.Time
 	candidates func(slot []int) ([]Candidate, error)
 
-	policy  string // version in force: all that a decision says names the same one
-	loss    reading
-	plan    plan
-	verdict rules.Verdict
+	policy string // version in force: all that a decision says names the same one
+	loss   reading
+	plan   plan
+
+	deciding deciding
+	verdict  rules.Verdict
 
 	commands []*leyline.AdaptationCommand
 	reports  []*leyline.FieldReport

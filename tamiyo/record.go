@@ -33,6 +33,13 @@ type Record struct {
 
 	restraint
 
+	Shadow shadowed `json:"shadow,omitzero"`
+
+	famine
+}
+
+// famine is what was told of a run that could not grow.
+type famine struct {
 	Starved     bool `json:"starved,omitempty"`     // no_seed_candidates was told
 	Unavailable bool `json:"unavailable,omitempty"` // seed_candidates_unavailable was told
 }

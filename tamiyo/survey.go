@@ -18,6 +18,7 @@ type plan struct {
 	blueprints []rules.Blueprint // of all seeds that live or would be begun
 	known      map[string]Candidate
 
+	waits       bool   // the policy would not begin a seed now
 	starved     string // why nothing can be begun; empty: nothing was looked for, or something was found
 	asked       bool   // what would fit a slot
 	unknown     error  // the first reason for which that could not be told
@@ -30,6 +31,8 @@ type choice struct {
 	slot      string
 	candidate Candidate
 	worth     float64
+	risk      rules.Figure
+	residual  bool
 }
 
 func (p *plan) begins() bool { return len(p.seeds)+len(p.repeats) > 0 }
@@ -154,12 +157,17 @@ func (e planner) fillSlots(denied bool) {
 		}
 		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
 			e.state.Packet.GetHardwareContext().GetDeviceType())
+		ranked = e.weigh(ranked)
 		e.plan.considered = append(e.plan.considered, ranked...)
-		if len(ranked) > 0 && ranked[0].refusal == "" {
+		switch {
+		case len(ranked) == 0 || ranked[0].refusal != "":
+		case ranked[0].begins():
 			e.plan.choose(ranked[0])
+		default:
+			e.plan.waits = true
 		}
 	}
-	if e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil {
+	if e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
 		e.plan.starved = starvedOfBlueprints
 	}
 }
@@ -177,7 +185,7 @@ func (e planner) ask(slot string, denied bool) ([]Candidate, error) {
 
 func (p *plan) choose(best considered) {
 	p.know(best.candidate.BlueprintID, best.candidate)
-	p.seeds = append(p.seeds, choice{best.slot, best.candidate, best.worth})
+	p.seeds = append(p.seeds, choice{best.slot, best.candidate, best.worth, best.risk, best.residual})
 	p.blueprints = append(p.blueprints, best.candidate.facts(true))
 }
 

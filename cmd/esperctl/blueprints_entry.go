@@ -32,13 +32,16 @@ type blueprintEntry struct {
 	Reference    string            `json:"reference,omitempty"`
 	Views        map[string]string `json:"slots,omitempty"`
 
-	// Filled by show, from a kernel compiled with the midpoints.
+	builtEntry             // filled by show
+	Known      *knownEntry `json:"known,omitempty"` // likewise
+}
+
+// builtEntry is of a kernel compiled with the midpoints.
+type builtEntry struct {
 	Trainable    int    `json:"trainable_parameters,omitempty"`
 	MultiplyAdds int64  `json:"multiply_adds,omitempty"`
 	Bytes        int    `json:"bytes,omitempty"`
 	Checksum     string `json:"checksum,omitempty"`
-
-	Known *knownEntry `json:"known,omitempty"`
 }
 
 type parameterEntry struct {
