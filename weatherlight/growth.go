@@ -51,7 +51,7 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 	records := s.bus.Records(trainer.Stream)
 	runs := control.New(control.Config{
 		Core:       kasmina.NewCore(coreConfig(s.settings.Kasmina, s.keyring, s.advertisedURL())),
-		Controller: tamiyo.NewController(controllerConfig(s.settings)),
+		Controller: tamiyo.NewController(s.deciding(controllerConfig(s.settings))),
 		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
@@ -79,6 +79,12 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR, runs.Refusal),
 		}),
 	)}, nil
+}
+
+// deciding has the controller ask the policies that are in force when it decides.
+func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
+	config.Policies = func() (active, shadow tamiyo.Policy) { return s.controller.inForce() }
+	return config
 }
 
 // keepReports keeps field reports. What does so for want of room on disk waits for it; a

@@ -160,7 +160,9 @@ func TestDecisionsOnHostileReports(t *testing.T) {
 }
 
 // failer is what testing.T and rapid.T have in common here.
-type failer interface{ Fatalf(format string, args ...any) }
+type failer interface {
+	Fatalf(format string, args ...any)
+}
 
 func same(t failer, a, b tamiyo.Decision) {
 	first, err := json.Marshal(a.Record)
