@@ -83,7 +83,7 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 
 // deciding has the controller ask the policies that are in force when it decides.
 func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
-	config.Policies = func() (active, shadow tamiyo.Policy) { return s.controller.inForce() }
+	config.Policies = func() (active, shadow tamiyo.Policy) { return s.inForce() }
 	return config
 }
 

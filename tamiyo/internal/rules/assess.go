@@ -195,5 +195,7 @@ func answered(f *Facts, event string) bool {
 
 // calm says that nothing disturbs the run, as far as its trainer told.
 func (v *Verdict) calm(f *Facts) bool {
-	return v.Disturb == "" && !f.Overdue && !f.Policy.Overdue && f.Loss.Validated && !f.Loss.Diverged && (f.Mode.Unrest == "" || answered(f, f.Mode.Unrest))
+	late := f.Overdue || f.Policy.Overdue
+	known := f.Loss.Validated && !f.Loss.Diverged && (f.Mode.Unrest == "" || answered(f, f.Mode.Unrest))
+	return v.Disturb == "" && !late && known
 }
