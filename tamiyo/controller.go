@@ -88,6 +88,7 @@ func (e *evaluation) run(former *Record, place place) {
 		e.survey()
 	}
 	e.assessRisk()
+	watcher{e}.observe()
 	if e.state.Grows {
 		e.steerSeeds()
 		e.germinatePlanned()

@@ -59,8 +59,10 @@ type Config struct {
 	MaxGrowing      int           // seeds of a run that grow at a time, one a slot; default 1
 	HoldDownEpochs  uint32        // calm epochs that end conservative mode, or a pause; default 3
 	Conservative    bool          // every run is conservative, until another configuration
-	BreakerCooldown time.Duration // that a library which failed is not asked for; default 30 s
-	MaxSeeds        int           // seeds known of a run; default and most 64
+	// ObservationWindow is how many reports with a validation loss are watched after a seed
+	// was kept, for one more field report; 1 or 0 are none.
+	ObservationWindow uint32
+	MaxSeeds          int // seeds known of a run; default and most 64
 }
 
 func (c Config) withDefaults() Config {
@@ -80,7 +82,6 @@ func (c Config) withDefaults() Config {
 	c.Embargo = cmp.Or(max(c.Embargo, 0), 30*time.Second)
 	c.MaxGrowing = cmp.Or(max(c.MaxGrowing, 0), 1)
 	c.HoldDownEpochs = cmp.Or(c.HoldDownEpochs, 3)
-	c.BreakerCooldown = cmp.Or(max(c.BreakerCooldown, 0), 30*time.Second)
 	c.MaxSeeds = min(cmp.Or(max(c.MaxSeeds, 0), maxSeeds), maxSeeds)
 	return c
 }

@@ -80,6 +80,7 @@ func (r *Record) next(state State, place place, now time.Time) *Record {
 	}
 	if place == placeRestarted {
 		next.restraint, next.Slots = restraint{}, nil
+		next.Windows = nil
 	}
 	next.Evaluated++
 	next.SeenAt = now.UnixMilli()

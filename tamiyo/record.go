@@ -33,9 +33,14 @@ type Record struct {
 
 	restraint
 
-	Shadow shadowed `json:"shadow,omitzero"`
-
+	watched
 	famine
+}
+
+// watched is what is counted beside the decisions.
+type watched struct {
+	Shadow  shadowed `json:"shadow,omitzero"`
+	Windows []window `json:"windows,omitempty"` // open ones, oldest first
 }
 
 // famine is what was told of a run that could not grow.
@@ -54,7 +59,7 @@ type slot struct {
 func (r *Record) clone() *Record {
 	next := *r
 	next.Retired, next.Seeds = slices.Clone(r.Retired), slices.Clone(r.Seeds)
-	next.Slots = maps.Clone(r.Slots)
+	next.Slots, next.Windows = maps.Clone(r.Slots), slices.Clone(r.Windows)
 	for name, s := range next.Slots {
 		next.Slots[name] = slot{WrittenOff: slices.Clone(s.WrittenOff), Setbacks: maps.Clone(s.Setbacks)}
 	}

@@ -1,6 +1,8 @@
 package tamiyo
 
 import (
+	"strconv"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -24,6 +26,15 @@ func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
 		TamiyoPolicyVersion:     e.policy,
 		Notes:                   notes(s),
 	}
+}
+
+// followUp says in a report what becomes of the blueprint at the seed's slot, and why.
+func followUp(report *leyline.FieldReport, action string, s seed) {
+	why := s.Blueprint + " at " + s.Slot + ": " + report.GetNotes()
+	if s.Evidence.Known {
+		why += ", loss_delta=" + strconv.FormatFloat(float64(s.Evidence.LossDelta), 'g', 6, 32)
+	}
+	report.FollowUpActions = append(report.FollowUpActions, &leyline.MitigationAction{ActionType: action, Rationale: clipped(why)})
 }
 
 func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {

@@ -128,8 +128,10 @@ func (e *evaluation) leaveConservative() {
 		"duration_epochs", decimal(e.record.Evaluated-mode.Entered))
 }
 
-// breakerTrips is the number of failures in a row that open a breaker.
-const breakerTrips = 3
+const (
+	breakerTrips    = 3 // failures in a row that open a breaker
+	breakerCooldown = 30 * time.Second
+)
 
 // breaker keeps a run from asking a part that does not answer.
 type breaker struct {
@@ -141,14 +143,14 @@ func (b breaker) denies(now time.Time) bool { return now.UnixMilli() < b.Until }
 
 // after is the breaker after an answer, or none, and what there is to tell of it. One
 // whose time is up is tried once: a failure opens it again.
-func (b breaker) after(failed bool, now time.Time, cooldown time.Duration) (next breaker, action string) {
+func (b breaker) after(failed bool, now time.Time) (next breaker, action string) {
 	switch {
 	case !failed && b.Until != 0:
 		return breaker{}, "close"
 	case !failed:
 		return breaker{}, ""
 	case b.Failures+1 >= breakerTrips:
-		return breaker{Failures: breakerTrips - 1, Until: now.Add(cooldown).UnixMilli()}, "open"
+		return breaker{Failures: breakerTrips - 1, Until: now.Add(breakerCooldown).UnixMilli()}, "open"
 	default:
 		return breaker{Failures: b.Failures + 1}, "count"
 	}
@@ -157,7 +159,7 @@ func (b breaker) after(failed bool, now time.Time, cooldown time.Duration) (next
 // settleBreaker takes note of how the library answered in this pass.
 func (e planner) settleBreaker(failure error) {
 	var action string
-	e.record.Library, action = e.record.Library.after(failure != nil, e.now, e.config.BreakerCooldown)
+	e.record.Library, action = e.record.Library.after(failure != nil, e.now)
 	if action == "" {
 		return
 	}

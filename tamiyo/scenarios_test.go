@@ -232,7 +232,7 @@ func TestScenario120_NothingIsCommandedWithoutSeedOrBlueprint(t *testing.T) {
 
 func TestScenario123_ALateLibraryGivesASafePauseAndABreakerThatDenies(t *testing.T) {
 	t.Parallel()
-	r, id := growing(t, Config{BreakerCooldown: time.Minute})
+	r, id := growing(t, Config{})
 	asked := 0
 	r.next.Blueprint = func(id string) (Candidate, bool, error) { asked++; return late(id) }
 	for i, want := range []string{"count", "count", "open"} {

@@ -249,7 +249,8 @@ const countedReports = 256
 // blueprint, changes nothing. Errors: ErrEvidence, ErrUnavailable.
 func (s *EvidenceStore) Ended(ctx context.Context, report *leyline.FieldReport) error {
 	kept := report.GetOutcome() == leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS
-	if report.GetBlueprintId() == "" || !kept && !judged(report) {
+	_, watched := report.GetMetrics()["loss_delta_total"] // one that was counted when it was kept
+	if report.GetBlueprintId() == "" || watched || !kept && !judged(report) {
 		return nil
 	}
 	return s.amend(ctx, "count report of", report.GetBlueprintId(), noteOutcomes, "", func(content string) (string, error) {

@@ -164,6 +164,7 @@ func TestOutcomesCountOnce(t *testing.T) {
 			{ReportId: "no use", BlueprintId: "BP001", Outcome: neutral, Metrics: measured},
 			{ReportId: "restarted", BlueprintId: "BP001", Outcome: neutral},
 			{ReportId: "never came", BlueprintId: "BP001", Outcome: aborted, Metrics: measured},
+			{ReportId: "observed", BlueprintId: "BP001", Outcome: success, Metrics: map[string]float32{"loss_delta_total": -1}},
 			{ReportId: "of nothing", Outcome: success, Metrics: measured},
 		}
 		var group sync.WaitGroup

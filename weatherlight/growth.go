@@ -152,7 +152,8 @@ func controllerConfig(set *settings.Settings) tamiyo.Config {
 	return tamiyo.Config{
 		Rules: func(string) map[string]string { return rules },
 
-		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain, Conservative: t.ConservativeMode,
+		ObservationWindow: uint32(t.ObservationEpochs),
+		Patience:          uint32(t.StallEpochs), MinDelta: t.StallGain, Conservative: t.ConservativeMode,
 		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge), Embargo: k.Embargo,
 		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
 		ProbationEpochs: uint32(k.MinProbation) + 1,
