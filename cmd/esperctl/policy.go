@@ -22,7 +22,7 @@ import (
 
 func newPolicy() *cobra.Command {
 	policies := &cobra.Command{Use: "policy", Short: "Look into the controller's policies, and say which decides"}
-	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyPublish(),
+	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyCompare(), newPolicyPublish(),
 		newPolicyAction("shadow", policy.ToShadow, "Have a policy asked beside what decides, and told of"),
 		newPolicyAction("activate", policy.Activate, "Have the policy decide that stands in the shadow"),
 		newPolicyRollback())

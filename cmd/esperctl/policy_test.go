@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,4 +132,35 @@ func TestPoliciesAreListedAndShown(t *testing.T) {
 			t.Errorf("%q was found", name)
 		}
 	}
+}
+
+func TestShadowIsComparedOverAllRuns(t *testing.T) {
+	shadows := map[string]string{
+		"a": `{"policy":"v2","agreed":3,"differed":1}`, "b/c": `{"policy":"v2","differed":2}`, "d": `{}`, "e": `{"policy":"v1","agreed":1}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer token of the test":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/runs" && r.URL.Query().Get("after") == "":
+			fmt.Fprint(w, `{"runs":["a","b/c"],"next":"b/c"}`)
+		case r.URL.Path == "/runs":
+			fmt.Fprint(w, `{"runs":["d","e"]}`)
+		default:
+			fmt.Fprintf(w, `{"tamiyo":{"shadow":%s}}`, shadows[strings.TrimPrefix(r.URL.Path, "/runs/")])
+		}
+	}))
+	defer server.Close()
+	got, err := runAsker{server.URL, "token of the test"}.compare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []comparedEntry{{"v1", 1, 1, 0}, {"v2", 2, 3, 3}}
+	if !slices.Equal(got, want) {
+		t.Errorf("compared %v, want %v", got, want)
+	}
+	if _, err := (runAsker{server.URL, ""}).compare(t.Context()); err == nil {
+		t.Error("without a token it is answered")
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
