@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -39,9 +40,15 @@ func noteEvidence(ctx context.Context, store *urza.EvidenceStore, d *oona.Delive
 	}
 }
 
+// countTimeout bounds the wait for the library, for which what a run has to say must not
+// wait.
+const countTimeout = 2 * time.Second
+
 // countOutcome keeps what a seed came to with its blueprint. The report itself is on its
 // way whatever becomes of that.
 func (s *Service) countOutcome(ctx context.Context, report *leyline.FieldReport) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
 	if err := s.library.Evidence().Ended(ctx, report); err != nil {
 		s.logger.Warn("what a seed came to is not counted for its blueprint",
 			"blueprint", report.GetBlueprintId(), "report", report.GetReportId(), "error", err)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -48,10 +49,14 @@ func New(config Config) *Selection {
 // Close ends what is being found out, and waits for it.
 func (s *Selection) Close() { s.lists.close() }
 
-// Prepare has it found out what fits these slots, before anybody asks.
+// Prepare has it found out what fits the first of these slots, before anybody asks: they
+// are filled in the order of their names, and to know it of all may mean to compile for
+// many in vain.
 func (s *Selection) Prepare(slots map[string][]int) {
-	for _, sizes := range slots {
-		s.lists.make(sizes, prepareEvery)
+	const first = 2
+	names := slices.Sorted(maps.Keys(slots))
+	for _, name := range names[:min(len(names), first)] {
+		s.lists.make(slots[name], prepareEvery)
 	}
 }
 
