@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -54,10 +55,7 @@ func (c Candidate) annotations() map[string]string {
 	if b == nil {
 		return told
 	}
-	told["bsds_hazard_band"] = b.GetHazardBand().String()
-	told["bsds_handling_class"] = b.GetHandlingClass().String()
-	told["bsds_resource_profile"] = b.GetResourceProfile().String()
-	told["bsds_provenance"] = b.GetProvenance().String()
+	told["bsds_hazard_band"], told["bsds_handling_class"], told["bsds_resource_profile"], told["bsds_provenance"] = rules.Words(b)
 	if risk := float64(b.GetRiskScore()); finite(risk) && risk > 0 {
 		told["bsds_risk"] = strconv.FormatFloat(risk, 'f', 2, 64)
 	}
@@ -104,8 +102,8 @@ func (e *evaluation) command(
 	if e.loss.delta.Known {
 		command.Annotations["loss_delta"] = strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64)
 	}
-	if rules := fired(e.verdict); rules != "" {
-		command.Annotations["rules"] = rules
+	if list := fired(e.verdict); list != "" {
+		command.Annotations["rules"] = list
 	}
 	if blueprint, known := e.plan.known[s.Blueprint]; known {
 		addMissing(command.Annotations, blueprint.annotations())

@@ -319,7 +319,7 @@ func TestScenario127_JudgementsHoldAndPause(t *testing.T) {
 	annotations := func(band, handling string) map[string]string {
 		return map[string]string{
 			"bsds_hazard_band": band, "bsds_handling_class": handling, "bsds_risk": "0.70",
-			"bsds_resource_profile": "RESOURCE_PROFILE_MIXED", "bsds_provenance": "PROVENANCE_URABRASK",
+			"bsds_resource_profile": "mixed", "bsds_provenance": "URABRASK",
 		}
 	}
 	for name, row := range map[string]struct {
@@ -328,8 +328,8 @@ func TestScenario127_JudgementsHoldAndPause(t *testing.T) {
 		reason   string // of a pause; empty: none
 		want     map[string]string
 	}{
-		"critical":   {worst, standard, "bsds_hazard_critical", annotations("HAZARD_BAND_CRITICAL", "HANDLING_CLASS_STANDARD")},
-		"quarantine": {medium, quarantine, "bsds_handling_quarantine", annotations("HAZARD_BAND_MEDIUM", "HANDLING_CLASS_QUARANTINE")},
+		"critical":   {worst, standard, "bsds_hazard_critical", annotations("CRITICAL", "standard")},
+		"quarantine": {medium, quarantine, "bsds_handling_quarantine", annotations("MEDIUM", "quarantine")},
 		"high":       {high, standard, "", nil},
 		"medium":     {medium, standard, "", nil},
 	} {

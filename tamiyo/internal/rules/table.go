@@ -2,6 +2,7 @@ package rules
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -275,8 +276,17 @@ func tierOf(_ *Facts, b *Blueprint) []string {
 }
 
 func bsdsOf(_ *Facts, b *Blueprint) []string {
+	hazard, handling, _, provenance := Words(b.BSDS)
 	return []string{
-		"hazard", b.BSDS.GetHazardBand().String(), "handling", b.BSDS.GetHandlingClass().String(),
-		"risk", strconv.FormatFloat(b.EffectiveRisk(), 'f', 2, 64), "provenance", b.BSDS.GetProvenance().String(),
+		"hazard", hazard, "handling", handling,
+		"risk", strconv.FormatFloat(b.EffectiveRisk(), 'f', 2, 64), "provenance", provenance,
 	}
+}
+
+// Words are what a judgement says, as the prototype's sheets write it.
+func Words(b *leyline.BSDS) (hazard, handling, profile, provenance string) {
+	return strings.TrimPrefix(b.GetHazardBand().String(), "HAZARD_BAND_"),
+		strings.ToLower(strings.TrimPrefix(b.GetHandlingClass().String(), "HANDLING_CLASS_")),
+		strings.ToLower(strings.TrimPrefix(b.GetResourceProfile().String(), "RESOURCE_PROFILE_")),
+		strings.TrimPrefix(b.GetProvenance().String(), "PROVENANCE_")
 }
