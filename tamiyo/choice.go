@@ -101,6 +101,7 @@ func (e expense) larger(c Candidate) expense {
 
 const (
 	priorTries  = 2    // seeds that what is thought of a blueprint beforehand counts as
+	riskShare   = 0.5  // of its chance that a blueprint of risk 1 loses
 	costShare   = 0.25 // of its worth that the dearest blueprint loses
 	misfitShare = 0.5  // that one keeps which takes the slot for something else
 )
@@ -110,7 +111,7 @@ const (
 // judged, the chance goes by its size, its risk and its fit; each seed that was judged
 // moves it towards what they came to.
 func worth(c Candidate, shape []int, cost float64) float64 {
-	prior := capacity(c.ParameterCount, shape) * (1 - c.facts(true).EffectiveRisk())
+	prior := capacity(c.ParameterCount, shape) * (1 - riskShare*c.facts(true).EffectiveRisk())
 	if c.Misfit {
 		prior *= misfitShare
 	}
@@ -120,10 +121,10 @@ func worth(c Candidate, shape []int, cost float64) float64 {
 }
 
 // capacity is how much of a change a blueprint can be, 0..1: half for one with the
-// parameters of a linear map of the slot's vectors. More parameters bring ever less.
+// parameters of four linear maps of the slot's vectors. More parameters bring ever less.
 func capacity(parameters int, shape []int) float64 {
-	linear := slotWidth(shape) * slotWidth(shape)
-	return float64(parameters) / (float64(parameters) + linear)
+	half := 4 * slotWidth(shape) * slotWidth(shape)
+	return float64(parameters) / (float64(parameters) + half)
 }
 
 // slotWidth is that of the slot's vectors, 1 at least.

@@ -30,7 +30,7 @@ func TestWhichOfTwoBlueprintsIsBegun(t *testing.T) {
 		device        string
 	}{
 		"more parameters":              {with("b", 2000, nil), with("a", 1000, nil), features, ""},
-		"not many more with more risk": {with("b", 6000, risk(0.1)), with("a", 12000, risk(0.4)), features, ""},
+		"not many more with more risk": {with("b", 9000, risk(0.1)), with("a", 12000, risk(0.5)), features, ""},
 		"less risk":                    {with("b", 1000, risk(0.1)), with("a", 1000, risk(0.2)), features, ""},
 		"judged as less of a risk":     {with("b", 1000, risk(0.1)), with("a", 1000, func(c *Candidate) { c.Risk, c.BSDS = 0.1, &leyline.BSDS{RiskScore: 0.4} }), features, ""},
 		"a judgement lowers no risk":   {with("a", 1000, risk(0.3)), with("b", 1000, func(c *Candidate) { c.Risk, c.BSDS = 0.3, &leyline.BSDS{RiskScore: 0.1} }), features, ""},
@@ -70,7 +70,7 @@ func TestWhyABlueprintIsNotBegun(t *testing.T) {
 		with("approval", 900, func(c *Candidate) { c.ApprovalRequired = true }),
 		with("quarantine", 900, func(c *Candidate) { c.QuarantineOnly = true }),
 		with("empty", 0, nil), with("written off", 900, nil), with("set back", 900, nil), with("free", 10, nil),
-		with("risky", 900, func(c *Candidate) { c.Risk = 0.5 }),
+		with("risky", 900, func(c *Candidate) { c.Risk = 0.51 }),
 		with("no number", 900, func(c *Candidate) { c.Risk = math.NaN() }),
 	}
 	var got []string
@@ -78,7 +78,7 @@ func TestWhyABlueprintIsNotBegun(t *testing.T) {
 		got = append(got, c.String())
 	}
 	want := []string{
-		"free at s: 0.007", "set back at s: 0.351", "approval at s: not for want of approval", "empty at s: not for want of parameters",
+		"free at s: 0.002", "set back at s: 0.158", "approval at s: not for want of approval", "empty at s: not for want of parameters",
 		"experimental at s: not for its tier EXPERIMENTAL", "no number at s: not for bp_quarantine", "quarantine at s: not for quarantine",
 		"risky at s: not for blueprint_risk", "written off at s: not for what it came to here",
 	}

@@ -51,7 +51,7 @@ func TestAPolicyChoosesAmongWhatTheRulesAllow(t *testing.T) {
 	policy := &judge{version: "small-1", answer: smallest}
 	r := newRun(t, Config{Policies: decidedBy(policy, nil)})
 	risky := safe("BP000", 1)
-	risky.Risk = 0.5
+	risky.Risk = 0.51
 	r.candidates = offer(safe("BP002", 100), safe("BP003", 50), safe("BP004", 70), risky)
 	command := r.stall()
 	got := command.GetAnnotations()

@@ -98,8 +98,8 @@ func TestEachRuleAtItsBound(t *testing.T) {
 		"the policy is late":  {func(f *Facts) { f.Policy.Overdue = true }, outcome{list("timeout_inference"), Pause, "timeout_inference"}},
 		"the library is late": {func(f *Facts) { f.Overdue = true }, outcome{list("timeout_urza"), Pause, "timeout_urza"}},
 
-		"risk below":                        {risky(0.49, false, true), outcome{}},
-		"risk":                              {risky(0.5, false, true), outcome{list("blueprint_risk"), Hold, "blueprint_risk"}},
+		"risk below":                        {risky(0.5, false, true), outcome{}},
+		"risk":                              {risky(0.51, false, true), outcome{list("blueprint_risk"), Hold, "blueprint_risk"}},
 		"risk of a living seed":             {risky(0.79, false, false), outcome{}},
 		"high risk":                         {risky(0.8, false, true), outcome{list("bp_quarantine"), Stop, "bp_quarantine"}},
 		"high risk of a living seed":        {risky(0.8, false, false), outcome{list("bp_quarantine"), Stop, "bp_quarantine"}},
@@ -283,8 +283,8 @@ func TestBlueprintsThatMustNotBeBegun(t *testing.T) {
 		blueprint Blueprint
 		rule      string
 	}{
-		"safe":          {Blueprint{ID: "b", Risk: 0.4}, ""},
-		"risky":         {Blueprint{ID: "b", Risk: 0.5}, "blueprint_risk"},
+		"safe":          {Blueprint{ID: "b", Risk: 0.5}, ""},
+		"risky":         {Blueprint{ID: "b", Risk: 0.51}, "blueprint_risk"},
 		"quarantine":    {Blueprint{ID: "b", Quarantine: true}, "bp_quarantine"},
 		"hazard high":   {Blueprint{ID: "b", BSDS: &leyline.BSDS{HazardBand: bandHigh}}, "bsds_hazard_high"},
 		"hazard medium": {Blueprint{ID: "b", BSDS: &leyline.BSDS{HazardBand: bandMedium}}, ""},

@@ -166,7 +166,7 @@ var table = []rule{
 	},
 	{
 		evaluator: evaluatorBlueprint, event: "blueprint_risk", level: warning, effect: Hold, ofBlueprint: true, begins: true,
-		when: []condition{riskOfBlueprint(atLeast, 0.5)}, unless: "bp_quarantine", more: tierOf,
+		when: []condition{riskOfBlueprint(above, 0.5)}, unless: "bp_quarantine", more: tierOf,
 	},
 	{
 		evaluator: evaluatorBSDS, event: "bsds_present", level: info, ofBlueprint: true,
