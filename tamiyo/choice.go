@@ -38,9 +38,9 @@ func (c considered) String() string {
 // not be begun last. Those that failed there for no fault of theirs come after the
 // others.
 func rank(name string, shape []int, candidates []Candidate, memory slot, device string) []considered {
-	dearest := expense{device: strings.ToLower(device)}
+	dearest, largest := expense{device: strings.ToLower(device)}, 0.0
 	for _, c := range candidates {
-		dearest = dearest.larger(c)
+		dearest, largest = dearest.larger(c), max(largest, capacity(c.ParameterCount, shape))
 	}
 	ranked := make([]considered, 0, len(candidates))
 	for _, c := range candidates {
@@ -48,7 +48,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, device 
 		entry.refusal = refusal(c, memory)
 		if entry.refusal == "" {
 			entry.cost = cost(c, dearest)
-			entry.worth = worth(c, shape, entry.cost)
+			entry.worth = worth(c, capacity(c.ParameterCount, shape)/largest, entry.cost)
 		}
 		ranked = append(ranked, entry)
 	}
@@ -101,6 +101,7 @@ func (e expense) larger(c Candidate) expense {
 
 const (
 	priorTries  = 2    // seeds that what is thought of a blueprint beforehand counts as
+	bestChance  = 0.5  // that the largest one without a risk is kept, before any seed of it was
 	riskShare   = 0.5  // of its chance that a blueprint of risk 1 loses
 	costShare   = 0.25 // of its worth that the dearest blueprint loses
 	misfitShare = 0.5  // that one keeps which takes the slot for something else
@@ -108,10 +109,10 @@ const (
 
 // worth is what a blueprint promises at a slot: the chance that a seed of it is kept,
 // times what those that were kept brought, less what it costs. Before any seed of it was
-// judged, the chance goes by its size, its risk and its fit; each seed that was judged
+// judged, the chance goes by its size beside the largest, its risk and its fit; each seed that was judged
 // moves it towards what they came to.
-func worth(c Candidate, shape []int, cost float64) float64 {
-	prior := capacity(c.ParameterCount, shape) * (1 - riskShare*c.facts(true).EffectiveRisk())
+func worth(c Candidate, size, cost float64) float64 {
+	prior := bestChance * size * (1 - riskShare*c.facts(true).EffectiveRisk())
 	if c.Misfit {
 		prior *= misfitShare
 	}
@@ -120,10 +121,14 @@ func worth(c Candidate, shape []int, cost float64) float64 {
 	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost)
 }
 
-// capacity is how much of a change a blueprint can be, 0..1: half for one with the
-// parameters of four linear maps of the slot's vectors. More parameters bring ever less.
+// capacity is how much of a change a blueprint can be, 0..1: half for one with as many
+// parameters as four linear maps from the slot's vectors to all of the slot. More
+// parameters bring ever less.
 func capacity(parameters int, shape []int) float64 {
-	half := 4 * slotWidth(shape) * slotWidth(shape)
+	half := 4 * slotWidth(shape)
+	for _, size := range shape {
+		half *= float64(max(size, 1))
+	}
 	return float64(parameters) / (float64(parameters) + half)
 }
 

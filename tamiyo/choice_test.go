@@ -78,7 +78,7 @@ func TestWhyABlueprintIsNotBegun(t *testing.T) {
 		got = append(got, c.String())
 	}
 	want := []string{
-		"free at s: 0.002", "set back at s: 0.158", "approval at s: not for want of approval", "empty at s: not for want of parameters",
+		"free at s: 0.006", "set back at s: 0.438", "approval at s: not for want of approval", "empty at s: not for want of parameters",
 		"experimental at s: not for its tier EXPERIMENTAL", "no number at s: not for bp_quarantine", "quarantine at s: not for quarantine",
 		"risky at s: not for blueprint_risk", "written off at s: not for what it came to here",
 	}

@@ -71,8 +71,8 @@ func TestSeedCommandsCarryWhatKasminaInsistsOn(t *testing.T) {
 		"training_run_id": "run-1", "slot": "layer1", "mesh_host_layers": `["fc1","fc2"]`, "risk_reason": causeStall,
 		"policy_version": DefaultPolicyVersion, "evaluated_epoch": "5", "stalled_epochs": "4", "loss_delta": "0.000000",
 		"blueprint_risk": "0.25", "blueprint_stage": "0", "blueprint_tier": "BLUEPRINT_TIER_SAFE",
-		"selected_blueprint": "BP002", "selected_seed": id, "blueprint_worth": "0.005",
-		"considered": "BP002 at layer1: 0.005; BP003 at layer1: 0.003; BP001 at layer1: not for want of parameters",
+		"selected_blueprint": "BP002", "selected_seed": id, "blueprint_worth": "0.438",
+		"considered": "BP002 at layer1: 0.438; BP003 at layer1: 0.219; BP001 at layer1: not for want of parameters",
 	}
 	if diff := cmp.Diff(want, command.GetAnnotations()); diff != "" {
 		t.Error(diff)

@@ -363,7 +363,7 @@ func TestScenario127_JudgementsHoldAndPause(t *testing.T) {
 	r.candidates = offer(judgedCandidate("BP002", high, standard, 0.1), judgedCandidate("BP003", worst, standard, 0.1),
 		judgedCandidate("BP004", medium, quarantine, 0.1), judgedCandidate("BP005", medium, standard, 0.7), low)
 	command := r.stall()
-	want := "BP007 at layer1: 0.005; BP002 at layer1: not for bsds_hazard_high; BP003 at layer1: not for bsds_hazard_critical; " +
+	want := "BP007 at layer1: 0.400; BP002 at layer1: not for bsds_hazard_high; BP003 at layer1: not for bsds_hazard_critical; " +
 		"BP004 at layer1: not for bsds_handling_quarantine; BP005 at layer1: not for blueprint_risk"
 	if got := command.GetAnnotations(); got["considered"] != want || got["bsds_risk"] != "0.40" || got["blueprint_risk"] != "0.40" {
 		t.Errorf("annotations %v", got)
