@@ -45,6 +45,7 @@ func bars() map[string][]bar {
 		"graft_blending_784_128_10_percent": {atMost(5)},
 		"graft_attach_ms":                   {atMost(0.5)},
 		"command_verify_us":                 {atMost(20)},
+		"decision_p99_us":                   {atMost(500)},
 		"boot_to_ready_ms":                  {atMost(150)},
 		"boot_to_ready_redis_ms":            {atMost(150)},
 		"resident_mb":                       {atMost(38.1)}, // 40 MB

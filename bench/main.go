@@ -109,6 +109,7 @@ func groups() []group {
 		{prefetchFlatRows(), measurePrefetchFlat},
 		{growthRows(), measureGrowth},
 		{graftRows(), measureGraft},
+		{decisionRows(), measureDecision},
 		{lifecycleRows(), measureLifecycle},
 		{signalRows(), measureSignals},
 		{busRows(), measureBus},

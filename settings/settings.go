@@ -65,12 +65,12 @@ type Kernel struct {
 // Tamiyo configures the controller, its policies and its field reports.
 type Tamiyo struct {
 	PolicyDir            string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies. The log of field reports lies in the folder above it, which no other instance may have."`
-	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
+	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Every run is conservative: its seeds leave the output, and none is begun."`
 	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
-	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`
-	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; versions are not compared, as payloads are stored and not evaluated."`
+	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Reports with a validation loss that are watched after a seed was kept, for one more field report on what they showed; 1 is none."`
+	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"true" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; what a payload is shows when it is to decide."`
 	UpdateFreshness      time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
-	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
+	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may ask the kernel library for. Beyond it the run is paused until a report is decided in time."`
 
 	StallEpochs int     `env:"TAMIYO_STALL_EPOCHS" envDefault:"8" min:"1" max:"100000" doc:"Reports without a better validation loss after which a seed is spent on a run."`
 	StallGain   float64 `env:"TAMIYO_STALL_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Relative fall of the validation loss that counts as better."`

@@ -77,7 +77,7 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"TAMIYO_CONSERVATIVE_MODE", s.Tamiyo.ConservativeMode, false},
 		{"TAMIYO_FIELD_REPORT_RETENTION_HOURS", s.Tamiyo.FieldReportRetention, 24 * time.Hour},
 		{"TAMIYO_FR_OBS_WINDOW_EPOCHS", s.Tamiyo.ObservationEpochs, 1},
-		{"TAMIYO_VERIFY_UPDATES", s.Tamiyo.VerifyUpdates, false},
+		{"TAMIYO_VERIFY_UPDATES", s.Tamiyo.VerifyUpdates, true},
 		{"TAMIYO_UPDATE_FRESHNESS_SEC", s.Tamiyo.UpdateFreshness, time.Duration(0)},
 		{"TAMIYO_STEP_TIMEOUT_MS", s.Tamiyo.StepTimeout, 5 * time.Millisecond},
 		{"KASMINA_MIN_TRAINING", s.Kasmina.MinTraining, 3},

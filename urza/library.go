@@ -24,6 +24,7 @@ type Library struct {
 	verifier  *verifier
 	pruner    retention.Pruner
 	elsewhere *elsewhere
+	evidence  *EvidenceStore
 	counts    counters
 }
 
@@ -67,6 +68,7 @@ func assemble(ctx context.Context, cfg Config, files artifact.Files) (*Library, 
 		pruner: retention.Pruner{Catalogue: opened, Store: store, Retention: cfg.Retention},
 	}
 	l.elsewhere = &elsewhere{lookup: l.lookup, store: store}
+	l.evidence = &EvidenceStore{lookup: l.lookup, notes: catalogue.NotesOf(opened)}
 	l.verifier = &verifier{
 		lookup: l.lookup, catalogue: opened, store: store, log: cfg.Logger,
 		revalidate: cfg.Revalidate, objectTrust: cfg.ObjectTrust,

@@ -49,6 +49,7 @@ func (s *Service) figures(ctx context.Context) []telemetry.Figure {
 		telemetry.Bare(s.forge.Stats().Figures()),
 		telemetry.Bare(s.catalog.Stats().Figures()),
 		s.reports.Figures(),
+		s.policies.Figures(),
 		s.telemetry.Figures(),
 		s.tamiyo.Figures(),
 		s.health.Figures(),

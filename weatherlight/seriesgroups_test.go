@@ -9,6 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
@@ -50,6 +51,7 @@ func seriesGroups() []seriesGroup {
 		{"The forge", telemetry.Declared(forge.Stats{}.Figures())},
 		{"The blueprint catalogue", telemetry.Declared(karn.Stats{}.Figures())},
 		{"Field reports", telemetry.Declared(new(fieldreport.Log).Figures())},
+		{"Policies", telemetry.Declared(new(policy.Store).Figures())},
 		{"Seeds and commands", telemetry.Declared(control.New(control.Config{}).Figures())},
 	}
 }

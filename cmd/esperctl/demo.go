@@ -192,6 +192,8 @@ func demoSettings(folder, slot, name string) (*settings.Settings, error) {
 			"URZA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "urza", "catalog.db"),
 			"URZA_ARTIFACT_DIR=" + filepath.Join(folder, "urza", "artifacts"),
 			"TAMIYO_POLICY_DIR=" + filepath.Join(folder, "tamiyo", "policies"),
+			// What grows must not hang on how busy the machine is.
+			"TAMIYO_STEP_TIMEOUT_MS=60000",
 		},
 	})
 }

@@ -42,7 +42,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
-	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "kernel", "internal/atomicfile", "internal/regularfile"},
 	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
@@ -104,6 +104,8 @@ var allowedImports = map[string][]string{
 		"weatherlight/internal/control", "weatherlight/internal/runrecord", "internal/simrun",
 	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
+
+	"tamiyo/internal/rules": {"leyline"},
 
 	"urza/internal/fault":     {"internal/database"},
 	"urza/internal/metadata":  {"leyline"},

@@ -116,7 +116,7 @@ func TestFieldReportLogReadsThePrototypesBytes(t *testing.T) {
 	}
 }
 
-func TestReportsAreKeptForTheRetention(t *testing.T) {
+func TestScenario107_ReportsAreKeptForTheRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := logPath(t)
 		log := openLog(t, path, Config{})
@@ -167,7 +167,7 @@ func TestReportsAreHandedOutAsCopies(t *testing.T) {
 	}
 }
 
-func TestCrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
+func TestScenario99_CrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
 	torn, _ := hex.DecodeString(goldenRecord)
 	huge := []byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3}
 	tails := map[string][]byte{
@@ -295,7 +295,7 @@ func TestReportThatCouldNotBeWrittenIsPublishedOnce(t *testing.T) {
 // Refusals, kills at each point and torn tails, in any order: once Keep has returned
 // nil, the report was published, and it is in the log. It is published twice at most
 // where a kill fell between the two.
-func TestEveryKeptReportIsPublishedWhateverFails(t *testing.T) {
+func TestScenario104_EveryKeptReportIsPublishedWhateverFails(t *testing.T) {
 	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(root, "")

@@ -65,7 +65,8 @@ type journal struct {
 	Elsewhere *Update   `json:"elsewhere,omitempty"` // taken in by another store
 	Previous  *Update   `json:"previous,omitempty"`  // stored before Stored
 	Announced *Update   `json:"announced,omitempty"`
-	Last      *position `json:"last,omitempty"` // of everything accepted
+	Force     *Force    `json:"force,omitempty"` // nil before the first action
+	Last      *position `json:"last,omitempty"`  // of everything accepted
 }
 
 // newer reports whether update lies after everything accepted.
@@ -108,7 +109,7 @@ func (j journal) newest() *Update {
 
 func (j journal) digests() []string {
 	var digests []string
-	for _, policy := range []*Update{j.Stored, j.Previous} {
+	for _, policy := range append([]*Update{j.Stored, j.Previous}, j.Force.policies()...) {
 		if policy != nil {
 			digests = append(digests, policy.Digest)
 		}
@@ -129,9 +130,9 @@ func (j journal) write(path string) error {
 	return atomicfile.WriteFile(path, content, 0o600)
 }
 
-// maxJournal bounds what is read, in bytes: a journal names five updates at most, each of
+// maxJournal bounds what is read, in bytes: a journal names ten updates at most, each of
 // which came in one envelope.
-const maxJournal = 8 << 20
+const maxJournal = 16 << 20
 
 func readJournal(path string) (journal, error) {
 	content, err := regularfile.Read(path, maxJournal)

@@ -48,7 +48,7 @@ func TestR43JournalOfAnEarlierReleaseRefusesWhatItHadSeen(t *testing.T) {
 	}
 }
 
-func TestPolicyPayloadIsStoredAndNeverRead(t *testing.T) {
+func TestScenario113_PolicyPayloadIsStoredAndNeverRead(t *testing.T) {
 	pickle := "cos\nsystem\n(S'touch /tmp/owned'\ntR."
 	policies := openStore(t, Config{})
 	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), pickle), nil); err != nil {

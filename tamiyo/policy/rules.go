@@ -17,6 +17,10 @@ const (
 	ReasonSuperseded = "superseded_update" // another policy's is newer
 	ReasonMissing    = "payload_missing"   // nothing is where the update refers to
 	ReasonMismatch   = "payload_mismatch"  // something else is
+
+	ReasonUnusable      = "payload_unusable" // it is no network that can be evaluated
+	ReasonNotShadowed   = "not_shadowed"     // it is to be activated, and is not in the shadow
+	ReasonNothingBefore = "nothing_before"   // it is to be rolled back, and nothing decided before
 )
 
 // RejectedError says that a policy update was refused for good. The message

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -28,7 +29,9 @@ type Config struct {
 	// Fetch reads the payload whose hex SHA-256 is sum, no more of it than a limit, for
 	// updates that refer to theirs. An error that wraps ErrNoPayload is final. Without it
 	// there is none.
-	Fetch  func(ctx context.Context, sum string, limit int) ([]byte, error)
+	Fetch func(ctx context.Context, sum string, limit int) ([]byte, error)
+	// Share lays a payload where Fetch of every store of the fleet finds it [nowhere].
+	Share  func(ctx context.Context, payload []byte) error
 	Emit   func(*leyline.TelemetryPacket)
 	Logger *slog.Logger
 }
@@ -39,6 +42,9 @@ func (c Config) withDefaults() Config {
 	if c.Fetch == nil {
 		c.Fetch = func(context.Context, string, int) ([]byte, error) { return nil, ErrNoPayload }
 	}
+	if c.Share == nil {
+		c.Share = func(context.Context, []byte) error { return nil }
+	}
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}
 	}
@@ -47,13 +53,16 @@ func (c Config) withDefaults() Config {
 }
 
 // Store receives policy updates, keeps their payloads by digest and knows which one
-// was issued last. Payloads are opaque: they are stored, and nothing evaluates them, so
-// that no decision is made under any. It is safe for concurrent use.
+// was issued last, and which are in force. A payload is opaque until an [Action] names it:
+// then it must be a [Network]. It is safe for concurrent use.
 type Store struct {
 	config Config
 
-	mu      sync.Mutex
-	journal journal
+	mu       sync.Mutex
+	journal  journal
+	networks map[string]*Network // of the policies in force, by digest
+
+	accepted, refused atomic.Int64
 }
 
 // Open opens the policy store in config.Dir and restores what was accepted. An
@@ -71,7 +80,9 @@ func Open(config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{config: config, journal: journal}, nil
+	s := &Store{config: config, journal: journal}
+	s.openNetworks()
+	return s, nil
 }
 
 // PayloadFolder is where the payloads lie, in the folder of a store.
@@ -85,21 +96,44 @@ func Check(dir string) error {
 }
 
 // Accept checks update, and stores its payload, which it has with it or refers to in the
-// attributes of its envelope (see [ReferTo]); one with neither only announces its
-// version. A refused update is a *RejectedError and changes nothing: acknowledge it. Any
-// other error means that the disk failed or that the payload cannot be fetched now, and
-// that trying again may help.
+// attributes of its envelope (see [Reference]); one with neither only announces its
+// version, or has an [Action] done. A refused update is a *RejectedError and changes
+// nothing: acknowledge it. Any other error means that the disk failed or that the payload
+// cannot be fetched now, and that trying again may help.
 func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
-	policy, err := s.take(ctx, update, attributes)
+	err := s.accept(ctx, update, attributes)
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		s.refused.Add(1)
 		s.config.Emit(rejectedPacket(rejected))
 		return err
 	}
 	if err != nil {
 		return fmt.Errorf("accept policy update %q: %w", update.GetPolicyId(), err)
 	}
-	s.config.Emit(acceptedPacket(policy))
+	s.accepted.Add(1)
 	return nil
+}
+
+func (s *Store) accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	if _, acts := attributes[attributeAction]; acts {
+		return s.act(ctx, update, attributes)
+	}
+	policy, err := s.take(ctx, update, attributes)
+	if err == nil {
+		s.config.Emit(acceptedPacket(policy))
+	}
+	return err
+}
+
+// Figures are those of the store.
+func (s *Store) Figures() []telemetry.Figure {
+	force, _ := s.Force()
+	return []telemetry.Figure{
+		telemetry.Count("tamiyo.policy.accepted_total", "Policy updates and actions that this instance took in.", s.accepted.Load()),
+		telemetry.Count("tamiyo.policy.refused_total", "Policy updates and actions that this instance refused.", s.refused.Load()),
+		telemetry.Is("tamiyo.policy.active", "1 while a policy decides, 0 while the rules alone do.", force.Active != nil),
+		telemetry.Is("tamiyo.policy.shadow", "1 while a policy is asked in the shadow.", force.Shadow != nil),
+	}
 }
 
 func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (Update, error) {
@@ -109,7 +143,7 @@ func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attribut
 	}
 	if refers {
 		// Nothing is fetched that would be refused anyway.
-		if err := s.judge(update, reference.size); err != nil {
+		if err := s.judge(update, reference.Size); err != nil {
 			return Update{}, err
 		}
 		payload, err := s.fetch(ctx, reference, update.GetPolicyId())

@@ -67,7 +67,7 @@ func wantRejected(t *testing.T, err error, reason string) {
 	}
 }
 
-func TestRefusedPolicyUpdates(t *testing.T) {
+func TestScenario112_RefusedPolicyUpdates(t *testing.T) {
 	now := time.Now()
 	minute := Config{Freshness: time.Minute}
 	undated := &leyline.PolicyUpdate{PolicyId: "p", Version: 1}

@@ -121,11 +121,13 @@ func issuedBefore(issued, stored, bus, here time.Time) time.Time {
 
 // evaluate lets the controller decide on a state.
 func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) error {
-	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(ctx, slot) }
 	permitted := r.permissions(ctx)
 	_, err := r.control.Step(ctx, run, func(record *tamiyo.Record) (runrecord.Outcome[tamiyo.Record], error) {
 		begun := time.Now()
-		decision := r.config.Controller.Decide(record, state, r.config.Now(), candidates)
+		decision, err := r.judge(ctx, record, state)
+		if err != nil {
+			return runrecord.Outcome[tamiyo.Record]{}, err
+		}
 		took := time.Since(begun)
 		outcome := runrecord.Outcome[tamiyo.Record]{
 			Record: decision.Record, Stands: func() { r.tell(ctx, run, decision.Packets, took) },
@@ -141,6 +143,21 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 		return outcome, nil
 	})
 	return err
+}
+
+// judge lets the controller decide, which may ask the library for as long as a step may
+// take. A step that was stopped is no decision.
+func (r *Room) judge(ctx context.Context, record *tamiyo.Record, state tamiyo.State) (tamiyo.Decision, error) {
+	step, cancel := ctx, func() {}
+	if r.config.StepTimeout > 0 {
+		step, cancel = context.WithTimeout(ctx, r.config.StepTimeout)
+	}
+	defer cancel()
+	if r.config.Blueprint != nil {
+		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
+	}
+	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, slot) }
+	return r.config.Controller.Decide(record, state, r.config.Now(), candidates), ctx.Err()
 }
 
 // tell offers the packets of a decision that took so long.

@@ -39,6 +39,7 @@ var errSilent = errors.New("lease not renewed in time")
 type metadata struct {
 	Library string      `json:"library,omitempty"` // which kernel library it works on
 	Policy  *policyNote `json:"policy,omitempty"`  // the newest that it knows of, none before the first
+	Force   *policyNote `json:"force,omitempty"`   // which are in force, none before the first
 }
 
 // member is a live instance.

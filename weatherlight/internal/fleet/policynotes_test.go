@@ -21,6 +21,10 @@ type policies struct {
 
 func (policies) Newest() (update policy.Update, found bool) { return update, false }
 
+func (policies) Force() (force policy.Force, found bool) { return force, false }
+
+func (policies) LearnForce(context.Context, policy.Force) error { return nil }
+
 func (p policies) Learn(update policy.Update) error {
 	p.learn(update.Metadata.GetTamiyoPolicyVersion())
 	return nil
