@@ -1,0 +1,155 @@
+package rules
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+)
+
+// document is the file as it is written.
+type document struct {
+	Grouping   writtenGrouping    `yaml:"grouping"`
+	Receivers  []writtenReceiver  `yaml:"receivers"`
+	Rules      []writtenRule      `yaml:"rules"`
+	Objectives []writtenObjective `yaml:"objectives"`
+}
+
+type writtenGrouping struct {
+	Wait     span `yaml:"wait"`
+	Interval span `yaml:"interval"`
+	Repeat   span `yaml:"repeat"`
+}
+
+type writtenReceiver struct {
+	Name      string `yaml:"name"`
+	URL       string `yaml:"url"`
+	URLFile   string `yaml:"url_file"`
+	PerMinute int    `yaml:"per_minute"`
+}
+
+type writtenRule struct {
+	Name      string           `yaml:"name"`
+	Summary   string           `yaml:"summary"`
+	Severity  string           `yaml:"severity"`
+	Runbook   string           `yaml:"runbook"`
+	Metric    string           `yaml:"metric"`
+	Event     string           `yaml:"event"`
+	Sources   texts            `yaml:"sources"`
+	Match     map[string]texts `yaml:"match"`
+	By        texts            `yaml:"by"`
+	When      string           `yaml:"when"`
+	Count     int              `yaml:"count"`
+	For       span             `yaml:"for"`
+	Linger    span             `yaml:"linger"`
+	Quiet     span             `yaml:"quiet"`
+	Absent    span             `yaml:"absent"`
+	Clear     texts            `yaml:"clear"`
+	Receivers texts            `yaml:"receivers"`
+}
+
+type writtenObjective struct {
+	Name      string  `yaml:"name"`
+	Summary   string  `yaml:"summary"`
+	Runbook   string  `yaml:"runbook"`
+	Target    float64 `yaml:"target"`
+	Window    span    `yaml:"window"`
+	Sources   texts   `yaml:"sources"`
+	Metric    string  `yaml:"metric"`
+	Good      string  `yaml:"good"`
+	Total     texts   `yaml:"total"`
+	Bad       texts   `yaml:"bad"`
+	Receivers texts   `yaml:"receivers"`
+}
+
+// span is a duration such as 90s, 1h30m or 30d.
+type span time.Duration
+
+func (s *span) UnmarshalYAML(node *yaml.Node) error {
+	if d, err := time.ParseDuration(node.Value); err == nil && d >= 0 {
+		*s = span(d)
+		return nil
+	}
+	d, err := model.ParseDuration(node.Value)
+	if err != nil {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no duration such as 90s, 5m or 30d", node.Line, node.Value)}}
+	}
+	*s = span(d)
+	return nil
+}
+
+// texts is a text or a list of them.
+type texts []string
+
+func (t *texts) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*t = texts{node.Value}
+		return nil
+	}
+	return node.Decode((*[]string)(t))
+}
+
+// read decodes the one document of a file, strictly. Its faults come all at once.
+func read(data []byte) (*document, *yaml.Node, error) {
+	var d document
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&d); err != nil {
+		return nil, nil, faultsOf(err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, nil, Faults{"there is more than one document"}
+	}
+	var tree yaml.Node
+	if err := yaml.Unmarshal(data, &tree); err != nil {
+		return nil, nil, faultsOf(err)
+	}
+	return &d, &tree, nil
+}
+
+func faultsOf(err error) Faults {
+	if of, is := errors.AsType[*yaml.TypeError](err); is {
+		return Faults(of.Errors)
+	}
+	if errors.Is(err, io.EOF) {
+		return Faults{"it is empty"}
+	}
+	return Faults{err.Error()}
+}
+
+// lineOf is where a part of the file stands: the path is of keys of mappings and places in
+// lists. It is that of the nearest part that is there.
+func lineOf(tree *yaml.Node, path ...any) int {
+	node, line := tree, 1
+	if node.Kind == yaml.DocumentNode && len(node.Content) > 0 {
+		node = node.Content[0]
+	}
+	for _, step := range path {
+		next := child(node, step)
+		if next == nil {
+			break
+		}
+		node, line = next, next.Line
+	}
+	return line
+}
+
+func child(node *yaml.Node, step any) *yaml.Node {
+	switch step := step.(type) {
+	case int:
+		if step < len(node.Content) {
+			return node.Content[step]
+		}
+	case string:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if node.Content[i].Value == step {
+				return node.Content[i+1]
+			}
+		}
+	}
+	return nil
+}
