@@ -171,6 +171,8 @@ func (p *parser) subject(path []any, written writtenRule) {
 		p.fault(path, "a rule looks at a metric or at an event, and at one of them")
 	case ofEvent && len(written.Clear) == 0 && written.Quiet == 0:
 		p.fault(path, "an event needs clear, quiet or both: nothing else ends its alert")
+	case ofEvent && written.Quiet > 0 && written.For >= written.Quiet:
+		p.fault(at(path, "for"), "it would be over before it fires: for must be less than quiet")
 	case ofEvent && written.Absent > 0:
 		p.fault(at(path, "absent"), "only a metric can be absent")
 	case ofMetric && (len(written.Clear) > 0 || written.Quiet > 0):
