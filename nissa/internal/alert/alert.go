@@ -59,11 +59,11 @@ type Subject struct {
 
 // ID is the same for the same subject in every process.
 func (s Subject) ID() string {
-	text := strconv.Quote(s.Rule) + strconv.Quote(s.Source)
+	text := strconv.AppendQuote(strconv.AppendQuote(nil, s.Rule), s.Source)
 	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
-		text += strconv.Quote(name) + strconv.Quote(s.Labels[name])
+		text = strconv.AppendQuote(strconv.AppendQuote(text, name), s.Labels[name])
 	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -5,6 +5,7 @@ package evaluate
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -198,9 +199,7 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 
 func with(labels map[string]string, name, text string) map[string]string {
 	more := make(map[string]string, len(labels)+1)
-	for label, value := range labels {
-		more[label] = value
-	}
+	maps.Copy(more, labels)
 	more[name] = text
 	return more
 }
@@ -211,18 +210,14 @@ func levelOf(event *leyline.TelemetryEvent) string {
 
 // detail is an event in words: its name, and its attributes by name.
 func detail(name string, labels map[string]string) string {
-	names := make([]string, 0, len(labels))
-	for label := range labels {
-		names = append(names, label)
-	}
-	slices.Sort(names)
-	said := name
-	for _, label := range names {
-		if said += " " + label + "=" + labels[label]; len(said) > maxDetail {
+	said, length := []string{name}, len(name)
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		if length += len(label) + len(labels[label]); length > 2*maxDetail {
 			break
 		}
+		said = append(said, label+"="+labels[label])
 	}
-	return bounded(said, maxDetail)
+	return bounded(strings.Join(said, " "), maxDetail)
 }
 
 // subject is of whom a rule looks at something.

@@ -31,7 +31,16 @@ type Notification struct {
 	Firing   []alert.Alert
 	Resolved []alert.Alert
 	Unnamed  int  // more alerts, that it does not name
+	Left     int  // alerts that fire, all that the receiver will know of
 	Again    bool // nothing has changed since the last
+}
+
+// Receiver is how somebody wants to be told.
+type Receiver struct {
+	PerMinute int // most notifications in a minute
+	// Keepalive is how often a program that keeps alerts is told again that one fires, be it
+	// acknowledged or silenced or not; 0: the receiver is no program.
+	Keepalive time.Duration
 }
 
 // Group is what a receiver knows of a rule, and what it has to be told.
@@ -47,6 +56,8 @@ type Group struct {
 
 // receiver is how it goes with telling somebody.
 type receiver struct {
+	Receiver
+
 	limit    *rate.Limiter
 	busy     bool
 	failures int
@@ -60,28 +71,27 @@ type Planner struct {
 	receivers map[string]*receiver
 }
 
-// New plans for receivers, each with the most notifications in a minute.
-func New(times Times, perMinute map[string]int) *Planner {
+// New plans for receivers.
+func New(times Times, receivers map[string]Receiver) *Planner {
 	p := &Planner{groups: map[[2]string]*Group{}, receivers: map[string]*receiver{}}
-	p.Use(times, perMinute)
+	p.Use(times, receivers)
 	return p
 }
 
 // Use takes over other times and receivers. Those that are left out are told nothing more.
-func (p *Planner) Use(times Times, perMinute map[string]int) {
+func (p *Planner) Use(times Times, receivers map[string]Receiver) {
 	p.times = times
 	for name := range p.receivers {
-		if _, still := perMinute[name]; !still {
+		if _, still := receivers[name]; !still {
 			delete(p.receivers, name)
 		}
 	}
-	for name, most := range perMinute {
-		limit := rate.NewLimiter(rate.Limit(float64(most)/60), most)
-		if known := p.receivers[name]; known != nil {
-			known.limit = limit
-			continue
+	for name, wants := range receivers {
+		if p.receivers[name] == nil {
+			p.receivers[name] = &receiver{}
 		}
-		p.receivers[name] = &receiver{limit: limit}
+		p.receivers[name].Receiver = wants
+		p.receivers[name].limit = rate.NewLimiter(rate.Limit(float64(wants.PerMinute)/60), wants.PerMinute)
 	}
 	maps.DeleteFunc(p.groups, func(_ [2]string, g *Group) bool { return p.receivers[g.Receiver] == nil })
 }
@@ -162,6 +172,34 @@ func (n Notification) empty() bool { return len(n.Firing)+len(n.Resolved) == 0 }
 
 // next is what a group is told next, and when.
 func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
+	n := p.changes(g, view)
+	wants := p.receivers[g.Receiver]
+	pause, repeat := p.times.Interval, p.times.Repeat
+	if wants.Keepalive > 0 {
+		pause, repeat = 0, wants.Keepalive
+	}
+	due := later(g.First.Add(p.times.Wait), g.Sent.Add(pause))
+	if n.empty() {
+		n.Firing, due, n.Again = p.repeated(g, view, wants.Keepalive > 0), g.Sent.Add(repeat), true
+	}
+	slices.SortFunc(n.Firing, byTime)
+	slices.SortFunc(n.Resolved, byTime)
+	n.Left = len(g.Told)
+	for _, a := range n.Firing {
+		if _, told := g.Told[a.ID]; !told {
+			n.Left++
+		}
+	}
+	for _, a := range n.Resolved {
+		if _, told := g.Told[a.ID]; told {
+			n.Left--
+		}
+	}
+	return n, due
+}
+
+// changes are what a receiver does not know of yet, without what is silenced.
+func (p *Planner) changes(g *Group, view View) Notification {
 	n := Notification{Receiver: g.Receiver, Rule: g.Rule}
 	for id, a := range g.Pending {
 		_, told := g.Told[id]
@@ -175,26 +213,23 @@ func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
 			n.Firing = append(n.Firing, a)
 		}
 	}
-	due := later(g.First.Add(p.times.Wait), g.Sent.Add(p.times.Interval))
-	if n.empty() {
-		n.Firing, due, n.Again = p.repeated(g, view), g.Sent.Add(p.times.Repeat), true
-	}
-	slices.SortFunc(n.Firing, byTime)
-	slices.SortFunc(n.Resolved, byTime)
-	return n, due
+	return n
 }
 
-// repeated are the alerts that a receiver knows of, fire on, and are in nobody's hands.
-func (p *Planner) repeated(g *Group, view View) (firing []alert.Alert) {
+// repeated are the alerts that a receiver knows of and that fire on: for a program all, for people
+// those that are in nobody's hands.
+func (p *Planner) repeated(g *Group, view View, all bool) (firing []alert.Alert) {
 	for id := range g.Told {
-		if a, fires := view.Firing(id); fires && a.Ack == nil && !view.Silenced(a) {
+		if a, fires := view.Firing(id); fires && (all || a.Ack == nil && !view.Silenced(a)) {
 			firing = append(firing, a)
 		}
 	}
 	return firing
 }
 
-func byTime(a, b alert.Alert) int { return cmp.Or(a.Fired.Compare(b.Fired), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID)) }
+func byTime(a, b alert.Alert) int {
+	return cmp.Or(a.Fired.Compare(b.Fired), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
+}
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

@@ -32,7 +32,7 @@ type desk struct {
 
 func newDesk(times grouping.Times, perMinute int) *desk {
 	return &desk{
-		planner: grouping.New(times, map[string]int{"chat": perMinute}), now: noon,
+		planner: grouping.New(times, map[string]grouping.Receiver{"chat": {PerMinute: perMinute}}), now: noon,
 		firing: map[string]alert.Alert{}, silenced: map[string]bool{},
 	}
 }
@@ -180,6 +180,37 @@ func TestReceiversAreNotTalkedToMoreThanTheyMay(t *testing.T) {
 	}
 }
 
+func TestProgramsAreKeptUpToDate(t *testing.T) {
+	d := newDesk(times, 60)
+	d.planner.Use(times, map[string]grouping.Receiver{"chat": {PerMinute: 600, Keepalive: 5 * time.Second}})
+	d.fire("r", "a")
+	d.pass(time.Second)
+	a := d.firing[alert.Subject{Rule: "r", Source: "a"}.ID()]
+	a.Ack = &alert.Acknowledgement{By: "me"}
+	d.firing[a.ID], d.silenced["a"] = a, true
+	d.fire("r", "b")
+	d.pass(9 * time.Second)
+	d.expect(t, "0.2s r +a -", "1.2s r +b -", "6.2s r +ab - again")
+}
+
+func TestNotificationsTellHowManyFire(t *testing.T) {
+	d, left := newDesk(times, 60), []int{}
+	for _, step := range []func(){
+		func() { d.fire("r", "a"); d.fire("r", "b") }, func() { d.resolve("r", "a"); d.fire("r", "c") },
+		func() { d.resolve("r", "b"); d.resolve("r", "c") },
+	} {
+		step()
+		d.now = d.now.Add(time.Minute)
+		for _, n := range d.planner.Due(d.now, d) {
+			left = append(left, n.Left)
+			d.planner.Done(n, nil, d.now)
+		}
+	}
+	if !slices.Equal(left, []int{2, 2, 0}) {
+		t.Errorf("left %v", left)
+	}
+}
+
 func TestNotificationsNameWhatOneCanRead(t *testing.T) {
 	d := newDesk(times, 60)
 	for i := range 50 {
@@ -220,7 +251,7 @@ func TestPlansGoOnAfterARestart(t *testing.T) {
 	if err := json.Unmarshal(text, &kept); err != nil {
 		t.Fatal(err)
 	}
-	d.planner = grouping.New(times, map[string]int{"chat": 60})
+	d.planner = grouping.New(times, map[string]grouping.Receiver{"chat": {PerMinute: 60}})
 	d.planner.Restore(kept)
 	d.resolve("r", "a")
 	d.pass(20 * time.Second)

@@ -102,7 +102,7 @@ func read(data []byte) (*document, *yaml.Node, error) {
 		return nil, nil, faultsOf(err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, nil, Faults{"there is more than one document"}
+		return nil, nil, FaultsError{"there is more than one document"}
 	}
 	var tree yaml.Node
 	if err := yaml.Unmarshal(data, &tree); err != nil {
@@ -111,14 +111,14 @@ func read(data []byte) (*document, *yaml.Node, error) {
 	return &d, &tree, nil
 }
 
-func faultsOf(err error) Faults {
+func faultsOf(err error) FaultsError {
 	if of, is := errors.AsType[*yaml.TypeError](err); is {
-		return Faults(of.Errors)
+		return FaultsError(of.Errors)
 	}
 	if errors.Is(err, io.EOF) {
-		return Faults{"it is empty"}
+		return FaultsError{"it is empty"}
 	}
-	return Faults{err.Error()}
+	return FaultsError{err.Error()}
 }
 
 // lineOf is where a part of the file stands: the path is of keys of mappings and places in

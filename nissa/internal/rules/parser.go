@@ -36,7 +36,7 @@ type parser struct {
 	tree    *yaml.Node
 	resolve func(string) string
 	alone   bool // there are no files beside it
-	faults  Faults
+	faults  FaultsError
 }
 
 // fault notes what is wrong at a path of the file.

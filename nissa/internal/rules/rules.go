@@ -37,10 +37,10 @@ func Default(t Thresholds) []byte {
 
 func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
-// Faults are all that is wrong with a file.
-type Faults []string
+// FaultsError is all that is wrong with a file.
+type FaultsError []string
 
-func (f Faults) Error() string { return strings.Join(f, "\n") }
+func (f FaultsError) Error() string { return strings.Join(f, "\n") }
 
 // File is what a file says.
 type File struct {

@@ -87,7 +87,7 @@ objectives:
     metric: m
 `
 	_, err := rules.Parse([]byte(text), "")
-	faults, is := errors.AsType[rules.Faults](err)
+	faults, is := errors.AsType[rules.FaultsError](err)
 	if !is {
 		t.Fatalf("%T: %v", err, err)
 	}
