@@ -17,6 +17,7 @@ type Tracker struct {
 	limits  Limits
 	alerts  map[string]*Alert
 	ofRule  map[string]int
+	crowded map[string]bool // rules of whose subjects none can be given up, since the last look
 	dropped int
 }
 
@@ -24,7 +25,7 @@ type Tracker struct {
 func NewTracker(limits Limits) *Tracker {
 	limits.Subjects = cmp.Or(max(limits.Subjects, 0), 20_000)
 	limits.OfRule = cmp.Or(max(limits.OfRule, 0), 2_000)
-	return &Tracker{limits: limits, alerts: map[string]*Alert{}, ofRule: map[string]int{}}
+	return &Tracker{limits: limits, alerts: map[string]*Alert{}, ofRule: map[string]int{}, crowded: map[string]bool{}}
 }
 
 // Dropped is how many observations found no room for their subject.
@@ -55,6 +56,9 @@ func (t *Tracker) Observe(subject Subject, meaning Meaning, terms Terms, o Obser
 func (t *Tracker) put(id string, next Alert) *Alert {
 	before := t.alerts[id].State
 	*t.alerts[id] = next
+	if next.State == Inactive || next.State == Resolved {
+		clear(t.crowded)
+	}
 	if before != next.State && (next.State == Firing || next.State == Resolved) {
 		return &next
 	}
@@ -67,18 +71,23 @@ func (t *Tracker) room(rule string) bool {
 	if !full && len(t.alerts) < t.limits.Subjects {
 		return true
 	}
+	if t.crowded[rule] {
+		return false
+	}
 	for id, a := range t.alerts {
 		if (a.State == Inactive || a.State == Resolved) && (!full || a.Rule == rule) {
 			t.remove(id)
 			return true
 		}
 	}
+	t.crowded[rule] = true
 	return false
 }
 
 func (t *Tracker) remove(id string) {
 	rule := t.alerts[id].Rule
 	delete(t.alerts, id)
+	clear(t.crowded)
 	if t.ofRule[rule]--; t.ofRule[rule] <= 0 {
 		delete(t.ofRule, rule)
 	}
