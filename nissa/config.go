@@ -19,8 +19,22 @@ type Config struct {
 	Stop     time.Duration // bound of a stop; default 8 s
 	Logger   *slog.Logger
 
+	// Alerts is how alerts are looked for; nil: they are not.
+	Alerts *Alerts
+	// Token is needed to change anything over HTTP, and to read alerts on a listener that
+	// other machines reach; empty: nobody may.
+	Token string
+
 	// Beside are more workers of the process, started first and stopped last.
 	Beside []supervise.Spec
+}
+
+// Alerts configures alerting.
+type Alerts struct {
+	// Rules is the text of the rules, and the folder of the files that it names. It is asked
+	// again by [Service.Reload].
+	Rules func() (text []byte, folder string, err error)
+	Dir   string // folder of the state that outlives a restart; empty: none does
 }
 
 // Limits bounds what senders can make the service remember.

@@ -12,12 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz and /readyz. Health says whether the
+// handler answers /metrics, /healthz, /readyz and /api. Health says whether the
 // process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -30,6 +31,9 @@ func (s *Service) handler() http.Handler {
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
+	if s.desk != nil {
+		alertapi.Register(mux, s.desk, s.listener, s.config.Token)
+	}
 	return mux
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
+	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -22,7 +24,9 @@ type Service struct {
 	supervisor *supervise.Supervisor
 	reading    reading
 	stopping   atomic.Bool
-	addr       atomic.Value // string
+	desk       *alerting.Desk // nil: alerts are not looked for
+	addr       atomic.Value   // string
+	listener   net.Addr       // set before anything is served
 }
 
 // New returns a service that Run starts.
@@ -31,7 +35,14 @@ func New(config Config) (*Service, error) {
 		return nil, ErrNoBus
 	}
 	config = config.withDefaults()
-	s := &Service{config: config, recorder: newRecorder(config.Limits)}
+	desk, err := newDesk(config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{config: config, recorder: newRecorder(config.Limits), desk: desk}
+	if desk != nil {
+		s.recorder.registry.MustRegister(desk)
+	}
 	s.supervisor = supervise.New(supervise.Config{
 		SoftStop: config.Stop / 2, HardStop: config.Stop / 4, OnEvent: s.logEvent,
 	})
@@ -46,7 +57,8 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start nissa: open HTTP address %s: %w", s.config.HTTPAddr, err)
 	}
-	s.addr.Store(server.Addr().String())
+	s.listener = server.Addr()
+	s.addr.Store(s.listener.String())
 	err = s.start(ctx, server.Serve(s.handler(), s.config.Logger))
 	if err == nil {
 		err = s.wait(ctx)
@@ -68,6 +80,9 @@ func (s *Service) Addr() string {
 // start runs HTTP first: while consumers come up, readiness is asked for.
 func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 	specs := append(slices.Clone(s.config.Beside), supervise.Spec{Name: "http", Worker: server, AwaitReady: true})
+	if s.desk != nil {
+		specs = append(specs, supervise.Spec{Name: "alerts", Worker: s.desk})
+	}
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
 	}

@@ -19,6 +19,7 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 	s.Oona.validate(faults)
 	s.Kasmina.validate(faults)
 	s.Weatherlight.validate(faults)
+	checkToken("NISSA_HTTP_TOKEN", s.Nissa.HTTPToken, faults)
 }
 
 // minToken is how many letters a bearer token has at least.
@@ -29,13 +30,17 @@ var (
 	errAdvertise = errors.New("must be http(s)://host:port, or with a path, and hold no user, query or fragment")
 )
 
-// validate never repeats a token.
-func (w Weatherlight) validate(faults *Faults) {
-	token := w.HTTPToken.Reveal()
+// checkToken never repeats a token.
+func checkToken(env string, secret Secret, faults *Faults) {
+	token := secret.Reveal()
 	hidden := func(r rune) bool { return r <= ' ' || r > '~' }
 	if token != "" && (len(token) < minToken || strings.ContainsFunc(token, hidden)) {
-		faults.add("WEATHERLIGHT_HTTP_TOKEN", errToken)
+		faults.add(env, errToken)
 	}
+}
+
+func (w Weatherlight) validate(faults *Faults) {
+	checkToken("WEATHERLIGHT_HTTP_TOKEN", w.HTTPToken, faults)
 	if faults.has("WEATHERLIGHT_ADVERTISE_URL") {
 		return
 	}

@@ -87,7 +87,8 @@ func (d *Desk) Silence(s alert.Silence) (alert.Silence, error) {
 	d.silences = append(d.silences, s)
 	d.unsaved = true
 	d.logger.Info("silence begun", "silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
-	d.say(asked("silence_begun", s.By, s.Comment, "silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
+	d.say(asked("silence_begun", s.By, s.Comment,
+		"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
 	d.wake()
 	return s, nil
 }

@@ -21,21 +21,36 @@ type figures struct {
 
 // The series, as the operator's page lists them.
 var (
-	rowRules      = row("nissa_rules", "", telemetry.Gauge, "Rules in force.")
-	rowReloads    = row("nissa_rules_reloads_total", "outcome", telemetry.Counter, "Times that the rules were read again: succeeded, or failed and stayed as they were.")
-	rowChanges    = row("nissa_alert_changes_total", "state", telemetry.Counter, "Alerts that began to fire, or ended.")
-	rowAlerts     = row("nissa_alerts", "rule,severity,state", telemetry.Gauge, "Alerts that are pending or fire now.")
-	rowDropped    = row("nissa_alert_subjects_dropped_total", "", telemetry.Counter, "Observations whose subject found no room.")
-	rowFaults     = row("nissa_rule_faults_total", "", telemetry.Counter, "Conditions that could not be answered; they count as not holding.")
-	rowDeliveries = row("nissa_notifications_total", "outcome,receiver", telemetry.Counter, "Notifications by what became of them: delivered, or failed and tried again.")
-	rowWaiting    = row("nissa_notifications_waiting", "", telemetry.Gauge, "Alerts that a receiver has still to be told of.")
-	rowLatency    = row("nissa_notification_latency_seconds", "receiver", telemetry.Histogram, "Time from an alert's beginning to fire until its receiver was told.")
-	rowUnsaid     = row("nissa_alert_words_lost_total", "", telemetry.Counter, "Packets about alerts that the bus did not take.")
-	rowUnkept     = row("nissa_alert_state_failures_total", "", telemetry.Counter, "Times that the state of the alerts could not be written.")
-	rowTarget     = row("nissa_objective_target_ratio", "objective", telemetry.Gauge, "Share that must be good.")
-	rowAttained   = row("nissa_objective_attained_ratio", "objective", telemetry.Gauge, "Share that was good within the objective's window. Absent before anything was counted, like the next two.")
-	rowLeft       = row("nissa_objective_budget_left_ratio", "objective", telemetry.Gauge, "Share of the error budget that is left; negative when it is overdrawn.")
-	rowBurn       = row("nissa_objective_burn_rate_ratio", "objective,window", telemetry.Gauge, "How fast the error budget burned within the window; 1 uses it up exactly.")
+	rowRules = row("nissa_rules", "", telemetry.Gauge,
+		"Rules in force.")
+	rowReloads = row("nissa_rules_reloads_total", "outcome", telemetry.Counter,
+		"Times that the rules were read again: succeeded, or failed and stayed as they were.")
+	rowChanges = row("nissa_alert_changes_total", "state", telemetry.Counter,
+		"Alerts that began to fire, or ended.")
+	rowAlerts = row("nissa_alerts", "rule,severity,state", telemetry.Gauge,
+		"Alerts that are pending or fire now.")
+	rowDropped = row("nissa_alert_subjects_dropped_total", "", telemetry.Counter,
+		"Observations whose subject found no room.")
+	rowFaults = row("nissa_rule_faults_total", "", telemetry.Counter,
+		"Conditions that could not be answered; they count as not holding.")
+	rowDeliveries = row("nissa_notifications_total", "outcome,receiver", telemetry.Counter,
+		"Notifications by what became of them: delivered, or failed and tried again.")
+	rowWaiting = row("nissa_notifications_waiting", "", telemetry.Gauge,
+		"Alerts that a receiver has still to be told of.")
+	rowLatency = row("nissa_notification_latency_seconds", "receiver", telemetry.Histogram,
+		"Time from an alert's beginning to fire until its receiver was told.")
+	rowUnsaid = row("nissa_alert_words_lost_total", "", telemetry.Counter,
+		"Packets about alerts that the bus did not take.")
+	rowUnkept = row("nissa_alert_state_failures_total", "", telemetry.Counter,
+		"Times that the state of the alerts could not be written.")
+	rowTarget = row("nissa_objective_target_ratio", "objective", telemetry.Gauge,
+		"Share that must be good.")
+	rowAttained = row("nissa_objective_attained_ratio", "objective", telemetry.Gauge,
+		"Share that was good within the objective's window. Absent before anything was counted, like the next two.")
+	rowLeft = row("nissa_objective_budget_left_ratio", "objective", telemetry.Gauge,
+		"Share of the error budget that is left; negative when it is overdrawn.")
+	rowBurn = row("nissa_objective_burn_rate_ratio", "objective,window", telemetry.Gauge,
+		"How fast the error budget burned within the window; 1 uses it up exactly.")
 )
 
 func row(name, labels string, kind telemetry.SeriesKind, meaning string) telemetry.Series {
@@ -96,7 +111,8 @@ func (d *Desk) Collect(metrics chan<- prometheus.Metric) {
 		c.Collect(metrics)
 	}
 	show := func(row telemetry.Series, kind prometheus.ValueType, value float64, names []string, texts ...string) {
-		if metric, err := prometheus.NewConstMetric(prometheus.NewDesc(row.Name, row.Help(), names, nil), kind, value, texts...); err == nil {
+		desc := prometheus.NewDesc(row.Name, row.Help(), names, nil)
+		if metric, err := prometheus.NewConstMetric(desc, kind, value, texts...); err == nil {
 			metrics <- metric
 		}
 	}

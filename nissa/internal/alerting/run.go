@@ -129,7 +129,8 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 		d.logger.Info("a receiver was told", "receiver", n.Receiver, "rule", n.Rule, "firing", len(n.Firing), "resolved", len(n.Resolved),
 			"took", now.Sub(started).Round(time.Millisecond))
 	}
-	d.look(telemetry.New(self, self).Metric("nissa.notifications.failed_in_a_row", float64(failures), "count", "receiver", n.Receiver).Build())
+	const metric = "nissa.notifications.failed_in_a_row"
+	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
 	d.wake()
 }
 
@@ -193,7 +194,8 @@ func burning(s objectives.Status) string {
 			worst = burn
 		}
 	}
-	return fmt.Sprintf("%.1f %% of the error budget is left, it burns up to %.1f times too fast (over %s)", 100*s.Left, worst.Rate, worst.Window)
+	return fmt.Sprintf("%.1f %% of the error budget is left, it burns up to %.1f times too fast (over %s)",
+		100*s.Left, worst.Rate, worst.Window)
 }
 
 // speak puts on the bus what happened.

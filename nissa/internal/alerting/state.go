@@ -70,7 +70,8 @@ func (d *Desk) restore() error {
 	}
 	var kept state
 	if err := json.Unmarshal(text, &kept); err != nil || kept.Version != stateVersion {
-		d.logger.Error("the state of the alerts cannot be read: it is set aside, and all alerts begin anew", "version", kept.Version, "error", err)
+		d.logger.Error("the state of the alerts cannot be read: it is set aside, and all alerts begin anew",
+			"version", kept.Version, "error", err)
 		return d.config.Store.SetAside()
 	}
 	d.tracker.Restore(kept.Alerts)
