@@ -124,6 +124,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "internal/atomicfile", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
 		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
 	},
+	"nissa/drill":             {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
 	"nissa/internal/alertapi": {"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives"},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},

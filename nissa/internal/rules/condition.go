@@ -25,7 +25,7 @@ type Env struct {
 	Source string            `expr:"source"`
 	Name   string            `expr:"name"`   // of the metric or event
 	Value  float64           `expr:"value"`  // 1 for an event
-	Level  string            `expr:"level"`  // of an event: debug, info, warning, error, critical
+	Level  string            `expr:"level"`  // of an event: info, warning, error, critical
 	Labels map[string]string `expr:"labels"` // of the point, or the attributes of the event
 
 	// These look back over the observations of the same subject, this one included; a window is a

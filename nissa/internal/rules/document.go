@@ -13,57 +13,57 @@ import (
 
 // document is the file as it is written.
 type document struct {
-	Grouping   writtenGrouping    `yaml:"grouping"`
-	Receivers  []writtenReceiver  `yaml:"receivers"`
-	Rules      []writtenRule      `yaml:"rules"`
-	Objectives []writtenObjective `yaml:"objectives"`
+	Grouping   writtenGrouping    `yaml:"grouping,omitempty"`
+	Receivers  []writtenReceiver  `yaml:"receivers,omitempty"`
+	Rules      []writtenRule      `yaml:"rules,omitempty"`
+	Objectives []writtenObjective `yaml:"objectives,omitempty"`
 }
 
 type writtenGrouping struct {
-	Wait     span `yaml:"wait"`
-	Interval span `yaml:"interval"`
-	Repeat   span `yaml:"repeat"`
+	Wait     span `yaml:"wait,omitempty"`
+	Interval span `yaml:"interval,omitempty"`
+	Repeat   span `yaml:"repeat,omitempty"`
 }
 
 type writtenReceiver struct {
-	Name      string `yaml:"name"`
-	URL       string `yaml:"url"`
-	URLFile   string `yaml:"url_file"`
-	PerMinute int    `yaml:"per_minute"`
+	Name      string `yaml:"name,omitempty"`
+	URL       string `yaml:"url,omitempty"`
+	URLFile   string `yaml:"url_file,omitempty"`
+	PerMinute int    `yaml:"per_minute,omitempty"`
 }
 
 type writtenRule struct {
-	Name      string           `yaml:"name"`
-	Summary   string           `yaml:"summary"`
-	Severity  string           `yaml:"severity"`
-	Runbook   string           `yaml:"runbook"`
-	Metric    string           `yaml:"metric"`
-	Event     string           `yaml:"event"`
-	Sources   texts            `yaml:"sources"`
-	Match     map[string]texts `yaml:"match"`
-	By        texts            `yaml:"by"`
-	When      string           `yaml:"when"`
-	Count     int              `yaml:"count"`
-	For       span             `yaml:"for"`
-	Linger    span             `yaml:"linger"`
-	Quiet     span             `yaml:"quiet"`
-	Absent    span             `yaml:"absent"`
-	Clear     texts            `yaml:"clear"`
-	Receivers texts            `yaml:"receivers"`
+	Name      string           `yaml:"name,omitempty"`
+	Summary   string           `yaml:"summary,omitempty"`
+	Severity  string           `yaml:"severity,omitempty"`
+	Runbook   string           `yaml:"runbook,omitempty"`
+	Metric    string           `yaml:"metric,omitempty"`
+	Event     string           `yaml:"event,omitempty"`
+	Sources   texts            `yaml:"sources,omitempty"`
+	Match     map[string]texts `yaml:"match,omitempty"`
+	By        texts            `yaml:"by,omitempty"`
+	When      string           `yaml:"when,omitempty"`
+	Count     int              `yaml:"count,omitempty"`
+	For       span             `yaml:"for,omitempty"`
+	Linger    span             `yaml:"linger,omitempty"`
+	Quiet     span             `yaml:"quiet,omitempty"`
+	Absent    span             `yaml:"absent,omitempty"`
+	Clear     texts            `yaml:"clear,omitempty"`
+	Receivers texts            `yaml:"receivers,omitempty"`
 }
 
 type writtenObjective struct {
-	Name      string  `yaml:"name"`
-	Summary   string  `yaml:"summary"`
-	Runbook   string  `yaml:"runbook"`
-	Target    float64 `yaml:"target"`
-	Window    span    `yaml:"window"`
-	Sources   texts   `yaml:"sources"`
-	Metric    string  `yaml:"metric"`
-	Good      string  `yaml:"good"`
-	Total     texts   `yaml:"total"`
-	Bad       texts   `yaml:"bad"`
-	Receivers texts   `yaml:"receivers"`
+	Name      string  `yaml:"name,omitempty"`
+	Summary   string  `yaml:"summary,omitempty"`
+	Runbook   string  `yaml:"runbook,omitempty"`
+	Target    float64 `yaml:"target,omitempty"`
+	Window    span    `yaml:"window,omitempty"`
+	Sources   texts   `yaml:"sources,omitempty"`
+	Metric    string  `yaml:"metric,omitempty"`
+	Good      string  `yaml:"good,omitempty"`
+	Total     texts   `yaml:"total,omitempty"`
+	Bad       texts   `yaml:"bad,omitempty"`
+	Receivers texts   `yaml:"receivers,omitempty"`
 }
 
 // span is a duration such as 90s, 1h30m or 30d.
@@ -81,6 +81,9 @@ func (s *span) UnmarshalYAML(node *yaml.Node) error {
 	*s = span(d)
 	return nil
 }
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (s span) MarshalYAML() (any, error) { return time.Duration(s).String(), nil }
 
 // texts is a text or a list of them.
 type texts []string

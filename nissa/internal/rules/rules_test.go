@@ -243,3 +243,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestRehearsalsTellNobodyOutsideAndEndSoon(t *testing.T) {
+	const text = `receivers: [{name: chat, url: "slack://secret"}]
+rules:
+- {name: r, summary: s, severity: info, event: e, quiet: 30m, for: 10m, receivers: chat}
+- {name: q, summary: s, severity: info, metric: m, absent: 10m, match: {a: [b, c]}, by: d}
+objectives: [{name: o, summary: s, target: 0.9, metric: m, good: value < 5}]
+`
+	written, err := rules.Rehearsal([]byte(text), "", func(name string) string { return "http://127.0.0.1/" + name })
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := rules.Parse(written, "")
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, written)
+	}
+	if strings.Contains(string(written), "secret") || file.Receivers[0].URL.Reveal() != "http://127.0.0.1/chat" {
+		t.Errorf("written:\n%s", written)
+	}
+	r, q, o := file.Rules[0], file.Rules[1], file.Objectives[0]
+	if r.Quiet > time.Second || r.For >= r.Quiet || q.Absent > time.Second {
+		t.Errorf("quiet %s, for %s, absent %s", r.Quiet, r.For, q.Absent)
+	}
+	if !slices.Equal(r.Receivers, []string{"chat", rules.Rehearser}) || !slices.Equal(o.Receivers, []string{rules.Rehearser}) {
+		t.Errorf("receivers %v, %v", r.Receivers, o.Receivers)
+	}
+	if !slices.Equal(q.Match["a"], []string{"b", "c"}) || !slices.Equal(q.By, []string{"d"}) {
+		t.Errorf("match %v, by %v", q.Match, q.By)
+	}
+}
