@@ -27,7 +27,10 @@ func (s *Service) handler() http.Handler {
 		ErrorHandling:       promhttp.ContinueOnError,
 		ErrorLog:            slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
 		MaxRequestsInFlight: 4,
-		Timeout:             10 * time.Second,
+		// Both by what a scraper asks for: OpenMetrics, with the times at which counts began.
+		EnableOpenMetrics:                   true,
+		EnableOpenMetricsTextCreatedSamples: true,
+		Timeout:                             10 * time.Second,
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)

@@ -28,7 +28,7 @@ func TestOperationsPageListsEverySeries(t *testing.T) {
 func TestEverySeriesIsDocumented(t *testing.T) {
 	r := newRecorder(Limits{})
 	r.recordTelemetry(packet("tolaria").Event("tolaria.graph_fallback", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING).
-		Metric("nissa.taken", 1, "").Build())
+		Metric("nissa.taken", 1, "").Metric("tolaria.graph.replay_ms", 1, "ms").Build())
 	r.recordTelemetry(packet("simic").Metric(trainingReward, 1, "").Build())
 	judged := packet("tamiyo").Metric(blueprintRisk, 1, "").
 		Event("bsds_hazard_high", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING).

@@ -68,6 +68,7 @@ func (r *recorder) recordTelemetry(packet *leyline.TelemetryPacket) bool {
 	}
 	r.counts.packets.WithLabelValues(r.sources.value(source)).Inc()
 	r.series.record(packet, time.Now())
+	r.recordLatencies(packet)
 	r.recordRisk(packet)
 	r.recordTraining(packet)
 	return true

@@ -25,17 +25,18 @@ const sweepPause = time.Second
 // name must not differ in it, and what they mean is their senders' to say.
 const pointHelp = "Last value of the Esper telemetry metric."
 
-// series is one gauge: the last value of a metric under one set of labels.
+// series is the last value of a metric under one set of labels.
 type series struct {
 	source string
 	desc   *prometheus.Desc
+	kind   prometheus.ValueType
 	values []string
 	value  float64
 	said   time.Time // by the sender's clock
 	heard  time.Time // by ours
 }
 
-// seriesTable holds the gauges that come from metric points. It is a Prometheus
+// seriesTable holds the series that come from metric points. It is a Prometheus
 // collector of series that are not known in advance.
 type seriesTable struct {
 	limits Limits
@@ -61,9 +62,11 @@ func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	sender := packet.GetSystemHealth().GetIndicators()[senderIndicator]
 	for _, point := range packet.GetMetrics() {
-		name, labels := seriesOf(packet.GetSourceSubsystem(), point.GetName(), point.GetAttributes())
-		if reason := t.set(name, labels, point.GetValue(), said, now); reason != "" {
+		name, labels := seriesOf(packet.GetSourceSubsystem(), sender, point.GetName(), point.GetAttributes())
+		name, value := inBase(name, point.GetUnit(), point.GetValue())
+		if reason := t.set(name, labels, value, said, now); reason != "" {
 			t.drops.WithLabelValues(reason).Inc()
 		}
 	}
@@ -138,7 +141,7 @@ func newSeries(name string, labels []label) *series {
 		names[i], values[i] = strings.Clone(l.name), strings.Clone(l.value)
 	}
 	desc := prometheus.NewDesc(strings.Clone(name), pointHelp, names, nil)
-	return &series{source: values[0], desc: desc, values: values}
+	return &series{source: values[0], desc: desc, kind: kindOf(name), values: values}
 }
 
 func seriesKey(name string, labels []label) string {
@@ -153,7 +156,7 @@ func seriesKey(name string, labels []label) string {
 // Describe sends nothing: which series there are depends on who speaks.
 func (t *seriesTable) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the gauges that are not stale.
+// Collect sends the series that are not stale.
 func (t *seriesTable) Collect(metrics chan<- prometheus.Metric) {
 	for _, metric := range t.current(time.Now()) {
 		metrics <- metric
@@ -167,7 +170,7 @@ func (t *seriesTable) current(now time.Time) []prometheus.Metric {
 	t.expire(now)
 	metrics := make([]prometheus.Metric, 0, len(t.table))
 	for _, s := range t.table {
-		metric, err := prometheus.NewConstMetric(s.desc, prometheus.GaugeValue, s.value, s.values...)
+		metric, err := prometheus.NewConstMetric(s.desc, s.kind, s.value, s.values...)
 		if err != nil {
 			t.drops.WithLabelValues(dropInvalid).Inc()
 			continue
