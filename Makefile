@@ -34,7 +34,8 @@ test: ## run every test (installs what it needs from Debian)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
-	@tools/ensure.sh redis-server python3 gcc /usr/include/stdlib.h /usr/lib/postgresql/15/bin/postgres minisign
+	@tools/ensure.sh redis-server python3 gcc /usr/include/stdlib.h /usr/lib/postgresql/15/bin/postgres minisign \
+	  promtool prometheus-alertmanager
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
 
 bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")
