@@ -111,6 +111,7 @@ func groups() []group {
 		{graftRows(), measureGraft},
 		{lifecycleRows(), measureLifecycle},
 		{signalRows(), measureSignals},
+		{alertRows(), measureAlerts},
 		{busRows(), measureBus},
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},
