@@ -58,6 +58,10 @@ e2e: ## drive the built commands from outside, with a real Redis
 	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
+.PHONY: drill
+drill: ## raise and clear every alert rule, on a bus of its own (ARGS="--rules FILE")
+	@$(GO) run ./cmd/esperctl drill $(ARGS)
+
 fuzz: ## fuzz each target for FUZZTIME (30s, or a number of inputs: 20000x)
 	@tools/fuzz.sh $(FUZZTIME)
 

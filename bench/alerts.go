@@ -161,7 +161,7 @@ func (b *bench) measureAlertRun(ctx context.Context, group string) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "receivers: [{name: hook, url: %q, per_minute: 10000}]\nrules:\n", hook.URL)
 	for i := range n {
-		fmt.Fprintf(&text, "- {name: r%d, summary: s, severity: info, metric: m%d, when: value > 9, receivers: hook}\n", i, i)
+		fmt.Fprintf(&text, "- {name: r%d, summary: s, severity: info, metric: %s.m%d, when: value > 9, receivers: hook}\n", i, group, i)
 	}
 	w, err := b.startNissa(ctx, group, nissa.Config{Alerts: &nissa.Alerts{
 		Rules: func() ([]byte, string, error) { return []byte(text.String()), "", nil },
@@ -175,7 +175,7 @@ func (b *bench) measureAlertRun(ctx context.Context, group string) error {
 	for i := range n {
 		<-pace.C
 		sent[fmt.Sprintf("r%d", i)] = time.Now()
-		if err := w.publish(ctx, telemetry.New("bench", "bench").Metric(fmt.Sprintf("m%d", i), 12, "").Build()); err != nil {
+		if err := w.publish(ctx, telemetry.New("bench", "bench").Metric(fmt.Sprintf("%s.m%d", group, i), 12, "").Build()); err != nil {
 			return errors.Join(err, w.stop())
 		}
 	}
