@@ -130,7 +130,10 @@ func (d *Desk) Reload(ctx context.Context) error {
 	d.mu.Unlock()
 	d.figures.reloads.WithLabelValues("succeeded").Inc()
 	d.wake()
-	return closeAll(ctx, before)
+	if err := closeAll(ctx, before); err != nil {
+		d.logger.Warn("a delivery to a receiver of the old rules goes on", "error", err)
+	}
+	return nil
 }
 
 func closeAll(ctx context.Context, senders map[string]notify.Sender) error {

@@ -220,6 +220,9 @@ func (p *parser) objective(path []any, written writtenObjective) Objective {
 	if written.Good != "" {
 		objective.Good = p.condition(at(path, "good"), written.Good)
 	}
+	if objective.Good != nil && objective.Good.Window() > 0 {
+		p.fault(at(path, "good"), "each point is judged by itself: there is nothing to look back at")
+	}
 	return objective
 }
 

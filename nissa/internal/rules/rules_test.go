@@ -107,14 +107,15 @@ objectives:
 
 func TestWhatIsNotUnderstoodIsRefusedWithItsLine(t *testing.T) {
 	for text, wanted := range map[string]string{
-		"":                                     "it is empty",
-		"rules: 3":                             "line 1: cannot unmarshal",
-		"rules:\n- name: a\n  limit: 3":        "line 3: field limit not found",
-		"grouping:\n  wait: soon":              `line 2: "soon" is no duration`,
-		"grouping: {wait: 1s, wait: 2s}":       "already defined",
-		"rules: []\n---\nrules: []":            "more than one document",
-		"rules: [":                             "line 1",
-		"receivers:\n- {name: a, url_file: b}": "line 2: there are no files beside this one",
+		"":                               "it is empty",
+		"rules: 3":                       "line 1: cannot unmarshal",
+		"rules:\n- name: a\n  limit: 3":  "line 3: field limit not found",
+		"grouping:\n  wait: soon":        `line 2: "soon" is no duration`,
+		"grouping: {wait: 1s, wait: 2s}": "already defined",
+		"rules: []\n---\nrules: []":      "more than one document",
+		"rules: [":                       "line 1",
+		"objectives:\n- {name: o, summary: s, target: 0.9, metric: m, good: 'count(\"5m\") > 1'}": "line 2: each point is judged by itself",
+		"receivers:\n- {name: a, url_file: b}":                                                    "line 2: there are no files beside this one",
 	} {
 		_, err := rules.Parse([]byte(text), "")
 		if err == nil || !strings.Contains(err.Error(), wanted) {
