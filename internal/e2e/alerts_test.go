@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,7 +112,7 @@ func TestNissaTellsOfAnEmergencyAndOfABusThatIsGone(t *testing.T) {
 	folder, addr := t.TempDir(), freeport.Must(t)
 	rules := filepath.Join(folder, "rules.yml")
 	mustWrite(t, rules, rulesToCopy(t, d.url, alertmanager(t, d.url+"/manager")))
-	environ := append(w.environ, "NISSA_HTTP_ADDR="+addr, "NISSA_RULES_FILE="+rules)
+	environ := slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules})
 	nissa := func() *process {
 		p := launch(t, folder, environ, nissaService)
 		eventually(t, "Nissa is ready", patience, func() bool {
