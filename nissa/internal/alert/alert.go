@@ -97,7 +97,8 @@ func (n *Number) UnmarshalJSON(text []byte) error {
 
 // Observation is one look at a condition.
 type Observation struct {
-	At     time.Time
+	At     time.Time // by the clock of who made it
+	Heard  time.Time // by ours, when that is another time
 	Holds  bool
 	Value  float64
 	Detail string
@@ -123,6 +124,8 @@ type Alert struct {
 	Ended  time.Time        `json:"ended,omitzero"`
 	Reason string           `json:"reason,omitempty"` // why it ended
 	Seen   time.Time        `json:"seen,omitzero"`    // the last observation
+	Heard  time.Time        `json:"heard,omitzero"`   // when it came
+	Watch  bool             `json:"watch,omitempty"`  // its silence would say something
 	Held   time.Time        `json:"held,omitzero"`    // the last that held
 	Gone   time.Time        `json:"gone,omitzero"`    // since when its condition does not hold
 	Value  Number           `json:"value"`
@@ -130,11 +133,16 @@ type Alert struct {
 	Ack    *Acknowledgement `json:"ack,omitempty"`
 }
 
-// observe takes one look. One that is older than the last is late and says nothing.
+// observe takes one look. One that is older than the last is late and says nothing: what is on the
+// bus together is looked at in any order.
 func (a Alert) observe(t Terms, o Observation) Alert {
+	if o.Heard.After(a.Heard) {
+		a.Heard = o.Heard
+	}
 	if o.At.Before(a.Seen) {
 		return a
 	}
+	a.Watch = t.Absent > 0
 	if a.Seen = o.At; a.Reason == Forgotten {
 		a.State, a.Reason = Inactive, "" // it is heard of again
 	}
@@ -216,5 +224,10 @@ func (a Alert) idle(t Terms, now time.Time) bool {
 	if t.Absent > 0 && a.State != Resolved {
 		return false
 	}
-	return (a.State == Inactive || a.State == Resolved) && now.Sub(a.Seen) >= forgetIdle && now.Sub(a.Ended) >= forgetIdle
+	for _, last := range []time.Time{a.Seen, a.Heard, a.Ended} {
+		if now.Sub(last) < forgetIdle {
+			return false
+		}
+	}
+	return a.State == Inactive || a.State == Resolved
 }

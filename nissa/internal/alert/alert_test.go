@@ -96,6 +96,23 @@ func TestLateObservationsSayNothing(t *testing.T) {
 	}
 }
 
+// What came together is looked at in any order.
+func TestTheYoungestWordStandsInWhateverOrderItIsHeard(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {2, 0, 1}} {
+		for last := range 2 {
+			tracker, subject := NewTracker(Limits{}), Subject{Rule: "r"}
+			for _, i := range order {
+				at := noon.Add(time.Duration(i) * time.Second)
+				tracker.Observe(subject, Meaning{}, Terms{Count: 1}, Observation{At: at, Heard: noon.Add(time.Hour), Holds: i%2 == last})
+				tracker.Tick(noon.Add(time.Hour), func(string) (Terms, bool) { return Terms{Count: 1}, true })
+			}
+			if a, _ := tracker.Get(subject.ID()); (a.State == Firing) != (last == 0) {
+				t.Errorf("order %v: %s, though the youngest holds is %v", order, a.State, last == 0)
+			}
+		}
+	}
+}
+
 func TestFiringAlertsOfWhichNothingIsHeardEndAfterADay(t *testing.T) {
 	tracker, terms, subject := NewTracker(Limits{}), Terms{Count: 1}, Subject{Rule: "r"}
 	of := func(string) (Terms, bool) { return terms, true }

@@ -37,9 +37,6 @@ func (t *Tracker) Observe(subject Subject, meaning Meaning, terms Terms, o Obser
 	id := subject.ID()
 	known := t.alerts[id]
 	if known == nil {
-		if !o.Holds && terms.Absent == 0 {
-			return nil // there is nothing to remember
-		}
 		if !t.room(subject.Rule) {
 			t.dropped++
 			return nil
@@ -156,11 +153,13 @@ func (t *Tracker) Alerts() []Alert {
 	return alerts
 }
 
-// Kept are all, to be restored after a restart.
+// Kept are those of which something would be lost in a restart.
 func (t *Tracker) Kept() []Alert {
 	kept := make([]Alert, 0, len(t.alerts))
 	for _, a := range t.alerts {
-		kept = append(kept, *a)
+		if a.State != Inactive || a.Watch {
+			kept = append(kept, *a)
+		}
 	}
 	slices.SortFunc(kept, byID)
 	return kept

@@ -167,6 +167,19 @@ func TestAlertsArriveAndResolve(t *testing.T) {
 	})
 }
 
+// What happened while Nissa was away is told as what it is by then.
+func TestOldEventsAreToldAsOver(t *testing.T) {
+	h := newHook(t)
+	d := start(t, strings.ReplaceAll(text(h), "quiet: 1h", "quiet: 10m"), nil, nil)
+	old := time.Now().Add(-2 * time.Hour)
+	d.Observe(telemetry.At("oven", "p", old).Event("gone", warning).Build())
+	h.hears(t, "resolved gone")
+	d.Observe(telemetry.At("oven", "q", old.Add(time.Hour)).Event("back", warning).Build())
+	d.Observe(telemetry.At("oven", "r", old.Add(time.Minute)).Event("gone", warning).Build()) // overtaken
+	d.heat(12, "a")
+	h.hears(t, "resolved gone; firing hot a")
+}
+
 func TestNobodySpeaksForNissa(t *testing.T) {
 	d := start(t, quick+"rules: [{name: r, summary: s, severity: info, metric: nissa.bus.up, when: value < 1}]", nil, nil)
 	d.Observe(telemetry.New("nissa", "p").Metric("nissa.bus.up", 0, "").Build())

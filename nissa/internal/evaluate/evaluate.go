@@ -88,6 +88,10 @@ type told struct {
 	at, now               time.Time
 }
 
+func (t told) holding(value float64, detail string) alert.Observation {
+	return alert.Observation{At: t.at, Heard: t.now, Holds: true, Value: value, Detail: detail}
+}
+
 // Observe looks at a packet that came now.
 func (e *Engine) Observe(packet *leyline.TelemetryPacket, now time.Time) []Finding {
 	indicators := packet.GetSystemHealth().GetIndicators()
@@ -140,9 +144,9 @@ func (e *Engine) look(found []Finding, rule *rules.Rule, t told, point *leyline.
 	of := subject(rule, t, labels, rest)
 	env := rules.Env{Source: t.source, Name: point.GetName(), Value: point.GetValue(), Labels: labels}
 	holds, value := e.answer(rule, of.ID(), env, t)
-	return append(found, Finding{rule, of, alert.Observation{
-		At: t.at, Holds: holds, Value: value, Detail: bounded(fmt.Sprintf("%s is %.6g", point.GetName(), point.GetValue()), maxDetail),
-	}})
+	seen := t.holding(value, bounded(fmt.Sprintf("%s is %.6g", point.GetName(), point.GetValue()), maxDetail))
+	seen.Holds = holds
+	return append(found, Finding{rule, of, seen})
 }
 
 // answer asks a rule's condition. What cannot be answered does not hold, and is counted.
@@ -166,8 +170,7 @@ func (e *Engine) answer(rule *rules.Rule, id string, env rules.Env, t told) (hol
 	return holds, env.Value
 }
 
-// event looks at an event. The order of events is that of their arrival: they come from several
-// clocks.
+// event looks at an event.
 func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) []Finding {
 	name := event.GetDescription()
 	raised, cleared := e.byEvent[name], e.byClear[name]
@@ -178,10 +181,9 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 	if t.run != "" && labels[runIndicator] == "" {
 		labels = with(labels, runIndicator, t.run)
 	}
-	t.at = t.now
 	for _, rule := range cleared {
 		if len(rule.Sources) == 0 || slices.Contains(rule.Sources, t.source) {
-			found = append(found, Finding{rule, subject(rule, t, labels, ""), alert.Observation{At: t.now, Detail: name}})
+			found = append(found, Finding{rule, subject(rule, t, labels, ""), alert.Observation{At: t.at, Heard: t.now, Detail: name}})
 		}
 	}
 	for _, rule := range raised {
@@ -191,7 +193,7 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 		of := subject(rule, t, labels, "")
 		env := rules.Env{Source: t.source, Name: name, Value: 1, Level: levelOf(event), Labels: labels}
 		if holds, value := e.answer(rule, of.ID(), env, t); holds { // another event is no recovery
-			found = append(found, Finding{rule, of, alert.Observation{At: t.now, Holds: true, Value: value, Detail: detail(name, labels)}})
+			found = append(found, Finding{rule, of, t.holding(value, detail(name, labels))})
 		}
 	}
 	return found
