@@ -45,7 +45,8 @@ var hubs = map[string]hub{
 	"nissa/internal/rules.Rule":        {17, 2, configuration},
 	"nissa/internal/rules.writtenRule": {17, 0, configuration},
 
-	"nissa.counts": {16, 5, figures},
+	"nissa.counts":               {16, 5, figures},
+	"nissa/internal/alert.Alert": {17, 8, stored},
 
 	"kasmina.Record":  {22, 4, stored},
 	"kasmina.pending": {18, 1, stored},
