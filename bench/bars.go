@@ -54,6 +54,9 @@ func bars() map[string][]bar {
 		"signal_seen_p99_ms":                {atMost(10)},
 		"signal_idle_cpu_percent":           {atMost(2)},
 		"signal_noticed_cpu_percent":        {atMost(1.3).times(without)}, // two runs of one state differ by that
+		rowAlertP99:                         {atMost(1000)},
+		rowScrape:                           {atMost(100)},
+		rowManySeries:                       {atMost(150)},
 		"publish":                           {atLeast(0.6).times(raw), atLeast(3).times(watermillPeer), atLeast(1).times(jetstreamPeer)},
 		"publish_p99_us":                    {atMost(1.5).times(raw)},
 		"publish_allocs":                    {atMost(15)},

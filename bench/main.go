@@ -112,6 +112,7 @@ func groups() []group {
 		{decisionRows(), measureDecision},
 		{lifecycleRows(), measureLifecycle},
 		{signalRows(), measureSignals},
+		{alertRows(), measureAlerts},
 		{busRows(), measureBus},
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},

@@ -112,7 +112,9 @@ func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message,
 func (s *Service) record(payload proto.Message, entry string) {
 	switch message := payload.(type) {
 	case *leyline.TelemetryPacket:
-		s.recorder.recordTelemetry(message)
+		if s.recorder.recordTelemetry(message) && s.desk != nil {
+			s.desk.Observe(message)
+		}
 	case *leyline.SystemStatePacket:
 		s.recorder.recordState(message)
 	case *leyline.FieldReport:

@@ -12,13 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/api"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz and /readyz and, when runs are kept, /api. Health says whether the
+// handler answers /metrics, /healthz, /readyz and /api. Health says whether the
 // process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -27,12 +28,20 @@ func (s *Service) handler() http.Handler {
 		ErrorHandling:       promhttp.ContinueOnError,
 		ErrorLog:            slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
 		MaxRequestsInFlight: 4,
-		Timeout:             10 * time.Second,
+		// Packing 10,000 series takes as long as all the rest, and a scraper is near.
+		DisableCompression: true,
+		// Both by what a scraper asks for: OpenMetrics, with the times at which counts began.
+		EnableOpenMetrics:                   true,
+		EnableOpenMetricsTextCreatedSamples: true,
+		Timeout:                             10 * time.Second,
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
 	if s.kept != nil {
 		mux.Handle("/api/", api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger}))
+	}
+	if s.desk != nil {
+		alertapi.Register(mux, s.desk, s.listener, s.config.Token)
 	}
 	return mux
 }

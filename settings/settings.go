@@ -211,15 +211,18 @@ func (w Weatherlight) OutboxFile() string { return filepath.Join(w.DataDir, "out
 
 // Nissa configures the observability service.
 type Nissa struct {
-	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz and /readyz, and of /api."`
+	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz, /readyz and /api."`
+	HTTPToken            Secret   `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to silence an alert, and to read alerts when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody."`
 	DatabaseURL          URL      `env:"NISSA_DATABASE_URL" envDefault:"sqlite:///./var/nissa/runs.db" schemes:"sqlite postgres postgresql" doc:"Store of training runs: a SQLite file, or a PostgreSQL database that several Nissas share."`
 	RetentionDays        int      `env:"NISSA_RETENTION_DAYS" envDefault:"30" min:"1" max:"36500" doc:"Days after which reports and events, and runs that are not heard of any more, are removed from the store."`
 	StoreMaxMB           int      `env:"NISSA_STORE_MAX_MB" envDefault:"1024" min:"1" max:"16777216" doc:"About the most that the store keeps, in MB; from there on the run that was heard of longest ago makes room."`
+	DataDir              string   `env:"NISSA_DATA_DIR" envDefault:"./var/nissa" doc:"Folder of what Nissa keeps over restarts."`
+	RulesFile            string   `env:"NISSA_RULES_FILE" envDefault:"" doc:"File of rules, receivers and objectives. Read again on SIGHUP. Blank is the shipped one, which tells nobody: its alerts are logged and shown."`
 	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents. Checked, not used yet."`
-	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules. Checked, not used yet."`
-	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert. Checked, not used yet."`
-	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert. Checked, not used yet."`
-	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated. Checked, not used yet."`
+	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Look at what is heard by the alert rules, and count for the objectives."`
+	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert, in the shipped rules."`
+	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert, in the shipped rules."`
+	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated, in the shipped rules."`
 	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all. Checked, not used yet."`
 }
 

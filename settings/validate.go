@@ -21,6 +21,7 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 	s.Oona.validate(faults)
 	s.Kasmina.validate(faults)
 	s.Weatherlight.validate(faults)
+	checkToken("NISSA_HTTP_TOKEN", s.Nissa.HTTPToken, faults)
 }
 
 // minToken is how many letters a bearer token has at least.
@@ -37,17 +38,21 @@ var (
 	errAdvertise = errors.New("must be http(s)://host:port, or with a path, and hold no user, query or fragment")
 )
 
-// validate never repeats a token.
+// checkToken never repeats a token.
+func checkToken(env string, secret Secret, faults *Faults) {
+	token := secret.Reveal()
+	hidden := func(r rune) bool { return r <= ' ' || r > '~' }
+	if token != "" && (len(token) < minToken || strings.ContainsFunc(token, hidden)) {
+		faults.add(env, errToken)
+	}
+}
+
 func (w Weatherlight) validate(faults *Faults) {
-	token := w.HTTPToken.Reveal()
 	if unfit := func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }; len(w.Instance) > maxInstance ||
 		!utf8.ValidString(w.Instance) || strings.ContainsFunc(w.Instance, unfit) {
 		faults.add("WEATHERLIGHT_INSTANCE", errInstance)
 	}
-	hidden := func(r rune) bool { return r <= ' ' || r > '~' }
-	if token != "" && (len(token) < minToken || strings.ContainsFunc(token, hidden)) {
-		faults.add("WEATHERLIGHT_HTTP_TOKEN", errToken)
-	}
+	checkToken("WEATHERLIGHT_HTTP_TOKEN", w.HTTPToken, faults)
 	if faults.has("WEATHERLIGHT_ADVERTISE_URL") {
 		return
 	}

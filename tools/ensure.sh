@@ -10,6 +10,8 @@ package_of() {
     node) echo nodejs ;;
     protoc) echo protobuf-compiler ;;
     systemd-analyze) echo systemd ;;
+    promtool) echo prometheus ;;
+    amtool) echo prometheus-alertmanager ;;
     /usr/bin/python3) echo python3 ;;
     python:redis) echo python3-redis ;;
     python:google.protobuf) echo python3-protobuf ;;

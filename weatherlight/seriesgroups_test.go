@@ -31,8 +31,18 @@ type seriesGroup struct {
 }
 
 // seriesGroups is the whole table, in the order of the page: what the parts declare
-// before anything has happened.
+// before anything has happened, as /metrics shows it.
 func seriesGroups() []seriesGroup {
+	groups := declaredGroups()
+	for _, group := range groups {
+		for i, row := range group.rows {
+			group.rows[i], _ = row.Exposed()
+		}
+	}
+	return groups
+}
+
+func declaredGroups() []seriesGroup {
 	return []seriesGroup{
 		{"The service", telemetry.Declared(
 			uptime(0), health.Workers{Table: make([]supervise.Status, 1)}.Figures(), new(fleet.Fleet).Figures(),

@@ -42,6 +42,12 @@ var hubs = map[string]hub{
 	"urza.Config":                          {21, 3, configuration},
 	"weatherlight/internal/control.Config": {18, 0, configuration},
 
+	"nissa/internal/rules.Rule":        {17, 2, configuration},
+	"nissa/internal/rules.writtenRule": {17, 0, configuration},
+
+	"nissa.counts":               {16, 5, figures},
+	"nissa/internal/alert.Alert": {17, 8, stored},
+
 	"kasmina.Record":  {22, 4, stored},
 	"kasmina.pending": {18, 1, stored},
 	"kasmina.seed":    {28, 8, stored},

@@ -116,12 +116,23 @@ var allowedImports = map[string][]string{
 		"leyline", "internal/regularfile", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
 	},
 
-	"nissa": {"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
-
-	"nissa/internal/runs":     {"leyline", "trainer"},
-	"nissa/internal/runstore": {"internal/database", "nissa/internal/runs"},
-	"nissa/internal/ingest":   {"nissa/internal/runs"},
-	"nissa/internal/api":      {"nissa/internal/runs", "nissa/internal/runstore"},
+	"nissa":                     {"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
+	"nissa/internal/runs":       {"leyline", "trainer"},
+	"nissa/internal/runstore":   {"internal/database", "nissa/internal/runs"},
+	"nissa/internal/ingest":     {"nissa/internal/runs"},
+	"nissa/internal/api":        {"nissa/internal/runs", "nissa/internal/runstore"},
+	"nissa/internal/rules":      {},
+	"nissa/internal/alert":      {},
+	"nissa/internal/grouping":   {"nissa/internal/alert"},
+	"nissa/internal/notify":     {"nissa/internal/alert", "nissa/internal/grouping", "nissa/internal/rules"},
+	"nissa/internal/evaluate":   {"leyline", "nissa/internal/alert", "nissa/internal/rules"},
+	"nissa/internal/objectives": {"leyline", "nissa/internal/rules"},
+	"nissa/internal/alerting": {
+		"leyline", "telemetry", "internal/atomicfile", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
+		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
+	},
+	"nissa/drill":             {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
+	"nissa/internal/alertapi": {"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives"},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
@@ -156,6 +167,8 @@ var onlyImporter = map[string]string{
 	"charm.land/":                  "cmd",
 	"github.com/lmittmann/tint":    "cmd",
 	"github.com/coreos/go-systemd": "internal/sdnotify",
+	"github.com/expr-lang/expr":    "nissa/internal/rules",
+	"github.com/nicholas-fedor/":   "nissa/internal/notify",
 }
 
 // importExceptions lists single imports that break the table, with reasons.
