@@ -2,6 +2,7 @@ package tamiyo
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -26,6 +27,20 @@ type Candidate struct {
 	Misfit       bool               // it only makes sense of the slot by taking it for something else
 	BSDS         *leyline.BSDS      // how it was judged; nil: it was not
 	Earned       Earned
+}
+
+// Blueprints are what is asked for a controller while it decides.
+type Blueprints struct {
+	// Candidates are the blueprints that a seed at a slot of this shape could be
+	// germinated from.
+	Candidates func(ctx context.Context, slot []int) ([]Candidate, error)
+	// Blueprint is what is known of a seed's blueprint [nothing].
+	Blueprint func(ctx context.Context, id string) (blueprint Candidate, known bool, err error)
+	// StepTimeout is how long a decision may ask these two [for as long as the report may
+	// take].
+	StepTimeout time.Duration
+	// Permit has the last word on a germination that the controller chose.
+	Permit func(ctx context.Context, blueprintID string) error
 }
 
 // Earned is what seeds of a blueprint came to, in all runs.

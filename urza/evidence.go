@@ -18,6 +18,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/notes"
 )
 
 // ErrEvidence is told of evidence that no blueprint can have.
@@ -66,7 +67,7 @@ const (
 // EvidenceStore keeps what is known of blueprints, in the catalogue. It is safe for
 // concurrent use, also by several processes.
 type EvidenceStore struct {
-	notes  catalogue.Notes
+	notes  notes.Notes
 	lookup *lookup
 
 	reading sync.Mutex // held by who reads
@@ -135,7 +136,7 @@ func (s *EvidenceStore) all(ctx context.Context) (map[string]Evidence, error) {
 
 // sorted are the notes by their blueprints. One that cannot be read is told of and left
 // out.
-func (s *EvidenceStore) sorted(notes []catalogue.Note) map[string]Evidence {
+func (s *EvidenceStore) sorted(notes []notes.Note) map[string]Evidence {
 	of := make(map[string]Evidence)
 	for _, note := range notes {
 		found := of[note.ID]
@@ -154,7 +155,7 @@ func (s *EvidenceStore) sorted(notes []catalogue.Note) map[string]Evidence {
 	return of
 }
 
-func (e *Evidence) take(note catalogue.Note) error {
+func (e *Evidence) take(note notes.Note) error {
 	content := []byte(note.Content)
 	switch note.Kind {
 	case noteBSDS:
@@ -305,9 +306,9 @@ func (s *EvidenceStore) amend(
 		err = fmt.Errorf("%w: of no blueprint", ErrEvidence)
 	}
 	if err == nil {
-		err = s.notes.Amend(ctx, catalogue.Note{ID: id, Kind: kind, Name: name}, change)
+		err = s.notes.Amend(ctx, notes.Note{ID: id, Kind: kind, Name: name}, change)
 	}
-	if errors.Is(err, catalogue.ErrTooManyNotes) {
+	if errors.Is(err, notes.ErrTooMany) {
 		err = fmt.Errorf("%w: %w", ErrEvidence, err)
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/notes"
 	"github.com/esper-lite/weatherlight/urza/internal/recovery"
 	"github.com/esper-lite/weatherlight/urza/internal/retention"
 )
@@ -68,7 +69,7 @@ func assemble(ctx context.Context, cfg Config, files artifact.Files) (*Library, 
 		pruner: retention.Pruner{Catalogue: opened, Store: store, Retention: cfg.Retention},
 	}
 	l.elsewhere = &elsewhere{lookup: l.lookup, store: store}
-	l.evidence = &EvidenceStore{lookup: l.lookup, notes: catalogue.NotesOf(opened)}
+	l.evidence = &EvidenceStore{lookup: l.lookup, notes: notes.In(opened)}
 	l.verifier = &verifier{
 		lookup: l.lookup, catalogue: opened, store: store, log: cfg.Logger,
 		revalidate: cfg.Revalidate, objectTrust: cfg.ObjectTrust,

@@ -55,7 +55,7 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
 		KeepReport: keepReports(reports, s.countOutcome),
-		Blueprints: control.Blueprints{
+		Blueprints: tamiyo.Blueprints{
 			Candidates: s.selection.Candidates, Blueprint: s.selection.Blueprint, Permit: s.selection.Permit,
 			StepTimeout: s.settings.Tamiyo.StepTimeout,
 		},

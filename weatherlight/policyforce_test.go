@@ -8,13 +8,15 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
-	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 // policyNetwork is the file of a policy that gives back its rows.
 func policyNetwork(t *testing.T) []byte {
 	t.Helper()
-	b := kernel.NewBuilder("policy", policy.Features)
+	b := kernel.NewBuilder("policy", network.Features)
 	b.Node("Identity", []string{"host"}, "seed")
 	file, err := b.Bytes()
 	if err != nil {
@@ -60,11 +62,11 @@ func TestScenario113_PolicyComesIntoForceOnEveryInstance(t *testing.T) {
 			})
 		}
 	}
-	digest := policy.ReferTo(file).Checksum
+	digest := payloads.ReferTo(file).Checksum
 	tell("v1", file, nil)
-	tell("", nil, policy.ToShadow.Attributes(digest))
+	tell("", nil, journal.ToShadow.Attributes(digest))
 	inForce("", "v1", first, second)
-	tell("", nil, policy.Activate.Attributes(digest))
+	tell("", nil, journal.Activate.Attributes(digest))
 	inForce("v1", "", first, second)
 	if err := first.stop(t); err != nil {
 		t.Error(err)
@@ -72,6 +74,6 @@ func TestScenario113_PolicyComesIntoForceOnEveryInstance(t *testing.T) {
 	eventually(t, "the other leads", second.fleet.Leads)
 	third := instance("third")
 	inForce("v1", "", second, third)
-	tell("", nil, policy.RollBack.Attributes(""))
+	tell("", nil, journal.RollBack.Attributes(""))
 	inForce("", "", second, third)
 }

@@ -17,14 +17,17 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/inspect"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 func newPolicy() *cobra.Command {
 	policies := &cobra.Command{Use: "policy", Short: "Look into the controller's policies, and say which decides"}
 	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyCompare(), newPolicyPublish(),
-		newPolicyAction("shadow", policy.ToShadow, "Have a policy asked beside what decides, and told of"),
-		newPolicyAction("activate", policy.Activate, "Have the policy decide that stands in the shadow"),
+		newPolicyAction("shadow", journal.ToShadow, "Have a policy asked beside what decides, and told of"),
+		newPolicyAction("activate", journal.Activate, "Have the policy decide that stands in the shadow"),
 		newPolicyRollback())
 	return policies
 }
@@ -36,7 +39,7 @@ func newPolicyList() *cobra.Command {
 		Short: "List the policies that TAMIYO_POLICY_DIR keeps",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return withPolicies(func(_ string, kept []policy.Kept) error { return listPolicies(kept, asJSON, command.OutOrStdout()) })
+			return withPolicies(func(_ string, kept []inspect.Kept) error { return listPolicies(kept, asJSON, command.OutOrStdout()) })
 		},
 	}
 	list.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
@@ -49,7 +52,7 @@ func newPolicyShow() *cobra.Command {
 		Short: "Show one policy, by its digest or id",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			return withPolicies(func(dir string, kept []policy.Kept) error {
+			return withPolicies(func(dir string, kept []inspect.Kept) error {
 				return showPolicy(dir, kept, args[0], command.OutOrStdout())
 			})
 		},
@@ -57,12 +60,12 @@ func newPolicyShow() *cobra.Command {
 }
 
 // withPolicies looks at the folder of the policies.
-func withPolicies(look func(dir string, kept []policy.Kept) error) error {
+func withPolicies(look func(dir string, kept []inspect.Kept) error) error {
 	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
 		return err
 	}
-	kept, err := policy.Inspect(resolved.Tamiyo.PolicyDir)
+	kept, err := inspect.Folder(resolved.Tamiyo.PolicyDir)
 	if err != nil {
 		return err
 	}
@@ -81,14 +84,14 @@ type policyEntry struct {
 	Roles      []string  `json:"roles"`
 }
 
-func newPolicyEntry(k policy.Kept) policyEntry {
+func newPolicyEntry(k inspect.Kept) policyEntry {
 	return policyEntry{
 		ID: k.Metadata.GetPolicyId(), Version: k.Metadata.GetTamiyoPolicyVersion(), Run: k.Metadata.GetTrainingRunId(),
 		Digest: k.Digest, Bytes: k.Size, IssuedAt: k.Metadata.GetIssuedAt().AsTime(), AcceptedAt: k.AcceptedAt, Roles: k.Roles,
 	}
 }
 
-func listPolicies(kept []policy.Kept, asJSON bool, out io.Writer) error {
+func listPolicies(kept []inspect.Kept, asJSON bool, out io.Writer) error {
 	entries := []policyEntry{}
 	for _, k := range kept {
 		entries = append(entries, newPolicyEntry(k))
@@ -105,7 +108,7 @@ func listPolicies(kept []policy.Kept, asJSON bool, out io.Writer) error {
 	})
 }
 
-func showPolicy(dir string, kept []policy.Kept, name string, out io.Writer) error {
+func showPolicy(dir string, kept []inspect.Kept, name string, out io.Writer) error {
 	found, err := namedPolicy(kept, name)
 	if err != nil {
 		return err
@@ -114,7 +117,7 @@ func showPolicy(dir string, kept []policy.Kept, name string, out io.Writer) erro
 	verdict := "decides nothing: it has no payload"
 	if e.Digest != "" {
 		verdict = "can decide"
-		if err := policy.Usable(dir, found); err != nil {
+		if err := inspect.Usable(dir, found); err != nil {
 			verdict = "decides nothing: " + err.Error()
 		}
 	}
@@ -134,14 +137,14 @@ func showPolicy(dir string, kept []policy.Kept, name string, out io.Writer) erro
 
 // namedPolicy is the policy of a digest, the beginning of one, or an id; of several the one
 // issued last.
-func namedPolicy(kept []policy.Kept, name string) (policy.Kept, error) {
-	matching := slices.DeleteFunc(slices.Clone(kept), func(k policy.Kept) bool {
+func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
+	matching := slices.DeleteFunc(slices.Clone(kept), func(k inspect.Kept) bool {
 		return k.Metadata.GetPolicyId() != name && (len(name) < 8 || !strings.HasPrefix(k.Digest, strings.ToLower(name)))
 	})
 	if len(matching) == 0 {
-		return policy.Kept{}, fmt.Errorf("no policy %q is kept here", name)
+		return inspect.Kept{}, fmt.Errorf("no policy %q is kept here", name)
 	}
-	return slices.MaxFunc(matching, func(a, b policy.Kept) int {
+	return slices.MaxFunc(matching, func(a, b inspect.Kept) int {
 		return a.Metadata.GetIssuedAt().AsTime().Compare(b.Metadata.GetIssuedAt().AsTime())
 	}), nil
 }
@@ -160,7 +163,7 @@ func newPolicyPublish() *cobra.Command {
 			if len(payload) == 0 {
 				return fmt.Errorf("%s is empty", args[0])
 			}
-			if _, err := policy.ReadNetwork(payload); err != nil {
+			if _, err := network.Read(payload); err != nil {
 				fmt.Fprintf(command.ErrOrStderr(), "%s will be stored and can never decide: %v\n", args[0], err)
 			}
 			return publishPolicy(command.Context(), update, payload, command.OutOrStdout())
@@ -188,12 +191,12 @@ func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []
 		if err != nil {
 			return err
 		}
-		update.Payload, attributes = nil, policy.ReferTo(payload).Attributes()
+		update.Payload, attributes = nil, payloads.ReferTo(payload).Attributes()
 	}
 	if err := sendPolicy(ctx, update, attributes); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, policy.ReferTo(payload).Checksum)
+	fmt.Fprintln(out, payloads.ReferTo(payload).Checksum)
 	return nil
 }
 
@@ -204,7 +207,7 @@ func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes ma
 	})
 }
 
-func newPolicyAction(name string, action policy.Action, short string) *cobra.Command {
+func newPolicyAction(name string, action journal.Action, short string) *cobra.Command {
 	return &cobra.Command{
 		Use:   name + " POLICY",
 		Short: short,
@@ -215,7 +218,7 @@ TAMIYO_POLICY_DIR keeps. What came of it, the service tells: esperctl policy lis
 		RunE: func(command *cobra.Command, args []string) error {
 			digest := strings.ToLower(args[0])
 			if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
-				err := withPolicies(func(_ string, kept []policy.Kept) error {
+				err := withPolicies(func(_ string, kept []inspect.Kept) error {
 					found, err := namedPolicy(kept, args[0])
 					if digest = found.Digest; err == nil && digest == "" {
 						err = errors.New("that policy was announced and has no payload")
@@ -237,8 +240,8 @@ func newPolicyRollback() *cobra.Command {
 		Short: "Have the policy decide that decided before, or the rules alone",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(policy.RollBack)}
-			return sendPolicy(command.Context(), update, policy.RollBack.Attributes(""))
+			update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(journal.RollBack)}
+			return sendPolicy(command.Context(), update, journal.RollBack.Attributes(""))
 		},
 	}
 }

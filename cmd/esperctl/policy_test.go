@@ -17,6 +17,10 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/inspect"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -71,20 +75,20 @@ func policiesIn(t *testing.T) (dir, digest string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := kernel.NewBuilder("policy", policy.Features)
+	b := kernel.NewBuilder("policy", network.Features)
 	b.Node("Identity", []string{"host"}, "seed")
 	file, err := b.Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest = policy.ReferTo(file).Checksum
+	digest = payloads.ReferTo(file).Checksum
 	at := time.Now().Add(-time.Minute)
 	for _, step := range []struct {
 		id         string
 		payload    []byte
 		attributes map[string]string
 	}{
-		{"network", file, nil}, {"", nil, policy.ToShadow.Attributes(digest)}, {"", nil, policy.Activate.Attributes(digest)},
+		{"network", file, nil}, {"", nil, journal.ToShadow.Attributes(digest)}, {"", nil, journal.Activate.Attributes(digest)},
 		{"pickle", []byte("\x80\x04"), nil}, {"announced", nil, nil},
 	} {
 		at = at.Add(time.Second)
@@ -100,7 +104,7 @@ func policiesIn(t *testing.T) (dir, digest string) {
 
 func TestPoliciesAreListedAndShown(t *testing.T) {
 	dir, digest := policiesIn(t)
-	kept, err := policy.Inspect(dir)
+	kept, err := inspect.Folder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
-	"tamiyo/policy":      {"leyline", "telemetry", "kernel", "internal/atomicfile", "internal/regularfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
 	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
@@ -107,9 +107,18 @@ var allowedImports = map[string][]string{
 
 	"tamiyo/internal/rules": {"leyline"},
 
+	"tamiyo/policy/network":  {"kernel"},
+	"tamiyo/policy/payloads": {"internal/atomicfile", "internal/regularfile"},
+	"tamiyo/policy/accepted": {"leyline", "tamiyo/policy/payloads"},
+	"tamiyo/policy/journal":  {"leyline", "internal/atomicfile", "internal/regularfile", "tamiyo/policy/accepted"},
+	"tamiyo/policy/inspect": {
+		"tamiyo/policy/accepted", "tamiyo/policy/journal", "tamiyo/policy/network", "tamiyo/policy/payloads",
+	},
+
 	"urza/internal/fault":     {"internal/database"},
 	"urza/internal/metadata":  {"leyline"},
 	"urza/internal/catalogue": {"leyline", "internal/database", "urza/internal/fault"},
+	"urza/internal/notes":     {"urza/internal/catalogue", "urza/internal/fault"},
 	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/retention": {"urza/internal/artifact", "urza/internal/catalogue"},
 	"urza/internal/recovery": {

@@ -28,7 +28,6 @@ var faces = map[string]face{
 	"oona/internal/entry":             {10, "functions of ids, which are plain text"},
 	"oona/internal/envelope":          {10, "sealing and reading share the form of what is sealed"},
 	"oona/internal/redis":             {18, "all that the rooms of oona need of a server"},
-	"tamiyo/policy":                   {10, "ReferTo is for those who publish a policy, PayloadFolder for who asks whether it could be made"},
 	"urza/internal/artifact":          {13, "two kinds of stores behind one face, which tests break"},
 	"urza/internal/catalogue":         {12, "what the library reads, writes and repairs of a row"},
 	"urza/internal/fault":             {12, "one name for each error"},
@@ -39,7 +38,7 @@ var faces = map[string]face{
 // room reports whether a folder is a room of a part, which few others know.
 func room(dir string) bool {
 	parent := path.Dir(dir)
-	return slices.Contains([]string{"oona", "oona/internal", "urza/internal", "tamiyo", "weatherlight", "weatherlight/internal"}, parent) &&
+	return slices.Contains([]string{"oona", "oona/internal", "urza/internal", "tamiyo", "tamiyo/policy", "weatherlight", "weatherlight/internal"}, parent) &&
 		dir != "weatherlight/internal" && dir != "oona/internal"
 }
 

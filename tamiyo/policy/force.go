@@ -7,78 +7,33 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
-
-// Attributes of the envelope of an update that brings no payload and says what is to be
-// done with one that was taken in.
-const (
-	attributeAction = "policy_action"
-	attributeTarget = "policy_sha256"
-)
-
-// Action is what is to be done with a policy that was taken in.
-type Action string
-
-// The actions. A policy is activated only from the shadow.
-const (
-	ToShadow Action = "shadow"   // it is asked, and told of, beside what decides
-	Activate Action = "activate" // it decides
-	RollBack Action = "rollback" // what decided before decides again
-)
-
-// Attributes are those that the envelope of an action needs; digest is the policy's, none
-// with RollBack.
-func (a Action) Attributes(digest string) map[string]string {
-	attributes := map[string]string{attributeAction: string(a)}
-	if digest != "" {
-		attributes[attributeTarget] = digest
-	}
-	return attributes
-}
-
-// Force says which policies are in force. Its values are replaced, never changed in place.
-type Force struct {
-	Active *Update   `json:"active,omitempty"` // decides; nil: the rules alone
-	Shadow *Update   `json:"shadow,omitempty"` // is asked beside it
-	Before []*Update `json:"before,omitempty"` // decided before, the last one first; nil is the rules alone
-	At     position  `json:"at"`               // of the last action
-}
 
 // rollbacks bounds how far back a rollback goes.
 const rollbacks = 4
 
-// newer says whether an action lies after another.
-func (f *Force) newer(than *Force) bool {
-	return f != nil && (than == nil || f.At.compare(than.At) > 0)
-}
-
-// policies are all that a rollback may bring back, too.
-func (f *Force) policies() []*Update {
+// after is what is in force after an action on a policy, when f was before, or the reason against it.
+func after(f *journal.Force, action journal.Action, policy *accepted.Update, at accepted.Position) (next *journal.Force, reason string) {
 	if f == nil {
-		return nil
+		f = &journal.Force{}
 	}
-	return append([]*Update{f.Active, f.Shadow}, f.Before...)
-}
-
-// after is what is in force after an action on a policy, or the reason against it.
-func (f *Force) after(action Action, policy *Update, at position) (next *Force, reason string) {
-	if f == nil {
-		f = &Force{}
-	}
-	next = &Force{Active: f.Active, Shadow: f.Shadow, Before: f.Before, At: at}
+	next = &journal.Force{Active: f.Active, Shadow: f.Shadow, Before: f.Before, At: at}
 	switch action {
-	case ToShadow:
+	case journal.ToShadow:
 		next.Shadow = policy
-	case Activate:
+	case journal.Activate:
 		if f.Shadow == nil || f.Shadow.Digest != policy.Digest {
 			return nil, ReasonNotShadowed
 		}
 		next.Active, next.Shadow = policy, nil
-		next.Before = append([]*Update{f.Active}, f.Before[:min(len(f.Before), rollbacks-1)]...)
-	case RollBack:
+		next.Before = append([]*accepted.Update{f.Active}, f.Before[:min(len(f.Before), rollbacks-1)]...)
+	case journal.RollBack:
 		if len(f.Before) == 0 {
 			return nil, ReasonNothingBefore
 		}
@@ -94,22 +49,22 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 	if err := s.judge(update, 0); err != nil {
 		return err
 	}
-	action, digest := Action(attributes[attributeAction]), attributes[attributeTarget]
+	action, digest, _ := journal.ReadAction(attributes)
 	refused := func(reason string) error { return &RejectedError{Reason: reason, PolicyID: update.GetPolicyId()} }
 	target := s.find(digest)
 	switch {
 	case len(update.GetPayload()) > 0:
 		return refused(ReasonInvalid)
-	case target == nil && action != RollBack:
+	case target == nil && action != journal.RollBack:
 		return refused(ReasonMissing)
 	}
 	current, _ := s.Force()
-	force, reason := current.after(action, target, positionOf(update))
+	force, reason := after(&current, action, target, accepted.PositionOf(update))
 	if reason != "" {
 		return refused(reason)
 	}
 	networks, err := s.read(ctx, force)
-	if errors.Is(err, ErrNetwork) {
+	if errors.Is(err, network.ErrUnusable) {
 		return refused(ReasonUnusable)
 	}
 	if err == nil {
@@ -131,8 +86,8 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 }
 
 // share lays the payloads in force where the other stores find them.
-func (s *Store) share(ctx context.Context, force *Force) error {
-	for _, policy := range []*Update{force.Active, force.Shadow} {
+func (s *Store) share(ctx context.Context, force *journal.Force) error {
+	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
 		if policy == nil {
 			continue
 		}
@@ -149,18 +104,18 @@ func (s *Store) share(ctx context.Context, force *Force) error {
 
 // read reads the networks of what is to be in force, and keeps the payloads that were not
 // here.
-func (s *Store) read(ctx context.Context, force *Force) (map[string]*Network, error) {
-	networks := make(map[string]*Network)
-	for _, policy := range []*Update{force.Active, force.Shadow} {
+func (s *Store) read(ctx context.Context, force *journal.Force) (map[string]*network.Network, error) {
+	networks := make(map[string]*network.Network)
+	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
 		if policy == nil {
 			continue
 		}
 		payload, err := s.payload(ctx, policy)
 		if err == nil {
-			networks[policy.Digest], err = ReadNetwork(payload)
+			networks[policy.Digest], err = network.Read(payload)
 		}
 		if err == nil {
-			err = storePayload(s.config.Dir, *policy, payload)
+			err = payloads.Keep(s.config.Dir, policy.Digest, payload)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("policy %q: %w", policy.Metadata.GetPolicyId(), err)
@@ -170,8 +125,8 @@ func (s *Store) read(ctx context.Context, force *Force) (map[string]*Network, er
 }
 
 // put is the moment in which something comes into force.
-func (s *Store) put(force *Force, networks map[string]*Network) error {
-	next := s.journal.reach(force.At)
+func (s *Store) put(force *journal.Force, networks map[string]*network.Network) error {
+	next := s.journal.Reach(force.At)
 	next.Force = force
 	if err := s.commit(next); err != nil {
 		return err
@@ -181,13 +136,14 @@ func (s *Store) put(force *Force, networks map[string]*Network) error {
 }
 
 // find is the policy of a digest, of those that were taken in.
-func (s *Store) find(digest string) *Update {
+func (s *Store) find(digest string) *accepted.Update {
 	if raw, err := hex.DecodeString(digest); err != nil || len(raw) == 0 {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, policy := range append([]*Update{s.journal.Stored, s.journal.Elsewhere, s.journal.Previous}, s.journal.Force.policies()...) {
+	known := []*accepted.Update{s.journal.Stored, s.journal.Elsewhere, s.journal.Previous}
+	for _, policy := range append(known, s.journal.Force.Policies()...) {
 		if policy != nil && policy.Digest == digest {
 			return policy
 		}
@@ -196,28 +152,28 @@ func (s *Store) find(digest string) *Update {
 }
 
 // payload is that of a policy: from here, or from where all stores share it.
-func (s *Store) payload(ctx context.Context, policy *Update) ([]byte, error) {
-	path := payloadPath(s.config.Dir, policy.Digest)
-	if payload, err := regularfile.Read(path, int64(s.config.MaxPayload)); err == nil && digestOf(payload) == policy.Digest {
+func (s *Store) payload(ctx context.Context, policy *accepted.Update) ([]byte, error) {
+	payload, err := payloads.Read(s.config.Dir, policy.Digest, int64(s.config.MaxPayload))
+	if err == nil && payloads.Digest(payload) == policy.Digest {
 		return payload, nil
 	}
-	return s.fetch(ctx, Reference{Checksum: policy.Digest, Size: policy.Size}, policy.Metadata.GetPolicyId())
+	return s.fetch(ctx, payloads.Reference{Checksum: policy.Digest, Size: policy.Size}, policy.Metadata.GetPolicyId())
 }
 
 // Force says which policies are in force; false before the first action.
-func (s *Store) Force() (Force, bool) {
+func (s *Store) Force() (journal.Force, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.journal.Force == nil {
-		return Force{}, false
+		return journal.Force{}, false
 	}
 	return *s.journal.Force, true
 }
 
 // LearnForce takes over what another store of the same fleet says is in force, with the
 // payloads that this one lacks. What is no newer changes nothing.
-func (s *Store) LearnForce(ctx context.Context, force Force) error {
-	if known, _ := s.Force(); !force.newer(&known) {
+func (s *Store) LearnForce(ctx context.Context, force journal.Force) error {
+	if known, _ := s.Force(); !force.Newer(&known) {
 		return nil
 	}
 	networks, err := s.read(ctx, &force)
@@ -226,7 +182,7 @@ func (s *Store) LearnForce(ctx context.Context, force Force) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !force.newer(s.journal.Force) {
+	if !force.Newer(s.journal.Force) {
 		return nil
 	}
 	if err := s.put(&force, networks); err != nil {
@@ -236,7 +192,7 @@ func (s *Store) LearnForce(ctx context.Context, force Force) error {
 }
 
 // Deciding are the policy that decides and the one in the shadow, nil where there is none.
-func (s *Store) Deciding() (active, shadow *Decider) {
+func (s *Store) Deciding() (active, shadow *network.Decider) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.journal.Force == nil {
@@ -245,21 +201,12 @@ func (s *Store) Deciding() (active, shadow *Decider) {
 	return s.decider(s.journal.Force.Active), s.decider(s.journal.Force.Shadow)
 }
 
-func (s *Store) decider(policy *Update) *Decider {
+func (s *Store) decider(policy *accepted.Update) *network.Decider {
 	if policy == nil || s.networks[policy.Digest] == nil {
 		return nil
 	}
-	return &Decider{Network: s.networks[policy.Digest], version: policy.Metadata.GetTamiyoPolicyVersion()}
+	return network.Named(s.networks[policy.Digest], policy.Metadata.GetTamiyoPolicyVersion())
 }
-
-// Decider is a policy that is asked.
-type Decider struct {
-	*Network
-	version string
-}
-
-// Version is the policy's, as its update named it.
-func (d *Decider) Version() string { return d.version }
 
 // openNetworks reads what is in force. What cannot be read any more decides nothing: the
 // rules do.
@@ -273,11 +220,11 @@ func (s *Store) openNetworks() {
 	}
 }
 
-func forcePacket(action Action, force *Force) *leyline.TelemetryPacket {
-	name := map[Action]string{
-		ToShadow: "policy_shadowed", Activate: "policy_activated", RollBack: "policy_rolled_back",
+func forcePacket(action journal.Action, force *journal.Force) *leyline.TelemetryPacket {
+	name := map[journal.Action]string{
+		journal.ToShadow: "policy_shadowed", journal.Activate: "policy_activated", journal.RollBack: "policy_rolled_back",
 	}[action]
-	describe := func(policy *Update) string {
+	describe := func(policy *accepted.Update) string {
 		if policy == nil {
 			return "none"
 		}

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 // network is the file of a policy that gives back its rows, each times a factor.
-func network(t testing.TB, factor float32, shape ...int) []byte {
+func networkOf(t testing.TB, factor float32, shape ...int) []byte {
 	t.Helper()
 	b := kernel.NewBuilderFor("policy", shape...)
 	b.Init("factor", kernel.FromSlice([]float32{factor}, 1))
@@ -50,7 +53,7 @@ func (s *shelf) share(_ context.Context, payload []byte) error {
 	if s.payloads == nil {
 		s.payloads = make(map[string][]byte)
 	}
-	s.payloads[digestOf(payload)] = payload
+	s.payloads[payloads.Digest(payload)] = payload
 	return s.away
 }
 
@@ -62,11 +65,11 @@ func (c *clock) next() time.Time {
 	return c.at
 }
 
-func (c *clock) act(t testing.TB, store *Store, action Action, payload []byte) error {
+func (c *clock) act(t testing.TB, store *Store, action journal.Action, payload []byte) error {
 	t.Helper()
 	digest := ""
 	if payload != nil {
-		digest = digestOf(payload)
+		digest = payloads.Digest(payload)
 	}
 	return store.Accept(t.Context(), update("operator", "", c.next(), ""), action.Attributes(digest))
 }
@@ -82,7 +85,7 @@ func (c *clock) take(t testing.TB, store *Store, version string, payload []byte)
 func inForce(store *Store) [2]string {
 	var names [2]string
 	active, shadow := store.Deciding()
-	for i, decider := range []*Decider{active, shadow} {
+	for i, decider := range []*network.Decider{active, shadow} {
 		if decider != nil {
 			names[i] = decider.Version()
 		}
@@ -102,22 +105,22 @@ func TestPolicyComesIntoForceByTheShadowAndIsRolledBack(t *testing.T) {
 	var heard emitted
 	config := Config{Dir: dir, Fetch: shelf.fetch, Share: shelf.share, Emit: heard.emit}
 	store := openStore(t, config)
-	first, second := network(t, 1, Features), network(t, 2, Features)
+	first, second := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
 	clock.take(t, store, "v1", first)
 	want(t, store, "", "")
-	wantRejected(t, clock.act(t, store, Activate, first), ReasonNotShadowed)
+	wantRejected(t, clock.act(t, store, journal.Activate, first), ReasonNotShadowed)
 	steps := []struct {
-		action         Action
+		action         journal.Action
 		payload        []byte
 		event          string
 		active, shadow string
 	}{
-		{ToShadow, first, "policy_shadowed", "", "v1"},
-		{Activate, first, "policy_activated", "v1", ""},
-		{ToShadow, second, "policy_shadowed", "v1", "v2"},
-		{Activate, second, "policy_activated", "v2", ""},
-		{RollBack, nil, "policy_rolled_back", "v1", ""},
-		{RollBack, nil, "policy_rolled_back", "", ""},
+		{journal.ToShadow, first, "policy_shadowed", "", "v1"},
+		{journal.Activate, first, "policy_activated", "v1", ""},
+		{journal.ToShadow, second, "policy_shadowed", "v1", "v2"},
+		{journal.Activate, second, "policy_activated", "v2", ""},
+		{journal.RollBack, nil, "policy_rolled_back", "v1", ""},
+		{journal.RollBack, nil, "policy_rolled_back", "", ""},
 	}
 	for i, step := range steps {
 		if i == 2 {
@@ -133,7 +136,7 @@ func TestPolicyComesIntoForceByTheShadowAndIsRolledBack(t *testing.T) {
 		store = openStore(t, config) // killed between all steps
 		want(t, store, step.active, step.shadow)
 	}
-	wantRejected(t, clock.act(t, store, RollBack, nil), ReasonNothingBefore)
+	wantRejected(t, clock.act(t, store, journal.RollBack, nil), ReasonNothingBefore)
 	if active, _ := store.Deciding(); active != nil {
 		t.Error("a policy decides")
 	}
@@ -141,21 +144,21 @@ func TestPolicyComesIntoForceByTheShadowAndIsRolledBack(t *testing.T) {
 
 func TestActionsThatAreRefused(t *testing.T) {
 	clock := &clock{time.Now().Add(-time.Minute)}
-	good, pickle, narrow := network(t, 1, Features), []byte("\x80\x04pickle"), network(t, 1, Features-1)
+	good, pickle, narrow := networkOf(t, 1, network.Features), []byte("\x80\x04pickle"), networkOf(t, 1, network.Features-1)
 	for name, row := range map[string]struct {
 		payload    []byte
 		attributes map[string]string
 		beside     string
 		reason     string
 	}{
-		"a prototype's":      {pickle, ToShadow.Attributes(digestOf(pickle)), "", ReasonUnusable},
-		"of another width":   {narrow, ToShadow.Attributes(digestOf(narrow)), "", ReasonUnusable},
-		"never taken in":     {good, ToShadow.Attributes(digestOf(pickle)), "", ReasonMissing},
-		"no digest":          {good, ToShadow.Attributes(""), "", ReasonMissing},
-		"no hex":             {good, ToShadow.Attributes("policy"), "", ReasonMissing},
-		"an unknown action":  {good, Action("delete").Attributes(digestOf(good)), "", ReasonInvalid},
-		"with a payload":     {good, ToShadow.Attributes(digestOf(good)), "x", ReasonInvalid},
-		"nothing to go back": {good, RollBack.Attributes(""), "", ReasonNothingBefore},
+		"a prototype's":      {pickle, journal.ToShadow.Attributes(payloads.Digest(pickle)), "", ReasonUnusable},
+		"of another width":   {narrow, journal.ToShadow.Attributes(payloads.Digest(narrow)), "", ReasonUnusable},
+		"never taken in":     {good, journal.ToShadow.Attributes(payloads.Digest(pickle)), "", ReasonMissing},
+		"no digest":          {good, journal.ToShadow.Attributes(""), "", ReasonMissing},
+		"no hex":             {good, journal.ToShadow.Attributes("policy"), "", ReasonMissing},
+		"an unknown action":  {good, journal.Action("delete").Attributes(payloads.Digest(good)), "", ReasonInvalid},
+		"with a payload":     {good, journal.ToShadow.Attributes(payloads.Digest(good)), "x", ReasonInvalid},
+		"nothing to go back": {good, journal.RollBack.Attributes(""), "", ReasonNothingBefore},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := openStore(t, Config{})
@@ -169,7 +172,7 @@ func TestActionsThatAreRefused(t *testing.T) {
 	store := openStore(t, Config{})
 	clock.take(t, store, "v1", good)
 	old := update("operator", "", clock.at.Add(-time.Second), "")
-	wantRejected(t, store.Accept(t.Context(), old, ToShadow.Attributes(digestOf(good))), ReasonSuperseded)
+	wantRejected(t, store.Accept(t.Context(), old, journal.ToShadow.Attributes(payloads.Digest(good))), ReasonSuperseded)
 	figures := store.Figures()
 	if len(figures) != 4 {
 		t.Errorf("figures %v", figures)
@@ -180,9 +183,9 @@ func TestAnotherStoreLearnsWhatIsInForce(t *testing.T) {
 	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
 	config := func() Config { return Config{Dir: t.TempDir(), Fetch: shelf.fetch, Share: shelf.share} }
 	leader, other := openStore(t, config()), openStore(t, config())
-	first := network(t, 1, Features)
+	first := networkOf(t, 1, network.Features)
 	clock.take(t, leader, "v1", first)
-	for _, action := range []Action{ToShadow, Activate} {
+	for _, action := range []journal.Action{journal.ToShadow, journal.Activate} {
 		if err := clock.act(t, leader, action, first); err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +204,7 @@ func TestAnotherStoreLearnsWhatIsInForce(t *testing.T) {
 	}
 	want(t, other, "v1", "")
 	// It leads now, and goes back.
-	if err := clock.act(t, other, RollBack, nil); err != nil {
+	if err := clock.act(t, other, journal.RollBack, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.LearnForce(t.Context(), force); err != nil { // old news
@@ -216,19 +219,19 @@ func TestAnotherStoreLearnsWhatIsInForce(t *testing.T) {
 }
 
 func TestNetworksAnswerTheSame(t *testing.T) {
-	read, err := ReadNetwork(network(t, 3, Features))
+	read, err := network.Read(networkOf(t, 3, network.Features))
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := make([][]float32, 5)
 	for i := range rows {
-		rows[i] = slices.Repeat([]float32{float32(i)}, Features)
+		rows[i] = slices.Repeat([]float32{float32(i)}, network.Features)
 	}
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
 			answers, err := read.Judge(rows)
-			if err != nil || len(answers) != len(rows) || answers[4][0] != 12 || answers[1][Features-1] != 3 {
+			if err != nil || len(answers) != len(rows) || answers[4][0] != 12 || answers[1][network.Features-1] != 3 {
 				t.Errorf("answers %v, %v", answers, err)
 			}
 		})
@@ -240,11 +243,11 @@ func TestNetworksAnswerTheSame(t *testing.T) {
 	if answers, err := read.Judge(nil); err != nil || len(answers) > 0 {
 		t.Errorf("nothing: %v, %v", answers, err)
 	}
-	huge, err := ReadNetwork(network(t, 3e38, Features))
+	huge, err := network.Read(networkOf(t, 3e38, network.Features))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := huge.Judge([][]float32{slices.Repeat([]float32{9}, Features)}); err == nil {
+	if _, err := huge.Judge([][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
 		t.Error("an answer that is no number is given")
 	}
 }

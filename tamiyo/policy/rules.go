@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 )
 
 // Reasons of a RejectedError, as they appear in telemetry.
@@ -55,7 +56,7 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 		return reason
 	}
 	switch {
-	case s.journal.newer(update):
+	case s.journal.Newer(update):
 		return ""
 	case s.journal.Last.PolicyID == update.GetPolicyId():
 		return ReasonReplayed
@@ -68,7 +69,7 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 // without a freshness limit: accepting it would lock out every update issued
 // until then.
 func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
-	age := now.Sub(issuedAt(update))
+	age := now.Sub(accepted.IssuedAt(update))
 	if age < -s.config.ClockSkew {
 		return ReasonFuture
 	}
@@ -76,12 +77,4 @@ func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
 		return ReasonStale
 	}
 	return ""
-}
-
-// issuedAt reads a missing time as the oldest one, as the wire format does.
-func issuedAt(update *leyline.PolicyUpdate) time.Time {
-	if update.GetIssuedAt() == nil {
-		return time.Unix(0, 0).UTC()
-	}
-	return update.GetIssuedAt().AsTime()
 }

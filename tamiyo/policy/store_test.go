@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 type emitted struct{ packets []*leyline.TelemetryPacket }
@@ -52,7 +54,7 @@ func versionOf(store *Store) string {
 // payloadOf is what is stored of the last policy that was taken in.
 func payloadOf(t testing.TB, store *Store) string {
 	t.Helper()
-	payload, err := os.ReadFile(payloadPath(store.config.Dir, store.journal.Stored.Digest))
+	payload, err := os.ReadFile(filepath.Join(payloads.Folder(store.config.Dir), store.journal.Stored.Digest))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
@@ -275,7 +276,7 @@ func trySignals(names settings.Tolaria) (watched []string, err error) {
 func (p *preflight) policies(context.Context) Check {
 	dir := p.settings.Tamiyo.PolicyDir
 	return judged(errors.Join(
-		tryFolder("TAMIYO_POLICY_DIR", dir), tryFolder("folder of the payloads", policy.PayloadFolder(dir)), policy.Check(dir),
+		tryFolder("TAMIYO_POLICY_DIR", dir), tryFolder("folder of the payloads", payloads.Folder(dir)), policy.Check(dir),
 	), dir)
 }
 

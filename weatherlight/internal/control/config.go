@@ -27,20 +27,6 @@ type Awaits interface {
 	Awaited(ctx context.Context, part string) (bool, error)
 }
 
-// Blueprints are what the controller asks while it decides.
-type Blueprints struct {
-	// Candidates are the blueprints that a seed at a slot of this shape could be
-	// germinated from.
-	Candidates func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)
-	// Blueprint is what is known of a seed's blueprint [nothing].
-	Blueprint func(ctx context.Context, id string) (blueprint tamiyo.Candidate, known bool, err error)
-	// StepTimeout is how long a decision may ask these two [for as long as the report may
-	// take].
-	StepTimeout time.Duration
-	// Permit has the last word on a germination that the controller chose.
-	Permit func(ctx context.Context, blueprintID string) error
-}
-
 // Config is what a Room works with. OnReport, Blueprint, StepTimeout, PrefetchTimeout, TTL, Grace, Each
 // and Logger are optional.
 type Config struct {
@@ -62,7 +48,7 @@ type Config struct {
 	OnReport func(report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
 	KeepReport func(ctx context.Context, report *leyline.FieldReport) error
-	Blueprints
+	tamiyo.Blueprints
 
 	PrefetchTimeout time.Duration // as the core has it; 0: its default
 

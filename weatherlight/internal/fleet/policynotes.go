@@ -8,7 +8,8 @@ import (
 	"log/slog"
 
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 )
 
 // These stand before what the signature of a note covers. No envelope begins like that, nor
@@ -21,11 +22,11 @@ const (
 // policyNote tells the other instances which policy is the newest, or which are in force.
 // It is signed: the roll can be written by whoever can write to the bus.
 type policyNote struct {
-	Policy    []byte `json:"policy"` // the JSON of a policy.Update, or of a policy.Force
+	Policy    []byte `json:"policy"` // the JSON of a accepted.Update, or of a journal.Force
 	Signature string `json:"signature"`
 }
 
-func newPolicyNote(keyring *signing.Keyring, newest policy.Update) (*policyNote, error) {
+func newPolicyNote(keyring *signing.Keyring, newest accepted.Update) (*policyNote, error) {
 	return newNote(keyring, policyNoteContext, newest)
 }
 
@@ -51,12 +52,12 @@ func (n *policyNote) open(keyring *signing.Keyring, context string, told any) er
 // policyStore knows which policy is the newest and which are in force; *policy.Store is
 // one.
 type policyStore interface {
-	Newest() (update policy.Update, found bool)
+	Newest() (update accepted.Update, found bool)
 	// Learn takes note of a policy that was taken in elsewhere.
-	Learn(update policy.Update) error
-	Force() (force policy.Force, found bool)
+	Learn(update accepted.Update) error
+	Force() (force journal.Force, found bool)
 	// LearnForce takes over what is in force elsewhere.
-	LearnForce(ctx context.Context, force policy.Force) error
+	LearnForce(ctx context.Context, force journal.Force) error
 }
 
 // PolicyNotes tell the other instances which policy is the newest and which are in force, and
@@ -112,7 +113,7 @@ func (p *PolicyNotes) learn(from member) error {
 	if from.Policy == nil || from.name == p.fleet.config.Name {
 		return nil
 	}
-	var learned policy.Update
+	var learned accepted.Update
 	if err := from.Policy.open(p.keyring, policyNoteContext, &learned); err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (p *PolicyNotes) learnForce(ctx context.Context, from member) error {
 	if from.Force == nil || from.name == p.fleet.config.Name {
 		return nil
 	}
-	var learned policy.Force
+	var learned journal.Force
 	if err := from.Force.open(p.keyring, forceNoteContext, &learned); err != nil {
 		return err
 	}

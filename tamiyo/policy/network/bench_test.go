@@ -1,4 +1,4 @@
-package policy
+package network
 
 import (
 	"math/rand/v2"
@@ -29,7 +29,7 @@ func BenchmarkJudge(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	network, err := ReadNetwork(file)
+	network, err := Read(file)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package policy
+// Package network evaluates a policy: Read makes a Network of a payload, and a Decider is one
+// that is in force, by the name of its version.
+package network
 
 import (
 	"errors"
@@ -24,20 +26,20 @@ type Network struct {
 // maxMultiplyAdds bounds the work of one row: a step has milliseconds for all of them.
 const maxMultiplyAdds = 1 << 17
 
-// ErrNetwork is told of a payload that is no network of the form that can be evaluated.
-var ErrNetwork = errors.New("no network of a policy")
+// ErrUnusable is told of a payload that is no network of the form that can be evaluated.
+var ErrUnusable = errors.New("no network of a policy")
 
-// ReadNetwork reads a payload through the kernels' strict profile.
-func ReadNetwork(payload []byte) (*Network, error) {
+// Read reads a payload through the kernels' strict profile.
+func Read(payload []byte) (*Network, error) {
 	loaded, err := kernel.Load(payload)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNetwork, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 	if want := []int{-1, Features}; !slices.Equal(loaded.Input().Shape, want) || !slices.Equal(loaded.Output().Shape, want) {
-		return nil, fmt.Errorf("%w: from %v to %v, want %v", ErrNetwork, loaded.Input().Shape, loaded.Output().Shape, want)
+		return nil, fmt.Errorf("%w: from %v to %v, want %v", ErrUnusable, loaded.Input().Shape, loaded.Output().Shape, want)
 	}
 	if loaded.MultiplyAdds() > maxMultiplyAdds {
-		return nil, fmt.Errorf("%w: %d multiply-adds a row, at most %d", ErrNetwork, loaded.MultiplyAdds(), maxMultiplyAdds)
+		return nil, fmt.Errorf("%w: %d multiply-adds a row, at most %d", ErrUnusable, loaded.MultiplyAdds(), maxMultiplyAdds)
 	}
 	return &Network{instance: loaded.Instantiate(), tape: kernel.NewTape()}, nil
 }
@@ -71,3 +73,15 @@ func (n *Network) Judge(rows [][]float32) ([][]float32, error) {
 	}
 	return answers, nil
 }
+
+// Decider is a policy that is asked.
+type Decider struct {
+	*Network
+	version string
+}
+
+// Named is the decider of a network, by the version that its update named.
+func Named(n *Network, version string) *Decider { return &Decider{n, version} }
+
+// Version is the policy's, as its update named it.
+func (d *Decider) Version() string { return d.version }

@@ -1,11 +1,9 @@
-package policy
+package payloads
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strconv"
 )
 
@@ -15,11 +13,8 @@ const (
 	attributeSize     = "payload_bytes"
 )
 
-// ErrNoPayload says that there is no payload of a checksum, or none to be trusted.
-var ErrNoPayload = errors.New("no such payload")
-
 // Reference names a payload that is too large for the bus, by its content: whoever
-// publishes it lays it where the service's Config.Fetch finds it.
+// publishes it lays it where the store's Config.Fetch finds it.
 type Reference struct {
 	Checksum string // hex SHA-256
 	Size     int    // bytes
@@ -27,7 +22,7 @@ type Reference struct {
 
 // ReferTo is the reference to a payload.
 func ReferTo(payload []byte) Reference {
-	return Reference{Checksum: digestOf(payload), Size: len(payload)}
+	return Reference{Checksum: Digest(payload), Size: len(payload)}
 }
 
 // Attributes are those that an envelope needs to refer.
@@ -37,8 +32,8 @@ func (r Reference) Attributes() map[string]string {
 
 var errReference = errors.New("a reference wants " + attributeChecksum + " and " + attributeSize)
 
-// readReference reads it from attributes, which need not refer to anything.
-func readReference(attributes map[string]string) (r Reference, refers bool, err error) {
+// Refer reads a reference from attributes, which need not refer to anything.
+func Refer(attributes map[string]string) (r Reference, refers bool, err error) {
 	sum, named := attributes[attributeChecksum]
 	size, sized := attributes[attributeSize]
 	if !named && !sized {
@@ -50,18 +45,4 @@ func readReference(attributes map[string]string) (r Reference, refers bool, err 
 		return Reference{}, true, errReference
 	}
 	return r, true, nil
-}
-
-// fetch reads the payload and compares it with what its update promised.
-func (s *Store) fetch(ctx context.Context, r Reference, id string) ([]byte, error) {
-	payload, err := s.config.Fetch(ctx, r.Checksum, r.Size+1) // one more shows what is longer
-	switch {
-	case errors.Is(err, ErrNoPayload):
-		return nil, &RejectedError{Reason: ReasonMissing, PolicyID: id}
-	case err != nil:
-		return nil, fmt.Errorf("fetch payload %s: %w", r.Checksum, err)
-	case len(payload) != r.Size || digestOf(payload) != r.Checksum:
-		return nil, &RejectedError{Reason: ReasonMismatch, PolicyID: id}
-	}
-	return payload, nil
 }

@@ -1,9 +1,11 @@
-package policy
+// Package inspect looks at what a store of policies keeps, from outside: Folder lists it.
+package inspect
 
 import (
-	"path/filepath"
-
-	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 // Roles of a policy that is kept.
@@ -18,24 +20,24 @@ const (
 
 // Kept is a policy that a store knows of.
 type Kept struct {
-	Update
+	accepted.Update
 	Roles []string
 }
 
-// Inspect looks at what a store keeps in a folder, while it works there or not, and changes
+// Folder looks at what a store keeps in a folder, while it works there or not, and changes
 // nothing.
-func Inspect(dir string) ([]Kept, error) {
-	j, err := readJournal(filepath.Join(dir, journalName))
+func Folder(dir string) ([]Kept, error) {
+	j, err := journal.Read(dir)
 	if err != nil {
 		return nil, err
 	}
 	var kept []Kept
-	add := func(role string, policy *Update) {
+	add := func(role string, policy *accepted.Update) {
 		if policy == nil {
 			return
 		}
 		for i := range kept {
-			if kept[i].Digest == policy.Digest && positionOf(kept[i].Metadata).compare(positionOf(policy.Metadata)) == 0 {
+			if kept[i].Digest == policy.Digest && kept[i].Position().Compare(policy.Position()) == 0 {
 				kept[i].Roles = append(kept[i].Roles, role)
 				return
 			}
@@ -46,7 +48,7 @@ func Inspect(dir string) ([]Kept, error) {
 		add(RoleActive, j.Force.Active)
 		add(RoleShadow, j.Force.Shadow)
 	}
-	add(RoleNewest, j.newest())
+	add(RoleNewest, j.Newest())
 	add(RolePrevious, j.Previous)
 	if j.Announced != nil && j.Announced.Digest == "" {
 		add(RoleAnnounced, j.Announced)
@@ -61,11 +63,11 @@ func Inspect(dir string) ([]Kept, error) {
 
 // Usable is why the payload of a policy that is kept in a folder cannot decide, or nil.
 func Usable(dir string, kept Kept) error {
-	payload, err := regularfile.Read(payloadPath(dir, kept.Digest), kernelSize)
+	payload, err := payloads.Read(dir, kept.Digest, kernelSize)
 	if err != nil {
 		return err
 	}
-	_, err = ReadNetwork(payload)
+	_, err = network.Read(payload)
 	return err
 }
 

@@ -1,4 +1,6 @@
-package catalogue
+// Package notes keeps what is known of blueprints beside their kernels, in the catalogue: of
+// each a text of one kind by one name.
+package notes
 
 import (
 	"context"
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
@@ -20,38 +23,36 @@ const (
 // maxNotes bounds the notes on all blueprints: they are read at once.
 const maxNotes = 4096
 
-// ErrTooManyNotes is told of a note that would be one too many.
-var ErrTooManyNotes = errors.New("too many notes on blueprints")
+// ErrTooMany is told of a note that would be one too many.
+var ErrTooMany = errors.New("too many notes on blueprints")
 
 // Note is what is known of a blueprint, of one kind and by one name.
 type Note struct{ ID, Kind, Name, Content string }
 
 // Notes are those of a catalogue.
-type Notes struct{ catalogue *Catalogue }
+type Notes struct{ catalogue *catalogue.Catalogue }
 
-// NotesOf are the notes in a catalogue.
-func NotesOf(c *Catalogue) Notes { return Notes{c} }
+// In are the notes in a catalogue.
+func In(c *catalogue.Catalogue) Notes { return Notes{c} }
 
 // All reads every note.
 func (n Notes) All(ctx context.Context) ([]Note, error) {
 	var notes []Note
-	rows, err := n.catalogue.db.QueryContext(ctx, selectNotes) //nolint:sqlclosecheck // visitRows does
-	err = visitRows(rows, err, func(from scanner) error {
+	err := n.catalogue.Query(ctx, selectNotes, func(scan func(...any) error) error {
 		var note Note
-		if err := from.Scan(&note.ID, &note.Kind, &note.Name, &note.Content); err != nil {
+		if err := scan(&note.ID, &note.Kind, &note.Name, &note.Content); err != nil {
 			return fmt.Errorf("%w: read note: %w", fault.ErrUnavailable, err)
 		}
 		notes = append(notes, note)
 		return nil
 	})
-	n.catalogue.db.Doubt(err)
 	return notes, err
 }
 
 // Amend replaces the content of a note by what change makes of it, "" being none; "" leaves
-// it. Whoever else writes waits. Errors: ErrTooManyNotes, ErrUnavailable and those of change.
+// it. Whoever else writes waits. Errors: ErrTooMany, ErrUnavailable and those of change.
 func (n Notes) Amend(ctx context.Context, note Note, change func(content string) (string, error)) error {
-	return n.catalogue.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return n.catalogue.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var content string
 		err := tx.QueryRowContext(ctx, selectNote, note.ID, note.Kind, note.Name).Scan(&content)
 		fresh := errors.Is(err, sql.ErrNoRows)
@@ -66,7 +67,10 @@ func (n Notes) Amend(ctx context.Context, note Note, change func(content string)
 				return err
 			}
 		}
-		return execute(ctx, tx, "write note", upsertNote, note.ID, note.Kind, note.Name, content)
+		if _, err := tx.ExecContext(ctx, upsertNote, note.ID, note.Kind, note.Name, content); err != nil {
+			return fmt.Errorf("%w: write note: %w", fault.ErrUnavailable, err)
+		}
+		return nil
 	})
 }
 
@@ -76,7 +80,7 @@ func roomForNote(ctx context.Context, tx *sql.Tx) error {
 		return fmt.Errorf("%w: count notes: %w", fault.ErrUnavailable, err)
 	}
 	if count >= maxNotes {
-		return ErrTooManyNotes
+		return ErrTooMany
 	}
 	return nil
 }

@@ -3,16 +3,23 @@ package policy
 import (
 	"context"
 	"errors"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"maps"
 	"strings"
 	"testing"
 	"time"
 )
 
+// The attributes of the envelope of an update whose payload is elsewhere.
+const (
+	attributeChecksum = "payload_sha256"
+	attributeSize     = "payload_bytes"
+)
+
 // R16: a payload above the bound of an envelope could not travel at all.
 func TestR16PayloadByReferenceIsFetchedAndCompared(t *testing.T) {
 	whole := strings.Repeat("w", 300<<10)
-	reference := ReferTo([]byte(whole)).Attributes()
+	reference := payloads.ReferTo([]byte(whole)).Attributes()
 	with := func(name, text string) map[string]string {
 		changed := maps.Clone(reference)
 		if changed[name] = text; text == "" {
@@ -82,7 +89,7 @@ func TestR16WhatWouldBeRefusedIsNotFetched(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := update("q", "v1", now.Add(-time.Minute), "")
-	wantRejected(t, policies.Accept(t.Context(), old, ReferTo([]byte("one")).Attributes()), ReasonSuperseded)
+	wantRejected(t, policies.Accept(t.Context(), old, payloads.ReferTo([]byte("one")).Attributes()), ReasonSuperseded)
 	if fetched {
 		t.Error("the payload was fetched")
 	}
