@@ -22,8 +22,8 @@ type Config struct {
 
 	// Alerts is how alerts are looked for; nil: they are not.
 	Alerts *Alerts
-	// Token is needed to change anything over HTTP, and to read alerts on a listener that
-	// other machines reach; empty: nobody may.
+	// Token is needed to change anything over HTTP, and to read runs and alerts on a listener
+	// that other machines reach; empty: nobody may.
 	Token string
 
 	// Beside are more workers of the process, started first and stopped last.

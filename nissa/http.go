@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/api"
@@ -19,7 +20,7 @@ import (
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz, /readyz and /api. Health says whether the
+// handler answers /metrics, /healthz and /readyz and, behind a guard, /api. Health says whether the
 // process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -37,11 +38,13 @@ func (s *Service) handler() http.Handler {
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
+	guard := httpserver.NewGuard(s.listener, s.config.Token)
 	if s.kept != nil {
-		mux.Handle("/api/", api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger}))
+		served := api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger})
+		mux.Handle("/api/", guard.Reading(served))
 	}
 	if s.desk != nil {
-		alertapi.Register(mux, s.desk, s.listener, s.config.Token)
+		alertapi.Register(mux, s.desk, guard)
 	}
 	return mux
 }

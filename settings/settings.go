@@ -212,7 +212,7 @@ func (w Weatherlight) OutboxFile() string { return filepath.Join(w.DataDir, "out
 // Nissa configures the observability service.
 type Nissa struct {
 	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's /metrics, /healthz, /readyz and /api."`
-	HTTPToken            Secret   `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to silence an alert, and to read alerts when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody."`
+	HTTPToken            Secret   `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to silence an alert, and for all of /api when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody."`
 	DatabaseURL          URL      `env:"NISSA_DATABASE_URL" envDefault:"sqlite:///./var/nissa/runs.db" schemes:"sqlite postgres postgresql" doc:"Store of training runs: a SQLite file, or a PostgreSQL database that several Nissas share."`
 	RetentionDays        int      `env:"NISSA_RETENTION_DAYS" envDefault:"30" min:"1" max:"36500" doc:"Days after which reports and events, and runs that are not heard of any more, are removed from the store."`
 	StoreMaxMB           int      `env:"NISSA_STORE_MAX_MB" envDefault:"1024" min:"1" max:"16777216" doc:"About the most that the store keeps, in MB; from there on the run that was heard of longest ago makes room."`

@@ -103,7 +103,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",
 		"weatherlight/internal/control", "weatherlight/internal/runrecord", "internal/simrun",
 	},
-	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
+	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "internal/httpserver", "weatherlight/internal/control"},
 
 	"tamiyo/internal/rules": {"leyline"},
 
@@ -141,7 +141,7 @@ var allowedImports = map[string][]string{
 		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
 	},
 	"nissa/drill":             {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
-	"nissa/internal/alertapi": {"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives"},
+	"nissa/internal/alertapi": {"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives"},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
@@ -46,7 +47,7 @@ type server struct {
 func serve(t *testing.T, d *alerting.Desk, listener net.Addr, token string) server {
 	t.Helper()
 	mux := http.NewServeMux()
-	alertapi.Register(mux, d, listener, token)
+	alertapi.Register(mux, d, httpserver.NewGuard(listener, token))
 	return server{mux, t}
 }
 
