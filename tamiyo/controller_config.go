@@ -17,6 +17,7 @@ type Candidate struct {
 	Tier             leyline.BlueprintTier
 	Risk             float64 // 0..1
 	ParameterCount   int
+	MultiplyAdds     int64 // of one forward pass of one example; 0 where nobody counted
 	ApprovalRequired bool
 	QuarantineOnly   bool
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -96,8 +97,9 @@ func (e *evaluation) germinate(slot string, candidate Candidate) {
 	e.record.put(e.order(s, opGerminate, causeStall))
 }
 
-// candidate chooses the largest safe blueprint that was not written off at the
-// slot. Those that failed there for no fault of theirs come after the others.
+// candidate chooses the strongest safe blueprint that was not written off at the
+// slot and that the host can afford. Those that failed there for no fault of theirs
+// come after the others.
 func (e *evaluation) candidate(name string) (Candidate, bool, error) {
 	if e.candidates == nil {
 		return Candidate{}, false, errors.New("nothing lists blueprints")
@@ -108,7 +110,7 @@ func (e *evaluation) candidate(name string) (Candidate, bool, error) {
 	}
 	memory := e.record.Slots[name]
 	usable := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool {
-		return !c.safe() || slices.Contains(memory.WrittenOff, c.BlueprintID)
+		return !c.safe() || !c.affordable(e.hostWork()) || slices.Contains(memory.WrittenOff, c.BlueprintID)
 	})
 	if len(usable) == 0 {
 		return Candidate{}, false, nil
@@ -116,6 +118,7 @@ func (e *evaluation) candidate(name string) (Candidate, bool, error) {
 	return slices.MinFunc(usable, func(a, b Candidate) int {
 		return cmp.Or(
 			cmp.Compare(memory.Setbacks[a.BlueprintID], memory.Setbacks[b.BlueprintID]),
+			cmp.Compare(b.strength(), a.strength()),
 			cmp.Compare(b.ParameterCount, a.ParameterCount),
 			cmp.Compare(a.BlueprintID, b.BlueprintID))
 	}), true, nil
@@ -124,6 +127,26 @@ func (e *evaluation) candidate(name string) (Candidate, bool, error) {
 func (c Candidate) safe() bool {
 	return isWord(c.BlueprintID) && c.Tier == leyline.BlueprintTier_BLUEPRINT_TIER_SAFE &&
 		!c.ApprovalRequired && !c.QuarantineOnly && c.ParameterCount > 0
+}
+
+// mostWork is what a seed may cost for what its host costs. Measured at equal compute
+// (docs/growth.md): a larger one leaves too few steps to train it.
+const mostWork = 2
+
+// hostWork is what the host costs, 0 when its trainer does not tell.
+func (e *evaluation) hostWork() float64 {
+	return float64(e.state.Packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds])
+}
+
+func (c Candidate) affordable(hostWork float64) bool {
+	return !(hostWork > 0) || float64(c.MultiplyAdds) <= mostWork*hostWork
+}
+
+// strength is the geometric mean of weights and work. Weights alone speak for tables
+// that compute next to nothing with them, such as learned positions; work alone speaks
+// for attention, which has few.
+func (c Candidate) strength() float64 {
+	return math.Sqrt(float64(c.ParameterCount) * float64(max(c.MultiplyAdds, 1)))
 }
 
 // reportStarved speaks once per famine: it lasts until the forge is done.

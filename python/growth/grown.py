@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import weatherlight
-from growth.runs import Result, Training, host_of, step_cost, weights_of
+from growth.runs import Result, Training, host_of, weights_of
 from growth.tasks import Task, judged, loss_of
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.envelope import seal, signed_bytes
@@ -23,7 +23,9 @@ from weatherlight._wire.keyring import Keyring
 from weatherlight.kernels import load
 from weatherlight.local import LocalService
 
-REPORTS = 60  # in a budget, as far as it goes into steps of the host
+REPORTS = int(__import__("os").environ.get("REPORTS", "150"))
+TRIAL_STEPS = int(__import__("os").environ.get("TRIAL", "25"))
+GROWS_UNTIL = float(__import__("os").environ.get("UNTIL", "0.5"))  # share of the budget
 _ANSWER_SECONDS = 60.0
 _COMMAND_SECONDS = 0.5  # that a command may take to become an order
 
@@ -37,9 +39,7 @@ class Growing:
         self.result = self.training.result
         held = task.data().held
         self.evaluate = lambda model: judged(model, held)
-        steps = self.result.budget / step_cost(task, task.host(1.0))
-        self.interval = max(1, round(steps / REPORTS))
-        self.until = self.interval
+        self.next_report = 1 / REPORTS
         self.reports = 0
         self.before_report: Callable[[], None] = lambda: None
         self.growth = weatherlight.grow(
@@ -51,8 +51,12 @@ class Growing:
             run=f"{task.name}-{kind}-{seed}-{random.randrange(1 << 32):08x}",  # noqa: S311
             bus=service.url,
             secret=service.secret,
+            seed_lr=float(__import__("os").environ.get("SEED_LR", "3e-3")),
+            host=__import__("os").environ.get("HOSTMODE", "trains"),
         )
         self.training.after_step = self.growth.step
+        self.training.rests = lambda: self.growth.on_trial
+        self.trial_steps = 0
         self.training.kind_of_step = self.standing
         self.training.after_steps = self.reported
         self.seen: dict[str, dict[str, Any]] = {}
@@ -68,13 +72,18 @@ class Growing:
 
     def reported(self) -> None:
         """Reports when it is time, and waits for the answer: these steps are far too quick."""
-        if self.result.steps < self.until:
+        if self.training.share >= GROWS_UNTIL:
+            self.growth.close()
             return
-        self.until += self.interval
+        self.trial_steps += self.growth.on_trial
+        if self.training.share < self.next_report and self.trial_steps < TRIAL_STEPS:
+            return
+        self.trial_steps = 0
         self.before_report()
         self.training.meter.run(
             ("report", *self.standing()), lambda: self.growth.report(self.evaluate)
         )
+        self.next_report = self.training.share + 1 / REPORTS
         self.reports += 1
         self._await_answer()
         self._look()

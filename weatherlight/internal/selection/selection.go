@@ -77,7 +77,7 @@ func (s *Selection) Candidates(ctx context.Context, slot []int) ([]tamiyo.Candid
 		if err != nil {
 			continue
 		}
-		candidates = append(candidates, candidate(blueprint, found.ParameterCount))
+		candidates = append(candidates, candidate(blueprint, found.ParameterCount, found.MultiplyAdds))
 	}
 	if !slices.Equal(slot, s.config.OwnSlot) {
 		return candidates, nil
@@ -96,18 +96,19 @@ func (s *Selection) importedCandidates(ctx context.Context) ([]tamiyo.Candidate,
 	var candidates []tamiyo.Candidate
 	for _, record := range records {
 		if _, err := s.config.Catalog.Get(record.Descriptor.GetBlueprintId()); err != nil && s.config.Library.Withheld(record) == nil {
-			candidates = append(candidates, candidate(record.Descriptor, parameterCount(record)))
+			candidates = append(candidates, candidate(record.Descriptor, parameterCount(record), 0))
 		}
 	}
 	return candidates, nil
 }
 
-func candidate(blueprint *leyline.BlueprintDescriptor, parameters int) tamiyo.Candidate {
+func candidate(blueprint *leyline.BlueprintDescriptor, parameters int, multiplyAdds int64) tamiyo.Candidate {
 	return tamiyo.Candidate{
 		BlueprintID:      blueprint.GetBlueprintId(),
 		Tier:             blueprint.GetTier(),
 		Risk:             float64(blueprint.GetRisk()),
 		ParameterCount:   parameters,
+		MultiplyAdds:     multiplyAdds,
 		ApprovalRequired: blueprint.GetApprovalRequired(),
 		QuarantineOnly:   blueprint.GetQuarantineOnly(),
 	}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weatherlight._graft.compute import Counter
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._wire.reports import MAX_NAME, MAX_NAMES, MAX_SLOTS
 from weatherlight.errors import ConfigError
@@ -101,11 +102,12 @@ class Survey:
         handles = [m.register_forward_hook(self._hook(name)) for name, m in watched.items()]
         random = PrivateRandom(device_of(model))
         try:
-            with resting(model), torch.no_grad(), random.repeated():
+            with resting(model), torch.no_grad(), random.repeated(), Counter() as counter:
                 call(model, sample)
         finally:
             for handle in handles:
                 handle.remove()
+        self._work = counter.count
 
     def _hook(self, name: str) -> Any:
         def look(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
@@ -141,6 +143,11 @@ class Survey:
                 )
             found[name] = shape
         return found
+
+    def multiply_adds(self) -> int:
+        """What one example costs the host, forward."""
+        examples = max((shape[0] for shape in self._seen.values() if shape), default=1)
+        return self._work // max(examples, 1)
 
     def layers(self) -> list[str]:
         """The names of the host's layers, input side first; the slots always among them."""
