@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -54,12 +53,13 @@ func (e *evaluation) room() bool {
 	return e.record.growing() < e.config.MaxGrowing && len(e.record.Seeds) < e.config.MaxSeeds
 }
 
-// fillSlots goes through the free slots by their names. What may grow at one is
-// asked only when it is its turn: to know it may mean to compile.
+// fillSlots goes through the free slots, those where the least was kept first, then by
+// their names. What may grow at one is asked only when it is its turn: to know it may
+// mean to compile.
 func (e *evaluation) fillSlots() {
 	var unknown error
 	unknownSlot, germinated, asked := "", false, false
-	for _, name := range slices.Sorted(maps.Keys(e.state.Slots)) {
+	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.slotOrder) {
 		if !e.room() {
 			break
 		}
@@ -83,6 +83,10 @@ func (e *evaluation) fillSlots() {
 	case asked && unknown == nil:
 		e.reportStarved(starvedOfBlueprints)
 	}
+}
+
+func (e *evaluation) slotOrder(a, b string) int {
+	return cmp.Or(cmp.Compare(e.record.kept(a), e.record.kept(b)), cmp.Compare(a, b))
 }
 
 func (e *evaluation) germinate(slot string, candidate Candidate) {
@@ -115,10 +119,11 @@ func (e *evaluation) candidate(name string) (Candidate, bool, error) {
 	if len(usable) == 0 {
 		return Candidate{}, false, nil
 	}
+	places := positions(e.state.Slots[name])
 	return slices.MinFunc(usable, func(a, b Candidate) int {
 		return cmp.Or(
 			cmp.Compare(memory.Setbacks[a.BlueprintID], memory.Setbacks[b.BlueprintID]),
-			cmp.Compare(b.strength(), a.strength()),
+			cmp.Compare(b.strength(places), a.strength(places)),
 			cmp.Compare(b.ParameterCount, a.ParameterCount),
 			cmp.Compare(a.BlueprintID, b.BlueprintID))
 	}), true, nil
@@ -131,7 +136,7 @@ func (c Candidate) safe() bool {
 
 // mostWork is what a seed may cost for what its host costs. Measured at equal compute
 // (docs/growth.md): a larger one leaves too few steps to train it.
-const mostWork = 2
+const mostWork = 1
 
 // hostWork is what the host costs, 0 when its trainer does not tell.
 func (e *evaluation) hostWork() float64 {
@@ -142,11 +147,23 @@ func (c Candidate) affordable(hostWork float64) bool {
 	return !(hostWork > 0) || float64(c.MultiplyAdds) <= mostWork*hostWork
 }
 
-// strength is the geometric mean of weights and work. Weights alone speak for tables
-// that compute next to nothing with them, such as learned positions; work alone speaks
-// for attention, which has few.
-func (c Candidate) strength() float64 {
-	return math.Sqrt(float64(c.ParameterCount) * float64(max(c.MultiplyAdds, 1)))
+// strength is the work that its weights do at the positions of a slot, each once.
+// Weights alone speak for tables that compute next to nothing with them, such as learned
+// positions; work alone speaks for attention, which compares positions by few weights.
+func (c Candidate) strength(positions int) float64 {
+	return float64(min(int64(c.ParameterCount)*int64(positions), max(c.MultiplyAdds, 1)))
+}
+
+// positions is at how many places of a slot the same weights are at work.
+func positions(slot []int) int {
+	switch len(slot) {
+	case 2: // a sequence and its width
+		return slot[0]
+	case 3: // channels before height and width
+		return slot[1] * slot[2]
+	default:
+		return 1
+	}
 }
 
 // reportStarved speaks once per famine: it lasts until the forge is done.

@@ -96,6 +96,17 @@ func (r *Record) occupied(slot string) bool {
 	return slices.ContainsFunc(r.Seeds, func(s seed) bool { return !s.Ended && s.Slot == slot })
 }
 
+// kept is how many seeds of a slot became layers of the host.
+func (r *Record) kept(slot string) int {
+	count := 0
+	for _, s := range r.Seeds {
+		if s.Slot == slot && s.Stage == stageFossilized {
+			count++
+		}
+	}
+	return count
+}
+
 func (r *Record) writeOff(name, blueprintID string) {
 	r.makeRoom()
 	s := r.Slots[name]

@@ -30,3 +30,7 @@ class Meter:
     def add(self, count: int) -> None:
         """Adds work that was counted elsewhere."""
         self.spent += count
+
+    def forget(self) -> None:
+        """What work costs is to be counted anew: the model has changed."""
+        self._known.clear()

@@ -23,9 +23,9 @@ from weatherlight._wire.keyring import Keyring
 from weatherlight.kernels import load
 from weatherlight.local import LocalService
 
-REPORTS = int(__import__("os").environ.get("REPORTS", "150"))
-TRIAL_STEPS = int(__import__("os").environ.get("TRIAL", "25"))
-GROWS_UNTIL = float(__import__("os").environ.get("UNTIL", "0.5"))  # share of the budget
+REPORTS = 150  # in a budget
+TRIAL_STEPS = 20  # between two reports while a seed is on trial
+GROWS_UNTIL = 0.4  # share of the budget: what comes later cannot pay any more
 _ANSWER_SECONDS = 60.0
 _COMMAND_SECONDS = 0.5  # that a command may take to become an order
 
@@ -51,8 +51,6 @@ class Growing:
             run=f"{task.name}-{kind}-{seed}-{random.randrange(1 << 32):08x}",  # noqa: S311
             bus=service.url,
             secret=service.secret,
-            seed_lr=float(__import__("os").environ.get("SEED_LR", "3e-3")),
-            host=__import__("os").environ.get("HOSTMODE", "trains"),
         )
         self.training.after_step = self.growth.step
         self.training.rests = lambda: self.growth.on_trial

@@ -120,7 +120,8 @@ class Training:
         """The last measures."""
         result = self.result
         result.accuracy, result.loss = self._tested()
-        result.curve.append((round(self.share, 4), round(result.accuracy, 3)))
+        if len(result.curve) < POINTS:
+            self._point()
         result.spent = self.meter.spent
         result.seconds = round(time.monotonic() - self._began, 1)
         return result
@@ -135,12 +136,13 @@ class Training:
     def _point(self) -> None:
         self.result.curve.append((round(self.share, 4), round(self._tested(LOOKED_AT)[0], 3)))
 
-    def _tested(self, first: int | None = None) -> tuple[float, float]:
+    def _tested(self, most: int | None = None) -> tuple[float, float]:
         """Accuracy and loss on the test examples; looking costs nothing."""
         inputs, labels = self.task.data().test
+        step = max(1, len(inputs) // most) if most else 1
         self.model.eval()
         with torch.no_grad():
-            told = judged(self.model, (inputs[:first], labels[:first]))
+            told = judged(self.model, (inputs[::step], labels[::step]))
         self.model.train()
         return float(told["accuracy"].mean()) * 100, float(told["loss"].mean())
 

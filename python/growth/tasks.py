@@ -234,7 +234,7 @@ TASKS = {
             Convolutions,
             ("first", "second", "flat"),
             fashion,
-            epochs=20,
+            epochs=40,
             rate=5e-3,
             batch=256,
         ),

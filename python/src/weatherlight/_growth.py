@@ -188,6 +188,8 @@ class Growth:
         training step out while this holds, and calls `step` alone, has better seeds and
         saves the step.
         """
+        if self._closed:
+            return False
         return any(not seed.kept and not seed.paused for seed in self._seeds)
 
     @property

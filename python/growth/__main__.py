@@ -1,0 +1,147 @@
+"""Runs what is missing, and writes what came of it.
+
+python -m growth run    # every run without a result under var/growth
+python -m growth page   # docs/growth.md and its curves, and the line RESULT
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from growth import page, peer
+from growth.chance import Chance
+from growth.grown import Growing, from_start
+from growth.runs import Result, plain, width_of
+from growth.tasks import TASKS
+from weatherlight import local
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "var" / "growth"
+SEEDS = range(1, 6)
+KINDS = ("grown", "longer", "larger", "final", "random", "gromo")
+# What a run of minutes needs is not what a run of days needs: docs/growth.md has the reasons.
+SETTINGS = {
+    "TAMIYO_STALL_EPOCHS": "3",
+    "TAMIYO_STALL_GAIN": "0.03",
+    "KASMINA_MIN_SHADOWING": "1",
+    "KASMINA_MIN_PROBATION": "1",
+    "KASMINA_TRAIN_EPOCHS": "6",
+}
+NEVER = {**SETTINGS, "TAMIYO_STALL_EPOCHS": "100000"}
+
+
+class Bench:
+    """The runs of one process, and the services that they share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._services: dict[str, local.LocalService] = {}
+
+    def path(self, task: str, kind: str, seed: int) -> Path:
+        """Where the result of a run lies."""
+        return self.folder / task / f"{kind}-{seed}.json"
+
+    def kernels(self, task: str, seed: int) -> Path:
+        """Where the kernels lie that a run kept."""
+        return self.folder / task / f"kernels-{seed}"
+
+    def run(self, task: str, kind: str, seed: int) -> None:
+        """One run, unless its result is there."""
+        path = self.path(task, kind, seed)
+        if path.exists() or (kind == "gromo" and task != "digits"):
+            return
+        result = self._run(task, kind, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(result.told()), encoding="utf-8")
+        partial.replace(path)
+        print(
+            f"{task} {kind} {seed}: {result.accuracy:.2f} % with {result.weights} weights, "
+            f"{result.steps} steps, {result.seconds:.0f} s",
+            flush=True,
+        )
+
+    def _run(self, name: str, kind: str, seed: int) -> Result:
+        task = TASKS[name]
+        if kind == "grown":
+            return Growing(task, kind, seed, self._service("grown")).run(self.kernels(name, seed))
+        if kind == "longer":
+            return plain(task, kind, seed)
+        grown = json.loads(self.path(name, "grown", seed).read_text(encoding="utf-8"))
+        if kind == "larger":
+            return plain(task, kind, seed, width_of(task, grown["weights"]))
+        if kind == "final":
+            return from_start(task, seed, self.kernels(name, seed))
+        if kind == "gromo":
+            return peer.gromo(task, seed, grown["weights"])
+        return Chance(task, seed, self._service("random"), len(grown["seeds"])).run()
+
+    def _service(self, kind: str) -> local.LocalService:
+        if kind not in self._services:
+            os.environ.update(NEVER if kind == "random" else SETTINGS)
+            self._services[kind] = local.start()
+        return self._services[kind]
+
+
+def work(bench: Bench, tasks: Iterable[str], seeds: Iterable[int], kinds: Iterable[str]) -> None:
+    """All runs of some seeds."""
+    for seed in seeds:
+        for task in tasks:
+            for kind in kinds:
+                bench.run(task, kind, seed)
+
+
+def together(workers: int, arguments: list[str]) -> None:
+    """Spreads the seeds over processes."""
+    shares = [list(SEEDS)[at::workers] for at in range(workers)]
+    processes = [
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "growth", "work", *arguments, "--seeds", *map(str, share)]
+        )
+        for share in shares
+    ]
+    if any([process.wait() for process in processes]):
+        raise SystemExit("growth: a process failed; what is done is kept, run it again")
+
+
+def code() -> str:
+    """What the results depend on: another code makes other results."""
+    digest = hashlib.sha256()
+    for name in ("tasks", "runs", "grown", "chance", "peer", "compute"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    digest.update(json.dumps(SETTINGS).encode())
+    return digest.hexdigest()[:12]
+
+
+def main() -> None:
+    """Does what the command line says."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("what", choices=("run", "work", "page"))
+    options.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
+    options.add_argument("--tasks", nargs="*", default=list(TASKS))
+    options.add_argument("--kinds", nargs="*", default=list(KINDS))
+    options.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    given = options.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    torch.set_num_threads(1)
+    folder = FOLDER / code()
+    if given.what == "work":
+        work(Bench(folder), given.tasks, given.seeds, given.kinds)
+        return
+    if given.what == "run":
+        together(given.workers, ["--tasks", *given.tasks, "--kinds", *given.kinds])
+    print(page.written(ROOT, folder, list(TASKS.values()), list(SEEDS)))
+
+
+if __name__ == "__main__":
+    main()
