@@ -7,6 +7,7 @@ python -m growth page   # docs/growth.md and its curves, and the line RESULT
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import logging
@@ -110,7 +111,7 @@ def together(workers: int, arguments: list[str]) -> None:
         )
         for share in shares
     ]
-    if any([process.wait() for process in processes]):
+    if sum(process.wait() != 0 for process in processes):
         raise SystemExit("growth: a process failed; what is done is kept, run it again")
 
 
@@ -118,7 +119,8 @@ def code() -> str:
     """What the results depend on: another code makes other results."""
     digest = hashlib.sha256()
     for name in ("tasks", "runs", "grown", "chance", "peer", "compute"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+        text = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+        digest.update(ast.dump(ast.parse(text)).encode())
     digest.update(json.dumps(SETTINGS).encode())
     return digest.hexdigest()[:12]
 

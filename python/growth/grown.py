@@ -10,16 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import redis
-import torch
 from torch import Tensor, nn
 
 import weatherlight
 from growth.runs import Result, Training, host_of, weights_of
 from growth.tasks import Task, judged, loss_of
-from weatherlight._wire import leyline_pb2 as leyline
-from weatherlight._wire.envelope import seal, signed_bytes
-from weatherlight._wire.keyring import Keyring
+from weatherlight._graft.inspect import Survey
 from weatherlight.kernels import load
 from weatherlight.local import LocalService
 
@@ -132,7 +128,7 @@ class Growing:
         """What the service knows of the run."""
         url = f"http://{self.service.http}/runs/{self.growth.run}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 told: dict[str, Any] = json.load(answer)
         except OSError:
             return {}
@@ -183,24 +179,17 @@ class Final(nn.Module):
         return out
 
 
-def _behind(kernel: nn.Module) -> Callable[[Any, Any, Tensor], Tensor]:
-    return lambda module, args, output: kernel(output)
+def _behind(kernel: nn.Module) -> Any:
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Any:  # noqa: ARG001
+        return kernel(output)
+
+    return hook
 
 
 def slot_shapes(task: Task, host: nn.Module) -> dict[str, tuple[int, ...]]:
     """The shapes at a task's slots."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    handles = [
-        host.get_submodule(name).register_forward_hook(
-            lambda module, args, output, name=name: shapes.update({name: tuple(output.shape[1:])})
-        )
-        for name in task.slots
-    ]
-    with torch.no_grad():
-        host(task.sample())
-    for handle in handles:
-        handle.remove()
-    return {name: shapes[name] for name in task.slots}
+    survey = Survey(host, {name: host.get_submodule(name) for name in task.slots}, task.sample())
+    return survey.shapes()
 
 
 def from_start(task: Task, seed: int, kernels: Path) -> Result:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from growth.curves import drawn, mean_curve
+from growth.differences import Difference, mean_and_spread, paired
 from growth.runs import budget_of, weights_of
-from growth.statistics import Difference, mean_and_spread, paired
 from growth.tasks import Task
 
 BEGIN, END = "<!-- growth: begin -->", "<!-- growth: end -->"

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ class Training:
         self.result = Result(task.name, kind, seed, budget=budget_of(task))
         self.kind_of_step: Callable[[], Any] = lambda: "step"
         self.rests: Callable[[], bool] = lambda: False
-        self.after_step: Step = lambda batch: None
+        self.after_step: Step = lambda batch: None  # noqa: ARG005
         self.after_steps: Callable[[], None] = lambda: None
         self._began = time.monotonic()
 
@@ -109,7 +110,7 @@ class Training:
             batch = next(batches)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate_at(self.task, self.share)
-            self.meter.run(self.kind_of_step(), lambda batch=batch: self._step(batch))
+            self.meter.run(self.kind_of_step(), partial(self._step, batch))
             self.result.steps += 1
             self.after_steps()
             if self.share * POINTS >= len(self.result.curve) + 1:

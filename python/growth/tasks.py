@@ -58,12 +58,14 @@ class Task:
 
     def sample(self) -> Tensor:
         """Two examples."""
-        return self.data().held[0][:2]
+        two: Tensor = self.data().held[0][:2]
+        return two
 
 
 def loss_of(model: nn.Module, batch: Pair) -> Tensor:
     """What trains."""
-    return functional.cross_entropy(model(batch[0]), batch[1])
+    loss: Tensor = functional.cross_entropy(model(batch[0]), batch[1])
+    return loss
 
 
 def judged(model: nn.Module, pair: Pair) -> dict[str, Tensor]:
@@ -179,7 +181,8 @@ def handwritten() -> Data:
 
 def _windows(images: Tensor) -> Tensor:
     padded = functional.pad(images.reshape(-1, 8, 8), (1, 1, 1, 1), value=-1)
-    return padded.unfold(1, 8, 1).unfold(2, 8, 1)  # image, down, across, 8, 8
+    windows: Tensor = padded.unfold(1, 8, 1).unfold(2, 8, 1)
+    return windows  # image, down, across, 8, 8
 
 
 def _everywhere(images: Tensor, labels: Tensor) -> Pair:
@@ -189,8 +192,9 @@ def _everywhere(images: Tensor, labels: Tensor) -> Pair:
 def moved(images: Tensor, random: torch.Generator) -> Tensor:
     """Each image moved by up to a pixel across and down."""
     down, across = torch.randint(3, (2, len(images)), generator=random)
-    chosen: Tensor = _windows(images)[torch.arange(len(images)), down, across]
-    return chosen.reshape(len(images), 64)
+    chosen = _windows(images)[torch.arange(len(images)), down, across]
+    flat: Tensor = chosen.reshape(len(images), 64)
+    return flat
 
 
 @cache

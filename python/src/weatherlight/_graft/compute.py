@@ -20,9 +20,7 @@ class Counter(TorchDispatchMode):
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carries an operation out, and counts it."""
         out = func(*args, **(kwargs or {}))
         name = str(func).split(".")[1]
@@ -41,7 +39,7 @@ def _convolution(args: Any, out: Tensor) -> int:
     return int(out.numel() * weight[0].numel())
 
 
-def _convolution_backward(args: Any, out: Any) -> int:
+def _convolution_backward(args: Any, _: Any) -> int:
     """The gradients by the input and by the weight cost what the output did."""
     gradient, weight, asked = args[0], args[2], args[-1]
     return int(gradient.numel() * weight[0].numel() * (bool(asked[0]) + bool(asked[1])))

@@ -107,7 +107,7 @@ class Survey:
         finally:
             for handle in handles:
                 handle.remove()
-        self._work = counter.count
+        self._work: int = counter.count
 
     def _hook(self, name: str) -> Any:
         def look(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
@@ -146,8 +146,8 @@ class Survey:
 
     def multiply_adds(self) -> int:
         """What one example costs the host, forward."""
-        examples = max((shape[0] for shape in self._seen.values() if shape), default=1)
-        return self._work // max(examples, 1)
+        examples = [self._seen[name][0] for name in self._layers if self._seen.get(name)]
+        return self._work // max(examples, default=1)
 
     def layers(self) -> list[str]:
         """The names of the host's layers, input side first; the slots always among them."""

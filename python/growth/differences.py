@@ -29,6 +29,7 @@ class Difference:
         return self.mean + self.half < 0
 
     def __str__(self) -> str:
+        """As the tables have it."""
         return f"{self.mean:+.2f} ± {self.half:.2f}"
 
 
