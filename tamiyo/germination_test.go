@@ -3,6 +3,7 @@ package tamiyo
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -187,4 +188,60 @@ func TestWhateverIsLongOrOddFitsASeedsName(t *testing.T) {
 			t.Errorf("seed id %q", id)
 		}
 	}
+}
+
+// costing is a safe candidate of so much work.
+func costing(id string, parameters int, multiplyAdds int64) Candidate {
+	c := safe(id, parameters)
+	c.MultiplyAdds = multiplyAdds
+	return c
+}
+
+func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		slot  []int
+		host  float32 // what its trainer tells, 0 nothing
+		offer []Candidate
+		want  string
+	}{
+		{"untold", []int{32}, 0, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
+		{"as much as the host", []int{32}, 1000, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 1000)}, "narrow"},
+		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
+		{"a table computes nothing", []int{8, 7, 7}, 0, []Candidate{costing("table", 20000, 0), costing("mixing", 70, 3000)}, "mixing"},
+		{"comparing positions is not strength", []int{12, 16}, 0,
+			[]Candidate{costing("attention", 100, 9000), costing("mixing", 500, 6000)}, "mixing"},
+		{"weights at work at every position", []int{8, 7, 7}, 0,
+			[]Candidate{costing("convolution", 100, 4900), costing("pooled", 3000, 3000)}, "convolution"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			r.next.Slots = map[string][]int{"layer1": test.slot}
+			r.hostWork = test.host
+			r.candidates = offer(test.offer...)
+			if got := r.stall().GetSeedOperation().GetBlueprintId(); got != test.want {
+				t.Errorf("chose %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestNextSeedGoesWhereTheLeastWasKept(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.next.Slots = map[string][]int{"a": {8}, "b": {8}}
+	first := r.stall()
+	kept := seedState(first.GetTargetSeedId(), stageFossilized)
+	for range 12 {
+		for _, command := range r.report(1, kept).Commands {
+			if command.GetAnnotations()["slot"] != "b" {
+				t.Errorf("command %v", command)
+			}
+			return
+		}
+	}
+	t.Error("nothing grows any more")
 }

@@ -96,8 +96,8 @@ class Bench:
 
 def work(bench: Bench, tasks: Iterable[str], seeds: Iterable[int], kinds: Iterable[str]) -> None:
     """All runs of some seeds."""
-    for seed in seeds:
-        for task in tasks:
+    for task in tasks:
+        for seed in seeds:
             for kind in kinds:
                 bench.run(task, kind, seed)
 
