@@ -59,7 +59,7 @@ func (e *evaluation) room() bool {
 func (e *evaluation) fillSlots() {
 	var unknown error
 	unknownSlot, germinated, asked := "", false, false
-	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.slotOrder) {
+	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.record.slotOrder) {
 		if !e.room() {
 			break
 		}
@@ -83,10 +83,6 @@ func (e *evaluation) fillSlots() {
 	case asked && unknown == nil:
 		e.reportStarved(starvedOfBlueprints)
 	}
-}
-
-func (e *evaluation) slotOrder(a, b string) int {
-	return cmp.Or(cmp.Compare(e.record.kept(a), e.record.kept(b)), cmp.Compare(a, b))
 }
 
 func (e *evaluation) germinate(slot string, candidate Candidate) {
@@ -114,7 +110,7 @@ func (e *evaluation) candidate(name string) (Candidate, bool, error) {
 	}
 	memory := e.record.Slots[name]
 	usable := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool {
-		return !c.safe() || !c.affordable(e.hostWork()) || slices.Contains(memory.WrittenOff, c.BlueprintID)
+		return !c.safe() || !c.affordable(e.state.hostWork()) || slices.Contains(memory.WrittenOff, c.BlueprintID)
 	})
 	if len(usable) == 0 {
 		return Candidate{}, false, nil
@@ -139,8 +135,8 @@ func (c Candidate) safe() bool {
 const mostWork = 1
 
 // hostWork is what the host costs, 0 when its trainer does not tell.
-func (e *evaluation) hostWork() float64 {
-	return float64(e.state.Packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds])
+func (s State) hostWork() float64 {
+	return float64(s.Packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds])
 }
 
 func (c Candidate) affordable(hostWork float64) bool {

@@ -107,6 +107,11 @@ func (r *Record) kept(slot string) int {
 	return count
 }
 
+// slotOrder is the order in which slots take their turn.
+func (r *Record) slotOrder(a, b string) int {
+	return cmp.Or(cmp.Compare(r.kept(a), r.kept(b)), cmp.Compare(a, b))
+}
+
 func (r *Record) writeOff(name, blueprintID string) {
 	r.makeRoom()
 	s := r.Slots[name]
