@@ -155,8 +155,8 @@ class Growing:
         self.growth.close()
         if kernels is not None:
             kernels.mkdir(parents=True, exist_ok=True)
-            for seed in grown:
-                (kernels / f"{seed.slot}.onnx").write_bytes(seed.content)
+            for at, seed in enumerate(grown):  # slot by slot, one behind the other
+                (kernels / f"{at}.{seed.slot}.onnx").write_bytes(seed.content)
         return result
 
 
@@ -166,12 +166,13 @@ class Final(nn.Module):
     def __init__(self, task: Task, seed: int, kernels: Path) -> None:
         super().__init__()
         self.host = host_of(task, seed)
-        self.kernels = nn.ModuleDict()
-        for name, shape in slot_shapes(task, self.host).items():
-            path = kernels / f"{name}.onnx"
-            if path.exists():
-                self.kernels[name] = load(path.read_bytes(), slot=shape)
-                self.host.get_submodule(name).register_forward_hook(_behind(self.kernels[name]))
+        self.kernels = nn.ModuleList()
+        shapes = slot_shapes(task, self.host)
+        for path in sorted(kernels.glob("*.onnx")):
+            name = path.name.split(".")[1]
+            kernel = load(path.read_bytes(), slot=shapes[name])
+            self.kernels.append(kernel)
+            self.host.get_submodule(name).register_forward_hook(_behind(kernel))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores of the classes."""
