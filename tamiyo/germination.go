@@ -130,9 +130,13 @@ func (c Candidate) safe() bool {
 		!c.ApprovalRequired && !c.QuarantineOnly && c.ParameterCount > 0
 }
 
-// mostWork is what a seed may cost for what its host costs. Measured at equal compute
-// (docs/growth.md): a larger one leaves too few steps to train it.
-const mostWork = 1
+// What a seed may cost: mostWork times its host. Measured at equal compute
+// (docs/growth.md): a larger one leaves too few steps to train it. Work below freeWork
+// takes no time beside that of a step, however small its host is.
+const (
+	mostWork = 1
+	freeWork = 2000 // multiply-adds
+)
 
 // hostWork is what the host costs, 0 when its trainer does not tell.
 func (s State) hostWork() float64 {
@@ -140,7 +144,7 @@ func (s State) hostWork() float64 {
 }
 
 func (c Candidate) affordable(hostWork float64) bool {
-	return !(hostWork > 0) || float64(c.MultiplyAdds) <= mostWork*hostWork
+	return !(hostWork > 0) || float64(c.MultiplyAdds) <= max(mostWork*hostWork, freeWork)
 }
 
 // strength is the work that its weights do at the positions of a slot, each once.

@@ -207,7 +207,8 @@ func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
 		want  string
 	}{
 		{"untold", []int{32}, 0, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
-		{"as much as the host", []int{32}, 1000, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 1000)}, "narrow"},
+		{"as much as the host", []int{32}, 5000, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 5000)}, "narrow"},
+		{"a tiny host", []int{6}, 24, []Candidate{costing("wide", 9000, 9000), costing("narrow", 400, 400)}, "narrow"},
 		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
 		{"a table computes nothing", []int{8, 7, 7}, 0, []Candidate{costing("table", 20000, 0), costing("mixing", 70, 3000)}, "mixing"},
 		{"comparing positions is not strength", []int{12, 16}, 0,

@@ -14,7 +14,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -94,22 +94,21 @@ class Bench:
         return self._services[kind]
 
 
-def work(bench: Bench, tasks: Iterable[str], seeds: Iterable[int], kinds: Iterable[str]) -> None:
-    """All runs of some seeds."""
-    for task in tasks:
-        for seed in seeds:
-            for kind in kinds:
-                bench.run(task, kind, seed)
+def work(bench: Bench, units: Iterable[tuple[str, int]], kinds: Sequence[str]) -> None:
+    """All runs of some seeds of tasks; a later one may need what an earlier one grew."""
+    for task, seed in units:
+        for kind in kinds:
+            bench.run(task, kind, seed)
 
 
 def together(workers: int, arguments: list[str]) -> None:
-    """Spreads the seeds over processes."""
-    shares = [list(SEEDS)[at::workers] for at in range(workers)]
+    """Spreads the work over processes."""
     processes = [
         subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "growth", "work", *arguments, "--seeds", *map(str, share)]
+            [sys.executable, "-m", "growth", "work", *arguments]
+            + ["--share", str(share), "--workers", str(workers)]
         )
-        for share in shares
+        for share in range(workers)
     ]
     if sum(process.wait() != 0 for process in processes):
         raise SystemExit("growth: a process failed; what is done is kept, run it again")
@@ -129,16 +128,17 @@ def main() -> None:
     """Does what the command line says."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("what", choices=("run", "work", "page"))
-    options.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
     options.add_argument("--tasks", nargs="*", default=list(TASKS))
     options.add_argument("--kinds", nargs="*", default=list(KINDS))
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options.add_argument("--share", type=int, default=0, help="which of the processes this is")
     given = options.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     torch.set_num_threads(1)
     folder = FOLDER / code()
     if given.what == "work":
-        work(Bench(folder), given.tasks, given.seeds, given.kinds)
+        units = [(task, seed) for task in given.tasks for seed in SEEDS]
+        work(Bench(folder), units[given.share :: given.workers], given.kinds)
         return
     if given.what == "run":
         together(given.workers, ["--tasks", *given.tasks, "--kinds", *given.kinds])
