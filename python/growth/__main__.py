@@ -105,8 +105,7 @@ def together(workers: int, arguments: list[str]) -> None:
     """Spreads the work over processes."""
     processes = [
         subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "growth", "work", *arguments]
-            + ["--share", str(share), "--workers", str(workers)]
+            [sys.executable, "-m", "growth", "work", "--share", str(share), *arguments]
         )
         for share in range(workers)
     ]
@@ -141,7 +140,9 @@ def main() -> None:
         work(Bench(folder), units[given.share :: given.workers], given.kinds)
         return
     if given.what == "run":
-        together(given.workers, ["--tasks", *given.tasks, "--kinds", *given.kinds])
+        workers = str(given.workers)
+        chosen = ["--workers", workers, "--tasks", *given.tasks, "--kinds", *given.kinds]
+        together(given.workers, chosen)
     print(page.written(ROOT, folder, list(TASKS.values()), list(SEEDS)))
 
 
