@@ -53,7 +53,7 @@ func (e *evaluation) room() bool {
 	return e.record.growing() < e.config.MaxGrowing && len(e.record.Seeds) < e.config.MaxSeeds
 }
 
-// fillSlots goes through the free slots, those where the least was kept first, then by
+// fillSlots goes through the free slots, those where the least was tried first, then by
 // their names. What may grow at one is asked only when it is its turn: to know it may
 // mean to compile.
 func (e *evaluation) fillSlots() {

@@ -230,21 +230,27 @@ func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
 	}
 }
 
-func TestNextSeedGoesWhereTheLeastWasKept(t *testing.T) {
+func TestNextSeedGoesWhereTheLeastWasTried(t *testing.T) {
 	t.Parallel()
-	r := newRun(t, Config{})
-	r.next.Slots = map[string][]int{"a": {8}, "b": {8}}
-	first := r.stall()
-	kept := seedState(first.GetTargetSeedId(), stageFossilized)
-	for range 12 {
-		commands := r.report(1, kept).Commands
-		if len(commands) == 0 {
-			continue
-		}
-		if got := commands[0].GetAnnotations()["slot"]; got != "b" {
-			t.Errorf("the next seed grows at %s", got)
-		}
-		return
+	for _, end := range []stage{stageFossilized, stageCulled} {
+		t.Run(leyline.SeedLifecycleStage(end).String(), func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			r.next.Slots = map[string][]int{"a": {8}, "b": {8}}
+			first := r.stall().GetTargetSeedId()
+			r.report(1, seedState(first, stageTraining))
+			r.report(1, seedState(first, end))
+			for range 12 {
+				commands := r.report(1, seedState(first, end)).Commands
+				if len(commands) == 0 {
+					continue
+				}
+				if got := commands[0].GetAnnotations()["slot"]; got != "b" {
+					t.Errorf("the next seed grows at %s", got)
+				}
+				return
+			}
+			t.Error("nothing grows any more")
+		})
 	}
-	t.Error("nothing grows any more")
 }

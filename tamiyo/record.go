@@ -96,9 +96,10 @@ func (r *Record) occupied(slot string) bool {
 	return slices.ContainsFunc(r.Seeds, func(s seed) bool { return !s.Ended && s.Slot == slot })
 }
 
-// kept is how many seeds of a slot became layers of the host.
-func (r *Record) kept(slot string) int {
-	count := 0
+// tried is how many seeds of a slot became layers of the host, or spoke against
+// their blueprints there.
+func (r *Record) tried(slot string) int {
+	count := len(r.Slots[slot].WrittenOff)
 	for _, s := range r.Seeds {
 		if s.Slot == slot && s.Stage == stageFossilized {
 			count++
@@ -107,9 +108,10 @@ func (r *Record) kept(slot string) int {
 	return count
 }
 
-// slotOrder is the order in which slots take their turn.
+// slotOrder is the order in which slots take their turn: those first where the least
+// was tried, whatever came of it.
 func (r *Record) slotOrder(a, b string) int {
-	return cmp.Or(cmp.Compare(r.kept(a), r.kept(b)), cmp.Compare(a, b))
+	return cmp.Or(cmp.Compare(r.tried(a), r.tried(b)), cmp.Compare(a, b))
 }
 
 func (r *Record) writeOff(name, blueprintID string) {

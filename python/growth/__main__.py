@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -44,17 +45,16 @@ NEVER = {**SETTINGS, "TAMIYO_STALL_EPOCHS": "100000"}
 class Bench:
     """The runs of one process, and the services that they share."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self._services: dict[str, local.LocalService] = {}
 
     def path(self, task: str, kind: str, seed: int) -> Path:
         """Where the result of a run lies."""
-        return self.folder / task / f"{kind}-{seed}.json"
+        return folder_of(task) / f"{kind}-{seed}.json"
 
     def kernels(self, task: str, seed: int) -> Path:
         """Where the kernels lie that a run kept."""
-        return self.folder / task / f"kernels-{seed}"
+        return folder_of(task) / f"kernels-{seed}"
 
     def run(self, task: str, kind: str, seed: int) -> None:
         """One run, unless its result is there."""
@@ -113,14 +113,23 @@ def together(workers: int, arguments: list[str]) -> None:
         raise SystemExit("growth: a process failed; what is done is kept, run it again")
 
 
-def code() -> str:
-    """What the results depend on: another code makes other results."""
-    digest = hashlib.sha256()
-    for name in ("tasks", "runs", "grown", "chance", "peer", "compute"):
-        text = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
-        digest.update(ast.dump(ast.parse(text)).encode())
-    digest.update(json.dumps(SETTINGS).encode())
-    return digest.hexdigest()[:12]
+@cache
+def folder_of(name: str) -> Path:
+    """Where the results of a task lie: those of another code, or other settings, lie apart."""
+    task, digest = TASKS[name], hashlib.sha256()
+    for module in ("tasks", "runs", "grown", "chance", "peer", "compute"):
+        text = (Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        tree.body = [node for node in tree.body if not _is_table(node)]
+        digest.update(ast.dump(tree).encode())
+    told = (task.name, task.slots, task.epochs, task.rate, task.batch)
+    digest.update(json.dumps([told, SETTINGS]).encode())
+    return FOLDER / f"{name}-{digest.hexdigest()[:12]}"
+
+
+def _is_table(node: ast.stmt) -> bool:
+    """Whether it is the table of tasks, of which each task takes its own row."""
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TASKS"
 
 
 def main() -> None:
@@ -134,16 +143,15 @@ def main() -> None:
     given = options.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     torch.set_num_threads(1)
-    folder = FOLDER / code()
     if given.what == "work":
         units = [(task, seed) for task in given.tasks for seed in SEEDS]
-        work(Bench(folder), units[given.share :: given.workers], given.kinds)
+        work(Bench(), units[given.share :: given.workers], given.kinds)
         return
     if given.what == "run":
         workers = str(given.workers)
         chosen = ["--workers", workers, "--tasks", *given.tasks, "--kinds", *given.kinds]
         together(given.workers, chosen)
-    print(page.written(ROOT, folder, list(TASKS.values()), list(SEEDS)))
+    print(page.written(ROOT, [(task, folder_of(task.name)) for task in TASKS.values()], SEEDS))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Outcome:
         self.task = task
         self.runs: Runs = {}
         for kind in KINDS:
-            paths = [folder / task.name / f"{kind}-{seed}.json" for seed in seeds]
+            paths = [folder / f"{kind}-{seed}.json" for seed in seeds]
             if all(path.exists() for path in paths):
                 self.runs[kind] = [json.loads(path.read_text("utf-8")) for path in paths]
 
@@ -65,9 +65,9 @@ class Outcome:
         return sum(len(run["seeds"]) for run in self.runs["grown"])
 
 
-def written(root: Path, folder: Path, tasks: Sequence[Task], seeds: Sequence[int]) -> str:
+def written(root: Path, tasks: Sequence[tuple[Task, Path]], seeds: Sequence[int]) -> str:
     """Writes the page and its pictures, and returns the line RESULT."""
-    outcomes = [Outcome(task, folder, seeds) for task in tasks]
+    outcomes = [Outcome(task, folder, seeds) for task, folder in tasks]
     missing = [
         f"{outcome.task.name} {kind}"
         for outcome in outcomes

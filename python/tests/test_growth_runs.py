@@ -11,7 +11,7 @@ from growth import page
 from growth.compute import Meter
 from growth.differences import paired
 from growth.runs import rate_at, weights_of, width_of
-from growth.tasks import TASKS, Task
+from growth.tasks import TASKS
 from torch import nn
 
 import weatherlight
@@ -85,7 +85,7 @@ def test_a_wider_host_has_the_weights_that_were_asked_for(name: str) -> None:
     assert rate_at(task, 1.0) < task.rate / 10
 
 
-def results(folder: Path, task: Task, means: dict[str, float]) -> None:
+def results(folder: Path, means: dict[str, float]) -> None:
     for kind, mean in means.items():
         for seed in SEEDS:
             told = {
@@ -95,7 +95,7 @@ def results(folder: Path, task: Task, means: dict[str, float]) -> None:
                 "curve": [[0.5, mean - 5], [1.0, mean]],
                 "seeds": [{"slot": "first", "blueprint": "BP009", "FOSSILIZED": 0.2}],
             }
-            path = folder / task.name / f"{kind}-{seed}.json"
+            path = folder / f"{kind}-{seed}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(told))
 
@@ -106,8 +106,8 @@ def test_the_page_and_the_result_say_the_same(tmp_path: Path) -> None:
     text = tmp_path / "docs" / "growth.md"
     text.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
     means = dict.fromkeys(page.KINDS, 90.0)
-    results(runs, task, {**means, "grown": 92.0, "larger": 92.2})
-    line = page.written(tmp_path, runs, [task], SEEDS)
+    results(runs, {**means, "grown": 92.0, "larger": 92.2})
+    line = page.written(tmp_path, [(task, runs)], SEEDS)
     assert line == "RESULT growth datasets=1 seeds=3 longer_wins=1 larger_level=1"
     told = text.read_text()
     assert told.startswith("before\n")
@@ -116,6 +116,6 @@ def test_the_page_and_the_result_say_the_same(tmp_path: Path) -> None:
     assert f"`{line}`" in told
     assert "BP009 behind `first` (3)" in told
     assert (tmp_path / "docs" / "growth" / "digits.svg").read_text().startswith("<svg")
-    results(runs, task, {**means, "grown": 90.0, "larger": 91.0})
-    line = page.written(tmp_path, runs, [task], SEEDS)
+    results(runs, {**means, "grown": 90.0, "larger": 91.0})
+    line = page.written(tmp_path, [(task, runs)], SEEDS)
     assert line == "RESULT growth datasets=1 seeds=3 longer_wins=0 larger_level=0"
