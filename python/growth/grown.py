@@ -51,22 +51,26 @@ class Growing:
         self.training.after_step = self.growth.step
         self.training.rests = lambda: self.growth.on_trial
         self.trial_steps = 0
+        self.closed = False
         self.training.kind_of_step = self.standing
         self.training.after_steps = self.reported
         self.seen: dict[str, dict[str, Any]] = {}
 
     def standing(self) -> tuple[Any, ...]:
-        """What a step costs goes by what is grafted; the first one tries the slots besides."""
+        """What a step costs goes by what is grafted, and by whether the host rests.
+
+        The first one tries the slots besides.
+        """
         if self.result.steps == 0:
             return ("first",)
-        return tuple(
-            (seed.id, seed.stage, seed.paused, seed.optimizer is None)
-            for seed in self.growth._graft.seeds
-        )
+        seeds = self.growth._graft.seeds
+        stages = ((seed.id, seed.stage, seed.paused, seed.optimizer is None) for seed in seeds)
+        return (self.closed, self.growth.on_trial, *stages)
 
     def reported(self) -> None:
         """Reports when it is time, and waits for the answer: these steps are far too quick."""
         if self.training.share >= GROWS_UNTIL:
+            self.closed = True
             self.growth.close()
             return
         self.trial_steps += self.growth.on_trial
