@@ -151,7 +151,7 @@ def main() -> None:
         workers = str(given.workers)
         chosen = ["--workers", workers, "--tasks", *given.tasks, "--kinds", *given.kinds]
         together(given.workers, chosen)
-    print(page.written(ROOT, [(task, folder_of(task.name)) for task in TASKS.values()], SEEDS))
+    print(page.written(ROOT, [(TASKS[name], folder_of(name)) for name in given.tasks], SEEDS))
 
 
 if __name__ == "__main__":
