@@ -119,6 +119,10 @@ python: ## what the Python package must pass, with Debian's PyTorch
 python-current: ## its tests with the PyTorch that PyPI has now (gigabytes)
 	@tools/python.sh current $(ARGS)
 
+.PHONY: growth
+growth: ## what growing is worth, at equal compute: 80 runs (docs/growth.md; ARGS="--workers 1")
+	@tools/growth.sh $(ARGS)
+
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")
 	@tools/ensure.sh /usr/lib/postgresql/15/bin/postgres

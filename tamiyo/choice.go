@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // considered is a blueprint that might have been begun at a slot.
@@ -34,23 +35,42 @@ func (c considered) String() string {
 	return text + ": " + strconv.FormatFloat(c.worth, 'f', 3, 64)
 }
 
+// host is what a report tells of the network that seeds grow in.
+type host struct {
+	device string  // that it is trained on, in lower case
+	work   float64 // multiply-adds of one forward pass of one example, 0 when its trainer does not tell
+}
+
+func hostOf(packet *leyline.SystemStatePacket) host {
+	work := packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds]
+	return host{strings.ToLower(packet.GetHardwareContext().GetDeviceType()), positive(float64(work))}
+}
+
 // rank orders what could be begun at a slot of that shape, the best first and what must
 // not be begun last. Those that failed there for no fault of theirs come after the
 // others.
-func rank(name string, shape []int, candidates []Candidate, memory slot, device string) []considered {
-	dearest, largest := expense{device: strings.ToLower(device)}, 0.0
-	for _, c := range candidates {
-		dearest, largest = dearest.larger(c), max(largest, capacity(c.ParameterCount, shape))
-	}
+func rank(name string, shape []int, candidates []Candidate, memory slot, in host) []considered {
 	ranked := make([]considered, 0, len(candidates))
+	dearest := expense{device: in.device}
 	for _, c := range candidates {
-		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID]}
-		entry.refusal = refusal(c, memory)
+		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, memory, in.work)}
 		if entry.refusal == "" {
-			entry.cost = cost(c, dearest)
-			entry.worth = worth(c, capacity(c.ParameterCount, shape)/largest, entry.cost)
+			dearest = dearest.larger(c)
 		}
 		ranked = append(ranked, entry)
+	}
+	sizes, largest := make([]float64, len(ranked)), 0.0
+	for i, entry := range ranked {
+		if entry.refusal == "" {
+			sizes[i] = capacity(strength(entry.candidate, shape, dearest), shape)
+			largest = max(largest, sizes[i])
+		}
+	}
+	for i := range ranked {
+		if entry := &ranked[i]; entry.refusal == "" {
+			entry.cost = cost(entry.candidate, dearest)
+			entry.worth = worth(entry.candidate, sizes[i]/largest, entry.cost)
+		}
 	}
 	slices.SortFunc(ranked, func(a, b considered) int {
 		return cmp.Or(
@@ -63,7 +83,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, device 
 }
 
 // refusal is why a blueprint must not be begun.
-func refusal(c Candidate, memory slot) string {
+func refusal(c Candidate, memory slot, hostWork float64) string {
 	switch {
 	case !isWord(c.BlueprintID):
 		return "its name"
@@ -77,11 +97,25 @@ func refusal(c Candidate, memory slot) string {
 		return "want of parameters"
 	case slices.Contains(memory.WrittenOff, c.BlueprintID):
 		return "what it came to here"
+	case !affordable(c, hostWork):
+		return "what it costs"
 	}
 	if finding, refused := rules.Refuses(c.facts(true)); refused {
 		return finding.Rule
 	}
 	return ""
+}
+
+// What a seed may cost: mostWork times its host. Measured at equal compute
+// (docs/growth.md): a larger one leaves too few steps to train it. Work below freeWork
+// takes no time beside that of a step, however small its host is.
+const (
+	mostWork = 1
+	freeWork = 2000 // multiply-adds
+)
+
+func affordable(c Candidate, hostWork float64) bool {
+	return hostWork == 0 || float64(c.MultiplyAdds) <= max(mostWork*hostWork, freeWork)
 }
 
 // expense is what the dearest of several blueprints costs on a device.
@@ -109,7 +143,7 @@ const (
 
 // worth is what a blueprint promises at a slot: the chance that a seed of it is kept,
 // times what those that were kept brought, less what it costs. Before any seed of it was
-// judged, the chance goes by its size beside the largest, its risk and its fit; each seed that was judged
+// judged, the chance goes by its capacity beside the largest, its risk and its fit; each seed that was judged
 // moves it towards what they came to.
 func worth(c Candidate, size, cost float64) float64 {
 	prior := bestChance * size * (1 - riskShare*c.facts(true).EffectiveRisk())
@@ -121,15 +155,38 @@ func worth(c Candidate, size, cost float64) float64 {
 	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost)
 }
 
-// capacity is how much of a change a blueprint can be, 0..1: half for one with as many
-// parameters as four linear maps from the slot's vectors to all of the slot. More
-// parameters bring ever less.
-func capacity(parameters int, shape []int) float64 {
+// strength is the work that its weights do at the positions of a slot, each once, in
+// multiply-adds. Weights alone speak for tables that compute next to nothing with them, such
+// as learned positions; work alone speaks for attention, which compares positions by few
+// weights. Where nobody counted the work, the weights speak.
+func strength(c Candidate, shape []int, dearest expense) float64 {
+	weights := float64(c.ParameterCount) * positions(shape)
+	if c.MultiplyAdds < 0 || dearest.multiplyAdds == 0 {
+		return weights
+	}
+	return min(weights, float64(max(c.MultiplyAdds, 1)))
+}
+
+// capacity is how much of a change a blueprint can be, 0..1: half for one as strong as four
+// linear maps of the slot's vectors at all its positions. More brings ever less.
+func capacity(strength float64, shape []int) float64 {
 	half := 4 * slotWidth(shape)
 	for _, size := range shape {
 		half *= float64(max(size, 1))
 	}
-	return float64(parameters) / (float64(parameters) + half)
+	return strength / (strength + half)
+}
+
+// positions is at how many places of a slot the same weights are at work.
+func positions(shape []int) float64 {
+	switch len(shape) {
+	case 2: // sequence x width
+		return float64(max(shape[0], 1))
+	case 3: // channels x height x width
+		return float64(max(shape[1], 1)) * float64(max(shape[2], 1))
+	default:
+		return 1
+	}
 }
 
 // slotWidth is that of the slot's vectors, 1 at least.

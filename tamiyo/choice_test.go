@@ -46,15 +46,16 @@ func TestWhichOfTwoBlueprintsIsBegun(t *testing.T) {
 			with("a", 1000, func(c *Candidate) { c.LatencyMS = map[string]float64{"cuda": 2, "cpu": 1}; c.MultiplyAdds = 1 }), features, "CUDA",
 		},
 		"multiply-adds where one was not measured": {
-			with("b", 1000, func(c *Candidate) { c.LatencyMS = map[string]float64{"cuda": 9}; c.MultiplyAdds = 1 }),
-			with("a", 1000, func(c *Candidate) { c.MultiplyAdds = 9 }), features, "cuda",
+			with("b", 1000, func(c *Candidate) { c.LatencyMS = map[string]float64{"cuda": 9}; c.MultiplyAdds = 1000 }),
+			with("a", 1000, func(c *Candidate) { c.MultiplyAdds = 9000 }), features, "cuda",
 		},
 		"size counts by the slot": {with("b", 1000, risk(0.1)), with("a", 9000, risk(0.3)), []int{4}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			in := hostOf(&leyline.SystemStatePacket{HardwareContext: &leyline.HardwareContext{DeviceType: row.device}})
 			for _, offered := range [][]Candidate{{row.better, row.worse}, {row.worse, row.better}} {
-				if got := rank("s", row.shape, offered, slot{}, row.device)[0].candidate.BlueprintID; got != row.better.BlueprintID {
+				if got := rank("s", row.shape, offered, slot{}, in)[0].candidate.BlueprintID; got != row.better.BlueprintID {
 					t.Errorf("%s is begun", got)
 				}
 			}
@@ -72,13 +73,15 @@ func TestWhyABlueprintIsNotBegun(t *testing.T) {
 		with("empty", 0, nil), with("written off", 900, nil), with("set back", 900, nil), with("free", 10, nil),
 		with("risky", 900, func(c *Candidate) { c.Risk = 0.51 }),
 		with("no number", 900, func(c *Candidate) { c.Risk = math.NaN() }),
+		with("costly", 900, func(c *Candidate) { c.MultiplyAdds = 5001 }),
 	}
 	var got []string
-	for _, c := range rank("s", []int{32}, offered, memory, "") {
+	for _, c := range rank("s", []int{32}, offered, memory, host{work: 5000}) {
 		got = append(got, c.String())
 	}
 	want := []string{
-		"free at s: 0.006", "set back at s: 0.438", "approval at s: not for want of approval", "empty at s: not for want of parameters",
+		"free at s: 0.006", "set back at s: 0.438", "approval at s: not for want of approval",
+		"costly at s: not for what it costs", "empty at s: not for want of parameters",
 		"experimental at s: not for its tier EXPERIMENTAL", "no number at s: not for bp_quarantine", "quarantine at s: not for quarantine",
 		"risky at s: not for blueprint_risk", "written off at s: not for what it came to here",
 	}

@@ -22,7 +22,7 @@ type Candidate struct {
 	ApprovalRequired bool
 	QuarantineOnly   bool
 
-	MultiplyAdds int64              // of one forward pass of one example; 0 is not known
+	MultiplyAdds int64              // of one forward pass of one example; negative where nobody counted
 	LatencyMS    map[string]float64 // of one, as measured, by the device in lower case
 	Misfit       bool               // it only makes sense of the slot by taking it for something else
 	BSDS         *leyline.BSDS      // how it was judged; nil: it was not

@@ -62,7 +62,7 @@ func (e planner) features(c considered) []float32 {
 	set(9, math.Log10(slotWidth(shape)))
 	set(10, math.Log10(1+float64(max(c.candidate.ParameterCount, 0))))
 	set(11, math.Log10(1+float64(max(c.candidate.MultiplyAdds, 0))))
-	set(12, capacity(c.candidate.ParameterCount, shape))
+	set(12, capacity(float64(c.candidate.ParameterCount), shape))
 	set(13, c.cost)
 	set(14, c.candidate.facts(true).EffectiveRisk())
 	set(15, float64(c.candidate.Stage))

@@ -109,6 +109,24 @@ func (r *Record) occupied(slot string) bool {
 	return slices.ContainsFunc(r.Seeds, func(s seed) bool { return !s.Ended && s.Slot == slot })
 }
 
+// tried is how many seeds of a slot became layers of the host, or spoke against
+// their blueprints there.
+func (r *Record) tried(slot string) int {
+	count := len(r.Slots[slot].WrittenOff)
+	for _, s := range r.Seeds {
+		if s.Slot == slot && s.Stage == stageFossilized {
+			count++
+		}
+	}
+	return count
+}
+
+// slotOrder is the order in which slots take their turn: those first where the least
+// was tried, whatever came of it.
+func (r *Record) slotOrder(a, b string) int {
+	return cmp.Or(cmp.Compare(r.tried(a), r.tried(b)), cmp.Compare(a, b))
+}
+
 func (r *Record) writeOff(name, blueprintID string) {
 	r.makeRoom()
 	s := r.Slots[name]

@@ -136,10 +136,11 @@ func (e planner) room() bool {
 	return e.record.growing()+planned < e.config.MaxGrowing && len(e.record.Seeds)+planned < e.config.MaxSeeds
 }
 
-// fillSlots goes through the free slots by their names. What may grow at one is
-// asked only when it is its turn: to know it may mean to compile.
+// fillSlots goes through the free slots, those where the least was tried first, then by
+// their names. What may grow at one is asked only when it is its turn: to know it may
+// mean to compile.
 func (e planner) fillSlots(denied bool) {
-	for _, name := range slices.Sorted(maps.Keys(e.state.Slots)) {
+	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.record.slotOrder) {
 		if !e.room() || e.plan.overdue {
 			break
 		}
@@ -156,7 +157,7 @@ func (e planner) fillSlots(denied bool) {
 			continue
 		}
 		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
-			e.state.Packet.GetHardwareContext().GetDeviceType())
+			hostOf(e.state.Packet))
 		ranked = e.weigh(ranked)
 		e.plan.considered = append(e.plan.considered, ranked...)
 		switch {

@@ -22,6 +22,7 @@ package_of() {
     /usr/include/google/protobuf/*) echo libprotobuf-dev ;;
     /usr/include/stdlib.h) echo libc6-dev ;;
     /usr/lib/postgresql/*) echo postgresql ;;
+    /usr/share/datasets/fashion-mnist/*) echo dataset-fashion-mnist ;;
     *) echo "$1" ;;
   esac
 }

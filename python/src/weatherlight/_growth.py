@@ -81,6 +81,7 @@ class Growth:
         run_given: bool,
         trainer_id: str,
         host_layers: Sequence[str],
+        host_work: int,
         experiment: str,
         sample: Any,
         random: PrivateRandom,
@@ -92,6 +93,7 @@ class Growth:
         self._run, self._trainer_id, self._resumes = run, trainer_id, ""
         self._run_given = run_given
         self._host_layers, self._experiment, self._sample = host_layers, experiment, sample
+        self._host_work = host_work
         self._random, self._together, self._on_close = random, together, on_close
         self._seeds: list[Seed] = []
         self._steps = 0
@@ -205,6 +207,19 @@ class Growth:
     def seeds(self) -> tuple[SeedView, ...]:
         """The grafted seeds, slot by slot."""
         return tuple(map(_view, self._graft.seeds))
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a seed learns or is judged, and is neither kept nor paused.
+
+        A host that trains on meanwhile is another one in each report: its seed runs after
+        it, and many that would have helped are dropped. A loop that leaves its own
+        training step out while this holds, and calls `step` alone, has better seeds and
+        saves the step.
+        """
+        if self._closed:
+            return False
+        return any(not seed.kept and not seed.paused for seed in self._seeds)
 
     @property
     def run(self) -> str:
@@ -456,6 +471,7 @@ class Growth:
         told = {
             "front_rests_while_blending": float(not self._board.host_trains),
             "behind_trains_while_blending": float(not self._board.host_trains),
+            "host_multiply_adds": float(self._host_work),
         }
         if self._graft.run_order:
             told["order"] = float(self._graft.run_order)

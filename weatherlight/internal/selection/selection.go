@@ -189,7 +189,9 @@ func (s *Selection) importedCandidates(ctx context.Context) ([]tamiyo.Candidate,
 	var candidates []tamiyo.Candidate
 	for _, record := range records {
 		if _, err := s.config.Catalog.Get(record.Descriptor.GetBlueprintId()); err != nil && s.config.Library.Withheld(record) == nil {
-			candidates = append(candidates, candidate(record.Descriptor, parameterCount(record)))
+			imported := candidate(record.Descriptor, parameterCount(record))
+			imported.MultiplyAdds = -1
+			candidates = append(candidates, imported)
 		}
 	}
 	return candidates, nil
