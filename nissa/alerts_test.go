@@ -171,22 +171,34 @@ func TestRulesThatAreNotInOrderKeepNissaFromStarting(t *testing.T) {
 	}
 }
 
-// A packet that is delivered twice is one observation.
+// A packet that is delivered twice is one observation, and what a restart finds in the store
+// was one before.
 func TestRepeatedPacketsAreNoSecondObservation(t *testing.T) {
 	t.Parallel()
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), Alerts: &Alerts{Rules: func() ([]byte, string, error) {
+	rules := func() ([]byte, string, error) {
 		return []byte("rules: [{name: twice, summary: s, severity: info, event: e, count: 2, quiet: 1h}]"), "", nil
-	}}})
-	if err != nil {
-		t.Fatal(err)
 	}
-	one := packet("oven").Event("e", warning).Build()
-	for range 3 {
-		if _, err := service.handle(t.Context(), &oona.Delivery{Payload: one}); err != nil {
-			t.Fatal(err)
+	one := &oona.Delivery{Stream: "oona.telemetry", ID: "1-1", Payload: packet("oven").Event("e", warning).Build()}
+	bus, stored := connect(t, embedded(t), secret), sqliteURL(t)
+	for _, c := range []struct {
+		name, store string
+		alerts      int
+	}{{"no store", "", 1}, {"a store", stored, 1}, {"the same store after a restart", stored, 0}} {
+		service, err := New(Config{Bus: bus, Store: Store{URL: c.store}, Alerts: &Alerts{Rules: rules}})
+		if err == nil {
+			err = service.openStore(t.Context())
 		}
-	}
-	if alerts := service.desk.Alerts(); len(alerts) != 1 || alerts[0].State != "pending" {
-		t.Errorf("alerts %+v", alerts)
+		for range 3 {
+			if err != nil {
+				t.Fatal(c.name, err)
+			}
+			_, err = service.handle(t.Context(), one)
+		}
+		if alerts := service.desk.Alerts(); err != nil || len(alerts) != c.alerts || len(alerts) > 0 && alerts[0].State != "pending" {
+			t.Errorf("%s: alerts %+v, error %v", c.name, alerts, err)
+		}
+		if err := service.closeStore(); err != nil {
+			t.Error(err)
+		}
 	}
 }
