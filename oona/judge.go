@@ -106,6 +106,9 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.T
 		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, at.Bus),
 		Issued: env.SignedAt(),
 	}
+	if !j.delivery.Issued.IsZero() {
+		j.delivery.Age = at.Age(j.delivery.Issued, entry.StoredAt(e.ID))
+	}
 	if wanted, err := s.wanted(&j.delivery); err != nil || !wanted {
 		return deadletter.ReasonPermanent, err
 	}

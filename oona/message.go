@@ -40,6 +40,9 @@ type Delivery struct {
 	// A client that was told the bus's time dates by that. Zero when the envelope
 	// carries none, as those of prototype peers, and 1970 when it cannot be read.
 	Issued time.Time
+	// Age is how long before it was stored that was, by the clock that dated it: publishers
+	// may have another one than Redis, whose clock may have been set since. 0 without Issued.
+	Age time.Duration
 }
 
 // Handler processes one delivery. On nil its messages, the replay mark and the

@@ -33,6 +33,18 @@ func (t Times) judge(issued, stored time.Time, refuse func(issued, published, no
 	return reason
 }
 
+// Age is how long before its storing a message was issued, by whichever of the clocks that
+// may have dated it that is least.
+func (t Times) Age(issued, stored time.Time) time.Duration {
+	age := earlier(stored, t.Bus).Sub(issued)
+	for _, other := range [...]time.Duration{age - t.Ahead, earlier(stored, t.Bus.Add(-t.Set)).Sub(issued)} {
+		if other.Abs() < age.Abs() {
+			age = other
+		}
+	}
+	return age
+}
+
 // earlier is the time in an id, unless that lies in the future: writers may choose
 // ids, and one from the future ages nothing that follows it.
 func earlier(stored, now time.Time) time.Time {

@@ -83,7 +83,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Stored: d.Published,
-		Issued: issuedBefore(d.Issued, d.Published, r.config.Now(), time.Now()),
+		Issued: issued(d),
 	})
 	if err != nil {
 		return nil, err
@@ -101,22 +101,13 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	})
 }
 
-// issuedBefore is when a report was signed, by the clock that dated its storing: as long
-// before that as either the bus's clock or ours says. What was stored in the future, after
-// the bus's clock was set back, was stored now.
-func issuedBefore(issued, stored, bus, here time.Time) time.Time {
-	if issued.IsZero() || stored.IsZero() {
-		return issued
+// issued is when a delivery was signed, by the clock that dated its storing; zero when it
+// does not say.
+func issued(d *oona.Delivery) time.Time {
+	if d.Issued.IsZero() {
+		return d.Issued
 	}
-	now := stored
-	if now.After(bus) {
-		now = bus
-	}
-	age := now.Sub(issued)
-	if other := age - bus.Sub(here); other.Abs() < age.Abs() {
-		age = other
-	}
-	return stored.Add(-age)
+	return d.Published.Add(-d.Age)
 }
 
 // evaluate lets the controller decide on a state.
