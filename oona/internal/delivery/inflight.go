@@ -230,14 +230,17 @@ func (f *inflight) failures(id string) int {
 	return f.tallies[id].failures
 }
 
-// suffers counts an outage that an entry met, and returns how many there were.
-func (f *inflight) suffers(id string) int {
+// suffers counts an outage that an entry met, of whatever kind, and returns how many
+// there were.
+func (f *inflight) suffers(id string, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.tallies[id]
 	if known.outages++; known.outages == 1 {
 		f.waits++
+		known.since = now
 	}
+	known.others = f.succeeded.Load()
 	f.tallies[id] = known
 	return known.outages
 }
@@ -249,13 +252,12 @@ func (f *inflight) suffersAlone(id string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known, succeeded := f.tallies[id], f.succeeded.Load()
-	if known.outages == 0 {
-		known.since = now
+	if known.outages == 0 || now.Sub(known.since) <= sufferMax || succeeded <= known.others {
+		return false
 	}
-	alone := known.outages > 0 && now.Sub(known.since) > sufferMax && succeeded > known.others
 	known.others = succeeded
 	f.tallies[id] = known
-	return alone
+	return true
 }
 
 // sufferers is how many entries wait for what is away.
