@@ -100,7 +100,7 @@ func (o *Orders) Next(ctx context.Context) (orders []Delivery, err error) {
 		}
 		orders = append(orders, Delivery{
 			Stream: o.stream, ID: e.ID, Type: leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, Payload: order,
-			Attempt: 1, Published: entry.StoredBy(e.ID, at.Bus),
+			Attempt: 1, Published: at.Published(entry.StoredAt(e.ID)),
 		})
 	}
 	return orders, nil

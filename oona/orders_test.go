@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/verify"
@@ -166,6 +167,52 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 		t.Errorf("the report is dated %v from the time of the bus, %v", gap, err)
 	}
 }
+
+// A report was as old for its taker as the clock of the bus had been moved.
+func TestMessageWasIssuedByTheClockThatItWasStoredBy(t *testing.T) {
+	b, other := brokerClient(t)
+	here := time.Now()
+	later := here.Add(time.Hour)
+	b.Do(later, "PING") // its clock shows that from now on
+	c, err := Connect(t.Context(), other.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	const kind = leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE
+	for name, signed := range map[string]time.Time{"by ours": here, "by that of the bus": later, "by none": {}} {
+		var got *Delivery
+		s := &subscriber{c: c, valid: map[leyline.BusMessageType]bool{kind: true}, sub: Subscription{
+			Stream: "oona.normal", Handlers: map[leyline.BusMessageType]Handler{kind: nothing},
+			Wanted: func(d *Delivery) bool { got = d; return true },
+		}}
+		payload, err := proto.Marshal(&leyline.BusEnvelope{MessageType: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !signed.IsZero() {
+			m := Message{Stream: "oona.normal", Payload: &leyline.SystemStatePacket{PacketId: "p"}}
+			draft, err := c.sealer.Seal(m.content(), signed, &envelope.Slab{Left: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload = []byte(draft.Payload)
+		}
+		c.cfg.Trust = TrustCompatible
+		s.judge([]entry.Entry{{
+			ID: strconv.FormatInt(later.UnixMilli(), 10) + "-0", Found: true, Attempt: 1,
+			Payload: string(payload), Signature: c.cfg.Keyring.SignEnvelope(payload),
+		}}, []delivery.Task{{Stored: later}})
+		if got == nil {
+			t.Fatalf("%s: not delivered", name)
+		}
+		if got.Issued.IsZero() != signed.IsZero() || !signed.IsZero() && got.Published.Sub(got.Issued).Abs() > time.Minute {
+			t.Errorf("signed %s: issued at %v, published at %v", name, got.Issued, got.Published)
+		}
+	}
+}
+
+func nothing(context.Context, *Delivery) ([]Message, error) { return nil, nil }
 
 func TestOrdersAreReadFromWhereTheReaderStands(t *testing.T) {
 	_, c := brokerClient(t)

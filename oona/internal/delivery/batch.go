@@ -15,6 +15,7 @@ type outcome struct {
 	attempt int
 	answers []envelope.Draft
 	refusal *deadletter.Refusal
+	stored  time.Time
 	started time.Time
 }
 

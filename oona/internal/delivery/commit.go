@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona/deadletter"
-	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
@@ -104,7 +103,7 @@ func (s *consumer) conclude(batch []outcome, came settled) {
 		switch came.results[i] {
 		case commitDone:
 			consumed.Observe(now.Sub(o.started))
-			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
+			delivered.Observe(now.Sub(o.stored))
 			s.c.done(o, s.sub.Stream)
 		case commitReplay:
 			s.c.deadLettered(deadletter.ReasonReplay, s.sub.Stream)

@@ -161,6 +161,7 @@ func (s *consumer) take(work context.Context, entries []entry.Entry) {
 	for i, e := range entries {
 		t := &tasks[i]
 		t.id, t.attempt, t.started, t.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
+		t.Stored = entry.StoredAt(e.ID)
 	}
 	s.sub.Judge(entries, tasks)
 	for i := range tasks {

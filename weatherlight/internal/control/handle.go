@@ -83,7 +83,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Stored: d.Published,
-		Issued: issued(d),
+		Issued: d.Issued,
 	})
 	if err != nil {
 		return nil, err
@@ -99,15 +99,6 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
 		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
 	})
-}
-
-// issued is when a delivery was signed, by the clock that dated its storing; zero when it
-// does not say.
-func issued(d *oona.Delivery) time.Time {
-	if d.Issued.IsZero() {
-		return d.Issued
-	}
-	return d.Published.Add(-d.Age)
 }
 
 // evaluate lets the controller decide on a state.

@@ -194,7 +194,7 @@ func (t *town) dispatch(life *life, e *entry) error {
 	ctx := context.Background()
 	d := &oona.Delivery{
 		Payload: proto.Clone(e.payload), Attributes: e.attributes, Attempt: e.failures + 1,
-		Published: e.stored, Issued: e.issued, Age: e.stored.Sub(e.issued),
+		Published: e.stored, Issued: e.issued,
 	}
 	if !t.mishear(d) {
 		return nil
