@@ -56,7 +56,8 @@ func addOrder(t *testing.T, c *Client, number int, at time.Time) {
 func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	_, c := brokerClient(t)
 	var taken []string
-	f := c.follow("oona.run.r", func(o *leyline.AdaptationCommand) { taken = append(taken, o.GetCommandId()) })
+	f := c.follow("oona.run.r", func(_ string, o *leyline.AdaptationCommand) { taken = append(taken, o.GetCommandId()) })
+	f.line = c.conn.NewLine("oona.run.r")
 	defer f.line.Close()
 	step := func(want ...string) {
 		t.Helper()
@@ -214,22 +215,28 @@ func TestMessageWasIssuedByTheClockThatItWasStoredBy(t *testing.T) {
 
 func nothing(context.Context, *Delivery) ([]Message, error) { return nil, nil }
 
+// readOrders looks for orders once.
+func readOrders(t *testing.T, reader *Orders, want ...string) {
+	t.Helper()
+	orders, err := reader.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range orders {
+		got = append(got, o.Payload.(*leyline.AdaptationCommand).GetCommandId())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+}
+
 func TestOrdersAreReadFromWhereTheReaderStands(t *testing.T) {
 	_, c := brokerClient(t)
 	reader := NewOrders(c, "oona.run.r")
 	read := func(want ...string) {
 		t.Helper()
-		orders, err := reader.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, o := range orders {
-			got = append(got, o.Payload.(*leyline.AdaptationCommand).GetCommandId())
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("read %v, want %v", got, want)
-		}
+		readOrders(t, reader, want...)
 	}
 	read() // there is no such stream yet
 	now := time.Now()
@@ -244,4 +251,29 @@ func TestOrdersAreReadFromWhereTheReaderStands(t *testing.T) {
 	read()
 	addOrder(t, c, 3, time.Now().Add(time.Second))
 	read("3")
+}
+
+func TestOrdersOfAStreamThatBeganAnewAreRead(t *testing.T) {
+	_, c := brokerClient(t)
+	reader := NewOrders(c, "oona.run.r")
+	now := time.Now()
+	addOrder(t, c, 1, now.Add(-time.Second))
+	readOrders(t, reader, "1")
+	if err := c.conn.Do(t.Context(), c.conn.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	addOrder(t, c, 2, now.Add(-time.Hour))
+	reader.follower.scanned = time.Time{} // it looks at everything now and then
+	readOrders(t, reader, "2")
+	readOrders(t, reader)
+}
+
+func TestOrderIsReadThatIsDatedByAClockSetSince(t *testing.T) {
+	b, c := brokerClient(t)
+	reader := NewOrders(c, "oona.run.r")
+	readOrders(t, reader)
+	later := time.Now().Add(time.Hour)
+	b.Do(later, "PING") // its clock shows that from now on
+	addOrder(t, c, 1, later)
+	readOrders(t, reader, "1")
 }
