@@ -20,7 +20,7 @@ type outcome struct {
 }
 
 // plain reports whether acknowledging is all there is to do.
-func (o outcome) plain() bool {
+func (o *outcome) plain() bool {
 	return o.refusal == nil && len(o.answers) == 0 && o.mark == ""
 }
 

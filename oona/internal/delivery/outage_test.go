@@ -35,9 +35,9 @@ func TestR29OutageOfOneEntryAloneEnds(t *testing.T) {
 			s.conclude([]outcome{odd}, settled{results: []int64{commitUnstored}})
 		}, false},
 		"its answer could not be stored for long, without others": {false, 2 * time.Hour, func(s *consumer, odd outcome) {
-			s.inflight.succeeded.Add(1)
+			s.inflight.hands[0].succeeded.Add(1)
 			s.conclude([]outcome{odd}, settled{results: []int64{commitUnstored}})
-			s.inflight.succeeded.Add(1) // its own once more
+			s.inflight.hands[0].succeeded.Add(1) // its own once more
 			s.conclude([]outcome{odd}, settled{results: []int64{commitUnstored}})
 		}, false},
 		"it was given back first": {true, time.Minute, func(s *consumer, odd outcome) {
@@ -58,7 +58,7 @@ func TestR29OutageOfOneEntryAloneEnds(t *testing.T) {
 				refused := false
 				try := func(w handling, id string) {
 					s.batcher.expect(1)
-					s.handle(t.Context(), &Task{id: id, attempt: 1, Work: w})
+					s.handle(t.Context(), &s.inflight.hands[0], &Task{id: id, attempt: 1, Work: w})
 					for _, o := range s.batcher.items {
 						refused = refused || o.id == "odd" && o.refusal != nil && o.refusal.Reason == deadletter.ReasonExhausted
 					}
