@@ -66,7 +66,9 @@ func (s *consumer) read(fetch, work context.Context) {
 	}
 	if begun {
 		// The server may have answered the read that was just cut off.
-		_, _ = s.adopt(work, work, 0) // what fails here is found by the next start
+		parting, cancel := context.WithTimeout(work, redis.PartingTimeout)
+		defer cancel()
+		_, _ = s.adopt(parting, work, 0) // what fails here is found by the next start
 	}
 }
 
