@@ -66,7 +66,7 @@ func (s *consumer) read(fetch, work context.Context) {
 	}
 	if begun {
 		// The server may have answered the read that was just cut off.
-		parting, cancel := context.WithTimeout(work, redis.PartingTimeout)
+		parting, cancel := s.c.Conn.Parting(work)
 		defer cancel()
 		_, _ = s.adopt(parting, work, 0) // what fails here is found by the next start
 	}

@@ -14,9 +14,14 @@ import (
 // come before the server has begun to wait.
 const unblockPause = 10 * time.Millisecond
 
-// PartingTimeout bounds what a reader still asks the server when it ends. One that is
+// partingTimeout bounds what a reader still asks the server when it ends. One that is
 // frozen would take the whole of a timeout, from each of a service's readers in turn.
-const PartingTimeout = 500 * time.Millisecond
+const partingTimeout = 500 * time.Millisecond
+
+// Parting bounds the questions with which a reader ends, and that nothing depends on.
+func (c *Conn) Parting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, partingTimeout)
+}
 
 // Line is the connection of one reader of a stream, made with its first read. It is
 // not safe for concurrent use.
@@ -44,7 +49,7 @@ func (l *Line) Take(fetch, work context.Context, wait time.Duration, command rue
 	answered, ended := make(chan struct{}), make(chan struct{})
 	stop := context.AfterFunc(fetch, func() {
 		defer close(ended)
-		asking, cancel := context.WithTimeout(ctx, PartingTimeout)
+		asking, cancel := l.rdb.Parting(ctx)
 		defer cancel()
 		l.unblock(asking, answered)
 	})
