@@ -203,14 +203,10 @@ var kinds = []string{"hash", "stream", "zset"}
 // blame names the key of a write that the server refused for what lies there. A record and
 // the stream of a run are ErrDamaged, and the run's own trouble; the index is that of all.
 func (r *Records) blame(ctx context.Context, err error, keys ...string) error {
-	if !redis.IsReply(err) {
-		return err
+	if len(keys) > 1 && redis.IsExhausted(err) {
+		return fmt.Errorf("%w: %s: %s", ErrDamaged, keys[1], err.Error())
 	}
-	words := err.Error() // of which the embedded broker has some before the code
-	if len(keys) > 1 && strings.Contains(words, "stream has exhausted") {
-		return fmt.Errorf("%w: %s: %s", ErrDamaged, keys[1], words)
-	}
-	if !strings.Contains(words, "WRONGTYPE") {
+	if !redis.HasCode(err, "WRONGTYPE") {
 		return err
 	}
 	for i, key := range keys {
@@ -220,7 +216,7 @@ func (r *Records) blame(ctx context.Context, err error, keys ...string) error {
 		switch {
 		case asked != nil || kind == "none" || kind == kinds[i]:
 		case i < 2:
-			return fmt.Errorf("%w: %s is a %s: %s", ErrDamaged, key, kind, words)
+			return fmt.Errorf("%w: %s is a %s: %s", ErrDamaged, key, kind, err.Error())
 		default:
 			return fmt.Errorf("%s is a %s: %w", key, kind, err)
 		}

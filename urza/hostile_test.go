@@ -172,6 +172,17 @@ func TestFolderInPlaceOfAnArtifactMakesRoom(t *testing.T) {
 
 // A file that has grown beyond what an artifact can be is damaged, and nobody reads it to
 // find that out: this one would take hours.
+func TestArtifactThatWouldCountAsDamagedIsNotSaved(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	content := make([]byte, 17<<20)
+	if _, err := library.Save(t.Context(), descriptor("BP001"), content, &leyline.KernelCatalogUpdate{}, nil); err == nil {
+		t.Error("a kernel that is larger than any was saved")
+	}
+	if _, err := library.Save(t.Context(), descriptor("BP001"), content, &leyline.KernelCatalogUpdate{ArtifactRef: "k.pt"}, nil); err != nil {
+		t.Errorf("one of another kind: %v", err)
+	}
+}
+
 func TestArtifactThatGrewIsRefusedByItsSize(t *testing.T) {
 	library := openTest(t, testConfig(t.TempDir()))
 	prefetcher := NewPrefetcher(library, PrefetchConfig{})

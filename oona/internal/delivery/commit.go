@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona/deadletter"
-	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
@@ -36,23 +35,43 @@ func (s *consumer) commitAll(fetch, work context.Context) {
 			s.commit(fetch, work, base, rest[:n])
 			rest = rest[n:]
 		}
-		spare = items
+		if base.Err() == nil { // no commit was left behind that looks at it yet
+			spare = items
+		}
 	}
 }
 
 // commit settles outcomes. It tries again while the bus is down: an outcome
 // that is given up stays pending, and its handler runs again.
 func (s *consumer) commit(fetch, work, base context.Context, batch []outcome) {
-	var plain, scripted []outcome
-	for _, o := range batch {
-		if o.plain() {
-			plain = append(plain, o)
-		} else {
-			scripted = append(scripted, o)
-		}
-	}
+	plain, scripted := split(batch)
 	s.untilDone(fetch, work, base, plain, s.store.acknowledge)
 	s.untilDone(fetch, work, base, scripted, s.store.settle)
+}
+
+// split parts the outcomes that are plain from the others. Most batches are of one kind.
+func split(batch []outcome) (plain, scripted []outcome) {
+	all := 0
+	for i := range batch {
+		if batch[i].plain() {
+			all++
+		}
+	}
+	switch all {
+	case len(batch):
+		return batch, nil
+	case 0:
+		return nil, batch
+	}
+	plain, scripted = make([]outcome, 0, all), make([]outcome, 0, len(batch)-all)
+	for i := range batch {
+		if batch[i].plain() {
+			plain = append(plain, batch[i])
+		} else {
+			scripted = append(scripted, batch[i])
+		}
+	}
+	return plain, scripted
 }
 
 type commitFunc func(ctx context.Context, batch []outcome) (settled, error)
@@ -104,7 +123,7 @@ func (s *consumer) conclude(batch []outcome, came settled) {
 		switch came.results[i] {
 		case commitDone:
 			consumed.Observe(now.Sub(o.started))
-			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
+			delivered.Observe(now.Sub(o.stored))
 			s.c.done(o, s.sub.Stream)
 		case commitReplay:
 			s.c.deadLettered(deadletter.ReasonReplay, s.sub.Stream)

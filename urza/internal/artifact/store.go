@@ -135,6 +135,9 @@ func (s *Store) Ref(checksum, source string) string { return s.fresh.ref(checksu
 // Put makes a new artifact durable, and its signature when there is a key. What is there
 // already is replaced.
 func (s *Store) Put(ctx context.Context, ref, checksum string, content []byte) error {
+	if most := s.most(ref); int64(len(content)) > most {
+		return fmt.Errorf("an artifact of %d bytes, more than the %d of its kind, would count as damaged", len(content), most)
+	}
 	if err := s.fresh.put(ctx, ref, content); err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Stored: d.Published,
-		Issued: issuedBefore(d.Issued, d.Published, r.config.Now(), time.Now()),
+		Issued: d.Issued,
 	})
 	if err != nil {
 		return nil, err
@@ -99,24 +99,6 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
 		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
 	})
-}
-
-// issuedBefore is when a report was signed, by the clock that dated its storing: as long
-// before that as either the bus's clock or ours says. What was stored in the future, after
-// the bus's clock was set back, was stored now.
-func issuedBefore(issued, stored, bus, here time.Time) time.Time {
-	if issued.IsZero() || stored.IsZero() {
-		return issued
-	}
-	now := stored
-	if now.After(bus) {
-		now = bus
-	}
-	age := now.Sub(issued)
-	if other := age - bus.Sub(here); other.Abs() < age.Abs() {
-		age = other
-	}
-	return stored.Add(-age)
 }
 
 // evaluate lets the controller decide on a state.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
@@ -124,9 +125,16 @@ func (m *Monitor) Run(ctx context.Context) error {
 }
 
 func (m *Monitor) round(ctx context.Context) {
+	// Side by side: one part that does not answer keeps nobody from telling of another.
+	sampled := make([][]finding, len(m.sensors))
+	var looking sync.WaitGroup
+	for i, s := range m.sensors {
+		looking.Go(func() { sampled[i] = s.sample(ctx) })
+	}
+	looking.Wait()
 	found := make(map[string][]finding)
-	for _, s := range m.sensors {
-		found[s.condition] = append(found[s.condition], s.sample(ctx)...)
+	for i, s := range m.sensors {
+		found[s.condition] = append(found[s.condition], sampled[i]...)
 	}
 	if ctx.Err() != nil {
 		return // What failed now failed because of the stop.

@@ -37,7 +37,11 @@ func sensors(c Config) []sensor {
 		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
 		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server.Trouble(ctx); return refuses }))},
 		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server.Trouble(ctx); return evicts }))},
-		{alarmNoStream, rarely(func(ctx context.Context) []finding { return unusable(c.Server.Unusable(ctx)) })},
+		{alarmNoStream, rarely(func(ctx context.Context) []finding {
+			ctx, cancel := context.WithTimeout(ctx, patience) // one that is silent keeps no other alarm waiting
+			defer cancel()
+			return unusable(c.Server.Unusable(ctx))
+		})},
 		{alarmLibraryDown, rarely(answers(c.Library))},
 		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
 		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -232,6 +233,52 @@ func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
 		}
 		if alarms := watch.Alarms(); len(alarms) != 0 {
 			t.Errorf("alarms %+v once it was finished", alarms)
+		}
+	})
+}
+
+// silent answers nothing: whoever asks waits until he has had enough.
+type silent struct{}
+
+func (silent) Ping(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (silent) Health() oona.Health            { return oona.Health{} }
+func (silent) Drops() []oona.Drop             { return nil }
+func (silent) Stalls() []oona.Stall           { return nil }
+func (silent) ClockOffset() (ahead, uncertainty time.Duration, known bool) {
+	return 0, 0, false
+}
+
+func (silent) Contested(time.Time) map[string]string { return nil }
+func (silent) Damaged(time.Time) map[string]string   { return nil }
+
+func TestBusThatIsSilentIsToldInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := Config{
+			Workers: Crew{
+				Status: func() []supervise.Status { return nil }, Job: func() (string, time.Time) { return "", time.Time{} },
+				Packet: func() time.Time { return time.Time{} },
+				Outbox: func(context.Context) (time.Time, error) { return time.Time{}, nil },
+			},
+			Bus: silent{}, Runs: silent{}, Library: silent{}.Ping, Place: func() error { return nil },
+			Outbox:   func(context.Context) (waiting, refused int, err error) { return 0, 0, nil },
+			Lost:     Losses{Packets: func() map[string]int64 { return nil }},
+			Failures: func() map[string]int64 { return nil }, Signals: func() map[string]error { return nil },
+			Maintenance: time.Minute, Clock: cadence.Phase{}, Logger: slog.New(slog.DiscardHandler),
+		}
+		config.Server.Trouble = func(ctx context.Context) (refuses, evicts error) { <-ctx.Done(); return nil, nil }
+		config.Server.Unusable = func(ctx context.Context) map[string]error { <-ctx.Done(); return nil }
+		ctx, stop := context.WithCancel(t.Context())
+		monitor := New(config)
+		done := make(chan error, 1)
+		go func() { done <- monitor.Run(ctx) }()
+		time.Sleep(6 * time.Second)
+		alarms := monitor.Alarms()
+		if !slices.ContainsFunc(alarms, func(a Alarm) bool { return a.Name == alarmBusDown }) {
+			t.Errorf("after 6 s of silence: %+v", alarms)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
