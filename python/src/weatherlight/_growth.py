@@ -100,6 +100,7 @@ class Growth:
         self._began = time.monotonic()
         self._told_silence = False
         self._started = False
+        self._met = False  # with the other processes, to look at what has arrived
         self._probed = False
         self._closed = False
         self._told_fork = False
@@ -117,7 +118,8 @@ class Growth:
         """
         self._steps += 1
         if self._together is not None:
-            if self._steps % _TOGETHER_STEPS == 1 or not self._started:
+            # Whether it has started is a matter of each process; this must be one of all.
+            if self._steps % _TOGETHER_STEPS == 1 or not self._met:
                 self._take_up()
         elif self._ready or not self._started:
             self._take_up()
@@ -315,6 +317,7 @@ class Growth:
             return
         self._start(hello)
         if self._together is not None:
+            self._met = True
             arrived = self._together.arrivals(self._link.inbox.arrivals())
         elif self._ready:
             arrived = self._link.inbox.arrivals()
