@@ -232,21 +232,46 @@ def test_a_trainer_under_the_access_list_of_trainers(redis_server: Redis) -> Non
     growth.close()
 
 
-def test_a_bus_over_tls_by_its_authority(tmp_path: Path) -> None:
-    certificate, key, port = tmp_path / "ca.pem", tmp_path / "key.pem", free_port()
-    certified(certificate, key)
+def _over_tls(folder: Path, address: str) -> tuple[Redis, str]:
+    """A server with a certificate of an address, and its own address."""
+    certificate, key, port = folder / "ca.pem", folder / "key.pem", free_port()
+    certified(certificate, key, address)
     told = {"port": port, "cert-file": certificate, "key-file": key, "ca-cert-file": certificate}
     args = [word for name, value in told.items() for word in (f"--tls-{name}", str(value))]
-    server = Redis(tmp_path, *args, "--tls-auth-clients", "no")
-    growth = grow(f"rediss://127.0.0.1:{port}/0?ca={certificate}")
+    server = Redis(folder, *args, "--tls-auth-clients", "no")
+    return server, f"rediss://127.0.0.1:{port}/0"
+
+
+def test_a_bus_over_tls_by_its_authority(tmp_path: Path) -> None:
+    server, url = _over_tls(tmp_path, "127.0.0.1")
+    growth = grow(f"{url}?ca={tmp_path}/ca.pem")
     growth.report()
     eventually("a report", lambda: len(published(server)) == 1)
     growth.close()
-    stranger = grow(f"rediss://127.0.0.1:{port}/0")
+    stranger = grow(url)
     stranger.report()
     eventually("a refusal", lambda: stranger._link.episode.count)
     stranger.close(0)
     assert len(published(server)) == 1
+    server.kill()
+
+
+def test_a_server_with_the_certificate_of_another_is_refused(tmp_path: Path) -> None:
+    server, url = _over_tls(tmp_path, "127.0.0.2")
+    growth = grow(f"{url}?ca={tmp_path}/ca.pem")
+    growth.report()
+    eventually("it is decided", lambda: growth._link.episode.count or published(server))
+    growth.close(0)
+    assert published(server) == []
+    server.kill()
+
+
+def test_a_bus_by_its_socket(tmp_path: Path) -> None:
+    server = Redis(tmp_path, "--unixsocket", str(tmp_path / "s"))
+    growth = grow(f"unix://{tmp_path}/s?db=0")
+    growth.report()
+    eventually("a report", lambda: len(published(server)) == 1)
+    growth.close()
     server.kill()
 
 

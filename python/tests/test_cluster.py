@@ -165,9 +165,29 @@ def test_addresses(url: str, nodes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("redis://", "redis://"),
+        ("redis:///0", "redis:///0"),
+        ("unix:///run/bus?db=1&max_retries=2", "unix:///run/bus?db=1"),
+        ("unix://u:p%40@/run/bus", "unix://u:p%40@/run/bus"),
+        ("rediss://h/0?ca=/ca.pem", "rediss://h/0"),
+    ],
+)
+def test_of_an_address_the_query_alone_is_read_here(url: str, read: str) -> None:
+    assert read_address(url).url == read
+
+
+@pytest.mark.parametrize(
     ("url", "why"),
     [
         ("http://h", "redis://"),
+        ("pass@h:6379", "redis://"),
+        ("redis:pass@h", "redis://"),
+        ("redis://:pass@h?addr=i:1&pool_size=3", "pool_size"),
+        ("redis://:pass@h?db=pass", "is db known"),
+        ("rediss://h?ssl_cert_reqs=none", "ca="),
+        ("rediss://h?ssl_check_hostname=false", "ca="),
         ("redis://s:26379?master_set=m", "Sentinel"),
         ("rediss://h?skip_verify=true", "ca="),
         ("redis://h?ca=/ca.pem", "rediss"),
