@@ -182,11 +182,8 @@ class Growth:
         """
         if level not in LEVELS:
             raise ConfigError(f"an emergency has a level from 1 to {LEVELS[-1]}, not {level!r}")
-        if self._together is not None and not self._together.talks:
-            log.warning("only the first process talks: raise the emergency there: %s", reason)
-            return
-        if self._closed or not self._link.here:
-            log.warning("growth is closed: nobody is told of the emergency: %s", reason)
+        if mute := self._mute():
+            log.warning("nobody is told of the emergency, for %s: %s", mute, reason)
             return
         self._start()
         self._link.outbox.alarm(emergency(level, reason, self._run, self._trainer_id))
@@ -239,7 +236,8 @@ class Growth:
         """Ends growth. The model stays as it was, plus what was kept.
 
         Args:
-            timeout: Seconds that the last report has to leave.
+            timeout: Seconds that the last report and emergencies have to leave. The log names
+                the emergencies that did not.
         """
         if self._closed:
             return
@@ -335,6 +333,16 @@ class Growth:
         # Seeds of a checkpoint are not to be judged before they are measured.
         if hello and not self._seeds:
             self._send(Measured({}, {}), {}, None, {})
+
+    def _mute(self) -> str:
+        """Why nothing can be told from here; empty when it can."""
+        if self._together is not None and not self._together.talks:
+            return "only the first process talks: raise it there"
+        if self._closed:
+            return "growth is closed"
+        if not self._link.here:
+            return "this is a fork of the process that grows: raise it there"
+        return "the background has ended by a fault" if self._link.crash is not None else ""
 
     def _probe(self, batch: Any) -> None:
         """Looks at the first batch whether seeds could learn, so that it is known now."""
