@@ -424,7 +424,7 @@ def test_an_emergency_is_bound_and_told_once(
     assert began - 1 < signal.triggered_at.ToNanoseconds() / 1e9 < time.time() + 1
     growth.raise_emergency(4, "too late")
     assert "too late" in caplog.text
-    for level in (0, 5, "4"):
+    for level in (0, 5, "4", 3.0, True):
         with pytest.raises(weatherlight.ConfigError, match="from 1 to 4"):
             growth.raise_emergency(level, "no level")  # type: ignore[arg-type]
 

@@ -25,9 +25,9 @@ from weatherlight._graft.seed import Seed
 from weatherlight._graft.slot import Board
 from weatherlight._graft.together import Together
 from weatherlight._wire import leyline_pb2 as leyline
-from weatherlight._wire.emergencies import LEVELS, emergency
+from weatherlight._wire.emergencies import emergency
 from weatherlight._wire.reports import MAX_COUNT, Report
-from weatherlight.errors import CheckpointError, ConfigError
+from weatherlight.errors import CheckpointError
 
 log = logging.getLogger("weatherlight")
 
@@ -180,13 +180,12 @@ class Growth:
         Raises:
             ConfigError: there is no such level.
         """
-        if level not in LEVELS:
-            raise ConfigError(f"an emergency has a level from 1 to {LEVELS[-1]}, not {level!r}")
+        signal = emergency(level, reason, self._run, self._trainer_id)
         if mute := self._mute():
             log.warning("nobody is told of the emergency, for %s: %s", mute, reason)
             return
         self._start()
-        self._link.outbox.alarm(emergency(level, reason, self._run, self._trainer_id))
+        self._link.outbox.alarm(signal)
 
     # What people and loops may ask.
 
