@@ -76,7 +76,7 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 	)}, nil
 }
 
-// keepReports keeps field reports. What does so for want of room on disk waits for it; a
+// keepReports keeps field reports. What cannot for want of room on disk, or of the file, waits; a
 // report that can never be kept is the fault of whatever it is about.
 func keepReports(log *fieldreport.Log) func(context.Context, *leyline.FieldReport) error {
 	return func(ctx context.Context, report *leyline.FieldReport) error {

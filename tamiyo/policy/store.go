@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -54,6 +56,8 @@ type Store struct {
 
 	mu      sync.Mutex
 	journal journal
+	folder  os.FileInfo // of the payloads, as it was opened
+	written os.FileInfo // the journal's file, as it was read or written last; nil before the first
 }
 
 // Open opens the policy store in config.Dir and restores what was accepted. An
@@ -71,7 +75,29 @@ func Open(config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{config: config, journal: journal}, nil
+	s := &Store{config: config, journal: journal}
+	if s.folder, err = os.Stat(PayloadFolder(config.Dir)); err != nil {
+		return nil, fmt.Errorf("look at policy folder: %w", err)
+	}
+	s.written, err = os.Stat(s.journalPath())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look at policy journal: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Store) journalPath() string { return filepath.Join(s.config.Dir, journalName) }
+
+// InPlace reports the want of the folder, or of the journal, without which the next start
+// would accept old updates again. An update that is taken in writes all of the journal anew.
+func (s *Store) InPlace() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := regularfile.Still(PayloadFolder(s.config.Dir), s.folder)
+	if s.written != nil {
+		err = errors.Join(err, regularfile.Still(s.journalPath(), s.written))
+	}
+	return err
 }
 
 // PayloadFolder is where the payloads lie, in the folder of a store.
@@ -150,10 +176,13 @@ func (s *Store) store(update *leyline.PolicyUpdate) (Update, error) {
 
 // commit is the moment of acceptance: memory follows the disk, never leads it.
 func (s *Store) commit(next journal) error {
-	if err := next.write(filepath.Join(s.config.Dir, journalName)); err != nil {
+	if err := next.write(s.journalPath()); err != nil {
 		return fmt.Errorf("write policy journal: %w", err)
 	}
 	s.journal = next
+	if info, err := os.Stat(s.journalPath()); err == nil { // else it was removed at once, and InPlace says so
+		s.written = info
+	}
 	if err := removePayloadsBut(s.config.Dir, next.digests()); err != nil {
 		s.config.Logger.Warn("old policy payloads stay on disk", "dir", s.config.Dir, "error", err)
 	}
