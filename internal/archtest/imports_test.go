@@ -75,7 +75,7 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
-	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "internal/regularfile"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence"},
 	"weatherlight/internal/nissawatch":     {"internal/cadence"},
 	"weatherlight/internal/fleet": {
 		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",
