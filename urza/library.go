@@ -113,6 +113,9 @@ func (l *Library) Ping(ctx context.Context) error {
 	return nil
 }
 
+// InPlace reports the want of the folder of artifacts that was opened; of the catalogue Ping does.
+func (l *Library) InPlace() error { return l.store.InPlace() }
+
 // Get returns the record of one blueprint, a copy that is the caller's own.
 // Errors: ErrNotFound (also as *RowError), ErrUnavailable.
 func (l *Library) Get(ctx context.Context, blueprintID string) (*Record, error) {

@@ -86,7 +86,7 @@ func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
 	return config
 }
 
-// keepReports keeps field reports. What does so for want of room on disk waits for it; a
+// keepReports keeps field reports. What cannot for want of room on disk, or of the file, waits; a
 // report that can never be kept is the fault of whatever it is about.
 func keepReports(
 	log *fieldreport.Log, count func(context.Context, *leyline.FieldReport),

@@ -6,6 +6,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
@@ -22,6 +23,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // seriesGroup is the part of the table of series that one subsystem has.
@@ -50,7 +52,7 @@ func declaredGroups() []seriesGroup {
 			maintenance.New(maintenance.Config{}, make([]maintenance.Job, 1)).Figures(),
 		)},
 		{"Signals and alarms", telemetry.Declared(
-			health.New(health.Config{}).Figures(), new(emergency.Watch).Figures(),
+			idleMonitor().Figures(), new(emergency.Watch).Figures(),
 			new(shmsignal.Watch).Figures(), new(summary.Mirror).Figures(),
 		)},
 		{"The bus", append(
@@ -64,6 +66,14 @@ func declaredGroups() []seriesGroup {
 		{"Policies", telemetry.Declared(new(policy.Store).Figures())},
 		{"Seeds and commands", telemetry.Declared(control.New(control.Config{}).Figures())},
 	}
+}
+
+// idleMonitor has parts to look at, and never does.
+func idleMonitor() *health.Monitor {
+	return health.New(health.Config{
+		Bus: new(oona.Client), Server: preflight.Running{}, Outbox: new(outbox.Outbox),
+		Telemetry: new(telemetryqueue.Queue), Runs: new(control.Room),
+	})
 }
 
 // packetSeries are the points that travel in packets of their own and are not on

@@ -42,7 +42,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "trainer", "kasmina/graft", "internal/atomicfile", "internal/cadence", "internal/regularfile",
 	},
 	"tezzeret/forge":     {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
-	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile"},
+	"tamiyo/policy":      {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
@@ -75,7 +75,7 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
-	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "internal/regularfile"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence"},
 	"weatherlight/internal/nissawatch":     {"internal/cadence"},
 	"weatherlight/internal/fleet": {
 		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",

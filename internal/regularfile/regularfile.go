@@ -92,6 +92,19 @@ func Still(path string, info os.FileInfo) error {
 	return fmt.Errorf("%s %w", path, ErrReplaced)
 }
 
+// InPlace is Still for a file that somebody has open under a name, or a lock on one. Nobody
+// misses one that is closed.
+func InPlace(path string, opened interface{ Stat() (os.FileInfo, error) }) error {
+	info, err := opened.Stat()
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return Still(path, info)
+}
+
 // Read returns what is in a file of at most bound bytes.
 func Read(path string, bound int64) ([]byte, error) {
 	file, err := Open(path)

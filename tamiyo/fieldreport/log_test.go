@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -37,6 +38,51 @@ func fieldReport(id string) *leyline.FieldReport {
 	return &leyline.FieldReport{
 		Version: 1, ReportId: id, CommandId: "command-" + id, TrainingRunId: "run-1", SeedId: "seed-" + id,
 		BlueprintId: "BP001", IssuedAt: timestamppb.Now(),
+	}
+}
+
+// What is written to a file that was removed is gone with the process, and nobody was told.
+func TestLogWhoseFileIsGoneTakesNothingIn(t *testing.T) {
+	path, published := logPath(t), new(bus)
+	log := openLog(t, path, Config{Publish: published.publish})
+	if err := log.Keep(t.Context(), fieldReport("before")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Keep(t.Context(), fieldReport("gone")); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("keep: %v", err)
+	}
+	if err := log.InPlace(); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("in place: %v", err)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(log.Keep(t.Context(), fieldReport("gone")), log.InPlace()); err != nil {
+		t.Error(err)
+	}
+	if again := openLog(t, path, Config{}); len(again.All()) != 2 {
+		t.Errorf("%d reports after a restart, want 2", len(again.All()))
+	}
+}
+
+// The file that a compaction leaves is another one.
+func TestCompactedLogIsInPlace(t *testing.T) {
+	log := openLog(t, logPath(t), Config{Retention: time.Hour})
+	for n := range compactAfter + 1 {
+		old := fieldReport(fmt.Sprint(n))
+		old.IssuedAt = timestamppb.New(time.Now().Add(-2 * time.Hour))
+		if err := log.Keep(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(log.All()) > compactAfter {
+		t.Fatal("not compacted")
+	}
+	if err := log.InPlace(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
@@ -63,6 +65,8 @@ type Store struct {
 
 	mu       sync.Mutex
 	journal  journal.Journal
+	folder   os.FileInfo                 // of the payloads, as it was opened
+	written  os.FileInfo                 // the journal's file, as it was read or written last; nil before the first
 	networks map[string]*network.Network // of the policies in force, by digest
 
 	accepted, refused atomic.Int64
@@ -84,8 +88,27 @@ func Open(config Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{config: config, journal: kept}
+	if s.folder, err = os.Stat(payloads.Folder(config.Dir)); err != nil {
+		return nil, fmt.Errorf("look at policy folder: %w", err)
+	}
+	s.written, err = os.Stat(journal.Path(config.Dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look at policy journal: %w", err)
+	}
 	s.openNetworks()
 	return s, nil
+}
+
+// InPlace reports the want of the folder, or of the journal, without which the next start
+// would accept old updates again. An update that is taken in writes all of the journal anew.
+func (s *Store) InPlace() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := regularfile.Still(payloads.Folder(s.config.Dir), s.folder)
+	if s.written != nil {
+		err = errors.Join(err, regularfile.Still(journal.Path(s.config.Dir), s.written))
+	}
+	return err
 }
 
 // Check asks whether Open could read what an earlier store left in dir, and changes
@@ -188,6 +211,9 @@ func (s *Store) commit(next journal.Journal) error {
 		return fmt.Errorf("write policy journal: %w", err)
 	}
 	s.journal = next
+	if info, err := os.Stat(journal.Path(s.config.Dir)); err == nil { // else it was removed at once, and InPlace says so
+		s.written = info
+	}
 	if err := payloads.KeepOnly(s.config.Dir, next.Digests()); err != nil {
 		s.config.Logger.Warn("old policy payloads stay on disk", "dir", s.config.Dir, "error", err)
 	}

@@ -2,15 +2,19 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
@@ -230,4 +234,29 @@ func TestFreshnessIsMeasuredWhenTheUpdateArrives(t *testing.T) {
 		time.Sleep(time.Minute + time.Nanosecond)
 		wantRejected(t, policies.Accept(t.Context(), u, nil), ReasonStale)
 	})
+}
+
+// Without its journal the next start would take old updates in again.
+func TestStoreSaysThatItsFilesAreGone(t *testing.T) {
+	dir := t.TempDir()
+	policies := openStore(t, Config{Dir: dir})
+	if err := policies.InPlace(); err != nil {
+		t.Fatalf("before the first update: %v", err)
+	}
+	for n, lost := range []string{filepath.Base(journal.Path(dir)), filepath.Base(payloads.Folder(dir))} {
+		issued := time.Now().Add(time.Duration(n) * time.Millisecond)
+		if err := policies.Accept(t.Context(), update("p", fmt.Sprint(n), issued, "payload"), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := policies.InPlace(); err != nil {
+			t.Fatalf("after an update: %v", err)
+		}
+		path := filepath.Join(dir, lost)
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := policies.InPlace(); !errors.Is(err, regularfile.ErrReplaced) || !strings.Contains(err.Error(), lost) {
+			t.Errorf("without %s: %v", lost, err)
+		}
+	}
 }

@@ -15,19 +15,28 @@ type Running struct {
 	Group   string
 }
 
-// Trouble is why the bus takes no writes, as when it is full, and that it gives up keys. One
-// that does not answer is another trouble.
-func (r Running) Trouble(ctx context.Context) (refuses, evicts error) {
+// Refuses is why the bus takes no writes, as when it is full. One that does not answer is
+// another trouble.
+func (r Running) Refuses(ctx context.Context) error {
 	if r.Admin == nil {
-		return nil, nil
+		return nil
 	}
 	if err := r.Admin.Writable(ctx, r.Streams...); errors.Is(err, admin.ErrNoWrites) {
-		refuses = err
+		return err
 	}
-	if server, err := r.Admin.Server(ctx); err == nil {
-		evicts = Eviction(server)
+	return nil
+}
+
+// Evicts is that the bus gives up keys.
+func (r Running) Evicts(ctx context.Context) error {
+	if r.Admin == nil {
+		return nil
 	}
-	return refuses, evicts
+	server, err := r.Admin.Server(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // no answer is another trouble
+	}
+	return Eviction(server)
 }
 
 // Unusable are the streams that cannot be written to, or be read by the group.

@@ -30,8 +30,8 @@ const (
 // folderStore keeps artifacts as files of one folder.
 type folderStore struct {
 	dir    string
-	needed bool     // new artifacts go there, so that without it the store is away
-	owned  []string // folders whose files are the library's to move
+	needed os.FileInfo // as it was opened: new artifacts go there, so that without it the store is away; or nil
+	owned  []string    // folders whose files are the library's to move
 	files  Files
 }
 
@@ -167,7 +167,7 @@ func (a *folderStore) explain(err error) error {
 
 // ask looks into the folder.
 func (a *folderStore) ask() error {
-	if !a.needed {
+	if a.needed == nil {
 		return nil
 	}
 	folder, err := os.Open(a.dir)

@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
@@ -77,7 +79,9 @@ func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
 		if err := atomicfile.Writable(dir, tempPattern); err != nil {
 			return nil, fmt.Errorf("artifact folder: %w", err)
 		}
-		s.folder.needed = true
+		if s.folder.needed, err = os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("artifact folder: %w", err)
+		}
 		s.fresh = s.folder
 		return s, nil
 	}
@@ -91,6 +95,14 @@ func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
 // Own adds a folder whose artifacts are the store's to move: where the prototype keeps its
 // catalogue it keeps its artifacts too. It is called before the store is used.
 func (s *Store) Own(dir string) { s.folder.owned = append(s.folder.owned, dir) }
+
+// InPlace reports the want of the folder, as it was opened, of new artifacts.
+func (s *Store) InPlace() error {
+	if s.folder.needed == nil {
+		return nil
+	}
+	return regularfile.Still(s.folder.dir, s.folder.needed)
+}
 
 // Close ends the connections to the object store.
 func (s *Store) Close() {

@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Alarms, as metrics, logs, the status page and docs/operations/alarms.md name them.
 const (
@@ -37,6 +40,7 @@ const (
 func conditions(maintenance time.Duration) []condition {
 	// Who has no place on the bus reads nothing and commits nothing.
 	outOfTouch := []string{alarmBusDown, alarmStranger, alarmNoLease}
+	refused := append(slices.Clone(outOfTouch), alarmUnwritable) // to read for a group is to write
 	outages := []string{alarmDiskFull, alarmBusDown, alarmUnwritable, alarmStranger, alarmNoLease, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
@@ -53,8 +57,8 @@ func conditions(maintenance time.Duration) []condition {
 		},
 		// What waits is told at once, whatever else is told of its cause.
 		{name: alarmPaused, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
-		{name: alarmUnanswered, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
-		{name: alarmUnread, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
+		{name: alarmUnanswered, severity: severityCritical, causes: refused, linger: 3 * time.Second},
+		{name: alarmUnread, severity: severityCritical, causes: refused, linger: 3 * time.Second},
 		// Nothing brings back a worker that was left down, so nothing explains it.
 		{name: alarmWorkerDown, severity: severityCritical},
 		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 10 * time.Second},
