@@ -194,6 +194,32 @@ func TestAlarmIsRaisedOnceForAsLongAsItIsToldOf(t *testing.T) {
 	}
 }
 
+// What an alarm says of its beginning is believed where that can be.
+func TestAlarmBeganWhenThatCanBe(t *testing.T) {
+	for since, want := range map[string]time.Time{
+		"1.5": time.UnixMilli(1500), fmt.Sprint(at(30).Unix()): at(30), "": {}, "soon": {}, "1e300": {}, "-1e300": {}, "NaN": {}, "Inf": {}, "0": {},
+		"-1": {}, fmt.Sprint(at(3600).Unix()): {},
+	} {
+		b := tell(message(0, &leyline.TelemetryPacket{SourceSubsystem: "weatherlight",
+			Events: []*leyline.TelemetryEvent{event("alarm", "alarm", "lag", "since", since)}}))
+		a := b.Alarms[AlarmKey{Name: "lag"}]
+		if _, err := json.Marshal(a); err != nil || !a.Since.Equal(want) {
+			t.Errorf("since %q: %s, %v", since, a.Since, err)
+		}
+	}
+}
+
+// Counts beyond what databases have are the largest that they have.
+func TestCountsFitTheirColumns(t *testing.T) {
+	m := reported("r", 1, blending, 1)
+	m.Payload.(*leyline.SystemStatePacket).GlobalStep = math.MaxUint64
+	m.Attributes = trainer.Report{TrainerID: "t", Number: math.MaxUint64}.Attributes()
+	b := tell(m)
+	if r := b.Reports[0]; r.Step != math.MaxInt64 || r.Number > math.MaxInt64 || b.Points[0].Step != math.MaxInt64 || b.Runs["r"].Step != math.MaxInt64 {
+		t.Errorf("%+v, %+v", r, b.Points[0])
+	}
+}
+
 func TestPacketIsDatedByItselfWhereThatCanBe(t *testing.T) {
 	for name, test := range map[string]struct{ said, want time.Time }{
 		"waited for the bus": {at(-3600), at(-3600)},

@@ -224,7 +224,8 @@ func (b *Batch) alarm(event *leyline.TelemetryEvent, at time.Time, source string
 		Name: key.Name, Subject: key.Subject, Severity: text(attributes["severity"], maxID), LastAt: at,
 		Detail: text(attributes["detail"], maxText),
 	}
-	if seconds, err := strconv.ParseFloat(attributes["since"], 64); err == nil {
+	seconds, err := strconv.ParseFloat(attributes["since"], 64)
+	if err == nil && seconds > 0 && seconds <= float64(at.Add(skew).Unix()) {
 		a.Since = time.UnixMilli(int64(seconds * 1e3)).UTC()
 	}
 	if known == nil || !known.Raised(at) {

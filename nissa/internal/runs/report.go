@@ -69,7 +69,7 @@ func slotsOf(said trainer.Report) map[string][]int {
 
 func reportOf(m *Message, p *leyline.SystemStatePacket, said trainer.Report) Report {
 	r := Report{
-		At: m.At, Trainer: name(said.TrainerID), Number: said.Number, Epoch: p.GetCurrentEpoch(), Step: p.GetGlobalStep(),
+		At: m.At, Trainer: name(said.TrainerID), Number: count(said.Number), Epoch: p.GetCurrentEpoch(), Step: count(p.GetGlobalStep()),
 		TrainLoss: told(p.GetTrainingLoss()), Loss: None(), Accuracy: None(), HostLoss: None(), HostAccuracy: None(),
 		BaselineLoss:     pick(p.GetTrainingMetrics(), baselineLoss),
 		BaselineAccuracy: pick(p.GetTrainingMetrics(), baselineAccuracy),
@@ -104,7 +104,7 @@ func (b *Batch) seedState(m *Message, p *leyline.SystemStatePacket, r *Run, stat
 		}
 		metrics[trainer.MetricGradientNorm] = Number(state.GetGradientNorm())
 	}
-	b.addPoint(r, Point{Run: s.Run, Seed: s.ID, At: m.At, Epoch: p.GetCurrentEpoch(), Step: p.GetGlobalStep(),
+	b.addPoint(r, Point{Run: s.Run, Seed: s.ID, At: m.At, Epoch: p.GetCurrentEpoch(), Step: count(p.GetGlobalStep()),
 		Stage: stage, Alpha: alpha, Metrics: metrics})
 	if m.At.Before(s.LastAt) {
 		return

@@ -95,22 +95,24 @@ func micros(t time.Time) int64 {
 
 func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
-// jsonText is a record or a map, which always marshal.
-func jsonText(value any) string {
-	text, err := json.Marshal(value)
+// jsonText is a record or a map as a text.
+type jsonText struct{ of any }
+
+func (t jsonText) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(t.of)
 	if err != nil {
-		return "null"
+		return nil, err
 	}
-	return string(text)
+	return json.Marshal(string(text))
 }
 
 func runRow(r *runs.Run) []any {
-	return []any{r.ID, micros(r.KeptFrom), micros(r.LastAt), r.Bytes, jsonText(r)}
+	return []any{r.ID, micros(r.KeptFrom), micros(r.LastAt), r.Bytes, jsonText{r}}
 }
 
-func seedRow(s *runs.Seed) []any { return []any{s.Run, s.ID, jsonText(s)} }
+func seedRow(s *runs.Seed) []any { return []any{s.Run, s.ID, jsonText{s}} }
 
-func alarmRow(a *runs.Alarm) []any { return []any{a.Name, a.Subject, micros(a.LastAt), jsonText(a)} }
+func alarmRow(a *runs.Alarm) []any { return []any{a.Name, a.Subject, micros(a.LastAt), jsonText{a}} }
 
 // The statement that adds to what is known of sources, around the list of them. A record
 // without anything leaves the one before.
@@ -124,9 +126,9 @@ const (
 )
 
 func sourceRow(s *runs.Source) []any {
-	record := "{}"
+	var record any = "{}"
 	if s.Health != "" {
-		record = jsonText(s)
+		record = jsonText{s}
 	}
 	return []any{s.Name, micros(s.FirstAt), micros(s.LastAt), s.Packets, record}
 }
@@ -140,15 +142,15 @@ func scanSource(row *sql.Rows) (s runs.Source, err error) {
 
 func reportRow(r *runs.Report) []any {
 	return []any{r.Seq, r.Run, micros(r.At), r.Trainer, r.Number, r.Epoch, r.Step, r.Loss, r.Accuracy, r.TrainLoss, r.HostLoss,
-		r.HostAccuracy, r.BaselineLoss, r.BaselineAccuracy, jsonText(r.Metrics)}
+		r.HostAccuracy, r.BaselineLoss, r.BaselineAccuracy, jsonText{r.Metrics}}
 }
 
 func pointRow(p *runs.Point) []any {
-	return []any{p.Run, p.Seed, micros(p.At), p.Epoch, p.Step, p.Stage, p.Alpha, jsonText(p.Metrics)}
+	return []any{p.Run, p.Seed, micros(p.At), p.Epoch, p.Step, p.Stage, p.Alpha, jsonText{p.Metrics}}
 }
 
 func eventRow(e *runs.Event) []any {
-	return []any{e.Seq, e.Run, e.Seed, micros(e.At), e.Kind, e.Name, e.Source, e.Level, jsonText(e.Details)}
+	return []any{e.Seq, e.Run, e.Seed, micros(e.At), e.Kind, e.Name, e.Source, e.Level, jsonText{e.Details}}
 }
 
 // number reads a column that may be empty.

@@ -36,8 +36,9 @@ type Config struct {
 // database.
 type Store struct {
 	db     *database.DB
-	each   string // the rows of the JSON list that is the first argument
-	lock   string // the first statement of a transaction that writes; empty where beginning one is enough
+	each   string        // the rows of the JSON list that is the first argument
+	writer chan struct{} // held by whoever writes: waiting for it costs less than SQLite's own polling
+	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
 
 	mu      sync.Mutex
@@ -61,7 +62,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, each: "json_each($1)", config: cfg, changed: make(chan struct{})}
+	s := &Store{db: db, each: "json_each($1)", writer: make(chan struct{}, 1), config: cfg, changed: make(chan struct{})}
 	if db.Postgres {
 		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
 		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
@@ -113,11 +114,26 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
+// Writable returns nil when a transaction that changes nothing gets to the disk, which one on
+// a full disk does not.
+func (s *Store) Writable(ctx context.Context) error {
+	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE nissa_clock SET number = number")
+		return err
+	})
+}
+
 // writeTimeout bounds a transaction in a database that hangs.
 const writeTimeout = 30 * time.Second
 
 // write runs one transaction in which nobody else writes, in this process or another.
 func (s *Store) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
+	select {
+	case s.writer <- struct{}{}:
+		defer func() { <-s.writer }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if err := s.db.InPlace(); err != nil {

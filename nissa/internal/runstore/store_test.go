@@ -3,8 +3,10 @@ package runstore
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -18,6 +20,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 func TestEachMessageCountsOnce(t *testing.T) {
@@ -388,6 +391,47 @@ func TestHostileTextsAreStored(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Numbers at the ends of what a message can say are stored too.
+func TestHostileNumbersAreStored(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for i, number := range []uint64{0, math.MaxInt64, math.MaxInt64 + 1, math.MaxUint64} {
+			told := report(fmt.Sprint("run-", i), i+1)
+			state := told.Payload.(*leyline.SystemStatePacket)
+			state.GlobalStep, state.TimestampNs, state.CurrentEpoch = number, number, math.MaxUint32
+			state.TrainingMetrics = map[string]float32{"nan": float32(math.NaN()), "inf": float32(math.Inf(1)), "small": math.SmallestNonzeroFloat32}
+			state.TrainingLoss, state.ValidationLoss = math.MaxFloat32, math.SmallestNonzeroFloat32
+			told.Attributes = trainer.Report{TrainerID: "t", Number: number}.Attributes()
+			put(t, s, told)
+			reports, err := s.Reports(t.Context(), fmt.Sprint("run-", i), time.Time{}, 0)
+			if err != nil || len(reports) != 1 || reports[0].Step != min(number, math.MaxInt64) {
+				t.Errorf("%+v, %v", reports, err)
+			}
+		}
+		for _, since := range []string{"1e300", "NaN", "-1e300"} {
+			told := packet("weatherlight", 1)
+			told.Payload.(*leyline.TelemetryPacket).PacketId = since
+			told.Payload.(*leyline.TelemetryPacket).Events = []*leyline.TelemetryEvent{
+				{Description: "alarm", Attributes: map[string]string{"alarm": "lag", "since": since}}}
+			put(t, s, told)
+			if alarms, err := s.Alarms(t.Context()); err != nil || len(alarms) != 1 || alarms[0].Name != "lag" {
+				t.Errorf("since %s: %+v, %v", since, alarms, err)
+			}
+		}
+	})
+}
+
+// A record that has no form is an error, and nothing is stored in its place.
+func TestRecordThatCannotBeWrittenIsAnError(t *testing.T) {
+	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
+	err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		return s.put(ctx, tx, &alarmTable, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
+	})
+	if err == nil {
+		t.Error("stored")
+	}
 }
 
 // hostile are names that a peer may use who means harm; no two of them are one.
