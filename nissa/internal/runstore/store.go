@@ -56,8 +56,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	db, err := database.Open(ctx, database.Config{
 		URL: cfg.URL, Name: "nissa", What: "store of runs", Migrations: files,
-		SQLite:   map[int64]database.Change{1001: changes("CREATE TABLE nissa_seen (" + seenColumns + ") WITHOUT ROWID")},
-		Postgres: map[int64]database.Change{1001: changes("CREATE TABLE nissa_seen ("+seenColumns+")", widen("reports"), widen("events"))},
+		SQLite: map[int64]database.Change{
+			1001: changes("CREATE TABLE nissa_seen (" + seenColumns + ") WITHOUT ROWID"), 1002: changes(seenIndex),
+		},
+		Postgres: map[int64]database.Change{
+			1001: changes("CREATE TABLE nissa_seen ("+seenColumns+")", widen("reports"), widen("events")), 1002: changes(seenIndex),
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -76,6 +80,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // seenColumns are those of the marks by which messages that were taken in are known. What
 // is told at one time lies together.
 const seenColumns = "made BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (made, hash)"
+
+// seenIndex is by what marks are forgotten.
+const seenIndex = "CREATE INDEX nissa_seen_at ON nissa_seen (at)"
 
 // widen makes keys of 64 bits, which SQLite's INTEGER has.
 func widen(table string) string {

@@ -255,6 +255,107 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 	})
 }
 
+// A run that is told of all the time is not gone through each minute for one minute of it.
+func TestRunIsShortenedNowAndThen(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url, Retention: 100 * time.Second})
+		put(t, s, reports("long", 0, 250)...)
+		for _, step := range []struct{ now, keptFrom int }{{200, 100}, {201, 100}, {202, 100}, {210, 110}} {
+			if err := s.Tidy(t.Context(), at(step.now)); err != nil {
+				t.Fatal(err)
+			}
+			if long, err := s.Run(t.Context(), "long"); err != nil || !long.KeptFrom.Equal(at(step.keptFrom)) {
+				t.Errorf("at %d: %+v, %v", step.now, long, err)
+			}
+		}
+	})
+}
+
+// A long removal is made of short ones: what fails, or is slow, undoes nothing of those before.
+func TestLongRemovalIsMadeOfShortOnes(t *testing.T) {
+	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db", Retention: 100 * time.Second})
+	put(t, s, report("run", 1))
+	const rows = 25_000
+	for _, statement := range []string{
+		`INSERT INTO nissa_points (run, seed, at, epoch, step, stage, metrics) WITH RECURSIVE n(i) AS
+			(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) SELECT 'run', 's', i, i, i, '', 'null' FROM n`,
+		`CREATE TRIGGER slow BEFORE DELETE ON nissa_points WHEN OLD.epoch = 15000 BEGIN SELECT RAISE(ABORT, 'too long'); END`,
+	} {
+		if _, err := s.db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() int64 {
+		n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_points"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := s.Tidy(t.Context(), at(500)); err == nil || left() > rows-slice+1 {
+		t.Errorf("%d rows are left, %v", left(), err)
+	}
+	if _, err := s.db.Exec("DROP TRIGGER slow"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tidy(t.Context(), at(500)); err != nil || left() != 0 {
+		t.Errorf("%d rows are left, %v", left(), err)
+	}
+	if _, err := s.Run(t.Context(), "run"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// That marks cannot be forgotten keeps nothing else from being removed, and what another
+// process removed is removed.
+func TestTidyGoesOnWhereItCan(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url, Retention: 100 * time.Second})
+		put(t, s, report("old", 1))
+		if err := s.shorten(t.Context(), "nobody", at(5)); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.db.Exec("DROP TABLE nissa_seen"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Tidy(t.Context(), at(500)); err == nil {
+			t.Error("nothing is said of the marks")
+		}
+		if _, err := s.Run(t.Context(), "old"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("old run: %v", err)
+		}
+	})
+}
+
+func TestMarksAreForgottenByAgeAndNumber(t *testing.T) {
+	now := at(0)
+	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMicro() }
+	for name, test := range map[string]struct {
+		beyond []int64
+		want   int64
+	}{
+		"few":               {nil, ago(seenLife)},
+		"many":              {[]int64{ago(time.Hour)}, ago(time.Hour) + 1},
+		"many old ones":     {[]int64{ago(2 * seenLife)}, ago(seenLife)},
+		"many at one time":  {[]int64{ago(time.Second)}, ago(seenLeast)},
+		"of another's time": {[]int64{ago(-time.Hour)}, ago(seenLeast)},
+	} {
+		if got := forgetBefore(now, test.beyond); got != test.want {
+			t.Errorf("%s: %s", name, timeOf(got))
+		}
+	}
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		put(t, s, reports("run", 0, 20)...)
+		if err := s.Tidy(t.Context(), time.Now().Add(2*seenLife)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_seen")); err != nil || n != 0 {
+			t.Errorf("%d marks, %v", n, err)
+		}
+	})
+}
+
 func TestTheStoreStaysWithinItsSize(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, url string) {
 		const most = 200_000
