@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // SeedKey names a seed of a run.
@@ -62,7 +63,7 @@ func (b *Batch) name(m *Message) {
 			seeds = append(seeds, state.GetSeedId())
 		}
 	case *leyline.AdaptationCommand:
-		run, seeds = p.GetAnnotations()["training_run_id"], []string{p.GetTargetSeedId()}
+		run, seeds = p.GetAnnotations()[trainer.AnnotationRun], []string{p.GetTargetSeedId()}
 	case *leyline.FieldReport:
 		run, seeds = p.GetTrainingRunId(), []string{p.GetSeedId()}
 	case *leyline.EmergencySignal:

@@ -14,6 +14,8 @@ type Run struct {
 	KeptFrom time.Time `json:"kept_from"`
 	Progress
 
+	LastOrder string `json:"last_order,omitempty"` // its entry on the run's stream
+
 	Seeds map[string]int   `json:"seeds,omitempty"` // by stage
 	Slots map[string][]int `json:"slots,omitempty"` // shape of one example, by the slot's name
 	Spark Spark            `json:"spark"`

@@ -150,7 +150,14 @@ func (b *Batch) command(m *Message, p *leyline.AdaptationCommand) {
 	if order, err := trainer.ReadOrder(p); err == nil {
 		kind, operation = KindOrder, string(order.Kind)
 	}
-	b.run(run, m.At)
+	ordered := kind == KindOrder && m.Stream == trainer.Stream(annotations[trainer.AnnotationRun])
+	if known := b.Runs[run]; ordered && known != nil && !entryAfter(m.Entry, known.LastOrder) {
+		return // read again from the beginning of its stream, by a process that has begun anew
+	}
+	r := b.run(run, m.At)
+	if ordered {
+		r.LastOrder = m.Entry
+	}
 	if s := b.seed(run, name(p.GetTargetSeedId()), m.At); s != nil {
 		fill(&s.Blueprint, name(p.GetSeedOperation().GetBlueprintId()))
 		fill(&s.Slot, name(annotations[trainer.AnnotationSlot]))

@@ -115,6 +115,26 @@ func TestListHoldsTheRunsThatWereHeardOfLast(t *testing.T) {
 	})
 }
 
+// A stream of orders is read from its beginning by each process that starts: what was taken
+// before is known also when its mark is forgotten.
+func TestOrderCountsOnceWithoutItsMark(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		order := func(entry string) runs.Message {
+			return runs.Message{Stream: trainer.Stream("run"), Entry: entry, At: at(5), Payload: trainer.Order{
+				Kind: trainer.Judge, Run: "run", TrainerID: "t", Number: 3, Seed: "s"}.Command()}
+		}
+		put(t, s, order("99-2"), order("100-1"), order("100-9"), order("100-10"))
+		if _, err := s.db.Exec("DELETE FROM nissa_seen"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, order("99-2"), order("100-1"), order("100-9"), order("100-10"), order("101-0"))
+		if events, err := s.Events(t.Context(), Filter{Run: "run", Kind: runs.KindOrder, Most: 100}); err != nil || len(events) != 5 {
+			t.Errorf("%d orders, %v", len(events), err)
+		}
+	})
+}
+
 // Several processes on one database share one truth: each has messages of its own, and
 // some that others had before.
 func TestReplicasShareOneTruth(t *testing.T) {
