@@ -37,9 +37,9 @@ type runView struct {
 }
 
 type runsAnswer struct {
-	Runs []runView  `json:"runs"`
-	Next *time.Time `json:"next"` // as before, for those that follow; null: there are none
-	Head int64      `json:"head"` // the newest place, from which /api/stream goes on
+	Runs []runView `json:"runs"`
+	Next *string   `json:"next"` // as before, for those that follow; null: there are none
+	Head int64     `json:"head"` // the newest place, from which /api/stream goes on
 }
 
 type reportsAnswer struct {
@@ -88,7 +88,7 @@ type storeAnswer struct {
 func (s *server) routes() []route {
 	all := []route{
 		{path: "/api/runs", summary: "Training runs, those heard of last first.", answer: runsAnswer{}, read: s.runs,
-			parameters: []parameter{limitParameter, {"before", "date-time", "Only those that were heard of last before this time."}}},
+			parameters: []parameter{limitParameter, {"before", "string", "Only those that were heard of last before this time; as next says it, also those of that time that follow."}}},
 		{path: "/api/runs/{run}", summary: "One run.", answer: runView{}, read: s.run},
 		{path: "/api/runs/{run}/reports", summary: "What its trainers reported, the oldest first: the curves.",
 			answer: reportsAnswer{}, read: s.reports,
@@ -129,12 +129,13 @@ func (s *server) runs(q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := moment(q, "before")
+	text, behind, _ := strings.Cut(q.URL.Query().Get("before"), ",")
+	before, err := moment("before", text)
 	if err != nil {
 		return nil, err
 	}
 	head, _ := s.Store.Head() // before the runs: what comes meanwhile is told by the stream
-	found, err := s.Store.Runs(q.Context(), before, limit)
+	found, err := s.Store.Runs(q.Context(), before, behind, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,8 @@ func (s *server) runs(q *http.Request) (any, error) {
 		answer.Runs = append(answer.Runs, runView{r, r.State(now)})
 	}
 	if len(found) == limit {
-		answer.Next = &found[limit-1].LastAt
+		next := found[limit-1].LastAt.Format(time.RFC3339Nano) + "," + found[limit-1].ID
+		answer.Next = &next
 	}
 	return answer, nil
 }
@@ -158,7 +160,7 @@ func (s *server) reports(q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	since, err := moment(q, "since")
+	since, err := moment("since", q.URL.Query().Get("since"))
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +213,11 @@ func (s *server) seed(q *http.Request) (any, error) {
 		return nil, err
 	}
 	events, err := s.Store.Events(q.Context(), runstore.Filter{Run: run, Seed: id, After: -1, Most: mostLimit})
-	return seedAnswer{Seed: seedView{seed, runs.Intervals(events)}, Points: curve, Events: events}, err
+	if err != nil {
+		return nil, err
+	}
+	stages, err := s.Store.Events(q.Context(), runstore.Filter{Run: run, Seed: id, Kind: runs.KindStage, Most: mostStages})
+	return seedAnswer{Seed: seedView{seed, runs.Intervals(stages)}, Points: curve, Events: events}, err
 }
 
 func (s *server) events(q *http.Request) (any, error) {
@@ -296,8 +302,7 @@ func number(q *http.Request, name string, least, def, most int) (int, error) {
 	return min(value, most), nil
 }
 
-func moment(q *http.Request, name string) (time.Time, error) {
-	text := q.URL.Query().Get(name)
+func moment(name, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}

@@ -121,7 +121,7 @@ func (b *Batch) run(id string, at time.Time) *Run {
 	r := b.Runs[id]
 	if r == nil {
 		unknown := Progress{Loss: None(), Accuracy: None(), Best: None()}
-		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Progress: unknown, Bytes: RecordBytes}
+		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Progress: unknown, Spark: Spark{Loss: []Number{}}, Bytes: RecordBytes}
 		b.Runs[id] = r
 	}
 	if r.KeptFrom.Equal(r.FirstAt) {

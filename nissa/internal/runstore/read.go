@@ -10,15 +10,16 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
-// Runs are those that were heard of last, the last first, those heard of before a time. A
-// zero time is any.
-func (s *Store) Runs(ctx context.Context, before time.Time, most int) ([]runs.Run, error) {
+// Runs are those that were heard of last, the last first, those heard of before a time, and
+// of that time those behind a run, if it names one. A zero time is any.
+func (s *Store) Runs(ctx context.Context, before time.Time, behind string, most int) ([]runs.Run, error) {
 	limit := int64(1) << 62
 	if !before.IsZero() {
 		limit = before.UnixMicro()
 	}
 	return list(ctx, s.db, scanRecord[runs.Run],
-		"SELECT record FROM nissa_runs WHERE run <> '' AND last_at < $1 ORDER BY last_at DESC, run LIMIT $2", limit, most)
+		"SELECT record FROM nissa_runs WHERE run <> '' AND (last_at < $1 OR last_at = $1 AND $2 <> '' AND run > $2) "+
+			"ORDER BY last_at DESC, run LIMIT $3", limit, behind, most)
 }
 
 // Run is one of them, or ErrNotFound.

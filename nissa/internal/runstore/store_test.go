@@ -97,7 +97,7 @@ func TestListHoldsTheRunsThatWereHeardOfLast(t *testing.T) {
 		var ids []string
 		before := time.Time{}
 		for {
-			page, err := s.Runs(t.Context(), before, 2)
+			page, err := s.Runs(t.Context(), before, "", 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +239,7 @@ func TestImportRefusesWhatIsNoExport(t *testing.T) {
 			t.Errorf("imported %.40q", text)
 		}
 	}
-	if all, err := s.Runs(t.Context(), time.Time{}, 10); err != nil || len(all) != 0 {
+	if all, err := s.Runs(t.Context(), time.Time{}, "", 10); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
 	}
 }
@@ -496,7 +496,7 @@ func TestHostileTextsAreStored(t *testing.T) {
 			spoken.Payload.(*leyline.TelemetryPacket).Events[1].Attributes[text] = text
 			put(t, s, told, spoken, packet(text, i))
 		}
-		all, err := s.Runs(t.Context(), time.Time{}, 100)
+		all, err := s.Runs(t.Context(), time.Time{}, "", 100)
 		if err != nil || len(all) != len(hostile) {
 			t.Fatalf("%d runs, %v", len(all), err)
 		}
