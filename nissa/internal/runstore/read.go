@@ -133,7 +133,7 @@ func (s *Store) Changes(ctx context.Context, after, upTo int64) ([]runs.Event, [
 
 // Alarms are those that were ever told of, the last first.
 func (s *Store) Alarms(ctx context.Context) ([]runs.Alarm, error) {
-	return list(ctx, s.db, scanRecord[runs.Alarm], "SELECT record FROM nissa_alarms ORDER BY last_at DESC, name, subject LIMIT 1000")
+	return list(ctx, s.db, scanRecord[runs.Alarm], "SELECT record FROM nissa_alarms ORDER BY last_at DESC, name, subject")
 }
 
 // Sources are those that send telemetry, in the order of their names.
@@ -144,7 +144,8 @@ func (s *Store) Sources(ctx context.Context) ([]runs.Source, error) {
 // Size is what a store comes to.
 type Size struct {
 	Runs      int64         `json:"runs"`
-	Bytes     int64         `json:"bytes"` // about
+	Marks     int64         `json:"marks"` // by which messages that come again are known
+	Bytes     int64         `json:"bytes"` // about, of both
 	MostBytes int64         `json:"max_bytes"`
 	Retention time.Duration `json:"-"`
 	Head      int64         `json:"head"` // the newest place
@@ -159,6 +160,7 @@ func (s *Store) Size(ctx context.Context) (Size, error) {
 	}{
 		{&size.Runs, "SELECT COUNT(*) FROM nissa_runs WHERE run <> ''"},
 		{&size.Bytes, "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM nissa_runs"},
+		{&size.Marks, "SELECT COUNT(*) FROM nissa_seen"},
 		{&size.Head, "SELECT number FROM nissa_clock"},
 	} {
 		found, err := first(list(ctx, s.db, scanInteger, figure.query))
@@ -167,5 +169,6 @@ func (s *Store) Size(ctx context.Context) (Size, error) {
 		}
 		*figure.to = found
 	}
+	size.Bytes += size.Marks * markBytes
 	return size, nil
 }

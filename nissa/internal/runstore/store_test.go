@@ -579,6 +579,59 @@ func TestSourcesAreBounded(t *testing.T) {
 	})
 }
 
+// Who tells of alarms names them: those that were told of last are kept.
+func TestAlarmsAreBounded(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for n := range 30 {
+			var told []runs.Message
+			for i := range 50 {
+				m := packet("weatherlight", 50*n+i+1)
+				m.Payload.(*leyline.TelemetryPacket).Events = []*leyline.TelemetryEvent{
+					{Description: "alarm", Attributes: map[string]string{"alarm": fmt.Sprint("alarm-", 50*n+i)}}}
+				told = append(told, m)
+			}
+			put(t, s, told...)
+		}
+		n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_alarms"))
+		if err != nil || n != mostAlarms {
+			t.Errorf("%d alarms, %v", n, err)
+		}
+		if alarms, err := s.Alarms(t.Context()); err != nil || alarms[0].Name != "alarm-1499" {
+			t.Errorf("%+v, %v", alarms[0], err)
+		}
+	})
+}
+
+// What is remembered of messages is part of what a store keeps. However much it is, it takes
+// no more than half of the room from the runs.
+func TestMarksAreCounted(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const most, packets = 50_000, 1000
+		s := open(t, Config{URL: url, MostBytes: most, Retention: 100 * 365 * 24 * time.Hour})
+		put(t, s, report("run", 1))
+		before, err := s.Size(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []runs.Message
+		for n := range packets {
+			told = append(told, packet("source", n))
+		}
+		put(t, s, told...)
+		after, err := s.Size(t.Context())
+		if err != nil || after.Marks != before.Marks+packets || after.Bytes < before.Bytes+most {
+			t.Errorf("%+v became %+v, %v", before, after, err)
+		}
+		if err := s.Tidy(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(t.Context(), "run"); err != nil {
+			t.Errorf("a small run made room for marks: %v", err)
+		}
+	})
+}
+
 func TestStoreWhoseFileIsGoneTakesNothing(t *testing.T) {
 	file := t.TempDir() + "/runs.db"
 	s := open(t, Config{URL: "sqlite:///" + file})

@@ -12,11 +12,13 @@ import (
 
 const (
 	// seenLife is how long a message is remembered: far longer than the bus keeps one. When
-	// there are more than mostSeen it is shorter, but never than seenLeast: the bus does not
+	// there are more than mostSeen, or than a quarter of the room, it is shorter, but never than seenLeast: the bus does not
 	// hold as many.
 	seenLife  = 24 * time.Hour
 	seenLeast = 5 * time.Minute
 	mostSeen  = 2_000_000
+	seenShare = 4
+	markBytes = 80 // about, with its indexes
 	// live is how long after it was heard of a run is not removed as a whole for want of room.
 	live = 10 * time.Minute
 	// slack is the part of the retention by which a run may be too long: to shorten one is to
@@ -33,7 +35,8 @@ func (s *Store) Tidy(ctx context.Context, now time.Time) error {
 
 // forget removes marks that nobody will ask for.
 func (s *Store) forget(ctx context.Context, now time.Time) error {
-	beyond, err := list(ctx, s.db, scanInteger, "SELECT at FROM nissa_seen ORDER BY at DESC LIMIT 1 OFFSET $1", mostSeen)
+	beyond, err := list(ctx, s.db, scanInteger, "SELECT at FROM nissa_seen ORDER BY at DESC LIMIT 1 OFFSET $1",
+		min(mostSeen, s.config.MostBytes/seenShare/markBytes))
 	if err != nil {
 		return err
 	}
@@ -71,11 +74,13 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// fit removes until the store is within its size, or has nothing that could be removed.
+// fit removes until the store is within its size, or has nothing that could be removed. Marks
+// of the last minutes take half of the room at most.
 func (s *Store) fit(ctx context.Context, now time.Time) error {
 	for {
 		size, err := s.Size(ctx)
-		if err != nil || size.Bytes <= s.config.MostBytes {
+		marks := size.Marks * markBytes
+		if err != nil || size.Bytes-marks <= s.config.MostBytes-min(marks, s.config.MostBytes/2) {
 			return err
 		}
 		if err := s.makeRoom(ctx, now); err != nil {
