@@ -88,7 +88,8 @@ type storeAnswer struct {
 func (s *server) routes() []route {
 	all := []route{
 		{path: "/api/runs", summary: "Training runs, those heard of last first.", answer: runsAnswer{}, read: s.runs,
-			parameters: []parameter{limitParameter, {"before", "string", "Only those that were heard of last before this time; as next says it, also those of that time that follow."}}},
+			parameters: []parameter{limitParameter, {"before", "string", "Only those that were heard of last before this time; " +
+				"as next says it, also those of that time that follow."}}},
 		{path: "/api/runs/{run}", summary: "One run.", answer: runView{}, read: s.run},
 		{path: "/api/runs/{run}/reports", summary: "What its trainers reported, the oldest first: the curves.",
 			answer: reportsAnswer{}, read: s.reports,

@@ -238,6 +238,39 @@ func TestPacketIsDatedByItselfWhereThatCanBe(t *testing.T) {
 	}
 }
 
+// Figures are those of the newest packet about no run, whatever else the source tells of.
+func TestFiguresAreOfTheNewestPacketAboutNoRun(t *testing.T) {
+	told := func(seconds int) Message {
+		return message(seconds, &leyline.TelemetryPacket{SourceSubsystem: "kasmina", PacketId: fmt.Sprint(seconds),
+			Metrics: []*leyline.MetricPoint{{Name: "m", Value: float64(seconds)}}, Timestamp: timestamppb.New(at(seconds))})
+	}
+	late := told(5)
+	late.At = at(20)
+	b := tell(told(1), packetOf("r", "", 10), late)
+	if s := b.Sources["kasmina"]; s.Figures[0].Value != 5 || !s.FiguresAt.Equal(at(5)) || !s.LastAt.Equal(at(10)) || s.Packets != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A stage that is told of again is known to have lasted until then: what comes late and is
+// older changes nothing but since when.
+func TestStageToldAgainOutlivesWhatComesLate(t *testing.T) {
+	b := tell(packetOf("r", "s", 10, stageOf("TRAINING")), packetOf("r", "s", 30, stageOf("BLENDING")))
+	b.Apply([]Message{packetOf("r", "s", 50, stageOf("BLENDING"))})
+	s := b.Seeds[SeedKey{"r", "s"}]
+	if !s.StageAt.Equal(at(30)) {
+		t.Errorf("it is in %s since %s", s.Stage, s.StageAt)
+	}
+	b.Apply([]Message{packetOf("r", "s", 40, stageOf("TRAINING"))})
+	if s.Stage != "BLENDING" || !s.StageAt.Equal(at(50)) {
+		t.Errorf("it is in %s since %s", s.Stage, s.StageAt)
+	}
+	b.Apply([]Message{packetOf("r", "s", 20, stageOf("GERMINATED"))})
+	if s.Stage != "BLENDING" || !s.StageAt.Equal(at(50)) {
+		t.Errorf("it is in %s since %s", s.Stage, s.StageAt)
+	}
+}
+
 func TestStateOfARun(t *testing.T) {
 	r := Run{FirstAt: at(0), Progress: Progress{Reports: 11, Reported: at(1000)}} // each 100 s
 	for name, test := range map[string]struct {

@@ -43,7 +43,8 @@ type Seed struct {
 	Slot      string    `json:"slot,omitempty"`
 	Kernel    string    `json:"kernel,omitempty"` // its SHA-256
 	Stage     string    `json:"stage,omitempty"`
-	StageAt   time.Time `json:"stage_at,omitzero"` // since when
+	StageAt   time.Time `json:"stage_at,omitzero"`      // since when
+	StageTold time.Time `json:"stage_told_at,omitzero"` // when that was told of last
 	Alpha     Number    `json:"alpha"`
 	Paused    bool      `json:"paused"`
 	FirstAt   time.Time `json:"first_at"`
@@ -133,14 +134,20 @@ const alarmLife = 90 * time.Second
 
 // Source is who sends telemetry.
 type Source struct {
-	Name       string            `json:"name"`
-	FirstAt    time.Time         `json:"first_at"`
-	LastAt     time.Time         `json:"last_at"`
-	Packets    int64             `json:"packets"`
+	Name    string    `json:"name"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
+	Packets int64     `json:"packets"`
+	Shown
+}
+
+// Shown is what a source's newest packet that was about no run says.
+type Shown struct {
+	FiguresAt  time.Time         `json:"figures_at,omitzero"` // when
 	Health     string            `json:"health,omitempty"`
 	Summary    string            `json:"summary,omitempty"`
 	Indicators map[string]string `json:"indicators,omitempty"`
-	Figures    []Figure          `json:"figures,omitempty"` // of its last packet that was about no run
+	Figures    []Figure          `json:"figures,omitempty"`
 }
 
 // Figure is a point of a source's last packet.

@@ -114,29 +114,23 @@ func seedRow(s *runs.Seed) []any { return []any{s.Run, s.ID, jsonText{s}} }
 
 func alarmRow(a *runs.Alarm) []any { return []any{a.Name, a.Subject, micros(a.LastAt), jsonText{a}} }
 
-// The statement that adds to what is known of sources, around the list of them. A record
-// without anything leaves the one before.
+// The statement that adds to what is known of sources, around the list of them.
 const (
-	insertSources = "INSERT INTO nissa_sources (name, first_at, last_at, packets, record) SELECT value->>0, CAST(value->>1 AS BIGINT), " +
-		"CAST(value->>2 AS BIGINT), CAST(value->>3 AS BIGINT), value->>4 FROM "
+	insertSources = "INSERT INTO nissa_sources (name, first_at, last_at, packets, figures_at, record) SELECT value->>0, " +
+		"CAST(value->>1 AS BIGINT), CAST(value->>2 AS BIGINT), CAST(value->>3 AS BIGINT), CAST(value->>4 AS BIGINT), value->>5 FROM "
 	mergeSources = " WHERE TRUE ON CONFLICT (name) DO UPDATE SET packets = nissa_sources.packets + excluded.packets, " +
-		"record = CASE WHEN excluded.record = '{}' OR excluded.last_at < nissa_sources.last_at " +
-		"THEN nissa_sources.record ELSE excluded.record END, " +
+		"record = CASE WHEN excluded.figures_at < nissa_sources.figures_at THEN nissa_sources.record ELSE excluded.record END, " +
+		"figures_at = CASE WHEN excluded.figures_at < nissa_sources.figures_at " +
+		"THEN nissa_sources.figures_at ELSE excluded.figures_at END, " +
 		"last_at = CASE WHEN excluded.last_at < nissa_sources.last_at THEN nissa_sources.last_at ELSE excluded.last_at END"
 )
 
 func sourceRow(s *runs.Source) []any {
-	var record any = "{}"
-	if s.Health != "" {
-		record = jsonText{s}
-	}
-	return []any{s.Name, micros(s.FirstAt), micros(s.LastAt), s.Packets, record}
+	return []any{s.Name, micros(s.FirstAt), micros(s.LastAt), s.Packets, micros(s.FiguresAt), jsonText{s.Shown}}
 }
 
 func scanSource(row *sql.Rows) (s runs.Source, err error) {
-	var told runs.Source
-	err = row.Scan(&s.Name, moment{&s.FirstAt}, moment{&s.LastAt}, &s.Packets, object{&told})
-	s.Health, s.Summary, s.Indicators, s.Figures = told.Health, told.Summary, told.Indicators, told.Figures
+	err = row.Scan(&s.Name, moment{&s.FirstAt}, moment{&s.LastAt}, &s.Packets, object{&s.Shown})
 	return s, err
 }
 

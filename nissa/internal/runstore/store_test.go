@@ -298,7 +298,7 @@ func TestLongRemovalIsMadeOfShortOnes(t *testing.T) {
 	const rows = 25_000
 	for _, statement := range []string{
 		`INSERT INTO nissa_points (run, seed, at, epoch, step, stage, metrics) WITH RECURSIVE n(i) AS
-			(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) SELECT 'run', 's', i, i, i, '', 'null' FROM n`,
+			(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) SELECT 'run', 's', i, i + 0, i, '', 'null' FROM n`,
 		`CREATE TRIGGER slow BEFORE DELETE ON nissa_points WHEN OLD.epoch = 15000 BEGIN SELECT RAISE(ABORT, 'too long'); END`,
 	} {
 		if _, err := s.db.Exec(statement); err != nil {
@@ -628,6 +628,23 @@ func TestMarksAreCounted(t *testing.T) {
 		}
 		if _, err := s.Run(t.Context(), "run"); err != nil {
 			t.Errorf("a small run made room for marks: %v", err)
+		}
+	})
+}
+
+// What a source tells of a run changes nothing of its figures, nor does a packet that is late.
+func TestFiguresOfASourceAreItsNewest(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for _, m := range []runs.Message{packet("kasmina", 1), seedPacket("run", "s", "TRAINING", 9), packet("kasmina", 5), packet("kasmina", 3)} {
+			put(t, s, m)
+		}
+		sources, err := s.Sources(t.Context())
+		if err != nil || len(sources) != 1 {
+			t.Fatalf("%+v, %v", sources, err)
+		}
+		if k := sources[0]; k.Figures[0].Value != 5 || !k.FiguresAt.Equal(at(5)) || !k.LastAt.Equal(at(9)) || k.Packets != 4 || !k.FirstAt.Equal(at(1)) {
+			t.Errorf("%+v", k)
 		}
 	})
 }
