@@ -45,7 +45,9 @@ func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 		b.seedPacket(seed, p, at)
 	}
 	for _, event := range feedOf(p) {
-		b.addEvent(eventOf(event, p, at))
+		e := eventOf(event, p, at)
+		b.addEvent(e)
+		b.Runs[e.Run].follow(event, at)
 	}
 }
 

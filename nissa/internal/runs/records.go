@@ -13,6 +13,7 @@ type Run struct {
 	// when none did.
 	KeptFrom time.Time `json:"kept_from"`
 	Progress
+	Leader
 
 	LastOrder string `json:"last_order,omitempty"` // its entry on the run's stream
 
@@ -24,8 +25,7 @@ type Run struct {
 
 // Progress is what the trainers of a run reported last.
 type Progress struct {
-	Trainer  string    `json:"trainer,omitempty"`    // the process
-	Reported time.Time `json:"reported_at,omitzero"` // when
+	Reported time.Time `json:"reported_at,omitzero"` // when the last came
 	Reports  int64     `json:"reports"`              // all of them
 	Epoch    uint32    `json:"epoch"`
 	Step     uint64    `json:"step"`

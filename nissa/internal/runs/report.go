@@ -24,12 +24,15 @@ func statesOf(p *leyline.SystemStatePacket) []*leyline.SeedState {
 
 // report takes a trainer's report.
 func (b *Batch) report(m *Message, p *leyline.SystemStatePacket) {
-	run := name(p.GetTrainingRunId())
-	if run == "" {
-		return // of which nothing could be shown
+	said, ok := readReport(m, p.GetTrainingRunId())
+	if !ok {
+		return
 	}
-	said, _ := trainer.ReadReport(m.Attributes) // one without protocol is of a trainer that only reports
-	r := b.run(run, m.At)
+	r := b.run(name(p.GetTrainingRunId()), m.At)
+	if !r.admit(&said, m.At) {
+		r.Refused++
+		return
+	}
 	report := reportOf(m, p, said)
 	report.Run = r.ID
 	for _, state := range statesOf(p) {
@@ -44,7 +47,8 @@ func (b *Batch) report(m *Message, p *leyline.SystemStatePacket) {
 	if m.At.Before(r.Reported) {
 		return
 	}
-	r.Reported, r.Trainer, r.Epoch, r.Step = m.At, report.Trainer, report.Epoch, report.Step
+	r.noteInterval(m.At)
+	r.Reported, r.Epoch, r.Step = m.At, report.Epoch, report.Step
 	r.Source, r.Experiment = name(p.GetSourceSubsystem()), text(p.GetExperimentName(), maxID)
 	r.Halted = p.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 	if report.Loss.Known() || report.Accuracy.Known() {
