@@ -252,3 +252,26 @@ func list[T any](ctx context.Context, q querier, scan scanner[T], query string, 
 	err := visit(ctx, q, scan, func(row T) { all = append(all, row) }, query, args...)
 	return all, err
 }
+
+// readTimeout bounds a look into a database that hangs.
+const readTimeout = 30 * time.Second
+
+// look is list of the database itself.
+func look[T any](ctx context.Context, s *Store, scan scanner[T], query string, args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	all := []T{}
+	err := guarded(ctx, s, scan, func(row T) { all = append(all, row) }, query, args...)
+	return all, err
+}
+
+// guarded is visit of the database itself, where it is still in its place: what a file that
+// was moved away says is history.
+func guarded[T any](ctx context.Context, s *Store, scan scanner[T], take func(T), query string, args ...any) error {
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	err := visit(ctx, s.db, scan, take, query, args...)
+	s.db.Doubt(err)
+	return err
+}

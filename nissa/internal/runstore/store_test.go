@@ -662,6 +662,18 @@ func TestStoreWhoseFileIsGoneTakesNothing(t *testing.T) {
 	if err := s.Ping(t.Context()); !errors.Is(err, regularfile.ErrReplaced) {
 		t.Errorf("ping: %v", err)
 	}
+	if all, err := s.Runs(t.Context(), time.Time{}, "", 10); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("runs: %v, %v", all, err)
+	}
+	if all, err := s.Reports(t.Context(), "run", time.Time{}, 0); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("reports: %v, %v", all, err)
+	}
+	if err := s.Refresh(t.Context()); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("refresh: %v", err)
+	}
+	if err := s.Export(t.Context(), "run", new(bytes.Buffer)); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("export: %v", err)
+	}
 	if err := os.Rename(file+".away", file); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (s *Store) Tidy(ctx context.Context, now time.Time) error {
 
 // forget removes marks that nobody will ask for.
 func (s *Store) forget(ctx context.Context, now time.Time) error {
-	beyond, err := list(ctx, s.db, scanInteger, "SELECT at FROM nissa_seen ORDER BY at DESC LIMIT 1 OFFSET $1",
+	beyond, err := look(ctx, s, scanInteger, "SELECT at FROM nissa_seen ORDER BY at DESC LIMIT 1 OFFSET $1",
 		min(mostSeen, s.config.MostBytes/seenShare/markBytes))
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	aged, err := list(ctx, s.db, scanText, "SELECT run FROM nissa_runs WHERE last_at < $1 OR kept_from < $2",
+	aged, err := look(ctx, s, scanText, "SELECT run FROM nissa_runs WHERE last_at < $1 OR kept_from < $2",
 		oldest.UnixMicro(), oldest.Add(-s.config.Retention/slack).UnixMicro())
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (s *Store) fit(ctx context.Context, now time.Time) error {
 // makeRoom removes the run that was heard of longest ago or, when all are being heard of,
 // the older half of the largest.
 func (s *Store) makeRoom(ctx context.Context, now time.Time) error {
-	stale, err := first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY last_at, run LIMIT 1"))
+	stale, err := first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY last_at, run LIMIT 1"))
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (s *Store) makeRoom(ctx context.Context, now time.Time) error {
 	if now.Sub(stale.LastAt) > live {
 		return s.shorten(ctx, stale.ID, end)
 	}
-	largest, err := first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY bytes DESC, run LIMIT 1"))
+	largest, err := first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY bytes DESC, run LIMIT 1"))
 	if err != nil {
 		return err
 	}
