@@ -281,7 +281,7 @@ func TestRequestsThatCannotBeAnswered(t *testing.T) {
 	for path, want := range map[string]int{
 		"/api/runs/nobody": 404, "/api/runs/nobody/seeds": 404, "/api/runs/nobody/events": 404, "/api/runs/nobody/export": 404,
 		"/api/runs/nobody/reports": 404, "/api/runs/run-1/seeds/nobody": 404, "/api/nothing": 404, "/api/runs?limit=0": 400, "/api/runs?limit=x": 400,
-		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/stream?after=x": 400,
+		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/events?kind=nothing": 400, "/api/stream?after=x": 400,
 		"/api/runs?limit=99999999": 200,
 	} {
 		status, header, body := s.get(path)

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,14 +12,14 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
 
-// parameter of a request's query.
+// parameter of a request's query. Its kind is a format of JSON, or kind for that of an event.
 type parameter struct{ name, kind, about string }
 
 // Parameters that several routes have.
 var (
 	runParameter    = parameter{"run", "string", "Only of this run."}
 	seedParameter   = parameter{"seed", "string", "Only of this seed."}
-	kindParameter   = parameter{"kind", "string", "Only of event, stage, gate, command, order, field_report, emergency or alarm."}
+	kindParameter   = parameter{"kind", "kind", "Only of this kind."}
 	afterParameter  = parameter{"after", "integer", "Only behind this place, the oldest first. Without it the newest come first."}
 	beforeParameter = parameter{"before", "integer", "Only before this place: the next page of the newest."}
 	limitParameter  = parameter{"limit", "integer", "How many at most: 1 to 1000, else 100."}
@@ -235,8 +236,12 @@ func (s *server) events(q *http.Request) (any, error) {
 		return nil, err
 	}
 	query := q.URL.Query()
+	kind := runs.Kind(query.Get("kind"))
+	if kind != "" && !slices.Contains(runs.Kinds(), kind) {
+		return nil, badRequestError{fmt.Sprintf("kind must be one of %s", runs.Kinds())}
+	}
 	f := runstore.Filter{
-		Run: query.Get("run"), Seed: query.Get("seed"), Kind: query.Get("kind"), After: int64(after), Before: int64(before), Most: limit,
+		Run: query.Get("run"), Seed: query.Get("seed"), Kind: kind, After: int64(after), Before: int64(before), Most: limit,
 	}
 	if query.Has("after") && after == 0 {
 		f.After = -1

@@ -89,17 +89,25 @@ type Point struct {
 	Metrics map[string]Number `json:"metrics,omitempty"`
 }
 
+// Kind is what an event is.
+type Kind string
+
 // Kinds of events.
 const (
-	KindEvent       = "event"        // of a telemetry packet
-	KindStage       = "stage"        // a seed is in another stage
-	KindGate        = "gate"         // a gate was looked at
-	KindCommand     = "command"      // somebody commanded
-	KindOrder       = "order"        // Kasmina ordered a trainer
-	KindFieldReport = "field_report" // what became of a seed
-	KindEmergency   = "emergency"    // an emergency signal
-	KindAlarm       = "alarm"        // an alarm was raised
+	KindEvent       Kind = "event"        // of a telemetry packet
+	KindStage       Kind = "stage"        // a seed is in another stage
+	KindGate        Kind = "gate"         // a gate was looked at
+	KindCommand     Kind = "command"      // somebody commanded
+	KindOrder       Kind = "order"        // Kasmina ordered a trainer
+	KindFieldReport Kind = "field_report" // what became of a seed
+	KindEmergency   Kind = "emergency"    // an emergency signal
+	KindAlarm       Kind = "alarm"        // an alarm was raised
 )
+
+// Kinds are all of them.
+func Kinds() []Kind {
+	return []Kind{KindEvent, KindStage, KindGate, KindCommand, KindOrder, KindFieldReport, KindEmergency, KindAlarm}
+}
 
 // Event is one entry of the feed. Its name is, by its kind, that of the event, the stage,
 // the gate, the operation, the kind of the order, the outcome, the level or the alarm.
@@ -108,7 +116,7 @@ type Event struct {
 	Run     string            `json:"run,omitempty"`
 	Seed    string            `json:"seed,omitempty"`
 	At      time.Time         `json:"at"`
-	Kind    string            `json:"kind"`
+	Kind    Kind              `json:"kind"`
 	Name    string            `json:"name"`
 	Source  string            `json:"source,omitempty"`
 	Level   string            `json:"level"`

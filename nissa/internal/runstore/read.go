@@ -86,10 +86,11 @@ func thinned[T any](
 
 // Filter says which events are wanted. Empty fields are any.
 type Filter struct {
-	Run, Seed, Kind string
-	After           int64 // a place, from which the oldest come first; 0: the newest do
-	Before          int64 // a place; 0: none
-	Most            int
+	Run, Seed string
+	Kind      runs.Kind
+	After     int64 // a place, from which the oldest come first; 0: the newest do
+	Before    int64 // a place; 0: none
+	Most      int
 }
 
 // Events are those that a filter lets through.
@@ -100,7 +101,7 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 		args = append(args, value)
 		where = append(where, condition+" $"+strconv.Itoa(len(args)))
 	}
-	for _, text := range []struct{ column, value string }{{"run", f.Run}, {"seed", f.Seed}, {"kind", f.Kind}} {
+	for _, text := range []struct{ column, value string }{{"run", f.Run}, {"seed", f.Seed}, {"kind", string(f.Kind)}} {
 		if text.value != "" {
 			add(text.column+" =", text.value)
 		}

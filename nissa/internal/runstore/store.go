@@ -71,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
 		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
 	}
-	if s.head, err = s.readHead(ctx); err != nil {
+	if err := s.Refresh(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
@@ -112,10 +112,7 @@ func (s *Store) Close() error {
 func (s *Store) Where() string { return s.db.Where }
 
 // Ping asks for a sign of life.
-func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.readHead(ctx)
-	return err
-}
+func (s *Store) Ping(ctx context.Context) error { return s.Refresh(ctx) }
 
 // Writable returns nil when a transaction that changes nothing gets to the disk, which one on
 // a full disk does not.
@@ -170,14 +167,9 @@ func (s *Store) transact(ctx context.Context, change func(context.Context, *sql.
 	return nil
 }
 
-// readHead asks for the newest place.
-func (s *Store) readHead(ctx context.Context) (int64, error) {
-	return first(look(ctx, s, scanInteger, "SELECT number FROM nissa_clock"))
-}
-
 // Refresh looks whether another process has written.
 func (s *Store) Refresh(ctx context.Context) error {
-	head, err := s.readHead(ctx)
+	head, err := first(look(ctx, s, scanInteger, "SELECT number FROM nissa_clock"))
 	if err == nil {
 		s.advance(head)
 	}
