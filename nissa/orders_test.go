@@ -60,8 +60,9 @@ func TestOrdersThatAreNotKeptComeFirst(t *testing.T) {
 
 func TestRunsWithLongNamesAreNotWatched(t *testing.T) {
 	var w watched
+	bus := connect(t, embedded(t), secret)
 	for _, run := range []string{"run-1", strings.Repeat("x", 128), strings.Repeat("x", 129), strings.Repeat("x", 1<<20)} {
-		w.note(nil, run, time.Now())
+		w.note(bus, run, time.Now())
 	}
 	if len(w.runs) != 2 {
 		t.Errorf("%d runs are watched", len(w.runs))

@@ -681,3 +681,31 @@ func TestStoreWhoseFileIsGoneTakesNothing(t *testing.T) {
 		t.Error("what was not taken counts as taken")
 	}
 }
+
+// What was stored before figures had a time of their own is shown on, until there is newer.
+func TestFiguresOfAnOlderStoreAreKept(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		record := fmt.Sprintf(`{"name":"kasmina","first_at":%[1]q,"last_at":%[1]q,"packets":7,"health":"healthy","figures":[{"name":"m","value":5}]}`,
+			at(5).Format(time.RFC3339Nano))
+		for _, statement := range []string{
+			"ALTER TABLE nissa_sources DROP COLUMN figures_at", "DELETE FROM nissa_schema_version WHERE version_id = 2",
+			fmt.Sprintf("INSERT INTO nissa_sources VALUES ('kasmina', %d, %d, 7, '%s')", at(1).UnixMicro(), at(5).UnixMicro(), record),
+		} {
+			if _, err := s.db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = open(t, Config{URL: url})
+		for _, step := range []struct {
+			told runs.Message
+			want runs.Number
+		}{{seedPacket("run", "s", "TRAINING", 9), 5}, {packet("kasmina", 4), 5}, {packet("kasmina", 8), 8}} {
+			put(t, s, step.told)
+			sources, err := s.Sources(t.Context())
+			if err != nil || len(sources) != 1 || sources[0].Figures[0].Value != step.want {
+				t.Errorf("%+v, %v; want %v", sources, err, step.want)
+			}
+		}
+	})
+}
