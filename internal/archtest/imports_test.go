@@ -105,7 +105,7 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
 
-	"urza/internal/fault":     {"internal/database"},
+	"urza/internal/fault":     {},
 	"urza/internal/metadata":  {"leyline"},
 	"urza/internal/catalogue": {"leyline", "internal/database", "urza/internal/fault"},
 	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
