@@ -117,8 +117,10 @@ func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 func (s *Service) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
+		s.config.Logger.Info("stopping", "reason", context.Cause(ctx))
 		return nil
 	case err := <-s.supervisor.Fatal():
+		s.config.Logger.Error("stopping", "reason", err)
 		return fmt.Errorf("nissa: %w", err)
 	}
 }

@@ -111,6 +111,7 @@ func run(ctx context.Context) error {
 		Logger:   logger.With("part", "oona"),
 	})
 	if err != nil && ctx.Err() != nil {
+		logger.Info("stopping", "reason", context.Cause(ctx))
 		return nil // asked to end while it waited for the bus: nothing failed
 	}
 	if err != nil {

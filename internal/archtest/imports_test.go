@@ -115,7 +115,7 @@ var allowedImports = map[string][]string{
 		"tamiyo/policy/accepted", "tamiyo/policy/journal", "tamiyo/policy/network", "tamiyo/policy/payloads",
 	},
 
-	"urza/internal/fault":     {"internal/database"},
+	"urza/internal/fault":     {},
 	"urza/internal/metadata":  {"leyline"},
 	"urza/internal/catalogue": {"leyline", "internal/database", "urza/internal/fault"},
 	"urza/internal/notes":     {"urza/internal/catalogue", "urza/internal/fault"},

@@ -29,8 +29,8 @@ var faces = map[string]face{
 	"oona/internal/envelope":          {10, "sealing and reading share the form of what is sealed"},
 	"oona/internal/redis":             {19, "all that the rooms of oona need of a server"},
 	"urza/internal/artifact":          {13, "two kinds of stores behind one face, which tests break"},
-	"urza/internal/catalogue":         {12, "what the library reads, writes and repairs of a row"},
-	"urza/internal/fault":             {12, "one name for each error"},
+	"urza/internal/catalogue":         {13, "what the library reads, writes and repairs of a row"},
+	"urza/internal/fault":             {11, "one name for each error"},
 	"weatherlight/assembly":           {10, "one function for each part of a service"},
 	"weatherlight/internal/runrecord": {9, "Decide is the form of what callers write"},
 }
