@@ -167,16 +167,6 @@ func strength(c Candidate, shape []int, dearest expense) float64 {
 	return min(weights, float64(max(c.MultiplyAdds, 1)))
 }
 
-// capacity is how much of a change a blueprint can be, 0..1: half for one as strong as four
-// linear maps of the slot's vectors at all its positions. More brings ever less.
-func capacity(strength float64, shape []int) float64 {
-	half := 4 * slotWidth(shape)
-	for _, size := range shape {
-		half *= float64(max(size, 1))
-	}
-	return strength / (strength + half)
-}
-
 // positions is at how many places of a slot the same weights are at work.
 func positions(shape []int) float64 {
 	switch len(shape) {
@@ -187,6 +177,16 @@ func positions(shape []int) float64 {
 	default:
 		return 1
 	}
+}
+
+// capacity is how much of a change a blueprint can be, 0..1: half for one as strong as four
+// linear maps of all that passes the slot. More brings ever less.
+func capacity(strength float64, shape []int) float64 {
+	size := 1.0
+	for _, extent := range shape {
+		size *= float64(max(extent, 1))
+	}
+	return strength / (strength + 4*size*size)
 }
 
 // slotWidth is that of the slot's vectors, 1 at least.
