@@ -35,7 +35,8 @@ test: ## run every test (installs what it needs from Debian)
 	@tools/test.sh
 
 race: ## run the tests of what is concurrent under the race detector
-	@tools/ensure.sh redis-server python3 gcc /usr/include/stdlib.h /usr/lib/postgresql/15/bin/postgres minisign
+	@tools/ensure.sh redis-server python3 gcc /usr/include/stdlib.h /usr/lib/postgresql/15/bin/postgres minisign \
+	  promtool prometheus-alertmanager
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
 
 bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")
@@ -57,6 +58,10 @@ e2e: ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \
 	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
+
+.PHONY: drill
+drill: ## raise and clear every alert rule, on a bus of its own (ARGS="--rules FILE")
+	@$(GO) run ./cmd/esperctl drill $(ARGS)
 
 fuzz: ## fuzz each target for FUZZTIME (30s, or a number of inputs: 20000x)
 	@tools/fuzz.sh $(FUZZTIME)
@@ -119,6 +124,10 @@ python: ## what the Python package must pass, with Debian's PyTorch
 
 python-current: ## its tests with the PyTorch that PyPI has now (gigabytes)
 	@tools/python.sh current $(ARGS)
+
+.PHONY: growth
+growth: ## what growing is worth, at equal compute: 80 runs (docs/growth.md; ARGS="--workers 1")
+	@tools/growth.sh $(ARGS)
 
 .PHONY: kills
 kills: ## kill the kernel library and the forge at random, 300 times (ARGS="-seed 2")

@@ -45,6 +45,7 @@ func bars() map[string][]bar {
 		"graft_blending_784_128_10_percent": {atMost(5)},
 		"graft_attach_ms":                   {atMost(0.5)},
 		"command_verify_us":                 {atMost(20)},
+		"decision_p99_us":                   {atMost(500)},
 		"boot_to_ready_ms":                  {atMost(150)},
 		"boot_to_ready_redis_ms":            {atMost(150)},
 		"resident_mb":                       {atMost(38.1)}, // 40 MB
@@ -53,6 +54,9 @@ func bars() map[string][]bar {
 		"signal_seen_p99_ms":                {atMost(10)},
 		"signal_idle_cpu_percent":           {atMost(2)},
 		"signal_noticed_cpu_percent":        {atMost(1.3).times(without)}, // two runs of one state differ by that
+		rowAlertP99:                         {atMost(1000)},
+		rowScrape:                           {atMost(100)},
+		rowManySeries:                       {atMost(150)},
 		"publish":                           {atLeast(0.6).times(raw), atLeast(3).times(watermillPeer), atLeast(1).times(jetstreamPeer)},
 		"publish_p99_us":                    {atMost(1.5).times(raw)},
 		"publish_allocs":                    {atMost(15)},

@@ -115,14 +115,17 @@ func tenMetrics(batch uint32, n int) proto.Message {
 // reportOfFour is a report of one of 100 runs with four seeds.
 func reportOfFour(batch uint32, n int) proto.Message {
 	state := &leyline.SystemStatePacket{
-		PacketId: fmt.Sprintf("state-%08x-%d", batch, n), TrainingRunId: fmt.Sprintf("run-%08x-%d", batch, n%100), CurrentEpoch: uint32(n / 100),
+		PacketId:      fmt.Sprintf("state-%08x-%d", batch, n),
+		TrainingRunId: fmt.Sprintf("run-%08x-%d", batch, n%100), CurrentEpoch: uint32(n / 100),
 		GlobalStep: uint64(n), ValidationLoss: 1 / float32(n+1), ValidationAccuracy: 0.5, TrainingLoss: 0.5, SourceSubsystem: "bench",
 		TrainingMetrics: map[string]float32{"lr": 0.1},
 	}
 	for i := range 4 {
 		state.SeedStates = append(state.SeedStates, &leyline.SeedState{
 			SeedId: fmt.Sprint("seed-", i), Stage: leyline.SeedLifecycleStage_SEED_STAGE_BLENDING,
-			Metrics: map[string]float32{trainer.MetricAlpha: 0.5, trainer.MetricLossBefore: 1, trainer.MetricLossAfter: 0.9, trainer.MetricTrainLoss: 0.8},
+			Metrics: map[string]float32{
+				trainer.MetricAlpha: 0.5, trainer.MetricLossBefore: 1, trainer.MetricLossAfter: 0.9, trainer.MetricTrainLoss: 0.8,
+			},
 		})
 	}
 	return state

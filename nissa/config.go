@@ -20,7 +20,9 @@ type Config struct {
 	Stop     time.Duration // bound of a stop; default 8 s
 	Logger   *slog.Logger
 
-	// Token is needed to change anything over HTTP, and to read dead letters on a listener
+	// Alerts is how alerts are looked for; nil: they are not.
+	Alerts *Alerts
+	// Token is needed to change anything over HTTP, and to read runs, alerts and dead letters on a listener
 	// that other machines reach; empty: nobody may.
 	Token string
 
@@ -34,6 +36,14 @@ type Store struct {
 	URL       string        // sqlite:///path, or postgres://host/name for several services; empty: runs are not kept
 	Retention time.Duration // age at which what is kept is removed [30 days]
 	MaxBytes  int64         // size from which the oldest makes room [1 GiB]
+}
+
+// Alerts configures alerting.
+type Alerts struct {
+	// Rules is the text of the rules, and the folder of the files that it names. It is asked
+	// again by [Service.Reload].
+	Rules func() (text []byte, folder string, err error)
+	Dir   string // folder of the state that outlives a restart; empty: none does
 }
 
 // Limits bounds what senders can make the service remember.

@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/ingest"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
@@ -97,6 +99,9 @@ func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message,
 		fresh, err := s.kept.group.Take(ctx, runs.Message{
 			Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published,
 		})
+		if errors.Is(err, ingest.ErrRefused) {
+			return nil, err // in the end a dead letter: the others must not wait behind it
+		}
 		if err != nil {
 			return nil, oona.Outage(err)
 		}
@@ -112,7 +117,9 @@ func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message,
 func (s *Service) record(payload proto.Message, entry string) {
 	switch message := payload.(type) {
 	case *leyline.TelemetryPacket:
-		s.recorder.recordTelemetry(message)
+		if s.recorder.recordTelemetry(message) && s.desk != nil {
+			s.desk.Observe(message)
+		}
 	case *leyline.SystemStatePacket:
 		s.recorder.recordState(message)
 	case *leyline.FieldReport:

@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,7 +19,7 @@ type counts struct {
 	dropped, repeats, graphFallbacks        *prometheus.CounterVec
 	hazardHigh, hazardCritical              *prometheus.CounterVec
 	quarantine, elevatedRisk, reward        *prometheus.GaugeVec
-	latency                                 *prometheus.HistogramVec
+	latency, measured                       *prometheus.HistogramVec
 
 	rows []telemetry.Series
 }
@@ -43,6 +44,7 @@ func newCounts() *counts {
 	c.reward = c.gauge("esper_simic_training_reward_total", "Sum of training rewards; may fall, in spite of its name.")
 	c.latency = c.histogram("nissa_ingest_latency_ms", "Processing time of a message in milliseconds, by type.",
 		[]float64{0.1, 0.5, 1, 2, 5, 10, 25, 50, 100}, "type")
+	c.measured = c.histogram(measuredRow.Name, measuredRow.Meaning, prometheus.DefBuckets, measuredRow.Labels)
 	return c
 }
 
@@ -58,7 +60,11 @@ func (c *counts) gauge(name, help string) *prometheus.GaugeVec {
 
 func (c *counts) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	c.note(name, telemetry.Histogram, help, labels)
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: buckets,
+		// Who scrapes native histograms gets these as well, and finer.
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+	}, labels)
 }
 
 func (c *counts) note(name string, kind telemetry.SeriesKind, meaning string, labels []string) {
@@ -72,7 +78,7 @@ func (c *counts) register(registry *prometheus.Registry, size func() int) {
 	c.note(name, telemetry.Gauge, meaning, nil)
 	registry.MustRegister(
 		c.packets, c.states, c.reports, c.runs, c.signals, c.dropped, c.repeats, c.graphFallbacks,
-		c.hazardHigh, c.hazardCritical, c.quarantine, c.elevatedRisk, c.reward, c.latency,
+		c.hazardHigh, c.hazardCritical, c.quarantine, c.elevatedRisk, c.reward, c.latency, c.measured,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: meaning}, func() float64 { return float64(size()) }),

@@ -12,7 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/api"
 	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/page"
@@ -21,8 +23,8 @@ import (
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz, /readyz and dead letters and, when runs are kept, all of /api and
-// the page that draws it. Health says whether the process does its work, readiness whether what it shows is current.
+// handler answers /metrics, /healthz and /readyz, the page when runs are kept and, behind a guard,
+// /api. Health says whether the process does its work, readiness whether what it shows is current.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.recorder.registry, promhttp.HandlerOpts{
@@ -30,18 +32,28 @@ func (s *Service) handler() http.Handler {
 		ErrorHandling:       promhttp.ContinueOnError,
 		ErrorLog:            slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
 		MaxRequestsInFlight: 4,
-		Timeout:             10 * time.Second,
+		// Packing 10,000 series takes as long as all the rest, and a scraper is near.
+		DisableCompression: true,
+		// Both by what a scraper asks for: OpenMetrics, with the times at which counts began.
+		EnableOpenMetrics:                   true,
+		EnableOpenMetricsTextCreatedSamples: true,
+		Timeout:                             10 * time.Second,
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
-	letterapi.Register(mux, letterapi.Config{
-		Queue: s.config.Bus.DeadLetters(), Listener: s.Addr(), Token: s.config.Token, Logger: s.config.Logger,
+	guard := httpserver.NewGuard(s.listener, s.config.Token)
+	letterapi.Register(mux, guard, letterapi.Config{
+		Queue: s.config.Bus.DeadLetters(), Logger: s.config.Logger,
 		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
 			return s.config.Bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
 		},
 	})
+	if s.desk != nil {
+		alertapi.Register(mux, s.desk, guard)
+	}
 	if s.kept != nil {
-		mux.Handle("/api/", api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger}))
+		served := api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger})
+		mux.Handle("/api/", guard.Reading(served))
 		mux.Handle("/", page.Handler(serves(mux, "/api/alerts")))
 	}
 	return mux

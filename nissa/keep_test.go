@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -121,6 +122,33 @@ func TestOutageOfTheStoreLosesNothing(t *testing.T) {
 		!strings.Contains(body, `esper_system_state_packets_total{phase="tolaria"} 201`) {
 		t.Error("not each report is counted once")
 	}
+}
+
+// A message that the store cannot take ends as a dead letter, and holds nobody up.
+func TestMessageThatCannotBeStoredIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	url, store := embedded(t), sqliteURL(t)
+	bus := connect(t, url, secret)
+	r := runWith(t, Config{Bus: bus, Store: Store{URL: store}}).ready()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(store, "sqlite:///"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), `CREATE TRIGGER poison BEFORE INSERT ON nissa_reports WHEN NEW.epoch = 13
+		BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := connectAs(t, url, secret, "sender")
+	for epoch := range 20 {
+		publish(t, sender.Publish(t.Context(), stateOf("run-1", epoch)))
+	}
+	r.keeps("run-1", 19)
+	r.eventually("a dead letter", func() bool {
+		stats, err := bus.Stats(t.Context())
+		return err == nil && stats.Consuming.DeadLettered == 1
+	})
 }
 
 func TestServicesShareTheWorkAndTheTruth(t *testing.T) {

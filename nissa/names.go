@@ -27,9 +27,12 @@ const coverageSeries = "tamiyo_gnn_feature_coverage_by_type"
 type label struct{ name, value string }
 
 // seriesOf returns the Prometheus name and labels of a metric point: its
-// source first, then its attributes by name.
-func seriesOf(source, metric string, attributes map[string]string) (string, []label) {
+// source first, which of several senders of it if that is told, then its attributes by name.
+func seriesOf(source, sender, metric string, attributes map[string]string) (string, []label) {
 	labels := []label{{"source", labelValue(source)}}
+	if sender != "" {
+		labels = append(labels, label{"sender", labelValue(sender)})
+	}
 	for _, prefix := range coveragePrefixes {
 		if feature, found := strings.CutPrefix(metric, prefix); found {
 			labels = append(labels, label{"feature", labelValue(feature)})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -17,7 +18,7 @@ var update = stdflag.Bool("update", false, "write the table of Nissa's own serie
 // The operator's page holds the rows that HELP and TYPE are made with.
 func TestOperationsPageListsEverySeries(t *testing.T) {
 	table := "| series | kind | meaning |\n| --- | --- | --- |\n"
-	for _, row := range newRecorder(Limits{}).counts.rows {
+	for _, row := range append(newRecorder(Limits{}).counts.rows, alerting.Series()...) {
 		table += fmt.Sprintf("| `%s` | %s | %s |\n", row.Labelled(), row.Kind, row.Meaning)
 	}
 	pagetest.Hold(t, "metrics.md", "nissa series", "go test ./nissa -run OperationsPage -update", table, *update)
@@ -28,7 +29,7 @@ func TestOperationsPageListsEverySeries(t *testing.T) {
 func TestEverySeriesIsDocumented(t *testing.T) {
 	r := newRecorder(Limits{})
 	r.recordTelemetry(packet("tolaria").Event("tolaria.graph_fallback", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING).
-		Metric("nissa.taken", 1, "").Build())
+		Metric("nissa.taken", 1, "").Metric("tolaria.graph.replay_ms", 1, "ms").Build())
 	r.recordTelemetry(packet("simic").Metric(trainingReward, 1, "").Build())
 	judged := packet("tamiyo").Metric(blueprintRisk, 1, "").
 		Event("bsds_hazard_high", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING).

@@ -2,11 +2,13 @@ package nissa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/ingest"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -21,6 +23,7 @@ const (
 	// many are.
 	watchedFor  = 2 * time.Minute
 	mostWatched = 2000
+	longestRun  = 128 // bytes of its id: one that is longer is nobody's who trains with orders
 )
 
 // watched are the runs whose orders are looked at.
@@ -44,7 +47,7 @@ func (w *watched) note(bus *oona.Client, run string, now time.Time) {
 	}
 	if r := w.runs[run]; r != nil {
 		r.heard = now
-	} else if len(w.runs) < mostWatched {
+	} else if len(w.runs) < mostWatched && len(run) <= longestRun {
 		w.runs[run] = &watchedRun{heard: now, orders: oona.NewOrders(bus, trainer.Stream(run))}
 	}
 }
@@ -80,15 +83,25 @@ func (s *Service) keepOrders(ctx context.Context) (failed error) {
 }
 
 func (s *Service) takeOrders(ctx context.Context, run *watchedRun) error {
+	if err := s.keepRead(ctx, run); err != nil {
+		return err // no more are read than can be kept
+	}
 	orders, err := run.orders.Next(ctx)
 	if err != nil {
 		return err
 	}
-	run.unkept = append(run.unkept, orders...)
+	run.unkept = orders
+	return s.keepRead(ctx, run)
+}
+
+// keepRead keeps the orders that were read.
+func (s *Service) keepRead(ctx context.Context, run *watchedRun) error {
 	for len(run.unkept) > 0 {
 		order := run.unkept[0]
 		_, err := s.kept.group.Take(ctx, runs.Message{Stream: order.Stream, Entry: order.ID, Payload: order.Payload, At: order.Published})
-		if err != nil {
+		if errors.Is(err, ingest.ErrRefused) {
+			s.config.Logger.Warn("an order is not kept", "stream", order.Stream, "entry", order.ID, "error", err)
+		} else if err != nil {
 			return fmt.Errorf("keep orders: %w", err)
 		}
 		run.unkept = run.unkept[1:]

@@ -60,19 +60,21 @@ func newRecorder(limits Limits) *recorder {
 }
 
 // recordTelemetry takes a packet from any stream. A packet delivered again
-// changes nothing; ids are unique per source only.
-func (r *recorder) recordTelemetry(packet *leyline.TelemetryPacket) {
+// changes nothing; ids are unique per source only. It tells whether the packet is new.
+func (r *recorder) recordTelemetry(packet *leyline.TelemetryPacket) bool {
 	defer r.observe("telemetry", time.Now())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	source := packet.GetSourceSubsystem()
 	if r.repeated(r.telemetry, "telemetry", source, packet.GetPacketId()) {
-		return
+		return false
 	}
 	r.counts.packets.WithLabelValues(r.sources.value(source)).Inc()
 	r.series.record(packet, time.Now())
+	r.recordLatencies(packet)
 	r.recordRisk(packet)
 	r.recordTraining(packet)
+	return true
 }
 
 func (r *recorder) recordState(state *leyline.SystemStatePacket) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -25,17 +26,18 @@ const sweepPause = time.Second
 // name must not differ in it, and what they mean is their senders' to say.
 const pointHelp = "Last value of the Esper telemetry metric."
 
-// series is one gauge: the last value of a metric under one set of labels.
+// series is the last value of a metric under one set of labels.
 type series struct {
 	source string
 	desc   *prometheus.Desc
-	values []string
+	kind   prometheus.ValueType
+	labels []*dto.LabelPair // in the order of their names
 	value  float64
 	said   time.Time // by the sender's clock
 	heard  time.Time // by ours
 }
 
-// seriesTable holds the gauges that come from metric points. It is a Prometheus
+// seriesTable holds the series that come from metric points. It is a Prometheus
 // collector of series that are not known in advance.
 type seriesTable struct {
 	limits Limits
@@ -61,9 +63,11 @@ func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	sender := packet.GetSystemHealth().GetIndicators()[senderIndicator]
 	for _, point := range packet.GetMetrics() {
-		name, labels := seriesOf(packet.GetSourceSubsystem(), point.GetName(), point.GetAttributes())
-		if reason := t.set(name, labels, point.GetValue(), said, now); reason != "" {
+		name, labels := seriesOf(packet.GetSourceSubsystem(), sender, point.GetName(), point.GetAttributes())
+		name, value := inBase(name, point.GetUnit(), point.GetValue())
+		if reason := t.set(name, labels, value, said, now); reason != "" {
 			t.drops.WithLabelValues(reason).Inc()
 		}
 	}
@@ -84,7 +88,9 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 		if reason := t.room(source, now); reason != "" {
 			return reason
 		}
-		s = newSeries(name, labels)
+		if s = newSeries(name, labels); s == nil {
+			return dropInvalid
+		}
 		t.table[key] = s
 		t.bySource[s.source]++
 	}
@@ -131,14 +137,22 @@ func (t *seriesTable) expire(now time.Time) {
 }
 
 // newSeries copies the texts: each may be the beginning of a longer one, which would be
-// kept with it. The first label is the source.
+// kept with it. The first label is the source. It is nil when it cannot be shown.
 func newSeries(name string, labels []label) *series {
 	names, values := make([]string, len(labels)), make([]string, len(labels))
 	for i, l := range labels {
 		names[i], values[i] = strings.Clone(l.name), strings.Clone(l.value)
 	}
 	desc := prometheus.NewDesc(strings.Clone(name), pointHelp, names, nil)
-	return &series{source: values[0], desc: desc, values: values}
+	metric, err := prometheus.NewConstMetric(desc, kindOf(name), 0, values...)
+	if err != nil {
+		return nil
+	}
+	var written dto.Metric
+	if err := metric.Write(&written); err != nil {
+		return nil
+	}
+	return &series{source: values[0], desc: desc, kind: kindOf(name), labels: written.GetLabel()}
 }
 
 func seriesKey(name string, labels []label) string {
@@ -153,7 +167,7 @@ func seriesKey(name string, labels []label) string {
 // Describe sends nothing: which series there are depends on who speaks.
 func (t *seriesTable) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the gauges that are not stale.
+// Collect sends the series that are not stale.
 func (t *seriesTable) Collect(metrics chan<- prometheus.Metric) {
 	for _, metric := range t.current(time.Now()) {
 		metrics <- metric
@@ -167,14 +181,29 @@ func (t *seriesTable) current(now time.Time) []prometheus.Metric {
 	t.expire(now)
 	metrics := make([]prometheus.Metric, 0, len(t.table))
 	for _, s := range t.table {
-		metric, err := prometheus.NewConstMetric(s.desc, prometheus.GaugeValue, s.value, s.values...)
-		if err != nil {
-			t.drops.WithLabelValues(dropInvalid).Inc()
-			continue
-		}
-		metrics = append(metrics, metric)
+		metrics = append(metrics, &shown{s.desc, s.kind, s.value, s.labels})
 	}
 	return metrics
+}
+
+// shown is a series at the moment of a scrape. Its labels were made once: they are most of the work.
+type shown struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	value  float64
+	labels []*dto.LabelPair
+}
+
+func (s *shown) Desc() *prometheus.Desc { return s.desc }
+
+func (s *shown) Write(out *dto.Metric) error {
+	out.Label = s.labels
+	if s.kind == prometheus.CounterValue {
+		out.Counter = &dto.Counter{Value: &s.value}
+	} else {
+		out.Gauge = &dto.Gauge{Value: &s.value}
+	}
+	return nil
 }
 
 func (t *seriesTable) size() int {

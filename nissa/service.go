@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
+	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -24,8 +26,10 @@ type Service struct {
 	kept       *kept // nil: runs are not kept
 	watched    watched
 	stopping   atomic.Bool
-	ending     chan struct{} // closed when the service stops
-	addr       atomic.Value  // string
+	ending     chan struct{}  // closed when the service stops
+	desk       *alerting.Desk // nil: alerts are not looked for
+	addr       atomic.Value   // string
+	listener   net.Addr       // set before anything is served
 }
 
 // New returns a service that Run starts.
@@ -34,7 +38,14 @@ func New(config Config) (*Service, error) {
 		return nil, ErrNoBus
 	}
 	config = config.withDefaults()
-	s := &Service{config: config, recorder: newRecorder(config.Limits), ending: make(chan struct{})}
+	desk, err := newDesk(config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{config: config, recorder: newRecorder(config.Limits), desk: desk, ending: make(chan struct{})}
+	if desk != nil {
+		s.recorder.registry.MustRegister(desk)
+	}
 	s.supervisor = supervise.New(supervise.Config{
 		SoftStop: config.Stop / 2, HardStop: config.Stop / 4, OnEvent: s.logEvent,
 	})
@@ -56,7 +67,8 @@ func (s *Service) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start nissa: open HTTP address %s: %w", s.config.HTTPAddr, err)
 	}
-	s.addr.Store(server.Addr().String())
+	s.listener = server.Addr()
+	s.addr.Store(s.listener.String())
 	err = s.start(ctx, server.Serve(s.handler(), s.config.Logger))
 	if err == nil {
 		err = s.wait(ctx)
@@ -80,6 +92,9 @@ func (s *Service) Addr() string {
 func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 	specs := append(slices.Clone(s.config.Beside), supervise.Spec{Name: "http", Worker: server, AwaitReady: true})
 	specs = append(specs, s.keepers()...)
+	if s.desk != nil {
+		specs = append(specs, supervise.Spec{Name: "alerts", Worker: s.desk})
+	}
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})
 	}
@@ -102,8 +117,10 @@ func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 func (s *Service) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
+		s.config.Logger.Info("stopping", "reason", context.Cause(ctx))
 		return nil
 	case err := <-s.supervisor.Fatal():
+		s.config.Logger.Error("stopping", "reason", err)
 		return fmt.Errorf("nissa: %w", err)
 	}
 }

@@ -2,10 +2,12 @@ package nissa
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -347,4 +349,13 @@ func TestEveryWorkerPassesTheStress(t *testing.T) {
 	t.Run("consumer", func(t *testing.T) {
 		supervisetest.Stress(t, func() supervise.Worker { return service.consumer("oona.telemetry") })
 	})
+}
+
+func TestStopIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	r := runWith(t, Config{Bus: connect(t, embedded(t), secret), Logger: slog.New(slog.NewTextHandler(&log, nil))}).ready()
+	r.stop()
+	if !strings.Contains(log.String(), "msg=stopping reason=") {
+		t.Errorf("the log says %q", log.String())
+	}
 }

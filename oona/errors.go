@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/oona/internal/admission"
@@ -30,6 +31,11 @@ var (
 	// ErrClosed: the client was closed.
 	ErrClosed = redis.ErrClosed
 )
+
+// ErrDamaged: what lies under the key of a record, or of the stream of its run, is none, or
+// takes nothing more. It is no ErrUnavailable: the run cannot be decided on until somebody
+// has mended it, and other runs can.
+var ErrDamaged = errors.New("damaged")
 
 // ConnectError says which address could not be used, and why. It never holds a
 // password.

@@ -103,14 +103,14 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.T
 	j.c, j.handler = s.c, handler
 	j.delivery = Delivery{
 		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
-		Attributes: env.Attributes, Attempt: e.Attempt, Published: entry.StoredBy(e.ID, at.Bus),
-		Issued: env.SignedAt(),
+		Attributes: env.Attributes, Attempt: e.Attempt,
+		Published: at.Published(t.Stored), Issued: at.Issued(env.SignedAt(), t.Stored),
 	}
 	if wanted, err := s.wanted(&j.delivery); err != nil || !wanted {
 		return deadletter.ReasonPermanent, err
 	}
 	who := verify.Identify(message, &env)
-	if reason := who.Refuse(s.c.windows, entry.StoredAt(e.ID), at); reason != "" {
+	if reason := who.Refuse(s.c.windows, t.Stored, at); reason != "" {
 		return reason, fmt.Errorf("%s %q issued at %s", who.Space, who.ID, who.Issued.Format(time.RFC3339Nano))
 	}
 	t.Mark = who.Mark(s.sub.Group)

@@ -246,3 +246,38 @@ func TestR36StrangerNeitherJoinsNorLeads(t *testing.T) {
 		}
 	})
 }
+
+// Two processes of one owner, as from a copy of its data folder, would take the lead from
+// each other for ever: the last that came has the place for as long as it lives.
+func TestProcessWhoseOwnerCameAgainIsDisplaced(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		c := leaseClient(t, url, "same")
+		config := lease.Config{Owner: "one", TTL: time.Minute}
+		first, second := c.NewLease(config), c.NewLease(config)
+		renew(t, first, "")
+		for range 2 { // and it does not take its place back
+			lead := renew(t, second, "")
+			if lead.Token == 0 {
+				t.Errorf("the second does not lead: %+v", lead)
+			}
+			if _, err := first.Renew(context.Background(), nil); !errors.Is(err, lease.ErrDisplaced) {
+				t.Errorf("the first got %v", err)
+			}
+			if held, err := second.Confirm(context.Background(), lead.Token); !held || err != nil {
+				t.Errorf("the second lost its lead: %v, %v", held, err)
+			}
+		}
+		if err := first.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if third := renew(t, second, ""); third.Token == 0 || len(third.Members) != 1 {
+			t.Errorf("after the first left the second has %+v", third)
+		}
+		if err := second.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if back := renew(t, first, ""); back.Token == 0 {
+			t.Errorf("nobody has the place, and the first got %+v", back)
+		}
+	})
+}

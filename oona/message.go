@@ -36,9 +36,9 @@ type Delivery struct {
 	Attributes map[string]string // those that the publisher gave, beside the ones its client set
 	Attempt    int               // 1 for the first delivery within the group
 	Published  time.Time         // when Redis stored it, by the server's clock
-	// Issued is when its publisher signed it: the same for whatever is a copy of it.
-	// A client that was told the bus's time dates by that. Zero when the envelope
-	// carries none, as those of prototype peers, and 1970 when it cannot be read.
+	// Issued is when its publisher signed it, by the clock that Published goes by: publishers may
+	// have another one, and that of Redis may have been set since. Zero when the envelope
+	// carries none, as those of prototype peers, and long ago when it cannot be read.
 	Issued time.Time
 }
 

@@ -43,7 +43,8 @@ func (c *Client) PublishReport(ctx context.Context, packet *leyline.SystemStateP
 // It needs XREAD on the stream and nothing else, and a connection of its own: one
 // client has 64 for this and its subscriptions.
 func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*leyline.AdaptationCommand)) error {
-	f := c.follow(stream, take)
+	f := c.follow(stream, func(_ string, order *leyline.AdaptationCommand) { take(order) })
+	f.line = c.conn.NewLine(stream)
 	defer f.line.Close()
 	backoff := c.conn.NewBackoff(f.log, &c.meters.ReadFailures)
 	defer backoff.Quit()
@@ -65,45 +66,31 @@ func (c *Client) FollowOrders(ctx context.Context, stream string, take func(*ley
 // Orders reads the orders of a run now and then, for who watches many runs and needs no
 // order at once. It is not safe for concurrent use.
 type Orders struct {
-	c              *Client
-	stream, behind string
+	follower *follower
+	taken    []Delivery
 }
 
 // NewOrders stands at the beginning of the stream of a run.
 func NewOrders(c *Client, stream string) *Orders {
-	return &Orders{c: c, stream: stream, behind: firstID}
+	o := new(Orders)
+	o.follower = c.follow(stream, func(id string, order *leyline.AdaptationCommand) {
+		o.taken = append(o.taken, Delivery{
+			Stream: stream, ID: id, Type: leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, Payload: order,
+			Attempt: 1, Published: timesOf(c.conn).Published(entry.StoredAt(id)),
+		})
+	})
+	return o
 }
 
-// Next is what has come since the last call, 64 at most. What is no order is dropped and
-// counted, as by FollowOrders; the same permission is needed.
-func (o *Orders) Next(ctx context.Context) (orders []Delivery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, o.c.conn.Timeout)
-	defer cancel()
-	read := o.c.conn.B().Xread().Count(maxOrders).Streams().Key(o.stream).Id(o.behind).Build()
-	entries, err := entry.Read(o.c.conn.Do(ctx, read))
-	if rueidis.IsRedisNil(err) {
-		return nil, nil
+// Next is what has come since the last call, 64 at most, and as FollowOrders takes it:
+// what is no order is dropped and counted, one may come more than once, and the same
+// permission is needed. It waits for none, and needs no connection of its own.
+func (o *Orders) Next(ctx context.Context) ([]Delivery, error) {
+	o.taken = nil
+	if err := o.follower.step(ctx); err != nil {
+		return nil, fmt.Errorf("read orders of %s: %w", o.follower.stream, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read orders of %s: %w", o.stream, err)
-	}
-	at := timesOf(o.c.conn)
-	for _, e := range entries {
-		o.behind = e.ID
-		if !e.Found && e.Bootstrap {
-			continue
-		}
-		order, reason, err := o.c.openOrder(e, o.stream, at)
-		if err != nil {
-			o.c.meters.Drops.Add(reason, o.stream)
-			continue
-		}
-		orders = append(orders, Delivery{
-			Stream: o.stream, ID: e.ID, Type: leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND, Payload: order,
-			Attempt: 1, Published: entry.StoredBy(e.ID, at.Bus),
-		})
-	}
-	return orders, nil
+	return o.taken, nil
 }
 
 // follower reads the orders of one run. A plain read takes nothing from anybody, so
@@ -111,17 +98,17 @@ func (o *Orders) Next(ctx context.Context) (orders []Delivery, err error) {
 type follower struct {
 	c        *Client
 	stream   string
-	take     func(*leyline.AdaptationCommand)
+	take     func(id string, order *leyline.AdaptationCommand)
 	log      *slog.Logger
-	line     *redis.Line
+	line     *redis.Line       // on which it waits for orders; nil: it shares the client's and does not wait
 	position string            // id of the last entry read
 	known    map[string]string // entries that were read, with their signatures, since the last scan
 	scanned  time.Time         // when the whole stream was last read
 	told     map[string]bool   // reasons of drops
 }
 
-func (c *Client) follow(stream string, take func(*leyline.AdaptationCommand)) *follower {
-	return &follower{c: c, stream: stream, take: take, position: firstID, line: c.conn.NewLine(stream),
+func (c *Client) follow(stream string, take func(id string, order *leyline.AdaptationCommand)) *follower {
+	return &follower{c: c, stream: stream, take: take, position: firstID,
 		log: c.log.With("stream", stream), told: make(map[string]bool)}
 }
 
@@ -177,7 +164,7 @@ func (f *follower) open(e entry.Entry) {
 	}
 	if err == nil {
 		f.c.meters.Consumed.Add(1)
-		f.take(order)
+		f.take(e.ID, order)
 		return
 	}
 	f.c.meters.Drops.Add(reason, f.stream)
@@ -209,9 +196,18 @@ func (c *Client) openOrder(e entry.Entry, stream string, at verify.Times) (*leyl
 	return order, "", nil
 }
 
-// read asks for the entries behind an id, and waits for the first.
+// read asks for the entries behind an id, and waits for the first where it has a line for that.
 func (f *follower) read(ctx context.Context, behind string, wait time.Duration) ([]entry.Entry, error) {
-	return f.line.Look(ctx, wait, f.command(behind, wait))
+	if f.line != nil {
+		return f.line.Look(ctx, wait, f.command(behind, wait))
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.c.conn.Timeout)
+	defer cancel()
+	entries, err := entry.Read(f.c.conn.Do(ctx, f.command(behind, 0)))
+	if rueidis.IsRedisNil(err) {
+		return nil, nil
+	}
+	return entries, err
 }
 
 func (f *follower) command(behind string, wait time.Duration) rueidis.Completed {

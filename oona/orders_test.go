@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
 	"github.com/esper-lite/weatherlight/oona/internal/verify"
@@ -55,7 +56,8 @@ func addOrder(t *testing.T, c *Client, number int, at time.Time) {
 func TestStreamThatBeganAnewBelowItsOldEndIsReadFromTheBeginning(t *testing.T) {
 	_, c := brokerClient(t)
 	var taken []string
-	f := c.follow("oona.run.r", func(o *leyline.AdaptationCommand) { taken = append(taken, o.GetCommandId()) })
+	f := c.follow("oona.run.r", func(_ string, o *leyline.AdaptationCommand) { taken = append(taken, o.GetCommandId()) })
+	f.line = c.conn.NewLine("oona.run.r")
 	defer f.line.Close()
 	step := func(want ...string) {
 		t.Helper()
@@ -167,22 +169,74 @@ func TestMessagesAreDatedByTheClockOfTheBus(t *testing.T) {
 	}
 }
 
+// A report was as old for its taker as the clock of the bus had been moved.
+func TestMessageWasIssuedByTheClockThatItWasStoredBy(t *testing.T) {
+	b, other := brokerClient(t)
+	here := time.Now()
+	later := here.Add(time.Hour)
+	b.Do(later, "PING") // its clock shows that from now on
+	c, err := Connect(t.Context(), other.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	const kind = leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE
+	for name, signed := range map[string]time.Time{"by ours": here, "by that of the bus": later, "by none": {}} {
+		var got *Delivery
+		s := &subscriber{c: c, valid: map[leyline.BusMessageType]bool{kind: true}, sub: Subscription{
+			Stream: "oona.normal", Handlers: map[leyline.BusMessageType]Handler{kind: nothing},
+			Wanted: func(d *Delivery) bool { got = d; return true },
+		}}
+		payload, err := proto.Marshal(&leyline.BusEnvelope{MessageType: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !signed.IsZero() {
+			m := Message{Stream: "oona.normal", Payload: &leyline.SystemStatePacket{PacketId: "p"}}
+			draft, err := c.sealer.Seal(m.content(), signed, &envelope.Slab{Left: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload = []byte(draft.Payload)
+		}
+		c.cfg.Trust = TrustCompatible
+		s.judge([]entry.Entry{{
+			ID: strconv.FormatInt(later.UnixMilli(), 10) + "-0", Found: true, Attempt: 1,
+			Payload: string(payload), Signature: c.cfg.Keyring.SignEnvelope(payload),
+		}}, []delivery.Task{{Stored: later}})
+		if got == nil {
+			t.Fatalf("%s: not delivered", name)
+		}
+		if got.Issued.IsZero() != signed.IsZero() || !signed.IsZero() && got.Published.Sub(got.Issued).Abs() > time.Minute {
+			t.Errorf("signed %s: issued at %v, published at %v", name, got.Issued, got.Published)
+		}
+	}
+}
+
+func nothing(context.Context, *Delivery) ([]Message, error) { return nil, nil }
+
+// readOrders looks for orders once.
+func readOrders(t *testing.T, reader *Orders, want ...string) {
+	t.Helper()
+	orders, err := reader.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range orders {
+		got = append(got, o.Payload.(*leyline.AdaptationCommand).GetCommandId())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+}
+
 func TestOrdersAreReadFromWhereTheReaderStands(t *testing.T) {
 	_, c := brokerClient(t)
 	reader := NewOrders(c, "oona.run.r")
 	read := func(want ...string) {
 		t.Helper()
-		orders, err := reader.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, o := range orders {
-			got = append(got, o.Payload.(*leyline.AdaptationCommand).GetCommandId())
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("read %v, want %v", got, want)
-		}
+		readOrders(t, reader, want...)
 	}
 	read() // there is no such stream yet
 	now := time.Now()
@@ -197,4 +251,29 @@ func TestOrdersAreReadFromWhereTheReaderStands(t *testing.T) {
 	read()
 	addOrder(t, c, 3, time.Now().Add(time.Second))
 	read("3")
+}
+
+func TestOrdersOfAStreamThatBeganAnewAreRead(t *testing.T) {
+	_, c := brokerClient(t)
+	reader := NewOrders(c, "oona.run.r")
+	now := time.Now()
+	addOrder(t, c, 1, now.Add(-time.Second))
+	readOrders(t, reader, "1")
+	if err := c.conn.Do(t.Context(), c.conn.B().Del().Key("oona.run.r").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	addOrder(t, c, 2, now.Add(-time.Hour))
+	reader.follower.scanned = time.Time{} // it looks at everything now and then
+	readOrders(t, reader, "2")
+	readOrders(t, reader)
+}
+
+func TestOrderIsReadThatIsDatedByAClockSetSince(t *testing.T) {
+	b, c := brokerClient(t)
+	reader := NewOrders(c, "oona.run.r")
+	readOrders(t, reader)
+	later := time.Now().Add(time.Hour)
+	b.Do(later, "PING") // its clock shows that from now on
+	addOrder(t, c, 1, later)
+	readOrders(t, reader, "1")
 }

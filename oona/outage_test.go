@@ -174,22 +174,16 @@ func TestIdleConsumerDoesNotScanBeforeEachRead(t *testing.T) {
 	}
 }
 
-// A server that is silent gives no answer to whoever stops reading. Whose work is
-// over as well does not wait for one.
-func TestReadOfASilentServerEndsWithTheWork(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	c := connect(t, server.URL, func(config *oona.Config) { config.DialTimeout = time.Hour })
-	ctx, end := context.WithCancel(context.Background())
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		ended <- c.Consume(ctx, ctx, oona.Subscription{
-			Stream: "oona.normal", Concurrency: 1, Batch: 1, Block: time.Hour, OnReady: func() { close(ready) },
-			Handlers: map[leyline.BusMessageType]oona.Handler{},
-		})
-	}()
-	<-ready
-	server.Freeze()
+// endsWithItsWork ends the work of a consumer whose server is silent, and gives no answer
+// to whoever stops reading or commits.
+func endsWithItsWork(t *testing.T, server *redistest.Server, c *oona.Client, sub oona.Subscription, silence func()) {
+	t.Helper()
+	t.Cleanup(server.Thaw)
+	work, end := context.WithCancel(context.Background())
+	defer end()
+	ended := make(chan error, 1)
+	go func() { ended <- c.Consume(work, work, sub) }()
+	silence()
 	end()
 	select {
 	case err := <-ended:
@@ -198,6 +192,44 @@ func TestReadOfASilentServerEndsWithTheWork(t *testing.T) {
 		}
 	case <-time.After(soon):
 		t.Error("the consumer waits for an answer")
+		server.Thaw()
+		<-ended
 	}
-	server.Thaw()
+}
+
+// Whose work is over does not wait for what it reads.
+func TestReadOfASilentServerEndsWithTheWork(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(config *oona.Config) { config.DialTimeout = time.Hour })
+	ready := make(chan struct{})
+	endsWithItsWork(t, server, c, oona.Subscription{
+		Stream: "oona.normal", Concurrency: 1, Batch: 1, Block: time.Hour, OnReady: func() { close(ready) },
+		Handlers: map[leyline.BusMessageType]oona.Handler{},
+	}, func() {
+		<-ready
+		server.Freeze()
+	})
+}
+
+// A commit to a server that is silent took its whole time after the work was to end: whoever
+// waited for less called the consumer one that does not stop.
+func TestStopDoesNotWaitForASilentServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := connect(t, server.URL, func(cfg *oona.Config) { cfg.DialTimeout = 5 * soon })
+	publishStates(t, c, 1)
+	begun, frozen := make(chan struct{}), make(chan struct{})
+	handlers := stateHandlers(func(string) error {
+		close(begun)
+		<-frozen
+		return nil
+	})
+	endsWithItsWork(t, server, c, oona.Subscription{Stream: "oona.normal", Handlers: handlers}, func() {
+		<-begun
+		server.Freeze()
+		close(frozen)
+		// Nothing tells that the commit has been sent; one that has not is given up all the same.
+		<-time.After(200 * time.Millisecond)
+	})
 }

@@ -111,11 +111,11 @@ func (r *Records) load(ctx context.Context, key RecordKey) (Record, error) {
 		return r.c.conn.Do(ctx, r.c.conn.B().Hmget().Key(place).Field("v", "d", "o").Build()).ToArray()
 	})
 	if err != nil {
-		return Record{}, err
+		return Record{}, r.blame(ctx, err, place)
 	}
 	record, err := readRecord(fields)
 	if err != nil {
-		return Record{}, err
+		return Record{}, fmt.Errorf("%w: %s: %w", ErrDamaged, place, err)
 	}
 	return record, r.bounded(len(record.Value) + len(record.Pending))
 }
@@ -188,10 +188,40 @@ func (r *Records) save(ctx context.Context, w RecordWrite) (int64, error) {
 		return 0, err
 	}
 	version, err := r.run(ctx, saveScript, keys, args)
-	if err == nil && version < 0 {
+	if err != nil {
+		return 0, r.blame(ctx, err, keys...)
+	}
+	if version < 0 {
 		err = &ConflictError{Key: w.Key, Expected: w.Version, Found: -1 - version}
 	}
 	return version, err
+}
+
+// kinds are those of a record, the stream of its run and the index of its part.
+var kinds = []string{"hash", "stream", "zset"}
+
+// blame names the key of a write that the server refused for what lies there. A record and
+// the stream of a run are ErrDamaged, and the run's own trouble; the index is that of all.
+func (r *Records) blame(ctx context.Context, err error, keys ...string) error {
+	if len(keys) > 1 && redis.IsExhausted(err) {
+		return fmt.Errorf("%w: %s: %s", ErrDamaged, keys[1], err.Error())
+	}
+	if !redis.HasCode(err, "WRONGTYPE") {
+		return err
+	}
+	for i, key := range keys {
+		kind, asked := redis.Insist(ctx, r.c.conn, func(ctx context.Context) (string, error) {
+			return r.c.conn.Do(ctx, r.c.conn.B().Type().Key(key).Build()).ToString()
+		})
+		switch {
+		case asked != nil || kind == "none" || kind == kinds[i]:
+		case i < 2:
+			return fmt.Errorf("%w: %s is a %s: %s", ErrDamaged, key, kind, err.Error())
+		default:
+			return fmt.Errorf("%s is a %s: %w", key, kind, err)
+		}
+	}
+	return err
 }
 
 // saveInput is what the save script is told: see save.lua.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -41,6 +42,12 @@ func (s Streams) withDefaults() Streams {
 	s.KernelReady = cmp.Or(s.KernelReady, d.KernelReady)
 	s.KernelErrors = cmp.Or(s.KernelErrors, d.KernelErrors)
 	return s
+}
+
+// Reserved reports a name under which the bus, or a part's records, may keep something else
+// than a stream.
+func Reserved(name string) bool {
+	return strings.HasPrefix(name, "oona:") || strings.HasPrefix(name, "weatherlight:")
 }
 
 // Names returns the distinct stream names, in the order of the fields.

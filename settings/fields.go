@@ -3,6 +3,8 @@ package settings
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 )
 
@@ -63,9 +65,27 @@ func list(variables []*variable) []Field {
 	return fields
 }
 
+// publicKey is how minisign writes one.
+var publicKey = regexp.MustCompile("^RW[A-Za-z0-9+/]{54}$")
+
+// maskNames masks of a comma list what is neither a public key nor the name of something that
+// is there: it may be the secret itself, written where its file is to be named.
+func maskNames(text string) string {
+	names := trimmed(strings.Split(text, ","))
+	for i, name := range names {
+		if _, err := os.Lstat(name); err != nil && !publicKey.MatchString(name) {
+			names[i] = mask
+		}
+	}
+	return strings.Join(names, ",")
+}
+
 // printable is the resolved text with its secrets masked. What parsing may
 // have completed (a URL's mask, the name of the instance) is read back.
 func (v *variable) printable() string {
+	if v.namesFile {
+		return maskNames(v.text)
+	}
 	switch value := v.value.Interface().(type) {
 	case Secret:
 		if value.Reveal() == "" {

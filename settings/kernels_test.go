@@ -33,7 +33,7 @@ func TestServingOfKernels(t *testing.T) {
 func TestFaultyServingOfKernels(t *testing.T) {
 	for _, assignment := range []string{
 		"WEATHERLIGHT_HTTP_TOKEN=short", "WEATHERLIGHT_HTTP_TOKEN=sixteen letters!", "WEATHERLIGHT_HTTP_TOKEN=sixteen-letters\t!",
-		"WEATHERLIGHT_HTTP_TOKEN=sechzehn-zeichen-ä",
+		"WEATHERLIGHT_HTTP_TOKEN=sechzehn-zeichen-ä", "NISSA_HTTP_TOKEN=short",
 		"WEATHERLIGHT_ADVERTISE_URL=kernels.example:9180", "WEATHERLIGHT_ADVERTISE_URL=ftp://kernels.example",
 		"WEATHERLIGHT_ADVERTISE_URL=http://user:sixteen@kernels.example", "WEATHERLIGHT_ADVERTISE_URL=http://h:1/?sixteen=1",
 		"WEATHERLIGHT_ADVERTISE_URL=http://h:1/#sixteen", "WEATHERLIGHT_ADVERTISE_URL=http://",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,6 +19,11 @@ import (
 var addressForms = []string{
 	"%[2]s://user:%[1]s@host:1/0",
 	"%[2]s://:%[1]s@host:1/0",
+	"%[2]s://%[1]s@host:1/0",
+	"%[2]s://host:1/0?%[1]s",
+	"%[2]s://host:1/0?auth=%[1]s",
+	"%[2]s:///folder/file.db?cipher=%[1]s",
+	"redis://host:1/%[1]s",
 	"%[2]s://host:1?addr=user:%[1]s@other:2",
 	"%[2]s://host:1?addr=other:2&addr=user:%[1]s@third:3",
 	"%[2]s://bucket/prefix?endpoint=http://user:%[1]s@host:9000&region=eu",
@@ -52,6 +58,32 @@ var addresses = map[string][]string{
 	"NISSA_DATABASE_URL":         {"postgres", "postgresql", "sqlite", "postgresql+psycopg"},
 	"ELASTICSEARCH_URL":          {"http", "https"},
 	"PROMETHEUS_PUSHGATEWAY":     {"http", "https"},
+}
+
+// A secret that stands where its file should be named is not repeated as the name of a file.
+func TestSecretInPlaceOfItsFileIsNotPrinted(t *testing.T) {
+	for _, written := range []string{"pw7hx2kd93mq", "pw7hx2kd/93mq", strings.Repeat("pw7hx2kd93mq", 400), "/nowhere/pw7hx2kd93mq"} {
+		_, err := load(t, "", settings.SecretFileEnv+"="+written)
+		if err == nil || !strings.Contains(err.Error(), settings.SecretFileEnv) || strings.Contains(err.Error(), "pw7hx2kd") {
+			t.Errorf("%.40s: %v", written, err)
+		}
+	}
+}
+
+func TestNamesOfFilesWithKeysArePrintedWhenTheyAreThere(t *testing.T) {
+	key := "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+	file := filepath.Join(t.TempDir(), "key.pub")
+	writeSecrets(t, file, key)
+	s, err := load(t, "", "ESPER_LEYLINE_SECRET=secret", "URZA_TRUSTED_KEYS="+file+", "+key+",pw7hx2kd93mq", "URZA_SIGNING_KEY_FILE=pw7hx2kd93mq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range s.Fields() {
+		want, isOne := map[string]string{"URZA_TRUSTED_KEYS": file + "," + key + ",***", "URZA_SIGNING_KEY_FILE": "***"}[field.Env]
+		if isOne && field.Value != want {
+			t.Errorf("%s is printed as %q, want %q", field.Env, field.Value, want)
+		}
+	}
 }
 
 // spellings are the ways in which a password may show up.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
@@ -21,7 +23,18 @@ const (
 // maxSecretFile bounds what is read from a file of secrets, in bytes.
 const maxSecretFile = 64 << 10
 
-var errEmptySecretFile = errors.New("holds no secret")
+var (
+	errEmptySecretFile = errors.New("holds no secret")
+	errNoText          = errors.New("is no text: secrets are lines of UTF-8")
+)
+
+// byteOrderMark is what some editors write in front of a text. No other process would have
+// it in its secret.
+const byteOrderMark = "\ufeff"
+
+func notInText(letter rune) bool {
+	return unicode.IsControl(letter) && !strings.ContainsRune("\t\r\n", letter)
+}
 
 // Secrets returns the secret that signs, and those that are accepted beside it,
 // as they are now: the file is read by each call. Only a file can make it fail,
@@ -52,12 +65,16 @@ func others(secrets []string, current string) []string {
 // readSecrets reads one secret a line. Blanks within a line are part of it; only
 // the line ends are not.
 func readSecrets(path string) ([]string, error) {
-	content, err := regularfile.Read(path, maxSecretFile)
+	content, err := regularfile.ReadSecret(path, maxSecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("read secrets: %w", err)
 	}
+	text := strings.TrimPrefix(string(content), byteOrderMark)
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, notInText) {
+		return nil, fmt.Errorf("%s %w", path, errNoText)
+	}
 	var secrets []string
-	for line := range strings.Lines(string(content)) {
+	for line := range strings.Lines(text) {
 		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" {
 			secrets = append(secrets, line)
 		}

@@ -46,6 +46,38 @@ func TestSecretFileIsReadAgainByEachCall(t *testing.T) {
 	}
 }
 
+func TestSecretFileIsText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets")
+	for content, want := range map[string]string{
+		"\ufeffsecret of Notepad\r\n": "secret of Notepad", " blanks are kept \n": " blanks are kept ", "größe\ttab\n": "größe\ttab",
+		"\xff\xfes\x00e\x00\n\x00": "", "a\x00b\n": "", "\x7fELF": "", "latin \xe9\n": "", "\ufeff\n": "",
+	} {
+		writeSecrets(t, path, content)
+		s, err := secretsOf(t, "ESPER_LEYLINE_SECRET_FILE="+path)
+		if (err == nil) != (want != "") {
+			t.Errorf("%q: %v", content, err)
+		}
+		if err != nil {
+			continue
+		}
+		if current, _, err := s.Secrets(); current != want || err != nil {
+			t.Errorf("%q is read as %q, %v", content, current, err)
+		}
+	}
+}
+
+func TestNameOfAnInstanceIsBounded(t *testing.T) {
+	for name, ok := range map[string]bool{
+		strings.Repeat("x", 128): true, "two words": true, "größe": true,
+		strings.Repeat("x", 129): false, "a\x1b[31mb": false, "\xff": false,
+	} {
+		_, err := secretsOf(t, "ESPER_LEYLINE_SECRET=secret", "WEATHERLIGHT_INSTANCE="+name)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "WEATHERLIGHT_INSTANCE") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func TestSecretsOfTheEnvironment(t *testing.T) {
 	s, err := secretsOf(t, "ESPER_LEYLINE_SECRET=now", "ESPER_LEYLINE_SECRET_PREVIOUS=then,now")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 type Settings struct {
 	Secret         Secret `env:"ESPER_LEYLINE_SECRET" envDefault:"" doc:"The shared secret that signs envelopes and commands. Required, unless ESPER_LEYLINE_SECRET_FILE is set."`
 	SecretPrevious Secret `env:"ESPER_LEYLINE_SECRET_PREVIOUS" envDefault:"" doc:"Comma-separated secrets that are accepted as well but sign nothing: the old one, or the next one, while a secret is rotated."`
-	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" doc:"File of secrets, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
+	SecretFile     string `env:"ESPER_LEYLINE_SECRET_FILE" envDefault:"" names:"file" doc:"File of secrets, UTF-8, one a line: the first signs, the others are accepted, and so are those of the two variables above. Read again when it changes and on SIGHUP."`
 
 	Redis        Redis
 	Oona         Oona
@@ -65,12 +65,12 @@ type Kernel struct {
 // Tamiyo configures the controller, its policies and its field reports.
 type Tamiyo struct {
 	PolicyDir            string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies. The log of field reports lies in the folder above it, which no other instance may have."`
-	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Start the controller in conservative mode. Checked, not used yet."`
+	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Every run is conservative: its seeds leave the output, and none is begun."`
 	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
-	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Epochs observed before a field report is written. Checked, not used yet."`
-	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"false" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; versions are not compared, as payloads are stored and not evaluated."`
+	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Reports with a validation loss that are watched after a seed was kept, for one more field report on what they showed; 1 is none."`
+	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"true" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; what a payload is shows when it is to decide."`
 	UpdateFreshness      time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
-	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may take. Checked, not used yet."`
+	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may ask the kernel library for. Beyond it the run is paused until a report is decided in time."`
 
 	StallEpochs int     `env:"TAMIYO_STALL_EPOCHS" envDefault:"8" min:"1" max:"100000" doc:"Reports without a better validation loss after which a seed is spent on a run."`
 	StallGain   float64 `env:"TAMIYO_STALL_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Relative fall of the validation loss that counts as better."`
@@ -159,9 +159,9 @@ type Urza struct {
 	S3AccessKey Secret `env:"URZA_S3_ACCESS_KEY" envDefault:"" doc:"Access key of that store; blank together with the secret key is anonymous."`
 	S3SecretKey Secret `env:"URZA_S3_SECRET_KEY" envDefault:"" doc:"Secret key of that store."`
 
-	SigningKeyFile     string   `env:"URZA_SIGNING_KEY_FILE" envDefault:"" doc:"File with a minisign secret key: each saved kernel gets a .minisig beside it. Blank signs nothing."`
+	SigningKeyFile     string   `env:"URZA_SIGNING_KEY_FILE" envDefault:"" names:"file" doc:"File with a minisign secret key: each saved kernel gets a .minisig beside it. Blank signs nothing."`
 	SigningKeyPassword Secret   `env:"URZA_SIGNING_KEY_PASSWORD" envDefault:"" doc:"Password of that file; blank when it has none."`
-	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
+	TrustedKeys        []string `env:"URZA_TRUSTED_KEYS" envDefault:"" names:"file" doc:"Comma-separated minisign public keys, each the key itself or the path of its .pub file: only kernels that one of them signed are served. Blank asks for no signature."`
 	RequireApproval    bool     `env:"URZA_REQUIRE_APPROVAL" envDefault:"false" doc:"Serve blueprints that ask for an approval only after esperctl kernels approve: KARN_APPROVED is not enough then."`
 
 	Format      string `env:"URZA_FORMAT" envDefault:"" form:"format" default:"any" doc:"The only format of kernels that is served, onnx or pt; with pt, for seeds of the prototype, nothing is forged. Blank serves what is there."`
@@ -194,7 +194,7 @@ type Weatherlight struct {
 	HTTPToken            Secret        `env:"WEATHERLIGHT_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed for /kernels and /runs when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody in there; on loopback none is asked for."`
 	AdvertiseURL         URL           `env:"WEATHERLIGHT_ADVERTISE_URL" envDefault:"" schemes:"http https" default:"that address" doc:"Where trainers find /kernels: http(s)://host:port, or with the path of a proxy before it."`
 	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of a lock file, of the outbox and of the forge's journal."`
-	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes."`
+	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes; at most 128 bytes."`
 	TelemetryInterval    time.Duration `env:"WEATHERLIGHT_TELEMETRY_INTERVAL" envDefault:"10s" unit:"s" min:"1ms" doc:"Pause between two summary packets."`
 	HousekeepingInterval time.Duration `env:"WEATHERLIGHT_HOUSEKEEPING_INTERVAL" envDefault:"60s" unit:"s" min:"1ms" doc:"Pause between two rounds of housekeeping."`
 	BootTimeout          time.Duration `env:"WEATHERLIGHT_BOOT_TIMEOUT" envDefault:"30s" unit:"s" min:"1ms" doc:"Time that the boot may take."`
@@ -212,15 +212,17 @@ func (w Weatherlight) OutboxFile() string { return filepath.Join(w.DataDir, "out
 // Nissa configures the observability service.
 type Nissa struct {
 	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's page, of /api, /metrics, /healthz and /readyz."`
-	HTTPToken            Secret   `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to replay a dead letter, and to read dead letters when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody."`
+	HTTPToken            Secret   `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to replay a dead letter or to silence an alert, and for all of /api when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody."`
 	DatabaseURL          URL      `env:"NISSA_DATABASE_URL" envDefault:"sqlite:///./var/nissa/runs.db" schemes:"sqlite postgres postgresql" doc:"Store of training runs: a SQLite file, or a PostgreSQL database that several Nissas share."`
 	RetentionDays        int      `env:"NISSA_RETENTION_DAYS" envDefault:"30" min:"1" max:"36500" doc:"Days after which reports and events, and runs that are not heard of any more, are removed from the store."`
 	StoreMaxMB           int      `env:"NISSA_STORE_MAX_MB" envDefault:"1024" min:"1" max:"16777216" doc:"About the most that the store keeps, in MB; from there on the run that was heard of longest ago makes room."`
+	DataDir              string   `env:"NISSA_DATA_DIR" envDefault:"./var/nissa" doc:"Folder of what Nissa keeps over restarts."`
+	RulesFile            string   `env:"NISSA_RULES_FILE" envDefault:"" doc:"File of rules, receivers and objectives. Read again on SIGHUP. Blank is the shipped one, which tells nobody: its alerts are logged and shown."`
 	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents. Checked, not used yet."`
-	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Evaluate the alert rules. Checked, not used yet."`
-	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert. Checked, not used yet."`
-	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert. Checked, not used yet."`
-	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated. Checked, not used yet."`
+	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Look at what is heard by the alert rules, and count for the objectives."`
+	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert, in the shipped rules."`
+	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert, in the shipped rules."`
+	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated, in the shipped rules."`
 	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all. Checked, not used yet."`
 }
 

@@ -77,7 +77,7 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"TAMIYO_CONSERVATIVE_MODE", s.Tamiyo.ConservativeMode, false},
 		{"TAMIYO_FIELD_REPORT_RETENTION_HOURS", s.Tamiyo.FieldReportRetention, 24 * time.Hour},
 		{"TAMIYO_FR_OBS_WINDOW_EPOCHS", s.Tamiyo.ObservationEpochs, 1},
-		{"TAMIYO_VERIFY_UPDATES", s.Tamiyo.VerifyUpdates, false},
+		{"TAMIYO_VERIFY_UPDATES", s.Tamiyo.VerifyUpdates, true},
 		{"TAMIYO_UPDATE_FRESHNESS_SEC", s.Tamiyo.UpdateFreshness, time.Duration(0)},
 		{"TAMIYO_STEP_TIMEOUT_MS", s.Tamiyo.StepTimeout, 5 * time.Millisecond},
 		{"KASMINA_MIN_TRAINING", s.Kasmina.MinTraining, 3},
@@ -361,7 +361,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 			t.Errorf("%s prints the secret:\n%s", name, text)
 		}
 	}
-	if got, want := s.Redis.URL.String(), "rediss://user:***@h:1/0?password=***&client=x"; got != want {
+	if got, want := s.Redis.URL.String(), "rediss://user:***@h:1/0?password=***&client=***"; got != want {
 		t.Errorf("masked URL is %q, want %q", got, want)
 	}
 	if !strings.Contains(logged.String(), `"ESPER_LEYLINE_SECRET":"***"`) {

@@ -73,6 +73,9 @@ func maskURL(u *url.URL) string {
 		}
 	}
 	masked := *u
+	if isRedis := u.Scheme == "redis" || u.Scheme == "rediss"; isRedis && strings.Trim(u.Path, "/0123456789") != "" {
+		masked.Path, masked.RawPath = "/"+mask, "" // no number of a database
+	}
 	if u.Fragment != "" {
 		masked.Fragment, masked.RawFragment = mask, mask
 	}
@@ -89,7 +92,7 @@ func maskUser(user *url.Userinfo) string {
 	if _, has := user.Password(); has {
 		return url.User(user.Username()).String() + ":" + mask
 	}
-	return user.String()
+	return mask // a password whose colon was forgotten
 }
 
 // maskQuery masks the values whose keys speak of credentials, and what may be one in
@@ -116,16 +119,24 @@ func maskQuery(query string) string {
 	return strings.Join(pairs, "&")
 }
 
+// shown are the keys of the addresses whose values are worth a look and no secret. What
+// nobody knows may be anything.
+var shown = []string{
+	"addr", "ca", "client_name", "cluster", "db", "dial_timeout", "master_set", "protocol", "write_timeout",
+	"application_name", "connect_timeout", "dbname", "host", "options", "port", "search_path", "sslmode",
+	"sslrootcert", "target_session_attrs", "endpoint", "region",
+}
+
 // maskPair looks at the plain text: a key may be escaped, and an address in a value have a
 // password of its own.
 func maskPair(pair string) string {
-	key, value, _ := strings.Cut(pair, "=")
+	key, value, found := strings.Cut(pair, "=")
 	plainKey, plainValue := plain(key), plain(value)
 	at := strings.LastIndex(plainValue, "@")
 	switch {
-	case strings.Contains(plainKey, "@"), strings.ContainsAny(plainKey, ":/ "):
+	case !found, strings.Contains(plainKey, "@"), strings.ContainsAny(plainKey, ":/ "):
 		return mask // no key at all
-	case isCredential(plainKey), strings.Contains(plainValue, "=") && isCredential(plainValue):
+	case !slices.Contains(shown, plainKey), strings.Contains(plainValue, "=") && isCredential(plainValue):
 		return key + "=" + mask
 	case at >= 0:
 		return key + "=" + mask + "@" + url.QueryEscape(plainValue[at+1:])

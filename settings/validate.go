@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // validate adds the faults that concern more than one variable, or none.
@@ -25,7 +27,13 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 // minToken is how many letters a bearer token has at least.
 const minToken = 16
 
+// maxInstance bounds the name of an instance, in bytes: it is part of keys on the bus, of
+// each envelope and of each line of the log.
+const maxInstance = 128
+
 var (
+	errInstance = fmt.Errorf("must have at most %d bytes of UTF-8, without control characters", maxInstance)
+
 	errToken     = fmt.Errorf("must be at least %d visible ASCII letters without blanks", minToken)
 	errAdvertise = errors.New("must be http(s)://host:port, or with a path, and hold no user, query or fragment")
 )
@@ -40,6 +48,10 @@ func checkToken(env string, secret Secret, faults *Faults) {
 }
 
 func (w Weatherlight) validate(faults *Faults) {
+	if unfit := func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }; len(w.Instance) > maxInstance ||
+		!utf8.ValidString(w.Instance) || strings.ContainsFunc(w.Instance, unfit) {
+		faults.add("WEATHERLIGHT_INSTANCE", errInstance)
+	}
 	checkToken("WEATHERLIGHT_HTTP_TOKEN", w.HTTPToken, faults)
 	if faults.has("WEATHERLIGHT_ADVERTISE_URL") {
 		return

@@ -17,6 +17,7 @@ type variable struct {
 	unit, minimum, maximum             string
 	form, schemes                      string
 	emptyIsOff                         bool
+	namesFile                          bool // in which keys or secrets lie
 
 	value  reflect.Value
 	text   string
@@ -47,7 +48,7 @@ func newVariable(field reflect.StructField, value reflect.Value) *variable {
 		env: tag.Get("env"), envDefault: tag.Get("envDefault"), doc: tag.Get("doc"),
 		unit: tag.Get("unit"), minimum: tag.Get("min"), maximum: tag.Get("max"),
 		form: tag.Get("form"), schemes: tag.Get("schemes"),
-		emptyIsOff: tag.Get("empty") == off, value: value,
+		emptyIsOff: tag.Get("empty") == off, namesFile: tag.Get("names") == "file", value: value,
 	}
 	v.shownDefault = v.envDefault
 	if shown := tag.Get("default"); shown != "" {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -28,13 +29,37 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		annotations := command.GetAnnotations()
 		annotations["selected_seed"] = s.ID
 		annotations["selected_blueprint"] = s.Blueprint
-		annotations["blueprint_tier"] = leyline.BlueprintTier_BLUEPRINT_TIER_SAFE.String()
-		if candidate, chosen := e.chosen[s.ID]; chosen {
-			annotations["blueprint_risk"] = strconv.FormatFloat(candidate.Risk, 'f', 2, 64)
+		if planned, chosen := e.chosen[s.ID]; chosen {
+			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
+			annotations["considered"] = e.plan.alternatives()
+			if blend := planned.blend(); blend != "" {
+				annotations["blend_mode"] = blend
+			}
+			if planned.risk.Known {
+				annotations["policy_risk_score"] = strconv.FormatFloat(planned.risk.Value, 'f', 6, 64)
+			}
 		}
 		addMissing(annotations, e.config.Rules(e.record.Run))
 	}
 	return command
+}
+
+// annotations tell what is known of a blueprint. A score that nobody gave is not told.
+func (c Candidate) annotations() map[string]string {
+	told := map[string]string{
+		"blueprint_tier":  c.Tier.String(),
+		"blueprint_risk":  strconv.FormatFloat(c.facts(true).EffectiveRisk(), 'f', 2, 64),
+		"blueprint_stage": strconv.FormatUint(uint64(c.Stage), 10),
+	}
+	b := c.BSDS
+	if b == nil {
+		return told
+	}
+	told["bsds_hazard_band"], told["bsds_handling_class"], told["bsds_resource_profile"], told["bsds_provenance"] = rules.Words(b)
+	if risk := float64(b.GetRiskScore()); finite(risk) && risk > 0 {
+		told["bsds_risk"] = strconv.FormatFloat(risk, 'f', 2, 64)
+	}
+	return told
 }
 
 func addMissing(to, from map[string]string) {
@@ -71,9 +96,17 @@ func (e *evaluation) command(
 			"policy_version":      e.policy,
 			"risk_reason":         cause,
 			"evaluated_epoch":     strconv.FormatUint(uint64(e.record.Epoch), 10),
-			"loss_delta":          strconv.FormatFloat(e.lossDelta, 'f', 6, 64),
 			"stalled_epochs":      strconv.FormatUint(uint64(e.record.Loss.Stalled), 10),
 		},
+	}
+	if e.loss.delta.Known {
+		command.Annotations["loss_delta"] = strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64)
+	}
+	if list := fired(e.verdict); list != "" {
+		command.Annotations["rules"] = list
+	}
+	if blueprint, known := e.plan.known[s.Blueprint]; known {
+		addMissing(command.Annotations, blueprint.annotations())
 	}
 	if s.Slot != "" {
 		command.Annotations[trainer.AnnotationSlot] = s.Slot

@@ -1,7 +1,6 @@
 package tamiyo
 
 import (
-	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,6 +21,11 @@ type State struct {
 	HostLayers []string                 // input side first
 	Slots      map[string][]int         // shape of one example, by the slot's name
 	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
+
+	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
+	// known of. An error means that it cannot be told now, and one that wraps
+	// context.DeadlineExceeded that the step ran out of time over it. nil knows none.
+	Blueprint func(id string) (blueprint Candidate, known bool, err error)
 }
 
 // Decision is what one report leads to.
@@ -50,7 +54,8 @@ func NewController(config Config) *Controller {
 // far, nil when nothing is known of it, and is not changed. The same arguments
 // lead to the same decision, ids included. Candidates lists what could be
 // germinated at a slot of the given shape; an error means that this is not
-// known yet. A report that names no run leads to nothing.
+// known yet, and one that wraps context.DeadlineExceeded that the step ran out of
+// time over it. A report that names no run leads to nothing.
 func (c *Controller) Decide(
 	record *Record, state State, now time.Time, candidates func(slot []int) ([]Candidate, error),
 ) Decision {
@@ -63,8 +68,9 @@ func (c *Controller) Decide(
 	}
 	e := &evaluation{
 		config: &c.config, record: record.next(state, place, now), state: state, now: now, candidates: candidates,
-		policy: cmp.Or(c.config.PolicyVersion(), DefaultPolicyVersion),
 	}
+	e.deciding.active, e.deciding.shadow = c.config.Policies()
+	e.policy = e.deciding.version()
 	e.run(record, place)
 	return Decision{
 		Record: e.record, Commands: e.commands, Reports: e.reports,
@@ -72,17 +78,20 @@ func (c *Controller) Decide(
 	}
 }
 
-// run goes by the order of the rules: what happened, what is risky, what to do.
+// run goes by the order of the rules: what happened, what could be done, what is risky,
+// what to do.
 func (e *evaluation) run(former *Record, place place) {
 	e.welcome(former, place)
 	e.readLoss()
 	if e.state.Grows {
 		e.observeSeeds()
+		e.survey()
 	}
 	e.assessRisk()
+	watcher{e}.observe()
 	if e.state.Grows {
 		e.steerSeeds()
-		e.considerGermination()
+		e.germinatePlanned()
 	}
 }
 

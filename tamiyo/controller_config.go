@@ -2,6 +2,7 @@ package tamiyo
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -16,15 +17,45 @@ type Candidate struct {
 	BlueprintID      string
 	Tier             leyline.BlueprintTier
 	Risk             float64 // 0..1
+	Stage            uint32
 	ParameterCount   int
 	ApprovalRequired bool
 	QuarantineOnly   bool
+
+	MultiplyAdds int64              // of one forward pass of one example; negative where nobody counted
+	LatencyMS    map[string]float64 // of one, as measured, by the device in lower case
+	Misfit       bool               // it only makes sense of the slot by taking it for something else
+	BSDS         *leyline.BSDS      // how it was judged; nil: it was not
+	Earned       Earned
+}
+
+// Blueprints are what is asked for a controller while it decides.
+type Blueprints struct {
+	// Candidates are the blueprints that a seed at a slot of this shape could be
+	// germinated from.
+	Candidates func(ctx context.Context, slot []int) ([]Candidate, error)
+	// Blueprint is what is known of a seed's blueprint [nothing].
+	Blueprint func(ctx context.Context, id string) (blueprint Candidate, known bool, err error)
+	// StepTimeout is how long a decision may ask these two [for as long as the report may
+	// take].
+	StepTimeout time.Duration
+	// Permit has the last word on a germination that the controller chose.
+	Permit func(ctx context.Context, blueprintID string) error
+}
+
+// Earned is what seeds of a blueprint came to, in all runs.
+type Earned struct {
+	Tried int     // judged to the end
+	Kept  int     // fossilized
+	Gain  float64 // mean relative fall of the loss that those brought
 }
 
 // Config configures a [Controller]. What is counted in epochs is counted in
 // reports evaluated: a trainer sends one an epoch, or one each so many steps.
 type Config struct {
-	PolicyVersion func() string // active policy; empty means DefaultPolicyVersion
+	// Policies are the one that decides and the one in the shadow, nil where there is
+	// none.
+	Policies func() (active, shadow Policy)
 
 	// Rules are annotations of a run's GERMINATE commands, such as
 	// promotion_min_training: what its seeds must show, whoever decides on them. They
@@ -41,13 +72,17 @@ type Config struct {
 	EffectTime      time.Duration // a command may take to show, and 3 epochs; default 10 s
 	Embargo         time.Duration // Kasmina's, which holds a seed that could not be attached; default 30 s
 	MaxGrowing      int           // seeds of a run that grow at a time, one a slot; default 1
-	HoldDownEpochs  uint32        // calm epochs that end conservative mode; default 3
-	MaxSeeds        int           // seeds known of a run; default and most 64
+	HoldDownEpochs  uint32        // calm epochs that end conservative mode, or a pause; default 3
+	Conservative    bool          // every run is conservative, until another configuration
+	// ObservationWindow is how many reports with a validation loss are watched after a seed
+	// was kept, for one more field report; 1 or 0 are none.
+	ObservationWindow uint32
+	MaxSeeds          int // seeds known of a run; default and most 64
 }
 
 func (c Config) withDefaults() Config {
-	if c.PolicyVersion == nil {
-		c.PolicyVersion = func() string { return "" }
+	if c.Policies == nil {
+		c.Policies = func() (active, shadow Policy) { return nil, nil }
 	}
 	if c.Rules == nil {
 		c.Rules = func(string) map[string]string { return nil }

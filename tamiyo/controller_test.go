@@ -40,7 +40,7 @@ func TestRiskOfAWatchedRunIsTold(t *testing.T) {
 	r := newWatchedRun(t, Config{})
 	r.report(1, seedState("seed-1", stageTraining))
 	spike := r.report(1.5, seedState("seed-1", stageTraining))
-	if diff := cmp.Diff([]string{"loss_spike", "conservative_entered"}, events(spike)); diff != "" {
+	if diff := cmp.Diff([]string{"loss_spike", "conservative_entered", "decision_explained"}, events(spike)); diff != "" {
 		t.Error(diff)
 	}
 	if len(spike.Commands) > 0 {
@@ -70,8 +70,9 @@ func TestSeedCommandsCarryWhatKasminaInsistsOn(t *testing.T) {
 	want := map[string]string{
 		"training_run_id": "run-1", "slot": "layer1", "mesh_host_layers": `["fc1","fc2"]`, "risk_reason": causeStall,
 		"policy_version": DefaultPolicyVersion, "evaluated_epoch": "5", "stalled_epochs": "4", "loss_delta": "0.000000",
-		"blueprint_risk": "0.25", "blueprint_tier": "BLUEPRINT_TIER_SAFE",
-		"selected_blueprint": "BP002", "selected_seed": id,
+		"blueprint_risk": "0.25", "blueprint_stage": "0", "blueprint_tier": "BLUEPRINT_TIER_SAFE",
+		"selected_blueprint": "BP002", "selected_seed": id, "blueprint_worth": "0.438",
+		"considered": "BP002 at layer1: 0.438; BP003 at layer1: 0.219; BP001 at layer1: not for want of parameters",
 	}
 	if diff := cmp.Diff(want, command.GetAnnotations()); diff != "" {
 		t.Error(diff)
@@ -173,7 +174,7 @@ func TestRunsThatAreLeftAlone(t *testing.T) {
 
 func TestEachEvaluationIsTold(t *testing.T) {
 	t.Parallel()
-	r := newRun(t, Config{PolicyVersion: func() string { return "policy-2026-11" }})
+	r := newRun(t, Config{Policies: decidedBy(&judge{version: "policy-2026-11"}, nil)})
 	r.report(1)
 	packet := r.report(0.8).Packets[0]
 	if packet.GetPacketId() != "run-1-2" || packet.GetSourceSubsystem() != "tamiyo" ||

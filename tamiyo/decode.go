@@ -45,10 +45,12 @@ func (r *Record) check() error {
 		return fmt.Errorf("format %d, want %d", r.Format, recordFormat)
 	case strings.TrimSpace(r.Run) == "" || len(r.Run) > maxRun || !utf8.ValidString(r.Run):
 		return errors.New("run is not named")
-	case !isText(r.Trainer) || !isText(r.Conservative.Reason):
+	case !isText(r.Trainer) || !isText(r.Conservative.Reason) || !isText(r.Unrest.Rule) || !isText(r.Shadow.Policy):
 		return errors.New("a name is too long")
 	case r.Number > maxNumber || r.Evaluated >= maxNumber || r.Conservative.Entered > r.Evaluated:
 		return errors.New("a count is out of bounds")
+	case !checkWindows(r.Windows):
+		return errors.New("windows are out of bounds")
 	case r.Trainer == "" && (r.Number > 0 || len(r.Seeds) > 0):
 		return errors.New("a run that is only watched has seeds")
 	case len(r.Retired) > maxRetired || slices.ContainsFunc(r.Retired, func(t string) bool { return !isWord(t) }):

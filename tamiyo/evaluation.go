@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -29,31 +30,40 @@ type evaluation struct {
 	now        time.Time
 	candidates func(slot []int) ([]Candidate, error)
 
-	validated bool // the report carries validation figures
-	loss      float64
-	lossDelta float64
-	policy    string // version in force: all that a decision says names the same one
+	policy string // version in force: all that a decision says names the same one
+	loss   reading
+	plan   plan
+
+	deciding deciding
+	verdict  rules.Verdict
 
 	commands []*leyline.AdaptationCommand
 	reports  []*leyline.FieldReport
 	events   []*leyline.TelemetryEvent
-	chosen   map[string]Candidate // what this pass germinated, by seed id
-	pausedBy string               // risk reason of the PAUSE commands in this pass
+	chosen   map[string]choice // what this pass germinated, by seed id
+	pausedBy string            // risk reason of the PAUSE commands in this pass
+}
+
+// reading is what a report says of the validation loss.
+type reading struct {
+	validated bool // it carries validation figures
+	value     float64
+	delta     rules.Figure // unknown when there is nothing to compare with
 }
 
 // readLoss updates the run's loss trend. A report with neither loss nor
 // accuracy was sent between validations and says nothing about a stall.
 func (e *evaluation) readLoss() {
 	packet := e.state.Packet
-	e.loss = float64(packet.GetValidationLoss())
-	e.validated = packet.GetValidationLoss() != 0 || packet.GetValidationAccuracy() != 0
-	if !e.validated {
+	e.loss.value = float64(packet.GetValidationLoss())
+	e.loss.validated = packet.GetValidationLoss() != 0 || packet.GetValidationAccuracy() != 0
+	if !e.loss.validated {
 		return
 	}
 	if e.record.Loss.Known {
-		e.lossDelta = e.loss - float64(e.record.Loss.Previous)
-	} else {
-		e.lossDelta = float64(packet.GetTrainingMetrics()["loss_delta"])
+		e.loss.delta = rules.Told(e.loss.value - float64(e.record.Loss.Previous))
+	} else if delta, told := packet.GetTrainingMetrics()["loss_delta"]; told {
+		e.loss.delta = rules.Told(float64(delta))
 	}
 	e.record.Loss = e.record.Loss.step(packet.GetValidationLoss(), e.config.MinDelta)
 }

@@ -1,14 +1,9 @@
 package tamiyo
 
 import (
-	"cmp"
-	"errors"
-	"maps"
-	"slices"
 	"strings"
 
-	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
 
 // Why nothing can be germinated, as in the event no_seed_candidates.
@@ -18,112 +13,42 @@ const (
 	starvedOfBlueprints = "no_safe_blueprint"
 )
 
-// considerGermination asks for new seeds when the host has stopped learning and
-// there is room for some, and asks again for one that did not show.
-func (e *evaluation) considerGermination() {
-	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
-	if e.record.Conservative.active() || halted {
+// germinatePlanned asks for new seeds when the host has stopped learning and there is
+// room for some, and asks again for those that did not show, unless a rule holds.
+func (e *evaluation) germinatePlanned() {
+	if e.conservative() {
 		return
 	}
-	e.repeatGerminations()
-	stalled := e.validated && e.record.Loss.Stalled >= e.config.Patience
-	if !stalled || !e.room() {
-		return
-	}
-	switch {
-	case len(e.state.HostLayers) == 0:
-		e.reportStarved(starvedOfLayers)
-	case len(e.state.Slots) == 0:
-		e.reportStarved(starvedOfSlots)
-	default:
-		e.fillSlots()
-	}
-}
-
-func (e *evaluation) repeatGerminations() {
-	for _, s := range slices.Clone(e.record.Seeds) {
-		if s.awaited() && e.lapsed(s) && e.commandable(s) {
+	if e.verdict.Effect < rules.Hold {
+		for _, s := range e.plan.repeats {
 			e.record.put(e.order(s, opGerminate, causeStall))
 		}
-	}
-}
-
-// room says whether one more seed may grow.
-func (e *evaluation) room() bool {
-	return e.record.growing() < e.config.MaxGrowing && len(e.record.Seeds) < e.config.MaxSeeds
-}
-
-// fillSlots goes through the free slots by their names. What may grow at one is
-// asked only when it is its turn: to know it may mean to compile.
-func (e *evaluation) fillSlots() {
-	var unknown error
-	unknownSlot, germinated, asked := "", false, false
-	for _, name := range slices.Sorted(maps.Keys(e.state.Slots)) {
-		if !e.room() {
-			break
-		}
-		if !isWord(name) || e.record.occupied(name) {
-			continue
-		}
-		asked = true
-		candidate, found, err := e.candidate(name)
-		if err != nil && unknown == nil {
-			unknown, unknownSlot = err, name
-		}
-		if found {
-			germinated = true
-			e.germinate(name, candidate)
+		for _, planned := range e.plan.seeds {
+			e.germinate(planned)
 		}
 	}
-	e.reportUnavailable(unknownSlot, unknown)
+	if e.plan.asked {
+		e.reportUnavailable(e.plan.unknownSlot, e.plan.unknown)
+	}
 	switch {
-	case germinated:
+	case e.plan.starved != "":
+		e.reportStarved(e.plan.starved)
+	case len(e.plan.seeds) > 0:
 		e.record.Starved = false
-	case asked && unknown == nil:
-		e.reportStarved(starvedOfBlueprints)
 	}
 }
 
-func (e *evaluation) germinate(slot string, candidate Candidate) {
+func (e *evaluation) germinate(planned choice) {
+	id := planned.candidate.BlueprintID
 	s := seed{
-		ID: e.record.seedID(slot, candidate.BlueprintID), Slot: slot, Blueprint: candidate.BlueprintID,
+		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id,
 		Born: e.record.Evaluated, Seen: e.record.Evaluated,
 	}
 	if e.chosen == nil {
-		e.chosen = map[string]Candidate{}
+		e.chosen = map[string]choice{}
 	}
-	e.chosen[s.ID] = candidate
+	e.chosen[s.ID] = planned
 	e.record.put(e.order(s, opGerminate, causeStall))
-}
-
-// candidate chooses the largest safe blueprint that was not written off at the
-// slot. Those that failed there for no fault of theirs come after the others.
-func (e *evaluation) candidate(name string) (Candidate, bool, error) {
-	if e.candidates == nil {
-		return Candidate{}, false, errors.New("nothing lists blueprints")
-	}
-	candidates, err := e.candidates(e.state.Slots[name])
-	if err != nil {
-		return Candidate{}, false, err
-	}
-	memory := e.record.Slots[name]
-	usable := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool {
-		return !c.safe() || slices.Contains(memory.WrittenOff, c.BlueprintID)
-	})
-	if len(usable) == 0 {
-		return Candidate{}, false, nil
-	}
-	return slices.MinFunc(usable, func(a, b Candidate) int {
-		return cmp.Or(
-			cmp.Compare(memory.Setbacks[a.BlueprintID], memory.Setbacks[b.BlueprintID]),
-			cmp.Compare(b.ParameterCount, a.ParameterCount),
-			cmp.Compare(a.BlueprintID, b.BlueprintID))
-	}), true, nil
-}
-
-func (c Candidate) safe() bool {
-	return isWord(c.BlueprintID) && c.Tier == leyline.BlueprintTier_BLUEPRINT_TIER_SAFE &&
-		!c.ApprovalRequired && !c.QuarantineOnly && c.ParameterCount > 0
 }
 
 // reportStarved speaks once per famine: it lasts until the forge is done.

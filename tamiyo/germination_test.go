@@ -3,6 +3,7 @@ package tamiyo
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -186,5 +187,70 @@ func TestWhateverIsLongOrOddFitsASeedsName(t *testing.T) {
 		if id := command.GetTargetSeedId(); len(id) > 128 || !isWord(id) {
 			t.Errorf("seed id %q", id)
 		}
+	}
+}
+
+// costing is a safe candidate of so much work.
+func costing(id string, parameters int, multiplyAdds int64) Candidate {
+	c := safe(id, parameters)
+	c.MultiplyAdds = multiplyAdds
+	return c
+}
+
+func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		slot  []int
+		host  float32 // what its trainer tells, 0 nothing
+		offer []Candidate
+		want  string
+	}{
+		{"untold", []int{32}, 0, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
+		{"as much as the host", []int{32}, 5000, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 5000)}, "narrow"},
+		{"a tiny host", []int{6}, 24, []Candidate{costing("wide", 9000, 9000), costing("narrow", 400, 400)}, "narrow"},
+		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
+		{"a table computes nothing", []int{8, 7, 7}, 0, []Candidate{costing("table", 20000, 0), costing("mixing", 70, 3000)}, "mixing"},
+		{"comparing positions is not strength", []int{12, 16}, 0,
+			[]Candidate{costing("attention", 100, 9000), costing("mixing", 500, 6000)}, "mixing"},
+		{"weights at work at every position", []int{8, 7, 7}, 0,
+			[]Candidate{costing("convolution", 100, 4900), costing("pooled", 3000, 3000)}, "convolution"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			r.next.Slots = map[string][]int{"layer1": test.slot}
+			r.hostWork = test.host
+			r.candidates = offer(test.offer...)
+			if got := r.stall().GetSeedOperation().GetBlueprintId(); got != test.want {
+				t.Errorf("chose %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestNextSeedGoesWhereTheLeastWasTried(t *testing.T) {
+	t.Parallel()
+	for _, end := range []stage{stageFossilized, stageCulled} {
+		t.Run(leyline.SeedLifecycleStage(end).String(), func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{})
+			r.next.Slots = map[string][]int{"a": {8}, "b": {8}}
+			first := r.stall().GetTargetSeedId()
+			r.report(1, seedState(first, stageTraining))
+			r.report(1, seedState(first, end))
+			for range 12 {
+				commands := r.report(1, seedState(first, end)).Commands
+				if len(commands) == 0 {
+					continue
+				}
+				if got := commands[0].GetAnnotations()["slot"]; got != "b" {
+					t.Errorf("the next seed grows at %s", got)
+				}
+				return
+			}
+			t.Error("nothing grows any more")
+		})
 	}
 }

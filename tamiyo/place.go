@@ -79,7 +79,8 @@ func (r *Record) next(state State, place place, now time.Time) *Record {
 		next.retire(state.TrainerID)
 	}
 	if place == placeRestarted {
-		next.Conservative, next.Slots = conservativeMode{}, nil
+		next.restraint, next.Slots = restraint{}, nil
+		next.Windows = nil
 	}
 	next.Evaluated++
 	next.SeenAt = now.UnixMilli()

@@ -27,11 +27,24 @@ type Record struct {
 	Evaluated uint64 `json:"evaluated"`  // reports evaluated: the clock of everything below
 	SeenAt    int64  `json:"seen_at_ms"` // when the last one was, since 1970
 
-	Loss         lossTrend        `json:"loss,omitzero"`
-	Conservative conservativeMode `json:"conservative,omitzero"`
-	Seeds        []seed           `json:"seeds,omitempty"` // by id, ascending
-	Slots        map[string]slot  `json:"slots,omitempty"` // those where a blueprint failed
+	Loss  lossTrend       `json:"loss,omitzero"`
+	Seeds []seed          `json:"seeds,omitempty"` // by id, ascending
+	Slots map[string]slot `json:"slots,omitempty"` // those where a blueprint failed
 
+	restraint
+
+	watched
+	famine
+}
+
+// watched is what is counted beside the decisions.
+type watched struct {
+	Shadow  shadowed `json:"shadow,omitzero"`
+	Windows []window `json:"windows,omitempty"` // open ones, oldest first
+}
+
+// famine is what was told of a run that could not grow.
+type famine struct {
 	Starved     bool `json:"starved,omitempty"`     // no_seed_candidates was told
 	Unavailable bool `json:"unavailable,omitempty"` // seed_candidates_unavailable was told
 }
@@ -46,7 +59,7 @@ type slot struct {
 func (r *Record) clone() *Record {
 	next := *r
 	next.Retired, next.Seeds = slices.Clone(r.Retired), slices.Clone(r.Seeds)
-	next.Slots = maps.Clone(r.Slots)
+	next.Slots, next.Windows = maps.Clone(r.Slots), slices.Clone(r.Windows)
 	for name, s := range next.Slots {
 		next.Slots[name] = slot{WrittenOff: slices.Clone(s.WrittenOff), Setbacks: maps.Clone(s.Setbacks)}
 	}
@@ -94,6 +107,24 @@ func (r *Record) growing() int {
 // occupied says whether a seed grows at a slot.
 func (r *Record) occupied(slot string) bool {
 	return slices.ContainsFunc(r.Seeds, func(s seed) bool { return !s.Ended && s.Slot == slot })
+}
+
+// tried is how many seeds of a slot became layers of the host, or spoke against
+// their blueprints there.
+func (r *Record) tried(slot string) int {
+	count := len(r.Slots[slot].WrittenOff)
+	for _, s := range r.Seeds {
+		if s.Slot == slot && s.Stage == stageFossilized {
+			count++
+		}
+	}
+	return count
+}
+
+// slotOrder is the order in which slots take their turn: those first where the least
+// was tried, whatever came of it.
+func (r *Record) slotOrder(a, b string) int {
+	return cmp.Or(cmp.Compare(r.tried(a), r.tried(b)), cmp.Compare(a, b))
 }
 
 func (r *Record) writeOff(name, blueprintID string) {

@@ -1,6 +1,8 @@
 package tamiyo
 
 import (
+	"strconv"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -26,6 +28,15 @@ func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
 	}
 }
 
+// followUp says in a report what becomes of the blueprint at the seed's slot, and why.
+func followUp(report *leyline.FieldReport, action string, s seed) {
+	why := s.Blueprint + " at " + s.Slot + ": " + report.GetNotes()
+	if s.Evidence.Known {
+		why += ", loss_delta=" + strconv.FormatFloat(float64(s.Evidence.LossDelta), 'g', 6, 32)
+	}
+	report.FollowUpActions = append(report.FollowUpActions, &leyline.MitigationAction{ActionType: action, Rationale: clipped(why)})
+}
+
 func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {
 	switch {
 	case s.Stage == stageFossilized:
@@ -42,10 +53,12 @@ func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {
 }
 
 func reportMetrics(s seed, packet *leyline.SystemStatePacket) map[string]float32 {
-	metrics := map[string]float32{
-		"loss_delta":      s.Evidence.LossDelta,
-		"validation_loss": packet.GetValidationLoss(),
-		"age_epochs":      float32(s.Age),
+	metrics := map[string]float32{"age_epochs": float32(s.Age)}
+	if s.Evidence.Known {
+		metrics["loss_delta"] = s.Evidence.LossDelta
+	}
+	if packet.GetValidationLoss() != 0 {
+		metrics["validation_loss"] = packet.GetValidationLoss()
 	}
 	if s.Evidence.HasAccuracy {
 		metrics["accuracy_delta"] = s.Evidence.AccuracyGain

@@ -19,7 +19,7 @@ func TestLossSpikeDoesNotEndInTheSamePass(t *testing.T) {
 		pause.GetAnnotations()["reason"] != causePolicy {
 		t.Errorf("pause %v", pause)
 	}
-	want := []string{"loss_spike", "conservative_entered", "command_issued"}
+	want := []string{"loss_spike", "conservative_entered", "command_issued", "decision_explained"}
 	if diff := cmp.Diff(want, events(spike)); diff != "" {
 		t.Error(diff)
 	}

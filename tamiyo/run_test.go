@@ -40,6 +40,7 @@ type run struct {
 	interval   time.Duration // between reports
 	epoch      uint32
 	next       State // what the next report tells beside its packet
+	hostWork   float32
 	decisions  []Decision
 }
 
@@ -77,6 +78,9 @@ func (r *run) report(loss float32, seeds ...*leyline.SeedState) Decision {
 	r.now = r.now.Add(r.interval)
 	state := r.next
 	state.Packet = packetOf(r.epoch, loss, seeds...)
+	if r.hostWork != 0 {
+		state.Packet.TrainingMetrics = map[string]float32{trainer.MetricHostMultiplyAdds: r.hostWork}
+	}
 	if state.Grows {
 		r.next.Number++
 		state.Number = r.next.Number

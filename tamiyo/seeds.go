@@ -143,17 +143,25 @@ const chances = 3
 // end closes a seed with a field report and gives the host time to show what it
 // can do without, or with, it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
+	report := e.report(s, lastAlive)
 	switch {
 	case s.Stage == stageFossilized, s.Cause == causeRestarted, s.Blueprint == "":
 	case s.blamed():
 		e.record.writeOff(s.Slot, s.Blueprint)
+		followUp(report, "write_off", s)
 	default:
 		// One that was alive each time and was never measured is not tried for ever.
-		if set := e.record.setBack(s.Slot, s.Blueprint); set >= chances && s.Stage != stageUnknown {
+		set := e.record.setBack(s.Slot, s.Blueprint)
+		followUp(report, "set_back", s)
+		if set >= chances && s.Stage != stageUnknown {
 			e.record.writeOff(s.Slot, s.Blueprint)
+			followUp(report, "write_off", s)
 		}
 	}
-	e.reports = append(e.reports, e.report(s, lastAlive))
+	e.reports = append(e.reports, report)
+	if s.Stage == stageFossilized {
+		watcher{e}.watch(s)
+	}
 	e.record.Loss = e.record.Loss.restart()
 	return seed{
 		ID: s.ID, Slot: s.Slot, Blueprint: s.Blueprint, Germination: s.Germination,

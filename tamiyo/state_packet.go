@@ -20,13 +20,16 @@ func (e *evaluation) packet() *leyline.TelemetryPacket {
 		Level(highestLevel(e.events)).
 		Figures(e.figures()...).
 		Indicator("policy", string(version[:min(len(version), 8)])).
-		Indicator("mode", strconv.Itoa(int(indicator(e.record.Conservative.active())))).
+		Indicator("mode", strconv.Itoa(int(indicator(e.conservative())))).
 		Indicator("training_run_id", e.record.Run).
 		Indicator("evaluated_epoch", decimal(uint64(e.record.Epoch)))
 	if step := e.state.Packet.GetGlobalStep(); step != 0 {
 		packet.Indicator("step_index", decimal(step))
 	}
 	packet.Health(health(e.events, e.pausedBy))
+	if explanation := e.explanation(); explanation != nil {
+		e.events = append(e.events, explanation)
+	}
 	return packet.WithEvents(e.events...).Build()
 }
 
@@ -48,10 +51,10 @@ func health(events []*leyline.TelemetryEvent, pausedBy string) (leyline.HealthSt
 	return status, summary
 }
 
-func highestRisk(chosen map[string]Candidate) float64 {
+func highestRisk(chosen map[string]choice) float64 {
 	highest := 0.0
-	for _, candidate := range chosen {
-		highest = max(highest, candidate.Risk)
+	for _, planned := range chosen {
+		highest = max(highest, planned.candidate.facts(true).EffectiveRisk())
 	}
 	return highest
 }
@@ -77,11 +80,13 @@ func (e *evaluation) figures() []telemetry.Figure {
 	run := e.record.Run
 	return []telemetry.Figure{
 		telemetry.Measure("tamiyo.validation_loss"+ofRun, "loss",
-			"Validation loss that the controller was told of; 0 without a validation.", e.loss, run),
+			"Validation loss that the controller was told of. Absent without a validation.", e.loss.value, run).
+			If(e.loss.validated),
 		telemetry.Measure("tamiyo.loss_delta"+ofRun, "loss",
-			"Its change since the validation before; negative is better.", e.lossDelta, run),
+			"Its change since the validation before; negative is better. Absent when there is none to compare with.",
+			e.loss.delta.Value, run).If(e.loss.delta.Known),
 		telemetry.Is("tamiyo.conservative_mode"+ofRun,
-			"1 while the controller starts no growth, after something went wrong.", e.record.Conservative.active(), run),
+			"1 while the controller starts no growth, after something went wrong.", e.conservative(), run),
 		telemetry.Measure("tamiyo.evaluated_epoch"+ofRun, "epoch", "Epoch that the controller judged last.", e.record.Epoch, run),
 		telemetry.Measure("tamiyo.stalled_epochs"+ofRun, "epoch",
 			"Epochs since the loss was last better than ever.", e.record.Loss.Stalled, run),
@@ -100,5 +105,5 @@ func Latency(took time.Duration) telemetry.Figure {
 // PacketSeries are the points of packets about runs, by the names that they have where
 // packets are shown.
 func PacketSeries() []telemetry.Series {
-	return telemetry.Declared((&evaluation{record: new(Record)}).figures(), []telemetry.Figure{Latency(0)})
+	return telemetry.Declared((&evaluation{record: new(Record), config: new(Config)}).figures(), []telemetry.Figure{Latency(0)})
 }

@@ -1,6 +1,11 @@
 package tamiyo
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
+)
 
 // Why a command was given, as in the annotation risk_reason and in reports.
 const (
@@ -11,6 +16,8 @@ const (
 	causeAge        = "seed_stuck"
 	causeNoEffect   = "germination_without_effect"
 	causeRestarted  = "trainer_restarted"
+
+	causeConservative = "conservative_mode"
 )
 
 // regressionEpochs of loss in a row cull a seed.
@@ -30,24 +37,24 @@ func (e *evaluation) steer(s seed) seed {
 	if s.Pending.waits() && !e.lapsed(s) {
 		return s
 	}
-	conservative := e.record.Conservative.active()
-	operation, cause := e.verdict(s)
+	restrained := e.conservative() || e.verdict.Effect >= rules.Pause
+	operation, cause := e.judge(s)
 	switch {
 	case operation == opCull:
 		return e.order(s, opCull, cause)
-	case conservative && !s.Paused && pausable(s.Stage):
+	case restrained && !s.Paused && pausable(s.Stage):
 		return e.pause(s)
-	case !conservative && s.Paused:
+	case !restrained && s.Paused && !e.record.Unrest.holds():
 		return e.resume(s)
-	case !conservative && operation == opFossilize:
+	case !restrained && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
 	default:
 		return s
 	}
 }
 
-// verdict judges a seed by its record.
-func (e *evaluation) verdict(s seed) (operation, string) {
+// judge goes by the seed's record.
+func (e *evaluation) judge(s seed) (operation, string) {
 	improved := s.Stage == stageProbationary && s.Improving >= e.config.ProbationEpochs
 	switch {
 	case !e.commandable(s):
@@ -88,7 +95,7 @@ func (e *evaluation) order(s seed, op operation, cause string) seed {
 
 func (e *evaluation) pause(s seed) seed {
 	s.Paused = true
-	e.pausedBy = e.record.Conservative.Reason
+	e.pausedBy = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
 	e.issue(e.pauseCommand(s, e.pausedBy), s.Blueprint)
 	return s
 }

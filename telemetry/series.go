@@ -45,6 +45,30 @@ func (s Series) Labelled() string {
 	return s.Name + "{" + s.Labels + "}"
 }
 
+// spelledOut are the units that names abbreviate, and the base unit that /metrics has instead.
+var spelledOut = map[string]string{"ms": "seconds", "s": "seconds"}
+
+// Exposed is the series as /metrics shows it, in base units, and by what its values are
+// multiplied there. Packets keep the names and the units that their readers know.
+func (s Series) Exposed() (shown Series, factor float64) {
+	words := strings.Split(s.Name, "_")
+	for i, word := range words {
+		base, short := spelledOut[word]
+		switch {
+		case short && i > 0 && words[i-1] == "per":
+			words[i] = "second"
+		case short && (word == "ms" || i == len(words)-1):
+			words[i] = base
+		}
+	}
+	s.Name = strings.Join(words, "_")
+	if s.Unit != "ms" {
+		return s, 1
+	}
+	s.Unit = "seconds"
+	return s, 1e-3
+}
+
 // Family is the part of a name before the one that varies, if one does.
 func (s Series) Family() (prefix string, varies bool) {
 	prefix, _, varies = strings.Cut(s.Name, "<")

@@ -3,6 +3,8 @@ package tezzeret
 import (
 	"fmt"
 	"slices"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // Slot is the shape of one example at the host layer, in one of three forms:
@@ -105,3 +107,10 @@ func (s Slot) String() string {
 
 // batched returns the slot's shape with the given number of examples before it.
 func (s Slot) batched(examples int) []int { return slices.Insert(s.Shape(), 0, examples) }
+
+// Misfit says whether a blueprint only makes sense of a slot by taking it for something
+// else: features for a sequence, positions or channels that they are not.
+func Misfit(d *leyline.BlueprintDescriptor, s Slot) bool {
+	view := architectures[d.GetName()].view
+	return s.Kind() == KindFeatures && view != asIs && view != inRows
+}

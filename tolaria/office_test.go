@@ -76,8 +76,9 @@ func newOffice(t *testing.T, slot []int, ids ...string) *office {
 			t.Fatal(err)
 		}
 		if compiled, err := o.compiler.CompileConservative(t.Context(), blueprint, nil); err == nil {
+			// Without its risk, so that the controller takes any: what is asked is how the trainer does.
 			o.offered = append(o.offered, tamiyo.Candidate{
-				BlueprintID: id, Tier: blueprint.GetTier(), Risk: float64(blueprint.GetRisk()),
+				BlueprintID: id, Tier: blueprint.GetTier(),
 				ParameterCount: compiled.ParameterCount, ApprovalRequired: blueprint.GetApprovalRequired(),
 				QuarantineOnly: blueprint.GetQuarantineOnly(),
 			})

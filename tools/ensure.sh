@@ -10,6 +10,8 @@ package_of() {
     node) echo nodejs ;;
     protoc) echo protobuf-compiler ;;
     systemd-analyze) echo systemd ;;
+    promtool) echo prometheus ;;
+    amtool) echo prometheus-alertmanager ;;
     /usr/bin/python3) echo python3 ;;
     python:redis) echo python3-redis ;;
     python:google.protobuf) echo python3-protobuf ;;
@@ -21,6 +23,7 @@ package_of() {
     /usr/include/stdlib.h) echo libc6-dev ;;
     /usr/lib/postgresql/*) echo postgresql ;;
     /usr/share/fonts/truetype/dejavu/*) echo fonts-dejavu-core ;;
+    /usr/share/datasets/fashion-mnist/*) echo dataset-fashion-mnist ;;
     *) echo "$1" ;;
   esac
 }

@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 
 tools/ensure.sh redis-server python3 /usr/bin/python3 python:redis python:google.protobuf \
   protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres minisign gcc /usr/include/stdlib.h \
-  docker-compose systemd-analyze
+  docker-compose systemd-analyze promtool amtool prometheus-alertmanager
 exec "${GO:-go}" test -count=1 "$@" ./...

@@ -252,8 +252,8 @@ func (w *storyWriter) hostileEnvelopes() {
 		{"an envelope that signs no stream", "unbound", func(a map[string]string) { delete(a, "stream") }, 2},
 		{"an envelope that signs no nonce", "unbound", func(a map[string]string) { delete(a, "nonce") }, 2},
 		{"an envelope for another stream", "foreign_stream", func(a map[string]string) { a["stream"] = "oona.normal" }, 2},
-		{"an order that was captured and stored again", "stale", func(a map[string]string) { a["issued_at_ms"] = decimal(storedMS - 120001) }, 2},
-		{"an order of the future", "future", func(a map[string]string) { a["issued_at_ms"] = decimal(storedMS + 5001) }, 2},
+		{"an order that was captured and stored again", "stale", func(a map[string]string) { a["issued_at_ms"] = decimal(storedMS - 150000) }, 2},
+		{"an order of the future", "future", func(a map[string]string) { a["issued_at_ms"] = decimal(storedMS + 35000) }, 2},
 		{"an envelope of another type", "wrong_type", func(map[string]string) {}, 4},
 	} {
 		attributes := map[string]string{}

@@ -33,7 +33,8 @@ const (
 
 // Keys of training_metrics.
 const (
-	MetricHalted = "halted" // 1: the training loop was told to stop
+	MetricHalted           = "halted"             // 1: the training loop was told to stop
+	MetricHostMultiplyAdds = "host_multiply_adds" // of one forward pass of one example, without seeds
 )
 
 // AttachFailure says, as the number under MetricAttachReason, why a kernel

@@ -1,9 +1,9 @@
 package urza
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,7 +69,12 @@ func BenchmarkAnswerLargeArtifact(b *testing.B) {
 			cfg := testConfig(b.TempDir())
 			cfg.Revalidate = 0
 			library := openTest(b, cfg)
-			settledFile(b, save(b, library, "BP001", strings.Repeat("x", size)).GetArtifactRef())
+			saved, err := library.Save(context.Background(), descriptor("BP001"), bytes.Repeat([]byte("x"), size),
+				&leyline.KernelCatalogUpdate{ArtifactRef: "large.pt"}, nil) // no kernel of ours is as large
+			if err != nil {
+				b.Fatal(err)
+			}
+			settledFile(b, saved.GetArtifactRef())
 			answerHot(b, library, []*leyline.KernelPrefetchRequest{{RequestId: "r", BlueprintId: "BP001"}})
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 )
@@ -43,6 +44,7 @@ func (c Config) artifacts() artifact.Config {
 	return artifact.Config{
 		Dir: c.ArtifactDir, URL: c.ArtifactURL, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey,
 		SigningKeyFile: c.SigningKeyFile, SigningKeyPassword: c.SigningKeyPassword, TrustedKeys: c.TrustedKeys,
+		MaxONNX: kernel.MaxFileBytes,
 	}
 }
 

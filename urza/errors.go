@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
@@ -35,7 +36,7 @@ var (
 	// used within the last hour.
 	ErrTooManyVariants = fault.ErrTooManyVariants
 	// ErrUnsupportedDatabase: the database URL names a server this build cannot use.
-	ErrUnsupportedDatabase = fault.ErrUnsupportedDatabase
+	ErrUnsupportedDatabase = catalogue.ErrUnsupportedDatabase
 	// ErrSigningKey: the signing key of the configuration cannot be read, or its
 	// password is wrong.
 	ErrSigningKey = fault.ErrSigningKey

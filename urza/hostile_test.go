@@ -3,6 +3,7 @@ package urza
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"net/http"
 	"os"
@@ -141,6 +142,65 @@ func TestPathThatLeadsToNoFileIsAMissingArtifact(t *testing.T) {
 		wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
 		if _, err := library.OpenArtifact(context.Background(), path); !errors.Is(err, ErrArtifactMissing) {
 			t.Errorf("open %.40s: %v", path, err)
+		}
+	}
+}
+
+// A folder cannot be replaced by a rename. It is set aside, and the kernel heals as it does
+// whatever else lies in its place: a forge that met it stored no kernel behind it.
+func TestFolderInPlaceOfAnArtifactMakesRoom(t *testing.T) {
+	dir := t.TempDir()
+	library := openTest(t, testConfig(dir))
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
+	for range 2 {
+		path := save(t, library, "BP001", "kernel").GetArtifactRef()
+		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o755), os.WriteFile(filepath.Join(path, "kept"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		wantRefused(t, ask(t, prefetcher, "BP001"), "artifact_not_found")
+		if has, err := library.Has(t.Context(), "BP001"); has || err != nil {
+			t.Errorf("a forge hears %v, %v; want that the kernel is to be made", has, err)
+		}
+		saved := save(t, library, "BP001", "kernel")
+		wantReady(t, ask(t, prefetcher, "BP001"), saved.GetChecksum())
+	}
+	kept, err := filepath.Glob(filepath.Join(filepath.Dir(library.store.Ref("", "")), "quarantine", "*", "kept"))
+	if err != nil || len(kept) != 2 {
+		t.Errorf("set aside: %v, %v", kept, err)
+	}
+}
+
+// A file that has grown beyond what an artifact can be is damaged, and nobody reads it to
+// find that out: this one would take hours.
+func TestArtifactThatWouldCountAsDamagedIsNotSaved(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	content := make([]byte, 17<<20)
+	if _, err := library.Save(t.Context(), descriptor("BP001"), content, &leyline.KernelCatalogUpdate{}, nil); err == nil {
+		t.Error("a kernel that is larger than any was saved")
+	}
+	if _, err := library.Save(t.Context(), descriptor("BP001"), content, &leyline.KernelCatalogUpdate{ArtifactRef: "k.pt"}, nil); err != nil {
+		t.Errorf("one of another kind: %v", err)
+	}
+}
+
+func TestArtifactThatGrewIsRefusedByItsSize(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	prefetcher := NewPrefetcher(library, PrefetchConfig{})
+	for _, extension := range []string{"k.onnx", "k.pt"} {
+		update := &leyline.KernelCatalogUpdate{ArtifactRef: extension}
+		saved, err := library.Save(t.Context(), descriptor("BP001"), []byte("kernel"), update, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(saved.GetArtifactRef(), 8<<40); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := library.OpenChecksum(t.Context(), saved.GetChecksum()); !errors.Is(err, ErrChecksumMismatch) {
+			t.Errorf("%s: opened with %v", extension, err)
+		}
+		wantRefused(t, ask(t, prefetcher, "BP001"), "checksum_mismatch")
+		if _, err := os.Stat(saved.GetArtifactRef()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: not set aside: %v", extension, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 	"github.com/esper-lite/weatherlight/urza/internal/catalogue"
+	"github.com/esper-lite/weatherlight/urza/internal/notes"
 	"github.com/esper-lite/weatherlight/urza/internal/recovery"
 	"github.com/esper-lite/weatherlight/urza/internal/retention"
 )
@@ -24,6 +25,7 @@ type Library struct {
 	verifier  *verifier
 	pruner    retention.Pruner
 	elsewhere *elsewhere
+	evidence  *EvidenceStore
 	counts    counters
 }
 
@@ -67,6 +69,7 @@ func assemble(ctx context.Context, cfg Config, files artifact.Files) (*Library, 
 		pruner: retention.Pruner{Catalogue: opened, Store: store, Retention: cfg.Retention},
 	}
 	l.elsewhere = &elsewhere{lookup: l.lookup, store: store}
+	l.evidence = &EvidenceStore{lookup: l.lookup, notes: notes.In(opened)}
 	l.verifier = &verifier{
 		lookup: l.lookup, catalogue: opened, store: store, log: cfg.Logger,
 		revalidate: cfg.Revalidate, objectTrust: cfg.ObjectTrust,
@@ -109,6 +112,9 @@ func (l *Library) Ping(ctx context.Context) error {
 	}
 	return nil
 }
+
+// InPlace reports the want of the folder of artifacts that was opened; of the catalogue Ping does.
+func (l *Library) InPlace() error { return l.store.InPlace() }
 
 // Get returns the record of one blueprint, a copy that is the caller's own.
 // Errors: ErrNotFound (also as *RowError), ErrUnavailable.

@@ -172,7 +172,7 @@ func (v *verifier) examine(ctx context.Context, k catalogue.Key, pace *rate.Limi
 	if err != nil {
 		return nil, "", err
 	}
-	if e.record.Checksum != "" && e.record.Checksum != found.Sum {
+	if found.TooLarge || e.record.Checksum != "" && e.record.Checksum != found.Sum {
 		if err := v.confirm(ctx, e, found, pace); err != nil {
 			return nil, "", err
 		}

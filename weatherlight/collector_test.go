@@ -81,7 +81,7 @@ func TestScrapeWorksWithoutTheBus(t *testing.T) {
 	if got, found := series["oona_metrics_complete"]; !found || got != 0 {
 		t.Errorf("oona_metrics_complete is %v (found %v)", got, found)
 	}
-	if _, found := series["weatherlight_uptime_s"]; !found {
+	if _, found := series["weatherlight_uptime_seconds"]; !found {
 		t.Error("nothing else is on the page")
 	}
 	if err := r.stop(t); err == nil || errors.Is(err, errBroken) {

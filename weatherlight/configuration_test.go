@@ -28,6 +28,8 @@ func TestSettingThatThePartsCannotFollowIsToldByItsName(t *testing.T) {
 		{"KARN_QUARANTINED", "BP005, BP999"},
 		{"KARN_QUARANTINED", "x!"},
 		{"OONA_NORMAL_STREAM", "oona.kernels.requests"},
+		{"OONA_NORMAL_STREAM", "oona:members:weatherlight"},
+		{"OONA_TELEMETRY_STREAM", "weatherlight:kasmina:due"},
 		{"OONA_EMERGENCY_STREAM", "oona.kernels.ready"},
 		{"OONA_TELEMETRY_STREAM", "oona.kernels.errors"},
 		{"OONA_POLICY_STREAM", "oona.deadletter"},

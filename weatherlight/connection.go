@@ -91,28 +91,8 @@ func (c *connection) inspectServer(ctx context.Context) error {
 	if err := preflight.Faults(checks); err != nil {
 		return err
 	}
-	for _, check := range checks {
-		if check.Result == preflight.Warned {
-			c.logger.Warn("preflight", "check", check.Name, "detail", check.Detail)
-		}
-	}
+	c.warn(checks...)
 	return nil
-}
-
-// serverTrouble asks whether the bus has begun to refuse writes, as it does when it is full,
-// or to give up keys. One that does not answer is another trouble.
-func (c *connection) serverTrouble(ctx context.Context) (refuses, evicts error) {
-	if c.broker != nil {
-		return nil, nil
-	}
-	err := c.bus.Admin().Writable(ctx, assembly.Streams(c.settings).Names()...)
-	if errors.Is(err, admin.ErrNoWrites) {
-		refuses = err
-	}
-	if server, err := c.bus.Admin().Server(ctx); err == nil {
-		evicts = preflight.Eviction(server)
-	}
-	return refuses, evicts
 }
 
 func (c *connection) close(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
@@ -35,19 +36,25 @@ func openController(
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
 		Fetch:     fetchPayload(library),
-		Emit:      bus.telemetry.Acknowledge,
-		Logger:    logger,
+		Share: func(ctx context.Context, payload []byte) error {
+			_, err := library.SavePayload(ctx, payload)
+			return err
+		},
+		Emit:   bus.telemetry.Acknowledge,
+		Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("policy store: %w", err)
 	}
 	c := &controller{foundation: f, policies: policies, members: members}
 	notes := fleet.NewPolicyNotes(members, policies, f.keyring, logger)
-	c.crew = f.newCrew(c.duties(bus, notes, runs)...)
+	c.crew = f.newCrew(c.duties(bus, notes, runs, keepEvidence(library.Evidence()))...)
 	return c, nil
 }
 
-func (c *controller) duties(bus *connection, notes *fleet.PolicyNotes, runs *control.Room) []supervise.Spec {
+func (c *controller) duties(
+	bus *connection, notes *fleet.PolicyNotes, runs *control.Room, evidence oona.Handler,
+) []supervise.Spec {
 	return []supervise.Spec{
 		{Name: workerPolicyNotes, Worker: notes},
 		// The leader alone, one at a time, and none before one that has to be tried
@@ -63,6 +70,9 @@ func (c *controller) duties(bus *connection, notes *fleet.PolicyNotes, runs *con
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: runs.Command,
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       runs.State,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_ISSUED:        evidence,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_FAILED:        evidence,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BENCHMARK_REPORT:   evidence,
 			},
 		}),
 	}
@@ -84,6 +94,21 @@ func fetchPayload(library *urza.Library) func(context.Context, string, int) ([]b
 		}
 		return payload, err
 	}
+}
+
+// inForce are the policies that the controller asks, nil where there is none.
+func (c *controller) inForce() (active, shadow tamiyo.Policy) {
+	if c == nil { // the boot has not come so far
+		return nil, nil
+	}
+	decides, beside := c.policies.Deciding()
+	if decides != nil {
+		active = decides
+	}
+	if beside != nil {
+		shadow = beside
+	}
+	return active, shadow
 }
 
 // handlePolicy takes an update in. It is settled when all others can know of it:

@@ -123,7 +123,7 @@ func TestFieldReportsOfAnOutageAndAKillAreDeliveredOnce(t *testing.T) {
 	var got []string
 	eventually(t, "what came after them", func() bool {
 		got = got[:0]
-		for _, report := range payloads[*leyline.FieldReport](heard) {
+		for _, report := range heardOf[*leyline.FieldReport](heard) {
 			got = append(got, report.GetReportId())
 		}
 		return slices.Contains(got, "after them")

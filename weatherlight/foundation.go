@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/health"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // foundation is what every part of a service stands on. It is there before the boot, and
@@ -56,6 +57,15 @@ func (f *foundation) rhythm() cadence.Phase {
 }
 
 func (f *foundation) instance() string { return f.settings.Weatherlight.Instance }
+
+// warn logs what the preflight says of a machine that a service starts on all the same.
+func (f *foundation) warn(checks ...preflight.Check) {
+	for _, check := range checks {
+		if check.Result == preflight.Warned {
+			f.logger.Warn("preflight", "check", check.Name, "detail", check.Detail)
+		}
+	}
+}
 
 // workers sums up the workers as they are now.
 func (f *foundation) workers() health.Workers { return health.SumUp(f.supervisor.Status()) }

@@ -50,12 +50,16 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 	records := s.bus.Records(trainer.Stream)
 	runs := control.New(control.Config{
 		Core:       kasmina.NewCore(coreConfig(s.settings.Kasmina, s.keyring, s.advertisedURL())),
-		Controller: tamiyo.NewController(controllerConfig(s.settings)),
+		Controller: tamiyo.NewController(s.deciding(controllerConfig(s.settings))),
 		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
-		KeepReport: keepReports(reports),
-		Candidates: s.selection.Candidates, Permit: s.selection.Permit, OnReport: s.warnLocalOnly(),
+		KeepReport: keepReports(reports, s.countOutcome),
+		Blueprints: tamiyo.Blueprints{
+			Candidates: s.selection.Candidates, Blueprint: s.selection.Blueprint, Permit: s.selection.Permit,
+			StepTimeout: s.settings.Tamiyo.StepTimeout,
+		},
+		OnReport:        s.onReport(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
@@ -76,17 +80,38 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 	)}, nil
 }
 
-// keepReports keeps field reports. What does so for want of room on disk waits for it; a
+// deciding has the controller ask the policies that are in force when it decides.
+func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
+	config.Policies = func() (active, shadow tamiyo.Policy) { return s.inForce() }
+	return config
+}
+
+// keepReports keeps field reports. What cannot for want of room on disk, or of the file, waits; a
 // report that can never be kept is the fault of whatever it is about.
-func keepReports(log *fieldreport.Log) func(context.Context, *leyline.FieldReport) error {
+func keepReports(
+	log *fieldreport.Log, count func(context.Context, *leyline.FieldReport),
+) func(context.Context, *leyline.FieldReport) error {
 	return func(ctx context.Context, report *leyline.FieldReport) error {
 		err := log.Keep(ctx, report)
+		if err == nil {
+			count(ctx, report)
+		}
 		for _, own := range []error{fieldreport.ErrNoReportID, fieldreport.ErrTooLarge, oona.ErrNotPublishable} {
 			if errors.Is(err, own) {
 				return err
 			}
 		}
 		return oona.Outage(err)
+	}
+}
+
+// onReport hears of every report of a trainer that grows: what fits its slots is found out
+// long before a seed is wanted there.
+func (s *Service) onReport() func(trainer.Report) {
+	warn := s.warnLocalOnly()
+	return func(report trainer.Report) {
+		warn(report)
+		s.selection.Prepare(report.Slots)
 	}
 }
 
@@ -126,7 +151,8 @@ func controllerConfig(set *settings.Settings) tamiyo.Config {
 	return tamiyo.Config{
 		Rules: func(string) map[string]string { return rules },
 
-		Patience: uint32(t.StallEpochs), MinDelta: t.StallGain,
+		ObservationWindow: uint32(t.ObservationEpochs),
+		Patience:          uint32(t.StallEpochs), MinDelta: t.StallGain, Conservative: t.ConservativeMode,
 		MaxGrowing: t.MaxGrowing, MaxAgeEpochs: uint32(t.MaxSeedAge), Embargo: k.Embargo,
 		MinAccuracyGain: k.AccuracyGain, MinLossGain: k.MinGain,
 		ProbationEpochs: uint32(k.MinProbation) + 1,

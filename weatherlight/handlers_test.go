@@ -26,7 +26,7 @@ func TestRequestDivertedByAnOlderPeerIsStillAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the answer", func() bool { return len(answers.deliveries()) == 1 })
-	if got := payloads[*leyline.KernelArtifactError](answers)[0]; got.GetRequestId() != "req-1" || got.GetReason() != "missing_artifact" {
+	if got := heardOf[*leyline.KernelArtifactError](answers)[0]; got.GetRequestId() != "req-1" || got.GetReason() != "missing_artifact" {
 		t.Errorf("answer %v", got)
 	}
 	if err := r.stop(t); err != nil {
@@ -128,7 +128,7 @@ func TestR29KernelThatCannotBeReadStopsNoOtherRequest(t *testing.T) {
 		}
 	}
 	eventually(t, "both answers", func() bool { return len(ready.deliveries()) == 1 && len(refused.deliveries()) == 1 })
-	got := payloads[*leyline.KernelArtifactError](refused)[0]
+	got := heardOf[*leyline.KernelArtifactError](refused)[0]
 	if got.GetRequestId() != "unreadable" || got.GetReason() != "artifact_not_found" {
 		t.Errorf("refused %v", got)
 	}

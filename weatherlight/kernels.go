@@ -52,7 +52,10 @@ func openKernels(ctx context.Context, f *foundation, offer func(*leyline.Telemet
 	}, nil
 }
 
-func (k *kernels) close(context.Context) error { return k.library.Close() }
+func (k *kernels) close(context.Context) error {
+	k.selection.Close()
+	return k.library.Close()
+}
 
 // pingLibrary asks the catalogue for a sign of life.
 func (k *kernels) pingLibrary(ctx context.Context) error {

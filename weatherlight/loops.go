@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/nissawatch"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // loops are what looks after the rest of the service.
@@ -90,23 +91,28 @@ func (s *Service) jobsConfig(fanOut *capability.FanOut) maintenance.JobsConfig {
 
 // newMonitor looks at every part of the service.
 func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch, nissa *nissawatch.Watch) *health.Monitor {
-	paths := append(s.lock.Files(), s.settings.Weatherlight.DataDir, s.settings.Tamiyo.ReportFolder(), s.settings.Weatherlight.OutboxFile())
+	server := preflight.Running{Streams: assembly.Streams(s.settings).Names(), Group: assembly.Group}
+	if s.broker == nil { // the embedded one has no such troubles
+		server.Admin = s.bus.Admin()
+	}
+	return health.New(health.Config{
+		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Failures: s.failures(jobs)},
+		Bus:     s.bus, Server: server, Library: s.pingLibrary, Outbox: s.outbox, Telemetry: s.telemetry,
+		LogLost: s.logLost, Place: s.fleet.Trouble, Files: s.files(), Signals: signals.Faults, Runs: s.runs,
+		Nissa: nissa.Trouble, Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
+	})
+}
+
+// files are where the parts of the service write to.
+func (s *Service) files() health.Files {
+	folders := []string{s.settings.Weatherlight.DataDir, s.settings.Tamiyo.ReportFolder()}
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
-		paths = append(paths, s.settings.Urza.ArtifactDir)
+		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}
-	config := health.Config{
-		Workers: health.Crew{Status: s.supervisor.Status, Job: jobs.InHand, Packet: s.telemetry.InHand, Outbox: s.outbox.Oldest},
-		Bus:     s.bus, Server: s.serverTrouble, Library: s.pingLibrary,
-		Outbox: s.outbox.Waiting, Paths: paths,
-		Lost:     health.Losses{Packets: s.telemetry.Lost, Lines: s.logLost},
-		Failures: s.failures(jobs), Signals: signals.Faults, Contested: s.runs.Contested,
-		Place:       s.fleet.Trouble,
-		Maintenance: s.settings.Weatherlight.HousekeepingInterval, Clock: s.rhythm(), Logger: s.logger,
-	}
-	if nissa != nil {
-		config.Nissa = nissa.Trouble
-	}
-	return health.New(config)
+	return health.Files{Folders: folders, InPlace: map[string]func() error{
+		"locks": s.lock.InPlace, "outbox": s.outbox.InPlace, "kernels": s.library.InPlace,
+		"field_reports": s.reports.InPlace, "policies": s.policies.InPlace, "forge": s.forge.InPlace,
+	}}
 }
 
 // failures counts those of the tasks, and of taking over secrets beside them.

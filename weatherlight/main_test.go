@@ -211,10 +211,10 @@ func (l *listener) deliveries() []*oona.Delivery {
 
 // packets are the telemetry packets heard so far.
 func (l *listener) packets() []*leyline.TelemetryPacket {
-	return payloads[*leyline.TelemetryPacket](l)
+	return heardOf[*leyline.TelemetryPacket](l)
 }
 
-func payloads[M proto.Message](l *listener) []M {
+func heardOf[M proto.Message](l *listener) []M {
 	var found []M
 	for _, d := range l.deliveries() {
 		if m, ok := d.Payload.(M); ok {

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // node is what a service has of its own: its data folder and its HTTP side.
@@ -32,6 +33,7 @@ type node struct {
 // that an operator can watch the boot.
 func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr) http.Handler) (*node, error) {
 	f.logger.Info("settings", "settings", f.settings)
+	f.warn(preflight.OpenFiles())
 	lock, err := datadir.Take(f.settings.Weatherlight.DataDir, f.settings.Tamiyo.ReportFolder())
 	if err != nil {
 		return nil, fmt.Errorf("WEATHERLIGHT_DATA_DIR, and the folder above TAMIYO_POLICY_DIR: %w", err)

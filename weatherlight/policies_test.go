@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 func policyUpdate(id, version string, issued time.Time) *leyline.PolicyUpdate {
@@ -31,7 +32,7 @@ func newestPolicy(r *running) string {
 }
 
 // Which updates are old must not depend on who leads.
-func TestNewestPolicyOutlivesItsLeader(t *testing.T) {
+func TestScenario110_NewestPolicyOutlivesItsLeader(t *testing.T) {
 	redis := redistest.Start(t)
 	instance := func(name string) *running {
 		return start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "WEATHERLIGHT_INSTANCE": name}))
@@ -157,7 +158,7 @@ func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
 	large.Payload = nil
 	old := policyUpdate("new id", "old", time.Now().Add(-300*24*time.Hour))
 	for _, message := range []oona.Message{
-		{Payload: large, Attributes: policy.ReferTo(payload)}, {Payload: old},
+		{Payload: large, Attributes: payloads.ReferTo(payload).Attributes()}, {Payload: old},
 	} {
 		if err := peer.Publish(t.Context(), message); err != nil {
 			t.Fatal(err)
@@ -205,7 +206,7 @@ func TestR16PayloadThatCannotBeReadHoldsNothingUp(t *testing.T) {
 	first := policyUpdate("p", "v1", time.Now().Add(-time.Minute))
 	first.Payload = nil
 	for _, message := range []oona.Message{
-		{Payload: first, Attributes: policy.ReferTo(payload)}, {Payload: policyUpdate("p", "v2", time.Now())},
+		{Payload: first, Attributes: payloads.ReferTo(payload).Attributes()}, {Payload: policyUpdate("p", "v2", time.Now())},
 	} {
 		if err := peer.Publish(t.Context(), message); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,7 +143,31 @@ func spoiling(name, content string) func(*testing.T, *redistest.Server, *setting
 	}
 }
 
+// linking has a name lead to what is not there.
+func linking(name string) func(*testing.T, *redistest.Server, *settings.Settings) {
+	return func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+		t.Helper()
+		path := filepath.Join(resolved.Weatherlight.DataDir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink(filepath.Join(t.TempDir(), "none", "x"), path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// piping puts a pipe in the place of such a file.
+func piping(name string) func(*testing.T, *redistest.Server, *settings.Settings) {
+	return func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+		t.Helper()
+		path := filepath.Join(resolved.Weatherlight.DataDir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 const garbage = "no database, whatever it is called"
+
+const makeNormal = "XGROUP CREATE oona.normal weatherlight 0 MKSTREAM"
 
 func busFaults() []fault {
 	return []fault{
@@ -152,6 +177,11 @@ func busFaults() []fault {
 		{name: "too few replicas", check: "bus", says: "NOREPLICAS", spoil: telling("CONFIG SET min-replicas-to-write 1")},
 		{name: "text for requests", check: "bus", says: "WRONGTYPE", spoil: telling("SET oona.kernels.requests text")},
 		{name: "text for answers", check: "bus", says: "WRONGTYPE", spoil: telling("SET oona.kernels.ready text")},
+		{name: "largest id", check: "bus", says: "RENAME oona.normal", spoil: telling(makeNormal, "XSETID oona.normal 18446744073709551615-18446744073709551615")},
+		{name: "group that is too far", check: "bus", says: "XGROUP SETID oona.normal", spoil: telling(
+			makeNormal, "XGROUP SETID oona.normal weatherlight 99999999999999-0")},
+		{name: "group at the end", spoil: telling(makeNormal, "XSETID oona.normal 5-1", "XGROUP SETID oona.normal weatherlight $")},
+		{name: "group of somebody else", spoil: telling("XGROUP CREATE oona.normal other 99999999999999-0 MKSTREAM")},
 		{name: "text for dead letters", check: "rights", says: "WRONGTYPE", spoil: telling("SET oona.deadletter text")},
 		{name: "text for the members", check: "rights", says: "oona:members:weatherlight", spoil: telling("SET oona:members:weatherlight text")},
 		{name: "may not add", check: "rights", says: "XADD oona.normal", spoil: telling("ACL SETUSER default -xadd")},
@@ -174,6 +204,11 @@ func diskFaults() []fault {
 		{name: "outbox of one that was killed", spoil: func(t *testing.T, _ *redistest.Server, resolved *settings.Settings) {
 			killedOutbox(t, resolved)
 		}},
+		{name: "journal of the outbox is a folder", check: "data folder", says: "outbox.db-journal", spoil: spoiling("outbox.db-journal", "")},
+		{name: "log of the outbox is a pipe", check: "data folder", says: "outbox.db-wal", spoil: piping("outbox.db-wal")},
+		{name: "journal of the catalogue is a pipe", check: "catalogue", says: "catalog.db-journal", spoil: piping("../urza/catalog.db-journal")},
+		{name: "log of the catalogue is a pipe", check: "catalogue", says: "catalog.db-wal", spoil: piping("../urza/catalog.db-wal")},
+		{name: "index of the catalogue is a folder", check: "catalogue", says: "catalog.db-shm", spoil: spoiling("../urza/catalog.db-shm", "")},
 		{name: "name is a folder", check: "data folder", says: "instance-id", spoil: spoiling("instance-id", "")},
 		{name: "spoilt policies", check: "policies", says: "active.json", spoil: spoiling("../tamiyo/policies/active.json", "{")},
 		{name: "policies are a folder", check: "policies", says: "active.json", spoil: spoiling("../tamiyo/policies/active.json", "")},
@@ -189,11 +224,42 @@ func diskFaults() []fault {
 	}
 }
 
+// placeFaults has something else where a boot reads or makes a file or a folder.
+func placeFaults() []fault {
+	var faults []fault
+	for _, place := range []struct{ name, check string }{
+		{"../urza", "catalogue, kernel files"}, {"../urza/artifacts", "kernel files"}, {"../tamiyo", "policies, field reports"},
+		{"../tamiyo/policies", "policies"}, {"../tamiyo/policies/payloads", "policies"}, {"../data", "data folder"},
+	} {
+		faults = append(faults, fault{
+			name: place.name + " links to nothing", check: place.check, says: filepath.Base(place.name), spoil: linking(place.name),
+		}, fault{
+			name: place.name + " is a file", check: place.check, says: filepath.Base(place.name), spoil: spoiling(place.name, garbage),
+		})
+	}
+	for _, place := range []struct{ name, check string }{
+		{"../urza/catalog.db", "catalogue"}, {"../urza/catalog.db-wal", "catalogue"}, {"../urza/catalog.db-shm", "catalogue"},
+		{"../urza/catalog.db.lock", "catalogue"}, {"outbox.db", "data folder"}, {"outbox.db-wal", "data folder"},
+		{"outbox.db-shm", "data folder"}, {"weatherlight.lock", "data folder"}, {"instance-id", "data folder"},
+		{"../tamiyo/weatherlight.lock", "field reports"}, {"../tamiyo/field_reports.log", "field reports"},
+		{"../tamiyo/field_reports.index.json", "field reports"}, {"../tamiyo/field_reports.log.published", "field reports"},
+		{"../tamiyo/policies/active.json", "policies"},
+	} {
+		says := filepath.Base(place.name)
+		faults = append(faults,
+			fault{name: place.name + " links to nothing", check: place.check, says: says, spoil: linking(place.name)},
+			fault{name: place.name + " is a pipe", check: place.check, says: says, spoil: piping(place.name)},
+			fault{name: place.name + " is a folder", check: place.check, says: says, spoil: spoiling(place.name, "")},
+		)
+	}
+	return faults
+}
+
 // R33, R35: the check called a sound outbox malformed, and said ok to damaged policies,
 // to a bus that evicts and to one that forbids. What the boot stumbles over, the
 // preflight has told before, and in its words; what it does not, neither.
 func TestR33R35CheckAndBootSayTheSameOfEachFault(t *testing.T) {
-	for _, fault := range append(busFaults(), diskFaults()...) {
+	for _, fault := range slices.Concat(busFaults(), diskFaults(), placeFaults()) {
 		t.Run(fault.name, func(t *testing.T) {
 			redis := redistest.Start(t, redistest.AOF()...)
 			resolved := loadSettings(t, map[string]string{"REDIS_URL": redis.URL, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
@@ -202,16 +268,16 @@ func TestR33R35CheckAndBootSayTheSameOfEachFault(t *testing.T) {
 			}
 			checks := preflight.Run(t.Context(), resolved)
 			for _, check := range checks {
-				want := preflight.Passed
+				want, named := preflight.Passed, slices.Contains(strings.Split(fault.check, ", "), check.Name)
 				switch {
-				case check.Name == fault.check && fault.warns:
+				case named && fault.warns:
 					want = preflight.Warned
-				case check.Name == fault.check:
+				case named:
 					want = preflight.Failed
 				case check.Name == "rights" && fault.check == "bus":
 					continue // not asked
 				}
-				if check.Result != want || check.Name == fault.check && !strings.Contains(check.Detail, fault.says) || check.Configuration {
+				if check.Result != want || named && !strings.Contains(check.Detail, fault.says) || check.Configuration {
 					t.Errorf("%+v, want %s and %q", check, want, fault.says)
 				}
 			}

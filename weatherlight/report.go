@@ -49,6 +49,7 @@ func (s *Service) figures(ctx context.Context) []telemetry.Figure {
 		telemetry.Bare(s.forge.Stats().Figures()),
 		telemetry.Bare(s.catalog.Stats().Figures()),
 		s.reports.Figures(),
+		s.policies.Figures(),
 		s.telemetry.Figures(),
 		s.tamiyo.Figures(),
 		s.health.Figures(),
@@ -65,7 +66,7 @@ func uptime(since time.Duration) []telemetry.Figure {
 // summaryPacket reports on the whole service.
 func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 	return summary.Summary{
-		Figures: s.figures(ctx), Workers: s.workers(), Alarms: s.health.Alarms(), Nissa: s.nissa.Status(),
+		Instance: s.instance(), Figures: s.figures(ctx), Workers: s.workers(), Alarms: s.health.Alarms(), Nissa: s.nissa.Status(),
 		Emergency: s.emergency.Reason(), Mirror: &s.tamiyo,
 	}.Packet()
 }
@@ -76,18 +77,20 @@ func (s *Service) status(ctx context.Context) *status.Status {
 	if !s.booted.Load() {
 		return page
 	}
+	bus, cancel := context.WithTimeout(ctx, metrics.BusTimeout) // for all that it is asked: a silent one is told soon
+	defer cancel()
 	page.State = "ready"
 	if !s.accepting.Load() {
 		page.State = "draining"
-	} else if reason := s.notReady(ctx); reason != "" {
+	} else if reason := s.notReady(bus); reason != "" {
 		page.State, page.Reason, page.SystemMode = "not_ready", reason, "degraded"
 	}
 	page.Bus, page.Instances = s.BusAddr(), s.fleet.Status()
 	page.Alarms, page.Nissa, page.Signals = s.health.Alarms(), s.nissa.Status(), s.signals.Status()
-	ctx, cancel := context.WithTimeout(ctx, metrics.BusTimeout)
-	defer cancel()
-	page.AddLibrary(ctx, s.library, s.forge.Result(), len(s.catalog.List()))
-	page.AddBus(ctx, s.bus, s.busServer, streamTable(assembly.Streams(s.settings)))
+	library, end := context.WithTimeout(ctx, metrics.BusTimeout)
+	defer end()
+	page.AddLibrary(library, s.library, s.forge.Result(), len(s.catalog.List()))
+	page.AddBus(bus, s.bus, s.busServer, streamTable(assembly.Streams(s.settings)))
 	return page
 }
 

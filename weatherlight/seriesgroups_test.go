@@ -6,9 +6,11 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
@@ -21,6 +23,7 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
+	"github.com/esper-lite/weatherlight/weatherlight/preflight"
 )
 
 // seriesGroup is the part of the table of series that one subsystem has.
@@ -30,8 +33,18 @@ type seriesGroup struct {
 }
 
 // seriesGroups is the whole table, in the order of the page: what the parts declare
-// before anything has happened.
+// before anything has happened, as /metrics shows it.
 func seriesGroups() []seriesGroup {
+	groups := declaredGroups()
+	for _, group := range groups {
+		for i, row := range group.rows {
+			group.rows[i], _ = row.Exposed()
+		}
+	}
+	return groups
+}
+
+func declaredGroups() []seriesGroup {
 	return []seriesGroup{
 		{"The service", telemetry.Declared(
 			uptime(0), health.Workers{Table: make([]supervise.Status, 1)}.Figures(), new(fleet.Fleet).Figures(),
@@ -39,7 +52,7 @@ func seriesGroups() []seriesGroup {
 			maintenance.New(maintenance.Config{}, make([]maintenance.Job, 1)).Figures(),
 		)},
 		{"Signals and alarms", telemetry.Declared(
-			health.New(health.Config{}).Figures(), new(emergency.Watch).Figures(),
+			idleMonitor().Figures(), new(emergency.Watch).Figures(),
 			new(shmsignal.Watch).Figures(), new(summary.Mirror).Figures(),
 		)},
 		{"The bus", append(
@@ -50,8 +63,17 @@ func seriesGroups() []seriesGroup {
 		{"The forge", telemetry.Declared(forge.Stats{}.Figures())},
 		{"The blueprint catalogue", telemetry.Declared(karn.Stats{}.Figures())},
 		{"Field reports", telemetry.Declared(new(fieldreport.Log).Figures())},
+		{"Policies", telemetry.Declared(new(policy.Store).Figures())},
 		{"Seeds and commands", telemetry.Declared(control.New(control.Config{}).Figures())},
 	}
+}
+
+// idleMonitor has parts to look at, and never does.
+func idleMonitor() *health.Monitor {
+	return health.New(health.Config{
+		Bus: new(oona.Client), Server: preflight.Running{}, Outbox: new(outbox.Outbox),
+		Telemetry: new(telemetryqueue.Queue), Runs: new(control.Room),
+	})
 }
 
 // packetSeries are the points that travel in packets of their own and are not on

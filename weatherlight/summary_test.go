@@ -100,6 +100,9 @@ func wantHealth(t *testing.T, packet *leyline.TelemetryPacket, status leyline.He
 		t.Errorf("health %s %q, want %s %q", health.GetStatus(), health.GetSummary(), status, summary)
 	}
 	indicators := health.GetIndicators()
+	if indicators["instance"] == "" {
+		t.Errorf("the summary does not say whose it is: %v", indicators)
+	}
 	if indicators["system_mode"] != mode || indicators["workers_backing_off"] != backingOff || indicators["workers_running"] == "" {
 		t.Errorf("indicators %v, want mode %s and %s backing off", indicators, mode, backingOff)
 	}

@@ -14,6 +14,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
@@ -30,6 +33,7 @@ const (
 )
 
 func main() {
+	process.OutliveSignals()
 	process.DieBySignal()
 	err := start(context.Background(), os.Args[1:])
 	if err != nil {
@@ -91,8 +95,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	// The second signal leaves at once, whatever is still going on.
+	var running atomic.Pointer[nissa.Service]
 	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) },
-		process.OnHangup(level, secrets.Use, logger))
+		process.OnHangup(level, secrets.Use, logger), rulesOnHangup(&running, logger))
 	defer release()
 	logger.Info("settings", "settings", resolved)
 	streams := busStreams(resolved)
@@ -106,6 +111,7 @@ func run(ctx context.Context) error {
 		Logger:   logger.With("part", "oona"),
 	})
 	if err != nil && ctx.Err() != nil {
+		logger.Info("stopping", "reason", context.Cause(ctx))
 		return nil // asked to end while it waited for the bus: nothing failed
 	}
 	if err != nil {
@@ -113,13 +119,16 @@ func run(ctx context.Context) error {
 	}
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
-		Store:  store(resolved.Nissa),
-		Token:  resolved.Nissa.HTTPToken.Reveal(),
+		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Token: resolved.Nissa.HTTPToken.Reveal(),
 		Beside: followers(resolved, secrets),
 	})
+	if errors.Is(err, nissa.ErrRules) {
+		err = process.Misconfigured("NISSA_RULES_FILE", err)
+	}
 	if err != nil {
 		return errors.Join(err, bus.Close())
 	}
+	running.Store(service)
 	return errors.Join(service.Run(ctx), bus.Close())
 }
 
@@ -129,6 +138,40 @@ func store(n settings.Nissa) nissa.Store {
 		Retention: time.Duration(n.RetentionDays) * 24 * time.Hour,
 		MaxBytes:  int64(n.StoreMaxMB) << 20,
 	}
+}
+
+// alerts are looked for by the rules of a file, or by the shipped ones.
+func alerts(of settings.Nissa) *nissa.Alerts {
+	if !of.AlertsEnabled {
+		return nil
+	}
+	read := func() ([]byte, string, error) {
+		text, err := os.ReadFile(of.RulesFile)
+		return text, filepath.Dir(of.RulesFile), err
+	}
+	if of.RulesFile == "" {
+		read = func() ([]byte, string, error) {
+			return nissa.ShippedRules(nissa.Thresholds{
+				Coverage: of.CoverageThreshold, CoverageCount: of.CoverageConsecutive, ElevatedRisk: of.ElevatedRisk,
+			}), "", nil
+		}
+	}
+	return &nissa.Alerts{Rules: read, Dir: of.DataDir}
+}
+
+// rulesOnHangup reads the rules again on SIGHUP, once there is a service.
+func rulesOnHangup(running *atomic.Pointer[nissa.Service], logger *slog.Logger) process.Action {
+	return process.Action{Signal: syscall.SIGHUP, Do: func(ctx context.Context) {
+		service := running.Load()
+		if service == nil {
+			return
+		}
+		if err := service.Reload(ctx); err != nil {
+			logger.Error("reload", "error", err)
+			return
+		}
+		logger.Info("reloaded the rules")
+	}}
 }
 
 // followers are the workers that keep the secrets at what their file says.

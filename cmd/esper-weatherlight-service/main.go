@@ -26,6 +26,7 @@ import (
 const name = "esper-weatherlight-service"
 
 func main() {
+	process.OutliveSignals()
 	process.DieBySignal()
 	err := start(context.Background(), os.Args[1:])
 	if err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
+	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
@@ -44,6 +47,23 @@ func newBlueprints() *cobra.Command {
 type slotted struct {
 	catalog *karn.Catalog
 	slot    tezzeret.Slot
+
+	evidence func(ctx context.Context, id string) (urza.Evidence, error) // nil: there is none
+}
+
+// evidence is what the kernel library knows of a blueprint. A library that is not there
+// is not made for it.
+func evidence(ctx context.Context, set *settings.Settings, id string) (known urza.Evidence, err error) {
+	schema, err := urza.InspectSchema(ctx, set.Urza.DatabaseURL.Reveal())
+	if err != nil || !schema.Current() {
+		return known, err
+	}
+	library, err := assembly.OpenLibrary(ctx, assembly.Library(set))
+	if err != nil {
+		return known, err
+	}
+	known, err = library.Evidence().Of(ctx, id)
+	return known, errors.Join(err, library.Close())
 }
 
 // withBlueprints calls show for the slot that the settings name.
@@ -59,7 +79,8 @@ func withBlueprints(show func(slotted) error) error {
 	if err != nil {
 		return err
 	}
-	return show(slotted{assembly.Catalog(resolved), slot})
+	known := func(ctx context.Context, id string) (urza.Evidence, error) { return evidence(ctx, resolved, id) }
+	return show(slotted{assembly.Catalog(resolved), slot, known})
 }
 
 func listBlueprints(s slotted, asJSON bool, out io.Writer) error {
@@ -73,7 +94,7 @@ func listBlueprints(s slotted, asJSON bool, out io.Writer) error {
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "BLUEPRINT\tNAME\tTIER\tNEEDS\tFOR "+s.slot.String())
 		for _, e := range entries {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
+			printLine(table, "%s\t%s\t%s\t%s\t%s", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
 		}
 	})
 }

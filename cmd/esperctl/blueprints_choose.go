@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -43,6 +42,6 @@ func chooseBlueprint(ctx context.Context, catalog *karn.Catalog, query karn.Quer
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s  %s\n", chosen.GetBlueprintId(), chosen.GetName())
+	printLine(out, "%s  %s", chosen.GetBlueprintId(), chosen.GetName())
 	return nil
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 )
 
-func features(n int) slotted { return slotted{karn.NewCatalog(), tezzeret.Slot{Features: n}} }
+func features(n int) slotted {
+	return slotted{catalog: karn.NewCatalog(), slot: tezzeret.Slot{Features: n}}
+}
 
 func TestListOfBlueprintsSaysWhatIsNeeded(t *testing.T) {
 	var out bytes.Buffer

@@ -160,8 +160,8 @@ func printLetters(out io.Writer, entries []letterEntry) error {
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
 		for _, entry := range entries {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s\n", entry.ID, entry.Time.UTC().Format(time.RFC3339), printable(entry.Stream),
-				printable(entry.Group), printable(entry.Reason), entry.Attempts, printable(firstLine(entry.Error)), entry.marks())
+			printLine(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s", entry.ID, entry.Time.UTC().Format(time.RFC3339), entry.Stream,
+				entry.Group, entry.Reason, entry.Attempts, firstLine(entry.Error), entry.marks())
 		}
 	})
 }

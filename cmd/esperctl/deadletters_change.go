@@ -38,7 +38,7 @@ func replayDeadLetters(ctx context.Context, ids []string, out io.Writer) error {
 			if err != nil {
 				refused++
 			}
-			fmt.Fprintf(out, "%s  %s\n", id, replayText(entry, err))
+			printLine(out, "%s  %s", id, replayText(entry, err))
 		}
 		return nil
 	})
@@ -100,7 +100,7 @@ func purgeDeadLetters(ctx context.Context, ids []string, olderThan time.Duration
 	if err != nil {
 		return fmt.Errorf("purge dead letters: %w", err)
 	}
-	fmt.Fprintf(out, "%d purged\n", purged)
+	printLine(out, "%d purged", purged)
 	if len(ids) > 0 && purged < int64(len(ids)) {
 		return fmt.Errorf("%d of %d dead letters were not there", int64(len(ids))-purged, len(ids))
 	}

@@ -82,7 +82,7 @@ func printLetter(out io.Writer, details letterDetails) error {
 	return printTable(out, func(table io.Writer) {
 		for _, line := range lines {
 			if line.value != "" {
-				fmt.Fprintf(table, "%s\t%s\n", line.label, printable(line.value))
+				printLine(table, "%s\t%s", line.label, line.value)
 			}
 		}
 		fmt.Fprintln(table, "error\t"+printableLines(details.Error))

@@ -211,6 +211,8 @@ func demoSettings(folder, slot, name string) (*settings.Settings, error) {
 			"NISSA_HTTP_ADDR=" + page,
 			"NISSA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "nissa", "runs.db"),
 			"TAMIYO_POLICY_DIR=" + filepath.Join(folder, "tamiyo", "policies"),
+			// What grows must not hang on how busy the machine is.
+			"TAMIYO_STEP_TIMEOUT_MS=60000",
 		},
 	})
 }

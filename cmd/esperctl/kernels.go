@@ -87,9 +87,11 @@ type kernelEntry struct {
 
 func listKernels(ctx context.Context, query urza.Query, asJSON bool, out io.Writer) error {
 	var records []*urza.Record
-	err := withLibrary(ctx, func(opened opened) (err error) {
-		records, err = opened.library.Find(ctx, query)
-		return err
+	err := withLibrary(ctx, func(opened opened) error {
+		return opened.ask(ctx, func(ctx context.Context) (err error) {
+			records, err = opened.library.Find(ctx, query)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("list kernels: %w", err)
@@ -126,7 +128,7 @@ func printKernels(out io.Writer, entries []kernelEntry) error {
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "BLUEPRINT\tNAME\tBYTES\tCHECKSUM\tARTIFACT")
 		for _, entry := range entries {
-			fmt.Fprintf(table, "%s\t%s\t%d\t%.12s\t%s%s\n", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
+			printLine(table, "%s\t%s\t%d\t%.12s\t%s%s", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
 				entry.ArtifactRef, entry.marks())
 		}
 	})

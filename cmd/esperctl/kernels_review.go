@@ -58,6 +58,6 @@ func review(
 	if err != nil {
 		return fmt.Errorf("review kernel: %w", err)
 	}
-	fmt.Fprintf(out, "%s  %s\n", id, done)
+	printLine(out, "%s  %s", id, done)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -66,6 +67,17 @@ func TestImportedKernelComesOutAsItWentIn(t *testing.T) {
 	mustRun(t, "kernels", "export", "custom", "out.pt")
 	if got, err := os.ReadFile("out.pt"); err != nil || string(got) != content {
 		t.Errorf("%q, %v", got, err)
+	}
+	if out := mustRun(t, "kernels", "export", "custom", "-"); out != content {
+		t.Errorf("on standard output: %q", out)
+	}
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"pipe", "."} {
+		if _, err := run(t, "kernels", "export", "custom", file); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+			t.Errorf("export to %s: %v", file, err)
+		}
 	}
 	if out := mustRun(t, "kernels", "show", "custom"); !strings.Contains(out, entries[1].Checksum) {
 		t.Error(out)

@@ -62,9 +62,9 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s  %s\n%s\n", wanted.blueprint, saved.GetChecksum(), saved.GetArtifactRef())
+		printLine(out, "%s  %s\n%s", wanted.blueprint, saved.GetChecksum(), saved.GetArtifactRef())
 		if _, err := kernel.Load(content); err != nil {
-			fmt.Fprintf(out, "stored as opaque bytes, our engine cannot run it: %v\n", err)
+			printLine(out, "stored as opaque bytes, our engine cannot run it: %v", err)
 		}
 		announce, leave := announcer(ctx, opened.settings, newScreen(out, false))
 		err = announce(ctx, saved)
@@ -122,14 +122,35 @@ func newKernelsExport() *cobra.Command {
 	return &cobra.Command{
 		Use:   "export ID FILE",
 		Short: "Write the artifact of a blueprint to a file, after verifying it",
-		Args:  cobra.ExactArgs(2),
+		Long: `Writes the artifact of a blueprint to a file, after verifying it. A file that is
+there is replaced; a device, a pipe or a folder is not. With "-" the artifact goes
+to standard output, and what is said of it to standard error.`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			return exportKernel(command.Context(), arguments[0], arguments[1], command.OutOrStdout())
+			id, file := arguments[0], arguments[1]
+			if file == "-" {
+				return exportKernel(command.Context(), id, toStream(command.OutOrStdout()), command.ErrOrStderr())
+			}
+			return exportKernel(command.Context(), id, toFile(file), command.OutOrStdout())
 		},
 	}
 }
 
-func exportKernel(ctx context.Context, id, file string, out io.Writer) error {
+// destination takes an artifact, and says where it went.
+type destination func(content []byte) (where string, err error)
+
+func toStream(out io.Writer) destination {
+	return func(content []byte) (string, error) {
+		_, err := out.Write(content)
+		return "-", err
+	}
+}
+
+func toFile(file string) destination {
+	return func(content []byte) (string, error) { return file, atomicfile.WriteFile(file, content, 0o644) }
+}
+
+func exportKernel(ctx context.Context, id string, put destination, out io.Writer) error {
 	err := withLibrary(ctx, func(opened opened) error {
 		if err := opened.library.Verify(ctx, id); err != nil {
 			return err
@@ -146,10 +167,11 @@ func exportKernel(ctx context.Context, id, file string, out io.Writer) error {
 		if err = errors.Join(err, artifact.Close()); err != nil {
 			return err
 		}
-		if err := atomicfile.WriteFile(file, content, 0o644); err != nil {
+		where, err := put(content)
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s  %s  %d bytes\n", file, record.Checksum, record.Bytes)
+		printLine(out, "%s  %s  %d bytes", where, record.Checksum, record.Bytes)
 		return nil
 	})
 	if err != nil {

@@ -35,9 +35,11 @@ type kernelDetails struct {
 
 func showKernel(ctx context.Context, id string, asJSON bool, out io.Writer) error {
 	var record *urza.Record
-	err := withLibrary(ctx, func(opened opened) (err error) {
-		record, err = opened.library.Get(ctx, id)
-		return err
+	err := withLibrary(ctx, func(opened opened) error {
+		return opened.ask(ctx, func(ctx context.Context) (err error) {
+			record, err = opened.library.Get(ctx, id)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("show kernel: %w", err)
@@ -66,7 +68,7 @@ func printDetails(out io.Writer, details kernelDetails) error {
 	}
 	return printTable(out, func(table io.Writer) {
 		for _, line := range lines {
-			fmt.Fprintf(table, "%s\t%v\n", line.label, line.value)
+			printLine(table, "%s\t%v", line.label, line.value)
 		}
 	})
 }
@@ -88,12 +90,12 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 	unsound := 0
 	err := withLibrary(ctx, func(opened opened) error {
 		if len(ids) == 0 {
-			records, err := opened.library.List(ctx)
+			err := opened.ask(ctx, func(ctx context.Context) (err error) {
+				ids, err = allKernels(ctx, opened.library)
+				return err
+			})
 			if err != nil {
 				return err
-			}
-			for _, record := range records {
-				ids = append(ids, record.Descriptor.GetBlueprintId())
 			}
 		}
 		for _, id := range ids {
@@ -104,7 +106,7 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 			if err != nil {
 				unsound++
 			}
-			fmt.Fprintf(out, "%s  %s\n", id, soundness(err))
+			printLine(out, "%s  %s", id, soundness(err))
 		}
 		return nil
 	})
@@ -115,6 +117,14 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 		return fmt.Errorf("%d of %d kernels are not sound", unsound, len(ids))
 	}
 	return nil
+}
+
+func allKernels(ctx context.Context, library *urza.Library) (ids []string, err error) {
+	records, err := library.List(ctx)
+	for _, record := range records {
+		ids = append(ids, record.Descriptor.GetBlueprintId())
+	}
+	return ids, err
 }
 
 func soundness(err error) string {

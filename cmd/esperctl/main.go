@@ -34,6 +34,6 @@ func newRoot() *cobra.Command {
 		Version:       process.Version(name),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newForge(), newKernels(), newReady())
+	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	return root
 }

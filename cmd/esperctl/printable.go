@@ -4,21 +4,38 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode"
-	"unicode/utf8"
+	"unicode/utf16"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
-// printJSON prints what --json asks for.
+// printJSON prints what --json asks for, with the escapes of JSON for what a terminal obeys.
 func printJSON(out io.Writer, value any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(value); err != nil {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err == nil {
+		_, err = fmt.Fprintln(out, escapeJSON(string(text)))
+	}
+	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
 	return nil
+}
+
+func escapeJSON(text string) string {
+	var escaped strings.Builder
+	for _, letter := range text {
+		if letter == '\n' || unicode.IsPrint(letter) {
+			escaped.WriteRune(letter)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{letter}) {
+			fmt.Fprintf(&escaped, `\u%04x`, unit)
+		}
+	}
+	return escaped.String()
 }
 
 // printTable lines up what rows writes, at its tabs.
@@ -31,29 +48,23 @@ func printTable(out io.Writer, rows func(table io.Writer)) error {
 	return nil
 }
 
-// printable escapes what a terminal would not show but obey: text from the bus was
-// written by whoever reached it.
-func printable(text string) string {
-	var shown strings.Builder
-	for len(text) > 0 {
-		character, size := utf8.DecodeRuneInString(text)
-		broken := character == utf8.RuneError && size == 1
-		if piece := text[:size]; broken || !unicode.IsPrint(character) {
-			quoted := strconv.Quote(piece)
-			shown.WriteString(quoted[1 : len(quoted)-1])
-		} else {
-			shown.WriteString(piece)
+// printLine prints a line of a format, or a row of a table. The texts among its values come
+// from outside: what a terminal would obey in them is escaped.
+func printLine(out io.Writer, format string, values ...any) {
+	for i, value := range values {
+		switch value.(type) {
+		case string, []string, error, fmt.Stringer:
+			values[i] = process.Printable(fmt.Sprint(value))
 		}
-		text = text[size:]
 	}
-	return shown.String()
+	fmt.Fprintf(out, format+"\n", values...)
 }
 
 // printableLines keeps the lines of a text apart, in the second column of a table.
 func printableLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		lines[i] = printable(line)
+		lines[i] = process.Printable(line)
 	}
 	return strings.Join(lines, "\n\t")
 }

@@ -78,7 +78,7 @@ func (s *screen) print(format string, arguments ...any) {
 
 func (s *screen) boot(trace supervise.Trace) {
 	if trace.Err != nil {
-		s.print("boot   %-34s failed: %v", trace.Step, trace.Err)
+		s.print("boot   %-34s failed: %s", trace.Step, process.OneLine(trace.Err.Error()))
 		return
 	}
 	s.print("boot   %-34s %s", trace.Step, s.paint(faint, milliseconds(trace.Took)))
@@ -102,7 +102,7 @@ func (s *screen) forge(progress forge.Progress) {
 	case forge.StateCompiled:
 		s.print("forge  %s %-26s %s", progress.BlueprintID, progress.Name, s.paint(faint, milliseconds(progress.Took)))
 	case forge.StateFailed:
-		s.print("forge  %s %-26s failed: %v", progress.BlueprintID, progress.Name, progress.Err)
+		s.print("forge  %s %-26s failed: %s", progress.BlueprintID, progress.Name, process.OneLine(progress.Err.Error()))
 	}
 }
 

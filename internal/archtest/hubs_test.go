@@ -40,7 +40,13 @@ var hubs = map[string]hub{
 	"settings.Settings":                    {17, 4, configuration},
 	"tolaria.Config":                       {21, 4, configuration},
 	"urza.Config":                          {21, 3, configuration},
-	"weatherlight/internal/control.Config": {19, 0, configuration},
+	"weatherlight/internal/control.Config": {18, 0, configuration},
+
+	"nissa/internal/rules.Rule":        {17, 2, configuration},
+	"nissa/internal/rules.writtenRule": {17, 0, configuration},
+
+	"nissa.counts":               {16, 5, figures},
+	"nissa/internal/alert.Alert": {17, 8, stored},
 
 	"kasmina.Record":  {22, 4, stored},
 	"kasmina.pending": {18, 1, stored},
@@ -49,7 +55,7 @@ var hubs = map[string]hub{
 	"tolaria.saved":   {19, 0, stored},
 	"trainer.Order":   {17, 4, stored},
 
-	"cmd/esperctl.blueprintEntry":         {18, 3, told},
+	"cmd/esperctl.blueprintEntry":         {16, 3, told},
 	"cmd/esperctl.report":                 {22, 3, told},
 	"kasmina.SeedView":                    {22, 0, told},
 	"kasmina/internal/gate.Subject":       {16, 1, told},

@@ -75,7 +75,7 @@ var allowedImports = map[string][]string{
 	},
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
-	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence", "internal/regularfile"},
+	"weatherlight/internal/health":         {"leyline", "telemetry", "supervise", "oona", "internal/cadence"},
 	"weatherlight/internal/nissawatch":     {"internal/cadence"},
 	"weatherlight/internal/fleet": {
 		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",
@@ -103,30 +103,51 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",
 		"weatherlight/internal/control", "weatherlight/internal/runrecord", "internal/simrun",
 	},
-	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "weatherlight/internal/control"},
+	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "internal/httpserver", "weatherlight/internal/control"},
 
-	"urza/internal/fault":     {"internal/database"},
+	"tamiyo/internal/rules": {"leyline"},
+
+	"tamiyo/policy/network":  {"kernel"},
+	"tamiyo/policy/payloads": {"internal/atomicfile", "internal/regularfile"},
+	"tamiyo/policy/accepted": {"leyline", "tamiyo/policy/payloads"},
+	"tamiyo/policy/journal":  {"leyline", "internal/atomicfile", "internal/regularfile", "tamiyo/policy/accepted"},
+	"tamiyo/policy/inspect": {
+		"tamiyo/policy/accepted", "tamiyo/policy/journal", "tamiyo/policy/network", "tamiyo/policy/payloads",
+	},
+
+	"urza/internal/fault":     {},
 	"urza/internal/metadata":  {"leyline"},
 	"urza/internal/catalogue": {"leyline", "internal/database", "urza/internal/fault"},
+	"urza/internal/notes":     {"urza/internal/catalogue", "urza/internal/fault"},
 	"urza/internal/artifact":  {"internal/atomicfile", "internal/regularfile", "urza/internal/fault"},
 	"urza/internal/retention": {"urza/internal/artifact", "urza/internal/catalogue"},
 	"urza/internal/recovery": {
 		"leyline", "internal/regularfile", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
 	},
 
-	"nissa": {"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
-
-	"nissa/internal/runs":     {"leyline", "trainer"},
-	"nissa/internal/runstore": {"internal/database", "nissa/internal/runs"},
-	"nissa/internal/ingest":   {"nissa/internal/runs"},
-	"nissa/internal/api":      {"nissa/internal/runs", "nissa/internal/runstore"},
-	"nissa/internal/page":     {},
-
-	"nissa/internal/letterapi": {"leyline", "telemetry", "oona/deadletter"},
+	"nissa":                     {"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
+	"nissa/internal/runs":       {"leyline", "trainer"},
+	"nissa/internal/runstore":   {"internal/database", "nissa/internal/runs"},
+	"nissa/internal/ingest":     {"nissa/internal/runs"},
+	"nissa/internal/api":        {"nissa/internal/runs", "nissa/internal/runstore"},
+	"nissa/internal/page":       {},
+	"nissa/internal/letterapi":  {"internal/httpserver", "leyline", "telemetry", "oona/deadletter"},
+	"nissa/internal/rules":      {},
+	"nissa/internal/alert":      {},
+	"nissa/internal/grouping":   {"nissa/internal/alert"},
+	"nissa/internal/notify":     {"nissa/internal/alert", "nissa/internal/grouping", "nissa/internal/rules"},
+	"nissa/internal/evaluate":   {"leyline", "nissa/internal/alert", "nissa/internal/rules"},
+	"nissa/internal/objectives": {"leyline", "nissa/internal/rules"},
+	"nissa/internal/alerting": {
+		"leyline", "telemetry", "internal/atomicfile", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
+		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
+	},
+	"nissa/drill":             {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
+	"nissa/internal/alertapi": {"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives"},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 
-	"internal/atomicfile":  {},
+	"internal/atomicfile":  {"internal/regularfile"},
 	"internal/cadence":     {},
 	"internal/database":    {"internal/atomicfile", "internal/regularfile"},
 	"internal/regularfile": {},
@@ -157,6 +178,8 @@ var onlyImporter = map[string]string{
 	"charm.land/":                  "cmd",
 	"github.com/lmittmann/tint":    "cmd",
 	"github.com/coreos/go-systemd": "internal/sdnotify",
+	"github.com/expr-lang/expr":    "nissa/internal/rules",
+	"github.com/nicholas-fedor/":   "nissa/internal/notify",
 }
 
 // importExceptions lists single imports that break the table, with reasons.

@@ -10,12 +10,19 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // WriteFile makes content the content of path, durably, with these permissions. The
-// old file stays when it fails. A process that is killed meanwhile may leave a file
-// .<name>.*.tmp beside it, which nobody reads: see Sweep.
+// old file stays when it fails. A link stays, and the file that it leads to gets the content;
+// a device, a pipe or a folder is refused. A process that is killed meanwhile may leave a
+// file .<name>.*.tmp beside it, which nobody reads: see Sweep.
 func WriteFile(path string, content []byte, permissions fs.FileMode) error {
+	path, err := place(path)
+	if err != nil {
+		return err
+	}
 	folder := filepath.Dir(path)
 	file, err := os.CreateTemp(folder, unfinished(path))
 	if err != nil {
@@ -31,9 +38,25 @@ func WriteFile(path string, content []byte, permissions fs.FileMode) error {
 	return SyncDir(folder)
 }
 
+// place is where a file called path lies, or may come to lie. A rename asks nothing: it would
+// put a file in the place of a device that the whole machine needs.
+func place(path string) (string, error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	place, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	return place, regularfile.Check(place)
+}
+
 // Sweep removes what writers of path that were killed left beside it. It is for the one owner
 // of path, before its first write: what another writes at the moment would be lost.
 func Sweep(path string) error {
+	if led, err := filepath.EvalSymlinks(path); err == nil {
+		path = led
+	}
 	folder := filepath.Dir(path)
 	entries, err := os.ReadDir(folder)
 	if err != nil {

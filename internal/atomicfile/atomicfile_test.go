@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
@@ -41,6 +42,57 @@ func TestWriteFileThatFailsLeavesWhatWasThere(t *testing.T) {
 		t.Error("a file was written into a folder that is not there")
 	}
 	wantFiles(t, folder, "taken")
+}
+
+func TestWhatIsNoRegularFileIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	pipe, socket := filepath.Join(folder, "pipe"), filepath.Join(folder, "socket")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mknod(socket, syscall.S_IFSOCK|0o600, 0); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"to a pipe": pipe, "to a folder": "/", "to nothing": "none"} {
+		if err := os.Symlink(target, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{pipe, socket, filepath.Join(folder, "to a pipe"),
+		filepath.Join(folder, "to a folder"), filepath.Join(folder, "to nothing")} {
+		before, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := atomicfile.WriteFile(path, []byte("content"), 0o600); err == nil {
+			t.Errorf("%s was written", path)
+		}
+		if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s was replaced: %v, %v", path, after, err)
+		}
+	}
+}
+
+func TestLinkStaysAndWhatItLeadsToIsWritten(t *testing.T) {
+	t.Parallel()
+	elsewhere, folder := t.TempDir(), t.TempDir()
+	file, link := filepath.Join(elsewhere, "file"), filepath.Join(folder, "link")
+	unfinished := filepath.Join(elsewhere, ".file.1.tmp")
+	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Symlink(file, link),
+		os.WriteFile(unfinished, nil, 0o600), atomicfile.Sweep(link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.WriteFile(link, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(file); err != nil || string(content) != "new" {
+		t.Errorf("the file has %q, %v", content, err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+	wantFiles(t, elsewhere, "file")
 }
 
 func TestSyncDirOfNoFolderFails(t *testing.T) {

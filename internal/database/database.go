@@ -87,11 +87,11 @@ func Look(databaseURL string) (*DB, error) {
 		return nil, err
 	}
 	found := &DB{Where: file, Folder: filepath.Dir(file)}
+	if err := errors.Join(regularfile.CheckDatabase(file), regularfile.Check(lockOf(file))); err != nil {
+		return found, err
+	}
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return found, nil
-	}
-	if err := regularfile.Check(file); err != nil {
-		return found, err
 	}
 	if found.DB, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+lookOptions(file)); err != nil {
 		return found, fmt.Errorf("%s: %w", file, err)

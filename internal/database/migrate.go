@@ -10,8 +10,6 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/pressly/goose/v3"
 	gooseDatabase "github.com/pressly/goose/v3/database"
-
-	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 // lockRetry is the pause before the lock of another process is asked for again.
@@ -19,9 +17,6 @@ const lockRetry = 20 * time.Millisecond
 
 // migrateSQLite brings the tables up to date, one process at a time.
 func (cfg *Config) migrateSQLite(ctx context.Context, db *sql.DB, lockFile string) error {
-	if err := regularfile.Check(lockFile); err != nil {
-		return fmt.Errorf("migration lock: %w", err)
-	}
 	lock := flock.New(lockFile, flock.SetPermissions(0o644))
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("migration lock: %w", err)

@@ -24,7 +24,7 @@ func (cfg *Config) openSQLite(ctx context.Context, file string) (*DB, error) {
 	if err := atomicfile.Writable(filepath.Dir(file), ".save-*.tmp"); err != nil {
 		return nil, fmt.Errorf("%s folder: %w", cfg.What, err)
 	}
-	if err := regularfile.Check(file); err != nil {
+	if err := errors.Join(regularfile.CheckDatabase(file), regularfile.Check(lockOf(file))); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.What, err)
 	}
 	db, err := sql.Open("sqlite", dataSource(file))
@@ -42,6 +42,9 @@ func (cfg *Config) openSQLite(ctx context.Context, file string) (*DB, error) {
 	}
 	return &DB{DB: db, Where: file, Folder: filepath.Dir(file), file: info}, nil
 }
+
+// lockOf is the file that only one process migrates with.
+func lockOf(file string) string { return file + ".lock" }
 
 func bound(db *sql.DB) {
 	db.SetMaxOpenConns(connections)
@@ -75,8 +78,8 @@ func (d *DB) InPlace() error {
 // dataSource is the driver's name for the file. WAL lets readers and one writer
 // work side by side, also across processes. synchronous is FULL because in WAL
 // mode NORMAL may forget the last commits when the power fails, and what was
-// announced or acknowledged must not be forgotten. Transactions take the write lock at once, so that a read-modify-write
-// never has to be given up half way.
+// announced or acknowledged must not be forgotten. Transactions take the write lock
+// at once, so that a read-modify-write never has to be given up half way.
 func dataSource(file string) string {
 	options := "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + options
@@ -86,5 +89,5 @@ func (cfg *Config) prepareSQLite(ctx context.Context, db *sql.DB, file string) e
 	if err := db.PingContext(ctx); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	return cfg.migrateSQLite(ctx, db, file+".lock")
+	return cfg.migrateSQLite(ctx, db, lockOf(file))
 }

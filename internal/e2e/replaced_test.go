@@ -14,7 +14,9 @@ func TestFilesThatAreRemovedUnderTheService(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
 	blueprints := w.bootCold()
-	for _, name := range []string{"var/weatherlight/outbox.db", "var/weatherlight/weatherlight.lock", "var/urza/catalog.db"} {
+	for _, name := range []string{
+		"var/weatherlight/outbox.db", "var/weatherlight/weatherlight.lock", "var/tamiyo/field_reports.log", "var/urza/catalog.db",
+	} {
 		path := filepath.Join(w.folder, name)
 		if err := os.Rename(path, path+".away"); err != nil {
 			t.Fatal(err)
@@ -22,6 +24,9 @@ func TestFilesThatAreRemovedUnderTheService(t *testing.T) {
 		eventually(t, "the alarm names "+name, patience, func() bool {
 			return strings.Contains(w.alarms()["files_replaced"]+w.alarms()["library_down"], filepath.Base(name))
 		})
+		if full, raised := w.alarms()["disk_full"]; raised {
+			t.Errorf("without %s the disk is said to be full: %s", name, full)
+		}
 		ids := []string(nil)
 		if strings.Contains(name, "catalog") {
 			gone := time.Now()

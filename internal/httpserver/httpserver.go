@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
@@ -23,9 +24,10 @@ const (
 	requestTimeout = 10 * time.Second
 	answerTimeout  = 30 * time.Second
 	maxHeaderBytes = 16 << 10
-	// maxConnections bounds those that are open. One more ends the one that waited longest
-	// for a request.
+	// maxConnections bounds those that are open, as does a quarter of the files that the
+	// process may have open. One more ends the one that waited longest for a request.
 	maxConnections = 256
+	minConnections = 4
 	// shutdownTimeout bounds the wait for requests under way at a stop.
 	shutdownTimeout = 2 * time.Second
 )
@@ -78,7 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	server := &http.Server{
 		Handler: w.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(maxConnections).note,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(connections()).note,
 		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
@@ -90,6 +92,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return stop(supervise.Work(ctx), server, served)
+}
+
+// connections is how many may be open: clients must not leave the process without a file for
+// its own work, nor this server without one for the next of them.
+func connections() int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return maxConnections
+	}
+	return int(max(minConnections, min(maxConnections, files.Cur/4)))
 }
 
 func (w *Worker) take(ctx context.Context) (net.Listener, error) {

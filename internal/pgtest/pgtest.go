@@ -6,6 +6,7 @@
 package pgtest
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +38,7 @@ type Server struct {
 	dir     string
 	account *syscall.Credential
 	cmd     *exec.Cmd
+	schemas atomic.Int64 // that NewSchema made
 }
 
 // Start runs a server until the test ends.
@@ -88,6 +91,22 @@ func (s *Server) URL(schema string) string {
 	}
 	address.RawQuery = options.Encode()
 	return address.String()
+}
+
+// NewSchema makes a schema, and returns the URL of the database with the tables in it. It
+// takes the driver that whoever opens the database has.
+func (s *Server) NewSchema(t testing.TB) string {
+	t.Helper()
+	db, err := sql.Open("pgx", s.URL(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := fmt.Sprint("t_", s.schemas.Add(1))
+	_, err = db.ExecContext(t.Context(), "CREATE SCHEMA "+schema)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL(schema)
 }
 
 // binary finds a program of the server on the path or where Debian puts it.

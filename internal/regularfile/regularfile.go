@@ -24,7 +24,7 @@ func OpenFile(path string, flag int, perm os.FileMode) (*os.File, error) {
 	// Without O_NONBLOCK a pipe keeps the open itself, before it can be looked at.
 	file, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, perm)
 	if err != nil {
-		return nil, err
+		return nil, absent(path, err)
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -36,17 +36,44 @@ func OpenFile(path string, flag int, perm os.FileMode) (*os.File, error) {
 	return file, nil
 }
 
-// Check refuses a name under which there is something else than a regular file, for who
+// absent is the error of a name, which is not free when a link to nothing has it.
+func absent(path string, err error) error {
+	if _, linked := os.Lstat(path); linked == nil && errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s %w: it links to what is not there", path, ErrNotRegular)
+	}
+	return err
+}
+
+// Check refuses names under which there is something else than a regular file, for who
 // has to leave the opening to others. A name that is free passes.
-func Check(path string) error {
+func Check(paths ...string) error {
+	for _, path := range paths {
+		if err := check(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func check(path string) error {
 	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
+	if err = absent(path, err); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s %w", path, ErrNotRegular)
 	}
 	return err
+}
+
+// CheckDatabase is Check for a SQLite file and what SQLite opens beside it.
+func CheckDatabase(file string) error {
+	for _, part := range []string{"", "-journal", "-wal", "-shm"} {
+		if err := Check(file + part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ErrReplaced reports a file or a folder that was removed, or gave way to another one,
@@ -65,6 +92,19 @@ func Still(path string, info os.FileInfo) error {
 	return fmt.Errorf("%s %w", path, ErrReplaced)
 }
 
+// InPlace is Still for a file that somebody has open under a name, or a lock on one. Nobody
+// misses one that is closed.
+func InPlace(path string, opened interface{ Stat() (os.FileInfo, error) }) error {
+	info, err := opened.Stat()
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return Still(path, info)
+}
+
 // Read returns what is in a file of at most bound bytes.
 func Read(path string, bound int64) ([]byte, error) {
 	file, err := Open(path)
@@ -77,6 +117,18 @@ func Read(path string, bound int64) ([]byte, error) {
 	}
 	return content, nil
 }
+
+// ReadSecret is Read for a file that a secret lies in. Its error does not repeat a name under
+// which nothing lies: somebody may have written the secret itself where its file is named.
+func ReadSecret(path string, bound int64) ([]byte, error) {
+	content, err := Read(path, bound)
+	if _, nothing := os.Lstat(path); err != nil && nothing != nil {
+		return nil, errNoFile
+	}
+	return content, err
+}
+
+var errNoFile = fmt.Errorf("the name, which is not repeated here, leads to no file: %w", os.ErrNotExist)
 
 // readSized reads nothing of a file that says that it is too large.
 func readSized(file *os.File, bound int64) ([]byte, error) {

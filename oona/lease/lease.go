@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -34,6 +35,10 @@ var (
 // ErrNameTaken: a live process of another owner has this name. Two consumers of
 // one name would take each other's entries.
 var ErrNameTaken = errors.New("another live process has this name")
+
+// ErrDisplaced: a process of the same owner has taken this one's place. It has it for as
+// long as it lives.
+var ErrDisplaced = errors.New("another live process of the same owner has this place")
 
 // ErrStranger: the live leader, or while none leads another member, has a badge that
 // this process does not know. So it neither stays on the roll nor leads.
@@ -58,6 +63,7 @@ type Lease struct {
 	cfg  Config
 	key  string
 	born string
+	held atomic.Bool // it has had its place
 }
 
 // Roll is who is there. A leader has a token that grows with each change of the
@@ -86,12 +92,16 @@ func Key(group string) string { return "oona:members:" + group }
 
 // Renew stays on the roll for another TTL with a note for the others, keeps the
 // lead or takes it when it is free, and returns who is there. It fails with
-// ErrNameTaken, and changes nothing, while the name belongs to somebody else, and so
+// ErrNameTaken, and changes nothing, while the name belongs to somebody else, so
+// with ErrDisplaced while a process of the same owner that came later has the place, and
 // with ErrStranger while it is a stranger.
 func (l *Lease) Renew(ctx context.Context, note []byte) (Roll, error) {
 	// Time as the least token keeps tokens growing when Redis loses its memory.
 	floor := strconv.FormatInt(time.Now().UnixMilli(), 10)
-	args := []string{l.cfg.Name, l.cfg.Owner, l.born, strconv.FormatInt(l.cfg.TTL.Milliseconds(), 10), floor, string(note)}
+	args := []string{l.cfg.Name, l.cfg.Owner, l.born, strconv.FormatInt(l.cfg.TTL.Milliseconds(), 10), floor, string(note), "0"}
+	if l.held.Load() {
+		args[6] = "1"
+	}
 	if l.cfg.Badges != nil {
 		args = append(args, l.cfg.Badges()...)
 	} else {
@@ -114,12 +124,11 @@ func (l *Lease) read(answer []string) (Roll, error) {
 	if err != nil {
 		return Roll{}, fmt.Errorf("renew lease of %s: %w", l.cfg.Group, err)
 	}
-	if token == -2 {
-		return Roll{}, fmt.Errorf("%w: %s in group %s", ErrStranger, answer[1], l.cfg.Group)
+	refusals := map[int64]error{-1: ErrNameTaken, -2: ErrStranger, -3: ErrDisplaced}
+	if refused := refusals[token]; refused != nil {
+		return Roll{}, fmt.Errorf("%w: %s in group %s", refused, answer[1], l.cfg.Group)
 	}
-	if token < 0 {
-		return Roll{}, fmt.Errorf("%w: %s in group %s", ErrNameTaken, l.cfg.Name, l.cfg.Group)
-	}
+	l.held.Store(true)
 	roll := Roll{Token: token, Leader: answer[1]}
 	for pair := range slices.Chunk(answer[2:], 2) {
 		roll.Members = append(roll.Members, Member{Name: pair[0], Note: []byte(pair[1])})

@@ -1,8 +1,9 @@
 -- Keeps a process on the roll of its group and settles who leads.
--- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note, own
--- badge, then the badges of others that are known. Without badges nobody is a stranger.
--- Result: token (0 = not leading, -1 = name taken, -2 = its badge is not known),
--- leader, then name and note of each live member.
+-- KEYS: roll. ARGV: name, owner of the name, incarnation, ms to live, least token, note, 1 for
+-- a process that had its place before, own badge, then the badges of others that are known.
+-- Without badges nobody is a stranger.
+-- Result: token (0 = not leading, -1 = name taken, -2 = its badge is not known,
+-- -3 = another incarnation has the place), leader, then name and note of each live member.
 local roll, name, owner, born = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -33,8 +34,11 @@ if back > 0 then
 end
 redis.call('HSET', roll, 'clock', string.format('%.0f', now))
 
-local ends, o = member(name)
+-- The last process of an owner has the place: one that comes takes it at once, and one that
+-- had it does not take it back while the other lives.
+local ends, o, b = member(name)
 if ends > now and o ~= owner then return {'-1', name} end
+if ends > now and b ~= born and ARGV[7] == '1' then return {'-3', name} end
 
 -- The live leader, unless it is this name's own.
 local me = name .. ' ' .. born
@@ -50,7 +54,7 @@ local function stranger(who)
   local ends, _, b = member(who)
   local when, badge = string.match(redis.call('HGET', roll, 'badge:' .. who) or '', '^(%S+) (%S+)$')
   if ends <= now or who == name or when ~= b then return false end
-  for i = 7, #ARGV do
+  for i = 8, #ARGV do
     if ARGV[i] == badge then return false end
   end
   return true
@@ -66,7 +70,7 @@ end
 
 -- Its leader speaks for a group, and while none leads those who are left.
 local other = elsewhere()
-if ARGV[7] ~= '' and leader ~= me then
+if ARGV[8] ~= '' and leader ~= me then
   for _, who in ipairs(other and {other} or names()) do
     if stranger(who) then return {'-2', who} end
   end
@@ -75,7 +79,7 @@ end
 redis.call('HSET', roll, 'member:' .. name,
   string.format('%.0f', now + ARGV[4]) .. ' ' .. owner .. ' ' .. born .. ' ' .. ARGV[6])
 
-if ARGV[7] ~= '' then redis.call('HSET', roll, 'badge:' .. name, born .. ' ' .. ARGV[7]) end
+if ARGV[8] ~= '' then redis.call('HSET', roll, 'badge:' .. name, born .. ' ' .. ARGV[8]) end
 
 if leader ~= me and not other then
   local token = math.max((tonumber(redis.call('HGET', roll, 'token') or '0') or 0) + 1, tonumber(ARGV[5]))

@@ -137,7 +137,7 @@ func testRecordAndOrdersAreOneStep(t *testing.T, b *bus) {
 	b.must("DEL", orderStream)
 	b.must("SET", orderStream, "not a stream")
 	_, err := r.Save(context.Background(), oona.RecordWrite{Key: recordKey, Version: version, Value: []byte("x"), Orders: []*leyline.AdaptationCommand{order(1)}})
-	if !errors.Is(err, oona.ErrUnavailable) {
+	if !errors.Is(err, oona.ErrDamaged) {
 		t.Errorf("orders that cannot be stored: %v", err)
 	}
 	if record := b.load(r, recordKey); record.Version != version || len(record.Value) != 0 {

@@ -25,6 +25,9 @@ const maxCopy = 1 << 30
 // left in the log beside it. One that is too large to be copied is read where it is,
 // without its log. An error that wraps ErrUnchecked says nothing of the file.
 func Check(ctx context.Context, file string) error {
+	if err := regularfile.CheckDatabase(file); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
 	if info, err := os.Stat(file); err == nil && info.Size() > maxCopy {
 		return checkInPlace(ctx, file)
 	}

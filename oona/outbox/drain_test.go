@@ -192,6 +192,9 @@ func TestOutboxWhoseFileIsGoneTakesNothingIn(t *testing.T) {
 	if err := box.Put(t.Context(), report("gone")); !errors.Is(err, regularfile.ErrReplaced) {
 		t.Errorf("put: %v", err)
 	}
+	if err := box.InPlace(); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("in place: %v", err)
+	}
 	bus := &fakeBus{}
 	run(t, box, bus)
 	eventually(t, "what was there is published", func() bool { return slices.Equal(bus.published(), []string{"before"}) })

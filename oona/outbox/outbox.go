@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o750); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
-	if err := regularfile.Check(cfg.File); err != nil {
+	if err := regularfile.CheckDatabase(cfg.File); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
 	db, err := openDatabase(ctx, cfg.File)
@@ -129,7 +129,7 @@ func (o *Outbox) Close() error {
 // ErrFull when they do not fit, with oona.ErrNotPublishable for a payload
 // that is no bus message, and when somebody has removed the file.
 func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
-	if err := regularfile.Still(o.cfg.File, o.file); err != nil {
+	if err := o.InPlace(); err != nil {
 		return fmt.Errorf("put into outbox: %w", err)
 	}
 	tx, err := o.db.BeginTx(ctx, nil)
@@ -154,6 +154,10 @@ func (o *Outbox) Put(ctx context.Context, msgs ...oona.Message) error {
 	}
 	return nil
 }
+
+// InPlace reports the want of the file that was opened: what is put into it is gone with the
+// process.
+func (o *Outbox) InPlace() error { return regularfile.Still(o.cfg.File, o.file) }
 
 func (o *Outbox) checkRoom(ctx context.Context, tx *sql.Tx, msgs []oona.Message) error {
 	news := make(map[leyline.BusMessageType]int)

@@ -42,11 +42,11 @@ def eventually(what: str, done: Callable[[], Any], seconds: float = 60) -> Any:
     raise AssertionError(f"not in {seconds} s: {what}")
 
 
-def certified(certificate: Path, key: Path) -> None:
-    """Makes a certificate of 127.0.0.1 that vouches for itself."""
+def certified(certificate: Path, key: Path, address: str = "127.0.0.1") -> None:
+    """Makes a certificate of an address that vouches for itself."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bus of the tests")])
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     now = datetime.datetime.now(datetime.timezone.utc)
     signed = (
         x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())

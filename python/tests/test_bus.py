@@ -78,6 +78,11 @@ def test_a_report_leaves_with_all_that_it_must_tell(
     assert len(nonces) == 2
 
 
+def refusals(server: Redis) -> int:
+    """How often a server has answered with an error."""
+    return int(server.client.info("stats")["total_error_replies"])
+
+
 def test_orders_arrive_and_are_read_again_without_harm(
     redis_server: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,9 +169,10 @@ def test_a_bus_that_refuses_writes_is_told_once_and_heals(
     caplog.set_level(logging.INFO, "weatherlight")
     growth.report()
     eventually("a report", lambda: len(published(redis_server)) == 1)
+    before = refusals(redis_server)
     redis_server.client.config_set("maxmemory", "1")
     growth.report()
-    eventually("a second try", lambda: growth._link.tries > 3)
+    eventually("a second try", lambda: refusals(redis_server) >= before + 2)
     redis_server.client.config_set("maxmemory", "0")
     eventually("the report", lambda: len(published(redis_server)) == 2)
     eventually("the end of it", lambda: "the bus is back" in caplog.text)
@@ -232,21 +238,46 @@ def test_a_trainer_under_the_access_list_of_trainers(redis_server: Redis) -> Non
     growth.close()
 
 
-def test_a_bus_over_tls_by_its_authority(tmp_path: Path) -> None:
-    certificate, key, port = tmp_path / "ca.pem", tmp_path / "key.pem", free_port()
-    certified(certificate, key)
+def _over_tls(folder: Path, address: str) -> tuple[Redis, str]:
+    """A server with a certificate of an address, and its own address."""
+    certificate, key, port = folder / "ca.pem", folder / "key.pem", free_port()
+    certified(certificate, key, address)
     told = {"port": port, "cert-file": certificate, "key-file": key, "ca-cert-file": certificate}
     args = [word for name, value in told.items() for word in (f"--tls-{name}", str(value))]
-    server = Redis(tmp_path, *args, "--tls-auth-clients", "no")
-    growth = grow(f"rediss://127.0.0.1:{port}/0?ca={certificate}")
+    server = Redis(folder, *args, "--tls-auth-clients", "no")
+    return server, f"rediss://127.0.0.1:{port}/0"
+
+
+def test_a_bus_over_tls_by_its_authority(tmp_path: Path) -> None:
+    server, url = _over_tls(tmp_path, "127.0.0.1")
+    growth = grow(f"{url}?ca={tmp_path}/ca.pem")
     growth.report()
     eventually("a report", lambda: len(published(server)) == 1)
     growth.close()
-    stranger = grow(f"rediss://127.0.0.1:{port}/0")
+    stranger = grow(url)
     stranger.report()
     eventually("a refusal", lambda: stranger._link.episode.count)
     stranger.close(0)
     assert len(published(server)) == 1
+    server.kill()
+
+
+def test_a_server_with_the_certificate_of_another_is_refused(tmp_path: Path) -> None:
+    server, url = _over_tls(tmp_path, "127.0.0.2")
+    growth = grow(f"{url}?ca={tmp_path}/ca.pem")
+    growth.report()
+    eventually("it is decided", lambda: growth._link.episode.count or published(server))
+    growth.close(0)
+    assert published(server) == []
+    server.kill()
+
+
+def test_a_bus_by_its_socket(tmp_path: Path) -> None:
+    server = Redis(tmp_path, "--unixsocket", str(tmp_path / "s"))
+    growth = grow(f"unix://{tmp_path}/s?db=0")
+    growth.report()
+    eventually("a report", lambda: len(published(server)) == 1)
+    growth.close()
     server.kill()
 
 
@@ -393,7 +424,7 @@ def test_an_emergency_is_bound_and_told_once(
     assert began - 1 < signal.triggered_at.ToNanoseconds() / 1e9 < time.time() + 1
     growth.raise_emergency(4, "too late")
     assert "too late" in caplog.text
-    for level in (0, 5, "4"):
+    for level in (0, 5, "4", 3.0, True):
         with pytest.raises(weatherlight.ConfigError, match="from 1 to 4"):
             growth.raise_emergency(level, "no level")  # type: ignore[arg-type]
 
@@ -416,6 +447,116 @@ def test_an_emergency_that_is_refused_holds_no_report_up(
     assert sum("refuses what it is asked" in r.getMessage() for r in caplog.records) == 1
     growth.close()
     assert redis_server.client.xlen("oona.emergency") == 1
+
+
+def test_reports_and_outages_pass_by_an_emergency_that_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "weatherlight")
+    rights = ["on", ">SECRET", "+@all", "~oona.normal", "~oona.run.*"]
+    server = Redis(tmp_path, "--user", "narrow", *rights)
+    growth = grow(server.url.replace("//", "//narrow:SECRET@"))
+    growth.raise_emergency(4, "why")
+    eventually("the refusal", lambda: "refuses what it is asked" in caplog.text)
+    eventually("a report", lambda: len(published(server)) == 1)
+    eventually("both connections", lambda: growth._link._position.looked_back > 0)
+    connections = server.client.info("stats")["total_connections_received"]
+    for number in range(2, 7):
+        growth.report()
+        eventually("another one", lambda: len(published(server)) == number)  # noqa: B023
+    assert server.client.info("stats")["total_connections_received"] == connections
+    server.kill()
+    eventually("the outage is told", lambda: "cannot be reached" in caplog.text)
+    growth.report()
+    server.start()
+    eventually("the last report", lambda: len(published(server)) == 1)
+    eventually("its end is told", lambda: "the bus is back" in caplog.text)
+    server.client.execute_command("ACL", "SETUSER", "narrow", "~oona.emergency")
+    eventually("the emergency", lambda: server.client.xlen("oona.emergency") == 1)
+    growth.close()
+    server.kill()
+
+
+def test_an_emergency_that_a_replica_refuses_looks_for_another_server(
+    redis_server: Redis, growth: weatherlight.Growth
+) -> None:
+    growth.report()
+    eventually("a report", lambda: len(published(redis_server)) == 1)
+    redis_server.client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+
+    def connections() -> int:
+        return int(redis_server.client.info("stats")["total_connections_received"])
+
+    before = connections()
+    growth.raise_emergency(4, "why")
+    eventually("another connection", lambda: connections() > before)
+    redis_server.client.execute_command("REPLICAOF", "NO", "ONE")
+    eventually("the emergency", lambda: redis_server.client.xlen("oona.emergency") == 1)
+
+
+def test_nothing_turns_around_an_emergency_whose_time_has_not_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outbox = Outbox()
+    outbox.alarm(leyline.EmergencySignal(level=4))  # type: ignore[arg-type]
+    for _ in range(20):
+        outbox.refused()
+    assert outbox.next_alarm() is None
+    assert outbox.empty
+    waited: list[float] = []
+    monkeypatch.setattr(outbox._moved, "wait", waited.append)
+    for most in (1000.0, 0.25):
+        outbox.wait(most)
+    assert 0.25 < waited[0] < 1000
+    assert waited[1] == 0.25
+    assert not outbox.flush(0)
+    assert outbox.next_alarm() is not None  # a last try
+
+
+def test_emergencies_that_could_not_leave_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    growth = grow(f"redis://127.0.0.1:{free_port()}/0")
+    growth.raise_emergency(3, "the first reason")
+    growth.raise_emergency(4, "the other reason")
+    growth.close(0)
+    told = "nobody is told of 2 emergencies, which could not leave: the first reason; the other"
+    assert told in caplog.text
+
+
+def test_an_emergency_that_is_left_out_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    outbox = Outbox()
+    for at in range(MAX_ALARMS + 1):
+        level = 1 if at == 2 else 4
+        outbox.alarm(leyline.EmergencySignal(level=level, reason=f"reason {at}."))  # type: ignore[arg-type]
+    (told,) = caplog.records
+    assert told.getMessage().endswith("reason 2.")
+
+
+def test_an_emergency_behind_a_crash_or_in_a_fork_is_told_of_as_lost(
+    redis_server: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growth = grow(redis_server.url)
+
+    def child() -> None:
+        growth.raise_emergency(4, "of the fork")
+        told = [r.getMessage() for r in caplog.records]
+        os._exit(not any("fork of the" in text and "of the fork" in text for text in told))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+
+    def broken(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(growth._link, "_send_all", broken)
+    with pytest.warns(weatherlight.BackgroundWarning):  # noqa: PT031
+        growth.report()
+        eventually("the crash", lambda: growth._link.crash is not None)
+        growth.step(batch_of())
+    growth.raise_emergency(4, "behind the crash")
+    assert "ended by a fault: behind the crash" in caplog.text
+    growth.close(0)
 
 
 def test_of_too_many_emergencies_the_gravest_and_the_newest_wait() -> None:

@@ -200,19 +200,35 @@ def test_two_processes_do_the_same(
     assert first[0][-1] != first[1][-1]  # it trains on
 
 
-def test_ways_to_train_on_several_devices_that_are_refused() -> None:
+def test_ways_to_train_that_are_refused_under_lightning() -> None:
     pytest.importorskip("lightning.pytorch", reason="Lightning is not here")
-    pytest.importorskip("transformers", reason="Transformers is not here")
     lightnings = importlib.import_module("weatherlight.lightning")
     strategy = SimpleNamespace(model=torch.nn.Linear(1, 1))
     one: Any = lightnings.GrowthCallback("x", sample=None, loss=len, evaluate=len)
     with pytest.raises(ConfigError, match='strategy="ddp"'):
         one.on_train_start(SimpleNamespace(world_size=2, strategy=strategy), strategy.model)
-    hf = importlib.import_module("weatherlight.transformers")
-    other: Any = hf.GrowthCallback("x", sample={}, evaluate=len)
-    for args in (
-        {"n_gpu": 2, "world_size": 1},
-        {"n_gpu": 1, "world_size": 2, "fsdp": ["auto_wrap"]},
-    ):
-        with pytest.raises(ConfigError, match="torchrun"):
-            other.on_train_begin(SimpleNamespace(**args), None, None, model=strategy.model)
+
+
+@pytest.mark.parametrize(
+    ("args", "environ"),
+    [
+        ({"n_gpu": 2, "world_size": 1}, {}),
+        ({"fsdp": ["auto_wrap"]}, {}),
+        ({"deepspeed": "zero.json"}, {}),
+        ({"deepspeed_plugin": object()}, {}),  # accelerate's launcher sets it
+        ({}, {"ACCELERATE_USE_FSDP": "true"}),
+        ({}, {"ACCELERATE_USE_FSDP": "1"}),
+    ],
+)
+def test_ways_to_train_that_are_refused_under_transformers(
+    args: dict[str, Any], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="Transformers is not here")
+    callbacks = importlib.import_module("weatherlight.transformers")
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    one: Any = callbacks.GrowthCallback("x", sample={}, evaluate=len)
+    given = SimpleNamespace(**{"n_gpu": 1, "world_size": 2, **args})
+    with pytest.raises(ConfigError, match="torchrun"):
+        one.on_train_begin(given, None, None, model=torch.nn.Linear(1, 1))

@@ -28,14 +28,22 @@ def elsewhere(cluster: Cluster, *streams: str) -> str:
     return next(run for run in runs if cluster.home(f"oona.run.{run}") not in taken)
 
 
-def test_a_service_and_a_trainer_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.fixture
+def trainers(cluster: Cluster) -> str:
+    """The cluster under the access list of trainers."""
     page = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text(encoding="utf-8")
     line = next(line for line in page.splitlines() if line.startswith("user trainer on "))
     for node in cluster.nodes:
         node.client.execute_command("ACL", "SETUSER", *line.split()[1:])
+    return cluster.url.replace("//", "//trainer:SECRET@")
+
+
+def test_a_service_and_a_trainer_on_a_cluster(
+    cluster: Cluster, trainers: str, tmp_path: Path
+) -> None:
     run = elsewhere(cluster, "oona.normal", "oona.emergency")
     assert cluster.home("oona.normal") is not cluster.home("oona.emergency")
-    growth = grow(cluster.url.replace("//", "//trainer:SECRET@"), run)
+    growth = grow(trainers, run)
     service = Service(tmp_path / "service", cluster.url)
     try:
         growth.step(batch_of())
@@ -57,14 +65,14 @@ def test_a_service_and_a_trainer_on_a_cluster(cluster: Cluster, tmp_path: Path) 
 
 def test_streams_are_followed_where_they_go(
     cluster: Cluster,
+    trainers: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO, "weatherlight")
     run = elsewhere(cluster, "oona.normal")
-    begin = cluster.nodes[0]
-    growth = grow(f"redis://127.0.0.1:{begin.port}?cluster=true", run)
+    growth = grow(trainers.partition("?")[0] + "?cluster=true", run)
     home = cluster.home("oona.normal")
     home.client.delete("oona.normal")
     growth.report()
@@ -165,9 +173,29 @@ def test_addresses(url: str, nodes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("redis://", "redis://"),
+        ("redis:///0", "redis:///0"),
+        ("unix:///run/bus?db=1&max_retries=2", "unix:///run/bus?db=1"),
+        ("unix://u:p%40@/run/bus", "unix://u:p%40@/run/bus"),
+        ("rediss://h/0?ca=/ca.pem", "rediss://h/0"),
+    ],
+)
+def test_of_an_address_the_query_alone_is_read_here(url: str, read: str) -> None:
+    assert read_address(url).url == read
+
+
+@pytest.mark.parametrize(
     ("url", "why"),
     [
         ("http://h", "redis://"),
+        ("pass@h:6379", "redis://"),
+        ("redis:pass@h", "redis://"),
+        ("redis://:pass@h?addr=i:1&pool_size=3", "pool_size"),
+        ("redis://:pass@h?db=pass", "is db known"),
+        ("rediss://h?ssl_cert_reqs=none", "ca="),
+        ("rediss://h?ssl_check_hostname=false", "ca="),
         ("redis://s:26379?master_set=m", "Sentinel"),
         ("rediss://h?skip_verify=true", "ca="),
         ("redis://h?ca=/ca.pem", "rediss"),

@@ -102,6 +102,53 @@ def test_the_bytes_of_a_record(names: tuple[str, str]) -> None:
         assert (SHM / names[1]).read_bytes()[1] == 4
 
 
+def test_a_record_is_written_in_one_step(
+    names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = signals._Segment.write
+
+    def watched(segment: signals._Segment, *content: Any) -> None:
+        written.append(len(content[-1]))
+        write(segment, *content)
+
+    monkeypatch.setattr(signals._Segment, "write", watched)
+    with Signals(*names) as raised:
+        raised.rollback()
+        raised.emergency(2, "a long reason")
+        raised.emergency(3, "why")
+        assert written == [16, 64, 64]
+        assert (SHM / names[1]).read_bytes()[10:] == b"\x03why".ljust(54, b"\0")
+
+
+class _Lock:
+    """Notes how many segments there are when it is taken, and when it is let go."""
+
+    def __init__(self, raised: Signals) -> None:
+        self._raised = raised
+        self.seen: list[int] = []
+
+    def __enter__(self) -> None:
+        self.seen.append(len(self._raised._segments))
+
+    def __exit__(self, *_: object) -> None:
+        self.seen.append(len(self._raised._segments))
+
+
+def test_the_end_waits_for_who_writes(
+    names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = Signals(*names)
+    lock = _Lock(raised)
+    monkeypatch.setattr(raised, "_lock", lock)
+    raised.close()
+    assert lock.seen == [2, 0]
+    for act in (raised.rollback, lambda: raised.emergency(1)):
+        with pytest.raises(WeatherlightError, match="closed"):
+            act()
+    assert lock.seen == [2, 0] + [0, 0] * 2  # looked at behind the lock, too
+
+
 def test_segments_that_were_there_are_used_and_stay(names: tuple[str, str]) -> None:
     theirs = shared_memory.SharedMemory(names[0], create=True, size=16)
     try:
@@ -182,9 +229,9 @@ def test_what_cannot_be(names: tuple[str, str], monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConfigError, match="cannot be"):
         Signals(*names)
     with Signals(emergency=names[1], environ={}) as raised:
-        for level in (0, 5, -1):
+        for level in (0, 5, -1, "4", 3.0, True):
             with pytest.raises(ConfigError, match="from 1 to 4"):
-                raised.emergency(level)
+                raised.emergency(level)  # type: ignore[arg-type]
     for gone in ({"_FOLDER": Path("/nowhere/shm")}, {"fcntl": None}):
         with monkeypatch.context() as patched:
             for what, value in gone.items():

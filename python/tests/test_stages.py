@@ -231,6 +231,35 @@ def test_of_a_seed_that_fails_there_is_no_cosine(
     assert "gradient_cosine" not in told
 
 
+class Often(Sum):
+    """Passes its slot once and twice by turns."""
+
+    passes = 0
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.passes += 1
+        return sum(super(Often, self).forward(x) for _ in range(1 + self.passes % 2))
+
+
+def test_of_passes_that_differ_there_is_no_cosine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "ALIGN_EVERY", 1)
+    batch = torch.eye(2), torch.tensor([0.0, 3.0])
+    growth, service = grown(
+        Often(1, 2),
+        tmp_path,
+        "slot",
+        sample=batch[0],
+        loss=lambda m, b: (m(b[0]) - b[1]).square().mean(),
+    )
+    service.attach("seed-1", forge.scaled((2,), 1.0), blend_mode="RESIDUAL", **ONCE)
+    service.bring("seed-1")
+    growth.step(batch)
+    growth.report()
+    assert "gradient_cosine" not in service.metrics("seed-1")
+
+
 def test_layers_behind_train_along_and_are_restored_bit_by_bit(tmp_path: Path) -> None:
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)

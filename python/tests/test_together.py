@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,36 @@ def test_two_processes_do_the_same(tmp_path: Path) -> None:
     assert stages[-1] == "FOSSILIZED"
     weights = [module for _, _, module, _ in first[0]]
     assert weights[0] != weights[1]  # it learns
+
+
+def raise_first(rank: int, folder: Path, path: list[str]) -> None:
+    """One process of two that resume; the first one raises an emergency before its first step."""
+    sys.path[:] = path
+    from conductor import Net, batch_of, grown  # noqa: PLC0415
+
+    distributed: Any = torch.distributed
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meeting",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=60),
+    )
+    model: Any = torch.nn.parallel.DistributedDataParallel(Net())
+    growth, _ = grown(model, folder, run=None, **({"secret": None} if rank else {}))
+    growth._started = False
+    growth.load_state_dict({**growth.state_dict(), "steps": 5})
+    if rank == 0:
+        growth.raise_emergency(2, "why")
+    growth.step(batch_of())
+    distributed.barrier()
+    growth.close(0)
+    distributed.destroy_process_group()
+
+
+def test_an_emergency_before_the_first_step_keeps_the_processes_together(tmp_path: Path) -> None:
+    if not torch.distributed.is_available():
+        pytest.skip("this PyTorch cannot train in several processes")
+    processes: Any = torch.multiprocessing
+    processes.spawn(raise_first, (tmp_path, sys.path), nprocs=2)

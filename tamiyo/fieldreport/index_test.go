@@ -23,7 +23,7 @@ func writeIndex(t *testing.T, logPath, content string) (path string) {
 }
 
 // What an earlier release had in its log and not on the bus goes there now, once.
-func TestReportsThatAnEarlierReleaseHadNotPublishedArePublished(t *testing.T) {
+func TestScenario101_ReportsThatAnEarlierReleaseHadNotPublishedArePublished(t *testing.T) {
 	for name, tt := range map[string]struct {
 		index string
 		want  []string

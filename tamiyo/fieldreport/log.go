@@ -58,6 +58,7 @@ type Log struct {
 	published atomic.Int64
 
 	mu      sync.Mutex
+	naming  sync.Mutex // held with mu while another file takes the name
 	file    *os.File
 	size    int64 // bytes of whole records in the file
 	reports []*leyline.FieldReport
@@ -99,9 +100,9 @@ func (l *Log) open(ctx context.Context) error {
 }
 
 // Keep has a report published and writes it down; both have happened when it
-// returns nil, and it is to be called again when it does not. A report that is in
-// the log already changes nothing, nor does one that was made again after a restart
-// for the same seed, without knowing its command.
+// returns nil, and it is to be called again when it does not, as when somebody has
+// removed the file. A report that is in the log already changes nothing, nor does one
+// that was made again after a restart for the same seed, without knowing its command.
 func (l *Log) Keep(ctx context.Context, report *leyline.FieldReport) error {
 	id := report.GetReportId()
 	if id == "" {
@@ -117,6 +118,9 @@ func (l *Log) Keep(ctx context.Context, report *leyline.FieldReport) error {
 		err = ErrTooLarge
 	}
 	if err == nil {
+		err = l.InPlace()
+	}
+	if err == nil {
 		err = l.publish(ctx, report)
 	}
 	if err == nil {
@@ -128,6 +132,14 @@ func (l *Log) Keep(ctx context.Context, report *leyline.FieldReport) error {
 	delete(l.taken, id)
 	l.reports = append(l.reports, proto.CloneOf(report))
 	return l.compact(time.Now(), compactAfter)
+}
+
+// InPlace reports the want of the file: what is written to it is gone with the process. It
+// does not wait for a report that is being kept.
+func (l *Log) InPlace() error {
+	l.naming.Lock()
+	defer l.naming.Unlock()
+	return regularfile.InPlace(l.path, l.file)
 }
 
 // publish comes before the report is in the log: a kill between the two has it
@@ -222,6 +234,8 @@ func (l *Log) compact(now time.Time, least int) error {
 }
 
 func (l *Log) rewrite(content []byte) error {
+	l.naming.Lock()
+	defer l.naming.Unlock()
 	if err := atomicfile.WriteFile(l.path, content, 0o600); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -37,6 +38,51 @@ func fieldReport(id string) *leyline.FieldReport {
 	return &leyline.FieldReport{
 		Version: 1, ReportId: id, CommandId: "command-" + id, TrainingRunId: "run-1", SeedId: "seed-" + id,
 		BlueprintId: "BP001", IssuedAt: timestamppb.Now(),
+	}
+}
+
+// What is written to a file that was removed is gone with the process, and nobody was told.
+func TestLogWhoseFileIsGoneTakesNothingIn(t *testing.T) {
+	path, published := logPath(t), new(bus)
+	log := openLog(t, path, Config{Publish: published.publish})
+	if err := log.Keep(t.Context(), fieldReport("before")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Keep(t.Context(), fieldReport("gone")); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("keep: %v", err)
+	}
+	if err := log.InPlace(); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("in place: %v", err)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(log.Keep(t.Context(), fieldReport("gone")), log.InPlace()); err != nil {
+		t.Error(err)
+	}
+	if again := openLog(t, path, Config{}); len(again.All()) != 2 {
+		t.Errorf("%d reports after a restart, want 2", len(again.All()))
+	}
+}
+
+// The file that a compaction leaves is another one.
+func TestCompactedLogIsInPlace(t *testing.T) {
+	log := openLog(t, logPath(t), Config{Retention: time.Hour})
+	for n := range compactAfter + 1 {
+		old := fieldReport(fmt.Sprint(n))
+		old.IssuedAt = timestamppb.New(time.Now().Add(-2 * time.Hour))
+		if err := log.Keep(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(log.All()) > compactAfter {
+		t.Fatal("not compacted")
+	}
+	if err := log.InPlace(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -116,7 +162,7 @@ func TestFieldReportLogReadsThePrototypesBytes(t *testing.T) {
 	}
 }
 
-func TestReportsAreKeptForTheRetention(t *testing.T) {
+func TestScenario107_ReportsAreKeptForTheRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := logPath(t)
 		log := openLog(t, path, Config{})
@@ -167,7 +213,7 @@ func TestReportsAreHandedOutAsCopies(t *testing.T) {
 	}
 }
 
-func TestCrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
+func TestScenario99_CrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
 	torn, _ := hex.DecodeString(goldenRecord)
 	huge := []byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3}
 	tails := map[string][]byte{
@@ -295,7 +341,7 @@ func TestReportThatCouldNotBeWrittenIsPublishedOnce(t *testing.T) {
 // Refusals, kills at each point and torn tails, in any order: once Keep has returned
 // nil, the report was published, and it is in the log. It is published twice at most
 // where a kill fell between the two.
-func TestEveryKeptReportIsPublishedWhateverFails(t *testing.T) {
+func TestScenario104_EveryKeptReportIsPublishedWhateverFails(t *testing.T) {
 	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(root, "")

@@ -72,16 +72,30 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 // Check asks whether Open could read the log at path, and changes nothing. A tail that
 // makes no sense is no fault: Open sets it aside.
 func Check(path string) error {
-	if _, err := regularfile.Read(path, maxLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	l := Log{path: path}
+	_, err := l.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("open field-report log %s: %w", path, err)
 	}
 	return nil
 }
 
+// read returns what is in the log, unless something else than a file lies beside it where
+// its index and its mark do.
+func (l *Log) read() ([]byte, error) {
+	if err := regularfile.Check(l.indexPath(), l.markPath()); err != nil {
+		return nil, err
+	}
+	return regularfile.Read(l.path, maxLog)
+}
+
 // loadRecords reads the log, cuts off what a crash left half written and opens
 // the file for appending.
 func (l *Log) loadRecords() error {
-	content, err := regularfile.Read(l.path, maxLog)
+	content, err := l.read()
 	created := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !created {
 		return err

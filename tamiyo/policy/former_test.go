@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 )
 
 // formerUpdate and the types below are what the release before reads.
@@ -35,7 +36,7 @@ type formerFile struct {
 
 // newer is the rule of the release before.
 func (f formerFile) newer(update *leyline.PolicyUpdate) bool {
-	here := positionOf(update)
+	here := accepted.PositionOf(update)
 	compare := func(last formerPosition) int {
 		return cmp.Or(cmp.Compare(here.IssuedAt, last.IssuedAt), cmp.Compare(here.Version, last.Version))
 	}
@@ -56,7 +57,7 @@ func TestR43ReleaseBeforeRefusesWhatWasAccepted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	content, err := os.ReadFile(filepath.Join(dir, journalName))
+	content, err := os.ReadFile(journal.Path(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func TestR43ReleaseBeforeRefusesWhatWasAccepted(t *testing.T) {
 // R43: while a fleet is being upgraded, either release learns from the other's notes.
 func TestR43EitherReleaseReadsWhenTheOtherTookAPolicyIn(t *testing.T) {
 	now := time.Now().UTC()
-	text, err := json.Marshal(newUpdate(update("p", "v1", now, "one"), now))
+	text, err := json.Marshal(accepted.New(update("p", "v1", now, "one"), now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestR43EitherReleaseReadsWhenTheOtherTookAPolicyIn(t *testing.T) {
 	if text, err = json.Marshal(former); err != nil {
 		t.Fatal(err)
 	}
-	var read Update
+	var read accepted.Update
 	if err := json.Unmarshal(text, &read); err != nil || !read.AcceptedAt.Equal(now) {
 		t.Errorf("this release reads %v (%v), want %v", read.AcceptedAt, err, now)
 	}

@@ -11,16 +11,19 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 func TestManyPolicyIDsDoNotReopenTheDoorForOldUpdates(t *testing.T) {
-	journal := journal{}
+	kept := journal.Journal{}
 	start := time.Unix(1_700_000_000, 0)
 	for i := range 2000 {
 		u := update(string(rune('a'+i%26))+time.Duration(i).String(), "v", start.Add(time.Duration(i)*time.Second), "")
-		journal = journal.accept(newUpdate(u, start))
+		kept = kept.Accept(accepted.New(u, start))
 	}
-	if journal.newer(update("a0s", "v", start, "")) || journal.newer(update("never seen", "v", start, "")) {
+	if kept.Newer(update("a0s", "v", start, "")) || kept.Newer(update("never seen", "v", start, "")) {
 		t.Error("an old update is accepted again")
 	}
 }
@@ -31,7 +34,7 @@ func TestR43JournalOfAnEarlierReleaseRefusesWhatItHadSeen(t *testing.T) {
 	const former = `{"active":{"update":{"policy_id":"p","issued_at":"2026-01-01T00:00:00Z"},"digest":"00","size":1,"applied_at":"2026-01-01T00:00:00Z"},
 		"seen":{"p":{"issued_at_ns":1767225600000000000,"version":1},"q":{"issued_at_ns":1767225700000000000,"version":2}},
 		"floor":{"issued_at_ns":5,"version":0}}`
-	if err := os.WriteFile(filepath.Join(dir, journalName), []byte(former), 0o600); err != nil {
+	if err := os.WriteFile(journal.Path(dir), []byte(former), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	policies := openStore(t, Config{Dir: dir})
@@ -48,7 +51,7 @@ func TestR43JournalOfAnEarlierReleaseRefusesWhatItHadSeen(t *testing.T) {
 	}
 }
 
-func TestPolicyPayloadIsStoredAndNeverRead(t *testing.T) {
+func TestScenario113_PolicyPayloadIsStoredAndNeverRead(t *testing.T) {
 	pickle := "cos\nsystem\n(S'touch /tmp/owned'\ntR."
 	policies := openStore(t, Config{})
 	if err := policies.Accept(t.Context(), update("p", "v1", time.Now(), pickle), nil); err != nil {
@@ -69,7 +72,7 @@ func TestPoliciesDoNotFillTheDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(dir, payloadFolder))
+	entries, err := os.ReadDir(payloads.Folder(dir))
 	if err != nil || len(entries) != 2 {
 		t.Errorf("%d payloads on disk, want the active and the previous one (%v)", len(entries), err)
 	}
@@ -77,7 +80,7 @@ func TestPoliciesDoNotFillTheDisk(t *testing.T) {
 
 func TestUnreadablePolicyJournalIsNotTakenForAnEmptyOne(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, journalName), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(journal.Path(dir), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(Config{Dir: dir}); err == nil {
@@ -97,7 +100,7 @@ func TestUpdateThatCouldNotBeStoredIsNotRejected(t *testing.T) {
 	if err == nil || errors.As(err, &rejected) {
 		t.Fatalf("got %v, want an error worth a retry", err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, payloadFolder), 0o700); err != nil {
+	if err := os.MkdirAll(payloads.Folder(dir), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := policies.Accept(t.Context(), u, nil); err != nil {
@@ -128,7 +131,7 @@ func TestPolicyPositionOnlyMovesForward(t *testing.T) {
 				t.Fatalf("update of second %d after %d: %v", second, newest, err)
 			}
 			newest = max(newest, second)
-			stored, err := os.ReadFile(payloadPath(dir, policies.journal.Stored.Digest))
+			stored, err := os.ReadFile(filepath.Join(payloads.Folder(dir), policies.journal.Stored.Digest))
 			if err != nil || !bytes.Equal(stored, []byte{byte(newest)}) {
 				t.Fatalf("active payload %v, %v", stored, err)
 			}
@@ -139,15 +142,15 @@ func TestPolicyPositionOnlyMovesForward(t *testing.T) {
 func FuzzPolicyJournal(f *testing.F) {
 	f.Add([]byte(`{"stored":{"update":{"policy_id":"p"},"digest":"00","accepted_at":"2026-01-01T00:00:00Z"}}`))
 	f.Add([]byte(`{"seen":{"p":{"issued_at_ns":1,"version":2}},"floor":null}`))
-	path := filepath.Join(f.TempDir(), journalName)
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := os.WriteFile(journal.Path(dir), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		journal, err := readJournal(path)
+		kept, err := journal.Read(dir)
 		if err == nil {
-			journal.newer(update("p", "v", time.Now(), ""))
-			journal.accept(newUpdate(update("p", "v", time.Now(), "x"), time.Now()))
+			kept.Newer(update("p", "v", time.Now(), ""))
+			kept.Accept(accepted.New(update("p", "v", time.Now(), "x"), time.Now()))
 		}
 	})
 }
@@ -162,7 +165,7 @@ func TestPolicyThatWasIssuedLastIsTheNewestWhereverItWasTakenIn(t *testing.T) {
 			t.Errorf("version %q is the newest, want %q", got, want)
 		}
 	}
-	take := func(p *Store, u *leyline.PolicyUpdate) Update {
+	take := func(p *Store, u *leyline.PolicyUpdate) accepted.Update {
 		t.Helper()
 		if err := p.Accept(t.Context(), u, nil); err != nil {
 			t.Fatal(err)
@@ -170,7 +173,7 @@ func TestPolicyThatWasIssuedLastIsTheNewestWhereverItWasTakenIn(t *testing.T) {
 		policy, _ := p.Newest()
 		return policy
 	}
-	learn := func(p *Store, policy Update) {
+	learn := func(p *Store, policy accepted.Update) {
 		t.Helper()
 		if err := p.Learn(policy); err != nil {
 			t.Fatal(err)

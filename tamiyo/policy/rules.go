@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 )
 
 // Reasons of a RejectedError, as they appear in telemetry.
@@ -17,6 +18,10 @@ const (
 	ReasonSuperseded = "superseded_update" // another policy's is newer
 	ReasonMissing    = "payload_missing"   // nothing is where the update refers to
 	ReasonMismatch   = "payload_mismatch"  // something else is
+
+	ReasonUnusable      = "payload_unusable" // it is no network that can be evaluated
+	ReasonNotShadowed   = "not_shadowed"     // it is to be activated, and is not in the shadow
+	ReasonNothingBefore = "nothing_before"   // it is to be rolled back, and nothing decided before
 )
 
 // RejectedError says that a policy update was refused for good. The message
@@ -51,7 +56,7 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 		return reason
 	}
 	switch {
-	case s.journal.newer(update):
+	case s.journal.Newer(update):
 		return ""
 	case s.journal.Last.PolicyID == update.GetPolicyId():
 		return ReasonReplayed
@@ -64,7 +69,7 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 // without a freshness limit: accepting it would lock out every update issued
 // until then.
 func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
-	age := now.Sub(issuedAt(update))
+	age := now.Sub(accepted.IssuedAt(update))
 	if age < -s.config.ClockSkew {
 		return ReasonFuture
 	}
@@ -72,12 +77,4 @@ func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
 		return ReasonStale
 	}
 	return ""
-}
-
-// issuedAt reads a missing time as the oldest one, as the wire format does.
-func issuedAt(update *leyline.PolicyUpdate) time.Time {
-	if update.GetIssuedAt() == nil {
-		return time.Unix(0, 0).UTC()
-	}
-	return update.GetIssuedAt().AsTime()
 }

@@ -5,17 +5,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -28,7 +34,9 @@ type Config struct {
 	// Fetch reads the payload whose hex SHA-256 is sum, no more of it than a limit, for
 	// updates that refer to theirs. An error that wraps ErrNoPayload is final. Without it
 	// there is none.
-	Fetch  func(ctx context.Context, sum string, limit int) ([]byte, error)
+	Fetch func(ctx context.Context, sum string, limit int) ([]byte, error)
+	// Share lays a payload where Fetch of every store of the fleet finds it [nowhere].
+	Share  func(ctx context.Context, payload []byte) error
 	Emit   func(*leyline.TelemetryPacket)
 	Logger *slog.Logger
 }
@@ -39,6 +47,9 @@ func (c Config) withDefaults() Config {
 	if c.Fetch == nil {
 		c.Fetch = func(context.Context, string, int) ([]byte, error) { return nil, ErrNoPayload }
 	}
+	if c.Share == nil {
+		c.Share = func(context.Context, []byte) error { return nil }
+	}
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}
 	}
@@ -47,13 +58,18 @@ func (c Config) withDefaults() Config {
 }
 
 // Store receives policy updates, keeps their payloads by digest and knows which one
-// was issued last. Payloads are opaque: they are stored, and nothing evaluates them, so
-// that no decision is made under any. It is safe for concurrent use.
+// was issued last, and which are in force. A payload is opaque until a [journal.Action] names it:
+// then it must be a [network.Network]. It is safe for concurrent use.
 type Store struct {
 	config Config
 
-	mu      sync.Mutex
-	journal journal
+	mu       sync.Mutex
+	journal  journal.Journal
+	folder   os.FileInfo                 // of the payloads, as it was opened
+	written  os.FileInfo                 // the journal's file, as it was read or written last; nil before the first
+	networks map[string]*network.Network // of the policies in force, by digest
+
+	accepted, refused atomic.Int64
 }
 
 // Open opens the policy store in config.Dir and restores what was accepted. An
@@ -61,63 +77,107 @@ type Store struct {
 // again.
 func Open(config Config) (*Store, error) {
 	config = config.withDefaults()
-	if err := os.MkdirAll(filepath.Join(config.Dir, payloadFolder), 0o700); err != nil {
+	if err := os.MkdirAll(payloads.Folder(config.Dir), 0o700); err != nil {
 		return nil, fmt.Errorf("create policy folder: %w", err)
 	}
-	if err := atomicfile.Sweep(filepath.Join(config.Dir, journalName)); err != nil {
+	if err := atomicfile.Sweep(journal.Path(config.Dir)); err != nil {
 		return nil, fmt.Errorf("tidy policy folder: %w", err)
 	}
-	journal, err := readJournal(filepath.Join(config.Dir, journalName))
+	kept, err := journal.Read(config.Dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{config: config, journal: journal}, nil
+	s := &Store{config: config, journal: kept}
+	if s.folder, err = os.Stat(payloads.Folder(config.Dir)); err != nil {
+		return nil, fmt.Errorf("look at policy folder: %w", err)
+	}
+	s.written, err = os.Stat(journal.Path(config.Dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look at policy journal: %w", err)
+	}
+	s.openNetworks()
+	return s, nil
+}
+
+// InPlace reports the want of the folder, or of the journal, without which the next start
+// would accept old updates again. An update that is taken in writes all of the journal anew.
+func (s *Store) InPlace() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := regularfile.Still(payloads.Folder(s.config.Dir), s.folder)
+	if s.written != nil {
+		err = errors.Join(err, regularfile.Still(journal.Path(s.config.Dir), s.written))
+	}
+	return err
 }
 
 // Check asks whether Open could read what an earlier store left in dir, and changes
 // nothing.
 func Check(dir string) error {
-	_, err := readJournal(filepath.Join(dir, journalName))
+	_, err := journal.Read(dir)
 	return err
 }
 
 // Accept checks update, and stores its payload, which it has with it or refers to in the
-// attributes of its envelope (see [ReferTo]); one with neither only announces its
-// version. A refused update is a *RejectedError and changes nothing: acknowledge it. Any
-// other error means that the disk failed or that the payload cannot be fetched now, and
-// that trying again may help.
+// attributes of its envelope (see [payloads.Reference]); one with neither only announces its
+// version, or has a [journal.Action] done. A refused update is a *RejectedError and changes
+// nothing: acknowledge it. Any other error means that the disk failed or that the payload
+// cannot be fetched now, and that trying again may help.
 func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
-	policy, err := s.take(ctx, update, attributes)
+	err := s.accept(ctx, update, attributes)
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		s.refused.Add(1)
 		s.config.Emit(rejectedPacket(rejected))
 		return err
 	}
 	if err != nil {
 		return fmt.Errorf("accept policy update %q: %w", update.GetPolicyId(), err)
 	}
-	s.config.Emit(acceptedPacket(policy))
+	s.accepted.Add(1)
 	return nil
 }
 
-func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (Update, error) {
-	reference, refers, err := readReference(attributes)
+func (s *Store) accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	if _, _, acts := journal.ReadAction(attributes); acts {
+		return s.act(ctx, update, attributes)
+	}
+	policy, err := s.take(ctx, update, attributes)
+	if err == nil {
+		s.config.Emit(acceptedPacket(policy))
+	}
+	return err
+}
+
+// Figures are those of the store.
+func (s *Store) Figures() []telemetry.Figure {
+	force, _ := s.Force()
+	return []telemetry.Figure{
+		telemetry.Count("tamiyo.policy.accepted_total", "Policy updates and actions that this instance took in.", s.accepted.Load()),
+		telemetry.Count("tamiyo.policy.refused_total", "Policy updates and actions that this instance refused.", s.refused.Load()),
+		telemetry.Is("tamiyo.policy.active", "1 while a policy decides, 0 while the rules alone do.", force.Active != nil),
+		telemetry.Is("tamiyo.policy.shadow", "1 while a policy is asked in the shadow.", force.Shadow != nil),
+	}
+}
+
+func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (accepted.Update, error) {
+	reference, refers, err := payloads.Refer(attributes)
 	if err != nil || refers && len(update.GetPayload()) > 0 {
-		return Update{}, &RejectedError{Reason: ReasonInvalid, PolicyID: update.GetPolicyId()}
+		return accepted.Update{}, &RejectedError{Reason: ReasonInvalid, PolicyID: update.GetPolicyId()}
 	}
 	if refers {
 		// Nothing is fetched that would be refused anyway.
-		if err := s.judge(update, reference.size); err != nil {
-			return Update{}, err
+		if err := s.judge(update, reference.Size); err != nil {
+			return accepted.Update{}, err
 		}
 		payload, err := s.fetch(ctx, reference, update.GetPolicyId())
 		if err != nil {
-			return Update{}, err
+			return accepted.Update{}, err
 		}
 		update = proto.CloneOf(update)
 		update.Payload = payload
 	}
 	if err := ctx.Err(); err != nil {
-		return Update{}, err
+		return accepted.Update{}, err
 	}
 	return s.store(update)
 }
@@ -128,30 +188,33 @@ func (s *Store) judge(update *leyline.PolicyUpdate, size int) error {
 	return s.rejection(update, size, time.Now())
 }
 
-func (s *Store) store(update *leyline.PolicyUpdate) (Update, error) {
+func (s *Store) store(update *leyline.PolicyUpdate) (accepted.Update, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if err := s.rejection(update, len(update.GetPayload()), now); err != nil {
-		return Update{}, err
+		return accepted.Update{}, err
 	}
-	policy := newUpdate(update, now)
-	if err := storePayload(s.config.Dir, policy, update.GetPayload()); err != nil {
-		return Update{}, err
+	policy := accepted.New(update, now)
+	if err := payloads.Keep(s.config.Dir, policy.Digest, update.GetPayload()); err != nil {
+		return accepted.Update{}, err
 	}
-	if err := s.commit(s.journal.accept(policy)); err != nil {
-		return Update{}, err
+	if err := s.commit(s.journal.Accept(policy)); err != nil {
+		return accepted.Update{}, err
 	}
 	return policy, nil
 }
 
 // commit is the moment of acceptance: memory follows the disk, never leads it.
-func (s *Store) commit(next journal) error {
-	if err := next.write(filepath.Join(s.config.Dir, journalName)); err != nil {
+func (s *Store) commit(next journal.Journal) error {
+	if err := next.Write(s.config.Dir); err != nil {
 		return fmt.Errorf("write policy journal: %w", err)
 	}
 	s.journal = next
-	if err := removePayloadsBut(s.config.Dir, next.digests()); err != nil {
+	if info, err := os.Stat(journal.Path(s.config.Dir)); err == nil { // else it was removed at once, and InPlace says so
+		s.written = info
+	}
+	if err := payloads.KeepOnly(s.config.Dir, next.Digests()); err != nil {
 		s.config.Logger.Warn("old policy payloads stay on disk", "dir", s.config.Dir, "error", err)
 	}
 	return nil
@@ -159,13 +222,13 @@ func (s *Store) commit(next journal) error {
 
 // Learn takes note of a policy that another store of the same fleet has taken in; its
 // payload stays where it is. One that is no newer than what is known changes nothing.
-func (s *Store) Learn(policy Update) error {
+func (s *Store) Learn(policy accepted.Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.journal.newer(policy.Metadata) {
+	if !s.journal.Newer(policy.Metadata) {
 		return nil
 	}
-	if err := s.commit(s.journal.learn(policy)); err != nil {
+	if err := s.commit(s.journal.Learn(policy)); err != nil {
 		return fmt.Errorf("learn of policy %q: %w", policy.Metadata.GetPolicyId(), err)
 	}
 	return nil
@@ -173,12 +236,12 @@ func (s *Store) Learn(policy Update) error {
 
 // Newest returns the policy that was issued last of those taken in, here or as
 // [Store.Learn] was told; false before the first.
-func (s *Store) Newest() (Update, bool) {
+func (s *Store) Newest() (accepted.Update, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	policy := s.journal.newest()
+	policy := s.journal.Newest()
 	if policy == nil {
-		return Update{}, false
+		return accepted.Update{}, false
 	}
 	return *policy, true
 }
@@ -193,13 +256,13 @@ func rejectedPacket(rejected *RejectedError) *leyline.TelemetryPacket {
 		Build()
 }
 
-func acceptedPacket(policy Update) *leyline.TelemetryPacket {
+func acceptedPacket(policy accepted.Update) *leyline.TelemetryPacket {
 	name := "policy_update_stored"
 	if policy.Digest == "" {
 		name = "policy_update_announced"
 	}
 	// Two tell of it when one was stopped amid its work and another took that over.
-	position := positionOf(policy.Metadata)
+	position := policy.Position()
 	return telemetry.New("tamiyo", "tamiyo-policy-update").
 		About(position.PolicyID, strconv.FormatInt(position.IssuedAt, 10), strconv.FormatUint(uint64(position.Version), 10), policy.Digest).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).

@@ -2,14 +2,20 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 type emitted struct{ packets []*leyline.TelemetryPacket }
@@ -52,7 +58,7 @@ func versionOf(store *Store) string {
 // payloadOf is what is stored of the last policy that was taken in.
 func payloadOf(t testing.TB, store *Store) string {
 	t.Helper()
-	payload, err := os.ReadFile(payloadPath(store.config.Dir, store.journal.Stored.Digest))
+	payload, err := os.ReadFile(filepath.Join(payloads.Folder(store.config.Dir), store.journal.Stored.Digest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +73,7 @@ func wantRejected(t *testing.T, err error, reason string) {
 	}
 }
 
-func TestRefusedPolicyUpdates(t *testing.T) {
+func TestScenario112_RefusedPolicyUpdates(t *testing.T) {
 	now := time.Now()
 	minute := Config{Freshness: time.Minute}
 	undated := &leyline.PolicyUpdate{PolicyId: "p", Version: 1}
@@ -228,4 +234,29 @@ func TestFreshnessIsMeasuredWhenTheUpdateArrives(t *testing.T) {
 		time.Sleep(time.Minute + time.Nanosecond)
 		wantRejected(t, policies.Accept(t.Context(), u, nil), ReasonStale)
 	})
+}
+
+// Without its journal the next start would take old updates in again.
+func TestStoreSaysThatItsFilesAreGone(t *testing.T) {
+	dir := t.TempDir()
+	policies := openStore(t, Config{Dir: dir})
+	if err := policies.InPlace(); err != nil {
+		t.Fatalf("before the first update: %v", err)
+	}
+	for n, lost := range []string{filepath.Base(journal.Path(dir)), filepath.Base(payloads.Folder(dir))} {
+		issued := time.Now().Add(time.Duration(n) * time.Millisecond)
+		if err := policies.Accept(t.Context(), update("p", fmt.Sprint(n), issued, "payload"), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := policies.InPlace(); err != nil {
+			t.Fatalf("after an update: %v", err)
+		}
+		path := filepath.Join(dir, lost)
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := policies.InPlace(); !errors.Is(err, regularfile.ErrReplaced) || !strings.Contains(err.Error(), lost) {
+			t.Errorf("without %s: %v", lost, err)
+		}
+	}
 }

@@ -149,6 +149,8 @@ type Forge struct {
 	memory  *journalState // what outlives a pass when there is no journal file
 	journal *journal      // of the pass that runs
 
+	kept atomic.Pointer[journal] // the same, while its file is open
+
 	attempts sync.WaitGroup
 	inFlight atomic.Int64 // compilations that have not returned, abandoned ones too
 
@@ -197,7 +199,11 @@ func (f *Forge) Run(ctx context.Context) (err error) {
 	if f.journal, err = openJournal(f.config.JournalPath, f.memory, f.config.Logger); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.journal.close()) }()
+	f.kept.Store(f.journal)
+	defer func() {
+		f.kept.Store(nil)
+		err = errors.Join(err, f.journal.close())
+	}()
 	err = f.pass(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -206,6 +212,15 @@ func (f *Forge) Run(ctx context.Context) (err error) {
 		err = fmt.Errorf("%w: %d", ErrUnannounced, left)
 	}
 	return err
+}
+
+// InPlace reports the want of the journal's file, or of its lock, while a pass works with
+// them. The next pass begins with what is there then.
+func (f *Forge) InPlace() error {
+	if j := f.kept.Load(); j != nil {
+		return j.inPlace()
+	}
+	return nil
 }
 
 // Wait returns when no compilation runs any more, abandoned ones included. A

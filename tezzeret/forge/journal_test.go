@@ -5,11 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 )
@@ -287,5 +289,28 @@ func TestJournalDoesNotGrowForEver(t *testing.T) {
 	journal, err := os.ReadFile(path)
 	if lines := strings.Count(string(journal), "\n"); err != nil || lines > 1100 {
 		t.Errorf("%v, %d lines after 60 rounds", err, lines)
+	}
+}
+
+// What is written to a journal that was removed is gone with the process: the pass is to be
+// run again.
+func TestPassWhoseJournalIsGoneIsRunAgain(t *testing.T) {
+	for _, lost := range []string{"", ".lock"} {
+		path, library := journalPath(t), newLibrary()
+		b := restarted(t, compilable()[:2], path, library, func(c *forge.Config) { c.Parallel = 1 })
+		var during error
+		b.compiler.script["BP001"] = func(context.Context) error {
+			err := os.Rename(path+lost, path+lost+".away")
+			during = b.InPlace()
+			return err
+		}
+		if err := b.Run(t.Context()); !errors.Is(err, regularfile.ErrReplaced) || !errors.Is(during, regularfile.ErrReplaced) {
+			t.Errorf("without the journal%s: %v, the forge says %v", lost, err, during)
+		}
+		delete(b.compiler.script, "BP001")
+		if err := errors.Join(b.InPlace(), b.Run(t.Context())); err != nil {
+			t.Error(err)
+		}
+		wantIDs(t, "announced", slices.Sorted(slices.Values(b.announcedIDs())), "BP001", "BP002")
 	}
 }

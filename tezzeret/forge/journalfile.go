@@ -185,6 +185,9 @@ func (j *journal) write(entries []entry) error {
 	if j.file == nil {
 		return nil
 	}
+	if err := j.inPlace(); err != nil {
+		return err
+	}
 	text, err := encode(entries)
 	if err != nil {
 		return err
@@ -198,6 +201,15 @@ func (j *journal) write(entries []entry) error {
 	}
 	j.torn = false
 	return j.file.Sync()
+}
+
+// inPlace reports what was removed under the journal: a file whose lines are gone with the
+// process, or a lock that keeps nobody out.
+func (j *journal) inPlace() error {
+	if j.file == nil {
+		return nil
+	}
+	return errors.Join(regularfile.InPlace(j.path, j.file), regularfile.InPlace(j.lock.Path(), j.lock))
 }
 
 func encode(entries []entry) ([]byte, error) {

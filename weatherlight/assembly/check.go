@@ -52,6 +52,9 @@ func checkStream(name string) error {
 	if strings.HasPrefix(name, trainer.StreamPrefix) {
 		return fmt.Errorf("%q is the order stream of a run", name)
 	}
+	if oona.Reserved(name) {
+		return fmt.Errorf("%q begins like the keys in which the bus and the records of the runs are kept", name)
+	}
 	return nil
 }
 

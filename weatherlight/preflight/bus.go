@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona"
@@ -70,6 +72,10 @@ func Faults(checks []Check) error {
 
 func takesWrites(ctx context.Context, bus *oona.Client, server admin.Server, set *settings.Settings) Check {
 	err := errors.Join(checkVersion(server), bus.Admin().Writable(ctx, assembly.Streams(set).Names()...))
+	unusable := bus.Admin().Unusable(ctx, assembly.Group)
+	for _, stream := range slices.Sorted(maps.Keys(unusable)) {
+		err = errors.Join(err, fmt.Errorf("%s: %w", stream, unusable[stream]))
+	}
 	switch {
 	case err != nil:
 		return failed(err).of(checkBus)

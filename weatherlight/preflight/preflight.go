@@ -21,6 +21,7 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
@@ -62,18 +63,20 @@ type question struct {
 }
 
 // Run asks what a boot will need, changes nothing, and does not stop at the
-// first failure. The order of the checks is always the same.
+// first failure. Servers have the time of a boot to answer. The order of the checks is always the same.
 // docs/operations/deployment.md says what is asked, and what only the boot finds out.
 func Run(ctx context.Context, resolved *settings.Settings) []Check {
 	p := &preflight{settings: resolved}
 	checks := ask(ctx, question{"settings", p.configuration}, question{"secret", p.secret})
-	checks = append(checks, p.bus(ctx)...)
+	servers, cancel := context.WithTimeout(ctx, resolved.Weatherlight.BootTimeout)
+	defer cancel()
+	checks = append(checks, p.bus(servers)...)
+	checks = append(checks, ask(servers, question{"catalogue", p.catalogue}, question{"kernel files", p.kernelFiles})...)
 	return append(checks, ask(ctx,
-		question{"catalogue", p.catalogue},
-		question{"kernel files", p.kernelFiles},
 		question{"policies", p.policies},
 		question{"field reports", p.fieldReports},
 		question{"data folder", p.dataFolder},
+		question{checkFiles, func(context.Context) Check { return OpenFiles() }},
 		question{"http port", p.httpPort},
 		question{"shared memory", p.sharedMemory},
 		question{"service manager", p.serviceManager},
@@ -144,6 +147,9 @@ func (p *preflight) secret(context.Context) Check {
 	if len(secret) < minSecret {
 		return warned("key %s, only %d bytes long", keyring.KeyID(), len(secret))
 	}
+	if strings.TrimSpace(secret) != secret {
+		return warned("key %s, a blank at an end of the secret is part of it", keyring.KeyID())
+	}
 	return passed("key %s, %d more accepted", keyring.KeyID(), len(previous))
 }
 
@@ -171,6 +177,8 @@ func (p *preflight) catalogue(ctx context.Context) Check {
 		return misconfigured(err)
 	}
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return failed(fmt.Errorf("%s did not answer in the time of a boot, WEATHERLIGHT_BOOT_TIMEOUT: %w", schema.Where, err))
 	case err != nil:
 		return failed(err)
 	case !schema.Exists:
@@ -267,11 +275,13 @@ func trySignals(names settings.Tolaria) (watched []string, err error) {
 
 func (p *preflight) policies(context.Context) Check {
 	dir := p.settings.Tamiyo.PolicyDir
-	return judged(errors.Join(tryFolder("TAMIYO_POLICY_DIR", dir), policy.Check(dir)), dir)
+	return judged(errors.Join(
+		tryFolder("TAMIYO_POLICY_DIR", dir), tryFolder("folder of the payloads", payloads.Folder(dir)), policy.Check(dir),
+	), dir)
 }
 
 func (p *preflight) fieldReports(context.Context) Check {
-	if err := datadir.Try(p.settings.Tamiyo.ReportFolder()); err != nil {
+	if err := tryDataDir(p.settings.Tamiyo.ReportFolder()); err != nil {
 		return failed(fmt.Errorf("the folder above TAMIYO_POLICY_DIR: %w", err))
 	}
 	file := p.settings.Tamiyo.ReportFile()

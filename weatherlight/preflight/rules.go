@@ -66,6 +66,26 @@ func Eviction(server admin.Server) error {
 		"and replays let in; set maxmemory-policy to noeviction", server.Evicts)
 }
 
+// enoughFiles is how many files a service wants to have open: the connections of its HTTP
+// side are bounded by a quarter of them, up to 256.
+const enoughFiles = 1024
+
+// OpenFiles asks how many files this process may have open. It only warns: with fewer the
+// service takes fewer connections.
+func OpenFiles() Check {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return warned("%v", err).of(checkFiles)
+	}
+	if limit.Cur < enoughFiles {
+		return warned("%d files may be open (RLIMIT_NOFILE), %d are wanted: the fewer, the fewer connections are served",
+			limit.Cur, enoughFiles).of(checkFiles)
+	}
+	return passed("%d", limit.Cur).of(checkFiles)
+}
+
+const checkFiles = "open files"
+
 // checkSet refuses a clock that was never set.
 func checkSet(now time.Time) error {
 	if now.Year() < 2025 {
@@ -85,7 +105,7 @@ func tryDataDir(dir string) error {
 // tryFolder asks whether a folder could be written to. It makes nothing: a folder
 // that is not there yet can be written to when it could be made.
 func tryFolder(what, dir string) error {
-	info, err := os.Stat(dir)
+	info, err := look(dir)
 	switch {
 	case os.IsNotExist(err):
 		return tryParent(what, filepath.Dir(filepath.Clean(dir)), dir)
@@ -100,9 +120,18 @@ func tryFolder(what, dir string) error {
 	return nil
 }
 
+// look is os.Stat, but a link to nothing is there: no folder can be made in its place.
+func look(path string) (os.FileInfo, error) {
+	info, err := os.Stat(path)
+	if !os.IsNotExist(err) {
+		return info, err
+	}
+	return os.Lstat(path)
+}
+
 // tryParent looks for the nearest folder above that is there.
 func tryParent(what, parent, dir string) error {
-	info, err := os.Stat(parent)
+	info, err := look(parent)
 	switch {
 	case os.IsNotExist(err) && filepath.Dir(parent) != parent:
 		return tryParent(what, filepath.Dir(parent), dir)

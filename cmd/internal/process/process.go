@@ -87,8 +87,10 @@ func Report(w io.Writer, name string, err error) {
 }
 
 // OneLine joins the lines of a text by semicolons, and a headline to what it
-// heads.
-func OneLine(text string) (joined string) {
+// heads. A terminal obeys nothing in it.
+func OneLine(text string) string { return Printable(joined(text)) }
+
+func joined(text string) (joined string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		switch {

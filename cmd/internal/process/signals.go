@@ -23,6 +23,11 @@ const actionPatience = time.Second
 // ErrSignal is the cause of a context that ended with a signal.
 var ErrSignal = errors.New("signal")
 
+// OutliveSignals keeps a start from being ended by the signals that ask a service to do
+// something. Nothing is lost by those that come before OnSignal hears them: the start reads
+// everything anew anyway. It is the first that a service does.
+func OutliveSignals() { signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1) }
+
 // Action is what a signal other than the stopping ones asks for.
 type Action struct {
 	Signal os.Signal

@@ -55,6 +55,18 @@ func TestActionsRunBesideTheStop(t *testing.T) {
 	}
 }
 
+func TestSignalsBeforeAServiceHearsThemDoNotEndIt(t *testing.T) {
+	process.OutliveSignals()
+	send(t, syscall.SIGHUP) // either would end this process
+	send(t, syscall.SIGUSR1)
+	heard := make(chan struct{}, 4)
+	_, release := process.OnSignal(context.Background(), func() { t.Error("interrupted") },
+		process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) { heard <- struct{}{} }})
+	defer release()
+	send(t, syscall.SIGHUP)
+	wait(t, "the reload", heard)
+}
+
 func TestStuckReloadDoesNotKeepTheProcessFromEnding(t *testing.T) {
 	began, unstuck := make(chan struct{}), make(chan struct{})
 	defer close(unstuck)

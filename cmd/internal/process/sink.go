@@ -26,7 +26,7 @@ type Sink struct {
 	mu      sync.Mutex
 	waiting bytes.Buffer
 	notice  *slog.Logger // writes to waiting; for what the sink has to say itself
-	missing int          // lines dropped since the last one that found room
+	missing int          // lines dropped since the buffer was emptied last
 	dropped atomic.Int64
 	wake    chan struct{} // of one: something waits, or the end has come
 	ended   chan struct{}
@@ -56,10 +56,6 @@ func (s *Sink) Write(line []byte) (int, error) {
 		s.missing++
 		s.dropped.Add(1)
 		return len(line), nil
-	}
-	if s.missing > 0 {
-		s.notice.Warn("lines of the log were dropped: nobody read it", "lines", s.missing)
-		s.missing = 0
 	}
 	s.waiting.Write(line)
 	s.nudge()
@@ -109,10 +105,15 @@ func (s *Sink) drain() {
 	}
 }
 
-// take empties the buffer.
+// take empties the buffer. What found no room in it came after what is there, and is told here:
+// there may be no later line, as at the end of the process.
 func (s *Sink) take() (lines []byte, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.missing > 0 {
+		s.notice.Warn("lines of the log were dropped: nobody read it", "lines", s.missing)
+		s.missing = 0
+	}
 	lines = bytes.Clone(s.waiting.Bytes())
 	s.waiting.Reset()
 	return lines, s.closed

@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -62,6 +63,22 @@ func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	s.Close()
 	if text := h.got.String(); !strings.Contains(text, "lines of the log were dropped") || !strings.HasSuffix(text, "again\n") {
 		t.Errorf("the log ends with %q", text[max(0, len(text)-200):])
+	}
+}
+
+// The lines that are dropped last have no later one that could tell of them.
+func TestLogThatEndsWithDroppedLinesSaysHowMany(t *testing.T) {
+	h := &held{gate: make(chan struct{})}
+	s := newSink(h, false)
+	line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+	for range 3 * sinkRoom / 1024 {
+		_, _ = s.Write(line)
+	}
+	close(h.gate)
+	s.Close()
+	lines := strings.Split(strings.TrimSpace(h.got.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, fmt.Sprintf(`"lines":%d`, s.Dropped())) {
+		t.Errorf("%d lines dropped, the log ends with %q", s.Dropped(), last)
 	}
 }
 

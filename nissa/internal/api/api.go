@@ -20,7 +20,7 @@ import (
 
 // Store is what is served.
 type Store interface {
-	Runs(ctx context.Context, before time.Time, most int) ([]runs.Run, error)
+	Runs(ctx context.Context, before time.Time, behind string, most int) ([]runs.Run, error)
 	Run(ctx context.Context, id string) (runs.Run, error)
 	Seeds(ctx context.Context, run string) ([]runs.Seed, error)
 	Seed(ctx context.Context, run, id string) (runs.Seed, error)

@@ -161,12 +161,75 @@ func TestRunsArePaged(t *testing.T) {
 		first.Runs[0].Reports != 30 || first.Runs[0].Seeds["FOSSILIZED"] != 1 || len(first.Runs[0].Seeds) != 1 || first.Runs[0].Experiment != "digits" {
 		t.Errorf("%+v", first)
 	}
-	second := into[runsAnswer](s, "/api/runs?limit=2&before="+url.QueryEscape(first.Next.Format(time.RFC3339Nano)))
+	second := into[runsAnswer](s, "/api/runs?limit=2&before="+url.QueryEscape(*first.Next))
 	if len(second.Runs) != 1 || second.Runs[0].ID != "run/2 ?" || second.Next != nil {
 		t.Errorf("%+v", second)
 	}
 	if other := into[runView](s, "/api/runs/"+url.PathEscape("run/2 ?")); other.ID != "run/2 ?" {
 		t.Errorf("%+v", other)
+	}
+}
+
+// Runs that were heard of at one time are on one page or the next, each once.
+func TestRunsOfOneTimeArePaged(t *testing.T) {
+	s := serve(t)
+	var messages []runs.Message
+	for i := range 7 {
+		messages = append(messages, runs.Message{Stream: "s", Entry: fmt.Sprint(i), Payload: report(fmt.Sprint("run,", i), 1), At: time.Unix(1e9, 0)})
+	}
+	if _, err := s.store.Put(t.Context(), messages); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for path := "/api/runs?limit=3"; path != ""; {
+		page := into[struct {
+			Runs []runView
+			Next *string
+		}](s, path)
+		for _, r := range page.Runs {
+			ids = append(ids, r.ID)
+		}
+		if path = ""; page.Next != nil {
+			path = "/api/runs?limit=3&before=" + url.QueryEscape(*page.Next)
+		}
+	}
+	if got := strings.Join(ids, " "); got != "run,0 run,1 run,2 run,3 run,4 run,5 run,6" {
+		t.Error(got)
+	}
+}
+
+// A run of which next to nothing is known has answers of the same form.
+func TestAnswersOfAnEmptyRunAreAsTheDocumentSays(t *testing.T) {
+	s := serve(t)
+	s.tell(command("run-1")) // a seed without stages and without a curve
+	document := into[object](s, "/api/openapi.json")
+	schemas := document["components"].(object)["schemas"].(object)
+	for path, methods := range document["paths"].(object) {
+		content := methods.(object)["get"].(object)["responses"].(object)["200"].(object)["content"].(object)
+		if content["application/json"] == nil {
+			continue
+		}
+		answer := into[any](s, strings.NewReplacer("{run}", "run-1", "{seed}", "s-1").Replace(path))
+		for _, fault := range check(schemas, content["application/json"].(object)["schema"].(object), answer, path) {
+			t.Error(fault)
+		}
+	}
+}
+
+// The stages of a seed are made of all that it was in, however much else happened to it.
+func TestStagesOfABusySeed(t *testing.T) {
+	s := serve(t)
+	s.tell(report("run-1", 1))
+	var many []proto.Message
+	for range mostLimit + 10 {
+		many = append(many, command("run-1"))
+	}
+	s.tell(many...)
+	s.tell(&leyline.TelemetryPacket{SourceSubsystem: "kasmina",
+		SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"training_run_id": "run-1", "seed_id": "s-1"}},
+		Events:       []*leyline.TelemetryEvent{{Description: "seed_stage", Attributes: map[string]string{"stage": "SEED_STAGE_CULLED"}}}})
+	if seed := into[seedAnswer](s, "/api/runs/run-1/seeds/s-1").Seed; len(seed.Stages) != 2 || seed.Stages[1].Stage != "CULLED" {
+		t.Errorf("%+v", seed)
 	}
 }
 
@@ -218,7 +281,7 @@ func TestRequestsThatCannotBeAnswered(t *testing.T) {
 	for path, want := range map[string]int{
 		"/api/runs/nobody": 404, "/api/runs/nobody/seeds": 404, "/api/runs/nobody/events": 404, "/api/runs/nobody/export": 404,
 		"/api/runs/nobody/reports": 404, "/api/runs/run-1/seeds/nobody": 404, "/api/nothing": 404, "/api/runs?limit=0": 400, "/api/runs?limit=x": 400,
-		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/stream?after=x": 400,
+		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/events?kind=nothing": 400, "/api/stream?after=x": 400,
 		"/api/runs?limit=99999999": 200,
 	} {
 		status, header, body := s.get(path)

@@ -71,8 +71,11 @@ func parametersOf(r route) []object {
 	}
 	for _, p := range r.parameters {
 		schema := object{"type": p.kind}
-		if p.kind == "date-time" {
+		switch p.kind {
+		case "date-time":
 			schema = object{"type": "string", "format": p.kind}
+		case "kind":
+			schema = schemaOf(reflect.TypeFor[runs.Kind](), nil)
 		}
 		all = append(all, object{"name": p.name, "in": "query", "description": p.about, "schema": schema})
 	}
@@ -86,6 +89,8 @@ func schemaOf(of reflect.Type, schemas object) object {
 		return object{"type": "string", "format": "date-time"}
 	case of == reflect.TypeFor[runs.Number]():
 		return object{"type": []string{"number", "null"}}
+	case of == reflect.TypeFor[runs.Kind]():
+		return object{"type": "string", "enum": runs.Kinds()}
 	case of.Kind() == reflect.Pointer:
 		return object{"anyOf": []object{schemaOf(of.Elem(), schemas), {"type": "null"}}}
 	case of.Kind() == reflect.Slice:
@@ -163,6 +168,9 @@ func check(schemas object, schema object, value any, where string) (faults []str
 	case object:
 		faults = append(faults, checkObject(schemas, schema, v, where)...)
 	case string:
+		if allowed, is := schema["enum"].([]any); is && !slices.Contains(allowed, any(v)) {
+			fault("%q is none of %v", v, allowed)
+		}
 		if _, err := time.Parse(time.RFC3339Nano, v); schema["format"] == "date-time" && err != nil {
 			fault("%v", err)
 		}
@@ -214,8 +222,10 @@ func kindOf(value any) string {
 
 func TestCheckSeesWhatIsWrong(t *testing.T) {
 	schemas := object{"T": object{"type": "object", "additionalProperties": false, "required": []any{"a"},
-		"properties": object{"a": object{"type": "string"}, "n": object{"type": []any{"number", "null"}}}}}
-	for text, want := range map[string]int{`{"a":"x","n":1.5}`: 0, `{"a":"x","n":null}`: 0, `{"n":2}`: 1, `{"a":1}`: 1, `{"a":"x","b":1}`: 1, `[]`: 1} {
+		"properties": object{"a": object{"type": "string"}, "n": object{"type": []any{"number", "null"}},
+			"k": object{"type": "string", "enum": []any{"one"}}}}}
+	for text, want := range map[string]int{`{"a":"x","n":1.5}`: 0, `{"a":"x","n":null}`: 0, `{"n":2}`: 1, `{"a":1}`: 1, `{"a":"x","b":1}`: 1, `[]`: 1,
+		`{"a":"x","k":"one"}`: 0, `{"a":"x","k":"two"}`: 1} {
 		var value any
 		if err := json.Unmarshal([]byte(text), &value); err != nil {
 			t.Fatal(err)

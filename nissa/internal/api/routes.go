@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,14 +12,14 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
 
-// parameter of a request's query.
+// parameter of a request's query. Its kind is a format of JSON, or kind for that of an event.
 type parameter struct{ name, kind, about string }
 
 // Parameters that several routes have.
 var (
 	runParameter    = parameter{"run", "string", "Only of this run."}
 	seedParameter   = parameter{"seed", "string", "Only of this seed."}
-	kindParameter   = parameter{"kind", "string", "Only of event, stage, gate, command, order, field_report, emergency or alarm."}
+	kindParameter   = parameter{"kind", "kind", "Only of this kind."}
 	afterParameter  = parameter{"after", "integer", "Only behind this place, the oldest first. Without it the newest come first."}
 	beforeParameter = parameter{"before", "integer", "Only before this place: the next page of the newest."}
 	limitParameter  = parameter{"limit", "integer", "How many at most: 1 to 1000, else 100."}
@@ -37,9 +38,9 @@ type runView struct {
 }
 
 type runsAnswer struct {
-	Runs []runView  `json:"runs"`
-	Next *time.Time `json:"next"` // as before, for those that follow; null: there are none
-	Head int64      `json:"head"` // the newest place, from which /api/stream goes on
+	Runs []runView `json:"runs"`
+	Next *string   `json:"next"` // as before, for those that follow; null: there are none
+	Head int64     `json:"head"` // the newest place, from which /api/stream goes on
 }
 
 type reportsAnswer struct {
@@ -88,7 +89,8 @@ type storeAnswer struct {
 func (s *server) routes() []route {
 	all := []route{
 		{path: "/api/runs", summary: "Training runs, those heard of last first.", answer: runsAnswer{}, read: s.runs,
-			parameters: []parameter{limitParameter, {"before", "date-time", "Only those that were heard of last before this time."}}},
+			parameters: []parameter{limitParameter, {"before", "string", "Only those that were heard of last before this time; " +
+				"as next says it, also those of that time that follow."}}},
 		{path: "/api/runs/{run}", summary: "One run.", answer: runView{}, read: s.run},
 		{path: "/api/runs/{run}/reports", summary: "What its trainers reported, the oldest first: the curves.",
 			answer: reportsAnswer{}, read: s.reports,
@@ -129,12 +131,13 @@ func (s *server) runs(q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := moment(q, "before")
+	text, behind, _ := strings.Cut(q.URL.Query().Get("before"), ",")
+	before, err := moment("before", text)
 	if err != nil {
 		return nil, err
 	}
 	head, _ := s.Store.Head() // before the runs: what comes meanwhile is told by the stream
-	found, err := s.Store.Runs(q.Context(), before, limit)
+	found, err := s.Store.Runs(q.Context(), before, behind, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +146,8 @@ func (s *server) runs(q *http.Request) (any, error) {
 		answer.Runs = append(answer.Runs, runView{r, r.State(now)})
 	}
 	if len(found) == limit {
-		answer.Next = &found[limit-1].LastAt
+		next := found[limit-1].LastAt.Format(time.RFC3339Nano) + "," + found[limit-1].ID
+		answer.Next = &next
 	}
 	return answer, nil
 }
@@ -158,7 +162,7 @@ func (s *server) reports(q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	since, err := moment(q, "since")
+	since, err := moment("since", q.URL.Query().Get("since"))
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +215,11 @@ func (s *server) seed(q *http.Request) (any, error) {
 		return nil, err
 	}
 	events, err := s.Store.Events(q.Context(), runstore.Filter{Run: run, Seed: id, After: -1, Most: mostLimit})
-	return seedAnswer{Seed: seedView{seed, runs.Intervals(events)}, Points: curve, Events: events}, err
+	if err != nil {
+		return nil, err
+	}
+	stages, err := s.Store.Events(q.Context(), runstore.Filter{Run: run, Seed: id, Kind: runs.KindStage, Most: mostStages})
+	return seedAnswer{Seed: seedView{seed, runs.Intervals(stages)}, Points: curve, Events: events}, err
 }
 
 func (s *server) events(q *http.Request) (any, error) {
@@ -228,8 +236,12 @@ func (s *server) events(q *http.Request) (any, error) {
 		return nil, err
 	}
 	query := q.URL.Query()
+	kind := runs.Kind(query.Get("kind"))
+	if kind != "" && !slices.Contains(runs.Kinds(), kind) {
+		return nil, badRequestError{fmt.Sprintf("kind must be one of %s", runs.Kinds())}
+	}
 	f := runstore.Filter{
-		Run: query.Get("run"), Seed: query.Get("seed"), Kind: query.Get("kind"), After: int64(after), Before: int64(before), Most: limit,
+		Run: query.Get("run"), Seed: query.Get("seed"), Kind: kind, After: int64(after), Before: int64(before), Most: limit,
 	}
 	if query.Has("after") && after == 0 {
 		f.After = -1
@@ -296,8 +308,7 @@ func number(q *http.Request, name string, least, def, most int) (int, error) {
 	return min(value, most), nil
 }
 
-func moment(q *http.Request, name string) (time.Time, error) {
-	text := q.URL.Query().Get(name)
+func moment(name, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}

@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -17,6 +19,9 @@ const (
 	window, tooFar = 500, 5_000
 	// heartbeat keeps what is between from taking a silent connection for a dead one.
 	heartbeat = 15 * time.Second
+	// pace is the pause between two looks of one client: a busy store has something new each
+	// few milliseconds, and each look is a query for each client.
+	pace = 200 * time.Millisecond
 	// sendTimeout bounds how long a client may take for what it is sent.
 	sendTimeout = 10 * time.Second
 )
@@ -48,7 +53,9 @@ func (s *server) stream(w http.ResponseWriter, q *http.Request) {
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	for {
+	rest := time.NewTicker(pace)
+	defer rest.Stop()
+	for err == nil {
 		head, changed := s.Store.Head()
 		if f.after > head { // of another store, or of one that began anew
 			f.after = head
@@ -56,20 +63,31 @@ func (s *server) stream(w http.ResponseWriter, q *http.Request) {
 		} else if f.after < head {
 			err = f.catchUp(q, head)
 		}
-		if err != nil {
-			return
+		if err == nil {
+			err = f.await(q.Context(), changed, beat.C, rest.C)
 		}
+	}
+}
+
+var errStopping = errors.New("stopping")
+
+// await returns when there is something new and it is time to look at it.
+func (f *follower) await(ctx context.Context, changed <-chan struct{}, beat, rest <-chan time.Time) error {
+	var rested <-chan time.Time // nil until there is something new
+	for {
 		select {
 		case <-changed:
-		case <-beat.C:
-			err = f.send([]byte(": alive\n\n"))
-		case <-q.Context().Done():
-			return
-		case <-s.Stopping:
-			return
-		}
-		if err != nil {
-			return
+			changed, rested = nil, rest
+		case <-rested:
+			return nil
+		case <-beat:
+			if err := f.send([]byte(": alive\n\n")); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.Stopping:
+			return errStopping
 		}
 	}
 }

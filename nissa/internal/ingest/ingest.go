@@ -16,15 +16,19 @@ import (
 // Store takes messages in, all or none. Fresh are those that it had not seen before.
 type Store interface {
 	Put(ctx context.Context, messages []runs.Message) (fresh []bool, err error)
-	Ping(ctx context.Context) error
+	// Writable returns nil when the store takes something in.
+	Writable(ctx context.Context) error
 }
+
+// ErrRefused: a message cannot be stored, and it is the message: the store takes others.
+var ErrRefused = errors.New("message refused by the store")
 
 const (
 	// maxGroup bounds how many messages share one transaction.
 	maxGroup = 1024
-	// writeTimeout bounds a transaction in a store that hangs, pingTimeout a sign of life.
+	// writeTimeout bounds a transaction in a store that hangs, lookTimeout a look at it.
 	writeTimeout = 30 * time.Second
-	pingTimeout  = time.Second
+	lookTimeout  = 5 * time.Second
 )
 
 // Group writes messages in groups. It is safe for concurrent use.
@@ -98,8 +102,8 @@ func (g *Group) withdraw(p *part) bool {
 	return false
 }
 
-// write writes the parts in one transaction and, when that fails though the store answers,
-// each in its own: one that cannot be stored must not draw the others in.
+// write writes the parts in one transaction and, when that fails though the store takes
+// something in, each in its own: one that cannot be stored must not draw the others in.
 func (g *Group) write(ctx context.Context, parts []*part) {
 	if len(parts) == 0 {
 		return
@@ -107,18 +111,39 @@ func (g *Group) write(ctx context.Context, parts []*part) {
 	// Detached: the transaction is not one handler's.
 	ctx = context.WithoutCancel(ctx)
 	fresh, err := g.put(ctx, parts)
-	if err != nil && len(parts) > 1 && g.answers(ctx) {
-		for i := range parts {
-			g.write(ctx, parts[i:i+1])
+	if err != nil && g.writable(ctx) {
+		if len(parts) > 1 {
+			g.writeEach(ctx, parts)
+			return
 		}
-		return
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	for i, p := range parts {
-		came := outcome{err: err}
-		if err == nil {
-			came.fresh = fresh[i]
+		p.done <- outcome{err == nil && fresh[i], err}
+	}
+}
+
+// writeEach writes each part by itself, until two in a row fail: then it is rather the store,
+// and the rest is not tried.
+func (g *Group) writeEach(ctx context.Context, parts []*part) {
+	failed := 0
+	for i, p := range parts {
+		fresh, err := g.put(ctx, parts[i:i+1])
+		if failed++; err == nil {
+			failed = 0
 		}
-		p.done <- came
+		if err != nil && g.writable(ctx) {
+			p.done <- outcome{err: fmt.Errorf("%w: %w", ErrRefused, err)}
+		} else {
+			p.done <- outcome{err == nil && fresh[0], err}
+		}
+		if failed < 2 {
+			continue
+		}
+		for _, rest := range parts[i+1:] {
+			rest.done <- outcome{err: fmt.Errorf("not tried: %w", err)}
+		}
+		return
 	}
 }
 
@@ -141,8 +166,9 @@ func (g *Group) put(ctx context.Context, parts []*part) (fresh []bool, err error
 	return fresh, err
 }
 
-func (g *Group) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+func (g *Group) writable(ctx context.Context) (is bool) {
+	defer func() { is = recover() == nil && is }()
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	return g.store.Ping(ctx) == nil
+	return g.store.Writable(ctx) == nil
 }

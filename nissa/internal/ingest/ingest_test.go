@@ -25,6 +25,7 @@ type store struct {
 	seen   map[string]bool
 	took   time.Duration // of one transaction
 	away   bool
+	full   bool   // answers, and stores nothing
 	poison string // entry that cannot be stored
 }
 
@@ -35,7 +36,7 @@ func (s *store) Put(_ context.Context, messages []runs.Message) (fresh []bool, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range messages {
-		if s.away || m.Entry == s.poison {
+		if s.away || s.full || m.Entry == s.poison {
 			return nil, errAway
 		}
 	}
@@ -47,7 +48,7 @@ func (s *store) Put(_ context.Context, messages []runs.Message) (fresh []bool, e
 	return fresh, nil
 }
 
-func (s *store) Ping(context.Context) error {
+func (s *store) Writable(context.Context) error {
 	if s.away {
 		return errAway
 	}
@@ -102,9 +103,31 @@ func TestMessageThatCannotBeStoredDrawsNobodyIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{took: time.Second, seen: map[string]bool{}, poison: "13"}
 		for i, err := range take(New(s), 20) {
-			if (err != nil) != (i == 13) {
+			if (err != nil) != (i == 13) || err != nil && !errors.Is(err, ErrRefused) {
 				t.Errorf("%d: %v", i, err)
 			}
+		}
+		if _, err := New(s).Take(t.Context(), runs.Message{Entry: "13"}); !errors.Is(err, ErrRefused) {
+			t.Errorf("alone: %v", err)
+		}
+	})
+}
+
+// When each fails though the store answers, it is not the messages: none of the others is tried.
+func TestStoreThatFailsForAllIsNotAskedForEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{took: time.Second, seen: map[string]bool{}, full: true}
+		begun, refused := time.Now(), 0
+		for i, err := range take(New(s), 100) {
+			if err == nil {
+				t.Errorf("%d: stored", i)
+			}
+			if errors.Is(err, ErrRefused) {
+				refused++
+			}
+		}
+		if took := time.Since(begun); took > 7*time.Second || refused > 5 {
+			t.Errorf("took %s, %d are refused", took, refused)
 		}
 	})
 }
@@ -114,7 +137,7 @@ func TestStoreThatIsAwayIsNotAskedForEach(t *testing.T) {
 		s := &store{took: time.Second, seen: map[string]bool{}, away: true}
 		begun := time.Now()
 		for i, err := range take(New(s), 100) {
-			if !errors.Is(err, errAway) {
+			if !errors.Is(err, errAway) || errors.Is(err, ErrRefused) {
 				t.Errorf("%d: %v", i, err)
 			}
 		}

@@ -5,21 +5,19 @@ package letterapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -43,43 +41,25 @@ type Queue interface {
 
 // Config is what the paths need.
 type Config struct {
-	Queue    Queue
-	Listener string // its address
-	Token    string // empty: nobody may change anything
-	Tell     func(context.Context, *leyline.TelemetryPacket) error
-	Logger   *slog.Logger
+	Queue  Queue
+	Tell   func(context.Context, *leyline.TelemetryPacket) error
+	Logger *slog.Logger
 }
 
-type api struct {
-	Config
+type api struct{ Config }
 
-	want  [sha256.Size]byte // so that comparing takes as long for every text
-	local bool              // only this machine reaches the listener
-}
-
-// Register adds the paths to mux.
-func Register(mux *http.ServeMux, config Config) {
-	address, err := netip.ParseAddrPort(config.Listener)
-	a := &api{config, sha256.Sum256([]byte(config.Token)), err == nil && address.Addr().IsLoopback()}
-	mux.HandleFunc("GET /api/deadletters", a.reading(a.list))
-	mux.HandleFunc("GET /api/deadletters/{id}", a.reading(a.show))
-	mux.HandleFunc("POST /api/deadletters/{id}/replay", a.changing(a.replay))
-	mux.HandleFunc("DELETE /api/deadletters/{id}", a.changing(a.purge))
-}
-
-func (a *api) knows(q *http.Request) bool {
-	scheme, given, _ := strings.Cut(q.Header.Get("Authorization"), " ")
-	got := sha256.Sum256([]byte(given))
-	return a.Token != "" && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], a.want[:]) == 1
-}
-
-func (a *api) reading(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, q *http.Request) {
-		if !a.local && !a.knows(q) {
-			refuse(w)
-			return
-		}
-		next(w, q)
+// Register adds the paths to mux, behind the guard.
+func Register(mux *http.ServeMux, guard httpserver.Guard, config Config) {
+	a := &api{config}
+	for path, handle := range map[string]http.HandlerFunc{
+		"GET /api/deadletters": a.list, "GET /api/deadletters/{id}": a.show,
+	} {
+		mux.Handle(path, guard.Reading(handle))
+	}
+	for path, handle := range map[string]func(http.ResponseWriter, *http.Request, wish){
+		"POST /api/deadletters/{id}/replay": a.replay, "DELETE /api/deadletters/{id}": a.purge,
+	} {
+		mux.Handle(path, guard.Changing(wishing(handle)))
 	}
 }
 
@@ -89,19 +69,15 @@ type wish struct {
 	Comment string `json:"comment"`
 }
 
-func (a *api) changing(next func(http.ResponseWriter, *http.Request, wish)) http.HandlerFunc {
-	return func(w http.ResponseWriter, q *http.Request) {
-		if !a.knows(q) {
-			refuse(w)
-			return
-		}
+func wishing(next func(http.ResponseWriter, *http.Request, wish)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		wanted, err := read(w, q)
 		if err != nil {
 			fail(w, http.StatusBadRequest, err.Error())
 			return
 		}
 		next(w, q, wanted)
-	}
+	})
 }
 
 func read(w http.ResponseWriter, q *http.Request) (wanted wish, err error) {
@@ -250,11 +226,6 @@ func (a *api) unavailable(w http.ResponseWriter, q *http.Request, err error) {
 		a.Logger.Warn("request not answered", "path", q.URL.Path, "error", err)
 	}
 	fail(w, http.StatusServiceUnavailable, "the bus does not answer")
-}
-
-func refuse(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="nissa"`)
-	fail(w, http.StatusUnauthorized, "a bearer token is needed, that of NISSA_HTTP_TOKEN")
 }
 
 func fail(w http.ResponseWriter, status int, why string) {

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
 	"github.com/esper-lite/weatherlight/oona"
@@ -56,8 +59,9 @@ func open(t *testing.T, listener, token string) *desk {
 	stranger := connect(t, server.URL, "another secret for letters")
 	d.giveUp(map[*oona.Client]string{d.bus: "</script><b>seed", stranger: "forged"})
 	mux := http.NewServeMux()
-	letterapi.Register(mux, letterapi.Config{
-		Queue: d.bus.DeadLetters(), Listener: listener, Token: token, Logger: slog.New(slog.DiscardHandler),
+	address := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(listener))
+	letterapi.Register(mux, httpserver.NewGuard(address, token), letterapi.Config{
+		Queue: d.bus.DeadLetters(), Logger: slog.New(slog.DiscardHandler),
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
 			d.told <- packet
 			return errors.New("the bus takes none")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // SeedKey names a seed of a run.
@@ -62,7 +63,7 @@ func (b *Batch) name(m *Message) {
 			seeds = append(seeds, state.GetSeedId())
 		}
 	case *leyline.AdaptationCommand:
-		run, seeds = p.GetAnnotations()["training_run_id"], []string{p.GetTargetSeedId()}
+		run, seeds = p.GetAnnotations()[trainer.AnnotationRun], []string{p.GetTargetSeedId()}
 	case *leyline.FieldReport:
 		run, seeds = p.GetTrainingRunId(), []string{p.GetSeedId()}
 	case *leyline.EmergencySignal:
@@ -120,7 +121,7 @@ func (b *Batch) run(id string, at time.Time) *Run {
 	r := b.Runs[id]
 	if r == nil {
 		unknown := Progress{Loss: None(), Accuracy: None(), Best: None()}
-		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Progress: unknown, Bytes: RecordBytes}
+		r = &Run{ID: id, FirstAt: at, LastAt: at, KeptFrom: at, Progress: unknown, Spark: Spark{Loss: []Number{}}, Bytes: RecordBytes}
 		b.Runs[id] = r
 	}
 	if r.KeptFrom.Equal(r.FirstAt) {

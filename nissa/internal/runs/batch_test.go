@@ -194,6 +194,32 @@ func TestAlarmIsRaisedOnceForAsLongAsItIsToldOf(t *testing.T) {
 	}
 }
 
+// What an alarm says of its beginning is believed where that can be.
+func TestAlarmBeganWhenThatCanBe(t *testing.T) {
+	for since, want := range map[string]time.Time{
+		"1.5": time.UnixMilli(1500), fmt.Sprint(at(30).Unix()): at(30), "": {}, "soon": {}, "1e300": {}, "-1e300": {}, "NaN": {}, "Inf": {}, "0": {},
+		"-1": {}, fmt.Sprint(at(3600).Unix()): {},
+	} {
+		b := tell(message(0, &leyline.TelemetryPacket{SourceSubsystem: "weatherlight",
+			Events: []*leyline.TelemetryEvent{event("alarm", "alarm", "lag", "since", since)}}))
+		a := b.Alarms[AlarmKey{Name: "lag"}]
+		if _, err := json.Marshal(a); err != nil || !a.Since.Equal(want) {
+			t.Errorf("since %q: %s, %v", since, a.Since, err)
+		}
+	}
+}
+
+// Counts beyond what databases have are the largest that they have.
+func TestCountsFitTheirColumns(t *testing.T) {
+	m := reported("r", 1, blending, 1)
+	m.Payload.(*leyline.SystemStatePacket).GlobalStep = math.MaxUint64
+	m.Attributes = nil // of a trainer whose numbers have no other bounds
+	b := tell(m)
+	if r := b.Reports[0]; r.Step != math.MaxInt64 || r.Number > math.MaxInt64 || b.Points[0].Step != math.MaxInt64 || b.Runs["r"].Step != math.MaxInt64 {
+		t.Errorf("%+v, %+v", r, b.Points[0])
+	}
+}
+
 func TestPacketIsDatedByItselfWhereThatCanBe(t *testing.T) {
 	for name, test := range map[string]struct{ said, want time.Time }{
 		"waited for the bus": {at(-3600), at(-3600)},
@@ -209,6 +235,39 @@ func TestPacketIsDatedByItselfWhereThatCanBe(t *testing.T) {
 		if got := m.date(stamp); !got.Equal(test.want) {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// Figures are those of the newest packet about no run, whatever else the source tells of.
+func TestFiguresAreOfTheNewestPacketAboutNoRun(t *testing.T) {
+	told := func(seconds int) Message {
+		return message(seconds, &leyline.TelemetryPacket{SourceSubsystem: "kasmina", PacketId: fmt.Sprint(seconds),
+			Metrics: []*leyline.MetricPoint{{Name: "m", Value: float64(seconds)}}, Timestamp: timestamppb.New(at(seconds))})
+	}
+	late := told(5)
+	late.At = at(20)
+	b := tell(told(1), packetOf("r", "", 10), late)
+	if s := b.Sources["kasmina"]; s.Figures[0].Value != 5 || !s.FiguresAt.Equal(at(5)) || !s.LastAt.Equal(at(10)) || s.Packets != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A stage that is told of again is known to have lasted until then: what comes late and is
+// older changes nothing but since when.
+func TestStageToldAgainOutlivesWhatComesLate(t *testing.T) {
+	b := tell(packetOf("r", "s", 10, stageOf("TRAINING")), packetOf("r", "s", 30, stageOf("BLENDING")))
+	b.Apply([]Message{packetOf("r", "s", 50, stageOf("BLENDING"))})
+	s := b.Seeds[SeedKey{"r", "s"}]
+	if !s.StageAt.Equal(at(30)) {
+		t.Errorf("it is in %s since %s", s.Stage, s.StageAt)
+	}
+	b.Apply([]Message{packetOf("r", "s", 40, stageOf("TRAINING"))})
+	if s.Stage != "BLENDING" || !s.StageAt.Equal(at(50)) {
+		t.Errorf("it is in %s since %s", s.Stage, s.StageAt)
+	}
+	b.Apply([]Message{packetOf("r", "s", 20, stageOf("GERMINATED"))})
+	if s.Stage != "BLENDING" || !s.StageAt.Equal(at(50)) {
+		t.Errorf("it is in %s since %s", s.Stage, s.StageAt)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -44,6 +45,14 @@ func (m *Message) Key() Key {
 	}
 	sum := sha256.Sum256(text)
 	return Key{made, int64(binary.BigEndian.Uint64(sum[:]))} //nolint:gosec // bits, not a number
+}
+
+// entryAfter reports whether an entry of a stream lies behind another one.
+func entryAfter(entry, other string) bool {
+	numbers := func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }
+	ms, seq, _ := strings.Cut(entry, "-")
+	otherMs, otherSeq, _ := strings.Cut(other, "-")
+	return cmp.Or(numbers(ms, otherMs), numbers(seq, otherSeq)) > 0
 }
 
 // microsOf has no bounds: any number will do, as long as it is the same each time.

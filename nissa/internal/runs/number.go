@@ -39,6 +39,9 @@ func (n *Number) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*float64)(n))
 }
 
+// count is one that the columns of databases have room for.
+func count(n uint64) uint64 { return min(n, math.MaxInt64) }
+
 // told is a figure for which 0 means that it was not measured.
 func told(value float32) Number {
 	if value == 0 {

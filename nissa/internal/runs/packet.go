@@ -45,7 +45,9 @@ func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 		b.seedPacket(seed, p, at)
 	}
 	for _, event := range feedOf(p) {
-		b.addEvent(eventOf(event, p, at))
+		e := eventOf(event, p, at)
+		b.addEvent(e)
+		b.Runs[e.Run].follow(event, at)
 	}
 }
 
@@ -98,7 +100,7 @@ func (b *Batch) seedPacket(s *Seed, p *leyline.TelemetryPacket, at time.Time) {
 	if told := eventNamed(p, eventStage); told != nil {
 		s.Kasmina = true
 		b.stage(s, stageName(told.GetAttributes()["stage"]), at, name(p.GetSourceSubsystem()))
-		if alpha, err := strconv.ParseFloat(told.GetAttributes()["alpha"], 64); err == nil && !s.StageAt.After(at) {
+		if alpha, err := strconv.ParseFloat(told.GetAttributes()["alpha"], 64); err == nil && !s.StageTold.After(at) {
 			s.Alpha = Number(alpha)
 		}
 	}
@@ -113,16 +115,24 @@ func eventNamed(p *leyline.TelemetryPacket, description string) *leyline.Telemet
 	return nil
 }
 
-// stage takes a seed to a stage. What is told late is noted, and changes nothing.
+// stage takes a seed to a stage. What is told late is noted, and changes only since when a
+// seed can have been in the one that it is in.
 func (b *Batch) stage(s *Seed, to string, at time.Time, source string) {
-	if to == "" || to == s.Stage {
+	if to == "" {
+		return
+	}
+	told := later(s.StageAt, s.StageTold)
+	if to == s.Stage {
+		s.StageTold = later(told, at)
 		return
 	}
 	b.addEvent(Event{Run: s.Run, Seed: s.ID, At: at, Kind: KindStage, Name: to, Source: source, Level: "info",
 		Details: details(map[string]string{"blueprint": s.Blueprint, "slot": s.Slot, "reason": s.Reason})})
-	if compareStages(s.StageAt, s.Stage, at, to) < 0 {
+	if compareStages(told, s.Stage, at, to) < 0 {
 		b.Runs[s.Run].moved(s.Stage, to)
-		s.Stage, s.StageAt = to, at
+		s.Stage, s.StageAt, s.StageTold = to, at, at
+	} else if at.After(s.StageAt) {
+		s.StageAt = told
 	}
 }
 
@@ -165,19 +175,14 @@ func (b *Batch) source(p *leyline.TelemetryPacket, at time.Time, run string) {
 		b.Sources[id] = s
 	}
 	s.Packets++
-	if run != "" {
-		s.LastAt = later(s.LastAt, at)
-		return
+	s.FirstAt, s.LastAt = earlier(s.FirstAt, at), later(s.LastAt, at)
+	if run == "" && !at.Before(s.FiguresAt) {
+		s.FiguresAt, b.latest[id] = at, p
 	}
-	if at.Before(s.LastAt) {
-		return
-	}
-	s.LastAt = at
-	b.latest[id] = p
 }
 
 // show takes over what a source's newest packet says.
-func (s *Source) show(p *leyline.TelemetryPacket) {
+func (s *Shown) show(p *leyline.TelemetryPacket) {
 	health := p.GetSystemHealth()
 	s.Health = strings.ToLower(strings.TrimPrefix(health.GetStatus().String(), "HEALTH_STATUS_"))
 	s.Summary = text(health.GetSummary(), maxText)
@@ -224,7 +229,8 @@ func (b *Batch) alarm(event *leyline.TelemetryEvent, at time.Time, source string
 		Name: key.Name, Subject: key.Subject, Severity: text(attributes["severity"], maxID), LastAt: at,
 		Detail: text(attributes["detail"], maxText),
 	}
-	if seconds, err := strconv.ParseFloat(attributes["since"], 64); err == nil {
+	seconds, err := strconv.ParseFloat(attributes["since"], 64)
+	if err == nil && seconds > 0 && seconds <= float64(at.Add(skew).Unix()) {
 		a.Since = time.UnixMilli(int64(seconds * 1e3)).UTC()
 	}
 	if known == nil || !known.Raised(at) {

@@ -13,6 +13,9 @@ type Run struct {
 	// when none did.
 	KeptFrom time.Time `json:"kept_from"`
 	Progress
+	Leader
+
+	LastOrder string `json:"last_order,omitempty"` // its entry on the run's stream
 
 	Seeds map[string]int   `json:"seeds,omitempty"` // by stage
 	Slots map[string][]int `json:"slots,omitempty"` // shape of one example, by the slot's name
@@ -22,8 +25,7 @@ type Run struct {
 
 // Progress is what the trainers of a run reported last.
 type Progress struct {
-	Trainer  string    `json:"trainer,omitempty"`    // the process
-	Reported time.Time `json:"reported_at,omitzero"` // when
+	Reported time.Time `json:"reported_at,omitzero"` // when the last came
 	Reports  int64     `json:"reports"`              // all of them
 	Epoch    uint32    `json:"epoch"`
 	Step     uint64    `json:"step"`
@@ -41,7 +43,8 @@ type Seed struct {
 	Slot      string    `json:"slot,omitempty"`
 	Kernel    string    `json:"kernel,omitempty"` // its SHA-256
 	Stage     string    `json:"stage,omitempty"`
-	StageAt   time.Time `json:"stage_at,omitzero"` // since when
+	StageAt   time.Time `json:"stage_at,omitzero"`      // since when
+	StageTold time.Time `json:"stage_told_at,omitzero"` // when that was told of last
 	Alpha     Number    `json:"alpha"`
 	Paused    bool      `json:"paused"`
 	FirstAt   time.Time `json:"first_at"`
@@ -86,17 +89,25 @@ type Point struct {
 	Metrics map[string]Number `json:"metrics,omitempty"`
 }
 
+// Kind is what an event is.
+type Kind string
+
 // Kinds of events.
 const (
-	KindEvent       = "event"        // of a telemetry packet
-	KindStage       = "stage"        // a seed is in another stage
-	KindGate        = "gate"         // a gate was looked at
-	KindCommand     = "command"      // somebody commanded
-	KindOrder       = "order"        // Kasmina ordered a trainer
-	KindFieldReport = "field_report" // what became of a seed
-	KindEmergency   = "emergency"    // an emergency signal
-	KindAlarm       = "alarm"        // an alarm was raised
+	KindEvent       Kind = "event"        // of a telemetry packet
+	KindStage       Kind = "stage"        // a seed is in another stage
+	KindGate        Kind = "gate"         // a gate was looked at
+	KindCommand     Kind = "command"      // somebody commanded
+	KindOrder       Kind = "order"        // Kasmina ordered a trainer
+	KindFieldReport Kind = "field_report" // what became of a seed
+	KindEmergency   Kind = "emergency"    // an emergency signal
+	KindAlarm       Kind = "alarm"        // an alarm was raised
 )
+
+// Kinds are all of them.
+func Kinds() []Kind {
+	return []Kind{KindEvent, KindStage, KindGate, KindCommand, KindOrder, KindFieldReport, KindEmergency, KindAlarm}
+}
 
 // Event is one entry of the feed. Its name is, by its kind, that of the event, the stage,
 // the gate, the operation, the kind of the order, the outcome, the level or the alarm.
@@ -105,7 +116,7 @@ type Event struct {
 	Run     string            `json:"run,omitempty"`
 	Seed    string            `json:"seed,omitempty"`
 	At      time.Time         `json:"at"`
-	Kind    string            `json:"kind"`
+	Kind    Kind              `json:"kind"`
 	Name    string            `json:"name"`
 	Source  string            `json:"source,omitempty"`
 	Level   string            `json:"level"`
@@ -131,14 +142,20 @@ const alarmLife = 90 * time.Second
 
 // Source is who sends telemetry.
 type Source struct {
-	Name       string            `json:"name"`
-	FirstAt    time.Time         `json:"first_at"`
-	LastAt     time.Time         `json:"last_at"`
-	Packets    int64             `json:"packets"`
+	Name    string    `json:"name"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
+	Packets int64     `json:"packets"`
+	Shown
+}
+
+// Shown is what a source's newest packet that was about no run says.
+type Shown struct {
+	FiguresAt  time.Time         `json:"figures_at,omitzero"` // when
 	Health     string            `json:"health,omitempty"`
 	Summary    string            `json:"summary,omitempty"`
 	Indicators map[string]string `json:"indicators,omitempty"`
-	Figures    []Figure          `json:"figures,omitempty"` // of its last packet that was about no run
+	Figures    []Figure          `json:"figures,omitempty"`
 }
 
 // Figure is a point of a source's last packet.

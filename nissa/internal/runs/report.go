@@ -24,12 +24,15 @@ func statesOf(p *leyline.SystemStatePacket) []*leyline.SeedState {
 
 // report takes a trainer's report.
 func (b *Batch) report(m *Message, p *leyline.SystemStatePacket) {
-	run := name(p.GetTrainingRunId())
-	if run == "" {
-		return // of which nothing could be shown
+	said, ok := readReport(m, p.GetTrainingRunId())
+	if !ok {
+		return
 	}
-	said, _ := trainer.ReadReport(m.Attributes) // one without protocol is of a trainer that only reports
-	r := b.run(run, m.At)
+	r := b.run(name(p.GetTrainingRunId()), m.At)
+	if !r.admit(&said, m.At) {
+		r.Refused++
+		return
+	}
 	report := reportOf(m, p, said)
 	report.Run = r.ID
 	for _, state := range statesOf(p) {
@@ -44,7 +47,8 @@ func (b *Batch) report(m *Message, p *leyline.SystemStatePacket) {
 	if m.At.Before(r.Reported) {
 		return
 	}
-	r.Reported, r.Trainer, r.Epoch, r.Step = m.At, report.Trainer, report.Epoch, report.Step
+	r.noteInterval(m.At)
+	r.Reported, r.Epoch, r.Step = m.At, report.Epoch, report.Step
 	r.Source, r.Experiment = name(p.GetSourceSubsystem()), text(p.GetExperimentName(), maxID)
 	r.Halted = p.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 	if report.Loss.Known() || report.Accuracy.Known() {
@@ -69,7 +73,7 @@ func slotsOf(said trainer.Report) map[string][]int {
 
 func reportOf(m *Message, p *leyline.SystemStatePacket, said trainer.Report) Report {
 	r := Report{
-		At: m.At, Trainer: name(said.TrainerID), Number: said.Number, Epoch: p.GetCurrentEpoch(), Step: p.GetGlobalStep(),
+		At: m.At, Trainer: name(said.TrainerID), Number: count(said.Number), Epoch: p.GetCurrentEpoch(), Step: count(p.GetGlobalStep()),
 		TrainLoss: told(p.GetTrainingLoss()), Loss: None(), Accuracy: None(), HostLoss: None(), HostAccuracy: None(),
 		BaselineLoss:     pick(p.GetTrainingMetrics(), baselineLoss),
 		BaselineAccuracy: pick(p.GetTrainingMetrics(), baselineAccuracy),
@@ -104,7 +108,7 @@ func (b *Batch) seedState(m *Message, p *leyline.SystemStatePacket, r *Run, stat
 		}
 		metrics[trainer.MetricGradientNorm] = Number(state.GetGradientNorm())
 	}
-	b.addPoint(r, Point{Run: s.Run, Seed: s.ID, At: m.At, Epoch: p.GetCurrentEpoch(), Step: p.GetGlobalStep(),
+	b.addPoint(r, Point{Run: s.Run, Seed: s.ID, At: m.At, Epoch: p.GetCurrentEpoch(), Step: count(p.GetGlobalStep()),
 		Stage: stage, Alpha: alpha, Metrics: metrics})
 	if m.At.Before(s.LastAt) {
 		return
@@ -150,7 +154,14 @@ func (b *Batch) command(m *Message, p *leyline.AdaptationCommand) {
 	if order, err := trainer.ReadOrder(p); err == nil {
 		kind, operation = KindOrder, string(order.Kind)
 	}
-	b.run(run, m.At)
+	ordered := kind == KindOrder && m.Stream == trainer.Stream(annotations[trainer.AnnotationRun])
+	if known := b.Runs[run]; ordered && known != nil && !entryAfter(m.Entry, known.LastOrder) {
+		return // read again from the beginning of its stream, by a process that has begun anew
+	}
+	r := b.run(run, m.At)
+	if ordered {
+		r.LastOrder = m.Entry
+	}
 	if s := b.seed(run, name(p.GetTargetSeedId()), m.At); s != nil {
 		fill(&s.Blueprint, name(p.GetSeedOperation().GetBlueprintId()))
 		fill(&s.Slot, name(annotations[trainer.AnnotationSlot]))

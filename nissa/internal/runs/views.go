@@ -17,7 +17,7 @@ type Interval struct {
 func Intervals(events []Event) []Interval {
 	stages := slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.Kind != KindStage })
 	slices.SortStableFunc(stages, func(a, b Event) int { return compareStages(a.At, a.Name, b.At, b.Name) })
-	var intervals []Interval
+	intervals := []Interval{}
 	for _, e := range stages {
 		last := len(intervals) - 1
 		if last >= 0 && intervals[last].Stage == e.Name {
@@ -35,14 +35,13 @@ func Intervals(events []Event) []Interval {
 // Thinner leaves of a long curve as many of its rows as show its shape: of each part the
 // lowest and the highest, in their order.
 type Thinner[T any] struct {
-	value    func(*T) Number
-	part     int // rows of a part
-	in       int // rows of the part so far
-	low      placed[T]
-	high     placed[T]
-	last     placed[T]
-	thinned  []T
-	ordinary bool // parts of one row
+	value   func(*T) Number
+	part    int // rows of a part
+	in      int // rows of the part so far
+	low     placed[T]
+	high    placed[T]
+	last    placed[T]
+	thinned []T
 }
 
 type placed[T any] struct {
@@ -52,18 +51,17 @@ type placed[T any] struct {
 
 // NewThinner is for so many rows, of which at most so many are to be left; 0 leaves all.
 func NewThinner[T any](rows int64, most int, value func(*T) Number) *Thinner[T] {
-	t := &Thinner[T]{value: value, part: 1}
+	t := &Thinner[T]{value: value, part: 1, thinned: []T{}}
 	if most > 0 && rows > int64(most) {
 		parts := int64(max(most/2, 1))
 		t.part = int((rows + parts - 1) / parts)
 	}
-	t.ordinary = t.part == 1
 	return t
 }
 
 // Add takes the next row.
 func (t *Thinner[T]) Add(row T) {
-	if t.ordinary {
+	if t.part == 1 {
 		t.thinned = append(t.thinned, row)
 		return
 	}
@@ -95,7 +93,7 @@ func (t *Thinner[T]) close() {
 
 // Rows are those that are left, and the last of all.
 func (t *Thinner[T]) Rows() []T {
-	if t.ordinary {
+	if t.part == 1 {
 		return t.thinned
 	}
 	if t.in > 0 {

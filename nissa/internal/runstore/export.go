@@ -40,14 +40,14 @@ func (s *Store) Export(ctx context.Context, id string, to io.Writer) error {
 	for i := range seeds {
 		out.write(line{Seed: &seeds[i]})
 	}
-	err = visit(ctx, s.db, scanReport, func(r runs.Report) { r.Seq = 0; out.write(line{Report: &r}) },
+	err = guarded(ctx, s, scanReport, func(r runs.Report) { r.Seq = 0; out.write(line{Report: &r}) },
 		"SELECT "+reportTable.names()+" FROM nissa_reports WHERE run = $1 ORDER BY seq", id)
 	if err == nil {
-		err = visit(ctx, s.db, scanPoint, func(p runs.Point) { out.write(line{Point: &p}) },
+		err = guarded(ctx, s, scanPoint, func(p runs.Point) { out.write(line{Point: &p}) },
 			"SELECT "+pointTable.names()+" FROM nissa_points WHERE run = $1 ORDER BY seed, at", id)
 	}
 	if err == nil {
-		err = visit(ctx, s.db, scanEvent, func(e runs.Event) { e.Seq = 0; out.write(line{Event: &e}) },
+		err = guarded(ctx, s, scanEvent, func(e runs.Event) { e.Seq = 0; out.write(line{Event: &e}) },
 			"SELECT "+eventTable.names()+" FROM nissa_events WHERE run = $1 ORDER BY seq", id)
 	}
 	return errors.Join(err, out.err)

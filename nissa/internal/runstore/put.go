@@ -13,8 +13,8 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
-// mostSources bounds the sources that are kept: who sends telemetry names itself.
-const mostSources = 1000
+// Bounds of what is kept beside runs: who sends telemetry names itself, and its alarms.
+const mostSources, mostAlarms = 1000, 1000
 
 // Put takes messages in. It returns which of them the store had not seen before; when it
 // returns they are on the disk. On an error none of them is.
@@ -180,6 +180,14 @@ func (s *Store) save(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64
 		if err := s.put(ctx, tx, write.table, write.rows); err != nil {
 			return 0, err
 		}
+	}
+	if len(b.Alarms) == 0 {
+		return head, nil
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM nissa_alarms WHERE (name, subject) IN "+
+		"(SELECT name, subject FROM nissa_alarms ORDER BY last_at DESC, name, subject LIMIT 1000000 OFFSET $1)", mostAlarms)
+	if err != nil {
+		return 0, fmt.Errorf("bound alarms: %w", err)
 	}
 	return head, nil
 }

@@ -10,32 +10,33 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
-// Runs are those that were heard of last, the last first, those heard of before a time. A
-// zero time is any.
-func (s *Store) Runs(ctx context.Context, before time.Time, most int) ([]runs.Run, error) {
+// Runs are those that were heard of last, the last first, those heard of before a time, and
+// of that time those behind a run, if it names one. A zero time is any.
+func (s *Store) Runs(ctx context.Context, before time.Time, behind string, most int) ([]runs.Run, error) {
 	limit := int64(1) << 62
 	if !before.IsZero() {
 		limit = before.UnixMicro()
 	}
-	return list(ctx, s.db, scanRecord[runs.Run],
-		"SELECT record FROM nissa_runs WHERE run <> '' AND last_at < $1 ORDER BY last_at DESC, run LIMIT $2", limit, most)
+	return look(ctx, s, scanRecord[runs.Run],
+		"SELECT record FROM nissa_runs WHERE run <> '' AND (last_at < $1 OR last_at = $1 AND $2 <> '' AND run > $2) "+
+			"ORDER BY last_at DESC, run LIMIT $3", limit, behind, most)
 }
 
 // Run is one of them, or ErrNotFound.
 func (s *Store) Run(ctx context.Context, id string) (runs.Run, error) {
-	return first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1 AND run <> ''", id))
+	return first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1 AND run <> ''", id))
 }
 
 // Seeds are those of a run, in the order in which they were heard of first.
 func (s *Store) Seeds(ctx context.Context, run string) ([]runs.Seed, error) {
-	seeds, err := list(ctx, s.db, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", run)
+	seeds, err := look(ctx, s, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", run)
 	slices.SortStableFunc(seeds, func(a, b runs.Seed) int { return a.FirstAt.Compare(b.FirstAt) })
 	return seeds, err
 }
 
 // Seed is one of them, or ErrNotFound.
 func (s *Store) Seed(ctx context.Context, run, id string) (runs.Seed, error) {
-	return first(list(ctx, s.db, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 AND seed = $2", run, id))
+	return first(look(ctx, s, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 AND seed = $2", run, id))
 }
 
 func first[T any](found []T, err error) (one T, _ error) {
@@ -65,16 +66,18 @@ func (s *Store) Points(ctx context.Context, run, seed string, most int) ([]runs.
 func thinned[T any](
 	ctx context.Context, s *Store, t *table, order string, scan scanner[T], value func(*T) runs.Number, most int, where string, args ...any,
 ) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	var rows int64
 	if most > 0 {
-		counted, err := list(ctx, s.db, scanInteger, "SELECT COUNT(*) FROM "+t.name+" WHERE "+where, args...)
+		counted, err := look(ctx, s, scanInteger, "SELECT COUNT(*) FROM "+t.name+" WHERE "+where, args...)
 		if err != nil {
 			return nil, err
 		}
 		rows = counted[0]
 	}
 	thinner := runs.NewThinner(rows, most, value)
-	err := visit(ctx, s.db, scan, thinner.Add, "SELECT "+t.names()+" FROM "+t.name+" WHERE "+where+" ORDER BY "+order, args...)
+	err := guarded(ctx, s, scan, thinner.Add, "SELECT "+t.names()+" FROM "+t.name+" WHERE "+where+" ORDER BY "+order, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -83,10 +86,11 @@ func thinned[T any](
 
 // Filter says which events are wanted. Empty fields are any.
 type Filter struct {
-	Run, Seed, Kind string
-	After           int64 // a place, from which the oldest come first; 0: the newest do
-	Before          int64 // a place; 0: none
-	Most            int
+	Run, Seed string
+	Kind      runs.Kind
+	After     int64 // a place, from which the oldest come first; 0: the newest do
+	Before    int64 // a place; 0: none
+	Most      int
 }
 
 // Events are those that a filter lets through.
@@ -97,7 +101,7 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 		args = append(args, value)
 		where = append(where, condition+" $"+strconv.Itoa(len(args)))
 	}
-	for _, text := range []struct{ column, value string }{{"run", f.Run}, {"seed", f.Seed}, {"kind", f.Kind}} {
+	for _, text := range []struct{ column, value string }{{"run", f.Run}, {"seed", f.Seed}, {"kind", string(f.Kind)}} {
 		if text.value != "" {
 			add(text.column+" =", text.value)
 		}
@@ -115,35 +119,36 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}
 	args = append(args, f.Most)
-	return list(ctx, s.db, scanEvent, query+order+" LIMIT $"+strconv.Itoa(len(args)), args...)
+	return look(ctx, s, scanEvent, query+order+" LIMIT $"+strconv.Itoa(len(args)), args...)
 }
 
 // Changes are the events and the reports of all runs whose places are behind one, up to
 // another.
 func (s *Store) Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error) {
 	const within = " WHERE seq > $1 AND seq <= $2 ORDER BY seq"
-	events, err := list(ctx, s.db, scanEvent, "SELECT "+eventTable.names()+" FROM nissa_events"+within, after, upTo)
+	events, err := look(ctx, s, scanEvent, "SELECT "+eventTable.names()+" FROM nissa_events"+within, after, upTo)
 	if err != nil {
 		return nil, nil, err
 	}
-	reports, err := list(ctx, s.db, scanReport, "SELECT "+reportTable.names()+" FROM nissa_reports"+within, after, upTo)
+	reports, err := look(ctx, s, scanReport, "SELECT "+reportTable.names()+" FROM nissa_reports"+within, after, upTo)
 	return events, reports, err
 }
 
 // Alarms are those that were ever told of, the last first.
 func (s *Store) Alarms(ctx context.Context) ([]runs.Alarm, error) {
-	return list(ctx, s.db, scanRecord[runs.Alarm], "SELECT record FROM nissa_alarms ORDER BY last_at DESC, name, subject LIMIT 1000")
+	return look(ctx, s, scanRecord[runs.Alarm], "SELECT record FROM nissa_alarms ORDER BY last_at DESC, name, subject")
 }
 
 // Sources are those that send telemetry, in the order of their names.
 func (s *Store) Sources(ctx context.Context) ([]runs.Source, error) {
-	return list(ctx, s.db, scanSource, "SELECT name, first_at, last_at, packets, record FROM nissa_sources ORDER BY name")
+	return look(ctx, s, scanSource, "SELECT name, first_at, last_at, packets, record FROM nissa_sources ORDER BY name")
 }
 
 // Size is what a store comes to.
 type Size struct {
 	Runs      int64         `json:"runs"`
-	Bytes     int64         `json:"bytes"` // about
+	Marks     int64         `json:"marks"` // by which messages that come again are known
+	Bytes     int64         `json:"bytes"` // about, of both
 	MostBytes int64         `json:"max_bytes"`
 	Retention time.Duration `json:"-"`
 	Head      int64         `json:"head"` // the newest place
@@ -158,13 +163,15 @@ func (s *Store) Size(ctx context.Context) (Size, error) {
 	}{
 		{&size.Runs, "SELECT COUNT(*) FROM nissa_runs WHERE run <> ''"},
 		{&size.Bytes, "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM nissa_runs"},
+		{&size.Marks, "SELECT COUNT(*) FROM nissa_seen"},
 		{&size.Head, "SELECT number FROM nissa_clock"},
 	} {
-		found, err := first(list(ctx, s.db, scanInteger, figure.query))
+		found, err := first(look(ctx, s, scanInteger, figure.query))
 		if err != nil {
 			return size, err
 		}
 		*figure.to = found
 	}
+	size.Bytes += size.Marks * markBytes
 	return size, nil
 }

@@ -95,60 +95,56 @@ func micros(t time.Time) int64 {
 
 func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
-// jsonText is a record or a map, which always marshal.
-func jsonText(value any) string {
-	text, err := json.Marshal(value)
+// jsonText is a record or a map as a text.
+type jsonText struct{ of any }
+
+func (t jsonText) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(t.of)
 	if err != nil {
-		return "null"
+		return nil, err
 	}
-	return string(text)
+	return json.Marshal(string(text))
 }
 
 func runRow(r *runs.Run) []any {
-	return []any{r.ID, micros(r.KeptFrom), micros(r.LastAt), r.Bytes, jsonText(r)}
+	return []any{r.ID, micros(r.KeptFrom), micros(r.LastAt), r.Bytes, jsonText{r}}
 }
 
-func seedRow(s *runs.Seed) []any { return []any{s.Run, s.ID, jsonText(s)} }
+func seedRow(s *runs.Seed) []any { return []any{s.Run, s.ID, jsonText{s}} }
 
-func alarmRow(a *runs.Alarm) []any { return []any{a.Name, a.Subject, micros(a.LastAt), jsonText(a)} }
+func alarmRow(a *runs.Alarm) []any { return []any{a.Name, a.Subject, micros(a.LastAt), jsonText{a}} }
 
-// The statement that adds to what is known of sources, around the list of them. A record
-// without anything leaves the one before.
+// The statement that adds to what is known of sources, around the list of them.
 const (
-	insertSources = "INSERT INTO nissa_sources (name, first_at, last_at, packets, record) SELECT value->>0, CAST(value->>1 AS BIGINT), " +
-		"CAST(value->>2 AS BIGINT), CAST(value->>3 AS BIGINT), value->>4 FROM "
+	insertSources = "INSERT INTO nissa_sources (name, first_at, last_at, packets, figures_at, record) SELECT value->>0, " +
+		"CAST(value->>1 AS BIGINT), CAST(value->>2 AS BIGINT), CAST(value->>3 AS BIGINT), CAST(value->>4 AS BIGINT), value->>5 FROM "
 	mergeSources = " WHERE TRUE ON CONFLICT (name) DO UPDATE SET packets = nissa_sources.packets + excluded.packets, " +
-		"record = CASE WHEN excluded.record = '{}' OR excluded.last_at < nissa_sources.last_at " +
-		"THEN nissa_sources.record ELSE excluded.record END, " +
+		"record = CASE WHEN excluded.figures_at < nissa_sources.figures_at THEN nissa_sources.record ELSE excluded.record END, " +
+		"figures_at = CASE WHEN excluded.figures_at < nissa_sources.figures_at " +
+		"THEN nissa_sources.figures_at ELSE excluded.figures_at END, " +
 		"last_at = CASE WHEN excluded.last_at < nissa_sources.last_at THEN nissa_sources.last_at ELSE excluded.last_at END"
 )
 
 func sourceRow(s *runs.Source) []any {
-	record := "{}"
-	if s.Health != "" {
-		record = jsonText(s)
-	}
-	return []any{s.Name, micros(s.FirstAt), micros(s.LastAt), s.Packets, record}
+	return []any{s.Name, micros(s.FirstAt), micros(s.LastAt), s.Packets, micros(s.FiguresAt), jsonText{s.Shown}}
 }
 
 func scanSource(row *sql.Rows) (s runs.Source, err error) {
-	var told runs.Source
-	err = row.Scan(&s.Name, moment{&s.FirstAt}, moment{&s.LastAt}, &s.Packets, object{&told})
-	s.Health, s.Summary, s.Indicators, s.Figures = told.Health, told.Summary, told.Indicators, told.Figures
+	err = row.Scan(&s.Name, moment{&s.FirstAt}, moment{&s.LastAt}, &s.Packets, object{&s.Shown})
 	return s, err
 }
 
 func reportRow(r *runs.Report) []any {
 	return []any{r.Seq, r.Run, micros(r.At), r.Trainer, r.Number, r.Epoch, r.Step, r.Loss, r.Accuracy, r.TrainLoss, r.HostLoss,
-		r.HostAccuracy, r.BaselineLoss, r.BaselineAccuracy, jsonText(r.Metrics)}
+		r.HostAccuracy, r.BaselineLoss, r.BaselineAccuracy, jsonText{r.Metrics}}
 }
 
 func pointRow(p *runs.Point) []any {
-	return []any{p.Run, p.Seed, micros(p.At), p.Epoch, p.Step, p.Stage, p.Alpha, jsonText(p.Metrics)}
+	return []any{p.Run, p.Seed, micros(p.At), p.Epoch, p.Step, p.Stage, p.Alpha, jsonText{p.Metrics}}
 }
 
 func eventRow(e *runs.Event) []any {
-	return []any{e.Seq, e.Run, e.Seed, micros(e.At), e.Kind, e.Name, e.Source, e.Level, jsonText(e.Details)}
+	return []any{e.Seq, e.Run, e.Seed, micros(e.At), e.Kind, e.Name, e.Source, e.Level, jsonText{e.Details}}
 }
 
 // number reads a column that may be empty.
@@ -255,4 +251,27 @@ func list[T any](ctx context.Context, q querier, scan scanner[T], query string, 
 	all := []T{}
 	err := visit(ctx, q, scan, func(row T) { all = append(all, row) }, query, args...)
 	return all, err
+}
+
+// readTimeout bounds a look into a database that hangs.
+const readTimeout = 30 * time.Second
+
+// look is list of the database itself.
+func look[T any](ctx context.Context, s *Store, scan scanner[T], query string, args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	all := []T{}
+	err := guarded(ctx, s, scan, func(row T) { all = append(all, row) }, query, args...)
+	return all, err
+}
+
+// guarded is visit of the database itself, where it is still in its place: what a file that
+// was moved away says is history.
+func guarded[T any](ctx context.Context, s *Store, scan scanner[T], take func(T), query string, args ...any) error {
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	err := visit(ctx, s.db, scan, take, query, args...)
+	s.db.Doubt(err)
+	return err
 }

@@ -1,11 +1,9 @@
 package runstore
 
 import (
-	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,23 +37,7 @@ func TestMain(m *testing.M) {
 // onEachDatabase runs a test on an empty database of each kind.
 func onEachDatabase(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:///"+filepath.Join(t.TempDir(), "runs.db")) })
-	t.Run("postgres", func(t *testing.T) { test(t, newSchema(t)) })
-}
-
-var schemas atomic.Int64
-
-func newSchema(t *testing.T) string {
-	t.Helper()
-	db, err := sql.Open("pgx", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	schema := fmt.Sprint("t_", schemas.Add(1))
-	if _, err := db.Exec("CREATE SCHEMA " + schema); err != nil {
-		t.Fatal(err)
-	}
-	return server.URL(schema)
+	t.Run("postgres", func(t *testing.T) { test(t, server.NewSchema(t)) })
 }
 
 func open(t *testing.T, cfg Config) *Store {

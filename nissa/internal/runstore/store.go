@@ -36,8 +36,9 @@ type Config struct {
 // database.
 type Store struct {
 	db     *database.DB
-	each   string // the rows of the JSON list that is the first argument
-	lock   string // the first statement of a transaction that writes; empty where beginning one is enough
+	each   string        // the rows of the JSON list that is the first argument
+	writer chan struct{} // held by whoever writes: waiting for it costs less than SQLite's own polling
+	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
 
 	mu      sync.Mutex
@@ -55,18 +56,22 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	db, err := database.Open(ctx, database.Config{
 		URL: cfg.URL, Name: "nissa", What: "store of runs", Migrations: files,
-		SQLite:   map[int64]database.Change{1001: changes("CREATE TABLE nissa_seen (" + seenColumns + ") WITHOUT ROWID")},
-		Postgres: map[int64]database.Change{1001: changes("CREATE TABLE nissa_seen ("+seenColumns+")", widen("reports"), widen("events"))},
+		SQLite: map[int64]database.Change{
+			1001: changes("CREATE TABLE nissa_seen (" + seenColumns + ") WITHOUT ROWID"), 1002: changes(seenIndex),
+		},
+		Postgres: map[int64]database.Change{
+			1001: changes("CREATE TABLE nissa_seen ("+seenColumns+")", widen("reports"), widen("events")), 1002: changes(seenIndex),
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, each: "json_each($1)", config: cfg, changed: make(chan struct{})}
+	s := &Store{db: db, each: "json_each($1)", writer: make(chan struct{}, 1), config: cfg, changed: make(chan struct{})}
 	if db.Postgres {
 		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
 		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
 	}
-	if s.head, err = s.readHead(ctx); err != nil {
+	if err := s.Refresh(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
@@ -75,6 +80,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // seenColumns are those of the marks by which messages that were taken in are known. What
 // is told at one time lies together.
 const seenColumns = "made BIGINT NOT NULL, hash BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (made, hash)"
+
+// seenIndex is by what marks are forgotten.
+const seenIndex = "CREATE INDEX nissa_seen_at ON nissa_seen (at)"
 
 // widen makes keys of 64 bits, which SQLite's INTEGER has.
 func widen(table string) string {
@@ -104,13 +112,15 @@ func (s *Store) Close() error {
 func (s *Store) Where() string { return s.db.Where }
 
 // Ping asks for a sign of life.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.db.InPlace(); err != nil {
-		return fmt.Errorf("store of runs: %w", err)
-	}
-	_, err := s.readHead(ctx)
-	s.db.Doubt(err)
-	return err
+func (s *Store) Ping(ctx context.Context) error { return s.Refresh(ctx) }
+
+// Writable returns nil when a transaction that changes nothing gets to the disk, which one on
+// a full disk does not.
+func (s *Store) Writable(ctx context.Context) error {
+	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE nissa_clock SET number = number")
+		return err
+	})
 }
 
 // writeTimeout bounds a transaction in a database that hangs.
@@ -118,6 +128,12 @@ const writeTimeout = 30 * time.Second
 
 // write runs one transaction in which nobody else writes, in this process or another.
 func (s *Store) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
+	select {
+	case s.writer <- struct{}{}:
+		defer func() { <-s.writer }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if err := s.db.InPlace(); err != nil {
@@ -151,17 +167,9 @@ func (s *Store) transact(ctx context.Context, change func(context.Context, *sql.
 	return nil
 }
 
-// readHead asks for the newest place.
-func (s *Store) readHead(ctx context.Context) (head int64, err error) {
-	if err := s.db.QueryRowContext(ctx, "SELECT number FROM nissa_clock").Scan(&head); err != nil {
-		return 0, fmt.Errorf("store of runs: %w", err)
-	}
-	return head, nil
-}
-
 // Refresh looks whether another process has written.
 func (s *Store) Refresh(ctx context.Context) error {
-	head, err := s.readHead(ctx)
+	head, err := first(look(ctx, s, scanInteger, "SELECT number FROM nissa_clock"))
 	if err == nil {
 		s.advance(head)
 	}

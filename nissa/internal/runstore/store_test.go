@@ -3,8 +3,10 @@ package runstore
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -18,6 +20,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 func TestEachMessageCountsOnce(t *testing.T) {
@@ -94,7 +97,7 @@ func TestListHoldsTheRunsThatWereHeardOfLast(t *testing.T) {
 		var ids []string
 		before := time.Time{}
 		for {
-			page, err := s.Runs(t.Context(), before, 2)
+			page, err := s.Runs(t.Context(), before, "", 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,6 +111,26 @@ func TestListHoldsTheRunsThatWereHeardOfLast(t *testing.T) {
 		}
 		if got := fmt.Sprint(ids); got != "[run-1 run-4 run-3 run-2 run-0]" {
 			t.Error(got)
+		}
+	})
+}
+
+// A stream of orders is read from its beginning by each process that starts: what was taken
+// before is known also when its mark is forgotten.
+func TestOrderCountsOnceWithoutItsMark(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		order := func(entry string) runs.Message {
+			return runs.Message{Stream: trainer.Stream("run"), Entry: entry, At: at(5), Payload: trainer.Order{
+				Kind: trainer.Judge, Run: "run", TrainerID: "t", Number: 3, Seed: "s"}.Command()}
+		}
+		put(t, s, order("99-2"), order("100-1"), order("100-9"), order("100-10"))
+		if _, err := s.db.Exec("DELETE FROM nissa_seen"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, order("99-2"), order("100-1"), order("100-9"), order("100-10"), order("101-0"))
+		if events, err := s.Events(t.Context(), Filter{Run: "run", Kind: runs.KindOrder, Most: 100}); err != nil || len(events) != 5 {
+			t.Errorf("%d orders, %v", len(events), err)
 		}
 	})
 }
@@ -216,7 +239,7 @@ func TestImportRefusesWhatIsNoExport(t *testing.T) {
 			t.Errorf("imported %.40q", text)
 		}
 	}
-	if all, err := s.Runs(t.Context(), time.Time{}, 10); err != nil || len(all) != 0 {
+	if all, err := s.Runs(t.Context(), time.Time{}, "", 10); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
 	}
 }
@@ -248,6 +271,107 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 		// What came to the bus before, and comes again now, does not come back.
 		if fresh := put(t, s, report("long", 50)); fresh[0] {
 			t.Error("a report that was removed is taken in again")
+		}
+	})
+}
+
+// A run that is told of all the time is not gone through each minute for one minute of it.
+func TestRunIsShortenedNowAndThen(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url, Retention: 100 * time.Second})
+		put(t, s, reports("long", 0, 250)...)
+		for _, step := range []struct{ now, keptFrom int }{{200, 100}, {201, 100}, {202, 100}, {210, 110}} {
+			if err := s.Tidy(t.Context(), at(step.now)); err != nil {
+				t.Fatal(err)
+			}
+			if long, err := s.Run(t.Context(), "long"); err != nil || !long.KeptFrom.Equal(at(step.keptFrom)) {
+				t.Errorf("at %d: %+v, %v", step.now, long, err)
+			}
+		}
+	})
+}
+
+// A long removal is made of short ones: what fails, or is slow, undoes nothing of those before.
+func TestLongRemovalIsMadeOfShortOnes(t *testing.T) {
+	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db", Retention: 100 * time.Second})
+	put(t, s, report("run", 1))
+	const rows = 25_000
+	for _, statement := range []string{
+		`INSERT INTO nissa_points (run, seed, at, epoch, step, stage, metrics) WITH RECURSIVE n(i) AS
+			(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) SELECT 'run', 's', i, i + 0, i, '', 'null' FROM n`,
+		`CREATE TRIGGER slow BEFORE DELETE ON nissa_points WHEN OLD.epoch = 15000 BEGIN SELECT RAISE(ABORT, 'too long'); END`,
+	} {
+		if _, err := s.db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() int64 {
+		n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_points"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := s.Tidy(t.Context(), at(500)); err == nil || left() > rows-slice+1 {
+		t.Errorf("%d rows are left, %v", left(), err)
+	}
+	if _, err := s.db.Exec("DROP TRIGGER slow"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tidy(t.Context(), at(500)); err != nil || left() != 0 {
+		t.Errorf("%d rows are left, %v", left(), err)
+	}
+	if _, err := s.Run(t.Context(), "run"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// That marks cannot be forgotten keeps nothing else from being removed, and what another
+// process removed is removed.
+func TestTidyGoesOnWhereItCan(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url, Retention: 100 * time.Second})
+		put(t, s, report("old", 1))
+		if err := s.shorten(t.Context(), "nobody", at(5)); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.db.Exec("DROP TABLE nissa_seen"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Tidy(t.Context(), at(500)); err == nil {
+			t.Error("nothing is said of the marks")
+		}
+		if _, err := s.Run(t.Context(), "old"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("old run: %v", err)
+		}
+	})
+}
+
+func TestMarksAreForgottenByAgeAndNumber(t *testing.T) {
+	now := at(0)
+	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMicro() }
+	for name, test := range map[string]struct {
+		beyond []int64
+		want   int64
+	}{
+		"few":               {nil, ago(seenLife)},
+		"many":              {[]int64{ago(time.Hour)}, ago(time.Hour) + 1},
+		"many old ones":     {[]int64{ago(2 * seenLife)}, ago(seenLife)},
+		"many at one time":  {[]int64{ago(time.Second)}, ago(seenLeast)},
+		"of another's time": {[]int64{ago(-time.Hour)}, ago(seenLeast)},
+	} {
+		if got := forgetBefore(now, test.beyond); got != test.want {
+			t.Errorf("%s: %s", name, timeOf(got))
+		}
+	}
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		put(t, s, reports("run", 0, 20)...)
+		if err := s.Tidy(t.Context(), time.Now().Add(2*seenLife)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_seen")); err != nil || n != 0 {
+			t.Errorf("%d marks, %v", n, err)
 		}
 	})
 }
@@ -372,7 +496,7 @@ func TestHostileTextsAreStored(t *testing.T) {
 			spoken.Payload.(*leyline.TelemetryPacket).Events[1].Attributes[text] = text
 			put(t, s, told, spoken, packet(text, i))
 		}
-		all, err := s.Runs(t.Context(), time.Time{}, 100)
+		all, err := s.Runs(t.Context(), time.Time{}, "", 100)
 		if err != nil || len(all) != len(hostile) {
 			t.Fatalf("%d runs, %v", len(all), err)
 		}
@@ -388,6 +512,47 @@ func TestHostileTextsAreStored(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Numbers at the ends of what a message can say are stored too.
+func TestHostileNumbersAreStored(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for i, number := range []uint64{0, math.MaxInt64, math.MaxInt64 + 1, math.MaxUint64} {
+			told := report(fmt.Sprint("run-", i), i+1)
+			state := told.Payload.(*leyline.SystemStatePacket)
+			state.GlobalStep, state.TimestampNs, state.CurrentEpoch = number, number, math.MaxUint32
+			state.TrainingMetrics = map[string]float32{"nan": float32(math.NaN()), "inf": float32(math.Inf(1)), "small": math.SmallestNonzeroFloat32}
+			state.TrainingLoss, state.ValidationLoss = math.MaxFloat32, math.SmallestNonzeroFloat32
+			told.Attributes = nil // of a trainer whose numbers have no other bounds
+			put(t, s, told)
+			reports, err := s.Reports(t.Context(), fmt.Sprint("run-", i), time.Time{}, 0)
+			if err != nil || len(reports) != 1 || reports[0].Step != min(number, math.MaxInt64) {
+				t.Errorf("%+v, %v", reports, err)
+			}
+		}
+		for _, since := range []string{"1e300", "NaN", "-1e300"} {
+			told := packet("weatherlight", 1)
+			told.Payload.(*leyline.TelemetryPacket).PacketId = since
+			told.Payload.(*leyline.TelemetryPacket).Events = []*leyline.TelemetryEvent{
+				{Description: "alarm", Attributes: map[string]string{"alarm": "lag", "since": since}}}
+			put(t, s, told)
+			if alarms, err := s.Alarms(t.Context()); err != nil || len(alarms) != 1 || alarms[0].Name != "lag" {
+				t.Errorf("since %s: %+v, %v", since, alarms, err)
+			}
+		}
+	})
+}
+
+// A record that has no form is an error, and nothing is stored in its place.
+func TestRecordThatCannotBeWrittenIsAnError(t *testing.T) {
+	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
+	err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		return s.put(ctx, tx, &alarmTable, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
+	})
+	if err == nil {
+		t.Error("stored")
+	}
 }
 
 // hostile are names that a peer may use who means harm; no two of them are one.
@@ -414,6 +579,76 @@ func TestSourcesAreBounded(t *testing.T) {
 	})
 }
 
+// Who tells of alarms names them: those that were told of last are kept.
+func TestAlarmsAreBounded(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for n := range 30 {
+			var told []runs.Message
+			for i := range 50 {
+				m := packet("weatherlight", 50*n+i+1)
+				m.Payload.(*leyline.TelemetryPacket).Events = []*leyline.TelemetryEvent{
+					{Description: "alarm", Attributes: map[string]string{"alarm": fmt.Sprint("alarm-", 50*n+i)}}}
+				told = append(told, m)
+			}
+			put(t, s, told...)
+		}
+		n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_alarms"))
+		if err != nil || n != mostAlarms {
+			t.Errorf("%d alarms, %v", n, err)
+		}
+		if alarms, err := s.Alarms(t.Context()); err != nil || alarms[0].Name != "alarm-1499" {
+			t.Errorf("%+v, %v", alarms[0], err)
+		}
+	})
+}
+
+// What is remembered of messages is part of what a store keeps. However much it is, it takes
+// no more than half of the room from the runs.
+func TestMarksAreCounted(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const most, packets = 50_000, 1000
+		s := open(t, Config{URL: url, MostBytes: most, Retention: 100 * 365 * 24 * time.Hour})
+		put(t, s, report("run", 1))
+		before, err := s.Size(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []runs.Message
+		for n := range packets {
+			told = append(told, packet("source", n))
+		}
+		put(t, s, told...)
+		after, err := s.Size(t.Context())
+		if err != nil || after.Marks != before.Marks+packets || after.Bytes < before.Bytes+most {
+			t.Errorf("%+v became %+v, %v", before, after, err)
+		}
+		if err := s.Tidy(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(t.Context(), "run"); err != nil {
+			t.Errorf("a small run made room for marks: %v", err)
+		}
+	})
+}
+
+// What a source tells of a run changes nothing of its figures, nor does a packet that is late.
+func TestFiguresOfASourceAreItsNewest(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		for _, m := range []runs.Message{packet("kasmina", 1), seedPacket("run", "s", "TRAINING", 9), packet("kasmina", 5), packet("kasmina", 3)} {
+			put(t, s, m)
+		}
+		sources, err := s.Sources(t.Context())
+		if err != nil || len(sources) != 1 {
+			t.Fatalf("%+v, %v", sources, err)
+		}
+		if k := sources[0]; k.Figures[0].Value != 5 || !k.FiguresAt.Equal(at(5)) || !k.LastAt.Equal(at(9)) || k.Packets != 4 || !k.FirstAt.Equal(at(1)) {
+			t.Errorf("%+v", k)
+		}
+	})
+}
+
 func TestStoreWhoseFileIsGoneTakesNothing(t *testing.T) {
 	file := t.TempDir() + "/runs.db"
 	s := open(t, Config{URL: "sqlite:///" + file})
@@ -427,10 +662,50 @@ func TestStoreWhoseFileIsGoneTakesNothing(t *testing.T) {
 	if err := s.Ping(t.Context()); !errors.Is(err, regularfile.ErrReplaced) {
 		t.Errorf("ping: %v", err)
 	}
+	if all, err := s.Runs(t.Context(), time.Time{}, "", 10); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("runs: %v, %v", all, err)
+	}
+	if all, err := s.Reports(t.Context(), "run", time.Time{}, 0); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("reports: %v, %v", all, err)
+	}
+	if err := s.Refresh(t.Context()); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("refresh: %v", err)
+	}
+	if err := s.Export(t.Context(), "run", new(bytes.Buffer)); !errors.Is(err, regularfile.ErrReplaced) {
+		t.Errorf("export: %v", err)
+	}
 	if err := os.Rename(file+".away", file); err != nil {
 		t.Fatal(err)
 	}
 	if fresh := put(t, s, report("run", 2)); !fresh[0] {
 		t.Error("what was not taken counts as taken")
 	}
+}
+
+// What was stored before figures had a time of their own is shown on, until there is newer.
+func TestFiguresOfAnOlderStoreAreKept(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		record := fmt.Sprintf(`{"name":"kasmina","first_at":%[1]q,"last_at":%[1]q,"packets":7,"health":"healthy","figures":[{"name":"m","value":5}]}`,
+			at(5).Format(time.RFC3339Nano))
+		for _, statement := range []string{
+			"ALTER TABLE nissa_sources DROP COLUMN figures_at", "DELETE FROM nissa_schema_version WHERE version_id = 2",
+			fmt.Sprintf("INSERT INTO nissa_sources VALUES ('kasmina', %d, %d, 7, '%s')", at(1).UnixMicro(), at(5).UnixMicro(), record),
+		} {
+			if _, err := s.db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = open(t, Config{URL: url})
+		for _, step := range []struct {
+			told runs.Message
+			want runs.Number
+		}{{seedPacket("run", "s", "TRAINING", 9), 5}, {packet("kasmina", 4), 5}, {packet("kasmina", 8), 8}} {
+			put(t, s, step.told)
+			sources, err := s.Sources(t.Context())
+			if err != nil || len(sources) != 1 || sources[0].Figures[0].Value != step.want {
+				t.Errorf("%+v, %v; want %v", sources, err, step.want)
+			}
+		}
+	})
 }

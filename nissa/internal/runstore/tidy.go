@@ -3,6 +3,7 @@ package runstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,141 +12,178 @@ import (
 
 const (
 	// seenLife is how long a message is remembered: far longer than the bus keeps one. When
-	// there are more than mostSeen it is shorter, but never than seenLeast: the bus does not
+	// there are more than mostSeen, or than a quarter of the room, it is shorter, but never than seenLeast: the bus does not
 	// hold as many.
 	seenLife  = 24 * time.Hour
 	seenLeast = 5 * time.Minute
 	mostSeen  = 2_000_000
+	seenShare = 4
+	markBytes = 80 // about, with its indexes
 	// live is how long after it was heard of a run is not removed as a whole for want of room.
 	live = 10 * time.Minute
+	// slack is the part of the retention by which a run may be too long: to shorten one is to
+	// go through all of it.
+	slack = 32
+	// slice is how many rows one transaction removes: the others wait for it.
+	slice = 10_000
 )
 
 // Tidy removes what is too old, and the oldest of what is too much.
 func (s *Store) Tidy(ctx context.Context, now time.Time) error {
-	oldest := now.Add(-s.config.Retention)
-	if err := s.forget(ctx, now, oldest); err != nil {
-		return err
-	}
-	aged, err := list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE kept_from < $1", oldest.UnixMicro())
+	return errors.Join(s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
+}
+
+// forget removes marks that nobody will ask for.
+func (s *Store) forget(ctx context.Context, now time.Time) error {
+	beyond, err := look(ctx, s, scanInteger, "SELECT at FROM nissa_seen ORDER BY at DESC LIMIT 1 OFFSET $1",
+		min(mostSeen, s.config.MostBytes/seenShare/markBytes))
 	if err != nil {
 		return err
 	}
-	for _, r := range aged {
-		if err := s.shorten(ctx, r.ID, oldest); err != nil {
+	return s.prune(ctx, "nissa_seen", "made, hash", "at < $1", forgetBefore(now, beyond))
+}
+
+// forgetBefore is the time before which marks are forgotten, by that of the newest beyond
+// their number, if there is one.
+func forgetBefore(now time.Time, beyond []int64) int64 {
+	before := now.Add(-seenLife).UnixMicro()
+	if len(beyond) > 0 {
+		before = max(before, min(beyond[0]+1, now.Add(-seenLeast).UnixMicro()))
+	}
+	return before
+}
+
+// retain removes what is older than the retention.
+func (s *Store) retain(ctx context.Context, now time.Time) error {
+	oldest := now.Add(-s.config.Retention)
+	for _, table := range []string{"nissa_alarms", "nissa_sources"} {
+		if err := s.prune(ctx, table, "rowid", "last_at < $1", oldest.UnixMicro()); err != nil {
 			return err
 		}
 	}
-	for {
-		size, err := s.Size(ctx)
-		if err != nil || size.Bytes <= s.config.MostBytes {
-			return err
-		}
-		if err := s.makeRoom(ctx, now); err != nil {
-			return err
-		}
+	aged, err := look(ctx, s, scanText, "SELECT run FROM nissa_runs WHERE last_at < $1 OR kept_from < $2",
+		oldest.UnixMicro(), oldest.Add(-s.config.Retention/slack).UnixMicro())
+	if err != nil {
+		return err
 	}
-}
-
-// forget removes marks and records that nobody will ask for.
-func (s *Store) forget(ctx context.Context, now, oldest time.Time) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, step := range []struct {
-			statement string
-			before    time.Time
-		}{
-			{"DELETE FROM nissa_alarms WHERE last_at < $1", oldest},
-			{"DELETE FROM nissa_sources WHERE last_at < $1", oldest},
-		} {
-			if _, err := tx.ExecContext(ctx, step.statement, step.before.UnixMicro()); err != nil {
-				return fmt.Errorf("tidy: %w", err)
-			}
-		}
-		return forgetSeen(ctx, tx, now)
-	})
-}
-
-func forgetSeen(ctx context.Context, tx *sql.Tx, now time.Time) error {
-	for life := seenLife; life >= seenLeast; life /= 2 {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM nissa_seen WHERE at < $1", now.Add(-life).UnixMicro()); err != nil {
-			return fmt.Errorf("tidy: %w", err)
-		}
-		kept, err := first(list(ctx, tx, scanInteger, "SELECT COUNT(*) FROM nissa_seen"))
-		if err != nil || kept <= mostSeen {
+	for _, run := range aged {
+		if err := s.shorten(ctx, run, oldest); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// fit removes until the store is within its size, or has nothing that could be removed. Marks
+// of the last minutes take half of the room at most.
+func (s *Store) fit(ctx context.Context, now time.Time) error {
+	for {
+		size, err := s.Size(ctx)
+		marks := size.Marks * markBytes
+		if err != nil || size.Bytes-marks <= s.config.MostBytes-min(marks, s.config.MostBytes/2) {
+			return err
+		}
+		if err := s.makeRoom(ctx, now); err != nil {
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 // makeRoom removes the run that was heard of longest ago or, when all are being heard of,
 // the older half of the largest.
 func (s *Store) makeRoom(ctx context.Context, now time.Time) error {
-	stale, err := first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY last_at, run LIMIT 1"))
+	stale, err := first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY last_at, run LIMIT 1"))
 	if err != nil {
 		return err
 	}
+	end := stale.LastAt.Add(time.Microsecond)
 	if now.Sub(stale.LastAt) > live {
-		return s.Remove(ctx, stale.ID)
+		return s.shorten(ctx, stale.ID, end)
 	}
-	largest, err := first(list(ctx, s.db, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY bytes DESC, run LIMIT 1"))
+	largest, err := first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY bytes DESC, run LIMIT 1"))
 	if err != nil {
 		return err
 	}
 	middle := largest.KeptFrom.Add(largest.LastAt.Sub(largest.KeptFrom) / 2)
 	if !middle.After(largest.KeptFrom) { // nothing that could be halved
-		return s.Remove(ctx, stale.ID)
+		return s.shorten(ctx, stale.ID, end)
 	}
 	return s.shorten(ctx, largest.ID, middle)
 }
 
-// Remove removes a run with all that belongs to it.
-func (s *Store) Remove(ctx context.Context, run string) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, statement := range []string{
-			"DELETE FROM nissa_reports WHERE run = $1",
-			"DELETE FROM nissa_points WHERE run = $1",
-			"DELETE FROM nissa_events WHERE run = $1",
-			"DELETE FROM nissa_seeds WHERE run = $1",
-			"DELETE FROM nissa_runs WHERE run = $1",
-		} {
-			if _, err := tx.ExecContext(ctx, statement, run); err != nil {
-				return fmt.Errorf("remove run: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
-// shorten removes what a run was told before a time, and all of one that was not heard of
-// since.
-func (s *Store) shorten(ctx context.Context, run string, from time.Time) error {
-	gone := false
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		r, err := first(list(ctx, tx, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1", run))
+// prune removes the rows of a table for which a condition holds, slice by slice. Key is what
+// tells rows of SQLite apart.
+func (s *Store) prune(ctx context.Context, table, key, condition string, args ...any) error {
+	for more := true; more; {
+		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			more, err = s.removeSlice(ctx, tx, table, key, condition, args...)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if gone = r.LastAt.Before(from); gone {
-			return nil
-		}
-		for _, statement := range []string{
-			"DELETE FROM nissa_reports WHERE run = $1 AND at < $2", "DELETE FROM nissa_points WHERE run = $1 AND at < $2",
-			"DELETE FROM nissa_events WHERE run = $1 AND at < $2",
-		} {
-			if _, err := tx.ExecContext(ctx, statement, run, from.UnixMicro()); err != nil {
-				return fmt.Errorf("shorten run: %w", err)
-			}
-		}
-		if r.Bytes, err = s.weigh(ctx, tx, run); err != nil {
+	}
+	return nil
+}
+
+func (s *Store) removeSlice(ctx context.Context, tx *sql.Tx, table, key, condition string, args ...any) (more bool, err error) {
+	statement := "DELETE FROM %s WHERE (%s) IN (SELECT %[2]s FROM %[1]s WHERE %[3]s LIMIT %[4]d)"
+	if s.db.Postgres {
+		key, statement = "ctid", "DELETE FROM %s WHERE %s = ANY(ARRAY(SELECT %[2]s FROM %[1]s WHERE %[3]s LIMIT %[4]d))"
+	}
+	removed, err := tx.ExecContext(ctx, fmt.Sprintf(statement, table, key, condition, slice), args...)
+	if err != nil {
+		return false, fmt.Errorf("remove from %s: %w", table, err)
+	}
+	n, err := removed.RowsAffected()
+	return n == slice, err
+}
+
+// shorten removes what a run was told before a time, and all of one that was not heard of
+// since. One that is not there was removed by another process.
+func (s *Store) shorten(ctx context.Context, run string, from time.Time) error {
+	for _, table := range []string{"nissa_reports", "nissa_points", "nissa_events"} {
+		if err := s.prune(ctx, table, "rowid", "run = $1 AND at < $2", run, from.UnixMicro()); err != nil {
 			return err
 		}
-		r.KeptFrom = from.UTC()
-		return s.put(ctx, tx, &runTable, [][]any{runRow(&r)})
-	})
-	if err != nil || !gone {
-		return err
 	}
-	return s.Remove(ctx, run)
+	for more := true; more; {
+		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			more, err = s.shortenRecord(ctx, tx, run, from)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shortenRecord has the record of a run say what is left of it, or removes it behind those
+// of its seeds, of which there may be more than a slice.
+func (s *Store) shortenRecord(ctx context.Context, tx *sql.Tx, run string, from time.Time) (more bool, err error) {
+	r, err := first(list(ctx, tx, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1", run))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.LastAt.Before(from) {
+		more, err = s.removeSlice(ctx, tx, "nissa_seeds", "rowid", "run = $1", run)
+		if err == nil && !more {
+			_, err = s.removeSlice(ctx, tx, "nissa_runs", "rowid", "run = $1", run)
+		}
+		return more, err
+	}
+	if r.Bytes, err = s.weigh(ctx, tx, run); err != nil {
+		return false, err
+	}
+	r.KeptFrom = from.UTC()
+	return false, s.put(ctx, tx, &runTable, [][]any{runRow(&r)})
 }
 
 // weigh is about what is stored of a run.

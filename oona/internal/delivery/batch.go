@@ -15,11 +15,12 @@ type outcome struct {
 	attempt int
 	answers []envelope.Draft
 	refusal *deadletter.Refusal
+	stored  time.Time
 	started time.Time
 }
 
 // plain reports whether acknowledging is all there is to do.
-func (o outcome) plain() bool {
+func (o *outcome) plain() bool {
 	return o.refusal == nil && len(o.answers) == 0 && o.mark == ""
 }
 

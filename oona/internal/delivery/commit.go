@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/oona/deadletter"
-	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
 	"github.com/esper-lite/weatherlight/oona/internal/stats"
 )
@@ -13,6 +12,7 @@ import (
 const (
 	commitBatch  = 256             // outcomes of one script call, so that Redis is never held up for long
 	commitLinger = 5 * time.Second // how long a stop waits for a bus that is down
+	commitLast   = time.Second     // how long after the end of work a commit may take that is under way
 )
 
 // committer is what the committing loop keeps for itself.
@@ -20,6 +20,10 @@ type committer struct{ backoff *redis.Backoff }
 
 // commitAll reports outcomes to Redis until the batcher is closed and empty.
 func (s *consumer) commitAll(fetch, work context.Context) {
+	// Not work itself: a handler that finished in time keeps its result.
+	base, end := context.WithCancel(context.WithoutCancel(work))
+	defer end()
+	defer context.AfterFunc(work, func() { time.AfterFunc(commitLast, end) })()
 	var spare []outcome
 	for {
 		items := s.batcher.take(spare)
@@ -28,36 +32,54 @@ func (s *consumer) commitAll(fetch, work context.Context) {
 		}
 		for rest := items; len(rest) > 0; {
 			n := min(len(rest), commitBatch)
-			s.commit(fetch, work, rest[:n])
+			s.commit(fetch, work, base, rest[:n])
 			rest = rest[n:]
 		}
-		spare = items
+		if base.Err() == nil { // no commit was left behind that looks at it yet
+			spare = items
+		}
 	}
 }
 
 // commit settles outcomes. It tries again while the bus is down: an outcome
 // that is given up stays pending, and its handler runs again.
-func (s *consumer) commit(fetch, work context.Context, batch []outcome) {
-	var plain, scripted []outcome
-	for _, o := range batch {
-		if o.plain() {
-			plain = append(plain, o)
-		} else {
-			scripted = append(scripted, o)
+func (s *consumer) commit(fetch, work, base context.Context, batch []outcome) {
+	plain, scripted := split(batch)
+	s.untilDone(fetch, work, base, plain, s.store.acknowledge)
+	s.untilDone(fetch, work, base, scripted, s.store.settle)
+}
+
+// split parts the outcomes that are plain from the others. Most batches are of one kind.
+func split(batch []outcome) (plain, scripted []outcome) {
+	all := 0
+	for i := range batch {
+		if batch[i].plain() {
+			all++
 		}
 	}
-	s.untilDone(fetch, work, plain, s.store.acknowledge)
-	s.untilDone(fetch, work, scripted, s.store.settle)
+	switch all {
+	case len(batch):
+		return batch, nil
+	case 0:
+		return nil, batch
+	}
+	plain, scripted = make([]outcome, 0, all), make([]outcome, 0, len(batch)-all)
+	for i := range batch {
+		if batch[i].plain() {
+			plain = append(plain, batch[i])
+		} else {
+			scripted = append(scripted, batch[i])
+		}
+	}
+	return plain, scripted
 }
 
 type commitFunc func(ctx context.Context, batch []outcome) (settled, error)
 
-func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commit commitFunc) {
+func (s *consumer) untilDone(fetch, work, base context.Context, batch []outcome, commit commitFunc) {
 	if len(batch) == 0 {
 		return
 	}
-	// Not work itself: a handler that finished in time keeps its result.
-	base := context.WithoutCancel(work)
 	defer s.committer.backoff.Quit()
 	var deadline time.Time
 	for {
@@ -66,7 +88,8 @@ func (s *consumer) untilDone(fetch, work context.Context, batch []outcome, commi
 		var came settled
 		err := s.sub.Fence(ctx)
 		if err == nil {
-			came, err = commit(ctx, batch)
+			// Left behind at the end of base alone: then nobody changes the batch any more.
+			came, err = redis.Call(base, s.c.Conn, func(context.Context) (settled, error) { return commit(ctx, batch) })
 		}
 		cancel()
 		if err == nil {
@@ -100,7 +123,7 @@ func (s *consumer) conclude(batch []outcome, came settled) {
 		switch came.results[i] {
 		case commitDone:
 			consumed.Observe(now.Sub(o.started))
-			delivered.Observe(now.Sub(entry.StoredAt(o.id)))
+			delivered.Observe(now.Sub(o.stored))
 			s.c.done(o, s.sub.Stream)
 		case commitReplay:
 			s.c.deadLettered(deadletter.ReasonReplay, s.sub.Stream)

@@ -69,6 +69,7 @@ type Task struct {
 	// Exhausted: the entry was handed out so often without an outcome that it may
 	// kill its process.
 	Exhausted bool
+	Stored    time.Time // that its entry's id tells
 
 	// What Judge has decided.
 	Mark    string              // Redis key of its request id, "" when it has none
@@ -90,7 +91,7 @@ type handling interface {
 
 // outcome is what came of the task, without answers.
 func (t *Task) outcome() outcome {
-	return outcome{id: t.id, mark: t.Mark, attempt: t.attempt, refusal: t.Refusal, started: t.started}
+	return outcome{id: t.id, mark: t.Mark, attempt: t.attempt, refusal: t.Refusal, stored: t.Stored, started: t.started}
 }
 
 // Deliverer runs the subscriptions of one client. It is safe for concurrent use.

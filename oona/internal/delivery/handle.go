@@ -39,7 +39,7 @@ type Hand struct {
 
 // handleAll runs handlers until the queue is closed. Once work is done, what is
 // left stays pending.
-func (s *consumer) handleAll(work context.Context, hand *atomic.Pointer[Task]) {
+func (s *consumer) handleAll(work context.Context, hand *hand) {
 	for l := range s.jobs {
 		for t := l.next(); t != nil; t = l.next() {
 			switch {
@@ -49,9 +49,9 @@ func (s *consumer) handleAll(work context.Context, hand *atomic.Pointer[Task]) {
 				s.bounce(t)
 			default:
 				t.begun = time.Now()
-				hand.Store(t)
-				s.handle(work, t)
-				hand.Store(nil)
+				hand.task.Store(t)
+				s.handle(work, hand, t)
+				hand.task.Store(nil)
 			}
 		}
 	}
@@ -65,14 +65,14 @@ func awaitFence(work context.Context, fence func(context.Context) error) error {
 	return work.Err()
 }
 
-func (s *consumer) handle(work context.Context, t *Task) {
+func (s *consumer) handle(work context.Context, hand *hand, t *Task) {
 	answers, err := call(work, t)
 	if err != nil {
 		s.fail(work, t, err)
 		return
 	}
 	s.gate.handling.over()
-	s.inflight.succeeded.Add(1)
+	hand.succeeded.Add(1)
 	o := t.outcome()
 	o.answers = answers
 	s.batcher.finish(o)

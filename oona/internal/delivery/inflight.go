@@ -13,22 +13,28 @@ import (
 // committed, or waiting for its next attempt. What is in hand is never taken
 // in a second time.
 type inflight struct {
-	mu        sync.Mutex
-	running   map[string]time.Time   // entry id -> since when
-	marks     map[string]string      // request mark -> the entry that is being handled for it
-	waiting   map[string]retry       // entry id -> its next attempt
-	tallies   map[string]tally       // entry id -> its earlier attempts in this process
-	waits     int                    // tallies of entries that wait for what is away
-	alone     string                 // the suspect that was tried last
-	wake      chan struct{}          // the earliest due time may have changed
-	succeeded atomic.Int64           // tasks
-	order     *ordering              // told when an entry is let go; nil without keys
-	hands     []atomic.Pointer[Task] // what each worker runs
+	mu      sync.Mutex
+	running map[string]time.Time // entry id -> since when
+	marks   map[string]string    // request mark -> the entry that is being handled for it
+	waiting map[string]retry     // entry id -> its next attempt
+	tallies map[string]tally     // entry id -> its earlier attempts in this process
+	waits   int                  // tallies of entries that wait for what is away
+	alone   string               // the suspect that was tried last
+	wake    chan struct{}        // the earliest due time may have changed
+	order   *ordering            // told when an entry is let go; nil without keys
+	hands   []hand               // of each worker
+}
+
+// hand is what one worker writes for each task.
+type hand struct {
+	task      atomic.Pointer[Task] // that it runs
+	succeeded atomic.Int64         // tasks
+	_         [48]byte             // a line of the processor's cache, which others write to beside
 }
 
 func newInflight(workers int) *inflight {
 	return &inflight{
-		hands:   make([]atomic.Pointer[Task], workers),
+		hands:   make([]hand, workers),
 		running: make(map[string]time.Time),
 		marks:   make(map[string]string),
 		waiting: make(map[string]retry),
@@ -40,11 +46,19 @@ func newInflight(workers int) *inflight {
 // oldest is the task that runs for the longest time, nil when none does.
 func (f *inflight) oldest() (oldest *Task) {
 	for i := range f.hands {
-		if t := f.hands[i].Load(); t != nil && (oldest == nil || t.begun.Before(oldest.begun)) {
+		if t := f.hands[i].task.Load(); t != nil && (oldest == nil || t.begun.Before(oldest.begun)) {
 			oldest = t
 		}
 	}
 	return oldest
+}
+
+// succeeded is how many tasks did.
+func (f *inflight) succeeded() (tasks int64) {
+	for i := range f.hands {
+		tasks += f.hands[i].succeeded.Load()
+	}
+	return tasks
 }
 
 // begin takes entries in hand and returns them without those that already are:
@@ -230,14 +244,17 @@ func (f *inflight) failures(id string) int {
 	return f.tallies[id].failures
 }
 
-// suffers counts an outage that an entry met, and returns how many there were.
-func (f *inflight) suffers(id string) int {
+// suffers counts an outage that an entry met, of whatever kind, and returns how many
+// there were.
+func (f *inflight) suffers(id string, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.tallies[id]
 	if known.outages++; known.outages == 1 {
 		f.waits++
+		known.since = now
 	}
+	known.others = f.succeeded()
 	f.tallies[id] = known
 	return known.outages
 }
@@ -248,14 +265,13 @@ func (f *inflight) suffers(id string) int {
 func (f *inflight) suffersAlone(id string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known, succeeded := f.tallies[id], f.succeeded.Load()
-	if known.outages == 0 {
-		known.since = now
+	known, succeeded := f.tallies[id], f.succeeded()
+	if known.outages == 0 || now.Sub(known.since) <= sufferMax || succeeded <= known.others {
+		return false
 	}
-	alone := known.outages > 0 && now.Sub(known.since) > sufferMax && succeeded > known.others
 	known.others = succeeded
 	f.tallies[id] = known
-	return alone
+	return true
 }
 
 // sufferers is how many entries wait for what is away.

@@ -47,10 +47,10 @@ func (e *outageError) Error() string { return e.err.Error() }
 func (e *outageError) Unwrap() error { return e.err }
 
 // isOutage knows the bus's own outages, too, which a task meets that asks the bus for
-// something. A key of the wrong type is what lies in the way of this task alone.
+// something.
 func isOutage(err error) bool {
 	var outage *outageError
-	return errors.As(err, &outage) || errors.Is(err, redis.ErrUnavailable) && !redis.HasCode(err, "WRONGTYPE")
+	return errors.As(err, &outage) || errors.Is(err, redis.ErrUnavailable)
 }
 
 // suffer decides what an outage means for an entry whose task met it: all entries
@@ -75,8 +75,9 @@ func (s *consumer) suffer(work context.Context, t *Task, err error) {
 // await leaves an entry pending that is tried again soon, and as often as it takes:
 // its next delivery counts no more than this one, but is not taken for the first.
 func (s *consumer) await(id, mark string, attempt int) {
-	pause := min(retryPause(&s.c.Config, s.inflight.suffers(id)), probePause)
-	s.inflight.postpone(id, mark, retry{attempts: attempt, count: max(2, attempt)}, time.Now(), pause)
+	now := time.Now()
+	pause := min(retryPause(&s.c.Config, s.inflight.suffers(id, now)), probePause)
+	s.inflight.postpone(id, mark, retry{attempts: attempt, count: max(2, attempt)}, now, pause)
 }
 
 // bounce gives a task back that is not run, or has met an outage.

@@ -66,7 +66,9 @@ func (s *consumer) read(fetch, work context.Context) {
 	}
 	if begun {
 		// The server may have answered the read that was just cut off.
-		_, _ = s.adopt(work, work, 0) // what fails here is found by the next start
+		parting, cancel := s.c.Conn.Parting(work)
+		defer cancel()
+		_, _ = s.adopt(parting, work, 0) // what fails here is found by the next start
 	}
 }
 
@@ -161,6 +163,7 @@ func (s *consumer) take(work context.Context, entries []entry.Entry) {
 	for i, e := range entries {
 		t := &tasks[i]
 		t.id, t.attempt, t.started, t.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
+		t.Stored = entry.StoredAt(e.ID)
 	}
 	s.sub.Judge(entries, tasks)
 	for i := range tasks {

@@ -42,15 +42,6 @@ func (i ID) Min(other ID) ID {
 	return i
 }
 
-// StoredBy is StoredAt, but for an id that lies in the future, which whoever
-// writes to a stream may choose: it counts as of now, and makes nothing behind it old.
-func StoredBy(id string, now time.Time) time.Time {
-	if at := StoredAt(id); !at.After(now) {
-		return at
-	}
-	return now
-}
-
 // StoredAt reads the server's clock out of an entry id.
 func StoredAt(id string) time.Time {
 	parsed, err := ParseID(id)

@@ -65,6 +65,48 @@ func Call[T any](ctx context.Context, c *Conn, ask func(context.Context) (T, err
 	}
 }
 
+// dedicated is a connection that one reader has for itself.
+type dedicated struct {
+	conn  rueidis.DedicatedClient
+	id    int64 // of the connection; 0 when the server does not tell
+	leave func()
+}
+
+// anonymous is for a connection whose id nobody needs.
+func anonymous(context.Context, rueidis.DedicatedClient) (int64, error) { return 0, nil }
+
+// dedicate makes a connection ready, within the timeout and for as long as ctx lasts:
+// what is ready later is given back.
+func dedicate(ctx context.Context, c *Conn, identify func(context.Context, rueidis.DedicatedClient) (int64, error)) (dedicated, error) {
+	if !c.calls.begin() {
+		return dedicated{}, ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ready := make(chan result[dedicated])
+	go func() {
+		defer c.calls.running.Done()
+		defer cancel()
+		conn, leave := c.Dedicate()
+		id, err := identify(ctx, conn)
+		if err != nil {
+			leave()
+		}
+		select {
+		case ready <- result[dedicated]{dedicated{conn, id, leave}, err}:
+		case <-ctx.Done():
+			if err == nil {
+				leave()
+			}
+		}
+	}()
+	select {
+	case r := <-ready:
+		return r.value, r.err
+	case <-ctx.Done():
+		return dedicated{}, ctx.Err()
+	}
+}
+
 // Insist asks what may be asked twice until the server answers, within the
 // timeout. A failure is ErrUnavailable or ErrClosed.
 func Insist[T any](ctx context.Context, c *Conn, ask func(context.Context) (T, error)) (T, error) {

@@ -14,14 +14,21 @@ import (
 // come before the server has begun to wait.
 const unblockPause = 10 * time.Millisecond
 
+// partingTimeout bounds what a reader still asks the server when it ends. One that is
+// frozen would take the whole of a timeout, from each of a service's readers in turn.
+const partingTimeout = 500 * time.Millisecond
+
+// Parting bounds the questions with which a reader ends, and that nothing depends on.
+func (c *Conn) Parting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, partingTimeout)
+}
+
 // Line is the connection of one reader of a stream, made with its first read. It is
 // not safe for concurrent use.
 type Line struct {
 	rdb    *Conn
 	stream string // in a cluster, the line leads to its node
-	conn   rueidis.DedicatedClient
-	id     int64 // of the connection; 0 when the server does not tell
-	leave  func()
+	dedicated
 }
 
 // NewLine is a line to a stream, which ends with Close.
@@ -32,17 +39,19 @@ func (c *Conn) NewLine(stream string) *Line { return &Line{rdb: c, stream: strea
 // end of fetch the line asks the server to answer now, and still takes the answer.
 // The end of work gives the answer up, and what it hands out stays pending.
 func (l *Line) Take(fetch, work context.Context, wait time.Duration, command rueidis.Completed) ([]entry.Entry, error) {
+	if err := l.open(fetch); err != nil {
+		return nil, fmt.Errorf("read %s: %w", l.stream, err)
+	}
 	// Not fetch: its end must not lose the answer. The bound catches a connection
 	// that is dead without having been closed.
 	ctx, cancel := context.WithTimeout(work, wait+l.rdb.Timeout)
 	defer cancel()
-	if err := l.open(ctx); err != nil {
-		return nil, fmt.Errorf("read %s: %w", l.stream, err)
-	}
 	answered, ended := make(chan struct{}), make(chan struct{})
 	stop := context.AfterFunc(fetch, func() {
 		defer close(ended)
-		l.unblock(ctx, answered)
+		asking, cancel := l.rdb.Parting(ctx)
+		defer cancel()
+		l.unblock(asking, answered)
 	})
 	reply := l.conn.Do(ctx, command)
 	close(answered)
@@ -56,7 +65,10 @@ func (l *Line) Take(fetch, work context.Context, wait time.Duration, command rue
 // nothing from anybody: the end of ctx cuts it off.
 func (l *Line) Look(ctx context.Context, wait time.Duration, command rueidis.Completed) ([]entry.Entry, error) {
 	if l.conn == nil {
-		l.conn, l.leave = l.rdb.Dedicate()
+		var err error
+		if l.dedicated, err = dedicate(ctx, l.rdb, anonymous); err != nil {
+			return nil, fmt.Errorf("read %s: %w", l.stream, err)
+		}
 	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -94,19 +106,19 @@ func (l *Line) open(ctx context.Context) error {
 	if l.conn != nil {
 		return nil
 	}
-	conn, leave := l.rdb.Dedicate()
-	// The first command with a key decides which node the line leads to.
-	if err := conn.Do(ctx, conn.B().Exists().Key(l.stream).Build()).Error(); err != nil && !IsReply(err) {
-		leave()
-		return fmt.Errorf("open connection: %w", err)
-	}
-	id, err := conn.Do(ctx, conn.B().ClientId().Build()).AsInt64()
-	if err != nil && !IsReply(err) {
-		leave()
-		return fmt.Errorf("open connection: %w", err)
-	}
-	l.conn, l.leave, l.id = conn, leave, id
-	return nil
+	var err error
+	l.dedicated, err = dedicate(ctx, l.rdb, func(ctx context.Context, conn rueidis.DedicatedClient) (int64, error) {
+		// The first command with a key decides which node the line leads to.
+		if err := conn.Do(ctx, conn.B().Exists().Key(l.stream).Build()).Error(); err != nil && !IsReply(err) {
+			return 0, fmt.Errorf("open connection: %w", err)
+		}
+		id, err := conn.Do(ctx, conn.B().ClientId().Build()).AsInt64()
+		if err != nil && !IsReply(err) {
+			return 0, fmt.Errorf("open connection: %w", err)
+		}
+		return id, nil
+	})
+	return err
 }
 
 // unblock asks the server to answer until it does. A server that cannot be
@@ -137,6 +149,6 @@ func (l *Line) unblock(ctx context.Context, answered <-chan struct{}) {
 func (l *Line) Close() {
 	if l.conn != nil {
 		l.leave()
-		l.conn = nil
+		l.dedicated = dedicated{}
 	}
 }

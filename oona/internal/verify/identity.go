@@ -75,6 +75,9 @@ func requestIssued(m *leyline.KernelPrefetchRequest, env *envelope.Envelope) tim
 // Refuse returns the reason a message may not be handled that was stored at the
 // time in its entry's id, or "".
 func (i Identity) Refuse(w Windows, stored time.Time, at Times) string {
+	if !i.dated && i.Issued.IsZero() {
+		return "" // as most messages
+	}
 	return at.judge(i.Issued, stored, func(issued, published, now time.Time) string {
 		dated := i
 		dated.Issued = issued
@@ -95,8 +98,6 @@ func (i Identity) refuse(w Windows, published, now time.Time) string {
 		return deadletter.ReasonMissingID
 	case i.dated && i.Issued.IsZero():
 		return deadletter.ReasonStale
-	case i.Issued.IsZero():
-		return ""
 	case window > 0 && now.Sub(i.Issued) > longMemory:
 		return deadletter.ReasonStale
 	}

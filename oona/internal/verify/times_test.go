@@ -50,3 +50,30 @@ func TestMessageWithoutADateIsOfNoClock(t *testing.T) {
 		t.Errorf("refused as %q", got)
 	}
 }
+
+// R30: a report was as old as the clock of the bus had been moved, and ignored in silence.
+func TestR30MessageIsAsOldAsTheClockSaysThatDatedIt(t *testing.T) {
+	t.Parallel()
+	here := time.UnixMilli(1_700_000_000_000)
+	const moved, second = 10 * time.Minute, time.Second
+	for _, test := range []struct {
+		name                string
+		issued, stored, bus time.Time
+		set, age            time.Duration
+	}{
+		{"one clock", here.Add(-second), here, here, 0, second},
+		{"one clock, captured", here.Add(-time.Hour), here, here, 0, time.Hour},
+		{"bus ahead, dated by ours", here.Add(-second), here.Add(moved), here.Add(moved), 0, second},
+		{"bus ahead, dated by the bus's", here.Add(moved - second), here.Add(moved), here.Add(moved), 0, second},
+		{"bus ahead, captured", here.Add(-time.Hour), here.Add(moved), here.Add(moved), 0, time.Hour},
+		{"bus behind, dated by ours", here.Add(-second), here.Add(-moved), here.Add(-moved), 0, second},
+		{"bus set back, its entries still ahead", here.Add(-second), here.Add(moved), here, -moved, second},
+		{"bus set forward, dated before its peer knew", here.Add(-moved - second), here, here, moved, second},
+		{"waited for an hour", here.Add(-time.Hour - second), here.Add(-time.Hour), here, 0, second},
+	} {
+		at := Times{Bus: test.bus, Ahead: test.bus.Sub(here), Set: test.set}
+		if age := at.Age(test.issued, test.stored); age != test.age {
+			t.Errorf("%s: %v old, want %v", test.name, age, test.age)
+		}
+	}
+}

@@ -150,6 +150,7 @@ def grow(
         run_given=run is not None,
         trainer_id=trainer_id,
         host_layers=survey.layers(),
+        host_work=survey.multiply_adds(),
         experiment=experiment,
         sample=sample,
         random=random,

@@ -25,9 +25,9 @@ from weatherlight._graft.seed import Seed
 from weatherlight._graft.slot import Board
 from weatherlight._graft.together import Together
 from weatherlight._wire import leyline_pb2 as leyline
-from weatherlight._wire.emergencies import LEVELS, emergency
+from weatherlight._wire.emergencies import emergency
 from weatherlight._wire.reports import MAX_COUNT, Report
-from weatherlight.errors import CheckpointError, ConfigError
+from weatherlight.errors import CheckpointError
 
 log = logging.getLogger("weatherlight")
 
@@ -81,6 +81,7 @@ class Growth:
         run_given: bool,
         trainer_id: str,
         host_layers: Sequence[str],
+        host_work: int,
         experiment: str,
         sample: Any,
         random: PrivateRandom,
@@ -92,6 +93,7 @@ class Growth:
         self._run, self._trainer_id, self._resumes = run, trainer_id, ""
         self._run_given = run_given
         self._host_layers, self._experiment, self._sample = host_layers, experiment, sample
+        self._host_work = host_work
         self._random, self._together, self._on_close = random, together, on_close
         self._seeds: list[Seed] = []
         self._steps = 0
@@ -100,6 +102,7 @@ class Growth:
         self._began = time.monotonic()
         self._told_silence = False
         self._started = False
+        self._met = False  # with the other processes, to look at what has arrived
         self._probed = False
         self._closed = False
         self._told_fork = False
@@ -117,7 +120,8 @@ class Growth:
         """
         self._steps += 1
         if self._together is not None:
-            if self._steps % _TOGETHER_STEPS == 1 or not self._started:
+            # Whether it has started is a matter of each process; this must be one of all.
+            if self._steps % _TOGETHER_STEPS == 1 or not self._met:
                 self._take_up()
         elif self._ready or not self._started:
             self._take_up()
@@ -178,16 +182,12 @@ class Growth:
         Raises:
             ConfigError: there is no such level.
         """
-        if level not in LEVELS:
-            raise ConfigError(f"an emergency has a level from 1 to {LEVELS[-1]}, not {level!r}")
-        if self._together is not None and not self._together.talks:
-            log.warning("only the first process talks: raise the emergency there: %s", reason)
-            return
-        if self._closed or not self._link.here:
-            log.warning("growth is closed: nobody is told of the emergency: %s", reason)
+        signal = emergency(level, reason, self._run, self._trainer_id)
+        if mute := self._mute():
+            log.warning("nobody is told of the emergency, for %s: %s", mute, reason)
             return
         self._start()
-        self._link.outbox.alarm(emergency(level, reason, self._run, self._trainer_id))
+        self._link.outbox.alarm(signal)
 
     # What people and loops may ask.
 
@@ -205,6 +205,19 @@ class Growth:
     def seeds(self) -> tuple[SeedView, ...]:
         """The grafted seeds, slot by slot."""
         return tuple(map(_view, self._graft.seeds))
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a seed learns or is judged, and is neither kept nor paused.
+
+        A host that trains on meanwhile is another one in each report: its seed runs after
+        it, and many that would have helped are dropped. A loop that leaves its own
+        training step out while this holds, and calls `step` alone, has better seeds and
+        saves the step.
+        """
+        if self._closed:
+            return False
+        return any(not seed.kept and not seed.paused for seed in self._seeds)
 
     @property
     def run(self) -> str:
@@ -237,7 +250,8 @@ class Growth:
         """Ends growth. The model stays as it was, plus what was kept.
 
         Args:
-            timeout: Seconds that the last report has to leave.
+            timeout: Seconds that the last report and emergencies have to leave. The log names
+                the emergencies that did not.
         """
         if self._closed:
             return
@@ -315,6 +329,7 @@ class Growth:
             return
         self._start(hello)
         if self._together is not None:
+            self._met = True
             arrived = self._together.arrivals(self._link.inbox.arrivals())
         elif self._ready:
             arrived = self._link.inbox.arrivals()
@@ -332,6 +347,16 @@ class Growth:
         # Seeds of a checkpoint are not to be judged before they are measured.
         if hello and not self._seeds:
             self._send(Measured({}, {}), {}, None, {})
+
+    def _mute(self) -> str:
+        """Why nothing can be told from here; empty when it can."""
+        if self._together is not None and not self._together.talks:
+            return "only the first process talks: raise it there"
+        if self._closed:
+            return "growth is closed"
+        if not self._link.here:
+            return "this is a fork of the process that grows: raise it there"
+        return "the background has ended by a fault" if self._link.crash is not None else ""
 
     def _probe(self, batch: Any) -> None:
         """Looks at the first batch whether seeds could learn, so that it is known now."""
@@ -456,6 +481,7 @@ class Growth:
         told = {
             "front_rests_while_blending": float(not self._board.host_trains),
             "behind_trains_while_blending": float(not self._board.host_trains),
+            "host_multiply_adds": float(self._host_work),
         }
         if self._graft.run_order:
             told["order"] = float(self._graft.run_order)

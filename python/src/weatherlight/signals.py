@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weatherlight._wire.emergencies import checked_level
 from weatherlight.errors import ConfigError, WeatherlightError
 
 try:
@@ -31,11 +32,11 @@ except ImportError:  # another system, which has no such memory either
 
 ROLLBACK_ENV = "TOLARIA_ROLLBACK_SIGNAL_NAME"
 EMERGENCY_ENV = "TOLARIA_EMERGENCY_SIGNAL_NAME"
-MOST_LEVEL = 4
 
 _FOLDER = Path("/dev/shm")  # noqa: S108  (it is where the service looks)
-_ROLLBACK_BYTES, _EMERGENCY_BYTES = 16, 64
-_HEADER = struct.Struct("<BBQB")  # flag, level, time, length of the reason
+_MAX_REASON = 53
+_ROLLBACK = struct.Struct("<B7xQ")  # flag, time
+_EMERGENCY = struct.Struct(f"<BBQB{_MAX_REASON}s")  # flag, level, time, length of the reason, it
 _MAX_NAME = 255
 _PROMISE_TRIES, _PROMISE_PAUSE = 100, 0.001
 
@@ -84,7 +85,7 @@ class Signals:
         self._lock = threading.Lock()
         self._closed = False
         self._segments: dict[str, _Segment] = {}
-        sizes = {ROLLBACK_ENV: _ROLLBACK_BYTES, EMERGENCY_ENV: _EMERGENCY_BYTES}
+        sizes = {ROLLBACK_ENV: _ROLLBACK.size, EMERGENCY_ENV: _EMERGENCY.size}
         self._release = weakref.finalize(self, _release, self._segments, os.getpid())
         try:
             for name, path in named.items():
@@ -96,10 +97,9 @@ class Signals:
 
     def rollback(self) -> None:
         """Tells that the trainer went back to an earlier state."""
-        segment = self._segment(ROLLBACK_ENV)
         with self._lock:
-            segment.write(0, b"\x01")
-            segment.write(8, struct.pack("<Q", _now_ms()))
+            segment = self._segment(ROLLBACK_ENV)
+            segment.write(_ROLLBACK.pack(1, _now_ms()))
             segment.notify()
 
     def emergency(self, level: int, reason: str = "") -> None:
@@ -109,26 +109,22 @@ class Signals:
             level: 1 NOTICE, 2 ELEVATED, 3 CONSERVATIVE (seeds on trial pause), 4 HALT.
             reason: Why, of which 53 bytes are told.
         """
-        if not 1 <= level <= MOST_LEVEL:
-            raise ConfigError(f"an emergency has a level from 1 to {MOST_LEVEL}, not {level!r}")
-        segment = self._segment(EMERGENCY_ENV)
+        level = checked_level(level)
         # A character that would be cut in two is left out.
-        text = reason.encode(errors="replace")[: _EMERGENCY_BYTES - _HEADER.size]
-        text = text.decode(errors="ignore").encode()
+        text = reason.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore").encode()
         with self._lock:
+            segment = self._segment(EMERGENCY_ENV)
             flag, standing = segment.read(2)
             if flag == 1 and standing > level:
                 return
-            # The flag comes first: what lies there without one is taken for the rest of a
-            # signal that was seen, and is cleared.
-            segment.write(0, _HEADER.pack(1, level, _now_ms(), len(text)))
-            segment.write(_HEADER.size, text)
+            segment.write(_EMERGENCY.pack(1, level, _now_ms(), len(text), text))
             segment.notify()
 
     def close(self) -> None:
         """Lets go of the segments, and removes those that were made here."""
-        self._closed = True
-        self._release()
+        with self._lock:
+            self._closed = True
+            self._release()
 
     def __enter__(self) -> Signals:
         """Itself."""
@@ -187,8 +183,13 @@ class _Segment:
     def read(self, size: int) -> bytes:
         return self._memory[:size]
 
-    def write(self, at: int, content: bytes) -> None:
-        self._memory[at : at + len(content)] = content
+    def write(self, record: bytes) -> None:
+        """Writes a record in one step, so that none is found half written for long.
+
+        In two, whichever came first could be taken before this thread got to the other: a
+        reason would be missing, or what is left would count as another signal.
+        """
+        self._memory[:] = record
 
     def notify(self) -> None:
         """Tells the service, which otherwise looks within a fifth of a second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from weatherlight._growth import Growth
 from weatherlight.errors import ConfigError
 
 STATE = "weatherlight.pt"
+_YES = ("1", "true", "yes", "y", "on", "t")  # as accelerate reads a variable
 
 
 def loss_of(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
@@ -31,7 +33,10 @@ def _check(args: Any) -> None:
     Raises:
         ConfigError: in another way than DistributedDataParallel.
     """
-    sharded = getattr(args, "fsdp", None) or getattr(args, "deepspeed", None)
+    # The launcher of accelerate asks for them without those of the Trainer.
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").strip().lower() in _YES or any(
+        getattr(args, name, None) for name in ("fsdp", "deepspeed", "deepspeed_plugin")
+    )
     if args.n_gpu > 1 or (args.world_size > 1 and sharded):
         raise ConfigError(
             "a model grows on several devices in one process each, by DistributedDataParallel: "

@@ -30,8 +30,8 @@ const (
 // folderStore keeps artifacts as files of one folder.
 type folderStore struct {
 	dir    string
-	needed bool     // new artifacts go there, so that without it the store is away
-	owned  []string // folders whose files are the library's to move
+	needed os.FileInfo // as it was opened: new artifacts go there, so that without it the store is away; or nil
+	owned  []string    // folders whose files are the library's to move
 	files  Files
 }
 
@@ -64,7 +64,7 @@ func (a *folderStore) ref(checksum, source string) string {
 }
 
 // put always writes, also when the path exists: what is there may be damaged.
-func (a *folderStore) put(_ context.Context, path string, content []byte) error {
+func (a *folderStore) put(ctx context.Context, path string, content []byte) error {
 	temp, err := a.files.CreateTemp(a.dir)
 	if err != nil {
 		return fmt.Errorf("create temporary artifact: %w", err)
@@ -75,7 +75,7 @@ func (a *folderStore) put(_ context.Context, path string, content []byte) error 
 	if a.files.Name(temp.Name(), path) == nil {
 		err = a.syncNew(temp)
 	} else { // there already, or the file system cannot tell
-		err = a.replace(temp, path)
+		err = a.replace(ctx, temp, path)
 	}
 	if err != nil {
 		return fmt.Errorf("write artifact: %w", err)
@@ -94,15 +94,32 @@ func (a *folderStore) syncNew(file TempFile) error {
 }
 
 // replace puts a file in the place of another in one step, once it is on the disk.
-func (a *folderStore) replace(file TempFile, path string) error {
+func (a *folderStore) replace(ctx context.Context, file TempFile, path string) error {
 	err := errors.Join(file.Sync(), file.Close())
 	if err == nil {
-		err = a.files.Rename(file.Name(), path)
+		err = a.takePlace(ctx, file.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, a.files.Remove(file.Name()))
 	}
 	return a.files.SyncDir(a.dir)
+}
+
+// takePlace gives a file its name. A rename replaces all but a folder: one that somebody made
+// there is set aside, so that a single artifact never keeps the others from being stored.
+func (a *folderStore) takePlace(ctx context.Context, file, path string) error {
+	err := a.files.Rename(file, path)
+	if err == nil {
+		return nil
+	}
+	if info, found := os.Lstat(path); found != nil || !info.IsDir() {
+		return err
+	}
+	moved, aside := a.setAside(ctx, path, time.Now().UTC().Format("folder-20060102T150405.000000000"))
+	if aside != nil || moved == "" {
+		return errors.Join(err, aside)
+	}
+	return a.files.Rename(file, path)
 }
 
 // sweep removes temporary files that a crash left behind.
@@ -150,7 +167,7 @@ func (a *folderStore) explain(err error) error {
 
 // ask looks into the folder.
 func (a *folderStore) ask() error {
-	if !a.needed {
+	if a.needed == nil {
 		return nil
 	}
 	folder, err := os.Open(a.dir)

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"path"
 
 	"aead.dev/minisign"
 	"golang.org/x/time/rate"
@@ -20,6 +21,7 @@ import (
 type Reading struct {
 	Identity Identity
 	Sum      string           // hex SHA-256 of the content
+	TooLarge bool             // for any artifact: it was not read, and Sum tells its size
 	message  *minisign.Reader // nil unless signatures are checked
 }
 
@@ -50,6 +52,9 @@ func (s *Store) read(ctx context.Context, ref string, pace *rate.Limiter) (Readi
 	if err != nil {
 		return Reading{}, err
 	}
+	if before.Size > s.most(ref) {
+		return Reading{Identity: before, TooLarge: true, Sum: fmt.Sprintf("%d-bytes", before.Size)}, nil
+	}
 	file, err := s.open(ctx, ref)
 	if err != nil {
 		return Reading{}, err
@@ -69,7 +74,19 @@ func (s *Store) read(ctx context.Context, ref string, pace *rate.Limiter) (Readi
 	if err != nil || after != before || size != before.Size { // an answer may end early and not say so
 		return Reading{}, fmt.Errorf("%s: %w", ref, fault.ErrChanged)
 	}
-	return Reading{before, hex.EncodeToString(digest.Sum(nil)), message}, nil
+	return Reading{Identity: before, Sum: hex.EncodeToString(digest.Sum(nil)), message: message}, nil
+}
+
+// maxOpaque bounds an artifact that is stored and served as opaque bytes.
+const maxOpaque = 1 << 30
+
+// most is how many bytes an artifact may have. What has more is damaged, whatever it holds:
+// a file that grew is not read to find that out.
+func (s *Store) most(ref string) int64 {
+	if s.maxONNX > 0 && path.Ext(ref) == ".onnx" {
+		return s.maxONNX
+	}
+	return maxOpaque
 }
 
 // Trusted is ErrUntrusted when trusted keys are configured and none of them signed what

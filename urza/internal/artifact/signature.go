@@ -40,7 +40,7 @@ func newSigner(keyFile, password string) (*signer, error) {
 }
 
 func readKey(file string) ([]byte, error) {
-	text, err := regularfile.Read(file, maxKey)
+	text, err := regularfile.ReadSecret(file, maxKey)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", fault.ErrSigningKey, err)
 	}
@@ -111,9 +111,12 @@ func publicKey(text string) (minisign.PublicKey, error) {
 	if key.UnmarshalText([]byte(text)) == nil {
 		return key, nil
 	}
-	key, err := minisign.PublicKeyFromFile(text)
-	if err != nil {
-		return key, fmt.Errorf("trusted key %q is no minisign public key and no file with one: %w", text, err)
+	content, err := regularfile.ReadSecret(text, maxKey)
+	if err == nil && key.UnmarshalText(content) != nil {
+		err = fmt.Errorf("%s holds none", text)
+	}
+	if err != nil { // it may be a secret that was written there by mistake
+		return key, fmt.Errorf("a trusted key is no minisign public key and no file with one: %w", err)
 	}
 	return key, nil
 }

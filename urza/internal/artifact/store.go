@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
@@ -29,6 +31,7 @@ type Config struct {
 	AccessKey, SecretKey               string
 	SigningKeyFile, SigningKeyPassword string
 	TrustedKeys                        []string
+	MaxONNX                            int64 // bytes of an .onnx file
 }
 
 // backend keeps artifacts. References are absolute paths, or URLs, that mean the same
@@ -53,12 +56,13 @@ type Store struct {
 	fresh   backend      // of new artifacts: one of these
 	signer  *signer
 	trust   trust
+	maxONNX int64
 }
 
 // Open opens the folder, and the object store when one is configured. The folder of new
 // artifacts must be writable; beside an object store it need not exist.
 func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
-	s := &Store{}
+	s := &Store{maxONNX: cfg.MaxONNX}
 	var err error
 	if s.signer, err = newSigner(cfg.SigningKeyFile, cfg.SigningKeyPassword); err != nil {
 		return nil, err
@@ -75,7 +79,9 @@ func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
 		if err := atomicfile.Writable(dir, tempPattern); err != nil {
 			return nil, fmt.Errorf("artifact folder: %w", err)
 		}
-		s.folder.needed = true
+		if s.folder.needed, err = os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("artifact folder: %w", err)
+		}
 		s.fresh = s.folder
 		return s, nil
 	}
@@ -89,6 +95,14 @@ func Open(ctx context.Context, cfg Config, files Files) (*Store, error) {
 // Own adds a folder whose artifacts are the store's to move: where the prototype keeps its
 // catalogue it keeps its artifacts too. It is called before the store is used.
 func (s *Store) Own(dir string) { s.folder.owned = append(s.folder.owned, dir) }
+
+// InPlace reports the want of the folder, as it was opened, of new artifacts.
+func (s *Store) InPlace() error {
+	if s.folder.needed == nil {
+		return nil
+	}
+	return regularfile.Still(s.folder.dir, s.folder.needed)
+}
 
 // Close ends the connections to the object store.
 func (s *Store) Close() {
@@ -133,6 +147,9 @@ func (s *Store) Ref(checksum, source string) string { return s.fresh.ref(checksu
 // Put makes a new artifact durable, and its signature when there is a key. What is there
 // already is replaced.
 func (s *Store) Put(ctx context.Context, ref, checksum string, content []byte) error {
+	if most := s.most(ref); int64(len(content)) > most {
+		return fmt.Errorf("an artifact of %d bytes, more than the %d of its kind, would count as damaged", len(content), most)
+	}
 	if err := s.fresh.put(ctx, ref, content); err != nil {
 		return err
 	}

@@ -206,6 +206,14 @@ func (c *Catalogue) EachVariant(ctx context.Context, visit func(Row)) error {
 	return c.list(ctx, visit, selectVariants+c.db.dialect.byVariant)
 }
 
+// Query calls visit for each row that a question found, whose columns scan reads.
+func (c *Catalogue) Query(ctx context.Context, question string, visit func(scan func(columns ...any) error) error) error {
+	rows, err := c.db.QueryContext(ctx, question) //nolint:sqlclosecheck // visitRows does
+	err = visitRows(rows, err, func(from scanner) error { return visit(from.Scan) })
+	c.db.Doubt(err)
+	return err
+}
+
 func (c *Catalogue) list(ctx context.Context, visit func(Row), query string) error {
 	if err := c.db.inPlace(); err != nil {
 		return err

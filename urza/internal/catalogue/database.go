@@ -12,6 +12,9 @@ import (
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
+// ErrUnsupportedDatabase is urza's error of that name.
+var ErrUnsupportedDatabase = database.ErrUnsupported
+
 // dialect is what the two databases say differently. Everything else is one text.
 type dialect struct {
 	// byID orders rows by the bytes of their blueprint id.

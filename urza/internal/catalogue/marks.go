@@ -44,7 +44,7 @@ type Damage struct {
 // that no save commits meanwhile: it gets the blueprints' own rows that share the artifact
 // with r, and nil means that no row is to be marked.
 func (c *Catalogue) Quarantine(ctx context.Context, r Row, judge func(ctx context.Context, sharing []Row) (*Damage, error)) error {
-	return c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		sharing, err := sharingRows(ctx, tx, r)
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ func (c *Catalogue) review(ctx context.Context, id, statement string, values ...
 	if !Storable(id) {
 		return fault.ErrNotFound
 	}
-	return c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		kernels := 0
 		if err := tx.QueryRowContext(ctx, countKernels, id).Scan(&kernels); err != nil {
 			return fmt.Errorf("%w: count rows: %w", fault.ErrUnavailable, err)

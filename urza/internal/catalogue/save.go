@@ -54,7 +54,7 @@ func (c *Catalogue) Put(ctx context.Context, r Row) error {
 // whether that was anything: "" leaves it. Whoever else writes the row waits. Errors:
 // ErrNotFound, ErrUnavailable and those of change.
 func (c *Catalogue) Amend(ctx context.Context, id string, change func(Row) (string, error)) (changed bool, err error) {
-	err = c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		old, err := scanRow(tx.QueryRowContext(ctx, selectRow, id))
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ func (c *Catalogue) Room(ctx context.Context, k Key) error {
 
 // Used notes that a variant was used now; false when there is none any more.
 func (c *Catalogue) Used(ctx context.Context, k Key) (there bool, err error) {
-	err = c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, useVariant, k.ID, k.Variant, time.Now().UnixMilli())
 		if err != nil {
 			return err

@@ -44,6 +44,9 @@ func Inspect(ctx context.Context, databaseURL string) (Schema, error) {
 		return schema, fmt.Errorf("catalogue %s: %w", schema.Where, err)
 	}
 	schema.Version, schema.Exists, err = readVersion(ctx, db.DB)
+	if err == nil && schema.Current() {
+		err = checkTable(ctx, db.DB, selectRows) // as Open does
+	}
 	if err != nil {
 		return schema, fmt.Errorf("catalogue %s: %w", schema.Where, err)
 	}

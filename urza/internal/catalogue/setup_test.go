@@ -1,11 +1,9 @@
 package catalogue
 
 import (
-	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -34,23 +32,7 @@ func TestMain(m *testing.M) {
 // onEachDatabase opens an empty catalogue in each.
 func onEachDatabase(t *testing.T, test func(t *testing.T, c *Catalogue)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, openTest(t, "sqlite:///"+filepath.Join(t.TempDir(), "catalog.db"))) })
-	t.Run("postgres", func(t *testing.T) { test(t, openTest(t, newSchema(t))) })
-}
-
-var schemas atomic.Int64
-
-func newSchema(t *testing.T) string {
-	t.Helper()
-	db, err := sql.Open("pgx", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	schema := fmt.Sprint("t_", schemas.Add(1))
-	if _, err := db.Exec("CREATE SCHEMA " + schema); err != nil {
-		t.Fatal(err)
-	}
-	return server.URL(schema)
+	t.Run("postgres", func(t *testing.T) { test(t, openTest(t, server.NewSchema(t))) })
 }
 
 func openTest(t *testing.T, url string) *Catalogue {

@@ -10,8 +10,8 @@ import (
 	"github.com/esper-lite/weatherlight/urza/internal/fault"
 )
 
-// write runs one transaction in which nobody else writes, in this process or another.
-func (c *Catalogue) write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
+// Write runs one transaction in which nobody else writes, in this process or another.
+func (c *Catalogue) Write(ctx context.Context, change func(context.Context, *sql.Tx) error) error {
 	select {
 	case c.writer <- struct{}{}:
 		defer func() { <-c.writer }()
@@ -65,9 +65,9 @@ func execute(ctx context.Context, tx *sql.Tx, what, statement string, args ...an
 	return nil
 }
 
-// writeOne is write for one statement.
+// writeOne is Write for one statement.
 func (c *Catalogue) writeOne(ctx context.Context, what, statement string, args ...any) error {
-	return c.write(ctx, func(ctx context.Context, tx *sql.Tx) error { return execute(ctx, tx, what, statement, args...) })
+	return c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return execute(ctx, tx, what, statement, args...) })
 }
 
 // rollback ends a transaction that a cancelled context may have ended already.

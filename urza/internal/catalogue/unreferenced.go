@@ -53,7 +53,7 @@ func (c *Catalogue) Unreferenced(ctx context.Context) (map[string]time.Time, err
 // NoteUnreferenced notes artifacts that no row refers to as of now, and forgets others
 // that were noted.
 func (c *Catalogue) NoteUnreferenced(ctx context.Context, orphans, others []string, now time.Time) error {
-	return c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, ref := range orphans {
 			if err := execute(ctx, tx, "note orphan", insertUnreferenced, ref, now.Format(time.RFC3339Nano)); err != nil {
 				return err
@@ -71,7 +71,7 @@ func (c *Catalogue) NoteUnreferenced(ctx context.Context, orphans, others []stri
 // Remove forgets what was noted of an artifact, and removes it by the function unless a
 // row refers to it after all. No save can commit meanwhile.
 func (c *Catalogue) Remove(ctx context.Context, ref string, remove func(context.Context) error) (removed bool, err error) {
-	err = c.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = c.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		references := 0
 		if err := tx.QueryRowContext(ctx, countReferences, ref).Scan(&references); err != nil {
 			return fmt.Errorf("%w: count references: %w", fault.ErrUnavailable, err)

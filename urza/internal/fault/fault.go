@@ -7,22 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/esper-lite/weatherlight/internal/database"
 )
 
 // These are urza's errors of the same names.
 var (
-	ErrNotFound            = errors.New("blueprint not in the catalogue")
-	ErrUnavailable         = errors.New("catalogue unavailable")
-	ErrUnreadable          = errors.New("artifact not readable")
-	ErrArtifactMissing     = errors.New("artifact file missing")
-	ErrChecksumMismatch    = errors.New("artifact checksum mismatch")
-	ErrWithheld            = errors.New("kernel withheld")
-	ErrUntrusted           = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
-	ErrTooManyVariants     = errors.New("too many variants of the blueprint in use")
-	ErrUnsupportedDatabase = database.ErrUnsupported
-	ErrSigningKey          = errors.New("signing key")
+	ErrNotFound         = errors.New("blueprint not in the catalogue")
+	ErrUnavailable      = errors.New("catalogue unavailable")
+	ErrUnreadable       = errors.New("artifact not readable")
+	ErrArtifactMissing  = errors.New("artifact file missing")
+	ErrChecksumMismatch = errors.New("artifact checksum mismatch")
+	ErrWithheld         = errors.New("kernel withheld")
+	ErrUntrusted        = fmt.Errorf("%w: no signature by a trusted key", ErrWithheld)
+	ErrTooManyVariants  = errors.New("too many variants of the blueprint in use")
+	ErrSigningKey       = errors.New("signing key")
 )
 
 // ErrChanged: a row or an artifact changed while it was being examined; look again.

@@ -27,8 +27,8 @@ type Awaits interface {
 	Awaited(ctx context.Context, part string) (bool, error)
 }
 
-// Config is what a Room works with. OnReport, PrefetchTimeout, TTL, Grace, Each and Logger
-// are optional.
+// Config is what a Room works with. OnReport, Blueprint, StepTimeout, PrefetchTimeout, TTL, Grace, Each
+// and Logger are optional.
 type Config struct {
 	Core       *kasmina.Core
 	Controller *tamiyo.Controller
@@ -48,11 +48,7 @@ type Config struct {
 	OnReport func(report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
 	KeepReport func(ctx context.Context, report *leyline.FieldReport) error
-	// Candidates are the blueprints that a seed at a slot of this shape could be
-	// germinated from.
-	Candidates func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)
-	// Permit has the last word on a germination that the controller chose.
-	Permit func(ctx context.Context, blueprintID string) error
+	tamiyo.Blueprints
 
 	PrefetchTimeout time.Duration // as the core has it; 0: its default
 

@@ -5,46 +5,50 @@ import (
 	"time"
 )
 
-// maxContested bounds the runs that are remembered.
-const maxContested = 1024
+// maxTroubled bounds the runs that are remembered.
+const maxTroubled = 1024
 
-// contested remembers the runs for which a second live trainer reports.
-type contested struct {
+// troubled remembers the runs of one kind of trouble, each with what is to be told of it.
+type troubled struct {
 	mu   sync.Mutex
-	runs map[string]refusal
+	runs map[string]trouble
 }
 
-// refusal is of the last report that was refused.
-type refusal struct {
-	trainer string
-	at      time.Time
+// trouble is the last of a run.
+type trouble struct {
+	text string
+	at   time.Time
 }
 
-func (c *contested) note(run, trainer string, now time.Time) {
+func (c *troubled) note(run, text string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.runs[run]; c.runs == nil || !known && len(c.runs) >= maxContested {
-		c.runs = make(map[string]refusal)
+	if _, known := c.runs[run]; c.runs == nil || !known && len(c.runs) >= maxTroubled {
+		c.runs = make(map[string]trouble)
 	}
-	c.runs[run] = refusal{trainer, now}
+	c.runs[run] = trouble{text, now}
 }
 
-// since are the runs of a refusal since then, with the trainer that was refused.
-// Older ones are forgotten.
-func (c *contested) since(then time.Time) map[string]string {
+// since are the runs in trouble since then, each with what is told of it. Older ones are
+// forgotten.
+func (c *troubled) since(then time.Time) map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	trainers := make(map[string]string)
+	texts := make(map[string]string)
 	for run, last := range c.runs {
 		if last.at.Before(then) {
 			delete(c.runs, run)
 			continue
 		}
-		trainers[run] = last.trainer
+		texts[run] = last.text
 	}
-	return trainers
+	return texts
 }
 
 // Contested are the runs for which this instance refused a report of a second live
 // trainer since then, with that trainer's id. It forgets older ones.
 func (r *Room) Contested(since time.Time) map[string]string { return r.contested.since(since) }
+
+// Damaged are the runs that this instance could not decide on since then, because what is
+// stored of them is damaged, each with what it is. It forgets older ones.
+func (r *Room) Damaged(since time.Time) map[string]string { return r.damaged.since(since) }

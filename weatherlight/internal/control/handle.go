@@ -83,7 +83,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Stored: d.Published,
-		Issued: issuedBefore(d.Issued, d.Published, r.config.Now(), time.Now()),
+		Issued: d.Issued,
 	})
 	if err != nil {
 		return nil, err
@@ -101,31 +101,15 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	})
 }
 
-// issuedBefore is when a report was signed, by the clock that dated its storing: as long
-// before that as either the bus's clock or ours says. What was stored in the future, after
-// the bus's clock was set back, was stored now.
-func issuedBefore(issued, stored, bus, here time.Time) time.Time {
-	if issued.IsZero() || stored.IsZero() {
-		return issued
-	}
-	now := stored
-	if now.After(bus) {
-		now = bus
-	}
-	age := now.Sub(issued)
-	if other := age - bus.Sub(here); other.Abs() < age.Abs() {
-		age = other
-	}
-	return stored.Add(-age)
-}
-
 // evaluate lets the controller decide on a state.
 func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) error {
-	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(ctx, slot) }
 	permitted := r.permissions(ctx)
 	_, err := r.control.Step(ctx, run, func(record *tamiyo.Record) (runrecord.Outcome[tamiyo.Record], error) {
 		begun := time.Now()
-		decision := r.config.Controller.Decide(record, state, r.config.Now(), candidates)
+		decision, err := r.judge(ctx, record, state)
+		if err != nil {
+			return runrecord.Outcome[tamiyo.Record]{}, err
+		}
 		took := time.Since(begun)
 		outcome := runrecord.Outcome[tamiyo.Record]{
 			Record: decision.Record, Stands: func() { r.tell(ctx, run, decision.Packets, took) },
@@ -141,6 +125,21 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 		return outcome, nil
 	})
 	return err
+}
+
+// judge lets the controller decide, which may ask the library for as long as a step may
+// take. A step that was stopped is no decision.
+func (r *Room) judge(ctx context.Context, record *tamiyo.Record, state tamiyo.State) (tamiyo.Decision, error) {
+	step, cancel := ctx, func() {}
+	if r.config.StepTimeout > 0 {
+		step, cancel = context.WithTimeout(ctx, r.config.StepTimeout)
+	}
+	defer cancel()
+	if r.config.Blueprint != nil {
+		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
+	}
+	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, slot) }
+	return r.config.Controller.Decide(record, state, r.config.Now(), candidates), ctx.Err()
 }
 
 // tell offers the packets of a decision that took so long.
@@ -297,7 +296,7 @@ func (r *Room) forAll(ctx context.Context, message kasmina.Message) error {
 	failures := make([]error, len(runs))
 	r.config.Each(len(runs), func(i int) {
 		_, failures[i] = r.decide(ctx, runs[i], message)
-		if errors.Is(failures[i], oona.ErrTooLarge) {
+		if errors.Is(failures[i], oona.ErrTooLarge) || errors.Is(failures[i], oona.ErrDamaged) {
 			failures[i] = nil // it was told of
 		}
 	})

@@ -120,9 +120,11 @@ func open(t *testing.T, url, name string, changes ...change) *office {
 			return bus.Route(packet, telemetry.Priority(packet))
 		},
 		KeepReport: func(_ context.Context, report *leyline.FieldReport) error { o.note(report); return nil },
-		Candidates: func(context.Context, []int) ([]tamiyo.Candidate, error) { return nil, nil },
-		Permit:     func(context.Context, string) error { return nil },
-		Grace:      20 * time.Millisecond,
+		Blueprints: tamiyo.Blueprints{
+			Candidates: func(context.Context, []int) ([]tamiyo.Candidate, error) { return nil, nil },
+			Permit:     func(context.Context, string) error { return nil },
+		},
+		Grace: 20 * time.Millisecond,
 	}
 	for _, change := range changes {
 		change(&o.config)

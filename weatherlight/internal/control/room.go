@@ -36,7 +36,8 @@ type Room struct {
 
 	demand    *demand
 	said      said
-	contested contested
+	contested troubled
+	damaged   troubled
 }
 
 // New returns a room in which nothing has happened yet.
@@ -53,11 +54,13 @@ func New(config Config) *Room {
 		demand: newDemand(config.Awaits, config.PrefetchTimeout),
 	}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
-		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable,
+		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Lost: room.lost, Unstorable: room.unstorable, Damaged: room.noteDamage,
 		Decode: kasmina.DecodeRecord, Encode: marshal[kasmina.Record], Publish: room.publish,
 	})
 	room.control = runrecord.New(runrecord.Config[tamiyo.Record]{
-		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace, Lost: room.lost, Unstorable: room.unstorable,
+		Part: PartTamiyo, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
+		Lost: room.lost, Unstorable: room.unstorable, Damaged: room.noteDamage,
 		Decode: tamiyo.DecodeRecord, Encode: marshal[tamiyo.Record], Publish: room.publish,
 	})
 	return room
@@ -70,6 +73,8 @@ func (r *Room) lost(run string, err error) {
 func (r *Room) unstorable(run string, err error) {
 	r.config.Logger.Error("what was decided on a run is too large to keep", "run", run, "error", err)
 }
+
+func (r *Room) noteDamage(run string, err error) { r.damaged.note(run, err.Error(), time.Now()) }
 
 // marshal writes no HTML escapes: names may be full of what they would make longer.
 func marshal[R any](record *R) ([]byte, error) {

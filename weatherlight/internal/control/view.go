@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
 )
 
@@ -54,6 +55,8 @@ func (r *Room) Each(ctx context.Context, visit func(run string, record *kasmina.
 		switch {
 		case errors.Is(err, kasmina.ErrRecord):
 			r.config.Logger.Error("what is stored of a run cannot be read; it is left out", "run", run, "error", err)
+		case errors.Is(err, oona.ErrDamaged):
+			r.noteDamage(run, err)
 		case err != nil:
 			return err
 		case record != nil:

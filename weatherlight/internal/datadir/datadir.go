@@ -124,13 +124,14 @@ func Try(dir string) error {
 	return file.Close()
 }
 
-// Files are the files that are locked: who removes one lets another process in.
-func (l *Lock) Files() []string {
-	var paths []string
+// InPlace reports the want of a file that is locked: who removes one, or its folder, lets
+// another process in.
+func (l *Lock) InPlace() error {
+	var missing []error
 	for _, file := range l.files {
-		paths = append(paths, file.Path())
+		missing = append(missing, regularfile.InPlace(file.Path(), file))
 	}
-	return paths
+	return errors.Join(missing...)
 }
 
 // Release gives the folders back. The files stay: removing one would let two

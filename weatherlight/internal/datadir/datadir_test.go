@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 )
 
 func TestSecondServiceOnOneFolderIsToldWhoHasIt(t *testing.T) {
@@ -109,6 +111,28 @@ func TestFoldersAreTakenTogetherOrNotAtAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := both.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockSaysThatItsFileIsGone(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir()}
+	lock, err := Take(dirs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.InPlace(); err != nil {
+		t.Error(err)
+	}
+	for _, dir := range dirs { // a folder too: with it the lock is gone
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := lock.InPlace(); !errors.Is(err, regularfile.ErrReplaced) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("without %s: %v", dir, err)
+		}
+	}
+	if err := lock.Release(); err != nil {
 		t.Error(err)
 	}
 }

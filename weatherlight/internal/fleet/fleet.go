@@ -39,6 +39,7 @@ var errSilent = errors.New("lease not renewed in time")
 type metadata struct {
 	Library string      `json:"library,omitempty"` // which kernel library it works on
 	Policy  *policyNote `json:"policy,omitempty"`  // the newest that it knows of, none before the first
+	Force   *policyNote `json:"force,omitempty"`   // which are in force, none before the first
 }
 
 // member is a live instance.
@@ -126,7 +127,9 @@ func (f *Fleet) Join(ctx context.Context) error {
 
 // Run keeps the place until ctx is done. A bus that is down costs the lead and
 // nothing else: this worker goes on. Once another has the name the process cannot: it
-// was stopped for longer than its lease, and what it is about to do is the other's.
+// was stopped for longer than its lease, and what it is about to do is the other's. One of
+// its own identity keeps it from its place, and it waits until that has gone: were it to
+// end, whoever starts it again would have the two displace each other.
 func (f *Fleet) Run(ctx context.Context) error {
 	pause := renewal
 	for cadence.Sleep(ctx, f.config.Clock.Until(pause)) {
@@ -161,6 +164,9 @@ func (f *Fleet) Renew(ctx context.Context) error {
 		return fmt.Errorf("describe this instance: %w", err)
 	}
 	roll, err := f.config.Lease.Renew(ctx, note)
+	if errors.Is(err, lease.ErrDisplaced) {
+		err = fmt.Errorf("another process runs from a copy of this one's data folder, or from the folder without its lock: %w", err)
+	}
 	if err != nil {
 		f.missed(err, time.Now())
 		return err
@@ -194,7 +200,7 @@ func (f *Fleet) missed(err error, now time.Time) {
 	f.failures++
 	f.interrupted = true
 	f.ended(err)
-	if errors.Is(err, lease.ErrNameTaken) || errors.Is(err, lease.ErrStranger) {
+	if errors.Is(err, lease.ErrNameTaken) || errors.Is(err, lease.ErrDisplaced) || errors.Is(err, lease.ErrStranger) {
 		f.until = time.Time{} // it is not ours any more, whatever time it had left
 	}
 	if f.token != 0 && !now.Before(f.until) {

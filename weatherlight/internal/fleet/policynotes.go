@@ -3,54 +3,65 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 )
 
-// policyNoteContext stands before what the signature of a note covers. No envelope
-// begins like that, so neither signature can be used for the other.
-const policyNoteContext = "weatherlight: policy in force\n"
+// These stand before what the signature of a note covers. No envelope begins like that, nor
+// does one like the other, so that no signature can be used for another.
+const (
+	policyNoteContext = "weatherlight: policy in force\n" // the newest, as the release before calls it
+	forceNoteContext  = "weatherlight: what is in force\n"
+)
 
-// policyNote tells the other instances which policy is the newest. It is signed: the
-// roll can be written by whoever can write to the bus.
+// policyNote tells the other instances which policy is the newest, or which are in force.
+// It is signed: the roll can be written by whoever can write to the bus.
 type policyNote struct {
-	Policy    []byte `json:"policy"` // the JSON of a policy.Update
+	Policy    []byte `json:"policy"` // the JSON of a accepted.Update, or of a journal.Force
 	Signature string `json:"signature"`
 }
 
-func newPolicyNote(keyring *signing.Keyring, newest policy.Update) (*policyNote, error) {
-	content, err := json.Marshal(newest)
+func newPolicyNote(keyring *signing.Keyring, newest accepted.Update) (*policyNote, error) {
+	return newNote(keyring, policyNoteContext, newest)
+}
+
+func newNote(keyring *signing.Keyring, context string, told any) (*policyNote, error) {
+	content, err := json.Marshal(told)
 	if err != nil {
 		return nil, fmt.Errorf("write note of policy: %w", err)
 	}
-	return &policyNote{Policy: content, Signature: keyring.SignEnvelope(signedNote(content))}, nil
+	return &policyNote{Policy: content, Signature: keyring.SignEnvelope(append([]byte(context), content...))}, nil
 }
 
-// open checks a note and returns its policy.
-func (n *policyNote) open(keyring *signing.Keyring) (told policy.Update, err error) {
-	if err := keyring.VerifyEnvelope(signedNote(n.Policy), n.Signature); err != nil {
-		return told, fmt.Errorf("note of policy: %w", err)
+// open checks a note and reads what it tells.
+func (n *policyNote) open(keyring *signing.Keyring, context string, told any) error {
+	if err := keyring.VerifyEnvelope(append([]byte(context), n.Policy...), n.Signature); err != nil {
+		return fmt.Errorf("note of policy: %w", err)
 	}
-	if err := json.Unmarshal(n.Policy, &told); err != nil {
-		return told, fmt.Errorf("read note of policy: %w", err)
+	if err := json.Unmarshal(n.Policy, told); err != nil {
+		return fmt.Errorf("read note of policy: %w", err)
 	}
-	return told, nil
+	return nil
 }
 
-func signedNote(content []byte) []byte { return append([]byte(policyNoteContext), content...) }
-
-// policyStore knows which policy is the newest; *policy.Store is one.
+// policyStore knows which policy is the newest and which are in force; *policy.Store is
+// one.
 type policyStore interface {
-	Newest() (update policy.Update, found bool)
+	Newest() (update accepted.Update, found bool)
 	// Learn takes note of a policy that was taken in elsewhere.
-	Learn(update policy.Update) error
+	Learn(update accepted.Update) error
+	Force() (force journal.Force, found bool)
+	// LearnForce takes over what is in force elsewhere.
+	LearnForce(ctx context.Context, force journal.Force) error
 }
 
-// PolicyNotes tell the other instances which policy is the newest, and take over what they
-// know. It works beside the renewals that tell of it: what is learned goes to disk, and a
+// PolicyNotes tell the other instances which policy is the newest and which are in force, and
+// take over what they know. It works beside the renewals that tell of it: what is learned goes to disk, and a
 // lease must not wait for a slow one.
 type PolicyNotes struct {
 	fleet   *Fleet
@@ -68,13 +79,15 @@ func NewPolicyNotes(fleet *Fleet, store policyStore, keyring *signing.Keyring, l
 
 func (p *PolicyNotes) describe() metadata {
 	told := metadata{Library: p.fleet.config.Library}
-	newest, found := p.store.Newest()
-	if !found {
-		return told
+	var errs [2]error
+	if newest, found := p.store.Newest(); found {
+		told.Policy, errs[0] = newPolicyNote(p.keyring, newest)
 	}
-	var err error
-	if told.Policy, err = newPolicyNote(p.keyring, newest); err != nil {
-		p.logger.Warn("the others are not told of a policy", "policy", newest.Metadata.GetPolicyId(), "error", err)
+	if force, found := p.store.Force(); found {
+		told.Force, errs[1] = newNote(p.keyring, forceNoteContext, force)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		p.logger.Warn("the others are not told of a policy", "error", err)
 	}
 	return told
 }
@@ -87,7 +100,7 @@ func (p *PolicyNotes) Run(ctx context.Context) error {
 			return nil
 		case members := <-p.fleet.rolls:
 			for _, m := range members {
-				if err := p.learn(m); err != nil {
+				if err := errors.Join(p.learn(m), p.learnForce(ctx, m)); err != nil {
 					p.logger.Debug("policy of another instance not taken over", "instance", m.name, "error", err)
 				}
 			}
@@ -100,9 +113,21 @@ func (p *PolicyNotes) learn(from member) error {
 	if from.Policy == nil || from.name == p.fleet.config.Name {
 		return nil
 	}
-	learned, err := from.Policy.open(p.keyring)
-	if err != nil {
+	var learned accepted.Update
+	if err := from.Policy.open(p.keyring, policyNoteContext, &learned); err != nil {
 		return err
 	}
 	return p.store.Learn(learned)
+}
+
+// learnForce takes over what an instance says is in force.
+func (p *PolicyNotes) learnForce(ctx context.Context, from member) error {
+	if from.Force == nil || from.name == p.fleet.config.Name {
+		return nil
+	}
+	var learned journal.Force
+	if err := from.Force.open(p.keyring, forceNoteContext, &learned); err != nil {
+		return err
+	}
+	return p.store.LearnForce(ctx, learned)
 }

@@ -11,7 +11,8 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 )
 
 // policies are a store that has no policy of its own.
@@ -19,15 +20,19 @@ type policies struct {
 	learn func(version string)
 }
 
-func (policies) Newest() (update policy.Update, found bool) { return update, false }
+func (policies) Newest() (update accepted.Update, found bool) { return update, false }
 
-func (p policies) Learn(update policy.Update) error {
+func (policies) Force() (force journal.Force, found bool) { return force, false }
+
+func (policies) LearnForce(context.Context, journal.Force) error { return nil }
+
+func (p policies) Learn(update accepted.Update) error {
 	p.learn(update.Metadata.GetTamiyoPolicyVersion())
 	return nil
 }
 
-func policyOf(version string) policy.Update {
-	return policy.Update{
+func policyOf(version string) accepted.Update {
+	return accepted.Update{
 		Metadata: &leyline.PolicyUpdate{
 			PolicyId: "p", TamiyoPolicyVersion: version, IssuedAt: timestamppb.Now(), Payload: []byte(version),
 		},

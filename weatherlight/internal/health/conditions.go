@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Alarms, as metrics, logs, the status page and docs/operations/alarms.md name them.
 const (
@@ -25,8 +28,10 @@ const (
 	alarmSignal      = "signal_unusable"
 	alarmUndelivered = "outbox_refused"
 	alarmContested   = "second_trainer"
+	alarmDamagedRun  = "run_damaged"
 	alarmClocks      = "clock_offset"
 	alarmEvicting    = "bus_evicts"
+	alarmNoStream    = "stream_unusable"
 	alarmUnwritable  = "bus_refuses_writes"
 )
 
@@ -35,6 +40,7 @@ const (
 func conditions(maintenance time.Duration) []condition {
 	// Who has no place on the bus reads nothing and commits nothing.
 	outOfTouch := []string{alarmBusDown, alarmStranger, alarmNoLease}
+	refused := append(slices.Clone(outOfTouch), alarmUnwritable) // to read for a group is to write
 	outages := []string{alarmDiskFull, alarmBusDown, alarmUnwritable, alarmStranger, alarmNoLease, alarmLibraryDown}
 	return []condition{
 		{name: alarmDiskFull, severity: severityCritical, linger: 10 * time.Second},
@@ -44,14 +50,15 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmNoLease, severity: severityCritical, causes: outOfTouch[:2], visible: 2 * time.Second, linger: 3 * time.Second},
 		{name: alarmUnwritable, severity: severityCritical, causes: []string{alarmBusDown}, linger: 3 * time.Second},
 		{name: alarmEvicting, severity: severityCritical},
+		{name: alarmNoStream, severity: severityCritical, causes: []string{alarmBusDown}},
 		{
 			name: alarmLibraryDown, severity: severityCritical, causes: []string{alarmDiskFull},
 			visible: 3 * time.Second, linger: 3 * time.Second,
 		},
 		// What waits is told at once, whatever else is told of its cause.
 		{name: alarmPaused, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
-		{name: alarmUnanswered, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
-		{name: alarmUnread, severity: severityCritical, causes: outOfTouch, linger: 3 * time.Second},
+		{name: alarmUnanswered, severity: severityCritical, causes: refused, linger: 3 * time.Second},
+		{name: alarmUnread, severity: severityCritical, causes: refused, linger: 3 * time.Second},
 		// Nothing brings back a worker that was left down, so nothing explains it.
 		{name: alarmWorkerDown, severity: severityCritical},
 		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 10 * time.Second},
@@ -72,6 +79,7 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmSignal, severity: severityWarning, visible: 3 * time.Second},
 		{name: alarmUndelivered, severity: severityWarning},
 		{name: alarmContested, severity: severityWarning, linger: 5 * time.Minute},
+		{name: alarmDamagedRun, severity: severityWarning, linger: 2 * time.Minute},
 		{name: alarmClocks, severity: severityWarning, linger: 3 * time.Second},
 		{name: alarmRefusing, severity: severityInfo, linger: 5 * time.Minute},
 		{name: alarmNissaDown, severity: severityInfo, visible: 30 * time.Second},

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
@@ -28,59 +29,77 @@ const (
 	minFreeDisk = 64 << 20
 )
 
-// bus is the connection to the bus; *oona.Client is one.
-type bus interface {
-	Ping(ctx context.Context) error
-	Health() oona.Health
-	Drops() []oona.Drop
-	// ClockOffset is how far the clock of the bus is ahead of ours.
-	ClockOffset() (ahead, uncertainty time.Duration, known bool)
-	Stalls() []oona.Stall
-}
-
-// Crew is who works, and since when those that take one item after the other have had one
-// and finished nothing; the zero time when they have none.
+// Crew is who works, in workers and in maintenance jobs.
 type Crew struct {
 	Status func() []supervise.Status
-	Job    func() (name string, since time.Time) // of maintenance
-	Packet func() time.Time                      // of telemetry
-	Outbox func(context.Context) (since time.Time, err error)
+	// Job is the one in hand, since when; the zero time when there is none.
+	Job func() (name string, since time.Time)
+	// Failures are how often each job failed so far.
+	Failures func() map[string]int64
 }
 
-// Losses are what was said and reached nobody, as counted so far.
-type Losses struct {
-	// Packets of telemetry: for want of room under "", and those that the bus refused by
-	// who made them.
-	Packets func() map[string]int64
-	// Lines of the log; nil: none ever are.
-	Lines func() int64
+// Files are what is written to.
+type Files struct {
+	Folders []string // whose disks need room
+	// InPlace ask who has files or folders open, by what they are for, whether these were
+	// removed or replaced.
+	InPlace map[string]func() error
 }
 
-// Config is what a Monitor looks at. Nissa is optional.
+// Config is what a Monitor looks at. LogLost is optional.
 type Config struct {
 	Workers Crew
-	Bus     bus
-	// Server is why the bus takes no writes, and how it gives up keys for want of memory;
-	// nil: neither is so.
-	Server func(context.Context) (refuses, evicts error)
+	// Bus is the connection to the bus.
+	Bus interface {
+		Ping(ctx context.Context) error
+		Health() oona.Health
+		Drops() []oona.Drop
+		// ClockOffset is how far the clock of the bus is ahead of ours.
+		ClockOffset() (ahead, uncertainty time.Duration, known bool)
+		Stalls() []oona.Stall
+	}
+	// Server is the server of the bus.
+	Server interface {
+		// Refuses is why it takes no writes.
+		Refuses(ctx context.Context) error
+		// Evicts is how it gives up keys for want of memory.
+		Evicts(ctx context.Context) error
+		// Unusable are the streams that cannot be used, each with the cause.
+		Unusable(ctx context.Context) map[string]error
+	}
 	// Library asks the kernel library for a sign of life.
 	Library func(context.Context) error
-	// Outbox is how many messages on disk the bus has not taken, and will never take.
-	Outbox func(context.Context) (waiting, refused int, err error)
+	// Outbox is the messages on disk.
+	Outbox interface {
+		// Oldest is since when they have waited and none was taken by the bus, or zero.
+		Oldest(ctx context.Context) (since time.Time, err error)
+		// Waiting is how many the bus has not taken, and will never take.
+		Waiting(ctx context.Context) (waiting, refused int, err error)
+	}
+	// Telemetry is the way of packets to the bus.
+	Telemetry interface {
+		// InHand is since when it has had a packet that the bus has not taken, or zero.
+		InHand() time.Time
+		// Lost are the packets that reached nobody so far: for want of room under "", and those
+		// that the bus refused by who made them.
+		Lost() map[string]int64
+	}
+	// LogLost is how many lines of the log reached nobody so far; nil: none ever do.
+	LogLost func() int64
 	// Place is why this instance has no place among those on the bus, nil when it has one.
 	Place func() error
-	// Paths are the folders and files that are written to, and are to stay those that they
-	// are when the monitor is made.
-	Paths []string
-	Lost  Losses
-	// Failures are how often each maintenance job failed so far.
-	Failures func() map[string]int64
+	Files Files
 	// Signals are the segments of shared memory that cannot be used, by path.
 	Signals func() map[string]error
-	// Contested are the runs for which two trainers have reported since, each with the
-	// trainer that is refused.
-	Contested func(since time.Time) map[string]string
-	// Nissa is why the Nissa that is asked is not ready; nil: none is asked.
+	// Runs tell which of them are in trouble.
+	Runs interface {
+		// Contested are those for which two trainers have reported since, each with the trainer
+		// that is refused.
+		Contested(since time.Time) map[string]string
+		// Damaged are those that could not be decided on since, each with the cause.
+		Damaged(since time.Time) map[string]string
+	}
+	// Nissa is why the Nissa that is asked is not ready, nil when none is asked.
 	Nissa func() error
 
 	// Maintenance is the time from one round of maintenance jobs to the next.
@@ -110,9 +129,16 @@ func (m *Monitor) Run(ctx context.Context) error {
 }
 
 func (m *Monitor) round(ctx context.Context) {
+	// Side by side: one part that does not answer keeps nobody from telling of another.
+	sampled := make([][]finding, len(m.sensors))
+	var looking sync.WaitGroup
+	for i, s := range m.sensors {
+		looking.Go(func() { sampled[i] = s.sample(ctx) })
+	}
+	looking.Wait()
 	found := make(map[string][]finding)
-	for _, s := range m.sensors {
-		found[s.condition] = append(found[s.condition], s.sample(ctx)...)
+	for i, s := range m.sensors {
+		found[s.condition] = append(found[s.condition], sampled[i]...)
 	}
 	if ctx.Err() != nil {
 		return // What failed now failed because of the stop.

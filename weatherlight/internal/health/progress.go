@@ -21,10 +21,10 @@ func (c Config) inHand(ctx context.Context) []progress {
 	job, begun := c.Workers.Job()
 	all := []progress{
 		{"housekeeping", job, begun, max(itemBound, c.Maintenance)},
-		{"telemetry", "a packet is not taken by the bus", c.Workers.Packet(), itemBound},
+		{"telemetry", "a packet is not taken by the bus", c.Telemetry.InHand(), itemBound},
 	}
 	// A file that cannot be read fails the worker that drains it.
-	if since, err := c.Workers.Outbox(ctx); err == nil {
+	if since, err := c.Outbox.Oldest(ctx); err == nil {
 		all = append(all, progress{"outbox", "messages wait and none is taken by the bus", since, itemBound})
 	}
 	for _, hand := range c.Bus.Health().InHand {

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/lease"
@@ -27,22 +25,26 @@ type sensor struct {
 // sensors look at every part of the service.
 func sensors(c Config) []sensor {
 	workers := &workerSensor{status: c.Workers.Status, restarts: make(map[string]int)}
-	dropped := &riseSensor{count: c.Lost.Packets}
-	jobs := &riseSensor{count: c.Failures}
+	dropped := &riseSensor{count: c.Telemetry.Lost}
+	jobs := &riseSensor{count: c.Workers.Failures}
 	refused := &riseSensor{count: func() map[string]int64 { return refusedMessages(c.Bus.Drops()) }}
-	known := looked(c.Paths)
 	all := []sensor{
-		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Paths) }},
-		{alarmReplaced, func(context.Context) []finding { return known.replaced() }},
-		{alarmBusDown, answers(func(ctx context.Context) error { return c.Bus.Ping(ctx) })},
-		{alarmUnwritable, rarely(answers(func(ctx context.Context) error { refuses, _ := c.Server(ctx); return refuses }))},
-		{alarmEvicting, rarely(answers(func(ctx context.Context) error { _, evicts := c.Server(ctx); return evicts }))},
+		{alarmDiskFull, func(context.Context) []finding { return fullDisks(c.Files.Folders) }},
+		{alarmReplaced, func(context.Context) []finding { return replaced(c.Files.InPlace) }},
+		{alarmBusDown, answers(c.Bus.Ping)},
+		{alarmUnwritable, rarely(answers(c.Server.Refuses))},
+		{alarmEvicting, rarely(answers(c.Server.Evicts))},
+		{alarmNoStream, rarely(func(ctx context.Context) []finding {
+			ctx, cancel := context.WithTimeout(ctx, patience) // one that is silent keeps no other alarm waiting
+			defer cancel()
+			return unusable(c.Server.Unusable(ctx))
+		})},
 		{alarmLibraryDown, rarely(answers(c.Library))},
 		{alarmStranger, func(context.Context) []finding { return outcast(c.Place(), true) }},
 		{alarmNoLease, func(context.Context) []finding { return outcast(c.Place(), false) }},
-		{alarmPaused, stalled(c.Bus, oona.StallNeeds)},
-		{alarmUnanswered, stalled(c.Bus, oona.StallAnswers)},
-		{alarmUnread, stalled(c.Bus, oona.StallReading)},
+		{alarmPaused, stalled(c.Bus.Stalls, oona.StallNeeds)},
+		{alarmUnanswered, stalled(c.Bus.Stalls, oona.StallAnswers)},
+		{alarmUnread, stalled(c.Bus.Stalls, oona.StallReading)},
 		{alarmWorkerDown, workers.down},
 		{alarmCircuitOpen, workers.open},
 		{alarmCircuitOpen, func(context.Context) []finding { return openBreakers(c.Bus.Health()) }},
@@ -51,17 +53,16 @@ func sensors(c Config) []sensor {
 		{alarmDropping, dropped.sample},
 		{alarmJobFails, jobs.sample},
 		{alarmSignal, func(context.Context) []finding { return unusable(c.Signals()) }},
-		{alarmUndelivered, rarely(undeliverable(c.Outbox))},
-		{alarmContested, contested(c.Contested)},
+		{alarmUndelivered, rarely(undeliverable(c.Outbox.Waiting))},
+		{alarmContested, inTrouble(c.Runs.Contested, "trainer %q reports too, and is refused")},
+		{alarmDamagedRun, inTrouble(c.Runs.Damaged, "%s")},
 		{alarmClocks, func(context.Context) []finding { return clocksApart(c.Bus.ClockOffset()) }},
 		{alarmRefusing, refused.sample},
+		{alarmNissaDown, answers(func(context.Context) error { return c.Nissa() })},
 	}
-	if c.Lost.Lines != nil {
-		lines := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.Lost.Lines()} }}
+	if c.LogLost != nil {
+		lines := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.LogLost()} }}
 		all = append(all, sensor{alarmLogLost, lines.sample})
-	}
-	if c.Nissa != nil {
-		all = append(all, sensor{alarmNissaDown, answers(func(context.Context) error { return c.Nissa() })})
 	}
 	return all
 }
@@ -97,13 +98,13 @@ func answers(ping func(context.Context) error) func(context.Context) []finding {
 	}
 }
 
-// contested finds runs for which two trainers report.
-func contested(since func(time.Time) map[string]string) func(context.Context) []finding {
+// inTrouble finds runs of which something was noted lately, and says it in a format.
+func inTrouble(since func(time.Time) map[string]string, format string) func(context.Context) []finding {
 	return func(context.Context) []finding {
-		trainers := since(time.Now().Add(-2 * interval))
+		noted := since(time.Now().Add(-2 * interval))
 		var found []finding
-		for _, run := range slices.Sorted(maps.Keys(trainers)) {
-			found = append(found, finding{run, fmt.Sprintf("trainer %q reports too, and is refused", trainers[run])})
+		for _, run := range slices.Sorted(maps.Keys(noted)) {
+			found = append(found, finding{run, fmt.Sprintf(format, noted[run])})
 		}
 		return found
 	}
@@ -146,11 +147,11 @@ func clocksApart(ahead, uncertainty time.Duration, known bool) []finding {
 	return []finding{{detail: fmt.Sprintf("the clock of the bus is %v %s ours", ahead.Abs().Round(time.Millisecond), direction)}}
 }
 
-// unusable finds the segments of shared memory that cannot be used.
+// unusable finds what cannot be used: segments of shared memory by their paths, or streams.
 func unusable(faults map[string]error) []finding {
 	var found []finding
-	for path, err := range faults {
-		found = append(found, finding{path, err.Error()})
+	for _, subject := range slices.Sorted(maps.Keys(faults)) {
+		found = append(found, finding{subject, faults[subject].Error()})
 	}
 	return found
 }
@@ -178,9 +179,6 @@ func openBreakers(bus oona.Health) []finding {
 func fullDisks(paths []string) []finding {
 	var found []finding
 	for _, folder := range paths {
-		if info, err := os.Stat(folder); err == nil && !info.IsDir() {
-			continue // its folder is among them
-		}
 		if detail := lackOfRoom(folder, minFreeDisk); detail != "" {
 			found = append(found, finding{folder, detail})
 		}
@@ -203,35 +201,23 @@ func lackOfRoom(folder string, wanted uint64) string {
 	return ""
 }
 
-// places are files and folders as they were when they were first looked at.
-type places map[string]os.FileInfo
-
-func looked(paths []string) places {
-	known := make(places)
-	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil {
-			known[path] = info
+// replaced asks who has files open whether these are still under their names: what is
+// written to others is lost.
+func replaced(inPlace map[string]func() error) []finding {
+	faults := make(map[string]error)
+	for owner, ask := range inPlace {
+		if err := ask(); err != nil {
+			faults[owner] = err
 		}
 	}
-	return known
-}
-
-// replaced finds those that are not what they were: what is written to them is lost.
-func (p places) replaced() []finding {
-	var found []finding
-	for _, path := range slices.Sorted(maps.Keys(p)) {
-		if err := regularfile.Still(path, p[path]); err != nil {
-			found = append(found, finding{path, err.Error()})
-		}
-	}
-	return found
+	return unusable(faults)
 }
 
 // stalled finds the streams of which nothing is finished, for one kind of reason.
-func stalled(bus bus, kind string) func(context.Context) []finding {
+func stalled(stalls func() []oona.Stall, kind string) func(context.Context) []finding {
 	return func(context.Context) []finding {
 		var found []finding
-		for _, stall := range bus.Stalls() {
+		for _, stall := range stalls() {
 			if stall.Kind == kind {
 				found = append(found, finding{stall.Stream, stall.Cause})
 			}

@@ -2,8 +2,10 @@ package health
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,29 +94,21 @@ func TestRiseIsFoundOnce(t *testing.T) {
 	}
 }
 
-// busOf tells of stalls and of nothing else.
-type busOf struct {
-	bus
-
-	stalls []oona.Stall
-}
-
-func (b *busOf) Stalls() []oona.Stall { return b.stalls }
-
 // R31: of answers that cannot be committed nobody was told.
 func TestR31StallIsToldAtOnceAndHindersAsLongAsItHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for kind, alarm := range map[string]string{
 			oona.StallNeeds: alarmPaused, oona.StallAnswers: alarmUnanswered, oona.StallReading: alarmUnread,
 		} {
-			bus := &busOf{stalls: []oona.Stall{{Stream: "s", Kind: kind, Cause: "NOPERM"}}}
-			watch := monitorOf(sensor{alarmPaused, stalled(bus, oona.StallNeeds)},
-				sensor{alarmUnanswered, stalled(bus, oona.StallAnswers)}, sensor{alarmUnread, stalled(bus, oona.StallReading)})
+			found := []oona.Stall{{Stream: "s", Kind: kind, Cause: "NOPERM"}}
+			stalls := func() []oona.Stall { return found }
+			watch := monitorOf(sensor{alarmPaused, stalled(stalls, oona.StallNeeds)},
+				sensor{alarmUnanswered, stalled(stalls, oona.StallAnswers)}, sensor{alarmUnread, stalled(stalls, oona.StallReading)})
 			watch.round(t.Context())
 			if got := watch.Hindrance(); got != alarm+": s: NOPERM" || len(watch.Alarms()) != 1 {
 				t.Errorf("%s: hindrance %q, alarms %+v", kind, got, watch.Alarms())
 			}
-			bus.stalls = nil
+			found = nil
 			time.Sleep(interval)
 			watch.round(t.Context())
 			if got := watch.Hindrance(); got != "" || len(watch.Alarms()) != 1 {
@@ -232,6 +226,72 @@ func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
 		}
 		if alarms := watch.Alarms(); len(alarms) != 0 {
 			t.Errorf("alarms %+v once it was finished", alarms)
+		}
+	})
+}
+
+// silent answers nothing: whoever asks waits until he has had enough.
+type silent struct{}
+
+func (silent) Ping(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (silent) Health() oona.Health            { return oona.Health{} }
+func (silent) Drops() []oona.Drop             { return nil }
+func (silent) Stalls() []oona.Stall           { return nil }
+func (silent) ClockOffset() (ahead, uncertainty time.Duration, known bool) {
+	return 0, 0, false
+}
+
+func (silent) Refuses(ctx context.Context) error { <-ctx.Done(); return nil }
+func (silent) Evicts(ctx context.Context) error  { <-ctx.Done(); return nil }
+func (silent) Unusable(ctx context.Context) map[string]error {
+	<-ctx.Done()
+	return nil
+}
+
+func (silent) Oldest(context.Context) (since time.Time, err error) { return time.Time{}, nil }
+func (silent) Waiting(context.Context) (waiting, refused int, err error) {
+	return 0, 0, nil
+}
+
+func (silent) InHand() time.Time      { return time.Time{} }
+func (silent) Lost() map[string]int64 { return nil }
+
+func (silent) Contested(time.Time) map[string]string { return nil }
+func (silent) Damaged(time.Time) map[string]string   { return nil }
+
+func TestWhoseFilesWereReplacedIsNamed(t *testing.T) {
+	gone := errors.New("a.log was removed")
+	found := replaced(map[string]func() error{
+		"reports": func() error { return gone }, "outbox": func() error { return nil }, "locks": func() error { return gone },
+	})
+	if want := []finding{{"locks", gone.Error()}, {"reports", gone.Error()}}; !slices.Equal(found, want) {
+		t.Errorf("found %v, want %v", found, want)
+	}
+}
+
+func TestBusThatIsSilentIsToldInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := Config{
+			Workers: Crew{
+				Status: func() []supervise.Status { return nil }, Job: func() (string, time.Time) { return "", time.Time{} },
+				Failures: func() map[string]int64 { return nil },
+			},
+			Bus: silent{}, Server: silent{}, Outbox: silent{}, Telemetry: silent{}, Runs: silent{}, Library: silent{}.Ping,
+			Place: func() error { return nil }, Signals: func() map[string]error { return nil }, Nissa: func() error { return nil },
+			Maintenance: time.Minute, Clock: cadence.Phase{}, Logger: slog.New(slog.DiscardHandler),
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		monitor := New(config)
+		done := make(chan error, 1)
+		go func() { done <- monitor.Run(ctx) }()
+		time.Sleep(6 * time.Second)
+		alarms := monitor.Alarms()
+		if !slices.ContainsFunc(alarms, func(a Alarm) bool { return a.Name == alarmBusDown }) {
+			t.Errorf("after 6 s of silence: %+v", alarms)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

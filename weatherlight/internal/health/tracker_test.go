@@ -11,6 +11,16 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
+// A Redis that is full, or a replica, refuses answers and reads too: that is one alarm. What a
+// message needs may be away for another reason.
+func TestBusThatRefusesWritesIsOneAlarm(t *testing.T) {
+	r := newRounds()
+	r.see(10, alarmUnwritable, alarmUnanswered+"/s", alarmUnread+"/s", alarmPaused+"/s")
+	if want := []string{"raised " + alarmUnwritable, "raised " + alarmPaused + "/s"}; !slices.Equal(r.said, want) {
+		t.Errorf("said %q, want %q", r.said, want)
+	}
+}
+
 // rounds lets a tracker see one round a second, and notes what it raised and ended.
 type rounds struct {
 	tracker *tracker

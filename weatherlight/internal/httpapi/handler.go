@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 )
 
 const (
@@ -96,7 +98,7 @@ func (c Config) serveStatus(w http.ResponseWriter, r *http.Request) {
 // request after the boot: what it is about is there then.
 func (c Config) guarded(listener net.Addr, newHandler func() http.Handler) http.Handler {
 	handler := sync.OnceValue(newHandler)
-	return guard(listener, c.Token, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return httpserver.NewGuard(listener, c.Token).Reading(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !c.Booted() {
 			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
 			return

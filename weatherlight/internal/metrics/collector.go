@@ -71,17 +71,19 @@ func collectFigures(figures []telemetry.Figure, metrics chan<- prometheus.Metric
 // metricOf is a point as a Prometheus metric, with the key that tells it from
 // every other.
 func metricOf(series telemetry.Series, point telemetry.Point) (prometheus.Metric, string) {
-	name, labels := SeriesName(series.Name), slices.Concat(point.InName(), point.Labels())
-	if _, varies := series.Family(); varies {
-		name = SeriesName(point.Name)
+	shown, factor := series.Exposed()
+	name, labels := SeriesName(shown.Name), slices.Concat(point.InName(), point.Labels())
+	if prefix, varies := shown.Family(); varies {
+		inPackets, _ := series.Family()
+		name = SeriesName(prefix + strings.TrimPrefix(SeriesName(point.Name), SeriesName(inPackets)))
 	}
 	var names, texts []string
 	for pair := range slices.Chunk(labels, 2) {
 		names = append(names, SeriesName(pair[0]))
 		texts = append(texts, strings.ToValidUTF8(pair[1], "?"))
 	}
-	desc := prometheus.NewDesc(name, series.Help(), names, nil)
-	metric, err := prometheus.NewConstMetric(desc, valueType(series.Kind), point.Value, texts...)
+	desc := prometheus.NewDesc(name, shown.Help(), names, nil)
+	metric, err := prometheus.NewConstMetric(desc, valueType(series.Kind), point.Value*factor, texts...)
 	if err != nil {
 		return nil, ""
 	}

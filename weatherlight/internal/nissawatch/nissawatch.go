@@ -106,8 +106,11 @@ func (w *Watch) record(state, detail string, now time.Time) {
 }
 
 // Trouble is why Nissa cannot be reached, or is not ready; nil when there is none, or none is
-// known yet.
+// known yet, or there is no Nissa to ask.
 func (w *Watch) Trouble() error {
+	if w == nil {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state == unknown || w.state == ready {

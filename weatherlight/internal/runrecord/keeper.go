@@ -38,6 +38,8 @@ type Config[R any] struct {
 	// Unstorable hears of a decision that is too large for its record. The run stays
 	// as it was.
 	Unstorable func(run string, err error)
+	// Damaged hears of a run that cannot be decided on: see oona.ErrDamaged.
+	Damaged func(run string, err error)
 
 	TTL    time.Duration // of a record that nobody changes; 0: the store's
 	Grace  time.Duration // that the writer of a record has to publish its outputs, before who finds them does
@@ -95,6 +97,9 @@ func New[R any](config Config[R]) *Keeper[R] {
 	if config.Unstorable == nil {
 		config.Unstorable = func(string, error) {}
 	}
+	if config.Damaged == nil {
+		config.Damaged = func(string, error) {}
+	}
 	return &Keeper[R]{config: config, cache: newCache[R](config.Cached)}
 }
 
@@ -118,6 +123,9 @@ func (k *Keeper[R]) step(ctx context.Context, run string, decide Decide[R], clai
 		held.forget()
 		if errors.Is(err, oona.ErrTooLarge) {
 			k.config.Unstorable(run, err)
+		}
+		if errors.Is(err, oona.ErrDamaged) {
+			k.config.Damaged(run, err)
 		}
 		if _, conflict := errors.AsType[*oona.ConflictError](err); !conflict {
 			return Outcome[R]{}, err

@@ -18,6 +18,9 @@ const (
 	// unstorablePause is when a run is looked at again whose decision was too large to
 	// store: what comes meanwhile may have made room.
 	unstorablePause = time.Hour
+	// damagedPause is when a run is looked at again that cannot be decided on: a person may
+	// have mended it.
+	damagedPause = time.Minute
 )
 
 // ErrIndex is wrapped when the index of due times cannot be read.
@@ -42,8 +45,11 @@ func (k *Keeper[R]) Tick(ctx context.Context, now time.Time, decide Decide[R]) (
 			next = outcome.Due
 			return outcome, err
 		}, true)
-		if errors.Is(err, oona.ErrTooLarge) {
+		switch { // others are not to wait for what was told of
+		case errors.Is(err, oona.ErrTooLarge):
 			next, err = now.Add(unstorablePause), nil
+		case errors.Is(err, oona.ErrDamaged):
+			next, err = now.Add(damagedPause), nil
 		}
 		if err == nil {
 			err = k.config.Store.Reschedule(ctx, k.config.Part, run, next)

@@ -59,8 +59,8 @@ func newLife(t *town, owner *instance) *life {
 	l.room = control.New(control.Config{
 		Core: t.core, Controller: t.controller, Records: p, Awaits: p, Keyring: t.keyring, Now: owner.clock,
 		Publish: p.publish, Route: route, Offer: t.audit.offered, KeepReport: p.keepReport,
-		Candidates: t.candidates, Permit: func(context.Context, string) error { return nil },
-		TTL: runLife, Each: inTurn,
+		Blueprints: tamiyo.Blueprints{Candidates: t.candidates, Permit: func(context.Context, string) error { return nil }},
+		TTL:        runLife, Each: inTurn,
 	})
 	return l
 }

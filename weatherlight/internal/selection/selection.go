@@ -1,7 +1,7 @@
 // Package selection says which blueprints a seed may be germinated from.
 //
-// A [Selection] lists the candidates for a slot, from which Tamiyo's controller chooses, and
-// has the last word on its choice. It puts together what the catalogue permits, the forge can
+// A [Selection] lists the candidates for a slot, from which Tamiyo's controller chooses, with
+// the evidence on each, and has the last word on its choice. It puts together what the catalogue permits, the forge can
 // make and the library would serve. The control room asks it, through the service.
 package selection
 
@@ -9,7 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -31,10 +34,31 @@ type Config struct {
 }
 
 // Selection selects blueprints. Its methods may be called at the same time.
-type Selection struct{ config Config }
+type Selection struct {
+	config Config
+	lists  *lists
+}
 
-// New asks nothing yet.
-func New(config Config) *Selection { return &Selection{config} }
+// New asks nothing yet. Close ends what it begins.
+func New(config Config) *Selection {
+	s := &Selection{config: config}
+	s.lists = newLists(s.find)
+	return s
+}
+
+// Close ends what is being found out, and waits for it.
+func (s *Selection) Close() { s.lists.close() }
+
+// Prepare has it found out what fits the first of these slots, before anybody asks: they
+// are filled in the order of their names, and to know it of all may mean to compile for
+// many in vain.
+func (s *Selection) Prepare(slots map[string][]int) {
+	const first = 2
+	names := slices.Sorted(maps.Keys(slots))
+	for _, name := range names[:min(len(names), first)] {
+		s.lists.make(slots[name], prepareEvery)
+	}
+}
 
 // Permit puts the controller's choice through the catalogue, which counts
 // it and has the last word. The library has looked at the approval of the very
@@ -58,11 +82,21 @@ func (s *Selection) Permit(ctx context.Context, id string) error {
 
 // Candidates are the blueprints that the controller may choose from for a slot:
 // those that the forge can make for it and the library would serve, and for the
-// library's own slot what was imported besides.
+// library's own slot what was imported besides. The list must not be changed. At a
+// deadline one that was made within the last minute will do; ErrUnderWay when there was
+// none yet.
 func (s *Selection) Candidates(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
+	return s.lists.get(ctx, slot)
+}
+
+func (s *Selection) find(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
 	surveyed, err := s.config.Surveyor.Candidates(ctx, slot...)
 	if err != nil {
 		return nil, fmt.Errorf("look for blueprints that fit a slot of %v: %w", slot, err)
+	}
+	form, err := tezzeret.NewSlot(slot...)
+	if err != nil {
+		return nil, nil //nolint:nilerr // nothing fits what is no slot
 	}
 	candidates := make([]tamiyo.Candidate, 0, len(surveyed))
 	for _, found := range surveyed {
@@ -77,13 +111,72 @@ func (s *Selection) Candidates(ctx context.Context, slot []int) ([]tamiyo.Candid
 		if err != nil {
 			continue
 		}
-		candidates = append(candidates, candidate(blueprint, found.ParameterCount))
+		known := candidate(blueprint, found.ParameterCount)
+		known.MultiplyAdds, known.Misfit = found.MultiplyAdds, tezzeret.Misfit(blueprint, form)
+		candidates = append(candidates, known)
 	}
-	if !slices.Equal(slot, s.config.OwnSlot) {
-		return candidates, nil
+	if slices.Equal(slot, s.config.OwnSlot) {
+		imported, err := s.importedCandidates(ctx)
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, imported...)
 	}
-	imported, err := s.importedCandidates(ctx)
-	return append(candidates, imported...), err
+	for i := range candidates {
+		if err := s.prove(ctx, &candidates[i]); err != nil {
+			return nil, err
+		}
+	}
+	return candidates, nil
+}
+
+// Blueprint is what is known of a blueprint, whatever slot it grows at; one that is in no
+// catalogue and has no kernel is not known.
+func (s *Selection) Blueprint(ctx context.Context, id string) (tamiyo.Candidate, bool, error) {
+	blueprint, err := s.config.Catalog.Get(id)
+	if err != nil {
+		record, err := s.config.Library.Get(ctx, id)
+		if errors.Is(err, urza.ErrNotFound) {
+			return tamiyo.Candidate{}, false, nil
+		}
+		if err != nil {
+			return tamiyo.Candidate{}, false, fmt.Errorf("ask the library for %s: %w", id, err)
+		}
+		blueprint = record.Descriptor
+	}
+	known := candidate(blueprint, 0)
+	return known, true, s.prove(ctx, &known)
+}
+
+// prove adds what is known of a blueprint beside its catalogue.
+func (s *Selection) prove(ctx context.Context, c *tamiyo.Candidate) error {
+	evidence, err := s.config.Library.Evidence().Of(ctx, c.BlueprintID)
+	if err != nil {
+		return err
+	}
+	c.BSDS = evidence.BSDS
+	o := evidence.Outcomes
+	c.Earned = tamiyo.Earned{Tried: o.Tried, Kept: o.Kept, Gain: o.MeanGain()}
+	for _, benchmark := range evidence.Benchmarks {
+		if p50, measured := latency(benchmark); measured {
+			if c.LatencyMS == nil {
+				c.LatencyMS = make(map[string]float64)
+			}
+			c.LatencyMS[strings.ToLower(benchmark.GetDevice())] = p50
+		}
+	}
+	return nil
+}
+
+// latency is the mean over the profiles of a benchmark of their medians.
+func latency(benchmark *leyline.BlueprintBenchmark) (ms float64, measured bool) {
+	sum, count := 0.0, 0
+	for _, profile := range benchmark.GetProfiles() {
+		if p50 := float64(profile.GetP50LatencyMs()); p50 > 0 && p50 < math.MaxFloat32 {
+			sum, count = sum+p50, count+1
+		}
+	}
+	return sum / max(float64(count), 1), count > 0
 }
 
 // importedCandidates are the kernels of the library whose blueprints are in no
@@ -96,7 +189,9 @@ func (s *Selection) importedCandidates(ctx context.Context) ([]tamiyo.Candidate,
 	var candidates []tamiyo.Candidate
 	for _, record := range records {
 		if _, err := s.config.Catalog.Get(record.Descriptor.GetBlueprintId()); err != nil && s.config.Library.Withheld(record) == nil {
-			candidates = append(candidates, candidate(record.Descriptor, parameterCount(record)))
+			imported := candidate(record.Descriptor, parameterCount(record))
+			imported.MultiplyAdds = -1
+			candidates = append(candidates, imported)
 		}
 	}
 	return candidates, nil
@@ -107,6 +202,7 @@ func candidate(blueprint *leyline.BlueprintDescriptor, parameters int) tamiyo.Ca
 		BlueprintID:      blueprint.GetBlueprintId(),
 		Tier:             blueprint.GetTier(),
 		Risk:             float64(blueprint.GetRisk()),
+		Stage:            blueprint.GetStage(),
 		ParameterCount:   parameters,
 		ApprovalRequired: blueprint.GetApprovalRequired(),
 		QuarantineOnly:   blueprint.GetQuarantineOnly(),

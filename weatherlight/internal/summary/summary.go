@@ -30,6 +30,7 @@ const (
 
 // Summary is what there is to report.
 type Summary struct {
+	Instance  string // which of several on the bus reports
 	Figures   []telemetry.Figure
 	Workers   health.Workers
 	Alarms    []health.Alarm
@@ -99,6 +100,7 @@ func (s Summary) Packet() *leyline.TelemetryPacket {
 	s.Mirror.indicate(packet)
 	status, summary := s.Workers.Overall(s.Alarms)
 	return packet.Health(status, summary).
+		Indicator("instance", s.Instance).
 		Indicator("workers_running", strconv.Itoa(s.Workers.Running)).
 		Indicator("workers_backing_off", strconv.Itoa(s.Workers.BackingOff)).
 		Indicator("system_mode", s.Workers.Mode()).

@@ -24,7 +24,7 @@ const browser = await chromium.launch({
 });
 
 // open is a page of which everything red is noted; outages are allowed to be told.
-async function open(base, hash, { width = 1200, height = 900, outages = false, ...options } = {}) {
+async function open(base, hash, { width = 1200, height = 900, outages = false, loads = true, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true, ...options });
   const page = await context.newPage();
   await page.addInitScript(() => {
@@ -38,7 +38,8 @@ async function open(base, hash, { width = 1200, height = 900, outages = false, .
   page.on("dialog", (d) => { faults.push(`${hash}: dialog ${d.message()}`); void d.dismiss(); });
   page.on("request", (r) => { if (!r.url().startsWith(base + "/") && !r.url().startsWith("blob:")) faults.push(`${hash}: asks ${r.url()}`); });
   page.base = base;
-  await go(page, hash);
+  if (loads) await go(page, hash);
+  else await page.goto(base + "/" + hash);
   return page;
 }
 
@@ -230,6 +231,31 @@ check("a dead letter is opened, replayed and removed, with the token", async () 
   want((await fetch(`${base}/api/deadletters/${id}`)).status === 404, "it is still there");
   want((await page.evaluate(() => window.struck)) === undefined, "it struck");
   await close(page);
+});
+
+check("a Nissa that other machines reach asks for its token, and shows all with it", async () => {
+  const r = await redis(), port = await freePort();
+  const reached = await nissa({ redisPort: r.port, port, database: "reached.db", host: "0.0.0.0" });
+  const bus = new Bus(r.port, secret), there = `http://127.0.0.1:${port}`;
+  await bus.send(report({ run: "guarded", epoch: 1, loss: 2 }));
+  const page = await open(there, "", { outages: true, loads: false });
+  await page.getByLabel("Token").fill("not it");
+  want((await fetch(there + "/api/runs")).status === 401, "runs are shown to all");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByText("That was not it.").waitFor();
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("link", { name: "guarded" }).click();
+  await page.locator("#link[data-state=live]").waitFor();
+  await bus.send(report({ run: "guarded", epoch: 777, loss: 0.5 }));
+  await page.getByText("777").first().waitFor();
+  const saved = page.waitForEvent("download");
+  await page.getByRole("link", { name: "JSON lines" }).click();
+  want((await (await saved).failure()) === null, "what is kept of the run is not saved");
+  await close(page);
+  bus.close();
+  await end(reached);
+  await end(r);
 });
 
 check("the page resumes when Nissa was killed, and says meanwhile that it is cut off", async () => {

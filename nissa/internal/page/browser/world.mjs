@@ -50,15 +50,15 @@ export async function redis() {
 }
 
 // nissa starts one at an address, which stays the same when it is started again.
-export async function nissa({ redisPort, port, database }) {
-  const process_ = launch(path.join(bin, "esper-nissa-service"), [], environOf({ redisPort, port, database }));
-  await until(`Nissa is ready\n${process_.output}`, async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
+export async function nissa(site) {
+  const process_ = launch(path.join(bin, "esper-nissa-service"), [], environOf(site));
+  await until(`Nissa is ready\n${process_.output}`, async () => (await fetch(`http://127.0.0.1:${site.port}/readyz`)).ok);
   return process_;
 }
 
-export function environOf({ redisPort, port, database }) {
+export function environOf({ redisPort, port, database, host = "127.0.0.1" }) {
   return {
-    ESPER_LEYLINE_SECRET: secret, REDIS_URL: `redis://127.0.0.1:${redisPort}/0`, NISSA_HTTP_ADDR: `127.0.0.1:${port}`,
+    ESPER_LEYLINE_SECRET: secret, REDIS_URL: `redis://127.0.0.1:${redisPort}/0`, NISSA_HTTP_ADDR: `${host}:${port}`,
     NISSA_DATABASE_URL: `sqlite:///${path.join(folder, database)}`, ESP_LOG_LEVEL: "WARNING", NISSA_HTTP_TOKEN: token,
   };
 }

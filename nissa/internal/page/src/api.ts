@@ -67,7 +67,7 @@ export interface LetterDetails extends Letter { message?: unknown; unreadable?: 
 // sent to this Nissa alone.
 export const operator = { token: "", by: "" };
 
-function authorization(): Record<string, string> {
+export function authorization(): Record<string, string> {
   return operator.token ? { Authorization: `Bearer ${operator.token}` } : {};
 }
 
@@ -90,6 +90,13 @@ export async function get<T>(path: string, parameters: Record<string, string | n
   const body: unknown = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refusal(response.status, String((body as { error?: string }).error ?? response.statusText));
   return body as T;
+}
+
+// blob asks for what is saved as a file. A link of the browser's cannot send a token.
+export async function blob(path: string): Promise<Blob> {
+  const response = await fetch(path, { headers: authorization() });
+  if (!response.ok) throw new Refusal(response.status, response.statusText);
+  return response.blob();
 }
 
 export function runPath(run: string, ...rest: string[]): string {

@@ -1,4 +1,4 @@
-import { get, type Alarm } from "./api";
+import { get, operator, type Alarm } from "./api";
 import { h, plain, replace } from "./dom";
 import { clock } from "./format";
 import { runs } from "./list";
@@ -31,12 +31,28 @@ function pageOf(hash: string): Page {
 let page: Page | undefined, stream: Stream | undefined, lostAt: number | undefined;
 
 function told(state: LinkState): void {
-  const texts: Record<LinkState, string> = { connecting: "connecting", live: "live", resting: "resting", lost: "" };
+  const texts: Record<LinkState, string> = { connecting: "connecting", live: "live", resting: "resting", lost: "", locked: "token needed" };
   if (state === "lost") lostAt ??= Date.now(); else lostAt = undefined;
   const text = state === "lost" ? `disconnected since ${clock(lostAt!)}, trying again` : texts[state];
   if (link.textContent !== text) link.textContent = text;
   link.dataset["state"] = state;
   document.body.classList.toggle("lost", state === "lost");
+  if (state === "locked") unlock();
+}
+
+// unlock asks for the token of a Nissa that other machines reach.
+function unlock(): void {
+  const token = h("input", { type: "password", "aria-label": "Token", autocomplete: "current-password", required: true });
+  const said = operator.token ? "That was not it. " : "";
+  replace(main, h("form", {
+    class: "tools", submit: (e: Event) => {
+      e.preventDefault();
+      operator.token = token.value;
+      void show(true);
+    },
+  }, h("p", { class: "intro" }, said, "Other machines reach this Nissa, so it shows runs to whoever knows its NISSA_HTTP_TOKEN."),
+  h("input", { type: "text", autocomplete: "username", value: "nissa", hidden: true }), token, h("button", { type: "submit" }, "Show")));
+  token.focus();
 }
 
 async function show(first: boolean): Promise<void> {

@@ -38,7 +38,7 @@ function compose(title: string, drawings: SVGSVGElement[]): SVGSVGElement {
     ...parts);
 }
 
-function offer(blob: Blob, name: string): void {
+export function offer(blob: Blob, name: string): void {
   const address = URL.createObjectURL(blob);
   h("a", { href: address, download: name }).click();
   window.setTimeout(() => URL.revokeObjectURL(address), 10_000);

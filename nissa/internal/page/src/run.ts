@@ -1,4 +1,4 @@
-import { get, runPath, type Event, type Point, type Report, type Run, type Seed } from "./api";
+import { blob, get, operator, runPath, type Event, type Point, type Report, type Run, type Seed } from "./api";
 import { Axis, frameOf, type Along } from "./axis";
 import { Curve, type Measure, type Moment } from "./curve";
 import { h, limited, named, plain, replace } from "./dom";
@@ -6,7 +6,7 @@ import { ago, count, figure, percent } from "./format";
 import { Lanes, legend, type LaneSeed } from "./lanes";
 import { link, type Page } from "./page";
 import { facts, failure, Feed, segmented, state } from "./parts";
-import { fileName, savePNG, saveSVG } from "./picture";
+import { fileName, offer, savePNG, saveSVG } from "./picture";
 import { fateOf, fates, sentence, shortSeed, type Fate } from "./words";
 
 const points = 800, lanePoints = 160, eventsAtOnce = 1000, mostMoments = 16;
@@ -225,7 +225,13 @@ export function runPage(id: string): Page {
     h("span", { class: "save" }, "Save as ",
       h("button", { type: "button", class: "quiet", click: () => saveSVG(title(), drawings(), fileName(id)) }, "SVG"), " ",
       h("button", { type: "button", class: "quiet", click: () => void savePNG(title(), drawings(), fileName(id)) }, "PNG"), " ",
-      h("a", { href: runPath(id, "export"), download: fileName(id) + ".jsonl" }, "JSON lines")));
+      h("a", {
+        href: runPath(id, "export"), download: fileName(id) + ".jsonl", click: (e: globalThis.Event) => {
+          if (!operator.token) return;
+          e.preventDefault();
+          void blob(runPath(id, "export")).then((all) => offer(all, fileName(id) + ".jsonl"));
+        },
+      }, "JSON lines")));
   const element = h("div", {},
     h("p", { class: "crumbs" }, h("a", { href: link.runs }, "Runs")),
     head, trouble, tools,

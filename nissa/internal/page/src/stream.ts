@@ -1,6 +1,6 @@
-import type { Event, Report } from "./api";
+import { authorization, type Event, type Report } from "./api";
 
-export type LinkState = "connecting" | "live" | "lost" | "resting";
+export type LinkState = "connecting" | "live" | "lost" | "resting" | "locked";
 
 export interface Follower {
   run?: string; // follows this one alone
@@ -12,11 +12,35 @@ export interface Follower {
 
 const firstPause = 500, longestPause = 5_000, restAfter = 30_000;
 
-// Stream follows what comes. The browser comes back by itself with the place of the last that
-// it saw; what it gives up on, an answer that is an error, is tried again here from that place.
+interface Message { id: string; kind: string; data: string }
+
+// messages reads server-sent events. The browser's own reader cannot send a token.
+async function* messages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
+  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop()!;
+    for (const block of blocks) yield messageOf(block);
+  }
+}
+
+function messageOf(block: string): Message {
+  const message: Message = { id: "", kind: "", data: "" };
+  for (const line of block.split("\n")) {
+    if (line.startsWith("id: ")) message.id = line.slice(4);
+    if (line.startsWith("event: ")) message.kind = line.slice(7);
+    if (line.startsWith("data: ")) message.data += line.slice(6);
+  }
+  return message;
+}
+
+// Stream follows what comes, and comes back by itself with the place of the last that it saw.
 // A page that nobody sees for a while lets go, since a browser has few connections to a host.
 export class Stream {
-  private source: EventSource | undefined;
+  private current: AbortController | undefined;
   private last = "";
   private pause = firstPause;
   private lost = false;
@@ -27,7 +51,7 @@ export class Stream {
   constructor(private readonly follower: Follower, private readonly told: (state: LinkState) => void) {
     this.opened = new Promise((resolve) => { this.open = resolve; });
     document.addEventListener("visibilitychange", this.seen);
-    this.connect();
+    void this.connect();
   }
 
   // ready is when nothing more is missed: soon, or not for a while.
@@ -44,56 +68,75 @@ export class Stream {
 
   close(): void {
     document.removeEventListener("visibilitychange", this.seen);
+    this.letGo();
+  }
+
+  private letGo(): void {
     window.clearTimeout(this.timer);
-    this.source?.close();
-    this.source = undefined;
+    this.current?.abort();
+    this.current = undefined;
   }
 
   private readonly seen = () => {
-    window.clearTimeout(this.timer);
     if (!document.hidden) {
-      if (!this.source || this.source.readyState === EventSource.CLOSED) this.connect();
+      window.clearTimeout(this.timer);
+      if (!this.current) void this.connect();
       return;
     }
     this.timer = window.setTimeout(() => {
-      this.source?.close();
-      this.source = undefined;
+      this.letGo();
       this.told("resting");
     }, restAfter);
   };
 
-  private connect(): void {
-    this.source?.close();
+  private async connect(): Promise<void> {
+    this.letGo();
+    const controller = new AbortController();
+    this.current = controller;
     const query = new URLSearchParams();
     if (this.follower.run !== undefined) query.set("run", this.follower.run);
     if (this.last) query.set("after", this.last);
-    const source = new EventSource("/api/stream?" + query.toString());
-    this.source = source;
-    source.onopen = () => {
-      this.pause = firstPause;
-      this.told("live");
-      this.open();
-      if (this.lost) this.follower.back();
-      this.lost = false;
-    };
-    source.onerror = () => this.failed(source);
-    this.hear(source, "report", (data) => this.follower.report(data as Report));
-    this.hear(source, "event", (data) => this.follower.event(data as Event));
-    this.hear(source, "reset", () => this.follower.reset());
+    try {
+      const response = await fetch("/api/stream?" + query.toString(), {
+        headers: { Accept: "text/event-stream", ...authorization() }, cache: "no-store", signal: controller.signal,
+      });
+      if (response.status === 401) {
+        this.told("locked");
+        return;
+      }
+      if (response.ok && response.body) {
+        this.began();
+        for await (const message of messages(response.body)) {
+          if (controller.signal.aborted) return;
+          this.hear(message);
+        }
+      }
+    } catch {
+      // the connection is gone
+    }
+    if (this.current === controller) this.failed();
   }
 
-  private hear(source: EventSource, kind: string, take: (data: unknown) => void): void {
-    source.addEventListener(kind, (message: MessageEvent<string>) => {
-      this.last = message.lastEventId;
-      take(JSON.parse(message.data));
-    });
+  private began(): void {
+    this.pause = firstPause;
+    this.told("live");
+    this.open();
+    if (this.lost) this.follower.back();
+    this.lost = false;
   }
 
-  private failed(source: EventSource): void {
+  private hear({ id, kind, data }: Message): void {
+    if (id) this.last = id;
+    if (kind === "report") this.follower.report(JSON.parse(data) as Report);
+    if (kind === "event") this.follower.event(JSON.parse(data) as Event);
+    if (kind === "reset") this.follower.reset();
+  }
+
+  private failed(): void {
+    this.current = undefined;
     this.lost = true;
     this.told("lost");
-    if (source.readyState !== EventSource.CLOSED || source !== this.source) return;
-    this.timer = window.setTimeout(() => this.connect(), this.pause);
+    this.timer = window.setTimeout(() => void this.connect(), this.pause);
     this.pause = Math.min(2 * this.pause, longestPause);
   }
 }

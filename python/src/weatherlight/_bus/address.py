@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+import redis.backoff
+import redis.retry
 
 from weatherlight.errors import ConfigError
 
@@ -12,6 +17,11 @@ _DEFAULT_PORT = 6379
 # What the service's client is told there, and ours has no use for.
 _ITS_OWN = ("dial_timeout", "write_timeout", "client_cache", "max_retries", "protocol")
 
+_SOCKET_SECONDS = 15.0  # longer than XREAD may block
+_CONNECT_SECONDS = 5.0
+# Every server speaks it alike; newer clients would begin with RESP3.
+_RESP2: dict[str, Any] = {"protocol": 2} if int(redis.__version__.split(".")[0]) >= 5 else {}
+
 
 @dataclass(frozen=True)
 class Address:
@@ -19,7 +29,7 @@ class Address:
 
     url: str = field(repr=False)  # of the first server, as redis-py reads it
     nodes: tuple[str, ...] = ()  # host:port of each, the first one included; of a cluster alone
-    authority: str = ""  # file of the certificate authorities that count [the system's]
+    authority: str = ""  # file of certificate authorities that count beside the system's
 
     @property
     def cluster(self) -> bool:
@@ -32,6 +42,22 @@ class Address:
         user, at, _ = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=user + at + node))
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What redis-py is told beside the URL."""
+        told = {
+            "socket_timeout": _SOCKET_SECONDS,
+            "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            **_RESP2,
+        }
+        if not self.url.startswith("unix:"):
+            told["socket_connect_timeout"] = _CONNECT_SECONDS
+        if self.url.startswith("rediss:"):
+            told["ssl_check_hostname"] = True  # older releases do not of themselves
+        if self.authority:
+            told["ssl_ca_certs"] = self.authority
+        return told
+
 
 def read_address(url: str) -> Address:
     """Reads an address: redis://, rediss:// or unix://, a cluster by its query.
@@ -40,10 +66,11 @@ def read_address(url: str) -> Address:
         ConfigError: it is none that can be used here. The text does not repeat it, for it
             may hold a password.
     """
-    scheme = url.partition(":")[0]
+    scheme, marked, _ = url.partition("://")
     if scheme not in _SCHEMES:
+        given = f"{scheme[:20]!r}" if marked else "a text without one of them"
         raise ConfigError(
-            f"the bus is redis://, rediss:// or unix://, not {scheme[:20]!r}; "
+            f"the bus is redis://, rediss:// or unix://, not {given}; "
             'bus="local" starts a service with a bus of its own'
         )
     try:
@@ -57,17 +84,31 @@ def read_address(url: str) -> Address:
     _check(scheme, told, further)
     rest = [(n, v) for n, v in query if n not in ("addr", "cluster", "ca", *_ITS_OWN)]
     cluster = bool(further) or told.get("cluster") == "true"
-    return Address(
-        urlunsplit(parts._replace(query=urlencode(rest))),
+    # Put together of its parts, a URL without a host would lose its slashes.
+    place = url.partition("#")[0].partition("?")[0]
+    address = Address(
+        f"{place}?{urlencode(rest)}" if rest else place,
         (first, *further) if cluster else (),
         told.get("ca", ""),
     )
+    _try(address, [name for name, _ in rest])
+    return address
+
+
+def _try(address: Address, names: list[str]) -> None:
+    """Makes a connection, which does not connect: what redis-py cannot read it says then."""
+    try:
+        redis.ConnectionPool.from_url(address.url, **address.options).make_connection()
+    except (ValueError, TypeError, AttributeError, redis.RedisError):
+        asked = f": is {', '.join(names)[:80]} known to redis-py?" if names else ""
+        raise ConfigError(f"the URL of the bus cannot be read{asked}") from None
 
 
 def _check(scheme: str, told: dict[str, str], further: list[str]) -> None:
     if "master_set" in told:
         raise ConfigError("Sentinel is not asked here: give the address of the server itself")
-    if "skip_verify" in told:
+    unverified = told.get("ssl_cert_reqs", "required") != "required"
+    if unverified or "skip_verify" in told or "ssl_check_hostname" in told:
         raise ConfigError("certificates are verified here: give the authority as ca=, a PEM file")
     if scheme == "unix" and (further or "cluster" in told):
         raise ConfigError("a cluster is not reached by a socket of one server")

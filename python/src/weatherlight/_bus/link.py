@@ -19,7 +19,7 @@ import redis
 from weatherlight._bus.config import BusConfig
 from weatherlight._bus.fetch import FETCH_SECONDS, UNREACHABLE, UNSPECIFIED, AttachError, Fetcher
 from weatherlight._bus.inbox import Arrival, Inbox, Loaded
-from weatherlight._bus.outbox import Outbox
+from weatherlight._bus.outbox import LEAST_PAUSE, MOST_PAUSE, Outbox
 from weatherlight._bus.servers import Nodes, Servers
 from weatherlight._wire.emergencies import told_of
 from weatherlight._wire.envelope import MAX_ENVELOPE, TYPES, Message, seal
@@ -28,7 +28,6 @@ from weatherlight.errors import BackgroundWarning
 
 log = logging.getLogger("weatherlight")
 
-LEAST_PAUSE, MOST_PAUSE = 0.02, 5.0
 _BLOCK_MS = 5000
 _CLOCK_SECONDS = 60.0
 _HEALTHY_SECONDS = 5.0  # a connection that held so long was none of the outage
@@ -39,37 +38,46 @@ Loader = Callable[[Order, bytes], Any]  # makes a module of a kernel's file, or 
 
 
 class Episode:
-    """An outage, told of once however many threads meet it."""
+    """An outage, told of once however many threads meet it.
+
+    That the bus refuses something is another one than that it is away: what is refused for
+    long does not hide that.
+    """
 
     def __init__(self, config: BusConfig) -> None:
         self._config = config
         self._moved = threading.Condition()
-        self._failing: set[str] = set()
+        self._failing: set[tuple[str, bool]] = set()  # who, and whether it was refused
         self._healings = 0
         self.count = 0
 
     def failed(self, who: str, error: Exception) -> None:
         """One of the threads has met it."""
+        refused = isinstance(error, redis.ResponseError)
         with self._moved:
-            first, self._failing = not self._failing, self._failing | {who}
+            first = refused not in self._kinds()
+            self._failing.add((who, refused))
             self.count += first
         if first:
-            refused = isinstance(error, redis.ResponseError)
             log.warning(
                 "the bus %s, training goes on: %s",
                 "refuses what it is asked" if refused else "cannot be reached",
                 self._config.redact(str(error)),
             )
 
+    def _kinds(self) -> set[bool]:
+        return {refused for _, refused in self._failing}
+
     def healed(self, who: str) -> None:
         """One of the threads has done its work again: the others need not wait any longer."""
         with self._moved:
-            if who not in self._failing:
+            left = {met for met in self._failing if met[0] != who}
+            if left == self._failing:
                 return
-            self._failing = self._failing - {who}
+            before, self._failing = self._kinds(), left
             self._healings += 1
             self._moved.notify_all()
-            over = not self._failing
+            over = before != self._kinds()
         if over:
             log.info("the bus is back")
 
@@ -130,7 +138,6 @@ class Link:
         self.episode = Episode(config)
         self.clock = Clock()
         self.crash: BaseException | None = None
-        self.tries = 0  # connections begun
         self._told_crash = False
         self._fetcher = Fetcher(config)
         self._position = _Position()
@@ -171,7 +178,7 @@ class Link:
             )
 
     def close(self, seconds: float) -> None:
-        """Lets the last report leave, if it can within so many seconds, and stops."""
+        """Lets the last report and emergencies leave, if they can in so many seconds, and stops."""
         if not self.here:
             return
         if self._threads and self.crash is None:
@@ -187,6 +194,12 @@ class Link:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(1.0)
+        if left := self.outbox.alarms:
+            log.warning(
+                "nobody is told of %d emergencies, which could not leave: %s",
+                len(left),
+                "; ".join(alarm.reason for alarm in left),
+            )
 
     # What follows runs in the threads.
 
@@ -210,7 +223,6 @@ class Link:
         pause, turn = LEAST_PAUSE, 0
         while not self._stop.is_set():
             client = self._connect(turn)
-            self.tries += 1
             turn += 1
             worked = time.monotonic()
             try:
@@ -237,23 +249,25 @@ class Link:
             self.episode.healed("sender")
         while not self._stop.is_set():
             report = self.outbox.wait(_BLOCK_MS / 1000)
-            refused = self._raise_alarms(client)
+            self._raise_alarms(client)
             if report is not None:
                 self._publish(client, self.config.normal, report.packet, report.attributes)
                 self.outbox.done(report)
-            if refused is not None:
-                raise refused
             self.episode.healed("sender")
 
-    def _raise_alarms(self, client: Servers) -> redis.ResponseError | None:
+    def _raise_alarms(self, client: Servers) -> None:
         """Sends what is urgent; a stream that may not be written to holds no report up."""
-        try:
-            while (alarm := self.outbox.next_alarm()) is not None:
+        while (alarm := self.outbox.next_alarm()) is not None:
+            try:
                 self._publish(client, self.config.emergency, alarm, told_of(alarm))
-                self.outbox.raised(alarm)
-        except redis.ResponseError as error:
-            return error
-        return None
+            except redis.exceptions.ReadOnlyError:
+                raise  # it is of a replica, where no stream may be written to
+            except redis.ResponseError as error:
+                self.episode.failed("alarms", error)
+                self.outbox.refused()
+                return
+            self.outbox.raised(alarm)
+            self.episode.healed("alarms")
 
     def _publish(
         self, client: Servers, stream: str, message: Message, attributes: Mapping[str, str]

@@ -8,18 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
-import redis.backoff
-import redis.retry
 from redis.exceptions import MovedError
 
 from weatherlight._bus.address import Address, node_named
 
-_SOCKET_SECONDS = 15.0  # longer than XREAD may block
-_CONNECT_SECONDS = 5.0
 _MOST_MOVES = 5  # from server to server for one command
 _MOST_NODES = 256
-# Every server speaks it alike; newer clients would begin with RESP3.
-_RESP2: dict[str, Any] = {"protocol": 2} if int(redis.__version__.split(".")[0]) >= 5 else {}
 
 _REDIRECTION = re.compile(r"(?:(MOVED|ASK) )?[0-9]+ (\S*):([0-9]+)")
 
@@ -107,17 +101,9 @@ class Servers:
 
     def _client(self, node: str) -> Any:
         if node not in self._clients:
-            options: dict[str, Any] = dict(_RESP2)
-            if self._address.authority:
-                options["ssl_ca_certs"] = self._address.authority
-            self._clients[node] = redis.Redis.from_url(
-                self._address.at(node) if node else self._address.url,
-                socket_timeout=_SOCKET_SECONDS,
-                socket_connect_timeout=_CONNECT_SECONDS,
-                retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
-                max_connections=1,
-                **options,
-            )
+            url = self._address.at(node) if node else self._address.url
+            options = self._address.options
+            self._clients[node] = redis.Redis.from_url(url, max_connections=1, **options)
         return self._clients[node]
 
 

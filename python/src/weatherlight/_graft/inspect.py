@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weatherlight._graft.compute import Counter
 from weatherlight._graft.randomness import PrivateRandom
 from weatherlight._wire.reports import MAX_NAME, MAX_NAMES, MAX_SLOTS
 from weatherlight.errors import ConfigError
@@ -109,11 +110,12 @@ class Survey:
         handles = [m.register_forward_hook(self._hook(name)) for name, m in watched.items()]
         random = PrivateRandom(device_of(model))
         try:
-            with resting(model), torch.no_grad(), random.repeated():
+            with resting(model), torch.no_grad(), random.repeated(), Counter() as counter:
                 call(model, sample)
         finally:
             for handle in handles:
                 handle.remove()
+        self._work: int = counter.count
 
     def _hook(self, name: str) -> Any:
         def look(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
@@ -149,6 +151,11 @@ class Survey:
                 )
             found[name] = shape
         return found
+
+    def multiply_adds(self) -> int:
+        """What one example costs the host, forward."""
+        examples = [self._seen[name][0] for name in self._layers if self._seen.get(name)]
+        return self._work // max(examples, default=1)
 
     def layers(self) -> list[str]:
         """The names of the host's layers, input side first; the slots always among them."""

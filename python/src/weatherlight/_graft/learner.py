@@ -110,26 +110,22 @@ class Learner:
         try:
             alone = self._pull(Route(without=seed, opened=slot), batch)
             grown = self._pull(Route(full=seed, opened=slot), batch)
+            cosine = None if alone is None or grown is None else _cosine(alone, grown)
         except Exception:
             # Whoever learns from the batch tells of it.
             log.debug("the alignment of seed %s cannot be measured", seed.id, exc_info=True)
             return
-        if faults == seed.meters.faults and alone is not None and grown is not None:
-            seed.meters.aligned(_cosine(alone, grown))
+        if faults == seed.meters.faults and cosine is not None:
+            seed.meters.aligned(cosine)
 
-    def _pull(self, route: Route, batch: Any) -> Tensor | None:
-        """The gradient of the loss by the output of the opened slot."""
+    def _pull(self, route: Route, batch: Any) -> Sequence[Tensor | None] | None:
+        """The gradients of the loss by the outputs of the opened slot."""
         # The same random numbers each time.
         with self._random.repeated(), resting(self._board.model):
             loss = self._forward(route, batch)
             if not route.entries or not loss.requires_grad:
                 return None
-            found = torch.autograd.grad(loss, route.entries, allow_unused=True)
-        parts = [
-            torch.zeros_like(entry) if gradient is None else gradient
-            for entry, gradient in zip(route.entries, found, strict=True)
-        ]
-        return torch.cat([part.flatten().float() for part in parts])
+            return torch.autograd.grad(loss, route.entries, allow_unused=True)
 
     def _forward(self, route: Route, batch: Any) -> Tensor:
         self._board.route = route
@@ -165,10 +161,15 @@ def _step(
         parameter.grad = None
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """0 where either is."""
-    lengths = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
-    return torch.div(torch.dot(a, b), lengths.clamp(min=torch.finfo(lengths.dtype).tiny))
+def _cosine(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> Tensor:
+    """0 where either is. It is summed entry by entry: together they may be large."""
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    lengths = norm_of(a), norm_of(b)
+    if not pairs or lengths[0] is None or lengths[1] is None:
+        return torch.zeros(())
+    dot = torch.stack([torch.dot(x.flatten().float(), y.flatten().float()) for x, y in pairs]).sum()
+    both = lengths[0] * lengths[1]
+    return torch.div(dot, both.clamp(min=torch.finfo(both.dtype).tiny))
 
 
 def norm_of(gradients: Sequence[Tensor | None]) -> Tensor | None:

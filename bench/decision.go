@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+func decisionRows() []row {
+	return []row{
+		{"decision_p99_us", "us", lower, nil},
+		{"decisions_rate", "decisions/s", higher, nil},
+	}
+}
+
+// recordAlone is a record that is read and written, and nothing decided.
+const recordAlone = "record_alone"
+
+// seedsReported is how many seeds a report tells of. A record remembers 64, and no seed is
+// begun beyond those, so that 60 is where blueprints are weighed as well.
+func seedsReported(column string) int {
+	if column == weighing {
+		return 60
+	}
+	return 100
+}
+
+// weighing is a report of 60 seeds in a stalled run, with 30 blueprints to weigh.
+const weighing = "weighing"
+
+// measureDecision times the controller's decision, on one core.
+func measureDecision(_ context.Context, b *bench) error {
+	n := b.pick(20_000, 500)
+	return b.interleave([]turn{
+		{ours, func(column string) error { return b.decide(column, n) }},
+		{weighing, func(column string) error { return b.decide(column, n) }},
+		{recordAlone, func(column string) error { return b.carryRecord(column, n) }},
+	}, func() error { return nil })
+}
+
+// decided is a run that has been decided on, and what comes next.
+type decided struct {
+	controller *tamiyo.Controller
+	record     []byte
+	state      tamiyo.State
+	now        time.Time
+	offered    []tamiyo.Candidate
+}
+
+func newDecided(seeds int) (*decided, error) {
+	d := &decided{
+		controller: tamiyo.NewController(tamiyo.Config{Patience: 1, MaxGrowing: 64, MaxAgeEpochs: 1 << 30}),
+		now:        time.Unix(1_800_000_000, 0),
+		state: tamiyo.State{
+			Packet: &leyline.SystemStatePacket{
+				TrainingRunId: "run", ValidationLoss: 1, TrainingMetrics: map[string]float32{"step_latency_ms": 20, "hook_latency_ms": 1},
+			},
+			Grows: true, TrainerID: "trainer", HostLayers: []string{"fc1", "fc2"}, Grafts: map[string]trainer.Graft{},
+			Slots: map[string][]int{"free": {32}},
+		},
+	}
+	for i := range 30 {
+		d.offered = append(d.offered, tamiyo.Candidate{
+			BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.6, // none is begun
+			ParameterCount: 100 * (i + 1), MultiplyAdds: int64(1000 * i), Earned: tamiyo.Earned{Tried: i, Kept: i / 2, Gain: 0.1},
+		})
+	}
+	d.state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) {
+		return tamiyo.Candidate{BlueprintID: id, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.3}, true, nil
+	}
+	for i := range seeds {
+		id := fmt.Sprintf("seed-run-%d-BP%03d", i, i%30)
+		d.state.Packet.SeedStates = append(d.state.Packet.SeedStates, &leyline.SeedState{
+			SeedId: id, Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING,
+			Metrics: map[string]float32{trainer.MetricLossBefore: 1, trainer.MetricLossAfter: 0.9, trainer.MetricLossError: 0.01},
+		})
+		d.state.Grafts[id] = trainer.Graft{Slot: fmt.Sprint("slot-", i), Blueprint: fmt.Sprintf("BP%03d", i%30)}
+	}
+	for range 3 {
+		if err := d.next(); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// next decides on one more report, from the record as it travels to the record as it does.
+func (d *decided) next() error {
+	var record *tamiyo.Record
+	if d.record != nil {
+		var err error
+		if record, err = tamiyo.DecodeRecord(d.record); err != nil {
+			return err
+		}
+	}
+	d.state.Number++
+	d.state.Packet.CurrentEpoch++
+	d.now = d.now.Add(time.Second)
+	decision := d.controller.Decide(record, d.state, d.now, func([]int) ([]tamiyo.Candidate, error) { return d.offered, nil })
+	var err error
+	d.record, err = json.Marshal(decision.Record)
+	return err
+}
+
+func (b *bench) decide(column string, n int) error {
+	d, err := newDecided(seedsReported(column))
+	if err != nil {
+		return err
+	}
+	took := make([]float64, n)
+	whole := time.Now()
+	for i := range took {
+		record, err := tamiyo.DecodeRecord(d.record)
+		if err != nil {
+			return err
+		}
+		d.state.Number++
+		d.state.Packet.CurrentEpoch++
+		d.now = d.now.Add(time.Second)
+		begun := time.Now()
+		decision := d.controller.Decide(record, d.state, d.now, func([]int) ([]tamiyo.Candidate, error) { return d.offered, nil })
+		took[i] = time.Since(begun).Seconds() * 1e6
+		if d.record, err = json.Marshal(decision.Record); err != nil {
+			return err
+		}
+	}
+	b.table.sample("decisions_rate", column, float64(n)/time.Since(whole).Seconds())
+	b.table.sample("decision_p99_us", column, quantile(took, 0.99))
+	return nil
+}
+
+// carryRecord reads and writes a record as a decision does.
+func (b *bench) carryRecord(column string, n int) error {
+	d, err := newDecided(seedsReported(column))
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	for range n {
+		record, err := tamiyo.DecodeRecord(d.record)
+		if err != nil {
+			return err
+		}
+		if d.record, err = json.Marshal(record); err != nil {
+			return err
+		}
+	}
+	b.table.sample("decisions_rate", column, float64(n)/time.Since(begun).Seconds())
+	return nil
+}

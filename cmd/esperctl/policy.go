@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/inspect"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
+)
+
+func newPolicy() *cobra.Command {
+	policies := &cobra.Command{Use: "policy", Short: "Look into the controller's policies, and say which decides"}
+	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyCompare(), newPolicyPublish(),
+		newPolicyAction("shadow", journal.ToShadow, "Have a policy asked beside what decides, and told of"),
+		newPolicyAction("activate", journal.Activate, "Have the policy decide that stands in the shadow"),
+		newPolicyRollback())
+	return policies
+}
+
+func newPolicyList() *cobra.Command {
+	var asJSON bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the policies that TAMIYO_POLICY_DIR keeps",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return withPolicies(func(_ string, kept []inspect.Kept) error { return listPolicies(kept, asJSON, command.OutOrStdout()) })
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	return list
+}
+
+func newPolicyShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show POLICY",
+		Short: "Show one policy, by its digest or id",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return withPolicies(func(dir string, kept []inspect.Kept) error {
+				return showPolicy(dir, kept, args[0], command.OutOrStdout())
+			})
+		},
+	}
+}
+
+// withPolicies looks at the folder of the policies.
+func withPolicies(look func(dir string, kept []inspect.Kept) error) error {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return err
+	}
+	kept, err := inspect.Folder(resolved.Tamiyo.PolicyDir)
+	if err != nil {
+		return err
+	}
+	return look(resolved.Tamiyo.PolicyDir, kept)
+}
+
+// policyEntry is one policy as --json prints it.
+type policyEntry struct {
+	ID         string    `json:"policy_id"`
+	Version    string    `json:"tamiyo_policy_version"`
+	Run        string    `json:"training_run_id,omitempty"`
+	Digest     string    `json:"digest,omitempty"`
+	Bytes      int       `json:"bytes"`
+	IssuedAt   time.Time `json:"issued_at"`
+	AcceptedAt time.Time `json:"accepted_at"`
+	Roles      []string  `json:"roles"`
+}
+
+func newPolicyEntry(k inspect.Kept) policyEntry {
+	return policyEntry{
+		ID: k.Metadata.GetPolicyId(), Version: k.Metadata.GetTamiyoPolicyVersion(), Run: k.Metadata.GetTrainingRunId(),
+		Digest: k.Digest, Bytes: k.Size, IssuedAt: k.Metadata.GetIssuedAt().AsTime(), AcceptedAt: k.AcceptedAt, Roles: k.Roles,
+	}
+}
+
+func listPolicies(kept []inspect.Kept, asJSON bool, out io.Writer) error {
+	entries := []policyEntry{}
+	for _, k := range kept {
+		entries = append(entries, newPolicyEntry(k))
+	}
+	if asJSON {
+		return printJSON(out, entries)
+	}
+	return printTable(out, func(table io.Writer) {
+		fmt.Fprintln(table, "POLICY\tVERSION\tDIGEST\tBYTES\tISSUED\tROLES")
+		for _, e := range entries {
+			printLine(table, "%s\t%s\t%.12s\t%d\t%s\t%s", e.ID, e.Version, e.Digest, e.Bytes,
+				e.IssuedAt.Format(time.RFC3339), strings.Join(e.Roles, ", "))
+		}
+	})
+}
+
+func showPolicy(dir string, kept []inspect.Kept, name string, out io.Writer) error {
+	found, err := namedPolicy(kept, name)
+	if err != nil {
+		return err
+	}
+	e := newPolicyEntry(found)
+	verdict := "decides nothing: it has no payload"
+	if e.Digest != "" {
+		verdict = "can decide"
+		if err := inspect.Usable(dir, found); err != nil {
+			verdict = "decides nothing: " + err.Error()
+		}
+	}
+	return printTable(out, func(table io.Writer) {
+		row := func(label, text string) { printLine(table, "%s\t%s", label, text) }
+		row("policy", e.ID)
+		row("version", e.Version)
+		row("run", e.Run)
+		row("digest", e.Digest)
+		row("bytes", fmt.Sprint(e.Bytes))
+		row("issued", e.IssuedAt.Format(time.RFC3339))
+		row("accepted", e.AcceptedAt.Format(time.RFC3339))
+		row("roles", strings.Join(e.Roles, ", "))
+		row("payload", verdict)
+	})
+}
+
+// namedPolicy is the policy of a digest, the beginning of one, or an id; of several the one
+// issued last.
+func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
+	matching := slices.DeleteFunc(slices.Clone(kept), func(k inspect.Kept) bool {
+		return k.Metadata.GetPolicyId() != name && (len(name) < 8 || !strings.HasPrefix(k.Digest, strings.ToLower(name)))
+	})
+	if len(matching) == 0 {
+		return inspect.Kept{}, fmt.Errorf("no policy %q is kept here", name)
+	}
+	return slices.MaxFunc(matching, func(a, b inspect.Kept) int {
+		return a.Metadata.GetIssuedAt().AsTime().Compare(b.Metadata.GetIssuedAt().AsTime())
+	}), nil
+}
+
+func newPolicyPublish() *cobra.Command {
+	update := &leyline.PolicyUpdate{Version: 1}
+	publish := &cobra.Command{
+		Use:   "publish FILE",
+		Short: "Publish a policy: it is stored, and decides nothing yet",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			payload, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			if len(payload) == 0 {
+				return fmt.Errorf("%s is empty", args[0])
+			}
+			if _, err := network.Read(payload); err != nil {
+				fmt.Fprintf(command.ErrOrStderr(), "%s will be stored and can never decide: %v\n", args[0], err)
+			}
+			return publishPolicy(command.Context(), update, payload, command.OutOrStdout())
+		},
+	}
+	publish.Flags().StringVar(&update.PolicyId, "id", "", "name of the policy")
+	publish.Flags().StringVar(&update.TamiyoPolicyVersion, "policy-version", "", "its version, as decisions will name it")
+	publish.Flags().StringVar(&update.TrainingRunId, "run", "", "the run that it was trained in")
+	_, _ = publish.MarkFlagRequired("id"), publish.MarkFlagRequired("policy-version") // both are there
+	return publish
+}
+
+// inEnvelope is the largest payload that travels in its envelope, in bytes; a larger one is
+// laid into the kernel library and referred to.
+const inEnvelope = 128 << 10
+
+func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []byte, out io.Writer) error {
+	var attributes map[string]string
+	update.Payload = payload
+	if len(payload) > inEnvelope {
+		err := withLibrary(ctx, func(o opened) error {
+			_, err := o.library.SavePayload(ctx, payload)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		update.Payload, attributes = nil, payloads.ReferTo(payload).Attributes()
+	}
+	if err := sendPolicy(ctx, update, attributes); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, payloads.ReferTo(payload).Checksum)
+	return nil
+}
+
+func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	return withBus(ctx, func(bus *oona.Client) error {
+		update.IssuedAt = timestamppb.New(bus.Now())
+		return bus.Publish(ctx, oona.Message{Payload: update, Attributes: attributes})
+	})
+}
+
+func newPolicyAction(name string, action journal.Action, short string) *cobra.Command {
+	return &cobra.Command{
+		Use:   name + " POLICY",
+		Short: short,
+		Long: short + `.
+POLICY is a digest in full, or the id or the beginning of the digest of one that
+TAMIYO_POLICY_DIR keeps. What came of it, the service tells: esperctl policy list.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			digest := strings.ToLower(args[0])
+			if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
+				err := withPolicies(func(_ string, kept []inspect.Kept) error {
+					found, err := namedPolicy(kept, args[0])
+					if digest = found.Digest; err == nil && digest == "" {
+						err = errors.New("that policy was announced and has no payload")
+					}
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return sendPolicy(command.Context(), &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
+		},
+	}
+}
+
+func newPolicyRollback() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rollback",
+		Short: "Have the policy decide that decided before, or the rules alone",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(journal.RollBack)}
+			return sendPolicy(command.Context(), update, journal.RollBack.Attributes(""))
+		},
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+func newPolicyCompare() *cobra.Command {
+	var asJSON bool
+	compare := &cobra.Command{
+		Use:   "compare [URL]",
+		Short: "Compare the policy in the shadow with what decided, in all runs that the service knows",
+		Long: `Compares the policy in the shadow with what decided, in all runs that the service knows: how
+often both would have begun the same at a slot. Without a URL it asks the foundation service
+at WEATHERLIGHT_HTTP_ADDR.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			asker, err := newRunAsker(args)
+			if err != nil {
+				return err
+			}
+			compared, err := asker.compare(command.Context())
+			if err != nil {
+				return err
+			}
+			return printCompared(compared, asJSON, command.OutOrStdout())
+		},
+	}
+	compare.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	return compare
+}
+
+// comparedEntry is what a policy in the shadow came to, as --json prints it.
+type comparedEntry struct {
+	Policy   string `json:"tamiyo_policy_version"`
+	Runs     int    `json:"runs"`
+	Agreed   uint64 `json:"agreed"`
+	Differed uint64 `json:"differed"`
+}
+
+// runAsker asks a service about its runs.
+type runAsker struct{ base, token string }
+
+func newRunAsker(args []string) (runAsker, error) {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return runAsker{}, err
+	}
+	asker := runAsker{"http://" + string(resolved.Weatherlight.HTTPAddr), resolved.Weatherlight.HTTPToken.Reveal()}
+	if len(args) > 0 {
+		asker.base = strings.TrimRight(args[0], "/")
+	}
+	return asker, nil
+}
+
+// get reads one answer.
+func (a runAsker) get(ctx context.Context, path string, to any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, http.NoBody)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", a.base, err)
+	}
+	if a.token != "" {
+		request.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxRunView))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", a.base, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s%s: %s", a.base, path, response.Status)
+	}
+	return json.Unmarshal(body, to)
+}
+
+func (a runAsker) compare(ctx context.Context) ([]comparedEntry, error) {
+	byPolicy := make(map[string]comparedEntry)
+	query := ""
+	for {
+		var page struct {
+			Runs []string `json:"runs"`
+			Next string   `json:"next"`
+		}
+		if err := a.get(ctx, "/runs"+query, &page); err != nil {
+			return nil, err
+		}
+		for _, run := range page.Runs {
+			if err := a.count(ctx, run, byPolicy); err != nil {
+				return nil, err
+			}
+		}
+		if page.Next == "" {
+			break
+		}
+		query = "?" + url.Values{"after": {page.Next}}.Encode()
+	}
+	var entries []comparedEntry
+	for _, version := range slices.Sorted(maps.Keys(byPolicy)) {
+		entries = append(entries, byPolicy[version])
+	}
+	return entries, nil
+}
+
+func (a runAsker) count(ctx context.Context, run string, byPolicy map[string]comparedEntry) error {
+	var view struct {
+		Tamiyo struct {
+			Shadow struct {
+				Policy           string
+				Agreed, Differed uint64
+			}
+		}
+	}
+	if err := a.get(ctx, "/runs/"+url.PathEscape(run), &view); err != nil {
+		return err
+	}
+	shadow := view.Tamiyo.Shadow
+	if shadow.Policy == "" {
+		return nil
+	}
+	entry := byPolicy[shadow.Policy]
+	entry.Policy, entry.Runs = shadow.Policy, entry.Runs+1
+	entry.Agreed, entry.Differed = entry.Agreed+shadow.Agreed, entry.Differed+shadow.Differed
+	byPolicy[shadow.Policy] = entry
+	return nil
+}
+
+func printCompared(entries []comparedEntry, asJSON bool, out io.Writer) error {
+	if asJSON {
+		return printJSON(out, append([]comparedEntry{}, entries...))
+	}
+	return printTable(out, func(table io.Writer) {
+		fmt.Fprintln(table, "VERSION\tRUNS\tAGREED\tDIFFERED")
+		for _, e := range entries {
+			printLine(table, "%s\t%d\t%d\t%d", e.Policy, e.Runs, e.Agreed, e.Differed)
+		}
+	})
+}

@@ -1,0 +1,181 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/internal/freeport"
+	"github.com/esper-lite/weatherlight/internal/proctest"
+	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// duty is who is told: a webhook that takes down what came over which way.
+type duty struct {
+	url string
+
+	mu   sync.Mutex
+	told []string
+}
+
+func onDuty(t *testing.T) *duty {
+	t.Helper()
+	d := new(duty)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Alerts []struct {
+				Status string
+				Labels map[string]string
+			}
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, a := range body.Alerts {
+			d.told = append(d.told, strings.TrimPrefix(r.URL.Path, "/")+" "+a.Status+" "+a.Labels["alertname"])
+		}
+	}))
+	t.Cleanup(server.Close)
+	d.url = server.URL
+	return d
+}
+
+func (d *duty) hears(t *testing.T, words ...string) {
+	t.Helper()
+	for _, what := range words {
+		eventually(t, "the one on duty hears "+what, patience, func() bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return strings.Contains(strings.Join(d.told, "\n"), what)
+		})
+	}
+}
+
+// alertmanager runs Debian's, which tells a webhook, and returns its address.
+func alertmanager(t *testing.T, hook string) string {
+	t.Helper()
+	binary, err := exec.LookPath("prometheus-alertmanager")
+	if err != nil {
+		t.Fatal("prometheus-alertmanager not found: apt-get install prometheus-alertmanager")
+	}
+	folder, addr := t.TempDir(), freeport.Must(t)
+	mustWrite(t, filepath.Join(folder, "config.yml"), fmt.Sprintf(`route: {receiver: duty, group_wait: 0s, group_interval: 1s, group_by: [alertname]}
+receivers: [{name: duty, webhook_configs: [{url: %q, send_resolved: true}]}]
+`, hook))
+	proctest.Launch(t, folder, nil, binary, "--config.file=config.yml", "--storage.path=data",
+		"--web.listen-address="+addr, "--cluster.listen-address=")
+	return addr
+}
+
+func mustWrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rulesToCopy are the shipped rules with receivers, and with short times.
+func rulesToCopy(t *testing.T, hook, manager string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "infra", "observability", "nissa-rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer(
+		"- name: pager\n", "- name: pager\n    url: "+hook+"/secret-path\n", "- name: chat\n", "- name: chat\n    url: alertmanager+http://"+manager+"\n",
+		"interval: 30s", "interval: 100ms", "quiet: 15m", "quiet: 2s",
+	).Replace(string(text))
+}
+
+// TestNissaTellsOfAnEmergencyAndOfABusThatIsGone with the built commands, a webhook and a real Alertmanager: each alert
+// arrives over both, and its end too, over a kill of Nissa and a file of rules that is not in order.
+func TestNissaTellsOfAnEmergencyAndOfABusThatIsGone(t *testing.T) {
+	begin(t)
+	w, d := newWorld(t, redistest.AOF()...), onDuty(t)
+	w.boot()
+	folder, addr := t.TempDir(), freeport.Must(t)
+	rules := filepath.Join(folder, "rules.yml")
+	mustWrite(t, rules, rulesToCopy(t, d.url, alertmanager(t, d.url+"/manager")))
+	environ := slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules})
+	nissa := func() *process {
+		p := launch(t, folder, environ, nissaService)
+		eventually(t, "Nissa is ready", patience, func() bool {
+			code, _, err := get(addr, "/readyz")
+			return err == nil && code == http.StatusOK
+		})
+		return p
+	}
+	p := nissa()
+	w.sendDated("oona.emergency", typeEmergency, &leyline.EmergencySignal{
+		Level: leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT, Origin: "e2e", Reason: "heat", TriggeredAt: timestamppb.Now(),
+	}, w.busTime())
+	d.hears(t, "secret-path firing halt", "manager firing halt", "secret-path resolved halt", "manager resolved halt")
+
+	if err := os.Rename(rules, rules+".good"); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, rules, "rules: 3")
+	p.signal(syscall.SIGHUP)
+	eventually(t, "Nissa says that the rules stay", patience, func() bool {
+		return strings.Contains(p.stderr.String(), "the rules stay as they were")
+	})
+
+	w.redis.Kill()
+	d.hears(t, "secret-path firing bus_down", "manager firing bus_down")
+	eventually(t, "the state is written", patience, func() bool {
+		kept, _ := os.ReadFile(filepath.Join(folder, "var", "nissa", "alerts.json"))
+		return strings.Contains(string(kept), `"rule":"bus_down"`)
+	})
+	p.kill()
+	mustNotSay(t, "Nissa", p.stderr.String(), "secret-path")
+	if err := os.Rename(rules+".good", rules); err != nil {
+		t.Fatal(err)
+	}
+	w.redis.Restart()
+	p = nissa()
+	d.hears(t, "secret-path resolved bus_down", "manager resolved bus_down")
+	if _, body, err := get(addr, "/api/alerts"); err != nil || !strings.Contains(body, `"alerts":[`) || strings.Contains(body, "secret-path") {
+		t.Errorf("/api/alerts: %v\n%s", err, body)
+	}
+	p.signal(syscall.SIGTERM)
+	if code, took := p.exit(stopBound); code != 0 {
+		t.Errorf("Nissa stopped with exit code %d after %s", code, took)
+	}
+}
+
+// A file of rules that is not in order keeps Nissa from starting, and says where.
+func TestNissaDoesNotStartWithRulesThatAreNotInOrder(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	mustWrite(t, path, "rules:\n- {name: a, summary: s, severity: loud, metric: m, when: value >}\n")
+	p := launch(t, t.TempDir(), append(w.environ, "NISSA_RULES_FILE="+path), nissaService)
+	if code, _ := p.exit(30 * time.Second); code != 2 {
+		t.Errorf("exit code %d", code)
+	}
+	mustSay(t, "Nissa", p.stderr.String(), "NISSA_RULES_FILE", "line 2: a severity is info", "line 2: value >")
+}
+
+// TestDrill runs the built command, which is what operators run.
+func TestDrill(t *testing.T) {
+	begin(t)
+	stdout := run(t, t.TempDir(), nil, "esperctl", "drill")
+	mustSay(t, "the drill", stdout, "bus_down", "RESULT drill rules=29 arrived=29")
+	t.Log(stdout)
+}

@@ -1,0 +1,68 @@
+package alertapi
+
+import (
+	"net/http"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
+)
+
+// objective is how one is met. What is not known yet is left out.
+type objective struct {
+	Name       string             `json:"name"`
+	Summary    string             `json:"summary"`
+	Target     float64            `json:"target"`
+	Window     string             `json:"window"`
+	Total      float64            `json:"total"`
+	Bad        float64            `json:"bad"`
+	Attained   *float64           `json:"attained,omitempty"`
+	BudgetLeft *float64           `json:"budget_left,omitempty"`
+	BurnRates  map[string]float64 `json:"burn_rates,omitempty"` // by window
+	Burning    []string           `json:"burning,omitempty"`    // fast, slow
+	Runbook    string             `json:"runbook,omitempty"`
+}
+
+func (a api) objectives(w http.ResponseWriter, _ *http.Request) {
+	shown := []objective{}
+	for _, status := range a.desk.Objectives() {
+		shown = append(shown, objectiveOf(status))
+	}
+	respond(w, http.StatusOK, map[string]any{"objectives": shown})
+}
+
+func objectiveOf(s objectives.Status) objective {
+	o := objective{
+		Name: s.Objective.Name, Summary: s.Objective.Summary, Target: s.Objective.Target, Window: s.Objective.Window.String(),
+		Total: s.Count.Total, Bad: s.Count.Bad, Runbook: s.Objective.Runbook,
+	}
+	if !s.Known {
+		return o
+	}
+	o.Attained, o.BudgetLeft, o.BurnRates = &s.Attained, &s.Left, map[string]float64{}
+	for _, burn := range s.Burns {
+		o.BurnRates[burn.Window.String()] = burn.Rate
+	}
+	for _, speed := range []string{objectives.Fast, objectives.Slow} {
+		if s.Burning[speed] {
+			o.Burning = append(o.Burning, speed)
+		}
+	}
+	return o
+}
+
+// summary is the answer of the prototype: the objectives and what fires, by rule. A burn rate of 1
+// uses the budget up exactly.
+func (a api) summary(w http.ResponseWriter, _ *http.Request) {
+	slo, firing := map[string]any{}, map[string]any{}
+	for _, s := range a.desk.Objectives() {
+		slo[s.Objective.Name] = map[string]any{
+			"total": s.Count.Total, "violations": s.Count.Bad, "burn_rate": 1 - s.Left,
+		}
+	}
+	for _, one := range a.desk.Alerts() {
+		if one.State == alert.Firing {
+			firing[one.Rule] = map[string]any{"value": one.Value, "source": one.Source, "severity": one.Severity, "summary": one.Summary}
+		}
+	}
+	respond(w, http.StatusOK, map[string]any{"slo": slo, "alerts": firing})
+}

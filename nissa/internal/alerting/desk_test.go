@@ -1,0 +1,421 @@
+package alerting_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/rules"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+const warning = leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
+
+// hook is a webhook that takes down what it is told, and can be out of order.
+type hook struct {
+	url  string
+	down atomic.Bool
+
+	mu   sync.Mutex
+	told []string
+}
+
+func newHook(t *testing.T) *hook {
+	t.Helper()
+	h := new(hook)
+	server := httptest.NewServer(http.HandlerFunc(h.serve))
+	t.Cleanup(server.Close)
+	h.url = server.URL
+	return h
+}
+
+func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
+	if h.down.Load() {
+		http.Error(w, "down", http.StatusBadGateway)
+		return
+	}
+	var body struct {
+		Alerts []struct {
+			Status string
+			Labels map[string]string
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range body.Alerts {
+		h.told = append(h.told, strings.TrimSpace(fmt.Sprintf("%s %s %s", a.Status, a.Labels["alertname"], a.Labels["run"])))
+	}
+}
+
+func (h *hook) all() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.told, "; ")
+}
+
+func (h *hook) hears(t *testing.T, want string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the webhook hears %q", want), func() bool { return h.all() == want })
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-poll.C {
+		if holds() {
+			return
+		}
+	}
+	t.Fatalf("not within 20 s: %s", what)
+}
+
+const quick = "grouping: {wait: 10ms, interval: 10ms}\n"
+
+// text is a file of one rule, told to a hook.
+func text(h *hook) string {
+	return quick + fmt.Sprintf(`
+receivers: [{name: hook, url: %q, per_minute: 6000}]
+rules:
+- {name: hot, summary: It is hot, severity: warning, metric: heat, by: run, when: value > 9, receivers: hook}
+- {name: gone, summary: Something happened, severity: info, event: gone, quiet: 1h, clear: back, receivers: hook}
+`, h.url)
+}
+
+// desk runs one until stop, or the end of the test.
+type desk struct {
+	*alerting.Desk
+
+	rules atomic.Value // string
+	stop  func()
+	said  func() string
+}
+
+func start(t *testing.T, text string, store alerting.Store, probe func(context.Context) error) *desk {
+	t.Helper()
+	d := &desk{}
+	d.rules.Store(text)
+	var mu sync.Mutex
+	var said []string
+	d.said = func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "; ") }
+	config := alerting.Config{
+		Read:  func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil },
+		Store: store, Probe: probe,
+		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
+			event := packet.GetEvents()[0]
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, strings.TrimSpace(event.GetDescription()+" "+event.GetAttributes()["by"]))
+			return nil
+		},
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	var err error
+	if d.Desk, err = alerting.New(config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := d.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	d.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(d.stop)
+	return d
+}
+
+func (d *desk) heat(value float64, run string) {
+	d.Observe(telemetry.New("oven", "p").Metric("heat", value, "", "run", run).Build())
+}
+
+func TestAlertsArriveAndResolve(t *testing.T) {
+	h := newHook(t)
+	d := start(t, text(h), nil, nil)
+	d.heat(12, "a")
+	h.hears(t, "firing hot a")
+	d.heat(5, "b")
+	d.heat(12, "a")
+	d.heat(5, "a")
+	h.hears(t, "firing hot a; resolved hot a")
+	d.Observe(telemetry.New("oven", "p").Event("gone", warning).Build())
+	d.Observe(telemetry.New("oven", "p").Event("back", warning).Build())
+	eventually(t, "both are told", func() bool { return strings.Contains(h.all(), "resolved gone") })
+	eventually(t, "the bus hears of them", func() bool {
+		return d.said() == "alert_fires; alert_resolved; alert_fires; alert_resolved"
+	})
+}
+
+// What happened while Nissa was away is told as what it is by then.
+func TestOldEventsAreToldAsOver(t *testing.T) {
+	h := newHook(t)
+	d := start(t, strings.ReplaceAll(text(h), "quiet: 1h", "quiet: 10m"), nil, nil)
+	old := time.Now().Add(-2 * time.Hour)
+	d.Observe(telemetry.At("oven", "p", old).Event("gone", warning).Build())
+	h.hears(t, "resolved gone")
+	d.Observe(telemetry.At("oven", "q", old.Add(time.Hour)).Event("back", warning).Build())
+	d.Observe(telemetry.At("oven", "r", old.Add(time.Minute)).Event("gone", warning).Build()) // overtaken
+	d.heat(12, "a")
+	h.hears(t, "resolved gone; firing hot a")
+}
+
+func TestNobodySpeaksForNissa(t *testing.T) {
+	d := start(t, quick+"rules: [{name: r, summary: s, severity: info, metric: nissa.bus.up, when: value < 1}]", nil, nil)
+	d.Observe(telemetry.New("nissa", "p").Metric("nissa.bus.up", 0, "").Build())
+	if got := d.Alerts(); len(got) != 0 {
+		t.Errorf("alerts %+v", got)
+	}
+}
+
+func TestRestartsLoseAndRepeatNothing(t *testing.T) {
+	h, store := newHook(t), alerting.FileStore(filepath.Join(t.TempDir(), "deep", "alerts.json"))
+	d := start(t, text(h), store, nil)
+	d.heat(12, "a")
+	h.hears(t, "firing hot a")
+	silence, err := d.Silence(alert.Silence{Rule: "none", Until: time.Now().Add(time.Hour), By: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := d.Alerts()[0].ID
+	if _, err := d.Acknowledge(id, "me", "on it"); err != nil {
+		t.Fatal(err)
+	}
+	d.stop()
+
+	d = start(t, text(h), store, nil)
+	got := d.Alerts()
+	if len(got) != 1 || got[0].State != alert.Firing || got[0].ID != id || got[0].Ack == nil || got[0].Ack.Comment != "on it" {
+		t.Fatalf("alerts %+v", got)
+	}
+	if silences := d.Silences(); len(silences) != 1 || silences[0].ID != silence.ID {
+		t.Errorf("silences %+v", silences)
+	}
+	d.heat(12, "a")
+	d.heat(12, "b")
+	h.hears(t, "firing hot a; firing hot b")
+	d.heat(1, "a")
+	h.hears(t, "firing hot a; firing hot b; resolved hot a")
+}
+
+// What fired and could not be told before a kill is told afterwards.
+func TestKillsLoseNothingThatWasWritten(t *testing.T) {
+	h, store := newHook(t), &memory{}
+	h.down.Store(true)
+	d := start(t, text(h), store, nil)
+	d.heat(12, "a")
+	eventually(t, "the state is written", func() bool { return strings.Contains(string(store.get()), `"firing"`) })
+	killed := store.get()
+	d.stop()
+	h.down.Store(false)
+	start(t, text(h), &memory{text: killed}, nil)
+	h.hears(t, "firing hot a")
+}
+
+type memory struct {
+	mu    sync.Mutex
+	text  []byte
+	aside bool
+}
+
+func (m *memory) get() []byte            { m.mu.Lock(); defer m.mu.Unlock(); return m.text }
+func (m *memory) Load() ([]byte, error)  { return m.get(), nil }
+func (m *memory) Save(text []byte) error { m.mu.Lock(); defer m.mu.Unlock(); m.text = text; return nil }
+func (m *memory) SetAside() error        { m.aside = true; return nil }
+
+func TestStateThatCannotBeReadIsSetAside(t *testing.T) {
+	for _, text := range []string{"{", `{"version": 7}`} {
+		store := &memory{text: []byte(text)}
+		start(t, quick, store, nil).stop()
+		if !store.aside {
+			t.Errorf("%s is written over", text)
+		}
+	}
+}
+
+func TestRulesAreReadAgain(t *testing.T) {
+	h := newHook(t)
+	d := start(t, text(h), nil, nil)
+	d.heat(12, "a")
+	h.hears(t, "firing hot a")
+	d.rules.Store("rules: [{name: hot}]")
+	if err := d.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "line 1") {
+		t.Errorf("a bad file: %v", err)
+	}
+	d.heat(13, "b")
+	h.hears(t, "firing hot a; firing hot b")
+	d.rules.Store(strings.ReplaceAll(text(h), "value > 9", "value > 20"))
+	if err := d.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.heat(13, "b")
+	h.hears(t, "firing hot a; firing hot b; resolved hot b")
+	d.rules.Store(strings.ReplaceAll(text(h), "name: hot", "name: other"))
+	if err := d.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.hears(t, "firing hot a; firing hot b; resolved hot b; resolved hot a")
+}
+
+func TestSilencedAlertsAreNotTold(t *testing.T) {
+	h := newHook(t)
+	d := start(t, text(h), nil, nil)
+	silence, err := d.Silence(alert.Silence{Rule: "hot", Labels: map[string]string{"run": "a"}, Until: time.Now().Add(time.Hour), By: "ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.heat(12, "a")
+	d.heat(12, "b")
+	h.hears(t, "firing hot b")
+	if shown := d.Alerts(); len(shown) != 2 || len(shown[0].SilencedBy)+len(shown[1].SilencedBy) != 1 {
+		t.Errorf("alerts %+v", shown)
+	}
+	if err := d.EndSilence(silence.ID, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	h.hears(t, "firing hot b; firing hot a")
+	if _, err := d.Acknowledge(d.Alerts()[0].ID, "eve", ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the bus hears who asked", func() bool {
+		return strings.Contains(d.said(), "silence_begun ann") && strings.Contains(d.said(), "silence_ended bob") &&
+			strings.Contains(d.said(), "alert_acknowledged eve")
+	})
+	for name, err := range map[string]error{
+		"unknown silence": d.EndSilence("x", "me"),
+		"over":            errOf(d.Silence(alert.Silence{Until: time.Now().Add(-time.Hour)})),
+		"unknown alert":   errOf(d.Acknowledge("x", "me", "")),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+func TestReceiversThatFailAreAnAlertForTheOthers(t *testing.T) {
+	broken, works := newHook(t), newHook(t)
+	broken.down.Store(true)
+	d := start(t, quick+fmt.Sprintf(`
+receivers: [{name: broken, url: "%s/secret-path", per_minute: 6000}, {name: works, url: %q}]
+rules:
+- {name: hot, summary: s, severity: info, metric: heat, when: value > 9, receivers: broken}
+- {name: failing, summary: s, severity: critical, metric: nissa.notifications.failed_in_a_row, by: receiver, when: value >= 2, receivers: works}
+`, broken.url, works.url), nil, nil)
+	d.heat(12, "")
+	works.hears(t, "firing failing")
+	broken.down.Store(false)
+	works.hears(t, "firing failing; resolved failing")
+	broken.hears(t, "firing hot")
+}
+
+func TestABusThatDoesNotAnswerIsAnAlert(t *testing.T) {
+	h := newHook(t)
+	var down atomic.Bool
+	down.Store(true)
+	probe := func(context.Context) error {
+		if down.Load() {
+			return errors.New("down")
+		}
+		return nil
+	}
+	start(t, quick+fmt.Sprintf(`
+receivers: [{name: hook, url: %q}]
+rules: [{name: bus_down, summary: s, severity: critical, metric: nissa.bus.up, sources: nissa, when: value < 1, receivers: hook}]
+`, h.url), nil, probe)
+	h.hears(t, "firing bus_down")
+	down.Store(false)
+	h.hears(t, "firing bus_down; resolved bus_down")
+}
+
+func TestBudgetsThatBurnAreAnAlert(t *testing.T) {
+	h := newHook(t)
+	d := start(t, quick+fmt.Sprintf(`
+receivers: [{name: hook, url: %q}]
+objectives: [{name: fresh, summary: s, target: 0.9, window: 1h, metric: age, good: value < 5, receivers: hook}]
+`, h.url), nil, nil)
+	for range 20 {
+		d.Observe(telemetry.New("store", "p").Metric("age", 9, "").Build())
+	}
+	eventually(t, "it burns", func() bool { return strings.Contains(h.all(), "firing fresh") })
+	status := d.Objectives()[0]
+	if !status.Known || math.Abs(status.Left+9) > 1e-9 {
+		t.Errorf("%+v", status)
+	}
+}
+
+// Each series that is shown has a row, and the other way round once all was heard.
+func TestSeriesAreThoseOfThePage(t *testing.T) {
+	h := newHook(t)
+	h.down.Store(true)
+	d := start(t, text(h)+"objectives: [{name: o, summary: s, target: 0.9, metric: heat, good: value < 5}]", nil, nil)
+	d.heat(12, "a")
+	eventually(t, "a delivery fails", func() bool { return h.down.Load() && strings.Contains(names(t, d.Desk), "nissa_notifications_total") })
+	h.down.Store(false)
+	if err := d.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.hears(t, "firing hot a")
+	eventually(t, "all series are shown", func() bool {
+		shown := names(t, d.Desk)
+		for _, row := range alerting.Series() {
+			if !strings.Contains(shown, " "+row.Name+" ") {
+				return false
+			}
+		}
+		return len(strings.Fields(shown)) == len(alerting.Series())
+	})
+}
+
+func names(t *testing.T, d *alerting.Desk) string {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(d)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := " "
+	for _, family := range families {
+		names += family.GetName() + " "
+	}
+	return names
+}
+
+func TestRulesThatAreNotInOrderAreRefused(t *testing.T) {
+	for _, bad := range []string{"rules: 3", "receivers: [{name: a, url: 'nothing://x'}]"} {
+		_, err := alerting.New(alerting.Config{Read: func() ([]byte, string, error) { return []byte(bad), "", nil }})
+		if err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+	if _, err := alerting.New(alerting.Config{Read: func() ([]byte, string, error) { return nil, "", errors.New("gone") }}); err == nil {
+		t.Error("a file that is gone is taken")
+	}
+}
+
+func shipped(t *testing.T) *desk {
+	t.Helper()
+	return start(t, string(rules.Default(rules.Thresholds{})), nil, nil)
+}

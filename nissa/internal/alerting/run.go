@@ -1,0 +1,227 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/grouping"
+	"github.com/esper-lite/weatherlight/nissa/internal/notify"
+	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+const (
+	// tick is the pause between two looks at what time alone does, probePause between two
+	// questions to the bus and at objectives, and savePause between two writes of the state.
+	tick         = 100 * time.Millisecond
+	probePause   = time.Second
+	savePause    = 250 * time.Millisecond
+	countPause   = 30 * time.Second // until counts alone are written
+	probeTimeout = time.Second
+	stopTimeout  = 2 * time.Second
+	maxWords     = 256
+)
+
+// Run tells the receivers until ctx ends, and then keeps the state.
+func (d *Desk) Run(ctx context.Context) error {
+	var beside, sending sync.WaitGroup
+	beside.Go(func() { d.probe(ctx) })
+	beside.Go(func() { d.speak(ctx) })
+	deliver, cancel := context.WithCancel(context.WithoutCancel(ctx)) // what is under way may end
+	defer cancel()
+	d.loop(ctx, deliver, &sending)
+	beside.Wait()
+	time.AfterFunc(stopTimeout, cancel)
+	sending.Wait()
+	d.mu.Lock()
+	senders := d.senders
+	d.mu.Unlock()
+	return errors.Join(d.save(), closeAll(deliver, senders))
+}
+
+func (d *Desk) loop(ctx, deliver context.Context, sending *sync.WaitGroup) {
+	beat := time.NewTicker(tick)
+	defer beat.Stop()
+	var saved, counted time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.changed:
+		case <-beat.C:
+		}
+		now := time.Now()
+		for _, n := range d.due(now) {
+			sending.Go(func() { d.send(deliver, n) })
+		}
+		if dirty := d.dirty(); dirty && now.Sub(saved) >= savePause || now.Sub(counted) >= countPause {
+			saved, counted = now, now
+			d.keep()
+		}
+	}
+}
+
+// delivery is a notification with who delivers it.
+type delivery struct {
+	grouping.Notification
+
+	sender notify.Sender
+}
+
+// due lets time pass, and returns what is to be told.
+func (d *Desk) due(now time.Time) (due []delivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, changed := range d.tracker.Tick(now, d.terms) {
+		d.note(changed, now)
+	}
+	for _, n := range d.planner.Due(now, view{d, now}) {
+		due = append(due, delivery{n, d.senders[n.Receiver]})
+	}
+	return due
+}
+
+func (d *Desk) terms(name string) (alert.Terms, bool) {
+	if rule := d.byName[name]; rule != nil {
+		return termsOf(rule), true
+	}
+	for _, o := range d.file.Objectives {
+		if o.Name == name {
+			return alert.Terms{Count: 1}, true
+		}
+	}
+	return alert.Terms{}, false
+}
+
+// view is what the planner wants to know of alerts.
+type view struct {
+	desk *Desk
+	now  time.Time
+}
+
+func (v view) Silenced(a alert.Alert) bool { return len(v.desk.silences.Of(a.Subject, v.now)) > 0 }
+
+func (v view) Firing(id string) (alert.Alert, bool) {
+	a, known := v.desk.tracker.Get(id)
+	return a, known && a.State == alert.Firing
+}
+
+func (d *Desk) send(ctx context.Context, n delivery) {
+	ctx, cancel := context.WithTimeout(ctx, notify.Patience)
+	defer cancel()
+	started := time.Now()
+	err := n.sender.Send(ctx, n.Notification)
+	now := time.Now()
+	d.mu.Lock()
+	d.planner.Done(n.Notification, err, now)
+	failures := d.planner.Failures()[n.Receiver]
+	d.unsaved = true
+	d.mu.Unlock()
+	d.figures.delivered(n.Notification, err, now)
+	if err != nil {
+		d.logger.Warn("a receiver could not be told", "receiver", n.Receiver, "rule", n.Rule, "in_a_row", failures, "error", err)
+	} else {
+		d.logger.Info("a receiver was told", "receiver", n.Receiver, "rule", n.Rule, "firing", len(n.Firing), "resolved", len(n.Resolved),
+			"took", now.Sub(started).Round(time.Millisecond))
+	}
+	const metric = "nissa.notifications.failed_in_a_row"
+	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
+	d.wake()
+}
+
+// probe asks the bus once a second, and looks at how fast the budgets burn.
+func (d *Desk) probe(ctx context.Context) {
+	beat := time.NewTicker(probePause)
+	defer beat.Stop()
+	for {
+		if d.config.Probe != nil {
+			d.look(telemetry.New(self, self).Metric("nissa.bus.up", d.answers(ctx), "bool").Build())
+		}
+		d.burn(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+		}
+	}
+}
+
+func (d *Desk) answers(ctx context.Context) float64 {
+	asked, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if err := d.config.Probe(asked); err != nil && ctx.Err() == nil {
+		return 0
+	}
+	return 1
+}
+
+// burn looks at the budgets.
+func (d *Desk) burn(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, status := range d.objectives.Statuses(now) {
+		if !status.Known {
+			continue
+		}
+		for _, speed := range []string{objectives.Fast, objectives.Slow} {
+			o := status.Objective
+			subject := alert.Subject{Rule: o.Name, Source: self, Labels: map[string]string{"burn": speed}}
+			seen := alert.Observation{At: now, Holds: status.Burning[speed], Value: status.Left, Detail: burning(status)}
+			meaning := alert.Meaning{Severity: severityOf(speed), Summary: o.Summary, Runbook: o.Runbook}
+			if changed := d.tracker.Observe(subject, meaning, alert.Terms{Count: 1}, seen); changed != nil {
+				d.note(*changed, now)
+			}
+		}
+	}
+}
+
+func severityOf(speed string) string {
+	if speed == objectives.Fast {
+		return "critical"
+	}
+	return "warning"
+}
+
+func burning(s objectives.Status) string {
+	worst := objectives.Burn{}
+	for _, burn := range s.Burns {
+		if burn.Rate > worst.Rate {
+			worst = burn
+		}
+	}
+	return fmt.Sprintf("%.1f %% of the error budget is left, it burns up to %.1f times too fast (over %s)",
+		100*s.Left, worst.Rate, worst.Window)
+}
+
+// speak puts on the bus what happened.
+func (d *Desk) speak(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case packet := <-d.words:
+			if d.config.Tell == nil {
+				continue
+			}
+			if err := d.config.Tell(ctx, packet); err != nil && ctx.Err() == nil {
+				d.figures.unsaid.Inc()
+				d.logger.Debug("the bus does not hear of an alert", "error", err)
+			}
+		}
+	}
+}
+
+// say hands a packet to speak. While the bus takes none, those that find no room are lost and
+// counted: the alerts themselves are kept.
+func (d *Desk) say(packet *leyline.TelemetryPacket) {
+	select {
+	case d.words <- packet:
+	default:
+		d.figures.unsaid.Inc()
+	}
+}

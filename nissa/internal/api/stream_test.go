@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+// busyStore has something new whenever it is told so, and counts who looks.
+type busyStore struct {
+	Store
+
+	mu      sync.Mutex
+	head    int64
+	changed chan struct{}
+	looks   int
+	seen    int64 // up to where
+}
+
+func (s *busyStore) Head() (int64, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head, s.changed
+}
+
+func (s *busyStore) grow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.head++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *busyStore) Changes(_ context.Context, _, upTo int64) ([]runs.Event, []runs.Report, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
+	s.seen = upTo
+	return nil, nil, nil
+}
+
+func (s *busyStore) told() (looks int, seen int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.looks, s.seen
+}
+
+// patientWriter is a connection that takes everything.
+type patientWriter struct{ http.ResponseWriter }
+
+func (patientWriter) SetWriteDeadline(time.Time) error { return nil }
+func (patientWriter) Flush()                           {}
+
+// A client is told at once of what is new after a pause, and of what comes each moment a few
+// times a second.
+func TestBusyStoreIsLookedAtAFewTimesASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, stopping := &busyStore{changed: make(chan struct{})}, make(chan struct{})
+		handler := Handler(Config{Store: store, Stopping: stopping})
+		var following sync.WaitGroup
+		following.Go(func() {
+			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/stream", nil)
+			handler.ServeHTTP(patientWriter{httptest.NewRecorder()}, request)
+		})
+		time.Sleep(time.Minute)
+		store.grow()
+		synctest.Wait()
+		if looks, seen := store.told(); looks != 1 || seen != 1 {
+			t.Errorf("after a pause: %d looks up to %d", looks, seen)
+		}
+		for range 2000 {
+			time.Sleep(time.Millisecond)
+			store.grow()
+		}
+		time.Sleep(pace)
+		synctest.Wait()
+		if looks, seen := store.told(); looks > 13 || seen != 2001 {
+			t.Errorf("%d looks up to %d", looks, seen)
+		}
+		close(stopping)
+		following.Wait()
+	})
+}

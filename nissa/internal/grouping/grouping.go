@@ -1,0 +1,334 @@
+// Package grouping decides who is told what, and when: alerts of one rule that are for one
+// receiver make one notification. What could not be delivered is told again, together with what
+// has happened since; so nothing queues up, and nothing is left out.
+package grouping
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+)
+
+const (
+	maxNamed   = 20   // alerts that a notification names
+	maxPending = 2000 // alerts of a group that wait to be told
+	firstPause = time.Second
+	lastPause  = 5 * time.Minute
+)
+
+// Times say when a group is told; see rules.Grouping.
+type Times struct{ Wait, Interval, Repeat time.Duration }
+
+// Notification is what a receiver is told of one rule.
+type Notification struct {
+	Receiver string
+	Rule     string
+	Firing   []alert.Alert
+	Resolved []alert.Alert
+	Unnamed  int  // more alerts, that it does not name
+	Left     int  // alerts that fire, all that the receiver will know of
+	Again    bool // nothing has changed since the last
+}
+
+// Receiver is how somebody wants to be told.
+type Receiver struct {
+	PerMinute int // most notifications in a minute
+	// Keepalive is how often a program that keeps alerts is told again that one fires, be it
+	// acknowledged or silenced or not; 0: the receiver is no program.
+	Keepalive time.Duration
+}
+
+// Group is what a receiver knows of a rule, and what it has to be told.
+type Group struct {
+	Receiver string                 `json:"receiver"`
+	Rule     string                 `json:"rule"`
+	Told     map[string]alert.Alert `json:"told,omitempty"`    // that fire, as far as it knows
+	Pending  map[string]alert.Alert `json:"pending,omitempty"` // that it does not know of
+	First    time.Time              `json:"first,omitzero"`    // when the first of those came
+	Sent     time.Time              `json:"sent,omitzero"`     // the last notification
+	Dropped  int                    `json:"dropped,omitempty"` // for want of room
+}
+
+// receiver is how it goes with telling somebody.
+type receiver struct {
+	Receiver
+
+	limit    *rate.Limiter
+	busy     bool
+	failures int
+	next     time.Time // no attempt before
+}
+
+// Planner plans notifications. It belongs to one goroutine.
+type Planner struct {
+	times     Times
+	groups    map[[2]string]*Group
+	receivers map[string]*receiver
+}
+
+// New plans for receivers.
+func New(times Times, receivers map[string]Receiver) *Planner {
+	p := &Planner{groups: map[[2]string]*Group{}, receivers: map[string]*receiver{}}
+	p.Use(times, receivers)
+	return p
+}
+
+// Use takes over other times and receivers. Those that are left out are told nothing more.
+func (p *Planner) Use(times Times, receivers map[string]Receiver) {
+	p.times = times
+	for name := range p.receivers {
+		if _, still := receivers[name]; !still {
+			delete(p.receivers, name)
+		}
+	}
+	for name, wants := range receivers {
+		if p.receivers[name] == nil {
+			p.receivers[name] = &receiver{}
+		}
+		p.receivers[name].Receiver = wants
+		p.receivers[name].limit = rate.NewLimiter(rate.Limit(float64(wants.PerMinute)/60), wants.PerMinute)
+	}
+	maps.DeleteFunc(p.groups, func(_ [2]string, g *Group) bool { return p.receivers[g.Receiver] == nil })
+}
+
+// Note takes down that an alert has begun to fire, or has ended, for a receiver.
+func (p *Planner) Note(name string, a alert.Alert, now time.Time) {
+	if p.receivers[name] == nil {
+		return
+	}
+	key := [2]string{name, a.Rule}
+	g := p.groups[key]
+	if g == nil {
+		g = &Group{Receiver: name, Rule: a.Rule, Told: map[string]alert.Alert{}, Pending: map[string]alert.Alert{}}
+		p.groups[key] = g
+	}
+	_, told := g.Told[a.ID]
+	_, waits := g.Pending[a.ID]
+	switch {
+	case a.State == alert.Resolved && !told && !waits:
+		return // it was never to be told
+	case !waits && len(g.Pending) >= maxPending:
+		g.Dropped++
+		return
+	case len(g.Pending) == 0:
+		g.First = now
+	}
+	g.Pending[a.ID] = a
+}
+
+// View is what is known of an alert at the moment.
+type View interface {
+	Silenced(a alert.Alert) bool
+	// Firing is the alert as it is, if it fires.
+	Firing(id string) (alert.Alert, bool)
+}
+
+// Due are the notifications that are to be sent now, at most one for each receiver. Each is
+// followed by Done.
+func (p *Planner) Due(now time.Time, view View) []Notification {
+	var due []Notification
+	for _, name := range slices.Sorted(maps.Keys(p.receivers)) {
+		r := p.receivers[name]
+		if r.busy || now.Before(r.next) || r.limit.TokensAt(now) < 1 {
+			continue
+		}
+		if n, is := p.oldest(name, now, view); is {
+			r.busy = true
+			r.limit.AllowN(now, 1)
+			due = append(due, n)
+		}
+	}
+	return due
+}
+
+// oldest is the notification for a receiver that has been due the longest.
+func (p *Planner) oldest(name string, now time.Time, view View) (Notification, bool) {
+	var chosen Notification
+	var since time.Time
+	for _, key := range slices.SortedFunc(maps.Keys(p.groups), compareKeys) {
+		g := p.groups[key]
+		if g.Receiver != name {
+			continue
+		}
+		n, due := p.next(g, view)
+		if n.empty() || due.After(now) || !since.IsZero() && !due.Before(since) {
+			continue
+		}
+		chosen, since = n, due
+	}
+	return chosen, !chosen.empty()
+}
+
+func compareKeys(a, b [2]string) int {
+	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]))
+}
+
+func (n Notification) empty() bool { return len(n.Firing)+len(n.Resolved) == 0 }
+
+// next is what a group is told next, and when.
+func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
+	n := p.changes(g, view)
+	wants := p.receivers[g.Receiver]
+	pause, repeat := p.times.Interval, p.times.Repeat
+	if wants.Keepalive > 0 {
+		pause, repeat = 0, wants.Keepalive
+	}
+	due := later(g.First.Add(p.times.Wait), g.Sent.Add(pause))
+	if n.empty() {
+		n.Firing, due, n.Again = p.repeated(g, view, wants.Keepalive > 0), g.Sent.Add(repeat), true
+	}
+	slices.SortFunc(n.Firing, byTime)
+	slices.SortFunc(n.Resolved, byTime)
+	n.Left = len(g.Told)
+	for _, a := range n.Firing {
+		if _, told := g.Told[a.ID]; !told {
+			n.Left++
+		}
+	}
+	for _, a := range n.Resolved {
+		if _, told := g.Told[a.ID]; told {
+			n.Left--
+		}
+	}
+	return n, due
+}
+
+// changes are what a receiver does not know of yet, without what is silenced.
+func (p *Planner) changes(g *Group, view View) Notification {
+	n := Notification{Receiver: g.Receiver, Rule: g.Rule}
+	for id, a := range g.Pending {
+		_, told := g.Told[id]
+		switch silenced := view.Silenced(a); {
+		case silenced && a.State == alert.Resolved && !told:
+			delete(g.Pending, id) // it came and went, and nobody wanted to know
+		case silenced && !told:
+		case a.State == alert.Resolved:
+			n.Resolved = append(n.Resolved, a)
+		default:
+			n.Firing = append(n.Firing, a)
+		}
+	}
+	return n
+}
+
+// repeated are the alerts that a receiver knows of and that fire on: for a program all, for people
+// those that are in nobody's hands.
+func (p *Planner) repeated(g *Group, view View, all bool) (firing []alert.Alert) {
+	for id := range g.Told {
+		if a, fires := view.Firing(id); fires && (all || a.Ack == nil && !view.Silenced(a)) {
+			firing = append(firing, a)
+		}
+	}
+	return firing
+}
+
+func byTime(a, b alert.Alert) int {
+	return cmp.Or(a.Fired.Compare(b.Fired), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Named is the notification with no more alerts than one can read.
+func (n Notification) Named() Notification {
+	left := max(len(n.Firing)-maxNamed, 0) + max(len(n.Resolved)-maxNamed, 0)
+	n.Firing, n.Resolved = n.Firing[:min(len(n.Firing), maxNamed)], n.Resolved[:min(len(n.Resolved), maxNamed)]
+	n.Unnamed = left
+	return n
+}
+
+// Done says what became of a notification.
+func (p *Planner) Done(n Notification, err error, now time.Time) {
+	r := p.receivers[n.Receiver]
+	if r == nil {
+		return
+	}
+	r.busy = false
+	if err != nil {
+		r.failures++
+		r.next = now.Add(pause(r.failures))
+		return
+	}
+	r.failures, r.next = 0, time.Time{}
+	g := p.groups[[2]string{n.Receiver, n.Rule}]
+	if g == nil {
+		return
+	}
+	g.Sent = now
+	for _, a := range slices.Concat(n.Firing, n.Resolved) {
+		g.settle(a)
+	}
+	if g.First = now; len(g.Pending) == 0 && len(g.Told) == 0 {
+		delete(p.groups, [2]string{n.Receiver, n.Rule})
+	}
+}
+
+// settle notes that an alert was told. What has become of it meanwhile is still to be told.
+func (g *Group) settle(a alert.Alert) {
+	if waits, is := g.Pending[a.ID]; is && waits.State == a.State && waits.Fired.Equal(a.Fired) {
+		delete(g.Pending, a.ID)
+	}
+	if a.State == alert.Resolved {
+		delete(g.Told, a.ID)
+		return
+	}
+	g.Told[a.ID] = a
+}
+
+// pause doubles with each failure.
+func pause(failures int) time.Duration {
+	return min(firstPause<<min(failures-1, 10), lastPause)
+}
+
+// Failures are how often in a row each receiver could not be told.
+func (p *Planner) Failures() map[string]int {
+	failures := make(map[string]int, len(p.receivers))
+	for name, r := range p.receivers {
+		failures[name] = r.failures
+	}
+	return failures
+}
+
+// Waiting is how many alerts are still to be told.
+func (p *Planner) Waiting() (waiting int) {
+	for _, g := range p.groups {
+		waiting += len(g.Pending)
+	}
+	return waiting
+}
+
+// Kept are the groups, to be restored after a restart.
+func (p *Planner) Kept() []Group {
+	kept := make([]Group, 0, len(p.groups))
+	for _, key := range slices.SortedFunc(maps.Keys(p.groups), compareKeys) {
+		g := *p.groups[key]
+		g.Told, g.Pending = maps.Clone(g.Told), maps.Clone(g.Pending)
+		kept = append(kept, g)
+	}
+	return kept
+}
+
+// Restore takes them over, of receivers that there still are.
+func (p *Planner) Restore(kept []Group) {
+	for _, g := range kept {
+		if p.receivers[g.Receiver] == nil {
+			continue
+		}
+		if g.Told == nil {
+			g.Told = map[string]alert.Alert{}
+		}
+		if g.Pending == nil {
+			g.Pending = map[string]alert.Alert{}
+		}
+		p.groups[[2]string{g.Receiver, g.Rule}] = &g
+	}
+}

@@ -1,0 +1,1 @@
+"""Is growing a network worth it? Runs that say so, at equal compute."""

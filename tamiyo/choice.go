@@ -1,0 +1,222 @@
+package tamiyo
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// considered is a blueprint that might have been begun at a slot.
+type considered struct {
+	slot      string
+	candidate Candidate
+	setbacks  int    // failures at the slot that were not its own
+	refusal   string // why it was not; empty: it could have been
+	cost      float64
+	worth     float64
+	risk      rules.Figure // as the policy that decides sees it
+	residual  bool         // it asks for that blend
+}
+
+// begins says whether it is worth a seed.
+func (c considered) begins() bool { return c.refusal == "" && (!c.risk.Known || c.worth > 0) }
+
+func (c considered) String() string {
+	text := c.candidate.BlueprintID + " at " + c.slot
+	if c.refusal != "" {
+		return text + ": not for " + c.refusal
+	}
+	return text + ": " + strconv.FormatFloat(c.worth, 'f', 3, 64)
+}
+
+// host is what a report tells of the network that seeds grow in.
+type host struct {
+	device string  // that it is trained on, in lower case
+	work   float64 // multiply-adds of one forward pass of one example, 0 when its trainer does not tell
+}
+
+func hostOf(packet *leyline.SystemStatePacket) host {
+	work := packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds]
+	return host{strings.ToLower(packet.GetHardwareContext().GetDeviceType()), positive(float64(work))}
+}
+
+// rank orders what could be begun at a slot of that shape, the best first and what must
+// not be begun last. Those that failed there for no fault of theirs come after the
+// others.
+func rank(name string, shape []int, candidates []Candidate, memory slot, in host) []considered {
+	ranked := make([]considered, 0, len(candidates))
+	dearest := expense{device: in.device}
+	for _, c := range candidates {
+		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, memory, in.work)}
+		if entry.refusal == "" {
+			dearest = dearest.larger(c)
+		}
+		ranked = append(ranked, entry)
+	}
+	sizes, largest := make([]float64, len(ranked)), 0.0
+	for i, entry := range ranked {
+		if entry.refusal == "" {
+			sizes[i] = capacity(strength(entry.candidate, shape, dearest), shape)
+			largest = max(largest, sizes[i])
+		}
+	}
+	for i := range ranked {
+		if entry := &ranked[i]; entry.refusal == "" {
+			entry.cost = cost(entry.candidate, dearest)
+			entry.worth = worth(entry.candidate, sizes[i]/largest, entry.cost)
+		}
+	}
+	slices.SortFunc(ranked, func(a, b considered) int {
+		return cmp.Or(
+			cmp.Compare(min(len(a.refusal), 1), min(len(b.refusal), 1)),
+			cmp.Compare(a.setbacks, b.setbacks),
+			cmp.Compare(b.worth, a.worth),
+			cmp.Compare(a.candidate.BlueprintID, b.candidate.BlueprintID))
+	})
+	return ranked
+}
+
+// refusal is why a blueprint must not be begun.
+func refusal(c Candidate, memory slot, hostWork float64) string {
+	switch {
+	case !isWord(c.BlueprintID):
+		return "its name"
+	case c.Tier != leyline.BlueprintTier_BLUEPRINT_TIER_SAFE:
+		return "its tier " + strings.TrimPrefix(c.Tier.String(), "BLUEPRINT_TIER_")
+	case c.ApprovalRequired:
+		return "want of approval"
+	case c.QuarantineOnly:
+		return "quarantine"
+	case c.ParameterCount <= 0:
+		return "want of parameters"
+	case slices.Contains(memory.WrittenOff, c.BlueprintID):
+		return "what it came to here"
+	case !affordable(c, hostWork):
+		return "what it costs"
+	}
+	if finding, refused := rules.Refuses(c.facts(true)); refused {
+		return finding.Rule
+	}
+	return ""
+}
+
+// What a seed may cost: mostWork times its host. Measured at equal compute
+// (docs/growth.md): a larger one leaves too few steps to train it. Work below freeWork
+// takes no time beside that of a step, however small its host is.
+const (
+	mostWork = 1
+	freeWork = 2000 // multiply-adds
+)
+
+func affordable(c Candidate, hostWork float64) bool {
+	return hostWork == 0 || float64(c.MultiplyAdds) <= max(mostWork*hostWork, freeWork)
+}
+
+// expense is what the dearest of several blueprints costs on a device.
+type expense struct {
+	device       string
+	multiplyAdds int64
+	latency      float64
+	unmeasured   bool // some were not measured there, so that none goes by its latency
+}
+
+func (e expense) larger(c Candidate) expense {
+	latency := positive(c.LatencyMS[e.device])
+	return expense{
+		e.device, max(e.multiplyAdds, c.MultiplyAdds), max(e.latency, latency), e.unmeasured || latency == 0,
+	}
+}
+
+const (
+	priorTries  = 2    // seeds that what is thought of a blueprint beforehand counts as
+	bestChance  = 0.5  // that the largest one without a risk is kept, before any seed of it was
+	riskShare   = 0.5  // of its chance that a blueprint of risk 1 loses
+	costShare   = 0.25 // of its worth that the dearest blueprint loses
+	misfitShare = 0.5  // that one keeps which takes the slot for something else
+)
+
+// worth is what a blueprint promises at a slot: the chance that a seed of it is kept,
+// times what those that were kept brought, less what it costs. Before any seed of it was
+// judged, the chance goes by its capacity beside the largest, its risk and its fit; each seed that was judged
+// moves it towards what they came to.
+func worth(c Candidate, size, cost float64) float64 {
+	prior := bestChance * size * (1 - riskShare*c.facts(true).EffectiveRisk())
+	if c.Misfit {
+		prior *= misfitShare
+	}
+	kept, tried := max(c.Earned.Kept, 0), max(c.Earned.Tried, c.Earned.Kept, 0)
+	chance := (float64(kept) + priorTries*prior) / (float64(tried) + priorTries)
+	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost)
+}
+
+// strength is the work that its weights do at the positions of a slot, each once, in
+// multiply-adds. Weights alone speak for tables that compute next to nothing with them, such
+// as learned positions; work alone speaks for attention, which compares positions by few
+// weights. Where nobody counted the work, the weights speak.
+func strength(c Candidate, shape []int, dearest expense) float64 {
+	weights := float64(c.ParameterCount) * positions(shape)
+	if c.MultiplyAdds < 0 || dearest.multiplyAdds == 0 {
+		return weights
+	}
+	return min(weights, float64(max(c.MultiplyAdds, 1)))
+}
+
+// positions is at how many places of a slot the same weights are at work.
+func positions(shape []int) float64 {
+	switch len(shape) {
+	case 2: // sequence x width
+		return float64(max(shape[0], 1))
+	case 3: // channels x height x width
+		return float64(max(shape[1], 1)) * float64(max(shape[2], 1))
+	default:
+		return 1
+	}
+}
+
+// capacity is how much of a change a blueprint can be, 0..1: half for one as strong as four
+// linear maps of all that passes the slot. More brings ever less.
+func capacity(strength float64, shape []int) float64 {
+	size := 1.0
+	for _, extent := range shape {
+		size *= float64(max(extent, 1))
+	}
+	return strength / (strength + 4*size*size)
+}
+
+// slotWidth is that of the slot's vectors, 1 at least.
+func slotWidth(shape []int) float64 {
+	switch len(shape) {
+	case 1, 3: // features, or channels x height x width
+		return float64(max(shape[0], 1))
+	case 2: // sequence x width
+		return float64(max(shape[1], 1))
+	default:
+		return 1
+	}
+}
+
+// cost is what a blueprint costs beside the dearest, 0..1: the time of a pass on the
+// trainer's device where that was measured of all, else multiply-adds.
+func cost(c Candidate, dearest expense) float64 {
+	if !dearest.unmeasured {
+		return positive(c.LatencyMS[dearest.device]) / dearest.latency
+	}
+	if dearest.multiplyAdds > 0 {
+		return float64(max(c.MultiplyAdds, 0)) / float64(dearest.multiplyAdds)
+	}
+	return 0
+}
+
+// positive is a number that is one, and not below 0.
+func positive(value float64) float64 {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return 0
+	}
+	return max(value, 0)
+}

@@ -1,0 +1,189 @@
+package tamiyo
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
+)
+
+// Policy weighs blueprints in place of the controller's own worth. The same rows always
+// give the same answers.
+type Policy interface {
+	Version() string
+	// Judge answers rows of features, one for each, each as wide as they are.
+	Judge(rows [][]float32) ([][]float32, error)
+}
+
+// deciding are the policies of one evaluation, nil where there is none.
+type deciding struct{ active, shadow Policy }
+
+// version is what all that a decision says names.
+func (d deciding) version() string {
+	if d.active == nil {
+		return DefaultPolicyVersion
+	}
+	return cmp.Or(clippedWord(d.active.Version()), DefaultPolicyVersion)
+}
+
+// Columns of a policy's answer. docs/controller.md has them, and those of the features.
+const (
+	answerWorth  = iota // above 0: begin a seed of it; the highest is begun
+	answerRisk          // 0..1
+	answerConvex        // of the two blends the higher one is asked for
+	answerResidual
+	answerColumns
+)
+
+// featureColumns is the width of a row.
+const featureColumns = 24
+
+// features are what a policy is told of a blueprint that is considered for a slot.
+func (e planner) features(c considered) []float32 {
+	row := make([]float32, featureColumns)
+	shape := e.state.Slots[c.slot]
+	set := func(column int, value float64) {
+		if finite(value) {
+			row[column] = float32(min(max(value, -8), 8))
+		}
+	}
+	set(0, 1)
+	set(1, float64(e.record.Loss.Stalled)/float64(e.config.Patience))
+	if e.loss.delta.Known {
+		set(2, 1)
+		set(3, e.loss.delta.Value)
+	}
+	set(4, math.Log10(1+float64(e.record.Epoch)))
+	set(5, float64(e.record.growing())/float64(e.config.MaxGrowing))
+	if kind := len(shape); kind >= 1 && kind <= 3 {
+		set(5+kind, 1) // 6: features, 7: sequence, 8: image
+	}
+	set(9, math.Log10(slotWidth(shape)))
+	set(10, math.Log10(1+float64(max(c.candidate.ParameterCount, 0))))
+	set(11, math.Log10(1+float64(max(c.candidate.MultiplyAdds, 0))))
+	set(12, capacity(float64(c.candidate.ParameterCount), shape))
+	set(13, c.cost)
+	set(14, c.candidate.facts(true).EffectiveRisk())
+	set(15, float64(c.candidate.Stage))
+	if c.candidate.Misfit {
+		set(16, 1)
+	}
+	if c.candidate.BSDS != nil {
+		set(17, 1)
+		set(18, float64(c.candidate.BSDS.GetHazardBand()))
+	}
+	earned := c.candidate.Earned
+	set(19, math.Log10(1+float64(max(earned.Tried, 0))))
+	set(20, float64(max(earned.Kept, 0))/float64(max(earned.Tried, earned.Kept, 1)))
+	set(21, positive(earned.Gain))
+	set(22, float64(c.setbacks))
+	set(23, c.worth)
+	return row
+}
+
+// consult has a policy weigh what may be begun at a slot. What it leaves is in the order of
+// its answers.
+func (e planner) consult(policy Policy, ranked []considered) ([]considered, error) {
+	weighed := slices.Clone(ranked)
+	open := weighed
+	if refused := slices.IndexFunc(weighed, func(c considered) bool { return c.refusal != "" }); refused >= 0 {
+		open = weighed[:refused] // the refused stand last
+	}
+	rows := make([][]float32, len(open))
+	for i, c := range open {
+		rows[i] = e.features(c)
+	}
+	answers, err := policy.Judge(rows)
+	if err != nil {
+		return nil, err
+	}
+	for i := range open {
+		answer := answers[i]
+		open[i].worth = float64(answer[answerWorth])
+		open[i].risk = rules.Told(min(max(float64(answer[answerRisk]), 0), 1))
+		open[i].residual = answer[answerResidual] > answer[answerConvex]
+	}
+	slices.SortStableFunc(open, func(a, b considered) int { return cmp.Compare(b.worth, a.worth) })
+	return weighed, nil
+}
+
+// weigh ranks what may be begun at a slot by the policy that decides, when there is one,
+// and tells what the one in the shadow would have begun.
+func (e planner) weigh(ranked []considered) []considered {
+	active, shadow := e.deciding.active, e.deciding.shadow
+	decided := ranked
+	if active != nil {
+		weighed, err := e.consult(active, ranked)
+		if err != nil {
+			e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
+				"policy_version", active.Version(), "reason", clipped(err.Error()))
+		} else {
+			decided = weighed
+		}
+	}
+	if shadow == nil || len(ranked) == 0 || ranked[0].refusal != "" {
+		return decided
+	}
+	weighed, err := e.consult(shadow, ranked)
+	if err != nil {
+		e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
+			"policy_version", shadow.Version(), "reason", clipped(err.Error()))
+		return decided
+	}
+	would, did := would(weighed), would(decided)
+	e.record.Shadow = e.record.Shadow.compared(shadow.Version(), would == did)
+	e.event("policy_shadow", levelInfo, "training_run_id", e.record.Run, "policy_version", shadow.Version(),
+		"would", would, "would_have", did)
+	return decided
+}
+
+const wait = "wait"
+
+// would is what comes of a ranking: what begins, or that it is waited.
+func would(ranked []considered) string {
+	if len(ranked) == 0 || !ranked[0].begins() {
+		return wait
+	}
+	return ranked[0].candidate.BlueprintID + " at " + ranked[0].slot
+}
+
+// shadowed counts how often the policy in the shadow would have done as was done.
+type shadowed struct {
+	Policy   string `json:"policy,omitempty"`
+	Agreed   uint32 `json:"agreed,omitempty"`
+	Differed uint32 `json:"differed,omitempty"`
+}
+
+func (s shadowed) compared(version string, agreed bool) shadowed {
+	if version = clippedWord(version); s.Policy != version {
+		s = shadowed{Policy: version}
+	}
+	if agreed {
+		s.Agreed++
+	} else {
+		s.Differed++
+	}
+	return s
+}
+
+func clippedWord(text string) string { return clipped(text[:min(len(text), maxText)]) }
+
+// policyRisk is the highest of what the policy says of those that would be begun.
+func (p *plan) policyRisk() rules.Figure {
+	var highest rules.Figure
+	for _, planned := range p.seeds {
+		if planned.risk.Known && (!highest.Known || planned.risk.Value > highest.Value) {
+			highest = planned.risk
+		}
+	}
+	return highest
+}
+
+// blend is the blend that a policy asks for, as an annotation; empty leaves it to Kasmina.
+func (c choice) blend() string {
+	if !c.residual {
+		return ""
+	}
+	return "RESIDUAL"
+}

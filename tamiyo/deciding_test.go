@@ -1,0 +1,150 @@
+package tamiyo
+
+import (
+	"errors"
+	"math"
+	"testing"
+)
+
+// judge is a policy that answers each blueprint by a list.
+type judge struct {
+	version string
+	answer  func(row []float32) []float32
+	rows    [][]float32
+	err     error
+}
+
+func (j *judge) Version() string { return j.version }
+
+func (j *judge) Judge(rows [][]float32) ([][]float32, error) {
+	j.rows = rows
+	answers := make([][]float32, len(rows))
+	for i, row := range rows {
+		answers[i] = make([]float32, len(row))
+		copy(answers[i], j.answer(row))
+	}
+	return answers, j.err
+}
+
+// decidedBy are policies; nil where there is none.
+func decidedBy(active, shadow *judge) func() (Policy, Policy) {
+	return func() (a, s Policy) {
+		if active != nil {
+			a = active
+		}
+		if shadow != nil {
+			s = shadow
+		}
+		return a, s
+	}
+}
+
+// smallest answers what has the fewest parameters best.
+func smallest(row []float32) []float32 { return []float32{8 - row[10], 0.25, 0, 1} }
+
+func answering(answer ...float32) func([]float32) []float32 {
+	return func([]float32) []float32 { return answer }
+}
+
+func TestAPolicyChoosesAmongWhatTheRulesAllow(t *testing.T) {
+	t.Parallel()
+	policy := &judge{version: "small-1", answer: smallest}
+	r := newRun(t, Config{Policies: decidedBy(policy, nil)})
+	risky := safe("BP000", 1)
+	risky.Risk = 0.51
+	r.candidates = offer(safe("BP002", 100), safe("BP003", 50), safe("BP004", 70), risky)
+	command := r.stall()
+	got := command.GetAnnotations()
+	if got["selected_blueprint"] != "BP003" || got["policy_version"] != "small-1" || got["blend_mode"] != "RESIDUAL" ||
+		got["policy_risk_score"] != "0.250000" {
+		t.Errorf("annotations %v", got)
+	}
+	attributesOf(t, r.decisions[len(r.decisions)-1], "policy_risk_signal")
+	if len(policy.rows) != 3 || len(policy.rows[0]) != featureColumns || policy.rows[0][0] != 1 {
+		t.Errorf("the policy was asked for %v", policy.rows)
+	}
+}
+
+func TestTheRulesRestrainAPolicy(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		answer  []float32
+		command string
+		event   string
+	}{
+		"it begins":               {[]float32{1, 0, 1, 0}, "SEED_OP_GERMINATE", "policy_risk_signal"},
+		"it waits":                {[]float32{-1, 0, 1, 0}, "", ""},
+		"it is not sure":          {[]float32{1, 0.9, 1, 0}, "", "policy_risk_elevated"},
+		"it warns":                {[]float32{1, 0.99, 1, 0}, "", "policy_risk_critical"},
+		"its risk is beyond 1":    {[]float32{1, 7, 1, 0}, "", "policy_risk_critical"},
+		"its risk is below 0":     {[]float32{1, -7, 1, 0}, "SEED_OP_GERMINATE", "policy_risk_signal"},
+		"the smallest worth of 0": {[]float32{0, 0, 1, 0}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{Policies: decidedBy(&judge{version: "p", answer: answering(row.answer...)}, nil)})
+			for range 4 {
+				r.report(1)
+			}
+			decision := r.report(1)
+			if row.command == "" && len(decision.Commands) > 0 {
+				t.Errorf("commands %v", operations(decision))
+			}
+			if row.command != "" {
+				only(t, decision, row.command)
+			}
+			if row.event != "" {
+				attributesOf(t, decision, row.event)
+			}
+		})
+	}
+}
+
+func TestAPolicyThatFailsLeavesItToTheRules(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{Policies: decidedBy(&judge{version: "p", answer: smallest, err: errors.New("no room")}, nil)})
+	command := r.stall()
+	if got := command.GetAnnotations()["selected_blueprint"]; got != "BP002" {
+		t.Errorf("began %s", got)
+	}
+	if got := attributesOf(t, r.decisions[len(r.decisions)-1], "policy_failed"); got["reason"] != "no room" || got["policy_version"] != "p" {
+		t.Errorf("told as %v", got)
+	}
+}
+
+func TestAPolicyInTheShadowIsToldAndDecidesNothing(t *testing.T) {
+	t.Parallel()
+	shadow := &judge{version: "small-1", answer: smallest}
+	r, plain := newRun(t, Config{Policies: decidedBy(nil, shadow)}), newRun(t, Config{})
+	command, want := r.stall(), plain.stall()
+	if command.GetCommandId() != want.GetCommandId() || command.GetAnnotations()["policy_version"] != DefaultPolicyVersion {
+		t.Errorf("command %v, want %v", command, want)
+	}
+	told := attributesOf(t, r.decisions[len(r.decisions)-1], "policy_shadow")
+	if told["would"] != "BP003 at layer1" || told["would_have"] != "BP002 at layer1" || told["policy_version"] != "small-1" {
+		t.Errorf("told as %v", told)
+	}
+	if got := r.record.Shadow; got != (shadowed{Policy: "small-1", Differed: 1}) {
+		t.Errorf("counted %+v", got)
+	}
+}
+
+func TestFeaturesAreNumbersWithinBounds(t *testing.T) {
+	t.Parallel()
+	policy := &judge{version: "p", answer: answering(1, 0)}
+	r := newRun(t, Config{Policies: decidedBy(policy, nil)})
+	odd := safe("BP009", math.MaxInt)
+	odd.Risk, odd.MultiplyAdds, odd.Earned = math.Inf(-1), math.MinInt64, Earned{Tried: -1, Kept: 7, Gain: math.NaN()}
+	r.candidates = offer(odd)
+	for range 6 {
+		r.report(float32(math.NaN()))
+		r.report(1)
+	}
+	for _, row := range policy.rows {
+		for column, value := range row {
+			if !(value >= -8 && value <= 8) {
+				t.Errorf("feature %d is %v", column, value)
+			}
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package policy
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
+	"github.com/esper-lite/weatherlight/telemetry"
+)
+
+// rollbacks bounds how far back a rollback goes.
+const rollbacks = 4
+
+// after is what is in force after an action on a policy, when f was before, or the reason against it.
+func after(f *journal.Force, action journal.Action, policy *accepted.Update, at accepted.Position) (next *journal.Force, reason string) {
+	if f == nil {
+		f = &journal.Force{}
+	}
+	next = &journal.Force{Active: f.Active, Shadow: f.Shadow, Before: f.Before, At: at}
+	switch action {
+	case journal.ToShadow:
+		next.Shadow = policy
+	case journal.Activate:
+		if f.Shadow == nil || f.Shadow.Digest != policy.Digest {
+			return nil, ReasonNotShadowed
+		}
+		next.Active, next.Shadow = policy, nil
+		next.Before = append([]*accepted.Update{f.Active}, f.Before[:min(len(f.Before), rollbacks-1)]...)
+	case journal.RollBack:
+		if len(f.Before) == 0 {
+			return nil, ReasonNothingBefore
+		}
+		next.Active, next.Before = f.Before[0], f.Before[1:]
+	default:
+		return nil, ReasonInvalid
+	}
+	return next, ""
+}
+
+// act does what an update asks for that brings no policy.
+func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	if err := s.judge(update, 0); err != nil {
+		return err
+	}
+	action, digest, _ := journal.ReadAction(attributes)
+	refused := func(reason string) error { return &RejectedError{Reason: reason, PolicyID: update.GetPolicyId()} }
+	target := s.find(digest)
+	switch {
+	case len(update.GetPayload()) > 0:
+		return refused(ReasonInvalid)
+	case target == nil && action != journal.RollBack:
+		return refused(ReasonMissing)
+	}
+	current, _ := s.Force()
+	force, reason := after(&current, action, target, accepted.PositionOf(update))
+	if reason != "" {
+		return refused(reason)
+	}
+	networks, err := s.read(ctx, force)
+	if errors.Is(err, network.ErrUnusable) {
+		return refused(ReasonUnusable)
+	}
+	if err == nil {
+		err = s.share(ctx, force)
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.rejection(update, 0, time.Now()); err != nil {
+		return err
+	}
+	if err := s.put(force, networks); err != nil {
+		return err
+	}
+	s.config.Emit(forcePacket(action, force))
+	return nil
+}
+
+// share lays the payloads in force where the other stores find them.
+func (s *Store) share(ctx context.Context, force *journal.Force) error {
+	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
+		if policy == nil {
+			continue
+		}
+		payload, err := s.payload(ctx, policy)
+		if err == nil {
+			err = s.config.Share(ctx, payload)
+		}
+		if err != nil {
+			return fmt.Errorf("share payload %s: %w", policy.Digest, err)
+		}
+	}
+	return nil
+}
+
+// read reads the networks of what is to be in force, and keeps the payloads that were not
+// here.
+func (s *Store) read(ctx context.Context, force *journal.Force) (map[string]*network.Network, error) {
+	networks := make(map[string]*network.Network)
+	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
+		if policy == nil {
+			continue
+		}
+		payload, err := s.payload(ctx, policy)
+		if err == nil {
+			networks[policy.Digest], err = network.Read(payload)
+		}
+		if err == nil {
+			err = payloads.Keep(s.config.Dir, policy.Digest, payload)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("policy %q: %w", policy.Metadata.GetPolicyId(), err)
+		}
+	}
+	return networks, nil
+}
+
+// put is the moment in which something comes into force.
+func (s *Store) put(force *journal.Force, networks map[string]*network.Network) error {
+	next := s.journal.Reach(force.At)
+	next.Force = force
+	if err := s.commit(next); err != nil {
+		return err
+	}
+	s.networks = networks
+	return nil
+}
+
+// find is the policy of a digest, of those that were taken in.
+func (s *Store) find(digest string) *accepted.Update {
+	if raw, err := hex.DecodeString(digest); err != nil || len(raw) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := []*accepted.Update{s.journal.Stored, s.journal.Elsewhere, s.journal.Previous}
+	for _, policy := range append(known, s.journal.Force.Policies()...) {
+		if policy != nil && policy.Digest == digest {
+			return policy
+		}
+	}
+	return nil
+}
+
+// payload is that of a policy: from here, or from where all stores share it.
+func (s *Store) payload(ctx context.Context, policy *accepted.Update) ([]byte, error) {
+	payload, err := payloads.Read(s.config.Dir, policy.Digest, int64(s.config.MaxPayload))
+	if err == nil && payloads.Digest(payload) == policy.Digest {
+		return payload, nil
+	}
+	return s.fetch(ctx, payloads.Reference{Checksum: policy.Digest, Size: policy.Size}, policy.Metadata.GetPolicyId())
+}
+
+// Force says which policies are in force; false before the first action.
+func (s *Store) Force() (journal.Force, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.journal.Force == nil {
+		return journal.Force{}, false
+	}
+	return *s.journal.Force, true
+}
+
+// LearnForce takes over what another store of the same fleet says is in force, with the
+// payloads that this one lacks. What is no newer changes nothing.
+func (s *Store) LearnForce(ctx context.Context, force journal.Force) error {
+	if known, _ := s.Force(); !force.Newer(&known) {
+		return nil
+	}
+	networks, err := s.read(ctx, &force)
+	if err != nil {
+		return fmt.Errorf("learn what is in force: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !force.Newer(s.journal.Force) {
+		return nil
+	}
+	if err := s.put(&force, networks); err != nil {
+		return fmt.Errorf("learn what is in force: %w", err)
+	}
+	return nil
+}
+
+// Deciding are the policy that decides and the one in the shadow, nil where there is none.
+func (s *Store) Deciding() (active, shadow *network.Decider) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.journal.Force == nil {
+		return nil, nil
+	}
+	return s.decider(s.journal.Force.Active), s.decider(s.journal.Force.Shadow)
+}
+
+func (s *Store) decider(policy *accepted.Update) *network.Decider {
+	if policy == nil || s.networks[policy.Digest] == nil {
+		return nil
+	}
+	return network.Named(s.networks[policy.Digest], policy.Metadata.GetTamiyoPolicyVersion())
+}
+
+// openNetworks reads what is in force. What cannot be read any more decides nothing: the
+// rules do.
+func (s *Store) openNetworks() {
+	if s.journal.Force == nil {
+		return
+	}
+	var err error
+	if s.networks, err = s.read(context.Background(), s.journal.Force); err != nil { // a start, which nobody waits to stop
+		s.config.Logger.Error("a policy that is in force cannot be read; the rules decide", "error", err)
+	}
+}
+
+func forcePacket(action journal.Action, force *journal.Force) *leyline.TelemetryPacket {
+	name := map[journal.Action]string{
+		journal.ToShadow: "policy_shadowed", journal.Activate: "policy_activated", journal.RollBack: "policy_rolled_back",
+	}[action]
+	describe := func(policy *accepted.Update) string {
+		if policy == nil {
+			return "none"
+		}
+		return policy.Metadata.GetTamiyoPolicyVersion() + " " + policy.Digest
+	}
+	return telemetry.New("tamiyo", "tamiyo-policy-force").
+		About(name, fmt.Sprint(force.At)).
+		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
+		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
+			"active", describe(force.Active), "shadow", describe(force.Shadow))).
+		Build()
+}

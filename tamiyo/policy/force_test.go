@@ -1,0 +1,253 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
+)
+
+// network is the file of a policy that gives back its rows, each times a factor.
+func networkOf(t testing.TB, factor float32, shape ...int) []byte {
+	t.Helper()
+	b := kernel.NewBuilderFor("policy", shape...)
+	b.Init("factor", kernel.FromSlice([]float32{factor}, 1))
+	b.Node("Mul", []string{"host", "factor"}, "seed")
+	file, err := b.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// shelf is where the stores of a fleet share payloads.
+type shelf struct {
+	mu       sync.Mutex
+	payloads map[string][]byte
+	away     error
+}
+
+func (s *shelf) fetch(_ context.Context, sum string, _ int) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	payload, found := s.payloads[sum]
+	if s.away != nil {
+		return nil, s.away
+	}
+	if !found {
+		return nil, ErrNoPayload
+	}
+	return payload, nil
+}
+
+func (s *shelf) share(_ context.Context, payload []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.payloads == nil {
+		s.payloads = make(map[string][]byte)
+	}
+	s.payloads[payloads.Digest(payload)] = payload
+	return s.away
+}
+
+// clock issues updates, each later than the one before.
+type clock struct{ at time.Time }
+
+func (c *clock) next() time.Time {
+	c.at = c.at.Add(time.Millisecond)
+	return c.at
+}
+
+func (c *clock) act(t testing.TB, store *Store, action journal.Action, payload []byte) error {
+	t.Helper()
+	digest := ""
+	if payload != nil {
+		digest = payloads.Digest(payload)
+	}
+	return store.Accept(t.Context(), update("operator", "", c.next(), ""), action.Attributes(digest))
+}
+
+func (c *clock) take(t testing.TB, store *Store, version string, payload []byte) {
+	t.Helper()
+	if err := store.Accept(t.Context(), update("p", version, c.next(), string(payload)), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inForce are the versions that decide and stand in the shadow.
+func inForce(store *Store) [2]string {
+	var names [2]string
+	active, shadow := store.Deciding()
+	for i, decider := range []*network.Decider{active, shadow} {
+		if decider != nil {
+			names[i] = decider.Version()
+		}
+	}
+	return names
+}
+
+func want(t *testing.T, store *Store, active, shadow string) {
+	t.Helper()
+	if got := inForce(store); got != [2]string{active, shadow} {
+		t.Errorf("in force %q, want %q", got, [2]string{active, shadow})
+	}
+}
+
+func TestPolicyComesIntoForceByTheShadowAndIsRolledBack(t *testing.T) {
+	dir, shelf, clock := t.TempDir(), new(shelf), &clock{time.Now().Add(-time.Minute)}
+	var heard emitted
+	config := Config{Dir: dir, Fetch: shelf.fetch, Share: shelf.share, Emit: heard.emit}
+	store := openStore(t, config)
+	first, second := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
+	clock.take(t, store, "v1", first)
+	want(t, store, "", "")
+	wantRejected(t, clock.act(t, store, journal.Activate, first), ReasonNotShadowed)
+	steps := []struct {
+		action         journal.Action
+		payload        []byte
+		event          string
+		active, shadow string
+	}{
+		{journal.ToShadow, first, "policy_shadowed", "", "v1"},
+		{journal.Activate, first, "policy_activated", "v1", ""},
+		{journal.ToShadow, second, "policy_shadowed", "v1", "v2"},
+		{journal.Activate, second, "policy_activated", "v2", ""},
+		{journal.RollBack, nil, "policy_rolled_back", "v1", ""},
+		{journal.RollBack, nil, "policy_rolled_back", "", ""},
+	}
+	for i, step := range steps {
+		if i == 2 {
+			clock.take(t, store, "v2", second)
+		}
+		if err := clock.act(t, store, step.action, step.payload); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if event, _ := heard.last(t); event != step.event {
+			t.Errorf("step %d: told as %s", i, event)
+		}
+		want(t, store, step.active, step.shadow)
+		store = openStore(t, config) // killed between all steps
+		want(t, store, step.active, step.shadow)
+	}
+	wantRejected(t, clock.act(t, store, journal.RollBack, nil), ReasonNothingBefore)
+	if active, _ := store.Deciding(); active != nil {
+		t.Error("a policy decides")
+	}
+}
+
+func TestActionsThatAreRefused(t *testing.T) {
+	clock := &clock{time.Now().Add(-time.Minute)}
+	good, pickle, narrow := networkOf(t, 1, network.Features), []byte("\x80\x04pickle"), networkOf(t, 1, network.Features-1)
+	for name, row := range map[string]struct {
+		payload    []byte
+		attributes map[string]string
+		beside     string
+		reason     string
+	}{
+		"a prototype's":      {pickle, journal.ToShadow.Attributes(payloads.Digest(pickle)), "", ReasonUnusable},
+		"of another width":   {narrow, journal.ToShadow.Attributes(payloads.Digest(narrow)), "", ReasonUnusable},
+		"never taken in":     {good, journal.ToShadow.Attributes(payloads.Digest(pickle)), "", ReasonMissing},
+		"no digest":          {good, journal.ToShadow.Attributes(""), "", ReasonMissing},
+		"no hex":             {good, journal.ToShadow.Attributes("policy"), "", ReasonMissing},
+		"an unknown action":  {good, journal.Action("delete").Attributes(payloads.Digest(good)), "", ReasonInvalid},
+		"with a payload":     {good, journal.ToShadow.Attributes(payloads.Digest(good)), "x", ReasonInvalid},
+		"nothing to go back": {good, journal.RollBack.Attributes(""), "", ReasonNothingBefore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := openStore(t, Config{})
+			clock.take(t, store, "v1", row.payload)
+			wantRejected(t, store.Accept(t.Context(), update("operator", "", clock.next(), row.beside), row.attributes), row.reason)
+			if _, acted := store.Force(); acted {
+				t.Error("something came into force")
+			}
+		})
+	}
+	store := openStore(t, Config{})
+	clock.take(t, store, "v1", good)
+	old := update("operator", "", clock.at.Add(-time.Second), "")
+	wantRejected(t, store.Accept(t.Context(), old, journal.ToShadow.Attributes(payloads.Digest(good))), ReasonSuperseded)
+	figures := store.Figures()
+	if len(figures) != 4 {
+		t.Errorf("figures %v", figures)
+	}
+}
+
+func TestAnotherStoreLearnsWhatIsInForce(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	config := func() Config { return Config{Dir: t.TempDir(), Fetch: shelf.fetch, Share: shelf.share} }
+	leader, other := openStore(t, config()), openStore(t, config())
+	first := networkOf(t, 1, network.Features)
+	clock.take(t, leader, "v1", first)
+	for _, action := range []journal.Action{journal.ToShadow, journal.Activate} {
+		if err := clock.act(t, leader, action, first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	force, _ := leader.Force()
+	shelf.away = errors.New("the store is away")
+	if err := other.LearnForce(t.Context(), force); !errors.Is(err, shelf.away) {
+		t.Errorf("without its payload: %v", err)
+	}
+	want(t, other, "", "")
+	shelf.away = nil
+	for range 2 {
+		if err := other.LearnForce(t.Context(), force); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, other, "v1", "")
+	// It leads now, and goes back.
+	if err := clock.act(t, other, journal.RollBack, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.LearnForce(t.Context(), force); err != nil { // old news
+		t.Fatal(err)
+	}
+	want(t, other, "", "")
+	back, _ := other.Force()
+	if err := leader.LearnForce(t.Context(), back); err != nil {
+		t.Fatal(err)
+	}
+	want(t, leader, "", "")
+}
+
+func TestNetworksAnswerTheSame(t *testing.T) {
+	read, err := network.Read(networkOf(t, 3, network.Features))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make([][]float32, 5)
+	for i := range rows {
+		rows[i] = slices.Repeat([]float32{float32(i)}, network.Features)
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			answers, err := read.Judge(rows)
+			if err != nil || len(answers) != len(rows) || answers[4][0] != 12 || answers[1][network.Features-1] != 3 {
+				t.Errorf("answers %v, %v", answers, err)
+			}
+		})
+	}
+	group.Wait()
+	if _, err := read.Judge([][]float32{{1}}); err == nil {
+		t.Error("a narrow row is answered")
+	}
+	if answers, err := read.Judge(nil); err != nil || len(answers) > 0 {
+		t.Errorf("nothing: %v, %v", answers, err)
+	}
+	huge, err := network.Read(networkOf(t, 3e38, network.Features))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := huge.Judge([][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
+		t.Error("an answer that is no number is given")
+	}
+}

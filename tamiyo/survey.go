@@ -1,0 +1,205 @@
+package tamiyo
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// plan is which seeds this pass would begin, and what it learnt on the way.
+type plan struct {
+	seeds      []choice
+	repeats    []seed            // that were asked for and did not show
+	considered []considered      // at all slots that were looked at
+	blueprints []rules.Blueprint // of all seeds that live or would be begun
+	known      map[string]Candidate
+
+	waits       bool   // the policy would not begin a seed now
+	starved     string // why nothing can be begun; empty: nothing was looked for, or something was found
+	asked       bool   // what would fit a slot
+	unknown     error  // the first reason for which that could not be told
+	unknownSlot string
+	overdue     bool // the step ran out of time over a question to the library
+}
+
+// choice is a blueprint for a slot.
+type choice struct {
+	slot      string
+	candidate Candidate
+	worth     float64
+	risk      rules.Figure
+	residual  bool
+}
+
+func (p *plan) begins() bool { return len(p.seeds)+len(p.repeats) > 0 }
+
+var errDenied = errors.New("the kernel library did not answer and is not asked for a while")
+
+// survey finds out what could be begun, before the rules say whether it may be. A
+// stalled host is what asks for a seed. While the run is conservative nothing is looked
+// for, but in the report that may end it.
+func (e *evaluation) survey() {
+	p := planner{e}
+	denied := e.record.Library.denies(e.now)
+	if !denied {
+		p.knowSeeds()
+	}
+	defer p.settleQuestions()
+	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
+	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
+		return
+	}
+	p.planRepeats()
+	stalled := e.loss.validated && e.record.Loss.Stalled >= e.config.Patience
+	switch {
+	case !stalled || !p.room():
+	case len(e.state.HostLayers) == 0:
+		e.plan.starved = starvedOfLayers
+	case len(e.state.Slots) == 0:
+		e.plan.starved = starvedOfSlots
+	default:
+		p.fillSlots(denied)
+	}
+}
+
+// planner makes the plan of an evaluation.
+type planner struct{ *evaluation }
+
+// settleQuestions is after the last one of the pass.
+func (e planner) settleQuestions() {
+	switch {
+	case e.plan.overdue:
+		e.settleBreaker(context.DeadlineExceeded)
+	case e.plan.unknown == nil && (e.plan.asked || len(e.plan.blueprints) > 0):
+		e.settleBreaker(nil)
+	}
+}
+
+// knowSeeds asks about the blueprints of the seeds that are there or were asked for.
+func (e planner) knowSeeds() {
+	if e.state.Blueprint == nil {
+		return
+	}
+	asked := make(map[string]bool)
+	for i := range e.record.Seeds {
+		s := &e.record.Seeds[i]
+		if s.Ended || s.Blueprint == "" || asked[s.Blueprint] || e.plan.overdue {
+			continue
+		}
+		asked[s.Blueprint] = true
+		blueprint, known, err := e.state.Blueprint(s.Blueprint)
+		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
+		if !known || err != nil {
+			continue
+		}
+		e.plan.know(s.Blueprint, blueprint)
+		if !s.awaited() {
+			e.plan.blueprints = append(e.plan.blueprints, blueprint.facts(false))
+		}
+	}
+}
+
+// planRepeats asks again for seeds that did not show. One whose blueprint must not be
+// begun any more is given up.
+func (e planner) planRepeats() {
+	for i := range e.record.Seeds { // what is put back keeps its place
+		s := e.record.Seeds[i]
+		if !s.awaited() || !e.lapsed(s) || !e.commandable(s) {
+			continue
+		}
+		if finding, refused := e.refused(s.Blueprint); refused {
+			s.Cause = finding.Rule
+			e.issue(e.seedCommand(s, opCull, s.Cause), s.Blueprint)
+			e.record.put(e.end(s, stageUnknown))
+			continue
+		}
+		e.plan.repeats = append(e.plan.repeats, s)
+	}
+}
+
+// refused says by which rule a blueprint must not be begun, as far as that is known.
+func (e planner) refused(id string) (rules.Finding, bool) {
+	blueprint, known := e.plan.known[id]
+	if !known {
+		return rules.Finding{}, false
+	}
+	return rules.Refuses(blueprint.facts(true))
+}
+
+// room says whether one more seed may grow beside those that are planned.
+func (e planner) room() bool {
+	planned := len(e.plan.seeds)
+	return e.record.growing()+planned < e.config.MaxGrowing && len(e.record.Seeds)+planned < e.config.MaxSeeds
+}
+
+// fillSlots goes through the free slots, those where the least was tried first, then by
+// their names. What may grow at one is asked only when it is its turn: to know it may
+// mean to compile.
+func (e planner) fillSlots(denied bool) {
+	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.record.slotOrder) {
+		if !e.room() || e.plan.overdue {
+			break
+		}
+		if !isWord(name) || e.record.occupied(name) {
+			continue
+		}
+		e.plan.asked = true
+		candidates, err := e.ask(name, denied)
+		if err != nil {
+			e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
+			if e.plan.unknown == nil {
+				e.plan.unknown, e.plan.unknownSlot = err, name
+			}
+			continue
+		}
+		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
+			hostOf(e.state.Packet))
+		ranked = e.weigh(ranked)
+		e.plan.considered = append(e.plan.considered, ranked...)
+		switch {
+		case len(ranked) == 0 || ranked[0].refusal != "":
+		case ranked[0].begins():
+			e.plan.choose(ranked[0])
+		default:
+			e.plan.waits = true
+		}
+	}
+	if e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
+		e.plan.starved = starvedOfBlueprints
+	}
+}
+
+func (e planner) ask(slot string, denied bool) ([]Candidate, error) {
+	switch {
+	case e.candidates == nil:
+		return nil, errors.New("nothing lists blueprints")
+	case denied:
+		return nil, errDenied
+	default:
+		return e.candidates(e.state.Slots[slot])
+	}
+}
+
+func (p *plan) choose(best considered) {
+	p.know(best.candidate.BlueprintID, best.candidate)
+	p.seeds = append(p.seeds, choice{best.slot, best.candidate, best.worth, best.risk, best.residual})
+	p.blueprints = append(p.blueprints, best.candidate.facts(true))
+}
+
+func (p *plan) know(id string, c Candidate) {
+	if p.known == nil {
+		p.known = make(map[string]Candidate)
+	}
+	p.known[id] = c
+}
+
+// facts are what the rules look at.
+func (c Candidate) facts(begins bool) rules.Blueprint {
+	return rules.Blueprint{
+		ID: c.BlueprintID, Tier: c.Tier, Risk: c.Risk, Quarantine: c.QuarantineOnly, BSDS: c.BSDS, Begins: begins,
+	}
+}
