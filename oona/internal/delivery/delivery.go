@@ -79,6 +79,7 @@ type Task struct {
 
 	id      string
 	attempt int
+	bytes   int64 // of its entry
 	started time.Time
 	begun   time.Time // when a worker took it up
 }
@@ -161,7 +162,7 @@ type consumer struct {
 	sub       Subscription
 	log       *slog.Logger
 	batches   chan []entry.Entry
-	jobs      chan *workload
+	queue     queue
 	inflight  *inflight
 	batcher   *batcher
 	line      *redis.Line
@@ -184,7 +185,7 @@ func newConsumer(d *Deliverer, sub Subscription) *consumer {
 		sub:      sub,
 		log:      log,
 		batches:  make(chan []entry.Entry, 1),
-		jobs:     make(chan *workload, sub.Concurrency),
+		queue:    newQueue(sub.Concurrency),
 		inflight: newInflight(sub.Concurrency),
 		batcher:  newBatcher(),
 		line:     d.Conn.NewLine(sub.Stream),
@@ -211,7 +212,11 @@ func (s *consumer) run(fetch, work context.Context) {
 	if s.order != nil {
 		ready.Go(func() { s.dispatchReady(work) })
 	}
-	intake.Go(func() { s.takeAll(work) })
+	intake.Go(func() { // while the reader already waits for the next batch
+		for entries := range s.batches {
+			s.take(work, entries)
+		}
+	})
 	intake.Go(func() {
 		defer close(s.batches)
 		s.read(fetch, work)
@@ -227,7 +232,7 @@ func (s *consumer) run(fetch, work context.Context) {
 		s.order.close()
 		ready.Wait()
 	}
-	close(s.jobs)
+	close(s.queue.loads)
 	workers.Wait()
 	s.batcher.close()
 	committer.Wait()

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
@@ -16,11 +18,50 @@ import (
 // fencePause is the pause between two questions to a fence that lets nobody through.
 const fencePause = 100 * time.Millisecond
 
+// queue is what waits for the workers.
+type queue struct {
+	loads chan *workload
+	room  *semaphore.Weighted // for bytes of entries that are queued or handled
+}
+
+func newQueue(workers int) queue {
+	return queue{make(chan *workload, workers), semaphore.NewWeighted(handledBytes)}
+}
+
+// offer queues jobs for as many workers as can be of use. Once work is done, what nobody
+// has begun stays pending.
+func (q queue) offer(work context.Context, jobs []*Task) {
+	l := &workload{jobs: jobs, room: q.room}
+	for _, t := range jobs {
+		l.bytes += t.bytes
+	}
+	l.bytes = min(l.bytes, handledBytes)
+	if len(jobs) == 0 || q.room.Acquire(work, l.bytes) != nil {
+		return
+	}
+	for range min(len(jobs), cap(q.loads)) {
+		select {
+		case q.loads <- l:
+		case <-work.Done():
+			return
+		}
+	}
+}
+
 // workload is the jobs of one batch, shared by the workers: each takes the next one
 // when it is free, so that a slow handler holds up nothing but itself.
 type workload struct {
-	jobs  []*Task
-	taken atomic.Int64
+	jobs        []*Task
+	bytes       int64 // that its entries count for in room
+	room        *semaphore.Weighted
+	taken, done atomic.Int64
+}
+
+// ended makes room for other entries with the last of its jobs.
+func (l *workload) ended() {
+	if int(l.done.Add(1)) == len(l.jobs) {
+		l.room.Release(l.bytes)
+	}
 }
 
 func (l *workload) next() *Task {
@@ -40,7 +81,7 @@ type Hand struct {
 // handleAll runs handlers until the queue is closed. Once work is done, what is
 // left stays pending.
 func (s *consumer) handleAll(work context.Context, hand *hand) {
-	for l := range s.jobs {
+	for l := range s.queue.loads {
 		for t := l.next(); t != nil; t = l.next() {
 			switch {
 			case awaitFence(work, s.sub.Fence) != nil:
@@ -53,6 +94,7 @@ func (s *consumer) handleAll(work context.Context, hand *hand) {
 				s.handle(work, hand, t)
 				hand.task.Store(nil)
 			}
+			l.ended()
 		}
 	}
 }

@@ -148,22 +148,41 @@ func (s *consumer) readCommand(wait time.Duration) rueidis.Completed {
 	return read.Block(max(1, wait.Milliseconds())).Streams().Key(s.sub.Stream).Id(">").Build()
 }
 
-// takeAll takes in batches, while the reader already waits for the next one.
-func (s *consumer) takeAll(work context.Context) {
-	for entries := range s.batches {
-		s.take(work, entries)
+// What is decoded takes several times the memory of its entry, and waits for its handler.
+const (
+	handledBytes = 8 << 20 // most that is queued and handled at once, in bytes of entries
+	takenBytes   = 2 << 20 // of the entries that are decoded together
+)
+
+// take decodes entries in parts, so that large ones do not fill the memory.
+func (s *consumer) take(work context.Context, entries []entry.Entry) {
+	for len(entries) > 0 && work.Err() == nil {
+		n := together(entries)
+		s.takePart(work, entries[:n])
+		entries = entries[n:]
 	}
 }
 
-// take judges entries in hand, settles those that need no work, and queues the rest.
-func (s *consumer) take(work context.Context, entries []entry.Entry) {
+// together is how many of the first entries are decoded at once.
+func together(entries []entry.Entry) int {
+	bytes := 0
+	for i := range entries {
+		if bytes += len(entries[i].Payload); bytes > takenBytes && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// takePart judges entries in hand, settles those that need no work, and queues the rest.
+func (s *consumer) takePart(work context.Context, entries []entry.Entry) {
 	now := time.Now()
 	jobs := make([]*Task, 0, len(entries))
 	tasks := make([]Task, len(entries))
 	for i, e := range entries {
 		t := &tasks[i]
 		t.id, t.attempt, t.started, t.Exhausted = e.ID, e.Attempt, now, s.isPoison(e)
-		t.Stored = entry.StoredAt(e.ID)
+		t.Stored, t.bytes = entry.StoredAt(e.ID), int64(len(e.Payload))
 	}
 	s.sub.Judge(entries, tasks)
 	for i := range tasks {
@@ -185,18 +204,10 @@ func (s *consumer) take(work context.Context, entries []entry.Entry) {
 	s.dispatch(work, s.order.enter(jobs))
 }
 
-// dispatch offers jobs to as many workers as it can use. Once work is done,
-// what nobody has begun stays pending.
+// dispatch hands jobs to the workers.
 func (s *consumer) dispatch(work context.Context, jobs []*Task) {
 	s.batcher.expect(len(jobs))
-	l := &workload{jobs: jobs}
-	for range min(len(jobs), s.sub.Concurrency) {
-		select {
-		case s.jobs <- l:
-		case <-work.Done():
-			return
-		}
-	}
+	s.queue.offer(work, jobs)
 }
 
 // refuseReplays refuses the requests that this process knows to be replays, and
