@@ -48,7 +48,9 @@ func onDuty(t *testing.T) *duty {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, a := range body.Alerts {
-			d.told = append(d.told, strings.TrimPrefix(r.URL.Path, "/")+" "+a.Status+" "+a.Labels["alertname"])
+			d.told = append(d.told, strings.Join([]string{
+				strings.TrimPrefix(r.URL.Path, "/"), a.Status, a.Labels["alertname"], a.Labels["alarm"],
+			}, " "))
 		}
 	}))
 	t.Cleanup(server.Close)
