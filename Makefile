@@ -60,6 +60,12 @@ e2e: $(PAGE)/node_modules/.package-lock.json ## drive the built commands from ou
 	  prometheus prometheus-alertmanager chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
+.PHONY: dashboards
+dashboards: ## ask a Prometheus that scrapes a run for all that the dashboards of Grafana show
+	@tools/ensure.sh redis-server prometheus prometheus-alertmanager /usr/bin/python3 python:google.protobuf \
+	  protoc /usr/include/google/protobuf/struct.proto
+	@$(GO) test -count=1 -v -run '^TestDashboards' ./internal/e2e | tools/result.sh dashboards
+
 .PHONY: drill
 drill: ## raise and clear every alert rule, on a bus of its own (ARGS="--rules FILE")
 	@$(GO) run ./cmd/esperctl drill $(ARGS)

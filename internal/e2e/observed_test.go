@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,17 +19,24 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
+// monitors are what watches services: a Nissa, and Prometheus and Alertmanager of Debian's packages.
+type monitors struct {
+	nissa            *process
+	addr, prometheus string // of Nissa, and of Prometheus
+	duty             *duty
+}
+
 // observed are two Weatherlights on one Redis, and all that watches them.
 type observed struct {
+	monitors
+
 	first, second *world
-	nissa         *process
-	duty          *duty
 	page          *browser
 	run           *trainerProcess
 }
 
 // quick has the shipped files tell within seconds what they tell within minutes.
-func quick(t *testing.T, file string, more ...string) string {
+func quick(t testing.TB, file string, more ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "infra", "observability", file))
 	if err != nil {
@@ -44,40 +50,55 @@ func quick(t *testing.T, file string, more ...string) string {
 	)...).Replace(string(text))
 }
 
-// observe starts them all, with the files that operators start them with.
-func observe(t *testing.T) *observed {
-	t.Helper()
-	o := &observed{first: newWorld(t, redistest.AOF()...), duty: onDuty(t)}
-	o.second = o.first.second()
-	at := [...]string{freeport.Must(t), freeport.Must(t)}
-	o.first.environ = append(o.first.environ, "WEATHERLIGHT_HTTP_ADDR="+at[0], "TEZZERET_FORGE_ON_START=false")
-	o.second.environ = append(o.second.environ, "WEATHERLIGHT_HTTP_ADDR="+at[1])
-	o.first.boot()
+// watched gives a world an address that is the same after a restart.
+func (w *world) watched() (addr string) {
+	w.t.Helper()
+	addr = freeport.Must(w.t)
+	w.environ = append(w.environ, "WEATHERLIGHT_HTTP_ADDR="+addr)
+	return addr
+}
 
-	folder, addr, manager := t.TempDir(), freeport.Must(t), freeport.Must(t)
+// monitor starts what watches a world and others on its Redis, with the files that operators start it with.
+func (w *world) monitor(targets ...string) monitors {
+	t := w.t
+	t.Helper()
+	m := monitors{addr: freeport.Must(t), prometheus: freeport.Must(t), duty: onDuty(t)}
+	folder, manager := t.TempDir(), freeport.Must(t)
 	mustWrite(t, filepath.Join(folder, "alertmanager.yml"), quick(t, "alertmanager.yml", "  - name: nobody\n",
-		"  - {name: nobody, webhook_configs: [{url: \""+o.duty.url+"/manager\", send_resolved: true}]}\n"))
+		"  - {name: nobody, webhook_configs: [{url: \""+m.duty.url+"/manager\", send_resolved: true}]}\n"))
 	daemon(t, folder, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts",
 		"--web.listen-address="+manager, "--cluster.listen-address=")
 	mustWrite(t, filepath.Join(folder, "rules.yml"), quick(t, "rules.yml"))
 	mustWrite(t, filepath.Join(folder, "prometheus.yml"), quick(t, "prometheus.yml",
-		"nissa:9100", addr, `"weatherlight:9180"`, fmt.Sprintf("%q, %q", at[0], at[1]), "alertmanager:9093", manager))
-	daemon(t, folder, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=series", "--web.listen-address="+freeport.Must(t),
-		"--enable-feature=native-histograms")
+		"nissa:9100", m.addr, `"weatherlight:9180"`, `"`+strings.Join(targets, `", "`)+`"`, "alertmanager:9093", manager))
+	daemon(t, folder, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=series", "--web.listen-address="+m.prometheus)
 	rules := filepath.Join(folder, "nissa-rules.yml")
-	mustWrite(t, rules, quick(t, "nissa-rules.yml", "- name: pager\n", "- name: pager\n    url: "+o.duty.url+"/nissa\n",
+	mustWrite(t, rules, quick(t, "nissa-rules.yml", "- name: pager\n", "- name: pager\n    url: "+m.duty.url+"/nissa\n",
 		"- name: chat\n", "- name: chat\n    url: alertmanager+http://"+manager+"\n"))
-	o.nissa = launch(t, folder, slices.Concat(o.first.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules}), nissaService)
+	m.nissa = launch(t, folder, slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + m.addr, "NISSA_RULES_FILE=" + rules}), nissaService)
 	eventually(t, "Nissa is ready", patience, func() bool {
-		code, _, err := get(addr, "/readyz")
+		code, _, err := get(m.addr, "/readyz")
 		return err == nil && code == http.StatusOK
 	})
-	o.page = browse(t, addr)
+	return m
+}
+
+// observe starts them all, but the second Weatherlight.
+func observe(t *testing.T) *observed {
+	t.Helper()
+	o := &observed{first: newWorld(t, redistest.AOF()...)}
+	o.first.environ = append(o.first.environ, "TEZZERET_FORGE_ON_START=false")
+	o.second = o.first.second()
+	o.second.environ = append(o.second.environ, "TEZZERET_FORGE_ON_START=true")
+	targets := []string{o.first.watched(), o.second.watched()}
+	o.first.boot()
+	o.monitors = o.first.monitor(targets...)
+	o.page = browse(t, o.addr)
 	return o
 }
 
 // daemon starts a server of Debian's packages.
-func daemon(t *testing.T, folder, debian string, args ...string) {
+func daemon(t testing.TB, folder, debian string, args ...string) {
 	t.Helper()
 	binary, err := exec.LookPath(debian)
 	if err != nil {
