@@ -54,10 +54,17 @@ chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update wri
 	@cd internal/chaos && ../../bin/chaos.test -test.v -test.timeout 60m \
 		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all -matrix all $(ARGS)
 
-e2e: ## drive the built commands from outside, with a real Redis
+e2e: $(PAGE)/node_modules/.package-lock.json ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \
-	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres
+	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres \
+	  prometheus prometheus-alertmanager chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
+
+.PHONY: dashboards
+dashboards: ## ask a Prometheus that scrapes a run for all that the dashboards of Grafana show
+	@tools/ensure.sh redis-server prometheus prometheus-alertmanager /usr/bin/python3 python:google.protobuf \
+	  protoc /usr/include/google/protobuf/struct.proto
+	@$(GO) test -count=1 -v -run '^TestDashboards' ./internal/e2e | tools/result.sh dashboards
 
 .PHONY: drill
 drill: ## raise and clear every alert rule, on a bus of its own (ARGS="--rules FILE")

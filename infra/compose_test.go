@@ -40,6 +40,7 @@ type container struct {
 	Ports       []string
 	Restart     string
 	IPC, User   string
+	Tmpfs       []string
 	ReadOnly    bool                                  `yaml:"read_only"`
 	SecurityOpt []string                              `yaml:"security_opt"`
 	CapDrop     []string                              `yaml:"cap_drop"`

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/esper-lite/weatherlight/nissa"
 )
 
@@ -58,7 +60,7 @@ func TestRulesToCopyAreTheShippedOnes(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, parts ...string) string {
+func read(t testing.TB, parts ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(parts...))
 	if err != nil {
@@ -85,5 +87,65 @@ func TestComposeMountsTheObservabilityFiles(t *testing.T) {
 		if _, known := d.Services[name]; !known || !strings.Contains(read(t, observability, "prometheus.yml"), target) {
 			t.Errorf("Prometheus does not ask %s, or there is no such service", target)
 		}
+	}
+}
+
+// Grafana finds the dashboards where the compose file mounts them, they ask the source that it is given, and each has a
+// name of its own. What they ask for is checked against a run, by the end-to-end tests.
+func TestGrafanaIsGivenTheDashboards(t *testing.T) {
+	mounted := strings.Join(resolve(t, "docker-compose.observability.yml").Services["grafana"].Volumes, "\n")
+	var sources struct{ Datasources []struct{ UID, URL string } }
+	parse(t, &sources, observability, "grafana", "provisioning", "datasources", "prometheus.yml")
+	var providers struct {
+		Providers []struct{ Options struct{ Path string } }
+	}
+	parse(t, &providers, observability, "grafana", "provisioning", "dashboards", "esper.yml")
+	for _, mount := range []string{
+		filepath.Join(observability, "grafana") + ":" + providers.Providers[0].Options.Path + ":ro",
+		filepath.Join(observability, "grafana", "provisioning") + ":/etc/grafana/provisioning:ro",
+	} {
+		if !strings.Contains(mounted, mount) {
+			t.Errorf("Grafana has no %s: %s", mount, mounted)
+		}
+	}
+	if got := sources.Datasources[0].URL; got != "http://prometheus:9090" {
+		t.Errorf("Grafana asks %s", got)
+	}
+	files, err := filepath.Glob(filepath.Join(observability, "grafana", "*.json"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	known := make(map[string]string)
+	for _, file := range files {
+		var d struct {
+			UID, Title string
+			Panels     []struct {
+				ID         int
+				Title      string
+				Datasource struct{ UID string }
+			}
+		}
+		parse(t, &d, file)
+		for _, name := range []string{d.UID, d.Title} {
+			if name == "" || known[name] != "" {
+				t.Errorf("%s and %s are both %q", file, known[name], name)
+			}
+			known[name] = file
+		}
+		panels := make(map[int]bool)
+		for _, panel := range d.Panels {
+			if panels[panel.ID] || panel.Title == "" || panel.Datasource.UID != sources.Datasources[0].UID {
+				t.Errorf("%s: %+v", file, panel)
+			}
+			panels[panel.ID] = true
+		}
+	}
+}
+
+// parse reads a file of YAML, of which JSON is a part.
+func parse(t testing.TB, into any, parts ...string) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(read(t, parts...)), into); err != nil {
+		t.Fatalf("%s: %v", filepath.Join(parts...), err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/internal/freeport"
-	"github.com/esper-lite/weatherlight/internal/proctest"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -31,7 +29,7 @@ type duty struct {
 	told []string
 }
 
-func onDuty(t *testing.T) *duty {
+func onDuty(t testing.TB) *duty {
 	t.Helper()
 	d := new(duty)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +46,9 @@ func onDuty(t *testing.T) *duty {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, a := range body.Alerts {
-			d.told = append(d.told, strings.TrimPrefix(r.URL.Path, "/")+" "+a.Status+" "+a.Labels["alertname"])
+			d.told = append(d.told, strings.Join([]string{
+				strings.TrimPrefix(r.URL.Path, "/"), a.Status, a.Labels["alertname"], a.Labels["alarm"],
+			}, " "))
 		}
 	}))
 	t.Cleanup(server.Close)
@@ -70,20 +70,16 @@ func (d *duty) hears(t *testing.T, words ...string) {
 // alertmanager runs Debian's, which tells a webhook, and returns its address.
 func alertmanager(t *testing.T, hook string) string {
 	t.Helper()
-	binary, err := exec.LookPath("prometheus-alertmanager")
-	if err != nil {
-		t.Fatal("prometheus-alertmanager not found: apt-get install prometheus-alertmanager")
-	}
 	folder, addr := t.TempDir(), freeport.Must(t)
 	mustWrite(t, filepath.Join(folder, "config.yml"), fmt.Sprintf(`route: {receiver: duty, group_wait: 0s, group_interval: 1s, group_by: [alertname]}
 receivers: [{name: duty, webhook_configs: [{url: %q, send_resolved: true}]}]
 `, hook))
-	proctest.Launch(t, folder, nil, binary, "--config.file=config.yml", "--storage.path=data",
+	daemon(t, folder, "prometheus-alertmanager", "--config.file=config.yml", "--storage.path=data",
 		"--web.listen-address="+addr, "--cluster.listen-address=")
 	return addr
 }
 
-func mustWrite(t *testing.T, path, text string) {
+func mustWrite(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

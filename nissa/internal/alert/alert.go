@@ -183,7 +183,11 @@ func (a Alert) recede(t Terms, now time.Time) Alert {
 	return a
 }
 
+// end is no earlier than the beginning: what was on its way when time alone began the alert is older.
 func (a Alert) end(now time.Time, reason string) Alert {
+	if now.Before(a.Fired) {
+		now = a.Fired
+	}
 	a.State, a.Ended, a.Reason, a.Streak = Resolved, now, reason, 0
 	return a
 }

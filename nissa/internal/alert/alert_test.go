@@ -149,6 +149,23 @@ func TestSilenceIsToldAgainOfWhoCameBack(t *testing.T) {
 	}
 }
 
+// What was on its way when its sender was taken for silent is older than the alert, which ends no
+// earlier than it began.
+func TestAlertsEndNoEarlierThanTheyBegan(t *testing.T) {
+	for what, terms := range map[string]Terms{
+		"absence":   {Count: 1, Absent: 10 * time.Second},
+		"hold time": {Count: 1, For: 10 * time.Second},
+	} {
+		tracker, subject := NewTracker(Limits{}), Subject{Rule: "r"}
+		tracker.Observe(subject, Meaning{}, terms, Observation{At: noon, Holds: terms.For > 0})
+		fired := tracker.Tick(noon.Add(12*time.Second), func(string) (Terms, bool) { return terms, true })
+		ended := tracker.Observe(subject, Meaning{}, terms, Observation{At: noon.Add(11 * time.Second), Heard: noon.Add(13 * time.Second)})
+		if len(fired) != 1 || ended == nil || ended.State != Resolved || ended.Ended.Before(fired[0].Fired) {
+			t.Errorf("%s: began %+v, ended %+v", what, fired, ended)
+		}
+	}
+}
+
 func TestAlertsEndWithTheirRule(t *testing.T) {
 	tracker, subject := NewTracker(Limits{}), Subject{Rule: "r"}
 	tracker.Observe(subject, Meaning{}, Terms{Count: 1}, Observation{At: noon, Holds: true})

@@ -70,6 +70,21 @@ func (s server) ask(method, path, body string, answer any, headers ...string) in
 	return got.Code
 }
 
+// A reader goes through lists: one that is empty is not null.
+func TestListsWithoutAnythingAreEmpty(t *testing.T) {
+	empty, err := alerting.New(alerting.Config{Read: func() ([]byte, string, error) { return []byte("rules: []"), "", nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, empty, local, token)
+	for path, list := range map[string]string{"/api/alerts": "alerts", "/api/silences": "silences", "/api/objectives": "objectives"} {
+		var shown map[string][]any
+		if s.ask("GET", path, "", &shown); shown[list] == nil || len(shown[list]) != 0 {
+			t.Errorf("%s: %v", path, shown)
+		}
+	}
+}
+
 func TestAlertsAreShownAcknowledgedAndSilenced(t *testing.T) {
 	s := serve(t, desk(t), local, token)
 	var shown struct{ Alerts []alerting.Shown }

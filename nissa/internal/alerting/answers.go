@@ -39,11 +39,11 @@ func (d *Desk) Alerts() []Shown {
 	return shown
 }
 
-// Silences are those that hold, or will.
+// Silences are those that hold, or will; without one an empty list, as JSON has it.
 func (d *Desk) Silences() alert.Silences {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.silences.At(time.Now())
+	return append(alert.Silences{}, d.silences.At(time.Now())...)
 }
 
 // Objectives are how the objectives are met.

@@ -51,6 +51,7 @@ type Group struct {
 	Pending  map[string]alert.Alert `json:"pending,omitempty"` // that it does not know of
 	First    time.Time              `json:"first,omitzero"`    // when the first of those came
 	Sent     time.Time              `json:"sent,omitzero"`     // the last notification
+	Failed   time.Time              `json:"failed,omitzero"`   // the last that could not be delivered
 	Dropped  int                    `json:"dropped,omitempty"` // for want of room
 }
 
@@ -146,20 +147,21 @@ func (p *Planner) Due(now time.Time, view View) []Notification {
 	return due
 }
 
-// oldest is the notification for a receiver that has been due the longest.
+// oldest is the notification for a receiver that has been due the longest; one that could not be
+// delivered comes behind the others, for it may be what the receiver takes ill.
 func (p *Planner) oldest(name string, now time.Time, view View) (Notification, bool) {
 	var chosen Notification
-	var since time.Time
+	var since, failed time.Time
 	for _, key := range slices.SortedFunc(maps.Keys(p.groups), compareKeys) {
 		g := p.groups[key]
 		if g.Receiver != name {
 			continue
 		}
 		n, due := p.next(g, view)
-		if n.empty() || due.After(now) || !since.IsZero() && !due.Before(since) {
+		if n.empty() || due.After(now) || !chosen.empty() && cmp.Or(g.Failed.Compare(failed), due.Compare(since)) >= 0 {
 			continue
 		}
-		chosen, since = n, due
+		chosen, since, failed = n, due, g.Failed
 	}
 	return chosen, !chosen.empty()
 }
@@ -253,17 +255,20 @@ func (p *Planner) Done(n Notification, err error, now time.Time) {
 		return
 	}
 	r.busy = false
+	g := p.groups[[2]string{n.Receiver, n.Rule}]
 	if err != nil {
 		r.failures++
 		r.next = now.Add(pause(r.failures))
+		if g != nil {
+			g.Failed = now
+		}
 		return
 	}
 	r.failures, r.next = 0, time.Time{}
-	g := p.groups[[2]string{n.Receiver, n.Rule}]
 	if g == nil {
 		return
 	}
-	g.Sent = now
+	g.Sent, g.Failed = now, time.Time{}
 	for _, a := range slices.Concat(n.Firing, n.Resolved) {
 		g.settle(a)
 	}

@@ -27,6 +27,7 @@ type desk struct {
 	firing   map[string]alert.Alert
 	silenced map[string]bool
 	down     bool
+	refused  string // a rule of which the receiver takes nothing
 	sent     []string
 }
 
@@ -64,7 +65,7 @@ func (d *desk) pass(length time.Duration) {
 	for end := d.now.Add(length); d.now.Before(end); d.now = d.now.Add(100 * time.Millisecond) {
 		for _, n := range d.planner.Due(d.now, d) {
 			var err error
-			if d.down {
+			if d.down || n.Rule == d.refused {
 				err = errDown
 			} else {
 				d.sent = append(d.sent, fmt.Sprintf("%.1fs %s", d.now.Sub(noon).Seconds(), say(n)))
@@ -159,6 +160,21 @@ func TestWhatCannotBeDeliveredIsToldLaterAsItIsThen(t *testing.T) {
 	if d.planner.Failures()["chat"] != 0 || d.planner.Waiting() != 0 {
 		t.Error("failures are still counted")
 	}
+}
+
+// A notification that a receiver takes ill is tried again, and the others are told beside it.
+func TestWhatIsRefusedKeepsNothingElseFromBeingTold(t *testing.T) {
+	d := newDesk(times, 60)
+	d.refused = "bad"
+	d.fire("bad", "a")
+	d.fire("good", "b")
+	d.pass(2 * time.Second)
+	d.fire("later", "c")
+	d.pass(10 * time.Second)
+	d.expect(t, "1.2s good +b -", "2.3s later +c -")
+	d.refused = ""
+	d.pass(20 * time.Second)
+	d.expect(t, "17.4s bad +a -")
 }
 
 func TestReceiversAreNotTalkedToMoreThanTheyMay(t *testing.T) {

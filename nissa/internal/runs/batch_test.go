@@ -194,6 +194,21 @@ func TestAlarmIsRaisedOnceForAsLongAsItIsToldOf(t *testing.T) {
 	}
 }
 
+// Two services of one bus are two sources, each with its own figures.
+func TestEachInstanceIsASourceOfItsOwn(t *testing.T) {
+	var told []Message
+	for second, instance := range []string{"first", "second", "first"} {
+		told = append(told, message(second, &leyline.TelemetryPacket{SourceSubsystem: "weatherlight", PacketId: fmt.Sprint(second),
+			SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"instance": instance}},
+			Metrics:      []*leyline.MetricPoint{{Name: "weatherlight.tasks.running", Value: float64(second)}}}))
+	}
+	b := tell(told...)
+	first, second := b.Sources["weatherlight/first"], b.Sources["weatherlight/second"]
+	if len(b.Sources) != 2 || first.Packets != 2 || first.Figures[0].Value != 2 || second.Packets != 1 || second.Figures[0].Value != 1 {
+		t.Errorf("%+v, %+v of %d", first, second, len(b.Sources))
+	}
+}
+
 // What an alarm says of its beginning is believed where that can be.
 func TestAlarmBeganWhenThatCanBe(t *testing.T) {
 	for since, want := range map[string]time.Time{

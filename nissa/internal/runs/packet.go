@@ -168,7 +168,7 @@ func stageName(stage string) string {
 
 // source notes that a source was heard, and of its newest packet about no run what it says.
 func (b *Batch) source(p *leyline.TelemetryPacket, at time.Time, run string) {
-	id := name(p.GetSourceSubsystem())
+	id := sender(p)
 	s := b.Sources[id]
 	if s == nil {
 		s = &Source{Name: id, FirstAt: at, LastAt: at}
@@ -179,6 +179,15 @@ func (b *Batch) source(p *leyline.TelemetryPacket, at time.Time, run string) {
 	if run == "" && !at.Before(s.FiguresAt) {
 		s.FiguresAt, b.latest[id] = at, p
 	}
+}
+
+// sender is who says it: a subsystem, and of several services of one bus which.
+func sender(p *leyline.TelemetryPacket) string {
+	subsystem, instance := p.GetSourceSubsystem(), p.GetSystemHealth().GetIndicators()["instance"]
+	if instance == "" {
+		return name(subsystem)
+	}
+	return name(subsystem + "/" + instance)
 }
 
 // show takes over what a source's newest packet says.

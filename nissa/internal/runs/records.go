@@ -140,7 +140,7 @@ func (a Alarm) Raised(now time.Time) bool { return now.Sub(a.LastAt) < alarmLife
 // alarmLife is far more than the pause between two summaries.
 const alarmLife = 90 * time.Second
 
-// Source is who sends telemetry.
+// Source is who sends telemetry: a subsystem, or subsystem/instance where its packets name the instance.
 type Source struct {
 	Name    string    `json:"name"`
 	FirstAt time.Time `json:"first_at"`

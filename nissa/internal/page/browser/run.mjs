@@ -1,53 +1,19 @@
 // Drives the page in Chromium: the demo, restarts, hostile names, a large site, keyboard,
 // phone and dark. Ends with the line RESULT browser.
 // Usage: node run.mjs [--pictures FOLDER] [--only NAME]
-import { chromium } from "playwright-core";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { Bus, report, stages, telemetry } from "./bus.mjs";
 import { hostile, large } from "./fixture.mjs";
+import { browser, close, faults, go, open, want } from "./page.mjs";
 import { bin, end, endAll, environOf, folder, freePort, launch, nissa, redis, secret, token, until } from "./world.mjs";
 
 const option = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined);
 const pictures = option("--pictures") && path.resolve(option("--pictures")), only = option("--only");
-const checks = [], faults = [];
+const checks = [];
 let passed = 0, failed = 0;
 
 const check = (name, run) => checks.push({ name, run });
-
-function want(holds, text) {
-  if (!holds) throw new Error(text);
-}
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-});
-
-// open is a page of which everything red is noted; outages are allowed to be told.
-async function open(base, hash, { width = 1200, height = 900, outages = false, loads = true, ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true, ...options });
-  const page = await context.newPage();
-  await page.addInitScript(() => {
-    window.violations = [];
-    window.busy = 0;
-    addEventListener("securitypolicyviolation", (e) => window.violations.push(`${e.violatedDirective} ${e.blockedURI}`));
-    new PerformanceObserver((list) => { for (const entry of list.getEntries()) window.busy = Math.max(window.busy, entry.duration); }).observe({ type: "longtask" });
-  });
-  page.on("console", (m) => { if (m.type() !== "log" && m.type() !== "info" && !(outages && /ERR_|Failed to load/.test(m.text()))) faults.push(`${hash}: console ${m.type()}: ${m.text()}`); });
-  page.on("pageerror", (e) => faults.push(`${hash}: ${e.stack}`));
-  page.on("dialog", (d) => { faults.push(`${hash}: dialog ${d.message()}`); void d.dismiss(); });
-  page.on("request", (r) => { if (!r.url().startsWith(base + "/") && !r.url().startsWith("blob:")) faults.push(`${hash}: asks ${r.url()}`); });
-  page.base = base;
-  if (loads) await go(page, hash);
-  else await page.goto(base + "/" + hash);
-  return page;
-}
-
-async function go(page, hash) {
-  if (page.url() === "about:blank") await page.goto(page.base + "/" + hash);
-  else await page.evaluate((to) => { location.hash = to; }, hash);
-  await page.waitForFunction(() => document.body?.dataset.loaded === location.hash, null, { timeout: 15_000 });
-}
 
 // quickest opens a page again and again until it was there within a second: a machine that
 // does something else meanwhile is not what is measured.
@@ -61,12 +27,6 @@ async function quickest(hash) {
     await close(page);
     want(took.length < 8, `it was there after ${took} ms`);
   }
-}
-
-async function close(page) {
-  const violations = await page.evaluate(() => window.violations);
-  await page.context().close();
-  want(violations.length === 0, `the policy was violated: ${violations}`);
 }
 
 const json = async (base, at) => (await fetch(base + at)).json();
