@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -117,4 +120,40 @@ func linesWith(text, part string) (found string) {
 		}
 	}
 	return found
+}
+
+// TestN14SettingsOfTheShippedRulesAreInForce: the prototype read them in a program that nobody ran.
+func TestN14SettingsOfTheShippedRulesAreInForce(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	addr := freeport.Must(t)
+	launch(t, t.TempDir(), slices.Concat(w.environ, []string{
+		"NISSA_HTTP_ADDR=" + addr, "NISSA_COVERAGE_ALERT_THRESHOLD=0.9", "NISSA_COVERAGE_ALERT_CONSECUTIVE=2", "NISSA_BSDS_ELEVATED_RISK_THRESHOLD=0.85",
+	}), nissaService)
+	say := func(metric string, value float64) {
+		var commands [][]string
+		for n := range 2 {
+			point := append(stringField(nil, 1, metric), 2<<3|1)
+			point = binary.LittleEndian.AppendUint64(point, math.Float64bits(value))
+			packet := stringField(stringField(nil, 1, fmt.Sprint(metric, value, n)), 3, "tamiyo")
+			payload := envelope(typeTelemetry, bytesField(packet, 10, point))
+			commands = append(commands, addCommand(streamTelemetry, payload, sign(secret, payload)))
+		}
+		if _, err := w.bus.pipeline(commands); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("tamiyo.blueprint.risk", 0.84) // above the default
+	say("tamiyo.gnn.feature_coverage", 0.89)
+	var told struct {
+		Alerts []struct{ Rule, State string }
+	}
+	eventually(t, "the coverage is an alert", patience, func() bool {
+		code, body, err := get(addr, "/api/alerts")
+		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(body), &told) == nil &&
+			len(told.Alerts) > 0 && told.Alerts[0].State == "firing"
+	})
+	if len(told.Alerts) != 1 || told.Alerts[0].Rule != "tamiyo_coverage_low" {
+		t.Errorf("alerts %+v", told.Alerts)
+	}
 }

@@ -98,7 +98,7 @@ func idle(x *Indexer) bool {
 	return documents == 0 && size == 0
 }
 
-func TestScenario57DocumentsAreSentTogetherAndCounted(t *testing.T) {
+func TestScenario57_DocumentsAreSentTogetherAndCounted(t *testing.T) {
 	server := elastictest.Start(t)
 	x := open(t, config(t, server))
 	keep(x, 0, 100)
