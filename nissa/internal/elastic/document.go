@@ -1,9 +1,13 @@
 package elastic
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -41,8 +45,8 @@ func indexOf(payload proto.Message) string {
 }
 
 // linesOf are the two lines of a bulk request that keep a message: where and under which id, and
-// the document. They are the same each time that the message is delivered, and create says that
-// the first of them stays.
+// the document. The id is the same each time that the message is delivered, and create says that the
+// first document stays.
 func linesOf(index string, m *runs.Message) ([]byte, error) {
 	source, err := sourceOf(m.Payload)
 	if err != nil {
@@ -55,39 +59,75 @@ func linesOf(index string, m *runs.Message) ([]byte, error) {
 }
 
 // sourceOf is the JSON of a message in one line: names as in the contract, what has its default
-// left out. A metric of 0 has its value all the same: a mean over documents would be without it.
+// left out.
 func sourceOf(payload proto.Message) ([]byte, error) {
-	source, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(payload)
 	packet, is := payload.(*leyline.TelemetryPacket)
-	if err != nil || !is || !hasZero(packet) {
-		return source, err
+	if !is || len(packet.GetMetrics()) == 0 {
+		return protojson.MarshalOptions{UseProtoNames: true}.Marshal(payload)
 	}
-	var document map[string]json.RawMessage
-	var metrics []map[string]json.RawMessage
-	if err := json.Unmarshal(source, &document); err != nil {
+	// Metrics are most of a packet. By hand they take a fraction of the time.
+	source, err := sourceOf(&leyline.TelemetryPacket{
+		PacketId: packet.GetPacketId(), Timestamp: packet.GetTimestamp(), SourceSubsystem: packet.GetSourceSubsystem(),
+		Level: packet.GetLevel(), Events: packet.GetEvents(), Spans: packet.GetSpans(), SystemHealth: packet.GetSystemHealth(),
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(document["metrics"], &metrics); err != nil {
-		return nil, err
+	source = bytes.TrimSuffix(source, []byte("}"))
+	if len(source) > 1 {
+		source = append(source, ',')
 	}
-	for _, metric := range metrics {
-		if metric["value"] == nil {
-			metric["value"] = json.RawMessage("0")
+	source = append(source, `"metrics":[`...)
+	for i, point := range packet.GetMetrics() {
+		if i > 0 {
+			source = append(source, ',')
 		}
+		source = appendMetric(source, point)
 	}
-	if document["metrics"], err = json.Marshal(metrics); err != nil {
-		return nil, err
-	}
-	return json.Marshal(document)
+	return append(source, "]}"...), nil
 }
 
-func hasZero(packet *leyline.TelemetryPacket) bool {
-	for _, point := range packet.GetMetrics() {
-		if point.GetValue() == 0 {
-			return true
+// appendMetric writes a metric as the contract's JSON, but for one thing: a value of 0 is there as
+// well, or a mean over documents would be without it.
+func appendMetric(to []byte, point *leyline.MetricPoint) []byte {
+	to = append(to, `{"value":`...)
+	switch value := point.GetValue(); {
+	case math.IsNaN(value):
+		to = append(to, `"NaN"`...)
+	case math.IsInf(value, 1):
+		to = append(to, `"Infinity"`...)
+	case math.IsInf(value, -1):
+		to = append(to, `"-Infinity"`...)
+	default:
+		to = strconv.AppendFloat(to, value, 'g', -1, 64)
+	}
+	if name := point.GetName(); name != "" {
+		to = appendText(append(to, `,"name":`...), name)
+	}
+	if unit := point.GetUnit(); unit != "" {
+		to = appendText(append(to, `,"unit":`...), unit)
+	}
+	if len(point.GetAttributes()) > 0 {
+		separator := `,"attributes":{`
+		for name, text := range point.GetAttributes() {
+			to = appendText(append(to, separator...), name)
+			to = appendText(append(to, ':'), text)
+			separator = ","
+		}
+		to = append(to, '}')
+	}
+	return append(to, '}')
+}
+
+// appendText writes a text in quotes.
+func appendText(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			quoted, _ := json.Marshal(text) // texts have no errors
+			return append(to, quoted...)
 		}
 	}
-	return false
+	return append(append(append(to, '"'), text...), '"')
 }
 
 // item is one document of a bulk request.

@@ -2,14 +2,17 @@ package elastic
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
@@ -65,6 +68,47 @@ func TestDocumentsHaveTheirIndexAndForm(t *testing.T) {
 			t.Errorf("%s: %s %s\nwant %s", name, items[0].action, items[0].source, c.want)
 		}
 	}
+}
+
+// What is written by hand is what the contract's own JSON is, and a value of 0 beside.
+func TestMetricsAreWrittenAsTheContractDoes(t *testing.T) {
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"", "a.b", `"\\`, "\n\x00\x7f", "\u2028<&>", "\ufffd", "é"}))
+	rapid.Check(t, func(rt *rapid.T) {
+		packet := &leyline.TelemetryPacket{PacketId: text.Draw(rt, "id"), Level: leyline.TelemetryLevel(rapid.IntRange(0, 9).Draw(rt, "level"))}
+		if rapid.Bool().Draw(rt, "more") {
+			packet.Spans = []*leyline.TraceSpan{{Name: text.Draw(rt, "span")}}
+			packet.Events = []*leyline.TelemetryEvent{{Description: text.Draw(rt, "event")}}
+			packet.SystemHealth = &leyline.SystemHealth{Summary: text.Draw(rt, "summary")}
+			packet.SourceSubsystem, packet.Timestamp = text.Draw(rt, "source"), timestamppb.New(time.Unix(rapid.Int64Range(0, 1e10).Draw(rt, "at"), 1))
+		}
+		for range rapid.IntRange(0, 3).Draw(rt, "metrics") {
+			packet.Metrics = append(packet.Metrics, &leyline.MetricPoint{
+				Name: text.Draw(rt, "name"), Unit: text.Draw(rt, "unit"), Attributes: rapid.MapOf(text, text).Draw(rt, "attributes"),
+				Value: rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{0, math.NaN(), math.Inf(1), math.Inf(-1)})).Draw(rt, "value"),
+			})
+		}
+		source, err := sourceOf(packet)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		theirs, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(packet)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var got, want map[string]any
+		if err := errors.Join(json.Unmarshal(source, &got), json.Unmarshal(theirs, &want)); err != nil {
+			rt.Fatalf("%v: %s", err, source)
+		}
+		metrics, _ := want["metrics"].([]any)
+		for _, metric := range metrics {
+			if values := metric.(map[string]any); values["value"] == nil {
+				values["value"] = 0.0
+			}
+		}
+		if !reflect.DeepEqual(got, want) || strings.Contains(string(source), "\n") {
+			rt.Fatalf("%s\nwant %s", source, theirs)
+		}
+	})
 }
 
 // read makes a document and reads it back as the spool does.

@@ -56,7 +56,7 @@ func newFigures() *figures {
 	counter := func(row telemetry.Series) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: row.Name, Help: row.Help()})
 	}
-	return &figures{
+	f := &figures{
 		batches: counter(rowBatches), indexed: counter(rowIndexed), failed: counter(rowFailed), retries: counter(rowRetries),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{Name: rowDropped.Name, Help: rowDropped.Help()}, []string{"reason"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -64,6 +64,10 @@ func newFigures() *figures {
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 	}
+	for _, reason := range []string{dropFull, dropSpool, dropNoJSON, dropDamaged} {
+		f.dropped.WithLabelValues(reason) // shown as 0, or the first one would be no increase
+	}
+	return f
 }
 
 // Describe names no series in advance.
