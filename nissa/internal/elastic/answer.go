@@ -74,18 +74,25 @@ func isRefusal(status int) bool {
 // fault says why a request failed. A 400 that is not the search engine's own comes from something
 // before it, and says nothing about the documents.
 func fault(status int, body []byte) error {
-	var said struct {
-		Error problem `json:"error"`
+	err, kind := fmt.Errorf("status %d", status), problemOf(body)
+	if kind != "" {
+		err = fmt.Errorf("%w: %s", err, printable(kind))
 	}
-	own := json.Unmarshal(body, &said) == nil && said.Error.Type != ""
-	err := fmt.Errorf("status %d", status)
-	if own {
-		err = fmt.Errorf("%w: %s", err, printable(said.Error.Type))
-	}
-	if status == http.StatusRequestEntityTooLarge || status == http.StatusBadRequest && own {
+	if status == http.StatusRequestEntityTooLarge || status == http.StatusBadRequest && kind != "" {
 		err = fmt.Errorf("%w: %w", errUnfit, err)
 	}
 	return err
+}
+
+// problemOf is the type of the search engine's own error; empty when something else answered.
+func problemOf(body []byte) string {
+	var said struct {
+		Error problem `json:"error"`
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return ""
+	}
+	return said.Error.Type
 }
 
 // printable is the name of an error, if it looks like one: it comes from elsewhere.

@@ -127,10 +127,11 @@ func templates() (map[string]string, error) {
 // it: documents are kept without it as well.
 func (c *client) putTemplate(ctx context.Context, index, body string) (refused, err error) {
 	status, answer, err := c.ask(ctx, http.MethodPut, "_index_template/weatherlight-"+index, "application/json", body)
-	switch {
+	switch own := problemOf(answer) != ""; {
 	case err != nil:
 		return nil, err
-	case status == http.StatusBadRequest, status == http.StatusForbidden, status == http.StatusMethodNotAllowed:
+	case own && (status == http.StatusBadRequest || status == http.StatusForbidden || status == http.StatusMethodNotAllowed),
+		status == http.StatusRequestEntityTooLarge:
 		return fault(status, answer), nil
 	case status != http.StatusOK && status != http.StatusCreated:
 		return nil, fault(status, answer)

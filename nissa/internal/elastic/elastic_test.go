@@ -186,6 +186,28 @@ func TestN11EachDocumentIsIndexedOnceWhateverIsAnswered(t *testing.T) {
 	}
 }
 
+// What stands before the server refuses for reasons of its own: neither a template nor a document is
+// given up for that.
+func TestRefusalsOfSomethingElseLoseNothing(t *testing.T) {
+	for name, status := range map[string]int{"400": 400, "403": 403, "405": 405} {
+		server := elastictest.Start(t)
+		var seen sync.Map
+		server.Refuse(func(r *http.Request) (int, string) {
+			if _, again := seen.LoadOrStore(r.URL.Path, true); !again {
+				return status, "<html>The plain HTTP request was sent to HTTPS port"
+			}
+			return 0, ""
+		})
+		x := open(t, config(t, server))
+		keep(x, 0, 1)
+		started(t, x)
+		eventually(t, name+": the document is sent", func() bool { return idle(x) })
+		if documents, templates := len(server.Documents("telemetry")), len(server.Templates()); documents != 1 || templates != 4 {
+			t.Errorf("%s: %d documents, %d templates", name, documents, templates)
+		}
+	}
+}
+
 func nowAndThen() elastictest.Fault {
 	var n atomic.Int32
 	return func(*http.Request) (int, string) {
@@ -243,17 +265,10 @@ func TestN11OneRefusedDocumentTakesNoOtherWithIt(t *testing.T) {
 
 func TestWhatIsTooLargeTogetherIsSentInParts(t *testing.T) {
 	server := elastictest.Start(t)
-	server.MaxBody = 2 << 10
+	server.MaxBody = 1 << 10 // the templates do not fit in either
 	x := open(t, config(t, server))
 	keep(x, 0, 100)
 	x.Keep(&runs.Message{Payload: &leyline.TelemetryPacket{PacketId: strings.Repeat("x", 4<<10)}})
-	server.RefuseItems(nil)
-	server.Refuse(func(r *http.Request) (int, string) { // the templates are larger
-		if r.Method == http.MethodPut {
-			return 200, "{}"
-		}
-		return 0, ""
-	})
 	started(t, x)
 	eventually(t, "all have an answer", func() bool { return idle(x) })
 	if n := len(server.Documents("telemetry")); n != 100 || shows(t, x, "nissa_bulk_failed_total") != 1 {
