@@ -91,7 +91,7 @@ func (c container) environ() (pairs []string) {
 	return pairs
 }
 
-func TestComposeStartsInOrderAndLooksAfterEveryService(t *testing.T) {
+func TestN25ComposeStartsInOrderAndLooksAfterEveryService(t *testing.T) {
 	d := resolve(t)
 	if len(d.Services) != 3 || len(d.ours()) != 2 {
 		t.Fatalf("services are %v", d.Services)
@@ -111,6 +111,12 @@ func TestComposeStartsInOrderAndLooksAfterEveryService(t *testing.T) {
 		}
 	}
 	for name, c := range d.ours() {
+		if c.Environment["REDIS_URL"] != "redis://redis:6379/0" {
+			t.Errorf("%s asks for Redis at %q", name, c.Environment["REDIS_URL"])
+		}
+		if len(c.Ports) == 0 {
+			t.Errorf("%s cannot be asked from outside of its container", name)
+		}
 		if c.DependsOn["redis"].Condition != "service_healthy" {
 			t.Errorf("%s does not wait for Redis: %v", name, c.DependsOn)
 		}
@@ -193,8 +199,8 @@ func TestComposeHasOneSecretAndNoDefaultForIt(t *testing.T) {
 	}
 }
 
-// TestComposeRedisKeepsAJournal starts a server as the file does.
-func TestComposeRedisKeepsAJournal(t *testing.T) {
+// TestN26ComposeRedisKeepsAJournal starts a server as the file does.
+func TestN26ComposeRedisKeepsAJournal(t *testing.T) {
 	command := resolve(t).Services["redis"].Command
 	if len(command) == 0 || command[0] != "redis-server" {
 		t.Fatalf("Redis is started by %q", command)

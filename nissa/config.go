@@ -11,14 +11,15 @@ import (
 
 // Config configures a [Service].
 type Config struct {
-	Bus      *oona.Client  // connected; stays the caller's to close
-	HTTPAddr string        // default 127.0.0.1:9100
-	Group    string        // consumer group; default "nissa-service"
-	Streams  oona.Streams  // those of the bus client; empty names get their defaults
-	Limits   Limits        // bounds of what is kept in memory
-	Store    Store         // where runs are kept
-	Stop     time.Duration // bound of a stop; default 8 s
-	Logger   *slog.Logger
+	Bus       *oona.Client  // connected; stays the caller's to close
+	HTTPAddr  string        // default 127.0.0.1:9100
+	Group     string        // consumer group; default "nissa-service"
+	Streams   oona.Streams  // those of the bus client; empty names get their defaults
+	Limits    Limits        // bounds of what is kept in memory
+	Store     Store         // where runs are kept
+	Documents Documents     // where messages are kept as documents
+	Stop      time.Duration // bound of a stop; default 8 s
+	Logger    *slog.Logger
 
 	// Alerts is how alerts are looked for; nil: they are not.
 	Alerts *Alerts
@@ -36,6 +37,13 @@ type Store struct {
 	URL       string        // sqlite:///path, or postgres://host/name for several services; empty: runs are not kept
 	Retention time.Duration // age at which what is kept is removed [30 days]
 	MaxBytes  int64         // size from which the oldest makes room [1 GiB]
+}
+
+// Documents says where messages are kept as documents. Nothing waits for it.
+type Documents struct {
+	URL      string // of Elasticsearch or OpenSearch, with who asks; empty: none are kept
+	Dir      string // folder in which they wait, which no other process may have
+	MaxBytes int64  // that wait there; zero takes the default of 256 MiB
 }
 
 // Alerts configures alerting.

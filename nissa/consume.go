@@ -92,26 +92,35 @@ func (s *Service) handlers(stream string) map[leyline.BusMessageType]oona.Handle
 }
 
 // handle returns when the message is in the store: only then is it acknowledged. What the
-// store had before has been counted before.
+// store had before has been counted before, and may have no document: a kill came between.
 func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 	s.watch(d)
-	if s.kept != nil {
-		fresh, err := s.kept.group.Take(ctx, runs.Message{
-			Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published,
-		})
-		if errors.Is(err, ingest.ErrRefused) {
-			return nil, err // in the end a dead letter: the others must not wait behind it
-		}
-		if err != nil {
-			return nil, oona.Outage(err)
-		}
-		if !fresh {
-			s.recorder.repeat(d.Type)
-			return nil, nil
-		}
+	message := runs.Message{Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published}
+	fresh, err := s.take(ctx, message)
+	if err != nil {
+		return nil, err
+	}
+	if s.documents != nil {
+		s.documents.Keep(&message)
+	}
+	if !fresh {
+		s.recorder.repeat(d.Type)
+		return nil, nil
 	}
 	s.record(d.Payload, d.Stream+"\x00"+d.ID)
 	return nil, nil
+}
+
+// take brings a message into the store, if there is one, and says whether it is new there.
+func (s *Service) take(ctx context.Context, message runs.Message) (fresh bool, err error) {
+	if s.kept == nil {
+		return true, nil
+	}
+	fresh, err = s.kept.group.Take(ctx, message)
+	if err != nil && !errors.Is(err, ingest.ErrRefused) { // what is refused is a dead letter in the end: others must not wait behind it
+		err = oona.Outage(err)
+	}
+	return fresh, err
 }
 
 func (s *Service) record(payload proto.Message, entry string) {

@@ -10,7 +10,7 @@ import (
 )
 
 // What is known of runs is no more for everybody's eyes than what is known of alerts.
-func TestWhoMayAskNissa(t *testing.T) {
+func TestN23WhoMayAskNissa(t *testing.T) {
 	shipped := func() ([]byte, string, error) { return ShippedRules(Thresholds{}), "", nil }
 	service, err := New(Config{
 		Bus: connect(t, redistest.Start(t).URL, secret), Store: Store{URL: sqliteURL(t)}, Alerts: &Alerts{Rules: shipped}, Token: token,

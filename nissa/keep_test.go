@@ -151,7 +151,7 @@ func TestMessageThatCannotBeStoredIsADeadLetter(t *testing.T) {
 	})
 }
 
-func TestServicesShareTheWorkAndTheTruth(t *testing.T) {
+func TestN16ServicesShareTheWorkAndTheTruth(t *testing.T) {
 	t.Parallel()
 	bus, database := redistest.Start(t), pgtest.Start(t)
 	var all []*running

@@ -3,12 +3,14 @@ package nissa
 import (
 	stdflag "flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/pagetest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/elastic"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -18,7 +20,7 @@ var update = stdflag.Bool("update", false, "write the table of Nissa's own serie
 // The operator's page holds the rows that HELP and TYPE are made with.
 func TestOperationsPageListsEverySeries(t *testing.T) {
 	table := "| series | kind | meaning |\n| --- | --- | --- |\n"
-	for _, row := range append(newRecorder(Limits{}).counts.rows, alerting.Series()...) {
+	for _, row := range slices.Concat(newRecorder(Limits{}).counts.rows, alerting.Series(), elastic.Series()) {
 		table += fmt.Sprintf("| `%s` | %s | %s |\n", row.Labelled(), row.Kind, row.Meaning)
 	}
 	pagetest.Hold(t, "metrics.md", "nissa series", "go test ./nissa -run OperationsPage -update", table, *update)

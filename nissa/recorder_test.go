@@ -86,7 +86,7 @@ func TestEveryMetricPointIsShown(t *testing.T) {
 	})
 }
 
-func TestMetricAttributesAreLabels(t *testing.T) {
+func TestN21MetricAttributesAreLabels(t *testing.T) {
 	r := newRecorder(Limits{})
 	r.recordTelemetry(packet("kasmina").
 		Metric("kasmina.prefetch.requests_total", 3, "count", "status", "scheduled").
@@ -100,7 +100,7 @@ func TestMetricAttributesAreLabels(t *testing.T) {
 	})
 }
 
-func TestNothingIsShownBeforeItWasHeard(t *testing.T) {
+func TestN19NothingIsShownBeforeItWasHeard(t *testing.T) {
 	r := newRecorder(Limits{})
 	for _, prefix := range []string{"tamiyo", "tolaria", "esper", "simic", "kasmina"} {
 		wantNoSeries(t, r, prefix)
@@ -131,7 +131,7 @@ func TestPacketDeliveredTwiceCountsOnce(t *testing.T) {
 	})
 }
 
-func TestTrainingRunsAreCountedNotTheirPackets(t *testing.T) {
+func TestN20TrainingRunsAreCountedNotTheirPackets(t *testing.T) {
 	r := newRecorder(Limits{})
 	for i := range 6 {
 		r.recordState(&leyline.SystemStatePacket{PacketId: fmt.Sprint(i), TrainingRunId: fmt.Sprint("run-", i%2)})
@@ -149,7 +149,7 @@ func TestUnspecifiedOutcomeIsUnknown(t *testing.T) {
 	wantSeries(t, r, map[string]string{`esper_field_reports_total{outcome="unknown"}`: "2"})
 }
 
-func TestQuarantineIsNotLiftedByWhoeverSpeaksNext(t *testing.T) {
+func TestN7QuarantineIsNotLiftedByWhoeverSpeaksNext(t *testing.T) {
 	r := newRecorder(Limits{})
 	critical := leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL
 	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.blueprint.risk", 0.9, "").Event("bp_quarantine", critical).Build())
@@ -172,7 +172,7 @@ func TestHazardsAreCountedByProvenance(t *testing.T) {
 	})
 }
 
-func TestNegativeRewardIsNotAFault(t *testing.T) {
+func TestN8NegativeRewardIsNotAFault(t *testing.T) {
 	r := newRecorder(Limits{})
 	for _, reward := range []float64{2, -5} {
 		r.recordTelemetry(packet("simic").
@@ -185,7 +185,7 @@ func TestNegativeRewardIsNotAFault(t *testing.T) {
 	})
 }
 
-func TestManySendersCannotFillTheMemory(t *testing.T) {
+func TestN22ManySendersCannotFillTheMemory(t *testing.T) {
 	r := newRecorder(Limits{Series: 50, LabelValues: 5, Recent: 10})
 	for i := range 200 {
 		name := fmt.Sprint("sender-", i)

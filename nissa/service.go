@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/elastic"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -23,7 +24,8 @@ type Service struct {
 	recorder   *recorder
 	supervisor *supervise.Supervisor
 	reading    reading
-	kept       *kept // nil: runs are not kept
+	kept       *kept            // nil: runs are not kept
+	documents  *elastic.Indexer // nil: no documents are kept
 	watched    watched
 	stopping   atomic.Bool
 	ending     chan struct{}  // closed when the service stops
@@ -52,14 +54,17 @@ func New(config Config) (*Service, error) {
 	return s, nil
 }
 
-// Run opens the store and the HTTP address, reads the bus until ctx ends, and stops
+// Run opens the store, the spool of documents and the HTTP address, reads the bus until ctx ends, and stops
 // within the configured bound. It returns an error at once when one of the two cannot be
 // had, and nil after a stop in good order. Run may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.openStore(ctx); err != nil {
 		return fmt.Errorf("start nissa: %w", &supervise.BootError{Step: "store", Err: err})
 	}
-	return errors.Join(s.serve(ctx), s.closeStore())
+	if err := s.openDocuments(); err != nil {
+		return errors.Join(fmt.Errorf("start nissa: %w", &supervise.BootError{Step: "documents", Err: err}), s.closeStore())
+	}
+	return errors.Join(s.serve(ctx), s.closeDocuments(), s.closeStore())
 }
 
 func (s *Service) serve(ctx context.Context) error {
@@ -94,6 +99,9 @@ func (s *Service) start(ctx context.Context, server *httpserver.Worker) error {
 	specs = append(specs, s.keepers()...)
 	if s.desk != nil {
 		specs = append(specs, supervise.Spec{Name: "alerts", Worker: s.desk})
+	}
+	if s.documents != nil {
+		specs = append(specs, supervise.Spec{Name: "documents", Worker: s.documents})
 	}
 	for _, stream := range s.streams() {
 		specs = append(specs, supervise.Spec{Name: "consume " + stream, Worker: s.consumer(stream)})

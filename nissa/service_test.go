@@ -177,7 +177,7 @@ func TestWhateverIsSaidOnTheBusIsShown(t *testing.T) {
 	})
 }
 
-func TestUrgentPacketsAreSeenToo(t *testing.T) {
+func TestN1UrgentPacketsAreSeenToo(t *testing.T) {
 	onEveryBus(t, func(t *testing.T, url string) {
 		r := run(t, url).ready()
 		sender := connect(t, url, secret)
@@ -213,7 +213,7 @@ func TestForgedTelemetryIsNotShown(t *testing.T) {
 	}
 }
 
-func TestBusThatLostItsGroupsIsReadAgain(t *testing.T) {
+func TestN12BusThatLostItsGroupsIsReadAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	r := run(t, server.URL).ready()
@@ -232,7 +232,7 @@ func TestBusThatLostItsGroupsIsReadAgain(t *testing.T) {
 	r.shows(`esper_telemetry_packets_total{source="after"} 5`)
 }
 
-func TestStreamThatCannotBeReadMakesTheServiceUnready(t *testing.T) {
+func TestN13StreamThatCannotBeReadMakesTheServiceUnready(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	r := run(t, server.URL).ready()

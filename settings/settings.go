@@ -218,7 +218,8 @@ type Nissa struct {
 	StoreMaxMB           int      `env:"NISSA_STORE_MAX_MB" envDefault:"1024" min:"1" max:"16777216" doc:"About the most that the store keeps, in MB; from there on the run that was heard of longest ago makes room."`
 	DataDir              string   `env:"NISSA_DATA_DIR" envDefault:"./var/nissa" doc:"Folder of what Nissa keeps over restarts."`
 	RulesFile            string   `env:"NISSA_RULES_FILE" envDefault:"" doc:"File of rules, receivers and objectives. Read again on SIGHUP. Blank is the shipped one, which tells nobody: its alerts are logged and shown."`
-	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"http://localhost:9200" schemes:"http https" doc:"Elasticsearch that keeps the documents. Checked, not used yet."`
+	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"" schemes:"http https" doc:"Elasticsearch or OpenSearch in which Nissa keeps packets, states and field reports as documents, for example http://localhost:9200. Blank keeps none."`
+	SpoolMaxMB           int      `env:"NISSA_SPOOL_MAX_MB" envDefault:"256" min:"1" max:"16777216" doc:"The most that documents take on the disk while they wait for ELASTICSEARCH_URL, in MB; from there on new ones are dropped."`
 	AlertsEnabled        bool     `env:"NISSA_ALERTS_ENABLED" envDefault:"true" doc:"Look at what is heard by the alert rules, and count for the objectives."`
 	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert, in the shipped rules."`
 	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert, in the shipped rules."`

@@ -120,7 +120,7 @@ func run(ctx context.Context) error {
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
 		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Token: resolved.Nissa.HTTPToken.Reveal(),
-		Beside: followers(resolved, secrets),
+		Documents: documents(resolved.Nissa), Beside: followers(resolved, secrets),
 	})
 	if errors.Is(err, nissa.ErrRules) {
 		err = process.Misconfigured("NISSA_RULES_FILE", err)
@@ -137,6 +137,12 @@ func store(n settings.Nissa) nissa.Store {
 		URL:       n.DatabaseURL.Reveal(),
 		Retention: time.Duration(n.RetentionDays) * 24 * time.Hour,
 		MaxBytes:  int64(n.StoreMaxMB) << 20,
+	}
+}
+
+func documents(n settings.Nissa) nissa.Documents {
+	return nissa.Documents{
+		URL: n.ElasticsearchURL.Reveal(), Dir: filepath.Join(n.DataDir, "documents"), MaxBytes: int64(n.SpoolMaxMB) << 20,
 	}
 }
 

@@ -132,6 +132,7 @@ var allowedImports = map[string][]string{
 	"nissa/internal/api":        {"nissa/internal/runs", "nissa/internal/runstore"},
 	"nissa/internal/page":       {},
 	"nissa/internal/letterapi":  {"internal/httpserver", "leyline", "telemetry", "oona/deadletter"},
+	"nissa/internal/elastic":    {"telemetry", "leyline", "internal/cadence", "nissa/internal/runs"},
 	"nissa/internal/rules":      {},
 	"nissa/internal/alert":      {},
 	"nissa/internal/grouping":   {"nissa/internal/alert"},

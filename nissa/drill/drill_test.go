@@ -10,7 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/drill"
 )
 
-func TestEveryShippedRuleArrivesAndEnds(t *testing.T) {
+func TestScenario50_EveryShippedRuleArrivesAndEnds(t *testing.T) {
 	results, err := drill.Run(t.Context(), drill.Config{Rules: nissa.ShippedRules(nissa.Thresholds{})})
 	if err != nil {
 		t.Fatal(err)

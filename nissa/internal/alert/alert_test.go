@@ -175,7 +175,7 @@ func TestAlertsEndWithTheirRule(t *testing.T) {
 	}
 }
 
-func TestSubjectsAreBounded(t *testing.T) {
+func TestN17SubjectsAreBounded(t *testing.T) {
 	tracker := NewTracker(Limits{Subjects: 100, OfRule: 10})
 	for i := range 1000 {
 		tracker.Observe(Subject{Rule: "loud", Source: fmt.Sprint(i)}, Meaning{}, Terms{Count: 1}, Observation{At: noon, Holds: true})
@@ -201,7 +201,7 @@ func TestIDsTellSubjectsApart(t *testing.T) {
 	}
 }
 
-func TestAcknowledgementsEndWithTheAlert(t *testing.T) {
+func TestN17AcknowledgementsEndWithTheAlert(t *testing.T) {
 	tracker, terms, subject := NewTracker(Limits{}), Terms{Count: 1}, Subject{Rule: "r"}
 	if tracker.Acknowledge(subject.ID(), Acknowledgement{By: "me"}) {
 		t.Error("what does not fire is taken up")
@@ -310,7 +310,7 @@ func TestFiringAndEndingTakeTurns(t *testing.T) {
 	})
 }
 
-func TestNumbersSurviveJSON(t *testing.T) {
+func TestN23NumbersSurviveJSON(t *testing.T) {
 	for _, x := range []float64{0, -1.5, math.Inf(1), math.Inf(-1)} {
 		text, err := json.Marshal(Number(x))
 		if err != nil {

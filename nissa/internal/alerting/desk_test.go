@@ -150,7 +150,7 @@ func (d *desk) heat(value float64, run string) {
 	d.Observe(telemetry.New("oven", "p").Metric("heat", value, "", "run", run).Build())
 }
 
-func TestAlertsArriveAndResolve(t *testing.T) {
+func TestN17AlertsArriveAndResolve(t *testing.T) {
 	h := newHook(t)
 	d := start(t, text(h), nil, nil)
 	d.heat(12, "a")

@@ -134,7 +134,7 @@ func TestShippedRules(t *testing.T) {
 }
 
 // Ten breaches of one source count, whatever another says in between.
-func TestSourcesThatInterleaveDoNotClearEachOther(t *testing.T) {
+func TestN2SourcesThatInterleaveDoNotClearEachOther(t *testing.T) {
 	d := shipped(t)
 	for range 10 {
 		d.play(play{source: "a", metric: "tamiyo.gnn.feature_coverage", values: []float64{0.1}})

@@ -67,7 +67,7 @@ func TestPointsAreJudged(t *testing.T) {
 
 // The figures of the workbook: with 0.1 % that may be bad over 30 days, 1.5 % of errors wakes
 // somebody after an hour and not before the budget of it is gone, and 0.15 % is a ticket.
-func TestBudgetsBurnAsInTheWorkbook(t *testing.T) {
+func TestN18BudgetsBurnAsInTheWorkbook(t *testing.T) {
 	tests := map[string]struct {
 		share      float64
 		lasts      time.Duration
@@ -123,7 +123,7 @@ func TestNothingIsKnownBeforeSomethingIsCounted(t *testing.T) {
 	}
 }
 
-func TestCountsOutliveARestartAndTheirWindow(t *testing.T) {
+func TestN18CountsOutliveARestartAndTheirWindow(t *testing.T) {
 	k, list := keeper(t, counted)
 	k.Observe(counts(noon, "a", 0, 0).Build(), noon)
 	k.Observe(counts(noon, "a", 100, 4).Build(), noon)

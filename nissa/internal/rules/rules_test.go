@@ -245,7 +245,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func TestRehearsalsTellNobodyOutsideAndEndSoon(t *testing.T) {
+func TestN31RehearsalsTellNobodyOutsideAndEndSoon(t *testing.T) {
 	const text = `receivers: [{name: chat, url: "slack://secret"}]
 rules:
 - {name: r, summary: s, severity: info, event: e, quiet: 30m, for: 10m, receivers: chat}
