@@ -107,6 +107,8 @@ var allowedImports = map[string][]string{
 
 	"tamiyo/internal/rules": {"leyline"},
 
+	"tamiyo/transcript": {"leyline", "telemetry", "trainer", "tamiyo"},
+
 	"tamiyo/policy/network":  {"kernel"},
 	"tamiyo/policy/payloads": {"internal/atomicfile", "internal/regularfile"},
 	"tamiyo/policy/accepted": {"leyline", "tamiyo/policy/payloads"},
