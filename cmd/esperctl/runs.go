@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -78,9 +77,9 @@ func replayRuns(runs []transcript.Run, out io.Writer) error {
 			return verdict{fmt.Errorf("run %s: after %d decisions that are the same: %s", process.Printable(result.Run), result.Decisions,
 				result.Difference), exitNotSo}
 		}
-		fmt.Fprintf(out, "%s: %d decisions with %d commands are the same, byte by byte\n", process.Printable(result.Run), result.Decisions, result.Commands)
+		printLine(out, "%s: %d decisions with %d commands are the same, byte by byte", result.Run, result.Decisions, result.Commands)
 		for _, what := range result.Missing {
-			fmt.Fprintf(out, "%s: not recorded is %s\n", process.Printable(result.Run), process.Printable(what))
+			printLine(out, "%s: not recorded is %s", result.Run, what)
 		}
 		if missing += len(result.Missing); result.Decisions == 0 {
 			missing++
@@ -114,38 +113,6 @@ func recordedIn(file string) ([]transcript.Run, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return runs, nil
-}
-
-// recordedFrom reads files, folders of them, and all runs of Nissas.
-func recordedFrom(ctx context.Context, places []string) (all []transcript.Run, err error) {
-	for _, place := range places {
-		var runs []transcript.Run
-		switch info, statErr := os.Stat(place); {
-		case strings.HasPrefix(place, "http://") || strings.HasPrefix(place, "https://"):
-			runs, err = allOf(ctx, place)
-		case statErr == nil && info.IsDir():
-			runs, err = recordedBelow(place)
-		default:
-			runs, err = recordedIn(place)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, runs...)
-	}
-	return all, nil
-}
-
-func recordedBelow(folder string) (all []transcript.Run, err error) {
-	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))
-	for _, file := range files {
-		runs, readErr := recordedIn(file)
-		if readErr != nil {
-			return nil, readErr
-		}
-		all = append(all, runs...)
-	}
-	return all, err
 }
 
 // archive is a Nissa that is asked for what it keeps.
@@ -195,34 +162,4 @@ func (a runAsker) stream(ctx context.Context, path string, read func(io.Reader) 
 		return errors.Join(fmt.Errorf("%s%s: %s", a.base, path, response.Status), response.Body.Close())
 	}
 	return errors.Join(read(response.Body), response.Body.Close())
-}
-
-// allOf are the runs that a Nissa keeps.
-func allOf(ctx context.Context, address string) (all []transcript.Run, err error) {
-	archive, err := newArchive(address)
-	if err != nil {
-		return nil, err
-	}
-	for query := ""; ; {
-		var page struct {
-			Runs []struct {
-				ID string `json:"id"`
-			} `json:"runs"`
-			Next string `json:"next"`
-		}
-		if err := archive.get(ctx, "/api/runs"+query, &page); err != nil {
-			return nil, err
-		}
-		for _, r := range page.Runs {
-			runs, err := archive.run(ctx, r.ID)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, runs...)
-		}
-		if page.Next == "" {
-			return all, nil
-		}
-		query = "?" + url.Values{"before": {page.Next}}.Encode()
-	}
 }

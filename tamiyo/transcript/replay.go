@@ -66,8 +66,8 @@ func (t *Transcript) Name() string {
 	return fmt.Sprintf("epoch %d of a trainer that only reports", state.Packet.GetCurrentEpoch())
 }
 
-// Replay makes the decision again; nil says that it is the same, byte by byte.
-func (t *Transcript) Replay() (*difference, error) {
+// check makes the decision again; nil says that it is the same, byte by byte.
+func (t *Transcript) check() (*difference, error) {
 	decision, strayed, err := t.Decide(nil)
 	if err != nil {
 		return nil, fmt.Errorf("replay %s: %w", t.Name(), err)
@@ -150,7 +150,7 @@ func (r *Run) Replay() (Result, error) {
 		case i > 0 && !t.follows(r.Decisions[i-1]):
 			result.Missing = append(result.Missing, "what was decided between "+r.Decisions[i-1].Name()+" and "+t.Name())
 		}
-		difference, err := t.Replay()
+		difference, err := t.check()
 		if err != nil || difference != nil {
 			result.Difference = difference
 			return result, err
