@@ -74,7 +74,7 @@ func replayRuns(runs []transcript.Run, out io.Writer) error {
 			return err
 		}
 		if result.Difference != nil {
-			return verdict{fmt.Errorf("run %s: after %d decisions that are the same: %s", process.Printable(result.Run), result.Decisions,
+			return verdict{fmt.Errorf("run %s: after %d decisions that are the same: %w", process.Printable(result.Run), result.Decisions,
 				result.Difference), exitNotSo}
 		}
 		printLine(out, "%s: %d decisions with %d commands are the same, byte by byte", result.Run, result.Decisions, result.Commands)

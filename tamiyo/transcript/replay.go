@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,16 +17,24 @@ import (
 // told of each.
 type weighed = func(slot string, blueprints []string, rows [][]float32)
 
-// Decide makes the decision again. Strayed is what the controller asked for and had not asked
-// for then; hears may be nil.
-func (t *Transcript) Decide(hears weighed) (decision tamiyo.Decision, strayed string, err error) {
+// Decide makes the decision again. The error says where it came out differently, if it did.
+// What is weighed at each slot, hears is told of; it may be nil.
+func (t *Transcript) Decide(hears weighed) (tamiyo.Decision, error) {
+	decision, err := t.decide(hears)
+	if err != nil {
+		return tamiyo.Decision{}, fmt.Errorf("replay %s: %w", t.Name(), err)
+	}
+	return decision, nil
+}
+
+func (t *Transcript) decide(hears weighed) (decision tamiyo.Decision, err error) {
 	state, err := t.state()
 	if err != nil {
-		return tamiyo.Decision{}, "", err
+		return tamiyo.Decision{}, err
 	}
 	record, err := t.known()
 	if err != nil {
-		return tamiyo.Decision{}, "", err
+		return tamiyo.Decision{}, err
 	}
 	p := &player{transcript: t}
 	state.Weighed = hears
@@ -40,19 +49,23 @@ func (t *Transcript) Decide(hears weighed) (decision tamiyo.Decision, strayed st
 		state.Blueprint = p.blueprint
 	}
 	decision = tamiyo.NewController(config).Decide(record, state, time.Unix(0, t.Now), candidates)
-	return decision, p.strayed, nil
+	now, err := outcomeOf(decision)
+	if err != nil {
+		return tamiyo.Decision{}, err
+	}
+	if d := differ(&t.Outcome, &now, p.strayed); d != nil {
+		return tamiyo.Decision{}, d
+	}
+	return decision, nil
 }
 
 // difference is where a decision came out in another way than it was recorded.
 type difference struct {
-	Decision string // which
-	What     string // of it
-	Was, Is  string // as recorded, and now
+	What    string // of it
+	Was, Is string // as recorded, and now
 }
 
-func (d *difference) String() string {
-	return fmt.Sprintf("%s: %s\n  was %s\n  is  %s", d.Decision, d.What, d.Was, d.Is)
-}
+func (d *difference) Error() string { return fmt.Sprintf("%s\n  was %s\n  is  %s", d.What, d.Was, d.Is) }
 
 // Name is the report that was decided on.
 func (t *Transcript) Name() string {
@@ -66,35 +79,26 @@ func (t *Transcript) Name() string {
 	return fmt.Sprintf("epoch %d of a trainer that only reports", state.Packet.GetCurrentEpoch())
 }
 
-// check makes the decision again; nil says that it is the same, byte by byte.
-func (t *Transcript) check() (*difference, error) {
-	decision, strayed, err := t.Decide(nil)
-	if err != nil {
-		return nil, fmt.Errorf("replay %s: %w", t.Name(), err)
-	}
-	now, err := outcomeOf(decision)
-	if err != nil {
-		return nil, fmt.Errorf("replay %s: %w", t.Name(), err)
-	}
-	differs := func(what, was, is string) (*difference, error) { return &difference{t.Name(), what, was, is}, nil }
-	was := &t.Outcome
+// differ finds the first difference of two outcomes; strayed is what the controller asked for
+// that it had not asked for then.
+func differ(was, now *outcome, strayed string) *difference {
 	if i, same := compare(was.Commands, now.Commands); !same {
-		return differs(fmt.Sprintf("command %d", i+1),
-			shown(was.Commands, i, new(leyline.AdaptationCommand)), shown(now.Commands, i, new(leyline.AdaptationCommand)))
+		return &difference{fmt.Sprintf("command %d", i+1),
+			shown(was.Commands, i, new(leyline.AdaptationCommand)), shown(now.Commands, i, new(leyline.AdaptationCommand))}
 	}
 	if i, same := compare(was.Reports, now.Reports); !same {
-		return differs(fmt.Sprintf("field report %d", i+1),
-			shown(was.Reports, i, new(leyline.FieldReport)), shown(now.Reports, i, new(leyline.FieldReport)))
+		return &difference{fmt.Sprintf("field report %d", i+1),
+			shown(was.Reports, i, new(leyline.FieldReport)), shown(now.Reports, i, new(leyline.FieldReport))}
 	}
 	switch {
 	case was.Record != now.Record:
-		return differs("record of the run, by SHA-256", was.Record, now.Record)
+		return &difference{"record of the run, by SHA-256", was.Record, now.Record}
 	case was.Telemetry != now.Telemetry:
-		return differs("telemetry, by SHA-256", was.Telemetry, now.Telemetry)
+		return &difference{"telemetry, by SHA-256", was.Telemetry, now.Telemetry}
 	case strayed != "":
-		return differs("what it asks for", "nothing of the kind", strayed)
+		return &difference{"what it asks for", "nothing of the kind", strayed}
 	default:
-		return nil, nil
+		return nil
 	}
 }
 
@@ -135,7 +139,7 @@ type Result struct {
 	// Missing are the places where a decision is not in the record of the run, and commands
 	// that no decision in it gave.
 	Missing    []string
-	Difference *difference // the first; nil: all came out as they were recorded
+	Difference error // the first; nil: all came out as they were recorded
 }
 
 // Replay makes the decisions of a run again, in their order, and ends at the first that
@@ -150,9 +154,10 @@ func (r *Run) Replay() (Result, error) {
 		case i > 0 && !t.follows(r.Decisions[i-1]):
 			result.Missing = append(result.Missing, "what was decided between "+r.Decisions[i-1].Name()+" and "+t.Name())
 		}
-		difference, err := t.check()
-		if err != nil || difference != nil {
-			result.Difference = difference
+		if _, err := t.Decide(nil); err != nil {
+			if _, differs := errors.AsType[*difference](err); differs {
+				result.Difference, err = err, nil
+			}
 			return result, err
 		}
 		result.Decisions++
