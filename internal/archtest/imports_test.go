@@ -113,6 +113,9 @@ var allowedImports = map[string][]string{
 	"tamiyo/policy/payloads": {"internal/atomicfile", "internal/regularfile"},
 	"tamiyo/policy/accepted": {"leyline", "tamiyo/policy/payloads"},
 	"tamiyo/policy/journal":  {"leyline", "internal/atomicfile", "internal/regularfile", "tamiyo/policy/accepted"},
+	"tamiyo/policy/learn": {
+		"leyline", "kernel", "tamiyo", "tamiyo/policy/network", "tamiyo/transcript",
+	},
 	"tamiyo/policy/inspect": {
 		"tamiyo/policy/accepted", "tamiyo/policy/journal", "tamiyo/policy/network", "tamiyo/policy/payloads",
 	},

@@ -65,7 +65,9 @@ type difference struct {
 	Was, Is string // as recorded, and now
 }
 
-func (d *difference) Error() string { return fmt.Sprintf("%s\n  was %s\n  is  %s", d.What, d.Was, d.Is) }
+func (d *difference) Error() string {
+	return fmt.Sprintf("%s\n  was %s\n  is  %s", d.What, d.Was, d.Is)
+}
 
 // Name is the report that was decided on.
 func (t *Transcript) Name() string {
