@@ -53,29 +53,44 @@ func (w *Writer) Text(t *Transcript) ([]byte, error) {
 		return nil, fmt.Errorf("write transcript: %w", err)
 	}
 	text, err := w.pack(plain)
+	if err == nil && len(text) > maxText { // seldom, so that it may take longer
+		text, err = packedSmall(plain)
+	}
 	if err == nil && len(text) > maxText {
 		err = fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(text), maxText)
 	}
 	return text, err
 }
 
-func (w *Writer) pack(plain []byte) (text []byte, err error) {
-	var packed bytes.Buffer
+// pack packs with what the last one left.
+func (w *Writer) pack(plain []byte) ([]byte, error) {
 	press, known := w.pool.Get().(*flate.Writer)
-	if known {
-		press.Reset(&packed)
-	} else {
-		press, err = flate.NewWriter(&packed, flate.BestSpeed)
+	if !known {
+		var err error
+		if press, err = flate.NewWriter(io.Discard, flate.BestSpeed); err != nil {
+			return nil, fmt.Errorf("write transcript: %w", err)
+		}
 	}
-	if err == nil {
-		_, err = press.Write(plain)
-		err = errors.Join(err, press.Close())
+	defer w.pool.Put(press)
+	return packed(press, plain)
+}
+
+func packed(press *flate.Writer, plain []byte) ([]byte, error) {
+	var text bytes.Buffer
+	press.Reset(&text)
+	_, err := press.Write(plain)
+	if err = errors.Join(err, press.Close()); err != nil {
+		return nil, fmt.Errorf("write transcript: %w", err)
 	}
+	return base64.RawStdEncoding.AppendEncode(nil, text.Bytes()), nil
+}
+
+func packedSmall(plain []byte) ([]byte, error) {
+	press, err := flate.NewWriter(io.Discard, flate.BestCompression)
 	if err != nil {
 		return nil, fmt.Errorf("write transcript: %w", err)
 	}
-	w.pool.Put(press)
-	return base64.RawStdEncoding.AppendEncode(nil, packed.Bytes()), nil
+	return packed(press, plain)
 }
 
 // plainTranscript is one as JSON.

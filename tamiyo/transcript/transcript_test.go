@@ -329,6 +329,54 @@ func TestReadRunsRefusesWhatIsNoExport(t *testing.T) {
 	}
 }
 
+// TestTranscriptFits: one in which many slots were looked at in vain is packed tighter, and
+// one that is too large all the same is refused.
+func TestTranscriptFits(t *testing.T) {
+	of := func(slots int) *Transcript {
+		state := tamiyo.State{
+			Packet: &leyline.SystemStatePacket{TrainingRunId: "r", ValidationLoss: 1}, Grows: true, TrainerID: "t",
+			HostLayers: []string{"fc1"}, Slots: map[string][]int{},
+		}
+		for i := range slots {
+			state.Slots[fmt.Sprint("layer", i)] = []int{32 + i}
+		}
+		controller := tamiyo.NewController(tamiyo.Config{Patience: 1})
+		var record *tamiyo.Record
+		var recording *Recording
+		for n := range 2 {
+			state.Number = uint64(n) + 1
+			var decision tamiyo.Decision
+			decision, recording = Decide(controller, record, state, time.Unix(1_800_000_000, 0), risky)
+			record = decision.Record
+		}
+		written, err := recording.Transcript()
+		if err != nil || len(written.Slots) != slots {
+			t.Fatalf("%d slots were looked at, %v", len(written.Slots), err)
+		}
+		return written
+	}
+	for slots, fits := range map[int]bool{1: true, 64: true, 400: false} {
+		text, err := new(Writer).Text(of(slots))
+		t.Logf("%d slots: %d bytes", slots, len(text))
+		if (err == nil) != fits || !fits && !errors.Is(err, errTooLarge) {
+			t.Errorf("%d slots: %v", slots, err)
+		}
+	}
+}
+
+// risky are 50 blueprints of which none may be begun.
+func risky(slot []int) (all []tamiyo.Candidate, _ error) {
+	for i := range 50 {
+		all = append(all, tamiyo.Candidate{
+			BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.6 + 0.01*float64(i%7),
+			ParameterCount: 97 * i * slot[0], MultiplyAdds: int64(1013 * i * slot[0]),
+			LatencyMS: map[string]float64{"cpu": 0.0137 * float64(i), "cuda": 0.00371 * float64(i)},
+			Earned:    tamiyo.Earned{Tried: 3 * i, Kept: i, Gain: 0.0123 * float64(i)},
+		})
+	}
+	return all, nil
+}
+
 // FuzzTranscript: whatever is read, replays to something or is refused.
 func FuzzTranscript(f *testing.F) {
 	plain, err := json.Marshal((*plainTranscript)(stalledRunOnce(f)))
