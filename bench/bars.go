@@ -46,6 +46,7 @@ func bars() map[string][]bar {
 		"graft_attach_ms":                   {atMost(0.5)},
 		"command_verify_us":                 {atMost(20)},
 		"decision_p99_us":                   {atMost(500)},
+		rowByPolicy:                         {atMost(2000)},
 		"boot_to_ready_ms":                  {atMost(150)},
 		"boot_to_ready_redis_ms":            {atMost(150)},
 		"resident_mb":                       {atMost(38.1)}, // 40 MB

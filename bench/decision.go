@@ -3,20 +3,33 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/transcript"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
 func decisionRows() []row {
 	return []row{
 		{"decision_p99_us", "us", lower, nil},
+		{rowByPolicy, "us", lower, nil},
+		{rowRecorded, "us", lower, nil},
 		{"decisions_rate", "decisions/s", higher, nil},
 	}
 }
+
+// Rows of a decision by a policy, and of writing a decision down.
+const (
+	rowByPolicy = "decision_policy_p99_us"
+	rowRecorded = "decision_recorded_us"
+)
 
 // recordAlone is a record that is read and written, and nothing decided.
 const recordAlone = "record_alone"
@@ -37,7 +50,7 @@ const weighing = "weighing"
 func measureDecision(_ context.Context, b *bench) error {
 	n := b.pick(20_000, 500)
 	return b.interleave([]turn{
-		{ours, func(column string) error { return b.decide(column, n) }},
+		{ours, func(column string) error { return errors.Join(b.decide(column, n), b.decideByPolicy(column, n/4)) }},
 		{weighing, func(column string) error { return b.decide(column, n) }},
 		{recordAlone, func(column string) error { return b.carryRecord(column, n) }},
 	}, func() error { return nil })
@@ -50,6 +63,7 @@ type decided struct {
 	state      tamiyo.State
 	now        time.Time
 	offered    []tamiyo.Candidate
+	recording  *transcript.Recording // of the last decision
 }
 
 func newDecided(seeds int) (*decided, error) {
@@ -91,20 +105,29 @@ func newDecided(seeds int) (*decided, error) {
 
 // next decides on one more report, from the record as it travels to the record as it does.
 func (d *decided) next() error {
+	_, err := d.timed()
+	return err
+}
+
+// timed is how long the decision itself took, in microseconds, as it is made and listened to
+// by the service.
+func (d *decided) timed() (us float64, err error) {
 	var record *tamiyo.Record
 	if d.record != nil {
-		var err error
 		if record, err = tamiyo.DecodeRecord(d.record); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	d.state.Number++
 	d.state.Packet.CurrentEpoch++
 	d.now = d.now.Add(time.Second)
-	decision := d.controller.Decide(record, d.state, d.now, func([]int) ([]tamiyo.Candidate, error) { return d.offered, nil })
-	var err error
+	begun := time.Now()
+	decision, recording := transcript.Decide(d.controller, record, d.state, d.now,
+		func([]int) ([]tamiyo.Candidate, error) { return d.offered, nil })
+	us = time.Since(begun).Seconds() * 1e6
+	d.recording = recording
 	d.record, err = json.Marshal(decision.Record)
-	return err
+	return us, err
 }
 
 func (b *bench) decide(column string, n int) error {
@@ -115,23 +138,77 @@ func (b *bench) decide(column string, n int) error {
 	took := make([]float64, n)
 	whole := time.Now()
 	for i := range took {
-		record, err := tamiyo.DecodeRecord(d.record)
-		if err != nil {
-			return err
-		}
-		d.state.Number++
-		d.state.Packet.CurrentEpoch++
-		d.now = d.now.Add(time.Second)
-		begun := time.Now()
-		decision := d.controller.Decide(record, d.state, d.now, func([]int) ([]tamiyo.Candidate, error) { return d.offered, nil })
-		took[i] = time.Since(begun).Seconds() * 1e6
-		if d.record, err = json.Marshal(decision.Record); err != nil {
+		if took[i], err = d.timed(); err != nil {
 			return err
 		}
 	}
 	b.table.sample("decisions_rate", column, float64(n)/time.Since(whole).Seconds())
 	b.table.sample("decision_p99_us", column, quantile(took, 0.99))
 	return nil
+}
+
+// decideByPolicy is a decision in which one policy weighs 30 blueprints and another one does
+// in the shadow, neither of which begins any; and what it takes to write it down.
+func (b *bench) decideByPolicy(column string, n int) error {
+	policy, err := randomPolicy()
+	if err != nil {
+		return err
+	}
+	d, err := newDecided(seedsReported(weighing))
+	if err != nil {
+		return err
+	}
+	config := d.controller.Config()
+	config.Policies = func() (active, shadow tamiyo.Policy) {
+		return network.Named(policy, "active"), network.Named(policy, "shadow")
+	}
+	d.controller = tamiyo.NewController(config)
+	for i := range d.offered {
+		d.offered[i].Risk = 0.3
+	}
+	took, written := make([]float64, n), make([]float64, n)
+	writer := new(transcript.Writer)
+	for i := range took {
+		if took[i], err = d.timed(); err != nil {
+			return err
+		}
+		begun := time.Now()
+		if _, err = writer.Packet(d.recording); err != nil {
+			return err
+		}
+		written[i] = time.Since(begun).Seconds() * 1e6
+	}
+	b.table.sample(rowByPolicy, column, quantile(took, 0.99))
+	b.table.sample(rowRecorded, column, quantile(written, 0.5))
+	return nil
+}
+
+// randomPolicy is a network with a hidden layer of 64 that begins nothing.
+func randomPolicy() (*network.Network, error) {
+	const hidden = 64
+	rng := rand.New(rand.NewPCG(1, 1))
+	random := func(shape ...int) *kernel.Tensor {
+		tensor := kernel.NewTensor(shape...)
+		for i := range tensor.Data {
+			tensor.Data[i] = float32(rng.NormFloat64()) / 8
+		}
+		return tensor
+	}
+	never := kernel.NewTensor(network.Features)
+	never.Data[0] = -1000
+	builder := kernel.NewBuilder("policy", network.Features)
+	builder.Init("w1", random(network.Features, hidden))
+	builder.Init("w2", random(hidden, network.Features))
+	builder.Init("never", never)
+	builder.Node("MatMul", []string{"host", "w1"}, "a")
+	builder.Node("Relu", []string{"a"}, "h")
+	builder.Node("MatMul", []string{"h", "w2"}, "b")
+	builder.Node("Add", []string{"b", "never"}, "seed")
+	file, err := builder.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return network.Read(file)
 }
 
 // carryRecord reads and writes a record as a decision does.

@@ -26,6 +26,10 @@ type State struct {
 	// known of. An error means that it cannot be told now, and one that wraps
 	// context.DeadlineExceeded that the step ran out of time over it. nil knows none.
 	Blueprint func(id string) (blueprint Candidate, known bool, err error)
+
+	// Weighed hears of the blueprints that might be begun at a slot, the best first by the
+	// controller's own worth, and what a policy is told of each [nobody does].
+	Weighed func(slot string, blueprints []string, rows [][]float32)
 }
 
 // Decision is what one report leads to.
@@ -49,6 +53,9 @@ type Controller struct {
 func NewController(config Config) *Controller {
 	return &Controller{config: config.withDefaults()}
 }
+
+// Config is what the controller goes by, defaults included.
+func (c *Controller) Config() Config { return c.config }
 
 // Decide evaluates one report. The record is what was decided on the run so
 // far, nil when nothing is known of it, and is not changed. The same arguments

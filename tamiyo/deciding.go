@@ -33,15 +33,19 @@ const (
 	answerRisk          // 0..1
 	answerConvex        // of the two blends the higher one is asked for
 	answerResidual
-	answerColumns
+	// AnswerColumns is how many of an answer count.
+	AnswerColumns
 )
 
-// featureColumns is the width of a row.
-const featureColumns = 24
+// Columns of a row.
+const (
+	FeatureColumns = 24
+	FeatureWorth   = FeatureColumns - 1 // by the controller's own formula
+)
 
 // features are what a policy is told of a blueprint that is considered for a slot.
 func (e planner) features(c considered) []float32 {
-	row := make([]float32, featureColumns)
+	row := make([]float32, FeatureColumns)
 	shape := e.state.Slots[c.slot]
 	set := func(column int, value float64) {
 		if finite(value) {
@@ -78,23 +82,44 @@ func (e planner) features(c considered) []float32 {
 	set(20, float64(max(earned.Kept, 0))/float64(max(earned.Tried, earned.Kept, 1)))
 	set(21, positive(earned.Gain))
 	set(22, float64(c.setbacks))
-	set(23, c.worth)
+	set(FeatureWorth, c.worth)
 	return row
+}
+
+// beginnable are those of a ranking that might be begun: the refused stand last.
+func beginnable(ranked []considered) []considered {
+	if refused := slices.IndexFunc(ranked, func(c considered) bool { return c.refusal != "" }); refused >= 0 {
+		return ranked[:refused]
+	}
+	return ranked
+}
+
+func (e planner) rows(open []considered) [][]float32 {
+	rows := make([][]float32, len(open))
+	for i, c := range open {
+		rows[i] = e.features(c)
+	}
+	return rows
+}
+
+// tellWeighed tells who hears of it what stands to choose at a slot.
+func (e planner) tellWeighed(open []considered) {
+	if e.state.Weighed == nil || len(open) == 0 {
+		return
+	}
+	blueprints := make([]string, len(open))
+	for i, c := range open {
+		blueprints[i] = c.candidate.BlueprintID
+	}
+	e.state.Weighed(open[0].slot, blueprints, e.rows(open))
 }
 
 // consult has a policy weigh what may be begun at a slot. What it leaves is in the order of
 // its answers.
 func (e planner) consult(policy Policy, ranked []considered) ([]considered, error) {
 	weighed := slices.Clone(ranked)
-	open := weighed
-	if refused := slices.IndexFunc(weighed, func(c considered) bool { return c.refusal != "" }); refused >= 0 {
-		open = weighed[:refused] // the refused stand last
-	}
-	rows := make([][]float32, len(open))
-	for i, c := range open {
-		rows[i] = e.features(c)
-	}
-	answers, err := policy.Judge(rows)
+	open := beginnable(weighed)
+	answers, err := policy.Judge(e.rows(open))
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +136,7 @@ func (e planner) consult(policy Policy, ranked []considered) ([]considered, erro
 // weigh ranks what may be begun at a slot by the policy that decides, when there is one,
 // and tells what the one in the shadow would have begun.
 func (e planner) weigh(ranked []considered) []considered {
+	e.tellWeighed(beginnable(ranked))
 	active, shadow := e.deciding.active, e.deciding.shadow
 	decided := ranked
 	if active != nil {

@@ -60,7 +60,7 @@ func TestAPolicyChoosesAmongWhatTheRulesAllow(t *testing.T) {
 		t.Errorf("annotations %v", got)
 	}
 	attributesOf(t, r.decisions[len(r.decisions)-1], "policy_risk_signal")
-	if len(policy.rows) != 3 || len(policy.rows[0]) != featureColumns || policy.rows[0][0] != 1 {
+	if len(policy.rows) != 3 || len(policy.rows[0]) != FeatureColumns || policy.rows[0][0] != 1 {
 		t.Errorf("the policy was asked for %v", policy.rows)
 	}
 }

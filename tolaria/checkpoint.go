@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kernel/adam"
 )
 
 const (
@@ -36,19 +37,19 @@ type saved struct {
 	Seeds   string `json:"seeds"` // name of the graft's folder
 	elapsed
 
-	Weights   graft.Weights         `json:"weights"`
-	Moments   []*moments            `json:"moments"`
-	OfSeeds   map[string][]*moments `json:"of_seeds"`
-	Rate      annealer              `json:"rate"`
-	SeedRate  float64               `json:"seed_rate"`
-	Order     []byte                `json:"order"` // states of the random streams
-	Noise     []byte                `json:"noise"`
-	Rates     []float64             `json:"rates"`
-	GradMax   float64               `json:"host_gradient_max"`
-	Unchanged bool                  `json:"host_unchanged"`
-	Dropped   int                   `json:"dropped"`
-	KeptCount int                   `json:"kept_count"`
-	First     *float64              `json:"host_accuracy"` // absent: no seed germinated
+	Weights   graft.Weights              `json:"weights"`
+	Moments   []*adam.Moments            `json:"moments"`
+	OfSeeds   map[string][]*adam.Moments `json:"of_seeds"`
+	Rate      annealer                   `json:"rate"`
+	SeedRate  float64                    `json:"seed_rate"`
+	Order     []byte                     `json:"order"` // states of the random streams
+	Noise     []byte                     `json:"noise"`
+	Rates     []float64                  `json:"rates"`
+	GradMax   float64                    `json:"host_gradient_max"`
+	Unchanged bool                       `json:"host_unchanged"`
+	Dropped   int                        `json:"dropped"`
+	KeptCount int                        `json:"kept_count"`
+	First     *float64                   `json:"host_accuracy"` // absent: no seed germinated
 }
 
 // elapsed is what has passed of a run, in epochs.
@@ -89,7 +90,7 @@ func (t *Trainer) saved() (*saved, error) {
 		Seeds:   fmt.Sprintf("%s%06d", seedsPrefix, t.epochs),
 		elapsed: elapsed{Epochs: t.epochs, Trained: t.trained, Waited: t.waited, Pace: int64(t.pace), Rejected: t.rejected},
 		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
-		OfSeeds: make(map[string][]*moments),
+		OfSeeds: make(map[string][]*adam.Moments),
 		Rate:    t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,
 		GradMax: t.result.HostGradientMax, Unchanged: t.result.HostUnchanged,
 		Dropped: t.result.Dropped, KeptCount: t.result.Kept,

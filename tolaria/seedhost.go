@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kernel/adam"
 )
 
 // seedHost is the trainer as the graft sees it.
@@ -13,11 +14,11 @@ type seedHost Trainer
 
 // snapshot is the host and its optimizer at one moment.
 type snapshot struct {
-	Weights graft.Weights         `json:"weights"`
-	Moments []*moments            `json:"moments"`
-	OfKept  map[string][]*moments `json:"of_kept"` // of the seeds that were part of the network
-	Rate    annealer              `json:"rate"`
-	Steps   int                   `json:"steps"` // of the host in this process; written down: since
+	Weights graft.Weights              `json:"weights"`
+	Moments []*adam.Moments            `json:"moments"`
+	OfKept  map[string][]*adam.Moments `json:"of_kept"` // of the seeds that were part of the network
+	Rate    annealer                   `json:"rate"`
+	Steps   int                        `json:"steps"` // of the host in this process; written down: since
 }
 
 // Snapshot copies the host with its optimizer.
@@ -26,7 +27,7 @@ func (h *seedHost) Snapshot(string) any {
 	parameters := t.network.Parameters()
 	s := &snapshot{
 		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
-		OfKept: make(map[string][]*moments), Rate: t.rate, Steps: t.hostSteps,
+		OfKept: make(map[string][]*adam.Moments), Rate: t.rate, Steps: t.hostSteps,
 	}
 	for _, seed := range t.slot.Seeds() {
 		if had := h.momentsOf(seed.ID); seed.Stage == stageFossilized && len(had) > 0 {
@@ -94,7 +95,7 @@ func (h *seedHost) Restore(from any, scope graft.Scope) error {
 }
 
 // momentsOf are the optimizer's of a seed, also while its parameters are not known.
-func (h *seedHost) momentsOf(seedID string) []*moments {
+func (h *seedHost) momentsOf(seedID string) []*adam.Moments {
 	if waiting, ok := h.waiting[seedID]; ok {
 		return waiting
 	}
@@ -102,7 +103,7 @@ func (h *seedHost) momentsOf(seedID string) []*moments {
 }
 
 // putBack gives seeds that are still there the moments that they had.
-func (h *seedHost) putBack(ofKept map[string][]*moments) error {
+func (h *seedHost) putBack(ofKept map[string][]*adam.Moments) error {
 	var errs []error
 	for _, seed := range h.slot.Seeds() {
 		had, ok := ofKept[seed.ID]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/kernel/adam"
 )
 
 // keptSlot is a slot with kept seeds.
@@ -32,13 +33,13 @@ func TestWholeSnapshotHasTheMomentsOfKeptSeeds(t *testing.T) {
 	place := &keptSlot{ids: []string{"known", "waiting", "gone"}}
 	parameters := func() []*kernel.Parameter { return []*kernel.Parameter{kernel.NewParameter("p", kernel.NewTensor(2))} }
 	known, gone := parameters(), parameters()
-	of := func(steps int) []*moments {
-		return []*moments{{Steps: steps, First: []float64{1, 2}, Second: []float64{3, 1e-300}}}
+	of := func(steps int) []*adam.Moments {
+		return []*adam.Moments{{Steps: steps, First: []float64{1, 2}, Second: []float64{3, 1e-300}}}
 	}
 	trainer := &Trainer{
 		network: newHost(hostSize{Inputs: 1, Features: 1, Classes: 1}, rng), slot: place,
 		members: map[string][]*kernel.Parameter{"known": known, "gone": gone},
-		waiting: map[string][]*moments{"waiting": of(2)},
+		waiting: map[string][]*adam.Moments{"waiting": of(2)},
 	}
 	put := func(parameters []*kernel.Parameter, steps int) {
 		if err := trainer.adam.Put(parameters, of(steps)); err != nil {
@@ -65,8 +66,8 @@ func TestWholeSnapshotHasTheMomentsOfKeptSeeds(t *testing.T) {
 	if err := host.Restore(back, graft.Whole); err != nil {
 		t.Fatal(err)
 	}
-	got := [][]*moments{host.momentsOf("known"), trainer.waiting["waiting"], trainer.waiting["gone"]}
-	if want := [][]*moments{of(1), of(2), nil}; !cmp.Equal(got, want) {
+	got := [][]*adam.Moments{host.momentsOf("known"), trainer.waiting["waiting"], trainer.waiting["gone"]}
+	if want := [][]*adam.Moments{of(1), of(2), nil}; !cmp.Equal(got, want) {
 		t.Error(cmp.Diff(want, got))
 	}
 }

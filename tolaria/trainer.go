@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/kernel/adam"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -37,7 +38,7 @@ type Trainer struct {
 	network *host
 	graft   *graft.Graft
 	slot    slot
-	adam    adam
+	adam    adam.Optimizer
 	rate    annealer
 	tape    *kernel.Tape
 
@@ -52,7 +53,7 @@ type Trainer struct {
 	hostSteps  int
 	reports    uint64                         // of this process
 	members    map[string][]*kernel.Parameter // of the grafted seeds
-	waiting    map[string][]*moments          // of seeds in a checkpoint whose parameters are not known yet
+	waiting    map[string][]*adam.Moments     // of seeds in a checkpoint whose parameters are not known yet
 	rejected   int                            // seeds in a row that were dropped
 	over       bool                           // by Rejections
 	germinated bool
@@ -82,7 +83,7 @@ func NewTrainer(config Config) (*Trainer, error) {
 		noise:   rand.NewPCG(config.Seed, streamNoise),
 		tape:    kernel.NewTape(),
 		members: make(map[string][]*kernel.Parameter),
-		waiting: make(map[string][]*moments),
+		waiting: make(map[string][]*adam.Moments),
 		result:  Result{RunID: config.RunID, HostUnchanged: true},
 	}
 	t.rng, t.dropping = rand.New(t.order), rand.New(t.noise)

@@ -34,6 +34,7 @@ func newRoot() *cobra.Command {
 		Version:       process.Version(name),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
+	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newDrill(), newForge(), newKernels(), newPolicy(), newReady(),
+		newRuns())
 	return root
 }

@@ -28,7 +28,7 @@ func newPolicy() *cobra.Command {
 	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyCompare(), newPolicyPublish(),
 		newPolicyAction("shadow", journal.ToShadow, "Have a policy asked beside what decides, and told of"),
 		newPolicyAction("activate", journal.Activate, "Have the policy decide that stands in the shadow"),
-		newPolicyRollback())
+		newPolicyRollback(), newPolicyTrain())
 	return policies
 }
 

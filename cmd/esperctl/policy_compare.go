@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -70,25 +68,13 @@ func newRunAsker(args []string) (runAsker, error) {
 func (a runAsker) get(ctx context.Context, path string, to any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, http.NoBody)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", a.base, err)
-	}
-	if a.token != "" {
-		request.Header.Set("Authorization", "Bearer "+a.token)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxRunView))
-	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", a.base, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s%s: %s", a.base, path, response.Status)
-	}
-	return json.Unmarshal(body, to)
+	return a.stream(ctx, path, func(body io.Reader) error {
+		text, err := io.ReadAll(io.LimitReader(body, maxRunView))
+		if err != nil {
+			return fmt.Errorf("read the answer of %s: %w", a.base, err)
+		}
+		return json.Unmarshal(text, to)
+	})
 }
 
 func (a runAsker) compare(ctx context.Context) ([]comparedEntry, error) {

@@ -107,10 +107,15 @@ var allowedImports = map[string][]string{
 
 	"tamiyo/internal/rules": {"leyline"},
 
+	"tamiyo/transcript": {"leyline", "telemetry", "trainer", "tamiyo"},
+
 	"tamiyo/policy/network":  {"kernel"},
 	"tamiyo/policy/payloads": {"internal/atomicfile", "internal/regularfile"},
 	"tamiyo/policy/accepted": {"leyline", "tamiyo/policy/payloads"},
 	"tamiyo/policy/journal":  {"leyline", "internal/atomicfile", "internal/regularfile", "tamiyo/policy/accepted"},
+	"tamiyo/policy/learn": {
+		"leyline", "kernel", "tamiyo", "tamiyo/policy/network", "tamiyo/transcript",
+	},
 	"tamiyo/policy/inspect": {
 		"tamiyo/policy/accepted", "tamiyo/policy/journal", "tamiyo/policy/network", "tamiyo/policy/payloads",
 	},

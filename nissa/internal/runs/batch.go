@@ -25,9 +25,10 @@ type Batch struct {
 	// and figures take the place of those of a packet that was made before.
 	Sources map[string]*Source
 
-	Reports []Report
-	Points  []Point
-	Events  []Event
+	Reports   []Report
+	Points    []Point
+	Events    []Event
+	Decisions []Decision
 
 	latest map[string]*leyline.TelemetryPacket // about no run, by source
 }
@@ -162,6 +163,11 @@ func (b *Batch) addEvent(e Event) {
 	}
 	b.run(e.Run, e.At).Bytes += int64(size)
 	b.Events = append(b.Events, e)
+}
+
+func (b *Batch) addDecision(d Decision) {
+	b.run(d.Run, d.At).Bytes += int64(RowBytes + len(d.Run) + len(d.Transcript))
+	b.Decisions = append(b.Decisions, d)
 }
 
 func (b *Batch) addReport(r *Run, report Report) {

@@ -16,12 +16,16 @@ const (
 	eventGate   = "gate_event"
 	eventEnding = "rollback_ready"
 	eventAlarm  = "alarm"
+
+	// eventDecision has what a controller was handed, and what came of it, as its attribute.
+	eventDecision       = "decision_recorded"
+	attributeTranscript = "transcript"
 )
 
 // repeated are events that every packet of their kind carries, or that say what another
 // message does: they belong to no feed.
 var repeated = map[string]bool{
-	eventStage: true, eventAlarm: true, "blend_config": true, "worker_error": true, "emergency_last_reason": true,
+	eventStage: true, eventAlarm: true, eventDecision: true, "blend_config": true, "worker_error": true, "emergency_last_reason": true,
 	"command_issued": true, "tamiyo_annotations": true, // the command itself is in the feed
 }
 
@@ -41,6 +45,9 @@ func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 	if run != "" {
 		b.run(run, at)
 	}
+	if decided := eventNamed(p, eventDecision).GetAttributes()[attributeTranscript]; run != "" && isTranscript(decided) {
+		b.addDecision(Decision{Run: run, At: at, Transcript: decided})
+	}
 	if seed := b.seed(run, name(p.GetSystemHealth().GetIndicators()["seed_id"]), at); seed != nil {
 		b.seedPacket(seed, p, at)
 	}
@@ -49,6 +56,11 @@ func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 		b.addEvent(e)
 		b.Runs[e.Run].follow(event, at)
 	}
+}
+
+// isTranscript says whether a text can be one: it is kept as it is, in letters and digits.
+func isTranscript(s string) bool {
+	return s != "" && len(s) <= maxTranscript && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // feedOf are the events of a packet that belong to the feed.

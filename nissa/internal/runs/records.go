@@ -89,6 +89,14 @@ type Point struct {
 	Metrics map[string]Number `json:"metrics,omitempty"`
 }
 
+// Decision is one of the controller on a run: what it was handed and what came of it, as the
+// controller wrote that down.
+type Decision struct {
+	Run        string    `json:"run"`
+	At         time.Time `json:"at"`
+	Transcript string    `json:"transcript"`
+}
+
 // Kind is what an event is.
 type Kind string
 

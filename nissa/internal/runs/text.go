@@ -19,6 +19,8 @@ const (
 	maxEvents = 64  // of one packet
 	maxSeeds  = 128 // of one report
 	maxPoints = 512 // figures that are kept of a source's last packet
+
+	maxTranscript = 64 << 10 // bytes of a decision
 )
 
 // text is s as it may be shown in one line: valid, without control characters, and cut.

@@ -14,11 +14,12 @@ import (
 
 // line is one of an export: what it is, and what it says.
 type line struct {
-	Run    *runs.Run    `json:"run,omitempty"`
-	Seed   *runs.Seed   `json:"seed,omitempty"`
-	Report *runs.Report `json:"report,omitempty"`
-	Point  *runs.Point  `json:"point,omitempty"`
-	Event  *runs.Event  `json:"event,omitempty"`
+	Run      *runs.Run      `json:"run,omitempty"`
+	Seed     *runs.Seed     `json:"seed,omitempty"`
+	Report   *runs.Report   `json:"report,omitempty"`
+	Point    *runs.Point    `json:"point,omitempty"`
+	Event    *runs.Event    `json:"event,omitempty"`
+	Decision *runs.Decision `json:"decision,omitempty"`
 }
 
 // maxLine bounds a line that is read.
@@ -49,6 +50,10 @@ func (s *Store) Export(ctx context.Context, id string, to io.Writer) error {
 	if err == nil {
 		err = guarded(ctx, s, scanEvent, func(e runs.Event) { e.Seq = 0; out.write(line{Event: &e}) },
 			"SELECT "+eventTable.names()+" FROM nissa_events WHERE run = $1 ORDER BY seq", id)
+	}
+	if err == nil {
+		err = guarded(ctx, s, scanDecision, func(d runs.Decision) { out.write(line{Decision: &d}) },
+			"SELECT "+decisionTable.names()+" FROM nissa_decisions WHERE run = $1 ORDER BY at, transcript", id)
 	}
 	return errors.Join(err, out.err)
 }
@@ -137,6 +142,8 @@ func add(b *runs.Batch, l line) bool {
 		b.Points = append(b.Points, *l.Point)
 	case l.Event != nil && of(l.Event.Run):
 		b.Events = append(b.Events, *l.Event)
+	case l.Decision != nil && of(l.Decision.Run):
+		b.Decisions = append(b.Decisions, *l.Decision)
 	default:
 		return false
 	}

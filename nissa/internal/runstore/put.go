@@ -176,6 +176,7 @@ func (s *Store) save(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64
 	}{
 		{&runTable, recordsOf(b.Runs, runRow)}, {&seedTable, recordsOf(b.Seeds, seedRow)}, {&alarmTable, recordsOf(b.Alarms, alarmRow)},
 		{&reportTable, reportRows}, {&pointTable, pointRows}, {&eventTable, eventRows},
+		{&decisionTable, rowsOf(b.Decisions, decisionRow)},
 	} {
 		if err := s.put(ctx, tx, write.table, write.rows); err != nil {
 			return 0, err

@@ -44,6 +44,7 @@ var (
 	eventTable = table{"nissa_events", "", []column{
 		{"seq", integer}, {"run", words}, {"seed", words}, {"at", integer}, {"kind", words}, {"name", words}, {"source", words},
 		{"level", words}, {"details", words}}}
+	decisionTable = table{"nissa_decisions", "", []column{{"run", words}, {"at", integer}, {"transcript", words}}}
 )
 
 // names are those of the columns.
@@ -147,6 +148,8 @@ func eventRow(e *runs.Event) []any {
 	return []any{e.Seq, e.Run, e.Seed, micros(e.At), e.Kind, e.Name, e.Source, e.Level, jsonText{e.Details}}
 }
 
+func decisionRow(d *runs.Decision) []any { return []any{d.Run, micros(d.At), d.Transcript} }
+
 // number reads a column that may be empty.
 type number struct{ to *runs.Number }
 
@@ -205,6 +208,11 @@ func scanPoint(row *sql.Rows) (p runs.Point, err error) {
 func scanEvent(row *sql.Rows) (e runs.Event, err error) {
 	err = row.Scan(&e.Seq, &e.Run, &e.Seed, moment{&e.At}, &e.Kind, &e.Name, &e.Source, &e.Level, object{&e.Details})
 	return e, err
+}
+
+func scanDecision(row *sql.Rows) (d runs.Decision, err error) {
+	err = row.Scan(&d.Run, moment{&d.At}, &d.Transcript)
+	return d, err
 }
 
 // scanRecord reads a record that is the only column, scanInteger a number.

@@ -93,6 +93,15 @@ func seedPacket(run, seed, stage string, n int) runs.Message {
 	}}
 }
 
+// decision is one that a controller recorded.
+func decision(run string, n int, transcript string) runs.Message {
+	return runs.Message{Stream: "oona.telemetry", Entry: fmt.Sprint(n, "-3"), At: at(n), Payload: &leyline.TelemetryPacket{
+		PacketId: fmt.Sprint("recorded-", run, n), SourceSubsystem: "tamiyo", Timestamp: timestamppb.New(at(n)),
+		SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"training_run_id": run}},
+		Events:       []*leyline.TelemetryEvent{{Description: "decision_recorded", Attributes: map[string]string{"transcript": transcript}}},
+	}}
+}
+
 // packet is telemetry of a source about no run.
 func packet(source string, n int) runs.Message {
 	return runs.Message{Stream: "oona.telemetry", Entry: fmt.Sprint(n, "-2"), At: at(n), Payload: &leyline.TelemetryPacket{

@@ -229,6 +229,53 @@ func TestExportReplaysIntoAnEqualStore(t *testing.T) {
 	})
 }
 
+// TestDecisionsAreKeptAsTheyAre and are exported in their order, weigh on their run, and go
+// with it.
+func TestDecisionsAreKeptAsTheyAre(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url, Retention: 100 * time.Second})
+		text := strings.Repeat("aB3+", 10_000)
+		put(t, s, decision("run", 2, text+"2"), decision("run", 1, text+"1"), decision("run", 3, "no word"), decision("run", 2, text+"2"))
+		put(t, s, decision("run", 4, strings.Repeat("x", 64<<10+1)), decision("run", 190, "last"))
+		run, err := s.Run(t.Context(), "run")
+		if err != nil || run.Bytes < int64(2*len(text)) {
+			t.Errorf("%+v, %v", run, err)
+		}
+		exported := func() string {
+			var out bytes.Buffer
+			if err := s.Export(t.Context(), "run", &out); err != nil {
+				t.Fatal(err)
+			}
+			return out.String()
+		}
+		whole := exported()
+		first, second := strings.Index(whole, text+"1"), strings.Index(whole, text+"2")
+		if strings.Count(whole, `{"decision"`) != 3 || first < 0 || second < first {
+			t.Errorf("exported is %.200s", whole)
+		}
+		copied := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
+		if _, err := copied.Import(t.Context(), strings.NewReader(whole)); err != nil {
+			t.Fatal(err)
+		}
+		var again bytes.Buffer
+		if err := copied.Export(t.Context(), "run", &again); err != nil || again.String() != whole {
+			t.Errorf("imported it is %.200s, %v", again.String(), err)
+		}
+		if events, err := s.Events(t.Context(), Filter{Run: "run", Most: 10}); err != nil || len(events) > 0 {
+			t.Errorf("the feed has %+v, %v", events, err)
+		}
+		if err := s.Tidy(t.Context(), at(200)); err != nil {
+			t.Fatal(err)
+		}
+		if left := exported(); strings.Count(left, `{"decision"`) != 1 {
+			t.Errorf("of what is too old is left %.200s", left)
+		}
+		if run, err := s.Run(t.Context(), "run"); err != nil || run.Bytes > 4<<10 {
+			t.Errorf("%+v, %v", run, err)
+		}
+	})
+}
+
 func TestImportRefusesWhatIsNoExport(t *testing.T) {
 	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
 	for _, text := range []string{

@@ -145,7 +145,7 @@ func (s *Store) removeSlice(ctx context.Context, tx *sql.Tx, table, key, conditi
 // shorten removes what a run was told before a time, and all of one that was not heard of
 // since. One that is not there was removed by another process.
 func (s *Store) shorten(ctx context.Context, run string, from time.Time) error {
-	for _, table := range []string{"nissa_reports", "nissa_points", "nissa_events"} {
+	for _, table := range []string{"nissa_reports", "nissa_points", "nissa_events", "nissa_decisions"} {
 		if err := s.prune(ctx, table, "rowid", "run = $1 AND at < $2", run, from.UnixMicro()); err != nil {
 			return err
 		}
@@ -194,6 +194,7 @@ func (s *Store) weigh(ctx context.Context, tx *sql.Tx, run string) (total int64,
 		"SELECT 0, COUNT(*), COALESCE(SUM(LENGTH(metrics)), 0) FROM nissa_reports WHERE run = $1",
 		"SELECT 0, COUNT(*), COALESCE(SUM(LENGTH(metrics)), 0) FROM nissa_points WHERE run = $1",
 		"SELECT 0, COUNT(*), COALESCE(SUM(LENGTH(details)), 0) FROM nissa_events WHERE run = $1",
+		"SELECT 0, COUNT(*), COALESCE(SUM(LENGTH(transcript)), 0) FROM nissa_decisions WHERE run = $1",
 	} {
 		var records, rows, texts int64
 		if err := tx.QueryRowContext(ctx, query, run).Scan(&records, &rows, &texts); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/transcript"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
@@ -106,13 +107,13 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 	permitted := r.permissions(ctx)
 	_, err := r.control.Step(ctx, run, func(record *tamiyo.Record) (runrecord.Outcome[tamiyo.Record], error) {
 		begun := time.Now()
-		decision, err := r.judge(ctx, record, state)
+		decision, recording, err := r.judge(ctx, record, state)
 		if err != nil {
 			return runrecord.Outcome[tamiyo.Record]{}, err
 		}
 		took := time.Since(begun)
 		outcome := runrecord.Outcome[tamiyo.Record]{
-			Record: decision.Record, Stands: func() { r.tell(ctx, run, decision.Packets, took) },
+			Record: decision.Record, Stands: func() { r.tell(ctx, run, &decision, recording, took) },
 		}
 		for _, command := range decision.Commands {
 			if permitted(command) {
@@ -129,7 +130,9 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 
 // judge lets the controller decide, which may ask the library for as long as a step may
 // take. A step that was stopped is no decision.
-func (r *Room) judge(ctx context.Context, record *tamiyo.Record, state tamiyo.State) (tamiyo.Decision, error) {
+func (r *Room) judge(
+	ctx context.Context, record *tamiyo.Record, state tamiyo.State,
+) (tamiyo.Decision, *transcript.Recording, error) {
 	step, cancel := ctx, func() {}
 	if r.config.StepTimeout > 0 {
 		step, cancel = context.WithTimeout(ctx, r.config.StepTimeout)
@@ -139,13 +142,23 @@ func (r *Room) judge(ctx context.Context, record *tamiyo.Record, state tamiyo.St
 		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
 	}
 	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, slot) }
-	return r.config.Controller.Decide(record, state, r.config.Now(), candidates), ctx.Err()
+	decision, recording := transcript.Decide(r.config.Controller, record, state, r.config.Now(), candidates)
+	return decision, recording, ctx.Err()
 }
 
-// tell offers the packets of a decision that took so long.
-func (r *Room) tell(ctx context.Context, run string, packets []*leyline.TelemetryPacket, took time.Duration) {
-	r.logEvents(ctx, run, packets)
-	for _, packet := range packets {
+// tell offers the packets of a decision that took so long, and what it was made from, so
+// that it can be made again.
+func (r *Room) tell(ctx context.Context, run string, decision *tamiyo.Decision, recording *transcript.Recording, took time.Duration) {
+	r.logEvents(ctx, run, decision.Packets)
+	if decision.Record != nil {
+		recorded, err := r.writer.Packet(recording)
+		if err != nil {
+			r.config.Logger.Warn("decision not recorded", "run", run, "error", err)
+		} else {
+			r.config.Offer(recorded)
+		}
+	}
+	for _, packet := range decision.Packets {
 		packet.Metrics = append(packet.Metrics, telemetry.MetricPoints([]telemetry.Figure{tamiyo.Latency(took)})...)
 		r.config.Offer(packet)
 	}

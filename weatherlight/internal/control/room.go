@@ -20,6 +20,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/transcript"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
@@ -30,6 +31,7 @@ type Room struct {
 	seeds    *runrecord.Keeper[kasmina.Record]
 	control  *runrecord.Keeper[tamiyo.Record]
 	counters *kasmina.Counters
+	writer   transcript.Writer
 
 	active  atomic.Int64 // unix milliseconds of the last decision
 	decided chan struct{}

@@ -1,4 +1,5 @@
-package tolaria
+// Package adam moves the parameters of kernels along their gradients.
+package adam
 
 import (
 	"errors"
@@ -10,33 +11,33 @@ import (
 )
 
 const (
-	adamBeta1   = 0.9
-	adamBeta2   = 0.999
-	adamEpsilon = 1e-8
+	beta1   = 0.9
+	beta2   = 0.999
+	epsilon = 1e-8
 )
 
-// adam is the optimizer of Kingma and Ba (2015), "Adam: A Method for Stochastic
+// Optimizer is that of Kingma and Ba (2015), "Adam: A Method for Stochastic
 // Optimization", with its published constants. It keeps its state by parameter:
 // what a seed has gathered while it grew goes on when it is part of the network.
 // The zero value is ready to use. It belongs to one goroutine.
-type adam struct {
-	states map[*kernel.Parameter]*moments
+type Optimizer struct {
+	states map[*kernel.Parameter]*Moments
 }
 
-// moments are the optimizer's state of one parameter: running means of its
+// Moments are the optimizer's state of one parameter: running means of its
 // gradient and of the squared gradient, and the steps taken.
-type moments struct {
+type Moments struct {
 	Steps  int       `json:"steps"`
 	First  []float64 `json:"first"`
 	Second []float64 `json:"second"`
 }
 
-// errMoments is wrapped by Put for moments that are not of the parameter.
-var errMoments = errors.New("moments do not fit the parameter")
+// ErrMoments is wrapped by Put for moments that are not of the parameter.
+var ErrMoments = errors.New("moments do not fit the parameter")
 
 // Step moves the parameters along their gradients at a learning rate, and clears
 // the gradients.
-func (a *adam) Step(rate float64, parameters []*kernel.Parameter) {
+func (a *Optimizer) Step(rate float64, parameters []*kernel.Parameter) {
 	for _, parameter := range parameters {
 		if parameter.Grad == nil {
 			continue
@@ -46,39 +47,39 @@ func (a *adam) Step(rate float64, parameters []*kernel.Parameter) {
 	}
 }
 
-func (a *adam) of(parameter *kernel.Parameter) *moments {
+func (a *Optimizer) of(parameter *kernel.Parameter) *Moments {
 	state, ok := a.states[parameter]
 	if !ok {
 		size := len(parameter.Value.Data)
-		state = &moments{First: make([]float64, size), Second: make([]float64, size)}
+		state = &Moments{First: make([]float64, size), Second: make([]float64, size)}
 		a.set(parameter, state)
 	}
 	return state
 }
 
-func (a *adam) set(parameter *kernel.Parameter, state *moments) {
+func (a *Optimizer) set(parameter *kernel.Parameter, state *Moments) {
 	if a.states == nil {
-		a.states = make(map[*kernel.Parameter]*moments)
+		a.states = make(map[*kernel.Parameter]*Moments)
 	}
 	a.states[parameter] = state
 }
 
-func (m *moments) apply(rate float64, parameter *kernel.Parameter) {
+func (m *Moments) apply(rate float64, parameter *kernel.Parameter) {
 	m.Steps++
-	correction1 := 1 - math.Pow(adamBeta1, float64(m.Steps))
-	correction2 := 1 - math.Pow(adamBeta2, float64(m.Steps))
+	correction1 := 1 - math.Pow(beta1, float64(m.Steps))
+	correction2 := 1 - math.Pow(beta2, float64(m.Steps))
 	rate *= math.Sqrt(correction2) / correction1
 	for i, gradient := range parameter.Grad.Data {
 		g := float64(gradient)
-		m.First[i] = adamBeta1*m.First[i] + (1-adamBeta1)*g
-		m.Second[i] = adamBeta2*m.Second[i] + (1-adamBeta2)*g*g
-		parameter.Value.Data[i] -= float32(rate * m.First[i] / (math.Sqrt(m.Second[i]) + adamEpsilon))
+		m.First[i] = beta1*m.First[i] + (1-beta1)*g
+		m.Second[i] = beta2*m.Second[i] + (1-beta2)*g*g
+		parameter.Value.Data[i] -= float32(rate * m.First[i] / (math.Sqrt(m.Second[i]) + epsilon))
 	}
 }
 
 // Get copies the states of parameters; nil stands for one that never moved.
-func (a *adam) Get(parameters []*kernel.Parameter) []*moments {
-	states := make([]*moments, len(parameters))
+func (a *Optimizer) Get(parameters []*kernel.Parameter) []*Moments {
+	states := make([]*Moments, len(parameters))
 	for i, parameter := range parameters {
 		if state, ok := a.states[parameter]; ok {
 			states[i] = state.clone()
@@ -88,13 +89,13 @@ func (a *adam) Get(parameters []*kernel.Parameter) []*moments {
 }
 
 // Put sets the states of parameters to copies of those that Get gave.
-func (a *adam) Put(parameters []*kernel.Parameter, states []*moments) error {
+func (a *Optimizer) Put(parameters []*kernel.Parameter, states []*Moments) error {
 	if len(states) != len(parameters) {
-		return fmt.Errorf("%w: %d states for %d parameters", errMoments, len(states), len(parameters))
+		return fmt.Errorf("%w: %d states for %d parameters", ErrMoments, len(states), len(parameters))
 	}
 	for i, state := range states {
 		if state != nil && !state.fits(parameters[i]) {
-			return fmt.Errorf("%w: %s", errMoments, parameters[i].Name)
+			return fmt.Errorf("%w: %s", ErrMoments, parameters[i].Name)
 		}
 	}
 	a.Forget(parameters)
@@ -107,17 +108,17 @@ func (a *adam) Put(parameters []*kernel.Parameter, states []*moments) error {
 }
 
 // Forget drops the states of parameters that are gone.
-func (a *adam) Forget(parameters []*kernel.Parameter) {
+func (a *Optimizer) Forget(parameters []*kernel.Parameter) {
 	for _, parameter := range parameters {
 		delete(a.states, parameter)
 	}
 }
 
-func (m *moments) clone() *moments {
-	return &moments{Steps: m.Steps, First: slices.Clone(m.First), Second: slices.Clone(m.Second)}
+func (m *Moments) clone() *Moments {
+	return &Moments{Steps: m.Steps, First: slices.Clone(m.First), Second: slices.Clone(m.Second)}
 }
 
-func (m *moments) fits(parameter *kernel.Parameter) bool {
+func (m *Moments) fits(parameter *kernel.Parameter) bool {
 	size := len(parameter.Value.Data)
 	return m.Steps >= 0 && len(m.First) == size && len(m.Second) == size
 }

@@ -1,0 +1,178 @@
+package learn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/transcript"
+	"github.com/esper-lite/weatherlight/trainer"
+)
+
+// world is one in which seeds are kept by a law that the controller's rules do not know.
+type world struct {
+	rng    *rand.Rand
+	chance func(stage uint32) float64 // that a seed of a blueprint of that stage is kept
+}
+
+// record plays a run of the controller by its rules, and writes its decisions down.
+func (w *world) record(t *testing.T, id string, reports int) transcript.Run {
+	t.Helper()
+	var offered []tamiyo.Candidate
+	stages := make(map[string]uint32)
+	for i := range 6 {
+		c := tamiyo.Candidate{
+			BlueprintID: fmt.Sprint("BP00", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: w.rng.Float64() / 2,
+			Stage: w.rng.Uint32N(4), ParameterCount: 1 + w.rng.IntN(4000), MultiplyAdds: 1 + w.rng.Int64N(4000),
+		}
+		offered = append(offered, c)
+		stages[c.BlueprintID] = c.Stage
+	}
+	controller := tamiyo.NewController(tamiyo.Config{Patience: 1, MinDelta: 0.5})
+	run := transcript.Run{ID: id}
+	var record *tamiyo.Record
+	var growing []*leyline.SeedState
+	blueprints := make(map[string]string)
+	for n := range reports {
+		state := tamiyo.State{
+			Packet: &leyline.SystemStatePacket{
+				TrainingRunId: id, CurrentEpoch: uint32(n), ValidationLoss: 1, ValidationAccuracy: 0.5, PacketId: fmt.Sprint(id, n), SeedStates: growing,
+			},
+			Grows: true, TrainerID: "process", Number: uint64(n) + 1, HostLayers: []string{"fc1"},
+			Slots: map[string][]int{"a": {32}, "b": {32}, "c": {32}}, Grafts: map[string]trainer.Graft{},
+		}
+		decision, recording := transcript.Decide(controller, record, state, time.Unix(int64(1_800_000_000+100*n), 0),
+			func([]int) ([]tamiyo.Candidate, error) { return offered, nil })
+		written, err := recording.Transcript()
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Decisions = append(run.Decisions, written)
+		record, growing = decision.Record, w.grow(growing)
+		for _, command := range decision.Commands {
+			if operation := command.GetSeedOperation(); operation.GetOperation() == leyline.SeedOperation_SEED_OP_GERMINATE {
+				blueprints[command.GetTargetSeedId()] = operation.GetBlueprintId()
+				growing = append(growing, w.begin(command.GetTargetSeedId(), stages[operation.GetBlueprintId()]))
+			}
+		}
+	}
+	return run
+}
+
+// begin is a seed that is measured in the next report.
+func (w *world) begin(id string, stage uint32) *leyline.SeedState {
+	after := float32(1.2)
+	if w.rng.Float64() < w.chance(stage) {
+		after = 0.8
+	}
+	return &leyline.SeedState{
+		SeedId: id, Stage: leyline.SeedLifecycleStage_SEED_STAGE_SHADOWING,
+		Metrics: map[string]float32{trainer.MetricLossBefore: 1, trainer.MetricLossAfter: after},
+	}
+}
+
+// grow ends the seeds that were measured.
+func (w *world) grow(seeds []*leyline.SeedState) (next []*leyline.SeedState) {
+	for _, s := range seeds {
+		switch s.GetStage() {
+		case leyline.SeedLifecycleStage_SEED_STAGE_SHADOWING:
+			to := leyline.SeedLifecycleStage_SEED_STAGE_CULLED
+			if s.GetMetrics()[trainer.MetricLossAfter] < 1 {
+				to = leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED
+			}
+			next = append(next, &leyline.SeedState{SeedId: s.GetSeedId(), Stage: to, Metrics: s.GetMetrics()})
+		case leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED:
+			next = append(next, s)
+		}
+	}
+	return next
+}
+
+func (w *world) gather(t *testing.T, runs int) *Data {
+	t.Helper()
+	var all []transcript.Run
+	for i := range runs {
+		all = append(all, w.record(t, fmt.Sprint("run-", i), 40))
+	}
+	return Gather(append(all, all[0])) // one of them twice
+}
+
+func TestWhatCanBeLearntBeatsTheRules(t *testing.T) {
+	t.Parallel()
+	w := &world{rng: rand.New(rand.NewPCG(1, 2)), chance: func(stage uint32) float64 { return 0.1 + 0.8*float64(stage/2) }}
+	data := w.gather(t, 40)
+	if data.Runs != 40 || data.Unusable > 0 || data.Decisions < 150 {
+		t.Fatalf("%d runs, %d decisions, %d unusable", data.Runs, data.Decisions, data.Unusable)
+	}
+	policy, verdict, err := data.Fit(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d decisions: %+v", data.Decisions, verdict)
+	if !verdict.Beats() || verdict.PolicyRight < 0.7 || verdict.PolicyRegret > verdict.Regret {
+		t.Errorf("%+v", verdict)
+	}
+	fitted, err := network.Read(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for i := range data.all {
+		answers, err := fitted.Judge(data.all[i].rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := slices.MaxFunc(answers, func(a, b []float32) int { return int(1e6 * (a[0] - b[0])) })
+		if k := slices.IndexFunc(answers, func(a []float32) bool { return &a[0] == &best[0] }); data.all[i].rows[k][15] >= 2 {
+			right++
+		}
+		if best[1] != 0 || best[2] != best[3] {
+			t.Fatalf("it answers %v", best[:4])
+		}
+	}
+	if share := float64(right) / float64(len(data.all)); share < 0.8 {
+		t.Errorf("it would begin one of the better kind in %.2f of all cases", share)
+	}
+	again, _, err := data.Fit(t.Context(), 1)
+	if err != nil || !slices.Equal(again, policy) {
+		t.Errorf("the same data give another policy, %v", err)
+	}
+}
+
+func TestWhatHasNoStructureDoesNotBeatTheRules(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		w := &world{rng: rand.New(rand.NewPCG(seed, 3)), chance: func(uint32) float64 { return 0.5 }}
+		_, verdict, err := w.gather(t, 25).Fit(t.Context(), seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", verdict)
+		if verdict.Beats() {
+			t.Errorf("seed %d: %+v", seed, verdict)
+		}
+	}
+}
+
+func TestTooLittleIsSaidToBeSo(t *testing.T) {
+	w := &world{rng: rand.New(rand.NewPCG(1, 2)), chance: func(uint32) float64 { return 0.5 }}
+	if _, _, err := w.gather(t, 5).Fit(t.Context(), 1); !errors.Is(err, ErrTooLittle) {
+		t.Errorf("of five runs: %v", err)
+	}
+	w.chance = func(uint32) float64 { return 0 } // nothing comes to more than anything else
+	if _, _, err := w.gather(t, 12).Fit(t.Context(), 1); !errors.Is(err, ErrTooLittle) {
+		t.Errorf("without pairs: %v", err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if _, _, err := w.gather(t, 12).Fit(stopped, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+}
