@@ -362,7 +362,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 			t.Errorf("%s prints the secret:\n%s", name, text)
 		}
 	}
-	if got, want := s.Redis.URL.String(), "rediss://user:***@h:1/0?password=***&client=***"; got != want {
+	if got, want := s.Redis.URL.String(), "rediss://user:***@h:1/0?password=***&***"; got != want {
 		t.Errorf("masked URL is %q, want %q", got, want)
 	}
 	if !strings.Contains(logged.String(), `"ESPER_LEYLINE_SECRET":"***"`) {

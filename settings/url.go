@@ -136,6 +136,8 @@ func maskPair(pair string) string {
 	switch {
 	case !found, strings.Contains(plainKey, "@"), strings.ContainsAny(plainKey, ":/ "):
 		return mask // no key at all
+	case !slices.Contains(shown, plainKey) && !isCredential(plainKey):
+		return mask // it may be the half of a password
 	case !slices.Contains(shown, plainKey), strings.Contains(plainValue, "=") && isCredential(plainValue):
 		return key + "=" + mask
 	case at >= 0:
