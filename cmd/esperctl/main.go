@@ -4,11 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/demo"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
@@ -19,7 +19,7 @@ func main() {
 	ctx, release := process.OnSignal(context.Background(), func() { os.Exit(process.ExitFailed) })
 	err := newRoot().ExecuteContext(ctx)
 	release()
-	if err != nil && !errors.As(err, new(interrupted)) {
+	if err != nil {
 		process.Report(os.Stderr, name, err)
 	}
 	os.Exit(process.ExitCode(err))
@@ -34,6 +34,6 @@ func newRoot() *cobra.Command {
 		Version:       process.Version(name),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
+	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	return root
 }

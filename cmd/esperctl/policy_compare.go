@@ -51,6 +51,9 @@ type comparedEntry struct {
 	Differed uint64 `json:"differed"`
 }
 
+// maxAnswerBytes bounds one answer.
+const maxAnswerBytes = 1 << 20
+
 // runAsker asks a service about its runs.
 type runAsker struct{ base, token string }
 
@@ -81,7 +84,7 @@ func (a runAsker) get(ctx context.Context, path string, to any) error {
 	if err != nil {
 		return err
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxRunView))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))
 	if err = errors.Join(err, response.Body.Close()); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", a.base, err)
 	}
