@@ -261,7 +261,7 @@ func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the page: %w", err)
 	}
-	defer func() { err = errors.Join(err, page.close()) }()
+	defer func() { err = errors.Join(err, page.Close()) }()
 	report, err := d.growAll(ctx)
 	if err != nil {
 		return nil, err
@@ -269,8 +269,8 @@ func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	if err := d.finish(report); err != nil {
 		return nil, err
 	}
-	d.screen.stays(page.service.Addr())
-	return report, page.stay(ctx)
+	d.screen.stays(page.Addr())
+	return report, page.Stay(ctx)
 }
 
 // growAll waits for the kernels and grows one network after the other.
