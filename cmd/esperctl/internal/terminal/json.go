@@ -13,7 +13,7 @@ import (
 func JSON(out io.Writer, value any) error {
 	text, err := json.MarshalIndent(value, "", "  ")
 	if err == nil {
-		_, err = fmt.Fprintln(out, escapeJSON(string(text)))
+		_, err = fmt.Fprintln(out, EscapeJSON(string(text)))
 	}
 	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
@@ -21,7 +21,8 @@ func JSON(out io.Writer, value any) error {
 	return nil
 }
 
-func escapeJSON(text string) string {
+// EscapeJSON has JSON escape what a terminal obeys.
+func EscapeJSON(text string) string {
 	var escaped strings.Builder
 	for _, letter := range text {
 		if letter == '\n' || unicode.IsPrint(letter) {
