@@ -83,8 +83,8 @@ func (a *Admin) view(ctx context.Context, stream string) (*StreamView, error) {
 		switch {
 		case g.LastDelivered == info.LastID:
 			group.Behind = new(int64)
-		case g.HasRead && info.Added > 0:
-			group.Behind = new(max(info.Added-g.Read, 0))
+		case g.HasLag:
+			group.Behind = new(g.Lag)
 		}
 		for _, c := range consumers {
 			group.Consumers = append(group.Consumers, ConsumerView{c.Name, c.Pending, max(c.Idle, 0)})

@@ -58,7 +58,10 @@ func listTable(table io.Writer, streams []admin.StreamView) {
 		}
 		behind, slowest := "-", "-"
 		if g := slowestOf(s.Groups); g != nil {
-			behind, slowest = count(g.Behind), g.Name
+			behind = count(g.Behind)
+			if *g.Behind > 0 {
+				slowest = g.Name
+			}
 		}
 		terminal.Row(table, s.Name, s.Entries, len(s.Groups), pending, behind, slowest)
 	}
@@ -68,7 +71,7 @@ func listTable(table io.Writer, streams []admin.StreamView) {
 func slowestOf(groups []admin.GroupView) (slowest *admin.GroupView) {
 	for i := range groups {
 		g := &groups[i]
-		if g.Behind != nil && *g.Behind > 0 && (slowest == nil || *g.Behind > *slowest.Behind) {
+		if g.Behind != nil && (slowest == nil || *g.Behind > *slowest.Behind) {
 			slowest = g
 		}
 	}
