@@ -156,7 +156,7 @@ func TestReadsEndWithTheSameCodes(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range [][]string{{"rums"}, {"runs", "lst"}, {"runs", "show"}, {"runs", "list", "--nope"}, {"runs", "list", "-o", "yaml"}, {"events", "--limit", "x"}} {
+	for _, line := range [][]string{{"rums"}, {"runs", "lst"}, {"runs", "show"}, {"seeds", "cull", "r", "s"}, {"mode", "loud", "--reason", "x"}, {"runs", "list", "--nope"}, {"runs", "list", "-o", "yaml"}, {"events", "--limit", "x"}} {
 		if _, err := run(t, line...); process.ExitCode(err) != process.ExitConfiguration {
 			t.Errorf("%v: exit code %d: %v", line, process.ExitCode(err), err)
 		}

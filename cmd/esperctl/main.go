@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/demo"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
@@ -42,12 +43,25 @@ func (*usageError) Exit() int { return process.ExitConfiguration }
 // execute runs what the command line asks for.
 func execute(ctx context.Context, root *cobra.Command) error {
 	understood := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	noteRun(root, func() { understood = true })
 	asked, err := root.ExecuteContextC(ctx)
 	if err != nil && !understood {
 		return &usageError{err, asked.CommandPath()}
 	}
 	return err
+}
+
+// noteRun has each command call begun before it does what it is for.
+func noteRun(command *cobra.Command, begun func()) {
+	for _, verb := range command.Commands() {
+		noteRun(verb, begun)
+	}
+	if run := command.RunE; run != nil {
+		command.RunE = func(command *cobra.Command, args []string) error {
+			begun()
+			return run(command, args)
+		}
+	}
 }
 
 // strict makes of each noun a command that knows its verbs alone: without one it shows them.
@@ -70,7 +84,8 @@ func newRoot() *cobra.Command {
 		Version:       process.Version(name),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms(), streams.New(withBus))
+	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
+	root.AddCommand(streams.New(withBus), act.Mode(withKeyring))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root
