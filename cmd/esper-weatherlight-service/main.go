@@ -111,6 +111,7 @@ func prepare(resolved *settings.Settings) (*prepared, error) {
 	p := &prepared{level: new(slog.LevelVar)}
 	p.level.Set(resolved.Log.Level.Level())
 	p.logger, p.sink = process.OpenLog(os.Stderr, p.level)
+	process.WarnMisspelt(p.logger, resolved)
 	var err error
 	p.service, err = weatherlight.New(weatherlight.Config{Settings: resolved, Logger: p.logger, LogLost: p.sink.Dropped})
 	if err != nil {

@@ -167,6 +167,9 @@ func TestOperatorActs(t *testing.T) {
 	mustSay(t, "resume", h.ctl("seeds", "resume", "acted", seed.ID, "--reason", "it was not"), "seed_resumed")
 	mustSay(t, "fossilize", h.fails(1, "seeds", "fossilize", "acted", seed.ID, "--reason", "hope"), "refused", "stage_mismatch")
 	mustSay(t, "cull", h.ctl("seeds", "cull", "acted", seed.ID, "--reason", "for the test"), "taken")
+	if said := h.logged("seed_operation"); said["run"] != "acted" || said["level"] != "INFO" {
+		t.Errorf("the log says of the cull %v", said)
+	}
 	feed := h.ctl("events", "--run", "acted", "--kind", "command", "-o", "json", "--limit", "1000")
 	mustSay(t, "the feed", feed, "it looks odd", "it was not", "hope", "for the test", `"issued_by": "esperctl"`, `"operator"`)
 	mustSay(t, "conservative", h.ctl("mode", "conservative", "--reason", "a drill"), "emergency_cleanup")
@@ -179,6 +182,10 @@ func TestOperatorActs(t *testing.T) {
 		t.Errorf("the run is still %s", tail(body))
 	}
 	mustSay(t, "an alert that there is not", h.fails(1, "alarms", "ack", "none"), "alarms list")
+	dead := h.bus.length(streamDeadLetter)
+	if dead != 0 {
+		t.Errorf("%d dead letters: what an operator was refused is told to the operator", dead)
+	}
 	h.stop()
 	mustSay(t, "nobody answers", h.fails(exitDependency, "mode", "normal", "--reason", "x", "--wait", "300ms"), "esperctl status")
 }
