@@ -18,7 +18,7 @@ type RejectedError struct {
 	SeedID    string
 	Reason    string // one of the Reason constants
 	Detail    string // what exactly, may be empty
-	Ours      bool   // issued by Tamiyo or Kasmina, not by a stranger
+	Ours      bool   // issued by Tamiyo, Kasmina or an operator's esperctl, not by a stranger
 
 	event string // the telemetry event's description, empty for command_rejected
 	level leyline.TelemetryLevel
@@ -148,8 +148,11 @@ const (
 	reasonPruned          = "pruned"
 )
 
-// issuedByTamiyo is who issues commands beside trainer.IssuedBy.
-const issuedByTamiyo = "tamiyo"
+// Who issues commands beside trainer.IssuedBy. An operator is told at once what came of one.
+const (
+	issuedByTamiyo   = "tamiyo"
+	issuedByOperator = "esperctl"
+)
 
 // Verify checks a command in the contract's order: signature, identifier,
 // freshness, and last its execution deadline. Whether it is a repetition is for
@@ -205,7 +208,7 @@ func refuse(command *leyline.AdaptationCommand, reason string, level leyline.Tel
 	by := command.GetIssuedBy()
 	return &RejectedError{
 		CommandID: command.GetCommandId(), SeedID: command.GetTargetSeedId(), Reason: reason, level: level,
-		Ours: by == issuedByTamiyo || by == trainer.IssuedBy,
+		Ours: by == issuedByTamiyo || by == issuedByOperator || by == trainer.IssuedBy,
 	}
 }
 

@@ -44,6 +44,10 @@ func TestR1_TrainerThatOnlyReportsIsLeftAlone(t *testing.T) {
 	if rejected := w.rejects(foreign, ReasonNoTrainer); rejected.Ours {
 		t.Error("a stranger's command is taken for our own")
 	}
+	operators := w.command(opGerminate, "s", func(c *leyline.AdaptationCommand) { c.IssuedBy = "esperctl" })
+	if rejected := w.rejects(operators, ReasonNoTrainer); !rejected.Ours {
+		t.Error("a command of an operator, who was told, would become a dead letter")
+	}
 	packets := w.emitted()
 	if told := events(packets, "trainer_watched"); len(told) != 1 {
 		t.Errorf("%d events, want one for the run", len(told))

@@ -29,13 +29,16 @@ type Field struct {
 }
 
 // Fields lists the resolved settings in the order of [Settings].
-func (s *Settings) Fields() []Field { return append([]Field(nil), s.fields...) }
+func (s *Settings) Fields() []Field { return append([]Field(nil), s.read.fields...) }
 
-// LogValue logs every resolved setting under its environment name.
+// LogValue logs the settings that were given, under their environment names: the others have
+// their defaults.
 func (s *Settings) LogValue() slog.Value {
-	attrs := make([]slog.Attr, len(s.fields))
-	for i, f := range s.fields {
-		attrs[i] = slog.String(f.Env, f.Value)
+	var attrs []slog.Attr
+	for _, f := range s.read.fields {
+		if f.Source != SourceDefault {
+			attrs = append(attrs, slog.String(f.Env, f.Value))
+		}
 	}
 	return slog.GroupValue(attrs...)
 }

@@ -43,13 +43,15 @@ func Load(opts Options) (*Settings, error) {
 	}
 	s := &Settings{}
 	variables := variablesOf(s)
-	resolve(variables, env.ToMap(opts.Environ), file)
+	environ := env.ToMap(opts.Environ)
+	resolve(variables, environ, file)
+	s.read.misspelt = misspelt(variables, environ, file)
 	for _, v := range variables {
 		v.parse(faults)
 	}
 	s.validate(faults, opts.SecretOptional)
 	s.Weatherlight.Instance = instanceName(s.Weatherlight.Instance)
-	s.fields = list(variables)
+	s.read.fields = list(variables)
 	if len(faults.List) > 0 {
 		return nil, faults
 	}

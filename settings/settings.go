@@ -32,7 +32,13 @@ type Settings struct {
 	Nissa        Nissa
 	Log          Log
 
-	fields []Field
+	read reading
+}
+
+// reading is what was found in the sources.
+type reading struct {
+	fields   []Field
+	misspelt []Misspelt
 }
 
 // Redis says which broker carries the bus.

@@ -81,7 +81,7 @@ func (s *Service) status(ctx context.Context) *status.Status {
 	defer cancel()
 	page.State = "ready"
 	if !s.accepting.Load() {
-		page.State = "draining"
+		page.State, page.SystemMode = "draining", "degraded"
 	} else if reason := s.notReady(bus); reason != "" {
 		page.State, page.Reason, page.SystemMode = "not_ready", reason, "degraded"
 	}

@@ -100,6 +100,7 @@ func run(ctx context.Context) error {
 		process.OnHangup(level, secrets.Use, logger), rulesOnHangup(&running, logger))
 	defer release()
 	logger.Info("settings", "settings", resolved)
+	process.WarnMisspelt(logger, resolved)
 	streams := busStreams(resolved)
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),

@@ -89,6 +89,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--check"}, options{check: true}, process.ExitClean},
 		{[]string{"-check"}, options{check: true}, process.ExitClean},
 		{[]string{"--version"}, options{version: true}, process.ExitClean},
+		{[]string{"--dev"}, options{dev: true}, process.ExitClean},
+		{[]string{"--dev-dir", "x"}, options{dev: true, devDir: "x"}, process.ExitClean},
+		{[]string{"--dev-dir"}, options{}, process.ExitConfiguration},
 		{[]string{"--chek"}, options{}, process.ExitConfiguration},
 		{[]string{"now"}, options{}, process.ExitConfiguration},
 	} {

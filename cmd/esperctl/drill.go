@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/nissa/drill"
 )
@@ -61,7 +62,8 @@ func printDrill(out io.Writer, results []drill.Result) error {
 				continue
 			}
 			arrived++
-			printLine(table, "%s\t%s\t%s\t%s", r.Rule, milliseconds(r.Raised), milliseconds(r.Cleared), strings.Join(r.Receivers, ", "))
+			printLine(table, "%s\t%s\t%s\t%s", r.Rule,
+				terminal.Milliseconds(r.Raised), terminal.Milliseconds(r.Cleared), strings.Join(r.Receivers, ", "))
 		}
 	})
 	if err != nil {

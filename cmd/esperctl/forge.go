@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -30,12 +31,15 @@ forge that was stopped or killed goes on where it was when it is run again. A
 running service need not be stopped.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return runForge(command.Context(), newScreen(command.OutOrStdout(), false))
+			return runForge(command.Context(), screen{terminal.NewLines(command.OutOrStdout(), false)})
 		},
 	}
 }
 
-func runForge(ctx context.Context, screen *screen) error {
+// screen shows what the forge does.
+type screen struct{ *terminal.Lines }
+
+func runForge(ctx context.Context, screen screen) error {
 	return withLibrary(ctx, func(opened opened) error {
 		config, err := assembly.Forge(opened.settings, opened.library)
 		if err != nil {
@@ -47,7 +51,7 @@ func runForge(ctx context.Context, screen *screen) error {
 		run := forge.New(config)
 		err = run.Run(ctx)
 		if errors.Is(err, forge.ErrUnannounced) {
-			screen.print("%v; the next forge announces them", err)
+			screen.Print("%v; the next forge announces them", err)
 			err = nil
 		}
 		return errors.Join(err, leave(), screen.outcome(ctx, run.Result()))
@@ -55,8 +59,8 @@ func runForge(ctx context.Context, screen *screen) error {
 }
 
 // outcome sums a run up; its error says that not all of the catalogue was done.
-func (s *screen) outcome(ctx context.Context, result forge.Result) error {
-	s.print("%d compiled, %d present, %d refused, %d failed, %d parked",
+func (s screen) outcome(ctx context.Context, result forge.Result) error {
+	s.Print("%d compiled, %d present, %d refused, %d failed, %d parked",
 		len(result.Compiled), len(result.Present), len(result.Refused), len(result.Failed), len(result.Parked))
 	if ctx.Err() != nil {
 		return fmt.Errorf("forge stopped before its end, run it again to go on: %w", context.Cause(ctx))
@@ -68,13 +72,13 @@ func (s *screen) outcome(ctx context.Context, result forge.Result) error {
 }
 
 // announcer tells the bus of new kernels, if there is a bus.
-func announcer(ctx context.Context, resolved *settings.Settings, screen *screen) (
+func announcer(ctx context.Context, resolved *settings.Settings, screen screen) (
 	announce func(context.Context, *leyline.KernelCatalogUpdate) error, leave func() error,
 ) {
 	nobody := func() error { return nil }
 	nowhere := func(context.Context, *leyline.KernelCatalogUpdate) error { return errNoBus }
 	if resolved.Redis.Embedded() {
-		screen.print("kernels are not announced: the embedded broker lives in the service")
+		screen.Print("kernels are not announced: the embedded broker lives in the service")
 		return nowhere, nobody
 	}
 	bus, err := joinBus(ctx, resolved)
@@ -82,7 +86,7 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 		err = errors.New(settings.SecretEnv + " is not set")
 	}
 	if err != nil {
-		screen.print("kernels are not announced: %v", err)
+		screen.Print("kernels are not announced: %v", err)
 		return nowhere, nobody
 	}
 	announce = func(ctx context.Context, update *leyline.KernelCatalogUpdate) error {
@@ -92,13 +96,13 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen *screen)
 }
 
 // forgeAll shows every decision of the forge, refusals included.
-func (s *screen) forgeAll(progress forge.Progress) {
+func (s screen) forgeAll(progress forge.Progress) {
 	line := fmt.Sprintf("%2d/%d  %s %-26s %s", progress.Index, progress.Total, progress.BlueprintID, progress.Name, progress.State)
 	switch {
 	case progress.State == forge.StateCompiling:
 	case progress.Err != nil:
-		s.print("%s: %v", line, progress.Err)
+		s.Print("%s: %v", line, progress.Err)
 	default:
-		s.print("%s %s", line, s.paint(faint, milliseconds(progress.Took)))
+		s.Print("%s %s", line, s.Paint(terminal.Faint, terminal.Milliseconds(progress.Took)))
 	}
 }

@@ -18,7 +18,7 @@ func run(t *testing.T, arguments ...string) (string, error) {
 	root := newRoot()
 	root.SetArgs(arguments)
 	root.SetOut(&out)
-	err := root.ExecuteContext(context.Background())
+	err := execute(context.Background(), root)
 	return out.String(), err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/karn"
@@ -66,7 +67,7 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 		if _, err := kernel.Load(content); err != nil {
 			printLine(out, "stored as opaque bytes, our engine cannot run it: %v", err)
 		}
-		announce, leave := announcer(ctx, opened.settings, newScreen(out, false))
+		announce, leave := announcer(ctx, opened.settings, screen{terminal.NewLines(out, false)})
 		err = announce(ctx, saved)
 		if errors.Is(err, errNoBus) { // said already
 			err = nil

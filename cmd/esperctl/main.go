@@ -4,11 +4,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/demo"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
@@ -17,12 +20,59 @@ const name = "esperctl"
 func main() {
 	process.DieBySignal()
 	ctx, release := process.OnSignal(context.Background(), func() { os.Exit(process.ExitFailed) })
-	err := newRoot().ExecuteContext(ctx)
+	err := execute(ctx, newRoot())
 	release()
-	if err != nil && !errors.As(err, new(interrupted)) {
+	if err != nil {
 		process.Report(os.Stderr, name, err)
 	}
 	os.Exit(process.ExitCode(err))
+}
+
+// usageError is of a command line that is not understood.
+type usageError struct {
+	err  error
+	help string // the command that says more
+}
+
+func (e *usageError) Error() string { return e.err.Error() + ": " + e.help + " --help says more" }
+func (e *usageError) Unwrap() error { return e.err }
+
+// Exit is the code of such a line, as that of the services.
+func (*usageError) Exit() int { return process.ExitConfiguration }
+
+// execute runs what the command line asks for.
+func execute(ctx context.Context, root *cobra.Command) error {
+	understood := false
+	noteRun(root, func() { understood = true })
+	asked, err := root.ExecuteContextC(ctx)
+	if err != nil && !understood {
+		return &usageError{err, asked.CommandPath()}
+	}
+	return err
+}
+
+// noteRun has each command call begun before it does what it is for.
+func noteRun(command *cobra.Command, begun func()) {
+	for _, verb := range command.Commands() {
+		noteRun(verb, begun)
+	}
+	if run := command.RunE; run != nil {
+		command.RunE = func(command *cobra.Command, args []string) error {
+			begun()
+			return run(command, args)
+		}
+	}
+}
+
+// strict makes of each noun a command that knows its verbs alone: without one it shows them.
+func strict(command *cobra.Command) {
+	for _, verb := range command.Commands() {
+		strict(verb)
+	}
+	if !command.Runnable() {
+		command.Args = cobra.NoArgs
+		command.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
+	}
 }
 
 func newRoot() *cobra.Command {
@@ -34,7 +84,9 @@ func newRoot() *cobra.Command {
 		Version:       process.Version(name),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newBlueprints(), newDeadLetters(), newDemo(), newDrill(), newForge(), newKernels(), newPolicy(), newReady(),
-		newRuns())
+	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
+	root.AddCommand(streams.New(withBus), act.Mode(withKeyring))
+	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
+	strict(root)
 	return root
 }

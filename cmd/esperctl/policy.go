@@ -47,16 +47,19 @@ func newPolicyList() *cobra.Command {
 }
 
 func newPolicyShow() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	show := &cobra.Command{
 		Use:   "show POLICY",
 		Short: "Show one policy, by its digest or id",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return withPolicies(func(dir string, kept []inspect.Kept) error {
-				return showPolicy(dir, kept, args[0], command.OutOrStdout())
+				return showPolicy(dir, kept, args[0], asJSON, command.OutOrStdout())
 			})
 		},
 	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of text")
+	return show
 }
 
 // withPolicies looks at the folder of the policies.
@@ -108,7 +111,14 @@ func listPolicies(kept []inspect.Kept, asJSON bool, out io.Writer) error {
 	})
 }
 
-func showPolicy(dir string, kept []inspect.Kept, name string, out io.Writer) error {
+// policyDetails is one policy as show --json prints it.
+type policyDetails struct {
+	policyEntry
+
+	Payload string `json:"payload"` // what it can do
+}
+
+func showPolicy(dir string, kept []inspect.Kept, name string, asJSON bool, out io.Writer) error {
 	found, err := namedPolicy(kept, name)
 	if err != nil {
 		return err
@@ -120,6 +130,9 @@ func showPolicy(dir string, kept []inspect.Kept, name string, out io.Writer) err
 		if err := inspect.Usable(dir, found); err != nil {
 			verdict = "decides nothing: " + err.Error()
 		}
+	}
+	if asJSON {
+		return printJSON(out, policyDetails{e, verdict})
 	}
 	return printTable(out, func(table io.Writer) {
 		row := func(label, text string) { printLine(table, "%s\t%s", label, text) }

@@ -49,6 +49,9 @@ type comparedEntry struct {
 	Differed uint64 `json:"differed"`
 }
 
+// maxAnswerBytes bounds one answer.
+const maxAnswerBytes = 1 << 20
+
 // runAsker asks a service about its runs.
 type runAsker struct{ base, token string }
 
@@ -69,7 +72,7 @@ func (a runAsker) get(ctx context.Context, path string, to any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return a.stream(ctx, path, func(body io.Reader) error {
-		text, err := io.ReadAll(io.LimitReader(body, maxRunView))
+		text, err := io.ReadAll(io.LimitReader(body, maxAnswerBytes))
 		if err != nil {
 			return fmt.Errorf("read the answer of %s: %w", a.base, err)
 		}

@@ -127,12 +127,16 @@ func TestPoliciesAreListedAndShown(t *testing.T) {
 		"network": "can decide", digest[:8]: "can decide", digest: digest, "pickle": "decides nothing", "announced": "it has no payload",
 	} {
 		out.Reset()
-		if err := showPolicy(dir, kept, name, &out); err != nil || !strings.Contains(out.String(), want) {
+		if err := showPolicy(dir, kept, name, false, &out); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: no %q in\n%s%v", name, want, out.String(), err)
+		}
+		out.Reset()
+		if err := showPolicy(dir, kept, name, true, &out); err != nil || !json.Valid(out.Bytes()) || !strings.Contains(out.String(), want) {
+			t.Errorf("%s as JSON: no %q in\n%s%v", name, want, out.String(), err)
 		}
 	}
 	for _, name := range []string{"nobody", digest[:7], ""} {
-		if err := showPolicy(dir, kept, name, &out); err == nil {
+		if err := showPolicy(dir, kept, name, false, &out); err == nil {
 			t.Errorf("%q was found", name)
 		}
 	}

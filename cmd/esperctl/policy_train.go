@@ -27,7 +27,7 @@ func newPolicyTrain() *cobra.Command {
 		Long: `Fits a policy to recorded runs: files that Nissa exported, folders of such files (*.jsonl), and
 Nissas, by their addresses. It is judged by runs that it was not fitted to, beside the rules'
 own worth of blueprints, and written only when it is better beyond chance.
-Exit codes: 0 it is, and was written, 4 it is not, 5 too little is recorded to tell.`,
+Exit codes: 0 it is, and was written, 1 it is not, 3 too little is recorded to tell.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			runs, err := recordedFrom(command.Context(), from)

@@ -60,8 +60,8 @@ func exportFile(t *testing.T, text string) string {
 	return path
 }
 
-// execute runs esperctl, and returns its exit code.
-func execute(t *testing.T, args ...string) (code int, said string) {
+// runAs runs esperctl, and returns its exit code.
+func runAs(t *testing.T, args ...string) (code int, said string) {
 	t.Helper()
 	var out bytes.Buffer
 	root := newRoot()
@@ -100,7 +100,7 @@ func TestRunsAreReplayed(t *testing.T) {
 		"nobody":     {[]string{"run-2"}, process.ExitFailed, "NISSA_URL names no Nissa"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, said := execute(t, append([]string{"runs", "replay"}, row.args...)...)
+			code, said := runAs(t, append([]string{"runs", "replay"}, row.args...)...)
 			if code != row.code || !strings.Contains(said, row.says) {
 				t.Errorf("exit code %d, want %d: %s", code, row.code, said)
 			}
@@ -122,11 +122,11 @@ func TestPolicyIsTrainedFromWhatIsThere(t *testing.T) {
 	}))
 	t.Cleanup(nissa.Close)
 	to := filepath.Join(t.TempDir(), "policy.onnx")
-	code, said := execute(t, "policy", "train", "--from", file+","+filepath.Dir(file), "--from", nissa.URL, "--out", to)
+	code, said := runAs(t, "policy", "train", "--from", file+","+filepath.Dir(file), "--from", nissa.URL, "--out", to)
 	if code != exitIncomplete || !strings.Contains(said, "0 seeds that came to something, in 0 of 4 runs") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
-	if code, said := execute(t, "policy", "train", "--from", exportFile(t, "no export"), "--out", to); code != process.ExitFailed ||
+	if code, said := runAs(t, "policy", "train", "--from", exportFile(t, "no export"), "--out", to); code != process.ExitFailed ||
 		!strings.Contains(said, "line 1") {
 		t.Errorf("exit code %d: %s", code, said)
 	}

@@ -1,42 +1,17 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf16"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
-// printJSON prints what --json asks for, with the escapes of JSON for what a terminal obeys.
-func printJSON(out io.Writer, value any) error {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err == nil {
-		_, err = fmt.Fprintln(out, escapeJSON(string(text)))
-	}
-	if err != nil {
-		return fmt.Errorf("print JSON: %w", err)
-	}
-	return nil
-}
-
-func escapeJSON(text string) string {
-	var escaped strings.Builder
-	for _, letter := range text {
-		if letter == '\n' || unicode.IsPrint(letter) {
-			escaped.WriteRune(letter)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{letter}) {
-			fmt.Fprintf(&escaped, `\u%04x`, unit)
-		}
-	}
-	return escaped.String()
-}
+// printJSON prints what --json asks for.
+func printJSON(out io.Writer, value any) error { return terminal.JSON(out, value) }
 
 // printTable lines up what rows writes, at its tabs.
 func printTable(out io.Writer, rows func(table io.Writer)) error {

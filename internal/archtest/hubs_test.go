@@ -56,7 +56,7 @@ var hubs = map[string]hub{
 	"trainer.Order":   {17, 4, stored},
 
 	"cmd/esperctl.blueprintEntry":         {16, 3, told},
-	"cmd/esperctl.report":                 {22, 3, told},
+	"cmd/esperctl/internal/demo.report":   {22, 3, told},
 	"kasmina.SeedView":                    {22, 0, told},
 	"kasmina/internal/gate.Subject":       {16, 1, told},
 	"tezzeret.Compiled":                   {19, 2, told},

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -180,8 +182,9 @@ func TestDemoGrowsTheSameNetworkAgain(t *testing.T) {
 	first.holds(t)
 	mustBeCurve(t, curve)
 	server := redistest.Start(t)
-	for name, environ := range map[string][]string{"embedded": nil, "redis": {"REDIS_URL=" + server.URL}} {
-		again := runDemo(t, environ, "--seed", "1", "--repeats", "1")
+	bus := []string{"REDIS_URL=" + server.URL}
+	for name, flags := range map[string][]string{"embedded": nil, "redis": {"--join"}} {
+		again := runDemo(t, bus, append(flags, "--seed", "1", "--repeats", "1")...)
 		again.holds(t)
 		if again.HostAccuracy != first.HostAccuracy || again.GrownAccuracy != first.GrownAccuracy ||
 			again.LongerAccuracy != first.LongerAccuracy || again.LargerAccuracy != first.LargerAccuracy {
@@ -255,6 +258,110 @@ func mustBeCurve(t testing.TB, path string) {
 	mustSay(t, "the curve", strings.ToLower(string(content)), "training", "blending", "fossilized")
 }
 
+// TestDemoLeavesABusThatItWasNotToldToJoinAlone: whoever has REDIS_URL set beside a bus in
+// production had the demo's service, seeds and kernels there.
+func TestDemoLeavesABusThatItWasNotToldToJoinAlone(t *testing.T) {
+	begin(t)
+	server := redistest.Start(t)
+	folder := t.TempDir()
+	p := launch(t, folder, []string{"REDIS_URL=" + server.URL}, "esperctl", "demo")
+	eventually(t, "the demo trains", patience, func() bool { return strings.Contains(p.stdout.String(), "epoch") })
+	if keys := newRedisClient(t, server.Addr).do("DBSIZE"); keys != int64(0) {
+		t.Errorf("the demo has %v keys on a bus that it was not told to join", keys)
+	}
+	mustSay(t, "the demo", p.stdout.String(), "--join")
+	p.signal(syscall.SIGINT)
+	p.exit(stopBound)
+	for name, environ := range map[string][]string{"none": nil, "malformed": {"REDIS_URL=gopher://x"}} {
+		p := launch(t, t.TempDir(), environ, "esperctl", "demo", "--join")
+		if code, _ := p.exit(stopBound); code != exitConfiguration {
+			t.Errorf("--join with a REDIS_URL that is %s: exit code %d", name, code)
+		}
+		mustSay(t, "--join", p.stderr.String(), "REDIS_URL")
+	}
+}
+
+// TestDemoThatJoinedLeavesNoGroupBehind ends one by its end, one by Ctrl-C and one by
+// a reader that goes away.
+func TestDemoThatJoinedLeavesNoGroupBehind(t *testing.T) {
+	begin(t)
+	server := redistest.Start(t)
+	environ := []string{"REDIS_URL=" + server.URL, "ESPER_LEYLINE_SECRET=" + secret}
+	flags := []string{"demo", "--join", "--repeats", "1"}
+	for name, end := range map[string]func(*process) int{
+		"its end": func(*process) int { return 0 },
+		"Ctrl-C": func(p *process) int {
+			eventually(t, "the demo trains", patience, func() bool { return strings.Contains(p.stdout.String(), "epoch") })
+			p.signal(syscall.SIGINT)
+			return exitStopped
+		},
+	} {
+		folder := t.TempDir()
+		p := launch(t, folder, environ, "esperctl", flags...)
+		want := end(p)
+		if code, _ := p.exit(patience); code != want {
+			t.Errorf("%s: exit code %d, want %d: %s", name, code, want, tail(p.stderr.String()))
+		}
+		mustLeaveNothing(t, name, server, filepath.Join(folder, "tmp"))
+	}
+	folder := t.TempDir()
+	p := launchUnread(t, folder, environ, "esperctl", flags...)
+	if code, _ := p.exit(patience); code != 1 {
+		t.Errorf("nobody reads: exit code %d", code)
+	}
+	mustSay(t, "the demo", p.stderr.String(), "broken pipe")
+	mustLeaveNothing(t, "a closed pipe", server, filepath.Join(folder, "tmp"))
+}
+
+// launchUnread starts a command whose output nobody reads.
+func launchUnread(t *testing.T, folder string, environ []string, command string, args ...string) *process {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	scratch := filepath.Join(folder, "tmp")
+	if err := os.Mkdir(scratch, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// A shell hands the pipe on: the test would collect what is written.
+	shell := exec.Command("/bin/sh", "-c", `exec "$0" "$@" >&3`, filepath.Join(suite.binaries, command))
+	shell.Args = append(shell.Args, args...)
+	shell.Dir, shell.Env = folder, append([]string{"HOME=" + folder, "TMPDIR=" + scratch}, environ...)
+	shell.ExtraFiles = []*os.File{writer}
+	return start(t, shell, command+" unread")
+}
+
+// mustLeaveNothing looks for groups, consumers and files of a demo that is over.
+func mustLeaveNothing(t *testing.T, how string, server *redistest.Server, scratch string) {
+	t.Helper()
+	mustBeEmpty(t, scratch)
+	bus := newRedisClient(t, server.Addr)
+	keys, _ := bus.do("KEYS", "*").([]any)
+	for _, key := range keys {
+		name := fmt.Sprint(key)
+		if bus.do("TYPE", name) != "stream" {
+			continue
+		}
+		groups, _ := bus.do("XINFO", "GROUPS", name).([]any)
+		for _, group := range groups {
+			if text := fmt.Sprint(group); strings.Contains(text, "demo-") {
+				t.Errorf("after %s %s has a group: %s", how, name, text)
+			}
+		}
+		if len(groups) == 0 {
+			continue
+		}
+		if text := fmt.Sprint(bus.do("XINFO", "CONSUMERS", name, group)); strings.Contains(text, "demo-") {
+			t.Errorf("after %s %s has a consumer: %s", how, name, text)
+		}
+	}
+}
+
 // TestInterruptedDemoCleansUp presses Ctrl-C in the middle.
 func TestInterruptedDemoCleansUp(t *testing.T) {
 	begin(t)
@@ -262,8 +369,11 @@ func TestInterruptedDemoCleansUp(t *testing.T) {
 	p := launch(t, folder, nil, "esperctl", "demo")
 	eventually(t, "the demo trains", patience, func() bool { return strings.Contains(p.stdout.String(), "epoch") })
 	p.signal(syscall.SIGINT)
-	if code, _ := p.exit(stopBound); code == 0 {
-		t.Error("an interrupted demo says that it went well")
+	if code, _ := p.exit(stopBound); code != exitStopped {
+		t.Errorf("an interrupted demo ends with exit code %d", code)
+	}
+	if said := p.stderr.String(); said != "esperctl: stopped\n" {
+		t.Errorf("it says %q", said)
 	}
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 }

@@ -18,6 +18,7 @@ import (
 const (
 	exitConfiguration = 2
 	exitDependency    = 3
+	exitStopped       = 130
 	password          = "hunter2-top-secret"
 	nissaService      = "esper-nissa-service"
 )

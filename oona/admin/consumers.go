@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/esper-lite/weatherlight/oona/internal/redis"
 )
 
 //go:embed prune.lua
@@ -46,11 +48,30 @@ func (a *Admin) pruneGroup(ctx context.Context, stream, group string, idle time.
 			continue
 		}
 		// The script looks again: it may have read something since.
-		n, err := pruneScript.Exec(ctx, a.conn, []string{stream}, []string{group, consumer.Name}).AsInt64()
+		n, err := a.prune(ctx, stream, group, consumer.Name)
 		if err != nil {
-			return removed, fmt.Errorf("remove consumer %s of %s: %w", consumer.Name, group, err)
+			return removed, err
 		}
 		removed += n
 	}
 	return removed, nil
+}
+
+// RemoveConsumer removes a consumer of a group from our streams, from each on which it owns
+// nothing.
+func (a *Admin) RemoveConsumer(ctx context.Context, group, consumer string) error {
+	for _, stream := range a.streams {
+		if _, err := a.prune(ctx, stream, group, consumer); err != nil && !redis.IsReply(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Admin) prune(ctx context.Context, stream, group, consumer string) (int64, error) {
+	n, err := pruneScript.Exec(ctx, a.conn, []string{stream}, []string{group, consumer}).AsInt64()
+	if err != nil {
+		return 0, fmt.Errorf("remove consumer %s of %s: %w", consumer, group, err)
+	}
+	return n, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/lmittmann/tint"
@@ -115,9 +116,28 @@ func NewLogger(w *os.File, level slog.Leveler) *slog.Logger {
 // newLogger writes coloured text for a terminal and JSON for anything else.
 func newLogger(w io.Writer, terminal bool, level slog.Leveler) *slog.Logger {
 	if terminal {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: plain()}))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readable}))
+}
+
+// readable writes durations as people do: "23ms" where the handler would write nanoseconds.
+func readable(_ []string, attr slog.Attr) slog.Attr {
+	if attr.Value.Kind() == slog.KindDuration {
+		attr.Value = slog.StringValue(attr.Value.Duration().String())
+	}
+	return attr
+}
+
+// Colours reports whether what is written to f may have colours.
+func Colours(f *os.File) bool { return IsTerminal(f) && !plain() }
+
+// plain says that NO_COLOR is set to something (no-color.org).
+func plain() bool {
+	return slices.ContainsFunc(os.Environ(), func(pair string) bool {
+		value, set := strings.CutPrefix(pair, "NO_COLOR=")
+		return set && value != ""
+	})
 }
 
 // IsTerminal reports whether a person is likely to read what is written to f.

@@ -17,6 +17,8 @@ type GroupInfo struct {
 	LastDelivered string
 	HasRead       bool  // it has a read counter; the embedded broker never counts
 	Read          int64 // entries it has read, as the server counts
+	HasLag        bool
+	Lag           int64 // entries that it has not read, as the server counts
 }
 
 // StreamInfo is what XINFO STREAM tells of a stream.
@@ -97,6 +99,7 @@ func readGroups(stream string, reply rueidis.RedisResult) ([]GroupInfo, error) {
 		g := GroupInfo{Name: f.text("name"), LastDelivered: f.text("last-delivered-id")}
 		g.Pending, _ = f.number("pending")
 		g.Read, g.HasRead = f.number("entries-read")
+		g.Lag, g.HasLag = f.number("lag")
 		groups[i] = g
 	}
 	return groups, nil

@@ -11,13 +11,19 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// logEvents repeats what a decision on a run tells at WARNING or above: telemetry is for
-// whoever collects it, the log for everybody.
+// eventOperation tells that a command for a seed was taken: a germination, a cull, a promotion.
+const eventOperation = "seed_operation"
+
+// logEvents repeats what a decision on a run tells at WARNING or above, and what becomes of a
+// seed by command: telemetry is for whoever collects it, the log for everybody.
 func (r *Room) logEvents(ctx context.Context, run string, packets []*leyline.TelemetryPacket) {
 	for _, packet := range packets {
 		for _, event := range packet.GetEvents() {
 			level := logLevel(event.GetLevel())
-			if level < slog.LevelWarn || !r.said.first(run, event, time.Now()) {
+			if level < slog.LevelWarn && event.GetDescription() != eventOperation {
+				continue
+			}
+			if level >= slog.LevelWarn && !r.said.first(run, event, time.Now()) {
 				continue
 			}
 			r.config.Logger.LogAttrs(ctx, level, event.GetDescription(), slog.String("run", run), attributesOf(event))

@@ -50,13 +50,15 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Handler serves all that a service serves: /healthz, /readyz, /status and /metrics to
+// Handler serves all that a service serves: what there is at /, /healthz, /readyz, /status and /metrics to
 // everybody, /runs and /kernels/ behind the guard.
 func Handler(config Config, listener net.Addr) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
 	registry.MustRegister(config.Metrics)
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", servePaths)
 	mux.HandleFunc("GET /healthz", config.serveHealth)
 	mux.HandleFunc("GET /readyz", config.serveReady)
 	mux.HandleFunc("GET /status", config.serveStatus)
@@ -67,6 +69,19 @@ func Handler(config Config, listener net.Addr) http.Handler {
 	mux.Handle("GET /runs/{run}", runs)
 	mux.Handle(path, config.guarded(listener, func() http.Handler { return newKernels(config.Library(), config.Logger) }))
 	return mux
+}
+
+// servePaths says what there is, to who came by the address alone.
+func servePaths(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{
+		"/healthz":          "the process is alive",
+		"/readyz":           "it may be given work",
+		"/status":           "all about the service",
+		"/metrics":          "figures for Prometheus",
+		"/runs":             "names of training runs",
+		"/runs/{run}":       "what is known of one",
+		"/kernels/{sha256}": "a kernel, for trainers",
+	})
 }
 
 // serveHealth says that the process is alive: it answers, and its supervisor

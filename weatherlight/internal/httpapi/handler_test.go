@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,23 @@ func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 		}
 		if answer.Code != test.code || body["status"] != test.status {
 			t.Errorf("alive %v: %d %v, want %d %q", test.alive, answer.Code, body, test.code, test.status)
+		}
+	}
+}
+
+func TestAddressAloneSaysWhatThereIs(t *testing.T) {
+	handler := Handler(Config{Metrics: prometheus.NewRegistry()}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	if text := answer.Body.String(); !strings.Contains(text, `go_build_info{`) {
+		t.Errorf("/metrics does not tell the version:\n%s", text)
+	}
+	for path, code := range map[string]int{"/": http.StatusOK, "/nothing": http.StatusNotFound} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, http.NoBody))
+		var paths map[string]string
+		if answer.Code != code || code == http.StatusOK && (json.Unmarshal(answer.Body.Bytes(), &paths) != nil || paths["/status"] == "") {
+			t.Errorf("%s: %d %s", path, answer.Code, answer.Body)
 		}
 	}
 }

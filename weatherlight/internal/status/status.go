@@ -8,6 +8,7 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -127,7 +128,7 @@ func New(begun time.Time, workers health.Workers, boot []supervise.Trace) *Statu
 		State:      "booting",
 		Version:    version,
 		Versions:   map[string]string{"weatherlight": version, "go": runtime.Version()},
-		UptimeS:    time.Since(begun).Seconds(),
+		UptimeS:    rounded(time.Since(begun).Seconds()),
 		SystemMode: workers.Mode(),
 		Alarms:     []health.Alarm{},
 		Boot:       bootSteps(boot),
@@ -185,10 +186,13 @@ func measured(streams []Stream, stats map[string]oona.StreamStats) []Stream {
 	return table
 }
 
+// rounded leaves three decimals: nobody reads more.
+func rounded(value float64) float64 { return math.Round(value*1e3) / 1e3 }
+
 func bootSteps(trace []supervise.Trace) []bootStep {
 	steps := make([]bootStep, len(trace))
 	for i, step := range trace {
-		steps[i] = bootStep{Step: step.Step, TookMs: step.Took.Seconds() * 1e3}
+		steps[i] = bootStep{Step: step.Step, TookMs: rounded(step.Took.Seconds() * 1e3)}
 		if step.Err != nil {
 			steps[i].Error = step.Err.Error()
 		}
@@ -201,8 +205,8 @@ func workerTable(statuses []supervise.Status) []worker {
 	for i, status := range statuses {
 		table[i] = worker{
 			Name: status.Name, State: status.State.String(), Restarts: status.Restarts,
-			BackoffS: status.Backoff.Seconds(), Circuit: status.Circuit.String(),
-			LastError: status.LastError, UptimeS: status.Uptime.Seconds(),
+			BackoffS: rounded(status.Backoff.Seconds()), Circuit: status.Circuit.String(),
+			LastError: status.LastError, UptimeS: rounded(status.Uptime.Seconds()),
 		}
 		if !status.LastErrorAt.IsZero() {
 			at := status.LastErrorAt

@@ -1,10 +1,11 @@
-package main
+package demo
 
 import (
 	"math"
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/tolaria"
 )
 
@@ -164,9 +165,9 @@ func (d *demo) finish(report *report) error {
 	}
 	if !d.options.json {
 		d.screen.summary(report)
-		return d.screen.failure()
+		return d.screen.Failure()
 	}
-	return printJSON(d.screen.out, report)
+	return terminal.JSON(d.out, report)
 }
 
 // quantile is the nearest-rank quantile in milliseconds, 0 without samples.

@@ -1,4 +1,6 @@
-package main
+// Package demo is the newcomer's first look: it boots the very service that production runs and
+// grows real networks through it, in one process, and leaves nothing behind.
+package demo
 
 import (
 	"context"
@@ -18,9 +20,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/weatherlight"
+	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
 
 // demoOptions are the flags of the demo.
@@ -32,17 +36,20 @@ type demoOptions struct {
 	curve   string
 	watch   bool
 	pace    time.Duration
+	join    bool
 }
 
-func newDemo() *cobra.Command {
+// New is the command.
+func New() *cobra.Command {
 	var options demoOptions
 	command := &cobra.Command{
 		Use:   "demo",
 		Short: "Boot the foundation and grow real networks through it",
-		Long: `Boots the very service that esper-weatherlight-service runs, on the embedded
-broker (or on REDIS_URL when it is set), compiles its kernels, trains a small
-network on handwritten digits that lie anywhere, and lets it grow over the bus,
-as any trainer does. Then it says what growth was worth: beside the same network
+		Long: `Boots the very service that esper-weatherlight-service runs, on an embedded
+broker, compiles its kernels, trains a small network on handwritten digits that lie
+anywhere, and lets it grow over the bus, as any trainer does. With --join it does so
+on the bus that REDIS_URL names, as one more instance with a library of its own. It
+leaves no group and no consumer there; what it grew is remembered as any run is. Then it says what growth was worth: beside the same network
 trained for as many steps more, and beside one of the grown size trained from the
 start with the same number of steps.
 
@@ -65,6 +72,8 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 	command.Flags().BoolVar(&options.watch, "watch", false,
 		"show it in a browser: start Nissa (at NISSA_HTTP_ADDR, or at any port), print its address and stay until Ctrl-C")
 	command.Flags().DurationVar(&options.pace, "pace", 0, "pause after each epoch; with --watch "+watchPace.String()+" unless it is given")
+	command.Flags().BoolVar(&options.join, "join", false,
+		"join the bus that REDIS_URL names, with ESPER_LEYLINE_SECRET; without it that bus is left alone")
 	command.MarkFlagsMutuallyExclusive("watch", "json")
 	return command
 }
@@ -73,6 +82,7 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 type demo struct {
 	options  demoOptions
 	slot     []int
+	out      io.Writer
 	screen   *screen
 	curve    *curveFile
 	settings *settings.Settings
@@ -104,11 +114,11 @@ func runDemo(ctx context.Context, options demoOptions, out io.Writer) (err error
 		return fmt.Errorf("make temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	d := &demo{options: options, screen: newScreen(out, options.json), curve: curve, begun: time.Now(), name: demoName()}
-	d.screen.broken = cancel
+	d := &demo{options: options, screen: newScreen(out, options.json), out: out, curve: curve, begun: time.Now(), name: demoName()}
+	d.screen.Broken = cancel
 	report, err := d.inService(ctx, folder)
 	if err != nil {
-		return stopped(ctx, err)
+		return process.Stopped(ctx, err)
 	}
 	if options.watch {
 		return nil // it is finished already
@@ -122,32 +132,16 @@ const maxRepeats = 100
 // demoName names this demo on a bus that may have others.
 func demoName() string { return "demo-" + strings.ToLower(rand.Text()[:8]) }
 
-// interrupted is the end of a demo by a signal. Whoever sent it need not be told.
-type interrupted struct{ error }
-
-// Exit is what a shell makes of SIGINT.
-func (interrupted) Exit() int       { return 130 }
-func (i interrupted) Unwrap() error { return i.error }
-
-// stopped is why a demo ended: what stopped it, when something did.
-func stopped(ctx context.Context, err error) error {
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, process.ErrSignal):
-		return interrupted{cause}
-	case cause != nil && !errors.Is(cause, context.Canceled):
-		return cause
-	default:
-		return err
-	}
-}
-
 // inService boots the service, grows the networks in it, and stops it again.
 func (d *demo) inService(ctx context.Context, folder string) (*report, error) {
-	resolved, err := demoSettings(folder, d.options.slot, d.name)
+	resolved, err := demoSettings(folder, d.name, d.options)
 	if err != nil {
 		return nil, err
 	}
 	d.settings, d.slot = resolved, resolved.Tezzeret.SlotSizes()
+	if !d.options.join && slices.ContainsFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "REDIS_URL=") }) {
+		d.screen.Print("bus    an embedded one: REDIS_URL is left alone (--join joins it)")
+	}
 	if d.keyring, err = signing.NewKeyring(resolved.Secret.Reveal()); err != nil {
 		return nil, err
 	}
@@ -176,19 +170,43 @@ func (d *demo) inService(ctx context.Context, folder string) (*report, error) {
 	if err := <-ended; err != nil {
 		return nil, err
 	}
-	return report, failure
+	return report, errors.Join(failure, d.leave(ctx))
 }
 
+// leave takes the name of the demo's service off a bus that it had joined: it will not come
+// back for it.
+func (d *demo) leave(ctx context.Context) error {
+	if !d.options.join {
+		return nil
+	}
+	// What stopped the demo does not keep it from tidying up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
+	defer cancel()
+	bus, err := oona.Connect(ctx, oona.Config{
+		URL: d.settings.Redis.URL.Reveal(), Group: "esper-" + d.name, Consumer: d.name, Keyring: d.keyring,
+	})
+	if err != nil {
+		return fmt.Errorf("leave the bus: %w", err)
+	}
+	return errors.Join(bus.Admin().RemoveConsumer(ctx, assembly.Group, d.settings.Weatherlight.Consumer()), bus.Close())
+}
+
+// errNowhere is of a demo that is to join a bus and is not told which.
+var errNowhere = errors.New("--join joins the bus that it names: set it")
+
 // demoSettings are those of the service, with a name, a secret, folders and ports
-// that belong to this demo alone. REDIS_URL is taken from the environment, and the
-// secret with it, so that the demo can join a bus that has one; so is NISSA_HTTP_ADDR.
-func demoSettings(folder, slot, name string) (*settings.Settings, error) {
+// that belong to this demo alone. REDIS_URL is taken from the environment when the demo
+// is to join that bus, and the secret with it; so is NISSA_HTTP_ADDR, always.
+func demoSettings(folder, name string, options demoOptions) (*settings.Settings, error) {
 	secret, bus, page := rand.Text(), "embedded:", "127.0.0.1:0"
 	own, err := settings.Load(settings.Options{SecretOptional: true, EnvFile: os.DevNull})
 	if err != nil {
 		return nil, err
 	}
-	if isSet(own, "REDIS_URL") {
+	if options.join {
+		if !isSet(own, "REDIS_URL") {
+			return nil, process.Misconfigured("REDIS_URL", errNowhere)
+		}
 		bus = own.Redis.URL.Reveal()
 		if isSet(own, settings.SecretEnv) {
 			secret = own.Secret.Reveal()
@@ -205,7 +223,7 @@ func demoSettings(folder, slot, name string) (*settings.Settings, error) {
 			"WEATHERLIGHT_INSTANCE=" + name,
 			"WEATHERLIGHT_DATA_DIR=" + filepath.Join(folder, "weatherlight"),
 			"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0",
-			"TEZZERET_SLOT=" + slot,
+			"TEZZERET_SLOT=" + options.slot,
 			"URZA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "urza", "catalog.db"),
 			"URZA_ARTIFACT_DIR=" + filepath.Join(folder, "urza", "artifacts"),
 			"NISSA_HTTP_ADDR=" + page,
@@ -243,7 +261,7 @@ func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the page: %w", err)
 	}
-	defer func() { err = errors.Join(err, page.close()) }()
+	defer func() { err = errors.Join(err, page.Close()) }()
 	report, err := d.growAll(ctx)
 	if err != nil {
 		return nil, err
@@ -251,8 +269,8 @@ func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	if err := d.finish(report); err != nil {
 		return nil, err
 	}
-	d.screen.stays(page.service.Addr())
-	return report, page.stay(ctx)
+	d.screen.stays(page.Addr())
+	return report, page.Stay(ctx)
 }
 
 // growAll waits for the kernels and grows one network after the other.

@@ -1,7 +1,6 @@
-package main
+package demo
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tolaria"
@@ -193,29 +191,6 @@ func TestCurveMarksStagesAndDepartures(t *testing.T) {
 	}
 }
 
-func TestWhatStoppedTheDemoIsTold(t *testing.T) {
-	t.Parallel()
-	broken, failed := errors.New("broken pipe"), errors.New("training failed")
-	for name, test := range map[string]struct {
-		cause, want error
-		exit        int
-	}{
-		"nothing did":   {nil, failed, 1},
-		"a signal":      {process.ErrSignal, process.ErrSignal, 130},
-		"a closed pipe": {broken, broken, 1},
-	} {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		if test.cause != nil {
-			cancel(test.cause)
-		}
-		err := stopped(ctx, failed)
-		if !errors.Is(err, test.want) || process.ExitCode(err) != test.exit {
-			t.Errorf("%s: %v, exit code %d", name, err, process.ExitCode(err))
-		}
-		cancel(nil)
-	}
-}
-
 // shut is a pipe that nobody reads.
 type shut struct{}
 
@@ -225,11 +200,11 @@ func TestScreenStopsAtAClosedPipe(t *testing.T) {
 	t.Parallel()
 	calls := 0
 	screen := newScreen(shut{}, false)
-	screen.broken = func(error) { calls++ }
-	screen.print("one")
-	screen.print("two")
-	if calls != 1 || screen.failure() == nil {
-		t.Errorf("told %d times, %v", calls, screen.failure())
+	screen.Broken = func(error) { calls++ }
+	screen.Print("one")
+	screen.Print("two")
+	if calls != 1 || screen.Failure() == nil {
+		t.Errorf("told %d times, %v", calls, screen.Failure())
 	}
 }
 

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/observe"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/nissa"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+var errHangup = errors.New("the terminal is gone")
+
+// runDev runs a service that needs nothing beside it, until it is stopped: a broker of its own,
+// Nissa's page in this process, everything in one folder.
+func runDev(ctx context.Context, dir string, out io.Writer) (err error) {
+	// A closed pipe is an error of a write, like any other: the folder is still to be removed.
+	signal.Ignore(syscall.SIGPIPE)
+	folder, remove, err := devFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	resolved, err := devSettings(folder, os.Environ())
+	if err != nil {
+		return err
+	}
+	made, err := prepare(resolved)
+	if err != nil {
+		return err
+	}
+	defer made.sink.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ctx, release := made.onSignal(ctx, process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) { cancel(errHangup) }})
+	defer release()
+	return made.withPage(ctx, func(page string) error {
+		_, err := io.WriteString(out, devGreeting(resolved, made.service.BusURL(), made.service.HTTPAddr(), page, dir == ""))
+		return err
+	}, resolved)
+}
+
+// withPage runs the service, and the page beside it once it is ready, until ctx is done or one
+// of them ends.
+func (p *prepared) withPage(ctx context.Context, greet func(page string) error, resolved *settings.Settings) error {
+	// The service outlives the page, whose bus it is.
+	serving, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	ended := make(chan error, 1)
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	go func() {
+		err := p.service.Run(serving)
+		leave(nil) // A service that ends takes the page with it.
+		ended <- err
+	}()
+	failure := p.showPage(ctx, greet, resolved)
+	stop(context.Cause(ctx))
+	return errors.Join(failure, <-ended)
+}
+
+func (p *prepared) showPage(ctx context.Context, greet func(page string) error, resolved *settings.Settings) error {
+	select {
+	case <-p.service.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	current, previous, err := resolved.Secrets()
+	if err != nil {
+		return err
+	}
+	keyring, err := signing.NewKeyring(current, previous...)
+	if err != nil {
+		return err
+	}
+	page, err := observe.Open(ctx, observe.Config{
+		Bus: p.service.BusURL(), Keyring: keyring, Group: "nissa-service", HTTPAddr: string(resolved.Nissa.HTTPAddr),
+		Store: nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
+		Alerts: &nissa.Alerts{Dir: resolved.Nissa.DataDir, Rules: func() ([]byte, string, error) {
+			return nissa.ShippedRules(nissa.Thresholds{}), "", nil
+		}},
+		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: p.logger.With("part", "nissa"),
+	})
+	if ctx.Err() != nil {
+		return nil // asked to end meanwhile: nothing failed
+	}
+	if err != nil {
+		return fmt.Errorf("open Nissa's page on %s: %w", resolved.Nissa.HTTPAddr, err)
+	}
+	if err := greet(page.Addr()); err != nil {
+		return errors.Join(fmt.Errorf("say how to join: %w", err), page.Close())
+	}
+	return errors.Join(page.Stay(ctx), page.Close())
+}
+
+// devGreeting is all that somebody needs to join, in lines that a shell takes.
+func devGreeting(resolved *settings.Settings, bus, status, page string, temporary bool) string {
+	var text strings.Builder
+	secret, _, _ := resolved.Secrets() // it was read before
+	text.WriteString("A trainer, and esperctl in another terminal, can join now:\n\n")
+	fmt.Fprintf(&text, "export REDIS_URL=%s\nexport ESPER_LEYLINE_SECRET=%s\n", bus, secret)
+	if status != "127.0.0.1:9180" {
+		fmt.Fprintf(&text, "export WEATHERLIGHT_HTTP_ADDR=%s\n", status)
+	}
+	if page != "127.0.0.1:9100" {
+		fmt.Fprintf(&text, "export NISSA_URL=http://%s\n", page)
+	}
+	kept := "is kept"
+	if temporary {
+		kept = "goes at the end; --dev-dir keeps one"
+	}
+	fmt.Fprintf(&text, "\npage    http://%s/\nstatus  http://%s/status\n", page, status)
+	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
+	return text.String()
+}
+
+// devFolder is the folder of dev mode with a secret in it: the one that is named, which is made
+// when it is not there, or a temporary one that remove removes.
+func devFolder(dir string) (folder string, remove func() error, err error) {
+	if folder, err = filepath.Abs(dir); err != nil {
+		return "", nil, err
+	}
+	remove = func() error { return nil }
+	if dir == "" {
+		if folder, err = os.MkdirTemp("", "esper-dev-"); err != nil {
+			return "", nil, fmt.Errorf("make temporary folder: %w", err)
+		}
+		temporary := folder
+		remove = func() error { return os.RemoveAll(temporary) }
+	}
+	if err := writeSecret(folder); err != nil {
+		return "", nil, errors.Join(err, remove())
+	}
+	return folder, remove, nil
+}
+
+// writeSecret makes a secret up, unless the folder has one.
+func writeSecret(folder string) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("--dev-dir: %w", err)
+	}
+	file, err := os.OpenFile(secretPath(folder), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--dev-dir: %w", err)
+	}
+	_, err = fmt.Fprintln(file, rand.Text())
+	return errors.Join(err, file.Close())
+}
+
+func secretPath(folder string) string { return filepath.Join(folder, "secret") }
+
+// devSettings are those of the environment that say how a service behaves and where it listens.
+// What names a place outside, such as a bus, a database, a secret or a segment of shared memory,
+// is the folder's own: a trial touches nothing that others use. There is no .env file for the same reason.
+func devSettings(folder string, environ []string) (*settings.Settings, error) {
+	environ = slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.ContainsFunc([]string{"_URL", "_DIR", "_FILE", "_NAME", "_SECRET", "_PREVIOUS", "_KEY", "_KEYS", "_PASSWORD"},
+			func(suffix string) bool { return strings.HasSuffix(name, suffix) })
+	})
+	return settings.Load(settings.Options{
+		EnvFile: os.DevNull,
+		Environ: append(environ,
+			"REDIS_URL=embedded:",
+			"ESPER_LEYLINE_SECRET_FILE="+secretPath(folder),
+			"WEATHERLIGHT_INSTANCE=dev",
+			"WEATHERLIGHT_DATA_DIR="+filepath.Join(folder, "weatherlight"),
+			"URZA_DATABASE_URL=sqlite:///"+filepath.Join(folder, "urza", "catalog.db"),
+			"URZA_ARTIFACT_DIR="+filepath.Join(folder, "urza", "artifacts"),
+			"TAMIYO_POLICY_DIR="+filepath.Join(folder, "tamiyo", "policies"),
+			"NISSA_DATA_DIR="+filepath.Join(folder, "nissa"),
+			"NISSA_DATABASE_URL=sqlite:///"+filepath.Join(folder, "nissa", "runs.db"),
+		),
+	})
+}

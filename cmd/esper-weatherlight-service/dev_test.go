@@ -1,0 +1,96 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestDevModeTouchesNothingOutsideItsFolder gives every variable that is a text a value that
+// leads elsewhere. What remains of them says how a service behaves or where it listens.
+func TestDevModeTouchesNothingOutsideItsFolder(t *testing.T) {
+	known, err := settings.Load(settings.Options{SecretOptional: true, EnvFile: os.DevNull, Environ: []string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"KASMINA_SIGMA=2", "WEATHERLIGHT_HTTP_ADDR=127.0.0.1:4711", "ESP_LOG_LEVEL=DEBUG"}
+	for _, field := range known.Fields() {
+		for _, part := range []string{"URL", "DIR", "FILE", "SECRET", "SIGNAL_NAME", "S3_", "KEY", "PASSWORD", "INSTANCE"} {
+			if strings.Contains(field.Env, part) {
+				environ = append(environ, field.Env+"=redis://elsewhere/")
+			}
+		}
+	}
+	folder := t.TempDir()
+	if err := writeSecret(folder); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := devSettings(folder, environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, field := range resolved.Fields() {
+		got[field.Env] = field.Value
+		// A choice of features is no place, and Elasticsearch is not used.
+		if strings.Contains(field.Value, "elsewhere") && field.Env != "NISSA_COVERAGE_FEATURE_KEYS" {
+			t.Errorf("%s is %s", field.Env, field.Value)
+		}
+		if strings.HasPrefix(field.Value, "./") {
+			t.Errorf("%s lies in the working directory: %s", field.Env, field.Value)
+		}
+	}
+	if got["KASMINA_SIGMA"] != "2" || got["WEATHERLIGHT_HTTP_ADDR"] != "127.0.0.1:4711" || got["ESP_LOG_LEVEL"] != "DEBUG" {
+		t.Errorf("how it behaves is not taken: %v", got)
+	}
+	if got["REDIS_URL"] != "embedded:" {
+		t.Errorf("the bus is %s", got["REDIS_URL"])
+	}
+}
+
+func TestFolderOfDevMode(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	temporary, remove, err := devFolder("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(temporary); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", temporary, err)
+	}
+	kept := filepath.Join(t.TempDir(), "new", "folder")
+	var secrets []string
+	for range 2 {
+		folder, remove, err := devFolder(kept)
+		if err != nil || folder != kept || remove() != nil {
+			t.Fatalf("%s: %v", folder, err)
+		}
+		secret, err := os.ReadFile(secretPath(folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, string(secret))
+	}
+	if secrets[0] != secrets[1] || len(strings.TrimSpace(secrets[0])) < 20 {
+		t.Errorf("secrets %q", secrets)
+	}
+	if info, err := os.Stat(secretPath(kept)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the secret's file: %v, %v", info.Mode(), err)
+	}
+	blocked := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := devFolder(blocked); err == nil || !strings.Contains(err.Error(), "--dev-dir") {
+		t.Errorf("a file as a folder: %v", err)
+	}
+}

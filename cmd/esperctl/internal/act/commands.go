@@ -1,0 +1,117 @@
+package act
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// seedAct is one verb of an operator for a seed.
+type seedAct struct {
+	verb, short, long string
+	order             order
+}
+
+var seedActs = []seedAct{
+	{"cull", "Take a seed out of its network",
+		"An embargo follows. One that was kept ends, and its trainer goes back\nto the model before it, later seeds included.",
+		order{kind: leyline.CommandType_COMMAND_SEED, operation: leyline.SeedOperation_SEED_OP_CULL}},
+	{"pause", "Take a seed out of the output until it is resumed", "It keeps its weights and its stage.",
+		order{kind: leyline.CommandType_COMMAND_PAUSE}},
+	{"resume", "Let a seed that was paused go on", "",
+		order{kind: leyline.CommandType_COMMAND_PAUSE, annotations: map[string]string{"resume": "true"}}},
+	{"fossilize", "Keep a seed for good, if it has earned it", "A seed on probation whose evidence does not hold is refused.",
+		order{kind: leyline.CommandType_COMMAND_SEED, operation: leyline.SeedOperation_SEED_OP_FOSSILIZE}},
+}
+
+// Seeds are the verbs that act on a seed. complete offers runs and seeds.
+func Seeds(bus Bus, complete cobra.CompletionFunc) (commands []*cobra.Command) {
+	for _, act := range seedActs {
+		var f flags
+		command := &cobra.Command{
+			Use: act.verb + " RUN SEED", Short: act.short, Long: strings.TrimSuffix(act.short+". "+act.long, " ") + "\n" + whatComesOfIt,
+			Args: cobra.ExactArgs(2), ValidArgsFunction: complete,
+			RunE: func(command *cobra.Command, args []string) error {
+				o := act.order
+				o.run, o.seed = args[0], args[1]
+				return f.send(command.Context(), bus, o, command.OutOrStdout())
+			},
+		}
+		f.bind(command)
+		commands = append(commands, command)
+	}
+	return commands
+}
+
+const whatComesOfIt = "The command is signed with the secret of the bus, and stands in the feed with its reason and who sent it\n" +
+	"(esperctl events --kind command). Exit 0 when Kasmina has taken it, 1 when it has refused it, 3 when nobody has\n" +
+	"answered within --wait."
+
+// modes are the levels of an emergency that an operator sets: a mild one lifts it.
+var modes = map[string]leyline.EmergencyLevel{
+	"conservative": leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE,
+	"normal":       leyline.EmergencyLevel_EMERGENCY_LEVEL_NOTICE,
+}
+
+// Mode has runs begin nothing new, or lifts that.
+func Mode(bus Bus) *cobra.Command {
+	var f flags
+	var run string
+	command := &cobra.Command{
+		Use: "mode conservative|normal", Short: "Have runs be conservative, or grow again",
+		Long: "Has a run, or all runs that there are, be conservative: their seeds leave the output and none is begun.\n" +
+			"\"normal\" lifts that, and any emergency. A run that begins later is not concerned.\n" + whatComesOfIt,
+		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{"conservative", "normal"},
+		RunE: func(command *cobra.Command, args []string) error {
+			o := order{
+				run: run, kind: leyline.CommandType_COMMAND_EMERGENCY,
+				annotations: map[string]string{"level": modes[args[0]].String()},
+			}
+			return f.send(command.Context(), bus, o, command.OutOrStdout())
+		},
+	}
+	f.bind(command)
+	command.Flags().StringVar(&run, "run", "", "only this run")
+	return command
+}
+
+// AlarmsAck says that somebody has taken an alert up.
+func AlarmsAck() *cobra.Command {
+	var reason string
+	command := &cobra.Command{
+		Use: "ack ID", Short: "Say that you have taken an alert of Nissa's up: it is not told again while it fires",
+		Long: "Says that you have taken an alert of Nissa's up, by its id in esperctl alarms list or the beginning of it: it is\n" +
+			"not told again while it fires on. NISSA_HTTP_TOKEN must be set. Alarms of the service have no id: they end when\n" +
+			"their cause does.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := nissa()
+			if err != nil {
+				return err
+			}
+			var page struct{ Alerts []struct{ ID, Rule string } }
+			if err := service.Get(command.Context(), "/api/alerts", nil, &page); err != nil {
+				return err
+			}
+			at := slices.IndexFunc(page.Alerts, func(a struct{ ID, Rule string }) bool { return strings.HasPrefix(a.ID, args[0]) })
+			if at < 0 {
+				return fmt.Errorf("no alert %q: esperctl alarms list shows their ids", args[0])
+			}
+			var acknowledged any
+			err = service.Post(command.Context(), "/api/alerts/"+url.PathEscape(page.Alerts[at].ID)+"/ack",
+				map[string]string{"by": operator(), "comment": reason}, &acknowledged)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", page.Alerts[at].Rule, operator())
+			return err
+		},
+	}
+	command.Flags().StringVar(&reason, "reason", "", "what is done about it")
+	return command
+}

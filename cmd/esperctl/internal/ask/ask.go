@@ -1,0 +1,163 @@
+// Package ask asks the services over HTTP, and says what to do when they do not answer.
+//
+// [Weatherlight] and [Nissa] are a [Service] each, found by the settings.
+package ask
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+const (
+	// patience bounds one question, maxAnswer the bytes of an answer.
+	patience  = 10 * time.Second
+	maxAnswer = 64 << 20
+	// maxReason bounds how much of a refusal is repeated.
+	maxReason = 500
+)
+
+// Service is one that answers over HTTP.
+type Service struct {
+	name     string
+	base     string
+	shown    string // the same without a password
+	token    string
+	tokenEnv string // the variable of the token
+	hint     string // what to do when it does not answer
+	client   *http.Client
+}
+
+// Weatherlight is the foundation service at WEATHERLIGHT_HTTP_ADDR.
+func Weatherlight(s *settings.Settings) (*Service, error) {
+	addr, err := dialable(string(s.Weatherlight.HTTPAddr))
+	if err != nil {
+		return nil, process.Misconfigured("WEATHERLIGHT_HTTP_ADDR", err)
+	}
+	return &Service{
+		name: "Weatherlight", base: "http://" + addr, shown: "http://" + addr,
+		token: s.Weatherlight.HTTPToken.Reveal(), tokenEnv: "WEATHERLIGHT_HTTP_TOKEN",
+		hint:   "start esper-weatherlight-service, or set WEATHERLIGHT_HTTP_ADDR to where it runs",
+		client: newClient(),
+	}, nil
+}
+
+// Nissa is the one at NISSA_URL, or else at NISSA_HTTP_ADDR.
+func Nissa(s *settings.Settings) (*Service, error) {
+	base := strings.TrimRight(s.Weatherlight.NissaURL.Reveal(), "/")
+	shown := strings.TrimRight(s.Weatherlight.NissaURL.String(), "/")
+	if base == "" {
+		addr, err := dialable(string(s.Nissa.HTTPAddr))
+		if err != nil {
+			return nil, process.Misconfigured("NISSA_HTTP_ADDR", err)
+		}
+		base = "http://" + addr
+		shown = base
+	}
+	return &Service{ //nolint:gosec // the name of the variable, not its value
+		name: "Nissa", base: base, shown: shown, token: s.Nissa.HTTPToken.Reveal(), tokenEnv: "NISSA_HTTP_TOKEN",
+		hint:   "start esper-nissa-service, or set NISSA_URL to where it runs",
+		client: newClient(),
+	}, nil
+}
+
+// newClient keeps no connection: a command asks once or twice.
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+var errOff = errors.New("the listener is off: name the address of the service to ask")
+
+// dialable is an address that a listener of that address answers on.
+func dialable(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", errOff
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// Base is where it is asked.
+func (s *Service) Base() string { return s.shown }
+
+// Get reads one answer.
+func (s *Service) Get(ctx context.Context, path string, query url.Values, into any) error {
+	return s.exchange(ctx, http.MethodGet, path, query, nil, into)
+}
+
+// Post has something changed, with a body of JSON.
+func (s *Service) Post(ctx context.Context, path string, body, into any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("write the request: %w", err)
+	}
+	return s.exchange(ctx, http.MethodPost, path, nil, text, into)
+}
+
+func (s *Service) exchange(ctx context.Context, method, path string, query url.Values, body []byte, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	response, err := s.send(ctx, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return s.unreachable(ctx, err)
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("%s at %s answers %s in a way that is not understood; is it of another version? %w", s.name, s.shown, path, err)
+	}
+	return nil
+}
+
+// Copy writes an answer as it comes, however long that takes.
+func (s *Service) Copy(ctx context.Context, path string, to io.Writer) error {
+	response, err := s.send(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, response.Body)
+	return errors.Join(err, response.Body.Close())
+}
+
+// send asks, and returns an answer that is one.
+func (s *Service) send(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Response, error) {
+	target := s.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", s.name, err)
+	}
+	if s.token != "" {
+		request.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return nil, s.unreachable(ctx, err)
+	}
+	if response.StatusCode < http.StatusMultipleChoices {
+		return response, nil
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
+	return nil, errors.Join(s.refused(path, response.StatusCode, answer), err, response.Body.Close())
+}

@@ -1,0 +1,195 @@
+package look
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+)
+
+// event is an entry of the feed.
+type event struct {
+	Run     string            `json:"run"`
+	Seed    string            `json:"seed"`
+	At      time.Time         `json:"at"`
+	Kind    string            `json:"kind"`
+	Name    string            `json:"name"`
+	Source  string            `json:"source"`
+	Details map[string]string `json:"details"`
+}
+
+// clock is how an event's time is shown: that of the reader.
+const clock = "15:04:05"
+
+func eventTable(table io.Writer, events []event) {
+	terminal.Row(table, "TIME", "KIND", "NAME", "RUN", "SEED", "WHAT")
+	for _, e := range events {
+		terminal.Row(table, e.At.Local().Format(clock), e.Kind, stage(e.Name), orDash(e.Run), orDash(e.Seed), e.what())
+	}
+}
+
+// what is the most telling of an event's details.
+func (e *event) what() string {
+	for _, name := range []string{"reason", "detail", "error"} {
+		if text := e.Details[name]; text != "" {
+			return text
+		}
+	}
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(e.Details)) {
+		if name != "seed_id" && name != "training_run_id" {
+			pairs = append(pairs, name+"="+e.Details[name])
+		}
+	}
+	return orDash(strings.Join(pairs, " "))
+}
+
+// line is an event on a line of its own, for who follows.
+func (e *event) line() string {
+	return strings.TrimRight(fmt.Sprintf("%s  %-11s %-16s %s %s  %s", e.At.Local().Format(clock), e.Kind, stage(e.Name),
+		orDash(e.Run), e.Seed, e.what()), " ")
+}
+
+// Events lists what happened anywhere, or follows it.
+func Events() *cobra.Command {
+	var filter struct {
+		run, seed, kind string
+		limit           int
+		follow          bool
+	}
+	command := question{
+		use: "events", short: "List what happened, the newest last, or follow it",
+		long: "Lists what happened in all runs, the newest last: stages, gates, commands, orders, field reports, alarms.\n" +
+			"With --follow it goes on until Ctrl-C; with --json that is one object a line.",
+		answer: func(ctx context.Context, _ []string, to *answer) error {
+			if filter.follow {
+				return followEvents(ctx, to, filter.run, func(e event) bool {
+					return (filter.kind == "" || e.Kind == filter.kind) && (filter.seed == "" || e.Seed == filter.seed)
+				}, nil)
+			}
+			query := url.Values{"limit": {strconv.Itoa(filter.limit)}}
+			for name, value := range map[string]string{"run": filter.run, "seed": filter.seed, "kind": filter.kind} {
+				if value != "" {
+					query.Set(name, value)
+				}
+			}
+			var page struct{ Events []json.RawMessage }
+			if _, err := fromNissa(ctx, "/api/events", query, &page); err != nil {
+				return err
+			}
+			slices.Reverse(page.Events) // the newest came first
+			events, err := eachOf[event](page.Events)
+			if err != nil {
+				return err
+			}
+			return to.Print(to.out, page.Events, func(table io.Writer) { eventTable(table, events) })
+		},
+	}.command()
+	flags := command.Flags()
+	flags.StringVar(&filter.run, "run", "", "only of this run")
+	flags.StringVar(&filter.seed, "seed", "", "only of this seed")
+	flags.StringVar(&filter.kind, "kind", "", "only of this kind: event, stage, gate, command, order, field_report, emergency or alarm")
+	flags.IntVar(&filter.limit, "limit", 100, "at most so many, 1 to 1000")
+	flags.BoolVar(&filter.follow, "follow", false, "show what comes from now on, until Ctrl-C")
+	_ = command.RegisterFlagCompletionFunc("run", completeRuns)
+	return command
+}
+
+func eachOf[T any](raw []json.RawMessage) ([]T, error) {
+	values := make([]T, len(raw))
+	for i, text := range raw {
+		var err error
+		if values[i], err = decoded[T](text); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// RunsFollow follows one run: its reports and what happens in it.
+func RunsFollow() *cobra.Command {
+	command := question{
+		use: "follow RUN", short: "Follow a training run: its reports, and what becomes of its seeds, until Ctrl-C",
+		long: "Follows a training run until Ctrl-C: a line for each report of its trainer, and for each thing that happens\n" +
+			"in it. With --json it is one object a line.",
+		args: cobra.ExactArgs(1), complete: completeRuns,
+		answer: func(ctx context.Context, args []string, to *answer) error {
+			var r run
+			if _, err := fromNissa(ctx, runPath(args[0]), nil, &r); err != nil {
+				return err
+			}
+			return followEvents(ctx, to, args[0], func(event) bool { return true }, func(told reported) string {
+				return fmt.Sprintf("%s  %-11s epoch %-10d loss %s, accuracy %s", told.At.Local().Format(clock), "report",
+					told.Epoch, told.Loss, told.Accuracy.percent())
+			})
+		},
+	}.command()
+	return command
+}
+
+// reported is a report as it is followed.
+type reported struct {
+	At       time.Time `json:"at"`
+	Epoch    uint32    `json:"epoch"`
+	Loss     number    `json:"loss"`
+	Accuracy number    `json:"accuracy"`
+}
+
+// followEvents prints a line for each event that is wanted and, unless report is nil, for each
+// report, until a signal ends it.
+func followEvents(ctx context.Context, to *answer, run string, wanted func(event) bool, report func(reported) string) error {
+	service, err := nissa()
+	if err != nil {
+		return err
+	}
+	asJSON, err := to.JSON()
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	if run != "" {
+		query.Set("run", run)
+	}
+	err = service.Follow(ctx, "/api/stream", query, func(told ask.Event) error {
+		switch {
+		case told.Kind == "event":
+			var e event
+			if err := json.Unmarshal(told.Data, &e); err != nil || !wanted(e) {
+				return err
+			}
+			return to.say(told.Data, e.line(), asJSON)
+		case told.Kind == "report" && report != nil:
+			var r reported
+			if err := json.Unmarshal(told.Data, &r); err != nil {
+				return err
+			}
+			return to.say(told.Data, report(r), asJSON)
+		default:
+			return nil
+		}
+	})
+	return process.Stopped(ctx, err)
+}
+
+// say prints one line, as it came or as a person reads it.
+func (a *answer) say(raw []byte, line string, asJSON bool) error {
+	if asJSON {
+		line = terminal.EscapeJSON(string(raw))
+	} else {
+		line = process.Printable(line)
+	}
+	_, err := fmt.Fprintln(a.out, line)
+	return err
+}

@@ -1,0 +1,198 @@
+package look
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+)
+
+// run is one as Nissa tells of it, as far as it is shown.
+type run struct {
+	ID       string         `json:"id"`
+	State    string         `json:"state"`
+	LastAt   time.Time      `json:"last_at"`
+	Trainer  string         `json:"trainer"`
+	LedSince time.Time      `json:"led_since"`
+	Replaced []string       `json:"replaced"`
+	Refused  int64          `json:"refused_reports"`
+	Reports  int64          `json:"reports"`
+	Reported time.Time      `json:"reported_at"`
+	Epoch    uint32         `json:"epoch"`
+	Loss     number         `json:"loss"`
+	Accuracy number         `json:"accuracy"`
+	Best     number         `json:"best_loss"`
+	Seeds    map[string]int `json:"seeds"`
+}
+
+// growing are the seeds that are on their way.
+func (r *run) growing() (n int) {
+	for name, count := range r.Seeds {
+		if slices.Contains([]string{"germinated", "training", "blending", "shadowing", "probationary"}, stage(name)) {
+			n += count
+		}
+	}
+	return n
+}
+
+func (r *run) kept() (n int) {
+	for name, count := range r.Seeds {
+		if stage(name) == "fossilized" {
+			n += count
+		}
+	}
+	return n
+}
+
+func runPath(id string) string { return "/api/runs/" + url.PathEscape(id) }
+
+// listRuns are the runs heard of last, at most so many, and the answer as it came.
+func listRuns(ctx context.Context, limit int) ([]run, json.RawMessage, error) {
+	var page struct {
+		Runs json.RawMessage `json:"runs"`
+	}
+	if _, err := fromNissa(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(limit)}}, &page); err != nil {
+		return nil, nil, err
+	}
+	found, err := decoded[[]run](page.Runs)
+	return found, page.Runs, err
+}
+
+// completeRuns offers the names of runs, one behind the command.
+func completeRuns(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if len(args) == 0 {
+		found, _, _ := listRuns(command.Context(), mostRuns) // nothing is offered when Nissa does not answer
+		for _, r := range found {
+			names = append(names, r.ID)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// mostRuns is how many Nissa gives at a time.
+const mostRuns = 1000
+
+// RunsList lists the runs.
+func RunsList() *cobra.Command {
+	var limit int
+	command := question{
+		use: "list", short: "List training runs, those heard of last first",
+		long: "Lists the training runs that Nissa knows, those heard of last first: running, silent (no report for\n" +
+			"longer than three take) or halted.",
+		answer: func(ctx context.Context, _ []string, to *answer) error {
+			found, raw, err := listRuns(ctx, limit)
+			if err != nil {
+				return err
+			}
+			return to.Print(to.out, raw, func(table io.Writer) {
+				terminal.Row(table, "RUN", "STATE", "EPOCH", "LOSS", "ACC", "GROWING", "KEPT", "HEARD")
+				for _, r := range found {
+					terminal.Row(table, r.ID, r.State, r.Epoch, r.Loss, r.Accuracy.percent(), r.growing(), r.kept(), to.age(r.LastAt))
+				}
+			})
+		},
+	}.command()
+	command.Flags().IntVar(&limit, "limit", 100, "at most so many, 1 to 1000")
+	return command
+}
+
+// RunsShow shows one run with its seeds.
+func RunsShow() *cobra.Command {
+	command := question{
+		use: "show RUN", short: "Show one training run with its seeds", args: cobra.ExactArgs(1), complete: completeRuns,
+		answer: func(ctx context.Context, args []string, to *answer) error {
+			var r run
+			raw, err := fromNissa(ctx, runPath(args[0]), nil, &r)
+			if err != nil {
+				return err
+			}
+			seeds, rawSeeds, err := seedsOf(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return to.Print(to.out, map[string]any{"run": raw, "seeds": rawSeeds}, func(table io.Writer) { r.show(table, to, seeds) })
+		},
+	}.command()
+	return command
+}
+
+func (r *run) show(table io.Writer, to *answer, seeds []seed) {
+	line := func(label, format string, values ...any) {
+		terminal.Row(table, fmt.Sprintf("%-9s ", label)+fmt.Sprintf(format, values...))
+	}
+	line("run", "%s", r.ID)
+	line("state", "%s, heard of %s ago", r.State, to.age(r.LastAt))
+	line("trainer", "%s, leads for %s, %d reports", orDash(r.Trainer), to.age(r.LedSince), r.Reports)
+	if len(r.Replaced) > 0 {
+		line("before", "%s", strings.Join(r.Replaced, ", "))
+	}
+	if r.Refused > 0 {
+		line("refused", "%d reports of processes that do not lead it", r.Refused)
+	}
+	line("epoch", "%d, loss %s (best %s), accuracy %s", r.Epoch, r.Loss, r.Best, r.Accuracy.percent())
+	if len(r.Seeds) > 0 {
+		var counts []string
+		for _, name := range slices.Sorted(maps.Keys(r.Seeds)) {
+			counts = append(counts, fmt.Sprintf("%d %s", r.Seeds[name], stage(name)))
+		}
+		line("seeds", "%s", strings.Join(counts, ", "))
+		terminal.Row(table, "")
+		seedTable(table, to, seeds)
+	}
+}
+
+// RunsExport writes a run as lines of JSON.
+func RunsExport() *cobra.Command {
+	var file string
+	command := &cobra.Command{
+		Use: "export RUN", Short: "Write all that Nissa keeps of a run, as lines of JSON that it can import",
+		Long: "Writes all that Nissa keeps of a run, as lines of JSON. esper-nissa-service --import puts them into another store.",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeRuns,
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := nissa()
+			if err != nil {
+				return err
+			}
+			return export(command.Context(), service, args[0], file, command.OutOrStdout())
+		},
+	}
+	command.Flags().StringVarP(&file, "file", "f", "", "where to; without it to the standard output")
+	return command
+}
+
+func export(ctx context.Context, service *ask.Service, id, file string, out io.Writer) error {
+	if file == "" {
+		return service.Copy(ctx, runPath(id)+"/export", out)
+	}
+	// Beside its place, so that a part of a run is never taken for the whole.
+	part := file + ".part"
+	to, err := os.Create(part)
+	if err != nil {
+		return fmt.Errorf("export %s: %w", id, err)
+	}
+	err = service.Copy(ctx, runPath(id)+"/export", to)
+	if closed := to.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(part, file)
+	}
+	if err != nil {
+		_ = os.Remove(part) // why it failed is told
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package look
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+)
+
+// UnwellError says that the service answered, and is not well.
+type UnwellError struct{ Reasons []string }
+
+func (e *UnwellError) Error() string { return "not well: " + strings.Join(e.Reasons, "; ") }
+
+// Exit is the code of an answer that is no.
+func (*UnwellError) Exit() int { return process.ExitFailed }
+
+// overview is what one screen shows.
+type overview struct {
+	Weatherlight json.RawMessage `json:"weatherlight"`
+	Nissa        string          `json:"nissa"` // ready, or why not
+	Runs         map[string]int  `json:"runs,omitempty"`
+	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that are running
+	Unwell       []string        `json:"unwell"`          // why the exit code is not 0
+
+	served served
+	asked  string // where the service was asked
+}
+
+// Status shows all on one screen.
+func Status() *cobra.Command {
+	command := question{
+		use: "status", short: "Show on one screen how the foundation is; exit 0 when it is well",
+		long: "Shows on one screen how the foundation is: the service, its alarms, runs, streams and workers. For monitors:\n" +
+			"exit 0 when it is ready and nothing is raised but for information, 1 when not, 3 when it does not answer. A\n" +
+			"Nissa that does not answer is told of, and changes the exit code when NISSA_URL names one: the service watches it.",
+		answer: func(ctx context.Context, _ []string, to *answer) error {
+			o, err := look(ctx)
+			if err != nil {
+				return err
+			}
+			if err := to.Print(to.out, o, func(table io.Writer) { o.show(table, to) }); err != nil {
+				return err
+			}
+			if len(o.Unwell) > 0 {
+				return &UnwellError{o.Unwell}
+			}
+			return nil
+		},
+	}.command()
+	return command
+}
+
+// look asks both services at a time.
+func look(ctx context.Context) (*overview, error) {
+	service, err := weatherlight()
+	if err != nil {
+		return nil, err
+	}
+	o := &overview{asked: service.Base(), Unwell: []string{}}
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		o.askNissa(ctx)
+	}()
+	err = service.Get(ctx, "/status", nil, &o.Weatherlight)
+	<-asked
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(o.Weatherlight, &o.served); err != nil {
+		return nil, notUnderstood(err)
+	}
+	o.judge()
+	return o, nil
+}
+
+func (o *overview) askNissa(ctx context.Context) {
+	service, err := nissa()
+	if err != nil {
+		o.Nissa = err.Error()
+		return
+	}
+	var page struct{ Runs []run }
+	err = service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &page)
+	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
+		o.Nissa = err.Error()
+		return
+	}
+	if err != nil {
+		o.Nissa = "not at " + service.Base()
+		return
+	}
+	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
+	for _, r := range page.Runs {
+		o.Runs[r.State]++
+		if r.State == "running" {
+			for name, count := range r.Seeds {
+				o.Seeds[stage(name)] += count
+			}
+		}
+	}
+}
+
+// judge says why a monitor should call somebody.
+func (o *overview) judge() {
+	if o.served.State != "ready" {
+		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+o.served.Reason, ": "))
+	}
+	for _, a := range o.served.Alarms {
+		if a.Severity != "info" && !a.Gone {
+			o.Unwell = append(o.Unwell, strings.TrimSuffix(a.Name+" "+a.Subject, " "))
+		}
+	}
+}
+
+func (o *overview) show(table io.Writer, to *answer) {
+	s := &o.served
+	line := func(label, format string, values ...any) {
+		terminal.Row(table, fmt.Sprintf("%-12s ", label)+fmt.Sprintf(format, values...))
+	}
+	line("weatherlight", "%s for %s, %s, at %s", s.State, span(seconds(s.Uptime)), s.SystemMode, o.asked)
+	line("version", "%s", s.Version)
+	if s.Reason != "" {
+		line("reason", "%s", s.Reason)
+	}
+	line("bus", "%s", orDash(s.Bus))
+	if i := s.Instances; i != nil {
+		line("instances", "%d, %s leads", len(i.Live), orDash(i.Leader))
+	}
+	line("nissa", "%s", o.Nissa)
+	if o.Runs != nil {
+		line("runs", "%s", counts(o.Runs, "none"))
+		line("seeds", "%s", counts(o.Seeds, "none in runs that are running"))
+	}
+	if c := s.Catalogue; c != nil {
+		line("kernels", "%d of %d blueprints", c.Kernels, c.Blueprints)
+	}
+	unwell := s.unwell()
+	line("workers", "%d, %d not well", len(s.Workers), len(unwell))
+	for _, w := range unwell {
+		line("", "%s", terminal.Cut(w.Name+" is "+w.State+": "+orDash(w.LastError), lineRest))
+	}
+	o.showAlarms(line, to)
+	terminal.Row(table, "")
+	terminal.Row(table, "STREAM", "ENTRIES", "BEHIND", "SLOWEST GROUP", "LOST UNREAD")
+	for _, stream := range s.Streams {
+		terminal.Row(table, stream.Role, stream.Depth, stream.Lag, orDash(stream.Slowest), stream.TrimmedUnread)
+	}
+}
+
+// lineRest is what is left of a line behind its label.
+const lineRest = 67
+
+func (o *overview) showAlarms(line func(label, format string, values ...any), to *answer) {
+	if len(o.served.Alarms) == 0 {
+		line("alarms", "none")
+		return
+	}
+	for i, a := range o.served.Alarms {
+		label := ""
+		if i == 0 {
+			label = "alarms"
+		}
+		name := strings.TrimSpace(a.Name + " " + a.Subject)
+		line(label, "%s", terminal.Cut(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail, lineRest))
+	}
+}
+
+// counts lists what there is of each, the names in order.
+func counts(of map[string]int, none string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		parts = append(parts, fmt.Sprintf("%d %s", of[name], name))
+	}
+	if len(parts) == 0 {
+		return none
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,205 @@
+// Package streams has the commands that look at the bus itself. They read with commands that
+// change nothing and join no group; what removes a group asks first whether somebody reads it.
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/admin"
+)
+
+// Bus joins the configured bus for one piece of work.
+type Bus func(ctx context.Context, work func(*oona.Client) error) error
+
+// New is the noun with its verbs.
+func New(bus Bus) *cobra.Command {
+	streams := &cobra.Command{Use: "streams", Short: "Look at the streams of the bus and at who reads them"}
+	groups := &cobra.Command{Use: "groups", Short: "Look after the consumer groups of a stream"}
+	groups.AddCommand(newRemove(bus))
+	streams.AddCommand(newList(bus), newShow(bus), groups)
+	return streams
+}
+
+func newList(bus Bus) *cobra.Command {
+	var format terminal.Format
+	command := &cobra.Command{
+		Use: "list", Short: "List the streams: entries, groups, and how far the slowest is behind", Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bus(command.Context(), func(client *oona.Client) error {
+				found, err := client.Admin().Streams(command.Context())
+				if err != nil {
+					return err
+				}
+				return format.Print(command.OutOrStdout(), found, func(table io.Writer) { listTable(table, found) })
+			})
+		},
+	}
+	format.Bind(command)
+	return command
+}
+
+func listTable(table io.Writer, streams []admin.StreamView) {
+	terminal.Row(table, "STREAM", "ENTRIES", "GROUPS", "PENDING", "BEHIND", "SLOWEST GROUP")
+	for i := range streams {
+		s := &streams[i]
+		var pending int64
+		for _, g := range s.Groups {
+			pending += g.Pending
+		}
+		behind, slowest := "-", "-"
+		if g := slowestOf(s.Groups); g != nil {
+			behind = count(g.Behind)
+			if *g.Behind > 0 {
+				slowest = g.Name
+			}
+		}
+		terminal.Row(table, s.Name, s.Entries, len(s.Groups), pending, behind, slowest)
+	}
+}
+
+// slowestOf is the group that has most to read, nil when the server does not tell of any.
+func slowestOf(groups []admin.GroupView) (slowest *admin.GroupView) {
+	for i := range groups {
+		g := &groups[i]
+		if g.Behind != nil && (slowest == nil || *g.Behind > *slowest.Behind) {
+			slowest = g
+		}
+	}
+	return slowest
+}
+
+func count(n *int64) string {
+	if n == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n)
+}
+
+func newShow(bus Bus) *cobra.Command {
+	var format terminal.Format
+	command := &cobra.Command{
+		Use: "show STREAM", Short: "Show one stream: its groups, what they have in hand, and their consumers", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeStreams(bus),
+		RunE: func(command *cobra.Command, args []string) error {
+			return bus(command.Context(), func(client *oona.Client) error {
+				found, err := named(command.Context(), client, args[0])
+				if err != nil {
+					return err
+				}
+				return format.Print(command.OutOrStdout(), found, func(table io.Writer) { showTable(table, found) })
+			})
+		},
+	}
+	format.Bind(command)
+	return command
+}
+
+func showTable(table io.Writer, s *admin.StreamView) {
+	terminal.Row(table, fmt.Sprintf("%s: %d entries, last id %s", s.Name, s.Entries, s.LastID))
+	terminal.Row(table, "")
+	terminal.Row(table, "GROUP", "CONSUMER", "PENDING", "BEHIND", "IDLE")
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		idle := "never read"
+		if quiet, known := g.Silent(); known {
+			idle = quiet.Round(time.Millisecond).String()
+		}
+		terminal.Row(table, g.Name, "", g.Pending, count(g.Behind), idle)
+		for _, c := range g.Consumers {
+			terminal.Row(table, "", c.Name, c.Pending, "", c.Idle.Round(time.Millisecond))
+		}
+	}
+}
+
+// named is one stream, or says which there are.
+func named(ctx context.Context, client *oona.Client, name string) (*admin.StreamView, error) {
+	found, err := client.Admin().Streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range found {
+		if found[i].Name == name {
+			return &found[i], nil
+		}
+		names = append(names, found[i].Name)
+	}
+	return nil, fmt.Errorf("no stream %q on this bus: there are %s", name, strings.Join(names, ", "))
+}
+
+// inUse is how lately a group was read that is not removed without --force.
+const inUse = time.Minute
+
+var errInUse = errors.New("somebody reads it: stop that first, or say --force")
+
+func newRemove(bus Bus) *cobra.Command {
+	var force bool
+	command := &cobra.Command{
+		Use: "remove STREAM GROUP", Short: "Remove a group that nobody reads any more, with what it has in hand",
+		Long: "Removes a consumer group from a stream. What it had read and not finished is given up by it, and what it had\n" +
+			"not read holds up no trimming any more. A group that was read within the last minute is kept, unless --force\n" +
+			"is said: its readers would fail, or make it anew from the beginning of the stream.",
+		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStreams(bus),
+		RunE: func(command *cobra.Command, args []string) error {
+			return bus(command.Context(), func(client *oona.Client) error {
+				return remove(command.Context(), client, args[0], args[1], force, command.OutOrStdout())
+			})
+		},
+	}
+	command.Flags().BoolVar(&force, "force", false, "also one that was read lately")
+	return command
+}
+
+func remove(ctx context.Context, client *oona.Client, stream, group string, force bool, out io.Writer) error {
+	found, err := named(ctx, client, stream)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(found.Groups, func(g admin.GroupView) bool { return g.Name == group })
+	if at < 0 {
+		var names []string
+		for _, g := range found.Groups {
+			names = append(names, g.Name)
+		}
+		return fmt.Errorf("no group %q on %s: there are %s", group, stream, strings.Join(names, ", "))
+	}
+	g := &found.Groups[at]
+	if quiet, known := g.Silent(); known && quiet < inUse && !force {
+		return fmt.Errorf("group %s was read %s ago: %w", group, quiet.Round(time.Millisecond), errInUse)
+	}
+	if err := client.Admin().RemoveGroup(ctx, group, stream); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "removed, with %d entries that it had in hand\n", g.Pending)
+	return err
+}
+
+// completeStreams offers streams, and then the groups of the stream.
+func completeStreams(bus Bus) cobra.CompletionFunc {
+	return func(command *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+		_ = bus(command.Context(), func(client *oona.Client) error { // nothing is offered when the bus does not answer
+			found, err := client.Admin().Streams(command.Context())
+			for _, s := range found {
+				if len(args) == 0 {
+					names = append(names, s.Name)
+				} else if s.Name == args[0] {
+					for _, g := range s.Groups {
+						names = append(names, g.Name)
+					}
+				}
+			}
+			return err
+		})
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
+)
+
+func newSeeds() *cobra.Command {
+	seeds := &cobra.Command{Use: "seeds", Short: "Look at seeds, and act on them"}
+	seeds.AddCommand(look.SeedsList(), look.SeedsShow())
+	seeds.AddCommand(act.Seeds(withKeyring, look.CompleteSeeds)...)
+	return seeds
+}
+
+func newTrainers() *cobra.Command {
+	trainers := &cobra.Command{Use: "trainers", Short: "Look at who trains"}
+	trainers.AddCommand(look.TrainersList())
+	return trainers
+}
+
+func newAlarms() *cobra.Command {
+	alarms := &cobra.Command{Use: "alarms", Short: "Look at what is wrong, and take it up"}
+	alarms.AddCommand(look.AlarmsList(), act.AlarmsAck())
+	return alarms
+}
+
+// withKeyring joins the configured bus with the secret that signs commands.
+func withKeyring(ctx context.Context, work func(*oona.Client, *signing.Keyring) error) error {
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		return err
+	}
+	current, previous, err := resolved.Secrets()
+	if err != nil {
+		return err
+	}
+	keyring, err := signing.NewKeyring(current, previous...)
+	if err != nil {
+		return err
+	}
+	return withBus(ctx, func(bus *oona.Client) error { return work(bus, keyring) })
+}
