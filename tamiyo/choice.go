@@ -53,7 +53,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 	ranked := make([]considered, 0, len(candidates))
 	dearest := expense{device: in.device}
 	for _, c := range candidates {
-		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, memory, in.work)}
+		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, shape, memory, in.work)}
 		if entry.refusal == "" {
 			dearest = dearest.larger(c)
 		}
@@ -62,7 +62,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 	sizes, largest := make([]float64, len(ranked)), 0.0
 	for i, entry := range ranked {
 		if entry.refusal == "" {
-			sizes[i] = capacity(strength(entry.candidate, shape, dearest), shape)
+			sizes[i] = capacity(strength(entry.candidate, dearest), shape)
 			largest = max(largest, sizes[i])
 		}
 	}
@@ -83,7 +83,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 }
 
 // refusal is why a blueprint must not be begun.
-func refusal(c Candidate, memory slot, hostWork float64) string {
+func refusal(c Candidate, shape []int, memory slot, hostWork float64) string {
 	switch {
 	case !isWord(c.BlueprintID):
 		return "its name"
@@ -97,7 +97,7 @@ func refusal(c Candidate, memory slot, hostWork float64) string {
 		return "want of parameters"
 	case slices.Contains(memory.WrittenOff, c.BlueprintID):
 		return "what it came to here"
-	case !affordable(c, hostWork):
+	case !affordable(c, shape, hostWork):
 		return "what it costs"
 	}
 	if finding, refused := rules.Refuses(c.facts(true)); refused {
@@ -106,16 +106,22 @@ func refusal(c Candidate, memory slot, hostWork float64) string {
 	return ""
 }
 
-// What a seed may cost: mostWork times its host. Measured at equal compute
-// (docs/growth.md): a larger one leaves too few steps to train it. Work below freeWork
-// takes no time beside that of a step, however small its host is.
+// What a seed may cost: so many times its host. Measured at equal compute
+// (docs/growth.md): a larger one leaves too few steps to train it. Where its weights are at
+// work at several positions it learns less for its work. Work below freeWork takes no time
+// beside that of a step, however small its host is.
 const (
-	mostWork = 1
-	freeWork = 2000 // multiply-adds
+	mostWork         = 2
+	mostRepeatedWork = 1
+	freeWork         = 2000 // multiply-adds
 )
 
-func affordable(c Candidate, hostWork float64) bool {
-	return hostWork == 0 || float64(c.MultiplyAdds) <= max(mostWork*hostWork, freeWork)
+func affordable(c Candidate, shape []int, hostWork float64) bool {
+	most := mostWork * hostWork
+	if positions(shape) > 1 {
+		most = mostRepeatedWork * hostWork
+	}
+	return hostWork == 0 || float64(c.MultiplyAdds) <= max(most, freeWork)
 }
 
 // expense is what the dearest of several blueprints costs on a device.
@@ -155,16 +161,16 @@ func worth(c Candidate, size, cost float64) float64 {
 	return chance * (1 + min(positive(c.Earned.Gain), 1)) * (1 - costShare*cost)
 }
 
-// strength is the work that its weights do at the positions of a slot, each once, in
-// multiply-adds. Weights alone speak for tables that compute next to nothing with them, such
-// as learned positions; work alone speaks for attention, which compares positions by few
-// weights. Where nobody counted the work, the weights speak.
-func strength(c Candidate, shape []int, dearest expense) float64 {
-	weights := float64(c.ParameterCount) * positions(shape)
+// strength is what of its weights computes: as many of them as it does multiply-adds. A
+// weight that is at work at many positions of a slot costs as often and can learn no more
+// than one. Weights alone would speak for tables that compute next to nothing with them, such
+// as learned positions; work alone for attention, which compares positions by few weights.
+// Where nobody counted the work, the weights speak.
+func strength(c Candidate, dearest expense) float64 {
 	if c.MultiplyAdds < 0 || dearest.multiplyAdds == 0 {
-		return weights
+		return float64(c.ParameterCount)
 	}
-	return min(weights, float64(max(c.MultiplyAdds, 1)))
+	return min(float64(c.ParameterCount), float64(max(c.MultiplyAdds, 1)))
 }
 
 // positions is at how many places of a slot the same weights are at work.
@@ -179,8 +185,8 @@ func positions(shape []int) float64 {
 	}
 }
 
-// capacity is how much of a change a blueprint can be, 0..1: half for one as strong as four
-// linear maps of all that passes the slot. More brings ever less.
+// capacity is how much of a change a blueprint can be, 0..1: half for one of as many weights as
+// four linear maps of all that passes the slot. More brings ever less.
 func capacity(strength float64, shape []int) float64 {
 	size := 1.0
 	for _, extent := range shape {

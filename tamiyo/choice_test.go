@@ -76,7 +76,7 @@ func TestWhyABlueprintIsNotBegun(t *testing.T) {
 		with("costly", 900, func(c *Candidate) { c.MultiplyAdds = 5001 }),
 	}
 	var got []string
-	for _, c := range rank("s", []int{32}, offered, memory, host{work: 5000}) {
+	for _, c := range rank("s", []int{32}, offered, memory, host{work: 2500}) {
 		got = append(got, c.String())
 	}
 	want := []string{

@@ -30,11 +30,11 @@ func TestOnlySafeBlueprintsAreChosen(t *testing.T) {
 func TestCandidatesAreAskedForByTheShapeOfTheSlot(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, Config{})
-	r.next.Slots = map[string][]int{"b": {8}, "a": {64, 7, 7}, "c": {12, 32}}
+	r.next.Slots = map[string][]int{"b": {12, 32}, "a": {8}, "c": {64, 7, 7}}
 	var asked [][]int
 	r.candidates = func(slot []int) ([]Candidate, error) {
 		asked = append(asked, slot)
-		if len(slot) == 1 {
+		if len(slot) == 2 {
 			return []Candidate{safe("BP007", 3)}, nil
 		}
 		return nil, nil
@@ -43,7 +43,7 @@ func TestCandidatesAreAskedForByTheShapeOfTheSlot(t *testing.T) {
 	if command.GetAnnotations()["slot"] != "b" || command.GetSeedOperation().GetBlueprintId() != "BP007" {
 		t.Errorf("command %v", command)
 	}
-	if len(asked) != 2 || len(asked[0]) != 3 || len(asked[1]) != 1 {
+	if len(asked) != 2 || len(asked[0]) != 1 || len(asked[1]) != 2 {
 		t.Errorf("asked for %v", asked)
 	}
 }
@@ -207,14 +207,16 @@ func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
 		want  string
 	}{
 		{"untold", []int{32}, 0, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
-		{"as much as the host", []int{32}, 5000, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 5000)}, "narrow"},
+		{"twice the host", []int{32}, 5000, []Candidate{costing("wide", 10000, 10001), costing("narrow", 900, 10000)}, "narrow"},
+		{"as much as the host where weights repeat their work", []int{8, 4, 4}, 5000,
+			[]Candidate{costing("wide", 900, 5001), costing("narrow", 100, 5000)}, "narrow"},
 		{"a tiny host", []int{6}, 24, []Candidate{costing("wide", 9000, 9000), costing("narrow", 400, 400)}, "narrow"},
 		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
 		{"a table computes nothing", []int{8, 7, 7}, 0, []Candidate{costing("table", 20000, 0), costing("mixing", 70, 3000)}, "mixing"},
 		{"comparing positions is not strength", []int{12, 16}, 0,
 			[]Candidate{costing("attention", 100, 9000), costing("mixing", 500, 6000)}, "mixing"},
-		{"weights at work at every position", []int{8, 7, 7}, 0,
-			[]Candidate{costing("convolution", 100, 4900), costing("pooled", 3000, 3000)}, "convolution"},
+		{"a weight counts once, wherever it is at work", []int{8, 7, 7}, 0,
+			[]Candidate{costing("convolution", 100, 4900), costing("pooled", 3000, 3000)}, "pooled"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -252,5 +254,23 @@ func TestNextSeedGoesWhereTheLeastWasTried(t *testing.T) {
 			}
 			t.Error("nothing grows any more")
 		})
+	}
+}
+
+// Where weights are at work at so many positions, a slot waits for so many turns of another.
+func TestSlotsWhereWeightsRepeatTheirWorkWait(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.next.Slots = map[string][]int{"a": {8, 2, 2}, "b": {3, 8}, "c": {8}}
+	var turns []string
+	var kept []*leyline.SeedState
+	for range 40 {
+		for _, command := range r.report(1, kept...).Commands {
+			turns = append(turns, command.GetAnnotations()["slot"])
+			kept = append(kept, seedState(command.GetTargetSeedId(), stageFossilized))
+		}
+	}
+	if want := []string{"c", "c", "b", "c", "a", "c"}; len(turns) < len(want) || !slices.Equal(turns[:len(want)], want) {
+		t.Errorf("seeds grew at %v, want %v", turns, want)
 	}
 }

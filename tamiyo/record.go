@@ -121,12 +121,6 @@ func (r *Record) tried(slot string) int {
 	return count
 }
 
-// slotOrder is the order in which slots take their turn: those first where the least
-// was tried, whatever came of it.
-func (r *Record) slotOrder(a, b string) int {
-	return cmp.Or(cmp.Compare(r.tried(a), r.tried(b)), cmp.Compare(a, b))
-}
-
 func (r *Record) writeOff(name, blueprintID string) {
 	r.makeRoom()
 	s := r.Slots[name]
