@@ -3,8 +3,8 @@ package tamiyo
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"maps"
+	"math"
 	"strings"
 	"testing"
 
@@ -115,7 +115,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	for i := range maxSeeds {
 		record.put(seed{
 			ID: longest(i), Slot: longest(i), Blueprint: longest(i), Germination: longest(i), Cause: longest(i), Failure: longest(i),
-			Stage: stageProbationary, Work: math.MaxInt64, Age: 1 << 31, Improving: 1 << 31, Regressing: 1 << 31, Paused: true, Measured: true,
+			Stage: stageProbationary, Work: math.MaxInt64, Age: 1 << 31, streaks: streaks{Improving: 1 << 31, Regressing: 1 << 31}, Paused: true, Measured: true,
 			Evidence: evidence{Known: true, LossDelta: -1.1754944e-38, AccuracyGain: -1.1754944e-38, HasAccuracy: true, Better: true, Worse: true},
 			Pending:  pending{Operation: opFossilize, Since: 9, At: 1 << 60, Attempts: maxAttempts},
 		})

@@ -72,14 +72,19 @@ type seed struct {
 	Seen        uint64   `json:"seen"`
 	Age         uint32   `json:"age,omitempty"` // epochs
 	Evidence    evidence `json:"evidence,omitzero"`
-	Measured    bool     `json:"measured,omitempty"`   // its trainer has told how the host does with it, if only in no number
-	Improving   uint32   `json:"improving,omitempty"`  // consecutive epochs of gain in PROBATIONARY
-	Regressing  uint32   `json:"regressing,omitempty"` // consecutive epochs of loss while judged
-	Pending     pending  `json:"pending,omitzero"`
-	Cause       string   `json:"cause,omitempty"`   // why we asked for its end
-	Failure     string   `json:"failure,omitempty"` // why it cannot be attached, through no fault of its kernel
-	Paused      bool     `json:"paused,omitempty"`
-	Ended       bool     `json:"ended,omitempty"` // reported; kept while the trainer lists it
+	Measured    bool     `json:"measured,omitempty"` // its trainer has told how the host does with it, if only in no number
+	streaks
+	Pending pending `json:"pending,omitzero"`
+	Cause   string  `json:"cause,omitempty"`   // why we asked for its end
+	Failure string  `json:"failure,omitempty"` // why it cannot be attached, through no fault of its kernel
+	Paused  bool    `json:"paused,omitempty"`
+	Ended   bool    `json:"ended,omitempty"` // reported; kept while the trainer lists it
+}
+
+// streaks are how long a seed has done well, or badly.
+type streaks struct {
+	Improving  uint32 `json:"improving,omitempty"`  // consecutive epochs of gain in PROBATIONARY
+	Regressing uint32 `json:"regressing,omitempty"` // consecutive epochs of loss while judged
 }
 
 // awaited: asked for and not yet seen.
