@@ -39,11 +39,12 @@ func (c considered) String() string {
 type host struct {
 	device string  // that it is trained on, in lower case
 	work   float64 // multiply-adds of one forward pass of one example, 0 when its trainer does not tell
+	grown  float64 // those of its seeds
 }
 
-func hostOf(packet *leyline.SystemStatePacket) host {
+func hostOf(packet *leyline.SystemStatePacket, grown float64) host {
 	work := packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds]
-	return host{strings.ToLower(packet.GetHardwareContext().GetDeviceType()), positive(float64(work))}
+	return host{strings.ToLower(packet.GetHardwareContext().GetDeviceType()), positive(float64(work)), grown}
 }
 
 // rank orders what could be begun at a slot of that shape, the best first and what must
@@ -53,7 +54,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 	ranked := make([]considered, 0, len(candidates))
 	dearest := expense{device: in.device}
 	for _, c := range candidates {
-		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, shape, memory, in.work)}
+		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, memory, in)}
 		if entry.refusal == "" {
 			dearest = dearest.larger(c)
 		}
@@ -62,7 +63,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 	sizes, largest := make([]float64, len(ranked)), 0.0
 	for i, entry := range ranked {
 		if entry.refusal == "" {
-			sizes[i] = capacity(strength(entry.candidate, dearest), shape)
+			sizes[i] = capacity(strength(entry.candidate, dearest.multiplyAdds > 0), shape)
 			largest = max(largest, sizes[i])
 		}
 	}
@@ -83,7 +84,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 }
 
 // refusal is why a blueprint must not be begun.
-func refusal(c Candidate, shape []int, memory slot, hostWork float64) string {
+func refusal(c Candidate, memory slot, in host) string {
 	switch {
 	case !isWord(c.BlueprintID):
 		return "its name"
@@ -97,7 +98,7 @@ func refusal(c Candidate, shape []int, memory slot, hostWork float64) string {
 		return "want of parameters"
 	case slices.Contains(memory.WrittenOff, c.BlueprintID):
 		return "what it came to here"
-	case !affordable(c, shape, hostWork):
+	case !in.affords(c):
 		return "what it costs"
 	}
 	if finding, refused := rules.Refuses(c.facts(true)); refused {
@@ -106,22 +107,16 @@ func refusal(c Candidate, shape []int, memory slot, hostWork float64) string {
 	return ""
 }
 
-// What a seed may cost: so many times its host. Measured at equal compute
-// (docs/growth.md): a larger one leaves too few steps to train it. Where its weights are at
-// work at several positions it learns less for its work. Work below freeWork takes no time
-// beside that of a step, however small its host is.
-const (
-	mostWork         = 2
-	mostRepeatedWork = 1
-	freeWork         = 2000 // multiply-adds
-)
+// freeWork takes no time beside that of a step, however small its host is: multiply-adds.
+const freeWork = 2000
 
-func affordable(c Candidate, shape []int, hostWork float64) bool {
-	most := mostWork * hostWork
-	if positions(shape) > 1 {
-		most = mostRepeatedWork * hostWork
-	}
-	return hostWork == 0 || float64(c.MultiplyAdds) <= max(most, freeWork)
+// affords says whether a host can bear one more seed: all of them may cost as much as the
+// host, and once more what the new one brings of weights, of which each is a multiply-add that
+// learns something of its own. Measured at equal compute (docs/growth.md): with more there are
+// too few steps left to train it.
+func (h host) affords(c Candidate) bool {
+	own := min(strength(c, c.MultiplyAdds > 0), h.work)
+	return h.work == 0 || h.grown+float64(c.MultiplyAdds) <= max(h.work+own, freeWork)
 }
 
 // expense is what the dearest of several blueprints costs on a device.
@@ -166,8 +161,8 @@ func worth(c Candidate, size, cost float64) float64 {
 // than one. Weights alone would speak for tables that compute next to nothing with them, such
 // as learned positions; work alone for attention, which compares positions by few weights.
 // Where nobody counted the work, the weights speak.
-func strength(c Candidate, dearest expense) float64 {
-	if c.MultiplyAdds < 0 || dearest.multiplyAdds == 0 {
+func strength(c Candidate, counted bool) float64 {
+	if c.MultiplyAdds < 0 || !counted {
 		return float64(c.ParameterCount)
 	}
 	return min(float64(c.ParameterCount), float64(max(c.MultiplyAdds, 1)))

@@ -53,7 +53,7 @@ func TestWhichOfTwoBlueprintsIsBegun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in := hostOf(&leyline.SystemStatePacket{HardwareContext: &leyline.HardwareContext{DeviceType: row.device}})
+			in := hostOf(&leyline.SystemStatePacket{HardwareContext: &leyline.HardwareContext{DeviceType: row.device}}, 0)
 			for _, offered := range [][]Candidate{{row.better, row.worse}, {row.worse, row.better}} {
 				if got := rank("s", row.shape, offered, slot{}, in)[0].candidate.BlueprintID; got != row.better.BlueprintID {
 					t.Errorf("%s is begun", got)
@@ -73,10 +73,10 @@ func TestWhyABlueprintIsNotBegun(t *testing.T) {
 		with("empty", 0, nil), with("written off", 900, nil), with("set back", 900, nil), with("free", 10, nil),
 		with("risky", 900, func(c *Candidate) { c.Risk = 0.51 }),
 		with("no number", 900, func(c *Candidate) { c.Risk = math.NaN() }),
-		with("costly", 900, func(c *Candidate) { c.MultiplyAdds = 5001 }),
+		with("costly", 900, func(c *Candidate) { c.MultiplyAdds = 5901 }),
 	}
 	var got []string
-	for _, c := range rank("s", []int{32}, offered, memory, host{work: 2500}) {
+	for _, c := range rank("s", []int{32}, offered, memory, host{work: 5000}) {
 		got = append(got, c.String())
 	}
 	want := []string{

@@ -85,6 +85,8 @@ func (s seed) check(evaluated uint64) error {
 		return errors.New("a text is too long")
 	case s.Born > evaluated || s.Seen > evaluated || s.Pending.Since > evaluated:
 		return errors.New("it is of a later report")
+	case s.Work < 0:
+		return errors.New("its work is out of bounds")
 	case s.Pending.Attempts < 0 || s.Pending.Attempts > maxAttempts:
 		return errors.New("attempts are out of bounds")
 	default:

@@ -41,7 +41,7 @@ func (e *evaluation) germinatePlanned() {
 func (e *evaluation) germinate(planned choice) {
 	id := planned.candidate.BlueprintID
 	s := seed{
-		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id,
+		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id, Work: max(planned.candidate.MultiplyAdds, 0),
 		Born: e.record.Evaluated, Seen: e.record.Evaluated,
 	}
 	if e.chosen == nil {

@@ -207,9 +207,9 @@ func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
 		want  string
 	}{
 		{"untold", []int{32}, 0, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
-		{"twice the host", []int{32}, 5000, []Candidate{costing("wide", 10000, 10001), costing("narrow", 900, 10000)}, "narrow"},
-		{"as much as the host where weights repeat their work", []int{8, 4, 4}, 5000,
-			[]Candidate{costing("wide", 900, 5001), costing("narrow", 100, 5000)}, "narrow"},
+		{"as much as the host", []int{32}, 5000, []Candidate{costing("wide", 500, 5501), costing("narrow", 100, 5000)}, "narrow"},
+		{"and its own weights", []int{32}, 5000, []Candidate{costing("wide", 500, 5500), costing("narrow", 100, 5000)}, "wide"},
+		{"twice the host at most", []int{32}, 5000, []Candidate{costing("wide", 10001, 10001), costing("narrow", 9000, 10000)}, "narrow"},
 		{"a tiny host", []int{6}, 24, []Candidate{costing("wide", 9000, 9000), costing("narrow", 400, 400)}, "narrow"},
 		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
 		{"a table computes nothing", []int{8, 7, 7}, 0, []Candidate{costing("table", 20000, 0), costing("mixing", 70, 3000)}, "mixing"},
@@ -272,5 +272,25 @@ func TestSlotsWhereWeightsRepeatTheirWorkWait(t *testing.T) {
 	}
 	if want := []string{"c", "c", "b", "c", "a", "c"}; len(turns) < len(want) || !slices.Equal(turns[:len(want)], want) {
 		t.Errorf("seeds grew at %v, want %v", turns, want)
+	}
+}
+
+// Two seeds of as many weights as multiply-adds leave room for none.
+func TestHostBearsSoMuchInAll(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.next.Slots = map[string][]int{"a": {32}, "b": {32}}
+	r.hostWork = 5000
+	r.candidates = offer(costing("wide", 4000, 4000), costing("narrow", 100, 1200))
+	var begun []string
+	var kept []*leyline.SeedState
+	for range 40 {
+		for _, command := range r.report(1, kept...).Commands {
+			begun = append(begun, command.GetSeedOperation().GetBlueprintId())
+			kept = append(kept, seedState(command.GetTargetSeedId(), stageFossilized))
+		}
+	}
+	if !slices.Equal(begun, []string{"wide", "wide"}) {
+		t.Errorf("begun %v", begun)
 	}
 }

@@ -104,6 +104,17 @@ func (r *Record) growing() int {
 	return count
 }
 
+// grown is what the seeds cost that live or became layers of the host: multiply-adds.
+func (r *Record) grown() float64 {
+	sum := 0.0
+	for i := range r.Seeds {
+		if s := &r.Seeds[i]; !s.Ended || s.Stage == stageFossilized {
+			sum += float64(s.Work)
+		}
+	}
+	return sum
+}
+
 // occupied says whether a seed grows at a slot.
 func (r *Record) occupied(slot string) bool {
 	return slices.ContainsFunc(r.Seeds, func(s seed) bool { return !s.Ended && s.Slot == slot })

@@ -167,7 +167,7 @@ func (e planner) fillSlots(denied bool) {
 			continue
 		}
 		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
-			hostOf(e.state.Packet))
+			hostOf(e.state.Packet, e.record.grown()))
 		ranked = e.weigh(ranked)
 		e.plan.considered = append(e.plan.considered, ranked...)
 		switch {

@@ -14,7 +14,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from weatherlight import local
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "growth"
-SEEDS = range(11, 16)
+SEEDS = range(21, 26)
 KINDS = ("grown", "longer", "larger", "final", "random", "gromo")
 # What a run of minutes needs is not what a run of days needs: docs/growth.md has the reasons.
 SETTINGS = {
@@ -43,10 +44,7 @@ NEVER = {**SETTINGS, "TAMIYO_STALL_EPOCHS": "100000"}
 
 
 class Bench:
-    """The runs of one process, and the services that they share."""
-
-    def __init__(self) -> None:
-        self._services: dict[str, local.LocalService] = {}
+    """The runs of one process."""
 
     def path(self, task: str, kind: str, seed: int) -> Path:
         """Where the result of a run lies."""
@@ -75,7 +73,8 @@ class Bench:
     def _run(self, name: str, kind: str, seed: int) -> Result:
         task = TASKS[name]
         if kind == "grown":
-            return Growing(task, kind, seed, self._service("grown")).run(self.kernels(name, seed))
+            with served(SETTINGS) as service:
+                return Growing(task, kind, seed, service).run(self.kernels(name, seed))
         if kind == "longer":
             return plain(task, kind, seed)
         grown = json.loads(self.path(name, "grown", seed).read_text(encoding="utf-8"))
@@ -85,13 +84,19 @@ class Bench:
             return from_start(task, seed, self.kernels(name, seed))
         if kind == "gromo":
             return peer.gromo(task, seed, grown["weights"])
-        return Chance(task, seed, self._service("random"), len(grown["seeds"])).run()
+        with served(NEVER) as service:
+            return Chance(task, seed, service, len(grown["seeds"])).run()
 
-    def _service(self, kind: str) -> local.LocalService:
-        if kind not in self._services:
-            os.environ.update(NEVER if kind == "random" else SETTINGS)
-            self._services[kind] = local.start()
-        return self._services[kind]
+
+@contextmanager
+def served(settings: Mapping[str, str]) -> Iterator[local.LocalService]:
+    """A service of one's own: what seeds of other runs came to was paid for by other budgets."""
+    os.environ.update(settings)
+    service = local.start()
+    try:
+        yield service
+    finally:
+        service.stop()
 
 
 def work(bench: Bench, units: Iterable[tuple[str, int]], kinds: Sequence[str]) -> None:
