@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,7 +72,7 @@ func read(t testing.TB, parts ...string) string {
 
 // What the compose file mounts is there, and the configuration names what it mounts.
 func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
-	d := resolve(t, "docker-compose.observability.yml")
+	d := resolve(t)
 	for name, wanted := range map[string][]string{
 		"prometheus": {"prometheus.yml", "rules.yml"}, "alertmanager": {"alertmanager.yml"},
 	} {
@@ -80,6 +81,11 @@ func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
 			if !strings.Contains(mounted, filepath.Join(observability, file)+":/etc/"+name+"/"+file+":ro") {
 				t.Errorf("%s has no %s: %s", name, file, mounted)
 			}
+		}
+	}
+	for _, name := range []string{"prometheus", "alertmanager", "grafana"} {
+		if !slices.Equal(d.Services[name].Profiles, []string{"observability"}) {
+			t.Errorf("%s is started by the profiles %q", name, d.Services[name].Profiles)
 		}
 	}
 	for _, target := range []string{"nissa:9100", "weatherlight:9180", "alertmanager:9093"} {
@@ -93,7 +99,7 @@ func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
 // Grafana finds the dashboards where the compose file mounts them, they ask the source that it is given, and each has a
 // name of its own. What they ask for is checked against a run, by the end-to-end tests.
 func TestGrafanaIsGivenTheDashboards(t *testing.T) {
-	mounted := strings.Join(resolve(t, "docker-compose.observability.yml").Services["grafana"].Volumes, "\n")
+	mounted := strings.Join(resolve(t).Services["grafana"].Volumes, "\n")
 	var sources struct{ Datasources []struct{ UID, URL string } }
 	parse(t, &sources, observability, "grafana", "provisioning", "datasources", "prometheus.yml")
 	var providers struct {
