@@ -75,7 +75,8 @@ def judged(model: nn.Module, pair: Pair) -> dict[str, Tensor]:
 
 
 def _in_parts(rows: Tensor) -> Sequence[Tensor]:
-    return rows.split(2000)
+    parts: Sequence[Tensor] = rows.split(2000)
+    return parts
 
 
 def _judged(model: nn.Module, pair: Pair) -> dict[str, Tensor]:
