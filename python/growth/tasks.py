@@ -6,7 +6,7 @@ import csv
 import gzip
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,7 +69,17 @@ def loss_of(model: nn.Module, batch: Pair) -> Tensor:
 
 
 def judged(model: nn.Module, pair: Pair) -> dict[str, Tensor]:
-    """Loss and accuracy for each example."""
+    """Loss and accuracy for each example, so many at a time as any kernel takes."""
+    parts = [_judged(model, part) for part in zip(*map(_in_parts, pair), strict=True)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _in_parts(rows: Tensor) -> Sequence[Tensor]:
+    parts: Sequence[Tensor] = rows.split(2000)
+    return parts
+
+
+def _judged(model: nn.Module, pair: Pair) -> dict[str, Tensor]:
     out = model(pair[0])
     losses = functional.cross_entropy(out, pair[1], reduction="none")
     return {"loss": losses, "accuracy": (out.argmax(1) == pair[1]).float()}
