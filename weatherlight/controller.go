@@ -1,19 +1,17 @@
 package weatherlight
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/evidence"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/policies"
 )
 
 // controller is the policies, and what reads states and commands.
@@ -32,28 +30,25 @@ func openController(
 	f *foundation, bus *connection, members *fleet.Fleet, library *urza.Library, runs *control.Room,
 ) (*controller, error) {
 	logger := f.logger.With("part", "tamiyo")
-	policies, err := policy.Open(policy.Config{
+	store, err := policy.Open(policy.Config{
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
-		Fetch:     fetchPayload(library),
-		Share: func(ctx context.Context, payload []byte) error {
-			_, err := library.SavePayload(ctx, payload)
-			return err
-		},
-		Emit:   bus.telemetry.Acknowledge,
-		Logger: logger,
+		Fetch:     policies.Fetch(library),
+		Share:     policies.Share(library),
+		Emit:      bus.telemetry.Acknowledge,
+		Logger:    logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("policy store: %w", err)
 	}
-	c := &controller{foundation: f, policies: policies, members: members}
-	notes := fleet.NewPolicyNotes(members, policies, f.keyring, logger)
-	c.crew = f.newCrew(c.duties(bus, notes, runs, keepEvidence(library.Evidence()))...)
+	c := &controller{foundation: f, policies: store, members: members}
+	notes := fleet.NewPolicyNotes(members, store, f.keyring, logger)
+	c.crew = f.newCrew(c.duties(bus, notes, runs, evidence.Keep(library.Evidence()))...)
 	return c, nil
 }
 
 func (c *controller) duties(
-	bus *connection, notes *fleet.PolicyNotes, runs *control.Room, evidence oona.Handler,
+	bus *connection, notes *fleet.PolicyNotes, runs *control.Room, findings oona.Handler,
 ) []supervise.Spec {
 	return []supervise.Spec{
 		{Name: workerPolicyNotes, Worker: notes},
@@ -62,7 +57,8 @@ func (c *controller) duties(
 		leaderConsumer(c.members, bus.consumer(workerPolicies, oona.Subscription{
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
-			Handlers:    only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE, c.handlePolicy),
+			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE,
+				policies.Take(c.policies, c.members.Renew, c.logger)),
 		})),
 		// Every instance: what is decided on a run is decided on its record.
 		bus.consumer(workerControl, oona.Subscription{
@@ -70,63 +66,10 @@ func (c *controller) duties(
 			Handlers: map[leyline.BusMessageType]oona.Handler{
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_ADAPTATION_COMMAND: runs.Command,
 				leyline.BusMessageType_BUS_MESSAGE_TYPE_SYSTEM_STATE:       runs.State,
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_ISSUED:        evidence,
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_FAILED:        evidence,
-				leyline.BusMessageType_BUS_MESSAGE_TYPE_BENCHMARK_REPORT:   evidence,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_ISSUED:        findings,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BSDS_FAILED:        findings,
+				leyline.BusMessageType_BUS_MESSAGE_TYPE_BENCHMARK_REPORT:   findings,
 			},
 		}),
 	}
-}
-
-// fetchPayload reads payloads that lie in the kernel library.
-func fetchPayload(library *urza.Library) func(context.Context, string, int) ([]byte, error) {
-	return func(ctx context.Context, sum string, limit int) ([]byte, error) {
-		content, err := library.OpenPayload(ctx, sum)
-		var payload []byte
-		if err == nil {
-			payload, err = io.ReadAll(io.LimitReader(content, int64(limit)))
-			err = errors.Join(err, content.Close())
-		}
-		for _, final := range []error{urza.ErrArtifactMissing, urza.ErrUnreadable, urza.ErrUntrusted, urza.ErrChecksumMismatch} {
-			if errors.Is(err, final) {
-				return nil, fmt.Errorf("%w: %w", policy.ErrNoPayload, err)
-			}
-		}
-		return payload, err
-	}
-}
-
-// inForce are the policies that the controller asks, nil where there is none.
-func (c *controller) inForce() (active, shadow tamiyo.Policy) {
-	if c == nil { // the boot has not come so far
-		return nil, nil
-	}
-	decides, beside := c.policies.Deciding()
-	if decides != nil {
-		active = decides
-	}
-	if beside != nil {
-		shadow = beside
-	}
-	return active, shadow
-}
-
-// handlePolicy takes an update in. It is settled when all others can know of it:
-// whoever leads next goes on with it.
-func (c *controller) handlePolicy(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
-	update, ok := d.Payload.(*leyline.PolicyUpdate)
-	if !ok {
-		return nil, oona.Permanent(fmt.Errorf("policy update is %T", d.Payload))
-	}
-	err := c.policies.Accept(ctx, update, d.Attributes)
-	if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
-		return nil, oona.Permanent(err)
-	}
-	if err != nil { // The disk failed: the update waits until there is room, and those behind it too.
-		return nil, oona.Outage(err)
-	}
-	if err := c.members.Renew(ctx); err != nil { // The next renewal tells them as well.
-		c.logger.Debug("the others were not told of a policy at once", "policy", update.GetPolicyId(), "error", err)
-	}
-	return nil, nil
 }

@@ -2,7 +2,6 @@ package weatherlight
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina"
@@ -17,6 +16,8 @@ import (
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/evidence"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/policies"
 )
 
 const (
@@ -54,7 +55,7 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 		Records:    records, Awaits: records,
 		Keyring: s.keyring, Now: s.bus.Now, Rhythm: s.rhythm(),
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
-		KeepReport: keepReports(reports, s.countOutcome),
+		KeepReport: evidence.KeepReports(reports, s.library.Evidence(), s.logger),
 		Blueprints: tamiyo.Blueprints{
 			Candidates: s.selection.Candidates, Blueprint: s.selection.Blueprint, Permit: s.selection.Permit,
 			StepTimeout: s.settings.Tamiyo.StepTimeout,
@@ -82,27 +83,13 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 
 // deciding has the controller ask the policies that are in force when it decides.
 func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
-	config.Policies = func() (active, shadow tamiyo.Policy) { return s.inForce() }
-	return config
-}
-
-// keepReports keeps field reports. What cannot for want of room on disk, or of the file, waits; a
-// report that can never be kept is the fault of whatever it is about.
-func keepReports(
-	log *fieldreport.Log, count func(context.Context, *leyline.FieldReport),
-) func(context.Context, *leyline.FieldReport) error {
-	return func(ctx context.Context, report *leyline.FieldReport) error {
-		err := log.Keep(ctx, report)
-		if err == nil {
-			count(ctx, report)
+	config.Policies = func() (active, shadow tamiyo.Policy) {
+		if s.controller == nil { // the boot has not come so far
+			return nil, nil
 		}
-		for _, own := range []error{fieldreport.ErrNoReportID, fieldreport.ErrTooLarge, oona.ErrNotPublishable} {
-			if errors.Is(err, own) {
-				return err
-			}
-		}
-		return oona.Outage(err)
+		return policies.InForce(s.policies)
 	}
+	return config
 }
 
 // onReport hears of every report of a trainer that grows: what fits its slots is found out

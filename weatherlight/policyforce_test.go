@@ -11,6 +11,7 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/policies"
 )
 
 // policyNetwork is the file of a policy that gives back its rows.
@@ -57,7 +58,7 @@ func TestScenario113_PolicyComesIntoForceOnEveryInstance(t *testing.T) {
 		t.Helper()
 		for _, r := range all {
 			eventually(t, r.instance()+" is decided by "+active+" beside "+shadow, func() bool {
-				decides, beside := r.inForce()
+				decides, beside := policies.InForce(r.policies)
 				return version(decides) == active && version(beside) == shadow
 			})
 		}

@@ -6,13 +6,20 @@ import (
 	"go/token"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
 const (
 	maxFileLines     = 400
 	maxFunctionLines = 60
+	// maxRootLines of the composition root are read in one sitting.
+	maxRootLines    = 1700
+	maxPackageFiles = 25
 )
+
+// manyFiles are packages that are one thing in spite of their many files.
+var manyFiles = map[string]string{"kernel": "an engine has as many operators as the profile names"}
 
 // longFunctions are functions that are clearer in one piece, with the reason.
 // The key is the folder and the name, with the receiver's type of a method.
@@ -29,6 +36,29 @@ func TestFileSizes(t *testing.T) {
 		}
 		return []finding{{where: s.path, key: s.path, what: fmt.Sprintf("has %d lines, at most %d", lines, maxFileLines)}}
 	}, longFiles)
+}
+
+// TestPackageSizes: a room is found at a glance, and the root that puts the rooms together
+// is read in one sitting.
+func TestPackageSizes(t *testing.T) {
+	files, root := map[string]int{}, 0
+	for _, s := range sources(t) {
+		if s.test || s.generated || strings.HasPrefix(s.dir, "bench") {
+			continue
+		}
+		files[s.dir]++
+		if s.dir == "weatherlight" {
+			root += s.line(s.file.FileEnd)
+		}
+	}
+	for dir, n := range files {
+		if _, excepted := manyFiles[dir]; (n > maxPackageFiles) != excepted {
+			t.Errorf("%s has %d files, at most %d; an exception is %v", dir, n, maxPackageFiles, excepted)
+		}
+	}
+	if root == 0 || root > maxRootLines {
+		t.Errorf("the composition root has %d lines, at most %d", root, maxRootLines)
+	}
 }
 
 func TestFunctionSizes(t *testing.T) {

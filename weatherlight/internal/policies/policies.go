@@ -1,0 +1,78 @@
+// Package policies brings policy updates from the bus into the store of policies, their large
+// payloads by way of the kernel library, and names those that the controller asks. The boot
+// puts it between the three.
+package policies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/urza"
+)
+
+// Fetch reads payloads that lie in the kernel library.
+func Fetch(library *urza.Library) func(context.Context, string, int) ([]byte, error) {
+	return func(ctx context.Context, sum string, limit int) ([]byte, error) {
+		content, err := library.OpenPayload(ctx, sum)
+		var payload []byte
+		if err == nil {
+			payload, err = io.ReadAll(io.LimitReader(content, int64(limit)))
+			err = errors.Join(err, content.Close())
+		}
+		for _, final := range []error{urza.ErrArtifactMissing, urza.ErrUnreadable, urza.ErrUntrusted, urza.ErrChecksumMismatch} {
+			if errors.Is(err, final) {
+				return nil, fmt.Errorf("%w: %w", policy.ErrNoPayload, err)
+			}
+		}
+		return payload, err
+	}
+}
+
+// Share lays a payload down in the kernel library, where the other instances find it.
+func Share(library *urza.Library) func(context.Context, []byte) error {
+	return func(ctx context.Context, payload []byte) error {
+		_, err := library.SavePayload(ctx, payload)
+		return err
+	}
+}
+
+// InForce are the policies that the controller asks, nil where there is none.
+func InForce(store *policy.Store) (active, shadow tamiyo.Policy) {
+	decides, beside := store.Deciding()
+	if decides != nil {
+		active = decides
+	}
+	if beside != nil {
+		shadow = beside
+	}
+	return active, shadow
+}
+
+// Take takes updates in. One is settled when all others can know of it: whoever leads next
+// goes on with it. tell has them know.
+func Take(store *policy.Store, tell func(context.Context) error, logger *slog.Logger) oona.Handler {
+	return func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
+		update, ok := d.Payload.(*leyline.PolicyUpdate)
+		if !ok {
+			return nil, oona.Permanent(fmt.Errorf("policy update is %T", d.Payload))
+		}
+		err := store.Accept(ctx, update, d.Attributes)
+		if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
+			return nil, oona.Permanent(err)
+		}
+		if err != nil { // The disk failed: the update waits until there is room, and those behind it too.
+			return nil, oona.Outage(err)
+		}
+		if err := tell(ctx); err != nil { // The next renewal tells them as well.
+			logger.Debug("the others were not told of a policy at once", "policy", update.GetPolicyId(), "error", err)
+		}
+		return nil, nil
+	}
+}
