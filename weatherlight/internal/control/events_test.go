@@ -4,9 +4,12 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 func TestWhatGoesWrongInARunIsLogged(t *testing.T) {
@@ -50,4 +53,25 @@ func TestWhatComesWithEveryReportIsLoggedOnceAMinute(t *testing.T) {
 			t.Errorf("log:\n%s", text)
 		}
 	})
+}
+
+// To write a decision down takes as long as to make it: beyond 1,000 a second there are
+// decisions alone.
+func TestMoreDecisionsThanAreRecordedAreMadeAllTheSame(t *testing.T) {
+	now := time.Now()
+	o := open(t, redistest.Start(t).URL, "a", func(c *control.Config) { c.Now = func() time.Time { return now } })
+	for range 1005 {
+		o.hear("run-1")
+	}
+	if recorded := o.events("decision_recorded"); recorded != 1000 {
+		t.Errorf("%d decisions are recorded", recorded)
+	}
+	if epoch := o.view("run-1").Tamiyo.Epoch; epoch != 1005 {
+		t.Errorf("the last decision is that on epoch %d", epoch)
+	}
+	now = now.Add(time.Second)
+	o.hear("run-1")
+	if recorded := o.events("decision_recorded"); recorded != 1001 {
+		t.Errorf("%d decisions are recorded a second later", recorded)
+	}
 }

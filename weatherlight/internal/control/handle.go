@@ -129,7 +129,7 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 }
 
 // judge lets the controller decide, which may ask the library for as long as a step may
-// take. A step that was stopped is no decision.
+// take. A step that was stopped is no decision. Without a recording there was no time for one.
 func (r *Room) judge(
 	ctx context.Context, record *tamiyo.Record, state tamiyo.State,
 ) (tamiyo.Decision, *transcript.Recording, error) {
@@ -142,7 +142,11 @@ func (r *Room) judge(
 		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
 	}
 	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, slot) }
-	decision, recording := transcript.Decide(r.config.Controller, record, state, r.config.Now(), candidates)
+	now := r.config.Now()
+	if !r.writing.AllowN(now, 1) {
+		return r.config.Controller.Decide(record, state, now, candidates), nil, ctx.Err()
+	}
+	decision, recording := transcript.Decide(r.config.Controller, record, state, now, candidates)
 	return decision, recording, ctx.Err()
 }
 
@@ -150,7 +154,7 @@ func (r *Room) judge(
 // that it can be made again.
 func (r *Room) tell(ctx context.Context, run string, decision *tamiyo.Decision, recording *transcript.Recording, took time.Duration) {
 	r.logEvents(ctx, run, decision.Packets)
-	if decision.Record != nil {
+	if decision.Record != nil && recording != nil {
 		recorded, err := r.writer.Packet(recording)
 		if err != nil {
 			r.config.Logger.Warn("decision not recorded", "run", run, "error", err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -25,6 +26,10 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
 
+// recordedPerSecond bounds how many decisions are written down: that takes as long as to decide,
+// and decisions come first. Runs report once an epoch, so that thousands of them are below it.
+const recordedPerSecond = 1000
+
 // Room decides on runs. It is safe for concurrent use.
 type Room struct {
 	config   Config
@@ -32,6 +37,7 @@ type Room struct {
 	control  *runrecord.Keeper[tamiyo.Record]
 	counters *kasmina.Counters
 	writer   transcript.Writer
+	writing  *rate.Limiter // of decisions that are recorded
 
 	active  atomic.Int64 // unix milliseconds of the last decision
 	decided chan struct{}
@@ -53,7 +59,8 @@ func New(config Config) *Room {
 	}
 	room := &Room{
 		config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1),
-		demand: newDemand(config.Awaits, config.PrefetchTimeout),
+		writing: rate.NewLimiter(recordedPerSecond, recordedPerSecond),
+		demand:  newDemand(config.Awaits, config.PrefetchTimeout),
 	}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
 		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
