@@ -13,14 +13,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
-	"runtime/debug"
+	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/cmd/internal/service"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/weatherlight"
 )
 
 const name = "esper-weatherlight-service"
@@ -48,7 +48,7 @@ func start(ctx context.Context, args []string) error {
 	case asked.check:
 		return check(ctx, os.Stdout)
 	case asked.dev:
-		return runDev(ctx, asked.devDir, os.Stdout)
+		return becomeDev(asked.devDir)
 	default:
 		return run(ctx)
 	}
@@ -75,61 +75,41 @@ func parse(args []string) (asked options, err error) {
 	return asked, err
 }
 
-// collectionPercent is how much may be allocated before a collection, in percent
-// of what is in use. That is a few megabytes: room for some more of them costs
-// little, and spares processor time under load.
-const collectionPercent = 200
-
 func run(ctx context.Context) error {
 	resolved, err := settings.Load(settings.Options{})
 	if err != nil {
 		return err
 	}
-	made, err := prepare(resolved)
+	made, err := service.Open(resolved)
 	if err != nil {
 		return err
 	}
-	defer made.sink.Close()
-	ctx, release := made.onSignal(ctx, process.OnHangup(made.level, made.service.Reload, made.logger))
+	defer made.Close()
+	ctx, release := made.OnSignal(ctx, process.OnHangup(made.Level, made.Reload, made.Logger))
 	defer release()
-	return made.service.Run(ctx)
+	return made.Run(ctx)
 }
 
-// prepared is a service with its log.
-type prepared struct {
-	service *weatherlight.Service
-	logger  *slog.Logger
-	level   *slog.LevelVar
-	sink    *process.Sink
-}
-
-func prepare(resolved *settings.Settings) (*prepared, error) {
-	if before := debug.SetGCPercent(collectionPercent); before != 100 {
-		debug.SetGCPercent(before) // GOGC says otherwise
-	}
-	process.CollectBelow()
-	p := &prepared{level: new(slog.LevelVar)}
-	p.level.Set(resolved.Log.Level.Level())
-	p.logger, p.sink = process.OpenLog(os.Stderr, p.level)
-	process.WarnMisspelt(p.logger, resolved)
-	var err error
-	p.service, err = weatherlight.New(weatherlight.Config{Settings: resolved, Logger: p.logger, LogLost: p.sink.Dropped})
+// becomeDev goes over to esperctl, which has Nissa in it: a service of every day need not
+// carry that along. It comes back with an error alone.
+func becomeDev(dir string) error {
+	path, err := esperctl()
 	if err != nil {
-		p.sink.Close()
-		return nil, err
+		return fmt.Errorf("--dev is run by esperctl, which is neither beside this command nor in PATH; "+
+			"in the source tree it is `go run ./cmd/esperctl dev`: %w", err)
 	}
-	return p, nil
+	args := []string{path, "dev"}
+	if dir != "" {
+		args = append(args, "--dir", dir)
+	}
+	return fmt.Errorf("run %s dev: %w", path, syscall.Exec(path, args, os.Environ()))
 }
 
-// onSignal has signals end the service: the second leaves at once, whatever is still going on.
-func (p *prepared) onSignal(ctx context.Context, hangup process.Action) (context.Context, func()) {
-	return process.OnSignal(ctx,
-		func() {
-			p.service.Interrupt()
-			p.logger.Error("cut off by a second signal")
-			p.sink.Close()
-			os.Exit(process.ExitFailed)
-		},
-		hangup, process.Action{Signal: syscall.SIGUSR1, Do: p.service.LogStatus},
-	)
+func esperctl() (string, error) {
+	if own, err := os.Executable(); err == nil {
+		if beside, err := exec.LookPath(filepath.Join(filepath.Dir(own), "esperctl")); err == nil {
+			return beside, nil
+		}
+	}
+	return exec.LookPath("esperctl")
 }

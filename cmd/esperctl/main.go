@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/demo"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/dev"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
@@ -19,7 +23,14 @@ const name = "esperctl"
 
 func main() {
 	process.DieBySignal()
-	ctx, release := process.OnSignal(context.Background(), func() { os.Exit(process.ExitFailed) })
+	ctx, hangUp := context.WithCancelCause(context.Background())
+	var actions []process.Action
+	if !signal.Ignored(syscall.SIGHUP) { // else it was started so that it outlives its terminal
+		actions = append(actions, process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) {
+			hangUp(fmt.Errorf("%w: the terminal is gone", process.ErrSignal))
+		}})
+	}
+	ctx, release := process.OnSignal(ctx, func() { os.Exit(process.ExitFailed) }, actions...)
 	err := execute(ctx, newRoot())
 	release()
 	if err != nil {
@@ -86,7 +97,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
 	root.AddCommand(streams.New(withBus), act.Mode(withKeyring))
-	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
+	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root
 }

@@ -365,15 +365,17 @@ func mustLeaveNothing(t *testing.T, how string, server *redistest.Server, scratc
 // TestInterruptedDemoCleansUp presses Ctrl-C in the middle.
 func TestInterruptedDemoCleansUp(t *testing.T) {
 	begin(t)
-	folder := t.TempDir()
-	p := launch(t, folder, nil, "esperctl", "demo")
-	eventually(t, "the demo trains", patience, func() bool { return strings.Contains(p.stdout.String(), "epoch") })
-	p.signal(syscall.SIGINT)
-	if code, _ := p.exit(stopBound); code != exitStopped {
-		t.Errorf("an interrupted demo ends with exit code %d", code)
+	for _, sign := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} { // the terminal is closed
+		folder := t.TempDir()
+		p := launch(t, folder, nil, "esperctl", "demo")
+		eventually(t, "the demo trains", patience, func() bool { return strings.Contains(p.stdout.String(), "epoch") })
+		p.signal(sign)
+		if code, _ := p.exit(stopBound); code != exitStopped {
+			t.Errorf("a demo ended by %s ends with exit code %d", sign, code)
+		}
+		if said := p.stderr.String(); said != "esperctl: stopped\n" {
+			t.Errorf("it says %q", said)
+		}
+		mustBeEmpty(t, filepath.Join(folder, "tmp"))
 	}
-	if said := p.stderr.String(); said != "esperctl: stopped\n" {
-		t.Errorf("it says %q", said)
-	}
-	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 }

@@ -1,4 +1,5 @@
-package main
+// Package dev runs all that a trial needs in one process, and says how to join it.
+package dev
 
 import (
 	"context"
@@ -14,8 +15,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/cmd/internal/service"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
@@ -23,9 +27,30 @@ import (
 
 var errHangup = errors.New("the terminal is gone")
 
-// runDev runs a service that needs nothing beside it, until it is stopped: a broker of its own,
+// New is the command.
+func New() *cobra.Command {
+	var dir string
+	dev := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a foundation and Nissa's page for a trial, until it is stopped",
+		Long: `Runs all that a trial needs in one process, until Ctrl-C: the very service that
+esper-weatherlight-service runs, on a broker of its own, with Nissa's page and a secret that is
+made up. It prints what a trainer must export to join.
+
+Everything it writes goes into a temporary folder that it removes at the end, or into one that
+--dir names and that is kept: the next start goes on with its secret, kernels and runs.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return run(command.Context(), dir, command.OutOrStdout())
+		},
+	}
+	dev.Flags().StringVar(&dir, "dir", "", "folder that is kept")
+	return dev
+}
+
+// run runs a service that needs nothing beside it, until it is stopped: a broker of its own,
 // Nissa's page in this process, everything in one folder.
-func runDev(ctx context.Context, dir string, out io.Writer) (err error) {
+func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	// A closed pipe is an error of a write, like any other: the folder is still to be removed.
 	signal.Ignore(syscall.SIGPIPE)
 	folder, remove, err := devFolder(dir)
@@ -37,24 +62,24 @@ func runDev(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	made, err := prepare(resolved)
+	made, err := service.Open(resolved)
 	if err != nil {
 		return err
 	}
-	defer made.sink.Close()
+	defer made.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ctx, release := made.onSignal(ctx, process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) { cancel(errHangup) }})
+	ctx, release := made.OnSignal(ctx, process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) { cancel(errHangup) }})
 	defer release()
-	return made.withPage(ctx, func(page string) error {
-		_, err := io.WriteString(out, devGreeting(resolved, made.service.BusURL(), made.service.HTTPAddr(), page, dir == ""))
+	return withPage(ctx, made, func(page string) error {
+		_, err := io.WriteString(out, devGreeting(resolved, made.BusURL(), made.HTTPAddr(), page, dir == ""))
 		return err
 	}, resolved)
 }
 
 // withPage runs the service, and the page beside it once it is ready, until ctx is done or one
 // of them ends.
-func (p *prepared) withPage(ctx context.Context, greet func(page string) error, resolved *settings.Settings) error {
+func withPage(ctx context.Context, s *service.Service, greet func(page string) error, resolved *settings.Settings) error {
 	// The service outlives the page, whose bus it is.
 	serving, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -62,18 +87,18 @@ func (p *prepared) withPage(ctx context.Context, greet func(page string) error, 
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	go func() {
-		err := p.service.Run(serving)
+		err := s.Run(serving)
 		leave(nil) // A service that ends takes the page with it.
 		ended <- err
 	}()
-	failure := p.showPage(ctx, greet, resolved)
+	failure := showPage(ctx, s, greet, resolved)
 	stop(context.Cause(ctx))
 	return errors.Join(failure, <-ended)
 }
 
-func (p *prepared) showPage(ctx context.Context, greet func(page string) error, resolved *settings.Settings) error {
+func showPage(ctx context.Context, s *service.Service, greet func(page string) error, resolved *settings.Settings) error {
 	select {
-	case <-p.service.Ready():
+	case <-s.Ready():
 	case <-ctx.Done():
 		return nil
 	}
@@ -86,12 +111,12 @@ func (p *prepared) showPage(ctx context.Context, greet func(page string) error, 
 		return err
 	}
 	page, err := observe.Open(ctx, observe.Config{
-		Bus: p.service.BusURL(), Keyring: keyring, Group: "nissa-service", HTTPAddr: string(resolved.Nissa.HTTPAddr),
+		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTPAddr: string(resolved.Nissa.HTTPAddr),
 		Store: nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
 		Alerts: &nissa.Alerts{Dir: resolved.Nissa.DataDir, Rules: func() ([]byte, string, error) {
 			return nissa.ShippedRules(nissa.Thresholds{}), "", nil
 		}},
-		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: p.logger.With("part", "nissa"),
+		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: s.Logger.With("part", "nissa"),
 	})
 	if ctx.Err() != nil {
 		return nil // asked to end meanwhile: nothing failed
@@ -119,7 +144,7 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	}
 	kept := "is kept"
 	if temporary {
-		kept = "goes at the end; --dev-dir keeps one"
+		kept = "goes at the end; --dir keeps one"
 	}
 	fmt.Fprintf(&text, "\npage    http://%s/\nstatus  http://%s/status\n", page, status)
 	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
@@ -149,14 +174,14 @@ func devFolder(dir string) (folder string, remove func() error, err error) {
 // writeSecret makes a secret up, unless the folder has one.
 func writeSecret(folder string) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("--dev-dir: %w", err)
+		return fmt.Errorf("--dir: %w", err)
 	}
 	file, err := os.OpenFile(secretPath(folder), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("--dev-dir: %w", err)
+		return fmt.Errorf("--dir: %w", err)
 	}
 	_, err = fmt.Fprintln(file, rand.Text())
 	return errors.Join(err, file.Close())

@@ -1,4 +1,4 @@
-package main
+package dev
 
 import (
 	"os"
@@ -90,7 +90,7 @@ func TestFolderOfDevMode(t *testing.T) {
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := devFolder(blocked); err == nil || !strings.Contains(err.Error(), "--dev-dir") {
+	if _, _, err := devFolder(blocked); err == nil || !strings.Contains(err.Error(), "--dir") {
 		t.Errorf("a file as a folder: %v", err)
 	}
 }
