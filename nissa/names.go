@@ -120,8 +120,12 @@ func labelValue(text string) string {
 	return text[:end]
 }
 
-// reservedPrefixes begin the names of the service's own series.
-var reservedPrefixes = []string{"nissa_", "go_", "process_", "promhttp_"}
+// Nobody's metric may have the name of one of the service's own series, or of one that
+// Prometheus makes itself: alerts look at those.
+var (
+	reservedPrefixes = []string{"nissa_", "go_", "process_", "promhttp_", "scrape_"}
+	reservedNames    = []string{"up", "ALERTS", "ALERTS_FOR_STATE"}
+)
 
 func reserved(name string, own map[string]struct{}) bool {
 	for _, prefix := range reservedPrefixes {
@@ -130,5 +134,5 @@ func reserved(name string, own map[string]struct{}) bool {
 		}
 	}
 	_, taken := own[name]
-	return taken
+	return taken || slices.Contains(reservedNames, name)
 }

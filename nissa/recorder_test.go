@@ -277,13 +277,16 @@ func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
 		Metric("esper.telemetry_packets_total", 9, "").
 		Metric("nissa.ingest_latency_ms_bucket", 9, "").
 		Metric("go.goroutines", 9, "").
+		Metric("up", 0, "").
+		Metric("ALERTS", 1, "").
+		Metric("scrape.duration_seconds", 1, "").
 		Metric("...", 9, "").
 		Metric("", 9, "").
 		Metric(strings.Repeat("x", 300), 9, "").
 		Build())
 	wantSeries(t, r, map[string]string{
 		`esper_telemetry_packets_total{source="a"}`:          "1",
-		`nissa_points_dropped_total{reason="reserved_name"}`: "3",
+		`nissa_points_dropped_total{reason="reserved_name"}`: "6",
 		`nissa_points_dropped_total{reason="invalid_name"}`:  "3",
 	})
 }

@@ -138,7 +138,8 @@ var allowedImports = map[string][]string{
 	"nissa/internal/ingest":     {"nissa/internal/runs"},
 	"nissa/internal/api":        {"nissa/internal/runs", "nissa/internal/runstore"},
 	"nissa/internal/page":       {},
-	"nissa/internal/letterapi":  {"internal/httpserver", "leyline", "telemetry", "oona/deadletter"},
+	"nissa/internal/letterapi":  {"internal/httpserver", "leyline", "telemetry", "oona/deadletter", "nissa/internal/wish"},
+	"nissa/internal/wish":       {},
 	"nissa/internal/elastic":    {"telemetry", "leyline", "internal/cadence", "nissa/internal/runs"},
 	"nissa/internal/rules":      {},
 	"nissa/internal/alert":      {},
@@ -150,8 +151,10 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "internal/atomicfile", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
 		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
 	},
-	"nissa/drill":             {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
-	"nissa/internal/alertapi": {"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives"},
+	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
+	"nissa/internal/alertapi": {
+		"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/wish",
+	},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},
 

@@ -13,12 +13,17 @@ import (
 
 // held is a writer that waits until it is let go.
 type held struct {
-	gate chan struct{}
-	mu   sync.Mutex
-	got  bytes.Buffer
+	gate    chan struct{}
+	entered chan struct{} // of one, or nil: somebody waits to write
+	mu      sync.Mutex
+	got     bytes.Buffer
 }
 
 func (h *held) Write(b []byte) (int, error) {
+	select {
+	case h.entered <- struct{}{}:
+	default:
+	}
 	<-h.gate
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,8 +73,10 @@ func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 
 // The lines that are dropped last have no later one that could tell of them.
 func TestLogThatEndsWithDroppedLinesSaysHowMany(t *testing.T) {
-	h := &held{gate: make(chan struct{})}
+	h := &held{gate: make(chan struct{}), entered: make(chan struct{}, 1)}
 	s := newSink(h, false)
+	_, _ = s.Write([]byte("first\n"))
+	<-h.entered // from here on nothing is taken out of the buffer
 	line := append(bytes.Repeat([]byte("x"), 1023), '\n')
 	for range 3 * sinkRoom / 1024 {
 		_, _ = s.Write(line)

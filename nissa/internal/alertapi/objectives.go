@@ -5,6 +5,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
+	"github.com/esper-lite/weatherlight/nissa/internal/wish"
 )
 
 // objective is how one is met. What is not known yet is left out.
@@ -27,7 +28,7 @@ func (a api) objectives(w http.ResponseWriter, _ *http.Request) {
 	for _, status := range a.desk.Objectives() {
 		shown = append(shown, objectiveOf(status))
 	}
-	respond(w, http.StatusOK, map[string]any{"objectives": shown})
+	wish.Answer(w, http.StatusOK, map[string]any{"objectives": shown})
 }
 
 func objectiveOf(s objectives.Status) objective {
@@ -64,5 +65,5 @@ func (a api) summary(w http.ResponseWriter, _ *http.Request) {
 			firing[one.Rule] = map[string]any{"value": one.Value, "source": one.Source, "severity": one.Severity, "summary": one.Summary}
 		}
 	}
-	respond(w, http.StatusOK, map[string]any{"slo": slo, "alerts": firing})
+	wish.Answer(w, http.StatusOK, map[string]any{"slo": slo, "alerts": firing})
 }

@@ -7,9 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,13 +17,12 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/wish"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 const (
-	maxBody                 = 4 << 10
-	maxText                 = 256
 	defaultLimit, mostLimit = 100, 500
 	// shownBytes bounds what is served of the bytes of one letter.
 	shownBytes = 64 << 10
@@ -56,44 +53,11 @@ func Register(mux *http.ServeMux, guard httpserver.Guard, config Config) {
 	} {
 		mux.Handle(path, guard.Reading(handle))
 	}
-	for path, handle := range map[string]func(http.ResponseWriter, *http.Request, wish){
+	for path, handle := range map[string]func(http.ResponseWriter, *http.Request, wish.Who){
 		"POST /api/deadletters/{id}/replay": a.replay, "DELETE /api/deadletters/{id}": a.purge,
 	} {
-		mux.Handle(path, guard.Changing(wishing(handle)))
+		mux.Handle(path, guard.Changing(wish.Handler(handle)))
 	}
-}
-
-// wish says who asks for a change.
-type wish struct {
-	By      string `json:"by"`
-	Comment string `json:"comment"`
-}
-
-func wishing(next func(http.ResponseWriter, *http.Request, wish)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		wanted, err := read(w, q)
-		if err != nil {
-			fail(w, http.StatusBadRequest, err.Error())
-			return
-		}
-		next(w, q, wanted)
-	})
-}
-
-func read(w http.ResponseWriter, q *http.Request) (wanted wish, err error) {
-	if kind, _, err := mime.ParseMediaType(q.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return wanted, errors.New("the body must be application/json")
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, q.Body, maxBody)).Decode(&wanted); err != nil {
-		return wanted, fmt.Errorf("the body is not understood: %w", err)
-	}
-	if strings.TrimSpace(wanted.By) == "" {
-		return wanted, errors.New("by must say who asks")
-	}
-	if len(wanted.By) > maxText || len(wanted.Comment) > maxText {
-		return wanted, fmt.Errorf("a text is longer than %d bytes", maxText)
-	}
-	return wanted, nil
 }
 
 // entry is one letter in a list.
@@ -127,7 +91,7 @@ func (a *api) list(w http.ResponseWriter, q *http.Request) {
 	if text := q.URL.Query().Get("limit"); text != "" {
 		asked, err := strconv.Atoi(text)
 		if err != nil || asked < 1 {
-			fail(w, http.StatusBadRequest, "limit must be a number from 1 on")
+			wish.Refuse(w, http.StatusBadRequest, "limit must be a number from 1 on")
 			return
 		}
 		limit = min(asked, mostLimit)
@@ -141,7 +105,7 @@ func (a *api) list(w http.ResponseWriter, q *http.Request) {
 	for _, letter := range letters {
 		entries = append(entries, entryOf(letter))
 	}
-	respond(w, http.StatusOK, map[string]any{"letters": entries})
+	wish.Answer(w, http.StatusOK, map[string]any{"letters": entries})
 }
 
 // details are a letter with what it holds. The message is what the bytes say: whether they
@@ -170,10 +134,10 @@ func (a *api) show(w http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		shown.Unreadable = err.Error()
 	}
-	respond(w, http.StatusOK, shown)
+	wish.Answer(w, http.StatusOK, shown)
 }
 
-func (a *api) replay(w http.ResponseWriter, q *http.Request, wanted wish) {
+func (a *api) replay(w http.ResponseWriter, q *http.Request, wanted wish.Who) {
 	id := q.PathValue("id")
 	placed, err := a.Queue.Replay(q.Context(), id)
 	if err != nil {
@@ -181,10 +145,10 @@ func (a *api) replay(w http.ResponseWriter, q *http.Request, wanted wish) {
 		return
 	}
 	a.tell(q.Context(), "dead_letter_replayed", id, wanted)
-	respond(w, http.StatusOK, map[string]string{"replayed": placed})
+	wish.Answer(w, http.StatusOK, map[string]string{"replayed": placed})
 }
 
-func (a *api) purge(w http.ResponseWriter, q *http.Request, wanted wish) {
+func (a *api) purge(w http.ResponseWriter, q *http.Request, wanted wish.Who) {
 	id := q.PathValue("id")
 	if _, err := a.Queue.Get(q.Context(), id); err != nil {
 		a.refused(w, q, err)
@@ -199,7 +163,7 @@ func (a *api) purge(w http.ResponseWriter, q *http.Request, wanted wish) {
 }
 
 // tell says on the bus what was done, and who asked. It is done, whatever becomes of that.
-func (a *api) tell(ctx context.Context, what, id string, wanted wish) {
+func (a *api) tell(ctx context.Context, what, id string, wanted wish.Who) {
 	a.Logger.Info(what, "letter", id, "by", wanted.By, "comment", wanted.Comment)
 	packet := telemetry.New("nissa", "nissa-operator").
 		Event(what, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, "letter", id, "by", wanted.By, "comment", wanted.Comment).Build()
@@ -211,11 +175,11 @@ func (a *api) tell(ctx context.Context, what, id string, wanted wish) {
 func (a *api) refused(w http.ResponseWriter, q *http.Request, err error) {
 	switch {
 	case errors.Is(err, deadletter.ErrNotFound):
-		fail(w, http.StatusNotFound, "no such dead letter")
+		wish.Refuse(w, http.StatusNotFound, "no such dead letter")
 	case errors.Is(err, deadletter.ErrReplayed):
-		fail(w, http.StatusConflict, "it was replayed before")
+		wish.Refuse(w, http.StatusConflict, "it was replayed before")
 	case errors.Is(err, deadletter.ErrNotReplayable):
-		fail(w, http.StatusConflict, err.Error())
+		wish.Refuse(w, http.StatusConflict, err.Error())
 	default:
 		a.unavailable(w, q, err)
 	}
@@ -225,18 +189,5 @@ func (a *api) unavailable(w http.ResponseWriter, q *http.Request, err error) {
 	if q.Context().Err() == nil {
 		a.Logger.Warn("request not answered", "path", q.URL.Path, "error", err)
 	}
-	fail(w, http.StatusServiceUnavailable, "the bus does not answer")
-}
-
-func fail(w http.ResponseWriter, status int, why string) {
-	respond(w, status, map[string]string{"error": why})
-}
-
-func respond(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client went away; nothing to tell it
+	wish.Refuse(w, http.StatusServiceUnavailable, "the bus does not answer")
 }

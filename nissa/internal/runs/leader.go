@@ -39,7 +39,7 @@ func readReport(m *Message, run string) (said trainer.Report, ok bool) {
 	if err != nil && !errors.Is(err, trainer.ErrNoProtocol) { // one without is of a trainer that only reports
 		return said, false
 	}
-	return said, run != "" && strings.TrimSpace(run) == run
+	return said, name(run) != "" && strings.TrimSpace(run) == run
 }
 
 // admit reports whether a report is of the trainer that leads the run or takes it over.

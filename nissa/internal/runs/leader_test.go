@@ -94,6 +94,7 @@ func TestRefusedReportMakesNoRun(t *testing.T) {
 		"no trainer":          func(m *Message, _ *leyline.SystemStatePacket) { delete(m.Attributes, trainer.AttributeTrainerID) },
 		"slots not read":      func(m *Message, _ *leyline.SystemStatePacket) { m.Attributes[trainer.AttributeSlots] = "{" },
 		"no run":              func(_ *Message, p *leyline.SystemStatePacket) { p.TrainingRunId = "" },
+		"a folder as a run":   func(_ *Message, p *leyline.SystemStatePacket) { p.TrainingRunId = ".." },
 		"blanks around a run": func(_ *Message, p *leyline.SystemStatePacket) { p.TrainingRunId = " r" },
 	} {
 		m := reported("r", 1, blending, 1)

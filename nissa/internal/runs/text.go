@@ -57,8 +57,12 @@ func cut(s string, most int) string {
 	return s[:most]
 }
 
-// name is text for what names something: two long ones that begin alike stay two.
+// name is text for what names something: two long ones that begin alike stay two. A path
+// cannot tell of what is named by dots alone, so that it has no name.
 func name(s string) string {
+	if s == "." || s == ".." {
+		return ""
+	}
 	if len(s) <= maxID {
 		return text(s, maxID)
 	}

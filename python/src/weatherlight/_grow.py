@@ -165,8 +165,8 @@ def grow(
 
 
 def _check(run: str | None, optimizer: object, host: str, loss: object) -> None:
-    if run is not None and (run != run.strip() or not 0 < len(run.encode()) <= MAX_NAME):
-        raise ConfigError(f"run is a name of 1 to {MAX_NAME} bytes without blanks around it")
+    if run is not None and (run in (".", "..") or run != run.strip() or not 0 < len(run.encode()) <= MAX_NAME):
+        raise ConfigError(f"run is a name of 1 to {MAX_NAME} bytes without blanks around it, and no folder's")
     if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
         raise ConfigError(f"optimizer is a {type(optimizer).__name__}, no torch.optim.Optimizer")
     if host not in ("trains", "behind"):

@@ -54,6 +54,8 @@ func checkRun(run string) error {
 	switch name := strings.TrimSpace(run); {
 	case name == "":
 		return errNoRun
+	case name == ".", name == "..": // no path of an address can have it
+		return fmt.Errorf("training_run_id %q names a folder", run)
 	case name != run:
 		return fmt.Errorf("training_run_id %.128q has blanks around it", run)
 	case len(run) > maxRunLength:

@@ -80,6 +80,7 @@ func TestReportsThatNobodyCanUseAreRefused(t *testing.T) {
 		for name, spoil := range map[string]func(*oona.Delivery){
 			"no run":           named(""),
 			"blanks alone":     named("  "),
+			"a folder":         named(".."),
 			"a blank before":   named(" run-1"),
 			"a line's end":     named("run-1\n"),
 			"a wide blank":     named("run-1\u3000"),
