@@ -605,7 +605,7 @@ func TestRecordThatCannotBeWrittenIsAnError(t *testing.T) {
 // hostile are names that a peer may use who means harm; no two of them are one.
 var hostile = []string{
 	strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20) + "y", "two\nlines", "zero\x00byte", "\xff\xfe broken \xc3", "'; DROP TABLE nissa_runs; --",
-	`{"json":"[1,2]"}`, `<script>alert(1)</script>`, "\u202eright to left", "{}", "null", "[]", `"quoted"`, `\u0000`, "%s%d%v", "..", "run/../other",
+	`{"json":"[1,2]"}`, `<script>alert(1)</script>`, "\u202eright to left", "{}", "null", "[]", `"quoted"`, `\u0000`, "%s%d%v", "../..", "run/../other",
 }
 
 func TestSourcesAreBounded(t *testing.T) {
