@@ -164,9 +164,15 @@ def grow(
     return growth
 
 
+def _names_a_run(run: str) -> bool:
+    return run == run.strip() and 0 < len(run.encode()) <= MAX_NAME and run not in (".", "..")
+
+
 def _check(run: str | None, optimizer: object, host: str, loss: object) -> None:
-    if run is not None and (run in (".", "..") or run != run.strip() or not 0 < len(run.encode()) <= MAX_NAME):
-        raise ConfigError(f"run is a name of 1 to {MAX_NAME} bytes without blanks around it, and no folder's")
+    if run is not None and not _names_a_run(run):
+        raise ConfigError(
+            f"run is a name of 1 to {MAX_NAME} bytes without blanks around it, and not . or .."
+        )
     if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
         raise ConfigError(f"optimizer is a {type(optimizer).__name__}, no torch.optim.Optimizer")
     if host not in ("trains", "behind"):
