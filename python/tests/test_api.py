@@ -312,6 +312,7 @@ def test_a_model_that_sets_what_is_recorded(tmp_path: Path) -> None:
         ({"at": []}, "different layers"),
         ({"at": ["norm", "norm"]}, "different layers"),
         ({"run": " x"}, "without blanks"),
+        ({"run": ".."}, "not . or .."),
         ({"run": "x" * 129}, "128 bytes"),
         ({"optimizer": 3}, "no torch.optim.Optimizer"),
         ({"host": "waits"}, "behind"),
