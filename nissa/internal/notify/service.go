@@ -62,8 +62,9 @@ func (s *service) deliver(ctx context.Context, message string, params types.Para
 	}
 	sent := make(chan error, 1)
 	go func() {
-		defer func() { <-s.running }()
-		sent <- s.service.Send(message, &params)
+		err := s.service.Send(message, &params)
+		<-s.running // who hears of the end may send the next one at once
+		sent <- err
 	}()
 	select {
 	case err := <-sent:
