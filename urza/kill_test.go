@@ -3,6 +3,7 @@ package urza
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -270,12 +271,12 @@ func TestRandomKills(t *testing.T) {
 
 func checkAfterKill(t *testing.T, cfg Config, seen *progress) {
 	t.Helper()
+	awaitAlone(t, cfg)
 	library, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer library.Close()
-	awaitOrphans(t, library)
 	prefetcher := NewPrefetcher(library, PrefetchConfig{})
 	records, err := library.List(context.Background())
 	if err != nil {
@@ -319,11 +320,32 @@ func checkVariants(t *testing.T, library *Library) {
 	}
 }
 
-// awaitOrphans waits for the transaction that a killed child had sent to its end: the
-// server still commits it, with the lock of those who write.
+// awaitOrphans waits for the transaction that a killed child was in to its end: the server
+// still has it, with the lock of those who write.
 func awaitOrphans(t *testing.T, library *Library) {
 	t.Helper()
 	if _, err := library.catalogue.Used(context.Background(), catalogue.Key{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// awaitAlone waits until a server serves nobody any more: it goes on with what a killed
+// child had sent, may even begin with it later, and commits it.
+func awaitAlone(t *testing.T, cfg Config) {
+	t.Helper()
+	if !strings.HasPrefix(cfg.DatabaseURL, "postgres") {
+		return
+	}
+	db, err := sql.Open("pgx", cfg.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for others := 1; others > 0; {
+		const served = `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`
+		if err := db.QueryRowContext(t.Context(), served).Scan(&others); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -365,6 +366,10 @@ func mustLeaveNothing(t *testing.T, how string, server *redistest.Server, scratc
 // TestInterruptedDemoCleansUp presses Ctrl-C in the middle.
 func TestInterruptedDemoCleansUp(t *testing.T) {
 	begin(t)
+	// Under nohup a test hands down that it ignores SIGHUP, unless it takes the signal itself.
+	taken := make(chan os.Signal, 1)
+	ossignal.Notify(taken, syscall.SIGHUP)
+	defer ossignal.Stop(taken)
 	for _, sign := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} { // the terminal is closed
 		folder := t.TempDir()
 		p := launch(t, folder, nil, "esperctl", "demo")
