@@ -30,7 +30,7 @@ type resource struct {
 		Selector    struct {
 			MatchLabels map[string]string `yaml:"matchLabels"`
 		}
-		Template    struct {
+		Template struct {
 			Metadata struct{ Labels map[string]string }
 			Spec     pod
 		}

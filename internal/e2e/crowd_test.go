@@ -56,7 +56,7 @@ type crowdSeed struct {
 	steps                   int
 }
 
-func (s crowdSeed) kept() bool { return s.stage == leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED }
+func (s *crowdSeed) kept() bool { return s.stage == leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED }
 
 func newCrowd(t *testing.T, url string, runs int) *crowd {
 	t.Helper()
@@ -246,7 +246,7 @@ func (c *crowd) kept() (runs int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range c.members {
-		if slices.ContainsFunc(m.seeds, crowdSeed.kept) {
+		if slices.ContainsFunc(m.seeds, func(s crowdSeed) bool { return s.kept() }) {
 			runs++
 		}
 	}
