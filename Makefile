@@ -12,7 +12,7 @@ RACE      = $(sort $(dir $(shell grep -rl --include='*_test.go' --exclude-dir=no
 VERSION   = $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run build portable test race e2e bench bench-smoke chaos fuzz check lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
+.PHONY: help demo run build portable test race e2e load bench bench-smoke chaos fuzz check lint fmt fmt-check gen verify verify-proto tidy-check baseline clean
 
 help: ## show this help
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,11 @@ chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update wri
 	$(GO) test -c -o bin/chaos.test ./internal/chaos
 	@cd internal/chaos && ../../bin/chaos.test -test.v -test.timeout 60m \
 		-messages 200000 -kills 100 -restarts 20 -hostile 1000000 -faults all -matrix all $(ARGS)
+
+load: ## a load of 1,000 runs on a Redis Cluster, PostgreSQL and an S3-compatible store (ARGS="-load.runs 200")
+	@tools/ensure.sh redis-server /usr/lib/postgresql/15/bin/postgres
+	$(GO) test -count=1 -timeout 30m -v ./internal/e2e -run TestGrowthOnAClusterWithPostgresAndS3 \
+		-load.runs 1000 -load.interval 1s -load.for 2m $(ARGS)
 
 e2e: $(PAGE)/node_modules/.package-lock.json ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \

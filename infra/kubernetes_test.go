@@ -25,7 +25,12 @@ type resource struct {
 	Metadata struct{ Name string }
 	Spec     struct {
 		ServiceName string `yaml:"serviceName"`
-		Template    struct {
+		MinReady    int    `yaml:"minReadySeconds"`
+		Unavailable int    `yaml:"maxUnavailable"`
+		Selector    struct {
+			MatchLabels map[string]string `yaml:"matchLabels"`
+		}
+		Template struct {
 			Metadata struct{ Labels map[string]string }
 			Spec     pod
 		}
@@ -233,6 +238,26 @@ func TestManifestsFitEachOther(t *testing.T) {
 			mustMountWhatIsThere(t, r, config)
 			mustBeConfined(t, name, r.Spec.Template.Spec)
 		}
+	}
+}
+
+// leaseSeconds is how long an instance leads without renewing that.
+const leaseSeconds = 3
+
+// Instances are taken away one at a time, and the next not before the lead is in other hands.
+func TestInstancesAreReplacedOneByOne(t *testing.T) {
+	all, _ := resources(t)
+	budgets, ready := map[string]int{}, map[string]int{}
+	for _, r := range all {
+		switch r.Kind {
+		case "PodDisruptionBudget":
+			budgets[r.Spec.Selector.MatchLabels["app.kubernetes.io/name"]] = r.Spec.Unavailable
+		case "StatefulSet":
+			ready[r.Metadata.Name] = r.Spec.MinReady
+		}
+	}
+	if budgets["weatherlight"] != 1 || ready["weatherlight"] <= leaseSeconds {
+		t.Errorf("%d pods may be away at once, the next goes %d s after one is ready", budgets["weatherlight"], ready["weatherlight"])
 	}
 }
 

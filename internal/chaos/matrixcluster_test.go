@@ -4,68 +4,31 @@ import (
 	"context"
 	"net"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
 
-	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
 
 // clusterSite has three nodes, each with a third of the slots and no replica.
 func clusterSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t}
+	cluster := redistest.StartCluster(t)
+	s := &site{t: t, cluster: cluster, nodes: cluster.Nodes}
 	var addresses []string
-	for range 3 {
-		_, port, _ := net.SplitHostPort(freeport.Must(t))
-		args := append(redistest.AOF(), "--cluster-enabled", "yes", "--cluster-port", port, "--cluster-announce-ip", "127.0.0.1",
-			"--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000")
-		node := redistest.Start(t, args...)
-		s.nodes, addresses = append(s.nodes, node), append(addresses, node.Addr)
+	for _, node := range s.nodes {
+		addresses = append(addresses, node.Addr)
 	}
-	s.join()
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: addresses, DisableCache: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
 	s.redis = client
-	s.settle("redis://" + addresses[0] + "?addr=" + addresses[1] + "&addr=" + addresses[2])
+	s.settle(cluster.URL)
 	return s
-}
-
-// join makes one cluster of the nodes.
-func (s *site) join() {
-	s.t.Helper()
-	for i, node := range s.nodes {
-		first, last := 16384*i/3, 16384*(i+1)/3-1
-		s.tell(node, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last))
-		s.tell(node, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
-	}
-	for _, other := range s.nodes[1:] {
-		host, port, _ := net.SplitHostPort(other.Addr)
-		bus, err := command(raw(s.t, other.URL), "CONFIG", "GET", "cluster-port").AsStrMap()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.tell(s.nodes[0], "CLUSTER", "MEET", host, port, bus["cluster-port"])
-	}
-	s.awaitCluster()
-}
-
-// awaitCluster waits until each node says that all slots are served.
-func (s *site) awaitCluster() {
-	s.t.Helper()
-	for _, node := range s.nodes {
-		client := raw(s.t, node.URL)
-		await(s.t, "the nodes are a cluster", func() bool {
-			info, err := command(client, "CLUSTER", "INFO").ToString()
-			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384")
-		})
-	}
 }
 
 func (s *site) tell(node *redistest.Server, words ...string) {

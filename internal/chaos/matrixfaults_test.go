@@ -255,6 +255,6 @@ func nodeLost(t *testing.T) (*site, func(), func()) {
 	at, _ := s.nodeOf(streams.KernelRequests)
 	return s, func() { s.nodes[at].Kill() }, func() {
 		s.nodes[at].Restart()
-		s.awaitCluster() // that the others take it back takes time, too
+		s.cluster.Await() // that the others take it back takes time, too
 	}
 }

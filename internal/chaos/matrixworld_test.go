@@ -47,6 +47,7 @@ type site struct {
 	t         *testing.T
 	server    *redistest.Server   // the bus, or the node that is struck
 	standby   *redistest.Server   // its replica, nil without
+	cluster   *redistest.Cluster  // nil for one server
 	nodes     []*redistest.Server // of a cluster
 	proxy     *faultproxy.Proxy   // before the bus, nil before a cluster
 	side      *faultproxy.Proxy   // the way of who watches, which no fault is on

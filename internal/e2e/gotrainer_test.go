@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/oona"
@@ -27,6 +28,8 @@ type goTrainerConfig struct {
 	// moves the host or is to be undone later.
 	Folder string
 	Resume bool
+	// Origin serves kernels to a trainer that shares no folder with the library.
+	Origin string
 }
 
 const (
@@ -77,7 +80,7 @@ func (c goTrainerConfig) train(ctx context.Context) error {
 	defer stop()
 	l := &goTrainerLog{config: c, stop: stop}
 	config := tolaria.Config{
-		Graft: graft.Config{Bus: bus, Keyring: keyring, KernelAccess: []string{"path"}},
+		Graft: graft.Config{Bus: bus, Keyring: keyring, KernelAccess: c.access(), KernelOrigin: c.Origin},
 		RunID: c.Run, Seed: 1, Slot: []int{goTrainerSlot}, MaxEpochs: goTrainerEpochs, Rejections: -1,
 		OnEpoch: l.epoch, OnChange: l.change,
 	}
@@ -89,6 +92,13 @@ func (c goTrainerConfig) train(ctx context.Context) error {
 	}
 	_, err = l.trainer.Run(ctx)
 	return errors.Join(l.failed, err)
+}
+
+func (c goTrainerConfig) access() []string {
+	if c.Origin != "" {
+		return []string{"http"}
+	}
+	return []string{"path"}
 }
 
 func (l *goTrainerLog) epoch(epoch tolaria.Epoch) {
@@ -132,14 +142,18 @@ func (l *goTrainerLog) note(err error) {
 // goTrainer starts the reference trainer in a process of its own.
 func (w *world) goTrainer(run, folder string, resume bool) *goTrainer {
 	w.t.Helper()
-	config := goTrainerConfig{Redis: w.redis.URL, Secret: secret, Run: run, Folder: folder, Resume: resume}
+	return startGoTrainer(w.t, goTrainerConfig{Redis: w.redis.URL, Secret: secret, Run: run, Folder: folder, Resume: resume})
+}
+
+func startGoTrainer(t *testing.T, config goTrainerConfig) *goTrainer {
+	t.Helper()
 	text, err := json.Marshal(config)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{"TMPDIR=" + folder, goTrainerEnv + "=" + string(text)}
-	return &goTrainer{&trainerProcess{start(w.t, cmd, "Go trainer"), run}, folder}
+	cmd.Env = []string{"TMPDIR=" + config.Folder, goTrainerEnv + "=" + string(text)}
+	return &goTrainer{&trainerProcess{start(t, cmd, "Go trainer"), config.Run}, config.Folder}
 }
 
 // goTrainer is the reference trainer in a process.
