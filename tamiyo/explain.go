@@ -53,7 +53,7 @@ func (p *plan) alternatives() string {
 // left undone. A pass in which nothing was at stake has none.
 func (e *evaluation) explanation() *leyline.TelemetryEvent {
 	held := e.verdict.Effect >= rules.Hold && e.plan.begins()
-	if len(e.commands) == 0 && !held && e.verdict.Effect < rules.Pause {
+	if len(e.commands) == 0 && !held && e.verdict.Effect < rules.Freeze {
 		return nil
 	}
 	commands := make([]string, len(e.commands))

@@ -24,7 +24,9 @@ type plan struct {
 	asked       bool   // what would fit a slot
 	unknown     error  // the first reason for which that could not be told
 	unknownSlot string
-	overdue     bool // the step ran out of time over a question to the library
+	overdue     bool              // the step ran out of time over a question to the library
+	untold      map[string]string // blueprints of seeds that it did not tell of, and why
+	answered    bool              // it told of one, if only that there is none
 }
 
 // choice is a blueprint for a slot.
@@ -75,33 +77,60 @@ func (e planner) settleQuestions() {
 	switch {
 	case e.plan.overdue:
 		e.settleBreaker(context.DeadlineExceeded)
-	case e.plan.unknown == nil && (e.plan.asked || len(e.plan.blueprints) > 0):
+	case e.plan.unknown == nil && len(e.plan.untold) == 0 && (e.plan.asked || e.plan.answered):
 		e.settleBreaker(nil)
 	}
 }
 
-// knowSeeds asks about the blueprints of the seeds that are there or were asked for.
+// knowSeeds asks about the blueprints of the seeds that are there or were asked for. One
+// that the library does not tell of is unknown, which is not the same as harmless.
 func (e planner) knowSeeds() {
 	if e.state.Blueprint == nil {
 		return
 	}
-	asked := make(map[string]bool)
+	looked := make(map[string]bool) // at a blueprint; true: one of its seeds is there
 	for i := range e.record.Seeds {
 		s := &e.record.Seeds[i]
-		if s.Ended || s.Blueprint == "" || asked[s.Blueprint] || e.plan.overdue {
+		if s.Ended || s.Blueprint == "" {
 			continue
 		}
-		asked[s.Blueprint] = true
-		blueprint, known, err := e.state.Blueprint(s.Blueprint)
-		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
-		if !known || err != nil {
-			continue
+		lives, asked := looked[s.Blueprint]
+		if !asked {
+			e.askAbout(s.Blueprint)
 		}
-		e.plan.know(s.Blueprint, blueprint)
-		if !s.awaited() {
-			e.plan.blueprints = append(e.plan.blueprints, blueprint.facts(false))
+		if !s.awaited() && !lives {
+			e.plan.blueprints = append(e.plan.blueprints, e.plan.facts(s.Blueprint, false))
 		}
+		looked[s.Blueprint] = lives || !s.awaited()
 	}
+}
+
+func (e planner) askAbout(id string) {
+	var blueprint Candidate
+	var known bool
+	err := context.DeadlineExceeded
+	if !e.plan.overdue {
+		blueprint, known, err = e.state.Blueprint(id)
+	}
+	switch {
+	case err != nil:
+		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
+		if e.plan.untold == nil {
+			e.plan.untold = make(map[string]string)
+		}
+		e.plan.untold[id] = cmp.Or(clipped(err.Error()), "unknown")
+	case known:
+		e.plan.know(id, blueprint)
+	}
+	e.plan.answered = e.plan.answered || err == nil
+}
+
+// facts are what is known of a seed's blueprint.
+func (p *plan) facts(id string, begins bool) rules.Blueprint {
+	if blueprint, known := p.known[id]; known {
+		return blueprint.facts(begins)
+	}
+	return rules.Blueprint{ID: id, Begins: begins, Unknown: true, Untold: p.untold[id]}
 }
 
 // planRepeats asks again for seeds that did not show. One whose blueprint must not be
@@ -117,6 +146,9 @@ func (e planner) planRepeats() {
 			e.issue(e.seedCommand(s, opCull, s.Cause), s.Blueprint)
 			e.record.put(e.end(s, stageUnknown))
 			continue
+		}
+		if e.plan.untold[s.Blueprint] != "" {
+			e.plan.blueprints = append(e.plan.blueprints, e.plan.facts(s.Blueprint, true))
 		}
 		e.plan.repeats = append(e.plan.repeats, s)
 	}

@@ -69,6 +69,19 @@ type Blueprint struct {
 	Quarantine bool
 	BSDS       *leyline.BSDS // nil: nobody has judged it
 	Begins     bool          // a seed of it would be begun
+
+	Unknown bool   // nothing above but ID and Begins is known
+	Untold  string // why the kernel library did not tell of it; empty: it has answered
+}
+
+// lives says whether a living seed's blueprint is so.
+func (f *Facts) lives(is func(*Blueprint) bool) bool {
+	for i := range f.Blueprints {
+		if b := &f.Blueprints[i]; !b.Begins && is(b) {
+			return true
+		}
+	}
+	return false
 }
 
 // EffectiveRisk is the larger of the catalogue's risk and the judged one: a judgement
