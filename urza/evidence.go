@@ -86,7 +86,8 @@ func (l *Library) Evidence() *EvidenceStore { return l.evidence }
 
 // Of is what is known of a blueprint. What it returns must not be changed. Nothing is
 // asked while nothing was committed. While the database does not answer, what was read
-// last stands. Errors: ErrUnavailable and the context's.
+// last stands; a blueprint whose row was not read before is an error then, as that may
+// hold a judgement of the prototype's. Errors: ErrUnavailable and the context's.
 func (s *EvidenceStore) Of(ctx context.Context, blueprintID string) (Evidence, error) {
 	known, err := s.all(ctx)
 	if err != nil {
@@ -94,8 +95,11 @@ func (s *EvidenceStore) Of(ctx context.Context, blueprintID string) (Evidence, e
 	}
 	found := known[blueprintID]
 	own, err := s.lookup.entry(ctx, catalogue.Key{ID: blueprintID})
+	if errors.Is(err, ErrNotFound) {
+		return found, nil // without a kernel it has no sheet of the prototype's
+	}
 	if err != nil {
-		return found, nil //nolint:nilerr // without a kernel that can be read now it has no sheet of the prototype's
+		return Evidence{}, fmt.Errorf("urza: evidence of %q: %w", blueprintID, err)
 	}
 	if sheet := prototypeSheet(own.record); sheet != nil && issued(sheet).After(issued(found.BSDS)) {
 		found.BSDS = sheet

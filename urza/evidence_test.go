@@ -219,3 +219,22 @@ func TestSheetOfThePrototypeIsRead(t *testing.T) {
 		t.Errorf("a later judgement does not hold: risk %v", got)
 	}
 }
+
+func TestASheetThatCannotBeAskedForIsNotNone(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		written := openTest(t, cfg)
+		extras := map[string]any{"bsds": map[string]any{"hazard_band": "CRITICAL"}}
+		if _, err := written.Save(t.Context(), descriptor("BP001"), []byte("kernel"), nil, extras); err != nil {
+			t.Fatal(err)
+		}
+		library := openTest(t, cfg)
+		known(t, library, "BP002") // what is kept of blueprints was read
+		if err := library.catalogue.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := library.Evidence().Of(t.Context(), "BP001"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("known of it: %+v, %v", got, err)
+		}
+	})
+}
