@@ -48,9 +48,7 @@ var errDenied = errors.New("the kernel library did not answer and is not asked f
 func (e *evaluation) survey() {
 	p := planner{e}
 	denied := e.record.Library.denies(e.now)
-	if !denied {
-		p.knowSeeds()
-	}
+	p.knowSeeds(denied)
 	defer p.settleQuestions()
 	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
@@ -84,7 +82,7 @@ func (e planner) settleQuestions() {
 
 // knowSeeds asks about the blueprints of the seeds that are there or were asked for. One
 // that the library does not tell of is unknown, which is not the same as harmless.
-func (e planner) knowSeeds() {
+func (e planner) knowSeeds(denied bool) {
 	if e.state.Blueprint == nil {
 		return
 	}
@@ -96,7 +94,7 @@ func (e planner) knowSeeds() {
 		}
 		lives, asked := looked[s.Blueprint]
 		if !asked {
-			e.askAbout(s.Blueprint)
+			e.askAbout(s.Blueprint, denied)
 		}
 		if !s.awaited() && !lives {
 			e.plan.blueprints = append(e.plan.blueprints, e.plan.facts(s.Blueprint, false))
@@ -105,11 +103,14 @@ func (e planner) knowSeeds() {
 	}
 }
 
-func (e planner) askAbout(id string) {
+func (e planner) askAbout(id string, denied bool) {
 	var blueprint Candidate
 	var known bool
-	err := context.DeadlineExceeded
-	if !e.plan.overdue {
+	err := errDenied
+	switch {
+	case e.plan.overdue:
+		err = context.DeadlineExceeded
+	case !denied:
 		blueprint, known, err = e.state.Blueprint(id)
 	}
 	switch {
