@@ -3,6 +3,7 @@ package tamiyo
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -108,4 +109,54 @@ func TestAnAwaitedSeedHidesNoLivingOneOfItsBlueprint(t *testing.T) {
 	if highestLevel(decision.Packets[0].GetEvents()) != leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL {
 		t.Errorf("events %v", events(decision))
 	}
+}
+
+// accuracyReport is of a trainer that measures no loss, or did not this time.
+func (r *run) accuracyReport(accuracy float32, seeds ...*leyline.SeedState) Decision {
+	r.t.Helper()
+	r.epoch, r.next.Number, r.now = r.epoch+1, r.next.Number+1, r.now.Add(r.interval)
+	state := r.next
+	state.Packet = packetOf(r.epoch, 0, seeds...)
+	state.Packet.ValidationAccuracy = accuracy
+	return r.decide(state)
+}
+
+func TestALossThatNobodyToldIsNone(t *testing.T) {
+	t.Parallel()
+	t.Run("a trainer that tells its accuracy alone", func(t *testing.T) {
+		t.Parallel()
+		r := newRun(t, Config{})
+		for range 12 {
+			decision := r.accuracyReport(0.5)
+			if len(decision.Commands) > 0 || len(events(decision)) > 0 {
+				t.Fatalf("commands %v, events %v", operations(decision), events(decision))
+			}
+			for _, point := range decision.Packets[0].GetMetrics() {
+				if strings.HasPrefix(point.GetName(), "tamiyo.validation_loss") {
+					t.Fatalf("told of %v", point)
+				}
+			}
+		}
+	})
+	t.Run("the loss was 1, is not told once, and is 1", func(t *testing.T) {
+		t.Parallel()
+		r, id := growing(t, Config{})
+		before := r.record.Loss
+		for _, decision := range []Decision{r.accuracyReport(0.5, seedState(id, stageTraining)), r.report(1, seedState(id, stageTraining))} {
+			if len(decision.Commands) > 0 || len(events(decision)) > 0 {
+				t.Errorf("commands %v, events %v", operations(decision), events(decision))
+			}
+		}
+		if after := r.record.Loss; after.Best != before.Best || after.Previous != before.Previous || after.Stalled != before.Stalled+1 {
+			t.Errorf("the loss went from %+v to %+v", before, after)
+		}
+	})
+	t.Run("it calms no run", func(t *testing.T) {
+		t.Parallel()
+		r, id := growing(t, Config{HoldDownEpochs: 1})
+		only(t, r.report(1.5, seedState(id, stageTraining)), "COMMAND_PAUSE")
+		if decision := r.accuracyReport(0.5, seedState(id, stageTraining)); len(decision.Commands) > 0 || !r.record.Conservative.active() {
+			t.Errorf("commands %v, conservative %v", operations(decision), r.record.Conservative)
+		}
+	})
 }
