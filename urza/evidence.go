@@ -292,11 +292,14 @@ func judged(report *leyline.FieldReport) bool {
 	}
 }
 
-// gainOf is the relative fall of the loss that a seed brought, 0..1.
+// gainOf is the relative fall of the loss that a seed brought, 0..1. Where the fall, or the
+// loss that it led to, was not told, none is known.
 func gainOf(report *leyline.FieldReport) float64 {
-	fall, loss := -float64(report.GetMetrics()["loss_delta"]), math.Abs(float64(report.GetMetrics()["validation_loss"]))
-	gain := fall / (loss + max(fall, 0))
-	if math.IsNaN(gain) {
+	delta, measured := report.GetMetrics()["loss_delta"]
+	loss, told := report.GetMetrics()["validation_loss"]
+	fall := -float64(delta)
+	gain := fall / (math.Abs(float64(loss)) + max(fall, 0))
+	if !measured || !told || math.IsNaN(gain) {
 		return 0
 	}
 	return min(max(gain, 0), 1)
