@@ -91,6 +91,7 @@ func (e *evaluation) run(former *Record, place place) {
 	e.welcome(former, place)
 	e.readLoss()
 	if e.state.Grows {
+		e.record.HostWork = hostWork(e.record.HostWork, e.state.Packet)
 		e.observeSeeds()
 		e.survey()
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -47,6 +48,8 @@ func (r *Record) check() error {
 		return errors.New("run is not named")
 	case !isText(r.Trainer) || !isText(r.Conservative.Reason) || !isText(r.Unrest.Rule) || !isText(r.Shadow.Policy):
 		return errors.New("a name is too long")
+	case r.HostWork < 0 || r.HostWork > math.MaxFloat32:
+		return errors.New("what the host costs is out of bounds")
 	case r.Number > maxNumber || r.Evaluated >= maxNumber || r.Conservative.Entered > r.Evaluated:
 		return errors.New("a count is out of bounds")
 	case !checkWindows(r.Windows):

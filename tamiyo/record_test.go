@@ -57,7 +57,7 @@ func TestRecordIsReadable(t *testing.T) {
 	command := r.stall()
 	want := fmt.Sprintf(`{"format":1,"run":"run-1","trainer":"process-1","report":5,"epoch":5,"evaluated":5,`+
 		`"seen_at_ms":1800000050000,"loss":{"known":true,"previous":1,"best":1,"stalled":4},"seeds":[{"id":%q,`+
-		`"slot":"layer1","blueprint":"BP002","germination":%q,"born":5,"seen":5,`+
+		`"slot":"layer1","blueprint":"BP002","work":1,"germination":%q,"born":5,"seen":5,`+
 		`"pending":{"operation":"GERMINATE","since":5,"at_ms":1800000050000,"attempts":1}}]}`,
 		command.GetTargetSeedId(), command.GetCommandId())
 	data, err := json.Marshal(r.record)

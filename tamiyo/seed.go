@@ -65,7 +65,7 @@ type seed struct {
 	ID          string   `json:"id"`
 	Slot        string   `json:"slot,omitempty"`
 	Blueprint   string   `json:"blueprint,omitempty"`
-	Work        int64    `json:"work,omitempty"`        // multiply-adds of a pass of one example, 0 when nobody counted them
+	Work        int64    `json:"work,omitempty"`        // what it costs: multiply-adds of a pass of one example, 0 when nobody knows
 	Germination string   `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
 	Stage       stage    `json:"stage,omitempty"`       // last seen; UNKNOWN until the first sight
 	Born        uint64   `json:"born"`

@@ -199,8 +199,9 @@ func (e planner) fillSlots(denied bool) {
 			}
 			continue
 		}
+		e.price(e.state.Slots[name], candidates)
 		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
-			hostOf(e.state.Packet, e.record.grown()))
+			hostOf(e.state.Packet, e.record.HostWork, e.record.grown()))
 		ranked = e.weigh(ranked)
 		e.plan.considered = append(e.plan.considered, ranked...)
 		switch {
@@ -213,6 +214,20 @@ func (e planner) fillSlots(denied bool) {
 	}
 	if e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
 		e.plan.starved = starvedOfBlueprints
+	}
+}
+
+// price finds out what seeds cost of which nobody knew, such as those of a record that was
+// lost: what fits their slots tells.
+func (e planner) price(shape []int, candidates []Candidate) {
+	for i := range e.record.Seeds {
+		s := &e.record.Seeds[i]
+		if s.Work != 0 || !slices.Equal(e.state.Slots[s.Slot], shape) {
+			continue
+		}
+		if at := slices.IndexFunc(candidates, func(c Candidate) bool { return c.BlueprintID == s.Blueprint }); at >= 0 {
+			s.Work = seedWork(candidates[at], shape)
+		}
 	}
 }
 
