@@ -29,12 +29,12 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		annotations := command.GetAnnotations()
 		annotations["selected_seed"] = s.ID
 		annotations["selected_blueprint"] = s.Blueprint
+		if s.Blend != "" {
+			annotations["blend_mode"] = s.Blend
+		}
 		if planned, chosen := e.chosen[s.ID]; chosen {
 			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
 			annotations["considered"] = e.plan.alternatives()
-			if blend := planned.blend(); blend != "" {
-				annotations["blend_mode"] = blend
-			}
 			if planned.risk.Known {
 				annotations["policy_risk_score"] = strconv.FormatFloat(planned.risk.Value, 'f', 6, 64)
 			}

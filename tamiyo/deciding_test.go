@@ -65,6 +65,24 @@ func TestAPolicyChoosesAmongWhatTheRulesAllow(t *testing.T) {
 	}
 }
 
+func TestASeedThatIsAskedForAgainKeepsTheBlendOfItsPolicy(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{Policies: decidedBy(&judge{version: "small-1", answer: smallest}, nil)})
+	first := r.stall()
+	for range 10 {
+		decision := r.report(1)
+		if len(decision.Commands) == 0 {
+			continue
+		}
+		again := only(t, decision, "SEED_OP_GERMINATE")
+		if got := again.GetAnnotations()["blend_mode"]; again.GetTargetSeedId() != first.GetTargetSeedId() || got != "RESIDUAL" {
+			t.Errorf("seed %s is asked for again with blend %q", again.GetTargetSeedId(), got)
+		}
+		return
+	}
+	t.Error("it was not asked for again")
+}
+
 func TestTheRulesRestrainAPolicy(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {

@@ -86,6 +86,8 @@ func (s seed) check(evaluated uint64) error {
 		return errors.New("a name is none")
 	case !isText(s.Germination) || !isText(s.Cause) || !isText(s.Failure):
 		return errors.New("a text is too long")
+	case s.Blend != "" && !isWord(s.Blend):
+		return errors.New("its blend is none")
 	case s.Born > evaluated || s.Seen > evaluated || s.Pending.Since > evaluated:
 		return errors.New("it is of a later report")
 	case s.Work < 0:

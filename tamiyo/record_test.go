@@ -114,7 +114,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	record := &Record{Format: recordFormat, Run: strings.Repeat("<", maxRun), Trainer: strings.Repeat("\"", maxText), Evaluated: 9}
 	for i := range maxSeeds {
 		record.put(seed{
-			ID: longest(i), Slot: longest(i), Blueprint: longest(i), Germination: longest(i), Cause: longest(i), Failure: longest(i),
+			ID: longest(i), Slot: longest(i), Blueprint: longest(i), origin: origin{Germination: longest(i), Blend: longest(i)}, Cause: longest(i), Failure: longest(i),
 			Stage: stageProbationary, Work: math.MaxInt64, Age: 1 << 31, streaks: streaks{Improving: 1 << 31, Regressing: 1 << 31}, Paused: true, Measured: true,
 			Evidence: evidence{Known: true, LossDelta: -1.1754944e-38, AccuracyGain: -1.1754944e-38, HasAccuracy: true, Better: true, Worse: true},
 			Pending:  pending{Operation: opFossilize, Since: 9, At: 1 << 60, Attempts: maxAttempts},
@@ -153,6 +153,9 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		"an operation that is none":   func(m map[string]any) { first(m)["pending"] = map[string]any{"operation": "FLY"} },
 		"an operation not asked for":  func(m map[string]any) { first(m)["pending"] = map[string]any{"operation": "STABILIZE"} },
 		"fewer attempts than none":    func(m map[string]any) { first(m)["pending"] = map[string]any{"operation": "CULL", "attempts": -1} },
+		"a blend that is none":        func(m map[string]any) { first(m)["blend"] = "<>" },
+		"a host that costs too much":  func(m map[string]any) { m["host_work"] = 1e300 },
+		"a host that costs nothing":   func(m map[string]any) { m["host_work"] = -1 },
 		"work below zero":             func(m map[string]any) { first(m)["work"] = -1 },
 		"an age below zero":           func(m map[string]any) { first(m)["age"] = -1 },
 		"an empty slot":               func(m map[string]any) { m["slots"] = map[string]any{"a": map[string]any{}} },
