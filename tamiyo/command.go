@@ -102,9 +102,6 @@ func (e *evaluation) command(
 	if e.loss.delta.Known {
 		command.Annotations["loss_delta"] = strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64)
 	}
-	if list := fired(e.verdict); list != "" {
-		command.Annotations["rules"] = list
-	}
 	if blueprint, known := e.plan.known[s.Blueprint]; known {
 		addMissing(command.Annotations, blueprint.annotations())
 	}

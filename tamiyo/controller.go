@@ -101,6 +101,7 @@ func (e *evaluation) run(former *Record, place place) {
 		e.steerSeeds()
 		e.germinatePlanned()
 	}
+	e.explain()
 }
 
 // usable says whether the state belongs to a run, and to a report of a trainer

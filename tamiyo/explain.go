@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,13 +31,27 @@ func listed(texts []string) string {
 	return strings.ToValidUTF8(list.String(), "?")
 }
 
-// fired are the rules that fired in this pass, with their figures.
-func fired(v rules.Verdict) string {
-	texts := make([]string, len(v.Findings))
-	for i, finding := range v.Findings {
+// fired are the rules that fired in this pass, with their figures: those that gave seeds up
+// which would have been asked for again, and those on what there is.
+func (e *evaluation) fired() string {
+	findings := slices.Concat(e.plan.refusals, e.verdict.Findings)
+	texts := make([]string, len(findings))
+	for i, finding := range findings {
 		texts[i] = finding.String()
 	}
 	return listed(texts)
+}
+
+// explain says in each command which rules fired, also in those that were given before the
+// rules were asked.
+func (e *evaluation) explain() {
+	list := e.fired()
+	if list == "" {
+		return
+	}
+	for _, command := range e.commands {
+		command.Annotations["rules"] = list
+	}
 }
 
 // alternatives are the blueprints that were considered, with what each promised or why
@@ -65,7 +80,7 @@ func (e *evaluation) explanation() *leyline.TelemetryEvent {
 		"stalled_epochs", decimal(uint64(e.record.Loss.Stalled)),
 	}
 	for _, pair := range [][2]string{
-		{"commands", listed(commands)}, {"rules", fired(e.verdict)}, {"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
+		{"commands", listed(commands)}, {"rules", e.fired()}, {"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
 	} {
 		if pair[1] != "" {
 			pairs = append(pairs, pair[0], pair[1])

@@ -15,6 +15,7 @@ import (
 type plan struct {
 	seeds      []choice
 	repeats    []seed            // that were asked for and did not show
+	refusals   []rules.Finding   // of those that are not asked for again
 	considered []considered      // at all slots that were looked at
 	blueprints []rules.Blueprint // of all seeds that live or would be begun
 	known      map[string]Candidate
@@ -143,6 +144,7 @@ func (e planner) planRepeats() {
 			continue
 		}
 		if finding, refused := e.refused(s.Blueprint); refused {
+			e.plan.refusals = append(e.plan.refusals, finding)
 			s.Cause = finding.Rule
 			e.issue(e.seedCommand(s, opCull, s.Cause), s.Blueprint)
 			e.record.put(e.end(s, stageUnknown))
