@@ -32,6 +32,9 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		if s.Blend != "" {
 			annotations["blend_mode"] = s.Blend
 		}
+		if s.Considered != "" {
+			annotations["considered"] = s.Considered
+		}
 		if planned, chosen := e.chosen[s.ID]; chosen {
 			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
 			annotations["considered"] = e.plan.alternatives()

@@ -101,7 +101,7 @@ func (e *evaluation) run(former *Record, place place) {
 		e.steerSeeds()
 		e.germinatePlanned()
 	}
-	e.explain()
+	explain(e.commands, e.reports, e.plan.fired(e.verdict))
 }
 
 // usable says whether the state belongs to a run, and to a report of a trainer

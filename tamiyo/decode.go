@@ -18,6 +18,7 @@ const (
 	maxText       = 128       // bytes of any other name
 	maxNumber     = 1 << 53
 	maxSeeds      = 64
+	maxConsidered = longestInReport + 32 // and how many more there were
 	maxRetired    = 64
 	maxRemembered = 256 // names of blueprints over all slots
 	maxSetbacks   = 1000
@@ -88,6 +89,8 @@ func (s seed) check(evaluated uint64) error {
 		return errors.New("a text is too long")
 	case s.Blend != "" && !isWord(s.Blend):
 		return errors.New("its blend is none")
+	case len(s.Considered) > maxConsidered || !isPlain(s.Considered):
+		return errors.New("what was considered is out of bounds")
 	case s.Born > evaluated || s.Seen > evaluated || s.Pending.Since > evaluated:
 		return errors.New("it is of a later report")
 	case s.Work < 0:
@@ -127,7 +130,12 @@ func isText(text string) bool { return len(text) <= maxText && utf8.ValidString(
 // isWord says whether text is a name that JSON writes as it is, so that many of
 // them stay as short as they are.
 func isWord(text string) bool {
-	return text != "" && isText(text) && !strings.ContainsFunc(text, func(r rune) bool {
+	return text != "" && isText(text) && isPlain(text)
+}
+
+// isPlain says whether JSON writes text as it is.
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
 		return r < ' ' || r == 0x7f || strings.ContainsRune("\"\\<>&\u2028\u2029", r)
 	})
 }

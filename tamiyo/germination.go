@@ -42,8 +42,9 @@ func (e *evaluation) germinate(planned choice) {
 	id := planned.candidate.BlueprintID
 	s := seed{
 		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id,
-		Work: seedWork(planned.candidate, e.state.Slots[planned.slot]), origin: origin{Blend: planned.blend()},
-		Born: e.record.Evaluated, Seen: e.record.Evaluated,
+		Work:   seedWork(planned.candidate, e.state.Slots[planned.slot]),
+		origin: origin{Blend: planned.blend(), Considered: e.plan.beside(planned)},
+		Born:   e.record.Evaluated, Seen: e.record.Evaluated,
 	}
 	if e.chosen == nil {
 		e.chosen = map[string]choice{}

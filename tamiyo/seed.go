@@ -85,6 +85,7 @@ type seed struct {
 type origin struct {
 	Germination string `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
 	Blend       string `json:"blend,omitempty"`       // empty leaves it to Kasmina
+	Considered  string `json:"considered,omitempty"`  // what stood to choose at its slot, it too
 }
 
 // streaks are how long a seed has done well, or badly.
