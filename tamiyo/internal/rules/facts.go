@@ -2,6 +2,7 @@ package rules
 
 import (
 	"math"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -122,7 +123,8 @@ const (
 // gpu is a figure of the accelerator: as a metric, or else from the hardware context,
 // in which a 0 is what nobody told.
 func (f *Facts) gpu(name string) Figure {
-	if told := f.metric(name); told.Known || f.Hardware.GetDeviceType() == "" || f.Hardware.GetDeviceType() == "cpu" {
+	device := f.Hardware.GetDeviceType()
+	if told := f.metric(name); told.Known || device == "" || strings.EqualFold(device, "cpu") {
 		return told
 	}
 	value, told := f.Hardware.GetUtilizationPercent(), f.Hardware.GetUtilizationPercent() != 0
