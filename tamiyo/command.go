@@ -40,6 +40,7 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 			annotations["considered"] = e.plan.alternatives()
 			if planned.risk.Known {
 				annotations["policy_risk_score"] = strconv.FormatFloat(planned.risk.Value, 'f', 6, 64)
+				annotations["policy_risk_index"] = strconv.Itoa(rules.RiskClass(planned.risk.Value))
 			}
 		}
 		addMissing(annotations, e.config.Rules(e.record.Run))

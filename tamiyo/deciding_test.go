@@ -56,10 +56,12 @@ func TestAPolicyChoosesAmongWhatTheRulesAllow(t *testing.T) {
 	command := r.stall()
 	got := command.GetAnnotations()
 	if got["selected_blueprint"] != "BP003" || got["policy_version"] != "small-1" || got["blend_mode"] != "RESIDUAL" ||
-		got["policy_risk_score"] != "0.250000" {
+		got["policy_risk_score"] != "0.250000" || got["policy_risk_index"] != "1" {
 		t.Errorf("annotations %v", got)
 	}
-	attributesOf(t, r.decisions[len(r.decisions)-1], "policy_risk_signal")
+	if signal := attributesOf(t, r.decisions[len(r.decisions)-1], "policy_risk_signal"); signal["index"] != "1" {
+		t.Errorf("told as %v", signal)
+	}
 	if len(policy.rows) != 3 || len(policy.rows[0]) != FeatureColumns || policy.rows[0][0] != 1 {
 		t.Errorf("the policy was asked for %v", policy.rows)
 	}

@@ -41,9 +41,12 @@ type Facts struct {
 // Policy is what the policy that decides says of its own decision.
 type Policy struct {
 	Risk    Figure // 0..1
-	Index   Figure // its class of risk
 	Overdue bool   // it did not answer within the step
 }
+
+// RiskClass is which of five equal classes a risk of 0 to 1 is of, 0 the lowest. The
+// prototype's policies tell one of as many.
+func RiskClass(risk float64) int { return min(int(risk*5), 4) }
 
 // Loss is what the report says of the validation loss.
 type Loss struct {

@@ -151,6 +151,9 @@ func TestEachRuleAtItsBound(t *testing.T) {
 		"hardware is a CPU": {begins(func(f *Facts) {
 			f.Hardware = &leyline.HardwareContext{DeviceType: "cpu", TotalMemoryGb: 8, AvailableMemoryGb: 0.1, UtilizationPercent: 99}
 		}), outcome{}},
+		"hardware is a CPU, in capitals": {begins(func(f *Facts) {
+			f.Hardware = &leyline.HardwareContext{DeviceType: "CPU", TotalMemoryGb: 8, AvailableMemoryGb: 0.1, UtilizationPercent: 99}
+		}), outcome{}},
 		"cpu pressure, nothing new": {metrics(map[string]float32{"cpu_util_percent": 99}), outcome{}},
 
 		"volatile":              {begins(metrics(map[string]float32{"loss_volatility": 0.113})), outcome{list("loss_volatility_high"), Hold, "loss_volatility_high"}},
@@ -293,6 +296,15 @@ func TestFindingsTellTheirFigures(t *testing.T) {
 	want := []string{"bp_quarantine of BP043 tier=BLUEPRINT_TIER_HIGH_RISK", "step_latency_high step_latency_ms=250"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestARiskIsOfOneOfFiveClasses(t *testing.T) {
+	for risk, want := range map[float64]string{0: "0", 0.19: "0", 0.2: "1", 0.5: "2", 0.79: "3", 0.8: "4", 1: "4"} {
+		got := Assess(calmFacts(policy(risk))).Findings[0].Figures
+		if at := slices.Index(got, "index"); at < 0 || got[at+1] != want {
+			t.Errorf("risk %v is told as %v", risk, got)
+		}
 	}
 }
 

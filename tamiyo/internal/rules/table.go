@@ -138,7 +138,7 @@ var table = []rule{
 		evaluator: evaluatorPolicy, event: "policy_risk_signal", level: info,
 		when: []condition{of("policy_risk_score", policyRisk, atLeast, 0)},
 		more: func(f *Facts, _ *Blueprint) []string {
-			return []string{"index", strconv.FormatFloat(f.Policy.Index.Value, 'g', -1, 64)}
+			return []string{"index", strconv.Itoa(RiskClass(f.Policy.Risk.Value))}
 		},
 	},
 	{
