@@ -154,6 +154,19 @@ func TestScenario116_CommandsEventsPriorityAndHealth(t *testing.T) {
 				"HIGH", healthDegraded, "isolation_violation",
 			},
 		},
+		"policy critical": {
+			func(r *run, id string) Decision {
+				sure := &judge{version: "p", answer: answering(1, 0.99, 1, 0)}
+				r.controller = NewController(Config{MaxGrowing: 2, Policies: decidedBy(sure, nil)})
+				r.next.Slots["layer2"] = []int{64}
+				return r.report(1, seedState(id, stageTraining))
+			},
+			want{
+				[]string{"COMMAND_PAUSE"},
+				[]string{"policy_risk_signal", "policy_risk_critical", "conservative_entered", "command_issued", "decision_explained"},
+				"CRITICAL", healthCritical, "policy_risk_critical",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
