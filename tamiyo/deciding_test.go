@@ -120,6 +120,31 @@ func TestTheRulesRestrainAPolicy(t *testing.T) {
 	}
 }
 
+func TestARunThatAPolicyStoppedGoesOnWhenItSaysOtherwise(t *testing.T) {
+	t.Parallel()
+	policy := &judge{version: "p", answer: answering(1, 0.99, 1, 0)}
+	r := newRun(t, Config{Policies: decidedBy(policy, nil)})
+	stopped := func(reports int) {
+		t.Helper()
+		for range reports {
+			if decision := r.report(1); len(decision.Commands) > 0 || r.epoch > 4 && !r.record.Conservative.active() {
+				t.Fatalf("report %d: commands %v, %+v", r.epoch, operations(decision), r.record.Conservative)
+			}
+		}
+	}
+	stopped(5 + 3 + 3) // it is asked again in each report that might end the mode
+	policy.err = errors.New("no room")
+	stopped(4) // without an answer nothing is over
+	policy.answer, policy.err = answering(1, 0.1, 1, 0), nil
+	until(t, "SEED_OP_GERMINATE", func() Decision { return r.report(1) })
+
+	policy.answer = answering(1, 0.99, 1, 0)
+	r = newRun(t, Config{Policies: decidedBy(policy, nil)})
+	stopped(5)
+	r.controller = NewController(Config{}) // it was rolled back
+	until(t, "SEED_OP_GERMINATE", func() Decision { return r.report(1) })
+}
+
 func TestAPolicyThatFailsLeavesItToTheRules(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, Config{Policies: decidedBy(&judge{version: "p", answer: smallest, err: errors.New("no room")}, nil)})

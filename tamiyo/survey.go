@@ -21,6 +21,7 @@ type plan struct {
 	known      map[string]Candidate
 
 	waits       bool   // the policy would not begin a seed now
+	unjudged    bool   // it was asked, and failed
 	starved     string // why nothing can be begun; empty: nothing was looked for, or something was found
 	asked       bool   // what would fit a slot
 	unknown     error  // the first reason for which that could not be told

@@ -186,6 +186,9 @@ func answered(f *Facts, event string) bool {
 		if rule.reasonOrEvent() != event {
 			continue
 		}
+		if rule.evaluator == evaluatorPolicy { // it is not asked while nothing may be begun
+			return !f.Policy.Failed
+		}
 		if rule.ofBlueprint {
 			return !f.lives(func(b *Blueprint) bool { return b.Unknown })
 		}

@@ -42,6 +42,7 @@ type Facts struct {
 type Policy struct {
 	Risk    Figure // 0..1
 	Overdue bool   // it did not answer within the step
+	Failed  bool   // it was asked, and has no answer
 }
 
 // RiskClass is which of five equal classes a risk of 0 to 1 is of, 0 the lowest. The
