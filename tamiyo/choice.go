@@ -38,13 +38,27 @@ func (c considered) String() string {
 // host is what a report tells of the network that seeds grow in.
 type host struct {
 	device string  // that it is trained on, in lower case
-	work   float64 // multiply-adds of one forward pass of one example, 0 when its trainer does not tell
+	work   float64 // multiply-adds of one forward pass of one example, 0 when its trainer never told
 	grown  float64 // those of its seeds
 }
 
-func hostOf(packet *leyline.SystemStatePacket, grown float64) host {
-	work := packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds]
-	return host{strings.ToLower(packet.GetHardwareContext().GetDeviceType()), positive(float64(work)), grown}
+func hostOf(packet *leyline.SystemStatePacket, work, grown float64) host {
+	return host{strings.ToLower(packet.GetHardwareContext().GetDeviceType()), work, grown}
+}
+
+// hostWork is what a host costs after a report, and before was it before: what a report
+// does not tell stays as it was. What is no cost never lifts the bound: it counts as the
+// least that a host can cost, unless a better figure is known.
+func hostWork(before float64, packet *leyline.SystemStatePacket) float64 {
+	told := float64(packet.GetTrainingMetrics()[trainer.MetricHostMultiplyAdds])
+	switch {
+	case told == 0:
+		return before
+	case told > 0 && finite(told):
+		return told
+	default:
+		return max(before, 1)
+	}
 }
 
 // rank orders what could be begun at a slot of that shape, the best first and what must
@@ -54,22 +68,22 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 	ranked := make([]considered, 0, len(candidates))
 	dearest := expense{device: in.device}
 	for _, c := range candidates {
-		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, memory, in)}
+		entry := considered{slot: name, candidate: c, setbacks: memory.Setbacks[c.BlueprintID], refusal: refusal(c, shape, memory, in)}
 		if entry.refusal == "" {
-			dearest = dearest.larger(c)
+			dearest = dearest.larger(c, shape)
 		}
 		ranked = append(ranked, entry)
 	}
 	sizes, largest := make([]float64, len(ranked)), 0.0
 	for i, entry := range ranked {
 		if entry.refusal == "" {
-			sizes[i] = capacity(strength(entry.candidate, dearest.multiplyAdds > 0), shape)
+			sizes[i] = capacity(strength(entry.candidate, dearest.counted), shape)
 			largest = max(largest, sizes[i])
 		}
 	}
 	for i := range ranked {
 		if entry := &ranked[i]; entry.refusal == "" {
-			entry.cost = cost(entry.candidate, dearest)
+			entry.cost = cost(entry.candidate, shape, dearest)
 			entry.worth = worth(entry.candidate, sizes[i]/largest, entry.cost)
 		}
 	}
@@ -84,7 +98,7 @@ func rank(name string, shape []int, candidates []Candidate, memory slot, in host
 }
 
 // refusal is why a blueprint must not be begun.
-func refusal(c Candidate, memory slot, in host) string {
+func refusal(c Candidate, shape []int, memory slot, in host) string {
 	switch {
 	case !isWord(c.BlueprintID):
 		return "its name"
@@ -98,7 +112,7 @@ func refusal(c Candidate, memory slot, in host) string {
 		return "want of parameters"
 	case slices.Contains(memory.WrittenOff, c.BlueprintID):
 		return "what it came to here"
-	case !in.affords(c):
+	case !in.affords(c, shape):
 		return "what it costs"
 	}
 	if finding, refused := rules.Refuses(c.facts(true)); refused {
@@ -114,23 +128,34 @@ const freeWork = 2000
 // host, and once more what the new one brings of weights, of which each is a multiply-add that
 // learns something of its own. Measured at equal compute (docs/growth.md): with more there are
 // too few steps left to train it.
-func (h host) affords(c Candidate) bool {
+func (h host) affords(c Candidate, shape []int) bool {
 	own := min(strength(c, c.MultiplyAdds > 0), h.work)
-	return h.work == 0 || h.grown+float64(c.MultiplyAdds) <= max(h.work+own, freeWork)
+	return h.work == 0 || h.grown+c.work(shape) <= max(h.work+own, freeWork)
+}
+
+// work is what a blueprint costs at a slot, in multiply-adds. One of which nobody counted
+// them is taken to use each of its weights at each position of the slot: it is not free.
+func (c Candidate) work(shape []int) float64 {
+	if c.MultiplyAdds < 0 {
+		return float64(max(c.ParameterCount, 1)) * positions(shape)
+	}
+	return float64(c.MultiplyAdds)
 }
 
 // expense is what the dearest of several blueprints costs on a device.
 type expense struct {
-	device       string
-	multiplyAdds int64
-	latency      float64
-	unmeasured   bool // some were not measured there, so that none goes by its latency
+	device     string
+	work       float64
+	counted    bool // somebody counted the multiply-adds of some
+	latency    float64
+	unmeasured bool // some were not measured there, so that none goes by its latency
 }
 
-func (e expense) larger(c Candidate) expense {
+func (e expense) larger(c Candidate, shape []int) expense {
 	latency := positive(c.LatencyMS[e.device])
 	return expense{
-		e.device, max(e.multiplyAdds, c.MultiplyAdds), max(e.latency, latency), e.unmeasured || latency == 0,
+		e.device, max(e.work, c.work(shape)), e.counted || c.MultiplyAdds > 0,
+		max(e.latency, latency), e.unmeasured || latency == 0,
 	}
 }
 
@@ -204,12 +229,12 @@ func slotWidth(shape []int) float64 {
 
 // cost is what a blueprint costs beside the dearest, 0..1: the time of a pass on the
 // trainer's device where that was measured of all, else multiply-adds.
-func cost(c Candidate, dearest expense) float64 {
+func cost(c Candidate, shape []int, dearest expense) float64 {
 	if !dearest.unmeasured {
 		return positive(c.LatencyMS[dearest.device]) / dearest.latency
 	}
-	if dearest.multiplyAdds > 0 {
-		return float64(max(c.MultiplyAdds, 0)) / float64(dearest.multiplyAdds)
+	if dearest.work > 0 {
+		return c.work(shape) / dearest.work
 	}
 	return 0
 }

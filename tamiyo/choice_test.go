@@ -53,7 +53,7 @@ func TestWhichOfTwoBlueprintsIsBegun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in := hostOf(&leyline.SystemStatePacket{HardwareContext: &leyline.HardwareContext{DeviceType: row.device}}, 0)
+			in := hostOf(&leyline.SystemStatePacket{HardwareContext: &leyline.HardwareContext{DeviceType: row.device}}, 0, 0)
 			for _, offered := range [][]Candidate{{row.better, row.worse}, {row.worse, row.better}} {
 				if got := rank("s", row.shape, offered, slot{}, in)[0].candidate.BlueprintID; got != row.better.BlueprintID {
 					t.Errorf("%s is begun", got)

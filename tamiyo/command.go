@@ -29,14 +29,18 @@ func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.Ad
 		annotations := command.GetAnnotations()
 		annotations["selected_seed"] = s.ID
 		annotations["selected_blueprint"] = s.Blueprint
+		if s.Blend != "" {
+			annotations["blend_mode"] = s.Blend
+		}
+		if s.Considered != "" {
+			annotations["considered"] = s.Considered
+		}
 		if planned, chosen := e.chosen[s.ID]; chosen {
 			annotations["blueprint_worth"] = strconv.FormatFloat(planned.worth, 'f', 3, 64)
 			annotations["considered"] = e.plan.alternatives()
-			if blend := planned.blend(); blend != "" {
-				annotations["blend_mode"] = blend
-			}
 			if planned.risk.Known {
 				annotations["policy_risk_score"] = strconv.FormatFloat(planned.risk.Value, 'f', 6, 64)
+				annotations["policy_risk_index"] = strconv.Itoa(rules.RiskClass(planned.risk.Value))
 			}
 		}
 		addMissing(annotations, e.config.Rules(e.record.Run))
@@ -101,9 +105,6 @@ func (e *evaluation) command(
 	}
 	if e.loss.delta.Known {
 		command.Annotations["loss_delta"] = strconv.FormatFloat(e.loss.delta.Value, 'f', 6, 64)
-	}
-	if list := fired(e.verdict); list != "" {
-		command.Annotations["rules"] = list
 	}
 	if blueprint, known := e.plan.known[s.Blueprint]; known {
 		addMissing(command.Annotations, blueprint.annotations())

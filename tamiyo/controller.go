@@ -91,6 +91,7 @@ func (e *evaluation) run(former *Record, place place) {
 	e.welcome(former, place)
 	e.readLoss()
 	if e.state.Grows {
+		e.record.HostWork = hostWork(e.record.HostWork, e.state.Packet)
 		e.observeSeeds()
 		e.survey()
 	}
@@ -100,6 +101,7 @@ func (e *evaluation) run(former *Record, place place) {
 		e.steerSeeds()
 		e.germinatePlanned()
 	}
+	explain(e.commands, e.reports, e.plan.fired(e.verdict))
 }
 
 // usable says whether the state belongs to a run, and to a report of a trainer

@@ -142,6 +142,7 @@ func (e planner) weigh(ranked []considered) []considered {
 	if active != nil {
 		weighed, err := e.consult(active, ranked)
 		if err != nil {
+			e.plan.unjudged = true
 			e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
 				"policy_version", active.Version(), "reason", clipped(err.Error()))
 		} else {

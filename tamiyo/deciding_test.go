@@ -56,13 +56,33 @@ func TestAPolicyChoosesAmongWhatTheRulesAllow(t *testing.T) {
 	command := r.stall()
 	got := command.GetAnnotations()
 	if got["selected_blueprint"] != "BP003" || got["policy_version"] != "small-1" || got["blend_mode"] != "RESIDUAL" ||
-		got["policy_risk_score"] != "0.250000" {
+		got["policy_risk_score"] != "0.250000" || got["policy_risk_index"] != "1" {
 		t.Errorf("annotations %v", got)
 	}
-	attributesOf(t, r.decisions[len(r.decisions)-1], "policy_risk_signal")
+	if signal := attributesOf(t, r.decisions[len(r.decisions)-1], "policy_risk_signal"); signal["index"] != "1" {
+		t.Errorf("told as %v", signal)
+	}
 	if len(policy.rows) != 3 || len(policy.rows[0]) != FeatureColumns || policy.rows[0][0] != 1 {
 		t.Errorf("the policy was asked for %v", policy.rows)
 	}
+}
+
+func TestASeedThatIsAskedForAgainKeepsTheBlendOfItsPolicy(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{Policies: decidedBy(&judge{version: "small-1", answer: smallest}, nil)})
+	first := r.stall()
+	for range 10 {
+		decision := r.report(1)
+		if len(decision.Commands) == 0 {
+			continue
+		}
+		again := only(t, decision, "SEED_OP_GERMINATE")
+		if got := again.GetAnnotations()["blend_mode"]; again.GetTargetSeedId() != first.GetTargetSeedId() || got != "RESIDUAL" {
+			t.Errorf("seed %s is asked for again with blend %q", again.GetTargetSeedId(), got)
+		}
+		return
+	}
+	t.Error("it was not asked for again")
 }
 
 func TestTheRulesRestrainAPolicy(t *testing.T) {
@@ -98,6 +118,31 @@ func TestTheRulesRestrainAPolicy(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARunThatAPolicyStoppedGoesOnWhenItSaysOtherwise(t *testing.T) {
+	t.Parallel()
+	policy := &judge{version: "p", answer: answering(1, 0.99, 1, 0)}
+	r := newRun(t, Config{Policies: decidedBy(policy, nil)})
+	stopped := func(reports int) {
+		t.Helper()
+		for range reports {
+			if decision := r.report(1); len(decision.Commands) > 0 || r.epoch > 4 && !r.record.Conservative.active() {
+				t.Fatalf("report %d: commands %v, %+v", r.epoch, operations(decision), r.record.Conservative)
+			}
+		}
+	}
+	stopped(5 + 3 + 3) // it is asked again in each report that might end the mode
+	policy.err = errors.New("no room")
+	stopped(4) // without an answer nothing is over
+	policy.answer, policy.err = answering(1, 0.1, 1, 0), nil
+	until(t, "SEED_OP_GERMINATE", func() Decision { return r.report(1) })
+
+	policy.answer = answering(1, 0.99, 1, 0)
+	r = newRun(t, Config{Policies: decidedBy(policy, nil)})
+	stopped(5)
+	r.controller = NewController(Config{}) // it was rolled back
+	until(t, "SEED_OP_GERMINATE", func() Decision { return r.report(1) })
 }
 
 func TestAPolicyThatFailsLeavesItToTheRules(t *testing.T) {

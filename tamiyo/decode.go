@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ const (
 	maxText       = 128       // bytes of any other name
 	maxNumber     = 1 << 53
 	maxSeeds      = 64
+	maxConsidered = longestInReport + 32 // and how many more there were
 	maxRetired    = 64
 	maxRemembered = 256 // names of blueprints over all slots
 	maxSetbacks   = 1000
@@ -47,6 +49,8 @@ func (r *Record) check() error {
 		return errors.New("run is not named")
 	case !isText(r.Trainer) || !isText(r.Conservative.Reason) || !isText(r.Unrest.Rule) || !isText(r.Shadow.Policy):
 		return errors.New("a name is too long")
+	case r.HostWork < 0 || r.HostWork > math.MaxFloat32:
+		return errors.New("what the host costs is out of bounds")
 	case r.Number > maxNumber || r.Evaluated >= maxNumber || r.Conservative.Entered > r.Evaluated:
 		return errors.New("a count is out of bounds")
 	case !checkWindows(r.Windows):
@@ -83,6 +87,10 @@ func (s seed) check(evaluated uint64) error {
 		return errors.New("a name is none")
 	case !isText(s.Germination) || !isText(s.Cause) || !isText(s.Failure):
 		return errors.New("a text is too long")
+	case s.Blend != "" && !isWord(s.Blend):
+		return errors.New("its blend is none")
+	case len(s.Considered) > maxConsidered || !isPlain(s.Considered):
+		return errors.New("what was considered is out of bounds")
 	case s.Born > evaluated || s.Seen > evaluated || s.Pending.Since > evaluated:
 		return errors.New("it is of a later report")
 	case s.Work < 0:
@@ -122,7 +130,12 @@ func isText(text string) bool { return len(text) <= maxText && utf8.ValidString(
 // isWord says whether text is a name that JSON writes as it is, so that many of
 // them stay as short as they are.
 func isWord(text string) bool {
-	return text != "" && isText(text) && !strings.ContainsFunc(text, func(r rune) bool {
+	return text != "" && isText(text) && isPlain(text)
+}
+
+// isPlain says whether JSON writes text as it is.
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
 		return r < ' ' || r == 0x7f || strings.ContainsRune("\"\\<>&\u2028\u2029", r)
 	})
 }

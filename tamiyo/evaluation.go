@@ -46,17 +46,17 @@ type evaluation struct {
 
 // reading is what a report says of the validation loss.
 type reading struct {
-	validated bool // it carries validation figures
+	validated bool // it has one
 	value     float64
 	delta     rules.Figure // unknown when there is nothing to compare with
 }
 
-// readLoss updates the run's loss trend. A report with neither loss nor
-// accuracy was sent between validations and says nothing about a stall.
+// readLoss updates the run's loss trend. A loss of 0 is one that nobody told, whatever
+// else was measured: such a report says nothing about a stall.
 func (e *evaluation) readLoss() {
 	packet := e.state.Packet
 	e.loss.value = float64(packet.GetValidationLoss())
-	e.loss.validated = packet.GetValidationLoss() != 0 || packet.GetValidationAccuracy() != 0
+	e.loss.validated = packet.GetValidationLoss() != 0
 	if !e.loss.validated {
 		return
 	}

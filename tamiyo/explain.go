@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,16 +10,19 @@ import (
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// longestExplanation bounds a list in an explanation, in bytes: it travels with each
-// command.
-const longestExplanation = 1024
+// Bounds of a list in an explanation, in bytes: one travels with each command, and what a
+// field report says of a seed is kept in the run's record until it ends.
+const (
+	longestExplanation = 1024
+	longestInReport    = 256
+)
 
-// listed joins as many texts as an explanation has room for, and says how many it left
-// out.
-func listed(texts []string) string {
+// listed joins as many texts as there is room for, and says how many it left out.
+func listed(texts []string, longest int) string {
 	var list strings.Builder
 	for i, text := range texts {
-		if list.Len()+len(text) > longestExplanation {
+		text = text[:min(len(text), longest)]
+		if list.Len()+len(text) > longest {
 			list.WriteString("; and " + strconv.Itoa(len(texts)-i) + " more")
 			break
 		}
@@ -30,13 +34,29 @@ func listed(texts []string) string {
 	return strings.ToValidUTF8(list.String(), "?")
 }
 
-// fired are the rules that fired in this pass, with their figures.
-func fired(v rules.Verdict) string {
-	texts := make([]string, len(v.Findings))
-	for i, finding := range v.Findings {
+// fired are the rules that fired in this pass, with their figures: those that gave seeds up
+// which would have been asked for again, and those on what there is.
+func (p *plan) fired(v rules.Verdict) []string {
+	findings := slices.Concat(p.refusals, v.Findings)
+	texts := make([]string, len(findings))
+	for i, finding := range findings {
 		texts[i] = finding.String()
 	}
-	return listed(texts)
+	return texts
+}
+
+// explain says in each command and in each report which rules fired, also in those that were
+// made before the rules were asked.
+func explain(commands []*leyline.AdaptationCommand, reports []*leyline.FieldReport, fired []string) {
+	if len(fired) == 0 {
+		return
+	}
+	for _, command := range commands {
+		command.Annotations["rules"] = listed(fired, longestExplanation)
+	}
+	for _, report := range reports {
+		note(report, "rules", listed(fired, longestInReport))
+	}
 }
 
 // alternatives are the blueprints that were considered, with what each promised or why
@@ -46,14 +66,26 @@ func (p *plan) alternatives() string {
 	for i, c := range p.considered {
 		texts[i] = c.String()
 	}
-	return listed(texts)
+	return listed(texts, longestExplanation)
+}
+
+// beside is what was considered at the slot of a seed that is begun, as its record has room
+// for.
+func (p *plan) beside(begun choice) string {
+	var texts []string
+	for _, c := range p.considered {
+		if c.slot == begun.slot && isWord(c.candidate.BlueprintID) {
+			texts = append(texts, c.String())
+		}
+	}
+	return listed(texts, longestInReport)
 }
 
 // explanation is the event that says how the pass came to what it did, or to what it
 // left undone. A pass in which nothing was at stake has none.
 func (e *evaluation) explanation() *leyline.TelemetryEvent {
 	held := e.verdict.Effect >= rules.Hold && e.plan.begins()
-	if len(e.commands) == 0 && !held && e.verdict.Effect < rules.Pause {
+	if len(e.commands) == 0 && !held && e.verdict.Effect < rules.Freeze {
 		return nil
 	}
 	commands := make([]string, len(e.commands))
@@ -65,7 +97,9 @@ func (e *evaluation) explanation() *leyline.TelemetryEvent {
 		"stalled_epochs", decimal(uint64(e.record.Loss.Stalled)),
 	}
 	for _, pair := range [][2]string{
-		{"commands", listed(commands)}, {"rules", fired(e.verdict)}, {"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
+		{"commands", listed(commands, longestExplanation)},
+		{"rules", listed(e.plan.fired(e.verdict), longestExplanation)},
+		{"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
 	} {
 		if pair[1] != "" {
 			pairs = append(pairs, pair[0], pair[1])
@@ -86,5 +120,5 @@ func (p *plan) held() string {
 	for _, s := range p.repeats {
 		texts = append(texts, s.Blueprint+" at "+s.Slot)
 	}
-	return listed(texts)
+	return listed(texts, longestExplanation)
 }

@@ -41,8 +41,10 @@ func (e *evaluation) germinatePlanned() {
 func (e *evaluation) germinate(planned choice) {
 	id := planned.candidate.BlueprintID
 	s := seed{
-		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id, Work: max(planned.candidate.MultiplyAdds, 0),
-		Born: e.record.Evaluated, Seen: e.record.Evaluated,
+		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id,
+		Work:   seedWork(planned.candidate, e.state.Slots[planned.slot]),
+		origin: origin{Blend: planned.blend(), Considered: e.plan.beside(planned)},
+		Born:   e.record.Evaluated, Seen: e.record.Evaluated,
 	}
 	if e.chosen == nil {
 		e.chosen = map[string]choice{}
@@ -50,6 +52,9 @@ func (e *evaluation) germinate(planned choice) {
 	e.chosen[s.ID] = planned
 	e.record.put(e.order(s, opGerminate, causeStall))
 }
+
+// seedWork is what a seed of a blueprint costs at a slot of that shape, 1 at least.
+func seedWork(c Candidate, shape []int) int64 { return int64(min(max(c.work(shape), 1), maxNumber)) }
 
 // reportStarved speaks once per famine: it lasts until the forge is done.
 func (e *evaluation) reportStarved(reason string) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 func TestOnlySafeBlueprintsAreChosen(t *testing.T) {
@@ -211,7 +212,13 @@ func TestChoiceGoesByWhatTheHostCanAfford(t *testing.T) {
 		{"and its own weights", []int{32}, 5000, []Candidate{costing("wide", 500, 5500), costing("narrow", 100, 5000)}, "wide"},
 		{"twice the host at most", []int{32}, 5000, []Candidate{costing("wide", 10001, 10001), costing("narrow", 9000, 10000)}, "narrow"},
 		{"a tiny host", []int{6}, 24, []Candidate{costing("wide", 9000, 9000), costing("narrow", 400, 400)}, "narrow"},
-		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "wide"},
+		{"no number", []int{32}, float32(math.NaN()), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "narrow"},
+		{"without end", []int{32}, float32(math.Inf(1)), []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "narrow"},
+		{"less than nothing", []int{32}, -5000, []Candidate{costing("wide", 9000, 9000), costing("narrow", 900, 900)}, "narrow"},
+		{"nobody counted the dear one's", []int{32}, 5000, []Candidate{costing("wide", 10001, -1), costing("narrow", 900, 900)}, "narrow"},
+		{"nor that it is at work at many positions", []int{8, 7, 7}, 5000,
+			[]Candidate{costing("wide", 900, -1), costing("narrow", 100, 4900)}, "narrow"},
+		{"what nobody counted is not free", []int{8, 7, 7}, 0, []Candidate{costing("a", 900, -1), costing("b", 900, 4500)}, "b"},
 		{"a table computes nothing", []int{8, 7, 7}, 0, []Candidate{costing("table", 20000, 0), costing("mixing", 70, 3000)}, "mixing"},
 		{"comparing positions is not strength", []int{12, 16}, 0,
 			[]Candidate{costing("attention", 100, 9000), costing("mixing", 500, 6000)}, "mixing"},
@@ -272,6 +279,47 @@ func TestSlotsWhereWeightsRepeatTheirWorkWait(t *testing.T) {
 	}
 	if want := []string{"c", "c", "b", "c", "a", "c"}; len(turns) < len(want) || !slices.Equal(turns[:len(want)], want) {
 		t.Errorf("seeds grew at %v, want %v", turns, want)
+	}
+}
+
+// What a host costs is known from the first good figure on, until there is another.
+func TestABoundThatWasToldStays(t *testing.T) {
+	t.Parallel()
+	for _, later := range []float32{0, float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), -1} {
+		r := newRun(t, Config{})
+		r.next.Slots = map[string][]int{"layer1": {32}}
+		r.candidates = offer(costing("wide", 9000, 11000), costing("narrow", 900, 3000))
+		r.hostWork = 5000
+		r.report(1)
+		r.hostWork = later
+		if got := r.stall().GetSeedOperation().GetBlueprintId(); got != "narrow" {
+			t.Errorf("%v after 5000: chose %s", later, got)
+		}
+	}
+}
+
+// Seeds of which nobody knows what they cost are there after a record was lost.
+func TestSeedsOfUnknownCostAreNotFree(t *testing.T) {
+	t.Parallel()
+	begun := func(slots map[string][]int) string {
+		r := newRun(t, Config{})
+		r.next.Slots, r.hostWork = slots, 5000
+		r.candidates = offer(costing("wide", 3000, 4500), costing("narrow", 1000, 1000))
+		r.next.Grafts = map[string]trainer.Graft{"former": {Slot: "a", Blueprint: "narrow"}}
+		for range 9 {
+			for _, command := range r.report(1, seedState("former", stageFossilized)).Commands {
+				return command.GetSeedOperation().GetBlueprintId()
+			}
+		}
+		return ""
+	}
+	// It counts as much as the host: that leaves room for weights alone.
+	if got := begun(map[string][]int{"b": {32}}); got != "narrow" {
+		t.Errorf("beside one of unknown cost %q is begun", got)
+	}
+	// What fits its slot tells what it costs.
+	if got := begun(map[string][]int{"a": {32}}); got != "wide" {
+		t.Errorf("beside one whose cost was found out %q is begun", got)
 	}
 }
 

@@ -20,9 +20,10 @@ import (
 
 // step is what Decide is called with beside the record.
 type step struct {
-	state State
-	now   time.Time
-	offer func([]int) ([]Candidate, error)
+	state  State
+	now    time.Time
+	offer  func([]int) ([]Candidate, error)
+	silent bool // the library tells of no seed's blueprint
 }
 
 // drawSteps draws the life of a run as a hostile bus delivers it: trainers that
@@ -43,7 +44,9 @@ func drawSteps(t *rapid.T) []step {
 		if state.Grows = rapid.IntRange(0, 20).Draw(t, "grows") > 0; state.Grows {
 			state.TrainerID, state.Number = fmt.Sprint("process-", process), number
 		}
-		steps = append(steps, step{state, now, drawOffer(t)})
+		next := step{state: state, now: now, offer: drawOffer(t)}
+		next.state.Blueprint, next.silent = drawLibrary(t)
+		steps = append(steps, next)
 		for rapid.IntRange(0, 4).Draw(t, "again") == 0 {
 			late := steps[rapid.IntRange(0, len(steps)-1).Draw(t, "which")]
 			late.now = now
@@ -62,6 +65,9 @@ func drawState(t *rapid.T, epoch uint32) State {
 		HostLayers: rapid.SampledFrom([][]string{{"fc1", "fc2"}, {"fc1"}, nil}).Draw(t, "layers"),
 		Slots:      rapid.MapOf(names, rapid.SliceOfN(rapid.IntRange(1, 64), 1, 3)).Draw(t, "slots"),
 		Grafts:     map[string]trainer.Graft{},
+	}
+	if rapid.Bool().Draw(t, "costs") {
+		state.Packet.TrainingMetrics = map[string]float32{trainer.MetricHostMultiplyAdds: rapid.Float32().Draw(t, "host")}
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "seeds") {
 		id := ids.Draw(t, "id")
@@ -98,12 +104,31 @@ func drawOffer(t *rapid.T) func([]int) ([]Candidate, error) {
 	}
 }
 
+// drawLibrary is what it tells of the blueprints of seeds, and whether that is nothing.
+func drawLibrary(t *rapid.T) (tells func(string) (Candidate, bool, error), silent bool) {
+	switch rapid.IntRange(0, 7).Draw(t, "blueprints") {
+	case 0:
+		return broken, true
+	case 1:
+		return late, true
+	case 2:
+		return know(), false
+	case 3:
+		return know(quarantined("BP002")), false
+	case 4:
+		return nil, false
+	default:
+		return know(safe("BP002", 9), safe("BP003", 5), safe("BP004", 5)), false
+	}
+}
+
 // renamed lets the drawn seeds be those that the run really asked for.
 func renamed(state State, record *Record) State {
 	if record == nil || len(record.Seeds) == 0 {
 		return state
 	}
 	packet := packetOf(state.Packet.GetCurrentEpoch(), state.Packet.GetValidationLoss())
+	packet.TrainingMetrics = state.Packet.GetTrainingMetrics()
 	for i, seed := range state.Packet.GetSeedStates() {
 		copied := &leyline.SeedState{
 			SeedId: seed.GetSeedId(), Stage: seed.GetStage(), Metrics: seed.GetMetrics(), AgeEpochs: seed.GetAgeEpochs(),
@@ -143,6 +168,7 @@ func TestDecisions(t *testing.T) {
 				t.Fatalf("repeated, and yet %+v", decision)
 			}
 			checkCommands(t, state, decision.Commands, issued)
+			checkUntold(t, step, record, decision)
 			for _, report := range decision.Reports {
 				if reported[report.GetReportId()] {
 					t.Fatalf("report id %s used twice", report.GetReportId())
@@ -182,13 +208,32 @@ func checkCommands(t *rapid.T, state State, commands []*leyline.AdaptationComman
 			len(state.HostLayers) == 0) {
 			t.Fatalf("seed command without blueprint or mesh: %v", command)
 		}
-		if germinates(command) && state.Slots[annotations["slot"]] == nil && annotations["blueprint_risk"] != "" {
+		if germinates(command) && state.Slots[annotations["slot"]] == nil && annotations["blueprint_worth"] != "" {
 			t.Fatalf("a seed for a slot that is none: %v", command)
 		}
 		if targets[command.GetTargetSeedId()] || issued[command.GetCommandId()] {
 			t.Fatalf("seed %s commanded twice", command.GetTargetSeedId())
 		}
 		targets[command.GetTargetSeedId()], issued[command.GetCommandId()] = true, true
+	}
+}
+
+// checkUntold: of what nobody tells, nothing is kept, brought back or asked for again.
+func checkUntold(t *rapid.T, step step, before *Record, decision Decision) {
+	if !step.silent || before == nil || decision.Record == nil {
+		return
+	}
+	for _, command := range decision.Commands {
+		_, known := before.seed(command.GetTargetSeedId())
+		s, _ := decision.Record.seed(command.GetTargetSeedId())
+		fossilizes := command.GetSeedOperation().GetOperation() == leyline.SeedOperation_SEED_OP_FOSSILIZE
+		if fossilizes || known && s.Blueprint != "" && (germinates(command) || command.GetAnnotations()["resume"] == "true") {
+			t.Fatalf("the library is silent, and yet %v", command)
+		}
+	}
+	lives := func(s seed) bool { return !s.Ended && !s.awaited() && s.Blueprint != "" }
+	if slices.Contains(events(decision), eventExited) && slices.ContainsFunc(decision.Record.Seeds, lives) {
+		t.Fatalf("the library is silent, and conservative mode ends: %+v", decision.Record)
 	}
 }
 
@@ -203,7 +248,7 @@ func checkGrowing(t *rapid.T, record *Record, most int, commands []*leyline.Adap
 		t.Fatalf("%d seeds", len(record.Seeds))
 	}
 	for _, command := range commands {
-		if !germinates(command) || command.GetAnnotations()["blueprint_risk"] == "" {
+		if !germinates(command) || command.GetAnnotations()["blueprint_worth"] == "" {
 			continue
 		}
 		slot := command.GetAnnotations()["slot"]

@@ -37,10 +37,13 @@ type Record struct {
 	famine
 }
 
-// watched is what is counted beside the decisions.
+// watched is what is known of the run beside its seeds.
 type watched struct {
 	Shadow  shadowed `json:"shadow,omitzero"`
 	Windows []window `json:"windows,omitempty"` // open ones, oldest first
+	// HostWork is what the host costs without seeds: multiply-adds of a pass of one example;
+	// 0 when its trainer never told.
+	HostWork float64 `json:"host_work,omitempty"`
 }
 
 // famine is what was told of a run that could not grow.
@@ -104,12 +107,13 @@ func (r *Record) growing() int {
 	return count
 }
 
-// grown is what the seeds cost that live or became layers of the host: multiply-adds.
+// grown is what the seeds cost that live or became layers of the host: multiply-adds. One of
+// which nobody knows counts as much as the host: it was begun within what that bears.
 func (r *Record) grown() float64 {
 	sum := 0.0
 	for i := range r.Seeds {
 		if s := &r.Seeds[i]; !s.Ended || s.Stage == stageFossilized {
-			sum += float64(s.Work)
+			sum += cmp.Or(float64(s.Work), r.HostWork)
 		}
 	}
 	return sum

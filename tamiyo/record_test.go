@@ -57,7 +57,8 @@ func TestRecordIsReadable(t *testing.T) {
 	command := r.stall()
 	want := fmt.Sprintf(`{"format":1,"run":"run-1","trainer":"process-1","report":5,"epoch":5,"evaluated":5,`+
 		`"seen_at_ms":1800000050000,"loss":{"known":true,"previous":1,"best":1,"stalled":4},"seeds":[{"id":%q,`+
-		`"slot":"layer1","blueprint":"BP002","germination":%q,"born":5,"seen":5,`+
+		`"slot":"layer1","blueprint":"BP002","work":1,"germination":%q,`+
+		`"considered":"BP002 at layer1: 0.438; BP003 at layer1: 0.219; BP001 at layer1: not for want of parameters","born":5,"seen":5,`+
 		`"pending":{"operation":"GERMINATE","since":5,"at_ms":1800000050000,"attempts":1}}]}`,
 		command.GetTargetSeedId(), command.GetCommandId())
 	data, err := json.Marshal(r.record)
@@ -114,7 +115,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	record := &Record{Format: recordFormat, Run: strings.Repeat("<", maxRun), Trainer: strings.Repeat("\"", maxText), Evaluated: 9}
 	for i := range maxSeeds {
 		record.put(seed{
-			ID: longest(i), Slot: longest(i), Blueprint: longest(i), Germination: longest(i), Cause: longest(i), Failure: longest(i),
+			ID: longest(i), Slot: longest(i), Blueprint: longest(i), origin: origin{Germination: longest(i), Blend: longest(i), Considered: strings.Repeat("x", maxConsidered)}, Cause: longest(i), Failure: longest(i),
 			Stage: stageProbationary, Work: math.MaxInt64, Age: 1 << 31, streaks: streaks{Improving: 1 << 31, Regressing: 1 << 31}, Paused: true, Measured: true,
 			Evidence: evidence{Known: true, LossDelta: -1.1754944e-38, AccuracyGain: -1.1754944e-38, HasAccuracy: true, Better: true, Worse: true},
 			Pending:  pending{Operation: opFossilize, Since: 9, At: 1 << 60, Attempts: maxAttempts},
@@ -153,6 +154,11 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		"an operation that is none":   func(m map[string]any) { first(m)["pending"] = map[string]any{"operation": "FLY"} },
 		"an operation not asked for":  func(m map[string]any) { first(m)["pending"] = map[string]any{"operation": "STABILIZE"} },
 		"fewer attempts than none":    func(m map[string]any) { first(m)["pending"] = map[string]any{"operation": "CULL", "attempts": -1} },
+		"too much was considered":     func(m map[string]any) { first(m)["considered"] = strings.Repeat("x", 289) },
+		"odd things were considered":  func(m map[string]any) { first(m)["considered"] = "a\nb" },
+		"a blend that is none":        func(m map[string]any) { first(m)["blend"] = "<>" },
+		"a host that costs too much":  func(m map[string]any) { m["host_work"] = 1e300 },
+		"a host that costs nothing":   func(m map[string]any) { m["host_work"] = -1 },
 		"work below zero":             func(m map[string]any) { first(m)["work"] = -1 },
 		"an age below zero":           func(m map[string]any) { first(m)["age"] = -1 },
 		"an empty slot":               func(m map[string]any) { m["slots"] = map[string]any{"a": map[string]any{}} },

@@ -12,7 +12,7 @@ const reportVersion = 1
 
 // report tells how seed s ended; lastAlive is the last stage it lived in.
 func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
-	return &leyline.FieldReport{
+	report := &leyline.FieldReport{
 		Version:                 reportVersion,
 		ReportId:                e.identify("field-report", s.ID),
 		CommandId:               s.Germination,
@@ -26,6 +26,15 @@ func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
 		TamiyoPolicyVersion:     e.policy,
 		Notes:                   notes(s),
 	}
+	if s.Considered != "" {
+		note(report, "considered", s.Considered)
+	}
+	return report
+}
+
+// note adds to what a report says beyond its figures.
+func note(report *leyline.FieldReport, kind, text string) {
+	report.FollowUpActions = append(report.FollowUpActions, &leyline.MitigationAction{ActionType: kind, Rationale: text})
 }
 
 // followUp says in a report what becomes of the blueprint at the seed's slot, and why.
@@ -34,7 +43,7 @@ func followUp(report *leyline.FieldReport, action string, s seed) {
 	if s.Evidence.Known {
 		why += ", loss_delta=" + strconv.FormatFloat(float64(s.Evidence.LossDelta), 'g', 6, 32)
 	}
-	report.FollowUpActions = append(report.FollowUpActions, &leyline.MitigationAction{ActionType: action, Rationale: clipped(why)})
+	note(report, action, clipped(why))
 }
 
 func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {

@@ -154,6 +154,19 @@ func TestScenario116_CommandsEventsPriorityAndHealth(t *testing.T) {
 				"HIGH", healthDegraded, "isolation_violation",
 			},
 		},
+		"policy critical": {
+			func(r *run, id string) Decision {
+				sure := &judge{version: "p", answer: answering(1, 0.99, 1, 0)}
+				r.controller = NewController(Config{MaxGrowing: 2, Policies: decidedBy(sure, nil)})
+				r.next.Slots["layer2"] = []int{64}
+				return r.report(1, seedState(id, stageTraining))
+			},
+			want{
+				[]string{"COMMAND_PAUSE"},
+				[]string{"policy_risk_signal", "policy_risk_critical", "conservative_entered", "command_issued", "decision_explained"},
+				"CRITICAL", healthCritical, "policy_risk_critical",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -255,15 +268,64 @@ func TestScenario123_ALateLibraryGivesASafePauseAndABreakerThatDenies(t *testing
 	if r.record.Conservative.active() || asked != 3 {
 		t.Errorf("conservative %v, asked %d times", r.record.Conservative, asked)
 	}
-	// Denied, nothing is late: the seed comes back, and nobody waits.
-	if resume := only(t, r.report(1, seedState(id, stageTraining)), "COMMAND_PAUSE"); resume.GetAnnotations()["resume"] != "true" || asked != 3 {
-		t.Errorf("resume %v, asked %d times", resume, asked)
+	// Denied, nobody waits. What was not asked for is unknown: the seed stays paused.
+	for range 2 {
+		denied := r.report(1, measuredSeed(id, stageProbationary, 0.1))
+		if got := attributesOf(t, denied, "blueprint_untold"); len(denied.Commands) > 0 || got["why"] != errDenied.Error() || asked != 3 {
+			t.Errorf("commands %v, told %v, asked %d times", denied.Commands, got, asked)
+		}
 	}
 	r.now = r.now.Add(time.Minute)
 	r.next.Blueprint = func(id string) (Candidate, bool, error) { asked++; return know(safe("BP002", 9))(id) }
-	if got := attributesOf(t, r.report(1, seedState(id, stageTraining)), "breaker_event"); got["action"] != "close" || asked != 4 {
+	answered := r.report(1, seedState(id, stageTraining))
+	if got := attributesOf(t, answered, "breaker_event"); got["action"] != "close" || asked != 4 {
 		t.Errorf("breaker event %v, asked %d times", got, asked)
 	}
+	if resume := only(t, answered, "COMMAND_PAUSE"); resume.GetAnnotations()["resume"] != "true" {
+		t.Errorf("resume %v", resume)
+	}
+}
+
+// openBreaker lets nobody ask the library for an hour.
+func (r *run) openBreaker() {
+	r.record.Library = breaker{Failures: breakerTrips - 1, Until: r.now.Add(time.Hour).UnixMilli()}
+	r.next.Blueprint = func(id string) (Candidate, bool, error) {
+		r.t.Errorf("asked about %s", id)
+		return Candidate{}, false, nil
+	}
+}
+
+func TestScenario123_AnOpenBreakerKeepsNoSeed(t *testing.T) {
+	t.Parallel()
+	r, id := growing(t, Config{})
+	r.openBreaker()
+	for range 4 {
+		if decision := r.report(1, measuredSeed(id, stageProbationary, 0.1)); len(decision.Commands) > 0 {
+			t.Fatalf("commands %v", operations(decision))
+		}
+	}
+}
+
+func TestScenario123_AnOpenBreakerAsksForNoSeedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.stall()
+	r.openBreaker()
+	for i := range 5 {
+		decision := r.report(1)
+		if len(decision.Commands) > 0 {
+			t.Fatalf("commands %v", operations(decision))
+		}
+		if i+1 < effectEpochs {
+			continue
+		}
+		if got := attributesOf(t, decision, "decision_explained"); got["held"] != "BP002 at layer1" || got["reason"] != "blueprint_untold" {
+			t.Errorf("explained as %v", got)
+		}
+	}
+	r.record.Library = breaker{}
+	r.next.Blueprint = know(safe("BP002", 100))
+	only(t, r.report(1), "SEED_OP_GERMINATE")
 }
 
 func TestScenario122_NoSeedIsBegunInAStepThatRanOutOfTime(t *testing.T) {

@@ -62,23 +62,30 @@ func pausable(s stage) bool { return s >= stageTraining && s <= stageProbationar
 // seed is what the controller remembers of one seed. Born, Seen and
 // Pending.Since are counts of reports evaluated.
 type seed struct {
-	ID          string   `json:"id"`
-	Slot        string   `json:"slot,omitempty"`
-	Blueprint   string   `json:"blueprint,omitempty"`
-	Work        int64    `json:"work,omitempty"`        // multiply-adds of a pass of one example, 0 when nobody counted them
-	Germination string   `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
-	Stage       stage    `json:"stage,omitempty"`       // last seen; UNKNOWN until the first sight
-	Born        uint64   `json:"born"`
-	Seen        uint64   `json:"seen"`
-	Age         uint32   `json:"age,omitempty"` // epochs
-	Evidence    evidence `json:"evidence,omitzero"`
-	Measured    bool     `json:"measured,omitempty"` // its trainer has told how the host does with it, if only in no number
+	ID        string `json:"id"`
+	Slot      string `json:"slot,omitempty"`
+	Blueprint string `json:"blueprint,omitempty"`
+	Work      int64  `json:"work,omitempty"` // what it costs: multiply-adds of a pass of one example, 0 when nobody knows
+	origin
+	Stage    stage    `json:"stage,omitempty"` // last seen; UNKNOWN until the first sight
+	Born     uint64   `json:"born"`
+	Seen     uint64   `json:"seen"`
+	Age      uint32   `json:"age,omitempty"` // epochs
+	Evidence evidence `json:"evidence,omitzero"`
+	Measured bool     `json:"measured,omitempty"` // its trainer has told how the host does with it, if only in no number
 	streaks
 	Pending pending `json:"pending,omitzero"`
 	Cause   string  `json:"cause,omitempty"`   // why we asked for its end
 	Failure string  `json:"failure,omitempty"` // why it cannot be attached, through no fault of its kernel
 	Paused  bool    `json:"paused,omitempty"`
 	Ended   bool    `json:"ended,omitempty"` // reported; kept while the trainer lists it
+}
+
+// origin is how a seed was asked for, and is asked for again.
+type origin struct {
+	Germination string `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
+	Blend       string `json:"blend,omitempty"`       // empty leaves it to Kasmina
+	Considered  string `json:"considered,omitempty"`  // what stood to choose at its slot, it too
 }
 
 // streaks are how long a seed has done well, or badly.

@@ -97,7 +97,7 @@ func (e *evaluation) firstSight(former seed, state *leyline.SeedState) (seed, bo
 	graft := e.state.Grafts[state.GetSeedId()]
 	s := seed{
 		ID: state.GetSeedId(), Slot: wordOr(graft.Slot, former.Slot),
-		Blueprint: wordOr(graft.Blueprint, former.Blueprint), Work: former.Work, Germination: former.Germination,
+		Blueprint: wordOr(graft.Blueprint, former.Blueprint), Work: former.Work, origin: former.origin,
 		Born: e.record.Evaluated - min(e.record.Evaluated, uint64(state.GetAgeEpochs())),
 	}
 	watch := alive(stage(state.GetStage())) || stage(state.GetStage()) == stageFossilized && s.Blueprint != ""
@@ -164,7 +164,7 @@ func (e *evaluation) end(s seed, lastAlive stage) seed {
 	}
 	e.record.Loss = e.record.Loss.restart()
 	return seed{
-		ID: s.ID, Slot: s.Slot, Blueprint: s.Blueprint, Work: s.Work, Germination: s.Germination,
+		ID: s.ID, Slot: s.Slot, Blueprint: s.Blueprint, Work: s.Work, origin: origin{Germination: s.Germination},
 		Stage: s.Stage, Born: s.Born, Seen: s.Seen, Ended: true,
 	}
 }

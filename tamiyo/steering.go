@@ -38,15 +38,16 @@ func (e *evaluation) steer(s seed) seed {
 		return s
 	}
 	restrained := e.conservative() || e.verdict.Effect >= rules.Pause
+	frozen := restrained || e.verdict.Effect >= rules.Freeze
 	operation, cause := e.judge(s)
 	switch {
 	case operation == opCull:
 		return e.order(s, opCull, cause)
 	case restrained && !s.Paused && pausable(s.Stage):
 		return e.pause(s)
-	case !restrained && s.Paused && !e.record.Unrest.holds():
+	case !frozen && s.Paused && !e.record.Unrest.holds():
 		return e.resume(s)
-	case !restrained && operation == opFossilize:
+	case !frozen && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
 	default:
 		return s

@@ -15,16 +15,20 @@ import (
 type plan struct {
 	seeds      []choice
 	repeats    []seed            // that were asked for and did not show
+	refusals   []rules.Finding   // of those that are not asked for again
 	considered []considered      // at all slots that were looked at
 	blueprints []rules.Blueprint // of all seeds that live or would be begun
 	known      map[string]Candidate
 
 	waits       bool   // the policy would not begin a seed now
+	unjudged    bool   // it was asked, and failed
 	starved     string // why nothing can be begun; empty: nothing was looked for, or something was found
 	asked       bool   // what would fit a slot
 	unknown     error  // the first reason for which that could not be told
 	unknownSlot string
-	overdue     bool // the step ran out of time over a question to the library
+	overdue     bool              // the step ran out of time over a question to the library
+	untold      map[string]string // blueprints of seeds that it did not tell of, and why
+	answered    bool              // it told of one, if only that there is none
 }
 
 // choice is a blueprint for a slot.
@@ -46,9 +50,7 @@ var errDenied = errors.New("the kernel library did not answer and is not asked f
 func (e *evaluation) survey() {
 	p := planner{e}
 	denied := e.record.Library.denies(e.now)
-	if !denied {
-		p.knowSeeds()
-	}
+	p.knowSeeds(denied)
 	defer p.settleQuestions()
 	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
@@ -75,33 +77,63 @@ func (e planner) settleQuestions() {
 	switch {
 	case e.plan.overdue:
 		e.settleBreaker(context.DeadlineExceeded)
-	case e.plan.unknown == nil && (e.plan.asked || len(e.plan.blueprints) > 0):
+	case e.plan.unknown == nil && len(e.plan.untold) == 0 && (e.plan.asked || e.plan.answered):
 		e.settleBreaker(nil)
 	}
 }
 
-// knowSeeds asks about the blueprints of the seeds that are there or were asked for.
-func (e planner) knowSeeds() {
+// knowSeeds asks about the blueprints of the seeds that are there or were asked for. One
+// that the library does not tell of is unknown, which is not the same as harmless.
+func (e planner) knowSeeds(denied bool) {
 	if e.state.Blueprint == nil {
 		return
 	}
-	asked := make(map[string]bool)
+	looked := make(map[string]bool) // at a blueprint; true: one of its seeds is there
 	for i := range e.record.Seeds {
 		s := &e.record.Seeds[i]
-		if s.Ended || s.Blueprint == "" || asked[s.Blueprint] || e.plan.overdue {
+		if s.Ended || s.Blueprint == "" {
 			continue
 		}
-		asked[s.Blueprint] = true
-		blueprint, known, err := e.state.Blueprint(s.Blueprint)
-		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
-		if !known || err != nil {
-			continue
+		lives, asked := looked[s.Blueprint]
+		if !asked {
+			e.askAbout(s.Blueprint, denied)
 		}
-		e.plan.know(s.Blueprint, blueprint)
-		if !s.awaited() {
-			e.plan.blueprints = append(e.plan.blueprints, blueprint.facts(false))
+		if !s.awaited() && !lives {
+			e.plan.blueprints = append(e.plan.blueprints, e.plan.facts(s.Blueprint, false))
 		}
+		looked[s.Blueprint] = lives || !s.awaited()
 	}
+}
+
+func (e planner) askAbout(id string, denied bool) {
+	var blueprint Candidate
+	var known bool
+	err := errDenied
+	switch {
+	case e.plan.overdue:
+		err = context.DeadlineExceeded
+	case !denied:
+		blueprint, known, err = e.state.Blueprint(id)
+	}
+	switch {
+	case err != nil:
+		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
+		if e.plan.untold == nil {
+			e.plan.untold = make(map[string]string)
+		}
+		e.plan.untold[id] = cmp.Or(clipped(err.Error()), "unknown")
+	case known:
+		e.plan.know(id, blueprint)
+	}
+	e.plan.answered = e.plan.answered || err == nil
+}
+
+// facts are what is known of a seed's blueprint.
+func (p *plan) facts(id string, begins bool) rules.Blueprint {
+	if blueprint, known := p.known[id]; known {
+		return blueprint.facts(begins)
+	}
+	return rules.Blueprint{ID: id, Begins: begins, Unknown: true, Untold: p.untold[id]}
 }
 
 // planRepeats asks again for seeds that did not show. One whose blueprint must not be
@@ -113,10 +145,14 @@ func (e planner) planRepeats() {
 			continue
 		}
 		if finding, refused := e.refused(s.Blueprint); refused {
+			e.plan.refusals = append(e.plan.refusals, finding)
 			s.Cause = finding.Rule
 			e.issue(e.seedCommand(s, opCull, s.Cause), s.Blueprint)
 			e.record.put(e.end(s, stageUnknown))
 			continue
+		}
+		if e.plan.untold[s.Blueprint] != "" {
+			e.plan.blueprints = append(e.plan.blueprints, e.plan.facts(s.Blueprint, true))
 		}
 		e.plan.repeats = append(e.plan.repeats, s)
 	}
@@ -166,8 +202,9 @@ func (e planner) fillSlots(denied bool) {
 			}
 			continue
 		}
+		e.price(e.state.Slots[name], candidates)
 		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
-			hostOf(e.state.Packet, e.record.grown()))
+			hostOf(e.state.Packet, e.record.HostWork, e.record.grown()))
 		ranked = e.weigh(ranked)
 		e.plan.considered = append(e.plan.considered, ranked...)
 		switch {
@@ -180,6 +217,20 @@ func (e planner) fillSlots(denied bool) {
 	}
 	if e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
 		e.plan.starved = starvedOfBlueprints
+	}
+}
+
+// price finds out what seeds cost of which nobody knew, such as those of a record that was
+// lost: what fits their slots tells.
+func (e planner) price(shape []int, candidates []Candidate) {
+	for i := range e.record.Seeds {
+		s := &e.record.Seeds[i]
+		if s.Work != 0 || !slices.Equal(e.state.Slots[s.Slot], shape) {
+			continue
+		}
+		if at := slices.IndexFunc(candidates, func(c Candidate) bool { return c.BlueprintID == s.Blueprint }); at >= 0 {
+			s.Work = seedWork(candidates[at], shape)
+		}
 	}
 }
 

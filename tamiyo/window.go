@@ -2,11 +2,13 @@ package tamiyo
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
 
 // maxWindows bounds the windows of a run; the oldest goes without a report.
@@ -20,6 +22,7 @@ type window struct {
 	Epoch     uint32  `json:"epoch"`             // in which it began
 	Since     uint64  `json:"since"`             // reports evaluated by then, that one too
 	Seen      uint32  `json:"seen,omitempty"`    // reports so far
+	Endless   uint32  `json:"endless,omitempty"` // of which the loss changed by no finite number
 	Total     float32 `json:"total,omitempty"`   // of the changes of the loss
 	Least     float32 `json:"least,omitempty"`
 	Most      float32 `json:"most,omitempty"`
@@ -43,16 +46,21 @@ func (e watcher) watch(s seed) {
 }
 
 // observe takes this report into the windows that are open, and reports on those
-// that have seen enough.
+// that have seen enough. What is critical counts in every report; the change of the loss,
+// where it is known.
 func (e watcher) observe() {
-	if !e.loss.delta.Known || len(e.record.Windows) == 0 {
-		return
+	delta := e.loss.delta
+	if e.loss.validated && !finite(e.loss.value) {
+		delta = rules.Figure{Value: math.NaN(), Known: true}
 	}
 	alarmed := highestLevel(e.events) == levelCritical
 	var open []window
 	for _, w := range e.record.Windows {
 		if w.Since < e.record.Evaluated {
-			w = w.next(float32(e.loss.delta.Value), alarmed)
+			w.Alarmed = w.Alarmed || alarmed
+			if delta.Known {
+				w = w.next(float32(delta.Value))
+			}
 		}
 		if w.Seen < e.config.ObservationWindow {
 			open = append(open, w)
@@ -63,20 +71,19 @@ func (e watcher) observe() {
 	e.record.Windows = open
 }
 
-func (w window) next(delta float32, alarmed bool) window {
+func (w window) next(delta float32) window {
 	if !finite(float64(delta)) {
-		w.Seen, w.Alarmed = w.Seen+1, true
+		w.Seen, w.Endless, w.Alarmed = w.Seen+1, w.Endless+1, true
 		return w
 	}
-	if w.Seen == 0 {
+	if w.Seen == w.Endless {
 		w.Least, w.Most = delta, delta
 	}
 	w.Seen++
 	w.Total += delta
 	w.Least, w.Most = min(w.Least, delta), max(w.Most, delta)
-	w.Alarmed = w.Alarmed || alarmed || !finite(float64(w.Total))
 	if !finite(float64(w.Total)) { // a record holds numbers
-		w.Total = 0
+		w.Total, w.Alarmed = 0, true
 	}
 	return w
 }

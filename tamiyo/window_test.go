@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,6 +23,8 @@ func TestScenario103_WindowAfterASeedWasKept(t *testing.T) {
 		"the loss fell":       {2, []float32{0.75, 0.5}, succeeded, map[string]float32{"loss_delta_total": -0.5, "loss_delta_min": -0.25, "loss_delta_max": -0.25}},
 		"it rose":             {2, []float32{0.875, 1.125}, regressed, map[string]float32{"loss_delta_total": 0.125, "loss_delta_min": -0.125, "loss_delta_max": 0.25}},
 		"it stayed":           {2, []float32{1, 1}, neutral, map[string]float32{"loss_delta_total": 0, "loss_delta_min": 0, "loss_delta_max": 0}},
+		"there was none":      {2, []float32{float32(math.NaN()), 0.75}, regressed, map[string]float32{"loss_delta_total": -0.25, "loss_delta_min": -0.25, "loss_delta_max": -0.25}},
+		"it was endless":      {2, []float32{0.75, float32(math.Inf(1))}, regressed, map[string]float32{"loss_delta_total": -0.25, "loss_delta_min": -0.25, "loss_delta_max": -0.25}},
 		"not of every report": {2, []float32{0, 0.75, 0, 0.5}, succeeded, map[string]float32{"loss_delta_total": -0.5, "loss_delta_min": -0.25, "loss_delta_max": -0.25}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +62,25 @@ func TestScenario103_WindowAfterASeedWasKept(t *testing.T) {
 				t.Errorf("windows %v", r.record.Windows)
 			}
 		})
+	}
+}
+
+func TestWhatIsCriticalBetweenValidationsIsSeenByAWindow(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{ObservationWindow: 2, Patience: 100})
+	r.report(1)
+	r.next.Grafts = graftOf("seed", "BP002")
+	kept := seedState("seed", stageFossilized)
+	r.report(1, seedState("seed", stageProbationary))
+	onlyReport(t, r.report(1, kept), succeeded, "fossilized")
+	r.next.Grafts["other"] = trainer.Graft{Slot: "layer2", Blueprint: "BP003"}
+	r.next.Blueprint = know(quarantined("BP003"))
+	attributesOf(t, r.accuracyReport(0.5, kept, seedState("other", stageTraining)), "bp_quarantine")
+	r.next.Blueprint = know(safe("BP003", 100))
+	r.report(0.75, kept, seedState("other", stageTraining))
+	report := onlyReport(t, r.report(0.5, kept, seedState("other", stageTraining)), regressed, "observed")
+	if got := report.GetMetrics()["loss_delta_total"]; got != -0.5 {
+		t.Errorf("the loss changed by %v", got)
 	}
 }
 

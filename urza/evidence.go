@@ -86,7 +86,8 @@ func (l *Library) Evidence() *EvidenceStore { return l.evidence }
 
 // Of is what is known of a blueprint. What it returns must not be changed. Nothing is
 // asked while nothing was committed. While the database does not answer, what was read
-// last stands. Errors: ErrUnavailable and the context's.
+// last stands; a blueprint whose row was not read before is an error then, as that may
+// hold a judgement of the prototype's. Errors: ErrUnavailable and the context's.
 func (s *EvidenceStore) Of(ctx context.Context, blueprintID string) (Evidence, error) {
 	known, err := s.all(ctx)
 	if err != nil {
@@ -94,8 +95,11 @@ func (s *EvidenceStore) Of(ctx context.Context, blueprintID string) (Evidence, e
 	}
 	found := known[blueprintID]
 	own, err := s.lookup.entry(ctx, catalogue.Key{ID: blueprintID})
+	if errors.Is(err, ErrNotFound) {
+		return found, nil // without a kernel it has no sheet of the prototype's
+	}
 	if err != nil {
-		return found, nil //nolint:nilerr // without a kernel that can be read now it has no sheet of the prototype's
+		return Evidence{}, fmt.Errorf("urza: evidence of %q: %w", blueprintID, err)
 	}
 	if sheet := prototypeSheet(own.record); sheet != nil && issued(sheet).After(issued(found.BSDS)) {
 		found.BSDS = sheet
@@ -288,11 +292,14 @@ func judged(report *leyline.FieldReport) bool {
 	}
 }
 
-// gainOf is the relative fall of the loss that a seed brought, 0..1.
+// gainOf is the relative fall of the loss that a seed brought, 0..1. Where the fall, or the
+// loss that it led to, was not told, none is known.
 func gainOf(report *leyline.FieldReport) float64 {
-	fall, loss := -float64(report.GetMetrics()["loss_delta"]), math.Abs(float64(report.GetMetrics()["validation_loss"]))
-	gain := fall / (loss + max(fall, 0))
-	if math.IsNaN(gain) {
+	delta, measured := report.GetMetrics()["loss_delta"]
+	loss, told := report.GetMetrics()["validation_loss"]
+	fall := -float64(delta)
+	gain := fall / (math.Abs(float64(loss)) + max(fall, 0))
+	if !measured || !told || math.IsNaN(gain) {
 		return 0
 	}
 	return min(max(gain, 0), 1)

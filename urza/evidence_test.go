@@ -160,6 +160,9 @@ func TestOutcomesCountOnce(t *testing.T) {
 		reports := []*leyline.FieldReport{
 			{ReportId: "kept", BlueprintId: "BP001", Outcome: success, Metrics: measured},
 			{ReportId: "kept, not measured", BlueprintId: "BP001", Outcome: success},
+			{ReportId: "kept, the loss not told", BlueprintId: "BP003", Outcome: success, Metrics: map[string]float32{"loss_delta": -0.25}},
+			{ReportId: "kept, the fall not told", BlueprintId: "BP003", Outcome: success, Metrics: map[string]float32{"validation_loss": 0.5}},
+			{ReportId: "kept, and nothing was left", BlueprintId: "BP004", Outcome: success, Metrics: map[string]float32{"loss_delta": -0.25, "validation_loss": 0}},
 			{ReportId: "worse", BlueprintId: "BP001", Outcome: regression},
 			{ReportId: "no use", BlueprintId: "BP001", Outcome: neutral, Metrics: measured},
 			{ReportId: "restarted", BlueprintId: "BP001", Outcome: neutral},
@@ -178,6 +181,12 @@ func TestOutcomesCountOnce(t *testing.T) {
 			}
 		}
 		group.Wait()
+		if got := known(t, library, "BP003").Outcomes; got.Kept != 2 || got.Gain != 0 {
+			t.Errorf("outcomes of which nobody told the gain: %+v", got)
+		}
+		if got := known(t, library, "BP004").Outcomes; got.Kept != 1 || got.Gain != 1 {
+			t.Errorf("outcomes of one that left no loss: %+v", got)
+		}
 		got := known(t, library, "BP001").Outcomes
 		if got.Tried != 4 || got.Kept != 2 || math.Abs(got.MeanGain()-0.125) > 1e-9 {
 			t.Errorf("outcomes %+v", got)
@@ -218,4 +227,23 @@ func TestSheetOfThePrototypeIsRead(t *testing.T) {
 	if got := known(t, library, "BP001").BSDS.GetRiskScore(); got != 0.2 {
 		t.Errorf("a later judgement does not hold: risk %v", got)
 	}
+}
+
+func TestASheetThatCannotBeAskedForIsNotNone(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
+		cfg := testConfig(t.TempDir())
+		written := openTest(t, cfg)
+		extras := map[string]any{"bsds": map[string]any{"hazard_band": "CRITICAL"}}
+		if _, err := written.Save(t.Context(), descriptor("BP001"), []byte("kernel"), nil, extras); err != nil {
+			t.Fatal(err)
+		}
+		library := openTest(t, cfg)
+		known(t, library, "BP002") // what is kept of blueprints was read
+		if err := library.catalogue.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := library.Evidence().Of(t.Context(), "BP001"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("known of it: %+v, %v", got, err)
+		}
+	})
 }

@@ -13,13 +13,14 @@ type Effect int
 
 // What follows when a rule fires.
 const (
-	Tell  Effect = iota // it is told
-	Hold                // no seed is begun in this pass
-	Pause               // and the run's seeds are taken out of the output
-	Stop                // and the run turns conservative
+	Tell   Effect = iota // it is told
+	Hold                 // no seed is begun in this pass
+	Freeze               // and none comes back into the output or is kept
+	Pause                // and the run's seeds are taken out of the output
+	Stop                 // and the run turns conservative
 )
 
-func (e Effect) String() string { return [...]string{"tell", "hold", "pause", "stop"}[e] }
+func (e Effect) String() string { return [...]string{"tell", "hold", "freeze", "pause", "stop"}[e] }
 
 // Finding is a rule that fired.
 type Finding struct {
@@ -176,14 +177,20 @@ func (c *condition) holds(value float64) bool {
 	}
 }
 
-// answered says whether the trainer tells of what a rule looks at: what it is silent
-// about is not calm.
+// answered says whether somebody tells of what a rule looks at, the trainer or the kernel
+// library: what they are silent about is not calm.
 func answered(f *Facts, event string) bool {
 	silent := false
 	for i := range table {
 		rule := &table[i]
-		if rule.reasonOrEvent() != event || rule.ofBlueprint {
+		if rule.reasonOrEvent() != event {
 			continue
+		}
+		if rule.evaluator == evaluatorPolicy { // it is not asked while nothing may be begun
+			return !f.Policy.Failed
+		}
+		if rule.ofBlueprint {
+			return !f.lives(func(b *Blueprint) bool { return b.Unknown })
 		}
 		silent = slices.ContainsFunc(rule.when, func(c condition) bool { return !c.of(f, nil, nil).Known })
 		if !silent {
@@ -193,9 +200,9 @@ func answered(f *Facts, event string) bool {
 	return !silent
 }
 
-// calm says that nothing disturbs the run, as far as its trainer told.
+// calm says that nothing disturbs the run, as far as its trainer and the library told.
 func (v *Verdict) calm(f *Facts) bool {
-	late := f.Overdue || f.Policy.Overdue
+	late := f.Overdue || f.Policy.Overdue || f.lives(func(b *Blueprint) bool { return b.Untold != "" })
 	known := f.Loss.Validated && !f.Loss.Diverged && (f.Mode.Unrest == "" || answered(f, f.Mode.Unrest))
 	return v.Disturb == "" && !late && known
 }

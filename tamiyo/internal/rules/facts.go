@@ -2,6 +2,7 @@ package rules
 
 import (
 	"math"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -40,9 +41,13 @@ type Facts struct {
 // Policy is what the policy that decides says of its own decision.
 type Policy struct {
 	Risk    Figure // 0..1
-	Index   Figure // its class of risk
 	Overdue bool   // it did not answer within the step
+	Failed  bool   // it was asked, and has no answer
 }
+
+// RiskClass is which of five equal classes a risk of 0 to 1 is of, 0 the lowest. The
+// prototype's policies tell one of as many.
+func RiskClass(risk float64) int { return min(int(risk*5), 4) }
 
 // Loss is what the report says of the validation loss.
 type Loss struct {
@@ -69,6 +74,19 @@ type Blueprint struct {
 	Quarantine bool
 	BSDS       *leyline.BSDS // nil: nobody has judged it
 	Begins     bool          // a seed of it would be begun
+
+	Unknown bool   // nothing above but ID and Begins is known
+	Untold  string // why the kernel library did not tell of it; empty: it has answered
+}
+
+// lives says whether a living seed's blueprint is so.
+func (f *Facts) lives(is func(*Blueprint) bool) bool {
+	for i := range f.Blueprints {
+		if b := &f.Blueprints[i]; !b.Begins && is(b) {
+			return true
+		}
+	}
+	return false
 }
 
 // EffectiveRisk is the larger of the catalogue's risk and the judged one: a judgement
@@ -109,7 +127,8 @@ const (
 // gpu is a figure of the accelerator: as a metric, or else from the hardware context,
 // in which a 0 is what nobody told.
 func (f *Facts) gpu(name string) Figure {
-	if told := f.metric(name); told.Known || f.Hardware.GetDeviceType() == "" || f.Hardware.GetDeviceType() == "cpu" {
+	device := f.Hardware.GetDeviceType()
+	if told := f.metric(name); told.Known || device == "" || strings.EqualFold(device, "cpu") {
 		return told
 	}
 	value, told := f.Hardware.GetUtilizationPercent(), f.Hardware.GetUtilizationPercent() != 0

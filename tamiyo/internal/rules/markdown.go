@@ -41,7 +41,7 @@ func (r *rule) consequence() string {
 		return "the mode ends"
 	}
 	text := map[Effect]string{
-		Tell: "told", Hold: "no seed is begun", Pause: "seeds are paused, none is begun",
+		Tell: "told", Hold: "no seed is begun", Freeze: "no seed is begun, comes back or is kept", Pause: "seeds are paused, none is begun",
 		Stop: "seeds are paused, none is begun, the run is conservative",
 	}[r.effect]
 	if r.actsOnBegin {

@@ -57,6 +57,13 @@ func risky(risk float64, quarantine, begins bool) func(*Facts) {
 	}
 }
 
+func unknown(untold string, begins bool) func(*Facts) {
+	return func(f *Facts) {
+		f.Begins = begins
+		f.Blueprints = []Blueprint{{ID: "BP009", Risk: 1, Unknown: true, Untold: untold, Begins: begins}}
+	}
+}
+
 func policy(risk float64) func(*Facts) { return func(f *Facts) { f.Policy.Risk = Told(risk) } }
 
 func rose(delta float64) func(*Facts) { return func(f *Facts) { f.Loss.Delta = Told(delta) } }
@@ -144,6 +151,9 @@ func TestEachRuleAtItsBound(t *testing.T) {
 		"hardware is a CPU": {begins(func(f *Facts) {
 			f.Hardware = &leyline.HardwareContext{DeviceType: "cpu", TotalMemoryGb: 8, AvailableMemoryGb: 0.1, UtilizationPercent: 99}
 		}), outcome{}},
+		"hardware is a CPU, in capitals": {begins(func(f *Facts) {
+			f.Hardware = &leyline.HardwareContext{DeviceType: "CPU", TotalMemoryGb: 8, AvailableMemoryGb: 0.1, UtilizationPercent: 99}
+		}), outcome{}},
 		"cpu pressure, nothing new": {metrics(map[string]float32{"cpu_util_percent": 99}), outcome{}},
 
 		"volatile":              {begins(metrics(map[string]float32{"loss_volatility": 0.113})), outcome{list("loss_volatility_high"), Hold, "loss_volatility_high"}},
@@ -160,6 +170,14 @@ func TestEachRuleAtItsBound(t *testing.T) {
 		"unrest is over": {begins(func(f *Facts) {
 			f.Mode, f.Metrics = Mode{Unrest: "hook_budget", Calm: 2, HoldDown: 3}, map[string]float32{"hook_latency_ms": 5}
 		}), outcome{}},
+		"the library does not tell of a living seed's": {
+			unknown("no answer", false), outcome{list("blueprint_untold"), Freeze, "blueprint_untold"},
+		},
+		"of one that is asked for again":     {unknown("no answer", true), outcome{list("blueprint_untold"), Hold, "blueprint_untold"}},
+		"for it is late":                     {func(f *Facts) { unknown("late", false)(f); f.Overdue = true }, outcome{list("timeout_urza"), Pause, "timeout_urza"}},
+		"it knows of no such blueprint":      {unknown("", false), outcome{}},
+		"nor of one that is asked for again": {unknown("", true), outcome{}},
+
 		"unrest, untold":  {begins(mode(Mode{Unrest: "hook_budget", Calm: 2, HoldDown: 3})), outcome{list("stabilising"), Hold, "stabilising"}},
 		"unrest, no seed": {mode(Mode{Unrest: "hook_budget", Calm: 1, HoldDown: 3}), outcome{}},
 	} {
@@ -221,19 +239,22 @@ func TestRecovery(t *testing.T) {
 		change   func(*Facts)
 		recovers bool
 	}{
-		"the third calm report":            {with(nil), true},
-		"and a seed would be begun":        {with(func(f *Facts) { f.Begins = true }), true},
-		"the second":                       {with(func(f *Facts) { f.Mode.Calm = 1 }), false},
-		"by command":                       {with(func(f *Facts) { f.Mode.Commanded = true }), false},
-		"a breaker is open":                {with(func(f *Facts) { f.Mode.Denied = true }), false},
-		"the library is late":              {with(func(f *Facts) { f.Overdue = true }), false},
-		"the policy is late":               {with(func(f *Facts) { f.Policy.Overdue = true }), false},
-		"another spike":                    {with(rose(1)), false},
-		"no validation":                    {with(func(f *Facts) { f.Loss = Loss{} }), false},
-		"the loss is not compared":         {with(func(f *Facts) { f.Loss.Delta = Figure{} }), true},
-		"what disturbed it is not told of": {with(func(f *Facts) { f.Mode.Unrest = "step_latency_high" }), false},
-		"what disturbed it is gone":        {with(func(f *Facts) { f.Mode.Unrest = "bp_quarantine" }), true},
-		"not conservative":                 {with(func(f *Facts) { f.Mode.Conservative = false }), false},
+		"the third calm report":                           {with(nil), true},
+		"and a seed would be begun":                       {with(func(f *Facts) { f.Begins = true }), true},
+		"the second":                                      {with(func(f *Facts) { f.Mode.Calm = 1 }), false},
+		"by command":                                      {with(func(f *Facts) { f.Mode.Commanded = true }), false},
+		"a breaker is open":                               {with(func(f *Facts) { f.Mode.Denied = true }), false},
+		"the library is late":                             {with(func(f *Facts) { f.Overdue = true }), false},
+		"the policy is late":                              {with(func(f *Facts) { f.Policy.Overdue = true }), false},
+		"another spike":                                   {with(rose(1)), false},
+		"no validation":                                   {with(func(f *Facts) { f.Loss = Loss{} }), false},
+		"the loss is not compared":                        {with(func(f *Facts) { f.Loss.Delta = Figure{} }), true},
+		"what disturbed it is not told of":                {with(func(f *Facts) { f.Mode.Unrest = "step_latency_high" }), false},
+		"what disturbed it is gone":                       {with(func(f *Facts) { f.Mode.Unrest = "bp_quarantine" }), true},
+		"of a living seed's blueprint nobody tells":       {with(unknown("no answer", false)), false},
+		"that disturbed it, and that nobody knows now":    {with(func(f *Facts) { unknown("", false)(f); f.Mode.Unrest = "bp_quarantine" }), false},
+		"a blueprint that did not, and that nobody knows": {with(unknown("", false)), true},
+		"not conservative":                                {with(func(f *Facts) { f.Mode.Conservative = false }), false},
 	} {
 		v := Assess(calmFacts(row.change))
 		if v.Recovers != row.recovers {
@@ -275,6 +296,15 @@ func TestFindingsTellTheirFigures(t *testing.T) {
 	want := []string{"bp_quarantine of BP043 tier=BLUEPRINT_TIER_HIGH_RISK", "step_latency_high step_latency_ms=250"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestARiskIsOfOneOfFiveClasses(t *testing.T) {
+	for risk, want := range map[float64]string{0: "0", 0.19: "0", 0.2: "1", 0.5: "2", 0.79: "3", 0.8: "4", 1: "4"} {
+		got := Assess(calmFacts(policy(risk))).Findings[0].Figures
+		if at := slices.Index(got, "index"); at < 0 || got[at+1] != want {
+			t.Errorf("risk %v is told as %v", risk, got)
+		}
 	}
 }
 

@@ -98,16 +98,23 @@ func so(text string, is func(*Facts) bool) condition {
 // blueprintIs makes one on a blueprint.
 func blueprintIs(text string, is func(*Blueprint) bool) condition {
 	return condition{text: text, bound: 1, of: func(_ *Facts, b *Blueprint, _ *Verdict) Figure {
-		if b == nil {
+		if b == nil || b.Unknown {
 			return Figure{}
 		}
 		return flag(is(b))
 	}}
 }
 
+// untold makes one on a blueprint that the library, which was not late, did not tell of.
+func untold(text string, begins bool) condition {
+	return condition{text: text, bound: 1, of: func(f *Facts, b *Blueprint, _ *Verdict) Figure {
+		return flag(b != nil && b.Untold != "" && b.Begins == begins && !f.Overdue)
+	}}
+}
+
 func riskOfBlueprint(is comparison, bound float64) condition {
 	return condition{figure: "risk", is: is, bound: bound, of: func(_ *Facts, b *Blueprint, _ *Verdict) Figure {
-		if b == nil {
+		if b == nil || b.Unknown {
 			return Figure{}
 		}
 		return Told(b.EffectiveRisk())
@@ -131,7 +138,7 @@ var table = []rule{
 		evaluator: evaluatorPolicy, event: "policy_risk_signal", level: info,
 		when: []condition{of("policy_risk_score", policyRisk, atLeast, 0)},
 		more: func(f *Facts, _ *Blueprint) []string {
-			return []string{"index", strconv.FormatFloat(f.Policy.Index.Value, 'g', -1, 64)}
+			return []string{"index", strconv.Itoa(RiskClass(f.Policy.Risk.Value))}
 		},
 	},
 	{
@@ -251,6 +258,14 @@ var table = []rule{
 		}},
 	},
 	{
+		evaluator: evaluatorSteadiness, event: blueprintUntold, level: warning, effect: Freeze, ofBlueprint: true, more: whyUntold,
+		when: []condition{untold("the kernel library did not tell of a living seed's blueprint, and was not late", false)},
+	},
+	{
+		evaluator: evaluatorSteadiness, event: blueprintUntold, level: warning, effect: Hold, ofBlueprint: true, more: whyUntold,
+		when: []condition{untold("it did not tell of the blueprint of a seed that would be asked for again", true)},
+	},
+	{
 		evaluator: evaluatorRecovery, event: "conservative_exited", level: info, recovers: true,
 		when: []condition{{
 			text: "the run is conservative by a rule, has been calm for the hold-down, and no breaker is open", bound: 1,
@@ -262,6 +277,8 @@ var table = []rule{
 }
 
 const (
+	blueprintUntold = "blueprint_untold"
+
 	lossSpike = "loss_spike"
 	spike     = 0.15 // rise of the loss from one validation to the next
 )
@@ -270,6 +287,8 @@ const (
 func settles(f *Facts, v *Verdict) bool {
 	return v != nil && v.Calm && f.Mode.Calm+1 >= f.Mode.HoldDown
 }
+
+func whyUntold(_ *Facts, b *Blueprint) []string { return []string{"why", b.Untold} }
 
 func tierOf(_ *Facts, b *Blueprint) []string {
 	return []string{"tier", b.Tier.String()}
