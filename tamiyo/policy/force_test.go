@@ -230,24 +230,24 @@ func TestNetworksAnswerTheSame(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			answers, err := read.Judge(rows)
+			answers, err := read.Judge(t.Context(), rows)
 			if err != nil || len(answers) != len(rows) || answers[4][0] != 12 || answers[1][network.Features-1] != 3 {
 				t.Errorf("answers %v, %v", answers, err)
 			}
 		})
 	}
 	group.Wait()
-	if _, err := read.Judge([][]float32{{1}}); err == nil {
+	if _, err := read.Judge(t.Context(), [][]float32{{1}}); err == nil {
 		t.Error("a narrow row is answered")
 	}
-	if answers, err := read.Judge(nil); err != nil || len(answers) > 0 {
+	if answers, err := read.Judge(t.Context(), nil); err != nil || len(answers) > 0 {
 		t.Errorf("nothing: %v, %v", answers, err)
 	}
 	huge, err := network.Read(networkOf(t, 3e38, network.Features))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := huge.Judge([][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
+	if _, err := huge.Judge(t.Context(), [][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
 		t.Error("an answer that is no number is given")
 	}
 }

@@ -172,8 +172,8 @@ type listener struct {
 }
 
 // Judge asks the policy.
-func (l listener) Judge(rows [][]float32) ([][]float32, error) {
-	answers, err := l.Policy.Judge(rows)
+func (l listener) Judge(ctx context.Context, rows [][]float32) ([][]float32, error) {
+	answers, err := l.Policy.Judge(ctx, rows)
 	told := answer{Failure: failureOf(err)}
 	for _, row := range answers {
 		numbers := make([]number, min(len(row), tamiyo.AnswerColumns))
@@ -190,7 +190,7 @@ func (t *Transcript) listen(place int, policy tamiyo.Policy) tamiyo.Policy {
 	if policy == nil {
 		return nil
 	}
-	t.Policies[place] = &consulted{Version: policy.Version()}
+	t.Policies[place] = &consulted{Version: tamiyo.VersionOf(policy)}
 	return listener{policy, t.Policies[place]}
 }
 
@@ -251,7 +251,7 @@ type played struct {
 func (p *played) Version() string { return p.consulted.Version }
 
 // Judge gives the next answer.
-func (p *played) Judge(rows [][]float32) ([][]float32, error) {
+func (p *played) Judge(_ context.Context, rows [][]float32) ([][]float32, error) {
 	if p.asked >= len(p.Answers) {
 		return nil, p.stray("policy %.128q about %d blueprints", p.consulted.Version, len(rows))
 	}

@@ -25,11 +25,14 @@ type oracle struct {
 	judge   func(rows [][]float32) ([][]float32, error)
 }
 
-func (o oracle) Version() string                             { return o.version }
-func (o oracle) Judge(rows [][]float32) ([][]float32, error) { return o.judge(rows) }
+func (o oracle) Version() string { return o.version }
+
+func (o oracle) Judge(_ context.Context, rows [][]float32) ([][]float32, error) { return o.judge(rows) }
 
 func drawPolicy(t *rapid.T) tamiyo.Policy {
-	switch rapid.IntRange(0, 3).Draw(t, "policy") {
+	switch rapid.IntRange(0, 4).Draw(t, "policy") {
+	case 2:
+		return oracle{"late", func([][]float32) ([][]float32, error) { return nil, fmt.Errorf("judge: %w", context.DeadlineExceeded) }}
 	case 0:
 		return oracle{"broken", func([][]float32) ([][]float32, error) { return nil, errors.New("no answer") }}
 	case 1:

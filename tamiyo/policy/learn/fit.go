@@ -52,7 +52,7 @@ func (d *Data) Fit(ctx context.Context, seed uint64) (policy []byte, verdict Ver
 		if err != nil {
 			return nil, Verdict{}, err
 		}
-		found, err := compare(fitted, unseen)
+		found, err := compare(ctx, fitted, unseen)
 		if err != nil {
 			return nil, Verdict{}, err
 		}

@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -33,7 +34,7 @@ type pair struct {
 }
 
 // compare pairs decisions off.
-func compare(policy []byte, unseen []decision) (pairs []pair, err error) {
+func compare(ctx context.Context, policy []byte, unseen []decision) (pairs []pair, err error) {
 	fitted, err := network.Read(policy)
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func compare(policy []byte, unseen []decision) (pairs []pair, err error) {
 	scores := make([][]float64, len(unseen))
 	own := make([][]float64, len(unseen))
 	for i := range unseen {
-		answers, err := fitted.Judge(unseen[i].rows)
+		answers, err := fitted.Judge(ctx, unseen[i].rows)
 		if err != nil {
 			return nil, fmt.Errorf("judge a policy: %w", err)
 		}

@@ -125,7 +125,7 @@ func TestWhatCanBeLearntBeatsTheRules(t *testing.T) {
 	}
 	right := 0
 	for i := range data.all {
-		answers, err := fitted.Judge(data.all[i].rows)
+		answers, err := fitted.Judge(t.Context(), data.all[i].rows)
 		if err != nil {
 			t.Fatal(err)
 		}
