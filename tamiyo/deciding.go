@@ -37,7 +37,7 @@ type looked struct{ ranked, decided []considered }
 // judged has a policy judge within the step.
 func (e planner) judged(policy Policy, rows [][]float32) ([][]float32, error) {
 	if e.state.Consult == nil {
-		return policy.Judge(context.Background(), rows)
+		return policy.Judge(context.Background(), rows) // a step without a bound, as a replay is
 	}
 	return e.state.Consult(policy, rows)
 }
