@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -250,4 +252,166 @@ func TestNetworksAnswerTheSame(t *testing.T) {
 	if _, err := huge.Judge(t.Context(), [][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
 		t.Error("an answer that is no number is given")
 	}
+}
+
+// What was announced as stored can be put in force by whoever leads next.
+func TestHeirPutsInForceWhatAnotherStoreTookIn(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	config := func() Config { return Config{Dir: t.TempDir(), Fetch: shelf.fetch, Share: shelf.share} }
+	leader, heir := openStore(t, config()), openStore(t, config())
+	first, second, third := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features), networkOf(t, 3, network.Features)
+	take := func(at *Store, version string, payload []byte, others ...*Store) {
+		t.Helper()
+		clock.take(t, at, version, payload)
+		told, _ := at.Newest()
+		for _, other := range others {
+			if err := other.Learn(told); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	take(leader, "v1", first, heir)
+	take(leader, "v2", second, heir)
+	// The leader is gone.
+	for _, step := range []struct {
+		payload []byte
+		shadow  string
+	}{{second, "v2"}, {first, "v1"}} {
+		if err := clock.act(t, heir, journal.ToShadow, step.payload); err != nil {
+			t.Fatal(err)
+		}
+		want(t, heir, "", step.shadow)
+	}
+	take(heir, "v3", third) // of the last two, neither has to be put in force at once
+	if err := clock.act(t, heir, journal.ToShadow, second); err != nil {
+		t.Error(err)
+	}
+	shelf.away = errors.New("the store is away")
+	err := leader.Accept(t.Context(), update("p", "v4", clock.next(), "payload"), nil)
+	if newest, _ := leader.Newest(); !errors.Is(err, shelf.away) || newest.Metadata.GetTamiyoPolicyVersion() != "v2" {
+		t.Errorf("what the others cannot have is announced: %v", err)
+	}
+}
+
+// What a change is decided on must be there still when it is made.
+func TestOneChangeAtATime(t *testing.T) {
+	clock := &clock{time.Now().Add(-time.Minute)}
+	first := networkOf(t, 1, network.Features)
+	var store *Store
+	looked := 0
+	store = openStore(t, Config{Fetch: func(context.Context, string, int) ([]byte, error) {
+		looked++
+		if store.changing.TryLock() {
+			store.changing.Unlock()
+			t.Error("another change may come between")
+		}
+		return first, nil
+	}})
+	elsewhere := openStore(t, Config{})
+	clock.take(t, elsewhere, "v1", first)
+	newest, _ := elsewhere.Newest()
+	if err := store.Learn(newest); err != nil {
+		t.Fatal(err)
+	}
+	if err := clock.act(t, store, journal.ToShadow, first); err != nil {
+		t.Fatal(err)
+	}
+	other := networkOf(t, 5, network.Features)
+	first = other
+	clock.take(t, elsewhere, "v2", other)
+	if err := clock.act(t, elsewhere, journal.ToShadow, other); err != nil {
+		t.Fatal(err)
+	}
+	force, _ := elsewhere.Force()
+	if err := store.LearnForce(t.Context(), force); err != nil {
+		t.Fatal(err)
+	}
+	want(t, store, "", "v2")
+	if looked != 2 {
+		t.Errorf("fetched %d times", looked)
+	}
+}
+
+// A policy that cannot be read leaves the other one in force, is not told of as deciding, and comes
+// back when it can be read.
+func TestOneThatCannotBeReadDoesNotTakeTheOtherAlong(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	dir := t.TempDir()
+	config := Config{Dir: dir, Fetch: shelf.fetch, Share: shelf.share}
+	store := openStore(t, config)
+	first, second := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
+	clock.take(t, store, "v1", first)
+	for _, action := range []journal.Action{journal.ToShadow, journal.Activate} {
+		if err := clock.act(t, store, action, first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock.take(t, store, "v2", second)
+	if err := clock.act(t, store, journal.ToShadow, second); err != nil {
+		t.Fatal(err)
+	}
+	gauges := func() (values []float64) {
+		for _, figure := range store.Figures()[2:] {
+			for point := range figure.Points() {
+				values = append(values, point.Value)
+			}
+		}
+		return values
+	}
+	for name, row := range map[string]struct {
+		lost           []byte
+		active, shadow string
+		gauges         []float64
+	}{
+		"the one that decides": {first, "", "v2", []float64{0, 1}},
+		"the shadow":           {second, "v1", "", []float64{1, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(payloads.Folder(dir), payloads.Digest(row.lost))
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			shelf.away = errors.New("the store is away")
+			store = openStore(t, config)
+			want(t, store, row.active, row.shadow)
+			if got := gauges(); !slices.Equal(got, row.gauges) {
+				t.Errorf("told as %v", got)
+			}
+			if err := store.Complete(t.Context()); !errors.Is(err, shelf.away) {
+				t.Errorf("read from nowhere: %v", err)
+			}
+			shelf.away = nil
+			if err := store.Complete(t.Context()); err != nil {
+				t.Error(err)
+			}
+			want(t, store, "v1", "v2")
+		})
+	}
+}
+
+// A fleet whose library has lost a payload agrees on what is in force all the same.
+func TestForceIsLearntWithoutAPayloadThatIsNowhere(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	leader := openStore(t, Config{Share: shelf.share})
+	other := openStore(t, Config{Fetch: shelf.fetch})
+	first := networkOf(t, 1, network.Features)
+	clock.take(t, leader, "v1", first)
+	if err := clock.act(t, leader, journal.ToShadow, first); err != nil {
+		t.Fatal(err)
+	}
+	force, _ := leader.Force()
+	kept := shelf.payloads
+	shelf.payloads = nil
+	if err := other.LearnForce(t.Context(), force); err != nil {
+		t.Fatal(err)
+	}
+	want(t, other, "", "")
+	if learned, _ := other.Force(); learned.At != force.At {
+		t.Errorf("it has what was in force at %v", learned.At)
+	}
+	shelf.payloads = kept
+	if err := other.Complete(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want(t, other, "", "v1")
 }

@@ -26,7 +26,7 @@ func Path(dir string) string { return filepath.Join(dir, fileName) }
 type Journal struct {
 	Stored    *accepted.Update   `json:"stored,omitempty"`    // the last one whose payload was taken in here
 	Elsewhere *accepted.Update   `json:"elsewhere,omitempty"` // taken in by another store
-	Previous  *accepted.Update   `json:"previous,omitempty"`  // stored before Stored
+	Previous  *accepted.Update   `json:"previous,omitempty"`  // the newest before the newest
 	Announced *accepted.Update   `json:"announced,omitempty"`
 	Force     *Force             `json:"force,omitempty"` // nil before the first action
 	Last      *accepted.Position `json:"last,omitempty"`  // of everything accepted
@@ -42,7 +42,7 @@ func (j Journal) Accept(policy accepted.Update) Journal {
 	next := j.Reach(policy.Position())
 	next.Announced = &policy
 	if policy.Digest != "" {
-		next.Stored, next.Previous = &policy, j.Stored
+		next.Stored, next.Previous = &policy, j.Newest()
 	}
 	return next
 }
@@ -50,7 +50,7 @@ func (j Journal) Accept(policy accepted.Update) Journal {
 // Learn takes note of what another store has taken in.
 func (j Journal) Learn(policy accepted.Update) Journal {
 	next := j.Reach(policy.Position())
-	next.Elsewhere = &policy
+	next.Elsewhere, next.Previous = &policy, j.Newest()
 	return next
 }
 
