@@ -58,7 +58,7 @@ func (c *controller) duties(
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE,
-				policies.Take(c.policies, c.members.Renew, c.logger)),
+				policies.Take(c.policies, notes.CatchUp, c.members.Renew)),
 		})),
 		// Every instance: what is decided on a run is decided on its record.
 		bus.consumer(workerControl, oona.Subscription{
