@@ -13,6 +13,9 @@ import (
 // command.
 const longestExplanation = 1024
 
+// MostListed is more than a list of what was considered has room for.
+const MostListed = longestExplanation / 8
+
 // listed joins as many texts as an explanation has room for, and says how many it left
 // out.
 func listed(texts []string) string {
