@@ -6,6 +6,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
@@ -30,7 +31,12 @@ func openController(
 	f *foundation, bus *connection, members *fleet.Fleet, library *urza.Library, runs *control.Room,
 ) (*controller, error) {
 	logger := f.logger.With("part", "tamiyo")
+	rules := "" // versions are not looked at
+	if f.settings.Tamiyo.VerifyUpdates {
+		rules = tamiyo.DefaultPolicyVersion
+	}
 	store, err := policy.Open(policy.Config{
+		Rules:     rules,
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
 		Fetch:     policies.Fetch(library),

@@ -201,9 +201,8 @@ func (s *Store) find(digest string) *accepted.Update {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := []*accepted.Update{s.journal.Stored, s.journal.Elsewhere, s.journal.Previous}
-	for _, policy := range append(known, s.journal.Force.Policies()...) {
-		if policy != nil && policy.Digest == digest {
+	for _, policy := range s.journal.Known() {
+		if policy.Digest == digest {
 			return policy
 		}
 	}

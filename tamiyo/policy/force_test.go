@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -414,4 +415,48 @@ func TestForceIsLearntWithoutAPayloadThatIsNowhere(t *testing.T) {
 		t.Error(err)
 	}
 	want(t, other, "", "v1")
+}
+
+// What decides is known by its version: no two have the same.
+func TestEachPolicyHasAVersionOfItsOwn(t *testing.T) {
+	const rules = "the-rules"
+	for name, row := range map[string]struct {
+		version, payload string
+		refused          bool
+	}{
+		"its own":           {"v2", "other", false},
+		"sent again":        {"v1", "first", false},
+		"of another":        {"v1", "other", true},
+		"none":              {"", "other", true},
+		"blanks":            {" ", "other", true},
+		"that of the rules": {rules, "other", true},
+		"too long":          {strings.Repeat("v", 129), "other", true},
+		"an announcement":   {"", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for verified, config := range map[bool]Config{true: {Rules: rules}, false: {}} {
+				clock, shelf := &clock{time.Now().Add(-time.Minute)}, new(shelf)
+				config.Fetch = shelf.fetch
+				store := openStore(t, config)
+				clock.take(t, store, "v1", []byte("first"))
+				whole, referring := update("p", row.version, clock.next(), row.payload), update("p", row.version, clock.next(), "")
+				accepts := func(err error) {
+					t.Helper()
+					if row.refused && verified {
+						wantRejected(t, err, ReasonVersion)
+					} else if err != nil {
+						t.Error(err)
+					}
+				}
+				accepts(store.Accept(t.Context(), whole, nil))
+				if row.payload == "" {
+					continue
+				}
+				if err := shelf.share(t.Context(), []byte(row.payload)); err != nil {
+					t.Fatal(err)
+				}
+				accepts(store.Accept(t.Context(), referring, payloads.ReferTo([]byte(row.payload)).Attributes()))
+			}
+		})
+	}
 }

@@ -31,6 +31,9 @@ type Config struct {
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
 	MaxPayload int           // bytes; default 1 MiB
+	// Rules is the version by which decisions name the rules. Where it is set, a policy must have
+	// one of its own [versions are not looked at].
+	Rules string
 	// Fetch reads the payload whose hex SHA-256 is sum, no more of it than a limit, for
 	// updates that refer to theirs. An error that wraps ErrNoPayload is final. Without it
 	// there is none.
@@ -200,6 +203,13 @@ func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attribut
 	// Nothing is fetched or shared that would be refused anyway.
 	if err := s.judge(update, max(reference.Size, len(update.GetPayload()))); err != nil {
 		return accepted.Update{}, err
+	}
+	digest := reference.Checksum
+	if !refers && len(update.GetPayload()) > 0 {
+		digest = payloads.Digest(update.GetPayload())
+	}
+	if digest != "" && s.misnamed(update.GetTamiyoPolicyVersion(), digest) {
+		return accepted.Update{}, &RejectedError{Reason: ReasonVersion, PolicyID: update.GetPolicyId()}
 	}
 	if refers {
 		payload, err := s.fetch(ctx, reference, update.GetPolicyId())

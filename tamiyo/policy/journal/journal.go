@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -71,13 +72,17 @@ func (j Journal) Newest() *accepted.Update {
 	return j.Stored
 }
 
+// Known are the policies that may be put in force.
+func (j Journal) Known() []*accepted.Update {
+	all := append([]*accepted.Update{j.Stored, j.Elsewhere, j.Previous}, j.Force.Policies()...)
+	return slices.DeleteFunc(all, func(policy *accepted.Update) bool { return policy == nil })
+}
+
 // Digests are those of the payloads that are kept.
 func (j Journal) Digests() []string {
 	var digests []string
-	for _, policy := range append([]*accepted.Update{j.Stored, j.Previous}, j.Force.Policies()...) {
-		if policy != nil {
-			digests = append(digests, policy.Digest)
-		}
+	for _, policy := range j.Known() {
+		digests = append(digests, policy.Digest)
 	}
 	return digests
 }
