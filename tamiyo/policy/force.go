@@ -149,10 +149,39 @@ func (s *Store) open(ctx context.Context, policy *accepted.Update) (read *networ
 	return read, nil
 }
 
-// Complete reads what is in force and could not be read yet.
+// shareEvery is the pause between two times that all is shared: who keeps it for the others
+// may remove what is old.
+const shareEvery = time.Hour
+
+// Complete reads what is in force and could not be read yet, and now and then shares anew
+// what is kept here.
 func (s *Store) Complete(ctx context.Context) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
+	return errors.Join(s.complete(ctx), s.shareAll(ctx))
+}
+
+func (s *Store) shareAll(ctx context.Context) error {
+	if time.Since(s.shared) < shareEvery {
+		return nil
+	}
+	s.mu.Lock()
+	known := s.journal.Known()
+	s.mu.Unlock()
+	for _, policy := range known {
+		payload, err := payloads.Read(s.config.Dir, policy.Digest, int64(s.config.MaxPayload))
+		if err != nil || payloads.Digest(payload) != policy.Digest { // it is kept elsewhere
+			continue
+		}
+		if err := s.config.Share(ctx, payload); err != nil {
+			return fmt.Errorf("share payload %s: %w", policy.Digest, err)
+		}
+	}
+	s.shared = time.Now()
+	return nil
+}
+
+func (s *Store) complete(ctx context.Context) error {
 	force, _ := s.Force()
 	var failures []error
 	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -459,4 +460,34 @@ func TestEachPolicyHasAVersionOfItsOwn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who keeps payloads for all removes old ones, and an earlier release shared those in force alone.
+func TestWhatIsKeptIsSharedAnew(t *testing.T) {
+	dir := t.TempDir()
+	first, second := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
+	synctest.Test(t, func(t *testing.T) {
+		clock := &clock{time.Now().Add(-time.Minute)}
+		earlier := openStore(t, Config{Dir: dir})
+		clock.take(t, earlier, "v1", first)
+		clock.take(t, earlier, "v2", second)
+		shelf := new(shelf)
+		store := openStore(t, Config{Dir: dir, Share: shelf.share, Fetch: shelf.fetch})
+		complete := func(shared int) {
+			t.Helper()
+			if err := store.Complete(t.Context()); err != nil || len(shelf.payloads) != shared {
+				t.Errorf("%d payloads are shared, want %d: %v", len(shelf.payloads), shared, err)
+			}
+		}
+		complete(2)
+		shelf.payloads = nil
+		complete(0)
+		time.Sleep(shareEvery)
+		shelf.away = errors.New("the store is away")
+		if err := store.Complete(t.Context()); !errors.Is(err, shelf.away) {
+			t.Errorf("shared nowhere: %v", err)
+		}
+		shelf.away = nil
+		complete(2)
+	})
 }

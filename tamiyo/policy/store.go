@@ -67,6 +67,7 @@ type Store struct {
 	config Config
 
 	changing sync.Mutex // what one change is decided on, no other may change meanwhile
+	shared   time.Time  // when all that is kept here was shared last
 
 	mu       sync.Mutex
 	journal  journal.Journal
@@ -100,7 +101,7 @@ func Open(config Config) (*Store, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look at policy journal: %w", err)
 	}
-	if err := s.Complete(context.Background()); err != nil { // a start, which nobody waits to stop
+	if err := s.complete(context.Background()); err != nil { // a start, which nobody waits to stop
 		config.Logger.Error("a policy that is in force cannot be read; the rules decide in its place", "error", err)
 	}
 	return s, nil
