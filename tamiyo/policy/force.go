@@ -58,6 +58,8 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 		return refused(ReasonInvalid)
 	case target == nil && action != journal.RollBack:
 		return refused(ReasonMissing)
+	case target != nil && s.config.Rules != "" && target.Metadata.GetTamiyoPolicyVersion() == "":
+		return refused(ReasonVersion)
 	}
 	current, _ := s.Force()
 	force, reason := after(&current, action, target, accepted.PositionOf(update))

@@ -428,7 +428,7 @@ func TestEachPolicyHasAVersionOfItsOwn(t *testing.T) {
 		"its own":           {"v2", "other", false},
 		"sent again":        {"v1", "first", false},
 		"of another":        {"v1", "other", true},
-		"none":              {"", "other", true},
+		"none":              {"", "other", false}, // it cannot decide: see below
 		"blanks":            {" ", "other", true},
 		"that of the rules": {rules, "other", true},
 		"too long":          {strings.Repeat("v", 129), "other", true},
@@ -460,6 +460,18 @@ func TestEachPolicyHasAVersionOfItsOwn(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAPolicyWithoutAVersionCannotDecide(t *testing.T) {
+	clock, first := &clock{time.Now().Add(-time.Minute)}, networkOf(t, 1, network.Features)
+	store := openStore(t, Config{Rules: "the-rules"})
+	clock.take(t, store, "", first)
+	wantRejected(t, clock.act(t, store, journal.ToShadow, first), ReasonVersion)
+	clock.take(t, store, "v1", first)
+	if err := clock.act(t, store, journal.ToShadow, first); err != nil {
+		t.Error(err)
+	}
+	want(t, store, "", "v1")
 }
 
 // Who keeps payloads for all removes old ones, and an earlier release shared those in force alone.

@@ -71,10 +71,10 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 // maxVersion bounds a version, in bytes: decisions name it in full.
 const maxVersion = 128
 
-// misnamed says whether a payload has no version that tells it from all others that are known:
-// what decided is known by its version.
+// misnamed says whether the version of a payload does not tell it from all others that are
+// known. One without a version can be kept, and not decide.
 func (s *Store) misnamed(version, digest string) bool {
-	if s.config.Rules == "" {
+	if s.config.Rules == "" || version == "" {
 		return false
 	}
 	if strings.TrimSpace(version) == "" || len(version) > maxVersion || version == s.config.Rules {
