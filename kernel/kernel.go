@@ -24,6 +24,7 @@ type Kernel struct {
 	result       int // slot of the output
 	rowElements  int64
 	multiplyAdds int64
+	work         int64
 }
 
 // Spec describes a graph input or output; -1 in Shape is the batch.
@@ -126,6 +127,10 @@ func (k *Kernel) Operators() []string {
 // MultiplyAdds is the number of multiply-adds in the matrix products and
 // convolutions of one forward pass of one row.
 func (k *Kernel) MultiplyAdds() int64 { return k.multiplyAdds }
+
+// Work is about how long one row of a forward pass takes, with all that the operators do, in
+// multiply-adds of a matrix product.
+func (k *Kernel) Work() int64 { return k.work }
 
 // Instantiate copies the trainable initialisers into a new instance.
 func (k *Kernel) Instantiate() *Instance {

@@ -60,7 +60,7 @@ func (l *loader) addNode(n *onnxpb.NodeProto) error {
 		s.out = append(s.out, index)
 	}
 	l.kernel.steps = append(l.kernel.steps, s)
-	return l.charge(b)
+	return l.charge(op, b)
 }
 
 func checkNodeText(n *onnxpb.NodeProto) error {
@@ -123,8 +123,35 @@ func (op *operator) yields() kind {
 	return floats
 }
 
+// What a node takes of time, in multiply-adds of a product of matrices: measured, and rounded up.
+const (
+	nodeWork    = 512 // whatever it does
+	elementWork = 16  // an element that is read or written
+	dearWork    = 128 // one that takes a function
+)
+
+// work is what a node takes for one row. Of what multiplies matrices the operands count as
+// multiply-adds.
+func (b *binding) work(op operator) int64 {
+	touched, element := b.scratch+b.visits, int64(elementWork)
+	if op.dear {
+		element = dearWork
+	}
+	for _, shape := range b.out {
+		size, _ := rowSize(shape)
+		touched += size
+	}
+	for _, in := range b.in {
+		if in != nil && b.cost == 0 {
+			size, _ := rowSize(in.shape)
+			touched += size
+		}
+	}
+	return nodeWork + b.cost + element*touched
+}
+
 // charge adds what the node costs to the kernel and holds it to the bounds.
-func (l *loader) charge(b *binding) error {
+func (l *loader) charge(op operator, b *binding) error {
 	for _, shape := range b.out {
 		size, _ := rowSize(shape)
 		l.kernel.rowElements += size
@@ -143,6 +170,7 @@ func (l *loader) charge(b *binding) error {
 		return refuse("one row takes more than %d multiply-adds", maxRowMultiplyAdds)
 	}
 	l.kernel.multiplyAdds += b.cost
+	l.kernel.work += b.work(op)
 	return nil
 }
 

@@ -18,6 +18,7 @@ type operator struct {
 	bools      []int // inputs that are truth values; all others are float32
 	truth      bool  // whether the output is truth values
 	indices    bool  // whether int64 inputs may be arrays of any shape and length
+	dear       bool  // whether an element takes a function, such as an exponential
 	attributes []attribute
 	bind       func(b *binding) (apply, error)
 }
@@ -58,13 +59,13 @@ var operators = map[string]operator{
 	"Neg":      {inputs: one, bind: pointwiseBinder((*Tape).Neg)},
 	"Abs":      {inputs: one, bind: pointwiseBinder((*Tape).Abs)},
 	"Sqrt":     {inputs: one, bind: pointwiseBinder((*Tape).Sqrt)},
-	"Exp":      {inputs: one, bind: pointwiseBinder((*Tape).Exp)},
+	"Exp":      {inputs: one, dear: true, bind: pointwiseBinder((*Tape).Exp)},
 	"Relu":     {inputs: one, bind: pointwiseBinder((*Tape).Relu)},
-	"Sigmoid":  {inputs: one, bind: pointwiseBinder((*Tape).Sigmoid)},
-	"Tanh":     {inputs: one, bind: pointwiseBinder((*Tape).Tanh)},
-	"Erf":      {inputs: one, bind: pointwiseBinder((*Tape).Erf)},
-	"Sin":      {inputs: one, bind: pointwiseBinder((*Tape).Sin)},
-	"Cos":      {inputs: one, bind: pointwiseBinder((*Tape).Cos)},
+	"Sigmoid":  {inputs: one, dear: true, bind: pointwiseBinder((*Tape).Sigmoid)},
+	"Tanh":     {inputs: one, dear: true, bind: pointwiseBinder((*Tape).Tanh)},
+	"Erf":      {inputs: one, dear: true, bind: pointwiseBinder((*Tape).Erf)},
+	"Sin":      {inputs: one, dear: true, bind: pointwiseBinder((*Tape).Sin)},
+	"Cos":      {inputs: one, dear: true, bind: pointwiseBinder((*Tape).Cos)},
 	"Clip":     {inputs: arity{1, 3}, bind: bindClip},
 	"Dropout":  {inputs: arity{1, 2}, bind: bindDropout, attributes: []attribute{{"seed", attrInt}}},
 
@@ -72,7 +73,7 @@ var operators = map[string]operator{
 	"Sub": {inputs: two, bind: pairwiseBinder((*Tape).Sub)},
 	"Mul": {inputs: two, bind: pairwiseBinder((*Tape).Mul)},
 	"Div": {inputs: two, bind: pairwiseBinder((*Tape).Div)},
-	"Pow": {inputs: two, bind: pairwiseBinder((*Tape).Pow)},
+	"Pow": {inputs: two, dear: true, bind: pairwiseBinder((*Tape).Pow)},
 	"Max": {inputs: two, bind: pairwiseBinder((*Tape).Max)},
 	"Min": {inputs: two, bind: pairwiseBinder((*Tape).Min)},
 
@@ -95,8 +96,8 @@ var operators = map[string]operator{
 	"Gemm": {inputs: arity{2, 3}, bind: bindGemm, attributes: []attribute{
 		{"alpha", attrFloat}, {"beta", attrFloat}, {"transA", attrInt}, {"transB", attrInt}}},
 
-	"Softmax": {inputs: one, bind: bindSoftmax, attributes: onlyAxis},
-	"LayerNormalization": {inputs: arity{2, 3}, bind: bindLayerNorm,
+	"Softmax": {inputs: one, dear: true, bind: bindSoftmax, attributes: onlyAxis},
+	"LayerNormalization": {inputs: arity{2, 3}, dear: true, bind: bindLayerNorm,
 		attributes: []attribute{{"axis", attrInt}, {"epsilon", attrFloat}, {"stash_type", attrInt}}},
 	"BatchNormalization": {inputs: arity{5, 5}, bind: bindBatchNorm,
 		attributes: []attribute{{"epsilon", attrFloat}, {"momentum", attrFloat}, {"training_mode", attrInt}}},

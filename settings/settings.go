@@ -74,9 +74,9 @@ type Tamiyo struct {
 	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Every run is conservative: its seeds leave the output, and none is begun."`
 	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
 	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Reports with a validation loss that are watched after a seed was kept, for one more field report on what they showed; 1 is none."`
-	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"true" doc:"Also refuse policy updates past the freshness bound. Signature, order and size are always checked; what a payload is shows when it is to decide."`
+	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"true" doc:"Also refuse policy updates past the freshness bound, and policies whose version is longer than 128 bytes, that of the rules or that of another one that is kept; one without a version cannot decide. Signature, order, size and checksum are always checked; what a payload is shows when it is to decide."`
 	UpdateFreshness      time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`
-	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may ask the kernel library for. Beyond it the run is paused until a report is decided in time."`
+	StepTimeout          time.Duration `env:"TAMIYO_STEP_TIMEOUT_MS" envDefault:"5.0" unit:"ms" min:"1us" doc:"Time that one decision may ask the kernel library and the policies for. Beyond it the run is paused until a report is decided in time."`
 
 	StallEpochs int     `env:"TAMIYO_STALL_EPOCHS" envDefault:"8" min:"1" max:"100000" doc:"Reports without a better validation loss after which a seed is spent on a run."`
 	StallGain   float64 `env:"TAMIYO_STALL_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Relative fall of the validation loss that counts as better."`

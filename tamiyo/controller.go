@@ -27,6 +27,9 @@ type State struct {
 	// context.DeadlineExceeded that the step ran out of time over it. nil knows none.
 	Blueprint func(id string) (blueprint Candidate, known bool, err error)
 
+	// Consult asks a policy, for as long as a step may take [for as long as that takes].
+	Consult func(policy Policy, rows [][]float32) ([][]float32, error)
+
 	// Weighed hears of the blueprints that might be begun at a slot, the best first by the
 	// controller's own worth, and what a policy is told of each [nobody does].
 	Weighed func(slot string, blueprints []string, rows [][]float32)
@@ -94,6 +97,7 @@ func (e *evaluation) run(former *Record, place place) {
 		e.record.HostWork = hostWork(e.record.HostWork, e.state.Packet)
 		e.observeSeeds()
 		e.survey()
+		planner{e}.compareShadow()
 	}
 	e.assessRisk()
 	watcher{e}.observe()

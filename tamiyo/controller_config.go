@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
 
 // DefaultPolicyVersion names the plain controller's own rules while no policy
@@ -27,6 +28,16 @@ type Candidate struct {
 	Misfit       bool               // it only makes sense of the slot by taking it for something else
 	BSDS         *leyline.BSDS      // how it was judged; nil: it was not
 	Earned       Earned
+}
+
+// Refused says which rule would not have a seed of it begun for how it was judged.
+func (c Candidate) Refused() (rule string, refused bool) {
+	finding, refused := rules.Refuses(c.facts(true))
+	c.BSDS = nil
+	if _, anyway := rules.Refuses(c.facts(true)); anyway { // not for that
+		return "", false
+	}
+	return finding.Rule, refused
 }
 
 // Blueprints are what is asked for a controller while it decides.

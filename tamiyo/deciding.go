@@ -2,6 +2,8 @@ package tamiyo
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -12,19 +14,40 @@ import (
 // give the same answers.
 type Policy interface {
 	Version() string
-	// Judge answers rows of features, one for each, each as wide as they are.
-	Judge(rows [][]float32) ([][]float32, error)
+	// Judge answers rows of features, one for each, each as wide as they are. An error that
+	// wraps context.DeadlineExceeded says that there was no time for it.
+	Judge(ctx context.Context, rows [][]float32) ([][]float32, error)
 }
 
-// deciding are the policies of one evaluation, nil where there is none.
-type deciding struct{ active, shadow Policy }
+// VersionOf is the version of a policy as all that a decision says names it.
+func VersionOf(policy Policy) string { return clippedWord(policy.Version()) }
+
+// deciding are the policies of one evaluation, nil where there is none, and what they were
+// asked.
+type deciding struct {
+	active, shadow Policy
+
+	looked []looked
+	late   bool // the step ran out of time over the one that decides
+}
+
+// looked is what stood to choose at a slot, by the controller's own worth and as it was decided.
+type looked struct{ ranked, decided []considered }
+
+// judged has a policy judge within the step.
+func (e planner) judged(policy Policy, rows [][]float32) ([][]float32, error) {
+	if e.state.Consult == nil {
+		return policy.Judge(context.Background(), rows) // a step without a bound, as a replay is
+	}
+	return e.state.Consult(policy, rows)
+}
 
 // version is what all that a decision says names.
 func (d deciding) version() string {
 	if d.active == nil {
 		return DefaultPolicyVersion
 	}
-	return cmp.Or(clippedWord(d.active.Version()), DefaultPolicyVersion)
+	return cmp.Or(VersionOf(d.active), DefaultPolicyVersion)
 }
 
 // Columns of a policy's answer. docs/controller.md has them, and those of the features.
@@ -119,7 +142,7 @@ func (e planner) tellWeighed(open []considered) {
 func (e planner) consult(policy Policy, ranked []considered) ([]considered, error) {
 	weighed := slices.Clone(ranked)
 	open := beginnable(weighed)
-	answers, err := policy.Judge(e.rows(open))
+	answers, err := e.judged(policy, e.rows(open))
 	if err != nil {
 		return nil, err
 	}
@@ -133,42 +156,88 @@ func (e planner) consult(policy Policy, ranked []considered) ([]considered, erro
 	return weighed, nil
 }
 
-// weigh ranks what may be begun at a slot by the policy that decides, when there is one,
-// and tells what the one in the shadow would have begun.
+// errLate is why nothing more is looked for: the pass gives no seed, and what it would ask
+// for comes too late.
+var errLate = errors.New("the policy did not answer within the step")
+
+// weigh ranks what may be begun at a slot by the policy that decides, when there is one. What
+// it has no time for or fails at, the controller's own worth ranks.
 func (e planner) weigh(ranked []considered) []considered {
 	e.tellWeighed(beginnable(ranked))
-	active, shadow := e.deciding.active, e.deciding.shadow
 	decided := ranked
-	if active != nil {
+	if active := e.deciding.active; active != nil {
 		weighed, err := e.consult(active, ranked)
-		if err != nil {
-			e.plan.unjudged = true
-			e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
-				"policy_version", active.Version(), "reason", clipped(err.Error()))
-		} else {
+		switch {
+		case err == nil:
 			decided = weighed
+		case errors.Is(err, context.DeadlineExceeded):
+			e.deciding.late, e.plan.unjudged = true, true
+			e.candidates = func([]int) ([]Candidate, error) { return nil, errLate }
+		default:
+			e.plan.unjudged = true
 		}
+		e.tellFailed(active, err)
 	}
-	if shadow == nil || len(ranked) == 0 || ranked[0].refusal != "" {
-		return decided
-	}
-	weighed, err := e.consult(shadow, ranked)
+	e.deciding.looked = append(e.deciding.looked, looked{ranked, decided})
+	return decided
+}
+
+func (e planner) tellFailed(policy Policy, err error) {
 	if err != nil {
 		e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
-			"policy_version", shadow.Version(), "reason", clipped(err.Error()))
-		return decided
+			"policy_version", VersionOf(policy), "reason", clipped(err.Error()))
 	}
-	would, did := would(weighed), would(decided)
-	e.record.Shadow = e.record.Shadow.compared(shadow.Version(), would == did)
-	e.event("policy_shadow", levelInfo, "training_run_id", e.record.Run, "policy_version", shadow.Version(),
-		"would", would, "would_have", did)
-	return decided
+}
+
+// compareShadow tells what the policy in the shadow would have begun, and what was, each with
+// what the rules make of its risk. It comes last: what it takes of the step, nothing waits for.
+func (e planner) compareShadow() {
+	shadow := e.deciding.shadow
+	if shadow == nil {
+		return
+	}
+	var beside plan
+	var would []string
+	for _, at := range e.deciding.looked {
+		weighed, err := e.consult(shadow, at.ranked)
+		if err != nil {
+			e.tellFailed(shadow, err)
+			break
+		}
+		would = append(would, begun(weighed))
+		if len(weighed) > 0 && weighed[0].begins() {
+			beside.choose(weighed[0])
+		}
+	}
+	didHold, wouldHold := e.deciding.late || holds(e.plan.policyRisk()), holds(beside.policyRisk())
+	for i := range would {
+		at := e.deciding.looked[i]
+		if len(at.ranked) == 0 || at.ranked[0].refusal != "" {
+			continue
+		}
+		would, did := unless(wouldHold, would[i]), unless(didHold, begun(at.decided))
+		e.record.Shadow = e.record.Shadow.compared(VersionOf(shadow), would == did)
+		e.event("policy_shadow", levelInfo, "training_run_id", e.record.Run, "policy_version", VersionOf(shadow),
+			"would", would, "would_have", did)
+	}
+}
+
+// holds says whether the rules have no seed begun at such a risk.
+func holds(risk rules.Figure) bool {
+	return rules.Assess(&rules.Facts{Begins: true, Policy: rules.Policy{Risk: risk}}).Effect >= rules.Hold
+}
+
+func unless(held bool, begun string) string {
+	if held {
+		return wait
+	}
+	return begun
 }
 
 const wait = "wait"
 
-// would is what comes of a ranking: what begins, or that it is waited.
-func would(ranked []considered) string {
+// begun is what comes of a ranking: what begins, or that it is waited.
+func begun(ranked []considered) string {
 	if len(ranked) == 0 || !ranked[0].begins() {
 		return wait
 	}
@@ -183,7 +252,7 @@ type shadowed struct {
 }
 
 func (s shadowed) compared(version string, agreed bool) shadowed {
-	if version = clippedWord(version); s.Policy != version {
+	if s.Policy != version {
 		s = shadowed{Policy: version}
 	}
 	if agreed {

@@ -1,8 +1,12 @@
 package tamiyo
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,7 +20,7 @@ type judge struct {
 
 func (j *judge) Version() string { return j.version }
 
-func (j *judge) Judge(rows [][]float32) ([][]float32, error) {
+func (j *judge) Judge(_ context.Context, rows [][]float32) ([][]float32, error) {
 	j.rows = rows
 	answers := make([][]float32, len(rows))
 	for i, row := range rows {
@@ -190,6 +194,92 @@ func TestFeaturesAreNumbersWithinBounds(t *testing.T) {
 			if !(value >= -8 && value <= 8) {
 				t.Errorf("feature %d is %v", column, value)
 			}
+		}
+	}
+}
+
+// What a policy has no time for is decided by the rules: the run is paused until a report is
+// decided in time, and nothing more is asked for.
+func TestAPolicyThatIsOutOfTimePausesTheRun(t *testing.T) {
+	t.Parallel()
+	late := &judge{version: "slow", answer: smallest, err: fmt.Errorf("evaluate: %w", context.DeadlineExceeded)}
+	policies := decidedBy(late, nil)
+	r := newRun(t, Config{MaxGrowing: 2, Policies: func() (Policy, Policy) { return policies() }})
+	r.next.Slots = map[string][]int{"layer1": {64}, "layer2": {64}}
+	asked, offered := 0, r.candidates
+	r.candidates = func(slot []int) ([]Candidate, error) { asked++; return offered(slot) }
+	for range 4 {
+		r.report(1)
+	}
+	decision := r.report(1)
+	if len(decision.Commands) > 0 || asked != 1 {
+		t.Errorf("%v after %d questions", operations(decision), asked)
+	}
+	if told := attributesOf(t, decision, "timeout_inference"); told["effect"] != "pause" {
+		t.Errorf("told as %v", told)
+	}
+	if slices.Contains(events(decision), "timeout_urza") {
+		t.Error("the library is blamed")
+	}
+	attributesOf(t, decision, "policy_failed")
+	policies = decidedBy(nil, nil)
+	if decision = r.report(1); len(decision.Commands) != 2 {
+		t.Errorf("in time %v", operations(decision))
+	}
+}
+
+// The one in the shadow is asked last, and holds nothing back.
+func TestAPolicyInTheShadowThatIsOutOfTimeHoldsNothing(t *testing.T) {
+	t.Parallel()
+	late := &judge{version: "slow", answer: smallest, err: fmt.Errorf("evaluate: %w", context.DeadlineExceeded)}
+	r := newRun(t, Config{Policies: decidedBy(nil, late)})
+	r.stall()
+	attributesOf(t, r.decisions[len(r.decisions)-1], "policy_failed")
+}
+
+// What a policy in the shadow would have done is what the rules leave of it.
+func TestTheRulesRestrainAPolicyInTheShadow(t *testing.T) {
+	t.Parallel()
+	active := &judge{version: "active", answer: answering(1, 0)}
+	for name, row := range map[string]struct {
+		risk        float32
+		decides     *judge
+		would, done string
+	}{
+		"no risk":       {0, active, "BP002 at layer1", "BP002 at layer1"},
+		"some":          {0.84, nil, "BP002 at layer1", "BP002 at layer1"},
+		"elevated":      {0.85, nil, wait, "BP002 at layer1"},
+		"critical":      {0.99, active, wait, "BP002 at layer1"},
+		"the other way": {0, &judge{version: "active", answer: answering(1, 0.9)}, "BP002 at layer1", wait},
+		"both":          {0.9, &judge{version: "active", answer: answering(1, 0.9)}, wait, wait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{Policies: decidedBy(row.decides, &judge{version: "shadow", answer: answering(1, row.risk)})})
+			for range 4 {
+				r.report(1)
+			}
+			told := attributesOf(t, r.report(1), "policy_shadow")
+			if told["would"] != row.would || told["would_have"] != row.done {
+				t.Errorf("told as %v", told)
+			}
+			if agreed := r.record.Shadow.Agreed == 1; agreed != (row.would == row.done) {
+				t.Errorf("counted %+v", r.record.Shadow)
+			}
+		})
+	}
+}
+
+func TestALongVersionIsToldClipped(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 1000)
+	r := newRun(t, Config{Policies: decidedBy(
+		&judge{version: long, answer: smallest, err: errors.New("no room")}, &judge{version: long, answer: smallest})})
+	r.stall()
+	decision := r.decisions[len(r.decisions)-1]
+	for _, event := range []string{"policy_failed", "policy_shadow"} {
+		if got := attributesOf(t, decision, event)["policy_version"]; got != long[:maxText] {
+			t.Errorf("%s names a version of %d bytes", event, len(got))
 		}
 	}
 }

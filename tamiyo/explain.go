@@ -17,6 +17,9 @@ const (
 	longestInReport    = 256
 )
 
+// MostListed is more than a list of what was considered has room for.
+const MostListed = longestExplanation / 8
+
 // listed joins as many texts as there is room for, and says how many it left out.
 func listed(texts []string, longest int) string {
 	var list strings.Builder

@@ -84,7 +84,7 @@ func told(run string, delta rules.Figure, finding rules.Finding) []string {
 func (e *evaluation) facts() rules.Facts {
 	r := e.record
 	return rules.Facts{
-		Policy: rules.Policy{Risk: e.plan.policyRisk(), Failed: e.plan.unjudged},
+		Policy: rules.Policy{Risk: e.plan.policyRisk(), Failed: e.plan.unjudged, Overdue: e.deciding.late},
 		Begins: e.plan.begins(), Pausable: r.pausable(), Overdue: e.plan.overdue,
 		Loss: rules.Loss{
 			Validated: e.loss.validated, Diverged: e.loss.validated && !finite(e.loss.value), Delta: e.loss.delta,

@@ -6,6 +6,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
@@ -30,7 +31,12 @@ func openController(
 	f *foundation, bus *connection, members *fleet.Fleet, library *urza.Library, runs *control.Room,
 ) (*controller, error) {
 	logger := f.logger.With("part", "tamiyo")
+	rules := "" // versions are not looked at
+	if f.settings.Tamiyo.VerifyUpdates {
+		rules = tamiyo.DefaultPolicyVersion
+	}
 	store, err := policy.Open(policy.Config{
+		Rules:     rules,
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
 		Fetch:     policies.Fetch(library),
@@ -58,7 +64,7 @@ func (c *controller) duties(
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
 			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE,
-				policies.Take(c.policies, c.members.Renew, c.logger)),
+				policies.Take(c.policies, notes.CatchUp, c.members.Renew)),
 		})),
 		// Every instance: what is decided on a run is decided on its record.
 		bus.consumer(workerControl, oona.Subscription{

@@ -61,7 +61,7 @@ func trainPolicy(ctx context.Context, runs []transcript.Run, to string, seed uin
 // offerPolicy tells how a policy was judged, and writes it when that speaks for it.
 func offerPolicy(policy []byte, v learn.Verdict, to string, out io.Writer) error {
 	err := printTable(out, func(table io.Writer) {
-		fmt.Fprintf(table, "of %d pairs\tTHE BETTER ONE\tREGRET\n", v.Pairs)
+		fmt.Fprintf(table, "of %d choices\tTHE BETTER ONE\tREGRET\n", v.Choices)
 		fmt.Fprintf(table, "the rules\t%.1f %%\t%.4f\n", 100*v.ByRules, v.Regret)
 		fmt.Fprintf(table, "the policy\t%.1f %%\t%.4f\n", 100*v.PolicyRight, v.PolicyRegret)
 		fmt.Fprintf(table, "gain\t\t%.4f ± %.4f\n", v.Gain, v.Noise)

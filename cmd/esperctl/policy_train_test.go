@@ -138,12 +138,12 @@ func TestPolicyIsTrainedFromWhatIsThere(t *testing.T) {
 func TestPolicyIsWrittenOnlyWhenItBeatsTheRules(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "policy.onnx")
 	var out bytes.Buffer
-	err := offerPolicy([]byte("policy"), learn.Verdict{Pairs: 60, Gain: 0.1, Noise: 0.06}, to, &out)
+	err := offerPolicy([]byte("policy"), learn.Verdict{Choices: 60, Gain: 0.1, Noise: 0.06}, to, &out)
 	var not verdict
 	if _, statErr := os.Stat(to); statErr == nil || !errors.As(err, &not) || not.Exit() != exitNotSo {
 		t.Errorf("within the noise: %v", err)
 	}
-	if err := offerPolicy([]byte("policy"), learn.Verdict{Pairs: 60, Gain: 0.1, Noise: 0.04}, to, &out); err != nil {
+	if err := offerPolicy([]byte("policy"), learn.Verdict{Choices: 60, Gain: 0.1, Noise: 0.04}, to, &out); err != nil {
 		t.Fatal(err)
 	}
 	written, err := os.ReadFile(to)

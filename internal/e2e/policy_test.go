@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,8 +72,27 @@ func flat(answer any) string {
 	}
 }
 
-// TestPolicyIsShadowedActivatedDecidesAndIsRolledBack with a kill -9 of one of two instances
-// between all steps.
+// couple are two instances of which the leader is killed again and again.
+type couple struct{ leader, heir *world }
+
+// killLeader leaves the heir alone.
+func (c *couple) killLeader() { c.leader.process.kill() }
+
+// back has the killed one back, once who was left leads: it would lead again.
+func (c *couple) back(active, shadow float64) {
+	c.leader.t.Helper()
+	eventually(c.leader.t, "who was left leads", takeoverBound, c.heir.leads)
+	c.leader.boot()
+	c.leader.decidedBy(active, shadow)
+	c.leader, c.heir = c.heir, c.leader
+}
+
+// kept is what the folder of an instance has of policies.
+func (w *world) kept() string { return run(w.t, w.folder, w.environ, "esperctl", "policy", "list") }
+
+// TestPolicyIsShadowedActivatedDecidesAndIsRolledBack with a kill -9 of the leader of two
+// instances between all steps, after which the heir does the next step alone; and once more
+// with the kill in the moment in which the step is asked for.
 func TestPolicyIsShadowedActivatedDecidesAndIsRolledBack(t *testing.T) {
 	begin(t)
 	first := newWorld(t, redistest.AOF()...)
@@ -81,28 +102,47 @@ func TestPolicyIsShadowedActivatedDecidesAndIsRolledBack(t *testing.T) {
 	first.bootForged()
 	second := first.second()
 	second.bootForged()
-	both := []*world{first, second}
-	victim := 0
-	step := func(active, shadow float64, args ...string) string {
-		t.Helper()
-		said := run(t, first.folder, first.environ, "esperctl", append([]string{"policy"}, args...)...)
-		for _, w := range both {
-			w.decidedBy(active, shadow)
+	both := &couple{first, second}
+	policy := policyFile(t)
+	for _, amid := range []bool{false, true} {
+		version := fmt.Sprint("policy-of-e2e-", amid)
+		// step asks for something, and waits until the heir has come to it.
+		step := func(active, shadow float64, there func() bool, args ...string) string {
+			t.Helper()
+			if !amid {
+				both.killLeader()
+			}
+			said := run(t, both.heir.folder, both.heir.environ, "esperctl", append([]string{"policy"}, args...)...)
+			if amid {
+				both.killLeader()
+			}
+			both.heir.decidedBy(active, shadow)
+			eventually(t, "the heir has come to it", patience, there)
+			both.back(active, shadow)
+			return strings.TrimSpace(said)
 		}
-		both[victim].process.kill()
-		both[victim].boot()
-		both[victim].decidedBy(active, shadow)
-		victim = 1 - victim
-		return said
+		done := func() bool { return true }
+		digest := step(0, 0, func() bool { return strings.Contains(both.heir.kept(), version) },
+			"publish", policy, "--id", "p", "--policy-version", version)
+		step(0, 1, done, "shadow", digest)
+		step(1, 0, done, "activate", digest)
+		both.killLeader()
+		both.heir.goTrainer("decided-"+version, t.TempDir(), false)
+		both.heir.germinated(version)
+		mustSay(t, "esperctl policy list", both.heir.kept(), version, "active")
+		both.back(1, 0)
+		step(0, 0, done, "rollback")
+		mustSay(t, "esperctl policy list", both.leader.kept(), version)
 	}
-	digest := strings.TrimSpace(step(0, 0, "publish", policyFile(t), "--id", "p", "--policy-version", "policy-of-e2e"))
-	step(0, 1, "shadow", digest)
-	step(1, 0, "activate", digest)
-	first.goTrainer("decided", t.TempDir(), false)
-	first.germinated("policy-of-e2e")
-	mustSay(t, "esperctl policy list", run(t, first.folder, first.environ, "esperctl", "policy", "list"), "policy-of-e2e", "active")
-	step(0, 0, "rollback")
-	for _, w := range both {
+	for _, w := range []*world{first, second} {
+		if code, _ := w.get("/readyz"); code != http.StatusOK {
+			t.Errorf("/readyz is %d at the end", code)
+		}
 		w.stop()
+	}
+	for _, letter := range first.deadLetters("") {
+		if letter["stream"] == streamPolicy {
+			t.Errorf("dead letter %v", letter)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -57,18 +58,23 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 		return refused(ReasonInvalid)
 	case target == nil && action != journal.RollBack:
 		return refused(ReasonMissing)
+	case target != nil && s.config.Rules != "" && target.Metadata.GetTamiyoPolicyVersion() == "":
+		return refused(ReasonVersion)
 	}
 	current, _ := s.Force()
 	force, reason := after(&current, action, target, accepted.PositionOf(update))
 	if reason != "" {
 		return refused(reason)
 	}
-	networks, err := s.read(ctx, force)
+	if action == journal.RollBack {
+		target = force.Active
+	}
+	networks, err := s.read(ctx, force, target)
 	if errors.Is(err, network.ErrUnusable) {
 		return refused(ReasonUnusable)
 	}
 	if err == nil {
-		err = s.share(ctx, force)
+		err = s.share(ctx, force, networks)
 	}
 	if err != nil {
 		return err
@@ -86,9 +92,9 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 }
 
 // share lays the payloads in force where the other stores find them.
-func (s *Store) share(ctx context.Context, force *journal.Force) error {
+func (s *Store) share(ctx context.Context, force *journal.Force, networks map[string]*network.Network) error {
 	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
-		if policy == nil {
+		if policy == nil || networks[policy.Digest] == nil {
 			continue
 		}
 		payload, err := s.payload(ctx, policy)
@@ -102,26 +108,110 @@ func (s *Store) share(ctx context.Context, force *journal.Force) error {
 	return nil
 }
 
-// read reads the networks of what is to be in force, and keeps the payloads that were not
-// here.
-func (s *Store) read(ctx context.Context, force *journal.Force) (map[string]*network.Network, error) {
+// read reads the networks of what is to be in force. Without that of target, if any, nothing
+// is; others are left out when they cannot be read for good, and told of: the rules decide in
+// their place.
+func (s *Store) read(ctx context.Context, force *journal.Force, target *accepted.Update) (map[string]*network.Network, error) {
 	networks := make(map[string]*network.Network)
 	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
 		if policy == nil {
 			continue
 		}
-		payload, err := s.payload(ctx, policy)
-		if err == nil {
-			networks[policy.Digest], err = network.Read(payload)
-		}
-		if err == nil {
-			err = payloads.Keep(s.config.Dir, policy.Digest, payload)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("policy %q: %w", policy.Metadata.GetPolicyId(), err)
+		read, err := s.open(ctx, policy)
+		switch {
+		case err == nil:
+			networks[policy.Digest] = read
+		case policy == target || !final(err):
+			return nil, err
+		default:
+			s.config.Logger.Error("a policy that is in force cannot be read; the rules decide in its place", "error", err)
 		}
 	}
 	return networks, nil
+}
+
+// final says whether trying again now does not help.
+func final(err error) bool {
+	_, rejected := errors.AsType[*RejectedError](err)
+	return rejected || errors.Is(err, network.ErrUnusable)
+}
+
+// open reads the network of a policy, and keeps its payload if that was not here.
+func (s *Store) open(ctx context.Context, policy *accepted.Update) (read *network.Network, err error) {
+	payload, err := s.payload(ctx, policy)
+	if err == nil {
+		read, err = network.Read(payload)
+	}
+	if err == nil {
+		err = payloads.Keep(s.config.Dir, policy.Digest, payload)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("policy %q: %w", policy.Metadata.GetPolicyId(), err)
+	}
+	return read, nil
+}
+
+// shareEvery is the pause between two times that all is shared: who keeps it for the others
+// may remove what is old.
+const shareEvery = time.Hour
+
+// Complete reads what is in force and could not be read yet, and now and then shares anew
+// what is kept here.
+func (s *Store) Complete(ctx context.Context) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return errors.Join(s.complete(ctx), s.shareAll(ctx))
+}
+
+func (s *Store) shareAll(ctx context.Context) error {
+	if time.Since(s.shared) < shareEvery {
+		return nil
+	}
+	s.mu.Lock()
+	known := s.journal.Known()
+	s.mu.Unlock()
+	for _, policy := range known {
+		payload, err := payloads.Read(s.config.Dir, policy.Digest, int64(s.config.MaxPayload))
+		if err != nil || payloads.Digest(payload) != policy.Digest { // it is kept elsewhere
+			continue
+		}
+		if err := s.config.Share(ctx, payload); err != nil {
+			return fmt.Errorf("share payload %s: %w", policy.Digest, err)
+		}
+	}
+	s.shared = time.Now()
+	return nil
+}
+
+func (s *Store) complete(ctx context.Context) error {
+	force, _ := s.Force()
+	var failures []error
+	for _, policy := range []*accepted.Update{force.Active, force.Shadow} {
+		if policy == nil || s.knows(policy.Digest) {
+			continue
+		}
+		read, err := s.open(ctx, policy)
+		if failures = append(failures, err); err != nil && !errors.Is(err, network.ErrUnusable) {
+			continue
+		}
+		s.mu.Lock()
+		next := maps.Clone(s.networks)
+		if next == nil {
+			next = make(map[string]*network.Network)
+		}
+		next[policy.Digest] = read
+		s.networks = next
+		s.mu.Unlock()
+	}
+	return errors.Join(failures...)
+}
+
+// knows says whether a payload was read, or is known to be no network.
+func (s *Store) knows(digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.networks[digest]
+	return known
 }
 
 // put is the moment in which something comes into force.
@@ -142,9 +232,8 @@ func (s *Store) find(digest string) *accepted.Update {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := []*accepted.Update{s.journal.Stored, s.journal.Elsewhere, s.journal.Previous}
-	for _, policy := range append(known, s.journal.Force.Policies()...) {
-		if policy != nil && policy.Digest == digest {
+	for _, policy := range s.journal.Known() {
+		if policy.Digest == digest {
 			return policy
 		}
 	}
@@ -173,19 +262,18 @@ func (s *Store) Force() (journal.Force, bool) {
 // LearnForce takes over what another store of the same fleet says is in force, with the
 // payloads that this one lacks. What is no newer changes nothing.
 func (s *Store) LearnForce(ctx context.Context, force journal.Force) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	if known, _ := s.Force(); !force.Newer(&known) {
 		return nil
 	}
-	networks, err := s.read(ctx, &force)
+	networks, err := s.read(ctx, &force, nil)
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		err = s.put(&force, networks)
+	}
 	if err != nil {
-		return fmt.Errorf("learn what is in force: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !force.Newer(s.journal.Force) {
-		return nil
-	}
-	if err := s.put(&force, networks); err != nil {
 		return fmt.Errorf("learn what is in force: %w", err)
 	}
 	return nil
@@ -206,18 +294,6 @@ func (s *Store) decider(policy *accepted.Update) *network.Decider {
 		return nil
 	}
 	return network.Named(s.networks[policy.Digest], policy.Metadata.GetTamiyoPolicyVersion())
-}
-
-// openNetworks reads what is in force. What cannot be read any more decides nothing: the
-// rules do.
-func (s *Store) openNetworks() {
-	if s.journal.Force == nil {
-		return
-	}
-	var err error
-	if s.networks, err = s.read(context.Background(), s.journal.Force); err != nil { // a start, which nobody waits to stop
-		s.config.Logger.Error("a policy that is in force cannot be read; the rules decide", "error", err)
-	}
 }
 
 func forcePacket(action journal.Action, force *journal.Force) *leyline.TelemetryPacket {

@@ -3,9 +3,13 @@ package policy
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -230,24 +234,272 @@ func TestNetworksAnswerTheSame(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			answers, err := read.Judge(rows)
+			answers, err := read.Judge(t.Context(), rows)
 			if err != nil || len(answers) != len(rows) || answers[4][0] != 12 || answers[1][network.Features-1] != 3 {
 				t.Errorf("answers %v, %v", answers, err)
 			}
 		})
 	}
 	group.Wait()
-	if _, err := read.Judge([][]float32{{1}}); err == nil {
+	if _, err := read.Judge(t.Context(), [][]float32{{1}}); err == nil {
 		t.Error("a narrow row is answered")
 	}
-	if answers, err := read.Judge(nil); err != nil || len(answers) > 0 {
+	if answers, err := read.Judge(t.Context(), nil); err != nil || len(answers) > 0 {
 		t.Errorf("nothing: %v, %v", answers, err)
 	}
 	huge, err := network.Read(networkOf(t, 3e38, network.Features))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := huge.Judge([][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
+	if _, err := huge.Judge(t.Context(), [][]float32{slices.Repeat([]float32{9}, network.Features)}); err == nil {
 		t.Error("an answer that is no number is given")
 	}
+}
+
+// What was announced as stored can be put in force by whoever leads next.
+func TestHeirPutsInForceWhatAnotherStoreTookIn(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	config := func() Config { return Config{Dir: t.TempDir(), Fetch: shelf.fetch, Share: shelf.share} }
+	leader, heir := openStore(t, config()), openStore(t, config())
+	first, second, third := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features), networkOf(t, 3, network.Features)
+	take := func(at *Store, version string, payload []byte, others ...*Store) {
+		t.Helper()
+		clock.take(t, at, version, payload)
+		told, _ := at.Newest()
+		for _, other := range others {
+			if err := other.Learn(told); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	take(leader, "v1", first, heir)
+	take(leader, "v2", second, heir)
+	// The leader is gone.
+	for _, step := range []struct {
+		payload []byte
+		shadow  string
+	}{{second, "v2"}, {first, "v1"}} {
+		if err := clock.act(t, heir, journal.ToShadow, step.payload); err != nil {
+			t.Fatal(err)
+		}
+		want(t, heir, "", step.shadow)
+	}
+	take(heir, "v3", third) // of the last two, neither has to be put in force at once
+	if err := clock.act(t, heir, journal.ToShadow, second); err != nil {
+		t.Error(err)
+	}
+	shelf.away = errors.New("the store is away")
+	err := leader.Accept(t.Context(), update("p", "v4", clock.next(), "payload"), nil)
+	if newest, _ := leader.Newest(); !errors.Is(err, shelf.away) || newest.Metadata.GetTamiyoPolicyVersion() != "v2" {
+		t.Errorf("what the others cannot have is announced: %v", err)
+	}
+}
+
+// What a change is decided on must be there still when it is made.
+func TestOneChangeAtATime(t *testing.T) {
+	clock := &clock{time.Now().Add(-time.Minute)}
+	first := networkOf(t, 1, network.Features)
+	var store *Store
+	looked := 0
+	store = openStore(t, Config{Fetch: func(context.Context, string, int) ([]byte, error) {
+		looked++
+		if store.changing.TryLock() {
+			store.changing.Unlock()
+			t.Error("another change may come between")
+		}
+		return first, nil
+	}})
+	elsewhere := openStore(t, Config{})
+	clock.take(t, elsewhere, "v1", first)
+	newest, _ := elsewhere.Newest()
+	if err := store.Learn(newest); err != nil {
+		t.Fatal(err)
+	}
+	if err := clock.act(t, store, journal.ToShadow, first); err != nil {
+		t.Fatal(err)
+	}
+	other := networkOf(t, 5, network.Features)
+	first = other
+	clock.take(t, elsewhere, "v2", other)
+	if err := clock.act(t, elsewhere, journal.ToShadow, other); err != nil {
+		t.Fatal(err)
+	}
+	force, _ := elsewhere.Force()
+	if err := store.LearnForce(t.Context(), force); err != nil {
+		t.Fatal(err)
+	}
+	want(t, store, "", "v2")
+	if looked != 2 {
+		t.Errorf("fetched %d times", looked)
+	}
+}
+
+// A policy that cannot be read leaves the other one in force, is not told of as deciding, and comes
+// back when it can be read.
+func TestOneThatCannotBeReadDoesNotTakeTheOtherAlong(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	dir := t.TempDir()
+	config := Config{Dir: dir, Fetch: shelf.fetch, Share: shelf.share}
+	store := openStore(t, config)
+	first, second := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
+	clock.take(t, store, "v1", first)
+	for _, action := range []journal.Action{journal.ToShadow, journal.Activate} {
+		if err := clock.act(t, store, action, first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock.take(t, store, "v2", second)
+	if err := clock.act(t, store, journal.ToShadow, second); err != nil {
+		t.Fatal(err)
+	}
+	gauges := func() (values []float64) {
+		for _, figure := range store.Figures()[2:] {
+			for point := range figure.Points() {
+				values = append(values, point.Value)
+			}
+		}
+		return values
+	}
+	for name, row := range map[string]struct {
+		lost           []byte
+		active, shadow string
+		gauges         []float64
+	}{
+		"the one that decides": {first, "", "v2", []float64{0, 1}},
+		"the shadow":           {second, "v1", "", []float64{1, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(payloads.Folder(dir), payloads.Digest(row.lost))
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			shelf.away = errors.New("the store is away")
+			store = openStore(t, config)
+			want(t, store, row.active, row.shadow)
+			if got := gauges(); !slices.Equal(got, row.gauges) {
+				t.Errorf("told as %v", got)
+			}
+			if err := store.Complete(t.Context()); !errors.Is(err, shelf.away) {
+				t.Errorf("read from nowhere: %v", err)
+			}
+			shelf.away = nil
+			if err := store.Complete(t.Context()); err != nil {
+				t.Error(err)
+			}
+			want(t, store, "v1", "v2")
+		})
+	}
+}
+
+// A fleet whose library has lost a payload agrees on what is in force all the same.
+func TestForceIsLearntWithoutAPayloadThatIsNowhere(t *testing.T) {
+	shelf, clock := new(shelf), &clock{time.Now().Add(-time.Minute)}
+	leader := openStore(t, Config{Share: shelf.share})
+	other := openStore(t, Config{Fetch: shelf.fetch})
+	first := networkOf(t, 1, network.Features)
+	clock.take(t, leader, "v1", first)
+	if err := clock.act(t, leader, journal.ToShadow, first); err != nil {
+		t.Fatal(err)
+	}
+	force, _ := leader.Force()
+	kept := shelf.payloads
+	shelf.payloads = nil
+	if err := other.LearnForce(t.Context(), force); err != nil {
+		t.Fatal(err)
+	}
+	want(t, other, "", "")
+	if learned, _ := other.Force(); learned.At != force.At {
+		t.Errorf("it has what was in force at %v", learned.At)
+	}
+	shelf.payloads = kept
+	if err := other.Complete(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want(t, other, "", "v1")
+}
+
+// What decides is known by its version: no two have the same.
+func TestEachPolicyHasAVersionOfItsOwn(t *testing.T) {
+	const rules = "the-rules"
+	for name, row := range map[string]struct {
+		version, payload string
+		refused          bool
+	}{
+		"its own":           {"v2", "other", false},
+		"sent again":        {"v1", "first", false},
+		"of another":        {"v1", "other", true},
+		"none":              {"", "other", false}, // it cannot decide: see below
+		"blanks":            {" ", "other", true},
+		"that of the rules": {rules, "other", true},
+		"too long":          {strings.Repeat("v", 129), "other", true},
+		"an announcement":   {"", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for verified, config := range map[bool]Config{true: {Rules: rules}, false: {}} {
+				clock, shelf := &clock{time.Now().Add(-time.Minute)}, new(shelf)
+				config.Fetch = shelf.fetch
+				store := openStore(t, config)
+				clock.take(t, store, "v1", []byte("first"))
+				whole, referring := update("p", row.version, clock.next(), row.payload), update("p", row.version, clock.next(), "")
+				accepts := func(err error) {
+					t.Helper()
+					if row.refused && verified {
+						wantRejected(t, err, ReasonVersion)
+					} else if err != nil {
+						t.Error(err)
+					}
+				}
+				accepts(store.Accept(t.Context(), whole, nil))
+				if row.payload == "" {
+					continue
+				}
+				if err := shelf.share(t.Context(), []byte(row.payload)); err != nil {
+					t.Fatal(err)
+				}
+				accepts(store.Accept(t.Context(), referring, payloads.ReferTo([]byte(row.payload)).Attributes()))
+			}
+		})
+	}
+}
+
+func TestAPolicyWithoutAVersionCannotDecide(t *testing.T) {
+	clock, first := &clock{time.Now().Add(-time.Minute)}, networkOf(t, 1, network.Features)
+	store := openStore(t, Config{Rules: "the-rules"})
+	clock.take(t, store, "", first)
+	wantRejected(t, clock.act(t, store, journal.ToShadow, first), ReasonVersion)
+	clock.take(t, store, "v1", first)
+	if err := clock.act(t, store, journal.ToShadow, first); err != nil {
+		t.Error(err)
+	}
+	want(t, store, "", "v1")
+}
+
+// Who keeps payloads for all removes old ones, and an earlier release shared those in force alone.
+func TestWhatIsKeptIsSharedAnew(t *testing.T) {
+	dir := t.TempDir()
+	first, second := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
+	synctest.Test(t, func(t *testing.T) {
+		clock := &clock{time.Now().Add(-time.Minute)}
+		earlier := openStore(t, Config{Dir: dir})
+		clock.take(t, earlier, "v1", first)
+		clock.take(t, earlier, "v2", second)
+		shelf := new(shelf)
+		store := openStore(t, Config{Dir: dir, Share: shelf.share, Fetch: shelf.fetch})
+		complete := func(shared int) {
+			t.Helper()
+			if err := store.Complete(t.Context()); err != nil || len(shelf.payloads) != shared {
+				t.Errorf("%d payloads are shared, want %d: %v", len(shelf.payloads), shared, err)
+			}
+		}
+		complete(2)
+		shelf.payloads = nil
+		complete(0)
+		time.Sleep(shareEvery)
+		shelf.away = errors.New("the store is away")
+		if err := store.Complete(t.Context()); !errors.Is(err, shelf.away) {
+			t.Errorf("shared nowhere: %v", err)
+		}
+		shelf.away = nil
+		complete(2)
+	})
 }

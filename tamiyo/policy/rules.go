@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -16,6 +18,7 @@ const (
 	ReasonFuture     = "issued_in_future"
 	ReasonReplayed   = "replayed_update"
 	ReasonSuperseded = "superseded_update" // another policy's is newer
+	ReasonVersion    = "version_mismatch"  // it has no version of its own
 	ReasonMissing    = "payload_missing"   // nothing is where the update refers to
 	ReasonMismatch   = "payload_mismatch"  // something else is
 
@@ -63,6 +66,25 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 	default:
 		return ReasonSuperseded
 	}
+}
+
+// maxVersion bounds a version, in bytes: decisions name it in full.
+const maxVersion = 128
+
+// misnamed says whether the version of a payload does not tell it from all others that are
+// known. One without a version can be kept, and not decide.
+func (s *Store) misnamed(version, digest string) bool {
+	if s.config.Rules == "" || version == "" {
+		return false
+	}
+	if strings.TrimSpace(version) == "" || len(version) > maxVersion || version == s.config.Rules {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.journal.Known(), func(policy *accepted.Update) bool {
+		return policy.Digest != digest && policy.Metadata.GetTamiyoPolicyVersion() == version
+	})
 }
 
 // untimely bounds the age of an update both ways. A future one is refused even

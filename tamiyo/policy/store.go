@@ -31,6 +31,9 @@ type Config struct {
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
 	MaxPayload int           // bytes; default 1 MiB
+	// Rules is the version by which decisions name the rules. Where it is set, a policy must have
+	// one of its own [versions are not looked at].
+	Rules string
 	// Fetch reads the payload whose hex SHA-256 is sum, no more of it than a limit, for
 	// updates that refer to theirs. An error that wraps ErrNoPayload is final. Without it
 	// there is none.
@@ -63,11 +66,14 @@ func (c Config) withDefaults() Config {
 type Store struct {
 	config Config
 
+	changing sync.Mutex // what one change is decided on, no other may change meanwhile
+	shared   time.Time  // when all that is kept here was shared last
+
 	mu       sync.Mutex
 	journal  journal.Journal
 	folder   os.FileInfo                 // of the payloads, as it was opened
 	written  os.FileInfo                 // the journal's file, as it was read or written last; nil before the first
-	networks map[string]*network.Network // of the policies in force, by digest
+	networks map[string]*network.Network // of the policies in force, by digest; nil: of one that can be none
 
 	accepted, refused atomic.Int64
 }
@@ -95,7 +101,9 @@ func Open(config Config) (*Store, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look at policy journal: %w", err)
 	}
-	s.openNetworks()
+	if err := s.complete(context.Background()); err != nil { // a start, which nobody waits to stop
+		config.Logger.Error("a policy that is in force cannot be read; the rules decide in its place", "error", err)
+	}
 	return s, nil
 }
 
@@ -124,7 +132,9 @@ func Check(dir string) error {
 // nothing: acknowledge it. Any other error means that the disk failed or that the payload
 // cannot be fetched now, and that trying again may help.
 func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	s.changing.Lock()
 	err := s.accept(ctx, update, attributes)
+	s.changing.Unlock()
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		s.refused.Add(1)
 		s.config.Emit(rejectedPacket(rejected))
@@ -148,14 +158,41 @@ func (s *Store) accept(ctx context.Context, update *leyline.PolicyUpdate, attrib
 	return err
 }
 
+// Again says whether an update that is delivered again was taken in the first time, here or in
+// a store that this one learnt from, and tells of it again: whoever took it in may have been stopped before
+// that.
+func (s *Store) Again(update *leyline.PolicyUpdate, attributes map[string]string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, kept := accepted.PositionOf(update), s.journal
+	if action, _, acts := journal.ReadAction(attributes); acts {
+		done := kept.Force != nil && kept.Force.At == at
+		if done {
+			s.config.Emit(forcePacket(action, kept.Force))
+		}
+		return done
+	}
+	digest := accepted.New(update, time.Time{}).Digest
+	if reference, refers, _ := payloads.Refer(attributes); refers {
+		digest = reference.Checksum
+	}
+	for _, policy := range []*accepted.Update{kept.Newest(), kept.Announced} {
+		if policy != nil && policy.Position() == at && policy.Digest == digest {
+			s.config.Emit(acceptedPacket(*policy))
+			return true
+		}
+	}
+	return false
+}
+
 // Figures are those of the store.
 func (s *Store) Figures() []telemetry.Figure {
-	force, _ := s.Force()
+	active, shadow := s.Deciding()
 	return []telemetry.Figure{
 		telemetry.Count("tamiyo.policy.accepted_total", "Policy updates and actions that this instance took in.", s.accepted.Load()),
 		telemetry.Count("tamiyo.policy.refused_total", "Policy updates and actions that this instance refused.", s.refused.Load()),
-		telemetry.Is("tamiyo.policy.active", "1 while a policy decides, 0 while the rules alone do.", force.Active != nil),
-		telemetry.Is("tamiyo.policy.shadow", "1 while a policy is asked in the shadow.", force.Shadow != nil),
+		telemetry.Is("tamiyo.policy.active", "1 while a policy decides, 0 while the rules alone do.", active != nil),
+		telemetry.Is("tamiyo.policy.shadow", "1 while a policy is asked in the shadow.", shadow != nil),
 	}
 }
 
@@ -164,17 +201,29 @@ func (s *Store) take(ctx context.Context, update *leyline.PolicyUpdate, attribut
 	if err != nil || refers && len(update.GetPayload()) > 0 {
 		return accepted.Update{}, &RejectedError{Reason: ReasonInvalid, PolicyID: update.GetPolicyId()}
 	}
+	// Nothing is fetched or shared that would be refused anyway.
+	if err := s.judge(update, max(reference.Size, len(update.GetPayload()))); err != nil {
+		return accepted.Update{}, err
+	}
+	digest := reference.Checksum
+	if !refers && len(update.GetPayload()) > 0 {
+		digest = payloads.Digest(update.GetPayload())
+	}
+	if digest != "" && s.misnamed(update.GetTamiyoPolicyVersion(), digest) {
+		return accepted.Update{}, &RejectedError{Reason: ReasonVersion, PolicyID: update.GetPolicyId()}
+	}
 	if refers {
-		// Nothing is fetched that would be refused anyway.
-		if err := s.judge(update, reference.Size); err != nil {
-			return accepted.Update{}, err
-		}
 		payload, err := s.fetch(ctx, reference, update.GetPolicyId())
 		if err != nil {
 			return accepted.Update{}, err
 		}
 		update = proto.CloneOf(update)
 		update.Payload = payload
+	} else if len(update.GetPayload()) > 0 {
+		// Whoever is told of it may be asked to have it decide, when this store is gone.
+		if err := s.config.Share(ctx, update.GetPayload()); err != nil {
+			return accepted.Update{}, fmt.Errorf("share payload: %w", err)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return accepted.Update{}, err
@@ -223,6 +272,8 @@ func (s *Store) commit(next journal.Journal) error {
 // Learn takes note of a policy that another store of the same fleet has taken in; its
 // payload stays where it is. One that is no newer than what is known changes nothing.
 func (s *Store) Learn(policy accepted.Update) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.journal.Newer(policy.Metadata) {

@@ -1,13 +1,16 @@
 package transcript
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -29,21 +32,65 @@ func (n number) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads either.
 func (n *number) UnmarshalJSON(raw []byte) error {
-	text := string(raw)
-	if unquoted, err := strconv.Unquote(text); err == nil {
-		text = unquoted
-	}
-	value, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return fmt.Errorf("%.32q is no number", text)
-	}
+	value, err := parsed(raw, 64)
 	*n = number(value)
-	return nil
+	return err
+}
+
+func parsed(raw []byte, bits int) (float64, error) {
+	said := string(raw)
+	if unquoted, err := strconv.Unquote(said); err == nil {
+		said = unquoted
+	}
+	value, err := strconv.ParseFloat(said, bits)
+	if err != nil {
+		return 0, fmt.Errorf("%.32q is no number", said)
+	}
+	return value, nil
+}
+
+// single is one of fewer digits.
+type single float32
+
+// MarshalJSON writes what JSON has no number for as a text.
+func (s single) MarshalJSON() ([]byte, error) {
+	if value := float64(s); math.IsNaN(value) || math.IsInf(value, 0) {
+		return number(value).MarshalJSON()
+	}
+	return strconv.AppendFloat(nil, float64(s), 'g', -1, 32), nil
+}
+
+// UnmarshalJSON reads either.
+func (s *single) UnmarshalJSON(raw []byte) error {
+	value, err := parsed(raw, 32)
+	*s = single(value)
+	return err
+}
+
+// text is one that JSON carries byte by byte, even when it is none.
+type text string
+
+// MarshalJSON writes bytes that are no text as a list of them.
+func (t text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(t)) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal([][]byte{[]byte(t)})
+}
+
+// UnmarshalJSON reads either.
+func (t *text) UnmarshalJSON(raw []byte) error {
+	var list [][]byte
+	if json.Unmarshal(raw, &list) == nil && len(list) == 1 {
+		*t = text(list[0])
+		return nil
+	}
+	return json.Unmarshal(raw, (*string)(t))
 }
 
 // candidate is a blueprint as the library told of it.
 type candidate struct {
-	ID           string            `json:"id"`
+	ID           text              `json:"id"`
 	Tier         int32             `json:"tier,omitempty"`
 	Risk         number            `json:"risk"`
 	Stage        uint32            `json:"stage,omitempty"`
@@ -62,7 +109,7 @@ type candidate struct {
 
 func candidateOf(c *tamiyo.Candidate) candidate {
 	told := candidate{
-		ID: c.BlueprintID, Tier: int32(c.Tier), Risk: number(c.Risk), Stage: c.Stage, Parameters: c.ParameterCount,
+		ID: text(c.BlueprintID), Tier: int32(c.Tier), Risk: number(c.Risk), Stage: c.Stage, Parameters: c.ParameterCount,
 		Approval: c.ApprovalRequired, Quarantine: c.QuarantineOnly, MultiplyAdds: c.MultiplyAdds, Misfit: c.Misfit,
 		Judged: c.BSDS != nil, Tried: c.Earned.Tried, Kept: c.Earned.Kept, Gain: number(c.Earned.Gain),
 	}
@@ -88,7 +135,7 @@ func candidatesOf(all []tamiyo.Candidate) []candidate {
 
 func (c *candidate) candidate() (tamiyo.Candidate, error) {
 	told := tamiyo.Candidate{
-		BlueprintID: c.ID, Tier: leyline.BlueprintTier(c.Tier), Risk: float64(c.Risk), Stage: c.Stage, ParameterCount: c.Parameters,
+		BlueprintID: string(c.ID), Tier: leyline.BlueprintTier(c.Tier), Risk: float64(c.Risk), Stage: c.Stage, ParameterCount: c.Parameters,
 		ApprovalRequired: c.Approval, QuarantineOnly: c.Quarantine, MultiplyAdds: c.MultiplyAdds, Misfit: c.Misfit,
 		Earned: tamiyo.Earned{Tried: c.Tried, Kept: c.Kept, Gain: float64(c.Gain)},
 	}
@@ -110,8 +157,8 @@ func (c *candidate) candidate() (tamiyo.Candidate, error) {
 
 // failure is why something could not be told.
 type failure struct {
-	Text    string `json:"text"`
-	Overdue bool   `json:"overdue,omitempty"` // the step ran out of time over it
+	Text    text `json:"text"`
+	Overdue bool `json:"overdue,omitempty"` // the step ran out of time over it
 }
 
 // maxFailure bounds the text of one: the controller tells no more of it.
@@ -121,12 +168,12 @@ func failureOf(err error) *failure {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
-	return &failure{text[:min(len(text), maxFailure)], errors.Is(err, context.DeadlineExceeded)}
+	said := err.Error()
+	return &failure{text(said[:min(len(said), maxFailure)]), errors.Is(err, context.DeadlineExceeded)}
 }
 
 // Error is what it was.
-func (f *failure) Error() string { return f.Text }
+func (f *failure) Error() string { return string(f.Text) }
 
 // Is says that it was for want of time.
 func (f *failure) Is(target error) bool { return f.Overdue && target == context.DeadlineExceeded }
@@ -147,7 +194,7 @@ type slotAnswer struct {
 
 // blueprint is what was known of the blueprint of a seed.
 type blueprint struct {
-	ID        string    `json:"id"`
+	ID        text      `json:"id"`
 	Known     bool      `json:"known"`
 	Candidate candidate `json:"candidate"`
 	Failure   *failure  `json:"failure,omitempty"`
@@ -159,30 +206,76 @@ type consulted struct {
 	Answers []answer `json:"answers,omitempty"`
 }
 
-// answer is that to the rows of one slot, as far as its columns count.
+// answer is that to the rows of one slot, as far as its columns count: to all of them, or to
+// the best alone where nothing of the others is told.
 type answer struct {
-	Rows    [][]number `json:"rows"`
+	Rows    [][]single `json:"rows"`
+	Best    int        `json:"best,omitempty"` // its place, when it is alone
+	Of      int        `json:"of,omitempty"`   // how many there were, when it is
 	Failure *failure   `json:"failure,omitempty"`
+}
+
+func answerOf(answers [][]float32, err error, whole bool) answer {
+	told := answer{Failure: failureOf(err)}
+	if err != nil || len(answers) == 0 {
+		return told
+	}
+	rows := answers
+	if !whole {
+		best := slices.MaxFunc(answers, func(a, b []float32) int { return cmp.Compare(a[0], b[0]) }) // the first of equals
+		told.Best = slices.IndexFunc(answers, func(row []float32) bool { return &row[0] == &best[0] })
+		told.Of, rows = len(answers), [][]float32{best}
+	}
+	for _, row := range rows {
+		columns := make([]single, min(len(row), tamiyo.AnswerColumns))
+		for i := range columns {
+			columns[i] = single(row[i])
+		}
+		told.Rows = append(told.Rows, columns)
+	}
+	return told
+}
+
+// lacks says that it is no answer to that many rows.
+func (a *answer) lacks(rows int) bool {
+	told := len(a.Rows)
+	if a.Of > 0 {
+		if told != 1 || a.Best < 0 || a.Best >= a.Of {
+			return true
+		}
+		told = a.Of
+	}
+	narrow := func(row []single) bool { return len(row) != tamiyo.AnswerColumns }
+	return told != rows || slices.ContainsFunc(a.Rows, narrow)
+}
+
+// rows are as many answers as there were. What was not told is worth less than the best.
+func (a *answer) rows() [][]float32 {
+	answers := make([][]float32, max(a.Of, len(a.Rows)))
+	for i := range answers {
+		answers[i] = make([]float32, tamiyo.AnswerColumns)
+		answers[i][0] = float32(math.Inf(-1))
+	}
+	for i, row := range a.Rows {
+		for column, value := range row {
+			answers[a.Best+i][column] = float32(value)
+		}
+	}
+	return answers
 }
 
 // listener is a policy whose answers are written down.
 type listener struct {
 	tamiyo.Policy
 	heard *consulted
+	room  *int // for rows of which each is told
 }
 
 // Judge asks the policy.
-func (l listener) Judge(rows [][]float32) ([][]float32, error) {
-	answers, err := l.Policy.Judge(rows)
-	told := answer{Failure: failureOf(err)}
-	for _, row := range answers {
-		numbers := make([]number, min(len(row), tamiyo.AnswerColumns))
-		for i := range numbers {
-			numbers[i] = number(row[i])
-		}
-		told.Rows = append(told.Rows, numbers)
-	}
-	l.heard.Answers = append(l.heard.Answers, told)
+func (l listener) Judge(ctx context.Context, rows [][]float32) ([][]float32, error) {
+	answers, err := l.Policy.Judge(ctx, rows)
+	l.heard.Answers = append(l.heard.Answers, answerOf(answers, err, *l.room > 0))
+	*l.room -= len(answers)
 	return answers, err
 }
 
@@ -190,8 +283,14 @@ func (t *Transcript) listen(place int, policy tamiyo.Policy) tamiyo.Policy {
 	if policy == nil {
 		return nil
 	}
-	t.Policies[place] = &consulted{Version: policy.Version()}
-	return listener{policy, t.Policies[place]}
+	t.Policies[place] = &consulted{Version: tamiyo.VersionOf(policy)}
+	// What the one that decides puts behind what an explanation has room for, and all but what
+	// the one in the shadow puts first, no decision tells of.
+	room := 0
+	if place == 0 {
+		room = tamiyo.MostListed
+	}
+	return listener{policy, t.Policies[place], &room}
 }
 
 // errOther is told to a controller that asks for what it did not ask for then.
@@ -228,7 +327,7 @@ func (p *player) candidates(slot []int) ([]tamiyo.Candidate, error) {
 }
 
 func (p *player) blueprint(id string) (tamiyo.Candidate, bool, error) {
-	i := slices.IndexFunc(p.transcript.Blueprints, func(b blueprint) bool { return b.ID == id })
+	i := slices.IndexFunc(p.transcript.Blueprints, func(b blueprint) bool { return string(b.ID) == id })
 	if i < 0 {
 		return tamiyo.Candidate{}, false, p.stray("the blueprint %.128q", id)
 	}
@@ -251,7 +350,7 @@ type played struct {
 func (p *played) Version() string { return p.consulted.Version }
 
 // Judge gives the next answer.
-func (p *played) Judge(rows [][]float32) ([][]float32, error) {
+func (p *played) Judge(_ context.Context, rows [][]float32) ([][]float32, error) {
 	if p.asked >= len(p.Answers) {
 		return nil, p.stray("policy %.128q about %d blueprints", p.consulted.Version, len(rows))
 	}
@@ -260,19 +359,10 @@ func (p *played) Judge(rows [][]float32) ([][]float32, error) {
 	if told.Failure != nil {
 		return nil, told.Failure
 	}
-	answers := make([][]float32, len(told.Rows))
-	for i, row := range told.Rows {
-		if len(row) != tamiyo.AnswerColumns {
-			return nil, p.stray("policy %.128q with answers of other columns", p.consulted.Version)
-		}
-		for _, value := range row {
-			answers[i] = append(answers[i], float32(value))
-		}
-	}
-	if len(answers) != len(rows) {
+	if told.lacks(len(rows)) {
 		return nil, p.stray("policy %.128q about %d blueprints", p.consulted.Version, len(rows))
 	}
-	return answers, nil
+	return told.rows(), nil
 }
 
 func (p *player) policy(told *consulted) tamiyo.Policy {

@@ -196,9 +196,48 @@ func ReadRuns(from io.Reader) (all []Run, err error) {
 		return nil, fmt.Errorf("read runs: %w", err)
 	}
 	for i := range all {
-		slices.SortStableFunc(all[i].Decisions, func(a, b *Transcript) int { return cmp.Compare(a.Now, b.Now) })
+		all[i].Decisions = inOrder(all[i].Decisions)
 	}
 	return all, nil
+}
+
+// inOrder puts decisions in the order of their records: each behind the one that left the
+// record which it was made on, whatever the clocks of the instances said. Where that one is missing,
+// the time says when it goes on.
+func inOrder(all []*Transcript) []*Transcript {
+	byTime := func(a, b *Transcript) int {
+		return cmp.Or(cmp.Compare(a.Now, b.Now), cmp.Compare(a.Outcome.Record, b.Outcome.Record))
+	}
+	slices.SortStableFunc(all, byTime)
+	all = slices.CompactFunc(all, func(a, b *Transcript) bool { return byTime(a, b) == 0 && bytes.Equal(a.Record, b.Record) })
+	on := make(map[string][]*Transcript) // by the record that they were made on
+	left := make(map[string]bool)
+	for _, t := range all {
+		on[digest(t.Record)] = append(on[digest(t.Record)], t)
+		left[t.Outcome.Record] = true
+	}
+	ordered, placed := make([]*Transcript, 0, len(all)), make(map[*Transcript]bool)
+	goOn := func(t *Transcript) {
+		for t != nil {
+			ordered, placed[t] = append(ordered, t), true
+			next := on[t.Outcome.Record]
+			t = nil
+			if i := slices.IndexFunc(next, func(t *Transcript) bool { return !placed[t] }); i >= 0 {
+				t = next[i]
+			}
+		}
+	}
+	for _, t := range all {
+		if !left[digest(t.Record)] {
+			goOn(t)
+		}
+	}
+	for _, t := range all { // made on the same record as another one, or on what they left in a circle
+		if !placed[t] {
+			goOn(t)
+		}
+	}
+	return ordered
 }
 
 func (r *Run) add(l *line) bool {

@@ -128,7 +128,8 @@ func Decide(
 	if ask := state.Blueprint; ask != nil {
 		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) {
 			answer, known, err := ask(id)
-			t.Blueprints = append(t.Blueprints, blueprint{ID: id, Known: known, Candidate: candidateOf(&answer), Failure: failureOf(err)})
+			told := blueprint{ID: text(id), Known: known, Candidate: candidateOf(&answer), Failure: failureOf(err)}
+			t.Blueprints = append(t.Blueprints, told)
 			return answer, known, err
 		}
 	}

@@ -25,11 +25,14 @@ type oracle struct {
 	judge   func(rows [][]float32) ([][]float32, error)
 }
 
-func (o oracle) Version() string                             { return o.version }
-func (o oracle) Judge(rows [][]float32) ([][]float32, error) { return o.judge(rows) }
+func (o oracle) Version() string { return o.version }
+
+func (o oracle) Judge(_ context.Context, rows [][]float32) ([][]float32, error) { return o.judge(rows) }
 
 func drawPolicy(t *rapid.T) tamiyo.Policy {
-	switch rapid.IntRange(0, 3).Draw(t, "policy") {
+	switch rapid.IntRange(0, 4).Draw(t, "policy") {
+	case 2:
+		return oracle{"late", func([][]float32) ([][]float32, error) { return nil, fmt.Errorf("judge: %w", context.DeadlineExceeded) }}
 	case 0:
 		return oracle{"broken", func([][]float32) ([][]float32, error) { return nil, errors.New("no answer") }}
 	case 1:
@@ -84,6 +87,8 @@ func drawFailure(t *rapid.T) error {
 		return errors.New(strings.Repeat("not known yet ", 100))
 	case 1:
 		return fmt.Errorf("ask: %w", context.DeadlineExceeded)
+	case 2:
+		return errors.New("no UTF-8: \xff\x00 " + strings.Repeat("é", 300))
 	default:
 		return nil
 	}
@@ -142,7 +147,7 @@ func drawOffer(t *rapid.T) func([]int) ([]tamiyo.Candidate, error) {
 		return nil
 	}
 	var all []tamiyo.Candidate
-	for _, id := range []string{"BP002", "BP003", "BP004"} {
+	for _, id := range []string{"BP002", "BP003", "BP004", "BP\xff5"} {
 		all = append(all, drawCandidate(t, id))
 	}
 	failure := drawFailure(t)
@@ -215,6 +220,12 @@ func TestRecordReplaysToTheSameDecisions(t *testing.T) {
 // stalledRun is one in which a seed is begun.
 func stalledRun(t *testing.T, reports int) Run {
 	t.Helper()
+	return stalledRunBy(t, reports, func(n int) int64 { return int64(n) })
+}
+
+// stalledRunBy is one whose reports come at these seconds.
+func stalledRunBy(t *testing.T, reports int, clock func(n int) int64) Run {
+	t.Helper()
 	controller := tamiyo.NewController(tamiyo.Config{Patience: 2})
 	run := Run{ID: "run-1"}
 	var record *tamiyo.Record
@@ -225,7 +236,7 @@ func stalledRun(t *testing.T, reports int) Run {
 			},
 			Grows: true, TrainerID: "process-1", Number: uint64(n) + 1, HostLayers: []string{"fc1"}, Slots: map[string][]int{"layer1": {32}},
 		}
-		decision, recording := Decide(controller, record, state, time.Unix(int64(1_800_000_000+n), 0), func([]int) ([]tamiyo.Candidate, error) {
+		decision, recording := Decide(controller, record, state, time.Unix(1_800_000_000+clock(n), 0), func([]int) ([]tamiyo.Candidate, error) {
 			return []tamiyo.Candidate{{
 				BlueprintID: "BP002", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.2, ParameterCount: 100, MultiplyAdds: 100,
 			}}, nil
@@ -244,6 +255,39 @@ func stalledRun(t *testing.T, reports int) Run {
 		t.Fatal("no seed was begun")
 	}
 	return run
+}
+
+// Clocks are set back, and instances have their own: records follow each other all the same.
+func TestDecisionsAreReadInTheOrderOfTheirRecords(t *testing.T) {
+	for name, clock := range map[string]func(n int) int64{
+		"forwards": func(n int) int64 { return int64(n) }, "backwards": func(n int) int64 { return int64(-n) },
+		"at once": func(int) int64 { return 0 }, "set back in between": func(n int) int64 { return int64(n % 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := stalledRunBy(t, 6, clock)
+			for _, lost := range []int{-1, 0} {
+				var export strings.Builder
+				export.WriteString(`{"run":{"id":"run-1"}}` + "\n")
+				for _, i := range []int{3, 5, 1, 0, 2, 4, 2} { // one of them twice
+					text, err := new(Writer).Text(run.Decisions[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if i != lost {
+						fmt.Fprintf(&export, `{"decision":{"run":"run-1","transcript":%q}}`+"\n", text)
+					}
+				}
+				read, err := ReadRuns(strings.NewReader(export.String()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				result, err := read[0].Replay()
+				if err != nil || result.Difference != nil || len(result.Missing) != lost+1 || result.Decisions != 6-(lost+1) {
+					t.Errorf("without %d: %+v, %v, %v", lost, result, result.Difference, err)
+				}
+			}
+		})
+	}
 }
 
 func TestReplayNamesTheFirstDifference(t *testing.T) {
@@ -332,7 +376,7 @@ func TestReadRunsRefusesWhatIsNoExport(t *testing.T) {
 // TestTranscriptFits: one in which many slots were looked at in vain is packed tighter, and
 // one that is too large all the same is refused.
 func TestTranscriptFits(t *testing.T) {
-	of := func(slots int) *Transcript {
+	of := func(slots int, policies func() (tamiyo.Policy, tamiyo.Policy), candidates func([]int) ([]tamiyo.Candidate, error)) *Transcript {
 		state := tamiyo.State{
 			Packet: &leyline.SystemStatePacket{TrainingRunId: "r", ValidationLoss: 1}, Grows: true, TrainerID: "t",
 			HostLayers: []string{"fc1"}, Slots: map[string][]int{},
@@ -340,13 +384,13 @@ func TestTranscriptFits(t *testing.T) {
 		for i := range slots {
 			state.Slots[fmt.Sprint("layer", i)] = []int{32 + i}
 		}
-		controller := tamiyo.NewController(tamiyo.Config{Patience: 1})
+		controller := tamiyo.NewController(tamiyo.Config{Patience: 1, Policies: policies})
 		var record *tamiyo.Record
 		var recording *Recording
 		for n := range 2 {
 			state.Number = uint64(n) + 1
 			var decision tamiyo.Decision
-			decision, recording = Decide(controller, record, state, time.Unix(1_800_000_000, 0), risky)
+			decision, recording = Decide(controller, record, state, time.Unix(1_800_000_000, 0), candidates)
 			record = decision.Record
 		}
 		written, err := recording.Transcript()
@@ -356,12 +400,48 @@ func TestTranscriptFits(t *testing.T) {
 		return written
 	}
 	for slots, fits := range map[int]bool{1: true, 64: true, 400: false} {
-		text, err := new(Writer).Text(of(slots))
+		text, err := new(Writer).Text(of(slots, nil, risky))
 		t.Logf("%d slots: %d bytes", slots, len(text))
 		if (err == nil) != fits || !fits && !errors.Is(err, errTooLarge) {
 			t.Errorf("%d slots: %v", slots, err)
 		}
 	}
+	// Two policies that were asked about all of it, and would begin none.
+	written := of(64, func() (tamiyo.Policy, tamiyo.Policy) { return unwilling("active"), unwilling("shadow") }, bearable)
+	text, err := new(Writer).Text(written)
+	t.Logf("64 slots and two policies: %d bytes", len(text))
+	if err != nil || len(written.Policies[0].Answers) != 64 || len(written.Policies[1].Answers) != 64 {
+		t.Errorf("asked %d and %d times: %v", len(written.Policies[0].Answers), len(written.Policies[1].Answers), err)
+	}
+	read := new(Transcript)
+	if err := read.UnmarshalText(text); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read.Decide(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// unwilling is a policy whose answers have as many digits as answers may.
+func unwilling(version string) tamiyo.Policy {
+	return oracle{version, func(rows [][]float32) ([][]float32, error) {
+		answers := make([][]float32, len(rows))
+		for i, row := range rows {
+			odd := row[10]*1.2345678 + row[11]*0.7654321 + float32(len(version))
+			answers[i] = []float32{-1 - odd, odd / 100, odd, -odd}
+		}
+		return answers, nil
+	}}
+}
+
+// bearable are those of risky, with a risk that the rules bear.
+func bearable(slot []int) ([]tamiyo.Candidate, error) {
+	all, err := risky(slot)
+	for i := range all {
+		all[i].Risk /= 2
+		all[i].ParameterCount++
+	}
+	return all, err
 }
 
 // risky are 50 blueprints of which none may be begun.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -26,7 +27,7 @@ func Path(dir string) string { return filepath.Join(dir, fileName) }
 type Journal struct {
 	Stored    *accepted.Update   `json:"stored,omitempty"`    // the last one whose payload was taken in here
 	Elsewhere *accepted.Update   `json:"elsewhere,omitempty"` // taken in by another store
-	Previous  *accepted.Update   `json:"previous,omitempty"`  // stored before Stored
+	Previous  *accepted.Update   `json:"previous,omitempty"`  // the newest before the newest
 	Announced *accepted.Update   `json:"announced,omitempty"`
 	Force     *Force             `json:"force,omitempty"` // nil before the first action
 	Last      *accepted.Position `json:"last,omitempty"`  // of everything accepted
@@ -42,7 +43,7 @@ func (j Journal) Accept(policy accepted.Update) Journal {
 	next := j.Reach(policy.Position())
 	next.Announced = &policy
 	if policy.Digest != "" {
-		next.Stored, next.Previous = &policy, j.Stored
+		next.Stored, next.Previous = &policy, j.Newest()
 	}
 	return next
 }
@@ -50,7 +51,7 @@ func (j Journal) Accept(policy accepted.Update) Journal {
 // Learn takes note of what another store has taken in.
 func (j Journal) Learn(policy accepted.Update) Journal {
 	next := j.Reach(policy.Position())
-	next.Elsewhere = &policy
+	next.Elsewhere, next.Previous = &policy, j.Newest()
 	return next
 }
 
@@ -71,13 +72,17 @@ func (j Journal) Newest() *accepted.Update {
 	return j.Stored
 }
 
+// Known are the policies that may be put in force.
+func (j Journal) Known() []*accepted.Update {
+	all := append([]*accepted.Update{j.Stored, j.Elsewhere, j.Previous}, j.Force.Policies()...)
+	return slices.DeleteFunc(all, func(policy *accepted.Update) bool { return policy == nil })
+}
+
 // Digests are those of the payloads that are kept.
 func (j Journal) Digests() []string {
 	var digests []string
-	for _, policy := range append([]*accepted.Update{j.Stored, j.Previous}, j.Force.Policies()...) {
-		if policy != nil {
-			digests = append(digests, policy.Digest)
-		}
+	for _, policy := range j.Known() {
+		digests = append(digests, policy.Digest)
 	}
 	return digests
 }

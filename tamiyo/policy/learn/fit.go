@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/kernel/adam"
@@ -20,50 +21,69 @@ const (
 	rate   = 0.01
 	decay  = 0.1 // of weights, beside the rate: what says little of what seeds come to goes
 	folds  = 5
-	// leastRuns and leastPairs are the fewest by which a policy is judged.
-	leastRuns  = 10
-	leastPairs = 50
+	// leastRuns and leastChoices are the fewest by which a policy is judged.
+	leastRuns    = 10
+	leastChoices = 50
+	// leastSeen is the share of all decisions that a policy is fitted to before it is judged.
+	leastSeen = 0.25
 )
 
 // ErrTooLittle says that too little is recorded to judge a policy by.
 var ErrTooLittle = errors.New("too little is recorded")
 
-// Fit fits a policy to all runs, and judges fits to four fifths of them by the others. Equal
-// data and seeds give the same. ErrTooLittle when there is not enough to judge by.
+// Fit fits a policy to all runs, and judges fits by runs that they had not seen, each by what
+// was known before. Equal data and seeds give the same. ErrTooLittle when there is not enough to judge by.
 func (d *Data) Fit(ctx context.Context, seed uint64) (policy []byte, verdict Verdict, err error) {
 	if d.Runs < leastRuns {
 		return nil, Verdict{}, fmt.Errorf("%w: %d runs in which a seed was judged, at least %d are needed", ErrTooLittle, d.Runs, leastRuns)
 	}
-	fold := make([]int, d.Runs)
-	for place, run := range rand.New(rand.NewPCG(seed, 0)).Perm(d.Runs) {
-		fold[run] = place % folds
-	}
 	var pairs []pair
 	for held := range folds {
-		var seen, unseen []decision
-		for i := range d.all {
-			if at := d.all[i]; fold[at.run] == held {
-				unseen = append(unseen, at)
-			} else {
-				seen = append(seen, at)
-			}
+		seen, unseen := d.hold(held)
+		if len(seen) == 0 || len(unseen) == 0 {
+			continue
 		}
 		fitted, err := fit(ctx, seen, rand.New(rand.NewPCG(seed, uint64(held)+1)))
 		if err != nil {
 			return nil, Verdict{}, err
 		}
-		found, err := compare(fitted, unseen)
+		found, err := compare(ctx, fitted, unseen)
 		if err != nil {
 			return nil, Verdict{}, err
 		}
 		pairs = append(pairs, found...)
 	}
 	verdict = judge(pairs, d.Runs)
-	if verdict.Pairs < leastPairs {
-		return nil, verdict, fmt.Errorf("%w: %d pairs of seeds, at least %d are needed", ErrTooLittle, verdict.Pairs, leastPairs)
+	if verdict.Choices < leastChoices {
+		return nil, verdict, fmt.Errorf("%w: %d choices between seeds, at least %d are needed", ErrTooLittle, verdict.Choices, leastChoices)
 	}
 	policy, err = fit(ctx, d.all, rand.New(rand.NewPCG(seed, folds+1)))
 	return policy, verdict, err
+}
+
+// hold holds a fifth of the runs back, those that began after one another. What seeds earned
+// in one run is among what is told of blueprints in later ones: nothing is fitted to that was not
+// known when those decisions were made by which the fit is judged.
+func (d *Data) hold(held int) (seen, unseen []decision) {
+	known := make([]int64, len(d.all))
+	for i := range d.all {
+		known[i] = d.all[i].known
+	}
+	slices.Sort(known)
+	from := known[int(leastSeen*float64(len(known)))]
+	isHeld := func(at *decision) bool { return at.run*folds/d.Runs == held }
+	if first := slices.IndexFunc(d.all, func(at decision) bool { return isHeld(&at) }); first >= 0 {
+		from = max(from, d.all[first].begun)
+	}
+	for i := range d.all {
+		switch at := d.all[i]; {
+		case isHeld(&at) && at.begun >= from:
+			unseen = append(unseen, at)
+		case !isHeld(&at) && at.known < from:
+			seen = append(seen, at)
+		}
+	}
+	return seen, unseen
 }
 
 // fit fits a network: it adds what a hidden layer makes of the scaled row to the worth that

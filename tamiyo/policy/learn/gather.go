@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
 )
 
@@ -27,8 +26,10 @@ type Data struct {
 
 // decision is one to begin a seed.
 type decision struct {
-	run        int // its place among the runs
-	blueprints []string
+	run        int   // its place among the runs, in the order in which they began
+	begun      int64 // when it was decided, and when it was known what came of it: nanoseconds
+	known      int64
+	blueprints []string    // the controller's own choice first
 	rows       [][]float32 // of each blueprint
 	chosen     int         // of the blueprints
 	value      float64     // what the seed came to
@@ -44,30 +45,36 @@ const (
 // valueOf is what a seed came to: what the controller's worth is meant to foretell, with
 // whether it was kept in place of the chance that it is.
 func valueOf(report *leyline.FieldReport, cost float64) (value float64, judged bool) {
-	_, measured := report.GetMetrics()["loss_delta"]
 	if _, watched := report.GetMetrics()["loss_delta_total"]; watched {
 		return 0, false // the seed was counted when it was kept
 	}
 	switch report.GetOutcome() {
 	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS:
-		return (1 + gainOf(report)) * (1 - min(max(cost, 0), 1)/4), true
+		gain, told := gainOf(report)
+		return (1 + gain) * (1 - min(max(cost, 0), 1)/4), told
 	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION:
 		return 0, true
 	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL:
+		_, measured := report.GetMetrics()["loss_delta"]
 		return 0, measured
 	default:
 		return 0, false // it was never in the host
 	}
 }
 
-// gainOf is the relative fall of the loss that a seed brought, 0..1.
-func gainOf(report *leyline.FieldReport) float64 {
-	fall, loss := -float64(report.GetMetrics()["loss_delta"]), math.Abs(float64(report.GetMetrics()["validation_loss"]))
-	gain := fall / (loss + max(fall, 0))
-	if math.IsNaN(gain) {
-		return 0
+// gainOf is the relative fall of the loss that a seed brought, 0..1, when its report tells it.
+func gainOf(report *leyline.FieldReport) (gain float64, told bool) {
+	delta, measured := report.GetMetrics()["loss_delta"]
+	loss, known := report.GetMetrics()["validation_loss"]
+	if !measured || !known {
+		return 0, false
 	}
-	return min(max(gain, 0), 1)
+	fall := -float64(delta)
+	gain = fall / (math.Abs(float64(loss)) + max(fall, 0))
+	if math.IsNaN(gain) {
+		return 0, false
+	}
+	return min(max(gain, 0), 1), true
 }
 
 // Gather goes through recorded runs. Of a run that is there twice the longer record counts.
@@ -78,16 +85,28 @@ func Gather(runs []transcript.Run) *Data {
 	})
 	sorted = slices.CompactFunc(sorted, func(a, b transcript.Run) bool { return a.ID == b.ID })
 	data := new(Data)
+	var all []decision
 	for i := range sorted {
-		found := data.gather(data.Runs, &sorted[i])
-		if len(found) > 0 {
-			data.Runs++
-			data.all = append(data.all, found...)
-		}
+		all = append(all, data.gather(i, &sorted[i])...)
 	}
-	data.all = data.all[max(0, len(data.all)-maxDecisions):]
-	data.Decisions = len(data.all)
+	data.keep(all)
 	return data
+}
+
+// keep takes the last decisions, and gives the runs their places.
+func (d *Data) keep(all []decision) {
+	slices.SortStableFunc(all, func(a, b decision) int { return cmp.Compare(a.begun, b.begun) })
+	d.all = all[max(0, len(all)-maxDecisions):]
+	d.Decisions = len(d.all)
+	places := make(map[int]int)
+	for i := range d.all {
+		run := &d.all[i].run
+		if _, numbered := places[*run]; !numbered {
+			places[*run] = len(places)
+		}
+		*run = places[*run]
+	}
+	d.Runs = len(places)
 }
 
 // gather finds the decisions of one run.
@@ -96,7 +115,7 @@ func (d *Data) gather(place int, run *transcript.Run) (found []decision) {
 	for _, t := range run.Decisions {
 		weighed := make(map[string]decision) // by slot
 		decided, err := t.Decide(func(slot string, blueprints []string, rows [][]float32) {
-			weighed[slot] = decision{run: place, blueprints: blueprints, rows: rows}
+			weighed[slot] = decision{run: place, begun: t.Now, blueprints: blueprints, rows: rows}
 		})
 		if err != nil {
 			d.Unusable++
@@ -113,7 +132,7 @@ func (d *Data) gather(place int, run *transcript.Run) (found []decision) {
 				continue
 			}
 			value, judged := valueOf(report, float64(at.rows[at.chosen][columnCost]))
-			if at.value = value; judged {
+			if at.value, at.known = value, t.Now; judged {
 				found = append(found, at)
 			}
 			delete(begun, report.GetSeedId())
@@ -138,12 +157,3 @@ func chosenBy(command *leyline.AdaptationCommand, weighed map[string]decision) (
 
 // row is that of the blueprint that was begun.
 func (d *decision) row() []float32 { return d.rows[d.chosen] }
-
-// worth are the controller's own for all that stood to choose.
-func (d *decision) worth() []float64 {
-	worth := make([]float64, len(d.rows))
-	for i, row := range d.rows {
-		worth[i] = float64(row[tamiyo.FeatureWorth])
-	}
-	return worth
-}

@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -9,13 +10,13 @@ import (
 )
 
 // Verdict is what a policy came to on runs that it had not seen, beside the controller's own
-// rules. It goes by pairs of seeds: two that were begun at slots of the same form, by
-// different blueprints, each of which stood to choose both times. Preferred is the one that
-// a scorer puts higher; what the other one would have brought beyond it is the regret.
+// rules. It goes by choices: what it would have begun of all that stood to choose, at a moment
+// when a seed was begun there, beside the seed of another blueprint that stood to choose as well, of
+// which a seed was begun at a slot of the same form. What that one brought beyond it is the regret.
 type Verdict struct {
-	Runs, Pairs          int
-	PolicyRight, ByRules float64 // shares of pairs in which the one that came to more was preferred
-	PolicyRegret, Regret float64 // mean over the pairs; Regret is that of the rules
+	Runs, Choices        int
+	PolicyRight, ByRules float64 // shares of choices that fell on the one that came to more
+	PolicyRegret, Regret float64 // mean over the choices; Regret is that of the rules
 	Gain, Noise          float64 // by how much the policy's regret is smaller, and the standard error of that, over runs
 }
 
@@ -25,59 +26,84 @@ const certain = 2
 // Beats says whether the policy is better than the rules, beyond chance.
 func (v Verdict) Beats() bool { return v.Gain > 0 && v.Gain > certain*v.Noise }
 
-// pair are two seeds of which one came to more.
+// pair are two seeds of which one came to more, at the moment when one of them was begun.
 type pair struct {
 	runs           [2]int
 	stake          float64 // by how much
-	policy, byRule float64 // how right each is: 1 preferred the better one, 0 the other, a half neither
+	policy, byRule float64 // how right each choice is: 1 the better one, 0 the other, a half neither
 }
 
-// compare pairs decisions off.
-func compare(policy []byte, unseen []decision) (pairs []pair, err error) {
+// compare has a policy choose.
+func compare(ctx context.Context, policy []byte, unseen []decision) (pairs []pair, err error) {
 	fitted, err := network.Read(policy)
 	if err != nil {
 		return nil, err
 	}
-	scores := make([][]float64, len(unseen))
-	own := make([][]float64, len(unseen))
+	chosen := make([]int, len(unseen))
 	for i := range unseen {
-		answers, err := fitted.Judge(unseen[i].rows)
+		answers, err := fitted.Judge(ctx, unseen[i].rows)
 		if err != nil {
 			return nil, fmt.Errorf("judge a policy: %w", err)
 		}
-		for _, answer := range answers {
-			scores[i] = append(scores[i], float64(answer[0]))
-		}
-		own[i] = unseen[i].worth()
+		chosen[i] = choiceOf(answers)
 	}
 	for i := range unseen {
 		for j := range i {
 			a, b := &unseen[i], &unseen[j]
-			if a.value == b.value || !alike(a, b) {
+			if a.value == b.value || !alike(a, b) || a.blueprint() == b.blueprint() {
 				continue
 			}
-			ofA, ofB := slices.Index(b.blueprints, a.blueprints[a.chosen]), slices.Index(a.blueprints, b.blueprints[b.chosen])
-			if ofA < 0 || ofB < 0 || ofB == a.chosen {
-				continue
+			better, worse := a, b
+			if a.value < b.value {
+				better, worse = b, a
 			}
-			right := func(score [][]float64) float64 {
-				margin := score[i][a.chosen] - score[i][ofB] + score[j][ofA] - score[j][b.chosen]
-				if a.value < b.value {
-					margin = -margin
+			for _, at := range []int{i, j} {
+				moment := &unseen[at]
+				if !moment.offers(better) || !moment.offers(worse) {
+					continue
 				}
-				switch {
-				case margin > 0:
-					return 1
-				case margin < 0:
-					return 0
-				default:
-					return 0.5
+				if right := moment.right(chosen[at], better, worse); right != neither {
+					byRule := moment.right(0, better, worse)
+					pairs = append(pairs, pair{[2]int{a.run, b.run}, better.value - worse.value, right, byRule})
 				}
 			}
-			pairs = append(pairs, pair{[2]int{a.run, b.run}, math.Abs(a.value - b.value), right(scores), right(own)})
 		}
 	}
 	return pairs, nil
+}
+
+// choiceOf is what a policy that answers so begins, or -1 when it begins none.
+func choiceOf(answers [][]float32) int {
+	choice := -1
+	for i, answer := range answers {
+		if answer[0] > 0 && (choice < 0 || answer[0] > answers[choice][0]) {
+			choice = i
+		}
+	}
+	return choice
+}
+
+// neither is how right a choice is of which nothing is known.
+const neither = 0.5
+
+func (d *decision) right(choice int, better, worse *decision) float64 {
+	switch {
+	case choice < 0:
+		return neither
+	case d.blueprints[choice] == better.blueprint():
+		return 1
+	case d.blueprints[choice] == worse.blueprint():
+		return 0
+	default:
+		return neither
+	}
+}
+
+func (d *decision) blueprint() string { return d.blueprints[d.chosen] }
+
+// offers says whether what a decision began stood to choose at another one.
+func (d *decision) offers(other *decision) bool {
+	return slices.Contains(d.blueprints, other.blueprint())
 }
 
 // alike says whether two decisions were about slots of the same form.
@@ -88,7 +114,7 @@ func alike(a, b *decision) bool {
 // judge sums pairs up. The noise is that of leaving out one run after the other: what
 // happens within a run hangs together.
 func judge(pairs []pair, runs int) Verdict {
-	v := Verdict{Runs: runs, Pairs: len(pairs)}
+	v := Verdict{Runs: runs, Choices: len(pairs)}
 	gain := make([]float64, runs) // of the pairs that a run has a part in
 	count := make([]float64, runs)
 	total := 0.0

@@ -1,9 +1,11 @@
 package learn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -20,19 +22,28 @@ import (
 type world struct {
 	rng    *rand.Rand
 	chance func(stage uint32) float64 // that a seed of a blueprint of that stage is kept
+	beside bool                       // runs go on at the same time, and not one after the other
+
+	offered []tamiyo.Candidate // the blueprints, which are the same in all runs
+}
+
+// catalogue draws the blueprints, of which the rules prefer the large ones.
+func (w *world) catalogue() []tamiyo.Candidate {
+	for i := len(w.offered); i < 8; i++ {
+		w.offered = append(w.offered, tamiyo.Candidate{
+			BlueprintID: fmt.Sprint("BP00", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: w.rng.Float64() / 2,
+			Stage: uint32(i % 4), ParameterCount: 1000*(8-i) - w.rng.IntN(1000), MultiplyAdds: int64(1000*(8-i)) - w.rng.Int64N(1000),
+		})
+	}
+	return w.offered
 }
 
 // record plays a run of the controller by its rules, and writes its decisions down.
-func (w *world) record(t *testing.T, id string, reports int) transcript.Run {
+func (w *world) record(t *testing.T, id string, reports int, from int64) transcript.Run {
 	t.Helper()
-	var offered []tamiyo.Candidate
+	offered := w.catalogue()
 	stages := make(map[string]uint32)
-	for i := range 6 {
-		c := tamiyo.Candidate{
-			BlueprintID: fmt.Sprint("BP00", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: w.rng.Float64() / 2,
-			Stage: w.rng.Uint32N(4), ParameterCount: 1 + w.rng.IntN(4000), MultiplyAdds: 1 + w.rng.Int64N(4000),
-		}
-		offered = append(offered, c)
+	for _, c := range offered {
 		stages[c.BlueprintID] = c.Stage
 	}
 	controller := tamiyo.NewController(tamiyo.Config{Patience: 1, MinDelta: 0.5})
@@ -48,7 +59,7 @@ func (w *world) record(t *testing.T, id string, reports int) transcript.Run {
 			Grows: true, TrainerID: "process", Number: uint64(n) + 1, HostLayers: []string{"fc1"},
 			Slots: map[string][]int{"a": {32}, "b": {32}, "c": {32}}, Grafts: map[string]trainer.Graft{},
 		}
-		decision, recording := transcript.Decide(controller, record, state, time.Unix(int64(1_800_000_000+100*n), 0),
+		decision, recording := transcript.Decide(controller, record, state, time.Unix(from+int64(100*n), 0),
 			func([]int) ([]tamiyo.Candidate, error) { return offered, nil })
 		written, err := recording.Transcript()
 		if err != nil {
@@ -99,7 +110,11 @@ func (w *world) gather(t *testing.T, runs int) *Data {
 	t.Helper()
 	var all []transcript.Run
 	for i := range runs {
-		all = append(all, w.record(t, fmt.Sprint("run-", i), 40))
+		from := int64(1_800_000_000)
+		if !w.beside {
+			from += int64(10_000 * i)
+		}
+		all = append(all, w.record(t, fmt.Sprint("run-", i), 40, from))
 	}
 	return Gather(append(all, all[0])) // one of them twice
 }
@@ -125,7 +140,7 @@ func TestWhatCanBeLearntBeatsTheRules(t *testing.T) {
 	}
 	right := 0
 	for i := range data.all {
-		answers, err := fitted.Judge(data.all[i].rows)
+		answers, err := fitted.Judge(t.Context(), data.all[i].rows)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,5 +189,105 @@ func TestTooLittleIsSaidToBeSo(t *testing.T) {
 	stop()
 	if _, _, err := w.gather(t, 12).Fit(stopped, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
+	}
+}
+
+// A fit that is judged by a run knows neither that run nor what came later: what seeds earned there is among
+// what it is told.
+func TestAFitIsJudgedByWhatComesAfterIt(t *testing.T) {
+	t.Parallel()
+	for _, beside := range []bool{false, true} {
+		w := &world{rng: rand.New(rand.NewPCG(1, 2)), chance: func(uint32) float64 { return 0.5 }, beside: beside}
+		data := w.gather(t, 12)
+		judged := 0
+		for held := range folds {
+			seen, unseen := data.hold(held)
+			if len(seen) == 0 || len(unseen) == 0 {
+				continue
+			}
+			judged += len(unseen)
+			last := slices.MaxFunc(seen, func(a, b decision) int { return cmp.Compare(a.known, b.known) })
+			first := slices.MinFunc(unseen, func(a, b decision) int { return cmp.Compare(a.begun, b.begun) })
+			if last.known >= first.begun {
+				t.Errorf("beside one another %v, fold %d: it was fitted to what came %d ns later", beside, held, last.known-first.begun)
+			}
+			for i := range seen {
+				if slices.ContainsFunc(unseen, func(at decision) bool { return at.run == seen[i].run }) {
+					t.Fatalf("fold %d: it was fitted to run %d", held, seen[i].run)
+				}
+			}
+		}
+		if judged < data.Decisions/2 {
+			t.Errorf("beside one another %v: judged by %d of %d decisions", beside, judged, data.Decisions)
+		}
+	}
+}
+
+func TestTheLastDecisionsCountWhateverTheirRunsAreCalled(t *testing.T) {
+	t.Parallel()
+	var all []decision
+	for i := range maxDecisions + 1000 {
+		all = append(all, decision{run: 9 - i/500, begun: int64(i)}) // the last run is the first by its name
+	}
+	data := new(Data)
+	data.keep(slices.Clone(all))
+	if data.Decisions != maxDecisions || data.Runs != 8 || data.all[0].begun != 1000 || data.all[0].run != 0 || data.all[maxDecisions-1].run != 7 {
+		t.Errorf("%d decisions of %d runs, from %+v to %+v", data.Decisions, data.Runs, data.all[0], data.all[maxDecisions-1])
+	}
+}
+
+func TestValueOfASeed(t *testing.T) {
+	t.Parallel()
+	const (
+		success    = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS
+		neutral    = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL
+		regression = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION
+		aborted    = leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_ABORTED
+	)
+	nan := float32(math.NaN())
+	for name, row := range map[string]struct {
+		outcome leyline.FieldReportOutcome
+		metrics map[string]float32
+		value   float64
+		judged  bool
+	}{
+		"kept":                 {success, map[string]float32{"loss_delta": -0.25, "validation_loss": 0.75}, 1.25, true},
+		"kept for accuracy":    {success, map[string]float32{"loss_delta": 0.1, "validation_loss": 0.75}, 1, true},
+		"kept, a loss of 0":    {success, map[string]float32{"loss_delta": -0.25, "validation_loss": 0}, 2, true},
+		"kept, loss unknown":   {success, map[string]float32{"loss_delta": -0.25}, 0, false},
+		"kept, fall unknown":   {success, map[string]float32{"validation_loss": 0.75}, 0, false},
+		"kept, loss no number": {success, map[string]float32{"loss_delta": -0.25, "validation_loss": nan}, 0, false},
+		"worse":                {regression, nil, 0, true},
+		"no better":            {neutral, map[string]float32{"loss_delta": 0}, 0, true},
+		"never measured":       {neutral, map[string]float32{"validation_loss": 1}, 0, false},
+		"never in the host":    {aborted, nil, 0, false},
+		"watched":              {success, map[string]float32{"loss_delta": -1, "validation_loss": 1, "loss_delta_total": 1}, 0, false},
+	} {
+		value, judged := valueOf(&leyline.FieldReport{Outcome: row.outcome, Metrics: row.metrics}, 0)
+		if judged != row.judged || judged && value != row.value {
+			t.Errorf("%s: %v, %v", name, value, judged)
+		}
+	}
+}
+
+// What counts is what a policy would have begun of all that stood to choose.
+func TestAChoiceIsTheBestOfAll(t *testing.T) {
+	t.Parallel()
+	better, worse := &decision{blueprints: []string{"good"}}, &decision{blueprints: []string{"bad"}}
+	moment := &decision{blueprints: []string{"bad", "good", "other"}}
+	for name, row := range map[string]struct {
+		worth []float32
+		right float64
+	}{
+		"the better one": {[]float32{1, 2, 0}, 1}, "the worse one": {[]float32{2, 1, 0}, 0}, "the first of equals": {[]float32{1, 1, 0}, 0},
+		"another one": {[]float32{1, 2, 3}, neither}, "none": {[]float32{-2, -1, 0}, neither},
+	} {
+		var answers [][]float32
+		for _, worth := range row.worth {
+			answers = append(answers, []float32{worth})
+		}
+		if right := moment.right(choiceOf(answers), better, worse); right != row.right {
+			t.Errorf("%s: %v", name, right)
+		}
 	}
 }

@@ -39,7 +39,7 @@ func BenchmarkJudge(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := network.Judge(rows); err != nil {
+		if _, err := network.Judge(b.Context(), rows); err != nil {
 			b.Fatal(err)
 		}
 	}

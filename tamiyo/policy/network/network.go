@@ -3,6 +3,7 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -18,13 +19,22 @@ const Features = 24
 // Network is a policy that is evaluated: a kernel whose slot is a row of features. It is
 // safe for concurrent use, and the same rows always give the same answers.
 type Network struct {
-	mu       sync.Mutex
+	kernel *kernel.Kernel
+	free   sync.Pool // of *evaluator, one for each that is asked at a time
+}
+
+// evaluator is what one who asks needs for herself.
+type evaluator struct {
 	instance *kernel.Instance
 	tape     *kernel.Tape
 }
 
-// maxMultiplyAdds bounds the work of one row: a step has milliseconds for all of them.
-const maxMultiplyAdds = 1 << 17
+const (
+	// maxWork bounds what one row takes, in multiply-adds: a step has milliseconds for all of them.
+	maxWork = 1 << 18
+	// breath is about how much is done between two looks at the time.
+	breath = 1 << 20
+)
 
 // ErrUnusable is told of a payload that is no network of the form that can be evaluated.
 var ErrUnusable = errors.New("no network of a policy")
@@ -38,40 +48,55 @@ func Read(payload []byte) (*Network, error) {
 	if want := []int{-1, Features}; !slices.Equal(loaded.Input().Shape, want) || !slices.Equal(loaded.Output().Shape, want) {
 		return nil, fmt.Errorf("%w: from %v to %v, want %v", ErrUnusable, loaded.Input().Shape, loaded.Output().Shape, want)
 	}
-	if loaded.MultiplyAdds() > maxMultiplyAdds {
-		return nil, fmt.Errorf("%w: %d multiply-adds a row, at most %d", ErrUnusable, loaded.MultiplyAdds(), maxMultiplyAdds)
+	if loaded.Work() > maxWork {
+		return nil, fmt.Errorf("%w: a row takes as long as %d multiply-adds, at most %d", ErrUnusable, loaded.Work(), maxWork)
 	}
-	return &Network{instance: loaded.Instantiate(), tape: kernel.NewTape()}, nil
+	return &Network{kernel: loaded}, nil
 }
 
-// Judge answers rows of features, one for each, all at once.
-func (n *Network) Judge(rows [][]float32) ([][]float32, error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	flat := make([]float32, 0, len(rows)*Features)
+// Judge answers rows of features, one for each. It looks at the time every few rows: who is out
+// of time has no answer.
+func (n *Network) Judge(ctx context.Context, rows [][]float32) ([][]float32, error) {
 	for i, row := range rows {
 		if len(row) != Features {
 			return nil, fmt.Errorf("row %d has %d features, want %d", i, len(row), Features)
 		}
-		flat = append(flat, row...)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.tape.Reset()
-	out, err := n.instance.Forward(n.tape, n.tape.Constant(kernel.FromSlice(flat, len(rows), Features)))
-	if err != nil {
+	own, known := n.free.Get().(*evaluator)
+	if !known {
+		own = &evaluator{n.kernel.Instantiate(), kernel.NewTape()}
+	}
+	defer n.free.Put(own)
+	answers := make([][]float32, 0, len(rows))
+	for some := range slices.Chunk(rows, max(1, int(breath/n.kernel.Work()))) {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("evaluate policy: %w", err)
+		}
+		answered, err := own.judge(some)
+		if err != nil {
+			return nil, fmt.Errorf("evaluate policy: %w", err)
+		}
+		answers = append(answers, answered...)
+	}
+	if err := ctx.Err(); err != nil { // an answer that comes late is none either
 		return nil, fmt.Errorf("evaluate policy: %w", err)
 	}
-	answered := slices.Clone(out.Tensor().Data) // the tape's own goes with the next call
-	answers := make([][]float32, len(rows))
-	for i := range answers {
-		answers[i] = answered[i*Features : (i+1)*Features]
-		if slices.ContainsFunc(answers[i], func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
-			return nil, fmt.Errorf("evaluate policy: the answer to row %d is no number", i)
-		}
-	}
 	return answers, nil
+}
+
+// judge answers rows all at once.
+func (e *evaluator) judge(rows [][]float32) ([][]float32, error) {
+	flat := slices.Concat(rows...)
+	e.tape.Reset()
+	out, err := e.instance.Forward(e.tape, e.tape.Constant(kernel.FromSlice(flat, len(rows), Features)))
+	if err != nil {
+		return nil, err
+	}
+	answered := slices.Clone(out.Tensor().Data) // the tape's own goes with the next call
+	if slices.ContainsFunc(answered, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+		return nil, errors.New("an answer is no number")
+	}
+	return slices.Collect(slices.Chunk(answered, Features)), nil
 }
 
 // Decider is a policy that is asked.

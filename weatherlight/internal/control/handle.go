@@ -130,8 +130,8 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 	return err
 }
 
-// judge lets the controller decide, which may ask the library for as long as a step may
-// take. A step that was stopped is no decision. Without a recording there was no time for one.
+// judge lets the controller decide, which may ask the library and the policies for as long as a
+// step may take. A step that was stopped is no decision. Without a recording there was no time for one.
 func (r *Room) judge(
 	ctx context.Context, record *tamiyo.Record, state tamiyo.State,
 ) (tamiyo.Decision, *transcript.Recording, error) {
@@ -143,6 +143,7 @@ func (r *Room) judge(
 	if r.config.Blueprint != nil {
 		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
 	}
+	state.Consult = func(policy tamiyo.Policy, rows [][]float32) ([][]float32, error) { return policy.Judge(step, rows) }
 	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, slot) }
 	now := r.config.Now()
 	if !r.writing.AllowN(now, 1) {

@@ -121,3 +121,33 @@ func TestAStepHasItsTime(t *testing.T) {
 		}
 	})
 }
+
+// patient is a policy that answers when its time is over.
+type patient struct{}
+
+func (patient) Version() string { return "patient" }
+
+func (patient) Judge(ctx context.Context, _ [][]float32) ([][]float32, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAPolicyHasTheTimeOfAStep(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o := open(t, url, "a", func(c *control.Config) {
+			c.Controller = tamiyo.NewController(tamiyo.Config{
+				Patience: 1, Policies: func() (tamiyo.Policy, tamiyo.Policy) { return patient{}, patient{} },
+			})
+			c.StepTimeout = time.Nanosecond
+			c.Candidates = func(context.Context, []int) ([]tamiyo.Candidate, error) {
+				return []tamiyo.Candidate{{BlueprintID: "BP001", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, ParameterCount: 9}}, nil
+			}
+		})
+		for range 3 {
+			o.hear("run-1")
+		}
+		if commands := sentOf[*leyline.AdaptationCommand](o); len(commands) > 0 || o.events("timeout_inference") == 0 {
+			t.Errorf("commands %v, told %d times of the timeout", commands, o.events("timeout_inference"))
+		}
+	})
+}

@@ -74,7 +74,7 @@ type Config struct {
 // done once.
 type Fleet struct {
 	config Config
-	rolls  chan []member // the last members that nobody has looked at
+	told   *inbox
 
 	renewing  sync.Mutex // one renewal at a time, or older members could be seen last
 	mu        sync.Mutex
@@ -94,7 +94,7 @@ type Fleet struct {
 // New has no place yet.
 func New(config Config) *Fleet {
 	return &Fleet{
-		config: config, rolls: make(chan []member, 1), changed: make(chan struct{}), tried: make(chan struct{}),
+		config: config, told: newInbox(), changed: make(chan struct{}), tried: make(chan struct{}),
 		describe: func() metadata { return metadata{Library: config.Library} },
 	}
 }
@@ -223,7 +223,7 @@ func (f *Fleet) see(roll lease.Roll, sent, answered time.Time) {
 	f.setToken(roll.Token)
 	f.ended(nil)
 	f.mu.Unlock()
-	f.onMembers(members)
+	f.told.put(members)
 	for _, name := range dead {
 		f.config.Logger.Info("instance is gone", "instance", name)
 		if name != f.config.Name {
@@ -282,16 +282,6 @@ func (f *Fleet) Trouble() error {
 		return nil
 	}
 	return cmp.Or(f.failure, errSilent)
-}
-
-// onMembers keeps the last members for whoever reads them, and does not wait. One renewal
-// at a time calls it.
-func (f *Fleet) onMembers(members []member) {
-	select {
-	case <-f.rolls:
-	default:
-	}
-	f.rolls <- members
 }
 
 // setToken notes a change of our lead.

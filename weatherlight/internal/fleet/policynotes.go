@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
@@ -26,6 +29,9 @@ type policyNote struct {
 	Signature string `json:"signature"`
 }
 
+// errNote is told of a note that cannot be trusted, or not be read.
+var errNote = errors.New("note of a policy")
+
 func newPolicyNote(keyring *signing.Keyring, newest accepted.Update) (*policyNote, error) {
 	return newNote(keyring, policyNoteContext, newest)
 }
@@ -41,10 +47,10 @@ func newNote(keyring *signing.Keyring, context string, told any) (*policyNote, e
 // open checks a note and reads what it tells.
 func (n *policyNote) open(keyring *signing.Keyring, context string, told any) error {
 	if err := keyring.VerifyEnvelope(append([]byte(context), n.Policy...), n.Signature); err != nil {
-		return fmt.Errorf("note of policy: %w", err)
+		return fmt.Errorf("%w: %w", errNote, err)
 	}
 	if err := json.Unmarshal(n.Policy, told); err != nil {
-		return fmt.Errorf("read note of policy: %w", err)
+		return fmt.Errorf("%w: %w", errNote, err)
 	}
 	return nil
 }
@@ -58,6 +64,39 @@ type policyStore interface {
 	Force() (force journal.Force, found bool)
 	// LearnForce takes over what is in force elsewhere.
 	LearnForce(ctx context.Context, force journal.Force) error
+	// Complete reads what is in force and could not be read yet.
+	Complete(ctx context.Context) error
+}
+
+// inbox has what each instance told last, until somebody looks. An instance may be gone by then.
+type inbox struct {
+	news chan struct{} // one is waiting when there is any
+
+	mu      sync.Mutex
+	members map[string]member
+}
+
+func newInbox() *inbox { return &inbox{news: make(chan struct{}, 1), members: make(map[string]member)} }
+
+// put does not wait.
+func (i *inbox) put(members []member) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, m := range members {
+		i.members[m.name] = m
+	}
+	select {
+	case i.news <- struct{}{}:
+	default:
+	}
+}
+
+func (i *inbox) take() map[string]member {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	taken := i.members
+	i.members = make(map[string]member)
+	return taken
 }
 
 // PolicyNotes tell the other instances which policy is the newest and which are in force, and
@@ -68,6 +107,9 @@ type PolicyNotes struct {
 	store   policyStore
 	keyring *signing.Keyring
 	logger  *slog.Logger
+
+	learning sync.Mutex
+	left     map[string]member // what they told and was not to be learned yet, by their names
 }
 
 // NewPolicyNotes tells of the policies of a store from now on, and learns once it runs.
@@ -98,14 +140,41 @@ func (p *PolicyNotes) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case members := <-p.fleet.rolls:
-			for _, m := range members {
-				if err := errors.Join(p.learn(m), p.learnForce(ctx, m)); err != nil {
-					p.logger.Debug("policy of another instance not taken over", "instance", m.name, "error", err)
-				}
+		case <-p.fleet.told.news:
+			if err := p.CatchUp(ctx); err != nil {
+				p.logger.Debug("policy of another instance not taken over", "error", err)
+			}
+			if err := p.store.Complete(ctx); err != nil {
+				p.logger.Debug("policy in force not read", "error", err)
 			}
 		}
 	}
+}
+
+// CatchUp learns all that the others have told, those that are gone by now, too. An error
+// says that some of it could not be learned yet.
+func (p *PolicyNotes) CatchUp(ctx context.Context) error {
+	p.learning.Lock()
+	defer p.learning.Unlock()
+	news := p.fleet.told.take()
+	for name, earlier := range p.left {
+		if _, again := news[name]; !again {
+			news[name] = earlier
+		}
+	}
+	p.left = make(map[string]member)
+	var failures []error
+	for _, name := range slices.Sorted(maps.Keys(news)) {
+		err := errors.Join(p.learn(news[name]), p.learnForce(ctx, news[name]))
+		switch {
+		case errors.Is(err, errNote):
+			p.logger.Debug("what an instance told of policies is not believed", "instance", name, "error", err)
+		case err != nil:
+			failures = append(failures, fmt.Errorf("from %s: %w", name, err))
+			p.left[name] = news[name]
+		}
+	}
+	return errors.Join(failures...)
 }
 
 // learn takes over which policy an instance knows of.

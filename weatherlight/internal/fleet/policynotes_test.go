@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,14 +19,22 @@ import (
 
 // policies are a store that has no policy of its own.
 type policies struct {
-	learn func(version string)
+	learn      func(version string)
+	learnForce func(at int64) error
 }
 
 func (policies) Newest() (update accepted.Update, found bool) { return update, false }
 
 func (policies) Force() (force journal.Force, found bool) { return force, false }
 
-func (policies) LearnForce(context.Context, journal.Force) error { return nil }
+func (p policies) LearnForce(_ context.Context, force journal.Force) error {
+	if p.learnForce == nil {
+		return nil
+	}
+	return p.learnForce(force.At.IssuedAt)
+}
+
+func (policies) Complete(context.Context) error { return nil }
 
 func (p policies) Learn(update accepted.Update) error {
 	p.learn(update.Metadata.GetTamiyoPolicyVersion())
@@ -62,7 +72,7 @@ func noteOf(t *testing.T, keyring *signing.Keyring, version string) *policyNote 
 func TestForgedNoteOfAPolicyIsNotLearned(t *testing.T) {
 	keyring := keyringOf(t, "secret")
 	var learned []string
-	store := policies{func(version string) { learned = append(learned, version) }}
+	store := policies{learn: func(version string) { learned = append(learned, version) }}
 	notes := NewPolicyNotes(testFleet(&fakeLease{}), store, keyring, slog.New(slog.DiscardHandler))
 	genuine := noteOf(t, keyring, "genuine")
 	changed := *genuine
@@ -86,7 +96,7 @@ func TestForgedNoteOfAPolicyIsNotLearned(t *testing.T) {
 func TestRenewalDoesNotWaitForAPolicyToBeLearned(t *testing.T) {
 	keyring := keyringOf(t, "secret")
 	learning, release := make(chan string), make(chan struct{})
-	store := policies{func(version string) {
+	store := policies{learn: func(version string) {
 		learning <- version
 		<-release
 	}}
@@ -115,4 +125,49 @@ func TestRenewalDoesNotWaitForAPolicyToBeLearned(t *testing.T) {
 	}
 	stop()
 	running.Wait()
+}
+
+// Whoever leads next has to know what its predecessor told, though that is gone.
+func TestWhatTheDepartedToldIsLearnedBeforeAnythingIsDone(t *testing.T) {
+	keyring := keyringOf(t, "secret")
+	away := errors.New("the library is away")
+	var learned []int64
+	store := policies{learnForce: func(at int64) error {
+		if away == nil {
+			learned = append(learned, at)
+		}
+		return away
+	}}
+	held := &fakeLease{}
+	f := testFleet(held)
+	notes := NewPolicyNotes(f, store, keyring, slog.New(slog.DiscardHandler))
+	renew := func(members map[string]metadata) {
+		t.Helper()
+		held.roll = rollOf(t, "b", members)
+		if err := f.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(at int64) map[string]metadata {
+		note, err := newNote(keyring, forceNoteContext, journal.Force{At: accepted.Position{IssuedAt: at}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]metadata{"b": {Force: note}}
+	}
+	renew(told(1))
+	renew(told(2))
+	renew(nil) // it was killed, and nobody has looked
+	if err := notes.CatchUp(t.Context()); !errors.Is(err, away) {
+		t.Errorf("it goes on with %v", err)
+	}
+	away = nil
+	for range 2 {
+		if err := notes.CatchUp(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if !slices.Equal(learned, []int64{2}) {
+		t.Errorf("learned %v", learned)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -55,23 +54,32 @@ func InForce(store *policy.Store) (active, shadow tamiyo.Policy) {
 	return active, shadow
 }
 
-// Take takes updates in. One is settled when all others can know of it: whoever leads next
-// goes on with it. tell has them know.
-func Take(store *policy.Store, tell func(context.Context) error, logger *slog.Logger) oona.Handler {
+// Take takes updates in. catchUp learns first what the other instances told: whoever led
+// before may have gone on from what is known here. One is settled when all others can know of
+// it: whoever leads next goes on with it. tell has them know.
+func Take(store *policy.Store, catchUp, tell func(context.Context) error) oona.Handler {
+	untold := "" // the entry that was taken in, and that the others could not be told of
 	return func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 		update, ok := d.Payload.(*leyline.PolicyUpdate)
 		if !ok {
 			return nil, oona.Permanent(fmt.Errorf("policy update is %T", d.Payload))
 		}
-		err := store.Accept(ctx, update, d.Attributes)
-		if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
-			return nil, oona.Permanent(err)
-		}
-		if err != nil { // The disk failed: the update waits until there is room, and those behind it too.
+		if err := catchUp(ctx); err != nil {
 			return nil, oona.Outage(err)
 		}
-		if err := tell(ctx); err != nil { // The next renewal tells them as well.
-			logger.Debug("the others were not told of a policy at once", "policy", update.GetPolicyId(), "error", err)
+		again := d.Attempt > 1 || d.ID == untold
+		if !again || !store.Again(update, d.Attributes) {
+			err := store.Accept(ctx, update, d.Attributes)
+			if _, rejected := errors.AsType[*policy.RejectedError](err); rejected {
+				return nil, oona.Permanent(err)
+			}
+			if err != nil { // The disk failed: the update waits until there is room, and those behind it too.
+				return nil, oona.Outage(err)
+			}
+		}
+		if err := tell(ctx); err != nil {
+			untold = d.ID
+			return nil, oona.Outage(fmt.Errorf("tell the others of policy %q: %w", update.GetPolicyId(), err))
 		}
 		return nil, nil
 	}

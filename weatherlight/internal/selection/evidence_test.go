@@ -100,3 +100,30 @@ func TestCandidatesCarryTheirEvidence(t *testing.T) {
 		}
 	}
 }
+
+// A list may be a minute old when a blueprint of it is chosen.
+func TestWhatWasJudgedMeanwhileIsNotBegun(t *testing.T) {
+	selection, library := open(t)
+	for name, sheet := range map[string]*leyline.BSDS{
+		"quarantined": {HandlingClass: leyline.HandlingClass_HANDLING_CLASS_QUARANTINE},
+		"hazardous":   {HazardBand: leyline.HazardBand_HAZARD_BAND_CRITICAL},
+		"risky":       {RiskScore: 0.9},
+	} {
+		if err := selection.Permit(t.Context(), "BP009"); err != nil {
+			t.Fatalf("before: %v", err)
+		}
+		sheet.BlueprintId = "BP009"
+		if err := library.Evidence().Judge(t.Context(), sheet, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := selection.Permit(t.Context(), "BP009"); err == nil {
+			t.Errorf("%s: it is begun", name)
+		}
+		if err := selection.Permit(t.Context(), "BP010"); err != nil {
+			t.Errorf("%s: another is not: %v", name, err)
+		}
+		if err := library.Evidence().Judge(t.Context(), &leyline.BSDS{BlueprintId: "BP009"}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -18,7 +18,7 @@ const (
 	// prepareEvery is how often a list that nobody asks for is made anew.
 	prepareEvery = 10 * time.Second
 	// standIn is how long a list may stand in for one that is not made in time. What was
-	// withheld meanwhile, the library does not hand out.
+	// withheld meanwhile, the library does not hand out; what was judged meanwhile, Permit sees.
 	standIn = time.Minute
 	// maxLists bounds the slots that are remembered.
 	maxLists = 64

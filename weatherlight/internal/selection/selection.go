@@ -61,10 +61,18 @@ func (s *Selection) Prepare(slots map[string][]int) {
 }
 
 // Permit puts the controller's choice through the catalogue, which counts
-// it and has the last word. The library has looked at the approval of the very
+// it and has the last word, and looks at how it was judged by now: the list that it was chosen from
+// may have been made before that. The library has looked at the approval of the very
 // artifact before. What is in no catalogue, such as an imported kernel, is not for
 // Karn to judge.
 func (s *Selection) Permit(ctx context.Context, id string) error {
+	known, found, err := s.Blueprint(ctx, id)
+	if err != nil {
+		return fmt.Errorf("look at how %s was judged: %w", id, err)
+	}
+	if rule, refused := known.Refused(); found && refused {
+		return fmt.Errorf("%s is refused by now: %s", id, rule)
+	}
 	blueprint, err := s.config.Catalog.Get(id)
 	if err != nil {
 		return nil //nolint:nilerr // in no catalogue

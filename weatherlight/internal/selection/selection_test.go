@@ -1,17 +1,12 @@
 package selection
 
-import (
-	"testing"
-
-	"github.com/esper-lite/weatherlight/karn"
-	"github.com/esper-lite/weatherlight/leyline"
-)
+import "testing"
 
 // An approval is given by the library, for the artifact; a quarantine can only be
 // lifted by the deployment.
 func TestControllerGerminatesOnlyWhatTheCataloguePermits(t *testing.T) {
-	catalog := karn.NewCatalog()
-	selection := New(Config{Catalog: catalog, Offer: func(*leyline.TelemetryPacket) {}})
+	selection, _ := open(t)
+	catalog := selection.config.Catalog
 	for id, want := range map[string]bool{"BP002": true, "BP045": false, "BP036": true, "imported": true} {
 		if err := selection.Permit(t.Context(), id); (err == nil) != want {
 			t.Errorf("%s is permitted: %v, want %t", id, err, want)

@@ -1,0 +1,117 @@
+package policies
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
+)
+
+// desk takes updates in as the leader does.
+type desk struct {
+	t        *testing.T
+	store    *policy.Store
+	take     oona.Handler
+	behind   error // what was not to be learned
+	deaf     error // why the others cannot be told
+	events   []string
+	caughtUp int
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t}
+	store, err := policy.Open(policy.Config{Dir: t.TempDir(), Emit: func(packet *leyline.TelemetryPacket) {
+		d.events = append(d.events, packet.GetEvents()[0].GetDescription())
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.store = store
+	d.take = Take(store, func(context.Context) error { d.caughtUp++; return d.behind }, func(context.Context) error { return d.deaf })
+	return d
+}
+
+func (d *desk) deliver(id string, attempt int, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	_, err := d.take(d.t.Context(), &oona.Delivery{ID: id, Attempt: attempt, Payload: update, Attributes: attributes})
+	return err
+}
+
+func refused(err error) bool {
+	_, rejected := errors.AsType[*policy.RejectedError](err)
+	return rejected
+}
+
+// What was taken in and is delivered again was not refused; what is sent again is.
+func TestRedeliveredUpdateIsNoReplay(t *testing.T) {
+	b := kernel.NewBuilder("policy", network.Features)
+	b.Node("Identity", []string{"host"}, "seed")
+	file, err := b.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-time.Minute)
+	next := func(payload []byte) *leyline.PolicyUpdate {
+		at = at.Add(time.Second)
+		return &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v", IssuedAt: timestamppb.New(at), Payload: payload}
+	}
+	d := newDesk(t)
+	for _, row := range []struct {
+		event      string
+		update     *leyline.PolicyUpdate
+		attributes map[string]string
+	}{
+		{"policy_update_stored", next(file), nil},
+		{"policy_update_announced", next(nil), nil},
+		{"policy_shadowed", next(nil), journal.ToShadow.Attributes(payloads.Digest(file))},
+	} {
+		away := errors.New("no bus")
+		d.deaf, d.events = away, nil
+		if err := d.deliver(row.event, 1, row.update, row.attributes); !errors.Is(err, away) || refused(err) {
+			t.Errorf("%s, of which nobody could be told: %v", row.event, err)
+		}
+		d.deaf = nil
+		for id, attempt := range map[string]int{row.event: 1, "taken over": 2} {
+			if err := d.deliver(id, attempt, row.update, row.attributes); err != nil {
+				t.Errorf("%s, delivered again: %v", row.event, err)
+			}
+		}
+		for _, event := range d.events {
+			if event != row.event {
+				t.Errorf("%s is told of as %s", row.event, event)
+			}
+		}
+		if err := d.deliver("captured", 1, row.update, row.attributes); !refused(err) {
+			t.Errorf("%s, sent again: %v", row.event, err)
+		}
+	}
+	if err := d.deliver("old", 2, &leyline.PolicyUpdate{PolicyId: "p", IssuedAt: timestamppb.New(at.Add(-time.Hour))}, nil); !refused(err) {
+		t.Errorf("an old one: %v", err)
+	}
+}
+
+func TestNothingIsTakenInBeforeWhatTheOthersToldIsLearned(t *testing.T) {
+	d := newDesk(t)
+	d.behind = errors.New("no library")
+	update := &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v", IssuedAt: timestamppb.Now(), Payload: []byte("x")}
+	if err := d.deliver("1", 1, update, nil); !errors.Is(err, d.behind) || refused(err) {
+		t.Errorf("taken in with %v", err)
+	}
+	if _, found := d.store.Newest(); found {
+		t.Error("it was taken in")
+	}
+	d.behind = nil
+	if err := d.deliver("1", 1, update, nil); err != nil || d.caughtUp != 2 {
+		t.Errorf("%v after %d looks", err, d.caughtUp)
+	}
+}
