@@ -126,8 +126,14 @@ func TestPolicyIsShadowedActivatedDecidesAndIsRolledBack(t *testing.T) {
 			"publish", policy, "--id", "p", "--policy-version", version)
 		step(0, 1, done, "shadow", digest)
 		step(1, 0, done, "activate", digest)
-		both.killLeader()
+		if !amid {
+			both.killLeader()
+		}
 		both.heir.goTrainer("decided-"+version, t.TempDir(), false)
+		if amid {
+			eventually(t, "the run is decided on", growth, func() bool { return both.heir.knows("decided-" + version) })
+			both.killLeader()
+		}
 		both.heir.germinated(version)
 		mustSay(t, "esperctl policy list", both.heir.kept(), version, "active")
 		both.back(1, 0)
