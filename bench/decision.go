@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/kernel"
@@ -43,16 +45,21 @@ func seedsReported(column string) int {
 	return 100
 }
 
-// weighing is a report of 60 seeds in a stalled run, with 30 blueprints to weigh.
+// weighing is a report of 60 seeds in a stalled run, with 30 blueprints to weigh, of which one
+// is begun: each time anew, as nothing is kept of the decision.
 const weighing = "weighing"
 
-// measureDecision times the controller's decision, on one core.
+// measureDecision times the controller's decision on one core, and how many it makes on all.
 func measureDecision(_ context.Context, b *bench) error {
 	n := b.pick(20_000, 500)
 	return b.interleave([]turn{
-		{ours, func(column string) error { return errors.Join(b.decide(column, n), b.decideByPolicy(column, n/4)) }},
-		{weighing, func(column string) error { return b.decide(column, n) }},
-		{recordAlone, func(column string) error { return b.carryRecord(column, n) }},
+		{ours, func(column string) error {
+			return errors.Join(b.decide(column, n), b.decideByPolicy(column, n/4), b.rateOnAllCores(column, n, (*decided).next))
+		}},
+		{weighing, func(column string) error {
+			return errors.Join(b.decide(column, n), b.rateOnAllCores(column, n, (*decided).next))
+		}},
+		{recordAlone, func(column string) error { return b.rateOnAllCores(column, n, (*decided).carry) }},
 	}, func() error { return nil })
 }
 
@@ -64,6 +71,8 @@ type decided struct {
 	now        time.Time
 	offered    []tamiyo.Candidate
 	recording  *transcript.Recording // of the last decision
+	commands   int                   // that it gave
+	again      bool                  // the next decision is made of the same record
 }
 
 func newDecided(seeds int) (*decided, error) {
@@ -80,7 +89,7 @@ func newDecided(seeds int) (*decided, error) {
 	}
 	for i := range 30 {
 		d.offered = append(d.offered, tamiyo.Candidate{
-			BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.6, // none is begun
+			BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.6, // none is begun while it settles
 			ParameterCount: 100 * (i + 1), MultiplyAdds: int64(1000 * i), Earned: tamiyo.Earned{Tried: i, Kept: i / 2, Gain: 0.1},
 		})
 	}
@@ -125,26 +134,82 @@ func (d *decided) timed() (us float64, err error) {
 	decision, recording := transcript.Decide(d.controller, record, d.state, d.now,
 		func([]int) ([]tamiyo.Candidate, error) { return d.offered, nil })
 	us = time.Since(begun).Seconds() * 1e6
-	d.recording = recording
-	d.record, err = json.Marshal(decision.Record)
+	d.recording, d.commands = recording, len(decision.Commands)
+	text, err := json.Marshal(decision.Record)
+	if !d.again {
+		d.record = text
+	}
 	return us, err
 }
 
-func (b *bench) decide(column string, n int) error {
+// carry reads and writes a record as a decision does.
+func (d *decided) carry() error {
+	record, err := tamiyo.DecodeRecord(d.record)
+	if err != nil {
+		return err
+	}
+	d.record, err = json.Marshal(record)
+	return err
+}
+
+// settled is a run whose next decision is that of a column.
+func settled(column string) (*decided, error) {
 	d, err := newDecided(seedsReported(column))
+	if err != nil || column != weighing {
+		return d, err
+	}
+	d.again = true
+	for i := range d.offered {
+		d.offered[i].Risk = 0.3
+	}
+	if err := d.next(); err != nil {
+		return nil, err
+	}
+	if d.commands == 0 {
+		return nil, errors.New("no seed is begun: nothing is weighed")
+	}
+	return d, nil
+}
+
+func (b *bench) decide(column string, n int) error {
+	d, err := settled(column)
 	if err != nil {
 		return err
 	}
 	took := make([]float64, n)
-	whole := time.Now()
 	for i := range took {
 		if took[i], err = d.timed(); err != nil {
 			return err
 		}
 	}
-	b.table.sample("decisions_rate", column, float64(n)/time.Since(whole).Seconds())
 	b.table.sample("decision_p99_us", column, quantile(took, 0.99))
 	return nil
+}
+
+// rateOnAllCores has each core go on with a run of its own.
+func (b *bench) rateOnAllCores(column string, n int, step func(*decided) error) error {
+	runs := make([]*decided, runtime.GOMAXPROCS(0))
+	for i := range runs {
+		var err error
+		if runs[i], err = settled(column); err != nil {
+			return err
+		}
+	}
+	failed := make([]error, len(runs))
+	var all sync.WaitGroup
+	begun := time.Now()
+	for i, d := range runs {
+		all.Go(func() {
+			for range n {
+				if failed[i] = step(d); failed[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.table.sample("decisions_rate", column, float64(n*len(runs))/time.Since(begun).Seconds())
+	return errors.Join(failed...)
 }
 
 // decideByPolicy is a decision in which one policy weighs 30 blueprints and another one does
@@ -209,24 +274,4 @@ func randomPolicy() (*network.Network, error) {
 		return nil, err
 	}
 	return network.Read(file)
-}
-
-// carryRecord reads and writes a record as a decision does.
-func (b *bench) carryRecord(column string, n int) error {
-	d, err := newDecided(seedsReported(column))
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	for range n {
-		record, err := tamiyo.DecodeRecord(d.record)
-		if err != nil {
-			return err
-		}
-		if d.record, err = json.Marshal(record); err != nil {
-			return err
-		}
-	}
-	b.table.sample("decisions_rate", column, float64(n)/time.Since(begun).Seconds())
-	return nil
 }
