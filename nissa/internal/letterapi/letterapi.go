@@ -115,6 +115,10 @@ func (a *api) list(w http.ResponseWriter, q *http.Request) {
 		limit = min(asked, mostLimit)
 	}
 	letters, err := a.Queue.List(q.Context(), q.URL.Query().Get("after"), limit)
+	if errors.Is(err, deadletter.ErrNotFound) {
+		wish.Refuse(w, http.StatusBadRequest, "after must be the id of a dead letter, such as 1767323045000-0")
+		return
+	}
 	if err != nil {
 		a.unavailable(w, q, err)
 		return

@@ -181,7 +181,8 @@ func TestLettersAreShownWithWhatTheyHold(t *testing.T) {
 	if status, body := d.ask(http.MethodGet, "/api/deadletters?limit=1&after="+d.letters()[1].ID, "", ""); status != http.StatusOK || !strings.Contains(body, `"letters":[]`) {
 		t.Errorf("%d %s", status, body)
 	}
-	for path, want := range map[string]int{"/api/deadletters/1-1": 404, "/api/deadletters/x": 404, "/api/deadletters?limit=0": 400} {
+	for path, want := range map[string]int{"/api/deadletters/1-1": 404, "/api/deadletters/x": 404, "/api/deadletters?limit=0": 400,
+		"/api/deadletters?after=bogus": 400, "/api/deadletters?after=(1-1": 400} {
 		if status, body := d.ask(http.MethodGet, path, "", ""); status != want || !strings.Contains(body, `"error"`) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
