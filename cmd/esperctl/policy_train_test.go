@@ -48,7 +48,7 @@ func exportOf(t *testing.T, id string, change func(*transcript.Transcript)) stri
 		}
 		export += string(line) + "\n"
 	}
-	return export
+	return export + fmt.Sprintf(`{"end":{"run":%q,"lines":%d}}`, id, strings.Count(export, "\n")) + "\n"
 }
 
 func exportFile(t *testing.T, text string) string {

@@ -326,7 +326,7 @@ func TestExportIsWhatCanBeImported(t *testing.T) {
 	if status != http.StatusOK || header.Get("Content-Type") != "application/x-ndjson" || !strings.Contains(header.Get("Content-Disposition"), "attachment") {
 		t.Errorf("%d %v", status, header)
 	}
-	if ids, err := serve(t).store.Import(t.Context(), strings.NewReader(body)); err != nil || len(ids) != 1 {
+	if ids, err := serve(t).store.Import(t.Context(), strings.NewReader(body), false); err != nil || len(ids) != 1 {
 		t.Errorf("%v, %v", ids, err)
 	}
 }

@@ -76,6 +76,14 @@ async function write(path, lines) {
 
 export async function large(path, runs, seeds) {
   await write(path, (function* () {
-    for (let n = 0; n < runs; n++) yield* runLines(`large-${String(n).padStart(3, "0")}`, n, { epochs: 120, seeds, detailed: n === 0 });
+    for (let n = 0; n < runs; n++) {
+      const run = `large-${String(n).padStart(3, "0")}`;
+      let lines = 0;
+      for (const line of runLines(run, n, { epochs: 120, seeds, detailed: n === 0 })) {
+        yield line;
+        lines++;
+      }
+      yield { end: { run, lines } };
+    }
   })());
 }
