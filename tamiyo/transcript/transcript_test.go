@@ -292,7 +292,7 @@ func TestReplayTellsWhatTheRecordLacks(t *testing.T) {
 			func(r *Run) { r.Decisions = slices.Delete(r.Decisions, 1, 2) },
 			[]string{`what was decided between report 1 of trainer "process-1" and report 3 of trainer "process-1"`},
 		},
-		"end": {func(r *Run) { r.Cut = true }, []string{"the end of its export"}},
+		"end":     {func(r *Run) { r.Cut = true }, []string{"the end of its export"}},
 		"command": {func(r *Run) { r.Commands = append(r.Commands, "other") }, []string{`the decision that gave command "other"`}},
 	} {
 		t.Run(name, func(t *testing.T) {

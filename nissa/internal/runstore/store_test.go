@@ -317,13 +317,13 @@ func TestImportRefusesWhatWasCutOff(t *testing.T) {
 	if ids, err := importInto(whole, false); err != nil || !slices.Equal(ids, []string{"run", "other"}) {
 		t.Fatalf("%v, %v", ids, err)
 	}
-	end := strings.Index(whole, `{"end"`)
+	end, report := strings.Index(whole, `{"end"`), strings.Index(whole, `{"report"`)
 	for name, c := range map[string]struct {
 		text  string
 		parts int
 	}{
 		"nothing": {"", 0}, "half a line": {whole[:first/2], 0}, "the record alone": {whole[:first], 1},
-		"no end": {whole[:end], 1}, "half an end": {whole[:end+5], 1}, "a line is missing": {whole[:first] + whole[strings.Index(whole, `{"report"`):], 2},
+		"no end": {whole[:end], 1}, "half an end": {whole[:end+5], 1}, "a line is missing": {whole[:first] + whole[report:], 2},
 		"the end of the first is missing": {whole[:end] + whole[end+strings.Index(whole[end:], "\n")+1:], 2},
 		"half a line in the second":       {whole[:len(whole)-60], 2},
 	} {
