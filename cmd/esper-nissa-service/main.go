@@ -62,7 +62,7 @@ func start(ctx context.Context, args []string) error {
 }
 
 func importRuns(ctx context.Context, path string, parts bool) error {
-	resolved, err := settings.Load(settings.Options{})
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func mustReplay(t *testing.T, environ []string, addr, id string, reports int) {
 	other := freeport.Must(t)
 	environ = append(environ, "NISSA_HTTP_ADDR="+other, "WEATHERLIGHT_INSTANCE=other")
 	// A run goes from one store to another without the bus, so without its secret.
-	if said := run(t, folder, append(slices.Clone(environ), "OONA_SHARED_SECRET="), nissaService, "--import", "run.jsonl"); said != id+"\n" {
+	if said := run(t, folder, append(slices.Clone(environ), "ESPER_LEYLINE_SECRET="), nissaService, "--import", "run.jsonl"); said != id+"\n" {
 		t.Errorf("the import says %q", said)
 	}
 	launch(t, folder, environ, nissaService)
