@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -20,7 +21,7 @@ func newKernels() *cobra.Command {
 }
 
 func newKernelsList() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	var tier, tag, text string
 	var stage int
 	list := &cobra.Command{
@@ -32,10 +33,10 @@ func newKernelsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return listKernels(command.Context(), query, asJSON, command.OutOrStdout())
+			return listKernels(command.Context(), query, &format, command.OutOrStdout())
 		},
 	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON array instead of a table")
+	format.Bind(list)
 	list.Flags().StringVar(&tier, "tier", "", "only this tier: safe, experimental or high_risk")
 	list.Flags().IntVar(&stage, "stage", -1, "only this stage")
 	list.Flags().StringVar(&tag, "tag", "", "only what has this tag")
@@ -85,7 +86,7 @@ type kernelEntry struct {
 	SetAside    bool     `json:"set_aside"`
 }
 
-func listKernels(ctx context.Context, query urza.Query, asJSON bool, out io.Writer) error {
+func listKernels(ctx context.Context, query urza.Query, format *terminal.Format, out io.Writer) error {
 	var records []*urza.Record
 	err := withLibrary(ctx, func(opened opened) error {
 		return opened.ask(ctx, func(ctx context.Context) (err error) {
@@ -100,10 +101,7 @@ func listKernels(ctx context.Context, query urza.Query, asJSON bool, out io.Writ
 	for i, record := range records {
 		entries[i] = newKernelEntry(record)
 	}
-	if asJSON {
-		return printJSON(out, entries)
-	}
-	return printKernels(out, entries)
+	return format.Print(out, entries, func(table io.Writer) { kernelTable(table, entries, format.Wide()) })
 }
 
 func newKernelEntry(record *urza.Record) kernelEntry {
@@ -124,24 +122,35 @@ func newKernelEntry(record *urza.Record) kernelEntry {
 	}
 }
 
-func printKernels(out io.Writer, entries []kernelEntry) error {
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "BLUEPRINT\tNAME\tBYTES\tCHECKSUM\tARTIFACT")
-		for _, entry := range entries {
-			printLine(table, "%s\t%s\t%d\t%.12s\t%s%s", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
-				entry.ArtifactRef, entry.marks())
+// shownDigits is how much of a checksum is enough to know it by.
+const shownDigits = 12
+
+// kernelTable leaves out, unless it is wide, where the artifacts are.
+func kernelTable(table io.Writer, entries []kernelEntry, wide bool) {
+	if !wide {
+		terminal.Row(table, "BLUEPRINT", "NAME", "BYTES", "CHECKSUM", "REVIEW")
+		for _, e := range entries {
+			terminal.Row(table, e.BlueprintID, e.Name, e.Bytes, e.Checksum[:min(len(e.Checksum), shownDigits)], e.review())
 		}
-	})
+		return
+	}
+	terminal.Row(table, "BLUEPRINT", "NAME", "BYTES", "CHECKSUM", "REVIEW", "ARTIFACT")
+	for _, e := range entries {
+		terminal.Row(table, e.BlueprintID, e.Name, e.Bytes, e.Checksum, e.review(), e.ArtifactRef)
+	}
 }
 
-// marks are what an operator decided, for the end of a line.
-func (e kernelEntry) marks() string {
-	marks := ""
+// review is what an operator decided.
+func (e kernelEntry) review() string {
+	var marks []string
 	if e.Approved {
-		marks += "  approved"
+		marks = append(marks, "approved")
 	}
 	if e.SetAside {
-		marks += "  set aside"
+		marks = append(marks, "set aside")
 	}
-	return marks
+	if len(marks) == 0 {
+		return "-"
+	}
+	return strings.Join(marks, "  ")
 }

@@ -13,11 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/settings"
 )
 
 func newPolicyCompare() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	compare := &cobra.Command{
 		Use:   "compare [URL]",
 		Short: "Compare the policy in the shadow with what decided, in all runs that the service knows",
@@ -34,10 +35,10 @@ at WEATHERLIGHT_HTTP_ADDR.`,
 			if err != nil {
 				return err
 			}
-			return printCompared(compared, asJSON, command.OutOrStdout())
+			return format.Print(command.OutOrStdout(), compared, func(table io.Writer) { comparedTable(table, compared) })
 		},
 	}
-	compare.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	format.Bind(compare)
 	return compare
 }
 
@@ -101,7 +102,7 @@ func (a runAsker) compare(ctx context.Context) ([]comparedEntry, error) {
 		}
 		query = "?" + url.Values{"after": {page.Next}}.Encode()
 	}
-	var entries []comparedEntry
+	entries := []comparedEntry{}
 	for _, version := range slices.Sorted(maps.Keys(byPolicy)) {
 		entries = append(entries, byPolicy[version])
 	}
@@ -131,14 +132,9 @@ func (a runAsker) count(ctx context.Context, run string, byPolicy map[string]com
 	return nil
 }
 
-func printCompared(entries []comparedEntry, asJSON bool, out io.Writer) error {
-	if asJSON {
-		return printJSON(out, append([]comparedEntry{}, entries...))
+func comparedTable(table io.Writer, entries []comparedEntry) {
+	terminal.Row(table, "VERSION", "RUNS", "AGREED", "DIFFERED")
+	for _, e := range entries {
+		terminal.Row(table, e.Policy, e.Runs, e.Agreed, e.Differed)
 	}
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "VERSION\tRUNS\tAGREED\tDIFFERED")
-		for _, e := range entries {
-			printLine(table, "%s\t%d\t%d\t%d", e.Policy, e.Runs, e.Agreed, e.Differed)
-		}
-	})
 }

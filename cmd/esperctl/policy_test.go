@@ -43,7 +43,7 @@ func TestWhatIsKnownOfABlueprintIsShown(t *testing.T) {
 		}, nil
 	}
 	var out bytes.Buffer
-	if err := showBlueprint(t.Context(), slot, "BP009", false, &out); err != nil {
+	if err := showBlueprint(t.Context(), slot, "BP009", in(t, "wide"), &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
@@ -58,7 +58,7 @@ func TestWhatIsKnownOfABlueprintIsShown(t *testing.T) {
 		t.Error("a terminal obeys what somebody else wrote")
 	}
 	out.Reset()
-	if err := showBlueprint(t.Context(), slot, "BP009", true, &out); err != nil {
+	if err := showBlueprint(t.Context(), slot, "BP009", in(t, "json"), &out); err != nil {
 		t.Fatal(err)
 	}
 	var entry blueprintEntry
@@ -109,7 +109,7 @@ func TestPoliciesAreListedAndShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := listPolicies(kept, true, &out); err != nil {
+	if err := listPolicies(kept, in(t, "json"), &out); err != nil {
 		t.Fatal(err)
 	}
 	var entries []policyEntry
@@ -127,16 +127,16 @@ func TestPoliciesAreListedAndShown(t *testing.T) {
 		"network": "can decide", digest[:8]: "can decide", digest: digest, "pickle": "decides nothing", "announced": "it has no payload",
 	} {
 		out.Reset()
-		if err := showPolicy(dir, kept, name, false, &out); err != nil || !strings.Contains(out.String(), want) {
+		if err := showPolicy(dir, kept, name, in(t, "wide"), &out); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: no %q in\n%s%v", name, want, out.String(), err)
 		}
 		out.Reset()
-		if err := showPolicy(dir, kept, name, true, &out); err != nil || !json.Valid(out.Bytes()) || !strings.Contains(out.String(), want) {
+		if err := showPolicy(dir, kept, name, in(t, "json"), &out); err != nil || !json.Valid(out.Bytes()) || !strings.Contains(out.String(), want) {
 			t.Errorf("%s as JSON: no %q in\n%s%v", name, want, out.String(), err)
 		}
 	}
 	for _, name := range []string{"nobody", digest[:7], ""} {
-		if err := showPolicy(dir, kept, name, false, &out); err == nil {
+		if err := showPolicy(dir, kept, name, in(t, "wide"), &out); err == nil {
 			t.Errorf("%q was found", name)
 		}
 	}

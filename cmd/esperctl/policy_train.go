@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/learn"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
@@ -60,11 +61,12 @@ func trainPolicy(ctx context.Context, runs []transcript.Run, to string, seed uin
 
 // offerPolicy tells how a policy was judged, and writes it when that speaks for it.
 func offerPolicy(policy []byte, v learn.Verdict, to string, out io.Writer) error {
-	err := printTable(out, func(table io.Writer) {
-		fmt.Fprintf(table, "of %d pairs\tTHE BETTER ONE\tREGRET\n", v.Pairs)
-		fmt.Fprintf(table, "the rules\t%.1f %%\t%.4f\n", 100*v.ByRules, v.Regret)
-		fmt.Fprintf(table, "the policy\t%.1f %%\t%.4f\n", 100*v.PolicyRight, v.PolicyRegret)
-		fmt.Fprintf(table, "gain\t\t%.4f ± %.4f\n", v.Gain, v.Noise)
+	err := terminal.Table(out, false, func(table io.Writer) {
+		share := func(of float64) string { return fmt.Sprintf("%.1f %%", 100*of) }
+		terminal.Row(table, fmt.Sprintf("of %d pairs", v.Pairs), "THE BETTER ONE", "REGRET")
+		terminal.Row(table, "the rules", share(v.ByRules), fmt.Sprintf("%.4f", v.Regret))
+		terminal.Row(table, "the policy", share(v.PolicyRight), fmt.Sprintf("%.4f", v.PolicyRegret))
+		terminal.Row(table, "gain", "", fmt.Sprintf("%.4f ± %.4f", v.Gain, v.Noise))
 	})
 	if err != nil {
 		return err
