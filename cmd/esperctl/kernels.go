@@ -88,7 +88,7 @@ type kernelEntry struct {
 
 func listKernels(ctx context.Context, query urza.Query, format *terminal.Format, out io.Writer) error {
 	var records []*urza.Record
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		return opened.ask(ctx, func(ctx context.Context) (err error) {
 			records, err = opened.library.Find(ctx, query)
 			return err

@@ -54,7 +54,7 @@ A running service notices at once. Seeds that have the kernel already keep it.`,
 func review(
 	ctx context.Context, id, done string, out io.Writer, decide func(*urza.Library, context.Context, string) error,
 ) error {
-	err := withLibrary(ctx, func(opened opened) error { return decide(opened.library, ctx, id) })
+	err := inLibrary(ctx, func(opened opened) error { return decide(opened.library, ctx, id) })
 	if err != nil {
 		return fmt.Errorf("review kernel: %w", err)
 	}

@@ -152,7 +152,7 @@ func toFile(file string) destination {
 }
 
 func exportKernel(ctx context.Context, id string, put destination, out io.Writer) error {
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		if err := opened.library.Verify(ctx, id); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ type kernelDetails struct {
 
 func showKernel(ctx context.Context, id string, format *terminal.Format, out io.Writer) error {
 	var record *urza.Record
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		return opened.ask(ctx, func(ctx context.Context) (err error) {
 			record, err = opened.library.Get(ctx, id)
 			return err
@@ -84,7 +84,7 @@ set aside as the service would do it; its row stays.`,
 
 func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 	unsound := 0
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		if len(ids) == 0 {
 			err := opened.ask(ctx, func(ctx context.Context) (err error) {
 				ids, err = allKernels(ctx, opened.library)
