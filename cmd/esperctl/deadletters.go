@@ -121,6 +121,9 @@ func listDeadLetters(ctx context.Context, filter letterFilter, format *terminal.
 			entries = append(entries, newLetterEntry(letter))
 		})
 	})
+	if errors.Is(err, deadletter.ErrNotFound) {
+		return process.Misconfigured("--after", fmt.Errorf("%w; ids look like 1767323045000-0 (esperctl deadletters list)", err))
+	}
 	if err != nil {
 		return fmt.Errorf("list dead letters: %w", err)
 	}

@@ -77,8 +77,8 @@ func newDeadLettersPurge() *cobra.Command {
   esperctl deadletters purge --older-than 48h`,
 		RunE: func(command *cobra.Command, ids []string) error {
 			byAge := command.Flags().Changed("older-than")
-			if byAge == (len(ids) > 0) || olderThan < 0 {
-				return errPurgeWhat
+			if byAge == (len(ids) > 0) {
+				return &usageError{errPurgeWhat, command.CommandPath()}
 			}
 			return purgeDeadLetters(command.Context(), ids, olderThan, command.OutOrStdout())
 		},

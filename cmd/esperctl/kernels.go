@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
-	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -22,51 +21,27 @@ func newKernels() *cobra.Command {
 
 func newKernelsList() *cobra.Command {
 	var format terminal.Format
-	var tier, tag, text string
+	var tier tierFlag
+	var tag, text string
 	var stage int
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List the stored kernels",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			query, err := newQuery(tier, stage, tag, text)
-			if err != nil {
-				return err
+			query := urza.Query{Tier: tier.tier, Tag: tag, Text: text}
+			if command.Flags().Changed("stage") {
+				query.Stage = new(uint32(stage))
 			}
 			return listKernels(command.Context(), query, &format, command.OutOrStdout())
 		},
 	}
 	format.Bind(list)
-	list.Flags().StringVar(&tier, "tier", "", "only this tier: safe, experimental or high_risk")
-	list.Flags().IntVar(&stage, "stage", -1, "only this stage")
+	tier.bind(list, "only this tier")
+	list.Flags().IntVar(&stage, "stage", 0, "only this stage (default: all)")
 	list.Flags().StringVar(&tag, "tag", "", "only what has this tag")
 	list.Flags().StringVar(&text, "text", "", "only what has this text in id, name, description or tags")
 	return list
-}
-
-func newQuery(tier string, stage int, tag, text string) (urza.Query, error) {
-	query := urza.Query{Tag: tag, Text: text}
-	if stage >= 0 {
-		wanted := uint32(stage)
-		query.Stage = &wanted
-	}
-	if tier == "" {
-		return query, nil
-	}
-	parsed, err := parseTier(tier)
-	query.Tier = parsed
-	return query, err
-}
-
-// parseTier reads a tier by its Leyline name, whole or without the prefix.
-func parseTier(text string) (leyline.BlueprintTier, error) {
-	const prefix = "BLUEPRINT_TIER_"
-	name := prefix + strings.TrimPrefix(strings.ToUpper(strings.ReplaceAll(text, "-", "_")), prefix)
-	tier := leyline.BlueprintTier(leyline.BlueprintTier_value[name])
-	if tier == leyline.BlueprintTier_BLUEPRINT_TIER_UNSPECIFIED {
-		return tier, fmt.Errorf("%q is not a tier: safe, experimental or high_risk", text)
-	}
-	return tier, nil
 }
 
 // kernelEntry is one stored kernel as --json prints it.

@@ -20,10 +20,13 @@ import (
 )
 
 // importing is what the flags of kernels import say.
-type importing struct{ file, blueprint, name, tier string }
+type importing struct {
+	file, blueprint, name string
+	tier                  tierFlag
+}
 
 func newKernelsImport() *cobra.Command {
-	var wanted importing
+	wanted := importing{tier: tierFlag{leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL}}
 	command := &cobra.Command{
 		Use:   "import FILE --blueprint ID",
 		Short: "Store a file as the kernel of a blueprint",
@@ -40,7 +43,7 @@ name and tier.`,
 	}
 	command.Flags().StringVar(&wanted.blueprint, "blueprint", "", "the blueprint that the file is the kernel of")
 	command.Flags().StringVar(&wanted.name, "name", "", "name of a new blueprint (default: that of the file)")
-	command.Flags().StringVar(&wanted.tier, "tier", "experimental", "tier of a new blueprint")
+	wanted.tier.bind(command, "tier of a new blueprint")
 	if err := command.MarkFlagRequired("blueprint"); err != nil {
 		panic(err) // impossible: the flag is defined above
 	}
@@ -108,15 +111,11 @@ func describe(ctx context.Context, library *urza.Library, wanted importing) (*le
 	if !errors.Is(err, urza.ErrNotFound) {
 		return nil, err
 	}
-	tier, err := parseTier(wanted.tier)
-	if err != nil {
-		return nil, err
-	}
 	if wanted.name == "" {
 		base := filepath.Base(wanted.file)
 		wanted.name = strings.TrimSuffix(base, filepath.Ext(base))
 	}
-	return &leyline.BlueprintDescriptor{BlueprintId: wanted.blueprint, Name: wanted.name, Tier: tier}, nil
+	return &leyline.BlueprintDescriptor{BlueprintId: wanted.blueprint, Name: wanted.name, Tier: wanted.tier.tier}, nil
 }
 
 func newKernelsExport() *cobra.Command {

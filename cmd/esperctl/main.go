@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/demo"
@@ -62,17 +64,36 @@ func execute(ctx context.Context, root *cobra.Command) error {
 	return err
 }
 
-// noteRun has each command call begun before it does what it is for.
+// noteRun has each command call begun before it does what it is for, once its flags are looked at.
 func noteRun(command *cobra.Command, begun func()) {
 	for _, verb := range command.Commands() {
 		noteRun(verb, begun)
 	}
 	if run := command.RunE; run != nil {
 		command.RunE = func(command *cobra.Command, args []string) error {
+			if err := checkFlags(command); err != nil {
+				return err
+			}
 			begun()
 			return run(command, args)
 		}
 	}
+}
+
+// checkFlags refuses what no command takes: numbers and times below zero, and a text that must be
+// given and is blank.
+func checkFlags(command *cobra.Command) (err error) {
+	command.Flags().Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		kind := f.Value.Type()
+		switch {
+		case (kind == "int" || kind == "duration") && strings.HasPrefix(value, "-"):
+			err = fmt.Errorf("--%s is %s, which is below zero", f.Name, value)
+		case f.Annotations[cobra.BashCompOneRequiredFlag] != nil && strings.TrimSpace(value) == "":
+			err = fmt.Errorf("--%s is blank", f.Name)
+		}
+	})
+	return err
 }
 
 // strict makes of each noun a command that knows its verbs alone: without one it shows them.

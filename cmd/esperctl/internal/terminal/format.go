@@ -38,28 +38,19 @@ var outputs = []string{"table", "wide", "json"}
 // Bind gives a command the flags of a format.
 func (f *Format) Bind(command *cobra.Command) {
 	command.Flags().BoolVar(&f.json, "json", false, "print JSON instead of a table")
-	command.Flags().StringVarP(&f.output, "output", "o", "table", "table, wide (cuts nothing) or json")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+	f.output = outputs[0]
+	Choice(command, &f.output, outputs, "output", "o", "table, wide (cuts nothing) or json")
 }
 
-// JSON says whether JSON is wanted, and whether the format is one that there is.
-func (f *Format) JSON() (bool, error) {
-	if !slices.Contains(outputs, f.output) {
-		return false, process.Misconfigured("--output", fmt.Errorf("%q is none of table, wide and json", f.output))
-	}
-	return f.json || f.output == "json", nil
-}
+// JSON says whether JSON is wanted.
+func (f *Format) JSON() bool { return f.json || f.output == "json" }
 
 // Wide says whether nothing is to be cut.
 func (f *Format) Wide() bool { return f.output == "wide" }
 
 // Print prints a value as JSON, or the rows that table writes, with tabs between the cells.
 func (f *Format) Print(out io.Writer, value any, table func(io.Writer)) error {
-	asJSON, err := f.JSON()
-	if err != nil {
-		return err
-	}
-	if asJSON {
+	if f.JSON() {
 		return JSON(out, value)
 	}
 	return Table(out, f.Wide(), table)
