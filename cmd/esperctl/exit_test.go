@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -31,14 +32,20 @@ var wrong = map[string][]string{"int": {"x", "-5"}, "uint64": {"x", "-5"}, "uint
 // wrongTexts are likewise, of flags that take some words only, or ids.
 var wrongTexts = map[string]string{"output": "yaml", "tier": "best", "kind": "nothing", "reason": " "}
 
+// alone moves to an empty folder, where no service and no bus answers.
+func alone(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, value := range map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0", "ESPER_LEYLINE_SECRET": letterSecret,
+		"NISSA_URL": "http://127.0.0.1:1", "WEATHERLIGHT_HTTP_ADDR": "127.0.0.1:1", "TAMIYO_POLICY_DIR": ""} {
+		t.Setenv(name, value)
+	}
+}
+
 // TestWhatIsNotUnderstoodIsExitTwo: whatever is wrong with a command line, and whichever command
 // it is, the code is that of the page, and nobody is asked.
 func TestWhatIsNotUnderstoodIsExitTwo(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for name, value := range map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0", "ESPER_LEYLINE_SECRET": letterSecret,
-		"NISSA_URL": "http://127.0.0.1:1", "WEATHERLIGHT_HTTP_ADDR": "127.0.0.1:1"} {
-		t.Setenv(name, value)
-	}
+	alone(t)
 	refused := func(line ...string) {
 		t.Helper()
 		_, err := run(t, line...)
@@ -68,4 +75,33 @@ func TestWhatIsNotUnderstoodIsExitTwo(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestErrorsSayWhatToDoNext: where nothing is there, each command says what to start, to set or
+// to look at.
+func TestErrorsSayWhatToDoNext(t *testing.T) {
+	alone(t)
+	next := []string{"esperctl ", "start ", "set ", "try again", "--help", "--file", "no such file"}
+	eachCommand(newRoot(), func(command *cobra.Command) {
+		name := strings.TrimPrefix(command.CommandPath(), "esperctl ")
+		if slices.Contains([]string{"demo", "dev", "drill", "forge", "blueprints choose", "blueprints list"}, name) {
+			return // they need nobody
+		}
+		_, err := run(t, append(strings.Fields(name), complete[name]...)...)
+		if err != nil && !slices.ContainsFunc(next, func(say string) bool { return strings.Contains(err.Error(), say) }) {
+			t.Errorf("esperctl %s: %v", name, err)
+		}
+	})
+	onBus(t)
+	t.Setenv("URZA_DATABASE_URL", "")
+	if err := os.WriteFile("a.onnx", []byte("kernel"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, "kernels", "import", "a.onnx", "--blueprint", "BP001")
+	for line, says := range map[string]string{"deadletters show 1-1": "esperctl deadletters list", "kernels show none": "esperctl kernels list",
+		"kernels approve none": "esperctl kernels list", "blueprints show none": "esperctl blueprints list", "streams show none": "there are oona."} {
+		if _, err := run(t, strings.Fields(line)...); process.ExitCode(err) != process.ExitFailed || !strings.Contains(err.Error(), says) {
+			t.Errorf("esperctl %s: exit code %d: %v", line, process.ExitCode(err), err)
+		}
+	}
 }

@@ -61,7 +61,7 @@ func execute(ctx context.Context, root *cobra.Command) error {
 	if err != nil && !understood {
 		return &usageError{err, asked.CommandPath()}
 	}
-	return err
+	return advised(err)
 }
 
 // noteRun has each command call begun before it does what it is for, once its flags are looked at.

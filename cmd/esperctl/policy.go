@@ -155,7 +155,7 @@ func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
 		return k.Metadata.GetPolicyId() != name && (len(name) < 8 || !strings.HasPrefix(k.Digest, strings.ToLower(name)))
 	})
 	if len(matching) == 0 {
-		return inspect.Kept{}, fmt.Errorf("no policy %q is kept here", name)
+		return inspect.Kept{}, fmt.Errorf("no policy %q is kept here: esperctl policy list shows those that are", name)
 	}
 	return slices.MaxFunc(matching, func(a, b inspect.Kept) int {
 		return a.Metadata.GetIssuedAt().AsTime().Compare(b.Metadata.GetIssuedAt().AsTime())

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
@@ -148,7 +149,7 @@ func TestShadowIsComparedOverAllRuns(t *testing.T) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Header.Get("Authorization") != "Bearer token of the test":
+		case r.Header.Get("Authorization") != "Bearer token-of-the-test":
 			w.WriteHeader(http.StatusUnauthorized)
 		case r.URL.Path == "/runs" && r.URL.Query().Get("after") == "":
 			fmt.Fprint(w, `{"runs":["a","b/c"],"next":"b/c"}`)
@@ -159,7 +160,16 @@ func TestShadowIsComparedOverAllRuns(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	got, err := runAsker{server.URL, "token of the test"}.compare(t.Context())
+	compare := func(token string) ([]comparedEntry, error) {
+		t.Setenv("WEATHERLIGHT_HTTP_TOKEN", token)
+		service, err := weatherlightAt([]string{server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return compareRuns(t.Context(), service)
+	}
+	t.Chdir(t.TempDir())
+	got, err := compare("token-of-the-test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,8 +177,7 @@ func TestShadowIsComparedOverAllRuns(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("compared %v, want %v", got, want)
 	}
-	if _, err := (runAsker{server.URL, ""}).compare(t.Context()); err == nil {
-		t.Error("without a token it is answered")
+	if _, err := compare(""); process.ExitCode(err) != process.ExitConfiguration {
+		t.Errorf("without a token: %v", err)
 	}
-	http.DefaultClient.CloseIdleConnections()
 }

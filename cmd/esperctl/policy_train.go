@@ -116,22 +116,22 @@ func recordedBelow(folder string) (all []transcript.Run, err error) {
 
 // allOf are the runs that a Nissa keeps.
 func allOf(ctx context.Context, address string) (all []transcript.Run, err error) {
-	archive, err := newArchive(address)
+	nissa, err := nissaAt(address)
 	if err != nil {
 		return nil, err
 	}
-	for query := ""; ; {
+	for query := (url.Values)(nil); ; {
 		var page struct {
 			Runs []struct {
 				ID string `json:"id"`
 			} `json:"runs"`
 			Next string `json:"next"`
 		}
-		if err := archive.get(ctx, "/api/runs"+query, &page); err != nil {
+		if err := nissa.Get(ctx, "/api/runs", query, &page); err != nil {
 			return nil, err
 		}
 		for _, r := range page.Runs {
-			runs, err := archive.run(ctx, r.ID)
+			runs, err := exported(ctx, nissa, r.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -140,6 +140,6 @@ func allOf(ctx context.Context, address string) (all []transcript.Run, err error
 		if page.Next == "" {
 			return all, nil
 		}
-		query = "?" + url.Values{"before": {page.Next}}.Encode()
+		query = url.Values{"before": {page.Next}}
 	}
 }
