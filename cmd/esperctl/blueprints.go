@@ -30,6 +30,8 @@ func newBlueprints() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show one blueprint: what is built, what it costs, and what it needs",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, blueprintIDs),
 		RunE: func(command *cobra.Command, args []string) error {
 			return withBlueprints(func(s slotted) error {
 				return showBlueprint(command.Context(), s, args[0], &format, command.OutOrStdout())

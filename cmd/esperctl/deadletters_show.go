@@ -25,6 +25,8 @@ func newDeadLettersShow() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show one dead letter with the message it holds",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, letterIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return showDeadLetter(command.Context(), ids[0], &format, command.OutOrStdout())
 		},

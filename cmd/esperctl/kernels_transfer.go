@@ -126,6 +126,12 @@ func newKernelsExport() *cobra.Command {
 there is replaced; a device, a pipe or a folder is not. With "-" the artifact goes
 to standard output, and what is said of it to standard error.`,
 		Args: cobra.ExactArgs(2),
+		ValidArgsFunction: func(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveDefault // a file
+			}
+			return offer(1, kernelIDs)(command, args, begun)
+		},
 		RunE: func(command *cobra.Command, arguments []string) error {
 			id, file := arguments[0], arguments[1]
 			if file == "-" {

@@ -18,6 +18,8 @@ func newKernelsShow() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show what the library knows about one kernel",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return showKernel(command.Context(), ids[0], &format, command.OutOrStdout())
 		},
@@ -76,6 +78,7 @@ func newKernelsVerify() *cobra.Command {
 		Long: `Reads the artifacts of the named blueprints, or of all of them, and compares
 checksum and, where trusted keys are configured, signature. A damaged artifact is
 set aside as the service would do it; its row stays.`,
+		ValidArgsFunction: offer(most, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return verifyKernels(command.Context(), ids, command.OutOrStdout())
 		},

@@ -117,7 +117,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
-	root.AddCommand(streams.New(withBus), act.Mode(withKeyring))
+	root.AddCommand(streams.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root

@@ -53,6 +53,8 @@ func newPolicyShow() *cobra.Command {
 		Use:   "show POLICY",
 		Short: "Show one policy, by its digest or id",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, policyIDs),
 		RunE: func(command *cobra.Command, args []string) error {
 			return withPolicies(func(dir string, kept []inspect.Kept) error {
 				return showPolicy(dir, kept, args[0], &format, command.OutOrStdout())
@@ -227,7 +229,7 @@ func newPolicyAction(name string, action journal.Action, short string) *cobra.Co
 		Long: short + `.
 POLICY is a digest in full, or the id or the beginning of the digest of one that
 TAMIYO_POLICY_DIR keeps. What came of it, the service tells: esperctl policy list.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, policyIDs),
 		RunE: func(command *cobra.Command, args []string) error {
 			digest := strings.ToLower(args[0])
 			if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {

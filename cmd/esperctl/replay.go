@@ -42,7 +42,7 @@ then, and compares commands, field reports, telemetry and the record of the run 
 The run is a file that Nissa exported, or is asked of Nissa by its id.
 Exit codes: 0 all decisions came out the same, 1 one differs, which is told, 3 decisions are
 missing from the record and those that are there came out the same.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeReplay,
 		RunE: func(command *cobra.Command, args []string) error {
 			runs, err := recordedRun(command.Context(), args[0], nissa)
 			if err != nil {
