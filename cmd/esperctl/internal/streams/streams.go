@@ -51,18 +51,22 @@ func newList(bus Bus) *cobra.Command {
 }
 
 func listTable(table io.Writer, streams []admin.StreamView) {
-	terminal.Row(table, "STREAM", "ENTRIES", "GROUPS", "PENDING", "BEHIND", "SLOWEST GROUP", "NOBODY READS")
+	terminal.Row(table, "STREAM", "ENTRIES", "GROUPS", "PENDING", "BEHIND", "SLOWEST GROUP")
+	var idle []string
 	for i := range streams {
 		s := &streams[i]
 		var pending int64
-		var idle []string
 		for _, g := range s.Groups {
 			if pending += g.Pending; !isRead(&g) {
-				idle = append(idle, g.Name)
+				idle = append(idle, g.Name+" on "+s.Name)
 			}
 		}
 		behind, slowest := slowestOf(s.Groups)
-		terminal.Row(table, s.Name, s.Entries, len(s.Groups), pending, count(behind), orDash(slowest), orDash(strings.Join(idle, ", ")))
+		terminal.Row(table, s.Name, s.Entries, len(s.Groups), pending, count(behind), orDash(slowest))
+	}
+	if len(idle) > 0 {
+		terminal.Row(table, "")
+		terminal.Line(table, "nobody reads", "%s", strings.Join(idle, ", "))
 	}
 }
 
