@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/nissa/drill"
 	"github.com/esper-lite/weatherlight/oona"
 )
 
@@ -89,6 +90,19 @@ func fitsTheTerminal(t *testing.T, command []string, printed string, columns int
 			t.Errorf("%v: %d columns of %d: %s", command, width, columns, line)
 		}
 	}
+}
+
+// What a drill found fits, too, however many were told and whatever went wrong.
+func TestDrillFitsItsTerminal(t *testing.T) {
+	t.Setenv("COLUMNS", "60")
+	var out strings.Builder
+	err := printDrill(&out, []drill.Result{
+		{Rule: "told_" + long[:40], Receivers: []string{long, long}}, {Rule: "failed", Fault: strings.Repeat("it did not arrive ", 20)},
+	})
+	if err == nil || strings.Count(out.String(), "it did not arrive") < 15 {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	fitsTheTerminal(t, []string{"drill"}, out.String(), 60)
 }
 
 // Ids are there to be given to other commands.
