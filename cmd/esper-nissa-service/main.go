@@ -55,6 +55,8 @@ func start(ctx context.Context, args []string) error {
 	case *version:
 		fmt.Println(process.Version(name))
 		return nil
+	case *parts && *imported == "":
+		return process.Misconfigured("command line", errors.New("--parts belongs to --import"))
 	case *imported != "":
 		return importRuns(ctx, *imported, *parts)
 	}

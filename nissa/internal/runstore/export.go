@@ -30,7 +30,7 @@ type end struct {
 }
 
 // ErrCut is of an export that does not say that it is whole.
-var ErrCut = errors.New("the export is cut off")
+var ErrCut = errors.New("the export is cut off: make it anew, or ask for the parts that there are")
 
 // maxLine bounds a line that is read.
 const maxLine = 1 << 20
