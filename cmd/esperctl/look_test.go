@@ -138,6 +138,7 @@ func TestReadsEndWithTheSameCodes(t *testing.T) {
 		says         string
 	}{
 		{http.StatusNotFound, process.ExitFailed, server.URL, "as it is"},
+		{http.StatusBadRequest, process.ExitConfiguration, server.URL, "as it is"},
 		{http.StatusUnauthorized, process.ExitConfiguration, server.URL, "_HTTP_TOKEN"},
 		{http.StatusServiceUnavailable, process.ExitDependency, server.URL, "try again"},
 		{http.StatusOK, process.ExitFailed, server.URL, "another version"},
