@@ -73,7 +73,7 @@ func Routes(config Config) []route.Route {
 // Document describes all of Nissa's routes, those of other rooms too.
 func Document() route.Route {
 	return route.Route{
-		Method: http.MethodGet, Path: "/api/openapi.json", Summary: "This document.", Status: http.StatusOK, Media: "application/json",
+		Method: http.MethodGet, Path: "/api/openapi.json", Summary: "This document.", Status: http.StatusOK, Answer: json.RawMessage{},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			protect(w.Header())
 			w.Header().Set("Content-Type", "application/json")
