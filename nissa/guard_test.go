@@ -1,9 +1,11 @@
 package nissa
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
@@ -26,6 +28,7 @@ func TestN23WhoMayAskNissa(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	documentHoldsTheRoutes(t, service)
 	here, everywhere := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.TCPAddr{IP: net.IPv4zero}
 	for _, c := range []struct {
 		path             string
@@ -47,5 +50,32 @@ func TestN23WhoMayAskNissa(t *testing.T) {
 		if stranger != c.stranger || friend != c.friend || near != c.friend {
 			t.Errorf("%s: %d for a stranger, %d with the token, %d on this machine", c.path, stranger, friend, near)
 		}
+	}
+}
+
+// Whatever is served below /api is described, with the answer for who may not ask.
+func documentHoldsTheRoutes(t *testing.T, service *Service) {
+	t.Helper()
+	got := httptest.NewRecorder()
+	service.listener = &net.UnixAddr{}
+	service.handler().ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/api/openapi.json", http.NoBody))
+	var document struct {
+		Paths map[string]map[string]struct{ Responses map[string]any }
+	}
+	if err := json.Unmarshal(got.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	described := 0
+	for _, methods := range document.Paths {
+		described += len(methods)
+	}
+	routes := service.routes()
+	for _, r := range routes {
+		if document.Paths[r.Path][strings.ToLower(r.Method)].Responses["401"] == nil {
+			t.Errorf("the document does not describe %s, or not who may", r.Pattern())
+		}
+	}
+	if described != len(routes) {
+		t.Errorf("%d routes are described, %d are served", described, len(routes))
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/api"
 	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/page"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/supervise"
 )
 
@@ -42,27 +42,29 @@ func (s *Service) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
 	guard := httpserver.NewGuard(s.listener, s.config.Token)
-	letterapi.Register(mux, guard, letterapi.Config{
-		Queue: s.config.Bus.DeadLetters(), Logger: s.config.Logger,
-		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
-			return s.config.Bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
-		},
-	})
-	if s.desk != nil {
-		alertapi.Register(mux, s.desk, guard)
-	}
+	route.Register(mux, guard, s.routes())
+	mux.Handle("/api/", guard.Reading(http.HandlerFunc(api.Elsewhere)))
 	if s.kept != nil {
-		served := api.Handler(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger})
-		mux.Handle("/api/", guard.Reading(served))
-		mux.Handle("/", page.Handler(serves(mux, "/api/alerts")))
+		mux.Handle("/", page.Handler(s.desk != nil))
 	}
 	return mux
 }
 
-// serves says whether a path is one of its own, and no part of another.
-func serves(mux *http.ServeMux, path string) bool {
-	_, pattern := mux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
-	return pattern == "GET "+path
+// routes are those that the document of /api describes.
+func (s *Service) routes() []route.Route {
+	routes := append([]route.Route{api.Document()}, letterapi.Routes(letterapi.Config{
+		Queue: s.config.Bus.DeadLetters(), Logger: s.config.Logger,
+		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
+			return s.config.Bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
+		},
+	})...)
+	if s.desk != nil {
+		routes = append(routes, alertapi.Routes(s.desk)...)
+	}
+	if s.kept != nil {
+		routes = append(routes, api.Routes(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger})...)
+	}
+	return routes
 }
 
 func (s *Service) serveHealth(w http.ResponseWriter, _ *http.Request) {

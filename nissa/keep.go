@@ -42,13 +42,13 @@ func (c Store) config() runstore.Config {
 }
 
 // Import puts the runs of exports into a store, and returns their ids. None of them may be
-// there yet.
-func Import(ctx context.Context, into Store, from io.Reader) (ids []string, err error) {
+// there yet, and each must be whole unless parts are asked for.
+func Import(ctx context.Context, into Store, from io.Reader, parts bool) (ids []string, err error) {
 	store, err := runstore.Open(ctx, into.config())
 	if err != nil {
 		return nil, fmt.Errorf("import runs: %w", err)
 	}
-	ids, err = store.Import(ctx, from)
+	ids, err = store.Import(ctx, from, parts)
 	return ids, errors.Join(err, store.Close())
 }
 

@@ -46,7 +46,8 @@ func start(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	version := flags.Bool("version", false, "only print the version")
 	imported := flags.String("import", "", "only put the runs of this file, as /api/runs/<run>/export gives them, into the store")
-	switch err := process.ParseFlags(flags, "[--version] [--import file]", args, os.Stdout); {
+	parts := flags.Bool("parts", false, "with --import: also those that were cut off, as far as they go")
+	switch err := process.ParseFlags(flags, "[--version] [--import file [--parts]]", args, os.Stdout); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
@@ -54,14 +55,16 @@ func start(ctx context.Context, args []string) error {
 	case *version:
 		fmt.Println(process.Version(name))
 		return nil
+	case *parts && *imported == "":
+		return process.Misconfigured("command line", errors.New("--parts belongs to --import"))
 	case *imported != "":
-		return importRuns(ctx, *imported)
+		return importRuns(ctx, *imported, *parts)
 	}
 	return run(ctx)
 }
 
-func importRuns(ctx context.Context, path string) error {
-	resolved, err := settings.Load(settings.Options{})
+func importRuns(ctx context.Context, path string, parts bool) error {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
 		return err
 	}
@@ -70,11 +73,14 @@ func importRuns(ctx context.Context, path string) error {
 		return err
 	}
 	defer file.Close()
-	ids, err := nissa.Import(ctx, store(resolved.Nissa), file)
+	ids, err := nissa.Import(ctx, store(resolved.Nissa), file, parts)
 	for _, id := range ids {
 		fmt.Println(id)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 func run(ctx context.Context) error {

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tezzeret"
@@ -17,28 +17,29 @@ import (
 
 func newBlueprints() *cobra.Command {
 	blueprints := &cobra.Command{Use: "blueprints", Short: "Look into the blueprint catalogue"}
-	var asJSON bool
+	var format terminal.Format
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List the blueprints, and which of them can be compiled for the configured slot",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return withBlueprints(func(s slotted) error { return listBlueprints(s, asJSON, command.OutOrStdout()) })
+			return withBlueprints(func(s slotted) error { return listBlueprints(s, &format, command.OutOrStdout()) })
 		},
 	}
 	show := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one blueprint: what is built, what it costs, and what it needs",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, blueprintIDs),
 		RunE: func(command *cobra.Command, args []string) error {
 			return withBlueprints(func(s slotted) error {
-				return showBlueprint(command.Context(), s, args[0], asJSON, command.OutOrStdout())
+				return showBlueprint(command.Context(), s, args[0], &format, command.OutOrStdout())
 			})
 		},
 	}
-	for _, command := range []*cobra.Command{list, show} {
-		command.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of text")
-	}
+	format.Bind(list)
+	format.Bind(show)
 	blueprints.AddCommand(list, show, newBlueprintsChoose())
 	return blueprints
 }
@@ -83,18 +84,15 @@ func withBlueprints(show func(slotted) error) error {
 	return show(slotted{assembly.Catalog(resolved), slot, known})
 }
 
-func listBlueprints(s slotted, asJSON bool, out io.Writer) error {
+func listBlueprints(s slotted, format *terminal.Format, out io.Writer) error {
 	var entries []blueprintEntry
 	for _, d := range s.catalog.List() {
 		entries = append(entries, newBlueprintEntry(s.slot, d))
 	}
-	if asJSON {
-		return printJSON(out, entries)
-	}
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "BLUEPRINT\tNAME\tTIER\tNEEDS\tFOR "+s.slot.String())
+	return format.Print(out, entries, func(table io.Writer) {
+		terminal.Row(table, "BLUEPRINT", "NAME", "TIER", "NEEDS", "FOR "+s.slot.String())
 		for _, e := range entries {
-			printLine(table, "%s\t%s\t%s\t%s\t%s", e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
+			terminal.Row(table, e.BlueprintID, e.Name, e.Tier, e.needs(), e.verdict())
 		}
 	})
 }

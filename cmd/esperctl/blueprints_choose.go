@@ -10,7 +10,7 @@ import (
 )
 
 func newBlueprintsChoose() *cobra.Command {
-	var tier string
+	var tier tierFlag
 	var query karn.Query
 	command := &cobra.Command{
 		Use:   "choose",
@@ -20,18 +20,14 @@ equal blueprints, in every process. One that needs a permission is only handed o
 KARN_APPROVED or KARN_QUARANTINE_GRANT names it.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return withBlueprints(func(s slotted) (err error) {
-				if tier != "" {
-					if query.Tier, err = parseTier(tier); err != nil {
-						return err
-					}
-				}
+			query.Tier = tier.tier
+			return withBlueprints(func(s slotted) error {
 				return chooseBlueprint(command.Context(), s.catalog, query, command.OutOrStdout())
 			})
 		},
 	}
 	command.Flags().StringVar(&query.Context, "context", "", "what to choose for; none chooses the first")
-	command.Flags().StringVar(&tier, "tier", "", "only this tier: safe, experimental or high_risk")
+	tier.bind(command, "only this tier")
 	command.Flags().BoolVar(&query.Conservative, "conservative", false, "only the first ten safe ones")
 	command.Flags().BoolVar(&query.AllowAdversarial, "adversarial", false, "high-risk ones, too")
 	return command

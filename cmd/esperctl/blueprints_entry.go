@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/urza"
@@ -132,7 +133,7 @@ func (e blueprintEntry) verdict() string {
 	return "not compilable: " + e.Reason
 }
 
-func showBlueprint(ctx context.Context, s slotted, id string, asJSON bool, out io.Writer) error {
+func showBlueprint(ctx context.Context, s slotted, id string, format *terminal.Format, out io.Writer) error {
 	d, err := s.catalog.Get(strings.ToUpper(id))
 	if err != nil {
 		return err
@@ -153,36 +154,29 @@ func showBlueprint(ctx context.Context, s slotted, id string, asJSON bool, out i
 		}
 		e.Known = newKnownEntry(known)
 	}
-	if asJSON {
-		return printJSON(out, e)
-	}
-	return e.print(s.slot, out)
+	return format.Print(out, e, func(table io.Writer) { e.describe(s.slot, table) })
 }
 
-func (e blueprintEntry) print(slot tezzeret.Slot, out io.Writer) error {
-	return printTable(out, func(table io.Writer) {
-		row := func(label, format string, values ...any) {
-			printLine(table, label+"\t"+format, values...)
+func (e blueprintEntry) describe(slot tezzeret.Slot, table io.Writer) {
+	row := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
+	row("blueprint", "%s %s: %s", e.BlueprintID, e.Name, e.Description)
+	row("tier", "%s, risk %g, stage %d", e.Tier, e.Risk, e.Stage)
+	row("needs", "%s", e.needs())
+	for _, p := range e.Parameters {
+		row("parameter", "%s %g to %g, %g unless asked", p.Name, p.Min, p.Max, p.Default)
+	}
+	row("for "+slot.String(), "%s", e.verdict())
+	for _, kind := range tezzeret.Kinds() {
+		if view, ok := e.Views[string(kind)]; ok {
+			row("slot", "%s as %s", kind, view)
 		}
-		row("blueprint", "%s %s: %s", e.BlueprintID, e.Name, e.Description)
-		row("tier", "%s, risk %g, stage %d", e.Tier, e.Risk, e.Stage)
-		row("needs", "%s", e.needs())
-		for _, p := range e.Parameters {
-			row("parameter", "%s %g to %g, %g unless asked", p.Name, p.Min, p.Max, p.Default)
-		}
-		row("for "+slot.String(), "%s", e.verdict())
-		for _, kind := range tezzeret.Kinds() {
-			if view, ok := e.Views[string(kind)]; ok {
-				row("slot", "%s as %s", kind, view)
-			}
-		}
-		if e.Compilable {
-			row("reference", "%s", e.Reference)
-			row("costs", "%d trainable parameters, %d multiply-adds, %d bytes", e.Trainable, e.MultiplyAdds, e.Bytes)
-			row("checksum", "%s", e.Checksum)
-		}
-		e.Known.print(row)
-	})
+	}
+	if e.Compilable {
+		row("reference", "%s", e.Reference)
+		row("costs", "%d trainable parameters, %d multiply-adds, %d bytes", e.Trainable, e.MultiplyAdds, e.Bytes)
+		row("checksum", "%s", e.Checksum)
+	}
+	e.Known.print(row)
 }
 
 // knownEntry is what the kernel library knows of a blueprint beside its kernels.

@@ -18,7 +18,7 @@ func features(n int) slotted {
 
 func TestListOfBlueprintsSaysWhatIsNeeded(t *testing.T) {
 	var out bytes.Buffer
-	if err := listBlueprints(features(32), true, &out); err != nil {
+	if err := listBlueprints(features(32), in(t, "json"), &out); err != nil {
 		t.Fatal(err)
 	}
 	var entries []blueprintEntry
@@ -57,7 +57,7 @@ func TestBlueprintIsShown(t *testing.T) {
 	}
 	for _, c := range cases {
 		var out bytes.Buffer
-		if err := showBlueprint(t.Context(), c.slot, c.id, false, &out); err != nil {
+		if err := showBlueprint(t.Context(), c.slot, c.id, in(t, "wide"), &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, text := range c.want {
@@ -66,7 +66,7 @@ func TestBlueprintIsShown(t *testing.T) {
 			}
 		}
 	}
-	if err := showBlueprint(t.Context(), features(32), "BP051", false, &bytes.Buffer{}); !errors.Is(err, karn.ErrUnknownBlueprint) {
+	if err := showBlueprint(t.Context(), features(32), "BP051", in(t, "wide"), &bytes.Buffer{}); !errors.Is(err, karn.ErrUnknownBlueprint) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
@@ -66,7 +67,7 @@ func (f letterFilter) wants(letter deadletter.Letter) bool {
 }
 
 func newDeadLettersList() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	var filter letterFilter
 	list := &cobra.Command{
 		Use:   "list",
@@ -75,10 +76,10 @@ func newDeadLettersList() *cobra.Command {
 follows the last id of this one: --after ID.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return listDeadLetters(command.Context(), filter, asJSON, command.OutOrStdout())
+			return listDeadLetters(command.Context(), filter, &format, command.OutOrStdout())
 		},
 	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON array instead of a table")
+	format.Bind(list)
 	list.Flags().StringVar(&filter.stream, "stream", "", "only those that came from this stream")
 	list.Flags().StringVar(&filter.group, "group", "", "only those that this group gave up")
 	list.Flags().StringVar(&filter.reason, "reason", "", "only those given up for this reason")
@@ -113,20 +114,20 @@ func newLetterEntry(letter deadletter.Letter) letterEntry {
 	}
 }
 
-func listDeadLetters(ctx context.Context, filter letterFilter, asJSON bool, out io.Writer) error {
+func listDeadLetters(ctx context.Context, filter letterFilter, format *terminal.Format, out io.Writer) error {
 	entries := []letterEntry{}
 	err := withBus(ctx, func(bus *oona.Client) error {
 		return eachDeadLetter(ctx, bus, filter, func(letter deadletter.Letter) {
 			entries = append(entries, newLetterEntry(letter))
 		})
 	})
+	if errors.Is(err, deadletter.ErrNotFound) {
+		return process.Misconfigured("--after", fmt.Errorf("%w; ids look like 1767323045000-0 (esperctl deadletters list)", err))
+	}
 	if err != nil {
 		return fmt.Errorf("list dead letters: %w", err)
 	}
-	if asJSON {
-		return printJSON(out, entries)
-	}
-	return printLetters(out, entries)
+	return format.Print(out, entries, func(table io.Writer) { letterTable(table, entries, format.Wide()) })
 }
 
 // eachDeadLetter calls f with the dead letters that a filter wants.
@@ -153,23 +154,26 @@ func eachDeadLetter(ctx context.Context, bus *oona.Client, filter letterFilter, 
 	}
 }
 
-// maxErrorColumn bounds the error in a table, in characters.
-const maxErrorColumn = 60
-
-func printLetters(out io.Writer, entries []letterEntry) error {
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
-		for _, entry := range entries {
-			printLine(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s%s", entry.ID, entry.Time.UTC().Format(time.RFC3339), entry.Stream,
-				entry.Group, entry.Reason, entry.Attempts, firstLine(entry.Error), entry.marks())
+// letterTable leaves out, unless it is wide, how often it was tried and when it was given up:
+// its id begins with that time.
+func letterTable(table io.Writer, entries []letterEntry, wide bool) {
+	if !wide {
+		terminal.Row(table, "ID", "STREAM", "GROUP", "REASON", "STATE", "ERROR")
+		for _, e := range entries {
+			terminal.Row(table, e.ID, e.Stream, e.Group, e.Reason, e.state(), firstLine(e.Error))
 		}
-	})
+		return
+	}
+	terminal.Row(table, "ID", "TIME", "STREAM", "GROUP", "REASON", "ATTEMPTS", "STATE", "ERROR")
+	for _, e := range entries {
+		terminal.Row(table, e.ID, e.Time.UTC().Format(time.RFC3339), e.Stream, e.Group, e.Reason, e.Attempts, e.state(), e.Error)
+	}
 }
 
-// marks are what was done with the letter, for the end of a line.
-func (e letterEntry) marks() string {
+// state is whether the letter was replayed.
+func (e letterEntry) state() string {
 	if e.Replayed == "" {
-		return ""
+		return "-"
 	}
-	return "  replayed"
+	return "replayed"
 }

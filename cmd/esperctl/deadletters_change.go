@@ -20,7 +20,7 @@ func newDeadLettersReplay() *cobra.Command {
 		Long: `Publishes dead letters again on their streams, newly signed, for the group that gave
 them up: the other groups do not see them. Each is replayed once at most, and one
 whose own signature is wrong never. The exit code is 1 when any was not replayed.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: offer(most, letterIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return replayDeadLetters(command.Context(), ids, command.OutOrStdout())
 		},
@@ -75,10 +75,11 @@ func newDeadLettersPurge() *cobra.Command {
 		Short: "Remove dead letters for good, by id or by age",
 		Example: `  esperctl deadletters purge 1700000000000-0
   esperctl deadletters purge --older-than 48h`,
+		ValidArgsFunction: offer(most, letterIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			byAge := command.Flags().Changed("older-than")
-			if byAge == (len(ids) > 0) || olderThan < 0 {
-				return errPurgeWhat
+			if byAge == (len(ids) > 0) {
+				return &usageError{errPurgeWhat, command.CommandPath()}
 			}
 			return purgeDeadLetters(command.Context(), ids, olderThan, command.OutOrStdout())
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,21 +14,24 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
 
 func newDeadLettersShow() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	show := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one dead letter with the message it holds",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, letterIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
-			return showDeadLetter(command.Context(), ids[0], asJSON, command.OutOrStdout())
+			return showDeadLetter(command.Context(), ids[0], &format, command.OutOrStdout())
 		},
 	}
-	show.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the original bytes in base64")
+	format.Bind(show)
 	return show
 }
 
@@ -55,7 +59,7 @@ func newLetterDetails(letter deadletter.Letter) letterDetails {
 	return details
 }
 
-func showDeadLetter(ctx context.Context, id string, asJSON bool, out io.Writer) error {
+func showDeadLetter(ctx context.Context, id string, format *terminal.Format, out io.Writer) error {
 	var letter deadletter.Letter
 	err := withBus(ctx, func(bus *oona.Client) (err error) {
 		letter, err = bus.DeadLetters().Get(ctx, id)
@@ -65,28 +69,26 @@ func showDeadLetter(ctx context.Context, id string, asJSON bool, out io.Writer) 
 		return fmt.Errorf("show dead letter: %w", err)
 	}
 	details := newLetterDetails(letter)
-	if asJSON {
-		return printJSON(out, details)
-	}
-	return printLetter(out, details)
+	return format.Print(out, details, func(table io.Writer) { describeLetter(table, details) })
 }
 
-func printLetter(out io.Writer, details letterDetails) error {
+func describeLetter(table io.Writer, details letterDetails) {
 	lines := []struct{ label, value string }{
 		{"id", details.ID}, {"time", details.Time.UTC().Format(time.RFC3339Nano)}, {"stream", details.Stream},
 		{"entry", details.EntryID}, {"group", details.Group}, {"reason", details.Reason},
 		{"attempts", fmt.Sprint(details.Attempts)}, {"type", details.Type}, {"bytes", fmt.Sprint(details.Bytes)},
 		{"replayed as", details.Replayed}, {"attributes", attributeText(details.Attributes)},
-		{"message", string(details.Message)}, {"unreadable", details.Unreadable},
+		{"message", indented(details.Message)}, {"unreadable", details.Unreadable}, {"error", details.Error},
 	}
-	return printTable(out, func(table io.Writer) {
-		for _, line := range lines {
-			if line.value != "" {
-				printLine(table, "%s\t%s", line.label, line.value)
-			}
+	for _, line := range lines {
+		if line.value == "" {
+			continue
 		}
-		fmt.Fprintln(table, "error\t"+printableLines(details.Error))
-	})
+		for text := range strings.SplitSeq(line.value, "\n") {
+			terminal.Line(table, line.label, "%s", text)
+			line.label = ""
+		}
+	}
 }
 
 func attributeText(attributes map[string]string) string {
@@ -97,12 +99,18 @@ func attributeText(attributes map[string]string) string {
 	return strings.Join(pairs, " ")
 }
 
+// indented is a message over several lines, as far as it is one.
+func indented(message json.RawMessage) string {
+	var text bytes.Buffer
+	if err := json.Indent(&text, message, "", "  "); err != nil {
+		return ""
+	}
+	return text.String()
+}
+
 // firstLine shortens an error for a table.
 func firstLine(text string) string {
 	line, _, more := strings.Cut(text, "\n")
-	if characters := []rune(line); len(characters) > maxErrorColumn {
-		line, more = string(characters[:maxErrorColumn]), true
-	}
 	if more {
 		line += "…"
 	}

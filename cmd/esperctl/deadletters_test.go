@@ -110,8 +110,11 @@ func TestDeadLettersAreFoundInspectedReplayedAndPurged(t *testing.T) {
 	if process.ExitCode(err) != process.ExitFailed || !strings.Contains(out, "was replayed before") || !strings.Contains(out, "1-1  no such") {
 		t.Errorf("%s, %v", out, err)
 	}
-	if out := mustRun(t, "deadletters", "list"); !strings.Contains(out, "  replayed\n") {
+	if out := mustRun(t, "deadletters", "list"); !strings.Contains(out, "  replayed  ") {
 		t.Error(out)
+	}
+	if _, err := run(t, "deadletters", "list", "--after", "bogus"); process.ExitCode(err) != process.ExitConfiguration {
+		t.Errorf("after what is no id: %v", err)
 	}
 	if out := mustRun(t, "deadletters", "purge", first.ID); out != "1 purged\n" {
 		t.Error(out)
@@ -167,8 +170,8 @@ func TestDeadLetterCommandsTellWhatIsWrong(t *testing.T) {
 	}{
 		{[]string{"deadletters", "show", "1-1"}, "", process.ExitFailed},
 		{[]string{"deadletters", "show", "nonsense"}, "", process.ExitFailed},
-		{[]string{"deadletters", "purge"}, "", process.ExitFailed},
-		{[]string{"deadletters", "purge", "1-1", "--older-than", "1h"}, "", process.ExitFailed},
+		{[]string{"deadletters", "purge"}, "", process.ExitConfiguration},
+		{[]string{"deadletters", "purge", "1-1", "--older-than", "1h"}, "", process.ExitConfiguration},
 		{[]string{"deadletters", "purge", "1-1"}, "", process.ExitFailed},
 		{[]string{"deadletters", "list"}, "embedded:", process.ExitConfiguration},
 		{[]string{"deadletters", "list"}, "redis://127.0.0.1:1", process.ExitDependency},

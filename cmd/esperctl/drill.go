@@ -54,16 +54,20 @@ func runDrill(ctx context.Context, out io.Writer, file string, within time.Durat
 
 func printDrill(out io.Writer, results []drill.Result) error {
 	arrived := 0
-	err := printTable(out, func(table io.Writer) {
-		printLine(table, "rule\traised\tcleared\tarrived at")
+	err := terminal.Table(out, false, func(table io.Writer) {
+		terminal.Row(table, "RULE", "RAISED", "CLEARED", "ARRIVED AT")
 		for _, r := range results {
 			if r.Fault != "" {
-				printLine(table, "%s\t-\t-\tFAILED: %s", r.Rule, r.Fault)
+				terminal.Row(table, r.Rule, "-", "-", "FAILED")
 				continue
 			}
 			arrived++
-			printLine(table, "%s\t%s\t%s\t%s", r.Rule,
-				terminal.Milliseconds(r.Raised), terminal.Milliseconds(r.Cleared), strings.Join(r.Receivers, ", "))
+			terminal.Row(table, r.Rule, terminal.Milliseconds(r.Raised), terminal.Milliseconds(r.Cleared), strings.Join(r.Receivers, ", "))
+		}
+		for _, r := range results {
+			if r.Fault != "" {
+				terminal.Row(table, r.Rule+" FAILED: "+r.Fault)
+			}
 		}
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -20,52 +21,28 @@ func newKernels() *cobra.Command {
 }
 
 func newKernelsList() *cobra.Command {
-	var asJSON bool
-	var tier, tag, text string
+	var format terminal.Format
+	var tier tierFlag
+	var tag, text string
 	var stage int
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List the stored kernels",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			query, err := newQuery(tier, stage, tag, text)
-			if err != nil {
-				return err
+			query := urza.Query{Tier: tier.tier, Tag: tag, Text: text}
+			if command.Flags().Changed("stage") {
+				query.Stage = new(uint32(stage))
 			}
-			return listKernels(command.Context(), query, asJSON, command.OutOrStdout())
+			return listKernels(command.Context(), query, &format, command.OutOrStdout())
 		},
 	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON array instead of a table")
-	list.Flags().StringVar(&tier, "tier", "", "only this tier: safe, experimental or high_risk")
-	list.Flags().IntVar(&stage, "stage", -1, "only this stage")
+	format.Bind(list)
+	tier.bind(list, "only this tier")
+	list.Flags().IntVar(&stage, "stage", 0, "only this stage (default: all)")
 	list.Flags().StringVar(&tag, "tag", "", "only what has this tag")
 	list.Flags().StringVar(&text, "text", "", "only what has this text in id, name, description or tags")
 	return list
-}
-
-func newQuery(tier string, stage int, tag, text string) (urza.Query, error) {
-	query := urza.Query{Tag: tag, Text: text}
-	if stage >= 0 {
-		wanted := uint32(stage)
-		query.Stage = &wanted
-	}
-	if tier == "" {
-		return query, nil
-	}
-	parsed, err := parseTier(tier)
-	query.Tier = parsed
-	return query, err
-}
-
-// parseTier reads a tier by its Leyline name, whole or without the prefix.
-func parseTier(text string) (leyline.BlueprintTier, error) {
-	const prefix = "BLUEPRINT_TIER_"
-	name := prefix + strings.TrimPrefix(strings.ToUpper(strings.ReplaceAll(text, "-", "_")), prefix)
-	tier := leyline.BlueprintTier(leyline.BlueprintTier_value[name])
-	if tier == leyline.BlueprintTier_BLUEPRINT_TIER_UNSPECIFIED {
-		return tier, fmt.Errorf("%q is not a tier: safe, experimental or high_risk", text)
-	}
-	return tier, nil
 }
 
 // kernelEntry is one stored kernel as --json prints it.
@@ -85,9 +62,9 @@ type kernelEntry struct {
 	SetAside    bool     `json:"set_aside"`
 }
 
-func listKernels(ctx context.Context, query urza.Query, asJSON bool, out io.Writer) error {
+func listKernels(ctx context.Context, query urza.Query, format *terminal.Format, out io.Writer) error {
 	var records []*urza.Record
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		return opened.ask(ctx, func(ctx context.Context) (err error) {
 			records, err = opened.library.Find(ctx, query)
 			return err
@@ -100,10 +77,7 @@ func listKernels(ctx context.Context, query urza.Query, asJSON bool, out io.Writ
 	for i, record := range records {
 		entries[i] = newKernelEntry(record)
 	}
-	if asJSON {
-		return printJSON(out, entries)
-	}
-	return printKernels(out, entries)
+	return format.Print(out, entries, func(table io.Writer) { kernelTable(table, entries, format.Wide()) })
 }
 
 func newKernelEntry(record *urza.Record) kernelEntry {
@@ -124,24 +98,64 @@ func newKernelEntry(record *urza.Record) kernelEntry {
 	}
 }
 
-func printKernels(out io.Writer, entries []kernelEntry) error {
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "BLUEPRINT\tNAME\tBYTES\tCHECKSUM\tARTIFACT")
-		for _, entry := range entries {
-			printLine(table, "%s\t%s\t%d\t%.12s\t%s%s", entry.BlueprintID, entry.Name, entry.Bytes, entry.Checksum,
-				entry.ArtifactRef, entry.marks())
+// shownDigits is how much of a checksum is enough to know it by.
+const shownDigits = 12
+
+// kernelTable leaves out, unless it is wide, where the artifacts are.
+func kernelTable(table io.Writer, entries []kernelEntry, wide bool) {
+	if !wide {
+		terminal.Row(table, "BLUEPRINT", "NAME", "BYTES", "CHECKSUM", "REVIEW")
+		for _, e := range entries {
+			terminal.Row(table, e.BlueprintID, e.Name, e.Bytes, e.Checksum[:min(len(e.Checksum), shownDigits)], e.review())
 		}
-	})
+		return
+	}
+	terminal.Row(table, "BLUEPRINT", "NAME", "BYTES", "CHECKSUM", "REVIEW", "ARTIFACT")
+	for _, e := range entries {
+		terminal.Row(table, e.BlueprintID, e.Name, e.Bytes, e.Checksum, e.review(), e.ArtifactRef)
+	}
 }
 
-// marks are what an operator decided, for the end of a line.
-func (e kernelEntry) marks() string {
-	marks := ""
+// review is what an operator decided.
+func (e kernelEntry) review() string {
+	var marks []string
 	if e.Approved {
-		marks += "  approved"
+		marks = append(marks, "approved")
 	}
 	if e.SetAside {
-		marks += "  set aside"
+		marks = append(marks, "set aside")
 	}
-	return marks
+	if len(marks) == 0 {
+		return "-"
+	}
+	return strings.Join(marks, "  ")
+}
+
+// tierFlag is a flag that takes a tier by its Leyline name, whole or without the prefix.
+type tierFlag struct{ tier leyline.BlueprintTier }
+
+const tierPrefix = "BLUEPRINT_TIER_"
+
+func (f *tierFlag) bind(command *cobra.Command, usage string) {
+	command.Flags().Var(f, "tier", usage+": safe, experimental or high_risk")
+	tiers := []string{"safe", "experimental", "high_risk"}
+	_ = command.RegisterFlagCompletionFunc("tier", cobra.FixedCompletions(tiers, cobra.ShellCompDirectiveNoFileComp)) // it is there
+}
+
+func (f *tierFlag) String() string {
+	if f.tier == leyline.BlueprintTier_BLUEPRINT_TIER_UNSPECIFIED {
+		return ""
+	}
+	return strings.ToLower(strings.TrimPrefix(f.tier.String(), tierPrefix))
+}
+
+func (*tierFlag) Type() string { return "string" }
+
+func (f *tierFlag) Set(text string) error {
+	name := tierPrefix + strings.TrimPrefix(strings.ToUpper(strings.ReplaceAll(text, "-", "_")), tierPrefix)
+	f.tier = leyline.BlueprintTier(leyline.BlueprintTier_value[name])
+	if f.tier == leyline.BlueprintTier_BLUEPRINT_TIER_UNSPECIFIED {
+		return fmt.Errorf("%q is not a tier: safe, experimental or high_risk", text)
+	}
+	return nil
 }

@@ -18,7 +18,7 @@ func newKernelsApprove() *cobra.Command {
 is of this very artifact: another one must be approved again. A blueprint that asks for
 an approval is served after it, or when KARN_APPROVED names it; with
 URZA_REQUIRE_APPROVAL only after it.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return review(command.Context(), ids[0], "approved", command.OutOrStdout(), (*urza.Library).Approve)
 		},
@@ -34,7 +34,7 @@ func newKernelsQuarantine() *cobra.Command {
 		Long: `Sets a blueprint aside: seeds that ask for its kernel hear missing_artifact until it
 is released. Row and artifact stay, and compiling it again does not bring it back.
 A running service notices at once. Seeds that have the kernel already keep it.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			if release {
 				return review(command.Context(), ids[0], "released", command.OutOrStdout(), (*urza.Library).Release)
@@ -54,7 +54,7 @@ A running service notices at once. Seeds that have the kernel already keep it.`,
 func review(
 	ctx context.Context, id, done string, out io.Writer, decide func(*urza.Library, context.Context, string) error,
 ) error {
-	err := withLibrary(ctx, func(opened opened) error { return decide(opened.library, ctx, id) })
+	err := inLibrary(ctx, func(opened opened) error { return decide(opened.library, ctx, id) })
 	if err != nil {
 		return fmt.Errorf("review kernel: %w", err)
 	}

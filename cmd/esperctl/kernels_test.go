@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
 // run executes a command line in the working directory's library.
@@ -84,6 +86,22 @@ func TestImportedKernelComesOutAsItWentIn(t *testing.T) {
 	}
 	if out := mustRun(t, "kernels", "show", "custom", "--json"); !strings.Contains(out, `"imported_from": "mine.pt"`) {
 		t.Error(out)
+	}
+}
+
+// R24: whoever looked in the wrong folder had a library there, and took it for his own.
+func TestR24LookingAtALibraryMakesNone(t *testing.T) {
+	inEmptyLibrary(t)
+	for _, line := range [][]string{
+		{"list"}, {"list", "--json"}, {"show", "BP001"}, {"verify"}, {"export", "BP001", "x.onnx"}, {"approve", "BP001"}, {"quarantine", "BP001"},
+	} {
+		_, err := run(t, append([]string{"kernels"}, line...)...)
+		if process.ExitCode(err) != process.ExitDependency || !strings.Contains(err.Error(), "esperctl forge") {
+			t.Errorf("kernels %v: exit code %d: %v", line, process.ExitCode(err), err)
+		}
+		if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+			t.Fatalf("kernels %v left %v, %v", line, left, err)
+		}
 	}
 }
 

@@ -20,10 +20,13 @@ import (
 )
 
 // importing is what the flags of kernels import say.
-type importing struct{ file, blueprint, name, tier string }
+type importing struct {
+	file, blueprint, name string
+	tier                  tierFlag
+}
 
 func newKernelsImport() *cobra.Command {
-	var wanted importing
+	wanted := importing{tier: tierFlag{leyline.BlueprintTier_BLUEPRINT_TIER_EXPERIMENTAL}}
 	command := &cobra.Command{
 		Use:   "import FILE --blueprint ID",
 		Short: "Store a file as the kernel of a blueprint",
@@ -40,7 +43,7 @@ name and tier.`,
 	}
 	command.Flags().StringVar(&wanted.blueprint, "blueprint", "", "the blueprint that the file is the kernel of")
 	command.Flags().StringVar(&wanted.name, "name", "", "name of a new blueprint (default: that of the file)")
-	command.Flags().StringVar(&wanted.tier, "tier", "experimental", "tier of a new blueprint")
+	wanted.tier.bind(command, "tier of a new blueprint")
 	if err := command.MarkFlagRequired("blueprint"); err != nil {
 		panic(err) // impossible: the flag is defined above
 	}
@@ -108,15 +111,11 @@ func describe(ctx context.Context, library *urza.Library, wanted importing) (*le
 	if !errors.Is(err, urza.ErrNotFound) {
 		return nil, err
 	}
-	tier, err := parseTier(wanted.tier)
-	if err != nil {
-		return nil, err
-	}
 	if wanted.name == "" {
 		base := filepath.Base(wanted.file)
 		wanted.name = strings.TrimSuffix(base, filepath.Ext(base))
 	}
-	return &leyline.BlueprintDescriptor{BlueprintId: wanted.blueprint, Name: wanted.name, Tier: tier}, nil
+	return &leyline.BlueprintDescriptor{BlueprintId: wanted.blueprint, Name: wanted.name, Tier: wanted.tier.tier}, nil
 }
 
 func newKernelsExport() *cobra.Command {
@@ -127,6 +126,12 @@ func newKernelsExport() *cobra.Command {
 there is replaced; a device, a pipe or a folder is not. With "-" the artifact goes
 to standard output, and what is said of it to standard error.`,
 		Args: cobra.ExactArgs(2),
+		ValidArgsFunction: func(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveDefault // a file
+			}
+			return offer(1, kernelIDs)(command, args, begun)
+		},
 		RunE: func(command *cobra.Command, arguments []string) error {
 			id, file := arguments[0], arguments[1]
 			if file == "-" {
@@ -152,7 +157,7 @@ func toFile(file string) destination {
 }
 
 func exportKernel(ctx context.Context, id string, put destination, out io.Writer) error {
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		if err := opened.library.Verify(ctx, id); err != nil {
 			return err
 		}

@@ -8,20 +8,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
 func newKernelsShow() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	show := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show what the library knows about one kernel",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
-			return showKernel(command.Context(), ids[0], asJSON, command.OutOrStdout())
+			return showKernel(command.Context(), ids[0], &format, command.OutOrStdout())
 		},
 	}
-	show.Flags().BoolVar(&asJSON, "json", false, "print JSON, with everything that is stored beside the descriptor")
+	format.Bind(show)
 	return show
 }
 
@@ -33,9 +36,9 @@ type kernelDetails struct {
 	Extras         map[string]any `json:"extras"`
 }
 
-func showKernel(ctx context.Context, id string, asJSON bool, out io.Writer) error {
+func showKernel(ctx context.Context, id string, format *terminal.Format, out io.Writer) error {
 	var record *urza.Record
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		return opened.ask(ctx, func(ctx context.Context) (err error) {
 			record, err = opened.library.Get(ctx, id)
 			return err
@@ -48,13 +51,10 @@ func showKernel(ctx context.Context, id string, asJSON bool, out io.Writer) erro
 		kernelEntry: newKernelEntry(record), Description: record.Descriptor.GetDescription(),
 		PrewarmSamples: record.PrewarmSamples, Extras: record.Extras,
 	}
-	if asJSON {
-		return printJSON(out, details)
-	}
-	return printDetails(out, details)
+	return format.Print(out, details, func(table io.Writer) { detailTable(table, details) })
 }
 
-func printDetails(out io.Writer, details kernelDetails) error {
+func detailTable(table io.Writer, details kernelDetails) {
 	lines := []struct {
 		label string
 		value any
@@ -66,11 +66,9 @@ func printDetails(out io.Writer, details kernelDetails) error {
 		{"pre-warm runs", len(details.PrewarmSamples)}, {"tags", details.Tags},
 		{"approved", details.Approved}, {"set aside", details.SetAside},
 	}
-	return printTable(out, func(table io.Writer) {
-		for _, line := range lines {
-			printLine(table, "%s\t%v", line.label, line.value)
-		}
-	})
+	for _, line := range lines {
+		terminal.Line(table, line.label, "%v", line.value)
+	}
 }
 
 func newKernelsVerify() *cobra.Command {
@@ -80,6 +78,7 @@ func newKernelsVerify() *cobra.Command {
 		Long: `Reads the artifacts of the named blueprints, or of all of them, and compares
 checksum and, where trusted keys are configured, signature. A damaged artifact is
 set aside as the service would do it; its row stays.`,
+		ValidArgsFunction: offer(most, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
 			return verifyKernels(command.Context(), ids, command.OutOrStdout())
 		},
@@ -88,7 +87,7 @@ set aside as the service would do it; its row stays.`,
 
 func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 	unsound := 0
-	err := withLibrary(ctx, func(opened opened) error {
+	err := inLibrary(ctx, func(opened opened) error {
 		if len(ids) == 0 {
 			err := opened.ask(ctx, func(ctx context.Context) (err error) {
 				ids, err = allKernels(ctx, opened.library)

@@ -90,7 +90,7 @@ func TestEveryTableFitsAndEveryReadHasJSON(t *testing.T) {
 				t.Errorf("%v %v prints no JSON: %s", command, flags, printed)
 			}
 		}
-		if wide := mustRun(t, append(command, "-o", "wide")...); strings.Contains(wide, "…") && command[0] != "status" {
+		if wide := mustRun(t, append(command, "-o", "wide")...); strings.Contains(wide, "…") {
 			t.Errorf("%v -o wide cuts: %s", command, wide)
 		}
 	}
@@ -138,6 +138,7 @@ func TestReadsEndWithTheSameCodes(t *testing.T) {
 		says         string
 	}{
 		{http.StatusNotFound, process.ExitFailed, server.URL, "as it is"},
+		{http.StatusBadRequest, process.ExitConfiguration, server.URL, "as it is"},
 		{http.StatusUnauthorized, process.ExitConfiguration, server.URL, "_HTTP_TOKEN"},
 		{http.StatusServiceUnavailable, process.ExitDependency, server.URL, "try again"},
 		{http.StatusOK, process.ExitFailed, server.URL, "another version"},

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/demo"
@@ -59,20 +61,39 @@ func execute(ctx context.Context, root *cobra.Command) error {
 	if err != nil && !understood {
 		return &usageError{err, asked.CommandPath()}
 	}
-	return err
+	return advised(err)
 }
 
-// noteRun has each command call begun before it does what it is for.
+// noteRun has each command call begun before it does what it is for, once its flags are looked at.
 func noteRun(command *cobra.Command, begun func()) {
 	for _, verb := range command.Commands() {
 		noteRun(verb, begun)
 	}
 	if run := command.RunE; run != nil {
 		command.RunE = func(command *cobra.Command, args []string) error {
+			if err := checkFlags(command); err != nil {
+				return err
+			}
 			begun()
 			return run(command, args)
 		}
 	}
+}
+
+// checkFlags refuses what no command takes: numbers and times below zero, and a text that must be
+// given and is blank.
+func checkFlags(command *cobra.Command) (err error) {
+	command.Flags().Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		kind := f.Value.Type()
+		switch {
+		case (kind == "int" || kind == "duration") && strings.HasPrefix(value, "-"):
+			err = fmt.Errorf("--%s is %s, which is below zero", f.Name, value)
+		case f.Annotations[cobra.BashCompOneRequiredFlag] != nil && strings.TrimSpace(value) == "":
+			err = fmt.Errorf("--%s is blank", f.Name)
+		}
+	})
+	return err
 }
 
 // strict makes of each noun a command that knows its verbs alone: without one it shows them.
@@ -96,7 +117,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
-	root.AddCommand(streams.New(withBus), act.Mode(withKeyring))
+	root.AddCommand(streams.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root

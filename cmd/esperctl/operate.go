@@ -12,6 +12,12 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
+func newRuns() *cobra.Command {
+	runs := &cobra.Command{Use: "runs", Short: "Look at training runs"}
+	runs.AddCommand(look.RunsList(), look.RunsShow(), look.RunsFollow(), look.RunsExport(), newRunsReplay())
+	return runs
+}
+
 func newSeeds() *cobra.Command {
 	seeds := &cobra.Command{Use: "seeds", Short: "Look at seeds, and act on them"}
 	seeds.AddCommand(look.SeedsList(), look.SeedsShow())

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -33,32 +34,34 @@ func newPolicy() *cobra.Command {
 }
 
 func newPolicyList() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List the policies that TAMIYO_POLICY_DIR keeps",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return withPolicies(func(_ string, kept []inspect.Kept) error { return listPolicies(kept, asJSON, command.OutOrStdout()) })
+			return withPolicies(func(_ string, kept []inspect.Kept) error { return listPolicies(kept, &format, command.OutOrStdout()) })
 		},
 	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	format.Bind(list)
 	return list
 }
 
 func newPolicyShow() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	show := &cobra.Command{
 		Use:   "show POLICY",
 		Short: "Show one policy, by its digest or id",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: offer(1, policyIDs),
 		RunE: func(command *cobra.Command, args []string) error {
 			return withPolicies(func(dir string, kept []inspect.Kept) error {
-				return showPolicy(dir, kept, args[0], asJSON, command.OutOrStdout())
+				return showPolicy(dir, kept, args[0], &format, command.OutOrStdout())
 			})
 		},
 	}
-	show.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of text")
+	format.Bind(show)
 	return show
 }
 
@@ -94,21 +97,23 @@ func newPolicyEntry(k inspect.Kept) policyEntry {
 	}
 }
 
-func listPolicies(kept []inspect.Kept, asJSON bool, out io.Writer) error {
+func listPolicies(kept []inspect.Kept, format *terminal.Format, out io.Writer) error {
 	entries := []policyEntry{}
 	for _, k := range kept {
 		entries = append(entries, newPolicyEntry(k))
 	}
-	if asJSON {
-		return printJSON(out, entries)
-	}
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "POLICY\tVERSION\tDIGEST\tBYTES\tISSUED\tROLES")
-		for _, e := range entries {
-			printLine(table, "%s\t%s\t%.12s\t%d\t%s\t%s", e.ID, e.Version, e.Digest, e.Bytes,
-				e.IssuedAt.Format(time.RFC3339), strings.Join(e.Roles, ", "))
+	return format.Print(out, entries, func(table io.Writer) { policyTable(table, entries, format.Wide()) })
+}
+
+func policyTable(table io.Writer, entries []policyEntry, wide bool) {
+	terminal.Row(table, "POLICY", "VERSION", "DIGEST", "BYTES", "ISSUED", "ROLES")
+	for _, e := range entries {
+		digest, issued := e.Digest, time.RFC3339
+		if !wide {
+			digest, issued = digest[:min(len(digest), shownDigits)], time.DateOnly
 		}
-	})
+		terminal.Row(table, e.ID, e.Version, digest, e.Bytes, e.IssuedAt.Format(issued), strings.Join(e.Roles, ", "))
+	}
 }
 
 // policyDetails is one policy as show --json prints it.
@@ -118,7 +123,7 @@ type policyDetails struct {
 	Payload string `json:"payload"` // what it can do
 }
 
-func showPolicy(dir string, kept []inspect.Kept, name string, asJSON bool, out io.Writer) error {
+func showPolicy(dir string, kept []inspect.Kept, name string, format *terminal.Format, out io.Writer) error {
 	found, err := namedPolicy(kept, name)
 	if err != nil {
 		return err
@@ -131,11 +136,8 @@ func showPolicy(dir string, kept []inspect.Kept, name string, asJSON bool, out i
 			verdict = "decides nothing: " + err.Error()
 		}
 	}
-	if asJSON {
-		return printJSON(out, policyDetails{e, verdict})
-	}
-	return printTable(out, func(table io.Writer) {
-		row := func(label, text string) { printLine(table, "%s\t%s", label, text) }
+	return format.Print(out, policyDetails{e, verdict}, func(table io.Writer) {
+		row := func(label, text string) { terminal.Line(table, label, "%s", text) }
 		row("policy", e.ID)
 		row("version", e.Version)
 		row("run", e.Run)
@@ -155,7 +157,7 @@ func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
 		return k.Metadata.GetPolicyId() != name && (len(name) < 8 || !strings.HasPrefix(k.Digest, strings.ToLower(name)))
 	})
 	if len(matching) == 0 {
-		return inspect.Kept{}, fmt.Errorf("no policy %q is kept here", name)
+		return inspect.Kept{}, fmt.Errorf("no policy %q is kept here: esperctl policy list shows those that are", name)
 	}
 	return slices.MaxFunc(matching, func(a, b inspect.Kept) int {
 		return a.Metadata.GetIssuedAt().AsTime().Compare(b.Metadata.GetIssuedAt().AsTime())
@@ -227,7 +229,7 @@ func newPolicyAction(name string, action journal.Action, short string) *cobra.Co
 		Long: short + `.
 POLICY is a digest in full, or the id or the beginning of the digest of one that
 TAMIYO_POLICY_DIR keeps. What came of it, the service tells: esperctl policy list.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, policyIDs),
 		RunE: func(command *cobra.Command, args []string) error {
 			digest := strings.ToLower(args[0])
 			if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {

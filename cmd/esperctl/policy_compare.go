@@ -2,22 +2,20 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/settings"
 )
 
 func newPolicyCompare() *cobra.Command {
-	var asJSON bool
+	var format terminal.Format
 	compare := &cobra.Command{
 		Use:   "compare [URL]",
 		Short: "Compare the policy in the shadow with what decided, in all runs that the service knows",
@@ -26,18 +24,18 @@ often both would have begun the same at a slot. Without a URL it asks the founda
 at WEATHERLIGHT_HTTP_ADDR.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			asker, err := newRunAsker(args)
+			service, err := weatherlightAt(args)
 			if err != nil {
 				return err
 			}
-			compared, err := asker.compare(command.Context())
+			compared, err := compareRuns(command.Context(), service)
 			if err != nil {
 				return err
 			}
-			return printCompared(compared, asJSON, command.OutOrStdout())
+			return format.Print(command.OutOrStdout(), compared, func(table io.Writer) { comparedTable(table, compared) })
 		},
 	}
-	compare.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	format.Bind(compare)
 	return compare
 }
 
@@ -49,66 +47,48 @@ type comparedEntry struct {
 	Differed uint64 `json:"differed"`
 }
 
-// maxAnswerBytes bounds one answer.
-const maxAnswerBytes = 1 << 20
-
-// runAsker asks a service about its runs.
-type runAsker struct{ base, token string }
-
-func newRunAsker(args []string) (runAsker, error) {
+// weatherlightAt is the foundation service of the settings, or the one at the address given.
+func weatherlightAt(args []string) (*ask.Service, error) {
 	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
-		return runAsker{}, err
+		return nil, err
 	}
-	asker := runAsker{"http://" + string(resolved.Weatherlight.HTTPAddr), resolved.Weatherlight.HTTPToken.Reveal()}
-	if len(args) > 0 {
-		asker.base = strings.TrimRight(args[0], "/")
+	service, err := ask.Weatherlight(resolved)
+	if err != nil || len(args) == 0 {
+		return service, err
 	}
-	return asker, nil
+	return service.At(args[0]), nil
 }
 
-// get reads one answer.
-func (a runAsker) get(ctx context.Context, path string, to any) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return a.stream(ctx, path, func(body io.Reader) error {
-		text, err := io.ReadAll(io.LimitReader(body, maxAnswerBytes))
-		if err != nil {
-			return fmt.Errorf("read the answer of %s: %w", a.base, err)
-		}
-		return json.Unmarshal(text, to)
-	})
-}
-
-func (a runAsker) compare(ctx context.Context) ([]comparedEntry, error) {
+func compareRuns(ctx context.Context, service *ask.Service) ([]comparedEntry, error) {
 	byPolicy := make(map[string]comparedEntry)
-	query := ""
+	var query url.Values
 	for {
 		var page struct {
 			Runs []string `json:"runs"`
 			Next string   `json:"next"`
 		}
-		if err := a.get(ctx, "/runs"+query, &page); err != nil {
+		if err := service.Get(ctx, "/runs", query, &page); err != nil {
 			return nil, err
 		}
 		for _, run := range page.Runs {
-			if err := a.count(ctx, run, byPolicy); err != nil {
+			if err := countRun(ctx, service, run, byPolicy); err != nil {
 				return nil, err
 			}
 		}
 		if page.Next == "" {
 			break
 		}
-		query = "?" + url.Values{"after": {page.Next}}.Encode()
+		query = url.Values{"after": {page.Next}}
 	}
-	var entries []comparedEntry
+	entries := []comparedEntry{}
 	for _, version := range slices.Sorted(maps.Keys(byPolicy)) {
 		entries = append(entries, byPolicy[version])
 	}
 	return entries, nil
 }
 
-func (a runAsker) count(ctx context.Context, run string, byPolicy map[string]comparedEntry) error {
+func countRun(ctx context.Context, service *ask.Service, run string, byPolicy map[string]comparedEntry) error {
 	var view struct {
 		Tamiyo struct {
 			Shadow struct {
@@ -117,7 +97,7 @@ func (a runAsker) count(ctx context.Context, run string, byPolicy map[string]com
 			}
 		}
 	}
-	if err := a.get(ctx, "/runs/"+url.PathEscape(run), &view); err != nil {
+	if err := service.Get(ctx, "/runs/"+url.PathEscape(run), nil, &view); err != nil {
 		return err
 	}
 	shadow := view.Tamiyo.Shadow
@@ -131,14 +111,9 @@ func (a runAsker) count(ctx context.Context, run string, byPolicy map[string]com
 	return nil
 }
 
-func printCompared(entries []comparedEntry, asJSON bool, out io.Writer) error {
-	if asJSON {
-		return printJSON(out, append([]comparedEntry{}, entries...))
+func comparedTable(table io.Writer, entries []comparedEntry) {
+	terminal.Row(table, "VERSION", "RUNS", "AGREED", "DIFFERED")
+	for _, e := range entries {
+		terminal.Row(table, e.Policy, e.Runs, e.Agreed, e.Differed)
 	}
-	return printTable(out, func(table io.Writer) {
-		fmt.Fprintln(table, "VERSION\tRUNS\tAGREED\tDIFFERED")
-		for _, e := range entries {
-			printLine(table, "%s\t%d\t%d\t%d", e.Policy, e.Runs, e.Agreed, e.Differed)
-		}
-	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
@@ -43,7 +44,7 @@ func TestWhatIsKnownOfABlueprintIsShown(t *testing.T) {
 		}, nil
 	}
 	var out bytes.Buffer
-	if err := showBlueprint(t.Context(), slot, "BP009", false, &out); err != nil {
+	if err := showBlueprint(t.Context(), slot, "BP009", in(t, "wide"), &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
@@ -58,7 +59,7 @@ func TestWhatIsKnownOfABlueprintIsShown(t *testing.T) {
 		t.Error("a terminal obeys what somebody else wrote")
 	}
 	out.Reset()
-	if err := showBlueprint(t.Context(), slot, "BP009", true, &out); err != nil {
+	if err := showBlueprint(t.Context(), slot, "BP009", in(t, "json"), &out); err != nil {
 		t.Fatal(err)
 	}
 	var entry blueprintEntry
@@ -109,7 +110,7 @@ func TestPoliciesAreListedAndShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := listPolicies(kept, true, &out); err != nil {
+	if err := listPolicies(kept, in(t, "json"), &out); err != nil {
 		t.Fatal(err)
 	}
 	var entries []policyEntry
@@ -127,16 +128,16 @@ func TestPoliciesAreListedAndShown(t *testing.T) {
 		"network": "can decide", digest[:8]: "can decide", digest: digest, "pickle": "decides nothing", "announced": "it has no payload",
 	} {
 		out.Reset()
-		if err := showPolicy(dir, kept, name, false, &out); err != nil || !strings.Contains(out.String(), want) {
+		if err := showPolicy(dir, kept, name, in(t, "wide"), &out); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: no %q in\n%s%v", name, want, out.String(), err)
 		}
 		out.Reset()
-		if err := showPolicy(dir, kept, name, true, &out); err != nil || !json.Valid(out.Bytes()) || !strings.Contains(out.String(), want) {
+		if err := showPolicy(dir, kept, name, in(t, "json"), &out); err != nil || !json.Valid(out.Bytes()) || !strings.Contains(out.String(), want) {
 			t.Errorf("%s as JSON: no %q in\n%s%v", name, want, out.String(), err)
 		}
 	}
 	for _, name := range []string{"nobody", digest[:7], ""} {
-		if err := showPolicy(dir, kept, name, false, &out); err == nil {
+		if err := showPolicy(dir, kept, name, in(t, "wide"), &out); err == nil {
 			t.Errorf("%q was found", name)
 		}
 	}
@@ -148,7 +149,7 @@ func TestShadowIsComparedOverAllRuns(t *testing.T) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Header.Get("Authorization") != "Bearer token of the test":
+		case r.Header.Get("Authorization") != "Bearer token-of-the-test":
 			w.WriteHeader(http.StatusUnauthorized)
 		case r.URL.Path == "/runs" && r.URL.Query().Get("after") == "":
 			fmt.Fprint(w, `{"runs":["a","b/c"],"next":"b/c"}`)
@@ -159,7 +160,16 @@ func TestShadowIsComparedOverAllRuns(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	got, err := runAsker{server.URL, "token of the test"}.compare(t.Context())
+	compare := func(token string) ([]comparedEntry, error) {
+		t.Setenv("WEATHERLIGHT_HTTP_TOKEN", token)
+		service, err := weatherlightAt([]string{server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return compareRuns(t.Context(), service)
+	}
+	t.Chdir(t.TempDir())
+	got, err := compare("token-of-the-test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,8 +177,7 @@ func TestShadowIsComparedOverAllRuns(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("compared %v, want %v", got, want)
 	}
-	if _, err := (runAsker{server.URL, ""}).compare(t.Context()); err == nil {
-		t.Error("without a token it is answered")
+	if _, err := compare(""); process.ExitCode(err) != process.ExitConfiguration {
+		t.Errorf("without a token: %v", err)
 	}
-	http.DefaultClient.CloseIdleConnections()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/learn"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
@@ -60,11 +61,12 @@ func trainPolicy(ctx context.Context, runs []transcript.Run, to string, seed uin
 
 // offerPolicy tells how a policy was judged, and writes it when that speaks for it.
 func offerPolicy(policy []byte, v learn.Verdict, to string, out io.Writer) error {
-	err := printTable(out, func(table io.Writer) {
-		fmt.Fprintf(table, "of %d choices\tTHE BETTER ONE\tREGRET\n", v.Choices)
-		fmt.Fprintf(table, "the rules\t%.1f %%\t%.4f\n", 100*v.ByRules, v.Regret)
-		fmt.Fprintf(table, "the policy\t%.1f %%\t%.4f\n", 100*v.PolicyRight, v.PolicyRegret)
-		fmt.Fprintf(table, "gain\t\t%.4f ± %.4f\n", v.Gain, v.Noise)
+	err := terminal.Table(out, false, func(table io.Writer) {
+		share := func(of float64) string { return fmt.Sprintf("%.1f %%", 100*of) }
+		terminal.Row(table, fmt.Sprintf("of %d choices", v.Choices), "THE BETTER ONE", "REGRET")
+		terminal.Row(table, "the rules", share(v.ByRules), fmt.Sprintf("%.4f", v.Regret))
+		terminal.Row(table, "the policy", share(v.PolicyRight), fmt.Sprintf("%.4f", v.PolicyRegret))
+		terminal.Row(table, "gain", "", fmt.Sprintf("%.4f ± %.4f", v.Gain, v.Noise))
 	})
 	if err != nil {
 		return err
@@ -114,22 +116,22 @@ func recordedBelow(folder string) (all []transcript.Run, err error) {
 
 // allOf are the runs that a Nissa keeps.
 func allOf(ctx context.Context, address string) (all []transcript.Run, err error) {
-	archive, err := newArchive(address)
+	nissa, err := nissaAt(address)
 	if err != nil {
 		return nil, err
 	}
-	for query := ""; ; {
+	for query := (url.Values)(nil); ; {
 		var page struct {
 			Runs []struct {
 				ID string `json:"id"`
 			} `json:"runs"`
 			Next string `json:"next"`
 		}
-		if err := archive.get(ctx, "/api/runs"+query, &page); err != nil {
+		if err := nissa.Get(ctx, "/api/runs", query, &page); err != nil {
 			return nil, err
 		}
 		for _, r := range page.Runs {
-			runs, err := archive.run(ctx, r.ID)
+			runs, err := exported(ctx, nissa, r.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -138,6 +140,6 @@ func allOf(ctx context.Context, address string) (all []transcript.Run, err error
 		if page.Next == "" {
 			return all, nil
 		}
-		query = "?" + url.Values{"before": {page.Next}}.Encode()
+		query = url.Values{"before": {page.Next}}
 	}
 }

@@ -48,7 +48,7 @@ func exportOf(t *testing.T, id string, change func(*transcript.Transcript)) stri
 		}
 		export += string(line) + "\n"
 	}
-	return export
+	return export + fmt.Sprintf(`{"end":{"run":%q,"lines":%d}}`, id, strings.Count(export, "\n")) + "\n"
 }
 
 func exportFile(t *testing.T, text string) string {
@@ -84,6 +84,9 @@ func TestRunsAreReplayed(t *testing.T) {
 		fmt.Fprint(w, whole)
 	}))
 	t.Cleanup(nissa.Close)
+	t.Chdir(t.TempDir())
+	t.Setenv("NISSA_URL", "")
+	t.Setenv("NISSA_HTTP_ADDR", strings.TrimPrefix(nissa.URL, "http://"))
 	for name, row := range map[string]struct {
 		args []string
 		code int
@@ -97,7 +100,8 @@ func TestRunsAreReplayed(t *testing.T) {
 		"no run":     {[]string{exportFile(t, "")}, exitIncomplete, "no run is recorded"},
 		"hostile":    {[]string{exportFile(t, lines[0]+"{}\x1b[31m")}, process.ExitFailed, "line 2"},
 		"unknown":    {[]string{"run-2", "--nissa", nissa.URL}, process.ExitFailed, "404"},
-		"nobody":     {[]string{"run-2"}, process.ExitFailed, "NISSA_URL names no Nissa"},
+		"by default": {[]string{"run-1"}, 0, "run-1: 3 decisions"},
+		"nobody":     {[]string{"run-2", "--nissa", "http://127.0.0.1:1"}, process.ExitDependency, "run-2 is no file: Nissa does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, said := runAs(t, append([]string{"runs", "replay"}, row.args...)...)

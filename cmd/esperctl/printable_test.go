@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
@@ -39,6 +43,17 @@ func TestNoCommandPrintsWhatATerminalObeys(t *testing.T) {
 	}
 }
 
+// in is the format that -o asks for.
+func in(t *testing.T, output string) *terminal.Format {
+	t.Helper()
+	format, command := new(terminal.Format), new(cobra.Command)
+	format.Bind(command)
+	if err := command.Flags().Set("output", output); err != nil {
+		t.Fatal(err)
+	}
+	return format
+}
+
 func TestDeadLetterDoesNotDriveTheTerminal(t *testing.T) {
 	const hostile = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\xff\v"
 	entry := letterEntry{
@@ -46,11 +61,15 @@ func TestDeadLetterDoesNotDriveTheTerminal(t *testing.T) {
 		Replayed: "1-1" + hostile,
 	}
 	var out bytes.Buffer
-	if err := printLetters(&out, []letterEntry{entry}); err != nil {
-		t.Fatal(err)
-	}
-	if err := printLetter(&out, letterDetails{letterEntry: entry, Unreadable: "u" + hostile}); err != nil {
-		t.Fatal(err)
+	for _, output := range []string{"table", "wide"} {
+		format, entries := in(t, output), []letterEntry{entry}
+		if err := format.Print(&out, entries, func(table io.Writer) { letterTable(table, entries, format.Wide()) }); err != nil {
+			t.Fatal(err)
+		}
+		details := letterDetails{letterEntry: entry, Unreadable: "u" + hostile}
+		if err := format.Print(&out, details, func(table io.Writer) { describeLetter(table, details) }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if text := out.String(); strings.ContainsAny(text, "\x1b\x07\v\u009b\u202e") || strings.Contains(text, "\xff") {
 		t.Errorf("what a terminal obeys is printed: %q", text)

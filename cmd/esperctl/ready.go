@@ -42,7 +42,7 @@ func readyBase(args []string) (string, error) {
 	if len(args) > 0 {
 		return args[0], nil
 	}
-	resolved, err := settings.Load(settings.Options{})
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +58,7 @@ func askReady(ctx context.Context, base string, within time.Duration) error {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: start the service, or set WEATHERLIGHT_HTTP_ADDR to where it runs", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err = errors.Join(err, response.Body.Close()); err != nil {

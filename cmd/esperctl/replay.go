@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
@@ -43,7 +42,7 @@ then, and compares commands, field reports, telemetry and the record of the run 
 The run is a file that Nissa exported, or is asked of Nissa by its id.
 Exit codes: 0 all decisions came out the same, 1 one differs, which is told, 3 decisions are
 missing from the record and those that are there came out the same.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeReplay,
 		RunE: func(command *cobra.Command, args []string) error {
 			runs, err := recordedRun(command.Context(), args[0], nissa)
 			if err != nil {
@@ -52,7 +51,7 @@ missing from the record and those that are there came out the same.`,
 			return replayRuns(runs, command.OutOrStdout())
 		},
 	}
-	replay.Flags().StringVar(&nissa, "nissa", "", "address of the Nissa that knows the run [NISSA_URL]")
+	replay.Flags().StringVar(&nissa, "nissa", "", "address of the Nissa that knows the run [NISSA_URL, or else NISSA_HTTP_ADDR]")
 	return replay
 }
 
@@ -90,11 +89,15 @@ func recordedRun(ctx context.Context, name, nissa string) ([]transcript.Run, err
 	if _, err := os.Stat(name); err == nil {
 		return recordedIn(name)
 	}
-	archive, err := newArchive(nissa)
+	service, err := nissaAt(nissa)
 	if err != nil {
 		return nil, err
 	}
-	return archive.run(ctx, name)
+	runs, err := exported(ctx, service, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no file: %w", name, err)
+	}
+	return runs, nil
 }
 
 func recordedIn(file string) ([]transcript.Run, error) {
@@ -109,51 +112,28 @@ func recordedIn(file string) ([]transcript.Run, error) {
 	return runs, nil
 }
 
-// archive is a Nissa that is asked for what it keeps.
-type archive struct{ runAsker }
-
-func newArchive(address string) (archive, error) {
+// nissaAt is the Nissa at an address, or else that of the settings.
+func nissaAt(address string) (*ask.Service, error) {
 	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
-		return archive{}, err
+		return nil, err
 	}
-	if address == "" {
-		address = resolved.Weatherlight.NissaURL.Reveal()
+	service, err := ask.Nissa(resolved)
+	if err != nil {
+		return nil, err
 	}
-	if address == "" {
-		return archive{}, errors.New("there is no such file, and NISSA_URL names no Nissa that could be asked for the run")
-	}
-	return archive{runAsker{strings.TrimRight(address, "/"), resolved.Nissa.HTTPToken.Reveal()}}, nil
+	return service.At(address), nil
 }
 
 // exportTimeout bounds how long one run may take to arrive.
 const exportTimeout = 5 * time.Minute
 
-func (a archive) run(ctx context.Context, id string) (runs []transcript.Run, err error) {
+func exported(ctx context.Context, nissa *ask.Service, id string) (runs []transcript.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
-	err = a.stream(ctx, "/api/runs/"+url.PathEscape(id)+"/export", func(body io.Reader) error {
+	err = nissa.Read(ctx, "/api/runs/"+url.PathEscape(id)+"/export", func(body io.Reader) error {
 		runs, err = transcript.ReadRuns(body)
 		return err
 	})
 	return runs, err
-}
-
-// stream reads an answer of any length.
-func (a runAsker) stream(ctx context.Context, path string, read func(io.Reader) error) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, http.NoBody)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", a.base, err)
-	}
-	if a.token != "" {
-		request.Header.Set("Authorization", "Bearer "+a.token)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return errors.Join(fmt.Errorf("%s%s: %s", a.base, path, response.Status), response.Body.Close())
-	}
-	return errors.Join(read(response.Body), response.Body.Close())
 }

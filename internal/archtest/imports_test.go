@@ -136,9 +136,10 @@ var allowedImports = map[string][]string{
 	"nissa/internal/runs":       {"leyline", "trainer"},
 	"nissa/internal/runstore":   {"internal/database", "nissa/internal/runs"},
 	"nissa/internal/ingest":     {"nissa/internal/runs"},
-	"nissa/internal/api":        {"nissa/internal/runs", "nissa/internal/runstore"},
+	"nissa/internal/api":        {"nissa/internal/route", "nissa/internal/runs", "nissa/internal/runstore"},
 	"nissa/internal/page":       {},
-	"nissa/internal/letterapi":  {"internal/httpserver", "leyline", "telemetry", "oona/deadletter", "nissa/internal/wish"},
+	"nissa/internal/letterapi":  {"leyline", "telemetry", "oona/deadletter", "nissa/internal/route", "nissa/internal/wish"},
+	"nissa/internal/route":      {"internal/httpserver"},
 	"nissa/internal/wish":       {},
 	"nissa/internal/elastic":    {"telemetry", "leyline", "internal/cadence", "nissa/internal/runs"},
 	"nissa/internal/rules":      {},
@@ -153,7 +154,7 @@ var allowedImports = map[string][]string{
 	},
 	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
 	"nissa/internal/alertapi": {
-		"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/wish",
+		"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/route", "nissa/internal/wish",
 	},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},

@@ -146,11 +146,34 @@ func TestOperatorSeesWhatGrows(t *testing.T) {
 		took = append(took, time.Since(begun))
 	}
 	t.Logf("esperctl status takes %v", slices.Min(took))
+	h.groupsAreKept()
 	h.stop()
 	said := h.fails(exitDependency, "status")
 	mustSay(t, "status without a service", said, "esper-weatherlight-service")
 	if strings.Count(said, "\n") != 1 {
 		t.Errorf("an error of several lines: %s", said)
+	}
+}
+
+// groupsAreKept tries to remove each group of the services that run.
+func (h *hands) groupsAreKept() {
+	h.t.Helper()
+	var streams []struct {
+		Name   string
+		Groups []struct{ Name string }
+	}
+	if err := json.Unmarshal([]byte(h.ctl("streams", "list", "--json")), &streams); err != nil {
+		h.t.Fatal(err)
+	}
+	tried := 0
+	for _, s := range streams {
+		for _, g := range s.Groups {
+			mustSay(h.t, g.Name+" on "+s.Name, h.fails(1, "streams", "groups", "remove", s.Name, g.Name), "--force")
+			tried++
+		}
+	}
+	if tried < 6 {
+		h.t.Errorf("there are only %d groups", tried)
 	}
 }
 

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"database/sql"
+	"os"
+	"path/filepath"
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
@@ -16,7 +18,11 @@ func TestLockedCatalogueIsToldInTime(t *testing.T) {
 	w := newWorld(t)
 	url := pgtest.Start(t).URL("")
 	w.environ = append(w.environ, "URZA_DATABASE_URL="+url, "WEATHERLIGHT_BOOT_TIMEOUT=2s")
-	run(t, w.folder, w.environ, "esperctl", "kernels", "list") // makes the tables
+	kernel := filepath.Join(w.folder, "kernel.pt")
+	if err := os.WriteFile(kernel, []byte("kernel"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, w.folder, w.environ, "esperctl", "kernels", "import", kernel, "--blueprint", "BP001") // makes the tables
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)

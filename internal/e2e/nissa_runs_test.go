@@ -99,9 +99,23 @@ func mustReplay(t *testing.T, environ []string, addr, id string, reports int) {
 	if err := os.WriteFile(filepath.Join(folder, "run.jsonl"), []byte(first), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for name, text := range map[string]string{"cut.jsonl": first[:len(first)/2], "empty.jsonl": ""} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := launch(t, folder, environ, nissaService, "--import", name)
+		if code, _ := p.exit(patience); code != 1 {
+			t.Errorf("the import of %s ends with %d", name, code)
+		}
+		mustSay(t, "the import of "+name, p.stderr.String(), name, "cut off", "parts")
+	}
+	if code, _ := launch(t, folder, environ, nissaService, "--parts").exit(patience); code != exitConfiguration {
+		t.Errorf("parts of nothing end with %d", code)
+	}
 	other := freeport.Must(t)
 	environ = append(environ, "NISSA_HTTP_ADDR="+other, "WEATHERLIGHT_INSTANCE=other")
-	if said := run(t, folder, environ, nissaService, "--import", "run.jsonl"); said != id+"\n" {
+	// A run goes from one store to another without the bus, so without its secret.
+	if said := run(t, folder, append(slices.Clone(environ), "ESPER_LEYLINE_SECRET="), nissaService, "--import", "run.jsonl"); said != id+"\n" {
 		t.Errorf("the import says %q", said)
 	}
 	launch(t, folder, environ, nissaService)

@@ -41,7 +41,7 @@ func TestSignalsOfTheOperatorDoNotStopTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.process.signal(syscall.SIGHUP)
-	eventually(t, "the log level is read again", patience, func() bool { return w.logged("reloaded")["level"] == "DEBUG" })
+	eventually(t, "the log level is read again", patience, func() bool { return w.logged("reloaded")["log_level"] == "DEBUG" })
 	if err := os.WriteFile(filepath.Join(w.folder, ".env"), []byte("ESP_LOG_LEVEL=LOUD\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

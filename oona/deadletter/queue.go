@@ -83,10 +83,14 @@ func (l Letter) Message() (proto.Message, map[string]string, error) {
 }
 
 // List returns up to limit dead letters that follow the id after ("" = from
-// the oldest), oldest first. The next page follows the last id of this one.
+// the oldest), oldest first. The next page follows the last id of this one; nothing follows
+// what is no id, which is ErrNotFound.
 func (q *Queue) List(ctx context.Context, after string, limit int) ([]Letter, error) {
 	start := "-"
 	if after != "" {
+		if _, err := entry.ParseID(after); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
 		start = "(" + after
 	}
 	return q.letters(ctx, start, "+", max(limit, 1))

@@ -153,6 +153,7 @@ type Run struct {
 	ID        string
 	Decisions []*Transcript // in their order
 	Commands  []string      // that the bus saw the controller give, by their ids
+	Cut       bool          // its export does not say that it is whole
 }
 
 // line is one of an export, as far as it matters here.
@@ -170,13 +171,16 @@ type line struct {
 		Run        string      `json:"run"`
 		Transcript *Transcript `json:"transcript"`
 	} `json:"decision"`
+	End *struct {
+		Lines int `json:"lines"` // of the run, above this one
+	} `json:"end"`
 }
 
 // ReadRuns reads the runs of exports, each of which begins with its record.
 func ReadRuns(from io.Reader) (all []Run, err error) {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
-	for n := 1; lines.Scan(); n++ {
+	for n, begun := 1, 0; lines.Scan(); n++ {
 		if n > maxLines {
 			return nil, &LineError{n, fmt.Errorf("%w: more than %d lines", errTooLarge, maxLines)}
 		}
@@ -185,11 +189,14 @@ func ReadRuns(from io.Reader) (all []Run, err error) {
 			return nil, &LineError{n, fmt.Errorf("%w: %w", errMalformed, err)}
 		}
 		if l.Run != nil {
-			all = append(all, Run{ID: l.Run.ID})
+			all, begun = append(all, Run{ID: l.Run.ID, Cut: true}), n
 			continue
 		}
 		if len(all) == 0 || !all[len(all)-1].add(&l) {
 			return nil, &LineError{n, fmt.Errorf("%w: not of the run that begins above it", errMalformed)}
+		}
+		if l.End != nil {
+			all[len(all)-1].Cut = l.End.Lines != n-begun
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -176,5 +176,8 @@ func (r *Run) Replay() (Result, error) {
 			result.Missing = append(result.Missing, fmt.Sprintf("the decision that gave command %.128q", id))
 		}
 	}
+	if r.Cut {
+		result.Missing = append(result.Missing, "the end of its export")
+	}
 	return result, nil
 }

@@ -336,10 +336,11 @@ func TestReplayTellsWhatTheRecordLacks(t *testing.T) {
 			func(r *Run) { r.Decisions = slices.Delete(r.Decisions, 1, 2) },
 			[]string{`what was decided between report 1 of trainer "process-1" and report 3 of trainer "process-1"`},
 		},
+		"end":     {func(r *Run) { r.Cut = true }, []string{"the end of its export"}},
 		"command": {func(r *Run) { r.Commands = append(r.Commands, "other") }, []string{`the decision that gave command "other"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := Run{whole.ID, slices.Clone(whole.Decisions), slices.Clone(whole.Commands)}
+			run := Run{ID: whole.ID, Decisions: slices.Clone(whole.Decisions), Commands: slices.Clone(whole.Commands)}
 			row.lacks(&run)
 			result, err := run.Replay()
 			if err != nil || result.Difference != nil || !slices.Equal(result.Missing, row.missing) {
@@ -358,6 +359,11 @@ func TestReadRunsRefusesWhatIsNoExport(t *testing.T) {
 	const head = `{"run":{"id":"run-1"}}` + "\n"
 	if runs, err := ReadRuns(strings.NewReader(head + `{"report":{"run":"run-1"}}` + "\n" + of("run-1"))); err != nil || len(runs[0].Decisions) != 1 {
 		t.Errorf("%+v, %v", runs, err)
+	}
+	for end, cut := range map[string]bool{`{"end":{"run":"run-1","lines":2}}`: false, `{"end":{"run":"run-1","lines":3}}`: true, "": true} {
+		if runs, err := ReadRuns(strings.NewReader(head + of("run-1") + "\n" + end)); err != nil || runs[0].Cut != cut {
+			t.Errorf("with the end %q: %+v, %v", end, runs, err)
+		}
 	}
 	for _, export := range []string{
 		"no json", of("run-1"), head + of("other"), head + `{"decision":{"run":"run-1"}}`, head + `{"decision":{"run":"run-1","transcript":"x"}}`,

@@ -24,6 +24,6 @@ func OnHangup(level *slog.LevelVar, secrets func(signing.Source) error, logger *
 			logger.Error("reload: the secrets stay as they were", "error", err)
 			return
 		}
-		logger.Info("reloaded", "level", resolved.Log.Level.String())
+		logger.Info("reloaded", "log_level", resolved.Log.Level.String())
 	}}
 }

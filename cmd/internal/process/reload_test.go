@@ -1,9 +1,11 @@
 package process_test
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
@@ -52,6 +54,16 @@ func TestHangupTakesOverLevelAndSecretsOfTheFile(t *testing.T) {
 		if level.Level() != test.level || current != test.secret {
 			t.Errorf("%s: level %v, secret %q, want %v, %q", test.name, level, current, test.level, test.secret)
 		}
+	}
+}
+
+// A line of the log has each name once: with two of them, readers of JSON keep one.
+func TestReloadIsLoggedWithEachNameOnce(t *testing.T) {
+	inFolder(t)("ESPER_LEYLINE_SECRET=one\nESP_LOG_LEVEL=WARNING\n")
+	var log bytes.Buffer
+	process.OnHangup(new(slog.LevelVar), func(signing.Source) error { return nil }, slog.New(slog.NewJSONHandler(&log, nil))).Do(t.Context())
+	if line := log.String(); strings.Count(line, `"level":`) != 1 || !strings.Contains(line, `"log_level":"WARN`) {
+		t.Error(line)
 	}
 }
 

@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/wish"
 )
 
@@ -28,20 +28,36 @@ type Desk interface {
 	EndSilence(id, by string) error
 }
 
-// Register adds the paths to mux, behind the guard.
-func Register(mux *http.ServeMux, desk Desk, guard httpserver.Guard) {
+// Routes are what is served of alerts, silences and objectives.
+func Routes(desk Desk) []route.Route {
 	a := api{desk: desk}
-	for path, handle := range map[string]http.HandlerFunc{
-		"GET /api/alerts": a.alerts, "GET /api/silences": a.silences,
-		"GET /api/objectives": a.objectives, "GET /metrics/summary": a.summary,
-	} {
-		mux.Handle(path, guard.Reading(handle))
+	unclear := map[int]string{http.StatusBadRequest: "It cannot be read what is wanted."}
+	unknown := map[int]string{http.StatusBadRequest: unclear[http.StatusBadRequest], http.StatusNotFound: "There is none."}
+	return []route.Route{
+		{Method: http.MethodGet, Path: "/api/alerts", Summary: "Alerts that fire, that are about to, and that have ended lately.",
+			Status: http.StatusOK, Answer: alertsAnswer{}, Handler: http.HandlerFunc(a.alerts)},
+		{Method: http.MethodPost, Path: "/api/alerts/{id}/ack", Summary: "Says that somebody has taken an alert up.", Body: wish.Who{},
+			Status: http.StatusOK, Answer: alert.Alert{}, Refusals: unknown, Handler: wish.Handler(a.acknowledge)},
+		{Method: http.MethodGet, Path: "/api/silences", Summary: "Silences that hold, or will.",
+			Status: http.StatusOK, Answer: silencesAnswer{}, Handler: http.HandlerFunc(a.silences)},
+		{Method: http.MethodPost, Path: "/api/silences", Body: wanted{},
+			Summary: "Begins a silence: of a rule, a source or labels, until a time or for a duration.",
+			Status:  http.StatusCreated, Answer: alert.Silence{}, Refusals: unclear, Handler: wish.Handler(a.silence)},
+		{Method: http.MethodDelete, Path: "/api/silences/{id}", Summary: "Ends a silence.", Body: wish.Who{},
+			Status: http.StatusNoContent, Refusals: unknown, Handler: wish.Handler(a.endSilence)},
+		{Method: http.MethodGet, Path: "/api/objectives", Summary: "How the objectives are met. What is not known yet is left out.",
+			Status: http.StatusOK, Answer: objectivesAnswer{}, Handler: http.HandlerFunc(a.objectives)},
+		{Method: http.MethodGet, Path: "/metrics/summary", Summary: "The answer of the prototype: objectives, and what fires, by rule.",
+			Status: http.StatusOK, Answer: summaryAnswer{}, Handler: http.HandlerFunc(a.summary)},
 	}
-	for path, handle := range map[string]func(http.ResponseWriter, *http.Request, wanted){
-		"POST /api/alerts/{id}/ack": a.acknowledge, "POST /api/silences": a.silence, "DELETE /api/silences/{id}": a.endSilence,
-	} {
-		mux.Handle(path, guard.Changing(wish.Handler(handle)))
-	}
+}
+
+type alertsAnswer struct {
+	Alerts []alerting.Shown `json:"alerts"`
+}
+
+type silencesAnswer struct {
+	Silences alert.Silences `json:"silences"`
 }
 
 type api struct{ desk Desk }
@@ -50,25 +66,25 @@ type api struct{ desk Desk }
 type wanted struct {
 	wish.Who
 
-	Rule     string            `json:"rule"`
-	Source   string            `json:"source"`
-	Labels   map[string]string `json:"labels"`
-	From     time.Time         `json:"from"`
-	Until    time.Time         `json:"until"`
-	Duration string            `json:"duration"`
+	Rule     string            `json:"rule,omitempty"`
+	Source   string            `json:"source,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	From     time.Time         `json:"from,omitzero"`
+	Until    time.Time         `json:"until,omitzero"`
+	Duration string            `json:"duration,omitempty"`
 }
 
 func (w wanted) Texts() []string { return append(w.Who.Texts(), w.Rule, w.Source) }
 
 func (a api) alerts(w http.ResponseWriter, _ *http.Request) {
-	wish.Answer(w, http.StatusOK, map[string]any{"alerts": a.desk.Alerts()})
+	wish.Answer(w, http.StatusOK, alertsAnswer{a.desk.Alerts()})
 }
 
 func (a api) silences(w http.ResponseWriter, _ *http.Request) {
-	wish.Answer(w, http.StatusOK, map[string]any{"silences": a.desk.Silences()})
+	wish.Answer(w, http.StatusOK, silencesAnswer{a.desk.Silences()})
 }
 
-func (a api) acknowledge(w http.ResponseWriter, r *http.Request, wanted wanted) {
+func (a api) acknowledge(w http.ResponseWriter, r *http.Request, wanted wish.Who) {
 	acknowledged, err := a.desk.Acknowledge(r.PathValue("id"), wanted.By, wanted.Comment)
 	if err != nil {
 		wish.Refuse(w, http.StatusNotFound, err.Error())
@@ -113,7 +129,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (a api) endSilence(w http.ResponseWriter, r *http.Request, wanted wanted) {
+func (a api) endSilence(w http.ResponseWriter, r *http.Request, wanted wish.Who) {
 	if err := a.desk.EndSilence(r.PathValue("id"), wanted.By); err != nil {
 		wish.Refuse(w, http.StatusNotFound, err.Error())
 		return

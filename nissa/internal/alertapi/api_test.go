@@ -14,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -47,7 +48,7 @@ type server struct {
 func serve(t *testing.T, d *alerting.Desk, listener net.Addr, token string) server {
 	t.Helper()
 	mux := http.NewServeMux()
-	alertapi.Register(mux, d, httpserver.NewGuard(listener, token))
+	route.Register(mux, httpserver.NewGuard(listener, token), alertapi.Routes(d))
 	return server{mux, t}
 }
 

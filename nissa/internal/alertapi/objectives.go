@@ -23,12 +23,16 @@ type objective struct {
 	Runbook    string             `json:"runbook,omitempty"`
 }
 
+type objectivesAnswer struct {
+	Objectives []objective `json:"objectives"`
+}
+
 func (a api) objectives(w http.ResponseWriter, _ *http.Request) {
 	shown := []objective{}
 	for _, status := range a.desk.Objectives() {
 		shown = append(shown, objectiveOf(status))
 	}
-	wish.Answer(w, http.StatusOK, map[string]any{"objectives": shown})
+	wish.Answer(w, http.StatusOK, objectivesAnswer{shown})
 }
 
 func objectiveOf(s objectives.Status) objective {
@@ -51,19 +55,35 @@ func objectiveOf(s objectives.Status) objective {
 	return o
 }
 
-// summary is the answer of the prototype: the objectives and what fires, by rule. A burn rate of 1
-// uses the budget up exactly.
+// summaryAnswer has the objectives and what fires, by rule.
+type summaryAnswer struct {
+	SLO    map[string]summaryObjective `json:"slo"`
+	Alerts map[string]summaryAlert     `json:"alerts"`
+}
+
+type summaryObjective struct {
+	Total      float64 `json:"total"`
+	Violations float64 `json:"violations"`
+	BurnRate   float64 `json:"burn_rate"` // 1 uses the budget up exactly
+}
+
+type summaryAlert struct {
+	Value    alert.Number `json:"value"`
+	Source   string       `json:"source"`
+	Severity string       `json:"severity"`
+	Summary  string       `json:"summary"`
+}
+
+// summary is the answer of the prototype.
 func (a api) summary(w http.ResponseWriter, _ *http.Request) {
-	slo, firing := map[string]any{}, map[string]any{}
+	answer := summaryAnswer{SLO: map[string]summaryObjective{}, Alerts: map[string]summaryAlert{}}
 	for _, s := range a.desk.Objectives() {
-		slo[s.Objective.Name] = map[string]any{
-			"total": s.Count.Total, "violations": s.Count.Bad, "burn_rate": 1 - s.Left,
-		}
+		answer.SLO[s.Objective.Name] = summaryObjective{s.Count.Total, s.Count.Bad, 1 - s.Left}
 	}
 	for _, one := range a.desk.Alerts() {
 		if one.State == alert.Firing {
-			firing[one.Rule] = map[string]any{"value": one.Value, "source": one.Source, "severity": one.Severity, "summary": one.Summary}
+			answer.Alerts[one.Rule] = summaryAlert{one.Value, one.Source, one.Severity, one.Summary}
 		}
 	}
-	wish.Answer(w, http.StatusOK, map[string]any{"slo": slo, "alerts": firing})
+	wish.Answer(w, http.StatusOK, answer)
 }

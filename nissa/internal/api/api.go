@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
@@ -59,41 +60,35 @@ type server struct {
 //go:embed openapi.json
 var document []byte
 
-// Handler serves /api.
-func Handler(config Config) http.Handler {
+// Routes are all that is served below /api of the store, and the document.
+func Routes(config Config) []route.Route {
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	s := &server{
 		Config:  config,
 		readers: make(chan struct{}, maxReaders), exports: make(chan struct{}, maxExports), streams: make(chan struct{}, maxStreams),
 	}
-	mux := http.NewServeMux()
-	for _, r := range s.routes() {
-		mux.Handle("GET "+r.path, s.serve(r))
-	}
-	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		protect(w.Header())
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(document) // the client went away; nothing to tell it
-	})
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			fail(w, http.StatusMethodNotAllowed, "nothing is changed here")
-			return
-		}
-		fail(w, http.StatusNotFound, "no such path")
-	})
-	return mux
+	return s.routes()
 }
 
-// route is one path with what it answers.
-type route struct {
-	path, summary string
-	parameters    []parameter
-	answer        any                              // an example of its type
-	read          func(*http.Request) (any, error) // nil: it writes by itself
-	write         http.HandlerFunc
-	media         string
-	bound         chan struct{} // of those at a time
+// Document describes all of Nissa's routes, those of other rooms too.
+func Document() route.Route {
+	return route.Route{
+		Method: http.MethodGet, Path: "/api/openapi.json", Summary: "This document.", Status: http.StatusOK, Answer: json.RawMessage{},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			protect(w.Header())
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(document) // the client went away; nothing to tell it
+		}),
+	}
+}
+
+// Elsewhere answers below /api where there is no route.
+func Elsewhere(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		fail(w, http.StatusMethodNotAllowed, "nothing is changed here")
+		return
+	}
+	fail(w, http.StatusNotFound, "no such path")
 }
 
 // badRequestError is a parameter that cannot be read; its text is the answer.
@@ -101,26 +96,30 @@ type badRequestError struct{ text string }
 
 func (e badRequestError) Error() string { return e.text }
 
-func (s *server) serve(r route) http.Handler {
+// reading answers with what read finds.
+func (s *server) reading(read func(*http.Request) (any, error)) http.Handler {
+	return bounded(s.readers, func(w http.ResponseWriter, q *http.Request) {
+		answer, err := read(q)
+		if err != nil {
+			s.refuse(w, q, err)
+			return
+		}
+		respond(w, http.StatusOK, answer)
+	})
+}
+
+// bounded lets in as many at a time as a bound has places.
+func bounded(bound chan struct{}, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		protect(w.Header())
-		release, got := enter(q.Context(), r.bound)
+		release, got := enter(q.Context(), bound)
 		if !got {
 			w.Header().Set("Retry-After", "5")
 			fail(w, http.StatusServiceUnavailable, "too many requests at a time")
 			return
 		}
 		defer release()
-		if r.read == nil {
-			r.write(w, q)
-			return
-		}
-		answer, err := r.read(q)
-		if err != nil {
-			s.refuse(w, q, err)
-			return
-		}
-		respond(w, http.StatusOK, answer)
+		next(w, q)
 	})
 }
 

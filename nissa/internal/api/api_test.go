@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,9 +20,17 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
+	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
+	"github.com/esper-lite/weatherlight/oona/deadletter"
+	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -44,7 +54,13 @@ func serve(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	stopping := make(chan struct{})
-	s := &served{t: t, store: store, server: httptest.NewUnstartedServer(Handler(Config{Store: store, Stopping: stopping}))}
+	mux, everybody := http.NewServeMux(), httpserver.NewGuard(&net.UnixAddr{}, "")
+	route.Register(mux, everybody, []route.Route{Document()})
+	route.Register(mux, everybody, Routes(Config{Store: store, Stopping: stopping}))
+	route.Register(mux, everybody, letterapi.Routes(letterapi.Config{Queue: oneLetter{}}))
+	route.Register(mux, everybody, alertapi.Routes(oneAlert(t)))
+	mux.HandleFunc("/api/", Elsewhere)
+	s := &served{t: t, store: store, server: httptest.NewUnstartedServer(mux)}
 	s.server.Config.ReadTimeout, s.server.Config.WriteTimeout = requestTimeout, requestTimeout
 	s.server.Start()
 	t.Cleanup(func() {
@@ -56,6 +72,39 @@ func serve(t *testing.T) *served {
 		}
 	})
 	return s
+}
+
+// oneLetter is a queue of dead letters.
+type oneLetter struct{ letterapi.Queue }
+
+func (oneLetter) letter() deadletter.Letter {
+	return deadletter.Letter{ID: "1-1", Time: time.Now(), Stream: "oona.normal", Reason: "permanent", Payload: []byte("no envelope"), Replayed: "2-1"}
+}
+
+func (o oneLetter) List(context.Context, string, int) ([]deadletter.Letter, error) {
+	return []deadletter.Letter{o.letter()}, nil
+}
+
+func (o oneLetter) Get(context.Context, string) (deadletter.Letter, error) { return o.letter(), nil }
+
+// oneAlert is a desk with an alert that is silenced and taken up, and an objective that is missed.
+func oneAlert(t *testing.T) *alerting.Desk {
+	t.Helper()
+	const file = `
+rules: [{name: hot, summary: It is hot, severity: warning, metric: heat, when: value > 9}]
+objectives: [{name: cool, summary: s, target: 0.5, window: 1h, metric: heat, good: value < 9}]`
+	desk, err := alerting.New(alerting.Config{Read: func() ([]byte, string, error) { return []byte(file), "", nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk.Observe(telemetry.New("oven", "p").Metric("heat", math.Inf(1), "", "run", "r").Build())
+	if _, err := desk.Acknowledge(desk.Alerts()[0].ID, "ann", "on it"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := desk.Silence(alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	return desk
 }
 
 // tell puts messages into the store, a second apart.
@@ -130,19 +179,30 @@ func into[T any](s *served, path string) (answer T) {
 	return answer
 }
 
+// answersOf are the schemas of what is read as JSON, by path.
+func answersOf(document object) map[string]object {
+	found := map[string]object{}
+	for path, methods := range document["paths"].(object) {
+		get, is := methods.(object)["get"].(object)
+		if !is {
+			continue
+		}
+		content, _ := get["responses"].(object)["200"].(object)["content"].(object)
+		if media, is := content["application/json"].(object); is && media["schema"].(object)["$ref"] != nil {
+			found[path] = media["schema"].(object)
+		}
+	}
+	return found
+}
+
 func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	s := serve(t)
 	s.fill()
 	document := into[object](s, "/api/openapi.json")
 	schemas := document["components"].(object)["schemas"].(object)
-	for path, methods := range document["paths"].(object) {
-		content := methods.(object)["get"].(object)["responses"].(object)["200"].(object)["content"].(object)
-		if content["application/json"] == nil {
-			continue
-		}
-		address := strings.NewReplacer("{run}", "run-1", "{seed}", "s-1").Replace(path)
-		answer := into[any](s, address)
-		for _, fault := range check(schemas, content["application/json"].(object)["schema"].(object), answer, path) {
+	for path, schema := range answersOf(document) {
+		answer := into[any](s, strings.NewReplacer("{run}", "run-1", "{seed}", "s-1").Replace(path))
+		for _, fault := range check(schemas, schema, answer, path) {
 			t.Error(fault)
 		}
 		for key, value := range answer.(object) {
@@ -204,13 +264,9 @@ func TestAnswersOfAnEmptyRunAreAsTheDocumentSays(t *testing.T) {
 	s.tell(command("run-1")) // a seed without stages and without a curve
 	document := into[object](s, "/api/openapi.json")
 	schemas := document["components"].(object)["schemas"].(object)
-	for path, methods := range document["paths"].(object) {
-		content := methods.(object)["get"].(object)["responses"].(object)["200"].(object)["content"].(object)
-		if content["application/json"] == nil {
-			continue
-		}
+	for path, schema := range answersOf(document) {
 		answer := into[any](s, strings.NewReplacer("{run}", "run-1", "{seed}", "s-1").Replace(path))
-		for _, fault := range check(schemas, content["application/json"].(object)["schema"].(object), answer, path) {
+		for _, fault := range check(schemas, schema, answer, path) {
 			t.Error(fault)
 		}
 	}
@@ -270,7 +326,7 @@ func TestExportIsWhatCanBeImported(t *testing.T) {
 	if status != http.StatusOK || header.Get("Content-Type") != "application/x-ndjson" || !strings.Contains(header.Get("Content-Disposition"), "attachment") {
 		t.Errorf("%d %v", status, header)
 	}
-	if ids, err := serve(t).store.Import(t.Context(), strings.NewReader(body)); err != nil || len(ids) != 1 {
+	if ids, err := serve(t).store.Import(t.Context(), strings.NewReader(body), false); err != nil || len(ids) != 1 {
 		t.Errorf("%v, %v", ids, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"reflect"
 	"slices"
@@ -13,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/alertapi"
+	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
@@ -26,7 +31,7 @@ func TestDocumentIsThatOfTheRoutes(t *testing.T) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetIndent("", "\t")
-	if err := encoder.Encode(documentOf(new(server).routes())); err != nil {
+	if err := encoder.Encode(documentOf(allRoutes())); err != nil {
 		t.Fatal(err)
 	}
 	if *update {
@@ -40,44 +45,69 @@ func TestDocumentIsThatOfTheRoutes(t *testing.T) {
 	}
 }
 
-func documentOf(routes []route) object {
+// allRoutes are those of a Nissa that keeps runs and raises alerts.
+func allRoutes() []route.Route {
+	return slices.Concat([]route.Route{Document()}, Routes(Config{}), letterapi.Routes(letterapi.Config{}), alertapi.Routes(nil))
+}
+
+func documentOf(routes []route.Route) object {
 	schemas, paths := object{}, object{}
-	answer := func(about string, content object) object { return object{"description": about, "content": content} }
-	failed := object{"application/json": object{"schema": schemaOf(reflect.TypeFor[problem](), schemas)}}
 	for _, r := range routes {
-		content := object{r.media: object{"schema": object{"type": "string"}}}
-		if r.answer != nil {
-			content = object{"application/json": object{"schema": schemaOf(reflect.TypeOf(r.answer), schemas)}}
+		if paths[r.Path] == nil {
+			paths[r.Path] = object{}
 		}
-		paths[r.path] = object{"get": object{
-			"summary": r.summary, "parameters": parametersOf(r),
-			"responses": object{"200": answer("It.", content), "400": answer("A parameter cannot be read.", failed),
-				"404": answer("Not in the store.", failed), "503": answer("The store does not answer, or too many ask.", failed)},
-		}}
+		paths[r.Path].(object)[strings.ToLower(r.Method)] = operationOf(r, schemas)
 	}
 	return object{
 		"openapi": "3.1.0",
 		"info":    object{"title": "Nissa", "version": "1", "description": "Training runs as the bus told of them. Figures that were not measured are null."},
-		"paths":   paths, "components": object{"schemas": schemas},
+		"paths":   paths, "components": object{"schemas": schemas, "securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}}},
 	}
 }
 
-func parametersOf(r route) []object {
+func operationOf(r route.Route, schemas object) object {
+	answer := func(about string, content object) object { return object{"description": about, "content": content} }
+	inJSON := func(of any) object {
+		return object{"application/json": object{"schema": schemaOf(reflect.TypeOf(of), schemas)}}
+	}
+	responses := object{"401": answer("The bearer token is missing: what changes something needs it, and all that comes from another machine.", inJSON(problem{}))}
+	for status, why := range r.Refusals {
+		responses[fmt.Sprint(status)] = answer(why, inJSON(problem{}))
+	}
+	switch {
+	case r.Answer != nil:
+		responses[fmt.Sprint(r.Status)] = answer("It.", inJSON(r.Answer))
+	case r.Media != "":
+		responses[fmt.Sprint(r.Status)] = answer("It.", object{r.Media: object{"schema": object{"type": "string"}}})
+	default:
+		responses[fmt.Sprint(r.Status)] = object{"description": "It is done."}
+	}
+	operation := object{"summary": r.Summary, "parameters": parametersOf(r), "responses": responses, "security": []object{{"token": []string{}}}}
+	if r.Method == http.MethodGet {
+		operation["security"] = []object{{}, {"token": []string{}}} // none where only this machine asks
+	}
+	if r.Body != nil {
+		operation["requestBody"] = object{"required": true, "content": inJSON(r.Body)}
+	}
+	return operation
+}
+
+func parametersOf(r route.Route) []object {
 	all := []object{}
-	for part := range strings.SplitSeq(r.path, "/") {
+	for part := range strings.SplitSeq(r.Path, "/") {
 		if name, is := strings.CutPrefix(part, "{"); is {
 			all = append(all, object{"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": object{"type": "string"}})
 		}
 	}
-	for _, p := range r.parameters {
-		schema := object{"type": p.kind}
-		switch p.kind {
+	for _, p := range r.Parameters {
+		schema := object{"type": p.Kind}
+		switch p.Kind {
 		case "date-time":
-			schema = object{"type": "string", "format": p.kind}
+			schema = object{"type": "string", "format": p.Kind}
 		case "kind":
 			schema = schemaOf(reflect.TypeFor[runs.Kind](), nil)
 		}
-		all = append(all, object{"name": p.name, "in": "query", "description": p.about, "schema": schema})
+		all = append(all, object{"name": p.Name, "in": "query", "description": p.About, "schema": schema})
 	}
 	return all
 }
@@ -89,6 +119,12 @@ func schemaOf(of reflect.Type, schemas object) object {
 		return object{"type": "string", "format": "date-time"}
 	case of == reflect.TypeFor[runs.Number]():
 		return object{"type": []string{"number", "null"}}
+	case of == reflect.TypeFor[alert.Number]():
+		return object{"type": []string{"number", "string"}}
+	case of == reflect.TypeFor[json.RawMessage]():
+		return object{"type": "object", "additionalProperties": object{}}
+	case of == reflect.TypeFor[[]byte]():
+		return object{"type": "string", "contentEncoding": "base64"}
 	case of == reflect.TypeFor[runs.Kind]():
 		return object{"type": "string", "enum": runs.Kinds()}
 	case of.Kind() == reflect.Pointer:

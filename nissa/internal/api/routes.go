@@ -8,22 +8,28 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
 
-// parameter of a request's query. Its kind is a format of JSON, or kind for that of an event.
-type parameter struct{ name, kind, about string }
-
 // Parameters that several routes have.
 var (
-	runParameter    = parameter{"run", "string", "Only of this run."}
-	seedParameter   = parameter{"seed", "string", "Only of this seed."}
-	kindParameter   = parameter{"kind", "kind", "Only of this kind."}
-	afterParameter  = parameter{"after", "integer", "Only behind this place, the oldest first. Without it the newest come first."}
-	beforeParameter = parameter{"before", "integer", "Only before this place: the next page of the newest."}
-	limitParameter  = parameter{"limit", "integer", "How many at most: 1 to 1000, else 100."}
-	pointParameter  = parameter{"points", "integer", "About how many at most, such that the curve keeps its shape: 2 to 10000, else 500."}
+	runParameter    = route.Parameter{Name: "run", Kind: "string", About: "Only of this run."}
+	seedParameter   = route.Parameter{Name: "seed", Kind: "string", About: "Only of this seed."}
+	kindParameter   = route.Parameter{Name: "kind", Kind: "kind", About: "Only of this kind."}
+	beforeParameter = route.Parameter{Name: "before", Kind: "integer", About: "Only before this place: the next page of the newest."}
+	limitParameter  = route.Parameter{Name: "limit", Kind: "integer", About: "How many at most: 1 to 1000, else 100."}
+	afterParameter  = route.Parameter{
+		Name: "after", Kind: "integer", About: "Only behind this place, the oldest first. Without it the newest come first.",
+	}
+	pointParameter = route.Parameter{
+		Name: "points", Kind: "integer", About: "About how many at most, such that the curve keeps its shape: 2 to 10000, else 500.",
+	}
+	pageParameter = route.Parameter{
+		Name: "before", Kind: "string", About: "Only those that were heard of last before this time; as next says it, " +
+			"also those of that time that follow.",
+	}
 )
 
 const (
@@ -85,45 +91,49 @@ type storeAnswer struct {
 	RetentionSeconds float64 `json:"retention_seconds"`
 }
 
-// routes are all that is served but the document itself.
-func (s *server) routes() []route {
-	all := []route{
-		{path: "/api/runs", summary: "Training runs, those heard of last first.", answer: runsAnswer{}, read: s.runs,
-			parameters: []parameter{limitParameter, {"before", "string", "Only those that were heard of last before this time; " +
-				"as next says it, also those of that time that follow."}}},
-		{path: "/api/runs/{run}", summary: "One run.", answer: runView{}, read: s.run},
-		{path: "/api/runs/{run}/reports", summary: "What its trainers reported, the oldest first: the curves.",
-			answer: reportsAnswer{}, read: s.reports,
-			parameters: []parameter{pointParameter, {"since", "date-time", "Only those after this time."}}},
-		{path: "/api/runs/{run}/seeds", summary: "Its seeds, with the stages that each was in.", answer: seedsAnswer{}, read: s.seeds},
-		{path: "/api/runs/{run}/seeds/{seed}", summary: "One seed: its share and figures report by report, its gates and commands.",
-			answer: seedAnswer{}, read: s.seed, parameters: []parameter{pointParameter}},
-		{path: "/api/runs/{run}/events", summary: "What happened in the run.", answer: eventsAnswer{}, read: s.events,
-			parameters: []parameter{seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
-		{path: "/api/runs/{run}/export", summary: "All that is stored of the run, as lines of JSON that can be imported.",
-			write: s.export, media: "application/x-ndjson", bound: s.exports},
-		{path: "/api/events", summary: "What happened anywhere.", answer: eventsAnswer{}, read: s.events,
-			parameters: []parameter{runParameter, seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
-		{path: "/api/alarms", summary: "Alarms that services told of, the last first.", answer: alarmsAnswer{}, read: s.alarms},
-		{path: "/api/sources", summary: "Who sends telemetry, with the figures of the last packet that was about no run.",
-			answer: sourcesAnswer{}, read: s.sources("")},
-		{path: "/api/workers", summary: "The same of the figures about workers.", answer: sourcesAnswer{},
-			read: s.sources("weatherlight.worker")},
-		{path: "/api/kernels", summary: "The same of the figures about the kernel library.", answer: sourcesAnswer{},
-			read: s.sources("urza.")},
-		{path: "/api/forge", summary: "The same of the figures about the forge.", answer: sourcesAnswer{}, read: s.sources("tezzeret.")},
-		{path: "/api/store", summary: "What the store keeps, and its bounds.", answer: storeAnswer{}, read: s.size},
-		{path: "/api/stream", summary: "What comes from now on, or behind the place of the header Last-Event-ID, as server-sent " +
+func (s *server) routes() []route.Route {
+	all := []route.Route{
+		{Path: "/api/runs", Summary: "Training runs, those heard of last first.", Answer: runsAnswer{}, Handler: s.reading(s.runs),
+			Parameters: []route.Parameter{limitParameter, pageParameter}},
+		{Path: "/api/runs/{run}", Summary: "One run.", Answer: runView{}, Handler: s.reading(s.run)},
+		{Path: "/api/runs/{run}/reports", Summary: "What its trainers reported, the oldest first: the curves.",
+			Answer: reportsAnswer{}, Handler: s.reading(s.reports),
+			Parameters: []route.Parameter{pointParameter, {Name: "since", Kind: "date-time", About: "Only those after this time."}}},
+		{Path: "/api/runs/{run}/seeds", Summary: "Its seeds, with the stages that each was in.",
+			Answer: seedsAnswer{}, Handler: s.reading(s.seeds)},
+		{Path: "/api/runs/{run}/seeds/{seed}", Summary: "One seed: its share and figures report by report, its gates and commands.",
+			Answer: seedAnswer{}, Handler: s.reading(s.seed), Parameters: []route.Parameter{pointParameter}},
+		{Path: "/api/runs/{run}/events", Summary: "What happened in the run.", Answer: eventsAnswer{}, Handler: s.reading(s.events),
+			Parameters: []route.Parameter{seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
+		{Path: "/api/runs/{run}/export", Summary: "All that is stored of the run, as lines of JSON that can be imported.",
+			Handler: bounded(s.exports, s.export), Media: "application/x-ndjson"},
+		{Path: "/api/events", Summary: "What happened anywhere.", Answer: eventsAnswer{}, Handler: s.reading(s.events),
+			Parameters: []route.Parameter{runParameter, seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
+		{Path: "/api/alarms", Summary: "Alarms that services told of, the last first.", Answer: alarmsAnswer{},
+			Handler: s.reading(s.alarms)},
+		{Path: "/api/sources", Summary: "Who sends telemetry, with the figures of the last packet that was about no run.",
+			Answer: sourcesAnswer{}, Handler: s.reading(s.sources(""))},
+		{Path: "/api/workers", Summary: "The same of the figures about workers.", Answer: sourcesAnswer{},
+			Handler: s.reading(s.sources("weatherlight.worker"))},
+		{Path: "/api/kernels", Summary: "The same of the figures about the kernel library.", Answer: sourcesAnswer{},
+			Handler: s.reading(s.sources("urza."))},
+		{Path: "/api/forge", Summary: "The same of the figures about the forge.", Answer: sourcesAnswer{},
+			Handler: s.reading(s.sources("tezzeret."))},
+		{Path: "/api/store", Summary: "What the store keeps, and its bounds.", Answer: storeAnswer{}, Handler: s.reading(s.size)},
+		{Path: "/api/stream", Summary: "What comes from now on, or behind the place of the header Last-Event-ID, as server-sent " +
 			"events: report and event with what /api/runs/{run}/reports and /api/events have, and reset when a client is too far behind.",
-			write: s.stream, media: "text/event-stream", bound: s.streams,
-			parameters: []parameter{runParameter, {"after", "integer", "In place of the header."}}},
+			Handler: bounded(s.streams, s.stream), Media: "text/event-stream",
+			Parameters: []route.Parameter{runParameter, {Name: "after", Kind: "integer", About: "In place of the header."}}},
 	}
 	for i := range all {
-		if all[i].bound == nil {
-			all[i].bound = s.readers
-		}
+		all[i].Method, all[i].Status, all[i].Refusals = http.MethodGet, http.StatusOK, refusals
 	}
 	return all
+}
+
+var refusals = map[int]string{
+	http.StatusBadRequest: "A parameter cannot be read.", http.StatusNotFound: "Not in the store.",
+	http.StatusServiceUnavailable: "The store does not answer, or too many ask.",
 }
 
 func (s *server) runs(q *http.Request) (any, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
@@ -62,7 +65,8 @@ func (patientWriter) Flush()                           {}
 func TestBusyStoreIsLookedAtAFewTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, stopping := &busyStore{changed: make(chan struct{})}, make(chan struct{})
-		handler := Handler(Config{Store: store, Stopping: stopping})
+		handler := http.NewServeMux()
+		route.Register(handler, httpserver.NewGuard(&net.UnixAddr{}, ""), Routes(Config{Store: store, Stopping: stopping}))
 		var following sync.WaitGroup
 		following.Go(func() {
 			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/stream", nil)

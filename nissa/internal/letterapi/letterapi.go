@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,8 +16,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/wish"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -45,23 +46,40 @@ type Config struct {
 
 type api struct{ Config }
 
-// Register adds the paths to mux, behind the guard.
-func Register(mux *http.ServeMux, guard httpserver.Guard, config Config) {
+// Routes are what is served of dead letters.
+func Routes(config Config) []route.Route {
 	a := &api{config}
-	for path, handle := range map[string]http.HandlerFunc{
-		"GET /api/deadletters": a.list, "GET /api/deadletters/{id}": a.show,
-	} {
-		mux.Handle(path, guard.Reading(handle))
+	refusals := map[int]string{
+		http.StatusBadRequest: "It cannot be read what is wanted.", http.StatusNotFound: "No such dead letter.",
+		http.StatusServiceUnavailable: "The bus does not answer.",
 	}
-	for path, handle := range map[string]func(http.ResponseWriter, *http.Request, wish.Who){
-		"POST /api/deadletters/{id}/replay": a.replay, "DELETE /api/deadletters/{id}": a.purge,
-	} {
-		mux.Handle(path, guard.Changing(wish.Handler(handle)))
+	again := maps.Clone(refusals)
+	again[http.StatusConflict] = "It was replayed before, or cannot be."
+	return []route.Route{
+		{Method: http.MethodGet, Path: "/api/deadletters", Summary: "What the bus refused or gave up, the oldest first.",
+			Parameters: []route.Parameter{{Name: "after", Kind: "string", About: "Only those that follow this one, by its id."},
+				{Name: "limit", Kind: "integer", About: "How many at most: 1 to 500, else 100."}},
+			Status: http.StatusOK, Answer: lettersAnswer{}, Refusals: refusals, Handler: http.HandlerFunc(a.list)},
+		{Method: http.MethodGet, Path: "/api/deadletters/{id}", Summary: "One dead letter, with the message that it holds.",
+			Status: http.StatusOK, Answer: letterAnswer{}, Refusals: refusals, Handler: http.HandlerFunc(a.show)},
+		{Method: http.MethodPost, Path: "/api/deadletters/{id}/replay", Body: wish.Who{},
+			Summary: "Publishes it again, newly signed, for the group that gave it up. Each is replayed once at most.",
+			Status:  http.StatusOK, Answer: replayAnswer{}, Refusals: again, Handler: wish.Handler(a.replay)},
+		{Method: http.MethodDelete, Path: "/api/deadletters/{id}", Summary: "Removes it.", Body: wish.Who{},
+			Status: http.StatusNoContent, Refusals: refusals, Handler: wish.Handler(a.purge)},
 	}
 }
 
-// entry is one letter in a list.
-type entry struct {
+type lettersAnswer struct {
+	Letters []letterEntry `json:"letters"`
+}
+
+type replayAnswer struct {
+	Replayed string `json:"replayed"` // as what
+}
+
+// letterEntry is one letter in a list.
+type letterEntry struct {
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"`
 	Stream   string    `json:"stream"`
@@ -75,12 +93,12 @@ type entry struct {
 	Replayed string    `json:"replayed,omitempty"` // as what
 }
 
-func entryOf(letter deadletter.Letter) entry {
+func entryOf(letter deadletter.Letter) letterEntry {
 	kind := "unreadable"
 	if found, err := letter.Type(); err == nil {
 		kind = strings.TrimPrefix(found.String(), "BUS_MESSAGE_TYPE_")
 	}
-	return entry{
+	return letterEntry{
 		ID: letter.ID, Time: letter.Time.UTC(), Stream: letter.Stream, EntryID: letter.EntryID, Group: letter.Group, Type: kind,
 		Reason: letter.Reason, Error: letter.Error, Attempts: letter.Attempts, Bytes: len(letter.Payload), Replayed: letter.Replayed,
 	}
@@ -97,21 +115,25 @@ func (a *api) list(w http.ResponseWriter, q *http.Request) {
 		limit = min(asked, mostLimit)
 	}
 	letters, err := a.Queue.List(q.Context(), q.URL.Query().Get("after"), limit)
+	if errors.Is(err, deadletter.ErrNotFound) {
+		wish.Refuse(w, http.StatusBadRequest, "after must be the id of a dead letter, such as 1767323045000-0")
+		return
+	}
 	if err != nil {
 		a.unavailable(w, q, err)
 		return
 	}
-	entries := make([]entry, 0, len(letters))
+	entries := make([]letterEntry, 0, len(letters))
 	for _, letter := range letters {
 		entries = append(entries, entryOf(letter))
 	}
-	wish.Answer(w, http.StatusOK, map[string]any{"letters": entries})
+	wish.Answer(w, http.StatusOK, lettersAnswer{entries})
 }
 
-// details are a letter with what it holds. The message is what the bytes say: whether they
+// letterAnswer is a letter with what it holds. The message is what the bytes say: whether they
 // can be trusted is another question. Its signature is not served.
-type details struct {
-	entry
+type letterAnswer struct {
+	letterEntry
 
 	Message    json.RawMessage   `json:"message,omitempty"`
 	Unreadable string            `json:"unreadable,omitempty"` // why there is no message
@@ -125,7 +147,7 @@ func (a *api) show(w http.ResponseWriter, q *http.Request) {
 		a.refused(w, q, err)
 		return
 	}
-	shown := details{entry: entryOf(letter), Payload: letter.Payload[:min(len(letter.Payload), shownBytes)]}
+	shown := letterAnswer{letterEntry: entryOf(letter), Payload: letter.Payload[:min(len(letter.Payload), shownBytes)]}
 	message, attributes, err := letter.Message()
 	shown.Attributes = attributes
 	if err == nil {
@@ -145,7 +167,7 @@ func (a *api) replay(w http.ResponseWriter, q *http.Request, wanted wish.Who) {
 		return
 	}
 	a.tell(q.Context(), "dead_letter_replayed", id, wanted)
-	wish.Answer(w, http.StatusOK, map[string]string{"replayed": placed})
+	wish.Answer(w, http.StatusOK, replayAnswer{placed})
 }
 
 func (a *api) purge(w http.ResponseWriter, q *http.Request, wanted wish.Who) {

@@ -22,6 +22,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/letterapi"
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 	"github.com/esper-lite/weatherlight/signing"
@@ -60,13 +61,13 @@ func open(t *testing.T, listener, token string) *desk {
 	d.giveUp(map[*oona.Client]string{d.bus: "</script><b>seed", stranger: "forged"})
 	mux := http.NewServeMux()
 	address := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(listener))
-	letterapi.Register(mux, httpserver.NewGuard(address, token), letterapi.Config{
+	route.Register(mux, httpserver.NewGuard(address, token), letterapi.Routes(letterapi.Config{
 		Queue: d.bus.DeadLetters(), Logger: slog.New(slog.DiscardHandler),
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
 			d.told <- packet
 			return errors.New("the bus takes none")
 		},
-	})
+	}))
 	d.server = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		d.server.Close()
@@ -180,7 +181,8 @@ func TestLettersAreShownWithWhatTheyHold(t *testing.T) {
 	if status, body := d.ask(http.MethodGet, "/api/deadletters?limit=1&after="+d.letters()[1].ID, "", ""); status != http.StatusOK || !strings.Contains(body, `"letters":[]`) {
 		t.Errorf("%d %s", status, body)
 	}
-	for path, want := range map[string]int{"/api/deadletters/1-1": 404, "/api/deadletters/x": 404, "/api/deadletters?limit=0": 400} {
+	for path, want := range map[string]int{"/api/deadletters/1-1": 404, "/api/deadletters/x": 404, "/api/deadletters?limit=0": 400,
+		"/api/deadletters?after=bogus": 400, "/api/deadletters?after=(1-1": 400} {
 		if status, body := d.ask(http.MethodGet, path, "", ""); status != want || !strings.Contains(body, `"error"`) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}

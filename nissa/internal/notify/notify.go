@@ -45,7 +45,7 @@ func New(receiver rules.Receiver) (Sender, error) {
 	}
 	address, err := url.Parse(text)
 	if err != nil || address.Scheme == "" {
-		return nil, fmt.Errorf("receiver %s: its URL is not understood", receiver.Name)
+		return nil, fmt.Errorf("line %d: receiver %s: its URL is not understood", receiver.Line, receiver.Name)
 	}
 	hide := newRedactor(text)
 	var sender Sender
@@ -58,7 +58,7 @@ func New(receiver rules.Receiver) (Sender, error) {
 		sender, err = newService(address.Scheme, text, hide)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("receiver %s: %w", receiver.Name, hide.in(err))
+		return nil, fmt.Errorf("line %d: receiver %s: %w", receiver.Line, receiver.Name, hide.in(err))
 	}
 	return sender, nil
 }

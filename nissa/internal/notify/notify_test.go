@@ -145,8 +145,8 @@ func TestFailuresSayNothingOfTheAddress(t *testing.T) {
 		}
 	}
 	for _, url := range []string{"://" + secret, secret, "nothing://" + secret, "slack://" + secret, "http://%zz" + secret} {
-		_, err := notify.New(rules.Receiver{Name: "them", URL: rules.Conceal(url)})
-		if err == nil || strings.Contains(err.Error(), secret) {
+		_, err := notify.New(rules.Receiver{Name: "them", Line: 7, URL: rules.Conceal(url)})
+		if err == nil || strings.Contains(err.Error(), secret) || !strings.HasPrefix(err.Error(), "line 7: receiver them") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}

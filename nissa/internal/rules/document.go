@@ -3,7 +3,6 @@ package rules
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -69,16 +68,16 @@ type writtenObjective struct {
 // span is a duration such as 90s, 1h30m or 30d.
 type span time.Duration
 
+// noSpan is one that cannot be read. The parser says so, so that it hides no other fault.
+const noSpan span = -1
+
 func (s *span) UnmarshalYAML(node *yaml.Node) error {
+	*s = noSpan
 	if d, err := time.ParseDuration(node.Value); err == nil && d >= 0 {
 		*s = span(d)
-		return nil
+	} else if d, err := model.ParseDuration(node.Value); err == nil {
+		*s = span(d)
 	}
-	d, err := model.ParseDuration(node.Value)
-	if err != nil {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no duration such as 90s, 5m or 30d", node.Line, node.Value)}}
-	}
-	*s = span(d)
 	return nil
 }
 
@@ -139,6 +138,17 @@ func lineOf(tree *yaml.Node, path ...any) int {
 		node, line = next, next.Line
 	}
 	return line
+}
+
+// textOf is what a part of the file says, when it is there.
+func textOf(tree *yaml.Node, path ...any) string {
+	node := tree.Content[0] // what could be read has one
+	for _, step := range path {
+		if node = child(node, step); node == nil {
+			return ""
+		}
+	}
+	return node.Value
 }
 
 func child(node *yaml.Node, step any) *yaml.Node {

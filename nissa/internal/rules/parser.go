@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -49,9 +51,9 @@ func at(path []any, more ...any) []any { return append(slices.Clone(path), more.
 
 func (p *parser) file(d *document) *File {
 	file := &File{Grouping: Grouping{
-		Wait:     cmp.Or(time.Duration(d.Grouping.Wait), defaultGrouping.Wait),
-		Interval: cmp.Or(time.Duration(d.Grouping.Interval), defaultGrouping.Interval),
-		Repeat:   cmp.Or(time.Duration(d.Grouping.Repeat), defaultGrouping.Repeat),
+		Wait:     cmp.Or(p.span([]any{"grouping", "wait"}, d.Grouping.Wait), defaultGrouping.Wait),
+		Interval: cmp.Or(p.span([]any{"grouping", "interval"}, d.Grouping.Interval), defaultGrouping.Interval),
+		Repeat:   cmp.Or(p.span([]any{"grouping", "repeat"}, d.Grouping.Repeat), defaultGrouping.Repeat),
 	}}
 	p.bound([]any{"rules"}, len(d.Rules)+len(d.Objectives), maxRules)
 	p.bound([]any{"receivers"}, len(d.Receivers), maxReceivers)
@@ -75,6 +77,15 @@ func (p *parser) file(d *document) *File {
 		file.Objectives = append(file.Objectives, p.objective(path, written))
 	}
 	return file
+}
+
+// span is a duration, 0 when it cannot be read.
+func (p *parser) span(path []any, written span) time.Duration {
+	if written == noSpan {
+		p.fault(path, "%q is no duration such as 90s, 5m or 30d", textOf(p.tree, path...))
+		return 0
+	}
+	return time.Duration(written)
 }
 
 func (p *parser) bound(path []any, is, most int) {
@@ -109,11 +120,27 @@ func (p *parser) receiver(path []any, written writtenReceiver) Receiver {
 	if written.PerMinute < 0 || written.PerMinute > maxPerMinute {
 		p.fault(at(path, "per_minute"), "%d is not between 1 and %d", written.PerMinute, maxPerMinute)
 	}
-	receiver := Receiver{Name: written.Name, URL: Conceal(written.URL), PerMinute: cmp.Or(written.PerMinute, 30)}
+	address, place := written.URL, at(path, "url")
 	if written.URLFile != "" {
-		receiver.URL = Conceal(p.content(at(path, "url_file"), written.URLFile))
+		place = at(path, "url_file")
+		address = p.content(place, written.URLFile)
 	}
-	return receiver
+	if inTheClear(address) {
+		p.fault(place, "over http what is told can be read and changed on its way: only https leads to other machines")
+	}
+	return Receiver{
+		Name: written.Name, Line: lineOf(p.tree, place...), URL: Conceal(address), PerMinute: cmp.Or(written.PerMinute, 30),
+	}
+}
+
+// inTheClear says that an address leads to another machine by http.
+func inTheClear(address string) bool {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Scheme != "http" {
+		return false
+	}
+	ip := net.ParseIP(parsed.Hostname())
+	return parsed.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // content is the first line of a file that a line of this one names.
@@ -151,8 +178,8 @@ func (p *parser) rule(path []any, written writtenRule) Rule {
 		Name: written.Name, Summary: written.Summary, Severity: written.Severity, Runbook: written.Runbook,
 		Metric: written.Metric, Event: written.Event, Clear: written.Clear, Sources: written.Sources,
 		Match: map[string][]string{}, By: slices.Sorted(slices.Values(written.By)), Receivers: written.Receivers,
-		Count: max(written.Count, 1), For: time.Duration(written.For), Linger: time.Duration(written.Linger),
-		Quiet: time.Duration(written.Quiet), Absent: time.Duration(written.Absent),
+		Count: max(written.Count, 1), For: p.span(at(path, "for"), written.For), Linger: p.span(at(path, "linger"), written.Linger),
+		Quiet: p.span(at(path, "quiet"), written.Quiet), Absent: p.span(at(path, "absent"), written.Absent),
 	}
 	for _, name := range slices.Sorted(maps.Keys(written.Match)) {
 		rule.Match[name] = written.Match[name]
@@ -198,7 +225,7 @@ func (p *parser) texts(path []any, summary, runbook string) {
 func (p *parser) objective(path []any, written writtenObjective) Objective {
 	p.texts(path, written.Summary, written.Runbook)
 	judged, counted := written.Metric != "" || written.Good != "", len(written.Total) > 0 || len(written.Bad) > 0
-	window := cmp.Or(time.Duration(written.Window), 30*24*time.Hour)
+	window := cmp.Or(p.span(at(path, "window"), written.Window), 30*24*time.Hour)
 	switch {
 	case judged == counted:
 		p.fault(path, "an objective judges the points of a metric (metric, good) or counts (total, bad), and does one of them")

@@ -60,6 +60,7 @@ type Grouping struct {
 // Receiver is somebody who is told.
 type Receiver struct {
 	Name      string
+	Line      int    // of the file, where its URL stands
 	URL       Secret // empty: what is for it is only logged
 	PerMinute int    // most notifications in a minute
 }

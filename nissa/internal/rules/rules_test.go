@@ -124,6 +124,51 @@ func TestWhatIsNotUnderstoodIsRefusedWithItsLine(t *testing.T) {
 	}
 }
 
+// A duration that cannot be read hides nothing, and nothing follows from it.
+func TestFaultOfADurationHidesNoOther(t *testing.T) {
+	const text = `grouping:
+  wait: soon
+rules:
+  - {name: a, summary: s, severity: info, event: e, quiet: later}
+  - {name: b, summary: s, severity: info, metric: m, absent: never}
+  - {name: c, summary: s, severity: loud, metric: m, when: value > 1, for: 5}
+objectives:
+  - {name: o, summary: s, target: 0.9, metric: m, good: value < 5, window: always}
+`
+	_, err := rules.Parse([]byte(text), "")
+	faults, _ := errors.AsType[rules.FaultsError](err)
+	want := []string{`line 2: "soon" is no duration`, `line 4: "later" is no`, `line 5: "never" is no`, "line 6: a severity", `line 6: "5" is no`, `line 8: "always" is`}
+	for i, say := range want {
+		if i >= len(faults) || !strings.HasPrefix(faults[i], say) {
+			t.Errorf("no fault %q", say)
+		}
+	}
+	if len(faults) != len(want) {
+		t.Errorf("faults:\n%v", err)
+	}
+}
+
+// A webhook's URL holds its secret, and what is told is nobody else's: http stays on the machine.
+func TestReceiversAreNotToldInTheClear(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "x.url"), []byte("http://192.0.2.1/token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for said, refused := range map[string]bool{
+		"url: 'http://hooks.example.org/token'": true, "url: 'HTTP://192.0.2.1/token'": true, "url: 'http://[2001:db8::1]:80/'": true, "url_file: x.url": true,
+		"url: 'http://localhost:8080/x'": false, "url: 'http://127.0.0.1:8080/x'": false, "url: 'http://[::1]/x'": false,
+		"url: 'https://hooks.example.org/token'": false, "url: 'alertmanager+http://alertmanager:9093'": false, "url: 'slack://token@channel'": false,
+	} {
+		file, err := rules.Parse([]byte("receivers:\n- name: a\n  "+said), folder)
+		if (err != nil) != refused || refused && !strings.HasPrefix(err.Error(), "line 3: ") || strings.Contains(fmt.Sprint(err), "token") {
+			t.Errorf("%s: %v", said, err)
+		}
+		if err == nil && file.Receivers[0].Line != 3 {
+			t.Errorf("%s: line %d", said, file.Receivers[0].Line)
+		}
+	}
+}
+
 func condition(t *testing.T, text string) (*rules.Condition, error) {
 	t.Helper()
 	file, err := rules.Parse(fmt.Appendf(nil, "rules: [{name: r, summary: s, severity: info, metric: m, when: %q}]", text), "")

@@ -20,13 +20,23 @@ type line struct {
 	Point    *runs.Point    `json:"point,omitempty"`
 	Event    *runs.Event    `json:"event,omitempty"`
 	Decision *runs.Decision `json:"decision,omitempty"`
+	End      *end           `json:"end,omitempty"`
 }
+
+// end is the last line of a run: without it, or with another number, some of it is missing.
+type end struct {
+	Run   string `json:"run"`
+	Lines int    `json:"lines"` // those above it, from the record of the run on
+}
+
+// ErrCut is of an export that does not say that it is whole.
+var ErrCut = errors.New("the export is cut off: make it anew, or ask for the parts that there are")
 
 // maxLine bounds a line that is read.
 const maxLine = 1 << 20
 
-// Export writes a run as lines of JSON, its record first. Import makes the same run of
-// them elsewhere.
+// Export writes a run as lines of JSON: its record first, and last how many lines there were.
+// Import makes the same run of them elsewhere.
 func (s *Store) Export(ctx context.Context, id string, to io.Writer) error {
 	run, err := s.Run(ctx, id)
 	if err != nil {
@@ -55,25 +65,29 @@ func (s *Store) Export(ctx context.Context, id string, to io.Writer) error {
 		err = guarded(ctx, s, scanDecision, func(d runs.Decision) { out.write(line{Decision: &d}) },
 			"SELECT "+decisionTable.names()+" FROM nissa_decisions WHERE run = $1 ORDER BY at, transcript", id)
 	}
+	if err == nil {
+		out.write(line{End: &end{Run: id, Lines: out.written}})
+	}
 	return errors.Join(err, out.err)
 }
 
 // exporter writes until a line fails.
 type exporter struct {
-	lines *json.Encoder
-	err   error
+	lines   *json.Encoder
+	written int
+	err     error
 }
 
 func (e *exporter) write(l line) {
 	if e.err == nil {
-		e.err = e.lines.Encode(l)
+		e.written, e.err = e.written+1, e.lines.Encode(l)
 	}
 }
 
-// Import reads the runs of exports, and returns their ids. ErrExists when one of them is
-// in the store: then nothing is changed.
-func (s *Store) Import(ctx context.Context, from io.Reader) (ids []string, err error) {
-	batches, err := readExport(from)
+// Import reads the runs of exports, and returns their ids. ErrExists when one of them is in
+// the store, ErrCut when one is not whole and parts are not asked for: then nothing is changed.
+func (s *Store) Import(ctx context.Context, from io.Reader, parts bool) (ids []string, err error) {
+	batches, err := readExport(from, parts)
 	if err != nil {
 		return nil, err
 	}
@@ -105,29 +119,75 @@ func (s *Store) Import(ctx context.Context, from io.Reader) (ids []string, err e
 	return ids, nil
 }
 
-// readExport reads lines: each run begins with its record, and all else is its own.
-func readExport(from io.Reader) (batches []*runs.Batch, err error) {
+// reading is an export as far as it was read.
+type reading struct {
+	batches []*runs.Batch
+	lines   int  // of the run that was begun last
+	open    bool // it has not ended
+}
+
+// readExport reads lines: each run begins with its record, all else is its own, and it ends
+// with how many there were. When parts are asked for, what comes after the last whole line is
+// left out.
+func readExport(from io.Reader, parts bool) ([]*runs.Batch, error) {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	var r reading
 	for number := 1; lines.Scan(); number++ {
 		var l line
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+		err := json.Unmarshal(lines.Bytes(), &l)
+		if err != nil && !lines.Scan() && lines.Err() == nil { // the last one
+			if parts && len(r.batches) > 0 {
+				return r.batches, nil
+			}
+			err = fmt.Errorf("%w: %w", ErrCut, err)
+		}
+		if err == nil {
+			err = r.take(l, parts)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("import: line %d: %w", number, err)
-		}
-		if l.Run != nil && l.Run.ID != "" {
-			b := runs.NewBatch(nil)
-			b.Runs[l.Run.ID] = l.Run
-			batches = append(batches, b)
-			continue
-		}
-		if len(batches) == 0 || !add(batches[len(batches)-1], l) {
-			return nil, fmt.Errorf("import: line %d: not of the run that begins above it", number)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
-	return batches, nil
+	if len(r.batches) == 0 || r.open && !parts {
+		return nil, fmt.Errorf("import: %w: it has no end", ErrCut)
+	}
+	return r.batches, nil
+}
+
+func (r *reading) take(l line, parts bool) error {
+	switch {
+	case l.Run != nil && l.Run.ID != "":
+		if r.open && !parts {
+			return fmt.Errorf("%w: the run above has no end", ErrCut)
+		}
+		b := runs.NewBatch(nil)
+		b.Runs[l.Run.ID] = l.Run
+		r.batches, r.lines, r.open = append(r.batches, b), 1, true
+		return nil
+	case !r.open:
+		return errors.New("no run begins above it")
+	case l.End != nil:
+		return r.end(l.End, parts)
+	case !add(r.batches[len(r.batches)-1], l):
+		return errors.New("not of the run that begins above it")
+	}
+	r.lines++
+	return nil
+}
+
+func (r *reading) end(e *end, parts bool) error {
+	r.open = false
+	if r.batches[len(r.batches)-1].Runs[e.Run] == nil {
+		return errors.New("not of the run that begins above it")
+	}
+	if r.lines != e.Lines && !parts {
+		return fmt.Errorf("%w: of %d lines %d are here", ErrCut, e.Lines, r.lines)
+	}
+	return nil
 }
 
 // add puts a line into the batch of its run.

@@ -206,7 +206,7 @@ func TestExportReplaysIntoAnEqualStore(t *testing.T) {
 			second.Reset()
 			replayed := open(t, Config{URL: url})
 			put(t, replayed, report("third", 1))
-			ids, err := replayed.Import(t.Context(), bytes.NewReader(first.Bytes()))
+			ids, err := replayed.Import(t.Context(), bytes.NewReader(first.Bytes()), false)
 			if err != nil || !slices.Equal(ids, []string{"run"}) {
 				t.Fatalf("%v, %v", ids, err)
 			}
@@ -216,7 +216,7 @@ func TestExportReplaysIntoAnEqualStore(t *testing.T) {
 			if diff := cmp.Diff(first.String(), second.String()); diff != "" {
 				t.Error(diff)
 			}
-			if _, err := replayed.Import(t.Context(), bytes.NewReader(first.Bytes())); !errors.Is(err, ErrExists) {
+			if _, err := replayed.Import(t.Context(), bytes.NewReader(first.Bytes()), false); !errors.Is(err, ErrExists) {
 				t.Errorf("imported twice: %v", err)
 			}
 			if head, _ := replayed.Head(); head < 20 {
@@ -254,7 +254,7 @@ func TestDecisionsAreKeptAsTheyAre(t *testing.T) {
 			t.Errorf("exported is %.200s", whole)
 		}
 		copied := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
-		if _, err := copied.Import(t.Context(), strings.NewReader(whole)); err != nil {
+		if _, err := copied.Import(t.Context(), strings.NewReader(whole), false); err != nil {
 			t.Fatal(err)
 		}
 		var again bytes.Buffer
@@ -282,12 +282,57 @@ func TestImportRefusesWhatIsNoExport(t *testing.T) {
 		"no json", `{"report":{"run":"r"}}`, `{"run":{"id":"r"}}` + "\n" + `{"report":{"run":"s"}}`, `{"run":{"id":"r"}}` + "\n{}",
 		strings.Repeat("x", maxLine+1),
 	} {
-		if _, err := s.Import(t.Context(), strings.NewReader(text)); err == nil {
-			t.Errorf("imported %.40q", text)
+		for _, parts := range []bool{false, true} {
+			if _, err := s.Import(t.Context(), strings.NewReader(text), parts); err == nil {
+				t.Errorf("imported %.40q", text)
+			}
 		}
 	}
 	if all, err := s.Runs(t.Context(), time.Time{}, "", 10); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// A file that broke off anywhere is no run, unless a part is asked for; one that holds nothing
+// is none in any case.
+func TestImportRefusesWhatWasCutOff(t *testing.T) {
+	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
+	put(t, s, report("run", 1), report("run", 2), report("other", 1))
+	var out bytes.Buffer
+	for _, run := range []string{"run", "other"} {
+		if err := s.Export(t.Context(), run, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole := out.String()
+	first := strings.Index(whole, "\n") + 1
+	importInto := func(text string, parts bool) ([]string, error) {
+		store := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
+		ids, err := store.Import(t.Context(), strings.NewReader(text), parts)
+		if all, listErr := store.Runs(t.Context(), time.Time{}, "", 10); listErr != nil || len(all) != len(ids) {
+			t.Errorf("%v, but the store has %v, %v", ids, all, listErr)
+		}
+		return ids, err
+	}
+	if ids, err := importInto(whole, false); err != nil || !slices.Equal(ids, []string{"run", "other"}) {
+		t.Fatalf("%v, %v", ids, err)
+	}
+	end, report := strings.Index(whole, `{"end"`), strings.Index(whole, `{"report"`)
+	for name, c := range map[string]struct {
+		text  string
+		parts int
+	}{
+		"nothing": {"", 0}, "half a line": {whole[:first/2], 0}, "the record alone": {whole[:first], 1},
+		"no end": {whole[:end], 1}, "half an end": {whole[:end+5], 1}, "a line is missing": {whole[:first] + whole[report:], 2},
+		"the end of the first is missing": {whole[:end] + whole[end+strings.Index(whole[end:], "\n")+1:], 2},
+		"half a line in the second":       {whole[:len(whole)-60], 2},
+	} {
+		if ids, err := importInto(c.text, false); !errors.Is(err, ErrCut) {
+			t.Errorf("%s: %v, %v", name, ids, err)
+		}
+		if ids, err := importInto(c.text, true); len(ids) != c.parts || (err == nil) != (c.parts > 0) {
+			t.Errorf("%s, when parts are asked for: %v, %v", name, ids, err)
+		}
 	}
 }
 

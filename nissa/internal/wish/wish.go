@@ -21,7 +21,7 @@ const (
 // Who says who asks for a change, and why.
 type Who struct {
 	By      string `json:"by"`
-	Comment string `json:"comment"`
+	Comment string `json:"comment,omitempty"`
 }
 
 // Texts are those of a wish that are bounded. The first says who asks.

@@ -5,7 +5,6 @@ package act
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -88,13 +87,9 @@ func (f *flags) bind(command *cobra.Command) {
 // patience is how long an act waits for what comes of it.
 const patience = 10 * time.Second
 
-var errNoReason = errors.New("--reason is blank: say why, for whoever reads the feed")
-
 // send signs and sends a command, and says what came of it.
 func (f *flags) send(ctx context.Context, bus Bus, o order, out io.Writer) error {
-	if o.reason = strings.TrimSpace(f.reason); o.reason == "" {
-		return errNoReason
-	}
+	o.reason = strings.TrimSpace(f.reason)
 	feed, err := openFeed(ctx, &o)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package act
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -58,8 +60,8 @@ var modes = map[string]leyline.EmergencyLevel{
 	"normal":       leyline.EmergencyLevel_EMERGENCY_LEVEL_NOTICE,
 }
 
-// Mode has runs begin nothing new, or lifts that.
-func Mode(bus Bus) *cobra.Command {
+// Mode has runs begin nothing new, or lifts that. complete offers runs and seeds.
+func Mode(bus Bus, complete cobra.CompletionFunc) *cobra.Command {
 	var f flags
 	var run string
 	command := &cobra.Command{
@@ -77,7 +79,31 @@ func Mode(bus Bus) *cobra.Command {
 	}
 	f.bind(command)
 	command.Flags().StringVar(&run, "run", "", "only this run")
+	runs := func(command *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return complete(command, nil, begun)
+	}
+	_ = command.RegisterFlagCompletionFunc("run", runs) // it is there
 	return command
+}
+
+// alert is one of Nissa's.
+type alert struct{ ID, Rule string }
+
+func alerts(ctx context.Context, service *ask.Service) ([]alert, error) {
+	var page struct{ Alerts []alert }
+	err := service.Get(ctx, "/api/alerts", nil, &page)
+	return page.Alerts, err
+}
+
+// completeAlerts offers alerts, with the names of their rules.
+func completeAlerts(command *cobra.Command, args []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
+	if service, err := nissa(); err == nil && len(args) == 0 {
+		found, _ := alerts(command.Context(), service) // nothing is offered when Nissa does not answer
+		for _, a := range found {
+			ids = append(ids, cobra.CompletionWithDesc(a.ID, a.Rule))
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 // AlarmsAck says that somebody has taken an alert up.
@@ -88,27 +114,27 @@ func AlarmsAck() *cobra.Command {
 		Long: "Says that you have taken an alert of Nissa's up, by its id in esperctl alarms list or the beginning of it: it is\n" +
 			"not told again while it fires on. NISSA_HTTP_TOKEN must be set. Alarms of the service have no id: they end when\n" +
 			"their cause does.",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeAlerts,
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := nissa()
 			if err != nil {
 				return err
 			}
-			var page struct{ Alerts []struct{ ID, Rule string } }
-			if err := service.Get(command.Context(), "/api/alerts", nil, &page); err != nil {
+			found, err := alerts(command.Context(), service)
+			if err != nil {
 				return err
 			}
-			at := slices.IndexFunc(page.Alerts, func(a struct{ ID, Rule string }) bool { return strings.HasPrefix(a.ID, args[0]) })
+			at := slices.IndexFunc(found, func(a alert) bool { return strings.HasPrefix(a.ID, args[0]) })
 			if at < 0 {
 				return fmt.Errorf("no alert %q: esperctl alarms list shows their ids", args[0])
 			}
 			var acknowledged any
-			err = service.Post(command.Context(), "/api/alerts/"+url.PathEscape(page.Alerts[at].ID)+"/ack",
+			err = service.Post(command.Context(), "/api/alerts/"+url.PathEscape(found[at].ID)+"/ack",
 				map[string]string{"by": operator(), "comment": reason}, &acknowledged)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", page.Alerts[at].Rule, operator())
+			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", found[at].Rule, operator())
 			return err
 		},
 	}

@@ -2,6 +2,7 @@ package act
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,6 +26,7 @@ var carriedOut = []string{"seed_operation", "seed_paused", "seed_resumed", "emer
 type feed struct {
 	service *ask.Service
 	head    int64
+	idle    bool // no run is known that the command could concern
 }
 
 // openFeed notes where the feed stands, before the command is sent, and completes the order with
@@ -36,7 +38,8 @@ func openFeed(ctx context.Context, o *order) (*feed, error) {
 		return nil, err
 	}
 	var page struct {
-		Head int64 `json:"head"`
+		Head int64             `json:"head"`
+		Runs []json.RawMessage `json:"runs"`
 	}
 	err = service.Get(ctx, "/api/runs", url.Values{"limit": {"1"}}, &page)
 	if _, is := errors.AsType[*ask.UnreachableError](err); is && o.kind != leyline.CommandType_COMMAND_SEED {
@@ -46,7 +49,7 @@ func openFeed(ctx context.Context, o *order) (*feed, error) {
 		return nil, err
 	}
 	if o.run == "" {
-		return &feed{service, page.Head}, nil
+		return &feed{service, page.Head, len(page.Runs) == 0}, nil
 	}
 	var known struct{ Seed struct{ Blueprint string } }
 	path := "/api/runs/" + url.PathEscape(o.run)
@@ -58,7 +61,7 @@ func openFeed(ctx context.Context, o *order) (*feed, error) {
 		return nil, fmt.Errorf("nobody has told of %s in run %s (esperctl seeds list): %w", named(o.seed), o.run, err)
 	}
 	o.blueprint = known.Seed.Blueprint
-	return &feed{service, page.Head}, err
+	return &feed{service: service, head: page.Head}, err
 }
 
 func named(seed string) string {
@@ -100,6 +103,8 @@ func (f *feed) await(ctx context.Context, id string, wait time.Duration) (said s
 		return "sent as " + id, nil
 	case f == nil:
 		return "sent as " + id + "; what came of it is not known, for Nissa does not answer (NISSA_URL)", nil
+	case f.idle:
+		return "sent as " + id + "; nobody answers, for Nissa knows of no run (esperctl runs list)", nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, &unansweredError{id, wait})
 	defer cancel()

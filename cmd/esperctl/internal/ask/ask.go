@@ -72,6 +72,20 @@ func Nissa(s *settings.Settings) (*Service, error) {
 	}, nil
 }
 
+// At is the same service at another address; "" is where it was.
+func (s *Service) At(address string) *Service {
+	if address == "" {
+		return s
+	}
+	other := *s
+	other.base = strings.TrimRight(address, "/")
+	other.shown = other.base
+	if parsed, err := url.Parse(other.base); err == nil {
+		other.shown = parsed.Redacted()
+	}
+	return &other
+}
+
 // newClient keeps no connection: a command asks once or twice.
 func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -127,12 +141,19 @@ func (s *Service) exchange(ctx context.Context, method, path string, query url.V
 
 // Copy writes an answer as it comes, however long that takes.
 func (s *Service) Copy(ctx context.Context, path string, to io.Writer) error {
+	return s.Read(ctx, path, func(answer io.Reader) error {
+		_, err := io.Copy(to, answer)
+		return err
+	})
+}
+
+// Read has an answer read as it comes, however long that takes.
+func (s *Service) Read(ctx context.Context, path string, read func(io.Reader) error) error {
 	response, err := s.send(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(to, response.Body)
-	return errors.Join(err, response.Body.Close())
+	return errors.Join(read(response.Body), response.Body.Close())
 }
 
 // send asks, and returns an answer that is one.

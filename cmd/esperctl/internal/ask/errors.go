@@ -43,10 +43,11 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.text }
 
-// Exit tells a token that is missing and a service that cannot answer now from what is not there.
+// Exit tells what nobody can be asked, a token that is missing and a service that cannot answer
+// now from what is not there.
 func (e *RefusedError) Exit() int {
 	switch e.Status {
-	case http.StatusUnauthorized:
+	case http.StatusBadRequest, http.StatusUnauthorized:
 		return process.ExitConfiguration
 	case http.StatusServiceUnavailable:
 		return process.ExitDependency

@@ -30,6 +30,9 @@ type event struct {
 	Details map[string]string `json:"details"`
 }
 
+// kinds are those of events.
+var kinds = []string{"event", "stage", "gate", "command", "order", "field_report", "emergency", "alarm"}
+
 // clock is how an event's time is shown: that of the reader.
 const clock = "15:04:05"
 
@@ -100,11 +103,21 @@ func Events() *cobra.Command {
 	flags := command.Flags()
 	flags.StringVar(&filter.run, "run", "", "only of this run")
 	flags.StringVar(&filter.seed, "seed", "", "only of this seed")
-	flags.StringVar(&filter.kind, "kind", "", "only of this kind: event, stage, gate, command, order, field_report, emergency or alarm")
+	terminal.Choice(command, &filter.kind, kinds, "kind", "", "only of this kind: "+strings.Join(kinds, ", "))
 	flags.IntVar(&filter.limit, "limit", 100, "at most so many, 1 to 1000")
 	flags.BoolVar(&filter.follow, "follow", false, "show what comes from now on, until Ctrl-C")
 	_ = command.RegisterFlagCompletionFunc("run", completeRuns)
+	_ = command.RegisterFlagCompletionFunc("seed", completeSeedFlag)
 	return command
+}
+
+// completeSeedFlag offers the seeds of the run that --run names.
+func completeSeedFlag(command *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	run, _ := command.Flags().GetString("run") // it is there
+	if run == "" {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return CompleteSeeds(command, []string{run}, begun)
 }
 
 func eachOf[T any](raw []json.RawMessage) ([]T, error) {
@@ -154,10 +167,6 @@ func followEvents(ctx context.Context, to *answer, run string, wanted func(event
 	if err != nil {
 		return err
 	}
-	asJSON, err := to.JSON()
-	if err != nil {
-		return err
-	}
 	query := url.Values{}
 	if run != "" {
 		query.Set("run", run)
@@ -169,13 +178,13 @@ func followEvents(ctx context.Context, to *answer, run string, wanted func(event
 			if err := json.Unmarshal(told.Data, &e); err != nil || !wanted(e) {
 				return err
 			}
-			return to.say(told.Data, e.line(), asJSON)
+			return to.say(told.Data, e.line())
 		case told.Kind == "report" && report != nil:
 			var r reported
 			if err := json.Unmarshal(told.Data, &r); err != nil {
 				return err
 			}
-			return to.say(told.Data, report(r), asJSON)
+			return to.say(told.Data, report(r))
 		default:
 			return nil
 		}
@@ -184,8 +193,8 @@ func followEvents(ctx context.Context, to *answer, run string, wanted func(event
 }
 
 // say prints one line, as it came or as a person reads it.
-func (a *answer) say(raw []byte, line string, asJSON bool) error {
-	if asJSON {
+func (a *answer) say(raw []byte, line string) error {
+	if a.JSON() {
 		line = terminal.EscapeJSON(string(raw))
 	} else {
 		line = process.Printable(line)

@@ -45,9 +45,6 @@ func (q question) command() *cobra.Command {
 		Use: q.use, Short: q.short, Long: q.long, Args: q.args, ValidArgsFunction: q.complete,
 		RunE: func(command *cobra.Command, args []string) error {
 			to.out = command.OutOrStdout()
-			if _, err := to.JSON(); err != nil {
-				return err
-			}
 			return q.answer(command.Context(), args, to)
 		},
 	}

@@ -130,9 +130,7 @@ func RunsShow() *cobra.Command {
 }
 
 func (r *run) show(table io.Writer, to *answer, seeds []seed) {
-	line := func(label, format string, values ...any) {
-		terminal.Row(table, fmt.Sprintf("%-9s ", label)+fmt.Sprintf(format, values...))
-	}
+	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("run", "%s", r.ID)
 	line("state", "%s, heard of %s ago", r.State, to.age(r.LastAt))
 	line("trainer", "%s, leads for %s, %d reports", orDash(r.Trainer), to.age(r.LedSince), r.Reports)

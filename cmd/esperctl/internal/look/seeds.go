@@ -3,7 +3,6 @@ package look
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/url"
 	"time"
@@ -144,9 +143,7 @@ func SeedsShow() *cobra.Command {
 }
 
 func (s *seed) show(table io.Writer, to *answer, events []event) {
-	line := func(label, format string, values ...any) {
-		terminal.Row(table, fmt.Sprintf("%-10s ", label)+fmt.Sprintf(format, values...))
-	}
+	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("seed", "%s", s.ID)
 	line("run", "%s", s.Run)
 	line("blueprint", "%s at %s", s.Blueprint, orDash(s.Slot))

@@ -128,9 +128,7 @@ func (o *overview) judge() {
 
 func (o *overview) show(table io.Writer, to *answer) {
 	s := &o.served
-	line := func(label, format string, values ...any) {
-		terminal.Row(table, fmt.Sprintf("%-12s ", label)+fmt.Sprintf(format, values...))
-	}
+	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("weatherlight", "%s for %s, %s, at %s", s.State, span(seconds(s.Uptime)), s.SystemMode, o.asked)
 	line("version", "%s", s.Version)
 	if s.Reason != "" {
@@ -151,7 +149,7 @@ func (o *overview) show(table io.Writer, to *answer) {
 	unwell := s.unwell()
 	line("workers", "%d, %d not well", len(s.Workers), len(unwell))
 	for _, w := range unwell {
-		line("", "%s", terminal.Cut(w.Name+" is "+w.State+": "+orDash(w.LastError), lineRest))
+		line("", "%s", to.rest(w.Name+" is "+w.State+": "+orDash(w.LastError)))
 	}
 	o.showAlarms(line, to)
 	terminal.Row(table, "")
@@ -162,7 +160,15 @@ func (o *overview) show(table io.Writer, to *answer) {
 }
 
 // lineRest is what is left of a line behind its label.
-const lineRest = 67
+const lineRest = 66
+
+// rest is a text that takes no more than that.
+func (a *answer) rest(text string) string {
+	if a.Wide() {
+		return text
+	}
+	return terminal.Cut(text, lineRest)
+}
 
 func (o *overview) showAlarms(line func(label, format string, values ...any), to *answer) {
 	if len(o.served.Alarms) == 0 {
@@ -175,7 +181,7 @@ func (o *overview) showAlarms(line func(label, format string, values ...any), to
 			label = "alarms"
 		}
 		name := strings.TrimSpace(a.Name + " " + a.Subject)
-		line(label, "%s", terminal.Cut(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail, lineRest))
+		line(label, "%s", to.rest(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail))
 	}
 }
 

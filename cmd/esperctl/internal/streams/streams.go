@@ -34,6 +34,8 @@ func newList(bus Bus) *cobra.Command {
 	var format terminal.Format
 	command := &cobra.Command{
 		Use: "list", Short: "List the streams: entries, groups, and how far the slowest is behind", Args: cobra.NoArgs,
+		Long: "Lists the streams: entries, groups, and how many entries the slowest of the groups that are read has yet to read\n" +
+			"or to finish, as esperctl status has it. A group that nobody has read for five minutes holds up nobody: it is named.",
 		RunE: func(command *cobra.Command, _ []string) error {
 			return bus(command.Context(), func(client *oona.Client) error {
 				found, err := client.Admin().Streams(command.Context())
@@ -50,32 +52,59 @@ func newList(bus Bus) *cobra.Command {
 
 func listTable(table io.Writer, streams []admin.StreamView) {
 	terminal.Row(table, "STREAM", "ENTRIES", "GROUPS", "PENDING", "BEHIND", "SLOWEST GROUP")
+	var idle []string
 	for i := range streams {
 		s := &streams[i]
 		var pending int64
 		for _, g := range s.Groups {
-			pending += g.Pending
-		}
-		behind, slowest := "-", "-"
-		if g := slowestOf(s.Groups); g != nil {
-			behind = count(g.Behind)
-			if *g.Behind > 0 {
-				slowest = g.Name
+			if pending += g.Pending; !isRead(&g) {
+				idle = append(idle, g.Name+" on "+s.Name)
 			}
 		}
-		terminal.Row(table, s.Name, s.Entries, len(s.Groups), pending, behind, slowest)
+		behind, slowest := slowestOf(s.Groups)
+		terminal.Row(table, s.Name, s.Entries, len(s.Groups), pending, count(behind), orDash(slowest))
+	}
+	if len(idle) > 0 {
+		terminal.Row(table, "")
+		terminal.Line(table, "nobody reads", "%s", strings.Join(idle, ", "))
 	}
 }
 
-// slowestOf is the group that has most to read, nil when the server does not tell of any.
-func slowestOf(groups []admin.GroupView) (slowest *admin.GroupView) {
+// readWithin is how lately a group was read that others have to wait for, as /status has it.
+const readWithin = 5 * time.Minute
+
+func isRead(g *admin.GroupView) bool {
+	quiet, known := g.Silent()
+	return known && quiet < readWithin
+}
+
+// slowestOf is how much the slowest of the groups that are read has to read or to finish, and
+// which that is; nil when the server does not tell of any.
+func slowestOf(groups []admin.GroupView) (behind *int64, slowest string) {
 	for i := range groups {
 		g := &groups[i]
-		if g.Behind != nil && (slowest == nil || *g.Behind > *slowest.Behind) {
-			slowest = g
+		if !isRead(g) {
+			continue
+		}
+		if behind == nil {
+			behind = new(int64)
+		}
+		unread := int64(0)
+		if g.Behind != nil {
+			unread = *g.Behind
+		}
+		if left := g.Pending + unread; left > *behind {
+			*behind, slowest = left, g.Name
 		}
 	}
-	return slowest
+	return behind, slowest
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
 }
 
 func count(n *int64) string {
@@ -92,7 +121,11 @@ func newShow(bus Bus) *cobra.Command {
 		ValidArgsFunction: completeStreams(bus),
 		RunE: func(command *cobra.Command, args []string) error {
 			return bus(command.Context(), func(client *oona.Client) error {
-				found, err := named(command.Context(), client, args[0])
+				all, err := client.Admin().Streams(command.Context())
+				if err != nil {
+					return err
+				}
+				found, err := named(all, args[0])
 				if err != nil {
 					return err
 				}
@@ -107,7 +140,7 @@ func newShow(bus Bus) *cobra.Command {
 func showTable(table io.Writer, s *admin.StreamView) {
 	terminal.Row(table, fmt.Sprintf("%s: %d entries, last id %s", s.Name, s.Entries, s.LastID))
 	terminal.Row(table, "")
-	terminal.Row(table, "GROUP", "CONSUMER", "PENDING", "BEHIND", "IDLE")
+	terminal.Row(table, "GROUP", "CONSUMER", "PENDING", "UNREAD", "IDLE")
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		idle := "never read"
@@ -122,17 +155,13 @@ func showTable(table io.Writer, s *admin.StreamView) {
 }
 
 // named is one stream, or says which there are.
-func named(ctx context.Context, client *oona.Client, name string) (*admin.StreamView, error) {
-	found, err := client.Admin().Streams(ctx)
-	if err != nil {
-		return nil, err
-	}
+func named(all []admin.StreamView, name string) (*admin.StreamView, error) {
 	var names []string
-	for i := range found {
-		if found[i].Name == name {
-			return &found[i], nil
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i], nil
 		}
-		names = append(names, found[i].Name)
+		names = append(names, all[i].Name)
 	}
 	return nil, fmt.Errorf("no stream %q on this bus: there are %s", name, strings.Join(names, ", "))
 }
@@ -140,15 +169,30 @@ func named(ctx context.Context, client *oona.Client, name string) (*admin.Stream
 // inUse is how lately a group was read that is not removed without --force.
 const inUse = time.Minute
 
-var errInUse = errors.New("somebody reads it: stop that first, or say --force")
+var errInUse = errors.New("a service that runs needs it: stop that first, or say --force")
+
+// inUseAt says where a group is read: one that a service has, and has not read here, is
+// read on other streams.
+func inUseAt(streams []admin.StreamView, group string) error {
+	for _, s := range streams {
+		for i := range s.Groups {
+			g := &s.Groups[i]
+			if quiet, known := g.Silent(); g.Name == group && known && quiet < inUse {
+				return fmt.Errorf("group %s was read on %s %s ago: %w", group, s.Name, quiet.Round(time.Millisecond), errInUse)
+			}
+		}
+	}
+	return nil
+}
 
 func newRemove(bus Bus) *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use: "remove STREAM GROUP", Short: "Remove a group that nobody reads any more, with what it has in hand",
 		Long: "Removes a consumer group from a stream. What it had read and not finished is given up by it, and what it had\n" +
-			"not read holds up no trimming any more. A group that was read within the last minute is kept, unless --force\n" +
-			"is said: its readers would fail, or make it anew from the beginning of the stream.",
+			"not read holds up no trimming any more. A group that was read on any stream within the last minute is a\n" +
+			"service's that runs: it is kept, unless --force is said. Its readers would fail, or make it anew from the\n" +
+			"beginning of the stream.",
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStreams(bus),
 		RunE: func(command *cobra.Command, args []string) error {
 			return bus(command.Context(), func(client *oona.Client) error {
@@ -156,12 +200,16 @@ func newRemove(bus Bus) *cobra.Command {
 			})
 		},
 	}
-	command.Flags().BoolVar(&force, "force", false, "also one that was read lately")
+	command.Flags().BoolVar(&force, "force", false, "also one that a service reads")
 	return command
 }
 
 func remove(ctx context.Context, client *oona.Client, stream, group string, force bool, out io.Writer) error {
-	found, err := named(ctx, client, stream)
+	all, err := client.Admin().Streams(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := named(all, stream)
 	if err != nil {
 		return err
 	}
@@ -174,8 +222,8 @@ func remove(ctx context.Context, client *oona.Client, stream, group string, forc
 		return fmt.Errorf("no group %q on %s: there are %s", group, stream, strings.Join(names, ", "))
 	}
 	g := &found.Groups[at]
-	if quiet, known := g.Silent(); known && quiet < inUse && !force {
-		return fmt.Errorf("group %s was read %s ago: %w", group, quiet.Round(time.Millisecond), errInUse)
+	if err := inUseAt(all, group); err != nil && !force {
+		return err
 	}
 	if err := client.Admin().RemoveGroup(ctx, group, stream); err != nil {
 		return err

@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -37,46 +38,54 @@ var outputs = []string{"table", "wide", "json"}
 // Bind gives a command the flags of a format.
 func (f *Format) Bind(command *cobra.Command) {
 	command.Flags().BoolVar(&f.json, "json", false, "print JSON instead of a table")
-	command.Flags().StringVarP(&f.output, "output", "o", "table", "table, wide (cuts nothing) or json")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+	f.output = outputs[0]
+	Choice(command, &f.output, outputs, "output", "o", "table, wide (cuts nothing) or json")
 }
 
-// JSON says whether JSON is wanted, and whether the format is one that there is.
-func (f *Format) JSON() (bool, error) {
-	if !slices.Contains(outputs, f.output) {
-		return false, process.Misconfigured("--output", fmt.Errorf("%q is none of table, wide and json", f.output))
-	}
-	return f.json || f.output == "json", nil
-}
+// JSON says whether JSON is wanted.
+func (f *Format) JSON() bool { return f.json || f.output == "json" }
+
+// Wide says whether nothing is to be cut.
+func (f *Format) Wide() bool { return f.output == "wide" }
 
 // Print prints a value as JSON, or the rows that table writes, with tabs between the cells.
 func (f *Format) Print(out io.Writer, value any, table func(io.Writer)) error {
-	asJSON, err := f.JSON()
-	if err != nil {
-		return err
-	}
-	if asJSON {
+	if f.JSON() {
 		return JSON(out, value)
 	}
-	return Table(out, f.output == "wide", table)
+	return Table(out, f.Wide(), table)
 }
 
 // Table lines up what rows writes, at its tabs. Unless it is wide it fits the width of the
 // terminal, or 80 columns elsewhere: names are cut in their middle, since they differ at their
-// ends, and prose in the last column at its end.
+// ends, and prose in the last column at its end. What is headed ID is there to be copied, and
+// is not cut.
 func Table(out io.Writer, wide bool, rows func(io.Writer)) error {
 	var text strings.Builder
 	rows(&text)
 	var table [][]string
+	label := 0
 	for line := range strings.Lines(text.String()) {
-		table = append(table, strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
+		line = strings.TrimSuffix(line, "\n")
+		if name, _, is := strings.Cut(line, labelled); is {
+			label = max(label, utf8.RuneCountInString(name))
+		}
+		table = append(table, strings.Split(line, "\t"))
 	}
+	most := math.MaxInt
 	widths := columnWidths(table)
 	if !wide {
-		fit(widths, width(out))
+		most = width(out)
+		fit(widths, keys(table, len(widths)), most)
 	}
 	for _, row := range table {
-		if _, err := fmt.Fprintln(out, lineUp(row, widths)); err != nil {
+		var text string
+		if len(row) == 1 {
+			text = describe(row[0], label, most)
+		} else {
+			text = shorten(lineUp(row, widths), most)
+		}
+		if _, err := fmt.Fprintln(out, text); err != nil {
 			return fmt.Errorf("print table: %w", err)
 		}
 	}
@@ -90,6 +99,43 @@ func Row(table io.Writer, cells ...any) {
 		texts[i] = process.Printable(fmt.Sprint(cell))
 	}
 	fmt.Fprintln(table, strings.Join(texts, "\t"))
+}
+
+// labelled stands between the label of a line and its text: no text has it, once it is printable.
+const labelled = "\x1f"
+
+// Line writes a line with a label, as descriptions have them: a text that is too long goes on
+// below itself, and a word that is too long for a line stays whole, so that it can be copied.
+func Line(table io.Writer, label, format string, values ...any) {
+	fmt.Fprintln(table, process.Printable(label)+labelled+process.Printable(fmt.Sprintf(format, values...)))
+}
+
+// describe is a row of one cell, over as many lines as it takes.
+func describe(cell string, labels, most int) string {
+	label, text, is := strings.Cut(cell, labelled)
+	if !is {
+		return strings.Join(wrap(cell, most), "\n")
+	}
+	indent := labels + gap
+	lines := wrap(text, most-indent)
+	return strings.TrimRight(fmt.Sprintf("%-*s", indent, label)+strings.Join(lines, "\n"+strings.Repeat(" ", indent)), " ")
+}
+
+// wrap breaks a text at its spaces into lines of so many letters. A longer word has a line of
+// its own.
+func wrap(text string, room int) (lines []string) {
+	line := ""
+	for i, word := range strings.Split(text, " ") {
+		switch {
+		case i == 0:
+			line = word
+		case strings.TrimSpace(line) != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > room:
+			lines, line = append(lines, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
 }
 
 // columnWidths are those of a table that is not cut. A row of one cell is a line of its own.
@@ -108,9 +154,22 @@ func columnWidths(table [][]string) (widths []int) {
 	return widths
 }
 
+// keys are the columns that are not cut.
+func keys(table [][]string, columns int) []bool {
+	at := slices.IndexFunc(table, func(row []string) bool { return len(row) > 1 })
+	if at < 0 {
+		return nil
+	}
+	found := make([]bool, columns)
+	for i, head := range table[at] {
+		found[i] = head == "ID"
+	}
+	return found
+}
+
 // fit takes what is too much from the last column, which is prose, until it is short, and then
 // from the widest.
-func fit(widths []int, most int) {
+func fit(widths []int, key []bool, most int) {
 	total := gap * max(len(widths)-1, 0)
 	for _, width := range widths {
 		total += width
@@ -118,8 +177,12 @@ func fit(widths []int, most int) {
 	last := len(widths) - 1
 	for ; total > most; total-- {
 		widest := last
-		if names := widths[:max(last, 0)]; widths[last] <= leastProse && slices.Max(names) > leastName {
-			widest = slices.Index(names, slices.Max(names))
+		if widths[last] <= leastProse {
+			for i, width := range widths[:last] {
+				if !key[i] && width > leastName && (widest == last || width > widths[widest]) {
+					widest = i
+				}
+			}
 		}
 		if widths[widest] <= leastName {
 			return
@@ -129,9 +192,6 @@ func fit(widths []int, most int) {
 }
 
 func lineUp(row []string, widths []int) string {
-	if len(row) == 1 {
-		return row[0]
-	}
 	var line strings.Builder
 	for i, cell := range row {
 		if i == len(widths)-1 {

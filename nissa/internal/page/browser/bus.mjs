@@ -24,6 +24,11 @@ const float = (field, value) => {
   bytes.writeFloatLE(value);
   return Buffer.concat([varint((field << 3) | 5), bytes]);
 };
+const double = (field, value) => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleLE(value);
+  return Buffer.concat([varint((field << 3) | 1), bytes]);
+};
 const texts = (field, map) => Object.entries(map).map(([k, v]) => block(field, Buffer.concat([block(1, k), block(2, v)])));
 const floats = (field, map) => Object.entries(map).map(([k, v]) => block(field, Buffer.concat([block(1, k), float(2, v)])));
 
@@ -40,11 +45,12 @@ export function report({ run, epoch, loss, accuracy = 0.5, experiment = "", sour
   ]) };
 }
 
-// telemetry is a TelemetryPacket with events, about a run and a seed when they are named.
-export function telemetry({ source, events = [], indicators = {}, summary = "" }) {
+// telemetry is a TelemetryPacket with events and metrics, about a run and a seed when they are named.
+export function telemetry({ source, events = [], metrics = {}, indicators = {}, summary = "" }) {
   const now = Date.now();
   return { type: 4, payload: Buffer.concat([
     block(1, `browser-${process.pid}-${++packets}`), block(2, Buffer.concat([integer(1, Math.floor(now / 1000)), integer(2, (now % 1000) * 1e6)])), block(3, source),
+    ...Object.entries(metrics).map(([name, value]) => block(10, Buffer.concat([block(1, name), double(2, value)]))),
     ...events.map((e) => block(20, Buffer.concat([block(1, e.name), block(2, e.name), integer(3, 1), ...texts(4, e.attributes ?? {})]))),
     block(40, Buffer.concat([block(2, summary), ...texts(3, indicators)])),
   ]) };

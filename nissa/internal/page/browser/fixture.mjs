@@ -10,6 +10,7 @@ export const hostile = [
   "'-window.struck=1-'", "{{window.struck=1}}", "\u202eevil\u202c\u2066run\u2069", "one\ntwo\r\nthree\u0000", "../../etc/passwd", "a/b?c#d&e=%2F%zz",
   "\u{1f4a5}\u0301\u0301\u0301\u0301 zalgo", "__proto__", "constructor", "</textarea><iframe src=//example.org>", "&lt;b&gt;&#x3C;", "N".repeat(500),
   "M".repeat(1 << 20), // the bus refuses it
+  ".", "..", // no path leads to a run of such a name, so that there is none
 ];
 
 function lifeOf(seed, epochs, grows) {
@@ -76,6 +77,14 @@ async function write(path, lines) {
 
 export async function large(path, runs, seeds) {
   await write(path, (function* () {
-    for (let n = 0; n < runs; n++) yield* runLines(`large-${String(n).padStart(3, "0")}`, n, { epochs: 120, seeds, detailed: n === 0 });
+    for (let n = 0; n < runs; n++) {
+      const run = `large-${String(n).padStart(3, "0")}`;
+      let lines = 0;
+      for (const line of runLines(run, n, { epochs: 120, seeds, detailed: n === 0 })) {
+        yield line;
+        lines++;
+      }
+      yield { end: { run, lines } };
+    }
   })());
 }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/nissa/drill"
+	"github.com/esper-lite/weatherlight/oona"
+)
+
+// tabled are command lines for all commands that print a table, on a bus, in a folder and beside
+// services whose names are as long as names are.
+func tabled(t *testing.T) [][]string {
+	t.Helper()
+	bus := onBus(t)
+	redis := os.Getenv("REDIS_URL")
+	letters := giveUp(t, bus, command("one of "+long), command("two"))
+	dir, digest := policiesIn(t)
+	said := answers()
+	said["/runs"] = fmt.Sprintf(`{"runs":[%q]}`, long)
+	said["/runs/"+long] = fmt.Sprintf(`{"tamiyo":{"shadow":{"policy":"policy-%s","agreed":3,"differed":1}}}`, long)
+	served(t, said)
+	for name, value := range map[string]string{"REDIS_URL": redis, "TAMIYO_POLICY_DIR": dir,
+		"URZA_DATABASE_URL": "", "URZA_ARTIFACT_DIR": "", "URZA_ARTIFACT_URL": ""} {
+		t.Setenv(name, value)
+	}
+	file := long + ".pt"
+	if err := os.WriteFile(file, []byte("kernel"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, "kernels", "import", file, "--blueprint", "BP-"+long, "--name", long+long)
+	mustRun(t, "kernels", "approve", "BP-"+long)
+	mustRun(t, "deadletters", "replay", letters[0].ID)
+	return append(slices.Clone(reads), [][]string{
+		{"kernels", "list"}, {"kernels", "show", "BP-" + long}, {"blueprints", "list"}, {"blueprints", "show", "BP009"}, {"blueprints", "show", "BP048"},
+		{"policy", "list"}, {"policy", "show", digest}, {"policy", "compare"},
+		{"deadletters", "list"}, {"deadletters", "show", letters[0].ID}, {"streams", "list"}, {"streams", "show", oona.DefaultStreams().Normal},
+	}...)
+}
+
+func TestEveryTableOfEveryCommandFitsItsTerminal(t *testing.T) {
+	lines := tabled(t)
+	missing := map[string]bool{}
+	eachCommand(newRoot(), func(command *cobra.Command) {
+		if flags := command.Flags(); flags.Lookup("output") != nil {
+			missing[command.CommandPath()] = true
+		} else if flags.Lookup("json") != nil && command.Name() != "demo" {
+			t.Errorf("%s has --json and no -o", command.CommandPath())
+		}
+	})
+	delete(missing, "esperctl runs follow") // it prints no table
+	for _, line := range lines {
+		found, _, err := newRoot().Find(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(missing, found.CommandPath())
+		for said, columns := range map[string]int{"": 80, "80": 80, "60": 60, "40": 40} {
+			t.Setenv("COLUMNS", said)
+			fitsTheTerminal(t, line, mustRun(t, line...), columns)
+		}
+		t.Setenv("COLUMNS", "")
+		wide := mustRun(t, append(slices.Clone(line), "-o", "wide")...)
+		if strings.Contains(wide, "…") {
+			t.Errorf("%v -o wide cuts:\n%s", line, wide)
+		}
+		if printed := mustRun(t, append(slices.Clone(line), "-o", "json")...); !json.Valid([]byte(printed)) {
+			t.Errorf("%v -o json prints none: %s", line, printed)
+		}
+	}
+	for path := range missing {
+		t.Errorf("no line of this test has %s", path)
+	}
+}
+
+// fitsTheTerminal lets a word be wider that stands alone, or behind its label alone: it can be
+// copied.
+func fitsTheTerminal(t *testing.T, command []string, printed string, columns int) {
+	t.Helper()
+	for line := range strings.Lines(printed) {
+		line = strings.TrimSuffix(line, "\n")
+		if width := utf8.RuneCountInString(line); width > columns && len(strings.Fields(line)) > 2 {
+			t.Errorf("%v: %d columns of %d: %s", command, width, columns, line)
+		}
+	}
+}
+
+// What a drill found fits, too, however many were told and whatever went wrong.
+func TestDrillFitsItsTerminal(t *testing.T) {
+	t.Setenv("COLUMNS", "60")
+	var out strings.Builder
+	err := printDrill(&out, []drill.Result{
+		{Rule: "told_" + long[:40], Receivers: []string{long, long}}, {Rule: "failed", Fault: strings.Repeat("it did not arrive ", 20)},
+	})
+	if err == nil || strings.Count(out.String(), "it did not arrive") < 15 {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	fitsTheTerminal(t, []string{"drill"}, out.String(), 60)
+}
+
+// Ids are there to be given to other commands.
+func TestIDsOfATableAreNotCut(t *testing.T) {
+	bus := onBus(t)
+	letters := giveUp(t, bus, command("one"))
+	for _, columns := range []string{"80", "40"} {
+		t.Setenv("COLUMNS", columns)
+		if printed := mustRun(t, "deadletters", "list"); !strings.Contains(printed, letters[0].ID) {
+			t.Errorf("in %s columns:\n%s", columns, printed)
+		}
+	}
+}

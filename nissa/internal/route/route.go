@@ -1,0 +1,39 @@
+// Package route is one method of one path of Nissa: who may ask, who answers, and what is
+// said of it. What is served and what describes it are made of the same tables of routes.
+package route
+
+import (
+	"net/http"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
+)
+
+// Route is one method of one path. Body and Answer are examples of their types, nil: there
+// is none, or one that is no JSON but of Media.
+type Route struct {
+	Method, Path, Summary string
+	Parameters            []Parameter
+	Body, Answer          any
+	Status                int // of an answer
+	Media                 string
+	Refusals              map[int]string // why not, by status; that of who may not ask is everybody's
+	Handler               http.Handler
+}
+
+// Parameter of a request's query. Its kind is a format of JSON, or kind for that of an event.
+type Parameter struct{ Name, Kind, About string }
+
+// Pattern is what a mux knows it by.
+func (r Route) Pattern() string { return r.Method + " " + r.Path }
+
+// Register adds routes to mux. What changes something needs the token wherever it comes from,
+// what reads needs it where other machines reach the listener.
+func Register(mux *http.ServeMux, guard httpserver.Guard, routes []Route) {
+	for _, r := range routes {
+		guarded := guard.Changing
+		if r.Method == http.MethodGet {
+			guarded = guard.Reading
+		}
+		mux.Handle(r.Pattern(), guarded(r.Handler))
+	}
+}
