@@ -36,7 +36,8 @@ func pages(t testing.TB) (all []page) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", "node_modules", "testdata", "var"}, entry.Name()) {
+		hidden := path != root && strings.HasPrefix(entry.Name(), ".")
+		if entry.IsDir() && (hidden || slices.Contains([]string{"bin", "dist", "node_modules", "testdata", "var"}, entry.Name())) {
 			return filepath.SkipDir
 		}
 		if filepath.Ext(path) != ".md" {
