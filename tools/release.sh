@@ -21,12 +21,13 @@ while [ $# -gt 0 ]; do
 done
 dist=$(realpath -m "${1:-dist}")
 
-version=$(git describe --tags --always)
-debian_version=$(tools/debian-version.sh "$version" "$(git rev-list --count HEAD)")
+commit=$(git rev-parse HEAD)
+version=$(git describe --tags --always "$commit")
+debian_version=$(tools/debian-version.sh "$version" "$(git rev-list --count "$commit")")
 commands=(esper-weatherlight-service esper-nissa-service esperctl)
 [ -z "$(git status --porcelain)" ] || echo "what is not committed is not in the release $version" >&2
 
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$commit")
 toolchain=$(sed -n 's/^go /go/p' go.mod)
 
 work=$(mktemp -d)
@@ -113,7 +114,7 @@ image() {
 release() (
   settle
   mkdir -p "$1" "$2"
-  git archive HEAD | tar -x -C "$1"
+  git archive "$commit" | tar -x -C "$1"
   cd "$1"
   for each in $platforms; do
     platform "${each%/*}" "${each#*/}" "$2"
