@@ -93,6 +93,7 @@ debian() {
 }
 
 # image OUT makes the context of an image that is built without Go: that of infra/Dockerfile, from static commands.
+# TARGETARCH is what the builder says: a default would win over it.
 image() {
   local folder=build/weatherlight_${version}_image architecture
   for architecture in $(sed -n 's,^linux/,,p' <<<"${platforms// /$'\n'}"); do
@@ -104,7 +105,7 @@ image() {
   {
     echo "# docker buildx build --platform linux/amd64,linux/arm64 -t esper-lite/weatherlight:$version ."
     sed -n 's/^FROM \(.*\) AS build$/FROM \1 AS build/p' infra/Dockerfile
-    printf 'ARG TARGETARCH=amd64\nCOPY ${TARGETARCH}/ /out/\n\n'
+    printf 'ARG TARGETARCH\nCOPY ${TARGETARCH}/ /out/\n\n'
     sed -n '/^FROM scratch$/,$p' infra/Dockerfile
   } >"$folder/Dockerfile"
   pack "$folder" "$1/weatherlight_${version}_image.tar.gz"
