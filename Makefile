@@ -171,5 +171,16 @@ $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package.json $(PAGE)/package-lo
 	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: docs
+docs: ## build the documentation as a site (var/docs/site), follow its links, run the tutorial
+	@tools/docs.sh
+
+.PHONY: release release-check
+release: ## what a release of HEAD has, built twice and tried (dist/; as root)
+	@tools/release.sh
+
+release-check: ## the same for linux/amd64 alone (bin/release/)
+	@tools/release.sh --platforms linux/amd64 bin/release
+
 clean: ## remove what was built
-	rm -rf bin node_modules internal/oracle/node_modules $(PAGE)/node_modules var/python python/dist
+	rm -rf bin dist node_modules internal/oracle/node_modules $(PAGE)/node_modules var/docs var/python python/dist
