@@ -4,6 +4,8 @@
 package alertapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -23,9 +25,9 @@ type Desk interface {
 	Alerts() []alerting.Shown
 	Silences() alert.Silences
 	Objectives() []objectives.Status
-	Acknowledge(id, by, comment string) (alert.Alert, error)
-	Silence(s alert.Silence) (alert.Silence, error)
-	EndSilence(id, by string) error
+	Acknowledge(ctx context.Context, id, by, comment string) (alert.Alert, error)
+	Silence(ctx context.Context, s alert.Silence) (alert.Silence, error)
+	EndSilence(ctx context.Context, id, by string) error
 }
 
 // Register adds the paths to mux, behind the guard.
@@ -69,15 +71,15 @@ func (a api) silences(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a api) acknowledge(w http.ResponseWriter, r *http.Request, wanted wanted) {
-	acknowledged, err := a.desk.Acknowledge(r.PathValue("id"), wanted.By, wanted.Comment)
+	acknowledged, err := a.desk.Acknowledge(r.Context(), r.PathValue("id"), wanted.By, wanted.Comment)
 	if err != nil {
-		wish.Refuse(w, http.StatusNotFound, err.Error())
+		refuse(w, http.StatusNotFound, err)
 		return
 	}
 	wish.Answer(w, http.StatusOK, acknowledged)
 }
 
-func (a api) silence(w http.ResponseWriter, _ *http.Request, wanted wanted) {
+func (a api) silence(w http.ResponseWriter, r *http.Request, wanted wanted) {
 	if wanted.Rule == "" && wanted.Source == "" && len(wanted.Labels) == 0 {
 		wish.Refuse(w, http.StatusBadRequest, `a silence names a rule, a source or labels; "rule": "*" is all`)
 		return
@@ -98,12 +100,20 @@ func (a api) silence(w http.ResponseWriter, _ *http.Request, wanted wanted) {
 		wish.Refuse(w, http.StatusBadRequest, "a silence lasts a year at most")
 		return
 	}
-	begun, err := a.desk.Silence(s)
+	begun, err := a.desk.Silence(r.Context(), s)
 	if err != nil {
-		wish.Refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	wish.Answer(w, http.StatusCreated, begun)
+}
+
+// refuse answers why not. That the store is away is nobody's fault who asks.
+func refuse(w http.ResponseWriter, status int, err error) {
+	if errors.Is(err, alerting.ErrStore) {
+		status = http.StatusServiceUnavailable
+	}
+	wish.Refuse(w, status, err.Error())
 }
 
 func later(a, b time.Time) time.Time {
@@ -114,8 +124,8 @@ func later(a, b time.Time) time.Time {
 }
 
 func (a api) endSilence(w http.ResponseWriter, r *http.Request, wanted wanted) {
-	if err := a.desk.EndSilence(r.PathValue("id"), wanted.By); err != nil {
-		wish.Refuse(w, http.StatusNotFound, err.Error())
+	if err := a.desk.EndSilence(r.Context(), r.PathValue("id"), wanted.By); err != nil {
+		refuse(w, http.StatusNotFound, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

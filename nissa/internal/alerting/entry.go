@@ -1,0 +1,109 @@
+package alerting
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+)
+
+const (
+	// grantTimeout bounds the wait until what somebody wants is granted by who judges. It is in
+	// the store by then, and will be.
+	grantTimeout = 5 * time.Second
+	grantPause   = 10 * time.Millisecond
+)
+
+// entry is one of the queue of who judges: a packet, or what somebody wants.
+type entry struct {
+	Packet      []byte           `json:"packet,omitempty"`
+	Acknowledge *acknowledgement `json:"acknowledge,omitempty"`
+	Silence     *alert.Silence   `json:"silence,omitempty"`
+	EndSilence  *ending          `json:"end_silence,omitempty"`
+}
+
+type acknowledgement struct {
+	Alert string `json:"alert"`
+	alert.Acknowledgement
+}
+
+// ending is that of a silence.
+type ending struct {
+	ID string `json:"id"`
+	By string `json:"by"`
+}
+
+func (e entry) text() (string, error) {
+	text, err := json.Marshal(e)
+	return string(text), err
+}
+
+// take judges an entry.
+func (d *Desk) take(text string, now time.Time) error {
+	var e entry
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return fmt.Errorf("read what is to be judged: %w", err)
+	}
+	if e.Packet == nil {
+		if d.possible(e, now) == nil { // it was when it was asked for
+			d.grant(e, now)
+		}
+		return nil
+	}
+	packet := new(leyline.TelemetryPacket)
+	if err := proto.Unmarshal(e.Packet, packet); err != nil {
+		return fmt.Errorf("read what is to be judged: %w", err)
+	}
+	d.judge(packet, now)
+	return nil
+}
+
+// ask has somebody's wish granted by who judges, and returns when it is.
+func (d *Desk) ask(ctx context.Context, wanted entry) error {
+	now := time.Now()
+	d.mu.Lock()
+	err := d.possible(wanted, now)
+	if err == nil && d.seat == nil {
+		d.grant(wanted, now)
+	}
+	d.mu.Unlock()
+	if err != nil || d.seat == nil {
+		return err
+	}
+	text, err := wanted.text()
+	if err != nil {
+		return err
+	}
+	place, err := d.seat.store.Wish(ctx, text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	d.await(ctx, place)
+	return nil
+}
+
+// await waits until this desk shows what was judged up to a place.
+func (d *Desk) await(ctx context.Context, place int64) {
+	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
+	defer cancel()
+	look := time.NewTicker(grantPause)
+	defer look.Stop()
+	for {
+		d.mu.Lock()
+		shown := d.seat.place
+		d.mu.Unlock()
+		if shown >= place {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}

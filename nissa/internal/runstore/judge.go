@@ -1,0 +1,127 @@
+package runstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+)
+
+// ErrDeposed: another leads by now, or has led meanwhile.
+var ErrDeposed = errors.New("another has the lead")
+
+// Lead is who leads of those that could judge, by the last sign of life. It changes with each.
+type Lead struct {
+	Token, Beat int64
+	Holder      string // empty: nobody
+}
+
+// Judged is what was made of all that was judged, up to a place.
+type Judged struct {
+	Version, Place int64
+	State          string
+}
+
+// Lead looks who leads.
+func (s *Store) Lead(ctx context.Context) (Lead, error) {
+	return first(look(ctx, s, scanLead, "SELECT token, beat, holder FROM nissa_lead"))
+}
+
+func scanLead(row *sql.Rows) (l Lead, err error) {
+	err = row.Scan(&l.Token, &l.Beat, &l.Holder)
+	return l, err
+}
+
+// TakeLead takes the lead over for a holder, unless there was a sign of life since a look, or
+// another was quicker: then it is ErrDeposed. It returns the token under which what was judged
+// may be written from now on, and what that is.
+func (s *Store) TakeLead(ctx context.Context, seen Lead, holder string) (token int64, judged Judged, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := underLead(ctx, tx, "token = token + 1, holder = $3", "token = $1 AND beat = $2", seen.Token, seen.Beat, holder); err != nil {
+			return err
+		}
+		judged, err = first(list(ctx, tx, scanJudged, "SELECT version, place, state FROM nissa_judged"))
+		return err
+	})
+	return seen.Token + 1, judged, err
+}
+
+// underLead gives a sign of life, and changes more of the lead, if a condition holds.
+func underLead(ctx context.Context, tx *sql.Tx, change, condition string, args ...any) error {
+	result, err := tx.ExecContext(ctx, "UPDATE nissa_lead SET beat = beat + 1, "+change+" WHERE "+condition, args...)
+	if err != nil {
+		return fmt.Errorf("lead: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return ErrDeposed
+}
+
+// LeaveLead lets another lead at once.
+func (s *Store) LeaveLead(ctx context.Context, token int64) error {
+	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return underLead(ctx, tx, "holder = ''", "token = $1", token)
+	})
+}
+
+// Judged is what was judged last, unless that is a version which is known.
+func (s *Store) Judged(ctx context.Context, known int64) (judged Judged, newer bool, err error) {
+	judged, err = first(look(ctx, s, scanJudged, "SELECT version, place, state FROM nissa_judged WHERE version <> $1", known))
+	if errors.Is(err, ErrNotFound) {
+		return judged, false, nil
+	}
+	return judged, err == nil, err
+}
+
+func scanJudged(row *sql.Rows) (j Judged, err error) {
+	err = row.Scan(&j.Version, &j.Place, &j.State)
+	return j, err
+}
+
+// SaveJudged gives a sign of life of who leads and, unless it is nil, writes what was judged in
+// place of what was there, and removes what is thereby done with.
+func (s *Store) SaveJudged(ctx context.Context, token int64, judged *Judged) error {
+	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := underLead(ctx, tx, "token = token", "token = $1", token); err != nil || judged == nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE nissa_judged SET version = $1, place = $2, state = $3",
+			judged.Version, judged.Place, judged.State)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM nissa_unjudged WHERE seq <= $1", judged.Place)
+		}
+		return err
+	})
+}
+
+// SetAside keeps what was judged last, which could not be read, from being written over.
+func (s *Store) SetAside(ctx context.Context, token int64) error {
+	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := underLead(ctx, tx, "token = token", "token = $1", token)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "UPDATE nissa_judged SET aside = state")
+		}
+		return err
+	})
+}
+
+// Unjudged is what is to be judged behind a place, in its order.
+func (s *Store) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
+	return look(ctx, s, scanUnjudged, "SELECT "+unjudgedTable.names()+" FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2", after, most)
+}
+
+// Wish puts what somebody wants of who leads behind what is to be judged, and returns its place.
+func (s *Store) Wish(ctx context.Context, wish string) (place int64, err error) {
+	batch := &runs.Batch{Unjudged: []runs.Unjudged{{Body: wish}}}
+	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		place, err = s.save(ctx, tx, batch)
+		return err
+	})
+	if err == nil {
+		s.advance(place)
+	}
+	return place, err
+}
