@@ -35,7 +35,7 @@ func (s *Service) openStore(ctx context.Context) error {
 	}
 	s.kept = &kept{store, ingest.New(store)}
 	if s.desk != nil {
-		s.desk.Share(store)
+		s.desk.Share(runstore.NewJournal(store))
 	}
 	return nil
 }

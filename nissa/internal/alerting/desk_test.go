@@ -117,8 +117,9 @@ type desk struct {
 
 // severable is a store that a desk can be cut off from, as a kill does.
 type severable struct {
-	*runstore.Store
+	*runstore.Journal
 
+	runs *runstore.Store
 	deaf atomic.Bool // it takes no state, and says that it does
 	cut  atomic.Bool
 }
@@ -134,7 +135,7 @@ func (s *severable) whole() error {
 }
 
 func (s *severable) Lead(ctx context.Context) (runstore.Lead, error) {
-	lead, err := s.Store.Lead(ctx)
+	lead, err := s.Journal.Lead(ctx)
 	return lead, errors.Join(err, s.whole())
 }
 
@@ -145,18 +146,18 @@ func (s *severable) SaveJudged(ctx context.Context, token int64, judged *runstor
 	if s.deaf.Load() {
 		judged = nil
 	}
-	return s.Store.SaveJudged(ctx, token, judged)
+	return s.Journal.SaveJudged(ctx, token, judged)
 }
 
 func (s *severable) LeaveLead(ctx context.Context, token int64) error {
 	if err := s.whole(); err != nil {
 		return err
 	}
-	return s.Store.LeaveLead(ctx, token)
+	return s.Journal.LeaveLead(ctx, token)
 }
 
 func (s *severable) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
-	entries, err := s.Store.Unjudged(ctx, after, most)
+	entries, err := s.Journal.Unjudged(ctx, after, most)
 	return entries, errors.Join(err, s.whole())
 }
 
@@ -205,7 +206,7 @@ func startAs(t *testing.T, name, text string, store *runstore.Store, probe func(
 		t.Fatal(err)
 	}
 	if store != nil {
-		d.store = &severable{Store: store}
+		d.store = &severable{Journal: runstore.NewJournal(store), runs: store}
 		d.Share(d.store)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -234,7 +235,7 @@ func (d *desk) hear(t *testing.T, packet *leyline.TelemetryPacket) {
 	}
 	body, err := d.Unjudged(packet)
 	if err == nil {
-		_, err = d.store.Put(t.Context(), []runs.Message{{Stream: "s", Payload: packet, At: time.Now(), Judge: body}})
+		_, err = d.store.runs.Put(t.Context(), []runs.Message{{Stream: "s", Payload: packet, At: time.Now(), Judge: body}})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +324,7 @@ func TestKillsLoseNothingThatWasWritten(t *testing.T) {
 	d := start(t, text(h), store, nil)
 	d.heat(t, 12, "a")
 	eventually(t, "the state is written", func() bool {
-		judged, _, err := store.Judged(t.Context(), 0)
+		judged, _, err := runstore.NewJournal(store).Judged(t.Context(), 0)
 		return err == nil && strings.Contains(judged.State, `"firing"`)
 	})
 	d.kill()
@@ -336,9 +337,9 @@ func TestStateThatCannotBeReadIsSetAside(t *testing.T) {
 	for _, text := range []string{"{", `{"version": 7}`} {
 		url := sqliteURL(t)
 		store := openStore(t, url)
-		token, _, err := store.TakeLead(t.Context(), runstore.Lead{}, "a")
+		token, _, err := runstore.NewJournal(store).TakeLead(t.Context(), runstore.Lead{}, "a")
 		if err == nil {
-			err = store.SaveJudged(t.Context(), token, &runstore.Judged{Version: 1, State: text})
+			err = runstore.NewJournal(store).SaveJudged(t.Context(), token, &runstore.Judged{Version: 1, State: text})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -12,13 +12,6 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 )
 
-const (
-	// grantTimeout bounds the wait until what somebody wants is granted by who judges. It is in
-	// the store by then, and will be.
-	grantTimeout = 5 * time.Second
-	grantPause   = 10 * time.Millisecond
-)
-
 // entry is one of the queue of who judges: a packet, or what somebody wants.
 type entry struct {
 	Packet      []byte           `json:"packet,omitempty"`
@@ -50,6 +43,7 @@ func (d *Desk) take(text string, now time.Time) error {
 		return fmt.Errorf("read what is to be judged: %w", err)
 	}
 	if e.Packet == nil {
+		d.unsaved = true               // somebody waits to see it
 		if d.possible(e, now) == nil { // it was when it was asked for
 			d.grant(e, now)
 		}
@@ -83,27 +77,6 @@ func (d *Desk) ask(ctx context.Context, wanted entry) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	d.await(ctx, place)
+	d.seat.await(ctx, place)
 	return nil
-}
-
-// await waits until this desk shows what was judged up to a place.
-func (d *Desk) await(ctx context.Context, place int64) {
-	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
-	defer cancel()
-	look := time.NewTicker(grantPause)
-	defer look.Stop()
-	for {
-		d.mu.Lock()
-		shown := d.seat.place
-		d.mu.Unlock()
-		if shown >= place {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
-	}
 }

@@ -30,7 +30,7 @@ func (d *Desk) Run(ctx context.Context) error {
 	beside.Go(func() { d.probe(ctx) })
 	beside.Go(func() { d.speak(ctx) })
 	if d.seat != nil {
-		beside.Go(func() { d.attend(ctx) })
+		beside.Go(func() { d.seat.attend(ctx) })
 	}
 	deliver, cancel := context.WithCancel(context.WithoutCancel(ctx)) // what is under way may end
 	defer cancel()
@@ -41,7 +41,9 @@ func (d *Desk) Run(ctx context.Context) error {
 	d.mu.Lock()
 	senders := d.senders
 	d.mu.Unlock()
-	d.leave(context.WithoutCancel(ctx))
+	if d.seat != nil {
+		d.seat.leave(context.WithoutCancel(ctx)) // it has a bound of its own
+	}
 	return closeAll(deliver, senders)
 }
 

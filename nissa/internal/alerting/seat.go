@@ -27,9 +27,13 @@ const (
 	mostUnsaved = 2000
 	// together is how many entries are judged at a time.
 	together = 500
+	// grantTimeout bounds the wait until what somebody wants is granted by who judges. It is in
+	// the store by then, and will be.
+	grantTimeout = 5 * time.Second
+	grantPause   = 10 * time.Millisecond
 )
 
-// Store is where desks keep one truth; *runstore.Store is one.
+// Store is where desks keep one truth; *runstore.Journal is one.
 type Store interface {
 	Head() (int64, <-chan struct{})
 	Lead(ctx context.Context) (runstore.Lead, error)
@@ -45,6 +49,7 @@ type Store interface {
 // seat is the place of a desk among those that share a store. One of them has the lead: it judges
 // and tells, and the others show what it has written.
 type seat struct {
+	desk  *Desk
 	store Store
 
 	// Of the goroutine that attends.
@@ -85,7 +90,7 @@ func (l look) free(name string, led bool, now time.Time) bool {
 }
 
 // Share has the desk share a store with others.
-func (d *Desk) Share(store Store) { d.seat = &seat{store: store, version: -1} }
+func (d *Desk) Share(store Store) { d.seat = &seat{desk: d, store: store, version: -1} }
 
 // judges says that this desk judges, and surely no other.
 func (d *Desk) judges(now time.Time) bool {
@@ -93,37 +98,36 @@ func (d *Desk) judges(now time.Time) bool {
 }
 
 // attend judges what comes, or watches who does, until ctx ends.
-func (d *Desk) attend(ctx context.Context) {
+func (s *seat) attend(ctx context.Context) {
 	beat := time.NewTicker(watchPause)
 	defer beat.Stop()
 	failing := false
 	for {
-		_, came := d.seat.store.Head()
-		step := d.judgeAll
-		if d.seat.token == 0 {
-			step, came = d.watch, nil
+		_, came := s.store.Head()
+		step := s.judgeAll
+		if s.token == 0 {
+			step, came = s.watch, nil
 		}
 		err := step(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil && !failing {
-			d.logger.Warn("alerts are not looked for while the store is away", "error", err)
+			s.desk.logger.Warn("alerts are not looked for while the store is away", "error", err)
 		}
 		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return
 		case <-came:
-		case <-d.urgent:
+		case <-s.desk.urgent:
 		case <-beat.C:
 		}
 	}
 }
 
 // watch shows what another judges, and takes the lead when nobody does.
-func (d *Desk) watch(ctx context.Context) error {
-	s := d.seat
+func (s *seat) watch(ctx context.Context) error {
 	now := time.Now()
 	lead, err := s.store.Lead(ctx)
 	if err != nil {
@@ -131,135 +135,127 @@ func (d *Desk) watch(ctx context.Context) error {
 		return err
 	}
 	s.look = s.look.next(lead, now)
-	if s.look.free(d.config.Name, s.led, now) {
-		return d.takeLead(ctx, now)
+	if s.look.free(s.desk.config.Name, s.led, now) {
+		return s.takeLead(ctx, now)
 	}
 	judged, newer, err := s.store.Judged(ctx, s.version)
 	if err != nil || !newer {
 		return err
 	}
-	b, err := d.open(judged)
+	return s.adopt(judged)
+}
+
+// adopt shows what was judged.
+func (s *seat) adopt(judged runstore.Judged) error {
+	s.desk.mu.Lock()
+	defer s.desk.mu.Unlock()
+	b, err := s.desk.booksOf(judged.State)
 	if err == nil {
-		d.mu.Lock()
-		d.books, s.version, s.place = b, judged.Version, judged.Place
-		d.mu.Unlock()
+		s.desk.books, s.version, s.place = b, judged.Version, judged.Place
 	}
 	return err
 }
 
-// open reads what was judged.
-func (d *Desk) open(judged runstore.Judged) (*books, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.booksOf(judged.State)
-}
-
 // takeLead begins to judge where the last who did has left off. What it has written and nobody can
 // read is set aside.
-func (d *Desk) takeLead(ctx context.Context, now time.Time) error {
-	s := d.seat
-	token, judged, err := s.store.TakeLead(ctx, s.look.Lead, d.config.Name)
+func (s *seat) takeLead(ctx context.Context, now time.Time) error {
+	token, judged, err := s.store.TakeLead(ctx, s.look.Lead, s.desk.config.Name)
 	if errors.Is(err, runstore.ErrDeposed) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	b, err := d.open(judged)
-	if err != nil {
-		d.logger.Error("what was known of the alerts cannot be read: it is set aside, and all alerts begin anew", "error", err)
-		if err := s.store.SetAside(ctx, token); err != nil {
-			return err
+	if err := s.adopt(judged); err != nil {
+		s.desk.logger.Error("what was known of the alerts cannot be read: it is set aside, and all alerts begin anew", "error", err)
+		err = s.store.SetAside(ctx, token)
+		if judged.State = ""; err == nil {
+			err = s.adopt(judged)
 		}
-		if b, err = d.open(runstore.Judged{}); err != nil {
-			return err
-		}
-	}
-	d.logger.Info("alerts are judged here", "token", token, "before", s.look.Holder)
-	s.led, s.beaten, s.saved, s.pause = true, now, now, savePause
-	d.mu.Lock()
-	d.books, s.version, s.place = b, judged.Version, judged.Place
-	s.token, s.sure, s.caughtUp, s.unsaved = token, now.Add(leadLife), false, 0
-	d.mu.Unlock()
-	return d.judgeAll(ctx)
-}
-
-// judgeAll judges what lies in the store, and writes what became of it.
-func (d *Desk) judgeAll(ctx context.Context) error {
-	for {
-		entries, err := d.seat.store.Unjudged(ctx, d.seat.place, together)
 		if err != nil {
 			return err
 		}
-		d.mu.Lock()
-		for i := range entries {
-			if err := d.take(entries[i].Body, time.Now()); err != nil {
-				d.logger.Warn("something is not judged", "place", entries[i].Seq, "error", err)
-			}
-			d.seat.place = entries[i].Seq
+	}
+	s.desk.logger.Info("alerts are judged here", "token", token, "before", s.look.Holder)
+	s.led, s.beaten, s.saved, s.pause = true, now, now, savePause
+	s.desk.mu.Lock()
+	s.token, s.sure, s.caughtUp, s.unsaved = token, now.Add(leadLife), false, 0
+	s.desk.mu.Unlock()
+	return s.judgeAll(ctx)
+}
+
+// judgeAll judges what lies in the store, and writes what became of it.
+func (s *seat) judgeAll(ctx context.Context) error {
+	for {
+		entries, err := s.store.Unjudged(ctx, s.place, together)
+		if err != nil {
+			return err
 		}
-		d.seat.unsaved += len(entries)
-		d.seat.caughtUp = d.seat.caughtUp || len(entries) < together
-		d.mu.Unlock()
-		if err := d.write(ctx); err != nil || d.seat.token == 0 || len(entries) < together {
+		s.desk.mu.Lock()
+		for i := range entries {
+			if err := s.desk.take(entries[i].Body, time.Now()); err != nil {
+				s.desk.logger.Warn("something is not judged", "place", entries[i].Seq, "error", err)
+			}
+			s.place = entries[i].Seq
+		}
+		s.unsaved += len(entries)
+		s.caughtUp = s.caughtUp || len(entries) < together
+		s.desk.mu.Unlock()
+		if err := s.write(ctx); err != nil || s.token == 0 || len(entries) < together {
 			return err
 		}
 	}
 }
 
 // write writes the state when it is time to, and gives a sign of life.
-func (d *Desk) write(ctx context.Context) error {
-	s, now := d.seat, time.Now()
-	d.mu.Lock()
-	due := d.unsaved && now.Sub(s.saved) >= s.pause || s.unsaved >= mostUnsaved || s.unsaved > 0 && now.Sub(s.saved) >= countPause
-	d.mu.Unlock()
+func (s *seat) write(ctx context.Context) error {
+	now := time.Now()
+	s.desk.mu.Lock()
+	due := s.desk.unsaved && now.Sub(s.saved) >= s.pause || s.unsaved >= mostUnsaved || s.unsaved > 0 && now.Sub(s.saved) >= countPause
+	s.desk.mu.Unlock()
 	if due {
-		return d.save(ctx)
+		return s.save(ctx)
 	}
 	if now.Sub(s.beaten) < beatPause {
 		return nil
 	}
-	return d.held(s.store.SaveJudged(ctx, s.token, nil), now)
+	return s.held(s.store.SaveJudged(ctx, s.token, nil), now)
 }
 
 // save writes the state.
-func (d *Desk) save(ctx context.Context) error {
-	s, now := d.seat, time.Now()
+func (s *seat) save(ctx context.Context) error {
+	d, now := s.desk, time.Now()
 	d.mu.Lock()
-	kept, place := d.kept(), s.place
+	s.version++ // also when nobody knows whether it was written
+	kept, judged := d.kept(), runstore.Judged{Version: s.version, Place: s.place}
 	d.unsaved, s.unsaved = false, 0
 	d.mu.Unlock()
 	text, err := json.Marshal(kept)
-	if err == nil {
-		judged := &runstore.Judged{Version: s.version + 1, Place: place, State: string(text)}
-		err = d.held(s.store.SaveJudged(ctx, s.token, judged), now)
+	if judged.State = string(text); err == nil {
+		err = s.held(s.store.SaveJudged(ctx, s.token, &judged), now)
 	}
 	s.saved = time.Now()
 	s.pause = max(savePause, saveShare*s.saved.Sub(now))
+	if err == nil {
+		return nil
+	}
+	d.figures.unkept.Inc()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err != nil {
-		d.unsaved = true
-		d.figures.unkept.Inc()
-		return fmt.Errorf("keep the state of the alerts: %w", err)
-	}
-	if s.token != 0 {
-		s.version++
-	}
-	return nil
+	d.unsaved = true
+	d.mu.Unlock()
+	return fmt.Errorf("keep the state of the alerts: %w", err)
 }
 
 // held is what a write under the lead comes to: one that was made proves that nobody else had it
 // when it was begun. Who is deposed shows what the other has written.
-func (d *Desk) held(err error, begun time.Time) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := d.seat
+func (s *seat) held(err error, begun time.Time) error {
+	s.desk.mu.Lock()
+	defer s.desk.mu.Unlock()
 	switch {
 	case err == nil:
 		s.beaten, s.sure = begun, begun.Add(leadLife)
 	case errors.Is(err, runstore.ErrDeposed):
-		d.logger.Info("alerts are judged elsewhere", "token", s.token)
+		s.desk.logger.Info("alerts are judged elsewhere", "token", s.token)
 		s.token, s.version, s.look = 0, -1, look{}
 		err = nil
 	}
@@ -267,20 +263,41 @@ func (d *Desk) held(err error, begun time.Time) error {
 }
 
 // leave writes the state, and leaves the lead to another.
-func (d *Desk) leave(ctx context.Context) {
-	if d.seat == nil || d.seat.token == 0 {
+func (s *seat) leave(ctx context.Context) {
+	if s.token == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	err := d.save(ctx)
-	if err == nil && d.seat.token != 0 {
-		err = d.seat.store.LeaveLead(ctx, d.seat.token)
+	err := s.save(ctx)
+	if err == nil && s.token != 0 {
+		err = s.store.LeaveLead(ctx, s.token)
 	}
-	d.mu.Lock()
-	d.seat.token, d.seat.led = 0, false
-	d.mu.Unlock()
+	s.desk.mu.Lock()
+	s.token, s.led = 0, false
+	s.desk.mu.Unlock()
 	if err != nil {
-		d.logger.Warn("the lead of the alerts is not left: another takes it when it ends", "error", err)
+		s.desk.logger.Warn("the lead of the alerts is not left: another takes it when it ends", "error", err)
+	}
+}
+
+// await waits until this desk shows what was judged up to a place.
+func (s *seat) await(ctx context.Context, place int64) {
+	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
+	defer cancel()
+	look := time.NewTicker(grantPause)
+	defer look.Stop()
+	for {
+		s.desk.mu.Lock()
+		shown := s.place
+		s.desk.mu.Unlock()
+		if shown >= place {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
 	}
 }

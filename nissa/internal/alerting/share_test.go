@@ -37,7 +37,7 @@ func pair(t *testing.T, text, url string) (judge, other *desk) {
 // seen are the alerts that a desk shows. It sees what others wrote as a service does.
 func (d *desk) seen(t *testing.T) string {
 	t.Helper()
-	if err := d.store.Refresh(t.Context()); err != nil {
+	if err := d.store.runs.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var states []string

@@ -24,9 +24,19 @@ type Judged struct {
 	State          string
 }
 
+// Journal is what is to be judged for alerts, what became of it, and who judges. It is a part of
+// the store.
+type Journal struct{ store *Store }
+
+// NewJournal is that of a store.
+func NewJournal(store *Store) *Journal { return &Journal{store} }
+
+// Head is the newest place that is known, and a channel that is closed when there is a newer one.
+func (j *Journal) Head() (int64, <-chan struct{}) { return j.store.Head() }
+
 // Lead looks who leads.
-func (s *Store) Lead(ctx context.Context) (Lead, error) {
-	return first(look(ctx, s, scanLead, "SELECT token, beat, holder FROM nissa_lead"))
+func (j *Journal) Lead(ctx context.Context) (Lead, error) {
+	return first(look(ctx, j.store, scanLead, "SELECT token, beat, holder FROM nissa_lead"))
 }
 
 func scanLead(row *sql.Rows) (l Lead, err error) {
@@ -37,8 +47,8 @@ func scanLead(row *sql.Rows) (l Lead, err error) {
 // TakeLead takes the lead over for a holder, unless there was a sign of life since a look, or
 // another was quicker: then it is ErrDeposed. It returns the token under which what was judged
 // may be written from now on, and what that is.
-func (s *Store) TakeLead(ctx context.Context, seen Lead, holder string) (token int64, judged Judged, err error) {
-	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+func (j *Journal) TakeLead(ctx context.Context, seen Lead, holder string) (token int64, judged Judged, err error) {
+	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := underLead(ctx, tx, "token = token + 1, holder = $3", "token = $1 AND beat = $2", seen.Token, seen.Beat, holder); err != nil {
 			return err
 		}
@@ -61,30 +71,30 @@ func underLead(ctx context.Context, tx *sql.Tx, change, condition string, args .
 }
 
 // LeaveLead lets another lead at once.
-func (s *Store) LeaveLead(ctx context.Context, token int64) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+func (j *Journal) LeaveLead(ctx context.Context, token int64) error {
+	return j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		return underLead(ctx, tx, "holder = ''", "token = $1", token)
 	})
 }
 
 // Judged is what was judged last, unless that is a version which is known.
-func (s *Store) Judged(ctx context.Context, known int64) (judged Judged, newer bool, err error) {
-	judged, err = first(look(ctx, s, scanJudged, "SELECT version, place, state FROM nissa_judged WHERE version <> $1", known))
+func (j *Journal) Judged(ctx context.Context, known int64) (judged Judged, newer bool, err error) {
+	judged, err = first(look(ctx, j.store, scanJudged, "SELECT version, place, state FROM nissa_judged WHERE version <> $1", known))
 	if errors.Is(err, ErrNotFound) {
 		return judged, false, nil
 	}
 	return judged, err == nil, err
 }
 
-func scanJudged(row *sql.Rows) (j Judged, err error) {
-	err = row.Scan(&j.Version, &j.Place, &j.State)
-	return j, err
+func scanJudged(row *sql.Rows) (judged Judged, err error) {
+	err = row.Scan(&judged.Version, &judged.Place, &judged.State)
+	return judged, err
 }
 
 // SaveJudged gives a sign of life of who leads and, unless it is nil, writes what was judged in
 // place of what was there, and removes what is thereby done with.
-func (s *Store) SaveJudged(ctx context.Context, token int64, judged *Judged) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+func (j *Journal) SaveJudged(ctx context.Context, token int64, judged *Judged) error {
+	return j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := underLead(ctx, tx, "token = token", "token = $1", token); err != nil || judged == nil {
 			return err
 		}
@@ -98,8 +108,8 @@ func (s *Store) SaveJudged(ctx context.Context, token int64, judged *Judged) err
 }
 
 // SetAside keeps what was judged last, which could not be read, from being written over.
-func (s *Store) SetAside(ctx context.Context, token int64) error {
-	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+func (j *Journal) SetAside(ctx context.Context, token int64) error {
+	return j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		err := underLead(ctx, tx, "token = token", "token = $1", token)
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "UPDATE nissa_judged SET aside = state")
@@ -109,19 +119,19 @@ func (s *Store) SetAside(ctx context.Context, token int64) error {
 }
 
 // Unjudged is what is to be judged behind a place, in its order.
-func (s *Store) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
-	return look(ctx, s, scanUnjudged, "SELECT "+unjudgedTable.names()+" FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2", after, most)
+func (j *Journal) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
+	return look(ctx, j.store, scanUnjudged, "SELECT "+unjudgedTable.names()+" FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2", after, most)
 }
 
 // Wish puts what somebody wants of who leads behind what is to be judged, and returns its place.
-func (s *Store) Wish(ctx context.Context, wish string) (place int64, err error) {
+func (j *Journal) Wish(ctx context.Context, wish string) (place int64, err error) {
 	batch := &runs.Batch{Unjudged: []runs.Unjudged{{Body: wish}}}
-	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		place, err = s.save(ctx, tx, batch)
+	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		place, err = j.store.save(ctx, tx, batch)
 		return err
 	})
 	if err == nil {
-		s.advance(place)
+		j.store.advance(place)
 	}
 	return place, err
 }
