@@ -245,7 +245,9 @@ func TestServicesThatShareAStoreAlertAsOne(t *testing.T) {
 	heat := func(value float64, run string) {
 		publish(t, sender.PublishTelemetry(t.Context(), packet("oven").Metric("heat", value, "", "run", run).Build(), normal))
 	}
-	share := func(r *running) bool { return strings.Contains(metrics(r), `esper_telemetry_packets_total{source="oven"}`) }
+	share := func(r *running) bool {
+		return strings.Contains(metrics(r), `esper_telemetry_packets_total{source="oven"}`)
+	}
 	judge.eventually("both take a share of the work", func() bool {
 		heat(12, "a")
 		return share(judge) && share(other)

@@ -13,7 +13,7 @@ import (
 // Config configures a [Service].
 type Config struct {
 	Bus       *oona.Client  // connected; stays the caller's to close
-	Name      string        // of this one among several, the same after a restart; default: any
+	Name      string        // that of the bus client's consumer, the same after a restart; default: any
 	HTTPAddr  string        // default 127.0.0.1:9100
 	Group     string        // consumer group; default "nissa-service"
 	Streams   oona.Streams  // those of the bus client; empty names get their defaults

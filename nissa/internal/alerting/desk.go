@@ -30,6 +30,9 @@ type Config struct {
 	Read func() (text []byte, folder string, err error)
 	// Name is that of this desk among those that share a store.
 	Name string
+	// Silent hears of another that has given no sign of life for a while, when this one takes its
+	// lead; nil: nobody does.
+	Silent func(name string, since time.Duration)
 	// Probe asks the bus for a sign of life, for the metric nissa.bus.up; nil: nobody asks.
 	Probe func(context.Context) error
 	// Tell puts on the bus what happened to alerts and who asked for it; nil: it is only logged.

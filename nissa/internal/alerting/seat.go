@@ -177,6 +177,10 @@ func (s *seat) takeLead(ctx context.Context, now time.Time) error {
 		}
 	}
 	s.desk.logger.Info("alerts are judged here", "token", token, "before", s.look.Holder)
+	// It may have read something behind its last sign of life.
+	if before := s.look.Holder; before != "" && before != s.desk.config.Name && s.desk.config.Silent != nil {
+		s.desk.config.Silent(before, leadLife/2)
+	}
 	s.led, s.beaten, s.saved, s.pause = true, now, now, savePause
 	s.desk.mu.Lock()
 	s.token, s.sure, s.caughtUp, s.unsaved = token, now.Add(leadLife), false, 0
