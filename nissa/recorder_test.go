@@ -291,6 +291,31 @@ func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
 	})
 }
 
+// A series of a sender is no part of one of ours, nor of a histogram or summary of anybody's, in no
+// format that a scraper may ask for.
+func TestMetricIsNoPartOfAnotherSeries(t *testing.T) {
+	r := newRecorder(Limits{})
+	forged := packet("a").Metric("a.latency", 1, "", "le", "0.5", "quantile", "0.9")
+	for _, row := range r.counts.rows {
+		if strings.HasPrefix(row.Name, "nissa_") {
+			continue // all of those are ours
+		}
+		for _, part := range []string{"", "_bucket", "_sum", "_count", "_created", "_total"} {
+			forged.Metric(strings.TrimSuffix(row.Name, "_total")+part, 9, "", "le", "0.1")
+		}
+		if name, is := strings.CutSuffix(row.Name, "_seconds"); is {
+			forged.Metric(name, 9, "s") // which gets its base unit
+		}
+	}
+	r.recordTelemetry(forged.Build())
+	wantSeries(t, r, map[string]string{`a_latency{attribute_le="0.5",attribute_quantile="0.9",source="a"}`: "1"})
+	for series, value := range scrape(t, r) {
+		if strings.Contains(series, `source="a"`) && (value == "9" || strings.Contains(series, `le="0.1"`)) {
+			t.Errorf("forged: %s %s", series, value)
+		}
+	}
+}
+
 func TestHostileTelemetryNeverBreaksTheScrape(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
 		"source", "a.b", "a_b", "\xff\xfe", "__name__", "le", "feature", "tamiyo.gnn.coverage.", "esper.field_reports_total",
