@@ -153,7 +153,8 @@ var allowedImports = map[string][]string{
 	},
 	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
 	"nissa/internal/alertapi": {
-		"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/wish",
+		"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/rules",
+		"nissa/internal/wish",
 	},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
+	"github.com/esper-lite/weatherlight/nissa/internal/rules"
 	"github.com/esper-lite/weatherlight/nissa/internal/wish"
 )
 
@@ -89,9 +90,13 @@ func (a api) silence(w http.ResponseWriter, r *http.Request, wanted wanted) {
 		From: wanted.From, Until: wanted.Until, By: wanted.By, Comment: wanted.Comment,
 	}
 	if wanted.Duration != "" {
-		length, err := time.ParseDuration(wanted.Duration)
+		length, err := rules.Duration(wanted.Duration)
 		if err != nil || length <= 0 {
-			wish.Refuse(w, http.StatusBadRequest, "the duration is none, such as 2h")
+			wish.Refuse(w, http.StatusBadRequest, "the duration is none, such as 2h or 1d")
+			return
+		}
+		if !wanted.Until.IsZero() {
+			wish.Refuse(w, http.StatusBadRequest, "duration and until are given, one is enough")
 			return
 		}
 		s.Until = later(s.From, time.Now()).Add(length)

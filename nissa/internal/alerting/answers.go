@@ -20,6 +20,7 @@ var (
 	ErrUnknown  = errors.New("there is none of that id, or it does not fire")
 	ErrTooMany  = errors.New("there are too many silences")
 	ErrNoLength = errors.New("it is over before it begins")
+	ErrNoRule   = errors.New("there is no rule or objective of that name")
 	ErrStore    = errors.New("the store does not take it")
 )
 
@@ -86,16 +87,31 @@ func (d *Desk) possible(wanted entry, now time.Time) error {
 			return ErrUnknown
 		}
 	case wanted.Silence != nil:
-		if s := wanted.Silence; !s.Until.After(s.From) || !s.Until.After(now) {
+		s := wanted.Silence
+		if !s.Until.After(s.From) || !s.Until.After(now) {
 			return ErrNoLength
 		}
 		if len(d.silences.At(now)) >= maxSilences {
 			return ErrTooMany
 		}
+		if s.Rule != "" && !slices.ContainsFunc(d.ruleNames(), s.Concerns) {
+			return ErrNoRule
+		}
 	case wanted.EndSilence != nil && d.silenced(wanted.EndSilence.ID) < 0:
 		return ErrUnknown
 	}
 	return nil
+}
+
+// ruleNames are those by which alerts are named.
+func (d *Desk) ruleNames() (names []string) {
+	for i := range d.file.Rules {
+		names = append(names, d.file.Rules[i].Name)
+	}
+	for i := range d.file.Objectives {
+		names = append(names, d.file.Objectives[i].Name)
+	}
+	return names
 }
 
 func (d *Desk) silenced(id string) int {

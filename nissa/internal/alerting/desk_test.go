@@ -291,7 +291,7 @@ func TestRestartsLoseAndRepeatNothing(t *testing.T) {
 	d := start(t, text(h), store, nil)
 	d.heat(t, 12, "a")
 	h.hears(t, "firing hot a")
-	silence, err := d.Silence(t.Context(), alert.Silence{Rule: "none", Until: time.Now().Add(time.Hour), By: "me"})
+	silence, err := d.Silence(t.Context(), alert.Silence{Rule: "gone", Until: time.Now().Add(time.Hour), By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -195,10 +195,10 @@ func TestWhoWasStoppedForLongHasNoLead(t *testing.T) {
 // While the store does not take what somebody wants, he is told so.
 func TestWishesWithoutAStore(t *testing.T) {
 	t.Parallel()
-	d := start(t, quick, openStore(t, sqliteURL(t)), nil)
+	d := start(t, text(newHook(t)), openStore(t, sqliteURL(t)), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := d.Silence(ctx, alert.Silence{Rule: "r", Until: time.Now().Add(time.Hour), By: "me"}); !errors.Is(err, alerting.ErrStore) {
+	if _, err := d.Silence(ctx, alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "me"}); !errors.Is(err, alerting.ErrStore) {
 		t.Errorf("error %v", err)
 	}
 }

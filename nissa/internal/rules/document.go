@@ -70,16 +70,24 @@ type writtenObjective struct {
 type span time.Duration
 
 func (s *span) UnmarshalYAML(node *yaml.Node) error {
-	if d, err := time.ParseDuration(node.Value); err == nil && d >= 0 {
-		*s = span(d)
-		return nil
-	}
-	d, err := model.ParseDuration(node.Value)
+	d, err := Duration(node.Value)
 	if err != nil {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no duration such as 90s, 5m or 30d", node.Line, node.Value)}}
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %s", node.Line, err)}}
 	}
 	*s = span(d)
 	return nil
+}
+
+// Duration is what a text such as 90s, 1h30m or 30d says.
+func Duration(text string) (time.Duration, error) {
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return d, nil
+	}
+	d, err := model.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no duration such as 90s, 5m or 30d", text)
+	}
+	return time.Duration(d), nil
 }
 
 // MarshalYAML writes what UnmarshalYAML reads.
