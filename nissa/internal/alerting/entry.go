@@ -36,8 +36,13 @@ func (e entry) text() (string, error) {
 	return string(text), err
 }
 
-// take judges an entry.
-func (d *Desk) take(text string, now time.Time) error {
+// take judges an entry. One that makes a rule panic must not keep the others from being judged.
+func (d *Desk) take(text string, now time.Time) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic while something was judged: %v", cause)
+		}
+	}()
 	var e entry
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		return fmt.Errorf("read what is to be judged: %w", err)

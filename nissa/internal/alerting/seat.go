@@ -17,10 +17,10 @@ const (
 	leadLife   = 3 * time.Second
 	beatPause  = time.Second
 	watchPause = 250 * time.Millisecond
-	// savePause is the least pause between two writes of the state, and at most a saveShare of
-	// the time is spent on them. That an alert has begun or ended is written at once, so that it
-	// nearly always is before anybody is told. What was only counted is written after countPause,
-	// or when mostUnsaved entries were judged.
+	// savePause is the least pause between two writes of the state; it is longer for one that takes
+	// long to make up, of which a saveShare-th of the time is spent on it. That an alert has begun or
+	// ended is written at once, so that it nearly always is before anybody is told. What was only
+	// counted is written after countPause, or when mostUnsaved entries were judged.
 	savePause   = 25 * time.Millisecond
 	saveShare   = 10
 	countPause  = 30 * time.Second
@@ -235,11 +235,11 @@ func (s *seat) save(ctx context.Context) error {
 	d.unsaved, s.unsaved = false, 0
 	d.mu.Unlock()
 	text, err := json.Marshal(kept)
+	s.pause = max(savePause, saveShare*time.Since(now))
 	if judged.State = string(text); err == nil {
 		err = s.held(s.store.SaveJudged(ctx, s.token, &judged), now)
 	}
 	s.saved = time.Now()
-	s.pause = max(savePause, saveShare*s.saved.Sub(now))
 	if err == nil {
 		return nil
 	}

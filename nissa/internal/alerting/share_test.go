@@ -192,6 +192,22 @@ func TestWhoWasStoppedForLongHasNoLead(t *testing.T) {
 	}
 }
 
+// What cannot be judged is left out, and what lies behind it is judged.
+func TestWhatCannotBeJudgedHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	d := start(t, text(h), openStore(t, sqliteURL(t)), nil)
+	for _, body := range []string{
+		"{", `{"packet": "AAAA"}`, `{"packet": 3}`, "{}", "null", `{"silence": {}}`, `{"end_silence": {"id": "none"}}`, `{"acknowledge": {"alert": "none"}}`,
+	} {
+		if _, err := d.store.Wish(t.Context(), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.heat(t, 12, "a")
+	h.hears(t, "firing hot a")
+}
+
 // While the store does not take what somebody wants, he is told so.
 func TestWishesWithoutAStore(t *testing.T) {
 	t.Parallel()
