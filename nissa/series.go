@@ -67,7 +67,10 @@ type seriesTable struct {
 type sourceSeries struct{ number, series int }
 
 func newSeriesTable(limits Limits, drops *prometheus.CounterVec) *seriesTable {
-	return &seriesTable{limits: limits, own: map[string]struct{}{}, drops: drops, table: map[string]*series{}, bySource: map[string]*sourceSeries{}}
+	return &seriesTable{
+		limits: limits, own: map[string]struct{}{}, drops: drops,
+		table: map[string]*series{}, bySource: map[string]*sourceSeries{},
+	}
 }
 
 // record takes a packet's metric points. A point that was said before the one

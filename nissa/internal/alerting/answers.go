@@ -130,7 +130,8 @@ func (d *Desk) grant(wanted entry, now time.Time) {
 	case wanted.Silence != nil:
 		s := *wanted.Silence
 		d.silences = append(d.silences.At(now), s)
-		d.logger.Info("silence begun", "silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
+		d.logger.Info("silence begun",
+			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
 		d.say(asked("silence_begun", s.By, s.Comment,
 			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
 	case wanted.EndSilence != nil:

@@ -79,7 +79,8 @@ func newBooks() *books {
 // New reads the rules. It is an error when they are not in order.
 func New(config Config) (*Desk, error) {
 	d := &Desk{
-		config: config, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		config: config, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
+		changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		words: make(chan *leyline.TelemetryPacket, maxWords), figures: newFigures(), books: newBooks(),
 	}
 	file, senders, err := d.read()

@@ -62,8 +62,8 @@ func row(name, labels string, kind telemetry.SeriesKind, meaning string) telemet
 // Series are those that a desk shows.
 func Series() []telemetry.Series {
 	return []telemetry.Series{
-		rowRules, rowReloads, rowChanges, rowAlerts, rowDropped, rowFaults, rowDeliveries, rowWaiting, rowLatency, rowUnsaid, rowUnkept, rowJudges,
-		rowTarget, rowAttained, rowLeft, rowBurn,
+		rowRules, rowReloads, rowChanges, rowAlerts, rowDropped, rowFaults, rowDeliveries, rowWaiting, rowLatency, rowUnsaid, rowUnkept,
+		rowJudges, rowTarget, rowAttained, rowLeft, rowBurn,
 	}
 }
 

@@ -49,7 +49,8 @@ func scanLead(row *sql.Rows) (l Lead, err error) {
 // may be written from now on, and what that is.
 func (j *Journal) TakeLead(ctx context.Context, seen Lead, holder string) (token int64, judged Judged, err error) {
 	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := underLead(ctx, tx, "token = token + 1, holder = $3", "token = $1 AND beat = $2", seen.Token, seen.Beat, holder); err != nil {
+		const take = "UPDATE nissa_lead SET beat = beat + 1, token = token + 1, holder = $3 WHERE token = $1 AND beat = $2"
+		if err := underLead(ctx, tx, take, seen.Token, seen.Beat, holder); err != nil {
 			return err
 		}
 		judged, err = first(list(ctx, tx, scanJudged, "SELECT version, place, state FROM nissa_judged"))
@@ -58,9 +59,12 @@ func (j *Journal) TakeLead(ctx context.Context, seen Lead, holder string) (token
 	return seen.Token + 1, judged, err
 }
 
-// underLead gives a sign of life, and changes more of the lead, if a condition holds.
-func underLead(ctx context.Context, tx *sql.Tx, change, condition string, args ...any) error {
-	result, err := tx.ExecContext(ctx, "UPDATE nissa_lead SET beat = beat + 1, "+change+" WHERE "+condition, args...)
+// sign is the statement that gives a sign of life.
+const sign = "UPDATE nissa_lead SET beat = beat + 1 WHERE token = $1"
+
+// underLead changes the lead by a statement, which must find it.
+func underLead(ctx context.Context, tx *sql.Tx, statement string, args ...any) error {
+	result, err := tx.ExecContext(ctx, statement, args...)
 	if err != nil {
 		return fmt.Errorf("lead: %w", err)
 	}
@@ -73,7 +77,7 @@ func underLead(ctx context.Context, tx *sql.Tx, change, condition string, args .
 // LeaveLead lets another lead at once.
 func (j *Journal) LeaveLead(ctx context.Context, token int64) error {
 	return j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		return underLead(ctx, tx, "holder = ''", "token = $1", token)
+		return underLead(ctx, tx, "UPDATE nissa_lead SET beat = beat + 1, holder = '' WHERE token = $1", token)
 	})
 }
 
@@ -95,7 +99,7 @@ func scanJudged(row *sql.Rows) (judged Judged, err error) {
 // place of what was there, and removes what is thereby done with.
 func (j *Journal) SaveJudged(ctx context.Context, token int64, judged *Judged) error {
 	return j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := underLead(ctx, tx, "token = token", "token = $1", token); err != nil || judged == nil {
+		if err := underLead(ctx, tx, sign, token); err != nil || judged == nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, "UPDATE nissa_judged SET version = $1, place = $2, state = $3",
@@ -110,7 +114,7 @@ func (j *Journal) SaveJudged(ctx context.Context, token int64, judged *Judged) e
 // SetAside keeps what was judged last, which could not be read, from being written over.
 func (j *Journal) SetAside(ctx context.Context, token int64) error {
 	return j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		err := underLead(ctx, tx, "token = token", "token = $1", token)
+		err := underLead(ctx, tx, sign, token)
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "UPDATE nissa_judged SET aside = state")
 		}
@@ -120,7 +124,7 @@ func (j *Journal) SetAside(ctx context.Context, token int64) error {
 
 // Unjudged is what is to be judged behind a place, in its order.
 func (j *Journal) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
-	return look(ctx, j.store, scanUnjudged, "SELECT "+unjudgedTable.names()+" FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2", after, most)
+	return look(ctx, j.store, scanUnjudged, "SELECT seq, body FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2", after, most)
 }
 
 // Wish puts what somebody wants of who leads behind what is to be judged, and returns its place.
