@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -62,16 +63,24 @@ func (d *Desk) take(text string, now time.Time) (err error) {
 	return nil
 }
 
-// ask has somebody's wish granted by who judges, and returns when it is.
+// ask has somebody's wish granted by who judges, and returns when all see that it is.
 func (d *Desk) ask(ctx context.Context, wanted entry) error {
-	now := time.Now()
 	d.mu.Lock()
-	err := d.possible(wanted, now)
+	err := d.possible(wanted, time.Now())
 	if err == nil && d.seat == nil {
-		d.grant(wanted, now)
+		d.grant(wanted, time.Now())
 	}
 	d.mu.Unlock()
-	if err != nil || d.seat == nil {
+	if d.seat == nil {
+		return err
+	}
+	if errors.Is(err, ErrUnknown) { // here, as yet: whoever asks may have seen it at another
+		d.seat.await(ctx, heardTimeout, func() bool {
+			err = d.possible(wanted, time.Now())
+			return err == nil || d.seat.token != 0
+		})
+	}
+	if err != nil {
 		return err
 	}
 	text, err := wanted.text()
@@ -82,6 +91,6 @@ func (d *Desk) ask(ctx context.Context, wanted entry) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	d.seat.await(ctx, place)
+	d.seat.await(ctx, grantTimeout, func() bool { return d.seat.written >= place })
 	return nil
 }

@@ -27,9 +27,10 @@ const (
 	mostUnsaved = 2000
 	// together is how many entries are judged at a time.
 	together = 500
-	// grantTimeout bounds the wait until what somebody wants is granted by who judges. It is in
-	// the store by then, and will be.
+	// grantTimeout bounds the wait until all see that what somebody wants is granted; it is in
+	// the store by then, and will be. heardTimeout is that for what another desk may have shown.
 	grantTimeout = 5 * time.Second
+	heardTimeout = time.Second
 	grantPause   = 10 * time.Millisecond
 )
 
@@ -66,6 +67,7 @@ type seat struct {
 	version  int64     // of the state that is shown here
 	place    int64     // up to which was judged what is shown here
 	unsaved  int       // entries that were judged since the last write
+	written  int64     // the place up to which all can see what was judged
 }
 
 // look is what was last seen of the lead, and since when it looks like that.
@@ -113,7 +115,7 @@ func (s *seat) attend(ctx context.Context) {
 			return
 		}
 		if err != nil && !failing {
-			s.desk.logger.Warn("alerts are not looked for while the store is away", "error", err)
+			s.desk.logger.Warn("alerts wait for the store", "error", err)
 		}
 		failing = err != nil
 		select {
@@ -151,7 +153,7 @@ func (s *seat) adopt(judged runstore.Judged) error {
 	defer s.desk.mu.Unlock()
 	b, err := s.desk.booksOf(judged.State)
 	if err == nil {
-		s.desk.books, s.version, s.place = b, judged.Version, judged.Place
+		s.desk.books, s.version, s.place, s.written = b, judged.Version, judged.Place, judged.Place
 	}
 	return err
 }
@@ -240,13 +242,16 @@ func (s *seat) save(ctx context.Context) error {
 		err = s.held(s.store.SaveJudged(ctx, s.token, &judged), now)
 	}
 	s.saved = time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && s.token != 0 {
+		s.written = judged.Place
+	}
 	if err == nil {
 		return nil
 	}
 	d.figures.unkept.Inc()
-	d.mu.Lock()
 	d.unsaved = true
-	d.mu.Unlock()
 	return fmt.Errorf("keep the state of the alerts: %w", err)
 }
 
@@ -285,19 +290,20 @@ func (s *seat) leave(ctx context.Context) {
 	}
 }
 
-// await waits until this desk shows what was judged up to a place.
-func (s *seat) await(ctx context.Context, place int64) {
-	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
+// await waits, for a while, until something holds that is looked at under the lock of the desk.
+func (s *seat) await(ctx context.Context, patience time.Duration, holds func() bool) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	look := time.NewTicker(grantPause)
 	defer look.Stop()
 	for {
 		s.desk.mu.Lock()
-		shown := s.place
+		is := holds()
 		s.desk.mu.Unlock()
-		if shown >= place {
+		if is {
 			return
 		}
+		nudge(s.desk.urgent)
 		select {
 		case <-ctx.Done():
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +193,36 @@ func TestWhoWasStoppedForLongHasNoLead(t *testing.T) {
 	}
 }
 
+// Who has seen an alert, or a silence, at one desk may ask another about it at once.
+func TestWhatOneDeskShowsAllKnow(t *testing.T) {
+	t.Parallel()
+	judge, other := pair(t, text(newHook(t)), sqliteURL(t))
+	eventually(t, "the other shows what is judged", func() bool { return !other.judging(t) })
+	for n := range 5 {
+		judge.heat(t, 12, fmt.Sprint(n))
+		eventually(t, "it fires", func() bool { return strings.Count(judge.seen(t), "firing") == n+1 })
+		eventually(t, "it is written", func() bool {
+			judged, _, err := judge.store.Judged(t.Context(), 0)
+			return err == nil && strings.Count(judged.State, `"state":"firing"`) > n
+		})
+		for _, a := range judge.Alerts() {
+			if _, err := other.Acknowledge(t.Context(), a.ID, "ann", ""); err != nil {
+				t.Errorf("alert %d: %v", n, err)
+			}
+		}
+		silence, err := judge.Silence(t.Context(), alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "ann"})
+		if err == nil {
+			err = other.EndSilence(t.Context(), silence.ID, "bob")
+		}
+		if err != nil || len(judge.Silences()) != 0 {
+			t.Errorf("silences %+v, error %v", judge.Silences(), err)
+		}
+	}
+	if _, err := other.Acknowledge(t.Context(), "none", "ann", ""); !errors.Is(err, alerting.ErrUnknown) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // What cannot be judged is left out, and what lies behind it is judged.
 func TestWhatCannotBeJudgedHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
@@ -206,6 +237,31 @@ func TestWhatCannotBeJudgedHoldsNobodyUp(t *testing.T) {
 	}
 	d.heat(t, 12, "a")
 	h.hears(t, "firing hot a")
+}
+
+// Whatever senders count, the state can be written.
+func TestNoFigureKeepsTheStateFromBeingWritten(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	d := start(t, quick+fmt.Sprintf(`
+receivers: [{name: hook, url: %q}]
+rules: [{name: hot, summary: s, severity: info, metric: heat, when: 'value > 9 && last("c") != 0 && highest("5m") > 0', receivers: hook}]
+objectives: [{name: o, summary: s, target: 0.9, window: 1h, total: [c], bad: [c], receivers: hook}]
+`, h.url), openStore(t, sqliteURL(t)), nil)
+	for _, value := range []float64{0, math.MaxFloat64, 0, math.MaxFloat64, 0, math.MaxFloat64, math.NaN(), math.Inf(1), math.Inf(-1)} {
+		d.hear(t, telemetry.New("oven", "p").Metric("c", value, "").Metric("heat", value, "").Build())
+	}
+	eventually(t, "the state is written", func() bool {
+		judged, _, err := d.store.Judged(t.Context(), 0)
+		return err == nil && strings.Contains(judged.State, `"rule":"hot"`) && strings.Contains(judged.State, `"name":"o"`)
+	})
+	if _, err := d.Silence(t.Context(), alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "me"}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := d.store.Unjudged(t.Context(), 0, 100) // what was granted is written, and all before it is
+	if err != nil || len(entries) != 0 {
+		t.Errorf("%d entries are left, error %v", len(entries), err)
+	}
 }
 
 // While the store does not take what somebody wants, he is told so.
