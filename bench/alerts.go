@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -163,9 +164,10 @@ func (b *bench) measureAlertRun(ctx context.Context, group string) error {
 	for i := range n {
 		fmt.Fprintf(&text, "- {name: r%d, summary: s, severity: info, metric: %s.m%d, when: value > 9, receivers: hook}\n", i, group, i)
 	}
-	w, err := b.startWatcher(ctx, group, nissa.Config{Alerts: &nissa.Alerts{
-		Rules: func() ([]byte, string, error) { return []byte(text.String()), "", nil },
-	}})
+	w, err := b.startWatcher(ctx, group, nissa.Config{
+		Store:  nissa.Store{URL: "sqlite:///" + filepath.Join(b.folder, group+".db")},
+		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) { return []byte(text.String()), "", nil }},
+	})
 	if err != nil {
 		return err
 	}

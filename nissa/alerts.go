@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
@@ -20,24 +21,18 @@ type Thresholds = rules.Thresholds
 // ShippedRules are the rules for those who bring none.
 func ShippedRules(t Thresholds) []byte { return rules.Default(t) }
 
-// stateFile is the name of the file in which alerts outlive a restart.
-const stateFile = "alerts.json"
-
 func newDesk(config Config) (*alerting.Desk, error) {
 	if config.Alerts == nil {
 		return nil, nil
 	}
 	bus := config.Bus
-	made := alerting.Config{
-		Read: config.Alerts.Rules, Probe: bus.Ping, Logger: config.Logger.With("part", "alerts"),
+	desk, err := alerting.New(alerting.Config{
+		Read: config.Alerts.Rules, Name: config.Name, Silent: bus.TakeOver, Probe: bus.Ping,
+		Logger: config.Logger.With("part", "alerts"),
 		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
 			return bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
 		},
-	}
-	if dir := config.Alerts.Dir; dir != "" {
-		made.Store = alerting.FileStore(filepath.Join(dir, stateFile))
-	}
-	desk, err := alerting.New(made)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRules, err)
 	}
@@ -51,4 +46,13 @@ func (s *Service) Reload(ctx context.Context) error {
 		return nil
 	}
 	return s.desk.Reload(ctx)
+}
+
+// unjudged is what of a message is put into the store for who judges.
+func (s *Service) unjudged(payload proto.Message) (string, error) {
+	packet, is := payload.(*leyline.TelemetryPacket)
+	if !is || s.desk == nil || s.kept == nil {
+		return "", nil
+	}
+	return s.desk.Unjudged(packet)
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -78,16 +79,23 @@ rules:
 	return path
 }
 
-func alertsOf(path, dir string) *Alerts {
-	return &Alerts{Dir: dir, Rules: func() ([]byte, string, error) {
+func alertsOf(path string) *Alerts {
+	return &Alerts{Rules: func() ([]byte, string, error) {
 		text, err := os.ReadFile(path)
 		return text, filepath.Dir(path), err
 	}}
 }
 
-func runAlerting(t *testing.T, url string, alerts *Alerts) (*running, *Service) {
+func runAlerting(t *testing.T, url, rules, store string) (*running, *Service) {
 	t.Helper()
-	service, err := New(Config{Bus: connect(t, url, secret), HTTPAddr: "127.0.0.1:0", Alerts: alerts, Token: token})
+	return runAlertingAs(t, "c", url, rules, store)
+}
+
+func runAlertingAs(t *testing.T, name, url, rules, store string) (*running, *Service) {
+	t.Helper()
+	service, err := New(Config{
+		Bus: connectAs(t, url, secret, name), Name: name, HTTPAddr: "127.0.0.1:0", Alerts: alertsOf(rules), Token: token, Store: Store{URL: store},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +115,9 @@ func runAlerting(t *testing.T, url string, alerts *Alerts) (*running, *Service) 
 
 func TestWhatIsSaidOnTheBusRaisesAlertsThatArrive(t *testing.T) {
 	onEveryBus(t, func(t *testing.T, url string) {
-		h, dir := hook(t), t.TempDir()
+		h, store := hook(t), sqliteURL(t)
 		path := rulesFile(t, h)
-		r, _ := runAlerting(t, url, alertsOf(path, dir))
+		r, _ := runAlerting(t, url, path, store)
 		sender := connect(t, url, secret)
 		urgent := packet("oven").Metric("heat", 12, "").Build()
 		publish(t, sender.PublishTelemetry(t.Context(), urgent, leyline.MessagePriority_MESSAGE_PRIORITY_CRITICAL))
@@ -124,7 +132,7 @@ func TestWhatIsSaidOnTheBusRaisesAlertsThatArrive(t *testing.T) {
 		})
 		r.stop()
 
-		r, _ = runAlerting(t, url, alertsOf(path, dir))
+		r, _ = runAlerting(t, url, path, store)
 		normal := leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL
 		publish(t, sender.PublishTelemetry(t.Context(), packet("oven").Metric("heat", 1, "").Build(), normal))
 		r.eventually("its end at the webhook", func() bool { return h.heard("resolved hot") })
@@ -139,7 +147,7 @@ func metrics(r *running) string {
 func TestABusThatIsGoneIsAnAlert(t *testing.T) {
 	t.Parallel()
 	redis, h := redistest.Start(t), hook(t)
-	r, _ := runAlerting(t, redis.URL, alertsOf(rulesFile(t, h), ""))
+	r, _ := runAlerting(t, redis.URL, rulesFile(t, h), "")
 	redis.Kill()
 	r.eventually("the alert", func() bool { return h.heard("firing bus_down") })
 	redis.Restart()
@@ -150,7 +158,7 @@ func TestRulesAreReadAgainWhileItRuns(t *testing.T) {
 	t.Parallel()
 	h, url := hook(t), embedded(t)
 	path := rulesFile(t, h)
-	r, service := runAlerting(t, url, alertsOf(path, ""))
+	r, service := runAlerting(t, url, path, "")
 	if err := os.WriteFile(path, []byte("rules: 3"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -176,29 +184,125 @@ func TestRulesThatAreNotInOrderKeepNissaFromStarting(t *testing.T) {
 func TestRepeatedPacketsAreNoSecondObservation(t *testing.T) {
 	t.Parallel()
 	rules := func() ([]byte, string, error) {
-		return []byte("rules: [{name: twice, summary: s, severity: info, event: e, count: 2, quiet: 1h}]"), "", nil
+		return []byte("rules: [{name: twice, summary: s, severity: info, event: e, count: 2, quiet: 1h, by: of}]"), "", nil
 	}
-	one := &oona.Delivery{Stream: "oona.telemetry", ID: "1-1", Payload: packet("oven").Event("e", warning).Build()}
+	repeated := &oona.Delivery{Stream: "oona.telemetry", ID: "1-1", Payload: packet("oven").Event("e", warning, "of", "one").Build()}
 	bus, stored := connect(t, embedded(t), secret), sqliteURL(t)
-	for _, c := range []struct {
-		name, store string
-		alerts      int
-	}{{"no store", "", 1}, {"a store", stored, 1}, {"the same store after a restart", stored, 0}} {
+	for n, c := range []struct{ name, store string }{{"no store", ""}, {"a store", stored}, {"the same store after a restart", stored}} {
 		service, err := New(Config{Bus: bus, Store: Store{URL: c.store}, Alerts: &Alerts{Rules: rules}})
 		if err == nil {
 			err = service.openStore(t.Context())
 		}
-		for range 3 {
-			if err != nil {
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		last := &oona.Delivery{Stream: "oona.telemetry", ID: fmt.Sprint(n, "-2"), Payload: packet("oven").Event("e", warning, "of", c.name).Build()}
+		for _, d := range []*oona.Delivery{repeated, repeated, repeated, last} {
+			if _, err := service.handle(t.Context(), d); err != nil {
 				t.Fatal(c.name, err)
 			}
-			_, err = service.handle(t.Context(), one)
 		}
-		if alerts := service.desk.Alerts(); err != nil || len(alerts) != c.alerts || len(alerts) > 0 && alerts[0].State != "pending" {
-			t.Errorf("%s: alerts %+v, error %v", c.name, alerts, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		var judging sync.WaitGroup
+		judging.Go(func() { err = service.desk.Run(ctx) })
+		state := func(of string) (state string) {
+			for _, a := range service.desk.Alerts() {
+				if a.Labels["of"] == of {
+					state = fmt.Sprint(a.State, a.Streak)
+				}
+			}
+			return state
 		}
-		if err := service.closeStore(); err != nil {
+		(&running{t: t}).eventually(c.name+": all is judged", func() bool { return state(c.name) == "pending1" })
+		if got := state("one"); got != "pending1" {
+			t.Errorf("%s: %s", c.name, got)
+		}
+		cancel()
+		judging.Wait()
+		if err := errors.Join(err, service.closeStore()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Two services share the work and the alerts: what makes one is told to both in turns and it is told
+// once, what is wanted of one holds at the other, and when the one that judges ends the other goes on.
+func TestServicesThatShareAStoreAlertAsOne(t *testing.T) {
+	t.Parallel()
+	bus, database, h := redistest.Start(t), pgtest.Start(t), hook(t)
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	text := fmt.Sprintf("grouping: {wait: 10ms, interval: 10ms}\nreceivers: [{name: hook, url: %q}]\n", h.url) +
+		"rules: [{name: hot, summary: s, severity: info, metric: heat, by: run, when: value > 9, count: 4, receivers: hook}]\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	judge, _ := runAlertingAs(t, "judge", bus.URL, path, database.URL(""))
+	judge.shows("nissa_alerts_judging 1")
+	other, _ := runAlertingAs(t, "other", bus.URL, path, database.URL(""))
+	other.shows("nissa_alerts_judging 0")
+	sender := connectAs(t, bus.URL, secret, "sender")
+	normal := leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL
+	heat := func(value float64, run string) {
+		publish(t, sender.PublishTelemetry(t.Context(), packet("oven").Metric("heat", value, "", "run", run).Build(), normal))
+	}
+	share := func(r *running) bool {
+		return strings.Contains(metrics(r), `esper_telemetry_packets_total{source="oven"}`)
+	}
+	judge.eventually("both take a share of the work", func() bool {
+		heat(12, "a")
+		return share(judge) && share(other)
+	})
+	var listed struct{ Alerts []struct{ ID, State string } }
+	for name, r := range map[string]*running{"judge": judge, "other": other} {
+		r.eventually("the alert at the "+name, func() bool {
+			heat(12, "a") // what overtakes another says nothing
+			return r.answers("/api/alerts", &listed) && len(listed.Alerts) == 1 && listed.Alerts[0].State == "firing"
+		})
+	}
+	judge.eventually("the alert at the webhook", func() bool { return h.heard("firing hot") })
+	for path, body := range map[string]string{
+		"/api/alerts/" + listed.Alerts[0].ID + "/ack": `{"by": "ann"}`,
+		"/api/silences": `{"by": "ann", "rule": "hot", "labels": {"run": "b"}, "duration": "1h"}`,
+	} {
+		other.changes(path, body)
+	}
+	for _, r := range []*running{judge, other} {
+		for path, what := range map[string]string{"/api/alerts": `"by":"ann"`, "/api/silences": `"by":"ann"`} {
+			if _, body := r.get(path); !strings.Contains(body, what) {
+				t.Errorf("%s: %s", path, body)
+			}
+		}
+	}
+	judge.stop()
+	other.shows("nissa_alerts_judging 1")
+	for range 4 {
+		heat(12, "b")
+	}
+	heat(1, "a")
+	other.eventually("the end at the webhook", func() bool { return h.heard("resolved hot") })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if told := strings.Join(h.told, "; "); told != "firing hot; resolved hot" {
+		t.Errorf("told: %s", told)
+	}
+}
+
+// changes asks for a change, with the token.
+func (r *running) changes(path, body string) {
+	r.t.Helper()
+	request, err := http.NewRequest(http.MethodPost, "http://"+r.addr+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+token)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusMultipleChoices {
+		r.t.Errorf("%s answers %s", path, response.Status)
 	}
 }

@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"cmp"
+	"crypto/rand"
 	"log/slog"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // Config configures a [Service].
 type Config struct {
 	Bus       *oona.Client  // connected; stays the caller's to close
+	Name      string        // that of the bus client's consumer, the same after a restart; default: any
 	HTTPAddr  string        // default 127.0.0.1:9100
 	Group     string        // consumer group; default "nissa-service"
 	Streams   oona.Streams  // those of the bus client; empty names get their defaults
@@ -46,12 +48,12 @@ type Documents struct {
 	MaxBytes int64  // that wait there; zero takes the default of 256 MiB
 }
 
-// Alerts configures alerting.
+// Alerts configures alerting. What is known of alerts is in the store, if there is one, and
+// otherwise ends with the service.
 type Alerts struct {
 	// Rules is the text of the rules, and the folder of the files that it names. It is asked
 	// again by [Service.Reload].
 	Rules func() (text []byte, folder string, err error)
-	Dir   string // folder of the state that outlives a restart; empty: none does
 }
 
 // Limits bounds what senders can make the service remember.
@@ -66,6 +68,7 @@ type Limits struct {
 
 func (c Config) withDefaults() Config {
 	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:9100")
+	c.Name = cmp.Or(c.Name, rand.Text())
 	c.Group = cmp.Or(c.Group, "nissa-service")
 	c.Streams = streamsWithDefaults(c.Streams)
 	c.Limits = c.Limits.withDefaults()

@@ -95,7 +95,11 @@ func (s *Service) handlers(stream string) map[leyline.BusMessageType]oona.Handle
 // store had before has been counted before, and may have no document: a kill came between.
 func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 	s.watch(d)
-	message := runs.Message{Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published}
+	judge, err := s.unjudged(d.Payload)
+	if err != nil {
+		return nil, err
+	}
+	message := runs.Message{Stream: d.Stream, Entry: d.ID, Payload: d.Payload, Attributes: d.Attributes, At: d.Published, Judge: judge}
 	fresh, err := s.take(ctx, message)
 	if err != nil {
 		return nil, err
@@ -126,7 +130,8 @@ func (s *Service) take(ctx context.Context, message runs.Message) (fresh bool, e
 func (s *Service) record(payload proto.Message, entry string) {
 	switch message := payload.(type) {
 	case *leyline.TelemetryPacket:
-		if s.recorder.recordTelemetry(message) && s.desk != nil {
+		fresh := s.recorder.recordTelemetry(message)
+		if fresh && s.desk != nil && s.kept == nil { // what the store has is judged from there
 			s.desk.Observe(message)
 		}
 	case *leyline.SystemStatePacket:

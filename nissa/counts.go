@@ -32,7 +32,8 @@ func newCounts() *counts {
 	c.runs = c.counter("esper_training_runs_total", "Training runs of which a system state packet told.")
 	c.signals = c.counter("esper_emergency_signals_total", "Emergency signals of the bus by level.", "level")
 	c.dropped = c.counter("nissa_points_dropped_total",
-		"Metric points not shown, by reason: series_limit, source_limit, reserved_name, invalid_name.", "reason")
+		"Metric points not shown, by reason: series_limit, source_limit, reserved_name, invalid_name; series given up: displaced.",
+		"reason")
 	c.repeats = c.counter("nissa_repeated_messages_total", "Messages delivered more than once and counted once, by type.", "type")
 	c.graphFallbacks = c.counter("tolaria_graph_fallback_total", "Fallbacks of a trainer from captured graphs.")
 	c.hazardHigh = c.counter("esper_tamiyo_bsds_hazard_high_total",

@@ -34,6 +34,9 @@ func (s *Service) openStore(ctx context.Context) error {
 		return err
 	}
 	s.kept = &kept{store, ingest.New(store)}
+	if s.desk != nil {
+		s.desk.Share(runstore.NewJournal(store))
+	}
 	return nil
 }
 

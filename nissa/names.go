@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 const (
@@ -57,7 +59,7 @@ func appendAttributes(labels []label, attributes map[string]string) []label {
 	fixed := len(labels)
 	for _, name := range names[:min(len(names), maxAttributes)] {
 		cleaned := labelName(name)
-		if cleaned != "" && hasLabel(labels[:fixed], cleaned) {
+		if cleaned != "" && (hasLabel(labels[:fixed], cleaned) || slices.Contains(reservedLabels, cleaned)) {
 			cleaned = "attribute_" + cleaned
 		}
 		if cleaned != "" && !hasLabel(labels, cleaned) {
@@ -125,7 +127,20 @@ func labelValue(text string) string {
 var (
 	reservedPrefixes = []string{"nissa_", "go_", "process_", "promhttp_", "scrape_"}
 	reservedNames    = []string{"up", "ALERTS", "ALERTS_FOR_STATE"}
+	// reservedLabels make a series the part of a histogram or of a summary.
+	reservedLabels = []string{"le", "quantile"}
 )
+
+// namesOf are all under which a series of our own is shown, or could be by another format of
+// Prometheus: those of its parts, and that of its family.
+func namesOf(row telemetry.Series) []string {
+	family := strings.TrimSuffix(row.Name, "_total")
+	names := []string{row.Name, family}
+	for _, part := range []string{"_total", "_created", "_bucket", "_count", "_sum"} {
+		names = append(names, family+part)
+	}
+	return names
+}
 
 func reserved(name string, own map[string]struct{}) bool {
 	for _, prefix := range reservedPrefixes {

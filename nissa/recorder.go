@@ -53,7 +53,9 @@ func newRecorder(limits Limits) *recorder {
 	counts.register(r.registry, r.series.size)
 	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention)
 	for _, row := range counts.rows {
-		r.series.own[row.Name] = struct{}{}
+		for _, name := range namesOf(row) {
+			r.series.own[name] = struct{}{}
+		}
 	}
 	r.registry.MustRegister(r.series)
 	return r

@@ -271,6 +271,60 @@ func TestSenderWithAFastClockDoesNotFreezeItsGauges(t *testing.T) {
 	wantSeries(t, r, map[string]string{`m{source="a"}`: "2"})
 }
 
+// Thousands of sources with a few series each take nothing from who was there before them, and do
+// not keep him from having more. One that has very many gives some up for who has few.
+func TestSourcesHaveTheirShareOfTheSeries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(Limits{Series: 160})
+		speak := func(source string, series int) {
+			p := packet(source)
+			for n := range series {
+				p.Metric(fmt.Sprint("m", n), 1, "")
+			}
+			r.recordTelemetry(p.Build())
+		}
+		shown := func(source string) (n int) {
+			for series := range scrape(t, r) {
+				if strings.Contains(series, fmt.Sprintf("source=%q", source)) && strings.HasPrefix(series, "m") {
+					n++
+				}
+			}
+			return n
+		}
+		speak("honest", 4)
+		flood := func() {
+			for n := range 400 {
+				speak(fmt.Sprint("flood-", n), 3)
+			}
+		}
+		flood()
+		if got := shown("honest"); got != 4 {
+			t.Errorf("%d of 4 series are left", got)
+		}
+		for range 3 {
+			time.Sleep(2 * time.Second)
+			speak("honest", 10)
+			flood()
+		}
+		if got := shown("honest"); got != 10 {
+			t.Errorf("%d series, though 10 are its share", got)
+		}
+		wantSeries(t, r, map[string]string{"nissa_series": "160"})
+
+		r = newRecorder(Limits{Series: 160})
+		speak("large", 80)
+		speak("larger", 80)
+		for range 3 {
+			speak("late", 5)
+			time.Sleep(2 * time.Second)
+		}
+		if got, large := shown("late"), shown("large"); got != 5 || large < 70 {
+			t.Errorf("%d series of who came late, %d of a large one", got, large)
+		}
+		wantSeries(t, r, map[string]string{`nissa_points_dropped_total{reason="displaced"}`: "5"})
+	})
+}
+
 func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
 	r := newRecorder(Limits{})
 	r.recordTelemetry(packet("a").
@@ -289,6 +343,31 @@ func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
 		`nissa_points_dropped_total{reason="reserved_name"}`: "6",
 		`nissa_points_dropped_total{reason="invalid_name"}`:  "3",
 	})
+}
+
+// A series of a sender is no part of one of ours, nor of a histogram or summary of anybody's, in no
+// format that a scraper may ask for.
+func TestMetricIsNoPartOfAnotherSeries(t *testing.T) {
+	r := newRecorder(Limits{})
+	forged := packet("a").Metric("a.latency", 1, "", "le", "0.5", "quantile", "0.9")
+	for _, row := range r.counts.rows {
+		if strings.HasPrefix(row.Name, "nissa_") {
+			continue // all of those are ours
+		}
+		for _, part := range []string{"", "_bucket", "_sum", "_count", "_created", "_total"} {
+			forged.Metric(strings.TrimSuffix(row.Name, "_total")+part, 9, "", "le", "0.1")
+		}
+		if name, is := strings.CutSuffix(row.Name, "_seconds"); is {
+			forged.Metric(name, 9, "s") // which gets its base unit
+		}
+	}
+	r.recordTelemetry(forged.Build())
+	wantSeries(t, r, map[string]string{`a_latency{attribute_le="0.5",attribute_quantile="0.9",source="a"}`: "1"})
+	for series, value := range scrape(t, r) {
+		if strings.Contains(series, `source="a"`) && (value == "9" || strings.Contains(series, `le="0.1"`)) {
+			t.Errorf("forged: %s %s", series, value)
+		}
+	}
 }
 
 func TestHostileTelemetryNeverBreaksTheScrape(t *testing.T) {

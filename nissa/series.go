@@ -1,6 +1,9 @@
 package nissa
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,12 +18,19 @@ import (
 const (
 	dropLimit    = "series_limit"
 	dropSource   = "source_limit"
+	dropShare    = "displaced"
 	dropReserved = "reserved_name"
 	dropInvalid  = "invalid_name"
 )
 
-// sweepPause is the pause between two searches for stale series to make room.
-const sweepPause = time.Second
+const (
+	// sweepPause is the pause between two searches for series that make room.
+	sweepPause = time.Second
+	// shares is how many sources can be sure of as large a part of the series each, and
+	// displacedPart the part of all that makes room at once.
+	shares        = 16
+	displacedPart = 32
+)
 
 // pointHelp is the HELP of all series that come from metric points: those of one
 // name must not differ in it, and what they mean is their senders' to say.
@@ -44,14 +54,23 @@ type seriesTable struct {
 	own    map[string]struct{} // names it must not take
 	drops  *prometheus.CounterVec
 
-	mu       sync.Mutex
-	table    map[string]*series
-	swept    time.Time      // when stale series were last looked for
-	bySource map[string]int // series of each, so that one cannot take the room of all
+	mu        sync.Mutex
+	table     map[string]*series
+	swept     time.Time // when stale series were last looked for
+	displaced time.Time // when others last made room
+	bySource  map[string]*sourceSeries
+	heard     int // sources, of all times
 }
 
+// sourceSeries is how many series a source has, and which it is in the order in which they were
+// heard of.
+type sourceSeries struct{ number, series int }
+
 func newSeriesTable(limits Limits, drops *prometheus.CounterVec) *seriesTable {
-	return &seriesTable{limits: limits, own: map[string]struct{}{}, drops: drops, table: map[string]*series{}, bySource: map[string]int{}}
+	return &seriesTable{
+		limits: limits, own: map[string]struct{}{}, drops: drops,
+		table: map[string]*series{}, bySource: map[string]*sourceSeries{},
+	}
 }
 
 // record takes a packet's metric points. A point that was said before the one
@@ -91,8 +110,7 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 		if s = newSeries(name, labels); s == nil {
 			return dropInvalid
 		}
-		t.table[key] = s
-		t.bySource[s.source]++
+		t.add(key, s)
 	}
 	if said.Before(s.said) {
 		return ""
@@ -101,37 +119,113 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 	return ""
 }
 
-// room returns why there is none for one more series of a source, or empty.
+func (t *seriesTable) add(key string, s *series) {
+	t.table[key] = s
+	of := t.bySource[s.source]
+	if of == nil {
+		of = &sourceSeries{number: t.heard}
+		t.bySource[s.source] = of
+		t.heard++
+	}
+	of.series++
+}
+
+func (t *seriesTable) remove(key string) {
+	source := t.table[key].source
+	delete(t.table, key)
+	if of := t.bySource[source]; of.series > 1 {
+		of.series--
+	} else {
+		delete(t.bySource, source)
+	}
+}
+
+// of is what a source has; one that is not known comes last.
+func (t *seriesTable) of(source string) sourceSeries {
+	if of := t.bySource[source]; of != nil {
+		return *of
+	}
+	return sourceSeries{number: t.heard}
+}
+
+// room returns why there is none for one more series of a source, or empty. A flood of names must
+// not look at every series for each.
 func (t *seriesTable) room(source string, now time.Time) string {
 	if reason := t.full(source); reason == "" {
 		return ""
 	}
-	if now.Sub(t.swept) >= sweepPause { // a flood of names must not look at every series for each
+	if now.Sub(t.swept) >= sweepPause {
 		t.expire(now)
+	}
+	if t.full(source) == dropLimit && now.Sub(t.displaced) >= sweepPause {
+		t.displaced = now
+		t.displace(t.quotas(t.of(source)))
 	}
 	return t.full(source)
 }
 
 func (t *seriesTable) full(source string) string {
 	switch {
+	case t.of(source).series >= t.limits.SeriesOfSource:
+		return dropSource
 	case len(t.table) >= t.limits.Series:
 		return dropLimit
-	case t.bySource[source] >= t.limits.SeriesOfSource:
-		return dropSource
 	default:
 		return ""
+	}
+}
+
+// quotas are how many series others give up for a source that has less than its share: what is more
+// than theirs, the largest first, and then sources that were heard of later all that they have, the
+// latest first. So a flood of sources takes nothing from who was there before it.
+func (t *seriesTable) quotas(asks sourceSeries) map[string]int {
+	share, wanted := max(t.limits.Series/shares, 1), max(t.limits.Series/displacedPart, 1)
+	if asks.series >= share {
+		return nil
+	}
+	excess := func(name string) int { return max(t.bySource[name].series-share, 0) }
+	others := slices.SortedFunc(maps.Keys(t.bySource), func(a, b string) int {
+		return cmp.Or(excess(b)-excess(a), t.bySource[b].number-t.bySource[a].number)
+	})
+	quotas := map[string]int{}
+	for _, name := range others {
+		spare := excess(name)
+		if of := t.bySource[name]; spare == 0 && of.number > asks.number {
+			spare = of.series
+		}
+		if spare = min(spare, wanted); spare > 0 {
+			quotas[name] = spare
+			wanted -= spare
+		}
+	}
+	return quotas
+}
+
+// displace gives up series, of each source those that were not heard of for the longest.
+func (t *seriesTable) displace(quotas map[string]int) {
+	if len(quotas) == 0 {
+		return
+	}
+	keys := map[string][]string{}
+	for key, s := range t.table {
+		if quotas[s.source] > 0 {
+			keys[s.source] = append(keys[s.source], key)
+		}
+	}
+	for source, of := range keys {
+		slices.SortFunc(of, func(a, b string) int { return t.table[a].heard.Compare(t.table[b].heard) })
+		for _, key := range of[:min(quotas[source], len(of))] {
+			t.remove(key)
+			t.drops.WithLabelValues(dropShare).Inc()
+		}
 	}
 }
 
 func (t *seriesTable) expire(now time.Time) {
 	t.swept = now
 	for key, s := range t.table {
-		if now.Sub(s.heard) <= t.limits.SeriesTTL {
-			continue
-		}
-		delete(t.table, key)
-		if t.bySource[s.source]--; t.bySource[s.source] <= 0 {
-			delete(t.bySource, s.source)
+		if now.Sub(s.heard) > t.limits.SeriesTTL {
+			t.remove(key)
 		}
 	}
 }

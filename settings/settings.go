@@ -222,7 +222,7 @@ type Nissa struct {
 	DatabaseURL          URL      `env:"NISSA_DATABASE_URL" envDefault:"sqlite:///./var/nissa/runs.db" schemes:"sqlite postgres postgresql" doc:"Store of training runs: a SQLite file, or a PostgreSQL database that several Nissas share."`
 	RetentionDays        int      `env:"NISSA_RETENTION_DAYS" envDefault:"30" min:"1" max:"36500" doc:"Days after which reports and events, and runs that are not heard of any more, are removed from the store."`
 	StoreMaxMB           int      `env:"NISSA_STORE_MAX_MB" envDefault:"1024" min:"1" max:"16777216" doc:"About the most that the store keeps, in MB; from there on the run that was heard of longest ago makes room."`
-	DataDir              string   `env:"NISSA_DATA_DIR" envDefault:"./var/nissa" doc:"Folder of what Nissa keeps over restarts."`
+	DataDir              string   `env:"NISSA_DATA_DIR" envDefault:"./var/nissa" doc:"Folder in which documents wait for Elasticsearch."`
 	RulesFile            string   `env:"NISSA_RULES_FILE" envDefault:"" doc:"File of rules, receivers and objectives. Read again on SIGHUP. Blank is the shipped one, which tells nobody: its alerts are logged and shown."`
 	ElasticsearchURL     URL      `env:"ELASTICSEARCH_URL" envDefault:"" schemes:"http https" doc:"Elasticsearch or OpenSearch in which Nissa keeps packets, states and field reports as documents, for example http://localhost:9200. Blank keeps none."`
 	SpoolMaxMB           int      `env:"NISSA_SPOOL_MAX_MB" envDefault:"256" min:"1" max:"16777216" doc:"The most that documents take on the disk while they wait for ELASTICSEARCH_URL, in MB; from there on new ones are dropped."`

@@ -108,10 +108,11 @@ func run(ctx context.Context) error {
 	logger.Info("settings", "settings", resolved)
 	process.WarnMisspelt(logger, resolved)
 	streams := busStreams(resolved)
+	own := "nissa-" + resolved.Weatherlight.Instance
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL:      resolved.Redis.URL.Reveal(),
 		Group:    group,
-		Consumer: "nissa-" + resolved.Weatherlight.Instance,
+		Consumer: own,
 		Streams:  streams,
 		Keyring:  secrets.Keyring(),
 		Trust:    trust(resolved.Oona.Trust),
@@ -125,7 +126,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
+		Bus: bus, Name: own, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
 		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Token: resolved.Nissa.HTTPToken.Reveal(),
 		Documents: documents(resolved.Nissa), Beside: followers(resolved, secrets),
 	})
@@ -169,7 +170,7 @@ func alerts(of settings.Nissa) *nissa.Alerts {
 			}), "", nil
 		}
 	}
-	return &nissa.Alerts{Rules: read, Dir: of.DataDir}
+	return &nissa.Alerts{Rules: read}
 }
 
 // rulesOnHangup reads the rules again on SIGHUP, once there is a service.

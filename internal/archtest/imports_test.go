@@ -149,12 +149,13 @@ var allowedImports = map[string][]string{
 	"nissa/internal/evaluate":   {"leyline", "nissa/internal/alert", "nissa/internal/rules"},
 	"nissa/internal/objectives": {"leyline", "nissa/internal/rules"},
 	"nissa/internal/alerting": {
-		"leyline", "telemetry", "internal/atomicfile", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
-		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
+		"leyline", "telemetry", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
+		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules", "nissa/internal/runs", "nissa/internal/runstore",
 	},
 	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
 	"nissa/internal/alertapi": {
-		"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/route", "nissa/internal/wish",
+		"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/route", "nissa/internal/rules",
+		"nissa/internal/wish",
 	},
 
 	"internal": {"leyline", "signing", "telemetry", "supervise", "kernel", "oona"},

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,9 +17,11 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/database"
 	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // duty is who is told: a webhook that takes down what came over which way.
@@ -135,8 +138,7 @@ func TestNissaTellsOfAnEmergencyAndOfABusThatIsGone(t *testing.T) {
 	w.redis.Kill()
 	d.hears(t, "secret-path firing bus_down", "manager firing bus_down")
 	eventually(t, "the state is written", patience, func() bool {
-		kept, _ := os.ReadFile(filepath.Join(folder, "var", "nissa", "alerts.json"))
-		return strings.Contains(string(kept), `"rule":"bus_down"`)
+		return strings.Contains(judged(t, filepath.Join(folder, "var", "nissa", "runs.db")), `"rule":"bus_down"`)
 	})
 	p.kill()
 	mustNotSay(t, "Nissa", p.stderr.String(), "secret-path")
@@ -153,6 +155,71 @@ func TestNissaTellsOfAnEmergencyAndOfABusThatIsGone(t *testing.T) {
 	if code, took := p.exit(stopBound); code != 0 {
 		t.Errorf("Nissa stopped with exit code %d after %s", code, took)
 	}
+}
+
+// judged is what Nissa has written of its alerts.
+func judged(t *testing.T, path string) (state string) {
+	t.Helper()
+	db, err := database.Look("sqlite:///" + path)
+	if err == nil {
+		err = errors.Join(db.QueryRowContext(t.Context(), "SELECT state FROM nissa_judged").Scan(&state), db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// TestAlertsOutliveTheNissaThatJudges with two Nissas on one bus and one store, the judge of which is killed at
+// any moment while alerts come: each is told, and its end too.
+func TestAlertsOutliveTheNissaThatJudges(t *testing.T) {
+	begin(t)
+	w, d := newWorld(t), onDuty(t)
+	folder := t.TempDir()
+	rules := filepath.Join(folder, "rules.yml")
+	const alerts = 200
+	text := fmt.Sprintf("grouping: {wait: 1ms, interval: 1ms}\nreceivers: [{name: duty, url: '%s/told', per_minute: 6000}]\nrules:\n", d.url)
+	var fire, end []string
+	for n := range alerts {
+		text += fmt.Sprintf("- {name: hot%d, summary: s, severity: info, metric: heat%[1]d, when: value > 9, receivers: duty}\n", n)
+		fire, end = append(fire, fmt.Sprintf("told firing hot%d ", n)), append(end, fmt.Sprintf("told resolved hot%d ", n))
+	}
+	mustWrite(t, rules, text)
+	nissa := func(name string) (*process, string) {
+		addr := freeport.Must(t)
+		p := launch(t, folder, slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules, "WEATHERLIGHT_INSTANCE=" + name}),
+			nissaService)
+		eventually(t, name+" is ready", patience, func() bool {
+			code, _, err := get(addr, "/readyz")
+			return err == nil && code == http.StatusOK
+		})
+		return p, addr
+	}
+	judges := func(addr string) bool {
+		_, body, err := get(addr, "/metrics")
+		return err == nil && strings.Contains(body, "\nnissa_alerts_judging 1\n")
+	}
+	heat := func(value float64, n int) {
+		packet := telemetry.New("oven", "e2e").Metric(fmt.Sprint("heat", n), value, "").Build()
+		w.sendDated("oona.telemetry", typeTelemetry, packet, w.busTime())
+	}
+	judge, addr := nissa("first")
+	eventually(t, "the first judges", patience, func() bool { return judges(addr) })
+	_, other := nissa("second")
+	for n := range alerts {
+		if n == alerts/2 {
+			judge.kill()
+		}
+		heat(12, n)
+	}
+	d.hears(t, fire...)
+	if !judges(other) {
+		t.Error("the second does not judge")
+	}
+	for n := range alerts {
+		heat(1, n)
+	}
+	d.hears(t, end...)
 }
 
 // A file of rules that is not in order keeps Nissa from starting, and says where.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -50,11 +51,15 @@ func (g Guard) knows(r *http.Request) bool {
 
 func refuse(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="weatherlight"`)
+	answer(w, http.StatusUnauthorized, `{"error":"a bearer token is needed"}`)
+}
+
+func answer(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusUnauthorized)
-	_, _ = io.WriteString(w, `{"error":"a bearer token is needed"}`+"\n") // the client may be gone
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body+"\n") // the client may be gone
 }
 
 // loopback says that only this machine reaches a listener.
@@ -67,4 +72,32 @@ func loopback(listener net.Addr) bool {
 	default:
 		return false
 	}
+}
+
+// forHosts refuses requests for a foreign name where only this machine reaches the listener: a page
+// elsewhere whose name was made to lead here must not ask in the name of who looks at it. What comes
+// for an address, for localhost or for nobody, as probes do, comes from no such page.
+func forHosts(listener net.Addr, next http.Handler) http.Handler {
+	if !loopback(listener) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if foreign(r.Host) {
+			answer(w, http.StatusMisdirectedRequest, `{"error":"the Host is not this machine"}`)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func foreign(host string) bool {
+	name := host
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		name = bare
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if _, err := netip.ParseAddr(name); err == nil {
+		return false
+	}
+	return name != "" && name != "localhost" && !strings.HasSuffix(name, ".localhost")
 }

@@ -47,3 +47,17 @@ func TestGuard(t *testing.T) {
 }
 
 func address(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 9180} }
+
+func TestNamesAreNobodysWhereOthersReachTheListener(t *testing.T) {
+	inside := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for listener, want := range map[net.Addr]int{
+		address("127.0.0.1"): 421, address("::1"): 421, address("0.0.0.0"): 204, address("::"): 204, address("192.0.2.7"): 204,
+	} {
+		asked := httptest.NewRequest(http.MethodGet, "http://nissa:9100/readyz", http.NoBody)
+		got := httptest.NewRecorder()
+		forHosts(listener, inside).ServeHTTP(got, asked)
+		if got.Code != want {
+			t.Errorf("%s: %d, want %d", listener, got.Code, want)
+		}
+	}
+}

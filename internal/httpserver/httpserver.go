@@ -79,7 +79,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	server := &http.Server{
-		Handler: w.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
+		Handler: forHosts(w.addr, w.handler), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(connections()).note,
 		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn),
 	}

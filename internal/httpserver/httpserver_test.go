@@ -56,6 +56,40 @@ func TestRestartServesTheSameAddress(t *testing.T) {
 	}
 }
 
+// A page elsewhere whose name was made to lead to this machine gets nothing.
+func TestForeignNamesAreRefusedOnLoopback(t *testing.T) {
+	worker := newWorker(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	supervisor := supervise.New(supervise.Config{})
+	if err := supervisor.Start(t.Context(), supervise.Spec{Name: "http", Worker: worker, AwaitReady: true}); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for host, want := range map[string]int{
+		"": 204, "localhost": 204, "LocalHost:9100": 204, "nissa.localhost:9100": 204, "localhost.": 204, "127.0.0.1:9100": 204, "127.0.0.2": 204,
+		"[::1]:9100": 204, "[::1]": 204, "192.0.2.7:9100": 204, // no page has an address for a name
+		"evil.example": 421, "evil.example:9100": 421, "localhost.evil.example": 421, "127.0.0.1.evil.example": 421, "notlocalhost": 421, "nissa:9100": 421,
+	} {
+		request, err := http.NewRequest(http.MethodGet, "http://"+worker.Addr().String()+"/metrics", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = host
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode != want {
+			t.Errorf("%q: %d, want %d", host, response.StatusCode, want)
+		}
+		if err := response.Body.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := supervisor.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRequestUnderWayIsFinishedAtTheStop(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	worker := newWorker(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -57,7 +57,7 @@ func Open(ctx context.Context, config Config) (*Page, error) {
 		return nil, fmt.Errorf("join the bus: %w", err)
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, HTTPAddr: config.HTTPAddr, Group: config.Group, Store: config.Store,
+		Bus: bus, Name: config.Group, HTTPAddr: config.HTTPAddr, Group: config.Group, Store: config.Store,
 		Alerts: config.Alerts, Token: config.Token, Logger: config.Logger,
 	})
 	if err != nil {

@@ -32,6 +32,9 @@ func (s Silence) matches(subject Subject) bool {
 	return true
 }
 
+// Concerns says whether the silence may keep alerts of a rule from being told.
+func (s Silence) Concerns(rule string) bool { return alike(s.Rule, rule) }
+
 func alike(pattern, text string) bool {
 	if prefix, open := strings.CutSuffix(pattern, "*"); open {
 		return strings.HasPrefix(text, prefix)

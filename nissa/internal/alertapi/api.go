@@ -4,6 +4,9 @@
 package alertapi
 
 import (
+	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
 	"github.com/esper-lite/weatherlight/nissa/internal/route"
+	"github.com/esper-lite/weatherlight/nissa/internal/rules"
 	"github.com/esper-lite/weatherlight/nissa/internal/wish"
 )
 
@@ -23,16 +27,19 @@ type Desk interface {
 	Alerts() []alerting.Shown
 	Silences() alert.Silences
 	Objectives() []objectives.Status
-	Acknowledge(id, by, comment string) (alert.Alert, error)
-	Silence(s alert.Silence) (alert.Silence, error)
-	EndSilence(id, by string) error
+	Acknowledge(ctx context.Context, id, by, comment string) (alert.Alert, error)
+	Silence(ctx context.Context, s alert.Silence) (alert.Silence, error)
+	EndSilence(ctx context.Context, id, by string) error
 }
 
 // Routes are what is served of alerts, silences and objectives.
 func Routes(desk Desk) []route.Route {
 	a := api{desk: desk}
-	unclear := map[int]string{http.StatusBadRequest: "It cannot be read what is wanted."}
-	unknown := map[int]string{http.StatusBadRequest: unclear[http.StatusBadRequest], http.StatusNotFound: "There is none."}
+	unclear := map[int]string{
+		http.StatusBadRequest: "It cannot be read what is wanted.", http.StatusServiceUnavailable: "What is wanted cannot be stored.",
+	}
+	unknown := maps.Clone(unclear)
+	unknown[http.StatusNotFound] = "There is none."
 	return []route.Route{
 		{Method: http.MethodGet, Path: "/api/alerts", Summary: "Alerts that fire, that are about to, and that have ended lately.",
 			Status: http.StatusOK, Answer: alertsAnswer{}, Handler: http.HandlerFunc(a.alerts)},
@@ -85,15 +92,15 @@ func (a api) silences(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a api) acknowledge(w http.ResponseWriter, r *http.Request, wanted wish.Who) {
-	acknowledged, err := a.desk.Acknowledge(r.PathValue("id"), wanted.By, wanted.Comment)
+	acknowledged, err := a.desk.Acknowledge(r.Context(), r.PathValue("id"), wanted.By, wanted.Comment)
 	if err != nil {
-		wish.Refuse(w, http.StatusNotFound, err.Error())
+		refuse(w, http.StatusNotFound, err)
 		return
 	}
 	wish.Answer(w, http.StatusOK, acknowledged)
 }
 
-func (a api) silence(w http.ResponseWriter, _ *http.Request, wanted wanted) {
+func (a api) silence(w http.ResponseWriter, r *http.Request, wanted wanted) {
 	if wanted.Rule == "" && wanted.Source == "" && len(wanted.Labels) == 0 {
 		wish.Refuse(w, http.StatusBadRequest, `a silence names a rule, a source or labels; "rule": "*" is all`)
 		return
@@ -103,9 +110,13 @@ func (a api) silence(w http.ResponseWriter, _ *http.Request, wanted wanted) {
 		From: wanted.From, Until: wanted.Until, By: wanted.By, Comment: wanted.Comment,
 	}
 	if wanted.Duration != "" {
-		length, err := time.ParseDuration(wanted.Duration)
+		length, err := rules.Duration(wanted.Duration)
 		if err != nil || length <= 0 {
-			wish.Refuse(w, http.StatusBadRequest, "the duration is none, such as 2h")
+			wish.Refuse(w, http.StatusBadRequest, "the duration is none, such as 2h or 1d")
+			return
+		}
+		if !wanted.Until.IsZero() {
+			wish.Refuse(w, http.StatusBadRequest, "duration and until are given, one is enough")
 			return
 		}
 		s.Until = later(s.From, time.Now()).Add(length)
@@ -114,12 +125,20 @@ func (a api) silence(w http.ResponseWriter, _ *http.Request, wanted wanted) {
 		wish.Refuse(w, http.StatusBadRequest, "a silence lasts a year at most")
 		return
 	}
-	begun, err := a.desk.Silence(s)
+	begun, err := a.desk.Silence(r.Context(), s)
 	if err != nil {
-		wish.Refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	wish.Answer(w, http.StatusCreated, begun)
+}
+
+// refuse answers why not. That the store is away is nobody's fault who asks.
+func refuse(w http.ResponseWriter, status int, err error) {
+	if errors.Is(err, alerting.ErrStore) {
+		status = http.StatusServiceUnavailable
+	}
+	wish.Refuse(w, status, err.Error())
 }
 
 func later(a, b time.Time) time.Time {
@@ -130,8 +149,8 @@ func later(a, b time.Time) time.Time {
 }
 
 func (a api) endSilence(w http.ResponseWriter, r *http.Request, wanted wish.Who) {
-	if err := a.desk.EndSilence(r.PathValue("id"), wanted.By); err != nil {
-		wish.Refuse(w, http.StatusNotFound, err.Error())
+	if err := a.desk.EndSilence(r.Context(), r.PathValue("id"), wanted.By); err != nil {
+		refuse(w, http.StatusNotFound, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -171,6 +171,9 @@ func TestWishesThatAreRefused(t *testing.T) {
 		`{"by": "me", "rule": "hot", "duration": "soon"}`:                                                400,
 		`{"by": "me", "rule": "hot", "until": "2001-01-01T00:00:00Z"}`:                                   400,
 		`{"by": "me", "rule": "hot", "duration": "99999h"}`:                                              400,
+		`{"by": "me", "rule": "hott", "duration": "1h"}`:                                                 400, // there is none
+		`{"by": "me", "rule": "x*", "duration": "1h"}`:                                                   400,
+		`{"by": "me", "rule": "hot", "duration": "1h", "until": "2101-01-01T00:00:00Z"}`:                 400, // which?
 		`{"by": "me", "rule": "hot", "duration": "1h", "more": 1}`:                                       400,
 		`{"by": "me", "rule": "hot", "duration": "1h"}{}`:                                                400,
 		`{"by": "me", "rule": "` + strings.Repeat("x", 2000) + `", "duration": "1h"}`:                    400,
@@ -179,6 +182,14 @@ func TestWishesThatAreRefused(t *testing.T) {
 	} {
 		if got := s.ask("POST", "/api/silences", body, nil); got != want {
 			t.Errorf("%.80s: %d", body, got)
+		}
+	}
+	for _, body := range []string{
+		`{"by": "me", "rule": "h*", "duration": "1d"}`, `{"by": "me", "rule": "*", "duration": "1w"}`, `{"by": "me", "rule": "cool", "duration": "1h"}`,
+		`{"by": "me", "source": "oven", "until": "` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`,
+	} {
+		if got := s.ask("POST", "/api/silences", body, nil); got != 201 {
+			t.Errorf("%s: %d", body, got)
 		}
 	}
 	for path, method := range map[string]string{"/api/alerts/none/ack": "POST", "/api/silences/none": "DELETE"} {

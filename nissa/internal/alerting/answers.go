@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"slices"
@@ -19,6 +20,8 @@ var (
 	ErrUnknown  = errors.New("there is none of that id, or it does not fire")
 	ErrTooMany  = errors.New("there are too many silences")
 	ErrNoLength = errors.New("it is over before it begins")
+	ErrNoRule   = errors.New("there is no rule or objective of that name")
+	ErrStore    = errors.New("the store does not take it")
 )
 
 // Shown is an alert with who keeps it from being told.
@@ -54,59 +57,93 @@ func (d *Desk) Objectives() []objectives.Status {
 }
 
 // Acknowledge notes that somebody has taken an alert up. It is not told again while it fires on.
-func (d *Desk) Acknowledge(id, by, comment string) (alert.Alert, error) {
+func (d *Desk) Acknowledge(ctx context.Context, id, by, comment string) (alert.Alert, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.tracker.Acknowledge(id, alert.Acknowledgement{By: by, Comment: comment, At: time.Now()}) {
-		return alert.Alert{}, ErrUnknown
-	}
 	a, _ := d.tracker.Get(id)
-	d.unsaved = true
-	d.logger.Info("alert acknowledged", "alert", id, "rule", a.Rule, "by", by, "comment", comment)
-	d.say(asked("alert_acknowledged", by, comment, "alert", id, "rule", a.Rule, "source", a.Source))
-	d.wake()
-	return a, nil
+	d.mu.Unlock()
+	a.Ack = &alert.Acknowledgement{By: by, Comment: comment, At: time.Now()}
+	return a, d.ask(ctx, entry{Acknowledge: &acknowledgement{id, *a.Ack}})
 }
 
 // Silence keeps alerts from being told.
-func (d *Desk) Silence(s alert.Silence) (alert.Silence, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := time.Now()
+func (d *Desk) Silence(ctx context.Context, s alert.Silence) (alert.Silence, error) {
 	if s.From.IsZero() {
-		s.From = now
-	}
-	d.silences = d.silences.At(now)
-	switch {
-	case !s.Until.After(s.From) || !s.Until.After(now):
-		return s, ErrNoLength
-	case len(d.silences) >= maxSilences:
-		return s, ErrTooMany
+		s.From = time.Now()
 	}
 	s.ID = rand.Text()[:12]
-	d.silences = append(d.silences, s)
-	d.unsaved = true
-	d.logger.Info("silence begun", "silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
-	d.say(asked("silence_begun", s.By, s.Comment,
-		"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
-	d.wake()
-	return s, nil
+	return s, d.ask(ctx, entry{Silence: &s})
 }
 
 // EndSilence lets alerts be told again.
-func (d *Desk) EndSilence(id, by string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	at := slices.IndexFunc(d.silences, func(s alert.Silence) bool { return s.ID == id })
-	if at < 0 {
+func (d *Desk) EndSilence(ctx context.Context, id, by string) error {
+	return d.ask(ctx, entry{EndSilence: &ending{id, by}})
+}
+
+// possible says why a wish cannot be granted.
+func (d *Desk) possible(wanted entry, now time.Time) error {
+	switch {
+	case wanted.Acknowledge != nil:
+		if a, known := d.tracker.Get(wanted.Acknowledge.Alert); !known || a.State != alert.Firing {
+			return ErrUnknown
+		}
+	case wanted.Silence != nil:
+		s := wanted.Silence
+		if !s.Until.After(s.From) || !s.Until.After(now) {
+			return ErrNoLength
+		}
+		if len(d.silences.At(now)) >= maxSilences {
+			return ErrTooMany
+		}
+		if s.Rule != "" && !slices.ContainsFunc(d.ruleNames(), s.Concerns) {
+			return ErrNoRule
+		}
+	case wanted.EndSilence != nil && d.silenced(wanted.EndSilence.ID) < 0:
 		return ErrUnknown
 	}
-	d.silences = slices.Delete(slices.Clone(d.silences), at, at+1)
-	d.unsaved = true
-	d.logger.Info("silence ended", "silence", id, "by", by)
-	d.say(asked("silence_ended", by, "", "silence", id))
-	d.wake()
 	return nil
+}
+
+// ruleNames are those by which alerts are named.
+func (d *Desk) ruleNames() (names []string) {
+	for i := range d.file.Rules {
+		names = append(names, d.file.Rules[i].Name)
+	}
+	for i := range d.file.Objectives {
+		names = append(names, d.file.Objectives[i].Name)
+	}
+	return names
+}
+
+func (d *Desk) silenced(id string) int {
+	return slices.IndexFunc(d.silences, func(s alert.Silence) bool { return s.ID == id })
+}
+
+// grant grants a wish that is possible.
+func (d *Desk) grant(wanted entry, now time.Time) {
+	switch {
+	case wanted.Acknowledge != nil:
+		id, ack := wanted.Acknowledge.Alert, wanted.Acknowledge.Acknowledgement
+		d.tracker.Acknowledge(id, ack)
+		a, _ := d.tracker.Get(id)
+		d.logger.Info("alert acknowledged", "alert", id, "rule", a.Rule, "by", ack.By, "comment", ack.Comment)
+		d.say(asked("alert_acknowledged", ack.By, ack.Comment, "alert", id, "rule", a.Rule, "source", a.Source))
+	case wanted.Silence != nil:
+		s := *wanted.Silence
+		d.silences = append(d.silences.At(now), s)
+		d.logger.Info("silence begun",
+			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
+		d.say(asked("silence_begun", s.By, s.Comment,
+			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
+	case wanted.EndSilence != nil:
+		id, by := wanted.EndSilence.ID, wanted.EndSilence.By
+		at := d.silenced(id)
+		d.silences = slices.Delete(slices.Clone(d.silences), at, at+1)
+		d.logger.Info("silence ended", "silence", id, "by", by)
+		d.say(asked("silence_ended", by, "", "silence", id))
+	}
+	d.unsaved = true
+	nudge(d.changed)
+	nudge(d.urgent)
 }
 
 // asked is the packet that tells what somebody asked for.

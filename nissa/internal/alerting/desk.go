@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -27,8 +28,11 @@ const self = "nissa"
 type Config struct {
 	// Read is the text of the rules and the folder of the files that it names.
 	Read func() (text []byte, folder string, err error)
-	// Store keeps the state over restarts; nil: nothing does.
-	Store Store
+	// Name is that of this desk among those that share a store.
+	Name string
+	// Silent hears of another that has given no sign of life for a while, when this one takes its
+	// lead; nil: nobody does.
+	Silent func(name string, since time.Duration)
 	// Probe asks the bus for a sign of life, for the metric nissa.bus.up; nil: nobody asks.
 	Probe func(context.Context) error
 	// Tell puts on the bus what happened to alerts and who asked for it; nil: it is only logged.
@@ -36,39 +40,55 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Desk follows the alerts. Its methods may be called at any time.
+// Desk follows the alerts. Its methods may be called at any time, Share before Run.
 type Desk struct {
 	config  Config
 	logger  *slog.Logger
 	changed chan struct{} // there may be something to tell
+	urgent  chan struct{} // there is something to write
 	words   chan *leyline.TelemetryPacket
 	figures *figures
 
-	mu         sync.Mutex
-	file       *rules.File
-	byName     map[string]*rules.Rule
+	seat    *seat // among those that share a store; nil: there is none
+	looksAt atomic.Pointer[interest]
+
+	mu sync.Mutex
+	*books
+	file    *rules.File
+	byName  map[string]*rules.Rule
+	senders map[string]notify.Sender
+	unsaved bool
+}
+
+// books are what is known of the alerts, and what outlives a restart.
+type books struct {
 	engine     *evaluate.Engine
 	tracker    *alert.Tracker
 	planner    *grouping.Planner
 	objectives *objectives.Keeper
-	senders    map[string]notify.Sender
 	silences   alert.Silences
-	unsaved    bool
 }
 
-// New reads the rules and what was kept. It is an error when they are not in order.
+func newBooks() *books {
+	return &books{
+		engine: evaluate.New(new(rules.File)), tracker: alert.NewTracker(alert.Limits{}),
+		planner: grouping.New(grouping.Times{}, nil), objectives: objectives.New(nil),
+	}
+}
+
+// New reads the rules. It is an error when they are not in order.
 func New(config Config) (*Desk, error) {
 	d := &Desk{
-		config: config, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), changed: make(chan struct{}, 1),
-		words: make(chan *leyline.TelemetryPacket, maxWords), figures: newFigures(), tracker: alert.NewTracker(alert.Limits{}),
-		planner: grouping.New(grouping.Times{}, nil), objectives: objectives.New(nil),
+		config: config, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
+		changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		words: make(chan *leyline.TelemetryPacket, maxWords), figures: newFigures(), books: newBooks(),
 	}
 	file, senders, err := d.read()
 	if err != nil {
 		return nil, err
 	}
 	d.use(file, senders)
-	return d, d.restore()
+	return d, nil
 }
 
 func (d *Desk) read() (*rules.File, map[string]notify.Sender, error) {
@@ -93,14 +113,24 @@ func (d *Desk) read() (*rules.File, map[string]notify.Sender, error) {
 
 // use takes over a file.
 func (d *Desk) use(file *rules.File, senders map[string]notify.Sender) {
-	d.file, d.senders, d.engine, d.byName = file, senders, evaluate.New(file), map[string]*rules.Rule{}
+	d.file, d.senders, d.byName = file, senders, map[string]*rules.Rule{}
 	for i := range file.Rules {
 		d.byName[file.Rules[i].Name] = &file.Rules[i]
 	}
-	d.objectives.Use(file.Objectives)
+	d.looksAt.Store(interestOf(file))
+	d.bind(d.books)
+	d.figures.rules.Set(float64(len(file.Rules)))
+}
+
+// bind has books go by the file.
+func (d *Desk) bind(b *books) {
+	engine := evaluate.New(d.file)
+	engine.Restore(b.engine.Kept())
+	b.engine = engine
+	b.objectives.Use(d.file.Objectives)
 	receivers := map[string]grouping.Receiver{}
-	for _, r := range file.Receivers {
-		sender := senders[r.Name]
+	for _, r := range d.file.Receivers {
+		sender := d.senders[r.Name]
 		if sender == nil {
 			continue
 		}
@@ -110,8 +140,7 @@ func (d *Desk) use(file *rules.File, senders map[string]notify.Sender) {
 		}
 		receivers[r.Name] = wants
 	}
-	d.planner.Use(grouping.Times(file.Grouping), receivers)
-	d.figures.rules.Set(float64(len(file.Rules)))
+	b.planner.Use(grouping.Times(d.file.Grouping), receivers)
 }
 
 // leastOfProgram is how many notifications in a minute a program bears.
@@ -129,7 +158,7 @@ func (d *Desk) Reload(ctx context.Context) error {
 	d.use(file, senders)
 	d.mu.Unlock()
 	d.figures.reloads.WithLabelValues("succeeded").Inc()
-	d.wake()
+	nudge(d.changed)
 	if err := closeAll(ctx, before); err != nil {
 		d.logger.Warn("a delivery to a receiver of the old rules goes on", "error", err)
 	}
@@ -155,10 +184,17 @@ func (d *Desk) Observe(packet *leyline.TelemetryPacket) {
 	}
 }
 
+// look looks at a packet, unless another desk judges.
 func (d *Desk) look(packet *leyline.TelemetryPacket) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.judges(now) {
+		d.judge(packet, now)
+	}
+}
+
+func (d *Desk) judge(packet *leyline.TelemetryPacket, now time.Time) {
 	for _, found := range d.engine.Observe(packet, now) {
 		r := found.Rule
 		meaning := alert.Meaning{Severity: r.Severity, Summary: r.Summary, Runbook: r.Runbook}
@@ -187,7 +223,8 @@ func (d *Desk) note(a alert.Alert, now time.Time) {
 		log.Info("alert has ended", "reason", a.Reason, "lasted", a.Ended.Sub(a.Since).Round(time.Millisecond))
 	}
 	d.say(alertPacket(a))
-	d.wake()
+	nudge(d.changed)
+	nudge(d.urgent)
 }
 
 // receiversOf are those who are told of an alert that fires; of one that has ended all, of whom
@@ -214,10 +251,10 @@ func (d *Desk) receiversOfRule(name string) []string {
 	return nil
 }
 
-// wake lets the loop look at what is due.
-func (d *Desk) wake() {
+// nudge lets who waits look again.
+func nudge(who chan<- struct{}) {
 	select {
-	case d.changed <- struct{}{}:
+	case who <- struct{}{}:
 	default: // it will
 	}
 }

@@ -2,6 +2,7 @@ package alerting_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/rules"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -106,12 +109,80 @@ rules:
 type desk struct {
 	*alerting.Desk
 
+	store *severable   // nil: it shares none
 	rules atomic.Value // string
 	stop  func()
 	said  func() string
 }
 
-func start(t *testing.T, text string, store alerting.Store, probe func(context.Context) error) *desk {
+// severable is a store that a desk can be cut off from, as a kill does.
+type severable struct {
+	*runstore.Journal
+
+	runs *runstore.Store
+	deaf atomic.Bool // it takes no state, and says that it does
+	cut  atomic.Bool
+}
+
+func (s *severable) sever() { s.cut.Store(true) }
+func (s *severable) mend()  { s.cut.Store(false) }
+
+func (s *severable) whole() error {
+	if s.cut.Load() {
+		return errors.New("killed")
+	}
+	return nil
+}
+
+func (s *severable) Lead(ctx context.Context) (runstore.Lead, error) {
+	lead, err := s.Journal.Lead(ctx)
+	return lead, errors.Join(err, s.whole())
+}
+
+func (s *severable) SaveJudged(ctx context.Context, token int64, judged *runstore.Judged) error {
+	if err := s.whole(); err != nil {
+		return err
+	}
+	if s.deaf.Load() {
+		judged = nil
+	}
+	return s.Journal.SaveJudged(ctx, token, judged)
+}
+
+func (s *severable) LeaveLead(ctx context.Context, token int64) error {
+	if err := s.whole(); err != nil {
+		return err
+	}
+	return s.Journal.LeaveLead(ctx, token)
+}
+
+func (s *severable) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
+	entries, err := s.Journal.Unjudged(ctx, after, most)
+	return entries, errors.Join(err, s.whole())
+}
+
+func openStore(t *testing.T, url string) *runstore.Store {
+	t.Helper()
+	store, err := runstore.Open(t.Context(), runstore.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+func sqliteURL(t *testing.T) string { return "sqlite:///" + filepath.Join(t.TempDir(), "runs.db") }
+
+func start(t *testing.T, text string, store *runstore.Store, probe func(context.Context) error) *desk {
+	t.Helper()
+	return startAs(t, "a", text, store, probe)
+}
+
+func startAs(t *testing.T, name, text string, store *runstore.Store, probe func(context.Context) error) *desk {
 	t.Helper()
 	d := &desk{}
 	d.rules.Store(text)
@@ -119,8 +190,8 @@ func start(t *testing.T, text string, store alerting.Store, probe func(context.C
 	var said []string
 	d.said = func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "; ") }
 	config := alerting.Config{
-		Read:  func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil },
-		Store: store, Probe: probe,
+		Read: func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil },
+		Name: name, Probe: probe,
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
 			event := packet.GetEvents()[0]
 			mu.Lock()
@@ -134,6 +205,10 @@ func start(t *testing.T, text string, store alerting.Store, probe func(context.C
 	if d.Desk, err = alerting.New(config); err != nil {
 		t.Fatal(err)
 	}
+	if store != nil {
+		d.store = &severable{Journal: runstore.NewJournal(store), runs: store}
+		d.Share(d.store)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -146,18 +221,41 @@ func start(t *testing.T, text string, store alerting.Store, probe func(context.C
 	return d
 }
 
-func (d *desk) heat(value float64, run string) {
-	d.Observe(telemetry.New("oven", "p").Metric("heat", value, "", "run", run).Build())
+func (d *desk) heat(t *testing.T, value float64, run string) {
+	t.Helper()
+	d.hear(t, telemetry.New("oven", "p").Metric("heat", value, "", "run", run).Build())
+}
+
+// hear takes a packet as a service does: by way of the store, if there is one.
+func (d *desk) hear(t *testing.T, packet *leyline.TelemetryPacket) {
+	t.Helper()
+	if d.store == nil {
+		d.Observe(packet)
+		return
+	}
+	body, err := d.Unjudged(packet)
+	if err == nil {
+		_, err = d.store.runs.Put(t.Context(), []runs.Message{{Stream: "s", Payload: packet, At: time.Now(), Judge: body}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill stops a desk without a word to the others.
+func (d *desk) kill() {
+	d.store.sever()
+	d.stop()
 }
 
 func TestN17AlertsArriveAndResolve(t *testing.T) {
 	h := newHook(t)
 	d := start(t, text(h), nil, nil)
-	d.heat(12, "a")
+	d.heat(t, 12, "a")
 	h.hears(t, "firing hot a")
-	d.heat(5, "b")
-	d.heat(12, "a")
-	d.heat(5, "a")
+	d.heat(t, 5, "b")
+	d.heat(t, 12, "a")
+	d.heat(t, 5, "a")
 	h.hears(t, "firing hot a; resolved hot a")
 	d.Observe(telemetry.New("oven", "p").Event("gone", warning).Build())
 	d.Observe(telemetry.New("oven", "p").Event("back", warning).Build())
@@ -176,7 +274,7 @@ func TestOldEventsAreToldAsOver(t *testing.T) {
 	h.hears(t, "resolved gone")
 	d.Observe(telemetry.At("oven", "q", old.Add(time.Hour)).Event("back", warning).Build())
 	d.Observe(telemetry.At("oven", "r", old.Add(time.Minute)).Event("gone", warning).Build()) // overtaken
-	d.heat(12, "a")
+	d.heat(t, 12, "a")
 	h.hears(t, "resolved gone; firing hot a")
 }
 
@@ -189,21 +287,22 @@ func TestNobodySpeaksForNissa(t *testing.T) {
 }
 
 func TestRestartsLoseAndRepeatNothing(t *testing.T) {
-	h, store := newHook(t), alerting.FileStore(filepath.Join(t.TempDir(), "deep", "alerts.json"))
+	h, store := newHook(t), openStore(t, sqliteURL(t))
 	d := start(t, text(h), store, nil)
-	d.heat(12, "a")
+	d.heat(t, 12, "a")
 	h.hears(t, "firing hot a")
-	silence, err := d.Silence(alert.Silence{Rule: "none", Until: time.Now().Add(time.Hour), By: "me"})
+	silence, err := d.Silence(t.Context(), alert.Silence{Rule: "gone", Until: time.Now().Add(time.Hour), By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := d.Alerts()[0].ID
-	if _, err := d.Acknowledge(id, "me", "on it"); err != nil {
+	if _, err := d.Acknowledge(t.Context(), id, "me", "on it"); err != nil {
 		t.Fatal(err)
 	}
 	d.stop()
 
 	d = start(t, text(h), store, nil)
+	eventually(t, "the alert is there again", func() bool { return len(d.Alerts()) > 0 })
 	got := d.Alerts()
 	if len(got) != 1 || got[0].State != alert.Firing || got[0].ID != id || got[0].Ack == nil || got[0].Ack.Comment != "on it" {
 		t.Fatalf("alerts %+v", got)
@@ -211,44 +310,50 @@ func TestRestartsLoseAndRepeatNothing(t *testing.T) {
 	if silences := d.Silences(); len(silences) != 1 || silences[0].ID != silence.ID {
 		t.Errorf("silences %+v", silences)
 	}
-	d.heat(12, "a")
-	d.heat(12, "b")
+	d.heat(t, 12, "a")
+	d.heat(t, 12, "b")
 	h.hears(t, "firing hot a; firing hot b")
-	d.heat(1, "a")
+	d.heat(t, 1, "a")
 	h.hears(t, "firing hot a; firing hot b; resolved hot a")
 }
 
 // What fired and could not be told before a kill is told afterwards.
 func TestKillsLoseNothingThatWasWritten(t *testing.T) {
-	h, store := newHook(t), &memory{}
+	h, store := newHook(t), openStore(t, sqliteURL(t))
 	h.down.Store(true)
 	d := start(t, text(h), store, nil)
-	d.heat(12, "a")
-	eventually(t, "the state is written", func() bool { return strings.Contains(string(store.get()), `"firing"`) })
-	killed := store.get()
-	d.stop()
+	d.heat(t, 12, "a")
+	eventually(t, "the state is written", func() bool {
+		judged, _, err := runstore.NewJournal(store).Judged(t.Context(), 0)
+		return err == nil && strings.Contains(judged.State, `"firing"`)
+	})
+	d.kill()
 	h.down.Store(false)
-	start(t, text(h), &memory{text: killed}, nil)
+	start(t, text(h), store, nil)
 	h.hears(t, "firing hot a")
 }
 
-type memory struct {
-	mu    sync.Mutex
-	text  []byte
-	aside bool
-}
-
-func (m *memory) get() []byte            { m.mu.Lock(); defer m.mu.Unlock(); return m.text }
-func (m *memory) Load() ([]byte, error)  { return m.get(), nil }
-func (m *memory) Save(text []byte) error { m.mu.Lock(); defer m.mu.Unlock(); m.text = text; return nil }
-func (m *memory) SetAside() error        { m.aside = true; return nil }
-
 func TestStateThatCannotBeReadIsSetAside(t *testing.T) {
 	for _, text := range []string{"{", `{"version": 7}`} {
-		store := &memory{text: []byte(text)}
-		start(t, quick, store, nil).stop()
-		if !store.aside {
-			t.Errorf("%s is written over", text)
+		url := sqliteURL(t)
+		store := openStore(t, url)
+		token, _, err := runstore.NewJournal(store).TakeLead(t.Context(), runstore.Lead{}, "a")
+		if err == nil {
+			err = runstore.NewJournal(store).SaveJudged(t.Context(), token, &runstore.Judged{Version: 1, State: text})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := start(t, quick, store, nil)
+		eventually(t, "it judges", func() bool { return strings.Contains(shown(t, d.Desk), "nissa_alerts_judging 1") })
+		d.stop()
+		db, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:///"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var aside string
+		if err := errors.Join(db.QueryRowContext(t.Context(), "SELECT aside FROM nissa_judged").Scan(&aside), db.Close()); err != nil || aside != text {
+			t.Errorf("%q is set aside, want %q, error %v", aside, text, err)
 		}
 	}
 }
@@ -256,19 +361,19 @@ func TestStateThatCannotBeReadIsSetAside(t *testing.T) {
 func TestRulesAreReadAgain(t *testing.T) {
 	h := newHook(t)
 	d := start(t, text(h), nil, nil)
-	d.heat(12, "a")
+	d.heat(t, 12, "a")
 	h.hears(t, "firing hot a")
 	d.rules.Store("rules: [{name: hot}]")
 	if err := d.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("a bad file: %v", err)
 	}
-	d.heat(13, "b")
+	d.heat(t, 13, "b")
 	h.hears(t, "firing hot a; firing hot b")
 	d.rules.Store(strings.ReplaceAll(text(h), "value > 9", "value > 20"))
 	if err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d.heat(13, "b")
+	d.heat(t, 13, "b")
 	h.hears(t, "firing hot a; firing hot b; resolved hot b")
 	d.rules.Store(strings.ReplaceAll(text(h), "name: hot", "name: other"))
 	if err := d.Reload(t.Context()); err != nil {
@@ -280,21 +385,21 @@ func TestRulesAreReadAgain(t *testing.T) {
 func TestSilencedAlertsAreNotTold(t *testing.T) {
 	h := newHook(t)
 	d := start(t, text(h), nil, nil)
-	silence, err := d.Silence(alert.Silence{Rule: "hot", Labels: map[string]string{"run": "a"}, Until: time.Now().Add(time.Hour), By: "ann"})
+	silence, err := d.Silence(t.Context(), alert.Silence{Rule: "hot", Labels: map[string]string{"run": "a"}, Until: time.Now().Add(time.Hour), By: "ann"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.heat(12, "a")
-	d.heat(12, "b")
+	d.heat(t, 12, "a")
+	d.heat(t, 12, "b")
 	h.hears(t, "firing hot b")
 	if shown := d.Alerts(); len(shown) != 2 || len(shown[0].SilencedBy)+len(shown[1].SilencedBy) != 1 {
 		t.Errorf("alerts %+v", shown)
 	}
-	if err := d.EndSilence(silence.ID, "bob"); err != nil {
+	if err := d.EndSilence(t.Context(), silence.ID, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	h.hears(t, "firing hot b; firing hot a")
-	if _, err := d.Acknowledge(d.Alerts()[0].ID, "eve", ""); err != nil {
+	if _, err := d.Acknowledge(t.Context(), d.Alerts()[0].ID, "eve", ""); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the bus hears who asked", func() bool {
@@ -302,9 +407,9 @@ func TestSilencedAlertsAreNotTold(t *testing.T) {
 			strings.Contains(d.said(), "alert_acknowledged eve")
 	})
 	for name, err := range map[string]error{
-		"unknown silence": d.EndSilence("x", "me"),
-		"over":            errOf(d.Silence(alert.Silence{Until: time.Now().Add(-time.Hour)})),
-		"unknown alert":   errOf(d.Acknowledge("x", "me", "")),
+		"unknown silence": d.EndSilence(t.Context(), "x", "me"),
+		"over":            errOf(d.Silence(t.Context(), alert.Silence{Until: time.Now().Add(-time.Hour)})),
+		"unknown alert":   errOf(d.Acknowledge(t.Context(), "x", "me", "")),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -323,7 +428,7 @@ rules:
 - {name: hot, summary: s, severity: info, metric: heat, when: value > 9, receivers: broken}
 - {name: failing, summary: s, severity: critical, metric: nissa.notifications.failed_in_a_row, by: receiver, when: value >= 2, receivers: works}
 `, broken.url, works.url), nil, nil)
-	d.heat(12, "")
+	d.heat(t, 12, "")
 	works.hears(t, "firing failing")
 	broken.down.Store(false)
 	works.hears(t, "firing failing; resolved failing")
@@ -370,7 +475,7 @@ func TestSeriesAreThoseOfThePage(t *testing.T) {
 	h := newHook(t)
 	h.down.Store(true)
 	d := start(t, text(h)+"objectives: [{name: o, summary: s, target: 0.9, metric: heat, good: value < 5}]", nil, nil)
-	d.heat(12, "a")
+	d.heat(t, 12, "a")
 	eventually(t, "a delivery fails", func() bool { return h.down.Load() && strings.Contains(names(t, d.Desk), "nissa_notifications_total") })
 	h.down.Store(false)
 	if err := d.Reload(t.Context()); err != nil {
@@ -401,6 +506,24 @@ func names(t *testing.T, d *alerting.Desk) string {
 		names += family.GetName() + " "
 	}
 	return names
+}
+
+// shown are the series that have no labels, with their values.
+func shown(t *testing.T, d *alerting.Desk) string {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(d)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, family := range families {
+		if one := family.GetMetric()[0]; len(one.GetLabel()) == 0 && one.GetGauge() != nil {
+			fmt.Fprintln(&text, family.GetName(), one.GetGauge().GetValue())
+		}
+	}
+	return text.String()
 }
 
 func TestRulesThatAreNotInOrderAreRefused(t *testing.T) {

@@ -43,6 +43,8 @@ var (
 		"Packets about alerts that the bus did not take.")
 	rowUnkept = row("nissa_alert_state_failures_total", "", telemetry.Counter,
 		"Times that the state of the alerts could not be written.")
+	rowJudges = row("nissa_alerts_judging", "", telemetry.Gauge,
+		"1 where the alerts are judged, 0 where what another Nissa judged is shown.")
 	rowTarget = row("nissa_objective_target_ratio", "objective", telemetry.Gauge,
 		"Share that must be good.")
 	rowAttained = row("nissa_objective_attained_ratio", "objective", telemetry.Gauge,
@@ -61,7 +63,7 @@ func row(name, labels string, kind telemetry.SeriesKind, meaning string) telemet
 func Series() []telemetry.Series {
 	return []telemetry.Series{
 		rowRules, rowReloads, rowChanges, rowAlerts, rowDropped, rowFaults, rowDeliveries, rowWaiting, rowLatency, rowUnsaid, rowUnkept,
-		rowTarget, rowAttained, rowLeft, rowBurn,
+		rowJudges, rowTarget, rowAttained, rowLeft, rowBurn,
 	}
 }
 
@@ -118,8 +120,12 @@ func (d *Desk) Collect(metrics chan<- prometheus.Metric) {
 	}
 	d.mu.Lock()
 	alerts, dropped, faults, waiting := d.tracker.Alerts(), d.tracker.Dropped(), d.engine.Faults(), d.planner.Waiting()
-	statuses := d.objectives.Statuses(time.Now())
+	statuses, judging := d.objectives.Statuses(time.Now()), 0.0
+	if d.judges(time.Now()) {
+		judging = 1
+	}
 	d.mu.Unlock()
+	show(rowJudges, prometheus.GaugeValue, judging, nil)
 	show(rowDropped, prometheus.CounterValue, float64(dropped), nil)
 	show(rowFaults, prometheus.CounterValue, float64(faults), nil)
 	show(rowWaiting, prometheus.GaugeValue, float64(waiting), nil)

@@ -2,7 +2,6 @@ package alerting
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,12 +15,10 @@ import (
 )
 
 const (
-	// tick is the pause between two looks at what time alone does, probePause between two
-	// questions to the bus and at objectives, and savePause between two writes of the state.
+	// tick is the pause between two looks at what time alone does, and probePause between two
+	// questions to the bus and at objectives.
 	tick         = 100 * time.Millisecond
 	probePause   = time.Second
-	savePause    = 250 * time.Millisecond
-	countPause   = 30 * time.Second // until counts alone are written
 	probeTimeout = time.Second
 	stopTimeout  = 2 * time.Second
 	maxWords     = 256
@@ -32,6 +29,9 @@ func (d *Desk) Run(ctx context.Context) error {
 	var beside, sending sync.WaitGroup
 	beside.Go(func() { d.probe(ctx) })
 	beside.Go(func() { d.speak(ctx) })
+	if d.seat != nil {
+		beside.Go(func() { d.seat.attend(ctx) })
+	}
 	deliver, cancel := context.WithCancel(context.WithoutCancel(ctx)) // what is under way may end
 	defer cancel()
 	d.loop(ctx, deliver, &sending)
@@ -41,13 +41,15 @@ func (d *Desk) Run(ctx context.Context) error {
 	d.mu.Lock()
 	senders := d.senders
 	d.mu.Unlock()
-	return errors.Join(d.save(), closeAll(deliver, senders))
+	if d.seat != nil {
+		d.seat.leave(context.WithoutCancel(ctx)) // it has a bound of its own
+	}
+	return closeAll(deliver, senders)
 }
 
 func (d *Desk) loop(ctx, deliver context.Context, sending *sync.WaitGroup) {
 	beat := time.NewTicker(tick)
 	defer beat.Stop()
-	var saved, counted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,13 +57,8 @@ func (d *Desk) loop(ctx, deliver context.Context, sending *sync.WaitGroup) {
 		case <-d.changed:
 		case <-beat.C:
 		}
-		now := time.Now()
-		for _, n := range d.due(now) {
+		for _, n := range d.due(time.Now()) {
 			sending.Go(func() { d.send(deliver, n) })
-		}
-		if dirty := d.dirty(); dirty && now.Sub(saved) >= savePause || now.Sub(counted) >= countPause {
-			saved, counted = now, now
-			d.keep()
 		}
 	}
 }
@@ -70,18 +67,22 @@ func (d *Desk) loop(ctx, deliver context.Context, sending *sync.WaitGroup) {
 type delivery struct {
 	grouping.Notification
 
-	sender notify.Sender
+	sender  notify.Sender
+	planner *grouping.Planner
 }
 
-// due lets time pass, and returns what is to be told.
+// due lets time pass, and returns what is to be told, unless another desk judges.
 func (d *Desk) due(now time.Time) (due []delivery) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.judges(now) {
+		return nil
+	}
 	for _, changed := range d.tracker.Tick(now, d.terms) {
 		d.note(changed, now)
 	}
 	for _, n := range d.planner.Due(now, view{d, now}) {
-		due = append(due, delivery{n, d.senders[n.Receiver]})
+		due = append(due, delivery{n, d.senders[n.Receiver], d.planner})
 	}
 	return due
 }
@@ -118,8 +119,8 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 	err := n.sender.Send(ctx, n.Notification)
 	now := time.Now()
 	d.mu.Lock()
-	d.planner.Done(n.Notification, err, now)
-	failures := d.planner.Failures()[n.Receiver]
+	n.planner.Done(n.Notification, err, now) // of another desk's books by now, nobody looks at it any more
+	failures := n.planner.Failures()[n.Receiver]
 	d.unsaved = true
 	d.mu.Unlock()
 	d.figures.delivered(n.Notification, err, now)
@@ -131,7 +132,7 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 	}
 	const metric = "nissa.notifications.failed_in_a_row"
 	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
-	d.wake()
+	nudge(d.changed)
 }
 
 // probe asks the bus once a second, and looks at how fast the budgets burn.
@@ -164,6 +165,9 @@ func (d *Desk) answers(ctx context.Context) float64 {
 func (d *Desk) burn(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.judges(now) {
+		return
+	}
 	for _, status := range d.objectives.Statuses(now) {
 		if !status.Known {
 			continue

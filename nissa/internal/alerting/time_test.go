@@ -27,7 +27,7 @@ func TestTimesPassByThemselves(t *testing.T) {
 - {name: silent, summary: s, severity: info, metric: heat, absent: 20m}
 - {name: event, summary: s, severity: info, event: e, quiet: 10m}
 `, nil, nil)
-		d.heat(12, "a")
+		d.heat(t, 12, "a")
 		d.Observe(telemetry.New("oven", "p").Event("e", warning).Build())
 		for _, step := range []struct {
 			after               time.Duration
@@ -49,7 +49,7 @@ func TestTimesPassByThemselves(t *testing.T) {
 				}
 			}
 		}
-		d.heat(1, "a")
+		d.heat(t, 1, "a")
 		if got := d.states(); got["held"] != alert.Resolved || got["silent"] != alert.Resolved {
 			t.Errorf("heard again: %v", got)
 		}

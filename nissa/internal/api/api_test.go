@@ -98,10 +98,10 @@ objectives: [{name: cool, summary: s, target: 0.5, window: 1h, metric: heat, goo
 		t.Fatal(err)
 	}
 	desk.Observe(telemetry.New("oven", "p").Metric("heat", math.Inf(1), "", "run", "r").Build())
-	if _, err := desk.Acknowledge(desk.Alerts()[0].ID, "ann", "on it"); err != nil {
+	if _, err := desk.Acknowledge(t.Context(), desk.Alerts()[0].ID, "ann", "on it"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := desk.Silence(alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "ann"}); err != nil {
+	if _, err := desk.Silence(t.Context(), alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	return desk

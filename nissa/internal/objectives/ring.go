@@ -1,6 +1,9 @@
 package objectives
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Count is how many of something there were, and how many of them were bad.
 type Count struct {
@@ -8,7 +11,10 @@ type Count struct {
 	Bad   float64 `json:"bad"`
 }
 
-func (c Count) plus(other Count) Count { return Count{c.Total + other.Total, c.Bad + other.Bad} }
+// plus stays a number whatever senders count: what is kept is JSON, which has no infinity.
+func (c Count) plus(other Count) Count {
+	return Count{min(c.Total+other.Total, math.MaxFloat64), min(c.Bad+other.Bad, math.MaxFloat64)}
+}
 
 // share is that of the bad ones.
 func (c Count) share() float64 {

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -73,12 +74,22 @@ const noSpan span = -1
 
 func (s *span) UnmarshalYAML(node *yaml.Node) error {
 	*s = noSpan
-	if d, err := time.ParseDuration(node.Value); err == nil && d >= 0 {
-		*s = span(d)
-	} else if d, err := model.ParseDuration(node.Value); err == nil {
+	if d, err := Duration(node.Value); err == nil {
 		*s = span(d)
 	}
 	return nil
+}
+
+// Duration is what a text such as 90s, 1h30m or 30d says.
+func Duration(text string) (time.Duration, error) {
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return d, nil
+	}
+	d, err := model.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no duration such as 90s, 5m or 30d", text)
+	}
+	return time.Duration(d), nil
 }
 
 // MarshalYAML writes what UnmarshalYAML reads.

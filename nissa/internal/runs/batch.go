@@ -29,6 +29,7 @@ type Batch struct {
 	Points    []Point
 	Events    []Event
 	Decisions []Decision
+	Unjudged  []Unjudged
 
 	latest map[string]*leyline.TelemetryPacket // about no run, by source
 }
@@ -99,6 +100,9 @@ func (b *Batch) Apply(messages []Message) {
 	for i := range ordered {
 		m := &ordered[i]
 		m.At = m.At.Truncate(time.Microsecond).UTC() // as exact as it is kept
+		if m.Judge != "" {
+			b.Unjudged = append(b.Unjudged, Unjudged{Body: m.Judge})
+		}
 		switch payload := m.Payload.(type) {
 		case *leyline.TelemetryPacket:
 			b.packet(m, payload)

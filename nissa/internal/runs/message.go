@@ -20,6 +20,13 @@ type Message struct {
 	Payload       proto.Message     //
 	Attributes    map[string]string // of its envelope
 	At            time.Time         // when the bus stored it
+	Judge         string            // what of it is to be looked at for alerts; empty: nothing
+}
+
+// Unjudged is what is to be looked at for alerts, or what somebody wants of who looks.
+type Unjudged struct {
+	Seq  int64 // its place, in the order in which it came
+	Body string
 }
 
 // Key is what a message is known by: the same each time it is delivered, and each time it

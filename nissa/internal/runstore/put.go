@@ -176,7 +176,7 @@ func (s *Store) save(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64
 	}{
 		{&runTable, recordsOf(b.Runs, runRow)}, {&seedTable, recordsOf(b.Seeds, seedRow)}, {&alarmTable, recordsOf(b.Alarms, alarmRow)},
 		{&reportTable, reportRows}, {&pointTable, pointRows}, {&eventTable, eventRows},
-		{&decisionTable, rowsOf(b.Decisions, decisionRow)},
+		{&decisionTable, rowsOf(b.Decisions, decisionRow)}, {&unjudgedTable, rowsOf(b.Unjudged, unjudgedRow)},
 	} {
 		if err := s.put(ctx, tx, write.table, write.rows); err != nil {
 			return 0, err
@@ -211,9 +211,9 @@ func recordsOf[K comparable, R any](all map[K]*R, row func(*R) []any) (rows [][]
 	return rows
 }
 
-// place gives the new events and reports their places, in the order of their times.
+// place gives the new events and reports, and what is to be judged, their places, in the order of their times.
 func (s *Store) place(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64, err error) {
-	n := int64(len(b.Reports) + len(b.Events))
+	n := int64(len(b.Reports) + len(b.Events) + len(b.Unjudged))
 	if n == 0 {
 		return 0, nil
 	}
@@ -228,6 +228,10 @@ func (s *Store) place(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int6
 	for i := range b.Reports {
 		next++
 		b.Reports[i].Seq = next
+	}
+	for i := range b.Unjudged {
+		next++
+		b.Unjudged[i].Seq = next
 	}
 	return head, nil
 }

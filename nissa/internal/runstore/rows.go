@@ -45,6 +45,7 @@ var (
 		{"seq", integer}, {"run", words}, {"seed", words}, {"at", integer}, {"kind", words}, {"name", words}, {"source", words},
 		{"level", words}, {"details", words}}}
 	decisionTable = table{"nissa_decisions", "", []column{{"run", words}, {"at", integer}, {"transcript", words}}}
+	unjudgedTable = table{"nissa_unjudged", "", []column{{"seq", integer}, {"body", words}}}
 )
 
 // names are those of the columns.
@@ -149,6 +150,13 @@ func eventRow(e *runs.Event) []any {
 }
 
 func decisionRow(d *runs.Decision) []any { return []any{d.Run, micros(d.At), d.Transcript} }
+
+func unjudgedRow(u *runs.Unjudged) []any { return []any{u.Seq, u.Body} }
+
+func scanUnjudged(row *sql.Rows) (u runs.Unjudged, err error) {
+	err = row.Scan(&u.Seq, &u.Body)
+	return u, err
+}
 
 // number reads a column that may be empty.
 type number struct{ to *runs.Number }

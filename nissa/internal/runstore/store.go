@@ -61,6 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		},
 		Postgres: map[int64]database.Change{
 			1001: changes("CREATE TABLE nissa_seen ("+seenColumns+")", widen("reports"), widen("events")), 1002: changes(seenIndex),
+			1003: changes(widen("unjudged")),
 		},
 	})
 	if err != nil {

@@ -113,7 +113,7 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 	page, err := observe.Open(ctx, observe.Config{
 		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTPAddr: string(resolved.Nissa.HTTPAddr),
 		Store: nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
-		Alerts: &nissa.Alerts{Dir: resolved.Nissa.DataDir, Rules: func() ([]byte, string, error) {
+		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) {
 			return nissa.ShippedRules(nissa.Thresholds{}), "", nil
 		}},
 		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: s.Logger.With("part", "nissa"),
