@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/dev"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/top"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
@@ -96,7 +97,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
-	root.AddCommand(streams.New(withBus), act.Mode(withKeyring))
+	root.AddCommand(streams.New(withBus), top.New(withBus), act.Mode(withKeyring))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root

@@ -186,7 +186,7 @@ var onlyImporter = map[string]string{
 	"github.com/pressly/goose":     "internal/database",
 	"github.com/minio/minio-go":    "urza/internal/artifact",
 	"gonum.org/v1/gonum":           "kernel",
-	"charm.land/":                  "cmd",
+	"charm.land/":                  "cmd/esperctl/internal/top",
 	"github.com/lmittmann/tint":    "cmd",
 	"github.com/coreos/go-systemd": "internal/sdnotify",
 	"github.com/expr-lang/expr":    "nissa/internal/rules",
