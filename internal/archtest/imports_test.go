@@ -46,7 +46,7 @@ var allowedImports = map[string][]string{
 	"tamiyo/fieldreport": {"leyline", "telemetry", "internal/atomicfile", "internal/regularfile"},
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
-		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/broker", "internal/sdnotify", "internal/httpserver",
+		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/sdnotify", "internal/httpserver",
 		"internal/cadence",
 	},
 
@@ -63,6 +63,7 @@ var allowedImports = map[string][]string{
 		"internal/cadence", "oona/deadletter", "oona/internal/entry", "oona/internal/redis", "oona/internal/stats", "oona/internal/envelope",
 		"oona/internal/verify",
 	},
+	"oona/embedded":   {},
 	"oona/lease":      {"oona/internal/redis"},
 	"oona/admin":      {"oona/internal/entry", "oona/internal/redis"},
 	"oona/deadletter": {"leyline", "signing", "oona/internal/entry", "oona/internal/redis", "oona/internal/envelope"},
@@ -151,7 +152,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "internal/atomicfile", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
 		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules",
 	},
-	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "internal/broker", "nissa"},
+	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "nissa"},
 	"nissa/internal/alertapi": {
 		"internal/httpserver", "nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/wish",
 	},
@@ -179,7 +180,7 @@ var onlyImporter = map[string]string{
 	"github.com/redis/rueidis":     "oona",
 	"github.com/caarlos0/env":      "settings",
 	"github.com/joho/godotenv":     "settings",
-	"github.com/alicebob/":         "internal",
+	"github.com/alicebob/":         "oona/embedded",
 	"github.com/spf13/cobra":       "cmd",
 	"modernc.org/sqlite":           "internal/database",
 	"github.com/jackc/pgx":         "internal/database",

@@ -225,7 +225,8 @@ func feedTable(events []look.Event) table {
 			inspect: func() []string {
 				lines := []string{
 					fact("at", "%s", e.At.Local().Format(time.RFC3339)), fact(e.Kind, "%s", e.Name),
-					fact("run", "%s", terminal.OrDash(e.Run)), fact("seed", "%s", terminal.OrDash(e.Seed)), fact("from", "%s", terminal.OrDash(e.Source)),
+					fact("run", "%s", terminal.OrDash(e.Run)), fact("seed", "%s", terminal.OrDash(e.Seed)),
+					fact("from", "%s", terminal.OrDash(e.Source)),
 				}
 				for _, name := range slices.Sorted(maps.Keys(e.Details)) {
 					lines = append(lines, fact(name, "%s", e.Details[name]))
