@@ -157,6 +157,10 @@ func eachDeadLetter(ctx context.Context, bus *oona.Client, filter letterFilter, 
 const maxErrorColumn = 60
 
 func printLetters(out io.Writer, entries []letterEntry) error {
+	if len(entries) == 0 {
+		_, err := fmt.Fprintln(out, "no dead letters")
+		return err
+	}
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "ID\tTIME\tSTREAM\tGROUP\tREASON\tATTEMPTS\tERROR")
 		for _, entry := range entries {

@@ -102,6 +102,10 @@ func listPolicies(kept []inspect.Kept, asJSON bool, out io.Writer) error {
 	if asJSON {
 		return printJSON(out, entries)
 	}
+	if len(entries) == 0 {
+		_, err := fmt.Fprintln(out, "no policies")
+		return err
+	}
 	return printTable(out, func(table io.Writer) {
 		fmt.Fprintln(table, "POLICY\tVERSION\tDIGEST\tBYTES\tISSUED\tROLES")
 		for _, e := range entries {

@@ -71,6 +71,9 @@ func Table(out io.Writer, wide bool, rows func(io.Writer)) error {
 	for line := range strings.Lines(text.String()) {
 		table = append(table, strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
 	}
+	if len(table) == 1 && len(table[0]) > 1 { // a head with nothing below it
+		table = [][]string{{"none"}}
+	}
 	widths := columnWidths(table)
 	if !wide {
 		fit(widths, width(out))
