@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,14 +94,7 @@ func TestR25LogIsForWhoeverReadsIt(t *testing.T) {
 		"KASMINA_MIN_TRAINING=1000", "KASMINA_TRAIN_EPOCHS=100000", "TAMIYO_MAX_SEED_AGE_EPOCHS=100000")
 	h.goTrainer("logged", t.TempDir(), false)
 	has := func(ok func(record map[string]any) bool) func() bool {
-		return func() bool {
-			for _, record := range h.records() {
-				if ok(record) {
-					return true
-				}
-			}
-			return false
-		}
+		return func() bool { return slices.ContainsFunc(h.records(), ok) }
 	}
 	eventually(t, "a germination is in the log", growthPatience, has(func(r map[string]any) bool {
 		event, _ := r["event"].(map[string]any)
