@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -86,6 +87,9 @@ type model struct {
 
 func newModel(colours bool, now time.Time) model {
 	m := model{width: 80, height: 24, colours: colours, now: now}
+	m.tellRuns()
+	m.tellAlarms()
+	m.panes[streamPane].table = streamTable(nil)
 	for i := range m.panes {
 		m.panes[i].by = -1
 	}
@@ -101,36 +105,41 @@ func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = message.Width, message.Height
 	case fromService:
+		m.now = message.at
 		m.service.take(message.said, message.err, message.at)
-		m.told(message.at)
+		m.tellAlarms()
 	case fromNissa:
+		m.now = message.at
 		m.nissa.take(message.said, message.err, message.at)
-		m.told(message.at)
+		m.tellRuns()
+		m.tellAlarms()
 	case fromBus:
+		m.now = message.at
 		m.bus.take(message.said, message.err, message.at)
-		m.told(message.at)
+		m.panes[streamPane].table = streamTable(m.bus.said)
 	case tea.KeyPressMsg:
 		return m.pressed(message)
 	}
 	return m, nil
 }
 
-// told makes the tables anew.
-func (m *model) told(now time.Time) {
-	m.now = now
+func (m *model) tellRuns() {
+	known := cmp.Or(m.nissa.said, &look.Known{})
+	m.panes[runPane].table = runTable(m.now, known.Runs, known.Seeds)
+	m.panes[seedPane].table = seedTable(m.now, known.Seeds, known.Events)
+	m.panes[feedPane].table = feedTable(known.Events)
+}
+
+// tellAlarms has those of the service and those of Nissa's rules together.
+func (m *model) tellAlarms() {
 	var raised []look.Raised
 	if m.service.heard {
 		raised = m.service.said.Raised()
 	}
-	known := &look.Known{}
 	if m.nissa.heard {
-		known = m.nissa.said
+		raised = slices.Concat(raised, m.nissa.said.Raised)
 	}
-	m.panes[runPane].table = runTable(now, known.Runs, known.Seeds)
-	m.panes[seedPane].table = seedTable(now, known.Seeds, known.Events)
-	m.panes[streamPane].table = streamTable(m.bus.said)
-	m.panes[alarmPane].table = alarmTable(now, slices.Concat(raised, known.Raised))
-	m.panes[feedPane].table = feedTable(known.Events)
+	m.panes[alarmPane].table = alarmTable(m.now, raised)
 }
 
 // shown are the rows of a pane in their order, and which of them is chosen.

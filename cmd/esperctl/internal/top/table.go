@@ -22,13 +22,17 @@ const (
 // cell is a text of a table with what it is sorted by: a figure, or the text when that is NaN.
 type cell struct {
 	text string
+	wide int // in columns of the terminal
 	by   float64
 }
 
 // text is a cell that a terminal cannot be made to obey.
-func text(of string) cell { return cell{process.Printable(terminal.OrDash(of)), math.NaN()} }
+func text(of string) cell { return figure(process.Printable(of), math.NaN()) }
 
-func figure(shown string, by float64) cell { return cell{terminal.OrDash(shown), by} }
+func figure(shown string, by float64) cell {
+	shown = terminal.OrDash(shown)
+	return cell{shown, lipgloss.Width(shown), by}
+}
 
 // column says what is in the cells below it.
 type column struct {
@@ -97,7 +101,7 @@ func widths(columns []column, rows []row, most int) []int {
 	for i, c := range columns {
 		natural[i] = lipgloss.Width(c.title)
 		for _, r := range rows {
-			natural[i] = max(natural[i], lipgloss.Width(r.cells[i].text))
+			natural[i] = max(natural[i], r.cells[i].wide)
 		}
 	}
 	for {

@@ -162,7 +162,7 @@ func (m *model) heights(room int) (lines [panes]int) {
 func (m *model) pane(which, height int) []string {
 	p := &m.panes[which]
 	rows, at := p.shown()
-	columns := p.headed(which, len(rows))
+	columns := p.headed(len(rows))
 	fitted := widths(columns, rows, m.width-gap)
 	focused := which == m.focus
 	lines := []string{m.paint(head, mark(focused)+line(titles(columns), fitted))}
@@ -199,11 +199,8 @@ func (m *model) nothing(which int) string {
 
 // headed are the columns with what their heads say beside their names: the first how many rows
 // there are, and of how many; the one that is sorted by, which way.
-func (p *pane) headed(which, count int) []column {
+func (p *pane) headed(count int) []column {
 	columns := slices.Clone(p.columns)
-	if len(columns) == 0 {
-		return []column{{title: strings.ToUpper(names[which].name)}}
-	}
 	if p.filter != "" {
 		columns[0].title += fmt.Sprintf(" %d/%d", count, len(p.rows))
 	} else {
