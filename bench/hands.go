@@ -72,7 +72,8 @@ func (i *ingestion) report(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		add := i.client.B().Xadd().Key("oona.normal").Id("*").FieldValue().FieldValue("payload", e.payload).FieldValue("signature", e.signature)
+		add := i.client.B().Xadd().Key("oona.normal").Id("*").FieldValue().
+			FieldValue("payload", e.payload).FieldValue("signature", e.signature)
 		if err := i.client.Do(ctx, add.Build()).Error(); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("report: %w", err)
 		}
