@@ -62,7 +62,7 @@ load: ## a load of 1,000 runs on a Redis Cluster, PostgreSQL and an S3-compatibl
 e2e: $(PAGE)/node_modules/.package-lock.json ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \
 	  protoc /usr/include/google/protobuf/struct.proto /usr/lib/postgresql/15/bin/postgres \
-	  prometheus prometheus-alertmanager chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+	  prometheus prometheus-alertmanager tmux chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 	@$(GO) test -count=1 -v ./internal/e2e | tools/result.sh e2e
 
 .PHONY: dashboards
@@ -70,6 +70,11 @@ dashboards: ## ask a Prometheus that scrapes a run for all that the dashboards o
 	@tools/ensure.sh redis-server prometheus prometheus-alertmanager /usr/bin/python3 python:google.protobuf \
 	  protoc /usr/include/google/protobuf/struct.proto
 	@$(GO) test -count=1 -v -run '^TestDashboards' ./internal/e2e | tools/result.sh dashboards
+
+.PHONY: tui
+tui: ## drive esperctl top in a terminal of tmux's, beside dev mode and services that go away
+	@tools/ensure.sh redis-server tmux
+	@$(GO) test -count=1 -v -run '^TestTopOnATerminal$$' ./internal/e2e | tools/result.sh tui
 
 .PHONY: drill
 drill: ## raise and clear every alert rule, on a bus of its own (ARGS="--rules FILE")

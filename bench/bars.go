@@ -71,6 +71,8 @@ func bars() map[string][]bar {
 		"flat_8_streams_us":                 {flat},
 		"backlog_publisher_mb":              {atMost(1.2).times(fewest)},
 		"backlog_consumer_mb":               {atMost(1.2).times(fewest)},
+		rowStatus:                           {atMost(100)},
+		rowTop:                              {atMost(2)},
 		"nissa_ingest":                      {atLeast(20_000), atLeast(0.3).times(bare)},
 		"supervise_event_us":                {atMost(2)},
 		"supervise_steady_allocs":           {atMost(0)},

@@ -117,6 +117,7 @@ func groups() []group {
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},
 		{ingestRows(), measureIngest},
+		{handsRows(), measureHands},
 		{supervisionRows(), measureSupervision},
 		{saveRows(), measureSave},
 		{kernelRows(), measureKernelStep},

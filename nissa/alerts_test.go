@@ -156,7 +156,7 @@ func TestABusThatIsGoneIsAnAlert(t *testing.T) {
 
 func TestRulesAreReadAgainWhileItRuns(t *testing.T) {
 	t.Parallel()
-	h, url := hook(t), embedded(t)
+	h, url := hook(t), embeddedURL(t)
 	path := rulesFile(t, h)
 	r, service := runAlerting(t, url, path, "")
 	if err := os.WriteFile(path, []byte("rules: 3"), 0o600); err != nil {
@@ -172,7 +172,7 @@ func TestRulesAreReadAgainWhileItRuns(t *testing.T) {
 
 func TestRulesThatAreNotInOrderKeepNissaFromStarting(t *testing.T) {
 	t.Parallel()
-	bus := connect(t, embedded(t), secret)
+	bus := connect(t, embeddedURL(t), secret)
 	_, err := New(Config{Bus: bus, Alerts: &Alerts{Rules: func() ([]byte, string, error) { return []byte("rules: 3"), "", nil }}})
 	if !errors.Is(err, ErrRules) {
 		t.Errorf("error %v", err)
@@ -187,7 +187,7 @@ func TestRepeatedPacketsAreNoSecondObservation(t *testing.T) {
 		return []byte("rules: [{name: twice, summary: s, severity: info, event: e, count: 2, quiet: 1h, by: of}]"), "", nil
 	}
 	repeated := &oona.Delivery{Stream: "oona.telemetry", ID: "1-1", Payload: packet("oven").Event("e", warning, "of", "one").Build()}
-	bus, stored := connect(t, embedded(t), secret), sqliteURL(t)
+	bus, stored := connect(t, embeddedURL(t), secret), sqliteURL(t)
 	for n, c := range []struct{ name, store string }{{"no store", ""}, {"a store", stored}, {"the same store after a restart", stored}} {
 		service, err := New(Config{Bus: bus, Store: Store{URL: c.store}, Alerts: &Alerts{Rules: rules}})
 		if err == nil {

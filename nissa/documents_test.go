@@ -42,7 +42,7 @@ func TestWhatIsSaidOnTheBusBecomesDocuments(t *testing.T) {
 
 func TestSpoolThatIsInUseIsSaidClearly(t *testing.T) {
 	t.Parallel()
-	engine, url, dir := elastictest.Start(t), embedded(t), t.TempDir()
+	engine, url, dir := elastictest.Start(t), embeddedURL(t), t.TempDir()
 	config := Config{Bus: connect(t, url, secret), Documents: Documents{URL: engine.URL(), Dir: dir}}
 	runWith(t, config).ready()
 	config.Bus, config.HTTPAddr = connectAs(t, url, secret, "second"), "127.0.0.1:0"
@@ -59,7 +59,7 @@ func TestSpoolThatIsInUseIsSaidClearly(t *testing.T) {
 // The worker is stopped and started at any moment.
 func TestDocumentsPassTheStress(t *testing.T) {
 	engine := elastictest.Start(t)
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), Documents: Documents{URL: engine.URL(), Dir: t.TempDir()}})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), Documents: Documents{URL: engine.URL(), Dir: t.TempDir()}})
 	if err == nil {
 		err = service.openDocuments()
 	}

@@ -127,7 +127,7 @@ func TestOutageOfTheStoreLosesNothing(t *testing.T) {
 // A message that the store cannot take ends as a dead letter, and holds nobody up.
 func TestMessageThatCannotBeStoredIsADeadLetter(t *testing.T) {
 	t.Parallel()
-	url, store := embedded(t), sqliteURL(t)
+	url, store := embeddedURL(t), sqliteURL(t)
 	bus := connect(t, url, secret)
 	r := runWith(t, Config{Bus: bus, Store: Store{URL: store}}).ready()
 	db, err := sql.Open("sqlite", strings.TrimPrefix(store, "sqlite:///"))
@@ -187,7 +187,7 @@ func TestN16ServicesShareTheWorkAndTheTruth(t *testing.T) {
 }
 
 func TestStoreThatCannotBeOpenedIsSaidClearly(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), HTTPAddr: "127.0.0.1:0",
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTPAddr: "127.0.0.1:0",
 		Store: Store{URL: "postgres://user:hunter2@127.0.0.1:1/db"}})
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestStoreThatCannotBeOpenedIsSaidClearly(t *testing.T) {
 }
 
 func TestKeepersPassTheStress(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), Store: Store{URL: sqliteURL(t)}})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), Store: Store{URL: sqliteURL(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestKeepersPassTheStress(t *testing.T) {
 
 // TestPageIsServedWhereRunsAreKept: it draws what is kept, and is not there where nothing is.
 func TestPageIsServedWhereRunsAreKept(t *testing.T) {
-	url := embedded(t)
+	url := embeddedURL(t)
 	for store, want := range map[string]int{sqliteURL(t): http.StatusOK, "": http.StatusNotFound} {
 		r := runWith(t, Config{Bus: connect(t, url, secret), Store: Store{URL: store}}).ready()
 		if status, body := r.get("/"); status != want || want == http.StatusOK && !strings.Contains(body, `content="runs"`) {

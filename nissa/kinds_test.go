@@ -86,7 +86,7 @@ func TestLatenciesAreHistograms(t *testing.T) {
 }
 
 func TestOpenMetricsTellWhenCountsBegan(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embedded(t), secret)})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 func TestServiceManagerHearsReadyWatchdogAndStopping(t *testing.T) {
 	manager := notifytest.Listen(t)
 	t.Setenv("WATCHDOG_USEC", "100000")
-	r := run(t, embedded(t))
+	r := run(t, embeddedURL(t))
 	manager.Hear("READY=1", 1)
 	manager.Hear("WATCHDOG=1", 3)
 	r.stop()

@@ -42,7 +42,7 @@ func (s *pickyStore) Writable(context.Context) error {
 // be stored does not hold the others up.
 func TestOrdersThatAreNotKeptComeFirst(t *testing.T) {
 	store := &pickyStore{refused: "2-0", away: true}
-	service, err := New(Config{Bus: connect(t, embedded(t), secret)})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestOrdersThatAreNotKeptComeFirst(t *testing.T) {
 
 func TestRunsWithLongNamesAreNotWatched(t *testing.T) {
 	var w watched
-	bus := connect(t, embedded(t), secret)
+	bus := connect(t, embeddedURL(t), secret)
 	for _, run := range []string{"run-1", strings.Repeat("x", 128), strings.Repeat("x", 129), strings.Repeat("x", 1<<20)} {
 		w.note(bus, run, time.Now())
 	}

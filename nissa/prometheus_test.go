@@ -60,7 +60,7 @@ func value(addr, query string) string {
 // A real Prometheus takes every series that the prototype had, under its name.
 func TestPrometheusTakesTheSeriesOfThePrototype(t *testing.T) {
 	t.Parallel()
-	url := embedded(t)
+	url := embeddedURL(t)
 	r := run(t, url).ready()
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	sender, normal := connect(t, url, secret), leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL

@@ -25,7 +25,7 @@ type listener struct {
 func told(t *testing.T, of Thresholds, packets ...*telemetry.Packet) *listener {
 	t.Helper()
 	shipped := func() ([]byte, string, error) { return ShippedRules(of), "", nil }
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), Alerts: &Alerts{Rules: shipped}})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), Alerts: &Alerts{Rules: shipped}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
@@ -33,12 +33,12 @@ const (
 func onEveryBus(t *testing.T, test func(t *testing.T, url string)) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) { t.Parallel(); test(t, redistest.Start(t).URL) })
-	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, embedded(t)) })
+	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, embeddedURL(t)) })
 }
 
-func embedded(t testing.TB) string {
+func embeddedURL(t testing.TB) string {
 	t.Helper()
-	b, err := broker.Start(broker.Config{})
+	b, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestWhatWasSaidBeforeTheStartIsShown(t *testing.T) {
 
 func TestForgedTelemetryIsNotShown(t *testing.T) {
 	t.Parallel()
-	url := embedded(t)
+	url := embeddedURL(t)
 	r := run(t, url).ready()
 	normal := leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL
 	publish(t, connect(t, url, "another-secret").PublishTelemetry(t.Context(), packet("forged").Build(), normal))
@@ -260,7 +260,7 @@ func command(t *testing.T, addr, line string) {
 
 func TestInterruptCutsAStopShort(t *testing.T) {
 	t.Parallel()
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), HTTPAddr: "127.0.0.1:0"})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTPAddr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestInterruptCutsAStopShort(t *testing.T) {
 
 func TestHealthNamesTheWorkers(t *testing.T) {
 	t.Parallel()
-	r := run(t, embedded(t)).ready()
+	r := run(t, embeddedURL(t)).ready()
 	status, body := r.get("/healthz")
 	var health struct {
 		Status  string
@@ -307,7 +307,7 @@ func TestPortInUseIsSaidClearly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	service, err := New(Config{Bus: connect(t, embedded(t), secret), HTTPAddr: taken.Addr().String()})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTPAddr: taken.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestServiceNeedsABus(t *testing.T) {
 
 func TestStopIsCleanAtAnyTime(t *testing.T) {
 	t.Parallel()
-	url := embedded(t)
+	url := embeddedURL(t)
 	for range 3 {
 		run(t, url).stop() // as early as possible
 	}
@@ -333,7 +333,7 @@ func TestStopIsCleanAtAnyTime(t *testing.T) {
 }
 
 func TestEveryWorkerPassesTheStress(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embedded(t), secret)})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +353,7 @@ func TestEveryWorkerPassesTheStress(t *testing.T) {
 
 func TestStopIsLogged(t *testing.T) {
 	var log bytes.Buffer
-	r := runWith(t, Config{Bus: connect(t, embedded(t), secret), Logger: slog.New(slog.NewTextHandler(&log, nil))}).ready()
+	r := runWith(t, Config{Bus: connect(t, embeddedURL(t), secret), Logger: slog.New(slog.NewTextHandler(&log, nil))}).ready()
 	r.stop()
 	if !strings.Contains(log.String(), "msg=stopping reason=") {
 		t.Errorf("the log says %q", log.String())

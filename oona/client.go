@@ -117,7 +117,7 @@ func (c *Client) NewLease(cfg lease.Config) *lease.Lease {
 // DeadLetters are what was refused or given up on this bus.
 func (c *Client) DeadLetters() *deadletter.Queue {
 	return deadletter.New(deadletter.Config{Conn: c.conn, Stream: c.cfg.DeadLetter, MaxLength: c.bound, Sealer: c.sealer,
-		Carries: c.cfg.Streams.carries})
+		Carries: c.cfg.Streams.carries, Home: c.cfg.Streams.stream})
 }
 
 // Admin is for looking after this bus.

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/oona/oonatest"
 )
 
@@ -30,7 +30,7 @@ func TestRedis(t *testing.T) {
 func TestEmbeddedBroker(t *testing.T) {
 	t.Parallel()
 	oonatest.Run(t, oonatest.Features{AnswersOnce: true}, func(t *testing.T) oonatest.Server {
-		b, err := broker.Start(broker.Config{})
+		b, err := embedded.Start(embedded.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

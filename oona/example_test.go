@@ -7,9 +7,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -48,7 +48,7 @@ func trainer(streams oona.Streams, got chan<- proto.Message) oona.Subscription {
 
 // Example asks for a kernel and reads the answer, with both ends in one process.
 func Example() {
-	redis, err := broker.Start(broker.Config{}) // any redis:// address will do
+	redis, err := embedded.Start(embedded.Config{}) // the address of any Redis will do
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/signing"
 )
@@ -40,7 +40,7 @@ func renew(t *testing.T, l *lease.Lease, note string) lease.Roll {
 func onBothBuses(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("redis", func(t *testing.T) { test(t, redistest.Start(t).URL) })
 	t.Run("broker", func(t *testing.T) {
-		b, err := broker.Start(broker.Config{})
+		b, err := embedded.Start(embedded.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/oona/internal/delivery"
 	"github.com/esper-lite/weatherlight/oona/internal/entry"
 	"github.com/esper-lite/weatherlight/oona/internal/envelope"
@@ -19,9 +19,9 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
-func brokerClient(t testing.TB) (*broker.Broker, *Client) {
+func brokerClient(t testing.TB) (*embedded.Broker, *Client) {
 	t.Helper()
-	b, err := broker.Start(broker.Config{})
+	b, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,16 +14,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/faultproxy"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 )
 
-func startBroker(t testing.TB) *broker.Broker {
+func startBroker(t testing.TB) *embedded.Broker {
 	t.Helper()
-	b, err := broker.Start(broker.Config{})
+	b, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestRecordsFollowTheirModel(t *testing.T) {
 }
 
 type recordModel struct {
-	broker  *broker.Broker
+	broker  *embedded.Broker
 	clients []*oona.Records
 	known   []oona.Record // what each client loaded or wrote last
 	truth   oona.Record

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 )
 
 // leaveInHand publishes a state and has a consumer die with it: its handler never
@@ -88,7 +88,7 @@ func awaitState(t *testing.T, got *received, state string) {
 
 func TestWorkOfAConsumerKnownToBeDeadIsTakenOverAtOnce(t *testing.T) {
 	t.Parallel()
-	embedded, err := broker.Start(broker.Config{})
+	embedded, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

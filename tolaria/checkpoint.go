@@ -84,12 +84,12 @@ func (t *Trainer) Save(folder string) error {
 }
 
 func (t *Trainer) saved() (*saved, error) {
-	parameters := t.network.Parameters()
+	parameters := parametersOf(t.network)
 	s := &saved{
 		Version: checkpointVersion, Run: t.config.RunID, Seed: t.config.Seed, Slot: t.config.Slot,
 		Seeds:   fmt.Sprintf("%s%06d", seedsPrefix, t.epochs),
 		elapsed: elapsed{Epochs: t.epochs, Trained: t.trained, Waited: t.waited, Pace: int64(t.pace), Rejected: t.rejected},
-		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
+		Weights: graft.CopyWeights(parameters), Moments: t.optimizer.Get(parameters),
 		OfSeeds: make(map[string][]*adam.Moments),
 		Rate:    t.rate, SeedRate: t.config.SeedRate, Rates: t.result.Rates,
 		GradMax: t.result.HostGradientMax, Unchanged: t.result.HostUnchanged,
@@ -99,7 +99,7 @@ func (t *Trainer) saved() (*saved, error) {
 		s.First = &t.result.HostAccuracy
 	}
 	for id, members := range t.members {
-		s.OfSeeds[id] = t.adam.Get(members)
+		s.OfSeeds[id] = t.optimizer.Get(members)
 	}
 	maps.Copy(s.OfSeeds, t.waiting)
 	var err error
@@ -142,11 +142,11 @@ func (t *Trainer) load(folder string) error {
 }
 
 func (t *Trainer) take(s *saved) error {
-	parameters := t.network.Parameters()
+	parameters := parametersOf(t.network)
 	if err := s.Weights.Restore(parameters); err != nil {
 		return err
 	}
-	if err := t.adam.Put(parameters, s.Moments); err != nil {
+	if err := t.optimizer.Put(parameters, s.Moments); err != nil {
 		return err
 	}
 	if err := errors.Join(t.order.UnmarshalBinary(s.Order), t.noise.UnmarshalBinary(s.Noise)); err != nil {

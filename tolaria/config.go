@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/esper-lite/weatherlight/kasmina/graft"
+	"github.com/esper-lite/weatherlight/kernel/adam"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/signing"
 )
@@ -33,6 +34,11 @@ type Config struct {
 	Seed uint64
 	// Data is what to learn from [MovingDigits].
 	Data *Data
+	// Model makes the network, with weights that depend on rng alone [one hidden layer with
+	// a bend, and a head].
+	Model func(rng *mathrand.Rand, size Size) Model
+	// Optimizer makes what moves its weights and those of the seeds [Adam].
+	Optimizer func() Optimizer
 	// Slot is the shape of one example behind the hidden layer, whose width is its
 	// size: features; sequence, width; or channels, height, width [16].
 	Slot []int
@@ -85,6 +91,12 @@ func (c *Config) complete() error {
 		c.RunID = "run-" + uuid.NewString()
 	}
 	c.Experiment = cmp.Or(c.Experiment, "digits")
+	if c.Model == nil {
+		c.Model = newHost
+	}
+	if c.Optimizer == nil {
+		c.Optimizer = func() Optimizer { return new(adam.Optimizer) }
+	}
 	if len(c.Slot) == 0 {
 		c.Slot = []int{16}
 	}

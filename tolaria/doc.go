@@ -1,7 +1,7 @@
 // Package tolaria is the reference trainer: a small, real client of the Esper
 // foundation. It trains a network on real handwritten digits, reports each epoch
 // on the bus, and lets seeds grow behind its hidden layer, through a
-// [graft.Graft] and no other way.
+// [graft.Graft] and no other way. Config takes a [Model], [Data] and an [Optimizer] of one's own.
 //
 // Real trainers are PyTorch programs on the same bus; this one serves the demo,
 // the tests and the benchmarks, and shows what a trainer has to do.

@@ -15,19 +15,19 @@ func (t *Trainer) LeakGradients() { t.slot = &leak{slot: t.slot, gradients: true
 // LeakWeights has a seed that blends claim the weights of the layer in front of it
 // for its own.
 func (t *Trainer) LeakWeights() {
-	t.slot = &leak{slot: t.slot, weights: t.network.hidden.parameters()}
+	t.slot = &leak{slot: t.slot, weights: t.network.Front()}
 }
 
 // Hidden are the weights of the layer in front of the seeds.
-func (t *Trainer) Hidden() graft.Weights { return graft.CopyWeights(t.network.hidden.parameters()) }
+func (t *Trainer) Hidden() graft.Weights { return graft.CopyWeights(t.network.Front()) }
 
 // HostSteps is how many steps the host itself trained in this process.
 func (t *Trainer) HostSteps() int { return t.hostSteps }
 
 // HostState is the host bit by bit, with its optimizer and its rate.
 func (t *Trainer) HostState() string {
-	parameters := t.network.Parameters()
-	text, err := json.Marshal([]any{graft.CopyWeights(parameters), t.adam.Get(parameters), t.rate})
+	parameters := parametersOf(t.network)
+	text, err := json.Marshal([]any{graft.CopyWeights(parameters), t.optimizer.Get(parameters), t.rate})
 	if err != nil {
 		return err.Error()
 	}

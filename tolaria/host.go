@@ -58,27 +58,15 @@ type host struct {
 	hidden, head *dense
 }
 
-// hostSize is the size of a host. All three are at least 1.
-type hostSize struct {
-	Inputs   int // features of an example
-	Features int // width of the hidden layer, and so of every seed
-	Classes  int // labels
-}
-
-// parameters is how many weights a host of this size has.
-func (c hostSize) parameters() int {
-	return (c.Inputs+1)*c.Features + (c.Features+1)*c.Classes
-}
-
 // ofSize is the same host as wide as makes it come closest to a number of
 // parameters.
-func (c hostSize) ofSize(parameters int) hostSize {
+func (c Size) ofSize(parameters int) Size {
 	perFeature := float64(c.Inputs + 1 + c.Classes)
 	c.Features = max(1, int(math.Round(float64(parameters-c.Classes)/perFeature)))
 	return c
 }
 
-func (c hostSize) check() error {
+func (c Size) check() error {
 	if min(c.Inputs, c.Features, c.Classes) < 1 {
 		return fmt.Errorf("%w: a host of %d inputs, %d features and %d classes", ErrConfig, c.Inputs, c.Features, c.Classes)
 	}
@@ -86,7 +74,7 @@ func (c hostSize) check() error {
 }
 
 // newHost makes an untrained host whose weights depend on rng alone.
-func newHost(config hostSize, rng *rand.Rand) *host {
+func newHost(rng *rand.Rand, config Size) Model {
 	return &host{
 		hidden: newDense(layerHidden, config.Inputs, config.Features, rng),
 		head:   newDense(layerHead, config.Features, config.Classes, rng),
@@ -96,10 +84,11 @@ func newHost(config hostSize, rng *rand.Rand) *host {
 // layerNames lists the layers of every host, input side first.
 func layerNames() []string { return []string{layerHidden, layerHead} }
 
-// Parameters lists every weight of the host, those in front of the slot first.
-func (h *host) Parameters() []*kernel.Parameter {
-	return slices.Concat(h.hidden.parameters(), h.head.parameters())
-}
+func (h *host) Front() []*kernel.Parameter  { return h.hidden.parameters() }
+func (h *host) Behind() []*kernel.Parameter { return h.head.parameters() }
+
+// parametersOf lists every weight of a host, those in front of the slot first.
+func parametersOf(m Model) []*kernel.Parameter { return slices.Concat(m.Front(), m.Behind()) }
 
 // Hidden computes the output of the hidden layer, shape [N, features].
 func (h *host) Hidden(t *kernel.Tape, inputs kernel.Value, rests bool) (kernel.Value, error) {

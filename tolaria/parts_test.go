@@ -73,10 +73,13 @@ func shifted(from []float32, across, down int) []float32 {
 	return to
 }
 
+// parameters is how many weights a host of a size has.
+func parameters(s Size) int { return (s.Inputs+1)*s.Features + (s.Features+1)*s.Classes }
+
 func TestHostOfASizeComesClosestToIt(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		size := hostSize{
+		size := Size{
 			Inputs:  rapid.IntRange(1, 200).Draw(t, "inputs"),
 			Classes: rapid.IntRange(2, 50).Draw(t, "classes"),
 		}
@@ -85,13 +88,13 @@ func TestHostOfASizeComesClosestToIt(t *testing.T) {
 		off := func(features int) int {
 			other := got
 			other.Features = features
-			return max(wanted-other.parameters(), other.parameters()-wanted)
+			return max(wanted-parameters(other), parameters(other)-wanted)
 		}
 		if off(got.Features) > off(got.Features+1) || got.Features > 1 && off(got.Features) > off(got.Features-1) {
-			t.Errorf("%d parameters for %d wanted", got.parameters(), wanted)
+			t.Errorf("%d parameters for %d wanted", parameters(got), wanted)
 		}
-		if counted := countParameters(newHost(got, stream(1, 1)).Parameters()); counted != got.parameters() {
-			t.Errorf("a host of %d parameters has %d", got.parameters(), counted)
+		if counted := countParameters(parametersOf(newHost(stream(1, 1), got))); counted != parameters(got) {
+			t.Errorf("a host of %d parameters has %d", parameters(got), counted)
 		}
 	})
 }
@@ -117,9 +120,9 @@ func trainOn(t *testing.T, made *Trainer) {
 // trainHead trains the head as a blend does when it trains along.
 func trainHead(t *testing.T, made *Trainer) {
 	t.Helper()
-	before := graft.CopyWeights(made.network.head.parameters())
+	before := graft.CopyWeights(made.network.Behind())
 	err := made.stepSeeds(made.config.Data.Train.span(0, 64), []pupil{{through: made.slot.Output}}, make([]float64, 1))
-	if err != nil || before.Same(made.network.head.parameters()) {
+	if err != nil || before.Same(made.network.Behind()) {
 		t.Fatalf("the head does not train: %v", err)
 	}
 }
@@ -141,8 +144,8 @@ func TestRestoredHostIsTheOneOfTheSnapshotBitByBit(t *testing.T) {
 			t.Parallel()
 			made := aTrainer(t, Config{TrainBehind: test.behind, Passes: 1})
 			host := (*seedHost)(made)
-			front, head := made.network.hidden.parameters(), made.network.head.parameters()
-			frontWas, headWas, moments := graft.CopyWeights(front), graft.CopyWeights(head), made.adam.Get(head)
+			front, head := made.network.Front(), made.network.Behind()
+			frontWas, headWas, moments := graft.CopyWeights(front), graft.CopyWeights(head), made.optimizer.Get(head)
 			snapshot := host.Snapshot("seed")
 			for range 2 { // a snapshot can be restored more than once
 				test.train(t, made)
@@ -152,7 +155,7 @@ func TestRestoredHostIsTheOneOfTheSnapshotBitByBit(t *testing.T) {
 				if frontWas.Same(front) != test.front || headWas.Same(head) != test.back {
 					t.Errorf("in front as it was: %v, behind: %v", frontWas.Same(front), headWas.Same(head))
 				}
-				if same := slices.Equal(made.adam.Get(head)[0].First, moments[0].First); same != test.back {
+				if same := slices.Equal(made.optimizer.Get(head)[0].First, moments[0].First); same != test.back {
 					t.Errorf("the optimizer of the head is as it was: %v", same)
 				}
 			}
@@ -310,7 +313,7 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 			}
 			return
 		}
-		if err := made.take(s); err == nil && !slices.Equal(made.network.Parameters()[0].Value.Shape, []int{2, 1}) {
+		if err := made.take(s); err == nil && !slices.Equal(parametersOf(made.network)[0].Value.Shape, []int{2, 1}) {
 			t.Error("the host has another shape")
 		}
 	})

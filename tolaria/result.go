@@ -64,13 +64,17 @@ var errEnough = errors.New("enough steps")
 // TrainPlain trains a host without seeds, for comparison: on the data, with the
 // seed and with the learning rates of a run, step by step. Its size is the
 // config's, or the one that comes closest to a number of parameters, when that is
-// not 0. With the same size it is the same host, up to the first seed of the run.
+// not 0, which is for the default model alone. With the same size it is the same host, up to the first seed of the run.
 func TrainPlain(ctx context.Context, config Config, rates []float64, parameters int) (Plain, error) {
 	config.Graft, config.Resume = graft.Config{}, ""
+	own := config.Model != nil
 	if err := config.complete(); err != nil {
 		return Plain{}, err
 	}
 	if parameters > 0 {
+		if own {
+			return Plain{}, fmt.Errorf("%w: how wide is a model of one's own with %d parameters?", ErrConfig, parameters)
+		}
 		size, err := config.hostConfig()
 		if err != nil {
 			return Plain{}, err

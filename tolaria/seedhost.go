@@ -24,9 +24,9 @@ type snapshot struct {
 // Snapshot copies the host with its optimizer.
 func (h *seedHost) Snapshot(string) any {
 	t := (*Trainer)(h)
-	parameters := t.network.Parameters()
+	parameters := parametersOf(t.network)
 	s := &snapshot{
-		Weights: graft.CopyWeights(parameters), Moments: t.adam.Get(parameters),
+		Weights: graft.CopyWeights(parameters), Moments: t.optimizer.Get(parameters),
 		OfKept: make(map[string][]*adam.Moments), Rate: t.rate, Steps: t.hostSteps,
 	}
 	for _, seed := range t.slot.Seeds() {
@@ -55,10 +55,10 @@ func (h *seedHost) DecodeSnapshot(content []byte) (any, error) {
 	if err := json.Unmarshal(content, s); err != nil {
 		return nil, err
 	}
-	if size := len(t.network.Parameters()); len(s.Weights) != size || len(s.Moments) != size {
+	if size := len(parametersOf(t.network)); len(s.Weights) != size || len(s.Moments) != size {
 		return nil, fmt.Errorf("%d weights with %d moments, the host has %d", len(s.Weights), len(s.Moments), size)
 	}
-	for i, parameter := range t.network.Parameters() {
+	for i, parameter := range parametersOf(t.network) {
 		if len(s.Weights[i]) != parameter.Value.Size() {
 			return nil, fmt.Errorf("%d weights of %s, the host has %d", len(s.Weights[i]), parameter.Name, parameter.Value.Size())
 		}
@@ -80,15 +80,15 @@ func (h *seedHost) Restore(from any, scope graft.Scope) error {
 	if !ok {
 		return fmt.Errorf("restore the host from a %T", from)
 	}
-	parameters := t.network.Parameters()
-	front := len(t.network.hidden.parameters())
+	parameters := parametersOf(t.network)
+	front := len(t.network.Front())
 	switch {
 	case scope == graft.Whole:
 		t.rate = s.Rate
-		return errors.Join(s.Weights.Restore(parameters), t.adam.Put(parameters, s.Moments), h.putBack(s.OfKept))
+		return errors.Join(s.Weights.Restore(parameters), t.optimizer.Put(parameters, s.Moments), h.putBack(s.OfKept))
 	case t.config.TrainBehind && s.Steps == t.hostSteps:
 		head := parameters[front:]
-		return errors.Join(s.Weights[front:].Restore(head), t.adam.Put(head, s.Moments[front:]))
+		return errors.Join(s.Weights[front:].Restore(head), t.optimizer.Put(head, s.Moments[front:]))
 	default:
 		return nil
 	}
@@ -99,7 +99,7 @@ func (h *seedHost) momentsOf(seedID string) []*adam.Moments {
 	if waiting, ok := h.waiting[seedID]; ok {
 		return waiting
 	}
-	return h.adam.Get(h.members[seedID])
+	return h.optimizer.Get(h.members[seedID])
 }
 
 // putBack gives seeds that are still there the moments that they had.
@@ -111,7 +111,7 @@ func (h *seedHost) putBack(ofKept map[string][]*adam.Moments) error {
 			continue
 		}
 		if members, known := h.members[seed.ID]; known {
-			errs = append(errs, h.adam.Put(members, had))
+			errs = append(errs, h.optimizer.Put(members, had))
 		} else {
 			h.waiting[seed.ID] = had
 		}

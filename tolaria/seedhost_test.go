@@ -37,12 +37,12 @@ func TestWholeSnapshotHasTheMomentsOfKeptSeeds(t *testing.T) {
 		return []*adam.Moments{{Steps: steps, First: []float64{1, 2}, Second: []float64{3, 1e-300}}}
 	}
 	trainer := &Trainer{
-		network: newHost(hostSize{Inputs: 1, Features: 1, Classes: 1}, rng), slot: place,
+		network: newHost(rng, Size{Inputs: 1, Features: 1, Classes: 1}), optimizer: new(adam.Optimizer), slot: place,
 		members: map[string][]*kernel.Parameter{"known": known, "gone": gone},
 		waiting: map[string][]*adam.Moments{"waiting": of(2)},
 	}
 	put := func(parameters []*kernel.Parameter, steps int) {
-		if err := trainer.adam.Put(parameters, of(steps)); err != nil {
+		if err := trainer.optimizer.Put(parameters, of(steps)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,7 +56,7 @@ func TestWholeSnapshotHasTheMomentsOfKeptSeeds(t *testing.T) {
 	}
 	put(known, 7)
 	trainer.waiting["waiting"] = of(8)
-	trainer.adam.Forget(gone)
+	trainer.optimizer.Forget(gone)
 	delete(trainer.members, "gone")
 	place.ids = place.ids[:2]
 	back, err := host.DecodeSnapshot(content)
@@ -84,7 +84,9 @@ func TestTouchedSnapshotOutlastsTheProcess(t *testing.T) {
 		"it trained before the stop":  {3, 0, false},
 		"it trained after the resume": {0, 2, false},
 	} {
-		old := &Trainer{network: newHost(hostSize{Inputs: 1, Features: 1, Classes: 1}, rand.New(rand.NewPCG(1, 1))), slot: &keptSlot{}}
+		old := &Trainer{
+			network: newHost(rand.New(rand.NewPCG(1, 1)), Size{Inputs: 1, Features: 1, Classes: 1}), optimizer: new(adam.Optimizer), slot: &keptSlot{},
+		}
 		old.rate.Rate, old.hostSteps = 0.5, 5
 		snapshot := (*seedHost)(old).Snapshot("s")
 		old.hostSteps += test.before
@@ -92,7 +94,9 @@ func TestTouchedSnapshotOutlastsTheProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resumed := &Trainer{network: newHost(hostSize{Inputs: 1, Features: 1, Classes: 1}, rand.New(rand.NewPCG(2, 2))), slot: &keptSlot{}}
+		resumed := &Trainer{
+			network: newHost(rand.New(rand.NewPCG(2, 2)), Size{Inputs: 1, Features: 1, Classes: 1}), optimizer: new(adam.Optimizer), slot: &keptSlot{},
+		}
 		resumed.config.TrainBehind = true
 		host := (*seedHost)(resumed)
 		back, err := host.DecodeSnapshot(content)
@@ -103,8 +107,8 @@ func TestTouchedSnapshotOutlastsTheProcess(t *testing.T) {
 		if err := host.Restore(back, graft.Touched); err != nil {
 			t.Fatal(err)
 		}
-		head := graft.CopyWeights(old.network.head.parameters())
-		if got := head.Same(resumed.network.head.parameters()); got != test.restored {
+		head := graft.CopyWeights(old.network.Behind())
+		if got := head.Same(resumed.network.Behind()); got != test.restored {
 			t.Errorf("%s: restored: %v", name, got)
 		}
 	}

@@ -127,13 +127,13 @@ func (t *Trainer) rest(rests bool) {
 	case !rests:
 		t.resting = nil
 	case t.resting == nil:
-		t.resting = graft.CopyWeights(t.network.hidden.parameters())
+		t.resting = graft.CopyWeights(t.network.Front())
 	}
 }
 
 // checkRest compares the hidden layer with what it was when it came to rest.
 func (t *Trainer) checkRest() {
-	if t.resting != nil && !t.resting.Same(t.network.hidden.parameters()) {
+	if t.resting != nil && !t.resting.Same(t.network.Front()) {
 		t.result.HostUnchanged = false
 	}
 }
@@ -141,7 +141,7 @@ func (t *Trainer) checkRest() {
 // own are the parameters that train by the host's own loss: its, and those of
 // the seeds that became part of it.
 func (t *Trainer) own() []*kernel.Parameter {
-	parameters := t.network.Parameters()
+	parameters := parametersOf(t.network)
 	for _, seed := range t.slot.Seeds() {
 		if seed.Stage == stageFossilized {
 			parameters = append(parameters, t.slot.Parameters(seed.ID)...)
@@ -161,7 +161,7 @@ func (t *Trainer) stepHost(batch *Dataset, way through, alone bool) (float64, er
 	if alone {
 		t.graft.Step()
 	}
-	t.adam.Step(t.rate.Rate, t.own())
+	t.optimizer.Step(t.rate.Rate, t.own())
 	t.hostSteps++
 	t.count(t.rate.Rate)
 	return loss[0], nil
@@ -186,15 +186,15 @@ func (t *Trainer) stepSeeds(batch *Dataset, pupils []pupil, sums []float64) erro
 		headRests = headRests && pupil.headRests
 		sums[i] += losses[i]
 	}
-	watched := t.network.Parameters()
+	watched := parametersOf(t.network)
 	if !headRests {
-		watched = t.network.hidden.parameters()
+		watched = t.network.Front()
 	}
 	t.result.HostGradientMax = max(t.result.HostGradientMax, gradientMax(watched))
 	t.graft.Step()
-	t.adam.Step(t.config.SeedRate, parameters)
+	t.optimizer.Step(t.config.SeedRate, parameters)
 	if !headRests {
-		t.adam.Step(t.rate.Rate, t.network.head.parameters())
+		t.optimizer.Step(t.rate.Rate, t.network.Behind())
 	}
 	t.count(t.config.SeedRate)
 	zeroGradients(t.own())

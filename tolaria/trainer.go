@@ -34,13 +34,13 @@ var ErrHalted = errors.New("training was halted by an emergency order")
 // Trainer trains one host and the seeds behind its hidden layer. It belongs to
 // one goroutine.
 type Trainer struct {
-	config  Config
-	network *host
-	graft   *graft.Graft
-	slot    slot
-	adam    adam.Optimizer
-	rate    annealer
-	tape    *kernel.Tape
+	config    Config
+	network   Model
+	graft     *graft.Graft
+	slot      slot
+	optimizer Optimizer
+	rate      annealer
+	tape      *kernel.Tape
 
 	order, noise *rand.PCG  // the states of streamOrder and streamNoise
 	rng          *rand.Rand // on order
@@ -76,18 +76,19 @@ func NewTrainer(config Config) (*Trainer, error) {
 		return nil, err
 	}
 	t := &Trainer{
-		config:  config,
-		network: newHost(size, stream(config.Seed, streamWeights)),
-		rate:    annealer{Rate: config.HostRate, floor: config.RateFloor, patience: config.RatePatience},
-		order:   rand.NewPCG(config.Seed, streamOrder),
-		noise:   rand.NewPCG(config.Seed, streamNoise),
-		tape:    kernel.NewTape(),
-		members: make(map[string][]*kernel.Parameter),
-		waiting: make(map[string][]*adam.Moments),
-		result:  Result{RunID: config.RunID, HostUnchanged: true},
+		config:    config,
+		network:   config.Model(stream(config.Seed, streamWeights), size),
+		optimizer: config.Optimizer(),
+		rate:      annealer{Rate: config.HostRate, floor: config.RateFloor, patience: config.RatePatience},
+		order:     rand.NewPCG(config.Seed, streamOrder),
+		noise:     rand.NewPCG(config.Seed, streamNoise),
+		tape:      kernel.NewTape(),
+		members:   make(map[string][]*kernel.Parameter),
+		waiting:   make(map[string][]*adam.Moments),
+		result:    Result{RunID: config.RunID, HostUnchanged: true},
 	}
 	t.rng, t.dropping = rand.New(t.order), rand.New(t.noise)
-	t.result.HostParameters = countParameters(t.network.Parameters())
+	t.result.HostParameters = countParameters(parametersOf(t.network))
 	if err := t.openGraft(); err != nil {
 		return nil, err
 	}
@@ -99,16 +100,16 @@ func NewTrainer(config Config) (*Trainer, error) {
 	return t, nil
 }
 
-func (c *Config) hostConfig() (hostSize, error) {
+func (c *Config) hostConfig() (Size, error) {
 	inputs, classes, err := c.Data.check()
 	if err != nil {
-		return hostSize{}, err
+		return Size{}, err
 	}
 	features := 1
 	for _, size := range c.Slot {
 		features *= size
 	}
-	size := hostSize{Inputs: inputs, Features: features, Classes: classes}
+	size := Size{Inputs: inputs, Features: features, Classes: classes}
 	return size, size.check()
 }
 
@@ -125,7 +126,7 @@ func (t *Trainer) openGraft() error {
 	if err != nil {
 		return fmt.Errorf("set up the graft: %w", err)
 	}
-	slot.Watch(t.network.hidden.parameters()...)
+	slot.Watch(t.network.Front()...)
 	t.slot = slot
 	return nil
 }
@@ -214,7 +215,7 @@ func (t *Trainer) follow(change graft.Change) error {
 		t.result.Kept++
 	}
 	if change.From != absent && change.To == absent {
-		t.adam.Forget(change.Parameters)
+		t.optimizer.Forget(change.Parameters)
 		delete(t.members, change.Seed)
 		delete(t.waiting, change.Seed)
 		t.resting = nil // a rollback changes the host on purpose
@@ -234,7 +235,7 @@ func (t *Trainer) join(seedID string, parameters []*kernel.Parameter) {
 		return
 	}
 	delete(t.waiting, seedID)
-	if err := t.adam.Put(parameters, moments); err != nil {
+	if err := t.optimizer.Put(parameters, moments); err != nil {
 		t.config.Logger.Warn("the optimizer's state of a seed is lost", "seed", seedID, "error", err)
 	}
 }

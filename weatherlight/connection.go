@@ -9,10 +9,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/admin"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -27,7 +27,7 @@ type connection struct {
 	*foundation
 	crew
 
-	broker    *broker.Broker // nil when the bus is elsewhere
+	broker    *embedded.Broker // nil when the bus is elsewhere
 	bus       *oona.Client
 	busServer admin.Server
 	durable   telemetryqueue.Durable
@@ -61,8 +61,8 @@ func connectBus(ctx context.Context, f *foundation, box *outbox.Outbox) (*connec
 	return c, nil
 }
 
-func startBroker(ctx context.Context, f *foundation) (*broker.Broker, error) {
-	embedded, err := broker.Start(broker.Config{})
+func startBroker(ctx context.Context, f *foundation) (*embedded.Broker, error) {
+	embedded, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}

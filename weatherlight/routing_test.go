@@ -7,10 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/emergency"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
@@ -73,7 +73,7 @@ func routes() []route {
 
 func TestEachPriorityReachesItsStream(t *testing.T) {
 	redis := redistest.Start(t)
-	embedded, err := broker.Start(broker.Config{})
+	embedded, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/cadence"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/maintenance"
@@ -20,7 +20,7 @@ func TestWorkersCanBeStartedAndStoppedAtAnyMoment(t *testing.T) {
 			return maintenance.New(maintenance.Config{Clock: cadence.Phase{}, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, []maintenance.Job{{Name: "idle", Do: idle}})
 		},
 		"embedded broker": func() supervise.Worker {
-			embedded, err := broker.Start(broker.Config{Tick: time.Millisecond})
+			embedded, err := embedded.Start(embedded.Config{Tick: time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}

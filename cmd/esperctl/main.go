@@ -18,6 +18,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/dev"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/top"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
@@ -117,7 +118,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
-	root.AddCommand(streams.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))
+	root.AddCommand(streams.New(withBus), top.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +42,9 @@ func newReady() *cobra.Command {
 // readyBase is the address of the service to ask.
 func readyBase(args []string) (string, error) {
 	if len(args) > 0 {
+		if !strings.Contains(args[0], "://") {
+			return "http://" + args[0], nil
+		}
 		return args[0], nil
 	}
 	resolved, err := settings.Load(settings.Options{SecretOptional: true})
@@ -65,7 +70,14 @@ func askReady(ctx context.Context, base string, within time.Duration) error {
 		return fmt.Errorf("read the answer of %s: %w", base, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s is not ready: %s", base, strings.TrimSpace(string(answer)))
+		return fmt.Errorf("%s is not ready: %s", base, whyNot(answer))
 	}
 	return nil
+}
+
+// whyNot is the reason in an answer, or else all of it.
+func whyNot(answer []byte) string {
+	var said struct{ Reason, Status string }
+	_ = json.Unmarshal(answer, &said) // who answers otherwise says no more than that
+	return cmp.Or(said.Reason, said.Status, strings.TrimSpace(string(answer)))
 }

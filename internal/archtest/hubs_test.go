@@ -38,7 +38,7 @@ var hubs = map[string]hub{
 	"oona.Config":                          {22, 3, configuration},
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},
-	"tolaria.Config":                       {21, 4, configuration},
+	"tolaria.Config":                       {23, 4, configuration},
 	"urza.Config":                          {21, 3, configuration},
 	"weatherlight/internal/control.Config": {18, 0, configuration},
 

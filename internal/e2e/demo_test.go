@@ -282,6 +282,29 @@ func TestDemoLeavesABusThatItWasNotToldToJoinAlone(t *testing.T) {
 	}
 }
 
+// TestR23DemoBesideAServiceWithTheSameExports: it failed with "instance name in use" beside the
+// very service that README has one start, or joined its bus unasked; a curve that could not be
+// written lost the result at the end.
+func TestR23DemoBesideAServiceWithTheSameExports(t *testing.T) {
+	begin(t)
+	w := newWorld(t)
+	w.boot()
+	for name, flags := range map[string][]string{"alone": nil, "joined": {"--join"}} {
+		folder := t.TempDir()
+		printed := run(t, folder, w.environ, "esperctl", append([]string{"demo", "--repeats", "1", "--json"}, flags...)...)
+		if !json.Valid([]byte(printed)) {
+			t.Errorf("%s: prints %s", name, tail(printed))
+		}
+		mustLeaveNothing(t, name, w.redis, filepath.Join(folder, "tmp"))
+	}
+	p := launch(t, t.TempDir(), w.environ, "esperctl", "demo", "--curve", "none/curve.svg")
+	if code, _ := p.exit(patience); code == 0 || p.stdout.String() != "" {
+		t.Errorf("a curve that cannot be written: exit code %d after %s", code, tail(p.stdout.String()))
+	}
+	mustSay(t, "a curve that cannot be written", p.stderr.String(), "--curve")
+	w.stop()
+}
+
 // TestDemoThatJoinedLeavesNoGroupBehind ends one by its end, one by Ctrl-C and one by
 // a reader that goes away.
 func TestDemoThatJoinedLeavesNoGroupBehind(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 type hands struct {
 	*world
 
+	page     *process // Nissa
 	nissa    string   // host:port
 	operator []string // what the operator has set
 }
@@ -27,17 +28,23 @@ type hands struct {
 func newHands(t *testing.T, environ ...string) *hands {
 	t.Helper()
 	w := newWorld(t)
-	nissa := freeport.Must(t)
 	w.environ = append(append(w.environ, "TEZZERET_FEATURES=16", "TAMIYO_STEP_TIMEOUT_MS=60000"), environ...)
 	w.bootForged()
-	p := launch(t, t.TempDir(), append(w.environ, "NISSA_HTTP_ADDR="+nissa, "NISSA_HTTP_TOKEN="+secret), nissaService)
-	eventually(t, "Nissa is ready", patience, func() bool {
-		code, _, err := get(nissa, "/readyz")
-		return err == nil && code == http.StatusOK && p.running()
-	})
+	nissa := freeport.Must(t)
 	h := &hands{world: w, nissa: nissa, operator: append(slices.Clone(w.environ),
 		"NISSA_URL=http://"+nissa, "NISSA_HTTP_TOKEN="+secret, "WEATHERLIGHT_HTTP_ADDR="+w.http)}
+	h.startNissa()
 	return h
+}
+
+// startNissa has the Nissa of the world run, where it ran before.
+func (h *hands) startNissa() {
+	h.t.Helper()
+	h.page = launch(h.t, h.t.TempDir(), append(slices.Clone(h.environ), "NISSA_HTTP_ADDR="+h.nissa, "NISSA_HTTP_TOKEN="+secret), nissaService)
+	eventually(h.t, "Nissa is ready", patience, func() bool {
+		code, _, err := get(h.nissa, "/readyz")
+		return err == nil && code == http.StatusOK && h.page.running()
+	})
 }
 
 // ctl runs esperctl to a good end.

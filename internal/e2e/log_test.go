@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -75,5 +79,49 @@ func fillPipe(t *testing.T, _, write *os.File) {
 	})
 	if err = errors.Join(err, full); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// nanoseconds is a duration as nobody writes it.
+var nanoseconds = regexp.MustCompile(`"(took|after|lasted|pause)":\d`)
+
+// TestR25LogIsForWhoeverReadsIt: it had durations in nanoseconds and a line of settings that
+// filled the terminal, and said nothing of germinations, culls, forged kernels and names that
+// nobody reads.
+func TestR25LogIsForWhoeverReadsIt(t *testing.T) {
+	begin(t)
+	h := newHands(t, "OONA_MESAGE_TTL_MS=1000",
+		"KASMINA_MIN_TRAINING=1000", "KASMINA_TRAIN_EPOCHS=100000", "TAMIYO_MAX_SEED_AGE_EPOCHS=100000")
+	h.goTrainer("logged", t.TempDir(), false)
+	has := func(ok func(record map[string]any) bool) func() bool {
+		return func() bool { return slices.ContainsFunc(h.records(), ok) }
+	}
+	eventually(t, "a germination is in the log", growthPatience, has(func(r map[string]any) bool {
+		event, _ := r["event"].(map[string]any)
+		return r["msg"] == "seed_operation" && r["level"] == "INFO" && r["run"] == "logged" && event["blueprint_id"] != nil
+	}))
+	seed := h.awaitSeed("logged", "TRAINING")
+	h.ctl("seeds", "cull", "logged", seed.ID, "--reason", "for the log")
+	eventually(t, "its cull is in the log", patience, has(func(r map[string]any) bool {
+		event, _ := r["event"].(map[string]any)
+		return r["msg"] == "rollback_ready" && event["seed_id"] == seed.ID && event["stage"] != nil && event["reason"] != nil
+	}))
+	forged := h.logged("forged")
+	compiled, _ := forged["compiled"].(float64)
+	refused, _ := forged["refused"].(float64)
+	if forged["level"] != "INFO" || int(compiled+refused) != blueprints || forged["took"] == nil {
+		t.Errorf("of the forge it says %v", forged)
+	}
+	if said := h.logged("there is no such setting"); said["level"] != "WARN" || said["nearest"] != "OONA_MESSAGE_TTL_MS" {
+		t.Errorf("of the name that nobody reads it says %v", said)
+	}
+	settings, err := json.Marshal(h.logged("settings"))
+	if err != nil || len(settings) > 1000 {
+		t.Errorf("the settings take %d letters (%v): %s", len(settings), err, settings)
+	}
+	for line := range strings.Lines(h.process.stderr.String()) {
+		if nanoseconds.MatchString(line) {
+			t.Errorf("a duration in nanoseconds: %s", line)
+		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 )
 
 var (
@@ -30,7 +30,7 @@ type Entry struct {
 // Bus is the embedded broker, with what a simulation needs beside it: outages, a clock that can be moved, and readers
 // that wait without a socket. Its exported methods may be called from any goroutine; the rest wants the lock held.
 type Bus struct {
-	broker *broker.Broker
+	broker *embedded.Broker
 	call   func(at time.Time, words ...string) any // runs one command at a time of the bus's clock
 	script string                                  // package oona's commit
 
@@ -44,7 +44,7 @@ type Bus struct {
 // NewBus starts an empty bus that commits by the given script. It must be called outside of the bubble that uses it:
 // the broker's listener would stop the clock.
 func NewBus(script string) (*Bus, error) {
-	b, err := broker.Start(broker.Config{})
+	b, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		return nil, err
 	}

@@ -6,11 +6,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
@@ -88,7 +88,7 @@ func TestSeedGrowsOverARealBus(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(*testing.T) string{
 		"redis-server":    func(t *testing.T) string { return redistest.Start(t).URL },
-		"embedded broker": embedded,
+		"embedded broker": embeddedURL,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,9 +117,9 @@ func TestSeedGrowsOverARealBus(t *testing.T) {
 	}
 }
 
-func embedded(t *testing.T) string {
+func embeddedURL(t *testing.T) string {
 	t.Helper()
-	b, err := broker.Start(broker.Config{})
+	b, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

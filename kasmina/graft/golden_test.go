@@ -12,10 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/kasmina/graft"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -148,7 +148,7 @@ func TestGoldenOrdersAreFollowed(t *testing.T) {
 type player struct {
 	*world
 	story  *goldenStory
-	broker *broker.Broker
+	broker *embedded.Broker
 	client *oona.Client
 	seen   map[string]int64 // drops by reason, those of the bus and those of the graft
 }
@@ -170,7 +170,7 @@ func newPlayer(t *testing.T, story *goldenStory) *player {
 		t.Fatal(err)
 	}
 	p := &player{story: story, seen: make(map[string]int64)}
-	if p.broker, err = broker.Start(broker.Config{}); err != nil {
+	if p.broker, err = embedded.Start(embedded.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.broker.Close)

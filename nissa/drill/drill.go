@@ -13,11 +13,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/nissa/internal/rules"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -42,7 +42,7 @@ type Result struct {
 // run is a drill under way.
 type run struct {
 	config Config
-	broker *broker.Broker
+	broker *embedded.Broker
 	hook   *hook
 	bus    *oona.Client
 }
@@ -64,7 +64,7 @@ func Run(ctx context.Context, config Config) (results []Result, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the rehearsal: %w", err)
 	}
-	if r.broker, err = broker.Start(broker.Config{}); err != nil {
+	if r.broker, err = embedded.Start(embedded.Config{}); err != nil {
 		return nil, err
 	}
 	defer func() { r.broker.Close() }()
@@ -213,7 +213,7 @@ func (r *run) outage(ctx context.Context, s script, result *Result) {
 	since := time.Now()
 	r.broker.Close()
 	result.Raised = r.await(ctx, s, "firing", since, result)
-	again, err := broker.Start(broker.Config{Port: port})
+	again, err := embedded.Start(embedded.Config{Port: port})
 	if err != nil {
 		result.Fault = err.Error()
 		return

@@ -33,8 +33,10 @@ type Config struct {
 	Stream    string          // of the dead letters
 	MaxLength string          // of any stream, in entries
 	Sealer    envelope.Sealer // of replays
-	// Carries says whether messages of a type may lie on a stream.
+	// Carries says whether messages of a type may lie on a stream, Home on which they do unless
+	// their sender says otherwise.
 	Carries func(stream string, kind leyline.BusMessageType) bool
+	Home    func(kind leyline.BusMessageType) string
 }
 
 // Queue is the dead letters of a bus. It is safe for concurrent use.
@@ -147,6 +149,8 @@ func parse(e rueidis.XRangeEntry) Letter {
 	letter.Attempts, _ = strconv.Atoi(f["attempts"]) // 0 when a peer did not tell
 	if ms, err := strconv.ParseInt(f["time"], 10, 64); err == nil {
 		letter.Time = time.UnixMilli(ms)
+	} else if id, err := entry.ParseID(e.ID); err == nil { // a peer that does not tell: by the clock of the server
+		letter.Time = time.UnixMilli(int64(id.MS))
 	}
 	return letter
 }

@@ -79,9 +79,6 @@ func (q *Queue) storeReplay(ctx context.Context, id string, d envelope.Draft) (s
 // signed for that very stream is: a replay must not lend our signature to a
 // forgery.
 func (q *Queue) resign(letter Letter, now time.Time) (envelope.Draft, error) {
-	if letter.Stream == "" {
-		return envelope.Draft{}, fmt.Errorf("%w: it does not tell its stream", ErrNotReplayable)
-	}
 	if signing.FormOf(letter.Payload) == signing.FormCommand {
 		return envelope.Draft{}, fmt.Errorf("%w: it was not signed as an envelope", ErrNotReplayable)
 	}
@@ -91,6 +88,9 @@ func (q *Queue) resign(letter Letter, now time.Time) (envelope.Draft, error) {
 	env, err := envelope.Decode(letter.Payload, string(letter.Payload))
 	if err != nil {
 		return envelope.Draft{}, fmt.Errorf("%w: %w", ErrNotReplayable, err)
+	}
+	if letter.Stream == "" { // the prototype does not tell
+		letter.Stream = q.cfg.Home(env.Kind)
 	}
 	if origin, told := env.Origin(); told && origin != letter.Stream {
 		return envelope.Draft{}, fmt.Errorf("%w: it was signed for stream %q", ErrNotReplayable, origin)

@@ -17,10 +17,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/oona/outbox"
 	"github.com/esper-lite/weatherlight/signing"
 )
@@ -277,7 +277,7 @@ func TestConsumersTakeEachMessageOnce(t *testing.T) {
 	for name, url := range map[string]func(t *testing.T) string{
 		"redis": func(t *testing.T) string { return redistest.Start(t).URL },
 		"broker": func(t *testing.T) string {
-			b, err := broker.Start(broker.Config{})
+			b, err := embedded.Start(embedded.Config{})
 			if err != nil {
 				t.Fatal(err)
 			}

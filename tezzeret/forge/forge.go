@@ -204,14 +204,23 @@ func (f *Forge) Run(ctx context.Context) (err error) {
 		f.kept.Store(nil)
 		err = errors.Join(err, f.journal.close())
 	}()
+	begun := time.Now()
 	err = f.pass(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
+	f.logTotals(time.Since(begun))
 	if left := len(f.journal.unannounced); err == nil && left > 0 {
 		err = fmt.Errorf("%w: %d", ErrUnannounced, left)
 	}
 	return err
+}
+
+// logTotals says what a pass over the catalogue came to.
+func (f *Forge) logTotals(took time.Duration) {
+	r := f.Result()
+	f.config.Logger.Info("forged", "compiled", len(r.Compiled), "present", len(r.Present), "refused", len(r.Refused),
+		"failed", len(r.Failed), "skipped", len(r.Skipped), "parked", len(r.Parked), "took", took.Round(time.Millisecond))
 }
 
 // InPlace reports the want of the journal's file, or of its lock, while a pass works with

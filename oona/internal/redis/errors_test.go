@@ -5,15 +5,15 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 )
 
 // The code of an error stands first, but for that which a script met: a server before
 // Redis 7, and the embedded broker, have words before it.
 func TestCodeOfAnErrorIsFoundWhereverItStands(t *testing.T) {
 	t.Parallel()
-	embedded, err := broker.Start(broker.Config{})
+	embedded, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

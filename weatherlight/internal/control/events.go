@@ -11,16 +11,20 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// eventOperation tells that a command for a seed was taken: a germination, a cull, a promotion.
-const eventOperation = "seed_operation"
+const (
+	// eventOperation tells that a command for a seed was taken: a germination, a cull, a promotion.
+	eventOperation = "seed_operation"
+	// eventEnd tells that a seed goes, from which stage and why.
+	eventEnd = "rollback_ready"
+)
 
-// logEvents repeats what a decision on a run tells at WARNING or above, and what becomes of a
-// seed by command: telemetry is for whoever collects it, the log for everybody.
+// logEvents repeats what a decision on a run tells at WARNING or above, what becomes of a seed by
+// command, and why one goes: telemetry is for whoever collects it, the log for everybody.
 func (r *Room) logEvents(ctx context.Context, run string, packets []*leyline.TelemetryPacket) {
 	for _, packet := range packets {
 		for _, event := range packet.GetEvents() {
 			level := logLevel(event.GetLevel())
-			if level < slog.LevelWarn && event.GetDescription() != eventOperation {
+			if told := event.GetDescription(); level < slog.LevelWarn && told != eventOperation && told != eventEnd {
 				continue
 			}
 			if level >= slog.LevelWarn && !r.said.first(run, event, time.Now()) {

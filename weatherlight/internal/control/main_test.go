@@ -14,12 +14,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -37,7 +37,7 @@ func onBothBuses(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) { test(t, redistest.Start(t).URL) })
 	t.Run("broker", func(t *testing.T) {
-		b, err := broker.Start(broker.Config{})
+		b, err := embedded.Start(embedded.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

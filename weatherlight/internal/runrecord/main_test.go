@@ -14,10 +14,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/runrecord"
 )
@@ -52,7 +52,7 @@ func onBothBuses(t *testing.T, test func(t *testing.T, s *store)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) { test(t, connect(t, redistest.Start(t).URL)) })
 	t.Run("broker", func(t *testing.T) {
-		b, err := broker.Start(broker.Config{})
+		b, err := embedded.Start(embedded.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

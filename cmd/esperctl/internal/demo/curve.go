@@ -22,7 +22,11 @@ const (
 	curveRight  = 64
 	curveTop    = 84
 	curveBottom = 44
-	markRows    = 4
+	// markRows of names there is room for without making the picture higher; a name is markHigh
+	// high, and takes at most markWide a letter.
+	markRows = 4
+	markHigh = 12
+	markWide = 6
 )
 
 const (
@@ -84,15 +88,17 @@ func (c *curveFile) close(good bool) error {
 // the seed on trial, epoch by epoch, with every stage change marked, as an SVG.
 func drawCurve(r *report) []byte {
 	epochs := r.first.Epochs
+	marks, rows := placed(marksOf(epochs))
+	higher := markHigh * max(rows-markRows, 0)
 	var svg bytes.Buffer
-	fmt.Fprintf(&svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 0 %[1]d %[2]d"`+
-		` font-family="sans-serif" font-size="12">`+"\n", curveWidth, curveHeight)
-	fmt.Fprintf(&svg, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
+	fmt.Fprintf(&svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 %[3]d %[1]d %[2]d"`+
+		` font-family="sans-serif" font-size="12">`+"\n", curveWidth, curveHeight+higher, -higher)
+	fmt.Fprintf(&svg, `<rect y="%d" width="100%%" height="100%%" fill="white"/>`+"\n", -higher)
 	title := fmt.Sprintf("Validation accuracy while it grows (test set: %.1f %% at rest, %.1f %% grown)",
 		100*r.first.HostAccuracy, 100*r.first.GrownAccuracy)
-	drawText(&svg, curveLeft, 22, title, `font-size="15"`)
+	drawText(&svg, curveLeft, float64(22-higher), title, `font-size="15"`)
 	drawGrid(&svg)
-	drawStages(&svg, epochs)
+	drawMarks(&svg, marks, higher)
 	drawLine(&svg, epochs, hostColour, func(e tolaria.Epoch) float64 { return e.HostAccuracy })
 	drawLine(&svg, epochs, modelColour, func(e tolaria.Epoch) float64 { return e.Accuracy })
 	drawText(&svg, curveLeft, curveHeight-12, "without the seed on trial", `fill="`+hostColour+`"`)
@@ -118,33 +124,67 @@ func drawGrid(svg *bytes.Buffer) {
 	}
 }
 
-// drawStages marks where a seed entered a new stage, or left, as the trainer saw
-// it.
-func drawStages(svg *bytes.Buffer, epochs []tolaria.Epoch) {
+// mark is where a seed entered a new stage, or left.
+type mark struct {
+	x    float64
+	name string
+	left bool // the name stands on the left of the line
+	row  int
+}
+
+// marksOf are those of a run, as the trainer saw it.
+func marksOf(epochs []tolaria.Epoch) (marks []mark) {
 	stages := make(map[string]string)
-	marks := 0
-	mark := func(epoch int, name string) {
-		x := epochX(epoch, len(epochs))
-		drawRule(svg, x, curveTop-30, x, curveHeight-curveBottom, `stroke="`+stageColour+`" stroke-dasharray="3 3"`)
-		// Rows of names keep neighbours apart.
-		drawText(svg, x+2, float64(curveTop-32+12*(marks%markRows)), name, `font-size="10" fill="`+stageColour+`"`)
-		marks++
-	}
+	add := func(epoch int, name string) { marks = append(marks, mark{x: epochX(epoch, len(epochs)), name: name}) }
 	for i, epoch := range epochs {
 		present := make(map[string]bool)
 		for _, seed := range epoch.Seeds {
 			present[seed.ID] = true
 			if stage := seed.Stage.String(); stages[seed.ID] != stage {
 				stages[seed.ID] = stage
-				mark(i, shortStage(stage)+" "+seed.Blueprint)
+				add(i, shortStage(stage)+" "+seed.Blueprint)
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(stages)) {
 			if !present[id] {
 				delete(stages, id)
-				mark(i, shortStage(stageCulled))
+				add(i, shortStage(stageCulled))
 			}
 		}
+	}
+	return marks
+}
+
+// placed gives each mark a row in which its name touches no other, and says how many rows that takes.
+func placed(marks []mark) (_ []mark, rows int) {
+	var ends []float64 // of the last name in each row
+	for i := range marks {
+		m := &marks[i]
+		wide := float64(markWide * len(m.name))
+		m.left = m.x+wide > curveWidth
+		from := m.x
+		if m.left {
+			from -= wide
+		}
+		m.row = slices.IndexFunc(ends, func(end float64) bool { return end < from })
+		if m.row < 0 {
+			m.row = len(ends)
+			ends = append(ends, 0)
+		}
+		ends[m.row] = from + wide
+	}
+	return marks, len(ends)
+}
+
+func drawMarks(svg *bytes.Buffer, marks []mark, higher int) {
+	for _, m := range marks {
+		y := float64(curveTop - 32 + markHigh*m.row - higher)
+		drawRule(svg, m.x, y-8, m.x, curveHeight-curveBottom, `stroke="`+stageColour+`" stroke-dasharray="3 3"`)
+		x, anchor := m.x+2, ""
+		if m.left {
+			x, anchor = m.x-2, ` text-anchor="end"`
+		}
+		drawText(svg, x, y, m.name, `font-size="10" fill="`+stageColour+`"`+anchor)
 	}
 }
 

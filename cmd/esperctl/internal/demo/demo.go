@@ -215,7 +215,7 @@ func demoSettings(folder, name string, options demoOptions) (*settings.Settings,
 	if isSet(own, "NISSA_HTTP_ADDR") {
 		page = string(own.Nissa.HTTPAddr)
 	}
-	return settings.Load(settings.Options{
+	resolved, err := settings.Load(settings.Options{
 		EnvFile: os.DevNull,
 		Environ: []string{
 			"ESPER_LEYLINE_SECRET=" + secret,
@@ -233,6 +233,21 @@ func demoSettings(folder, name string, options demoOptions) (*settings.Settings,
 			"TAMIYO_STEP_TIMEOUT_MS=60000",
 		},
 	})
+	return resolved, asFlags(err)
+}
+
+// asFlags names what was given as a flag, not the setting that it becomes.
+func asFlags(err error) error {
+	faults, are := errors.AsType[*settings.Faults](err)
+	if !are {
+		return err
+	}
+	for i := range faults.List {
+		if faults.List[i].Env == "TEZZERET_SLOT" {
+			faults.List[i].Env = "--slot"
+		}
+	}
+	return faults
 }
 
 // isSet says whether a variable is set in the environment.

@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +191,58 @@ func TestCurveMarksStagesAndDepartures(t *testing.T) {
 			t.Errorf("the curve does not show %q", want)
 		}
 	}
+}
+
+// name is one of a stage on the curve.
+var name = regexp.MustCompile(`<text x="([0-9.]+)" y="([-0-9.]+)" font-size="10"[^>]*?( text-anchor="end")?>([^<]*)</text>`)
+
+// TestR27NamesOfStagesDoNotOverlap: the curve said "blendingprobationary".
+func TestR27NamesOfStagesDoNotOverlap(t *testing.T) {
+	t.Parallel()
+	for _, count := range []int{12, 60, 300} {
+		epochs := make([]tolaria.Epoch, count)
+		for i := range epochs { // a seed that changes with each of the last epochs, and one that comes and goes
+			stage := leyline.SeedLifecycleStage(2 + i%6)
+			epochs[i].Seeds = []graft.Seed{{ID: "a", Blueprint: "BP021", Stage: stage}}
+			if i < count-10 && i > 10 {
+				epochs[i].Seeds[0].Stage = leyline.SeedLifecycleStage_SEED_STAGE_TRAINING
+			}
+			if i%7 < 3 {
+				epochs[i].Seeds = append(epochs[i].Seeds, graft.Seed{ID: "b", Blueprint: "BP001"})
+			}
+		}
+		picture := string(drawCurve(&report{first: &tolaria.Result{Epochs: epochs}}))
+		var boxes [][4]float64
+		for _, found := range name.FindAllStringSubmatch(picture, -1) {
+			x, y := number(t, found[1]), number(t, found[2])
+			wide := 5.6 * float64(len(found[4])) // of a letter in a common face
+			if found[3] != "" {
+				x -= wide
+			}
+			box := [4]float64{x, y, x + wide, y + 10}
+			if box[0] < 0 || box[2] > curveWidth {
+				t.Errorf("%d epochs: %q is beside the picture", count, found[4])
+			}
+			for _, other := range boxes {
+				if box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3] {
+					t.Errorf("%d epochs: %q lies on another at %v", count, found[4], box)
+				}
+			}
+			boxes = append(boxes, box)
+		}
+		if len(boxes) < 10 {
+			t.Errorf("%d names on the curve of %d epochs", len(boxes), count)
+		}
+	}
+}
+
+func number(t *testing.T, text string) float64 {
+	t.Helper()
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 // shut is a pipe that nobody reads.

@@ -19,8 +19,9 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
-// event is an entry of the feed.
-type event struct {
+// Event is an entry of the feed.
+type Event struct {
+	Seq     int64             `json:"seq"`
 	Run     string            `json:"run"`
 	Seed    string            `json:"seed"`
 	At      time.Time         `json:"at"`
@@ -33,18 +34,19 @@ type event struct {
 // kinds are those of events.
 var kinds = []string{"event", "stage", "gate", "command", "order", "field_report", "emergency", "alarm"}
 
-// clock is how an event's time is shown: that of the reader.
-const clock = "15:04:05"
+// Clock is how an event's time is shown: that of the reader.
+const Clock = "15:04:05"
 
-func eventTable(table io.Writer, events []event) {
+func eventTable(table io.Writer, events []Event) {
 	terminal.Row(table, "TIME", "KIND", "NAME", "RUN", "SEED", "WHAT")
 	for _, e := range events {
-		terminal.Row(table, e.At.Local().Format(clock), e.Kind, stage(e.Name), orDash(e.Run), orDash(e.Seed), e.what())
+		terminal.Row(table, e.At.Local().Format(Clock), e.Kind, StageName(e.Name), terminal.OrDash(e.Run),
+			terminal.OrDash(e.Seed), e.What())
 	}
 }
 
-// what is the most telling of an event's details.
-func (e *event) what() string {
+// What is the most telling of an event's details.
+func (e *Event) What() string {
 	for _, name := range []string{"reason", "detail", "error"} {
 		if text := e.Details[name]; text != "" {
 			return text
@@ -56,13 +58,13 @@ func (e *event) what() string {
 			pairs = append(pairs, name+"="+e.Details[name])
 		}
 	}
-	return orDash(strings.Join(pairs, " "))
+	return terminal.OrDash(strings.Join(pairs, " "))
 }
 
 // line is an event on a line of its own, for who follows.
-func (e *event) line() string {
-	return strings.TrimRight(fmt.Sprintf("%s  %-11s %-16s %s %s  %s", e.At.Local().Format(clock), e.Kind, stage(e.Name),
-		orDash(e.Run), e.Seed, e.what()), " ")
+func (e *Event) line() string {
+	return strings.TrimRight(fmt.Sprintf("%s  %-11s %-16s %s %s  %s", e.At.Local().Format(Clock), e.Kind, StageName(e.Name),
+		terminal.OrDash(e.Run), e.Seed, e.What()), " ")
 }
 
 // Events lists what happened anywhere, or follows it.
@@ -78,7 +80,7 @@ func Events() *cobra.Command {
 			"With --follow it goes on until Ctrl-C; with --json that is one object a line.",
 		answer: func(ctx context.Context, _ []string, to *answer) error {
 			if filter.follow {
-				return followEvents(ctx, to, filter.run, func(e event) bool {
+				return followEvents(ctx, to, filter.run, func(e Event) bool {
 					return (filter.kind == "" || e.Kind == filter.kind) && (filter.seed == "" || e.Seed == filter.seed)
 				}, nil)
 			}
@@ -93,7 +95,7 @@ func Events() *cobra.Command {
 				return err
 			}
 			slices.Reverse(page.Events) // the newest came first
-			events, err := eachOf[event](page.Events)
+			events, err := eachOf[Event](page.Events)
 			if err != nil {
 				return err
 			}
@@ -139,13 +141,13 @@ func RunsFollow() *cobra.Command {
 			"in it. With --json it is one object a line.",
 		args: cobra.ExactArgs(1), complete: completeRuns,
 		answer: func(ctx context.Context, args []string, to *answer) error {
-			var r run
+			var r Run
 			if _, err := fromNissa(ctx, runPath(args[0]), nil, &r); err != nil {
 				return err
 			}
-			return followEvents(ctx, to, args[0], func(event) bool { return true }, func(told reported) string {
-				return fmt.Sprintf("%s  %-11s epoch %-10d loss %s, accuracy %s", told.At.Local().Format(clock), "report",
-					told.Epoch, told.Loss, told.Accuracy.percent())
+			return followEvents(ctx, to, args[0], func(Event) bool { return true }, func(told reported) string {
+				return fmt.Sprintf("%s  %-11s epoch %-10d loss %s, accuracy %s", told.At.Local().Format(Clock), "report",
+					told.Epoch, told.Loss, told.Accuracy.Percent())
 			})
 		},
 	}.command()
@@ -156,13 +158,13 @@ func RunsFollow() *cobra.Command {
 type reported struct {
 	At       time.Time `json:"at"`
 	Epoch    uint32    `json:"epoch"`
-	Loss     number    `json:"loss"`
-	Accuracy number    `json:"accuracy"`
+	Loss     Number    `json:"loss"`
+	Accuracy Number    `json:"accuracy"`
 }
 
 // followEvents prints a line for each event that is wanted and, unless report is nil, for each
 // report, until a signal ends it.
-func followEvents(ctx context.Context, to *answer, run string, wanted func(event) bool, report func(reported) string) error {
+func followEvents(ctx context.Context, to *answer, run string, wanted func(Event) bool, report func(reported) string) error {
 	service, err := nissa()
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func followEvents(ctx context.Context, to *answer, run string, wanted func(event
 	err = service.Follow(ctx, "/api/stream", query, func(told ask.Event) error {
 		switch {
 		case told.Kind == "event":
-			var e event
+			var e Event
 			if err := json.Unmarshal(told.Data, &e); err != nil || !wanted(e) {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -105,33 +106,19 @@ func (a *answer) age(at time.Time) string {
 	if at.IsZero() {
 		return "-"
 	}
-	return span(a.now.Sub(at))
+	return terminal.Span(a.now.Sub(at))
 }
 
-// span is a time of which the two largest units matter at most.
-func span(length time.Duration) string {
-	const day = 24 * time.Hour
-	switch length = max(length, 0); {
-	case length < time.Minute:
-		return fmt.Sprintf("%ds", int(length.Seconds()))
-	case length < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(length.Minutes()), int(length.Seconds())%60)
-	case length < day:
-		return fmt.Sprintf("%dh%02dm", int(length.Hours()), int(length.Minutes())%60)
-	default:
-		return fmt.Sprintf("%dd%02dh", length/day, int(length.Hours())%24)
-	}
-}
-
-// number is a figure of JSON that may be null, or a word for what is no number.
-type number struct {
+// Number is a figure of JSON that may be null, or a word for what is no number.
+type Number struct {
 	value float64
 	known bool
 	word  string
 }
 
-func (n *number) UnmarshalJSON(text []byte) error {
-	*n = number{}
+// UnmarshalJSON reads a figure, null or a word.
+func (n *Number) UnmarshalJSON(text []byte) error {
+	*n = Number{}
 	if string(text) == "null" {
 		return nil
 	}
@@ -142,7 +129,7 @@ func (n *number) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &n.value)
 }
 
-func (n number) String() string {
+func (n Number) String() string {
 	switch {
 	case n.word != "":
 		return n.word
@@ -153,23 +140,23 @@ func (n number) String() string {
 	}
 }
 
-// percent is a share of 1.
-func (n number) percent() string {
+// Percent is a share of 1.
+func (n Number) Percent() string {
 	if !n.known {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f%%", 100*n.value)
 }
 
-// stage is that of a seed as a person reads it.
-func stage(name string) string {
+// StageName is the stage of a seed as a person reads it.
+func StageName(name string) string {
 	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(name, "SEED_STAGE_"), "SEED_GATE_"))
 }
 
-// orDash stands for what is not known.
-func orDash(text string) string {
-	if text == "" {
-		return "-"
+// Value is what the figure is; NaN when that is not known.
+func (n Number) Value() float64 {
+	if !n.known {
+		return math.NaN()
 	}
-	return text
+	return n.value
 }

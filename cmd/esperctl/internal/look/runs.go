@@ -19,8 +19,8 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 )
 
-// run is one as Nissa tells of it, as far as it is shown.
-type run struct {
+// Run is one as Nissa tells of it, as far as it is shown.
+type Run struct {
 	ID       string         `json:"id"`
 	State    string         `json:"state"`
 	LastAt   time.Time      `json:"last_at"`
@@ -31,25 +31,26 @@ type run struct {
 	Reports  int64          `json:"reports"`
 	Reported time.Time      `json:"reported_at"`
 	Epoch    uint32         `json:"epoch"`
-	Loss     number         `json:"loss"`
-	Accuracy number         `json:"accuracy"`
-	Best     number         `json:"best_loss"`
+	Loss     Number         `json:"loss"`
+	Accuracy Number         `json:"accuracy"`
+	Best     Number         `json:"best_loss"`
 	Seeds    map[string]int `json:"seeds"`
 }
 
-// growing are the seeds that are on their way.
-func (r *run) growing() (n int) {
+// Growing are the seeds that are on their way.
+func (r *Run) Growing() (n int) {
 	for name, count := range r.Seeds {
-		if slices.Contains([]string{"germinated", "training", "blending", "shadowing", "probationary"}, stage(name)) {
+		if slices.Contains([]string{"germinated", "training", "blending", "shadowing", "probationary"}, StageName(name)) {
 			n += count
 		}
 	}
 	return n
 }
 
-func (r *run) kept() (n int) {
+// Kept are the seeds that became part of the network.
+func (r *Run) Kept() (n int) {
 	for name, count := range r.Seeds {
-		if stage(name) == "fossilized" {
+		if StageName(name) == "fossilized" {
 			n += count
 		}
 	}
@@ -59,14 +60,14 @@ func (r *run) kept() (n int) {
 func runPath(id string) string { return "/api/runs/" + url.PathEscape(id) }
 
 // listRuns are the runs heard of last, at most so many, and the answer as it came.
-func listRuns(ctx context.Context, limit int) ([]run, json.RawMessage, error) {
+func listRuns(ctx context.Context, limit int) ([]Run, json.RawMessage, error) {
 	var page struct {
 		Runs json.RawMessage `json:"runs"`
 	}
 	if _, err := fromNissa(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(limit)}}, &page); err != nil {
 		return nil, nil, err
 	}
-	found, err := decoded[[]run](page.Runs)
+	found, err := decoded[[]Run](page.Runs)
 	return found, page.Runs, err
 }
 
@@ -100,7 +101,7 @@ func RunsList() *cobra.Command {
 			return to.Print(to.out, raw, func(table io.Writer) {
 				terminal.Row(table, "RUN", "STATE", "EPOCH", "LOSS", "ACC", "GROWING", "KEPT", "HEARD")
 				for _, r := range found {
-					terminal.Row(table, r.ID, r.State, r.Epoch, r.Loss, r.Accuracy.percent(), r.growing(), r.kept(), to.age(r.LastAt))
+					terminal.Row(table, r.ID, r.State, r.Epoch, r.Loss, r.Accuracy.Percent(), r.Growing(), r.Kept(), to.age(r.LastAt))
 				}
 			})
 		},
@@ -114,7 +115,7 @@ func RunsShow() *cobra.Command {
 	command := question{
 		use: "show RUN", short: "Show one training run with its seeds", args: cobra.ExactArgs(1), complete: completeRuns,
 		answer: func(ctx context.Context, args []string, to *answer) error {
-			var r run
+			var r Run
 			raw, err := fromNissa(ctx, runPath(args[0]), nil, &r)
 			if err != nil {
 				return err
@@ -129,22 +130,22 @@ func RunsShow() *cobra.Command {
 	return command
 }
 
-func (r *run) show(table io.Writer, to *answer, seeds []seed) {
+func (r *Run) show(table io.Writer, to *answer, seeds []Seed) {
 	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("run", "%s", r.ID)
 	line("state", "%s, heard of %s ago", r.State, to.age(r.LastAt))
-	line("trainer", "%s, leads for %s, %d reports", orDash(r.Trainer), to.age(r.LedSince), r.Reports)
+	line("trainer", "%s, leads for %s, %d reports", terminal.OrDash(r.Trainer), to.age(r.LedSince), r.Reports)
 	if len(r.Replaced) > 0 {
 		line("before", "%s", strings.Join(r.Replaced, ", "))
 	}
 	if r.Refused > 0 {
 		line("refused", "%d reports of processes that do not lead it", r.Refused)
 	}
-	line("epoch", "%d, loss %s (best %s), accuracy %s", r.Epoch, r.Loss, r.Best, r.Accuracy.percent())
+	line("epoch", "%d, loss %s (best %s), accuracy %s", r.Epoch, r.Loss, r.Best, r.Accuracy.Percent())
 	if len(r.Seeds) > 0 {
 		var counts []string
 		for _, name := range slices.Sorted(maps.Keys(r.Seeds)) {
-			counts = append(counts, fmt.Sprintf("%d %s", r.Seeds[name], stage(name)))
+			counts = append(counts, fmt.Sprintf("%d %s", r.Seeds[name], StageName(name)))
 		}
 		line("seeds", "%s", strings.Join(counts, ", "))
 		terminal.Row(table, "")

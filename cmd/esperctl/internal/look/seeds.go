@@ -12,8 +12,8 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 )
 
-// seed is one as Nissa tells of it.
-type seed struct {
+// Seed is one as Nissa tells of it.
+type Seed struct {
 	Run       string    `json:"run"`
 	ID        string    `json:"id"`
 	Blueprint string    `json:"blueprint"`
@@ -21,7 +21,7 @@ type seed struct {
 	Kernel    string    `json:"kernel"`
 	Stage     string    `json:"stage"`
 	StageAt   time.Time `json:"stage_at"`
-	Alpha     number    `json:"alpha"`
+	Alpha     Number    `json:"alpha"`
 	Paused    bool      `json:"paused"`
 	FirstAt   time.Time `json:"first_at"`
 	LastAt    time.Time `json:"last_at"`
@@ -35,30 +35,31 @@ type seed struct {
 }
 
 // seedsOf are those of a run, and the answer as it came.
-func seedsOf(ctx context.Context, run string) ([]seed, json.RawMessage, error) {
+func seedsOf(ctx context.Context, run string) ([]Seed, json.RawMessage, error) {
 	var page struct {
 		Seeds json.RawMessage `json:"seeds"`
 	}
 	if _, err := fromNissa(ctx, runPath(run)+"/seeds", nil, &page); err != nil {
 		return nil, nil, err
 	}
-	found, err := decoded[[]seed](page.Seeds)
+	found, err := decoded[[]Seed](page.Seeds)
 	return found, page.Seeds, err
 }
 
-func seedTable(table io.Writer, to *answer, seeds []seed) {
+func seedTable(table io.Writer, to *answer, seeds []Seed) {
 	terminal.Row(table, "SEED", "BLUEPRINT", "SLOT", "STAGE", "FOR", "SHARE", "WHY")
 	for _, s := range seeds {
-		terminal.Row(table, s.ID, s.Blueprint, orDash(s.Slot), stage(s.Stage), to.age(s.StageAt), s.share(), orDash(s.Reason))
+		terminal.Row(table, s.ID, s.Blueprint, terminal.OrDash(s.Slot), StageName(s.Stage), to.age(s.StageAt), s.Share(),
+			terminal.OrDash(s.Reason))
 	}
 }
 
-// share is what the seed has of the output.
-func (s *seed) share() string {
+// Share is what the seed has of the output.
+func (s *Seed) Share() string {
 	if s.Paused {
 		return "paused"
 	}
-	return s.Alpha.percent()
+	return s.Alpha.Percent()
 }
 
 // SeedsList lists seeds.
@@ -82,8 +83,8 @@ func SeedsList() *cobra.Command {
 // lately is how many runs are asked for their seeds.
 const lately = 20
 
-func allSeeds(ctx context.Context, of string) (seeds []seed, raw []json.RawMessage, err error) {
-	runs := []run{{ID: of, Seeds: map[string]int{"": 1}}}
+func allSeeds(ctx context.Context, of string) (seeds []Seed, raw []json.RawMessage, err error) {
+	runs := []Run{{ID: of, Seeds: map[string]int{"": 1}}}
 	if of == "" {
 		if runs, _, err = listRuns(ctx, lately); err != nil {
 			return nil, nil, err
@@ -129,8 +130,8 @@ func SeedsShow() *cobra.Command {
 		args: cobra.ExactArgs(2), complete: CompleteSeeds,
 		answer: func(ctx context.Context, args []string, to *answer) error {
 			var found struct {
-				Seed   seed
-				Events []event
+				Seed   Seed
+				Events []Event
 			}
 			raw, err := fromNissa(ctx, runPath(args[0])+"/seeds/"+url.PathEscape(args[1]), nil, &found)
 			if err != nil {
@@ -142,16 +143,16 @@ func SeedsShow() *cobra.Command {
 	return command
 }
 
-func (s *seed) show(table io.Writer, to *answer, events []event) {
+func (s *Seed) show(table io.Writer, to *answer, events []Event) {
 	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("seed", "%s", s.ID)
 	line("run", "%s", s.Run)
-	line("blueprint", "%s at %s", s.Blueprint, orDash(s.Slot))
-	line("kernel", "%s", orDash(s.Kernel))
-	line("stage", "%s for %s, share %s", stage(s.Stage), to.age(s.StageAt), s.share())
+	line("blueprint", "%s at %s", s.Blueprint, terminal.OrDash(s.Slot))
+	line("kernel", "%s", terminal.OrDash(s.Kernel))
+	line("stage", "%s for %s, share %s", StageName(s.Stage), to.age(s.StageAt), s.Share())
 	for _, was := range s.Stages {
 		if was.To != nil {
-			line("", "%s for %s", stage(was.Stage), span(was.To.Sub(was.From)))
+			line("", "%s for %s", StageName(was.Stage), terminal.Span(was.To.Sub(was.From)))
 		}
 	}
 	if s.Reason != "" {
@@ -160,6 +161,6 @@ func (s *seed) show(table io.Writer, to *answer, events []event) {
 	terminal.Row(table, "")
 	terminal.Row(table, "TIME", "KIND", "NAME", "WHAT")
 	for _, e := range events {
-		terminal.Row(table, e.At.Local().Format(clock), e.Kind, stage(e.Name), e.what())
+		terminal.Row(table, e.At.Local().Format(Clock), e.Kind, StageName(e.Name), e.What())
 	}
 }

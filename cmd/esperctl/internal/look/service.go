@@ -13,8 +13,8 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 )
 
-// served is what Weatherlight shows of itself at /status, as far as it is shown here.
-type served struct {
+// Service is what Weatherlight shows of itself at /status, as far as it is shown here.
+type Service struct {
 	State      string   `json:"state"`
 	Reason     string   `json:"reason"`
 	Version    string   `json:"version"`
@@ -83,7 +83,8 @@ func Workers() *cobra.Command {
 			return to.Print(to.out, page.Workers, func(table io.Writer) {
 				terminal.Row(table, "WORKER", "STATE", "UP", "RESTARTS", "CIRCUIT", "LAST ERROR")
 				for _, w := range workers {
-					terminal.Row(table, w.Name, w.State, span(seconds(w.Uptime)), w.Restarts, w.Circuit, orDash(w.LastError))
+					terminal.Row(table, w.Name, w.State, terminal.Span(seconds(w.Uptime)), w.Restarts, w.Circuit,
+						terminal.OrDash(w.LastError))
 				}
 			})
 		},
@@ -124,7 +125,8 @@ func TrainersList() *cobra.Command {
 			return to.Print(to.out, trainers, func(table io.Writer) {
 				terminal.Row(table, "TRAINER", "RUN", "STATE", "LEADS FOR", "REPORTS", "LAST", "REFUSED")
 				for _, t := range trainers {
-					terminal.Row(table, orDash(t.Trainer), t.Run, t.State, to.age(t.LedSince), t.Reports, to.age(t.Reported), t.Refused)
+					terminal.Row(table, terminal.OrDash(t.Trainer), t.Run, t.State, to.age(t.LedSince), t.Reports,
+						to.age(t.Reported), t.Refused)
 				}
 			})
 		},
@@ -133,8 +135,8 @@ func TrainersList() *cobra.Command {
 	return command
 }
 
-// raised is an alarm of the service, or an alert of Nissa's.
-type raised struct {
+// Raised is an alarm of the service, or an alert of Nissa's.
+type Raised struct {
 	ID       string    `json:"id,omitempty"` // to acknowledge it by; alarms of the service have none
 	From     string    `json:"from"`
 	Name     string    `json:"name"`
@@ -183,7 +185,7 @@ func AlarmsList() *cobra.Command {
 				}
 				terminal.Row(table, "NAME", "ID", "SEVERITY", "STATE", "FOR", "WHAT")
 				for _, r := range found {
-					terminal.Row(table, r.Name, orDash(r.ID), r.Severity, r.state(), to.age(r.Since), r.what())
+					terminal.Row(table, r.Name, terminal.OrDash(r.ID), r.Severity, r.Standing(), to.age(r.Since), r.What())
 				}
 			})
 			if err != nil {
@@ -196,7 +198,8 @@ func AlarmsList() *cobra.Command {
 	return command
 }
 
-func (r *raised) state() string {
+// Standing is whether somebody has taken it up, or else its state.
+func (r *Raised) Standing() string {
 	switch {
 	case r.AckedBy != "":
 		return "taken up"
@@ -207,16 +210,19 @@ func (r *raised) state() string {
 	}
 }
 
-func (r *raised) what() string { return orDash(strings.TrimSuffix(r.Subject+": "+r.Detail, ": ")) }
+// What says of what and why.
+func (r *Raised) What() string {
+	return terminal.OrDash(strings.Trim(r.Subject+": "+r.Detail, ": "))
+}
 
 // allRaised asks both services. What it found of one stands beside the failure of the other.
-func allRaised(ctx context.Context, all bool) ([]raised, error) {
-	found := []raised{}
+func allRaised(ctx context.Context, all bool) ([]Raised, error) {
+	found := []Raised{}
 	service, failed := weatherlight()
 	if failed == nil {
-		var page served
+		var page Service
 		if failed = service.Get(ctx, "/status", nil, &page); failed == nil {
-			found = append(found, page.raised()...)
+			found = append(found, page.Raised()...)
 		}
 	}
 	var page struct{ Alerts []alert }
@@ -234,21 +240,22 @@ func allRaised(ctx context.Context, all bool) ([]raised, error) {
 	return found, failed
 }
 
-func (s *served) raised() (found []raised) {
+// Raised are its alarms.
+func (s *Service) Raised() (found []Raised) {
 	for _, a := range s.Alarms {
 		state := "raised"
 		if a.Gone {
 			state = "ending"
 		}
-		found = append(found, raised{
+		found = append(found, Raised{
 			From: "weatherlight", Name: a.Name, Severity: a.Severity, State: state, Since: a.Since, Subject: a.Subject, Detail: a.Detail,
 		})
 	}
 	return found
 }
 
-func (a *alert) raised() raised {
-	r := raised{
+func (a *alert) raised() Raised {
+	r := Raised{
 		ID: a.ID, From: "nissa", Name: a.Rule, Severity: a.Severity, State: a.State, Since: a.Since, Subject: a.Source, Detail: a.Detail,
 		Silenced: len(a.SilencedBy) > 0,
 	}
@@ -262,7 +269,7 @@ func (a *alert) raised() raised {
 }
 
 // unwell are the workers that do not run as they should.
-func (s *served) unwell() (found []worker) {
+func (s *Service) unwell() (found []worker) {
 	for _, w := range s.Workers {
 		if slices.Contains([]string{"backing_off", "degraded", "failed", "abandoned"}, w.State) {
 			found = append(found, w)

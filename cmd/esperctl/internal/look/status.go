@@ -35,7 +35,7 @@ type overview struct {
 	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that are running
 	Unwell       []string        `json:"unwell"`          // why the exit code is not 0
 
-	served served
+	served Service
 	asked  string // where the service was asked
 }
 
@@ -93,7 +93,7 @@ func (o *overview) askNissa(ctx context.Context) {
 		o.Nissa = err.Error()
 		return
 	}
-	var page struct{ Runs []run }
+	var page struct{ Runs []Run }
 	err = service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &page)
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 		o.Nissa = err.Error()
@@ -108,7 +108,7 @@ func (o *overview) askNissa(ctx context.Context) {
 		o.Runs[r.State]++
 		if r.State == "running" {
 			for name, count := range r.Seeds {
-				o.Seeds[stage(name)] += count
+				o.Seeds[StageName(name)] += count
 			}
 		}
 	}
@@ -129,14 +129,14 @@ func (o *overview) judge() {
 func (o *overview) show(table io.Writer, to *answer) {
 	s := &o.served
 	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
-	line("weatherlight", "%s for %s, %s, at %s", s.State, span(seconds(s.Uptime)), s.SystemMode, o.asked)
+	line("weatherlight", "%s for %s, %s, at %s", s.State, terminal.Span(seconds(s.Uptime)), s.SystemMode, o.asked)
 	line("version", "%s", s.Version)
 	if s.Reason != "" {
 		line("reason", "%s", s.Reason)
 	}
-	line("bus", "%s", orDash(s.Bus))
+	line("bus", "%s", terminal.OrDash(s.Bus))
 	if i := s.Instances; i != nil {
-		line("instances", "%d, %s leads", len(i.Live), orDash(i.Leader))
+		line("instances", "%d, %s leads", len(i.Live), terminal.OrDash(i.Leader))
 	}
 	line("nissa", "%s", o.Nissa)
 	if o.Runs != nil {
@@ -149,13 +149,13 @@ func (o *overview) show(table io.Writer, to *answer) {
 	unwell := s.unwell()
 	line("workers", "%d, %d not well", len(s.Workers), len(unwell))
 	for _, w := range unwell {
-		line("", "%s", to.rest(w.Name+" is "+w.State+": "+orDash(w.LastError)))
+		line("", "%s", to.rest(w.Name+" is "+w.State+": "+terminal.OrDash(w.LastError)))
 	}
 	o.showAlarms(line, to)
 	terminal.Row(table, "")
 	terminal.Row(table, "STREAM", "ENTRIES", "BEHIND", "SLOWEST GROUP", "LOST UNREAD")
 	for _, stream := range s.Streams {
-		terminal.Row(table, stream.Role, stream.Depth, stream.Lag, orDash(stream.Slowest), stream.TrimmedUnread)
+		terminal.Row(table, stream.Role, stream.Depth, stream.Lag, terminal.OrDash(stream.Slowest), stream.TrimmedUnread)
 	}
 }
 

@@ -72,6 +72,9 @@ func Table(out io.Writer, wide bool, rows func(io.Writer)) error {
 		}
 		table = append(table, strings.Split(line, "\t"))
 	}
+	if len(table) == 1 && len(table[0]) > 1 { // a head with nothing below it
+		table = [][]string{{"none"}}
+	}
 	most := math.MaxInt
 	widths := columnWidths(table)
 	if !wide {

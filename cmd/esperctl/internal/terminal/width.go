@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,4 +14,10 @@ func terminalWidth(file *os.File) int {
 		return 0
 	}
 	return int(size.Col)
+}
+
+// Is says whether a person at a terminal sees what is written there.
+func Is(out io.Writer) bool {
+	file, is := out.(*os.File)
+	return is && terminalWidth(file) > 0
 }

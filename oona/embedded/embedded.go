@@ -1,6 +1,7 @@
-// Package broker is the embedded bus: an in-process Redis on loopback, for one
-// machine and trial runs. It keeps nothing when the process ends.
-package broker
+// Package embedded is a bus in the process: a Redis on loopback, for one machine, trials and
+// tests. It keeps nothing when the process ends. oona.Connect joins it by its URL, as do other
+// processes of the machine.
+package embedded
 
 import (
 	"bufio"

@@ -1,4 +1,4 @@
-package broker_test
+package embedded_test
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
 
-	"github.com/esper-lite/weatherlight/internal/broker"
+	"github.com/esper-lite/weatherlight/oona/embedded"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestMarksExpireOnTheEmbeddedBroker(t *testing.T) {
 	t.Parallel()
-	b, err := broker.Start(broker.Config{Tick: 5 * time.Millisecond})
+	b, err := embedded.Start(embedded.Config{Tick: 5 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,13 +55,13 @@ func TestMarksExpireOnTheEmbeddedBroker(t *testing.T) {
 
 func TestPortInUseIsToldWithItsAddress(t *testing.T) {
 	t.Parallel()
-	b, err := broker.Start(broker.Config{})
+	b, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
 	defer b.Close()
-	if _, err := broker.Start(broker.Config{Port: b.Port()}); err == nil {
+	if _, err := embedded.Start(embedded.Config{Port: b.Port()}); err == nil {
 		t.Fatal("two brokers share one port")
 	}
 }
