@@ -88,8 +88,8 @@ func newDecided(seeds int) (*decided, error) {
 		},
 	}
 	for i := range 30 {
-		d.offered = append(d.offered, tamiyo.Candidate{
-			BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.6, // none is begun while it settles
+		d.offered = append(d.offered, tamiyo.Candidate{ // at this risk none is begun
+			BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.6,
 			ParameterCount: 100 * (i + 1), MultiplyAdds: int64(1000 * i), Earned: tamiyo.Earned{Tried: i, Kept: i / 2, Gain: 0.1},
 		})
 	}
