@@ -241,6 +241,21 @@ func (s *crowdSeed) state(number uint64) *leyline.SeedState {
 	}
 }
 
+// String tells how far the runs are: of each stage how many have a seed there at most.
+func (c *crowd) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stages := make(map[string]int)
+	for _, m := range c.members {
+		far := leyline.SeedLifecycleStage_SEED_STAGE_UNKNOWN
+		for _, s := range m.seeds {
+			far = max(far, s.stage)
+		}
+		stages[far.String()]++
+	}
+	return fmt.Sprintf("%d reports, %d not taken, %d orders, %d again: %v", c.reports, c.late, c.orders, c.again, stages)
+}
+
 // kept is how many runs keep a seed.
 func (c *crowd) kept() (runs int) {
 	c.mu.Lock()

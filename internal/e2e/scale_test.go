@@ -131,6 +131,11 @@ func (s *site) measure(c *crowd) string {
 	s.t.Helper()
 	begun, before, reports := time.Now(), s.use(), c.reported()
 	looked, backlog := begun, int64(0)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("%s; %d reports wait", c, s.backlog())
+		}
+	})
 	eventually(s.t, "each run keeps a seed, and the time is over", patience+*loadFor+100**loadInterval, func() bool {
 		if time.Since(looked) >= time.Second {
 			looked, backlog = time.Now(), max(backlog, s.backlog())
