@@ -57,7 +57,7 @@ chaos: ## kill, cut, restart and forge at full size (ARGS="-seed 2"; -update wri
 load: ## a load of 1,000 runs on a Redis Cluster, PostgreSQL and an S3-compatible store (ARGS="-load.runs 200")
 	@tools/ensure.sh redis-server /usr/lib/postgresql/15/bin/postgres
 	$(GO) test -count=1 -timeout 30m -v ./internal/e2e -run TestGrowthOnAClusterWithPostgresAndS3 \
-		-load.runs 1000 -load.interval 1s -load.for 2m $(ARGS)
+		-load.runs 1000 -load.interval 2s -load.for 90s $(ARGS)
 
 e2e: $(PAGE)/node_modules/.package-lock.json ## drive the built commands from outside, with a real Redis
 	@tools/ensure.sh redis-server gcc /usr/include/stdlib.h python3 /usr/bin/python3 python:google.protobuf \

@@ -129,7 +129,7 @@ func (c *crowd) turn(ctx context.Context, m *member) error {
 	err := c.bus.PublishReport(ctx, packet, report.Attributes())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if errors.Is(err, oona.ErrUnavailable) {
+	if errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrOverloaded) {
 		c.late++
 		return nil
 	}
