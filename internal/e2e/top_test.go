@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,19 +16,19 @@ import (
 
 // screen is a command on a terminal of tmux's, which stays when the command has ended.
 type screen struct {
-	t      testing.TB
-	socket string
+	t                testing.TB
+	socket, exitCode string
 }
 
 // show runs esperctl on a terminal of its own.
 func show(t testing.TB, environ []string, width, height int, args ...string) *screen {
 	t.Helper()
 	folder := t.TempDir()
-	s := &screen{t, filepath.Join(folder, "tmux")}
+	s := &screen{t, filepath.Join(folder, "tmux"), filepath.Join(folder, "exit")}
 	cmd := exec.Command("tmux", append([]string{
 		"-S", s.socket, "-f", "/dev/null", "-u", "set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "default-terminal",
 		"xterm-256color", ";", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "-c", folder,
-		filepath.Join(suite.binaries, "esperctl"),
+		"sh", "-c", `"$@"; echo $? > ` + s.exitCode + ``, "sh", filepath.Join(suite.binaries, "esperctl"),
 	}, args...)...)
 	cmd.Env = append(slices.Clone(environ), "HOME="+folder, "TMPDIR="+folder, "PATH=/usr/bin:/bin", "TERM=xterm-256color", "LC_ALL=C.UTF-8", "SHELL=/bin/sh")
 	if said, err := cmd.CombinedOutput(); err != nil {
@@ -70,12 +71,14 @@ func (s *screen) becomes(what string, ok func(text string) bool) {
 	eventually(s.t, "the screen shows "+what, patience, func() bool { return ok(s.text()) })
 }
 
-// ends waits for the end of the command, with its exit code.
+// ends waits for the end of the command, with its exit code. The shell around it writes that
+// down: tmux now and then hears nothing of the end of a child.
 func (s *screen) ends(code int) {
 	s.t.Helper()
-	got := "" // tmux knows it a moment after the terminal is closed
+	got := ""
 	eventually(s.t, "the command has ended", patience, func() bool {
-		got = strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_dead_status}"))
+		text, _ := os.ReadFile(s.exitCode)
+		got = strings.TrimSpace(string(text))
 		return got != ""
 	})
 	if got != strconv.Itoa(code) {
@@ -86,9 +89,15 @@ func (s *screen) ends(code int) {
 	}
 }
 
+// pid is that of the command, the only child of the terminal's shell.
 func (s *screen) pid() int {
 	s.t.Helper()
-	pid, err := strconv.Atoi(strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_pid}")))
+	shell := strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_pid}"))
+	children, err := os.ReadFile(filepath.Join("/proc", shell, "task", shell, "children"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(children)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -142,7 +151,7 @@ func topBesideDevMode(t *testing.T, check func(string, func(*testing.T))) {
 	joining := slices.DeleteFunc(d.environ(), func(pair string) bool { return strings.HasPrefix(pair, "WEATHERLIGHT_HTTP") })
 	trainer := launch(t, t.TempDir(), joining, "esperctl", "demo", "--join", "--repeats", "1", "--pace", "100ms", "--json")
 	top := show(t, environ, 80, 24, "top", "--interval", "200ms")
-	on := func(t *testing.T) *screen { return &screen{t, top.socket} }
+	on := func(t *testing.T) *screen { return &screen{t, top.socket, top.exitCode} }
 	check("one screen has all of it", func(t *testing.T) {
 		on(t).sees("weatherlight  ready", "nissa         ready", "streams", "RUN 1", "running", "STREAM", "oona.normal", "ALARM", "TIME")
 	})
@@ -234,7 +243,7 @@ func answersToKeys(top *screen) {
 func topBesideOutages(t *testing.T, check func(string, func(*testing.T))) {
 	h := newHands(t)
 	top := show(t, h.operator, 80, 24, "top", "--interval", "200ms")
-	on := func(t *testing.T) *screen { return &screen{t, top.socket} }
+	on := func(t *testing.T) *screen { return &screen{t, top.socket, top.exitCode} }
 	check("Nissa goes away and comes back", func(t *testing.T) {
 		on(t).sees("nissa         ready", "weatherlight  ready", "oona.normal")
 		h.page.signal(syscall.SIGTERM)
