@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -339,7 +340,7 @@ func TestEveryWorkerPassesTheStress(t *testing.T) {
 	}
 	t.Run("http", func(t *testing.T) {
 		supervisetest.Stress(t, func() supervise.Worker {
-			server, err := httpserver.Listen(t.Context(), "127.0.0.1:0")
+			server, err := httpserver.Listen(t.Context(), freeport.Must(t)) // nobody else is given it between two runs
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/esper-lite/weatherlight/internal/freeport"
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/supervise/supervisetest"
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newWorker(t *testing.T, handler http.HandlerFunc) *httpserver.Worker {
 	t.Helper()
-	worker, err := httpserver.Listen(t.Context(), "127.0.0.1:0")
+	worker, err := httpserver.Listen(t.Context(), freeport.Must(t)) // nobody else is given it between two runs
 	if err != nil {
 		t.Fatal(err)
 	}
