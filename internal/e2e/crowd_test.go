@@ -54,6 +54,7 @@ type crowdSeed struct {
 	stage                   leyline.SeedLifecycleStage
 	attached, order         uint64
 	steps                   int
+	age                     uint32 // reports since it was attached: it learns from the first one on
 }
 
 func (s *crowdSeed) kept() bool { return s.stage == leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED }
@@ -220,23 +221,24 @@ func (m *member) report() (*leyline.SystemStatePacket, trainer.Report) {
 	for i := range m.seeds {
 		seed := &m.seeds[i]
 		report.Grafts[seed.id] = trainer.Graft{Slot: crowdSlot, Blueprint: seed.blueprint, Checksum: seed.checksum, Order: seed.attached}
-		packet.SeedStates = append(packet.SeedStates, seed.state(m.number))
+		packet.SeedStates = append(packet.SeedStates, seed.state())
 	}
 	return packet, report
 }
 
-func (s *crowdSeed) state(number uint64) *leyline.SeedState {
+func (s *crowdSeed) state() *leyline.SeedState {
+	s.age++
 	if s.stage == leyline.SeedLifecycleStage_SEED_STAGE_BLENDING {
 		s.steps += 28
 	}
 	return &leyline.SeedState{
-		SeedId: s.id, Stage: s.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: uint32(number), //nolint:gosec // a few hundred
+		SeedId: s.id, Stage: s.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: s.age,
 		Metrics: map[string]float32{
 			trainer.MetricOrder: float32(s.order), trainer.MetricAlpha: min(1, float32(s.steps)/20), trainer.MetricAlphaSteps: float32(s.steps),
 			trainer.MetricLossBefore: 0.4, trainer.MetricLossAfter: 0.3, trainer.MetricLossError: 0.01,
 			trainer.MetricAccuracyBefore: 0.9, trainer.MetricAccuracyAfter: 0.95, trainer.MetricAccuracyError: 0.005,
 			trainer.MetricHeldOut: 500, trainer.MetricGradientNorm: 0.5, trainer.MetricHostGradientMax: 0,
-			trainer.MetricTrainLoss: 1 / float32(number), trainer.MetricForwardMS: 0.2,
+			trainer.MetricTrainLoss: 1 / float32(s.age), trainer.MetricForwardMS: 0.2,
 		},
 	}
 }

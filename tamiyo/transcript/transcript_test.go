@@ -277,6 +277,7 @@ func TestDecisionsAreReadInTheOrderOfTheirRecords(t *testing.T) {
 						fmt.Fprintf(&export, `{"decision":{"run":"run-1","transcript":%q}}`+"\n", text)
 					}
 				}
+				fmt.Fprintf(&export, `{"end":{"run":"run-1","lines":%d}}`+"\n", strings.Count(export.String(), "\n"))
 				read, err := ReadRuns(strings.NewReader(export.String()))
 				if err != nil {
 					t.Fatal(err)
