@@ -43,6 +43,7 @@ func TestStreamsListAgreesWithStatus(t *testing.T) {
 		}
 	}
 	onRedis(t, "XGROUP CREATE "+normal+" reading 0", "XGROUP CREATE "+normal+" never-read 0",
+		"XGROUP CREATE "+oona.DefaultStreams().Policy+" nothing-to-read 0 MKSTREAM", "XGROUP CREATE "+normal+" at-the-end $",
 		"XREADGROUP GROUP reading reader COUNT 1 STREAMS "+normal+" >")
 	stats, err := bus.Stats(t.Context())
 	if err != nil {

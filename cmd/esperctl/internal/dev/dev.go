@@ -116,7 +116,7 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) {
 			return nissa.ShippedRules(nissa.Thresholds{}), "", nil
 		}},
-		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: s.Logger.With("part", "nissa"),
+		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: s.Logger.With("service", "nissa"),
 	})
 	if ctx.Err() != nil {
 		return nil // asked to end meanwhile: nothing failed

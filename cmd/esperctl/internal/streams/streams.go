@@ -35,7 +35,8 @@ func newList(bus Bus) *cobra.Command {
 	command := &cobra.Command{
 		Use: "list", Short: "List the streams: entries, groups, and how far the slowest is behind", Args: cobra.NoArgs,
 		Long: "Lists the streams: entries, groups, and how many entries the slowest of the groups that are read has yet to read\n" +
-			"or to finish, as esperctl status has it. A group that nobody has read for five minutes holds up nobody: it is named.",
+			"or to finish, as esperctl status has it. A group that has something to\n" +
+			"read, and that nobody has read for five minutes, holds up nobody: it is named.",
 		RunE: func(command *cobra.Command, _ []string) error {
 			return bus(command.Context(), func(client *oona.Client) error {
 				found, err := client.Admin().Streams(command.Context())
@@ -57,7 +58,7 @@ func listTable(table io.Writer, streams []admin.StreamView) {
 		s := &streams[i]
 		var pending int64
 		for _, g := range s.Groups {
-			if pending += g.Pending; !isRead(&g) {
+			if pending += g.Pending; !isRead(&g) && waits(s, &g) {
 				idle = append(idle, g.Name+" on "+s.Name)
 			}
 		}
@@ -76,6 +77,15 @@ const readWithin = 5 * time.Minute
 func isRead(g *admin.GroupView) bool {
 	quiet, known := g.Silent()
 	return known && quiet < readWithin
+}
+
+// waits says whether there is anything on a stream for a group. One that has read all there was,
+// or whose stream is empty, is not known to be left by anybody.
+func waits(s *admin.StreamView, g *admin.GroupView) bool {
+	if g.Behind == nil {
+		return g.Pending > 0 || s.Entries > 0
+	}
+	return g.Pending > 0 || *g.Behind > 0
 }
 
 // slowestOf is how much the slowest of the groups that are read has to read or to finish, and
