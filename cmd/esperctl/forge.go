@@ -81,7 +81,7 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen screen) 
 		screen.Print("kernels are not announced: the embedded broker lives in the service")
 		return nowhere, nobody
 	}
-	bus, err := joinBus(ctx, resolved)
+	bus, _, err := joinBus(ctx, resolved)
 	if errors.Is(err, signing.ErrNoSecret) {
 		err = errors.New(settings.SecretEnv + " is not set")
 	}

@@ -1,15 +1,10 @@
 package main
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
-	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/signing"
 )
 
 func newRuns() *cobra.Command {
@@ -35,21 +30,4 @@ func newAlarms() *cobra.Command {
 	alarms := &cobra.Command{Use: "alarms", Short: "Look at what is wrong, and take it up"}
 	alarms.AddCommand(look.AlarmsList(), act.AlarmsAck())
 	return alarms
-}
-
-// withKeyring joins the configured bus with the secret that signs commands.
-func withKeyring(ctx context.Context, work func(*oona.Client, *signing.Keyring) error) error {
-	resolved, err := settings.Load(settings.Options{})
-	if err != nil {
-		return err
-	}
-	current, previous, err := resolved.Secrets()
-	if err != nil {
-		return err
-	}
-	keyring, err := signing.NewKeyring(current, previous...)
-	if err != nil {
-		return err
-	}
-	return withBus(ctx, func(bus *oona.Client) error { return work(bus, keyring) })
 }
