@@ -130,7 +130,7 @@ func (st *step) confirm(s *seed, e *entry) {
 		st.attachConfirmed(s)
 	}
 	st.forgetOrders(s.ID, classStage)
-	if !st.move(s, e.stage) {
+	if !st.move(s, e.stage, "") {
 		return
 	}
 	s.Target = lifecycle.Unknown
@@ -146,7 +146,7 @@ func (st *step) walk(s *seed, e *entry, rc *reading) {
 	}
 	st.forgetOrders(s.ID, classStage)
 	for s.Stage < e.stage {
-		if !st.move(s, s.Stage+1) {
+		if !st.move(s, s.Stage+1, reasonAhead) {
 			return
 		}
 	}

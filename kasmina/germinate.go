@@ -54,7 +54,7 @@ func (st *step) germinate(command *leyline.AdaptationCommand, order *seedOrder) 
 	st.noteOperation(s, command, order)
 	st.noteController(s, order.annotations)
 	st.noteGate(s, sanity)
-	st.move(s, lifecycle.Germinated)
+	st.move(s, lifecycle.Germinated, "")
 	st.requestKernel(s)
 	return nil
 }

@@ -17,14 +17,13 @@ import (
 const source = "kasmina"
 
 // emit builds a seed's packet with the events that wait for it. Every packet
-// tells the stage and the share, by which an observer follows the seed.
-func (st *step) emit(s *seed) {
-	events := []*leyline.TelemetryEvent{{
-		Description: "seed_stage", Level: levelInfo,
-		Attributes: map[string]string{
-			"seed_id": s.ID, "stage": s.Stage.String(), "alpha": strconv.FormatFloat(s.share(), 'f', 4, 64),
-		},
-	}}
+// tells the stage and the share, by which an observer follows the seed; one about a
+// move has besides where the seed came from and why.
+func (st *step) emit(s *seed, moved ...string) {
+	pairs := append([]string{
+		"seed_id", s.ID, "stage", s.Stage.String(), "alpha", strconv.FormatFloat(s.share(), 'f', 4, 64),
+	}, moved...)
+	events := []*leyline.TelemetryEvent{{Description: "seed_stage", Level: levelInfo, Attributes: pairsToMap(pairs)}}
 	if s.Blend.Mode != "" {
 		events = append(events, blendEvent(s))
 	}

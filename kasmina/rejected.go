@@ -148,6 +148,10 @@ const (
 	reasonPruned          = "pruned"
 )
 
+// reasonAhead is why a seed moves on without a gate: its trainer has it further on than the
+// record, which is older.
+const reasonAhead = "trainer_ahead"
+
 // Who issues commands beside trainer.IssuedBy. An operator is told at once what came of one.
 const (
 	issuedByTamiyo   = "tamiyo"

@@ -14,15 +14,19 @@ func (s *seed) attached() bool {
 	return s.Stage >= lifecycle.Training && s.Stage <= lifecycle.Fossilized
 }
 
-// move takes a seed to a stage and tells of it. A move that the table does not
-// have is not made.
-func (st *step) move(s *seed, to leyline.SeedLifecycleStage) bool {
+// move takes a seed to a stage and tells of it: of the gate too that it passed on the
+// way, or failed for this reason. A move that the table does not have is not made.
+func (st *step) move(s *seed, to leyline.SeedLifecycleStage, reason string) bool {
 	if err := lifecycle.Transition(s.Stage, to); err != nil {
 		st.seedEvent(s, "seed_transition_refused", levelError, "error", err.Error())
 		return false
 	}
+	moved := []string{"from", s.Stage.String(), "slot", s.Slot, "reason", bounded(reason)}
+	if s.Gate.Gate != 0 && s.Gate.Reason == reason {
+		moved = append(moved, "gate", s.Gate.Gate.String())
+	}
 	s.Stage, s.Progress, s.Earned = to, evidence.NewProgress(), false
-	st.emit(s)
+	st.emit(s, moved...)
 	return true
 }
 
@@ -88,11 +92,11 @@ func (st *step) cull(s *seed, reason string, level leyline.TelemetryLevel, endin
 		st.askEnd(ending, pending{Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Reason: reason, Policy: s.Policy})
 	}
 	st.seedEvent(s, "rollback_ready", level, "stage", from.String(), "reason", reason)
-	if st.noteEnded(s, reason); !st.move(s, lifecycle.Culled) {
+	if st.noteEnded(s, reason); !st.move(s, lifecycle.Culled, reason) {
 		return
 	}
 	s.Embargo = embargo{Until: st.now.plus(st.config.Embargo)}
-	st.move(s, lifecycle.Embargoed)
+	st.move(s, lifecycle.Embargoed, reason)
 }
 
 // terminate ends a kept seed.
@@ -104,7 +108,7 @@ func (st *step) terminate(s *seed, reason string, ending trainer.Kind) {
 		})
 	}
 	st.seedEvent(s, "rollback_ready", levelInfo, "stage", lifecycle.Fossilized.String(), "reason", reason)
-	if st.noteEnded(s, reason); st.move(s, lifecycle.Terminated) {
+	if st.noteEnded(s, reason); st.move(s, lifecycle.Terminated, reason) {
 		st.forget(s)
 	}
 }
@@ -180,9 +184,9 @@ func (st *step) release(s *seed) {
 		st.seedEvent(s, "gate_failure", levelWarning, "gate", gate.Reset.String(), "reason", s.Gate.Reason)
 		return
 	}
-	st.move(s, lifecycle.Resetting)
+	st.move(s, lifecycle.Resetting, "")
 	s.Isolation = isolation{}
-	st.move(s, lifecycle.Dormant)
+	st.move(s, lifecycle.Dormant, "")
 	st.forget(s)
 }
 

@@ -103,8 +103,8 @@ func TestR25LogIsForWhoeverReadsIt(t *testing.T) {
 	seed := h.awaitSeed("logged", "TRAINING")
 	h.ctl("seeds", "cull", "logged", seed.ID, "--reason", "for the log")
 	eventually(t, "its cull is in the log", patience, has(func(r map[string]any) bool {
-		event, _ := r["event"].(map[string]any)
-		return r["msg"] == "rollback_ready" && event["seed_id"] == seed.ID && event["stage"] != nil && event["reason"] != nil
+		return r["msg"] == "seed moved" && r["level"] == "INFO" && r["run"] == "logged" && r["seed"] == seed.ID && r["slot"] != "" &&
+			r["from"] == "TRAINING" && r["to"] == "CULLED" && r["reason"] != nil
 	}))
 	forged := h.logged("forged")
 	compiled, _ := forged["compiled"].(float64)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,17 +15,25 @@ import (
 const (
 	// eventOperation tells that a command for a seed was taken: a germination, a cull, a promotion.
 	eventOperation = "seed_operation"
-	// eventEnd tells that a seed goes, from which stage and why.
-	eventEnd = "rollback_ready"
+	// eventAdopted tells that a seed was found in its trainer's model, in which stage.
+	eventAdopted = "seed_adopted"
+	// eventStage tells which stage a seed is in and, when it moved there, where from and why.
+	eventStage = "seed_stage"
 )
 
 // logEvents repeats what a decision on a run tells at WARNING or above, what becomes of a seed by
-// command, and why one goes: telemetry is for whoever collects it, the log for everybody.
+// command, and each move of a seed: telemetry is for whoever collects it, the log for everybody.
 func (r *Room) logEvents(ctx context.Context, run string, packets []*leyline.TelemetryPacket) {
 	for _, packet := range packets {
 		for _, event := range packet.GetEvents() {
 			level := logLevel(event.GetLevel())
-			if told := event.GetDescription(); level < slog.LevelWarn && told != eventOperation && told != eventEnd {
+			switch told := event.GetDescription(); {
+			case told == eventStage:
+				if event.GetAttributes()["from"] != "" {
+					r.config.Logger.LogAttrs(ctx, slog.LevelInfo, "seed moved", attributesOfMove(run, event.GetAttributes())...)
+				}
+				continue
+			case level < slog.LevelWarn && told != eventOperation && told != eventAdopted:
 				continue
 			}
 			if level >= slog.LevelWarn && !r.said.first(run, event, time.Now()) {
@@ -33,6 +42,19 @@ func (r *Room) logEvents(ctx context.Context, run string, packets []*leyline.Tel
 			r.config.Logger.LogAttrs(ctx, level, event.GetDescription(), slog.String("run", run), attributesOf(event))
 		}
 	}
+}
+
+// attributesOfMove are those of the line that tells of a move.
+func attributesOfMove(run string, told map[string]string) []slog.Attr {
+	stage := func(name string) string { return strings.TrimPrefix(told[name], "SEED_STAGE_") }
+	attributes := []slog.Attr{slog.String("run", run), slog.String("seed", told["seed_id"]), slog.String("slot", told["slot"]),
+		slog.String("from", stage("from")), slog.String("to", stage("stage"))}
+	for _, name := range []string{"gate", "reason"} {
+		if told[name] != "" {
+			attributes = append(attributes, slog.String(name, strings.TrimPrefix(told[name], "SEED_GATE_")))
+		}
+	}
+	return attributes
 }
 
 func logLevel(level leyline.TelemetryLevel) slog.Level {
