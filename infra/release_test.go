@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -276,8 +277,26 @@ func TestReleasePackageRuns(t *testing.T) {
 			process := s.service(t, unit)
 			manager.Hear("READY=1", 1)
 			mustBeReady(t, at[name])
+			mustTellItsBuild(t, at[name])
 			stopIn(t, process, unit)
 		})
+	}
+}
+
+// mustTellItsBuild looks for the version and the commit in what Prometheus reads.
+func mustTellItsBuild(t testing.TB, addr string) {
+	t.Helper()
+	response, err := http.Get("http://" + addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(response.Body)
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	revision := strings.TrimSpace(run(t, "..", nil, "git", "rev-parse", "HEAD"))
+	if told := fmt.Sprintf("revision=%q,version=%q} 1", revision, built(t)); !strings.Contains(string(page), told) {
+		t.Errorf("/metrics does not say %s", told)
 	}
 }
 

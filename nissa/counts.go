@@ -1,12 +1,14 @@
 package nissa
 
 import (
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/esper-lite/weatherlight/internal/version"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -54,9 +56,9 @@ func (c *counts) counter(name, help string, labels ...string) *prometheus.Counte
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
 
-func (c *counts) gauge(name, help string) *prometheus.GaugeVec {
-	c.note(name, telemetry.Gauge, help, nil)
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, nil)
+func (c *counts) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	c.note(name, telemetry.Gauge, help, labels)
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 }
 
 func (c *counts) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
@@ -75,12 +77,15 @@ func (c *counts) note(name string, kind telemetry.SeriesKind, meaning string, la
 // register adds the series and the process's own to registry. Size tells how many
 // series come from metric points.
 func (c *counts) register(registry *prometheus.Registry, size func() int) {
+	built := c.gauge("nissa_build_info",
+		"Always 1: the version that --version tells, the commit of its sources and the compiler.", "goversion", "revision", "version")
+	built.WithLabelValues(runtime.Version(), version.Revision(), version.String()).Set(1)
 	const name, meaning = "nissa_series", "Series that come from metric points."
 	c.note(name, telemetry.Gauge, meaning, nil)
 	registry.MustRegister(
 		c.packets, c.states, c.reports, c.runs, c.signals, c.dropped, c.repeats, c.graphFallbacks,
 		c.hazardHigh, c.hazardCritical, c.quarantine, c.elevatedRisk, c.reward, c.latency, c.measured,
-		collectors.NewGoCollector(),
+		built, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: meaning}, func() float64 { return float64(size()) }),
 	)

@@ -70,7 +70,8 @@ platform() {
   local folder=build/weatherlight_${version}_$1_$2 command
   mkdir -p "$folder"
   GOOS=$1 GOARCH=$2 go build -buildvcs=false -o "$folder/" \
-    -ldflags "-s -w -X github.com/esper-lite/weatherlight/internal/version.described=$version" ./cmd/...
+    -ldflags "-s -w -X github.com/esper-lite/weatherlight/internal/version.described=$version -X github.com/esper-lite/weatherlight/internal/version.committed=$commit" \
+    ./cmd/...
   licences "$1" "$2" >"$folder/THIRD-PARTY-LICENCES"
   cp LICENSE NOTICE README.md CHANGELOG.md .env.example "$folder/"
   pack "$folder" "$3/weatherlight_${version}_$1_$2.tar.gz"

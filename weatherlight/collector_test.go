@@ -2,12 +2,16 @@ package weatherlight
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/esper-lite/weatherlight/internal/version"
 )
 
 // scrape parses /metrics as Prometheus does and returns its series, "name" or
@@ -47,7 +51,9 @@ func scrape(t *testing.T, service *Service) map[string]float64 {
 func TestScrapeShowsEveryPointOnce(t *testing.T) {
 	r := start(t, newService(t, nil))
 	series := scrape(t, r.Service)
+	build := fmt.Sprintf("{goversion=%s,revision=%s,version=%s}", runtime.Version(), version.Revision(), version.String())
 	for name, want := range map[string]float64{
+		"weatherlight_build_info" + build:                                 1,
 		"weatherlight_worker_running{worker=" + workerHTTP + "}":          1,
 		"weatherlight_worker_restarts{worker=" + workerControl + "}":      0,
 		"weatherlight_restarts_total":                                     0,

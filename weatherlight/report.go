@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/version"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -23,16 +25,23 @@ import (
 // series are the figures of /metrics. Kasmina's are among them, which on the bus
 // travel in its own packets.
 func (s *Service) series(ctx context.Context) []telemetry.Figure {
-	return append(s.figures(ctx), s.runs.Figures()...)
+	return slices.Concat(built(), s.figures(ctx), s.runs.Figures())
 }
 
 // measure is what a scrape shows. Before the boot is over there is nothing to measure.
 func (s *Service) measure() ([]telemetry.Figure, []oona.Histogram) {
 	if !s.booted.Load() {
-		return nil, nil
+		return built(), nil
 	}
 	// A collector carries no context; OfBus bounds what it asks.
 	return s.series(context.Background()), s.bus.Histograms()
+}
+
+// built tells on /metrics alone which sources run: it is all in the labels.
+func built() []telemetry.Figure {
+	return []telemetry.Figure{telemetry.Measure("weatherlight.build_info{goversion,revision,version}", "flag",
+		"Always 1: the version that --version tells, the commit of its sources and the compiler.", 1,
+		runtime.Version(), version.Revision(), version.String())}
 }
 
 // figures measures everything of the summary packet at once. What cannot be asked is

@@ -47,7 +47,7 @@ var allowedImports = map[string][]string{
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/sdnotify", "internal/httpserver",
-		"internal/cadence",
+		"internal/cadence", "internal/version",
 	},
 
 	"oona/internal/entry":     {},
@@ -133,7 +133,9 @@ var allowedImports = map[string][]string{
 		"leyline", "internal/regularfile", "urza/internal/artifact", "urza/internal/catalogue", "urza/internal/fault", "urza/internal/metadata",
 	},
 
-	"nissa":                     {"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver"},
+	"nissa": {
+		"leyline", "telemetry", "trainer", "oona", "supervise", "internal/sdnotify", "internal/httpserver", "internal/version",
+	},
 	"nissa/internal/runs":       {"leyline", "trainer"},
 	"nissa/internal/runstore":   {"internal/database", "nissa/internal/runs"},
 	"nissa/internal/ingest":     {"nissa/internal/runs"},

@@ -18,6 +18,31 @@ func String() string {
 	return cmp.Or(described, ofModule(info), "(devel)")
 }
 
+// committed is the revision, for a build that is told to keep what Go knows of the checkout out:
+// -ldflags "-X github.com/esper-lite/weatherlight/internal/version.committed=0123abcd".
+var committed string
+
+// Revision is the commit of the sources, with "-modified" when they are not as it has them;
+// "unknown" when the build was not told.
+func Revision() string {
+	info, _ := debug.ReadBuildInfo()
+	return cmp.Or(committed, ofCheckout(info), "unknown")
+}
+
+func ofCheckout(info *debug.BuildInfo) string {
+	if info == nil {
+		return ""
+	}
+	told := make(map[string]string)
+	for _, setting := range info.Settings {
+		told[setting.Key] = setting.Value
+	}
+	if revision := told["vcs.revision"]; revision != "" && told["vcs.modified"] == "true" {
+		return revision + "-modified"
+	}
+	return told["vcs.revision"]
+}
+
 func ofModule(info *debug.BuildInfo) string {
 	if info == nil {
 		return ""

@@ -54,8 +54,7 @@ type Config struct {
 // everybody, /runs and /kernels/ behind the guard.
 func Handler(config Config, listener net.Addr) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector())
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(config.Metrics)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePaths)
