@@ -117,6 +117,16 @@ func (b *bootLog) traceStep(trace supervise.Trace) {
 	b.log.Debug("boot step", "step", trace.Step, "took", trace.Took, "error", trace.Err)
 }
 
+// booting says which step is in hand, or at which one the boot ended.
+func (b *bootLog) booting() string {
+	list, done := Outline(), b.bootTrace()
+	at := min(len(done), len(list)-1) // the last step is in the trace a moment before the boot is over
+	if at > 0 && done[at-1].Err != nil {
+		return fmt.Sprintf("booting: %s failed", done[at-1].Step)
+	}
+	return fmt.Sprintf("booting: step %d of %d, %s", at+1, len(list), list[at].Name)
+}
+
 func (b *bootLog) bootTrace() []supervise.Trace {
 	b.mu.Lock()
 	defer b.mu.Unlock()

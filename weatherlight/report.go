@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
 	"time"
 
-	"github.com/esper-lite/weatherlight/internal/version"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -25,23 +23,15 @@ import (
 // series are the figures of /metrics. Kasmina's are among them, which on the bus
 // travel in its own packets.
 func (s *Service) series(ctx context.Context) []telemetry.Figure {
-	return slices.Concat(built(), s.figures(ctx), s.runs.Figures())
+	return slices.Concat(metrics.Built(), s.figures(ctx), s.runs.Figures())
 }
 
 // measure is what a scrape shows. Before the boot is over there is nothing to measure.
 func (s *Service) measure() ([]telemetry.Figure, []oona.Histogram) {
 	if !s.booted.Load() {
-		return built(), nil
+		return metrics.Built(), nil
 	}
-	// A collector carries no context; OfBus bounds what it asks.
-	return s.series(context.Background()), s.bus.Histograms()
-}
-
-// built tells on /metrics alone which sources run: it is all in the labels.
-func built() []telemetry.Figure {
-	return []telemetry.Figure{telemetry.Measure("weatherlight.build_info{goversion,revision,version}", "flag",
-		"Always 1: the version that --version tells, the commit of its sources and the compiler.", 1,
-		runtime.Version(), version.Revision(), version.String())}
+	return s.series(context.Background()), s.bus.Histograms() // a collector carries no context; OfBus bounds what it asks
 }
 
 // figures measures everything of the summary packet at once. What cannot be asked is
@@ -84,6 +74,7 @@ func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 func (s *Service) status(ctx context.Context) *status.Status {
 	page := status.New(s.begun, s.workers(), s.bootTrace())
 	if !s.booted.Load() {
+		page.Reason, page.SystemMode = s.booting(), "degraded"
 		return page
 	}
 	bus, cancel := context.WithTimeout(ctx, metrics.BusTimeout) // for all that it is asked: a silent one is told soon
@@ -123,7 +114,7 @@ const readyTimeout = time.Second
 
 func (s *Service) notReady(ctx context.Context) string {
 	if !s.booted.Load() {
-		return "booting"
+		return s.booting()
 	}
 	if !s.accepting.Load() {
 		return "draining"

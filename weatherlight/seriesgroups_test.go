@@ -47,7 +47,7 @@ func seriesGroups() []seriesGroup {
 func declaredGroups() []seriesGroup {
 	return []seriesGroup{
 		{"The service", telemetry.Declared(
-			built(), uptime(0), health.Workers{Table: make([]supervise.Status, 1)}.Figures(), new(fleet.Fleet).Figures(),
+			metrics.Built(), uptime(0), health.Workers{Table: make([]supervise.Status, 1)}.Figures(), new(fleet.Fleet).Figures(),
 			new(telemetryqueue.Queue).Figures(), telemetryqueue.Waiting(0, 0, nil),
 			maintenance.New(maintenance.Config{}, make([]maintenance.Job, 1)).Figures(),
 		)},

@@ -3,6 +3,8 @@ package weatherlight
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -150,7 +152,12 @@ func TestReadinessSaysWhatTheServiceIsDoing(t *testing.T) {
 			for i, step := range steps[:last] {
 				steps[i].Start = func(ctx context.Context) error {
 					err := step.Start(ctx)
-					probe(t, service, "after step "+step.Name, http.StatusServiceUnavailable, "booting")
+					inHand := fmt.Sprintf("booting: step %d of %d, %s", i+1, len(steps), step.Name)
+					probe(t, service, "after step "+step.Name, http.StatusServiceUnavailable, inHand)
+					status := service.status(ctx)
+					if status.State != "booting" || status.Reason != inHand || status.SystemMode != "degraded" || len(status.Boot) != i {
+						t.Errorf("in step %s /status says %s", step.Name, status)
+					}
 					return err
 				}
 				steps[i].Stop = func(ctx context.Context) error {
@@ -170,6 +177,22 @@ func TestReadinessSaysWhatTheServiceIsDoing(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestReadinessSaysAtWhichStepTheBootEnded(t *testing.T) {
+	service := newService(t, nil)
+	steps := service.steps()
+	probed := false
+	stop := steps[1].Stop
+	steps[1].Stop = func(ctx context.Context) error {
+		probe(t, service, "while the boot is taken back", http.StatusServiceUnavailable, "booting: streams and groups failed")
+		probed = true
+		return stop(ctx)
+	}
+	steps[2].Start = func(context.Context) error { return errBroken }
+	if _, err := supervise.Boot(t.Context(), steps, service.traceStep); !errors.Is(err, errBroken) || !probed {
+		t.Errorf("Boot = %v, probed %v", err, probed)
 	}
 }
 

@@ -47,7 +47,7 @@ var allowedImports = map[string][]string{
 	"weatherlight": {
 		"leyline", "settings", "signing", "telemetry", "supervise", "oona",
 		"karn", "tezzeret", "urza", "kasmina", "tamiyo", "trainer", "internal/sdnotify", "internal/httpserver",
-		"internal/cadence", "internal/version",
+		"internal/cadence",
 	},
 
 	"oona/internal/entry":     {},
@@ -91,7 +91,7 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/summary":     {"leyline", "telemetry", "weatherlight/internal/health", "weatherlight/internal/nissawatch"},
 	"weatherlight/internal/selection":   {"leyline", "karn", "tamiyo", "tezzeret", "urza"},
 	"weatherlight/internal/shmsignal":   {"leyline", "telemetry", "internal/cadence"},
-	"weatherlight/internal/metrics":     {"telemetry", "oona"},
+	"weatherlight/internal/metrics":     {"telemetry", "oona", "internal/version"},
 	"weatherlight/internal/maintenance": {"telemetry", "urza", "internal/cadence"},
 	"weatherlight/internal/emergency": {
 		"leyline", "telemetry", "oona", "kasmina", "weatherlight/internal/shmsignal",

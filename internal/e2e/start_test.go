@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,8 +31,20 @@ func TestStartIsReadyWhenTheBootIsOverAndNotBefore(t *testing.T) {
 		return err == nil && code == http.StatusOK
 	})
 	took(t, "start", "launch to /healthz 200", time.Since(launched), 0)
-	if code, body := w.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "booting") {
-		t.Errorf("/readyz during the boot is %d %s", code, body)
+	const inHand = "booting: step 2 of 10, oona connection"
+	eventually(t, "/readyz has the step in hand", patience, func() bool {
+		code, body := w.get("/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, inHand)
+	})
+	var status struct {
+		State, Reason string
+		SystemMode    string `json:"system_mode"`
+		Boot          []struct{ Step string }
+	}
+	code, body := w.get("/status")
+	if err := json.Unmarshal([]byte(body), &status); err != nil || code != http.StatusOK || status.State != "booting" ||
+		status.Reason != inHand || status.SystemMode != "degraded" || len(status.Boot) != 1 {
+		t.Errorf("/status during the boot is %d %s (%v)", code, body, err)
 	}
 	w.redis.Thaw()
 	thawed := time.Now()
