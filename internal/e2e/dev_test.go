@@ -88,6 +88,14 @@ func TestDevModeIsOneCommandThatATrainerCanJoin(t *testing.T) {
 	if code, _, err := get(d.exports["WEATHERLIGHT_HTTP_ADDR"], "/readyz"); err != nil || code != http.StatusOK {
 		t.Errorf("/readyz after the trainer has gone: %d, %v", code, err)
 	}
+	for _, noun := range []string{"kernels", "blueprints", "policy", "runs"} {
+		if said := run(t, trainerFolder, d.environ(), "esperctl", noun, "list", "--json"); !strings.HasPrefix(said, "[") && !strings.HasPrefix(said, "{") {
+			t.Errorf("esperctl %s list: %s", noun, said)
+		}
+	}
+	if said := run(t, trainerFolder, d.environ(), "esperctl", "kernels", "list"); !strings.Contains(said, "BP0") {
+		t.Errorf("of the kernels of dev mode esperctl says %s", said)
+	}
 	d.end(t, syscall.SIGINT)
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 	if _, err := os.Stat(filepath.Join(folder, "var")); err == nil {

@@ -14,10 +14,15 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/settings"
 )
 
-// lookPause is between two looks at the feed.
-const lookPause = 100 * time.Millisecond
+const (
+	// lookPause is between two looks at the feed.
+	lookPause = 100 * time.Millisecond
+	// askPatience bounds the question whether there is a run at all.
+	askPatience = 2 * time.Second
+)
 
 // carriedOut are the events by which Kasmina says that it has taken a command.
 var carriedOut = []string{"seed_operation", "seed_paused", "seed_resumed", "emergency_cleanup", "emergency_lifted"}
@@ -26,7 +31,7 @@ var carriedOut = []string{"seed_operation", "seed_paused", "seed_resumed", "emer
 type feed struct {
 	service *ask.Service
 	head    int64
-	idle    bool // no run is known that the command could concern
+	idle    bool // there is no run that the command could concern
 }
 
 // openFeed notes where the feed stands, before the command is sent, and completes the order with
@@ -49,7 +54,7 @@ func openFeed(ctx context.Context, o *order) (*feed, error) {
 		return nil, err
 	}
 	if o.run == "" {
-		return &feed{service, page.Head, len(page.Runs) == 0}, nil
+		return &feed{service, page.Head, noRun(ctx, len(page.Runs) == 0)}, nil
 	}
 	var known struct{ Seed struct{ Blueprint string } }
 	path := "/api/runs/" + url.PathEscape(o.run)
@@ -62,6 +67,26 @@ func openFeed(ctx context.Context, o *order) (*feed, error) {
 	}
 	o.blueprint = known.Seed.Blueprint
 	return &feed{service: service, head: page.Head}, err
+}
+
+// noRun says whether there is no run that Kasmina would decide on. Weatherlight knows: Nissa
+// remembers runs long after, and holds where Weatherlight does not answer.
+func noRun(ctx context.Context, unheard bool) bool {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return unheard
+	}
+	service, err := ask.Weatherlight(resolved)
+	if err != nil {
+		return unheard
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	var page struct{ Runs []string }
+	if err := service.Get(ctx, "/runs", nil, &page); err != nil {
+		return unheard
+	}
+	return len(page.Runs) == 0
 }
 
 func named(seed string) string {
@@ -104,7 +129,7 @@ func (f *feed) await(ctx context.Context, id string, wait time.Duration) (said s
 	case f == nil:
 		return "sent as " + id + "; what came of it is not known, for Nissa does not answer (NISSA_URL)", nil
 	case f.idle:
-		return "sent as " + id + "; nobody answers, for Nissa knows of no run (esperctl runs list)", nil
+		return "sent as " + id + "; nobody answers, for there is no run that could", nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, &unansweredError{id, wait})
 	defer cancel()

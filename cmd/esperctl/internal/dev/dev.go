@@ -142,6 +142,12 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	if page != "127.0.0.1:9100" {
 		fmt.Fprintf(&text, "export NISSA_URL=http://%s\n", page)
 	}
+	for _, place := range [][2]string{
+		{"URZA_DATABASE_URL", resolved.Urza.DatabaseURL.Reveal()}, {"URZA_ARTIFACT_DIR", resolved.Urza.ArtifactDir},
+		{"TAMIYO_POLICY_DIR", resolved.Tamiyo.PolicyDir}, {"WEATHERLIGHT_DATA_DIR", resolved.Weatherlight.DataDir},
+	} {
+		fmt.Fprintf(&text, "export %s=%s\n", place[0], quoted(place[1]))
+	}
 	kept := "is kept"
 	if temporary {
 		kept = "goes at the end; --dir keeps one"
@@ -149,6 +155,17 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	fmt.Fprintf(&text, "\npage    http://%s/\nstatus  http://%s/status\n", page, status)
 	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
 	return text.String()
+}
+
+// quoted is a text as a shell takes it: paths have all kinds of letters in them.
+func quoted(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/:._-+=@%", r)
+	}
+	if !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // devFolder is the folder of dev mode with a secret in it: the one that is named, which is made

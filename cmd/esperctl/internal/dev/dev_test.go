@@ -2,7 +2,9 @@ package dev
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,5 +94,34 @@ func TestFolderOfDevMode(t *testing.T) {
 	}
 	if _, _, err := devFolder(blocked); err == nil || !strings.Contains(err.Error(), "--dir") {
 		t.Errorf("a file as a folder: %v", err)
+	}
+}
+
+// What dev mode prints is pasted into a shell.
+func TestGreetingIsWhatAShellTakes(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "it's $HOME; a folder")
+	if err := writeSecret(folder); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := devSettings(folder, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(devGreeting(resolved, "redis://127.0.0.1:1/0", "127.0.0.1:2", "127.0.0.1:3", true), "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "export ") })
+	shell := exec.CommandContext(t.Context(), "sh", "-c", strings.Join(lines, "")+"env")
+	shell.Env = []string{"PATH=" + os.Getenv("PATH")}
+	said, err := shell.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"REDIS_URL=redis://127.0.0.1:1/0", "WEATHERLIGHT_HTTP_ADDR=127.0.0.1:2", "NISSA_URL=http://127.0.0.1:3",
+		"URZA_DATABASE_URL=" + resolved.Urza.DatabaseURL.Reveal(), "URZA_ARTIFACT_DIR=" + folder + "/urza/artifacts",
+		"TAMIYO_POLICY_DIR=" + folder + "/tamiyo/policies", "WEATHERLIGHT_DATA_DIR=" + folder + "/weatherlight",
+	} {
+		if !slices.Contains(strings.Split(string(said), "\n"), want) {
+			t.Errorf("no %s in\n%s", want, said)
+		}
 	}
 }
