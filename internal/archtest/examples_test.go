@@ -1,6 +1,9 @@
 package archtest
 
 import (
+	"go/ast"
+	"go/doc"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,4 +33,37 @@ import _ "github.com/esper-lite/weatherlight/internal/atomicfile"`
 	if got := check(t, "x/example_test.go", text, exampleRule); len(got) != 2 {
 		t.Errorf("findings are %v", got)
 	}
+}
+
+// TestEveryPublicRoomHasAnExample that runs: what is printed in its documentation is what it does.
+func TestEveryPublicRoomHasAnExample(t *testing.T) {
+	sources, err := tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := make(map[string]bool)
+	for _, s := range sources {
+		if isRoom := !s.machinery() && s.file.Name.Name != "main" && isPublic(s.dir); isRoom {
+			shown[s.dir] = shown[s.dir] || false
+		}
+		if strings.HasSuffix(s.path, "example_test.go") {
+			shown[s.dir] = shown[s.dir] || runs(s.file)
+		}
+	}
+	for room, has := range shown {
+		if !has {
+			t.Errorf("%s has no example with what it prints", room)
+		}
+	}
+}
+
+// isPublic says whether others can import a folder, and find something to use in it.
+func isPublic(dir string) bool {
+	parts := strings.Split(dir, "/")
+	return !slices.Contains(parts, "internal") && parts[0] != "cmd"
+}
+
+// runs says whether a file has an example that is compared with what it prints.
+func runs(file *ast.File) bool {
+	return slices.ContainsFunc(doc.Examples(file), func(e *doc.Example) bool { return e.Output != "" })
 }
