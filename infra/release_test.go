@@ -294,7 +294,7 @@ func mustTellItsBuild(t testing.TB, addr string) {
 	if err = errors.Join(err, response.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
-	revision := strings.TrimSpace(run(t, "..", nil, "git", "rev-parse", "HEAD"))
+	revision := strings.TrimSpace(run(t, "..", nil, "git", "rev-parse", built(t)))
 	if told := fmt.Sprintf("revision=%q,version=%q} 1", revision, built(t)); !strings.Contains(string(page), told) {
 		t.Errorf("/metrics does not say %s", told)
 	}
