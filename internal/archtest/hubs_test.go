@@ -48,7 +48,7 @@ var hubs = map[string]hub{
 	"nissa.counts":               {16, 5, figures},
 	"nissa/internal/alert.Alert": {17, 8, stored},
 
-	"kasmina.Record":  {22, 4, stored},
+	"kasmina.Record":  {22, 5, stored},
 	"kasmina.pending": {18, 1, stored},
 	"kasmina.seed":    {28, 8, stored},
 	"tamiyo.seed":     {17, 4, stored},
@@ -76,7 +76,7 @@ var hubs = map[string]hub{
 	"kernel.node":    {17, 27, operators},
 	"tezzeret.graph": {9, 54, operators},
 
-	"kasmina.step": {17, 125, undivided},
+	"kasmina.step": {17, 124, undivided},
 
 	"kasmina/graft.Graft":                     {14, 46, oneThing},
 	"kasmina/graft.seed":                      {17, 18, oneThing},

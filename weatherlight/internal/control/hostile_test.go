@@ -141,7 +141,7 @@ func TestDecisionsOnHostileReports(t *testing.T) {
 				if err := keyring.SignCommand(command); err != nil {
 					t.Fatalf("%v: %v", command, err)
 				}
-				if refused := core.Verify(command, now); refused != nil {
+				if refused := core.Verify(nil, command, now); refused != nil {
 					t.Fatalf("%v: %v", command, refused)
 				}
 				taken := core.Decide(seeds, kasmina.Command{Command: command}, now)
