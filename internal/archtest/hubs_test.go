@@ -66,10 +66,11 @@ var hubs = map[string]hub{
 	"weatherlight/internal/runsimtest.Counts": {32, 0, figures},
 
 	"internal/simtest.body":                    {16, 16, simulated},
-	"weatherlight/internal/runsimtest.auditor": {9, 48, simulated},
+	"weatherlight/internal/runsimtest.Defects": {16, 0, simulated},
+	"weatherlight/internal/runsimtest.auditor": {10, 50, simulated},
 	"weatherlight/internal/runsimtest.file":    {19, 1, simulated},
-	"weatherlight/internal/runsimtest.run":     {20, 15, simulated},
-	"weatherlight/internal/runsimtest.town":    {27, 22, simulated},
+	"weatherlight/internal/runsimtest.run":     {20, 16, simulated},
+	"weatherlight/internal/runsimtest.town":    {28, 24, simulated},
 	"weatherlight/internal/runsimtest.trainee": {19, 19, simulated},
 
 	"kernel.Tape":    {4, 76, operators},
