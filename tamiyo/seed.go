@@ -70,7 +70,7 @@ type seed struct {
 	Stage    stage    `json:"stage,omitempty"` // last seen; UNKNOWN until the first sight
 	Born     uint64   `json:"born"`
 	Seen     uint64   `json:"seen"`
-	Age      uint32   `json:"age,omitempty"` // epochs
+	Age      uint32   `json:"lived,omitempty"` // reports that had it alive in the host
 	Evidence evidence `json:"evidence,omitzero"`
 	Measured bool     `json:"measured,omitempty"` // its trainer has told how the host does with it, if only in no number
 	streaks
@@ -169,7 +169,9 @@ func (e *evaluation) lapsed(s seed) bool {
 // observe takes the seed's state in the report that is evaluated.
 func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) seed {
 	s.Stage, s.Seen, s.Failure = stage(state.GetStage()), evaluated, ""
-	s.Age = max(state.GetAgeEpochs(), count32(evaluated-s.Born))
+	if alive(s.Stage) {
+		s.Age++
+	}
 	s.Measured = s.Measured || compared(state)
 	if measured := evidenceOf(state, c); measured.Known {
 		s.Evidence = measured
