@@ -314,7 +314,7 @@ func (s *seedbed) verify(b *bench) error {
 	return b.interleave([]turn{{ours, func(column string) error {
 		begun := time.Now()
 		for range n {
-			if rejected := core.Verify(command, now); rejected != nil {
+			if rejected := core.Verify(nil, command, now); rejected != nil {
 				return rejected
 			}
 		}

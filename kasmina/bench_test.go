@@ -67,7 +67,7 @@ func BenchmarkVerify(b *testing.B) {
 	command := w.command(opGerminate, "seed-1")
 	b.ReportAllocs()
 	for b.Loop() {
-		if rejected := w.core.Verify(command, w.now); rejected != nil {
+		if rejected := w.core.Verify(w.record, command, w.now); rejected != nil {
 			b.Fatal(rejected)
 		}
 	}

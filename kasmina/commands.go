@@ -82,8 +82,13 @@ func (st *step) repeated(command *leyline.AdaptationCommand) (bool, *RejectedErr
 // remember keeps an accepted command for as long as it counts as fresh.
 func (st *step) remember(command *leyline.AdaptationCommand) {
 	id, content := digests(command)
-	oldest := st.now.plus(-freshnessWindow - clockSkew)
-	list := without(st.r.Commands, func(a acceptance) bool { return a.Issued < oldest })
+	oldest := st.now.plus(-st.r.patience() - clockSkew)
+	list := without(st.r.Commands, func(a acceptance) bool {
+		if a.Issued < oldest {
+			st.r.Floor = max(st.r.Floor, a.Issued) // fresh again should its trainer report less often
+		}
+		return a.Issued < oldest
+	})
 	list = appended(list, acceptance{ID: id, Content: content, Issued: issuedAt(command)}, math.MaxInt32)
 	evicted := max(0, len(list)-st.config.MaxCommands)
 	for _, forgotten := range list[:evicted] {

@@ -80,7 +80,7 @@ func TestCommandsAtTheEdgeOfFreshnessAreGood(t *testing.T) {
 	w.do(opGerminate, "young", issued(w.now.Add(5*time.Second)))
 	w.do(opGerminate, "old", issued(w.now.Add(-time.Minute)))
 	w.do(opGerminate, "just", issued(w.now.Add(-time.Second)), within(1000))
-	if w.core.Verify(nil, w.now) == nil || NewCore(Config{}).Verify(w.command(opCull, "s"), w.now).Reason != ReasonVerifierUnavailable {
+	if w.core.Verify(nil, nil, w.now) == nil || NewCore(Config{}).Verify(nil, w.command(opCull, "s"), w.now).Reason != ReasonVerifierUnavailable {
 		t.Error("no command and no secret are believed")
 	}
 }
@@ -438,8 +438,8 @@ func TestOrderOfACommandIsNotRepeatedAfterItsDeadline(t *testing.T) {
 	w.accepts(w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), within(2000)))
 	w.orders = nil // lost
 	w.wait(3 * time.Second)
-	w.told("order_expired")
 	w.report()
+	w.told("order_expired")
 	if got := w.kinds(); len(got) != 0 {
 		t.Errorf("orders %v", got)
 	}

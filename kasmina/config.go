@@ -36,10 +36,13 @@ type Config struct {
 }
 
 const (
-	// freshnessWindow is the age at which a command or a report is stale, clockSkew how
-	// far in the future a command may be issued.
+	// freshnessWindow is the age at which a report is stale, and a command of a run of whose
+	// trainer nothing is known; clockSkew how far in the future a command may be issued.
 	freshnessWindow = time.Minute
 	clockSkew       = 5 * time.Second
+	// secondReport is in how many takeover times the second report of a trainer must come,
+	// until it counts as silent: how often it reports is not known before.
+	secondReport = 15
 	// kernelBudget: a slower kernel fetch degrades the seed's health.
 	kernelBudget = time.Second
 	// An order that was read is sent anew when two reports and this long have passed

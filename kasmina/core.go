@@ -7,6 +7,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // Core decides on seeds. It is immutable and safe for concurrent use: all that
@@ -182,18 +183,35 @@ func (st *step) due(r *Record) time.Time {
 			consider(s.Embargo.Until)
 		}
 	}
-	for i := range r.Pending {
-		consider(r.Pending[i].Until)
-	}
 	if r.Trainer.ID != "" && !r.Trainer.Silent {
-		consider(r.Trainer.Stored.plus(st.config.silence(&r.Trainer)))
+		consider(r.Trainer.Stored.plus(st.config.unheard(&r.Trainer)))
 	}
 	return earliest.time()
 }
 
 // silence is how long a trainer may be silent before another takes its run over.
 func (c *Config) silence(t *trainerState) time.Duration {
-	return max(c.Takeover, 3*time.Duration(t.Interval)*time.Millisecond)
+	return max(c.Takeover, 3*t.interval())
+}
+
+// unheard is how long nothing may be heard of a trainer until it counts as silent. That is
+// told, and takes nothing from anybody: it can wait for a report that tells how often there is one.
+func (c *Config) unheard(t *trainerState) time.Duration {
+	if t.Interval == 0 {
+		return secondReport * c.Takeover
+	}
+	return c.silence(t)
+}
+
+// interval is the smoothed time between two reports, 0 before the second.
+func (t *trainerState) interval() time.Duration { return time.Duration(t.Interval) * time.Millisecond }
+
+// patience is how long a command of the run may take to show.
+func (r *Record) patience() time.Duration {
+	if r == nil {
+		return freshnessWindow
+	}
+	return trainer.Patience(r.Trainer.interval())
 }
 
 // bounded cuts a text from outside to what telemetry should carry.
@@ -214,26 +232,14 @@ func (st *step) tick() {
 			st.timeOut(s)
 		}
 	}
-	st.expireOrders()
 	st.releaseDue()
 	st.noteSilence()
-}
-
-// expireOrders gives up orders whose deadline has passed.
-func (st *step) expireOrders() {
-	over := func(p pending) bool { return p.Until != 0 && st.now > p.Until }
-	for _, p := range st.r.Pending {
-		if over(p) {
-			st.expire(&p)
-		}
-	}
-	st.r.Pending = without(st.r.Pending, over)
 }
 
 // noteSilence tells once of a trainer that reports no more. Its seeds are kept.
 func (st *step) noteSilence() {
 	t := &st.r.Trainer
-	if t.ID == "" || t.Silent || st.now < t.Stored.plus(st.config.silence(t)) {
+	if t.ID == "" || t.Silent || st.now < t.Stored.plus(st.config.unheard(t)) {
 		return
 	}
 	t.Silent = true

@@ -25,8 +25,8 @@ func ExampleCore_Decide() {
 	}, now)
 	view := kasmina.NewView(decision.Record)
 	fmt.Println(view.Run, view.Trainer.ID, view.Trainer.Slots["layer1"], len(view.Seeds))
-	fmt.Println("falls silent at", decision.Due.Format(time.TimeOnly))
+	fmt.Println("counts as silent at", decision.Due.Format(time.TimeOnly))
 	// Output:
 	// run-1 trainer-1 [64 7 7] 0
-	// falls silent at 12:01:00
+	// counts as silent at 12:15:00
 }

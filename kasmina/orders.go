@@ -216,7 +216,7 @@ func (st *step) settleOrders(rc *reading) (hopeless []string) {
 		case st.applied(&p, rc):
 			st.changed = true
 			st.noteEnd(&p)
-		case p.Until != 0 && st.now > p.Until:
+		case p.Until != 0 && rc.stored > p.Until:
 			st.expire(&p)
 		case !st.repeat(&p, rc):
 			hopeless = append(hopeless, p.Seed)
@@ -333,7 +333,8 @@ func (st *step) noteEnd(p *pending) {
 	}
 }
 
-// expire gives up an order whose deadline has passed without effect.
+// expire gives up an order whose deadline had passed when a report was stored that shows no
+// effect. Until there is one, it may have been obeyed in time.
 func (st *step) expire(p *pending) {
 	st.changed = true
 	s := st.r.find(p.Seed)

@@ -74,6 +74,7 @@ func TestDueIsTheNextThingThatHappens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.meet()
+	w.report()
 	if want := w.now.Add(time.Minute); !w.last.Due.Equal(want) {
 		t.Errorf("due %v, want %v: the run falls silent", w.last.Due, want)
 	}

@@ -96,7 +96,8 @@ var reasonTexts = []ReasonText{
 	{ReasonNonceReplayed, "Another command of the same id was accepted before."},
 	{ReasonMissingTimestamp, "It does not say when it was issued."},
 	{ReasonIssuedInFuture, "It was issued more than 5 s from now."},
-	{ReasonStaleCommand, "It was issued more than a minute ago, or before a command of the run that was forgotten."},
+	{ReasonStaleCommand, "It was issued longer ago than a minute and than five reports of its run take, " +
+		"or before a command of the run that was forgotten."},
 	{ReasonDeadlineExceeded, "It came later after its issue than its execution deadline allows."},
 
 	{ReasonIdentifierTooLong, "An id in it is longer than 128 bytes."},
@@ -159,9 +160,10 @@ const (
 )
 
 // Verify checks a command in the contract's order: signature, identifier,
-// freshness, and last its execution deadline. Whether it is a repetition is for
-// Decide to find, which knows the run. It returns nil for a good command.
-func (c *Core) Verify(command *leyline.AdaptationCommand, now time.Time) *RejectedError {
+// freshness, and last its execution deadline. A command may be as old as a few reports of
+// its run take, which its record tells; without one, a minute. Whether it is a repetition
+// is for Decide to find. It returns nil for a good command.
+func (c *Core) Verify(record *Record, command *leyline.AdaptationCommand, now time.Time) *RejectedError {
 	if rejected := c.verifySignature(command); rejected != nil {
 		rejected.Ours = false // who signed it wrongly may claim anything
 		return rejected
@@ -177,7 +179,7 @@ func (c *Core) Verify(command *leyline.AdaptationCommand, now time.Time) *Reject
 	switch {
 	case -age > clockSkew:
 		return refuse(command, ReasonIssuedInFuture, levelError)
-	case age > freshnessWindow:
+	case age > record.patience():
 		return refuse(command, ReasonStaleCommand, levelCritical)
 	case deadline > 0 && age > deadline:
 		return refuse(command, ReasonDeadlineExceeded, levelWarning)

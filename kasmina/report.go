@@ -3,6 +3,7 @@ package kasmina
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
@@ -46,7 +47,7 @@ func (e *entry) attached() bool {
 const (
 	maxEntries    = 64
 	maxAlphaSteps = 1 << 24
-	maxInterval   = 24 * 60 * 60 * 1000 // milliseconds
+	maxInterval   = 24 * time.Hour
 	// refusalInterval is how often a refused trainer is told of.
 	refusalInterval = 60_000
 )
@@ -131,7 +132,10 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	st.event("trainer_changed", levelWarning, "trainer_id", report.TrainerID, "replaces", t.ID,
 		"resumes", strconv.FormatBool(report.Resumes == t.ID))
 	st.r.Refused = without(st.r.Refused, func(p refusedPeer) bool { return p.ID == report.TrainerID })
-	*t = trainerState{ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired)}
+	*t = trainerState{
+		ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired),
+		Interval: t.Interval, // it is the same training, most often
+	}
 	return ""
 }
 
@@ -174,17 +178,11 @@ func (st *step) noteInterval(t *trainerState, stored millis) {
 	if t.Stored == 0 || stored <= t.Stored {
 		return
 	}
-	passed := min(int64(stored-t.Stored), maxInterval)
-	if t.Interval == 0 {
-		t.Interval = passed
-		return
+	passed := min(stored.since(t.Stored), maxInterval)
+	if t.Interval != 0 {
+		passed = min(passed, 2*st.config.silence(t))
 	}
-	passed = min(passed, 2*st.config.silence(t).Milliseconds())
-	if passed < t.Interval {
-		t.Interval -= (t.Interval - passed) / 2
-		return
-	}
-	t.Interval += (passed - t.Interval) / 4
+	t.Interval = trainer.Interval(t.interval(), passed).Milliseconds()
 }
 
 func (rc *reading) read(packet *leyline.SystemStatePacket) {

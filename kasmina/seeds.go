@@ -153,7 +153,7 @@ func (st *step) forget(s *seed) {
 
 // addTombstone leaves a tombstone for as long as a command that was issued before may come.
 func (st *step) addTombstone(id string, issued millis) {
-	until := st.now.plus(freshnessWindow + clockSkew)
+	until := st.now.plus(st.r.patience() + clockSkew)
 	if issued == 0 {
 		return
 	}

@@ -200,7 +200,7 @@ const (
 // send verifies a command and hands it to the core, as the service does.
 func (w *world) send(command *leyline.AdaptationCommand) *RejectedError {
 	w.t.Helper()
-	if rejected := w.core.Verify(command, w.now); rejected != nil {
+	if rejected := w.core.Verify(w.record, command, w.now); rejected != nil {
 		d := w.core.Reject(rejected, w.now)
 		w.counters.Observe(d)
 		w.packets = append(w.packets, d.Packets...)

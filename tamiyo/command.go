@@ -13,11 +13,7 @@ import (
 	"github.com/esper-lite/weatherlight/trainer"
 )
 
-const (
-	commandVersion = 1
-	// commandDeadline is the age at which Kasmina takes no command any more.
-	commandDeadline = time.Minute
-)
+const commandVersion = 1
 
 func (e *evaluation) seedCommand(s seed, op operation, cause string) *leyline.AdaptationCommand {
 	command := e.command(s, leyline.CommandType_COMMAND_SEED, leyline.SeedOperation(op).String(), cause)
@@ -92,7 +88,7 @@ func (e *evaluation) command(
 		CommandId:           e.identify("command", s.ID, purpose),
 		CommandType:         kind,
 		TargetSeedId:        s.ID,
-		ExecutionDeadlineMs: uint32(commandDeadline / time.Millisecond),
+		ExecutionDeadlineMs: uint32(e.record.patience() / time.Millisecond),
 		IssuedAt:            timestamppb.New(e.now),
 		IssuedBy:            source,
 		Annotations: map[string]string{

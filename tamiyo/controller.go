@@ -21,6 +21,7 @@ type State struct {
 	HostLayers []string                 // input side first
 	Slots      map[string][]int         // shape of one example, by the slot's name
 	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
+	Stored     time.Time                // when the bus stored it [when it is decided on]
 
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
 	// known of. An error means that it cannot be told now, and one that wraps
@@ -106,6 +107,14 @@ func (e *evaluation) run(former *Record, place place) {
 		e.germinatePlanned()
 	}
 	explain(e.commands, e.reports, e.plan.fired(e.verdict))
+}
+
+// storedBy is when the bus stored the report, as far as it is told.
+func (s State) storedBy(now time.Time) time.Time {
+	if s.Stored.IsZero() {
+		return now
+	}
+	return s.Stored
 }
 
 // usable says whether the state belongs to a run, and to a report of a trainer

@@ -132,7 +132,7 @@ func (o *office) handle(ctx context.Context, packet *leyline.SystemStatePacket, 
 		if err := o.keyring.SignCommand(command); err != nil {
 			o.t.Error(err)
 		}
-		if refused := o.core.Verify(command, o.now); refused != nil {
+		if refused := o.core.Verify(o.seeds, command, o.now); refused != nil {
 			o.t.Errorf("command refused: %v", refused)
 			continue
 		}

@@ -48,7 +48,7 @@ var hubs = map[string]hub{
 	"nissa.counts":               {16, 5, figures},
 	"nissa/internal/alert.Alert": {17, 8, stored},
 
-	"kasmina.Record":  {22, 4, stored},
+	"kasmina.Record":  {22, 5, stored},
 	"kasmina.pending": {18, 1, stored},
 	"kasmina.seed":    {28, 8, stored},
 	"tamiyo.seed":     {17, 4, stored},
@@ -66,17 +66,18 @@ var hubs = map[string]hub{
 	"weatherlight/internal/runsimtest.Counts": {32, 0, figures},
 
 	"internal/simtest.body":                    {16, 16, simulated},
-	"weatherlight/internal/runsimtest.auditor": {9, 48, simulated},
+	"weatherlight/internal/runsimtest.Defects": {16, 0, simulated},
+	"weatherlight/internal/runsimtest.auditor": {10, 50, simulated},
 	"weatherlight/internal/runsimtest.file":    {19, 1, simulated},
-	"weatherlight/internal/runsimtest.run":     {20, 15, simulated},
-	"weatherlight/internal/runsimtest.town":    {27, 22, simulated},
+	"weatherlight/internal/runsimtest.run":     {20, 16, simulated},
+	"weatherlight/internal/runsimtest.town":    {28, 24, simulated},
 	"weatherlight/internal/runsimtest.trainee": {19, 19, simulated},
 
 	"kernel.Tape":    {4, 76, operators},
 	"kernel.node":    {17, 27, operators},
 	"tezzeret.graph": {9, 54, operators},
 
-	"kasmina.step": {17, 125, undivided},
+	"kasmina.step": {17, 124, undivided},
 
 	"kasmina/graft.Graft":                     {14, 46, oneThing},
 	"kasmina/graft.seed":                      {17, 18, oneThing},

@@ -52,6 +52,7 @@ type report struct {
 	HostLayers []string                 `json:"host_layers"`
 	Slots      map[string][]int         `json:"slots"`
 	Grafts     map[string]trainer.Graft `json:"grafts"`
+	Stored     int64                    `json:"stored_ns,omitempty"`
 }
 
 // settings are those of the controller.
@@ -150,6 +151,9 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	}
 	if s := r.state; s.Grows {
 		t.Report = &report{TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts}
+		if !s.Stored.IsZero() {
+			t.Report.Stored = s.Stored.UnixNano()
+		}
 	}
 	t.Outcome, err = outcomeOf(r.decision)
 	return t, err
@@ -203,6 +207,9 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
 		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
+		if r.Stored != 0 {
+			state.Stored = time.Unix(0, r.Stored)
+		}
 	}
 	return state, nil
 }

@@ -46,7 +46,7 @@ func TestRunWithDamagedKeysDoesNotHoldUpTheOthers(t *testing.T) {
 				o := open(t, url, "a", later.ahead)
 				o.hear(bad, good)
 				tell(t, url, "SET "+key+" nonsense")
-				later.passed = 2 * time.Minute // after which trainers count as silent
+				later.passed = 20 * time.Minute // after which trainers count as silent
 				other := open(t, url, "b", later.ahead)
 				if err := act(other); err != nil {
 					t.Errorf("%s, %s: %v", what, name, err)

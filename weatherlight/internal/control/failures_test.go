@@ -208,7 +208,7 @@ func TestRunWhoseDecisionIsTooLargeDoesNotHoldUpTheOthers(t *testing.T) {
 			huge, small := "huge, "+name, "small, "+name
 			o.hear(huge, small)
 			store.fails = tooLarge(huge)
-			later.passed = 2 * time.Minute // after which trainers count as silent
+			later.passed = 20 * time.Minute // after which trainers count as silent
 			if err := row.act(o); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -242,7 +242,7 @@ func TestRunWhoseTickIsTooLargeIsLookedAtAgainMuchLater(t *testing.T) {
 		for _, look := range []struct {
 			passed time.Duration
 			tries  int64
-		}{{2 * time.Minute, 1}, {30 * time.Minute, 0}, {2 * time.Hour, 1}} {
+		}{{20 * time.Minute, 1}, {50 * time.Minute, 0}, {2 * time.Hour, 1}} {
 			later.passed = look.passed
 			before := store.writes.Load()
 			if err := o.Tick(t.Context()); err != nil {

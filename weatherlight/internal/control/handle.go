@@ -100,7 +100,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	}
 	return nil, r.evaluate(ctx, run, tamiyo.State{
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
-		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
+		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts, Stored: d.Published,
 	})
 }
 
@@ -200,14 +200,17 @@ func (r *Room) Command(ctx context.Context, d *oona.Delivery) ([]oona.Message, e
 	if !ok {
 		return nil, oona.Permanent(fmt.Errorf("command is %T", d.Payload))
 	}
+	run := kasmina.RunOfCommand(command)
 	begun := time.Now()
-	rejected := r.verify(command)
+	rejected, err := r.verify(ctx, run, command)
 	r.counters.Verified(time.Since(begun))
-	if rejected != nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case rejected != nil:
 		return nil, r.reject(rejected)
 	}
 	message := kasmina.Command{Command: command}
-	run := kasmina.RunOfCommand(command)
 	if run == "" && command.GetTargetSeedId() == "" && command.GetSeedOperation() == nil {
 		return nil, r.forAll(ctx, message)
 	}
@@ -223,15 +226,25 @@ func (r *Room) Command(ctx context.Context, d *oona.Delivery) ([]oona.Message, e
 
 // verify checks a command. One that is untimely by the bus's clock may have been dated
 // by a clock like ours, of a peer that does not ask the bus: it goes by the bus's from
-// here on.
-func (r *Room) verify(command *leyline.AdaptationCommand) *kasmina.RejectedError {
+// here on. Or its run is one whose trainer reports seldom, which its record tells.
+func (r *Room) verify(ctx context.Context, run string, command *leyline.AdaptationCommand) (*kasmina.RejectedError, error) {
 	bus, here := r.config.Now(), time.Now()
-	rejected := r.config.Core.Verify(command, bus)
-	if rejected == nil || !rejected.Untimely() || r.config.Core.Verify(command, here) != nil {
-		return rejected
+	rejected := r.config.Core.Verify(nil, command, bus)
+	if rejected == nil || !rejected.Untimely() {
+		return rejected, nil
 	}
-	command.IssuedAt = timestamppb.New(command.GetIssuedAt().AsTime().Add(bus.Sub(here)))
-	return nil
+	if r.config.Core.Verify(nil, command, here) == nil {
+		command.IssuedAt = timestamppb.New(command.GetIssuedAt().AsTime().Add(bus.Sub(here)))
+		return nil, nil
+	}
+	if checkRun(run) != nil {
+		return rejected, nil
+	}
+	record, err := r.seeds.Peek(ctx, run)
+	if err != nil && !errors.Is(err, kasmina.ErrRecord) {
+		return nil, fmt.Errorf("look at how often run %q is reported: %w", run, err)
+	}
+	return r.config.Core.Verify(record, command, bus), nil
 }
 
 // reject tells of a command that was refused before any record was looked at.

@@ -8,11 +8,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -125,10 +127,7 @@ func TestDecisionsOnHostileReports(t *testing.T) {
 			offer := func([]int) ([]tamiyo.Candidate, error) { return listed, nil }
 			known := map[string]tamiyo.Candidate{"BP009": listed[0], "BP010": listed[1]}
 			state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { c, is := known[id]; return c, is, nil }
-			report := kasmina.Report{Packet: state.Packet, Protocol: true, Stored: now, Issued: now, Report: trainer.Report{
-				TrainerID: state.TrainerID, Number: state.Number, HostLayers: state.HostLayers, Slots: state.Slots, Grafts: state.Grafts,
-			}}
-			if decided := core.Decide(seeds, report, now); decided.Record != nil {
+			if decided := core.Decide(seeds, reported(state, now), now); decided.Record != nil {
 				seeds = decided.Record
 			}
 			decision := controller.Decide(record, state, now, offer)
@@ -138,20 +137,8 @@ func TestDecisionsOnHostileReports(t *testing.T) {
 				if command.GetSeedOperation().GetOperation() == leyline.SeedOperation_SEED_OP_GERMINATE {
 					mine = append(mine, command.GetTargetSeedId())
 				}
-				if err := keyring.SignCommand(command); err != nil {
-					t.Fatalf("%v: %v", command, err)
-				}
-				if refused := core.Verify(command, now); refused != nil {
-					t.Fatalf("%v: %v", command, refused)
-				}
-				taken := core.Decide(seeds, kasmina.Command{Command: command}, now)
-				if taken.Rejected != nil && ofForm[taken.Rejected.Reason] {
-					t.Fatalf("%v is refused: %v", command, taken.Rejected)
-				}
-				if taken.Record != nil {
-					seeds = taken.Record
-				}
 			}
+			seeds = taken(t, core, keyring, seeds, decision.Commands, now)
 			if decision.Record != nil {
 				record = decision.Record
 			}
@@ -161,7 +148,32 @@ func TestDecisionsOnHostileReports(t *testing.T) {
 
 // failer is what testing.T and rapid.T have in common here.
 type failer interface {
+	Helper()
 	Fatalf(format string, args ...any)
+}
+
+// taken is Kasmina's record once it has judged commands, of which it must refuse none for
+// its form.
+func taken(
+	t failer, core *kasmina.Core, keyring *signing.Keyring, seeds *kasmina.Record, commands []*leyline.AdaptationCommand, now time.Time,
+) *kasmina.Record {
+	t.Helper()
+	for _, command := range commands {
+		if err := keyring.SignCommand(command); err != nil {
+			t.Fatalf("%v: %v", command, err)
+		}
+		if refused := core.Verify(seeds, command, now); refused != nil {
+			t.Fatalf("%v: %v", command, refused)
+		}
+		decided := core.Decide(seeds, kasmina.Command{Command: command}, now)
+		if decided.Rejected != nil && ofForm[decided.Rejected.Reason] {
+			t.Fatalf("%v is refused: %v", command, decided.Rejected)
+		}
+		if decided.Record != nil {
+			seeds = decided.Record
+		}
+	}
+	return seeds
 }
 
 func same(t failer, a, b tamiyo.Decision) {
@@ -212,36 +224,122 @@ func within(t failer, decision tamiyo.Decision) {
 		t.Fatalf("%d commands, %d bytes", len(decision.Commands), size)
 	}
 	for _, command := range decision.Commands {
+		all := 0
 		for name, text := range command.GetAnnotations() {
-			if len(text) > 64<<10 || !utf8.ValidString(text) {
+			if all += len(name) + len(text); len(text) > 2<<10 || !utf8.ValidString(text) {
 				t.Fatalf("annotation %s is %d bytes: %.100q", name, len(text), text)
 			}
+		}
+		if all > 8<<10 {
+			t.Fatalf("annotations of %d bytes: %v", all, command)
 		}
 	}
 }
 
-func TestReportOfTenThousandSeedsIsDecidedOn(t *testing.T) {
-	controller := tamiyo.NewController(tamiyo.Config{})
+// reported is a state as Kasmina hears of it.
+func reported(state tamiyo.State, now time.Time) kasmina.Report {
+	return kasmina.Report{Packet: state.Packet, Protocol: true, Stored: now, Issued: now, Report: trainer.Report{
+		TrainerID: state.TrainerID, Number: state.Number, HostLayers: state.HostLayers, Slots: state.Slots, Grafts: state.Grafts,
+	}}
+}
+
+// crowd is a report of so many seeds, in all stages, of which each tells something else that
+// nobody should, or nothing.
+func crowd(seeds int) tamiyo.State {
 	state := tamiyo.State{
-		Packet: &leyline.SystemStatePacket{TrainingRunId: "run", ValidationLoss: 1}, Grows: true, TrainerID: "trainer", Number: 1,
-		HostLayers: []string{"fc"}, Slots: map[string][]int{"hidden": {32}}, Grafts: map[string]trainer.Graft{},
+		Packet: &leyline.SystemStatePacket{TrainingRunId: "run", ValidationLoss: 1}, Grows: true, TrainerID: "trainer",
+		HostLayers: []string{"fc"}, Slots: map[string][]int{"hidden": {32}, "wide": {64}}, Grafts: map[string]trainer.Graft{},
 	}
-	for i := range 10_000 {
+	numbers := []float32{
+		1, float32(math.NaN()), 2, float32(math.Inf(1)), 0, float32(math.Inf(-1)), -1, math.MaxFloat32, 1e-45, -math.MaxFloat32,
+	}
+	for i := range seeds {
 		id := fmt.Sprint("seed ", i)
+		told := make(map[string]float32)
+		for n, name := range seedMetrics {
+			if number := (i*7 + n*(1+i/100)) % (len(numbers) + 3); number < len(numbers) {
+				told[name] = numbers[number]
+			}
+		}
+		if i%3 == 0 { // as good, or as bad, as one can be
+			told = map[string]float32{trainer.MetricLossBefore: 1 + float32(i%2), trainer.MetricLossAfter: 2 - float32(i%2)}
+		}
 		state.Packet.SeedStates = append(state.Packet.SeedStates, &leyline.SeedState{
-			SeedId: id, Stage: leyline.SeedLifecycleStage_SEED_STAGE_PROBATIONARY, AgeEpochs: 1000,
-			Metrics: map[string]float32{trainer.MetricLossBefore: 1, trainer.MetricLossAfter: 2},
+			SeedId: id, Stage: leyline.SeedLifecycleStage(i%15 - 1), AgeEpochs: uint32(i) * 429_496, Metrics: told,
+			GradientNorm: numbers[i%len(numbers)],
 		})
-		state.Grafts[id] = trainer.Graft{Slot: "hidden", Blueprint: "BP009"}
+		state.Grafts[id] = trainer.Graft{Slot: "hidden", Blueprint: fmt.Sprint("BP", i%100)}
 	}
+	return state
+}
+
+// What a report asks for must not grow with what it tells.
+func TestReportOfTenThousandSeedsIsDecidedOn(t *testing.T) {
+	keyring := newKeyring(t)
+	core := kasmina.NewCore(kasmina.Config{Keyring: keyring})
+	controller := tamiyo.NewController(tamiyo.Config{Patience: 1, MaxGrowing: 64, HoldDownEpochs: 1})
+	candidates := func([]int) ([]tamiyo.Candidate, error) {
+		return []tamiyo.Candidate{{BlueprintID: "BP001", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, ParameterCount: 10}}, nil
+	}
+	state := crowd(10_000)
 	var record *tamiyo.Record
-	for number := range uint64(4) {
-		state.Number = number + 1
-		decision := controller.Decide(record, state, time.Unix(1_800_000_000+int64(number), 0), nil)
+	var seeds *kasmina.Record
+	given := map[string]bool{}
+	for number := range uint64(12) {
+		state.Number, state.Packet.CurrentEpoch = number+1, uint32(number)
+		state.Packet.ValidationLoss = []float32{1, 1, 1, 9, float32(math.NaN()), 1}[number%6]
+		now := time.Unix(1_800_000_000+60*int64(number), 0)
+		decided, again := core.Decide(seeds, reported(state, now), now), core.Decide(seeds, reported(state, now), now)
+		sameSeeds(t, decided, again)
+		seeds = decided.Record
+		decision := controller.Decide(record, state, now, candidates)
+		same(t, decision, controller.Decide(record, state, now, candidates))
 		within(t, decision)
+		for _, command := range decision.Commands {
+			given[command.GetCommandType().String()+" "+command.GetSeedOperation().GetOperation().String()] = true
+		}
+		seeds = taken(t, core, keyring, seeds, decision.Commands, now)
 		record = decision.Record
 	}
-	if len(record.Seeds) != 64 {
-		t.Errorf("%d seeds are known", len(record.Seeds))
+	if len(record.Seeds) != 64 || len(given) < 3 {
+		t.Errorf("%d seeds are known, given were %v", len(record.Seeds), given)
 	}
+	t.Logf("given were %v", given)
+}
+
+// sameSeeds holds that Kasmina decides the same twice, and within its bounds.
+func sameSeeds(t failer, a, b kasmina.Decision) {
+	t.Helper()
+	first, err := marshal(a)
+	second, err2 := marshal(b)
+	if err != nil || err2 != nil || first != second {
+		t.Fatalf("two decisions: %.2000s and %.2000s, %v, %v", first, second, err, err2)
+	}
+	text, err := json.Marshal(a.Record)
+	if err != nil {
+		t.Fatalf("encode: %v", err)
+	}
+	if _, err := kasmina.DecodeRecord(text); err != nil {
+		t.Fatalf("decode: %v", err)
+	}
+	if len(a.Orders) > 32 || len(a.Requests) > 64 || len(first) > 1<<20 {
+		t.Fatalf("%d orders, %d requests, %d bytes in all", len(a.Orders), len(a.Requests), len(first))
+	}
+}
+
+// marshal is all that is decided, but for counts, as text.
+func marshal(decision kasmina.Decision) (string, error) {
+	all := []any{decision.Record, decision.Orders, decision.Due}
+	for _, request := range decision.Requests {
+		all = append(all, request.Attributes, protojson.Format(request.Request))
+	}
+	for _, packet := range decision.Packets {
+		text, err := proto.MarshalOptions{Deterministic: true}.Marshal(packet)
+		if err != nil {
+			return "", fmt.Errorf("marshal packet: %w", err)
+		}
+		all = append(all, text)
+	}
+	text, err := json.Marshal(all)
+	return string(text), err
 }

@@ -153,7 +153,7 @@ func TestSilentAndWatchedRunsAreStillKnown(t *testing.T) {
 		if _, err := o.State(t.Context(), watched); err != nil {
 			t.Fatal(err)
 		}
-		o.hear("run-1")
+		o.hear("run-1", "run-1") // how often, the second one tells
 		eventually(t, "the run is told of as silent", func() bool {
 			if err := o.Tick(t.Context()); err != nil {
 				t.Fatal(err)

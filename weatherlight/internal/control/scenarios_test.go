@@ -40,7 +40,7 @@ func TestScenario121_CommandsOfTheControllerAreVerified(t *testing.T) {
 		}{
 			"as it is": {germination, ""}, "unsigned": {unsigned, kasmina.ReasonMissingSignature}, "old": {old, kasmina.ReasonStaleCommand},
 		} {
-			refused, got := o.config.Core.Verify(row.command, now), ""
+			refused, got := o.config.Core.Verify(nil, row.command, now), ""
 			if refused != nil {
 				got = refused.Reason
 			}

@@ -116,7 +116,7 @@ func TestWorkerOutlivesRunsThatCannotBeSaved(t *testing.T) {
 			failed.Add(1)
 			return fmt.Errorf("save: %w", oona.ErrUnavailable)
 		}
-		later.passed = 2 * time.Minute // all of them fall silent
+		later.passed = 20 * time.Minute // all of them fall silent
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		ended := make(chan error, 1)

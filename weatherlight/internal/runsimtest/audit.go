@@ -24,6 +24,7 @@ type auditor struct {
 	owed       map[owing]time.Time
 	reports    map[string]fieldReport // by report id
 	packets    map[string]bool
+	decided    map[string]*leyline.AdaptationCommand // Tamiyo's, by id
 	quietSince time.Time
 	restSince  time.Time // zero: something still grows
 }
@@ -87,6 +88,7 @@ func newAuditor(t *town) *auditor {
 	return &auditor{
 		town: t, files: make(map[string]*file), owed: make(map[owing]time.Time),
 		reports: make(map[string]fieldReport), packets: make(map[string]bool),
+		decided: make(map[string]*leyline.AdaptationCommand),
 	}
 }
 

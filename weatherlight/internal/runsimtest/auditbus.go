@@ -71,6 +71,7 @@ func (a *auditor) published(message oona.Message) {
 		run = kasmina.RunOfCommand(m)
 		f := a.file(run)
 		f.commands[m.GetCommandType()]++
+		a.decided[m.GetCommandId()] = m
 		if m.GetSeedOperation().GetOperation() == leyline.SeedOperation_SEED_OP_GERMINATE {
 			f.germinations[m.GetTargetSeedId()] = true
 		}
@@ -102,9 +103,26 @@ func (a *auditor) heard(packet *leyline.TelemetryPacket) {
 			if f.watched++; f.watched > 1+f.losses {
 				a.violate("it is told %d times that the trainer of run %q only reports", f.watched, e.GetAttributes()["training_run_id"])
 			}
+		case "command_rejected":
+			a.refused(e.GetAttributes())
 		case "seed_transition_refused":
 			a.violate("an illegal transition was tried: %v", e.GetAttributes())
 		}
+	}
+}
+
+// refused checks that no command of Tamiyo's was too old before a report of its run could tell
+// what had become of it.
+func (a *auditor) refused(event map[string]string) {
+	late := event["reason"] == kasmina.ReasonStaleCommand || event["reason"] == kasmina.ReasonDeadlineExceeded
+	command, ours := a.decided[event["command_id"]]
+	if !late || !ours || event["detail"] != "" {
+		return
+	}
+	f := a.file(kasmina.RunOfCommand(command))
+	if age := a.town.now.Sub(command.GetIssuedAt().AsTime()); f.losses == 0 && f.run != nil && age < f.run.interval {
+		a.violate("run %q: command %s is refused as %s after %v, and reports are %v apart",
+			f.run.name, command.GetCommandId(), event["reason"], age, f.run.interval)
 	}
 }
 

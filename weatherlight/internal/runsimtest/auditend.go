@@ -16,7 +16,7 @@ import (
 func (a *auditor) quiet() {
 	a.quietSince = a.town.now
 	a.tell("----- quiet from here on -----")
-	a.town.after(2*time.Minute, a.watchDeadlines) // the index may have been lost, and heals with the next write
+	a.town.after(a.town.least(2*time.Minute), a.watchDeadlines) // the index may have been lost, and heals with the next write
 }
 
 // patience is how long after its time a deadline may be noticed: whoever took a
@@ -48,7 +48,7 @@ const settling = 6 * time.Minute
 
 // atRest says that every seed came to an end, and everything had time to settle.
 func (a *auditor) atRest() bool {
-	if a.town.now.Sub(a.quietSince) < settling+20*a.town.slowest() {
+	if a.town.now.Sub(a.quietSince) < a.town.least(settling)+20*a.town.slowest() {
 		return false
 	}
 	for _, r := range a.town.runs {

@@ -80,16 +80,31 @@ func (a *auditor) seeds(f *file, write oona.RecordWrite, outputs []output) {
 		}
 		return
 	}
+	if before != nil && before.Trainer.ID == record.Trainer.ID && before.Trainer.Number == record.Trainer.Number {
+		a.undecided(write.Key.Run, outputs)
+	}
 	moves := movesBetween(before, record)
 	if len(moves) == 0 || f.garbage {
 		return
 	}
 	packets := packetsOf(outputs)
 	adopts := before == nil || before.Trainer.ID != record.Trainer.ID || learns(f, before) ||
-		a.town.now.Sub(f.lostAt) < rebuilding
+		a.town.now.Sub(f.lostAt) < a.town.least(rebuilding)
 	for _, m := range moves {
 		a.moved(f, write.Key.Run, m, packets, adopts)
 	}
+}
+
+// undecided checks what was decided between two reports: an order may have been obeyed, and
+// nothing tells so yet.
+func (a *auditor) undecided(run string, outputs []output) {
+	hasEvent(packetsOf(outputs), func(e *leyline.TelemetryEvent) bool {
+		if e.GetDescription() == "order_expired" {
+			a.violate("run %q: order %s of seed %q is given up before a report can tell of it",
+				run, e.GetAttributes()["order"], e.GetAttributes()["seed_id"])
+		}
+		return false
+	})
 }
 
 // learns says that the trainer has read orders that its run's record does not know of: the

@@ -32,6 +32,7 @@ type Defects struct {
 	LosesCulls   bool // a CULL is acknowledged and not acted on
 	Meddles      bool // trainers that only report are taken for others
 	Rewrites     bool // a field report that is kept again is another
+	Hasty        bool // Tamiyo's commands must be carried out at once
 
 	AppliesTwice bool // trainers do not look at the numbers of orders
 	HidesKept    bool // trainers do not tell of the seeds that they keep

@@ -30,6 +30,7 @@ func TestAuditorFindsWhatIsBuiltIn(t *testing.T) {
 		{"a CULL is lost", Defects{LosesCulls: true}, "the CULL that came after its GERMINATE"},
 		{"trainers that only report are steered", Defects{Meddles: true}, "only report"},
 		{"a field report changes", Defects{Rewrites: true}, "is another than before"},
+		{"commands have no time", Defects{Hasty: true}, "is refused as deadline_exceeded"},
 		{"orders are applied again", Defects{AppliesTwice: true}, "took effect twice"},
 		{"trainers hide what they keep", Defects{HidesKept: true}, "of which the record knows nothing"},
 	}

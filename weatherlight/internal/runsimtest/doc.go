@@ -30,6 +30,8 @@
 //   - a field report is one report, however often it is made
 //   - a blueprint is written off for what it did, never because a kernel did not come
 //   - a CULL holds that overtakes its GERMINATE
+//   - no order is given up, and no command of Tamiyo's too old, before a report of the run can
+//     tell what became of it: some runs are reported each second, some every ten minutes
 //   - trainers that only report are never commanded
 //   - nothing of the trainers', of the library's or of our own becomes a dead letter
 //   - when it has been quiet for a while, every seed has come to an end, and record

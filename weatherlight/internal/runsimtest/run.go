@@ -46,7 +46,7 @@ type captive struct {
 func newRun(t *town, n int) *run {
 	r := &run{
 		town: t, name: fmt.Sprintf("run-%d", n), grows: !t.chance(0.15),
-		interval:      pick(t.world, time.Second, 2*time.Second, 5*time.Second, 15*time.Second),
+		interval:      t.interval(),
 		stepsPerEpoch: pick(t.world, 3, 7, 20, 40),
 		slots:         map[string][]int{"layer1": {16}, "layer2": {8, 4, 4}},
 		clockError:    pick(t.world, 0, 0, -10*time.Minute, 3*time.Hour),
@@ -68,6 +68,15 @@ func newRun(t *town, n int) *run {
 	}
 	r.trainer = r.fresh()
 	return r
+}
+
+// interval draws how often a run is reported. Runs of one town are alike: one that is reported
+// each second would have thousands of reports to one of another.
+func (t *town) interval() time.Duration {
+	if t.seldom {
+		return pick(t.world, 45*time.Second, 90*time.Second, 4*time.Minute, 10*time.Minute)
+	}
+	return pick(t.world, time.Second, 2*time.Second, 5*time.Second, 15*time.Second)
 }
 
 // fresh is a new process that goes on from nothing.
@@ -118,8 +127,19 @@ func (r *run) loop() {
 	if r.second != nil {
 		r.round(r.second)
 	}
+	if t.seldom {
+		t.after(t.between(0, r.interval), r.obey)
+	}
 	jitter := time.Duration(float64(r.interval) * 0.1 * t.rand.Float64())
 	t.after(r.interval+jitter, r.loop)
+}
+
+// obey lets orders take effect in the middle of an epoch.
+func (r *run) obey() {
+	if tr := r.trainer; tr != nil && r.grows && tr.body == nil {
+		tr.read()
+		tr.apply()
+	}
 }
 
 // save makes a checkpoint.
@@ -199,7 +219,7 @@ func (r *run) crash() {
 	t.audit.left(r, old)
 	wait := t.between(100*time.Millisecond, 2*r.interval)
 	if t.chance(0.15) {
-		wait += 2 * time.Minute
+		wait += t.least(2 * time.Minute)
 	}
 	t.after(wait, func() {
 		if r.trainer != nil {
@@ -249,7 +269,7 @@ func (r *run) endSecond() {
 
 // fallSilent keeps the process from reporting for a while.
 func (r *run) fallSilent() {
-	r.silentTill = r.town.now.Add(r.town.between(r.interval, 5*time.Minute))
+	r.silentTill = r.town.now.Add(r.town.between(r.interval, r.town.least(5*time.Minute)))
 }
 
 // settle ends what is unusual about a run.

@@ -35,6 +35,7 @@ type town struct {
 	calm              bool // nothing goes wrong any more
 	dry               bool // no blueprints are left to be germinated
 	hushed            bool // trainers report no more
+	seldom            bool // trainers report minutes apart
 
 	// How rough it is, by seed. All are probabilities.
 	crashiness, doubling, lateness, forgetfulness, flaws, orderLoss float64
@@ -52,7 +53,7 @@ func Simulate(s Scenario) Report {
 	t.run(10*time.Minute+200*t.slowest(), t.audit.atRest)
 	t.audit.close()
 	t.hushed = true
-	t.run(silence, func() bool { return false })
+	t.run(max(silence, 8*t.slowest()), func() bool { return false })
 	t.over = true
 	t.audit.closeSilence()
 	t.counts.Conflicts = t.store.conflicts
@@ -64,7 +65,7 @@ const silence = 5 * time.Minute
 
 func newTown(s Scenario) *town {
 	w := newWorld(s.Seed)
-	t := &town{world: w, defects: s.Defects, folder: s.Folder, log: s.Log}
+	t := &town{world: w, defects: s.Defects, folder: s.Folder, log: s.Log, seldom: w.chance(0.25)}
 	t.rough()
 	t.keyring, _ = signing.NewKeyring("the secret of the simulation")
 	t.store = newStore(func() time.Time { return t.now }, t.rand.Int64N)
@@ -115,6 +116,14 @@ func (t *town) slowest() time.Duration {
 	return longest
 }
 
+// least is a time that is enough where trainers report often, and as many reports more.
+func (t *town) least(wait time.Duration) time.Duration {
+	if !t.seldom {
+		return wait
+	}
+	return wait + time.Duration(wait.Minutes())*t.slowest()
+}
+
 // latency is how long a step takes. Now and then a process stands still.
 func (t *town) latency() time.Duration {
 	if t.calm {
@@ -140,6 +149,9 @@ func (t *town) published(message oona.Message) {
 			}
 		})
 	case *leyline.AdaptationCommand:
+		if t.defects.Hasty {
+			m = t.reissued(m, func(c *leyline.AdaptationCommand) { c.ExecutionDeadlineMs = 1 })
+		}
 		t.send(m, message.Attributes, t.now, "tamiyo")
 	}
 }
@@ -151,7 +163,7 @@ func (t *town) soothe() {
 		r.settle()
 	}
 	// What was late or in doubt settles first; then the operator lets go.
-	for _, wait := range []time.Duration{2 * time.Minute, 4 * time.Minute} {
+	for _, wait := range []time.Duration{t.least(2 * time.Minute), t.least(4 * time.Minute)} {
 		t.after(wait, func() { t.operator.relieve() })
 	}
 	t.audit.quiet()
