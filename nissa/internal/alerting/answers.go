@@ -35,7 +35,7 @@ type Shown struct {
 func (d *Desk) Alerts() []Shown {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now, shown := time.Now(), []Shown{}
+	now, shown := d.now(), []Shown{}
 	for _, a := range d.tracker.Alerts() {
 		shown = append(shown, Shown{a, d.silences.Of(a.Subject, now)})
 	}
@@ -46,29 +46,29 @@ func (d *Desk) Alerts() []Shown {
 func (d *Desk) Silences() alert.Silences {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append(alert.Silences{}, d.silences.At(time.Now())...)
+	return append(alert.Silences{}, d.silences.At(d.now())...)
 }
 
 // Objectives are how the objectives are met.
 func (d *Desk) Objectives() []objectives.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.objectives.Statuses(time.Now())
+	return d.objectives.Statuses(d.now())
 }
 
 // Acknowledge notes that somebody has taken an alert up. It is not told again while it fires on.
 func (d *Desk) Acknowledge(ctx context.Context, id, by, comment string) (alert.Alert, error) {
 	d.mu.Lock()
 	a, _ := d.tracker.Get(id)
+	a.Ack = &alert.Acknowledgement{By: by, Comment: comment, At: d.now()}
 	d.mu.Unlock()
-	a.Ack = &alert.Acknowledgement{By: by, Comment: comment, At: time.Now()}
 	return a, d.ask(ctx, entry{Acknowledge: &acknowledgement{id, *a.Ack}})
 }
 
 // Silence keeps alerts from being told.
 func (d *Desk) Silence(ctx context.Context, s alert.Silence) (alert.Silence, error) {
 	if s.From.IsZero() {
-		s.From = time.Now()
+		s.From = d.Now()
 	}
 	s.ID = rand.Text()[:12]
 	return s, d.ask(ctx, entry{Silence: &s})

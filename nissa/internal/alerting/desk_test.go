@@ -113,6 +113,7 @@ type desk struct {
 	rules atomic.Value // string
 	stop  func()
 	said  func() string
+	ahead atomic.Int64 // by which its clock is wrong
 }
 
 // severable is a store that a desk can be cut off from, as a kill does.
@@ -191,7 +192,7 @@ func startAs(t *testing.T, name, text string, store *runstore.Store, probe func(
 	d.said = func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "; ") }
 	config := alerting.Config{
 		Read: func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil },
-		Name: name, Probe: probe,
+		Name: name, Probe: probe, Now: func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) },
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
 			event := packet.GetEvents()[0]
 			mu.Lock()

@@ -66,9 +66,9 @@ func (d *Desk) take(text string, now time.Time) (err error) {
 // ask has somebody's wish granted by who judges, and returns when all see that it is.
 func (d *Desk) ask(ctx context.Context, wanted entry) error {
 	d.mu.Lock()
-	err := d.possible(wanted, time.Now())
+	err := d.possible(wanted, d.now())
 	if err == nil && d.seat == nil {
-		d.grant(wanted, time.Now())
+		d.grant(wanted, d.now())
 	}
 	d.mu.Unlock()
 	if d.seat == nil {
@@ -76,7 +76,7 @@ func (d *Desk) ask(ctx context.Context, wanted entry) error {
 	}
 	if errors.Is(err, ErrUnknown) { // here, as yet: whoever asks may have seen it at another
 		d.seat.await(ctx, heardTimeout, func() bool {
-			err = d.possible(wanted, time.Now())
+			err = d.possible(wanted, d.now())
 			return err == nil || d.seat.token != 0
 		})
 	}

@@ -95,8 +95,8 @@ func (l look) free(name string, led bool, now time.Time) bool {
 func (d *Desk) Share(store Store) { d.seat = &seat{desk: d, store: store, version: -1} }
 
 // judges says that this desk judges, and surely no other.
-func (d *Desk) judges(now time.Time) bool {
-	return d.seat == nil || d.seat.token != 0 && d.seat.caughtUp && now.Before(d.seat.sure)
+func (d *Desk) judges() bool {
+	return d.seat == nil || d.seat.token != 0 && d.seat.caughtUp && time.Now().Before(d.seat.sure)
 }
 
 // attend judges what comes, or watches who does, until ctx ends.
@@ -199,7 +199,7 @@ func (s *seat) judgeAll(ctx context.Context) error {
 		}
 		s.desk.mu.Lock()
 		for i := range entries {
-			if err := s.desk.take(entries[i].Body, time.Now()); err != nil {
+			if err := s.desk.take(entries[i].Body, s.desk.now()); err != nil {
 				s.desk.logger.Warn("something is not judged", "place", entries[i].Seq, "error", err)
 			}
 			s.place = entries[i].Seq

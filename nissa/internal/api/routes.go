@@ -151,7 +151,7 @@ func (s *server) runs(q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, now := runsAnswer{Runs: []runView{}, Head: head}, time.Now()
+	answer, now := runsAnswer{Runs: []runView{}, Head: head}, s.Now()
 	for _, r := range found {
 		answer.Runs = append(answer.Runs, runView{r, r.State(now)})
 	}
@@ -164,7 +164,7 @@ func (s *server) runs(q *http.Request) (any, error) {
 
 func (s *server) run(q *http.Request) (any, error) {
 	r, err := s.Store.Run(q.Context(), q.PathValue("run"))
-	return runView{r, r.State(time.Now())}, err
+	return runView{r, r.State(s.Now())}, err
 }
 
 func (s *server) reports(q *http.Request) (any, error) {
@@ -268,7 +268,7 @@ func (s *server) events(q *http.Request) (any, error) {
 
 func (s *server) alarms(q *http.Request) (any, error) {
 	found, err := s.Store.Alarms(q.Context())
-	answer, now := alarmsAnswer{Alarms: []alarmView{}}, time.Now()
+	answer, now := alarmsAnswer{Alarms: []alarmView{}}, s.Now()
 	for _, a := range found {
 		answer.Alarms = append(answer.Alarms, alarmView{a, a.Raised(now)})
 	}
