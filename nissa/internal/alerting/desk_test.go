@@ -120,9 +120,10 @@ type desk struct {
 type severable struct {
 	*runstore.Journal
 
-	runs *runstore.Store
-	deaf atomic.Bool // it takes no state, and says that it does
-	cut  atomic.Bool
+	runs    *runstore.Store
+	largest atomic.Int64 // bytes that were judged at a time
+	deaf    atomic.Bool  // it takes no state, and says that it does
+	cut     atomic.Bool
 }
 
 func (s *severable) sever() { s.cut.Store(true) }
@@ -157,9 +158,14 @@ func (s *severable) LeaveLead(ctx context.Context, token int64) error {
 	return s.Journal.LeaveLead(ctx, token)
 }
 
-func (s *severable) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
-	entries, err := s.Journal.Unjudged(ctx, after, most)
-	return entries, errors.Join(err, s.whole())
+func (s *severable) Unjudged(ctx context.Context, after int64) ([]runs.Unjudged, bool, error) {
+	entries, more, err := s.Journal.Unjudged(ctx, after)
+	bytes := int64(0)
+	for _, e := range entries {
+		bytes += int64(len(e.Body))
+	}
+	s.largest.Store(max(s.largest.Load(), bytes))
+	return entries, more, errors.Join(err, s.whole())
 }
 
 func openStore(t *testing.T, url string) *runstore.Store {

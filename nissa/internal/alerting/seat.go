@@ -25,8 +25,6 @@ const (
 	saveShare   = 10
 	countPause  = 30 * time.Second
 	mostUnsaved = 2000
-	// together is how many entries are judged at a time.
-	together = 500
 	// grantTimeout bounds the wait until all see that what somebody wants is granted; it is in
 	// the store by then, and will be. heardTimeout is that for what another desk may have shown.
 	grantTimeout = 5 * time.Second
@@ -43,7 +41,7 @@ type Store interface {
 	Judged(ctx context.Context, known int64) (judged runstore.Judged, newer bool, err error)
 	SaveJudged(ctx context.Context, token int64, judged *runstore.Judged) error
 	SetAside(ctx context.Context, token int64) error
-	Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error)
+	Unjudged(ctx context.Context, after int64) (entries []runs.Unjudged, more bool, err error)
 	Wish(ctx context.Context, text string) (place int64, err error)
 }
 
@@ -193,7 +191,7 @@ func (s *seat) takeLead(ctx context.Context, now time.Time) error {
 // judgeAll judges what lies in the store, and writes what became of it.
 func (s *seat) judgeAll(ctx context.Context) error {
 	for {
-		entries, err := s.store.Unjudged(ctx, s.place, together)
+		entries, more, err := s.store.Unjudged(ctx, s.place)
 		if err != nil {
 			return err
 		}
@@ -205,9 +203,9 @@ func (s *seat) judgeAll(ctx context.Context) error {
 			s.place = entries[i].Seq
 		}
 		s.unsaved += len(entries)
-		s.caughtUp = s.caughtUp || len(entries) < together
+		s.caughtUp = s.caughtUp || !more
 		s.desk.mu.Unlock()
-		if err := s.write(ctx); err != nil || s.token == 0 || len(entries) < together {
+		if err := s.write(ctx); err != nil || s.token == 0 || !more {
 			return err
 		}
 	}

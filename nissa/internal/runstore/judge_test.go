@@ -26,7 +26,7 @@ func TestWhatIsToBeJudgedLiesUntilItIs(t *testing.T) {
 		}
 		lies := func(after int64, want ...string) (entries []runs.Unjudged) {
 			t.Helper()
-			entries, err := j.Unjudged(t.Context(), after, 10)
+			entries, _, err := j.Unjudged(t.Context(), after)
 			var bodies []string
 			for _, e := range entries {
 				bodies = append(bodies, e.Body)
