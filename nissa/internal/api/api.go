@@ -30,7 +30,7 @@ type Store interface {
 	Events(ctx context.Context, f runstore.Filter) ([]runs.Event, error)
 	Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error)
 	Alarms(ctx context.Context) ([]runs.Alarm, error)
-	Sources(ctx context.Context) ([]runs.Source, error)
+	Sources(ctx context.Context, after, prefix string, most int) (sources []runs.Source, more bool, err error)
 	Size(ctx context.Context) (runstore.Size, error)
 	Export(ctx context.Context, id string, to io.Writer) error
 	Head() (int64, <-chan struct{})

@@ -122,36 +122,21 @@ func (j *Journal) SetAside(ctx context.Context, token int64) error {
 	})
 }
 
-// Bounds of what is judged at a time: senders say how large it is.
-const (
-	unjudgedRows  = 500
-	unjudgedBytes = 4 << 20
-)
+// unjudgedRows is how many are judged at a time.
+const unjudgedRows = 500
 
 // Unjudged is what is to be judged behind a place, in its order, as much of it as is judged at a time,
 // and whether there is more.
 func (j *Journal) Unjudged(ctx context.Context, after int64) (entries []runs.Unjudged, more bool, err error) {
-	sizes, err := look(ctx, j.store, scanExtent, "SELECT seq, LENGTH(body) FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2",
+	sizes, err := look(ctx, j.store, scanExtent[int64], "SELECT seq, LENGTH(body) FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2",
 		after, unjudgedRows+1)
 	if err != nil || len(sizes) == 0 {
 		return nil, false, err
 	}
-	n, bytes := 1, sizes[0].length
-	for n < min(len(sizes), unjudgedRows) && bytes+sizes[n].length <= unjudgedBytes {
-		bytes += sizes[n].length
-		n++
-	}
+	n := fitting(sizes, unjudgedRows)
 	entries, err = look(ctx, j.store, scanUnjudged, "SELECT seq, body FROM nissa_unjudged WHERE seq > $1 AND seq <= $2 ORDER BY seq",
-		after, sizes[n-1].seq)
+		after, sizes[n-1].key)
 	return entries, n < len(sizes), err
-}
-
-// extent is how long something is, and where it lies.
-type extent struct{ seq, length int64 }
-
-func scanExtent(row *sql.Rows) (e extent, err error) {
-	err = row.Scan(&e.seq, &e.length)
-	return e, err
 }
 
 // Wish puts what somebody wants of who leads behind what is to be judged, and returns its place.

@@ -234,6 +234,30 @@ func scanInteger(row *sql.Rows) (value int64, err error) {
 	return value, err
 }
 
+// mostRead is about how many bytes are read at a time of what senders make as large as they please.
+const mostRead = 4 << 20
+
+// extent is how long a row is, and by what it is found.
+type extent[K any] struct {
+	key    K
+	length int64
+}
+
+func scanExtent[K any](row *sql.Rows) (e extent[K], err error) {
+	err = row.Scan(&e.key, &e.length)
+	return e, err
+}
+
+// fitting is how many of some rows, and no more than a number of them, are read at a time.
+func fitting[K any](rows []extent[K], most int) int {
+	n, bytes := 0, int64(0)
+	for n < min(len(rows), most) && (n == 0 || bytes+rows[n].length <= mostRead) {
+		bytes += rows[n].length
+		n++
+	}
+	return n
+}
+
 // scanner reads a row.
 type scanner[T any] func(*sql.Rows) (T, error)
 

@@ -39,7 +39,7 @@ func TestEachMessageCountsOnce(t *testing.T) {
 		if err != nil || run.Reports != 3 || run.Epoch != 3 || !run.FirstAt.Equal(at(1)) || !run.Reported.Equal(at(3)) {
 			t.Errorf("%+v, %v", run, err)
 		}
-		sources, err := s.Sources(t.Context())
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 		if err != nil || len(sources) != 1 || sources[0].Packets != 1 || sources[0].Figures[0].Name != "m" {
 			t.Errorf("%+v, %v", sources, err)
 		}
@@ -357,7 +357,7 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 		if err != nil || len(reports) != 10 || reports[0].Epoch != 100 {
 			t.Errorf("%d reports, %v", len(reports), err)
 		}
-		if sources, err := s.Sources(t.Context()); err != nil || len(sources) != 0 {
+		if sources, _, err := s.Sources(t.Context(), "", "", 10_000); err != nil || len(sources) != 0 {
 			t.Errorf("%+v, %v", sources, err)
 		}
 		// What came to the bus before, and comes again now, does not come back.
@@ -664,7 +664,7 @@ func TestSourcesAreBounded(t *testing.T) {
 			put(t, s, told...)
 		}
 		put(t, s, packet("source-0", 2)) // one that is known is heard all the same
-		sources, err := s.Sources(t.Context())
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 		if err != nil || len(sources) != mostSources {
 			t.Fatalf("%d sources, %v", len(sources), err)
 		}
@@ -731,7 +731,7 @@ func TestFiguresOfASourceAreItsNewest(t *testing.T) {
 		for _, m := range []runs.Message{packet("kasmina", 1), seedPacket("run", "s", "TRAINING", 9), packet("kasmina", 5), packet("kasmina", 3)} {
 			put(t, s, m)
 		}
-		sources, err := s.Sources(t.Context())
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 		if err != nil || len(sources) != 1 {
 			t.Fatalf("%+v, %v", sources, err)
 		}
@@ -794,7 +794,7 @@ func TestFiguresOfAnOlderStoreAreKept(t *testing.T) {
 			want runs.Number
 		}{{seedPacket("run", "s", "TRAINING", 9), 5}, {packet("kasmina", 4), 5}, {packet("kasmina", 8), 8}} {
 			put(t, s, step.told)
-			sources, err := s.Sources(t.Context())
+			sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 			if err != nil || len(sources) != 1 || sources[0].Figures[0].Value != step.want {
 				t.Errorf("%+v, %v; want %v", sources, err, step.want)
 			}

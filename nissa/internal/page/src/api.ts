@@ -92,6 +92,18 @@ export async function get<T>(path: string, parameters: Record<string, string | n
   return body as T;
 }
 
+// sources asks for those that a page can show, page by page, and says whether there are more.
+export async function sources(path: string): Promise<{ sources: Source[]; more: boolean }> {
+  const all: Source[] = [];
+  let after: string | null = "";
+  for (let pages = 0; after !== null && pages < 10; pages++) {
+    const page: { sources: Source[]; next: string | null } = await get(path, { limit: 100, after: after || undefined });
+    all.push(...page.sources);
+    after = page.next;
+  }
+  return { sources: all, more: after !== null };
+}
+
 // blob asks for what is saved as a file. A link of the browser's cannot send a token.
 export async function blob(path: string): Promise<Blob> {
   const response = await fetch(path, { headers: authorization() });

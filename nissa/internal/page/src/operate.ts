@@ -1,5 +1,5 @@
 import {
-  change, does, get, operator, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
+  change, does, get, operator, optional, Refusal, sources, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
 } from "./api";
 import { h, named, plain, replace, type Child } from "./dom";
 import { ago, bytes as size, count, figure, moment, percent, span } from "./format";
@@ -69,7 +69,7 @@ const openCircuit: Record<number, string> = { 1: "closed", 2: "open", 3: "half o
 
 export function kernels(): Page {
   return polled("Kernels and forge", "The kernel library and the forge, as each service told last.", async () => {
-    const [library, forge] = await Promise.all([get<{ sources: Source[] }>("/api/kernels"), get<{ sources: Source[] }>("/api/forge")]);
+    const [library, forge] = await Promise.all([sources("/api/kernels"), sources("/api/forge")]);
     const parts: Node[] = [];
     for (const source of library.sources) {
       const hits = find(source, "urza.library.cache_hits")?.value ?? 0, misses = find(source, "urza.library.cache_misses")?.value ?? 0;
@@ -168,8 +168,7 @@ function deadLetters(): { element: HTMLElement; load(): Promise<void> } {
 export function bus(): Page {
   const letters = deadLetters(), feed = new Feed({}, undefined, "What was done");
   const page = polled("Bus", "The streams as each service sees them. What is not read yet waits; a dead letter was given up.", async () => {
-    const { sources } = await get<{ sources: Source[] }>("/api/sources");
-    const told = sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
+    const told = (await sources("/api/sources")).sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
     const parts: Node[] = [];
     for (const source of told) {
       const streams = new Set<string>();
@@ -202,9 +201,9 @@ function ofLetters(e: Event): boolean {
 
 export function workers(): Page {
   return polled("Workers and boot", "Who sends telemetry, and what each service's workers do.", async () => {
-    const [{ sources }, store] = await Promise.all([get<{ sources: Source[] }>("/api/sources"), get<Store>("/api/store")]);
+    const [heard, store] = await Promise.all([sources("/api/sources"), get<Store>("/api/store")]);
     const parts: Node[] = [];
-    for (const source of sources) {
+    for (const source of heard.sources) {
       const rows = workersOf(source);
       if (rows.length === 0) continue;
       const up = find(source, "weatherlight.uptime_s")?.value;
@@ -216,8 +215,8 @@ export function workers(): Page {
       ]), h("ul", { class: "workers", "aria-label": "Workers" }, ...rows)));
     }
     parts.push(h("section", { class: "panel" }, h("h2", {}, "Sources"), table("Sources", ["Source", "Health", "Says", "#Packets", "#Last heard"],
-      sources.map((source) => [named(source.name, 48), plain(source.health || "\u2014", 24), plain(source.summary || "", 120), count(source.packets), ago(source.last_at)]),
-      "Nobody was heard yet.")));
+      heard.sources.map((source) => [named(source.name, 48), plain(source.health || "\u2014", 24), plain(source.summary || "", 120), count(source.packets), ago(source.last_at)]),
+      "Nobody was heard yet."), heard.more && h("p", { class: "faint" }, "There are more sources than are shown: /api/sources has all.")));
     parts.push(h("section", { class: "panel" }, h("h2", {}, "Store of runs"), facts([
       ["Runs", count(store.runs)], ["Kept", size(store.bytes)], ["At most", size(store.max_bytes)], ["For", `${Math.round(store.retention_seconds / 86_400)} d`],
     ])));
