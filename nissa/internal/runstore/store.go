@@ -38,6 +38,7 @@ type Store struct {
 	db     *database.DB
 	each   string        // the rows of the JSON list that is the first argument
 	writer chan struct{} // held by whoever writes: waiting for it costs less than SQLite's own polling
+	heard  string        // when a seed was heard of last, to the second, of its record
 	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
 
@@ -67,9 +68,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, each: "json_each($1)", writer: make(chan struct{}, 1), config: cfg, changed: make(chan struct{})}
+	s := &Store{db: db, writer: make(chan struct{}, 1), config: cfg, changed: make(chan struct{})}
+	s.each, s.heard = "json_each($1)", "SUBSTR(record->>'last_at', 1, 19)"
 	if db.Postgres {
 		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
+		s.heard = "SUBSTR(record::jsonb->>'last_at', 1, 19)"
 		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
 	}
 	if err := s.Refresh(ctx); err != nil {

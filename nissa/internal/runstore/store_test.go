@@ -801,3 +801,37 @@ func TestFiguresOfAnOlderStoreAreKept(t *testing.T) {
 		}
 	})
 }
+
+// A run of very many seeds makes room for itself: the others stay, and so does what it said last.
+func TestARunOfVeryManySeedsMakesRoomForItself(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const most = 4 << 20
+		s := open(t, Config{URL: url, MostBytes: most})
+		for n := range 5 {
+			put(t, s, reports(fmt.Sprint("run-", n), 0, 20)...)
+		}
+		for n := range 20 {
+			var told []runs.Message
+			for i := range 500 {
+				told = append(told, seedPacket("crowd", fmt.Sprint("seed-", 500*n+i), "GERMINATED", 3600+n))
+			}
+			put(t, s, told...)
+		}
+		if err := s.Tidy(t.Context(), at(3700)); err != nil {
+			t.Fatal(err)
+		}
+		size, err := s.Size(t.Context())
+		if err != nil || size.Bytes > most || size.Runs != 6 {
+			t.Errorf("%+v, %v", size, err)
+		}
+		for n := range 5 {
+			if r, err := s.Run(t.Context(), fmt.Sprint("run-", n)); err != nil || !r.KeptFrom.Equal(at(0)) {
+				t.Errorf("run %d: %+v, %v", n, r, err)
+			}
+		}
+		seeds, err := s.Seeds(t.Context(), "crowd")
+		if err != nil || len(seeds) == 0 || !seeds[len(seeds)-1].LastAt.Equal(at(3619)) {
+			t.Errorf("%d seeds are left, %v", len(seeds), err)
+		}
+	})
+}
