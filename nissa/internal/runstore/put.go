@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
@@ -67,7 +66,7 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 		}
 	} else {
 		err = visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true }, insertSeen+s.each+onlyUnseen+" RETURNING made, hash",
-			listOf(sorted), time.Now().UnixMicro())
+			listOf(sorted), s.config.Now().UnixMicro())
 	}
 	if err != nil {
 		return nil, err
@@ -93,7 +92,7 @@ func (s *Store) markNew(ctx context.Context, tx *sql.Tx, keys []runs.Key) (all b
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT marks"); err != nil {
 		return false, fmt.Errorf("mark messages: %w", err)
 	}
-	result, err := tx.ExecContext(ctx, insertSeen+s.each+onlyUnseen, listOf(keys), time.Now().UnixMicro())
+	result, err := tx.ExecContext(ctx, insertSeen+s.each+onlyUnseen, listOf(keys), s.config.Now().UnixMicro())
 	if err != nil {
 		return false, fmt.Errorf("mark messages: %w", err)
 	}

@@ -27,9 +27,10 @@ var (
 // Config says where a store is and how much it keeps. Zero values take the default in
 // brackets.
 type Config struct {
-	URL       string        // sqlite:///path or postgres://user:password@host/name
-	Retention time.Duration // age at which what is kept is removed [30 days]
-	MostBytes int64         // size from which the oldest runs make room [1 GiB]
+	URL       string           // sqlite:///path or postgres://user:password@host/name
+	Retention time.Duration    // age at which what is kept is removed [30 days]
+	MostBytes int64            // size from which the oldest runs make room [1 GiB]
+	Now       func() time.Time // by the clock by which messages are dated [this machine's]
 }
 
 // Store is an open store. It is safe for concurrent use, also by several processes on one
@@ -42,6 +43,8 @@ type Store struct {
 	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
 
+	doubted time.Time // since when the clock is, of who tidies up
+
 	mu      sync.Mutex
 	head    int64         // newest place known
 	changed chan struct{} // closed when head has grown
@@ -51,6 +54,9 @@ type Store struct {
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Retention = cmp.Or(max(cfg.Retention, 0), 30*24*time.Hour)
 	cfg.MostBytes = cmp.Or(max(cfg.MostBytes, 0), 1<<30)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)

@@ -835,3 +835,47 @@ func TestARunOfVeryManySeedsMakesRoomForItself(t *testing.T) {
 		}
 	})
 }
+
+// A clock that goes ahead by a year removes nothing that it would not have otherwise, also over a
+// restart; when it stays there, it is right.
+func TestAClockThatGoesFarAheadRemovesNothing(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const retention = 1000 * time.Second
+		s := open(t, Config{URL: url, Retention: retention})
+		year := 365 * 24 * 3600
+		kept := func(want string) {
+			t.Helper()
+			all, err := s.Runs(t.Context(), time.Time{}, "", 10)
+			var names []string
+			for _, r := range all {
+				names = append(names, r.ID)
+			}
+			if got := strings.Join(names, " "); err != nil || got != want {
+				t.Errorf("kept are %q, wanted %q, %v", got, want, err)
+			}
+		}
+		tidy := func(now int, doubts bool) {
+			t.Helper()
+			if err := s.Tidy(t.Context(), at(now)); errors.Is(err, ErrClock) != doubts || !doubts && err != nil {
+				t.Errorf("at %d: %v", now, err)
+			}
+		}
+		put(t, s, report("old", 1), report("new", 950))
+		tidy(1000, false)
+		put(t, s, report("wrong", year))
+		tidy(1000+year, true)
+		kept("wrong new old")
+		s = open(t, Config{URL: url, Retention: retention})
+		tidy(1001+year, true)
+		kept("wrong new old")
+		if fresh := put(t, s, report("old", 1)); fresh[0] {
+			t.Error("what was taken in is taken in again")
+		}
+		tidy(1100, false) // it is set right
+		kept("wrong new")
+		tidy(500+year, true)
+		s.doubted = s.doubted.Add(-doubtFor)
+		tidy(500+year, false) // or it was right
+		kept("wrong")
+	})
+}

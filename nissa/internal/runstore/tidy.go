@@ -32,9 +32,13 @@ const (
 	slice = 10_000
 )
 
-// Tidy removes what is too old, and the oldest of what is too much.
+// Tidy removes what is too old, and the oldest of what is too much. It is not called twice at a time.
 func (s *Store) Tidy(ctx context.Context, now time.Time) error {
-	return errors.Join(s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
+	now, doubt := age(ctx, s, now)
+	if doubt != nil && !errors.Is(doubt, ErrClock) {
+		return doubt
+	}
+	return errors.Join(doubt, s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
 }
 
 // forget removes marks that nobody will ask for.
