@@ -640,7 +640,7 @@ func TestHostileNumbersAreStored(t *testing.T) {
 func TestRecordThatCannotBeWrittenIsAnError(t *testing.T) {
 	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
 	err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		return s.put(ctx, tx, &alarmTable, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
+		return putRows(ctx, tx, &alarmTable, s.each, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
 	})
 	if err == nil {
 		t.Error("stored")

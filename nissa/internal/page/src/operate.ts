@@ -235,17 +235,17 @@ function workersOf(source: Source): HTMLElement[] {
   });
 }
 
-interface Silence { id: string; rule?: string; source?: string; from: string; until: string; by: string; comment?: string }
+interface Silence { id: string; rule?: string; source?: string; labels?: Record<string, string>; from: string; until: string; by: string; comment?: string }
 
 // deskOf is where somebody says who asks for a change, with buttons that ask.
-function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, string>): HTMLElement } {
+function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, unknown>): HTMLElement } {
   const said = h("p", { role: "status", class: "count" });
   const by = h("input", { type: "text", "aria-label": "Who asks", placeholder: "Your name", autocomplete: "username", input: () => { operator.by = by.value; } });
   const token = h("input", { type: "password", "aria-label": "Token", placeholder: "Token of NISSA_HTTP_TOKEN", autocomplete: "off", input: () => { operator.token = token.value; } });
   by.value = operator.by;
   token.value = operator.token;
   const desk = h("form", { class: "tools", submit: (e: Event) => (e as unknown as globalThis.Event).preventDefault() }, by, token, said);
-  const act = (text: string, method: string, path: string, body: Record<string, string> = {}) => h("button", {
+  const act = (text: string, method: string, path: string, body: Record<string, unknown> = {}) => h("button", {
     type: "button", class: "quiet", click: () => {
       change(method, path, body).then(() => { said.textContent = "Done."; done(); }, (error: Error) => { said.textContent = plain(error.message, 200); });
     },
@@ -253,17 +253,27 @@ function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, me
   return { desk, act };
 }
 
+// labels tell alerts of one rule and source apart.
+function labels(of: Record<string, string> | undefined): HTMLElement | null {
+  const texts = Object.entries(of ?? {}).map(([name, text]) => `${plain(name, 32)} ${plain(text, 48)}`);
+  return texts.length ? h("span", { class: "under" }, h("bdi", {}, texts.join(", "))) : null;
+}
+
+function ofAlerts(e: Event): boolean {
+  return e.kind === "event" && /^(alert|silence)_/.test(e.name);
+}
+
 export function alarms(): Page {
-  const feed = new Feed({}, undefined, "What was raised");
+  const feed = new Feed({}, undefined, "What was raised, and what was asked");
   let page: Page;
   const { desk, act } = deskOf(() => void page.load());
   desk.hidden = true;
   page = polled("Alarms", "What services say is wrong now, and what the rules of this Nissa make of it.", async () => {
-    const [told, alerts, silences, objectives, happened] = await Promise.all([
+    const [told, alerts, silences, objectives, raised, asked] = await Promise.all([
       get<{ alarms: Alarm[] }>("/api/alarms"), optional<{ alerts: Alert[] }>("alerts", "/api/alerts"), optional<{ silences: Silence[] }>("alerts", "/api/silences"),
-      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }),
+      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }), get<{ events: Event[] | null }>("/api/events", { kind: "event", limit: 300 }),
     ]);
-    feed.set(happened.events ?? []);
+    feed.set([...(raised.events ?? []), ...(asked.events ?? []).filter(ofAlerts)]);
     desk.hidden = !does("alerts");
     const parts: Node[] = [h("section", { class: "panel" }, h("h2", {}, "Alarms of services"), table("Alarms", ["", "Alarm", "About", "Severity", "Detail", "#Since", "#Last told"],
       told.alarms.map((a) => [a.raised ? h("span", { class: "bad" }, "\u25b2 raised") : h("span", { class: "faint" }, "over"), named(a.name), named(a.subject || "\u2014"),
@@ -271,14 +281,14 @@ export function alarms(): Page {
     if (does("alerts") && !alerts) parts.push(h("p", { class: "intro" }, "Alerts and objectives are shown to whoever has the token."));
     if (alerts) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Alerts"), table("Alerts", ["", "Rule", "Source", "Says", "", ""], alerts.alerts.map((a) => [
-        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), named(a.source),
-        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.acknowledged ? `taken up by ${plain(a.acknowledged.by, 40)}` : "",
-        h("span", {}, a.state === "firing" && !a.acknowledged && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
-          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, duration: "1h" }))]), "No alert fires.")));
+        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), h("span", {}, named(a.source), labels(a.labels)),
+        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.ack ? `taken up by ${plain(a.ack.by, 40)}` : "",
+        h("span", {}, a.state === "firing" && !a.ack && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
+          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, labels: a.labels, duration: "1h" }))]), "No alert fires.")));
     }
     if (silences?.silences.length) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Silences"), table("Silences", ["Rule", "Source", "By", "Comment", "#Until", ""], silences.silences.map((x) => [
-        named(x.rule || "all"), named(x.source || "all"), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
+        named(x.rule || "all"), h("span", {}, named(x.source || "all"), labels(x.labels)), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
         act("End", "DELETE", `/api/silences/${encodeURIComponent(x.id)}`, {})]))));
     }
     if (objectives) {
@@ -287,6 +297,6 @@ export function alarms(): Page {
         (o.burning ?? []).map((b) => plain(b, 12)).join(", ") || "no", plain(o.window, 24)]), "There is no objective.")));
     }
     return parts;
-  }, { event: (e) => { if (e.kind === "alarm") void page.load(); } }, desk, feed.element);
+  }, { event: (e) => { if (e.kind === "alarm" || ofAlerts(e)) void page.load(); } }, desk, feed.element);
   return page;
 }
