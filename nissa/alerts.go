@@ -27,7 +27,7 @@ func newDesk(config Config) (*alerting.Desk, error) {
 	}
 	bus := config.Bus
 	desk, err := alerting.New(alerting.Config{
-		Read: config.Alerts.Rules, Name: config.Name, Silent: bus.TakeOver, Probe: bus.Ping,
+		Read: config.Alerts.Rules, Name: config.Name, Silent: bus.TakeOver, Now: bus.Now, Probe: bus.Ping,
 		Logger: config.Logger.With("part", "alerts"),
 		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
 			return bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)

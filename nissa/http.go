@@ -62,7 +62,9 @@ func (s *Service) routes() []route.Route {
 		routes = append(routes, alertapi.Routes(s.desk)...)
 	}
 	if s.kept != nil {
-		routes = append(routes, api.Routes(api.Config{Store: s.kept.store, Stopping: s.ending, Logger: s.config.Logger})...)
+		routes = append(routes, api.Routes(api.Config{
+			Store: s.kept.store, Now: s.config.Bus.Now, Stopping: s.ending, Logger: s.config.Logger,
+		})...)
 	}
 	return routes
 }

@@ -29,7 +29,9 @@ func (s *Service) openStore(ctx context.Context) error {
 	if s.config.Store.URL == "" {
 		return nil
 	}
-	store, err := runstore.Open(ctx, s.config.Store.config())
+	config := s.config.Store.config()
+	config.Now = s.config.Bus.Now
+	store, err := runstore.Open(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -101,10 +103,7 @@ func (s *Service) each(interval time.Duration, what string, step func(context.Co
 
 // tidy removes what is too old or too much, and shows what is there.
 func (s *Service) tidy(ctx context.Context) error {
-	if err := s.kept.store.Tidy(ctx, time.Now()); err != nil {
-		return err
-	}
-	return s.showStore(ctx)
+	return errors.Join(s.kept.store.Tidy(ctx, s.config.Bus.Now()), s.showStore(ctx))
 }
 
 func (s *Service) showStore(ctx context.Context) error {

@@ -130,7 +130,7 @@ func TestMessageThatCannotBeStoredIsADeadLetter(t *testing.T) {
 	url, store := embeddedURL(t), sqliteURL(t)
 	bus := connect(t, url, secret)
 	r := runWith(t, Config{Bus: bus, Store: Store{URL: store}}).ready()
-	db, err := sql.Open("sqlite", strings.TrimPrefix(store, "sqlite:///"))
+	db, err := sql.Open("sqlite", strings.TrimPrefix(store, "sqlite:///")+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}

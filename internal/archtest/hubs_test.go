@@ -46,7 +46,7 @@ var hubs = map[string]hub{
 	"nissa/internal/rules.writtenRule": {17, 0, configuration},
 
 	"nissa.counts":               {16, 5, figures},
-	"nissa/internal/alert.Alert": {17, 8, stored},
+	"nissa/internal/alert.Alert": {17, 9, stored},
 
 	"kasmina.Record":  {22, 5, stored},
 	"kasmina.pending": {18, 1, stored},

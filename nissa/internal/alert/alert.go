@@ -35,6 +35,9 @@ const (
 	Withdrawn = "rule_withdrawn" // its rule is not in the file any more
 )
 
+// Lateness is for how long what was made before the last is taken for late.
+const Lateness = time.Minute
+
 // Forget is how long an alert is kept of whose subject nothing is heard.
 const (
 	forgetFiring = 24 * time.Hour
@@ -134,14 +137,19 @@ type Alert struct {
 }
 
 // observe takes one look. One that is older than the last is late and says nothing: what is on the
-// bus together is looked at in any order.
+// bus together is looked at in any order. When all are for a while, the clock of who made them was
+// set back.
 func (a Alert) observe(t Terms, o Observation) Alert {
-	if o.Heard.After(a.Heard) {
-		a.Heard = o.Heard
+	if o.Heard.IsZero() {
+		o.Heard = o.At
 	}
 	if o.At.Before(a.Seen) {
-		return a
+		if o.Heard.Sub(a.Heard) < Lateness {
+			return a
+		}
+		a = a.NotAfter(o.At)
 	}
+	a.Heard = o.Heard
 	a.Watch = t.Absent > 0
 	if a.Seen = o.At; a.Reason == Forgotten {
 		a.State, a.Reason = Inactive, "" // it is heard of again

@@ -322,3 +322,30 @@ func TestN23NumbersSurviveJSON(t *testing.T) {
 		}
 	}
 }
+
+// The clock of who tells is set back by an hour: what is told is late for a moment, and no longer.
+func TestASenderWhoseClockIsSetBackIsHeardAgain(t *testing.T) {
+	tracker := NewTracker(Limits{})
+	tell := func(passed, back time.Duration, holds bool) (state State) {
+		at := noon.Add(passed)
+		subject := Subject{Rule: "r", Source: "s"}
+		tracker.Observe(subject, Meaning{}, Terms{Count: 1}, Observation{At: at.Add(-back), Heard: at, Holds: holds})
+		a, _ := tracker.Get(subject.ID())
+		return a.State
+	}
+	for _, step := range []struct {
+		passed, back time.Duration
+		holds        bool
+		want         State
+	}{
+		{0, 0, false, Inactive},
+		{time.Second, time.Hour, true, Inactive}, // overtaken, as far as anybody knows
+		{2 * time.Minute, time.Hour, true, Firing},
+		{3 * time.Minute, time.Hour, false, Resolved},
+		{4 * time.Minute, 0, true, Firing}, // and it is right again
+	} {
+		if got := tell(step.passed, step.back, step.holds); got != step.want {
+			t.Errorf("after %s the alert is %s, wanted %s", step.passed, got, step.want)
+		}
+	}
+}

@@ -35,7 +35,7 @@ type Shown struct {
 func (d *Desk) Alerts() []Shown {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now, shown := time.Now(), []Shown{}
+	now, shown := d.now(), []Shown{}
 	for _, a := range d.tracker.Alerts() {
 		shown = append(shown, Shown{a, d.silences.Of(a.Subject, now)})
 	}
@@ -46,29 +46,29 @@ func (d *Desk) Alerts() []Shown {
 func (d *Desk) Silences() alert.Silences {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append(alert.Silences{}, d.silences.At(time.Now())...)
+	return append(alert.Silences{}, d.silences.At(d.now())...)
 }
 
 // Objectives are how the objectives are met.
 func (d *Desk) Objectives() []objectives.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.objectives.Statuses(time.Now())
+	return d.objectives.Statuses(d.now())
 }
 
 // Acknowledge notes that somebody has taken an alert up. It is not told again while it fires on.
 func (d *Desk) Acknowledge(ctx context.Context, id, by, comment string) (alert.Alert, error) {
 	d.mu.Lock()
 	a, _ := d.tracker.Get(id)
+	a.Ack = &alert.Acknowledgement{By: by, Comment: comment, At: d.now()}
 	d.mu.Unlock()
-	a.Ack = &alert.Acknowledgement{By: by, Comment: comment, At: time.Now()}
 	return a, d.ask(ctx, entry{Acknowledge: &acknowledgement{id, *a.Ack}})
 }
 
 // Silence keeps alerts from being told.
 func (d *Desk) Silence(ctx context.Context, s alert.Silence) (alert.Silence, error) {
 	if s.From.IsZero() {
-		s.From = time.Now()
+		s.From = d.Now()
 	}
 	s.ID = rand.Text()[:12]
 	return s, d.ask(ctx, entry{Silence: &s})
@@ -120,26 +120,26 @@ func (d *Desk) silenced(id string) int {
 
 // grant grants a wish that is possible.
 func (d *Desk) grant(wanted entry, now time.Time) {
+	told := wanted.telling(d.tracker)
 	switch {
 	case wanted.Acknowledge != nil:
 		id, ack := wanted.Acknowledge.Alert, wanted.Acknowledge.Acknowledgement
 		d.tracker.Acknowledge(id, ack)
 		a, _ := d.tracker.Get(id)
 		d.logger.Info("alert acknowledged", "alert", id, "rule", a.Rule, "by", ack.By, "comment", ack.Comment)
-		d.say(asked("alert_acknowledged", ack.By, ack.Comment, "alert", id, "rule", a.Rule, "source", a.Source))
 	case wanted.Silence != nil:
 		s := *wanted.Silence
 		d.silences = append(d.silences.At(now), s)
 		d.logger.Info("silence begun",
 			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
-		d.say(asked("silence_begun", s.By, s.Comment,
-			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
 	case wanted.EndSilence != nil:
 		id, by := wanted.EndSilence.ID, wanted.EndSilence.By
 		at := d.silenced(id)
 		d.silences = slices.Delete(slices.Clone(d.silences), at, at+1)
 		d.logger.Info("silence ended", "silence", id, "by", by)
-		d.say(asked("silence_ended", by, "", "silence", id))
+	}
+	if len(told.GetEvents()) > 0 {
+		d.say(told)
 	}
 	d.unsaved = true
 	nudge(d.changed)

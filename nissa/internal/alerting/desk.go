@@ -33,6 +33,8 @@ type Config struct {
 	// Silent hears of another that has given no sign of life for a while, when this one takes its
 	// lead; nil: nobody does.
 	Silent func(name string, since time.Duration)
+	// Now is the time by a clock that all desks share, as that of the bus; default: this machine's.
+	Now func() time.Time
 	// Probe asks the bus for a sign of life, for the metric nissa.bus.up; nil: nobody asks.
 	Probe func(context.Context) error
 	// Tell puts on the bus what happened to alerts and who asked for it; nil: it is only logged.
@@ -58,6 +60,7 @@ type Desk struct {
 	byName  map[string]*rules.Rule
 	senders map[string]notify.Sender
 	unsaved bool
+	latest  time.Time // by which something was judged
 }
 
 // books are what is known of the alerts, and what outlives a restart.
@@ -78,6 +81,9 @@ func newBooks() *books {
 
 // New reads the rules. It is an error when they are not in order.
 func New(config Config) (*Desk, error) {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
 	d := &Desk{
 		config: config, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 		changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
@@ -186,11 +192,10 @@ func (d *Desk) Observe(packet *leyline.TelemetryPacket) {
 
 // look looks at a packet, unless another desk judges.
 func (d *Desk) look(packet *leyline.TelemetryPacket) {
-	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.judges(now) {
-		d.judge(packet, now)
+	if d.judges() {
+		d.judge(packet, d.now())
 	}
 }
 

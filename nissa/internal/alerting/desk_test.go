@@ -113,15 +113,17 @@ type desk struct {
 	rules atomic.Value // string
 	stop  func()
 	said  func() string
+	ahead atomic.Int64 // by which its clock is wrong
 }
 
 // severable is a store that a desk can be cut off from, as a kill does.
 type severable struct {
 	*runstore.Journal
 
-	runs *runstore.Store
-	deaf atomic.Bool // it takes no state, and says that it does
-	cut  atomic.Bool
+	runs    *runstore.Store
+	largest atomic.Int64 // bytes that were judged at a time
+	deaf    atomic.Bool  // it takes no state, and says that it does
+	cut     atomic.Bool
 }
 
 func (s *severable) sever() { s.cut.Store(true) }
@@ -156,9 +158,14 @@ func (s *severable) LeaveLead(ctx context.Context, token int64) error {
 	return s.Journal.LeaveLead(ctx, token)
 }
 
-func (s *severable) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
-	entries, err := s.Journal.Unjudged(ctx, after, most)
-	return entries, errors.Join(err, s.whole())
+func (s *severable) Unjudged(ctx context.Context, after int64) ([]runs.Unjudged, bool, error) {
+	entries, more, err := s.Journal.Unjudged(ctx, after)
+	bytes := int64(0)
+	for _, e := range entries {
+		bytes += int64(len(e.Body))
+	}
+	s.largest.Store(max(s.largest.Load(), bytes))
+	return entries, more, errors.Join(err, s.whole())
 }
 
 func openStore(t *testing.T, url string) *runstore.Store {
@@ -191,7 +198,7 @@ func startAs(t *testing.T, name, text string, store *runstore.Store, probe func(
 	d.said = func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "; ") }
 	config := alerting.Config{
 		Read: func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil },
-		Name: name, Probe: probe,
+		Name: name, Probe: probe, Now: func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) },
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
 			event := packet.GetEvents()[0]
 			mu.Lock()

@@ -120,8 +120,8 @@ func (d *Desk) Collect(metrics chan<- prometheus.Metric) {
 	}
 	d.mu.Lock()
 	alerts, dropped, faults, waiting := d.tracker.Alerts(), d.tracker.Dropped(), d.engine.Faults(), d.planner.Waiting()
-	statuses, judging := d.objectives.Statuses(time.Now()), 0.0
-	if d.judges(time.Now()) {
+	statuses, judging := d.objectives.Statuses(d.now()), 0.0
+	if d.judges() {
 		judging = 1
 	}
 	d.mu.Unlock()

@@ -57,7 +57,7 @@ func (d *Desk) loop(ctx, deliver context.Context, sending *sync.WaitGroup) {
 		case <-d.changed:
 		case <-beat.C:
 		}
-		for _, n := range d.due(time.Now()) {
+		for _, n := range d.due() {
 			sending.Go(func() { d.send(deliver, n) })
 		}
 	}
@@ -72,12 +72,13 @@ type delivery struct {
 }
 
 // due lets time pass, and returns what is to be told, unless another desk judges.
-func (d *Desk) due(now time.Time) (due []delivery) {
+func (d *Desk) due() (due []delivery) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.judges(now) {
+	if !d.judges() {
 		return nil
 	}
+	now := d.now()
 	for _, changed := range d.tracker.Tick(now, d.terms) {
 		d.note(changed, now)
 	}
@@ -117,8 +118,9 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 	defer cancel()
 	started := time.Now()
 	err := n.sender.Send(ctx, n.Notification)
-	now := time.Now()
+	took := time.Since(started).Round(time.Millisecond)
 	d.mu.Lock()
+	now := d.now()
 	n.planner.Done(n.Notification, err, now) // of another desk's books by now, nobody looks at it any more
 	failures := n.planner.Failures()[n.Receiver]
 	d.unsaved = true
@@ -128,7 +130,7 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 		d.logger.Warn("a receiver could not be told", "receiver", n.Receiver, "rule", n.Rule, "in_a_row", failures, "error", err)
 	} else {
 		d.logger.Info("a receiver was told", "receiver", n.Receiver, "rule", n.Rule, "firing", len(n.Firing), "resolved", len(n.Resolved),
-			"took", now.Sub(started).Round(time.Millisecond))
+			"took", took)
 	}
 	const metric = "nissa.notifications.failed_in_a_row"
 	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
@@ -143,7 +145,7 @@ func (d *Desk) probe(ctx context.Context) {
 		if d.config.Probe != nil {
 			d.look(telemetry.New(self, self).Metric("nissa.bus.up", d.answers(ctx), "bool").Build())
 		}
-		d.burn(time.Now())
+		d.burn()
 		select {
 		case <-ctx.Done():
 			return
@@ -162,12 +164,13 @@ func (d *Desk) answers(ctx context.Context) float64 {
 }
 
 // burn looks at the budgets.
-func (d *Desk) burn(now time.Time) {
+func (d *Desk) burn() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.judges(now) {
+	if !d.judges() {
 		return
 	}
+	now := d.now()
 	for _, status := range d.objectives.Statuses(now) {
 		if !status.Known {
 			continue

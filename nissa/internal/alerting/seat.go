@@ -25,8 +25,6 @@ const (
 	saveShare   = 10
 	countPause  = 30 * time.Second
 	mostUnsaved = 2000
-	// together is how many entries are judged at a time.
-	together = 500
 	// grantTimeout bounds the wait until all see that what somebody wants is granted; it is in
 	// the store by then, and will be. heardTimeout is that for what another desk may have shown.
 	grantTimeout = 5 * time.Second
@@ -43,8 +41,8 @@ type Store interface {
 	Judged(ctx context.Context, known int64) (judged runstore.Judged, newer bool, err error)
 	SaveJudged(ctx context.Context, token int64, judged *runstore.Judged) error
 	SetAside(ctx context.Context, token int64) error
-	Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error)
-	Wish(ctx context.Context, text string) (place int64, err error)
+	Unjudged(ctx context.Context, after int64) (entries []runs.Unjudged, more bool, err error)
+	Wish(ctx context.Context, wish runs.Message) (place int64, err error)
 }
 
 // seat is the place of a desk among those that share a store. One of them has the lead: it judges
@@ -95,8 +93,8 @@ func (l look) free(name string, led bool, now time.Time) bool {
 func (d *Desk) Share(store Store) { d.seat = &seat{desk: d, store: store, version: -1} }
 
 // judges says that this desk judges, and surely no other.
-func (d *Desk) judges(now time.Time) bool {
-	return d.seat == nil || d.seat.token != 0 && d.seat.caughtUp && now.Before(d.seat.sure)
+func (d *Desk) judges() bool {
+	return d.seat == nil || d.seat.token != 0 && d.seat.caughtUp && time.Now().Before(d.seat.sure)
 }
 
 // attend judges what comes, or watches who does, until ctx ends.
@@ -193,21 +191,21 @@ func (s *seat) takeLead(ctx context.Context, now time.Time) error {
 // judgeAll judges what lies in the store, and writes what became of it.
 func (s *seat) judgeAll(ctx context.Context) error {
 	for {
-		entries, err := s.store.Unjudged(ctx, s.place, together)
+		entries, more, err := s.store.Unjudged(ctx, s.place)
 		if err != nil {
 			return err
 		}
 		s.desk.mu.Lock()
 		for i := range entries {
-			if err := s.desk.take(entries[i].Body, time.Now()); err != nil {
+			if err := s.desk.take(entries[i].Body, s.desk.now()); err != nil {
 				s.desk.logger.Warn("something is not judged", "place", entries[i].Seq, "error", err)
 			}
 			s.place = entries[i].Seq
 		}
 		s.unsaved += len(entries)
-		s.caughtUp = s.caughtUp || len(entries) < together
+		s.caughtUp = s.caughtUp || !more
 		s.desk.mu.Unlock()
-		if err := s.write(ctx); err != nil || s.token == 0 || len(entries) < together {
+		if err := s.write(ctx); err != nil || s.token == 0 || !more {
 			return err
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
@@ -231,7 +233,7 @@ func TestWhatCannotBeJudgedHoldsNobodyUp(t *testing.T) {
 	for _, body := range []string{
 		"{", `{"packet": "AAAA"}`, `{"packet": 3}`, "{}", "null", `{"silence": {}}`, `{"end_silence": {"id": "none"}}`, `{"acknowledge": {"alert": "none"}}`,
 	} {
-		if _, err := d.store.Wish(t.Context(), body); err != nil {
+		if _, err := d.store.Wish(t.Context(), runs.Message{Stream: "s", Entry: body, Judge: body}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -258,7 +260,7 @@ objectives: [{name: o, summary: s, target: 0.9, window: 1h, total: [c], bad: [c]
 	if _, err := d.Silence(t.Context(), alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "me"}); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := d.store.Unjudged(t.Context(), 0, 100) // what was granted is written, and all before it is
+	entries, _, err := d.store.Unjudged(t.Context(), 0) // what was granted is written, and all before it is
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%d entries are left, error %v", len(entries), err)
 	}
@@ -272,5 +274,27 @@ func TestWishesWithoutAStore(t *testing.T) {
 	cancel()
 	if _, err := d.Silence(ctx, alert.Silence{Rule: "hot", Until: time.Now().Add(time.Hour), By: "me"}); !errors.Is(err, alerting.ErrStore) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Senders say how large a packet is: what lies there is judged in its order, and only a little of it
+// is in the memory at a time.
+func TestLargePacketsAreJudgedAFewAtATime(t *testing.T) {
+	t.Parallel()
+	h, url := newHook(t), sqliteURL(t)
+	d := &desk{store: &severable{Journal: runstore.NewJournal(openStore(t, url))}}
+	d.store.runs = openStore(t, url)
+	var err error
+	if d.Desk, err = alerting.New(alerting.Config{Read: func() ([]byte, string, error) { return []byte(text(h)), "", nil }}); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 1<<20)
+	for n := range 40 {
+		d.hear(t, telemetry.New("oven", fmt.Sprint(n)).Metric("heat", 12, "", "run", fmt.Sprint(n), "long", long).Build())
+	}
+	judge := start(t, text(h), openStore(t, url), nil)
+	eventually(t, "all are judged", func() bool { return strings.Count(judge.seen(t), "firing") == 40 })
+	if got := judge.store.largest.Load(); got > 8<<20 {
+		t.Errorf("%d bytes are judged at a time", got)
 	}
 }

@@ -3,7 +3,6 @@ package alerting
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/evaluate"
@@ -44,8 +43,9 @@ func (d *Desk) booksOf(text string) (*books, error) {
 	}
 	b.tracker.Restore(kept.Alerts)
 	b.planner.Restore(kept.Groups)
-	b.silences = kept.Silences.At(time.Now())
+	b.silences = kept.Silences
 	b.objectives.Restore(kept.Objectives)
 	b.engine.Restore(kept.Past)
+	b.notAfter(d.now()) // who judged before may have gone by another clock
 	return b, nil
 }

@@ -30,7 +30,7 @@ type Store interface {
 	Events(ctx context.Context, f runstore.Filter) ([]runs.Event, error)
 	Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error)
 	Alarms(ctx context.Context) ([]runs.Alarm, error)
-	Sources(ctx context.Context) ([]runs.Source, error)
+	Sources(ctx context.Context, after, prefix string, most int) (sources []runs.Source, more bool, err error)
 	Size(ctx context.Context) (runstore.Size, error)
 	Export(ctx context.Context, id string, to io.Writer) error
 	Head() (int64, <-chan struct{})
@@ -47,8 +47,9 @@ const (
 // Config says what is served. Zero values take the default in brackets.
 type Config struct {
 	Store    Store
-	Stopping <-chan struct{} // closed when those that follow are to end
-	Logger   *slog.Logger    // [none]
+	Now      func() time.Time // by the clock by which what is kept is dated [this machine's]
+	Stopping <-chan struct{}  // closed when those that follow are to end
+	Logger   *slog.Logger     // [none]
 }
 
 // server answers requests.
@@ -63,6 +64,9 @@ var document []byte
 // Routes are all that is served below /api of the store, and the document.
 func Routes(config Config) []route.Route {
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
+	if config.Now == nil {
+		config.Now = time.Now
+	}
 	s := &server{
 		Config:  config,
 		readers: make(chan struct{}, maxReaders), exports: make(chan struct{}, maxExports), streams: make(chan struct{}, maxStreams),

@@ -532,3 +532,43 @@ func TestHostileNamesStayData(t *testing.T) {
 		t.Errorf("%d runs", len(all.Runs))
 	}
 }
+
+// A thousand sources, each of which says as much as it can, come page by page, and none is left out.
+func TestSourcesComePageByPage(t *testing.T) {
+	s := serve(t)
+	attributes := map[string]string{}
+	for n := range 40 {
+		attributes[fmt.Sprint("attribute-", n)] = strings.Repeat("x", 500)
+	}
+	const all = 200
+	for n := range all {
+		p := &leyline.TelemetryPacket{SourceSubsystem: fmt.Sprintf("s-%03d", n), PacketId: "p"}
+		for m := range 10 {
+			p.Metrics = append(p.Metrics, &leyline.MetricPoint{Name: fmt.Sprint([]string{"urza.", "other."}[n%2], m), Value: 1, Attributes: attributes})
+		}
+		s.tell(p)
+	}
+	for path, want := range map[string]int{"/api/sources?limit=1000": all, "/api/sources?limit=7": all, "/api/kernels?limit=3": all / 2, "/api/workers?limit=3": 0} {
+		seen := map[string]bool{}
+		for after := ""; ; {
+			status, _, body := s.get(path + "&after=" + url.QueryEscape(after))
+			if len(body) > 6<<20 || status != http.StatusOK {
+				t.Fatalf("%s: %d, %d bytes", path, status, len(body))
+			}
+			var answer sourcesAnswer
+			if err := json.Unmarshal([]byte(body), &answer); err != nil {
+				t.Fatal(err)
+			}
+			for _, source := range answer.Sources {
+				seen[source.Name] = true
+			}
+			if answer.Next == nil {
+				break
+			}
+			after = *answer.Next
+		}
+		if len(seen) != want {
+			t.Errorf("%s: %d sources, wanted %d", path, len(seen), want)
+		}
+	}
+}

@@ -26,6 +26,7 @@ var (
 	pointParameter = route.Parameter{
 		Name: "points", Kind: "integer", About: "About how many at most, such that the curve keeps its shape: 2 to 10000, else 500.",
 	}
+	nameParameter = route.Parameter{Name: "after", Kind: "string", About: "Only those whose names come behind this one: as next says it."}
 	pageParameter = route.Parameter{
 		Name: "before", Kind: "string", About: "Only those that were heard of last before this time; as next says it, " +
 			"also those of that time that follow.",
@@ -84,6 +85,7 @@ type alarmsAnswer struct {
 
 type sourcesAnswer struct {
 	Sources []runs.Source `json:"sources"`
+	Next    *string       `json:"next"` // as after, for those that follow; null: there are none
 }
 
 type storeAnswer struct {
@@ -92,6 +94,7 @@ type storeAnswer struct {
 }
 
 func (s *server) routes() []route.Route {
+	ofSources := []route.Parameter{limitParameter, nameParameter}
 	all := []route.Route{
 		{Path: "/api/runs", Summary: "Training runs, those heard of last first.", Answer: runsAnswer{}, Handler: s.reading(s.runs),
 			Parameters: []route.Parameter{limitParameter, pageParameter}},
@@ -112,13 +115,13 @@ func (s *server) routes() []route.Route {
 		{Path: "/api/alarms", Summary: "Alarms that services told of, the last first.", Answer: alarmsAnswer{},
 			Handler: s.reading(s.alarms)},
 		{Path: "/api/sources", Summary: "Who sends telemetry, with the figures of the last packet that was about no run.",
-			Answer: sourcesAnswer{}, Handler: s.reading(s.sources(""))},
+			Answer: sourcesAnswer{}, Handler: s.reading(s.sources("")), Parameters: ofSources},
 		{Path: "/api/workers", Summary: "The same of the figures about workers.", Answer: sourcesAnswer{},
-			Handler: s.reading(s.sources("weatherlight.worker"))},
+			Handler: s.reading(s.sources("weatherlight.worker")), Parameters: ofSources},
 		{Path: "/api/kernels", Summary: "The same of the figures about the kernel library.", Answer: sourcesAnswer{},
-			Handler: s.reading(s.sources("urza."))},
+			Handler: s.reading(s.sources("urza.")), Parameters: ofSources},
 		{Path: "/api/forge", Summary: "The same of the figures about the forge.", Answer: sourcesAnswer{},
-			Handler: s.reading(s.sources("tezzeret."))},
+			Handler: s.reading(s.sources("tezzeret.")), Parameters: ofSources},
 		{Path: "/api/store", Summary: "What the store keeps, and its bounds.", Answer: storeAnswer{}, Handler: s.reading(s.size)},
 		{Path: "/api/stream", Summary: "What comes from now on, or behind the place of the header Last-Event-ID, as server-sent " +
 			"events: report and event with what /api/runs/{run}/reports and /api/events have, and reset when a client is too far behind.",
@@ -151,7 +154,7 @@ func (s *server) runs(q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, now := runsAnswer{Runs: []runView{}, Head: head}, time.Now()
+	answer, now := runsAnswer{Runs: []runView{}, Head: head}, s.Now()
 	for _, r := range found {
 		answer.Runs = append(answer.Runs, runView{r, r.State(now)})
 	}
@@ -164,7 +167,7 @@ func (s *server) runs(q *http.Request) (any, error) {
 
 func (s *server) run(q *http.Request) (any, error) {
 	r, err := s.Store.Run(q.Context(), q.PathValue("run"))
-	return runView{r, r.State(time.Now())}, err
+	return runView{r, r.State(s.Now())}, err
 }
 
 func (s *server) reports(q *http.Request) (any, error) {
@@ -268,22 +271,33 @@ func (s *server) events(q *http.Request) (any, error) {
 
 func (s *server) alarms(q *http.Request) (any, error) {
 	found, err := s.Store.Alarms(q.Context())
-	answer, now := alarmsAnswer{Alarms: []alarmView{}}, time.Now()
+	answer, now := alarmsAnswer{Alarms: []alarmView{}}, s.Now()
 	for _, a := range found {
 		answer.Alarms = append(answer.Alarms, alarmView{a, a.Raised(now)})
 	}
 	return answer, err
 }
 
-// sources are all or, with a prefix, those that have figures whose names begin so, and
-// only those figures.
+// sources are a page of all or, with a prefix, of those that have figures whose names begin so, and
+// only those figures. It ends before its limit where they are large.
 func (s *server) sources(prefix string) func(*http.Request) (any, error) {
 	return func(q *http.Request) (any, error) {
-		found, err := s.Store.Sources(q.Context())
-		if err != nil || prefix == "" {
-			return sourcesAnswer{found}, err
+		limit, err := number(q, "limit", 1, defaultLimit, mostLimit)
+		if err != nil {
+			return nil, err
+		}
+		found, more, err := s.Store.Sources(q.Context(), q.URL.Query().Get("after"), prefix, limit)
+		if err != nil {
+			return nil, err
 		}
 		answer := sourcesAnswer{Sources: []runs.Source{}}
+		if more {
+			answer.Next = &found[len(found)-1].Name
+		}
+		if prefix == "" {
+			answer.Sources = found
+			return answer, nil
+		}
 		for _, source := range found {
 			var kept []runs.Figure
 			for _, figure := range source.Figures {

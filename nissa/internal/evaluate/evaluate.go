@@ -159,7 +159,7 @@ func (e *Engine) answer(rule *rules.Rule, id string, env rules.Env, t told) (hol
 	}
 	window := rule.When.Window()
 	if window > 0 {
-		e.memory.add(id, t.at, env.Value, window)
+		e.memory.add(id, t.at, t.now, env.Value, window)
 	}
 	e.memory.fill(&env, id, t.at)
 	holds, err := rule.When.Holds(env)

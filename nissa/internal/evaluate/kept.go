@@ -47,6 +47,30 @@ func (p *past) kept() KeptPast {
 	return k
 }
 
+// NotAfter has nothing remembered of a time later than now, as it must be where a clock was set back.
+func (e *Engine) NotAfter(now time.Time) {
+	for _, p := range e.memory.subjects {
+		p.notAfter(now)
+	}
+	if e.memory.swept.After(now) {
+		e.memory.swept = now
+	}
+}
+
+func (p *past) notAfter(now time.Time) {
+	for i := range p.samples {
+		if p.samples[i].at.After(now) {
+			p.samples[i].at = now
+		}
+	}
+	if p.heard.After(now) {
+		p.heard = now
+	}
+	if p.came.After(now) {
+		p.came = now
+	}
+}
+
 // Restore takes it over.
 func (e *Engine) Restore(kept Kept) {
 	for id, k := range kept {

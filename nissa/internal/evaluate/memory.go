@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/rules"
 )
 
@@ -25,6 +26,7 @@ type past struct {
 	samples []sample // in the order of their times
 	last    map[string]float64
 	heard   time.Time
+	came    time.Time // when the newest sample did, by our clock
 	window  time.Duration
 }
 
@@ -77,15 +79,18 @@ func (m *memory) setLast(id, metric string, value float64, now time.Time) {
 
 // add keeps an observation for as long as the longest window wants. One that is late is left
 // out. Of many within a window some are left out, so that the window stays whole.
-func (m *memory) add(id string, at time.Time, value float64, window time.Duration) {
+func (m *memory) add(id string, at, now time.Time, value float64, window time.Duration) {
 	p := m.of(id, at)
 	if p == nil || !finite(value) {
 		return
 	}
 	if n := len(p.samples); n > 0 && at.Before(p.samples[n-1].at) {
-		return
+		if now.Sub(p.came) < alert.Lateness {
+			return
+		}
+		p.notAfter(at) // the clock of who tells was set back
 	}
-	p.window = window
+	p.window, p.came = window, now
 	p.samples = append(p.samples, sample{at, value})
 	old := 0
 	for old+1 < len(p.samples) && at.Sub(p.samples[old+1].at) >= window {

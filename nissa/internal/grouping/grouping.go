@@ -30,9 +30,10 @@ type Notification struct {
 	Rule     string
 	Firing   []alert.Alert
 	Resolved []alert.Alert
-	Unnamed  int  // more alerts, that it does not name
-	Left     int  // alerts that fire, all that the receiver will know of
-	Again    bool // nothing has changed since the last
+	Unnamed  int       // more alerts, that it does not name
+	Left     int       // alerts that fire, all that the receiver will know of
+	Again    bool      // nothing has changed since the last
+	At       time.Time // when it was due, by the clock of its alerts
 }
 
 // Receiver is how somebody wants to be told.
@@ -92,7 +93,7 @@ func (p *Planner) Use(times Times, receivers map[string]Receiver) {
 			p.receivers[name] = &receiver{}
 		}
 		p.receivers[name].Receiver = wants
-		p.receivers[name].limit = rate.NewLimiter(rate.Limit(float64(wants.PerMinute)/60), wants.PerMinute)
+		p.receivers[name].limit = newLimit(wants.PerMinute)
 	}
 	maps.DeleteFunc(p.groups, func(_ [2]string, g *Group) bool { return p.receivers[g.Receiver] == nil })
 }
@@ -122,6 +123,26 @@ func (p *Planner) Note(name string, a alert.Alert, now time.Time) {
 	g.Pending[a.ID] = a
 }
 
+// NotAfter has the groups say nothing of a time later than now, and who waits for one wait no more, as
+// it must be where a clock was set back.
+func (p *Planner) NotAfter(now time.Time) {
+	for _, r := range p.receivers {
+		r.next, r.limit = earlier(r.next, now), newLimit(r.PerMinute)
+	}
+	for _, g := range p.groups {
+		g.First, g.Sent, g.Failed = earlier(g.First, now), earlier(g.Sent, now), earlier(g.Failed, now)
+		for _, alerts := range []map[string]alert.Alert{g.Told, g.Pending} {
+			for id, a := range alerts {
+				alerts[id] = a.NotAfter(now)
+			}
+		}
+	}
+}
+
+func newLimit(perMinute int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(float64(perMinute)/60), perMinute)
+}
+
 // View is what is known of an alert at the moment.
 type View interface {
 	Silenced(a alert.Alert) bool
@@ -141,6 +162,7 @@ func (p *Planner) Due(now time.Time, view View) []Notification {
 		if n, is := p.oldest(name, now, view); is {
 			r.busy = true
 			r.limit.AllowN(now, 1)
+			n.At = now
 			due = append(due, n)
 		}
 	}
@@ -231,6 +253,13 @@ func (p *Planner) repeated(g *Group, view View, all bool) (firing []alert.Alert)
 
 func byTime(a, b alert.Alert) int {
 	return cmp.Or(a.Fired.Compare(b.Fired), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func later(a, b time.Time) time.Time {

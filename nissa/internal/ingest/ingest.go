@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
@@ -24,8 +26,9 @@ type Store interface {
 var ErrRefused = errors.New("message refused by the store")
 
 const (
-	// maxGroup bounds how many messages share one transaction.
+	// maxGroup bounds how many messages share one transaction, and maxBytes how much they say.
 	maxGroup = 1024
+	maxBytes = 4 << 20
 	// writeTimeout bounds a transaction in a store that hangs, lookTimeout a look at it.
 	writeTimeout = 30 * time.Second
 	lookTimeout  = 5 * time.Second
@@ -43,6 +46,7 @@ type Group struct {
 // part is one message that waits.
 type part struct {
 	message runs.Message
+	size    int // in bytes
 	done    chan outcome
 }
 
@@ -59,7 +63,7 @@ func New(store Store) *Group {
 // Take returns when the message is in the store, and whether it was not there before. With
 // an error it is not, or nobody knows.
 func (g *Group) Take(ctx context.Context, m runs.Message) (fresh bool, err error) {
-	mine := &part{m, make(chan outcome, 1)}
+	mine := &part{m, proto.Size(m.Payload) + len(m.Judge), make(chan outcome, 1)}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, mine)
 	g.mu.Unlock()
@@ -83,7 +87,11 @@ func (g *Group) Take(ctx context.Context, m runs.Message) (fresh bool, err error
 func (g *Group) take() []*part {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := min(len(g.waiting), maxGroup)
+	n, bytes := 0, 0
+	for n < min(len(g.waiting), maxGroup) && (n == 0 || bytes+g.waiting[n].size <= maxBytes) {
+		bytes += g.waiting[n].size
+		n++
+	}
 	taken := g.waiting[:n:n]
 	g.waiting = g.waiting[n:]
 	return taken

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -170,4 +172,24 @@ func TestPanicOfTheStoreIsAnError(t *testing.T) {
 	if _, err := New(nil).Take(t.Context(), runs.Message{}); err == nil {
 		t.Error("no error")
 	}
+}
+
+// Senders say how large a message is: those that would fill the memory do not go together.
+func TestLargeMessagesAreWrittenAFewAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{took: time.Second, seen: map[string]bool{}}
+		g, long := New(s), strings.Repeat("x", 1<<20)
+		var group sync.WaitGroup
+		for i := range 40 {
+			group.Go(func() {
+				if _, err := g.Take(t.Context(), runs.Message{Entry: fmt.Sprint(i), Judge: long}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if largest := slices.Max(s.groups); largest > 8 || len(s.seen) != 40 {
+			t.Errorf("%d messages in groups of %v", len(s.seen), s.groups)
+		}
+	})
 }

@@ -43,13 +43,13 @@ func alertOf(source, detail string) alert.Alert {
 
 // started is a notification of one alert that fires, and ended of the same that does no more.
 func started() grouping.Notification {
-	return grouping.Notification{Receiver: "them", Rule: "bus_lag", Firing: []alert.Alert{alertOf("weatherlight", "backlog is 7")}, Left: 1}
+	return grouping.Notification{Receiver: "them", Rule: "bus_lag", Firing: []alert.Alert{alertOf("weatherlight", "backlog is 7")}, Left: 1, At: time.Now()}
 }
 
 func ended() grouping.Notification {
 	a := alertOf("weatherlight", "backlog is 7")
 	a.State, a.Ended, a.Reason = alert.Resolved, noon.Add(time.Minute), alert.Recovered
-	return grouping.Notification{Receiver: "them", Rule: "bus_lag", Resolved: []alert.Alert{a}}
+	return grouping.Notification{Receiver: "them", Rule: "bus_lag", Resolved: []alert.Alert{a}, At: time.Now()}
 }
 
 func TestEachServiceIsSpokenToInItsOwnProtocol(t *testing.T) {

@@ -40,7 +40,7 @@ type posted struct {
 
 func (a *alertmanager) Send(ctx context.Context, n grouping.Notification) error {
 	var alerts []posted
-	until := time.Now().Add(5 * Keepalive) // Alertmanager takes it for gone when it hears nothing more
+	until := n.At.Add(5 * Keepalive) // Alertmanager takes it for gone when it hears nothing more
 	for _, one := range n.Firing {
 		alerts = append(alerts, posted{labelsOf(one), annotationsOf(one), one.Fired, until})
 	}

@@ -30,6 +30,28 @@ func (k *Keeper) Kept() Kept {
 	return kept
 }
 
+// NotAfter has nothing counted later than now, as it must be where a clock was set back.
+func (k *Keeper) NotAfter(now time.Time) {
+	for id, c := range k.counters {
+		c.At, c.Came = earlier(c.At, now), earlier(c.Came, now)
+		k.counters[id] = c
+	}
+	for _, s := range k.states {
+		s.fine.notAfter(now)
+		s.coarse.notAfter(now)
+	}
+	if k.swept.After(now) {
+		k.swept = now
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // Restore takes it over for the objectives that there still are.
 func (k *Keeper) Restore(kept Kept) {
 	for _, o := range kept.Objectives {

@@ -25,6 +25,7 @@ const (
 	maxCounterID = 512
 	staleAfter   = time.Hour
 	sweepPause   = time.Second
+	lateness     = time.Minute // for which what was told before the last is late
 )
 
 // pair is a long and a short window, as shares of the objective's own, and the rate at which the
@@ -74,6 +75,7 @@ type state struct {
 type counter struct {
 	Value float64   `json:"value"`
 	At    time.Time `json:"at"`
+	Came  time.Time `json:"came,omitzero"` // when, by our clock
 }
 
 // Keeper counts for all objectives. It belongs to one goroutine.
@@ -128,7 +130,7 @@ func (k *Keeper) Observe(packet *leyline.TelemetryPacket, now time.Time) {
 			}
 			rise, known := risen[point]
 			if !known {
-				rise = k.rise(identify(source, instance, point), point.GetValue(), at)
+				rise = k.rise(identify(source, instance, point), point.GetValue(), at, now)
 				risen[point] = rise
 			}
 			if total {
@@ -190,15 +192,16 @@ func identify(source, instance string, point *leyline.MetricPoint) string {
 
 // rise is by how much a counter has risen since it was last told. One that falls was set back to 0;
 // what the first value counts was before our time.
-func (k *Keeper) rise(id string, value float64, at time.Time) float64 {
+func (k *Keeper) rise(id string, value float64, at, now time.Time) float64 {
 	before, known := k.counters[id]
-	if known && at.Before(before.At) || math.IsNaN(value) || math.IsInf(value, 0) || value < 0 {
+	late := known && at.Before(before.At) && now.Sub(before.Came) < lateness // or the clock of who tells was set back
+	if late || math.IsNaN(value) || math.IsInf(value, 0) || value < 0 {
 		return 0
 	}
 	if !known && !k.room(at) {
 		return 0
 	}
-	k.counters[id] = counter{value, at}
+	k.counters[id] = counter{value, at, now}
 	switch {
 	case !known:
 		return 0

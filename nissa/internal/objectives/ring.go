@@ -65,6 +65,15 @@ func (r ring) over(now time.Time, window time.Duration) (sum Count) {
 	return sum
 }
 
+// notAfter forgets steps that are still to come.
+func (r ring) notAfter(now time.Time) {
+	for i, s := range r.slots {
+		if s.Step > r.step(now) {
+			r.slots[i] = slot{}
+		}
+	}
+}
+
 // kept are the slots that hold something.
 func (r ring) kept() (kept []slot) {
 	for _, s := range r.slots {

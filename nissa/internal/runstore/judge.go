@@ -122,20 +122,26 @@ func (j *Journal) SetAside(ctx context.Context, token int64) error {
 	})
 }
 
-// Unjudged is what is to be judged behind a place, in its order.
-func (j *Journal) Unjudged(ctx context.Context, after int64, most int) ([]runs.Unjudged, error) {
-	return look(ctx, j.store, scanUnjudged, "SELECT seq, body FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2", after, most)
+// unjudgedRows is how many are judged at a time.
+const unjudgedRows = 500
+
+// Unjudged is what is to be judged behind a place, in its order, as much of it as is judged at a time,
+// and whether there is more.
+func (j *Journal) Unjudged(ctx context.Context, after int64) (entries []runs.Unjudged, more bool, err error) {
+	sizes, err := look(ctx, j.store, scanExtent[int64], "SELECT seq, LENGTH(body) FROM nissa_unjudged WHERE seq > $1 ORDER BY seq LIMIT $2",
+		after, unjudgedRows+1)
+	if err != nil || len(sizes) == 0 {
+		return nil, false, err
+	}
+	n := fitting(sizes, unjudgedRows)
+	entries, err = look(ctx, j.store, scanUnjudged, "SELECT seq, body FROM nissa_unjudged WHERE seq > $1 AND seq <= $2 ORDER BY seq",
+		after, sizes[n-1].key)
+	return entries, n < len(sizes), err
 }
 
-// Wish puts what somebody wants of who leads behind what is to be judged, and returns its place.
-func (j *Journal) Wish(ctx context.Context, wish string) (place int64, err error) {
-	batch := &runs.Batch{Unjudged: []runs.Unjudged{{Body: wish}}}
-	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		place, err = j.store.save(ctx, tx, batch)
-		return err
-	})
-	if err == nil {
-		j.store.advance(place)
-	}
+// Wish takes in what tells of something that somebody wants of who leads, puts the wish behind what is to be
+// judged, and returns its place.
+func (j *Journal) Wish(ctx context.Context, wish runs.Message) (place int64, err error) {
+	_, place, err = j.store.put(ctx, []runs.Message{wish})
 	return place, err
 }

@@ -20,13 +20,13 @@ func TestWhatIsToBeJudgedLiesUntilItIs(t *testing.T) {
 			put(t, s, m, m, report("run-1", n))
 			put(t, s, m)
 		}
-		place, err := j.Wish(t.Context(), `a "wish"`)
+		place, err := j.Wish(t.Context(), runs.Message{Judge: `a "wish"`})
 		if head, _ := j.Head(); err != nil || head != place {
 			t.Fatalf("place %d, head %d, error %v", place, head, err)
 		}
 		lies := func(after int64, want ...string) (entries []runs.Unjudged) {
 			t.Helper()
-			entries, err := j.Unjudged(t.Context(), after, 10)
+			entries, _, err := j.Unjudged(t.Context(), after)
 			var bodies []string
 			for _, e := range entries {
 				bodies = append(bodies, e.Body)

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
@@ -19,7 +18,12 @@ const mostSources, mostAlarms = 1000, 1000
 // Put takes messages in. It returns which of them the store had not seen before; when it
 // returns they are on the disk. On an error none of them is.
 func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool, err error) {
-	var head int64
+	fresh, _, err = s.put(ctx, messages)
+	return fresh, err
+}
+
+// put is Put, and tells the newest place.
+func (s *Store) put(ctx context.Context, messages []runs.Message) (fresh []bool, head int64, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if fresh, err = s.mark(ctx, tx, messages); err != nil {
 			return err
@@ -41,10 +45,10 @@ func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool,
 		return s.saveSources(ctx, tx, batch.Sources)
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.advance(head)
-	return fresh, nil
+	return fresh, head, nil
 }
 
 // mark notes the keys of messages, and returns which of them are new.
@@ -67,7 +71,7 @@ func (s *Store) mark(ctx context.Context, tx *sql.Tx, messages []runs.Message) (
 		}
 	} else {
 		err = visit(ctx, tx, scanKey, func(key runs.Key) { unseen[key] = true }, insertSeen+s.each+onlyUnseen+" RETURNING made, hash",
-			listOf(sorted), time.Now().UnixMicro())
+			listOf(sorted), s.config.Now().UnixMicro())
 	}
 	if err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func (s *Store) markNew(ctx context.Context, tx *sql.Tx, keys []runs.Key) (all b
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT marks"); err != nil {
 		return false, fmt.Errorf("mark messages: %w", err)
 	}
-	result, err := tx.ExecContext(ctx, insertSeen+s.each+onlyUnseen, listOf(keys), time.Now().UnixMicro())
+	result, err := tx.ExecContext(ctx, insertSeen+s.each+onlyUnseen, listOf(keys), s.config.Now().UnixMicro())
 	if err != nil {
 		return false, fmt.Errorf("mark messages: %w", err)
 	}
@@ -178,7 +182,7 @@ func (s *Store) save(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64
 		{&reportTable, reportRows}, {&pointTable, pointRows}, {&eventTable, eventRows},
 		{&decisionTable, rowsOf(b.Decisions, decisionRow)}, {&unjudgedTable, rowsOf(b.Unjudged, unjudgedRow)},
 	} {
-		if err := s.put(ctx, tx, write.table, write.rows); err != nil {
+		if err := putRows(ctx, tx, write.table, s.each, write.rows); err != nil {
 			return 0, err
 		}
 	}

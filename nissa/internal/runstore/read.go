@@ -139,9 +139,22 @@ func (s *Store) Alarms(ctx context.Context) ([]runs.Alarm, error) {
 	return look(ctx, s, scanRecord[runs.Alarm], "SELECT record FROM nissa_alarms ORDER BY last_at DESC, name, subject")
 }
 
-// Sources are those that send telemetry, in the order of their names.
-func (s *Store) Sources(ctx context.Context) ([]runs.Source, error) {
-	return look(ctx, s, scanSource, "SELECT name, first_at, last_at, packets, record FROM nissa_sources ORDER BY name")
+// Sources are those that send telemetry whose names come behind one, in the order of their names, at
+// most so many, and whether there are more. With a prefix they are those that may have figures whose names begin so.
+func (s *Store) Sources(ctx context.Context, after, prefix string, most int) (sources []runs.Source, more bool, err error) {
+	const behind = " FROM nissa_sources WHERE name > $1 AND record LIKE $2"
+	like := "%"
+	if prefix != "" {
+		like = `%"name":"` + prefix + "%"
+	}
+	sizes, err := look(ctx, s, scanExtent[string], "SELECT name, LENGTH(record)"+behind+" ORDER BY name LIMIT $3", after, like, most+1)
+	if err != nil || len(sizes) == 0 {
+		return []runs.Source{}, false, err
+	}
+	n := fitting(sizes, most)
+	sources, err = look(ctx, s, scanSource, "SELECT name, first_at, last_at, packets, record"+behind+" AND name <= $3 ORDER BY name",
+		after, like, sizes[n-1].key)
+	return sources, n < len(sizes), err
 }
 
 // Size is what a store comes to.

@@ -73,8 +73,8 @@ func (t *table) insert(each string) string {
 	return statement
 }
 
-// put writes rows.
-func (s *Store) put(ctx context.Context, tx *sql.Tx, t *table, rows [][]any) error {
+// putRows writes rows; each are those of the JSON list that is the first argument.
+func putRows(ctx context.Context, tx *sql.Tx, t *table, each string, rows [][]any) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (s *Store) put(ctx context.Context, tx *sql.Tx, t *table, rows [][]any) err
 	if err != nil {
 		return fmt.Errorf("rows of %s: %w", t.name, err)
 	}
-	if _, err := tx.ExecContext(ctx, t.insert(s.each), string(list)); err != nil {
+	if _, err := tx.ExecContext(ctx, t.insert(each), string(list)); err != nil {
 		return fmt.Errorf("write %s: %w", t.name, err)
 	}
 	return nil
@@ -232,6 +232,30 @@ func scanRecord[T any](row *sql.Rows) (record T, err error) {
 func scanInteger(row *sql.Rows) (value int64, err error) {
 	err = row.Scan(&value)
 	return value, err
+}
+
+// mostRead is about how many bytes are read at a time of what senders make as large as they please.
+const mostRead = 4 << 20
+
+// extent is how long a row is, and by what it is found.
+type extent[K any] struct {
+	key    K
+	length int64
+}
+
+func scanExtent[K any](row *sql.Rows) (e extent[K], err error) {
+	err = row.Scan(&e.key, &e.length)
+	return e, err
+}
+
+// fitting is how many of some rows, and no more than a number of them, are read at a time.
+func fitting[K any](rows []extent[K], most int) int {
+	n, bytes := 0, int64(0)
+	for n < min(len(rows), most) && (n == 0 || bytes+rows[n].length <= mostRead) {
+		bytes += rows[n].length
+		n++
+	}
+	return n
 }
 
 // scanner reads a row.

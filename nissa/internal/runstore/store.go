@@ -27,9 +27,10 @@ var (
 // Config says where a store is and how much it keeps. Zero values take the default in
 // brackets.
 type Config struct {
-	URL       string        // sqlite:///path or postgres://user:password@host/name
-	Retention time.Duration // age at which what is kept is removed [30 days]
-	MostBytes int64         // size from which the oldest runs make room [1 GiB]
+	URL       string           // sqlite:///path or postgres://user:password@host/name
+	Retention time.Duration    // age at which what is kept is removed [30 days]
+	MostBytes int64            // size from which the oldest runs make room [1 GiB]
+	Now       func() time.Time // by the clock by which messages are dated [this machine's]
 }
 
 // Store is an open store. It is safe for concurrent use, also by several processes on one
@@ -38,8 +39,11 @@ type Store struct {
 	db     *database.DB
 	each   string        // the rows of the JSON list that is the first argument
 	writer chan struct{} // held by whoever writes: waiting for it costs less than SQLite's own polling
+	heard  string        // when a seed was heard of last, to the second, of its record
 	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
+
+	doubted time.Time // since when the clock is, of who tidies up
 
 	mu      sync.Mutex
 	head    int64         // newest place known
@@ -50,6 +54,9 @@ type Store struct {
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Retention = cmp.Or(max(cfg.Retention, 0), 30*24*time.Hour)
 	cfg.MostBytes = cmp.Or(max(cfg.MostBytes, 0), 1<<30)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)
@@ -67,9 +74,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, each: "json_each($1)", writer: make(chan struct{}, 1), config: cfg, changed: make(chan struct{})}
+	s := &Store{db: db, writer: make(chan struct{}, 1), config: cfg, changed: make(chan struct{})}
+	s.each, s.heard = "json_each($1)", "SUBSTR(record->>'last_at', 1, 19)"
 	if db.Postgres {
 		s.each = "jsonb_array_elements($1::jsonb) AS t(value)"
+		s.heard = "SUBSTR(record::jsonb->>'last_at', 1, 19)"
 		s.lock = "SELECT pg_advisory_xact_lock(hashtext('nissa'), hashtext(current_schema()))"
 	}
 	if err := s.Refresh(ctx); err != nil {

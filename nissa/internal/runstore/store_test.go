@@ -39,7 +39,7 @@ func TestEachMessageCountsOnce(t *testing.T) {
 		if err != nil || run.Reports != 3 || run.Epoch != 3 || !run.FirstAt.Equal(at(1)) || !run.Reported.Equal(at(3)) {
 			t.Errorf("%+v, %v", run, err)
 		}
-		sources, err := s.Sources(t.Context())
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 		if err != nil || len(sources) != 1 || sources[0].Packets != 1 || sources[0].Figures[0].Name != "m" {
 			t.Errorf("%+v, %v", sources, err)
 		}
@@ -357,7 +357,7 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 		if err != nil || len(reports) != 10 || reports[0].Epoch != 100 {
 			t.Errorf("%d reports, %v", len(reports), err)
 		}
-		if sources, err := s.Sources(t.Context()); err != nil || len(sources) != 0 {
+		if sources, _, err := s.Sources(t.Context(), "", "", 10_000); err != nil || len(sources) != 0 {
 			t.Errorf("%+v, %v", sources, err)
 		}
 		// What came to the bus before, and comes again now, does not come back.
@@ -640,7 +640,7 @@ func TestHostileNumbersAreStored(t *testing.T) {
 func TestRecordThatCannotBeWrittenIsAnError(t *testing.T) {
 	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
 	err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		return s.put(ctx, tx, &alarmTable, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
+		return putRows(ctx, tx, &alarmTable, s.each, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
 	})
 	if err == nil {
 		t.Error("stored")
@@ -664,7 +664,7 @@ func TestSourcesAreBounded(t *testing.T) {
 			put(t, s, told...)
 		}
 		put(t, s, packet("source-0", 2)) // one that is known is heard all the same
-		sources, err := s.Sources(t.Context())
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 		if err != nil || len(sources) != mostSources {
 			t.Fatalf("%d sources, %v", len(sources), err)
 		}
@@ -731,7 +731,7 @@ func TestFiguresOfASourceAreItsNewest(t *testing.T) {
 		for _, m := range []runs.Message{packet("kasmina", 1), seedPacket("run", "s", "TRAINING", 9), packet("kasmina", 5), packet("kasmina", 3)} {
 			put(t, s, m)
 		}
-		sources, err := s.Sources(t.Context())
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 		if err != nil || len(sources) != 1 {
 			t.Fatalf("%+v, %v", sources, err)
 		}
@@ -794,10 +794,88 @@ func TestFiguresOfAnOlderStoreAreKept(t *testing.T) {
 			want runs.Number
 		}{{seedPacket("run", "s", "TRAINING", 9), 5}, {packet("kasmina", 4), 5}, {packet("kasmina", 8), 8}} {
 			put(t, s, step.told)
-			sources, err := s.Sources(t.Context())
+			sources, _, err := s.Sources(t.Context(), "", "", 10_000)
 			if err != nil || len(sources) != 1 || sources[0].Figures[0].Value != step.want {
 				t.Errorf("%+v, %v; want %v", sources, err, step.want)
 			}
 		}
+	})
+}
+
+// A run of very many seeds makes room for itself: the others stay, and so does what it said last.
+func TestARunOfVeryManySeedsMakesRoomForItself(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const most = 4 << 20
+		s := open(t, Config{URL: url, MostBytes: most})
+		for n := range 5 {
+			put(t, s, reports(fmt.Sprint("run-", n), 0, 20)...)
+		}
+		for n := range 20 {
+			var told []runs.Message
+			for i := range 500 {
+				told = append(told, seedPacket("crowd", fmt.Sprint("seed-", 500*n+i), "GERMINATED", 3600+n))
+			}
+			put(t, s, told...)
+		}
+		if err := s.Tidy(t.Context(), at(3700)); err != nil {
+			t.Fatal(err)
+		}
+		size, err := s.Size(t.Context())
+		if err != nil || size.Bytes > most || size.Runs != 6 {
+			t.Errorf("%+v, %v", size, err)
+		}
+		for n := range 5 {
+			if r, err := s.Run(t.Context(), fmt.Sprint("run-", n)); err != nil || !r.KeptFrom.Equal(at(0)) {
+				t.Errorf("run %d: %+v, %v", n, r, err)
+			}
+		}
+		seeds, err := s.Seeds(t.Context(), "crowd")
+		if err != nil || len(seeds) == 0 || !seeds[len(seeds)-1].LastAt.Equal(at(3619)) {
+			t.Errorf("%d seeds are left, %v", len(seeds), err)
+		}
+	})
+}
+
+// A clock that goes ahead by a year removes nothing that it would not have otherwise, also over a
+// restart; when it stays there, it is right.
+func TestAClockThatGoesFarAheadRemovesNothing(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		const retention = 1000 * time.Second
+		s := open(t, Config{URL: url, Retention: retention})
+		year := 365 * 24 * 3600
+		kept := func(want string) {
+			t.Helper()
+			all, err := s.Runs(t.Context(), time.Time{}, "", 10)
+			var names []string
+			for _, r := range all {
+				names = append(names, r.ID)
+			}
+			if got := strings.Join(names, " "); err != nil || got != want {
+				t.Errorf("kept are %q, wanted %q, %v", got, want, err)
+			}
+		}
+		tidy := func(now int, doubts bool) {
+			t.Helper()
+			if err := s.Tidy(t.Context(), at(now)); errors.Is(err, ErrClock) != doubts || !doubts && err != nil {
+				t.Errorf("at %d: %v", now, err)
+			}
+		}
+		put(t, s, report("old", 1), report("new", 950))
+		tidy(1000, false)
+		put(t, s, report("wrong", year))
+		tidy(1000+year, true)
+		kept("wrong new old")
+		s = open(t, Config{URL: url, Retention: retention})
+		tidy(1001+year, true)
+		kept("wrong new old")
+		if fresh := put(t, s, report("old", 1)); fresh[0] {
+			t.Error("what was taken in is taken in again")
+		}
+		tidy(1100, false) // it is set right
+		kept("wrong new")
+		tidy(500+year, true)
+		s.doubted = s.doubted.Add(-doubtFor)
+		tidy(500+year, false) // or it was right
+		kept("wrong")
 	})
 }

@@ -24,13 +24,21 @@ const (
 	// slack is the part of the retention by which a run may be too long: to shorten one is to
 	// go through all of it.
 	slack = 32
+	// shares is how many times as much as all others a run may have before it makes room for them.
+	shares = 4
+	// mostSeeds is how many seeds a run has that all stay when it is shortened.
+	mostSeeds = 1000
 	// slice is how many rows one transaction removes: the others wait for it.
 	slice = 10_000
 )
 
-// Tidy removes what is too old, and the oldest of what is too much.
+// Tidy removes what is too old, and the oldest of what is too much. It is not called twice at a time.
 func (s *Store) Tidy(ctx context.Context, now time.Time) error {
-	return errors.Join(s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
+	now, doubt := age(ctx, s, now)
+	if doubt != nil && !errors.Is(doubt, ErrClock) {
+		return doubt
+	}
+	return errors.Join(doubt, s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
 }
 
 // forget removes marks that nobody will ask for.
@@ -92,27 +100,36 @@ func (s *Store) fit(ctx context.Context, now time.Time) error {
 	}
 }
 
-// makeRoom removes the run that was heard of longest ago or, when all are being heard of,
-// the older half of the largest.
+// makeRoom has the largest run lose its older half when it has far more than its share, or when all
+// are being heard of. Otherwise the run that was heard of longest ago goes.
 func (s *Store) makeRoom(ctx context.Context, now time.Time) error {
 	stale, err := first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY last_at, run LIMIT 1"))
 	if err != nil {
 		return err
 	}
-	end := stale.LastAt.Add(time.Microsecond)
-	if now.Sub(stale.LastAt) > live {
-		return s.shorten(ctx, stale.ID, end)
-	}
 	largest, err := first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs ORDER BY bytes DESC, run LIMIT 1"))
 	if err != nil {
 		return err
 	}
-	middle := largest.KeptFrom.Add(largest.LastAt.Sub(largest.KeptFrom) / 2)
-	if !middle.After(largest.KeptFrom) { // nothing that could be halved
-		return s.shorten(ctx, stale.ID, end)
+	all, err := first(look(ctx, s, scanInteger, "SELECT COUNT(*) FROM nissa_runs"))
+	if err != nil {
+		return err
 	}
-	return s.shorten(ctx, largest.ID, middle)
+	middle := largest.KeptFrom.Add(largest.LastAt.Sub(largest.KeptFrom) / 2)
+	halved, greedy := middle.After(largest.KeptFrom), largest.Bytes > s.config.fairShare(all)
+	switch {
+	case halved && (greedy || now.Sub(stale.LastAt) <= live):
+		return s.shorten(ctx, largest.ID, middle)
+	case greedy: // all of it is of one moment
+		return s.shorten(ctx, largest.ID, largest.LastAt.Add(time.Second))
+	default:
+		return s.shorten(ctx, stale.ID, stale.LastAt.Add(time.Microsecond))
+	}
 }
+
+// fairShare is what one of all runs may have before others make room for it: some times as much as
+// each would have if all were alike, and half of all at most.
+func (c Config) fairShare(all int64) int64 { return min(shares*c.MostBytes/all, c.MostBytes/2) }
 
 // prune removes the rows of a table for which a condition holds, slice by slice. Key is what
 // tells rows of SQLite apart.
@@ -179,15 +196,28 @@ func (s *Store) shortenRecord(ctx context.Context, tx *sql.Tx, run string, from 
 		}
 		return more, err
 	}
-	if r.Bytes, err = s.weigh(ctx, tx, run); err != nil {
+	if more, err = s.shortenSeeds(ctx, tx, run, from); err != nil || more {
+		return more, err
+	}
+	if r.Bytes, err = weigh(ctx, tx, run); err != nil {
 		return false, err
 	}
 	r.KeptFrom = from.UTC()
-	return false, s.put(ctx, tx, &runTable, [][]any{runRow(&r)})
+	return false, putRows(ctx, tx, &runTable, s.each, [][]any{runRow(&r)})
+}
+
+// shortenSeeds removes the seeds that were not heard of since a time, where there are so many that a run
+// could not be made smaller without.
+func (s *Store) shortenSeeds(ctx context.Context, tx *sql.Tx, run string, from time.Time) (more bool, err error) {
+	seeds, err := first(list(ctx, tx, scanInteger, "SELECT COUNT(*) FROM nissa_seeds WHERE run = $1", run))
+	if err != nil || seeds <= mostSeeds {
+		return false, err
+	}
+	return s.removeSlice(ctx, tx, "nissa_seeds", "rowid", "run = $1 AND "+s.heard+" < $2", run, from.UTC().Format("2006-01-02T15:04:05"))
 }
 
 // weigh is about what is stored of a run.
-func (s *Store) weigh(ctx context.Context, tx *sql.Tx, run string) (total int64, err error) {
+func weigh(ctx context.Context, tx *sql.Tx, run string) (total int64, err error) {
 	for _, query := range []string{
 		"SELECT COUNT(*), 0, 0 FROM nissa_runs WHERE run = $1",
 		"SELECT COUNT(*), 0, 0 FROM nissa_seeds WHERE run = $1",

@@ -42,7 +42,7 @@ export interface Store { runs: number; bytes: number; max_bytes: number; retenti
 
 export interface Alert {
   id: string; rule: string; source: string; labels?: Record<string, string>; state: string; severity?: string; summary?: string;
-  detail?: string; value?: Maybe; since?: string; silenced_by?: string[]; acknowledged?: { by: string; comment?: string } | null;
+  detail?: string; value?: Maybe; since?: string; silenced_by?: string[]; ack?: { by: string; comment?: string } | null;
 }
 
 export interface Objective {
@@ -72,7 +72,7 @@ export function authorization(): Record<string, string> {
 }
 
 // change asks for one.
-export async function change(method: string, path: string, body: Record<string, string> = {}): Promise<void> {
+export async function change(method: string, path: string, body: Record<string, unknown> = {}): Promise<void> {
   const response = await fetch(path, {
     method, headers: { "Content-Type": "application/json", ...authorization() }, body: JSON.stringify({ by: operator.by, ...body }), signal: AbortSignal.timeout(10_000),
   });
@@ -90,6 +90,18 @@ export async function get<T>(path: string, parameters: Record<string, string | n
   const body: unknown = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refusal(response.status, String((body as { error?: string }).error ?? response.statusText));
   return body as T;
+}
+
+// sources asks for those that a page can show, page by page, and says whether there are more.
+export async function sources(path: string): Promise<{ sources: Source[]; more: boolean }> {
+  const all: Source[] = [];
+  let after: string | null = "";
+  for (let pages = 0; after !== null && pages < 10; pages++) {
+    const page: { sources: Source[]; next: string | null } = await get(path, { limit: 100, after: after || undefined });
+    all.push(...page.sources);
+    after = page.next;
+  }
+  return { sources: all, more: after !== null };
 }
 
 // blob asks for what is saved as a file. A link of the browser's cannot send a token.

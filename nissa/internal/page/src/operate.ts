@@ -1,5 +1,5 @@
 import {
-  change, does, get, operator, optional, Refusal, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
+  change, does, get, operator, optional, Refusal, sources, type Alarm, type Alert, type Event, type Figure, type Letter, type LetterDetails, type Objective, type Source, type Store,
 } from "./api";
 import { h, named, plain, replace, type Child } from "./dom";
 import { ago, bytes as size, count, figure, moment, percent, span } from "./format";
@@ -69,7 +69,7 @@ const openCircuit: Record<number, string> = { 1: "closed", 2: "open", 3: "half o
 
 export function kernels(): Page {
   return polled("Kernels and forge", "The kernel library and the forge, as each service told last.", async () => {
-    const [library, forge] = await Promise.all([get<{ sources: Source[] }>("/api/kernels"), get<{ sources: Source[] }>("/api/forge")]);
+    const [library, forge] = await Promise.all([sources("/api/kernels"), sources("/api/forge")]);
     const parts: Node[] = [];
     for (const source of library.sources) {
       const hits = find(source, "urza.library.cache_hits")?.value ?? 0, misses = find(source, "urza.library.cache_misses")?.value ?? 0;
@@ -168,8 +168,7 @@ function deadLetters(): { element: HTMLElement; load(): Promise<void> } {
 export function bus(): Page {
   const letters = deadLetters(), feed = new Feed({}, undefined, "What was done");
   const page = polled("Bus", "The streams as each service sees them. What is not read yet waits; a dead letter was given up.", async () => {
-    const { sources } = await get<{ sources: Source[] }>("/api/sources");
-    const told = sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
+    const told = (await sources("/api/sources")).sources.filter((source) => (source.figures ?? []).some((f) => f.name.startsWith("oona.")));
     const parts: Node[] = [];
     for (const source of told) {
       const streams = new Set<string>();
@@ -202,9 +201,9 @@ function ofLetters(e: Event): boolean {
 
 export function workers(): Page {
   return polled("Workers and boot", "Who sends telemetry, and what each service's workers do.", async () => {
-    const [{ sources }, store] = await Promise.all([get<{ sources: Source[] }>("/api/sources"), get<Store>("/api/store")]);
+    const [heard, store] = await Promise.all([sources("/api/sources"), get<Store>("/api/store")]);
     const parts: Node[] = [];
-    for (const source of sources) {
+    for (const source of heard.sources) {
       const rows = workersOf(source);
       if (rows.length === 0) continue;
       const up = find(source, "weatherlight.uptime_s")?.value;
@@ -216,8 +215,8 @@ export function workers(): Page {
       ]), h("ul", { class: "workers", "aria-label": "Workers" }, ...rows)));
     }
     parts.push(h("section", { class: "panel" }, h("h2", {}, "Sources"), table("Sources", ["Source", "Health", "Says", "#Packets", "#Last heard"],
-      sources.map((source) => [named(source.name, 48), plain(source.health || "\u2014", 24), plain(source.summary || "", 120), count(source.packets), ago(source.last_at)]),
-      "Nobody was heard yet.")));
+      heard.sources.map((source) => [named(source.name, 48), plain(source.health || "\u2014", 24), plain(source.summary || "", 120), count(source.packets), ago(source.last_at)]),
+      "Nobody was heard yet."), heard.more && h("p", { class: "faint" }, "There are more sources than are shown: /api/sources has all.")));
     parts.push(h("section", { class: "panel" }, h("h2", {}, "Store of runs"), facts([
       ["Runs", count(store.runs)], ["Kept", size(store.bytes)], ["At most", size(store.max_bytes)], ["For", `${Math.round(store.retention_seconds / 86_400)} d`],
     ])));
@@ -236,17 +235,17 @@ function workersOf(source: Source): HTMLElement[] {
   });
 }
 
-interface Silence { id: string; rule?: string; source?: string; from: string; until: string; by: string; comment?: string }
+interface Silence { id: string; rule?: string; source?: string; labels?: Record<string, string>; from: string; until: string; by: string; comment?: string }
 
 // deskOf is where somebody says who asks for a change, with buttons that ask.
-function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, string>): HTMLElement } {
+function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, unknown>): HTMLElement } {
   const said = h("p", { role: "status", class: "count" });
   const by = h("input", { type: "text", "aria-label": "Who asks", placeholder: "Your name", autocomplete: "username", input: () => { operator.by = by.value; } });
   const token = h("input", { type: "password", "aria-label": "Token", placeholder: "Token of NISSA_HTTP_TOKEN", autocomplete: "off", input: () => { operator.token = token.value; } });
   by.value = operator.by;
   token.value = operator.token;
   const desk = h("form", { class: "tools", submit: (e: Event) => (e as unknown as globalThis.Event).preventDefault() }, by, token, said);
-  const act = (text: string, method: string, path: string, body: Record<string, string> = {}) => h("button", {
+  const act = (text: string, method: string, path: string, body: Record<string, unknown> = {}) => h("button", {
     type: "button", class: "quiet", click: () => {
       change(method, path, body).then(() => { said.textContent = "Done."; done(); }, (error: Error) => { said.textContent = plain(error.message, 200); });
     },
@@ -254,17 +253,27 @@ function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, me
   return { desk, act };
 }
 
+// labels tell alerts of one rule and source apart.
+function labels(of: Record<string, string> | undefined): HTMLElement | null {
+  const texts = Object.entries(of ?? {}).map(([name, text]) => `${plain(name, 32)} ${plain(text, 48)}`);
+  return texts.length ? h("span", { class: "under" }, h("bdi", {}, texts.join(", "))) : null;
+}
+
+function ofAlerts(e: Event): boolean {
+  return e.kind === "event" && /^(alert|silence)_/.test(e.name);
+}
+
 export function alarms(): Page {
-  const feed = new Feed({}, undefined, "What was raised");
+  const feed = new Feed({}, undefined, "What was raised, and what was asked");
   let page: Page;
   const { desk, act } = deskOf(() => void page.load());
   desk.hidden = true;
   page = polled("Alarms", "What services say is wrong now, and what the rules of this Nissa make of it.", async () => {
-    const [told, alerts, silences, objectives, happened] = await Promise.all([
+    const [told, alerts, silences, objectives, raised, asked] = await Promise.all([
       get<{ alarms: Alarm[] }>("/api/alarms"), optional<{ alerts: Alert[] }>("alerts", "/api/alerts"), optional<{ silences: Silence[] }>("alerts", "/api/silences"),
-      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }),
+      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }), get<{ events: Event[] | null }>("/api/events", { kind: "event", limit: 300 }),
     ]);
-    feed.set(happened.events ?? []);
+    feed.set([...(raised.events ?? []), ...(asked.events ?? []).filter(ofAlerts)]);
     desk.hidden = !does("alerts");
     const parts: Node[] = [h("section", { class: "panel" }, h("h2", {}, "Alarms of services"), table("Alarms", ["", "Alarm", "About", "Severity", "Detail", "#Since", "#Last told"],
       told.alarms.map((a) => [a.raised ? h("span", { class: "bad" }, "\u25b2 raised") : h("span", { class: "faint" }, "over"), named(a.name), named(a.subject || "\u2014"),
@@ -272,14 +281,14 @@ export function alarms(): Page {
     if (does("alerts") && !alerts) parts.push(h("p", { class: "intro" }, "Alerts and objectives are shown to whoever has the token."));
     if (alerts) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Alerts"), table("Alerts", ["", "Rule", "Source", "Says", "", ""], alerts.alerts.map((a) => [
-        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), named(a.source),
-        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.acknowledged ? `taken up by ${plain(a.acknowledged.by, 40)}` : "",
-        h("span", {}, a.state === "firing" && !a.acknowledged && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
-          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, duration: "1h" }))]), "No alert fires.")));
+        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), h("span", {}, named(a.source), labels(a.labels)),
+        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.ack ? `taken up by ${plain(a.ack.by, 40)}` : "",
+        h("span", {}, a.state === "firing" && !a.ack && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
+          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, labels: a.labels, duration: "1h" }))]), "No alert fires.")));
     }
     if (silences?.silences.length) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Silences"), table("Silences", ["Rule", "Source", "By", "Comment", "#Until", ""], silences.silences.map((x) => [
-        named(x.rule || "all"), named(x.source || "all"), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
+        named(x.rule || "all"), h("span", {}, named(x.source || "all"), labels(x.labels)), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
         act("End", "DELETE", `/api/silences/${encodeURIComponent(x.id)}`, {})]))));
     }
     if (objectives) {
@@ -288,6 +297,6 @@ export function alarms(): Page {
         (o.burning ?? []).map((b) => plain(b, 12)).join(", ") || "no", plain(o.window, 24)]), "There is no objective.")));
     }
     return parts;
-  }, { event: (e) => { if (e.kind === "alarm") void page.load(); } }, desk, feed.element);
+  }, { event: (e) => { if (e.kind === "alarm" || ofAlerts(e)) void page.load(); } }, desk, feed.element);
   return page;
 }
