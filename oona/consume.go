@@ -23,7 +23,7 @@ func (c *Client) Consume(fetch, work context.Context, sub Subscription) error {
 	c.deliverer.Run(fetch, work, delivery.Subscription{
 		Stream: sub.Stream, Group: sub.Group, Judge: s.judge, Ordered: sub.Key != nil, AnswersOnly: sub.AnswersOnly,
 		Demand: sub.Demand.values(), Needs: sub.Needs, Batch: sub.Batch, Concurrency: sub.Concurrency, Block: sub.Block,
-		OnReady: sub.OnReady, Fence: sub.Fence,
+		OnReady: sub.OnReady, Fence: sub.Fence, Exclusive: sub.Exclusive,
 	})
 	return nil
 }

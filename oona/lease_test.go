@@ -281,3 +281,38 @@ func TestProcessWhoseOwnerCameAgainIsDisplaced(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatALeaderProclaimsOutlivesIt(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		a, b := leaseClient(t, url, "a"), leaseClient(t, url, "b")
+		first := a.NewLease(lease.Config{Owner: "one", TTL: time.Minute})
+		second := b.NewLease(lease.Config{Owner: "two", TTL: time.Minute})
+		proclaim := func(by *lease.Lease, token int64, text string, want bool) {
+			t.Helper()
+			if said, err := by.Proclaim(t.Context(), token, []byte(text)); said != want || err != nil {
+				t.Errorf("%s was said: %v, %v", text, said, err)
+			}
+		}
+		lead := renew(t, first, "")
+		if lead.Proclaimed != nil {
+			t.Errorf("nobody has spoken, and %q is heard", lead.Proclaimed)
+		}
+		other := renew(t, second, "")
+		proclaim(second, lead.Token, "by one who follows", false)
+		proclaim(second, other.Token, "by one who follows", false)
+		proclaim(first, lead.Token-1, "by a leader of before", false)
+		proclaim(first, lead.Token, "of old", true)
+		proclaim(first, lead.Token, "the word", true)
+		if err := first.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		other = renew(t, second, "")
+		if string(other.Proclaimed) != "the word" || len(other.Members) != 1 {
+			t.Errorf("the heir sees %+v", other)
+		}
+		proclaim(first, lead.Token, "by a leader of before", false)
+		if after := renew(t, first, ""); string(after.Proclaimed) != "the word" {
+			t.Errorf("heard %q", after.Proclaimed)
+		}
+	})
+}

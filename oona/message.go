@@ -83,6 +83,10 @@ type Subscription struct {
 	// looked for in Redis by the commit alone, which publishes no answer to one,
 	// and no round trip is made before the handlers run.
 	AnswersOnly bool
+	// Exclusive says that nobody else of the group works while Fence lets this consumer through,
+	// as only who leads does. So whatever others have in hand, dead or not, is taken over at once, and
+	// nothing is handed on before all that lies before it in the stream.
+	Exclusive bool
 	// Fence, when not nil, is asked before entries are taken in, handled or
 	// committed. While it returns an error nothing is touched, and what is in hand
 	// waits. It may take its time, but not longer than its context.

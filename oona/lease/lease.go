@@ -27,9 +27,13 @@ var membersSource string
 //go:embed leave.lua
 var leaveSource string
 
+//go:embed proclaim.lua
+var proclaimSource string
+
 var (
-	membersScript = rueidis.NewLuaScript(membersSource)
-	leaveScript   = rueidis.NewLuaScript(leaveSource)
+	membersScript  = rueidis.NewLuaScript(membersSource)
+	leaveScript    = rueidis.NewLuaScript(leaveSource)
+	proclaimScript = rueidis.NewLuaScript(proclaimSource)
 )
 
 // ErrNameTaken: a live process of another owner has this name. Two consumers of
@@ -72,6 +76,8 @@ type Roll struct {
 	Token   int64 // 0: somebody else leads
 	Leader  string
 	Members []Member // live ones, this process included, by name
+	// Proclaimed is what a leader proclaimed last, whether it lives or not; nil before the first.
+	Proclaimed []byte
 }
 
 // Member is one live process and what it says of itself.
@@ -131,6 +137,10 @@ func (l *Lease) read(answer []string) (Roll, error) {
 	l.held.Store(true)
 	roll := Roll{Token: token, Leader: answer[1]}
 	for pair := range slices.Chunk(answer[2:], 2) {
+		if pair[0] == "" {
+			roll.Proclaimed = []byte(pair[1])
+			continue
+		}
 		roll.Members = append(roll.Members, Member{Name: pair[0], Note: []byte(pair[1])})
 	}
 	slices.SortFunc(roll.Members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
@@ -147,6 +157,19 @@ func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
 		return false, fmt.Errorf("confirm lease of %s: %w", l.cfg.Group, err)
 	}
 	return slices.Equal(held, []string{l.cfg.Name + " " + l.born, strconv.FormatInt(token, 10)}), nil
+}
+
+// Proclaim says something as the leader that the token is of. It stays on the roll until the
+// next one does, whoever goes. It reports whether that lead still stands: otherwise nothing is said.
+func (l *Lease) Proclaim(ctx context.Context, token int64, text []byte) (bool, error) {
+	args := []string{l.cfg.Name, l.born, strconv.FormatInt(token, 10), string(text)}
+	said, err := redis.Call(ctx, l.conn, func(ctx context.Context) (int64, error) {
+		return proclaimScript.Exec(ctx, l.conn, []string{l.key}, args).AsInt64()
+	})
+	if err != nil {
+		return false, fmt.Errorf("proclaim as leader of %s: %w", l.cfg.Group, err)
+	}
+	return said == 1, nil
 }
 
 // Release leaves the roll and gives up the lead: the others need not wait for

@@ -3,7 +3,8 @@
 -- a process that had its place before, own badge, then the badges of others that are known.
 -- Without badges nobody is a stranger.
 -- Result: token (0 = not leading, -1 = name taken, -2 = its badge is not known,
--- -3 = another incarnation has the place), leader, then name and note of each live member.
+-- -3 = another incarnation has the place), leader, then name and note of each live member,
+-- and without a name what was proclaimed last.
 local roll, name, owner, born = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -102,5 +103,10 @@ for i = 1, #fields, 2 do
       redis.call('HDEL', roll, fields[i], 'badge:' .. who)
     end
   end
+end
+local proclaimed = redis.call('HGET', roll, 'proclaimed')
+if proclaimed then
+  answer[#answer + 1] = ''
+  answer[#answer + 1] = proclaimed
 end
 return answer

@@ -23,7 +23,7 @@ const pendingPage = 100
 const orphanPeriod = 5 * time.Second
 
 // reclaimLoop brings entries back: those whose retry is due, and on a timer those of
-// consumers that are gone.
+// consumers that are gone. An exclusive consumer's reader takes the latter in.
 func (s *consumer) reclaimLoop(fetch, work context.Context) {
 	var leases sync.WaitGroup
 	leases.Go(func() { s.keepalive(fetch) })
@@ -54,8 +54,10 @@ func (s *consumer) reclaimLoop(fetch, work context.Context) {
 			s.scanPending(fetch, work)
 			scan.Again()
 		case <-orphans.C:
-			if _, err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
-				s.log.Debug("scan of own entries failed", "error", err)
+			if !s.sub.Exclusive {
+				if _, err := s.adopt(fetch, work, orphanPeriod); err != nil && fetch.Err() == nil {
+					s.log.Debug("scan of own entries failed", "error", err)
+				}
 			}
 			orphans.Again()
 		}
@@ -99,15 +101,20 @@ func (s *consumer) retryDue(fetch, work context.Context) time.Time {
 }
 
 // adopt takes in what Redis believes this consumer has in hand and it has not:
-// work of an earlier run, and replies that went to a connection that was gone.
+// work of an earlier run, and replies that went to a connection that was gone. What anybody
+// else has in hand is its own, too, when it is exclusive.
 func (s *consumer) adopt(fetch, work context.Context, idle time.Duration) (complete bool, err error) {
-	return s.eachPending(fetch, work, s.c.Consumer, idle)
+	owner := s.c.Consumer
+	if s.sub.Exclusive {
+		owner = ""
+	}
+	return s.eachPending(fetch, work, owner, idle)
 }
 
 // scanPending takes over the entries nobody has touched for ClaimIdle.
 func (s *consumer) scanPending(fetch, work context.Context) {
 	idle := s.c.ClaimIdle
-	if idle < 0 {
+	if idle < 0 || s.sub.Exclusive {
 		return
 	}
 	if _, err := s.eachPending(fetch, work, "", idle); err != nil && fetch.Err() == nil {

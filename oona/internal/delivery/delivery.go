@@ -53,7 +53,10 @@ type Subscription struct {
 	Ordered bool
 	// AnswersOnly: a replay is looked for in Redis by the commit alone.
 	AnswersOnly bool
-	Demand      *Demand // nil: always
+	// Exclusive: whatever others of the group have in hand is this consumer's to do, in the
+	// order of the stream. Its reader alone takes entries in.
+	Exclusive bool
+	Demand    *Demand // nil: always
 	// Needs, when not nil, says what is away of what all tasks need, or nothing.
 	Needs       func(context.Context) error
 	Batch       int           // entries of one read

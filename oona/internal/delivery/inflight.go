@@ -76,6 +76,15 @@ func (f *inflight) begin(entries []entry.Entry, now time.Time) []entry.Entry {
 	})
 }
 
+// leavePending lets go of entries that were not taken in: they are found again.
+func (f *inflight) leavePending(entries []entry.Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range entries {
+		delete(f.running, e.ID)
+	}
+}
+
 // claimMarks takes the request ids of jobs for them, and refuses those whose id
 // another entry in hand has.
 func (f *inflight) claimMarks(jobs []*Task) {

@@ -122,7 +122,7 @@ func (s *pendingList) stored(ctx context.Context, ids []string) (map[string]bool
 }
 
 // reconcile finds out why a claim did not give entries. What is another consumer's,
-// or finished, is let go. What is our own stays in hand, and keeps what is behind
+// or finished, is let go. What is our own, or is so alone, stays in hand, and keeps what is behind
 // it in its order waiting: an earlier claim took it and its reply was lost, or the
 // clock of the server went back. What is no longer in the stream is lost.
 func (s *consumer) reconcile(ctx context.Context, ids []string) error {
@@ -132,7 +132,7 @@ func (s *consumer) reconcile(ctx context.Context, ids []string) error {
 	}
 	var open []string
 	for _, id := range ids {
-		if p, pending := held[id]; pending && p.owner != s.c.Consumer {
+		if p, pending := held[id]; pending && p.owner != s.c.Consumer && !s.sub.Exclusive {
 			s.inflight.forget(id)
 		} else {
 			open = append(open, id)

@@ -78,7 +78,7 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 	if *begun {
 		open, end := s.gate.whileOpen(fetch)
 		defer end()
-		return s.readNew(open, work, patient)
+		return s.readNew(open, work, begun, patient)
 	}
 	// A gate that closes must not cut off a claim: Redis would count a delivery that
 	// nobody sees.
@@ -90,7 +90,7 @@ func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bo
 	return err
 }
 
-func (s *consumer) readNew(fetch, work context.Context, patient bool) error {
+func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient bool) error {
 	if err := s.sub.Fence(fetch); err != nil {
 		return err
 	}
@@ -109,7 +109,18 @@ func (s *consumer) readNew(fetch, work context.Context, patient bool) error {
 	if err := s.sub.Fence(fetch); err != nil {
 		return err // they stay pending: this process may have been stopped while it waited for them
 	}
-	if entries = s.inflight.begin(entries, time.Now()); len(entries) > 0 {
+	entries = s.inflight.begin(entries, time.Now())
+	if s.sub.Exclusive {
+		// The read of one who ceased to work a moment ago may still have been waiting on the
+		// server, and been answered before this one.
+		if *begun, err = s.adopt(fetch, work, 0); *begun {
+			s.take(work, entries)
+		} else {
+			s.inflight.leavePending(entries)
+		}
+		return err
+	}
+	if len(entries) > 0 {
 		select {
 		case s.batches <- entries:
 		case <-work.Done():
@@ -118,7 +129,7 @@ func (s *consumer) readNew(fetch, work context.Context, patient bool) error {
 	return nil
 }
 
-// begin takes up what this consumer had in hand when it last ended, and creates
+// begin takes up what was in hand when the last one ended, and creates
 // the group only when it is missing: a Redis that is out of memory refuses to
 // create groups, even those that exist, but still serves them.
 func (s *consumer) begin(fetch, work context.Context) (complete bool, err error) {

@@ -59,7 +59,7 @@ func (d *takeovers) since(seen int) (fresh []departure, number int, more <-chan 
 // it has looked at all of it.
 func (s *consumer) takeOver(fetch, work context.Context, departed []departure) bool {
 	for _, d := range departed {
-		if d.consumer == s.c.Consumer {
+		if d.consumer == s.c.Consumer || s.sub.Exclusive {
 			continue
 		}
 		complete, err := s.eachPending(fetch, work, d.consumer, d.idle)
