@@ -27,7 +27,7 @@ func newReady() *cobra.Command {
 		Short: "Ask a service whether it may take work: exit 0 when it says so, 1 when not",
 		Long: "Ask a service whether it may take work, at URL/readyz. Without a URL it asks the foundation service at\n" +
 			"WEATHERLIGHT_URL, or else at WEATHERLIGHT_HTTP_ADDR. It needs no token. It is the health check of\n" +
-				"the container image, which holds no other client.",
+			"the container image, which holds no other client.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			resolved, err := settings.Load(settings.Options{SecretOptional: true})
