@@ -81,7 +81,7 @@ func (b *bench) startWatcher(ctx context.Context, group string, config nissa.Con
 	if w.bus, err = open(group); err != nil {
 		return nil, errors.Join(err, w.sender.Close())
 	}
-	config.Bus, config.Group, config.HTTPAddr = w.bus, group, "127.0.0.1:0"
+	config.Bus, config.Group, config.HTTP.Addr = w.bus, group, "127.0.0.1:0"
 	if w.service, err = nissa.New(config); err != nil {
 		return nil, errors.Join(err, w.sender.Close(), w.bus.Close())
 	}

@@ -99,7 +99,7 @@ func (r *root) command(environ map[string]string, words ...string) *exec.Cmd {
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		value := environ[name]
 		if !r.jailed {
-			value = strings.ReplaceAll(value, r.data+"/", r.path(r.data)+"/")
+			value = strings.NewReplacer(r.data+"/", r.path(r.data)+"/", secretsFolder, r.path(secretsFolder)+"/").Replace(value)
 		}
 		c.Env = append(c.Env, name+"="+value)
 	}
@@ -115,6 +115,12 @@ func TestContainersBecomeHealthyAndStop(t *testing.T) {
 	for _, port := range []string{"9180", "9100"} {
 		free := freeport.Must(t)
 		moved["0.0.0.0:"+port], moved["127.0.0.1:"+port], moved["nissa:"+port] = free, free, free
+	}
+	r.make(secretsFolder)
+	for name := range d.Secrets {
+		if err := os.WriteFile(r.path(secretsFolder+name), []byte(secret+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	entry := []string{strings.Trim(readDockerfile(t).last("ENTRYPOINT"), `[]"`)}
 	for _, name := range []string{"weatherlight", "nissa"} {

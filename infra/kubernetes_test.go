@@ -51,6 +51,7 @@ type pod struct {
 	Volumes    []struct {
 		Name      string
 		ConfigMap struct{ Name string } `yaml:"configMap"`
+		Secret    struct{ Items []struct{ Path string } }
 	}
 }
 

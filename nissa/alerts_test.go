@@ -91,10 +91,13 @@ func runAlerting(t *testing.T, url, rules, store string) (*running, *Service) {
 	return runAlertingAs(t, "c", url, rules, store)
 }
 
+// tokens let in who operates.
+func tokens() ([]string, error) { return []string{token}, nil }
+
 func runAlertingAs(t *testing.T, name, url, rules, store string) (*running, *Service) {
 	t.Helper()
 	service, err := New(Config{
-		Bus: connectAs(t, url, secret, name), Name: name, HTTPAddr: "127.0.0.1:0", Alerts: alertsOf(rules), Token: token, Store: Store{URL: store},
+		Bus: connectAs(t, url, secret, name), Name: name, HTTP: HTTP{Addr: "127.0.0.1:0", Tokens: tokens}, Alerts: alertsOf(rules), Store: Store{URL: store},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,10 +2,12 @@ package nissa
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"log/slog"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -14,7 +16,7 @@ import (
 type Config struct {
 	Bus       *oona.Client  // connected; stays the caller's to close
 	Name      string        // that of the bus client's consumer, the same after a restart; default: any
-	HTTPAddr  string        // default 127.0.0.1:9100
+	HTTP      HTTP          // where it answers, and whom
 	Group     string        // consumer group; default "nissa-service"
 	Streams   oona.Streams  // those of the bus client; empty names get their defaults
 	Limits    Limits        // bounds of what is kept in memory
@@ -25,13 +27,28 @@ type Config struct {
 
 	// Alerts is how alerts are looked for; nil: they are not.
 	Alerts *Alerts
-	// Token is needed to change anything over HTTP, and to read runs, alerts and dead letters on a listener
-	// that other machines reach; empty: nobody may.
-	Token string
 
 	// Beside are more workers of the process, started first and stopped last.
 	Beside []supervise.Spec
 }
+
+// HTTP says where a service answers, and whom.
+type HTTP struct {
+	Addr string // default 127.0.0.1:9100
+	// Tokens let in who changes something, and on an address that other machines reach whoever asks more
+	// than whether the service is well: that needs one. nil: there is none. It is asked again now and then.
+	Tokens func() ([]string, error)
+	// CertFile and KeyFile are PEM, and read again when they change; empty: plain HTTP.
+	CertFile, KeyFile string
+}
+
+// listener is what the names of the settings of Nissa begin with, and what they say.
+func (h HTTP) listener() httpserver.Config {
+	return httpserver.Config{Env: "NISSA_HTTP", Addr: h.Addr, Tokens: h.Tokens, CertFile: h.CertFile, KeyFile: h.KeyFile}
+}
+
+// Check asks what a start will need of it, and opens nothing. Its error names the setting.
+func (h HTTP) Check(ctx context.Context) error { return h.listener().Check(ctx) }
 
 // Store says where what is told of runs is kept, and how much of it. Zero values of the
 // bounds take the default in brackets.
@@ -67,7 +84,7 @@ type Limits struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:9100")
+	c.HTTP.Addr = cmp.Or(c.HTTP.Addr, "127.0.0.1:9100")
 	c.Name = cmp.Or(c.Name, rand.Text())
 	c.Group = cmp.Or(c.Group, "nissa-service")
 	c.Streams = streamsWithDefaults(c.Streams)

@@ -45,7 +45,7 @@ func TestSpoolThatIsInUseIsSaidClearly(t *testing.T) {
 	engine, url, dir := elastictest.Start(t), embeddedURL(t), t.TempDir()
 	config := Config{Bus: connect(t, url, secret), Documents: Documents{URL: engine.URL(), Dir: dir}}
 	runWith(t, config).ready()
-	config.Bus, config.HTTPAddr = connectAs(t, url, secret, "second"), "127.0.0.1:0"
+	config.Bus, config.HTTP.Addr = connectAs(t, url, secret, "second"), "127.0.0.1:0"
 	second, err := New(config)
 	if err != nil {
 		t.Fatal(err)

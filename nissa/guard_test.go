@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestN23WhoMayAskNissa(t *testing.T) {
 	shipped := func() ([]byte, string, error) { return ShippedRules(Thresholds{}), "", nil }
 	service, err := New(Config{
-		Bus: connect(t, redistest.Start(t).URL, secret), Store: Store{URL: sqliteURL(t)}, Alerts: &Alerts{Rules: shipped}, Token: token,
+		Bus: connect(t, redistest.Start(t).URL, secret), Store: Store{URL: sqliteURL(t)}, Alerts: &Alerts{Rules: shipped}, HTTP: HTTP{Tokens: tokens},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +37,14 @@ func TestN23WhoMayAskNissa(t *testing.T) {
 	}{
 		{"/api/runs", 401, 200}, {"/api/openapi.json", 401, 200}, {"/api/store", 401, 200}, {"/api/runs/none/export", 401, 404},
 		{"/api/stream?after=x", 401, 400}, {"/api/none", 401, 404}, {"/api/alerts", 401, 200}, {"/metrics/summary", 401, 200},
-		{"/metrics", 200, 200}, {"/healthz", 200, 200},
+		{"/metrics", 401, 200}, {"/none", 401, 404},
+		{"/healthz", 200, 200}, {"/readyz", 503, 503}, {"/", 200, 200}, {"/page.js", 200, 200}, {"/page.css", 200, 200}, {"/icon.svg", 200, 200},
 	} {
 		ask := func(listener net.Addr, header string) int {
-			service.listener = listener
 			asked := httptest.NewRequest(http.MethodGet, c.path, http.NoBody)
 			asked.Header.Set("Authorization", header)
 			got := httptest.NewRecorder()
-			service.handler().ServeHTTP(got, asked)
+			service.handler(httpserver.NewGuard(listener, token)).ServeHTTP(got, asked)
 			return got.Code
 		}
 		stranger, friend, near := ask(everywhere, ""), ask(everywhere, "Bearer "+token), ask(here, "")
@@ -57,8 +58,7 @@ func TestN23WhoMayAskNissa(t *testing.T) {
 func documentHoldsTheRoutes(t *testing.T, service *Service) {
 	t.Helper()
 	got := httptest.NewRecorder()
-	service.listener = &net.UnixAddr{}
-	service.handler().ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/api/openapi.json", http.NoBody))
+	service.handler(httpserver.NewGuard(&net.UnixAddr{}, "")).ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/api/openapi.json", http.NoBody))
 	var document struct {
 		Paths map[string]map[string]struct{ Responses map[string]any }
 	}

@@ -23,9 +23,10 @@ import (
 
 const probeTimeout = time.Second
 
-// handler answers /metrics, /healthz and /readyz, the page when runs are kept and, behind a guard,
-// /api. Health says whether the process does its work, readiness whether what it shows is current.
-func (s *Service) handler() http.Handler {
+// handler answers /healthz and /readyz and, behind a guard, /metrics and /api. The files of the page,
+// there when runs are kept, are the same everywhere and tell nothing. Health says whether the process
+// does its work, readiness whether what it shows is current.
+func (s *Service) handler(guard httpserver.Guard) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.recorder.registry, promhttp.HandlerOpts{
 		// One series that cannot be shown must not hide the others.
@@ -41,13 +42,15 @@ func (s *Service) handler() http.Handler {
 	}))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReadiness)
-	guard := httpserver.NewGuard(s.listener, s.config.Token)
 	route.Register(mux, guard, s.routes())
-	mux.Handle("/api/", guard.Reading(http.HandlerFunc(api.Elsewhere)))
+	mux.HandleFunc("/api/", api.Elsewhere)
+	open := []string{"/healthz", "/readyz"}
 	if s.kept != nil {
-		mux.Handle("/", page.Handler(s.desk != nil))
+		shown := page.Handler(s.desk != nil)
+		mux.Handle("/", shown)
+		open = append(open, page.Paths()...)
 	}
-	return mux
+	return guard.Beyond(mux, open...)
 }
 
 // routes are those that the document of /api describes.

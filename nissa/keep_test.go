@@ -187,7 +187,7 @@ func TestN16ServicesShareTheWorkAndTheTruth(t *testing.T) {
 }
 
 func TestStoreThatCannotBeOpenedIsSaidClearly(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTPAddr: "127.0.0.1:0",
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTP: HTTP{Addr: "127.0.0.1:0"},
 		Store: Store{URL: "postgres://user:hunter2@127.0.0.1:1/db"}})
 	if err != nil {
 		t.Fatal(err)

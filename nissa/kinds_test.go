@@ -3,12 +3,15 @@ package nissa
 import (
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 )
 
 // family is what is shown under a name.
@@ -93,7 +96,7 @@ func TestOpenMetricsTellWhenCountsBegan(t *testing.T) {
 	service.recorder.recordTelemetry(packet("a").Metric("m", 1, "").Build())
 	request, answer := httptest.NewRequest(http.MethodGet, "/metrics", nil), httptest.NewRecorder()
 	request.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
-	service.handler().ServeHTTP(answer, request)
+	service.handler(httpserver.NewGuard(&net.UnixAddr{}, "")).ServeHTTP(answer, request)
 	for _, want := range []string{
 		`esper_telemetry_packets_total{source="a"} 1.0`, `esper_telemetry_packets_created{source="a"}`,
 		`nissa_ingest_latency_ms_created{type="telemetry"}`, "# EOF",

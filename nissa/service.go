@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync/atomic"
 
@@ -31,7 +30,6 @@ type Service struct {
 	ending     chan struct{}  // closed when the service stops
 	desk       *alerting.Desk // nil: alerts are not looked for
 	addr       atomic.Value   // string
-	listener   net.Addr       // set before anything is served
 }
 
 // New returns a service that Run starts.
@@ -68,13 +66,15 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 func (s *Service) serve(ctx context.Context) error {
-	server, err := httpserver.Listen(ctx, s.config.HTTPAddr)
+	server, err := httpserver.Listen(ctx, s.config.HTTP.listener(), s.config.Logger)
 	if err != nil {
-		return fmt.Errorf("start nissa: open HTTP address %s: %w", s.config.HTTPAddr, err)
+		return fmt.Errorf("start nissa: open HTTP address %s: %w", s.config.HTTP.Addr, err)
 	}
-	s.listener = server.Addr()
-	s.addr.Store(s.listener.String())
-	err = s.start(ctx, server.Serve(s.handler(), s.config.Logger))
+	if warning := server.Warning(); warning != "" {
+		s.config.Logger.Warn(warning)
+	}
+	s.addr.Store(server.Addr().String())
+	err = s.start(ctx, server.Serve(s.handler(server.Guard())))
 	if err == nil {
 		err = s.wait(ctx)
 	}
@@ -91,6 +91,14 @@ func (s *Service) Interrupt() { s.supervisor.Interrupt() }
 func (s *Service) Addr() string {
 	addr, _ := s.addr.Load().(string)
 	return addr
+}
+
+// Ready returns why what the service shows may be out of date, or nil, as /readyz does.
+func (s *Service) Ready(ctx context.Context) error {
+	if s.Addr() == "" {
+		return errors.New("not started")
+	}
+	return s.ready(ctx)
 }
 
 // start runs HTTP first: while consumers come up, readiness is asked for.

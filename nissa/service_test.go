@@ -84,7 +84,7 @@ func run(t testing.TB, url string) *running {
 
 func runWith(t testing.TB, config Config) *running {
 	t.Helper()
-	config.HTTPAddr = "127.0.0.1:0"
+	config.HTTP.Addr = "127.0.0.1:0"
 	service, err := New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +261,7 @@ func command(t *testing.T, addr, line string) {
 
 func TestInterruptCutsAStopShort(t *testing.T) {
 	t.Parallel()
-	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTPAddr: "127.0.0.1:0"})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTP: HTTP{Addr: "127.0.0.1:0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +308,7 @@ func TestPortInUseIsSaidClearly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTPAddr: taken.Addr().String()})
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTP: HTTP{Addr: taken.Addr().String()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,11 +340,11 @@ func TestEveryWorkerPassesTheStress(t *testing.T) {
 	}
 	t.Run("http", func(t *testing.T) {
 		supervisetest.Stress(t, func() supervise.Worker {
-			server, err := httpserver.Listen(t.Context(), freeport.Must(t)) // nobody else is given it between two runs
+			server, err := httpserver.Listen(t.Context(), httpserver.Config{Addr: freeport.Must(t)}, service.config.Logger) // nobody else is given it between two runs
 			if err != nil {
 				t.Fatal(err)
 			}
-			return server.Serve(service.handler(), service.config.Logger)
+			return server.Serve(service.handler(server.Guard()))
 		})
 	})
 	t.Run("consumer", func(t *testing.T) {

@@ -11,7 +11,7 @@ func ExampleLoad() {
 	s, err := settings.Load(settings.Options{EnvFile: "/dev/null", SecretOptional: true, Environ: []string{
 		"TEZZERET_SLOT=8x16x16", "WEATHERLIGHT_HTTP_ADDR=127.0.0.1:9190",
 	}})
-	fmt.Println(s.Tezzeret.Slot, s.Weatherlight.HTTPAddr, err)
+	fmt.Println(s.Tezzeret.Slot, s.Weatherlight.HTTP.Addr, err)
 	_, err = settings.Load(settings.Options{EnvFile: "/dev/null", SecretOptional: true, Environ: []string{"TEZZERET_SLOT=wide"}})
 	fmt.Println(err)
 	// Output:

@@ -10,7 +10,7 @@ import (
 func TestServingOfKernels(t *testing.T) {
 	s := mustLoad(t, "", "WEATHERLIGHT_HTTP_TOKEN=sixteen-letters!", "WEATHERLIGHT_ADVERTISE_URL=https://kernels.example:8443/esper",
 		"URZA_FORMAT=pt", "URZA_MAX_VARIANTS=7")
-	if token := s.Weatherlight.HTTPToken.Reveal(); token != "sixteen-letters!" {
+	if token := s.Weatherlight.HTTP.Token.Reveal(); token != "sixteen-letters!" {
 		t.Errorf("token %q", token)
 	}
 	if address := s.Weatherlight.AdvertiseURL.Reveal(); address != "https://kernels.example:8443/esper" {
@@ -25,7 +25,7 @@ func TestServingOfKernels(t *testing.T) {
 		}
 	}
 	s = mustLoad(t, "")
-	if s.Weatherlight.HTTPToken.Reveal() != "" || s.Weatherlight.AdvertiseURL.Reveal() != "" || s.Urza.Format != "" || s.Urza.MaxVariants != 256 {
+	if s.Weatherlight.HTTP.Token.Reveal() != "" || s.Weatherlight.AdvertiseURL.Reveal() != "" || s.Urza.Format != "" || s.Urza.MaxVariants != 256 {
 		t.Errorf("defaults: %v %v", s.Weatherlight, s.Urza)
 	}
 }

@@ -194,11 +194,30 @@ type Workers struct {
 	ShutdownTimeout time.Duration `env:"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S" envDefault:"5.0" unit:"s" min:"1ms" doc:"Time that a worker gets to finish what it holds before it is cancelled."`
 }
 
+// Listener says where a service answers by HTTP, and whom.
+type Listener struct {
+	Addr      Addr
+	Token     Secret // lets in who sends it
+	TokenFile string // of more tokens, one a line
+	CertFile  string // PEM; with the key: HTTPS
+	KeyFile   string
+}
+
+// weatherlightHTTP is the Listener of Weatherlight.
+type weatherlightHTTP struct {
+	Addr      Addr   `env:"WEATHERLIGHT_HTTP_ADDR" envDefault:"127.0.0.1:9180" empty:"off" doc:"Address of /healthz, /readyz, /metrics, /status, /runs and /kernels. Set but empty (or off) turns it off. One that other machines reach needs a token."`
+	Token     Secret `env:"WEATHERLIGHT_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed for all but /healthz and /readyz when that address can be reached from other machines: at least 16 visible ASCII letters. On loopback none is asked for. esperctl and trainers send it."`
+	TokenFile string `env:"WEATHERLIGHT_HTTP_TOKEN_FILE" envDefault:"" names:"file" doc:"File of such tokens, one a line: each lets in, the first is sent. Read again when it changes."`
+	CertFile  string `env:"WEATHERLIGHT_HTTP_TLS_CERT_FILE" envDefault:"" doc:"File with the certificate of the service and those that it was signed with, PEM: it answers by HTTPS alone. Read again when it changes."`
+	KeyFile   string `env:"WEATHERLIGHT_HTTP_TLS_KEY_FILE" envDefault:"" names:"file" doc:"File with the key of that certificate, PEM without a password."`
+}
+
 // Weatherlight configures the foundation service.
 type Weatherlight struct {
-	HTTPAddr             Addr          `env:"WEATHERLIGHT_HTTP_ADDR" envDefault:"127.0.0.1:9180" empty:"off" doc:"Address of /healthz, /readyz, /metrics, /status, /runs and /kernels. Set but empty (or off) turns it off."`
-	HTTPToken            Secret        `env:"WEATHERLIGHT_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed for /kernels and /runs when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody in there; on loopback none is asked for."`
+	HTTP                 weatherlightHTTP
+	URL                  URL           `env:"WEATHERLIGHT_URL" envDefault:"" schemes:"http https" default:"that address" doc:"Where esperctl asks Weatherlight, for example https://weatherlight.example:9180."`
 	AdvertiseURL         URL           `env:"WEATHERLIGHT_ADVERTISE_URL" envDefault:"" schemes:"http https" default:"that address" doc:"Where trainers find /kernels: http(s)://host:port, or with the path of a proxy before it."`
+	CAFile               string        `env:"ESPER_CA_FILE" envDefault:"" default:"those of the machine" doc:"File of certificates, PEM, of those who sign those of Weatherlight and Nissa: esperctl, trainers and the watch on NISSA_URL trust them beside those of the machine."`
 	DataDir              string        `env:"WEATHERLIGHT_DATA_DIR" envDefault:"./var/weatherlight" doc:"Folder of a lock file, of the outbox and of the forge's journal."`
 	Instance             string        `env:"WEATHERLIGHT_INSTANCE" envDefault:"" default:"the host name" doc:"Name of this instance; its consumer on the bus is weatherlight-<instance>. Blanks become dashes; at most 128 bytes."`
 	TelemetryInterval    time.Duration `env:"WEATHERLIGHT_TELEMETRY_INTERVAL" envDefault:"10s" unit:"s" min:"1ms" doc:"Pause between two summary packets."`
@@ -208,6 +227,9 @@ type Weatherlight struct {
 	NissaURL             URL           `env:"NISSA_URL" envDefault:"" schemes:"http https" doc:"Where a running Nissa answers, for example http://127.0.0.1:9100: its state is shown, nothing depends on it. Blank asks nobody."`
 }
 
+// Listener is where Weatherlight answers.
+func (w Weatherlight) Listener() Listener { return Listener(w.HTTP) }
+
 // Consumer is the stable name of this instance's consumer in its groups, so
 // that a restart finds what it had not acknowledged.
 func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
@@ -215,10 +237,18 @@ func (w Weatherlight) Consumer() string { return "weatherlight-" + w.Instance }
 // OutboxFile is where messages wait for the bus.
 func (w Weatherlight) OutboxFile() string { return filepath.Join(w.DataDir, "outbox.db") }
 
+// nissaHTTP is the Listener of Nissa.
+type nissaHTTP struct {
+	Addr      Addr   `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's page, of /api, /metrics, /healthz and /readyz. One that other machines reach needs a token."`
+	Token     Secret `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to replay a dead letter or to silence an alert, and for all but the page's own files, /healthz and /readyz when that address can be reached from other machines: at least 16 visible ASCII letters. esperctl sends it."`
+	TokenFile string `env:"NISSA_HTTP_TOKEN_FILE" envDefault:"" names:"file" doc:"File of such tokens, one a line: each lets in, the first is sent. Read again when it changes."`
+	CertFile  string `env:"NISSA_HTTP_TLS_CERT_FILE" envDefault:"" doc:"File with the certificate of Nissa and those that it was signed with, PEM: it answers by HTTPS alone. Read again when it changes."`
+	KeyFile   string `env:"NISSA_HTTP_TLS_KEY_FILE" envDefault:"" names:"file" doc:"File with the key of that certificate, PEM without a password."`
+}
+
 // Nissa configures the observability service.
 type Nissa struct {
-	HTTPAddr             Addr     `env:"NISSA_HTTP_ADDR" envDefault:"127.0.0.1:9100" doc:"Address of Nissa's page, of /api, /metrics, /healthz and /readyz."`
-	HTTPToken            Secret   `env:"NISSA_HTTP_TOKEN" envDefault:"" doc:"Bearer token that is needed to change anything at Nissa, such as to replay a dead letter or to silence an alert, and for all of /api when that address can be reached from other machines: at least 16 visible ASCII letters. Blank lets nobody."`
+	HTTP                 nissaHTTP
 	DatabaseURL          URL      `env:"NISSA_DATABASE_URL" envDefault:"sqlite:///./var/nissa/runs.db" schemes:"sqlite postgres postgresql" doc:"Store of training runs: a SQLite file, or a PostgreSQL database that several Nissas share."`
 	RetentionDays        int      `env:"NISSA_RETENTION_DAYS" envDefault:"30" min:"1" max:"36500" doc:"Days after which reports and events, and runs that are not heard of any more, are removed from the store."`
 	StoreMaxMB           int      `env:"NISSA_STORE_MAX_MB" envDefault:"1024" min:"1" max:"16777216" doc:"About the most that the store keeps, in MB; from there on the run that was heard of longest ago makes room."`
@@ -232,6 +262,9 @@ type Nissa struct {
 	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated, in the shipped rules."`
 	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all. Checked, not used yet."`
 }
+
+// Listener is where Nissa answers.
+func (n Nissa) Listener() Listener { return Listener(n.HTTP) }
 
 // Log configures the log of every service.
 type Log struct {

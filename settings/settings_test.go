@@ -96,12 +96,12 @@ func TestDefaultsAreThePrototypes(t *testing.T) {
 		{"TOLARIA_EMERGENCY_SIGNAL_NAME", s.Tolaria.EmergencySignal, ""},
 		{"ASYNC_WORKER_MAX_CONCURRENCY", s.Workers.MaxConcurrency, 8},
 		{"ASYNC_WORKER_SHUTDOWN_TIMEOUT_S", s.Workers.ShutdownTimeout, 5 * time.Second},
-		{"WEATHERLIGHT_HTTP_ADDR", s.Weatherlight.HTTPAddr, settings.Addr("127.0.0.1:9180")},
+		{"WEATHERLIGHT_HTTP_ADDR", s.Weatherlight.HTTP.Addr, settings.Addr("127.0.0.1:9180")},
 		{"WEATHERLIGHT_TELEMETRY_INTERVAL", s.Weatherlight.TelemetryInterval, 10 * time.Second},
 		{"WEATHERLIGHT_HOUSEKEEPING_INTERVAL", s.Weatherlight.HousekeepingInterval, time.Minute},
 		{"WEATHERLIGHT_BOOT_TIMEOUT", s.Weatherlight.BootTimeout, 30 * time.Second},
 		{"WEATHERLIGHT_SHUTDOWN_TIMEOUT", s.Weatherlight.ShutdownTimeout, 10 * time.Second},
-		{"NISSA_HTTP_ADDR", s.Nissa.HTTPAddr, settings.Addr("127.0.0.1:9100")},
+		{"NISSA_HTTP_ADDR", s.Nissa.HTTP.Addr, settings.Addr("127.0.0.1:9100")},
 		{"ELASTICSEARCH_URL", s.Nissa.ElasticsearchURL.Reveal(), ""},
 		{"NISSA_SPOOL_MAX_MB", s.Nissa.SpoolMaxMB, 256},
 		{"NISSA_ALERTS_ENABLED", s.Nissa.AlertsEnabled, true},
@@ -291,14 +291,14 @@ func TestOneStreamCannotHaveTwoRoles(t *testing.T) {
 
 func TestExplicitlyEmptyAddressTurnsHTTPOff(t *testing.T) {
 	for _, value := range []string{"", "  ", "off", "OFF"} {
-		if addr := mustLoad(t, "", "WEATHERLIGHT_HTTP_ADDR="+value).Weatherlight.HTTPAddr; addr != "" {
+		if addr := mustLoad(t, "", "WEATHERLIGHT_HTTP_ADDR="+value).Weatherlight.HTTP.Addr; addr != "" {
 			t.Errorf("%q: address is %q, want none", value, addr)
 		}
 	}
-	if addr := mustLoad(t, "WEATHERLIGHT_HTTP_ADDR=\n").Weatherlight.HTTPAddr; addr != "" {
+	if addr := mustLoad(t, "WEATHERLIGHT_HTTP_ADDR=\n").Weatherlight.HTTP.Addr; addr != "" {
 		t.Errorf("empty in .env: address is %q, want none", addr)
 	}
-	if addr := mustLoad(t, "", "NISSA_HTTP_ADDR=").Nissa.HTTPAddr; addr != "127.0.0.1:9100" {
+	if addr := mustLoad(t, "", "NISSA_HTTP_ADDR=").Nissa.HTTP.Addr; addr != "127.0.0.1:9100" {
 		t.Errorf("Nissa's address is %q: elsewhere empty means the default", addr)
 	}
 }

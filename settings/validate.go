@@ -21,11 +21,9 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 	s.Oona.validate(faults)
 	s.Kasmina.validate(faults)
 	s.Weatherlight.validate(faults)
-	checkToken("NISSA_HTTP_TOKEN", s.Nissa.HTTPToken, faults)
+	s.Weatherlight.Listener().validate("WEATHERLIGHT_HTTP", faults)
+	s.Nissa.Listener().validate("NISSA_HTTP", faults)
 }
-
-// minToken is how many letters a bearer token has at least.
-const minToken = 16
 
 // maxInstance bounds the name of an instance, in bytes: it is part of keys on the bus, of
 // each envelope and of each line of the log.
@@ -34,25 +32,14 @@ const maxInstance = 128
 var (
 	errInstance = fmt.Errorf("must have at most %d bytes of UTF-8, without control characters", maxInstance)
 
-	errToken     = fmt.Errorf("must be at least %d visible ASCII letters without blanks", minToken)
 	errAdvertise = errors.New("must be http(s)://host:port, or with a path, and hold no user, query or fragment")
 )
-
-// checkToken never repeats a token.
-func checkToken(env string, secret Secret, faults *Faults) {
-	token := secret.Reveal()
-	hidden := func(r rune) bool { return r <= ' ' || r > '~' }
-	if token != "" && (len(token) < minToken || strings.ContainsFunc(token, hidden)) {
-		faults.add(env, errToken)
-	}
-}
 
 func (w Weatherlight) validate(faults *Faults) {
 	if unfit := func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }; len(w.Instance) > maxInstance ||
 		!utf8.ValidString(w.Instance) || strings.ContainsFunc(w.Instance, unfit) {
 		faults.add("WEATHERLIGHT_INSTANCE", errInstance)
 	}
-	checkToken("WEATHERLIGHT_HTTP_TOKEN", w.HTTPToken, faults)
 	if faults.has("WEATHERLIGHT_ADVERTISE_URL") {
 		return
 	}

@@ -45,10 +45,19 @@ func TestEveryFieldHasADefaultTag(t *testing.T) {
 		if !group.IsExported() || group.Tag.Get("env") != "" {
 			continue
 		}
-		for field := range group.Type.Fields() {
-			if _, found := field.Tag.Lookup("envDefault"); !found {
-				t.Errorf("%s.%s has no envDefault", group.Name, field.Name)
-			}
+		wantDefaults(t, group)
+	}
+}
+
+func wantDefaults(t *testing.T, group reflect.StructField) {
+	for field := range group.Type.Fields() {
+		_, found := field.Tag.Lookup("envDefault")
+		switch {
+		case found:
+		case field.Type.Kind() == reflect.Struct && field.Tag == "":
+			wantDefaults(t, field)
+		default:
+			t.Errorf("%s.%s has no envDefault", group.Name, field.Name)
 		}
 	}
 }

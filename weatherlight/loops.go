@@ -2,6 +2,7 @@ package weatherlight
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -33,12 +34,16 @@ type loops struct {
 }
 
 func (s *Service) openLoops(context.Context) (*loops, error) {
+	authorities, err := s.settings.Weatherlight.Authorities()
+	if err != nil {
+		return nil, fmt.Errorf("ESPER_CA_FILE: %w", err)
+	}
 	l := &loops{
 		fanOut: capability.New(capability.Config{
 			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
 		}),
 		signals: watchSignals(s.settings.Tolaria, s.telemetry.Raise, s.emergency),
-		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), s.rhythm()),
+		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), authorities, s.rhythm()),
 	}
 	l.jobs = maintenance.New(maintenance.Config{
 		Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -31,8 +30,11 @@ type node struct {
 
 // openNode takes the data folder and opens the HTTP side, not ready yet, so
 // that an operator can watch the boot.
-func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr) http.Handler) (*node, error) {
+func openNode(ctx context.Context, f *foundation, handler func(httpserver.Guard) http.Handler) (*node, error) {
 	f.logger.Info("settings", "settings", f.settings)
+	if err := httpapi.Listener(f.settings.Weatherlight.Listener()).Check(ctx); err != nil {
+		return nil, err
+	}
 	f.warn(preflight.OpenFiles())
 	lock, err := datadir.Take(f.settings.Weatherlight.DataDir, f.settings.Tamiyo.ReportFolder())
 	if err != nil {
@@ -49,16 +51,19 @@ func openNode(ctx context.Context, f *foundation, handler func(listener net.Addr
 	return n, nil
 }
 
-func (n *node) listen(ctx context.Context, handler func(listener net.Addr) http.Handler) error {
-	address := string(n.settings.Weatherlight.HTTPAddr)
-	if address == "" {
+func (n *node) listen(ctx context.Context, handler func(httpserver.Guard) http.Handler) error {
+	config := httpapi.Listener(n.settings.Weatherlight.Listener())
+	if config.Addr == "" {
 		return nil
 	}
-	server, err := httpserver.Listen(ctx, address)
+	server, err := httpserver.Listen(ctx, config, n.logger)
 	if err != nil {
-		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", address, err)
+		return fmt.Errorf("listen on WEATHERLIGHT_HTTP_ADDR %s: %w", config.Addr, err)
 	}
-	n.http = server.Serve(handler(server.Addr()), n.logger)
+	if warning := server.Warning(); warning != "" {
+		n.logger.Warn(warning)
+	}
+	n.http = server.Serve(handler(server.Guard()))
 	n.crew = n.newCrew(supervise.Spec{Name: workerHTTP, Worker: n.http})
 	return nil
 }
@@ -82,11 +87,11 @@ func (n *node) addr() string {
 // advertisedURL is where trainers reach the kernels, or empty when they are served
 // nowhere.
 func (n *node) advertisedURL() string {
-	var address net.Addr
-	if n.http != nil {
-		address = n.http.Addr()
+	configured := n.settings.Weatherlight.AdvertiseURL.Reveal()
+	if n.http == nil {
+		return httpapi.Advertised(configured, "", nil)
 	}
-	return httpapi.Advertised(n.settings.Weatherlight.AdvertiseURL.Reveal(), address)
+	return httpapi.Advertised(configured, n.http.Scheme(), n.http.Addr())
 }
 
 // warnLocalOnly returns what warns, once, when a trainer fetches kernels by http alone,

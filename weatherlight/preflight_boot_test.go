@@ -122,6 +122,7 @@ func copyDatabase(t *testing.T, resolved *settings.Settings, from, name string) 
 type fault struct {
 	name, check, says string // it says nothing when the service starts
 	warns             bool   // and says so all the same
+	configuration     bool   // is what is wrong
 	spoil             func(t *testing.T, redis *redistest.Server, resolved *settings.Settings)
 }
 
@@ -255,11 +256,39 @@ func placeFaults() []fault {
 	return faults
 }
 
+// listening sets where a service answers, and whom.
+func listening(addr, token, tokenFile, pair string) func(*testing.T, *redistest.Server, *settings.Settings) {
+	return func(_ *testing.T, _ *redistest.Server, resolved *settings.Settings) {
+		resolved.Weatherlight.HTTP.Addr, resolved.Weatherlight.HTTP.Token = settings.Addr(addr), settings.NewSecret(token)
+		resolved.Weatherlight.HTTP.TokenFile = tokenFile
+		resolved.Weatherlight.HTTP.CertFile, resolved.Weatherlight.HTTP.KeyFile = pair, pair
+	}
+}
+
+func listenerFaults() []fault {
+	const token, everywhere, port = "a-token-of-sixteen", "0.0.0.0:0", "http port"
+	return []fault{
+		{name: "exposed without a token", check: port, configuration: true, says: "WEATHERLIGHT_HTTP_TOKEN", spoil: listening(everywhere, "", "", "")},
+		{name: "exposed without saying where", check: port, configuration: true, says: "WEATHERLIGHT_HTTP_TOKEN", spoil: listening(":0", "", "", "")},
+		{name: "exposed without encryption", check: port, warns: true, says: "WEATHERLIGHT_HTTP_TLS_CERT_FILE", spoil: listening(everywhere, token, "", "")},
+		{name: "file of tokens is not there", check: port, configuration: true, says: "WEATHERLIGHT_HTTP_TOKEN_FILE", spoil: listening("127.0.0.1:0", token, "/nowhere/tokens", "")},
+		{name: "certificate is not there", check: port, configuration: true, says: "WEATHERLIGHT_HTTP_TLS_CERT_FILE", spoil: listening(everywhere, token, "", "/nowhere/pem")},
+		{name: "certificate is none", check: port, configuration: true, says: "no pair", spoil: func(t *testing.T, redis *redistest.Server, resolved *settings.Settings) {
+			t.Helper()
+			path := filepath.Join(t.TempDir(), "pem")
+			if err := os.WriteFile(path, []byte(garbage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			listening(everywhere, token, "", path)(t, redis, resolved)
+		}},
+	}
+}
+
 // R33, R35: the check called a sound outbox malformed, and said ok to damaged policies,
 // to a bus that evicts and to one that forbids. What the boot stumbles over, the
 // preflight has told before, and in its words; what it does not, neither.
 func TestR33R35CheckAndBootSayTheSameOfEachFault(t *testing.T) {
-	for _, fault := range slices.Concat(busFaults(), diskFaults(), placeFaults()) {
+	for _, fault := range slices.Concat(busFaults(), listenerFaults(), diskFaults(), placeFaults()) {
 		t.Run(fault.name, func(t *testing.T) {
 			redis := redistest.Start(t, redistest.AOF()...)
 			resolved := loadSettings(t, map[string]string{"REDIS_URL": redis.URL, "ESPER_LEYLINE_SECRET": "sixteen bytes at least"})
@@ -277,7 +306,8 @@ func TestR33R35CheckAndBootSayTheSameOfEachFault(t *testing.T) {
 				case check.Name == "rights" && fault.check == "bus":
 					continue // not asked
 				}
-				if check.Result != want || named && !strings.Contains(check.Detail, fault.says) || check.Configuration {
+				if check.Result != want || named && !strings.Contains(check.Detail, fault.says) ||
+					check.Configuration != (named && fault.configuration) {
 					t.Errorf("%+v, want %s and %q", check, want, fault.says)
 				}
 			}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/telemetry"
@@ -95,7 +95,7 @@ func (s *Service) status(ctx context.Context) *status.Status {
 }
 
 // handler is what the HTTP side shows: it is up before there is anything to show.
-func (s *Service) handler(listener net.Addr) http.Handler {
+func (s *Service) handler(guard httpserver.Guard) http.Handler {
 	return httpapi.Handler(httpapi.Config{
 		Alive:    s.supervisor.Alive,
 		NotReady: s.notReady,
@@ -104,9 +104,8 @@ func (s *Service) handler(listener net.Addr) http.Handler {
 		Book:     func() httpapi.Book { return s.runs },
 		Library:  func() httpapi.Library { return s.library },
 		Metrics:  metrics.NewCollector(s.measure),
-		Token:    s.settings.Weatherlight.HTTPToken.Reveal(),
 		Logger:   s.logger.With("part", "kernels"),
-	}, listener)
+	}, guard)
 }
 
 // readyTimeout bounds the look at the bus of one readiness request.

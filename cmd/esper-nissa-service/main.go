@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
@@ -92,6 +93,9 @@ func run(ctx context.Context) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
+	if err := observe.HTTP(resolved.Nissa.Listener()).Check(ctx); err != nil {
+		return err
+	}
 	level := new(slog.LevelVar)
 	level.Set(resolved.Log.Level.Level())
 	logger, sink := process.OpenLog(os.Stderr, level)
@@ -126,8 +130,8 @@ func run(ctx context.Context) error {
 		return err
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, Name: own, HTTPAddr: string(resolved.Nissa.HTTPAddr), Group: group, Streams: streams, Logger: logger,
-		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Token: resolved.Nissa.HTTPToken.Reveal(),
+		Bus: bus, Name: own, HTTP: observe.HTTP(resolved.Nissa.Listener()), Group: group, Streams: streams, Logger: logger,
+		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa),
 		Documents: documents(resolved.Nissa), Beside: followers(resolved, secrets),
 	})
 	if errors.Is(err, nissa.ErrRules) {

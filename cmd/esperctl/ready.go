@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/settings"
 )
 
@@ -25,14 +26,23 @@ func newReady() *cobra.Command {
 		Use:   "ready [URL]",
 		Short: "Ask a service whether it may take work: exit 0 when it says so, 1 when not",
 		Long: "Ask a service whether it may take work, at URL/readyz. Without a URL it asks the foundation service at\n" +
-			"WEATHERLIGHT_HTTP_ADDR. It is the health check of the container image, which holds no other client.",
+			"WEATHERLIGHT_URL, or else at WEATHERLIGHT_HTTP_ADDR. It needs no token. It is the health check of\n" +
+			"the container image, which holds no other client.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			base, err := readyBase(args)
+			resolved, err := settings.Load(settings.Options{SecretOptional: true})
 			if err != nil {
 				return err
 			}
-			return askReady(cmd.Context(), base, within)
+			base, err := readyBase(resolved, args)
+			if err != nil {
+				return err
+			}
+			client, err := ask.Client(resolved)
+			if err != nil {
+				return err
+			}
+			return askReady(cmd.Context(), client, base, within)
 		},
 	}
 	command.Flags().DurationVar(&within, "timeout", 2*time.Second, "how long to wait for the answer")
@@ -40,30 +50,30 @@ func newReady() *cobra.Command {
 }
 
 // readyBase is the address of the service to ask.
-func readyBase(args []string) (string, error) {
+func readyBase(resolved *settings.Settings, args []string) (string, error) {
 	if len(args) > 0 {
 		if !strings.Contains(args[0], "://") {
 			return "http://" + args[0], nil
 		}
 		return args[0], nil
 	}
-	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	service, err := ask.Weatherlight(resolved)
 	if err != nil {
 		return "", err
 	}
-	return "http://" + string(resolved.Weatherlight.HTTPAddr), nil
+	return cmp.Or(resolved.Weatherlight.URL.Reveal(), service.Base()), nil
 }
 
-func askReady(ctx context.Context, base string, within time.Duration) error {
+func askReady(ctx context.Context, client *http.Client, base string, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/readyz", http.NoBody)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", base, err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%w: start the service, or set WEATHERLIGHT_HTTP_ADDR to where it runs", err)
+		return fmt.Errorf("%w: start the service, or set WEATHERLIGHT_URL to where it runs", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err = errors.Join(err, response.Body.Close()); err != nil {

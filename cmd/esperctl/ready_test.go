@@ -32,7 +32,7 @@ func TestReadyRepeatsWhyAServiceIsNot(t *testing.T) {
 			if test.name == "silent" {
 				within = 20 * time.Millisecond
 			}
-			err := askReady(t.Context(), server.URL+"/", within)
+			err := askReady(t.Context(), server.Client(), server.URL+"/", within)
 			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("the answer is %v, want %q", err, test.says)
 			}

@@ -71,8 +71,8 @@ var allowedImports = map[string][]string{
 
 	"weatherlight/assembly": {"settings", "signing", "leyline", "oona", "karn", "tezzeret", "urza", "trainer", "weatherlight/internal/shmsignal"},
 	"weatherlight/preflight": {
-		"settings", "signing", "oona", "urza", "tamiyo/fieldreport", "tamiyo/policy", "internal/sdnotify",
-		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/shmsignal",
+		"settings", "signing", "oona", "urza", "tamiyo/fieldreport", "tamiyo/policy", "internal/httpserver", "internal/sdnotify",
+		"weatherlight/assembly", "weatherlight/internal/datadir", "weatherlight/internal/httpapi", "weatherlight/internal/shmsignal",
 	},
 
 	"weatherlight/internal/telemetryqueue": {"leyline", "telemetry", "oona", "internal/cadence"},
@@ -106,7 +106,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "signing", "kernel", "oona", "kasmina", "tamiyo", "trainer",
 		"weatherlight/internal/control", "weatherlight/internal/runrecord", "internal/simrun",
 	},
-	"weatherlight/internal/httpapi": {"leyline", "trainer", "urza", "internal/httpserver", "weatherlight/internal/control"},
+	"weatherlight/internal/httpapi": {"settings", "leyline", "trainer", "urza", "internal/httpserver", "weatherlight/internal/control"},
 
 	"tamiyo/internal/rules": {"leyline"},
 
@@ -169,7 +169,7 @@ var allowedImports = map[string][]string{
 	"internal/regularfile": {},
 	"internal/version":     {},
 	"internal/sdnotify":    {"supervise"},
-	"internal/httpserver":  {"supervise"},
+	"internal/httpserver":  {"supervise", "internal/regularfile"},
 
 	"internal/simtest": {"leyline", "supervise", "oona", "weatherlight", "internal"},
 	"cmd":              {"*"},

@@ -7,20 +7,32 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
-// Guard says who may ask on a listener. Whoever knows its token sends it as
+// Guard says who may ask on a listener. Whoever knows a token of it sends it as
 // "Authorization: Bearer <token>".
 type Guard struct {
-	want  [sha256.Size]byte // so that comparing takes as long for every text
-	none  bool              // there is no token: nobody knows it
-	local bool              // only this machine reaches the listener
+	tokens func() []string
+	local  bool // only this machine reaches the listener
 }
 
-// NewGuard returns the guard of a listener; with an empty token nobody knows the token.
+// NewGuard returns the guard of a listener with one token; with an empty one nobody knows it.
 func NewGuard(listener net.Addr, token string) Guard {
-	return Guard{want: sha256.Sum256([]byte(token)), none: token == "", local: loopback(listener)}
+	return Guard{tokens: func() []string { return []string{token} }, local: loopback(listener)}
+}
+
+// Beyond is Reading for all paths but those that are open to everybody.
+func (g Guard) Beyond(next http.Handler, open ...string) http.Handler {
+	guarded := g.Reading(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slices.Contains(open, r.URL.Path) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
 }
 
 // Reading lets everybody in on a listener that only this machine reaches. Elsewhere a
@@ -43,10 +55,17 @@ func (g Guard) Changing(next http.Handler) http.Handler {
 	})
 }
 
+// knows compares hashes, which takes as long for every text, and with every token.
 func (g Guard) knows(r *http.Request) bool {
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	got := sha256.Sum256([]byte(given))
-	return !g.none && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], g.want[:]) == 1
+	got, known := sha256.Sum256([]byte(given)), 0
+	for _, token := range g.tokens() {
+		if token != "" {
+			want := sha256.Sum256([]byte(token))
+			known |= subtle.ConstantTimeCompare(got[:], want[:])
+		}
+	}
+	return strings.EqualFold(scheme, "Bearer") && known == 1
 }
 
 func refuse(w http.ResponseWriter) {

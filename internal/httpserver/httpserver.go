@@ -3,6 +3,7 @@ package httpserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,30 +36,68 @@ const (
 // Worker serves a handler on one address. Its first run takes the listener that Listen
 // opened, a later one opens the same address again.
 type Worker struct {
-	handler  http.Handler
-	logger   *slog.Logger
-	addr     net.Addr
-	listener net.Listener // nil once a run has taken it
+	env         string // what the names of its settings begin with
+	handler     http.Handler
+	logger      *slog.Logger
+	addr        net.Addr
+	listener    net.Listener // nil once a run has taken it
+	tokens      *followed[[]string]
+	certificate *followed[*tls.Certificate] // its value is nil: plain HTTP
 }
 
-// Listen opens an address for a worker.
-func Listen(ctx context.Context, addr string) (*Worker, error) {
-	listener, err := listen(ctx, addr)
+// Listen opens an address for a worker, unless Check would refuse it. The logger gets the
+// server's own complaints.
+func Listen(ctx context.Context, config Config, logger *slog.Logger) (*Worker, error) {
+	if err := config.Check(ctx); err != nil {
+		return nil, err
+	}
+	tokens, err := newFollowed(config.Env+"_TOKEN_FILE", config.tokens, logger)
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{addr: listener.Addr(), listener: listener}, nil
+	certificate, err := newFollowed(config.Env+"_TLS_CERT_FILE", config.certificate, logger)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listen(ctx, config.Addr)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{env: config.Env, logger: logger, addr: listener.Addr(), listener: listener, tokens: tokens, certificate: certificate}
+	if !loopback(w.addr) && len(tokens.get()) == 0 { // its name leads elsewhere by now
+		return nil, errors.Join(config.exposed(), listener.Close())
+	}
+	return w, nil
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, "tcp", addr) // its error names the address
 }
 
-// Serve sets what the worker serves, and where the server's own complaints go. It is
-// called before the first Run.
-func (w *Worker) Serve(handler http.Handler, logger *slog.Logger) *Worker {
-	w.handler, w.logger = handler, logger
+// Serve sets what the worker serves. It is called before the first Run.
+func (w *Worker) Serve(handler http.Handler) *Worker {
+	w.handler = handler
 	return w
+}
+
+// Guard lets in who knows one of the tokens.
+func (w *Worker) Guard() Guard { return Guard{tokens: w.tokens.get, local: loopback(w.addr)} }
+
+// Scheme is http or https.
+func (w *Worker) Scheme() string {
+	if w.certificate.get() == nil {
+		return "http"
+	}
+	return "https"
+}
+
+// Warning is of what an operator may not know of the listener, or empty.
+func (w *Worker) Warning() string {
+	if loopback(w.addr) || w.Scheme() == "https" {
+		return ""
+	}
+	return fmt.Sprintf("tokens, and all that is served, go unencrypted on %s: set %s_TLS_CERT_FILE and %[2]s_TLS_KEY_FILE, or have a proxy before it",
+		w.addr, w.env)
 }
 
 // Addr is the address that was opened.
@@ -78,13 +117,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Handler: forHosts(w.addr, w.handler), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(connections()).note,
-		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn),
+	server := w.newServer()
+	serve := func() error { return server.Serve(listener) }
+	if server.TLSConfig != nil {
+		serve = func() error { return server.ServeTLS(listener, "", "") }
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- serve() }()
 	supervise.Ready(ctx)
 	select {
 	case err := <-served:
@@ -92,6 +131,24 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return stop(supervise.Work(ctx), server, served)
+}
+
+// newServer has all bounds. It speaks HTTP/1 alone, where one connection is one request at a time:
+// the bound on connections is one on requests.
+func (w *Worker) newServer() *http.Server {
+	server := &http.Server{
+		Handler: forHosts(w.addr, w.handler), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(connections()).note,
+		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn), Protocols: new(http.Protocols),
+	}
+	server.Protocols.SetHTTP1(true)
+	if w.certificate.get() != nil {
+		server.TLSConfig = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return w.certificate.get(), nil },
+		}
+	}
+	return server
 }
 
 // connections is how many may be open: clients must not leave the process without a file for

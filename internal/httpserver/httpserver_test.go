@@ -19,11 +19,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newWorker(t *testing.T, handler http.HandlerFunc) *httpserver.Worker {
 	t.Helper()
-	worker, err := httpserver.Listen(t.Context(), freeport.Must(t)) // nobody else is given it between two runs
+	worker, err := httpserver.Listen(t.Context(), httpserver.Config{Addr: freeport.Must(t)}, slog.New(slog.DiscardHandler)) // nobody else is given it between two runs
 	if err != nil {
 		t.Fatal(err)
 	}
-	return worker.Serve(handler, slog.New(slog.DiscardHandler))
+	return worker.Serve(handler)
 }
 
 func ask(t *testing.T, worker *httpserver.Worker) string {
@@ -116,7 +116,7 @@ func TestRequestUnderWayIsFinishedAtTheStop(t *testing.T) {
 
 func TestAddressThatIsTakenIsAnError(t *testing.T) {
 	first := newWorker(t, nil)
-	if second, err := httpserver.Listen(t.Context(), first.Addr().String()); err == nil {
+	if second, err := httpserver.Listen(t.Context(), httpserver.Config{Addr: first.Addr().String()}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Errorf("%s was opened twice", second.Addr())
 	}
 	if err := first.Close(); err != nil {

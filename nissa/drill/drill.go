@@ -92,7 +92,7 @@ func (r *run) beside(ctx context.Context, secret string, text []byte, do func(co
 		return err
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, HTTPAddr: "127.0.0.1:0", Logger: r.config.Logger,
+		Bus: bus, HTTP: nissa.HTTP{Addr: "127.0.0.1:0"}, Logger: r.config.Logger,
 		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) { return text, "", nil }},
 	})
 	if err != nil {

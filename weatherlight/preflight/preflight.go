@@ -9,11 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/internal/sdnotify"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/outbox"
@@ -25,6 +26,7 @@ import (
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/httpapi"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/shmsignal"
 )
 
@@ -215,17 +217,22 @@ func (p *preflight) kernelFiles(ctx context.Context) Check {
 }
 
 func (p *preflight) httpPort(ctx context.Context) Check {
-	address := string(p.settings.Weatherlight.HTTPAddr)
-	if address == "" {
+	config := httpapi.Listener(p.settings.Weatherlight.Listener())
+	if config.Addr == "" {
 		return passed("off")
 	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
-	if err != nil {
-		return failed(fmt.Errorf("WEATHERLIGHT_HTTP_ADDR %s: %w", address, err))
+	server, err := httpserver.Listen(ctx, config, slog.New(slog.DiscardHandler))
+	if fault, is := errors.AsType[*httpserver.ConfigError](err); is {
+		return misconfigured(fault)
 	}
-	_ = listener.Close() // It was only asked whether it opens.
-	return passed("%s", address)
+	if err != nil {
+		return failed(fmt.Errorf("WEATHERLIGHT_HTTP_ADDR %s: %w", config.Addr, err))
+	}
+	_ = server.Close() // It was only asked whether it opens.
+	if warning := server.Warning(); warning != "" {
+		return warned("%s", warning)
+	}
+	return passed("%s://%s", server.Scheme(), config.Addr)
 }
 
 // sharedMemory only warns: the service starts without its signals, and waits for

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -26,17 +26,23 @@ const (
 // ErrEnded is the end of a page that nobody closed.
 var ErrEnded = errors.New("the page has ended")
 
-// Config says what is observed, and where it is shown. All but alerts and token is required.
+// Config says what is observed, and where it is shown. All but alerts is required.
 type Config struct {
 	Bus     string // address
 	Keyring *signing.Keyring
 	// Group is the consumer group of this Nissa alone, so that it takes nothing from another.
-	Group    string
-	HTTPAddr string
-	Store    nissa.Store
-	Alerts   *nissa.Alerts // nil: none are looked for
-	Token    string        // to change anything; empty: nobody may
-	Logger   *slog.Logger
+	Group  string
+	HTTP   nissa.HTTP
+	Store  nissa.Store
+	Alerts *nissa.Alerts // nil: none are looked for
+	Logger *slog.Logger
+}
+
+// HTTP is what settings say of where Nissa answers, and whom.
+func HTTP(listener settings.Listener) nissa.HTTP {
+	return nissa.HTTP{
+		Addr: string(listener.Addr), Tokens: listener.Tokens, CertFile: listener.CertFile, KeyFile: listener.KeyFile,
+	}
 }
 
 // Page is a Nissa that runs.
@@ -50,6 +56,9 @@ type Page struct {
 
 // Open starts Nissa and waits until it is ready. Its life does not end with ctx, but by Close.
 func Open(ctx context.Context, config Config) (*Page, error) {
+	if err := config.HTTP.Check(ctx); err != nil {
+		return nil, err
+	}
 	bus, err := oona.Connect(ctx, oona.Config{
 		URL: config.Bus, Group: config.Group, Consumer: config.Group, Keyring: config.Keyring, Logger: config.Logger,
 	})
@@ -57,8 +66,8 @@ func Open(ctx context.Context, config Config) (*Page, error) {
 		return nil, fmt.Errorf("join the bus: %w", err)
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, Name: config.Group, HTTPAddr: config.HTTPAddr, Group: config.Group, Store: config.Store,
-		Alerts: config.Alerts, Token: config.Token, Logger: config.Logger,
+		Bus: bus, Name: config.Group, HTTP: config.HTTP, Group: config.Group, Store: config.Store,
+		Alerts: config.Alerts, Logger: config.Logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bus.Close())
@@ -82,11 +91,10 @@ func (p *Page) Addr() string { return p.service.Addr() }
 func (p *Page) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	look := time.NewTicker(lookPause)
 	defer look.Stop()
 	for {
-		if addr := p.service.Addr(); addr != "" && answersReady(ctx, client, addr) {
+		if p.service.Ready(ctx) == nil {
 			return nil
 		}
 		select {
@@ -97,18 +105,6 @@ func (p *Page) await(ctx context.Context) error {
 			return fmt.Errorf("wait for Nissa: %w", context.Cause(ctx))
 		}
 	}
-}
-
-func answersReady(ctx context.Context, client *http.Client, addr string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", http.NoBody)
-	if err != nil {
-		return false
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return false
-	}
-	return response.Body.Close() == nil && response.StatusCode == http.StatusOK
 }
 
 // Stay waits until ctx is done, or the page has ended by itself.

@@ -23,7 +23,7 @@ func TestPageLeavesTheBusAsItWas(t *testing.T) {
 	}
 	server := redistest.Start(t)
 	config := Config{
-		Bus: server.URL, Keyring: keyring, Group: "esper-test", HTTPAddr: "127.0.0.1:0",
+		Bus: server.URL, Keyring: keyring, Group: "esper-test", HTTP: nissa.HTTP{Addr: "127.0.0.1:0"},
 		Store: nissa.Store{URL: "sqlite:///" + filepath.Join(t.TempDir(), "runs.db")}, Logger: slog.New(slog.DiscardHandler),
 	}
 	page, err := Open(t.Context(), config)
@@ -41,7 +41,7 @@ func TestPageLeavesTheBusAsItWas(t *testing.T) {
 	}
 	defer taken.Close()
 	second := config
-	second.Group, second.HTTPAddr = "esper-other", taken.Addr().String()
+	second.Group, second.HTTP.Addr = "esper-other", taken.Addr().String()
 	begun := time.Now()
 	if _, err := Open(t.Context(), second); !errors.Is(err, ErrEnded) || time.Since(begun) >= readyTimeout {
 		t.Errorf("an address that is taken: %v after %s", err, time.Since(begun))

@@ -44,6 +44,9 @@ func Handler(alerts bool) http.Handler {
 	return mux
 }
 
+// Paths are those of the page's files.
+func Paths() []string { return []string{"/", "/page.js", "/page.css", "/icon.svg"} }
+
 // file is one that is served, packed when the client takes it so.
 type file struct {
 	media, tag      string

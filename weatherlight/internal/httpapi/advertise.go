@@ -4,12 +4,22 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
+	"github.com/esper-lite/weatherlight/settings"
 )
+
+// Listener is what settings say of where the service answers, and whom.
+func Listener(l settings.Listener) httpserver.Config {
+	return httpserver.Config{
+		Env: "WEATHERLIGHT_HTTP", Addr: string(l.Addr), Tokens: l.Tokens, CertFile: l.CertFile, KeyFile: l.KeyFile,
+	}
+}
 
 // Advertised is the URL below which trainers find what is served, without a slash at
 // its end: the configured one, or else the listener's own address. A listener on all
 // addresses is named by loopback. It is "" when there is neither.
-func Advertised(configured string, listener net.Addr) string {
+func Advertised(configured, scheme string, listener net.Addr) string {
 	if configured != "" {
 		return strings.TrimRight(configured, "/")
 	}
@@ -21,7 +31,7 @@ func Advertised(configured string, listener net.Addr) string {
 	if host.IP.IsUnspecified() || len(host.IP) == 0 {
 		host.IP = net.IPv4(127, 0, 0, 1)
 	}
-	return "http://" + host.String()
+	return scheme + "://" + host.String()
 }
 
 // LocalOnly says that trainers of other machines cannot follow an advertised URL: it

@@ -2,14 +2,13 @@
 //
 // [Handler] serves all of it, from a [Config] of functions: health, readiness, status and
 // metrics to operators, the records of runs from a [Book] and kernels from a [Library] to trainers
-// and those who look after them. A token keeps others out where the listener can be reached from
+// and those who look after them. The guard keeps others out where the listener can be reached from
 // other machines. The service has one on its listener, which bounds how long a request may take to come.
 package httpapi
 
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -45,14 +44,12 @@ type Config struct {
 	Library func() Library
 	// Metrics is shown on /metrics beside the figures of the process.
 	Metrics prometheus.Collector
-	// Token is asked for on a listener that other machines reach.
-	Token  string
-	Logger *slog.Logger
+	Logger  *slog.Logger
 }
 
-// Handler serves all that a service serves: what there is at /, /healthz, /readyz, /status and /metrics to
-// everybody, /runs and /kernels/ behind the guard.
-func Handler(config Config, listener net.Addr) http.Handler {
+// Handler serves all that a service serves: /healthz and /readyz to everybody, and behind the guard
+// what there is at /, /status, /metrics, /runs and /kernels/.
+func Handler(config Config, guard httpserver.Guard) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(config.Metrics)
@@ -63,11 +60,11 @@ func Handler(config Config, listener net.Addr) http.Handler {
 	mux.HandleFunc("GET /status", config.serveStatus)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout}))
 
-	runs := config.guarded(listener, func() http.Handler { return newRuns(config.Book()) })
+	runs := config.onceBooted(func() http.Handler { return newRuns(config.Book()) })
 	mux.Handle("GET /runs", runs)
 	mux.Handle("GET /runs/{run}", runs)
-	mux.Handle(path, config.guarded(listener, func() http.Handler { return newKernels(config.Library(), config.Logger) }))
-	return mux
+	mux.Handle(path, config.onceBooted(func() http.Handler { return newKernels(config.Library(), config.Logger) }))
+	return guard.Beyond(mux, "/healthz", "/readyz")
 }
 
 // servePaths says what there is, to who came by the address alone.
@@ -108,15 +105,14 @@ func (c Config) serveStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, c.Status(r.Context()))
 }
 
-// guarded is for trainers and those who look after them. The handler is made at the first
-// request after the boot: what it is about is there then.
-func (c Config) guarded(listener net.Addr, newHandler func() http.Handler) http.Handler {
+// onceBooted makes a handler at the first request after the boot: what it is about is there then.
+func (c Config) onceBooted(newHandler func() http.Handler) http.Handler {
 	handler := sync.OnceValue(newHandler)
-	return httpserver.NewGuard(listener, c.Token).Reading(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !c.Booted() {
 			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "booting"})
 			return
 		}
 		handler().ServeHTTP(w, r)
-	}))
+	})
 }

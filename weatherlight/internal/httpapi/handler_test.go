@@ -9,7 +9,12 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 )
+
+// here is the guard of a listener that only this machine reaches.
+var here = httpserver.NewGuard(&net.UnixAddr{}, "")
 
 func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 	metrics := prometheus.NewRegistry()
@@ -28,7 +33,7 @@ func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 			return test.alive
 		}
 		answer := httptest.NewRecorder()
-		Handler(Config{Alive: alive, Metrics: metrics}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		Handler(Config{Alive: alive, Metrics: metrics}, here).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 		var body map[string]string
 		if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
 			t.Fatal(err)
@@ -40,13 +45,35 @@ func TestServiceWhoseSupervisorHangsIsNotHealthy(t *testing.T) {
 }
 
 func TestAddressAloneSaysWhatThereIs(t *testing.T) {
-	handler := Handler(Config{Metrics: prometheus.NewRegistry()}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	handler := Handler(Config{Metrics: prometheus.NewRegistry()}, here)
 	for path, code := range map[string]int{"/": http.StatusOK, "/nothing": http.StatusNotFound} {
 		answer := httptest.NewRecorder()
 		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 		var paths map[string]string
 		if answer.Code != code || code == http.StatusOK && (json.Unmarshal(answer.Body.Bytes(), &paths) != nil || paths["/status"] == "") {
 			t.Errorf("%s: %d %s", path, answer.Code, answer.Body)
+		}
+	}
+}
+
+// TestOthersSeeNoMoreThanHealth: /status and /metrics told everybody who reached the address.
+func TestOthersSeeNoMoreThanHealth(t *testing.T) {
+	const token = "sixteen-letters!"
+	guard := httpserver.NewGuard(&net.TCPAddr{IP: net.IPv4zero}, token)
+	handler := Handler(Config{
+		Metrics: prometheus.NewRegistry(), Alive: func(context.Context) bool { return true }, Booted: func() bool { return false },
+		NotReady: func(context.Context) string { return "" }, Status: func(context.Context) any { return "all" },
+	}, guard)
+	for path, want := range map[string][2]int{
+		"/healthz": {200, 200}, "/readyz": {200, 200}, "/": {401, 200}, "/status": {401, 200}, "/metrics": {401, 200},
+		"/runs": {401, 503}, "/runs/r": {401, 503}, "/kernels/x": {401, 503}, "/nothing": {401, 404},
+	} {
+		for i, header := range []string{"", "Bearer " + token} {
+			request, answer := httptest.NewRequest(http.MethodGet, path, http.NoBody), httptest.NewRecorder()
+			request.Header.Set("Authorization", header)
+			if handler.ServeHTTP(answer, request); answer.Code != want[i] {
+				t.Errorf("%s with %q: %d, want %d", path, header, answer.Code, want[i])
+			}
 		}
 	}
 }

@@ -281,10 +281,13 @@ func TestAdvertisedAddress(t *testing.T) {
 		{"configured for no machine", "http://0.0.0.0:9180", nil, "http://0.0.0.0:9180", true},
 		{"nothing is served", "", nil, "", true},
 	} {
-		got := Advertised(c.configured, c.listener)
+		got := Advertised(c.configured, "http", c.listener)
 		if got != c.want || LocalOnly(got) != c.local {
 			t.Errorf("%s: %q, local %t", c.name, got, LocalOnly(got))
 		}
+	}
+	if got := Advertised("", "https", address("192.0.2.7")); got != "https://192.0.2.7:9180" {
+		t.Errorf("with a certificate: %q", got)
 	}
 }
 

@@ -17,7 +17,7 @@ func TestNissaIsReportedAndNothingMore(t *testing.T) {
 		}
 		w.WriteHeader(code)
 	}))
-	watch := New(server.URL+"/", cadence.Phase{})
+	watch := New(server.URL+"/", nil, cadence.Phase{})
 	defer watch.client.CloseIdleConnections()
 	for _, step := range []struct {
 		code  int

@@ -6,6 +6,7 @@ package ask
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,37 +40,40 @@ type Service struct {
 	client   *http.Client
 }
 
-// Weatherlight is the foundation service at WEATHERLIGHT_HTTP_ADDR.
+// Weatherlight is the foundation service at WEATHERLIGHT_URL, or else at WEATHERLIGHT_HTTP_ADDR.
 func Weatherlight(s *settings.Settings) (*Service, error) {
-	addr, err := dialable(string(s.Weatherlight.HTTPAddr))
-	if err != nil {
-		return nil, process.Misconfigured("WEATHERLIGHT_HTTP_ADDR", err)
-	}
-	return &Service{
-		name: "Weatherlight", base: "http://" + addr, shown: "http://" + addr,
-		token: s.Weatherlight.HTTPToken.Reveal(), tokenEnv: "WEATHERLIGHT_HTTP_TOKEN",
-		hint:   "start esper-weatherlight-service, or set WEATHERLIGHT_HTTP_ADDR to where it runs",
-		client: newClient(),
-	}, nil
+	return newService(s, &Service{
+		name: "Weatherlight", hint: "start esper-weatherlight-service, or set WEATHERLIGHT_URL to where it runs",
+	}, "WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener())
 }
 
 // Nissa is the one at NISSA_URL, or else at NISSA_HTTP_ADDR.
 func Nissa(s *settings.Settings) (*Service, error) {
-	base := strings.TrimRight(s.Weatherlight.NissaURL.Reveal(), "/")
-	shown := strings.TrimRight(s.Weatherlight.NissaURL.String(), "/")
-	if base == "" {
-		addr, err := dialable(string(s.Nissa.HTTPAddr))
+	return newService(s, &Service{
+		name: "Nissa", hint: "start esper-nissa-service, or set NISSA_URL to where it runs",
+	}, "NISSA_HTTP", s.Weatherlight.NissaURL, s.Nissa.Listener())
+}
+
+// newService completes a service by where it is asked and what is sent.
+func newService(s *settings.Settings, service *Service, env string, named settings.URL, listener settings.Listener) (*Service, error) {
+	service.base, service.shown = strings.TrimRight(named.Reveal(), "/"), strings.TrimRight(named.String(), "/")
+	if service.base == "" {
+		addr, err := dialable(string(listener.Addr))
 		if err != nil {
-			return nil, process.Misconfigured("NISSA_HTTP_ADDR", err)
+			return nil, process.Misconfigured(env+"_ADDR", err)
 		}
-		base = "http://" + addr
-		shown = base
+		service.base = listener.Scheme() + "://" + addr
+		service.shown = service.base
 	}
-	return &Service{ //nolint:gosec // the name of the variable, not its value
-		name: "Nissa", base: base, shown: shown, token: s.Nissa.HTTPToken.Reveal(), tokenEnv: "NISSA_HTTP_TOKEN",
-		hint:   "start esper-nissa-service, or set NISSA_URL to where it runs",
-		client: newClient(),
-	}, nil
+	tokens, err := listener.Tokens()
+	if err != nil {
+		return nil, process.Misconfigured(env+"_TOKEN_FILE", err)
+	}
+	if service.tokenEnv = env + "_TOKEN"; len(tokens) > 0 {
+		service.token = tokens[0]
+	}
+	service.client, err = Client(s)
+	return service, err
 }
 
 // At is the same service at another address; "" is where it was.
@@ -86,9 +90,16 @@ func (s *Service) At(address string) *Service {
 	return &other
 }
 
-// newClient keeps no connection: a command asks once or twice.
-func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+// Client trusts whom the settings say, and keeps no connection: a command asks once or twice.
+func Client(s *settings.Settings) (*http.Client, error) {
+	roots, err := s.Weatherlight.Authorities()
+	if err != nil {
+		return nil, process.Misconfigured("ESPER_CA_FILE", err)
+	}
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for the service alone
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+	}, nil
 }
 
 var errOff = errors.New("the listener is off: name the address of the service to ask")

@@ -196,7 +196,7 @@ var errNowhere = errors.New("--join joins the bus that it names: set it")
 
 // demoSettings are those of the service, with a name, a secret, folders and ports
 // that belong to this demo alone. REDIS_URL is taken from the environment when the demo
-// is to join that bus, and the secret with it; so is NISSA_HTTP_ADDR, always.
+// is to join that bus, and the secret with it; so is what says where Nissa listens and whom it lets in, always.
 func demoSettings(folder, name string, options demoOptions) (*settings.Settings, error) {
 	secret, bus, page := rand.Text(), "embedded:", "127.0.0.1:0"
 	own, err := settings.Load(settings.Options{SecretOptional: true, EnvFile: os.DevNull})
@@ -212,8 +212,9 @@ func demoSettings(folder, name string, options demoOptions) (*settings.Settings,
 			secret = own.Secret.Reveal()
 		}
 	}
+	listener := own.Nissa.Listener()
 	if isSet(own, "NISSA_HTTP_ADDR") {
-		page = string(own.Nissa.HTTPAddr)
+		page = string(listener.Addr)
 	}
 	resolved, err := settings.Load(settings.Options{
 		EnvFile: os.DevNull,
@@ -226,7 +227,8 @@ func demoSettings(folder, name string, options demoOptions) (*settings.Settings,
 			"TEZZERET_SLOT=" + options.slot,
 			"URZA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "urza", "catalog.db"),
 			"URZA_ARTIFACT_DIR=" + filepath.Join(folder, "urza", "artifacts"),
-			"NISSA_HTTP_ADDR=" + page,
+			"NISSA_HTTP_ADDR=" + page, "NISSA_HTTP_TOKEN=" + listener.Token.Reveal(), "NISSA_HTTP_TOKEN_FILE=" + listener.TokenFile,
+			"NISSA_HTTP_TLS_CERT_FILE=" + listener.CertFile, "NISSA_HTTP_TLS_KEY_FILE=" + listener.KeyFile,
 			"NISSA_DATABASE_URL=sqlite:///" + filepath.Join(folder, "nissa", "runs.db"),
 			"TAMIYO_POLICY_DIR=" + filepath.Join(folder, "tamiyo", "policies"),
 			// What grows must not hang on how busy the machine is.
@@ -284,7 +286,7 @@ func (d *demo) grow(ctx context.Context) (_ *report, err error) {
 	if err := d.finish(report); err != nil {
 		return nil, err
 	}
-	d.screen.stays(page.Addr())
+	d.screen.stays(d.pageURL(page))
 	return report, page.Stay(ctx)
 }
 

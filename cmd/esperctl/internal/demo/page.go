@@ -19,11 +19,16 @@ const watchPace = 100 * time.Millisecond
 func (d *demo) openPage(ctx context.Context) (*observe.Page, error) {
 	page, err := observe.Open(ctx, observe.Config{
 		Bus: d.service.BusURL(), Keyring: d.keyring, Group: "esper-" + d.name + "-nissa",
-		HTTPAddr: string(d.settings.Nissa.HTTPAddr), Store: nissa.Store{URL: d.settings.Nissa.DatabaseURL.Reveal()},
+		HTTP: observe.HTTP(d.settings.Nissa.Listener()), Store: nissa.Store{URL: d.settings.Nissa.DatabaseURL.Reveal()},
 		Logger: process.NewLogger(os.Stderr, slog.LevelWarn),
 	})
 	if err == nil {
-		d.screen.page(page.Addr())
+		d.screen.page(d.pageURL(page))
 	}
 	return page, err
+}
+
+// pageURL is where a browser finds it.
+func (d *demo) pageURL(page *observe.Page) string {
+	return d.settings.Nissa.Listener().Scheme() + "://" + page.Addr()
 }

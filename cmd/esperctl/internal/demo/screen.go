@@ -34,13 +34,13 @@ func (s *screen) ready(service *weatherlight.Service) {
 	s.Print("ready  bus %s, status http://%s/status", service.BusAddr(), service.HTTPAddr())
 }
 
-func (s *screen) page(addr string) {
-	s.Print("page   %s", s.Paint(terminal.Bold, "http://"+addr+"/"))
+func (s *screen) page(url string) {
+	s.Print("page   %s", s.Paint(terminal.Bold, url+"/"))
 }
 
-func (s *screen) stays(addr string) {
+func (s *screen) stays(url string) {
 	s.Print("")
-	s.Print("  %s stays until Ctrl-C", s.Paint(terminal.Bold, "http://"+addr+"/"))
+	s.Print("  %s stays until Ctrl-C", s.Paint(terminal.Bold, url+"/"))
 }
 
 func (s *screen) forge(progress forge.Progress) {

@@ -111,18 +111,18 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 		return err
 	}
 	page, err := observe.Open(ctx, observe.Config{
-		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTPAddr: string(resolved.Nissa.HTTPAddr),
+		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: observe.HTTP(resolved.Nissa.Listener()),
 		Store: nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
 		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) {
 			return nissa.ShippedRules(nissa.Thresholds{}), "", nil
 		}},
-		Token: resolved.Nissa.HTTPToken.Reveal(), Logger: s.Logger.With("service", "nissa"),
+		Logger: s.Logger.With("service", "nissa"),
 	})
 	if ctx.Err() != nil {
 		return nil // asked to end meanwhile: nothing failed
 	}
 	if err != nil {
-		return fmt.Errorf("open Nissa's page on %s: %w", resolved.Nissa.HTTPAddr, err)
+		return fmt.Errorf("open Nissa's page on %s: %w", resolved.Nissa.HTTP.Addr, err)
 	}
 	if err := greet(page.Addr()); err != nil {
 		return errors.Join(fmt.Errorf("say how to join: %w", err), page.Close())
@@ -139,8 +139,8 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	if status != "127.0.0.1:9180" {
 		fmt.Fprintf(&text, "export WEATHERLIGHT_HTTP_ADDR=%s\n", status)
 	}
-	if page != "127.0.0.1:9100" {
-		fmt.Fprintf(&text, "export NISSA_URL=http://%s\n", page)
+	if page = resolved.Nissa.Listener().Scheme() + "://" + page; page != "http://127.0.0.1:9100" {
+		fmt.Fprintf(&text, "export NISSA_URL=%s\n", page)
 	}
 	for _, place := range [][2]string{
 		{"URZA_DATABASE_URL", resolved.Urza.DatabaseURL.Reveal()}, {"URZA_ARTIFACT_DIR", resolved.Urza.ArtifactDir},
@@ -152,7 +152,7 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	if temporary {
 		kept = "goes at the end; --dir keeps one"
 	}
-	fmt.Fprintf(&text, "\npage    http://%s/\nstatus  http://%s/status\n", page, status)
+	fmt.Fprintf(&text, "\npage    %s/\nstatus  %s://%s/status\n", page, resolved.Weatherlight.Listener().Scheme(), status)
 	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
 	return text.String()
 }
@@ -212,6 +212,9 @@ func secretPath(folder string) string { return filepath.Join(folder, "secret") }
 func devSettings(folder string, environ []string) (*settings.Settings, error) {
 	environ = slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "WEATHERLIGHT_HTTP_") || strings.HasPrefix(name, "NISSA_HTTP_") {
+			return false // where it listens, and whom it lets in
+		}
 		return slices.ContainsFunc([]string{"_URL", "_DIR", "_FILE", "_NAME", "_SECRET", "_PREVIOUS", "_KEY", "_KEYS", "_PASSWORD"},
 			func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 	})

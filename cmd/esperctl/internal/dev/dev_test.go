@@ -24,6 +24,9 @@ func TestDevModeTouchesNothingOutsideItsFolder(t *testing.T) {
 	}
 	environ := []string{"KASMINA_SIGMA=2", "WEATHERLIGHT_HTTP_ADDR=127.0.0.1:4711", "ESP_LOG_LEVEL=DEBUG"}
 	for _, field := range known.Fields() {
+		if strings.Contains(field.Env, "_HTTP_") {
+			continue // where it listens, and whom it lets in
+		}
 		for _, part := range []string{"URL", "DIR", "FILE", "SECRET", "SIGNAL_NAME", "S3_", "KEY", "PASSWORD", "INSTANCE"} {
 			if strings.Contains(field.Env, part) {
 				environ = append(environ, field.Env+"=redis://elsewhere/")
