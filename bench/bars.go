@@ -58,10 +58,10 @@ func bars() map[string][]bar {
 		rowAlertP99:                         {atMost(1000)},
 		rowScrape:                           {atMost(100)},
 		rowManySeries:                       {atMost(150)},
-		"publish":                           {atLeast(0.6).times(raw), atLeast(0.9).times(rawSigned), atLeast(3).times(watermillPeer), atLeast(1).times(jetstreamPeer)},
+		"publish":                           append(besideBus(3), atLeast(0.9).times(rawSigned)),
 		"publish_p99_us":                    {atMost(1.5).times(raw)},
 		"publish_allocs":                    {atMost(15)},
-		"consume":                           {atLeast(0.6).times(raw), atLeast(0.9).times(rawSigned), atLeast(10).times(watermillPeer), atLeast(1).times(jetstreamPeer)},
+		"consume":                           append(besideBus(10), atLeast(0.9).times(rawSigned)),
 		"consume_allocs":                    {atMost(15)},
 		"flat_10k_messages_us":              {flat},
 		"flat_100k_messages_us":             {flat},
@@ -83,6 +83,11 @@ func bars() map[string][]bar {
 		"kernel_step_784_128_10_ms":         {atMost(3)},
 		"demo_duration_s":                   {atMost(60)},
 	}
+}
+
+// besideBus bars what is to be so many times as fast as Watermill, on the same Redis.
+func besideBus(watermill float64) []bar {
+	return []bar{atLeast(0.6).times(raw), atLeast(watermill).times(watermillPeer), atLeast(1).times(jetstreamPeer)}
 }
 
 // met reports whether the row reaches the bar, and false for known when what it

@@ -22,7 +22,7 @@ for i = 3, #KEYS do
     call('XADD', answers, '*', 'payload', ARGV[at + 1], 'signature', ARGV[at + 2])
     count = count + 1
   end
-end
+end -- of the entries
 call('XTRIM', answers, 'MAXLEN', '~', ARGV[2])
 return count`)
 
