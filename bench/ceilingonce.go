@@ -13,6 +13,8 @@ import (
 //
 // KEYS: requests, answers, a mark for each entry. ARGV: group, bound of the answers, life of the marks;
 // for each entry its id, and payload and signature of its answer. It returns how many were answered.
+//
+//nolint:dupword // Lua ends blocks with the same word
 var onceScript = rueidis.NewLuaScript(`
 local KEYS, ARGV, call, count = KEYS, ARGV, redis.call, 0
 local requests, answers, group, life = KEYS[1], KEYS[2], ARGV[1], ARGV[3]
@@ -22,7 +24,7 @@ for i = 3, #KEYS do
     call('XADD', answers, '*', 'payload', ARGV[at + 1], 'signature', ARGV[at + 2])
     count = count + 1
   end
-end -- of the entries
+end
 call('XTRIM', answers, 'MAXLEN', '~', ARGV[2])
 return count`)
 
