@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/signing"
 )
 
 const (
@@ -42,8 +43,10 @@ type traffic struct {
 	client *oona.Client
 	packet *leyline.TelemetryPacket
 	entry  entry // the packet as our client writes it; the raw peers carry the same
-	mill   *mill
-	jet    *jet
+
+	keyring *signing.Keyring // of the peer that signs
+	mill    *mill
+	jet     *jet
 }
 
 // measureBus publishes and consumes signed telemetry.
@@ -65,6 +68,9 @@ func measureBus(ctx context.Context, b *bench) error {
 func (b *bench) newTraffic(ctx context.Context) (*traffic, error) {
 	t := &traffic{bench: b, packet: newPacket()}
 	var err error
+	if t.keyring, err = signing.NewKeyring(secret); err != nil {
+		return nil, err
+	}
 	if t.client, err = connectOurs(ctx, b.redis.url); err != nil {
 		return nil, err
 	}
@@ -142,10 +148,27 @@ func (t *traffic) fill(ctx context.Context, n int) error {
 func (t *traffic) addRaw(ctx context.Context, n int) error {
 	commands := make(rueidis.Commands, n)
 	for i := range commands {
-		commands[i] = t.raw.B().Xadd().Key(busStream).Maxlen().Almost().Threshold(backlogText).Id("*").
-			FieldValue().FieldValue("payload", t.entry.payload).FieldValue("signature", t.entry.signature).Build()
+		commands[i] = t.addEntry(t.entry)
 	}
 	return firstError(t.raw.DoMulti(ctx, commands...))
+}
+
+// addSigned adds n messages that it encodes and signs, each with a nonce of its own.
+func (t *traffic) addSigned(ctx context.Context, n int) error {
+	commands := make(rueidis.Commands, n)
+	for i := range commands {
+		e, err := sealBound(t.keyring, t.packet, busStream)
+		if err != nil {
+			return err
+		}
+		commands[i] = t.addEntry(e)
+	}
+	return firstError(t.raw.DoMulti(ctx, commands...))
+}
+
+func (t *traffic) addEntry(e entry) rueidis.Completed {
+	return t.raw.B().Xadd().Key(busStream).Maxlen().Almost().Threshold(backlogText).Id("*").
+		FieldValue().FieldValue("payload", e.payload).FieldValue("signature", e.signature).Build()
 }
 
 const backlogText = "10000000"
@@ -182,6 +205,17 @@ func (t *traffic) consumeOurs(ctx context.Context, n int) error {
 
 // consumeRaw reads and acknowledges n entries and looks at none of them.
 func (t *traffic) consumeRaw(ctx context.Context, n int) error {
+	return t.consumeEach(ctx, n, func(map[string]string) error { return nil })
+}
+
+// consumeSigned verifies and decodes each of them.
+func (t *traffic) consumeSigned(ctx context.Context, n int) error {
+	return t.consumeEach(ctx, n, func(fields map[string]string) error {
+		return open(t.keyring, fields, new(leyline.TelemetryPacket))
+	})
+}
+
+func (t *traffic) consumeEach(ctx context.Context, n int, look func(fields map[string]string) error) error {
 	if err := createGroup(ctx, t.raw, busStream, "bench"); err != nil {
 		return err
 	}
@@ -194,6 +228,9 @@ func (t *traffic) consumeRaw(ctx context.Context, n int) error {
 		}
 		ids = ids[:0]
 		for _, e := range read[busStream] {
+			if err := look(e.FieldValues); err != nil {
+				return err
+			}
 			ids = append(ids, e.ID)
 		}
 		if err := t.raw.Do(ctx, t.raw.B().Xack().Key(busStream).Group("bench").Id(ids...).Build()).Error(); err != nil {

@@ -24,6 +24,7 @@ func (t *traffic) interleavePublish(ctx context.Context) error {
 	turns := []turn{
 		{ours, func(column string) error { return t.publishRun(ctx, column, many, t.publishOurs) }},
 		{raw, func(column string) error { return t.publishRun(ctx, column, many, t.publishRaw) }},
+		{rawSigned, func(column string) error { return t.publishRun(ctx, column, many, t.publishSigned) }},
 		{watermillPeer, func(column string) error { return t.publishRun(ctx, column, few, t.mill.publish) }},
 		{jetstreamPeer, func(column string) error { return t.publishRun(ctx, column, many, t.jet.publish) }},
 	}
@@ -45,6 +46,8 @@ func (t *traffic) publishRun(ctx context.Context, column string, n int, publish 
 	one := map[string]func(context.Context) error{
 		ours: t.publishOne,
 		raw:  func(ctx context.Context) error { return t.addRaw(ctx, 1) },
+
+		rawSigned: func(ctx context.Context) error { return t.addSigned(ctx, 1) },
 	}[column]
 	if one == nil || !t.table.wants("publish_p99_us") {
 		return nil
@@ -88,6 +91,10 @@ func (t *traffic) publishRaw(ctx context.Context, n int) error {
 	return inBatches(n, func(size int) error { return t.addRaw(ctx, size) })
 }
 
+func (t *traffic) publishSigned(ctx context.Context, n int) error {
+	return inBatches(n, func(size int) error { return t.addSigned(ctx, size) })
+}
+
 // inBatches publishes n messages in batches from batchPublishers goroutines.
 func inBatches(n int, publish func(size int) error) error {
 	var left atomic.Int64
@@ -117,6 +124,7 @@ func (t *traffic) interleaveConsume(ctx context.Context) error {
 	turns := []turn{
 		{ours, func(column string) error { return t.consumeRun(ctx, column, many, t.fill, t.consumeOurs) }},
 		{raw, func(column string) error { return t.consumeRun(ctx, column, many, t.fill, t.consumeRaw) }},
+		{rawSigned, func(column string) error { return t.consumeRun(ctx, column, many, t.fill, t.consumeSigned) }},
 		{watermillPeer, func(column string) error {
 			return t.consumeRun(ctx, column, few, t.mill.publish, t.mill.consume)
 		}},

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
 
 	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/proto"
@@ -18,12 +21,40 @@ const (
 	streamBound = "10000"
 )
 
-// ceilingStreams are those of the loop without a library.
-func ceilingStreams() streams { return streams{requests: "bench.requests", ready: "bench.ready"} }
+// ceilingStreams are those of a loop without a library.
+func ceilingStreams(column string) streams {
+	return streams{requests: "bench.requests." + column, ready: "bench.ready." + column}
+}
+
+// answered is an entry with its answer.
+type answered struct {
+	id, request string
+	entry
+}
+
+// promise is how a loop keeps its word: it seals an answer for its stream, and publishes the
+// answers to a batch and acknowledges it.
+type promise struct {
+	seal   func(keyring *signing.Keyring, message proto.Message, stream string) (entry, error)
+	finish func(ctx context.Context, client rueidis.Client, on streams, batch []answered) error
+}
+
+// promises are those of the loops, by their columns.
+func promises() map[string]promise {
+	return map[string]promise{
+		ceiling: {func(k *signing.Keyring, m proto.Message, _ string) (entry, error) { return seal(k, m, nil) }, finishPlainly},
+		// An answer of ours is good on its stream alone, for a while, and once.
+		ceilingOnce: {sealBound, finishOnce},
+	}
+}
 
 // serveCeiling answers requests as fast as the same client can carry them: it
 // decodes, verifies, signs, answers and acknowledges, and looks nothing up.
-func serveCeiling(ctx context.Context, url string) error {
+func serveCeiling(ctx context.Context, url, column string) error {
+	word, known := promises()[column]
+	if !known {
+		return fmt.Errorf("no ceiling %q", column)
+	}
 	keyring, err := signing.NewKeyring(secret)
 	if err != nil {
 		return err
@@ -34,14 +65,14 @@ func serveCeiling(ctx context.Context, url string) error {
 	}
 	defer client.Close()
 	for ctx.Err() == nil {
-		if err := answerBatch(ctx, client, keyring, ceilingStreams()); err != nil && ctx.Err() == nil {
+		if err := answerBatch(ctx, client, keyring, ceilingStreams(column), word); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func answerBatch(ctx context.Context, client rueidis.Client, keyring *signing.Keyring, on streams) error {
+func answerBatch(ctx context.Context, client rueidis.Client, keyring *signing.Keyring, on streams, word promise) error {
 	read, err := client.Do(ctx, client.B().Xreadgroup().Group(ceilingGroup, "ceiling").Count(ceilingBatch).Block(500).
 		Streams().Key(on.requests).Id(">").Build()).AsXRead()
 	if rueidis.IsRedisNil(err) {
@@ -50,27 +81,38 @@ func answerBatch(ctx context.Context, client rueidis.Client, keyring *signing.Ke
 	if err != nil {
 		return fmt.Errorf("read requests: %w", err)
 	}
-	commands := make(rueidis.Commands, 0, ceilingBatch+1)
-	ids := make([]string, 0, ceilingBatch)
+	batch := make([]answered, 0, ceilingBatch)
 	for _, e := range read[on.requests] {
-		payload, signature, err := answer(keyring, e.FieldValues)
+		made, err := answer(keyring, e.FieldValues, on.ready, word)
 		if err != nil {
 			return err
 		}
-		ids = append(ids, e.ID)
-		commands = append(commands, add(client, on.ready, entry{payload, signature}))
+		made.id = e.ID
+		batch = append(batch, made)
+	}
+	return word.finish(ctx, client, on, batch)
+}
+
+// finishPlainly does so in commands of which each stands for itself: a request may be answered
+// twice, or not at all.
+func finishPlainly(ctx context.Context, client rueidis.Client, on streams, batch []answered) error {
+	commands := make(rueidis.Commands, 0, len(batch)+1)
+	ids := make([]string, 0, len(batch))
+	for _, a := range batch {
+		ids = append(ids, a.id)
+		commands = append(commands, add(client, on.ready, a.entry))
 	}
 	commands = append(commands, client.B().Xack().Key(on.requests).Group(ceilingGroup).Id(ids...).Build())
 	return firstError(client.DoMulti(ctx, commands...))
 }
 
 // answer makes the reply to one request from constants.
-func answer(keyring *signing.Keyring, fields map[string]string) (payload, signature string, err error) {
+func answer(keyring *signing.Keyring, fields map[string]string, ready string, word promise) (answered, error) {
 	request := new(leyline.KernelPrefetchRequest)
 	if err := open(keyring, fields, request); err != nil {
-		return "", "", err
+		return answered{}, err
 	}
-	made, err := seal(keyring, &leyline.KernelArtifactReady{
+	made, err := word.seal(keyring, &leyline.KernelArtifactReady{
 		RequestId:    request.GetRequestId(),
 		BlueprintId:  request.GetBlueprintId(),
 		ArtifactRef:  "/var/urza/artifacts/0000000000000000000000000000000000000000000000000000000000000000.onnx",
@@ -78,8 +120,8 @@ func answer(keyring *signing.Keyring, fields map[string]string) (payload, signat
 		GuardDigest:  ceilingChecksum,
 		PrewarmP50Ms: 20,
 		PrewarmP95Ms: 20,
-	})
-	return made.payload, made.signature, err
+	}, ready)
+	return answered{request: request.GetRequestId(), entry: made}, err
 }
 
 const ceilingChecksum = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -108,13 +150,22 @@ type entry struct {
 	payload, signature string
 }
 
+// sealBound encodes and signs a message together with what keeps it from being taken for another
+// elsewhere or later: the same attributes as in ours.
+func sealBound(keyring *signing.Keyring, message proto.Message, stream string) (entry, error) {
+	return seal(keyring, message, map[string]string{
+		"key_id": keyring.KeyID(), "stream": stream, "issued_at_ms": strconv.FormatInt(time.Now().UnixMilli(), 10),
+		"nonce": strconv.FormatUint(rand.Uint64(), 16) + strconv.FormatUint(rand.Uint64(), 16),
+	})
+}
+
 // seal encodes and signs a message.
-func seal(keyring *signing.Keyring, message proto.Message) (entry, error) {
+func seal(keyring *signing.Keyring, message proto.Message, attributes map[string]string) (entry, error) {
 	payload, err := proto.Marshal(message)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode payload: %w", err)
 	}
-	text, err := proto.Marshal(&leyline.BusEnvelope{MessageType: leyline.TypeOf(message), Payload: payload})
+	text, err := proto.Marshal(&leyline.BusEnvelope{MessageType: leyline.TypeOf(message), Payload: payload, Attributes: attributes})
 	if err != nil {
 		return entry{}, fmt.Errorf("encode envelope: %w", err)
 	}

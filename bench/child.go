@@ -14,7 +14,7 @@ import (
 
 // First arguments with which this program is its own child.
 const (
-	childCeiling   = "child-ceiling"   // URL
+	childCeiling   = "child-ceiling"   // URL, column
 	childService   = "child-service"   // profile
 	childPublisher = "child-publisher" // URL, messages
 	childConsumer  = "child-consumer"  // URL, messages
@@ -28,7 +28,7 @@ func runChild(args []string) (code int, done bool) {
 		return 0, false
 	}
 	work, isChild := map[string]func(context.Context, []string) error{
-		childCeiling:   func(ctx context.Context, args []string) error { return serveCeiling(ctx, args[0]) },
+		childCeiling:   func(ctx context.Context, args []string) error { return serveCeiling(ctx, args[0], args[1]) },
 		childService:   func(ctx context.Context, args []string) error { return profileService(ctx, args[0]) },
 		childPublisher: publishBacklog,
 		childConsumer:  consumeBacklog,

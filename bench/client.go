@@ -69,7 +69,7 @@ func (r *requester) requests(n int) ([]entry, error) {
 			BlueprintId:   r.blueprints[i%len(r.blueprints)],
 			TrainingRunId: "bench",
 			IssuedAt:      timestamppb.Now(),
-		})
+		}, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -181,7 +181,7 @@ func (c *tellers) germinate(ctx context.Context, run, seed, blueprint, slot stri
 	if err := c.keyring.SignCommand(command); err != nil {
 		return err
 	}
-	e, err := seal(c.keyring, command)
+	e, err := seal(c.keyring, command, nil)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (i *ingestion) report(ctx context.Context) error {
 	tick := time.NewTicker(time.Second / runs)
 	defer tick.Stop()
 	for n := 0; ; n++ {
-		e, err := seal(i.keyring, reportOfFour(batch, n))
+		e, err := seal(i.keyring, reportOfFour(batch, n), nil)
 		if err != nil {
 			return err
 		}

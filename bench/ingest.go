@@ -136,7 +136,7 @@ func (i *ingestion) fill(ctx context.Context, stream string, n int, message func
 	batch := rand.Uint32()
 	var commands rueidis.Commands
 	for at := range n {
-		e, err := seal(i.keyring, message(batch, at))
+		e, err := seal(i.keyring, message(batch, at), nil)
 		if err != nil {
 			return err
 		}

@@ -115,10 +115,10 @@ func (b *bench) interleave(turns []turn, warm func() error) error {
 	return nil
 }
 
-// arena is a service with 50 kernels and the ceiling, on one bus.
+// arena is a service with 50 kernels and the ceilings, on one bus.
 type arena struct {
 	service    *service
-	ceiling    *child
+	ceilings   []*child
 	contenders []*contender
 }
 
@@ -153,17 +153,28 @@ func (a *arena) populate(ctx context.Context, folder string, checksums map[strin
 	}
 	asOurs.checksums = checksums
 	a.contenders = append(a.contenders, &contender{ours, a.service.child, asOurs})
-	asCeiling, err := newRequester(ctx, status.Bus, ceilingStreams(), checksums)
+	for _, column := range []string{ceiling, ceilingOnce} {
+		if err := a.addCeiling(ctx, column, status.Bus, folder, checksums); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *arena) addCeiling(ctx context.Context, column, bus, folder string, checksums map[string]string) error {
+	asked, err := newRequester(ctx, bus, ceilingStreams(column), checksums)
 	if err != nil {
 		return err
 	}
-	if err := createGroup(ctx, asCeiling.client, asCeiling.on.requests, ceilingGroup); err != nil {
+	if err := createGroup(ctx, asked.client, asked.on.requests, ceilingGroup); err != nil {
 		return err
 	}
-	if a.ceiling, err = startSelf([]string{childCeiling, status.Bus}, nil, folder); err != nil {
+	process, err := startSelf([]string{childCeiling, bus, column}, nil, folder)
+	if err != nil {
 		return err
 	}
-	a.contenders = append(a.contenders, &contender{ceiling, a.ceiling, asCeiling})
+	a.ceilings = append(a.ceilings, process)
+	a.contenders = append(a.contenders, &contender{column, process, asked})
 	return nil
 }
 
@@ -185,13 +196,12 @@ func (a *arena) warm() error {
 	return nil
 }
 
-// close ends both processes. A service that refused a request was not measured
+// close ends all processes. A service that refused a request was not measured
 // but broken.
 func (a *arena) close(ctx context.Context) error {
 	var failures []error
-	if a.ceiling != nil {
-		_, err := a.ceiling.stop()
-		failures = append(failures, err)
+	for _, process := range a.ceilings {
+		failures = append(failures, process.quit())
 	}
 	failures = append(failures, a.service.refused(ctx))
 	for _, c := range a.contenders {

@@ -10,7 +10,9 @@ import (
 const (
 	ours           = "ours"
 	ceiling        = "ceiling"
+	ceilingOnce    = "ceiling_once"
 	raw            = "raw"
+	rawSigned      = "raw_signed"
 	watermillPeer  = "watermill"
 	jetstreamPeer  = "jetstream"
 	suturePeer     = "suture"

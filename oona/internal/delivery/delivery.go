@@ -168,7 +168,7 @@ type consumer struct {
 	queue     queue
 	inflight  *inflight
 	batcher   *batcher
-	line      *redis.Line
+	intake    intake
 	pending   pendingList
 	store     store
 	skipper   skipper
@@ -191,7 +191,6 @@ func newConsumer(d *Deliverer, sub Subscription) *consumer {
 		queue:    newQueue(sub.Concurrency),
 		inflight: newInflight(sub.Concurrency),
 		batcher:  newBatcher(),
-		line:     d.Conn.NewLine(sub.Stream),
 		pending:  pendingList{conn: d.Conn, stream: sub.Stream, group: sub.Group},
 		store:    store{c: d, stream: sub.Stream, group: sub.Group},
 		skipper:  skipper{conn: d.Conn, log: log, sub: &sub, phase: d.Phase},
@@ -203,6 +202,7 @@ func newConsumer(d *Deliverer, sub Subscription) *consumer {
 		gate:      newGate(sub.Needs),
 		committer: committer{backoff: d.Conn.NewBackoff(log.With("step", "commit"), new(atomic.Int64))},
 	}
+	s.intake = intake{line: d.Conn.NewLine(sub.Stream), command: s.readCommand, most: sub.Batch}
 	if sub.Ordered {
 		s.order = newOrdering()
 		s.inflight.order = s.order

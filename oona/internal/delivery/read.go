@@ -17,7 +17,7 @@ import (
 // from the group and the own pending entries: a reply that was lost on the way
 // leaves entries delivered to nobody.
 func (s *consumer) read(fetch, work context.Context) {
-	defer s.line.Close()
+	defer s.intake.Close()
 	backoff := s.c.Conn.NewBackoff(s.log, &s.c.Counters.ReadFailures)
 	defer backoff.Quit()
 	begun, announced := false, false
@@ -102,9 +102,9 @@ func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient boo
 	if s.order.awaitRoom(fetch); fetch.Err() != nil {
 		return nil
 	}
-	entries, err := s.readBatch(fetch, work, patient)
-	if err != nil {
-		return err
+	entries, failed := s.readBatch(fetch, work, patient)
+	if failed != nil && len(entries) == 0 {
+		return failed
 	}
 	if err := s.sub.Fence(fetch); err != nil {
 		return err // they stay pending: this process may have been stopped while it waited for them
@@ -126,7 +126,7 @@ func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient boo
 		case <-work.Done():
 		}
 	}
-	return nil
+	return failed
 }
 
 // begin takes up what was in hand when the last one ended, and creates
@@ -148,11 +148,11 @@ func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry
 	if patient {
 		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
 	}
-	return s.line.Take(fetch, work, wait, s.readCommand(wait))
+	return s.intake.next(fetch, work, wait)
 }
 
-func (s *consumer) readCommand(wait time.Duration) rueidis.Completed {
-	read := s.c.Conn.B().Xreadgroup().Group(s.sub.Group, s.c.Consumer).Count(int64(s.sub.Batch))
+func (s *consumer) readCommand(wait time.Duration, count int) rueidis.Completed {
+	read := s.c.Conn.B().Xreadgroup().Group(s.sub.Group, s.c.Consumer).Count(int64(count))
 	if wait == 0 {
 		return read.Streams().Key(s.sub.Stream).Id(">").Build()
 	}
