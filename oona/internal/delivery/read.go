@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -113,12 +114,14 @@ func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient boo
 	if s.sub.Exclusive {
 		// The read of one who ceased to work a moment ago may still have been waiting on the
 		// server, and been answered before this one.
-		if *begun, err = s.adopt(fetch, work, 0); *begun {
+		complete, err := s.adopt(fetch, work, 0)
+		if complete {
 			s.take(work, entries)
 		} else {
 			s.inflight.leavePending(entries)
 		}
-		return err
+		*begun = complete
+		return errors.Join(err, failed)
 	}
 	if len(entries) > 0 {
 		select {
