@@ -63,7 +63,7 @@ func TestPauseHoldsHoweverSeldomItsTrainerReports(t *testing.T) {
 		w.accepts(w.command(0, "s", pausing(false, 5000)...))
 		for range 3 {
 			w.after(interval)
-			w.wantPaused("command")
+			w.wantPaused("controller")
 		}
 		w.accepts(w.command(0, "s", pausing(true, 5000)...))
 		for range 3 {
@@ -92,7 +92,7 @@ func TestCommandMayBeAsOldAsAFewReportsOfItsRunTake(t *testing.T) {
 		stale := w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), issued(w.now.Add(-6*interval)))
 		w.rejects(stale, ReasonStaleCommand)
 		w.after(interval)
-		w.wantPaused("command")
+		w.wantPaused("controller")
 	}
 }
 

@@ -144,6 +144,7 @@ const (
 	pausedByCommand pauseCause = 1 << iota
 	pausedByIsolation
 	pausedByEmergency
+	pausedByController
 )
 
 // isolation is a seed's isolation breaker.

@@ -46,6 +46,7 @@ func (e *evaluation) observeSeed(state *leyline.SeedState) {
 	s.Blueprint, s.Slot = wordOr(graft.Blueprint, s.Blueprint), wordOr(graft.Slot, s.Slot)
 	before := s.Stage
 	s = s.observe(state, e.record.Evaluated, e.config)
+	s.Hold = s.Hold.heard(rests(state), s.Paused, e.record.Evaluated, e.now.UnixMilli())
 	if !s.Ended && !alive(s.Stage) {
 		s = e.end(s, before)
 	}
