@@ -87,7 +87,7 @@ func (s seed) check(evaluated uint64) error {
 	switch {
 	case !isWord(s.ID), s.Slot != "" && !isWord(s.Slot), s.Blueprint != "" && !isWord(s.Blueprint):
 		return errors.New("a name is none")
-	case !isText(s.Germination) || !isText(s.Cause) || !isText(s.Failure):
+	case !isText(s.Germination) || !isText(s.Cause) || !isText(s.Failure) || !isText(s.Policy):
 		return errors.New("a text is too long")
 	case s.Blend != "" && !isWord(s.Blend):
 		return errors.New("its blend is none")

@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,6 +90,24 @@ type origin struct {
 	Germination string `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
 	Blend       string `json:"blend,omitempty"`       // empty leaves it to Kasmina
 	Considered  string `json:"considered,omitempty"`  // what stood to choose at its slot, it too
+	Policy      string `json:"policy,omitempty"`      // that was in force then; empty: the rules alone
+}
+
+// begunBy is the policy that what a seed comes to is told of. Of one that somebody else began,
+// that is the one in force.
+func (o origin) begunBy(inForce string) string {
+	if o.Germination == "" {
+		return inForce
+	}
+	return cmp.Or(o.Policy, DefaultPolicyVersion)
+}
+
+// inForce is a policy's version as an origin has it.
+func inForce(version string) string {
+	if version == DefaultPolicyVersion {
+		return ""
+	}
+	return version
 }
 
 // streaks are how long a seed has done well, or badly.
