@@ -100,3 +100,28 @@ func TestSeedThatIsToBeKeptIsPausedAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Any instance decides on any run, and one of them may have the mode, as while it is set on one
+// after the other.
+func TestConservativeModeOfOneOfTwoInstancesHolds(t *testing.T) {
+	t.Parallel()
+	r, id := growing(t, Config{})
+	here, there := NewController(Config{Conservative: true}), r.controller
+	given := 0
+	for i := range 20 {
+		if r.controller = here; i%2 == 1 {
+			r.controller = there
+		}
+		given += len(r.report(1, seedState(id, stageTraining)).Commands)
+	}
+	if given != 1 {
+		t.Errorf("%d commands in 20 reports, want one PAUSE", given)
+	}
+	r.controller = there
+	for i := range 3 {
+		resumed := len(r.report(1, seedState(id, stageTraining)).Commands) > 0
+		if resumed != (i == 1) { // the last one was decided on without the mode, too
+			t.Errorf("report %d without the mode: resumed %v", i, resumed)
+		}
+	}
+}
