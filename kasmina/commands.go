@@ -136,13 +136,18 @@ func (st *step) left(command *leyline.AdaptationCommand) pending {
 // overtaken says whether a later command for the seed came first, and otherwise
 // notes that this is the latest.
 func (st *step) overtaken(s *seed, command *leyline.AdaptationCommand) bool {
-	issued := issuedAt(command)
-	if issued < s.Issued {
+	if issuedAt(command) < s.Issued {
 		st.quiet = true
 		return true
 	}
-	s.Issued = issued
+	s.Issued = st.heard(command)
 	return false
+}
+
+// heard is when a command was issued, as far as it overtakes others: what a peer dates ahead
+// of its coming must not hold back what is said until then.
+func (st *step) heard(command *leyline.AdaptationCommand) millis {
+	return min(issuedAt(command), st.now)
 }
 
 func (st *step) seedCommand(command *leyline.AdaptationCommand) *RejectedError {
@@ -198,15 +203,25 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 		return refuse(command, ReasonStageMismatch, levelWarning).because(s.Stage.String()) // what is kept is a layer like any other
 	}
 	name := bounded(command.GetCommandId())
+	own, lifts := pausesOf(command)
 	if resumes {
-		s.Paused &= pausedByEmergency
+		s.Paused &^= lifts
 		st.seedEvent(s, "seed_resumed", levelInfo, "blueprint_id", s.Blueprint, "command_id", name)
 	} else {
-		s.Paused |= pausedByCommand
+		s.Paused |= own
 		st.seedEvent(s, "seed_paused", levelWarning, "command_id", name)
 	}
 	st.syncPause(s, st.left(command))
 	return nil
+}
+
+// pausesOf are the pause that is whoever's who issued a command, and those that are theirs to
+// lift. The controller knows of its own alone; anybody else has a say in all but an emergency.
+func pausesOf(command *leyline.AdaptationCommand) (own, lifts pauseCause) {
+	if command.GetIssuedBy() == issuedByTamiyo {
+		return pausedByController, pausedByController
+	}
+	return pausedByCommand, pausedByCommand | pausedByController | pausedByIsolation
 }
 
 // rollbackTarget is the seed before which a trainer is to go back.
@@ -267,7 +282,7 @@ func (st *step) optimizerCommand(command *leyline.AdaptationCommand) *RejectedEr
 			return refuse(command, ReasonInvalidOptimizer, levelWarning).because(bounded(name))
 		}
 	}
-	st.r.Optimizer = issuedAt(command)
+	st.r.Optimizer = st.heard(command)
 	p := st.left(command)
 	p.Kind, p.Optimizer, p.Parameters = trainer.Optimizer, adjustment.GetOptimizerId(), adjustment.GetHyperparameters()
 	st.ask(p)
@@ -293,7 +308,7 @@ func (st *step) breakerCommand(command *leyline.AdaptationCommand) *RejectedErro
 		rejected.event = "breaker_command_invalid"
 		return rejected
 	}
-	st.r.Forced = issuedAt(command)
+	st.r.Forced = st.heard(command)
 	st.event("breaker_event", levelWarning, "seed_id", "kasmina", "breaker_state", st.r.Breaker.state().String(),
 		"action", "forced", "reason", bounded(command.GetCircuitBreaker().GetRationale()))
 	return nil

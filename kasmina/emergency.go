@@ -48,7 +48,7 @@ func (st *step) emergencyCommand(command *leyline.AdaptationCommand) *RejectedEr
 		return nil
 	}
 	level := trainer.ReadLevel(command.GetAnnotations())
-	st.r.Emergency.Issued = issued
+	st.r.Emergency.Issued = st.heard(command)
 	includeTeacher := ""
 	if trainer.IsTrue(command.GetAnnotations()[annotationIncludeTeacher]) {
 		includeTeacher = "true"

@@ -33,7 +33,7 @@ func (st *step) germinate(command *leyline.AdaptationCommand, order *seedOrder) 
 		Parameters: maps.Clone(order.parameters), Mesh: st.meshOf(order.mesh), Blend: order.blend,
 		Schedule: order.schedule, Promotion: order.promotion,
 		Policy: bounded(order.annotations[annotationPolicy]),
-		Stage:  lifecycle.Dormant, Progress: evidence.NewProgress(), Issued: issuedAt(command),
+		Stage:  lifecycle.Dormant, Progress: evidence.NewProgress(), Issued: st.heard(command),
 	}
 	if known := st.r.find(order.seedID); known != nil {
 		return st.refuseExisting(command, known, s)

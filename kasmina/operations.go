@@ -12,7 +12,7 @@ func (st *step) operate(command *leyline.AdaptationCommand, order *seedOrder, s 
 	if s == nil {
 		return st.operateUnknown(command, order)
 	}
-	s.Issued = max(s.Issued, issuedAt(command))
+	s.Issued = max(s.Issued, st.heard(command))
 	switch order.operation {
 	case leyline.SeedOperation_SEED_OP_CULL:
 		st.noteOperation(s, command, order)

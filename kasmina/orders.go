@@ -343,9 +343,9 @@ func (st *step) expire(p *pending) {
 		return
 	}
 	if classOf(p.Kind) == classPause {
-		s.Paused &^= pausedByCommand
+		s.Paused &^= pausedByCommand | pausedByController
 		if s.Out {
-			s.Paused |= pausedByCommand
+			s.Paused |= pausedByController // whose commands have deadlines; an operator resumes it as well
 		}
 	}
 	st.seedEvent(s, "order_expired", levelWarning, "order", string(p.Kind))

@@ -63,7 +63,7 @@ func TestPauseHoldsHoweverSeldomItsTrainerReports(t *testing.T) {
 		w.accepts(w.command(0, "s", pausing(false, 5000)...))
 		for range 3 {
 			w.after(interval)
-			w.wantPaused("command")
+			w.wantPaused("controller")
 		}
 		w.accepts(w.command(0, "s", pausing(true, 5000)...))
 		for range 3 {
@@ -92,7 +92,7 @@ func TestCommandMayBeAsOldAsAFewReportsOfItsRunTake(t *testing.T) {
 		stale := w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE), issued(w.now.Add(-6*interval)))
 		w.rejects(stale, ReasonStaleCommand)
 		w.after(interval)
-		w.wantPaused("command")
+		w.wantPaused("controller")
 	}
 }
 
@@ -132,4 +132,49 @@ func TestSlowTrainerIsNotSilentBeforeItsSecondReport(t *testing.T) {
 	}
 	w.wait(15 * time.Minute)
 	w.told("run_silent")
+}
+
+// A process that goes on from a checkpoint reports as often as the one before it did.
+func TestSlowTrainerThatResumedKeepsItsRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	for range 4 {
+		w.after(10 * time.Minute)
+	}
+	w.trainer.id, w.trainer.resumes = "trainer-2", "trainer-1"
+	w.after(10 * time.Minute)
+	w.now = w.now.Add(2 * time.Minute)
+	if d := w.decide(newFakeTrainer("duplicate").report(w.now)); d.Ignored != IgnoredSecond {
+		t.Errorf("a second trainer that begins anew is ignored as %q", d.Ignored)
+	}
+	w.after(8 * time.Minute)
+	if w.last.Ignored != "" || w.record.Trainer.ID != "trainer-2" {
+		t.Errorf("ignored as %q, %s leads", w.last.Ignored, w.record.Trainer.ID)
+	}
+}
+
+// One long gap is an outage, after which silence is noticed as before. Two in a row are how
+// often a trainer reports now.
+func TestTrainerThatBecomesSlowIsSilentTwiceAtMost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 30 {
+		w.report()
+	}
+	w.emitted()
+	w.after(time.Hour) // an outage
+	for range 8 {
+		w.report()
+	}
+	if got := w.core.config.silence(&w.record.Trainer); got > 2*time.Minute {
+		t.Errorf("after an outage it may be silent for %v", got)
+	}
+	w.emitted()
+	for range 8 {
+		w.after(10 * time.Minute)
+	}
+	if told := events(w.packets, "run_silent"); len(told) > 2 {
+		t.Errorf("silent %d times in eight reports ten minutes apart", len(told))
+	}
 }

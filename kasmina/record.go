@@ -76,7 +76,6 @@ type trainerState struct {
 	Number   uint64           `json:"n,omitempty"` // of its last report
 	Stored   millis           `json:"t,omitempty"` // of the same
 	Began    millis           `json:"b,omitempty"` // when its first report was stored
-	Interval int64            `json:"i,omitempty"` // milliseconds between reports, smoothed
 	Epoch    uint32           `json:"e,omitempty"`
 	Step     uint64           `json:"s,omitempty"`
 	Layers   []string         `json:"l,omitempty"`
@@ -86,6 +85,13 @@ type trainerState struct {
 	Halted   bool             `json:"h,omitempty"`
 	Gradient bool             `json:"g,omitempty"` // it has told of a host gradient at least once
 	Silent   bool             `json:"q,omitempty"` // an event told that it fell silent
+	pace
+}
+
+// pace is how often a run is reported, in milliseconds.
+type pace struct {
+	Interval int64 `json:"i,omitempty"`  // between two reports, smoothed; 0: not known
+	Gap      int64 `json:"ig,omitempty"` // between the last two
 }
 
 // seed is one seed of a run.
@@ -144,6 +150,7 @@ const (
 	pausedByCommand pauseCause = 1 << iota
 	pausedByIsolation
 	pausedByEmergency
+	pausedByController
 )
 
 // isolation is a seed's isolation breaker.

@@ -134,7 +134,7 @@ func (st *step) stranger(report *trainer.Report, rc *reading) string {
 	st.r.Refused = without(st.r.Refused, func(p refusedPeer) bool { return p.ID == report.TrainerID })
 	*t = trainerState{
 		ID: report.TrainerID, Began: rc.stored, Retired: appended(t.Retired, t.ID, maxRetired),
-		Interval: t.Interval, // it is the same training, most often
+		pace: t.pace, // it is the same training, most often
 	}
 	return ""
 }
@@ -173,16 +173,23 @@ func (st *step) take(m Report, rc *reading) {
 }
 
 // noteInterval smooths the time between reports, faster where it falls. An outage
-// counts for little of its length, so that silence is noticed after it as before.
+// counts for little of its length, so that silence is noticed after it as before; two such
+// gaps in a row are how often the run is reported now.
 func (st *step) noteInterval(t *trainerState, stored millis) {
 	if t.Stored == 0 || stored <= t.Stored {
 		return
 	}
 	passed := min(stored.since(t.Stored), maxInterval)
-	if t.Interval != 0 {
-		passed = min(passed, 2*st.config.silence(t))
+	last, silence := time.Duration(t.Gap)*time.Millisecond, st.config.silence(t)
+	t.Gap = passed.Milliseconds()
+	switch known := t.interval(); {
+	case known == 0:
+		t.Interval = t.Gap
+	case min(last, passed) > silence:
+		t.Interval = min(last, passed).Milliseconds()
+	default:
+		t.Interval = trainer.Interval(known, min(passed, 2*silence)).Milliseconds()
 	}
-	t.Interval = trainer.Interval(t.interval(), passed).Milliseconds()
 }
 
 func (rc *reading) read(packet *leyline.SystemStatePacket) {

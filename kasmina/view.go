@@ -171,7 +171,10 @@ func (c pauseCause) names() []string {
 	for _, cause := range []struct {
 		bit  pauseCause
 		name string
-	}{{pausedByCommand, "command"}, {pausedByIsolation, "isolation"}, {pausedByEmergency, "emergency"}} {
+	}{
+		{pausedByCommand, "command"}, {pausedByIsolation, "isolation"}, {pausedByEmergency, "emergency"},
+		{pausedByController, "controller"},
+	} {
 		if c&cause.bit != 0 {
 			names = append(names, cause.name)
 		}

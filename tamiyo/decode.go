@@ -87,17 +87,17 @@ func (s seed) check(evaluated uint64) error {
 	switch {
 	case !isWord(s.ID), s.Slot != "" && !isWord(s.Slot), s.Blueprint != "" && !isWord(s.Blueprint):
 		return errors.New("a name is none")
-	case !isText(s.Germination) || !isText(s.Cause) || !isText(s.Failure):
+	case !isText(s.Germination) || !isText(s.Cause) || !isText(s.Failure) || !isText(s.Policy):
 		return errors.New("a text is too long")
 	case s.Blend != "" && !isWord(s.Blend):
 		return errors.New("its blend is none")
 	case len(s.Considered) > maxConsidered || !isPlain(s.Considered):
 		return errors.New("what was considered is out of bounds")
-	case s.Born > evaluated || s.Seen > evaluated || s.Pending.Since > evaluated:
+	case s.Born > evaluated || s.Seen > evaluated || s.Pending.Since > evaluated || s.Hold.Since > evaluated:
 		return errors.New("it is of a later report")
 	case s.Work < 0:
 		return errors.New("its work is out of bounds")
-	case s.Pending.Attempts < 0 || s.Pending.Attempts > maxAttempts:
+	case min(s.Pending.Attempts, s.Hold.Attempts) < 0 || max(s.Pending.Attempts, s.Hold.Attempts) > maxAttempts:
 		return errors.New("attempts are out of bounds")
 	default:
 		return nil

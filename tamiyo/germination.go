@@ -43,7 +43,7 @@ func (e *evaluation) germinate(planned choice) {
 	s := seed{
 		ID: e.record.seedID(planned.slot, id), Slot: planned.slot, Blueprint: id,
 		Work:   seedWork(planned.candidate, e.state.Slots[planned.slot]),
-		origin: origin{Blend: planned.blend(), Considered: e.plan.beside(planned)},
+		origin: origin{Blend: planned.blend(), Considered: e.plan.beside(planned), Policy: inForce(e.policy)},
 		Born:   e.record.Evaluated, Seen: e.record.Evaluated,
 	}
 	if e.chosen == nil {

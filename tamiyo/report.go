@@ -23,7 +23,7 @@ func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
 		Metrics:                 reportMetrics(s, e.state.Packet),
 		ObservationWindowEpochs: count32(e.record.Evaluated - s.Born),
 		IssuedAt:                timestamppb.New(e.now),
-		TamiyoPolicyVersion:     e.policy,
+		TamiyoPolicyVersion:     s.begunBy(e.policy),
 		Notes:                   notes(s),
 	}
 	if s.Considered != "" {

@@ -90,12 +90,31 @@ func (r *run) report(loss float32, seeds ...*leyline.SeedState) Decision {
 
 func (r *run) decide(state State) Decision {
 	r.t.Helper()
+	r.obeys(state)
 	decision := r.controller.Decide(r.record, state, r.now, r.candidates)
 	r.decisions = append(r.decisions, decision)
 	if decision.Record != nil {
 		r.record = travelled(r.t, decision.Record)
 	}
 	return decision
+}
+
+// obeys has a report tell that seeds are in the output, or out of it, as was asked for last,
+// where it does not say.
+func (r *run) obeys(state State) {
+	if r.record == nil {
+		return
+	}
+	for _, told := range state.Packet.GetSeedStates() {
+		s, known := r.record.seed(told.GetSeedId())
+		if _, says := told.GetMetrics()[trainer.MetricPaused]; says || !known || !s.Paused {
+			continue
+		}
+		if told.Metrics == nil {
+			told.Metrics = map[string]float32{}
+		}
+		told.Metrics[trainer.MetricPaused] = 1
+	}
 }
 
 // fatalf is what testing.TB and rapid.T have in common here.

@@ -364,6 +364,11 @@ func TestScenario126_ConservativeByCommand(t *testing.T) {
 		}
 	}
 	r.controller = NewController(Config{})
+	for range 2 {
+		if decision := r.report(1, seedState(id, stageTraining)); len(decision.Commands) > 0 {
+			t.Fatalf("before the hold-down is over: %v", operations(decision))
+		}
+	}
 	if resume := only(t, r.report(1, seedState(id, stageTraining)), "COMMAND_PAUSE"); resume.GetAnnotations()["resume"] != "true" {
 		t.Errorf("resume %v", resume)
 	}

@@ -1,9 +1,11 @@
 package tamiyo
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
@@ -78,7 +80,8 @@ type seed struct {
 	Pending pending `json:"pending,omitzero"`
 	Cause   string  `json:"cause,omitempty"`   // why we asked for its end
 	Failure string  `json:"failure,omitempty"` // why it cannot be attached, through no fault of its kernel
-	Paused  bool    `json:"paused,omitempty"`
+	Paused  bool    `json:"paused,omitempty"`  // what we asked for last
+	Hold    hold    `json:"hold,omitzero"`
 	Ended   bool    `json:"ended,omitempty"` // reported; kept while the trainer lists it
 }
 
@@ -87,6 +90,24 @@ type origin struct {
 	Germination string `json:"germination,omitempty"` // id of the GERMINATE command; empty when another process sent it
 	Blend       string `json:"blend,omitempty"`       // empty leaves it to Kasmina
 	Considered  string `json:"considered,omitempty"`  // what stood to choose at its slot, it too
+	Policy      string `json:"policy,omitempty"`      // that was in force then; empty: the rules alone
+}
+
+// begunBy is the policy that what a seed comes to is told of. Of one that somebody else began,
+// that is the one in force.
+func (o origin) begunBy(inForce string) string {
+	if o.Germination == "" {
+		return inForce
+	}
+	return cmp.Or(o.Policy, DefaultPolicyVersion)
+}
+
+// inForce is a policy's version as an origin has it.
+func inForce(version string) string {
+	if version == DefaultPolicyVersion {
+		return ""
+	}
+	return version
 }
 
 // streaks are how long a seed has done well, or badly.
@@ -149,6 +170,27 @@ func (s seed) blamed() bool {
 	return s.Cause != "" || s.Measured || culled(s.Stage)
 }
 
+// hold is what a seed's trainer tells of its place in the output, and since when that is not
+// what we asked for.
+type hold struct {
+	Out      bool   `json:"out,omitempty"`
+	Since    uint64 `json:"since,omitempty"` // 0: it is as asked, or none of ours
+	At       int64  `json:"at_ms,omitempty"`
+	Attempts int    `json:"attempts,omitempty"` // that have had no effect
+}
+
+// heard takes what the trainer tells of a seed that was asked for to be out, or not. One that
+// is out though we asked for nothing is somebody else's matter.
+func (h hold) heard(out, asked bool, evaluated uint64, now int64) hold {
+	switch h.Out = out; {
+	case out == asked:
+		return hold{Out: out}
+	case h.Since == 0 && asked:
+		h.Since, h.At = evaluated, now
+	}
+	return h
+}
+
 func (p pending) waits() bool { return p.Operation != opNone }
 
 // A command is given up on after so many reports and Config.EffectTime.
@@ -164,7 +206,18 @@ func (e *evaluation) lapsed(s seed) bool {
 		atLeast += e.config.Embargo
 	}
 	p := s.Pending
-	return p.waits() && e.record.Evaluated-p.Since >= effectEpochs && e.now.UnixMilli()-p.At >= atLeast.Milliseconds()
+	return p.waits() && passed(e, p.Since, p.At, atLeast)
+}
+
+// passed says whether some reports and so much time went by.
+func passed(e *evaluation, since uint64, at int64, atLeast time.Duration) bool {
+	return e.record.Evaluated-since >= effectEpochs && e.now.UnixMilli()-at >= atLeast.Milliseconds()
+}
+
+// unheeded says whether a seed's PAUSE, or its end, should have shown and does not: it was
+// refused, or lost, or lifted by somebody else.
+func unheeded(e *evaluation, s seed) bool {
+	return s.Hold.Since > 0 && s.Hold.Out != s.Paused && passed(e, s.Hold.Since, s.Hold.At, e.config.EffectTime)
 }
 
 // observe takes the seed's state in the report that is evaluated.

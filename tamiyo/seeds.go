@@ -46,6 +46,7 @@ func (e *evaluation) observeSeed(state *leyline.SeedState) {
 	s.Blueprint, s.Slot = wordOr(graft.Blueprint, s.Blueprint), wordOr(graft.Slot, s.Slot)
 	before := s.Stage
 	s = s.observe(state, e.record.Evaluated, e.config)
+	s.Hold = s.Hold.heard(rests(state), s.Paused, e.record.Evaluated, e.now.UnixMilli())
 	if !s.Ended && !alive(s.Stage) {
 		s = e.end(s, before)
 	}
@@ -81,6 +82,8 @@ func (e *evaluation) recognise(state *leyline.SeedState) (seed, bool) {
 	switch {
 	case !isWord(state.GetSeedId()) || at <= stageUnknown || at > lastStage:
 		return seed{}, false
+	case known && s.Ended && s.Pending.waits() && !e.lapsed(s):
+		return seed{}, false // the list is older than its CULL
 	case !known || s.Ended && alive(at): // new, or its name is used again
 		return e.firstSight(s, state)
 	case s.Stage == stageUnknown && !s.Ended: // a dormant slot is not yet the seed
@@ -116,6 +119,7 @@ func wordOr(text, fallback string) string {
 func (e *evaluation) missSeed(s seed) {
 	missed := e.record.Evaluated - s.Seen
 	switch {
+	case s.Ended && s.Pending.waits() && !e.lapsed(s): // it may show yet
 	case s.Ended:
 		e.record.remove(s.ID)
 	case s.Pending.Operation == opCull, missed >= vanishedAfter:
@@ -124,7 +128,8 @@ func (e *evaluation) missSeed(s seed) {
 }
 
 // missGermination gives a seed up that did not show after the last try. Should
-// it be on its way still, the CULL overtakes it. While none can be begun its time stands still.
+// it be on its way still, the CULL overtakes it: until that can have had its effect, what is
+// told of the seed counts for nothing. While none can be begun its time stands still.
 func (e *evaluation) missGermination(s seed) {
 	if e.state.Closed != "" { // it may have been refused for that
 		s.Pending.Since, s.Pending.At = e.record.Evaluated, e.now.UnixMilli()
@@ -135,10 +140,12 @@ func (e *evaluation) missGermination(s seed) {
 		return
 	}
 	s.Cause = causeNoEffect
+	gone := e.end(s, stageUnknown)
 	if e.commandable(s) {
 		e.issue(e.seedCommand(s, opCull, causeNoEffect), s.Blueprint)
+		gone.Pending = pending{Operation: opCull, Since: e.record.Evaluated, At: e.now.UnixMilli(), Attempts: 1}
 	}
-	e.record.put(e.end(s, stageUnknown))
+	e.record.put(gone)
 }
 
 // chances is how often a blueprint may be set back before a seed of it that was alive
@@ -169,7 +176,7 @@ func (e *evaluation) end(s seed, lastAlive stage) seed {
 	}
 	e.record.Loss = e.record.Loss.restart()
 	return seed{
-		ID: s.ID, Slot: s.Slot, Blueprint: s.Blueprint, Work: s.Work, origin: origin{Germination: s.Germination},
+		ID: s.ID, Slot: s.Slot, Blueprint: s.Blueprint, Work: s.Work, origin: origin{Germination: s.Germination, Policy: s.Policy},
 		Stage: s.Stage, Born: s.Born, Seen: s.Seen, Ended: true,
 	}
 }

@@ -34,18 +34,21 @@ func (e *evaluation) steerSeeds() {
 
 // steer looks at what is wrong before it looks at what is well.
 func (e *evaluation) steer(s seed) seed {
-	if s.Pending.waits() && !e.lapsed(s) {
-		return s
-	}
 	restrained := e.conservative() || e.verdict.Effect >= rules.Pause
+	if s.Pending.waits() && !e.lapsed(s) {
+		if !restrained || s.Pending.Operation != opFossilize {
+			return s
+		}
+		s.Pending = pending{} // what is paused is not kept, and is asked for again
+	}
 	frozen := restrained || e.verdict.Effect >= rules.Freeze
 	operation, cause := e.judge(s)
 	switch {
 	case operation == opCull:
 		return e.order(s, opCull, cause)
-	case restrained && !s.Paused && pausable(s.Stage):
+	case restrained && pausable(s.Stage) && (!s.Paused || unheeded(e, s)):
 		return e.pause(s)
-	case !frozen && s.Paused && !e.record.Unrest.holds():
+	case !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && s.Hold.Attempts < maxResumes):
 		return e.resume(s)
 	case !frozen && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
@@ -94,15 +97,30 @@ func (e *evaluation) order(s seed, op operation, cause string) seed {
 	return s
 }
 
+// maxResumes is how often a seed is resumed in vain: after that it is somebody else who keeps
+// it out of the output.
+const maxResumes = 3
+
+// asked notes that a seed was asked to leave the output, or to come back.
+func (s seed) asked(out bool, e *evaluation) seed {
+	if s.Paused != out {
+		s.Hold.Attempts = 0
+	}
+	s.Paused = out
+	s.Hold.Since, s.Hold.At = e.record.Evaluated, e.now.UnixMilli()
+	s.Hold.Attempts = min(s.Hold.Attempts+1, maxAttempts)
+	return s
+}
+
 func (e *evaluation) pause(s seed) seed {
-	s.Paused = true
+	s = s.asked(true, e)
 	e.pausedBy = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
 	e.issue(e.pauseCommand(s, e.pausedBy), s.Blueprint)
 	return s
 }
 
 func (e *evaluation) resume(s seed) seed {
-	s.Paused = false
+	s = s.asked(false, e)
 	command := e.pauseCommand(s, causePolicy)
 	command.Annotations["resume"] = "true"
 	e.issue(command, s.Blueprint)

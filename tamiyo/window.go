@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -19,6 +20,7 @@ type window struct {
 	Seed      string  `json:"seed"`
 	Blueprint string  `json:"blueprint,omitempty"`
 	Command   string  `json:"command,omitempty"` // that germinated it
+	Policy    string  `json:"policy,omitempty"`  // that had it begun, as an origin has it
 	Epoch     uint32  `json:"epoch"`             // in which it began
 	Since     uint64  `json:"since"`             // reports evaluated by then, that one too
 	Seen      uint32  `json:"seen,omitempty"`    // reports so far
@@ -39,7 +41,7 @@ func (e watcher) watch(s seed) {
 		return
 	}
 	windows := append(slices.Clone(e.record.Windows), window{
-		Seed: s.ID, Blueprint: s.Blueprint, Command: s.Germination,
+		Seed: s.ID, Blueprint: s.Blueprint, Command: s.Germination, Policy: inForce(s.begunBy(e.policy)),
 		Epoch: e.record.Epoch, Since: e.record.Evaluated,
 	})
 	e.record.Windows = windows[max(0, len(windows)-maxWindows):]
@@ -108,13 +110,14 @@ func (e watcher) synthesis(w window) *leyline.FieldReport {
 		Metrics: map[string]float32{
 			"loss_delta_total": w.Total, "loss_delta_min": w.Least, "loss_delta_max": w.Most,
 		},
-		ObservationWindowEpochs: w.Seen, IssuedAt: timestamppb.New(e.now), TamiyoPolicyVersion: e.policy, Notes: "observed",
+		ObservationWindowEpochs: w.Seen, IssuedAt: timestamppb.New(e.now), Notes: "observed",
+		TamiyoPolicyVersion: cmp.Or(w.Policy, DefaultPolicyVersion),
 	}
 }
 
 // checkWindows holds what a record may say of windows.
 func checkWindows(windows []window) bool {
 	return len(windows) <= maxWindows && !slices.ContainsFunc(windows, func(w window) bool {
-		return !isWord(w.Seed) || !isText(w.Blueprint) || !isText(w.Command)
+		return !isWord(w.Seed) || !isText(w.Blueprint) || !isText(w.Command) || !isText(w.Policy)
 	})
 }

@@ -51,7 +51,7 @@ var hubs = map[string]hub{
 	"kasmina.Record":  {22, 5, stored},
 	"kasmina.pending": {18, 1, stored},
 	"kasmina.seed":    {28, 8, stored},
-	"tamiyo.seed":     {17, 4, stored},
+	"tamiyo.seed":     {18, 5, stored},
 	"tolaria.saved":   {19, 0, stored},
 	"trainer.Order":   {17, 4, stored},
 
@@ -77,7 +77,7 @@ var hubs = map[string]hub{
 	"kernel.node":    {17, 27, operators},
 	"tezzeret.graph": {9, 54, operators},
 
-	"kasmina.step": {17, 124, undivided},
+	"kasmina.step": {17, 125, undivided},
 
 	"kasmina/graft.Graft":                     {14, 46, oneThing},
 	"kasmina/graft.seed":                      {17, 18, oneThing},

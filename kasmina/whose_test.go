@@ -1,0 +1,68 @@
+package kasmina
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+func by(who string) change { return func(c *leyline.AdaptationCommand) { c.IssuedBy = who } }
+
+// What an operator takes out of the output stays out until an operator resumes it; the
+// controller, which knows nothing of that, gives back what it took itself.
+func TestControllerLiftsNoPauseButItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		steps []string // who pauses (-) and resumes (+)
+		want  []string
+	}{
+		"its own":              {[]string{"-tamiyo", "+tamiyo"}, nil},
+		"an operator's":        {[]string{"-esperctl", "+tamiyo"}, []string{"command"}},
+		"after an operator's":  {[]string{"-esperctl", "-tamiyo", "+tamiyo"}, []string{"command"}},
+		"before an operator's": {[]string{"-tamiyo", "-esperctl", "+tamiyo"}, []string{"command"}},
+		"by an operator":       {[]string{"-tamiyo", "-esperctl", "+esperctl"}, nil},
+		"while it holds":       {[]string{"-tamiyo", "-esperctl"}, []string{"command", "controller"}},
+	} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		for _, step := range row.steps {
+			changes := []change{ofType(leyline.CommandType_COMMAND_PAUSE), by(step[1:])}
+			if step[0] == '+' {
+				changes = append(changes, annotate("resume", "true"))
+			}
+			w.accepts(w.command(0, "s", changes...))
+			w.report()
+			w.report()
+		}
+		seed := NewView(w.record).Seeds[0]
+		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
+			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
+		}
+	}
+}
+
+// A peer's clock may be ahead by a few seconds. What it said holds back no CULL that is issued
+// later.
+func TestCullHoldsThoughAnEarlierCommandWasDatedAhead(t *testing.T) {
+	t.Parallel()
+	ahead := []change{ofType(leyline.CommandType_COMMAND_PAUSE), annotate("resume", "true")}
+	for _, kind := range []leyline.CommandType{
+		leyline.CommandType_COMMAND_SEED, leyline.CommandType_COMMAND_ROLLBACK, leyline.CommandType_COMMAND_STRUCTURAL_PRUNING,
+	} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		w.accepts(w.command(0, "s", append(slices.Clone(ahead), issued(w.now.Add(4*time.Second)))...))
+		cull := w.command(opCull, "s")
+		if kind != leyline.CommandType_COMMAND_SEED {
+			cull = w.command(0, "s", ofType(kind))
+		}
+		w.accepts(cull)
+		w.report()
+		w.wantStage("s", lifecycle.Embargoed)
+	}
+}
