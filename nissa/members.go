@@ -27,6 +27,7 @@ type members struct {
 	name     string
 	takeOver func(name string, idle time.Duration)
 	seen     map[string]sighting
+	round    int64 // of series that were shared, up to which those of the others are here
 }
 
 // sighting is the newest sign of life of one, and since when there was no other.
@@ -79,7 +80,12 @@ func (m *members) leave(ctx context.Context) error {
 
 // member is the worker that gives signs of life.
 func (s *Service) member() supervise.Worker {
-	beating := s.each(beatPause, "give a sign of life", s.kept.members.step)
+	beating := s.each(beatPause, "give a sign of life", func(ctx context.Context) error {
+		if err := s.kept.members.step(ctx); err != nil {
+			return err
+		}
+		return s.share(ctx)
+	})
 	return supervise.WorkerFunc(func(ctx context.Context) error {
 		err := beating.Run(ctx)
 		if left := s.kept.members.leave(ctx); left != nil {

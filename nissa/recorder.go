@@ -50,6 +50,9 @@ func newRecorder(limits Limits) *recorder {
 		origins:   newCapped(limits.LabelValues),
 		levels:    newCapped(limits.LabelValues),
 	}
+	r.series.flags = map[string]*shownFlag{
+		quarantineRow: {gauge: counts.quarantine}, elevatedRow: {gauge: counts.elevatedRisk},
+	}
 	counts.register(r.registry, r.series.size)
 	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention)
 	for _, row := range counts.rows {
