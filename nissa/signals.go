@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -10,6 +11,9 @@ const (
 	elevatedRisk   = 0.8
 	blueprintRisk  = "tamiyo.blueprint.risk"
 	trainingReward = "simic.training.reward"
+
+	quarantineRow = "tamiyo_bsds_quarantine_active"
+	elevatedRow   = "tamiyo_bsds_elevated_risk"
 )
 
 // recordRisk follows Tamiyo's judgement of blueprints. Only a packet that
@@ -26,13 +30,15 @@ func (r *recorder) recordRisk(packet *leyline.TelemetryPacket) {
 	if packet.GetSourceSubsystem() != "tamiyo" {
 		return
 	}
+	now := time.Now()
+	said := saidAt(packet, now)
 	risk, judged := metric(packet, blueprintRisk)
 	quarantined := hasEvent(packet, "bp_quarantine")
 	if judged {
-		r.counts.elevatedRisk.WithLabelValues().Set(flag(risk >= elevatedRisk))
+		r.series.flag(elevatedRow, flag(risk >= elevatedRisk), said, now)
 	}
 	if judged || quarantined {
-		r.counts.quarantine.WithLabelValues().Set(flag(quarantined))
+		r.series.flag(quarantineRow, flag(quarantined), said, now)
 	}
 }
 

@@ -24,7 +24,7 @@ type Judged struct {
 	State          string
 }
 
-// Journal is what is to be judged for alerts, what became of it, and who judges. It is a part of
+// Journal is what is to be judged for alerts, what became of it, who judges, and who else could. It is a part of
 // the store.
 type Journal struct{ store *Store }
 

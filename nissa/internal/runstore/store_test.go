@@ -879,3 +879,27 @@ func TestAClockThatGoesFarAheadRemovesNothing(t *testing.T) {
 		kept("wrong")
 	})
 }
+
+// Sources that are silent do not keep a new one from being shown.
+func TestSilentSourcesMakeRoomForNewOnes(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		var told []runs.Message
+		for i := range mostSources {
+			told = append(told, packet(fmt.Sprint("flood-", i), 1))
+		}
+		put(t, s, told...)
+		put(t, s, packet("steady", 2), packet("flood-0", 890)) // there is no room yet
+		late := int(silentSource.Seconds()) + 5
+		put(t, s, packet("honest", late), packet("honest-2", late))
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
+		names := map[string]bool{}
+		for _, source := range sources {
+			names[source.Name] = true
+		}
+		if err != nil || len(names) != mostSources || !names["honest"] || !names["honest-2"] || !names["flood-0"] || names["steady"] {
+			t.Errorf("%d sources, honest %t %t, flood-0 %t, steady %t, %v",
+				len(names), names["honest"], names["honest-2"], names["flood-0"], names["steady"], err)
+		}
+	})
+}

@@ -400,6 +400,47 @@ check("alerts and objectives are shown, and taken up with a token, where Nissa s
   await close(page);
 });
 
+check("who presses a key hits the line that is focused, whatever goes above it", async () => {
+  const page = await open(base, "#/");
+  const letter = (id) => ({ id, time: new Date().toISOString(), stream: "s", group: "g", type: "TELEMETRY", reason: "handler", error: "", attempts: 1, bytes: 1 });
+  let letters = ["1-0", "2-0", "3-0"].map(letter), deleted = [];
+  await page.route("**/api/deadletters**", (route) => {
+    if (route.request().method() === "DELETE") deleted.push(new URL(route.request().url()).pathname);
+    return route.fulfill({ json: { letters } });
+  });
+  await go(page, "#/bus");
+  await page.locator('[data-letter="2-0"]').getByRole("button", { name: "Remove" }).focus();
+  letters = letters.slice(1);
+  await page.locator('[data-letter="1-0"]').waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await until("a letter is removed", () => deleted.length === 1);
+  want(deleted[0] === "/api/deadletters/2-0", `removed is ${deleted}`);
+  letters = [letter("3-0")];
+  await page.locator('[data-letter="2-0"]').waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await page.waitForTimeout(300);
+  want(deleted.length === 1, `the line is gone, and removed is ${deleted}`);
+  await close(page);
+});
+
+check("a connection that is dead without a word is told as lost", async () => {
+  const page = await open(base, "#/", { outages: true });
+  await page.clock.install();
+  await page.reload();
+  const link = () => page.locator("#link").innerText();
+  await until("it is live", async () => /live/i.test(await link()));
+  site.process.child.kill("SIGSTOP");
+  try {
+    await page.clock.fastForward(45_000);
+    await until("it is lost", async () => !/live/i.test(await link()), 5000);
+  } finally {
+    site.process.child.kill("SIGCONT");
+  }
+  await page.clock.fastForward(10_000);
+  await until("it is live again", async () => /live/i.test(await link()));
+  await close(page);
+});
+
 check("who silenced an alert stands in the feed", async () => {
   const page = await open(base, "#/alarms");
   const answer = await fetch(base + "/api/silences", {
