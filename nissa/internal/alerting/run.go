@@ -130,7 +130,7 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 		d.logger.Warn("a receiver could not be told", "receiver", n.Receiver, "rule", n.Rule, "in_a_row", failures, "error", err)
 	} else {
 		d.logger.Info("a receiver was told", "receiver", n.Receiver, "rule", n.Rule, "firing", len(n.Firing), "resolved", len(n.Resolved),
-			"took", took)
+			"unnamed", n.Passed, "took", took)
 	}
 	const metric = "nissa.notifications.failed_in_a_row"
 	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
