@@ -32,7 +32,7 @@ const (
 	Recovered = "recovered"      // its condition does not hold any more, or what ends it was told
 	Quiet     = "quiet"          // the event that raised it did not come again
 	Forgotten = "not_heard_of"   // nothing was heard of its subject for a day
-	Withdrawn = "rule_withdrawn" // its rule is not in the file any more
+	Withdrawn = "rule_withdrawn" // its rule is not in the file any more, or does not look at its subject
 )
 
 // Lateness is for how long what was made before the last is taken for late.

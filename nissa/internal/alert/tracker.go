@@ -111,6 +111,23 @@ func (t *Tracker) Tick(now time.Time, termsOf func(rule string) (Terms, bool)) [
 	return changed
 }
 
+// Withdraw ends the alerts of subjects that there are no more, and forgets them. It returns those that
+// fired.
+func (t *Tracker) Withdraw(now time.Time, gone func(Subject) bool) []Alert {
+	var ended []Alert
+	for id, a := range t.alerts {
+		if !gone(a.Subject) {
+			continue
+		}
+		if told := t.put(id, a.withdraw(now)); told != nil {
+			ended = append(ended, *told)
+		}
+		t.remove(id)
+	}
+	slices.SortFunc(ended, byID)
+	return ended
+}
+
 func (a Alert) withdraw(now time.Time) Alert {
 	if a.State == Firing {
 		return a.end(now, Withdrawn)

@@ -70,6 +70,7 @@ type books struct {
 	planner    *grouping.Planner
 	objectives *objectives.Keeper
 	silences   alert.Silences
+	shapes     map[string]string // of the rules by which the alerts are, by name; see rules.Rule.Shape
 }
 
 func newBooks() *books {
@@ -125,6 +126,9 @@ func (d *Desk) use(file *rules.File, senders map[string]notify.Sender) {
 	}
 	d.looksAt.Store(interestOf(file))
 	d.bind(d.books)
+	if d.seat == nil || d.seat.token != 0 {
+		d.settle(d.now())
+	}
 	d.figures.rules.Set(float64(len(file.Rules)))
 }
 

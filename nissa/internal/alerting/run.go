@@ -24,6 +24,9 @@ const (
 	maxWords     = 256
 )
 
+// failedInARow is the metric of how often in a row a receiver could not be told.
+const failedInARow = "nissa.notifications.failed_in_a_row"
+
 // Run tells the receivers until ctx ends, and then keeps the state.
 func (d *Desk) Run(ctx context.Context) error {
 	var beside, sending sync.WaitGroup
@@ -132,8 +135,7 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 		d.logger.Info("a receiver was told", "receiver", n.Receiver, "rule", n.Rule, "firing", len(n.Firing), "resolved", len(n.Resolved),
 			"unnamed", n.Passed, "took", took)
 	}
-	const metric = "nissa.notifications.failed_in_a_row"
-	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
+	d.look(telemetry.New(self, self).Metric(failedInARow, float64(failures), "count", "receiver", n.Receiver).Build())
 	nudge(d.changed)
 }
 

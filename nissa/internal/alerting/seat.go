@@ -184,6 +184,7 @@ func (s *seat) takeLead(ctx context.Context, now time.Time) error {
 	s.led, s.beaten, s.saved, s.pause = true, now, now, savePause
 	s.desk.mu.Lock()
 	s.token, s.sure, s.caughtUp, s.unsaved = token, now.Add(leadLife), false, 0
+	s.desk.settle(s.desk.now())
 	s.desk.mu.Unlock()
 	return s.judgeAll(ctx)
 }

@@ -22,7 +22,8 @@ type Group struct {
 	Sent     time.Time              `json:"sent,omitzero"`     // the last notification
 	Failed   time.Time              `json:"failed,omitzero"`   // the last that could not be delivered
 
-	telling map[string]bool // that fire by a notification that is under way
+	telling   map[string]bool // that fire by a notification that is under way
+	dismissed bool            // the rule does not name the receiver any more
 }
 
 // whole makes up what an older state does not have, and returns how many found no room.
@@ -81,6 +82,30 @@ func (g *Group) passAll() (unnamed int) {
 	return unnamed
 }
 
+// heard says that the receiver knows that an alert fires, or will.
+func (g *Group) heard(id string) bool {
+	if waits, is := g.Pending[id]; is {
+		return waits.State == alert.Firing
+	}
+	return g.knows(id)
+}
+
+// end ends for the receiver what fires no more though nobody said so, and what it is not to hear of.
+func (g *Group) end(fires map[string]bool, now time.Time) {
+	for id, a := range g.Pending {
+		if a.State == alert.Firing && !g.knows(id) && (g.dismissed || !fires[id]) {
+			delete(g.Pending, id)
+		}
+	}
+	for id, a := range g.Told {
+		if waits, is := g.Pending[id]; fires[id] || is && waits.State == alert.Resolved {
+			continue
+		}
+		a.State, a.Ended, a.Reason = alert.Resolved, now, alert.Forgotten
+		g.note(a, now)
+	}
+}
+
 // changes are what a receiver does not know of yet, without what is silenced.
 func (g *Group) changes(view View) Notification {
 	n := Notification{Receiver: g.Receiver, Rule: g.Rule, Passed: g.More}
@@ -106,6 +131,9 @@ func (g *Group) changes(view View) Notification {
 // repeated are the alerts that a receiver knows of and that fire on: for a program all, for people
 // those that are in nobody's hands.
 func (g *Group) repeated(view View, all bool) (firing []alert.Alert) {
+	if g.dismissed {
+		return nil
+	}
 	for id := range g.Told {
 		if a, fires := view.Firing(id); fires && (all || a.Ack == nil && !view.Silenced(a)) {
 			firing = append(firing, a)

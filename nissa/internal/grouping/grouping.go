@@ -84,6 +84,9 @@ func (p *Planner) Use(times Times, receivers map[string]Receiver) {
 		p.receivers[name].Receiver = wants
 		p.receivers[name].limit = newLimit(wants.PerMinute)
 	}
+	for _, r := range p.receivers {
+		r.next = time.Time{} // its address may be another now
+	}
 	maps.DeleteFunc(p.groups, func(_ [2]string, g *Group) bool { return p.receivers[g.Receiver] == nil })
 }
 
@@ -91,6 +94,24 @@ func (p *Planner) Use(times Times, receivers map[string]Receiver) {
 func (p *Planner) Note(name string, a alert.Alert, now time.Time) {
 	if g := p.group(name, a.Rule); g != nil && !g.note(a, now) {
 		p.unnamed++
+	}
+}
+
+// Settle compares what receivers know with all that fires, for the receivers that rules have now. Who
+// is not told of a rule any more hears of the end of what it knows, and of nothing else.
+func (p *Planner) Settle(firing []alert.Alert, receiversOf func(rule string) []string, now time.Time) {
+	fires := make(map[string]bool, len(firing))
+	for _, a := range firing {
+		fires[a.ID] = true
+		for _, name := range receiversOf(a.Rule) {
+			if g := p.group(name, a.Rule); g != nil && !g.heard(a.ID) {
+				g.note(a, now)
+			}
+		}
+	}
+	for _, g := range p.groups {
+		g.dismissed = !slices.Contains(receiversOf(g.Rule), g.Receiver)
+		g.end(fires, now)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -299,6 +300,31 @@ func TestReceiversThatWereAwayKnowWhatFires(t *testing.T) {
 	if len(told) != len(d.firing) || len(told) != 100 {
 		t.Errorf("%d are told, and %d fire", len(told), len(d.firing))
 	}
+}
+
+// A file that is read again may have the right address of a receiver.
+func TestNewFilesAreTriedAtOnce(t *testing.T) {
+	d := newDesk(times, 60)
+	d.down = true
+	d.fire("r", "a")
+	d.pass(17 * time.Second) // five attempts, the next one after sixteen seconds
+	d.down = false
+	d.planner.Use(times, map[string]grouping.Receiver{"chat": {PerMinute: 60}})
+	d.pass(time.Second)
+	d.expect(t, "17.0s r +a -")
+}
+
+// A receiver knows of something that does not fire, as after a crash: it has ended for it as well.
+func TestWhatReceiversKnowIsComparedWithWhatFires(t *testing.T) {
+	d := newDesk(times, 60)
+	d.fire("r", "a")
+	d.fire("r", "b")
+	d.pass(time.Second)
+	d.expect(t, "0.2s r +ab -")
+	delete(d.firing, alert.Subject{Rule: "r", Source: "a"}.ID())
+	d.planner.Settle(slices.Collect(maps.Values(d.firing)), func(string) []string { return []string{"chat"} }, d.now)
+	d.pass(20 * time.Second)
+	d.expect(t, "10.2s r + -a")
 }
 
 func TestPlansGoOnAfterARestart(t *testing.T) {
