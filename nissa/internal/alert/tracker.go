@@ -92,11 +92,11 @@ func (t *Tracker) remove(id string) {
 
 // Tick lets time pass, and returns the alerts that have begun to fire or have ended by that.
 // Those whose rule there is no more end.
-func (t *Tracker) Tick(now time.Time, termsOf func(rule string) (Terms, bool)) []Alert {
+func (t *Tracker) Tick(now time.Time, heard Heard, termsOf func(rule string) (Terms, bool)) []Alert {
 	var changed []Alert
 	for id, a := range t.alerts {
 		terms, known := termsOf(a.Rule)
-		next := a.tick(terms, now)
+		next := a.tick(terms, now, heard)
 		if !known {
 			next = a.withdraw(now)
 		}
