@@ -10,6 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/rules"
+	"github.com/esper-lite/weatherlight/oona/admin"
 )
 
 // ErrRules says that the rules are not in order.
@@ -28,6 +29,7 @@ func newDesk(config Config) (*alerting.Desk, error) {
 	bus := config.Bus
 	desk, err := alerting.New(alerting.Config{
 		Read: config.Alerts.Rules, Name: config.Name, Silent: bus.TakeOver, Now: bus.Now, Probe: bus.Ping,
+		Reach:  reach(bus.Admin(), config.Group, config.Streams.Telemetry, config.Streams.Emergency),
 		Logger: config.Logger.With("part", "alerts"),
 		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
 			return bus.PublishTelemetry(ctx, packet, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL)
@@ -37,6 +39,21 @@ func newDesk(config Config) (*alerting.Desk, error) {
 		return nil, fmt.Errorf("%w: %w", ErrRules, err)
 	}
 	return desk, nil
+}
+
+// reach asks how far streams are written and a group has read them. One that is not there is left out.
+func reach(bus *admin.Admin, group string, streams ...string) func(context.Context) (map[string]alerting.Reach, error) {
+	return func(ctx context.Context) (map[string]alerting.Reach, error) {
+		reached := map[string]alerting.Reach{}
+		for _, stream := range streams {
+			written, read, err := bus.Reach(ctx, group, stream)
+			if err != nil {
+				return nil, err
+			}
+			reached[stream] = alerting.Reach{Written: written, Read: read}
+		}
+		return reached, nil
+	}
 }
 
 // Reload reads the rules again. When they are not in order the old ones stay, and the error

@@ -16,6 +16,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/oona"
 )
 
@@ -130,6 +131,12 @@ func TestWhatIsSaidOnTheBusRaisesAlertsThatArrive(t *testing.T) {
 			return status == http.StatusOK && strings.Contains(body, `"rule":"hot"`)
 		})
 		r.shows(`nissa_alerts{rule="hot",severity="warning",state="firing"} 1`)
+		r.eventually("all is heard", func() bool {
+			streams := oona.DefaultStreams()
+			reached, err := reach(sender.Admin(), "nissa-service", streams.Telemetry, streams.Emergency, "none")(t.Context())
+			is := reached[streams.Emergency]
+			return err == nil && is.Written != "" && is.Read == is.Written && reached["none"] == alerting.Reach{}
+		})
 		r.eventually("the alert on the bus", func() bool {
 			return strings.Contains(metrics(r), `esper_telemetry_packets_total{source="nissa"}`)
 		})

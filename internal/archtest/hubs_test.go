@@ -42,7 +42,7 @@ var hubs = map[string]hub{
 	"urza.Config":                          {21, 3, configuration},
 	"weatherlight/internal/control.Config": {18, 0, configuration},
 
-	"nissa/internal/rules.Rule":        {17, 2, configuration},
+	"nissa/internal/rules.Rule":        {17, 4, configuration},
 	"nissa/internal/rules.writtenRule": {17, 0, configuration},
 
 	"nissa.counts":               {16, 5, figures},

@@ -57,6 +57,21 @@ func (a *Admin) Streams(ctx context.Context) ([]StreamView, error) {
 	return views, nil
 }
 
+// Reach is the last entry that was written to a stream, and the last that a group has read: none of a
+// group or a stream that is not there.
+func (a *Admin) Reach(ctx context.Context, group, stream string) (written, read string, err error) {
+	info, groups, err := a.conn.Inspect(ctx, stream)
+	if err != nil {
+		return "", "", fmt.Errorf("look how far %s has read %s: %w", group, stream, err)
+	}
+	for _, g := range groups {
+		if g.Name == group {
+			read = g.LastDelivered
+		}
+	}
+	return info.LastID, read, nil
+}
+
 func (a *Admin) view(ctx context.Context, stream string) (*StreamView, error) {
 	exists, err := a.conn.Do(ctx, a.conn.B().Exists().Key(stream).Build()).AsBool()
 	if err != nil {

@@ -32,7 +32,7 @@ const (
 	Recovered = "recovered"      // its condition does not hold any more, or what ends it was told
 	Quiet     = "quiet"          // the event that raised it did not come again
 	Forgotten = "not_heard_of"   // nothing was heard of its subject for a day
-	Withdrawn = "rule_withdrawn" // its rule is not in the file any more
+	Withdrawn = "rule_withdrawn" // its rule is not in the file any more, or does not look at its subject
 )
 
 // Lateness is for how long what was made before the last is taken for late.
@@ -201,13 +201,14 @@ func (a Alert) end(now time.Time, reason string) Alert {
 }
 
 // tick is what time alone does.
-func (a Alert) tick(t Terms, now time.Time) Alert {
+func (a Alert) tick(t Terms, now time.Time, heard Heard) Alert {
+	began, silent := heard.silence(a.Seen)
 	switch {
 	case a.State == Firing:
 		return a.tickFiring(t, now)
-	case t.Absent > 0 && now.Sub(a.Seen) >= t.Absent && a.Reason != Forgotten:
+	case t.Absent > 0 && silent >= t.Absent && a.Reason != Forgotten:
 		a.Streak = t.Count
-		return a.hold(t, now, a.Seen.Add(t.Absent))
+		return a.hold(t, now, began.Add(t.Absent))
 	case a.State == Pending && t.Quiet > 0 && now.Sub(a.Held) >= t.Quiet:
 		a.State, a.Streak = Inactive, 0
 		return a

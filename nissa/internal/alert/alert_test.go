@@ -24,7 +24,7 @@ func script(t Terms, text string) string {
 		if mark != '.' {
 			tracker.Observe(subject, Meaning{}, t, Observation{At: now, Holds: mark == '+'})
 		}
-		tracker.Tick(now, func(string) (Terms, bool) { return t, true })
+		tracker.Tick(now, Heard{Until: now}, func(string) (Terms, bool) { return t, true })
 		states += letter(tracker, subject.ID())
 	}
 	return states
@@ -104,7 +104,7 @@ func TestTheYoungestWordStandsInWhateverOrderItIsHeard(t *testing.T) {
 			for _, i := range order {
 				at := noon.Add(time.Duration(i) * time.Second)
 				tracker.Observe(subject, Meaning{}, Terms{Count: 1}, Observation{At: at, Heard: noon.Add(time.Hour), Holds: i%2 == last})
-				tracker.Tick(noon.Add(time.Hour), func(string) (Terms, bool) { return Terms{Count: 1}, true })
+				tracker.Tick(noon.Add(time.Hour), Heard{Until: noon.Add(time.Hour)}, func(string) (Terms, bool) { return Terms{Count: 1}, true })
 			}
 			if a, _ := tracker.Get(subject.ID()); (a.State == Firing) != (last == 0) {
 				t.Errorf("order %v: %s, though the youngest holds is %v", order, a.State, last == 0)
@@ -117,14 +117,14 @@ func TestFiringAlertsOfWhichNothingIsHeardEndAfterADay(t *testing.T) {
 	tracker, terms, subject := NewTracker(Limits{}), Terms{Count: 1}, Subject{Rule: "r"}
 	of := func(string) (Terms, bool) { return terms, true }
 	tracker.Observe(subject, Meaning{}, terms, Observation{At: noon, Holds: true})
-	if told := tracker.Tick(noon.Add(24*time.Hour-1), of); len(told) != 0 {
+	if told := tracker.Tick(noon.Add(24*time.Hour-1), Heard{Until: noon.Add(24*time.Hour - 1)}, of); len(told) != 0 {
 		t.Errorf("too early: %v", told)
 	}
-	told := tracker.Tick(noon.Add(24*time.Hour), of)
+	told := tracker.Tick(noon.Add(24*time.Hour), Heard{Until: noon.Add(24 * time.Hour)}, of)
 	if len(told) != 1 || told[0].Reason != Forgotten {
 		t.Errorf("told %+v", told)
 	}
-	tracker.Tick(noon.Add(25*time.Hour), of)
+	tracker.Tick(noon.Add(25*time.Hour), Heard{Until: noon.Add(25 * time.Hour)}, of)
 	if left := tracker.Kept(); len(left) != 0 {
 		t.Errorf("%d are kept", len(left))
 	}
@@ -141,7 +141,7 @@ func TestSilenceIsToldAgainOfWhoCameBack(t *testing.T) {
 		if step.heard {
 			tracker.Observe(subject, Meaning{}, terms, Observation{At: now})
 		}
-		tracker.Tick(now, func(string) (Terms, bool) { return terms, true })
+		tracker.Tick(now, Heard{Until: now}, func(string) (Terms, bool) { return terms, true })
 		states += letter(tracker, subject.ID())
 	}
 	if states != "iFriF" {
@@ -158,7 +158,7 @@ func TestAlertsEndNoEarlierThanTheyBegan(t *testing.T) {
 	} {
 		tracker, subject := NewTracker(Limits{}), Subject{Rule: "r"}
 		tracker.Observe(subject, Meaning{}, terms, Observation{At: noon, Holds: terms.For > 0})
-		fired := tracker.Tick(noon.Add(12*time.Second), func(string) (Terms, bool) { return terms, true })
+		fired := tracker.Tick(noon.Add(12*time.Second), Heard{Until: noon.Add(12 * time.Second)}, func(string) (Terms, bool) { return terms, true })
 		ended := tracker.Observe(subject, Meaning{}, terms, Observation{At: noon.Add(11 * time.Second), Heard: noon.Add(13 * time.Second)})
 		if len(fired) != 1 || ended == nil || ended.State != Resolved || ended.Ended.Before(fired[0].Fired) {
 			t.Errorf("%s: began %+v, ended %+v", what, fired, ended)
@@ -169,7 +169,7 @@ func TestAlertsEndNoEarlierThanTheyBegan(t *testing.T) {
 func TestAlertsEndWithTheirRule(t *testing.T) {
 	tracker, subject := NewTracker(Limits{}), Subject{Rule: "r"}
 	tracker.Observe(subject, Meaning{}, Terms{Count: 1}, Observation{At: noon, Holds: true})
-	told := tracker.Tick(noon, func(string) (Terms, bool) { return Terms{}, false })
+	told := tracker.Tick(noon, Heard{Until: noon}, func(string) (Terms, bool) { return Terms{}, false })
 	if len(told) != 1 || told[0].Reason != Withdrawn || len(tracker.Kept()) != 0 {
 		t.Errorf("told %+v, kept %d", told, len(tracker.Kept()))
 	}
@@ -303,7 +303,7 @@ func TestFiringAndEndingTakeTurns(t *testing.T) {
 				}
 				check(tracker.Observe(subject, Meaning{}, terms, Observation{At: now, Holds: holds}))
 			}
-			for _, told := range tracker.Tick(now, func(string) (Terms, bool) { return terms, true }) {
+			for _, told := range tracker.Tick(now, Heard{Until: now}, func(string) (Terms, bool) { return terms, true }) {
 				check(&told)
 			}
 		}

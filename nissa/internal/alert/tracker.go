@@ -92,11 +92,11 @@ func (t *Tracker) remove(id string) {
 
 // Tick lets time pass, and returns the alerts that have begun to fire or have ended by that.
 // Those whose rule there is no more end.
-func (t *Tracker) Tick(now time.Time, termsOf func(rule string) (Terms, bool)) []Alert {
+func (t *Tracker) Tick(now time.Time, heard Heard, termsOf func(rule string) (Terms, bool)) []Alert {
 	var changed []Alert
 	for id, a := range t.alerts {
 		terms, known := termsOf(a.Rule)
-		next := a.tick(terms, now)
+		next := a.tick(terms, now, heard)
 		if !known {
 			next = a.withdraw(now)
 		}
@@ -109,6 +109,23 @@ func (t *Tracker) Tick(now time.Time, termsOf func(rule string) (Terms, bool)) [
 	}
 	slices.SortFunc(changed, byID)
 	return changed
+}
+
+// Withdraw ends the alerts of subjects that there are no more, and forgets them. It returns those that
+// fired.
+func (t *Tracker) Withdraw(now time.Time, gone func(Subject) bool) []Alert {
+	var ended []Alert
+	for id, a := range t.alerts {
+		if !gone(a.Subject) {
+			continue
+		}
+		if told := t.put(id, a.withdraw(now)); told != nil {
+			ended = append(ended, *told)
+		}
+		t.remove(id)
+	}
+	slices.SortFunc(ended, byID)
+	return ended
 }
 
 func (a Alert) withdraw(now time.Time) Alert {

@@ -114,8 +114,8 @@ func (d *Desk) ruleNames() (names []string) {
 	return names
 }
 
-func (d *Desk) silenced(id string) int {
-	return slices.IndexFunc(d.silences, func(s alert.Silence) bool { return s.ID == id })
+func (b *books) silenced(id string) int {
+	return slices.IndexFunc(b.silences, func(s alert.Silence) bool { return s.ID == id })
 }
 
 // grant grants a wish that is possible.

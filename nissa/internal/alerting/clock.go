@@ -24,6 +24,7 @@ func (d *Desk) now() time.Time {
 	if back > waver {
 		d.logger.Warn("the clock by which alerts are judged was set back", "by", back.Round(time.Second))
 		d.notAfter(now)
+		d.ears.notAfter(now)
 		d.unsaved = true
 	}
 	return now

@@ -37,6 +37,9 @@ type Config struct {
 	Now func() time.Time
 	// Probe asks the bus for a sign of life, for the metric nissa.bus.up; nil: nobody asks.
 	Probe func(context.Context) error
+	// Reach tells how far the streams of what is judged are written and read, by name; nil: all that was
+	// said is heard at once.
+	Reach func(context.Context) (map[string]Reach, error)
 	// Tell puts on the bus what happened to alerts and who asked for it; nil: it is only logged.
 	Tell   func(context.Context, *leyline.TelemetryPacket) error
 	Logger *slog.Logger
@@ -59,8 +62,8 @@ type Desk struct {
 	file    *rules.File
 	byName  map[string]*rules.Rule
 	senders map[string]notify.Sender
-	unsaved bool
 	latest  time.Time // by which something was judged
+	ears    ears
 }
 
 // books are what is known of the alerts, and what outlives a restart.
@@ -70,6 +73,8 @@ type books struct {
 	planner    *grouping.Planner
 	objectives *objectives.Keeper
 	silences   alert.Silences
+	unsaved    bool
+	shapes     map[string]string // of the rules by which the alerts are, by name; see rules.Rule.Shape
 }
 
 func newBooks() *books {
@@ -125,6 +130,9 @@ func (d *Desk) use(file *rules.File, senders map[string]notify.Sender) {
 	}
 	d.looksAt.Store(interestOf(file))
 	d.bind(d.books)
+	if d.seat == nil || d.seat.token != 0 {
+		d.settle(d.now())
+	}
 	d.figures.rules.Set(float64(len(file.Rules)))
 }
 

@@ -191,23 +191,26 @@ func start(t *testing.T, text string, store *runstore.Store, probe func(context.
 
 func startAs(t *testing.T, name, text string, store *runstore.Store, probe func(context.Context) error) *desk {
 	t.Helper()
+	return startWith(t, alerting.Config{Name: name, Probe: probe}, text, store)
+}
+
+func startWith(t *testing.T, config alerting.Config, text string, store *runstore.Store) *desk {
+	t.Helper()
 	d := &desk{}
 	d.rules.Store(text)
 	var mu sync.Mutex
 	var said []string
 	d.said = func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "; ") }
-	config := alerting.Config{
-		Read: func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil },
-		Name: name, Probe: probe, Now: func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) },
-		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
-			event := packet.GetEvents()[0]
-			mu.Lock()
-			defer mu.Unlock()
-			said = append(said, strings.TrimSpace(event.GetDescription()+" "+event.GetAttributes()["by"]))
-			return nil
-		},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	config.Read = func() ([]byte, string, error) { return []byte(d.rules.Load().(string)), "", nil }
+	config.Now = func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) }
+	config.Tell = func(_ context.Context, packet *leyline.TelemetryPacket) error {
+		event := packet.GetEvents()[0]
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, strings.TrimSpace(event.GetDescription()+" "+event.GetAttributes()["by"]))
+		return nil
 	}
+	config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	var err error
 	if d.Desk, err = alerting.New(config); err != nil {
 		t.Fatal(err)

@@ -37,6 +37,8 @@ var (
 		"Notifications by what became of them: delivered, or failed and tried again.")
 	rowWaiting = row("nissa_notifications_waiting", "", telemetry.Gauge,
 		"Alerts that a receiver has still to be told of.")
+	rowUnnamed = row("nissa_notifications_unnamed_total", "", telemetry.Counter,
+		"Alerts that came and went while a receiver was away, of which it is told the number alone.")
 	rowLatency = row("nissa_notification_latency_seconds", "receiver", telemetry.Histogram,
 		"Time from an alert's beginning to fire until its receiver was told.")
 	rowUnsaid = row("nissa_alert_words_lost_total", "", telemetry.Counter,
@@ -62,8 +64,8 @@ func row(name, labels string, kind telemetry.SeriesKind, meaning string) telemet
 // Series are those that a desk shows.
 func Series() []telemetry.Series {
 	return []telemetry.Series{
-		rowRules, rowReloads, rowChanges, rowAlerts, rowDropped, rowFaults, rowDeliveries, rowWaiting, rowLatency, rowUnsaid, rowUnkept,
-		rowJudges, rowTarget, rowAttained, rowLeft, rowBurn,
+		rowRules, rowReloads, rowChanges, rowAlerts, rowDropped, rowFaults, rowDeliveries, rowWaiting, rowUnnamed, rowLatency, rowUnsaid,
+		rowUnkept, rowJudges, rowTarget, rowAttained, rowLeft, rowBurn,
 	}
 }
 
@@ -120,6 +122,7 @@ func (d *Desk) Collect(metrics chan<- prometheus.Metric) {
 	}
 	d.mu.Lock()
 	alerts, dropped, faults, waiting := d.tracker.Alerts(), d.tracker.Dropped(), d.engine.Faults(), d.planner.Waiting()
+	unnamed := d.planner.Unnamed()
 	statuses, judging := d.objectives.Statuses(d.now()), 0.0
 	if d.judges() {
 		judging = 1
@@ -129,6 +132,7 @@ func (d *Desk) Collect(metrics chan<- prometheus.Metric) {
 	show(rowDropped, prometheus.CounterValue, float64(dropped), nil)
 	show(rowFaults, prometheus.CounterValue, float64(faults), nil)
 	show(rowWaiting, prometheus.GaugeValue, float64(waiting), nil)
+	show(rowUnnamed, prometheus.CounterValue, float64(unnamed), nil)
 	count := map[[3]string]float64{}
 	for _, a := range alerts {
 		if a.State != alert.Resolved {

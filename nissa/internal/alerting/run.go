@@ -24,6 +24,9 @@ const (
 	maxWords     = 256
 )
 
+// failedInARow is the metric of how often in a row a receiver could not be told.
+const failedInARow = "nissa.notifications.failed_in_a_row"
+
 // Run tells the receivers until ctx ends, and then keeps the state.
 func (d *Desk) Run(ctx context.Context) error {
 	var beside, sending sync.WaitGroup
@@ -79,7 +82,11 @@ func (d *Desk) due() (due []delivery) {
 		return nil
 	}
 	now := d.now()
-	for _, changed := range d.tracker.Tick(now, d.terms) {
+	heard := d.ears.heard
+	if d.seat != nil && d.seat.behind {
+		heard.Until = heard.Since // what waits to be judged may be what is missed
+	}
+	for _, changed := range d.tracker.Tick(now, heard, d.terms) {
 		d.note(changed, now)
 	}
 	for _, n := range d.planner.Due(now, view{d, now}) {
@@ -130,10 +137,9 @@ func (d *Desk) send(ctx context.Context, n delivery) {
 		d.logger.Warn("a receiver could not be told", "receiver", n.Receiver, "rule", n.Rule, "in_a_row", failures, "error", err)
 	} else {
 		d.logger.Info("a receiver was told", "receiver", n.Receiver, "rule", n.Rule, "firing", len(n.Firing), "resolved", len(n.Resolved),
-			"took", took)
+			"unnamed", n.Passed, "took", took)
 	}
-	const metric = "nissa.notifications.failed_in_a_row"
-	d.look(telemetry.New(self, self).Metric(metric, float64(failures), "count", "receiver", n.Receiver).Build())
+	d.look(telemetry.New(self, self).Metric(failedInARow, float64(failures), "count", "receiver", n.Receiver).Build())
 	nudge(d.changed)
 }
 
@@ -143,8 +149,9 @@ func (d *Desk) probe(ctx context.Context) {
 	defer beat.Stop()
 	for {
 		if d.config.Probe != nil {
-			d.look(telemetry.New(self, self).Metric("nissa.bus.up", d.answers(ctx), "bool").Build())
+			d.look(telemetry.New(self, self).Metric("nissa.bus.up", answers(ctx, d.config.Probe), "bool").Build())
 		}
+		d.listen(ctx)
 		d.burn()
 		select {
 		case <-ctx.Done():
@@ -154,13 +161,29 @@ func (d *Desk) probe(ctx context.Context) {
 	}
 }
 
-func (d *Desk) answers(ctx context.Context) float64 {
+func answers(ctx context.Context, probe func(context.Context) error) float64 {
 	asked, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := d.config.Probe(asked); err != nil && ctx.Err() == nil {
+	if err := probe(asked); err != nil && ctx.Err() == nil {
 		return 0
 	}
 	return 1
+}
+
+// listen asks how far what was said is heard.
+func (d *Desk) listen(ctx context.Context) {
+	asked, streams := d.Now(), map[string]Reach(nil)
+	if d.config.Reach != nil {
+		var err error
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		if streams, err = d.config.Reach(ctx); err != nil {
+			return // whether the bus answers is asked for elsewhere
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ears.listen(streams, asked)
 }
 
 // burn looks at the budgets.

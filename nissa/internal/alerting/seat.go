@@ -62,6 +62,7 @@ type seat struct {
 	token    int64     // 0: it has not the lead
 	sure     time.Time // until then nobody else can have the lead
 	caughtUp bool      // what lay there when it took the lead is judged
+	behind   bool      // more lies there than could be judged at once
 	version  int64     // of the state that is shown here
 	place    int64     // up to which was judged what is shown here
 	unsaved  int       // entries that were judged since the last write
@@ -184,6 +185,7 @@ func (s *seat) takeLead(ctx context.Context, now time.Time) error {
 	s.led, s.beaten, s.saved, s.pause = true, now, now, savePause
 	s.desk.mu.Lock()
 	s.token, s.sure, s.caughtUp, s.unsaved = token, now.Add(leadLife), false, 0
+	s.desk.settle(s.desk.now())
 	s.desk.mu.Unlock()
 	return s.judgeAll(ctx)
 }
@@ -203,7 +205,7 @@ func (s *seat) judgeAll(ctx context.Context) error {
 			s.place = entries[i].Seq
 		}
 		s.unsaved += len(entries)
-		s.caughtUp = s.caughtUp || !more
+		s.caughtUp, s.behind = s.caughtUp || !more, more
 		s.desk.mu.Unlock()
 		if err := s.write(ctx); err != nil || s.token == 0 || !more {
 			return err

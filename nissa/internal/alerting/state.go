@@ -18,13 +18,15 @@ type state struct {
 	Silences   alert.Silences   `json:"silences"`
 	Objectives objectives.Kept  `json:"objectives"`
 	Past       evaluate.Kept    `json:"past"`
+
+	Shapes map[string]string `json:"shapes"`
 }
 
 const stateVersion = 1
 
 // kept is what of the books outlives a restart.
 func (b *books) kept() state {
-	return state{stateVersion, b.tracker.Kept(), b.planner.Kept(), b.silences, b.objectives.Kept(), b.engine.Kept()}
+	return state{stateVersion, b.tracker.Kept(), b.planner.Kept(), b.silences, b.objectives.Kept(), b.engine.Kept(), b.shapes}
 }
 
 // booksOf are those that were kept, by the file of the desk.
@@ -46,6 +48,7 @@ func (d *Desk) booksOf(text string) (*books, error) {
 	b.silences = kept.Silences
 	b.objectives.Restore(kept.Objectives)
 	b.engine.Restore(kept.Past)
+	b.shapes = kept.Shapes
 	b.notAfter(d.now()) // who judged before may have gone by another clock
 	return b, nil
 }

@@ -54,6 +54,9 @@ func (m *memory) of(id string, now time.Time) *past {
 	return known
 }
 
+// Forget has conditions look back at nothing of a subject.
+func (e *Engine) Forget(id string) { delete(e.memory.subjects, id) }
+
 // sweep forgets the subjects that are not heard of, and tells whether there is room.
 func (m *memory) sweep(now time.Time) bool {
 	if now.Sub(m.swept) < sweepPause {

@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	maxNamed   = 20   // alerts that a notification names
-	maxPending = 2000 // alerts of a group that wait to be told
+	maxNamed   = 20 // alerts that a notification names
 	firstPause = time.Second
 	lastPause  = 5 * time.Minute
 )
@@ -30,6 +29,7 @@ type Notification struct {
 	Rule     string
 	Firing   []alert.Alert
 	Resolved []alert.Alert
+	Passed   int       // more alerts that came and went, of which only the number is known
 	Unnamed  int       // more alerts, that it does not name
 	Left     int       // alerts that fire, all that the receiver will know of
 	Again    bool      // nothing has changed since the last
@@ -42,18 +42,6 @@ type Receiver struct {
 	// Keepalive is how often a program that keeps alerts is told again that one fires, be it
 	// acknowledged or silenced or not; 0: the receiver is no program.
 	Keepalive time.Duration
-}
-
-// Group is what a receiver knows of a rule, and what it has to be told.
-type Group struct {
-	Receiver string                 `json:"receiver"`
-	Rule     string                 `json:"rule"`
-	Told     map[string]alert.Alert `json:"told,omitempty"`    // that fire, as far as it knows
-	Pending  map[string]alert.Alert `json:"pending,omitempty"` // that it does not know of
-	First    time.Time              `json:"first,omitzero"`    // when the first of those came
-	Sent     time.Time              `json:"sent,omitzero"`     // the last notification
-	Failed   time.Time              `json:"failed,omitzero"`   // the last that could not be delivered
-	Dropped  int                    `json:"dropped,omitempty"` // for want of room
 }
 
 // receiver is how it goes with telling somebody.
@@ -71,6 +59,7 @@ type Planner struct {
 	times     Times
 	groups    map[[2]string]*Group
 	receivers map[string]*receiver
+	unnamed   int
 }
 
 // New plans for receivers.
@@ -95,32 +84,50 @@ func (p *Planner) Use(times Times, receivers map[string]Receiver) {
 		p.receivers[name].Receiver = wants
 		p.receivers[name].limit = newLimit(wants.PerMinute)
 	}
+	for _, r := range p.receivers {
+		r.next = time.Time{} // its address may be another now
+	}
 	maps.DeleteFunc(p.groups, func(_ [2]string, g *Group) bool { return p.receivers[g.Receiver] == nil })
 }
 
 // Note takes down that an alert has begun to fire, or has ended, for a receiver.
 func (p *Planner) Note(name string, a alert.Alert, now time.Time) {
-	if p.receivers[name] == nil {
-		return
+	if g := p.group(name, a.Rule); g != nil && !g.note(a, now) {
+		p.unnamed++
 	}
-	key := [2]string{name, a.Rule}
+}
+
+// Settle compares what receivers know with all that fires, for the receivers that rules have now. Who
+// is not told of a rule any more hears of the end of what it knows, and of nothing else.
+func (p *Planner) Settle(firing []alert.Alert, receiversOf func(rule string) []string, now time.Time) {
+	fires := make(map[string]bool, len(firing))
+	for _, a := range firing {
+		fires[a.ID] = true
+		for _, name := range receiversOf(a.Rule) {
+			if g := p.group(name, a.Rule); g != nil && !g.heard(a.ID) {
+				g.note(a, now)
+			}
+		}
+	}
+	for _, g := range p.groups {
+		g.dismissed = !slices.Contains(receiversOf(g.Rule), g.Receiver)
+		g.end(fires, now)
+	}
+}
+
+// group is that of a receiver and a rule; nil when there is no such receiver.
+func (p *Planner) group(name, rule string) *Group {
+	if p.receivers[name] == nil {
+		return nil
+	}
+	key := [2]string{name, rule}
 	g := p.groups[key]
 	if g == nil {
-		g = &Group{Receiver: name, Rule: a.Rule, Told: map[string]alert.Alert{}, Pending: map[string]alert.Alert{}}
+		g = &Group{Receiver: name, Rule: rule}
+		g.whole()
 		p.groups[key] = g
 	}
-	_, told := g.Told[a.ID]
-	_, waits := g.Pending[a.ID]
-	switch {
-	case a.State == alert.Resolved && !told && !waits:
-		return // it was never to be told
-	case !waits && len(g.Pending) >= maxPending:
-		g.Dropped++
-		return
-	case len(g.Pending) == 0:
-		g.First = now
-	}
-	g.Pending[a.ID] = a
+	return g
 }
 
 // NotAfter has the groups say nothing of a time later than now, and who waits for one wait no more, as
@@ -131,7 +138,7 @@ func (p *Planner) NotAfter(now time.Time) {
 	}
 	for _, g := range p.groups {
 		g.First, g.Sent, g.Failed = earlier(g.First, now), earlier(g.Sent, now), earlier(g.Failed, now)
-		for _, alerts := range []map[string]alert.Alert{g.Told, g.Pending} {
+		for _, alerts := range []map[string]alert.Alert{g.Told, g.Pending, g.Passed} {
 			for id, a := range alerts {
 				alerts[id] = a.NotAfter(now)
 			}
@@ -163,6 +170,7 @@ func (p *Planner) Due(now time.Time, view View) []Notification {
 			r.busy = true
 			r.limit.AllowN(now, 1)
 			n.At = now
+			p.groups[[2]string{name, n.Rule}].begin(n)
 			due = append(due, n)
 		}
 	}
@@ -196,7 +204,7 @@ func (n Notification) empty() bool { return len(n.Firing)+len(n.Resolved) == 0 }
 
 // next is what a group is told next, and when.
 func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
-	n := p.changes(g, view)
+	n := g.changes(view)
 	wants := p.receivers[g.Receiver]
 	pause, repeat := p.times.Interval, p.times.Repeat
 	if wants.Keepalive > 0 {
@@ -204,7 +212,7 @@ func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
 	}
 	due := later(g.First.Add(p.times.Wait), g.Sent.Add(pause))
 	if n.empty() {
-		n.Firing, due, n.Again = p.repeated(g, view, wants.Keepalive > 0), g.Sent.Add(repeat), true
+		n.Firing, due, n.Again = g.repeated(view, wants.Keepalive > 0), g.Sent.Add(repeat), true
 	}
 	slices.SortFunc(n.Firing, byTime)
 	slices.SortFunc(n.Resolved, byTime)
@@ -220,35 +228,6 @@ func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
 		}
 	}
 	return n, due
-}
-
-// changes are what a receiver does not know of yet, without what is silenced.
-func (p *Planner) changes(g *Group, view View) Notification {
-	n := Notification{Receiver: g.Receiver, Rule: g.Rule}
-	for id, a := range g.Pending {
-		_, told := g.Told[id]
-		switch silenced := view.Silenced(a); {
-		case silenced && a.State == alert.Resolved && !told:
-			delete(g.Pending, id) // it came and went, and nobody wanted to know
-		case silenced && !told:
-		case a.State == alert.Resolved:
-			n.Resolved = append(n.Resolved, a)
-		default:
-			n.Firing = append(n.Firing, a)
-		}
-	}
-	return n
-}
-
-// repeated are the alerts that a receiver knows of and that fire on: for a program all, for people
-// those that are in nobody's hands.
-func (p *Planner) repeated(g *Group, view View, all bool) (firing []alert.Alert) {
-	for id := range g.Told {
-		if a, fires := view.Firing(id); fires && (all || a.Ack == nil && !view.Silenced(a)) {
-			firing = append(firing, a)
-		}
-	}
-	return firing
 }
 
 func byTime(a, b alert.Alert) int {
@@ -273,7 +252,7 @@ func later(a, b time.Time) time.Time {
 func (n Notification) Named() Notification {
 	left := max(len(n.Firing)-maxNamed, 0) + max(len(n.Resolved)-maxNamed, 0)
 	n.Firing, n.Resolved = n.Firing[:min(len(n.Firing), maxNamed)], n.Resolved[:min(len(n.Resolved), maxNamed)]
-	n.Unnamed = left
+	n.Unnamed = left + n.Passed
 	return n
 }
 
@@ -285,37 +264,18 @@ func (p *Planner) Done(n Notification, err error, now time.Time) {
 	}
 	r.busy = false
 	g := p.groups[[2]string{n.Receiver, n.Rule}]
+	if g != nil {
+		p.unnamed += g.done(n, err == nil, now)
+	}
 	if err != nil {
 		r.failures++
 		r.next = now.Add(pause(r.failures))
-		if g != nil {
-			g.Failed = now
-		}
 		return
 	}
 	r.failures, r.next = 0, time.Time{}
-	if g == nil {
-		return
-	}
-	g.Sent, g.Failed = now, time.Time{}
-	for _, a := range slices.Concat(n.Firing, n.Resolved) {
-		g.settle(a)
-	}
-	if g.First = now; len(g.Pending) == 0 && len(g.Told) == 0 {
+	if g != nil && g.empty() && len(g.Told) == 0 {
 		delete(p.groups, [2]string{n.Receiver, n.Rule})
 	}
-}
-
-// settle notes that an alert was told. What has become of it meanwhile is still to be told.
-func (g *Group) settle(a alert.Alert) {
-	if waits, is := g.Pending[a.ID]; is && waits.State == a.State && waits.Fired.Equal(a.Fired) {
-		delete(g.Pending, a.ID)
-	}
-	if a.State == alert.Resolved {
-		delete(g.Told, a.ID)
-		return
-	}
-	g.Told[a.ID] = a
 }
 
 // pause doubles with each failure.
@@ -335,17 +295,21 @@ func (p *Planner) Failures() map[string]int {
 // Waiting is how many alerts are still to be told.
 func (p *Planner) Waiting() (waiting int) {
 	for _, g := range p.groups {
-		waiting += len(g.Pending)
+		waiting += len(g.Pending) + len(g.Passed) + g.More
 	}
 	return waiting
 }
+
+// Unnamed is how many alerts came and went while their receiver could not be told, of which it is
+// told the number alone.
+func (p *Planner) Unnamed() int { return p.unnamed }
 
 // Kept are the groups, to be restored after a restart.
 func (p *Planner) Kept() []Group {
 	kept := make([]Group, 0, len(p.groups))
 	for _, key := range slices.SortedFunc(maps.Keys(p.groups), compareKeys) {
 		g := *p.groups[key]
-		g.Told, g.Pending = maps.Clone(g.Told), maps.Clone(g.Pending)
+		g.Told, g.Pending, g.Passed = maps.Clone(g.Told), maps.Clone(g.Pending), maps.Clone(g.Passed)
 		kept = append(kept, g)
 	}
 	return kept
@@ -357,12 +321,7 @@ func (p *Planner) Restore(kept []Group) {
 		if p.receivers[g.Receiver] == nil {
 			continue
 		}
-		if g.Told == nil {
-			g.Told = map[string]alert.Alert{}
-		}
-		if g.Pending == nil {
-			g.Pending = map[string]alert.Alert{}
-		}
+		p.unnamed += g.whole()
 		p.groups[[2]string{g.Receiver, g.Rule}] = &g
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,9 @@ type desk struct {
 	silenced map[string]bool
 	down     bool
 	refused  string // a rule of which the receiver takes nothing
+	slow     bool   // what is delivered is known when the next is looked for
 	sent     []string
+	underWay []grouping.Notification
 }
 
 func newDesk(times grouping.Times, perMinute int) *desk {
@@ -63,7 +66,11 @@ func (d *desk) resolve(rule, source string) {
 // pass lets time pass in tenths of a second, and takes down what is sent.
 func (d *desk) pass(length time.Duration) {
 	for end := d.now.Add(length); d.now.Before(end); d.now = d.now.Add(100 * time.Millisecond) {
-		for _, n := range d.planner.Due(d.now, d) {
+		due := d.planner.Due(d.now, d)
+		if d.slow {
+			due, d.underWay = d.underWay, due
+		}
+		for _, n := range due {
 			var err error
 			if d.down || n.Rule == d.refused {
 				err = errDown
@@ -242,15 +249,82 @@ func TestNotificationsNameWhatOneCanRead(t *testing.T) {
 	}
 }
 
-func TestPendingAlertsAreBounded(t *testing.T) {
+// What came and went while a receiver was away needs no more room than its number.
+func TestAlertsThatCameAndWentAreBounded(t *testing.T) {
 	d := newDesk(times, 60)
 	d.down = true
 	for i := range 10_000 {
 		d.fire("r", fmt.Sprint(i))
+		d.resolve("r", fmt.Sprint(i))
 	}
-	if got := d.planner.Waiting(); got != 2000 {
-		t.Errorf("%d wait", got)
+	if kept := d.planner.Kept()[0]; len(kept.Pending) != 0 || len(kept.Passed) != 200 || kept.More != 9800 {
+		t.Errorf("%d wait, %d came and went, and %d more", len(kept.Pending), len(kept.Passed), kept.More)
 	}
+	if d.planner.Waiting() != 10_000 || d.planner.Unnamed() != 9800 {
+		t.Errorf("%d wait, %d of them unnamed", d.planner.Waiting(), d.planner.Unnamed())
+	}
+	d.now = d.now.Add(time.Second)
+	due := d.planner.Due(d.now, d)
+	if len(due) != 1 || due[0].Named().Unnamed != 9980 {
+		t.Fatalf("due %+v", due)
+	}
+	d.planner.Done(due[0], nil, d.now)
+	if d.planner.Waiting() != 0 {
+		t.Errorf("%d wait", d.planner.Waiting())
+	}
+}
+
+// A receiver is away for so long that thousands come and go. Afterwards it knows of what fires then,
+// and what it was told of before has ended for it.
+func TestReceiversThatWereAwayKnowWhatFires(t *testing.T) {
+	d := newDesk(times, 600)
+	d.fire("r", "first")
+	d.pass(time.Second)
+	d.down = true
+	for i := range 3000 {
+		d.fire("r", fmt.Sprint("seed-", i))
+		if i >= 100 {
+			d.resolve("r", fmt.Sprint("seed-", i-100))
+		}
+		d.now = d.now.Add(time.Second)
+	}
+	d.resolve("r", "first")
+	d.down = false
+	d.pass(6 * time.Minute)
+	told := d.planner.Kept()[0].Told
+	for id, a := range d.firing {
+		if _, is := told[id]; !is {
+			t.Errorf("%s fires, and nobody knows", a.Source)
+		}
+	}
+	if len(told) != len(d.firing) || len(told) != 100 {
+		t.Errorf("%d are told, and %d fire", len(told), len(d.firing))
+	}
+}
+
+// A file that is read again may have the right address of a receiver.
+func TestNewFilesAreTriedAtOnce(t *testing.T) {
+	d := newDesk(times, 60)
+	d.down = true
+	d.fire("r", "a")
+	d.pass(17 * time.Second) // five attempts, the next one after sixteen seconds
+	d.down = false
+	d.planner.Use(times, map[string]grouping.Receiver{"chat": {PerMinute: 60}})
+	d.pass(time.Second)
+	d.expect(t, "17.0s r +a -")
+}
+
+// A receiver knows of something that does not fire, as after a crash: it has ended for it as well.
+func TestWhatReceiversKnowIsComparedWithWhatFires(t *testing.T) {
+	d := newDesk(times, 60)
+	d.fire("r", "a")
+	d.fire("r", "b")
+	d.pass(time.Second)
+	d.expect(t, "0.2s r +ab -")
+	delete(d.firing, alert.Subject{Rule: "r", Source: "a"}.ID())
+	d.planner.Settle(slices.Collect(maps.Values(d.firing)), func(string) []string { return []string{"chat"} }, d.now)
+	d.pass(20 * time.Second)
+	d.expect(t, "10.2s r + -a")
 }
 
 func TestPlansGoOnAfterARestart(t *testing.T) {
@@ -295,7 +369,7 @@ func TestReceiversKnowWhatFires(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			rule, source := rapid.SampledFrom([]string{"r", "q"}).Draw(t, "rule"), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "source")
-			d.down = rapid.Bool().Draw(t, "down")
+			d.down, d.slow = rapid.Bool().Draw(t, "down"), true
 			if _, fires := d.firing[alert.Subject{Rule: rule, Source: source}.ID()]; fires {
 				d.resolve(rule, source)
 			} else {

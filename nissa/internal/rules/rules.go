@@ -6,7 +6,9 @@ package rules
 import (
 	"cmp"
 	_ "embed"
+	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -133,6 +135,27 @@ func (r *Rule) Concerns(source string, labels map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// Has says that what a rule looks at may be of a subject, which was told apart by its labels.
+func (r *Rule) Has(source string, labels map[string]string) bool {
+	if len(r.Sources) > 0 && !slices.Contains(r.Sources, source) {
+		return false
+	}
+	for name, wanted := range r.Match {
+		if slices.Contains(r.By, name) && !slices.Contains(wanted, labels[name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Shape is another text when a rule looks at something else, or tells it apart by something else: it
+// then has none of its former subjects.
+func (r *Rule) Shape() string {
+	match := maps.Clone(r.Match)
+	maps.DeleteFunc(match, func(name string, _ []string) bool { return slices.Contains(r.By, name) }) // Has knows
+	return fmt.Sprint(r.Metric, " ", r.Event, " ", match, " ", slices.Sorted(slices.Values(r.By)))
 }
 
 // Family is the beginning of the names of the metrics that a rule looks at, when it looks at more
