@@ -267,7 +267,7 @@ func TestHeirPutsInForceWhatAnotherStoreTookIn(t *testing.T) {
 		clock.take(t, at, version, payload)
 		told, _ := at.Newest()
 		for _, other := range others {
-			if err := other.Learn(told); err != nil {
+			if err := other.Learn(journal.Recent{Newest: &told}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -312,7 +312,7 @@ func TestOneChangeAtATime(t *testing.T) {
 	elsewhere := openStore(t, Config{})
 	clock.take(t, elsewhere, "v1", first)
 	newest, _ := elsewhere.Newest()
-	if err := store.Learn(newest); err != nil {
+	if err := store.Learn(journal.Recent{Newest: &newest}); err != nil {
 		t.Fatal(err)
 	}
 	if err := clock.act(t, store, journal.ToShadow, first); err != nil {

@@ -135,6 +135,9 @@ func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attrib
 	s.changing.Lock()
 	err := s.accept(ctx, update, attributes)
 	s.changing.Unlock()
+	if stopped := ctx.Err(); stopped != nil && err != nil {
+		return fmt.Errorf("accept policy update %q: %w", update.GetPolicyId(), stopped) // it is not this store's to refuse any more
+	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		s.refused.Add(1)
 		s.config.Emit(rejectedPacket(rejected))
@@ -269,20 +272,30 @@ func (s *Store) commit(next journal.Journal) error {
 	return nil
 }
 
-// Learn takes note of a policy that another store of the same fleet has taken in; its
-// payload stays where it is. One that is no newer than what is known changes nothing.
-func (s *Store) Learn(policy accepted.Update) error {
+// Learn takes note of what another store of the same fleet has accepted; payloads stay where
+// they are. What is no newer than what is known changes nothing.
+func (s *Store) Learn(recent journal.Recent) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.journal.Newer(policy.Metadata) {
+	next := s.journal.Learn(recent)
+	if next == s.journal {
 		return nil
 	}
-	if err := s.commit(s.journal.Learn(policy)); err != nil {
-		return fmt.Errorf("learn of policy %q: %w", policy.Metadata.GetPolicyId(), err)
+	if err := s.commit(next); err != nil {
+		return fmt.Errorf("learn of policies: %w", err)
 	}
 	return nil
+}
+
+// Recent are the updates that were accepted last, here or as [Store.Learn] was told; false
+// before the first.
+func (s *Store) Recent() (journal.Recent, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	recent := s.journal.Recent()
+	return recent, recent != journal.Recent{}
 }
 
 // Newest returns the policy that was issued last of those taken in, here or as
