@@ -132,9 +132,7 @@ func Check(dir string) error {
 // nothing: acknowledge it. Any other error means that the disk failed or that the payload
 // cannot be fetched now, and that trying again may help.
 func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
-	s.changing.Lock()
 	err := s.accept(ctx, update, attributes)
-	s.changing.Unlock()
 	if stopped := ctx.Err(); stopped != nil && err != nil {
 		return fmt.Errorf("accept policy update %q: %w", update.GetPolicyId(), stopped) // it is not this store's to refuse any more
 	}
@@ -151,6 +149,8 @@ func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attrib
 }
 
 func (s *Store) accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	s.changing.Lock()
+	defer s.changing.Unlock() // whoever handed the update over may survive a panic
 	if _, _, acts := journal.ReadAction(attributes); acts {
 		return s.act(ctx, update, attributes)
 	}

@@ -86,7 +86,7 @@ type instance struct {
 
 	fetch, work       context.Context
 	endFetch, endWork context.CancelFunc
-	reading           sync.WaitGroup
+	reading, beside   sync.WaitGroup
 	handles           atomic.Bool
 }
 
@@ -125,11 +125,15 @@ func (h *house) join(name string, at func(point string)) *instance {
 		h.t.Fatal(err)
 	}
 	notes := fleet.NewPolicyNotes(i.fleet, store, h.keyring, slog.New(slog.DiscardHandler))
-	go func() { _ = i.fleet.Run(i.work) }()
-	go func() { _ = notes.Run(i.work) }()
+	i.beside.Go(func() { _ = i.fleet.Run(i.work) })
+	i.beside.Go(func() { _ = notes.Run(i.work) })
 	i.reading.Go(func() { _ = i.fleet.WhileLeader(i.consume(notes))(i.fetch) })
-	h.t.Cleanup(i.endWork)
-	h.t.Cleanup(i.endFetch)
+	h.t.Cleanup(func() {
+		i.endFetch()
+		i.endWork()
+		i.reading.Wait()
+		i.beside.Wait()
+	})
 	return i
 }
 
