@@ -39,6 +39,7 @@ func openController(
 		Rules:     rules,
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
+		Now:       bus.bus.Now,
 		Fetch:     policies.Fetch(library),
 		Share:     policies.Share(library),
 		Emit:      bus.telemetry.Acknowledge,

@@ -31,6 +31,9 @@ type Config struct {
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
 	MaxPayload int           // bytes; default 1 MiB
+	// Now is the time by the clock of the bus [this machine's]. An update that is timely by
+	// either is.
+	Now func() time.Time
 	// Rules is the version by which decisions name the rules. Where it is set, a policy must have
 	// one of its own [versions are not looked at].
 	Rules string
@@ -47,6 +50,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.ClockSkew = cmp.Or(max(c.ClockSkew, 0), 5*time.Second)
 	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 1<<20)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Fetch == nil {
 		c.Fetch = func(context.Context, string, int) ([]byte, error) { return nil, ErrNoPayload }
 	}
