@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -348,6 +349,6 @@ func forcePacket(action journal.Action, force *journal.Force) *leyline.Telemetry
 		About(name, fmt.Sprint(force.At)).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
 		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"active", describe(force.Active), "shadow", describe(force.Shadow))).
+			"active", describe(force.Active), "shadow", describe(force.Shadow), issuedAt, strconv.FormatInt(force.At.IssuedAt, 10))).
 		Build()
 }

@@ -144,7 +144,7 @@ func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attrib
 	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		s.refused.Add(1)
-		s.config.Emit(rejectedPacket(rejected))
+		s.config.Emit(rejectedPacket(rejected, accepted.PositionOf(update)))
 		return err
 	}
 	if err != nil {
@@ -316,15 +316,18 @@ func (s *Store) Newest() (accepted.Update, bool) {
 	return *policy, true
 }
 
-func rejectedPacket(rejected *RejectedError) *leyline.TelemetryPacket {
+func rejectedPacket(rejected *RejectedError, at accepted.Position) *leyline.TelemetryPacket {
 	const level = leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 	return telemetry.New("tamiyo", "tamiyo-policy-update-error").
 		Level(level).
 		Health(leyline.HealthStatus_HEALTH_STATUS_DEGRADED, rejected.Reason).
 		WithEvents(telemetry.Event("policy_update_rejected", level,
-			"reason", rejected.Reason, "policy_id", rejected.PolicyID)).
+			"reason", rejected.Reason, "policy_id", rejected.PolicyID, issuedAt, strconv.FormatInt(at.IssuedAt, 10))).
 		Build()
 }
+
+// issuedAt is the attribute by which whoever sent an update knows what came of it.
+const issuedAt = "issued_at_ns"
 
 func acceptedPacket(policy accepted.Update) *leyline.TelemetryPacket {
 	name := "policy_update_stored"
@@ -337,7 +340,7 @@ func acceptedPacket(policy accepted.Update) *leyline.TelemetryPacket {
 		About(position.PolicyID, strconv.FormatInt(position.IssuedAt, 10), strconv.FormatUint(uint64(position.Version), 10), policy.Digest).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
 		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"policy_id", policy.Metadata.GetPolicyId(),
+			"policy_id", policy.Metadata.GetPolicyId(), issuedAt, strconv.FormatInt(position.IssuedAt, 10),
 			"tamiyo_policy_version", policy.Metadata.GetTamiyoPolicyVersion(),
 			"digest", policy.Digest,
 			"bytes", strconv.Itoa(policy.Size))).
