@@ -17,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/fleet"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/summary"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/telemetryqueue"
 	"github.com/esper-lite/weatherlight/weatherlight/preflight"
@@ -129,21 +130,30 @@ const idleBlock = 2 * time.Second
 // consumer is a worker that reads one stream. It is ready once its group exists
 // and its own pending entries were read.
 func (c *connection) consumer(name string, subscription oona.Subscription) supervise.Spec {
-	subscription.Stream = streamOf(name, assembly.Streams(c.settings))
-	subscription.Concurrency = cmp.Or(subscription.Concurrency, c.settings.Workers.MaxConcurrency)
-	subscription.Block, subscription.Fence = idleBlock, c.hold
-	run := func(ctx context.Context) error { return c.consume(ctx, subscription) }
+	subscription.Fence = c.hold
+	run := func(ctx context.Context) error { return c.consume(ctx, supervise.Work(ctx), name, subscription) }
 	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(run), AwaitReady: true}
+}
+
+// leaderConsumer is a consumer of the instance that leads. It takes over what its
+// predecessors had in hand before it reads on: they do not act any more.
+func (c *connection) leaderConsumer(f *fleet.Fleet, name string, subscription oona.Subscription) supervise.Spec {
+	subscription.Fence, subscription.Exclusive = f.HoldLead, true
+	run := func(ctx, work context.Context) error { return c.consume(ctx, work, name, subscription) }
+	return supervise.Spec{Name: name, Worker: supervise.WorkerFunc(f.WhileLeader(run)), AwaitReady: true}
 }
 
 // consume reads until ctx is done or fetching is stopped; then it rests until
 // ctx is done, for its end would count as a failure.
-func (c *connection) consume(ctx context.Context, subscription oona.Subscription) error {
+func (c *connection) consume(ctx, work context.Context, name string, subscription oona.Subscription) error {
+	subscription.Stream = streamOf(name, assembly.Streams(c.settings))
+	subscription.Concurrency = cmp.Or(subscription.Concurrency, c.settings.Workers.MaxConcurrency)
+	subscription.Block = idleBlock
 	fetch, end := context.WithCancel(ctx)
 	defer end()
 	defer context.AfterFunc(c.fetch, end)()
 	subscription.OnReady = func() { supervise.Ready(ctx) }
-	if err := c.bus.Consume(fetch, supervise.Work(ctx), subscription); err != nil {
+	if err := c.bus.Consume(fetch, work, subscription); err != nil {
 		return err
 	}
 	<-ctx.Done()

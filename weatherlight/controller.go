@@ -39,6 +39,7 @@ func openController(
 		Rules:     rules,
 		Dir:       f.settings.Tamiyo.PolicyDir,
 		Freshness: f.settings.Tamiyo.Freshness(),
+		Now:       bus.bus.Now,
 		Fetch:     policies.Fetch(library),
 		Share:     policies.Share(library),
 		Emit:      bus.telemetry.Acknowledge,
@@ -60,12 +61,11 @@ func (c *controller) duties(
 		{Name: workerPolicyNotes, Worker: notes},
 		// The leader alone, one at a time, and none before one that has to be tried
 		// again: policies are ordered.
-		leaderConsumer(c.members, bus.consumer(workerPolicies, oona.Subscription{
+		bus.leaderConsumer(c.members, workerPolicies, oona.Subscription{
 			Concurrency: 1,
 			Key:         func(*oona.Delivery) string { return "policies" },
-			Handlers: only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE,
-				policies.Take(c.policies, notes.CatchUp, c.members.Renew)),
-		})),
+			Handlers:    only(leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE, policies.Take(c.policies, notes.CatchUp)),
+		}),
 		// Every instance: what is decided on a run is decided on its record.
 		bus.consumer(workerControl, oona.Subscription{
 			Key: control.RunOf,

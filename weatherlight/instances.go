@@ -99,12 +99,6 @@ func (i *instances) unlessDown(err error) error {
 	return err
 }
 
-// leaderConsumer is a consumer of the instance that leads.
-func leaderConsumer(f *fleet.Fleet, consumer supervise.Spec) supervise.Spec {
-	consumer.Worker = supervise.WorkerFunc(f.WhileLeader(consumer.Worker.Run))
-	return consumer
-}
-
 // confirmLead keeps a leader that was from writing over its successor.
 func (i *instances) confirmLead(ctx context.Context) error {
 	if !i.fleet.Leads() {

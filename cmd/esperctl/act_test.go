@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 )
 
 // Without a run nobody answers: the command is sent, and not waited for. Whether there is one
@@ -54,4 +60,58 @@ func serve(t *testing.T, nissa, weatherlight string) {
 	t.Cleanup(service.Close)
 	t.Setenv("NISSA_URL", service.URL)
 	t.Setenv("WEATHERLIGHT_HTTP_ADDR", strings.TrimPrefix(service.URL, "http://"))
+}
+
+// A rollback that was refused must not look like one that was done.
+func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
+	bus := onBus(t)
+	var mu sync.Mutex
+	var told, page string
+	nissa := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.URL.Path == "/api/events" && told != "" {
+			_, _ = fmt.Fprintf(w, `{"events":[%s]}`, page)
+			return
+		}
+		_, _ = w.Write([]byte(`{"runs":[],"head":0,"events":[]}`))
+	}))
+	defer nissa.Close()
+	t.Setenv("NISSA_URL", nissa.URL)
+	fetch, end := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		_ = bus.Consume(fetch, fetch, oona.Subscription{Stream: "oona.policy", Group: "g", Handlers: map[leyline.BusMessageType]oona.Handler{
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				at := d.Payload.(*leyline.PolicyUpdate).GetIssuedAt().AsTime().UnixNano()
+				page = fmt.Sprintf(told, at-1) + "," + fmt.Sprintf(told, at)
+				return nil, nil
+			},
+		}})
+	})
+	defer reading.Wait()
+	defer end()
+	tell := func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		page = ""
+		told = `{"seq":1,"kind":"event","name":"` + name + `","details":{"issued_at_ns":"%d","reason":"nothing_before","active":"none","shadow":"v2"}}`
+	}
+	tell("policy_rolled_back")
+	if said := mustRun(t, "policy", "rollback"); !strings.Contains(said, "taken: policy_rolled_back; active is none, in the shadow v2") {
+		t.Error(said)
+	}
+	tell("policy_update_rejected")
+	if _, err := run(t, "policy", "activate", strings.Repeat("ab", 32)); err == nil || !strings.Contains(err.Error(), "refused: nothing_before") {
+		t.Errorf("got %v", err)
+	}
+	if said := mustRun(t, "policy", "rollback", "--wait", "0s"); !strings.Contains(said, "sent as ") {
+		t.Error(said)
+	}
+	nissa.Close()
+	if said := mustRun(t, "policy", "rollback"); !strings.Contains(said, "not known") {
+		t.Error(said)
+	}
 }

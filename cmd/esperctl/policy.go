@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -208,55 +209,56 @@ func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []
 		}
 		update.Payload, attributes = nil, payloads.ReferTo(payload).Attributes()
 	}
-	if err := sendPolicy(ctx, update, attributes); err != nil {
+	if _, err := sendPolicy(ctx, update, attributes); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, payloads.ReferTo(payload).Checksum)
 	return nil
 }
 
-func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
-	return withBus(ctx, func(bus *oona.Client) error {
-		update.IssuedAt = timestamppb.New(bus.Now())
+func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (issued time.Time, err error) {
+	err = withBus(ctx, func(bus *oona.Client) error {
+		issued = bus.Now()
+		update.IssuedAt = timestamppb.New(issued)
 		return bus.Publish(ctx, oona.Message{Payload: update, Attributes: attributes})
 	})
+	return issued, err
 }
 
 func newPolicyAction(name string, action journal.Action, short string) *cobra.Command {
-	return &cobra.Command{
+	command := &cobra.Command{
 		Use:   name + " POLICY",
 		Short: short,
 		Long: short + `.
 POLICY is a digest in full, or the id or the beginning of the digest of one that
-TAMIYO_POLICY_DIR keeps. What came of it, the service tells: esperctl policy list.`,
+TAMIYO_POLICY_DIR keeps.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, policyIDs),
-		RunE: func(command *cobra.Command, args []string) error {
-			digest := strings.ToLower(args[0])
-			if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
-				err := withPolicies(func(_ string, kept []inspect.Kept) error {
-					found, err := namedPolicy(kept, args[0])
-					if digest = found.Digest; err == nil && digest == "" {
-						err = errors.New("that policy was announced and has no payload")
-					}
-					return err
-				})
-				if err != nil {
-					return err
-				}
-			}
-			return sendPolicy(command.Context(), &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
-		},
 	}
+	act.Policy(command, func(ctx context.Context, args []string) (issued time.Time, err error) {
+		digest := strings.ToLower(args[0])
+		if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
+			err := withPolicies(func(_ string, kept []inspect.Kept) error {
+				found, err := namedPolicy(kept, args[0])
+				if digest = found.Digest; err == nil && digest == "" {
+					err = errors.New("that policy was announced and has no payload")
+				}
+				return err
+			})
+			if err != nil {
+				return issued, err
+			}
+		}
+		return sendPolicy(ctx, &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
+	})
+	return command
 }
 
 func newPolicyRollback() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rollback",
-		Short: "Have the policy decide that decided before, or the rules alone",
-		Args:  cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(journal.RollBack)}
-			return sendPolicy(command.Context(), update, journal.RollBack.Attributes(""))
-		},
-	}
+	const short = "Have the policy decide that decided before, or the rules alone"
+	command := &cobra.Command{Use: "rollback", Short: short, Long: short + ".", Args: cobra.NoArgs}
+	act.Policy(command, func(ctx context.Context, _ []string) (time.Time, error) {
+		update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(journal.RollBack)}
+		return sendPolicy(ctx, update, journal.RollBack.Attributes(""))
+	})
+	return command
 }

@@ -67,7 +67,8 @@ type Lease struct {
 	cfg  Config
 	key  string
 	born string
-	held atomic.Bool // it has had its place
+	held atomic.Bool  // it has had its place
+	said atomic.Int64 // times that it has proclaimed something
 }
 
 // Roll is who is there. A leader has a token that grows with each change of the
@@ -161,8 +162,11 @@ func (l *Lease) Confirm(ctx context.Context, token int64) (bool, error) {
 
 // Proclaim says something as the leader that the token is of. It stays on the roll until the
 // next one does, whoever goes. It reports whether that lead still stands: otherwise nothing is said.
+// What was said later stays, in whichever order the bus hears of it.
 func (l *Lease) Proclaim(ctx context.Context, token int64, text []byte) (bool, error) {
-	args := []string{l.cfg.Name, l.born, strconv.FormatInt(token, 10), string(text)}
+	args := []string{
+		l.cfg.Name, l.born, strconv.FormatInt(token, 10), strconv.FormatInt(l.said.Add(1), 10), string(text),
+	}
 	said, err := redis.Call(ctx, l.conn, func(ctx context.Context) (int64, error) {
 		return proclaimScript.Exec(ctx, l.conn, []string{l.key}, args).AsInt64()
 	})

@@ -1,11 +1,13 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -66,17 +68,11 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 	if reason != "" {
 		return refused(reason)
 	}
-	if action == journal.RollBack {
-		target = force.Active
-	}
-	networks, err := s.read(ctx, force, target)
+	networks, err := s.prepare(ctx, action, force, target)
 	if errors.Is(err, network.ErrUnusable) {
 		return refused(ReasonUnusable)
 	}
-	if err == nil {
-		err = s.share(ctx, force, networks)
-	}
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -89,6 +85,46 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 	}
 	s.config.Emit(forcePacket(action, force))
 	return nil
+}
+
+// prepare reads the networks of what is to be in force, and has the others find them.
+func (s *Store) prepare(
+	ctx context.Context, action journal.Action, force *journal.Force, target *accepted.Update,
+) (map[string]*network.Network, error) {
+	if action == journal.RollBack {
+		return s.goBack(ctx, force), nil
+	}
+	networks, err := s.read(ctx, force, target)
+	if err == nil {
+		err = s.share(ctx, force, networks)
+	}
+	return networks, err
+}
+
+// goBack has the next one decide that can be read now, at last the rules alone: a rollback is asked
+// for in need, and waits for nothing. What was shared once is shared again later.
+func (s *Store) goBack(ctx context.Context, force *journal.Force) map[string]*network.Network {
+	s.shared = time.Time{}
+	networks := make(map[string]*network.Network)
+	read := func(policy *accepted.Update) bool {
+		found, err := s.open(ctx, policy)
+		if err != nil {
+			s.config.Logger.Error("a policy cannot be read, and is left out", "error", err)
+			return false
+		}
+		networks[policy.Digest] = found
+		return true
+	}
+	for force.Active != nil && !read(force.Active) {
+		force.Active = nil
+		if len(force.Before) > 0 {
+			force.Active, force.Before = force.Before[0], force.Before[1:]
+		}
+	}
+	if force.Shadow != nil {
+		read(force.Shadow)
+	}
+	return networks
 }
 
 // share lays the payloads in force where the other stores find them.
@@ -136,14 +172,11 @@ func final(err error) bool {
 	return rejected || errors.Is(err, network.ErrUnusable)
 }
 
-// open reads the network of a policy, and keeps its payload if that was not here.
+// open reads the network of a policy.
 func (s *Store) open(ctx context.Context, policy *accepted.Update) (read *network.Network, err error) {
 	payload, err := s.payload(ctx, policy)
 	if err == nil {
 		read, err = network.Read(payload)
-	}
-	if err == nil {
-		err = payloads.Keep(s.config.Dir, policy.Digest, payload)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("policy %q: %w", policy.Metadata.GetPolicyId(), err)
@@ -155,8 +188,8 @@ func (s *Store) open(ctx context.Context, policy *accepted.Update) (read *networ
 // may remove what is old.
 const shareEvery = time.Hour
 
-// Complete reads what is in force and could not be read yet, and now and then shares anew
-// what is kept here.
+// Complete reads what is in force and could not be read yet, and now and then, or when something
+// else came into force, has here what is kept, and shares it anew.
 func (s *Store) Complete(ctx context.Context) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -171,11 +204,12 @@ func (s *Store) shareAll(ctx context.Context) error {
 	known := s.journal.Known()
 	s.mu.Unlock()
 	for _, policy := range known {
-		payload, err := payloads.Read(s.config.Dir, policy.Digest, int64(s.config.MaxPayload))
-		if err != nil || payloads.Digest(payload) != policy.Digest { // it is kept elsewhere
-			continue
+		// Whoever kept it for this store may go, and it may have to come into force here then.
+		payload, err := s.payload(ctx, policy)
+		if err == nil {
+			err = s.config.Share(ctx, payload)
 		}
-		if err := s.config.Share(ctx, payload); err != nil {
+		if err != nil && !final(err) {
 			return fmt.Errorf("share payload %s: %w", policy.Digest, err)
 		}
 	}
@@ -240,13 +274,17 @@ func (s *Store) find(digest string) *accepted.Update {
 	return nil
 }
 
-// payload is that of a policy: from here, or from where all stores share it.
+// payload is that of a policy: from here, or from where all stores share it. Then it is here, too.
 func (s *Store) payload(ctx context.Context, policy *accepted.Update) ([]byte, error) {
 	payload, err := payloads.Read(s.config.Dir, policy.Digest, int64(s.config.MaxPayload))
 	if err == nil && payloads.Digest(payload) == policy.Digest {
 		return payload, nil
 	}
-	return s.fetch(ctx, payloads.Reference{Checksum: policy.Digest, Size: policy.Size}, policy.Metadata.GetPolicyId())
+	payload, err = s.fetch(ctx, payloads.Reference{Checksum: policy.Digest, Size: policy.Size}, policy.Metadata.GetPolicyId())
+	if err == nil {
+		err = payloads.Keep(s.config.Dir, policy.Digest, payload)
+	}
+	return payload, err
 }
 
 // Force says which policies are in force; false before the first action.
@@ -269,6 +307,7 @@ func (s *Store) LearnForce(ctx context.Context, force journal.Force) error {
 	}
 	networks, err := s.read(ctx, &force, nil)
 	if err == nil {
+		s.shared = time.Time{}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		err = s.put(&force, networks)
@@ -310,6 +349,6 @@ func forcePacket(action journal.Action, force *journal.Force) *leyline.Telemetry
 		About(name, fmt.Sprint(force.At)).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
 		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"active", describe(force.Active), "shadow", describe(force.Shadow))).
+			"active", describe(force.Active), "shadow", describe(force.Shadow), issuedAt, strconv.FormatInt(force.At.IssuedAt, 10))).
 		Build()
 }

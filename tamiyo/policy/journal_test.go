@@ -2,7 +2,9 @@ package policy
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -175,7 +177,7 @@ func TestPolicyThatWasIssuedLastIsTheNewestWhereverItWasTakenIn(t *testing.T) {
 	}
 	learn := func(p *Store, policy accepted.Update) {
 		t.Helper()
-		if err := p.Learn(policy); err != nil {
+		if err := p.Learn(journal.Recent{Newest: &policy}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,4 +202,60 @@ func TestPolicyThatWasIssuedLastIsTheNewestWhereverItWasTakenIn(t *testing.T) {
 	learn(there, take(reopened, update("p", "v3", now.Add(-time.Minute), "three")))
 	newest(reopened, "v3")
 	newest(there, "v3")
+}
+
+// What is told in one word may be the last of several updates.
+func TestStoreLearnsAllThatAnotherAccepted(t *testing.T) {
+	here, there, now := openStore(t, Config{}), openStore(t, Config{}), time.Now().Add(-time.Hour)
+	accept := func(p *Store, minute int, payload string) *leyline.PolicyUpdate {
+		t.Helper()
+		u := update("p", fmt.Sprint("v", minute), now.Add(time.Duration(minute)*time.Minute), payload)
+		if err := p.Accept(t.Context(), u, nil); err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	accept(there, 1, "one")
+	accept(there, 2, "two")
+	announced := accept(there, 4, "")
+	recent, found := there.Recent()
+	if !found {
+		t.Fatal("nothing is told")
+	}
+	for range 2 {
+		if err := here.Learn(recent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	learned, _ := here.Recent()
+	if a, b := learned.Newest, learned.Previous; a == nil || b == nil || a.Digest != payloads.Digest([]byte("two")) ||
+		b.Digest != payloads.Digest([]byte("one")) {
+		t.Errorf("knows %v before %v", b, a)
+	}
+	if !here.Again(announced, nil) {
+		t.Error("what another announced is not known")
+	}
+	late := update("q", "v3", now.Add(3*time.Minute), "three")
+	wantRejected(t, here.Accept(t.Context(), late, nil), ReasonSuperseded)
+	if err := here.Learn(journal.Recent{}); err != nil {
+		t.Error(err)
+	}
+	// What this one took in meanwhile stays the newest, whoever tells of older ones.
+	accept(here, 5, "five")
+	if err := here.Learn(recent); err != nil || versionOf(here) != "v5" {
+		t.Errorf("the newest is %s, %v", versionOf(here), err)
+	}
+}
+
+// Whoever was told to end has no say any more: what looks old to it may be its successor's.
+func TestNothingIsRefusedOnceTheWorkIsOver(t *testing.T) {
+	told := 0
+	store := openStore(t, Config{Emit: func(*leyline.TelemetryPacket) { told++ }})
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	err := store.Accept(ctx, update("p", "v", time.Now().Add(time.Hour), "x"), nil)
+	var rejected *RejectedError
+	if !errors.Is(err, context.Canceled) || errors.As(err, &rejected) || told != 0 {
+		t.Errorf("%v, told %d times", err, told)
+	}
 }

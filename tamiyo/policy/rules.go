@@ -87,10 +87,18 @@ func (s *Store) misnamed(version, digest string) bool {
 	})
 }
 
-// untimely bounds the age of an update both ways. A future one is refused even
-// without a freshness limit: accepting it would lock out every update issued
-// until then.
+// untimely bounds the age of an update both ways, by the clock that it may have been dated by: this
+// machine's or that of the bus. A future one is refused even without a freshness limit: accepting
+// it would lock out every update issued until then.
 func (s *Store) untimely(update *leyline.PolicyUpdate, now time.Time) string {
+	reason := s.untimelyAt(update, now)
+	if reason != "" && s.untimelyAt(update, s.config.Now()) == "" {
+		return ""
+	}
+	return reason
+}
+
+func (s *Store) untimelyAt(update *leyline.PolicyUpdate, now time.Time) string {
 	age := now.Sub(accepted.IssuedAt(update))
 	if age < -s.config.ClockSkew {
 		return ReasonFuture

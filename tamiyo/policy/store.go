@@ -31,6 +31,9 @@ type Config struct {
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
 	MaxPayload int           // bytes; default 1 MiB
+	// Now is the time by the clock of the bus [this machine's]. An update that is timely by
+	// either is.
+	Now func() time.Time
 	// Rules is the version by which decisions name the rules. Where it is set, a policy must have
 	// one of its own [versions are not looked at].
 	Rules string
@@ -47,6 +50,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.ClockSkew = cmp.Or(max(c.ClockSkew, 0), 5*time.Second)
 	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 1<<20)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Fetch == nil {
 		c.Fetch = func(context.Context, string, int) ([]byte, error) { return nil, ErrNoPayload }
 	}
@@ -132,12 +138,13 @@ func Check(dir string) error {
 // nothing: acknowledge it. Any other error means that the disk failed or that the payload
 // cannot be fetched now, and that trying again may help.
 func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
-	s.changing.Lock()
 	err := s.accept(ctx, update, attributes)
-	s.changing.Unlock()
+	if stopped := ctx.Err(); stopped != nil && err != nil {
+		return fmt.Errorf("accept policy update %q: %w", update.GetPolicyId(), stopped) // it is not this store's to refuse any more
+	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		s.refused.Add(1)
-		s.config.Emit(rejectedPacket(rejected))
+		s.config.Emit(rejectedPacket(rejected, accepted.PositionOf(update)))
 		return err
 	}
 	if err != nil {
@@ -148,6 +155,8 @@ func (s *Store) Accept(ctx context.Context, update *leyline.PolicyUpdate, attrib
 }
 
 func (s *Store) accept(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) error {
+	s.changing.Lock()
+	defer s.changing.Unlock() // whoever handed the update over may survive a panic
 	if _, _, acts := journal.ReadAction(attributes); acts {
 		return s.act(ctx, update, attributes)
 	}
@@ -269,20 +278,30 @@ func (s *Store) commit(next journal.Journal) error {
 	return nil
 }
 
-// Learn takes note of a policy that another store of the same fleet has taken in; its
-// payload stays where it is. One that is no newer than what is known changes nothing.
-func (s *Store) Learn(policy accepted.Update) error {
+// Learn takes note of what another store of the same fleet has accepted; payloads stay where
+// they are. What is no newer than what is known changes nothing.
+func (s *Store) Learn(recent journal.Recent) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.journal.Newer(policy.Metadata) {
+	next := s.journal.Learn(recent)
+	if next == s.journal {
 		return nil
 	}
-	if err := s.commit(s.journal.Learn(policy)); err != nil {
-		return fmt.Errorf("learn of policy %q: %w", policy.Metadata.GetPolicyId(), err)
+	if err := s.commit(next); err != nil {
+		return fmt.Errorf("learn of policies: %w", err)
 	}
 	return nil
+}
+
+// Recent are the updates that were accepted last, here or as [Store.Learn] was told; false
+// before the first.
+func (s *Store) Recent() (journal.Recent, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	recent := s.journal.Recent()
+	return recent, recent != journal.Recent{}
 }
 
 // Newest returns the policy that was issued last of those taken in, here or as
@@ -297,15 +316,18 @@ func (s *Store) Newest() (accepted.Update, bool) {
 	return *policy, true
 }
 
-func rejectedPacket(rejected *RejectedError) *leyline.TelemetryPacket {
+func rejectedPacket(rejected *RejectedError, at accepted.Position) *leyline.TelemetryPacket {
 	const level = leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 	return telemetry.New("tamiyo", "tamiyo-policy-update-error").
 		Level(level).
 		Health(leyline.HealthStatus_HEALTH_STATUS_DEGRADED, rejected.Reason).
 		WithEvents(telemetry.Event("policy_update_rejected", level,
-			"reason", rejected.Reason, "policy_id", rejected.PolicyID)).
+			"reason", rejected.Reason, "policy_id", rejected.PolicyID, issuedAt, strconv.FormatInt(at.IssuedAt, 10))).
 		Build()
 }
+
+// issuedAt is the attribute by which whoever sent an update knows what came of it.
+const issuedAt = "issued_at_ns"
 
 func acceptedPacket(policy accepted.Update) *leyline.TelemetryPacket {
 	name := "policy_update_stored"
@@ -318,7 +340,7 @@ func acceptedPacket(policy accepted.Update) *leyline.TelemetryPacket {
 		About(position.PolicyID, strconv.FormatInt(position.IssuedAt, 10), strconv.FormatUint(uint64(position.Version), 10), policy.Digest).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
 		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"policy_id", policy.Metadata.GetPolicyId(),
+			"policy_id", policy.Metadata.GetPolicyId(), issuedAt, strconv.FormatInt(position.IssuedAt, 10),
 			"tamiyo_policy_version", policy.Metadata.GetTamiyoPolicyVersion(),
 			"digest", policy.Digest,
 			"bytes", strconv.Itoa(policy.Size))).

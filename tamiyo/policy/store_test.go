@@ -260,3 +260,29 @@ func TestStoreSaysThatItsFilesAreGone(t *testing.T) {
 		}
 	}
 }
+
+// Publishers have the bus's clock or a machine's, and those may be apart.
+func TestUpdateIsTimelyByEitherClock(t *testing.T) {
+	const apart = 10 * time.Minute
+	for name, row := range map[string]struct {
+		bus, issued time.Duration // ahead of this machine's clock
+		reason      string
+	}{
+		"by the bus, which is ahead":     {bus: apart, issued: apart},
+		"by this machine, which is late": {bus: apart},
+		"by the bus, which is late":      {bus: -apart, issued: -apart},
+		"by this machine":                {bus: -apart},
+		"ahead of both":                  {bus: apart, issued: 2 * apart, reason: ReasonFuture},
+		"behind both":                    {bus: -apart, issued: -2 * apart, reason: ReasonStale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := openStore(t, Config{Freshness: time.Minute, Now: func() time.Time { return time.Now().Add(row.bus) }})
+			err := store.Accept(t.Context(), update("p", "v", time.Now().Add(row.issued), "x"), nil)
+			if row.reason != "" {
+				wantRejected(t, err, row.reason)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -267,30 +267,36 @@ func (a *answer) rows() [][]float32 {
 // listener is a policy whose answers are written down.
 type listener struct {
 	tamiyo.Policy
-	heard *consulted
-	room  *int // for rows of which each is told
+	heard   *consulted
+	room    *int // for rows of which each is told
+	decides bool
 }
 
 // Judge asks the policy.
 func (l listener) Judge(ctx context.Context, rows [][]float32) ([][]float32, error) {
 	answers, err := l.Policy.Judge(ctx, rows)
-	l.heard.Answers = append(l.heard.Answers, answerOf(answers, err, *l.room > 0))
+	whole := *l.room > 0 || l.decides && slices.ContainsFunc(answers, begins)
+	l.heard.Answers = append(l.heard.Answers, answerOf(answers, err, whole))
 	*l.room -= len(answers)
 	return answers, err
 }
+
+// begins says whether what is answered about a blueprint may begin a seed of it. Then all
+// that was considered beside it at its slot is told, in the report of the seed.
+func begins(row []float32) bool { return len(row) > 0 && row[0] > 0 }
 
 func (t *Transcript) listen(place int, policy tamiyo.Policy) tamiyo.Policy {
 	if policy == nil {
 		return nil
 	}
 	t.Policies[place] = &consulted{Version: tamiyo.VersionOf(policy)}
-	// What the one that decides puts behind what an explanation has room for, and all but what
-	// the one in the shadow puts first, no decision tells of.
+	// What the one that decides puts behind what an explanation has room for, at slots where it
+	// begins nothing, and all but what the one in the shadow puts first, no decision tells of.
 	room := 0
 	if place == 0 {
 		room = tamiyo.MostListed
 	}
-	return listener{policy, t.Policies[place], &room}
+	return listener{policy, t.Policies[place], &room, place == 0}
 }
 
 // errOther is told to a controller that asks for what it did not ask for then.

@@ -429,6 +429,75 @@ func TestTranscriptFits(t *testing.T) {
 	}
 }
 
+// choosy begins nothing at slots of few features, and at wider ones what the controller would
+// take last.
+type choosy struct{}
+
+func (choosy) Version() string { return "choosy" }
+
+func (choosy) Judge(_ context.Context, rows [][]float32) ([][]float32, error) {
+	answers := make([][]float32, len(rows))
+	for i, row := range rows {
+		answers[i] = make([]float32, tamiyo.AnswerColumns)
+		answers[i][0] = -1
+		if row[9] > 1 { // of more than ten
+			answers[i][0] = 1 - row[tamiyo.FeatureWorth]
+		}
+	}
+	return answers, nil
+}
+
+// What was considered beside a seed that is begun goes into its field report, however much
+// was looked at before.
+func TestSeedBegunBehindManyRowsReplays(t *testing.T) {
+	for _, narrow := range []int{1, 3, 4, 5, 20} {
+		slots := map[string][]int{"wide": {16}}
+		for i := range narrow {
+			slots[fmt.Sprint("narrow", i)] = []int{8}
+		}
+		offered := make([]tamiyo.Candidate, 34)
+		for i := range offered {
+			offered[i] = tamiyo.Candidate{
+				BlueprintID: fmt.Sprintf("BP%03d", i), Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.2,
+				ParameterCount: 100 * (i + 1), MultiplyAdds: 100,
+			}
+		}
+		controller := tamiyo.NewController(tamiyo.Config{
+			Patience: 1, Policies: func() (active, shadow tamiyo.Policy) { return choosy{}, choosy{} },
+		})
+		var record *tamiyo.Record
+		begun := 0
+		for n := range 4 {
+			state := tamiyo.State{
+				Packet: &leyline.SystemStatePacket{TrainingRunId: "r", CurrentEpoch: uint32(n), ValidationLoss: 1, PacketId: fmt.Sprint(n)},
+				Grows:  true, TrainerID: "t", Number: uint64(n) + 1, HostLayers: []string{"fc"}, Slots: slots,
+			}
+			decision, recording := Decide(controller, record, state, time.Unix(int64(1_800_000_000+n), 0),
+				func([]int) ([]tamiyo.Candidate, error) { return offered, nil })
+			record = decision.Record
+			begun += len(decision.Commands)
+			written, err := recording.Transcript()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := new(Writer).Text(written)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := new(Transcript)
+			if err := read.UnmarshalText(text); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := read.Decide(nil); err != nil {
+				t.Errorf("behind %d slots: %v", narrow, err)
+			}
+		}
+		if begun == 0 {
+			t.Errorf("behind %d slots nothing was begun", narrow)
+		}
+	}
+}
+
 // unwilling is a policy whose answers have as many digits as answers may.
 func unwilling(version string) tamiyo.Policy {
 	return oracle{version, func(rows [][]float32) ([][]float32, error) {

@@ -48,10 +48,39 @@ func (j Journal) Accept(policy accepted.Update) Journal {
 	return next
 }
 
-// Learn takes note of what another store has taken in.
-func (j Journal) Learn(policy accepted.Update) Journal {
-	next := j.Reach(policy.Position())
-	next.Elsewhere, next.Previous = &policy, j.Newest()
+// Recent are the updates that were accepted last, as one store tells another. Each may be nil.
+type Recent struct {
+	Newest    *accepted.Update `json:"newest,omitempty"` // of those that were taken in
+	Previous  *accepted.Update `json:"previous,omitempty"`
+	Announced *accepted.Update `json:"announced,omitempty"` // of all that were no actions
+}
+
+// Recent are the updates that were accepted last, here or elsewhere.
+func (j Journal) Recent() Recent {
+	return Recent{Newest: j.Newest(), Previous: j.Previous, Announced: j.Announced}
+}
+
+// Learn takes note of what another store has accepted. What is known changes nothing.
+func (j Journal) Learn(other Recent) Journal {
+	next := j
+	taken := []*accepted.Update{j.Newest(), j.Previous, other.Newest, other.Previous}
+	taken = slices.DeleteFunc(taken, func(policy *accepted.Update) bool { return policy == nil })
+	slices.SortStableFunc(taken, func(a, b *accepted.Update) int { return b.Position().Compare(a.Position()) })
+	taken = slices.CompactFunc(taken, func(a, b *accepted.Update) bool { return a.Position() == b.Position() })
+	if len(taken) > 0 && taken[0] != j.Newest() {
+		next.Elsewhere = taken[0]
+	}
+	if len(taken) > 1 {
+		next.Previous = taken[1]
+	}
+	if other.Announced != nil && (j.Announced == nil || other.Announced.Position().Compare(j.Announced.Position()) > 0) {
+		next.Announced = other.Announced
+	}
+	for _, policy := range []*accepted.Update{other.Newest, other.Announced} {
+		if policy != nil {
+			next = next.Reach(policy.Position())
+		}
+	}
 	return next
 }
 

@@ -39,6 +39,7 @@ var errSilent = errors.New("lease not renewed in time")
 type metadata struct {
 	Library string      `json:"library,omitempty"` // which kernel library it works on
 	Policy  *policyNote `json:"policy,omitempty"`  // the newest that it knows of, none before the first
+	Recent  *policyNote `json:"recent,omitempty"`  // the same and those beside it, none before the first
 	Force   *policyNote `json:"force,omitempty"`   // which are in force, none before the first
 }
 
@@ -54,6 +55,8 @@ type membership interface {
 	Renew(ctx context.Context, note []byte) (lease.Roll, error)
 	// Confirm reports whether a lead still stands.
 	Confirm(ctx context.Context, token int64) (bool, error)
+	// Proclaim leaves a note for whoever leads next, while a lead still stands.
+	Proclaim(ctx context.Context, token int64, note []byte) (bool, error)
 	Release(ctx context.Context) error
 }
 
@@ -211,19 +214,16 @@ func (f *Fleet) missed(err error, now time.Time) {
 func (f *Fleet) see(roll lease.Roll, sent, answered time.Time) {
 	members := make([]member, 0, len(roll.Members))
 	for _, m := range roll.Members {
-		seen := member{name: m.Name}
-		if err := json.Unmarshal(m.Note, &seen.metadata); err != nil {
-			f.config.Logger.Debug("note of an instance cannot be read", "instance", m.Name, "error", err)
-		}
-		members = append(members, seen)
+		members = append(members, member{name: m.Name, metadata: f.read(m.Name, m.Note)})
 	}
+	// Before it can be known that we lead: whoever begins to must find what was told before.
+	f.told.put(members, roll.Proclaimed, f.read("", roll.Proclaimed))
 	f.mu.Lock()
 	dead := f.detect(names(f.members), names(members), answered)
 	f.members, f.leader, f.until = members, roll.Leader, sent.Add(TTL)
 	f.setToken(roll.Token)
 	f.ended(nil)
 	f.mu.Unlock()
-	f.told.put(members)
 	for _, name := range dead {
 		f.config.Logger.Info("instance is gone", "instance", name)
 		if name != f.config.Name {
@@ -231,6 +231,17 @@ func (f *Fleet) see(roll lease.Roll, sent, answered time.Time) {
 			f.config.Departed(name, TTL-leaderRenewal)
 		}
 	}
+}
+
+// read is what a note says, as far as it can be read.
+func (f *Fleet) read(name string, note []byte) (told metadata) {
+	if len(note) == 0 {
+		return told
+	}
+	if err := json.Unmarshal(note, &told); err != nil {
+		f.config.Logger.Debug("note of an instance cannot be read", "instance", name, "error", err)
+	}
+	return told
 }
 
 // ended tells whoever waits for it what came of a renewal. The caller holds mu.
@@ -284,92 +295,12 @@ func (f *Fleet) Trouble() error {
 	return cmp.Or(f.failure, errSilent)
 }
 
-// setToken notes a change of our lead.
-func (f *Fleet) setToken(token int64) {
-	if token == f.token {
-		return
-	}
-	if token != 0 {
-		f.takeovers++
-	}
-	f.config.Logger.Info("leadership", "leads", token != 0, "token", token, "leader", f.leader)
-	f.token = token
-	close(f.changed)
-	f.changed = make(chan struct{})
-}
-
-// lead is the token of our lead, 0 without one, and the end of that state.
-func (f *Fleet) lead() (token int64, changed <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.token, f.changed
-}
-
-// Leads reports whether this instance leads.
-func (f *Fleet) Leads() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.token != 0 && f.holds(time.Now())
-}
-
-// Confirm asks the bus whether our lead still stands: to be asked before a
-// write that would undo one of our successor.
-func (f *Fleet) Confirm(ctx context.Context) error {
-	token, _ := f.lead()
-	if held, err := f.config.Lease.Confirm(ctx, token); err != nil || held {
-		return err
-	}
-	return fmt.Errorf("lead with token %d is over", token)
-}
-
 // Leave gives the place and the lead up.
 func (f *Fleet) Leave(ctx context.Context) error {
 	f.mu.Lock()
 	f.setToken(0)
 	f.mu.Unlock()
 	return f.config.Lease.Release(ctx)
-}
-
-// WhileLeader makes a worker that does its work only while this instance
-// leads: the context of run ends with the lead. Between two leads it is ready.
-func (f *Fleet) WhileLeader(run func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for ctx.Err() == nil {
-			token, changed := f.lead()
-			if token != 0 {
-				if err := runWhileLeader(ctx, changed, run); err != nil {
-					return err
-				}
-				continue
-			}
-			supervise.Ready(ctx)
-			select {
-			case <-ctx.Done():
-			case <-changed:
-			}
-		}
-		return nil
-	}
-}
-
-// runWhileLeader runs until the lead is lost or ctx is done.
-func runWhileLeader(ctx context.Context, lost <-chan struct{}, run func(context.Context) error) error {
-	leading, end := context.WithCancel(ctx)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case <-lost:
-			end()
-		case <-leading.Done():
-		}
-	})
-	defer watching.Wait()
-	defer end()
-	if err := run(leading); err != nil {
-		return err
-	}
-	<-leading.Done()
-	return nil
 }
 
 // KeepsLibrary reports whether this instance looks after its kernel library: of those

@@ -15,6 +15,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/oona/lease"
+	"github.com/esper-lite/weatherlight/supervise"
 )
 
 // fakeLease answers renewals as it is told.
@@ -42,6 +43,16 @@ func (r *fakeLease) Confirm(_ context.Context, token int64) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return token == r.roll.Token, r.err
+}
+
+func (r *fakeLease) Proclaim(ctx context.Context, token int64, note []byte) (bool, error) {
+	held, err := r.Confirm(ctx, token)
+	if held {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.roll.Proclaimed = note
+	}
+	return held, err
 }
 
 func (r *fakeLease) Release(context.Context) error { return nil }
@@ -73,7 +84,7 @@ func TestSilentLeaderStopsBeforeAnotherMayLead(t *testing.T) {
 		var ended time.Time
 		var running sync.WaitGroup
 		running.Go(func() { _ = f.Run(ctx) })
-		working := f.WhileLeader(func(ctx context.Context) error {
+		working := f.WhileLeader(func(ctx, _ context.Context) error {
 			<-ctx.Done()
 			if ended.IsZero() {
 				ended = time.Now()
@@ -118,7 +129,7 @@ func TestFailureOfLeadersWorkIsAFailure(t *testing.T) {
 	if err := f.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	work := f.WhileLeader(func(context.Context) error { return errBroken })
+	work := f.WhileLeader(func(_, _ context.Context) error { return errBroken })
 	if err := work(t.Context()); !errors.Is(err, errBroken) {
 		t.Errorf("got %v", err)
 	}
@@ -209,5 +220,53 @@ func TestLateAnswerIsNoLeaveToGoOn(t *testing.T) {
 		}
 		cancel()
 		<-let
+	})
+}
+
+// A stop waits for what is in hand; the loss of the lead does not: it is another's by then.
+func TestWorkEndsWithTheLeadAndNotWithAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, stopped := range map[string]bool{"stopped": true, "deposed": false} {
+			held := &fakeLease{roll: lease.Roll{Token: 7, Leader: "a"}}
+			f := testFleet(held)
+			if err := f.Join(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			supervisor := supervise.New(supervise.Config{})
+			ended, finish := make(chan bool, 1), make(chan struct{})
+			worker := f.WhileLeader(func(ctx, work context.Context) error {
+				<-ctx.Done()
+				ended <- true
+				select {
+				case <-work.Done():
+					ended <- true
+				case <-finish:
+					ended <- false
+				}
+				return nil
+			})
+			if err := supervisor.Start(t.Context(), supervise.Spec{Name: "w", Worker: supervise.WorkerFunc(worker)}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			var stopping sync.WaitGroup
+			stop := func() { stopping.Go(func() { _ = supervisor.Stop(context.Background()) }) }
+			if stopped {
+				stop()
+			} else {
+				held.set(0, nil)
+				if err := f.Renew(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			<-ended
+			synctest.Wait()
+			close(finish)
+			if cut := <-ended; cut == stopped {
+				t.Errorf("%s: work was cut off: %v", name, cut)
+			}
+			stop()
+			stopping.Wait()
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 )
 
@@ -19,22 +19,19 @@ import (
 // does one like the other, so that no signature can be used for another.
 const (
 	policyNoteContext = "weatherlight: policy in force\n" // the newest, as the release before calls it
+	recentNoteContext = "weatherlight: policies accepted last\n"
 	forceNoteContext  = "weatherlight: what is in force\n"
 )
 
-// policyNote tells the other instances which policy is the newest, or which are in force.
+// policyNote tells the other instances which policies were accepted last, or which are in force.
 // It is signed: the roll can be written by whoever can write to the bus.
 type policyNote struct {
-	Policy    []byte `json:"policy"` // the JSON of a accepted.Update, or of a journal.Force
+	Policy    []byte `json:"policy"` // the JSON of an accepted.Update, a journal.Recent or a journal.Force
 	Signature string `json:"signature"`
 }
 
 // errNote is told of a note that cannot be trusted, or not be read.
 var errNote = errors.New("note of a policy")
-
-func newPolicyNote(keyring *signing.Keyring, newest accepted.Update) (*policyNote, error) {
-	return newNote(keyring, policyNoteContext, newest)
-}
 
 func newNote(keyring *signing.Keyring, context string, told any) (*policyNote, error) {
 	content, err := json.Marshal(told)
@@ -55,12 +52,12 @@ func (n *policyNote) open(keyring *signing.Keyring, context string, told any) er
 	return nil
 }
 
-// policyStore knows which policy is the newest and which are in force; *policy.Store is
+// policyStore knows which policies were accepted last and which are in force; *policy.Store is
 // one.
 type policyStore interface {
-	Newest() (update accepted.Update, found bool)
-	// Learn takes note of a policy that was taken in elsewhere.
-	Learn(update accepted.Update) error
+	Recent() (recent journal.Recent, found bool)
+	// Learn takes note of what was accepted elsewhere.
+	Learn(recent journal.Recent) error
 	Force() (force journal.Force, found bool)
 	// LearnForce takes over what is in force elsewhere.
 	LearnForce(ctx context.Context, force journal.Force) error
@@ -72,23 +69,34 @@ type policyStore interface {
 type inbox struct {
 	news chan struct{} // one is waiting when there is any
 
-	mu      sync.Mutex
-	members map[string]member
+	mu         sync.Mutex
+	members    map[string]member // that without a name is who proclaimed last
+	proclaimed []byte            // as it was last seen
 }
 
 func newInbox() *inbox { return &inbox{news: make(chan struct{}, 1), members: make(map[string]member)} }
 
 // put does not wait.
-func (i *inbox) put(members []member) {
+func (i *inbox) put(members []member, proclaimed []byte, told metadata) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, m := range members {
 		i.members[m.name] = m
 	}
+	if i.proclaimed = proclaimed; proclaimed != nil {
+		i.members[""] = member{metadata: told}
+	}
 	select {
 	case i.news <- struct{}{}:
 	default:
 	}
+}
+
+// heard is what was proclaimed, as it was last seen.
+func (i *inbox) heard() []byte {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.proclaimed
 }
 
 func (i *inbox) take() map[string]member {
@@ -110,6 +118,8 @@ type PolicyNotes struct {
 
 	learning sync.Mutex
 	left     map[string]member // what they told and was not to be learned yet, by their names
+
+	proclaiming sync.Mutex
 }
 
 // NewPolicyNotes tells of the policies of a store from now on, and learns once it runs.
@@ -120,40 +130,92 @@ func NewPolicyNotes(fleet *Fleet, store policyStore, keyring *signing.Keyring, l
 }
 
 func (p *PolicyNotes) describe() metadata {
-	told := metadata{Library: p.fleet.config.Library}
-	var errs [2]error
-	if newest, found := p.store.Newest(); found {
-		told.Policy, errs[0] = newPolicyNote(p.keyring, newest)
-	}
-	if force, found := p.store.Force(); found {
-		told.Force, errs[1] = newNote(p.keyring, forceNoteContext, force)
-	}
-	if err := errors.Join(errs[:]...); err != nil {
+	told, err := p.tell()
+	if err != nil {
 		p.logger.Warn("the others are not told of a policy", "error", err)
 	}
 	return told
 }
 
-// Run learns until ctx is done.
+// tell is what there is to tell now.
+func (p *PolicyNotes) tell() (told metadata, err error) {
+	told = metadata{Library: p.fleet.config.Library}
+	var errs [3]error
+	if recent, found := p.store.Recent(); found {
+		told.Recent, errs[0] = newNote(p.keyring, recentNoteContext, recent)
+		if recent.Newest != nil {
+			told.Policy, errs[1] = newNote(p.keyring, policyNoteContext, recent.Newest)
+		}
+	}
+	if force, found := p.store.Force(); found {
+		told.Force, errs[2] = newNote(p.keyring, forceNoteContext, force)
+	}
+	return told, errors.Join(errs[:]...)
+}
+
+// Run learns until ctx is done, and as the leader sees to it that what is known here is
+// proclaimed: a bus may forget it, and a secret that it was signed with may go.
 func (p *PolicyNotes) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.fleet.told.news:
-			if err := p.CatchUp(ctx); err != nil {
-				p.logger.Debug("policy of another instance not taken over", "error", err)
-			}
-			if err := p.store.Complete(ctx); err != nil {
-				p.logger.Debug("policy in force not read", "error", err)
-			}
+			p.keep(ctx)
 		}
 	}
 }
 
+func (p *PolicyNotes) keep(ctx context.Context) {
+	proclaim, err := p.CatchUp(ctx)
+	if err == nil && p.fleet.Leads() && p.unproclaimed() {
+		err = proclaim(ctx)
+	}
+	if err != nil {
+		p.logger.Debug("policy of another instance not taken over, or own one not proclaimed", "error", err)
+	}
+	if err := p.store.Complete(ctx); err != nil {
+		p.logger.Debug("policy in force not read", "error", err)
+	}
+}
+
+// unproclaimed says whether there is something to tell that is not what was proclaimed last.
+func (p *PolicyNotes) unproclaimed() bool {
+	told, err := p.tell()
+	if err != nil || told.Recent == nil && told.Force == nil {
+		return false
+	}
+	note, err := json.Marshal(told)
+	return err == nil && !bytes.Equal(note, p.fleet.told.heard())
+}
+
 // CatchUp learns all that the others have told, those that are gone by now, too. An error
-// says that some of it could not be learned yet.
-func (p *PolicyNotes) CatchUp(ctx context.Context) error {
+// says that some of it could not be learned yet. What is accepted then is proclaimed with
+// what it returns, if the lead still stands that it was learned under: it is where whoever leads
+// next finds it.
+func (p *PolicyNotes) CatchUp(ctx context.Context) (proclaim func(context.Context) error, err error) {
+	token, _ := p.fleet.lead()
+	if err := p.learnAll(ctx); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return p.proclaim(ctx, token) }, nil
+}
+
+func (p *PolicyNotes) proclaim(ctx context.Context, token int64) error {
+	p.proclaiming.Lock() // or an older note could be sent after a newer one
+	defer p.proclaiming.Unlock()
+	told, err := p.tell()
+	if err != nil {
+		return err
+	}
+	note, err := json.Marshal(told)
+	if err != nil {
+		return fmt.Errorf("describe this instance: %w", err)
+	}
+	return p.fleet.proclaim(ctx, token, note)
+}
+
+func (p *PolicyNotes) learnAll(ctx context.Context) error {
 	p.learning.Lock()
 	defer p.learning.Unlock()
 	news := p.fleet.told.take()
@@ -177,14 +239,24 @@ func (p *PolicyNotes) CatchUp(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// learn takes over which policy an instance knows of.
+// learn takes over which policies an instance knows of. One of the release before tells of the
+// newest alone.
 func (p *PolicyNotes) learn(from member) error {
-	if from.Policy == nil || from.name == p.fleet.config.Name {
+	if from.name == p.fleet.config.Name {
 		return nil
 	}
-	var learned accepted.Update
-	if err := from.Policy.open(p.keyring, policyNoteContext, &learned); err != nil {
-		return err
+	var learned journal.Recent
+	switch {
+	case from.Recent != nil:
+		if err := from.Recent.open(p.keyring, recentNoteContext, &learned); err != nil {
+			return err
+		}
+	case from.Policy != nil:
+		if err := from.Policy.open(p.keyring, policyNoteContext, &learned.Newest); err != nil {
+			return err
+		}
+	default:
+		return nil
 	}
 	return p.store.Learn(learned)
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -17,13 +18,16 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 )
 
-// policies are a store that has no policy of its own.
+// policies are a store that has no policy of its own but one.
 type policies struct {
+	own        *accepted.Update
 	learn      func(version string)
 	learnForce func(at int64) error
 }
 
-func (policies) Newest() (update accepted.Update, found bool) { return update, false }
+func (p policies) Recent() (recent journal.Recent, found bool) {
+	return journal.Recent{Newest: p.own}, p.own != nil
+}
 
 func (policies) Force() (force journal.Force, found bool) { return force, false }
 
@@ -36,8 +40,10 @@ func (p policies) LearnForce(_ context.Context, force journal.Force) error {
 
 func (policies) Complete(context.Context) error { return nil }
 
-func (p policies) Learn(update accepted.Update) error {
-	p.learn(update.Metadata.GetTamiyoPolicyVersion())
+func (p policies) Learn(recent journal.Recent) error {
+	if p.learn != nil {
+		p.learn(recent.Newest.Metadata.GetTamiyoPolicyVersion())
+	}
 	return nil
 }
 
@@ -61,7 +67,7 @@ func keyringOf(t *testing.T, secret string) *signing.Keyring {
 
 func noteOf(t *testing.T, keyring *signing.Keyring, version string) *policyNote {
 	t.Helper()
-	note, err := newPolicyNote(keyring, policyOf(version))
+	note, err := newNote(keyring, policyNoteContext, policyOf(version))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,16 +164,61 @@ func TestWhatTheDepartedToldIsLearnedBeforeAnythingIsDone(t *testing.T) {
 	renew(told(1))
 	renew(told(2))
 	renew(nil) // it was killed, and nobody has looked
-	if err := notes.CatchUp(t.Context()); !errors.Is(err, away) {
+	if _, err := notes.CatchUp(t.Context()); !errors.Is(err, away) {
 		t.Errorf("it goes on with %v", err)
 	}
 	away = nil
 	for range 2 {
-		if err := notes.CatchUp(t.Context()); err != nil {
+		if _, err := notes.CatchUp(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
 	if !slices.Equal(learned, []int64{2}) {
 		t.Errorf("learned %v", learned)
+	}
+}
+
+// The bus may forget what was proclaimed, or another may have said something older.
+func TestLeaderSeesToItThatWhatItKnowsIsProclaimed(t *testing.T) {
+	keyring, own := keyringOf(t, "secret"), policyOf("own")
+	held := &fakeLease{roll: rollOf(t, "b", nil)}
+	f := testFleet(held)
+	notes := NewPolicyNotes(f, policies{own: &own}, keyring, slog.New(slog.DiscardHandler))
+	renew := func(token int64) {
+		t.Helper()
+		held.roll.Token = token
+		if err := f.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := func() string {
+		var told metadata
+		var recent journal.Recent
+		if json.Unmarshal(held.roll.Proclaimed, &told) != nil || told.Recent.open(keyring, recentNoteContext, &recent) != nil {
+			return ""
+		}
+		return recent.Newest.Metadata.GetTamiyoPolicyVersion()
+	}
+	renew(0)
+	proclaim, err := notes.CatchUp(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proclaim(t.Context()); err == nil || said() != "" {
+		t.Errorf("one that follows has proclaimed %q, %v", said(), err)
+	}
+	if notes.keep(t.Context()); said() != "" {
+		t.Errorf("one that follows has proclaimed %q", said())
+	}
+	renew(8)
+	if err := proclaim(t.Context()); err == nil || said() != "" {
+		t.Errorf("what was learned before the lead was proclaimed: %q, %v", said(), err)
+	}
+	for _, before := range []string{"", "{}"} {
+		held.roll.Proclaimed = []byte(before)
+		renew(8)
+		if notes.keep(t.Context()); said() != "own" {
+			t.Errorf("proclaimed is %q", held.roll.Proclaimed)
+		}
 	}
 }

@@ -54,17 +54,18 @@ func InForce(store *policy.Store) (active, shadow tamiyo.Policy) {
 	return active, shadow
 }
 
-// Take takes updates in. catchUp learns first what the other instances told: whoever led
-// before may have gone on from what is known here. One is settled when all others can know of
-// it: whoever leads next goes on with it. tell has them know.
-func Take(store *policy.Store, catchUp, tell func(context.Context) error) oona.Handler {
+// Take takes updates in. catchUp learns first what the others told: whoever led before may have
+// gone on from what is known here. One is settled when it is where whoever leads next finds it:
+// what catchUp returns puts it there, unless another leads by then.
+func Take(store *policy.Store, catchUp func(context.Context) (tell func(context.Context) error, err error)) oona.Handler {
 	untold := "" // the entry that was taken in, and that the others could not be told of
 	return func(ctx context.Context, d *oona.Delivery) ([]oona.Message, error) {
 		update, ok := d.Payload.(*leyline.PolicyUpdate)
 		if !ok {
 			return nil, oona.Permanent(fmt.Errorf("policy update is %T", d.Payload))
 		}
-		if err := catchUp(ctx); err != nil {
+		tell, err := catchUp(ctx)
+		if err != nil {
 			return nil, oona.Outage(err)
 		}
 		again := d.Attempt > 1 || d.ID == untold

@@ -38,7 +38,10 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d.store = store
-	d.take = Take(store, func(context.Context) error { d.caughtUp++; return d.behind }, func(context.Context) error { return d.deaf })
+	d.take = Take(store, func(context.Context) (func(context.Context) error, error) {
+		d.caughtUp++
+		return func(context.Context) error { return d.deaf }, d.behind
+	})
 	return d
 }
 

@@ -80,8 +80,12 @@ type flags struct {
 
 func (f *flags) bind(command *cobra.Command) {
 	command.Flags().StringVar(&f.reason, "reason", "", "why, for whoever reads the feed (required)")
-	command.Flags().DurationVar(&f.wait, "wait", patience, "how long to wait for what comes of it; 0s does not")
+	f.bindWait(command)
 	_ = command.MarkFlagRequired("reason") // it is there
+}
+
+func (f *flags) bindWait(command *cobra.Command) {
+	command.Flags().DurationVar(&f.wait, "wait", patience, "how long to wait for what comes of it; 0s does not")
 }
 
 // patience is how long an act waits for what comes of it.
@@ -105,7 +109,7 @@ func (f *flags) send(ctx context.Context, bus Bus, o order, out io.Writer) error
 	if err != nil {
 		return fmt.Errorf("send the command: %w", err)
 	}
-	said, err := feed.await(ctx, sent.GetCommandId(), f.wait)
+	said, err := feed.await(ctx, ofCommand(sent.GetCommandId()), f.wait)
 	if err != nil {
 		return err
 	}

@@ -96,47 +96,79 @@ func named(seed string) string {
 	return "a seed " + seed
 }
 
-// refusedError is what Kasmina says of a command that it did not take.
-type refusedError struct{ reason, detail string }
+// refusedError is what is said of something that was not taken.
+type refusedError struct{ reason, detail, page string }
 
 func (e *refusedError) Error() string {
 	text := "refused: " + e.reason
 	if e.detail != "" {
 		text += " (" + e.detail + ")"
 	}
-	return text + "; docs/operations/metrics.md says what that means"
+	return text + "; docs/" + e.page + " says what that means"
 }
 
-// unansweredError is of a command that nobody has taken up in time.
+// unansweredError is of something that nobody has taken up in time.
 type unansweredError struct {
-	id   string
-	wait time.Duration
+	id    string
+	wait  time.Duration
+	later string // what may become of it
 }
 
 func (e *unansweredError) Error() string {
-	return fmt.Sprintf("sent as %s, and not answered within %s: is esper-weatherlight-service well (esperctl status)? "+
-		"It may still be carried out within a minute", e.id, e.wait)
+	return fmt.Sprintf("sent as %s, and not answered within %s: is esper-weatherlight-service well (esperctl status)? %s",
+		e.id, e.wait, e.later)
 }
 
 // Exit is the code of something that is needed and not there.
 func (*unansweredError) Exit() int { return process.ExitDependency }
 
-// await looks for what came of a command.
-func (f *feed) await(ctx context.Context, id string, wait time.Duration) (said string, err error) {
+// event is one of the feed.
+type event struct {
+	Seq     int64
+	Kind    string
+	Name    string
+	Run     string
+	Details map[string]string
+}
+
+// question asks what came of something.
+type question struct {
+	id    string // that it was sent as
+	later string // what may become of it when nobody answers in time
+	// answer is what an event says of it, or nothing.
+	answer func(e event) (said string, err error)
+}
+
+// ofCommand asks what Kasmina made of a command.
+func ofCommand(id string) question {
+	return question{id, "It may still be carried out with one of the next reports", func(e event) (string, error) {
+		switch {
+		case e.Details["command_id"] != id:
+			return "", nil
+		case slices.Contains(carriedOut, e.Name):
+			return fmt.Sprintf("taken: %s in run %s", e.Name, e.Run), nil
+		default:
+			return "", &refusedError{e.Details["reason"], e.Details["detail"], "operations/metrics.md"}
+		}
+	}}
+}
+
+// await looks for what came of something.
+func (f *feed) await(ctx context.Context, q question, wait time.Duration) (said string, err error) {
 	switch {
 	case wait <= 0:
-		return "sent as " + id, nil
+		return "sent as " + q.id, nil
 	case f == nil:
-		return "sent as " + id + "; what came of it is not known, for Nissa does not answer (NISSA_URL)", nil
+		return "sent as " + q.id + "; what came of it is not known, for Nissa does not answer (NISSA_URL)", nil
 	case f.idle:
-		return "sent as " + id + "; nobody answers, for there is no run that could", nil
+		return "sent as " + q.id + "; nobody answers, for there is no run that could", nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, &unansweredError{id, wait})
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, &unansweredError{q.id, wait, q.later})
 	defer cancel()
 	look := time.NewTicker(lookPause)
 	defer look.Stop()
 	for {
-		answer, err := f.look(ctx, id)
+		answer, err := f.look(ctx, q)
 		if answer != "" || err != nil && ctx.Err() == nil {
 			return answer, err
 		}
@@ -149,28 +181,19 @@ func (f *feed) await(ctx context.Context, id string, wait time.Duration) (said s
 }
 
 // look reads what is new.
-func (f *feed) look(ctx context.Context, id string) (answer string, err error) {
-	var page struct {
-		Events []struct {
-			Seq     int64
-			Kind    string
-			Name    string
-			Run     string
-			Details map[string]string
-		}
-	}
+func (f *feed) look(ctx context.Context, q question) (answer string, err error) {
+	var page struct{ Events []event }
 	behind := url.Values{"after": {strconv.FormatInt(f.head, 10)}, "limit": {"1000"}}
 	if err := f.service.Get(ctx, "/api/events", behind, &page); err != nil {
 		return "", err
 	}
 	for _, e := range page.Events {
 		f.head = max(f.head, e.Seq)
-		switch {
-		case e.Kind != "event" || e.Details["command_id"] != id:
-		case slices.Contains(carriedOut, e.Name):
-			return fmt.Sprintf("taken: %s in run %s", e.Name, e.Run), nil
-		default:
-			return "", &refusedError{e.Details["reason"], e.Details["detail"]}
+		if e.Kind != "event" {
+			continue
+		}
+		if answer, err := q.answer(e); answer != "" || err != nil {
+			return answer, err
 		}
 	}
 	return "", nil

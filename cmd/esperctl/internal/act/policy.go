@@ -1,0 +1,56 @@
+package act
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/leyline"
+)
+
+// ofPolicy asks what the leader made of an update of policies, by when it was issued.
+func ofPolicy(issued time.Time) question {
+	id := strconv.FormatInt(issued.UnixNano(), 10)
+	return question{id, "It waits on the bus for a leader", func(e event) (string, error) {
+		switch {
+		case e.Details["issued_at_ns"] != id:
+			return "", nil
+		case e.Name == "policy_update_rejected":
+			return "", &refusedError{e.Details["reason"], "", "controller.md"}
+		default:
+			return fmt.Sprintf("taken: %s; active is %s, in the shadow %s", e.Name, e.Details["active"], e.Details["shadow"]), nil
+		}
+	}}
+}
+
+// Policy has a command send what is to be done with policies, and say what came of it. send
+// tells when that was issued. A Nissa that does not answer is no reason to send nothing: a rollback is
+// asked for in need.
+func Policy(command *cobra.Command, send func(ctx context.Context, args []string) (issued time.Time, err error)) {
+	var f flags
+	f.bindWait(command)
+	command.Long += "\nExit 0 when the leader has taken it, 1 when it has refused it, 3 when nobody has answered within --wait."
+	command.RunE = func(command *cobra.Command, args []string) error {
+		ctx := command.Context()
+		feed, err := openFeed(ctx, &order{kind: leyline.CommandType_COMMAND_EMERGENCY})
+		if err != nil {
+			feed = nil
+		} else if feed != nil {
+			feed.idle = false // the leader answers, whether there is a run or not
+		}
+		issued, err := send(ctx, args)
+		if err != nil {
+			return err
+		}
+		said, err := feed.await(ctx, ofPolicy(issued), f.wait)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(command.OutOrStdout(), process.Printable(said))
+		return err
+	}
+}
