@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,8 +34,9 @@ type fortress struct {
 	*world
 
 	authority         *certtest.Authority
-	cert, key, tokens string // files
-	nissa             string // host:port
+	cert, key, tokens string   // files
+	nissa             string   // host:port
+	second            *process // Nissa
 	operator          []string
 	client            *http.Client
 }
@@ -73,9 +75,10 @@ func (f *fortress) start() {
 	environ := slices.Concat(f.environ, f.operator, []string{
 		"WEATHERLIGHT_HTTP_TLS_CERT_FILE=" + f.cert, "WEATHERLIGHT_HTTP_TLS_KEY_FILE=" + f.key,
 		"NISSA_HTTP_TLS_CERT_FILE=" + f.cert, "NISSA_HTTP_TLS_KEY_FILE=" + f.key, "TEZZERET_FORGE_ON_START=false",
+		"ESP_LOG_LEVEL=DEBUG",
 	})
 	f.process = launch(f.t, f.folder, environ, service)
-	launch(f.t, f.t.TempDir(), environ, nissaService)
+	f.second = launch(f.t, f.t.TempDir(), environ, nissaService)
 	for _, addr := range []string{f.http, f.nissa} {
 		eventually(f.t, addr+" is ready, and says so to everybody", patience, func() bool {
 			code, _, _ := f.ask("https://"+addr+"/readyz", "")
@@ -131,19 +134,9 @@ func TestServicesThatOthersReachNeedTokens(t *testing.T) {
 		mustSay(t, name, p.stdout.String()+p.stderr.String(), "_HTTP_TOKEN", "0.0.0.0:", "loopback")
 	}
 	f.start()
-	for address, token := range map[string]string{
-		f.http + "/status": tokenOfWeatherlight, f.http + "/metrics": tokenOfWeatherlight, f.http + "/": tokenOfWeatherlight,
-		f.http + "/runs": tokenOfWeatherlight, f.nissa + "/metrics": tokenOfNissa, f.nissa + "/api/runs": tokenOfNissa,
-	} {
-		stranger, _, _ := f.ask("https://"+address, "")
-		wrong, _, _ := f.ask("https://"+address, tokenOfWeatherlight+tokenOfNissa)
-		friend, _, _ := f.ask("https://"+address, token)
-		if stranger != http.StatusUnauthorized || wrong != http.StatusUnauthorized || friend != http.StatusOK {
-			t.Errorf("%s: %d without a token, %d with a wrong one, %d with the right one", address, stranger, wrong, friend)
-		}
-	}
-	if code, body, _ := f.ask("https://"+f.nissa+"/", ""); code != http.StatusOK || !strings.Contains(body, "page.js") {
-		t.Errorf("the page, which asks for the token, is %d", code)
+	asked := f.askAll()
+	if t.Logf("%d requests", asked); asked < 120 {
+		t.Error("too little was asked to tell")
 	}
 	if code, body, _ := f.ask("http://"+f.http+"/readyz", ""); code != http.StatusBadRequest {
 		t.Errorf("by HTTP it answers %d %s", code, body)
@@ -155,6 +148,86 @@ func TestServicesThatOthersReachNeedTokens(t *testing.T) {
 	mustSay(t, "esperctl status by HTTP", plain.stderr.String(), "answers by https", "WEATHERLIGHT_URL")
 	operatorAsks(t, f)
 	renewed(t, f)
+	for _, p := range []*process{f.process, f.second} {
+		p.signal(syscall.SIGTERM)
+		p.end("SIGTERM", 2*stopBound)
+		f.silent("a log", p.stdout.String()+p.stderr.String())
+	}
+}
+
+// open are the paths that need no token: health, and the files of the page, which asks for it.
+func (f *fortress) open() []string {
+	return []string{
+		f.http + "/healthz", f.http + "/readyz", f.nissa + "/healthz", f.nissa + "/readyz",
+		f.nissa + "/", f.nissa + "/page.js", f.nissa + "/page.css", f.nissa + "/icon.svg",
+	}
+}
+
+// paths are those of both services, as they say themselves, and some that there are not.
+func (f *fortress) paths() []string {
+	f.t.Helper()
+	paths := f.open()
+	var first map[string]string
+	var document struct{ Paths map[string]any }
+	for address, into := range map[string]any{f.http + "/": &first, f.nissa + "/api/openapi.json": &document} {
+		code, body, _ := f.ask("https://"+address, f.tokenFor(address))
+		if err := json.Unmarshal([]byte(body), into); code != http.StatusOK || err != nil {
+			f.t.Fatalf("%s: %d, %v", address, code, err)
+		}
+	}
+	for path := range first {
+		paths = append(paths, f.http+path)
+	}
+	for path := range document.Paths {
+		paths = append(paths, f.nissa+path)
+	}
+	for _, path := range []string{"/", "/metrics", "/none", "/api/none", "/debug/pprof/", "//healthz", "/healthz/x"} {
+		paths = append(paths, f.nissa+path, f.http+path)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+func (f *fortress) tokenFor(address string) string {
+	if strings.HasPrefix(address, f.nissa) {
+		return tokenOfNissa
+	}
+	return tokenOfWeatherlight
+}
+
+// askAll asks everything in each way: strangers get nothing beyond what is open, and nobody a secret.
+func (f *fortress) askAll() (asked int) {
+	f.t.Helper()
+	open := f.open()
+	for _, path := range f.paths() {
+		address := "https://" + strings.NewReplacer("{run}", "r", "{seed}", "s", "{sha256}", strings.Repeat("0", 64), "{id}", "1-1").Replace(path)
+		for _, token := range []string{"", tokenOfWeatherlight + tokenOfNissa, f.tokenFor(path)} {
+			if strings.HasSuffix(path, "/stream") && token == f.tokenFor(path) {
+				continue // it has no end
+			}
+			code, body, _ := f.ask(address, token)
+			f.silent(path, body)
+			stranger := token != f.tokenFor(path) && !slices.Contains(open, path)
+			if asked++; stranger != (code == http.StatusUnauthorized) {
+				f.t.Errorf("%s with the token %q: %d", path, token, code)
+			}
+		}
+	}
+	return asked
+}
+
+// silent fails when a text holds a token, or a line of the key.
+func (f *fortress) silent(what, text string) {
+	f.t.Helper()
+	key, err := os.ReadFile(f.key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, line := range append(strings.Split(string(key), "\n"), tokenOfWeatherlight, tokenOfNissa, "e2e-token-of-tomorrow", secret) {
+		if len(line) > 8 && !strings.HasPrefix(line, "-----") && strings.Contains(text, line) {
+			f.t.Errorf("%s tells a secret", what)
+		}
+	}
 }
 
 func operatorAsks(t *testing.T, f *fortress) {
@@ -172,7 +245,8 @@ func operatorAsks(t *testing.T, f *fortress) {
 		{"NISSA_HTTP_TOKEN", []string{"runs", "list"}, 2, "NISSA_HTTP_TOKEN"},
 		{"ESPER_CA_FILE", []string{"status"}, 3, "ESPER_CA_FILE"},
 	} {
-		if code, said := f.ctl(c.without, c.args...); code != c.code || !strings.Contains(said, c.says) {
+		code, said := f.ctl(c.without, c.args...)
+		if f.silent("esperctl", said); code != c.code || !strings.Contains(said, c.says) {
 			t.Errorf("esperctl %v without %q: %d, want %d and %q:\n%s", c.args, c.without, code, c.code, c.says, said)
 		}
 	}
@@ -199,6 +273,7 @@ func renewed(t *testing.T, f *fortress) {
 		next, _, _ := f.ask("https://"+f.http+"/status", "e2e-token-of-tomorrow")
 		return old == http.StatusOK && next == http.StatusOK
 	})
+	spoilt(t, f)
 	f.write(f.tokens, "e2e-token-of-tomorrow")
 	eventually(t, "the old token lets in no more", 10*time.Second, func() bool {
 		old, _, _ := f.ask("https://"+f.http+"/status", tokenOfWeatherlight)
@@ -207,4 +282,29 @@ func renewed(t *testing.T, f *fortress) {
 	if code, said := f.ctl("", "status"); code != 0 {
 		t.Errorf("esperctl status with the token of tomorrow: %d\n%s", code, said)
 	}
+}
+
+// spoilt: files that are nonsense change nothing, and are told of without what is in them.
+func spoilt(t *testing.T, f *fortress) {
+	f.write(f.tokens, "e2e-token-of-tomorrow\nshort")
+	whole, err := os.ReadFile(f.cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(f.cert, string(whole[:len(whole)/2]))
+	for what, said := range map[string]func() string{"WEATHERLIGHT": f.process.stderr.String, "NISSA": f.second.stderr.String} {
+		eventually(t, what+" tells of its certificate", 10*time.Second, func() bool {
+			for _, addr := range []string{f.http, f.nissa} {
+				if code, _, _ := f.ask("https://"+addr+"/readyz", ""); code != http.StatusOK {
+					t.Fatalf("%s has no certificate any more", addr)
+				}
+			}
+			return strings.Contains(said(), what+"_HTTP_TLS_CERT_FILE and its key are no pair")
+		})
+	}
+	eventually(t, "the tokens that are none are told of", 10*time.Second, func() bool {
+		code, _, _ := f.ask("https://"+f.http+"/status", tokenOfWeatherlight)
+		return code == http.StatusOK && strings.Contains(f.process.stderr.String(), "WEATHERLIGHT_HTTP_TOKEN_FILE must hold tokens")
+	})
+	f.write(f.cert, strings.TrimSuffix(string(whole), "\n"))
 }

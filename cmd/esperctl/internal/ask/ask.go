@@ -44,7 +44,8 @@ type Service struct {
 // Weatherlight is the foundation service at WEATHERLIGHT_URL, or else at WEATHERLIGHT_HTTP_ADDR.
 func Weatherlight(s *settings.Settings) (*Service, error) {
 	return newService(s, &Service{
-		name: "Weatherlight", urlEnv: "WEATHERLIGHT_URL", hint: "start esper-weatherlight-service, or set WEATHERLIGHT_URL to where it runs",
+		name: "Weatherlight", urlEnv: "WEATHERLIGHT_URL",
+		hint: "start esper-weatherlight-service, or set WEATHERLIGHT_URL to where it runs",
 	}, "WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener())
 }
 
