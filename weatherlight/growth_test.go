@@ -145,7 +145,7 @@ func TestR6TrainerThatTrustsItsOwnKeysAttachesByHTTP(t *testing.T) {
 	}
 	r := start(t, service)
 	g := newGardenFor(t, "BP002", r, func(c *graft.Config) {
-		c.KernelAccess, c.KernelOrigin = []string{graft.AccessHTTP}, "http://"+r.HTTPAddr()
+		c.KernelAccess, c.Kernels.URL = []string{graft.AccessHTTP}, "http://"+r.HTTPAddr()
 		c.TrustedKeys = []string{public.String()}
 	})
 	g.command("germinate", "seed-1", leyline.SeedOperation_SEED_OP_GERMINATE)

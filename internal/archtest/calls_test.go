@@ -42,6 +42,13 @@ func TestOnlyCommandsTouchTheProcess(t *testing.T) {
 	}, processExceptions)
 }
 
+// TestOnePackageServesHTTP: limits that hold everywhere are set in one place.
+func TestOnePackageServesHTTP(t *testing.T) {
+	hold(t, func(s *source) bool { return !s.machinery() && !under(s.dir, "internal/httpserver") }, func(s *source) []finding {
+		return append(s.uses("net/http", "Server", "Serve", "ServeTLS", "ListenAndServe", "ListenAndServeTLS"), s.uses("net/http/pprof", "Handler", "Index")...)
+	}, nil)
+}
+
 // TestNoGlobalLoggerAndNoPanic keeps output in injected loggers and failures
 // in errors.
 func TestNoGlobalLoggerAndNoPanic(t *testing.T) {

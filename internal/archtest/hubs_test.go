@@ -34,7 +34,7 @@ type hub struct {
 
 // hubs are types that much hangs on. The key is the folder and the name.
 var hubs = map[string]hub{
-	"kasmina/graft.Config":                 {18, 0, configuration},
+	"kasmina/graft.Config":                 {17, 0, configuration},
 	"oona.Config":                          {22, 3, configuration},
 	"settings.Kasmina":                     {25, 1, configuration},
 	"settings.Settings":                    {17, 4, configuration},

@@ -155,7 +155,7 @@ var allowedImports = map[string][]string{
 		"leyline", "telemetry", "nissa/internal/alert", "nissa/internal/evaluate", "nissa/internal/grouping",
 		"nissa/internal/notify", "nissa/internal/objectives", "nissa/internal/rules", "nissa/internal/runs", "nissa/internal/runstore",
 	},
-	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "nissa"},
+	"nissa/drill": {"leyline", "telemetry", "signing", "oona", "nissa", "internal/httpserver"},
 	"nissa/internal/alertapi": {
 		"nissa/internal/alert", "nissa/internal/alerting", "nissa/internal/objectives", "nissa/internal/route", "nissa/internal/rules",
 		"nissa/internal/wish",

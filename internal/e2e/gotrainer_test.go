@@ -80,7 +80,7 @@ func (c goTrainerConfig) train(ctx context.Context) error {
 	defer stop()
 	l := &goTrainerLog{config: c, stop: stop}
 	config := tolaria.Config{
-		Graft: graft.Config{Bus: bus, Keyring: keyring, KernelAccess: c.access(), KernelOrigin: c.Origin},
+		Graft: graft.Config{Bus: bus, Keyring: keyring, KernelAccess: c.access(), Kernels: graft.Origin{URL: c.Origin}},
 		RunID: c.Run, Seed: 1, Slot: []int{goTrainerSlot}, MaxEpochs: goTrainerEpochs, Rejections: -1,
 		OnEpoch: l.epoch, OnChange: l.change,
 	}

@@ -24,6 +24,9 @@ var secretsOf = map[string]string{
 	"the token of Weatherlight": "e2e-token-of-weatherlight-5x8c", "the token of Nissa": "e2e-token-of-nissa-2b9m",
 	"the password of Elasticsearch": "e2eelastic4tq7vw", "the password of the other Nissa": "e2enissa8kz5pl",
 	"the path of a webhook": "e2ehook6wd3rn", "the token of a chat": "e2echat1yx7uj",
+	"the filed token of Weatherlight": "e2e-filed-of-weatherlight-3c7d", "the filed token of Nissa": "e2e-filed-of-nissa-8r1k",
+	"the password of the own address": "e2eown5jt2hq", "the key of a bucket": "e2ebucket9vm4s", "the secret of a bucket": "e2ebucket0zx6p",
+	"the password of the signing key": "e2esigning7gy2b",
 }
 
 // exposed are two services with all these secrets, and something in everything that they show.
@@ -54,6 +57,16 @@ objectives:
 	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	weatherlights, nissas := filepath.Join(w.folder, "tokens-of-weatherlight"), filepath.Join(w.folder, "tokens-of-nissa")
+	for file, name := range map[string]string{weatherlights: "the filed token of Weatherlight", nissas: "the filed token of Nissa"} {
+		if err := os.WriteFile(file, []byte(secretsOf[name]+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.environ = append(w.environ, "WEATHERLIGHT_HTTP_TOKEN_FILE="+weatherlights, "NISSA_HTTP_TOKEN_FILE="+nissas,
+		"URZA_S3_ACCESS_KEY="+secretsOf["the key of a bucket"], "URZA_S3_SECRET_KEY="+secretsOf["the secret of a bucket"],
+		"URZA_SIGNING_KEY_PASSWORD="+secretsOf["the password of the signing key"],
+		"WEATHERLIGHT_URL=http://user:"+secretsOf["the password of the own address"]+"@127.0.0.1:1")
 	w.environ = append(w.environ, "REDIS_URL=redis://user:"+password+"@"+w.redis.Addr+"/0", "ESP_LOG_LEVEL=DEBUG",
 		"ESPER_LEYLINE_SECRET_PREVIOUS="+secretsOf["the previous secret"],
 		"WEATHERLIGHT_HTTP_TOKEN="+secretsOf["the token of Weatherlight"], "NISSA_HTTP_TOKEN="+secretsOf["the token of Nissa"],
@@ -150,11 +163,13 @@ func TestNoSecretIsInAnyAnswer(t *testing.T) {
 	asked, answered := 0, 0
 	askAll := func(when string) {
 		for _, path := range paths {
-			own := secretsOf["the token of Nissa"]
+			own, filed := secretsOf["the token of Nissa"], secretsOf["the filed token of Nissa"]
 			if strings.HasPrefix(path, e.http) {
-				own = secretsOf["the token of Weatherlight"]
+				own, filed = secretsOf["the token of Weatherlight"], secretsOf["the filed token of Weatherlight"]
 			}
-			for who, token := range map[string]string{"nobody": "", "a stranger": "a-token-that-is-wrong", "a friend": own} {
+			for who, token := range map[string]string{
+				"nobody": "", "a stranger": "a-token-that-is-wrong", "a friend": own, "a friend by file": filed,
+			} {
 				for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 					if method == http.MethodDelete && when == "well" {
 						continue // what is removed is not shown any more
@@ -184,7 +199,10 @@ func TestNoSecretIsInAnyAnswer(t *testing.T) {
 		p.end("SIGTERM without the bus", 2*stopBound)
 		silent(t, "a log", p.stdout.String()+p.stderr.String())
 	}
-	for _, args := range [][]string{{"status"}, {"runs", "list"}, {"deadletters", "list"}, {"streams", "list"}, {"policy", "compare"}, {"alarms", "ack", "x"}} {
+	check := launch(t, t.TempDir(), e.environ, service, "--check")
+	check.end("the check", patience)
+	silent(t, "the check", check.stdout.String()+check.stderr.String())
+	for _, args := range [][]string{{"status"}, {"ready"}, {"runs", "list"}, {"deadletters", "list"}, {"streams", "list"}, {"policy", "compare"}, {"alarms", "ack", "x"}} {
 		p := launch(t, t.TempDir(), slices.Concat(e.environ, []string{"WEATHERLIGHT_HTTP_ADDR=" + e.http}), "esperctl", args...)
 		p.end("esperctl", patience)
 		silent(t, "esperctl "+strings.Join(args, " "), p.stdout.String()+p.stderr.String())

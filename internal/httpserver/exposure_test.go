@@ -208,6 +208,44 @@ func TestCertificateIsRenewedInPlace(t *testing.T) {
 	}
 }
 
+// TestWarningsOfListeners: a start and the check tell what an operator may not know.
+func TestWarningsOfListeners(t *testing.T) {
+	folder, authority := t.TempDir(), certtest.New(t)
+	cert, key := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	authority.Pair(t, cert, key) // ends soon
+	for says, config := range map[string]Config{
+		"": {Addr: "127.0.0.1:0"}, "unencrypted": {Addr: "0.0.0.0:0", Tokens: one(token)},
+		"X_TLS_CERT_FILE ends at": {Addr: "127.0.0.1:0", CertFile: cert, KeyFile: key},
+	} {
+		config.Env = "X"
+		worker, err := Listen(t.Context(), config, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := worker.Warning(); !strings.Contains(got, says) || says == "" && got != "" {
+			t.Errorf("%+v: warned of %q, want %q", config, got, says)
+		}
+		_ = worker.Close()
+	}
+}
+
+// TestFailedHandshakesDoNotFillTheLog: whoever looks whether the port is open made a line of it.
+func TestFailedHandshakesDoNotFillTheLog(t *testing.T) {
+	log := &shared{}
+	worker, _, _ := serveTLS(t, certtest.New(t), log)
+	response, err := http.Get("http://" + worker.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusBadRequest || log.String() != "" {
+		t.Errorf("by HTTP it answers %s; logged %q", response.Status, log.String())
+	}
+	_, _ = complaints{slog.New(slog.NewTextHandler(log, nil))}.Write([]byte("http: panic serving\n"))
+	if !strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("what the server says of itself is not logged: %q", log.String())
+	}
+}
+
 // TestLimitsHoldOnEveryListener: of each server, by HTTP and by HTTPS.
 func TestLimitsHoldOnEveryListener(t *testing.T) {
 	worker, _, _ := serveTLS(t, certtest.New(t), io.Discard)

@@ -2,10 +2,12 @@
 package httpserver
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -91,9 +93,18 @@ func (w *Worker) Scheme() string {
 	return "https"
 }
 
+// expiring is how long before its end a certificate is warned of.
+const expiring = 14 * 24 * time.Hour
+
 // Warning is of what an operator may not know of the listener, or empty.
 func (w *Worker) Warning() string {
-	if loopback(w.addr) || w.Scheme() == "https" {
+	if certificate := w.certificate.get(); certificate != nil {
+		if leaf := certificate.Leaf; leaf != nil && time.Until(leaf.NotAfter) < expiring {
+			return fmt.Sprintf("the certificate in %s_TLS_CERT_FILE ends at %s", w.env, leaf.NotAfter.Format(time.RFC3339))
+		}
+		return ""
+	}
+	if loopback(w.addr) {
 		return ""
 	}
 	return fmt.Sprintf("tokens, and all that is served, go unencrypted on %s: set %s_TLS_CERT_FILE and %[2]s_TLS_KEY_FILE, or have a proxy before it",
@@ -139,7 +150,7 @@ func (w *Worker) newServer() *http.Server {
 	server := &http.Server{
 		Handler: forHosts(w.addr, w.handler), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(connections()).note,
-		ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn), Protocols: new(http.Protocols),
+		ErrorLog: log.New(complaints{w.logger}, "", 0), Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
 	if w.certificate.get() != nil {
@@ -149,6 +160,19 @@ func (w *Worker) newServer() *http.Server {
 		}
 	}
 	return server
+}
+
+// complaints logs what a server says of itself. A handshake that fails is for its client to tell of: whoever
+// looks whether the port is open would fill the log.
+type complaints struct{ logger *slog.Logger }
+
+func (c complaints) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	c.logger.Log(context.Background(), level, string(bytes.TrimSpace(line))) // a writer carries none
+	return len(line), nil
 }
 
 // connections is how many may be open: clients must not leave the process without a file for

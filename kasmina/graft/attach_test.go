@@ -3,7 +3,10 @@ package graft_test
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -225,7 +228,7 @@ func TestKernelComesByHTTPFromItsOriginWithTheToken(t *testing.T) {
 	content := scaling(t, 2, features)
 	kernels := newStore(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) })
 	w := newWorld(t, func(c *graft.Config) {
-		c.KernelOrigin, c.Token, c.KernelAccess = kernels.URL, "token", []string{"http", "path"}
+		c.Kernels, c.KernelAccess = graft.Origin{URL: kernels.URL, Token: "token"}, []string{"http", "path"}
 	})
 	order := w.attachOrder("s", content, trainer.Blend{})
 	order.Kernel.Ref, order.Kernel.URL = "", kernels.URL+"/kernels/"+order.Kernel.Checksum
@@ -239,6 +242,37 @@ func TestKernelComesByHTTPFromItsOriginWithTheToken(t *testing.T) {
 	w.send(order)
 	if w.wantStage("again", stageTraining); kernels.asked.Load() != 1 {
 		t.Errorf("the same kernel was fetched %d times", kernels.asked.Load())
+	}
+}
+
+// TestKernelComesByHTTPSFromWhoIsTrustedAlone: the token went to whoever took the origin's place.
+func TestKernelComesByHTTPSFromWhoIsTrustedAlone(t *testing.T) {
+	t.Parallel()
+	content := scaling(t, 2, features)
+	var asked atomic.Int64
+	kernels := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = w.Write(content)
+	}))
+	kernels.Config.ErrorLog = log.New(io.Discard, "", 0)
+	kernels.StartTLS()
+	t.Cleanup(kernels.Close)
+	own := x509.NewCertPool()
+	own.AddCert(kernels.Certificate())
+	for name, authorities := range map[string]*x509.CertPool{"stranger": nil, "trusted": own} {
+		w := newWorld(t, func(c *graft.Config) {
+			c.Kernels, c.KernelAccess = graft.Origin{URL: kernels.URL, Token: "token", Authorities: authorities}, []string{"http"}
+		})
+		order := w.attachOrder("s", content, trainer.Blend{})
+		order.Kernel.Ref, order.Kernel.URL = "", kernels.URL+"/kernels/"+order.Kernel.Checksum
+		before, changes := asked.Load(), w.send(order)
+		if name == "trusted" {
+			w.wantStage("s", stageTraining)
+			continue
+		}
+		if w.wantFailure(changes, trainer.AttachUnreachable); asked.Load() != before {
+			t.Error("a stranger was asked")
+		}
 	}
 }
 
@@ -266,7 +300,7 @@ func TestTokenAndRequestsGoNowhereElse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(c *graft.Config) {
-				c.KernelOrigin, c.Token, c.KernelAccess = origin.URL, "token", []string{"http"}
+				c.Kernels, c.KernelAccess = graft.Origin{URL: origin.URL, Token: "token"}, []string{"http"}
 				c.MaxArtifact, c.FetchTimeout = 4096, 50*time.Millisecond
 			})
 			order := w.attachOrder("s", content, trainer.Blend{})
@@ -285,7 +319,7 @@ func TestSecondWayIsTakenWhenTheFirstHasOtherBytes(t *testing.T) {
 	t.Parallel()
 	content := scaling(t, 2, features)
 	kernels := newStore(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) })
-	w := newWorld(t, func(c *graft.Config) { c.KernelOrigin = kernels.URL })
+	w := newWorld(t, func(c *graft.Config) { c.Kernels.URL = kernels.URL })
 	order := w.attachOrder("s", content, trainer.Blend{})
 	if err := os.WriteFile(order.Kernel.Ref, []byte("torn"), 0o600); err != nil {
 		t.Fatal(err)
@@ -315,8 +349,8 @@ func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 		"long id":    func(c *graft.Config) { c.TrainerID = strings.Repeat("x", 129) },
 		"access":     func(c *graft.Config) { c.KernelAccess = []string{"ftp"} },
 		"no origin":  func(c *graft.Config) { c.KernelAccess = []string{"http"} },
-		"origin":     func(c *graft.Config) { c.KernelOrigin = "http://host/path" },
-		"scheme":     func(c *graft.Config) { c.KernelOrigin = "ftp://host" },
+		"origin":     func(c *graft.Config) { c.Kernels.URL = "http://host/path" },
+		"scheme":     func(c *graft.Config) { c.Kernels.URL = "ftp://host" },
 		"key":        func(c *graft.Config) { c.TrustedKeys = []string{"no key"} },
 	}
 	for name, spoil := range bad {
@@ -344,7 +378,7 @@ func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 func TestKernelThatDoesNotComeInTimeIsTold(t *testing.T) {
 	t.Parallel()
 	slow := newStore(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	w := newWorld(t, func(c *graft.Config) { c.KernelOrigin, c.KernelAccess = slow.URL, []string{"http"} })
+	w := newWorld(t, func(c *graft.Config) { c.Kernels.URL, c.KernelAccess = slow.URL, []string{"http"} })
 	order := w.attachOrder("s", scaling(t, 2, features), trainer.Blend{})
 	order.Kernel.URL, order.Deadline = slow.URL+"/kernel", 20*time.Millisecond
 	w.wantFailure(w.send(order), trainer.AttachUnreachable)

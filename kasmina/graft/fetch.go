@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -59,16 +60,16 @@ type fetcher struct {
 
 func newFetcher(config *Config) (*fetcher, error) {
 	f := &fetcher{
-		access: config.KernelAccess, token: config.Token,
+		access: config.KernelAccess, token: config.Kernels.Token,
 		most: config.MaxArtifact, timeout: config.FetchTimeout,
 	}
 	if f.most <= 0 || f.most > kernel.MaxFileBytes {
 		f.most = kernel.MaxFileBytes
 	}
 	f.timeout = cmp.Or(max(f.timeout, 0), defaultFetchTimeout)
-	if config.KernelOrigin != "" {
+	if config.Kernels.URL != "" {
 		var err error
-		if f.origin, err = readOrigin(config.KernelOrigin); err != nil {
+		if f.origin, err = readOrigin(config.Kernels.URL); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +96,10 @@ func newFetcher(config *Config) (*fetcher, error) {
 		f.keys = append(f.keys, key)
 	}
 	// No proxy: the token is for the origin alone.
-	f.transport = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}
+	f.transport = &http.Transport{
+		DisableCompression: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute,
+		TLSClientConfig: &tls.Config{RootCAs: config.Kernels.Authorities, MinVersion: tls.VersionTLS12},
+	}
 	f.client = &http.Client{
 		Transport:     f.transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -46,8 +47,7 @@ type Config struct {
 	Accepts      []string // orders taken beyond those for seeds: "optimizer" [none]
 	KernelAccess []string // "path", "http", in the order of preference [path, and http with an origin]
 
-	KernelOrigin string        // scheme://host[:port] that kernels are fetched from [none: not by http]
-	Token        string        // bearer token for that origin alone [none]
+	Kernels      Origin        // where kernels are fetched from [none: not by http]
 	TrustedKeys  []string      // minisign public keys, one of which must have signed a kernel [none: unsigned ones count]
 	MaxArtifact  int64         // bytes of a kernel's file [kernel.MaxFileBytes]
 	FetchTimeout time.Duration // of one attach, signature included [30 s]
@@ -55,6 +55,13 @@ type Config struct {
 	MaxSeeds int          // attached at once [64]
 	Logger   *slog.Logger // [none]
 	Rand     io.Reader    // source of the trainer id [crypto/rand]
+}
+
+// Origin is the one server that kernels are fetched from.
+type Origin struct {
+	URL         string         // scheme://host[:port]
+	Token       string         // bearer token for it alone [none]
+	Authorities *x509.CertPool // of its certificate [those of the machine]
 }
 
 const (

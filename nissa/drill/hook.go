@@ -3,13 +3,14 @@ package drill
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/esper-lite/weatherlight/internal/httpserver"
 )
 
 // arrival is a notification of a rule at a receiver, of alerts of one mark.
@@ -17,8 +18,8 @@ type arrival struct{ receiver, rule, mark, status string }
 
 // hook stands for all receivers, and notes when what arrives at each.
 type hook struct {
-	server *http.Server
 	url    string
+	stop   context.CancelFunc
 	served chan error
 
 	mu      sync.Mutex
@@ -28,25 +29,23 @@ type hook struct {
 }
 
 func listen(ctx context.Context) (*hook, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	server, err := httpserver.Listen(ctx, httpserver.Config{Addr: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, fmt.Errorf("listen for notifications: %w", err)
 	}
 	h := &hook{
-		url: "http://" + listener.Addr().String() + "/", served: make(chan error, 1),
+		url: "http://" + server.Addr().String() + "/", served: make(chan error, 1),
 		arrived: map[arrival]time.Time{}, refuses: map[string]bool{}, news: make(chan struct{}),
 	}
-	h.server = &http.Server{Handler: http.HandlerFunc(h.take), ReadHeaderTimeout: time.Second}
-	go func() { h.served <- h.server.Serve(listener) }()
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // until it is closed
+	h.stop = stop
+	go func() { h.served <- server.Serve(http.HandlerFunc(h.take)).Run(serving) }()
 	return h, nil
 }
 
 func (h *hook) close() error {
-	err := h.server.Close()
-	if served := <-h.served; !errors.Is(served, http.ErrServerClosed) {
-		return errors.Join(err, served)
-	}
-	return err
+	h.stop()
+	return <-h.served
 }
 
 func (h *hook) urlOf(receiver string) string { return h.url + receiver }

@@ -7,6 +7,7 @@ import http.server
 import logging
 import multiprocessing
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from weatherlight._bus.outbox import MAX_ALARMS, Outbox
 from weatherlight._wire import leyline_pb2 as leyline
 from weatherlight._wire.keyring import Keyring
 from weatherlight._wire.orders import Order
+from weatherlight.errors import ConfigError
 
 
 def grow(url: str, **options: Any) -> weatherlight.Growth:
@@ -348,6 +350,41 @@ def _refused(fetcher: Fetcher, order: Order) -> int:
     with pytest.raises(AttachError) as error:
         fetcher.fetch(order)
     return error.value.reason
+
+
+@pytest.fixture
+def by_https(library: Any, tmp_path: Path) -> Iterator[Any]:
+    """The library by HTTPS, with a certificate that nobody signed but itself."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certified(certificate, key)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), library)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    library.origin = f"https://127.0.0.1:{server.server_port}"
+    library.certificate = certificate
+    yield library
+    server.shutdown()
+
+
+def test_kernels_by_https(by_https: Any, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("t0ken-of-a-file\nt0ken-before-it\n")
+    by_https.files["/kernel"] = b"kernel"
+    environ = {"WEATHERLIGHT_HTTP_TOKEN_FILE": str(tokens), "WEATHERLIGHT_HTTP_TOKEN": "another"}
+    order = _order(b"kernel", url=by_https.origin + "/kernel")
+    stranger = read_config("redis://x", SECRET, by_https.origin, environ=environ)
+    assert _refused(Fetcher(stranger), order) == UNREACHABLE
+    assert by_https.seen == []  # nobody is sent a token before it has shown who it is
+    environ["ESPER_CA_FILE"] = str(by_https.certificate)
+    trusting = read_config("redis://x", SECRET, by_https.origin, environ=environ)
+    assert Fetcher(trusting).fetch(order) == b"kernel"
+    assert by_https.seen == [("/kernel", "Bearer t0ken-of-a-file")]
+    for name in ("WEATHERLIGHT_HTTP_TOKEN_FILE", "ESPER_CA_FILE"):
+        missing = {**environ, name: str(tmp_path / "none")}
+        with pytest.raises(ConfigError, match=name):
+            Fetcher(read_config("redis://x", SECRET, by_https.origin, environ=missing))
 
 
 def test_kernels_by_http(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,9 @@ def grow(
         secret: The service's [ESPER_LEYLINE_SECRET].
         kernel_origin: scheme://host:port of kernels by HTTP [WEATHERLIGHT_KERNEL_ORIGIN;
             none: they are read by their paths].
-        token: The bearer token for that origin [WEATHERLIGHT_HTTP_TOKEN].
+        token: The bearer token for that origin [the first of WEATHERLIGHT_HTTP_TOKEN_FILE,
+            or WEATHERLIGHT_HTTP_TOKEN]. By https, ESPER_CA_FILE names those who sign its
+            certificate beside the machine's.
         trusted_keys: Minisign public keys, one of which must have signed a kernel [none:
             unsigned ones count].
         experiment: A name for observers.

@@ -36,6 +36,7 @@ type Service struct {
 	shown    string // the same without a password
 	token    string
 	tokenEnv string // the variable of the token
+	urlEnv   string // and that of the address
 	hint     string // what to do when it does not answer
 	client   *http.Client
 }
@@ -43,14 +44,15 @@ type Service struct {
 // Weatherlight is the foundation service at WEATHERLIGHT_URL, or else at WEATHERLIGHT_HTTP_ADDR.
 func Weatherlight(s *settings.Settings) (*Service, error) {
 	return newService(s, &Service{
-		name: "Weatherlight", hint: "start esper-weatherlight-service, or set WEATHERLIGHT_URL to where it runs",
+		name: "Weatherlight", urlEnv: "WEATHERLIGHT_URL",
+		hint: "start esper-weatherlight-service, or set WEATHERLIGHT_URL to where it runs",
 	}, "WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener())
 }
 
 // Nissa is the one at NISSA_URL, or else at NISSA_HTTP_ADDR.
 func Nissa(s *settings.Settings) (*Service, error) {
 	return newService(s, &Service{
-		name: "Nissa", hint: "start esper-nissa-service, or set NISSA_URL to where it runs",
+		name: "Nissa", urlEnv: "NISSA_URL", hint: "start esper-nissa-service, or set NISSA_URL to where it runs",
 	}, "NISSA_HTTP", s.Weatherlight.NissaURL, s.Nissa.Listener())
 }
 

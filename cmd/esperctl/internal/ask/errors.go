@@ -3,11 +3,13 @@ package ask
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
@@ -32,7 +34,11 @@ func (s *Service) unreachable(ctx context.Context, err error) error {
 	if asked, is := errors.AsType[*url.Error](err); is {
 		err = asked.Err // the address is said already
 	}
-	return &UnreachableError{fmt.Sprintf("%s does not answer at %s (%v): %s", s.name, s.shown, err, s.hint), err}
+	hint := s.hint
+	if _, stranger := errors.AsType[*tls.CertificateVerificationError](err); stranger {
+		hint = "set ESPER_CA_FILE to the certificates of who signed that of the service, and ask for it by the name in there"
+	}
+	return &UnreachableError{fmt.Sprintf("%s does not answer at %s (%v): %s", s.name, s.shown, err, hint), err}
 }
 
 // RefusedError is an answer that is none.
@@ -58,12 +64,15 @@ func (e *RefusedError) Exit() int {
 
 func (s *Service) refused(path string, status int, answer []byte) error {
 	var said struct{ Error, Reason, Status string }
-	_ = json.Unmarshal(answer, &said) // who answers otherwise says nothing more
+	_ = json.Unmarshal(answer, &said)                                        // who answers otherwise says nothing more
+	if strings.Contains(string(answer), "HTTP request to an HTTPS server") { // in the words of net/http
+		said.Error = "it answers by https: set " + s.urlEnv + " to where"
+	}
 	why := cmp.Or(said.Error, said.Reason, said.Status, http.StatusText(status))
 	text := fmt.Sprintf("%s at %s says %d to %s: %s", s.name, s.shown, status, path, why)
 	switch status {
 	case http.StatusUnauthorized:
-		text += ": set " + s.tokenEnv + " to the token of that service"
+		text += ": set " + s.tokenEnv + ", or " + s.tokenEnv + "_FILE, to the token of that service"
 	case http.StatusNotFound:
 		text += ": esperctl runs list shows what there is"
 	case http.StatusServiceUnavailable:

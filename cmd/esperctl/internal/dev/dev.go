@@ -62,6 +62,9 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := observe.HTTP(resolved.Nissa.Listener()).Check(ctx); err != nil {
+		return err
+	}
 	made, err := service.Open(resolved)
 	if err != nil {
 		return err
@@ -136,7 +139,10 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	secret, _, _ := resolved.Secrets() // it was read before
 	text.WriteString("A trainer, and esperctl in another terminal, can join now:\n\n")
 	fmt.Fprintf(&text, "export REDIS_URL=%s\nexport ESPER_LEYLINE_SECRET=%s\n", bus, secret)
-	if status != "127.0.0.1:9180" {
+	scheme := resolved.Weatherlight.Listener().Scheme()
+	if scheme == "https" {
+		fmt.Fprintf(&text, "export WEATHERLIGHT_URL=https://%s\n", status)
+	} else if status != "127.0.0.1:9180" {
 		fmt.Fprintf(&text, "export WEATHERLIGHT_HTTP_ADDR=%s\n", status)
 	}
 	if page = resolved.Nissa.Listener().Scheme() + "://" + page; page != "http://127.0.0.1:9100" {
@@ -152,7 +158,7 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	if temporary {
 		kept = "goes at the end; --dir keeps one"
 	}
-	fmt.Fprintf(&text, "\npage    %s/\nstatus  %s://%s/status\n", page, resolved.Weatherlight.Listener().Scheme(), status)
+	fmt.Fprintf(&text, "\npage    %s/\nstatus  %s://%s/status\n", page, scheme, status)
 	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
 	return text.String()
 }

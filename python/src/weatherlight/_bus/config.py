@@ -15,6 +15,8 @@ from weatherlight.errors import ConfigError
 
 DEFAULT_URL = "redis://localhost:6379/0"
 SECRET_ENV = "ESPER_LEYLINE_SECRET"  # noqa: S105  (the name of the variable)
+CA_FILE_ENV = "ESPER_CA_FILE"
+_TOKEN_ENV = "WEATHERLIGHT_HTTP_TOKEN"  # noqa: S105  (the name of the variable)
 _MAX_SECRET_FILE = 64 << 10
 
 
@@ -28,6 +30,7 @@ class BusConfig:
     emergency: str = "oona.emergency"
     kernel_origin: str = ""
     token: str = field(default="", repr=False)
+    ca_file: str = ""  # of those who sign the certificate of that origin, beside the machine's
     trusted_keys: Sequence[PublicKey] = ()
 
     @property
@@ -65,7 +68,8 @@ def read_config(
         normal=environ.get("OONA_NORMAL_STREAM", "").strip() or "oona.normal",
         emergency=environ.get("OONA_EMERGENCY_STREAM", "").strip() or "oona.emergency",
         kernel_origin=kernel_origin or environ.get("WEATHERLIGHT_KERNEL_ORIGIN", "").strip(),
-        token=token or environ.get("WEATHERLIGHT_HTTP_TOKEN", "").strip(),
+        token=token or _read_token(environ),
+        ca_file=environ.get(CA_FILE_ENV, "").strip(),
         trusted_keys=tuple(map(_public_key, trusted_keys)),
     )
 
@@ -82,7 +86,7 @@ def read_keyring(secret: str | None, environ: Mapping[str, str]) -> Keyring:
     named = [environ.get(SECRET_ENV, "")]
     named += environ.get(SECRET_ENV + "_PREVIOUS", "").split(",")
     if path := environ.get(SECRET_ENV + "_FILE", "").strip():
-        named = [*_read_secrets(path), *named]
+        named = [*_read_secrets(path, SECRET_ENV), *named]
     if secret is not None:
         named = [secret, *named]
     present = list(dict.fromkeys(text for text in named if text.strip()))
@@ -94,16 +98,23 @@ def read_keyring(secret: str | None, environ: Mapping[str, str]) -> Keyring:
     return Keyring(*present)
 
 
-def _read_secrets(path: str) -> list[str]:
+def _read_token(environ: Mapping[str, str]) -> str:
+    """The first of the file of tokens, or else the one that is named."""
+    if path := environ.get(_TOKEN_ENV + "_FILE", "").strip():
+        return _read_secrets(path, _TOKEN_ENV)[0].strip()
+    return environ.get(_TOKEN_ENV, "").strip()
+
+
+def _read_secrets(path: str, env: str) -> list[str]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, encoding="utf-8", newline="") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError(f"{SECRET_ENV}_FILE is no regular file")
+                raise ConfigError(f"{env}_FILE is no regular file")
             lines = file.read(_MAX_SECRET_FILE).split("\n")
     except (OSError, UnicodeError):  # whose text may hold a part of what was read
-        raise ConfigError(f"{SECRET_ENV}_FILE cannot be read") from None
+        raise ConfigError(f"{env}_FILE cannot be read") from None
     secrets = [line.rstrip("\r") for line in lines if line.strip()]
     if not secrets:
-        raise ConfigError(f"{SECRET_ENV}_FILE holds no secret")
+        raise ConfigError(f"{env}_FILE holds no secret")
     return secrets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import stat
 import time
 import urllib.error
@@ -13,7 +14,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Protocol
 from urllib.parse import urlsplit
 
-from weatherlight._bus.config import BusConfig
+from weatherlight._bus.config import CA_FILE_ENV, BusConfig
 from weatherlight._wire.orders import Order
 from weatherlight.errors import ConfigError
 
@@ -64,6 +65,16 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname.lower(), port or {"http": 80, "https": 443}[parts.scheme]
 
 
+def _https(ca_file: str) -> urllib.request.HTTPSHandler:
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # as is what ssl says of it
+            raise ConfigError(f"{CA_FILE_ENV} cannot be read: {error}") from None
+    return urllib.request.HTTPSHandler(context=context)
+
+
 class Fetcher:
     """Reads kernels by path or from one origin, within bounds of time and size."""
 
@@ -74,7 +85,9 @@ class Fetcher:
             raise ConfigError(f"kernel_origin {config.kernel_origin[:80]!r} is no http(s)://host")
         self._hot: OrderedDict[str, bytes] = OrderedDict()
         # No proxy: the token is for the origin alone.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), _NoRedirect, _https(config.ca_file)
+        )
 
     def fetch(self, order: Order, seconds: float = FETCH_SECONDS) -> bytes:
         """The bytes of an attach order's kernel.
