@@ -51,6 +51,8 @@ func (e *evaluation) assessRisk() {
 	switch {
 	case e.verdict.Disturb != "":
 		*quiet = unrest{Rule: e.verdict.Disturb}
+	case e.verdict.Uneasy:
+		quiet.Calm = 0
 	case e.verdict.Calm && (quiet.holds() || mode.active()):
 		quiet.Calm = min(quiet.Calm, e.config.HoldDownEpochs) + 1
 	}

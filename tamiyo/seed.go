@@ -2,6 +2,7 @@ package tamiyo
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -70,7 +71,7 @@ type seed struct {
 	Stage    stage    `json:"stage,omitempty"` // last seen; UNKNOWN until the first sight
 	Born     uint64   `json:"born"`
 	Seen     uint64   `json:"seen"`
-	Age      uint32   `json:"age,omitempty"` // epochs
+	Age      uint32   `json:"lived,omitempty"` // reports that had it alive in the host, and not paused
 	Evidence evidence `json:"evidence,omitzero"`
 	Measured bool     `json:"measured,omitempty"` // its trainer has told how the host does with it, if only in no number
 	streaks
@@ -169,7 +170,9 @@ func (e *evaluation) lapsed(s seed) bool {
 // observe takes the seed's state in the report that is evaluated.
 func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) seed {
 	s.Stage, s.Seen, s.Failure = stage(state.GetStage()), evaluated, ""
-	s.Age = max(state.GetAgeEpochs(), count32(evaluated-s.Born))
+	if alive(s.Stage) && !rests(state) {
+		s.Age++
+	}
 	s.Measured = s.Measured || compared(state)
 	if measured := evidenceOf(state, c); measured.Known {
 		s.Evidence = measured
@@ -180,6 +183,16 @@ func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) see
 		s.Pending = pending{}
 	}
 	return s
+}
+
+// rests says whether a seed is out of the output, whoever asked for that.
+func rests(state *leyline.SeedState) bool { return state.GetMetrics()[trainer.MetricPaused] >= 1 }
+
+// restsIn says the same of a seed by its id.
+func restsIn(report *leyline.SystemStatePacket, id string) bool {
+	return slices.ContainsFunc(report.GetSeedStates(), func(state *leyline.SeedState) bool {
+		return state.GetSeedId() == id && rests(state)
+	})
 }
 
 func streak(count uint32, holds bool) uint32 {

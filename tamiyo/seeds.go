@@ -124,9 +124,9 @@ func (e *evaluation) missSeed(s seed) {
 }
 
 // missGermination gives a seed up that did not show after the last try. Should
-// it be on its way still, the CULL overtakes it.
+// it be on its way still, the CULL overtakes it. While none can be begun, none is given up.
 func (e *evaluation) missGermination(s seed) {
-	if !e.lapsed(s) || s.Pending.Attempts < maxGerminations {
+	if e.state.Closed != "" || !e.lapsed(s) || s.Pending.Attempts < maxGerminations {
 		return
 	}
 	s.Cause = causeNoEffect

@@ -275,31 +275,27 @@ func TestOnlyWhatWasJudgedIsHeldAgainstABlueprint(t *testing.T) {
 	t.Parallel()
 	measured := func(id string, at stage) *leyline.SeedState { return measuredSeed(id, at, 0) }
 	noNumber := func(id string, at stage) *leyline.SeedState { return measuredSeed(id, at, float32(math.NaN())) }
-	stuck := func(id string, at stage) *leyline.SeedState {
-		state := seedState(id, at)
-		state.AgeEpochs = math.MaxUint32
-		return state
-	}
 	tests := map[string]struct {
 		first  func(id string, at stage) *leyline.SeedState
 		at     stage
 		after  stage // UNKNOWN: not listed
 		blamed bool
+		oldest uint32
 	}{
-		"taken along before anything was measured": {seedState, stageBlending, stageUnknown, false},
-		"dropped while it was new":                 {seedState, stageGerminated, stageUnknown, false},
-		"dormant again":                            {seedState, stageTraining, stageDormant, false},
-		"terminated":                               {seedState, stageTraining, stageTerminated, false},
-		"culled by a gate":                         {seedState, stageTraining, stageCulled, true},
-		"embargoed after a gate":                   {seedState, stageTraining, stageEmbargoed, true},
-		"gone after it was measured":               {measured, stageTraining, stageUnknown, true},
-		"gone after no number was measured":        {noNumber, stageTraining, stageUnknown, true},
-		"stuck, and culled by us":                  {stuck, stageTraining, stageUnknown, true},
+		"taken along before anything was measured": {seedState, stageBlending, stageUnknown, false, 0},
+		"dropped while it was new":                 {seedState, stageGerminated, stageUnknown, false, 0},
+		"dormant again":                            {seedState, stageTraining, stageDormant, false, 0},
+		"terminated":                               {seedState, stageTraining, stageTerminated, false, 0},
+		"culled by a gate":                         {seedState, stageTraining, stageCulled, true, 0},
+		"embargoed after a gate":                   {seedState, stageTraining, stageEmbargoed, true, 0},
+		"gone after it was measured":               {measured, stageTraining, stageUnknown, true, 0},
+		"gone after no number was measured":        {noNumber, stageTraining, stageUnknown, true, 0},
+		"stuck, and culled by us":                  {seedState, stageTraining, stageUnknown, true, 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRun(t, Config{})
+			r := newRun(t, Config{MaxAgeEpochs: test.oldest})
 			id := r.stall().GetTargetSeedId()
 			r.report(1, test.first(id, test.at))
 			r.report(1, seedState(id, test.at)) // what was measured once stays measured

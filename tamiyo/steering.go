@@ -64,7 +64,7 @@ func (e *evaluation) judge(s seed) (operation, string) {
 		return opCull, causeRegression
 	case improved:
 		return opFossilize, causeGain
-	case s.Age >= e.config.MaxAgeEpochs && !s.Paused:
+	case s.Age >= e.config.MaxAgeEpochs && !s.Paused && !restsIn(e.state.Packet, s.ID):
 		return opCull, causeAge
 	default:
 		return opNone, ""

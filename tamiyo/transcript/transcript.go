@@ -52,6 +52,7 @@ type report struct {
 	HostLayers []string                 `json:"host_layers"`
 	Slots      map[string][]int         `json:"slots"`
 	Grafts     map[string]trainer.Graft `json:"grafts"`
+	Closed     string                   `json:"closed,omitempty"`
 }
 
 // settings are those of the controller.
@@ -149,7 +150,9 @@ func (r *Recording) Transcript() (*Transcript, error) {
 		return nil, err
 	}
 	if s := r.state; s.Grows {
-		t.Report = &report{TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts}
+		t.Report = &report{
+			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
+		}
 	}
 	t.Outcome, err = outcomeOf(r.decision)
 	return t, err
@@ -202,7 +205,7 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	state := tamiyo.State{Packet: packet}
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
-		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
+		state.HostLayers, state.Slots, state.Grafts, state.Closed = r.HostLayers, r.Slots, r.Grafts, r.Closed
 	}
 	return state, nil
 }
