@@ -113,7 +113,7 @@ func TestFieldReportsOfAnOutageAndAKillAreDeliveredOnce(t *testing.T) {
 	if err := next.stop(t); err != nil { // waits for the outbox
 		t.Error(err)
 	}
-	if found := next.reports.All(); len(found) != 2 {
+	if found, err := next.reports.All(); len(found) != 2 || err != nil {
 		t.Errorf("%d reports in the log, want 2", len(found))
 	}
 	after := connect(t, server.URL, "nissa")
