@@ -70,7 +70,7 @@ func TestFailedBootStepTakesDownExactlyWhatWasUp(t *testing.T) {
 				steps := service.steps()
 				steps[failing].Start = func(context.Context) error { return errBroken }
 				kept := &diary{}
-				booted, err := supervise.Boot(t.Context(), kept.keep(steps), service.traceStep)
+				booted, err := supervise.Boot(t.Context(), kept.keep(steps), service.bootLog.Step)
 				var failure *supervise.BootError
 				if !errors.As(err, &failure) || failure.Step != name || !errors.Is(err, errBroken) || booted != nil {
 					t.Fatalf("Boot = %v, want step %q", err, name)
@@ -91,7 +91,7 @@ func TestBootAndStopFollowOneList(t *testing.T) {
 	for range 5 {
 		service := newService(t, nil)
 		kept := &diary{}
-		booted, err := supervise.Boot(t.Context(), kept.keep(service.steps()), service.traceStep)
+		booted, err := supervise.Boot(t.Context(), kept.keep(service.steps()), service.bootLog.Step)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestBootAndStopFollowOneList(t *testing.T) {
 		if diff := cmp.Diff(rolledBack(len(bootList)), kept.entries); diff != "" {
 			t.Error("steps (-want +got):", diff)
 		}
-		for i, step := range service.bootTrace() {
+		for i, step := range service.bootLog.Steps() {
 			if step.Step != bootList[i] || step.Err != nil || step.Took < 0 {
 				t.Errorf("trace %d: %+v, want %s", i, step, bootList[i])
 			}

@@ -172,7 +172,7 @@ func TestStopWaitsForTheOutbox(t *testing.T) {
 		}
 		return errors.Join(service.kernels.close(ctx), service.outbox.Put(ctx, messages...))
 	}
-	booted, err := supervise.Boot(t.Context(), steps, service.traceStep)
+	booted, err := supervise.Boot(t.Context(), steps, service.bootLog.Step)
 	if err != nil {
 		t.Fatal(err)
 	}

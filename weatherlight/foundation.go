@@ -97,38 +97,3 @@ func newProgress() *progress {
 	forged := make(chan struct{})
 	return &progress{ready: make(chan struct{}), forged: forged, markForged: sync.OnceFunc(func() { close(forged) })}
 }
-
-// bootLog keeps what each step of the boot came to.
-type bootLog struct {
-	onStep func(supervise.Trace) // may be nil
-	log    *slog.Logger
-
-	mu    sync.Mutex
-	steps []supervise.Trace
-}
-
-func (b *bootLog) traceStep(trace supervise.Trace) {
-	b.mu.Lock()
-	b.steps = append(b.steps, trace)
-	b.mu.Unlock()
-	if b.onStep != nil {
-		b.onStep(trace)
-	}
-	b.log.Debug("boot step", "step", trace.Step, "took", trace.Took, "error", trace.Err)
-}
-
-// booting says which step is in hand, or at which one the boot ended.
-func (b *bootLog) booting() string {
-	list, done := Outline(), b.bootTrace()
-	at := min(len(done), len(list)-1) // the last step is in the trace a moment before the boot is over
-	if at > 0 && done[at-1].Err != nil {
-		return fmt.Sprintf("booting: %s failed", done[at-1].Step)
-	}
-	return fmt.Sprintf("booting: step %d of %d, %s", at+1, len(list), list[at].Name)
-}
-
-func (b *bootLog) bootTrace() []supervise.Trace {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]supervise.Trace(nil), b.steps...)
-}

@@ -48,6 +48,13 @@ func Outline() []Step {
 	}
 }
 
+func stepNames() (names []string) {
+	for _, step := range Outline() {
+		names = append(names, step.Name)
+	}
+	return names
+}
+
 // Roles of streams, which may have any names.
 const (
 	roleNormal         = "normal"

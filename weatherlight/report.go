@@ -72,9 +72,9 @@ func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 
 // status is the body of /status.
 func (s *Service) status(ctx context.Context) *status.Status {
-	page := status.New(s.begun, s.workers(), s.bootTrace())
+	page := status.New(s.begun, s.workers(), s.bootLog.Steps())
 	if !s.booted.Load() {
-		page.Reason, page.SystemMode = s.booting(), "degraded"
+		page.Reason, page.SystemMode = s.bootLog.Booting(), "degraded"
 		return page
 	}
 	bus, cancel := context.WithTimeout(ctx, metrics.BusTimeout) // for all that it is asked: a silent one is told soon
@@ -113,7 +113,7 @@ const readyTimeout = time.Second
 
 func (s *Service) notReady(ctx context.Context) string {
 	if !s.booted.Load() {
-		return s.booting()
+		return s.bootLog.Booting()
 	}
 	if !s.accepting.Load() {
 		return "draining"

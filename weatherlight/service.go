@@ -21,6 +21,7 @@ import (
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/bootlog"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/datadir"
 )
 
@@ -45,7 +46,7 @@ type Config struct {
 type Service struct {
 	*foundation
 	*progress
-	*bootLog
+	bootLog *bootlog.Log
 
 	begun   time.Time
 	onForge func(forge.Progress) // may be nil
@@ -79,7 +80,7 @@ func New(config Config) (*Service, error) {
 	return &Service{
 		foundation: foundation,
 		progress:   newProgress(),
-		bootLog:    &bootLog{onStep: config.OnBoot, log: logger},
+		bootLog:    bootlog.New(stepNames(), config.OnBoot, logger),
 		begun:      time.Now(),
 		onForge:    config.OnForge,
 	}, nil
@@ -91,7 +92,7 @@ func New(config Config) (*Service, error) {
 func (s *Service) Run(ctx context.Context) error {
 	bootCtx, cancel := context.WithTimeout(ctx, s.settings.Weatherlight.BootTimeout)
 	defer cancel()
-	booted, err := supervise.Boot(bootCtx, s.steps(), s.traceStep)
+	booted, err := supervise.Boot(bootCtx, s.steps(), s.bootLog.Step)
 	if err != nil && ctx.Err() != nil {
 		s.logger.Info("stopped while booting", "reason", context.Cause(ctx), "error", err)
 		return nil

@@ -168,7 +168,7 @@ func TestReadinessSaysWhatTheServiceIsDoing(t *testing.T) {
 					return step.Stop(ctx)
 				}
 			}
-			booted, err := supervise.Boot(t.Context(), steps, service.traceStep)
+			booted, err := supervise.Boot(t.Context(), steps, service.bootLog.Step)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -191,7 +191,7 @@ func TestReadinessSaysAtWhichStepTheBootEnded(t *testing.T) {
 		return stop(ctx)
 	}
 	steps[2].Start = func(context.Context) error { return errBroken }
-	if _, err := supervise.Boot(t.Context(), steps, service.traceStep); !errors.Is(err, errBroken) || !probed {
+	if _, err := supervise.Boot(t.Context(), steps, service.bootLog.Step); !errors.Is(err, errBroken) || !probed {
 		t.Errorf("Boot = %v, probed %v", err, probed)
 	}
 }

@@ -84,6 +84,7 @@ var allowedImports = map[string][]string{
 	"weatherlight/internal/capability": {"karn", "kasmina", "urza"},
 	"weatherlight/internal/evidence":   {"leyline", "oona", "tamiyo/fieldreport", "urza"},
 	"weatherlight/internal/policies":   {"leyline", "oona", "tamiyo", "tamiyo/policy", "urza"},
+	"weatherlight/internal/bootlog":    {"supervise"},
 	"weatherlight/internal/status": {
 		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",
 		"weatherlight/internal/fleet", "weatherlight/internal/health", "weatherlight/internal/nissawatch", "weatherlight/internal/shmsignal",

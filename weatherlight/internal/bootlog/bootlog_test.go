@@ -1,0 +1,32 @@
+package bootlog
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/esper-lite/weatherlight/supervise"
+)
+
+func TestTheStepInHandIsNamed(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("no")
+	for _, row := range []struct {
+		done []supervise.Trace
+		want string
+	}{
+		{nil, "booting: step 1 of 2, bus"},
+		{[]supervise.Trace{{Step: "bus"}}, "booting: step 2 of 2, ready"},
+		{[]supervise.Trace{{Step: "bus", Err: broken}}, "booting: bus failed"},
+		{[]supervise.Trace{{Step: "bus"}, {Step: "ready"}}, "booting: step 2 of 2, ready"},
+	} {
+		var heard int
+		log := New([]string{"bus", "ready"}, func(supervise.Trace) { heard++ }, slog.New(slog.DiscardHandler))
+		for _, step := range row.done {
+			log.Step(step)
+		}
+		if got := log.Booting(); got != row.want || heard != len(row.done) || len(log.Steps()) != len(row.done) {
+			t.Errorf("%v: got %q, heard of %d", row.done, got, heard)
+		}
+	}
+}
