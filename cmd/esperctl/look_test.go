@@ -123,6 +123,20 @@ func TestStatusIsAnAnswerToMonitors(t *testing.T) {
 	}
 }
 
+// A service that boots is asked by whoever waits for it: it has no streams to show yet.
+func TestStatusOfAServiceThatBoots(t *testing.T) {
+	said := answers()
+	said["/status"] = `{"state":"booting","reason":"booting: step 2 of 10, oona connection","system_mode":"degraded","workers":[]}`
+	served(t, said)
+	printed, err := run(t, "status")
+	if want := "not well: booting: step 2 of 10, oona connection"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if !strings.Contains(printed, "booting for 0s, degraded") || strings.Contains(printed, "STREAM") {
+		t.Errorf("it shows\n%s", printed)
+	}
+}
+
 // TestReadsEndWithTheSameCodes compares each read with the table of the page.
 func TestReadsEndWithTheSameCodes(t *testing.T) {
 	var status int

@@ -117,7 +117,8 @@ func (o *overview) askNissa(ctx context.Context) {
 // judge says why a monitor should call somebody.
 func (o *overview) judge() {
 	if o.served.State != "ready" {
-		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+o.served.Reason, ": "))
+		reason := strings.TrimPrefix(o.served.Reason, o.served.State+": ")
+		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+reason, ": "))
 	}
 	for _, a := range o.served.Alarms {
 		if a.Severity != "info" && !a.Gone {
@@ -152,6 +153,9 @@ func (o *overview) show(table io.Writer, to *answer) {
 		line("", "%s", to.rest(w.Name+" is "+w.State+": "+terminal.OrDash(w.LastError)))
 	}
 	o.showAlarms(line, to)
+	if len(s.Streams) == 0 {
+		return
+	}
 	terminal.Row(table, "")
 	terminal.Row(table, "STREAM", "ENTRIES", "BEHIND", "SLOWEST GROUP", "LOST UNREAD")
 	for _, stream := range s.Streams {
