@@ -33,7 +33,7 @@ const (
 	rowRecorded = "decision_recorded_us"
 )
 
-// recordAlone is a record that is read and written, and nothing decided.
+// recordAlone is a record that is loaded from Redis and compare-and-set there, and nothing decided.
 const recordAlone = "record_alone"
 
 // seedsReported is how many seeds a report tells of. A record remembers 64, and no seed is
@@ -50,16 +50,16 @@ func seedsReported(column string) int {
 const weighing = "weighing"
 
 // measureDecision times the controller's decision on one core, and how many it makes on all.
-func measureDecision(_ context.Context, b *bench) error {
+func measureDecision(ctx context.Context, b *bench) error {
 	n := b.pick(20_000, 500)
 	return b.interleave([]turn{
 		{ours, func(column string) error {
-			return errors.Join(b.decide(column, n), b.decideByPolicy(column, n/4), b.rateOnAllCores(column, n, (*decided).next))
+			return errors.Join(b.decide(column, n), b.decideByPolicy(column, n/4), b.rateOnAllCores(column, n))
 		}},
 		{weighing, func(column string) error {
-			return errors.Join(b.decide(column, n), b.rateOnAllCores(column, n, (*decided).next))
+			return errors.Join(b.decide(column, n), b.rateOnAllCores(column, n))
 		}},
-		{recordAlone, func(column string) error { return b.rateOnAllCores(column, n, (*decided).carry) }},
+		{recordAlone, func(column string) error { return b.loadAndStore(ctx, column, n) }},
 	}, func() error { return nil })
 }
 
@@ -142,16 +142,6 @@ func (d *decided) timed() (us float64, err error) {
 	return us, err
 }
 
-// carry reads and writes a record as a decision does.
-func (d *decided) carry() error {
-	record, err := tamiyo.DecodeRecord(d.record)
-	if err != nil {
-		return err
-	}
-	d.record, err = json.Marshal(record)
-	return err
-}
-
 // settled is a run whose next decision is that of a column.
 func settled(column string) (*decided, error) {
 	d, err := newDecided(seedsReported(column))
@@ -187,7 +177,7 @@ func (b *bench) decide(column string, n int) error {
 }
 
 // rateOnAllCores has each core go on with a run of its own.
-func (b *bench) rateOnAllCores(column string, n int, step func(*decided) error) error {
+func (b *bench) rateOnAllCores(column string, n int) error {
 	runs := make([]*decided, runtime.GOMAXPROCS(0))
 	for i := range runs {
 		var err error
@@ -201,7 +191,7 @@ func (b *bench) rateOnAllCores(column string, n int, step func(*decided) error) 
 	for i, d := range runs {
 		all.Go(func() {
 			for range n {
-				if failed[i] = step(d); failed[i] != nil {
+				if failed[i] = d.next(); failed[i] != nil {
 					return
 				}
 			}

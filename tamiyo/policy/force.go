@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -72,19 +71,26 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 	if errors.Is(err, network.ErrUnusable) {
 		return refused(ReasonUnusable)
 	}
-	if err = cmp.Or(err, ctx.Err()); err != nil {
-		return err
+	if err == nil {
+		err = ctx.Err()
 	}
+	if err == nil {
+		err = s.enter(update, force, networks)
+	}
+	if err == nil {
+		s.config.Emit(forcePacket(action, force))
+	}
+	return err
+}
+
+// enter brings into force what an update asks for, unless time has made it one to refuse.
+func (s *Store) enter(update *leyline.PolicyUpdate, force *journal.Force, networks map[string]*network.Network) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.rejection(update, 0, time.Now()); err != nil {
 		return err
 	}
-	if err := s.put(force, networks); err != nil {
-		return err
-	}
-	s.config.Emit(forcePacket(action, force))
-	return nil
+	return s.put(force, networks)
 }
 
 // prepare reads the networks of what is to be in force, and has the others find them.

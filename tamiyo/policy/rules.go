@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 )
@@ -52,6 +54,9 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 	if update == nil || update.GetIssuedAt() != nil && !update.GetIssuedAt().IsValid() {
 		return ReasonInvalid
 	}
+	if proto.Size(update)-len(update.GetPayload()) > maxMetadata {
+		return ReasonInvalid
+	}
 	if size > s.config.MaxPayload {
 		return ReasonTooLarge
 	}
@@ -67,6 +72,10 @@ func (s *Store) refusal(update *leyline.PolicyUpdate, size int, now time.Time) s
 		return ReasonSuperseded
 	}
 }
+
+// maxMetadata bounds what an update says beside its payload, in bytes: each instance tells the
+// others of several, time after time.
+const maxMetadata = 4096
 
 // maxVersion bounds a version, in bytes: decisions name it in full.
 const maxVersion = 128

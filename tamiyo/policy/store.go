@@ -172,14 +172,23 @@ func (s *Store) accept(ctx context.Context, update *leyline.PolicyUpdate, attrib
 // that.
 func (s *Store) Again(update *leyline.PolicyUpdate, attributes map[string]string) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, kept := accepted.PositionOf(update), s.journal
+	kept := s.journal
+	s.mu.Unlock()
+	packet := told(kept, update, attributes)
+	if packet != nil {
+		s.config.Emit(packet)
+	}
+	return packet != nil
+}
+
+// told is what was told of an update when it was taken in, nil when it was not.
+func told(kept journal.Journal, update *leyline.PolicyUpdate, attributes map[string]string) *leyline.TelemetryPacket {
+	at := accepted.PositionOf(update)
 	if action, _, acts := journal.ReadAction(attributes); acts {
-		done := kept.Force != nil && kept.Force.At == at
-		if done {
-			s.config.Emit(forcePacket(action, kept.Force))
+		if kept.Force == nil || kept.Force.At != at {
+			return nil
 		}
-		return done
+		return forcePacket(action, kept.Force)
 	}
 	digest := accepted.New(update, time.Time{}).Digest
 	if reference, refers, _ := payloads.Refer(attributes); refers {
@@ -187,11 +196,10 @@ func (s *Store) Again(update *leyline.PolicyUpdate, attributes map[string]string
 	}
 	for _, policy := range []*accepted.Update{kept.Newest(), kept.Announced} {
 		if policy != nil && policy.Position() == at && policy.Digest == digest {
-			s.config.Emit(acceptedPacket(*policy))
-			return true
+			return acceptedPacket(*policy)
 		}
 	}
-	return false
+	return nil
 }
 
 // Figures are those of the store.

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
@@ -284,5 +285,39 @@ func TestUpdateIsTimelyByEitherClock(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestNamesOfAnUpdateAreBounded(t *testing.T) {
+	store := openStore(t, Config{MaxPayload: 1 << 20})
+	long := update(strings.Repeat("p", 4096), "v", time.Now().Add(-time.Second), "x")
+	wantRejected(t, store.Accept(t.Context(), long, nil), ReasonInvalid)
+	if err := store.Accept(t.Context(), update("p", "v", time.Now(), strings.Repeat("x", 100<<10)), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Decisions ask which policies are in force; what is told of goes to a disk that may be slow.
+func TestNothingWaitsForWhatIsTold(t *testing.T) {
+	var store *Store
+	told := 0
+	clock := &clock{time.Now().Add(-time.Minute)}
+	store = openStore(t, Config{Emit: func(*leyline.TelemetryPacket) {
+		told++
+		if !store.mu.TryLock() {
+			t.Error("a decision would wait")
+			return
+		}
+		store.mu.Unlock()
+	}})
+	payload := networkOf(t, 1, network.Features)
+	clock.take(t, store, "v1", payload)
+	shadow := update("operator", "", clock.next(), "")
+	attributes := journal.ToShadow.Attributes(payloads.Digest(payload))
+	if err := store.Accept(t.Context(), shadow, attributes); err != nil {
+		t.Fatal(err)
+	}
+	if !store.Again(shadow, attributes) || told != 3 {
+		t.Errorf("told %d times", told)
 	}
 }
