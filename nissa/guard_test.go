@@ -54,6 +54,17 @@ func TestN23WhoMayAskNissa(t *testing.T) {
 	}
 }
 
+// TestNissaThatOthersReachNeedsAToken, whoever starts it.
+func TestNissaThatOthersReachNeedsAToken(t *testing.T) {
+	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), HTTP: HTTP{Addr: "0.0.0.0:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "NISSA_HTTP_TOKEN is not set") {
+		t.Errorf("Run = %v", err)
+	}
+}
+
 // Whatever is served below /api is described, with the answer for who may not ask.
 func documentHoldsTheRoutes(t *testing.T, service *Service) {
 	t.Helper()

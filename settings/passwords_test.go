@@ -57,6 +57,7 @@ var addresses = map[string][]string{
 	"URZA_DATABASE_URL":          {"postgres", "postgresql", "sqlite", "postgresql+psycopg"},
 	"URZA_ARTIFACT_URL":          {"s3"},
 	"WEATHERLIGHT_ADVERTISE_URL": {"http", "https"},
+	"WEATHERLIGHT_URL":           {"http", "https"},
 	"NISSA_URL":                  {"http", "https"},
 	"NISSA_DATABASE_URL":         {"postgres", "postgresql", "sqlite", "postgresql+psycopg"},
 	"ELASTICSEARCH_URL":          {"http", "https"},

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -74,8 +76,7 @@ func (f *fortress) start() {
 	f.t.Helper()
 	environ := slices.Concat(f.environ, f.operator, []string{
 		"WEATHERLIGHT_HTTP_TLS_CERT_FILE=" + f.cert, "WEATHERLIGHT_HTTP_TLS_KEY_FILE=" + f.key,
-		"NISSA_HTTP_TLS_CERT_FILE=" + f.cert, "NISSA_HTTP_TLS_KEY_FILE=" + f.key, "TEZZERET_FORGE_ON_START=false",
-		"ESP_LOG_LEVEL=DEBUG",
+		"NISSA_HTTP_TLS_CERT_FILE=" + f.cert, "NISSA_HTTP_TLS_KEY_FILE=" + f.key, "ESP_LOG_LEVEL=DEBUG",
 	})
 	f.process = launch(f.t, f.folder, environ, service)
 	f.second = launch(f.t, f.t.TempDir(), environ, nissaService)
@@ -147,6 +148,7 @@ func TestServicesThatOthersReachNeedTokens(t *testing.T) {
 	}
 	mustSay(t, "esperctl status by HTTP", plain.stderr.String(), "answers by https", "WEATHERLIGHT_URL")
 	operatorAsks(t, f)
+	trainerFetches(t, f)
 	renewed(t, f)
 	for _, p := range []*process{f.process, f.second} {
 		p.signal(syscall.SIGTERM)
@@ -255,6 +257,21 @@ func operatorAsks(t *testing.T, f *fortress) {
 		var status struct{ Nissa struct{ State string } }
 		return json.Unmarshal([]byte(body), &status) == nil && status.Nissa.State == "ready"
 	})
+}
+
+// trainerFetches a kernel as trainers do, by the URL that they are told.
+func trainerFetches(t *testing.T, f *fortress) {
+	var checksum string
+	eventually(t, "a kernel is there", patience, func() bool {
+		checksum = f.kernels()[compiled].Checksum
+		return checksum != ""
+	})
+	address := "https://" + f.http + "/kernels/" + checksum
+	stranger, _, _ := f.ask(address, "")
+	friend, content, _ := f.ask(address, tokenOfWeatherlight)
+	if sum := sha256.Sum256([]byte(content)); stranger != http.StatusUnauthorized || friend != http.StatusOK || hex.EncodeToString(sum[:]) != checksum {
+		t.Errorf("a kernel: %d without the token, %d with it, %d bytes", stranger, friend, len(content))
+	}
 }
 
 // renewed puts new tokens and a new certificate in the place of the old ones, while both run.

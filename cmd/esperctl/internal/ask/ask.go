@@ -60,7 +60,7 @@ func Nissa(s *settings.Settings) (*Service, error) {
 func newService(s *settings.Settings, service *Service, env string, named settings.URL, listener settings.Listener) (*Service, error) {
 	service.base, service.shown = strings.TrimRight(named.Reveal(), "/"), strings.TrimRight(named.String(), "/")
 	if service.base == "" {
-		addr, err := dialable(string(listener.Addr))
+		addr, err := Dialable(string(listener.Addr))
 		if err != nil {
 			return nil, process.Misconfigured(env+"_ADDR", err)
 		}
@@ -106,8 +106,8 @@ func Client(s *settings.Settings) (*http.Client, error) {
 
 var errOff = errors.New("the listener is off: name the address of the service to ask")
 
-// dialable is an address that a listener of that address answers on.
-func dialable(addr string) (string, error) {
+// Dialable is an address that a listener of that address answers on.
+func Dialable(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", errOff

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/cmd/internal/service"
@@ -139,6 +140,11 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	secret, _, _ := resolved.Secrets() // it was read before
 	text.WriteString("A trainer, and esperctl in another terminal, can join now:\n\n")
 	fmt.Fprintf(&text, "export REDIS_URL=%s\nexport ESPER_LEYLINE_SECRET=%s\n", bus, secret)
+	for _, addr := range []*string{&status, &page} {
+		if reached, err := ask.Dialable(*addr); err == nil { // or else it is off
+			*addr = reached
+		}
+	}
 	scheme := resolved.Weatherlight.Listener().Scheme()
 	if scheme == "https" {
 		fmt.Fprintf(&text, "export WEATHERLIGHT_URL=https://%s\n", status)
