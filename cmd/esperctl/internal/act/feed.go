@@ -90,7 +90,7 @@ type unansweredError struct {
 
 func (e *unansweredError) Error() string {
 	return fmt.Sprintf("sent as %s, and not answered within %s: is esper-weatherlight-service well (esperctl status)? "+
-		"It may still be carried out within a minute", e.id, e.wait)
+		"It may still be carried out within a minute, or for as long as five reports of its run take", e.id, e.wait)
 }
 
 // Exit is the code of something that is needed and not there.
