@@ -420,3 +420,42 @@ func TestRecordOfLongNamesKeepsWithinItsBound(t *testing.T) {
 		}
 	}
 }
+
+// A trainer that has read a number asks for none below it, so that an order which waits for room
+// on the stream goes out before any that was made later.
+func TestOrdersThatWereHeldBackGoOutInTheirOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hurried = true
+	w.trainer.accepts = []string{string(trainer.Optimizer)}
+	w.meet()
+	for i := range 40 {
+		w.do(opGerminate, "seed-"+number(i))
+		w.decide(w.ready(w.lastRequest()))
+	}
+	w.report()
+	for _, seed := range w.trainer.seeds {
+		seed.stage = lifecycle.Probationary // to which none was ordered: all are culled at once
+	}
+	w.trainer.obey(w.orders)
+	w.orders = nil
+	w.decide(w.trainer.report(w.now))
+	if len(w.orders) != ordersAtOnce {
+		t.Fatalf("%d orders at once", len(w.orders))
+	}
+	w.accepts(w.command(0, "", ofType(leyline.CommandType_COMMAND_OPTIMIZER), func(c *leyline.AdaptationCommand) {
+		c.Payload = &leyline.AdaptationCommand_OptimizerAdjustment{OptimizerAdjustment: &leyline.CommandOptimizerAdjustment{
+			OptimizerId: "adam", Hyperparameters: map[string]float32{"lr": 0.1},
+		}}
+	}))
+	for i, order := range w.orders[1:] {
+		if order.Number <= w.orders[i].Number {
+			t.Fatalf("order %d goes out after %d", order.Number, w.orders[i].Number)
+		}
+	}
+	if got := len(w.orders); got != 41 {
+		t.Errorf("%d orders, want all 40 and the optimizer's", got)
+	}
+	w.trainer.obey(w.orders)
+	w.wantGrafted()
+}

@@ -93,22 +93,35 @@ func (st *step) ask(p pending) uint64 {
 // out one that was not read is worth nothing.
 const ordersAtOnce = 32
 
-// holdBack leaves the orders above the bound to later reports, which show them
-// unread. Those with lower numbers go first: a trainer that has read a number asks
-// for none below it.
+// holdBack leaves the orders above the bound to later decisions. Those with lower numbers
+// go first, and so do those that were held back before: a trainer that has read a number
+// asks for none below it.
 func (st *step) holdBack() {
-	orders := st.d.Orders
-	if len(orders) <= ordersAtOnce {
+	st.sendHeld()
+	if len(st.d.Orders) <= ordersAtOnce {
 		return
 	}
-	slices.SortStableFunc(orders, func(a, b trainer.Order) int { return cmp.Compare(a.Number, b.Number) })
-	st.d.Orders = orders[:ordersAtOnce]
+	st.d.Orders = st.d.Orders[:ordersAtOnce]
 	last := st.d.Orders[ordersAtOnce-1].Number
 	for i := range st.r.Pending {
 		if st.r.Pending[i].Number > last {
 			st.r.Pending[i].Sent = 0
 		}
 	}
+}
+
+// sendHeld lets what was held back go out with the orders of this decision, all by their numbers.
+func (st *step) sendHeld() {
+	if len(st.d.Orders) == 0 {
+		return
+	}
+	for i := range st.r.Pending {
+		if p := &st.r.Pending[i]; p.Sent == 0 {
+			p.Sent = st.now
+			st.send(p)
+		}
+	}
+	slices.SortStableFunc(st.d.Orders, func(a, b trainer.Order) int { return cmp.Compare(a.Number, b.Number) })
 }
 
 func (st *step) nextOrder() uint64 {

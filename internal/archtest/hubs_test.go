@@ -77,7 +77,7 @@ var hubs = map[string]hub{
 	"kernel.node":    {17, 27, operators},
 	"tezzeret.graph": {9, 54, operators},
 
-	"kasmina.step": {17, 125, undivided},
+	"kasmina.step": {17, 126, undivided},
 
 	"kasmina/graft.Graft":                     {14, 46, oneThing},
 	"kasmina/graft.seed":                      {17, 18, oneThing},

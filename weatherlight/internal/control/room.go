@@ -61,6 +61,8 @@ func New(config Config) *Room {
 		config: config, counters: kasmina.NewCounters(), decided: make(chan struct{}, 1),
 		writing: rate.NewLimiter(recordedPerSecond, recordedPerSecond),
 		demand:  newDemand(config.Awaits, config.PrefetchTimeout),
+
+		contested: troubled{lasts: true},
 	}
 	room.seeds = runrecord.New(runrecord.Config[kasmina.Record]{
 		Part: PartKasmina, Store: config.Records, TTL: config.TTL, Grace: config.Grace,
