@@ -572,3 +572,16 @@ func TestSourcesComePageByPage(t *testing.T) {
 		}
 	}
 }
+
+// A name that no store can have is that of nothing, whatever the database.
+func TestNamesThatNoStoreHas(t *testing.T) {
+	s := serve(t)
+	for path, want := range map[string]int{
+		"/api/runs/a%00b": http.StatusNotFound, "/api/runs/%ff/seeds": http.StatusNotFound, "/api/runs/a/seeds/%00": http.StatusNotFound,
+		"/api/runs/%00/export": http.StatusNotFound, "/api/events?run=%00": http.StatusBadRequest, "/api/sources?after=%ff": http.StatusBadRequest,
+	} {
+		if status, _, body := s.get(path); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}

@@ -903,3 +903,47 @@ func TestSilentSourcesMakeRoomForNewOnes(t *testing.T) {
 		}
 	})
 }
+
+// meanwhile is a reader of an export while whose first line comes something is told.
+type meanwhile struct {
+	bytes.Buffer
+
+	told func()
+}
+
+func (m *meanwhile) Write(text []byte) (int, error) {
+	if m.told != nil {
+		m.told()
+		m.told = nil
+	}
+	return m.Buffer.Write(text)
+}
+
+// A run that is exported while it trains is the run as it was at one moment.
+func TestExportOfARunThatTrainsIsWhole(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		put(t, s, report("run", 1), report("run", 2))
+		out := &meanwhile{told: func() { put(t, s, report("run", 3), seedPacket("run", "seed-2", "BLENDING", 4)) }}
+		if err := s.Export(t.Context(), "run", out); err != nil {
+			t.Fatal(err)
+		}
+		other := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/other.db"})
+		if _, err := other.Import(t.Context(), &out.Buffer, false); err != nil {
+			t.Fatal(err)
+		}
+		run, err := other.Run(t.Context(), "run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports, err := other.Reports(t.Context(), "run", time.Time{}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := other.Events(t.Context(), Filter{Run: "run", Seed: "seed-2", Most: 10})
+		if err != nil || run.Reports != 2 || len(reports) != 2 || len(events) != 0 {
+			t.Errorf("the record has %d reports, there are %d, and %d events of a seed that is not there, %v", run.Reports, len(reports), len(events), err)
+		}
+		put(t, s, report("run", 5)) // and the store takes on what comes
+	})
+}
