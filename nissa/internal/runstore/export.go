@@ -3,7 +3,6 @@ package runstore
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,41 +103,6 @@ func (e *exporter) write(l line) {
 	if e.err == nil {
 		e.written, e.err = e.written+1, e.lines.Encode(l)
 	}
-}
-
-// Import reads the runs of exports, and returns their ids. ErrExists when one of them is in
-// the store, ErrCut when one is not whole and parts are not asked for: then nothing is changed.
-func (s *Store) Import(ctx context.Context, from io.Reader, parts bool) (ids []string, err error) {
-	batches, err := readExport(from, parts)
-	if err != nil {
-		return nil, err
-	}
-	var head int64
-	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, b := range batches {
-			for id := range b.Runs {
-				known, err := list(ctx, tx, scanInteger, "SELECT 1 FROM nissa_runs WHERE run = $1", id)
-				if err != nil {
-					return err
-				}
-				if len(known) > 0 {
-					return fmt.Errorf("%w: %q", ErrExists, id)
-				}
-				ids = append(ids, id)
-			}
-			placed, err := s.save(ctx, tx, b)
-			if err != nil {
-				return err
-			}
-			head = max(head, placed)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.advance(head)
-	return ids, nil
 }
 
 // reading is an export as far as it was read.

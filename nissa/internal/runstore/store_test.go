@@ -947,3 +947,48 @@ func TestExportOfARunThatTrainsIsWhole(t *testing.T) {
 		put(t, s, report("run", 5)) // and the store takes on what comes
 	})
 }
+
+// A long run is imported in portions, so that others are not held up, and is there once all of it is: what a kill
+// leaves is nobody's, and in nobody's way.
+func TestALongRunIsImportedInPortions(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		const points = 35_000
+		var export strings.Builder
+		fmt.Fprintln(&export, `{"run":{"id":"long","first_at":"2026-01-01T00:00:00Z","last_at":"2026-01-02T00:00:00Z"}}`)
+		for n := range points {
+			fmt.Fprintf(&export, `{"point":{"run":"long","seed":"s","at":"2026-01-01T00:00:00Z","epoch":%d,"step":1,"stage":"","alpha":1}}`+"\n", n)
+		}
+		fmt.Fprintf(&export, `{"end":{"run":"long","lines":%d}}`+"\n", points+1)
+		left := func() int64 {
+			t.Helper()
+			n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_points"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		batches, err := readExport(strings.NewReader(export.String()), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed := portions(batches[0])
+		if len(killed) < 4 {
+			t.Fatalf("%d portions", len(killed))
+		}
+		for _, portion := range killed[:2] {
+			if err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) (err error) { _, err = s.save(ctx, tx, portion); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Run(t.Context(), "long"); !errors.Is(err, ErrNotFound) || left() == 0 {
+			t.Errorf("a part is shown: %v", err)
+		}
+		if ids, err := s.Import(t.Context(), strings.NewReader(export.String()), false); err != nil || len(ids) != 1 || left() != points {
+			t.Errorf("%v, %d points, %v", ids, left(), err)
+		}
+		if _, err := s.Import(t.Context(), strings.NewReader(export.String()), false); !errors.Is(err, ErrExists) || left() != points {
+			t.Errorf("again: %d points, %v", left(), err)
+		}
+	})
+}
