@@ -25,7 +25,7 @@ import (
 type Store interface {
 	Runs(ctx context.Context, before time.Time, behind string, most int) ([]runs.Run, error)
 	Run(ctx context.Context, id string) (runs.Run, error)
-	Seeds(ctx context.Context, run string) ([]runs.Seed, error)
+	Seeds(ctx context.Context, run string, most int) ([]runs.Seed, error)
 	Seed(ctx context.Context, run, id string) (runs.Seed, error)
 	Reports(ctx context.Context, run string, since time.Time, most int) ([]runs.Report, error)
 	Points(ctx context.Context, run, seed string, most int) ([]runs.Point, error)

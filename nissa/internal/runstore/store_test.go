@@ -829,7 +829,7 @@ func TestARunOfVeryManySeedsMakesRoomForItself(t *testing.T) {
 				t.Errorf("run %d: %+v, %v", n, r, err)
 			}
 		}
-		seeds, err := s.Seeds(t.Context(), "crowd")
+		seeds, err := s.Seeds(t.Context(), "crowd", 100_000)
 		if err != nil || len(seeds) == 0 || !seeds[len(seeds)-1].LastAt.Equal(at(3619)) {
 			t.Errorf("%d seeds are left, %v", len(seeds), err)
 		}
