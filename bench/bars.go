@@ -58,6 +58,8 @@ func bars() map[string][]bar {
 		rowAlertP99:                         {atMost(1000)},
 		rowScrape:                           {atMost(100)},
 		rowManySeries:                       {atMost(150)},
+		rowInteractive:                      {atMost(1000)},
+		rowBrowserP99:                       {atMost(500)},
 		"publish":                           append(besideBus(3), atLeast(0.9).times(rawSigned)),
 		"publish_p99_us":                    {atMost(1.5).times(raw)},
 		"publish_allocs":                    {atMost(15)},

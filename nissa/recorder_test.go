@@ -431,3 +431,11 @@ func TestSilentSourcesMakeRoomForOthers(t *testing.T) {
 		wantNoSeries(t, r, `esper_telemetry_packets_total{source="a"}`)
 	})
 }
+
+func TestARewardThatIsNoNumberSpoilsNoSum(t *testing.T) {
+	r := newRecorder(Limits{})
+	for _, reward := range []float64{2, math.NaN(), math.Inf(1), 3} {
+		r.recordTelemetry(packet("simic").Metric("simic.training.reward", reward, "").Build())
+	}
+	wantSeries(t, r, map[string]string{"esper_simic_training_reward_total": "5"})
+}

@@ -1,6 +1,7 @@
 package nissa
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ func (r *recorder) recordTraining(packet *leyline.TelemetryPacket) {
 			}
 		}
 	case "simic":
-		if reward, found := metric(packet, trainingReward); found {
+		if reward, found := metric(packet, trainingReward); found && !math.IsNaN(reward) && !math.IsInf(reward, 0) {
 			r.counts.reward.WithLabelValues().Add(reward)
 		}
 	}
