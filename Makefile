@@ -39,12 +39,12 @@ race: ## run the tests of what is concurrent under the race detector
 	  promtool prometheus-alertmanager
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(RACE)
 
-bench: ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")
-	@tools/ensure.sh redis-server
+bench: $(PAGE)/node_modules/.package-lock.json ## measure ours beside its peers in one run (bench/results.json; ARGS="-quick")
+	@tools/ensure.sh redis-server chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 	cd bench && $(GO) run . -o results.json $(ARGS)
 
-bench-smoke: ## run each benchmark once, to see that it works
-	@tools/ensure.sh redis-server /usr/lib/postgresql/15/bin/postgres
+bench-smoke: $(PAGE)/node_modules/.package-lock.json ## run each benchmark once, to see that it works
+	@tools/ensure.sh redis-server chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf /usr/lib/postgresql/15/bin/postgres
 	$(GO) test -run '^$$' -bench . -benchtime=1x ./...
 	cd bench && $(GO) run . -quick -o /dev/null
 

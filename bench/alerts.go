@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	rowAlertP50   = "alert_p50_ms"
-	rowAlertP99   = "alert_p99_ms"
+	rowAlertP50   = "nissa_alert_p50_ms"
+	rowAlertP99   = "nissa_alert_p99_ms"
 	rowScrape     = "nissa_scrape_10k_ms"
 	rowManySeries = "nissa_100k_series_mb"
 

@@ -58,6 +58,8 @@ func bars() map[string][]bar {
 		rowAlertP99:                         {atMost(1000)},
 		rowScrape:                           {atMost(100)},
 		rowManySeries:                       {atMost(150)},
+		rowInteractive:                      {atMost(1000)},
+		rowBrowserP99:                       {atMost(500)},
 		"publish":                           {atLeast(0.6).times(raw), atLeast(3).times(watermillPeer), atLeast(1).times(jetstreamPeer)},
 		"publish_p99_us":                    {atMost(1.5).times(raw)},
 		"publish_allocs":                    {atMost(15)},

@@ -117,6 +117,7 @@ func groups() []group {
 		{flatRows(), measureFlat},
 		{backlogRows(), measureBacklog},
 		{ingestRows(), measureIngest},
+		{browserRows(), measureBrowser},
 		{handsRows(), measureHands},
 		{supervisionRows(), measureSupervision},
 		{saveRows(), measureSave},

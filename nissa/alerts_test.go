@@ -313,3 +313,73 @@ func (r *running) changes(path, body string) {
 		r.t.Errorf("%s answers %s", path, response.Status)
 	}
 }
+
+// Who asked for a silence, for its end or took an alert up stands in the feed once he is answered, though the bus
+// cannot be told; when it can, it stands there once.
+func TestWhatSomebodyWantsOfAlertsIsInTheFeed(t *testing.T) {
+	t.Parallel()
+	redis, h := redistest.Start(t), hook(t)
+	r, _ := runAlerting(t, redis.URL, rulesFile(t, h), sqliteURL(t))
+	hot := packet("oven").Metric("heat", 12, "").Build()
+	publish(t, connectAs(t, redis.URL, secret, "sender").PublishTelemetry(t.Context(), hot, leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL))
+	r.eventually("the alert at the webhook", func() bool { return h.heard("firing hot") })
+	var shown struct{ Alerts []struct{ ID string } }
+	if !r.answers("/api/alerts", &shown) {
+		t.Fatal("no alerts")
+	}
+	feed := func() (told string) {
+		var events struct {
+			Events []struct {
+				Name    string
+				Details map[string]string
+			}
+		}
+		if !r.answers("/api/events?after=0&limit=1000", &events) {
+			t.Fatal("no feed")
+		}
+		for _, e := range events.Events {
+			if by := e.Details["by"]; by != "" {
+				told += fmt.Sprintln(by, e.Name, e.Details["comment"], e.Details["label_run"])
+			}
+		}
+		return told
+	}
+	redis.Kill()
+	ask := func(method, path, body string, into any) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.addr+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if into != nil {
+			err = json.NewDecoder(response.Body).Decode(into)
+		}
+		if err != nil || response.StatusCode >= 300 {
+			t.Fatalf("%s: %s, %v", path, response.Status, err)
+		}
+	}
+	var silence struct{ ID string }
+	ask(http.MethodPost, "/api/silences", `{"by":"ann","comment":"at work","rule":"hot","labels":{"run":"b"},"duration":"1h"}`, &silence)
+	ask(http.MethodPost, "/api/alerts/"+shown.Alerts[0].ID+"/ack", `{"by":"bob","comment":"mine"}`, nil)
+	ask(http.MethodDelete, "/api/silences/"+silence.ID, `{"by":"cid"}`, nil)
+	const want = "ann silence_begun at work b\nbob alert_acknowledged mine \ncid silence_ended  \n"
+	if got := feed(); got != want {
+		t.Errorf("in the feed is\n%swanted\n%s", got, want)
+	}
+	redis.Restart()
+	more := 0
+	r.eventually("the bus hears of one, and Nissa again", func() bool {
+		ask(http.MethodPost, "/api/silences", `{"by":"dot","rule":"hot","duration":"1h"}`, &silence)
+		more++
+		return strings.Contains(metrics(r), `nissa_repeated_messages_total{type="telemetry"}`)
+	})
+	if got := feed(); got != want+strings.Repeat("dot silence_begun  \n", more) {
+		t.Errorf("in the feed is\n%s after %d more", got, more)
+	}
+}

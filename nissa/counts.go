@@ -40,8 +40,8 @@ func newCounts() *counts {
 		"Blueprints of high hazard, by who judged them.", "provenance")
 	c.hazardCritical = c.counter("esper_tamiyo_bsds_hazard_critical_total",
 		"Blueprints of critical hazard, by who judged them.", "provenance")
-	c.quarantine = c.gauge("tamiyo_bsds_quarantine_active", "1 while the blueprint last judged is quarantined.")
-	c.elevatedRisk = c.gauge("tamiyo_bsds_elevated_risk", "1 while the blueprint last judged is of elevated risk.")
+	c.quarantine = c.gauge(quarantineRow, "1 while the blueprint last judged is quarantined.")
+	c.elevatedRisk = c.gauge(elevatedRow, "1 while the blueprint last judged is of elevated risk.")
 	c.reward = c.gauge("esper_simic_training_reward_total", "Sum of training rewards; may fall, in spite of its name.")
 	c.latency = c.histogram("nissa_ingest_latency_ms", "Processing time of a message in milliseconds, by type.",
 		[]float64{0.1, 0.5, 1, 2, 5, 10, 25, 50, 100}, "type")

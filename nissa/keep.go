@@ -20,8 +20,9 @@ const (
 
 // kept is the store of runs, with what writes to it.
 type kept struct {
-	store *runstore.Store
-	group *ingest.Group
+	store   *runstore.Store
+	group   *ingest.Group
+	members *members
 }
 
 // openStore opens the store of runs, if there is to be one.
@@ -35,7 +36,8 @@ func (s *Service) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.kept = &kept{store, ingest.New(store)}
+	joined := &members{store: runstore.NewJournal(store), name: s.config.Name, takeOver: s.config.Bus.TakeOver}
+	s.kept = &kept{store, ingest.New(store), joined}
 	if s.desk != nil {
 		s.desk.Share(runstore.NewJournal(store))
 	}
@@ -72,6 +74,7 @@ func (s *Service) keepers() []supervise.Spec {
 	return []supervise.Spec{
 		{Name: "store_watch", Worker: s.each(watchInterval, "look for what other services stored", s.kept.store.Refresh)},
 		{Name: "store_tidy", Worker: s.each(tidyInterval, "tidy up the store", s.tidy)},
+		{Name: "members", Worker: s.member()},
 		{Name: "orders", Worker: s.each(ordersInterval, "keep the orders of runs", s.keepOrders)},
 	}
 }

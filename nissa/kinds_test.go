@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	dto "github.com/prometheus/client_model/go"
 )
@@ -106,19 +107,21 @@ func TestOpenMetricsTellWhenCountsBegan(t *testing.T) {
 
 // 100,000 series at the bound, and 100,000 more that find no room.
 func TestSeriesAreBoundedInNumber(t *testing.T) {
-	r := newRecorder(Limits{Series: 100_000, SeriesOfSource: 60_000})
-	for source := range 4 {
-		for part := range 50 {
-			p := packet(fmt.Sprint("source", source))
-			for i := range 1000 {
-				p.Metric(fmt.Sprint("m.", part, ".", i), 1, "")
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(Limits{Series: 100_000, SeriesOfSource: 60_000})
+		for source := range 4 {
+			for part := range 50 {
+				p := packet(fmt.Sprint("source", source))
+				for i := range 1000 {
+					p.Metric(fmt.Sprint("m.", part, ".", i), 1, "")
+				}
+				r.recordTelemetry(p.Build())
 			}
-			r.recordTelemetry(p.Build())
 		}
-	}
-	if got := r.series.size(); got != 100_000 {
-		t.Errorf("%d series", got)
-	}
+		if got := r.series.size(); got != 100_000 {
+			t.Errorf("%d series", got)
+		}
+	})
 }
 
 func BenchmarkScrape(b *testing.B) {

@@ -111,7 +111,7 @@ func identifier(text string) string {
 }
 
 func labelValue(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD") // which keeps labels apart
 	if len(text) <= maxLabelValue {
 		return text
 	}

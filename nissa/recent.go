@@ -3,6 +3,7 @@ package nissa
 import (
 	"hash/maphash"
 	"strings"
+	"time"
 )
 
 // recent remembers the last ids it was given, to tell repeats: by their hashes, so that a
@@ -31,26 +32,45 @@ func (r *recent) add(id string) bool {
 	return true
 }
 
-// capped lets a bounded number of distinct label values through; the rest
-// shares the value "other".
+// capped lets a bounded number of distinct label values through; the rest shares the value "other". One that
+// was not used for a while makes room, so that nobody keeps it who is silent.
 type capped struct {
-	limit int
-	known map[string]struct{}
+	limit  int
+	life   time.Duration
+	forget func(value string) // what is counted under one that makes room
+	known  map[string]time.Time
+	swept  time.Time
 }
 
-func newCapped(limit int) *capped {
-	return &capped{limit: limit, known: map[string]struct{}{}}
+func newCapped(limits Limits, counted ...interface{ DeleteLabelValues(...string) bool }) *capped {
+	return &capped{limit: limits.LabelValues, life: limits.SeriesTTL, known: map[string]time.Time{}, forget: func(value string) {
+		for _, c := range counted {
+			c.DeleteLabelValues(value)
+		}
+	}}
 }
 
 func (c *capped) value(text string) string {
-	text = labelValue(text)
-	if _, known := c.known[text]; known {
-		return text
-	}
-	if len(c.known) >= c.limit {
+	text, now := labelValue(text), time.Now()
+	if _, known := c.known[text]; !known && !c.room(now) {
 		return "other"
+	} else if !known {
+		text = strings.Clone(text) // it may be the beginning of a longer one, which would be kept with it
 	}
-	text = strings.Clone(text) // it may be the beginning of a longer one, which would be kept with it
-	c.known[text] = struct{}{}
+	c.known[text] = now
 	return text
+}
+
+// room says whether there is some. A flood of values must not look at all of them for each.
+func (c *capped) room(now time.Time) bool {
+	if len(c.known) >= c.limit && now.Sub(c.swept) >= sweepPause {
+		c.swept = now
+		for value, used := range c.known {
+			if now.Sub(used) > c.life {
+				delete(c.known, value)
+				c.forget(value)
+			}
+		}
+	}
+	return len(c.known) < c.limit
 }

@@ -44,11 +44,14 @@ func newRecorder(limits Limits) *recorder {
 		reports:   newRecent(limits.Recent),
 		signals:   newRecent(limits.Recent),
 		runs:      newRecent(limits.Recent),
-		sources:   newCapped(limits.LabelValues),
-		phases:    newCapped(limits.LabelValues),
-		outcomes:  newCapped(limits.LabelValues),
-		origins:   newCapped(limits.LabelValues),
-		levels:    newCapped(limits.LabelValues),
+		sources:   newCapped(limits, counts.packets),
+		phases:    newCapped(limits, counts.states),
+		outcomes:  newCapped(limits, counts.reports),
+		origins:   newCapped(limits, counts.hazardHigh, counts.hazardCritical),
+		levels:    newCapped(limits, counts.signals),
+	}
+	r.series.flags = map[string]*shownFlag{
+		quarantineRow: {gauge: counts.quarantine}, elevatedRow: {gauge: counts.elevatedRisk},
 	}
 	counts.register(r.registry, r.series.size)
 	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention)

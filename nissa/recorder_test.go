@@ -407,3 +407,35 @@ func FuzzSeriesNames(f *testing.F) {
 		scrape(t, r)
 	})
 }
+
+// Who took the room of all others keeps it no longer than he speaks.
+func TestSilentSourcesMakeRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(Limits{LabelValues: 3, SeriesTTL: time.Minute})
+		speak := func(sources ...string) {
+			for _, source := range sources {
+				r.recordTelemetry(packet(source).Build())
+			}
+		}
+		speak("steady", "a", "b", "c")
+		wantSeries(t, r, map[string]string{`esper_telemetry_packets_total{source="other"}`: "1"})
+		time.Sleep(40 * time.Second)
+		speak("steady", "c")
+		wantSeries(t, r, map[string]string{`esper_telemetry_packets_total{source="other"}`: "2"})
+		time.Sleep(40 * time.Second)
+		speak("steady", "c", "d", "e")
+		wantSeries(t, r, map[string]string{
+			`esper_telemetry_packets_total{source="steady"}`: "3", `esper_telemetry_packets_total{source="c"}`: "1",
+			`esper_telemetry_packets_total{source="d"}`: "1", `esper_telemetry_packets_total{source="other"}`: "3",
+		})
+		wantNoSeries(t, r, `esper_telemetry_packets_total{source="a"}`)
+	})
+}
+
+func TestARewardThatIsNoNumberSpoilsNoSum(t *testing.T) {
+	r := newRecorder(Limits{})
+	for _, reward := range []float64{2, math.NaN(), math.Inf(1), 3} {
+		r.recordTelemetry(packet("simic").Metric("simic.training.reward", reward, "").Build())
+	}
+	wantSeries(t, r, map[string]string{"esper_simic_training_reward_total": "5"})
+}

@@ -30,6 +30,8 @@ const (
 	// displacedPart the part of all that makes room at once.
 	shares        = 16
 	displacedPart = 32
+	// lateness is for how long what was said before the last is late.
+	lateness = time.Minute
 )
 
 // pointHelp is the HELP of all series that come from metric points: those of one
@@ -45,6 +47,8 @@ type series struct {
 	value  float64
 	said   time.Time // by the sender's clock
 	heard  time.Time // by ours
+
+	changed bool // since others were told of it
 }
 
 // seriesTable holds the series that come from metric points. It is a Prometheus
@@ -59,7 +63,8 @@ type seriesTable struct {
 	swept     time.Time // when stale series were last looked for
 	displaced time.Time // when others last made room
 	bySource  map[string]*sourceSeries
-	heard     int // sources, of all times
+	heard     int                   // sources, of all times
+	flags     map[string]*shownFlag // by the name of the series
 }
 
 // sourceSeries is how many series a source has, and which it is in the order in which they were
@@ -76,10 +81,7 @@ func newSeriesTable(limits Limits, drops *prometheus.CounterVec) *seriesTable {
 // record takes a packet's metric points. A point that was said before the one
 // shown does not replace it: packets may overtake each other.
 func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
-	said := now
-	if stamp := packet.GetTimestamp(); stamp.IsValid() && stamp.AsTime().Before(now) {
-		said = stamp.AsTime()
-	}
+	said := saidAt(packet, now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sender := packet.GetSystemHealth().GetIndicators()[senderIndicator]
@@ -90,6 +92,14 @@ func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
 			t.drops.WithLabelValues(reason).Inc()
 		}
 	}
+}
+
+// saidAt is when a packet was made, as exact as the others are told.
+func saidAt(packet *leyline.TelemetryPacket, now time.Time) time.Time {
+	if stamp := packet.GetTimestamp(); stamp.IsValid() && stamp.AsTime().Before(now) {
+		return stamp.AsTime().Truncate(time.Microsecond)
+	}
+	return now.Round(0).Truncate(time.Microsecond)
 }
 
 // set returns why the value is not shown, or empty.
@@ -112,10 +122,10 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 		}
 		t.add(key, s)
 	}
-	if said.Before(s.said) {
+	if said.Before(s.said) && now.Sub(s.heard) < lateness { // or the clock of who tells was set back
 		return ""
 	}
-	s.value, s.said, s.heard = value, said, now
+	s.value, s.said, s.heard, s.changed = value, said, now, true
 	return ""
 }
 

@@ -1,7 +1,9 @@
 package nissa
 
 import (
+	"math"
 	"strings"
+	"time"
 
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -10,6 +12,9 @@ const (
 	elevatedRisk   = 0.8
 	blueprintRisk  = "tamiyo.blueprint.risk"
 	trainingReward = "simic.training.reward"
+
+	quarantineRow = "tamiyo_bsds_quarantine_active"
+	elevatedRow   = "tamiyo_bsds_elevated_risk"
 )
 
 // recordRisk follows Tamiyo's judgement of blueprints. Only a packet that
@@ -26,13 +31,15 @@ func (r *recorder) recordRisk(packet *leyline.TelemetryPacket) {
 	if packet.GetSourceSubsystem() != "tamiyo" {
 		return
 	}
+	now := time.Now()
+	said := saidAt(packet, now)
 	risk, judged := metric(packet, blueprintRisk)
 	quarantined := hasEvent(packet, "bp_quarantine")
 	if judged {
-		r.counts.elevatedRisk.WithLabelValues().Set(flag(risk >= elevatedRisk))
+		r.series.flag(elevatedRow, flag(risk >= elevatedRisk), said, now)
 	}
 	if judged || quarantined {
-		r.counts.quarantine.WithLabelValues().Set(flag(quarantined))
+		r.series.flag(quarantineRow, flag(quarantined), said, now)
 	}
 }
 
@@ -45,7 +52,7 @@ func (r *recorder) recordTraining(packet *leyline.TelemetryPacket) {
 			}
 		}
 	case "simic":
-		if reward, found := metric(packet, trainingReward); found {
+		if reward, found := metric(packet, trainingReward); found && !math.IsNaN(reward) && !math.IsInf(reward, 0) {
 			r.counts.reward.WithLabelValues().Add(reward)
 		}
 	}

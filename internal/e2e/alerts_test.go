@@ -242,3 +242,51 @@ func TestDrill(t *testing.T) {
 	mustSay(t, "the drill", stdout, "bus_down", "RESULT drill rules=29 arrived=29")
 	t.Log(stdout)
 }
+
+// TestWorkInHandOfAKilledNissaIsTakenOver though it does not judge: what it had read of the bus raises its alert within
+// seconds of the kill, not after the minute for which the bus would wait for it.
+func TestWorkInHandOfAKilledNissaIsTakenOver(t *testing.T) {
+	begin(t)
+	const within = 10 * time.Second
+	w, d := newWorld(t), onDuty(t)
+	folder := t.TempDir()
+	rules := filepath.Join(folder, "rules.yml")
+	mustWrite(t, rules, fmt.Sprintf("grouping: {wait: 1ms, interval: 1ms}\nreceivers: [{name: duty, url: '%s/told', per_minute: 6000}]\n"+
+		"rules: [{name: hot, summary: s, severity: info, metric: heat, when: value > 9, by: oven, receivers: duty}]\n", d.url))
+	start := func(name string) (*process, string) {
+		addr := freeport.Must(t)
+		p := launch(t, folder, slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules, "WEATHERLIGHT_INSTANCE=" + name}),
+			nissaService)
+		eventually(t, name+" is ready", patience, func() bool {
+			code, _, err := get(addr, "/readyz")
+			return err == nil && code == http.StatusOK
+		})
+		return p, addr
+	}
+	_, judge := start("first")
+	eventually(t, "the first judges", patience, func() bool {
+		_, body, err := get(judge, "/metrics")
+		return err == nil && strings.Contains(body, "\nnissa_alerts_judging 1\n")
+	})
+	other, _ := start("second")
+	sent := 0
+	eventually(t, "the second has work in hand", patience, func() bool {
+		other.signal(syscall.SIGSTOP)
+		packet := telemetry.New("oven", "e2e").Metric("heat", 12, "", "oven", fmt.Sprint(sent)).Build()
+		w.sendDated("oona.telemetry", typeTelemetry, packet, w.busTime())
+		sent++
+		if pending, _ := w.bus.do("XPENDING", "oona.telemetry", nissaGroup, "-", "+", "100", "nissa-second").([]any); len(pending) > 0 {
+			return true
+		}
+		other.signal(syscall.SIGCONT) // it did not wait just then, or the first did for longer
+		return false
+	})
+	other.kill()
+	killed := time.Now()
+	eventually(t, "all alerts are told", 2*time.Minute, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return strings.Count(strings.Join(d.told, "\n"), "told firing hot") == sent
+	})
+	took(t, "SIGKILL", "kill -9 of a Nissa that does not judge to the alert of what it had in hand", time.Since(killed), within)
+}

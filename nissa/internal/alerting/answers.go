@@ -120,26 +120,26 @@ func (b *books) silenced(id string) int {
 
 // grant grants a wish that is possible.
 func (d *Desk) grant(wanted entry, now time.Time) {
+	told := wanted.telling(d.tracker)
 	switch {
 	case wanted.Acknowledge != nil:
 		id, ack := wanted.Acknowledge.Alert, wanted.Acknowledge.Acknowledgement
 		d.tracker.Acknowledge(id, ack)
 		a, _ := d.tracker.Get(id)
 		d.logger.Info("alert acknowledged", "alert", id, "rule", a.Rule, "by", ack.By, "comment", ack.Comment)
-		d.say(asked("alert_acknowledged", ack.By, ack.Comment, "alert", id, "rule", a.Rule, "source", a.Source))
 	case wanted.Silence != nil:
 		s := *wanted.Silence
 		d.silences = append(d.silences.At(now), s)
 		d.logger.Info("silence begun",
 			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until, "by", s.By, "comment", s.Comment)
-		d.say(asked("silence_begun", s.By, s.Comment,
-			"silence", s.ID, "rule", s.Rule, "source", s.Source, "until", s.Until.UTC().Format(time.RFC3339)))
 	case wanted.EndSilence != nil:
 		id, by := wanted.EndSilence.ID, wanted.EndSilence.By
 		at := d.silenced(id)
 		d.silences = slices.Delete(slices.Clone(d.silences), at, at+1)
 		d.logger.Info("silence ended", "silence", id, "by", by)
-		d.say(asked("silence_ended", by, "", "silence", id))
+	}
+	if len(told.GetEvents()) > 0 {
+		d.say(told)
 	}
 	d.unsaved = true
 	nudge(d.changed)

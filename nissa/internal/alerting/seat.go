@@ -42,7 +42,7 @@ type Store interface {
 	SaveJudged(ctx context.Context, token int64, judged *runstore.Judged) error
 	SetAside(ctx context.Context, token int64) error
 	Unjudged(ctx context.Context, after int64) (entries []runs.Unjudged, more bool, err error)
-	Wish(ctx context.Context, text string) (place int64, err error)
+	Wish(ctx context.Context, wish runs.Message) (place int64, err error)
 }
 
 // seat is the place of a desk among those that share a store. One of them has the lead: it judges

@@ -12,6 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -232,7 +233,7 @@ func TestWhatCannotBeJudgedHoldsNobodyUp(t *testing.T) {
 	for _, body := range []string{
 		"{", `{"packet": "AAAA"}`, `{"packet": 3}`, "{}", "null", `{"silence": {}}`, `{"end_silence": {"id": "none"}}`, `{"acknowledge": {"alert": "none"}}`,
 	} {
-		if _, err := d.store.Wish(t.Context(), body); err != nil {
+		if _, err := d.store.Wish(t.Context(), runs.Message{Stream: "s", Entry: body, Judge: body}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
@@ -23,7 +25,7 @@ import (
 type Store interface {
 	Runs(ctx context.Context, before time.Time, behind string, most int) ([]runs.Run, error)
 	Run(ctx context.Context, id string) (runs.Run, error)
-	Seeds(ctx context.Context, run string) ([]runs.Seed, error)
+	Seeds(ctx context.Context, run string, most int) ([]runs.Seed, error)
 	Seed(ctx context.Context, run, id string) (runs.Seed, error)
 	Reports(ctx context.Context, run string, since time.Time, most int) ([]runs.Report, error)
 	Points(ctx context.Context, run, seed string, most int) ([]runs.Point, error)
@@ -116,6 +118,16 @@ func (s *server) reading(read func(*http.Request) (any, error)) http.Handler {
 func bounded(bound chan struct{}, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		protect(w.Header())
+		if !storable(q.URL.Path) {
+			fail(w, http.StatusNotFound, "not in the store")
+			return
+		}
+		for name, values := range q.URL.Query() {
+			if !storable(strings.Join(values, "")) {
+				fail(w, http.StatusBadRequest, name+" is no text")
+				return
+			}
+		}
 		release, got := enter(q.Context(), bound)
 		if !got {
 			w.Header().Set("Retry-After", "5")
@@ -126,6 +138,9 @@ func bounded(bound chan struct{}, next http.HandlerFunc) http.Handler {
 		next(w, q)
 	})
 }
+
+// storable says whether a store can have a text: PostgreSQL would not even look for another.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
 
 // enter waits for one of the places that a bound has.
 func enter(ctx context.Context, bound chan struct{}) (release func(), got bool) {

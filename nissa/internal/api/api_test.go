@@ -572,3 +572,34 @@ func TestSourcesComePageByPage(t *testing.T) {
 		}
 	}
 }
+
+// A name that no store can have is that of nothing, whatever the database.
+func TestNamesThatNoStoreHas(t *testing.T) {
+	s := serve(t)
+	for path, want := range map[string]int{
+		"/api/runs/a%00b": http.StatusNotFound, "/api/runs/%ff/seeds": http.StatusNotFound, "/api/runs/a/seeds/%00": http.StatusNotFound,
+		"/api/runs/%00/export": http.StatusNotFound, "/api/events?run=%00": http.StatusBadRequest, "/api/sources?after=%ff": http.StatusBadRequest,
+	} {
+		if status, _, body := s.get(path); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+// Of a run of very many seeds those that were heard of last are told.
+func TestSeedsAreBounded(t *testing.T) {
+	s := serve(t)
+	for n := range 12 {
+		for i := range 100 {
+			s.tell(&leyline.TelemetryPacket{SourceSubsystem: "kasmina", PacketId: fmt.Sprint(n, "-", i),
+				Timestamp:    timestamppb.New(time.Now().Add(time.Duration(n-20) * time.Minute)),
+				SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"training_run_id": "crowd", "seed_id": fmt.Sprintf("s-%02d-%02d", n, i)}}})
+		}
+	}
+	for path, want := range map[string]int{"/api/runs/crowd/seeds": 1000, "/api/runs/crowd/seeds?limit=10": 10, "/api/runs/crowd/seeds?limit=5000": 1200} {
+		seeds := into[seedsAnswer](s, path).Seeds
+		if len(seeds) != want || !strings.HasPrefix(seeds[len(seeds)-1].ID, "s-11-") {
+			t.Errorf("%s: %d seeds", path, len(seeds))
+		}
+	}
+}

@@ -36,6 +36,7 @@ var (
 const (
 	defaultLimit, mostLimit   = 100, 1000
 	defaultPoints, mostPoints = 500, 10_000
+	defaultSeeds, mostSeeds   = 1000, 10_000
 )
 
 // runView is a run with what follows from the time.
@@ -103,7 +104,8 @@ func (s *server) routes() []route.Route {
 			Answer: reportsAnswer{}, Handler: s.reading(s.reports),
 			Parameters: []route.Parameter{pointParameter, {Name: "since", Kind: "date-time", About: "Only those after this time."}}},
 		{Path: "/api/runs/{run}/seeds", Summary: "Its seeds, with the stages that each was in.",
-			Answer: seedsAnswer{}, Handler: s.reading(s.seeds)},
+			Answer: seedsAnswer{}, Handler: s.reading(s.seeds), Parameters: []route.Parameter{{Name: "limit", Kind: "integer",
+				About: "How many at most, those that were heard of last: 1 to 10000, else 1000."}}},
 		{Path: "/api/runs/{run}/seeds/{seed}", Summary: "One seed: its share and figures report by report, its gates and commands.",
 			Answer: seedAnswer{}, Handler: s.reading(s.seed), Parameters: []route.Parameter{pointParameter}},
 		{Path: "/api/runs/{run}/events", Summary: "What happened in the run.", Answer: eventsAnswer{}, Handler: s.reading(s.events),
@@ -191,10 +193,14 @@ const mostStages = 20_000
 
 func (s *server) seeds(q *http.Request) (any, error) {
 	run := q.PathValue("run")
+	most, err := number(q, "limit", 1, defaultSeeds, mostSeeds)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := s.Store.Run(q.Context(), run); err != nil {
 		return nil, err
 	}
-	seeds, err := s.Store.Seeds(q.Context(), run)
+	seeds, err := s.Store.Seeds(q.Context(), run, most)
 	if err != nil {
 		return nil, err
 	}

@@ -145,7 +145,7 @@ func (k *Keeper) Observe(packet *leyline.TelemetryPacket, now time.Time) {
 				c.Bad += rise
 			}
 		}
-		if c.Total > 0 || c.Bad > 0 {
+		if (c.Total > 0 || c.Bad > 0) && now.Sub(at) <= s.objective.Window { // what is older counts for nothing
 			s.fine.add(at, c)
 			s.coarse.add(at, c)
 		}

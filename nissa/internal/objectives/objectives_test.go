@@ -180,3 +180,20 @@ func TestCountersAreBounded(t *testing.T) {
 		t.Errorf("%d counters are kept", got)
 	}
 }
+
+// Whatever time a packet says that it is of, those of others count.
+func TestPacketsOfAnotherAgeBreakNoObjective(t *testing.T) {
+	k, _ := keeper(t, counted)
+	for i := range 5000 {
+		for _, year := range []int{1, 1515, 1969} {
+			at := time.Date(year, 1, 1, 0, i, 0, 0, time.UTC)
+			k.Observe(counts(at, fmt.Sprint("odd-", year), float64(i), float64(i)).Build(), noon)
+		}
+	}
+	k.Observe(counts(noon, "a", 0, 0).Build(), noon)
+	k.Observe(counts(noon, "a", 1000, 1000).Build(), noon)
+	status := k.Statuses(noon)[0]
+	if status.Count != (objectives.Count{Total: 1000, Bad: 1000}) || !status.Burning[objectives.Fast] {
+		t.Errorf("%+v", status)
+	}
+}

@@ -287,7 +287,8 @@ func TestStageToldAgainOutlivesWhatComesLate(t *testing.T) {
 }
 
 func TestStateOfARun(t *testing.T) {
-	r := Run{FirstAt: at(0), Progress: Progress{Reports: 11, Reported: at(1000)}} // each 100 s
+	// Each 100 s; the outage before counts for nothing.
+	r := Run{FirstAt: at(-100_000), Progress: Progress{Reports: 11, Reported: at(1000)}, Leader: Leader{Interval: 100 * time.Second}}
 	for name, test := range map[string]struct {
 		seconds int
 		halted  bool
@@ -477,4 +478,16 @@ func TestThinnerKeepsPeaksAndTheEnd(t *testing.T) {
 			t.Fatalf("%v became %v", rows, thin)
 		}
 	})
+}
+
+// Whoever names the stages of his seeds as he pleases makes the record of the run no longer.
+func TestAStageThatThereIsNotIsNone(t *testing.T) {
+	b := NewBatch(nil)
+	for n := range 1000 {
+		b.Apply([]Message{packetOf("r", fmt.Sprint("s-", n), 10+n, stageOf(fmt.Sprint("STAGE-", n)))})
+	}
+	b.Apply([]Message{packetOf("r", "s", 2000, stageOf("BLENDING"))})
+	if r := b.Runs["r"]; len(r.Seeds) != 1 || r.Seeds["BLENDING"] != 1 {
+		t.Errorf("%d stages", len(r.Seeds))
+	}
 }

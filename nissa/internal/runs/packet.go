@@ -130,7 +130,7 @@ func eventNamed(p *leyline.TelemetryPacket, description string) *leyline.Telemet
 // stage takes a seed to a stage. What is told late is noted, and changes only since when a
 // seed can have been in the one that it is in.
 func (b *Batch) stage(s *Seed, to string, at time.Time, source string) {
-	if to == "" {
+	if _, is := leyline.SeedLifecycleStage_value["SEED_STAGE_"+to]; !is { // nor is it counted by any text
 		return
 	}
 	told := later(s.StageAt, s.StageTold)

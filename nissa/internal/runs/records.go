@@ -193,11 +193,7 @@ func (r *Run) State(now time.Time) string {
 	if r.Halted {
 		return Halted
 	}
-	allowed := silentLeast
-	if r.Reports > 1 {
-		allowed = max(allowed, silentIntervals*r.Reported.Sub(r.FirstAt)/time.Duration(r.Reports-1))
-	}
-	if now.Sub(r.Reported) > allowed {
+	if now.Sub(r.Reported) > r.silence() {
 		return Silent
 	}
 	return Running

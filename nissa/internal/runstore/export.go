@@ -3,7 +3,6 @@ package runstore
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,33 +35,55 @@ var ErrCut = errors.New("the export is cut off: make it anew, or ask for the par
 const maxLine = 1 << 20
 
 // Export writes a run as lines of JSON: its record first, and last how many lines there were.
-// Import makes the same run of them elsewhere.
-func (s *Store) Export(ctx context.Context, id string, to io.Writer) error {
-	run, err := s.Run(ctx, id)
-	if err != nil {
-		return err
+// Import makes the same run of them elsewhere. It is the run as it was at one moment, whatever
+// is told of it meanwhile.
+func (s *Store) Export(ctx context.Context, id string, to io.Writer) (err error) {
+	if err := s.db.InPlace(); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
 	}
-	seeds, err := s.Seeds(ctx, id)
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	begin := "BEGIN DEFERRED" // a transaction of the driver's would keep others from writing
+	if s.db.Postgres {
+		begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+	}
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
+		return fmt.Errorf("store of runs: %w", err)
+	}
+	defer func() {
+		// Also when who asked has gone: the connection is used again.
+		_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		err = errors.Join(err, undone)
+	}()
+	return export(ctx, conn, id, to)
+}
+
+func export(ctx context.Context, q querier, id string, to io.Writer) error {
+	run, err := first(list(ctx, q, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1 AND run <> ''", id))
 	if err != nil {
 		return err
 	}
 	out := &exporter{lines: json.NewEncoder(to)}
 	out.write(line{Run: &run})
-	for i := range seeds {
-		out.write(line{Seed: &seeds[i]})
-	}
-	err = guarded(ctx, s, scanReport, func(r runs.Report) { r.Seq = 0; out.write(line{Report: &r}) },
-		"SELECT "+reportTable.names()+" FROM nissa_reports WHERE run = $1 ORDER BY seq", id)
+	err = visit(ctx, q, scanRecord[runs.Seed], func(s runs.Seed) { out.write(line{Seed: &s}) },
+		"SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", id)
 	if err == nil {
-		err = guarded(ctx, s, scanPoint, func(p runs.Point) { out.write(line{Point: &p}) },
+		err = visit(ctx, q, scanReport, func(r runs.Report) { r.Seq = 0; out.write(line{Report: &r}) },
+			"SELECT "+reportTable.names()+" FROM nissa_reports WHERE run = $1 ORDER BY seq", id)
+	}
+	if err == nil {
+		err = visit(ctx, q, scanPoint, func(p runs.Point) { out.write(line{Point: &p}) },
 			"SELECT "+pointTable.names()+" FROM nissa_points WHERE run = $1 ORDER BY seed, at", id)
 	}
 	if err == nil {
-		err = guarded(ctx, s, scanEvent, func(e runs.Event) { e.Seq = 0; out.write(line{Event: &e}) },
+		err = visit(ctx, q, scanEvent, func(e runs.Event) { e.Seq = 0; out.write(line{Event: &e}) },
 			"SELECT "+eventTable.names()+" FROM nissa_events WHERE run = $1 ORDER BY seq", id)
 	}
 	if err == nil {
-		err = guarded(ctx, s, scanDecision, func(d runs.Decision) { out.write(line{Decision: &d}) },
+		err = visit(ctx, q, scanDecision, func(d runs.Decision) { out.write(line{Decision: &d}) },
 			"SELECT "+decisionTable.names()+" FROM nissa_decisions WHERE run = $1 ORDER BY at, transcript", id)
 	}
 	if err == nil {
@@ -82,41 +103,6 @@ func (e *exporter) write(l line) {
 	if e.err == nil {
 		e.written, e.err = e.written+1, e.lines.Encode(l)
 	}
-}
-
-// Import reads the runs of exports, and returns their ids. ErrExists when one of them is in
-// the store, ErrCut when one is not whole and parts are not asked for: then nothing is changed.
-func (s *Store) Import(ctx context.Context, from io.Reader, parts bool) (ids []string, err error) {
-	batches, err := readExport(from, parts)
-	if err != nil {
-		return nil, err
-	}
-	var head int64
-	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, b := range batches {
-			for id := range b.Runs {
-				known, err := list(ctx, tx, scanInteger, "SELECT 1 FROM nissa_runs WHERE run = $1", id)
-				if err != nil {
-					return err
-				}
-				if len(known) > 0 {
-					return fmt.Errorf("%w: %q", ErrExists, id)
-				}
-				ids = append(ids, id)
-			}
-			placed, err := s.save(ctx, tx, b)
-			if err != nil {
-				return err
-			}
-			head = max(head, placed)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.advance(head)
-	return ids, nil
 }
 
 // reading is an export as far as it was read.

@@ -24,7 +24,7 @@ type Judged struct {
 	State          string
 }
 
-// Journal is what is to be judged for alerts, what became of it, and who judges. It is a part of
+// Journal is what is to be judged for alerts, what became of it, who judges, and who else could. It is a part of
 // the store.
 type Journal struct{ store *Store }
 
@@ -139,15 +139,9 @@ func (j *Journal) Unjudged(ctx context.Context, after int64) (entries []runs.Unj
 	return entries, n < len(sizes), err
 }
 
-// Wish puts what somebody wants of who leads behind what is to be judged, and returns its place.
-func (j *Journal) Wish(ctx context.Context, wish string) (place int64, err error) {
-	batch := &runs.Batch{Unjudged: []runs.Unjudged{{Body: wish}}}
-	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		place, err = j.store.save(ctx, tx, batch)
-		return err
-	})
-	if err == nil {
-		j.store.advance(place)
-	}
+// Wish takes in what tells of something that somebody wants of who leads, puts the wish behind what is to be
+// judged, and returns its place.
+func (j *Journal) Wish(ctx context.Context, wish runs.Message) (place int64, err error) {
+	_, place, err = j.store.put(ctx, []runs.Message{wish})
 	return place, err
 }

@@ -20,7 +20,7 @@ func TestWhatIsToBeJudgedLiesUntilItIs(t *testing.T) {
 			put(t, s, m, m, report("run-1", n))
 			put(t, s, m)
 		}
-		place, err := j.Wish(t.Context(), `a "wish"`)
+		place, err := j.Wish(t.Context(), runs.Message{Judge: `a "wish"`})
 		if head, _ := j.Head(); err != nil || head != place {
 			t.Fatalf("place %d, head %d, error %v", place, head, err)
 		}

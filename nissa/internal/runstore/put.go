@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
@@ -15,10 +16,18 @@ import (
 // Bounds of what is kept beside runs: who sends telemetry names itself, and its alarms.
 const mostSources, mostAlarms = 1000, 1000
 
+// silentSource is after how long a source that is silent makes room for others.
+const silentSource = 15 * time.Minute
+
 // Put takes messages in. It returns which of them the store had not seen before; when it
 // returns they are on the disk. On an error none of them is.
 func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool, err error) {
-	var head int64
+	fresh, _, err = s.put(ctx, messages)
+	return fresh, err
+}
+
+// put is Put, and tells the newest place.
+func (s *Store) put(ctx context.Context, messages []runs.Message) (fresh []bool, head int64, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if fresh, err = s.mark(ctx, tx, messages); err != nil {
 			return err
@@ -40,10 +49,10 @@ func (s *Store) Put(ctx context.Context, messages []runs.Message) (fresh []bool,
 		return s.saveSources(ctx, tx, batch.Sources)
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.advance(head)
-	return fresh, nil
+	return fresh, head, nil
 }
 
 // mark notes the keys of messages, and returns which of them are new.
@@ -177,7 +186,7 @@ func (s *Store) save(ctx context.Context, tx *sql.Tx, b *runs.Batch) (head int64
 		{&reportTable, reportRows}, {&pointTable, pointRows}, {&eventTable, eventRows},
 		{&decisionTable, rowsOf(b.Decisions, decisionRow)}, {&unjudgedTable, rowsOf(b.Unjudged, unjudgedRow)},
 	} {
-		if err := s.put(ctx, tx, write.table, write.rows); err != nil {
+		if err := putRows(ctx, tx, write.table, s.each, write.rows); err != nil {
 			return 0, err
 		}
 	}
@@ -245,6 +254,13 @@ func (s *Store) saveSources(ctx context.Context, tx *sql.Tx, sources map[string]
 	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM nissa_sources").Scan(&kept); err != nil {
 		return fmt.Errorf("count sources: %w", err)
 	}
+	if kept+len(sources) > mostSources {
+		removed, err := makeRoomForSources(ctx, tx, sources, kept+len(sources)-mostSources)
+		if err != nil {
+			return err
+		}
+		kept -= removed
+	}
 	if room := max(mostSources-kept, 0); len(sources) > room {
 		known, err := list(ctx, tx, scanText, "SELECT name FROM nissa_sources")
 		if err != nil {
@@ -269,6 +285,23 @@ func (s *Store) saveSources(ctx context.Context, tx *sql.Tx, sources map[string]
 		return fmt.Errorf("write sources: %w", err)
 	}
 	return nil
+}
+
+// makeRoomForSources removes those that were not heard of for long before the new ones, and returns how many.
+func makeRoomForSources(ctx context.Context, tx *sql.Tx, sources map[string]*runs.Source, most int) (int, error) {
+	var newest time.Time
+	for _, source := range sources {
+		if source.LastAt.After(newest) {
+			newest = source.LastAt
+		}
+	}
+	removed, err := tx.ExecContext(ctx, "DELETE FROM nissa_sources WHERE name IN "+
+		"(SELECT name FROM nissa_sources WHERE last_at < $1 ORDER BY last_at LIMIT $2)", micros(newest.Add(-silentSource)), most)
+	if err != nil {
+		return 0, fmt.Errorf("make room for sources: %w", err)
+	}
+	n, err := removed.RowsAffected()
+	return int(n), err
 }
 
 func scanText(row *sql.Rows) (text string, err error) {

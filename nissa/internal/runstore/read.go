@@ -27,9 +27,11 @@ func (s *Store) Run(ctx context.Context, id string) (runs.Run, error) {
 	return first(look(ctx, s, scanRecord[runs.Run], "SELECT record FROM nissa_runs WHERE run = $1 AND run <> ''", id))
 }
 
-// Seeds are those of a run, in the order in which they were heard of first.
-func (s *Store) Seeds(ctx context.Context, run string) ([]runs.Seed, error) {
-	seeds, err := look(ctx, s, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY seed", run)
+// Seeds are those of a run, in the order in which they were heard of first; of more than so many, those
+// that were heard of last.
+func (s *Store) Seeds(ctx context.Context, run string, most int) ([]runs.Seed, error) {
+	seeds, err := look(ctx, s, scanRecord[runs.Seed],
+		"SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY "+s.heard+" DESC, seed LIMIT $2", run, most)
 	slices.SortStableFunc(seeds, func(a, b runs.Seed) int { return a.FirstAt.Compare(b.FirstAt) })
 	return seeds, err
 }

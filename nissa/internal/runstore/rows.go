@@ -73,8 +73,8 @@ func (t *table) insert(each string) string {
 	return statement
 }
 
-// put writes rows.
-func (s *Store) put(ctx context.Context, tx *sql.Tx, t *table, rows [][]any) error {
+// putRows writes rows; each are those of the JSON list that is the first argument.
+func putRows(ctx context.Context, tx *sql.Tx, t *table, each string, rows [][]any) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (s *Store) put(ctx context.Context, tx *sql.Tx, t *table, rows [][]any) err
 	if err != nil {
 		return fmt.Errorf("rows of %s: %w", t.name, err)
 	}
-	if _, err := tx.ExecContext(ctx, t.insert(s.each), string(list)); err != nil {
+	if _, err := tx.ExecContext(ctx, t.insert(each), string(list)); err != nil {
 		return fmt.Errorf("write %s: %w", t.name, err)
 	}
 	return nil

@@ -640,7 +640,7 @@ func TestHostileNumbersAreStored(t *testing.T) {
 func TestRecordThatCannotBeWrittenIsAnError(t *testing.T) {
 	s := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/runs.db"})
 	err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		return s.put(ctx, tx, &alarmTable, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
+		return putRows(ctx, tx, &alarmTable, s.each, [][]any{alarmRow(&runs.Alarm{Name: "lag", Since: time.Unix(1<<40, 0)})})
 	})
 	if err == nil {
 		t.Error("stored")
@@ -829,7 +829,7 @@ func TestARunOfVeryManySeedsMakesRoomForItself(t *testing.T) {
 				t.Errorf("run %d: %+v, %v", n, r, err)
 			}
 		}
-		seeds, err := s.Seeds(t.Context(), "crowd")
+		seeds, err := s.Seeds(t.Context(), "crowd", 100_000)
 		if err != nil || len(seeds) == 0 || !seeds[len(seeds)-1].LastAt.Equal(at(3619)) {
 			t.Errorf("%d seeds are left, %v", len(seeds), err)
 		}
@@ -877,5 +877,118 @@ func TestAClockThatGoesFarAheadRemovesNothing(t *testing.T) {
 		s.doubted = s.doubted.Add(-doubtFor)
 		tidy(500+year, false) // or it was right
 		kept("wrong")
+	})
+}
+
+// Sources that are silent do not keep a new one from being shown.
+func TestSilentSourcesMakeRoomForNewOnes(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		var told []runs.Message
+		for i := range mostSources {
+			told = append(told, packet(fmt.Sprint("flood-", i), 1))
+		}
+		put(t, s, told...)
+		put(t, s, packet("steady", 2), packet("flood-0", 890)) // there is no room yet
+		late := int(silentSource.Seconds()) + 5
+		put(t, s, packet("honest", late), packet("honest-2", late))
+		sources, _, err := s.Sources(t.Context(), "", "", 10_000)
+		names := map[string]bool{}
+		for _, source := range sources {
+			names[source.Name] = true
+		}
+		if err != nil || len(names) != mostSources || !names["honest"] || !names["honest-2"] || !names["flood-0"] || names["steady"] {
+			t.Errorf("%d sources, honest %t %t, flood-0 %t, steady %t, %v",
+				len(names), names["honest"], names["honest-2"], names["flood-0"], names["steady"], err)
+		}
+	})
+}
+
+// meanwhile is a reader of an export while whose first line comes something is told.
+type meanwhile struct {
+	bytes.Buffer
+
+	told func()
+}
+
+func (m *meanwhile) Write(text []byte) (int, error) {
+	if m.told != nil {
+		m.told()
+		m.told = nil
+	}
+	return m.Buffer.Write(text)
+}
+
+// A run that is exported while it trains is the run as it was at one moment.
+func TestExportOfARunThatTrainsIsWhole(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		put(t, s, report("run", 1), report("run", 2))
+		out := &meanwhile{told: func() { put(t, s, report("run", 3), seedPacket("run", "seed-2", "BLENDING", 4)) }}
+		if err := s.Export(t.Context(), "run", out); err != nil {
+			t.Fatal(err)
+		}
+		other := open(t, Config{URL: "sqlite:///" + t.TempDir() + "/other.db"})
+		if _, err := other.Import(t.Context(), &out.Buffer, false); err != nil {
+			t.Fatal(err)
+		}
+		run, err := other.Run(t.Context(), "run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports, err := other.Reports(t.Context(), "run", time.Time{}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := other.Events(t.Context(), Filter{Run: "run", Seed: "seed-2", Most: 10})
+		if err != nil || run.Reports != 2 || len(reports) != 2 || len(events) != 0 {
+			t.Errorf("the record has %d reports, there are %d, and %d events of a seed that is not there, %v", run.Reports, len(reports), len(events), err)
+		}
+		put(t, s, report("run", 5)) // and the store takes on what comes
+	})
+}
+
+// A long run is imported in portions, so that others are not held up, and is there once all of it is: what a kill
+// leaves is nobody's, and in nobody's way.
+func TestALongRunIsImportedInPortions(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		const points = 35_000
+		var export strings.Builder
+		fmt.Fprintln(&export, `{"run":{"id":"long","first_at":"2026-01-01T00:00:00Z","last_at":"2026-01-02T00:00:00Z"}}`)
+		for n := range points {
+			fmt.Fprintf(&export, `{"point":{"run":"long","seed":"s","at":"2026-01-01T00:00:00Z","epoch":%d,"step":1,"stage":"","alpha":1}}`+"\n", n)
+		}
+		fmt.Fprintf(&export, `{"end":{"run":"long","lines":%d}}`+"\n", points+1)
+		left := func() int64 {
+			t.Helper()
+			n, err := first(list(t.Context(), s.db, scanInteger, "SELECT COUNT(*) FROM nissa_points"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		batches, err := readExport(strings.NewReader(export.String()), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed := portions(batches[0])
+		if len(killed) < 4 {
+			t.Fatalf("%d portions", len(killed))
+		}
+		for _, portion := range killed[:2] {
+			if err := s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) (err error) { _, err = s.save(ctx, tx, portion); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Run(t.Context(), "long"); !errors.Is(err, ErrNotFound) || left() == 0 {
+			t.Errorf("a part is shown: %v", err)
+		}
+		if ids, err := s.Import(t.Context(), strings.NewReader(export.String()), false); err != nil || len(ids) != 1 || left() != points {
+			t.Errorf("%v, %d points, %v", ids, left(), err)
+		}
+		if _, err := s.Import(t.Context(), strings.NewReader(export.String()), false); !errors.Is(err, ErrExists) || left() != points {
+			t.Errorf("again: %d points, %v", left(), err)
+		}
 	})
 }

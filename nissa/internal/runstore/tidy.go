@@ -203,7 +203,7 @@ func (s *Store) shortenRecord(ctx context.Context, tx *sql.Tx, run string, from 
 		return false, err
 	}
 	r.KeptFrom = from.UTC()
-	return false, s.put(ctx, tx, &runTable, [][]any{runRow(&r)})
+	return false, putRows(ctx, tx, &runTable, s.each, [][]any{runRow(&r)})
 }
 
 // shortenSeeds removes the seeds that were not heard of since a time, where there are so many that a run

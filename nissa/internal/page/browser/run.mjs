@@ -373,9 +373,16 @@ check("alerts and objectives are shown, and taken up with a token, where Nissa s
   const asked = [];
   await page.route("**/api/alerts**", (route) => {
     if (route.request().method() === "POST") asked.push([route.request().url(), route.request().headers().authorization, route.request().postDataJSON()]);
-    return route.fulfill({ json: { alerts: [{ id: "a/1", rule: "<b>bus_down</b>", source: "nissa", state: "firing", severity: "critical", summary: "The bus is gone", detail: "for 10 s" }] } });
+    return route.fulfill({ json: { alerts: [
+      { id: "a/1", rule: "<b>bus_down</b>", source: "nissa", state: "firing", severity: "critical", summary: "The bus is gone", detail: "for 10 s" },
+      { id: "b", rule: "run_silent", source: "kasmina", labels: { run: "r-1" }, state: "firing", severity: "warning", summary: "A run is silent", ack: { by: "bob" } },
+      { id: "c", rule: "run_silent", source: "kasmina", labels: { run: "r-2" }, state: "firing", severity: "warning", summary: "A run is silent" },
+    ] } });
   });
-  await page.route("**/api/silences", (route) => route.fulfill({ json: { silences: [] } }));
+  await page.route("**/api/silences", (route) => {
+    if (route.request().method() === "POST") asked.push([route.request().url(), route.request().headers().authorization, route.request().postDataJSON()]);
+    return route.fulfill({ json: { silences: [] } });
+  });
   await page.route("**/api/objectives", (route) => route.fulfill({ json: { objectives: [{ name: "ingest", summary: "s", target: 0.999, window: "720h", total: 100, bad: 1, attained: 0.99, budget_left: -0.2, burning: ["fast"] }] } }));
   await page.evaluate(() => { document.querySelector('meta[name="nissa"]').content = "runs alerts"; });
   await go(page, "#/alarms");
@@ -383,9 +390,65 @@ check("alerts and objectives are shown, and taken up with a token, where Nissa s
   want((await page.locator("main").innerText()).includes("99.9 %"), "the objective is not shown");
   await page.getByLabel("Who asks").fill("ann");
   await page.getByLabel("Token").fill("t0ken");
-  await page.getByRole("button", { name: "Take up" }).click();
+  want(/taken up by bob/.test(await page.getByRole("row", { name: /r-1/ }).innerText()), "who took an alert up is not shown");
+  await page.getByRole("button", { name: "Take up" }).first().click();
   await until("the alert is taken up", () => asked.length === 1);
   want(asked[0][0].endsWith("/api/alerts/a%2F1/ack") && asked[0][1] === "Bearer t0ken" && asked[0][2].by === "ann", JSON.stringify(asked));
+  await page.getByRole("row", { name: /r-2/ }).getByRole("button", { name: "Silence" }).click();
+  await until("the alert is silenced", () => asked.length === 2);
+  want(JSON.stringify(asked[1][2]) === JSON.stringify({ by: "ann", rule: "run_silent", source: "kasmina", labels: { run: "r-2" }, duration: "1h" }), JSON.stringify(asked[1]));
+  await close(page);
+});
+
+check("who presses a key hits the line that is focused, whatever goes above it", async () => {
+  const page = await open(base, "#/");
+  const letter = (id) => ({ id, time: new Date().toISOString(), stream: "s", group: "g", type: "TELEMETRY", reason: "handler", error: "", attempts: 1, bytes: 1 });
+  let letters = ["1-0", "2-0", "3-0"].map(letter), deleted = [];
+  await page.route("**/api/deadletters**", (route) => {
+    if (route.request().method() === "DELETE") deleted.push(new URL(route.request().url()).pathname);
+    return route.fulfill({ json: { letters } });
+  });
+  await go(page, "#/bus");
+  await page.locator('[data-letter="2-0"]').getByRole("button", { name: "Remove" }).focus();
+  letters = letters.slice(1);
+  await page.locator('[data-letter="1-0"]').waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await until("a letter is removed", () => deleted.length === 1);
+  want(deleted[0] === "/api/deadletters/2-0", `removed is ${deleted}`);
+  letters = [letter("3-0")];
+  await page.locator('[data-letter="2-0"]').waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await page.waitForTimeout(300);
+  want(deleted.length === 1, `the line is gone, and removed is ${deleted}`);
+  await close(page);
+});
+
+check("a connection that is dead without a word is told as lost", async () => {
+  const page = await open(base, "#/", { outages: true });
+  await page.clock.install();
+  await page.reload();
+  const link = () => page.locator("#link").innerText();
+  await until("it is live", async () => /live/i.test(await link()));
+  site.process.child.kill("SIGSTOP");
+  try {
+    await page.clock.fastForward(45_000);
+    await until("it is lost", async () => !/live/i.test(await link()), 5000);
+  } finally {
+    site.process.child.kill("SIGCONT");
+  }
+  await page.clock.fastForward(10_000);
+  await until("it is live again", async () => /live/i.test(await link()));
+  await close(page);
+});
+
+check("who silenced an alert stands in the feed", async () => {
+  const page = await open(base, "#/alarms");
+  const answer = await fetch(base + "/api/silences", {
+    method: "POST", headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    body: JSON.stringify({ by: "ann <b>", comment: "at work", rule: "run_silent", labels: { run: "r-2" }, duration: "1h" }),
+  });
+  want(answer.status === 201, `the silence is refused: ${answer.status} ${await answer.text()}`);
+  await page.getByText(/ann <b> silenced run silent \(run r-2\) until .*: at work/).waitFor();
   await close(page);
 });
 

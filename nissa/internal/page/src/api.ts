@@ -42,7 +42,7 @@ export interface Store { runs: number; bytes: number; max_bytes: number; retenti
 
 export interface Alert {
   id: string; rule: string; source: string; labels?: Record<string, string>; state: string; severity?: string; summary?: string;
-  detail?: string; value?: Maybe; since?: string; silenced_by?: string[]; acknowledged?: { by: string; comment?: string } | null;
+  detail?: string; value?: Maybe; since?: string; silenced_by?: string[]; ack?: { by: string; comment?: string } | null;
 }
 
 export interface Objective {
@@ -72,7 +72,7 @@ export function authorization(): Record<string, string> {
 }
 
 // change asks for one.
-export async function change(method: string, path: string, body: Record<string, string> = {}): Promise<void> {
+export async function change(method: string, path: string, body: Record<string, unknown> = {}): Promise<void> {
   const response = await fetch(path, {
     method, headers: { "Content-Type": "application/json", ...authorization() }, body: JSON.stringify({ by: operator.by, ...body }), signal: AbortSignal.timeout(10_000),
   });

@@ -13,8 +13,9 @@ export function figure(value: number | null | undefined, signed = false): string
   return signed && value > 0 ? "+" + text : text;
 }
 
-export function percent(value: number | null | undefined): string {
-  return value === null || value === undefined ? "\u2014" : (100 * value).toFixed(1) + " %";
+// percent has one digit behind the point, and more where asked for and needed.
+export function percent(value: number | null | undefined, most = 1): string {
+  return value === null || value === undefined ? "\u2014" : (100 * value).toFixed(most).replace(/(\.\d)(\d*?)0+$/, "$1$2") + " %";
 }
 
 export function count(value: number): string {

@@ -28,15 +28,26 @@ function polled(title: string, intro: string, fill: (body: HTMLElement) => Promi
   };
 }
 
-// keeping draws anew what is in a body, and leaves what is open open and what is focused focused.
+// keeping draws anew what is in a body, and leaves what is open open and what is focused focused. Both are found
+// again by what they are of: who presses a key must not hit another line because one above has gone.
 function keeping(body: HTMLElement, draw: () => void): void {
-  const of = (selector: string) => [...body.querySelectorAll<HTMLElement>(selector)];
+  const keyed = (selector: string) => {
+    const all = new Map<string, HTMLElement>();
+    for (const element of body.querySelectorAll<HTMLElement>(selector)) {
+      const of = element.closest<HTMLElement>("[data-of]")?.dataset["of"] ?? "", text = element.getAttribute("aria-label") ?? element.querySelector("summary")?.textContent ?? element.textContent;
+      let key = `${of}\n${element.tagName}\n${text}`;
+      while (all.has(key)) key += "\n";
+      all.set(key, element);
+    }
+    return all;
+  };
   const stops = "a, button, summary, [tabindex]";
-  const open = of("details").map((d) => (d as HTMLDetailsElement).open);
-  const at = of(stops).indexOf(document.activeElement as HTMLElement);
+  const open = [...keyed("details")].filter(([, d]) => (d as HTMLDetailsElement).open).map(([key]) => key);
+  const focused = [...keyed(stops)].find(([, stop]) => stop === document.activeElement)?.[0];
   draw();
-  of("details").forEach((d, i) => { (d as HTMLDetailsElement).open = open[i] ?? false; });
-  if (at >= 0) of(stops)[at]?.focus({ preventScroll: true });
+  const details = keyed("details");
+  for (const key of open) (details.get(key) as HTMLDetailsElement | undefined)?.setAttribute("open", "");
+  if (focused !== undefined) keyed(stops).get(focused)?.focus({ preventScroll: true });
 }
 
 function value(f: Figure | undefined): string {
@@ -73,7 +84,7 @@ export function kernels(): Page {
     const parts: Node[] = [];
     for (const source of library.sources) {
       const hits = find(source, "urza.library.cache_hits")?.value ?? 0, misses = find(source, "urza.library.cache_misses")?.value ?? 0;
-      parts.push(h("section", { class: "panel" }, about(source), facts([
+      parts.push(h("section", { class: "panel", "data-of": source.name }, about(source), facts([
         ["Kernels in memory", value(find(source, "urza.library.cache_size"))],
         ["Hits of memory", hits + misses > 0 ? percent(hits / (hits + misses)) : "\u2014"],
         ["Requests answered at once", value(find(source, "urza.prefetch.hits"))], ["Forged on request", value(find(source, "urza.prefetch.forged"))],
@@ -83,7 +94,7 @@ export function kernels(): Page {
       ]), h("details", {}, h("summary", {}, "All figures of the kernel library"), figures(source, "urza."))));
     }
     for (const source of forge.sources) {
-      parts.push(h("section", { class: "panel" }, h("h2", {}, "Forge ", h("span", { class: "faint" }, `as ${plain(source.name, 48)} told \u00b7 ${ago(source.last_at)}`)), facts([
+      parts.push(h("section", { class: "panel", "data-of": source.name }, h("h2", {}, "Forge ", h("span", { class: "faint" }, `as ${plain(source.name, 48)} told \u00b7 ${ago(source.last_at)}`)), facts([
         ["Jobs", value(find(source, "tezzeret.jobs.total"))], ["Completed", value(find(source, "tezzeret.jobs.completed"))],
         ["Failed", value(find(source, "tezzeret.jobs.failed"))], ["Parked", value(find(source, "tezzeret.jobs.parked"))],
         ["Retried", value(find(source, "tezzeret.jobs.retried"))], ["Last compilation, ms", value(find(source, "tezzeret.compilation.last_compile_ms"))],
@@ -108,10 +119,10 @@ function letterLine(letter: Letter, opened: Map<string, LetterDetails>, act: Ret
   const cells: Child[] = [h("code", {}, plain(letter.id, 40)), moment(letter.time), named(letter.stream, 40), named(letter.group, 40), words(letter.type).toLowerCase(),
     h("span", {}, words(letter.reason), letter.error && letter.error !== letter.reason ? h("span", { class: "under" }, h("bdi", {}, plain(letter.error, 200))) : null),
     h("span", { class: "acts" }, toggle, letter.replayed ? h("span", { class: "faint" }, "replayed") : act("Replay", "POST", path + "/replay"), act("Remove", "DELETE", path))];
-  const row = h("tr", { "data-letter": letter.id }, ...cells.map((c, i) => h("td", { class: i !== 5 ? "whole" : undefined }, c)));
+  const row = h("tr", { "data-letter": letter.id, "data-of": letter.id }, ...cells.map((c, i) => h("td", { class: i !== 5 ? "whole" : undefined }, c)));
   if (!shown) return [row];
   const bytes = Uint8Array.from(atob(shown.payload), (c) => c.charCodeAt(0));
-  return [row, h("tr", {}, h("td", { colspan: cells.length },
+  return [row, h("tr", { "data-of": letter.id }, h("td", { colspan: cells.length },
     Object.keys(shown.attributes ?? {}).length > 0 && facts(Object.entries(shown.attributes!).slice(0, 24).map(([k, v]): [string, Child] => [plain(k, 64), named(v, 128)])),
     shown.unreadable ? h("p", { class: "bad" }, h("bdi", {}, plain(shown.unreadable, 300))) : h("pre", {}, h("bdi", {}, lines(JSON.stringify(shown.message, null, 2)))),
     h("details", {}, h("summary", {}, `${count(letter.bytes)} bytes`), h("pre", {}, hex(bytes.subarray(0, 2048)) + (letter.bytes > 2048 ? "\n\u2026" : "")))))];
@@ -177,7 +188,7 @@ export function bus(): Page {
       }
       streams.delete("max");
       const dead = find(source, depth + "dead_letter")?.value ?? 0;
-      parts.push(h("section", { class: "panel" }, about(source), facts([
+      parts.push(h("section", { class: "panel", "data-of": source.name }, about(source), facts([
         ["Published", value(find(source, "oona.publish_total"))], ["Consumed", value(find(source, "oona.consume_total"))],
         ["Tried again", value(find(source, "oona.retry_total"))], ["Dropped", value(find(source, "oona.dropped_total"))],
         ["Dead letters now", h("span", { class: dead > 0 ? "bad" : undefined }, figure(dead))],
@@ -235,17 +246,17 @@ function workersOf(source: Source): HTMLElement[] {
   });
 }
 
-interface Silence { id: string; rule?: string; source?: string; from: string; until: string; by: string; comment?: string }
+interface Silence { id: string; rule?: string; source?: string; labels?: Record<string, string>; from: string; until: string; by: string; comment?: string }
 
 // deskOf is where somebody says who asks for a change, with buttons that ask.
-function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, string>): HTMLElement } {
+function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, method: string, path: string, body?: Record<string, unknown>): HTMLElement } {
   const said = h("p", { role: "status", class: "count" });
   const by = h("input", { type: "text", "aria-label": "Who asks", placeholder: "Your name", autocomplete: "username", input: () => { operator.by = by.value; } });
   const token = h("input", { type: "password", "aria-label": "Token", placeholder: "Token of NISSA_HTTP_TOKEN", autocomplete: "off", input: () => { operator.token = token.value; } });
   by.value = operator.by;
   token.value = operator.token;
   const desk = h("form", { class: "tools", submit: (e: Event) => (e as unknown as globalThis.Event).preventDefault() }, by, token, said);
-  const act = (text: string, method: string, path: string, body: Record<string, string> = {}) => h("button", {
+  const act = (text: string, method: string, path: string, body: Record<string, unknown> = {}) => h("button", {
     type: "button", class: "quiet", click: () => {
       change(method, path, body).then(() => { said.textContent = "Done."; done(); }, (error: Error) => { said.textContent = plain(error.message, 200); });
     },
@@ -253,17 +264,33 @@ function deskOf(done: () => void): { desk: HTMLFormElement; act(text: string, me
   return { desk, act };
 }
 
+// burning is how fast the budget burns where it burns fastest: at 1 it lasts for exactly as long as the objective says.
+function burning(rates: Record<string, number> | undefined): string {
+  const [window, rate] = Object.entries(rates ?? {}).sort((a, b) => b[1] - a[1])[0] ?? [];
+  return rate === undefined ? "\u2014" : `${rate.toFixed(1)} over ${plain(window!, 16)}`;
+}
+
+// labels tell alerts of one rule and source apart.
+function labels(of: Record<string, string> | undefined): HTMLElement | null {
+  const texts = Object.entries(of ?? {}).map(([name, text]) => `${plain(name, 32)} ${plain(text, 48)}`);
+  return texts.length ? h("span", { class: "under" }, h("bdi", {}, texts.join(", "))) : null;
+}
+
+function ofAlerts(e: Event): boolean {
+  return e.kind === "event" && /^(alert|silence)_/.test(e.name);
+}
+
 export function alarms(): Page {
-  const feed = new Feed({}, undefined, "What was raised");
+  const feed = new Feed({}, undefined, "What was raised, and what was asked");
   let page: Page;
   const { desk, act } = deskOf(() => void page.load());
   desk.hidden = true;
   page = polled("Alarms", "What services say is wrong now, and what the rules of this Nissa make of it.", async () => {
-    const [told, alerts, silences, objectives, happened] = await Promise.all([
+    const [told, alerts, silences, objectives, raised, asked] = await Promise.all([
       get<{ alarms: Alarm[] }>("/api/alarms"), optional<{ alerts: Alert[] }>("alerts", "/api/alerts"), optional<{ silences: Silence[] }>("alerts", "/api/silences"),
-      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }),
+      optional<{ objectives: Objective[] }>("alerts", "/api/objectives"), get<{ events: Event[] | null }>("/api/events", { kind: "alarm", limit: 100 }), get<{ events: Event[] | null }>("/api/events", { kind: "event", limit: 300 }),
     ]);
-    feed.set(happened.events ?? []);
+    feed.set([...(raised.events ?? []), ...(asked.events ?? []).filter(ofAlerts)]);
     desk.hidden = !does("alerts");
     const parts: Node[] = [h("section", { class: "panel" }, h("h2", {}, "Alarms of services"), table("Alarms", ["", "Alarm", "About", "Severity", "Detail", "#Since", "#Last told"],
       told.alarms.map((a) => [a.raised ? h("span", { class: "bad" }, "\u25b2 raised") : h("span", { class: "faint" }, "over"), named(a.name), named(a.subject || "\u2014"),
@@ -271,22 +298,22 @@ export function alarms(): Page {
     if (does("alerts") && !alerts) parts.push(h("p", { class: "intro" }, "Alerts and objectives are shown to whoever has the token."));
     if (alerts) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Alerts"), table("Alerts", ["", "Rule", "Source", "Says", "", ""], alerts.alerts.map((a) => [
-        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), named(a.source),
-        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.acknowledged ? `taken up by ${plain(a.acknowledged.by, 40)}` : "",
-        h("span", {}, a.state === "firing" && !a.acknowledged && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
-          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, duration: "1h" }))]), "No alert fires.")));
+        h("span", { class: a.state === "firing" ? "bad" : "faint" }, `${a.state === "firing" ? "\u25b2" : "\u25cb"} ${plain(a.state, 16)}`), named(a.rule), h("span", {}, named(a.source), labels(a.labels)),
+        plain([a.summary, a.detail].filter(Boolean).join(": "), 240), a.silenced_by?.length ? "silenced" : a.ack ? `taken up by ${plain(a.ack.by, 40)}` : "",
+        h("span", { "data-of": a.id }, a.state === "firing" && !a.ack && act("Take up", "POST", `/api/alerts/${encodeURIComponent(a.id)}/ack`, {}), " ",
+          a.state === "firing" && !a.silenced_by?.length && act("Silence for 1 h", "POST", "/api/silences", { rule: a.rule, source: a.source, labels: a.labels, duration: "1h" }))]), "No alert fires.")));
     }
     if (silences?.silences.length) {
       parts.push(h("section", { class: "panel" }, h("h2", {}, "Silences"), table("Silences", ["Rule", "Source", "By", "Comment", "#Until", ""], silences.silences.map((x) => [
-        named(x.rule || "all"), named(x.source || "all"), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
-        act("End", "DELETE", `/api/silences/${encodeURIComponent(x.id)}`, {})]))));
+        named(x.rule || "all"), h("span", {}, named(x.source || "all"), labels(x.labels)), named(x.by), plain(x.comment ?? "", 200), new Date(x.until).toLocaleString("en-GB"),
+        h("span", { "data-of": x.id }, act("End", "DELETE", `/api/silences/${encodeURIComponent(x.id)}`, {}))]))));
     }
     if (objectives) {
-      parts.push(h("section", { class: "panel" }, h("h2", {}, "Objectives"), table("Objectives", ["Objective", "#Target", "#Attained", "#Budget left", "Burning", "Over"], objectives.objectives.map((o) => [
-        h("span", { title: plain(o.summary, 240) }, named(o.name)), percent(o.target), percent(o.attained), h("span", { class: (o.budget_left ?? 1) <= 0 ? "bad" : undefined }, percent(o.budget_left)),
-        (o.burning ?? []).map((b) => plain(b, 12)).join(", ") || "no", plain(o.window, 24)]), "There is no objective.")));
+      parts.push(h("section", { class: "panel" }, h("h2", {}, "Objectives"), table("Objectives", ["Objective", "#Target", "#Attained", "#Budget left", "Burning", "#Burn rate", "Over"], objectives.objectives.map((o) => [
+        h("span", { title: plain(o.summary, 240) }, named(o.name)), percent(o.target, 3), percent(o.attained, 3), h("span", { class: (o.budget_left ?? 1) <= 0 ? "bad" : undefined }, percent(o.budget_left)),
+        (o.burning ?? []).map((b) => plain(b, 12)).join(", ") || "no", burning(o.burn_rates), plain(o.window, 24)]), "There is no objective.")));
     }
     return parts;
-  }, { event: (e) => { if (e.kind === "alarm") void page.load(); } }, desk, feed.element);
+  }, { event: (e) => { if (e.kind === "alarm" || ofAlerts(e)) void page.load(); } }, desk, feed.element);
   return page;
 }

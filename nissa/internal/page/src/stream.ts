@@ -12,6 +12,9 @@ export interface Follower {
 
 const firstPause = 500, longestPause = 5_000, restAfter = 30_000;
 
+// deadAfter is for how long nothing comes of a connection that lives: Nissa says each 15 s that it does.
+const deadAfter = 40_000;
+
 interface Message { id: string; kind: string; data: string }
 
 // messages reads server-sent events. The browser's own reader cannot send a token.
@@ -93,6 +96,12 @@ export class Stream {
     this.letGo();
     const controller = new AbortController();
     this.current = controller;
+    let silence: number | undefined;
+    const heard = () => {
+      window.clearTimeout(silence);
+      silence = window.setTimeout(() => controller.abort(), deadAfter);
+    };
+    heard();
     const query = new URLSearchParams();
     if (this.follower.run !== undefined) query.set("run", this.follower.run);
     if (this.last) query.set("after", this.last);
@@ -107,13 +116,15 @@ export class Stream {
       if (response.ok && response.body) {
         this.began();
         for await (const message of messages(response.body)) {
-          if (controller.signal.aborted) return;
+          if (controller.signal.aborted) break;
+          heard();
           this.hear(message);
         }
       }
     } catch {
       // the connection is gone
     }
+    window.clearTimeout(silence);
     if (this.current === controller) this.failed();
   }
 

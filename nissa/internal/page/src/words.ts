@@ -139,6 +139,19 @@ function letter(e: Event): string {
   return `${plain(d["by"] ?? "Somebody", 64)} ${e.name === "dead_letter_removed" ? "removed" : "replayed"} dead letter ${plain(d["letter"] ?? "", 48)}` + (d["comment"] ? `: ${words(d["comment"])}` : "");
 }
 
+// asked says what somebody wanted of alerts.
+function asked(e: Event): string {
+  const d = e.details ?? {}, who = plain(d["by"] ?? "Somebody", 64), comment = d["comment"] ? `: ${words(d["comment"])}` : "";
+  const about = Object.entries(d).filter(([key]) => key.startsWith("label_")).map(([key, text]) => `${words(key.slice("label_".length))} ${plain(text, 48)}`);
+  if (d["source"]) about.unshift(plain(d["source"], 48));
+  const which = (d["rule"] ? words(d["rule"]) : "all alerts") + (about.length ? ` (${about.join(", ")})` : "");
+  switch (e.name) {
+    case "silence_begun": return `${who} silenced ${which} until ${plain(d["until"] ?? "", 32)}${comment}`;
+    case "silence_ended": return `${who} ended silence ${plain(d["silence"] ?? "", 32)}${comment}`;
+    default: return `${who} took up ${which}${comment}`;
+  }
+}
+
 // who is the source of an event, as the subject of a sentence.
 function who(e: Event): string {
   const source = plain(e.source || "somebody", 48);
@@ -156,6 +169,7 @@ export function sentence(e: Event): string {
     case "emergency": return `Emergency ${words(e.name).toLowerCase()} from ${plain(e.source || "nobody named", 48)}${because(e.details?.["reason"])}`;
     case "alarm": return `Alarm ${words(e.name)}` + (e.details?.["detail"] ? `: ${words(e.details["detail"])}` : "");
     case "event": if (e.name === "dead_letter_replayed" || e.name === "dead_letter_removed") return letter(e);
+      if (["silence_begun", "silence_ended", "alert_acknowledged"].includes(e.name)) return asked(e);
     // falls through
     default: {
       const d = Object.entries(e.details ?? {}).filter(([key]) => !key.endsWith("_id") && !key.startsWith("artifact") && key !== "checksum");
