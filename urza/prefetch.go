@@ -74,6 +74,7 @@ type Prefetcher struct {
 	hits, misses, errors atomic.Int64
 	forged, refusedForge atomic.Int64
 	latency              reservoir
+	late                 atomic.Int64
 }
 
 // NewPrefetcher answers from the library, and forges what the configuration says.
@@ -94,7 +95,7 @@ func (p *Prefetcher) Answer(
 	ctx context.Context, request *leyline.KernelPrefetchRequest, attributes map[string]string,
 ) (proto.Message, map[string]string, error) {
 	started := time.Now()
-	defer func() { p.latency.add(time.Since(started)) }()
+	defer func() { p.answered(time.Since(started)) }()
 	variant, err := trainer.ReadVariant(attributes)
 	if err != nil {
 		return p.refusal(request, err)
@@ -114,6 +115,16 @@ func (p *Prefetcher) Answer(
 		PrewarmP50Ms: e.answer.p50,
 		PrewarmP95Ms: e.answer.p95,
 	}, e.answer.attributesFor(variant), nil
+}
+
+// late is from when on an answer took long.
+const late = 50 * time.Millisecond
+
+func (p *Prefetcher) answered(after time.Duration) {
+	p.latency.add(after)
+	if after > late {
+		p.late.Add(1)
+	}
 }
 
 // find is the kernel that a request wants.
@@ -214,6 +225,7 @@ func refusalReason(err error) string {
 type PrefetchStats struct {
 	Hits, Misses, Errors int64 // requests with a kernel, of a blueprint that there is not, and that failed otherwise
 	Forged, Refused      int64 // kernels that were asked for and made; forgings that failed
+	Answers, Late        int64 // all of them, and those that took more than 50 ms to find
 
 	LastMS, P50MS, P95MS float64 // of answers: the last one, and of the last 1024
 }
@@ -224,6 +236,7 @@ func (p *Prefetcher) Stats() PrefetchStats {
 	return PrefetchStats{
 		Hits: p.hits.Load(), Misses: p.misses.Load(), Errors: p.errors.Load(),
 		Forged: p.forged.Load(), Refused: p.refusedForge.Load(),
+		Answers: int64(p.latency.added.Load()), Late: p.late.Load(),
 		LastMS: milliseconds(p.latency.last()), P50MS: percentile(sorted, 0.50), P95MS: percentile(sorted, 0.95),
 	}
 }
@@ -239,6 +252,8 @@ func (s PrefetchStats) Figures() []telemetry.Figure {
 		telemetry.Count("urza.prefetch.forged",
 			"Kernels made on demand, for a slot or for parameters that were not in the library.", s.Forged),
 		telemetry.Count("urza.prefetch.forge_failures", "Attempts at that which failed or were refused.", s.Refused),
+		telemetry.Count("urza.prefetch.answers", "Answers to kernel requests, refusals and failures too.", s.Answers),
+		telemetry.Count("urza.prefetch.answers_late", "Those that took more than 50 ms to find.", s.Late),
 		telemetry.Measure("urza.prefetch.latency_ms", "ms", "Time that the last answer took to find.", s.LastMS),
 		telemetry.Measure("urza.prefetch.latency_p50_ms", "ms", "Median of the last 1024.", s.P50MS),
 		telemetry.Measure("urza.prefetch.latency_p95_ms", "ms", "95th percentile of the last 1024.", s.P95MS),

@@ -94,6 +94,25 @@ func TestRulesFireForRunsWithLongEpochs(t *testing.T) {
 	}
 }
 
+// No trainer says that its run is done: it is told once that it is silent.
+func TestRunsThatAreDoneAreToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := shipped(t)
+		d.play(play{source: "kasmina", event: "run_silent", pairs: []string{"training_run_id", "r"}})
+		for _, step := range []struct {
+			after time.Duration
+			want  string
+		}{{2 * time.Hour, "run_silent"}, {90 * time.Minute, ""}} {
+			time.Sleep(step.after)
+			synctest.Wait()
+			if got := d.firing(); got != step.want {
+				t.Errorf("after %s: fires %q", time.Since(begun()), got)
+			}
+		}
+		d.stop()
+	})
+}
+
 // The limit is one of the risk, and none of a flag that is 0 or 1.
 func TestN6ALimitOfRiskIsComparedWithTheRisk(t *testing.T) {
 	for _, c := range []struct {

@@ -143,14 +143,20 @@ func (e *Engine) look(found []Finding, rule *rules.Rule, t told, point *leyline.
 	}
 	of := subject(rule, t, labels, rest)
 	env := rules.Env{Source: t.source, Name: point.GetName(), Value: point.GetValue(), Labels: labels}
-	holds, value := e.answer(rule, of.ID(), env, t)
+	id := of.ID()
+	asked := id
+	if rest != "" {
+		asked = subject(rule, t, labels, "").ID() // what is remembered belongs to all of a family
+	}
+	holds, value := e.answer(rule, id, asked, env, t)
 	seen := t.holding(value, bounded(fmt.Sprintf("%s is %.6g", point.GetName(), point.GetValue()), maxDetail))
 	seen.Holds = holds
 	return append(found, Finding{rule, of, seen})
 }
 
-// answer asks a rule's condition. What cannot be answered does not hold, and is counted.
-func (e *Engine) answer(rule *rules.Rule, id string, env rules.Env, t told) (holds bool, value float64) {
+// answer asks a rule's condition about the observations of id and the last values of asked. What cannot
+// be answered does not hold, and is counted.
+func (e *Engine) answer(rule *rules.Rule, id, asked string, env rules.Env, t told) (holds bool, value float64) {
 	if rule.When == nil {
 		return rule.Absent == 0, env.Value
 	}
@@ -161,7 +167,7 @@ func (e *Engine) answer(rule *rules.Rule, id string, env rules.Env, t told) (hol
 	if window > 0 {
 		e.memory.add(id, t.at, t.now, env.Value, window)
 	}
-	e.memory.fill(&env, id, t.at)
+	e.memory.fill(&env, id, asked, t.at)
 	holds, err := rule.When.Holds(env)
 	if err != nil {
 		e.faults++
@@ -192,7 +198,7 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 		}
 		of := subject(rule, t, labels, "")
 		env := rules.Env{Source: t.source, Name: name, Value: 1, Level: levelOf(event), Labels: labels}
-		if holds, value := e.answer(rule, of.ID(), env, t); holds { // another event is no recovery
+		if holds, value := e.answer(rule, of.ID(), of.ID(), env, t); holds { // another event is no recovery
 			found = append(found, Finding{rule, of, t.holding(value, detail(name, labels))})
 		}
 	}

@@ -115,15 +115,17 @@ func thinned(samples []sample) []sample {
 	return append(kept, samples[half:]...)
 }
 
-// fill lets a condition look back at a subject.
-func (m *memory) fill(env *rules.Env, id string, now time.Time) {
-	p := m.subjects[id]
+// fill lets a condition look back at the observations of a subject, and at the last values of one.
+func (m *memory) fill(env *rules.Env, id, asked string, now time.Time) {
+	p, other := m.subjects[id], m.subjects[asked]
 	if p == nil {
 		p = &past{}
 	}
 	env.Last = func(metric string) float64 {
-		if value, known := p.last[metric]; known {
-			return value
+		if other != nil {
+			if value, known := other.last[metric]; known {
+				return value
+			}
 		}
 		return math.NaN()
 	}

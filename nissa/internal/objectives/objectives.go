@@ -40,7 +40,12 @@ type pair struct {
 // hour, a day and two hours, three days and six hours.
 var pairs = []pair{{Fast, 720, 14.4}, {Fast, 120, 6}, {Slow, 30, 3}, {Slow, 10, 1}}
 
-const shortShare = 12 // of the long window
+const (
+	shortShare = 12 // of the long window
+	// leastWindow is the shortest window of an objective whose own is short. Senders tell their counters
+	// each ten seconds: over less nothing may have been told.
+	leastWindow = 30 * time.Second
+)
 
 // How fast a budget burns.
 const (
@@ -238,10 +243,10 @@ func (s *state) status(now time.Time) Status {
 		Attained: 1 - count.share(), Left: 1 - count.share()/budget, Burning: map[string]bool{Fast: false, Slow: false},
 	}
 	for _, p := range pairs {
-		long := s.objective.Window / p.long
-		over, lately := s.fine.over(now, long), s.fine.over(now, long/shortShare)
-		status.Burns = append(status.Burns,
-			Burn{max(long/shortShare, s.fine.width), lately.share() / budget}, Burn{max(long, s.fine.width), over.share() / budget})
+		long := max(s.objective.Window/p.long, leastWindow)
+		short := max(long/shortShare, leastWindow)
+		over, lately := s.fine.over(now, long), s.fine.over(now, short)
+		status.Burns = append(status.Burns, Burn{short, lately.share() / budget}, Burn{long, over.share() / budget})
 		if over.Bad >= leastBad && over.share()/budget > p.rate && lately.share()/budget > p.rate {
 			status.Burning[p.speed] = true
 		}

@@ -107,6 +107,27 @@ func TestN18BudgetsBurnAsInTheWorkbook(t *testing.T) {
 	}
 }
 
+// Senders tell their counters each ten seconds: a budget that burns does so without a break in what is
+// told of it, however short its window is.
+func TestBudgetsOfShortWindowsBurnWithoutABreak(t *testing.T) {
+	for _, window := range []string{"1h", "2h", "6h", "1d"} {
+		k, _ := keeper(t, counted+", window: "+window)
+		changes, burning := 0, false
+		for second := range 3600 {
+			now := noon.Add(time.Duration(second) * time.Second)
+			if second%10 == 0 {
+				k.Observe(counts(now, "a", float64(second), float64(second)).Build(), now)
+			}
+			if is := k.Statuses(now)[0].Burning[objectives.Fast]; is != burning {
+				changes, burning = changes+1, is
+			}
+		}
+		if changes != 1 || !burning {
+			t.Errorf("window of %s: it began or ended to burn %d times", window, changes)
+		}
+	}
+}
+
 func TestFewBadOnesAreNoOutage(t *testing.T) {
 	k, _ := keeper(t, counted)
 	k.Observe(counts(noon, "a", 0, 0).Build(), noon)

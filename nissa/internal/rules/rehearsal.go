@@ -40,7 +40,10 @@ func Rehearsal(text []byte, folder string, urlOf func(receiver string) string) (
 	for i := range d.Rules {
 		r := &d.Rules[i]
 		r.For, r.Linger = min(r.For, span(rehearsedPause)/2), min(r.Linger, span(rehearsedPause)/2)
-		r.Quiet, r.Absent = min(r.Quiet, span(rehearsedPause)), min(r.Absent, span(rehearsedPause))
+		r.Absent = min(r.Absent, span(rehearsedPause))
+		if len(r.Clear) == 0 { // what ends it is rehearsed
+			r.Quiet = min(r.Quiet, span(rehearsedPause))
+		}
 		r.Receivers = append(r.Receivers, Rehearser)
 	}
 	for i := range d.Objectives {
