@@ -22,7 +22,8 @@ type State struct {
 	Slots      map[string][]int         // shape of one example, by the slot's name
 	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
 
-	Closed string // why Kasmina would refuse each germination now; empty: it would not
+	Gone   map[string]string // why Kasmina ended seeds, by their ids: the last few
+	Closed string            // why Kasmina would refuse each germination now; empty: it would not
 
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
 	// known of. An error means that it cannot be told now, and one that wraps

@@ -53,6 +53,7 @@ type report struct {
 	Slots      map[string][]int         `json:"slots"`
 	Grafts     map[string]trainer.Graft `json:"grafts"`
 	Closed     string                   `json:"closed,omitempty"`
+	Gone       map[string]string        `json:"gone,omitempty"`
 }
 
 // settings are those of the controller.
@@ -152,6 +153,7 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if s := r.state; s.Grows {
 		t.Report = &report{
 			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
+			Gone: s.Gone,
 		}
 	}
 	t.Outcome, err = outcomeOf(r.decision)
@@ -205,7 +207,8 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	state := tamiyo.State{Packet: packet}
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
-		state.HostLayers, state.Slots, state.Grafts, state.Closed = r.HostLayers, r.Slots, r.Grafts, r.Closed
+		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
+		state.Closed, state.Gone = r.Closed, r.Gone
 	}
 	return state, nil
 }
