@@ -114,7 +114,7 @@ func TestFieldReportsOfAnOutageAndAKillAreDeliveredOnce(t *testing.T) {
 		t.Error(err)
 	}
 	if found, err := next.reports.All(); len(found) != 2 || err != nil {
-		t.Errorf("%d reports in the log, want 2", len(found))
+		t.Errorf("%d reports in the log, want 2: %v", len(found), err)
 	}
 	after := connect(t, server.URL, "nissa")
 	if err := after.Publish(t.Context(), oona.Message{Payload: &leyline.FieldReport{ReportId: "after them"}}); err != nil {

@@ -47,7 +47,7 @@ func (l *Log) publishInherited(ctx context.Context) error {
 		l.config.Logger.Warn("field-report index had unreadable entries, their reports are published again",
 			"path", path, "entries", faults)
 	}
-	err = l.each(0, func(report *leyline.FieldReport) error {
+	err = l.each(l.file, 0, func(report *leyline.FieldReport) error {
 		if done[report.GetReportId()] {
 			return nil
 		}

@@ -168,15 +168,18 @@ func (l *Log) write(record []byte) error {
 	return nil
 }
 
-// All reads the reports that are kept, oldest first.
+// All reads the reports that are kept, oldest first, also of a log that was closed.
 func (l *Log) All() ([]*leyline.FieldReport, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []*leyline.FieldReport
-	err := l.each(l.kept.start, func(report *leyline.FieldReport) error {
-		all = append(all, report)
-		return nil
-	})
+	file, err := regularfile.Open(l.path)
+	if err == nil {
+		err = errors.Join(l.each(file, l.kept.start, func(report *leyline.FieldReport) error {
+			all = append(all, report)
+			return nil
+		}), file.Close())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read field-report log %s: %w", l.path, err)
 	}

@@ -166,9 +166,9 @@ func (l *Log) load(file *os.File) error {
 	return l.setTailAside(io.NewSectionReader(file, used, info.Size()-used), torn)
 }
 
-// each hands over the reports of the file from one at start on.
-func (l *Log) each(start int64, do func(*leyline.FieldReport) error) error {
-	part := io.NewSectionReader(l.file, start, l.kept.end-start)
+// each hands over the reports of a file of the log from one at start on.
+func (l *Log) each(file io.ReaderAt, start int64, do func(*leyline.FieldReport) error) error {
+	part := io.NewSectionReader(file, start, l.kept.end-start)
 	_, torn, err := readRecords(part, l.config.MaxRecord, func(report *leyline.FieldReport, _ int) error { return do(report) })
 	return errors.Join(torn, err)
 }
