@@ -22,6 +22,10 @@ type Decision struct {
 	// Ignored is why a report is not to be acted on by anybody; empty: it is.
 	Ignored string
 
+	// Closed is why no seed can be begun in the run now, whatever it is of, as the reason of a
+	// refusal; empty: one can.
+	Closed string
+
 	Rejected *RejectedError // of a command that was refused
 	Stats    Stats          // for Counters
 }

@@ -81,7 +81,7 @@ type Tamiyo struct {
 	StallEpochs int     `env:"TAMIYO_STALL_EPOCHS" envDefault:"8" min:"1" max:"100000" doc:"Reports without a better validation loss after which a seed is spent on a run."`
 	StallGain   float64 `env:"TAMIYO_STALL_GAIN" envDefault:"0.005" min:"0.000001" max:"1" doc:"Relative fall of the validation loss that counts as better."`
 	MaxGrowing  int     `env:"TAMIYO_MAX_GROWING" envDefault:"1" min:"1" max:"64" doc:"Seeds of one run that grow at a time, one a slot."`
-	MaxSeedAge  int     `env:"TAMIYO_MAX_SEED_AGE_EPOCHS" envDefault:"40" min:"1" max:"1000000" doc:"Reports, in the host and not paused, after which a seed that has earned nothing is culled."`
+	MaxSeedAge  int     `env:"TAMIYO_MAX_SEED_AGE_EPOCHS" envDefault:"40" min:"1" max:"1000000" doc:"Reports, in the host and not paused, after which a seed that has earned nothing is culled. Above KASMINA_TRAIN_EPOCHS + KASMINA_MIN_SHADOWING + KASMINA_MIN_PROBATION + 1."`
 }
 
 // ReportFolder is where the log of field reports lies: the parent of the policies.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -401,5 +402,29 @@ func TestKernelLibraryOfSeveralMachines(t *testing.T) {
 	}
 	if _, err := load(t, "", "URZA_ARTIFACT_URL=s3://"); err == nil {
 		t.Error("a store without a bucket")
+	}
+}
+
+// Kasmina would never decide on a seed that learns to the end of its time.
+func TestNoSeedIsTooOldBeforeItCanBeKept(t *testing.T) {
+	for _, test := range []struct {
+		assignments []string
+		refused     bool
+	}{
+		{[]string{"KASMINA_TRAIN_EPOCHS=50"}, true},
+		{[]string{"KASMINA_TRAIN_EPOCHS=50", "TAMIYO_MAX_SEED_AGE_EPOCHS=60"}, false},
+		{[]string{"KASMINA_MIN_PROBATION=30", "KASMINA_MAX_PROBATION=30"}, true},
+		{[]string{"TAMIYO_MAX_SEED_AGE_EPOCHS=17"}, true}, // 12, 1 in BLENDING, 2 and 2
+		{[]string{"TAMIYO_MAX_SEED_AGE_EPOCHS=18"}, false},
+		{[]string{"TAMIYO_MAX_SEED_AGE_EPOCHS=17", "KASMINA_MIN_SHADOWING=1"}, false},
+	} {
+		_, err := load(t, "", test.assignments...)
+		if (err != nil) != test.refused {
+			t.Errorf("%v: %v", test.assignments, err)
+			continue
+		}
+		if test.refused && !slices.Equal(faultsOf(t, err), []string{"TAMIYO_MAX_SEED_AGE_EPOCHS"}) {
+			t.Errorf("%v: faults are %v", test.assignments, faultsOf(t, err))
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,6 +21,7 @@ func (s *Settings) validate(faults *Faults, secretOptional bool) {
 	}
 	s.Oona.validate(faults)
 	s.Kasmina.validate(faults)
+	validateAge(s.Tamiyo.MaxSeedAge, s.Kasmina, faults)
 	s.Weatherlight.validate(faults)
 	checkToken("NISSA_HTTP_TOKEN", s.Nissa.HTTPToken, faults)
 }
@@ -96,4 +98,17 @@ func (k Kasmina) validate(faults *Faults) {
 			faults.add(stage.most, fmt.Errorf("%d is below %s, %d", stage.atMost, stage.least, stage.atLeast))
 		}
 	}
+}
+
+// validateAge refuses an age at which a seed that learns for as long as it may is culled before it
+// can be kept.
+func validateAge(oldest int, k Kasmina, faults *Faults) {
+	const age = "TAMIYO_MAX_SEED_AGE_EPOCHS"
+	asked := []string{"KASMINA_TRAIN_EPOCHS", "KASMINA_MIN_SHADOWING", "KASMINA_MIN_PROBATION"}
+	life := k.TrainEpochs + 1 + k.MinShadowing + k.MinProbation // with a report in BLENDING
+	if oldest > life || faults.has(age) || slices.ContainsFunc(asked, faults.has) {
+		return
+	}
+	faults.add(age, fmt.Errorf("%d is not above %d, the sum of %s and of a report in BLENDING: no seed that learns so long would be kept",
+		oldest, life, strings.Join(asked, ", ")))
 }

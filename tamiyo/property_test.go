@@ -65,6 +65,7 @@ func drawState(t *rapid.T, epoch uint32) State {
 		HostLayers: rapid.SampledFrom([][]string{{"fc1", "fc2"}, {"fc1"}, nil}).Draw(t, "layers"),
 		Slots:      rapid.MapOf(names, rapid.SliceOfN(rapid.IntRange(1, 64), 1, 3)).Draw(t, "slots"),
 		Grafts:     map[string]trainer.Graft{},
+		Closed:     rapid.SampledFrom([]string{"", "", "", "emergency"}).Draw(t, "closed"),
 	}
 	if rapid.Bool().Draw(t, "costs") {
 		state.Packet.TrainingMetrics = map[string]float32{trainer.MetricHostMultiplyAdds: rapid.Float32().Draw(t, "host")}
@@ -207,6 +208,9 @@ func checkCommands(t *rapid.T, state State, commands []*leyline.AdaptationComman
 		if operation != nil && (operation.GetBlueprintId() == "" || annotations["mesh_host_layers"] != layerList(state.HostLayers) ||
 			len(state.HostLayers) == 0) {
 			t.Fatalf("seed command without blueprint or mesh: %v", command)
+		}
+		if germinates(command) && state.Closed != "" {
+			t.Fatalf("a seed, and none can be begun: %v", command)
 		}
 		if germinates(command) && state.Slots[annotations["slot"]] == nil && annotations["blueprint_worth"] != "" {
 			t.Fatalf("a seed for a slot that is none: %v", command)

@@ -53,6 +53,8 @@ func (e *evaluation) assessRisk() {
 		*quiet = unrest{Rule: e.verdict.Disturb}
 	case e.config.Conservative: // the next report may be another instance's to decide on
 		*quiet = unrest{Rule: causeConservative}
+	case e.verdict.Uneasy:
+		quiet.Calm = 0
 	case e.verdict.Calm && (quiet.holds() || mode.active()):
 		quiet.Calm = min(quiet.Calm, e.config.HoldDownEpochs) + 1
 	}

@@ -129,9 +129,9 @@ func (e *evaluation) missSeed(s seed) {
 
 // missGermination gives a seed up that did not show after the last try. Should
 // it be on its way still, the CULL overtakes it: until that can have had its effect, what is
-// told of the seed counts for nothing.
+// told of the seed counts for nothing. While none can be begun, none is given up.
 func (e *evaluation) missGermination(s seed) {
-	if !e.lapsed(s) || s.Pending.Attempts < maxGerminations {
+	if e.state.Closed != "" || !e.lapsed(s) || s.Pending.Attempts < maxGerminations {
 		return
 	}
 	s.Cause = causeNoEffect

@@ -46,14 +46,14 @@ var errDenied = errors.New("the kernel library did not answer and is not asked f
 
 // survey finds out what could be begun, before the rules say whether it may be. A
 // stalled host is what asks for a seed. While the run is conservative nothing is looked
-// for, but in the report that may end it.
+// for, but in the report that may end it, nor while none can be begun.
 func (e *evaluation) survey() {
 	p := planner{e}
 	denied := e.record.Library.denies(e.now)
 	p.knowSeeds(denied)
 	defer p.settleQuestions()
 	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
-	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
+	if halted || e.state.Closed != "" || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
 		return
 	}
 	p.planRepeats()

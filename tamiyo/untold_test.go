@@ -72,20 +72,86 @@ func TestWhatTheLibraryDoesNotTellIsToldOf(t *testing.T) {
 
 func TestASeedIsKeptOnlyWhenItsBlueprintIsKnown(t *testing.T) {
 	t.Parallel()
-	r, id := growing(t, Config{})
-	r.next.Blueprint = broken
-	for range 5 {
-		if decision := r.report(1, measuredSeed(id, stageProbationary, 0.1)); len(decision.Commands) > 0 {
-			t.Fatalf("commands %v", operations(decision))
+	for name, silent := range map[string]func(string) (Candidate, bool, error){
+		"the library fails": broken, "it knows nothing of it": know(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, id := growing(t, Config{})
+			r.next.Blueprint = silent
+			for range 5 {
+				decision := r.report(1, measuredSeed(id, stageProbationary, 0.1))
+				if len(decision.Commands) > 0 || !slices.Contains(events(decision), "blueprint_untold") {
+					t.Fatalf("commands %v, events %v", operations(decision), events(decision))
+				}
+			}
+			r.next.Blueprint = know(safe("BP002", 100))
+			only(t, r.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
+			r, id = growing(t, Config{}) // what makes the model worse goes all the same
+			r.next.Blueprint = silent
+			r.report(1, measuredSeed(id, stageProbationary, -0.1))
+			only(t, r.report(1, measuredSeed(id, stageProbationary, -0.1)), "SEED_OP_CULL")
+		})
+	}
+}
+
+// Nothing came of it so far, so that it is asked for as often as any other.
+func TestASeedOfWhichNothingIsKnownIsGivenUp(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	r.stall()
+	r.next.Blueprint = know()
+	var given []string
+	for range 40 {
+		decision := r.report(1)
+		if given = append(given, operations(decision)...); len(decision.Reports) > 0 {
+			break
 		}
 	}
-	r.next.Blueprint = know(safe("BP002", 100))
-	only(t, r.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
-	r.next.Blueprint = broken // what makes the model worse goes all the same
-	r, id = growing(t, Config{})
-	r.next.Blueprint = broken
-	r.report(1, measuredSeed(id, stageProbationary, -0.1))
-	only(t, r.report(1, measuredSeed(id, stageProbationary, -0.1)), "SEED_OP_CULL")
+	if want := []string{"SEED_OP_GERMINATE", "SEED_OP_GERMINATE", "SEED_OP_CULL"}; !slices.Equal(given, want) {
+		t.Errorf("commands %v, want %v", given, want)
+	}
+}
+
+// The loss falls and rises in turn, so that a seed would be begun now and then, and all the
+// while the device has no room for one.
+func TestPressureThatHoldsIsNotCalm(t *testing.T) {
+	t.Parallel()
+	r, id := growing(t, Config{MaxGrowing: 2})
+	r.next.Slots = map[string][]int{"layer1": {64, 7, 7}, "layer2": {64, 7, 7}}
+	pressed := func(loss, free float32, seeds ...*leyline.SeedState) Decision {
+		r.epoch, r.next.Number, r.now = r.epoch+1, r.next.Number+1, r.now.Add(r.interval)
+		state := r.next
+		state.Packet = packetOf(r.epoch, loss, seeds...)
+		state.Packet.TrainingMetrics = map[string]float32{"gpu_util_percent": 99, "gpu_mem_free_gb": free}
+		return r.decide(state)
+	}
+	only(t, pressed(1, 0.1, seedState(id, stageTraining)), "COMMAND_PAUSE")
+	loss := float32(1)
+	for i := range 10 {
+		loss *= 0.9 // nothing would be begun
+		if decision := pressed(loss, 0.1, pausedSeed(id, stageTraining)); len(decision.Commands) > 0 {
+			t.Fatalf("pressed report %d: %v", i+1, operations(decision))
+		}
+	}
+	for i := range 2 {
+		loss *= 0.9
+		if decision := pressed(loss, 8, pausedSeed(id, stageTraining)); len(decision.Commands) > 0 {
+			t.Fatalf("calm report %d: %v", i+1, operations(decision))
+		}
+	}
+	loss *= 0.9
+	pressed(loss, 0.1, pausedSeed(id, stageTraining)) // which begins the count anew
+	var last Decision
+	for i := range 3 {
+		if loss *= 0.9; i > 0 && len(last.Commands) > 0 {
+			t.Fatalf("calm report %d: %v", i, operations(last))
+		}
+		last = pressed(loss, 8, pausedSeed(id, stageTraining))
+	}
+	if resume := only(t, last, "COMMAND_PAUSE"); resume.GetAnnotations()["resume"] != "true" {
+		t.Errorf("resume %v", resume)
+	}
 }
 
 func TestAnAwaitedSeedHidesNoLivingOneOfItsBlueprint(t *testing.T) {

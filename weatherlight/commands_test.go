@@ -29,7 +29,7 @@ var patientSettings = map[string]string{
 	"KASMINA_MIN_TRAINING": "1000", "KASMINA_TRAIN_EPOCHS": "100000", "KASMINA_MAX_BLENDING": "100000",
 	"KASMINA_MIN_SHADOWING": "1000", "KASMINA_MAX_SHADOWING": "100000", "KASMINA_MAX_PROBATION": "100000",
 	"KASMINA_ALPHA_STEPS": "1000000", "KASMINA_EMBARGO_SECONDS": "50ms",
-	"TAMIYO_MAX_SEED_AGE_EPOCHS": "100000", "TAMIYO_STALL_EPOCHS": "100000",
+	"TAMIYO_MAX_SEED_AGE_EPOCHS": "1000000", "TAMIYO_STALL_EPOCHS": "100000",
 }
 
 // weights are a host of one parameter, which its trainer goes on training.
@@ -332,8 +332,8 @@ func TestParametersOfAGerminationReachTheKernel(t *testing.T) {
 func TestEverySettingOfGrowthIsUsed(t *testing.T) {
 	other := map[string]string{
 		"KASMINA_AUTO_FOSSILIZE": "true", "KASMINA_ALPHA_SCHEDULE": "cosine", "KASMINA_MAX_GRADIENT_COSINE": "0.5",
-		"KASMINA_TRAIN_EPOCHS": "77", "KASMINA_MAX_SHADOWING": "77", "KASMINA_MAX_PROBATION": "77",
-		"TAMIYO_STALL_EPOCHS": "7", "TAMIYO_STALL_GAIN": "0.7", "TAMIYO_MAX_GROWING": "7", "TAMIYO_MAX_SEED_AGE_EPOCHS": "7",
+		"KASMINA_TRAIN_EPOCHS": "17", "KASMINA_MAX_SHADOWING": "77", "KASMINA_MAX_PROBATION": "77",
+		"TAMIYO_STALL_EPOCHS": "7", "TAMIYO_STALL_GAIN": "0.7", "TAMIYO_MAX_GROWING": "7", "TAMIYO_MAX_SEED_AGE_EPOCHS": "77",
 	}
 	for _, field := range loadSettings(t, nil).Fields() {
 		if strings.HasPrefix(field.Env, "KASMINA_") && other[field.Env] == "" {

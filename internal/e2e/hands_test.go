@@ -188,7 +188,7 @@ func (h *hands) groupsAreKept() {
 // has the run be conservative. The feed tells who did it and why.
 func TestOperatorActs(t *testing.T) {
 	begin(t)
-	h := newHands(t, "KASMINA_MIN_TRAINING=1000", "KASMINA_TRAIN_EPOCHS=100000", "TAMIYO_MAX_SEED_AGE_EPOCHS=100000")
+	h := newHands(t, "KASMINA_MIN_TRAINING=1000", "KASMINA_TRAIN_EPOCHS=100000", "TAMIYO_MAX_SEED_AGE_EPOCHS=1000000")
 	h.goTrainer("acted", t.TempDir(), false)
 	seed := h.awaitSeed("acted", "TRAINING")
 	mustSay(t, "without a reason", h.fails(exitConfiguration, "seeds", "pause", "acted", seed.ID), "reason")

@@ -91,7 +91,7 @@ var nanoseconds = regexp.MustCompile(`"(took|after|lasted|pause)":\d`)
 func TestR25LogIsForWhoeverReadsIt(t *testing.T) {
 	begin(t)
 	h := newHands(t, "OONA_MESAGE_TTL_MS=1000",
-		"KASMINA_MIN_TRAINING=1000", "KASMINA_TRAIN_EPOCHS=100000", "TAMIYO_MAX_SEED_AGE_EPOCHS=100000")
+		"KASMINA_MIN_TRAINING=1000", "KASMINA_TRAIN_EPOCHS=100000", "TAMIYO_MAX_SEED_AGE_EPOCHS=1000000")
 	h.goTrainer("logged", t.TempDir(), false)
 	has := func(ok func(record map[string]any) bool) func() bool {
 		return func() bool { return slices.ContainsFunc(h.records(), ok) }

@@ -53,6 +53,7 @@ type report struct {
 	Slots      map[string][]int         `json:"slots"`
 	Grafts     map[string]trainer.Graft `json:"grafts"`
 	Stored     int64                    `json:"stored_ns,omitempty"`
+	Closed     string                   `json:"closed,omitempty"`
 }
 
 // settings are those of the controller.
@@ -150,7 +151,9 @@ func (r *Recording) Transcript() (*Transcript, error) {
 		return nil, err
 	}
 	if s := r.state; s.Grows {
-		t.Report = &report{TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts}
+		t.Report = &report{
+			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
+		}
 		if !s.Stored.IsZero() {
 			t.Report.Stored = s.Stored.UnixNano()
 		}
@@ -206,7 +209,7 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	state := tamiyo.State{Packet: packet}
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
-		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
+		state.HostLayers, state.Slots, state.Grafts, state.Closed = r.HostLayers, r.Slots, r.Grafts, r.Closed
 		if r.Stored != 0 {
 			state.Stored = time.Unix(0, r.Stored)
 		}

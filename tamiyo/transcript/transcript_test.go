@@ -106,7 +106,7 @@ func drawState(t *rapid.T, record *tamiyo.Record, number uint64) tamiyo.State {
 		HostLayers: []string{"fc1", "fc2"},
 		Slots: rapid.MapOf(rapid.SampledFrom([]string{"layer1", "layer2", `<"odd">`}), rapid.SliceOfN(rapid.IntRange(1, 64), 1, 3)).
 			Draw(t, "slots"),
-		Grafts: map[string]trainer.Graft{},
+		Grafts: map[string]trainer.Graft{}, Closed: rapid.SampledFrom([]string{"", "", "", "emergency"}).Draw(t, "closed"),
 	}
 	for _, id := range seedsOf(t, record) {
 		at := leyline.SeedLifecycleStage(rapid.Int32Range(1, 11).Draw(t, "stage"))

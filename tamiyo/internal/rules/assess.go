@@ -49,6 +49,7 @@ type Verdict struct {
 	Effect   Effect
 	Reason   string // the rule that gives the command its reason; empty: none does
 	Disturb  string // the rule that disturbs the run now; the mode itself does not, nor what is late
+	Uneasy   bool   // such a rule fired, if only to be told
 	Calm     bool   // the pass says that the run is calm
 	Stops    string // the rule that turns the run conservative
 	Recovers bool   // conservative mode ends
@@ -116,6 +117,7 @@ func (v *Verdict) apply(rule *rule, f *Facts, b *Blueprint) {
 		finding.Effect = Tell
 	}
 	v.Findings = append(v.Findings, finding)
+	v.Uneasy = v.Uneasy || rule.disturbs()
 	if rule.recovers {
 		v.Recovers = true
 	}
@@ -125,7 +127,7 @@ func (v *Verdict) apply(rule *rule, f *Facts, b *Blueprint) {
 	if v.Reason == "" || rule.over {
 		v.Reason = rule.reasonOrEvent()
 	}
-	if finding.Effect >= Pause && rule.evaluator != evaluatorMode && rule.evaluator != evaluatorTimeouts {
+	if finding.Effect >= Pause && rule.disturbs() {
 		v.Disturb = rule.reasonOrEvent()
 	}
 	if finding.Effect == Stop {
@@ -202,7 +204,7 @@ func answered(f *Facts, event string) bool {
 
 // calm says that nothing disturbs the run, as far as its trainer and the library told.
 func (v *Verdict) calm(f *Facts) bool {
-	late := f.Overdue || f.Policy.Overdue || f.lives(func(b *Blueprint) bool { return b.Untold != "" })
+	late := f.Overdue || f.Policy.Overdue || f.lives(isUntold)
 	known := f.Loss.Validated && !f.Loss.Diverged && (f.Mode.Unrest == "" || answered(f, f.Mode.Unrest))
-	return v.Disturb == "" && !late && known
+	return !v.Uneasy && !late && known
 }

@@ -79,6 +79,10 @@ type Blueprint struct {
 	Untold  string // why the kernel library did not tell of it; empty: it has answered
 }
 
+// isUntold says that the library did not tell of it, or knows nothing of one that lives. A seed of
+// which it knows nothing may be asked for again, as often as any: there is no kernel for it.
+func isUntold(b *Blueprint) bool { return b.Untold != "" || b.Unknown && !b.Begins }
+
 // lives says whether a living seed's blueprint is so.
 func (f *Facts) lives(is func(*Blueprint) bool) bool {
 	for i := range f.Blueprints {

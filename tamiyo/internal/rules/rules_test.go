@@ -175,7 +175,7 @@ func TestEachRuleAtItsBound(t *testing.T) {
 		},
 		"of one that is asked for again":     {unknown("no answer", true), outcome{list("blueprint_untold"), Hold, "blueprint_untold"}},
 		"for it is late":                     {func(f *Facts) { unknown("late", false)(f); f.Overdue = true }, outcome{list("timeout_urza"), Pause, "timeout_urza"}},
-		"it knows of no such blueprint":      {unknown("", false), outcome{}},
+		"it knows of no such blueprint":      {unknown("", false), outcome{list("blueprint_untold"), Freeze, "blueprint_untold"}},
 		"nor of one that is asked for again": {unknown("", true), outcome{}},
 
 		"unrest, untold":  {begins(mode(Mode{Unrest: "hook_budget", Calm: 2, HoldDown: 3})), outcome{list("stabilising"), Hold, "stabilising"}},
@@ -253,8 +253,13 @@ func TestRecovery(t *testing.T) {
 		"what disturbed it is gone":                       {with(func(f *Facts) { f.Mode.Unrest = "bp_quarantine" }), true},
 		"of a living seed's blueprint nobody tells":       {with(unknown("no answer", false)), false},
 		"that disturbed it, and that nobody knows now":    {with(func(f *Facts) { unknown("", false)(f); f.Mode.Unrest = "bp_quarantine" }), false},
-		"a blueprint that did not, and that nobody knows": {with(unknown("", false)), true},
-		"not conservative":                                {with(func(f *Facts) { f.Mode.Conservative = false }), false},
+		"a blueprint that did not, and that nobody knows": {with(unknown("", false)), false},
+		"it is asked for again, and nobody knows it":      {with(unknown("", true)), true},
+		"the device is under pressure, and nothing is begun": {
+			with(metrics(map[string]float32{"gpu_util_percent": 99, "gpu_mem_free_gb": 0.1})), false,
+		},
+		"a slow apply, which pauses nothing": {with(metrics(map[string]float32{"kasmina.apply_ms": 99})), true},
+		"not conservative":                   {with(func(f *Facts) { f.Mode.Conservative = false }), false},
 	} {
 		v := Assess(calmFacts(row.change))
 		if v.Recovers != row.recovers {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -51,6 +52,11 @@ func (r *rule) reasonOrEvent() string {
 		return r.reason
 	}
 	return r.event
+}
+
+// disturbs says whether it pauses runs for what is wrong with them.
+func (r *rule) disturbs() bool {
+	return r.effect >= Pause && r.evaluator != evaluatorMode && r.evaluator != evaluatorTimeouts
 }
 
 type comparison int
@@ -108,7 +114,7 @@ func blueprintIs(text string, is func(*Blueprint) bool) condition {
 // untold makes one on a blueprint that the library, which was not late, did not tell of.
 func untold(text string, begins bool) condition {
 	return condition{text: text, bound: 1, of: func(f *Facts, b *Blueprint, _ *Verdict) Figure {
-		return flag(b != nil && b.Untold != "" && b.Begins == begins && !f.Overdue)
+		return flag(b != nil && isUntold(b) && b.Begins == begins && !f.Overdue)
 	}}
 }
 
@@ -259,7 +265,9 @@ var table = []rule{
 	},
 	{
 		evaluator: evaluatorSteadiness, event: blueprintUntold, level: warning, effect: Freeze, ofBlueprint: true, more: whyUntold,
-		when: []condition{untold("the kernel library did not tell of a living seed's blueprint, and was not late", false)},
+		when: []condition{
+			untold("the kernel library was not late, and did not tell of a living seed's blueprint or knows of no such one", false),
+		},
 	},
 	{
 		evaluator: evaluatorSteadiness, event: blueprintUntold, level: warning, effect: Hold, ofBlueprint: true, more: whyUntold,
@@ -288,7 +296,9 @@ func settles(f *Facts, v *Verdict) bool {
 	return v != nil && v.Calm && f.Mode.Calm+1 >= f.Mode.HoldDown
 }
 
-func whyUntold(_ *Facts, b *Blueprint) []string { return []string{"why", b.Untold} }
+func whyUntold(_ *Facts, b *Blueprint) []string {
+	return []string{"why", cmp.Or(b.Untold, "it knows of no such blueprint")}
+}
 
 func tierOf(_ *Facts, b *Blueprint) []string {
 	return []string{"tier", b.Tier.String()}

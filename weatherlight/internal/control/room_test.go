@@ -221,6 +221,30 @@ func TestEmergencyOfOneRunLeavesTheOthersAlone(t *testing.T) {
 	})
 }
 
+func TestNothingIsGerminatedInAnEmergency(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o := open(t, url, "a", eager)
+		o.hear("run-1")
+		if err := o.Emergency(t.Context(), "run-1", kasmina.Emergency{Level: conservative, ID: "signal-1"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			o.hear("run-1")
+		}
+		if commands := sentOf[*leyline.AdaptationCommand](o); len(commands) > 0 || o.events("command_rejected") > 0 {
+			t.Errorf("in the emergency: %v", commands)
+		}
+		o.do(o.command("lift", "run-1", func(c *leyline.AdaptationCommand) {
+			c.CommandType = leyline.CommandType_COMMAND_EMERGENCY
+			c.Annotations["level"] = "1"
+		}))
+		o.hear("run-1")
+		if commands := sentOf[*leyline.AdaptationCommand](o); len(commands) != 1 {
+			t.Errorf("%d commands after it, want a germination", len(commands))
+		}
+	})
+}
+
 // A report lies on another stream than the signal, and may be handled after it.
 func TestEmergencyOfARunHoldsFromItsFirstReport(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
