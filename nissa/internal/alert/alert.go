@@ -167,7 +167,7 @@ func (a Alert) observe(t Terms, o Observation) Alert {
 func (a Alert) hold(t Terms, now, since time.Time) Alert {
 	if a.State == Inactive || a.State == Resolved || a.State == "" {
 		a.State, a.Since = Pending, since
-		a.Fired, a.Ended, a.Reason, a.Ack = time.Time{}, time.Time{}, "", nil
+		a.Fired, a.Ended, a.Gone, a.Reason, a.Ack = time.Time{}, time.Time{}, time.Time{}, "", nil
 	}
 	if a.State == Pending && a.Streak >= t.Count && now.Sub(a.Since) >= t.For {
 		a.State, a.Fired = Firing, now

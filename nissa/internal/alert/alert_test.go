@@ -349,3 +349,24 @@ func TestASenderWhoseClockIsSetBackIsHeardAgain(t *testing.T) {
 		}
 	}
 }
+
+// Who falls silent again after he was heard again is silent, and stays so until he is heard.
+func TestASecondSilenceLastsAsLongAsTheFirst(t *testing.T) {
+	tracker, subject, now := NewTracker(Limits{}), Subject{Rule: "r", Source: "s"}, noon
+	terms := Terms{Count: 1, Absent: time.Minute}
+	state := func() State { a, _ := tracker.Get(subject.ID()); return a.State }
+	for range 3 {
+		tracker.Observe(subject, Meaning{}, terms, Observation{At: now})
+		if got := state(); got == Firing {
+			t.Fatalf("heard, and it is %s", got)
+		}
+		for range 10 {
+			now = now.Add(30 * time.Second)
+			tracker.Tick(now, Heard{Until: now}, func(string) (Terms, bool) { return terms, true })
+		}
+		a, _ := tracker.Get(subject.ID())
+		if a.State != Firing || a.Fired.After(now.Add(-4*time.Minute)) {
+			t.Fatalf("silent for five minutes: %+v", a)
+		}
+	}
+}
