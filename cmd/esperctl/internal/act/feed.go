@@ -141,7 +141,8 @@ type question struct {
 
 // ofCommand asks what Kasmina made of a command.
 func ofCommand(id string) question {
-	return question{id, "It may still be carried out within a minute, or for as long as five reports of its run take", func(e event) (string, error) {
+	const later = "It may still be carried out within a minute, or for as long as five reports of its run take"
+	return question{id, later, func(e event) (string, error) {
 		switch {
 		case e.Details["command_id"] != id:
 			return "", nil
