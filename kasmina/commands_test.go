@@ -362,6 +362,12 @@ func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 	if _, attributes := w.told("rollback_ready"); attributes["seed_id"] != "later" || attributes["reason"] != "rolled_back" {
 		t.Errorf("event %v", attributes)
 	}
+	w.plant("culled")
+	w.do(opCull, "culled")
+	w.report()
+	if gone := w.last.Gone; gone["later"] != "rolled_back" || gone["culled"] != "retired" || len(gone) != 3 {
+		t.Errorf("gone %v", gone)
+	}
 }
 
 func TestArchitecturePageSaysWhatEachTypeOfCommandDoes(t *testing.T) {

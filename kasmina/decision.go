@@ -26,6 +26,9 @@ type Decision struct {
 	// refusal; empty: one can.
 	Closed string
 
+	// Gone is why the last seeds that ended did, by their ids.
+	Gone map[string]string
+
 	Rejected *RejectedError // of a command that was refused
 	Stats    Stats          // for Counters
 }

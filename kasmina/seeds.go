@@ -118,6 +118,18 @@ func (st *step) noteEnded(s *seed, reason string) {
 	st.r.Ended = appended(st.r.Ended, gone, maxEnded)
 }
 
+// gone is why the last seeds that ended did, by their ids.
+func gone(ended []endedSeed) map[string]string {
+	if len(ended) == 0 {
+		return nil
+	}
+	reasons := make(map[string]string, len(ended))
+	for i := range ended {
+		reasons[ended[i].Seed] = ended[i].Reason
+	}
+	return reasons
+}
+
 // end takes a seed out, wherever it is on its way.
 func (st *step) end(s *seed, reason string, level leyline.TelemetryLevel, ending trainer.Kind) {
 	switch {

@@ -72,7 +72,7 @@ type Kernel struct {
 type Tamiyo struct {
 	PolicyDir            string        `env:"TAMIYO_POLICY_DIR" envDefault:"./var/tamiyo/policies" doc:"Folder of the policies. The log of field reports lies in the folder above it, which no other instance may have."`
 	ConservativeMode     bool          `env:"TAMIYO_CONSERVATIVE_MODE" envDefault:"false" doc:"Every run is conservative: its seeds leave the output, and none is begun."`
-	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept."`
+	FieldReportRetention time.Duration `env:"TAMIYO_FIELD_REPORT_RETENTION_HOURS" envDefault:"24" unit:"h" min:"1s" doc:"How long field reports are kept, the last 64 MiB of them at most."`
 	ObservationEpochs    int           `env:"TAMIYO_FR_OBS_WINDOW_EPOCHS" envDefault:"1" min:"1" max:"100000" doc:"Reports with a validation loss that are watched after a seed was kept, for one more field report on what they showed; 1 is none."`
 	VerifyUpdates        bool          `env:"TAMIYO_VERIFY_UPDATES" envDefault:"true" doc:"Also refuse policy updates past the freshness bound, and policies whose version is longer than 128 bytes, that of the rules or that of another one that is kept; one without a version cannot decide. Signature, order, size and checksum are always checked; what a payload is shows when it is to decide."`
 	UpdateFreshness      time.Duration `env:"TAMIYO_UPDATE_FRESHNESS_SEC" envDefault:"0" unit:"s" min:"0" doc:"Oldest policy update that is accepted when updates are verified; 0 is off."`

@@ -23,7 +23,8 @@ type State struct {
 	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
 	Stored     time.Time                // when the bus stored it [when it is decided on]
 
-	Closed string // why Kasmina would refuse each germination now; empty: it would not
+	Gone   map[string]string // why Kasmina ended seeds, by their ids: the last few
+	Closed string            // why Kasmina would refuse each germination now; empty: it would not
 
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
 	// known of. An error means that it cannot be told now, and one that wraps

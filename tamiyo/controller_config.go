@@ -43,8 +43,8 @@ func (c Candidate) Refused() (rule string, refused bool) {
 // Blueprints are what is asked for a controller while it decides.
 type Blueprints struct {
 	// Candidates are the blueprints that a seed at a slot of this shape could be
-	// germinated from.
-	Candidates func(ctx context.Context, slot []int) ([]Candidate, error)
+	// germinated from in a run.
+	Candidates func(ctx context.Context, run string, slot []int) ([]Candidate, error)
 	// Blueprint is what is known of a seed's blueprint [nothing].
 	Blueprint func(ctx context.Context, id string) (blueprint Candidate, known bool, err error)
 	// StepTimeout is how long a decision may ask these two [for as long as the report may

@@ -52,7 +52,7 @@ func outcome(s seed, lastAlive stage) leyline.FieldReportOutcome {
 		return leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS
 	case lastAlive < stageTraining:
 		return leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_ABORTED
-	case s.Cause == causeRestarted:
+	case spares(s.Cause):
 		return leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL
 	case s.Cause == causeRegression || judged(lastAlive) && s.Evidence.Worse:
 		return leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION

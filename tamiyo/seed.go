@@ -164,7 +164,7 @@ func (o *operation) UnmarshalText(text []byte) error {
 // by what it did in the host or by its kernel. A seed may also go for what it cannot
 // help, as when another's rollback takes it along.
 func (s seed) blamed() bool {
-	if s.Cause == causeNoEffect || s.Failure != "" {
+	if s.Cause == causeNoEffect || s.Failure != "" || spares(s.Cause) {
 		return false
 	}
 	return s.Cause != "" || s.Measured || culled(s.Stage)
@@ -189,6 +189,22 @@ func (h hold) heard(out, asked bool, evaluated uint64, now int64) hold {
 		h.Since, h.At = evaluated, now
 	}
 	return h
+}
+
+// spares says whether what ended a seed had nothing to do with its blueprint.
+func spares(cause string) bool {
+	switch cause {
+	case causeRestarted, causeRetired, causeWithdrawn, causePruned, causeRolledBack:
+		return true
+	default:
+		return false
+	}
+}
+
+// Spares says whether a field report speaks neither for nor against its blueprint: the trainer was
+// restarted without the seed, somebody had it taken out, or another's rollback took it along.
+func Spares(report *leyline.FieldReport) bool {
+	return report.GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS && spares(report.GetNotes())
 }
 
 func (p pending) waits() bool { return p.Operation != opNone }

@@ -150,6 +150,9 @@ const chances = 3
 // end closes a seed with a field report and gives the host time to show what it
 // can do without, or with, it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
+	if gone := e.state.Gone[s.ID]; s.Cause == "" && s.Stage != stageFossilized && spares(gone) {
+		s.Cause = gone
+	}
 	report := e.report(s, lastAlive)
 	switch {
 	case s.Stage == stageFossilized, s.Cause == causeRestarted, s.Blueprint == "":
@@ -160,7 +163,7 @@ func (e *evaluation) end(s seed, lastAlive stage) seed {
 		// One that was alive each time and was never measured is not tried for ever.
 		set := e.record.setBack(s.Slot, s.Blueprint)
 		followUp(report, "set_back", s)
-		if set >= chances && s.Stage != stageUnknown {
+		if set >= chances && s.Stage != stageUnknown && !spares(s.Cause) {
 			e.record.writeOff(s.Slot, s.Blueprint)
 			followUp(report, "write_off", s)
 		}

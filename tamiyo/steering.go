@@ -18,6 +18,12 @@ const (
 	causeRestarted  = "trainer_restarted"
 
 	causeConservative = "conservative_mode"
+
+	// Why Kasmina ended a seed at a command that was not ours, or along with another one.
+	causeRetired    = "retired"
+	causeWithdrawn  = "withdrawn"
+	causePruned     = "pruned"
+	causeRolledBack = "rolled_back"
 )
 
 // regressionEpochs of loss in a row cull a seed.

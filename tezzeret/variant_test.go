@@ -8,7 +8,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -194,51 +193,6 @@ func TestSurveyTellsWhatCompileWouldDo(t *testing.T) {
 	found, err := tezzeret.NewCompiler(tezzeret.Config{}).Survey(t.Context(), karn.NewCatalog().List())
 	if err != nil || len(found) != 35 {
 		t.Errorf("%d candidates, %v", len(found), err)
-	}
-}
-
-func TestSurveyorRemembersEachSlot(t *testing.T) {
-	asked := 0
-	surveyor := tezzeret.NewSurveyor(approvedCompiler(32), func() []*leyline.BlueprintDescriptor { asked++; return safe() })
-	var group sync.WaitGroup
-	var lists [8][]tezzeret.Candidate
-	for i := range lists {
-		group.Go(func() {
-			var err error
-			if lists[i], err = surveyor.Candidates(t.Context(), 12, 32); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	group.Wait()
-	for _, list := range lists {
-		if len(list) == 0 || !slices.Equal(list, lists[0]) {
-			t.Errorf("%v, want %v", list, lists[0])
-		}
-	}
-	if asked != 1 {
-		t.Errorf("surveyed %d times", asked)
-	}
-	own, err := surveyor.Candidates(t.Context())
-	same, again := surveyor.Candidates(t.Context(), 32)
-	if err != nil || again != nil || len(own) == 0 || !slices.Equal(own, same) || asked != 2 {
-		t.Errorf("own slot: %v and %v, %v, surveyed %d times", own, same, err, asked)
-	}
-	if none, err := surveyor.Candidates(t.Context(), 2, 2, 2, 2); len(none) != 0 || err != nil {
-		t.Errorf("no slot: %v, %v", none, err)
-	}
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := surveyor.Candidates(cancelled, 5); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if found, err := surveyor.Candidates(t.Context(), 5); len(found) == 0 || err != nil {
-		t.Errorf("after somebody gave up: %v, %v", found, err)
-	}
-	for size := range 200 { // ever new slots
-		if _, err := surveyor.Candidates(t.Context(), 1, size+1); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

@@ -38,24 +38,6 @@ type JudgementFailure struct {
 	At     time.Time `json:"at"`
 }
 
-// Outcomes are what seeds of a blueprint came to.
-type Outcomes struct {
-	Tried int     `json:"tried"` // judged to the end
-	Kept  int     `json:"kept"`
-	Gain  float64 `json:"gain"` // relative falls of the loss that the kept ones brought, summed
-
-	// Known are the reports that were counted last: one may come again.
-	Known []string `json:"known"`
-}
-
-// MeanGain is the relative fall of the loss that a kept seed brought.
-func (o Outcomes) MeanGain() float64 {
-	if o.Kept == 0 {
-		return 0
-	}
-	return o.Gain / float64(o.Kept)
-}
-
 // Kinds of notes.
 const (
 	noteBSDS      = "bsds"
@@ -245,64 +227,6 @@ func (s *EvidenceStore) Measured(ctx context.Context, benchmark *leyline.Bluepri
 func unmeasured(p *leyline.BlueprintBenchmarkProfile) bool {
 	return slices.ContainsFunc([]float32{p.GetP50LatencyMs(), p.GetP95LatencyMs(), p.GetThroughputSamplesPerS()},
 		func(figure float32) bool { return !(figure >= 0 && figure <= math.MaxFloat32) })
-}
-
-// countedReports are remembered of a blueprint, so that none counts twice.
-const countedReports = 256
-
-// Ended counts what a seed came to. A report that was counted, or that says nothing of its
-// blueprint, changes nothing. Errors: ErrEvidence, ErrUnavailable.
-func (s *EvidenceStore) Ended(ctx context.Context, report *leyline.FieldReport) error {
-	kept := report.GetOutcome() == leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS
-	_, watched := report.GetMetrics()["loss_delta_total"] // one that was counted when it was kept
-	if report.GetBlueprintId() == "" || watched || !kept && !judged(report) {
-		return nil
-	}
-	return s.amend(ctx, "count report of", report.GetBlueprintId(), noteOutcomes, "", func(content string) (string, error) {
-		var o Outcomes
-		if content != "" {
-			if err := json.Unmarshal([]byte(content), &o); err != nil {
-				o = Outcomes{} // it begins anew: nobody else can mend it
-			}
-		}
-		if slices.Contains(o.Known, report.GetReportId()) {
-			return "", nil
-		}
-		o.Known = append(o.Known, report.GetReportId())
-		o.Known = o.Known[max(0, len(o.Known)-countedReports):]
-		o.Tried++
-		if kept {
-			o.Kept++
-			o.Gain += gainOf(report)
-		}
-		return writeJSON(o)
-	})
-}
-
-// judged says whether a seed that was not kept was at least measured.
-func judged(report *leyline.FieldReport) bool {
-	_, measured := report.GetMetrics()["loss_delta"]
-	switch report.GetOutcome() {
-	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION:
-		return true
-	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL:
-		return measured
-	default:
-		return false
-	}
-}
-
-// gainOf is the relative fall of the loss that a seed brought, 0..1. Where the fall, or the
-// loss that it led to, was not told, none is known.
-func gainOf(report *leyline.FieldReport) float64 {
-	delta, measured := report.GetMetrics()["loss_delta"]
-	loss, told := report.GetMetrics()["validation_loss"]
-	fall := -float64(delta)
-	gain := fall / (math.Abs(float64(loss)) + max(fall, 0))
-	if !measured || !told || math.IsNaN(gain) {
-		return 0
-	}
-	return min(max(gain, 0), 1)
 }
 
 func (s *EvidenceStore) amend(

@@ -159,9 +159,9 @@ func TestOutcomesCountOnce(t *testing.T) {
 		measured := map[string]float32{"loss_delta": -0.25, "validation_loss": 0.75}
 		reports := []*leyline.FieldReport{
 			{ReportId: "kept", BlueprintId: "BP001", Outcome: success, Metrics: measured},
-			{ReportId: "kept, not measured", BlueprintId: "BP001", Outcome: success},
-			{ReportId: "kept, the loss not told", BlueprintId: "BP003", Outcome: success, Metrics: map[string]float32{"loss_delta": -0.25}},
-			{ReportId: "kept, the fall not told", BlueprintId: "BP003", Outcome: success, Metrics: map[string]float32{"validation_loss": 0.5}},
+			{ReportId: "kept, not measured", CommandId: "c", BlueprintId: "BP001", Outcome: success},
+			{ReportId: "kept, the loss not told", CommandId: "c", BlueprintId: "BP003", Outcome: success, Metrics: map[string]float32{"loss_delta": -0.25}},
+			{ReportId: "kept, the fall not told", CommandId: "c", BlueprintId: "BP003", Outcome: success, Metrics: map[string]float32{"validation_loss": 0.5}},
 			{ReportId: "kept, and nothing was left", BlueprintId: "BP004", Outcome: success, Metrics: map[string]float32{"loss_delta": -0.25, "validation_loss": 0}},
 			{ReportId: "worse", BlueprintId: "BP001", Outcome: regression},
 			{ReportId: "no use", BlueprintId: "BP001", Outcome: neutral, Metrics: measured},
@@ -188,10 +188,56 @@ func TestOutcomesCountOnce(t *testing.T) {
 			t.Errorf("outcomes of one that left no loss: %+v", got)
 		}
 		got := known(t, library, "BP001").Outcomes
-		if got.Tried != 4 || got.Kept != 2 || math.Abs(got.MeanGain()-0.125) > 1e-9 {
+		if got.Tried != 4 || got.Kept != 2 || math.Abs(got.MeanGain()-0.25) > 1e-9 {
 			t.Errorf("outcomes %+v", got)
 		}
 	})
+}
+
+// Whoever lost the record of a run reports its seeds again, under other names of reports.
+func TestSeedCountsOnceWhoeverReportsIt(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, config configFor) {
+		library := openTest(t, config(t.TempDir()))
+		count := func(id, command, run, seed string, metrics map[string]float32) {
+			t.Helper()
+			if err := library.Evidence().Ended(t.Context(), &leyline.FieldReport{
+				ReportId: id, CommandId: command, TrainingRunId: run, SeedId: seed, BlueprintId: "BP002",
+				Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS, Metrics: metrics,
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := map[string]float32{"loss_delta": -0.1, "validation_loss": 0.9}
+		count("a", "c1", "run-1", "s1", told)
+		count("b", "c1", "run-1", "s1", told)
+		count("c", "", "run-1", "s1", map[string]float32{"validation_loss": 0.9})
+		count("d", "", "run-1", "forgotten", map[string]float32{"validation_loss": 0.9})
+		count("e", "c2", "run-2", "s1", told)
+		count("f", "c3", "run-1", "s2", nil)
+		got := known(t, library, "BP002").Outcomes
+		if got.Tried != 3 || got.Kept != 3 || got.Untold != 1 || math.Abs(got.MeanGain()-0.1) > 1e-6 {
+			t.Errorf("outcomes %+v, mean gain %v", got, got.MeanGain())
+		}
+	})
+}
+
+// What an earlier release counted has the names of its reports.
+func TestReportThatAnEarlierReleaseCountedCountsOnce(t *testing.T) {
+	library := openTest(t, testConfig(t.TempDir()))
+	store := library.Evidence()
+	report := &leyline.FieldReport{
+		ReportId: "a", CommandId: "c", TrainingRunId: "run-1", SeedId: "s1", BlueprintId: "BP001",
+		Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION,
+	}
+	err := store.amend(t.Context(), "test", "BP001", noteOutcomes, "", func(string) (string, error) {
+		return `{"tried":2,"kept":1,"gain":0.5,"known":["a","b"]}`, nil
+	})
+	if err := errors.Join(err, store.Ended(t.Context(), report)); err != nil {
+		t.Fatal(err)
+	}
+	if got := known(t, library, "BP001").Outcomes; got.Tried != 2 || got.MeanGain() != 0.5 {
+		t.Errorf("outcomes %+v", got)
+	}
 }
 
 func TestSheetOfThePrototypeIsRead(t *testing.T) {

@@ -113,8 +113,8 @@ func TestFieldReportsOfAnOutageAndAKillAreDeliveredOnce(t *testing.T) {
 	if err := next.stop(t); err != nil { // waits for the outbox
 		t.Error(err)
 	}
-	if found := next.reports.All(); len(found) != 2 {
-		t.Errorf("%d reports in the log, want 2", len(found))
+	if found, err := next.reports.All(); len(found) != 2 || err != nil {
+		t.Errorf("%d reports in the log, want 2: %v", len(found), err)
 	}
 	after := connect(t, server.URL, "nissa")
 	if err := after.Publish(t.Context(), oona.Message{Payload: &leyline.FieldReport{ReportId: "after them"}}); err != nil {

@@ -92,13 +92,13 @@ func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
 	return config
 }
 
-// onReport hears of every report of a trainer that grows: what fits its slots is found out
-// long before a seed is wanted there.
-func (s *Service) onReport() func(trainer.Report) {
+// onReport hears of every report of a trainer that grows, and leads its run: what fits its slots
+// is found out long before a seed is wanted there.
+func (s *Service) onReport() func(string, trainer.Report) {
 	warn := s.warnLocalOnly()
-	return func(report trainer.Report) {
+	return func(run string, report trainer.Report) {
 		warn(report)
-		s.selection.Prepare(report.Slots)
+		s.selection.Prepare(run, report.Slots)
 	}
 }
 

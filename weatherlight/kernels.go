@@ -10,7 +10,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
@@ -46,7 +45,7 @@ func openKernels(ctx context.Context, f *foundation, offer func(*leyline.Telemet
 		foundation: f, catalog: catalog, library: library,
 		prefetcher: urza.NewPrefetcher(library, assembly.Prefetch(f.settings, compiler, catalog)),
 		selection: selection.New(selection.Config{
-			Catalog: catalog, Surveyor: tezzeret.NewSurveyor(compiler, catalog.List), Library: library,
+			Catalog: catalog, Compiler: compiler, Library: library,
 			OwnSlot: f.settings.Tezzeret.SlotSizes(), Offer: offer,
 		}),
 	}, nil

@@ -82,7 +82,7 @@ var allowedImports = map[string][]string{
 		"signing", "telemetry", "supervise", "oona/lease", "tamiyo", "internal/cadence",
 	},
 	"weatherlight/internal/capability": {"karn", "kasmina", "urza"},
-	"weatherlight/internal/evidence":   {"leyline", "oona", "tamiyo/fieldreport", "urza"},
+	"weatherlight/internal/evidence":   {"leyline", "oona", "tamiyo", "tamiyo/fieldreport", "urza"},
 	"weatherlight/internal/policies":   {"leyline", "oona", "tamiyo", "tamiyo/policy", "urza"},
 	"weatherlight/internal/status": {
 		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",

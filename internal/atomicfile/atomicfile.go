@@ -5,6 +5,7 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +20,14 @@ import (
 // a device, a pipe or a folder is refused. A process that is killed meanwhile may leave a
 // file .<name>.*.tmp beside it, which nobody reads: see Sweep.
 func WriteFile(path string, content []byte, permissions fs.FileMode) error {
+	return Write(path, permissions, func(to io.Writer) error {
+		_, err := to.Write(content)
+		return err
+	})
+}
+
+// Write is WriteFile for content that is not in memory as a whole: it is what write writes.
+func Write(path string, permissions fs.FileMode, write func(to io.Writer) error) error {
 	path, err := place(path)
 	if err != nil {
 		return err
@@ -28,7 +37,7 @@ func WriteFile(path string, content []byte, permissions fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(fill(file, content, permissions), file.Close())
+	err = errors.Join(fill(file, write, permissions), file.Close())
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}
@@ -75,8 +84,8 @@ func Sweep(path string) error {
 // unfinished is the pattern of the names of files that are to become path.
 func unfinished(path string) string { return "." + filepath.Base(path) + ".*.tmp" }
 
-func fill(file *os.File, content []byte, permissions fs.FileMode) error {
-	if _, err := file.Write(content); err != nil {
+func fill(file *os.File, write func(to io.Writer) error, permissions fs.FileMode) error {
+	if err := write(file); err != nil {
 		return err
 	}
 	if err := file.Chmod(permissions); err != nil {

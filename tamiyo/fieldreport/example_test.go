@@ -32,9 +32,10 @@ func Example() {
 		return
 	}
 	fmt.Println(log.Keep(ctx, &leyline.FieldReport{ReportId: "one", BlueprintId: "BP021", IssuedAt: timestamppb.Now()}))
-	fmt.Println(len(log.All()), "kept,", log.Published(), "published:", log.Close())
+	all, err := log.All()
+	fmt.Println(len(all), err, "kept,", log.Published(), "published:", log.Close())
 	// Output:
 	// published one
 	// <nil>
-	// 1 kept, 1 published: <nil>
+	// 1 <nil> kept, 1 published: <nil>
 }

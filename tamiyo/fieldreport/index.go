@@ -12,7 +12,11 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
+	"github.com/esper-lite/weatherlight/leyline"
 )
+
+// maxIndex bounds the index of an earlier release, which says a line of each report.
+const maxIndex = 128 << 20
 
 // indexPath is where earlier releases, and the prototype, say which reports of the
 // log were published. This one has each published before it is in the log.
@@ -28,7 +32,7 @@ func (l *Log) markPath() string { return l.path + ".published" }
 // not call it done, and leaves the mark in place of the index.
 func (l *Log) publishInherited(ctx context.Context) error {
 	path := l.indexPath()
-	content, err := regularfile.Read(path, maxLog)
+	content, err := regularfile.Read(path, maxIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(l.markPath()); err == nil {
 			return nil
@@ -43,14 +47,18 @@ func (l *Log) publishInherited(ctx context.Context) error {
 		l.config.Logger.Warn("field-report index had unreadable entries, their reports are published again",
 			"path", path, "entries", faults)
 	}
-	for _, report := range l.reports {
+	err = l.each(l.file, 0, func(report *leyline.FieldReport) error {
 		if done[report.GetReportId()] {
-			continue
+			return nil
 		}
 		if err := l.config.Publish(ctx, report); err != nil {
 			return fmt.Errorf("publish field report %s: %w", report.GetReportId(), err)
 		}
 		l.published.Add(1)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := atomicfile.WriteFile(l.markPath(), nil, 0o600); err != nil {
 		return fmt.Errorf("mark the field-report log: %w", err)

@@ -55,7 +55,11 @@ func TestKilledAroundTheOutboxLosesNoReport(t *testing.T) {
 			t.Fatal(err)
 		}
 		var kept []string
-		for _, report := range log.All() {
+		all, err := log.All()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, report := range all {
 			kept = append(kept, report.GetReportId())
 		}
 		if err := log.Close(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,8 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
@@ -28,12 +27,8 @@ var (
 	ErrNoReportID = errors.New("field report has no report_id")
 )
 
-// maxLog bounds a log that is read, and the index of an earlier release: the whole of it
-// is in memory at once. A day of reports takes a thousandth of it.
-const maxLog = 128 << 20
-
-// compactAfter is the number of expired reports that makes a rewrite of the log
-// worth its cost while the process runs.
+// compactAfter is the number of reports that are gone from which on a rewrite of the log
+// is worth its cost while the process runs, once they take as much room as the others.
 const compactAfter = 256
 
 // Config configures a [Log]. Publish is required; zero values elsewhere take the
@@ -46,7 +41,10 @@ type Config struct {
 
 	Retention time.Duration // how long reports are kept, from issued_at on [24 h]
 	MaxRecord int           // bytes of one record [1 MiB]
-	Logger    *slog.Logger  // [none]
+	// MaxBytes bounds the reports that are kept: beyond it the oldest go. The file takes at
+	// most twice as much, and what is remembered of it about half [64 MiB].
+	MaxBytes int64
+	Logger   *slog.Logger // [none]
 }
 
 // Log is a file of field reports in the prototype's format: records of a
@@ -60,8 +58,8 @@ type Log struct {
 	mu      sync.Mutex
 	naming  sync.Mutex // held with mu while another file takes the name
 	file    *os.File
-	size    int64 // bytes of whole records in the file
-	reports []*leyline.FieldReport
+	kept    window
+	crowded bool            // it was told that reports go for want of room
 	taken   map[string]bool // reports that Publish took and the file could not
 }
 
@@ -71,8 +69,9 @@ type Log struct {
 func Open(ctx context.Context, path string, config Config) (*Log, error) {
 	config.Retention = cmp.Or(max(config.Retention, 0), 24*time.Hour)
 	config.MaxRecord = cmp.Or(max(config.MaxRecord, 0), 1<<20)
+	config.MaxBytes = cmp.Or(max(config.MaxBytes, 0), 64<<20)
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
-	l := &Log{config: config, path: path, taken: map[string]bool{}}
+	l := &Log{config: config, path: path, kept: newWindow(), taken: map[string]bool{}}
 	if err := l.open(ctx); err != nil {
 		return nil, fmt.Errorf("open field-report log %s: %w", path, err)
 	}
@@ -91,7 +90,7 @@ func (l *Log) open(ctx context.Context) error {
 	}
 	err := l.publishInherited(ctx)
 	if err == nil {
-		err = l.compact(time.Now(), 1)
+		err = l.compact(time.Now())
 	}
 	if err != nil {
 		return errors.Join(err, l.file.Close())
@@ -110,7 +109,7 @@ func (l *Log) Keep(ctx context.Context, report *leyline.FieldReport) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if slices.ContainsFunc(l.reports, func(known *leyline.FieldReport) bool { return tellsOf(known, report) }) {
+	if l.kept.tellsOf(report) {
 		return nil
 	}
 	record, err := appendRecord(nil, report)
@@ -130,8 +129,8 @@ func (l *Log) Keep(ctx context.Context, report *leyline.FieldReport) error {
 		return fmt.Errorf("keep field report %s: %w", id, err)
 	}
 	delete(l.taken, id)
-	l.reports = append(l.reports, proto.CloneOf(report))
-	return l.compact(time.Now(), compactAfter)
+	l.kept.add(report, len(record))
+	return l.tidy(time.Now())
 }
 
 // InPlace reports the want of the file: what is written to it is gone with the process. It
@@ -159,36 +158,32 @@ func (l *Log) publish(ctx context.Context, report *leyline.FieldReport) error {
 // write leaves no part of a record behind: later records would be unreachable
 // behind it.
 func (l *Log) write(record []byte) error {
-	_, err := l.file.WriteAt(record, l.size)
+	_, err := l.file.WriteAt(record, l.kept.end)
 	if err == nil {
 		err = l.file.Sync()
 	}
 	if err != nil {
-		return errors.Join(err, l.file.Truncate(l.size))
+		return errors.Join(err, l.file.Truncate(l.kept.end))
 	}
-	l.size += int64(len(record))
 	return nil
 }
 
-// tellsOf says whether a report is known. One of a controller that was restarted
-// names its seed but not the command that made it.
-func tellsOf(known, report *leyline.FieldReport) bool {
-	if known.GetReportId() == report.GetReportId() {
-		return true
-	}
-	madeAgain := report.GetCommandId() == "" && report.GetBlueprintId() != ""
-	return madeAgain && known.GetTrainingRunId() == report.GetTrainingRunId() && known.GetSeedId() == report.GetSeedId()
-}
-
-// All returns copies of the reports that are kept, oldest first.
-func (l *Log) All() []*leyline.FieldReport {
+// All reads the reports that are kept, oldest first, also of a log that was closed.
+func (l *Log) All() ([]*leyline.FieldReport, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []*leyline.FieldReport
-	for _, report := range l.reports {
-		all = append(all, proto.CloneOf(report))
+	file, err := regularfile.Open(l.path)
+	if err == nil {
+		err = errors.Join(l.each(file, l.kept.start, func(report *leyline.FieldReport) error {
+			all = append(all, report)
+			return nil
+		}), file.Close())
 	}
-	return all
+	if err != nil {
+		return nil, fmt.Errorf("read field-report log %s: %w", l.path, err)
+	}
+	return all, nil
 }
 
 // Published is the number of reports that Publish took since the start.
@@ -210,40 +205,54 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// compact rewrites the log without the reports that are older than the retention,
-// once there are so many of them.
-func (l *Log) compact(now time.Time, least int) error {
-	kept := slices.DeleteFunc(slices.Clone(l.reports), func(report *leyline.FieldReport) bool {
-		return report.GetIssuedAt() != nil && now.Sub(report.GetIssuedAt().AsTime()) > l.config.Retention
-	})
-	if len(l.reports)-len(kept) < least {
-		return nil
-	}
-	var content []byte
-	for _, report := range kept {
-		var err error
-		if content, err = appendRecord(content, report); err != nil {
-			return err
-		}
-	}
-	if err := l.rewrite(content); err != nil {
-		return fmt.Errorf("compact field-report log: %w", err)
-	}
-	l.reports = kept
-	return nil
+// expired says of a report whether it is older than the retention.
+func (l *Log) expired(now time.Time) func(kept) bool {
+	return func(k kept) bool { return !k.issued.IsZero() && now.Sub(k.issued) > l.config.Retention }
 }
 
-func (l *Log) rewrite(content []byte) error {
+// tidy lets go of old reports, and rewrites the log once there are so many of them. All of
+// them were published.
+func (l *Log) tidy(now time.Time) error {
+	l.narrow(now)
+	if l.kept.dead < compactAfter || l.kept.start < l.kept.end-l.kept.start {
+		return nil
+	}
+	return l.rewrite(now)
+}
+
+func (l *Log) narrow(now time.Time) {
+	if crowded := l.kept.narrow(l.expired(now), l.config.MaxBytes); crowded > 0 && !l.crowded {
+		l.crowded = true
+		l.config.Logger.Warn("field-report log is full: its oldest reports, which were all published, go before their time",
+			"path", l.path, "bytes", l.config.MaxBytes, "retention", l.config.Retention)
+	}
+}
+
+// compact rewrites the log when there is anything in it that is not kept.
+func (l *Log) compact(now time.Time) error {
+	l.narrow(now)
+	if l.kept.dead == 0 && !slices.ContainsFunc(l.kept.reports, l.expired(now)) {
+		return nil
+	}
+	return l.rewrite(now)
+}
+
+func (l *Log) rewrite(now time.Time) error {
 	l.naming.Lock()
 	defer l.naming.Unlock()
-	if err := atomicfile.WriteFile(l.path, content, 0o600); err != nil {
+	var left window
+	err := atomicfile.Write(l.path, 0o600, func(to io.Writer) (err error) {
+		left, err = l.kept.copyTo(to, l.file, l.expired(now))
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("compact field-report log: %w", err)
 	}
 	file, err := regularfile.OpenFile(l.path, os.O_RDWR, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("compact field-report log: %w", err)
 	}
 	err = l.file.Close()
-	l.file, l.size = file, int64(len(content))
+	l.file, l.kept = file, left
 	return err
 }

@@ -63,8 +63,8 @@ func TestLogWhoseFileIsGoneTakesNothingIn(t *testing.T) {
 	if err := errors.Join(log.Keep(t.Context(), fieldReport("gone")), log.InPlace()); err != nil {
 		t.Error(err)
 	}
-	if again := openLog(t, path, Config{}); len(again.All()) != 2 {
-		t.Errorf("%d reports after a restart, want 2", len(again.All()))
+	if again := keptIDs(t, openLog(t, path, Config{})); len(again) != 2 {
+		t.Errorf("%d reports after a restart, want 2", len(again))
 	}
 }
 
@@ -78,8 +78,8 @@ func TestCompactedLogIsInPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(log.All()) > compactAfter {
-		t.Fatal("not compacted")
+	if info, err := os.Stat(log.path); err != nil || info.Size() > 1<<10 {
+		t.Fatalf("not compacted: %v, %v", info.Size(), err)
 	}
 	if err := log.InPlace(); err != nil {
 		t.Error(err)
@@ -114,9 +114,14 @@ func keepAll(t testing.TB, log *Log, ids ...string) {
 	}
 }
 
-func keptIDs(log *Log) []string {
+func keptIDs(t rapid.TB, log *Log) []string {
+	t.Helper()
+	all, err := log.All()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var ids []string
-	for _, report := range log.All() {
+	for _, report := range all {
 		ids = append(ids, report.GetReportId())
 	}
 	return ids
@@ -156,7 +161,10 @@ func TestFieldReportLogReadsThePrototypesBytes(t *testing.T) {
 	if err := os.WriteFile(path, golden, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kept := openLog(t, path, Config{}).All()
+	kept, err := openLog(t, path, Config{}).All()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if diff := cmp.Diff([]*leyline.FieldReport{goldenReport()}, kept, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
@@ -170,11 +178,11 @@ func TestScenario107_ReportsAreKeptForTheRetention(t *testing.T) {
 		time.Sleep(time.Hour)
 		keepAll(t, log, "young")
 		time.Sleep(23 * time.Hour)
-		if got := keptIDs(openLog(t, path, Config{})); !slices.Equal(got, []string{"old", "young"}) {
+		if got := keptIDs(t, openLog(t, path, Config{})); !slices.Equal(got, []string{"old", "young"}) {
 			t.Errorf("kept %v", got)
 		}
 		time.Sleep(time.Minute)
-		if got := keptIDs(openLog(t, path, Config{})); !slices.Equal(got, []string{"young"}) {
+		if got := keptIDs(t, openLog(t, path, Config{})); !slices.Equal(got, []string{"young"}) {
 			t.Errorf("kept %v", got)
 		}
 		content, err := os.ReadFile(path)
@@ -192,25 +200,14 @@ func TestLongLivedProcessShrinksItsLog(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		keepAll(t, log, "new")
-		if got := keptIDs(log); !slices.Equal(got, []string{"new"}) {
+		if got := keptIDs(t, log); !slices.Equal(got, []string{"new"}) {
 			t.Errorf("kept %d reports, want 1", len(got))
 		}
 		keepAll(t, log, "after compaction")
-		if got := keptIDs(openLog(t, log.path, Config{})); !slices.Equal(got, []string{"new", "after compaction"}) {
+		if got := keptIDs(t, openLog(t, log.path, Config{})); !slices.Equal(got, []string{"new", "after compaction"}) {
 			t.Errorf("after a restart %v", got)
 		}
 	})
-}
-
-func TestReportsAreHandedOutAsCopies(t *testing.T) {
-	log := openLog(t, logPath(t), Config{})
-	keepAll(t, log, "0", "1", "2")
-	for _, report := range log.All() {
-		report.ReportId = "a copy"
-	}
-	if got := keptIDs(log); !slices.Equal(got, []string{"0", "1", "2"}) {
-		t.Errorf("kept %v", got)
-	}
 }
 
 func TestScenario99_CrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
@@ -232,7 +229,7 @@ func TestScenario99_CrashInTheMiddleOfAnAppendLosesNothingElse(t *testing.T) {
 			appendTo(t, path, tail)
 			reopened := openLog(t, path, Config{})
 			keepAll(t, reopened, "b")
-			if got := keptIDs(openLog(t, path, Config{})); !slices.Equal(got, []string{"a", "b"}) {
+			if got := keptIDs(t, openLog(t, path, Config{})); !slices.Equal(got, []string{"a", "b"}) {
 				t.Errorf("kept %v", got)
 			}
 			aside, err := os.ReadFile(path + ".torn-1")
@@ -282,7 +279,7 @@ func TestAnOversizedReportDoesNotPoisonTheLog(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	keepAll(t, log, "a")
-	if got := keptIDs(openLog(t, log.path, Config{MaxRecord: 100})); !slices.Equal(got, []string{"a"}) {
+	if got := keptIDs(t, openLog(t, log.path, Config{MaxRecord: 100})); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("kept %v", got)
 	}
 }
@@ -298,7 +295,7 @@ func TestReportKeptTwiceIsPublishedOnce(t *testing.T) {
 		if err := l.Keep(t.Context(), madeAgain); err != nil {
 			t.Fatal(err)
 		}
-		if got := keptIDs(l); !slices.Equal(got, []string{"a"}) || !slices.Equal(b.sent, got) {
+		if got := keptIDs(t, l); !slices.Equal(got, []string{"a"}) || !slices.Equal(b.sent, got) {
 			t.Errorf("kept %v, published %v", got, b.sent)
 		}
 	}
@@ -311,7 +308,7 @@ func TestRefusedReportIsNotInTheLog(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	keepAll(t, log, "b")
-	if got := keptIDs(log); !slices.Equal(got, []string{"b"}) || log.Published() != 1 {
+	if got := keptIDs(t, log); !slices.Equal(got, []string{"b"}) || log.Published() != 1 {
 		t.Errorf("kept %v, published %d", got, log.Published())
 	}
 }
@@ -333,7 +330,7 @@ func TestReportThatCouldNotBeWrittenIsPublishedOnce(t *testing.T) {
 	}
 	log.file = file
 	keepAll(t, log, "a")
-	if got := keptIDs(log); !slices.Equal(got, []string{"a"}) || !slices.Equal(b.sent, got) {
+	if got := keptIDs(t, log); !slices.Equal(got, []string{"a"}) || !slices.Equal(b.sent, got) {
 		t.Errorf("kept %v, published %v", got, b.sent)
 	}
 }
@@ -362,7 +359,7 @@ func TestScenario104_EveryKeptReportIsPublishedWhateverFails(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer log.Close()
-		if got := keptIDs(log); !slices.Equal(got, want) {
+		if got := keptIDs(t, log); !slices.Equal(got, want) {
 			rt.Fatalf("kept %v, want %v", got, want)
 		}
 		if got := slices.Compact(slices.Clone(published)); !slices.Equal(got, want) || len(published) > len(want)+kills {
@@ -406,14 +403,24 @@ func FuzzReportRecords(f *testing.F) {
 	f.Add(golden)
 	f.Add(append(golden, golden[:9]...))
 	f.Add([]byte{0xff, 0xff, 0xff, 0x7f})
-	f.Fuzz(func(t *testing.T, content []byte) {
-		reports, used, err := readRecords(content, 1<<16)
-		if used > len(content) || err == nil && used != len(content) {
-			t.Fatalf("used %d of %d, %v", used, len(content), err)
+	read := func(t *testing.T, content []byte) (reports []*leyline.FieldReport, used int64, torn error) {
+		used, torn, err := readRecords(bytes.NewReader(content), 1<<16, func(report *leyline.FieldReport, _ int) error {
+			reports = append(reports, report)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		again, usedAgain, err := readRecords(content[:used], 1<<16)
-		if err != nil || usedAgain != used || len(again) != len(reports) {
-			t.Fatalf("the good part is not readable by itself: %v", err)
+		return reports, used, torn
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		reports, used, torn := read(t, content)
+		if used > int64(len(content)) || torn == nil && used != int64(len(content)) {
+			t.Fatalf("used %d of %d, %v", used, len(content), torn)
+		}
+		again, usedAgain, torn := read(t, content[:used])
+		if torn != nil || usedAgain != used || len(again) != len(reports) {
+			t.Fatalf("the good part is not readable by itself: %v", torn)
 		}
 		for i := range reports {
 			if !proto.Equal(reports[i], again[i]) && !hasNaN(reports[i]) {

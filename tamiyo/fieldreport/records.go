@@ -1,12 +1,16 @@
 package fieldreport
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -21,43 +25,69 @@ const lengthSize = 4
 var (
 	errTornRecord     = errors.New("record is cut short")
 	errOversizeRecord = errors.New("record length is beyond the limit")
+	errNoReport       = errors.New("record is no field report")
 )
 
-// readRecords decodes records of at most maxRecord bytes each until the end of
-// content or the first record it cannot read. It returns the reports, how many
-// bytes they take, and what was wrong behind them (nil at a clean end).
-func readRecords(content []byte, maxRecord int) (reports []*leyline.FieldReport, used int, err error) {
-	for used < len(content) {
-		report, size, err := readRecord(content[used:], maxRecord)
-		if err != nil {
-			return reports, used, fmt.Errorf("record at byte %d: %w", used, err)
+// readAhead is read of a log at a time.
+const readAhead = 1 << 20
+
+// readRecords hands over records of at most maxRecord bytes each until the end, or the first
+// one that it cannot read. It returns how many bytes they take, and what was wrong behind
+// them, nil at a clean end; err is why it could not go on reading.
+func readRecords(
+	from io.Reader, maxRecord int, each func(report *leyline.FieldReport, size int) error,
+) (used int64, torn, err error) {
+	reader := bufio.NewReaderSize(from, readAhead)
+	var record []byte
+	for {
+		if record, err = readRecord(reader, record, maxRecord); errors.Is(err, io.EOF) {
+			return used, nil, nil
 		}
-		reports = append(reports, report)
-		used += size
+		report := new(leyline.FieldReport)
+		if err == nil && proto.Unmarshal(record, report) != nil {
+			err = errNoReport
+		}
+		if errors.Is(err, errTornRecord) || errors.Is(err, errOversizeRecord) || errors.Is(err, errNoReport) {
+			return used, fmt.Errorf("record at byte %d: %w", used, err), nil
+		}
+		if err != nil {
+			return used, nil, err
+		}
+		if err := each(report, lengthSize+len(record)); err != nil {
+			return used, nil, err
+		}
+		used += int64(lengthSize + len(record))
 	}
-	return reports, used, nil
 }
 
-func readRecord(content []byte, maxRecord int) (*leyline.FieldReport, int, error) {
-	if len(content) < lengthSize {
-		return nil, 0, errTornRecord
+// readRecord reads a record into a buffer. At the end it returns io.EOF.
+func readRecord(from io.Reader, buffer []byte, maxRecord int) ([]byte, error) {
+	var prefix [lengthSize]byte
+	if _, err := io.ReadFull(from, prefix[:]); err != nil {
+		return nil, torn(err)
 	}
-	length := uint64(binary.LittleEndian.Uint32(content))
-	if length == 0 { // what a power cut leaves: a tail of zeros
-		return nil, 0, errTornRecord
+	length := uint64(binary.LittleEndian.Uint32(prefix[:]))
+	switch {
+	case length == 0: // what a power cut leaves: a tail of zeros
+		return nil, errTornRecord
+	case length > uint64(maxRecord):
+		return nil, errOversizeRecord
 	}
-	if length > uint64(maxRecord) {
-		return nil, 0, errOversizeRecord
+	record := slices.Grow(buffer[:0], int(length))[:length]
+	if _, err := io.ReadFull(from, record); errors.Is(err, io.EOF) {
+		return nil, errTornRecord
+	} else if err != nil {
+		return nil, torn(err)
 	}
-	end := lengthSize + int(length)
-	if len(content) < end {
-		return nil, 0, errTornRecord
+	return record, nil
+}
+
+// torn is an error of io.ReadFull.
+func torn(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errTornRecord
 	}
-	report := new(leyline.FieldReport)
-	if err := proto.Unmarshal(content[lengthSize:end], report); err != nil {
-		return nil, 0, fmt.Errorf("decode field report: %w", err)
-	}
-	return report, end, nil
+	return err
 }
 
 func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
@@ -73,9 +103,12 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 // makes no sense is no fault: Open sets it aside.
 func Check(path string) error {
 	l := Log{path: path}
-	_, err := l.read()
+	file, err := l.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err == nil {
+		err = file.Close()
 	}
 	if err != nil {
 		return fmt.Errorf("open field-report log %s: %w", path, err)
@@ -83,38 +116,61 @@ func Check(path string) error {
 	return nil
 }
 
-// read returns what is in the log, unless something else than a file lies beside it where
-// its index and its mark do.
-func (l *Log) read() ([]byte, error) {
+// read opens the log, unless something else than a file lies beside it where its index and
+// its mark do.
+func (l *Log) read() (*os.File, error) {
 	if err := regularfile.Check(l.indexPath(), l.markPath()); err != nil {
 		return nil, err
 	}
-	return regularfile.Read(l.path, maxLog)
+	return regularfile.Open(l.path)
 }
 
-// loadRecords reads the log, cuts off what a crash left half written and opens
-// the file for appending.
+// loadRecords reads the log, however large it is, cuts off what a crash left half written
+// and opens the file for appending.
 func (l *Log) loadRecords() error {
-	content, err := l.read()
-	created := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !created {
-		return err
-	}
-	reports, used, torn := readRecords(content, l.config.MaxRecord)
-	if torn != nil {
-		if err := l.setTailAside(content[used:], torn); err != nil {
+	created := false
+	if file, err := l.read(); err == nil {
+		err = errors.Join(l.load(file), file.Close())
+		if err != nil {
 			return err
 		}
+	} else if created = errors.Is(err, fs.ErrNotExist); !created {
+		return err
 	}
 	file, err := regularfile.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := truncate(file, l.path, int64(used), created); err != nil {
+	if err := truncate(file, l.path, l.kept.end, created); err != nil {
 		return errors.Join(err, file.Close())
 	}
-	l.file, l.size, l.reports = file, int64(used), reports
+	l.file = file
 	return nil
+}
+
+// load remembers the reports of a file, of which the last ones are kept.
+func (l *Log) load(file *os.File) error {
+	now := time.Now()
+	used, torn, err := readRecords(file, l.config.MaxRecord, func(report *leyline.FieldReport, size int) error {
+		l.kept.add(report, size)
+		l.narrow(now)
+		return nil
+	})
+	if err != nil || torn == nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	return l.setTailAside(io.NewSectionReader(file, used, info.Size()-used), torn)
+}
+
+// each hands over the reports of a file of the log from one at start on.
+func (l *Log) each(file io.ReaderAt, start int64, do func(*leyline.FieldReport) error) error {
+	part := io.NewSectionReader(file, start, l.kept.end-start)
+	_, torn, err := readRecords(part, l.config.MaxRecord, func(report *leyline.FieldReport, _ int) error { return do(report) })
+	return errors.Join(torn, err)
 }
 
 func truncate(file *os.File, path string, size int64, created bool) error {
@@ -128,16 +184,20 @@ func truncate(file *os.File, path string, size int64, created bool) error {
 }
 
 // setTailAside keeps the bytes for inspection before they are cut off.
-func (l *Log) setTailAside(tail []byte, cause error) error {
+func (l *Log) setTailAside(tail *io.SectionReader, cause error) error {
 	aside, err := unusedName(l.path + ".torn")
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteFile(aside, tail, 0o600); err != nil {
+	err = atomicfile.Write(aside, 0o600, func(to io.Writer) error {
+		_, err := io.Copy(to, tail)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("set torn tail aside: %w", err)
 	}
 	l.config.Logger.Warn("field-report log had an unreadable tail, set aside",
-		"path", l.path, "aside", aside, "bytes", len(tail), "cause", cause)
+		"path", l.path, "aside", aside, "bytes", tail.Size(), "cause", cause)
 	return nil
 }
 

@@ -54,6 +54,7 @@ type report struct {
 	Grafts     map[string]trainer.Graft `json:"grafts"`
 	Stored     int64                    `json:"stored_ns,omitempty"`
 	Closed     string                   `json:"closed,omitempty"`
+	Gone       map[string]string        `json:"gone,omitempty"`
 }
 
 // settings are those of the controller.
@@ -153,6 +154,7 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if s := r.state; s.Grows {
 		t.Report = &report{
 			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
+			Gone: s.Gone,
 		}
 		if !s.Stored.IsZero() {
 			t.Report.Stored = s.Stored.UnixNano()
@@ -209,7 +211,8 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	state := tamiyo.State{Packet: packet}
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
-		state.HostLayers, state.Slots, state.Grafts, state.Closed = r.HostLayers, r.Slots, r.Grafts, r.Closed
+		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
+		state.Closed, state.Gone = r.Closed, r.Gone
 		if r.Stored != 0 {
 			state.Stored = time.Unix(0, r.Stored)
 		}

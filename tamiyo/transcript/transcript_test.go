@@ -109,6 +109,9 @@ func drawState(t *rapid.T, record *tamiyo.Record, number uint64) tamiyo.State {
 		Grafts: map[string]trainer.Graft{}, Closed: rapid.SampledFrom([]string{"", "", "", "emergency"}).Draw(t, "closed"),
 	}
 	for _, id := range seedsOf(t, record) {
+		if reason := rapid.SampledFrom([]string{"", "", "", "retired", "no_gain"}).Draw(t, "gone"); reason != "" {
+			state.Gone = map[string]string{id: reason}
+		}
 		at := leyline.SeedLifecycleStage(rapid.Int32Range(1, 11).Draw(t, "stage"))
 		state.Packet.SeedStates = append(state.Packet.SeedStates, &leyline.SeedState{SeedId: id, Stage: at, Metrics: map[string]float32{
 			trainer.MetricLossBefore: 1, trainer.MetricLossAfter: rapid.Float32Range(0.8, 1.2).Draw(t, "after"),

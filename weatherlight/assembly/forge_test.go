@@ -14,7 +14,6 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/tezzeret"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/urza"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/selection"
@@ -149,14 +148,14 @@ func selecting(t *testing.T, resolved *settings.Settings, library *urza.Library)
 	}
 	catalog := Catalog(resolved)
 	return selection.New(selection.Config{
-		Catalog: catalog, Surveyor: tezzeret.NewSurveyor(compiler, catalog.List), Library: library,
+		Catalog: catalog, Compiler: compiler, Library: library,
 		OwnSlot: resolved.Tezzeret.SlotSizes(),
 	})
 }
 
 func candidateIDs(t *testing.T, resolved *settings.Settings, library *urza.Library) (ids []string) {
 	t.Helper()
-	candidates, err := selecting(t, resolved, library).Candidates(t.Context(), resolved.Tezzeret.SlotSizes())
+	candidates, err := selecting(t, resolved, library).Candidates(t.Context(), "run", resolved.Tezzeret.SlotSizes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
 )
 
@@ -56,7 +57,7 @@ func valueOf(report *leyline.FieldReport, cost float64) (value float64, judged b
 		return 0, true
 	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL:
 		_, measured := report.GetMetrics()["loss_delta"]
-		return 0, measured
+		return 0, measured && !tamiyo.Spares(report)
 	default:
 		return 0, false // it was never in the host
 	}

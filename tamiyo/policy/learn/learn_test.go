@@ -250,20 +250,24 @@ func TestValueOfASeed(t *testing.T) {
 		metrics map[string]float32
 		value   float64
 		judged  bool
+		notes   string
 	}{
-		"kept":                 {success, map[string]float32{"loss_delta": -0.25, "validation_loss": 0.75}, 1.25, true},
-		"kept for accuracy":    {success, map[string]float32{"loss_delta": 0.1, "validation_loss": 0.75}, 1, true},
-		"kept, a loss of 0":    {success, map[string]float32{"loss_delta": -0.25, "validation_loss": 0}, 2, true},
-		"kept, loss unknown":   {success, map[string]float32{"loss_delta": -0.25}, 0, false},
-		"kept, fall unknown":   {success, map[string]float32{"validation_loss": 0.75}, 0, false},
-		"kept, loss no number": {success, map[string]float32{"loss_delta": -0.25, "validation_loss": nan}, 0, false},
-		"worse":                {regression, nil, 0, true},
-		"no better":            {neutral, map[string]float32{"loss_delta": 0}, 0, true},
-		"never measured":       {neutral, map[string]float32{"validation_loss": 1}, 0, false},
-		"never in the host":    {aborted, nil, 0, false},
-		"watched":              {success, map[string]float32{"loss_delta": -1, "validation_loss": 1, "loss_delta_total": 1}, 0, false},
+		"kept":                 {success, map[string]float32{"loss_delta": -0.25, "validation_loss": 0.75}, 1.25, true, ""},
+		"kept for accuracy":    {success, map[string]float32{"loss_delta": 0.1, "validation_loss": 0.75}, 1, true, ""},
+		"kept, a loss of 0":    {success, map[string]float32{"loss_delta": -0.25, "validation_loss": 0}, 2, true, ""},
+		"kept, loss unknown":   {success, map[string]float32{"loss_delta": -0.25}, 0, false, ""},
+		"kept, fall unknown":   {success, map[string]float32{"validation_loss": 0.75}, 0, false, ""},
+		"kept, loss no number": {success, map[string]float32{"loss_delta": -0.25, "validation_loss": nan}, 0, false, ""},
+		"worse":                {regression, nil, 0, true, ""},
+		"no better":            {neutral, map[string]float32{"loss_delta": 0}, 0, true, ""},
+		"never measured":       {neutral, map[string]float32{"validation_loss": 1}, 0, false, ""},
+		"never in the host":    {aborted, nil, 0, false, ""},
+		"watched":              {success, map[string]float32{"loss_delta": -1, "validation_loss": 1, "loss_delta_total": 1}, 0, false, ""},
+		"restarted":            {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "trainer_restarted"},
+		"culled by somebody":   {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "retired"},
+		"went with another":    {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "rolled_back"},
 	} {
-		value, judged := valueOf(&leyline.FieldReport{Outcome: row.outcome, Metrics: row.metrics}, 0)
+		value, judged := valueOf(&leyline.FieldReport{Outcome: row.outcome, Metrics: row.metrics, Notes: row.notes}, 0)
 		if judged != row.judged || judged && value != row.value {
 			t.Errorf("%s: %v, %v", name, value, judged)
 		}

@@ -44,8 +44,9 @@ type Config struct {
 	Route func(packet *leyline.TelemetryPacket) oona.Message
 	// Offer takes a telemetry packet that no record keeps. It must not block.
 	Offer func(packet *leyline.TelemetryPacket)
-	// OnReport hears of every report of a trainer that grows [nobody does].
-	OnReport func(report trainer.Report)
+	// OnReport hears of every report of a trainer that grows, once Kasmina has taken it [nobody
+	// does].
+	OnReport func(run string, report trainer.Report)
 	// KeepReport makes a field report durable. It may be given one again.
 	KeepReport func(ctx context.Context, report *leyline.FieldReport) error
 	tamiyo.Blueprints

@@ -81,15 +81,15 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	if err != nil && !errors.Is(err, trainer.ErrNoProtocol) {
 		return nil, oona.Permanent(err)
 	}
-	if grows {
-		r.config.OnReport(report)
-	}
 	decision, err := r.decide(ctx, run, kasmina.Report{
 		Packet: packet, Report: report, Protocol: grows, Stored: d.Published,
 		Issued: d.Issued,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if grows && decision.Ignored == "" {
+		r.config.OnReport(run, report)
 	}
 	if decision.Ignored == kasmina.IgnoredSecond {
 		r.contested.note(run, report.TrainerID, time.Now())
@@ -100,7 +100,8 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	}
 	return nil, r.evaluate(ctx, run, tamiyo.State{
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
-		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts, Stored: d.Published, Closed: decision.Closed,
+		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
+		Stored: d.Published, Closed: decision.Closed, Gone: decision.Gone,
 	})
 }
 
@@ -144,7 +145,8 @@ func (r *Room) judge(
 		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
 	}
 	state.Consult = func(policy tamiyo.Policy, rows [][]float32) ([][]float32, error) { return policy.Judge(step, rows) }
-	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, slot) }
+	run := state.Packet.GetTrainingRunId()
+	candidates := func(slot []int) ([]tamiyo.Candidate, error) { return r.config.Candidates(step, run, slot) }
 	now := r.config.Now()
 	if !r.writing.AllowN(now, 1) {
 		return r.config.Controller.Decide(record, state, now, candidates), nil, ctx.Err()

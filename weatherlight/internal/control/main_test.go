@@ -121,7 +121,7 @@ func open(t *testing.T, url, name string, changes ...change) *office {
 		},
 		KeepReport: func(_ context.Context, report *leyline.FieldReport) error { o.note(report); return nil },
 		Blueprints: tamiyo.Blueprints{
-			Candidates: func(context.Context, []int) ([]tamiyo.Candidate, error) { return nil, nil },
+			Candidates: func(context.Context, string, []int) ([]tamiyo.Candidate, error) { return nil, nil },
 			Permit:     func(context.Context, string) error { return nil },
 		},
 		Grace: 20 * time.Millisecond,

@@ -52,7 +52,7 @@ type Room struct {
 func New(config Config) *Room {
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	if config.OnReport == nil {
-		config.OnReport = func(trainer.Report) {}
+		config.OnReport = func(string, trainer.Report) {}
 	}
 	if config.Each == nil {
 		config.Each = sideBySide

@@ -39,7 +39,7 @@ func TestSeedIsAttachedOverTheBus(t *testing.T) {
 // eager makes the controller germinate at the first stall.
 func eager(c *control.Config) {
 	c.Controller = tamiyo.NewController(tamiyo.Config{Patience: 1})
-	c.Candidates = func(context.Context, []int) ([]tamiyo.Candidate, error) {
+	c.Candidates = func(context.Context, string, []int) ([]tamiyo.Candidate, error) {
 		safe := tamiyo.Candidate{BlueprintID: "BP001", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, ParameterCount: 10}
 		return []tamiyo.Candidate{safe}, nil
 	}

@@ -108,7 +108,7 @@ func TestAStepHasItsTime(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		o := open(t, url, "a", eager, func(c *control.Config) {
 			c.StepTimeout = time.Nanosecond
-			c.Candidates = func(ctx context.Context, _ []int) ([]tamiyo.Candidate, error) {
+			c.Candidates = func(ctx context.Context, _ string, _ []int) ([]tamiyo.Candidate, error) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
@@ -139,7 +139,7 @@ func TestAPolicyHasTheTimeOfAStep(t *testing.T) {
 				Patience: 1, Policies: func() (tamiyo.Policy, tamiyo.Policy) { return patient{}, patient{} },
 			})
 			c.StepTimeout = time.Nanosecond
-			c.Candidates = func(context.Context, []int) ([]tamiyo.Candidate, error) {
+			c.Candidates = func(context.Context, string, []int) ([]tamiyo.Candidate, error) {
 				return []tamiyo.Candidate{{BlueprintID: "BP001", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, ParameterCount: 9}}, nil
 			}
 		})

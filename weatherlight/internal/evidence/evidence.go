@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/fieldreport"
 	"github.com/esper-lite/weatherlight/urza"
 )
@@ -70,9 +71,12 @@ func KeepReports(
 	}
 }
 
-// count keeps what a seed came to with its blueprint. The report itself is on its way
-// whatever becomes of that.
+// count keeps what a seed came to with its blueprint, when that had to do with it. The report
+// itself is on its way whatever becomes of that.
 func count(ctx context.Context, store *urza.EvidenceStore, logger *slog.Logger, report *leyline.FieldReport) {
+	if tamiyo.Spares(report) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	if err := store.Ended(ctx, report); err != nil {

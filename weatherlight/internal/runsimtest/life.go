@@ -176,7 +176,7 @@ func (l *life) die() {
 }
 
 // candidates are the blueprints that the library would serve.
-func (t *town) candidates(_ context.Context, slot []int) ([]tamiyo.Candidate, error) {
+func (t *town) candidates(_ context.Context, _ string, slot []int) ([]tamiyo.Candidate, error) {
 	if t.dry {
 		return nil, nil
 	}

@@ -27,7 +27,7 @@ func open(t *testing.T) (*Selection, *urza.Library) {
 	}
 	catalog, compiler := karn.NewCatalog(), tezzeret.NewCompiler(tezzeret.Config{})
 	selection := New(Config{
-		Catalog: catalog, Surveyor: tezzeret.NewSurveyor(compiler, catalog.List), Library: library,
+		Catalog: catalog, Compiler: compiler, Library: library,
 		OwnSlot: []int{32}, Offer: func(*leyline.TelemetryPacket) {},
 	})
 	t.Cleanup(func() {
@@ -44,21 +44,21 @@ func TestNobodyWaitsLongerThanItsStepForAList(t *testing.T) {
 	step, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-step.Done()
-	if _, err := selection.Candidates(step, []int{16}); !errors.Is(err, ErrUnderWay) || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := selection.Candidates(step, "run", []int{16}); !errors.Is(err, ErrUnderWay) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("out of time: %v", err)
 	}
 	// It is made meanwhile, and stands in for a later one.
 	for _, ctx := range []context.Context{t.Context(), step} {
-		if candidates, err := selection.Candidates(ctx, []int{16}); err != nil || len(candidates) == 0 {
+		if candidates, err := selection.Candidates(ctx, "run", []int{16}); err != nil || len(candidates) == 0 {
 			t.Errorf("%d candidates, %v", len(candidates), err)
 		}
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	if _, err := selection.Candidates(gone, []int{17}); !errors.Is(err, context.Canceled) {
+	if _, err := selection.Candidates(gone, "run", []int{17}); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
-	if candidates, err := selection.Candidates(t.Context(), []int{1, 2, 3, 4, 5}); err != nil || len(candidates) > 0 {
+	if candidates, err := selection.Candidates(t.Context(), "run", []int{1, 2, 3, 4, 5}); err != nil || len(candidates) > 0 {
 		t.Errorf("no slot: %v, %v", candidates, err)
 	}
 }
@@ -74,8 +74,8 @@ func TestCandidatesCarryTheirEvidence(t *testing.T) {
 	if err := errors.Join(store.Judge(t.Context(), judged, time.Now()), store.Ended(t.Context(), ended)); err != nil {
 		t.Fatal(err)
 	}
-	selection.Prepare(map[string][]int{"hidden": {32}})
-	candidates, err := selection.Candidates(t.Context(), []int{32})
+	selection.Prepare("run", map[string][]int{"hidden": {32}})
+	candidates, err := selection.Candidates(t.Context(), "run", []int{32})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tezzeret"
 )
 
 // ErrUnderWay says that it is not known yet what fits a slot: to know it means to compile,
-// which is under way.
+// which is under way, or waits for its turn.
 var ErrUnderWay = errors.New("what fits the slot is being found out")
 
 const (
@@ -20,35 +22,72 @@ const (
 	// standIn is how long a list may stand in for one that is not made in time. What was
 	// withheld meanwhile, the library does not hand out; what was judged meanwhile, Permit sees.
 	standIn = time.Minute
-	// maxLists bounds the slots that are remembered.
-	maxLists = 64
+	// maxLists bounds the shapes that are remembered: four of its own for each of a thousand
+	// runs. A list takes some 10 KiB.
+	maxLists = 4096
+	// maxOwnLists bounds those of them that one run alone uses. A report has no more slots.
+	maxOwnLists = 64
+	// maxSurveys bounds the surveys that wait or are made for one run: one whose shapes are
+	// new each time takes its turn with the others.
+	maxSurveys = 2
+
+	// maxSurveyors bounds the surveys at a time, each of which takes a core, for large shapes
+	// for a second and more, and up to 100 MiB.
+	maxSurveyors = 2
+	// Lists that are made anew mostly wait for the library.
+	listers = 8
 )
 
+// makers are who makes lists, each at a time of its own.
+type makers struct {
+	survey func(ctx context.Context, slot []int) ([]tezzeret.Candidate, error)
+	find   func(ctx context.Context, slot []int, surveyed []tezzeret.Candidate) ([]tamiyo.Candidate, error)
+}
+
 // lists are the candidates for slots, made beside those who ask: they have no time for it.
+// One that was not used for longest makes room for another.
 type lists struct {
-	find func(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)
+	makers
 	ctx  context.Context //nolint:containedctx // what is begun outlives who asks for it
 	stop context.CancelFunc
 
-	work sync.WaitGroup
-	mu   sync.Mutex
-	of   map[string]*list // by slot
+	work  sync.WaitGroup
+	mu    sync.Mutex
+	of    map[string]*shapeList // by shape
+	uses  uint64
+	own   map[string]int // lists that only one run uses, by run
+	asked map[string]int // surveys that wait or are made, by run
+	anew  queue          // shapes that are to be surveyed
+	again queue          // lists that are to be made anew
 }
 
-// list is what is known of one slot.
-type list struct {
+// shapeList is what is known of one shape.
+type shapeList struct {
+	name   string
+	slot   []int
+	run    string        // that alone uses it; empty: several do
+	used   uint64        // the higher, the later
 	making chan struct{} // closed when the one under way is made; nil: none is
 
+	surveyed   []tezzeret.Candidate
+	known      bool      // it was surveyed
 	made       time.Time // the last one; zero: none yet
 	candidates []tamiyo.Candidate
 	err        error
 }
 
-func newLists(find func(context.Context, []int) ([]tamiyo.Candidate, error)) *lists {
+func newLists(makers makers) *lists {
 	// What was begun goes on when who asked for it has gone: close ends it.
 	ctx, stop := context.WithCancel(context.Background())
-	return &lists{find: find, ctx: ctx, stop: stop, of: make(map[string]*list)}
+	return &lists{
+		makers: makers, ctx: ctx, stop: stop,
+		of: make(map[string]*shapeList), own: make(map[string]int), asked: make(map[string]int),
+		anew: queue{room: surveyors()}, again: queue{room: listers},
+	}
 }
+
+// surveyors leaves at least half of the cores to whoever decides on runs in time.
+func surveyors() int { return min(max(runtime.GOMAXPROCS(0)/2, 1), maxSurveyors) }
 
 func (l *lists) close() {
 	l.mu.Lock()
@@ -58,42 +97,92 @@ func (l *lists) close() {
 }
 
 // make has the list of a slot made, unless that is under way, or the last one is younger
-// than least.
-func (l *lists) make(slot []int, least time.Duration) (known *list, done <-chan struct{}) {
-	name := fmt.Sprint(slot)
+// than least. It knows nothing of the slot, and begins nothing, when there is no room for it.
+func (l *lists) make(run string, slot []int, least time.Duration) (known *shapeList, done <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known = l.of[name]
-	if known == nil {
-		if len(l.of) >= maxLists {
-			clear(l.of)
-		}
-		known = &list{}
-		l.of[name] = known
+	if known = l.use(run, slot); known == nil {
+		return nil, nil
 	}
 	if known.making != nil {
 		return known, known.making
 	}
 	making := make(chan struct{})
-	if l.ctx.Err() != nil || least > 0 && time.Since(known.made) < least {
+	if l.ctx.Err() != nil || least > 0 && time.Since(known.made) < least || !known.known && l.asked[run] >= maxSurveys {
 		close(making) // nothing is begun
 		return known, making
 	}
 	known.making = making
-	l.work.Go(func() {
-		candidates, err := l.find(l.ctx, slot)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		known.making, known.made, known.candidates, known.err = nil, time.Now(), candidates, err
-		close(making)
-	})
+	if known.known {
+		l.begin(&l.again, job{list: known})
+		return known, making
+	}
+	l.asked[run]++
+	l.begin(&l.anew, job{list: known, run: run})
 	return known, making
+}
+
+// use is what is known of a slot, from now on also by this run.
+func (l *lists) use(run string, slot []int) *shapeList {
+	name := fmt.Sprint(slot)
+	l.uses++
+	if found, known := l.of[name]; known {
+		found.used = l.uses
+		if found.run != run {
+			l.share(found)
+		}
+		return found
+	}
+	switch {
+	case l.asked[run] >= maxSurveys,
+		l.own[run] >= maxOwnLists && !l.forget(func(k *shapeList) bool { return k.run == run }),
+		len(l.of) >= maxLists && !l.forget(func(*shapeList) bool { return true }):
+		return nil
+	}
+	added := &shapeList{name: name, slot: slot, run: run, used: l.uses}
+	l.own[run]++
+	l.of[name] = added
+	return added
+}
+
+// share takes a list off the account of the run that alone used it.
+func (l *lists) share(known *shapeList) {
+	if known.run != "" {
+		count(l.own, known.run, -1)
+		known.run = ""
+	}
+}
+
+// forget drops the list that was not used for longest of those that may go.
+func (l *lists) forget(may func(*shapeList) bool) bool {
+	var oldest *shapeList
+	for _, known := range l.of {
+		if known.making == nil && may(known) && (oldest == nil || known.used < oldest.used) {
+			oldest = known
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	l.share(oldest)
+	delete(l.of, oldest.name)
+	return true
+}
+
+// count keeps no zero.
+func count(of map[string]int, run string, by int) {
+	if of[run] += by; of[run] <= 0 {
+		delete(of, run)
+	}
 }
 
 // get is the list of a slot. At a deadline the last one stands in; without one, who asks is
 // told ErrUnderWay when there was none yet.
-func (l *lists) get(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
-	known, done := l.make(slot, 0)
+func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
+	known, done := l.make(run, slot, 0)
+	if known == nil {
+		return nil, ErrUnderWay
+	}
 	late := false
 	select {
 	case <-done:
@@ -105,6 +194,8 @@ func (l *lists) get(ctx context.Context, slot []int) ([]tamiyo.Candidate, error)
 	switch {
 	case l.ctx.Err() != nil:
 		return nil, l.ctx.Err()
+	case known.made.IsZero() && known.making == nil: // it was not its turn
+		return nil, ErrUnderWay
 	case !late || known.making == nil:
 		return known.candidates, known.err
 	case !errors.Is(ctx.Err(), context.DeadlineExceeded):

@@ -24,8 +24,8 @@ import (
 // Config is what there is to select from.
 type Config struct {
 	Catalog *karn.Catalog
-	// Surveyor knows what the forge can make.
-	Surveyor *tezzeret.Surveyor
+	// Compiler is the one of the forge, for any slot.
+	Compiler *tezzeret.Compiler
 	Library  *urza.Library
 	// OwnSlot is the shape of the slot that the library's own kernels are made for.
 	OwnSlot []int
@@ -42,21 +42,21 @@ type Selection struct {
 // New asks nothing yet. Close ends what it begins.
 func New(config Config) *Selection {
 	s := &Selection{config: config}
-	s.lists = newLists(s.find)
+	s.lists = newLists(makers{survey: s.survey, find: s.find})
 	return s
 }
 
 // Close ends what is being found out, and waits for it.
 func (s *Selection) Close() { s.lists.close() }
 
-// Prepare has it found out what fits the first of these slots, before anybody asks: they
-// are filled in the order of their names, and to know it of all may mean to compile for
+// Prepare has it found out what fits the first of these slots of a run, before anybody asks:
+// they are filled in the order of their names, and to know it of all may mean to compile for
 // many in vain.
-func (s *Selection) Prepare(slots map[string][]int) {
+func (s *Selection) Prepare(run string, slots map[string][]int) {
 	const first = 2
 	names := slices.Sorted(maps.Keys(slots))
 	for _, name := range names[:min(len(names), first)] {
-		s.lists.make(slots[name], prepareEvery)
+		s.lists.make(run, slots[name], prepareEvery)
 	}
 }
 
@@ -88,20 +88,29 @@ func (s *Selection) Permit(ctx context.Context, id string) error {
 	return err
 }
 
-// Candidates are the blueprints that the controller may choose from for a slot:
+// Candidates are the blueprints that the controller may choose from for a slot of a run:
 // those that the forge can make for it and the library would serve, and for the
 // library's own slot what was imported besides. The list must not be changed. At a
 // deadline one that was made within the last minute will do; ErrUnderWay when there was
 // none yet.
-func (s *Selection) Candidates(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
-	return s.lists.get(ctx, slot)
+func (s *Selection) Candidates(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
+	return s.lists.get(ctx, run, slot)
 }
 
-func (s *Selection) find(ctx context.Context, slot []int) ([]tamiyo.Candidate, error) {
-	surveyed, err := s.config.Surveyor.Candidates(ctx, slot...)
+// survey asks the compiler what it could make for a slot, which means to compile.
+func (s *Selection) survey(ctx context.Context, slot []int) ([]tezzeret.Candidate, error) {
+	form, err := tezzeret.NewSlot(slot...)
+	if err != nil {
+		return nil, nil //nolint:nilerr // nothing fits what is no slot
+	}
+	surveyed, err := s.config.Compiler.For(form).Survey(ctx, s.config.Catalog.List())
 	if err != nil {
 		return nil, fmt.Errorf("look for blueprints that fit a slot of %v: %w", slot, err)
 	}
+	return surveyed, nil
+}
+
+func (s *Selection) find(ctx context.Context, slot []int, surveyed []tezzeret.Candidate) ([]tamiyo.Candidate, error) {
 	form, err := tezzeret.NewSlot(slot...)
 	if err != nil {
 		return nil, nil //nolint:nilerr // nothing fits what is no slot
