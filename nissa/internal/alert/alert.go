@@ -202,7 +202,7 @@ func (a Alert) end(now time.Time, reason string) Alert {
 
 // tick is what time alone does.
 func (a Alert) tick(t Terms, now time.Time, heard Heard) Alert {
-	began, silent := heard.silence(a.Seen)
+	began, silent := heard.silence(a.Seen, a.Heard)
 	switch {
 	case a.State == Firing:
 		return a.tickFiring(t, now)

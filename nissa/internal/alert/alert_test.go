@@ -370,3 +370,16 @@ func TestASecondSilenceLastsAsLongAsTheFirst(t *testing.T) {
 		}
 	}
 }
+
+// A sender's clock is behind by an hour: what he says is heard when it comes.
+func TestWhoseClockIsBehindIsNotSilent(t *testing.T) {
+	tracker, subject := NewTracker(Limits{}), Subject{Rule: "r", Source: "s"}
+	terms := Terms{Count: 1, Absent: time.Minute}
+	for second := range 120 {
+		now := noon.Add(time.Duration(second) * time.Second)
+		tracker.Observe(subject, Meaning{}, terms, Observation{At: now.Add(-time.Hour), Heard: now})
+		if told := tracker.Tick(now, Heard{Until: now}, func(string) (Terms, bool) { return terms, true }); len(told) > 0 {
+			t.Fatalf("after %d s: %+v", second, told)
+		}
+	}
+}
