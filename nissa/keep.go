@@ -37,6 +37,9 @@ func (s *Service) openStore(ctx context.Context) error {
 		return err
 	}
 	joined := &members{store: runstore.NewJournal(store), name: s.config.Name, takeOver: s.config.Bus.TakeOver}
+	if err := joined.step(ctx); err != nil { // before it has anything in hand
+		return errors.Join(fmt.Errorf("tell the others of the start: %w", err), store.Close())
+	}
 	s.kept = &kept{store, ingest.New(store), joined}
 	if s.desk != nil {
 		s.desk.Share(runstore.NewJournal(store))

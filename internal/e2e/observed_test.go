@@ -69,7 +69,9 @@ func (w *world) monitor(targets ...string) monitors {
 	daemon(t, folder, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts",
 		"--web.listen-address="+manager, "--cluster.listen-address=")
 	mustWrite(t, filepath.Join(folder, "rules.yml"), quick(t, "rules.yml"))
-	mustWrite(t, filepath.Join(folder, "prometheus.yml"), quick(t, "prometheus.yml",
+	mustWrite(t, filepath.Join(folder, "nissa-token"), tokenOfNissa+"\n")
+	mustWrite(t, filepath.Join(folder, "weatherlight-token"), tokenOfWeatherlight+"\n")
+	mustWrite(t, filepath.Join(folder, "prometheus.yml"), quick(t, "prometheus.yml", "/run/secrets/", folder+"/",
 		"nissa:9100", m.addr, `"weatherlight:9180"`, `"`+strings.Join(targets, `", "`)+`"`, "alertmanager:9093", manager))
 	daemon(t, folder, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=series", "--web.listen-address="+m.prometheus)
 	rules := filepath.Join(folder, "nissa-rules.yml")

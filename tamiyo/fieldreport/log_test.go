@@ -254,6 +254,34 @@ func TestSecondTornTailDoesNotReplaceTheFirst(t *testing.T) {
 	}
 }
 
+// A hole of 64 GiB was copied, byte by byte, before the service started.
+func TestTailThatIsTooLargeToCopyIsSetAsideWithItsFile(t *testing.T) {
+	path := logPath(t)
+	log := openLog(t, path, Config{})
+	keepAll(t, log, "a", "b")
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 64<<30); err != nil {
+		t.Fatal(err)
+	}
+	log = openLog(t, path, Config{})
+	if got := keptIDs(t, log); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("kept %v", got)
+	}
+	keepAll(t, log, "c")
+	if got, err := os.ReadFile(path); err != nil || !bytes.HasPrefix(got, before) || len(got) >= 2*len(before) {
+		t.Errorf("%d bytes where there were %d, %v", len(got), len(before), err)
+	}
+	if aside, err := os.Stat(path + ".torn-1"); err != nil || aside.Size() != 64<<30 {
+		t.Errorf("set aside: %v, %v", aside, err)
+	}
+}
+
 func appendTo(t *testing.T, path string, tail []byte) {
 	t.Helper()
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -163,7 +163,10 @@ func (l *Log) load(file *os.File) error {
 	if err != nil {
 		return err
 	}
-	return l.setTailAside(io.NewSectionReader(file, used, info.Size()-used), torn)
+	if tail := info.Size() - used; tail <= l.config.MaxBytes {
+		return l.setTailAside(io.NewSectionReader(file, used, tail), torn)
+	}
+	return l.setFileAside(io.NewSectionReader(file, 0, used), torn)
 }
 
 // each hands over the reports of a file of the log from one at start on.
@@ -198,6 +201,27 @@ func (l *Log) setTailAside(tail *io.SectionReader, cause error) error {
 	}
 	l.config.Logger.Warn("field-report log had an unreadable tail, set aside",
 		"path", l.path, "aside", aside, "bytes", tail.Size(), "cause", cause)
+	return nil
+}
+
+// setFileAside keeps the whole file for inspection, and puts one of its readable records in
+// its place: its tail is none that a crash leaves, and too large to copy.
+func (l *Log) setFileAside(readable *io.SectionReader, cause error) error {
+	aside, err := unusedName(l.path + ".torn")
+	if err != nil {
+		return err
+	}
+	if err = os.Link(l.path, aside); err == nil {
+		err = atomicfile.Write(l.path, 0o600, func(to io.Writer) error {
+			_, err := io.Copy(to, readable)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("set unreadable log aside: %w", err)
+	}
+	l.config.Logger.Warn("field-report log was mostly unreadable, set aside as a whole",
+		"path", l.path, "aside", aside, "readable_bytes", readable.Size(), "cause", cause)
 	return nil
 }
 
