@@ -30,7 +30,7 @@ func TestWhatIsSaidOnTheBusBecomesDocuments(t *testing.T) {
 		for index, n := range map[string]int{"system_state": 2, "field_report": 1, "telemetry": 2, "simic_metrics": 1} {
 			r.eventually(index, func() bool { return len(engine.Documents(index)) == n })
 		}
-		r.shows("nissa_bulk_waiting_documents 0")
+		r.shows(`nissa_bulk_waiting_documents{index="telemetry"} 0`)
 		if said := engine.Complaints(); len(said) > 0 {
 			t.Errorf("the search engine complains: %v", said)
 		}

@@ -3,6 +3,7 @@ package weatherlight
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-lite/weatherlight/internal/certtest"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
@@ -142,6 +144,39 @@ func TestSecondLiveTrainerOfARunIsAnAlarm(t *testing.T) {
 		t.Errorf("alarm %+v", alarm)
 	}
 	if err := g.stop(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of a certificate that runs out the log told once, at the start. A renewal ends the alarm without one.
+func TestCertificateThatRunsOutIsAnAlarmUntilItIsRenewed(t *testing.T) {
+	folder, authority := t.TempDir(), certtest.New(t)
+	cert, key := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	renew := func(ends time.Time) {
+		t.Helper()
+		authority.Ends = ends
+		authority.Pair(t, cert, key)
+	}
+	renew(time.Now().Add(24 * time.Hour))
+	r := start(t, newService(t, map[string]string{"WEATHERLIGHT_HTTP_TLS_CERT_FILE": cert, "WEATHERLIGHT_HTTP_TLS_KEY_FILE": key}))
+	is := func(want string, hinders bool) {
+		t.Helper()
+		eventually(t, "the alarm "+want, func() bool {
+			var names []string
+			for _, alarm := range r.health.Alarms() {
+				if strings.Contains(alarm.Detail, "WEATHERLIGHT_HTTP_TLS_CERT_FILE") && !alarm.Gone {
+					names = append(names, alarm.Name)
+				}
+			}
+			return strings.Join(names, " ") == want && strings.HasPrefix(r.health.Hindrance(), "certificate_expired") == hinders
+		})
+	}
+	is("certificate_expiring", false)
+	renew(time.Now().Add(-time.Minute))
+	is("certificate_expired", true)
+	renew(time.Now().Add(90 * 24 * time.Hour))
+	is("", false)
+	if err := r.stop(t); err != nil {
 		t.Error(err)
 	}
 }

@@ -108,16 +108,20 @@ func (s *Service) newMonitor(jobs *maintenance.Runner, signals *shmsignal.Watch,
 	})
 }
 
-// files are where the parts of the service write to.
+// files are where the parts of the service write to, and its certificate.
 func (s *Service) files() health.Files {
 	folders := []string{s.settings.Weatherlight.DataDir, s.settings.Tamiyo.ReportFolder()}
 	if s.settings.Urza.ArtifactURL.Reveal() == "" {
 		folders = append(folders, s.settings.Urza.ArtifactDir)
 	}
-	return health.Files{Folders: folders, InPlace: map[string]func() error{
+	files := health.Files{Folders: folders, InPlace: map[string]func() error{
 		"locks": s.lock.InPlace, "outbox": s.outbox.InPlace, "kernels": s.library.InPlace,
 		"field_reports": s.reports.InPlace, "policies": s.policies.InPlace, "forge": s.forge.InPlace,
 	}}
+	if s.http != nil {
+		files.Certificate = s.http.Expiry
+	}
+	return files
 }
 
 // failures counts those of the tasks, and of taking over secrets beside them.

@@ -20,6 +20,7 @@ import (
 type Authority struct {
 	File string // its own certificate, PEM
 	Pool *x509.CertPool
+	Ends time.Time // of those that it signs next; zero: in an hour
 
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -64,9 +65,13 @@ func (a *Authority) Pair(t testing.TB, certFile, keyFile string) (serial int64) 
 
 func (a *Authority) template(name string) *x509.Certificate {
 	a.serial++
+	ends := a.Ends
+	if ends.IsZero() {
+		ends = time.Now().Add(time.Hour)
+	}
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name}, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: ends,
 	}
 }
 

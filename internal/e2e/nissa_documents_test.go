@@ -47,8 +47,11 @@ func TestKilledNissaHasEachDocumentOnce(t *testing.T) {
 	}
 	w.settledFor(nissaGroup, streamNormal, patience)
 	w.settledFor(nissaGroup, streamTelemetry, patience)
-	if _, body, _ := get(addr, "/metrics"); !strings.Contains(body, fmt.Sprintf("\nnissa_bulk_waiting_documents %d\n", 2*burst)) {
-		t.Errorf("%d documents should wait: %s", 2*burst, linesWith(body, "nissa_bulk"))
+	for _, index := range []string{"system_state", "telemetry"} {
+		_, body, _ := get(addr, "/metrics")
+		if !strings.Contains(body, fmt.Sprintf("\nnissa_bulk_waiting_documents{index=%q} %d\n", index, burst)) {
+			t.Errorf("%d documents of %s should wait: %s", burst, index, linesWith(body, "nissa_bulk"))
+		}
 	}
 	p.kill()
 	mustNotSay(t, "Nissa", p.stderr.String(), hiddenPassword)
@@ -79,7 +82,7 @@ func TestKilledNissaHasEachDocumentOnce(t *testing.T) {
 	w.settledFor(nissaGroup, streamNormal, patience)
 	w.settledFor(nissaGroup, streamTelemetry, patience)
 	eventually(t, "the spool is empty", patience, func() bool {
-		files, err := filepath.Glob(filepath.Join(folder, "var/nissa/documents/*.ndjson"))
+		files, err := filepath.Glob(filepath.Join(folder, "var/nissa/documents/*/*.ndjson"))
 		return err == nil && len(files) == 0
 	})
 	mustBeNumbered(t, engine, "system_state", "run-1-", all)

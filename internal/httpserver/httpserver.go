@@ -96,13 +96,28 @@ func (w *Worker) Scheme() string {
 // expiring is how long before its end a certificate is warned of.
 const expiring = 14 * 24 * time.Hour
 
+// Expiry is when the certificate ends, the zero time without one, and what is said of it once
+// that is near or past.
+func (w *Worker) Expiry() (ends time.Time, warning string) {
+	certificate := w.certificate.get()
+	if certificate == nil || certificate.Leaf == nil {
+		return time.Time{}, ""
+	}
+	ends = certificate.Leaf.NotAfter
+	if left := time.Until(ends); left < expiring {
+		word := "ends"
+		if left <= 0 {
+			word = "ended"
+		}
+		warning = fmt.Sprintf("the certificate in %s_TLS_CERT_FILE %s at %s", w.env, word, ends.Format(time.RFC3339))
+	}
+	return ends, warning
+}
+
 // Warning is of what an operator may not know of the listener, or empty.
 func (w *Worker) Warning() string {
-	if certificate := w.certificate.get(); certificate != nil {
-		if leaf := certificate.Leaf; leaf != nil && time.Until(leaf.NotAfter) < expiring {
-			return fmt.Sprintf("the certificate in %s_TLS_CERT_FILE ends at %s", w.env, leaf.NotAfter.Format(time.RFC3339))
-		}
-		return ""
+	if ends, warning := w.Expiry(); !ends.IsZero() {
+		return warning
 	}
 	if loopback(w.addr) {
 		return ""

@@ -38,7 +38,8 @@ func newClient(address string) (*client, error) {
 		base: &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path},
 		http: &http.Client{
 			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+				Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+				MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, // one for each index
 			},
 			Timeout: requestTimeout,
 			// A request that is sent elsewhere has lost its body.

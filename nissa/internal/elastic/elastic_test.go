@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -74,8 +73,8 @@ func keep(x *Indexer, from, to int) {
 	}
 }
 
-// shows is the value of a series of x, of all its labels together.
-func shows(t *testing.T, x *Indexer, name string) (sum float64) {
+// labelled are the values of a series of x by index.
+func labelled(t *testing.T, x *Indexer, name string) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(x)
@@ -83,19 +82,40 @@ func shows(t *testing.T, x *Indexer, name string) (sum float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	values := map[string]float64{}
 	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			if family.GetName() == name {
-				sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
-			}
+		if family.GetName() != name {
+			continue
 		}
+		for _, metric := range family.GetMetric() {
+			index := ""
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "index" {
+					index = label.GetValue()
+				}
+			}
+			values[index] += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	return values
+}
+
+// shows is the value of a series of x, of all its labels together.
+func shows(t *testing.T, x *Indexer, name string) (sum float64) {
+	t.Helper()
+	for _, value := range labelled(t, x, name) {
+		sum += value
 	}
 	return sum
 }
 
 func idle(x *Indexer) bool {
-	documents, size := x.spool.waiting()
-	return documents == 0 && size == 0
+	for _, lane := range x.lanes {
+		if documents, size := lane.spool.waiting(); documents > 0 || size > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func TestScenario57_DocumentsAreSentTogetherAndCounted(t *testing.T) {
@@ -117,7 +137,7 @@ func TestScenario57_DocumentsAreSentTogetherAndCounted(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"nissa_bulk_batches_total": 1, "nissa_bulk_indexed_total": 103, "nissa_bulk_failed_total": 0, "nissa_bulk_flush_latency_ms": 1,
+		"nissa_bulk_batches_total": 4, "nissa_bulk_indexed_total": 103, "nissa_bulk_failed_total": 0, "nissa_bulk_flush_latency_ms": 4,
 		"nissa_bulk_dropped_total": 0, "nissa_bulk_retries_total": 0, "nissa_bulk_waiting_max_bytes": 256 << 20,
 	} {
 		if got := shows(t, x, name); got != want {
@@ -202,7 +222,7 @@ func TestRefusalsOfSomethingElseLoseNothing(t *testing.T) {
 		keep(x, 0, 1)
 		started(t, x)
 		eventually(t, name+": the document is sent", func() bool { return idle(x) })
-		if documents, templates := len(server.Documents("telemetry")), len(server.Templates()); documents != 1 || templates != 4 {
+		if documents, templates := len(server.Documents("telemetry")), len(server.Templates()); documents != 1 || templates != 1 {
 			t.Errorf("%s: %d documents, %d templates", name, documents, templates)
 		}
 	}
@@ -236,9 +256,9 @@ func TestN11OneRefusedDocumentTakesNoOtherWithIt(t *testing.T) {
 		}
 		return 0, ""
 	})
-	var log bytes.Buffer
+	log := &lines{}
 	c := config(t, server)
-	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	c.Logger = slog.New(slog.NewTextHandler(log, nil))
 	x := open(t, c)
 	keep(x, 0, 60)
 	x.Keep(&runs.Message{Payload: &leyline.FieldReport{ReportId: "secret name"}})
@@ -254,11 +274,11 @@ func TestN11OneRefusedDocumentTakesNoOtherWithIt(t *testing.T) {
 	}
 	for _, said := range []string{"refuses documents", "field_report: 400 document_parsing_exception", "documents for Elasticsearch wait", "takes documents again"} {
 		if !strings.Contains(log.String(), said) {
-			t.Errorf("the log does not say %q:\n%s", said, &log)
+			t.Errorf("the log does not say %q:\n%s", said, log)
 		}
 	}
 	if strings.Contains(log.String(), "secret name") {
-		t.Errorf("the log says what is in a document:\n%s", &log)
+		t.Errorf("the log says what is in a document:\n%s", log)
 	}
 	mustBeStrict(t, server)
 }
@@ -289,16 +309,16 @@ func TestN10NobodyWaitsForAServerThatIsAway(t *testing.T) {
 		<-release
 		return 0, ""
 	})
-	var log bytes.Buffer
+	log := &lines{}
 	c := config(t, server)
-	c.MaxBytes, c.Batch, c.Logger = 16<<10, 4<<10, slog.New(slog.NewTextHandler(&log, nil))
+	c.MaxBytes, c.Batch, c.Logger = 16<<10, 4<<10, slog.New(slog.NewTextHandler(log, nil))
 	x := open(t, c)
 	keep(x, 0, 1)
 	stop := started(t, x)
 	<-asked
 	keep(x, 1, 1000) // the server hangs meanwhile
 	dropped := shows(t, x, "nissa_bulk_dropped_total")
-	documents, size := x.spool.waiting()
+	documents, size := x.lanes["telemetry"].spool.waiting()
 	if dropped == 0 || documents != 1000-int(dropped) || size > c.MaxBytes {
 		t.Errorf("%v dropped, %d wait with %d bytes", dropped, documents, size)
 	}
@@ -310,8 +330,8 @@ func TestN10NobodyWaitsForAServerThatIsAway(t *testing.T) {
 	if n := len(server.Documents("telemetry")); n != documents+1 {
 		t.Errorf("%d documents are there of %d", n, documents+1)
 	}
-	if strings.Count(log.String(), "are dropped") != 1 || !strings.Contains(log.String(), fmt.Sprintf("find room again\" dropped=%d", int(dropped))) {
-		t.Errorf("the log says:\n%s", &log)
+	if strings.Count(log.String(), "are dropped") != 1 || !strings.Contains(log.String(), fmt.Sprintf("find room again\" index=telemetry dropped=%d", int(dropped))) {
+		t.Errorf("the log says:\n%s", log)
 	}
 	mustBeStrict(t, server)
 }
@@ -328,7 +348,7 @@ func TestWhatWaitsOutlivesTheProcess(t *testing.T) {
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(c.Dir, "*"+suffix))
+	files, err := filepath.Glob(filepath.Join(c.Dir, "telemetry", "*"+suffix))
 	if err != nil || len(files) < 5 {
 		t.Fatalf("files %v, %v", files, err)
 	}
@@ -358,14 +378,15 @@ func TestN11AFileThatIsSentAgainMakesNoDuplicates(t *testing.T) {
 	c := config(t, server)
 	x := open(t, c)
 	keep(x, 0, 50)
+	lane := x.lanes["telemetry"]
 	for range 2 {
-		file, _ := x.spool.oldest()
-		text, err := x.spool.read(file)
+		file, _ := lane.spool.oldest()
+		text, err := lane.spool.read(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		items, _ := itemsOf(text)
-		if !x.send(t.Context(), items) {
+		if !lane.send(t.Context(), items) {
 			t.Fatal("not sent")
 		}
 	}
@@ -387,17 +408,17 @@ func TestDocumentsAreKeptWithoutTheRightToPutTemplates(t *testing.T) {
 		}
 		return 0, ""
 	})
-	var log bytes.Buffer
+	log := &lines{}
 	c := config(t, server)
 	c.URL = strings.Replace(server.URL(), "://", "://nissa:p%20w%2F7@", 1)
-	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	c.Logger = slog.New(slog.NewTextHandler(log, nil))
 	x := open(t, c)
 	keep(x, 0, 5)
 	stop := started(t, x)
 	eventually(t, "all are sent", func() bool { return idle(x) })
 	stop()
 	if n := len(server.Documents("telemetry")); n != 5 || !strings.Contains(log.String(), "made without it") {
-		t.Errorf("%d documents are there, the log says\n%s", n, &log)
+		t.Errorf("%d documents are there, the log says\n%s", n, log)
 	}
 	mustBeStrict(t, server)
 }
@@ -429,7 +450,7 @@ func TestDiskThatFailsDropsAndTells(t *testing.T) {
 	if dropped := shows(t, x, "nissa_bulk_dropped_total"); dropped != 3 {
 		t.Errorf("%v dropped", dropped)
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(c.Dir, "telemetry"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	keep(x, 3, 6)

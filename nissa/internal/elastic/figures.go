@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,9 @@ const (
 	dropDamaged = "damaged"
 )
 
+// noIndex stands for the index of a document that cannot be read.
+const noIndex = "unknown"
+
 // The series, as the operator's page lists them.
 var (
 	rowBatches = row("nissa_bulk_batches_total", "", telemetry.Counter, "Bulk requests that were sent to Elasticsearch.")
@@ -25,13 +29,13 @@ var (
 		"Documents that Elasticsearch never takes; they are dropped.")
 	rowRetries = row("nissa_bulk_retries_total", "", telemetry.Counter,
 		"Documents that are sent again, each time that they are.")
-	rowDropped = row("nissa_bulk_dropped_total", "reason", telemetry.Counter,
-		"Documents dropped before they were sent, by reason: spool_full, spool_failed, not_json, damaged.")
+	rowDropped = row("nissa_bulk_dropped_total", "index,reason", telemetry.Counter,
+		"Documents dropped before they were sent, by index and reason: spool_full, spool_failed, not_json, damaged.")
 	rowLatency = row("nissa_bulk_flush_latency_ms", "", telemetry.Histogram,
 		"Time until a bulk request was answered, or failed, in milliseconds.")
-	rowWaiting = row("nissa_bulk_waiting_documents", "", telemetry.Gauge, "Documents in the spool.")
-	rowBytes   = row("nissa_bulk_waiting_bytes", "", telemetry.Gauge, "What they take on the disk.")
-	rowMost    = row("nissa_bulk_waiting_max_bytes", "", telemetry.Gauge, "What they take at most: from there on new ones are dropped.")
+	rowWaiting = row("nissa_bulk_waiting_documents", "index", telemetry.Gauge, "Documents that wait, by index.")
+	rowBytes   = row("nissa_bulk_waiting_bytes", "index", telemetry.Gauge, "What they take on the disk.")
+	rowMost    = row("nissa_bulk_waiting_max_bytes", "", telemetry.Gauge, "What all take at most: from there on new ones are dropped.")
 )
 
 func row(name, labels string, kind telemetry.SeriesKind, meaning string) telemetry.Series {
@@ -52,21 +56,26 @@ type figures struct {
 	latency                           prometheus.Histogram
 }
 
-func newFigures() *figures {
+func newFigures(indices []string) *figures {
 	counter := func(row telemetry.Series) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: row.Name, Help: row.Help()})
 	}
 	f := &figures{
 		batches: counter(rowBatches), indexed: counter(rowIndexed), failed: counter(rowFailed), retries: counter(rowRetries),
-		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{Name: rowDropped.Name, Help: rowDropped.Help()}, []string{"reason"}),
+		dropped: prometheus.NewCounterVec(
+			prometheus.CounterOpts{Name: rowDropped.Name, Help: rowDropped.Help()}, strings.Split(rowDropped.Labels, ","),
+		),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: rowLatency.Name, Help: rowLatency.Help(), Buckets: []float64{0.5, 1, 2, 5, 10, 25, 50, 100, 250},
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 	}
 	for _, reason := range []string{dropFull, dropSpool, dropNoJSON, dropDamaged} {
-		f.dropped.WithLabelValues(reason) // shown as 0, or the first one would be no increase
+		for _, index := range indices {
+			f.dropped.WithLabelValues(index, reason) // shown as 0, or the first one would be no increase
+		}
 	}
+	f.dropped.WithLabelValues(noIndex, dropDamaged)
 	return f
 }
 
@@ -79,9 +88,14 @@ func (x *Indexer) Collect(metrics chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{f.batches, f.indexed, f.failed, f.retries, f.dropped, f.latency} {
 		c.Collect(metrics)
 	}
-	documents, bytes := x.spool.waiting()
-	for row, value := range map[telemetry.Series]int64{rowWaiting: int64(documents), rowBytes: bytes, rowMost: x.spool.most} {
-		desc := prometheus.NewDesc(row.Name, row.Help(), nil, nil)
+	gauge := func(row telemetry.Series, value int64, labels prometheus.Labels) {
+		desc := prometheus.NewDesc(row.Name, row.Help(), nil, labels)
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value))
 	}
+	for index, lane := range x.lanes {
+		documents, bytes := lane.spool.waiting()
+		gauge(rowWaiting, int64(documents), prometheus.Labels{"index": index})
+		gauge(rowBytes, bytes, prometheus.Labels{"index": index})
+	}
+	gauge(rowMost, x.config.MaxBytes, nil)
 }

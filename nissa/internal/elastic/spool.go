@@ -30,13 +30,52 @@ type file struct {
 	documents int
 }
 
+// room is what spools may take on the disk together. Each has a share of its own, so that one that
+// is not emptied takes none from the others; what is beyond their shares they have in common.
+type room struct {
+	share, common int64 // bytes
+
+	mu    sync.Mutex
+	taken int64 // of common
+}
+
+// ownShare is the part of the whole that each spool has for itself.
+const ownShare = 16
+
+func newRoom(most int64, spools int) *room {
+	share := most / ownShare
+	return &room{share: share, common: most - int64(spools)*share}
+}
+
+// grow asks for a spool to have so many bytes and not as many as before. It is false when there is no room.
+func (r *room) grow(before, after int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	more := r.beyond(after) - r.beyond(before)
+	if more > 0 && r.taken+more > r.common {
+		return false
+	}
+	r.taken += more
+	return true
+}
+
+// set says that a spool has so many bytes, room or not.
+func (r *room) set(before, after int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken += r.beyond(after) - r.beyond(before)
+}
+
+func (r *room) beyond(bytes int64) int64 { return max(bytes-r.share, 0) }
+
 // spool keeps documents on the disk in files of about the same size, in the order in which they
 // came. What was added outlives the process, and not a machine that loses its power.
 type spool struct {
-	dir        string
-	most, each int64 // bytes of all, and of one file
-	lock       *flock.Flock
-	grown      chan struct{} // one is complete by its size
+	dir   string
+	room  *room
+	each  int64 // bytes of one file
+	lock  *flock.Flock
+	grown chan struct{} // one is complete by its size
 
 	mu       sync.Mutex
 	complete []file
@@ -46,12 +85,12 @@ type spool struct {
 }
 
 // openSpool finds what another process left.
-func openSpool(dir string, most, each int64) (*spool, error) {
+func openSpool(dir string, room *room, each int64) (*spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	s := &spool{
-		dir: dir, most: most, each: each, grown: make(chan struct{}, 1),
+		dir: dir, room: room, each: each, grown: make(chan struct{}, 1),
 		lock: flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o600)),
 	}
 	if locked, err := s.lock.TryLock(); err != nil || !locked {
@@ -82,7 +121,8 @@ func (s *spool) find() error {
 			return err
 		}
 		found := file{number, int64(len(text)), bytes.Count(text, []byte(actionBegin))}
-		s.complete, s.bytes = append(s.complete, found), s.bytes+found.bytes
+		s.complete = append(s.complete, found)
+		s.resize(s.bytes + found.bytes)
 	}
 	slices.SortFunc(s.complete, func(a, b file) int { return cmp.Compare(a.number, b.number) })
 	if n := len(s.complete); n > 0 {
@@ -95,30 +135,54 @@ func (s *spool) path(number uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%020d%s", number, suffix))
 }
 
-// add writes the lines of a document behind the others.
+// resize notes how much there is now.
+func (s *spool) resize(bytes int64) {
+	s.room.set(s.bytes, bytes)
+	s.bytes = bytes
+}
+
+// add writes the lines of a document behind the others, if there is room.
 func (s *spool) add(lines []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes+int64(len(lines)) > s.most {
+	if !s.room.grow(s.bytes, s.bytes+int64(len(lines))) {
 		return errFull
 	}
+	s.bytes += int64(len(lines))
+	written, err := s.write(lines)
+	s.resize(s.bytes - int64(len(lines)-written))
+	return err
+}
+
+// take writes the lines of a document that had its room elsewhere.
+func (s *spool) take(lines []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written, err := s.write(lines)
+	s.resize(s.bytes + int64(written))
+	return err
+}
+
+// write says how much more there is now.
+func (s *spool) write(lines []byte) (written int, err error) {
 	if s.open == nil {
 		if err := s.begin(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	written, err := s.open.Write(lines)
+	written, err = s.open.Write(lines)
 	if err != nil {
 		// What follows must not be the end of this one.
 		undone := s.open.Truncate(s.growing.bytes)
-		if undone != nil {
-			s.growing.bytes, s.bytes = s.growing.bytes+int64(written), s.bytes+int64(written)
-			s.end()
+		if undone == nil {
+			return 0, err
 		}
-		return errors.Join(err, undone)
+		s.growing.bytes += int64(written)
+		s.end()
+		return written, errors.Join(err, undone)
 	}
 	s.growing.documents++
-	s.growing.bytes, s.bytes = s.growing.bytes+int64(written), s.bytes+int64(written)
+	s.growing.bytes += int64(written)
 	if s.growing.bytes >= s.each {
 		s.end()
 		select {
@@ -126,7 +190,7 @@ func (s *spool) add(lines []byte) error {
 		default:
 		}
 	}
-	return nil
+	return written, nil
 }
 
 func (s *spool) begin() error {
@@ -170,7 +234,7 @@ func (s *spool) remove(f file) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.complete = s.complete[1:]
-	s.bytes -= f.bytes
+	s.resize(s.bytes - f.bytes)
 	return nil
 }
 

@@ -87,6 +87,31 @@ func TestOutageDoesNotMakeATrainerSlow(t *testing.T) {
 	}
 }
 
+// Nobody knows how often a trainer reports before its second report, after it took a run over neither.
+func TestTrainerIsNotSilentBeforeItsSecondReportIsOverdue(t *testing.T) {
+	first := []Message{reportOfTrainer("a", "", 0)}
+	second := append(slices.Clone(first), reportOfTrainer("a", "", 600))
+	for name, test := range map[string]struct {
+		told    []Message
+		seconds int
+		want    string
+	}{
+		"one report":               {first, 600, Running},
+		"one report, and no more":  {first, 901, Silent},
+		"two reports":              {second, 600 + 1799, Running},
+		"two, and no more":         {second, 600 + 1801, Silent},
+		"one of who took it over":  {append(slices.Clone(second), reportOfTrainer("b", "a", 1200)), 1800, Running},
+		"one of who only reports":  {[]Message{reportOfTrainer("", "", 0)}, 600, Running},
+		"two, a second apart":      {append(slices.Clone(first), reportOfTrainer("a", "", 1)), 62, Silent},
+		"two of who only reports":  {[]Message{reportOfTrainer("", "", 0), reportOfTrainer("", "", 600)}, 1200, Running},
+		"the same, told two times": {append(slices.Clone(first), first...), 600, Running},
+	} {
+		if got := tell(test.told...).Runs["r"].State(at(test.seconds)); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
 // What the service refuses as a whole is of no run.
 func TestRefusedReportMakesNoRun(t *testing.T) {
 	for name, spoil := range map[string]func(*Message, *leyline.SystemStatePacket){

@@ -185,6 +185,9 @@ const (
 const (
 	silentIntervals = 3
 	silentLeast     = time.Minute
+	// silentUnknown is how long the second report may take, before which nobody knows how often there
+	// is one: as long as Kasmina waits for it when nothing else is set.
+	silentUnknown = 15 * time.Minute
 )
 
 // State is that of a run at a time: halted, silent for longer than three of its reports
@@ -193,7 +196,11 @@ func (r *Run) State(now time.Time) string {
 	if r.Halted {
 		return Halted
 	}
-	if now.Sub(r.Reported) > r.silence() {
+	silence := r.silence()
+	if r.Interval == 0 {
+		silence = silentUnknown
+	}
+	if now.Sub(r.Reported) > silence {
 		return Silent
 	}
 	return Running

@@ -33,6 +33,8 @@ const (
 	alarmEvicting    = "bus_evicts"
 	alarmNoStream    = "stream_unusable"
 	alarmUnwritable  = "bus_refuses_writes"
+	alarmExpiring    = "certificate_expiring"
+	alarmExpired     = "certificate_expired"
 )
 
 // conditions are all kinds of trouble, causes before what they cause. maintenance is the
@@ -61,6 +63,8 @@ func conditions(maintenance time.Duration) []condition {
 		{name: alarmUnread, severity: severityCritical, causes: refused, linger: 3 * time.Second},
 		// Nothing brings back a worker that was left down, so nothing explains it.
 		{name: alarmWorkerDown, severity: severityCritical},
+		{name: alarmExpired, severity: severityCritical},
+		{name: alarmExpiring, severity: severityWarning},
 		{name: alarmCircuitOpen, severity: severityWarning, causes: outages, visible: 10 * time.Second},
 		{
 			name: alarmWorkerFails, severity: severityWarning, causes: outages,

@@ -38,12 +38,14 @@ type Crew struct {
 	Failures func() map[string]int64
 }
 
-// Files are what is written to.
+// Files are what is written to, and the certificate. Certificate is optional.
 type Files struct {
 	Folders []string // whose disks need room
 	// InPlace ask who has files or folders open, by what they are for, whether these were
 	// removed or replaced.
 	InPlace map[string]func() error
+	// Certificate is when that of the HTTP side ends, or zero, and what is to be said of that.
+	Certificate func() (ends time.Time, warning string)
 }
 
 // Config is what a Monitor looks at. LogLost is optional.

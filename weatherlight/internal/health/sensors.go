@@ -64,6 +64,10 @@ func sensors(c Config) []sensor {
 		lines := &riseSensor{count: func() map[string]int64 { return map[string]int64{"": c.LogLost()} }}
 		all = append(all, sensor{alarmLogLost, lines.sample})
 	}
+	if c.Files.Certificate != nil {
+		all = append(all, sensor{alarmExpiring, rarely(ending(c.Files.Certificate, false))},
+			sensor{alarmExpired, rarely(ending(c.Files.Certificate, true))})
+	}
 	return all
 }
 
@@ -211,6 +215,17 @@ func replaced(inPlace map[string]func() error) []finding {
 		}
 	}
 	return unusable(faults)
+}
+
+// ending finds a certificate that has ended, or one that is about to.
+func ending(certificate func() (ends time.Time, warning string), ended bool) func(context.Context) []finding {
+	return func(context.Context) []finding {
+		ends, warning := certificate()
+		if warning == "" || time.Now().Before(ends) == ended {
+			return nil
+		}
+		return []finding{{detail: warning}}
+	}
 }
 
 // stalled finds the streams of which nothing is finished, for one kind of reason.
