@@ -96,8 +96,8 @@ func (st *step) compareAttached(s *seed, e *entry, rc *reading) {
 	}
 }
 
-// whyGone tells a seed that went with another's rollback from one that its
-// trainer no longer has.
+// whyGone tells a seed that went with another's rollback from one that another process does
+// not have, and from one that the same process took out by itself: that one may have harmed.
 func (st *step) whyGone(rc *reading) string {
 	for i := range st.r.Pending {
 		p := &st.r.Pending[i]
@@ -106,7 +106,10 @@ func (st *step) whyGone(rc *reading) string {
 			return reasonRolledBack
 		}
 	}
-	return reasonRestarted
+	if rc.adopting {
+		return reasonRestarted
+	}
+	return reasonRemoved
 }
 
 // sameKernel says whether a graft holds the seed's own kernel, as far as both
@@ -162,7 +165,7 @@ func (st *step) walk(s *seed, e *entry, rc *reading) {
 func (st *step) reincarnate(s *seed, e *entry, rc *reading) {
 	s.Listed = false
 	issued := s.Issued
-	st.end(s, reasonRestarted, levelWarning, "")
+	st.end(s, st.whyGone(rc), levelWarning, "")
 	if s.Stage == lifecycle.Embargoed {
 		s.Isolation = isolation{}
 		st.release(s)

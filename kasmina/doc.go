@@ -60,11 +60,11 @@
 // checkpoint, or after Config.Takeover or three report intervals of silence; until
 // then it is refused by name. Whoever takes over is believed: a seed that is gone,
 // or further back than it was, ends (trainer_restarted), and what is there begins
-// a new life. Reports of retired trainers, of numbers that were seen, and of
-// envelopes signed too long before the bus took them, change nothing; an envelope
-// that does not say when it was signed is held against its number alone. A report
-// without the trainer protocol never changes a run that has a trainer and is never
-// answered by an order.
+// a new life. The same holds of what a process took out by itself (removed_by_host).
+// Reports of retired trainers, of numbers that were seen, and of envelopes signed too
+// long before the bus took them, change nothing; an envelope that does not say when it
+// was signed is held against its number alone. A report without the trainer protocol
+// never changes a run that has a trainer and is never answered by an order.
 //
 // # Commands
 //

@@ -142,6 +142,7 @@ const (
 	reasonFormat          = "kernel_format"
 	reasonUnreadable      = "artifact_unreadable"
 	reasonRestarted       = "trainer_restarted"
+	reasonRemoved         = "removed_by_host"
 	reasonWithoutEffect   = "order_without_effect"
 	reasonRetired         = "retired"
 	reasonWithdrawn       = "withdrawn"

@@ -122,6 +122,30 @@ func TestSlowTrainerIsNotTakenOverBeforeThreeOfItsIntervals(t *testing.T) {
 	}
 }
 
+// Only another process is a restart: what the same one took out by itself went for a reason of its own.
+func TestSeedThatItsOwnTrainerTookOutIsNotToldAsRestarted(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(seeds *[]*fakeSeed){
+		"gone":   func(seeds *[]*fakeSeed) { *seeds = nil },
+		"culled": func(seeds *[]*fakeSeed) { (*seeds)[0].stage = lifecycle.Culled },
+		"back":   func(seeds *[]*fakeSeed) { (*seeds)[0].stage = lifecycle.Training },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.plant("s")
+			w.grow("s", lifecycle.Blending)
+			take(&w.trainer.seeds)
+			w.report()
+			_, attributes := w.told("rollback_ready")
+			if gone := w.last.Gone["s"]; gone != "removed_by_host" || attributes["reason"] != gone {
+				t.Errorf("gone because of %q, told %v", gone, attributes)
+			}
+		})
+	}
+}
+
 func TestTrainerThatRestartsFromItsCheckpointIsBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) { c.AutoFossilize = true })

@@ -10,7 +10,7 @@ func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 	t.Parallel()
 	for reason, spared := range map[string]bool{
 		"retired": true, "withdrawn": true, "pruned": true, "rolled_back": true,
-		"": false, "no_gain": false,
+		"": false, "no_gain": false, "removed_by_host": false,
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
