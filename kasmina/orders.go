@@ -356,7 +356,7 @@ func (st *step) expire(p *pending) {
 		return
 	}
 	if classOf(p.Kind) == classPause {
-		s.Paused &^= pausedByCommand | pausedByController
+		s.Paused &^= pausedByCommand
 		if s.Out {
 			s.Paused |= pausedByController // whose commands have deadlines; an operator resumes it as well
 		}

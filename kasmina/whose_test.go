@@ -11,6 +11,20 @@ import (
 
 func by(who string) change { return func(c *leyline.AdaptationCommand) { c.IssuedBy = who } }
 
+// pauses lets who is named pause (-) the seed s, or resume it (+), each for two reports.
+func (w *world) pauses(steps ...string) {
+	w.t.Helper()
+	for _, step := range steps {
+		changes := []change{ofType(leyline.CommandType_COMMAND_PAUSE), by(step[1:])}
+		if step[0] == '+' {
+			changes = append(changes, annotate("resume", "true"))
+		}
+		w.accepts(w.command(0, "s", changes...))
+		w.report()
+		w.report()
+	}
+}
+
 // What an operator takes out of the output stays out until an operator resumes it; the
 // controller, which knows nothing of that, gives back what it took itself.
 func TestControllerLiftsNoPauseButItsOwn(t *testing.T) {
@@ -29,15 +43,7 @@ func TestControllerLiftsNoPauseButItsOwn(t *testing.T) {
 		w := newWorld(t)
 		w.meet()
 		w.plant("s")
-		for _, step := range row.steps {
-			changes := []change{ofType(leyline.CommandType_COMMAND_PAUSE), by(step[1:])}
-			if step[0] == '+' {
-				changes = append(changes, annotate("resume", "true"))
-			}
-			w.accepts(w.command(0, "s", changes...))
-			w.report()
-			w.report()
-		}
+		w.pauses(row.steps...)
 		seed := NewView(w.record).Seeds[0]
 		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
 			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
@@ -64,5 +70,36 @@ func TestCullHoldsThoughAnEarlierCommandWasDatedAhead(t *testing.T) {
 		w.accepts(cull)
 		w.report()
 		w.wantStage("s", lifecycle.Embargoed)
+	}
+}
+
+// The release before knew one pause for all that commands asked for: in its records nobody can
+// tell whose it is. What is asked for since is told apart.
+func TestControllerLiftsAPauseThatMayBeItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		steps []string
+		want  []string
+	}{
+		"at the upgrade":             {[]string{"+tamiyo"}, nil},
+		"by an operator":             {[]string{"+esperctl"}, nil},
+		"and an operator's since":    {[]string{"-esperctl", "+tamiyo"}, []string{"command"}},
+		"and the controller's since": {[]string{"-tamiyo", "+tamiyo"}, nil},
+	} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		w.pauses("-tamiyo")
+		former := *w.record.Seeds[0]
+		former.Paused = 1 // as it stands in the record of that release
+		w.record.Seeds[0] = &former
+		if got := NewView(w.record).Seeds[0].Paused; !slices.Equal(got, []string{"command"}) {
+			t.Errorf("%s: at first paused by %v", name, got)
+		}
+		w.pauses(row.steps...)
+		seed := NewView(w.record).Seeds[0]
+		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
+			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
+		}
 	}
 }
