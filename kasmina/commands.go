@@ -211,17 +211,22 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 		s.Paused |= own
 		st.seedEvent(s, "seed_paused", levelWarning, "command_id", name)
 	}
-	st.syncPause(s, st.left(command))
+	order, waiting := st.left(command), st.pendingOf(s.ID, classPause)
+	if own == pausedByOperator && waiting != nil && order.outlasts(waiting) {
+		st.forgetOrders(s.ID, classPause) // it would be given up with what was asked for before
+	}
+	st.syncPause(s, order)
 	return nil
 }
 
 // pausesOf are the pause that is whoever's who issued a command, and those that are theirs to
-// lift. The controller knows of its own alone; anybody else has a say in all but an emergency.
+// lift. The controller knows of its own alone, and what may be its own it must be able to end;
+// anybody else has a say in all but an emergency.
 func pausesOf(command *leyline.AdaptationCommand) (own, lifts pauseCause) {
 	if command.GetIssuedBy() == issuedByTamiyo {
-		return pausedByController, pausedByController
+		return pausedByController, pausedByController | pausedByEither
 	}
-	return pausedByCommand, pausedByCommand | pausedByController | pausedByIsolation
+	return pausedByOperator, pausedByCommand | pausedByIsolation
 }
 
 // rollbackTarget is the seed before which a trainer is to go back.

@@ -48,6 +48,11 @@ type pending struct {
 	Parameters map[string]float32     `json:"v,omitempty"` // of the optimizer
 }
 
+// outlasts says whether the deadline of an order is after another's.
+func (p *pending) outlasts(other *pending) bool {
+	return other.Until != 0 && (p.Until == 0 || p.Until > other.Until)
+}
+
 // class groups the orders of which a later one takes the place of an earlier.
 type class int
 
@@ -356,7 +361,7 @@ func (st *step) expire(p *pending) {
 		return
 	}
 	if classOf(p.Kind) == classPause {
-		s.Paused &^= pausedByCommand | pausedByController
+		s.Paused &^= pausedByCommand
 		if s.Out {
 			s.Paused |= pausedByController // whose commands have deadlines; an operator resumes it as well
 		}

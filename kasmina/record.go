@@ -147,10 +147,13 @@ type wait struct {
 type pauseCause uint8
 
 const (
-	pausedByCommand pauseCause = 1 << iota
+	pausedByEither pauseCause = 1 << iota // a command's, of the release before, which told nobody apart
 	pausedByIsolation
 	pausedByEmergency
 	pausedByController
+	pausedByOperator
+
+	pausedByCommand = pausedByEither | pausedByController | pausedByOperator
 )
 
 // isolation is a seed's isolation breaker.

@@ -172,7 +172,7 @@ func (c pauseCause) names() []string {
 		bit  pauseCause
 		name string
 	}{
-		{pausedByCommand, "command"}, {pausedByIsolation, "isolation"}, {pausedByEmergency, "emergency"},
+		{pausedByEither | pausedByOperator, "command"}, {pausedByIsolation, "isolation"}, {pausedByEmergency, "emergency"},
 		{pausedByController, "controller"},
 	} {
 		if c&cause.bit != 0 {

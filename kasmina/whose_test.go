@@ -11,6 +11,20 @@ import (
 
 func by(who string) change { return func(c *leyline.AdaptationCommand) { c.IssuedBy = who } }
 
+// pauses lets who is named pause (-) the seed s, or resume it (+), each for two reports.
+func (w *world) pauses(steps ...string) {
+	w.t.Helper()
+	for _, step := range steps {
+		changes := []change{ofType(leyline.CommandType_COMMAND_PAUSE), by(step[1:])}
+		if step[0] == '+' {
+			changes = append(changes, annotate("resume", "true"))
+		}
+		w.accepts(w.command(0, "s", changes...))
+		w.report()
+		w.report()
+	}
+}
+
 // What an operator takes out of the output stays out until an operator resumes it; the
 // controller, which knows nothing of that, gives back what it took itself.
 func TestControllerLiftsNoPauseButItsOwn(t *testing.T) {
@@ -29,15 +43,7 @@ func TestControllerLiftsNoPauseButItsOwn(t *testing.T) {
 		w := newWorld(t)
 		w.meet()
 		w.plant("s")
-		for _, step := range row.steps {
-			changes := []change{ofType(leyline.CommandType_COMMAND_PAUSE), by(step[1:])}
-			if step[0] == '+' {
-				changes = append(changes, annotate("resume", "true"))
-			}
-			w.accepts(w.command(0, "s", changes...))
-			w.report()
-			w.report()
-		}
+		w.pauses(row.steps...)
 		seed := NewView(w.record).Seeds[0]
 		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
 			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
@@ -64,5 +70,72 @@ func TestCullHoldsThoughAnEarlierCommandWasDatedAhead(t *testing.T) {
 		w.accepts(cull)
 		w.report()
 		w.wantStage("s", lifecycle.Embargoed)
+	}
+}
+
+// The release before knew one pause for all that commands asked for: in its records nobody can
+// tell whose it is. What is asked for since is told apart.
+func TestControllerLiftsAPauseThatMayBeItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		steps []string
+		want  []string
+	}{
+		"at the upgrade":             {[]string{"+tamiyo"}, nil},
+		"by an operator":             {[]string{"+esperctl"}, nil},
+		"and an operator's since":    {[]string{"-esperctl", "+tamiyo"}, []string{"command"}},
+		"and the controller's since": {[]string{"-tamiyo", "+tamiyo"}, nil},
+	} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		w.pauses("-tamiyo")
+		former := *w.record.Seeds[0]
+		former.Paused = 1 // as it stands in the record of that release
+		w.record.Seeds[0] = &former
+		if got := NewView(w.record).Seeds[0].Paused; !slices.Equal(got, []string{"command"}) {
+			t.Errorf("%s: at first paused by %v", name, got)
+		}
+		w.pauses(row.steps...)
+		seed := NewView(w.record).Seeds[0]
+		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
+			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
+		}
+	}
+}
+
+// An order is given up at its deadline, with what it was asked for. What somebody else asked for
+// without a deadline is not, though it was the same order when it came.
+func TestAnOperatorsPauseOutlastsTheControllers(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		steps []string
+		want  []string
+	}{
+		"after it":        {[]string{"tamiyo", "esperctl"}, []string{"command", "controller"}},
+		"before it":       {[]string{"esperctl", "tamiyo"}, []string{"command", "controller"}},
+		"asked for twice": {[]string{"esperctl", "tamiyo", "esperctl"}, []string{"command", "controller"}},
+		"not there":       {[]string{"tamiyo", "tamiyo"}, nil},
+	} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		for _, who := range row.steps {
+			deadline := uint32(0)
+			if who == "tamiyo" {
+				deadline = 60_000
+			}
+			w.accepts(w.command(0, "s", append(pausing(false, deadline), by(who))...))
+		}
+		for range 8 {
+			w.wait(10 * time.Second)
+			w.decide(w.trainer.report(w.now)) // which has read nothing
+		}
+		w.report()
+		w.report()
+		seed := NewView(w.record).Seeds[0]
+		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
+			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
+		}
 	}
 }
