@@ -3,6 +3,7 @@ package kasmina
 import (
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -359,14 +360,15 @@ func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 	w.trainer.obey(w.orders)
 	w.trainer.seeds = nil
 	w.report()
-	if _, attributes := w.told("rollback_ready"); attributes["seed_id"] != "later" || attributes["reason"] != "rolled_back" {
+	if _, attributes := w.told("rollback_ready"); attributes["seed_id"] != "later" || attributes["reason"] != "rolled_back_with_another" {
 		t.Errorf("event %v", attributes)
 	}
 	w.plant("culled")
 	w.do(opCull, "culled")
 	w.report()
-	if gone := w.last.Gone; gone["later"] != "rolled_back" || gone["culled"] != "retired" || len(gone) != 3 {
-		t.Errorf("gone %v", gone)
+	want := map[string]string{"first": "rolled_back", "later": "rolled_back_with_another", "culled": "retired"}
+	if !maps.Equal(w.last.Gone, want) {
+		t.Errorf("gone %v", w.last.Gone)
 	}
 }
 
