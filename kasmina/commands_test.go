@@ -372,6 +372,33 @@ func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 	}
 }
 
+// Whoever misses a seed asks why a report or two after its end, and many may end at once.
+func TestWhyEachOfManySeedsEndedIsToldForSomeReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hurried = true
+	w.meet()
+	const many = 30
+	for i := range many {
+		w.plant("seed-" + number(i))
+	}
+	for i := range many {
+		w.do(opCull, "seed-"+number(i))
+	}
+	for range 3 {
+		w.report()
+		if told := len(w.last.Gone); told != many || w.last.Gone["seed-0"] != "retired" {
+			t.Fatalf("told of %d of %d: %v", told, many, w.last.Gone)
+		}
+	}
+	for range endedReports {
+		w.report()
+	}
+	if shown := NewView(w.record).Ended; len(w.record.Ended) != maxShown || len(shown) != maxShown || shown[0].Blueprint == "" {
+		t.Errorf("%d are kept for good, of which %v are shown", len(w.record.Ended), shown)
+	}
+}
+
 func TestArchitecturePageSaysWhatEachTypeOfCommandDoes(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/architecture.md")
