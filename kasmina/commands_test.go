@@ -3,6 +3,7 @@ package kasmina
 import (
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -359,14 +360,42 @@ func TestSeedsThatAnotherOnesRollbackTookAlongAreToldSo(t *testing.T) {
 	w.trainer.obey(w.orders)
 	w.trainer.seeds = nil
 	w.report()
-	if _, attributes := w.told("rollback_ready"); attributes["seed_id"] != "later" || attributes["reason"] != "rolled_back" {
+	if _, attributes := w.told("rollback_ready"); attributes["seed_id"] != "later" || attributes["reason"] != "rolled_back_with_another" {
 		t.Errorf("event %v", attributes)
 	}
 	w.plant("culled")
 	w.do(opCull, "culled")
 	w.report()
-	if gone := w.last.Gone; gone["later"] != "rolled_back" || gone["culled"] != "retired" || len(gone) != 3 {
-		t.Errorf("gone %v", gone)
+	want := map[string]string{"first": "rolled_back", "later": "rolled_back_with_another", "culled": "retired"}
+	if !maps.Equal(w.last.Gone, want) {
+		t.Errorf("gone %v", w.last.Gone)
+	}
+}
+
+// Whoever misses a seed asks why a report or two after its end, and many may end at once.
+func TestWhyEachOfManySeedsEndedIsToldForSomeReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hurried = true
+	w.meet()
+	const many = 30
+	for i := range many {
+		w.plant("seed-" + number(i))
+	}
+	for i := range many {
+		w.do(opCull, "seed-"+number(i))
+	}
+	for range 3 {
+		w.report()
+		if told := len(w.last.Gone); told != many || w.last.Gone["seed-0"] != "retired" {
+			t.Fatalf("told of %d of %d: %v", told, many, w.last.Gone)
+		}
+	}
+	for range endedReports {
+		w.report()
+	}
+	if shown := NewView(w.record).Ended; len(w.record.Ended) != maxShown || len(shown) != maxShown || shown[0].Blueprint == "" {
+		t.Errorf("%d are kept for good, of which %v are shown", len(w.record.Ended), shown)
 	}
 }
 

@@ -103,7 +103,7 @@ func (st *step) whyGone(rc *reading) string {
 		p := &st.r.Pending[i]
 		whole := p.Kind == trainer.Rollback || p.Stage == lifecycle.Terminated
 		if classOf(p.Kind) == classEnd && whole && p.First <= rc.orderRead {
-			return reasonRolledBack
+			return reasonTakenAlong
 		}
 	}
 	if rc.adopting {

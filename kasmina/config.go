@@ -61,7 +61,9 @@ const (
 	maxTombstones = 64
 	maxRetired    = 16
 	maxRefused    = 8
-	maxEnded      = 8
+	maxEnded      = 64
+	maxShown      = 8 // of those that ended, and kept for good
+	endedReports  = 8 // for which the others are kept
 	maxEmergency  = 8
 	maxWrittenOff = 128
 	maxPending    = 256

@@ -199,14 +199,16 @@ type emergencyState struct {
 	Known  []string               `json:"k,omitempty"` // ids of signals that were acted on
 }
 
-// endedSeed is what is left of a seed for whoever asks where it went.
+// endedSeed is what is left of a seed for whoever asks where it went; of all but the last
+// ones no more than why.
 type endedSeed struct {
 	Seed      string                     `json:"s"`
-	Blueprint string                     `json:"b"`
+	Blueprint string                     `json:"b,omitempty"`
 	Slot      string                     `json:"z,omitempty"`
 	Stage     leyline.SeedLifecycleStage `json:"t"` // that it came to
 	Reason    string                     `json:"r"`
 	At        millis                     `json:"a"`
+	Reports   int                        `json:"n,omitempty"` // since it is none of the last ones
 }
 
 type refusedPeer struct {

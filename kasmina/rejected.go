@@ -147,6 +147,7 @@ const (
 	reasonRetired         = "retired"
 	reasonWithdrawn       = "withdrawn"
 	reasonRolledBack      = "rolled_back"
+	reasonTakenAlong      = "rolled_back_with_another"
 	reasonPruned          = "pruned"
 )
 

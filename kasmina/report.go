@@ -84,6 +84,7 @@ func (st *step) report(m Report) {
 	rc.read(m.Packet)
 	st.entries = rc.entries
 	st.adoptHalt(rc)
+	st.r.Ended = withoutOld(st.r.Ended)
 	st.compare(rc)
 	st.abandon(st.settleOrders(rc))
 	st.holdEmergency(rc)

@@ -120,6 +120,26 @@ func (st *step) noteEnded(s *seed, reason string) {
 		Seed: s.ID, Blueprint: s.Blueprint, Slot: s.Slot, Stage: s.Stage, Reason: bounded(reason), At: st.now,
 	}
 	st.r.Ended = appended(st.r.Ended, gone, maxEnded)
+	if older := len(st.r.Ended) - maxShown; older > 0 {
+		last := &st.r.Ended[older-1]
+		last.Blueprint, last.Slot = "", "" // why it ended is all that is asked of it now
+	}
+}
+
+// withoutOld are the seeds that ended, at the next report. Those that did some reports ago
+// are let go: by now all who miss one have asked why.
+func withoutOld(ended []endedSeed) []endedSeed {
+	older := len(ended) - maxShown
+	if older <= 0 {
+		return ended
+	}
+	var kept []endedSeed
+	for _, gone := range ended[:older] {
+		if gone.Reports++; gone.Reports < endedReports {
+			kept = append(kept, gone)
+		}
+	}
+	return append(kept, ended[older:]...)
 }
 
 // gone is why the last seeds that ended did, by their ids.

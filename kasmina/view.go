@@ -118,7 +118,7 @@ func NewView(r *Record) *View {
 	for _, s := range r.Seeds {
 		view.Seeds = append(view.Seeds, s.view())
 	}
-	for _, gone := range r.Ended {
+	for _, gone := range r.Ended[max(0, len(r.Ended)-maxShown):] {
 		view.Ended = append(view.Ended, EndedView{
 			ID: gone.Seed, Blueprint: gone.Blueprint, Slot: gone.Slot, Stage: gone.Stage.String(),
 			Reason: gone.Reason, At: gone.At.time(),

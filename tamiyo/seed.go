@@ -191,10 +191,11 @@ func (h hold) heard(out, asked bool, evaluated uint64, now int64) hold {
 	return h
 }
 
-// spares says whether what ended a seed had nothing to do with its blueprint.
+// spares says whether what ended a seed had nothing to do with its blueprint. A seed that was
+// itself rolled back may have harmed.
 func spares(cause string) bool {
 	switch cause {
-	case causeRestarted, causeRetired, causeWithdrawn, causePruned, causeRolledBack:
+	case causeRestarted, causeRetired, causeWithdrawn, causePruned, causeTakenAlong:
 		return true
 	default:
 		return false

@@ -9,8 +9,8 @@ import (
 func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 	t.Parallel()
 	for reason, spared := range map[string]bool{
-		"retired": true, "withdrawn": true, "pruned": true, "rolled_back": true,
-		"": false, "no_gain": false, "removed_by_host": false,
+		"retired": true, "withdrawn": true, "pruned": true, "rolled_back_with_another": true,
+		"": false, "rolled_back": false, "no_gain": false, "removed_by_host": false,
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()

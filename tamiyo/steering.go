@@ -23,7 +23,7 @@ const (
 	causeRetired    = "retired"
 	causeWithdrawn  = "withdrawn"
 	causePruned     = "pruned"
-	causeRolledBack = "rolled_back"
+	causeTakenAlong = "rolled_back_with_another"
 )
 
 // regressionEpochs of loss in a row cull a seed.

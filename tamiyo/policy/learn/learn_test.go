@@ -265,7 +265,7 @@ func TestValueOfASeed(t *testing.T) {
 		"watched":              {success, map[string]float32{"loss_delta": -1, "validation_loss": 1, "loss_delta_total": 1}, 0, false, ""},
 		"restarted":            {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "trainer_restarted"},
 		"culled by somebody":   {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "retired"},
-		"went with another":    {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "rolled_back"},
+		"went with another":    {neutral, map[string]float32{"loss_delta": -0.1}, 0, false, "rolled_back_with_another"},
 	} {
 		value, judged := valueOf(&leyline.FieldReport{Outcome: row.outcome, Metrics: row.metrics, Notes: row.notes}, 0)
 		if judged != row.judged || judged && value != row.value {

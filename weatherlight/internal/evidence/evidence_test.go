@@ -41,7 +41,7 @@ func TestOnlyWhatASeedDidCountsForItsBlueprint(t *testing.T) {
 		{ReportId: "b", SeedId: "kept", Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS, Notes: "fossilized"},
 		{ReportId: "c", CommandId: "c2", SeedId: "left out", Notes: "trainer_restarted", Metrics: told},
 		{ReportId: "d", CommandId: "c3", SeedId: "culled by an operator", Notes: "retired", Metrics: told},
-		{ReportId: "e", CommandId: "c4", SeedId: "taken along", Notes: "rolled_back", Metrics: told},
+		{ReportId: "e", CommandId: "c4", SeedId: "taken along", Notes: "rolled_back_with_another", Metrics: told},
 		{ReportId: "f", CommandId: "c5", SeedId: "no use", Notes: "seed_stuck", Metrics: told},
 	} {
 		report.TrainingRunId, report.BlueprintId, report.IssuedAt = "run-1", "BP002", timestamppb.Now()

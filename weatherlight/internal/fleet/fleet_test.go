@@ -27,12 +27,14 @@ type fakeLease struct {
 	refusal  error         // of those [lease.ErrNameTaken]
 	answers  time.Duration // after so long
 	renewals int
+	note     []byte // of the last renewal
 }
 
-func (r *fakeLease) Renew(context.Context, []byte) (lease.Roll, error) {
+func (r *fakeLease) Renew(_ context.Context, note []byte) (lease.Roll, error) {
 	time.Sleep(r.answers)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.note = note
 	if r.renewals++; r.renewals <= r.taken {
 		return lease.Roll{}, cmp.Or(r.refusal, lease.ErrNameTaken)
 	}

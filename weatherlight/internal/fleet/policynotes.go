@@ -167,9 +167,10 @@ func (p *PolicyNotes) Run(ctx context.Context) error {
 }
 
 func (p *PolicyNotes) keep(ctx context.Context) {
-	proclaim, err := p.CatchUp(ctx)
+	token, _ := p.fleet.lead()
+	err := p.learnAll(ctx)
 	if err == nil && p.fleet.Leads() && p.unproclaimed() {
-		err = proclaim(ctx)
+		err = p.proclaim(ctx, token)
 	}
 	if err != nil {
 		p.logger.Debug("policy of another instance not taken over, or own one not proclaimed", "error", err)
@@ -192,13 +193,18 @@ func (p *PolicyNotes) unproclaimed() bool {
 // CatchUp learns all that the others have told, those that are gone by now, too. An error
 // says that some of it could not be learned yet. What is accepted then is proclaimed with
 // what it returns, if the lead still stands that it was learned under: it is where whoever leads
-// next finds it.
+// next finds it. One of the release before looks among the notes of renewals alone.
 func (p *PolicyNotes) CatchUp(ctx context.Context) (proclaim func(context.Context) error, err error) {
 	token, _ := p.fleet.lead()
 	if err := p.learnAll(ctx); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return p.proclaim(ctx, token) }, nil
+	return func(ctx context.Context) error {
+		if err := p.proclaim(ctx, token); err != nil {
+			return err
+		}
+		return p.fleet.Renew(ctx)
+	}, nil
 }
 
 func (p *PolicyNotes) proclaim(ctx context.Context, token int64) error {

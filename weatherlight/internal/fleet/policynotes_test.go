@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona/lease"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
@@ -175,6 +176,33 @@ func TestWhatTheDepartedToldIsLearnedBeforeAnythingIsDone(t *testing.T) {
 	}
 	if !slices.Equal(learned, []int64{2}) {
 		t.Errorf("learned %v", learned)
+	}
+}
+
+// An instance of the release before looks for what was accepted among the notes of renewals alone.
+func TestWhatWasAcceptedIsToldToTheReleaseBefore(t *testing.T) {
+	keyring, own := keyringOf(t, "secret"), policyOf("own")
+	held := &fakeLease{roll: lease.Roll{Token: 8, Leader: "a"}}
+	f := testFleet(held)
+	notes := NewPolicyNotes(f, policies{own: &own}, keyring, slog.New(slog.DiscardHandler))
+	if err := f.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	proclaim, err := notes.CatchUp(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own = policyOf("accepted")
+	if err := proclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var told metadata
+	var newest accepted.Update
+	if err := errors.Join(json.Unmarshal(held.note, &told), told.Policy.open(keyring, policyNoteContext, &newest)); err != nil {
+		t.Fatal(err)
+	}
+	if version := newest.Metadata.GetTamiyoPolicyVersion(); version != "accepted" {
+		t.Errorf("told of %q", version)
 	}
 }
 
