@@ -270,7 +270,6 @@ func (st *step) attachFailed(s *seed, failure trainer.AttachFailure) {
 	case trainer.AttachMisfit, trainer.AttachBlend, trainer.AttachNoRoom:
 		result = gate.Failed(gate.Interface, reason, "error", "interface checks incomplete")
 	}
-	s.Listed = true // the failure is listed until it is dropped
 	st.settleGate(s, result)
 }
 

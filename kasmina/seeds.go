@@ -1,6 +1,8 @@
 package kasmina
 
 import (
+	"time"
+
 	"github.com/esper-lite/weatherlight/kasmina/internal/evidence"
 	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
@@ -184,24 +186,37 @@ func (st *step) forget(s *seed) {
 }
 
 // addTombstone leaves a tombstone for as long as a command that was issued before may come.
+// What was issued before one that is taken away stays refused, however seldom the run is reported then.
 func (st *step) addTombstone(id string, issued millis) {
-	until := st.now.plus(st.r.patience() + clockSkew)
+	patience := st.r.patience() + clockSkew
 	if issued == 0 {
 		return
 	}
-	rest := without(st.r.Tombstones, func(t tombstone) bool { return t.Seed == id || t.Until < st.now })
-	st.r.Tombstones = appended(rest, tombstone{Seed: id, Issued: issued, Until: until}, maxTombstones)
+	rest := without(st.r.Tombstones, func(t tombstone) bool {
+		over := !t.holds(st.now, patience)
+		if over {
+			st.r.Floor = max(st.r.Floor, t.Issued)
+		}
+		return over || t.Seed == id
+	})
+	st.r.Tombstones = appended(rest, tombstone{Seed: id, Issued: issued, Until: st.now.plus(patience)}, maxTombstones)
 	st.changed = true
 }
 
 // tombstoneOf finds what holds an id, nil when nothing does any more.
 func (st *step) tombstoneOf(id string) *tombstone {
 	for i := range st.r.Tombstones {
-		if t := &st.r.Tombstones[i]; t.Seed == id && st.now <= t.Until {
+		if t := &st.r.Tombstones[i]; t.Seed == id && t.holds(st.now, st.r.patience()+clockSkew) {
 			return t
 		}
 	}
 	return nil
+}
+
+// holds says whether a command that was issued before may still come: by what was known of
+// its trainer's reports when the tombstone was left, or by what is known now.
+func (t *tombstone) holds(now millis, patience time.Duration) bool {
+	return now <= max(t.Until, t.Issued.plus(patience))
 }
 
 // maxEmbargoDoublings bounds how long an embargo grows when the reset fails.
