@@ -211,7 +211,11 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 		s.Paused |= own
 		st.seedEvent(s, "seed_paused", levelWarning, "command_id", name)
 	}
-	st.syncPause(s, st.left(command))
+	order, waiting := st.left(command), st.pendingOf(s.ID, classPause)
+	if own == pausedByOperator && waiting != nil && outlasts(&order, waiting) {
+		st.forgetOrders(s.ID, classPause) // it would be given up with what was asked for before
+	}
+	st.syncPause(s, order)
 	return nil
 }
 

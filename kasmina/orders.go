@@ -48,6 +48,11 @@ type pending struct {
 	Parameters map[string]float32     `json:"v,omitempty"` // of the optimizer
 }
 
+// outlasts says whether the deadline of an order is after another's.
+func outlasts(p, other *pending) bool {
+	return other.Until != 0 && (p.Until == 0 || p.Until > other.Until)
+}
+
 // class groups the orders of which a later one takes the place of an earlier.
 type class int
 

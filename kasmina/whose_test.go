@@ -103,3 +103,39 @@ func TestControllerLiftsAPauseThatMayBeItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// An order is given up at its deadline, with what it was asked for. What somebody else asked for
+// without a deadline is not, though it was the same order when it came.
+func TestAnOperatorsPauseOutlastsTheControllers(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		steps []string
+		want  []string
+	}{
+		"after it":        {[]string{"tamiyo", "esperctl"}, []string{"command", "controller"}},
+		"before it":       {[]string{"esperctl", "tamiyo"}, []string{"command", "controller"}},
+		"asked for twice": {[]string{"esperctl", "tamiyo", "esperctl"}, []string{"command", "controller"}},
+		"not there":       {[]string{"tamiyo", "tamiyo"}, nil},
+	} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		for _, who := range row.steps {
+			deadline := uint32(0)
+			if who == "tamiyo" {
+				deadline = 60_000
+			}
+			w.accepts(w.command(0, "s", append(pausing(false, deadline), by(who))...))
+		}
+		for range 8 {
+			w.wait(10 * time.Second)
+			w.decide(w.trainer.report(w.now)) // which has read nothing
+		}
+		w.report()
+		w.report()
+		seed := NewView(w.record).Seeds[0]
+		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
+			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
+		}
+	}
+}
