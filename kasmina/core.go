@@ -135,6 +135,7 @@ func runOf(message Message) string {
 // finish puts the decision together.
 func (st *step) finish(before *Record) Decision {
 	st.d.Closed, st.d.Gone = closed(st.r, st.config.MaxSeeds, st.now), gone(st.r.Ended)
+	st.d.Held = held(st.r.Seeds)
 	if !st.changed {
 		st.d.Due = st.due(before)
 		return st.d

@@ -29,6 +29,9 @@ type Decision struct {
 	// Gone is why the last seeds that ended did, by their ids.
 	Gone map[string]string
 
+	// Held are the seeds that are out of the output because the controller asked for that.
+	Held []string
+
 	Rejected *RejectedError // of a command that was refused
 	Stats    Stats          // for Counters
 }

@@ -139,3 +139,35 @@ func TestAnOperatorsPauseOutlastsTheControllers(t *testing.T) {
 		}
 	}
 }
+
+// Whoever takes a seed out of the output in the controller's name has to tell it: it may know
+// nothing of that, and nobody else would end it.
+func TestWhatIsHeldInTheControllersNameIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meet()
+	w.plant("s")
+	w.pauses("-esperctl")
+	if len(w.last.Held) > 0 {
+		t.Errorf("an operator's is told as the controller's: %v", w.last.Held)
+	}
+	w.pauses("+esperctl", "-tamiyo")
+	if !slices.Equal(w.last.Held, []string{"s"}) {
+		t.Errorf("paused: told of %v", w.last.Held)
+	}
+	// Its end is obeyed after the deadline: the order was under way for as long.
+	w.accepts(w.command(0, "s", append(pausing(true, 5000), by("tamiyo"))...))
+	w.now = w.now.Add(10 * time.Second)
+	if got := w.decide(w.trainer.report(w.now)).Held; !slices.Equal(got, []string{"s"}) {
+		t.Errorf("its end has expired: told of %v", got)
+	}
+	w.report()
+	w.report()
+	if !w.trainer.seeds[0].paused || !slices.Equal(w.last.Held, []string{"s"}) {
+		t.Errorf("taken out again: %v, told of %v", w.trainer.seeds[0].paused, w.last.Held)
+	}
+	w.pauses("+tamiyo")
+	if w.trainer.seeds[0].paused || len(w.last.Held) > 0 {
+		t.Errorf("in the end: %v, told of %v", w.trainer.seeds[0].paused, w.last.Held)
+	}
+}

@@ -24,6 +24,7 @@ type State struct {
 	Stored     time.Time                // when the bus stored it [when it is decided on]
 
 	Gone   map[string]string // why Kasmina ended seeds, by their ids: the last few
+	Held   []string          // ids of the seeds that Kasmina keeps out of the output at our command
 	Closed string            // why Kasmina would refuse each germination now; empty: it would not
 
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is

@@ -125,3 +125,66 @@ func TestConservativeModeOfOneOfTwoInstancesHolds(t *testing.T) {
 		}
 	}
 }
+
+// Kasmina tells which seeds it keeps out of the output in our name. We may not know: the end of a
+// pause was given up and obeyed after all, or our record was lost.
+func TestWhatIsHeldInOurNameIsResumed(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(*run, string){
+		"obeyed late": func(r *run, id string) {
+			r.resumed(40, id)
+			r.report(1, shownSeed(id, stageBlending))
+		},
+		"obeyed late and told with it": func(r *run, id string) {
+			r.resumed(40, id)
+			r.next.Held = []string{id}
+			only(r.t, r.report(1, shownSeed(id, stageBlending)), "COMMAND_PAUSE")
+			r.report(1, shownSeed(id, stageBlending))
+		},
+		"record lost": func(r *run, id string) {
+			r.record = nil
+			r.next.Grafts = graftsOf(id, "layer1", "BP002")
+		},
+		"never heard of in time": func(r *run, id string) { r.resumed(80, id) },
+	} {
+		r, id := pausedRun(t, 10*time.Second)
+		forget(r, id)
+		r.next.Held = []string{id}
+		if got := r.resumed(40, id); got < 2 {
+			t.Errorf("%s: resumed %d times while it is held", name, got)
+		}
+		r.next.Held = nil
+		r.report(1, shownSeed(id, stageBlending))
+		if got := r.resumed(40, id); got > 0 {
+			t.Errorf("%s: resumed %d times once somebody else holds it", name, got)
+		}
+	}
+}
+
+// While the run is to rest, what is held in our name stays out, and is not asked for again.
+func TestWhatIsHeldInOurNameRestsWithTheRun(t *testing.T) {
+	t.Parallel()
+	r, id := pausedRun(t, 10*time.Second)
+	r.record = nil
+	r.controller = NewController(Config{Conservative: true})
+	r.next.Grafts, r.next.Held = graftsOf(id, "layer1", "BP002"), []string{id}
+	for range 20 {
+		if decision := r.report(1, pausedSeed(id, stageBlending)); len(decision.Commands) > 0 {
+			t.Fatalf("%v", operations(decision))
+		}
+	}
+}
+
+// resumed counts the commands of some reports that put a seed back, which it does not show.
+func (r *run) resumed(reports int, id string) int {
+	r.t.Helper()
+	count := 0
+	for range reports {
+		for _, command := range r.report(1, pausedSeed(id, stageBlending)).Commands {
+			if command.GetAnnotations()["resume"] == "true" {
+				count++
+			}
+		}
+	}
+	return count
+}

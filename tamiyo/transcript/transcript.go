@@ -55,6 +55,7 @@ type report struct {
 	Stored     int64                    `json:"stored_ns,omitempty"`
 	Closed     string                   `json:"closed,omitempty"`
 	Gone       map[string]string        `json:"gone,omitempty"`
+	Held       []string                 `json:"held,omitempty"`
 }
 
 // settings are those of the controller.
@@ -154,7 +155,7 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if s := r.state; s.Grows {
 		t.Report = &report{
 			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
-			Gone: s.Gone,
+			Gone: s.Gone, Held: s.Held,
 		}
 		if !s.Stored.IsZero() {
 			t.Report.Stored = s.Stored.UnixNano()
@@ -212,7 +213,7 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
 		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
-		state.Closed, state.Gone = r.Closed, r.Gone
+		state.Closed, state.Gone, state.Held = r.Closed, r.Gone, r.Held
 		if r.Stored != 0 {
 			state.Stored = time.Unix(0, r.Stored)
 		}

@@ -111,6 +111,7 @@ func drawState(t *rapid.T, record *tamiyo.Record, number uint64) tamiyo.State {
 	for _, id := range seedsOf(t, record) {
 		if reason := rapid.SampledFrom([]string{"", "", "", "retired", "no_gain"}).Draw(t, "gone"); reason != "" {
 			state.Gone = map[string]string{id: reason}
+			state.Held = []string{id}
 		}
 		at := leyline.SeedLifecycleStage(rapid.Int32Range(1, 11).Draw(t, "stage"))
 		state.Packet.SeedStates = append(state.Packet.SeedStates, &leyline.SeedState{SeedId: id, Stage: at, Metrics: map[string]float32{
