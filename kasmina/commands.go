@@ -212,7 +212,7 @@ func (st *step) pauseCommand(command *leyline.AdaptationCommand) *RejectedError 
 		st.seedEvent(s, "seed_paused", levelWarning, "command_id", name)
 	}
 	order, waiting := st.left(command), st.pendingOf(s.ID, classPause)
-	if own == pausedByOperator && waiting != nil && order.outlasts(waiting) {
+	if own == pausedByOperator && waiting != nil && outlasts(&order, waiting) {
 		st.forgetOrders(s.ID, classPause) // it would be given up with what was asked for before
 	}
 	st.syncPause(s, order)

@@ -49,7 +49,7 @@ type pending struct {
 }
 
 // outlasts says whether the deadline of an order is after another's.
-func (p *pending) outlasts(other *pending) bool {
+func outlasts(p, other *pending) bool {
 	return other.Until != 0 && (p.Until == 0 || p.Until > other.Until)
 }
 
@@ -100,14 +100,15 @@ const ordersAtOnce = 32
 
 // holdBack leaves the orders above the bound to later decisions. Those with lower numbers
 // go first, and so do those that were held back before: a trainer that has read a number
-// asks for none below it.
+// asks for none below it. An emergency goes before all of them.
 func (st *step) holdBack() {
 	st.sendHeld()
 	if len(st.d.Orders) <= ordersAtOnce {
 		return
 	}
-	st.d.Orders = st.d.Orders[:ordersAtOnce]
-	last := st.d.Orders[ordersAtOnce-1].Number
+	urgentFirst(st)
+	st.d.Orders = st.d.Orders[:min(len(st.d.Orders), ordersAtOnce)]
+	last := st.d.Orders[len(st.d.Orders)-1].Number
 	for i := range st.r.Pending {
 		if st.r.Pending[i].Number > last {
 			st.r.Pending[i].Sent = 0
@@ -292,16 +293,21 @@ func (st *step) renew(p *pending) {
 	if st.r.LastOrder >= maxOrder {
 		return
 	}
-	p.Number, p.Sent, p.Unheeded = st.nextOrder(), st.now, 0
 	p.Renewals++
+	renumber(st, p)
+	st.d.Stats.Resent++
+	st.send(p)
+}
+
+// renumber gives an order a number above all others.
+func renumber(st *step, p *pending) {
+	p.Number, p.Sent, p.Unheeded = st.nextOrder(), st.now, 0
 	if p.Until != 0 {
 		p.Deadline = max(int64(p.Until-st.now), 1)
 	}
 	if s := st.r.find(p.Seed); s != nil {
 		s.Order = p.Number
 	}
-	st.d.Stats.Resent++
-	st.send(p)
 }
 
 // applied says whether a report shows the effect of an order. A stage is

@@ -47,7 +47,7 @@ func (e *evaluation) observeSeed(state *leyline.SeedState) {
 	before := s.Stage
 	s = s.observe(state, e.record.Evaluated, e.config)
 	s.Hold = s.Hold.heard(rests(state), s.Paused, e.record.Evaluated, e.now.UnixMilli())
-	if s.Hold.Since == 0 && e.state.holds(s.ID) {
+	if s.Hold.Since == 0 && held(e, s) {
 		s.Paused = true // by an order that was given up, or before our record was lost
 	}
 	if !s.Ended && !alive(s.Stage) {

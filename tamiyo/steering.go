@@ -54,7 +54,7 @@ func (e *evaluation) steer(s seed) seed {
 		return e.order(s, opCull, cause)
 	case restrained && pausable(s.Stage) && (!s.Paused || unheeded(e, s)):
 		return e.pause(s)
-	case !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && (s.Hold.Attempts < maxResumes || e.state.holds(s.ID))):
+	case !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && (s.Hold.Attempts < maxResumes || held(e, s))):
 		return e.resume(s)
 	case !frozen && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
@@ -107,8 +107,8 @@ func (e *evaluation) order(s seed, op operation, cause string) seed {
 // it out of the output, unless Kasmina tells that it is us.
 const maxResumes = 3
 
-// holds says whether a seed is out of the output at our command, as Kasmina knows it.
-func (s *State) holds(id string) bool { return slices.Contains(s.Held, id) }
+// held says whether a seed is out of the output at our command, as Kasmina knows it.
+func held(e *evaluation, s seed) bool { return slices.Contains(e.state.Held, s.ID) }
 
 // asked notes that a seed was asked to leave the output, or to come back.
 func (s seed) asked(out bool, e *evaluation) seed {

@@ -49,7 +49,7 @@ var hubs = map[string]hub{
 	"nissa/internal/alert.Alert": {17, 9, stored},
 
 	"kasmina.Record":  {22, 5, stored},
-	"kasmina.pending": {18, 2, stored},
+	"kasmina.pending": {18, 1, stored},
 	"kasmina.seed":    {28, 8, stored},
 	"tamiyo.seed":     {18, 5, stored},
 	"tolaria.saved":   {19, 0, stored},
