@@ -38,10 +38,13 @@ func (g Guard) Beyond(next http.Handler, open ...string) http.Handler {
 // Reading lets everybody in on a listener that only this machine reaches. Elsewhere a
 // request needs the token.
 func (g Guard) Reading(next http.Handler) http.Handler {
-	if g.local {
-		return next
+	if !g.local {
+		return g.Changing(next)
 	}
-	return g.Changing(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		admit(w, r)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Changing lets in who knows the token, wherever the request comes from.
@@ -51,6 +54,7 @@ func (g Guard) Changing(next http.Handler) http.Handler {
 			refuse(w)
 			return
 		}
+		admit(w, r)
 		next.ServeHTTP(w, r)
 	})
 }
