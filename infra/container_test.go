@@ -88,6 +88,17 @@ func (r *root) install(file, inside string) {
 	}
 }
 
+// mount has the secrets of a deployment where an engine puts them.
+func (r *root) mount(d deployment) {
+	r.t.Helper()
+	r.make(secretsFolder)
+	for name := range d.Secrets {
+		if err := os.WriteFile(r.path(secretsFolder+name), []byte(secret+"\n"), 0o644); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
 // command prepares a process as a container engine would start it.
 func (r *root) command(environ map[string]string, words ...string) *exec.Cmd {
 	c := &exec.Cmd{Path: words[0], Args: words, Dir: r.data, Stderr: os.Stderr}
@@ -116,12 +127,7 @@ func TestContainersBecomeHealthyAndStop(t *testing.T) {
 		free := freeport.Must(t)
 		moved["0.0.0.0:"+port], moved["127.0.0.1:"+port], moved["nissa:"+port] = free, free, free
 	}
-	r.make(secretsFolder)
-	for name := range d.Secrets {
-		if err := os.WriteFile(r.path(secretsFolder+name), []byte(secret+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	r.mount(d)
 	entry := []string{strings.Trim(readDockerfile(t).last("ENTRYPOINT"), `[]"`)}
 	for _, name := range []string{"weatherlight", "nissa"} {
 		c := d.Services[name]

@@ -430,6 +430,7 @@ func (r *root) mustRun(command string) {
 	r.t.Helper()
 	d := resolve(r.t)
 	c := d.Services["weatherlight"]
+	r.mount(d)
 	moved := map[string]string{"redis:6379": redistest.Start(r.t).Addr, "0.0.0.0:9180": freeport.Must(r.t)}
 	moved["127.0.0.1:9180"] = moved["0.0.0.0:9180"]
 	process := r.command(relocated(c.Environment, moved), command)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,21 +199,32 @@ func TestStoreThatCannotBeOpenedIsSaidClearly(t *testing.T) {
 	}
 }
 
+// TestKeepersPassTheStress: each of the workers is of a service of its own, which has one of its kind.
 func TestKeepersPassTheStress(t *testing.T) {
-	service, err := New(Config{Bus: connect(t, embeddedURL(t), secret), Store: Store{URL: sqliteURL(t)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := service.openStore(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	for i, spec := range service.keepers() {
-		t.Run(spec.Name, func(t *testing.T) {
-			supervisetest.Stress(t, func() supervise.Worker { return service.keepers()[i].Worker })
+	bus := connect(t, embeddedURL(t), secret)
+	for _, name := range []string{"store_watch", "store_tidy", "members", "orders"} {
+		t.Run(name, func(t *testing.T) {
+			supervisetest.Stress(t, func() supervise.Worker {
+				service, err := New(Config{Bus: bus, Store: Store{URL: sqliteURL(t)}})
+				if err == nil {
+					err = service.openStore(context.Background())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := service.closeStore(); err != nil {
+						t.Error(err)
+					}
+				})
+				all := service.keepers()
+				at := slices.IndexFunc(all, func(s supervise.Spec) bool { return s.Name == name })
+				if at < 0 || len(all) != 4 {
+					t.Fatalf("%d keepers, and %q is at %d", len(all), name, at)
+				}
+				return all[at].Worker
+			})
 		})
-	}
-	if err := service.closeStore(); err != nil {
-		t.Fatal(err)
 	}
 }
 

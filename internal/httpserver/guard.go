@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // Guard says who may ask on a listener. Whoever knows a token of it sends it as
@@ -38,10 +41,13 @@ func (g Guard) Beyond(next http.Handler, open ...string) http.Handler {
 // Reading lets everybody in on a listener that only this machine reaches. Elsewhere a
 // request needs the token.
 func (g Guard) Reading(next http.Handler) http.Handler {
-	if g.local {
-		return next
+	if !g.local {
+		return g.Changing(next)
 	}
-	return g.Changing(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		admit(w, r)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Changing lets in who knows the token, wherever the request comes from.
@@ -51,8 +57,38 @@ func (g Guard) Changing(next http.Handler) http.Handler {
 			refuse(w)
 			return
 		}
+		admit(w, r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// askAgain is how long a token that is taken away lets in whoever follows.
+const askAgain = 5 * time.Second
+
+// Following is Reading for an answer without an end: its request ends when the token no longer lets in.
+func (g Guard) Following(next http.Handler) http.Handler {
+	if g.local {
+		return g.Reading(next)
+	}
+	return g.Changing(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, end := context.WithCancel(r.Context())
+		var asking sync.WaitGroup
+		defer asking.Wait()
+		defer end()
+		asking.Go(func() {
+			defer end()
+			again := time.NewTicker(askAgain)
+			defer again.Stop()
+			for g.knows(r) {
+				select {
+				case <-again.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		next.ServeHTTP(w, r.WithContext(ctx))
+	}))
 }
 
 // knows compares hashes, which takes as long for every text, and with every token.

@@ -28,7 +28,7 @@ const (
 	answerTimeout  = 30 * time.Second
 	maxHeaderBytes = 16 << 10
 	// maxConnections bounds those that are open, as does a quarter of the files that the
-	// process may have open. One more ends the one that waited longest for a request.
+	// process may have open. One more ends the one that waited longest for a request, or a stranger's.
 	maxConnections = 256
 	minConnections = 4
 	// shutdownTimeout bounds the wait for requests under way at a stop.
@@ -162,9 +162,10 @@ func (w *Worker) Run(ctx context.Context) error {
 // newServer has all bounds. It speaks HTTP/1 alone, where one connection is one request at a time:
 // the bound on connections is one on requests.
 func (w *Worker) newServer() *http.Server {
+	places := newPlaces(connections())
 	server := &http.Server{
-		Handler: forHosts(w.addr, w.handler), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: newPlaces(connections()).note,
+		Handler: asStrangers(forHosts(w.addr, w.handler)), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout,
+		WriteTimeout: answerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: places.note, ConnContext: places.introduce,
 		ErrorLog: log.New(complaints{w.logger}, "", 0), Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)

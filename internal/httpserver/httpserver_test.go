@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"testing"
 
@@ -98,12 +99,21 @@ func TestRequestUnderWayIsFinishedAtTheStop(t *testing.T) {
 		<-release
 		_, _ = io.WriteString(w, "late")
 	})
-	ctx, cancel := context.WithCancel(t.Context())
+	supervisor := supervise.New(supervise.Config{}) // which leaves time behind the stop
+	if err := supervisor.Start(t.Context(), supervise.Spec{Name: "http", Worker: worker, AwaitReady: true}); err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- worker.Run(ctx) }()
 	go func() {
 		<-asked
-		cancel()
+		go func() { ended <- supervisor.Stop(context.Background()) }()
+		for { // until it stops
+			conn, err := net.Dial("tcp", worker.Addr().String())
+			if err != nil {
+				break
+			}
+			_ = conn.Close()
+		}
 		close(release)
 	}()
 	if got := ask(t, worker); got != "late" {

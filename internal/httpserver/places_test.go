@@ -39,6 +39,7 @@ func TestR39ConnectionThatWaitsLongestMakesRoom(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		note(name, http.StateNew)
 		note(name, http.StateActive)
+		p.admit(conns[name])
 	}
 	if note("d", http.StateNew); last() != "d" {
 		t.Errorf("with all places taken %q was ended", last())
@@ -58,7 +59,16 @@ func TestR39ConnectionThatWaitsLongestMakesRoom(t *testing.T) {
 	if note("g", http.StateNew); len(closed) != 3 {
 		t.Errorf("ended %q, with room for one more", closed)
 	}
-	if p.open != 3 || len(p.place) != p.waiting.Len() {
-		t.Errorf("%d open, %d and %d wait", p.open, len(p.place), p.waiting.Len())
+	note("e", http.StateClosed)
+	note("f", http.StateActive)
+	note("g", http.StateActive)
+	note("h", http.StateNew)
+	note("h", http.StateActive)
+	p.admit(conns["g"])
+	if note("i", http.StateNew); last() != "f" {
+		t.Errorf("%q was ended, f is the stranger that is answered for longest", last())
+	}
+	if p.open != 4 || len(p.place) != p.waiting.Len()+p.answered.Len() || len(p.admitted) != 1 {
+		t.Errorf("%d open, %d have a place, %d wait and %d are answered", p.open, len(p.place), p.waiting.Len(), p.answered.Len())
 	}
 }

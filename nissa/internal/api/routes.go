@@ -127,7 +127,7 @@ func (s *server) routes() []route.Route {
 		{Path: "/api/store", Summary: "What the store keeps, and its bounds.", Answer: storeAnswer{}, Handler: s.reading(s.size)},
 		{Path: "/api/stream", Summary: "What comes from now on, or behind the place of the header Last-Event-ID, as server-sent " +
 			"events: report and event with what /api/runs/{run}/reports and /api/events have, and reset when a client is too far behind.",
-			Handler: bounded(s.streams, s.stream), Media: "text/event-stream",
+			Handler: bounded(s.streams, s.stream), Media: route.Stream,
 			Parameters: []route.Parameter{runParameter, {Name: "after", Kind: "integer", About: "In place of the header."}}},
 	}
 	for i := range all {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/esper-lite/weatherlight/nissa/internal/route"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
 
@@ -44,7 +45,7 @@ func (s *server) stream(w http.ResponseWriter, q *http.Request) {
 		s.refuse(w, q, err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Content-Type", route.Stream)
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy
 	f := &follower{s, w, http.NewResponseController(w), q.URL.Query().Get("run"), after}
 	// With its place, so that a client that comes back before it was told anything misses nothing.

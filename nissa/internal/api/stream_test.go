@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,5 +91,37 @@ func TestBusyStoreIsLookedAtAFewTimesASecond(t *testing.T) {
 		}
 		close(stopping)
 		following.Wait()
+	})
+}
+
+// TestStreamEndsWithItsToken: whoever had a token that was taken away read on for as long as he stayed.
+func TestStreamEndsWithItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var token atomic.Value
+		token.Store("the-first-of-two-tokens")
+		worker, err := httpserver.Listen(t.Context(), httpserver.Config{
+			Addr: "0.0.0.0:0", Tokens: func() ([]string, error) { return []string{token.Load().(string)}, nil },
+		}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer worker.Close()
+		handler := http.NewServeMux()
+		route.Register(handler, worker.Guard(), Routes(Config{Store: &busyStore{changed: make(chan struct{})}, Stopping: make(chan struct{})}))
+		begun, took := time.Now(), time.Duration(0)
+		var following sync.WaitGroup
+		following.Go(func() {
+			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/stream", nil)
+			request.Header.Set("Authorization", "Bearer the-first-of-two-tokens")
+			handler.ServeHTTP(patientWriter{httptest.NewRecorder()}, request)
+			took = time.Since(begun)
+		})
+		time.Sleep(time.Minute)
+		token.Store("the-second-of-two-tokens")
+		time.Sleep(time.Minute)
+		following.Wait()
+		if took < time.Minute || took > time.Minute+heartbeat {
+			t.Errorf("the stream went on for %s, its token for %s", took, time.Minute)
+		}
 	})
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 )
 
+// Stream is the media of an answer without an end, of events.
+const Stream = "text/event-stream"
+
 // Route is one method of one path. Body and Answer are examples of their types, nil: there
 // is none, or one that is no JSON but of Media.
 type Route struct {
@@ -27,11 +30,14 @@ type Parameter struct{ Name, Kind, About string }
 func (r Route) Pattern() string { return r.Method + " " + r.Path }
 
 // Register adds routes to mux. What changes something needs the token wherever it comes from,
-// what reads needs it where other machines reach the listener.
+// what reads needs it where other machines reach the listener, and a stream as long as it is followed.
 func Register(mux *http.ServeMux, guard httpserver.Guard, routes []Route) {
 	for _, r := range routes {
 		guarded := guard.Changing
-		if r.Method == http.MethodGet {
+		switch {
+		case r.Media == Stream:
+			guarded = guard.Following
+		case r.Method == http.MethodGet:
 			guarded = guard.Reading
 		}
 		mux.Handle(r.Pattern(), guarded(r.Handler))
