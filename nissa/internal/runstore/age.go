@@ -53,7 +53,7 @@ func age(ctx context.Context, s *Store, now time.Time) (time.Time, error) {
 		if was.tidied != 0 && ahead > s.config.Retention/jumpShare {
 			if next = was.doubt(now, passed); next.doubted < doubtFor {
 				by, doubt = timeOf(was.tidied), fmt.Errorf("%w: by %s since what is kept was last judged by its age; it is believed in %s",
-					ErrClock, ahead.Round(time.Second), (doubtFor - next.doubted).Round(time.Minute))
+					ErrClock, ahead.Round(time.Second), (doubtFor-next.doubted).Round(time.Minute))
 			} else {
 				next = clock{tidied: micros(now)}
 			}
