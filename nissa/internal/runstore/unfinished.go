@@ -88,7 +88,7 @@ func dropImport(ctx context.Context, s *Store, of unfinished) error {
 }
 
 // sweep drops the imports that gave no sign of life for long: who began them was killed.
-func (s *Store) sweep(ctx context.Context) error {
+func sweep(ctx context.Context, s *Store) error {
 	all, err := look(ctx, s, scanUnfinished, "SELECT run, owner, beat FROM nissa_imports")
 	if err != nil {
 		return err
