@@ -2,6 +2,7 @@ package runstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -33,9 +34,10 @@ func (s *Store) Import(ctx context.Context, from io.Reader, parts bool) (ids []s
 		}
 	}
 	for i, b := range batches {
-		if err := importRun(ctx, s, ids[i], b); err != nil {
+		owner := rand.Text()
+		if err := importRun(ctx, s, ids[i], owner, b); err != nil {
 			// Also when who asked has gone: what has no record is nobody's.
-			return ids[:i], errors.Join(err, clearRun(context.WithoutCancel(ctx), s, ids[i]))
+			return ids[:i], errors.Join(err, dropImport(context.WithoutCancel(ctx), s, unfinished{run: ids[i], owner: owner}))
 		}
 	}
 	return ids, nil
@@ -60,14 +62,21 @@ func clearRun(ctx context.Context, s *Store, id string) error {
 	return nil
 }
 
-func importRun(ctx context.Context, s *Store, id string, b *runs.Batch) error {
+func importRun(ctx context.Context, s *Store, id, owner string, b *runs.Batch) error {
+	if err := beginImport(ctx, s, id, owner); err != nil {
+		return err
+	}
 	if err := clearRun(ctx, s, id); err != nil {
 		return err
 	}
-	for _, portion := range portions(b) {
+	all := portions(b)
+	for i, portion := range all {
 		var head int64
 		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			err := absent(ctx, tx, id)
+			if err == nil {
+				err = holdImport(ctx, tx, id, owner, i == len(all)-1)
+			}
 			if err == nil {
 				head, err = s.save(ctx, tx, portion)
 			}

@@ -116,18 +116,18 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 	if f.Before > 0 {
 		add("seq <", f.Before)
 	}
-	query := "SELECT " + eventTable.names() + " FROM nissa_events"
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
+	query := "SELECT " + eventTable.names() + " FROM nissa_events WHERE " + strings.Join(append(where, imported), " AND ")
 	args = append(args, f.Most)
 	return look(ctx, s, scanEvent, query+order+" LIMIT $"+strconv.Itoa(len(args)), args...)
 }
 
+// imported holds for what is of no run whose import is not done.
+const imported = "run NOT IN (SELECT run FROM nissa_imports)"
+
 // Changes are the events and the reports of all runs whose places are behind one, up to
 // another.
 func (s *Store) Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error) {
-	const within = " WHERE seq > $1 AND seq <= $2 ORDER BY seq"
+	const within = " WHERE seq > $1 AND seq <= $2 AND " + imported + " ORDER BY seq"
 	events, err := look(ctx, s, scanEvent, "SELECT "+eventTable.names()+" FROM nissa_events"+within, after, upTo)
 	if err != nil {
 		return nil, nil, err

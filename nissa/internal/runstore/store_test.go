@@ -874,9 +874,15 @@ func TestAClockThatGoesFarAheadRemovesNothing(t *testing.T) {
 		tidy(1100, false) // it is set right
 		kept("wrong new")
 		tidy(500+year, true)
-		s.doubted = s.doubted.Add(-doubtFor)
-		tidy(500+year, false) // or it was right
-		kept("wrong")
+		const third = 8 * 3600
+		put(t, s, report("late", year+3*third))
+		for n := range 3 { // or it was right, which is seen also by one that is started anew each night
+			s = open(t, Config{URL: url, Retention: retention})
+			tidy(500+year+n*third, true)
+			s.looked = s.looked.Add(-third * time.Second)
+			tidy(500+year+(n+1)*third, n < 2)
+		}
+		kept("late")
 	})
 }
 
@@ -989,6 +995,68 @@ func TestALongRunIsImportedInPortions(t *testing.T) {
 		}
 		if _, err := s.Import(t.Context(), strings.NewReader(export.String()), false); !errors.Is(err, ErrExists) || left() != points {
 			t.Errorf("again: %d points, %v", left(), err)
+		}
+	})
+}
+
+// What a killed import leaves is not shown, and goes when it gave no sign of life for long.
+func TestWhatAKilledImportLeavesGoes(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, url string) {
+		s := open(t, Config{URL: url})
+		put(t, s, seedPacket("run", "seed-1", "BLENDING", 1))
+		known, err := s.Events(t.Context(), Filter{Most: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := beginImport(t.Context(), s, "killed", "x"); err != nil {
+			t.Fatal(err)
+		}
+		portion := runs.NewBatch(nil)
+		portion.Events = []runs.Event{{Run: "killed", At: begin, Kind: known[0].Kind, Name: "e"}}
+		portion.Points = []runs.Point{{Run: "killed", Seed: "s", At: begin}}
+		save := func() error {
+			return s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				if err := holdImport(ctx, tx, "killed", "x", false); err != nil {
+					return err
+				}
+				_, err := s.save(ctx, tx, portion)
+				return err
+			})
+		}
+		left := func(want int64) {
+			t.Helper()
+			n, err := first(list(t.Context(), s.db, scanInteger, "SELECT (SELECT COUNT(*) FROM nissa_events WHERE run = 'killed') + "+
+				"(SELECT COUNT(*) FROM nissa_points WHERE run = 'killed') + (SELECT COUNT(*) FROM nissa_imports)"))
+			if err != nil || n != want {
+				t.Errorf("%d rows are left of it, want %d, %v", n, want, err)
+			}
+			shown, err := s.Events(t.Context(), Filter{Most: 10})
+			told, _, failed := s.Changes(t.Context(), 0, 1000)
+			if len(shown) != len(known) || len(told) != len(known) || err != nil || failed != nil {
+				t.Errorf("shown are %d and told %d events, want %d, %v, %v", len(shown), len(told), len(known), err, failed)
+			}
+		}
+		tidy := func(passed time.Duration) {
+			t.Helper()
+			for run, one := range s.begun {
+				one.since = one.since.Add(-passed)
+				s.begun[run] = one
+			}
+			if err := s.Tidy(t.Context(), at(10)); err != nil {
+				t.Error(err)
+			}
+		}
+		for range 2 { // it lives
+			if err := save(); err != nil {
+				t.Fatal(err)
+			}
+			tidy(abandoned)
+		}
+		left(5)
+		tidy(abandoned)
+		left(0)
+		if err := save(); !errors.Is(err, errTakenOver) {
+			t.Errorf("it goes on after it was taken for dead: %v", err)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func (s *Store) Tidy(ctx context.Context, now time.Time) error {
 	if doubt != nil && !errors.Is(doubt, ErrClock) {
 		return doubt
 	}
-	return errors.Join(doubt, s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
+	return errors.Join(doubt, sweep(ctx, s), s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
 }
 
 // forget removes marks that nobody will ask for.
