@@ -55,6 +55,7 @@ type crowdSeed struct {
 	attached, order         uint64
 	steps                   int
 	age                     uint32 // reports since it was attached: it learns from the first one on
+	paused                  bool
 }
 
 func (s *crowdSeed) kept() bool { return s.stage == leyline.SeedLifecycleStage_SEED_STAGE_FOSSILIZED }
@@ -195,6 +196,8 @@ func (m *member) carryOut(order trainer.Order) (why string) {
 		return fmt.Sprintf("%s of %s, which is not there", order.Kind, order.Seed)
 	case order.Kind == trainer.Drop:
 		m.seeds = slices.Delete(m.seeds, at, at+1)
+	case order.Kind == trainer.Pause || order.Kind == trainer.Resume: // its stage stays
+		m.seeds[at].order, m.seeds[at].paused = order.Number, order.Kind == trainer.Pause
 	default:
 		stage := m.seeds[at].stage
 		if order.Stage != 0 && order.Stage != stage && order.Stage != stage+1 {
@@ -228,10 +231,10 @@ func (m *member) report() (*leyline.SystemStatePacket, trainer.Report) {
 
 func (s *crowdSeed) state() *leyline.SeedState {
 	s.age++
-	if s.stage == leyline.SeedLifecycleStage_SEED_STAGE_BLENDING {
+	if s.stage == leyline.SeedLifecycleStage_SEED_STAGE_BLENDING && !s.paused {
 		s.steps += 28
 	}
-	return &leyline.SeedState{
+	state := &leyline.SeedState{
 		SeedId: s.id, Stage: s.stage, GradientNorm: 0.5, LearningRate: 0.001, AgeEpochs: s.age,
 		Metrics: map[string]float32{
 			trainer.MetricOrder: float32(s.order), trainer.MetricAlpha: min(1, float32(s.steps)/20), trainer.MetricAlphaSteps: float32(s.steps),
@@ -241,6 +244,10 @@ func (s *crowdSeed) state() *leyline.SeedState {
 			trainer.MetricTrainLoss: 1 / float32(s.age), trainer.MetricForwardMS: 0.2,
 		},
 	}
+	if s.paused {
+		state.Metrics[trainer.MetricPaused], state.Metrics[trainer.MetricAlpha] = 1, 0
+	}
+	return state
 }
 
 // String tells how far the runs are: of each stage how many have a seed there at most.

@@ -3,6 +3,7 @@ package proctest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -98,10 +99,10 @@ func (p *Process) Kill() {
 	<-p.Ended
 }
 
-// Signal sends a signal to the process.
+// Signal sends a signal to the process, which may have ended by itself.
 func (p *Process) Signal(signal syscall.Signal) {
 	p.t.Helper()
-	if err := p.Cmd.Process.Signal(signal); err != nil {
+	if err := p.Cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatalf("signal %v: %v", signal, err)
 	}
 }
