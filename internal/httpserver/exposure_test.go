@@ -211,7 +211,8 @@ func TestCertificateIsRenewedInPlace(t *testing.T) {
 func TestWarningsOfListeners(t *testing.T) {
 	folder, authority := t.TempDir(), certtest.New(t)
 	cert, key := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
-	authority.Pair(t, cert, key) // ends soon
+	authority.Ends = time.Now().Add(time.Hour)
+	authority.Pair(t, cert, key)
 	for says, config := range map[string]Config{
 		"": {Addr: "127.0.0.1:0"}, "unencrypted": {Addr: "0.0.0.0:0", Tokens: one(token)},
 		"X_TLS_CERT_FILE ends at": {Addr: "127.0.0.1:0", CertFile: cert, KeyFile: key},
