@@ -7,7 +7,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // Core decides on seeds. It is immutable and safe for concurrent use: all that
@@ -135,7 +134,7 @@ func runOf(message Message) string {
 // finish puts the decision together.
 func (st *step) finish(before *Record) Decision {
 	st.d.Closed, st.d.Gone = closed(st.r, st.config.MaxSeeds, st.now), gone(st.r.Ended)
-	st.d.Held = held(st.r.Seeds)
+	st.d.Held, st.d.Patience = held(st.r.Seeds), st.r.patience()
 	if !st.changed {
 		st.d.Due = st.due(before)
 		return st.d
@@ -208,12 +207,22 @@ func (c *Config) unheard(t *trainerState) time.Duration {
 // interval is the smoothed time between two reports, 0 before the second.
 func (t *trainerState) interval() time.Duration { return time.Duration(t.Interval) * time.Millisecond }
 
-// patience is how long a command of the run may take to show.
+const (
+	// patientReports is within how many reports what was asked of a trainer must show: one may
+	// be lost, and the loop may take its orders late.
+	patientReports = 5
+	leastPatience  = time.Minute
+	mostPatience   = 6 * time.Hour
+)
+
+// patience is how long a command of the run, and the order that comes of it, may take to
+// show. Nothing but the next report tells that an order was obeyed, so it is never less than
+// a few of them take.
 func (r *Record) patience() time.Duration {
 	if r == nil {
 		return freshnessWindow
 	}
-	return trainer.Patience(r.Trainer.interval())
+	return min(max(leastPatience, patientReports*min(r.Trainer.interval(), mostPatience)), mostPatience)
 }
 
 // bounded cuts a text from outside to what telemetry should carry.

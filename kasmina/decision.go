@@ -32,6 +32,9 @@ type Decision struct {
 	// Held are the seeds that are out of the output because the controller asked for that.
 	Held []string
 
+	// Patience is how long a command of the run may take to show.
+	Patience time.Duration
+
 	Rejected *RejectedError // of a command that was refused
 	Stats    Stats          // for Counters
 }

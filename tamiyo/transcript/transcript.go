@@ -52,7 +52,7 @@ type report struct {
 	HostLayers []string                 `json:"host_layers"`
 	Slots      map[string][]int         `json:"slots"`
 	Grafts     map[string]trainer.Graft `json:"grafts"`
-	Stored     int64                    `json:"stored_ns,omitempty"`
+	Patience   time.Duration            `json:"patience_ns,omitempty"`
 	Closed     string                   `json:"closed,omitempty"`
 	Gone       map[string]string        `json:"gone,omitempty"`
 	Held       []string                 `json:"held,omitempty"`
@@ -155,10 +155,7 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if s := r.state; s.Grows {
 		t.Report = &report{
 			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
-			Gone: s.Gone, Held: s.Held,
-		}
-		if !s.Stored.IsZero() {
-			t.Report.Stored = s.Stored.UnixNano()
+			Gone: s.Gone, Held: s.Held, Patience: s.Patience,
 		}
 	}
 	t.Outcome, err = outcomeOf(r.decision)
@@ -214,9 +211,7 @@ func (t *Transcript) state() (tamiyo.State, error) {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
 		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
 		state.Closed, state.Gone, state.Held = r.Closed, r.Gone, r.Held
-		if r.Stored != 0 {
-			state.Stored = time.Unix(0, r.Stored)
-		}
+		state.Patience = r.Patience
 	}
 	return state, nil
 }

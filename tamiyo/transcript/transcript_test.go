@@ -107,6 +107,7 @@ func drawState(t *rapid.T, record *tamiyo.Record, number uint64) tamiyo.State {
 		Slots: rapid.MapOf(rapid.SampledFrom([]string{"layer1", "layer2", `<"odd">`}), rapid.SliceOfN(rapid.IntRange(1, 64), 1, 3)).
 			Draw(t, "slots"),
 		Grafts: map[string]trainer.Graft{}, Closed: rapid.SampledFrom([]string{"", "", "", "emergency"}).Draw(t, "closed"),
+		Patience: rapid.SampledFrom([]time.Duration{0, time.Minute, time.Hour}).Draw(t, "patience"),
 	}
 	for _, id := range seedsOf(t, record) {
 		if reason := rapid.SampledFrom([]string{"", "", "", "retired", "no_gain"}).Draw(t, "gone"); reason != "" {
