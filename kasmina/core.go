@@ -28,6 +28,7 @@ func (c *Core) Decide(record *Record, message Message, now time.Time) Decision {
 	switch m := message.(type) {
 	case Report:
 		st.report(m)
+		st.d.tell(st.r, st.config.MaxSeeds, st.now)
 	case Command:
 		rejected = st.command(m.Command)
 	case Ready:
@@ -133,8 +134,6 @@ func runOf(message Message) string {
 
 // finish puts the decision together.
 func (st *step) finish(before *Record) Decision {
-	st.d.Closed, st.d.Gone = closed(st.r, st.config.MaxSeeds, st.now), gone(st.r.Ended)
-	st.d.Held, st.d.Patience = held(st.r.Seeds), st.r.patience()
 	if !st.changed {
 		st.d.Due = st.due(before)
 		return st.d

@@ -137,22 +137,6 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 	return nil
 }
 
-// closed is why admit would refuse a seed now, whatever it is of. A record that is nearly full is
-// left to the seed that is too much for it.
-func closed(r *Record, maxSeeds int, now millis) string {
-	breaker := r.Breaker
-	switch {
-	case len(r.Seeds) >= maxSeeds:
-		return ReasonTooManySeeds
-	case r.Emergency.Level >= pausingLevel:
-		return ReasonEmergency
-	case !breaker.allow(now):
-		return ReasonBreakerOpen
-	default:
-		return ""
-	}
-}
-
 // recordRoom bounds a record to which a seed is added: what it grows by afterwards, when
 // every seed is ordered out at once, has as much room again.
 const recordRoom = 112 << 10

@@ -23,9 +23,11 @@ type State struct {
 	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
 	Patience   time.Duration            // how long a command may take to show [a minute]
 
-	Gone   map[string]string // why Kasmina ended seeds, by their ids: the last few
-	Held   []string          // ids of the seeds that Kasmina keeps out of the output at our command
-	Closed string            // why Kasmina would refuse each germination now; empty: it would not
+	Held   []string // ids of the seeds that Kasmina keeps out of the output at our command
+	Closed string   // why Kasmina would refuse each germination now; empty: it would not
+
+	// Gone is why Kasmina ended a seed, as far as it remembers that. nil knows of none.
+	Gone func(id string) string
 
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
 	// known of. An error means that it cannot be told now, and one that wraps
