@@ -3,7 +3,6 @@ package tamiyo
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -257,13 +256,6 @@ func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) see
 
 // rests says whether a seed is out of the output, whoever asked for that.
 func rests(state *leyline.SeedState) bool { return state.GetMetrics()[trainer.MetricPaused] >= 1 }
-
-// restsIn says the same of a seed by its id.
-func restsIn(report *leyline.SystemStatePacket, id string) bool {
-	return slices.ContainsFunc(report.GetSeedStates(), func(state *leyline.SeedState) bool {
-		return state.GetSeedId() == id && rests(state)
-	})
-}
 
 func streak(count uint32, holds bool) uint32 {
 	if holds {

@@ -73,7 +73,7 @@ func (e *evaluation) judge(s seed) (operation, string) {
 		return opCull, causeRegression
 	case improved:
 		return opFossilize, causeGain
-	case s.Age >= e.config.MaxAgeEpochs && !s.Paused && !restsIn(e.state.Packet, s.ID):
+	case s.Age >= e.config.MaxAgeEpochs && !s.Paused && !s.Hold.Out:
 		return opCull, causeAge
 	default:
 		return opNone, ""
