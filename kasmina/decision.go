@@ -130,23 +130,10 @@ func (Tick) message()      {}
 
 // tell tells the controller, which decides on reports alone, what it has to know of the run.
 func (d *Decision) tell(r *Record, maxSeeds int, now millis) {
-	d.Closed, d.Gone, d.Held, d.Patience = closed(r, maxSeeds, now), gone(r.Ended), held(r.Seeds), r.patience()
-}
-
-// closed is why admit would refuse a seed now, whatever it is of. A record that is nearly full is
-// left to the seed that is too much for it.
-func closed(r *Record, maxSeeds int, now millis) string {
-	breaker := r.Breaker
-	switch {
-	case len(r.Seeds) >= maxSeeds:
-		return ReasonTooManySeeds
-	case r.Emergency.Level >= pausingLevel:
-		return ReasonEmergency
-	case !breaker.allow(now):
-		return ReasonBreakerOpen
-	default:
-		return ""
+	if rejected := closed(nil, r, maxSeeds, now); rejected != nil {
+		d.Closed = rejected.Reason
 	}
+	d.Gone, d.Held, d.Patience = gone(r.Ended), held(r.Seeds), r.patience()
 }
 
 // gone is why the last seeds that ended did, by their ids.
