@@ -133,7 +133,11 @@ func (s *consumer) next(fetch, work context.Context, patient bool) ([]entry.Entr
 	if s.order.awaitRoom(open); open.Err() != nil {
 		return nil, nil
 	}
-	return s.readBatch(open, work, patient)
+	var wait time.Duration
+	if patient {
+		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
+	}
+	return s.intake.next(open, work, wait)
 }
 
 // begin takes up what was in hand when the last one ended, and creates
@@ -148,14 +152,6 @@ func (s *consumer) begin(fetch, work context.Context) (complete bool, err error)
 	defer cancel()
 	err = s.c.Conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 	return err == nil, err
-}
-
-func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
-	var wait time.Duration
-	if patient {
-		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
-	}
-	return s.intake.next(fetch, work, wait)
 }
 
 func (s *consumer) readCommand(wait time.Duration, count int) rueidis.Completed {
