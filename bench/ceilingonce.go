@@ -13,17 +13,14 @@ import (
 //
 // KEYS: requests, answers, a mark for each entry. ARGV: group, bound of the answers, life of the marks;
 // for each entry its id, and payload and signature of its answer. It returns how many were answered.
-//
-//nolint:dupword // Lua ends blocks with the same word
 var onceScript = rueidis.NewLuaScript(`
 local KEYS, ARGV, call, count = KEYS, ARGV, redis.call, 0
 local requests, answers, group, life = KEYS[1], KEYS[2], ARGV[1], ARGV[3]
 for i = 3, #KEYS do
   local at = 3 * i - 5
-  if call('XACK', requests, group, ARGV[at]) == 1 and call('SET', KEYS[i], ARGV[at], 'NX', 'PX', life) then
-    call('XADD', answers, '*', 'payload', ARGV[at + 1], 'signature', ARGV[at + 2])
-    count = count + 1
-  end
+  local first = call('XACK', requests, group, ARGV[at]) == 1 and call('SET', KEYS[i], ARGV[at], 'NX', 'PX', life)
+  local answer = first and call('XADD', answers, '*', 'payload', ARGV[at + 1], 'signature', ARGV[at + 2])
+  count = count + (answer and 1 or 0)
 end
 call('XTRIM', answers, 'MAXLEN', '~', ARGV[2])
 return count`)

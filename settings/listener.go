@@ -67,19 +67,19 @@ func (l Listener) Scheme() string {
 	return "http"
 }
 
-// Authorities are those whose signature a certificate of Weatherlight or Nissa may have; nil:
-// those of the machine alone.
+// Authorities are those whose signature a certificate of Weatherlight or Nissa may have: those of
+// the machine, and of the file beside them.
 func (w Weatherlight) Authorities() (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without any
+	}
 	if w.CAFile == "" {
-		return nil, nil //nolint:nilnil // as crypto/tls has it
+		return pool, nil
 	}
 	text, err := regularfile.Read(w.CAFile, maxSecretFile)
 	if err != nil {
 		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // a machine without any
 	}
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, errNoAuthority

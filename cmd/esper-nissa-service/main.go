@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/esper-lite/weatherlight/cmd/internal/observe"
+	"github.com/esper-lite/weatherlight/cmd/internal/listen"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
@@ -93,7 +93,7 @@ func run(ctx context.Context) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
-	if err := observe.HTTP(resolved.Nissa.Listener()).Check(ctx); err != nil {
+	if err := listen.Nissa(resolved.Nissa.Listener()).Check(ctx); err != nil {
 		return err
 	}
 	level := new(slog.LevelVar)
@@ -130,7 +130,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, Name: own, HTTP: observe.HTTP(resolved.Nissa.Listener()), Group: group, Streams: streams, Logger: logger,
+		Bus: bus, Name: own, HTTP: listen.Nissa(resolved.Nissa.Listener()), Group: group, Streams: streams, Logger: logger,
 		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa),
 		Documents: documents(resolved.Nissa), Beside: followers(resolved, secrets),
 	})

@@ -115,3 +115,42 @@ func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
 		t.Error(said)
 	}
 }
+
+// A rollback goes out though Nissa lets nobody in, which is said before: whoever waits for a bus can see why.
+func TestPolicyCommandsSayWhyNobodyWillTellWhatComesOfThem(t *testing.T) {
+	onBus(t)
+	asked := []string{}
+	nissa := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer nissa.Close()
+	t.Setenv("NISSA_URL", nissa.URL)
+	t.Setenv("WEATHERLIGHT_URL", nissa.URL)
+	rollback := func(arguments ...string) (out, errs string) {
+		t.Helper()
+		var said, told strings.Builder
+		root := newRoot()
+		root.SetArgs(append([]string{"policy", "rollback"}, arguments...))
+		root.SetOut(&said)
+		root.SetErr(&told)
+		if err := execute(t.Context(), root); err != nil {
+			t.Fatal(err)
+		}
+		return said.String(), told.String()
+	}
+	out, errs := rollback()
+	if !strings.Contains(out, "sent as ") || strings.Contains(out, "does not answer") || !strings.Contains(errs, "NISSA_HTTP_TOKEN") {
+		t.Errorf("said %q, told %q", out, errs)
+	}
+	if fmt.Sprint(asked) != "[/api/runs]" {
+		t.Errorf("asked for %v", asked)
+	}
+	t.Setenv("NISSA_HTTP_TOKEN_FILE", "/not/there")
+	if _, errs := rollback(); !strings.Contains(errs, "NISSA_HTTP_TOKEN_FILE") {
+		t.Errorf("told %q", errs)
+	}
+	if out, errs := rollback("--wait", "0s"); !strings.Contains(out, "sent as ") || errs != "" || len(asked) != 1 {
+		t.Errorf("said %q, told %q, asked for %v", out, errs, asked)
+	}
+}

@@ -5,37 +5,53 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
-func TestReadyRepeatsWhyAServiceIsNot(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name    string
-		handler http.HandlerFunc
-		says    string
-	}{
-		{"ready", func(http.ResponseWriter, *http.Request) {}, ""},
-		{"draining", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "draining", http.StatusServiceUnavailable) }, "draining"},
-		{"silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
-		{"elsewhere", func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/readyz" {
-				http.NotFound(w, r)
-			}
-		}, ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			server := httptest.NewServer(test.handler)
-			defer server.Close()
-			within := 10 * time.Second
-			if test.name == "silent" {
-				within = 20 * time.Millisecond
-			}
-			err := askReady(t.Context(), server.Client(), server.URL+"/", within)
-			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
-				t.Errorf("the answer is %v, want %q", err, test.says)
-			}
-		})
+func TestReadyAsksWhereTheSettingsOrTheArgumentsSay(t *testing.T) {
+	asked := ""
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = r.Method + " " + r.URL.Path }))
+	defer server.Close()
+	alone(t)
+	addr := strings.TrimPrefix(server.URL, "http://")
+	ask := func(line ...string) {
+		t.Helper()
+		asked = ""
+		if _, err := run(t, line...); err != nil || asked != "GET /readyz" {
+			t.Errorf("asked %q: %v", asked, err)
+		}
+	}
+	ask("ready", addr)
+	ask("ready", server.URL+"/")
+	t.Setenv("WEATHERLIGHT_HTTP_ADDR", addr)
+	ask("ready")
+}
+
+// A service whose file of tokens is halfway through a change goes on, with those from before: its
+// health check must not have it started anew.
+func TestReadyNeedsNoFileOfTokens(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if header := r.Header.Get("Authorization"); header != "" {
+			t.Errorf("sent %q", header)
+		}
+	}))
+	defer server.Close()
+	alone(t)
+	t.Setenv("WEATHERLIGHT_HTTP_ADDR", strings.TrimPrefix(server.URL, "http://"))
+	t.Setenv("WEATHERLIGHT_HTTP_TOKEN_FILE", "/not/there")
+	if _, err := run(t, "ready"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadyWithoutAnAnswerSaysWhatToSet(t *testing.T) {
+	alone(t)
+	if _, err := run(t, "ready"); process.ExitCode(err) != process.ExitFailed || !strings.Contains(err.Error(), "WEATHERLIGHT_URL") {
+		t.Error(err)
+	}
+	t.Setenv("WEATHERLIGHT_HTTP_ADDR", "off")
+	if _, err := run(t, "ready"); process.ExitCode(err) != process.ExitConfiguration {
+		t.Error(err)
 	}
 }

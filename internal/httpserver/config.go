@@ -91,22 +91,23 @@ func (c Config) tokens() ([]string, error) {
 // maxPEM bounds a file of certificates, and one of a key.
 const maxPEM = 1 << 20
 
-// certificate reads the pair of files; nil: there is none. An error says nothing of what is in them.
-func (c Config) certificate() (*tls.Certificate, error) {
+// certificate reads the pair of files; one without a Leaf: there is none, and HTTP is plain. An error says
+// nothing of what is in them.
+func (c Config) certificate() (tls.Certificate, error) {
 	if c.CertFile == "" && c.KeyFile == "" {
-		return nil, nil //nolint:nilnil // plain HTTP is no error
+		return tls.Certificate{}, nil
 	}
 	chain, err := regularfile.Read(c.CertFile, maxPEM)
 	if err != nil {
-		return nil, &ConfigError{c.Env + "_TLS_CERT_FILE", err}
+		return tls.Certificate{}, &ConfigError{c.Env + "_TLS_CERT_FILE", err}
 	}
 	key, err := regularfile.ReadSecret(c.KeyFile, maxPEM)
 	if err != nil {
-		return nil, &ConfigError{c.Env + "_TLS_KEY_FILE", err}
+		return tls.Certificate{}, &ConfigError{c.Env + "_TLS_KEY_FILE", err}
 	}
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		return nil, &ConfigError{c.Env + "_TLS_CERT_FILE", fmt.Errorf("and its key are no pair: %w", err)}
+		return tls.Certificate{}, &ConfigError{c.Env + "_TLS_CERT_FILE", fmt.Errorf("and its key are no pair: %w", err)}
 	}
-	return &pair, nil
+	return pair, nil
 }

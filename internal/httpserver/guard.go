@@ -21,7 +21,8 @@ type Guard struct {
 	local  bool // only this machine reaches the listener
 }
 
-// NewGuard returns the guard of a listener with one token; with an empty one nobody knows it.
+// NewGuard returns the guard of a listener with one token; with an empty one nobody knows it. It is for
+// tests of routes alone: a service has the guard of its [Worker].
 func NewGuard(listener net.Addr, token string) Guard {
 	return Guard{tokens: func() []string { return []string{token} }, local: loopback(listener)}
 }

@@ -44,7 +44,7 @@ type Worker struct {
 	addr        net.Addr
 	listener    net.Listener // nil once a run has taken it
 	tokens      *followed[[]string]
-	certificate *followed[*tls.Certificate] // its value is nil: plain HTTP
+	certificate *followed[tls.Certificate] // without a Leaf: plain HTTP
 }
 
 // Listen opens an address for a worker, unless Check would refuse it. The logger gets the
@@ -87,7 +87,7 @@ func (w *Worker) Guard() Guard { return Guard{tokens: w.tokens.get, local: loopb
 
 // Scheme is http or https.
 func (w *Worker) Scheme() string {
-	if w.certificate.get() == nil {
+	if w.certificate.get().Leaf == nil {
 		return "http"
 	}
 	return "https"
@@ -99,11 +99,11 @@ const expiring = 14 * 24 * time.Hour
 // Expiry is when the certificate ends, the zero time without one, and what is said of it once
 // that is near or past.
 func (w *Worker) Expiry() (ends time.Time, warning string) {
-	certificate := w.certificate.get()
-	if certificate == nil || certificate.Leaf == nil {
+	leaf := w.certificate.get().Leaf
+	if leaf == nil {
 		return time.Time{}, ""
 	}
-	ends = certificate.Leaf.NotAfter
+	ends = leaf.NotAfter
 	if left := time.Until(ends); left < expiring {
 		word := "ends"
 		if left <= 0 {
@@ -169,10 +169,10 @@ func (w *Worker) newServer() *http.Server {
 		ErrorLog: log.New(complaints{w.logger}, "", 0), Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
-	if w.certificate.get() != nil {
+	if w.certificate.get().Leaf != nil {
 		server.TLSConfig = &tls.Config{
 			MinVersion:     tls.VersionTLS12,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return w.certificate.get(), nil },
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return new(w.certificate.get()), nil },
 		}
 	}
 	return server

@@ -297,6 +297,9 @@ def test_secrets_as_the_service_names_them(tmp_path: Path) -> None:
     assert keyring.sign(b"x") == Keyring("new one").sign(b"x")
     assert keyring.verifies(b"x", Keyring("old one").sign(b"x").encode())
     assert keyring.verifies(b"x", Keyring("a").sign(b"x").encode())
+    file.write_text("secret of Notepad\r\n", encoding="utf-8-sig")
+    keyring = read_keyring(None, {"ESPER_LEYLINE_SECRET_FILE": str(file)})
+    assert keyring.sign(b"x") == Keyring("secret of Notepad").sign(b"x")
     for environ in ({}, {"ESPER_LEYLINE_SECRET": " "}, {"ESPER_LEYLINE_SECRET_FILE": "/nowhere"}):
         with pytest.raises(weatherlight.ConfigError):
             read_keyring(None, environ)
@@ -370,7 +373,7 @@ def by_https(library: Any, tmp_path: Path) -> Iterator[Any]:
 
 def test_kernels_by_https(by_https: Any, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text("t0ken-of-a-file\nt0ken-before-it\n")
+    tokens.write_text("t0ken-of-a-file\nt0ken-before-it\n", encoding="utf-8-sig")
     by_https.files["/kernel"] = b"kernel"
     environ = {"WEATHERLIGHT_HTTP_TOKEN_FILE": str(tokens), "WEATHERLIGHT_HTTP_TOKEN": "another"}
     order = _order(b"kernel", url=by_https.origin + "/kernel")

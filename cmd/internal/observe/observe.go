@@ -11,7 +11,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
-	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 )
 
@@ -36,13 +35,6 @@ type Config struct {
 	Store  nissa.Store
 	Alerts *nissa.Alerts // nil: none are looked for
 	Logger *slog.Logger
-}
-
-// HTTP is what settings say of where Nissa answers, and whom.
-func HTTP(listener settings.Listener) nissa.HTTP {
-	return nissa.HTTP{
-		Addr: string(listener.Addr), Tokens: listener.Tokens, CertFile: listener.CertFile, KeyFile: listener.KeyFile,
-	}
 }
 
 // Page is a Nissa that runs.

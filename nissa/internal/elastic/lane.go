@@ -14,7 +14,7 @@ import (
 
 const longestPause = 30 * time.Second
 
-// lane is the way of documents to one indel.
+// lane is the way of documents to one index.
 type lane struct {
 	config   Config
 	client   *client

@@ -74,8 +74,11 @@ func (s *Selection) Permit(ctx context.Context, id string) error {
 		return fmt.Errorf("%s is refused by now: %s", id, rule)
 	}
 	blueprint, err := s.config.Catalog.Get(id)
+	if errors.Is(err, karn.ErrUnknownBlueprint) {
+		return nil
+	}
 	if err != nil {
-		return nil //nolint:nilerr // in no catalogue
+		return fmt.Errorf("look up %s: %w", id, err)
 	}
 	_, err = s.config.Catalog.Select(ctx, karn.Request{
 		BlueprintID: id,
@@ -97,11 +100,17 @@ func (s *Selection) Candidates(ctx context.Context, run string, slot []int) ([]t
 	return s.lists.get(ctx, run, slot)
 }
 
+// formOf says false of sizes that are no slot: nothing fits them.
+func formOf(slot []int) (tezzeret.Slot, bool) {
+	form, err := tezzeret.NewSlot(slot...)
+	return form, err == nil
+}
+
 // survey asks the compiler what it could make for a slot, which means to compile.
 func (s *Selection) survey(ctx context.Context, slot []int) ([]tezzeret.Candidate, error) {
-	form, err := tezzeret.NewSlot(slot...)
-	if err != nil {
-		return nil, nil //nolint:nilerr // nothing fits what is no slot
+	form, ok := formOf(slot)
+	if !ok {
+		return nil, nil
 	}
 	surveyed, err := s.config.Compiler.For(form).Survey(ctx, s.config.Catalog.List())
 	if err != nil {
@@ -111,9 +120,9 @@ func (s *Selection) survey(ctx context.Context, slot []int) ([]tezzeret.Candidat
 }
 
 func (s *Selection) find(ctx context.Context, slot []int, surveyed []tezzeret.Candidate) ([]tamiyo.Candidate, error) {
-	form, err := tezzeret.NewSlot(slot...)
-	if err != nil {
-		return nil, nil //nolint:nilerr // nothing fits what is no slot
+	form, ok := formOf(slot)
+	if !ok {
+		return nil, nil
 	}
 	candidates := make([]tamiyo.Candidate, 0, len(surveyed))
 	for _, found := range surveyed {

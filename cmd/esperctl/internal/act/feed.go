@@ -27,26 +27,33 @@ const (
 // carriedOut are the events by which Kasmina says that it has taken a command.
 var carriedOut = []string{"seed_operation", "seed_paused", "seed_resumed", "emergency_cleanup", "emergency_lifted"}
 
-// feed is Nissa's, from a place on. It is nil when Nissa does not answer.
+// feed is Nissa's, from a place on. It is nil when Nissa could not be asked.
 type feed struct {
 	service *ask.Service
 	head    int64
 	idle    bool // there is no run that the command could concern
 }
 
-// openFeed notes where the feed stands, before the command is sent, and completes the order with
-// what Nissa knows of the seed. A run or seed that Nissa has never heard of is an error: a cull of
-// such a seed would wait for one of that name.
-func openFeed(ctx context.Context, o *order) (*feed, error) {
+// newFeed notes where the feed stands, before anything is sent, and whether Nissa knows of no run.
+func newFeed(ctx context.Context) (f *feed, unheard bool, err error) {
 	service, err := nissa()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var page struct {
 		Head int64             `json:"head"`
 		Runs []json.RawMessage `json:"runs"`
 	}
-	err = service.Get(ctx, "/api/runs", url.Values{"limit": {"1"}}, &page)
+	if err := service.Get(ctx, "/api/runs", url.Values{"limit": {"1"}}, &page); err != nil {
+		return nil, false, err
+	}
+	return &feed{service: service, head: page.Head}, len(page.Runs) == 0, nil
+}
+
+// openFeed is newFeed for an order, which it completes with what Nissa knows of the seed. A run or seed that
+// Nissa has never heard of is an error: a cull of such a seed would wait for one of that name.
+func openFeed(ctx context.Context, o *order) (*feed, error) {
+	f, unheard, err := newFeed(ctx)
 	if _, is := errors.AsType[*ask.UnreachableError](err); is && o.kind != leyline.CommandType_COMMAND_SEED {
 		return nil, nil
 	}
@@ -54,19 +61,20 @@ func openFeed(ctx context.Context, o *order) (*feed, error) {
 		return nil, err
 	}
 	if o.run == "" {
-		return &feed{service, page.Head, noRun(ctx, len(page.Runs) == 0)}, nil
+		f.idle = noRun(ctx, unheard)
+		return f, nil
 	}
 	var known struct{ Seed struct{ Blueprint string } }
 	path := "/api/runs/" + url.PathEscape(o.run)
 	if o.seed != "" {
 		path += "/seeds/" + url.PathEscape(o.seed)
 	}
-	err = service.Get(ctx, path, nil, &known)
+	err = f.service.Get(ctx, path, nil, &known)
 	if refused, is := errors.AsType[*ask.RefusedError](err); is && refused.Status == http.StatusNotFound {
 		return nil, fmt.Errorf("nobody has told of %s in run %s (esperctl seeds list): %w", named(o.seed), o.run, err)
 	}
 	o.blueprint = known.Seed.Blueprint
-	return &feed{service: service, head: page.Head}, err
+	return f, err
 }
 
 // noRun says whether there is no run that Kasmina would decide on. Weatherlight knows: Nissa
@@ -160,7 +168,7 @@ func (f *feed) await(ctx context.Context, q question, wait time.Duration) (said 
 	case wait <= 0:
 		return "sent as " + q.id, nil
 	case f == nil:
-		return "sent as " + q.id + "; what came of it is not known, for Nissa does not answer (NISSA_URL)", nil
+		return "sent as " + q.id + "; what came of it is not known, for Nissa could not be asked (NISSA_URL)", nil
 	case f.idle:
 		return "sent as " + q.id + "; nobody answers, for there is no run that could", nil
 	}

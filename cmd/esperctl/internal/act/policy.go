@@ -3,13 +3,13 @@ package act
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
-	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // ofPolicy asks what the leader made of an update of policies, by when it was issued.
@@ -28,29 +28,36 @@ func ofPolicy(issued time.Time) question {
 }
 
 // Policy has a command send what is to be done with policies, and say what came of it. send
-// tells when that was issued. A Nissa that does not answer is no reason to send nothing: a rollback is
-// asked for in need.
+// tells when that was issued. That Nissa does not answer, or does not let in, is said and is no reason to
+// send nothing: a rollback is asked for in need.
 func Policy(command *cobra.Command, send func(ctx context.Context, args []string) (issued time.Time, err error)) {
 	var f flags
 	f.bindWait(command)
 	command.Long += "\nExit 0 when the leader has taken it, 1 when it has refused it, 3 when nobody has answered within --wait."
 	command.RunE = func(command *cobra.Command, args []string) error {
 		ctx := command.Context()
-		feed, err := openFeed(ctx, &order{kind: leyline.CommandType_COMMAND_EMERGENCY})
-		if err != nil {
-			feed = nil
-		} else if feed != nil {
-			feed.idle = false // the leader answers, whether there is a run or not
+		var answers *feed
+		if f.wait > 0 {
+			answers = orSay(ctx, command.ErrOrStderr())
 		}
 		issued, err := send(ctx, args)
 		if err != nil {
 			return err
 		}
-		said, err := feed.await(ctx, ofPolicy(issued), f.wait)
+		said, err := answers.await(ctx, ofPolicy(issued), f.wait)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(command.OutOrStdout(), process.Printable(said))
 		return err
 	}
+}
+
+// orSay is where the feed stands, or nothing, once it was said why nobody will tell.
+func orSay(ctx context.Context, to io.Writer) *feed {
+	f, _, err := newFeed(ctx)
+	if err != nil {
+		fmt.Fprintln(to, process.Printable("what comes of it will not be known: "+err.Error()))
+	}
+	return f
 }

@@ -43,10 +43,14 @@ type Service struct {
 
 // Weatherlight is the foundation service at WEATHERLIGHT_URL, or else at WEATHERLIGHT_HTTP_ADDR.
 func Weatherlight(s *settings.Settings) (*Service, error) {
-	return newService(s, &Service{
+	return newService(s, weatherlight(), "WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener())
+}
+
+func weatherlight() *Service {
+	return &Service{
 		name: "Weatherlight", urlEnv: "WEATHERLIGHT_URL",
 		hint: "start esper-weatherlight-service, or set WEATHERLIGHT_URL to where it runs",
-	}, "WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener())
+	}
 }
 
 // Nissa is the one at NISSA_URL, or else at NISSA_HTTP_ADDR.
@@ -58,14 +62,8 @@ func Nissa(s *settings.Settings) (*Service, error) {
 
 // newService completes a service by where it is asked and what is sent.
 func newService(s *settings.Settings, service *Service, env string, named settings.URL, listener settings.Listener) (*Service, error) {
-	service.base, service.shown = strings.TrimRight(named.Reveal(), "/"), strings.TrimRight(named.String(), "/")
-	if service.base == "" {
-		addr, err := Dialable(string(listener.Addr))
-		if err != nil {
-			return nil, process.Misconfigured(env+"_ADDR", err)
-		}
-		service.base = listener.Scheme() + "://" + addr
-		service.shown = service.base
+	if err := service.locate(env, named, listener); err != nil {
+		return nil, err
 	}
 	tokens, err := listener.Tokens()
 	if err != nil {
@@ -76,6 +74,21 @@ func newService(s *settings.Settings, service *Service, env string, named settin
 	}
 	service.client, err = Client(s)
 	return service, err
+}
+
+// locate notes where a service is asked: where it is named, or else where its listener is.
+func (s *Service) locate(env string, named settings.URL, listener settings.Listener) error {
+	s.base, s.shown = strings.TrimRight(named.Reveal(), "/"), strings.TrimRight(named.String(), "/")
+	if s.base != "" {
+		return nil
+	}
+	addr, err := Dialable(string(listener.Addr))
+	if err != nil {
+		return process.Misconfigured(env+"_ADDR", err)
+	}
+	s.base = listener.Scheme() + "://" + addr
+	s.shown = s.base
+	return nil
 }
 
 // At is the same service at another address; "" is where it was.

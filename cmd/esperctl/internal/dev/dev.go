@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/internal/listen"
 	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/cmd/internal/service"
@@ -63,7 +64,7 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := observe.HTTP(resolved.Nissa.Listener()).Check(ctx); err != nil {
+	if err := listen.Nissa(resolved.Nissa.Listener()).Check(ctx); err != nil {
 		return err
 	}
 	made, err := service.Open(resolved)
@@ -115,7 +116,7 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 		return err
 	}
 	page, err := observe.Open(ctx, observe.Config{
-		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: observe.HTTP(resolved.Nissa.Listener()),
+		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: listen.Nissa(resolved.Nissa.Listener()),
 		Store: nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
 		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) {
 			return nissa.ShippedRules(nissa.Thresholds{}), "", nil

@@ -108,7 +108,8 @@ def _read_token(environ: Mapping[str, str]) -> str:
 def _read_secrets(path: str, env: str) -> list[str]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, encoding="utf-8", newline="") as file:
+        # As the service does, without the mark that some editors write in front of a text.
+        with open(descriptor, encoding="utf-8-sig", newline="") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError(f"{env}_FILE is no regular file")
             lines = file.read(_MAX_SECRET_FILE).split("\n")

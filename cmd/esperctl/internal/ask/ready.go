@@ -1,0 +1,59 @@
+package ask
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/esper-lite/weatherlight/settings"
+)
+
+// Ready asks whether a service may take work: the one at an address, or else Weatherlight. It sends no
+// token, and reads none: a service goes on with those from before while its file of them is changed.
+func Ready(ctx context.Context, s *settings.Settings, address string) error {
+	service := weatherlight()
+	if address == "" {
+		if err := service.locate("WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener()); err != nil {
+			return err
+		}
+	} else if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	client, err := Client(s)
+	if err != nil {
+		return err
+	}
+	service = service.At(address)
+	return probe(ctx, client, service.base, service.shown)
+}
+
+func probe(ctx context.Context, client *http.Client, base, shown string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", shown, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("%w: start the service, or set WEATHERLIGHT_URL to where it runs", err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", shown, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s is not ready: %s", shown, whyNot(answer))
+	}
+	return nil
+}
+
+// whyNot is the reason in an answer, or else all of it.
+func whyNot(answer []byte) string {
+	var said struct{ Reason, Status string }
+	_ = json.Unmarshal(answer, &said) // who answers otherwise says no more than that
+	return cmp.Or(said.Reason, said.Status, strings.TrimSpace(string(answer)))
+}
