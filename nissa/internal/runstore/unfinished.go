@@ -15,6 +15,10 @@ const abandoned = 4 * writeTimeout
 // errTakenOver ends an import that is no longer the newest of its run, or that was taken for dead.
 var errTakenOver = errors.New("another import of it began, or this one gave no sign of life")
 
+// shown holds for rows of runs, but those whose import is not done. All that is read goes by it; a run
+// itself is there from the end of its import on.
+const shown = "run NOT IN (SELECT run FROM nissa_imports)"
+
 // unfinished is the mark of an import that is not done.
 type unfinished struct {
 	run, owner string
