@@ -13,7 +13,7 @@ import (
 const (
 	beatPause = time.Second
 	// silentAfter is how long one that shares the store gives no sign of life until it is taken for dead.
-	silentAfter = 5 * time.Second
+	silentAfter = 3 * time.Second
 	// untouched is for how long nobody has touched what is taken over of one: it may have read something
 	// behind its last sign of life.
 	untouched = silentAfter / 2
@@ -26,14 +26,8 @@ type members struct {
 	store    *runstore.Journal
 	name     string
 	takeOver func(name string, idle time.Duration)
-	seen     map[string]sighting
+	seen     map[string]runstore.Sighting[int64]
 	round    int64 // of series that were shared, up to which those of the others are here
-}
-
-// sighting is the newest sign of life of one, and since when there was no other.
-type sighting struct {
-	beat  int64
-	since time.Time
 }
 
 // step gives a sign of life, and takes over what those had in hand that give none any more: the bus itself
@@ -44,26 +38,22 @@ func (m *members) step(ctx context.Context) error {
 		m.seen = nil // an outage is no silence of the others
 		return err
 	}
-	now, seen := time.Now(), map[string]sighting{}
+	now, seen := time.Now(), map[string]runstore.Sighting[int64]{}
 	var failed error
 	for _, other := range all {
 		if other.Name == m.name {
 			continue
 		}
-		known, is := m.seen[other.Name]
-		if !is || known.beat != other.Beat {
-			known = sighting{other.Beat, now}
-		}
-		if now.Sub(known.since) < silentAfter {
+		known := m.seen[other.Name].Next(other.Beat, now)
+		if now.Sub(known.Since) < silentAfter {
 			seen[other.Name] = known
 			continue
 		}
-		m.takeOver(other.Name, untouched)
 		failed = errors.Join(failed, m.store.Forget(ctx, other))
 	}
 	for name := range m.seen {
 		if _, still := seen[name]; !still {
-			m.takeOver(name, untouched) // it left, or another of us took it for dead
+			m.takeOver(name, untouched) // it is silent or left, or another of us took it for dead
 		}
 	}
 	m.seen = seen

@@ -30,9 +30,6 @@ type Config struct {
 	Read func() (text []byte, folder string, err error)
 	// Name is that of this desk among those that share a store.
 	Name string
-	// Silent hears of another that has given no sign of life for a while, when this one takes its
-	// lead; nil: nobody does.
-	Silent func(name string, since time.Duration)
 	// Now is the time by a clock that all desks share, as that of the bus; default: this machine's.
 	Now func() time.Time
 	// Probe asks the bus for a sign of life, for the metric nissa.bus.up; nil: nobody asks.

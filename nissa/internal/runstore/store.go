@@ -43,8 +43,8 @@ type Store struct {
 	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
 
-	looked time.Time          // at the clock, of who tidies up
-	begun  map[string]glimpse // imports that were not done, of who tidies up, by their runs
+	looked time.Time                       // at the clock, of who tidies up
+	begun  map[string]Sighting[unfinished] // imports that were not done, of who tidies up, by their runs
 
 	mu      sync.Mutex
 	head    int64         // newest place known

@@ -1051,7 +1051,7 @@ func TestWhatAKilledImportLeavesGoes(t *testing.T) {
 		tidy := func(passed time.Duration) {
 			t.Helper()
 			for run, one := range s.begun {
-				one.since = one.since.Add(-passed)
+				one.Since = one.Since.Add(-passed)
 				s.begun[run] = one
 			}
 			if err := s.Tidy(t.Context(), at(10)); err != nil {

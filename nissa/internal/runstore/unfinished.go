@@ -25,12 +25,6 @@ type unfinished struct {
 	beat       int64
 }
 
-// glimpse is the newest sign of life of an import, and since when there was no other.
-type glimpse struct {
-	unfinished
-	since time.Time
-}
-
 func scanUnfinished(row *sql.Rows) (u unfinished, err error) {
 	err = row.Scan(&u.run, &u.owner, &u.beat)
 	return u, err
@@ -97,14 +91,10 @@ func sweep(ctx context.Context, s *Store) error {
 	if err != nil {
 		return err
 	}
-	now, seen := time.Now(), map[string]glimpse{}
+	now, seen := time.Now(), map[string]Sighting[unfinished]{}
 	for _, one := range all {
-		known, is := s.begun[one.run]
-		if !is || known.unfinished != one {
-			known = glimpse{one, now}
-		}
-		seen[one.run] = known
-		if now.Sub(known.since) >= abandoned {
+		seen[one.run] = s.begun[one.run].Next(one, now)
+		if now.Sub(seen[one.run].Since) >= abandoned {
 			err = errors.Join(err, dropImport(ctx, s, one))
 		}
 	}
