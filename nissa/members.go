@@ -26,18 +26,22 @@ type members struct {
 	store    *runstore.Journal
 	name     string
 	takeOver func(name string, idle time.Duration)
+	series   *seriesTable
+	now      func() time.Time // by the clock of all
 	seen     map[string]runstore.Sighting[int64]
-	round    int64 // of series that were shared, up to which those of the others are here
 }
 
-// step gives a sign of life, and takes over what those had in hand that give none any more: the bus itself
-// would wait a minute for each.
+// step gives a sign of life, has all show the same series, and takes over what those had in hand that give no sign
+// any more: the bus itself would wait a minute for each.
 func (m *members) step(ctx context.Context) error {
-	all, err := m.store.Beat(ctx, m.name)
+	ahead := time.Until(m.now())
+	exchange := m.series.exchange(len(m.seen) == 0, ahead)
+	all, err := m.store.Beat(ctx, m.name, exchange)
 	if err != nil {
-		m.seen = nil // an outage is no silence of the others
+		m.seen = nil // an outage is no silence of the others, and nobody knows what was told
 		return err
 	}
+	m.series.take(exchange, -ahead)
 	now, seen := time.Now(), map[string]runstore.Sighting[int64]{}
 	var failed error
 	for _, other := range all {
@@ -70,12 +74,7 @@ func (m *members) leave(ctx context.Context) error {
 
 // member is the worker that gives signs of life.
 func (s *Service) member() supervise.Worker {
-	beating := s.each(beatPause, "give a sign of life", func(ctx context.Context) error {
-		if err := s.kept.members.step(ctx); err != nil {
-			return err
-		}
-		return s.share(ctx)
-	})
+	beating := s.each(beatPause, "give a sign of life and share series", s.kept.members.step)
 	return supervise.WorkerFunc(func(ctx context.Context) error {
 		err := beating.Run(ctx)
 		if left := s.kept.members.leave(ctx); left != nil {

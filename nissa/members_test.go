@@ -23,11 +23,13 @@ func TestWhoFallsSilentIsTakenOverOnce(t *testing.T) {
 	})
 	var taken []string // by the one that is here
 	joined := func(name string) *members {
-		return &members{store: runstore.NewJournal(store), name: name, takeOver: func(of string, _ time.Duration) {
+		takeOver := func(of string, _ time.Duration) {
 			if name == "here" {
 				taken = append(taken, of)
 			}
-		}}
+		}
+		series := newRecorder(Limits{}).series
+		return &members{store: runstore.NewJournal(store), name: name, takeOver: takeOver, series: series, now: time.Now}
 	}
 	here, killed, stopped := joined("here"), joined("killed"), joined("stopped")
 	step := func(passed time.Duration, who ...*members) {
