@@ -208,8 +208,14 @@ func (d *Desk) judge(packet *leyline.TelemetryPacket, now time.Time) {
 	for _, found := range d.engine.Observe(packet, now) {
 		r := found.Rule
 		meaning := alert.Meaning{Severity: r.Severity, Summary: r.Summary, Runbook: r.Runbook}
-		if changed := d.tracker.Observe(found.Subject, meaning, termsOf(r), found.Observation); changed != nil {
-			d.note(*changed, now)
+		subjects := []alert.Subject{found.Subject}
+		if found.OfAllAlike {
+			subjects = d.tracker.Alike(found.Subject, r.By)
+		}
+		for _, subject := range subjects {
+			if changed := d.tracker.Observe(subject, meaning, termsOf(r), found.Observation); changed != nil {
+				d.note(*changed, now)
+			}
 		}
 	}
 	d.objectives.Observe(packet, now)
