@@ -229,7 +229,7 @@ func termsOf(r *rules.Rule) alert.Terms {
 func (d *Desk) note(a alert.Alert, now time.Time) {
 	d.unsaved = true
 	for _, name := range d.receiversOf(a) {
-		d.planner.Note(name, a, now)
+		d.planner.Note(name, a, now, view{d, now})
 	}
 	d.figures.changes.WithLabelValues(string(a.State)).Inc()
 	log := d.logger.With("rule", a.Rule, "source", a.Source, "labels", a.Labels, "alert", a.ID)
