@@ -28,7 +28,7 @@ func newDesk(config Config) (*alerting.Desk, error) {
 	}
 	bus := config.Bus
 	desk, err := alerting.New(alerting.Config{
-		Read: config.Alerts.Rules, Name: config.Name, Silent: bus.TakeOver, Now: bus.Now, Probe: bus.Ping,
+		Read: config.Alerts.Rules, Name: config.Name, Now: bus.Now, Probe: bus.Ping,
 		Reach:  reach(bus.Admin(), config.Group, config.Streams.Telemetry, config.Streams.Emergency),
 		Logger: config.Logger.With("part", "alerts"),
 		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {

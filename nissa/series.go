@@ -65,6 +65,7 @@ type seriesTable struct {
 	bySource  map[string]*sourceSeries
 	heard     int                   // sources, of all times
 	flags     map[string]*shownFlag // by the name of the series
+	round     int64                 // up to which what others told of series is here; 0: they are told everything
 }
 
 // sourceSeries is how many series a source has, and which it is in the order in which they were
