@@ -43,6 +43,14 @@ type metadata struct {
 	Force   *policyNote `json:"force,omitempty"`   // which are in force, none before the first
 }
 
+func encode(told metadata) ([]byte, error) {
+	note, err := json.Marshal(told)
+	if err != nil {
+		return nil, fmt.Errorf("describe this instance: %w", err)
+	}
+	return note, nil
+}
+
 // member is a live instance.
 type member struct {
 	name string
@@ -162,9 +170,9 @@ func (f *Fleet) Renew(ctx context.Context) error {
 	f.mu.Lock()
 	describe := f.describe
 	f.mu.Unlock()
-	note, err := json.Marshal(describe())
+	note, err := encode(describe())
 	if err != nil {
-		return fmt.Errorf("describe this instance: %w", err)
+		return err
 	}
 	roll, err := f.config.Lease.Renew(ctx, note)
 	if errors.Is(err, lease.ErrDisplaced) {

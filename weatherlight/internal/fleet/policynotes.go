@@ -186,7 +186,7 @@ func (p *PolicyNotes) unproclaimed() bool {
 	if err != nil || told.Recent == nil && told.Force == nil {
 		return false
 	}
-	note, err := json.Marshal(told)
+	note, err := encode(told)
 	return err == nil && !bytes.Equal(note, p.fleet.told.heard())
 }
 
@@ -214,9 +214,9 @@ func (p *PolicyNotes) proclaim(ctx context.Context, token int64) error {
 	if err != nil {
 		return err
 	}
-	note, err := json.Marshal(told)
+	note, err := encode(told)
 	if err != nil {
-		return fmt.Errorf("describe this instance: %w", err)
+		return err
 	}
 	return p.fleet.proclaim(ctx, token, note)
 }
