@@ -114,7 +114,7 @@ func (f *fortress) ctl(without string, args ...string) (code int, said string) {
 	return code, p.stdout.String() + p.stderr.String()
 }
 
-// TestServicesThatOthersReachNeedTokens: whoever reached the address of a service read its status and its metrics.
+// TestServicesThatOthersReachNeedTokens: a service that others reach tells nothing but health to who has no token.
 func TestServicesThatOthersReachNeedTokens(t *testing.T) {
 	begin(t)
 	f := newFortress(t)

@@ -2,8 +2,8 @@
 //
 // A [Fleet] keeps this instance's place among them by a lease: it knows who lives, which of
 // them leads and who looks after a kernel library, and detects who has died. [PolicyNotes]
-// tell the others which policy is the newest, and learn it from them. The service runs both; what
-// is to be done once asks the Fleet.
+// tell the others which policies were accepted last and which are in force, and learn it from
+// them. The service runs both; what is to be done once asks the Fleet.
 package fleet
 
 import (

@@ -107,9 +107,9 @@ func (i *inbox) take() map[string]member {
 	return taken
 }
 
-// PolicyNotes tell the other instances which policy is the newest and which are in force, and
-// take over what they know. It works beside the renewals that tell of it: what is learned goes to disk, and a
-// lease must not wait for a slow one.
+// PolicyNotes tell the other instances which policies were accepted last and which are in force,
+// and take over what they know. It works beside the renewals that tell of it: what is learned goes
+// to disk, and a lease must not wait for a slow one.
 type PolicyNotes struct {
 	fleet   *Fleet
 	store   policyStore
