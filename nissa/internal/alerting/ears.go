@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 // deafAfter is how long the bus may not answer before silence is reckoned anew from when it does again.
@@ -55,9 +56,5 @@ func (e *ears) listen(streams map[string]Reach, asked time.Time) {
 
 // notAfter has nothing heard later than now.
 func (e *ears) notAfter(now time.Time) {
-	for _, noted := range []*time.Time{&e.heard.Since, &e.heard.Until, &e.answered, &e.marked} {
-		if noted.After(now) {
-			*noted = now
-		}
-	}
+	setback.NotAfter(now, &e.heard.Since, &e.heard.Until, &e.answered, &e.marked)
 }
