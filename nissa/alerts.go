@@ -50,7 +50,7 @@ func reach(bus *admin.Admin, group string, streams ...string) func(context.Conte
 			if err != nil {
 				return nil, err
 			}
-			reached[stream] = alerting.Reach{Written: written, Read: read}
+			reached[stream] = alerting.Reach{Written: alerting.Place(written), Read: alerting.Place(read)}
 		}
 		return reached, nil
 	}

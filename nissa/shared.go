@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
 
@@ -77,27 +75,4 @@ func (t *seriesTable) take(exchange *runstore.Exchange, ahead time.Duration) {
 			s.changed = false
 		}
 	}
-}
-
-// shownFlag is a gauge without labels of what was last said.
-type shownFlag struct {
-	gauge       *prometheus.GaugeVec
-	value       float64
-	said, heard time.Time
-	changed     bool
-}
-
-func (f *shownFlag) set(value float64, said, heard time.Time) {
-	if said.Before(f.said) && heard.Sub(f.heard) < lateness {
-		return
-	}
-	f.value, f.said, f.heard, f.changed = value, said, heard, true
-	f.gauge.WithLabelValues().Set(value)
-}
-
-// flag takes what a packet says of one.
-func (t *seriesTable) flag(name string, value float64, said, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.flags[name].set(value, said, now)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 const (
@@ -134,10 +135,11 @@ func (p *Planner) group(name, rule string) *Group {
 // it must be where a clock was set back.
 func (p *Planner) NotAfter(now time.Time) {
 	for _, r := range p.receivers {
-		r.next, r.limit = earlier(r.next, now), newLimit(r.PerMinute)
+		setback.NotAfter(now, &r.next)
+		r.limit = newLimit(r.PerMinute)
 	}
 	for _, g := range p.groups {
-		g.First, g.Sent, g.Failed = earlier(g.First, now), earlier(g.Sent, now), earlier(g.Failed, now)
+		setback.NotAfter(now, &g.First, &g.Sent, &g.Failed)
 		for _, alerts := range []map[string]alert.Alert{g.Told, g.Pending, g.Passed, g.leaving} {
 			for id, a := range alerts {
 				alerts[id] = a.NotAfter(now)
@@ -232,13 +234,6 @@ func (p *Planner) next(g *Group, view View) (Notification, time.Time) {
 
 func byTime(a, b alert.Alert) int {
 	return cmp.Or(a.Fired.Compare(b.Fired), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 func later(a, b time.Time) time.Time {
